@@ -1,0 +1,46 @@
+/** The rooms of the house and the doors between them; docs/architecture.md tells why. */
+const only = (name, from, allowed) => ({
+  name,
+  severity: 'error',
+  from: { path: `^src/${from}` },
+  to: { path: '^src/', pathNot: [`^src/${from}`, ...allowed.map((room) => `^src/${room}`)] },
+})
+const library = (name, from, pkg) => ({
+  name,
+  severity: 'error',
+  from: { path: '^src/', pathNot: `^src/${from}` },
+  to: { path: `node_modules/${pkg}/` },
+})
+const PORT = 'store/[^/]+\\.ts$'
+
+module.exports = {
+  forbidden: [
+    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
+    { name: 'no-unresolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
+    only('domain-imports-no-room', 'domain/', []),
+    {
+      name: 'domain-is-pure',
+      severity: 'error',
+      from: { path: '^src/domain/' },
+      to: { pathNot: ['^src/domain/', 'node_modules/(zod|neverthrow)/'] },
+    },
+    only('store-port-knows-the-domain', PORT, ['domain/', 'store/[^/]+\\.ts$']),
+    only('embedded-adapter', 'store/embedded/', ['domain/', PORT]),
+    only('eventstoredb-adapter', 'store/eventstoredb/', ['domain/', PORT]),
+    only('projections', 'projections/', ['domain/', PORT]),
+    only('agent', 'agent/', ['domain/', PORT]),
+    only('http', 'http/', ['domain/', PORT, 'projections/']),
+    library('db-client-stays-in-its-adapter', 'store/eventstoredb/', '@eventstore/db-client'),
+    library('openai-stays-in-its-adapter', 'agent/model/', 'openai'),
+    library('fastify-stays-in-http', 'http/', '(@fastify|fastify)'),
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default', 'types'],
+    },
+  },
+}

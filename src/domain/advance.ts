@@ -1,0 +1,116 @@
+import { evolve } from './evolve.ts'
+import { exhaustedBudget } from './limits.ts'
+import type { EndStatus, Kind, PayloadOf, RecordOf, RunRecord } from './records.ts'
+import type { RunState } from './state.ts'
+
+/** Builds a record of the run at its present iteration. `now` is in seconds since the epoch. */
+export function recordOf<K extends Kind>(
+  state: RunState,
+  now: number,
+  kind: K,
+  payload: PayloadOf<K>,
+): RunRecord {
+  const { runId: run_id, iteration } = state
+  return { kind, run_id, iteration, ts: now, payload } as RecordOf<K> as RunRecord
+}
+
+/** The last record of every run, with what the log says it took. */
+export function runEnd(state: RunState, now: number, status: EndStatus, reason: string): RunRecord {
+  return recordOf(state, now, 'run_end', {
+    achieved: status === 'achieved',
+    iterations: state.iteration,
+    total_tokens: state.total.tokens,
+    estimated_cost_usd: state.total.costUsd,
+    status,
+    reason,
+  })
+}
+
+function beginIteration(state: RunState, now: number): RunRecord {
+  const { max_iterations } = state.config
+  if (state.iteration >= max_iterations) {
+    const reason = `Stopped by max_iterations: the goal was not reached in ${max_iterations}`
+    return runEnd(state, now, 'failed', reason)
+  }
+  const exhausted = exhaustedBudget(state, now)
+  if (exhausted !== null) return runEnd(state, now, 'failed', exhausted)
+  const next = { ...state, iteration: state.iteration + 1 }
+  return recordOf(next, now, 'step_start', { node: 'plan' })
+}
+
+function afterIteration(state: RunState, now: number): RunRecord {
+  if (state.goal?.achieved) return runEnd(state, now, 'achieved', state.goal.reason)
+  const last = state.iteration >= state.config.max_iterations
+  if (state.config.hitl_enabled && !last && exhaustedBudget(state, now) === null) {
+    return recordOf(state, now, 'step_start', { node: 'human_check' })
+  }
+  return beginIteration(state, now)
+}
+
+function askHuman(state: RunState, now: number): RunRecord {
+  const { iteration, config, goal, total } = state
+  const cost = total.costUsd === null ? 'at an unknown price' : `for $${total.costUsd.toFixed(4)}`
+  const summary =
+    `Iteration ${iteration} of at most ${config.max_iterations} did not reach the goal ` +
+    `${config.goal}: ${goal?.reason ?? 'not checked'}. ` +
+    `${total.tokens} tokens used so far, ${cost}. Approve another iteration, or abort the run.`
+  return recordOf(state, now, 'human_check_required', { iteration, summary })
+}
+
+/** The record that follows without any effect, or null where the run waits for an outcome. */
+function bookkeeping(state: RunState, readOnly: ReadOnlyTools, now: number): RunRecord | null {
+  const { phase } = state
+  switch (phase.type) {
+    case 'ready':
+      return beginIteration(state, now)
+    case 'replied':
+      return recordOf(state, now, 'step_start', {
+        node: phase.calls.length > 0 ? 'act' : 'evaluate',
+      })
+    case 'acting': {
+      if (phase.open !== null) return null
+      const [call] = phase.pending
+      if (call === undefined) return recordOf(state, now, 'step_start', { node: 'evaluate' })
+      const exhausted = exhaustedBudget(state, now)
+      if (exhausted !== null) return runEnd(state, now, 'failed', exhausted)
+      return recordOf(state, now, 'tool_call', { ...call, read_only: readOnly.has(call.tool) })
+    }
+    case 'checked':
+      return recordOf(state, now, 'iteration_complete', {
+        iteration: state.iteration,
+        tokens: state.thisIteration.tokens,
+        cost_usd: state.thisIteration.costUsd,
+      })
+    case 'iterated':
+      return afterIteration(state, now)
+    case 'consulting':
+      return askHuman(state, now)
+    case 'aborting':
+      return runEnd(state, now, 'aborted', phase.reason)
+    case 'erred':
+      return runEnd(state, now, 'failed', phase.message)
+    case 'planning':
+    case 'evaluating':
+    case 'awaiting_human':
+    case 'ended':
+      return null
+  }
+}
+
+/** Names of the tools that change nothing. */
+export type ReadOnlyTools = ReadonlySet<string>
+
+/**
+ * All records that follow from the state without any effect, up to the intent of the next effect or
+ * the end of the run. Limits are checked here, before the step that would break them.
+ */
+export function advance(state: RunState, readOnly: ReadOnlyTools, now: number): RunRecord[] {
+  const records: RunRecord[] = []
+  let current = state
+  for (;;) {
+    const record = bookkeeping(current, readOnly, now)
+    if (record === null) return records
+    records.push(record)
+    current = evolve(current, record)
+  }
+}

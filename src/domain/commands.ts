@@ -1,0 +1,46 @@
+import type { ReadOnlyTools } from './advance.ts'
+import type { Decision, PayloadOf } from './records.ts'
+import type { ConfigChanges, RunConfig } from './run-config.ts'
+
+/** What people ask for. Recorded as such; the process that works on the run takes it from the log. */
+export type PersonCommand =
+  | {
+      readonly type: 'create'
+      readonly runId: string
+      readonly config: RunConfig
+      readonly systemPrompt: string
+    }
+  | {
+      readonly type: 'respond'
+      readonly decision: Decision
+      readonly reason: string | null
+      /** seq of the human check that is answered; null answers the one that is open. */
+      readonly answers: number | null
+    }
+  | { readonly type: 'abort'; readonly reason: string | null }
+  | { readonly type: 'configure'; readonly changes: ConfigChanges }
+
+/** What the process that works on a run reports. Refused once another process has claimed the run. */
+export type AgentCommand = {
+  readonly claimant: string
+  readonly readOnlyTools: ReadOnlyTools
+} /** `expected` is the claimant that the process saw; a claim made since then stands. */ & (
+  | {
+      readonly type: 'claim'
+      readonly expected: string | null
+      readonly pid: number
+      readonly host: string
+    }
+  | { readonly type: 'proceed' }
+  | {
+      readonly type: 'record_reply'
+      readonly usage: PayloadOf<'llm_usage'>
+      readonly message: PayloadOf<'assistant_message'>
+    }
+  | { readonly type: 'record_retry'; readonly reason: string; readonly delayMs: number }
+  | { readonly type: 'record_tool_result'; readonly result: PayloadOf<'tool_result'> }
+  | { readonly type: 'record_goal_check'; readonly check: PayloadOf<'goal_check'> }
+  | { readonly type: 'fail'; readonly message: string; readonly traceback: string }
+)
+
+export type RunCommand = PersonCommand | AgentCommand

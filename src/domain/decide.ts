@@ -1,0 +1,176 @@
+import { err, ok, type Result } from 'neverthrow'
+import { advance, recordOf, runEnd } from './advance.ts'
+import type { AgentCommand, PersonCommand, RunCommand } from './commands.ts'
+import type { RunError } from './errors.ts'
+import { evolve, fold } from './evolve.ts'
+import type { PayloadOf, RecordOf, RunRecord } from './records.ts'
+import type { RunState } from './state.ts'
+
+type Decided = Result<RunRecord[], RunError>
+type Command<T extends RunCommand['type']> = Extract<RunCommand, { type: T }>
+
+/**
+ * Decides which records a command adds to a run; `null` is the state before it exists. Pure: `now`
+ * (seconds since the epoch) and the outcomes of effects come in as data.
+ */
+export function decide(command: RunCommand, state: RunState | null, now: number): Decided {
+  if (command.type === 'create') return create(command, state, now)
+  if (state === null) return err({ type: 'run_not_found' })
+  if (state.phase.type === 'ended') return err({ type: 'run_ended', status: state.phase.status })
+  return 'claimant' in command
+    ? decideForAgent(command, state, now)
+    : decideForPerson(command, state, now)
+}
+
+function create(command: Command<'create'>, state: RunState | null, now: number): Decided {
+  if (state !== null) return err({ type: 'run_exists' })
+  const { runId, config, systemPrompt } = command
+  const record: RecordOf<'run_created'> = {
+    kind: 'run_created',
+    run_id: runId,
+    iteration: 0,
+    ts: now,
+    payload: { config, system_prompt: systemPrompt },
+  }
+  return ok([record])
+}
+
+function decideForPerson(
+  command: Exclude<PersonCommand, { type: 'create' }>,
+  state: RunState,
+  now: number,
+): Decided {
+  switch (command.type) {
+    case 'respond':
+      return respond(command, state, now)
+    case 'abort':
+      return ok([
+        ...closeOpenCall(state, now, ABORTED),
+        runEnd(state, now, 'aborted', command.reason ?? 'Aborted on request'),
+      ])
+    case 'configure':
+      return ok([recordOf(state, now, 'run_config_changed', { changes: command.changes })])
+  }
+}
+
+function respond(command: Command<'respond'>, state: RunState, now: number): Decided {
+  const { phase } = state
+  if (phase.type !== 'awaiting_human') return err({ type: 'not_awaiting_human' })
+  const { decision, reason, answers } = command
+  if (answers !== null && answers !== phase.seq) {
+    return err({ type: 'stale_decision', open: phase.seq, answered: answers })
+  }
+  const response = recordOf(state, now, 'human_check_response', {
+    decision,
+    reason,
+    answers: phase.seq,
+  })
+  // An abort needs no process to carry it out; an approval is taken up by the one that works on it.
+  return ok(
+    decision === 'abort' ? [response, ...advance(evolve(state, response), NONE, now)] : [response],
+  )
+}
+
+function decideForAgent(command: AgentCommand, state: RunState, now: number): Decided {
+  if (command.type === 'claim') return claim(command, state, now)
+  if (state.claimant !== command.claimant) {
+    return err({ type: 'claim_lost', claimant: state.claimant })
+  }
+  const outcome = recordOutcome(command, state, now)
+  return outcome.map((records) => withAdvance(records, command, state, now))
+}
+
+/** The records of an agent's command, and all that follows from them without an effect. */
+function withAdvance(records: RunRecord[], command: AgentCommand, state: RunState, now: number) {
+  const after = fold(records, state) ?? state
+  return [...records, ...advance(after, command.readOnlyTools, now)]
+}
+
+/** Takes a run up: at its start, after a restart, or from a process that is believed dead. */
+function claim(command: Command<'claim'>, state: RunState, now: number): Decided {
+  const { claimant, expected, pid, host } = command
+  if (state.claimant !== expected) return err({ type: 'claim_lost', claimant: state.claimant })
+  const open = state.phase.type === 'acting' ? state.phase.open : null
+  const records = [
+    recordOf(state, now, 'run_claimed', { claimant, pid, host }),
+    // Whether a call that changes something has run cannot be known; it is never run twice.
+    ...(open !== null && !open.read_only ? closeOpenCall(state, now, IN_DOUBT) : []),
+  ]
+  return ok(withAdvance(records, command, state, now))
+}
+
+function recordOutcome(
+  command: Exclude<AgentCommand, { type: 'claim' }>,
+  state: RunState,
+  now: number,
+): Decided {
+  const { phase } = state
+  const outOfStep = (): Decided =>
+    err({ type: 'out_of_step', command: command.type, phase: phase.type })
+  switch (command.type) {
+    case 'proceed':
+      return ok([])
+    case 'record_reply':
+      if (phase.type !== 'planning') return outOfStep()
+      return ok([
+        recordOf(state, now, 'llm_usage', command.usage),
+        recordOf(state, now, 'assistant_message', command.message),
+      ])
+    case 'record_retry': {
+      if (phase.type !== 'planning') return outOfStep()
+      const { reason, delayMs: delay_ms } = command
+      const attempt = phase.failures + 1
+      return ok([recordOf(state, now, 'llm_retry', { attempt, reason, delay_ms })])
+    }
+    case 'record_tool_result':
+      if (phase.type !== 'acting') return outOfStep()
+      if (phase.open?.call_id !== command.result.call_id) return outOfStep()
+      return ok([recordOf(state, now, 'tool_result', command.result)])
+    case 'record_goal_check':
+      if (phase.type !== 'evaluating') return outOfStep()
+      return ok([recordOf(state, now, 'goal_check', command.check)])
+    case 'fail': {
+      const { message, traceback } = command
+      return ok([
+        ...closeOpenCall(state, now, FAILED),
+        recordOf(state, now, 'error', { message, traceback }),
+      ])
+    }
+  }
+}
+
+const NONE: ReadonlySet<string> = new Set()
+const ABORTED = { outcome: 'aborted', output: 'The run was aborted while this call ran.' } as const
+const FAILED = {
+  outcome: 'unknown',
+  output: 'The run failed while this call ran. Whether it took effect is not known.',
+} as const
+const IN_DOUBT = {
+  outcome: 'unknown',
+  output:
+    'The server stopped while this call ran. Whether it took effect is not known, and it is not ' +
+    'run again by itself: look at the state of the project before you decide what to do.',
+} as const
+
+/** Answers the call that has no result yet, so that every call has exactly one. */
+function closeOpenCall(
+  state: RunState,
+  now: number,
+  how: Pick<PayloadOf<'tool_result'>, 'outcome' | 'output'>,
+): RunRecord[] {
+  const open = state.phase.type === 'acting' ? state.phase.open : null
+  if (open === null) return []
+  const { call_id, tool } = open
+  return [
+    recordOf(state, now, 'tool_result', {
+      call_id,
+      tool,
+      ...how,
+      exit_code: null,
+      duration_ms: 0,
+      bytes: new TextEncoder().encode(how.output).length,
+      truncated: false,
+      sha256: null,
+    }),
+  ]
+}

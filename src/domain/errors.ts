@@ -1,0 +1,19 @@
+import type { EndStatus } from './records.ts'
+
+/** Why a command was refused. Nothing was recorded. */
+export type RunError =
+  | { readonly type: 'run_not_found' }
+  | { readonly type: 'run_exists' }
+  | { readonly type: 'run_ended'; readonly status: EndStatus }
+  | { readonly type: 'not_awaiting_human' }
+  /** The decision names another human check than the one that is open. */
+  | { readonly type: 'stale_decision'; readonly open: number; readonly answered: number }
+  /** Another process has taken the run up since. */
+  | { readonly type: 'claim_lost'; readonly claimant: string | null }
+  /** The outcome does not belong to what the run is doing now. */
+  | { readonly type: 'out_of_step'; readonly command: string; readonly phase: string }
+
+/** A log that no sequence of accepted commands can have produced. Not handled: the log is damaged. */
+export class BrokenInvariant extends Error {
+  override readonly name = 'BrokenInvariant'
+}

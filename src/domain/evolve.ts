@@ -1,0 +1,154 @@
+import { BrokenInvariant } from './errors.ts'
+import type { RecordOf, RunRecord } from './records.ts'
+import type { Phase, RunState, Usage } from './state.ts'
+
+const NOTHING_USED: Usage = { tokens: 0, costUsd: 0 }
+
+function use(usage: Usage, tokens: number, costUsd: number | null): Usage {
+  return {
+    tokens: usage.tokens + tokens,
+    costUsd: usage.costUsd === null || costUsd === null ? null : usage.costUsd + costUsd,
+  }
+}
+
+function create(record: RecordOf<'run_created'>): RunState {
+  return {
+    runId: record.run_id,
+    config: record.payload.config,
+    seq: 0,
+    phase: { type: 'ready' },
+    iteration: 0,
+    total: NOTHING_USED,
+    thisIteration: NOTHING_USED,
+    goal: null,
+    error: null,
+    claimant: null,
+    createdAt: record.ts,
+    endedAt: null,
+    waitingSince: null,
+    waitedSeconds: 0,
+  }
+}
+
+function beginStep(state: RunState, record: RecordOf<'step_start'>): Partial<RunState> {
+  switch (record.payload.node) {
+    case 'plan':
+      return {
+        iteration: record.iteration,
+        thisIteration: NOTHING_USED,
+        phase: { type: 'planning', failures: 0 },
+      }
+    case 'act': {
+      const pending = state.phase.type === 'replied' ? state.phase.calls : []
+      return { phase: { type: 'acting', pending, open: null } }
+    }
+    case 'evaluate':
+      return { phase: { type: 'evaluating' } }
+    case 'human_check':
+      return { phase: { type: 'consulting' } }
+  }
+}
+
+function openCall(state: RunState, record: RecordOf<'tool_call'>): Phase {
+  const { phase } = state
+  const next = phase.type === 'acting' ? phase.pending[0] : undefined
+  if (phase.type !== 'acting' || phase.open !== null || next?.call_id !== record.payload.call_id) {
+    throw new BrokenInvariant(`tool_call ${record.payload.call_id} is not the next of its turn`)
+  }
+  return { type: 'acting', pending: phase.pending.slice(1), open: record.payload }
+}
+
+function closeCall(state: RunState, record: RecordOf<'tool_result'>): Phase {
+  const { phase } = state
+  if (phase.type !== 'acting' || phase.open?.call_id !== record.payload.call_id) {
+    throw new BrokenInvariant(`tool_result ${record.payload.call_id} answers no open call`)
+  }
+  return { ...phase, open: null }
+}
+
+function answer(state: RunState, record: RecordOf<'human_check_response'>): Partial<RunState> {
+  const { decision, reason } = record.payload
+  const waited = state.waitingSince === null ? 0 : record.ts - state.waitingSince
+  return {
+    waitingSince: null,
+    waitedSeconds: state.waitedSeconds + Math.max(0, waited),
+    phase:
+      decision === 'approve'
+        ? { type: 'ready' }
+        : { type: 'aborting', reason: reason ?? 'Aborted at a human check' },
+  }
+}
+
+function change(state: RunState, record: RunRecord): Partial<RunState> {
+  switch (record.kind) {
+    case 'run_created':
+      throw new BrokenInvariant('run_created stands behind another record')
+    case 'run_claimed':
+      return { claimant: record.payload.claimant }
+    case 'run_config_changed':
+      return { config: { ...state.config, ...record.payload.changes } }
+    case 'step_start':
+      return beginStep(state, record)
+    case 'llm_usage': {
+      const { input_tokens, output_tokens, cost_usd } = record.payload
+      const tokens = input_tokens + output_tokens
+      return {
+        total: use(state.total, tokens, cost_usd),
+        thisIteration: use(state.thisIteration, tokens, cost_usd),
+      }
+    }
+    case 'llm_retry':
+      return { phase: { type: 'planning', failures: record.payload.attempt } }
+    case 'assistant_message':
+      return { phase: { type: 'replied', calls: record.payload.tool_calls } }
+    case 'tool_call':
+      return { phase: openCall(state, record) }
+    case 'tool_result':
+      return { phase: closeCall(state, record) }
+    case 'goal_check': {
+      const { achieved, reason } = record.payload
+      return { goal: { achieved, reason }, phase: { type: 'checked' } }
+    }
+    case 'iteration_complete':
+      return { phase: { type: 'iterated' } }
+    case 'human_check_required': {
+      const { summary } = record.payload
+      return {
+        waitingSince: record.ts,
+        phase: { type: 'awaiting_human', seq: state.seq + 1, summary },
+      }
+    }
+    case 'human_check_response':
+      return answer(state, record)
+    case 'error': {
+      const { message } = record.payload
+      return { error: message, phase: { type: 'erred', message } }
+    }
+    case 'run_end': {
+      const { status, reason } = record.payload
+      return { endedAt: record.ts, waitingSince: null, phase: { type: 'ended', status, reason } }
+    }
+  }
+}
+
+/**
+ * Folds one record into the state of its run; `null` is the state before `run_created`.
+ * @throws BrokenInvariant for a record that no accepted command can have put there.
+ */
+export function evolve(state: RunState | null, record: RunRecord): RunState {
+  if (state === null) {
+    if (record.kind !== 'run_created') {
+      throw new BrokenInvariant(`a run begins with run_created, not ${record.kind}`)
+    }
+    return create(record)
+  }
+  if (state.phase.type === 'ended') throw new BrokenInvariant(`${record.kind} behind run_end`)
+  return { ...state, ...change(state, record), seq: state.seq + 1 }
+}
+
+/** Folds many records, oldest first. */
+export function fold(records: Iterable<RunRecord>, from: RunState | null = null): RunState | null {
+  let state = from
+  for (const record of records) state = evolve(state, record)
+  return state
+}

@@ -1,0 +1,35 @@
+import type { OpenCall, RunState } from './state.ts'
+
+/** What a run does next, by its log alone. */
+export type NextStep =
+  | { readonly type: 'call_model' }
+  | { readonly type: 'run_tool'; readonly call: OpenCall }
+  | { readonly type: 'check_goal' }
+  | { readonly type: 'await_human' }
+  /** Nothing but records: the `proceed` command writes them. */
+  | { readonly type: 'proceed' }
+  | { readonly type: 'end' }
+
+export function nextStep(state: RunState): NextStep {
+  const { phase } = state
+  switch (phase.type) {
+    case 'planning':
+      return { type: 'call_model' }
+    case 'acting':
+      return phase.open === null ? { type: 'proceed' } : { type: 'run_tool', call: phase.open }
+    case 'evaluating':
+      return { type: 'check_goal' }
+    case 'awaiting_human':
+      return { type: 'await_human' }
+    case 'ended':
+      return { type: 'end' }
+    case 'ready':
+    case 'replied':
+    case 'checked':
+    case 'iterated':
+    case 'consulting':
+    case 'aborting':
+    case 'erred':
+      return { type: 'proceed' }
+  }
+}

@@ -1,0 +1,148 @@
+import { z } from 'zod'
+import { ConfigChanges, RunConfig } from './run-config.ts'
+
+const count = z.int().nonnegative()
+/** US dollars; null where the price of the model is not known. */
+const cost = z.number().nonnegative().nullable()
+const args = z.record(z.string(), z.json())
+
+/** A tool call as the model asked for it. `raw_args` is kept where its arguments were no JSON object. */
+export const RequestedCall = z
+  .strictObject({ call_id: z.string(), tool: z.string(), args, raw_args: z.string().optional() })
+  .readonly()
+export type RequestedCall = z.infer<typeof RequestedCall>
+
+/**
+ * How a tool call ended: `ok` and `error` as the tool reports it, `rejected` before it ran (unknown
+ * tool, bad arguments), `timed_out`, `aborted` with its run, `unknown` when the server stopped under it.
+ */
+export const ToolOutcome = z.enum(['ok', 'error', 'rejected', 'timed_out', 'aborted', 'unknown'])
+export type ToolOutcome = z.infer<typeof ToolOutcome>
+
+export const Decision = z.enum(['approve', 'abort'])
+export type Decision = z.infer<typeof Decision>
+
+export const EndStatus = z.enum(['achieved', 'failed', 'aborted'])
+export type EndStatus = z.infer<typeof EndStatus>
+
+/** Payload shapes by kind. Closed: a field that is not named here is refused, never passed through. */
+const payloads = {
+  run_created: z.strictObject({ config: RunConfig, system_prompt: z.string() }),
+  run_claimed: z.strictObject({ claimant: z.string(), pid: count, host: z.string() }),
+  run_config_changed: z.strictObject({ changes: ConfigChanges }),
+  step_start: z.strictObject({ node: z.enum(['plan', 'act', 'evaluate', 'human_check']) }),
+  llm_usage: z.strictObject({
+    input_tokens: count,
+    output_tokens: count,
+    cost_usd: cost,
+    model_name: z.string(),
+    duration_ms: count,
+    /** Turns of the conversation that were left out of the request to keep it within its budget. */
+    omitted_turns: count,
+  }),
+  llm_retry: z.strictObject({ attempt: z.int().positive(), reason: z.string(), delay_ms: count }),
+  assistant_message: z.strictObject({
+    text: z.string().nullable(),
+    tool_calls: z.array(RequestedCall),
+    finish_reason: z.string(),
+  }),
+  tool_call: z.strictObject({
+    call_id: z.string(),
+    tool: z.string(),
+    args,
+    raw_args: z.string().optional(),
+    /** Whether the tool only reads: such a call may be run again after a crash. */
+    read_only: z.boolean(),
+  }),
+  tool_result: z.strictObject({
+    call_id: z.string(),
+    tool: z.string(),
+    output: z.string(),
+    exit_code: z.int().nullable(),
+    outcome: ToolOutcome,
+    duration_ms: count,
+    /** Of the whole output; `sha256` names its artifact where `output` holds only head and tail. */
+    bytes: count,
+    truncated: z.boolean(),
+    sha256: z.string().nullable(),
+  }),
+  goal_check: z.strictObject({
+    achieved: z.boolean(),
+    reason: z.string(),
+    /** What the check printed, shortened; the model reads it. */
+    details: z.string(),
+    duration_ms: count,
+  }),
+  iteration_complete: z.strictObject({ iteration: count, tokens: count, cost_usd: cost }),
+  human_check_required: z.strictObject({ iteration: count, summary: z.string() }),
+  human_check_response: z.strictObject({
+    decision: Decision,
+    reason: z.string().nullable(),
+    /** seq of the human_check_required that this answers. */
+    answers: count,
+  }),
+  error: z.strictObject({ message: z.string(), traceback: z.string() }),
+  run_end: z.strictObject({
+    achieved: z.boolean(),
+    iterations: count,
+    total_tokens: count,
+    estimated_cost_usd: cost,
+    status: EndStatus,
+    reason: z.string(),
+  }),
+} as const
+
+export type Kind = keyof typeof payloads
+export type PayloadOf<K extends Kind> = z.infer<(typeof payloads)[K]>
+
+/**
+ * One thing that happened in a run. `ts` is in seconds since the epoch with a fraction; `iteration`
+ * counts from 1 and is 0 for what happens before the first. Its seq is the revision of the stream.
+ */
+export type RecordOf<K extends Kind> = {
+  [P in K]: {
+    readonly kind: P
+    readonly run_id: string
+    readonly iteration: number
+    readonly ts: number
+    readonly payload: PayloadOf<P>
+  }
+}[K]
+export type RunRecord = RecordOf<Kind>
+
+/** The ten kinds of the public API; the others are the log's own and sent to those who ask. */
+export const DOCUMENTED_KINDS = [
+  'step_start',
+  'tool_call',
+  'tool_result',
+  'llm_usage',
+  'goal_check',
+  'human_check_required',
+  'human_check_response',
+  'iteration_complete',
+  'run_end',
+  'error',
+] as const satisfies readonly Kind[]
+
+export const ALL_KINDS = Object.keys(payloads) as readonly Kind[]
+
+const variant = <K extends Kind>(kind: K) =>
+  z.strictObject({
+    kind: z.literal(kind),
+    run_id: z.uuid(),
+    iteration: count,
+    ts: z.number().nonnegative(),
+    payload: payloads[kind],
+  })
+
+const variants = ALL_KINDS.map((kind) => variant(kind))
+
+/** Validates a record of the current schema version, as read from a store. */
+export const RunRecord: z.ZodType<RunRecord> = z.discriminatedUnion(
+  'kind',
+  // The map loses the tuple type that discriminatedUnion wants; every kind is in it by construction.
+  variants as unknown as [ReturnType<typeof variant<Kind>>, ...ReturnType<typeof variant<Kind>>[]],
+) as unknown as z.ZodType<RunRecord>
+
+/** Payload schemas, for the description of the API. */
+export const PAYLOADS: { readonly [K in Kind]: z.ZodType<PayloadOf<K>> } = payloads as never

@@ -1,0 +1,49 @@
+import { z } from 'zod'
+
+/** What a `shell-goal` run checks, as `.retrai.yml` gives it. At least one condition is set. */
+export const ShellGoal = z
+  .strictObject({
+    check_command: z.string().min(1),
+    success_condition: z
+      .strictObject({
+        exit_code: z.int().optional(),
+        output_contains: z.string().min(1).optional(),
+        max_seconds: z.number().positive().optional(),
+      })
+      .refine((condition) => Object.keys(condition).length > 0, 'name at least one condition'),
+  })
+  .readonly()
+export type ShellGoal = z.infer<typeof ShellGoal>
+
+const positiveInt = z.int().positive()
+
+/**
+ * Everything a run was asked to do. It is fixed in `run_created`, so that what a goal means cannot
+ * be changed by the agent while it works; `run_config_changed` is the only way to alter a part of it.
+ */
+export const RunConfig = z
+  .strictObject({
+    goal: z.string().min(1),
+    /** Absolute path of the project. */
+    cwd: z.string().min(1),
+    model_name: z.string().min(1),
+    max_iterations: positiveInt,
+    hitl_enabled: z.boolean(),
+    /** Limits on the whole run; null means no limit. Seconds count work, not waiting for a person. */
+    max_cost_usd: z.number().nonnegative().nullable(),
+    max_tokens: positiveInt.nullable(),
+    max_seconds: z.number().positive().nullable(),
+    shell_goal: ShellGoal.nullable(),
+  })
+  .readonly()
+export type RunConfig = z.infer<typeof RunConfig>
+
+/** The parts of a run's configuration that a person may change while it runs. */
+export const ConfigChanges = z
+  .strictObject({
+    max_iterations: positiveInt.exactOptional(),
+    model_name: z.string().min(1).exactOptional(),
+    hitl_enabled: z.boolean().exactOptional(),
+  })
+  .readonly()
+export type ConfigChanges = z.infer<typeof ConfigChanges>

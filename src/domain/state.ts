@@ -1,0 +1,79 @@
+import type { EndStatus, RequestedCall } from './records.ts'
+import type { RunConfig } from './run-config.ts'
+
+export type RunStatus = 'running' | 'awaiting_human' | EndStatus
+export const RUN_STATUSES = [
+  'running',
+  'awaiting_human',
+  'achieved',
+  'failed',
+  'aborted',
+] as const satisfies readonly RunStatus[]
+
+/** A call whose `tool_call` is in the log and whose `tool_result` is not. */
+export type OpenCall = RequestedCall & { readonly read_only: boolean }
+
+/** Where in its iteration a run stands. */
+export type Phase =
+  /** Nothing under way: the next iteration may begin. */
+  | { readonly type: 'ready' }
+  /** The model is asked; `failures` requests in this step have failed so far. */
+  | { readonly type: 'planning'; readonly failures: number }
+  /** The model has answered; its calls are not taken up yet. */
+  | { readonly type: 'replied'; readonly calls: readonly RequestedCall[] }
+  | {
+      readonly type: 'acting'
+      readonly pending: readonly RequestedCall[]
+      readonly open: OpenCall | null
+    }
+  | { readonly type: 'evaluating' }
+  /** The goal was checked; the iteration is not closed yet. */
+  | { readonly type: 'checked' }
+  | { readonly type: 'iterated' }
+  | { readonly type: 'consulting' }
+  | { readonly type: 'awaiting_human'; readonly seq: number; readonly summary: string }
+  | { readonly type: 'aborting'; readonly reason: string }
+  | { readonly type: 'erred'; readonly message: string }
+  | { readonly type: 'ended'; readonly status: EndStatus; readonly reason: string }
+
+export type Usage = {
+  readonly tokens: number
+  /** US dollars; null as soon as the price of one call was not known. */
+  readonly costUsd: number | null
+}
+
+/**
+ * The state of a run, folded from its records. Plain JSON of bounded size, so that a read model can
+ * keep it: it holds no conversation and no tool output.
+ */
+export type RunState = {
+  readonly runId: string
+  readonly config: RunConfig
+  /** Revision of the last record folded in. */
+  readonly seq: number
+  readonly phase: Phase
+  readonly iteration: number
+  readonly total: Usage
+  readonly thisIteration: Usage
+  readonly goal: { readonly achieved: boolean; readonly reason: string } | null
+  readonly error: string | null
+  /** The process that works on the run, by the last `run_claimed`. */
+  readonly claimant: string | null
+  /** Seconds since the epoch. */
+  readonly createdAt: number
+  readonly endedAt: number | null
+  /** When the open human check was asked for, and the seconds spent waiting on earlier ones. */
+  readonly waitingSince: number | null
+  readonly waitedSeconds: number
+}
+
+export function statusOf(state: RunState): RunStatus {
+  switch (state.phase.type) {
+    case 'ended':
+      return state.phase.status
+    case 'awaiting_human':
+      return 'awaiting_human'
+    default:
+      return 'running'
+  }
+}

@@ -1,0 +1,40 @@
+import { createHash } from 'node:crypto'
+import canonicalize from 'canonicalize'
+import type { RunRecord } from '../domain/records.ts'
+
+/** What is kept beside each record, as the event's metadata. */
+export type RecordMeta = {
+  /** Version of the record's shape, for upcasting. */
+  readonly schema: number
+  /** Unique to the command that wrote the record: two writers never make the same event. */
+  readonly command_id: string
+  /** Who caused it, where a person did. */
+  readonly principal?: string
+  readonly prev_hash: string
+  readonly hash: string
+}
+
+/** `prev_hash` of the first record of a stream. */
+export const GENESIS = '0'.repeat(64)
+
+/**
+ * SHA-256 (hex) over the RFC 8785 canonical form of the record together with its place in the stream
+ * and all of its metadata but the hash itself.
+ */
+export function recordHash(seq: number, record: RunRecord, meta: Omit<RecordMeta, 'hash'>): string {
+  const canonical = canonicalize({ ...record, ...meta, seq })
+  if (canonical === undefined) throw new TypeError('a record is always canonicalizable')
+  return createHash('sha256').update(canonical).digest('hex')
+}
+
+/** The event id of a record: an RFC 9562 UUIDv8 made of the first bits of its hash. */
+export function eventId(hash: string): string {
+  const variant = ((Number.parseInt(hash.charAt(16), 16) & 0x3) | 0x8).toString(16)
+  return [
+    hash.slice(0, 8),
+    hash.slice(8, 12),
+    `8${hash.slice(13, 16)}`,
+    `${variant}${hash.slice(17, 20)}`,
+    hash.slice(20, 32),
+  ].join('-')
+}

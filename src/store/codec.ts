@@ -1,0 +1,80 @@
+import { err, ok, type Result } from 'neverthrow'
+import { z } from 'zod'
+import { RunRecord } from '../domain/records.ts'
+import { eventId, type RecordMeta, recordHash } from './chain.ts'
+import type { NewEvent, RecordedEvent } from './event-store.ts'
+
+/** Version of the records that this server writes. */
+export const SCHEMA = 1
+
+/** A record as it stands in its stream. */
+export type LoggedRecord = {
+  readonly seq: number
+  readonly record: RunRecord
+  readonly meta: RecordMeta
+}
+
+/** A stored event that this server cannot read. */
+export type DamagedRecord = {
+  readonly type: 'damaged_record'
+  readonly stream: string
+  readonly seq: number
+  readonly message: string
+}
+
+const Hash = z.string().regex(/^[0-9a-f]{64}$/)
+const Meta: z.ZodType<RecordMeta> = z.strictObject({
+  schema: z.int(),
+  command_id: z.string(),
+  principal: z.string().exactOptional(),
+  prev_hash: Hash,
+  hash: Hash,
+})
+
+/** JSON text may carry lone surrogates as escapes; canonical UTF-8 cannot, so they are replaced. */
+function wellFormed<T>(value: T): T {
+  const text = JSON.stringify(value)
+  if (!/\\ud[89a-f]/i.test(text)) return value
+  return JSON.parse(text, (_key, item) => (typeof item === 'string' ? item.toWellFormed() : item))
+}
+
+export function encode(
+  seq: number,
+  record: RunRecord,
+  meta: Omit<RecordMeta, 'hash' | 'schema'>,
+): { readonly event: NewEvent; readonly logged: LoggedRecord } {
+  const written = wellFormed(record)
+  const unsigned = { schema: SCHEMA, ...meta }
+  const complete = { ...unsigned, hash: recordHash(seq, written, unsigned) }
+  const event = {
+    id: eventId(complete.hash),
+    type: written.kind,
+    data: JSON.stringify(written),
+    metadata: JSON.stringify(complete),
+  }
+  return { event, logged: { seq, record: written, meta: complete } }
+}
+
+/** Brings the stored data of an older schema version to the present one. There is one place for it. */
+function upcast(data: unknown, _schema: number): unknown {
+  return data
+}
+
+function parse(event: RecordedEvent): LoggedRecord {
+  const meta = Meta.parse(JSON.parse(event.metadata))
+  if (meta.schema > SCHEMA) {
+    throw new Error(`it has schema ${meta.schema}, this server reads up to ${SCHEMA}: update it`)
+  }
+  const record = RunRecord.parse(upcast(JSON.parse(event.data), meta.schema))
+  return { seq: event.revision, record, meta }
+}
+
+/** Reads a stored event. It may come from any writer, so it is validated in full. */
+export function decode(event: RecordedEvent): Result<LoggedRecord, DamagedRecord> {
+  try {
+    return ok(parse(event))
+  } catch (cause) {
+    const message = cause instanceof z.ZodError ? z.prettifyError(cause) : (cause as Error).message
+    return err({ type: 'damaged_record', stream: event.stream, seq: event.revision, message })
+  }
+}
