@@ -1,0 +1,237 @@
+import fc from 'fast-check'
+import type { AgentCommand, RunCommand } from '../../src/domain/commands.ts'
+import { decide } from '../../src/domain/decide.ts'
+import { fold } from '../../src/domain/evolve.ts'
+import { nextStep } from '../../src/domain/next-step.ts'
+import type { PayloadOf, RunRecord } from '../../src/domain/records.ts'
+import type { ConfigChanges, RunConfig } from '../../src/domain/run-config.ts'
+import type { RunState } from '../../src/domain/state.ts'
+
+/** Tools of the runs made here that change nothing. */
+export const READ_ONLY: ReadonlySet<string> = new Set(['file_read', 'grep_search'])
+const TOOLS = ['bash_exec', 'file_write', ...READ_ONLY]
+const START = 1_770_000_000
+
+type RequestedCall = PayloadOf<'assistant_message'>['tool_calls'][number]
+
+/** One turn of fortune: what happens next, and how whatever is under way turns out. */
+type Move = {
+  readonly event: 'work' | 'model_failure' | 'exception' | 'crash' | 'configure' | 'abort' | 'stray'
+  readonly seconds: number
+  readonly usage: PayloadOf<'llm_usage'>
+  readonly text: string | null
+  readonly calls: readonly Omit<RequestedCall, 'call_id'>[]
+  readonly result: Omit<PayloadOf<'tool_result'>, 'call_id' | 'tool'>
+  readonly check: PayloadOf<'goal_check'>
+  readonly answer: { readonly decision: 'approve' | 'abort'; readonly reason: string | null }
+  readonly changes: ConfigChanges
+}
+
+const text = fc.string({ unit: 'grapheme', maxLength: 12 })
+const count = fc.nat({ max: 5000 })
+const cost = fc.option(
+  fc.nat({ max: 300 }).map((n) => n / 10_000),
+  { freq: 20 },
+)
+const args = fc.dictionary(
+  fc.constantFrom('path', 'command', 'content', 'nested'),
+  fc.oneof(text, fc.integer(), fc.boolean(), fc.constant(null), fc.array(text, { maxLength: 2 })),
+  { noNullPrototype: true },
+)
+const call = fc.record(
+  { tool: fc.constantFrom(...TOOLS), args, raw_args: text },
+  { requiredKeys: ['tool', 'args'] },
+)
+const modelName = fc.constantFrom('gpt-5-mini', 'claude-sonnet-4-6', 'ollama/qwen3')
+
+const event: fc.Arbitrary<Move['event']> = fc.oneof(
+  { weight: 40, arbitrary: fc.constant('work') },
+  { weight: 4, arbitrary: fc.constant('crash') },
+  { weight: 3, arbitrary: fc.constant('model_failure') },
+  { weight: 2, arbitrary: fc.constant('configure') },
+  { weight: 2, arbitrary: fc.constant('stray') },
+  { weight: 1, arbitrary: fc.constant('exception') },
+  { weight: 1, arbitrary: fc.constant('abort') },
+)
+
+const move: fc.Arbitrary<Move> = fc.record({
+  event,
+  seconds: fc.nat({ max: 20_000 }).map((ms) => ms / 1000),
+  usage: fc.record({
+    input_tokens: count,
+    output_tokens: count,
+    cost_usd: cost,
+    model_name: modelName,
+    duration_ms: count,
+    omitted_turns: fc.nat({ max: 3 }),
+  }),
+  text: fc.option(text),
+  calls: fc.array(call, { maxLength: 4 }),
+  result: fc.record({
+    output: text,
+    exit_code: fc.option(fc.nat({ max: 2 })),
+    outcome: fc.constantFrom('ok', 'error', 'rejected', 'timed_out'),
+    duration_ms: count,
+    bytes: count,
+    truncated: fc.boolean(),
+    sha256: fc.constant(null),
+  }),
+  check: fc.record({
+    achieved: fc.nat({ max: 4 }).map((n) => n === 4),
+    reason: text,
+    details: text,
+    duration_ms: count,
+  }),
+  answer: fc.record({
+    decision: fc.constantFrom('approve', 'approve', 'approve', 'abort'),
+    reason: fc.option(text),
+  }),
+  changes: fc.record(
+    {
+      max_iterations: fc.integer({ min: 1, max: 6 }),
+      model_name: modelName,
+      hitl_enabled: fc.boolean(),
+    },
+    { requiredKeys: [] },
+  ),
+})
+
+const rarely = <T>(arbitrary: fc.Arbitrary<T>) =>
+  fc.oneof({ weight: 5, arbitrary: fc.constant(null) }, { weight: 1, arbitrary })
+
+const config: fc.Arbitrary<RunConfig> = fc.record({
+  goal: fc.constantFrom('pytest', 'npm-test', 'shell-goal'),
+  cwd: fc.constantFrom('/home/ada/project', '/srv/it/väst'),
+  model_name: modelName,
+  max_iterations: fc.integer({ min: 1, max: 6 }),
+  hitl_enabled: fc.boolean(),
+  max_cost_usd: rarely(fc.constantFrom(0, 0.02, 0.5)),
+  max_tokens: rarely(fc.integer({ min: 1, max: 40_000 })),
+  max_seconds: rarely(fc.integer({ min: 1, max: 300 })),
+  shell_goal: fc.constantFrom(null, {
+    check_command: 'make check',
+    success_condition: { exit_code: 0 },
+  }),
+})
+
+/** Distributes over the union, so that what is common to all agent commands can be left out. */
+type Report<C = AgentCommand> = C extends AgentCommand
+  ? Omit<C, 'claimant' | 'readOnlyTools'>
+  : never
+
+const byAgent = (claimant: string, report: Report): RunCommand =>
+  ({ ...report, claimant, readOnlyTools: READ_ONLY }) as AgentCommand
+
+function claim(state: RunState): RunCommand {
+  const claimant = `process-${state.seq}`
+  return byAgent(claimant, { type: 'claim', expected: state.claimant, pid: state.seq, host: 'a' })
+}
+
+/** The step that the run's log asks for, turned out as the move says. */
+function work(state: RunState, claimant: string, move: Move): RunCommand {
+  const step = nextStep(state)
+  switch (step.type) {
+    case 'call_model': {
+      const tool_calls = move.calls.map((asked, i) => ({ ...asked, call_id: `${state.seq}-${i}` }))
+      const finish_reason = tool_calls.length > 0 ? 'tool_calls' : 'stop'
+      const message = { text: move.text, tool_calls, finish_reason }
+      return byAgent(claimant, { type: 'record_reply', usage: move.usage, message })
+    }
+    case 'run_tool': {
+      const { call_id, tool } = step.call
+      return byAgent(claimant, {
+        type: 'record_tool_result',
+        result: { call_id, tool, ...move.result },
+      })
+    }
+    case 'check_goal':
+      return byAgent(claimant, { type: 'record_goal_check', check: move.check })
+    case 'await_human':
+      return { type: 'respond', ...move.answer, answers: null }
+    case 'proceed':
+    case 'end':
+      return byAgent(claimant, { type: 'proceed' })
+  }
+}
+
+function commandFor(state: RunState, move: Move): RunCommand {
+  switch (move.event) {
+    case 'abort':
+      return { type: 'abort', reason: move.answer.reason }
+    case 'configure':
+      return { type: 'configure', changes: move.changes }
+    case 'stray':
+      return byAgent('a process that never claimed', { type: 'proceed' })
+  }
+  if (state.claimant === null || move.event === 'crash') return claim(state)
+  switch (move.event) {
+    case 'model_failure':
+      return byAgent(state.claimant, { type: 'record_retry', reason: 'HTTP 529', delayMs: 250 })
+    case 'exception':
+      return byAgent(state.claimant, { type: 'fail', message: 'disk full', traceback: 'at f' })
+    case 'work':
+      return work(state, state.claimant, move)
+  }
+}
+
+/** The appends that accepted commands make; a command that the domain refuses adds nothing. */
+function play(runId: string, runConfig: RunConfig, moves: readonly Move[]): RunRecord[][] {
+  const create: RunCommand = { type: 'create', runId, config: runConfig, systemPrompt: 'Mend it.' }
+  const created = decide(create, null, START)._unsafeUnwrap()
+  const appends = [created]
+  let state = fold(created)
+  let now = START
+  for (const move of moves) {
+    if (state === null) break
+    now += move.seconds
+    const decided = decide(commandFor(state, move), state, now)
+    if (decided.isErr() || decided.value.length === 0) continue
+    appends.push(decided.value)
+    state = fold(decided.value, state)
+  }
+  return appends
+}
+
+/**
+ * Random runs as the domain itself writes them, a list of records for each append: any number of
+ * iterations and calls, failures, retries, people who answer, change and abort, and processes that
+ * die and are followed by others. About four of five have ended.
+ */
+export function validAppends(
+  runId: fc.Arbitrary<string> = fc.uuid({ version: 4 }),
+  { maxMoves = 60 }: { readonly maxMoves?: number } = {},
+): fc.Arbitrary<RunRecord[][]> {
+  return fc
+    .tuple(runId, config, fc.array(move, { maxLength: maxMoves, size: 'max' }))
+    .map(([id, runConfig, moves]) => play(id, runConfig, moves))
+}
+
+export const EXAMPLE_CONFIG: RunConfig = {
+  goal: 'pytest',
+  cwd: '/home/ada/project',
+  model_name: 'claude-sonnet-4-6',
+  max_iterations: 20,
+  hitl_enabled: false,
+  max_cost_usd: null,
+  max_tokens: null,
+  max_seconds: null,
+  shell_goal: null,
+}
+
+/** The first record of a run. `ts` is in seconds since the epoch. */
+export function createdRecord(
+  runId: string,
+  { ts = START, ...changes }: Partial<RunConfig> & { readonly ts?: number } = {},
+): RunRecord {
+  const runConfig = { ...EXAMPLE_CONFIG, ...changes }
+  const create: RunCommand = { type: 'create', runId, config: runConfig, systemPrompt: 'Mend it.' }
+  return decide(create, null, ts)._unsafeUnwrap()[0] as RunRecord
+}
+
+/** The records of `validAppends`, in order: a whole stream, or any beginning of one. */
+export function validRun(
+  runId?: fc.Arbitrary<string>,
+  options?: { readonly maxMoves?: number },
+): fc.Arbitrary<RunRecord[]> {
+  return validAppends(runId, options).map((appends) => appends.flat())
+}
