@@ -1,0 +1,69 @@
+import { stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import type { RunConfig } from '../domain/run-config.ts'
+import type { Goal } from './goals/goal.ts'
+import type { Models } from './model/model.ts'
+
+/** What is wrong with one field of a request, for the person who made it. */
+export type Problem = { readonly field: string; readonly message: string }
+
+/** What a client may choose of a run. */
+export type RunRequest = Omit<RunConfig, 'shell_goal'>
+
+type PlanDeps = {
+  readonly goals: readonly Goal[]
+  readonly models: Pick<Models, 'missingKey'>
+  readonly systemPrompt: (goal: Goal, config: RunConfig) => string
+}
+
+/**
+ * Turns a request into the configuration that `run_created` records, or names everything that stands
+ * in the way: an unknown goal, a folder that is none, a model without its key, bad goal settings.
+ */
+export function planRun(
+  request: RunRequest,
+  { goals, models, systemPrompt }: PlanDeps,
+): ResultAsync<{ config: RunConfig; systemPrompt: string }, readonly Problem[]> {
+  const plan = async (): Promise<
+    Result<{ config: RunConfig; systemPrompt: string }, Problem[]>
+  > => {
+    const cwd = resolve(request.cwd)
+    const goal = goals.find(({ name }) => name === request.goal)
+    const problems = [
+      ...(goal === undefined ? [unknownGoal(request.goal, goals)] : []),
+      ...(await folderProblems(cwd)),
+      ...modelProblems(request.model_name, models),
+    ]
+    if (goal === undefined || problems.length > 0) return err(problems)
+    const settings = await goal.prepare?.(cwd)
+    if (settings !== undefined && settings.isErr())
+      return err([{ field: 'goal', message: settings.error }])
+    const config: RunConfig = { ...request, cwd, shell_goal: settings?.value ?? null }
+    return ok({ config, systemPrompt: systemPrompt(goal, config) })
+  }
+  return new ResultAsync(plan())
+}
+
+function unknownGoal(name: string, goals: readonly Goal[]): Problem {
+  const known = goals.map((goal) => goal.name).join(', ')
+  return { field: 'goal', message: `There is no goal "${name}". Choose one of: ${known}.` }
+}
+
+async function folderProblems(cwd: string): Promise<Problem[]> {
+  try {
+    if ((await stat(cwd)).isDirectory()) return []
+    return [{ field: 'cwd', message: `${cwd} is not a directory. Name the project's folder.` }]
+  } catch (cause) {
+    const reason =
+      (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'does not exist' : 'cannot be opened'
+    return [{ field: 'cwd', message: `${cwd} ${reason}. Name an existing directory.` }]
+  }
+}
+
+function modelProblems(modelName: string, models: Pick<Models, 'missingKey'>): Problem[] {
+  const missing = models.missingKey(modelName)
+  if (missing === null) return []
+  const message = `The model "${modelName}" needs ${missing}, which is not set. Set it in the server's environment and start it again, or choose another model.`
+  return [{ field: 'model_name', message }]
+}

@@ -1,0 +1,165 @@
+import { err, ok, type Result } from 'neverthrow'
+import { toMessages } from '../domain/conversation.ts'
+import { nextStep } from '../domain/next-step.ts'
+import type { OpenCall } from '../domain/state.ts'
+import { type Backoff, untilAborted } from './backoff.ts'
+import type { Goal } from './goals/goal.ts'
+import type { ModelFailure, ModelReply, Models } from './model/model.ts'
+import type { RunCommand } from './process/command.ts'
+import type { RunSession, SessionError } from './run-session.ts'
+import type { Toolbox } from './tools/tool.ts'
+
+/** The effects that a run loop may have on the world. */
+export type Effects = {
+  readonly models: Models
+  readonly toolbox: Toolbox
+  readonly findGoal: (name: string) => Goal | undefined
+  readonly runCommand: RunCommand
+  /** Waiting between attempts to reach a model, and how many attempts a step makes in all. */
+  readonly modelBackoff: Backoff
+  readonly modelAttempts: number
+}
+
+/** Longest wait that a model endpoint may ask for. */
+const MAX_RETRY_AFTER_MS = 120_000
+
+type StepResult = Result<void, SessionError>
+
+/**
+ * Drives a claimed run until it ends or waits for a person: asks the log what comes next, does that one
+ * thing, records its outcome. Never rejects; an unexpected exception becomes the run's `error`.
+ */
+export async function runLoop(
+  session: RunSession,
+  effects: Effects,
+  signal: AbortSignal,
+): Promise<Result<'ended' | 'awaiting_human', SessionError>> {
+  for (;;) {
+    if (signal.aborted) return err({ type: 'cancelled' })
+    const step = nextStep(session.state)
+    if (step.type === 'end') return ok('ended')
+    if (step.type === 'await_human') return ok('awaiting_human')
+    const done = await failOnException(session, signal, () => {
+      switch (step.type) {
+        case 'proceed':
+          return session.record({ type: 'proceed' })
+        case 'call_model':
+          return callModel(session, effects, signal)
+        case 'run_tool':
+          return runTool(session, effects, step.call, signal)
+        case 'check_goal':
+          return checkGoal(session, effects, signal)
+      }
+    })
+    if (done.isErr()) return err(done.error)
+  }
+}
+
+async function failOnException(
+  session: RunSession,
+  signal: AbortSignal,
+  step: () => Promise<StepResult>,
+): Promise<StepResult> {
+  try {
+    const done = await step()
+    if (done.isErr() && done.error.type === 'append_too_large') {
+      const { bytes, limit } = done.error
+      const message = `The outcome of a step has ${bytes} bytes, more than the ${limit} that a record can hold`
+      return await session.record({ type: 'fail', message, traceback: '' })
+    }
+    return done
+  } catch (cause) {
+    if (signal.aborted) return err({ type: 'cancelled' })
+    const error = cause instanceof Error ? cause : new Error(String(cause))
+    const traceback = error.stack ?? ''
+    return session.record({ type: 'fail', message: error.message, traceback })
+  }
+}
+
+async function callModel(
+  session: RunSession,
+  { models, toolbox, modelBackoff, modelAttempts }: Effects,
+  signal: AbortSignal,
+): Promise<StepResult> {
+  const { model_name: modelName } = session.state.config
+  const budget = models.contextBudget(modelName)
+  const { messages, omittedTurns } = toMessages(session.conversation, budget)
+  const began = performance.now()
+  const request = { modelName, messages, tools: toolbox.specs }
+  const reply = await models.complete(request, signal)
+  if (signal.aborted) return err({ type: 'cancelled' })
+  if (reply.isErr()) return modelFailed(session, reply.error, modelBackoff, modelAttempts, signal)
+  return recordReply(session, reply.value, {
+    model_name: modelName,
+    duration_ms: Math.round(performance.now() - began),
+    omitted_turns: omittedTurns,
+  })
+}
+
+function recordReply(
+  session: RunSession,
+  reply: ModelReply,
+  call: { model_name: string; duration_ms: number; omitted_turns: number },
+): Promise<StepResult> {
+  return session.record({
+    type: 'record_reply',
+    usage: {
+      input_tokens: reply.inputTokens,
+      output_tokens: reply.outputTokens,
+      cost_usd: reply.costUsd,
+      ...call,
+    },
+    message: {
+      text: reply.text,
+      tool_calls: [...reply.toolCalls],
+      finish_reason: reply.finishReason,
+    },
+  })
+}
+
+async function modelFailed(
+  session: RunSession,
+  failure: ModelFailure,
+  backoff: Backoff,
+  attempts: number,
+  signal: AbortSignal,
+): Promise<StepResult> {
+  const { phase } = session.state
+  if (failure.type === 'cancelled') return err({ type: 'cancelled' })
+  const failures = phase.type === 'planning' ? phase.failures : 0
+  if (failure.type === 'refused' || failures + 1 >= attempts) {
+    const tries = failures > 0 ? ` (attempt ${failures + 1} of ${attempts})` : ''
+    return session.record({ type: 'fail', message: `${failure.message}${tries}`, traceback: '' })
+  }
+  const asked = failure.retryAfterMs ?? 0
+  const delayMs = Math.round(Math.min(MAX_RETRY_AFTER_MS, Math.max(asked, backoff(failures))))
+  const recorded = await session.record({ type: 'record_retry', reason: failure.message, delayMs })
+  if (recorded.isErr()) return recorded
+  return (await untilAborted(delayMs, signal)) ? ok(undefined) : err({ type: 'cancelled' })
+}
+
+async function runTool(
+  session: RunSession,
+  { toolbox }: Effects,
+  call: OpenCall,
+  signal: AbortSignal,
+): Promise<StepResult> {
+  const result = await toolbox.execute(call, { cwd: session.state.config.cwd, signal })
+  if (signal.aborted) return err({ type: 'cancelled' })
+  return session.record({ type: 'record_tool_result', result })
+}
+
+async function checkGoal(
+  session: RunSession,
+  { findGoal, runCommand }: Effects,
+  signal: AbortSignal,
+): Promise<StepResult> {
+  const { config } = session.state
+  const goal = findGoal(config.goal)
+  if (goal === undefined) throw new Error(`This server knows no goal named ${config.goal}`)
+  const began = performance.now()
+  const verdict = await goal.check({ config, signal, runCommand })
+  if (signal.aborted) return err({ type: 'cancelled' })
+  const duration_ms = Math.round(performance.now() - began)
+  return session.record({ type: 'record_goal_check', check: { ...verdict, duration_ms } })
+}

@@ -1,0 +1,145 @@
+import { err, ok, type Result } from 'neverthrow'
+import type { AgentCommand } from '../domain/commands.ts'
+import { type Conversation, converse } from '../domain/conversation.ts'
+import { decide } from '../domain/decide.ts'
+import type { RunError } from '../domain/errors.ts'
+import type { RunState } from '../domain/state.ts'
+import type { LoggedRecord } from '../store/codec.ts'
+import type { AppendError, EventStore } from '../store/event-store.ts'
+import {
+  append,
+  type LoadError,
+  type LoadedRun,
+  load,
+  type PreparedAppend,
+  prepare,
+} from '../store/run-log.ts'
+import { type Backoff, untilAborted } from './backoff.ts'
+
+/** Why a process can go no further with a run. */
+export type SessionError =
+  | RunError
+  | Exclude<LoadError, { type: 'store_unavailable' | 'store_failed' }>
+  | Extract<AppendError, { type: 'append_too_large' }>
+  /** The process lets go of the run: it stops, or the run is no longer its own. */
+  | { readonly type: 'cancelled' }
+
+/** Distributes over the union, so that what is common to all agent commands can be left out. */
+type Report<C = AgentCommand> = C extends AgentCommand
+  ? Omit<C, 'claimant' | 'readOnlyTools'>
+  : never
+
+export type SessionDeps = {
+  readonly store: EventStore
+  readonly claimant: string
+  readonly readOnlyTools: ReadonlySet<string>
+  readonly now: () => number
+  readonly newId: () => string
+  readonly backoff: Backoff
+  readonly signal: AbortSignal
+}
+
+/**
+ * One process' view of a run: its folded state and conversation, and the one way to add to it. It is
+ * brought up to date from the log whenever another writer was faster, and outlasts store outages.
+ */
+export class RunSession {
+  #run: LoadedRun
+  #conversation: Conversation
+  readonly #deps: SessionDeps
+
+  private constructor(run: LoadedRun, conversation: Conversation, deps: SessionDeps) {
+    this.#run = run
+    this.#conversation = conversation
+    this.#deps = deps
+  }
+
+  /** Folds the run's stream from its beginning. */
+  static async open(runId: string, deps: SessionDeps): Promise<Result<RunSession, SessionError>> {
+    let conversation: Conversation | null = null
+    const loaded = await loadPatiently(runId, null, deps, ({ record }) => {
+      conversation = converse(conversation, record)
+    })
+    if (loaded.isErr()) return err(loaded.error)
+    if (loaded.value === null || conversation === null) return err({ type: 'run_not_found' })
+    return ok(new RunSession(loaded.value, conversation, deps))
+  }
+
+  get state(): RunState {
+    return this.#run.state
+  }
+
+  get conversation(): Conversation {
+    return this.#conversation
+  }
+
+  /** Decides on the present state and appends; decides anew after each conflict. */
+  async record(report: Report): Promise<Result<void, SessionError>> {
+    const { claimant, readOnlyTools, now, newId } = this.#deps
+    const command = { ...report, claimant, readOnlyTools } as AgentCommand
+    for (;;) {
+      const decided = decide(command, this.#run.state, now())
+      if (decided.isErr()) return err(decided.error)
+      const author = { commandId: newId() }
+      const prepared = prepare(this.#run.state.runId, this.#run, decided.value, author)
+      const appended = await this.#appendPatiently(prepared)
+      if (appended.isErr()) return err(appended.error)
+      if (appended.value === 'appended') return ok(undefined)
+      const caughtUp = await this.#catchUp()
+      if (caughtUp.isErr()) return err(caughtUp.error)
+    }
+  }
+
+  /** An append whose answer is lost, or that finds no store, is made again with the same ids. */
+  async #appendPatiently(
+    prepared: PreparedAppend,
+  ): Promise<Result<'appended' | 'conflict', SessionError>> {
+    const { store, backoff, signal } = this.#deps
+    for (let failures = 0; ; failures += 1) {
+      const appended = await append(store, prepared)
+      if (appended.isOk()) {
+        for (const { record } of prepared.records) {
+          this.#conversation = converse(this.#conversation, record)
+        }
+        this.#run = appended.value
+        return ok('appended')
+      }
+      const { error } = appended
+      if (error.type === 'wrong_expected_revision') return ok('conflict')
+      if (error.type === 'append_too_large') return err(error)
+      if (!(await untilAborted(backoff(failures), signal))) return err({ type: 'cancelled' })
+    }
+  }
+
+  async #catchUp(): Promise<Result<void, SessionError>> {
+    const { runId } = this.#run.state
+    const loaded = await loadPatiently(runId, this.#run, this.#deps, ({ record }) => {
+      this.#conversation = converse(this.#conversation, record)
+    })
+    if (loaded.isErr()) return err(loaded.error)
+    if (loaded.value !== null) this.#run = loaded.value
+    return ok(undefined)
+  }
+}
+
+/** Loads a run, waiting for a store that cannot be reached. Shows each record once. */
+async function loadPatiently(
+  runId: string,
+  from: LoadedRun | null,
+  { store, backoff, signal }: SessionDeps,
+  visit: (record: LoggedRecord) => void,
+): Promise<Result<LoadedRun | null, SessionError>> {
+  let shown = from?.state.seq ?? -1
+  const visitOnce = (logged: LoggedRecord): void => {
+    if (logged.seq <= shown) return
+    shown = logged.seq
+    visit(logged)
+  }
+  for (let failures = 0; ; failures += 1) {
+    const loaded = await load(store, runId, from, visitOnce)
+    if (loaded.isOk()) return ok(loaded.value)
+    const { error } = loaded
+    if (error.type !== 'store_unavailable' && error.type !== 'store_failed') return err(error)
+    if (!(await untilAborted(backoff(failures), signal))) return err({ type: 'cancelled' })
+  }
+}
