@@ -36,10 +36,9 @@ export function planRun(
       ...modelProblems(request.model_name, models),
     ]
     if (goal === undefined || problems.length > 0) return err(problems)
-    const settings = await goal.prepare?.(cwd)
-    if (settings !== undefined && settings.isErr())
-      return err([{ field: 'goal', message: settings.error }])
-    const config: RunConfig = { ...request, cwd, shell_goal: settings?.value ?? null }
+    const settings = (await goal.prepare?.(cwd)) ?? ok(null)
+    if (settings.isErr()) return err([{ field: 'goal', message: settings.error }])
+    const config: RunConfig = { ...request, cwd, shell_goal: settings.value }
     return ok({ config, systemPrompt: systemPrompt(goal, config) })
   }
   return new ResultAsync(plan())

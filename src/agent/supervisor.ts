@@ -138,15 +138,18 @@ export class Supervisor {
 
   #report(runId: string, error: SessionError): void {
     const { log } = this.#deps
+    const fields = { run_id: runId, error }
     switch (error.type) {
       case 'cancelled':
       case 'run_ended':
       case 'claim_lost':
-        return log.info({ run_id: runId, error }, 'run let go')
+        log.info(fields, 'run let go')
+        break
       case 'damaged_record':
-        return log.error({ run_id: runId, error }, 'run cannot be read: it is left as it is')
+        log.error(fields, 'run cannot be read: it is left as it is')
+        break
       default:
-        return log.error({ run_id: runId, error }, 'run cannot go on')
+        log.error(fields, 'run cannot go on')
     }
   }
 }

@@ -1,0 +1,90 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import {
+  type ChatMessage,
+  type Conversation,
+  converse,
+  toMessages,
+} from '../../src/domain/conversation.ts'
+import type { RunRecord } from '../../src/domain/records.ts'
+import { validRun } from '../support/run-records.ts'
+import { check, claim, create, given, reply, result } from './support.ts'
+
+function conversationOf(records: readonly RunRecord[]): Conversation {
+  let conversation: Conversation | null = null
+  for (const record of records) conversation = converse(conversation, record)
+  if (conversation === null) throw new Error('an empty run')
+  return conversation
+}
+
+const roles = (messages: readonly ChatMessage[]) => messages.map(({ role }) => role)
+const UNLIMITED = Number.MAX_SAFE_INTEGER
+
+test('holds the system prompt, the task, replies, results and the verdict on the goal', () => {
+  const { records } = given(
+    create(),
+    claim(),
+    reply(['file_read', 'bash_exec']),
+    result('c0', 'file_read'),
+    result('c1', 'bash_exec'),
+    check(false, '3 of 8 tests failing'),
+  )
+  const { messages, omittedTurns } = toMessages(conversationOf(records), UNLIMITED)
+  expect(roles(messages)).toEqual(['system', 'user', 'assistant', 'tool', 'tool', 'user'])
+  expect(messages[0]?.content).toBe('You mend code.')
+  expect(messages[1]?.content).toContain('pytest')
+  expect(messages[5]?.content).toContain('3 of 8 tests failing')
+  expect(omittedTurns).toBe(0)
+})
+
+test('tells the model what a person said', () => {
+  const { records } = given(create({ hitl_enabled: true }), claim(), reply(), check(false), {
+    type: 'respond',
+    decision: 'approve',
+    reason: 'leave the API alone',
+    answers: null,
+  })
+  const { messages } = toMessages(conversationOf(records), UNLIMITED)
+  expect(messages.at(-1)?.content).toContain('leave the API alone')
+})
+
+test('tells the model how a call ended that was not ok', () => {
+  const { records } = given(create(), claim(), reply(['bash_exec', 'file_read']), claim('p2', 'p1'))
+  const { messages } = toMessages(conversationOf(records), UNLIMITED)
+  expect(messages.at(-1)).toMatchObject({ role: 'tool', callId: 'c0' })
+  expect(messages.at(-1)?.content).toMatch(/^\[unknown\]/)
+})
+
+describe('for all valid runs and budgets', () => {
+  /** Results stand right behind the reply that asked for them, in its order. */
+  function expectPaired(messages: readonly ChatMessage[]): void {
+    let asked: string[] = []
+    for (const message of messages) {
+      if (message.role === 'tool') expect(asked.shift()).toBe(message.callId)
+      if (message.role === 'assistant') asked = message.calls.map(({ id }) => id)
+    }
+  }
+
+  test('a result is never parted from its call', () => {
+    fc.assert(
+      fc.property(validRun(), fc.integer({ min: 1, max: 400 }), (records, budget) => {
+        expectPaired(toMessages(conversationOf(records), budget).messages)
+      }),
+    )
+  })
+
+  test('the latest turns are kept, at least one, and what is left out is counted', () => {
+    fc.assert(
+      fc.property(validRun(), fc.integer({ min: 1, max: 400 }), (records, budget) => {
+        const conversation = conversationOf(records)
+        const all = toMessages(conversation, UNLIMITED).messages
+        const { messages, omittedTurns } = toMessages(conversation, budget)
+        const kept = conversation.turns.length - omittedTurns
+        expect(kept).toBeGreaterThanOrEqual(Math.min(1, conversation.turns.length))
+        const behindHead = messages.slice(omittedTurns === 0 ? 2 : 3)
+        expect(behindHead).toEqual(all.slice(all.length - behindHead.length))
+        expect(behindHead.filter(({ role }) => role === 'assistant')).toHaveLength(kept)
+      }),
+    )
+  })
+})

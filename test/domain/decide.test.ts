@@ -1,0 +1,265 @@
+import { describe, expect, test } from 'vitest'
+import type { RunRecord } from '../../src/domain/records.ts'
+import { by, check, claim, create, given, reply, result } from './support.ts'
+
+const respond = (decision: 'approve' | 'abort', answers: number | null = null) =>
+  ({ type: 'respond', decision, reason: null, answers }) as const
+const abort = { type: 'abort', reason: 'enough' } as const
+
+describe('one iteration', () => {
+  test('a run begins with its configuration and nothing else', () => {
+    given().when(create()).gives('0 run_created')
+  })
+
+  test('who claims it begins the first iteration', () => {
+    given(create()).when(claim()).gives('0 run_claimed', '1 step_start plan')
+  })
+
+  test('a reply with calls begins to act, and names the first call before it runs', () => {
+    given(create(), claim())
+      .when(reply(['file_read', 'bash_exec']))
+      .gives('1 llm_usage', '1 assistant_message', '1 step_start act', '1 tool_call c0')
+  })
+
+  test('a reply without calls goes straight to the check', () => {
+    given(create(), claim())
+      .when(reply())
+      .gives('1 llm_usage', '1 assistant_message', '1 step_start evaluate')
+  })
+
+  test('calls run one after the other, then the goal is checked', () => {
+    const acting = [create(), claim(), reply(['file_read', 'bash_exec'])]
+    given(...acting)
+      .when(result('c0', 'file_read'))
+      .gives('1 tool_result c0 ok', '1 tool_call c1')
+    given(...acting, result('c0', 'file_read'))
+      .when(result('c1', 'bash_exec'))
+      .gives('1 tool_result c1 ok', '1 step_start evaluate')
+  })
+
+  test('a goal that is not reached leads to the next iteration', () => {
+    given(create(), claim(), reply())
+      .when(check(false))
+      .gives('1 goal_check', '1 iteration_complete', '2 step_start plan')
+  })
+
+  test('a goal that is reached ends the run with what it took', () => {
+    const [, , end] = given(create(), claim(), reply([], 120, 0.5))
+      .when(check(true))
+      .gives('1 goal_check', '1 iteration_complete', '1 run_end achieved')
+    expect(end?.payload).toEqual({
+      achieved: true,
+      iterations: 1,
+      total_tokens: 120,
+      estimated_cost_usd: 0.5,
+      status: 'achieved',
+      reason: 'All passed',
+    })
+  })
+})
+
+describe('people', () => {
+  const waiting = [create({ hitl_enabled: true }), claim(), reply(), check(false)]
+
+  test('are asked after an iteration that did not reach the goal', () => {
+    given(...waiting.slice(0, 3))
+      .when(check(false))
+      .gives(
+        '1 goal_check',
+        '1 iteration_complete',
+        '1 step_start human_check',
+        '1 human_check_required',
+      )
+  })
+
+  test('are not asked after the last iteration, nor when the goal is reached', () => {
+    const last = [create({ hitl_enabled: true, max_iterations: 1 }), claim(), reply()]
+    given(...last)
+      .when(check(false))
+      .gives('1 goal_check', '1 iteration_complete', '1 run_end failed')
+    given(...last)
+      .when(check(true))
+      .gives('1 goal_check', '1 iteration_complete', '1 run_end achieved')
+  })
+
+  test('approve, and the process that works on the run goes on', () => {
+    given(...waiting)
+      .when(respond('approve'))
+      .gives('1 human_check_response')
+    given(...waiting, respond('approve'))
+      .when(by('p1', { type: 'proceed' }))
+      .gives('2 step_start plan')
+  })
+
+  test('abort at a human check, which ends the run at once', () => {
+    given(...waiting)
+      .when(respond('abort'))
+      .gives('1 human_check_response', '1 run_end aborted')
+  })
+
+  test('cannot answer what was not asked, nor an older question, nor twice', () => {
+    given(create(), claim()).when(respond('approve')).refused({ type: 'not_awaiting_human' })
+    const open = given(...waiting).state?.seq ?? 0
+    given(...waiting)
+      .when(respond('approve', 3))
+      .refused({ type: 'stale_decision', open, answered: 3 })
+    given(...waiting)
+      .when(respond('approve', open))
+      .gives('1 human_check_response')
+    given(...waiting, respond('approve'))
+      .when(respond('approve'))
+      .refused({ type: 'not_awaiting_human' })
+  })
+
+  test('abort at any moment, and the open call is answered first', () => {
+    given(create()).when(abort).gives('0 run_end aborted')
+    given(create(), claim()).when(abort).gives('1 run_end aborted')
+    given(...waiting)
+      .when(abort)
+      .gives('1 run_end aborted')
+    given(create(), claim(), reply(['bash_exec']))
+      .when(abort)
+      .gives('1 tool_result c0 aborted', '1 run_end aborted')
+  })
+
+  test('change the configuration for the steps to come', () => {
+    const changes = { max_iterations: 1, hitl_enabled: true } as const
+    given(create(), claim(), reply())
+      .when({ type: 'configure', changes })
+      .gives('1 run_config_changed')
+    given(create(), claim(), reply(), { type: 'configure', changes })
+      .when(check(false))
+      .gives('1 goal_check', '1 iteration_complete', '1 run_end failed')
+  })
+})
+
+describe('after run_end', () => {
+  const ended = [create(), claim(), abort]
+  test.each([abort, respond('approve'), reply(), claim('p2', 'p1')])('$type is refused', (late) => {
+    given(...ended)
+      .when(late)
+      .refused({ type: 'run_ended', status: 'aborted' })
+  })
+})
+
+describe('a run that does not exist, or exists already', () => {
+  test('takes no commands', () => given().when(abort).refused({ type: 'run_not_found' }))
+  test('is not made twice', () => given(create()).when(create()).refused({ type: 'run_exists' }))
+})
+
+describe('another process', () => {
+  test('that takes over a call which may have had an effect does not run it again', () => {
+    given(create(), claim(), reply(['bash_exec', 'file_read']))
+      .when(claim('p2', 'p1'))
+      .gives('1 run_claimed', '1 tool_result c0 unknown', '1 tool_call c1')
+  })
+
+  test('that takes over a call which only reads leaves it open, to run it again', () => {
+    given(create(), claim(), reply(['file_read']))
+      .when(claim('p2', 'p1'))
+      .gives('1 run_claimed')
+  })
+
+  test('that takes over while the model is asked asks it again', () => {
+    given(create(), claim()).when(claim('p2', 'p1')).gives('1 run_claimed')
+  })
+
+  test('shuts the former one out', () => {
+    given(create(), claim(), claim('p2', 'p1'))
+      .when(reply())
+      .refused({ type: 'claim_lost', claimant: 'p2' })
+  })
+
+  test('does not take over a run that was claimed since it looked', () => {
+    given(create(), claim()).when(claim('p2', null)).refused({ type: 'claim_lost', claimant: 'p1' })
+  })
+})
+
+describe('outcomes that do not fit', () => {
+  test('a result for another call', () => {
+    given(create(), claim(), reply(['file_read']))
+      .when(result('c9', 'file_read'))
+      .refused({ type: 'out_of_step', command: 'record_tool_result', phase: 'acting' })
+  })
+  test('a goal check while the model is asked', () => {
+    given(create(), claim())
+      .when(check(true))
+      .refused({ type: 'out_of_step', command: 'record_goal_check', phase: 'planning' })
+  })
+})
+
+describe('failures', () => {
+  const retry = by('p1', { type: 'record_retry', reason: 'HTTP 429', delayMs: 500 })
+  test('of the model are counted, and the step goes on', () => {
+    const [first] = given(create(), claim()).when(retry).gives('1 llm_retry')
+    expect(first?.payload).toMatchObject({ attempt: 1 })
+    const [second] = given(create(), claim(), retry).when(retry).gives('1 llm_retry')
+    expect(second?.payload).toMatchObject({ attempt: 2 })
+  })
+
+  test('end the run with an error, and leave no call open', () => {
+    const fail = by('p1', { type: 'fail', message: 'no key', traceback: '' })
+    given(create(), claim()).when(fail).gives('1 error', '1 run_end failed')
+    given(create(), claim(), reply(['bash_exec']))
+      .when(fail)
+      .gives('1 tool_result c0 unknown', '1 error', '1 run_end failed')
+  })
+})
+
+describe('limits', () => {
+  const endReason = (records: readonly RunRecord[]) => {
+    const last = records.at(-1)
+    return last?.kind === 'run_end' ? last.payload.reason : undefined
+  }
+
+  test('max_iterations', () => {
+    given(create({ max_iterations: 1 }), claim(), reply())
+      .when(check(false))
+      .gives('1 goal_check', '1 iteration_complete', '1 run_end failed')
+  })
+
+  test('max_tokens stops before the next tool call', () => {
+    const records = given(create({ max_tokens: 100 }), claim())
+      .when(reply(['bash_exec'], 100))
+      .gives('1 llm_usage', '1 assistant_message', '1 step_start act', '1 run_end failed')
+    expect(endReason(records)).toBe('Stopped by max_tokens: 100 of 100 tokens are used')
+  })
+
+  test('max_tokens stops before the next model call, but the goal is still checked', () => {
+    given(create({ max_tokens: 100 }), claim(), reply([], 100))
+      .when(check(false))
+      .gives('1 goal_check', '1 iteration_complete', '1 run_end failed')
+    given(create({ max_tokens: 100 }), claim(), reply([], 100))
+      .when(check(true))
+      .gives('1 goal_check', '1 iteration_complete', '1 run_end achieved')
+  })
+
+  test('max_cost_usd, also where a price is not known', () => {
+    const spent = given(create({ max_cost_usd: 0.5 }), claim())
+      .when(reply(['bash_exec'], 10, 0.5))
+      .gives('1 llm_usage', '1 assistant_message', '1 step_start act', '1 run_end failed')
+    expect(endReason(spent)).toContain('max_cost_usd: $0.5000 of $0.5')
+    const unknown = given(create({ max_cost_usd: 0.5 }), claim())
+      .when(reply(['bash_exec'], 10, null))
+      .gives('1 llm_usage', '1 assistant_message', '1 step_start act', '1 run_end failed')
+    expect(endReason(unknown)).toContain('the price of claude-sonnet-4-6 is not known')
+  })
+
+  test('max_seconds counts work, not waiting for people', () => {
+    const limited = create({ max_seconds: 100, hitl_enabled: true })
+    const asked = [
+      { command: limited, at: 0 },
+      { command: claim(), at: 0 },
+      { command: reply(), at: 10 },
+      { command: check(false), at: 20 },
+    ]
+    const proceed = by('p1', { type: 'proceed' })
+    const approved = { command: respond('approve'), at: 5000 }
+    given(...asked, approved)
+      .when(proceed, 5001)
+      .gives('2 step_start plan')
+    given(...asked, approved)
+      .when(proceed, 5080)
+      .gives('1 run_end failed')
+  })
+})

@@ -1,0 +1,126 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { BrokenInvariant } from '../../src/domain/errors.ts'
+import { evolve, fold } from '../../src/domain/evolve.ts'
+import { nextStep } from '../../src/domain/next-step.ts'
+import { RunRecord } from '../../src/domain/records.ts'
+import { statusOf } from '../../src/domain/state.ts'
+import { validRun } from '../support/run-records.ts'
+
+const EFFECTS = ['call_model', 'run_tool', 'check_goal', 'await_human', 'end', 'proceed']
+
+describe('for all valid runs', () => {
+  test('fold(all) = fold(rest, fold(prefix))', () => {
+    fc.assert(
+      fc.property(validRun(), fc.nat(), (records, n) => {
+        const cut = n % (records.length + 1)
+        const prefix = fold(records.slice(0, cut))
+        expect(fold(records.slice(cut), prefix)).toEqual(fold(records))
+      }),
+    )
+  })
+
+  test('the state is plain JSON, its seq is dense, and every prefix has a next step', () => {
+    fc.assert(
+      fc.property(validRun(), (records) => {
+        records.reduce<ReturnType<typeof fold>>((before, record, index) => {
+          const state = evolve(before, record)
+          expect(state.seq).toBe(index)
+          expect(JSON.parse(JSON.stringify(state))).toEqual(state)
+          expect(EFFECTS).toContain(nextStep(state).type)
+          return state
+        }, null)
+      }),
+    )
+  })
+
+  test('nothing stands behind run_end, and nothing is accepted there', () => {
+    fc.assert(
+      fc.property(validRun(), (records) => {
+        const end = records.findIndex(({ kind }) => kind === 'run_end')
+        const state = fold(records)
+        expect(end === -1 || end === records.length - 1).toBe(true)
+        if (state === null) throw new Error('a run has at least one record')
+        expect(['running', 'awaiting_human'].includes(statusOf(state))).toBe(end === -1)
+        const first = records[0]
+        if (end === -1 || first === undefined) return
+        expect(() => evolve(state, first)).toThrow(BrokenInvariant)
+      }),
+    )
+  })
+
+  test('a call has at most one result, behind it, and exactly one once the run has ended', () => {
+    fc.assert(
+      fc.property(validRun(), (records) => {
+        const open = new Set<string>()
+        for (const { kind, payload, iteration } of records) {
+          if (kind === 'tool_call') {
+            const key = `${iteration} ${payload.call_id}`
+            expect(open.has(key)).toBe(false)
+            open.add(key)
+          }
+          if (kind === 'tool_result') {
+            expect(open.delete(`${iteration} ${payload.call_id}`)).toBe(true)
+          }
+        }
+        expect(open.size).toBeLessThanOrEqual(1)
+        if (records.at(-1)?.kind === 'run_end') expect(open.size).toBe(0)
+      }),
+    )
+  })
+
+  test('run_end tells what the records add up to', () => {
+    fc.assert(
+      fc.property(validRun(), (records) => {
+        const end = records.at(-1)
+        if (end?.kind !== 'run_end') return
+        const tokens = records.reduce(
+          (sum, { kind, payload }) =>
+            kind === 'llm_usage' ? sum + payload.input_tokens + payload.output_tokens : sum,
+          0,
+        )
+        expect(end.payload.total_tokens).toBe(tokens)
+        const plans = records.filter((r) => r.kind === 'step_start' && r.payload.node === 'plan')
+        expect(end.payload.iterations).toBe(plans.length)
+      }),
+    )
+  })
+
+  test('every record has the shape that stored records are held to', () => {
+    fc.assert(
+      fc.property(validRun(), (records) => {
+        for (const record of records) expect(RunRecord.parse(record)).toEqual(record)
+      }),
+    )
+  })
+})
+
+describe('a log that no command can have written', () => {
+  const records = () => fc.sample(validRun(), { numRuns: 1, seed: 7 })[0] ?? []
+  test('that does not begin with run_created', () => {
+    expect(() => fold(records().slice(1))).toThrow(BrokenInvariant)
+  })
+  test('that begins twice', () => {
+    const [created] = records()
+    if (created === undefined) throw new Error('no run')
+    expect(() => fold([created, created])).toThrow(BrokenInvariant)
+  })
+})
+
+test('records with unknown fields or kinds are refused', () => {
+  const record = {
+    kind: 'step_start',
+    run_id: '550e8400-e29b-41d4-a716-446655440000',
+    iteration: 1,
+    ts: 1,
+    payload: { node: 'plan' },
+  }
+  expect(RunRecord.safeParse(record).success).toBe(true)
+  expect(RunRecord.safeParse({ ...record, extra: 1 }).success).toBe(false)
+  expect(RunRecord.safeParse({ ...record, payload: { node: 'plan', extra: 1 } }).success).toBe(
+    false,
+  )
+  expect(RunRecord.safeParse({ ...record, payload: { node: 'nap' } }).success).toBe(false)
+  expect(RunRecord.safeParse({ ...record, kind: 'nap' }).success).toBe(false)
+  expect(RunRecord.safeParse({ ...record, iteration: -1 }).success).toBe(false)
+})

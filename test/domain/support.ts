@@ -1,0 +1,127 @@
+import { expect } from 'vitest'
+import type { AgentCommand, RunCommand } from '../../src/domain/commands.ts'
+import { decide } from '../../src/domain/decide.ts'
+import type { RunError } from '../../src/domain/errors.ts'
+import { fold } from '../../src/domain/evolve.ts'
+import type { RunRecord } from '../../src/domain/records.ts'
+import type { RunConfig } from '../../src/domain/run-config.ts'
+
+export const RUN_ID = '550e8400-e29b-41d4-a716-446655440000'
+export const READ_ONLY: ReadonlySet<string> = new Set(['file_read'])
+
+export const config: RunConfig = {
+  goal: 'pytest',
+  cwd: '/project',
+  model_name: 'claude-sonnet-4-6',
+  max_iterations: 3,
+  hitl_enabled: false,
+  max_cost_usd: null,
+  max_tokens: null,
+  max_seconds: null,
+  shell_goal: null,
+}
+
+type Report<C = AgentCommand> = C extends AgentCommand
+  ? Omit<C, 'claimant' | 'readOnlyTools'>
+  : never
+
+/** A command of the process that claimed the run as `claimant`. */
+export const by = (claimant: string, report: Report): RunCommand =>
+  ({ ...report, claimant, readOnlyTools: READ_ONLY }) as RunCommand
+
+export const create = (changes: Partial<RunConfig> = {}): RunCommand => ({
+  type: 'create',
+  runId: RUN_ID,
+  config: { ...config, ...changes },
+  systemPrompt: 'You mend code.',
+})
+
+export const claim = (claimant = 'p1', expected: string | null = null): RunCommand =>
+  by(claimant, { type: 'claim', expected, pid: 1, host: 'host' })
+
+export const reply = (tools: readonly string[] = [], tokens = 100, cost: number | null = 0.01) =>
+  by('p1', {
+    type: 'record_reply',
+    usage: {
+      input_tokens: tokens,
+      output_tokens: 0,
+      cost_usd: cost,
+      model_name: 'claude-sonnet-4-6',
+      duration_ms: 1,
+      omitted_turns: 0,
+    },
+    message: {
+      text: 'I look.',
+      tool_calls: tools.map((tool, n) => ({ call_id: `c${n}`, tool, args: {} })),
+      finish_reason: 'stop',
+    },
+  })
+
+export const result = (callId: string, tool: string) =>
+  by('p1', {
+    type: 'record_tool_result',
+    result: {
+      call_id: callId,
+      tool,
+      output: 'done',
+      exit_code: 0,
+      outcome: 'ok',
+      duration_ms: 1,
+      bytes: 4,
+      truncated: false,
+      sha256: null,
+    },
+  })
+
+export const check = (achieved: boolean, reason = achieved ? 'All passed' : '3 failing') =>
+  by('p1', { type: 'record_goal_check', check: { achieved, reason, details: '', duration_ms: 1 } })
+
+/** A step of a scenario: a command, made one second after the one before unless it says when. */
+export type Step = RunCommand | { readonly command: RunCommand; readonly at: number }
+
+function apply(steps: readonly Step[]): RunRecord[] {
+  const records: RunRecord[] = []
+  steps.forEach((step, second) => {
+    const { command, at } = 'command' in step ? step : { command: step, at: second }
+    const decided = decide(command, fold(records), at)
+    if (decided.isErr()) throw new Error(`given ${command.type}: ${JSON.stringify(decided.error)}`)
+    records.push(...decided.value)
+  })
+  return records
+}
+
+/** The essence of a record, short enough to read in a list. */
+export function brief(record: RunRecord): string {
+  switch (record.kind) {
+    case 'step_start':
+      return `${record.iteration} ${record.kind} ${record.payload.node}`
+    case 'tool_call':
+      return `${record.iteration} ${record.kind} ${record.payload.call_id}`
+    case 'tool_result':
+      return `${record.iteration} ${record.kind} ${record.payload.call_id} ${record.payload.outcome}`
+    case 'run_end':
+      return `${record.iteration} ${record.kind} ${record.payload.status}`
+    default:
+      return `${record.iteration} ${record.kind}`
+  }
+}
+
+/** given these commands, when this one is made (at second `at`), it gives … or is refused */
+export function given(...steps: Step[]) {
+  const records = apply(steps)
+  return {
+    records,
+    state: fold(records),
+    when(command: RunCommand, at = steps.length) {
+      const decided = decide(command, fold(records), at)
+      return {
+        gives: (...expected: string[]) => {
+          expect(decided.isOk() ? decided.value.map(brief) : decided.error).toEqual(expected)
+          return decided.isOk() ? decided.value : []
+        },
+        refused: (error: RunError) =>
+          expect(decided.isErr() ? decided.error : decided.value.map(brief)).toEqual(error),
+      }
+    },
+  }
+}
