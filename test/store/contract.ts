@@ -1,0 +1,70 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { EventStore } from '../../src/store/event-store.ts'
+import { allSubscriptionTests } from './contract/all-subscriptions.ts'
+import { appendTests, idempotenceTests } from './contract/appends.ts'
+import { propertyTests } from './contract/properties.ts'
+import { readTests } from './contract/reads.ts'
+import { leavingTests, streamSubscriptionTests } from './contract/stream-subscriptions.ts'
+import { numbered, uniqueName } from './contract/support.ts'
+
+/** An open store, and how to let go of it and of all that was made for it. */
+type Opened = { readonly store: EventStore; close(): Promise<void> }
+
+/**
+ * What every event store must honour. Streams have names of their own per test, so it may run against
+ * a server that others use too.
+ * @param open called once for the suite, and once more for the test of closing
+ * @param options.propertyRuns how many random scripts are played
+ */
+export function describeEventStoreContract(
+  name: string,
+  open: () => Promise<Opened>,
+  options: { readonly propertyRuns?: number } = {},
+): void {
+  describe(`${name} honours the contract of an event store`, () => {
+    let opened: Opened | undefined
+    beforeAll(async () => {
+      opened = await open()
+    })
+    afterAll(() => opened?.close())
+    const store = (): EventStore => {
+      if (opened === undefined) throw new Error('the store is not open')
+      return opened.store
+    }
+
+    describe('append', () => appendTests(store))
+    describe('idempotence', () => idempotenceTests(store))
+    describe('read', () => readTests(store))
+    describe('subscribe to a stream', () => streamSubscriptionTests(store))
+    describe('leave a subscription', () => leavingTests(store))
+    describe('subscribe to all', () => allSubscriptionTests(store))
+    describe('properties', () => propertyTests(store, options.propertyRuns ?? 20))
+    describe('close', () => closeTest(open))
+  })
+}
+
+function closeTest(open: () => Promise<Opened>): void {
+  test('what is under way is finished, later calls answer store_unavailable', async () => {
+    const opened = await open()
+    const { store } = opened
+    try {
+      const stream = uniqueName('close')
+      const appends = [0, 1, 2].map(() =>
+        store.append(stream, numbered(2), { expectedRevision: 'any' }),
+      )
+      await store.close()
+      for (const append of await Promise.all(appends)) expect(append.isOk()).toBe(true)
+      const later = [
+        await store.append(stream, numbered(1), { expectedRevision: 'any' }),
+        await store.readStream(stream, { from: 'start', direction: 'forward', limit: 1 }),
+        await store.ping(),
+      ]
+      for (const result of later) {
+        expect(result._unsafeUnwrapErr()).toMatchObject({ type: 'store_unavailable' })
+      }
+      await store.close()
+    } finally {
+      await opened.close()
+    }
+  })
+}

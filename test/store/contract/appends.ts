@@ -1,0 +1,216 @@
+import { expect, test } from 'vitest'
+import { type EventStore, MAX_APPEND_BYTES } from '../../../src/store/event-store.ts'
+import { append, dense, newEvent, numbered, readAll, revisions, uniqueName } from './support.ts'
+
+/** What an append does to a stream, and what it answers. */
+export function appendTests(open: () => EventStore): void {
+  test('revisions begin at 0 and rise by 1; an append answers the revision of its last event', async () => {
+    const stream = uniqueName('revisions')
+    expect(await append(open(), stream, numbered(1), 'no_stream')).toBe(0)
+    expect(await append(open(), stream, numbered(3, 1), 0)).toBe(3)
+    expect(await append(open(), stream, numbered(1, 4), 3)).toBe(4)
+    const events = await readAll(open(), stream)
+    expect(revisions(events)).toEqual(dense(0, 4))
+    expect(events.map((event) => JSON.parse(event.data).n)).toEqual(dense(0, 4))
+  })
+
+  test('any appends to a new and to an existing stream', async () => {
+    const stream = uniqueName('any')
+    expect(await append(open(), stream, numbered(2), 'any')).toBe(1)
+    expect(await append(open(), stream, numbered(1), 'any')).toBe(2)
+  })
+
+  test('stream_exists appends to an existing stream only', async () => {
+    const stream = uniqueName('exists')
+    const refused = await open().append(stream, numbered(1), { expectedRevision: 'stream_exists' })
+    expect(refused._unsafeUnwrapErr()).toEqual({
+      type: 'wrong_expected_revision',
+      expected: 'stream_exists',
+      actual: 'no_stream',
+    })
+    await append(open(), stream, numbered(1))
+    expect(await append(open(), stream, numbered(1), 'stream_exists')).toBe(1)
+  })
+
+  test('no_stream on an existing stream names the actual revision', async () => {
+    const stream = uniqueName('no-stream')
+    await append(open(), stream, numbered(3))
+    const refused = await open().append(stream, numbered(1), { expectedRevision: 'no_stream' })
+    expect(refused._unsafeUnwrapErr()).toEqual({
+      type: 'wrong_expected_revision',
+      expected: 'no_stream',
+      actual: 2,
+    })
+  })
+
+  test.each([0, 1, 5])(
+    'exact revision %i on a missing stream names no_stream',
+    async (expected) => {
+      const refused = await open().append(uniqueName('missing'), numbered(1), {
+        expectedRevision: expected,
+      })
+      expect(refused._unsafeUnwrapErr()).toEqual({
+        type: 'wrong_expected_revision',
+        expected,
+        actual: 'no_stream',
+      })
+    },
+  )
+
+  test.each([0, 1, 3, 9])('exact revision %i on a stream at 2 names 2', async (expected) => {
+    const stream = uniqueName('exact')
+    await append(open(), stream, numbered(3))
+    const refused = await open().append(stream, numbered(2), { expectedRevision: expected })
+    expect(refused._unsafeUnwrapErr()).toEqual({
+      type: 'wrong_expected_revision',
+      expected,
+      actual: 2,
+    })
+  })
+
+  test('a refused append leaves nothing behind', async () => {
+    const stream = uniqueName('refused')
+    await append(open(), stream, numbered(2))
+    const refused = await open().append(stream, numbered(5), { expectedRevision: 0 })
+    expect(refused.isErr()).toBe(true)
+    expect(await readAll(open(), stream)).toHaveLength(2)
+    expect(await append(open(), stream, numbered(1), 1)).toBe(2)
+  })
+
+  test('of concurrent appends with the same expected revision exactly one is made', async () => {
+    const stream = uniqueName('race')
+    await append(open(), stream, numbered(1))
+    const appends = Array.from({ length: 16 }, () => numbered(2))
+    const results = await Promise.all(
+      appends.map((events) => open().append(stream, events, { expectedRevision: 0 })),
+    )
+    const won = appends.filter((_, i) => results[i]?.isOk())
+    expect(won).toHaveLength(1)
+    for (const result of results.filter((result) => result.isErr())) {
+      expect(result._unsafeUnwrapErr()).toEqual({
+        type: 'wrong_expected_revision',
+        expected: 0,
+        actual: 2,
+      })
+    }
+    const stored = await readAll(open(), stream)
+    expect(stored.slice(1).map((event) => event.id)).toEqual(won.flat().map((event) => event.id))
+  })
+
+  test('the events of one append stand together, however many append at once', async () => {
+    const stream = uniqueName('atomic')
+    const appends = Array.from({ length: 20 }, (_, writer) =>
+      Array.from({ length: 5 }, (_, n) => newEvent({ writer, n })),
+    )
+    const last = await Promise.all(appends.map((events) => append(open(), stream, events)))
+    const stored = await readAll(open(), stream)
+    expect(revisions(stored)).toEqual(dense(0, 99))
+    for (const [writer, events] of appends.entries()) {
+      const end = (last[writer] ?? -1) + 1
+      const ids = stored.slice(end - 5, end).map((event) => event.id)
+      expect(ids).toEqual(events.map((event) => event.id))
+    }
+  })
+
+  test('an append of the size limit is taken, one byte more is refused and leaves nothing', async () => {
+    const stream = uniqueName('limit')
+    const frame = JSON.stringify({ x: '' }).length + '{}'.length
+    const full = newEvent({ x: 'x'.repeat(MAX_APPEND_BYTES - frame) })
+    const over = newEvent({ x: 'x'.repeat(MAX_APPEND_BYTES - frame + 1) })
+    const refused = await open().append(stream, [over], { expectedRevision: 'no_stream' })
+    expect(refused._unsafeUnwrapErr()).toEqual({
+      type: 'append_too_large',
+      bytes: MAX_APPEND_BYTES + 1,
+      limit: MAX_APPEND_BYTES,
+    })
+    expect(await append(open(), stream, [full], 'no_stream')).toBe(0)
+    expect((await readAll(open(), stream)).map((event) => event.id)).toEqual([full.id])
+  })
+
+  test('the size of an append counts all of its events, data and metadata, in bytes of UTF-8', async () => {
+    const half = 'ä'.repeat(MAX_APPEND_BYTES / 4)
+    const events = [newEvent({ x: half }), newEvent({}, { x: half })]
+    const refused = await open().append(uniqueName('bytes'), events, { expectedRevision: 'any' })
+    expect(refused._unsafeUnwrapErr()).toEqual({
+      type: 'append_too_large',
+      bytes: MAX_APPEND_BYTES + 2 * JSON.stringify({ x: '' }).length + 2 * '{}'.length,
+      limit: MAX_APPEND_BYTES,
+    })
+  })
+}
+
+/** The same append again is the same append; anything near it is not. */
+export function idempotenceTests(open: () => EventStore): void {
+  test('the same append again with no_stream succeeds with the original revision', async () => {
+    const stream = uniqueName('again')
+    const events = numbered(3)
+    expect(await append(open(), stream, events, 'no_stream')).toBe(2)
+    expect(await append(open(), stream, events, 'no_stream')).toBe(2)
+    await append(open(), stream, numbered(4), 2)
+    expect(await append(open(), stream, events, 'no_stream')).toBe(2)
+    expect(await readAll(open(), stream)).toHaveLength(7)
+  })
+
+  test('the same append again with an exact revision succeeds with the original revision', async () => {
+    const stream = uniqueName('again-exact')
+    await append(open(), stream, numbered(2))
+    const events = numbered(3)
+    expect(await append(open(), stream, events, 1)).toBe(4)
+    expect(await append(open(), stream, events, 1)).toBe(4)
+    await append(open(), stream, numbered(1), 4)
+    expect(await append(open(), stream, events, 1)).toBe(4)
+    expect(await readAll(open(), stream)).toHaveLength(6)
+  })
+
+  test('the same append at once from two sides is stored once, and both succeed', async () => {
+    const stream = uniqueName('again-at-once')
+    const events = numbered(3)
+    const both = await Promise.all([
+      append(open(), stream, events, 'no_stream'),
+      append(open(), stream, events, 'no_stream'),
+    ])
+    expect(both).toEqual([2, 2])
+    expect(await readAll(open(), stream)).toHaveLength(3)
+  })
+
+  test('other ids at the same place are refused', async () => {
+    const stream = uniqueName('other-ids')
+    await append(open(), stream, numbered(2), 'no_stream')
+    const refused = await open().append(stream, numbered(2), { expectedRevision: 'no_stream' })
+    expect(refused._unsafeUnwrapErr()).toMatchObject({ type: 'wrong_expected_revision', actual: 1 })
+  })
+
+  test('a partial match is refused: known ids followed by a new one', async () => {
+    const stream = uniqueName('partial')
+    const events = numbered(2)
+    await append(open(), stream, events, 'no_stream')
+    for (const longer of [
+      [...events, newEvent()],
+      [events[0] ?? newEvent(), newEvent()],
+      [newEvent(), events[1] ?? newEvent()],
+    ]) {
+      const refused = await open().append(stream, longer, { expectedRevision: 'no_stream' })
+      expect(refused._unsafeUnwrapErr()).toMatchObject({
+        type: 'wrong_expected_revision',
+        actual: 1,
+      })
+    }
+    expect(await readAll(open(), stream)).toHaveLength(2)
+  })
+
+  test('known ids at another place are refused', async () => {
+    const stream = uniqueName('other-place')
+    const events = numbered(3)
+    await append(open(), stream, events, 'no_stream')
+    const refused = await open().append(stream, events.slice(1), { expectedRevision: 'no_stream' })
+    expect(refused._unsafeUnwrapErr()).toMatchObject({ type: 'wrong_expected_revision', actual: 2 })
+  })
+
+  test('an id is not unique across streams', async () => {
+    const events = numbered(2)
+    const [one, two] = [uniqueName('one'), uniqueName('two')]
+    await append(open(), one, events, 'no_stream')
+    await append(open(), two, events, 'no_stream')
+    expect(await readAll(open(), two)).toHaveLength(2)
+  })
+}

@@ -1,0 +1,161 @@
+import { expect, test } from 'vitest'
+import type { EventStore } from '../../../src/store/event-store.ts'
+import {
+  append,
+  expectDense,
+  newEvent,
+  numbered,
+  observeStream,
+  readAll,
+  uniqueName,
+} from './support.ts'
+
+/** Catch-up, then live, on one stream. */
+export function streamSubscriptionTests(open: () => EventStore): void {
+  test('history, caught up, then live', async () => {
+    const stream = uniqueName('catch-up')
+    await append(open(), stream, numbered(1200))
+    const observer = observeStream(open(), stream)
+    await observer.untilCaughtUp()
+    expectDense(observer, -1, 1199)
+    await append(open(), stream, numbered(3))
+    await observer.untilEvents(1203)
+    await observer.stop()
+    expectDense(observer, -1, 1202)
+    expect(observer.events).toEqual(await readAll(open(), stream))
+  })
+
+  test.each([0, 3, 8])('events behind revision %i (exclusive)', async (after) => {
+    const stream = uniqueName('after')
+    await append(open(), stream, numbered(10))
+    const observer = observeStream(open(), stream, after)
+    await observer.untilCaughtUp()
+    await observer.stop()
+    expectDense(observer, after, 9)
+  })
+
+  test('at the end of the stream: caught up with nothing, then live', async () => {
+    const stream = uniqueName('at-end')
+    await append(open(), stream, numbered(10))
+    const observer = observeStream(open(), stream, 9)
+    await observer.untilCaughtUp()
+    expect(observer.events).toEqual([])
+    await append(open(), stream, numbered(2))
+    await observer.untilEvents(2)
+    await observer.stop()
+    expectDense(observer, 9, 11)
+  })
+
+  test('a stream that does not exist yet is waited for', async () => {
+    const stream = uniqueName('not-yet')
+    const observer = observeStream(open(), stream)
+    await observer.untilCaughtUp()
+    expect(observer.events).toEqual([])
+    await append(open(), stream, numbered(2), 'no_stream')
+    await append(open(), stream, numbered(1), 1)
+    await observer.untilEvents(3)
+    await observer.stop()
+    expectDense(observer, -1, 2)
+  })
+
+  test('other streams, refused and repeated appends are not seen', async () => {
+    const [stream, other] = [uniqueName('mine'), uniqueName('other')]
+    const observer = observeStream(open(), stream)
+    await observer.untilCaughtUp()
+    const first = numbered(2)
+    await append(open(), stream, first, 'no_stream')
+    await append(open(), other, numbered(5), 'no_stream')
+    await append(open(), stream, first, 'no_stream')
+    const refused = await open().append(stream, numbered(1), { expectedRevision: 0 })
+    expect(refused.isErr()).toBe(true)
+    await append(open(), stream, numbered(1), 1)
+    await observer.untilEvents(3)
+    await observer.stop()
+    expectDense(observer, -1, 2)
+    expect(observer.events.every((event) => event.stream === stream)).toBe(true)
+  })
+
+  test('joining while somebody appends: nothing missing, doubled or out of order', async () => {
+    const stream = uniqueName('joining')
+    const total = 300
+    const observers = []
+    for (let n = 0; n < total; n += 1) {
+      const appended = append(open(), stream, numbered(1, n), n === 0 ? 'no_stream' : n - 1)
+      if (n % 30 === 0) observers.push(observeStream(open(), stream))
+      await appended
+    }
+    await Promise.all(observers.map((observer) => observer.untilEvents(total)))
+    await Promise.all(observers.map((observer) => observer.stop()))
+    for (const observer of observers) expectDense(observer, -1, total - 1)
+  })
+
+  test('a slow consumer misses nothing, and holds up nobody', async () => {
+    const stream = uniqueName('slow')
+    const [batches, size] = [60, 100]
+    await append(open(), stream, numbered(1))
+    const gate = Promise.withResolvers<void>()
+    const slow = observeStream(open(), stream, -1, () => gate.promise)
+    const fast = observeStream(open(), stream)
+    await slow.untilEvents(1)
+    for (let batch = 0; batch < batches; batch += 1) {
+      const events = Array.from({ length: size }, () => newEvent({ x: 'x'.repeat(1000) }))
+      await append(open(), stream, events)
+    }
+    const last = batches * size
+    await fast.untilEvents(last + 1)
+    expect(slow.events).toHaveLength(1)
+    gate.resolve()
+    await slow.untilEvents(last + 1)
+    await slow.until(() => slow.caughtUpAt.at(-1) === last + 1)
+    await Promise.all([slow.stop(), fast.stop()])
+    expectDense(slow, -1, last)
+    expectDense(fast, -1, last)
+  })
+}
+
+/** However an observer leaves, it leaves cleanly. */
+export function leavingTests(open: () => EventStore): void {
+  test('aborting ends an iteration that waits, normally', async () => {
+    const observer = observeStream(open(), uniqueName('abort-waiting'))
+    await observer.untilCaughtUp()
+    await observer.stop()
+  })
+
+  test('aborting ends an iteration in the middle of history', async () => {
+    const stream = uniqueName('abort-history')
+    for (let n = 0; n < 5; n += 1) await append(open(), stream, numbered(1000))
+    const observer = observeStream(open(), stream)
+    await observer.untilEvents(1)
+    await observer.stop()
+    expectDense(observer, -1, observer.events.length - 1)
+  })
+
+  test('a signal that is aborted already ends the iteration at once', async () => {
+    const stream = uniqueName('aborted')
+    await append(open(), stream, numbered(3))
+    const signal = AbortSignal.abort()
+    for await (const item of open().subscribeStream(stream, { after: -1, signal })) {
+      expect(item).toBe('nothing is delivered')
+    }
+    for await (const item of open().subscribeAll({ after: null, prefix: stream, signal })) {
+      expect(item).toBe('nothing is delivered')
+    }
+  })
+
+  test('an observer can break out, and come back behind what it has', async () => {
+    const stream = uniqueName('break')
+    await append(open(), stream, numbered(4))
+    const { signal } = new AbortController()
+    let after = -1
+    for await (const item of open().subscribeStream(stream, { after, signal })) {
+      if (item.type === 'caught_up') break
+      after = item.events.at(-1)?.revision ?? after
+    }
+    expect(after).toBe(3)
+    await append(open(), stream, numbered(2))
+    const observer = observeStream(open(), stream, after)
+    await observer.untilEvents(2)
+    await observer.stop()
+    expectDense(observer, 3, 5)
+  })
+}
