@@ -1,0 +1,46 @@
+import type { ServerResponse } from 'node:http'
+import type { Fault } from './script.ts'
+
+export function send(
+  response: ServerResponse,
+  status: number,
+  content: string,
+  type = 'application/json',
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  const length = Buffer.byteLength(content)
+  response.writeHead(status, { 'content-type': type, 'content-length': length, ...headers })
+  response.end(content)
+}
+
+/** The body of an error, as OpenAI words it. */
+export function problem(message: string): string {
+  return JSON.stringify({ error: { message, type: 'scripted', code: null } })
+}
+
+/** Answers in the way that `fault` describes. */
+export function fail(response: ServerResponse, fault: Fault): void {
+  if ('status' in fault) {
+    const { status, body = problem(`scripted failure ${status}`), headers } = fault
+    const content = typeof body === 'string' ? body : JSON.stringify(body)
+    send(response, status, content, 'application/json', headers)
+    return
+  }
+  switch (fault.fault) {
+    case 'hang':
+      break
+    case 'drop':
+      response.socket?.destroy()
+      break
+    case 'cut':
+      response.writeHead(200, { 'content-type': 'application/json', 'content-length': 1000 })
+      response.write('{"choices": [', () => response.socket?.destroy())
+      break
+    case 'garbage':
+      send(response, 200, '<html><body>It works!</body></html>', 'text/html')
+      break
+    case 'empty':
+      send(response, 200, JSON.stringify({ object: 'chat.completion', choices: [] }))
+      break
+  }
+}

@@ -1,0 +1,40 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { z } from 'zod'
+import type { ScriptedRequest } from './script.ts'
+
+const Part = z.object({ text: z.string().optional() }).transform(({ text }) => text ?? '')
+const Content = z
+  .union([z.string(), z.array(Part).transform((parts) => parts.join(''))])
+  .nullish()
+  .transform((content) => content ?? '')
+
+const Body = z.object({
+  model: z.string(),
+  messages: z.array(
+    z.object({
+      role: z.string(),
+      content: Content,
+      tool_calls: z.array(z.unknown()).optional(),
+      tool_call_id: z.string().optional(),
+    }),
+  ),
+  tools: z.array(z.object({ function: z.object({ name: z.string() }) })).optional(),
+  stream: z.boolean().nullish(),
+})
+
+/** Reads the body of a chat completions request; throws where it is none. */
+export function readRequest(body: string, headers: IncomingHttpHeaders): ScriptedRequest {
+  const { model, messages, tools = [], stream } = Body.parse(JSON.parse(body))
+  const isReply = ({ role }: { role: string }) => role === 'assistant'
+  const firstReply = messages.findIndex(isReply)
+  const opening = firstReply === -1 ? messages : messages.slice(0, firstReply)
+  return {
+    model,
+    messages,
+    tools: tools.map((tool) => tool.function.name),
+    turn: messages.filter(isReply).length,
+    conversation: JSON.stringify([model, opening]),
+    stream: stream === true,
+    headers,
+  }
+}

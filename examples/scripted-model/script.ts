@@ -1,0 +1,76 @@
+import type { IncomingHttpHeaders } from 'node:http'
+
+/** What a caller has sent, as far as a script may care. */
+export type ScriptedRequest = {
+  readonly model: string
+  readonly messages: readonly ScriptedMessage[]
+  /** Names of the tools on offer. */
+  readonly tools: readonly string[]
+  /** Which reply this will be in its conversation, from 0: the assistant messages sent along. */
+  readonly turn: number
+  /** The same for all requests of one conversation: model and messages before the first reply. */
+  readonly conversation: string
+  readonly stream: boolean
+  readonly headers: IncomingHttpHeaders
+}
+
+export type ScriptedMessage = {
+  readonly role: string
+  readonly content: string
+  readonly tool_calls?: readonly unknown[] | undefined
+  readonly tool_call_id?: string | undefined
+}
+
+/** One reply. */
+export type Turn = {
+  readonly text?: string
+  readonly calls?: readonly { readonly tool: string; readonly args: Record<string, unknown> }[]
+  /** Tokens; worked out from the sizes of request and reply unless given. */
+  readonly usage?: { readonly input: number; readonly output: number; readonly cached?: number }
+  readonly delayMs?: number
+  readonly finishReason?: string
+  /** What the first requests for this reply get instead, in each conversation. */
+  readonly first?: readonly Fault[]
+}
+
+/** An answer that is no good. A `body` that is no string is sent as JSON. */
+export type Fault =
+  | {
+      readonly status: number
+      readonly body?: unknown
+      readonly headers?: Readonly<Record<string, string>>
+    }
+  /**
+   * `hang`: never an answer. `drop`: the connection breaks at once; `cut`: in the middle of the answer.
+   * `garbage`: a page of HTML with status 200. `empty`: a completion without choices.
+   */
+  | { readonly fault: 'hang' | 'drop' | 'cut' | 'garbage' | 'empty' }
+
+/**
+ * What the stand-in says. A list holds the replies of every conversation in order: the request itself
+ * tells which is due, so a repeated request gets the same reply and conversations at once do not
+ * disturb each other. (A caller that leaves old turns out needs a function instead.)
+ */
+export type Script =
+  | readonly (Turn | Fault)[]
+  | ((request: ScriptedRequest) => Turn | Fault | Promise<Turn | Fault>)
+
+export function isFault(answer: Turn | Fault): answer is Fault {
+  return 'status' in answer || 'fault' in answer
+}
+
+const THE_END: Turn = { text: 'My script ends here.' }
+
+/** Makes the function that answers requests by `script`. It only remembers which faults are used up. */
+export function player(script: Script): (request: ScriptedRequest) => Promise<Turn | Fault> {
+  const used = new Map<string, number>()
+  return async (request) => {
+    const answer =
+      typeof script === 'function' ? await script(request) : (script[request.turn] ?? THE_END)
+    if (isFault(answer) || answer.first === undefined) return answer
+    const key = `${request.turn} ${request.conversation}`
+    const attempt = used.get(key) ?? 0
+    used.set(key, attempt + 1)
+    return answer.first[attempt] ?? answer
+  }
+}

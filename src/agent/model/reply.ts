@@ -1,0 +1,75 @@
+import { z } from 'zod'
+import type { ModelReply } from './model.ts'
+import type { TokenUsage } from './prices.ts'
+import { ReportedCall, toRequestedCalls } from './tool-calls.ts'
+
+const Part = z.union([
+  z.string(),
+  z.object({ type: z.literal('text'), text: z.string() }).transform(({ text }) => text),
+  // Thoughts, images and whatever else a provider adds.
+  z.unknown().transform(() => ''),
+])
+const Content = z
+  .union([z.string(), z.array(Part).transform((parts) => parts.join(''))])
+  .nullish()
+  .transform((text) => (text?.trim() ? text : null))
+
+const tokens = z.number().nonnegative().transform(Math.round)
+const Usage = z.object({
+  prompt_tokens: tokens,
+  completion_tokens: tokens.catch(0),
+  total_tokens: tokens.catch(0),
+  prompt_tokens_details: z
+    .object({ cached_tokens: tokens.catch(0) })
+    .nullish()
+    .catch(null),
+})
+
+const Choice = z.object({
+  message: z.object({
+    content: Content,
+    refusal: Content.catch(null),
+    tool_calls: z.array(ReportedCall).nullish(),
+  }),
+  finish_reason: z.string().nullish(),
+})
+
+/** A chat completion as far as we read it. Anything beyond is left alone: endpoints add a lot. */
+export const Completion = z.object({
+  choices: z.tuple([Choice], z.unknown(), { error: 'it holds no choices' }),
+  usage: Usage.nullish().catch(null),
+})
+type Completion = z.infer<typeof Completion>
+
+/** What a completion says and what it took, still without a price. */
+export function readCompletion(
+  { choices: [choice], usage }: Completion,
+  request: unknown,
+): { readonly reply: Omit<ModelReply, 'costUsd'>; readonly usage: TokenUsage } {
+  const { message, finish_reason } = choice
+  const text = message.content ?? message.refusal
+  const toolCalls = toRequestedCalls(message.tool_calls ?? [])
+  const used = usage ? reported(usage) : estimated(request, { text, toolCalls })
+  const { inputTokens, outputTokens } = used
+  const finishReason = finish_reason || (toolCalls.length > 0 ? 'tool_calls' : 'stop')
+  return { reply: { text, toolCalls, finishReason, inputTokens, outputTokens }, usage: used }
+}
+
+function reported(usage: z.infer<typeof Usage>): TokenUsage {
+  return {
+    inputTokens: usage.prompt_tokens,
+    cachedInputTokens: usage.prompt_tokens_details?.cached_tokens ?? 0,
+    // Some providers bill thinking in the total only.
+    outputTokens: Math.max(usage.completion_tokens, usage.total_tokens - usage.prompt_tokens),
+  }
+}
+
+/** For an endpoint that reports no usage: about four characters a token, so that limits still hold. */
+function estimated(request: unknown, answer: unknown): TokenUsage {
+  const estimate = (value: unknown) => Math.ceil(JSON.stringify(value).length / 4)
+  return {
+    inputTokens: estimate(request),
+    cachedInputTokens: 0,
+    outputTokens: estimate(answer),
+  }
+}
