@@ -34,16 +34,22 @@ const Choice = z.object({
   finish_reason: z.string().nullish(),
 })
 
+const FirstChoice = z.array(Choice).transform(([first], context) => {
+  if (first !== undefined) return first
+  context.addIssue('it holds no choices')
+  return z.NEVER
+})
+
 /** A chat completion as far as we read it. Anything beyond is left alone: endpoints add a lot. */
 export const Completion = z.object({
-  choices: z.tuple([Choice], z.unknown(), { error: 'it holds no choices' }),
+  choices: FirstChoice,
   usage: Usage.nullish().catch(null),
 })
 type Completion = z.infer<typeof Completion>
 
 /** What a completion says and what it took, still without a price. */
 export function readCompletion(
-  { choices: [choice], usage }: Completion,
+  { choices: choice, usage }: Completion,
   request: unknown,
 ): { readonly reply: Omit<ModelReply, 'costUsd'>; readonly usage: TokenUsage } {
   const { message, finish_reason } = choice

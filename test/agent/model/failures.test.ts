@@ -1,0 +1,153 @@
+import { describe, expect, it } from 'vitest'
+import type { Fault } from '../../../examples/scripted-model/script.ts'
+import { startScriptedModel } from '../../../examples/scripted-model/server.ts'
+import { createModels } from '../../../src/agent/model/models.ts'
+import { ModelSettings } from '../../../src/agent/model/settings.ts'
+import { ask, KEY, REQUEST, says, scripted } from './support.ts'
+
+async function failure(fault: Fault, options: { timeoutMs?: number } = {}) {
+  const { models, host } = await scripted([fault], options)
+  const error = (await ask(models))._unsafeUnwrapErr()
+  return { error, host }
+}
+const message = (text: string) => ({ error: { message: text, type: 'x', code: null } })
+
+describe('a failure worth another try', () => {
+  it.each([408, 409, 425, 429, 500, 502, 503, 529])('is status %d', async (status) => {
+    const { error, host } = await failure({ status, body: message('Try again.') })
+    const sentence = `${host} failed to answer for scripted-model (${status}): Try again.`
+    expect(error).toEqual({ type: 'transient', message: sentence, retryAfterMs: null })
+  })
+
+  it('tells how long the endpoint asks to wait', async () => {
+    const headers = { 'retry-after': '2' }
+    const { error } = await failure({ status: 429, headers })
+    expect(error).toMatchObject({ type: 'transient', retryAfterMs: 2000 })
+  })
+
+  it.each([
+    [{ fault: 'drop' }, /broke|cannot be reached/],
+    [{ fault: 'cut' }, /broke while scripted-model answered/],
+    [{ fault: 'garbage' }, /makes no sense: <html><body>It works!/],
+    [{ fault: 'empty' }, /makes no sense: .*no choices/],
+    [{ status: 200, body: '' }, /makes no sense: it is empty/],
+    [{ status: 200, body: '{"choices": [' }, /makes no sense/],
+    [{ status: 200, body: 'null' }, /makes no sense/],
+    [{ status: 200, body: { choices: [{ message: null }] } }, /makes no sense: choices.0.message/],
+    [{ status: 200, body: message('Overloaded.') }, /failed to answer .*\(500\): Overloaded\./],
+  ] as const)('is %j', async (fault, sentence) => {
+    const { error, host } = await failure(fault)
+    expect(error).toMatchObject({ type: 'transient', retryAfterMs: null })
+    expect(error).toHaveProperty('message', expect.stringMatching(sentence))
+    expect(error).toHaveProperty('message', expect.stringContaining(host))
+  })
+
+  it('is a call without a name', async () => {
+    const { models } = await scripted(says({ tool_calls: [{ id: 'a', type: 'function' }] }))
+    expect((await ask(models))._unsafeUnwrapErr().type).toBe('transient')
+  })
+
+  it('is a reply too large to record', async () => {
+    const { models } = await scripted([{ text: 'x'.repeat(500_000) }])
+    const error = (await ask(models))._unsafeUnwrapErr()
+    expect(error).toMatchObject({ type: 'transient' })
+    expect(error).toHaveProperty('message', expect.stringContaining('too large'))
+  })
+
+  it('is an endpoint that takes too long', async () => {
+    const { error, host } = await failure({ fault: 'hang' }, { timeoutMs: 50 })
+    const sentence = `${host} gave no reply for scripted-model within 0.05 s`
+    expect(error).toEqual({ type: 'transient', message: sentence, retryAfterMs: null })
+  })
+
+  it('is an endpoint that is not there', async () => {
+    const server = await startScriptedModel({ script: [] })
+    await server.close()
+    const models = createModels(ModelSettings.parse({ llmBaseUrl: server.url }))
+    const error = (await ask(models))._unsafeUnwrapErr()
+    const { host } = new URL(server.url)
+    const sentence = `${host} cannot be reached for scripted-model: connect ECONNREFUSED ${host}`
+    expect(error).toEqual({ type: 'transient', message: sentence, retryAfterMs: null })
+  })
+
+  it('is over after the faults that a script names', async () => {
+    const { models } = await scripted([
+      { text: 'Done.', first: [{ status: 503 }, { fault: 'drop' }] },
+    ])
+    const attempts = [await ask(models), await ask(models), await ask(models)]
+    expect(attempts.map((attempt) => attempt.isOk())).toEqual([false, false, true])
+  })
+})
+
+describe('a refusal', () => {
+  it.each([400, 401, 402, 403, 404, 413, 422])('is status %d', async (status) => {
+    const { error, host } = await failure({ status, body: message('That will not do.') })
+    const sentence = `${host} refused the request for scripted-model (${status}): That will not do.`
+    expect(error).toEqual({ type: 'refused', message: sentence })
+  })
+
+  it('is a quota that is used up, though it comes as 429', async () => {
+    const code = 'insufficient_quota'
+    const byCode = await failure({ status: 429, body: { error: { message: 'Pay.', code } } })
+    const byType = await failure({ status: 429, body: { error: { message: 'Pay.', type: code } } })
+    expect([byCode.error.type, byType.error.type]).toEqual(['refused', 'refused'])
+  })
+
+  it('may come with status 200', async () => {
+    const body = { error: { message: 'No such model.', code: 404 } }
+    const { error } = await failure({ status: 200, body })
+    expect(error).toMatchObject({ type: 'refused' })
+  })
+
+  it.each([
+    ['OpenAI', message('Bad thing.'), 'Bad thing.'],
+    ['Google', [{ error: { code: 400, message: 'Bad thing.' } }], 'Bad thing.'],
+    ['Ollama', { error: 'Bad thing.' }, 'Bad thing.'],
+    ['vLLM', { object: 'error', message: 'Bad thing.', code: 400 }, 'Bad thing.'],
+    ['FastAPI', { detail: 'Bad thing.' }, '{"detail":"Bad thing."}'],
+    ['a proxy', 'Bad\n  thing.', 'Bad thing.'],
+    ['nobody', '', 'no reason given'],
+    ['nobody', {}, 'no reason given'],
+  ])('has the words of %s', async (_, body, words) => {
+    const { error, host } = await failure({ status: 400, body })
+    const sentence = `${host} refused the request for scripted-model (400): ${words}`
+    expect(error).toEqual({ type: 'refused', message: sentence })
+  })
+
+  it('never shows the key, though the endpoint does', async () => {
+    const script = ({ headers }: { headers: { authorization?: string | undefined } }) => {
+      const body = message(`Incorrect API key: ${headers.authorization} ${'x'.repeat(1000)}`)
+      return { status: 401, body }
+    }
+    const { models } = await scripted(script)
+    const error = (await ask(models))._unsafeUnwrapErr()
+    expect(error).toHaveProperty(
+      'message',
+      expect.stringContaining('Incorrect API key: Bearer ***'),
+    )
+    expect(JSON.stringify(error)).not.toContain(KEY.slice(0, 8))
+    expect(JSON.stringify(error).length).toBeLessThan(500)
+  })
+})
+
+describe('an abort', () => {
+  it('ends a request at once', async () => {
+    const arrived = Promise.withResolvers<void>()
+    const { models } = await scripted(() => {
+      arrived.resolve()
+      return { fault: 'hang' }
+    })
+    const run = new AbortController()
+    const outcome = models.complete(REQUEST, run.signal)
+    await arrived.promise
+    run.abort()
+    expect((await outcome)._unsafeUnwrapErr()).toEqual({ type: 'cancelled' })
+  })
+
+  it('keeps a request from being made', async () => {
+    const { models, server } = await scripted([{ text: 'Done.' }])
+    const outcome = await models.complete(REQUEST, AbortSignal.abort())
+    expect(outcome._unsafeUnwrapErr()).toEqual({ type: 'cancelled' })
+    expect(server.requests).toEqual([])
+  })
+})

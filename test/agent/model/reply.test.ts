@@ -1,0 +1,142 @@
+import { describe, expect, it } from 'vitest'
+import { ask, says, scripted } from './support.ts'
+
+const call = (id: unknown, args: unknown, name = 'file_read') => ({
+  ...(id === undefined ? {} : { id }),
+  type: 'function',
+  function: { name, ...(args === undefined ? {} : { arguments: args }) },
+})
+
+async function replyTo(message: Record<string, unknown>, rest: Record<string, unknown> = {}) {
+  const { models } = await scripted(says(message, rest))
+  return (await ask(models))._unsafeUnwrap()
+}
+
+describe('what a model says', () => {
+  it('is text, tool calls, and what they took', async () => {
+    const args = { path: 'a.py' }
+    const { models } = await scripted([
+      {
+        text: 'I read it.',
+        calls: [{ tool: 'file_read', args }],
+        usage: { input: 120, output: 34 },
+      },
+    ])
+    expect((await ask(models))._unsafeUnwrap()).toEqual({
+      text: 'I read it.',
+      toolCalls: [{ call_id: 'call_0_0', tool: 'file_read', args }],
+      finishReason: 'tool_calls',
+      inputTokens: 120,
+      outputTokens: 34,
+      costUsd: null,
+    })
+  })
+
+  it.each([
+    ['a string', 'Done.', 'Done.'],
+    ['null', null, null],
+    ['left out', undefined, null],
+    ['blank', '  \n', null],
+    [
+      'parts',
+      [
+        { type: 'thinking', thinking: 'hm' },
+        { type: 'text', text: 'Do' },
+        { type: 'text', text: 'ne.' },
+      ],
+      'Done.',
+    ],
+    ['no parts', [], null],
+  ])('is read where its content is %s', async (_, content, text) => {
+    expect((await replyTo({ content })).text).toBe(text)
+  })
+
+  it('may be a refusal', async () => {
+    const { text } = await replyTo({ content: null, refusal: 'I will not do that.' })
+    expect(text).toBe('I will not do that.')
+  })
+
+  it('keeps the provider’s word for why it ended', async () => {
+    const { models } = await scripted([{ text: 'I was just', finishReason: 'length' }])
+    expect((await ask(models))._unsafeUnwrap().finishReason).toBe('length')
+  })
+
+  it('leaves a legacy function_call alone', async () => {
+    const reply = await replyTo({ content: 'x', function_call: { name: 'f', arguments: '{}' } })
+    expect(reply.toolCalls).toEqual([])
+  })
+})
+
+describe('tool calls', () => {
+  const argumentsOf = async (written: unknown) => {
+    const { toolCalls } = await replyTo({ tool_calls: [call('a', written)] })
+    const { args, raw_args } = toolCalls[0] ?? {}
+    return { args, raw_args }
+  }
+
+  it.each([
+    ['{"path": "a.py", "nested": {"n": [1, null]}}', { path: 'a.py', nested: { n: [1, null] } }],
+    ['', {}],
+    ['  ', {}],
+    [undefined, {}],
+    [null, {}],
+    [{ path: 'a.py' }, { path: 'a.py' }],
+  ])('takes the arguments %j', async (written, args) => {
+    expect(await argumentsOf(written)).toEqual({ args, raw_args: undefined })
+  })
+
+  it.each(['{"path": "a.py"', '"a.py"', '["a.py"]', 'null', '42', 'path=a.py'])(
+    'keeps the arguments %j as they are, for they are no JSON object',
+    async (written) => {
+      expect(await argumentsOf(written)).toEqual({ args: {}, raw_args: written })
+    },
+  )
+
+  it('get ids that are unique in their reply, the same each time', async () => {
+    const ids = ['x', 'x', undefined, '', 'call_2', 7, 'x', 'x_2']
+    const message = { tool_calls: ids.map((id) => call(id, '{}')) }
+    const first = (await replyTo(message)).toolCalls.map(({ call_id }) => call_id)
+    expect(first).toEqual(['x', 'x_2', 'call_2', 'call_3', 'call_2_2', 'call_5', 'x_3', 'x_2_2'])
+    const second = (await replyTo(message)).toolCalls.map(({ call_id }) => call_id)
+    expect(second).toEqual(first)
+  })
+})
+
+describe('usage', () => {
+  const usageOf = async (usage: unknown) => {
+    const { inputTokens, outputTokens } = await replyTo({ content: 'Done.' }, { usage })
+    return { inputTokens, outputTokens }
+  }
+
+  it('is what the endpoint reports', async () => {
+    const usage = { prompt_tokens: 10, completion_tokens: 3, total_tokens: 13 }
+    expect(await usageOf(usage)).toEqual({ inputTokens: 10, outputTokens: 3 })
+  })
+
+  it('counts thinking that only the total holds', async () => {
+    const usage = { prompt_tokens: 10, completion_tokens: 3, total_tokens: 50 }
+    expect(await usageOf(usage)).toEqual({ inputTokens: 10, outputTokens: 40 })
+  })
+
+  it.each([undefined, null, 'many', { prompt_tokens: -1 }, { completion_tokens: 3 }])(
+    'is estimated where the endpoint reports %j',
+    async (usage) => {
+      const { inputTokens, outputTokens } = await usageOf(usage)
+      expect(inputTokens).toBeGreaterThan(10)
+      expect(inputTokens).toBeLessThan(100)
+      expect(outputTokens).toBeGreaterThan(0)
+      expect(outputTokens).toBeLessThan(50)
+    },
+  )
+
+  it('makes the price, cached tokens at theirs', async () => {
+    const usage = { input: 10_000, output: 100 }
+    const cost = async (cached: number) => {
+      const { models } = await scripted([{ text: 'Done.', usage: { ...usage, cached } }])
+      const reply = await ask(models, { modelName: 'claude-sonnet-4-6' })
+      return reply._unsafeUnwrap().costUsd ?? Number.NaN
+    }
+    expect(await cost(9_000)).toBeGreaterThan(0)
+    expect(await cost(9_000)).toBeLessThan(await cost(0))
+  })
+})

@@ -1,0 +1,101 @@
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { toRequestBody } from '../../../src/agent/model/request.ts'
+import { route } from '../../../src/agent/model/routing.ts'
+import { ModelSettings } from '../../../src/agent/model/settings.ts'
+import type { ChatMessage } from '../../../src/domain/conversation.ts'
+import { ask, KEY, REQUEST, scripted } from './support.ts'
+
+const bodyOf = (messages: readonly ChatMessage[], modelName = 'gpt-5') =>
+  toRequestBody({ modelName, messages, tools: [] }, route(modelName, ModelSettings.parse({})))
+
+const calling = (...ids: string[]): ChatMessage => ({
+  role: 'assistant',
+  content: null,
+  calls: ids.map((id) => ({ id, tool: 'file_read', args: '{"path":"a.py"}' })),
+})
+const result = (callId: string): ChatMessage => ({ role: 'tool', callId, content: 'x = 1' })
+
+describe('a request', () => {
+  it('holds the conversation, and says who asks', async () => {
+    const { server, models } = await scripted([{ text: 'Done.' }])
+    await ask(models)
+    const [request] = server.requests
+    expect(request?.model).toBe('scripted-model')
+    expect(request?.headers.authorization).toBe(`Bearer ${KEY}`)
+    expect(request?.messages).toEqual(REQUEST.messages)
+    expect(request?.stream).toBe(false)
+  })
+
+  it('tells a foreign endpoint nothing that the SDK finds in the environment', async () => {
+    vi.stubEnv('OPENAI_ORG_ID', 'org-of-mine')
+    vi.stubEnv('OPENAI_PROJECT_ID', 'project-of-mine')
+    vi.stubEnv('OPENAI_API_KEY', 'key-of-mine')
+    onTestFinished(() => void vi.unstubAllEnvs())
+    const { server, models } = await scripted([{ text: 'Done.' }])
+    await ask(models)
+    expect(server.requests).toHaveLength(1)
+    expect(JSON.stringify(server.requests[0]?.headers)).not.toContain('of-mine')
+  })
+
+  it('names the model as its endpoint knows it', () => {
+    expect(bodyOf(REQUEST.messages, 'ollama/qwen3:8b').model).toBe('qwen3:8b')
+  })
+
+  it('lists tools only where there are some', () => {
+    const parameters = { $schema: 'https://json-schema.org/draft/2020-12/schema', type: 'object' }
+    const tool = { name: 'file_read', description: 'Reads a file.', parameters }
+    const target = route('gpt-5', ModelSettings.parse({}))
+    expect(toRequestBody(REQUEST, target)).not.toHaveProperty('tools')
+    const { $schema: _, ...schema } = parameters
+    const described = { name: 'file_read', description: 'Reads a file.', parameters: schema }
+    const body = toRequestBody({ ...REQUEST, tools: [tool] }, target)
+    expect(body.tools).toEqual([{ type: 'function', function: described }])
+  })
+
+  it('gives every result to its call', () => {
+    const { messages } = bodyOf([calling('a', 'b'), result('a'), result('b')])
+    const fn = { name: 'file_read', arguments: '{"path":"a.py"}' }
+    const tool_calls = ['a', 'b'].map((id) => ({ id, type: 'function', function: fn }))
+    expect(messages).toEqual([
+      { role: 'assistant', content: null, tool_calls },
+      { role: 'tool', tool_call_id: 'a', content: 'x = 1' },
+      { role: 'tool', tool_call_id: 'b', content: 'x = 1' },
+    ])
+  })
+
+  it('sends every id once and in plain letters, though turns repeat them', () => {
+    const turn = [calling('call:0', 'call:1'), result('call:0'), result('call:1')]
+    const { messages } = bodyOf([...turn, ...turn])
+    const called = messages.flatMap((message) =>
+      message.role === 'assistant' ? (message.tool_calls ?? []).map(({ id }) => id) : [],
+    )
+    const answered = messages.flatMap((message) =>
+      message.role === 'tool' ? [message.tool_call_id] : [],
+    )
+    expect(called).toEqual(['call_0', 'call_1', 'call_0_2', 'call_1_2'])
+    expect(answered).toEqual(called)
+  })
+
+  it('sends no name that a provider would refuse', () => {
+    const calls = [{ id: 'a', tool: `functions.read file:${'x'.repeat(99)}`, args: '{}' }]
+    const [message] = bodyOf([{ role: 'assistant', content: null, calls }]).messages
+    expect(JSON.stringify(message)).toMatch(/"name":"functions_read_file_x{44}"/)
+  })
+
+  it('sends no message without text', () => {
+    const empty: ChatMessage[] = [
+      { role: 'assistant', content: '', calls: [] },
+      { role: 'tool', callId: 'a', content: '' },
+    ]
+    expect(bodyOf(empty).messages.map(({ content }) => content)).toEqual(['(nothing)', '(nothing)'])
+  })
+
+  it('vouches for the first call of a turn to Gemini 3, and to nobody else', () => {
+    const turn = [calling('a', 'b'), result('a'), result('b')]
+    const signed = (model: string) =>
+      JSON.stringify(bodyOf(turn, model)).match(/thought_signature":/g)?.length ?? 0
+    expect(signed('gemini-3-pro-preview')).toBe(1)
+    expect(signed('gemini-2.5-pro')).toBe(0)
+    expect(signed('gpt-5')).toBe(0)
+  })
+})

@@ -1,0 +1,74 @@
+import { describe, expect, it } from 'vitest'
+import { ask, REQUEST, scripted } from './support.ts'
+
+const reply = (calls: readonly string[] = []) => ({
+  role: 'assistant' as const,
+  content: 'Well.',
+  calls: calls.map((id) => ({ id, tool: 'file_read', args: '{}' })),
+})
+
+async function post(url: string, body: unknown): Promise<Response> {
+  const headers = { 'content-type': 'application/json' }
+  return fetch(`${url}/chat/completions`, { method: 'POST', headers, body: JSON.stringify(body) })
+}
+
+describe('the scripted model', () => {
+  it('answers by the place in the conversation, so a repeated request gets the same reply', async () => {
+    const { models } = await scripted([{ text: 'one' }, { text: 'two' }])
+    const second = { messages: [...REQUEST.messages, reply()] }
+    const third = { messages: [...second.messages, reply()] }
+    const texts = []
+    for (const request of [second, REQUEST, second, REQUEST, third]) {
+      texts.push((await ask(models, request))._unsafeUnwrap().text)
+    }
+    expect(texts).toEqual(['two', 'one', 'two', 'one', 'My script ends here.'])
+  })
+
+  it('counts the faults of each conversation apart', async () => {
+    const { models } = await scripted([{ text: 'one', first: [{ status: 500 }] }])
+    const other = { messages: [{ role: 'user' as const, content: 'Mend another one.' }] }
+    const outcomes = []
+    for (const request of [REQUEST, other, other, REQUEST]) {
+      outcomes.push((await ask(models, request)).isOk())
+    }
+    expect(outcomes).toEqual([false, false, true, true])
+  })
+
+  it('asks a function where the script is one', async () => {
+    const { models } = await scripted(({ turn, model, tools }) => ({
+      text: `${turn} ${model} ${tools.join()}`,
+    }))
+    const tools = [{ name: 'file_read', description: '', parameters: { type: 'object' } }]
+    const outcome = await ask(models, { messages: [...REQUEST.messages, reply()], tools })
+    expect(outcome._unsafeUnwrap().text).toBe('1 scripted-model file_read')
+  })
+
+  it('lists itself', async () => {
+    const { server } = await scripted([])
+    const models = await (await fetch(`${server.url}/models`)).json()
+    expect(models).toMatchObject({ object: 'list', data: [{ id: 'scripted-model' }] })
+  })
+
+  it('streams where a client wants that', async () => {
+    const calls = [{ tool: 'file_read', args: { path: 'a.py' } }]
+    const { server } = await scripted([{ text: 'I read it.', calls }])
+    const messages = [{ role: 'user', content: 'Go.' }]
+    const response = await post(server.url, { model: 'm', messages, stream: true })
+    expect(response.headers.get('content-type')).toBe('text/event-stream')
+    const events = (await response.text()).trimEnd().split('\n\n')
+    expect(events.at(-1)).toBe('data: [DONE]')
+    const chunks = events.slice(0, -1).map((event) => JSON.parse(event.slice('data: '.length)))
+    expect(chunks[0].choices[0].delta).toMatchObject({
+      content: 'I read it.',
+      tool_calls: [{ index: 0, function: { name: 'file_read', arguments: '{"path":"a.py"}' } }],
+    })
+    expect(chunks[1].choices[0].finish_reason).toBe('tool_calls')
+    expect(chunks[2].usage.total_tokens).toBeGreaterThan(0)
+  })
+
+  it('says what is wrong with a request', async () => {
+    const { server } = await scripted([])
+    expect((await post(server.url, { model: 'm' })).status).toBe(400)
+    expect((await fetch(`${server.url}/completions`)).status).toBe(404)
+  })
+})

@@ -1,0 +1,37 @@
+import { onTestFinished } from 'vitest'
+import type { Script } from '../../../examples/scripted-model/script.ts'
+import { startScriptedModel } from '../../../examples/scripted-model/server.ts'
+import type { ModelRequest, Models } from '../../../src/agent/model/model.ts'
+import { createModels } from '../../../src/agent/model/models.ts'
+import { ModelSettings } from '../../../src/agent/model/settings.ts'
+
+export const KEY = 'sk-a-key-nobody-may-see'
+
+/** Starts a scripted model for the length of a test, and the models that reach it. */
+export async function scripted(script: Script, options: { timeoutMs?: number } = {}) {
+  const server = await startScriptedModel({ script })
+  onTestFinished(() => server.close())
+  const settings = ModelSettings.parse({ llmBaseUrl: server.url, llmApiKey: KEY })
+  const models = createModels(settings, options)
+  return { server, models, host: new URL(server.url).host }
+}
+
+export const REQUEST: ModelRequest = {
+  modelName: 'scripted-model',
+  messages: [
+    { role: 'system', content: 'You mend programs.' },
+    { role: 'user', content: 'Mend this one.' },
+  ],
+  tools: [],
+}
+
+/** Asks once, with a signal that nobody aborts. */
+export function ask(models: Models, request: Partial<ModelRequest> = {}) {
+  return models.complete({ ...REQUEST, ...request }, new AbortController().signal)
+}
+
+/** A script that answers everything with this message of an assistant, whatever is wrong with it. */
+export function says(message: Record<string, unknown>, rest: Record<string, unknown> = {}): Script {
+  const choice = { index: 0, message: { role: 'assistant', ...message }, finish_reason: 'stop' }
+  return [{ status: 200, body: { choices: [choice], ...rest } }]
+}
