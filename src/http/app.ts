@@ -1,0 +1,44 @@
+import fastify, { type FastifyInstance } from 'fastify'
+import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
+import type { AppDeps } from './deps.ts'
+import { describeApi, serveDocs } from './docs.ts'
+import { handleNotFound, sendError } from './errors.ts'
+import { acceptJsonOnly } from './json-body.ts'
+import { registerLive } from './live/plugin.ts'
+import { abortRun } from './routes/abort-run.ts'
+import { configureRun } from './routes/configure-run.ts'
+import { createRun } from './routes/create-run.ts'
+import { getRun } from './routes/get-run.ts'
+import { listGoals } from './routes/goals.ts'
+import { health } from './routes/health.ts'
+import { listRuns } from './routes/list-runs.ts'
+import { resumeRun } from './routes/resume-run.ts'
+import { guard } from './security.ts'
+import { validatorCompiler } from './validation.ts'
+
+const BODY_LIMIT = 1024 * 1024
+/** A request that has not arrived in full by then is dropped, milliseconds. */
+const REQUEST_TIMEOUT = 30_000
+
+const ROUTES = [createRun, listRuns, getRun, resumeRun, abortRun, configureRun, listGoals, health]
+
+/** The whole HTTP side of the server, WebSockets included. It does not listen yet. */
+export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
+  const app = fastify({
+    ...deps.logging,
+    bodyLimit: BODY_LIMIT,
+    requestTimeout: REQUEST_TIMEOUT,
+    frameworkErrors: sendError,
+  })
+  app.setValidatorCompiler(validatorCompiler)
+  app.setSerializerCompiler(serializerCompiler)
+  app.setErrorHandler(sendError)
+  guard(app, deps.security)
+  acceptJsonOnly(app)
+  handleNotFound(app)
+  await describeApi(app)
+  await registerLive(app, deps)
+  for (const route of ROUTES) route(app.withTypeProvider<ZodTypeProvider>(), deps)
+  await serveDocs(app)
+  return app
+}

@@ -1,0 +1,45 @@
+import { randomUUID } from 'node:crypto'
+import type { FastifyRequest } from 'fastify'
+import { errAsync, ResultAsync } from 'neverthrow'
+import type { PersonCommand } from '../domain/commands.ts'
+import { handleCommand } from '../store/handle-command.ts'
+import type { LoadedRun } from '../store/run-log.ts'
+import { commandProblem } from './command-problem.ts'
+import type { AppDeps } from './deps.ts'
+import type { Problem } from './problem.ts'
+import { RunId } from './run-id.ts'
+
+/** How long an answer waits for the read model to show what was done, milliseconds. */
+const PROJECTION_WAIT_MS = 2000
+
+/**
+ * Carries out a person's command on a run. The answer comes when the read model shows it, so that a
+ * client finds what it did, or when that takes too long.
+ */
+export function command(
+  { store, readModel, clock }: Pick<AppDeps, 'store' | 'readModel' | 'clock'>,
+  request: FastifyRequest,
+  givenId: string,
+  wanted: PersonCommand,
+): ResultAsync<LoadedRun, Problem> {
+  const runId = RunId.safeParse(givenId)
+  if (!runId.success) return errAsync({ code: 'run_not_found' })
+  return handleCommand(store, runId.data, wanted, {
+    author: { commandId: randomUUID(), principal: request.principal },
+    now: clock,
+    snapshot: readModel.get(runId.data),
+  })
+    .mapErr((error) => {
+      const problem = commandProblem(error)
+      if (['store_failed', 'damaged_record', 'busy'].includes(problem.code)) {
+        request.log.error({ run_id: runId.data, error }, 'a command failed')
+      }
+      return problem
+    })
+    .andThen((run) => {
+      const { seq } = run.state
+      return ResultAsync.fromSafePromise(
+        readModel.waitFor(runId.data, seq, PROJECTION_WAIT_MS).then(() => run),
+      )
+    })
+}

@@ -1,0 +1,44 @@
+import type { FastifyServerOptions } from 'fastify'
+import type { ResultAsync } from 'neverthrow'
+import type { RunConfig } from '../domain/run-config.ts'
+import type { ReadModel } from '../projections/read-model.ts'
+import type { EventStore } from '../store/event-store.ts'
+import type { LiveLimits } from './live/limits.ts'
+import type { Security } from './security.ts'
+
+/** What is wrong with one field of a request. `message` is a whole sentence for a person. */
+export type FieldProblem = { readonly field: string; readonly message: string }
+
+/** What a client may choose of a run, with the defaults filled in. */
+export type RunRequest = Omit<RunConfig, 'shell_goal'>
+
+/** What a run is made from. */
+export type PlannedRun = { readonly config: RunConfig; readonly systemPrompt: string }
+
+export type Readiness = {
+  readonly ready: boolean
+  readonly checks: Readonly<
+    Record<string, { readonly ok: boolean; readonly detail?: string | undefined }>
+  >
+}
+
+/** All that the HTTP room needs from the rest of the house. */
+export type AppDeps = {
+  readonly store: EventStore
+  readonly readModel: ReadModel
+  readonly goals: readonly { readonly name: string; readonly description: string }[]
+  /** Checks what only the agent can know, and names all problems at once. */
+  readonly planRun: (request: RunRequest) => ResultAsync<PlannedRun, readonly FieldProblem[]>
+  /** The environment variable that a model needs and that is not set; null if it can be used. */
+  readonly missingKey: (modelName: string) => string | null
+  /** Seconds since the epoch. */
+  readonly clock: () => number
+  readonly defaults: Pick<RunConfig, 'cwd' | 'model_name' | 'max_iterations'>
+  readonly ready: () => Promise<Readiness>
+  readonly security: Security
+  readonly logging?: Pick<
+    FastifyServerOptions,
+    'logger' | 'loggerInstance' | 'disableRequestLogging'
+  >
+  readonly live?: Partial<LiveLimits>
+}

@@ -1,0 +1,89 @@
+import { randomBytes } from 'node:crypto'
+import swagger from '@fastify/swagger'
+import scalar from '@scalar/fastify-api-reference'
+import type { FastifyInstance } from 'fastify'
+import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
+import packageJson from '../../package.json' with { type: 'json' }
+
+const DESCRIPTION = `
+Starts autonomous coding agents on projects, lets them be watched live, and keeps all that they did in
+an append-only log, one stream of records a run.
+
+**Errors** are problem documents (RFC 9457): \`detail\` says for a person what is wrong and what to do,
+\`type\` is for programs. An invalid request lists all its problems in \`errors\`.
+
+**Live**: \`/api/ws/{run_id}\` is a WebSocket, described below with the other addresses.
+
+**Access**: without a token the server answers only on loopback names, and only its own pages. With one,
+everything under /api asks for \`Authorization: Bearer <token>\`. Bodies must be application/json.
+`
+
+/** Describes all routes that are registered after it, at /openapi.json. */
+export async function describeApi(app: FastifyInstance): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'retrAI',
+        version: packageJson.version,
+        description: DESCRIPTION,
+        license: { name: 'MIT', identifier: 'MIT' },
+      },
+      tags: [
+        { name: 'runs', description: 'Start, read, and steer runs' },
+        { name: 'live', description: 'Watch runs while they work' },
+        { name: 'goals', description: 'What a run can be asked to reach' },
+        { name: 'health', description: 'For supervisors and load balancers' },
+      ],
+      security: [{}, { token: [] }],
+      components: {
+        securitySchemes: {
+          token: {
+            type: 'http',
+            scheme: 'bearer',
+            description: 'The token of the server, where it has one',
+          },
+        },
+      },
+    },
+    transform: jsonSchemaTransform,
+    transformObject: jsonSchemaTransformObject,
+  })
+  app.route({
+    method: 'GET',
+    url: '/openapi.json',
+    schema: { hide: true },
+    handler: async () => app.swagger(),
+  })
+}
+
+/** The description as a page, at /docs. Everything it needs comes from this server. */
+export async function serveDocs(app: FastifyInstance): Promise<void> {
+  await app.register(async (docs) => {
+    const nonce = randomBytes(16).toString('base64')
+    const policy = [
+      "default-src 'none'",
+      `script-src 'self' 'nonce-${nonce}'`,
+      "style-src 'self' 'unsafe-inline'",
+      "img-src 'self' data:",
+      "font-src 'self' data:",
+      "connect-src 'self'",
+      "base-uri 'none'",
+      "form-action 'none'",
+      "frame-ancestors 'none'",
+    ].join('; ')
+    docs.addHook('onRequest', async (_request, reply) => {
+      reply.header('content-security-policy', policy)
+    })
+    await docs.register(scalar, {
+      routePrefix: '/docs',
+      configuration: {
+        url: '/openapi.json',
+        nonce,
+        pageTitle: 'retrAI API',
+        withDefaultFonts: false,
+        telemetry: false,
+      },
+    })
+  })
+}

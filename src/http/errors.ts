@@ -1,0 +1,58 @@
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { type Problem, type ProblemCode, sendProblem } from './problem.ts'
+import { InvalidInput } from './validation.ts'
+
+/** What the framework refuses by itself, by its error code. */
+const FRAMEWORK: Readonly<Record<string, ProblemCode>> = {
+  FST_ERR_CTP_INVALID_JSON_BODY: 'malformed_json',
+  FST_ERR_CTP_EMPTY_JSON_BODY: 'malformed_json',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported_media_type',
+  FST_ERR_CTP_INVALID_CONTENT_TYPE: 'unsupported_media_type',
+  FST_ERR_CTP_BODY_TOO_LARGE: 'too_large',
+  FST_ERR_BAD_URL: 'not_found',
+}
+
+/** Answers every error that a handler did not turn into a problem document itself. */
+export function sendError(
+  error: FastifyError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
+  const problem = problemOf(error, request)
+  if (problem.code === 'internal') request.log.error({ err: error }, 'a request failed')
+  return sendProblem(request, reply, problem)
+}
+
+function problemOf(error: FastifyError, request: FastifyRequest): Problem {
+  if (error instanceof InvalidInput) {
+    return { code: 'invalid_request', detail: error.message, errors: error.problems }
+  }
+  const code = FRAMEWORK[error.code]
+  if (code !== undefined) return { code }
+  const status = error.statusCode ?? 500
+  if (status < 500) return { code: 'bad_request' }
+  const detail = `The server failed. Its log says why, under the request id ${request.id}.`
+  return { code: 'internal', detail }
+}
+
+/** Answers addresses without a route: 405 where another method would do, else 404. */
+export function handleNotFound(app: FastifyInstance): void {
+  const routes: { readonly path: RegExp; readonly methods: readonly string[] }[] = []
+  app.addHook('onRoute', ({ url, method }) => {
+    const path = new RegExp(`^${url.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+')}$`)
+    routes.push({ path, methods: [method].flat() })
+  })
+  app.setNotFoundHandler((request, reply) => {
+    const [path = ''] = request.url.split('?')
+    const allowed = routes
+      .filter((route) => route.path.test(path))
+      .flatMap(({ methods }) => methods)
+    if (allowed.length === 0) return sendProblem(request, reply, { code: 'not_found' })
+    const allow = [...new Set(allowed)].join(', ')
+    const detail = `${request.method} is not possible here. Use ${allow}.`
+    return sendProblem(request, reply.header('allow', allow), {
+      code: 'method_not_allowed',
+      detail,
+    })
+  })
+}

@@ -1,0 +1,26 @@
+/** What live delivery may use. Sizes are bytes of encoded frames. */
+export type LiveLimits = {
+  /** The newest frames of a watched run that are kept in memory, whichever limit is hit first. */
+  readonly ringFrames: number
+  readonly ringBytes: number
+  /** About how much is read from the store at once for a socket that is behind the ring. */
+  readonly pageBytes: number
+  /** How much may wait in one socket before its cursor stops. */
+  readonly socketBytes: number
+  /** How often a peer is asked for a sign of life, milliseconds. */
+  readonly pingMs: number
+  /** Pause before a failed read is made again: it doubles from the first to the second, milliseconds. */
+  readonly retryMs: readonly [number, number]
+  /** How long a socket may take to close when the server stops, milliseconds. */
+  readonly closeMs: number
+}
+
+export const LIVE_LIMITS: LiveLimits = {
+  ringFrames: 1024,
+  ringBytes: 4 * 1024 * 1024,
+  pageBytes: 1024 * 1024,
+  socketBytes: 1024 * 1024,
+  pingMs: 30_000,
+  retryMs: [100, 5000],
+  closeMs: 1000,
+}

@@ -1,0 +1,123 @@
+import { streamOf } from '../../store/run-log.ts'
+import { Backoff } from './backoff.ts'
+import { type Entry, entryOf } from './entry.ts'
+import type { Hub } from './hub.ts'
+import type { Outlet } from './outlet.ts'
+import type { Topic, TopicDeps } from './topic.ts'
+import type { Watch } from './watch-query.ts'
+
+/** Why the server ends an observation; `cursor` is the seq up to which the observer was served. */
+export type Ending =
+  | { readonly type: 'complete' }
+  | {
+      readonly type: 'unknown_run' | 'bad_request' | 'damaged'
+      readonly cursor: number
+      /** A sentence for the observer. */
+      readonly message: string
+    }
+
+type Observation = {
+  readonly runId: string
+  readonly watch: Watch
+  readonly outlet: Outlet
+  readonly signal: AbortSignal
+}
+
+/**
+ * Sends a run to one observer, from its cursor to the end of the run. Resolves to null when `signal`
+ * has aborted before.
+ */
+export async function observe(
+  observation: Observation,
+  hub: Hub,
+  deps: TopicDeps,
+): Promise<Ending | null> {
+  const { runId, watch, signal } = observation
+  const head = await readHead(runId, signal, deps)
+  if (head === null) return null
+  if (head === 'unknown_run') {
+    const message = `There is no run ${runId}. GET /api/runs lists the runs there are.`
+    return { type: 'unknown_run', cursor: -1, message }
+  }
+  const { after } = watch
+  if (after > head.seq) {
+    const message = `after=${after} is beyond the last record of this run, which has seq ${head.seq}.`
+    return { type: 'bad_request', cursor: after, message }
+  }
+  if (after === head.seq && isEnd(head)) return { type: 'complete' }
+  return hub.watch(runId, (topic) => deliver(topic, observation))
+}
+
+/** The last record of the run. Store trouble is waited out. */
+async function readHead(
+  runId: string,
+  signal: AbortSignal,
+  { store, limits, log }: TopicDeps,
+): Promise<Entry | 'unknown_run' | null> {
+  const backoff = new Backoff(limits.retryMs)
+  while (!signal.aborted) {
+    const read = await store.readStream(streamOf(runId), {
+      from: 'end',
+      direction: 'backward',
+      limit: 1,
+    })
+    if (read.isOk()) {
+      const [last] = read.value
+      return last === undefined ? 'unknown_run' : entryOf(last, false)
+    }
+    if (read.error.type === 'stream_not_found') return 'unknown_run'
+    log.warn({ run_id: runId, error: read.error }, 'cannot look up a run to watch, trying again')
+    await backoff.wait(signal)
+  }
+  return null
+}
+
+const isEnd = (entry: Entry): boolean => entry.type === 'frame' && entry.kind === 'run_end'
+
+async function deliver(
+  topic: Topic,
+  { watch, outlet, signal }: Observation,
+): Promise<Ending | null> {
+  let cursor = watch.after
+  while (!signal.aborted) {
+    const entries = await topic.next(cursor, signal)
+    const ending = await sendAll(entries, cursor, { watch, outlet, signal })
+    if (ending !== null) return ending
+    cursor += entries.length
+  }
+  return null
+}
+
+/** Sends what was asked for, no faster than the peer takes it. */
+async function sendAll(
+  entries: readonly Entry[],
+  cursor: number,
+  { watch, outlet, signal }: Pick<Observation, 'watch' | 'outlet' | 'signal'>,
+): Promise<Ending | null> {
+  outlet.cork()
+  try {
+    for (const [index, entry] of entries.entries()) {
+      if (signal.aborted) return null
+      const expected = cursor + index + 1
+      if (entry.type === 'damage') return damaged(entry.seq, entry.message)
+      if (entry.seq !== expected) return damaged(expected, `the store gave ${entry.seq} instead`)
+      if (watch.kinds.has(entry.kind)) outlet.send(entry.data)
+      if (isEnd(entry)) return { type: 'complete' }
+      if (outlet.full) await pause(outlet)
+    }
+  } finally {
+    outlet.uncork()
+  }
+  return null
+}
+
+async function pause(outlet: Outlet): Promise<void> {
+  outlet.uncork()
+  await outlet.drained()
+  outlet.cork()
+}
+
+function damaged(seq: number, why: string): Ending {
+  const message = `Record ${seq} of this run cannot be read: ${why}. See the server's log.`
+  return { type: 'damaged', cursor: seq - 1, message }
+}

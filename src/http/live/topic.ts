@@ -1,0 +1,124 @@
+import type { FastifyBaseLogger } from 'fastify'
+import type { ReadModel } from '../../projections/read-model.ts'
+import type { EventStore } from '../../store/event-store.ts'
+import { streamOf } from '../../store/run-log.ts'
+import { Backoff } from './backoff.ts'
+import { type Entry, entryOf } from './entry.ts'
+import type { LiveLimits } from './limits.ts'
+import { PageSize } from './page-size.ts'
+import { Ring } from './ring.ts'
+
+export type TopicDeps = {
+  readonly store: EventStore
+  readonly readModel: Pick<ReadModel, 'get'>
+  readonly limits: LiveLimits
+  readonly log: FastifyBaseLogger
+}
+
+/**
+ * One run as its observers in this process read it. They read pages from the store until one of them
+ * reaches the end; from there on one subscription feeds a ring, and whoever is within the ring is
+ * served from it. An observer is nothing but a cursor: it can fall out of the ring and catch up again.
+ */
+export class Topic {
+  readonly #runId: string
+  readonly #deps: TopicDeps
+  readonly #stop = new AbortController()
+  readonly #waiting = new Set<() => void>()
+  readonly #pageSize: PageSize
+  #ring: Ring | null = null
+
+  constructor(runId: string, deps: TopicDeps) {
+    this.#runId = runId
+    this.#deps = deps
+    this.#pageSize = new PageSize(deps.limits.pageBytes)
+  }
+
+  /**
+   * Some entries right behind `cursor`, in order and without gaps; waits while there are none.
+   * Store trouble is waited out. Empty only when `signal` has aborted.
+   */
+  async next(cursor: number, signal: AbortSignal): Promise<readonly Entry[]> {
+    const backoff = new Backoff(this.#deps.limits.retryMs)
+    while (!signal.aborted) {
+      const kept = this.#ring?.behind(cursor) ?? null
+      if (kept !== null && kept.length > 0) return kept
+      if (kept !== null) {
+        await this.#change(signal)
+        continue
+      }
+      const page = await this.#readPage(cursor)
+      if (page !== null && page.length > 0) return page
+      if (page !== null && this.#ring === null) this.#follow(cursor)
+      // A store that is in trouble, or that reads behind its own subscription.
+      else await backoff.wait(signal)
+    }
+    return []
+  }
+
+  /** Ends the subscription. Nobody may be waiting any more. */
+  stop(): void {
+    this.#stop.abort()
+  }
+
+  async #readPage(cursor: number): Promise<Entry[] | null> {
+    const { store, readModel, log } = this.#deps
+    const page = await store.readStream(streamOf(this.#runId), {
+      from: cursor + 1,
+      direction: 'forward',
+      limit: this.#pageSize.records,
+    })
+    if (page.isErr()) {
+      log.warn(
+        { run_id: this.#runId, error: page.error },
+        'cannot read a watched run, trying again',
+      )
+      return null
+    }
+    const projected = readModel.get(this.#runId)?.state.seq ?? -1
+    const entries = page.value.map((event) => entryOf(event, event.revision <= projected))
+    this.#pageSize.learn(entries)
+    return entries
+  }
+
+  #change(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        this.#waiting.delete(wake)
+        signal.removeEventListener('abort', wake)
+        resolve()
+      }
+      this.#waiting.add(wake)
+      signal.addEventListener('abort', wake)
+    })
+  }
+
+  #follow(after: number): void {
+    const ring = new Ring(after, this.#deps.limits)
+    this.#ring = ring
+    void this.#feed(ring)
+  }
+
+  async #feed(ring: Ring): Promise<void> {
+    const { store, limits, log } = this.#deps
+    const { signal } = this.#stop
+    const backoff = new Backoff(limits.retryMs)
+    while (!signal.aborted) {
+      try {
+        const subscription = store.subscribeStream(streamOf(this.#runId), {
+          after: ring.last,
+          signal,
+        })
+        for await (const item of subscription) {
+          if (item.type !== 'events') continue
+          for (const event of item.events) ring.push(entryOf(event, false))
+          backoff.reset()
+          for (const wake of [...this.#waiting]) wake()
+        }
+      } catch (error) {
+        log.error({ run_id: this.#runId, err: error }, 'the subscription of a watched run broke')
+      }
+      if (!signal.aborted) await backoff.wait(signal)
+    }
+  }
+}

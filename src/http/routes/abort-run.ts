@@ -1,0 +1,43 @@
+import { z } from 'zod'
+import { RUN_STATUSES, statusOf } from '../../domain/state.ts'
+import { command } from '../commands.ts'
+import type { AppDeps } from '../deps.ts'
+import { COMMAND_PROBLEMS, problems, sendProblem } from '../problem.ts'
+import { RunParams } from '../run-id.ts'
+import type { ZodApp } from '../zod-app.ts'
+
+const Abort = z
+  .strictObject({ reason: z.string().nullable().default(null).describe('Kept in the log') })
+  .prefault({})
+  .meta({ description: 'May be left out', examples: [{ reason: 'No longer needed' }] })
+
+const Aborted = z.object({ run_id: z.uuid(), status: z.enum(RUN_STATUSES) }).meta({
+  description: 'The run has ended; whatever it is doing is being stopped',
+  examples: [{ run_id: '550e8400-e29b-41d4-a716-446655440000', status: 'aborted' }],
+})
+
+/** POST /api/runs/{run_id}/abort */
+export function abortRun(app: ZodApp, deps: AppDeps): void {
+  app.route({
+    method: 'POST',
+    url: '/api/runs/:run_id/abort',
+    schema: {
+      operationId: 'abortRun',
+      tags: ['runs'],
+      summary: 'Abort a run',
+      params: RunParams,
+      body: Abort,
+      response: {
+        200: Aborted,
+        ...problems('invalid_request', 'run_not_found', 'run_ended', ...COMMAND_PROBLEMS),
+      },
+    },
+    handler: async (request, reply) => {
+      const { reason } = request.body
+      const aborted = await command(deps, request, request.params.run_id, { type: 'abort', reason })
+      if (aborted.isErr()) return sendProblem(request, reply, aborted.error)
+      const { state } = aborted.value
+      return { run_id: state.runId, status: statusOf(state) }
+    },
+  })
+}

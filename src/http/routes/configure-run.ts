@@ -1,0 +1,50 @@
+import { ConfigChanges } from '../../domain/run-config.ts'
+import { runDetails } from '../../projections/run-details.ts'
+import { RunDetails } from '../../projections/views.ts'
+import { command } from '../commands.ts'
+import type { AppDeps } from '../deps.ts'
+import { etagOf } from '../etag.ts'
+import { COMMAND_PROBLEMS, problems, sendInvalid, sendProblem } from '../problem.ts'
+import { RunParams } from '../run-id.ts'
+import type { ZodApp } from '../zod-app.ts'
+
+const Changes = ConfigChanges.unwrap()
+  .refine(
+    (changes) => Object.keys(changes).length > 0,
+    'must name at least one of max_iterations, model_name, hitl_enabled',
+  )
+  .meta({ examples: [{ max_iterations: 30 }, { model_name: 'gpt-5-mini', hitl_enabled: true }] })
+
+/** PATCH /api/runs/{run_id}/config */
+export function configureRun(app: ZodApp, deps: AppDeps): void {
+  app.route({
+    method: 'PATCH',
+    url: '/api/runs/:run_id/config',
+    schema: {
+      operationId: 'configureRun',
+      tags: ['runs'],
+      summary: 'Change the configuration of a run while it works',
+      description: 'What changes takes effect at the next step of the run.',
+      params: RunParams,
+      body: Changes,
+      response: {
+        200: RunDetails,
+        ...problems('invalid_request', 'run_not_found', 'run_ended', ...COMMAND_PROBLEMS),
+      },
+    },
+    handler: async (request, reply) => {
+      const changes = request.body
+      const missing = changes.model_name === undefined ? null : deps.missingKey(changes.model_name)
+      if (missing !== null) {
+        const message = `model_name "${changes.model_name}" needs ${missing}, which is not set. Set it for the server, or choose another model.`
+        return sendInvalid(request, reply, [{ field: 'model_name', message }])
+      }
+      const wanted = { type: 'configure', changes } as const
+      const changed = await command(deps, request, request.params.run_id, wanted)
+      if (changed.isErr()) return sendProblem(request, reply, changed.error)
+      const { state } = changed.value
+      reply.header('etag', etagOf(state))
+      return runDetails(state)
+    },
+  })
+}

@@ -1,0 +1,58 @@
+import { z } from 'zod'
+import { runDetails } from '../../projections/run-details.ts'
+import { RunDetails } from '../../projections/views.ts'
+import { streamOf } from '../../store/run-log.ts'
+import { commandProblem } from '../command-problem.ts'
+import type { AppDeps } from '../deps.ts'
+import { etagOf, isKnown } from '../etag.ts'
+import { type Problem, problems, sendProblem } from '../problem.ts'
+import { RunId, RunParams } from '../run-id.ts'
+import type { ZodApp } from '../zod-app.ts'
+
+/** GET /api/runs/{run_id} */
+export function getRun(app: ZodApp, deps: AppDeps): void {
+  app.route({
+    method: 'GET',
+    url: '/api/runs/:run_id',
+    schema: {
+      operationId: 'getRun',
+      tags: ['runs'],
+      summary: 'Read a run',
+      description:
+        'The ETag is the revision of the run, which is the seq of its last record. ' +
+        'Send it back in If-None-Match to be told whether anything has happened since.',
+      params: RunParams,
+      response: {
+        200: RunDetails,
+        304: z.undefined().describe('Nothing has happened since'),
+        ...problems(
+          'run_not_found',
+          'damaged_record',
+          'not_projected',
+          'store_unavailable',
+          'store_failed',
+        ),
+      },
+    },
+    handler: async (request, reply) => {
+      const runId = RunId.safeParse(request.params.run_id)
+      if (!runId.success) return sendProblem(request, reply, { code: 'run_not_found' })
+      const run = deps.readModel.get(runId.data)
+      if (run === null) return sendProblem(request, reply, await whyMissing(runId.data, deps))
+      const etag = etagOf(run.state)
+      reply.header('etag', etag)
+      if (isKnown(etag, request.headers['if-none-match'])) return reply.code(304).send()
+      return runDetails(run.state)
+    },
+  })
+}
+
+/** Whether a run that is not in the read model does not exist, or is only not projected yet. */
+async function whyMissing(runId: string, { store }: AppDeps): Promise<Problem> {
+  const first = await store.readStream(streamOf(runId), {
+    from: 'start',
+    direction: 'forward',
+    limit: 1,
+  })
+  return first.isErr() ? commandProblem(first.error) : { code: 'not_projected' }
+}

@@ -1,0 +1,60 @@
+import { z } from 'zod'
+import { RUN_STATUSES } from '../../domain/state.ts'
+import { RunSummary } from '../../projections/views.ts'
+import type { AppDeps } from '../deps.ts'
+import { problems, sendInvalid } from '../problem.ts'
+import type { ZodApp } from '../zod-app.ts'
+
+const RunQuery = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  cursor: z.string().optional().describe('From the Link header of the page before'),
+  status: z.enum(RUN_STATUSES).optional(),
+  goal: z.string().optional(),
+})
+
+const RunList = z.array(RunSummary).meta({
+  description:
+    'One page. Where there are more, the Link header holds the address of the next: `<…>; rel="next"`.',
+  examples: [
+    [
+      {
+        run_id: '550e8400-e29b-41d4-a716-446655440000',
+        goal: 'pytest',
+        status: 'achieved',
+        created_at: '2026-02-18T12:00:00.000Z',
+      },
+    ],
+  ],
+})
+
+/** GET /api/runs */
+export function listRuns(app: ZodApp, { readModel }: AppDeps): void {
+  app.route({
+    method: 'GET',
+    url: '/api/runs',
+    schema: {
+      operationId: 'listRuns',
+      tags: ['runs'],
+      summary: 'List runs, newest first',
+      querystring: RunQuery,
+      response: { 200: RunList, ...problems('invalid_request') },
+    },
+    handler: async (request, reply) => {
+      const page = readModel.list(request.query)
+      if (page === null) {
+        const message = 'cursor is not one of this list. Take it from the Link header of a page.'
+        return sendInvalid(request, reply, [{ field: 'cursor', message }])
+      }
+      if (page.next !== null) reply.header('link', nextLink(request.query, page.next))
+      return [...page.runs]
+    },
+  })
+}
+
+function nextLink(query: z.infer<typeof RunQuery>, cursor: string): string {
+  const { limit, status, goal } = query
+  const next = new URLSearchParams({ limit: String(limit), cursor })
+  if (status !== undefined) next.set('status', status)
+  if (goal !== undefined) next.set('goal', goal)
+  return `</api/runs?${next}>; rel="next"`
+}

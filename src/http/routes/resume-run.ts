@@ -1,0 +1,71 @@
+import { z } from 'zod'
+import { Decision } from '../../domain/records.ts'
+import { RUN_STATUSES, statusOf } from '../../domain/state.ts'
+import { command } from '../commands.ts'
+import type { AppDeps } from '../deps.ts'
+import { COMMAND_PROBLEMS, problems, sendProblem } from '../problem.ts'
+import { RunParams } from '../run-id.ts'
+import type { ZodApp } from '../zod-app.ts'
+
+const Answer = z
+  .strictObject({
+    decision: Decision,
+    reason: z.string().nullable().default(null).describe('Kept in the log beside the decision'),
+    seq: z
+      .int()
+      .nonnegative()
+      .nullable()
+      .default(null)
+      .describe(
+        'seq of the human_check_required that is answered: the decision is refused once another ' +
+          'one is open. Without it, whichever is open is answered',
+      ),
+  })
+  .meta({ examples: [{ decision: 'approve' }, { decision: 'abort', reason: 'Too dear', seq: 14 }] })
+
+const Resumed = z
+  .object({ run_id: z.uuid(), status: z.enum(RUN_STATUSES), resumed_with: Decision })
+  .meta({
+    description: 'The decision is in the log',
+    examples: [
+      {
+        run_id: '550e8400-e29b-41d4-a716-446655440000',
+        status: 'running',
+        resumed_with: 'approve',
+      },
+    ],
+  })
+
+/** POST /api/runs/{run_id}/resume */
+export function resumeRun(app: ZodApp, deps: AppDeps): void {
+  app.route({
+    method: 'POST',
+    url: '/api/runs/:run_id/resume',
+    schema: {
+      operationId: 'resumeRun',
+      tags: ['runs'],
+      summary: 'Decide for a run that waits for a person',
+      params: RunParams,
+      body: Answer,
+      response: {
+        200: Resumed,
+        ...problems(
+          'invalid_request',
+          'run_not_found',
+          'not_awaiting_human',
+          'stale_decision',
+          'run_ended',
+          ...COMMAND_PROBLEMS,
+        ),
+      },
+    },
+    handler: async (request, reply) => {
+      const { decision, reason, seq: answers } = request.body
+      const answer = { type: 'respond', decision, reason, answers } as const
+      const resumed = await command(deps, request, request.params.run_id, answer)
+      if (resumed.isErr()) return sendProblem(request, reply, resumed.error)
+      const { state } = resumed.value
+      return { run_id: state.runId, status: statusOf(state), resumed_with: decision }
+    },
+  })
+}

@@ -1,0 +1,71 @@
+import { err, ok, type Result } from 'neverthrow'
+import { z } from 'zod'
+import { RunConfig } from '../domain/run-config.ts'
+import type { AppDeps, FieldProblem, PlannedRun, RunRequest } from './deps.ts'
+import { InvalidInput } from './validation.ts'
+
+type Defaults = AppDeps['defaults']
+
+const config = RunConfig.unwrap().shape
+
+/** The body of POST /api/runs. Fields that are left out get this server's defaults. */
+export const runRequestSchema = (defaults: Defaults) =>
+  z
+    .strictObject({
+      goal: config.goal.describe('The name of one of GET /api/goals'),
+      cwd: config.cwd.default(defaults.cwd).describe("The project's folder"),
+      model_name: config.model_name.default(defaults.model_name),
+      max_iterations: config.max_iterations.default(defaults.max_iterations),
+      hitl_enabled: config.hitl_enabled
+        .default(false)
+        .describe('Wait for a person after every iteration that did not reach the goal'),
+      max_cost_usd: config.max_cost_usd.default(null).describe('US dollars'),
+      max_tokens: config.max_tokens.default(null),
+      max_seconds: config.max_seconds
+        .default(null)
+        .describe('Working time; waiting for a person does not count'),
+    })
+    .register(z.globalRegistry, {
+      examples: [
+        {
+          goal: 'pytest',
+          cwd: '/path/to/project',
+          model_name: 'claude-sonnet-4-6',
+          max_iterations: 20,
+          hitl_enabled: false,
+        },
+      ],
+    })
+
+/** What can still be judged of a request that does not fit: its good fields, defaults for the others. */
+function salvage(body: unknown, defaults: Defaults): RunRequest | null {
+  const lenient = z.object({
+    goal: config.goal.catch(''),
+    cwd: config.cwd.catch(defaults.cwd),
+    model_name: config.model_name.catch(defaults.model_name),
+    max_iterations: config.max_iterations.catch(defaults.max_iterations),
+    hitl_enabled: config.hitl_enabled.catch(false),
+    max_cost_usd: config.max_cost_usd.catch(null),
+    max_tokens: config.max_tokens.catch(null),
+    max_seconds: config.max_seconds.catch(null),
+  })
+  return lenient.safeParse(body).data ?? null
+}
+
+/**
+ * Plans the run that a request asks for, or names all that is wrong with it: what does not fit the
+ * schema (`misfit`, from the framework), and what only the agent can know about the other fields.
+ */
+export async function planRequest(
+  body: RunRequest,
+  misfit: unknown,
+  { planRun, defaults }: Pick<AppDeps, 'planRun' | 'defaults'>,
+): Promise<Result<PlannedRun, readonly FieldProblem[]>> {
+  if (!(misfit instanceof InvalidInput)) return planRun(body)
+  const { problems } = misfit
+  const request = salvage(body, defaults)
+  const planned = request === null ? ok(null) : await planRun(request)
+  const known = new Set(problems.map(({ field }) => field))
+  const further = planned.isErr() ? planned.error.filter(({ field }) => !known.has(field)) : []
+  return err([...problems, ...further])
+}
