@@ -1,0 +1,73 @@
+import { decode } from '../store/codec.ts'
+import type { Position, RecordedEvent } from '../store/event-store.ts'
+import { foldLogged, type LoadedRun, RUN_STREAM_PREFIX } from '../store/run-log.ts'
+
+/** The last event that a read model speaks of. */
+export type Checkpoint = {
+  readonly position: Position
+  readonly stream: string
+  readonly revision: number
+  readonly eventId: string
+}
+
+/** A run that cannot be read on from `seq`: it stays as it was before, and its records are skipped. */
+export type DamagedRun = {
+  readonly runId: string
+  readonly seq: number
+  readonly message: string
+}
+
+/** What is known of runs before a batch. */
+export type Projected = {
+  get(runId: string): LoadedRun | null
+  isDamaged(runId: string): boolean
+}
+
+/** Events of the log folded into the runs that they change. Nothing is kept before it is committed. */
+export class Batch {
+  readonly #before: Projected
+  readonly #runs = new Map<string, LoadedRun>()
+  readonly #damaged = new Map<string, DamagedRun>()
+  #checkpoint: Checkpoint | null = null
+  #size = 0
+
+  constructor(before: Projected) {
+    this.#before = before
+  }
+
+  /** Folds one event in; one that is projected already changes nothing. */
+  add(event: RecordedEvent): void {
+    const { stream, revision, position, id } = event
+    this.#size += 1
+    this.#checkpoint = { position, stream, revision, eventId: id }
+    const runId = stream.slice(RUN_STREAM_PREFIX.length)
+    if (this.#damaged.has(runId) || this.#before.isDamaged(runId)) return
+    const run = this.#runs.get(runId) ?? this.#before.get(runId)
+    if (run !== null && revision <= run.state.seq) return
+    const folded = decode(event).andThen((logged) => foldLogged(runId, run, logged))
+    folded.match(
+      (after) => this.#runs.set(runId, after),
+      ({ seq, message }) => this.#damaged.set(runId, { runId, seq, message }),
+    )
+  }
+
+  /** How many events were added. */
+  get size(): number {
+    return this.#size
+  }
+
+  /** The changed runs, each as of its last event. */
+  get runs(): ReadonlyMap<string, LoadedRun> {
+    return this.#runs
+  }
+
+  /** The runs that turned out to be damaged. */
+  get damaged(): readonly DamagedRun[] {
+    return [...this.#damaged.values()]
+  }
+
+  /** The last event added; null while there is none. */
+  get checkpoint(): Checkpoint | null {
+    return this.#checkpoint
+  }
+}

@@ -1,0 +1,6 @@
+/** Structured log lines, as pino takes them. */
+export type Log = {
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}

@@ -1,0 +1,109 @@
+import { rmSync } from 'node:fs'
+import { DatabaseSync } from 'node:sqlite'
+import { z } from 'zod'
+import { SCHEMA } from '../store/codec.ts'
+
+/**
+ * Raise the first number whenever the tables, `RunState` or what `evolve` makes of a record change:
+ * files of other versions are rebuilt from the log. A new version of the records counts as well.
+ */
+const VERSION = 1 * 10_000 + SCHEMA
+
+/** One process at a time; a power loss may cost the last commits, which the log then repeats. */
+const PRAGMAS = `
+  PRAGMA locking_mode = EXCLUSIVE;
+  PRAGMA journal_mode = WAL;
+  PRAGMA synchronous = NORMAL;
+`
+
+const TABLES = `
+  CREATE TABLE runs (
+    run_id TEXT NOT NULL PRIMARY KEY,
+    created_at TEXT NOT NULL,
+    goal TEXT NOT NULL,
+    status TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    head TEXT NOT NULL,
+    state TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX runs_newest ON runs (created_at, run_id);
+  CREATE INDEX runs_by_status ON runs (status, created_at, run_id);
+  CREATE INDEX runs_by_goal ON runs (goal, created_at, run_id);
+  CREATE INDEX runs_by_goal_and_status ON runs (goal, status, created_at, run_id);
+  CREATE TABLE damaged (
+    run_id TEXT NOT NULL PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    message TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE progress (
+    one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    log_id TEXT NOT NULL,
+    position TEXT,
+    stream TEXT,
+    revision INTEGER,
+    event_id TEXT
+  ) STRICT;
+  PRAGMA user_version = ${VERSION};
+`
+
+const UserVersion = z.object({ user_version: z.int() })
+const Identity = z.object({ log_id: z.string() })
+
+/** The file is sound, but it is not the read model of this log by this server. */
+class Outdated extends Error {}
+
+/**
+ * Opens the file if it was made for this log by this version, and makes a new one where there is none.
+ * @throws Outdated, or what SQLite throws
+ */
+export function openReadModelFile(file: string, logId: string): DatabaseSync {
+  const db = new DatabaseSync(file)
+  try {
+    db.exec(PRAGMAS)
+    db.exec('BEGIN IMMEDIATE')
+    const { user_version } = UserVersion.parse(db.prepare('PRAGMA user_version').get())
+    if (user_version === 0) {
+      db.exec(TABLES)
+      db.prepare('INSERT INTO progress (one, log_id) VALUES (1, ?)').run(logId)
+    } else if (user_version !== VERSION) {
+      throw new Outdated(`it has version ${user_version}, this server writes ${VERSION}`)
+    } else {
+      const { log_id } = Identity.parse(db.prepare('SELECT log_id FROM progress').get())
+      if (log_id !== logId) throw new Outdated(`it was made for the log ${log_id}, not ${logId}`)
+    }
+    db.exec('COMMIT')
+    return db
+  } catch (cause) {
+    db.close()
+    throw cause
+  }
+}
+
+export function removeReadModelFile(file: string): void {
+  for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(`${file}${suffix}`, { force: true })
+}
+
+const SQLITE_BUSY = 5
+/** What SQLite answers to writes once its file was moved or deleted. */
+const SQLITE_READONLY = 8
+const SQLITE_CORRUPT = 11
+const SQLITE_NOTADB = 26
+const DAMAGE: ReadonlySet<number | null> = new Set([SQLITE_READONLY, SQLITE_CORRUPT, SQLITE_NOTADB])
+
+const SqliteError = z.object({ code: z.literal('ERR_SQLITE_ERROR'), errcode: z.int() })
+
+/** The primary result code of SQLite; null for any other error. */
+function resultCode(cause: unknown): number | null {
+  const parsed = SqliteError.safeParse(cause)
+  return parsed.success ? parsed.data.errcode & 0xff : null
+}
+
+export function isInUse(cause: unknown): boolean {
+  return resultCode(cause) === SQLITE_BUSY
+}
+
+/** Whether the file is at fault: it cannot be read, is not what was written, or is gone. */
+export function isDamage(cause: unknown): boolean {
+  if (cause instanceof SyntaxError || cause instanceof z.ZodError) return true
+  return DAMAGE.has(resultCode(cause))
+}

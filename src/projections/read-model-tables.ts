@@ -1,0 +1,126 @@
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { z } from 'zod'
+import type { RunState } from '../domain/state.ts'
+import type { LoadedRun } from '../store/run-log.ts'
+import type { Batch, Checkpoint } from './batch.ts'
+import { type Cursor, type Filters, ListRow, listSql } from './list-query.ts'
+import { runSummary } from './run-details.ts'
+import type { RunSummary } from './views.ts'
+
+const RunRow = z.object({ seq: z.int(), head: z.string(), state: z.string() })
+const RunId = z.object({ run_id: z.string() })
+const ProgressRow = z.union([
+  z.object({
+    position: z.string(),
+    stream: z.string(),
+    revision: z.int(),
+    event_id: z.string(),
+  }),
+  z.object({ position: z.null() }),
+])
+
+/**
+ * States are written by this server alone, from validated records, so a full check at every read would
+ * only cost time: this one catches a row that is not what was written.
+ */
+function isStateOf(value: unknown, runId: string, seq: number): value is RunState {
+  const { data } = z.object({ runId: z.string(), seq: z.int() }).safeParse(value)
+  return data?.runId === runId && data.seq === seq
+}
+
+/** The statements of an open read model file. Methods throw what SQLite throws. */
+export class ReadModelTables {
+  readonly #db: DatabaseSync
+  readonly #run: StatementSync
+  readonly #putRun: StatementSync
+  readonly #putDamaged: StatementSync
+  readonly #putProgress: StatementSync
+  readonly #unfinished: StatementSync
+  readonly #lists = new Map<string, StatementSync>()
+
+  constructor(db: DatabaseSync) {
+    this.#db = db
+    this.#run = db.prepare('SELECT seq, head, state FROM runs WHERE run_id = ?')
+    this.#putRun = db.prepare(`
+      INSERT INTO runs (run_id, created_at, goal, status, seq, head, state)
+      VALUES (:run_id, :created_at, :goal, :status, :seq, :head, :state)
+      ON CONFLICT (run_id) DO UPDATE SET
+        status = excluded.status, seq = excluded.seq, head = excluded.head, state = excluded.state`)
+    this.#putDamaged = db.prepare('INSERT INTO damaged (run_id, seq, message) VALUES (?, ?, ?)')
+    this.#putProgress = db.prepare(
+      'UPDATE progress SET position = ?, stream = ?, revision = ?, event_id = ?',
+    )
+    this.#unfinished = db.prepare(`
+      SELECT run_id FROM runs WHERE status IN ('running', 'awaiting_human')
+      ORDER BY created_at, run_id`)
+  }
+
+  run(runId: string): LoadedRun | null {
+    const found = this.#run.get(runId)
+    if (found === undefined) return null
+    const row = RunRow.parse(found)
+    const state: unknown = JSON.parse(row.state)
+    if (!isStateOf(state, runId, row.seq)) throw new SyntaxError('a row holds another run')
+    return { state, head: row.head }
+  }
+
+  /** At most `limit` runs behind the cursor, newest first. */
+  list({ status, goal }: Filters, behind: Cursor, limit: number): RunSummary[] {
+    const sql = listSql({ status, goal })
+    const statement = this.#lists.get(sql) ?? this.#db.prepare(sql)
+    this.#lists.set(sql, statement)
+    const filters = {
+      ...(status === undefined ? {} : { status }),
+      ...(goal === undefined ? {} : { goal }),
+    }
+    const rows = statement.all({ ...filters, ...behind, limit })
+    return rows.map((row) => ListRow.parse(row))
+  }
+
+  /** Ids of the runs that have not ended, oldest first. */
+  unfinished(): string[] {
+    return this.#unfinished.all().map((row) => RunId.parse(row).run_id)
+  }
+
+  damaged(): Set<string> {
+    const rows = this.#db.prepare('SELECT run_id FROM damaged').all()
+    return new Set(rows.map((row) => RunId.parse(row).run_id))
+  }
+
+  checkpoint(): Checkpoint | null {
+    const row = this.#db.prepare('SELECT position, stream, revision, event_id FROM progress').get()
+    const progress = ProgressRow.parse(row)
+    if (progress.position === null) return null
+    const { event_id: eventId, ...place } = progress
+    return { ...place, eventId }
+  }
+
+  /** Writes the runs and the checkpoint of a batch, or none of it. */
+  commit({ runs, damaged, checkpoint }: Batch): void {
+    this.#db.exec('BEGIN IMMEDIATE')
+    try {
+      for (const { state, head } of runs.values()) {
+        const { seq } = state
+        this.#putRun.run({ ...runSummary(state), seq, head, state: JSON.stringify(state) })
+      }
+      for (const { runId, seq, message } of damaged) this.#putDamaged.run(runId, seq, message)
+      if (checkpoint !== null) {
+        const { position, stream, revision, eventId } = checkpoint
+        this.#putProgress.run(position, stream, revision, eventId)
+      }
+      this.#db.exec('COMMIT')
+    } catch (cause) {
+      // SQLite ends the transaction by itself after some errors, such as a full disk.
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+      throw cause
+    }
+  }
+
+  get isOpen(): boolean {
+    return this.#db.isOpen
+  }
+
+  close(): void {
+    if (this.#db.isOpen) this.#db.close()
+  }
+}

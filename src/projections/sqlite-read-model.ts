@@ -1,0 +1,205 @@
+import { err, ok, type Result } from 'neverthrow'
+import type { LoadedRun } from '../store/run-log.ts'
+import type { Batch, Checkpoint } from './batch.ts'
+import { decodeCursor, encodeCursor } from './list-query.ts'
+import type { Log } from './log.ts'
+import type { ReadModel, RunPage, RunQuery } from './read-model.ts'
+import { isDamage, isInUse, openReadModelFile, removeReadModelFile } from './read-model-file.ts'
+import { ReadModelTables } from './read-model-tables.ts'
+import { Recent } from './recent.ts'
+import { Waiting } from './waiting.ts'
+
+/** Runs that are kept in memory in front of the file. */
+const RECENT_RUNS = 256
+
+export type ReadModelOptions = {
+  /** Path of the SQLite file. It belongs to the read model and may be deleted at any time it is closed. */
+  readonly file: string
+  /** Identity of the log that is projected; a file that was made for another is thrown away. */
+  readonly logId: string
+  readonly log: Log
+}
+
+export type ReadModelFailure =
+  /** Another process has the file open. */
+  | { readonly type: 'read_model_in_use'; readonly message: string }
+  /** The file system or SQLite refuses: no access, a full disk. */
+  | { readonly type: 'read_model_failed'; readonly message: string }
+
+/**
+ * Opens the read model, empty where there is no usable file: whatever is wrong with the content of a
+ * file is mended by throwing it away, and logged.
+ */
+export function openReadModel(
+  options: ReadModelOptions,
+): Result<SqliteReadModel, ReadModelFailure> {
+  try {
+    return ok(new SqliteReadModel(options))
+  } catch (cause) {
+    return err(failure(options.file, cause))
+  }
+}
+
+function failure(file: string, cause: unknown): ReadModelFailure {
+  if (isInUse(cause)) {
+    return { type: 'read_model_in_use', message: `another process has ${file} open` }
+  }
+  return { type: 'read_model_failed', message: `${file}: ${messageOf(cause)}` }
+}
+
+const messageOf = (cause: unknown): string =>
+  cause instanceof Error ? cause.message : String(cause)
+
+type Contents = {
+  readonly tables: ReadModelTables
+  readonly damaged: Set<string>
+  checkpoint: Checkpoint | null
+}
+
+function open({ file, logId }: ReadModelOptions): Contents {
+  const tables = new ReadModelTables(openReadModelFile(file, logId))
+  try {
+    return { tables, damaged: tables.damaged(), checkpoint: tables.checkpoint() }
+  } catch (cause) {
+    tables.close()
+    throw cause
+  }
+}
+
+function openAnew(options: ReadModelOptions, reason: string): Contents {
+  const { file, log } = options
+  removeReadModelFile(file)
+  const contents = open(options)
+  log.warn({ file, reason }, 'the read model was thrown away and is rebuilt from the log')
+  return contents
+}
+
+function openOrRemake(options: ReadModelOptions): Contents {
+  try {
+    return open(options)
+  } catch (cause) {
+    if (isInUse(cause)) throw cause
+    return openAnew(options, messageOf(cause))
+  }
+}
+
+/**
+ * The read model in a SQLite file beside the log. One projector fills it. A file that turns out to be
+ * damaged is thrown away at once, which begins a new generation that a projector fills from zero.
+ */
+export class SqliteReadModel implements ReadModel {
+  readonly #options: ReadModelOptions
+  readonly #recent = new Recent<LoadedRun>(RECENT_RUNS)
+  readonly #waiting = new Waiting()
+  #contents: Contents
+  #generation = new AbortController()
+  #caughtUp = false
+  #closed = false
+
+  /** @throws what SQLite and the file system throw; see `openReadModel` */
+  constructor(options: ReadModelOptions) {
+    this.#options = options
+    this.#contents = openOrRemake(options)
+  }
+
+  get(runId: string): LoadedRun | null {
+    const known = this.#recent.get(runId)
+    if (known !== undefined) return known
+    const found = this.#mending((tables) => tables.run(runId))
+    if (found !== null) this.#recent.set(runId, found)
+    return found
+  }
+
+  list(query: RunQuery): RunPage | null {
+    const behind = decodeCursor(query.cursor)
+    if (behind === null) return null
+    const found = this.#mending((tables) => tables.list(query, behind, query.limit + 1))
+    const runs = found.slice(0, query.limit)
+    const last = runs.at(-1)
+    const more = found.length > runs.length && last !== undefined
+    return { runs, next: more ? encodeCursor(last) : null }
+  }
+
+  waitFor(runId: string, seq: number, timeoutMs: number): Promise<boolean> {
+    const run = this.get(runId)
+    if (run !== null && run.state.seq >= seq) return Promise.resolve(true)
+    return this.#waiting.wait(runId, seq, timeoutMs)
+  }
+
+  get caughtUp(): boolean {
+    return this.#caughtUp
+  }
+
+  markCaughtUp(): void {
+    this.#caughtUp = true
+  }
+
+  /** Ids of the runs that have not ended as of the checkpoint, oldest first. */
+  unfinished(): string[] {
+    return this.#mending((tables) => tables.unfinished())
+  }
+
+  /** Whether the run has a record that cannot be read: it is kept as it was before that one. */
+  isDamaged(runId: string): boolean {
+    return this.#contents.damaged.has(runId)
+  }
+
+  /** The last event that is projected; null is none. */
+  get checkpoint(): Checkpoint | null {
+    return this.#contents.checkpoint
+  }
+
+  /** Aborts when all that was projected has been thrown away; then there is a new signal here. */
+  get generation(): AbortSignal {
+    return this.#generation.signal
+  }
+
+  /** Commits runs and checkpoint together, then lets go those who waited for them. */
+  commit(batch: Batch): Result<void, ReadModelFailure> {
+    try {
+      this.#contents.tables.commit(batch)
+    } catch (cause) {
+      if (this.#isBroken(cause)) this.startOver(messageOf(cause))
+      return err(failure(this.#options.file, cause))
+    }
+    this.#contents.checkpoint = batch.checkpoint
+    for (const { runId } of batch.damaged) this.#contents.damaged.add(runId)
+    for (const [runId, run] of batch.runs) {
+      this.#recent.set(runId, run)
+      this.#waiting.reached(runId, run.state.seq)
+    }
+    return ok(undefined)
+  }
+
+  /** Throws all that was projected away. @throws when no new file can be made */
+  startOver(reason: string): void {
+    this.#caughtUp = false
+    this.#recent.clear()
+    this.#contents.tables.close()
+    this.#contents = openAnew(this.#options, reason)
+    const over = this.#generation
+    this.#generation = new AbortController()
+    over.abort()
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#waiting.giveUp()
+    this.#contents.tables.close()
+  }
+
+  /** Reads; where the file turns out to be damaged, what a new and empty one answers. */
+  #mending<T>(read: (tables: ReadModelTables) => T): T {
+    try {
+      return read(this.#contents.tables)
+    } catch (cause) {
+      if (!this.#isBroken(cause)) throw cause
+      this.startOver(messageOf(cause))
+      return read(this.#contents.tables)
+    }
+  }
+
+  #isBroken(cause: unknown): boolean {
+    return !this.#closed && (isDamage(cause) || !this.#contents.tables.isOpen)
+  }
+}
