@@ -96,6 +96,9 @@ export function foldLogged(
   const damaged = (message: string): DamagedRecord => {
     return { type: 'damaged_record', stream: streamOf(runId), seq, message }
   }
+  if (record.run_id !== runId) return err(damaged(`it belongs to the run ${record.run_id}`))
+  const next = run === null ? 0 : run.state.seq + 1
+  if (seq !== next) return err(damaged(`it stands where record ${next} is expected`))
   if (meta.prev_hash !== (run?.head ?? GENESIS)) {
     return err(damaged('its prev_hash is not the hash of the record before it'))
   }
