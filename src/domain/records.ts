@@ -131,7 +131,8 @@ const variant = <K extends Kind>(kind: K) =>
     kind: z.literal(kind),
     run_id: z.uuid(),
     iteration: count,
-    ts: z.number().nonnegative(),
+    /** At most the end of the year 9999: what is behind it has no common way to be written. */
+    ts: z.number().nonnegative().max(253_402_300_799),
     payload: payloads[kind],
   })
 
