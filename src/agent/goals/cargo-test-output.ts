@@ -1,0 +1,59 @@
+import type { Failure, TestSummary } from './test-summary.ts'
+
+const RESULT = /^test result: \S+ (\d+) passed; (\d+) failed; (\d+) ignored;/gm
+const FAILED = /^test (.+?)(?: - should panic)? \.\.\. FAILED$/gm
+/** What the libtest harness prints of one failed test, up to the next or the end of the section. */
+const PRINTED =
+  /^---- (.+?) stdout ----\n([\s\S]*?)(?=^---- .+ stdout ----$|^failures:$|^test result:)/gm
+const CRASHED =
+  /^error: (?:doc)?test failed, to rerun pass `([^`]+)`\n\nCaused by:\n {2}process didn't exit successfully: .*?\(([^()]*)\)$/gm
+const COMPILE_ERROR =
+  /^error(?:\[E\d+\])?: (?!could not compile|aborting).*(?:\n(?!error|warning).+)*/gm
+const NOT_COMPILED = /^error: could not compile `([^`]+)` \(([^)]+)\)/gm
+
+const sum = (rows: readonly RegExpMatchArray[], column: number): number =>
+  rows.reduce((total, row) => total + Number(row[column]), 0)
+
+/** A target whose process ended without a result, such as one that aborted. */
+function crashedTargets(stderr: string): Failure[] {
+  return [...stderr.matchAll(CRASHED)].map(([, target = '', how = '']) => {
+    return { suite: '', name: target, message: how }
+  })
+}
+
+/** The targets that do not compile, the first with all of the compiler's errors. */
+function uncompiledTargets(stderr: string): Failure[] {
+  const targets = new Set(
+    [...stderr.matchAll(NOT_COMPILED)].map(([, name, kind]) => `${name} (${kind})`),
+  )
+  const errors = [...new Set([...stderr.matchAll(COMPILE_ERROR)].map(([text]) => text))]
+  return [...targets].map((name, index) => {
+    return { suite: '', name, message: index === 0 ? errors.join('\n\n') : '' }
+  })
+}
+
+/**
+ * Reads what `cargo test` prints, which has no stable machine format. `binaries` counts the test
+ * binaries that came to a result.
+ */
+export function parseCargoTest(
+  stdout: string,
+  stderr: string,
+): { readonly summary: TestSummary; readonly binaries: number } {
+  const results = [...stdout.matchAll(RESULT)]
+  const messages = new Map(
+    [...stdout.matchAll(PRINTED)].map(([, name = '', text = '']) => [name, text.trim()]),
+  )
+  const failures = [...stdout.matchAll(FAILED)].map(([, name = '']) => {
+    return { suite: '', name, message: messages.get(name) ?? '' }
+  })
+  const summary = {
+    passed: sum(results, 1),
+    failed: sum(results, 2),
+    skipped: sum(results, 3),
+    expectedFailures: 0,
+    failures,
+    broken: [...uncompiledTargets(stderr), ...crashedTargets(stderr)],
+  }
+  return { summary, binaries: results.length }
+}

@@ -1,0 +1,40 @@
+import { parseCargoTest } from './cargo-test-output.ts'
+import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
+import { firstOf } from './project-files.ts'
+import { BUILD_CHECK_MS, noResult, runCheck, tooLong } from './run-check.ts'
+import { judgeTests } from './test-summary.ts'
+
+async function check(context: GoalContext): Promise<GoalVerdict> {
+  const ran = await runCheck(context, {
+    tool: 'cargo test',
+    programs: [{ file: 'cargo', args: ['test', '--no-fail-fast', '--color=never'] }],
+    missing: 'cargo is not installed: install it from https://rustup.rs',
+    timeoutMs: BUILD_CHECK_MS,
+    env: { RUST_BACKTRACE: '0' },
+  })
+  if (ran.isErr()) return ran.error
+  const cut = tooLong('cargo test', ran.value)
+  if (cut !== null) return cut
+  const { stdout, stderr, exitCode } = ran.value
+  const { summary, binaries } = parseCargoTest(stdout, stderr)
+  if (exitCode !== 0 && binaries === 0 && summary.broken.length === 0) {
+    return noResult('cargo test', ran.value, 'ran no test')
+  }
+  return judgeTests(summary, {
+    tool: 'cargo test',
+    unit: 'test target',
+    noTests: 'cargo looks for functions marked #[test]',
+    ended: ran.value,
+  })
+}
+
+export const cargoTest: Goal = {
+  name: 'cargo-test',
+  description: 'All Rust tests pass under cargo test',
+  prompt:
+    'Make all tests of this Rust project pass. The check runs `cargo test --no-fail-fast` in the ' +
+    'project folder: unit, integration and documentation tests. It passes when the code compiles, ' +
+    'at least one test passed and none failed.',
+  detect: async (cwd) => (await firstOf(cwd, ['Cargo.toml'])) !== null,
+  check,
+}

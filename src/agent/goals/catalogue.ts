@@ -1,0 +1,25 @@
+import { bunTest } from './bun-test.ts'
+import { cargoTest } from './cargo-test.ts'
+import { goTest } from './go-test.ts'
+import type { Goal } from './goal.ts'
+import { makeTest } from './make-test.ts'
+import { npmTest } from './npm-test.ts'
+import { pyright } from './pyright.ts'
+import { pytest } from './pytest.ts'
+import { shellGoal } from './shell-goal.ts'
+
+/** All goals that a run may name. */
+export const goals: readonly Goal[] = [
+  pytest,
+  pyright,
+  npmTest,
+  bunTest,
+  cargoTest,
+  goTest,
+  makeTest,
+  shellGoal,
+]
+
+export function findGoal(name: string): Goal | undefined {
+  return goals.find((goal) => goal.name === name)
+}

@@ -1,0 +1,36 @@
+import { parseGoTest } from './go-test-events.ts'
+import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
+import { firstOf } from './project-files.ts'
+import { BUILD_CHECK_MS, noResult, runCheck, tooLong } from './run-check.ts'
+import { judgeTests } from './test-summary.ts'
+
+async function check(context: GoalContext): Promise<GoalVerdict> {
+  const ran = await runCheck(context, {
+    tool: 'go test',
+    programs: [{ file: 'go', args: ['test', '-json', './...'] }],
+    missing: 'go is not installed: install it from https://go.dev/dl',
+    timeoutMs: BUILD_CHECK_MS,
+  })
+  if (ran.isErr()) return ran.error
+  const cut = tooLong('go test', ran.value)
+  if (cut !== null) return cut
+  const { summary, printed, events } = parseGoTest(ran.value.stdout)
+  const readable = { ...ran.value, output: [ran.value.stderr, printed].filter(Boolean).join('\n') }
+  if (events === 0) return noResult('go test', readable, 'reported nothing')
+  return judgeTests(summary, {
+    tool: 'go test',
+    unit: 'package',
+    noTests: 'go looks for functions named Test* in files named *_test.go',
+    ended: readable,
+  })
+}
+
+export const goTest: Goal = {
+  name: 'go-test',
+  description: 'All Go tests pass under go test',
+  prompt:
+    'Make all tests of this Go project pass. The check runs `go test ./...` in the project folder. ' +
+    'It passes when every package builds, at least one test passed and none failed.',
+  detect: async (cwd) => (await firstOf(cwd, ['go.mod'])) !== null,
+  check,
+}

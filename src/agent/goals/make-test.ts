@@ -1,0 +1,52 @@
+import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
+import { judgePrinted } from './judge-printed.ts'
+import { textOf } from './project-files.ts'
+import { BUILD_CHECK_MS, runCheck } from './run-check.ts'
+import { tail } from './text.ts'
+
+/** A rule whose targets include `test`; `test := x` is a variable. */
+const TEST_RULE = /^(?:[\w./-]+ +)*test(?: +[\w./-]+)* *::?(?!=)/m
+/** make's word that it ran nothing, because a file named `test` is there or the rule is empty. */
+const NOTHING_DONE = /^make(?:\[\d+\])?: (?:'test' is up to date|Nothing to be done for 'test')\.$/m
+
+async function detect(cwd: string): Promise<boolean> {
+  for (const name of ['GNUmakefile', 'makefile', 'Makefile']) {
+    const makefile = await textOf(cwd, name)
+    if (makefile !== null) return TEST_RULE.test(makefile)
+  }
+  return false
+}
+
+async function check(context: GoalContext): Promise<GoalVerdict> {
+  const ran = await runCheck(context, {
+    tool: 'make test',
+    programs: [{ file: 'make', args: ['test'] }],
+    missing: 'make is not installed: install it with the package manager of the system',
+    timeoutMs: BUILD_CHECK_MS,
+    env: { LC_ALL: 'C.UTF-8', NO_COLOR: '1' },
+  })
+  if (ran.isErr()) return ran.error
+  const { output, exitCode } = ran.value
+  if (exitCode === 0 && NOTHING_DONE.test(output)) {
+    const reason = 'make test ran nothing: give the rule "test" a recipe and declare it .PHONY'
+    return { achieved: false, reason, details: tail(output) }
+  }
+  return judgePrinted({
+    tool: 'make test',
+    unit: 'test file',
+    noTests: 'the rule "test" of the Makefile found none',
+    noise: /^make(?:\[\d+\])?: (?!.*No rule)/,
+    ended: ran.value,
+  })
+}
+
+export const makeTest: Goal = {
+  name: 'make-test',
+  description: 'The rule "test" of the Makefile passes',
+  prompt:
+    'Make `make test` pass in the project folder. It passes when make ends with exit code 0 after ' +
+    'running the rule "test" and, where a test runner prints totals, at least one test passed and ' +
+    'none failed.',
+  detect,
+  check,
+}

@@ -1,0 +1,104 @@
+import { join, relative } from 'node:path'
+import { err, ok, type Result } from 'neverthrow'
+import { z } from 'zod'
+import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
+import { firstOf } from './project-files.ts'
+import { type Exited, endedWith, noResult, runCheck, SHORT_CHECK_MS } from './run-check.ts'
+import { counted, DETAILS_LIMIT, headAndTail, lastLine, oneLine, tail } from './text.ts'
+
+const count = z.int().nonnegative()
+const Diagnostic = z.object({
+  file: z.string().optional(),
+  severity: z.string(),
+  message: z.string(),
+  range: z.object({ start: z.object({ line: count, character: count }) }).optional(),
+  rule: z.string().optional(),
+})
+type Diagnostic = z.infer<typeof Diagnostic>
+const Report = z.object({
+  generalDiagnostics: z.array(Diagnostic),
+  summary: z.object({ filesAnalyzed: count, errorCount: count, warningCount: count }),
+})
+type Report = z.infer<typeof Report>
+
+/** Some installations print notes in front of the report. */
+function parseReport(stdout: string): Result<Report, string> {
+  const start = stdout.search(/^\{/m)
+  if (start < 0) return err('it printed none')
+  try {
+    const report = Report.safeParse(JSON.parse(stdout.slice(start)))
+    return report.success ? ok(report.data) : err('it is not what pyright is known to print')
+  } catch (cause) {
+    return err(oneLine(`${cause}`))
+  }
+}
+
+/** `src/a.py:3:7`, counted from 1 as editors do. */
+function place(cwd: string, { file, range }: Diagnostic): string {
+  if (file === undefined) return 'project'
+  const path = relative(cwd, file)
+  return range === undefined ? path : `${path}:${range.start.line + 1}:${range.start.character + 1}`
+}
+
+function describe(cwd: string, diagnostic: Diagnostic): string {
+  const rule = diagnostic.rule === undefined ? '' : ` (${diagnostic.rule})`
+  return `${place(cwd, diagnostic)}: ${diagnostic.severity}: ${diagnostic.message}${rule}`
+}
+
+function judge(cwd: string, report: Report, ended: Exited): GoalVerdict {
+  const { filesAnalyzed, errorCount, warningCount } = report.summary
+  const errors = report.generalDiagnostics.filter(({ severity }) => severity === 'error')
+  const found = Math.max(errorCount, errors.length)
+  const [first] = errors
+  if (found > 0) {
+    const files = new Set(errors.map(({ file }) => file)).size
+    const example = first === undefined ? '' : `: ${oneLine(describe(cwd, first))}`
+    const list = errors.map((error) => describe(cwd, error)).join('\n')
+    return {
+      achieved: false,
+      reason: `${counted(found, 'type error')} in ${counted(files, 'file')}${example}`,
+      details: headAndTail(list, DETAILS_LIMIT),
+    }
+  }
+  const details = tail(ended.stderr)
+  if (filesAnalyzed === 0) {
+    return { achieved: false, reason: 'pyright found no Python file to check', details }
+  }
+  const warnings = warningCount > 0 ? `, ${counted(warningCount, 'warning')}` : ''
+  const clean = `No type errors in ${counted(filesAnalyzed, 'file')}${warnings}`
+  if (ended.exitCode === 0) return { achieved: true, reason: clean, details }
+  const reason = `${clean}, but pyright ${endedWith(ended.exitCode)}: ${lastLine(ended.stderr)}`
+  return { achieved: false, reason, details }
+}
+
+async function check(context: GoalContext): Promise<GoalVerdict> {
+  const { cwd } = context.config
+  const args = ['--outputjson']
+  const own = await firstOf(cwd, [
+    '.venv/bin/pyright',
+    'venv/bin/pyright',
+    'node_modules/.bin/pyright',
+  ])
+  const ran = await runCheck(context, {
+    tool: 'pyright',
+    programs: [{ file: own === null ? 'pyright' : join(cwd, own), args }],
+    missing:
+      'pyright is not installed: install it with `pip install pyright` or `npm install --global pyright`',
+    timeoutMs: SHORT_CHECK_MS,
+  })
+  if (ran.isErr()) return ran.error
+  const report = parseReport(ran.value.stdout)
+  if (report.isOk()) return judge(cwd, report.value, ran.value)
+  return noResult('pyright', ran.value, `its report cannot be read (${report.error})`)
+}
+
+export const pyright: Goal = {
+  name: 'pyright',
+  description: 'The Python code has no type errors under pyright',
+  prompt:
+    'Make this Python project free of type errors under pyright. The check runs `pyright` in the ' +
+    'project folder with the settings of the project. It passes when there are no errors; warnings ' +
+    'are allowed. Mend the types: no `# type: ignore`, no looser settings, no needless `Any`.',
+  detect: async (cwd) => (await firstOf(cwd, ['pyrightconfig.json'])) !== null,
+  check,
+}

@@ -1,0 +1,100 @@
+import { join } from 'node:path'
+import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
+import { judgeJUnit } from './judge-junit.ts'
+import { type JUnitCase, summarize } from './junit.ts'
+import { firstOf, namesIn } from './project-files.ts'
+import { withReportFolder } from './report-folder.ts'
+import { type Program, runCheck, SHORT_CHECK_MS } from './run-check.ts'
+import type { TestSummary } from './test-summary.ts'
+
+const CONFIGS = ['pyproject.toml', 'pytest.ini', 'setup.cfg', 'tox.ini']
+const NO_TESTS_COLLECTED = 5
+const isTestFile = (name: string): boolean => /^test_.*\.py$|_test\.py$/.test(name)
+
+async function detect(cwd: string): Promise<boolean> {
+  if ((await firstOf(cwd, CONFIGS)) !== null) return true
+  const names = [...(await namesIn(cwd, 'tests')), ...(await namesIn(cwd, '.'))]
+  return names.some(isTestFile)
+}
+
+/** The ways to run pytest, best first: the project's own environment, then the system's. */
+async function programs(cwd: string, options: readonly string[]): Promise<[Program, ...Program[]]> {
+  const own = await firstOf(cwd, ['.venv/bin/python', 'venv/bin/python'])
+  const asModule = (file: string): Program => ({ file, args: ['-m', 'pytest', ...options] })
+  const system = [asModule('python3'), { file: 'pytest', args: options }] as const
+  return own === null ? [...system] : [asModule(join(cwd, own)), ...system]
+}
+
+async function runPytest(context: GoalContext, folder: string, report: string) {
+  const options = [
+    '-q',
+    '--tb=short',
+    '--color=no',
+    `--junitxml=${report}`,
+    // Keeps the project clean, and a `--lf` in its settings from running a part of the tests only.
+    '-o',
+    `cache_dir=${join(folder, 'cache')}`,
+  ]
+  return runCheck(context, {
+    tool: 'pytest',
+    programs: await programs(context.config.cwd, options),
+    isMissing: ({ exitCode, stderr }) =>
+      exitCode === 1 && /: No module named '?pytest'?\s*$/.test(stderr),
+    missing: 'pytest is not installed: install it with `python3 -m pip install pytest`',
+    timeoutMs: SHORT_CHECK_MS,
+    // Bytecode that outlives an edit made within the same second would be run instead of it.
+    env: { PYTHONDONTWRITEBYTECODE: '1' },
+  })
+}
+
+/** A test whose body and teardown both fail is reported twice, one behind the other. */
+function isSameTest(one: JUnitCase | undefined, next: JUnitCase): boolean {
+  if (one === undefined || one.outcome !== 'failed' || next.outcome !== 'failed') return false
+  return one.suite === next.suite && one.name === next.name
+}
+
+function mergeTwins(cases: readonly JUnitCase[]): readonly JUnitCase[] {
+  const merged: JUnitCase[] = []
+  for (const next of cases) {
+    const last = merged.at(-1)
+    if (last === undefined || !isSameTest(last, next)) merged.push(next)
+    else merged[merged.length - 1] = { ...last, message: `${last.message}\n\n${next.message}` }
+  }
+  return merged
+}
+
+function toSummary(cases: readonly JUnitCase[]): TestSummary {
+  const isBroken = ({ title }: JUnitCase): boolean => title === 'collection failure'
+  const isExpected = ({ outcome, type }: JUnitCase): boolean =>
+    outcome === 'skipped' && type === 'pytest.xfail'
+  const tests = summarize(mergeTwins(cases.filter((item) => !isBroken(item) && !isExpected(item))))
+  return {
+    ...tests,
+    expectedFailures: cases.filter(isExpected).length,
+    broken: cases.filter(isBroken),
+  }
+}
+
+async function checkIn(context: GoalContext, folder: string): Promise<GoalVerdict> {
+  const report = join(folder, 'junit.xml')
+  const ran = await runPytest(context, folder, report)
+  if (ran.isErr()) return ran.error
+  return judgeJUnit(report, toSummary, {
+    tool: 'pytest',
+    unit: 'test file',
+    noTests: 'pytest looks for functions named test_* in files named test_*.py',
+    noTestsExitCode: NO_TESTS_COLLECTED,
+    ended: ran.value,
+  })
+}
+
+export const pytest: Goal = {
+  name: 'pytest',
+  description: 'All Python tests pass under pytest',
+  prompt:
+    'Make all tests of this Python project pass under pytest. The check runs `python3 -m pytest` ' +
+    'in the project folder (with the interpreter of .venv or venv where there is one). It passes ' +
+    'when at least one test passed, none failed or errored, and every test file could be loaded.',
+  detect,
+  check: (context) => withReportFolder((folder) => checkIn(context, folder)),
+}

@@ -1,0 +1,54 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { parseDocument } from 'yaml'
+import { z } from 'zod'
+import { ShellGoal } from '../../domain/run-config.ts'
+import { oneLine } from './text.ts'
+
+const FILE = '.retrai.yml'
+
+const { check_command, success_condition } = ShellGoal.unwrap().shape
+
+/** Other keys at the top are settings of other tools and none of ours. */
+const Settings = z
+  .object({ check_command, success_condition: success_condition.default({ exit_code: 0 }) })
+  .readonly()
+
+const explain = ({ input, code }: { input?: unknown; code?: string | undefined }) =>
+  code === 'invalid_type' && input === undefined ? 'is missing' : undefined
+
+function problemsOf({ issues }: z.ZodError): string {
+  return issues
+    .map(({ path, message }) => [path.join('.'), message].filter(Boolean).join(': '))
+    .join('; ')
+}
+
+function parseSettings(text: string): Result<ShellGoal, string> {
+  const document = parseDocument(text)
+  if (document.errors.length > 0) {
+    const problems = document.errors.map(({ message }) => message.split('\n', 1)[0] ?? '')
+    return err(`it is not valid YAML: ${problems.map((problem) => oneLine(problem)).join('; ')}`)
+  }
+  try {
+    const settings = Settings.safeParse(document.toJS(), { error: explain })
+    return settings.success ? ok(settings.data) : err(problemsOf(settings.error))
+  } catch (cause) {
+    // Aliases that unfold to more than the library puts up with.
+    return err(oneLine(`${cause}`))
+  }
+}
+
+function explainRead(cause: unknown): string {
+  const missing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT'
+  if (!missing) return `it cannot be read: ${oneLine(`${cause}`)}`
+  return 'there is no such file. Write one with the check of the goal, such as "check_command: make check"'
+}
+
+/** What a shell-goal checks, from `.retrai.yml` in the project; the error names every problem. */
+export function readShellGoal(cwd: string): ResultAsync<ShellGoal, string> {
+  const path = join(cwd, FILE)
+  return ResultAsync.fromPromise(readFile(path, 'utf8'), explainRead)
+    .andThen(parseSettings)
+    .mapErr((problem) => `${path}: ${problem}`)
+}

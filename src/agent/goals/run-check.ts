@@ -1,0 +1,104 @@
+import { constants } from 'node:os'
+import { err, ok, type Result } from 'neverthrow'
+import type { Command, CommandResult } from '../process/command.ts'
+import type { GoalContext, GoalVerdict } from './goal.ts'
+import { lastLine, tail } from './text.ts'
+
+/** Kept of each of stdout and stderr: enough for the machine output of large test suites. */
+const MAX_BYTES = 32 * 1024 * 1024
+const MINUTE_MS = 60_000
+
+/** Time limit of checks that compile little. */
+export const SHORT_CHECK_MS = 10 * MINUTE_MS
+/** Time limit of checks that may build a whole project first. */
+export const BUILD_CHECK_MS = 20 * MINUTE_MS
+
+/** A command that came to its own end. */
+export type Exited = CommandResult & { readonly exitCode: number }
+
+export type Program = Pick<Command, 'file' | 'args'>
+
+export type Check = {
+  /** The command as people know it: "pytest", "cargo test". */
+  readonly tool: string
+  /** The ways to run it, best first: the first whose program is there is taken. */
+  readonly programs: readonly [Program, ...Program[]]
+  /** For an interpreter that runs, but lacks the module that was asked of it. */
+  readonly isMissing?: (ended: Exited) => boolean
+  /** What a person reads where none of the programs is there. */
+  readonly missing: string
+  readonly timeoutMs: number
+  readonly env?: Readonly<Record<string, string>>
+}
+
+function isExited(result: CommandResult): result is Exited {
+  return result.end === 'exited' && result.exitCode !== null
+}
+
+function verdict(reason: string, details = ''): GoalVerdict {
+  return { achieved: false, reason, details }
+}
+
+/** A verdict for a check whose tool ended without anything to read its result from. */
+export function noResult(tool: string, ended: Exited, problem: string): GoalVerdict {
+  const said = lastLine(ended.output)
+  const reason = `${tool} ${endedWith(ended.exitCode)} and ${problem}`
+  return verdict(said === '' ? reason : `${reason}: ${said}`, tail(ended.output))
+}
+
+/** "ended with exit code 1", "was ended by SIGSEGV (exit code 139)". */
+export function endedWith(exitCode: number): string {
+  const signal = Object.entries(constants.signals).find(([, number]) => number === exitCode - 128)
+  if (exitCode <= 128 || signal === undefined) return `ended with exit code ${exitCode}`
+  return `was ended by ${signal[0]} (exit code ${exitCode})`
+}
+
+function howLong(ms: number): string {
+  const minutes = ms / MINUTE_MS
+  return Number.isInteger(minutes) ? `${minutes} minutes` : `${Math.round(ms / 1000)} seconds`
+}
+
+/** Runs the command of a check in the project. Whatever keeps it from its own end is a verdict. */
+export async function runCheck(
+  { config, signal, runCommand }: GoalContext,
+  check: Check,
+): Promise<Result<Exited, GoalVerdict>> {
+  const { programs, isMissing = () => false, missing, timeoutMs, env = {} } = check
+  for (const program of programs) {
+    const command = { ...program, cwd: config.cwd, timeoutMs, maxBytes: MAX_BYTES, env, signal }
+    const result = await runCommand(command)
+    if (result.end === 'not_found') continue
+    if (!isExited(result)) return err(interrupted(check, result))
+    if (isMissing(result)) continue
+    return ok(result)
+  }
+  return err(verdict(missing))
+}
+
+function interrupted({ tool, timeoutMs }: Check, { end, output }: CommandResult): GoalVerdict {
+  if (end === 'aborted') return verdict(`${tool} was stopped together with the run`)
+  if (end === 'timed_out') {
+    const reason = `${tool} did not finish within ${howLong(timeoutMs)} and was stopped`
+    return verdict(reason, tail(output))
+  }
+  const said = lastLine(output)
+  return verdict(`${tool} could not be started${said === '' ? '' : `: ${said}`}`, tail(output))
+}
+
+/** Room for the line that stands where output was dropped. */
+const DROP_NOTE_BYTES = 64
+
+/**
+ * A verdict where the middle of the output was dropped and its result is therefore not known in
+ * full: there may be failures in it. Null where all of it was kept.
+ */
+export function tooLong(
+  tool: string,
+  { bytes, stdout, stderr, ...ended }: Exited,
+): GoalVerdict | null {
+  const kept = Buffer.byteLength(stdout) + Buffer.byteLength(stderr)
+  if (bytes <= MAX_BYTES || bytes - DROP_NOTE_BYTES <= kept) return null
+  const size = `${Math.round(bytes / 1024 / 1024)} MiB`
+  const reason = `${tool} ${endedWith(ended.exitCode)}, but printed ${size}, too much to read its result from`
+  return verdict(reason, tail(ended.output))
+}

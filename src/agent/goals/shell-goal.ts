@@ -1,0 +1,102 @@
+import type { ShellGoal } from '../../domain/run-config.ts'
+import type { CommandResult } from '../process/command.ts'
+import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
+import { textOf } from './project-files.ts'
+import { readShellGoal } from './retrai-yml.ts'
+import { type Exited, endedWith, runCheck, SHORT_CHECK_MS } from './run-check.ts'
+import { lastLine, oneLine, tail } from './text.ts'
+
+type Condition = {
+  /** What has to be, for the model and the person. */
+  readonly wanted: string
+  readonly isMet: (ended: Exited) => boolean
+  /** What was instead. */
+  readonly found: (ended: Exited) => string
+}
+
+const seconds = ({ durationMs }: CommandResult): string => `${(durationMs / 1000).toFixed(2)} s`
+
+function conditionsOf({ success_condition }: ShellGoal): Condition[] {
+  const { exit_code, output_contains, max_seconds } = success_condition
+  const conditions: Condition[] = []
+  if (exit_code !== undefined) {
+    conditions.push({
+      wanted: `exit code ${exit_code}`,
+      isMet: ({ exitCode }) => exitCode === exit_code,
+      found: ({ exitCode }) => `it ${endedWith(exitCode)}`,
+    })
+  }
+  if (output_contains !== undefined) {
+    conditions.push({
+      wanted: `${JSON.stringify(output_contains)} in its standard output`,
+      isMet: ({ stdout }) => stdout.includes(output_contains),
+      found: ({ stdout }) => {
+        const last = lastLine(stdout)
+        return last === '' ? 'it printed nothing' : `its last line was ${JSON.stringify(last)}`
+      },
+    })
+  }
+  if (max_seconds !== undefined) {
+    conditions.push({
+      wanted: `less than ${max_seconds} s`,
+      isMet: ({ durationMs }) => durationMs < max_seconds * 1000,
+      found: (ended) => `it took ${seconds(ended)}`,
+    })
+  }
+  return conditions
+}
+
+/** The check of a shell-goal in words: the command and all that has to hold. */
+export function describeShellGoal(goal: ShellGoal): string {
+  const wanted = conditionsOf(goal).map((condition) => condition.wanted)
+  return `\`${goal.check_command}\` with ${wanted.join(', ')}`
+}
+
+function judge(goal: ShellGoal, ended: Exited): GoalVerdict {
+  const conditions = conditionsOf(goal)
+  const failed = conditions.filter(({ isMet }) => !isMet(ended))
+  const command = `\`${oneLine(goal.check_command, 80)}\``
+  if (failed.length === 0) {
+    const met = conditions.map(({ wanted }) => wanted).join(', ')
+    const reason = `${command} succeeded with ${met} (it took ${seconds(ended)})`
+    return { achieved: true, reason, details: tail(ended.output, 1024) }
+  }
+  const misses = failed.map(({ wanted, found }) => `${wanted} is required, but ${found(ended)}`)
+  const reason = `${command} failed: ${misses.join('; ')}`
+  return { achieved: false, reason, details: tail(ended.output) }
+}
+
+/** A command that has to be quick gets some time beyond its limit, to say how far off it is. */
+function timeLimitMs({ success_condition }: ShellGoal): number {
+  const { max_seconds } = success_condition
+  return max_seconds === undefined ? SHORT_CHECK_MS : Math.ceil(max_seconds * 1000) + 30_000
+}
+
+async function check(context: GoalContext): Promise<GoalVerdict> {
+  const { shell_goal } = context.config
+  if (shell_goal === null) {
+    const reason = 'This run holds no check_command: start a new run with a .retrai.yml in place'
+    return { achieved: false, reason, details: '' }
+  }
+  const ran = await runCheck(context, {
+    tool: `\`${oneLine(shell_goal.check_command, 80)}\``,
+    programs: [{ file: 'bash', args: ['-c', shell_goal.check_command] }],
+    missing: 'bash is not installed: install it with the package manager of the system',
+    timeoutMs: timeLimitMs(shell_goal),
+  })
+  return ran.match(
+    (ended) => judge(shell_goal, ended),
+    (verdict) => verdict,
+  )
+}
+
+export const shellGoal: Goal = {
+  name: 'shell-goal',
+  description: 'The check_command of .retrai.yml meets its success_condition',
+  prompt:
+    'Make the check of this project succeed. It is run with bash in the project folder, as it was ' +
+    'set when the run began: changing .retrai.yml now has no effect.',
+  detect: async (cwd) => /^check_command\s*:/m.test((await textOf(cwd, '.retrai.yml')) ?? ''),
+  prepare: readShellGoal,
+  check,
+}

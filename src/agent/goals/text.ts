@@ -1,0 +1,51 @@
+import { stripVTControlCharacters } from 'node:util'
+
+/** Characters of `details` that a verdict carries at most. */
+export const DETAILS_LIMIT = 4096
+
+/** One printable line: no colours, no line breaks, at most `limit` characters. */
+export function oneLine(text: string, limit = 200): string {
+  const line = stripVTControlCharacters(text).replace(/\s+/g, ' ').trim()
+  return line.length <= limit ? line : `${line.slice(0, limit - 1).trimEnd()}…`
+}
+
+/** The end of a text, from the start of a line where there is one. */
+export function tail(text: string, limit = DETAILS_LIMIT): string {
+  const plain = stripVTControlCharacters(text).trimEnd()
+  if (plain.length <= limit) return plain
+  const end = plain.slice(-(limit - 2))
+  const lineStart = end.indexOf('\n') + 1
+  return `…\n${end.slice(lineStart)}`
+}
+
+/** The beginning and the end of a text that is longer than `limit` characters. */
+export function headAndTail(text: string, limit: number): string {
+  const plain = stripVTControlCharacters(text).trim()
+  if (plain.length <= limit) return plain
+  const half = Math.floor((limit - 5) / 2)
+  return `${plain.slice(0, half)}\n […] \n${plain.slice(-half)}`.slice(0, limit)
+}
+
+const NAMES = 5
+
+/** "a, b, c", and how many more there are of `total` behind the first few. */
+export function nameList(names: readonly string[], total = names.length): string {
+  const shown = names.slice(0, NAMES).map((name) => oneLine(name, 120))
+  const more = total - shown.length
+  if (shown.length === 0) return ''
+  return more > 0 ? `${shown.join(', ')} and ${more} more` : shown.join(', ')
+}
+
+/** "1 test", "2 tests". */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}
+
+/** The last line with a word in it that `noise` does not match; '' where there is none. */
+export function lastLine(output: string, noise: RegExp = /^$/): string {
+  const lines = stripVTControlCharacters(output)
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => /[\p{L}\p{N}]/u.test(line))
+  return oneLine(lines.findLast((line) => !noise.test(line)) ?? lines.at(-1) ?? '')
+}
