@@ -1,3 +1,6 @@
+/** Kept of each stream of a command that names no limit: 1 MiB. */
+export const DEFAULT_MAX_BYTES = 1_048_576
+
 /** A program to run, in a process group of its own. */
 export type Command = {
   readonly file: string
@@ -6,7 +9,10 @@ export type Command = {
   readonly timeoutMs: number
   /** Added to the allow-listed environment; the server's own variables and keys are never passed. */
   readonly env?: Readonly<Record<string, string>>
-  /** Bytes kept of each of stdout and stderr; what comes after is counted and dropped. */
+  /**
+   * Bytes kept of each of stdout and stderr, and of both together: half from the beginning, half from
+   * the end. What lies between is counted and dropped, and a line in its place says so.
+   */
   readonly maxBytes?: number
   readonly signal: AbortSignal
 }

@@ -1,0 +1,30 @@
+import type { CommandResult } from '../process/command.ts'
+import type { ToolOutput } from './tool.ts'
+
+/** Kept of a command's output for its artifact. */
+export const WHOLE_OUTPUT_BYTES = 8 * 1024 * 1024
+
+const withNote = (output: string, note: string): string =>
+  `${output}${output === '' || output.endsWith('\n') ? '' : '\n'}[${note}]`
+
+/** A command's end as the result of the tool that ran it. */
+export function commandOutput(
+  { end, exitCode, output }: CommandResult,
+  timeoutMs: number,
+): ToolOutput {
+  switch (end) {
+    case 'exited':
+      return { output, exitCode, outcome: exitCode === 0 ? 'ok' : 'error' }
+    case 'timed_out': {
+      const note = `stopped at its time limit of ${timeoutMs / 1000} s, with all its processes`
+      return { output: withNote(output, note), exitCode, outcome: 'timed_out' }
+    }
+    case 'aborted': {
+      const note = 'stopped with the run, with all its processes'
+      return { output: withNote(output, note), exitCode, outcome: 'aborted' }
+    }
+    case 'not_found':
+    case 'not_started':
+      return { output, exitCode, outcome: 'error' }
+  }
+}

@@ -1,0 +1,87 @@
+import { err, ok, type Result } from 'neverthrow'
+import { z } from 'zod'
+import {
+  type ConfinedPath,
+  confine,
+  describeProblem,
+  openForReading,
+  projectPath,
+} from './confine.ts'
+import { defineTool, failed, succeeded } from './define-tool.ts'
+import { writeAtomically } from './write-atomically.ts'
+
+const MAX_BYTES = 16 * 1024 * 1024
+
+/** Reads a whole text file; the error is a sentence for the model. */
+async function readText(path: string, confined: ConfinedPath): Promise<Result<string, string>> {
+  const opened = await openForReading(confined)
+  if (opened.isErr()) return err(describeProblem(path, opened.error))
+  const { file, stats } = opened.value
+  try {
+    if (stats.size > MAX_BYTES) {
+      return err(`${path} is too large to patch: ${stats.size} bytes, at most ${MAX_BYTES}.`)
+    }
+    const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+    return ok(decoder.decode(await file.readFile()))
+  } catch (cause) {
+    if (cause instanceof TypeError) return err(`${path} is not a text file in UTF-8.`)
+    throw cause
+  } finally {
+    await file.close()
+  }
+}
+
+/** Where `part` stands in `text`, overlapping places too: each of them could be the one meant. */
+function placesOf(text: string, part: string): number[] {
+  const places: number[] = []
+  for (let at = text.indexOf(part); at !== -1; at = text.indexOf(part, at + 1)) places.push(at)
+  return places
+}
+
+const lineOf = (text: string, at: number): number => text.slice(0, at).split('\n').length
+
+function whyNotOnce(path: string, text: string, old: string, places: readonly number[]): string {
+  if (places.length > 1) {
+    const lines = places.slice(0, 10).map((at) => lineOf(text, at))
+    const more = places.length > lines.length ? ', …' : ''
+    return (
+      `"old" occurs ${places.length} times in ${path} (lines ${lines.join(', ')}${more}), but must ` +
+      'occur exactly once. Give more of the text around the place. Nothing was changed.'
+    )
+  }
+  const otherEnds = old.includes('\n') && text.includes('\r\n') && !old.includes('\r\n')
+  const hint = otherEnds ? ' The lines of this file end with \\r\\n.' : ''
+  return (
+    `"old" occurs 0 times in ${path}, but must occur exactly once, with the same spaces and line ` +
+    `ends.${hint} Nothing was changed.`
+  )
+}
+
+export const filePatch = defineTool({
+  name: 'file_patch',
+  description:
+    'Replace one piece of text in a file of the project. "old" must occur in it exactly once, with ' +
+    'all its spaces and line ends.',
+  readOnly: false,
+  args: z.strictObject({
+    path: projectPath.describe('Relative to the project'),
+    old: z.string().min(1).describe('The text to replace, as it is in the file'),
+    new: z.string().describe('What to put in its place'),
+  }),
+  run: async ({ path, old, new: replacement }, { cwd }) => {
+    const confined = await confine(cwd, path)
+    if (confined.isErr()) return failed(describeProblem(path, confined.error))
+    const { shown } = confined.value
+    const read = await readText(shown, confined.value)
+    if (read.isErr()) return failed(read.error)
+    const text = read.value
+    const places = placesOf(text, old)
+    const [at] = places
+    if (at === undefined || places.length > 1) return failed(whyNotOnce(shown, text, old, places))
+    if (old === replacement) return failed('"old" and "new" are the same. Nothing was changed.')
+    const patched = text.slice(0, at) + replacement + text.slice(at + old.length)
+    const written = await writeAtomically(confined.value, patched)
+    if (written.isErr()) return failed(describeProblem(path, written.error))
+    return succeeded(`Replaced the text at line ${lineOf(text, at)} of ${shown}.`)
+  },
+})

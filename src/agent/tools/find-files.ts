@@ -1,0 +1,47 @@
+import { realpath } from 'node:fs/promises'
+import { isAbsolute, sep } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { z } from 'zod'
+import { commandOutput } from './command-output.ts'
+import { describeProblem, projectPath } from './confine.ts'
+import { defineTool, failed, succeeded } from './define-tool.ts'
+
+const TIMEOUT_MS = 30_000
+const MAX_FOUND = 1000
+const PROGRAM = fileURLToPath(import.meta.resolve('./glob-child.ts'))
+
+/** The pattern relative to the project; null where it leads out of it. */
+function withinProject(pattern: string, folders: readonly string[]): string | null {
+  const folder = folders.find((candidate) => pattern.startsWith(candidate + sep))
+  const inside = folder === undefined ? pattern : pattern.slice(folder.length + 1)
+  if (isAbsolute(inside) || inside.split(/[/{},]/).includes('..')) return null
+  return inside.includes('/') ? inside : `**/${inside}`
+}
+
+export const findFiles = defineTool({
+  name: 'find_files',
+  description:
+    'Find files of the project by a glob such as "src/**/*.ts". A pattern without a slash is looked ' +
+    'for in all folders. Leaves out .git and node_modules.',
+  readOnly: true,
+  args: z.strictObject({
+    pattern: projectPath.max(1000).describe('Glob, relative to the project'),
+  }),
+  run: async ({ pattern }, { cwd, signal, runCommand }) => {
+    const root = await realpath(cwd)
+    const inside = withinProject(pattern, [cwd, root])
+    if (inside === null) return failed(describeProblem(pattern, { type: 'outside_project' }))
+    const result = await runCommand({
+      file: process.execPath,
+      args: ['--max-old-space-size=512', PROGRAM, inside, String(MAX_FOUND + 1)],
+      cwd: root,
+      timeoutMs: TIMEOUT_MS,
+      signal,
+    })
+    if (result.end !== 'exited' || result.exitCode !== 0) return commandOutput(result, TIMEOUT_MS)
+    const found = result.stdout.split('\n').filter(Boolean)
+    if (found.length === 0) return succeeded('No file matches.')
+    const more = found.length > MAX_FOUND ? [`[there are more than ${MAX_FOUND} files]`] : []
+    return succeeded([...found.slice(0, MAX_FOUND).sort(), ...more].join('\n'))
+  },
+})

@@ -1,0 +1,65 @@
+import { z } from 'zod'
+import type { CommandResult } from '../process/command.ts'
+import { commandOutput } from './command-output.ts'
+import { confine, describeProblem, projectPath } from './confine.ts'
+import { defineTool, failed, succeeded } from './define-tool.ts'
+import type { ToolOutput } from './tool.ts'
+
+const TIMEOUT_MS = 30_000
+const MAX_BYTES = 1024 * 1024
+const MAX_PER_FILE = 500
+const LINE_LENGTH = 500
+/** How grep ends: lines were found, none were, something went wrong. */
+const FOUND = 0
+const NOTHING = 1
+
+/** A line of a minified file can hold a megabyte; its beginning tells where it is. */
+function shortenLine(line: string): string {
+  if (line.length <= LINE_LENGTH) return line
+  return `${line.slice(0, LINE_LENGTH).replace(/[\uD800-\uDBFF]$/, '')} […]`
+}
+
+function searchOutput(result: CommandResult): ToolOutput {
+  const { end, exitCode, stdout, stderr } = result
+  const lines = stdout.split('\n').map(shortenLine).join('\n')
+  if (end !== 'exited') return commandOutput({ ...result, output: lines || stderr }, TIMEOUT_MS)
+  if (exitCode === FOUND) return succeeded(lines)
+  if (exitCode === NOTHING) return succeeded('Nothing matches.')
+  // Lines were found, but some files could not be read.
+  if (stdout !== '') return succeeded(`${lines}${stderr}`)
+  return { output: stderr, exitCode, outcome: 'error' }
+}
+
+export const grepSearch = defineTool({
+  name: 'grep_search',
+  description:
+    'Search the text files of the project for lines that match an extended regular expression ' +
+    '(grep -E), as path:line:text. Leaves out .git and node_modules.',
+  readOnly: true,
+  args: z.strictObject({
+    pattern: z
+      .string()
+      .min(1)
+      .max(10_000)
+      .refine((text) => !text.includes('\0'), 'has a NUL character in it')
+      .describe('Extended regular expression, matched within each line; case matters'),
+    path: projectPath.optional().describe('A folder or file to search; the project if left out'),
+  }),
+  run: async ({ pattern, path = '.' }, { cwd, signal, runCommand }) => {
+    const confined = await confine(cwd, path)
+    if (confined.isErr()) return failed(describeProblem(path, confined.error))
+    const { root, shown } = confined.value
+    const result = await runCommand({
+      file: 'grep',
+      args: [
+        ...['-rHnIE', `--max-count=${MAX_PER_FILE}`, '--color=never'],
+        ...['--exclude-dir=.git', '--exclude-dir=node_modules', '-e', pattern, '--', shown],
+      ],
+      cwd: root,
+      timeoutMs: TIMEOUT_MS,
+      maxBytes: MAX_BYTES,
+      signal,
+    })
+    return searchOutput(result)
+  },
+})

@@ -1,0 +1,111 @@
+import type { PayloadOf } from '../../domain/records.ts'
+import type { OpenCall } from '../../domain/state.ts'
+import type { Artifacts } from '../artifacts.ts'
+import type { RunCommand } from '../process/command.ts'
+import { bashExec } from './bash-exec.ts'
+import type { DefinedTool } from './define-tool.ts'
+import { fileList } from './file-list.ts'
+import { filePatch } from './file-patch.ts'
+import { fileRead } from './file-read.ts'
+import { fileWrite } from './file-write.ts'
+import { findFiles } from './find-files.ts'
+import { gitDiff, gitLog, gitStatus } from './git.ts'
+import { grepSearch } from './grep-search.ts'
+import { runPytest } from './run-pytest.ts'
+import { headAndTail, INLINE_BYTES } from './shorten.ts'
+import type { Toolbox, ToolContext } from './tool.ts'
+
+const TOOLS: readonly DefinedTool[] = [
+  bashExec,
+  fileRead,
+  fileList,
+  fileWrite,
+  filePatch,
+  grepSearch,
+  findFiles,
+  gitStatus,
+  gitDiff,
+  gitLog,
+  runPytest,
+]
+
+type ToolResult = PayloadOf<'tool_result'>
+type Outcome = Pick<ToolResult, 'output' | 'outcome' | 'exit_code'>
+
+export type ToolboxOptions = {
+  readonly runCommand: RunCommand
+  /** Where output goes that is too long for the log. */
+  readonly artifacts: Pick<Artifacts, 'put'>
+}
+
+/** The tools of every run. */
+export function createToolbox({ runCommand, artifacts }: ToolboxOptions): Toolbox {
+  return {
+    specs: TOOLS.map(({ spec }) => spec),
+    readOnly: new Set(TOOLS.filter(({ readOnly }) => readOnly).map(({ spec }) => spec.name)),
+    async execute(call, { cwd, signal }) {
+      const begun = performance.now()
+      const outcome = await perform(call, { cwd, signal, runCommand })
+      const duration_ms = Math.round(performance.now() - begun)
+      const recorded = await keepWithinRecord(outcome, artifacts)
+      return { call_id: call.call_id, tool: call.tool, ...recorded, duration_ms }
+    },
+  }
+}
+
+const rejected = (output: string): Outcome => ({ output, outcome: 'rejected', exit_code: null })
+
+async function perform(call: OpenCall, context: ToolContext): Promise<Outcome> {
+  const tool = TOOLS.find(({ spec }) => spec.name === call.tool)
+  if (tool === undefined) {
+    const names = TOOLS.map(({ spec }) => spec.name).join(', ')
+    return rejected(`There is no tool ${JSON.stringify(call.tool)}. The tools are: ${names}.`)
+  }
+  if (call.raw_args !== undefined) {
+    return rejected(`The arguments of ${call.tool} are ${jsonProblem(call.raw_args)}.`)
+  }
+  const prepared = tool.prepare(call.args)
+  if (prepared.isErr()) {
+    return rejected(`The arguments of ${call.tool} are not right:\n${prepared.error}`)
+  }
+  if (context.signal.aborted) {
+    return { output: 'The run was aborted before this ran.', outcome: 'aborted', exit_code: null }
+  }
+  try {
+    const { output, outcome, exitCode } = await prepared.value(context)
+    return { output, outcome, exit_code: exitCode }
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause)
+    return { output: `${call.tool} failed: ${message}`, outcome: 'error', exit_code: 1 }
+  }
+}
+
+function jsonProblem(text: string): string {
+  try {
+    JSON.parse(text)
+    return 'JSON, but not an object'
+  } catch (cause) {
+    return `not valid JSON: ${cause instanceof Error ? cause.message : String(cause)}`
+  }
+}
+
+/** Shortens output that is too long for a record, once the whole of it is kept as an artifact. */
+async function keepWithinRecord(
+  outcome: Outcome,
+  artifacts: Pick<Artifacts, 'put'>,
+): Promise<Omit<ToolResult, 'call_id' | 'tool' | 'duration_ms'>> {
+  const whole = Buffer.from(outcome.output.toWellFormed())
+  const bytes = whole.length
+  if (bytes <= INLINE_BYTES) {
+    return { ...outcome, output: whole.toString(), bytes, truncated: false, sha256: null }
+  }
+  try {
+    const sha256 = await artifacts.put(whole)
+    const output = headAndTail(whole, `the whole is kept as artifact ${sha256}`)
+    return { ...outcome, output, bytes, truncated: true, sha256 }
+  } catch (cause) {
+    const why = cause instanceof Error && 'code' in cause ? ` (${cause.code})` : ''
+    const output = headAndTail(whole, `the whole could not be kept${why}`)
+    return { ...outcome, output, bytes, truncated: true, sha256: null }
+  }
+}
