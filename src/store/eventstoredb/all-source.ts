@@ -1,0 +1,70 @@
+import {
+  type AllStreamResolvedEvent,
+  BACKWARDS,
+  END,
+  type EventStoreDBClient,
+  type Filter,
+  type Position as LogPosition,
+  START,
+  streamNameFilter,
+} from '@eventstore/db-client'
+import { call, collect } from './calls.ts'
+import { READ_AHEAD } from './connection.ts'
+import { isSystemEvent, type StoredEvent } from './events.ts'
+import type { Source } from './source.ts'
+
+/** After so many events that the filter drops, the server tells the place it has passed. */
+const SEARCH_WINDOW = 32
+/** How far the last event that passes the filter is looked for: more than one window. */
+const LOOK_BACK = 4 * SEARCH_WINDOW
+
+const BEFORE_ALL: LogPosition = { commit: 0n, prepare: 0n }
+
+function isBehind(place: LogPosition, other: LogPosition | null): boolean {
+  if (other === null || place.commit > other.commit) return true
+  return place.commit === other.commit && place.prepare > other.prepare
+}
+
+const isOfSystem = (stream: string): boolean => stream.startsWith('$')
+
+/** $all, filtered by the names of streams. A place is a position in the log. */
+export function allSource(
+  client: EventStoreDBClient,
+  prefix: string,
+  timeoutMs: number,
+): Source<LogPosition> {
+  const passes = ({ streamId }: StoredEvent) => {
+    return streamId.startsWith(prefix) && (isOfSystem(prefix) || !isOfSystem(streamId))
+  }
+  const filter = (passed: (place: LogPosition) => void): Filter => {
+    const common = {
+      maxSearchWindow: SEARCH_WINDOW,
+      checkpointReached: (_: unknown, place: LogPosition) => passed(place),
+    }
+    return prefix === ''
+      ? streamNameFilter({ ...common, regex: '^[^$]' })
+      : streamNameFilter({ ...common, prefixes: [prefix] })
+  }
+  const newest = async (limit: number): Promise<StoredEvent[]> => {
+    const options = { direction: BACKWARDS, fromPosition: END, maxCount: limit } as const
+    const read = () => collect(timeoutMs, client.readAll({ ...options, requiresLeader: true }))
+    return (await call(read)).flatMap(({ event }: AllStreamResolvedEvent) => event ?? [])
+  }
+  return {
+    name: `$all (${prefix}…)`,
+    connect: (after, passed) =>
+      client.subscribeToAll(
+        { fromPosition: after ?? START, filter: filter(passed), requiresLeader: true },
+        { highWaterMark: READ_AHEAD },
+      ),
+    placeOf: (event) => event.position ?? BEFORE_ALL,
+    isBehind,
+    head: async () => {
+      const events = await newest(LOOK_BACK)
+      const last = events.find((event) => passes(event) && !isSystemEvent(event))
+      // Where none of them passes, the server will tell that it has passed the first of them.
+      const place = last ?? (events.length < LOOK_BACK ? undefined : events.at(-1))
+      return place?.position ?? null
+    },
+  }
+}

@@ -1,0 +1,75 @@
+import type { Bell } from './bell.ts'
+import type { Source } from './source.ts'
+
+/** An answer about the head of the log that is older than this is asked for again. */
+const FRESH_MS = 500
+/** How long to wait until the head is asked for again when it is not reached, or was not told. */
+const AGAIN_MS = 1000
+
+/**
+ * Finds out when a subscription has caught up by asking what the last stored event is, and comparing.
+ * The server's own word is not used: not all versions give it, nor for streams that do not exist yet.
+ */
+export class CatchingUp<P> {
+  readonly #source: Source<P>
+  readonly #bell: Bell
+  #state:
+    | { readonly type: 'asking' }
+    | { readonly type: 'told'; readonly head: P | null; readonly askedAt: number }
+    | { readonly type: 'said' } = { type: 'asking' }
+  #timer: NodeJS.Timeout | undefined
+  #questions = 0
+  #closed = false
+
+  constructor(source: Source<P>, bell: Bell) {
+    this.#source = source
+    this.#bell = bell
+    this.#ask()
+  }
+
+  /** True once, when all that is stored has been delivered up to `reached`. */
+  isDue(reached: P | null): boolean {
+    if (this.#state.type !== 'told') return false
+    const { head, askedAt } = this.#state
+    if (head !== null && this.#source.isBehind(head, reached)) return false
+    if (performance.now() - askedAt > FRESH_MS) {
+      this.#ask()
+      return false
+    }
+    clearTimeout(this.#timer)
+    this.#state = { type: 'said' }
+    return true
+  }
+
+  /** The subscription fell behind. */
+  restart(): void {
+    this.#ask()
+  }
+
+  close(): void {
+    this.#closed = true
+    clearTimeout(this.#timer)
+  }
+
+  #ask(): void {
+    clearTimeout(this.#timer)
+    this.#state = { type: 'asking' }
+    this.#questions += 1
+    const question = this.#questions
+    const askedAt = performance.now()
+    const told = (head: P | null) => {
+      if (question !== this.#questions) return
+      this.#state = { type: 'told', head, askedAt }
+      this.#bell.ring()
+    }
+    this.#source
+      .head()
+      .then(told, () => {})
+      .finally(() => this.#askAgainLater(question))
+  }
+
+  #askAgainLater(question: number): void {
+    if (this.#closed || question !== this.#questions || this.#state.type === 'said') return
+    this.#timer = setTimeout(() => this.#ask(), AGAIN_MS)
+  }
+}
