@@ -25,7 +25,7 @@ const ROUTES = [createRun, listRuns, getRun, resumeRun, abortRun, configureRun, 
 /** The whole HTTP side of the server, WebSockets included. It does not listen yet. */
 export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   const app = fastify({
-    ...deps.logging,
+    ...(deps.logger === undefined ? {} : { loggerInstance: deps.logger }),
     bodyLimit: BODY_LIMIT,
     requestTimeout: REQUEST_TIMEOUT,
     frameworkErrors: sendError,

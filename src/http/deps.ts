@@ -1,13 +1,11 @@
-import type { FastifyServerOptions } from 'fastify'
+import type { FastifyBaseLogger } from 'fastify'
 import type { ResultAsync } from 'neverthrow'
 import type { RunConfig } from '../domain/run-config.ts'
 import type { ReadModel } from '../projections/read-model.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { LiveLimits } from './live/limits.ts'
+import type { FieldProblem } from './problem.ts'
 import type { Security } from './security.ts'
-
-/** What is wrong with one field of a request. `message` is a whole sentence for a person. */
-export type FieldProblem = { readonly field: string; readonly message: string }
 
 /** What a client may choose of a run, with the defaults filled in. */
 export type RunRequest = Omit<RunConfig, 'shell_goal'>
@@ -36,9 +34,7 @@ export type AppDeps = {
   readonly defaults: Pick<RunConfig, 'cwd' | 'model_name' | 'max_iterations'>
   readonly ready: () => Promise<Readiness>
   readonly security: Security
-  readonly logging?: Pick<
-    FastifyServerOptions,
-    'logger' | 'loggerInstance' | 'disableRequestLogging'
-  >
+  /** Without one nothing is logged. */
+  readonly logger?: FastifyBaseLogger
   readonly live?: Partial<LiveLimits>
 }

@@ -1,6 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import type { FieldProblem } from './deps.ts'
+
+/** What is wrong with one field of a request. `message` is a whole sentence for a person. */
+export type FieldProblem = { readonly field: string; readonly message: string }
 
 /**
  * Everything that can go wrong, as a client sees it. The code ends the `type` of the problem document;

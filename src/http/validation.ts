@@ -1,6 +1,6 @@
 import type { FastifySchemaCompiler } from 'fastify'
 import type { z } from 'zod'
-import type { FieldProblem } from './deps.ts'
+import type { FieldProblem } from './problem.ts'
 
 type Issue = z.core.$ZodIssue
 
