@@ -1,0 +1,216 @@
+import { channel } from 'node:diagnostics_channel'
+import { err, errAsync, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
+import {
+  type AppendError,
+  type Appended,
+  type ExpectedRevision,
+  MAX_APPEND_BYTES,
+  type NewEvent,
+  type RecordedEvent,
+  type StoreFailure,
+} from '../event-store.ts'
+import type { CommitFeed } from './commit-feed.ts'
+import {
+  ANY,
+  type Cell,
+  FAILED,
+  NO_STREAM,
+  REPEATED,
+  STORED,
+  STREAM_EXISTS,
+  UNKNOWN,
+  WRONG_REVISION,
+  type WriteReply,
+  type WriteRequest,
+} from './messages.ts'
+import { Thread } from './thread.ts'
+
+type Settled = Extract<WriteReply, { type: 'settled' }>
+
+type Pending = {
+  readonly stream: string
+  readonly events: readonly NewEvent[]
+  readonly expected: ExpectedRevision
+  readonly bytes: number
+  readonly settle: (result: Result<Appended, AppendError>) => void
+}
+
+/** Tells whoever measures how many appends went into one commit. */
+const commits = channel('retrai.store.commit')
+
+const WRITER = new URL('./worker-writer.ts', import.meta.url)
+
+/**
+ * The appends under way. Sends those of one turn of the event loop to the writing thread together, and
+ * settles them in the order they were sent.
+ */
+export class AppendQueue {
+  readonly #feed: CommitFeed
+  readonly #thread: Thread<WriteRequest, Settled>
+  #gathered: Pending[] = []
+  #sent: Pending[] = []
+  #lost: StoreFailure | null = null
+  #idle: () => void = () => {}
+
+  constructor(file: string, feed: CommitFeed) {
+    this.#feed = feed
+    this.#thread = new Thread<WriteRequest, Settled>(
+      WRITER,
+      file,
+      (settled) => this.#settle(settled),
+      (failure) => this.#lose(failure),
+    )
+  }
+
+  opened(): ResultAsync<void, StoreFailure> {
+    return this.#thread.opened()
+  }
+
+  append(
+    stream: string,
+    events: readonly NewEvent[],
+    expected: ExpectedRevision,
+  ): ResultAsync<Appended, AppendError> {
+    if (events.length === 0) throw new RangeError('an append holds at least one event')
+    assertRevision(expected)
+    if (this.#lost !== null) return errAsync(this.#lost)
+    const bytes = sizeOf(events)
+    if (bytes > MAX_APPEND_BYTES) {
+      return errAsync({ type: 'append_too_large', bytes, limit: MAX_APPEND_BYTES })
+    }
+    return new ResultAsync(
+      new Promise((settle) => {
+        if (this.#gathered.length === 0) setImmediate(() => this.#flush())
+        this.#gathered.push({ stream, events, expected, bytes, settle })
+      }),
+    )
+  }
+
+  /** Fails once the thread is lost; whether the disk takes an append only an append can tell. */
+  ping(): ResultAsync<void, StoreFailure> {
+    return this.#lost === null ? okAsync(undefined) : errAsync(this.#lost)
+  }
+
+  /** Finishes what is under way, and lets go of the file. No append comes after it. */
+  async close(): Promise<void> {
+    if (this.#gathered.length + this.#sent.length > 0) {
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve
+      })
+    }
+    this.#thread.send({ type: 'close' })
+    await this.#thread.ended()
+  }
+
+  /** Takes the answers to the appends that were sent first. */
+  #settle({ outcomes, created, failure }: Settled): void {
+    const group = this.#sent.splice(0, outcomes.length / 3)
+    commits.publish({ appends: group.length })
+    const results = group.map((pending, index) => {
+      const [outcome = FAILED, revision = 0, position = 0] = outcomes.slice(
+        3 * index,
+        3 * index + 3,
+      )
+      if (outcome === STORED) this.#publish(pending, revision, position, created)
+      return resultOf(pending.expected, outcome, revision, failure)
+    })
+    // Subscribers have it before the writer knows: who was told of an append finds it delivered.
+    for (const [index, result] of results.entries()) group[index]?.settle(result)
+    if (this.#gathered.length + this.#sent.length === 0) this.#idle()
+  }
+
+  /** The writer is gone: nobody knows what became of the appends that it had. */
+  #lose(failure: StoreFailure): void {
+    const { message } = failure
+    this.#lost ??= failure
+    const [sent, gathered] = [this.#sent, this.#gathered]
+    this.#sent = []
+    this.#gathered = []
+    for (const { settle } of sent) settle(err({ type: 'outcome_unknown', message }))
+    for (const { settle } of gathered) settle(err(failure))
+    this.#idle()
+  }
+
+  #flush(): void {
+    const cells: Cell[] = []
+    for (const { stream, expected, events } of this.#gathered) {
+      cells.push(stream, expectedCell(expected), events.length)
+      for (const { id, type, data, metadata } of events) cells.push(id, type, data, metadata)
+    }
+    if (cells.length === 0) return
+    this.#sent.push(...this.#gathered)
+    this.#gathered = []
+    this.#thread.send({ type: 'append', cells })
+  }
+
+  #publish(
+    { stream, events, bytes }: Pending,
+    last: number,
+    position: number,
+    created: number,
+  ): void {
+    if (!this.#feed.hasListeners(stream)) return
+    const behind = events.length - 1
+    const recorded = events.map(({ id, type, data, metadata }, index): RecordedEvent => {
+      return {
+        position: String(position - behind + index),
+        revision: last - behind + index,
+        id,
+        type,
+        data,
+        metadata,
+        created,
+        stream,
+      }
+    })
+    this.#feed.publish(stream, recorded, bytes)
+  }
+}
+
+function resultOf(
+  expected: ExpectedRevision,
+  outcome: number,
+  revision: number,
+  failure: StoreFailure | null,
+): Result<Appended, AppendError> {
+  const message = failure?.message ?? 'the append failed'
+  switch (outcome) {
+    case STORED:
+    case REPEATED:
+      return ok({ revision })
+    case WRONG_REVISION: {
+      const actual = revision === NO_STREAM ? 'no_stream' : revision
+      return err({ type: 'wrong_expected_revision', expected, actual })
+    }
+    case UNKNOWN:
+      return err({ type: 'outcome_unknown', message })
+    default:
+      return err({ type: 'store_failed', message })
+  }
+}
+
+function expectedCell(expected: ExpectedRevision): number {
+  switch (expected) {
+    case 'no_stream':
+      return NO_STREAM
+    case 'any':
+      return ANY
+    case 'stream_exists':
+      return STREAM_EXISTS
+    default:
+      return expected
+  }
+}
+
+function assertRevision(expected: ExpectedRevision): void {
+  if (typeof expected === 'string' || (Number.isSafeInteger(expected) && expected >= 0)) return
+  throw new RangeError(`an expected revision is an integer from 0 on, not ${expected}`)
+}
+
+function sizeOf(events: readonly NewEvent[]): number {
+  let bytes = 0
+  for (const { data, metadata } of events) {
+    bytes += Buffer.byteLength(data) + Buffer.byteLength(metadata)
+  }
+  return bytes
+}

@@ -1,0 +1,132 @@
+import { err, errAsync, ok, type Result, ResultAsync } from 'neverthrow'
+import type {
+  AppendError,
+  Appended,
+  EventStore,
+  ExpectedRevision,
+  NewEvent,
+  Position,
+  ReadError,
+  ReadOptions,
+  RecordedEvent,
+  Revision,
+  StoreFailure,
+  Subscription,
+} from '../event-store.ts'
+import { MAX_PAGE } from '../event-store.ts'
+import { AppendQueue } from './append-queue.ts'
+import { CommitFeed } from './commit-feed.ts'
+import { follow } from './follow.ts'
+import { followedLog, followedStream } from './followed.ts'
+import { ReadQueue } from './read-queue.ts'
+
+/**
+ * Opens the event store in one SQLite file; makes the file and its folder where there are none. An
+ * acknowledged append survives the death of the process and a loss of power. One store has the file at
+ * a time: any other is refused with `store_failed`, and so are foreign, newer and damaged files.
+ */
+export function openEmbeddedStore(options: {
+  readonly file: string
+}): ResultAsync<EventStore, StoreFailure> {
+  const feed = new CommitFeed()
+  const appends = new AppendQueue(options.file, feed)
+  return appends.opened().andThen(() => {
+    const reads = new ReadQueue(options.file)
+    return reads
+      .opened()
+      .map((): EventStore => new EmbeddedStore(options.file, appends, reads, feed))
+      .orElse((failure) => ResultAsync.fromSafePromise(appends.close()).andThen(() => err(failure)))
+  })
+}
+
+class EmbeddedStore implements EventStore {
+  readonly #file: string
+  readonly #appends: AppendQueue
+  readonly #reads: ReadQueue
+  readonly #feed: CommitFeed
+  #closing: Promise<void> | null = null
+
+  constructor(file: string, appends: AppendQueue, reads: ReadQueue, feed: CommitFeed) {
+    this.#file = file
+    this.#appends = appends
+    this.#reads = reads
+    this.#feed = feed
+  }
+
+  append(
+    stream: string,
+    events: readonly NewEvent[],
+    options: { readonly expectedRevision: ExpectedRevision },
+  ): ResultAsync<Appended, AppendError> {
+    if (this.#closing !== null) return errAsync(this.#closed())
+    return this.#appends.append(stream, events, options.expectedRevision)
+  }
+
+  readStream(stream: string, options: ReadOptions): ResultAsync<RecordedEvent[], ReadError> {
+    if (this.#closing !== null) return errAsync(this.#closed())
+    const request = {
+      op: 'stream',
+      stream,
+      from: firstRevision(options.from),
+      backward: options.direction === 'backward',
+      limit: Math.min(atLeast(0, options.limit), MAX_PAGE),
+      short: false,
+    } as const
+    return this.#reads
+      .ask(stream, (id) => ({ ...request, id }))
+      .andThen(({ found, events }): Result<RecordedEvent[], ReadError> => {
+        return found ? ok(events) : err({ type: 'stream_not_found', stream })
+      })
+  }
+
+  subscribeStream(
+    stream: string,
+    options: { readonly after: Revision; readonly signal: AbortSignal },
+  ): Subscription {
+    const after = atLeast(-1, options.after)
+    return follow(followedStream(this.#feed, this.#reads, stream), after, options.signal)
+  }
+
+  subscribeAll(options: {
+    readonly after: Position | null
+    readonly prefix: string
+    readonly signal: AbortSignal
+  }): Subscription {
+    const after = options.after === null ? 0 : atLeast(0, Number(options.after))
+    return follow(followedLog(this.#feed, this.#reads, options.prefix), after, options.signal)
+  }
+
+  ping(): ResultAsync<void, StoreFailure> {
+    if (this.#closing !== null) return errAsync(this.#closed())
+    return this.#appends
+      .ping()
+      .andThen(() => this.#reads.ask(null, (id) => ({ op: 'ping', id })))
+      .map(() => undefined)
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#finish()
+    return this.#closing
+  }
+
+  /** The writer goes last: it copies the log into the file when nobody reads any more. */
+  async #finish(): Promise<void> {
+    this.#feed.close()
+    await this.#reads.close()
+    await this.#appends.close()
+  }
+
+  #closed(): StoreFailure {
+    return { type: 'store_unavailable', message: `the event store ${this.#file} is closed` }
+  }
+}
+
+function firstRevision(from: ReadOptions['from']): number {
+  if (from === 'start') return 0
+  return from === 'end' ? Number.MAX_SAFE_INTEGER : atLeast(0, from)
+}
+
+function atLeast(least: number, value: number): number {
+  if (Number.isSafeInteger(value) && value >= least) return value
+  throw new RangeError(`an integer from ${least} on is needed, not ${value}`)
+}

@@ -1,0 +1,95 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ResultAsync } from 'neverthrow'
+import type { RecordedEvent, StoreFailure, SubscriptionItem } from '../event-store.ts'
+import type { Inbox } from './inbox.ts'
+
+/** What is stored behind a cursor, up to a bounded size. */
+export type CatchUpPage = {
+  readonly events: readonly RecordedEvent[]
+  /** Everything up to here has been seen. */
+  readonly cursor: number
+  /** Nothing was stored behind it when the page was read. */
+  readonly end: boolean
+}
+
+/** What is followed, a stream by its revisions or the whole log by its positions. */
+export type Followed = {
+  join(): Inbox
+  leave(inbox: Inbox): void
+  placeOf(event: RecordedEvent): number
+  read(after: number): ResultAsync<CatchUpPage, StoreFailure>
+}
+
+/** The pause after a read that failed, in milliseconds: doubled each time. */
+const [FIRST_PAUSE, LONGEST_PAUSE] = [100, 5000]
+
+/**
+ * Catch-up pages from the file, then commits from memory, each event once and in order. The inbox is
+ * joined before the first page is read, so what a page does not hold comes to the inbox; the cursor
+ * drops what both hold. A subscriber whose inbox overflowed goes back to pages.
+ */
+export async function* follow(
+  followed: Followed,
+  after: number,
+  signal: AbortSignal,
+): AsyncGenerator<SubscriptionItem, void, undefined> {
+  const inbox = followed.join()
+  const close = (): void => inbox.close()
+  signal.addEventListener('abort', close)
+  if (signal.aborted) close()
+  let cursor = after
+  try {
+    while (!inbox.closed) {
+      inbox.reset()
+      const page = await readPatiently(followed, cursor, inbox, signal)
+      if (page === null || inbox.closed) return
+      cursor = page.cursor
+      if (page.events.length > 0) yield { type: 'events', events: page.events }
+      if (page.end) cursor = yield* live(followed, inbox, cursor)
+    }
+  } finally {
+    signal.removeEventListener('abort', close)
+    followed.leave(inbox)
+  }
+}
+
+/** Delivers what comes to the inbox, until it overflows or closes; returns the last place seen. */
+async function* live(
+  followed: Followed,
+  inbox: Inbox,
+  after: number,
+): AsyncGenerator<SubscriptionItem, number, undefined> {
+  let cursor = after
+  let caughtUp = false
+  while (!inbox.overflowed && !inbox.closed) {
+    const events = inbox.take().filter((event) => followed.placeOf(event) > cursor)
+    const last = events.at(-1)
+    if (last !== undefined) {
+      cursor = followed.placeOf(last)
+      yield { type: 'events', events }
+    } else if (caughtUp) {
+      await inbox.changed()
+    } else {
+      caughtUp = true
+      yield { type: 'caught_up' }
+    }
+  }
+  return cursor
+}
+
+/** The next page, as soon as the file can be read; null when the subscription ends before. */
+async function readPatiently(
+  followed: Followed,
+  after: number,
+  inbox: Inbox,
+  signal: AbortSignal,
+): Promise<CatchUpPage | null> {
+  for (let pause = FIRST_PAUSE; !inbox.closed; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
+    const page = await followed.read(after)
+    if (page.isOk()) return page.value
+    if (inbox.closed) return null
+    process.emitWarning(`a subscription waits: ${page.error.message}`)
+    await sleep(pause, undefined, { signal }).catch(() => {})
+  }
+  return null
+}

@@ -1,0 +1,119 @@
+import type { DatabaseSync } from 'node:sqlite'
+import type { Cell, ReadReply, ReadRequest } from './messages.ts'
+
+/** Rows are sent on in parts of about this many characters, so that no thread stops for long. */
+const PART_SIZE = 256_000
+/** A page of a subscription ends with this many rows at the latest. */
+const SHORT_PAGE = 1000
+/** How many positions of the whole log are looked through in one go. */
+const WINDOW = 5000
+
+const COLUMNS = 'e.position, e.revision, e.id, e.type, e.data, e.metadata, e.created'
+const OF_STREAM = `SELECT ${COLUMNS} FROM events e WHERE e.stream_id = ?`
+
+type Emit = (reply: ReadReply) => void
+type StreamRequest = Extract<ReadRequest, { op: 'stream' }>
+type AllRequest = Extract<ReadRequest, { op: 'all' }>
+
+/** Reads pages of the log. */
+export class LogReader {
+  readonly #statements
+
+  constructor(db: DatabaseSync) {
+    const arrays = (sql: string) => {
+      const statement = db.prepare(sql)
+      statement.setReturnArrays(true)
+      return statement
+    }
+    this.#statements = {
+      find: db.prepare('SELECT id FROM streams WHERE name = ?'),
+      last: db.prepare('SELECT coalesce(max(position), 0) AS last FROM events'),
+      forward: arrays(`${OF_STREAM} AND e.revision >= ? ORDER BY e.revision LIMIT ?`),
+      backward: arrays(`${OF_STREAM} AND e.revision <= ? ORDER BY e.revision DESC LIMIT ?`),
+      // The events come first: from a position on, in their order, whatever the planner thinks.
+      all: arrays(`
+        SELECT ${COLUMNS}, s.name FROM events e CROSS JOIN streams s ON s.id = e.stream_id
+        WHERE e.position > ? AND e.position <= ? AND substr(s.name, 1, length(?)) = ?
+        ORDER BY e.position LIMIT ?`),
+    }
+  }
+
+  stream(request: StreamRequest, emit: Emit): void {
+    const { id, stream, from, backward, short } = request
+    const found = this.#statements.find.get(stream)?.id
+    if (typeof found !== 'number') {
+      emit({ type: 'done', id, cells: [], found: false, end: true, cursor: 0 })
+      return
+    }
+    const limit = short ? Math.min(request.limit, SHORT_PAGE) : request.limit
+    const statement = backward ? this.#statements.backward : this.#statements.forward
+    const page = new Page(short ? null : { id, emit })
+    page.take(statement.iterate(found, from, limit))
+    const end = !page.full && page.rows < limit
+    emit({ type: 'done', id, cells: page.cells, found: true, end, cursor: 0 })
+  }
+
+  all({ id, after, prefix }: AllRequest, emit: Emit): void {
+    const last = Number(this.#statements.last.get()?.last)
+    const to = after + WINDOW
+    const page = new Page(null)
+    page.take(this.#statements.all.iterate(after, to, prefix, prefix, SHORT_PAGE))
+    const cut = page.full || page.rows === SHORT_PAGE
+    // The rows may be newer than `last` and reach beyond it.
+    const cursor = cut ? page.position : Math.max(page.position, Math.min(to, last), after)
+    emit({
+      type: 'done',
+      id,
+      cells: page.cells,
+      found: true,
+      end: !cut && to >= last,
+      cursor,
+    })
+  }
+
+  /** Fails when the file does not answer. */
+  ping(id: number, emit: Emit): void {
+    this.#statements.last.get()
+    emit({ type: 'done', id, cells: [], found: true, end: true, cursor: 0 })
+  }
+}
+
+/** Collects rows: hands them on in parts when there is somebody to take parts, else ends when full. */
+class Page {
+  readonly #parts: { readonly id: number; readonly emit: Emit } | null
+  cells: Cell[] = []
+  rows = 0
+  position = 0
+  full = false
+  #size = 0
+
+  constructor(parts: { readonly id: number; readonly emit: Emit } | null) {
+    this.#parts = parts
+  }
+
+  take(rows: Iterable<unknown>): void {
+    for (const row of rows) {
+      if (!Array.isArray(row)) throw new TypeError('rows are arrays')
+      this.#add(row)
+      if (this.#size < PART_SIZE) continue
+      if (this.#parts === null) {
+        this.full = true
+        return
+      }
+      const { id, emit } = this.#parts
+      emit({ type: 'rows', id, cells: this.cells })
+      this.cells = []
+      this.#size = 0
+    }
+  }
+
+  #add(row: readonly unknown[]): void {
+    this.rows += 1
+    for (const cell of row) {
+      if (typeof cell === 'string') this.#size += cell.length
+      else if (typeof cell !== 'number') throw new TypeError('cells are text or numbers')
+      this.cells.push(cell)
+    }
+    this.position = Number(row[0])
+  }
+}

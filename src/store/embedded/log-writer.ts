@@ -1,0 +1,147 @@
+import type { DatabaseSync } from 'node:sqlite'
+import {
+  ANY,
+  CellReader,
+  FAILED,
+  NO_STREAM,
+  REPEATED,
+  STORED,
+  STREAM_EXISTS,
+  UNKNOWN,
+  WRONG_REVISION,
+  type WriteReply,
+} from './messages.ts'
+import { leavesOutcomeUnknown, storeFailed } from './sqlite-failure.ts'
+import { StreamHeads } from './stream-heads.ts'
+
+/** One append; `events` holds id, type, data and metadata of each event. */
+export type Append = {
+  readonly stream: string
+  readonly expected: number
+  readonly events: readonly string[]
+}
+
+type Settled = Extract<WriteReply, { type: 'settled' }>
+type Outcome = readonly [outcome: number, revision: number, position: number]
+
+const CELLS = 4
+
+/** Raised by a group that was rolled back; `committing` tells whether all of it was written before. */
+class RolledBack extends Error {
+  readonly committing: boolean
+  constructor(cause: unknown, committing: boolean) {
+    super('rolled back', { cause })
+    this.committing = committing
+  }
+}
+
+/** Writes groups of appends, each group in one transaction, each append of it atomic on its own. */
+export class LogWriter {
+  readonly #file: string
+  readonly #db: DatabaseSync
+  readonly #heads: StreamHeads
+  readonly #statements
+  #position: number
+  #created: number
+
+  constructor(db: DatabaseSync, file: string) {
+    this.#db = db
+    this.#file = file
+    this.#heads = new StreamHeads(db)
+    this.#statements = {
+      begin: db.prepare('BEGIN IMMEDIATE'),
+      commit: db.prepare('COMMIT'),
+      insert: db.prepare('INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)'),
+      ids: db.prepare(`
+        SELECT id FROM events WHERE stream_id = ? AND revision > ? ORDER BY revision LIMIT ?`),
+    }
+    const last = db.prepare('SELECT position, created FROM events ORDER BY position DESC LIMIT 1')
+    last.setReturnArrays(true)
+    const row: unknown = last.get()
+    const cells = new CellReader(Array.isArray(row) ? row : [0, 0])
+    this.#position = cells.number()
+    this.#created = cells.number()
+  }
+
+  /** Stores what can be stored; answers for each append in turn, durable where it says so. */
+  write(group: readonly Append[]): Settled[] {
+    try {
+      return [this.#commit(group)]
+    } catch (error) {
+      if (!(error instanceof RolledBack)) throw error
+      // An append that cannot be written must not take the others of its group with it.
+      if (group.length > 1 && !error.committing) {
+        return group.flatMap((append) => this.write([append]))
+      }
+      return [failed(group, this.#file, error.cause)]
+    }
+  }
+
+  #commit(group: readonly Append[]): Settled {
+    const [position, before] = [this.#position, this.#created]
+    let committing = false
+    try {
+      this.#statements.begin.run()
+      // A clock that is set back does not turn the order of the log round.
+      this.#created = Math.max(before, Date.now())
+      const outcomes: number[] = []
+      for (const append of group) outcomes.push(...this.#append(append))
+      committing = true
+      this.#statements.commit.run()
+      return { type: 'settled', created: this.#created, outcomes, failure: null }
+    } catch (error) {
+      this.#position = position
+      this.#created = before
+      this.#heads.forget()
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+      throw new RolledBack(error, committing)
+    }
+  }
+
+  #append(append: Append): Outcome {
+    const { stream, expected } = append
+    const head = this.#heads.get(stream)
+    const last = head?.last ?? NO_STREAM
+    if (expected === last || expected === ANY || (expected === STREAM_EXISTS && head !== null)) {
+      const revision = this.#insert(append, head ?? this.#heads.create(stream))
+      return [STORED, revision, this.#position]
+    }
+    if (head !== null && this.#isRepeated(append, head.id)) {
+      return [REPEATED, expected + append.events.length / CELLS, 0]
+    }
+    return [WRONG_REVISION, last, 0]
+  }
+
+  #insert({ stream, events }: Append, { id, last }: { id: number; last: number }): number {
+    const { insert } = this.#statements
+    let revision = last
+    for (let i = 0; i < events.length; i += CELLS) {
+      this.#position += 1
+      revision += 1
+      const [event = '', type = '', data = '', metadata = ''] = events.slice(i, i + CELLS)
+      insert.run(this.#position, id, revision, event, type, data, metadata, this.#created)
+    }
+    this.#heads.set(stream, { id, last: revision })
+    return revision
+  }
+
+  /** Whether the very same events stand at the very place where these were to go. */
+  #isRepeated({ expected, events }: Append, streamId: number): boolean {
+    if (expected < NO_STREAM) return false
+    const stored = this.#statements.ids.all(streamId, expected, events.length / CELLS)
+    return (
+      stored.length === events.length / CELLS &&
+      stored.every((row, index) => row.id === events[index * CELLS])
+    )
+  }
+}
+
+function failed(group: readonly Append[], file: string, error: unknown): Settled {
+  const outcome = leavesOutcomeUnknown(error) ? UNKNOWN : FAILED
+  return {
+    type: 'settled',
+    created: 0,
+    outcomes: group.flatMap(() => [outcome, 0, 0]),
+    failure: storeFailed(file, error),
+  }
+}

@@ -1,0 +1,68 @@
+import { mkdirSync, realpathSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { err, ok, type Result } from 'neverthrow'
+import type { StoreFailure } from '../event-store.ts'
+import { lock } from './lock.ts'
+import { prepareSchema, READER_PRAGMAS, Refused } from './schema.ts'
+import { isBusy, storeFailed } from './sqlite-failure.ts'
+
+/** How long another program may hold the file before a write fails, in milliseconds. */
+const BUSY_TIMEOUT = 5000
+
+export type OpenedLog = {
+  /** The file by its real name: two names of one file are one store. */
+  readonly file: string
+  readonly db: DatabaseSync
+  close(): void
+}
+
+/** Locks the file, checks it, and makes or upgrades it. The lock holds until `close`. */
+export function openLog(wanted: string): Result<OpenedLog, StoreFailure> {
+  const opened: DatabaseSync[] = []
+  const close = (): void => {
+    // The lock goes last, when the file is at rest.
+    for (const db of opened.toReversed()) db.close()
+  }
+  try {
+    const file = realName(wanted)
+    opened.push(lock(file))
+    const db = new DatabaseSync(file, { timeout: BUSY_TIMEOUT })
+    opened.push(db)
+    prepareSchema(db, file)
+    return ok({ file, db, close })
+  } catch (error) {
+    close()
+    return err(refusal(wanted, error))
+  }
+}
+
+/** A connection for reading, beside the one that writes. */
+export function openForReading(file: string): Result<DatabaseSync, StoreFailure> {
+  try {
+    const db = new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT })
+    db.exec(READER_PRAGMAS)
+    return ok(db)
+  } catch (error) {
+    return err(storeFailed(file, error))
+  }
+}
+
+function realName(file: string): string {
+  const path = resolve(file)
+  mkdirSync(dirname(path), { recursive: true })
+  try {
+    return realpathSync(path)
+  } catch {
+    return join(realpathSync(dirname(path)), basename(path))
+  }
+}
+
+function refusal(file: string, error: unknown): StoreFailure {
+  if (error instanceof Refused) return { type: 'store_failed', message: error.message }
+  if (!isBusy(error)) return storeFailed(file, error)
+  const message =
+    `the event store ${file} is in use already, by another server or another part of this one: ` +
+    'stop that one, or choose another file'
+  return { type: 'store_failed', message }
+}

@@ -1,0 +1,96 @@
+import { err, errAsync, ok, type Result, ResultAsync } from 'neverthrow'
+import type { RecordedEvent, StoreFailure } from '../event-store.ts'
+import { type ReadReply, type ReadRequest, toEvents } from './messages.ts'
+import { Thread } from './thread.ts'
+
+type Done = Extract<ReadReply, { type: 'done' }>
+type Reply = Exclude<ReadReply, { type: 'opened' | 'refused' }>
+
+/** An answer of the reader: the rows of all its parts. */
+export type ReadAnswer = Pick<Done, 'found' | 'end' | 'cursor'> & {
+  readonly events: RecordedEvent[]
+}
+
+type Waiting = {
+  /** The stream that is read; null where each row names its own. */
+  readonly stream: string | null
+  readonly events: RecordedEvent[]
+  readonly settle: (result: Result<ReadAnswer, StoreFailure>) => void
+}
+
+const READER = new URL('./worker-reader.ts', import.meta.url)
+
+/** The reads under way: puts together the parts in which the reading thread answers. */
+export class ReadQueue {
+  readonly #thread: Thread<ReadRequest, Reply>
+  readonly #waiting = new Map<number, Waiting>()
+  #lastId = 0
+  #lost: StoreFailure | null = null
+  #idle: () => void = () => {}
+
+  /** The file must be there already. */
+  constructor(file: string) {
+    this.#thread = new Thread<ReadRequest, Reply>(
+      READER,
+      file,
+      (reply) => this.#take(reply),
+      (failure) => this.#lose(failure),
+    )
+  }
+
+  opened(): ResultAsync<void, StoreFailure> {
+    return this.#thread.opened()
+  }
+
+  /** @param stream the stream that is read; null where each row names its own */
+  ask(
+    stream: string | null,
+    request: (id: number) => ReadRequest,
+  ): ResultAsync<ReadAnswer, StoreFailure> {
+    if (this.#lost !== null) return errAsync(this.#lost)
+    this.#lastId += 1
+    const id = this.#lastId
+    return new ResultAsync(
+      new Promise((settle) => {
+        this.#waiting.set(id, { stream, events: [], settle })
+        this.#thread.send(request(id))
+      }),
+    )
+  }
+
+  /** Finishes what is under way, and lets go of the file. No read comes after it. */
+  async close(): Promise<void> {
+    if (this.#waiting.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve
+      })
+    }
+    this.#thread.send({ op: 'close' })
+    await this.#thread.ended()
+  }
+
+  #take(reply: Reply): void {
+    const waiting = this.#waiting.get(reply.id)
+    if (waiting === undefined) return
+    if (reply.type === 'failed') {
+      this.#settle(reply.id, waiting, err(reply.failure))
+      return
+    }
+    for (const event of toEvents(reply.cells, waiting.stream)) waiting.events.push(event)
+    if (reply.type === 'rows') return
+    const { found, end, cursor } = reply
+    this.#settle(reply.id, waiting, ok({ events: waiting.events, found, end, cursor }))
+  }
+
+  /** The reader is gone. */
+  #lose(failure: StoreFailure): void {
+    this.#lost ??= failure
+    for (const [id, waiting] of this.#waiting) this.#settle(id, waiting, err(failure))
+  }
+
+  #settle(id: number, waiting: Waiting, result: Result<ReadAnswer, StoreFailure>): void {
+    this.#waiting.delete(id)
+    waiting.settle(result)
+    if (this.#waiting.size === 0) this.#idle()
+  }
+}

@@ -1,0 +1,4 @@
+import { describeEventStoreContract } from '../contract.ts'
+import { openTemporaryStore } from './support.ts'
+
+describeEventStoreContract('the embedded store', openTemporaryStore, { propertyRuns: 60 })
