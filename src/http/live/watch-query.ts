@@ -32,7 +32,7 @@ export const WatchQuery = z.strictObject({
 
 /** Reads the query of a WebSocket address; the error is a sentence for a person. */
 export function parseWatch(query: unknown): Result<Watch, string> {
-  const parsed = WatchQuery.safeParse(query)
+  const parsed = WatchQuery.safeParse(query, { reportInput: true })
   if (!parsed.success) {
     return err(
       problemsOf(parsed.error.issues, 'query')

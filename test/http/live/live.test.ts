@@ -1,0 +1,295 @@
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { errAsync } from 'neverthrow'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import type { EventStore } from '../../../src/store/event-store.ts'
+import { readRecords, streamOf } from '../../../src/store/run-log.ts'
+import {
+  agentDoes,
+  CLAIM,
+  createRun,
+  iteration,
+  json,
+  startTestServer,
+  type TestServer,
+} from '../support.ts'
+import { Watcher } from './watcher.ts'
+
+describe('the live event stream', () => {
+  let server: TestServer
+  beforeAll(async () => {
+    server = await startTestServer()
+  })
+  afterAll(() => server.stop())
+
+  const achieved = async () => {
+    const runId = await createRun(server)
+    await agentDoes(server, runId, CLAIM, ...iteration(false), ...iteration(true))
+    return runId
+  }
+
+  it('sends the whole history of an ended run, in the documented shape, and closes with 1000', async () => {
+    const runId = await achieved()
+    const watcher = new Watcher(server, runId)
+    expect(await watcher.closed).toEqual({ code: 1000, reason: 'the run has ended' })
+    const kinds = watcher.frames.map(({ kind }) => kind)
+    expect(kinds).toEqual([
+      ...['step_start', 'llm_usage', 'step_start', 'goal_check', 'iteration_complete'],
+      ...['step_start', 'llm_usage', 'step_start', 'goal_check', 'iteration_complete', 'run_end'],
+    ])
+    expect(watcher.frames[0]).toEqual({
+      kind: 'step_start',
+      run_id: runId,
+      iteration: 1,
+      ts: expect.any(Number),
+      payload: { node: 'plan' },
+      seq: 2,
+    })
+    expect(watcher.frames.at(-1)?.payload).toMatchObject({ achieved: true, iterations: 2 })
+  })
+
+  it('sends every record as the log holds it when all kinds are asked for', async () => {
+    const runId = await achieved()
+    const watcher = new Watcher(server, `${runId}?kinds=all`)
+    await watcher.closed
+    const logged = (await readRecords(server.store, runId, 0, 1000))._unsafeUnwrap()
+    expect(watcher.frames).toEqual(logged.map(({ seq, record }) => ({ ...record, seq })))
+  })
+
+  it('sends the kinds that are asked for, and ends although run_end is not among them', async () => {
+    const runId = await achieved()
+    const watcher = new Watcher(server, `${runId}?kinds=goal_check,assistant_message`)
+    expect((await watcher.closed).code).toBe(1000)
+    const kinds = watcher.frames.map(({ kind }) => kind)
+    expect(kinds).toEqual(['assistant_message', 'goal_check', 'assistant_message', 'goal_check'])
+  })
+
+  it('sends history, then what happens live, to early and late observers alike', async () => {
+    const runId = await createRun(server)
+    const early = new Watcher(server, `${runId}?kinds=all`)
+    await early.have(1)
+    await agentDoes(server, runId, CLAIM, ...iteration(false))
+    await early.have(9)
+    const late = new Watcher(server, `${runId}?kinds=all`)
+    await late.have(9)
+    await agentDoes(server, runId, ...iteration(true))
+    await Promise.all([early.closed, late.closed])
+    expect(early.seqs).toEqual(early.frames.map((_, index) => index))
+    expect(late.texts).toEqual(early.texts)
+  })
+
+  it('goes on behind the seq that a returning observer names', async () => {
+    const runId = await achieved()
+    const whole = new Watcher(server, runId)
+    await whole.closed
+    const rest = new Watcher(server, `${runId}?after=${whole.seqs[3]}`)
+    await rest.closed
+    expect(rest.texts).toEqual(whole.texts.slice(4))
+  })
+
+  it('closes at once for an observer that has everything', async () => {
+    const runId = await achieved()
+    const whole = new Watcher(server, runId)
+    await whole.closed
+    const again = new Watcher(server, `${runId}?after=${whole.seqs.at(-1)}`)
+    expect((await again.closed).code).toBe(1000)
+    expect(again.frames).toEqual([])
+  })
+
+  it('takes a run id in either case', async () => {
+    const runId = await achieved()
+    const watcher = new Watcher(server, runId.toUpperCase())
+    expect((await watcher.closed).code).toBe(1000)
+    expect(watcher.frames.length).toBeGreaterThan(0)
+  })
+
+  it.each(['no-uuid', randomUUID()])('tells an observer of the unknown run %s', async (runId) => {
+    const watcher = new Watcher(server, runId)
+    expect(await watcher.closed).toEqual({ code: 4404, reason: 'no such run' })
+    expect(watcher.frames).toEqual([
+      {
+        kind: 'error',
+        run_id: runId,
+        iteration: 0,
+        ts: expect.any(Number),
+        payload: { message: expect.stringContaining(runId), traceback: '' },
+        seq: -1,
+      },
+    ])
+  })
+
+  it.each([
+    ['after=', 'after must be'],
+    ['after=x', 'after must be'],
+    ['after=-2', 'after must be'],
+    ['after=1.5', 'after must be'],
+    ['after=1&after=2', 'after must be'],
+    ['after=1', 'beyond the last record of this run, which has seq 0'],
+    ['kinds=', 'There is no kind ""'],
+    ['kinds=goal_check,nope', 'There is no kind "nope"'],
+    ['from=3', 'from is not a field'],
+  ])('tells an observer what is wrong with ?%s', async (query, message) => {
+    const runId = await createRun(server)
+    const watcher = new Watcher(server, `${runId}?${query}`)
+    expect((await watcher.closed).code).toBe(4400)
+    expect(watcher.frames).toHaveLength(1)
+    expect(watcher.frames[0]?.kind).toBe('error')
+    expect(watcher.frames[0]?.payload).toEqual({
+      message: expect.stringContaining(message),
+      traceback: '',
+    })
+  })
+
+  it('ignores what observers send', async () => {
+    const runId = await createRun(server)
+    const watcher = new Watcher(server, runId)
+    await once(watcher.socket, 'open')
+    watcher.socket.send('{"decision":"approve"}')
+    await agentDoes(server, runId, CLAIM, ...iteration(true))
+    expect((await watcher.closed).code).toBe(1000)
+  })
+})
+
+describe('the live event stream in trouble', () => {
+  let server: TestServer
+  afterEach(() => server.stop())
+
+  it('keeps the socket open while the store is away, and loses nothing', async () => {
+    let away = false
+    const reads = { refused: 0 }
+    server = await startTestServer({
+      live: { retryMs: [1, 5] },
+      wrapStore: (store) => ({
+        ...bound(store),
+        readStream: (...args) => {
+          if (!away) return store.readStream(...args)
+          reads.refused += 1
+          return errAsync({ type: 'store_unavailable', message: 'away' })
+        },
+      }),
+    })
+    const runId = await createRun(server)
+    away = true
+    const watcher = new Watcher(server, `${runId}?kinds=all`)
+    await once(watcher.socket, 'open')
+    while (reads.refused < 5) await new Promise(setImmediate)
+    expect(watcher.frames).toEqual([])
+    away = false
+    await watcher.have(1)
+    await agentDoes(server, runId, CLAIM, ...iteration(true))
+    expect((await watcher.closed).code).toBe(1000)
+    expect(watcher.seqs).toEqual(watcher.frames.map((_, index) => index))
+  })
+
+  it('subscribes again behind the last frame when a subscription breaks', async () => {
+    let subscriptions = 0
+    server = await startTestServer({
+      live: { retryMs: [1, 5] },
+      wrapStore: (store) => ({
+        ...bound(store),
+        async *subscribeStream(...args) {
+          subscriptions += 1
+          for await (const item of store.subscribeStream(...args)) {
+            yield item
+            if (item.type === 'events') throw new Error('broken')
+          }
+        },
+      }),
+    })
+    const runId = await createRun(server)
+    const watcher = new Watcher(server, `${runId}?kinds=all`)
+    await watcher.have(1)
+    await agentDoes(server, runId, CLAIM, ...iteration(false), ...iteration(true))
+    expect((await watcher.closed).code).toBe(1000)
+    expect(watcher.seqs).toEqual(watcher.frames.map((_, index) => index))
+    expect(subscriptions).toBeGreaterThan(1)
+  })
+
+  it.each(['history', 'live'])('stops at a damaged record in the %s', async (where) => {
+    server = await startTestServer()
+    const runId = await createRun(server)
+    const damage = () =>
+      server.store.append(
+        streamOf(runId),
+        [{ id: randomUUID(), type: 'step_start', data: '{"kind":"step_start"}', metadata: '{}' }],
+        { expectedRevision: 0 },
+      )
+    if (where === 'history') (await damage())._unsafeUnwrap()
+    const watcher = new Watcher(server, `${runId}?kinds=all`)
+    await watcher.have(1)
+    if (where === 'live') (await damage())._unsafeUnwrap()
+    expect((await watcher.closed).code).toBe(1011)
+    expect(watcher.frames.map(({ kind, seq }) => [kind, seq])).toEqual([
+      ['run_created', 0],
+      ['error', 0],
+    ])
+    expect(watcher.frames[1]?.payload.message).toContain('Record 1 of this run cannot be read')
+  })
+
+  it('has one subscription for all observers of a run, and drops it with the last', async () => {
+    const open = new Set<AbortSignal>()
+    let opened = 0
+    server = await startTestServer({
+      wrapStore: (store) => ({
+        ...bound(store),
+        subscribeStream: (stream, options) => {
+          opened += 1
+          open.add(options.signal)
+          options.signal.addEventListener('abort', () => open.delete(options.signal))
+          return store.subscribeStream(stream, options)
+        },
+      }),
+    })
+    const runId = await createRun(server)
+    const watchers = Array.from({ length: 5 }, () => new Watcher(server, `${runId}?kinds=all`))
+    await Promise.all(watchers.map((watcher) => watcher.have(1)))
+    await agentDoes(server, runId, CLAIM)
+    await Promise.all(watchers.map((watcher) => watcher.have(3)))
+    expect([opened, open.size]).toEqual([1, 1])
+    for (const watcher of watchers) watcher.socket.close()
+    await Promise.all(watchers.map(({ closed }) => closed))
+    while (open.size > 0) await new Promise(setImmediate)
+    // Whoever comes now begins anew.
+    await agentDoes(server, runId, ...iteration(true))
+    const late = new Watcher(server, runId)
+    expect((await late.closed).code).toBe(1000)
+  })
+
+  it('tells its observers with 1001 that it stops, and cuts off those that do not answer', async () => {
+    server = await startTestServer({ live: { closeMs: 50 } })
+    const runId = await createRun(server)
+    const polite = new Watcher(server, `${runId}?kinds=all`)
+    const deaf = new Watcher(server, `${runId}?kinds=all`)
+    await Promise.all([polite.have(1), deaf.have(1)])
+    deaf.socket.pause()
+    await server.app.close()
+    expect(await polite.closed).toEqual({ code: 1001, reason: 'the server is closing' })
+    deaf.socket.resume()
+    expect((await deaf.closed).code).not.toBe(1000)
+  })
+
+  it('cuts off a peer that gives no sign of life, and no other', async () => {
+    server = await startTestServer({ live: { pingMs: 40 } })
+    const runId = await createRun(server)
+    const alive = new Watcher(server, `${runId}?kinds=all`)
+    const dead = new Watcher(server, `${runId}?kinds=all`, { autoPong: false })
+    await Promise.all([alive.have(1), dead.have(1)])
+    expect((await dead.closed).code).toBe(1006)
+    for (let pings = 0; pings < 3; pings += 1) await once(alive.socket, 'ping')
+    const ended = await fetch(`${server.url}/api/runs/${runId}/abort`, json('POST', {}))
+    expect(ended.status).toBe(200)
+    expect((await alive.closed).code).toBe(1000)
+  })
+})
+
+/** The store's methods, to be replaced one by one. */
+function bound(store: EventStore): EventStore {
+  return {
+    append: (...args) => store.append(...args),
+    readStream: (...args) => store.readStream(...args),
+    subscribeStream: (...args) => store.subscribeStream(...args),
+    subscribeAll: (...args) => store.subscribeAll(...args),
+    ping: () => store.ping(),
+    close: () => store.close(),
+  }
+}

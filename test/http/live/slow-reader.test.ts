@@ -1,0 +1,58 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { RunRecord } from '../../../src/domain/records.ts'
+import { createdRecord } from '../../support/run-records.ts'
+import { RunWriter, startTestServer, type TestServer } from '../support.ts'
+import { Watcher } from './watcher.ts'
+
+const SOCKET_BYTES = 256 * 1024
+const OUTPUT = 64 * 1024
+/** Far more than the buffers of both kernels hold. */
+const RECORDS = 600
+
+let server: TestServer
+beforeAll(async () => {
+  server = await startTestServer({
+    live: { socketBytes: SOCKET_BYTES, ringBytes: 1024 * 1024, pageBytes: SOCKET_BYTES },
+  })
+})
+afterAll(() => server.stop())
+
+function* bigRecords(runId: string): Generator<RunRecord> {
+  const at = { run_id: runId, iteration: 0, ts: 1_770_000_000 } as const
+  for (let i = 0; i < RECORDS; i += 1) {
+    const changes = { model_name: `${i}`.padEnd(OUTPUT, '.') }
+    yield { ...at, kind: 'run_config_changed', payload: { changes } }
+  }
+}
+
+const buffered = () => [...server.app.websocketServer.clients].map((c) => c.bufferedAmount)
+
+it('a reader that does not read costs its socket buffer, and disturbs nobody', async () => {
+  const runId = randomUUID()
+  const writer = new RunWriter(server.store, runId)
+  await writer.append([createdRecord(runId)])
+  const slow = new Watcher(server, `${runId}?kinds=all`)
+  const other = new Watcher(server, `${runId}?kinds=all`)
+  await Promise.all([slow.have(1), other.have(1)])
+  slow.socket.pause()
+
+  let most = 0
+  for (const record of bigRecords(runId)) {
+    await writer.append([record])
+    most = Math.max(most, ...buffered())
+  }
+  await other.have(RECORDS + 1)
+  expect(other.seqs).toEqual(other.seqs.map((_, index) => index))
+  // The slow one is stuck in the middle of it, and no more waits for it than its socket may hold.
+  expect(slow.frames.length).toBeLessThan(RECORDS / 2)
+  expect(Math.max(...buffered())).toBeGreaterThan(0)
+  expect(most).toBeLessThan(SOCKET_BYTES + 2 * OUTPUT)
+
+  // When it reads again it has missed nothing.
+  slow.socket.resume()
+  await slow.have(RECORDS + 1)
+  expect(slow.seqs).toEqual(other.seqs)
+  slow.socket.terminate()
+  other.socket.terminate()
+})

@@ -1,0 +1,213 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { type IncomingMessage, type RequestOptions, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { FastifyInstance } from 'fastify'
+import { errAsync, okAsync } from 'neverthrow'
+import { expect } from 'vitest'
+import { z } from 'zod'
+import type { AgentCommand } from '../../src/domain/commands.ts'
+import type { RunRecord } from '../../src/domain/records.ts'
+import { buildApp } from '../../src/http/app.ts'
+import type { AppDeps } from '../../src/http/deps.ts'
+import { startProjector } from '../../src/projections/projector.ts'
+import { openReadModel } from '../../src/projections/sqlite-read-model.ts'
+import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
+import type { EventStore } from '../../src/store/event-store.ts'
+import { handleCommand } from '../../src/store/handle-command.ts'
+import { append, type LoadedRun, prepare } from '../../src/store/run-log.ts'
+
+export const GOALS = [
+  { name: 'pytest', description: 'All tests pass under pytest' },
+  { name: 'npm-test', description: 'npm test succeeds' },
+]
+
+export type TestServer = {
+  readonly app: FastifyInstance
+  readonly store: EventStore
+  readonly readModel: AppDeps['readModel']
+  /** `http://127.0.0.1:<port>` */
+  readonly url: string
+  readonly port: number
+  stop(): Promise<void>
+}
+
+type Options = Partial<Omit<AppDeps, 'store' | 'readModel'>> & {
+  /** Puts something between the server and its store. */
+  readonly wrapStore?: (store: EventStore) => EventStore
+  readonly wrapReadModel?: (readModel: AppDeps['readModel']) => AppDeps['readModel']
+}
+
+const silent = { info: () => {}, warn: () => {}, error: () => {} }
+
+/** What the agent's planRun does, in little: it knows the goals, and `/` is the only directory. */
+const planRun: AppDeps['planRun'] = ({ goal, cwd, ...rest }) => {
+  const problems = [
+    ...(GOALS.some(({ name }) => name === goal)
+      ? []
+      : [
+          {
+            field: 'goal',
+            message: `There is no goal "${goal}". Choose one of: pytest, npm-test.`,
+          },
+        ]),
+    ...(cwd === '/' ? [] : [{ field: 'cwd', message: `${cwd} does not exist.` }]),
+  ]
+  if (problems.length > 0) return errAsync(problems)
+  const config = { goal, cwd, ...rest, shell_goal: null }
+  return okAsync({ config, systemPrompt: 'Mend it.' })
+}
+
+/** A whole server on a free port: embedded store, projections, HTTP; everything but the agent. */
+export async function startTestServer(options: Options = {}): Promise<TestServer> {
+  const { wrapStore = same, wrapReadModel = same, ...deps } = options
+  const folder = await mkdtemp(join(tmpdir(), 'retrai-http-'))
+  const store = (await openEmbeddedStore({ file: join(folder, 'log.sqlite') }))._unsafeUnwrap()
+  const projected = openReadModel({
+    file: join(folder, 'runs.sqlite'),
+    logId: 'test',
+    log: silent,
+  })._unsafeUnwrap()
+  const projector = startProjector({ store, readModel: projected, log: silent })
+  const readModel = wrapReadModel(projected)
+  const app = await buildApp({
+    store: wrapStore(store),
+    readModel,
+    goals: GOALS,
+    planRun,
+    missingKey: (name) => (name.startsWith('gemini') ? 'GEMINI_API_KEY' : null),
+    clock: () => Date.now() / 1000,
+    defaults: { cwd: '/', model_name: 'claude-sonnet-4-6', max_iterations: 20 },
+    ready: async () => ({ ready: true, checks: { store: { ok: true } } }),
+    security: { token: null },
+    ...deps,
+  })
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = app.server.address() as AddressInfo
+  const stop = async () => {
+    await app.close()
+    await projector.stop()
+    projected.close()
+    await store.close()
+    await rm(folder, { recursive: true })
+  }
+  return { app, store, readModel, url: `http://127.0.0.1:${port}`, port, stop }
+}
+
+const same = <T>(value: T): T => value
+
+export type Answer = {
+  readonly status: number
+  readonly headers: IncomingMessage['headers']
+  readonly body: string
+}
+
+/** A request with exactly these headers, Host among them: what fetch does not let one set. */
+export function rawRequest(
+  { port }: Pick<TestServer, 'port'>,
+  options: RequestOptions & { readonly body?: string },
+): Promise<Answer> {
+  const { body, ...rest } = options
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ host: '127.0.0.1', port, ...rest }, async (incoming) => {
+      const chunks: Buffer[] = await incoming.toArray()
+      resolve({
+        status: incoming.statusCode ?? 0,
+        headers: incoming.headers,
+        body: Buffer.concat(chunks).toString(),
+      })
+    })
+    outgoing.on('error', reject)
+    // An accepted upgrade never becomes a response.
+    outgoing.on('upgrade', (incoming, socket) => {
+      socket.destroy()
+      resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: '' })
+    })
+    outgoing.end(body)
+  })
+}
+
+/** A request with a JSON body. */
+export const json = (method: string, body: unknown): RequestInit => ({
+  method,
+  headers: { 'content-type': 'application/json' },
+  body: JSON.stringify(body),
+})
+
+/** Starts a run through the API. @returns its id */
+export async function createRun(server: TestServer, body: object = {}): Promise<string> {
+  const answer = await fetch(`${server.url}/api/runs`, json('POST', { goal: 'pytest', ...body }))
+  expect(answer.status).toBe(201)
+  return z.object({ run_id: z.uuid() }).parse(await answer.json()).run_id
+}
+
+const AUTHOR = { commandId: 'test', principal: 'test' }
+const CLAIMANT = 'test-process'
+
+type Report<C = AgentCommand> = C extends AgentCommand
+  ? Omit<C, 'claimant' | 'readOnlyTools'>
+  : never
+
+/** Does what the agent's process does, by the same command handler. */
+export async function agentDoes(
+  { store }: TestServer,
+  runId: string,
+  ...reports: Report[]
+): Promise<void> {
+  for (const report of reports) {
+    const command = {
+      ...report,
+      claimant: CLAIMANT,
+      readOnlyTools: new Set<string>(),
+    } as AgentCommand
+    const done = await handleCommand(store, runId, command, { author: AUTHOR, now: testNow })
+    expect(done.isOk()).toBe(true)
+  }
+}
+
+const testNow = () => Date.now() / 1000
+
+export const CLAIM: Report = { type: 'claim', expected: null, pid: 1, host: 'test' }
+
+/** The model answers without a tool call, and the goal is checked. */
+export const iteration = (achieved: boolean): Report[] => [
+  {
+    type: 'record_reply',
+    usage: {
+      input_tokens: 100,
+      output_tokens: 20,
+      cost_usd: 0.001,
+      model_name: 'claude-sonnet-4-6',
+      duration_ms: 5,
+      omitted_turns: 0,
+    },
+    message: { text: 'Done.', tool_calls: [], finish_reason: 'stop' },
+  },
+  {
+    type: 'record_goal_check',
+    check: {
+      achieved,
+      reason: achieved ? 'All 42 tests passed' : '3 of 42 tests failing',
+      details: '',
+      duration_ms: 3,
+    },
+  },
+]
+
+/** Writes records as they are, each list in one append, behind what is there. */
+export class RunWriter {
+  readonly #store: EventStore
+  readonly #runId: string
+  #run: LoadedRun | null = null
+
+  constructor(store: EventStore, runId: string) {
+    this.#store = store
+    this.#runId = runId
+  }
+
+  async append(records: readonly RunRecord[]): Promise<void> {
+    const prepared = prepare(this.#runId, this.#run, records, AUTHOR)
+    this.#run = (await append(this.#store, prepared))._unsafeUnwrap()
+  }
+}
