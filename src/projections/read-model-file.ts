@@ -9,12 +9,12 @@ import { SCHEMA } from '../store/codec.ts'
  */
 const VERSION = 1 * 10_000 + SCHEMA
 
+/** Marks the file as ours in the header of the database: "rtRM". */
+const APPLICATION_ID = 0x7274524d
+
 /** One process at a time; a power loss may cost the last commits, which the log then repeats. */
-const PRAGMAS = `
-  PRAGMA locking_mode = EXCLUSIVE;
-  PRAGMA journal_mode = WAL;
-  PRAGMA synchronous = NORMAL;
-`
+const ONE_PROCESS = 'PRAGMA locking_mode = EXCLUSIVE'
+const PRAGMAS = 'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL'
 
 const TABLES = `
   CREATE TABLE runs (
@@ -43,40 +43,70 @@ const TABLES = `
     revision INTEGER,
     event_id TEXT
   ) STRICT;
+  PRAGMA application_id = ${APPLICATION_ID};
   PRAGMA user_version = ${VERSION};
 `
 
-const UserVersion = z.object({ user_version: z.int() })
 const Identity = z.object({ log_id: z.string() })
 
-/** The file is sound, but it is not the read model of this log by this server. */
-class Outdated extends Error {}
+/** The file is a read model, but not that of this log by this version. */
+class Outdated extends Error {
+  override readonly name = 'Outdated'
+}
+
+/** The file is a database that is no read model: it is nobody's to throw away. */
+class Foreign extends Error {
+  override readonly name = 'Foreign'
+}
 
 /**
  * Opens the file if it was made for this log by this version, and makes a new one where there is none.
- * @throws Outdated, or what SQLite throws
+ * @throws Outdated, Foreign, or what SQLite throws
  */
 export function openReadModelFile(file: string, logId: string): DatabaseSync {
   const db = new DatabaseSync(file)
   try {
+    db.exec(ONE_PROCESS)
+    const empty = isEmpty(db)
+    if (!empty) refuseForeign(db)
     db.exec(PRAGMAS)
     db.exec('BEGIN IMMEDIATE')
-    const { user_version } = UserVersion.parse(db.prepare('PRAGMA user_version').get())
-    if (user_version === 0) {
-      db.exec(TABLES)
-      db.prepare('INSERT INTO progress (one, log_id) VALUES (1, ?)').run(logId)
-    } else if (user_version !== VERSION) {
-      throw new Outdated(`it has version ${user_version}, this server writes ${VERSION}`)
-    } else {
-      const { log_id } = Identity.parse(db.prepare('SELECT log_id FROM progress').get())
-      if (log_id !== logId) throw new Outdated(`it was made for the log ${log_id}, not ${logId}`)
-    }
+    if (empty) create(db, logId)
+    else refuseOutdated(db, logId)
     db.exec('COMMIT')
     return db
   } catch (cause) {
     db.close()
     throw cause
   }
+}
+
+function isEmpty(db: DatabaseSync): boolean {
+  return db.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get() === undefined
+}
+
+function create(db: DatabaseSync, logId: string): void {
+  db.exec(TABLES)
+  db.prepare('INSERT INTO progress (one, log_id) VALUES (1, ?)').run(logId)
+}
+
+function refuseForeign(db: DatabaseSync): void {
+  if (pragma(db, 'application_id') !== APPLICATION_ID) {
+    throw new Foreign('it is the database of another program')
+  }
+}
+
+function refuseOutdated(db: DatabaseSync, logId: string): void {
+  const version = pragma(db, 'user_version')
+  if (version !== VERSION) {
+    throw new Outdated(`it has version ${version}, this server writes ${VERSION}`)
+  }
+  const { log_id } = Identity.parse(db.prepare('SELECT log_id FROM progress').get())
+  if (log_id !== logId) throw new Outdated(`it was made for the log ${log_id}, not ${logId}`)
+}
+
+function pragma(db: DatabaseSync, name: 'application_id' | 'user_version'): number {
+  return z.object({ [name]: z.int() }).parse(db.prepare(`PRAGMA ${name}`).get())[name] ?? 0
 }
 
 export function removeReadModelFile(file: string): void {
@@ -100,6 +130,11 @@ function resultCode(cause: unknown): number | null {
 
 export function isInUse(cause: unknown): boolean {
   return resultCode(cause) === SQLITE_BUSY
+}
+
+/** Whether the file must not be thrown away: another process has it open, or it is no read model. */
+export function isOfOthers(cause: unknown): boolean {
+  return isInUse(cause) || cause instanceof Foreign
 }
 
 /** Whether the file is at fault: it cannot be read, is not what was written, or is gone. */

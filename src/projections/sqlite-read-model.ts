@@ -4,7 +4,13 @@ import type { Batch, Checkpoint } from './batch.ts'
 import { decodeCursor, encodeCursor } from './list-query.ts'
 import type { Log } from './log.ts'
 import type { ReadModel, RunPage, RunQuery } from './read-model.ts'
-import { isDamage, isInUse, openReadModelFile, removeReadModelFile } from './read-model-file.ts'
+import {
+  isDamage,
+  isInUse,
+  isOfOthers,
+  openReadModelFile,
+  removeReadModelFile,
+} from './read-model-file.ts'
 import { ReadModelTables } from './read-model-tables.ts'
 import { Recent } from './recent.ts'
 import { Waiting } from './waiting.ts'
@@ -78,7 +84,7 @@ function openOrRemake(options: ReadModelOptions): Contents {
   try {
     return open(options)
   } catch (cause) {
-    if (isInUse(cause)) throw cause
+    if (isOfOthers(cause)) throw cause
     return openAnew(options, messageOf(cause))
   }
 }

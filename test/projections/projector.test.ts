@@ -1,0 +1,325 @@
+import { once } from 'node:events'
+import { DatabaseSync } from 'node:sqlite'
+import fc from 'fast-check'
+import { err } from 'neverthrow'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { fold } from '../../src/domain/evolve.ts'
+import type { RunRecord } from '../../src/domain/records.ts'
+import { startProjector } from '../../src/projections/projector.ts'
+import type { SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
+import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
+import type { EventStore, SubscriptionItem } from '../../src/store/event-store.ts'
+import { append, type LoadedRun, prepare, streamOf } from '../../src/store/run-log.ts'
+import { createdRecord, validAppends, validRun } from '../support/run-records.ts'
+import { collectingLog, eventsOf, LOG_ID, numbered, open, temporaryFiles } from './support.ts'
+
+const newFile = temporaryFiles()
+const RUN = 'f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a10'
+const OTHER = 'f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a11'
+const PATIENCE_MS = 30_000
+
+let cleanUps: (() => Promise<void> | void)[] = []
+afterEach(async () => {
+  for (const cleanUp of cleanUps.reverse()) await cleanUp()
+  cleanUps = []
+})
+
+async function openStore(): Promise<EventStore> {
+  const store = (await openEmbeddedStore({ file: newFile() }))._unsafeUnwrap()
+  cleanUps.push(() => store.close())
+  return store
+}
+
+function start(store: EventStore, file = newFile()) {
+  const { log, lines } = collectingLog()
+  const readModel = open(file, LOG_ID, log)
+  const projector = startProjector({ store, readModel, log, retryMs: 1 })
+  const stop = async (): Promise<void> => {
+    await projector.stop()
+    readModel.close()
+  }
+  cleanUps.push(stop)
+  return { readModel, projector, lines, stop, file }
+}
+
+/** Appends records behind those that the run has, and says how far the run is then. */
+async function write(
+  store: EventStore,
+  records: readonly RunRecord[],
+  from: LoadedRun | null = null,
+): Promise<LoadedRun> {
+  const prepared = prepare(records[0]?.run_id ?? '', from, records, { commandId: 'a command' })
+  return (await append(store, prepared))._unsafeUnwrap()
+}
+
+/** A run of more than `length` records. */
+function longRun(runId: string, length = 8): RunRecord[] {
+  const runs = fc.sample(validRun(fc.constant(runId)), { numRuns: 50, seed: 11 })
+  return runs.find((records) => records.length > length) ?? []
+}
+
+function stateOf(readModel: SqliteReadModel, runId: string) {
+  return readModel.get(runId)?.state
+}
+
+describe('the projector', () => {
+  test('keeps the read model the fold of the log while runs are written and it restarts', async () => {
+    const plan = fc.tuple(
+      fc.uniqueArray(validAppends(undefined, { maxMoves: 20 }), {
+        minLength: 1,
+        maxLength: 4,
+        selector: (appends) => appends[0]?.[0]?.run_id,
+      }),
+      fc.array(fc.integer({ min: 0, max: 15 }), { maxLength: 3 }),
+    )
+    await fc.assert(
+      fc.asyncProperty(plan, async ([runs, restarts]) => {
+        const store = await openStore()
+        let { projector, readModel, stop, file } = start(store)
+        const heads = new Map<number, LoadedRun>()
+        const longest = Math.max(...runs.map((appends) => appends.length))
+        for (let round = 0; round < longest; round += 1) {
+          for (const [i, appends] of runs.entries()) {
+            const records = appends[round]
+            if (records === undefined) continue
+            heads.set(i, await write(store, records, heads.get(i)))
+          }
+          if (restarts.includes(round)) {
+            await stop()
+            ;({ projector, readModel, stop, file } = start(store, file))
+          }
+        }
+        expect(await projector.caughtUpOnce()).toBe(true)
+        for (const head of heads.values()) {
+          const { runId, seq } = head.state
+          expect(await readModel.waitFor(runId, seq, PATIENCE_MS)).toBe(true)
+          expect(readModel.get(runId)).toEqual(head)
+        }
+        await stop()
+        await store.close()
+      }),
+      { numRuns: 15 },
+    )
+  })
+
+  test('says when all that was in the log is projected, and up to where', async () => {
+    const store = await openStore()
+    await write(store, longRun(RUN))
+    const { projector, readModel, lines } = start(store)
+    expect(readModel.caughtUp).toBe(false)
+    expect(projector.checkpoint()).toBeNull()
+    expect(await projector.caughtUpOnce()).toBe(true)
+    expect(readModel.caughtUp).toBe(true)
+    expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
+    expect(lines.map(({ level }) => level)).toEqual(['info'])
+
+    // What comes behind the checkpoint is what is not projected.
+    const behind = new AbortController()
+    const subscription = store.subscribeAll({
+      after: projector.checkpoint(),
+      prefix: 'run-',
+      signal: behind.signal,
+    })
+    for await (const item of subscription) {
+      expect(item).toEqual({ type: 'caught_up' })
+      behind.abort()
+    }
+  })
+
+  test('that stops before it has caught up says so', async () => {
+    const store = await openStore()
+    const { projector, readModel } = start(store)
+    await projector.stop()
+    expect(await projector.caughtUpOnce()).toBe(false)
+    expect(readModel.caughtUp).toBe(false)
+  })
+
+  test('stops with the signal that it was given', async () => {
+    const store = await openStore()
+    const { log } = collectingLog()
+    const readModel = open(newFile())
+    const controller = new AbortController()
+    const projector = startProjector({ store, readModel, log, signal: controller.signal })
+    cleanUps.push(() => readModel.close())
+    await projector.caughtUpOnce()
+    controller.abort()
+    await projector.stop()
+    await write(store, [createdRecord(RUN)])
+    expect(readModel.get(RUN)).toBeNull()
+  })
+
+  test('lets others have their turn while it projects a long history', async () => {
+    const store = await openStore()
+    const events = numbered(
+      Array.from({ length: 3000 }, (_, i) => {
+        return createdRecord(RUN.slice(0, -4) + String(i).padStart(4, '0'))
+      }).flatMap((record) => eventsOf([record])),
+    )
+    const items: SubscriptionItem[] = [{ type: 'events', events }, { type: 'caught_up' }]
+    let turns = 0
+    const count = (): void => {
+      turns += 1
+      turn = setImmediate(count)
+    }
+    let turn = setImmediate(count)
+    const { projector, readModel } = start(withSubscriptions(store, () => items))
+    await projector.caughtUpOnce()
+    clearImmediate(turn)
+    expect(readModel.checkpoint?.position).toBe('p2999')
+    expect(turns).toBeGreaterThanOrEqual(5)
+  })
+})
+
+/** The store with other deliveries than its own; each ends only with its signal. */
+function withSubscriptions(
+  store: EventStore,
+  deliver: () => Iterable<SubscriptionItem>,
+): EventStore {
+  return {
+    append: (...args) => store.append(...args),
+    readStream: (...args) => store.readStream(...args),
+    subscribeStream: (...args) => store.subscribeStream(...args),
+    ping: () => store.ping(),
+    close: () => store.close(),
+    async *subscribeAll({ signal }) {
+      yield* deliver()
+      if (!signal.aborted) await once(signal, 'abort')
+    },
+  }
+}
+
+describe('what goes wrong', () => {
+  test('a damaged run stops no other, and is told of once', async () => {
+    const store = await openStore()
+    const records = longRun(RUN)
+    await write(store, records.slice(0, 3))
+    const broken = { id: LOG_ID, type: 'tool_call', data: '{}', metadata: '{}' }
+    const more = { ...broken, id: RUN }
+    await store.append(streamOf(RUN), [broken, more], { expectedRevision: 2 })
+    const first = start(store)
+    await first.projector.caughtUpOnce()
+    await write(store, longRun(OTHER))
+    expect(await first.readModel.waitFor(OTHER, longRun(OTHER).length - 1, PATIENCE_MS)).toBe(true)
+    expect(stateOf(first.readModel, RUN)).toEqual(fold(records.slice(0, 3)))
+    const errors = first.lines.filter(({ level }) => level === 'error')
+    expect(errors).toEqual([expect.objectContaining({ runId: RUN, seq: 3 })])
+    await first.stop()
+
+    const second = start(store, first.file)
+    await second.projector.caughtUpOnce()
+    expect(stateOf(second.readModel, RUN)).toEqual(fold(records.slice(0, 3)))
+    expect(second.lines.filter(({ level }) => level === 'error')).toEqual([])
+  })
+
+  test('a log that was restored from a backup and went on otherwise is projected anew', async () => {
+    const before = await openStore()
+    await write(before, longRun(RUN))
+    await write(before, longRun(OTHER))
+    const first = start(before)
+    await first.projector.caughtUpOnce()
+    await first.stop()
+
+    const after = await openStore()
+    const written = await write(after, longRun(RUN).slice(0, 2))
+    const { projector, readModel, lines } = start(after, first.file)
+    await projector.caughtUpOnce()
+    expect(readModel.get(RUN)).toEqual(written)
+    expect(readModel.get(OTHER)).toBeNull()
+    expect(lines[0]).toMatchObject({ level: 'warn' })
+  })
+
+  test('damage of the file that a read finds is mended from the log', async () => {
+    const store = await openStore()
+    await write(store, longRun(RUN))
+    const filled = start(store)
+    await filled.projector.caughtUpOnce()
+    await filled.stop()
+    const db = new DatabaseSync(filled.file)
+    db.exec(`UPDATE runs SET state = 'null'`)
+    db.close()
+
+    const { projector, readModel } = start(store, filled.file)
+    await projector.caughtUpOnce()
+    expect(readModel.get(RUN)).toBeNull()
+    expect(readModel.caughtUp).toBe(false)
+    expect(await readModel.waitFor(RUN, longRun(RUN).length - 1, PATIENCE_MS)).toBe(true)
+    expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
+    await vi.waitUntil(() => readModel.caughtUp)
+  })
+
+  test('damage that folding a batch finds costs no record', async () => {
+    const store = await openStore()
+    const records = longRun(RUN)
+    await write(store, longRun(OTHER))
+    const head = await write(store, records.slice(0, 3))
+    const filled = start(store)
+    await filled.projector.caughtUpOnce()
+    await filled.stop()
+    const db = new DatabaseSync(filled.file)
+    db.exec(`UPDATE runs SET state = '{' WHERE run_id = '${RUN}'`)
+    db.close()
+
+    const whole = await write(store, records.slice(3), head)
+    const { readModel, lines } = start(store, filled.file)
+    await vi.waitUntil(() => readModel.caughtUp)
+    expect(readModel.get(RUN)).toEqual(whole)
+    expect(stateOf(readModel, OTHER)).toEqual(fold(longRun(OTHER)))
+    expect(readModel.isDamaged(RUN)).toBe(false)
+    expect(lines.filter(({ level }) => level === 'error')).toEqual([])
+  })
+
+  test('a commit that fails is made again', async () => {
+    const store = await openStore()
+    await write(store, longRun(RUN))
+    const { log, lines } = collectingLog()
+    const readModel = open(newFile())
+    const failure = { type: 'read_model_failed', message: 'the disk is full' } as const
+    vi.spyOn(readModel, 'commit').mockReturnValueOnce(err(failure))
+    const projector = startProjector({ store, readModel, log, retryMs: 1 })
+    cleanUps.push(() => readModel.close(), projector.stop)
+    await projector.caughtUpOnce()
+    expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
+    expect(lines[0]).toMatchObject({ level: 'error', error: failure })
+  })
+
+  test('a subscription that ends or breaks is made again', async () => {
+    const store = await openStore()
+    const [first, ...rest] = numbered(eventsOf(longRun(RUN)))
+    if (first === undefined) throw new Error('a run has a record')
+    await write(store, longRun(RUN))
+    let round = 0
+    const broken = withSubscriptions(store, function* () {
+      round += 1
+      if (round === 1) {
+        yield { type: 'events', events: [first] }
+        throw new Error('the connection is lost')
+      }
+      yield { type: 'events', events: rest }
+      yield { type: 'caught_up' }
+    })
+    const { projector, readModel, lines } = start(broken)
+    await projector.caughtUpOnce()
+    expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
+    expect(lines[0]).toMatchObject({ level: 'error' })
+  })
+
+  test('a store that cannot be asked for the last record is waited for', async () => {
+    const store = await openStore()
+    await write(store, longRun(RUN))
+    const filled = start(store)
+    await filled.projector.caughtUpOnce()
+    await filled.stop()
+
+    let asked = 0
+    const away = withSubscriptions(store, () => [{ type: 'caught_up' }])
+    const readStream: EventStore['readStream'] = (...args) => {
+      asked += 1
+      if (asked > 2) return store.readStream(...args)
+      return away.ping().andThen(() => err({ type: 'store_unavailable', message: 'away' } as const))
+    }
+    const { projector, readModel } = start({ ...away, readStream }, filled.file)
+    expect(await projector.caughtUpOnce()).toBe(true)
+    expect(asked).toBe(3)
+    expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
+  })
+})

@@ -1,0 +1,238 @@
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
+import { DatabaseSync } from 'node:sqlite'
+import { afterEach, describe, expect, test } from 'vitest'
+import { openReadModel, type SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
+import { createdRecord } from '../support/run-records.ts'
+import {
+  collectingLog,
+  commit,
+  eventsOf,
+  LOG_ID,
+  numbered,
+  open,
+  temporaryFiles,
+} from './support.ts'
+
+const newFile = temporaryFiles()
+const RUN = 'f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a10'
+const OTHER = 'f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a11'
+
+let opened: SqliteReadModel[] = []
+afterEach(() => {
+  for (const readModel of opened) readModel.close()
+  opened = []
+})
+
+function openLater(...args: Parameters<typeof open>): SqliteReadModel {
+  const readModel = open(...args)
+  opened.push(readModel)
+  return readModel
+}
+
+/** A file that was filled and closed. */
+function filledFile(): string {
+  const file = newFile()
+  const readModel = open(file)
+  const ids = Array.from({ length: 40 }, (_, i) => `${RUN.slice(0, -2)}${10 + i}`)
+  commit(readModel, numbered(ids.flatMap((id) => eventsOf([createdRecord(id)]))))
+  readModel.close()
+  return file
+}
+
+function change(file: string, sql: string): void {
+  const db = new DatabaseSync(file)
+  db.exec(sql)
+  db.close()
+}
+
+/** Overwrites everything behind the first page, which says what the file is. */
+function scribble(file: string): void {
+  const descriptor = openSync(file, 'r+')
+  writeSync(descriptor, Buffer.alloc(readFileSync(file).length - 4096, 0xa5), 0, null, 4096)
+  closeSync(descriptor)
+}
+
+describe('a file that cannot be used is thrown away', () => {
+  const spoilings: Record<string, (file: string) => void> = {
+    'no database': (file) => writeFileSync(file, 'a text of somebody else'),
+    truncated: (file) => truncateSync(file, 5000),
+    scribbled: scribble,
+    'of another version': (file) => change(file, 'PRAGMA user_version = 3'),
+    'without its tables': (file) => change(file, 'DROP TABLE runs'),
+    'without its progress': (file) => change(file, 'DELETE FROM progress'),
+  }
+
+  test.each(Object.entries(spoilings))('%s', (_, spoil) => {
+    const file = filledFile()
+    spoil(file)
+    const { log, lines } = collectingLog()
+    const readModel = openLater(file, LOG_ID, log)
+    expect(readModel.get(RUN)).toBeNull()
+    expect(readModel.checkpoint).toBeNull()
+    expect(readModel.list({ limit: 10 })).toEqual({ runs: [], next: null })
+    expect(lines.map(({ level }) => level)).toEqual(['warn'])
+    commit(readModel, numbered(eventsOf([createdRecord(OTHER)])))
+    expect(readModel.get(OTHER)?.state.seq).toBe(0)
+  })
+
+  test('made for another log', () => {
+    const file = filledFile()
+    const { log, lines } = collectingLog()
+    const readModel = openLater(file, 'b1f2b2f0-5d5c-4d5e-8a7e-0a4d7ad2e0c3', log)
+    expect(readModel.list({ limit: 10 })?.runs).toEqual([])
+    expect(readModel.checkpoint).toBeNull()
+    expect(lines).toEqual([expect.objectContaining({ level: 'warn', file })])
+  })
+
+  test('while one that can be used is kept, without a word', () => {
+    const file = filledFile()
+    const { log, lines } = collectingLog()
+    const readModel = openLater(file, LOG_ID, log)
+    expect(readModel.list({ limit: 1 })?.runs).toHaveLength(1)
+    expect(readModel.checkpoint).toMatchObject({ position: 'p39', revision: 0 })
+    expect(lines).toEqual([])
+  })
+
+  test('a file that was deleted is made again', () => {
+    const file = filledFile()
+    rmSync(file)
+    expect(openLater(file).checkpoint).toBeNull()
+    expect(existsSync(file)).toBe(true)
+  })
+})
+
+describe('damage found while the read model is open', () => {
+  test('in a state begins a new generation, and what reads goes on with it', () => {
+    const file = filledFile()
+    change(file, `UPDATE runs SET state = '{' WHERE run_id = '${RUN}'`)
+    const { log, lines } = collectingLog()
+    const readModel = openLater(file, LOG_ID, log)
+    const { generation } = readModel
+    expect(readModel.get(OTHER)?.state.runId).toBe(OTHER)
+    readModel.markCaughtUp()
+    expect(generation.aborted).toBe(false)
+
+    expect(readModel.get(RUN)).toBeNull()
+    expect(generation.aborted).toBe(true)
+    expect(readModel.generation.aborted).toBe(false)
+    expect(readModel.caughtUp).toBe(false)
+    expect(readModel.checkpoint).toBeNull()
+    expect(readModel.get(OTHER)).toBeNull()
+    expect(lines.map(({ level }) => level)).toEqual(['warn'])
+  })
+
+  test('as a state of another run counts as damage too', () => {
+    const file = filledFile()
+    change(
+      file,
+      `UPDATE runs SET state = (SELECT state FROM runs WHERE run_id = '${OTHER}')
+       WHERE run_id = '${RUN}'`,
+    )
+    const readModel = openLater(file)
+    expect(readModel.get(RUN)).toBeNull()
+    expect(readModel.checkpoint).toBeNull()
+  })
+
+  test('as a status that is none counts as damage too', () => {
+    const file = filledFile()
+    change(file, `UPDATE runs SET status = 'lost' WHERE run_id = '${RUN}'`)
+    const readModel = openLater(file)
+    expect(readModel.list({ limit: 100 })).toEqual({ runs: [], next: null })
+    expect(readModel.generation.aborted).toBe(false)
+  })
+
+  test('in the pages of the file begins a new generation', () => {
+    const file = filledFile()
+    // The table's own pages are spoiled, and nothing that opening the file reads.
+    const db = new DatabaseSync(file)
+    const root = db.prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'runs'").get()
+    db.close()
+    const descriptor = openSync(file, 'r+')
+    writeSync(descriptor, Buffer.alloc(4096, 0xa5), 0, null, (Number(root?.rootpage) - 1) * 4096)
+    closeSync(descriptor)
+    const readModel = openLater(file)
+    const { generation } = readModel
+    expect(readModel.get(RUN)).toBeNull()
+    expect(generation.aborted).toBe(true)
+    commit(readModel, numbered(eventsOf([createdRecord(RUN)])))
+    expect(readModel.get(RUN)?.state.seq).toBe(0)
+  })
+})
+
+test('a file that another has open is refused and left alone', () => {
+  const file = filledFile()
+  const first = openLater(file)
+  const second = openReadModel({ file, logId: LOG_ID, log: collectingLog().log })
+  expect(second._unsafeUnwrapErr()).toMatchObject({ type: 'read_model_in_use' })
+  expect(first.list({ limit: 1 })?.runs).toHaveLength(1)
+  commit(first, numbered(eventsOf([createdRecord(OTHER.replace('f7', '00'))])))
+})
+
+test('a database of another program is refused and left alone', () => {
+  const file = newFile()
+  change(file, 'CREATE TABLE events (name TEXT); PRAGMA user_version = 1')
+  const before = readFileSync(file)
+  const refused = openReadModel({ file, logId: LOG_ID, log: collectingLog().log })
+  expect(refused._unsafeUnwrapErr()).toMatchObject({
+    type: 'read_model_failed',
+    message: expect.stringContaining('another program'),
+  })
+  expect(readFileSync(file)).toEqual(before)
+})
+
+test('a place where no file can be made is an error', () => {
+  const folder = newFile()
+  mkdirSync(folder)
+  const inFolder = openReadModel({ file: folder, logId: LOG_ID, log: collectingLog().log })
+  expect(inFolder._unsafeUnwrapErr()).toMatchObject({ type: 'read_model_failed' })
+  const nowhere = `${folder}/none/file.sqlite`
+  const inNothing = openReadModel({ file: nowhere, logId: LOG_ID, log: collectingLog().log })
+  expect(inNothing._unsafeUnwrapErr()).toMatchObject({ type: 'read_model_failed' })
+})
+
+describe('a failed commit', () => {
+  test('keeps nothing of the batch', () => {
+    const file = filledFile()
+    change(
+      file,
+      `CREATE TRIGGER full BEFORE INSERT ON runs WHEN NEW.goal = 'no-space'
+       BEGIN SELECT RAISE(ABORT, 'no space'); END`,
+    )
+    const readModel = openLater(file)
+    const before = readModel.checkpoint
+    const created = createdRecord(OTHER.replace('f7', '00'))
+    const refused = createdRecord(OTHER.replace('f7', '01'), { goal: 'no-space' })
+    const events = numbered([created, refused].flatMap((record) => eventsOf([record])))
+    expect(() => commit(readModel, events)).toThrow(/no space/)
+    expect(readModel.checkpoint).toEqual(before)
+    expect(readModel.get(created.run_id)).toBeNull()
+    commit(readModel, events.slice(0, 1))
+    expect(readModel.get(created.run_id)?.state.seq).toBe(0)
+  })
+})
+
+test('closing lets go of those who wait', async () => {
+  const readModel = open(newFile())
+  const waiting = readModel.waitFor(RUN, 3, 60_000)
+  readModel.close()
+  expect(await waiting).toBe(false)
+})
+
+test('waiting ends with the commit of the record', async () => {
+  const readModel = openLater(newFile())
+  const waiting = readModel.waitFor(RUN, 0, 60_000)
+  commit(readModel, numbered(eventsOf([createdRecord(RUN)])))
+  expect(await waiting).toBe(true)
+  expect(await readModel.waitFor(RUN, 0, 0)).toBe(true)
+  expect(await readModel.waitFor(RUN, 1, 0)).toBe(false)
+})

@@ -1,0 +1,170 @@
+import { copyFileSync, existsSync } from 'node:fs'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { statusOf } from '../../src/domain/state.ts'
+import type { SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
+import { GENESIS } from '../../src/store/chain.ts'
+import type { RecordedEvent } from '../../src/store/event-store.ts'
+import { createdRecord, validRun } from '../support/run-records.ts'
+import {
+  commit,
+  eventsOf,
+  mixedLog,
+  numbered,
+  open,
+  statesAfter,
+  temporaryFiles,
+} from './support.ts'
+
+const newFile = temporaryFiles()
+const RUN = 'f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a10'
+
+/** How the log arrives: some events in one commit, and what happens to the process behind it. */
+const deliveries = fc.array(
+  fc.record({
+    size: fc.integer({ min: 1, max: 30 }),
+    afterwards: fc.constantFrom('go on', 'go on', 'restart', 'crash', 'deliver again'),
+  }),
+  { minLength: 1, maxLength: 12 },
+)
+
+function fail(): never {
+  throw new Error('a list that is never empty is empty')
+}
+
+/** The file as a process leaves it that is killed now. */
+function copyAsAfterCrash(from: string): string {
+  const to = newFile()
+  for (const suffix of ['', '-wal']) {
+    if (existsSync(from + suffix)) copyFileSync(from + suffix, to + suffix)
+  }
+  return to
+}
+
+function expectFoldOf(readModel: SqliteReadModel, log: readonly RecordedEvent[], length: number) {
+  const states = statesAfter(log, length)
+  for (const event of log) {
+    const runId = event.stream.slice('run-'.length)
+    expect(readModel.get(runId)?.state ?? null).toEqual(states.get(runId) ?? null)
+  }
+  expect(readModel.checkpoint?.position ?? null).toBe(log[length - 1]?.position ?? null)
+  const unfinished = [...states.values()].filter((state) =>
+    ['running', 'awaiting_human'].includes(statusOf(state)),
+  )
+  expect([...readModel.unfinished()].sort()).toEqual(unfinished.map(({ runId }) => runId).sort())
+}
+
+describe('the read model', () => {
+  test('is the fold of the log, however it is delivered and whenever the process ends', () => {
+    fc.assert(
+      fc.property(mixedLog, deliveries, ({ log }, planned) => {
+        let file = newFile()
+        let readModel = open(file)
+        let done = 0
+        for (let i = 0; done < log.length; i += 1) {
+          const { size, afterwards } = planned[i % planned.length] ?? fail()
+          commit(readModel, log.slice(done, done + size))
+          done = Math.min(log.length, done + size)
+          expectFoldOf(readModel, log, done)
+          if (afterwards === 'restart' || afterwards === 'crash') {
+            const left = afterwards === 'crash' ? copyAsAfterCrash(file) : file
+            readModel.close()
+            readModel = open(left)
+            file = left
+          }
+          if (afterwards === 'deliver again') {
+            commit(readModel, log.slice(Math.max(0, done - size - 2), done))
+          }
+          expectFoldOf(readModel, log, done)
+        }
+        readModel.close()
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  test('knows the hash of the last record, from memory and from the file', () => {
+    fc.assert(
+      fc.property(validRun(fc.constant(RUN)), (records) => {
+        const file = newFile()
+        const events = numbered(eventsOf(records))
+        const first = open(file)
+        commit(first, events)
+        const inMemory = first.get(RUN)
+        first.close()
+        const second = open(file)
+        const { hash } = JSON.parse(events.at(-1)?.metadata ?? '{}')
+        expect(inMemory?.head).toBe(hash)
+        expect(second.get(RUN)).toEqual(inMemory)
+        second.close()
+      }),
+      { numRuns: 20 },
+    )
+  })
+
+  test('of a run that nobody has created is null', () => {
+    const readModel = open(newFile())
+    expect(readModel.get(RUN)).toBeNull()
+    expect(readModel.checkpoint).toBeNull()
+    readModel.close()
+  })
+
+  test('names unfinished runs oldest first', () => {
+    const ids = [3, 1, 2].map((n) => RUN.replace('f7c2', `000${n}`))
+    const events = ids.flatMap((id, i) => eventsOf([createdRecord(id, { ts: 5_000 - i })]))
+    const readModel = open(newFile())
+    commit(readModel, numbered(events))
+    expect(readModel.unfinished()).toEqual([...ids].reverse())
+    readModel.close()
+  })
+})
+
+describe('a damaged run', () => {
+  const other = RUN.replace('f7c2', '0000')
+  const breakings: Record<string, (event: RecordedEvent) => RecordedEvent> = {
+    'data that is no JSON': (event) => ({ ...event, data: '{' }),
+    'an unknown kind': (event) => ({ ...event, data: event.data.replace('"kind":"', '"kind":"x') }),
+    'a broken chain': (event) => ({
+      ...event,
+      metadata: event.metadata.replace(/"prev_hash":"[0-9a-f]{8}/, '"prev_hash":"00000000'),
+    }),
+    'a gap': (event) => ({ ...event, revision: event.revision + 1 }),
+    'a record of another run': (event) => ({ ...event, data: event.data.replaceAll(RUN, other) }),
+    'a newer schema': (event) => ({
+      ...event,
+      metadata: event.metadata.replace('"schema":1', '"schema":999'),
+    }),
+  }
+
+  test.each(Object.entries(breakings))('stays as it was before %s, others go on', (_, broken) => {
+    const run = fc.sample(validRun(fc.constant(RUN)), { numRuns: 50, seed: 7 })
+    const records = run.find((candidate) => candidate.length > 8) ?? []
+    const events = eventsOf(records)
+    const file = newFile()
+    const log = numbered([...events, ...eventsOf([createdRecord(other)])])
+    const damaged = log.map((event, i) => (i === 4 ? broken(event) : event))
+    const readModel = open(file)
+    commit(readModel, damaged.slice(0, 6))
+    commit(readModel, damaged.slice(6))
+    expect(readModel.get(RUN)?.state).toEqual(statesAfter(log, 4).get(RUN))
+    expect(readModel.get(other)?.state.seq).toBe(0)
+    expect(readModel.isDamaged(RUN)).toBe(true)
+    readModel.close()
+
+    const again = open(file)
+    expect(again.isDamaged(RUN)).toBe(true)
+    expect(again.isDamaged(other)).toBe(false)
+    again.close()
+  })
+
+  test('whose first record cannot be read is not there', () => {
+    const [event] = eventsOf([createdRecord(RUN)])
+    if (event === undefined) throw new Error('no event')
+    const metadata = event.metadata.replace(GENESIS, GENESIS.replace('0', '1'))
+    const readModel = open(newFile())
+    commit(readModel, numbered([{ ...event, metadata }, ...eventsOf([createdRecord(other)])]))
+    expect(readModel.get(RUN)).toBeNull()
+    expect(readModel.unfinished()).toEqual([other])
+    readModel.close()
+  })
+})

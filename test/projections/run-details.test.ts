@@ -1,0 +1,129 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { fold } from '../../src/domain/evolve.ts'
+import type { RunRecord } from '../../src/domain/records.ts'
+import type { RunState } from '../../src/domain/state.ts'
+import { runDetails, runSummary } from '../../src/projections/run-details.ts'
+import { RunDetails, RunSummary } from '../../src/projections/views.ts'
+import { createdRecord, validRun } from '../support/run-records.ts'
+
+const RUN = 'f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a10'
+
+function stateOf(...records: RunRecord[]): RunState {
+  const state = fold([createdRecord(RUN, { ts: 1_771_416_000.1234 }), ...records])
+  if (state === null) throw new Error('no records')
+  return state
+}
+
+const at = { run_id: RUN, iteration: 1 }
+const check: RunRecord = {
+  ...at,
+  kind: 'goal_check',
+  ts: 1_771_416_010,
+  payload: { achieved: true, reason: 'All 42 tests passed', details: '', duration_ms: 3 },
+}
+const ended = (status: 'achieved' | 'failed'): RunRecord => ({
+  ...at,
+  kind: 'run_end',
+  ts: 1_771_416_012.5,
+  payload: {
+    achieved: status === 'achieved',
+    iterations: 1,
+    total_tokens: 0,
+    estimated_cost_usd: 0,
+    status,
+    reason: 'Stopped by max_tokens',
+  },
+})
+
+test('details and summaries of any run have the shape that is promised', () => {
+  fc.assert(
+    fc.property(validRun(), (records) => {
+      const state = fold(records)
+      if (state === null) throw new Error('no records')
+      const details = runDetails(state)
+      expect(RunDetails.strict().parse(details)).toEqual(details)
+      expect(RunSummary.strict().parse(runSummary(state))).toEqual(runSummary(state))
+      expect(details).toMatchObject(runSummary(state))
+      const last = records.at(-1)
+      expect(details.final_state !== null).toBe(last?.kind === 'run_end')
+      expect(details.ended_at !== null).toBe(last?.kind === 'run_end')
+      expect(details.progress.seq).toBe(records.length - 1)
+    }),
+  )
+})
+
+describe('a run', () => {
+  test('that has just been created', () => {
+    expect(runDetails(stateOf())).toEqual({
+      run_id: RUN,
+      goal: 'pytest',
+      status: 'running',
+      model_name: 'claude-sonnet-4-6',
+      max_iterations: 20,
+      hitl_enabled: false,
+      cwd: '/home/ada/project',
+      error: null,
+      final_state: null,
+      created_at: '2026-02-18T12:00:00.123Z',
+      ended_at: null,
+      max_cost_usd: null,
+      max_tokens: null,
+      max_seconds: null,
+      progress: {
+        iteration: 0,
+        total_tokens: 0,
+        estimated_cost_usd: 0,
+        seq: 0,
+        waiting_for: null,
+      },
+    })
+  })
+
+  test('that has reached its goal', () => {
+    const details = runDetails(stateOf(check, ended('achieved')))
+    expect(details.ended_at).toBe('2026-02-18T12:00:12.500Z')
+    expect(details.final_state).toEqual({
+      iteration: 0,
+      goal_achieved: true,
+      goal_reason: 'All 42 tests passed',
+      total_tokens: 0,
+      estimated_cost_usd: 0,
+    })
+  })
+
+  test('that ended before its goal was ever checked gives the reason for its end', () => {
+    const { final_state } = runDetails(stateOf(ended('failed')))
+    expect(final_state).toMatchObject({
+      goal_achieved: false,
+      goal_reason: 'Stopped by max_tokens',
+    })
+  })
+
+  test('that failed shows the message of its error', () => {
+    const error: RunRecord = {
+      ...at,
+      kind: 'error',
+      ts: 1_771_416_010,
+      payload: { message: 'The model refused the key', traceback: '' },
+    }
+    const details = runDetails(stateOf(error, ended('failed')))
+    expect(details).toMatchObject({ status: 'failed', error: 'The model refused the key' })
+  })
+
+  test('that waits for a person says for what', () => {
+    const asked: RunRecord = {
+      ...at,
+      kind: 'human_check_required',
+      ts: 1_771_416_010,
+      payload: { iteration: 1, summary: 'Go on?' },
+    }
+    const details = runDetails(stateOf(asked))
+    expect(details.status).toBe('awaiting_human')
+    expect(details.progress.waiting_for).toEqual({
+      kind: 'human_check_required',
+      seq: 1,
+      summary: 'Go on?',
+    })
+  })
+})

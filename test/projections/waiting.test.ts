@@ -1,0 +1,45 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { Waiting } from '../../src/projections/waiting.ts'
+
+beforeEach(() => {
+  vi.useFakeTimers()
+})
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+test('whoever waits goes on when the run has come far enough, and not before', async () => {
+  const waiting = new Waiting()
+  const settled: string[] = []
+  const first = waiting.wait('a', 3, 1000).then((reached) => settled.push(`3 ${reached}`))
+  const second = waiting.wait('a', 5, 1000).then((reached) => settled.push(`5 ${reached}`))
+  waiting.reached('a', 2)
+  waiting.reached('b', 9)
+  await Promise.resolve()
+  expect(settled).toEqual([])
+  waiting.reached('a', 4)
+  await first
+  expect(settled).toEqual(['3 true'])
+  waiting.reached('a', 5)
+  await second
+  expect(settled).toEqual(['3 true', '5 true'])
+  expect(vi.getTimerCount()).toBe(0)
+})
+
+test('nobody waits longer than the time that was given', async () => {
+  const waiting = new Waiting()
+  const reached = waiting.wait('a', 3, 1000)
+  const longer = waiting.wait('a', 3, 2000)
+  vi.advanceTimersByTime(1000)
+  expect(await reached).toBe(false)
+  waiting.reached('a', 3)
+  expect(await longer).toBe(true)
+})
+
+test('giving up lets all go', async () => {
+  const waiting = new Waiting()
+  const all = [waiting.wait('a', 3, 1000), waiting.wait('a', 4, 1000), waiting.wait('b', 0, 1000)]
+  waiting.giveUp()
+  expect(await Promise.all(all)).toEqual([false, false, false])
+  expect(vi.getTimerCount()).toBe(0)
+})
