@@ -1,0 +1,110 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
+import { brokenProject, script } from '../scripted-model/fix-the-calculator.ts'
+import { startScriptedModel } from '../scripted-model/server.ts'
+import { type AgentEvent, line, observe } from './observer.ts'
+import { startServerProcess } from './server.ts'
+
+/**
+ * The product at work, for real but for the model: a server process, a broken Python project, a run that
+ * mends it, and two people who watch. With a key of a provider in the environment the model is real too.
+ */
+const REAL_MODELS = [
+  ['ANTHROPIC_API_KEY', 'claude-sonnet-4-6'],
+  ['OPENAI_API_KEY', 'gpt-5'],
+  ['GEMINI_API_KEY', 'gemini-2.5-pro'],
+] as const
+
+async function chooseModel() {
+  if (process.env.RETRAI_LLM_BASE_URL) {
+    const name = process.env.RETRAI_DEMO_MODEL ?? 'default'
+    return {
+      name,
+      env: {},
+      note: `the model ${name} at RETRAI_LLM_BASE_URL`,
+      close: async () => {},
+    }
+  }
+  const real = REAL_MODELS.find(([key]) => process.env[key])
+  if (real !== undefined) {
+    const name = process.env.RETRAI_DEMO_MODEL ?? real[1]
+    return { name, env: {}, note: `the model ${name}`, close: async () => {} }
+  }
+  const scripted = await startScriptedModel({ script })
+  return {
+    name: 'scripted-model',
+    env: { RETRAI_LLM_BASE_URL: scripted.url },
+    note: 'a SCRIPTED model: its replies are written beforehand, everything else is real. Set ANTHROPIC_API_KEY, OPENAI_API_KEY or GEMINI_API_KEY for a real one',
+    close: () => scripted.close(),
+  }
+}
+
+async function createProject(folder: string): Promise<void> {
+  for (const [path, content] of Object.entries(brokenProject)) {
+    await mkdir(dirname(join(folder, path)), { recursive: true })
+    await writeFile(join(folder, path), content)
+  }
+}
+
+async function request(url: string, init?: RequestInit): Promise<Record<string, unknown>> {
+  const response = await fetch(url, init)
+  const body = (await response.json()) as Record<string, unknown>
+  if (!response.ok) throw new Error(`${response.status}: ${body.detail}`)
+  return body
+}
+
+async function run(url: string, project: string, model: string): Promise<boolean> {
+  const created = await request(`${url}/api/runs`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ goal: 'pytest', cwd: project, model_name: model, max_iterations: 10 }),
+  })
+  const runId = String(created.run_id)
+  console.log(`Started run ${runId}. Its events as they arrive:\n`)
+
+  let late: Promise<AgentEvent[]> | undefined
+  const first = await observe(url, runId, (event) => {
+    console.log(line(event))
+    if (event.kind !== 'goal_check' || late !== undefined) return
+    console.log('      … a second observer joins late, here …')
+    late = observe(url, runId)
+  })
+  const second = (await late) ?? []
+  const same = isDeepStrictEqual(first, second)
+  console.log(
+    `\nThe first observer saw ${first.length} events, the late one ${second.length}: ` +
+      (same ? 'the same, in the same order.' : 'NOT THE SAME.'),
+  )
+  const details = await request(`${url}/api/runs/${runId}`)
+  console.log(`\nGET /api/runs/${runId}\n${JSON.stringify(details, null, 2)}`)
+  return same && details.status === 'achieved'
+}
+
+async function main(): Promise<void> {
+  const once = process.argv.includes('--once')
+  const folder = await mkdtemp(join(tmpdir(), 'retrai-demo-'))
+  const project = join(folder, 'project')
+  await createProject(project)
+  const model = await chooseModel()
+  const server = await startServerProcess(['--port', '0', '--data-dir', join(folder, 'data')], {
+    ...process.env,
+    ...model.env,
+  })
+  console.log(`The server is at ${server.url}, the broken project in ${project}.`)
+  console.log(`The run uses ${model.note}.\n`)
+  const good = await run(server.url, project, model.name)
+  if (!once) {
+    console.log(
+      `\nThe server stays up at ${server.url} (its API: ${server.url}/docs). Ctrl+C ends it.`,
+    )
+    await new Promise((resolve) => process.once('SIGINT', resolve))
+  }
+  await server.stop()
+  await model.close()
+  await rm(folder, { recursive: true, force: true })
+  process.exitCode = good ? 0 : 1
+}
+
+await main()

@@ -1,0 +1,62 @@
+import { Command } from 'commander'
+import { readConfig } from '../config.ts'
+import { startServer } from '../main.ts'
+import { createLog } from './log.ts'
+
+/** A stop that takes longer than this is cut short: what is not stored by then was not acknowledged. */
+const STOP_WITHIN_MS = 4_500
+
+const ENVIRONMENT = `
+Environment (flags win; a variable that is empty counts as not set):
+  RETRAI_HOST, RETRAI_PORT, RETRAI_DATA_DIR, EVENTSTORE_URL, RETRAI_LOG_LEVEL
+                         as the flags above
+  RETRAI_TOKEN           bearer token that all clients must send; needed to listen beyond loopback
+  RETRAI_LLM_BASE_URL    OpenAI-compatible endpoint that every model goes to
+  RETRAI_LLM_API_KEY     its key
+  ANTHROPIC_API_KEY      for models named claude-*
+  GEMINI_API_KEY         for models named gemini*
+  OLLAMA_HOST            for models named ollama/… (default http://127.0.0.1:11434)
+  OPENAI_API_KEY, OPENAI_BASE_URL
+                         for all other models`
+
+/** `retrai serve`: runs the server until SIGINT or SIGTERM. */
+export function serveCommand(): Command {
+  return new Command('serve')
+    .description('Start the server.')
+    .option('--host <address>', 'address to listen on (default 127.0.0.1)')
+    .option('--port <number>', 'port to listen on, 0 for a free one (default 8000)')
+    .option(
+      '--data-dir <folder>',
+      'where the log, the read model and artifacts are (default .retrai)',
+    )
+    .option('--store <url>', 'esdb://… of an EventStoreDB (default: embedded, in the data folder)')
+    .option(
+      '--log-level <level>',
+      'fatal, error, warn, info, debug, trace or silent (default info)',
+    )
+    .addHelpText('after', ENVIRONMENT)
+    .action(serve)
+}
+
+async function serve(flags: Record<string, string>): Promise<void> {
+  const config = readConfig(flags, process.env)
+  if (config.isErr()) return fail(config.error)
+  const log = createLog(config.value.RETRAI_LOG_LEVEL)
+  const stop = new AbortController()
+  const signalled = new Promise<NodeJS.Signals>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve)
+  })
+  void signalled.then(() => stop.abort())
+  const server = await startServer(config.value, { log, signal: stop.signal })
+  if (server.isErr()) return fail(server.error)
+  log.info(`retrai is ready at ${server.value.url}`)
+  log.info(`${await signalled} received, stopping`)
+  setTimeout(() => process.exit(1), STOP_WITHIN_MS).unref()
+  await server.value.close()
+  process.exit(0)
+}
+
+function fail(message: string): void {
+  process.stderr.write(`retrai: ${message}\n`)
+  process.exitCode = 1
+}

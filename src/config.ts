@@ -1,0 +1,84 @@
+import { resolve } from 'node:path'
+import { err, ok, type Result } from 'neverthrow'
+import { z } from 'zod'
+
+const text = z.string().trim().min(1)
+const port = text
+  .regex(/^\d+$/, 'must be a port number')
+  .transform(Number)
+  .pipe(z.int().max(65535, 'must be at most 65535'))
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
+const LOOPBACK = new Set(['localhost', '127.0.0.1', '::1'])
+
+/** Everything that a server can be told, validated: one row for each environment variable. */
+const Settings = z.strictObject({
+  RETRAI_HOST: text.default('127.0.0.1'),
+  RETRAI_PORT: port.default(8000),
+  RETRAI_DATA_DIR: text.default('.retrai').transform((path) => resolve(path)),
+  EVENTSTORE_URL: text
+    .regex(/^esdb(\+discover)?:\/\//, 'must be a connection string that begins with esdb://')
+    .optional(),
+  RETRAI_TOKEN: text.min(16, 'must have at least 16 characters').optional(),
+  RETRAI_LOG_LEVEL: z.enum(LOG_LEVELS).default('info'),
+  RETRAI_LLM_BASE_URL: z
+    .url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
+    .optional(),
+  RETRAI_LLM_API_KEY: text.optional(),
+  ANTHROPIC_API_KEY: text.optional(),
+  GEMINI_API_KEY: text.optional(),
+  OPENAI_API_KEY: text.optional(),
+  OPENAI_BASE_URL: text.optional(),
+  OLLAMA_HOST: text.optional(),
+})
+export type Config = Readonly<z.infer<typeof Settings>>
+
+/** The settings that `retrai serve` takes as flags too, with the variable that each stands for. */
+export const FLAGS = {
+  host: 'RETRAI_HOST',
+  port: 'RETRAI_PORT',
+  dataDir: 'RETRAI_DATA_DIR',
+  store: 'EVENTSTORE_URL',
+  logLevel: 'RETRAI_LOG_LEVEL',
+} as const satisfies Record<string, keyof Config>
+
+type Flags = Partial<Record<keyof typeof FLAGS, string>>
+
+const flagOf = (variable: string): string => {
+  const flag = Object.entries(FLAGS).find(([, name]) => name === variable)?.[0]
+  const kebab = flag?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+  return kebab === undefined ? variable : `--${kebab} (${variable})`
+}
+
+/**
+ * Reads the settings from flags, which win, and the environment. The error is a text for people that
+ * names every setting that is wrong.
+ */
+export function readConfig(
+  flags: Flags,
+  env: Readonly<Record<string, string | undefined>>,
+): Result<Config, string> {
+  const given: Record<string, string> = {}
+  for (const name of Object.keys(Settings.shape)) {
+    // A variable that is set to nothing counts as not set.
+    const value = env[name]?.trim()
+    if (value) given[name] = value
+  }
+  for (const [flag, name] of Object.entries(FLAGS)) {
+    const value = flags[flag as keyof Flags]
+    if (value !== undefined) given[name] = value
+  }
+  const parsed = Settings.safeParse(given)
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map(
+      ({ path, message }) => `  ${flagOf(String(path[0]))}: ${message}`,
+    )
+    return err(`These settings are not valid:\n${problems.join('\n')}`)
+  }
+  const { RETRAI_HOST: host, RETRAI_TOKEN: token } = parsed.data
+  if (!LOOPBACK.has(host) && token === undefined) {
+    return err(
+      `This server runs shell commands, so it listens on ${host} only with a token: set RETRAI_TOKEN, or keep --host 127.0.0.1.`,
+    )
+  }
+  return ok(parsed.data)
+}

@@ -1,0 +1,284 @@
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import type { RunRecord } from '../../src/domain/records.ts'
+import { brief } from '../domain/support.ts'
+import { mend, only, Workshop } from './support.ts'
+
+const kinds = (records: readonly RunRecord[]) =>
+  records.map((record) => brief(record).replace(/ call_\S+| chatcmpl\S+/, ''))
+
+describe('a run', () => {
+  test('goes from plan to act to evaluate until the goal is reached', async () => {
+    await using shop = await Workshop.open([
+      { text: 'I look first.', calls: [{ tool: 'file_list', args: {} }] },
+      { calls: [mend] },
+    ])
+    shop.startAgent()
+    const records = await shop.until(await shop.create(), 'run_end')
+    expect(records.map(({ iteration, kind }) => `${iteration} ${kind}`)).toEqual([
+      '0 run_created',
+      '0 run_claimed',
+      '1 step_start',
+      '1 llm_usage',
+      '1 assistant_message',
+      '1 step_start',
+      '1 tool_call',
+      '1 tool_result',
+      '1 step_start',
+      '1 goal_check',
+      '1 iteration_complete',
+      '2 step_start',
+      '2 llm_usage',
+      '2 assistant_message',
+      '2 step_start',
+      '2 tool_call',
+      '2 tool_result',
+      '2 step_start',
+      '2 goal_check',
+      '2 iteration_complete',
+      '2 run_end',
+    ])
+    expect(only(records, 'run_end').payload).toMatchObject({ achieved: true, iterations: 2 })
+    expect(existsSync(join(shop.project, 'done'))).toBe(true)
+  })
+
+  test('fails when it has used its iterations', async () => {
+    await using shop = await Workshop.open([])
+    shop.startAgent()
+    const records = await shop.until(await shop.create({ max_iterations: 2 }), 'run_end')
+    expect(only(records, 'run_end').payload).toMatchObject({ status: 'failed', iterations: 2 })
+    expect(records.filter(({ kind }) => kind === 'error')).toEqual([])
+  })
+
+  test('tells the model what is wrong with its calls, and goes on', async () => {
+    await using shop = await Workshop.open([
+      {
+        calls: [
+          { tool: 'rm_rf', args: {} },
+          { tool: 'file_read', args: { pat: 'x' } },
+          { tool: 'file_read', args: { path: '../../etc/passwd' } },
+        ],
+      },
+      { calls: [mend] },
+    ])
+    shop.startAgent()
+    const records = await shop.until(await shop.create(), 'run_end')
+    const outcomes = records.flatMap((r) => (r.kind === 'tool_result' ? [r.payload.outcome] : []))
+    expect(outcomes).toEqual(['rejected', 'rejected', 'error', 'ok'])
+    const second = JSON.stringify(shop.requests[1])
+    expect(second).toContain('bash_exec')
+    expect(second).toContain('path')
+  })
+
+  test('keeps several runs apart that work at once', async () => {
+    await using shop = await Workshop.open([{ calls: [mend] }])
+    shop.startAgent()
+    const ids = await Promise.all(Array.from({ length: 8 }, () => shop.create()))
+    const runs = await Promise.all(ids.map((id) => shop.until(id, 'run_end')))
+    for (const [index, records] of runs.entries()) {
+      expect(new Set(records.map(({ run_id }) => run_id))).toEqual(new Set([ids[index]]))
+      expect(records).toHaveLength(12)
+    }
+  })
+})
+
+describe('models that fail', () => {
+  test('are asked again where that helps, and each failed attempt is recorded', async () => {
+    await using shop = await Workshop.open([
+      { calls: [mend], first: [{ status: 503 }, { fault: 'drop' }, { fault: 'garbage' }] },
+    ])
+    shop.startAgent()
+    const records = await shop.until(await shop.create(), 'run_end')
+    const retries = records.flatMap((r) => (r.kind === 'llm_retry' ? [r.payload.attempt] : []))
+    expect(retries).toEqual([1, 2, 3])
+    expect(only(records, 'run_end').payload.status).toBe('achieved')
+  })
+
+  test('end the run with an error when they do not recover', async () => {
+    await using shop = await Workshop.open(() => ({ status: 503 }))
+    shop.startAgent()
+    const runId = await shop.create()
+    const records = await shop.until(runId, 'run_end')
+    expect(shop.requests).toHaveLength(4)
+    expect(only(records, 'error').payload.message).toMatch(/503.*attempt 4 of 4/)
+    expect(only(records, 'run_end').payload.status).toBe('failed')
+  })
+
+  test('end the run at once when another attempt cannot help', async () => {
+    await using shop = await Workshop.open(() => ({ status: 401, body: { error: 'bad key' } }))
+    shop.startAgent()
+    const records = await shop.until(await shop.create(), 'run_end')
+    expect(shop.requests).toHaveLength(1)
+    expect(only(records, 'error').payload.message).toContain('bad key')
+  })
+})
+
+describe('people', () => {
+  test('are waited for, and answered runs go on', async () => {
+    await using shop = await Workshop.open([{}, { calls: [mend] }])
+    shop.startAgent()
+    const runId = await shop.create({ hitl_enabled: true })
+    const asked = await shop.until(runId, 'human_check_required')
+    expect(shop.requests).toHaveLength(1)
+    await shop.command(runId, {
+      type: 'respond',
+      decision: 'approve',
+      reason: 'mind the tests',
+      answers: asked.length - 1,
+    })
+    const records = await shop.until(runId, 'run_end')
+    expect(only(records, 'run_end').payload.status).toBe('achieved')
+    expect(JSON.stringify(shop.requests[1])).toContain('mind the tests')
+    expect(records.filter(({ kind }) => kind === 'run_claimed')).toHaveLength(1)
+  })
+
+  test('abort a command that runs: it ends, and nothing is recorded behind run_end', async () => {
+    await using shop = await Workshop.open([
+      { calls: [{ tool: 'bash_exec', args: { command: 'echo $$ > pid; exec sleep 600' } }] },
+    ])
+    const agent = shop.startAgent()
+    const runId = await shop.create()
+    await shop.until(runId, 'tool_call')
+    const pid = Number(await eventually(() => readFile(join(shop.project, 'pid'), 'utf8')))
+    await shop.command(runId, { type: 'abort', reason: 'enough' })
+    await eventually(async () => {
+      if (isAlive(pid)) throw new Error('still alive')
+    })
+    await agent.stop()
+    const records = await shop.records(runId)
+    expect(kinds(records).slice(-2)).toEqual(['1 tool_result aborted', '1 run_end aborted'])
+  })
+
+  test('abort while the model is asked: the request is cancelled', async () => {
+    await using shop = await Workshop.open([{ fault: 'hang' }])
+    const agent = shop.startAgent()
+    const runId = await shop.create()
+    await eventually(async () => {
+      if (shop.requests.length === 0) throw new Error('not asked yet')
+    })
+    await shop.command(runId, { type: 'abort', reason: null })
+    await agent.stop()
+    expect(kinds(await shop.records(runId)).at(-1)).toBe('1 run_end aborted')
+  })
+})
+
+describe('a process that stops and another that takes up its runs', () => {
+  test('ask the model again where its reply is missing', async () => {
+    await using shop = await Workshop.open([{ calls: [mend], first: [{ fault: 'hang' }] }])
+    const first = shop.startAgent()
+    const runId = await shop.create()
+    await eventually(async () => {
+      if (shop.requests.length === 0) throw new Error('not asked yet')
+    })
+    await first.stop()
+    shop.startAgent([runId])
+    const records = await shop.until(runId, 'run_end')
+    expect(records.filter(({ kind }) => kind === 'run_claimed')).toHaveLength(2)
+    expect(only(records, 'run_end').payload).toMatchObject({ status: 'achieved', iterations: 1 })
+  })
+
+  test('never run a call twice that may have changed something', async () => {
+    const command = 'echo ran >> runs; test -f go || exec sleep 600'
+    await using shop = await Workshop.open([
+      { calls: [{ tool: 'bash_exec', args: { command } }] },
+      { calls: [mend] },
+    ])
+    const first = shop.startAgent()
+    const runId = await shop.create()
+    await eventually(() => readFile(join(shop.project, 'runs'), 'utf8'))
+    await first.stop()
+    await shop.file('go', '')
+    shop.startAgent([runId])
+    const records = await shop.until(runId, 'run_end')
+    const results = records.flatMap((r) => (r.kind === 'tool_result' ? [r.payload] : []))
+    expect(results[0]).toMatchObject({ outcome: 'unknown', exit_code: null })
+    expect(await readFile(join(shop.project, 'runs'), 'utf8')).toBe('ran\n')
+    expect(JSON.stringify(shop.requests[1])).toContain('unknown')
+  })
+
+  test('wait on for a person', async () => {
+    await using shop = await Workshop.open([{}, { calls: [mend] }])
+    const first = shop.startAgent()
+    const runId = await shop.create({ hitl_enabled: true })
+    await shop.until(runId, 'human_check_required')
+    await first.stop()
+    shop.startAgent([runId])
+    const claimed = await shop.until(runId, 'run_claimed', 2)
+    expect(claimed.at(-1)?.kind).toBe('run_claimed')
+    await shop.command(runId, { type: 'respond', decision: 'approve', reason: null, answers: null })
+    const records = await shop.until(runId, 'run_end')
+    expect(only(records, 'human_check_required').iteration).toBe(1)
+    expect(only(records, 'run_end').payload.status).toBe('achieved')
+  })
+
+  test('share new runs: each is worked on by one of them', async () => {
+    await using shop = await Workshop.open([{ calls: [mend] }])
+    shop.startAgent()
+    shop.startAgent()
+    const ids = await Promise.all(Array.from({ length: 6 }, () => shop.create()))
+    for (const id of ids) {
+      const records = await shop.until(id, 'run_end')
+      only(records, 'run_claimed')
+      only(records, 'tool_call')
+    }
+  })
+
+  test('the one that was taken over stops, and its command with it', async () => {
+    await using shop = await Workshop.open([
+      { calls: [{ tool: 'bash_exec', args: { command: 'echo $$ > pid; exec sleep 600' } }] },
+      { calls: [mend] },
+    ])
+    shop.startAgent()
+    const runId = await shop.create()
+    const pid = Number(await eventually(() => readFile(join(shop.project, 'pid'), 'utf8')))
+    shop.startAgent([runId])
+    const records = await shop.until(runId, 'run_end')
+    await eventually(async () => {
+      if (isAlive(pid)) throw new Error('still alive')
+    })
+    expect(only(records, 'run_end').payload.status).toBe('achieved')
+  })
+})
+
+test('an exception in an effect ends the run with an error that tells of it', async () => {
+  await using shop = await Workshop.open([{}])
+  shop.startAgent([], {
+    findGoal: () => {
+      throw new Error('the table of goals burned down')
+    },
+  })
+  const records = await shop.until(await shop.create(), 'run_end')
+  const { message, traceback } = only(records, 'error').payload
+  expect(message).toBe('the table of goals burned down')
+  expect(traceback).toContain('supervisor.test.ts')
+})
+
+test('limits stop a run before the step that would break them', async () => {
+  await using shop = await Workshop.open([{ calls: [mend], usage: { input: 900, output: 100 } }])
+  shop.startAgent()
+  const records = await shop.until(await shop.create({ max_tokens: 1000 }), 'run_end')
+  expect(only(records, 'run_end').payload.reason).toContain('max_tokens: 1000 of 1000')
+  expect(existsSync(join(shop.project, 'done'))).toBe(false)
+})
+
+/** Tries until it succeeds; the test's own time limit ends it. */
+async function eventually<T>(attempt: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      const value = await attempt()
+      if (value !== '') return value
+    } catch {}
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,162 @@
+import { randomUUID } from 'node:crypto'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import type { Script } from '../../examples/scripted-model/script.ts'
+import { startScriptedModel } from '../../examples/scripted-model/server.ts'
+import { createArtifacts } from '../../src/agent/artifacts.ts'
+import { findGoal } from '../../src/agent/goals/catalogue.ts'
+import { createModels } from '../../src/agent/model/models.ts'
+import { runCommand } from '../../src/agent/process/run-command.ts'
+import type { Effects } from '../../src/agent/run-loop.ts'
+import { Supervisor } from '../../src/agent/supervisor.ts'
+import { createToolbox } from '../../src/agent/tools/toolbox.ts'
+import type { PersonCommand } from '../../src/domain/commands.ts'
+import type { Kind, RunRecord } from '../../src/domain/records.ts'
+import type { RunConfig } from '../../src/domain/run-config.ts'
+import { decode } from '../../src/store/codec.ts'
+import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
+import type { EventStore } from '../../src/store/event-store.ts'
+import { handleCommand } from '../../src/store/handle-command.ts'
+import { load, streamOf } from '../../src/store/run-log.ts'
+
+const now = () => Date.now() / 1000
+const silent = { info() {}, warn() {}, error() {} }
+
+/** A goal that a file named `done` in the project reaches. */
+export const DONE_FILE: RunConfig['shell_goal'] = {
+  check_command: 'test -f done',
+  success_condition: { exit_code: 0 },
+}
+export const mend = { tool: 'bash_exec', args: { command: 'touch done' } }
+
+/** A real store, real tools, real processes and a real HTTP endpoint that plays a script. */
+export class Workshop implements AsyncDisposable {
+  readonly folder: string
+  readonly project: string
+  readonly store: EventStore
+  readonly #model: Awaited<ReturnType<typeof startScriptedModel>>
+  readonly #supervisors: Supervisor[] = []
+
+  private constructor(
+    folder: string,
+    store: EventStore,
+    model: Awaited<ReturnType<typeof startScriptedModel>>,
+  ) {
+    this.folder = folder
+    this.project = join(folder, 'project')
+    this.store = store
+    this.#model = model
+  }
+
+  static async open(script: Script): Promise<Workshop> {
+    const folder = await mkdtemp(join(tmpdir(), 'retrai-agent-'))
+    const store = await openEmbeddedStore({ file: join(folder, 'log.sqlite') })
+    const model = await startScriptedModel({ script })
+    const workshop = new Workshop(folder, store._unsafeUnwrap(), model)
+    await mkdir(workshop.project)
+    return workshop
+  }
+
+  /** What the model was sent so far. */
+  get requests() {
+    return this.#model.requests
+  }
+
+  async file(path: string, content: string): Promise<void> {
+    await mkdir(dirname(join(this.project, path)), { recursive: true })
+    await writeFile(join(this.project, path), content)
+  }
+
+  /** Starts a process' worth of agent, which takes up `unfinished` and follows the log from its start. */
+  startAgent(unfinished: readonly string[] = [], changes: Partial<Effects> = {}): Supervisor {
+    const artifacts = createArtifacts(join(this.folder, 'artifacts'))
+    const supervisor = new Supervisor({
+      store: this.store,
+      effects: {
+        models: createModels({ llmBaseUrl: this.#model.url }, { timeoutMs: 5_000 }),
+        toolbox: createToolbox({ runCommand, artifacts }),
+        findGoal,
+        runCommand,
+        modelBackoff: () => 1,
+        modelAttempts: 4,
+        ...changes,
+      },
+      process: { claimant: randomUUID(), pid: process.pid, host: 'test' },
+      now,
+      newId: randomUUID,
+      backoff: () => 5,
+      log: silent,
+    })
+    supervisor.start(unfinished, null)
+    this.#supervisors.push(supervisor)
+    return supervisor
+  }
+
+  async create(changes: Partial<RunConfig> = {}): Promise<string> {
+    const runId = randomUUID()
+    const config: RunConfig = {
+      goal: 'shell-goal',
+      cwd: this.project,
+      model_name: 'scripted',
+      max_iterations: 5,
+      hitl_enabled: false,
+      max_cost_usd: null,
+      max_tokens: null,
+      max_seconds: null,
+      shell_goal: DONE_FILE,
+      ...changes,
+    }
+    await this.command(runId, { type: 'create', runId, config, systemPrompt: 'Mend it.' })
+    return runId
+  }
+
+  async command(runId: string, command: PersonCommand): Promise<void> {
+    const options = { author: { commandId: randomUUID() }, now }
+    const handled = await handleCommand(this.store, runId, command, options)
+    if (handled.isErr()) throw new Error(JSON.stringify(handled.error))
+  }
+
+  /** The records of a run, up to and with the first of this kind that is not among those in `after`. */
+  async until(runId: string, kind: Kind, after = -1): Promise<RunRecord[]> {
+    const stop = new AbortController()
+    const records: RunRecord[] = []
+    const subscription = this.store.subscribeStream(streamOf(runId), {
+      after: -1,
+      signal: stop.signal,
+    })
+    for await (const item of subscription) {
+      if (item.type !== 'events') continue
+      for (const event of item.events) {
+        records.push(decode(event)._unsafeUnwrap().record)
+        if (event.type === kind && event.revision > after) {
+          stop.abort()
+          return records
+        }
+      }
+    }
+    throw new Error('the subscription ended')
+  }
+
+  async records(runId: string): Promise<RunRecord[]> {
+    const records: RunRecord[] = []
+    const visit = ({ record }: { record: RunRecord }) => records.push(record)
+    const loaded = await load(this.store, runId, null, visit)
+    loaded._unsafeUnwrap()
+    return records
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#supervisors.map((supervisor) => supervisor.stop()))
+    await this.store.close()
+    await this.#model.close()
+    await rm(this.folder, { recursive: true, force: true })
+  }
+}
+
+/** The one record of this kind. */
+export function only<K extends Kind>(records: readonly RunRecord[], kind: K) {
+  const found = records.filter((record) => record.kind === kind)
+  if (found.length !== 1) throw new Error(`${found.length} records of kind ${kind}`)
+  return found[0] as Extract<RunRecord, { kind: K }>
+}
