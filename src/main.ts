@@ -20,7 +20,6 @@ import { type Projector, startProjector } from './projections/projector.ts'
 import { openReadModel, type SqliteReadModel } from './projections/sqlite-read-model.ts'
 import { openEmbeddedStore } from './store/embedded/embedded-store.ts'
 import type { EventStore } from './store/event-store.ts'
-import { openEventStoreDb } from './store/eventstoredb/eventstoredb-store.ts'
 import { ensureLogId } from './store/log-id.ts'
 
 export type Server = {
@@ -63,12 +62,15 @@ async function start(
   return listen(config, log, store.value, readModel.value, projector)
 }
 
-function openStore(config: Config, log: Logger): ResultAsync<EventStore, string> {
+async function openStore(config: Config, log: Logger): Promise<Result<EventStore, string>> {
   const { EVENTSTORE_URL: connectionString, RETRAI_DATA_DIR: dataDir } = config
-  const opened =
-    connectionString === undefined
-      ? openEmbeddedStore({ file: join(dataDir, 'log.sqlite') })
-      : openEventStoreDb({ connectionString, log: (message) => log.warn(message) })
+  if (connectionString === undefined) {
+    const opened = await openEmbeddedStore({ file: join(dataDir, 'log.sqlite') })
+    return opened.mapErr(({ message }) => message)
+  }
+  // Loaded here, so that who does not use it does not wait for its client.
+  const { openEventStoreDb } = await import('./store/eventstoredb/eventstoredb-store.ts')
+  const opened = await openEventStoreDb({ connectionString, log: (message) => log.warn(message) })
   return opened.mapErr(({ message }) => message)
 }
 

@@ -1,7 +1,5 @@
 import { Command } from 'commander'
 import { readConfig } from '../config.ts'
-import { startServer } from '../main.ts'
-import { createLog } from './log.ts'
 
 /** A stop that takes longer than this is cut short: what is not stored by then was not acknowledged. */
 const STOP_WITHIN_MS = 4_500
@@ -41,6 +39,11 @@ export function serveCommand(): Command {
 async function serve(flags: Record<string, string>): Promise<void> {
   const config = readConfig(flags, process.env)
   if (config.isErr()) return fail(config.error)
+  // Loaded here, so that --help and mistakes are answered at once.
+  const [{ startServer }, { createLog }] = await Promise.all([
+    import('../main.ts'),
+    import('./log.ts'),
+  ])
   const log = createLog(config.value.RETRAI_LOG_LEVEL)
   const stop = new AbortController()
   const signalled = new Promise<NodeJS.Signals>((resolve) => {

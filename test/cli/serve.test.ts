@@ -1,0 +1,214 @@
+import { once } from 'node:events'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { type AgentEvent, observe } from '../../examples/demo/observer.ts'
+import { type ServerProcess, startServerProcess } from '../../examples/demo/server.ts'
+import { brokenProject, script } from '../../examples/scripted-model/fix-the-calculator.ts'
+import type { Script } from '../../examples/scripted-model/script.ts'
+import { startScriptedModel } from '../../examples/scripted-model/server.ts'
+import { cleanEnv, retrai } from './support.ts'
+
+let folder: string
+let cleanups: (() => Promise<unknown>)[]
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'retrai-serve-'))
+  cleanups = [() => rm(folder, { recursive: true, force: true })]
+})
+afterEach(async () => {
+  for (const cleanup of cleanups.reverse()) await cleanup()
+})
+
+const dataDir = () => join(folder, 'data')
+
+async function serve(llmUrl = 'http://127.0.0.1:9/v1'): Promise<ServerProcess> {
+  const env = { ...cleanEnv(), RETRAI_LLM_BASE_URL: llmUrl }
+  const server = await startServerProcess(['--port', '0', '--data-dir', dataDir()], env)
+  cleanups.push(async () => {
+    if (server.process.exitCode !== null || server.process.signalCode !== null) return
+    server.process.kill('SIGKILL')
+    await once(server.process, 'exit')
+  })
+  return server
+}
+
+async function model(played: Script): Promise<string> {
+  const scripted = await startScriptedModel({ script: played })
+  cleanups.push(() => scripted.close())
+  return scripted.url
+}
+
+async function project(files: Readonly<Record<string, string>>): Promise<string> {
+  const cwd = join(folder, 'project')
+  for (const [path, content] of Object.entries(files)) {
+    await mkdir(dirname(join(cwd, path)), { recursive: true })
+    await writeFile(join(cwd, path), content)
+  }
+  return cwd
+}
+
+async function call(url: string, init?: RequestInit): Promise<Record<string, unknown>> {
+  const response = await fetch(url, init)
+  expect(response.ok, `${url} answers ${response.status}`).toBe(true)
+  return (await response.json()) as Record<string, unknown>
+}
+
+async function start(url: string, body: Record<string, unknown>): Promise<string> {
+  const created = await call(`${url}/api/runs`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  })
+  return String(created.run_id)
+}
+
+/** Watches a run until an event is the wanted one; the connection is left to the server to close. */
+function see(url: string, runId: string, wanted: (event: AgentEvent) => boolean) {
+  return new Promise<void>((resolve) => {
+    observe(url, runId, (event) => {
+      if (wanted(event)) resolve()
+    }).catch(() => {})
+  })
+}
+
+describe('a run on a real project', () => {
+  test('is driven to its goal, seen alike by all, and read alike after a restart', async () => {
+    const cwd = await project(brokenProject)
+    const server = await serve(await model(script))
+    const runId = await start(server.url, { goal: 'pytest', cwd, model_name: 'scripted' })
+    let late: Promise<AgentEvent[]> | undefined
+    const first = await observe(server.url, runId, ({ kind }) => {
+      if (kind === 'goal_check') late ??= observe(server.url, runId)
+    })
+    expect(await late).toEqual(first)
+    expect(await observe(server.url, runId)).toEqual(first)
+    const details = await call(`${server.url}/api/runs/${runId}`)
+    expect(details).toMatchObject({
+      status: 'achieved',
+      final_state: { iteration: 3, goal_achieved: true, goal_reason: 'All 9 tests passed' },
+    })
+    await server.stop()
+    expect(server.process.exitCode).toBe(0)
+
+    const again = await serve()
+    expect(await call(`${again.url}/api/runs/${runId}`)).toEqual(details)
+    expect(await observe(again.url, runId)).toEqual(first)
+  })
+
+  test('goes on after kill -9, without losing or doubling a record', async () => {
+    const cwd = await project(brokenProject)
+    const llmUrl = await model(script)
+    const killed = await serve(llmUrl)
+    const runId = await start(killed.url, { goal: 'pytest', cwd, model_name: 'scripted' })
+    const before: AgentEvent[] = []
+    await see(killed.url, runId, (event) => {
+      before.push(event)
+      return event.kind === 'iteration_complete'
+    })
+    killed.process.kill('SIGKILL')
+    await once(killed.process, 'exit')
+
+    const server = await serve(llmUrl)
+    const after = await observe(server.url, runId)
+    expect(after.slice(0, before.length)).toEqual(before)
+    expect(after.filter(({ kind }) => kind === 'run_end')).toHaveLength(1)
+    expect(after.at(-1)).toMatchObject({ kind: 'run_end', payload: { achieved: true } })
+  })
+})
+
+describe('stopping', () => {
+  test('SIGTERM closes sockets and ends commands, and the run goes on at the next start', async () => {
+    const cwd = await project({ 'README.md': '' })
+    const command = 'test -f go || { touch go; exec sleep 600; }'
+    const llmUrl = await model([{ calls: [{ tool: 'bash_exec', args: { command } }] }])
+    const server = await serve(llmUrl)
+    const body = { goal: 'make-test', cwd, model_name: 'scripted', max_iterations: 1 }
+    const runId = await start(server.url, body)
+    await see(server.url, runId, ({ kind }) => kind === 'tool_call')
+    const closed = new Promise<number>((resolve) => {
+      const socket = new WebSocket(`${server.url.replace('http', 'ws')}/api/ws/${runId}`)
+      socket.onopen = () => server.process.kill('SIGTERM')
+      socket.onclose = ({ code }) => resolve(code)
+    })
+    expect(await closed).toBe(1001)
+    await once(server.process, 'exit')
+    // A stop that had to be cut short exits with 1.
+    expect(server.process.exitCode).toBe(0)
+
+    const again = await serve(llmUrl)
+    const events = await observe(again.url, runId)
+    expect(events.find(({ kind }) => kind === 'tool_result')?.payload.outcome).toBe('unknown')
+    expect(events.at(-1)?.kind).toBe('run_end')
+  })
+
+  test('SIGINT ends an idle server too', async () => {
+    const server = await serve()
+    server.process.kill('SIGINT')
+    await once(server.process, 'exit')
+    expect(server.process.exitCode).toBe(0)
+  })
+})
+
+describe('what cannot work is said when it is started', () => {
+  test('settings that are not valid, all of them', async () => {
+    const env = { ...cleanEnv(), EVENTSTORE_URL: 'http://example.org', RETRAI_LLM_BASE_URL: 'x' }
+    const { code, stderr } = await retrai(['serve', '--port', 'eighty', '--log-level', 'loud'], env)
+    expect(code).toBe(1)
+    for (const named of ['--port', '--log-level', '--store', 'RETRAI_LLM_BASE_URL', 'esdb://']) {
+      expect(stderr).toContain(named)
+    }
+  })
+
+  test('an address beyond loopback without a token', async () => {
+    const { code, stderr } = await retrai(['serve', '--host', '0.0.0.0', '--port', '0'])
+    expect(code).toBe(1)
+    expect(stderr).toContain('RETRAI_TOKEN')
+  })
+
+  test('a port that is taken', async () => {
+    const other = createServer().listen(0, '127.0.0.1')
+    cleanups.push(async () => other.close())
+    await once(other, 'listening')
+    const address = other.address()
+    if (address === null || typeof address === 'string') throw new Error('no port')
+    const port = String(address.port)
+    const { code, stderr } = await retrai(['serve', '--port', port, '--data-dir', dataDir()])
+    expect(code).toBe(1)
+    expect(stderr).toContain(`Port ${port} on 127.0.0.1 is taken`)
+  })
+
+  test('a data folder that another server uses, or that is none', async () => {
+    await serve()
+    const second = await retrai(['serve', '--port', '0', '--data-dir', dataDir()])
+    expect(second.code).toBe(1)
+    expect(second.stderr).toContain(dataDir())
+    await writeFile(join(folder, 'file'), '')
+    const none = await retrai(['serve', '--port', '0', '--data-dir', join(folder, 'file')])
+    expect(none.code).toBe(1)
+    expect(none.stderr).toContain(join(folder, 'file'))
+  })
+
+  test('--help tells of every flag and variable', async () => {
+    const { code, stdout } = await retrai(['serve', '--help'])
+    expect(code).toBe(0)
+    const names = ['--host', '--port', '--data-dir', '--store', '--log-level', 'RETRAI_HOST']
+    const variables = ['RETRAI_PORT', 'RETRAI_DATA_DIR', 'EVENTSTORE_URL', 'RETRAI_TOKEN']
+    const models = ['RETRAI_LLM_BASE_URL', 'ANTHROPIC_API_KEY', 'GEMINI_API_KEY', 'OPENAI_BASE_URL']
+    for (const name of [...names, ...variables, ...models]) expect(stdout).toContain(name)
+  })
+})
+
+test('a run whose model has no key is refused, with the name of the variable', async () => {
+  const server = await startServerProcess(['--port', '0', '--data-dir', dataDir()], cleanEnv())
+  cleanups.push(() => server.stop())
+  const response = await fetch(`${server.url}/api/runs`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ goal: 'pytest', cwd: folder, model_name: 'claude-sonnet-4-6' }),
+  })
+  expect(response.status).toBe(422)
+  expect(await response.text()).toContain('ANTHROPIC_API_KEY')
+})

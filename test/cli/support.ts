@@ -1,0 +1,26 @@
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+
+const CLI = fileURLToPath(new URL('../../src/cli/retrai.ts', import.meta.url))
+
+/** The environment of this test run without any setting of ours, so that a developer's own do not leak in. */
+export const cleanEnv = (): NodeJS.ProcessEnv =>
+  Object.fromEntries(
+    Object.entries(process.env).filter(
+      ([name]) => !/^(RETRAI_|EVENTSTORE_URL$|OLLAMA_HOST$)|_API_KEY$|_BASE_URL$/.test(name),
+    ),
+  )
+
+export type Finished = { readonly code: number; readonly stdout: string; readonly stderr: string }
+
+/** Runs `retrai …` to its end. */
+export function retrai(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = cleanEnv(),
+): Promise<Finished> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [CLI, ...args], { env }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr })
+    })
+  })
+}
