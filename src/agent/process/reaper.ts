@@ -8,7 +8,8 @@ import { serverMark } from './stragglers.ts'
 const SCRIPT = `
 read -r _
 for round in 1 2 3 4 5 6 7 8 9 10; do
-  found=$(grep -lsF -- "$0" /proc/[0-9]*/environ) || exit 0
+  found=$(grep -lsF -- "$0" /proc/[0-9]*/environ)
+  [ -n "$found" ] || exit 0
   for file in $found; do
     pid=\${file#/proc/}
     kill -9 "\${pid%/environ}" 2>/dev/null

@@ -1,0 +1,245 @@
+import { execFileSync } from 'node:child_process'
+import { chmod, mkdir, open, readdir, readFile, stat, symlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { projectWith } from './support.ts'
+
+const numbered = (from: number, to: number): string =>
+  Array.from({ length: to - from + 1 }, (_, index) => `line ${from + index}\n`).join('')
+
+describe('file_read', () => {
+  it('gives a file as it is, with its line ends', async () => {
+    const content = '\ufeffone\r\ntwo\n\n  grün 😀\nno end'
+    const { run } = await projectWith({ 'a.txt': content })
+    expect(await run('file_read', { path: 'a.txt' })).toMatchObject({ output: content })
+  })
+
+  it.each([
+    [{ offset: 3 }, numbered(3, 5)],
+    [{ limit: 2 }, `${numbered(1, 2)}[Lines 1 to 2 of a file of 35 bytes. Read on with offset 3.]`],
+    [
+      { offset: 2, limit: 3 },
+      `${numbered(2, 4)}[Lines 2 to 4 of a file of 35 bytes. Read on with offset 5.]`,
+    ],
+    [{ offset: 4, limit: 2 }, numbered(4, 5)],
+    [{ offset: 5, limit: 100 }, 'line 5\n'],
+  ])('gives the lines that %j names', async (range, output) => {
+    const { run } = await projectWith({ 'a.txt': numbered(1, 5) })
+    const result = await run('file_read', { path: 'a.txt', ...range })
+    expect(result).toMatchObject({ outcome: 'ok', output })
+  })
+
+  it.each([
+    [numbered(1, 5), 6, 'has 5 lines only'],
+    ['one\ntwo', 3, 'has 2 lines only'],
+    ['one', 100, 'has 1 lines only'],
+  ])('says how many lines there are where %j has no line %i', async (content, offset, words) => {
+    const { run } = await projectWith({ 'a.txt': content })
+    const result = await run('file_read', { path: 'a.txt', offset })
+    expect(result).toMatchObject({ outcome: 'error' })
+    expect(result.output).toContain(words)
+  })
+
+  it('shows any file whole to who reads on as it says', async () => {
+    const content = fc
+      .array(fc.string({ unit: fc.constantFrom('a', 'é', '😀', ' '), maxLength: 300 }), {
+        maxLength: 400,
+      })
+      .map((lines) => lines.join('\n'))
+      .filter((text) => text !== '')
+    await fc.assert(
+      fc.asyncProperty(content, async (text) => {
+        const { run } = await projectWith({ 'a.txt': text })
+        let read = ''
+        let offset = 1
+        for (;;) {
+          const result = await run('file_read', { path: 'a.txt', offset })
+          expect(result).toMatchObject({ outcome: 'ok', truncated: false })
+          const [shown = '', next] = result.output.split(
+            /\[Lines \d+ to \d+ of .*offset (\d+)\.\]$/,
+          )
+          read += shown
+          if (next === undefined) break
+          offset = Number(next)
+        }
+        expect(read).toBe(text)
+      }),
+      { numRuns: 25 },
+    )
+  })
+
+  it('shows the beginning of a line that is too long, and where to read on', async () => {
+    const { run } = await projectWith({ 'a.txt': `first\n${'€'.repeat(50_000)}\nlast\n` })
+    const result = await run('file_read', { path: 'a.txt', offset: 2 })
+    expect(result).toMatchObject({ outcome: 'ok', truncated: false })
+    expect(result.output).toMatch(/^€+\n\[Line 2 is too long.* offset 3\.\]$/)
+    expect((await run('file_read', { path: 'a.txt', offset: 3 })).output).toBe('last\n')
+  })
+
+  it('reads the beginning of a huge file without reading it all', async () => {
+    const { cwd, run } = await projectWith()
+    const file = await open(join(cwd, 'huge.log'), 'w')
+    await file.write(numbered(1, 20_000))
+    await file.truncate(20 * 1024 ** 3)
+    await file.close()
+    const result = await run('file_read', { path: 'huge.log' })
+    expect(result).toMatchObject({ outcome: 'ok' })
+    expect(result.output.startsWith('line 1\n')).toBe(true)
+    expect(result.output).toContain(`of a file of ${20 * 1024 ** 3} bytes`)
+  })
+
+  it('says that an empty file is empty', async () => {
+    const { run } = await projectWith({ 'a.txt': '' })
+    expect((await run('file_read', { path: 'a.txt' })).output).toBe('[The file is empty.]')
+  })
+
+  it.each([
+    ['none.txt', 'does not exist'],
+    ['none/none.txt', 'does not exist'],
+    ['folder', 'is a folder'],
+    ['text/below', 'is not a folder'],
+    ['binary', 'is a binary file'],
+    ['pipe', 'is not a regular file'],
+    ['x'.repeat(300), 'cannot be used'],
+  ])('says why %s cannot be read', async (path, words) => {
+    const { cwd, run } = await projectWith({ text: 'a', binary: Buffer.from([1, 2, 0, 3]) })
+    await mkdir(join(cwd, 'folder'))
+    execFileSync('mkfifo', [join(cwd, 'pipe')])
+    const result = await run('file_read', { path })
+    expect(result).toMatchObject({ outcome: 'error', exit_code: 1 })
+    expect(result.output).toContain(words)
+  })
+
+  it.each([{ path: '' }, { path: 'a\0b' }, { path: 'a', offset: 0 }, { path: 'a', limit: 1.5 }])(
+    'rejects %j',
+    async (args) => {
+      const { run } = await projectWith()
+      expect(await run('file_read', args)).toMatchObject({ outcome: 'rejected' })
+    },
+  )
+})
+
+describe('file_list', () => {
+  it('tells folders, files with their sizes, and links', async () => {
+    const { cwd, run } = await projectWith({ 'b.txt': 'four', 'src/a.ts': '' })
+    await symlink('b.txt', join(cwd, 'link'))
+    expect((await run('file_list')).output).toBe('b.txt (4 bytes)\nlink -> b.txt\nsrc/')
+    expect((await run('file_list', { path: 'src' })).output).toBe('a.ts (0 bytes)')
+  })
+
+  it('says where more is than it shows', async () => {
+    const files = Object.fromEntries(Array.from({ length: 1001 }, (_, n) => [`f${n}`, '']))
+    const { run } = await projectWith(files)
+    const { output } = await run('file_list')
+    expect(output.split('\n').at(-1)).toContain('only 1000 entries')
+  })
+
+  it.each([
+    ['none', 'does not exist'],
+    ['a.txt', 'is not a folder'],
+  ])('says why %s cannot be listed', async (path, words) => {
+    const { run } = await projectWith({ 'a.txt': '' })
+    const result = await run('file_list', { path })
+    expect(result).toMatchObject({ outcome: 'error' })
+    expect(result.output).toContain(words)
+  })
+})
+
+describe('file_write', () => {
+  it('makes a file and its folders, and leaves nothing else', async () => {
+    const { cwd, run } = await projectWith()
+    const result = await run('file_write', { path: 'a/b/c.txt', content: 'grün\n' })
+    expect(result).toMatchObject({ outcome: 'ok', output: 'Created a/b/c.txt (6 bytes).' })
+    expect(await readFile(join(cwd, 'a/b/c.txt'), 'utf8')).toBe('grün\n')
+    expect(await readdir(join(cwd, 'a/b'))).toEqual(['c.txt'])
+  })
+
+  it('replaces a file, keeps its mode, and does not touch who reads the old one', async () => {
+    const { cwd, run } = await projectWith({ 'run.sh': 'old' })
+    await chmod(join(cwd, 'run.sh'), 0o751)
+    const reader = await open(join(cwd, 'run.sh'))
+    const result = await run('file_write', { path: 'run.sh', content: 'new and longer' })
+    expect(result.output).toContain('Replaced run.sh')
+    expect(await readFile(join(cwd, 'run.sh'), 'utf8')).toBe('new and longer')
+    expect((await stat(join(cwd, 'run.sh'))).mode & 0o7777).toBe(0o751)
+    expect(await reader.readFile('utf8')).toBe('old')
+    await reader.close()
+  })
+
+  it('writes through a link that stays inside, and keeps the link', async () => {
+    const { cwd, run } = await projectWith({ 'real.txt': 'old' })
+    await symlink('real.txt', join(cwd, 'link.txt'))
+    expect(await run('file_write', { path: 'link.txt', content: 'new' })).toMatchObject({
+      outcome: 'ok',
+    })
+    expect(await readFile(join(cwd, 'real.txt'), 'utf8')).toBe('new')
+    expect((await readdir(cwd)).sort()).toEqual(['link.txt', 'real.txt'])
+  })
+
+  it.each([
+    ['folder', 'is a folder'],
+    ['.', 'is a folder'],
+    ['text/below', 'is not a folder'],
+    ['pipe', 'is not a regular file'],
+    ['x'.repeat(300), 'cannot be used'],
+  ])('says why %s cannot be written', async (path, words) => {
+    const { cwd, run } = await projectWith({ text: 'a' })
+    await mkdir(join(cwd, 'folder'))
+    execFileSync('mkfifo', [join(cwd, 'pipe')])
+    const result = await run('file_write', { path, content: 'x' })
+    expect(result).toMatchObject({ outcome: 'error', exit_code: 1 })
+    expect(result.output).toContain(words)
+    expect((await readdir(cwd)).sort()).toEqual(['folder', 'pipe', 'text'])
+  })
+})
+
+describe('file_patch', () => {
+  it('replaces the one place, letter for letter', async () => {
+    const { cwd, run } = await projectWith({ 'a.py': '\ufeffone\r\ntwo\r\nthree\r\n' })
+    const args = { path: 'a.py', old: 'two\r\n', new: "$& $1 $' \\n\r\n" }
+    const result = await run('file_patch', args)
+    expect(result).toMatchObject({ outcome: 'ok', output: 'Replaced the text at line 2 of a.py.' })
+    const patched = await readFile(join(cwd, 'a.py'), 'utf8')
+    expect(patched).toBe("\ufeffone\r\n$& $1 $' \\n\r\nthree\r\n")
+  })
+
+  it('can take text away', async () => {
+    const { cwd, run } = await projectWith({ a: 'one two' })
+    expect(await run('file_patch', { path: 'a', old: ' two', new: '' })).toMatchObject({
+      outcome: 'ok',
+    })
+    expect(await readFile(join(cwd, 'a'), 'utf8')).toBe('one')
+  })
+
+  it.each([
+    ['x\ny\nx\n', 'x', 'occurs 2 times in a (lines 1, 3)'],
+    ['aaa', 'aa', 'occurs 2 times in a (lines 1, 1)'],
+    ['abc', 'abd', 'occurs 0 times'],
+    ['one\r\ntwo\r\n', 'one\ntwo', 'The lines of this file end with \\r\\n'],
+    ['abc', 'abc', 'are the same'],
+    [Buffer.from([0x61, 0x62, 0x63, 0xff]), 'abc', 'not a text file in UTF-8'],
+  ])('changes nothing in %j where %j is asked for', async (content, old, words) => {
+    const { cwd, run } = await projectWith({ a: content })
+    const result = await run('file_patch', { path: 'a', old, new: 'abc' })
+    expect(result).toMatchObject({ outcome: 'error', exit_code: 1 })
+    expect(result.output).toContain(words)
+    expect(await readFile(join(cwd, 'a'))).toEqual(Buffer.from(content))
+  })
+
+  it('refuses a file that is too large to hold', async () => {
+    const { cwd, run } = await projectWith()
+    const file = await open(join(cwd, 'huge'), 'w')
+    await file.truncate(20 * 1024 ** 3)
+    await file.close()
+    const result = await run('file_patch', { path: 'huge', old: 'a', new: 'b' })
+    expect(result).toMatchObject({ outcome: 'error' })
+    expect(result.output).toContain('too large')
+  })
+
+  it('says that a file does not exist', async () => {
+    const { run } = await projectWith()
+    const result = await run('file_patch', { path: 'none', old: 'a', new: 'b' })
+    expect(result.output).toContain('does not exist')
+  })
+})

@@ -1,0 +1,45 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { createArtifacts } from '../../../src/agent/artifacts.ts'
+import type { RunCommand } from '../../../src/agent/process/command.ts'
+import { runCommand } from '../../../src/agent/process/run-command.ts'
+import type { Toolbox } from '../../../src/agent/tools/tool.ts'
+import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
+import type { PayloadOf } from '../../../src/domain/records.ts'
+import type { OpenCall } from '../../../src/domain/state.ts'
+import { temporaryFolder } from '../process/support.ts'
+
+type Args = OpenCall['args']
+type Run = (tool: string, args?: Args, signal?: AbortSignal) => Promise<PayloadOf<'tool_result'>>
+
+export type Project = {
+  readonly cwd: string
+  /** A folder beside the project, where no tool may reach. */
+  readonly outside: string
+  readonly toolbox: Toolbox
+  readonly artifacts: ReturnType<typeof createArtifacts>
+  /** Runs a tool in the project, as a call of the model. */
+  readonly run: Run
+}
+
+/** A project with these files in it, its tools, and real processes unless told otherwise. */
+export async function projectWith(
+  files: Readonly<Record<string, string | Buffer>> = {},
+  options: { readonly runCommand?: RunCommand } = {},
+): Promise<Project> {
+  const base = await temporaryFolder()
+  const cwd = join(base, 'project')
+  const outside = join(base, 'outside')
+  await mkdir(cwd)
+  await mkdir(outside)
+  for (const [path, content] of Object.entries(files)) {
+    await mkdir(dirname(join(cwd, path)), { recursive: true })
+    await writeFile(join(cwd, path), content)
+  }
+  const artifacts = createArtifacts(join(base, 'artifacts'))
+  const toolbox = createToolbox({ runCommand, artifacts, ...options })
+  const run: Run = (tool, args = {}, signal = new AbortController().signal) => {
+    return toolbox.execute({ call_id: 'call-1', tool, args, read_only: false }, { cwd, signal })
+  }
+  return { cwd, outside, toolbox, artifacts, run }
+}

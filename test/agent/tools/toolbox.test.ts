@@ -1,0 +1,181 @@
+import { createHash } from 'node:crypto'
+import { text } from 'node:stream/consumers'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import type { RunCommand } from '../../../src/agent/process/command.ts'
+import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
+import { PAYLOADS } from '../../../src/domain/records.ts'
+import { projectWith } from './support.ts'
+
+const INLINE_BYTES = 16_384
+
+/** A command that prints what it is told to and ends well. */
+const printing =
+  (output: string): RunCommand =>
+  async () => {
+    const bytes = Buffer.byteLength(output)
+    const end = 'exited' as const
+    return { end, exitCode: 0, stdout: output, stderr: '', output, bytes, durationMs: 1 }
+  }
+
+describe('the toolbox', () => {
+  it('has exactly the tools that it should, and tells which of them only read', async () => {
+    const { toolbox } = await projectWith()
+    expect(toolbox.specs.map(({ name }) => name).sort()).toEqual([
+      'bash_exec',
+      'file_list',
+      'file_patch',
+      'file_read',
+      'file_write',
+      'find_files',
+      'git_diff',
+      'git_log',
+      'git_status',
+      'grep_search',
+      'run_pytest',
+    ])
+    expect([...toolbox.readOnly].sort()).toEqual([
+      'file_list',
+      'file_read',
+      'find_files',
+      'git_diff',
+      'git_log',
+      'git_status',
+      'grep_search',
+    ])
+  })
+
+  it('describes each tool by a closed JSON Schema of an object', async () => {
+    const { toolbox } = await projectWith()
+    for (const { description, parameters } of toolbox.specs) {
+      expect(description).not.toBe('')
+      expect(parameters).toMatchObject({ type: 'object', additionalProperties: false })
+    }
+    const bash = toolbox.specs.find(({ name }) => name === 'bash_exec')
+    expect(bash?.parameters).toMatchObject({
+      required: ['command'],
+      properties: { command: { type: 'string' }, timeout_s: { type: 'number', maximum: 3600 } },
+    })
+  })
+
+  it('answers with a payload that the log takes', async () => {
+    const { run } = await projectWith({ 'a.txt': 'a\n' })
+    const result = await run('file_read', { path: 'a.txt' })
+    expect(PAYLOADS.tool_result.parse(result)).toEqual({
+      call_id: 'call-1',
+      tool: 'file_read',
+      output: 'a\n',
+      exit_code: 0,
+      outcome: 'ok',
+      duration_ms: expect.any(Number),
+      bytes: 2,
+      truncated: false,
+      sha256: null,
+    })
+  })
+
+  it('rejects a tool that there is not, and names those that there are', async () => {
+    const { run, toolbox } = await projectWith()
+    const result = await run('file_delete', { path: 'a' })
+    expect(result).toMatchObject({ outcome: 'rejected', exit_code: null })
+    expect(result.output).toContain('"file_delete"')
+    for (const { name } of toolbox.specs) expect(result.output).toContain(name)
+  })
+
+  it('rejects a name of the prototype', async () => {
+    const { run } = await projectWith()
+    expect(await run('constructor')).toMatchObject({ outcome: 'rejected' })
+  })
+
+  it.each([
+    ['{"path": "a', 'not valid JSON: '],
+    ['[1]', 'JSON, but not an object'],
+  ])('rejects arguments that were %s', async (raw_args, problem) => {
+    const { toolbox, cwd } = await projectWith()
+    const call = { call_id: 'c', tool: 'file_read', args: {}, raw_args, read_only: true }
+    const { signal } = new AbortController()
+    const result = await toolbox.execute(call, { cwd, signal })
+    expect(result).toMatchObject({ outcome: 'rejected', exit_code: null, call_id: 'c' })
+    expect(result.output).toContain(problem)
+  })
+
+  it('names every problem of arguments that are not right', async () => {
+    const { run } = await projectWith()
+    const result = await run('file_patch', { path: 7, old: '', extra: true })
+    expect(result).toMatchObject({ outcome: 'rejected' })
+    for (const name of ['path', 'old', 'new', '"extra"']) expect(result.output).toContain(name)
+  })
+
+  it('makes an error of whatever goes wrong in a tool', async () => {
+    const runCommand: RunCommand = () => Promise.reject(new Error('it broke'))
+    const { run } = await projectWith({}, { runCommand })
+    expect(await run('bash_exec', { command: 'true' })).toMatchObject({
+      outcome: 'error',
+      exit_code: 1,
+      output: 'bash_exec failed: it broke',
+    })
+  })
+
+  it('runs nothing for a run that is aborted', async () => {
+    const { run } = await projectWith()
+    const write = await run('file_write', { path: 'a', content: 'a' }, AbortSignal.abort())
+    expect(write).toMatchObject({ outcome: 'aborted', exit_code: null })
+    expect((await run('file_list')).output).toBe('The folder is empty.')
+  })
+})
+
+const longText = fc
+  .array(fc.constantFrom('abc', '\n', 'é', '€', '😀', '\u0000', '\ud83d', 'e\u0301'), {
+    minLength: 100,
+    maxLength: 400,
+  })
+  .chain((parts) => fc.integer({ min: 1, max: 200 }).map((times) => parts.join('').repeat(times)))
+
+describe('output', () => {
+  it('too long for a record is its head and tail in whole characters, the rest an artifact', async () => {
+    const { cwd, artifacts } = await projectWith()
+    const { signal } = new AbortController()
+    const call = { call_id: 'c', tool: 'bash_exec', args: { command: 'print' }, read_only: false }
+    await fc.assert(
+      fc.asyncProperty(longText, async (printed) => {
+        const toolbox = createToolbox({ runCommand: printing(printed), artifacts })
+        const result = await toolbox.execute(call, { cwd, signal })
+        const whole = printed.toWellFormed()
+        expect(result.bytes).toBe(Buffer.byteLength(whole))
+        expect(Buffer.byteLength(result.output)).toBeLessThanOrEqual(INLINE_BYTES)
+        expect(result.output.isWellFormed()).toBe(true)
+        expect(result.truncated).toBe(result.bytes > INLINE_BYTES)
+        if (!result.truncated) {
+          expect(result).toMatchObject({ output: whole, sha256: null })
+          return
+        }
+        const marker = /\n\[… (\d+) of (\d+) bytes are left out here; .* ([0-9a-f]{64}) …\]\n/
+        const [head = '', leftOut, total, named, tail = ''] = result.output.split(marker)
+        expect(whole.startsWith(head)).toBe(true)
+        expect(whole.endsWith(tail)).toBe(true)
+        const shown = Buffer.byteLength(head) + Buffer.byteLength(tail)
+        expect(shown + Number(leftOut)).toBe(result.bytes)
+        expect(shown).toBeGreaterThan(INLINE_BYTES - 300)
+        expect(Number(total)).toBe(result.bytes)
+
+        expect(named).toBe(result.sha256)
+        expect(result.sha256).toBe(createHash('sha256').update(whole).digest('hex'))
+        const artifact = await artifacts.read(result.sha256 ?? '')
+        expect(artifact && (await text(artifact.stream))).toBe(whole)
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  it('that cannot be kept is shortened all the same, and says so', async () => {
+    const { cwd } = await projectWith()
+    const full = Object.assign(new Error('no space left on device'), { code: 'ENOSPC' })
+    const artifacts = { put: () => Promise.reject(full) }
+    const toolbox = createToolbox({ runCommand: printing('x'.repeat(20_000)), artifacts })
+    const { signal } = new AbortController()
+    const call = { call_id: 'c', tool: 'bash_exec', args: { command: 'x' }, read_only: false }
+    const result = await toolbox.execute(call, { cwd, signal })
+    expect(result).toMatchObject({ outcome: 'ok', bytes: 20_000, truncated: true, sha256: null })
+    expect(result.output).toContain('the whole could not be kept (ENOSPC)')
+  })
+})
