@@ -8,12 +8,14 @@ import type { ToolOutput } from './tool.ts'
 const TIMEOUT_MS = 30_000
 const MAX_BYTES = 1024 * 1024
 const MAX_PER_FILE = 500
+/** A line of a minified file can hold a megabyte; its beginning tells where it is. */
 const LINE_LENGTH = 500
+/** Cut by bytes on the way, so that such lines neither flood us nor crowd out what else is found. */
+const PIPELINE = `set -o pipefail; grep "$@" | cut -b 1-${4 * LINE_LENGTH}`
 /** How grep ends: lines were found, none were, something went wrong. */
 const FOUND = 0
 const NOTHING = 1
 
-/** A line of a minified file can hold a megabyte; its beginning tells where it is. */
 function shortenLine(line: string): string {
   if (line.length <= LINE_LENGTH) return line
   return `${line.slice(0, LINE_LENGTH).replace(/[\uD800-\uDBFF]$/, '')} […]`
@@ -50,8 +52,9 @@ export const grepSearch = defineTool({
     if (confined.isErr()) return failed(describeProblem(path, confined.error))
     const { root, shown } = confined.value
     const result = await runCommand({
-      file: 'grep',
+      file: 'bash',
       args: [
+        ...['-c', PIPELINE, 'grep'],
         ...['-rHnIE', `--max-count=${MAX_PER_FILE}`, '--color=never'],
         ...['--exclude-dir=.git', '--exclude-dir=node_modules', '-e', pattern, '--', shown],
       ],

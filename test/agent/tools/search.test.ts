@@ -1,0 +1,141 @@
+import { symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { describe, expect, it } from 'vitest'
+import { projectWith } from './support.ts'
+
+const FILES = {
+  'src/cart.py': 'def total():\n    return 1 + 2\n',
+  'src/deep/er/cart_test.py': 'def test_total():\n    assert total() == 3\n',
+  'readme.md': 'The total of a cart\n',
+  'node_modules/dep/index.py': 'total\n',
+  '.git/objects/total.py': 'total\n',
+  'image.bin': Buffer.from('total\0total\n'),
+}
+
+describe('grep_search', () => {
+  it('finds lines by an extended regular expression, with path and line', async () => {
+    const { run } = await projectWith(FILES)
+    const result = await run('grep_search', { pattern: 'def (test_)?total|cart$' })
+    expect(result).toMatchObject({ outcome: 'ok', exit_code: 0 })
+    expect(result.output.trim().split('\n').sort()).toEqual([
+      './readme.md:1:The total of a cart',
+      './src/cart.py:1:def total():',
+      './src/deep/er/cart_test.py:1:def test_total():',
+    ])
+  })
+
+  it.each([
+    ['src/deep', 'src/deep/er/cart_test.py:1:def test_total():\n'],
+    ['src/cart.py', 'src/cart.py:1:def total():\n'],
+  ])('looks only in %s when told to', async (path, output) => {
+    const { run } = await projectWith(FILES)
+    expect((await run('grep_search', { pattern: 'def', path })).output).toBe(output)
+  })
+
+  it('takes a pattern that looks like an option as a pattern', async () => {
+    const { run } = await projectWith({ a: 'x --include=*.py\n' })
+    const result = await run('grep_search', { pattern: '--include' })
+    expect(result).toMatchObject({ outcome: 'ok', output: './a:1:x --include=*.py\n' })
+  })
+
+  it('does not follow links out of the project', async () => {
+    const { cwd, outside, run } = await projectWith()
+    await writeFile(join(outside, 'secret'), 'secret\n')
+    await symlink(outside, join(cwd, 'link'))
+    const result = await run('grep_search', { pattern: 'secret' })
+    expect(result).toMatchObject({ outcome: 'ok', output: 'Nothing matches.' })
+  })
+
+  it('shortens the lines of minified files, so that none hides what else is found', async () => {
+    const minified = `total${'€'.repeat(100_000)}\n`.repeat(50)
+    const { artifacts, run } = await projectWith({
+      'a.js': minified,
+      'b.js': 'total\n',
+      'c.js': minified,
+    })
+    const result = await run('grep_search', { pattern: 'total' })
+    expect(result).toMatchObject({ outcome: 'ok', truncated: true })
+    const artifact = await artifacts.read(result.sha256 ?? '')
+    const lines = artifact === null ? [] : (await text(artifact.stream)).trim().split('\n')
+    expect(lines).toHaveLength(101)
+    expect(lines).toContain('./b.js:1:total')
+    for (const line of lines) expect(line).toMatch(/^\.\/[abc]\.js:\d+:total(€{480,500} \[…\])?$/)
+  })
+
+  it('says what is wrong with a pattern', async () => {
+    const { run } = await projectWith(FILES)
+    const result = await run('grep_search', { pattern: '(unclosed' })
+    expect(result).toMatchObject({ outcome: 'error', exit_code: 2 })
+    expect(result.output).toMatch(/grep: .*\(/)
+  })
+
+  it('says that a path does not exist', async () => {
+    const { run } = await projectWith(FILES)
+    const result = await run('grep_search', { pattern: 'a', path: 'none' })
+    expect(result).toMatchObject({ outcome: 'error' })
+    expect(result.output).toContain('No such file')
+  })
+})
+
+describe('find_files', () => {
+  it.each([
+    ['src/**/*.py', 'src/cart.py\nsrc/deep/er/cart_test.py'],
+    ['*cart*', 'src/cart.py\nsrc/deep/er/cart_test.py'],
+    ['./*.md', 'readme.md'],
+    ['{readme,none}.{md,txt}', 'readme.md'],
+    ['**/total.py', 'No file matches.'],
+    ['**/index.py', 'No file matches.'],
+    ['src', 'No file matches.'],
+  ])('finds by %s', async (pattern, output) => {
+    const { run } = await projectWith(FILES)
+    expect(await run('find_files', { pattern })).toMatchObject({ outcome: 'ok', output })
+  })
+
+  it('takes a pattern that names the project in full', async () => {
+    const { cwd, run } = await projectWith(FILES)
+    const result = await run('find_files', { pattern: `${cwd}/src/*.py` })
+    expect(result).toMatchObject({ outcome: 'ok', output: 'src/cart.py' })
+  })
+
+  it.each(['../outside/*', '/etc/host*', 'src/../../outside/*', '{..,src}/outside/*'])(
+    'does not leave the project by %s',
+    async (pattern) => {
+      const { outside, run } = await projectWith(FILES)
+      await writeFile(join(outside, 'secret'), '')
+      const result = await run('find_files', { pattern })
+      expect(result).toMatchObject({ outcome: 'error' })
+      expect(result.output).toContain('outside the project')
+    },
+  )
+
+  it.each(['link/*', 'l*/*', '**/secret', '{/,src}/../*/secret', '{/etc/,x}hosts'])(
+    'does not leave the project by a link or by what %s expands to',
+    async (pattern) => {
+      const { cwd, outside, run } = await projectWith(FILES)
+      await writeFile(join(outside, 'secret'), '')
+      await symlink(outside, join(cwd, 'link'))
+      expect((await run('find_files', { pattern })).output).not.toMatch(/secret\b(?!")|etc\/hosts$/)
+    },
+  )
+
+  it('quotes a name with a line break, so that it cannot pass for two', async () => {
+    const { run } = await projectWith({ 'a\nb.py': '' })
+    expect((await run('find_files', { pattern: '*.py' })).output).toBe('"a\\nb.py"')
+  })
+
+  it('says where more files are than it shows', async () => {
+    const files = Object.fromEntries(Array.from({ length: 1002 }, (_, n) => [`f${n}.txt`, '']))
+    const { run } = await projectWith(files)
+    const lines = (await run('find_files', { pattern: '*.txt' })).output.split('\n')
+    expect(lines).toHaveLength(1001)
+    expect(lines.at(-1)).toBe('[there are more than 1000 files]')
+  })
+
+  it('ends with its run, however long its pattern takes', async () => {
+    const { run } = await projectWith({ [`${'a'.repeat(200)}.txt`]: '' })
+    const pattern = `${'*a'.repeat(40)}b`
+    const result = await run('find_files', { pattern }, AbortSignal.timeout(500))
+    expect(result).toMatchObject({ outcome: 'aborted', exit_code: null })
+  })
+})
