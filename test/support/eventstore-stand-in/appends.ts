@@ -1,0 +1,92 @@
+import type { IStreamsServer } from '@eventstore/db-client/generated/streams_grpc_pb.js'
+import generated, {
+  type AppendReq,
+  type AppendResp,
+  type BatchAppendReq,
+} from '@eventstore/db-client/generated/streams_pb.js'
+import type { ServerReadableStream } from '@grpc/grpc-js'
+import type { Faults } from './faults.ts'
+import type { AppendOutcome, Expected, Log, ProposedEvent } from './log.ts'
+import { empty, nameOf, refusal } from './messages.ts'
+import { notLeader } from './server-info.ts'
+
+const MAX_APPEND_BYTES = 1024 * 1024
+
+type Proposed = AppendReq.ProposedMessage | BatchAppendReq.ProposedMessage
+type ExpectedOptions = {
+  hasNoStream(): boolean
+  hasStreamExists(): boolean
+  hasAny(): boolean
+}
+
+export function proposedEvent(message: Proposed): ProposedEvent {
+  return {
+    id: message.getId()?.getString() ?? '',
+    type: message.getMetadataMap().get('type') ?? '',
+    contentType: message.getMetadataMap().get('content-type') ?? '',
+    data: message.getData_asU8(),
+    metadata: message.getCustomMetadata_asU8(),
+  }
+}
+
+export function expectedOf(options: ExpectedOptions, exact: () => string): Expected {
+  if (options.hasNoStream()) return 'no_stream'
+  if (options.hasStreamExists()) return 'stream_exists'
+  return options.hasAny() ? 'any' : BigInt(exact())
+}
+
+/** The Append call: options, then one message an event, then one answer. */
+export function appendHandler(log: Log, faults: Faults): IStreamsServer['append'] {
+  return async (call, answer) => {
+    const { options, events } = await received(call)
+    await faults.delay()
+    const refused = notLeader(faults, call.metadata) ?? tooLarge(events)
+    if (refused !== null) return answer(refused)
+    const fault = faults.takeAppendFault()
+    if (fault === 'swallow' || options === null) return
+    const stream = nameOf(options.getStreamIdentifier())
+    const expected = expectedOf(options, () => options.getRevision())
+    const outcome = log.append(stream, expected, events)
+    if (fault === 'lose_answer') faults.cutConnections()
+    if (fault !== undefined) return
+    if (outcome.type === 'stream_deleted') {
+      return answer(refusal('stream-deleted', { 'stream-name': stream }))
+    }
+    answer(null, response(outcome))
+  }
+}
+
+async function received(call: ServerReadableStream<AppendReq, AppendResp>) {
+  let options: AppendReq.Options | null = null
+  const events: ProposedEvent[] = []
+  for await (const request of call as AsyncIterable<AppendReq>) {
+    options = request.getOptions() ?? options
+    const message = request.getProposedMessage()
+    if (message !== undefined) events.push(proposedEvent(message))
+  }
+  return { options, events }
+}
+
+function tooLarge(events: readonly ProposedEvent[]): ReturnType<typeof refusal> | null {
+  const bytes = events.reduce((sum, { data, metadata }) => sum + data.length + metadata.length, 0)
+  if (bytes <= MAX_APPEND_BYTES) return null
+  return refusal('maximum-append-size-exceeded', { 'maximum-append-size': `${MAX_APPEND_BYTES}` })
+}
+
+function response(outcome: Exclude<AppendOutcome, { type: 'stream_deleted' }>): AppendResp {
+  const { AppendResp } = generated
+  if (outcome.type === 'appended') {
+    const position = outcome.position.toString()
+    return new AppendResp().setSuccess(
+      new AppendResp.Success()
+        .setCurrentRevision(outcome.revision.toString())
+        .setPosition(
+          new AppendResp.Position().setCommitPosition(position).setPreparePosition(position),
+        ),
+    )
+  }
+  const wrong = new AppendResp.WrongExpectedVersion()
+  if (outcome.current === null) wrong.setCurrentNoStream(empty())
+  else wrong.setCurrentRevision(outcome.current.toString())
+  return new AppendResp().setWrongExpectedVersion(wrong)
+}

@@ -1,0 +1,78 @@
+import gossipService from '@eventstore/db-client/generated/gossip_grpc_pb.js'
+import featuresService from '@eventstore/db-client/generated/serverfeatures_grpc_pb.js'
+import streamsService, {
+  type IStreamsServer,
+} from '@eventstore/db-client/generated/streams_grpc_pb.js'
+import generated from '@eventstore/db-client/generated/streams_pb.js'
+import { Server, ServerCredentials } from '@grpc/grpc-js'
+import { appendHandler } from './appends.ts'
+import { batchAppendHandler } from './batch-appends.ts'
+import { Faults } from './faults.ts'
+import { Log } from './log.ts'
+import { nameOf } from './messages.ts'
+import { readHandler } from './reads.ts'
+import { gossip, serverFeatures } from './server-info.ts'
+import { Wire } from './wire.ts'
+
+export type StandIn = {
+  /** `esdb://127.0.0.1:<port>?tls=false` */
+  readonly connectionString: string
+  readonly port: number
+  readonly faults: Faults
+  /** What is stored, past all faults. */
+  readonly log: Log
+  stop(): Promise<void>
+}
+
+/**
+ * Starts a stand-in for an EventStoreDB. It is NOT an EventStoreDB: it speaks the gRPC calls of its
+ * streams (made from the client's own generated stubs), keeps everything in memory, and knows only the
+ * rules that the tests of the adapter need. It is there to go wrong in ways that a real server cannot
+ * be made to. What holds over it still has to hold over a real one: see test/store/eventstoredb/real.test.ts.
+ */
+export async function startStandIn(options: { readonly port?: number } = {}): Promise<StandIn> {
+  const log = new Log()
+  const server = new Server({ 'grpc.max_receive_message_length': 32 * 1024 * 1024 })
+  const target = await listen(server)
+  const wire = new Wire(options.port ?? 0, target)
+  const faults = new Faults(wire)
+  const streams: IStreamsServer = {
+    read: readHandler(log, faults),
+    append: appendHandler(log, faults),
+    batchAppend: batchAppendHandler(log, faults),
+    delete: (call, answer) => {
+      log.delete(nameOf(call.request.getOptions()?.getStreamIdentifier()))
+      answer(null, new generated.DeleteResp())
+    },
+    tombstone: (call, answer) => {
+      log.tombstone(nameOf(call.request.getOptions()?.getStreamIdentifier()))
+      answer(null, new generated.TombstoneResp())
+    },
+  }
+  server.addService(streamsService.StreamsService, streams)
+  server.addService(featuresService.ServerFeaturesService, serverFeatures)
+  server.addService(
+    gossipService.GossipService,
+    gossip(() => wire.port),
+  )
+  await wire.open()
+  return {
+    connectionString: `esdb://127.0.0.1:${wire.port}?tls=false`,
+    port: wire.port,
+    faults,
+    log,
+    stop: async () => {
+      await wire.close()
+      server.forceShutdown()
+    },
+  }
+}
+
+function listen(server: Server): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<number>()
+  server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
+    if (error === null) resolve(port)
+    else reject(error)
+  })
+  return promise
+}

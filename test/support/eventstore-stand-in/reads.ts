@@ -1,0 +1,65 @@
+import { randomUUID } from 'node:crypto'
+import type { IStreamsServer } from '@eventstore/db-client/generated/streams_grpc_pb.js'
+import type { ReadReq } from '@eventstore/db-client/generated/streams_pb.js'
+import type { Faults } from './faults.ts'
+import type { Log, LoggedEvent } from './log.ts'
+import { eventMessage, nameOf, notFound, tombstoned } from './messages.ts'
+import { notLeader } from './server-info.ts'
+import { subscribeToAll, subscribeToStream } from './subscriptions.ts'
+import { type ReadCall, refuse, write } from './writing.ts'
+
+type Options = NonNullable<ReturnType<ReadReq['getOptions']>>
+
+/** The Read call: a page of a stream or of $all, or a subscription to either. */
+export function readHandler(log: Log, faults: Faults): IStreamsServer['read'] {
+  return async (call) => {
+    await faults.delay()
+    const refused = notLeader(faults, call.metadata)
+    if (refused !== null) return refuse(call, refused)
+    const options = call.request.getOptions()
+    if (options === undefined) return call.end()
+    if (!options.hasSubscription()) return readPage(log, call, options)
+    const stream = options.getStream()
+    const id = randomUUID()
+    if (stream === undefined) return subscribeToAll(log, faults, call, options, id)
+    return subscribeToStream(log, faults, call, nameOf(stream.getStreamIdentifier()), id)
+  }
+}
+
+async function readPage(log: Log, call: ReadCall, options: Options): Promise<void> {
+  const stream = options.getStream()
+  const name = nameOf(stream?.getStreamIdentifier())
+  const state = stream === undefined ? 'readable' : log.stateOf(name)
+  if (state === 'tombstoned') {
+    refuse(call, tombstoned(name))
+    return
+  }
+  if (state === 'missing') {
+    await write(call, notFound(name))
+    call.end()
+    return
+  }
+  const events =
+    stream === undefined ? log.all : log.events(name).filter((event) => log.isReadable(event))
+  for (const event of page(events, options)) {
+    if (!(await write(call, eventMessage(event)))) return
+  }
+  call.end()
+}
+
+function page(events: readonly LoggedEvent[], options: Options): LoggedEvent[] {
+  const stream = options.getStream()
+  const from = stream ?? options.getAll()
+  const place = (event: LoggedEvent) => (stream === undefined ? event.position : event.revision)
+  const named = stream?.hasRevision()
+    ? BigInt(stream.getRevision())
+    : BigInt(options.getAll()?.getPosition()?.getCommitPosition() ?? 0)
+  const backward = options.getReadDirection() === 1
+  const matching = events.filter((event) => {
+    if (from?.hasStart()) return !backward || event === events[0]
+    if (from?.hasEnd()) return backward
+    return backward ? place(event) <= named : place(event) >= named
+  })
+  const ordered = backward ? matching.reverse() : matching
+  return ordered.slice(0, Number(options.getCount()))
+}

@@ -1,0 +1,48 @@
+import type { IGossipServer } from '@eventstore/db-client/generated/gossip_grpc_pb.js'
+import generatedGossip from '@eventstore/db-client/generated/gossip_pb.js'
+import type { IServerFeaturesServer } from '@eventstore/db-client/generated/serverfeatures_grpc_pb.js'
+import generatedFeatures from '@eventstore/db-client/generated/serverfeatures_pb.js'
+import generatedStreamsService from '@eventstore/db-client/generated/streams_grpc_pb.js'
+import type { Metadata } from '@grpc/grpc-js'
+import type { Faults } from './faults.ts'
+import { refusal } from './messages.ts'
+
+const LEADER = 8
+
+/** Tells the client which calls there are, so that it makes batch appends where it may. */
+export const serverFeatures: IServerFeaturesServer = {
+  getSupportedMethods: (_call, answer) => {
+    const methods = new generatedFeatures.SupportedMethods()
+    methods.setEventStoreServerVersion('0.0.0-stand-in')
+    for (const { path } of Object.values(generatedStreamsService.StreamsService)) {
+      const [, service = '', method = ''] = path.split('/')
+      methods.addMethods(
+        new generatedFeatures.SupportedMethod()
+          .setServiceName(service)
+          .setMethodName(method.toLowerCase()),
+      )
+    }
+    answer(null, methods)
+  },
+}
+
+/** A cluster of one, which is its own leader. */
+export const gossip = (port: () => number): IGossipServer => ({
+  read: (_call, answer) => {
+    const node = new generatedGossip.MemberInfo()
+      .setState(LEADER)
+      .setIsAlive(true)
+      .setHttpEndPoint(new generatedGossip.EndPoint().setAddress('127.0.0.1').setPort(port()))
+    answer(null, new generatedGossip.ClusterInfo().setMembersList([node]))
+  },
+})
+
+/** The refusal of a call that needs the leader, where another node is the leader. */
+export function notLeader(faults: Faults, metadata: Metadata): ReturnType<typeof refusal> | null {
+  if (faults.leader === null || metadata.get('requires-leader')[0] !== 'true') return null
+  const { host, port } = faults.leader
+  return refusal('not-leader', {
+    'leader-endpoint-host': host,
+    'leader-endpoint-port': String(port),
+  })
+}

@@ -1,0 +1,122 @@
+import type { ReadReq } from '@eventstore/db-client/generated/streams_pb.js'
+import type { Faults } from './faults.ts'
+import type { Log, LoggedEvent } from './log.ts'
+import {
+  caughtUp,
+  checkpoint,
+  confirmation,
+  eventMessage,
+  fellBehind,
+  tombstoned,
+} from './messages.ts'
+import { type ReadCall, refuse, write } from './writing.ts'
+
+type Options = NonNullable<ReturnType<ReadReq['getOptions']>>
+type Filter = NonNullable<ReturnType<Options['getFilter']>>
+
+/** The events of one stream, from wherever the request says, for ever. */
+export async function subscribeToStream(
+  log: Log,
+  faults: Faults,
+  call: ReadCall,
+  name: string,
+  id: string,
+): Promise<void> {
+  const from = call.request.getOptions()?.getStream()
+  const events = log.events(name)
+  let first = 0
+  if (from?.hasRevision()) first = Number(from.getRevision()) + 1
+  if (from?.hasEnd()) first = events.length
+  await serve({ log, faults, call, id, events, first }, async (event) => {
+    if (log.stateOf(name) === 'tombstoned') return refuse(call, tombstoned(name))
+    return !log.isReadable(event) || write(call, eventMessage(event))
+  })
+}
+
+/** All events that pass the filter; where many do not, checkpoints tell how far the search is. */
+export async function subscribeToAll(
+  log: Log,
+  faults: Faults,
+  call: ReadCall,
+  options: Options,
+  id: string,
+): Promise<void> {
+  const from = options.getAll()
+  const after = BigInt(from?.getPosition()?.getCommitPosition() ?? -1)
+  const behind = log.all.findIndex((event) => event.position > after)
+  const first = from?.hasEnd() || behind < 0 ? log.all.length : behind
+  const filter = options.getFilter()
+  const window = (filter?.getMax() || 32) * (filter?.getCheckpointintervalmultiplier() || 1)
+  let considered = 0
+  await serve({ log, faults, call, id, events: log.all, first }, async (event) => {
+    considered += 1
+    const alive = !passes(filter, event) || (await write(call, eventMessage(event)))
+    if (!alive || filter === undefined || considered % window !== 0) return alive
+    return write(call, checkpoint(event.position))
+  })
+}
+
+function passes(filter: Filter | undefined, event: LoggedEvent): boolean {
+  if (filter === undefined) return true
+  const [expression, text] = filter.hasStreamIdentifier()
+    ? [filter.getStreamIdentifier(), event.stream]
+    : [filter.getEventType(), event.type]
+  const prefixes = expression?.getPrefixList() ?? []
+  if (prefixes.length > 0) return prefixes.some((prefix) => text.startsWith(prefix))
+  return new RegExp(expression?.getRegex() ?? '').test(text)
+}
+
+type Served = {
+  readonly log: Log
+  readonly faults: Faults
+  readonly call: ReadCall
+  readonly id: string
+  /** Grows while it is served. */
+  readonly events: readonly LoggedEvent[]
+  readonly first: number
+}
+
+/** Confirms, delivers history, says `caught up`, and goes on with what is appended. */
+async function serve(
+  { log, faults, call, id, events, first }: Served,
+  deliver: (event: LoggedEvent) => Promise<boolean>,
+): Promise<void> {
+  let wake = (): void => {}
+  let said = false
+  let ended = false
+  const forget = faults.register({
+    end: () => {
+      ended = true
+      wake()
+    },
+    fallBehind: () => {
+      said = false
+      call.write(fellBehind())
+      wake()
+    },
+  })
+  const silence = log.onAppended(() => wake())
+  call.on('cancelled', () => wake()).on('close', () => wake())
+  try {
+    let alive = await write(call, confirmation(id))
+    for (let index = first; alive && !ended; ) {
+      const event = events[index]
+      if (event !== undefined) {
+        alive = await deliver(event)
+        index += 1
+      } else if (!said) {
+        said = true
+        alive = await write(call, caughtUp())
+      } else {
+        const { promise, resolve } = Promise.withResolvers<void>()
+        wake = resolve
+        await promise
+        alive = !call.cancelled && !call.destroyed
+      }
+    }
+    if (ended) call.end()
+  } finally {
+    forget()
+    silence()
+  }
+}

@@ -1,0 +1,73 @@
+import { once } from 'node:events'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+
+/** A TCP relay in front of the gRPC server, which can be cut, closed and frozen. */
+export class Wire {
+  readonly #target: number
+  readonly #pairs = new Map<Socket, Socket>()
+  #server: Server | null = null
+  #frozen = false
+  port: number
+
+  /** @param port 0 for a free one; it is kept from then on */
+  constructor(port: number, target: number) {
+    this.port = port
+    this.#target = target
+  }
+
+  async open(): Promise<void> {
+    if (this.#server !== null) return
+    const server = createServer({ noDelay: true }, (socket) => this.#relay(socket))
+    this.#server = server
+    server.listen(this.port, '127.0.0.1')
+    await once(server, 'listening')
+    const address = server.address()
+    if (address !== null && typeof address === 'object') this.port = address.port
+  }
+
+  async close(): Promise<void> {
+    const server = this.#server
+    if (server === null) return
+    this.#server = null
+    const closed = once(server, 'close')
+    server.close()
+    this.cut()
+    await closed
+  }
+
+  cut(): void {
+    for (const [near, far] of this.#pairs) {
+      near.resetAndDestroy()
+      far.destroy()
+    }
+    this.#pairs.clear()
+  }
+
+  freeze(): void {
+    this.#frozen = true
+    for (const pair of this.#pairs) for (const socket of pair) socket.pause()
+  }
+
+  thaw(): void {
+    this.#frozen = false
+    for (const pair of this.#pairs) for (const socket of pair) socket.resume()
+  }
+
+  #relay(near: Socket): void {
+    const far = connect({ port: this.#target, host: '127.0.0.1', noDelay: true })
+    this.#pairs.set(near, far)
+    const end = () => {
+      this.#pairs.delete(near)
+      near.destroy()
+      far.destroy()
+    }
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      from.pipe(to)
+      from.on('error', end).on('close', end)
+    }
+    if (this.#frozen) this.freeze()
+  }
+}
