@@ -20,13 +20,13 @@ async function checkIn(context: GoalContext, folder: string): Promise<GoalVerdic
     programs: [{ file: 'bun', args }],
     missing: 'bun is not installed: install it with `npm install --global bun`',
     timeoutMs: SHORT_CHECK_MS,
-    env: { NO_COLOR: '1' },
   })
   if (ran.isErr()) return ran.error
   return judgeJUnit(report, summarize, {
     tool: 'bun test',
     unit: 'test file',
     noTests: 'bun looks for files named *.test.ts or *.spec.ts (or .js, .tsx, .jsx)',
+    noise: /^(?:Learn more|Ran \d|-+$|bun test v|\d+ (?:pass|fail|skip|todo|error|expect))/,
     ended: ran.value,
   })
 }

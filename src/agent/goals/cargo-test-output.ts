@@ -28,7 +28,7 @@ function uncompiledTargets(stderr: string): Failure[] {
   )
   const errors = [...new Set([...stderr.matchAll(COMPILE_ERROR)].map(([text]) => text))]
   return [...targets].map((name, index) => {
-    return { suite: '', name, message: index === 0 ? errors.join('\n\n') : '' }
+    return { suite: '', name, message: index === 0 ? errors.join('\n\n') : 'It does not compile' }
   })
 }
 

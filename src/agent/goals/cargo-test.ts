@@ -10,7 +10,6 @@ async function check(context: GoalContext): Promise<GoalVerdict> {
     programs: [{ file: 'cargo', args: ['test', '--no-fail-fast', '--color=never'] }],
     missing: 'cargo is not installed: install it from https://rustup.rs',
     timeoutMs: BUILD_CHECK_MS,
-    env: { RUST_BACKTRACE: '0' },
   })
   if (ran.isErr()) return ran.error
   const cut = tooLong('cargo test', ran.value)

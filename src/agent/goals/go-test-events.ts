@@ -68,13 +68,12 @@ class Events {
 
 /**
  * A test with subtests stands for them: it is counted itself only where it failed and none of them
- * did. What still runs when its package has ended has failed with it.
+ * did. A test that never ended has failed: it took its package down, or was stopped with it.
  */
-function countedTests({ tests, packages }: Events): Test[] {
-  const all = [...tests.values()].map((test): Test => {
-    const lost = test.outcome === 'running' && packages.get(test.pkg)?.failed !== false
-    return lost ? { ...test, outcome: 'failed' } : test
-  })
+function countedTests({ tests }: Events): Test[] {
+  const all = [...tests.values()].map(
+    (test): Test => (test.outcome === 'running' ? { ...test, outcome: 'failed' } : test),
+  )
   const parents = new Set<string>()
   const failedBelow = new Set<string>()
   for (const { pkg, name, outcome } of all) {

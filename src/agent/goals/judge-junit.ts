@@ -14,11 +14,11 @@ export async function judgeJUnit(
   const report = await readReport(path)
   const cases = report.andThen((xml) => (xml === null ? ok(null) : parseJUnit(xml)))
   if (cases.isErr()) {
-    return noResult(run.tool, run.ended, `its report cannot be read (${cases.error})`)
+    return noResult(run.tool, run.ended, `its report cannot be read (${cases.error})`, run.noise)
   }
   if (cases.value !== null) return judgeTests(summarize(cases.value), run)
   if (run.ended.exitCode !== run.noTestsExitCode) {
-    return noResult(run.tool, run.ended, 'wrote no report')
+    return noResult(run.tool, run.ended, 'wrote no report', run.noise)
   }
   return judgeTests(summarize([]), run)
 }

@@ -23,7 +23,7 @@ async function check(context: GoalContext): Promise<GoalVerdict> {
     programs: [{ file: 'make', args: ['test'] }],
     missing: 'make is not installed: install it with the package manager of the system',
     timeoutMs: BUILD_CHECK_MS,
-    env: { LC_ALL: 'C.UTF-8', NO_COLOR: '1' },
+    env: { LC_ALL: 'C.UTF-8' },
   })
   if (ran.isErr()) return ran.error
   const { output, exitCode } = ran.value

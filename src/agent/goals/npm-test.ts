@@ -14,14 +14,14 @@ async function check(context: GoalContext): Promise<GoalVerdict> {
     missing: 'npm is not installed: install Node.js from https://nodejs.org',
     timeoutMs: SHORT_CHECK_MS,
     // CI keeps test runners from watching for changes.
-    env: { CI: 'true', NO_COLOR: '1', npm_config_update_notifier: 'false' },
+    env: { CI: 'true' },
   })
   if (ran.isErr()) return ran.error
   return judgePrinted({
     tool: 'npm test',
     unit: 'test file',
     noTests: 'the test script of package.json found none',
-    noise: /^(?:npm (?:error|ERR!|warn|notice)\b|> )/,
+    noise: /^(?:npm (?:error|ERR!|warn|notice)\b|> |(?:Test Files|Tests|Start at|Duration) )/,
     ended: ran.value,
   })
 }

@@ -22,7 +22,7 @@ const RUNNERS: Readonly<Record<string, Runner>> = {
     totals: /^# +(?:pass|fail|cancelled|skipped|todo) +\d+$/gm,
     // Not a suite that failed only because of its tests, nor a test that is still to be done.
     failed:
-      /^ *not ok \d+ -? ?((?!.*# TODO).+)$(?!\n +---\n(?:(?! +\.\.\.$).*\n)*? +failureType: 'subtestsFailed')/gm,
+      /^ *not ok \d+ -? ?((?!.*# TODO).+)$(?!\n +---\n(?:(?! *(?:\.\.\.$|(?:not )?ok )).*\n)*? +failureType: 'subtestsFailed')/gm,
   },
   jest: { totals: /^Tests: +.*\d+ total$/gm, failed: /^ {2}● (.+ › .+)$/gm },
   vitest: { totals: /^ *Tests +(?:no tests|.*\(\d+\))$/gm, failed: /^ *FAIL +(\S+ > .+)$/gm },
@@ -40,6 +40,9 @@ const RUNNERS: Readonly<Record<string, Runner>> = {
     failed: /^test (.+?)(?: - should panic)? \.\.\. FAILED$/gm,
   },
 }
+
+/** Characters at the end of the output that are looked at: totals stand at the end. */
+const LIMIT = 1024 * 1024
 
 const WORDS: ReadonlyMap<string, keyof Counts> = new Map(
   Object.entries({
@@ -97,7 +100,8 @@ function add(one: TestSummary, other: TestSummary): TestSummary {
  * command ran several. Null where there are none: then the exit code is all there is to go by.
  */
 export function readPrintedSummary(output: string): TestSummary | null {
-  const plain = stripVTControlCharacters(output).replaceAll('\r\n', '\n')
+  const end = output.slice(-LIMIT)
+  const plain = stripVTControlCharacters(end).replaceAll('\r\n', '\n')
   const found = Object.values(RUNNERS)
     .map((runner) => readRunner(plain, runner))
     .filter((summary) => summary !== null)

@@ -73,7 +73,9 @@ function judge(cwd: string, report: Report, ended: Exited): GoalVerdict {
 
 async function check(context: GoalContext): Promise<GoalVerdict> {
   const { cwd } = context.config
-  const args = ['--outputjson']
+  const python = await firstOf(cwd, ['.venv/bin/python', 'venv/bin/python'])
+  // Else pyright would not find what is installed for the project alone.
+  const environment = python === null ? [] : ['--pythonpath', join(cwd, python)]
   const own = await firstOf(cwd, [
     '.venv/bin/pyright',
     'venv/bin/pyright',
@@ -81,7 +83,9 @@ async function check(context: GoalContext): Promise<GoalVerdict> {
   ])
   const ran = await runCheck(context, {
     tool: 'pyright',
-    programs: [{ file: own === null ? 'pyright' : join(cwd, own), args }],
+    programs: [
+      { file: own === null ? 'pyright' : join(cwd, own), args: ['--outputjson', ...environment] },
+    ],
     missing:
       'pyright is not installed: install it with `pip install pyright` or `npm install --global pyright`',
     timeoutMs: SHORT_CHECK_MS,

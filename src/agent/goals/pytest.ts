@@ -48,8 +48,8 @@ async function runPytest(context: GoalContext, folder: string, report: string) {
 }
 
 /** A test whose body and teardown both fail is reported twice, one behind the other. */
-function isSameTest(one: JUnitCase | undefined, next: JUnitCase): boolean {
-  if (one === undefined || one.outcome !== 'failed' || next.outcome !== 'failed') return false
+function isSameTest(one: JUnitCase, next: JUnitCase): boolean {
+  if (one.outcome !== 'failed' || next.outcome !== 'failed') return false
   return one.suite === next.suite && one.name === next.name
 }
 
@@ -84,6 +84,7 @@ async function checkIn(context: GoalContext, folder: string): Promise<GoalVerdic
     unit: 'test file',
     noTests: 'pytest looks for functions named test_* in files named test_*.py',
     noTestsExitCode: NO_TESTS_COLLECTED,
+    noise: /^\(to show|^[=!]{3}| in [\d.]+s\b/,
     ended: ran.value,
   })
 }

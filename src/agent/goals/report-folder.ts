@@ -5,7 +5,7 @@ import { err, ok, type Result } from 'neverthrow'
 import type { GoalVerdict } from './goal.ts'
 import { oneLine } from './text.ts'
 
-const MAX_REPORT_BYTES = 32 * 1024 * 1024
+const MAX_REPORT_BYTES = 16 * 1024 * 1024
 
 const messageOf = (cause: unknown): string =>
   oneLine(cause instanceof Error ? cause.message : String(cause))

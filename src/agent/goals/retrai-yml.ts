@@ -28,10 +28,10 @@ function parseSettings(text: string): Result<ShellGoal, string> {
   const document = parseDocument(text)
   if (document.errors.length > 0) {
     const problems = document.errors.map(({ message }) => message.split('\n', 1)[0] ?? '')
-    return err(`it is not valid YAML: ${problems.map((problem) => oneLine(problem)).join('; ')}`)
+    return err(`it is not valid YAML: ${problems.join('; ').replace(/:$/, '')}`)
   }
   try {
-    const settings = Settings.safeParse(document.toJS(), { error: explain })
+    const settings = Settings.safeParse(document.toJS() ?? {}, { error: explain })
     return settings.success ? ok(settings.data) : err(problemsOf(settings.error))
   } catch (cause) {
     // Aliases that unfold to more than the library puts up with.

@@ -40,8 +40,13 @@ function verdict(reason: string, details = ''): GoalVerdict {
 }
 
 /** A verdict for a check whose tool ended without anything to read its result from. */
-export function noResult(tool: string, ended: Exited, problem: string): GoalVerdict {
-  const said = lastLine(ended.output)
+export function noResult(
+  tool: string,
+  ended: Exited,
+  problem: string,
+  noise?: RegExp,
+): GoalVerdict {
+  const said = lastLine(ended.output, noise)
   const reason = `${tool} ${endedWith(ended.exitCode)} and ${problem}`
   return verdict(said === '' ? reason : `${reason}: ${said}`, tail(ended.output))
 }

@@ -112,16 +112,18 @@ function headline(message: string): string {
 
 const MESSAGE_LIMIT = 1000
 
-/** The messages of the first failures, then as much of the output's end as there is room for. */
-function badDetails({ failures, broken }: TestSummary, output: string): string {
+/** The messages of the first failures; the end of the output where some have none. */
+function badDetails({ failed, failures, broken }: TestSummary, output: string): string {
   const parts: string[] = []
+  const told = [...broken, ...failures].filter(({ message }) => message !== '')
   let room = DETAILS_LIMIT
-  for (const failure of [...broken, ...failures].filter(({ message }) => message !== '')) {
+  for (const failure of told) {
     if (room < MESSAGE_LIMIT) break
     const part = headAndTail(`--- ${oneLine(fullName(failure))}\n${failure.message}`, MESSAGE_LIMIT)
     parts.push(part)
     room -= part.length + 2
   }
-  if (room > MESSAGE_LIMIT / 2) parts.push(tail(output, room))
+  const all = told.length === failed + broken.length
+  if (!all && room > MESSAGE_LIMIT / 2) parts.push(tail(output, room))
   return parts.join('\n\n')
 }

@@ -1,29 +1,34 @@
-import { stripVTControlCharacters } from 'node:util'
+import { stripVTControlCharacters as strip } from 'node:util'
 
 /** Characters of `details` that a verdict carries at most. */
 export const DETAILS_LIMIT = 4096
 
 /** One printable line: no colours, no line breaks, at most `limit` characters. */
 export function oneLine(text: string, limit = 200): string {
-  const line = stripVTControlCharacters(text).replace(/\s+/g, ' ').trim()
+  const line = strip(text.slice(0, 8 * limit))
+    .replace(/\s+/g, ' ')
+    .trim()
   return line.length <= limit ? line : `${line.slice(0, limit - 1).trimEnd()}…`
 }
 
 /** The end of a text, from the start of a line where there is one. */
 export function tail(text: string, limit = DETAILS_LIMIT): string {
-  const plain = stripVTControlCharacters(text).trimEnd()
+  const end = strip(text.slice(-4 * limit)).trimEnd()
+  const plain = text.length > 4 * limit ? end : end.replace(/^\s*\n/, '')
   if (plain.length <= limit) return plain
-  const end = plain.slice(-(limit - 2))
-  const lineStart = end.indexOf('\n') + 1
-  return `…\n${end.slice(lineStart)}`
+  const kept = plain.slice(-(limit - 2))
+  return `…\n${kept.slice(kept.indexOf('\n') + 1)}`
 }
+
+const GAP = '\n[…]\n'
 
 /** The beginning and the end of a text that is longer than `limit` characters. */
 export function headAndTail(text: string, limit: number): string {
-  const plain = stripVTControlCharacters(text).trim()
+  const long = text.length > 8 * limit
+  const plain = strip(long ? text.slice(0, 4 * limit) + text.slice(-4 * limit) : text).trim()
   if (plain.length <= limit) return plain
-  const half = Math.floor((limit - 5) / 2)
-  return `${plain.slice(0, half)}\n […] \n${plain.slice(-half)}`.slice(0, limit)
+  const half = Math.floor((limit - GAP.length) / 2)
+  return `${plain.slice(0, half)}${GAP}${plain.slice(-half)}`
 }
 
 const NAMES = 5
@@ -43,7 +48,7 @@ export function counted(count: number, noun: string): string {
 
 /** The last line with a word in it that `noise` does not match; '' where there is none. */
 export function lastLine(output: string, noise: RegExp = /^$/): string {
-  const lines = stripVTControlCharacters(output)
+  const lines = strip(output.slice(-16_384))
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => /[\p{L}\p{N}]/u.test(line))

@@ -1,0 +1,93 @@
+import { describe, expect, test } from 'vitest'
+import { findGoal, goals } from '../../../src/agent/goals/catalogue.ts'
+import type { CommandResult } from '../../../src/agent/process/command.ts'
+import { check, type Files, project, withPath } from './support.ts'
+
+const names = goals.map(({ name }) => name)
+const shellGoal = { check_command: 'true', success_condition: { exit_code: 0 } }
+const PACKAGE = { 'package.json': '{"scripts":{"test":"node --test"}}' }
+
+describe('the table of goals', () => {
+  test('has a row for each goal', () => {
+    expect(names).toEqual([
+      'pytest',
+      'pyright',
+      'npm-test',
+      'bun-test',
+      'cargo-test',
+      'go-test',
+      'make-test',
+      'shell-goal',
+    ])
+    expect(names.map((name) => findGoal(name)?.name)).toEqual(names)
+    expect(findGoal('no-such-goal')).toBeUndefined()
+  })
+
+  test.each(names)('%s: a missing program is a verdict that says how to get it', async (name) => {
+    const empty = await project({})
+    const verdict = await check(name, await project(PACKAGE), {
+      runCommand: withPath(empty),
+      shellGoal,
+    })
+    expect(verdict.achieved).toBe(false)
+    expect(verdict.reason).toMatch(/^\w+ is not installed: install /)
+  })
+
+  const ending =
+    (end: CommandResult['end'], output = '') =>
+    async (): Promise<CommandResult> => ({
+      ...{ end, exitCode: null, stdout: output, stderr: '', output },
+      ...{ bytes: output.length, durationMs: 1 },
+    })
+
+  test.each(names)(
+    '%s: a check that takes too long is a verdict that says how long',
+    async (name) => {
+      const runCommand = ending('timed_out', 'still at it')
+      const verdict = await check(name, await project(PACKAGE), { runCommand, shellGoal })
+      expect(verdict.achieved).toBe(false)
+      expect(verdict.reason).toMatch(/did not finish within [12]0 minutes and was stopped$/)
+      expect(verdict.details).toBe('still at it')
+    },
+  )
+
+  test.each(names)('%s: a check that cannot be started is a verdict', async (name) => {
+    const runCommand = ending('not_started', 'Permission denied')
+    const verdict = await check(name, await project(PACKAGE), { runCommand, shellGoal })
+    expect(verdict.reason).toMatch(/could not be started: Permission denied$/)
+  })
+
+  test.each(names)('%s: an aborted check is not achieved', async (name) => {
+    const abort = new AbortController()
+    abort.abort()
+    const options = { signal: abort.signal, shellGoal }
+    const verdict = await check(name, await project(PACKAGE), options)
+    expect(verdict.achieved).toBe(false)
+    expect(verdict.reason).toMatch(/was stopped together with the run$/)
+  })
+})
+
+describe('what a project suggests', () => {
+  test.each<[string, Files, string[]]>([
+    ['nothing', { 'README.md': '' }, []],
+    ['pyproject.toml', { 'pyproject.toml': '' }, ['pytest']],
+    ['tests/test_a.py', { 'tests/test_a.py': '' }, ['pytest']],
+    ['tests without Python', { 'tests/a.rs': '' }, []],
+    ['pyrightconfig.json', { 'pyrightconfig.json': '{}' }, ['pyright']],
+    ['a test script', PACKAGE, ['npm-test']],
+    ['bun.lock', { 'package.json': '{}', 'bun.lock': '' }, ['bun-test']],
+    ['bun test', { 'package.json': '{"scripts":{"test":"bun test"}}' }, ['npm-test', 'bun-test']],
+    ['a package without tests', { 'package.json': '{"name":"a"}' }, []],
+    ['Cargo.toml', { 'Cargo.toml': '' }, ['cargo-test']],
+    ['go.mod', { 'go.mod': '' }, ['go-test']],
+    ['a Makefile', { Makefile: '.PHONY: test\nCC = cc\n\nlint test: build\n\tx\n' }, ['make-test']],
+    ['a Makefile without tests', { Makefile: 'test := 1\nlatest:\n\tx\n.PHONY: test\n' }, []],
+    ['.retrai.yml', { '.retrai.yml': 'check_command: x\n' }, ['shell-goal']],
+    ['settings alone', { '.retrai.yml': 'model: x\n' }, []],
+  ])('%s', async (_what, files, expected) => {
+    const cwd = await project(files)
+    const found: string[] = []
+    for (const goal of goals) if (await goal.detect(cwd)) found.push(goal.name)
+    expect(found).toEqual(expected)
+  })
+})

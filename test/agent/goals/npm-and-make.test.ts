@@ -1,0 +1,106 @@
+import { describe, expect, test } from 'vitest'
+import { check, isInstalled, project } from './support.ts'
+
+const hasNpm = await isInstalled('npm', '--version')
+const hasMake = await isInstalled('make', '--version')
+
+const IMPORTS = "const test = require('node:test'); const assert = require('node:assert')\n"
+const packageJson = (script?: string): string =>
+  JSON.stringify({ name: 'sums', scripts: script === undefined ? {} : { test: script } })
+
+describe.skipIf(!hasNpm)('npm-test on real projects', () => {
+  const node = (script: string, tests: string) =>
+    project({ 'package.json': packageJson(script), 'a.test.js': `${IMPORTS}${tests}` })
+
+  test('passes, with the totals of the runner', async () => {
+    const cwd = await node('node --test', "test('one', () => {}); test('two', () => {})")
+    const verdict = await check('npm-test', cwd)
+    expect(verdict).toMatchObject({ achieved: true, reason: 'All 2 tests passed' })
+  })
+
+  test('fails, with the names of the tests', async () => {
+    const cwd = await node(
+      'node --test',
+      "test('adds', () => assert.equal(1, 2)); test('two', () => {})",
+    )
+    const verdict = await check('npm-test', cwd)
+    expect(verdict).toMatchObject({ achieved: false, reason: '1 of 2 tests failing: adds' })
+    expect(verdict.details).toContain('1 == 2')
+  })
+
+  test('failures behind `|| true` are no success', async () => {
+    const cwd = await node('node --test || true', "test('adds', () => assert.equal(1, 2))")
+    const verdict = await check('npm-test', cwd)
+    expect(verdict.achieved).toBe(false)
+    expect(verdict.reason).toBe('1 of 1 test failing: adds; npm test hides this with exit code 0')
+  })
+
+  test('no tests are no success', async () => {
+    const verdict = await check(
+      'npm-test',
+      await project({ 'package.json': packageJson('node --test') }),
+    )
+    expect(verdict).toMatchObject({
+      achieved: false,
+      reason: 'No test was run: the test script of package.json found none',
+    })
+  })
+
+  test.each([
+    ['without a script', packageJson()],
+    ['with an empty script', packageJson(' ')],
+    ['with the script of npm init', packageJson('echo "Error: no test specified" && exit 1')],
+    ['that is no JSON', '{'],
+  ])('a package.json %s is a verdict', async (_what, text) => {
+    const verdict = await check('npm-test', await project({ 'package.json': text }))
+    expect(verdict.achieved).toBe(false)
+    expect(verdict.reason).toMatch(/^There is no test script/)
+  })
+
+  test('a runner without totals goes by its exit code and its last words', async () => {
+    const cwd = await project({ 'package.json': packageJson('echo checked && exit 4') })
+    const verdict = await check('npm-test', cwd)
+    expect(verdict.reason).toBe('npm test ended with exit code 4: checked')
+  })
+})
+
+describe.skipIf(!hasMake)('make-test on real projects', () => {
+  const make = async (makefile: string, files = {}) =>
+    check('make-test', await project({ Makefile: makefile, ...files }))
+
+  test('passes', async () => {
+    const verdict = await make('test:\n\t@echo all is well\n')
+    expect(verdict).toMatchObject({ achieved: true, reason: 'make test passed: all is well' })
+  })
+
+  test('fails', async () => {
+    const verdict = await make('test:\n\t@echo "sums are off" && exit 3\n')
+    expect(verdict).toMatchObject({
+      achieved: false,
+      reason: 'make test ended with exit code 2: sums are off',
+    })
+  })
+
+  test('goes by the totals of a runner that it calls', async () => {
+    const verdict = await make(
+      "test:\n\t-@echo 'FAILED t.py::test_a'; echo '1 failed, 2 passed in 0.1s'\n",
+    )
+    expect(verdict.achieved).toBe(false)
+    expect(verdict.reason).toContain('1 of 3 tests failing: t.py::test_a')
+  })
+
+  test.each([
+    ['a file named test', 'test:\n\t@echo never\n', { test: '' }],
+    ['a rule without a recipe', 'test: other\nother:\n', {}],
+  ])('%s makes it run nothing, which is no success', async (_what, makefile, files) => {
+    const verdict = await make(makefile, files)
+    expect(verdict.achieved).toBe(false)
+    expect(verdict.reason).toMatch(/^make test ran nothing/)
+  })
+
+  test('no such rule', async () => {
+    const verdict = await make('build:\n\ttrue\n')
+    expect(verdict.achieved).toBe(false)
+    expect(verdict.reason).toContain("No rule to make target 'test'")
+  })
+})

@@ -1,0 +1,225 @@
+import { chmod, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { check, type Files, isInstalled, programs, project, withPrograms } from './support.ts'
+
+const verdictOf = async (files: Files) => check('pytest', await project(files))
+const hasPytest = await isInstalled('python3', '-m', 'pytest', '--version')
+
+const FAILS = 'def test_sum():\n    assert 1 + 1 == 3, "sums are off"\n'
+const PASSES = 'def test_fine():\n    pass\n'
+
+describe.skipIf(!hasPytest)('pytest on real projects', () => {
+  test('all tests pass', async () => {
+    const many = 'import pytest\n@pytest.mark.parametrize("n", range(42))\ndef test_n(n): pass\n'
+    const verdict = await verdictOf({ 'tests/test_many.py': many })
+    expect(verdict).toMatchObject({ achieved: true, reason: 'All 42 tests passed' })
+  })
+
+  test('skipped tests and expected failures are told, not counted as passed', async () => {
+    const verdict = await verdictOf({
+      'test_a.py': `import pytest
+def test_one(): pass
+def test_two(): pass
+@pytest.mark.skip
+def test_later(): assert False
+@pytest.mark.xfail
+def test_known(): assert False
+`,
+    })
+    expect(verdict.achieved).toBe(true)
+    expect(verdict.reason).toBe('All 2 tests passed, 1 skipped, 1 expected failure')
+  })
+
+  test('failing tests are named, with their messages in the details', async () => {
+    const verdict = await verdictOf({ 'test_a.py': FAILS + PASSES })
+    expect(verdict.achieved).toBe(false)
+    expect(verdict.reason).toBe('1 of 2 tests failing: test_sum')
+    expect(verdict.details).toContain('--- test_a::test_sum\n')
+    expect(verdict.details).toContain('sums are off')
+    expect(verdict.details).toContain('test_a.py:2')
+  })
+
+  test('only some of many failing tests are named, and details stay short', async () => {
+    const long = 'import pytest\n@pytest.mark.parametrize("n", range(12))\n'
+    const verdict = await verdictOf({
+      'test_a.py': `${long}def test_n(n): assert False, "long " * 2000\n`,
+    })
+    expect(verdict.reason).toBe(
+      '12 of 12 tests failing: test_n[0], test_n[1], test_n[2], test_n[3], test_n[4] and 7 more',
+    )
+    expect(verdict.details.length).toBeLessThanOrEqual(4096)
+  })
+
+  test('tests of one name are told apart by their files', async () => {
+    const verdict = await verdictOf({
+      'a/test_a.py': FAILS,
+      'b/test_b.py': FAILS,
+    })
+    expect(verdict.reason).toContain('test_a::test_sum')
+    expect(verdict.reason).toContain('test_b::test_sum')
+  })
+
+  test('an error in a fixture is a failing test', async () => {
+    const verdict = await verdictOf({
+      'test_a.py': `import pytest
+@pytest.fixture
+def broken(): raise RuntimeError("no database")
+def test_uses(broken): pass
+`,
+    })
+    expect(verdict.reason).toBe('1 of 1 test failing: test_uses')
+    expect(verdict.details).toContain('no database')
+  })
+
+  test('a test that fails in its body and in its teardown is one test', async () => {
+    const verdict = await verdictOf({
+      'test_a.py': `import pytest
+@pytest.fixture
+def leaks():
+    yield
+    raise RuntimeError("still open")
+def test_both(leaks): assert False, "in the body"
+`,
+    })
+    expect(verdict.reason).toBe('1 of 1 test failing: test_both')
+    expect(verdict.details).toContain('still open')
+    expect(verdict.details).toContain('in the body')
+  })
+
+  test('a test file that cannot be imported is named', async () => {
+    const verdict = await verdictOf({ 'test_a.py': 'import no_such_module\n', 'test_b.py': PASSES })
+    expect(verdict.achieved).toBe(false)
+    expect(verdict.reason).toContain('1 test file could not be run: test_a')
+    expect(verdict.reason).toContain("No module named 'no_such_module'")
+  })
+
+  test('a broken conftest.py leaves no report: the verdict says so', async () => {
+    const verdict = await verdictOf({
+      'conftest.py': 'import no_such_module\n',
+      'test_b.py': PASSES,
+    })
+    expect(verdict.achieved).toBe(false)
+    expect(verdict.reason).toMatch(/^pytest ended with exit code 4 and wrote no report: .*no_such/)
+  })
+
+  test.each([
+    ['no test file', { 'main.py': 'x = 1\n' }],
+    ['a test file without tests', { 'test_a.py': 'x = 1\n' }],
+  ])('%s is not a success', async (_what, files) => {
+    const verdict = await verdictOf(files)
+    expect(verdict.achieved).toBe(false)
+    expect(verdict.reason).toMatch(/^No test was run: pytest looks for functions named test_\*/)
+  })
+
+  test('a run in which all tests are skipped is not a success', async () => {
+    const verdict = await verdictOf({
+      'test_a.py': 'import pytest\n@pytest.mark.skip\ndef test_later(): pass\n',
+    })
+    expect(verdict).toMatchObject({ achieved: false, reason: 'No test passed: 1 skipped' })
+  })
+
+  test('a test that kills the interpreter is a verdict with the signal', async () => {
+    const verdict = await verdictOf({
+      'test_a.py': 'import os\ndef test_x(): os.kill(os.getpid(), 9)\n',
+    })
+    expect(verdict.achieved).toBe(false)
+    expect(verdict.reason).toMatch(/was ended by SIGKILL \(exit code 137\) and wrote no report/)
+  })
+
+  test('passing tests do not make up for a bad exit code', async () => {
+    const verdict = await verdictOf({
+      'conftest.py': 'def pytest_sessionfinish(session): session.exitstatus = 7\n',
+      'test_a.py': PASSES,
+    })
+    expect(verdict.achieved).toBe(false)
+    expect(verdict.reason).toContain('1 test passed, but pytest ended with exit code 7')
+  })
+
+  test('the check leaves no cache, bytecode or report anywhere', async () => {
+    const cwd = await project({ 'test_a.py': PASSES })
+    const temporary = await project({})
+    vi.stubEnv('TMPDIR', temporary)
+    onTestFinished(() => {
+      vi.unstubAllEnvs()
+    })
+    await check('pytest', cwd)
+    expect(await readdir(temporary)).toEqual([])
+    const names = await readdir(cwd)
+    expect(names).toContain('test_a.py')
+    expect(names.filter((name) => /cache|\.xml$/.test(name))).toEqual([])
+  })
+
+  test('settings that run only a part of the tests have no effect', async () => {
+    const cwd = await project({
+      'pytest.ini': '[pytest]\naddopts = --lf --junitxml=mine.xml\n',
+      'test_a.py': FAILS + PASSES,
+    })
+    expect((await check('pytest', cwd)).reason).toContain('1 of 2 tests')
+    expect((await check('pytest', cwd)).reason).toContain('1 of 2 tests')
+    expect(await readdir(cwd)).not.toContain('mine.xml')
+  })
+
+  test('an edit of the same size right after a check counts in the next', async () => {
+    const cwd = await project({ 'sums.py': 'def f(): return 1\n' })
+    await writeFile(join(cwd, 'test_a.py'), 'import sums\ndef test_f(): assert sums.f() == 2\n')
+    expect((await check('pytest', cwd)).achieved).toBe(false)
+    await writeFile(join(cwd, 'sums.py'), 'def f(): return 2\n')
+    expect((await check('pytest', cwd)).achieved).toBe(true)
+  })
+
+  test('an aborted check ends at once', async () => {
+    const cwd = await project({
+      'test_a.py':
+        'import pathlib, time\ndef test_x():\n    pathlib.Path("up").touch()\n    time.sleep(600)\n',
+    })
+    const abort = new AbortController()
+    const verdict = check('pytest', cwd, { signal: abort.signal })
+    await expect.poll(() => readdir(cwd), { timeout: 30_000 }).toContain('up')
+    abort.abort()
+    expect(await verdict).toMatchObject({
+      achieved: false,
+      reason: 'pytest was stopped together with the run',
+    })
+  })
+})
+
+describe('the way to pytest', () => {
+  const LACKS = 'echo "/usr/bin/python3: No module named pytest" >&2; exit 1'
+  const WRITES = (xml: string) => `
+for option in "$@"; do case "$option" in
+  --junitxml=*) printf '%s' '${xml}' > "\${option#*=}";;
+esac; done`
+  const ONE_PASSED =
+    '<testsuites><testsuite><testcase classname="t" name="a"/></testsuite></testsuites>'
+
+  test('python3 without pytest: the program pytest is taken', async () => {
+    const bin = await programs({ python3: LACKS, pytest: WRITES(ONE_PASSED) })
+    const verdict = await check('pytest', await project({}), { runCommand: withPrograms(bin) })
+    expect(verdict).toMatchObject({ achieved: true, reason: '1 test passed' })
+  })
+
+  test('the environment of the project comes first', async () => {
+    const bin = await programs({ python3: 'exit 9', pytest: 'exit 9' })
+    const own = await programs({ python: `${WRITES(ONE_PASSED)}\necho "$0" "$@"` })
+    const python = await readFile(join(own, 'python'), 'utf8')
+    const cwd = await project({ '.venv/bin/python': python })
+    await chmod(join(cwd, '.venv/bin/python'), 0o755)
+    const verdict = await check('pytest', cwd, { runCommand: withPrograms(bin) })
+    expect(verdict.achieved).toBe(true)
+    expect(verdict.details).toContain('.venv/bin/python -m pytest')
+  })
+
+  test.each([
+    ['torn', ONE_PASSED.slice(0, -20), 'its report cannot be read'],
+    ['of another kind', '<html></html>', 'it is not a JUnit report'],
+    ['empty', '', 'wrote no report'],
+  ])('a report that is %s is a verdict', async (_what, xml, problem) => {
+    const bin = await programs({ python3: `${WRITES(xml)}\necho some words` })
+    const verdict = await check('pytest', await project({}), { runCommand: withPrograms(bin) })
+    expect(verdict.achieved).toBe(false)
+    expect(verdict.reason).toContain('pytest ended with exit code 0')
+    expect(verdict.reason).toContain(problem)
+    expect(verdict.reason).toMatch(/some words$/)
+  })
+})

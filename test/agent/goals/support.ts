@@ -1,0 +1,100 @@
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { onTestFinished } from 'vitest'
+import { findGoal } from '../../../src/agent/goals/catalogue.ts'
+import type { GoalVerdict } from '../../../src/agent/goals/goal.ts'
+import type { Exited } from '../../../src/agent/goals/run-check.ts'
+import type { RunCommand } from '../../../src/agent/process/command.ts'
+import { runCommand } from '../../../src/agent/process/run-command.ts'
+import type { RunConfig, ShellGoal } from '../../../src/domain/run-config.ts'
+
+export type Files = Readonly<Record<string, string>>
+
+export const configOf = (
+  goal: string,
+  cwd: string,
+  shell_goal: ShellGoal | null = null,
+): RunConfig => ({
+  goal,
+  cwd,
+  model_name: 'some-model',
+  max_iterations: 20,
+  hitl_enabled: false,
+  max_cost_usd: null,
+  max_tokens: null,
+  max_seconds: null,
+  shell_goal,
+})
+
+/** A project in a temporary folder that goes with the test. */
+export async function project(files: Files): Promise<string> {
+  const cwd = await mkdtemp(join(tmpdir(), 'retrai-goal-'))
+  onTestFinished(() => rm(cwd, { recursive: true, force: true }))
+  for (const [path, text] of Object.entries(files)) {
+    await mkdir(dirname(join(cwd, path)), { recursive: true })
+    await writeFile(join(cwd, path), text)
+  }
+  return cwd
+}
+
+export const fixture = (name: string): Promise<string> =>
+  readFile(join(import.meta.dirname, 'fixtures', name), 'utf8')
+
+/** A folder of shell scripts that stand in for programs. */
+export async function programs(scripts: Files): Promise<string> {
+  const folder = await project(
+    Object.fromEntries(
+      Object.entries(scripts).map(([name, body]) => [name, `#!/bin/sh\n${body}\n`]),
+    ),
+  )
+  for (const name of Object.keys(scripts)) await chmod(join(folder, name), 0o755)
+  return folder
+}
+
+/** Runs commands for real, with another PATH. */
+export const withPath =
+  (path: string): RunCommand =>
+  (command) =>
+    runCommand({ ...command, env: { ...command.env, PATH: path } })
+
+/** Finds the programs of the folder before all others. */
+export const withPrograms = (folder: string): RunCommand =>
+  withPath(`${folder}:${process.env.PATH ?? ''}`)
+
+type CheckOptions = {
+  readonly runCommand?: RunCommand
+  readonly signal?: AbortSignal
+  readonly shellGoal?: ShellGoal
+}
+
+export async function check(
+  name: string,
+  cwd: string,
+  options: CheckOptions = {},
+): Promise<GoalVerdict> {
+  const goal = findGoal(name)
+  if (goal === undefined) throw new Error(`there is no goal ${name}`)
+  return goal.check({
+    config: configOf(name, cwd, options.shellGoal),
+    signal: options.signal ?? new AbortController().signal,
+    runCommand: options.runCommand ?? runCommand,
+  })
+}
+
+/** Whether a program is on this machine. */
+export async function isInstalled(file: string, ...args: string[]): Promise<boolean> {
+  const signal = new AbortController().signal
+  const result = await runCommand({ file, args, cwd: tmpdir(), timeoutMs: 60_000, signal })
+  return result.exitCode === 0
+}
+
+export const exited = (exitCode: number, output = ''): Exited => ({
+  end: 'exited',
+  exitCode,
+  stdout: output,
+  stderr: '',
+  output,
+  bytes: Buffer.byteLength(output),
+  durationMs: 1,
+})
