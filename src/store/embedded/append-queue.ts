@@ -38,6 +38,9 @@ type Pending = {
 /** Tells whoever measures how many appends went into one commit. */
 const commits = channel('retrai.store.commit')
 
+/** So many are sent at once; more of the same turn follow while the thread writes these. */
+const GATHERED = 8
+
 const WRITER = new URL('./worker-writer.ts', import.meta.url)
 
 /**
@@ -82,6 +85,7 @@ export class AppendQueue {
       new Promise((settle) => {
         if (this.#gathered.length === 0) setImmediate(() => this.#flush())
         this.#gathered.push({ stream, events, expected, bytes, settle })
+        if (this.#gathered.length === GATHERED) this.#flush()
       }),
     )
   }

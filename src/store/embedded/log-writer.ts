@@ -63,10 +63,13 @@ export class LogWriter {
     this.#created = cells.number()
   }
 
-  /** Stores what can be stored; answers for each append in turn, durable where it says so. */
-  write(group: readonly Append[]): Settled[] {
+  /**
+   * Stores what can be stored; answers for each append in turn, durable where it says so.
+   * @param more adds what has come in meanwhile to the group; false when there is nothing
+   */
+  write(group: readonly Append[], more: () => boolean = () => false): Settled[] {
     try {
-      return [this.#commit(group)]
+      return [this.#commit(group, more)]
     } catch (error) {
       if (!(error instanceof RolledBack)) throw error
       // An append that cannot be written must not take the others of its group with it.
@@ -77,21 +80,24 @@ export class LogWriter {
     }
   }
 
-  #commit(group: readonly Append[]): Settled {
-    const [position, before] = [this.#position, this.#created]
+  #commit(group: readonly Append[], more: () => boolean): Settled {
+    const [position, created] = [this.#position, this.#created]
     let committing = false
     try {
       this.#statements.begin.run()
       // A clock that is set back does not turn the order of the log round.
-      this.#created = Math.max(before, Date.now())
+      this.#created = Math.max(created, Date.now())
       const outcomes: number[] = []
-      for (const append of group) outcomes.push(...this.#append(append))
+      do {
+        for (const append of group.slice(outcomes.length / 3))
+          outcomes.push(...this.#append(append))
+      } while (more())
       committing = true
       this.#statements.commit.run()
       return { type: 'settled', created: this.#created, outcomes, failure: null }
     } catch (error) {
       this.#position = position
-      this.#created = before
+      this.#created = created
       this.#heads.forget()
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
       throw new RolledBack(error, committing)

@@ -25,27 +25,25 @@ openLog(String(workerData)).match(
 
 function serve(log: OpenedLog): void {
   const writer = new LogWriter(log.db, log.file)
-  port.on('message', (first: WriteRequest) => {
-    // Everything that was queued while the last commit ran goes into one transaction.
-    for (let request: WriteRequest | undefined = first; request !== undefined; ) {
-      const group: Append[] = []
-      let size = 0
-      while (request?.type === 'append' && size < GROUP_SIZE) {
-        size += unpack(request.cells, group)
-        request = next()
-      }
-      for (const settled of writer.write(group)) reply(settled)
-      if (request?.type === 'close') {
-        log.close()
-        port.close()
-        return
-      }
+  port.on('message', (request: WriteRequest) => {
+    if (request.type === 'close') {
+      log.close()
+      port.close()
+      return
     }
+    const group: Append[] = []
+    let size = unpack(request.cells, group)
+    // Everything that was queued since the last commit goes into one transaction, and also what comes
+    // in while that is written. Nothing is sent behind a close, so nothing else can come here.
+    const more = (): boolean => {
+      if (size >= GROUP_SIZE) return false
+      const next: WriteRequest | undefined = receiveMessageOnPort(port)?.message
+      if (next?.type !== 'append') return false
+      size += unpack(next.cells, group)
+      return true
+    }
+    for (const settled of writer.write(group, more)) reply(settled)
   })
-}
-
-function next(): WriteRequest | undefined {
-  return receiveMessageOnPort(port)?.message
 }
 
 /** Adds the appends of a message to the group; returns their size in characters. */

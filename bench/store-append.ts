@@ -1,0 +1,126 @@
+import { randomUUID } from 'node:crypto'
+import { channel } from 'node:diagnostics_channel'
+import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { openEmbeddedStore } from '../src/store/embedded/embedded-store.ts'
+import type { EventStore, NewEvent } from '../src/store/event-store.ts'
+import { BareLog } from './support/bare-log.ts'
+import { integer, median, table } from './support/figures.ts'
+import { inTemporaryFolder } from './support/temporary-folder.ts'
+
+const WRITERS = [1, 32]
+const ROUNDS = 7
+/** Milliseconds of each round of each side. */
+const DURATION = 1000
+
+/** 1 KB of data and metadata. */
+const DATA = JSON.stringify({ text: 'x'.repeat(980) })
+const newEvent = (): NewEvent => {
+  return { id: randomUUID(), type: 'tool_result', data: DATA, metadata: '{"schema":1}' }
+}
+
+type StoreRound = {
+  readonly perSecond: number
+  /** Appends in each commit, in order. */
+  readonly groups: readonly number[]
+  /** 99th percentile of the event loop's delay, milliseconds. */
+  readonly delay: number
+}
+type Round = StoreRound & { readonly limit: number }
+
+/** Appends of 1 KB records through the port, against bare node:sqlite with the same commits. */
+export async function run(): Promise<string> {
+  const lines: string[][] = []
+  for (const writers of WRITERS) {
+    const rounds: Round[] = []
+    // The first round warms up both sides and does not count.
+    for (let round = 0; round <= ROUNDS; round += 1) {
+      const store = await inTemporaryFolder((folder) => storeRound(folder, writers))
+      const limit = await inTemporaryFolder(async (folder) =>
+        bareRound(folder, writers, store.groups),
+      )
+      if (round > 0) rounds.push({ ...store, limit })
+    }
+    lines.push(line(writers, rounds))
+  }
+  const head = [
+    'writers at once',
+    'appends/s',
+    'bare node:sqlite/s',
+    'ratio',
+    'appends a commit',
+    'event loop p99',
+  ]
+  return [
+    '### Embedded store: appending 1 KB records',
+    '',
+    table(head, lines),
+    '',
+    `Medians of ${ROUNDS} alternating rounds of ${DURATION} ms; the ratio is the median of the rounds'`,
+    'ratios. Every append waits for its own acknowledgement. Bare node:sqlite makes the same commits',
+    '(same schema, pragmas and number of records in each), synchronously in one thread.',
+  ].join('\n')
+}
+
+function line(writers: number, rounds: readonly Round[]): string[] {
+  return [
+    String(writers),
+    integer(median(rounds.map((round) => round.perSecond))),
+    integer(median(rounds.map((round) => round.limit))),
+    median(rounds.map((round) => round.perSecond / round.limit)).toFixed(2),
+    median(rounds.map((round) => median(round.groups))).toFixed(0),
+    `${median(rounds.map((round) => round.delay)).toFixed(1)} ms`,
+  ]
+}
+
+async function storeRound(folder: string, writers: number): Promise<StoreRound> {
+  const opened = await openEmbeddedStore({ file: join(folder, 'log.db') })
+  if (opened.isErr()) throw new Error(opened.error.message)
+  const store = opened.value
+  const groups: number[] = []
+  const note = (message: unknown): void => {
+    groups.push((message as { appends: number }).appends)
+  }
+  channel('retrai.store.commit').subscribe(note)
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  delay.enable()
+  const start = performance.now()
+  const until = start + DURATION
+  await Promise.all(Array.from({ length: writers }, (_, n) => write(store, `run-${n}`, until)))
+  const seconds = (performance.now() - start) / 1000
+  delay.disable()
+  channel('retrai.store.commit').unsubscribe(note)
+  await store.close()
+  const appends = groups.reduce((sum, group) => sum + group, 0)
+  return { perSecond: appends / seconds, groups, delay: delay.percentile(99) / 1e6 }
+}
+
+async function write(store: EventStore, stream: string, until: number): Promise<void> {
+  let expectedRevision: number | 'no_stream' = 'no_stream'
+  while (performance.now() < until) {
+    const appended = await store.append(stream, [newEvent()], { expectedRevision })
+    if (appended.isErr()) throw new Error(JSON.stringify(appended.error))
+    expectedRevision = appended.value.revision
+  }
+}
+
+function bareRound(folder: string, writers: number, groups: readonly number[]): number {
+  const log = new BareLog(join(folder, 'log.db'))
+  log.addStreams(writers)
+  const start = performance.now()
+  let appended = 0
+  for (const group of groups) {
+    const rows = Array.from({ length: group }, (_, n) => {
+      const place = appended + n
+      const revision = Math.floor(place / writers)
+      return { stream: 1 + (place % writers), revision, event: newEvent() }
+    })
+    log.append(rows)
+    appended += group
+  }
+  const seconds = (performance.now() - start) / 1000
+  log.close()
+  return appended / seconds
+}
+
+if (import.meta.main) console.log(await run())

@@ -1,0 +1,38 @@
+import { DatabaseSync } from 'node:sqlite'
+import { prepareSchema } from '../../src/store/embedded/schema.ts'
+import type { NewEvent } from '../../src/store/event-store.ts'
+
+/** node:sqlite with nothing round it: the schema and the pragmas of the store, in this very thread. */
+export class BareLog {
+  readonly db: DatabaseSync
+  readonly #insert
+  #position = 0
+
+  constructor(file: string) {
+    this.db = new DatabaseSync(file)
+    prepareSchema(this.db, file)
+    this.#insert = this.db.prepare('INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
+  }
+
+  /** Makes streams with the ids 1 to `count`. */
+  addStreams(count: number): void {
+    const insert = this.db.prepare('INSERT INTO streams (id, name) VALUES (?, ?)')
+    for (let id = 1; id <= count; id += 1) insert.run(id, `run-${id}`)
+  }
+
+  /** One transaction. */
+  append(rows: readonly { stream: number; revision: number; event: NewEvent }[]): void {
+    const created = Date.now()
+    this.db.exec('BEGIN IMMEDIATE')
+    for (const { stream, revision, event } of rows) {
+      this.#position += 1
+      const { id, type, data, metadata } = event
+      this.#insert.run(this.#position, stream, revision, id, type, data, metadata, created)
+    }
+    this.db.exec('COMMIT')
+  }
+
+  close(): void {
+    this.db.close()
+  }
+}
