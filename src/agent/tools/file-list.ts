@@ -2,8 +2,9 @@ import type { Dirent } from 'node:fs'
 import { lstat, opendir, readlink, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { type ConfinedPath, confine, describeProblem, problemOf, projectPath } from './confine.ts'
+import { type ConfinedPath, confine, projectPath } from './confine.ts'
 import { defineTool, failed, succeeded } from './define-tool.ts'
+import { describeProblem, problemOf } from './path-problem.ts'
 
 const MAX_ENTRIES = 1000
 

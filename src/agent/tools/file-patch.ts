@@ -1,13 +1,8 @@
 import { err, ok, type Result } from 'neverthrow'
 import { z } from 'zod'
-import {
-  type ConfinedPath,
-  confine,
-  describeProblem,
-  openForReading,
-  projectPath,
-} from './confine.ts'
+import { type ConfinedPath, confine, openForReading, projectPath } from './confine.ts'
 import { defineTool, failed, succeeded } from './define-tool.ts'
+import { describeProblem } from './path-problem.ts'
 import { writeAtomically } from './write-atomically.ts'
 
 const MAX_BYTES = 16 * 1024 * 1024

@@ -2,8 +2,9 @@ import type { FileHandle } from 'node:fs/promises'
 import { StringDecoder } from 'node:string_decoder'
 import { err, ok, type Result } from 'neverthrow'
 import { z } from 'zod'
-import { confine, describeProblem, openForReading, projectPath } from './confine.ts'
+import { confine, openForReading, projectPath } from './confine.ts'
 import { defineTool, failed, succeeded } from './define-tool.ts'
+import { describeProblem } from './path-problem.ts'
 import { INLINE_BYTES } from './shorten.ts'
 
 /** Bytes of a file that one call shows: the rest of what fits in a record is for the note below it. */

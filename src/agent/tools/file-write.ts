@@ -1,6 +1,7 @@
 import { z } from 'zod'
-import { confine, describeProblem, projectPath } from './confine.ts'
+import { confine, projectPath } from './confine.ts'
 import { defineTool, failed, succeeded } from './define-tool.ts'
+import { describeProblem } from './path-problem.ts'
 import { writeAtomically } from './write-atomically.ts'
 
 export const fileWrite = defineTool({

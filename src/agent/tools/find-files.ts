@@ -3,8 +3,9 @@ import { isAbsolute, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import { commandOutput } from './command-output.ts'
-import { describeProblem, projectPath } from './confine.ts'
+import { projectPath } from './confine.ts'
 import { defineTool, failed, succeeded } from './define-tool.ts'
+import { describeProblem } from './path-problem.ts'
 
 const TIMEOUT_MS = 30_000
 const MAX_FOUND = 1000

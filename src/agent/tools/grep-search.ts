@@ -1,8 +1,9 @@
 import { z } from 'zod'
 import type { CommandResult } from '../process/command.ts'
 import { commandOutput } from './command-output.ts'
-import { confine, describeProblem, projectPath } from './confine.ts'
+import { confine, projectPath } from './confine.ts'
 import { defineTool, failed, succeeded } from './define-tool.ts'
+import { describeProblem } from './path-problem.ts'
 import type { ToolOutput } from './tool.ts'
 
 const TIMEOUT_MS = 30_000

@@ -12,7 +12,8 @@ import {
 } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
-import { type ConfinedPath, codeOf, isStill, type PathProblem, problemOf } from './confine.ts'
+import { type ConfinedPath, isStill } from './confine.ts'
+import { codeOf, type PathProblem, problemOf } from './path-problem.ts'
 
 /** A folder that is held open, so that what is done in it cannot be led elsewhere. */
 type Folder = {

@@ -12,7 +12,7 @@ export async function temporaryFolder(): Promise<string> {
 }
 
 /** Whether a process runs; one that is dead but not reaped yet does not. */
-export function isAlive(pid: number): boolean {
+function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
   } catch {

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process'
 import { chmod, mkdir, open, readdir, readFile, stat, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -105,7 +104,7 @@ describe('file_read', () => {
   ])('says why %s cannot be read', async (path, words) => {
     const { cwd, run } = await projectWith({ text: 'a', binary: Buffer.from([1, 2, 0, 3]) })
     await mkdir(join(cwd, 'folder'))
-    execFileSync('mkfifo', [join(cwd, 'pipe')])
+    await run('bash_exec', { command: 'mkfifo pipe' })
     const result = await run('file_read', { path })
     expect(result).toMatchObject({ outcome: 'error', exit_code: 1 })
     expect(result.output).toContain(words)
@@ -186,7 +185,7 @@ describe('file_write', () => {
   ])('says why %s cannot be written', async (path, words) => {
     const { cwd, run } = await projectWith({ text: 'a' })
     await mkdir(join(cwd, 'folder'))
-    execFileSync('mkfifo', [join(cwd, 'pipe')])
+    await run('bash_exec', { command: 'mkfifo pipe' })
     const result = await run('file_write', { path, content: 'x' })
     expect(result).toMatchObject({ outcome: 'error', exit_code: 1 })
     expect(result.output).toContain(words)

@@ -1,0 +1,61 @@
+/** Why a path of the project cannot be used. */
+export type PathProblem =
+  | { readonly type: 'outside_project' }
+  | { readonly type: 'dangling_link'; readonly link: string }
+  | { readonly type: 'not_found' }
+  | { readonly type: 'is_folder' }
+  | { readonly type: 'not_a_folder' }
+  | { readonly type: 'not_a_file' }
+  | { readonly type: 'no_access' }
+  /** The path was exchanged while it was used. */
+  | { readonly type: 'changed_meanwhile' }
+  | { readonly type: 'unusable'; readonly message: string }
+
+/** A sentence for the model. */
+export function describeProblem(path: string, problem: PathProblem): string {
+  const name = JSON.stringify(path)
+  switch (problem.type) {
+    case 'outside_project':
+      return `${name} is outside the project. Paths must stay inside it, symbolic links too.`
+    case 'dangling_link':
+      return `${name} leads through ${problem.link}, a symbolic link to nothing.`
+    case 'not_found':
+      return `${name} does not exist.`
+    case 'is_folder':
+      return `${name} is a folder, not a file.`
+    case 'not_a_folder':
+      return `${name} is not a folder, or leads through something that is none.`
+    case 'not_a_file':
+      return `${name} is not a regular file.`
+    case 'no_access':
+      return `${name}: permission denied.`
+    case 'changed_meanwhile':
+      return `${name} was exchanged while it was used. Nothing was done.`
+    case 'unusable':
+      return `${name} cannot be used: ${problem.message}`
+  }
+}
+
+/** What an error of the file system means for a path. */
+export function problemOf(cause: unknown): PathProblem {
+  const message = cause instanceof Error ? cause.message : String(cause)
+  switch (codeOf(cause)) {
+    case 'ENOENT':
+      return { type: 'not_found' }
+    case 'ENOTDIR':
+      return { type: 'not_a_folder' }
+    case 'EISDIR':
+      return { type: 'is_folder' }
+    case 'EACCES':
+    case 'EPERM':
+      return { type: 'no_access' }
+    case 'ENXIO':
+      return { type: 'not_a_file' }
+    default:
+      return { type: 'unusable', message }
+  }
+}
+
+export function codeOf(cause: unknown): string | null {
+  return cause instanceof Error && 'code' in cause ? String(cause.code) : null
+}
