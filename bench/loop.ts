@@ -1,0 +1,29 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { besideOpencode } from './loop/beside-opencode.ts'
+import { ownShare } from './loop/own-share.ts'
+import { CONTENT, FILE } from './loop/script.ts'
+import { startProcess } from './loop/start-process.ts'
+import { inTemporaryFolder } from './support/temporary-folder.ts'
+
+/** Runs of five iterations, each a call of an instant model and one file read. */
+export function run(): Promise<string> {
+  return inTemporaryFolder(async (folder) => {
+    const project = join(folder, 'project')
+    await mkdir(project)
+    await writeFile(join(project, FILE), CONTENT)
+    await using model = await startProcess(new URL('./loop/endpoint-process.ts', import.meta.url))
+    return [
+      '### The loop: runs of five iterations beside opencode',
+      '',
+      await besideOpencode(folder, project, model.url),
+      '',
+      '#### The share of our own code',
+      '',
+      await ownShare(folder, project, model.url),
+      '',
+    ].join('\n')
+  })
+}
+
+if (import.meta.main) console.log(await run())

@@ -1,0 +1,69 @@
+import { join } from 'node:path'
+import { okAsync } from 'neverthrow'
+import { createArtifacts } from '../../src/agent/artifacts.ts'
+import { exponential } from '../../src/agent/backoff.ts'
+import type { Models } from '../../src/agent/model/model.ts'
+import { createModels } from '../../src/agent/model/models.ts'
+import { runCommand } from '../../src/agent/process/run-command.ts'
+import type { Effects } from '../../src/agent/run-loop.ts'
+import type { Toolbox } from '../../src/agent/tools/tool.ts'
+import { createToolbox } from '../../src/agent/tools/toolbox.ts'
+import { idleGoal } from './idle-goal.ts'
+import { CONTENT, FILE } from './script.ts'
+
+const common = {
+  findGoal: () => idleGoal,
+  runCommand,
+  modelBackoff: exponential(1_000, 30_000),
+  modelAttempts: 1,
+} as const
+
+/** What the server works with: a model behind HTTP, and its tools. */
+export function realEffects(modelUrl: string, folder: string): Effects {
+  const models = createModels({ llmBaseUrl: modelUrl })
+  const artifacts = createArtifacts(join(folder, 'artifacts'))
+  return { ...common, models, toolbox: createToolbox({ runCommand, artifacts }) }
+}
+
+/** The same replies and results, at once and without leaving the process. */
+export const instantEffects: Effects = {
+  ...common,
+  models: instantModels(),
+  toolbox: instantTool(),
+}
+
+function instantModels(): Models {
+  return {
+    complete: ({ messages }) => {
+      const turn = messages.filter(({ role }) => role === 'assistant').length
+      return okAsync({
+        text: null,
+        toolCalls: [{ call_id: `call_${turn}`, tool: 'file_read', args: { path: FILE } }],
+        finishReason: 'tool_calls',
+        inputTokens: 1000,
+        outputTokens: 20,
+        costUsd: null,
+      })
+    },
+    missingKey: () => null,
+    contextBudget: () => 100_000,
+  }
+}
+
+function instantTool(): Toolbox {
+  return {
+    specs: [],
+    readOnly: new Set(['file_read']),
+    execute: async ({ call_id, tool }) => ({
+      call_id,
+      tool,
+      output: CONTENT,
+      exit_code: 0,
+      outcome: 'ok',
+      duration_ms: 0,
+      bytes: CONTENT.length,
+      truncated: false,
+      sha256: null,
+    }),
+  }
+}

@@ -1,0 +1,10 @@
+import type { Goal } from '../../src/agent/goals/goal.ts'
+
+/** Costs nothing and is never reached, so that a run takes exactly its `max_iterations`. */
+export const idleGoal: Goal = {
+  name: 'idle',
+  description: 'Never reached',
+  prompt: 'There is nothing to reach. Read what you like.',
+  detect: async () => false,
+  check: async () => ({ achieved: false, reason: 'It never is', details: '' }),
+}

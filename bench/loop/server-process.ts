@@ -1,0 +1,33 @@
+/**
+ * The server with a goal that costs nothing, as a process of its own.
+ * Arguments: the folder of its data, the URL of the model. It ends with the process that started it.
+ */
+import { systemPrompt } from '../../src/agent/goals/prompt.ts'
+import { planRun } from '../../src/agent/plan-run.ts'
+import { buildApp } from '../../src/http/app.ts'
+import { realEffects } from './effects.ts'
+import { idleGoal } from './idle-goal.ts'
+import { now, Service } from './service.ts'
+
+const [folder = '', modelUrl = ''] = process.argv.slice(2)
+const effects = realEffects(modelUrl, folder)
+const { models } = effects
+const goals = [idleGoal]
+const service = await Service.open(folder, effects)
+const app = await buildApp({
+  store: service.store,
+  readModel: service.readModel,
+  goals,
+  planRun: (request) => planRun(request, { goals, models, systemPrompt }),
+  missingKey: models.missingKey,
+  clock: now,
+  defaults: { cwd: folder, model_name: 'scripted-model', max_iterations: 20 },
+  ready: async () => ({ ready: true, checks: {} }),
+  security: { token: null },
+})
+const url = await app.listen({ host: '127.0.0.1', port: 0 })
+process.once('disconnect', async () => {
+  await app.close()
+  await service.close()
+})
+process.send?.({ url })

@@ -1,0 +1,64 @@
+import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
+import { exponential } from '../../src/agent/backoff.ts'
+import type { Effects } from '../../src/agent/run-loop.ts'
+import { Supervisor } from '../../src/agent/supervisor.ts'
+import { startProjector } from '../../src/projections/projector.ts'
+import { openReadModel, type SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
+import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
+import type { EventStore } from '../../src/store/event-store.ts'
+import { ensureLogId } from '../../src/store/log-id.ts'
+import { must } from './must.ts'
+
+export const now = (): number => Date.now() / 1000
+const log = { info: () => {}, warn: console.warn, error: console.error }
+
+type Projections = { readonly readModel: SqliteReadModel; stop(): Promise<void> }
+
+/** Store, projections and supervisor, put together as the server does it. */
+export class Service {
+  readonly store: EventStore
+  readonly readModel: SqliteReadModel
+  readonly #supervisor: Supervisor
+  readonly #projections: Projections
+
+  private constructor(store: EventStore, projections: Projections, supervisor: Supervisor) {
+    this.store = store
+    this.readModel = projections.readModel
+    this.#projections = projections
+    this.#supervisor = supervisor
+  }
+
+  /** @param options.projecting whether the log is projected; it is unless told otherwise */
+  static async open(
+    folder: string,
+    effects: Effects,
+    options: { readonly projecting?: boolean } = {},
+  ): Promise<Service> {
+    const store = must(await openEmbeddedStore({ file: join(folder, 'log.sqlite') }))
+    const logId = must(await ensureLogId(store))
+    const readModel = must(openReadModel({ file: join(folder, 'read.sqlite'), logId, log }))
+    const projector =
+      options.projecting === false ? null : startProjector({ store, readModel, log })
+    await projector?.caughtUpOnce()
+    const supervisor = new Supervisor({
+      store,
+      effects,
+      process: { claimant: randomUUID(), pid: process.pid, host: 'bench' },
+      now,
+      newId: randomUUID,
+      backoff: exponential(100, 5_000),
+      log,
+    })
+    supervisor.start(readModel.unfinished(), projector?.checkpoint() ?? null)
+    const stop = async (): Promise<void> => projector?.stop()
+    return new Service(store, { readModel, stop }, supervisor)
+  }
+
+  async close(): Promise<void> {
+    await this.#supervisor.stop()
+    await this.#projections.stop()
+    this.readModel.close()
+    await this.store.close()
+  }
+}

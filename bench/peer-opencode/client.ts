@@ -1,0 +1,40 @@
+import { z } from 'zod'
+import { ITERATIONS, PROMPT } from '../loop/script.ts'
+import { MODEL } from './config.ts'
+
+const Session = z.object({ id: z.string() })
+const Answer = z.object({ info: z.object({ finish: z.literal('stop') }) })
+const Messages = z.array(
+  z.object({
+    parts: z.array(
+      z.object({ type: z.string(), state: z.object({ status: z.string() }).optional() }),
+    ),
+  }),
+)
+
+/** Makes a session and has it work until the model says that it is done; resolves to the session. */
+export async function runOnOpencode(serverUrl: string): Promise<string> {
+  // A title that is given saves it from asking a model for one.
+  const { id } = Session.parse(await post(`${serverUrl}/session`, { title: 'bench' }))
+  const message = { model: MODEL, parts: [{ type: 'text', text: PROMPT }] }
+  Answer.parse(await post(`${serverUrl}/session/${id}/message`, message))
+  return id
+}
+
+/** Throws unless the session has read the file as often as it was told to. */
+export async function checkSession(serverUrl: string, id: string): Promise<void> {
+  const response = await fetch(`${serverUrl}/session/${id}/message`)
+  const parts = Messages.parse(await response.json()).flatMap((message) => message.parts)
+  const done = parts.filter(({ type, state }) => type === 'tool' && state?.status === 'completed')
+  if (done.length !== ITERATIONS) throw new Error(`opencode completed ${done.length} tool calls`)
+}
+
+async function post(url: string, body: object): Promise<unknown> {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  })
+  if (!response.ok) throw new Error(`${response.status} ${await response.text()}`)
+  return response.json()
+}

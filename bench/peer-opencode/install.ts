@@ -1,0 +1,43 @@
+import { execFile } from 'node:child_process'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { ResultAsync } from 'neverthrow'
+
+export const OPENCODE_VERSION = '1.18.33'
+
+const run = promisify(execFile)
+const CACHE = fileURLToPath(new URL('../../node_modules/.cache/retrai-bench', import.meta.url))
+
+/** Its post-install script puts the program for this machine in place, so it must be allowed. */
+const MANIFEST = {
+  private: true,
+  dependencies: { 'opencode-ai': OPENCODE_VERSION },
+  allowScripts: { 'opencode-ai': true },
+}
+
+/** Path of the program, which is installed where it is not there yet. The error is a text for people. */
+export function installOpencode(): ResultAsync<string, string> {
+  const folder = join(CACHE, `opencode-${OPENCODE_VERSION}`)
+  const program = join(folder, 'node_modules', '.bin', 'opencode')
+  const works = () => ResultAsync.fromPromise(checkVersion(program), String)
+  return works()
+    .orElse(() => ResultAsync.fromPromise(npmInstall(folder), messageOf).andThen(works))
+    .map(() => program)
+}
+
+async function checkVersion(program: string): Promise<void> {
+  const { stdout } = await run(program, ['--version'], { env: {} })
+  if (stdout.trim() !== OPENCODE_VERSION) throw new Error(`it is version ${stdout.trim()}`)
+}
+
+async function npmInstall(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true })
+  await writeFile(join(folder, 'package.json'), JSON.stringify(MANIFEST))
+  await run('npm', ['install', '--no-audit', '--no-fund'], { cwd: folder })
+}
+
+function messageOf(cause: unknown): string {
+  return `npm install opencode-ai@${OPENCODE_VERSION} failed: ${String(cause)}`
+}
