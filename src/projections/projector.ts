@@ -4,11 +4,12 @@ import type { EventStore, Position, RecordedEvent, StoreFailure } from '../store
 import { RUN_STREAM_PREFIX } from '../store/run-log.ts'
 import { Batch } from './batch.ts'
 import type { Log } from './log.ts'
-import type { ReadModelFailure, SqliteReadModel } from './sqlite-read-model.ts'
+import type { ReadModelFailure } from './open-read-model.ts'
+import type { SqliteReadModel } from './sqlite-read-model.ts'
 
 /** A transaction takes so many events or so long, whichever comes first; then others have their turn. */
-const MAX_BATCH = 500
-const MAX_BATCH_MS = 4
+const MAX_BATCH = 100
+const MAX_BATCH_MS = 3
 
 /** Between attempts to go on after the store or the read model's file has failed. */
 const RETRY_MS = 1000

@@ -2,35 +2,23 @@ import { err, ok, type Result } from 'neverthrow'
 import type { LoadedRun } from '../store/run-log.ts'
 import type { Batch, Checkpoint } from './batch.ts'
 import { decodeCursor, encodeCursor } from './list-query.ts'
-import type { Log } from './log.ts'
-import type { ReadModel, RunPage, RunQuery } from './read-model.ts'
 import {
-  isDamage,
-  isInUse,
-  isOfOthers,
-  openReadModelFile,
-  removeReadModelFile,
-} from './read-model-file.ts'
-import { ReadModelTables } from './read-model-tables.ts'
+  type Contents,
+  failure,
+  messageOf,
+  openAnew,
+  openOrRemake,
+  type ReadModelFailure,
+  type ReadModelOptions,
+} from './open-read-model.ts'
+import type { ReadModel, RunPage, RunQuery } from './read-model.ts'
+import { isDamage } from './read-model-file.ts'
+import type { ReadModelTables } from './read-model-tables.ts'
 import { Recent } from './recent.ts'
 import { Waiting } from './waiting.ts'
 
 /** Runs that are kept in memory in front of the file. */
 const RECENT_RUNS = 256
-
-export type ReadModelOptions = {
-  /** Path of the SQLite file. It belongs to the read model and may be deleted at any time it is closed. */
-  readonly file: string
-  /** Identity of the log that is projected; a file that was made for another is thrown away. */
-  readonly logId: string
-  readonly log: Log
-}
-
-export type ReadModelFailure =
-  /** Another process has the file open. */
-  | { readonly type: 'read_model_in_use'; readonly message: string }
-  /** The file system or SQLite refuses: no access, a full disk. */
-  | { readonly type: 'read_model_failed'; readonly message: string }
 
 /**
  * Opens the read model, empty where there is no usable file: whatever is wrong with the content of a
@@ -43,49 +31,6 @@ export function openReadModel(
     return ok(new SqliteReadModel(options))
   } catch (cause) {
     return err(failure(options.file, cause))
-  }
-}
-
-function failure(file: string, cause: unknown): ReadModelFailure {
-  if (isInUse(cause)) {
-    return { type: 'read_model_in_use', message: `another process has ${file} open` }
-  }
-  return { type: 'read_model_failed', message: `${file}: ${messageOf(cause)}` }
-}
-
-const messageOf = (cause: unknown): string =>
-  cause instanceof Error ? cause.message : String(cause)
-
-type Contents = {
-  readonly tables: ReadModelTables
-  readonly damaged: Set<string>
-  checkpoint: Checkpoint | null
-}
-
-function open({ file, logId }: ReadModelOptions): Contents {
-  const tables = new ReadModelTables(openReadModelFile(file, logId))
-  try {
-    return { tables, damaged: tables.damaged(), checkpoint: tables.checkpoint() }
-  } catch (cause) {
-    tables.close()
-    throw cause
-  }
-}
-
-function openAnew(options: ReadModelOptions, reason: string): Contents {
-  const { file, log } = options
-  removeReadModelFile(file)
-  const contents = open(options)
-  log.warn({ file, reason }, 'the read model was thrown away and is rebuilt from the log')
-  return contents
-}
-
-function openOrRemake(options: ReadModelOptions): Contents {
-  try {
-    return open(options)
-  } catch (cause) {
-    if (isOfOthers(cause)) throw cause
-    return openAnew(options, messageOf(cause))
   }
 }
 

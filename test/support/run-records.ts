@@ -8,7 +8,7 @@ import type { ConfigChanges, RunConfig } from '../../src/domain/run-config.ts'
 import type { RunState } from '../../src/domain/state.ts'
 
 /** Tools of the runs made here that change nothing. */
-export const READ_ONLY: ReadonlySet<string> = new Set(['file_read', 'grep_search'])
+const READ_ONLY: ReadonlySet<string> = new Set(['file_read', 'grep_search'])
 const TOOLS = ['bash_exec', 'file_write', ...READ_ONLY]
 const START = 1_770_000_000
 
@@ -206,7 +206,7 @@ export function validAppends(
     .map(([id, runConfig, moves]) => play(id, runConfig, moves))
 }
 
-export const EXAMPLE_CONFIG: RunConfig = {
+const EXAMPLE_CONFIG: RunConfig = {
   goal: 'pytest',
   cwd: '/home/ada/project',
   model_name: 'claude-sonnet-4-6',

@@ -1,0 +1,71 @@
+import type { Checkpoint } from './batch.ts'
+import type { Log } from './log.ts'
+import { isInUse, isOfOthers, openReadModelFile, removeReadModelFile } from './read-model-file.ts'
+import { ReadModelTables } from './read-model-tables.ts'
+
+export type ReadModelOptions = {
+  /** Path of the SQLite file. It belongs to the read model and may be deleted at any time it is closed. */
+  readonly file: string
+  /** Identity of the log that is projected; a file that was made for another is thrown away. */
+  readonly logId: string
+  readonly log: Log
+}
+
+export type ReadModelFailure =
+  /** Another process has the file open. */
+  | { readonly type: 'read_model_in_use'; readonly message: string }
+  /** The file system or SQLite refuses: no access, a full disk. */
+  | { readonly type: 'read_model_failed'; readonly message: string }
+
+/** What SQLite or the file system threw, as an error that is a value. */
+export function failure(file: string, cause: unknown): ReadModelFailure {
+  if (isInUse(cause)) {
+    return {
+      type: 'read_model_in_use',
+      message: `another process has ${file} open: give each server a data folder of its own`,
+    }
+  }
+  return { type: 'read_model_failed', message: `${file}: ${messageOf(cause)}` }
+}
+
+export const messageOf = (cause: unknown): string =>
+  cause instanceof Error ? cause.message : String(cause)
+
+/** An open file, and what is kept of it in memory. */
+export type Contents = {
+  readonly tables: ReadModelTables
+  readonly damaged: Set<string>
+  checkpoint: Checkpoint | null
+}
+
+function open({ file, logId }: ReadModelOptions): Contents {
+  const tables = new ReadModelTables(openReadModelFile(file, logId))
+  try {
+    return { tables, damaged: tables.damaged(), checkpoint: tables.checkpoint() }
+  } catch (cause) {
+    tables.close()
+    throw cause
+  }
+}
+
+/** Throws the file away and makes an empty one. @throws what SQLite and the file system throw */
+export function openAnew(options: ReadModelOptions, reason: string): Contents {
+  const { file, log } = options
+  removeReadModelFile(file)
+  const contents = open(options)
+  log.warn({ file, reason }, 'the read model was thrown away and is rebuilt from the log')
+  return contents
+}
+
+/**
+ * Opens the file; one that is damaged or was made for something else is thrown away.
+ * @throws when another process has the file open, it is no read model, or none can be made there
+ */
+export function openOrRemake(options: ReadModelOptions): Contents {
+  try {
+    return open(options)
+  } catch (cause) {
+    if (isOfOthers(cause)) throw cause
+    return openAnew(options, messageOf(cause))
+  }
+}
