@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { channel } from 'node:diagnostics_channel'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { z } from 'zod'
 import { openEmbeddedStore } from '../src/store/embedded/embedded-store.ts'
 import type { EventStore, NewEvent } from '../src/store/event-store.ts'
 import { BareLog } from './support/bare-log.ts'
@@ -18,6 +19,9 @@ const DATA = JSON.stringify({ text: 'x'.repeat(980) })
 const newEvent = (): NewEvent => {
   return { id: randomUUID(), type: 'tool_result', data: DATA, metadata: '{"schema":1}' }
 }
+
+/** What the store tells of each commit. */
+const Commit = z.object({ appends: z.int() })
 
 type StoreRound = {
   readonly perSecond: number
@@ -79,7 +83,7 @@ async function storeRound(folder: string, writers: number): Promise<StoreRound> 
   const store = opened.value
   const groups: number[] = []
   const note = (message: unknown): void => {
-    groups.push((message as { appends: number }).appends)
+    groups.push(Commit.parse(message).appends)
   }
   channel('retrai.store.commit').subscribe(note)
   const delay = monitorEventLoopDelay({ resolution: 1 })

@@ -4,35 +4,44 @@ import type { NewEvent } from '../../src/store/event-store.ts'
 
 /** node:sqlite with nothing round it: the schema and the pragmas of the store, in this very thread. */
 export class BareLog {
-  readonly db: DatabaseSync
+  readonly #db: DatabaseSync
   readonly #insert
+  readonly #select
   #position = 0
 
   constructor(file: string) {
-    this.db = new DatabaseSync(file)
-    prepareSchema(this.db, file)
-    this.#insert = this.db.prepare('INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
+    this.#db = new DatabaseSync(file)
+    prepareSchema(this.#db, file)
+    this.#insert = this.#db.prepare('INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
+    this.#select = this.#db.prepare(`
+      SELECT position, revision, id, type, data, metadata, created
+      FROM events WHERE stream_id = ? ORDER BY revision`)
   }
 
   /** Makes streams with the ids 1 to `count`. */
   addStreams(count: number): void {
-    const insert = this.db.prepare('INSERT INTO streams (id, name) VALUES (?, ?)')
+    const insert = this.#db.prepare('INSERT INTO streams (id, name) VALUES (?, ?)')
     for (let id = 1; id <= count; id += 1) insert.run(id, `run-${id}`)
   }
 
   /** One transaction. */
   append(rows: readonly { stream: number; revision: number; event: NewEvent }[]): void {
     const created = Date.now()
-    this.db.exec('BEGIN IMMEDIATE')
+    this.#db.exec('BEGIN IMMEDIATE')
     for (const { stream, revision, event } of rows) {
       this.#position += 1
       const { id, type, data, metadata } = event
       this.#insert.run(this.#position, stream, revision, id, type, data, metadata, created)
     }
-    this.db.exec('COMMIT')
+    this.#db.exec('COMMIT')
+  }
+
+  /** All rows of a stream, with the columns that make an event. */
+  read(stream: number): unknown[] {
+    return this.#select.all(stream)
   }
 
   close(): void {
-    this.db.close()
+    this.#db.close()
   }
 }
