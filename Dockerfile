@@ -1,0 +1,26 @@
+FROM node:24-bookworm-slim
+
+# What the agent works with: it runs commands, reads history, and checks goals.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends bash ca-certificates git procps python3 python3-pytest \
+ && rm -rf /var/lib/apt/lists/*
+
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --omit=dev --no-audit --no-fund && npm cache clean --force
+COPY src ./src
+
+# The server keeps its data in /data; runs work in projects under /workspace.
+RUN mkdir /data /workspace && chown node:node /data /workspace
+USER node
+WORKDIR /workspace
+ENV NODE_ENV=production RETRAI_DATA_DIR=/data
+VOLUME ["/data", "/workspace"]
+EXPOSE 8000
+
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.RETRAI_PORT ?? 8000}/health/ready`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+
+# Outside of loopback the server asks for RETRAI_TOKEN.
+ENTRYPOINT ["node", "/app/src/cli/retrai.ts"]
+CMD ["serve", "--host", "0.0.0.0"]
