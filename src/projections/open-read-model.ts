@@ -39,11 +39,12 @@ export type Contents = {
 }
 
 function open({ file, logId }: ReadModelOptions): Contents {
-  const tables = new ReadModelTables(openReadModelFile(file, logId))
+  const db = openReadModelFile(file, logId)
   try {
+    const tables = new ReadModelTables(db)
     return { tables, damaged: tables.damaged(), checkpoint: tables.checkpoint() }
   } catch (cause) {
-    tables.close()
+    db.close()
     throw cause
   }
 }
