@@ -1,5 +1,5 @@
 import type { ReadOnlyTools } from './advance.ts'
-import type { Decision, PayloadOf } from './records.ts'
+import type { Decision, Idempotency, PayloadOf } from './records.ts'
 import type { ConfigChanges, RunConfig } from './run-config.ts'
 
 /** What people ask for. Recorded as such; the process that works on the run takes it from the log. */
@@ -9,6 +9,7 @@ export type PersonCommand =
       readonly runId: string
       readonly config: RunConfig
       readonly systemPrompt: string
+      readonly idempotency?: Idempotency
     }
   | {
       readonly type: 'respond'

@@ -3,7 +3,7 @@ import { advance, recordOf, runEnd } from './advance.ts'
 import type { AgentCommand, PersonCommand, RunCommand } from './commands.ts'
 import type { RunError } from './errors.ts'
 import { evolve, fold } from './evolve.ts'
-import type { PayloadOf, RecordOf, RunRecord } from './records.ts'
+import type { Idempotency, PayloadOf, RecordOf, RunRecord } from './records.ts'
 import type { RunState } from './state.ts'
 
 type Decided = Result<RunRecord[], RunError>
@@ -23,16 +23,28 @@ export function decide(command: RunCommand, state: RunState | null, now: number)
 }
 
 function create(command: Command<'create'>, state: RunState | null, now: number): Decided {
-  if (state !== null) return err({ type: 'run_exists' })
-  const { runId, config, systemPrompt } = command
+  const { runId, config, systemPrompt, idempotency } = command
+  if (state !== null) return err(existing(state, idempotency))
   const record: RecordOf<'run_created'> = {
     kind: 'run_created',
     run_id: runId,
     iteration: 0,
     ts: now,
-    payload: { config, system_prompt: systemPrompt },
+    payload: {
+      config,
+      system_prompt: systemPrompt,
+      ...(idempotency === undefined ? {} : { idempotency }),
+    },
   }
   return ok([record])
+}
+
+/** Why a run that is there already is not created: the same request again, or another one. */
+export function existing(state: RunState, idempotency: Idempotency | undefined): RunError {
+  if (idempotency === undefined) return { type: 'run_exists' }
+  return {
+    type: state.requestSha256 === idempotency.request_sha256 ? 'already_created' : 'key_reused',
+  }
 }
 
 function decideForPerson(

@@ -4,6 +4,10 @@ import type { EndStatus } from './records.ts'
 export type RunError =
   | { readonly type: 'run_not_found' }
   | { readonly type: 'run_exists' }
+  /** The very same request, by its idempotency key, has created this run before. */
+  | { readonly type: 'already_created' }
+  /** The idempotency key was used for another request. */
+  | { readonly type: 'key_reused' }
   | { readonly type: 'run_ended'; readonly status: EndStatus }
   | { readonly type: 'not_awaiting_human' }
   /** The decision names another human check than the one that is open. */

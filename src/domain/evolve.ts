@@ -15,6 +15,7 @@ function create(record: RecordOf<'run_created'>): RunState {
   return {
     runId: record.run_id,
     config: record.payload.config,
+    requestSha256: record.payload.idempotency?.request_sha256 ?? null,
     seq: 0,
     phase: { type: 'ready' },
     iteration: 0,

@@ -19,6 +19,12 @@ export type RequestedCall = z.infer<typeof RequestedCall>
 export const ToolOutcome = z.enum(['ok', 'error', 'rejected', 'timed_out', 'aborted', 'unknown'])
 export type ToolOutcome = z.infer<typeof ToolOutcome>
 
+/** Where a client named its request: the key, and SHA-256 (hex) of what was asked, in canonical form. */
+export const Idempotency = z
+  .strictObject({ key: z.string(), request_sha256: z.string() })
+  .readonly()
+export type Idempotency = z.infer<typeof Idempotency>
+
 export const Decision = z.enum(['approve', 'abort'])
 export type Decision = z.infer<typeof Decision>
 
@@ -27,7 +33,11 @@ export type EndStatus = z.infer<typeof EndStatus>
 
 /** Payload shapes by kind. Closed: a field that is not named here is refused, never passed through. */
 const payloads = {
-  run_created: z.strictObject({ config: RunConfig, system_prompt: z.string() }),
+  run_created: z.strictObject({
+    config: RunConfig,
+    system_prompt: z.string(),
+    idempotency: Idempotency.exactOptional(),
+  }),
   run_claimed: z.strictObject({ claimant: z.string(), pid: count, host: z.string() }),
   run_config_changed: z.strictObject({ changes: ConfigChanges }),
   step_start: z.strictObject({ node: z.enum(['plan', 'act', 'evaluate', 'human_check']) }),

@@ -49,6 +49,8 @@ export type Usage = {
 export type RunState = {
   readonly runId: string
   readonly config: RunConfig
+  /** SHA-256 of the request that created the run, where the client gave it an idempotency key. */
+  readonly requestSha256: string | null
   /** Revision of the last record folded in. */
   readonly seq: number
   readonly phase: Phase

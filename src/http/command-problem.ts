@@ -8,6 +8,8 @@ export function commandProblem(error: CommandError): Problem {
     case 'stream_not_found':
       return { code: 'run_not_found' }
     case 'run_exists':
+    case 'already_created':
+    case 'key_reused':
     case 'not_awaiting_human':
     case 'out_of_step':
     case 'store_unavailable':

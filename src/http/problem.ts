@@ -39,6 +39,12 @@ const CATALOGUE = {
   method_not_allowed: [405, 'Method not allowed', 'The Allow header names the methods there are.'],
   request_timeout: [408, 'Request timed out', 'The request did not arrive in time. Send it again.'],
   run_exists: [409, 'Run exists', 'There is a run with this id already.'],
+  already_created: [409, 'Created before', 'The same request has created this run before.'],
+  key_reused: [
+    409,
+    'Key used before',
+    'This Idempotency-Key came with another request before. Use a new key for a new request.',
+  ],
   run_ended: [409, 'Run has ended', 'The run has ended. Start a new one.'],
   not_awaiting_human: [
     409,

@@ -27,8 +27,8 @@ export function recordHash(seq: number, record: RunRecord, meta: Omit<RecordMeta
   return createHash('sha256').update(canonical).digest('hex')
 }
 
-/** The event id of a record: an RFC 9562 UUIDv8 made of the first bits of its hash. */
-export function eventId(hash: string): string {
+/** An RFC 9562 UUIDv8 made of the first bits of a SHA-256 (hex): the event id of a record, by its hash. */
+export function uuidOfHash(hash: string): string {
   const variant = ((Number.parseInt(hash.charAt(16), 16) & 0x3) | 0x8).toString(16)
   return [
     hash.slice(0, 8),

@@ -1,7 +1,7 @@
 import { err, ok, type Result } from 'neverthrow'
 import { z } from 'zod'
 import { RunRecord } from '../domain/records.ts'
-import { eventId, type RecordMeta, recordHash } from './chain.ts'
+import { type RecordMeta, recordHash, uuidOfHash } from './chain.ts'
 import type { NewEvent, RecordedEvent } from './event-store.ts'
 
 /** Version of the records that this server writes. */
@@ -47,7 +47,7 @@ export function encode(
   const unsigned = { schema: SCHEMA, ...meta }
   const complete = { ...unsigned, hash: recordHash(seq, written, unsigned) }
   const event = {
-    id: eventId(complete.hash),
+    id: uuidOfHash(complete.hash),
     type: written.kind,
     data: JSON.stringify(written),
     metadata: JSON.stringify(complete),

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { RunRecord } from '../../src/domain/records.ts'
-import { eventId, GENESIS, recordHash } from '../../src/store/chain.ts'
+import { GENESIS, recordHash, uuidOfHash } from '../../src/store/chain.ts'
 import { decode, encode, SCHEMA } from '../../src/store/codec.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
 import { validRun } from '../support/run-records.ts'
@@ -58,7 +58,7 @@ test('the hash depends on every part of a record and of its place', () => {
 test('ids are lower-case UUIDs of version 8 made of the hash', () => {
   fc.assert(
     fc.property(fc.string(), (text) => {
-      const id = eventId(createHash('sha256').update(text).digest('hex'))
+      const id = uuidOfHash(createHash('sha256').update(text).digest('hex'))
       expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
     }),
   )
