@@ -7,6 +7,9 @@ const port = text
   .regex(/^\d+$/, 'must be a port number')
   .transform(Number)
   .pipe(z.int().max(65535, 'must be at most 65535'))
+const number = text.regex(/^\d+(\.\d+)?$/, 'must be a number').transform(Number)
+const positive = number.pipe(z.number().positive('must be more than 0'))
+const positiveInt = number.pipe(z.int('must be a whole number').min(1, 'must be at least 1'))
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '::1'])
 
@@ -20,6 +23,10 @@ const Settings = z.strictObject({
     .optional(),
   RETRAI_TOKEN: text.min(16, 'must have at least 16 characters').optional(),
   RETRAI_LOG_LEVEL: z.enum(LOG_LEVELS).default('info'),
+  RETRAI_MAX_RUNS_AT_WORK: positiveInt.default(16),
+  RETRAI_MAX_COST_USD: positive.optional(),
+  RETRAI_MAX_TOKENS: positiveInt.optional(),
+  RETRAI_MAX_SECONDS: positive.optional(),
   RETRAI_LLM_BASE_URL: z
     .url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
     .optional(),

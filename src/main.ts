@@ -98,11 +98,16 @@ async function listen(
 ): Promise<Result<Server, string>> {
   const effects = createEffects(config)
   const { models } = effects
+  const ceilings = {
+    max_cost_usd: config.RETRAI_MAX_COST_USD ?? null,
+    max_tokens: config.RETRAI_MAX_TOKENS ?? null,
+    max_seconds: config.RETRAI_MAX_SECONDS ?? null,
+  }
   const app = await buildApp({
     store,
     readModel,
     goals,
-    planRun: (request) => planRun(request, { goals, models, systemPrompt }),
+    planRun: (request) => planRun(request, { goals, models, systemPrompt, ceilings }),
     missingKey: (modelName) => models.missingKey(modelName),
     clock: now,
     defaults: { cwd: process.cwd(), model_name: 'claude-sonnet-4-6', max_iterations: 20 },
@@ -117,6 +122,7 @@ async function listen(
     now,
     newId: randomUUID,
     backoff: storeBackoff,
+    maxRunsAtWork: config.RETRAI_MAX_RUNS_AT_WORK,
     log,
   })
   let closing = false

@@ -11,9 +11,13 @@ export type Problem = { readonly field: string; readonly message: string }
 /** What a client may choose of a run. */
 export type RunRequest = Omit<RunConfig, 'shell_goal'>
 
+/** The most that this server gives any run; null is no limit. */
+export type Ceilings = Pick<RunConfig, 'max_cost_usd' | 'max_tokens' | 'max_seconds'>
+
 type PlanDeps = {
   readonly goals: readonly Goal[]
   readonly models: Pick<Models, 'missingKey'>
+  readonly ceilings: Ceilings
   readonly systemPrompt: (goal: Goal, config: RunConfig) => string
 }
 
@@ -23,7 +27,7 @@ type PlanDeps = {
  */
 export function planRun(
   request: RunRequest,
-  { goals, models, systemPrompt }: PlanDeps,
+  { goals, models, systemPrompt, ceilings }: PlanDeps,
 ): ResultAsync<{ config: RunConfig; systemPrompt: string }, readonly Problem[]> {
   const plan = async (): Promise<
     Result<{ config: RunConfig; systemPrompt: string }, Problem[]>
@@ -34,11 +38,13 @@ export function planRun(
       ...(goal === undefined ? [unknownGoal(request.goal, goals)] : []),
       ...(await folderProblems(cwd)),
       ...modelProblems(request.model_name, models),
+      ...ceilingProblems(request, ceilings),
     ]
     if (goal === undefined || problems.length > 0) return err(problems)
     const settings = (await goal.prepare?.(cwd)) ?? ok(null)
     if (settings.isErr()) return err([{ field: 'goal', message: settings.error }])
-    const config: RunConfig = { ...request, cwd, shell_goal: settings.value }
+    const limits = withCeilings(request, ceilings)
+    const config: RunConfig = { ...request, ...limits, cwd, shell_goal: settings.value }
     return ok({ config, systemPrompt: systemPrompt(goal, config) })
   }
   return new ResultAsync(plan())
@@ -66,3 +72,22 @@ function modelProblems(modelName: string, models: Pick<Models, 'missingKey'>): P
   const message = `The model "${modelName}" needs ${missing}, which is not set. Set it in the server's environment and start it again, or choose another model.`
   return [{ field: 'model_name', message }]
 }
+
+const LIMITS = ['max_cost_usd', 'max_tokens', 'max_seconds'] as const
+
+function ceilingProblems(request: RunRequest, ceilings: Ceilings): Problem[] {
+  return LIMITS.flatMap((field) => {
+    const [asked, most] = [request[field], ceilings[field]]
+    if (asked === null || most === null || asked <= most) return []
+    return [
+      { field, message: `${field} must be at most ${most}, which is what this server allows.` },
+    ]
+  })
+}
+
+/** Who asks for no limit gets what the server allows. */
+const withCeilings = (request: RunRequest, ceilings: Ceilings): Ceilings => ({
+  max_cost_usd: request.max_cost_usd ?? ceilings.max_cost_usd,
+  max_tokens: request.max_tokens ?? ceilings.max_tokens,
+  max_seconds: request.max_seconds ?? ceilings.max_seconds,
+})

@@ -6,6 +6,7 @@ import { RUN_STREAM_PREFIX } from '../store/run-log.ts'
 import type { Backoff } from './backoff.ts'
 import { type Effects, runLoop } from './run-loop.ts'
 import { RunSession, type SessionError } from './run-session.ts'
+import { Turns } from './turns.ts'
 
 /** Structured log lines, as pino takes them. */
 export type Log = {
@@ -23,6 +24,8 @@ export type SupervisorDeps = {
   readonly now: () => number
   readonly newId: () => string
   readonly backoff: Backoff
+  /** How many runs may be worked on at once; more are taken up in their order. */
+  readonly maxRunsAtWork: number
   readonly log: Log
 }
 
@@ -38,11 +41,13 @@ type Worker = { readonly stop: AbortController; readonly done: Promise<void>; ag
 export class Supervisor {
   readonly #deps: SupervisorDeps
   readonly #workers = new Map<string, Worker>()
+  readonly #turns: Turns
   readonly #stop = new AbortController()
   #following: Promise<void> = Promise.resolve()
 
   constructor(deps: SupervisorDeps) {
     this.#deps = deps
+    this.#turns = new Turns(deps.maxRunsAtWork)
   }
 
   /**
@@ -102,12 +107,22 @@ export class Supervisor {
       return
     }
     const stop = new AbortController()
-    const done = this.#work(runId, occasion, stop.signal).finally(() => {
+    const done = this.#awaitTurn(runId, occasion, stop.signal).finally(() => {
       const again = this.#workers.get(runId)?.again === true
       this.#workers.delete(runId)
       if (again) this.#takeUp(runId, 'answered')
     })
     this.#workers.set(runId, { stop, done, again: false })
+  }
+
+  async #awaitTurn(runId: string, occasion: Occasion, signal: AbortSignal): Promise<void> {
+    const giveBack = await this.#turns.take(signal)
+    if (giveBack === null) return
+    try {
+      await this.#work(runId, occasion, signal)
+    } finally {
+      giveBack()
+    }
   }
 
   async #work(runId: string, occasion: Occasion, signal: AbortSignal): Promise<void> {

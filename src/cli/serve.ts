@@ -9,6 +9,10 @@ Environment (flags win; a variable that is empty counts as not set):
   RETRAI_HOST, RETRAI_PORT, RETRAI_DATA_DIR, EVENTSTORE_URL, RETRAI_LOG_LEVEL
                          as the flags above
   RETRAI_TOKEN           bearer token that all clients must send; needed to listen beyond loopback
+  RETRAI_MAX_RUNS_AT_WORK
+                         runs that are worked on at once (default 16); more wait their turn
+  RETRAI_MAX_COST_USD, RETRAI_MAX_TOKENS, RETRAI_MAX_SECONDS
+                         the most that any run may be given; also what a run gets that asks for none
   RETRAI_LLM_BASE_URL    OpenAI-compatible endpoint that every model goes to
   RETRAI_LLM_API_KEY     its key
   ANTHROPIC_API_KEY      for models named claude-*

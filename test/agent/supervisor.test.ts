@@ -84,6 +84,29 @@ describe('a run', () => {
   })
 })
 
+test('more runs than may work at once wait their turn, in order', async () => {
+  await using shop = await Workshop.open([{ calls: [mend] }])
+  shop.startAgent([], {}, 1)
+  const ids: string[] = []
+  for (let n = 0; n < 4; n += 1) ids.push(await shop.create())
+  const runs = await Promise.all(ids.map((id) => shop.until(id, 'run_end')))
+  const spans = runs.map((records) => ({
+    from: only(records, 'run_claimed').ts,
+    to: only(records, 'run_end').ts,
+  }))
+  for (const [index, { from }] of spans.entries()) {
+    expect(from).toBeGreaterThanOrEqual(spans[index - 1]?.to ?? 0)
+  }
+})
+
+test('a run that waits for a person keeps no other from its turn', async () => {
+  await using shop = await Workshop.open([{}])
+  shop.startAgent([], {}, 1)
+  const first = await shop.create({ hitl_enabled: true })
+  await shop.until(first, 'human_check_required')
+  await shop.until(await shop.create({ max_iterations: 1 }), 'run_end')
+})
+
 describe('models that fail', () => {
   test('are asked again where that helps, and each failed attempt is recorded', async () => {
     await using shop = await Workshop.open([

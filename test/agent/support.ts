@@ -69,7 +69,11 @@ export class Workshop implements AsyncDisposable {
   }
 
   /** Starts a process' worth of agent, which takes up `unfinished` and follows the log from its start. */
-  startAgent(unfinished: readonly string[] = [], changes: Partial<Effects> = {}): Supervisor {
+  startAgent(
+    unfinished: readonly string[] = [],
+    changes: Partial<Effects> = {},
+    maxRunsAtWork = 16,
+  ): Supervisor {
     const artifacts = createArtifacts(join(this.folder, 'artifacts'))
     const supervisor = new Supervisor({
       store: this.store,
@@ -86,6 +90,7 @@ export class Workshop implements AsyncDisposable {
       now,
       newId: randomUUID,
       backoff: () => 5,
+      maxRunsAtWork,
       log: silent,
     })
     supervisor.start(unfinished, null)

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { RunCommand } from '../../src/domain/commands.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { by, check, claim, create, given, reply, result } from './support.ts'
 
@@ -145,6 +146,13 @@ describe('after run_end', () => {
 describe('a run that does not exist, or exists already', () => {
   test('takes no commands', () => given().when(abort).refused({ type: 'run_not_found' }))
   test('is not made twice', () => given(create()).when(create()).refused({ type: 'run_exists' }))
+  test('is the one that the same request, by its key, has made before', () => {
+    const named = (sha: string) =>
+      ({ ...create(), idempotency: { key: 'k', request_sha256: sha } }) as RunCommand
+    given(named('a')).when(named('a')).refused({ type: 'already_created' })
+    given(named('a')).when(named('b')).refused({ type: 'key_reused' })
+    given(create()).when(named('a')).refused({ type: 'key_reused' })
+  })
 })
 
 describe('another process', () => {

@@ -1,0 +1,71 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { goals } from '../../src/agent/goals/catalogue.ts'
+import { planRun, type RunRequest } from '../../src/agent/plan-run.ts'
+
+let cwd: string
+beforeAll(async () => {
+  cwd = await mkdtemp(join(tmpdir(), 'retrai-plan-'))
+  await writeFile(join(cwd, 'file'), '')
+})
+afterAll(() => rm(cwd, { recursive: true }))
+
+const NO_CEILINGS = { max_cost_usd: null, max_tokens: null, max_seconds: null }
+const plan = (changes: Partial<RunRequest> = {}, ceilings = NO_CEILINGS as Ceilings) =>
+  planRun(
+    {
+      goal: 'pytest',
+      cwd,
+      model_name: 'claude-sonnet-4-6',
+      max_iterations: 3,
+      hitl_enabled: false,
+      ...NO_CEILINGS,
+      ...changes,
+    },
+    {
+      goals,
+      models: { missingKey: (name) => (name === 'gpt-5' ? 'OPENAI_API_KEY' : null) },
+      ceilings,
+      systemPrompt: (goal) => `Reach ${goal.name}`,
+    },
+  )
+type Ceilings = Parameters<typeof planRun>[1]['ceilings']
+
+test('a good request becomes the configuration of a run', async () => {
+  const planned = (await plan({ cwd: join(cwd, '.', 'x', '..') }))._unsafeUnwrap()
+  expect(planned).toMatchObject({ systemPrompt: 'Reach pytest', config: { cwd, shell_goal: null } })
+})
+
+test('every problem is named at once', async () => {
+  const problems = await plan({ goal: 'win', cwd: '/does/not/exist', model_name: 'gpt-5' })
+  const named = problems._unsafeUnwrapErr()
+  expect(named.map(({ field }) => field)).toEqual(['goal', 'cwd', 'model_name'])
+  expect(named[0]?.message).toContain('pytest, pyright, npm-test')
+  expect(named[1]?.message).toContain('/does/not/exist does not exist')
+  expect(named[2]?.message).toContain('OPENAI_API_KEY')
+})
+
+test('a file is no folder', async () => {
+  const problems = (await plan({ cwd: join(cwd, 'file') }))._unsafeUnwrapErr()
+  expect(problems[0]?.message).toContain('is not a directory')
+})
+
+test('a shell-goal is fixed when the run is created, and refused without its settings', async () => {
+  const without = (await plan({ goal: 'shell-goal' }))._unsafeUnwrapErr()
+  expect(without[0]).toMatchObject({ field: 'goal' })
+  expect(without[0]?.message).toContain('.retrai.yml')
+  await writeFile(join(cwd, '.retrai.yml'), 'goal: shell-goal\ncheck_command: make check\n')
+  const planned = (await plan({ goal: 'shell-goal' }))._unsafeUnwrap()
+  expect(planned.config.shell_goal?.check_command).toBe('make check')
+})
+
+test('ceilings of the server hold for who asks for more, and for who asks for nothing', async () => {
+  const ceilings = { max_cost_usd: 5, max_tokens: 1000, max_seconds: null }
+  const more = (await plan({ max_cost_usd: 6, max_tokens: 1001 }, ceilings))._unsafeUnwrapErr()
+  expect(more.map(({ field }) => field)).toEqual(['max_cost_usd', 'max_tokens'])
+  const asked = { max_cost_usd: 2, max_seconds: 60 }
+  const { config } = (await plan(asked, ceilings))._unsafeUnwrap()
+  expect(config).toMatchObject({ max_cost_usd: 2, max_tokens: 1000, max_seconds: 60 })
+})

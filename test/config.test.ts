@@ -1,0 +1,54 @@
+import { join, resolve } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { readConfig } from '../src/config.ts'
+
+const read = (flags = {}, env = {}) => readConfig(flags, env)
+
+test('defaults', () => {
+  expect(read()._unsafeUnwrap()).toEqual({
+    RETRAI_HOST: '127.0.0.1',
+    RETRAI_PORT: 8000,
+    RETRAI_DATA_DIR: resolve('.retrai'),
+    RETRAI_LOG_LEVEL: 'info',
+    RETRAI_MAX_RUNS_AT_WORK: 16,
+  })
+})
+
+test('flags win over the environment, and an empty variable counts as not set', () => {
+  const env = { RETRAI_PORT: '1', RETRAI_HOST: '', RETRAI_DATA_DIR: '/elsewhere', IRRELEVANT: 'x' }
+  const config = read({ port: '0', dataDir: join('a', 'b') }, env)._unsafeUnwrap()
+  expect(config).toMatchObject({
+    RETRAI_PORT: 0,
+    RETRAI_HOST: '127.0.0.1',
+    RETRAI_DATA_DIR: resolve('a', 'b'),
+  })
+})
+
+describe('what is not valid is refused, by the name one has used', () => {
+  test.each([
+    [{ port: '-1' }, {}, '--port (RETRAI_PORT): must be a port number'],
+    [{ port: '65536' }, {}, '--port (RETRAI_PORT): must be at most 65535'],
+    [{ port: ' ' }, {}, '--port (RETRAI_PORT)'],
+    [{ logLevel: 'loud' }, {}, '--log-level (RETRAI_LOG_LEVEL)'],
+    [{ store: 'http://x' }, {}, '--store (EVENTSTORE_URL): must be a connection string'],
+    [{}, { RETRAI_TOKEN: 'short' }, 'RETRAI_TOKEN: must have at least 16 characters'],
+    [{}, { RETRAI_LLM_BASE_URL: 'ftp://x' }, 'RETRAI_LLM_BASE_URL: must be an http'],
+    [{}, { RETRAI_MAX_TOKENS: '1.5' }, 'RETRAI_MAX_TOKENS: must be a whole number'],
+    [{}, { RETRAI_MAX_COST_USD: '0' }, 'RETRAI_MAX_COST_USD: must be more than 0'],
+    [{}, { RETRAI_MAX_RUNS_AT_WORK: 'many' }, 'RETRAI_MAX_RUNS_AT_WORK: must be a number'],
+  ])('%j %j', (flags, env, message) => {
+    expect(read(flags, env)._unsafeUnwrapErr()).toContain(message)
+  })
+
+  test('all of it at once', () => {
+    const message = read({ port: 'x' }, { RETRAI_TOKEN: 'short' })._unsafeUnwrapErr()
+    expect(message.split('\n')).toHaveLength(3)
+  })
+})
+
+test('an address beyond loopback needs a token', () => {
+  const token = 'a-token-of-enough-length'
+  expect(read({ host: '0.0.0.0' })._unsafeUnwrapErr()).toContain('RETRAI_TOKEN')
+  expect(read({ host: '0.0.0.0' }, { RETRAI_TOKEN: token }).isOk()).toBe(true)
+  for (const host of ['localhost', '::1']) expect(read({ host }).isOk()).toBe(true)
+})

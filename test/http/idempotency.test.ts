@@ -1,0 +1,68 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { agentDoes, CLAIM, iteration, startTestServer, type TestServer } from './support.ts'
+
+let server: TestServer
+beforeAll(async () => {
+  server = await startTestServer()
+})
+afterAll(() => server.stop())
+
+async function post(key: string, body: object = { goal: 'pytest' }) {
+  const response = await fetch(`${server.url}/api/runs`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'idempotency-key': key },
+    body: JSON.stringify(body),
+  })
+  const answer = (await response.json()) as { run_id?: string; status: unknown; detail?: string }
+  return { status: response.status, location: response.headers.get('location'), answer }
+}
+
+test('the same key and body give the same run: 201 the first time, 200 after', async () => {
+  const key = randomUUID()
+  const first = await post(key, { goal: 'pytest', max_iterations: 3 })
+  expect(first.status).toBe(201)
+  // The order of keys in the body does not matter.
+  const second = await post(key, { max_iterations: 3, goal: 'pytest' })
+  expect(second.status).toBe(200)
+  expect(second.answer.run_id).toBe(first.answer.run_id)
+  expect(second.location).toBe(`/api/runs/${first.answer.run_id}`)
+})
+
+test('of many at once one creates the run, and all are given it', async () => {
+  const key = randomUUID()
+  const answers = await Promise.all(Array.from({ length: 12 }, () => post(key)))
+  expect(answers.filter(({ status }) => status === 201)).toHaveLength(1)
+  expect(answers.filter(({ status }) => status === 200)).toHaveLength(11)
+  expect(new Set(answers.map(({ answer }) => answer.run_id)).size).toBe(1)
+})
+
+test('the same key with another body is refused', async () => {
+  const key = randomUUID()
+  await post(key)
+  const other = await post(key, { goal: 'npm-test' })
+  expect(other.status).toBe(409)
+  expect(other.answer.detail).toContain('new key')
+})
+
+test('a repeated request is told how the run stands now', async () => {
+  const key = randomUUID()
+  const { answer } = await post(key)
+  await agentDoes(server, String(answer.run_id), CLAIM, ...iteration(true))
+  await server.readModel.waitFor(String(answer.run_id), 7, 5_000)
+  expect((await post(key)).answer.status).toBe('achieved')
+})
+
+test('a request that was refused leaves its key free', async () => {
+  const key = randomUUID()
+  expect((await post(key, { goal: 'win' })).status).toBe(422)
+  expect((await post(key)).status).toBe(201)
+})
+
+test('other keys make other runs, and a key that is none is refused', async () => {
+  const [one, other] = [await post(randomUUID()), await post(randomUUID())]
+  expect(one.answer.run_id).not.toBe(other.answer.run_id)
+  const bad = await post('two words')
+  expect(bad.status).toBe(422)
+  expect(bad.answer.detail).toContain('Idempotency-Key')
+})
