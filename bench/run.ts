@@ -1,0 +1,44 @@
+import { writeFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import * as loop from './loop.ts'
+import { describeMachine } from './machine.ts'
+import * as storeAppend from './store-append.ts'
+import * as storeRead from './store-read.ts'
+
+/** `npm run bench [-- name…]`. All of them write the page; some of them only print their sections. */
+const BENCHES = [
+  { name: 'store-append', run: storeAppend.run },
+  { name: 'store-read', run: storeRead.run },
+  { name: 'loop', run: loop.run },
+] as const
+const PAGE = fileURLToPath(new URL('../docs/benchmarks.md', import.meta.url))
+
+const HEAD = `# Benchmarks
+
+Every figure stands beside its limit, measured in the same run. To repeat them: \`npm run bench\`, on a
+machine that does nothing else; it takes some minutes and writes this page. \`npm run bench -- loop\`
+prints one section and writes nothing.`
+
+const wanted = process.argv.slice(2)
+const unknown = wanted.filter((name) => !BENCHES.some((bench) => bench.name === name))
+if (unknown.length > 0) {
+  const names = BENCHES.map(({ name }) => name).join(', ')
+  console.error(`There is no bench ${unknown.join(', ')}. Choose of: ${names}.`)
+  process.exit(1)
+}
+
+const machine = await describeMachine()
+const sections: string[] = []
+for (const { name, run } of BENCHES) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue
+  console.error(`${name} …`)
+  const section = (await run()).trim()
+  console.log(`${section}\n`)
+  sections.push(section)
+}
+
+// A page holds the figures of one machine at one time, so a part of them does not make one.
+if (wanted.length === 0) {
+  await writeFile(PAGE, `${[HEAD, machine, ...sections].join('\n\n')}\n`)
+  console.error(`Written to ${PAGE}`)
+}
