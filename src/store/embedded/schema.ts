@@ -89,8 +89,11 @@ function refuseDamaged(db: DatabaseSync, file: string): void {
   if (typeof pages === 'number' && pages > CHECKED_PAGES) return
   const found = pragma(db, 'quick_check(1)')
   if (found === 'ok') return
+  const reason = String(found)
+    .replaceAll(/\*\*\*.*\*\*\*\n|\n/g, ' ')
+    .trim()
   throw new Refused(
-    `the event store ${file} is damaged (${String(found)}): restore it from a backup, ` +
+    `the event store ${file} is damaged (${reason}): restore it from a backup, ` +
       'or save what is left of it with the .recover command of sqlite3',
   )
 }
