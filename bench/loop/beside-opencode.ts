@@ -95,7 +95,8 @@ HTTP and learns of their end over HTTP. The model answers at once, both read the
 
 - **retrAI**: \`POST /api/runs\`, then a WebSocket that brings \`run_end\`. In each iteration one model
   call, one \`file_read\` and the check of a goal that costs nothing; every record is on the disk
-  (\`synchronous = FULL\`) before the next step, and is projected.
+  (\`synchronous = FULL\`) before the next step, and is projected. The server works on 16 runs at once
+  unless told otherwise; here it may work on 64, so that none waits for its turn.
 - **opencode ${OPENCODE_VERSION}** (\`opencode serve\`): \`POST /session\`, then \`POST /session/{id}/message\`, which
   answers when the model says that it is done. Five times one model call and one \`read\`, then a last
   model call. Switched off: snapshots, sharing, updates, plugins, language servers, formatters, the file

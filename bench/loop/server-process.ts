@@ -13,12 +13,13 @@ const [folder = '', modelUrl = ''] = process.argv.slice(2)
 const effects = realEffects(modelUrl, folder)
 const { models } = effects
 const goals = [idleGoal]
+const ceilings = { max_cost_usd: null, max_tokens: null, max_seconds: null }
 const service = await Service.open(folder, effects)
 const app = await buildApp({
   store: service.store,
   readModel: service.readModel,
   goals,
-  planRun: (request) => planRun(request, { goals, models, systemPrompt }),
+  planRun: (request) => planRun(request, { goals, models, systemPrompt, ceilings }),
   missingKey: models.missingKey,
   clock: now,
   defaults: { cwd: folder, model_name: 'scripted-model', max_iterations: 20 },
