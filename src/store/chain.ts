@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import canonicalize from 'canonicalize'
 import type { RunRecord } from '../domain/records.ts'
+import { committed } from './commitment.ts'
 
 /** What is kept beside each record, as the event's metadata. */
 export type RecordMeta = {
@@ -10,6 +11,8 @@ export type RecordMeta = {
   readonly command_id: string
   /** Who caused it, where a person did. */
   readonly principal?: string
+  /** Random, hex; the commitments to the record's strings are made with it. */
+  readonly salt: string
   readonly prev_hash: string
   readonly hash: string
 }
@@ -19,10 +22,13 @@ export const GENESIS = '0'.repeat(64)
 
 /**
  * SHA-256 (hex) over the RFC 8785 canonical form of the record together with its place in the stream
- * and all of its metadata but the hash itself.
+ * and its metadata. The strings of the payload stand in it as commitments; the salt and the hash itself
+ * do not.
  */
 export function recordHash(seq: number, record: RunRecord, meta: Omit<RecordMeta, 'hash'>): string {
-  const canonical = canonicalize({ ...record, ...meta, seq })
+  const { salt, ...rest } = meta
+  const payload = committed(record.payload, salt)
+  const canonical = canonicalize({ ...record, ...rest, payload, seq })
   if (canonical === undefined) throw new TypeError('a record is always canonicalizable')
   return createHash('sha256').update(canonical).digest('hex')
 }

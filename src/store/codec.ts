@@ -22,11 +22,13 @@ export type DamagedRecord = {
   readonly message: string
 }
 
+const Salt = z.string().regex(/^[0-9a-f]{32}$/)
 const Hash = z.string().regex(/^[0-9a-f]{64}$/)
 const Meta: z.ZodType<RecordMeta> = z.strictObject({
   schema: z.int(),
   command_id: z.string(),
   principal: z.string().exactOptional(),
+  salt: Salt,
   prev_hash: Hash,
   hash: Hash,
 })

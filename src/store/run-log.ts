@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { BrokenInvariant } from '../domain/errors.ts'
 import { evolve } from '../domain/evolve.ts'
@@ -5,6 +6,7 @@ import type { RunRecord } from '../domain/records.ts'
 import type { RunState } from '../domain/state.ts'
 import { GENESIS } from './chain.ts'
 import { type DamagedRecord, decode, encode, type LoggedRecord } from './codec.ts'
+import { SALT_BYTES } from './commitment.ts'
 import type { AppendError, EventStore, NewEvent, ReadError } from './event-store.ts'
 
 /** The streams of runs begin with this; what follows is the run id. */
@@ -45,6 +47,7 @@ export function prepare(
     const encoded = encode(seq, record, {
       command_id: author.commandId,
       ...(author.principal === undefined ? {} : { principal: author.principal }),
+      salt: randomBytes(SALT_BYTES).toString('hex'),
       prev_hash: after?.head ?? GENESIS,
     })
     events.push(encoded.event)

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, createHmac } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { RunRecord } from '../../src/domain/records.ts'
@@ -14,7 +14,8 @@ const record: RunRecord = {
   ts: 1739800000.123,
   payload: { message: 'disk full', traceback: '' },
 }
-const meta = { command_id: 'a', principal: 'local', prev_hash: GENESIS }
+const salt = '00112233445566778899aabbccddeeff'
+const meta = { command_id: 'a', principal: 'local', salt, prev_hash: GENESIS }
 
 function stored(seq: number, given: RunRecord = record): RecordedEvent {
   const { event } = encode(seq, given, meta)
@@ -31,11 +32,14 @@ test('what is written is read back, for all valid runs', () => {
   )
 })
 
-test('the hash is SHA-256 over the canonical form: keys in order, no blanks', () => {
+test('the hash is SHA-256 over the canonical form, with commitments in place of strings', () => {
+  const hmac = (key: Buffer, text: string) => createHmac('sha256', key).update(text)
+  const commitment = (pointer: string, text: string) =>
+    hmac(hmac(Buffer.from(salt, 'hex'), pointer).digest(), text).digest('hex')
   const canonical =
-    '{"command_id":"a","iteration":2,"kind":"error","payload":{"message":"disk full","traceback":""},' +
-    `"prev_hash":"${GENESIS}","principal":"local","run_id":"550e8400-e29b-41d4-a716-446655440000",` +
-    '"schema":1,"seq":7,"ts":1739800000.123}'
+    `{"command_id":"a","iteration":2,"kind":"error","payload":{"message":"${commitment('/message', 'disk full')}",` +
+    `"traceback":"${commitment('/traceback', '')}"},"prev_hash":"${GENESIS}","principal":"local",` +
+    '"run_id":"550e8400-e29b-41d4-a716-446655440000","schema":1,"seq":7,"ts":1739800000.123}'
   const expected = createHash('sha256').update(canonical).digest('hex')
   expect(recordHash(7, record, { schema: SCHEMA, ...meta })).toBe(expected)
   expect(encode(7, record, meta).logged.meta.hash).toBe(expected)
@@ -51,6 +55,12 @@ test('the hash depends on every part of a record and of its place', () => {
     recordHash(7, record, { schema: 1, ...meta, principal: 'eve' }),
     recordHash(7, record, { schema: 1, ...meta, command_id: 'b' }),
     recordHash(7, record, { schema: 1, ...meta, prev_hash: '1'.repeat(64) }),
+    recordHash(7, record, { schema: 1, ...meta, salt: 'f'.repeat(32) }),
+    recordHash(
+      7,
+      { ...record, payload: { message: 'disk ful', traceback: '' } },
+      { schema: 1, ...meta },
+    ),
   ]
   expect(new Set([base, ...others]).size).toBe(others.length + 1)
 })
