@@ -4,7 +4,7 @@ import type { AppDeps } from './deps.ts'
 import { describeApi, serveDocs } from './docs.ts'
 import { handleNotFound, sendError } from './errors.ts'
 import { acceptJsonOnly } from './json-body.ts'
-import { registerLive } from './live/plugin.ts'
+import { acceptWebSockets } from './live/plugin.ts'
 import { abortRun } from './routes/abort-run.ts'
 import { configureRun } from './routes/configure-run.ts'
 import { createRun } from './routes/create-run.ts'
@@ -13,6 +13,7 @@ import { listGoals } from './routes/goals.ts'
 import { health } from './routes/health.ts'
 import { listRuns } from './routes/list-runs.ts'
 import { resumeRun } from './routes/resume-run.ts'
+import { watchRun } from './routes/watch-run.ts'
 import { guard } from './security.ts'
 import { validatorCompiler } from './validation.ts'
 
@@ -33,12 +34,14 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   app.setErrorHandler(sendError)
+  const sockets = await acceptWebSockets(app, deps)
   guard(app, deps.security)
   acceptJsonOnly(app)
   handleNotFound(app)
   await describeApi(app)
-  await registerLive(app, deps)
-  for (const route of ROUTES) route(app.withTypeProvider<ZodTypeProvider>(), deps)
+  const typed = app.withTypeProvider<ZodTypeProvider>()
+  for (const route of ROUTES) route(typed, deps)
+  watchRun(typed, sockets)
   await serveDocs(app)
   return app
 }

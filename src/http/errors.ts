@@ -48,7 +48,7 @@ export function handleNotFound(app: FastifyInstance): void {
       .filter((route) => route.path.test(path))
       .flatMap(({ methods }) => methods)
     if (allowed.length === 0) return sendProblem(request, reply, { code: 'not_found' })
-    const allow = [...new Set(allowed)].join(', ')
+    const allow = [...new Set(allowed)].sort().join(', ')
     const detail = `${request.method} is not possible here. Use ${allow}.`
     return sendProblem(request, reply.header('allow', allow), {
       code: 'method_not_allowed',

@@ -7,7 +7,7 @@ import { uuidOfHash } from '../store/chain.ts'
 
 /** The header in which a client names its request, so that it can safely send it again. */
 export const IDEMPOTENCY_KEY = 'idempotency-key'
-export const IdempotencyKey = z
+const IdempotencyKey = z
   .string()
   .regex(/^[\x21-\x7e]{1,255}$/, 'must have 1 to 255 printable ASCII characters without blanks')
 

@@ -129,10 +129,10 @@ export const ProblemDocument = z
   })
 type ProblemDocument = z.infer<typeof ProblemDocument>
 
-export const statusOfProblem = (code: ProblemCode): number => CATALOGUE[code][0]
+const statusOfProblem = (code: ProblemCode): number => CATALOGUE[code][0]
 const typeOf = (code: ProblemCode): string => `urn:retrai:problem:${code}`
 
-export function problemDocument(
+function problemDocument(
   { code, detail, errors }: Problem,
   instance: string,
 ): ProblemDocument {

@@ -110,14 +110,17 @@ export function rawRequest(
 ): Promise<Answer> {
   const { body, ...rest } = options
   return new Promise((resolve, reject) => {
-    const outgoing = request({ host: '127.0.0.1', port, ...rest }, async (incoming) => {
-      const chunks: Buffer[] = await incoming.toArray()
-      resolve({
-        status: incoming.statusCode ?? 0,
-        headers: incoming.headers,
-        body: Buffer.concat(chunks).toString(),
-      })
-    })
+    const outgoing = request(
+      { host: '127.0.0.1', port, agent: false, ...rest },
+      async (incoming) => {
+        const chunks: Buffer[] = await incoming.toArray()
+        resolve({
+          status: incoming.statusCode ?? 0,
+          headers: incoming.headers,
+          body: Buffer.concat(chunks).toString(),
+        })
+      },
+    )
     outgoing.on('error', reject)
     // An accepted upgrade never becomes a response.
     outgoing.on('upgrade', (incoming, socket) => {

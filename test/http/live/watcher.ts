@@ -21,8 +21,13 @@ export class Watcher {
   readonly texts: string[] = []
   readonly closed: Promise<{ readonly code: number; readonly reason: string }>
 
-  constructor({ port }: Pick<TestServer, 'port'>, path: string, options?: WebSocket.ClientOptions) {
-    this.socket = new WebSocket(`ws://127.0.0.1:${port}/api/ws/${path}`, options)
+  constructor(
+    { port }: Pick<TestServer, 'port'>,
+    path: string,
+    options: WebSocket.ClientOptions = {},
+    protocols: string[] = [],
+  ) {
+    this.socket = new WebSocket(`ws://127.0.0.1:${port}/api/ws/${path}`, protocols, options)
     this.socket.on('error', () => {})
     this.socket.on('message', (data: Buffer) => {
       const text = data.toString()

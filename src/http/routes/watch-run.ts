@@ -1,0 +1,56 @@
+import { z } from 'zod'
+import type { Sockets } from '../live/sockets.ts'
+import { WatchQuery } from '../live/watch-query.ts'
+import { problems, sendProblem } from '../problem.ts'
+import { RunParams } from '../run-id.ts'
+import type { ZodApp } from '../zod-app.ts'
+
+const DESCRIPTION = `
+A WebSocket. It sends the run's events as text frames, each a JSON object with exactly the keys
+\`kind\`, \`run_id\`, \`iteration\`, \`ts\`, \`payload\` and \`seq\`: first the history behind \`after\`,
+then what happens live, each event once and in the order of \`seq\`.
+
+- \`seq\` counts the records of the run from 0 without gaps. Kinds that were not asked for are left
+  out, so the numbers that arrive may have gaps. To go on after a lost connection, connect again with
+  \`?after=\` and the last seq received.
+- After \`run_end\` the server closes with code 1000.
+- An unknown run gets one frame of kind \`error\`, then close code 4404; a query that cannot be
+  understood, or an \`after\` beyond the end of the run, one such frame, then 4400; a record that
+  cannot be read, one such frame, then 1011. The \`seq\` of these frames is where the client stood.
+- When the server stops it closes with 1001: connect again later with \`?after=\`.
+- What the client sends is ignored. Pings are answered by every WebSocket client by itself; a
+  connection that gives no sign of life for two intervals of 30 seconds is cut.
+- Where a token is needed, send it in the \`Authorization\` header or, from a browser, as a
+  subprotocol: \`new WebSocket(url, ['retrai', 'retrai.bearer.' + base64url(token)])\`.
+`
+
+/** WS /api/ws/{run_id} */
+export function watchRun(app: ZodApp, sockets: Sockets): void {
+  app.route({
+    method: 'GET',
+    url: '/api/ws/:run_id',
+    schema: {
+      operationId: 'watchRun',
+      tags: ['live'],
+      summary: 'Watch a run live, over a WebSocket',
+      description: DESCRIPTION,
+      params: RunParams,
+      querystring: WatchQuery,
+      response: {
+        101: z.undefined().describe('The connection is a WebSocket from here on'),
+        ...problems('upgrade_required'),
+      },
+    },
+    // A bad query is answered on the socket, where a WebSocket client can read the answer.
+    attachValidation: true,
+    handler: (request, reply) => {
+      reply.header('upgrade', 'websocket')
+      return sendProblem(request, reply, { code: 'upgrade_required' })
+    },
+    wsHandler: (socket, request) => {
+      const { run_id: runId } = RunParams.parse(request.params)
+      const connection = request.raw.socket
+      sockets.serve(socket, { runId, query: request.query, connection, log: request.log })
+    },
+  })
+}

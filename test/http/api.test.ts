@@ -1,0 +1,343 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { ProblemDocument } from '../../src/http/problem.ts'
+import { RunDetails, RunSummary } from '../../src/projections/views.ts'
+import {
+  agentDoes,
+  CLAIM,
+  createRun,
+  GOALS,
+  iteration,
+  rawRequest,
+  startTestServer,
+  type TestServer,
+} from './support.ts'
+
+let server: TestServer
+let documented: z.infer<typeof OpenApi>
+
+const OpenApi = z.object({
+  paths: z.record(
+    z.string(),
+    z.record(z.string(), z.object({ responses: z.record(z.string(), z.unknown()) })),
+  ),
+})
+
+beforeAll(async () => {
+  server = await startTestServer()
+  const openApi = await fetch(`${server.url}/openapi.json`)
+  documented = OpenApi.parse(await openApi.json())
+})
+afterAll(() => server.stop())
+
+/** Makes a run in the state that a `:name` in an address asks for. @returns its id */
+const STATES: Readonly<Record<string, () => Promise<string>>> = {
+  running: () => createRun(server),
+  waiting: async () => {
+    const runId = await createRun(server, { hitl_enabled: true })
+    await agentDoes(server, runId, CLAIM, ...iteration(false))
+    return runId
+  },
+  ended: async () => {
+    const runId = await createRun(server)
+    await agentDoes(server, runId, CLAIM, ...iteration(true))
+    return runId
+  },
+  unknown: async () => randomUUID(),
+}
+
+type Case = {
+  readonly ask: string
+  readonly body?: unknown
+  readonly headers?: Record<string, string>
+  readonly status: number
+  /** The end of the problem's type, or the schema of the answer. */
+  readonly answer: string | z.ZodType
+  /** Part of the problem's detail. */
+  readonly says?: string
+}
+
+const Started = z.strictObject({ run_id: z.uuid(), status: z.literal('running') })
+const Resumed = z.strictObject({ run_id: z.uuid(), status: z.string(), resumed_with: z.string() })
+const goal = 'pytest'
+
+const cases: Case[] = [
+  { ask: 'POST /api/runs', body: { goal }, status: 201, answer: Started },
+  {
+    ask: 'POST /api/runs',
+    body: { goal, cwd: '/', model_name: 'gpt-5-mini', max_iterations: 3, hitl_enabled: true },
+    status: 201,
+    answer: Started,
+  },
+  {
+    ask: 'POST /api/runs',
+    body: { goal, max_cost_usd: 0.5, max_tokens: 10_000, max_seconds: 60 },
+    status: 201,
+    answer: Started,
+  },
+  {
+    ask: 'POST /api/runs',
+    body: { goal, max_cost_usd: null },
+    headers: { 'content-type': 'application/json; charset=utf-8' },
+    status: 201,
+    answer: Started,
+  },
+  { ask: 'POST /api/runs', body: '{"goal":', status: 400, answer: 'malformed_json' },
+  { ask: 'POST /api/runs', body: '{"__proto__":{}}', status: 400, answer: 'malformed_json' },
+  {
+    ask: 'POST /api/runs',
+    body: '{"goal":"pytest"}',
+    headers: { 'content-type': 'text/plain' },
+    status: 415,
+    answer: 'unsupported_media_type',
+  },
+  {
+    ask: 'POST /api/runs',
+    body: 'goal=pytest',
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    status: 415,
+    answer: 'unsupported_media_type',
+  },
+  {
+    ask: 'POST /api/runs',
+    body: `{"goal":"${'x'.repeat(1024 * 1024)}"}`,
+    status: 413,
+    answer: 'too_large',
+    says: '1 MiB',
+  },
+  {
+    ask: 'POST /api/runs',
+    body: { goal: 'x'.repeat(1_000_000 - 200), cwd: '/' },
+    status: 422,
+    answer: 'invalid_request',
+  },
+  { ask: 'POST /api/runs', body: '', status: 422, answer: 'invalid_request', says: 'required' },
+  { ask: 'POST /api/runs', body: [], status: 422, answer: 'invalid_request', says: 'JSON object' },
+  {
+    ask: 'POST /api/runs',
+    body: {},
+    status: 422,
+    answer: 'invalid_request',
+    says: 'goal is required',
+  },
+  { ask: 'GET /api/runs', status: 200, answer: z.array(RunSummary.strict()) },
+  { ask: 'GET /api/runs?limit=1', status: 200, answer: z.array(RunSummary).max(1) },
+  { ask: 'GET /api/runs?status=awaiting_human', status: 200, answer: z.array(RunSummary) },
+  { ask: 'GET /api/runs?goal=nope', status: 200, answer: z.array(RunSummary).length(0) },
+  { ask: 'GET /api/runs?limit=0', status: 422, answer: 'invalid_request', says: 'at least 1' },
+  { ask: 'GET /api/runs?limit=1001', status: 422, answer: 'invalid_request', says: 'at most 1000' },
+  { ask: 'GET /api/runs?limit=many', status: 422, answer: 'invalid_request', says: 'a number' },
+  { ask: 'GET /api/runs?status=odd', status: 422, answer: 'invalid_request', says: '"achieved"' },
+  { ask: 'GET /api/runs?cursor=odd', status: 422, answer: 'invalid_request', says: 'Link header' },
+  { ask: 'GET /api/runs?page=2', status: 422, answer: 'invalid_request', says: 'page' },
+  { ask: 'GET /api/runs/:running', status: 200, answer: RunDetails.strict() },
+  { ask: 'GET /api/runs/:ended', status: 200, answer: RunDetails.strict() },
+  { ask: 'GET /api/runs/:waiting', status: 200, answer: RunDetails.strict() },
+  {
+    ask: 'GET /api/runs/:ended',
+    headers: { 'if-none-match': '*' },
+    status: 304,
+    answer: z.never(),
+  },
+  { ask: 'GET /api/runs/:unknown', status: 404, answer: 'run_not_found' },
+  { ask: 'GET /api/runs/no-uuid', status: 404, answer: 'run_not_found' },
+  {
+    ask: 'POST /api/runs/:waiting/resume',
+    body: { decision: 'maybe' },
+    status: 422,
+    answer: 'invalid_request',
+    says: '"approve" or "abort"',
+  },
+  {
+    ask: 'POST /api/runs/:waiting/resume',
+    body: {},
+    status: 422,
+    answer: 'invalid_request',
+    says: 'decision is required',
+  },
+  {
+    ask: 'POST /api/runs/:waiting/resume',
+    body: { decision: 'approve', seq: 0 },
+    status: 409,
+    answer: 'stale_decision',
+    says: 'seq 0',
+  },
+  {
+    ask: 'POST /api/runs/:waiting/resume',
+    body: { decision: 'approve', reason: 'Go on' },
+    status: 200,
+    answer: Resumed,
+  },
+  {
+    ask: 'POST /api/runs/:running/resume',
+    body: { decision: 'approve' },
+    status: 409,
+    answer: 'not_awaiting_human',
+  },
+  {
+    ask: 'POST /api/runs/:ended/resume',
+    body: { decision: 'abort' },
+    status: 409,
+    answer: 'run_ended',
+    says: 'achieved',
+  },
+  {
+    ask: 'POST /api/runs/:unknown/resume',
+    body: { decision: 'abort' },
+    status: 404,
+    answer: 'run_not_found',
+  },
+  {
+    ask: 'POST /api/runs/no-uuid/resume',
+    body: { decision: 'abort' },
+    status: 404,
+    answer: 'run_not_found',
+  },
+  {
+    ask: 'PATCH /api/runs/:running/config',
+    body: { max_iterations: 30, model_name: 'gpt-5-mini', hitl_enabled: true },
+    status: 200,
+    answer: RunDetails.extend({ max_iterations: z.literal(30), hitl_enabled: z.literal(true) }),
+  },
+  {
+    ask: 'PATCH /api/runs/:running/config',
+    body: {},
+    status: 422,
+    answer: 'invalid_request',
+    says: 'at least one of',
+  },
+  {
+    ask: 'PATCH /api/runs/:running/config',
+    body: { max_iterations: 1.5, goal: 'npm-test' },
+    status: 422,
+    answer: 'invalid_request',
+    says: 'max_iterations must be a whole number. goal is not a field',
+  },
+  {
+    ask: 'PATCH /api/runs/:running/config',
+    body: { model_name: 'gemini-3-pro' },
+    status: 422,
+    answer: 'invalid_request',
+    says: 'GEMINI_API_KEY',
+  },
+  {
+    ask: 'PATCH /api/runs/:ended/config',
+    body: { max_iterations: 30 },
+    status: 409,
+    answer: 'run_ended',
+  },
+  {
+    ask: 'PATCH /api/runs/:unknown/config',
+    body: { max_iterations: 30 },
+    status: 404,
+    answer: 'run_not_found',
+  },
+  {
+    ask: 'POST /api/runs/:running/abort',
+    body: { because: 'x' },
+    status: 422,
+    answer: 'invalid_request',
+    says: 'because is not a field',
+  },
+  {
+    ask: 'POST /api/runs/:running/abort',
+    body: { reason: 'x'.repeat(1_000_000) },
+    status: 413,
+    answer: 'append_too_large',
+    says: 'Shorten it',
+  },
+  {
+    ask: 'POST /api/runs/:running/abort',
+    body: { reason: 'No longer needed' },
+    status: 200,
+    answer: z.strictObject({ run_id: z.uuid(), status: z.literal('aborted') }),
+  },
+  { ask: 'POST /api/runs/:ended/abort', body: '', status: 409, answer: 'run_ended' },
+  { ask: 'POST /api/runs/:unknown/abort', body: '', status: 404, answer: 'run_not_found' },
+  {
+    ask: 'GET /api/goals',
+    status: 200,
+    answer: z
+      .array(z.strictObject({ name: z.string(), description: z.string() }))
+      .length(GOALS.length),
+  },
+  { ask: 'GET /health/live', status: 200, answer: z.strictObject({ status: z.literal('ok') }) },
+  {
+    ask: 'GET /health/ready',
+    status: 200,
+    answer: z.strictObject({ ready: z.literal(true), checks: z.record(z.string(), z.unknown()) }),
+  },
+  { ask: 'GET /api/ws/:running', status: 426, answer: 'upgrade_required' },
+]
+
+/** Not about a documented operation, so not in its description. */
+const elsewhere: Case[] = [
+  { ask: 'GET /nothing/here', status: 404, answer: 'not_found' },
+  { ask: 'POST /api/nothing', body: {}, status: 404, answer: 'not_found' },
+  { ask: 'GET /%zz', status: 404, answer: 'not_found' },
+  { ask: 'DELETE /api/runs', status: 405, answer: 'method_not_allowed', says: 'GET, HEAD, POST' },
+  { ask: 'PUT /api/runs/:ended', status: 405, answer: 'method_not_allowed', says: 'GET, HEAD' },
+  { ask: 'GET /api/runs/:ended/abort', status: 405, answer: 'method_not_allowed', says: 'POST' },
+]
+
+const ask = async ({ ask: line, body, headers = {} }: Case) => {
+  const [method = '', path = ''] = line.split(' ')
+  const state = /:(\w+)/.exec(path)?.[1]
+  const made = state === undefined ? undefined : await STATES[state]?.()
+  const named = made === undefined ? path : path.replace(/:\w+/, made)
+  const text = body === undefined || typeof body === 'string' ? body : JSON.stringify(body)
+  const json = text === undefined || text === '' ? {} : { 'content-type': 'application/json' }
+  return rawRequest(server, {
+    method,
+    path: named,
+    headers: { ...json, ...headers },
+    ...(text === undefined ? {} : { body: text }),
+  })
+}
+
+describe('every answer', () => {
+  it.each(cases.map((item) => [`${item.ask} → ${item.status}`, item] as const))(
+    '%s',
+    async (_, item) => {
+      const { status, headers, body } = await ask(item)
+      expect([status, body]).toEqual([item.status, expect.anything()])
+      expect(documentedStatuses(item.ask)).toContain(String(status))
+      check(item, headers, body)
+    },
+  )
+
+  it.each(elsewhere.map((item) => [`${item.ask} → ${item.status}`, item] as const))(
+    '%s',
+    async (_, item) => {
+      const { status, headers, body } = await ask(item)
+      expect([status, body]).toEqual([item.status, expect.anything()])
+      check(item, headers, body)
+      if (status === 405) expect(headers.allow).toBe(item.says)
+    },
+  )
+})
+
+function check({ answer, says, ask }: Case, headers: Record<string, unknown>, body: string): void {
+  if (answer instanceof z.ZodNever) {
+    expect(body).toBe('')
+    return
+  }
+  if (typeof answer !== 'string') {
+    expect(headers['content-type']).toBe('application/json; charset=utf-8')
+    answer.parse(JSON.parse(body))
+    return
+  }
+  expect(headers['content-type']).toBe('application/problem+json')
+  const problem = ProblemDocument.strict().parse(JSON.parse(body))
+  expect(problem.type).toBe(`urn:retrai:problem:${answer}`)
+  expect(problem.detail).toContain(says ?? '')
+  expect(problem.detail).toMatch(/\.$/)
+  expect(problem.instance).toMatch(ask.includes(':') ? /^\/api\// : ask.slice(ask.indexOf('/')))
+}
+
+function documentedStatuses(line: string): string[] {
+  const [method = '', path = ''] = line.toLowerCase().split(/[ ?]/)
+  const template = path.replace(/^(\/api\/(?:runs|ws))\/[^/]+/, '$1/{run_id}')
+  return Object.keys(documented.paths[template]?.[method]?.responses ?? {})
+}

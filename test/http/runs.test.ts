@@ -1,0 +1,181 @@
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { z } from 'zod'
+import { ProblemDocument } from '../../src/http/problem.ts'
+import { RunDetails, RunSummary } from '../../src/projections/views.ts'
+import { readRecords } from '../../src/store/run-log.ts'
+import {
+  agentDoes,
+  CLAIM,
+  createRun,
+  iteration,
+  json,
+  startTestServer,
+  type TestServer,
+} from './support.ts'
+
+let server: TestServer
+beforeAll(async () => {
+  server = await startTestServer()
+})
+afterAll(() => server.stop())
+
+const post = async (path: string, body: unknown, method = 'POST') => {
+  return fetch(server.url + path, json(method, body))
+}
+const details = async (runId: string) => {
+  return RunDetails.parse(await (await fetch(`${server.url}/api/runs/${runId}`)).json())
+}
+const logged = async (runId: string) => {
+  return (await readRecords(server.store, runId, 0, 1000))._unsafeUnwrap()
+}
+
+it('finds a run as soon as it is created, where Location says', async () => {
+  const created = await post('/api/runs', { goal: 'pytest', max_seconds: 60 })
+  const location = created.headers.get('location')
+  const { run_id } = z.object({ run_id: z.string() }).parse(await created.json())
+  expect(location).toBe(`/api/runs/${run_id}`)
+  const found = RunDetails.parse(await (await fetch(`${server.url}${location}`)).json())
+  expect(found).toMatchObject({
+    run_id,
+    goal: 'pytest',
+    status: 'running',
+    model_name: 'claude-sonnet-4-6',
+    max_iterations: 20,
+    hitl_enabled: false,
+    cwd: '/',
+    error: null,
+    final_state: null,
+    ended_at: null,
+    max_cost_usd: null,
+    max_tokens: null,
+    max_seconds: 60,
+    progress: { iteration: 0, total_tokens: 0, seq: 0, waiting_for: null },
+  })
+})
+
+it('records the request in full, and who made it', async () => {
+  const runId = await createRun(server, { max_tokens: 1000 })
+  const [created] = await logged(runId)
+  expect(created?.record).toMatchObject({
+    kind: 'run_created',
+    payload: { config: { goal: 'pytest', max_tokens: 1000 }, system_prompt: 'Mend it.' },
+  })
+  expect(created?.meta.principal).toBe('local')
+})
+
+it('names every problem of a request at once, by its shape and by what the agent knows', async () => {
+  const body = { goal: 'nope', cwd: '/no/folder', max_iterations: 0, hitl_enabled: 'yes', extra: 1 }
+  const answer = await post('/api/runs', body)
+  expect(answer.status).toBe(422)
+  const problem = ProblemDocument.parse(await answer.json())
+  expect(problem.errors?.map(({ field }) => field).sort()).toEqual([
+    ...['cwd', 'extra', 'goal', 'hitl_enabled', 'max_iterations'],
+  ])
+  for (const { message } of problem.errors ?? []) expect(problem.detail).toContain(message)
+  expect(problem.detail).toContain('pytest, npm-test')
+})
+
+it('says what only the agent knows of a request that is well-formed', async () => {
+  const answer = await post('/api/runs', { goal: 'nope' })
+  expect(answer.status).toBe(422)
+  const problem = ProblemDocument.parse(await answer.json())
+  expect(problem.errors).toEqual([
+    { field: 'goal', message: 'There is no goal "nope". Choose one of: pytest, npm-test.' },
+  ])
+})
+
+it('lists runs page by page, newest first, along the Link header', async () => {
+  const made: string[] = []
+  for (let i = 0; i < 5; i += 1) made.push(await createRun(server, { goal: 'npm-test' }))
+  const listed: string[] = []
+  let path: string | undefined = '/api/runs?goal=npm-test&status=running&limit=2'
+  let pages = 0
+  while (path !== undefined) {
+    const answer: Response = await fetch(server.url + path)
+    const page = z.array(RunSummary).parse(await answer.json())
+    listed.push(...page.map(({ run_id }) => run_id))
+    pages += 1
+    path = /^<([^>]+)>; rel="next"$/.exec(answer.headers.get('link') ?? '')?.[1]
+  }
+  expect(pages).toBe(3)
+  expect(new Set(listed)).toEqual(new Set(made))
+  expect(listed).toHaveLength(5)
+})
+
+it('answers 304 until something happens to the run', async () => {
+  const runId = await createRun(server)
+  const path = `${server.url}/api/runs/${runId}`
+  const etag = (await fetch(path)).headers.get('etag') ?? ''
+  expect(etag).toBe('"0"')
+  for (const known of [etag, `W/${etag}`, `"7", ${etag}`]) {
+    const unchanged = await fetch(path, { headers: { 'if-none-match': known } })
+    expect([unchanged.status, unchanged.headers.get('etag')]).toEqual([304, etag])
+  }
+  const changed = await post(`/api/runs/${runId}/config`, { max_iterations: 5 }, 'PATCH')
+  expect([changed.status, changed.headers.get('etag')]).toEqual([200, '"1"'])
+  const read = await fetch(path, { headers: { 'if-none-match': etag } })
+  expect([read.status, read.headers.get('etag')]).toEqual([200, '"1"'])
+})
+
+it('takes a person through a human check', async () => {
+  const runId = await createRun(server, { hitl_enabled: true })
+  await agentDoes(server, runId, CLAIM, ...iteration(false))
+  const waiting = (await logged(runId)).at(-1)
+  expect(waiting?.record.kind).toBe('human_check_required')
+  await server.readModel.waitFor(runId, waiting?.seq ?? 0, 5000)
+  const { status, progress } = await details(runId)
+  expect([status, progress.waiting_for?.seq]).toEqual(['awaiting_human', waiting?.seq])
+
+  const stale = await post(`/api/runs/${runId}/resume`, { decision: 'abort', seq: 1 })
+  expect(stale.status).toBe(409)
+  const answer = await post(`/api/runs/${runId}/resume`, {
+    decision: 'approve',
+    reason: 'Looks right',
+    seq: waiting?.seq,
+  })
+  expect(answer.status).toBe(200)
+  expect(await answer.json()).toEqual({
+    run_id: runId,
+    status: 'running',
+    resumed_with: 'approve',
+  })
+  const response = (await logged(runId)).at(-1)
+  expect(response?.record.payload).toEqual({
+    decision: 'approve',
+    reason: 'Looks right',
+    answers: waiting?.seq,
+  })
+  expect(response?.meta.principal).toBe('local')
+  expect((await details(runId)).status).toBe('running')
+})
+
+it('ends a run that a person does not approve', async () => {
+  const runId = await createRun(server, { hitl_enabled: true })
+  await agentDoes(server, runId, CLAIM, ...iteration(false))
+  const answer = await post(`/api/runs/${runId}/resume`, { decision: 'abort' })
+  expect(await answer.json()).toEqual({ run_id: runId, status: 'aborted', resumed_with: 'abort' })
+  const { status, final_state } = await details(runId)
+  expect([status, final_state?.iteration]).toEqual(['aborted', 1])
+})
+
+it.each([
+  ['no body', { method: 'POST' }],
+  ['no body that is said to be JSON', { ...json('POST', 0), body: '' }],
+  ['a reason', json('POST', { reason: 'Too dear' })],
+])('aborts a run, given %s', async (_, request) => {
+  const runId = await createRun(server)
+  const answer = await fetch(`${server.url}/api/runs/${runId}/abort`, request)
+  expect([answer.status, await answer.json()]).toEqual([200, { run_id: runId, status: 'aborted' }])
+  expect((await details(runId)).status).toBe('aborted')
+  expect((await logged(runId)).at(-1)?.record.kind).toBe('run_end')
+})
+
+it('answers one of many who decide at the same time', async () => {
+  const runId = await createRun(server, { hitl_enabled: true })
+  await agentDoes(server, runId, CLAIM, ...iteration(false))
+  const answers = await Promise.all(
+    Array.from({ length: 8 }, () => post(`/api/runs/${runId}/resume`, { decision: 'approve' })),
+  )
+  const statuses = answers.map(({ status }) => status).sort()
+  expect(statuses).toEqual([200, ...Array(7).fill(409)])
+})

@@ -1,0 +1,202 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { readRecords } from '../../src/store/run-log.ts'
+import { Watcher } from './live/watcher.ts'
+import { rawRequest, startTestServer, type TestServer } from './support.ts'
+
+const UPGRADE = {
+  connection: 'upgrade',
+  upgrade: 'websocket',
+  'sec-websocket-version': '13',
+  'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==',
+}
+const RUN = '550e8400-e29b-41d4-a716-446655440000'
+const JSON_BODY = { 'content-type': 'application/json' }
+
+type Headers = Record<string, string>
+
+describe('a server without a token', () => {
+  let server: TestServer
+  beforeAll(async () => {
+    server = await startTestServer()
+  })
+  afterAll(() => server.stop())
+
+  /** The same request to each kind of address: a read, a command, a WebSocket, a page. */
+  const statuses = async (headers: Headers) => {
+    const start = { method: 'POST', path: '/api/runs', body: '{"goal":"pytest"}' }
+    const answers = [
+      await rawRequest(server, { path: '/api/runs', headers }),
+      await rawRequest(server, { ...start, headers: { ...JSON_BODY, ...headers } }),
+      await rawRequest(server, { path: `/api/ws/${RUN}`, headers: { ...UPGRADE, ...headers } }),
+      await rawRequest(server, { path: '/docs/', headers }),
+    ]
+    return answers.map(({ status }) => status)
+  }
+  const runCount = async () => {
+    const answer = await fetch(`${server.url}/api/runs`)
+    return ((await answer.json()) as unknown[]).length
+  }
+  const own = () => `127.0.0.1:${server.port}`
+
+  it.each([
+    ['127.0.0.1', () => ({ host: '127.0.0.1' })],
+    ['127.0.0.1 and the port', () => ({ host: own() })],
+    ['localhost', () => ({ host: `LocalHost:${server.port}` })],
+    ['[::1]', () => ({ host: '[::1]:8000' })],
+    ['its own origin', () => ({ host: own(), origin: `http://${own()}` })],
+    ['its own page', () => ({ host: own(), 'sec-fetch-site': 'same-origin' })],
+    ['the address bar', () => ({ host: own(), 'sec-fetch-site': 'none' })],
+  ])('answers %s', async (_, headers) => {
+    expect(await statuses(headers())).toEqual([200, 201, 101, 200])
+  })
+
+  it.each([
+    ['a name that leads here', () => ({ host: 'attacker.example' })],
+    ['a name that leads here, with the port', () => ({ host: `attacker.example:${server.port}` })],
+    ['a name that begins like ours', () => ({ host: 'localhost.attacker.example' })],
+    ['a name that ends like ours', () => ({ host: 'attacker.localhost' })],
+    ['another address', () => ({ host: '192.168.1.7:8000' })],
+    ['another spelling', () => ({ host: '0x7f000001' })],
+    ['user info', () => ({ host: 'attacker@127.0.0.1' })],
+    ['a foreign origin', () => ({ host: own(), origin: 'https://attacker.example' })],
+    ['no origin at all', () => ({ host: own(), origin: 'null' })],
+    ['another port', () => ({ host: own(), origin: 'http://127.0.0.1:1' })],
+    ['another loopback name', () => ({ host: own(), origin: `http://localhost:${server.port}` })],
+    ['another scheme', () => ({ host: own(), origin: `https://${own()}` })],
+    ['a page of another site', () => ({ host: own(), 'sec-fetch-site': 'cross-site' })],
+    ['a page of a neighbour', () => ({ host: own(), 'sec-fetch-site': 'same-site' })],
+  ])('refuses %s', async (_, headers) => {
+    const before = await runCount()
+    expect(await statuses(headers())).toEqual([403, 403, 403, 403])
+    expect(await runCount()).toBe(before)
+  })
+
+  it('lets a link from another site lead to a page, and to no frame', async () => {
+    const link = { host: own(), 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' }
+    const docs = { path: '/docs/', headers: { ...link, 'sec-fetch-dest': 'document' } }
+    expect((await rawRequest(server, docs)).status).toBe(200)
+    const frame = { path: '/docs/', headers: { ...link, 'sec-fetch-dest': 'iframe' } }
+    expect((await rawRequest(server, frame)).status).toBe(403)
+    const form = { ...docs, path: '/api/runs', method: 'POST', body: '' }
+    expect((await rawRequest(server, form)).status).toBe(403)
+  })
+
+  it.each(['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x'])(
+    'starts nothing for %s, which a page may send anywhere unasked',
+    async (type) => {
+      const before = await runCount()
+      const headers = { host: own(), 'content-type': type }
+      const body = '{"goal":"pytest"}'
+      const answer = await rawRequest(server, { method: 'POST', path: '/api/runs', headers, body })
+      expect([answer.status, await runCount()]).toEqual([415, before])
+    },
+  )
+
+  it('closes the connection of a WebSocket that it refuses', async () => {
+    const connection = connect(server.port, '127.0.0.1')
+    const fields = { ...UPGRADE, host: own(), origin: 'https://attacker.example' }
+    const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}`)
+    connection.write(`GET /api/ws/${RUN} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`)
+    const answer = (await connection.toArray()).join('')
+    expect(answer).toMatch(/^HTTP\/1.1 403 /)
+  })
+
+  it('gives no other origin leave to read or to send', async () => {
+    const preflight = await rawRequest(server, {
+      method: 'OPTIONS',
+      path: '/api/runs',
+      headers: { host: own(), origin: 'https://attacker.example' },
+    })
+    expect(preflight.status).toBe(403)
+    const read = await rawRequest(server, { path: '/api/runs', headers: { host: own() } })
+    for (const { headers } of [preflight, read]) {
+      expect(Object.keys(headers).filter((name) => name.startsWith('access-control'))).toEqual([])
+    }
+    expect(read.headers).toMatchObject({
+      'x-content-type-options': 'nosniff',
+      'referrer-policy': 'no-referrer',
+      'cross-origin-resource-policy': 'same-origin',
+      'content-security-policy': expect.stringContaining("frame-ancestors 'none'"),
+    })
+  })
+})
+
+describe('a server with a token', () => {
+  const token = 'correct-horse_battery.staple~1'
+  const bearer = (value: string) => ({ authorization: `Bearer ${value}` })
+  const carrier = (value: string) => `retrai.bearer.${Buffer.from(value).toString('base64url')}`
+  let server: TestServer
+  let runId: string
+  beforeAll(async () => {
+    server = await startTestServer({ security: { token } })
+    const headers = { ...JSON_BODY, ...bearer(token), host: 'retrai.example' }
+    const request = { method: 'POST', path: '/api/runs', headers, body: '{"goal":"pytest"}' }
+    const answer = await rawRequest(server, request)
+    expect(answer.status).toBe(201)
+    runId = JSON.parse(answer.body).run_id
+  })
+  afterAll(() => server.stop())
+
+  it.each([
+    ['none', {}],
+    ['a wrong one', bearer('correct-horse')],
+    ['a longer one', bearer(`${token}1`)],
+    ['an empty one', { authorization: 'Bearer ' }],
+    ['another scheme', { authorization: `Basic ${token}` }],
+    ['a wrong one as a subprotocol', { 'sec-websocket-protocol': carrier('wrong') }],
+  ])('asks for the token where there is %s', async (_, headers: Headers) => {
+    const paths = ['/api/runs', `/api/runs/${runId}`, '/api/goals', '/%61pi/goals', '//api/goals']
+    for (const path of paths) {
+      const answer = await rawRequest(server, { path, headers })
+      expect([401, 404]).toContain(answer.status)
+      if (path.startsWith('/api')) {
+        expect(answer.status).toBe(401)
+        expect(answer.headers['www-authenticate']).toMatch(/^Bearer/)
+      }
+    }
+    const upgrade = { path: `/api/ws/${runId}`, headers: { ...UPGRADE, ...headers } }
+    expect((await rawRequest(server, upgrade)).status).toBe(401)
+  })
+
+  it('answers any host name for whoever has it, and records so', async () => {
+    const headers = { ...bearer(token), host: 'retrai.example' }
+    expect((await rawRequest(server, { path: '/api/runs', headers })).status).toBe(200)
+    const [created] = (await readRecords(server.store, runId, 0, 1))._unsafeUnwrap()
+    expect(created?.meta.principal).toBe('token')
+  })
+
+  it.each([
+    ['http://retrai.example', 200],
+    ['https://retrai.example', 200],
+    ['https://attacker.example', 403],
+  ])('answers a page of %s with %i', async (origin, status) => {
+    const headers = { ...bearer(token), host: 'retrai.example', origin }
+    expect((await rawRequest(server, { path: '/api/runs', headers })).status).toBe(status)
+  })
+
+  it.each([
+    [['retrai', carrier(token)], 'retrai'],
+    [[carrier(token)], carrier(token)],
+  ])('takes the token of a browser as a subprotocol', async (protocols, chosen) => {
+    const watcher = new Watcher(server, `${runId}?kinds=all`, {}, protocols)
+    await once(watcher.socket, 'open')
+    expect(watcher.socket.protocol).toBe(chosen)
+    await watcher.have(1)
+    watcher.socket.terminate()
+  })
+
+  it('takes the token of any other client in its header', async () => {
+    const watcher = new Watcher(server, `${runId}?kinds=all`, { headers: bearer(token) })
+    await watcher.have(1)
+    watcher.socket.terminate()
+  })
+
+  it.each(['/health/live', '/health/ready', '/openapi.json', '/docs/'])(
+    'needs no token for %s',
+    async (path) => {
+      expect((await rawRequest(server, { path })).status).toBe(200)
+    },
+  )
+})
