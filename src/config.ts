@@ -40,7 +40,7 @@ const Settings = z.strictObject({
 export type Config = Readonly<z.infer<typeof Settings>>
 
 /** The settings that `retrai serve` takes as flags too, with the variable that each stands for. */
-export const FLAGS = {
+const FLAGS = {
   host: 'RETRAI_HOST',
   port: 'RETRAI_PORT',
   dataDir: 'RETRAI_DATA_DIR',

@@ -1,7 +1,7 @@
 import type { RunState } from './state.ts'
 
 /** Seconds the run has worked until `now` (seconds since the epoch), without waiting for people. */
-export function workedSeconds(state: RunState, now: number): number {
+function workedSeconds(state: RunState, now: number): number {
   return Math.max(0, now - state.createdAt - state.waitedSeconds)
 }
 

@@ -16,8 +16,7 @@ export type RequestedCall = z.infer<typeof RequestedCall>
  * How a tool call ended: `ok` and `error` as the tool reports it, `rejected` before it ran (unknown
  * tool, bad arguments), `timed_out`, `aborted` with its run, `unknown` when the server stopped under it.
  */
-export const ToolOutcome = z.enum(['ok', 'error', 'rejected', 'timed_out', 'aborted', 'unknown'])
-export type ToolOutcome = z.infer<typeof ToolOutcome>
+const ToolOutcome = z.enum(['ok', 'error', 'rejected', 'timed_out', 'aborted', 'unknown'])
 
 /** Where a client named its request: the key, and SHA-256 (hex) of what was asked, in canonical form. */
 export const Idempotency = z

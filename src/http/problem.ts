@@ -129,13 +129,9 @@ export const ProblemDocument = z
   })
 type ProblemDocument = z.infer<typeof ProblemDocument>
 
-const statusOfProblem = (code: ProblemCode): number => CATALOGUE[code][0]
 const typeOf = (code: ProblemCode): string => `urn:retrai:problem:${code}`
 
-function problemDocument(
-  { code, detail, errors }: Problem,
-  instance: string,
-): ProblemDocument {
+function problemDocument({ code, detail, errors }: Problem, instance: string): ProblemDocument {
   const [status, title, usual] = CATALOGUE[code]
   return {
     type: typeOf(code),

@@ -6,7 +6,7 @@ type Json = string | number | boolean | null | readonly Json[] | { readonly [key
 export const SALT_BYTES = 16
 
 /** The salt of one string of a record, by its RFC 6901 pointer from the payload. */
-export function leafSalt(salt: Buffer, pointer: string): Buffer {
+function leafSalt(salt: Buffer, pointer: string): Buffer {
   return createHmac('sha256', salt).update(pointer).digest()
 }
 

@@ -24,7 +24,7 @@ const now = () => Date.now() / 1000
 const silent = { info() {}, warn() {}, error() {} }
 
 /** A goal that a file named `done` in the project reaches. */
-export const DONE_FILE: RunConfig['shell_goal'] = {
+const DONE_FILE: RunConfig['shell_goal'] = {
   check_command: 'test -f done',
   success_condition: { exit_code: 0 },
 }

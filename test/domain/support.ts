@@ -6,10 +6,10 @@ import { fold } from '../../src/domain/evolve.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import type { RunConfig } from '../../src/domain/run-config.ts'
 
-export const RUN_ID = '550e8400-e29b-41d4-a716-446655440000'
-export const READ_ONLY: ReadonlySet<string> = new Set(['file_read'])
+const RUN_ID = '550e8400-e29b-41d4-a716-446655440000'
+const READ_ONLY: ReadonlySet<string> = new Set(['file_read'])
 
-export const config: RunConfig = {
+const config: RunConfig = {
   goal: 'pytest',
   cwd: '/project',
   model_name: 'claude-sonnet-4-6',

@@ -5,7 +5,7 @@ import { onTestFinished } from 'vitest'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import type { EventStore, StoreFailure } from '../../../src/store/event-store.ts'
 
-export const temporaryFolder = (): Promise<string> => mkdtemp(join(tmpdir(), 'embedded-store-'))
+const temporaryFolder = (): Promise<string> => mkdtemp(join(tmpdir(), 'embedded-store-'))
 
 /** A folder that goes with the test. */
 export async function testFolder(): Promise<string> {
