@@ -41,8 +41,10 @@ export class LogWriter {
   readonly #db: DatabaseSync
   readonly #heads: StreamHeads
   readonly #statements
-  #position: number
-  #created: number
+  #position = 0
+  #created = 0
+  /** Whether what is remembered is sure to agree with the file. */
+  #sure = false
 
   constructor(db: DatabaseSync, file: string) {
     this.#db = db
@@ -54,13 +56,10 @@ export class LogWriter {
       insert: db.prepare('INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)'),
       ids: db.prepare(`
         SELECT id FROM events WHERE stream_id = ? AND revision > ? ORDER BY revision LIMIT ?`),
+      last: db.prepare('SELECT position, created FROM events ORDER BY position DESC LIMIT 1'),
     }
-    const last = db.prepare('SELECT position, created FROM events ORDER BY position DESC LIMIT 1')
-    last.setReturnArrays(true)
-    const row: unknown = last.get()
-    const cells = new CellReader(Array.isArray(row) ? row : [0, 0])
-    this.#position = cells.number()
-    this.#created = cells.number()
+    this.#statements.last.setReturnArrays(true)
+    this.#recall()
   }
 
   /**
@@ -81,12 +80,12 @@ export class LogWriter {
   }
 
   #commit(group: readonly Append[], more: () => boolean): Settled {
-    const [position, created] = [this.#position, this.#created]
     let committing = false
     try {
       this.#statements.begin.run()
+      if (!this.#sure) this.#recall()
       // A clock that is set back does not turn the order of the log round.
-      this.#created = Math.max(created, Date.now())
+      this.#created = Math.max(this.#created, Date.now())
       const outcomes: number[] = []
       do {
         for (const append of group.slice(outcomes.length / 3))
@@ -96,12 +95,20 @@ export class LogWriter {
       this.#statements.commit.run()
       return { type: 'settled', created: this.#created, outcomes, failure: null }
     } catch (error) {
-      this.#position = position
-      this.#created = created
-      this.#heads.forget()
+      this.#sure = false
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
       throw new RolledBack(error, committing)
     }
+  }
+
+  /** Looks up in the file where the log stands: at first, and after a rollback. */
+  #recall(): void {
+    const row: unknown = this.#statements.last.get()
+    const cells = new CellReader(Array.isArray(row) ? row : [0, 0])
+    this.#position = cells.number()
+    this.#created = cells.number()
+    this.#heads.forget()
+    this.#sure = true
   }
 
   #append(append: Append): Outcome {
