@@ -4,7 +4,6 @@ import { checkSession, runOnOpencode } from '../peer-opencode/client.ts'
 import { installOpencode, OPENCODE_VERSION } from '../peer-opencode/install.ts'
 import { startOpencode } from '../peer-opencode/server.ts'
 import { table } from '../support/figures.ts'
-import { closedLoop } from './closed-loop.ts'
 import { type Contender, compare, type Figures } from './compare.ts'
 import { runOnRetrai } from './retrai-client.ts'
 import { ITERATIONS } from './script.ts'
@@ -15,8 +14,8 @@ const AT_ONCE = [1, 8, 32]
 const ROUNDS = 5
 /** How many times better than opencode the loop must be. */
 const ASKED = 10
-/** Runs that do not count: opencode makes its home and loads its parts as it first works. */
-const WARM_UP = { atOnce: 8, runs: 32 }
+/** Rounds that do not count: both load their parts and compile their code as they first work. */
+const WARM_UP = { atOnce: 32, rounds: 2 }
 
 /** Both servers do the same runs, asked over HTTP, against the same model. Returns Markdown. */
 export async function besideOpencode(
@@ -34,7 +33,7 @@ export async function besideOpencode(
   await using opencode = installed.isOk() ? await startOpencode(installed.value, places) : null
 
   const contenders = [ours(retrai.url, project), ...(opencode ? [await theirs(opencode.url)] : [])]
-  for (const { runOnce } of contenders) await closedLoop(runOnce, WARM_UP)
+  await compare(contenders, WARM_UP)
   const rows: string[][] = []
   for (const atOnce of AT_ONCE) {
     const [own, peer] = await compare(contenders, { atOnce, rounds: ROUNDS })
