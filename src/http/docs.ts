@@ -47,7 +47,7 @@ export async function describeApi(app: FastifyInstance): Promise<void> {
       },
     },
     transform: jsonSchemaTransform,
-    transformObject: jsonSchemaTransformObject,
+    transformObject: (document) => withoutUnusedSchemas(jsonSchemaTransformObject(document)),
   })
   app.route({
     method: 'GET',
@@ -56,6 +56,18 @@ export async function describeApi(app: FastifyInstance): Promise<void> {
     handler: async () => app.swagger(),
   })
 }
+
+/** Every named schema is made for requests and for responses; only one of the two is in use. */
+function withoutUnusedSchemas(document: Description): Description {
+  const schemas = 'components' in document ? document.components?.schemas : undefined
+  if (schemas === undefined) return document
+  const text = JSON.stringify(document)
+  for (const name of Object.keys(schemas)) {
+    if (!text.includes(`"#/components/schemas/${name}"`)) delete schemas[name]
+  }
+  return document
+}
+type Description = ReturnType<typeof jsonSchemaTransformObject>
 
 /** The description as a page, at /docs. Everything it needs comes from this server. */
 export async function serveDocs(app: FastifyInstance): Promise<void> {

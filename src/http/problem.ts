@@ -131,7 +131,10 @@ type ProblemDocument = z.infer<typeof ProblemDocument>
 
 const typeOf = (code: ProblemCode): string => `urn:retrai:problem:${code}`
 
-function problemDocument({ code, detail, errors }: Problem, instance: string): ProblemDocument {
+export function problemDocument(
+  { code, detail, errors }: Problem,
+  instance: string,
+): ProblemDocument {
   const [status, title, usual] = CATALOGUE[code]
   return {
     type: typeOf(code),

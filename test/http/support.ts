@@ -66,7 +66,6 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
   const store = (await openEmbeddedStore({ file: join(folder, 'log.sqlite') }))._unsafeUnwrap()
   const projected = openReadModel({
     file: join(folder, 'runs.sqlite'),
-    logId: 'test',
     log: silent,
   })._unsafeUnwrap()
   const projector = startProjector({ store, readModel: projected, log: silent })
@@ -212,5 +211,17 @@ export class RunWriter {
   async append(records: readonly RunRecord[]): Promise<void> {
     const prepared = prepare(this.#runId, this.#run, records, AUTHOR)
     this.#run = (await append(this.#store, prepared))._unsafeUnwrap()
+  }
+}
+
+/** The store's methods, to be replaced one by one. */
+export function bound(store: EventStore): EventStore {
+  return {
+    append: (...args) => store.append(...args),
+    readStream: (...args) => store.readStream(...args),
+    subscribeStream: (...args) => store.subscribeStream(...args),
+    subscribeAll: (...args) => store.subscribeAll(...args),
+    ping: () => store.ping(),
+    close: () => store.close(),
   }
 }

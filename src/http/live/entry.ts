@@ -25,28 +25,32 @@ const withSeq = (json: string, seq: number): Buffer => {
 }
 
 /**
- * Makes the frame of a stored event. `projected` says that the projector has read this event before:
- * then it is known to be a valid record with exactly the five documented keys, and where it also was
- * written in our own way and with the present schema, its text is the frame already, but for the seq.
- * All others are decoded, which validates them and brings them to the present schema.
+ * Makes the frame of a stored event. A record that this server wrote with the present schema is sent in
+ * the text that the store keeps, with its seq put in; any other is written anew. All are validated
+ * before, unless the projector has read the event already (`projected`): what it has folded is known to
+ * be a record, and who comes late to a long run should not wait until that is found out once more.
  */
 export function entryOf(event: RecordedEvent, projected: boolean): Entry {
   const seq = event.revision
-  const kind = projected ? plainKindOf(event) : undefined
-  if (kind !== undefined) return { type: 'frame', seq, kind, data: withSeq(event.data, seq) }
+  const kind = ownKindOf(event)
+  if (projected && kind !== undefined) {
+    return { type: 'frame', seq, kind, data: withSeq(event.data, seq) }
+  }
   const decoded = decode(event)
   if (decoded.isErr()) return { type: 'damage', seq, message: decoded.error.message }
   const { record } = decoded.value
-  return { type: 'frame', seq, kind: record.kind, data: withSeq(JSON.stringify(record), seq) }
+  const text = kind === record.kind ? event.data : JSON.stringify(record)
+  return { type: 'frame', seq, kind: record.kind, data: withSeq(text, seq) }
 }
 
 const PRESENT_SCHEMA = `{"schema":${SCHEMA},`
-/** How the text of each kind begins, where this server wrote it. */
-const BEGINNINGS = new Map(
-  ALL_KINDS.map((kind) => [kind as string, { kind, text: `{"kind":"${kind}",` }]),
+/** How the text of each kind begins where this server wrote it. */
+const BEGINNINGS = new Map<string, { readonly kind: Kind; readonly text: string }>(
+  ALL_KINDS.map((kind) => [kind, { kind, text: `{"kind":"${kind}",` }]),
 )
 
-function plainKindOf({ type, data, metadata }: RecordedEvent): Kind | undefined {
+/** The kind of an event that was written as this server writes it; undefined for another. */
+function ownKindOf({ type, data, metadata }: RecordedEvent): Kind | undefined {
   const beginning = BEGINNINGS.get(type)
   if (beginning === undefined || !data.startsWith(beginning.text)) return undefined
   return data.endsWith('}') && metadata.startsWith(PRESENT_SCHEMA) ? beginning.kind : undefined

@@ -1,10 +1,10 @@
 import { ConfigChanges } from '../../domain/run-config.ts'
 import { runDetails } from '../../projections/run-details.ts'
-import { RunDetails } from '../../projections/views.ts'
 import { command } from '../commands.ts'
 import type { AppDeps } from '../deps.ts'
 import { etagOf } from '../etag.ts'
 import { COMMAND_PROBLEMS, problems, sendInvalid, sendProblem } from '../problem.ts'
+import { DescribedRun } from '../run-details.ts'
 import { RunParams } from '../run-id.ts'
 import type { ZodApp } from '../zod-app.ts'
 
@@ -13,7 +13,10 @@ const Changes = ConfigChanges.unwrap()
     (changes) => Object.keys(changes).length > 0,
     'must name at least one of max_iterations, model_name, hitl_enabled',
   )
-  .meta({ examples: [{ max_iterations: 30 }, { model_name: 'gpt-5-mini', hitl_enabled: true }] })
+  .meta({
+    minProperties: 1,
+    examples: [{ max_iterations: 30 }, { model_name: 'gpt-5-mini', hitl_enabled: true }],
+  })
 
 /** PATCH /api/runs/{run_id}/config */
 export function configureRun(app: ZodApp, deps: AppDeps): void {
@@ -28,7 +31,7 @@ export function configureRun(app: ZodApp, deps: AppDeps): void {
       params: RunParams,
       body: Changes,
       response: {
-        200: RunDetails,
+        200: DescribedRun,
         ...problems('invalid_request', 'run_not_found', 'run_ended', ...COMMAND_PROBLEMS),
       },
     },

@@ -21,6 +21,7 @@ const RunStarted = z
 const RunKnown = z
   .object({ run_id: z.uuid(), status: z.enum(RUN_STATUSES) })
   .describe('The same request, by its Idempotency-Key, has created this run before')
+  .meta({ examples: [{ run_id: '550e8400-e29b-41d4-a716-446655440000', status: 'achieved' }] })
 
 /** POST /api/runs */
 export function createRun(app: ZodApp, deps: AppDeps): void {

@@ -1,11 +1,11 @@
 import { z } from 'zod'
 import { runDetails } from '../../projections/run-details.ts'
-import { RunDetails } from '../../projections/views.ts'
 import { streamOf } from '../../store/run-log.ts'
 import { commandProblem } from '../command-problem.ts'
 import type { AppDeps } from '../deps.ts'
 import { etagOf, isKnown } from '../etag.ts'
 import { type Problem, problems, sendProblem } from '../problem.ts'
+import { DescribedRun } from '../run-details.ts'
 import { RunId, RunParams } from '../run-id.ts'
 import type { ZodApp } from '../zod-app.ts'
 
@@ -23,7 +23,7 @@ export function getRun(app: ZodApp, deps: AppDeps): void {
         'Send it back in If-None-Match to be told whether anything has happened since.',
       params: RunParams,
       response: {
-        200: RunDetails,
+        200: DescribedRun,
         304: z.undefined().describe('Nothing has happened since'),
         ...problems(
           'run_not_found',

@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { errAsync } from 'neverthrow'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import type { EventStore } from '../../../src/store/event-store.ts'
 import { readRecords, streamOf } from '../../../src/store/run-log.ts'
 import {
   agentDoes,
+  bound,
   CLAIM,
   createRun,
   iteration,
@@ -281,15 +281,3 @@ describe('the live event stream in trouble', () => {
     expect((await alive.closed).code).toBe(1000)
   })
 })
-
-/** The store's methods, to be replaced one by one. */
-function bound(store: EventStore): EventStore {
-  return {
-    append: (...args) => store.append(...args),
-    readStream: (...args) => store.readStream(...args),
-    subscribeStream: (...args) => store.subscribeStream(...args),
-    subscribeAll: (...args) => store.subscribeAll(...args),
-    ping: () => store.ping(),
-    close: () => store.close(),
-  }
-}

@@ -1,0 +1,95 @@
+import { randomUUID } from 'node:crypto'
+import { errAsync } from 'neverthrow'
+import { afterEach, expect, it } from 'vitest'
+import { ProblemDocument } from '../../src/http/problem.ts'
+import type { EventStore } from '../../src/store/event-store.ts'
+import { streamOf } from '../../src/store/run-log.ts'
+import { bound, createRun, json, startTestServer, type TestServer } from './support.ts'
+
+let server: TestServer
+afterEach(() => server.stop())
+
+async function problemOf(answer: Response) {
+  expect(answer.headers.get('content-type')).toBe('application/problem+json')
+  return ProblemDocument.strict().parse(await answer.json())
+}
+const start = () => fetch(`${server.url}/api/runs`, json('POST', { goal: 'pytest' }))
+const failing = (change: Partial<EventStore>) => (store: EventStore) => ({
+  ...bound(store),
+  ...change,
+})
+
+it.each([
+  ['store_unavailable', { type: 'store_unavailable', message: 'connection refused' }, 'Try again'],
+  ['store_failed', { type: 'store_failed', message: 'the disk is full' }, 'the disk is full'],
+  ['outcome_unknown', { type: 'outcome_unknown', message: 'no answer' }, 'Read the run before'],
+  ['busy', { type: 'wrong_expected_revision', expected: 0, actual: 1 }, 'Try again'],
+] as const)('answers 503, and when to try again, for %s', async (code, error, says) => {
+  server = await startTestServer({ wrapStore: failing({ append: () => errAsync(error) }) })
+  const answer = await start()
+  expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '1'])
+  const { type, detail } = await problemOf(answer)
+  expect(type).toBe(`urn:retrai:problem:${code}`)
+  expect(detail).toContain(says)
+})
+
+it('does not wait for ever for a read model that lags', async () => {
+  let waited = 0
+  server = await startTestServer({
+    wrapReadModel: (readModel) => ({
+      get: () => null,
+      list: (query) => readModel.list(query),
+      caughtUp: false,
+      waitFor: async (_run, _seq, timeoutMs) => {
+        waited = timeoutMs
+        return false
+      },
+    }),
+  })
+  const runId = await createRun(server)
+  expect(waited).toBeGreaterThan(0)
+  expect(waited).toBeLessThan(5000)
+
+  // The run is there, although the read model does not know it yet: that is not "not found".
+  const answer = await fetch(`${server.url}/api/runs/${runId}`)
+  expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '1'])
+  expect((await problemOf(answer)).type).toBe('urn:retrai:problem:not_projected')
+  // Commands do not depend on the read model.
+  const aborted = await fetch(`${server.url}/api/runs/${runId}/abort`, { method: 'POST' })
+  expect(aborted.status).toBe(200)
+  expect((await fetch(`${server.url}/api/runs/${randomUUID()}`)).status).toBe(404)
+})
+
+it('says of a damaged run where it is damaged, and does nothing to it', async () => {
+  server = await startTestServer()
+  const runId = await createRun(server)
+  const event = { id: randomUUID(), type: 'step_start', data: '{}', metadata: '{}' }
+  await server.store.append(streamOf(runId), [event], { expectedRevision: 0 })
+  const answer = await fetch(`${server.url}/api/runs/${runId}/abort`, { method: 'POST' })
+  expect(answer.status).toBe(500)
+  const { type, detail } = await problemOf(answer)
+  expect(type).toBe('urn:retrai:problem:damaged_record')
+  expect(detail).toContain(`Record 1 of run-${runId} cannot be read`)
+})
+
+it('answers a fault of its own without telling about its inside, and logs it', async () => {
+  const secret = 'at secret.ts:1:1'
+  server = await startTestServer({
+    ready: () => {
+      throw new Error(secret)
+    },
+  })
+  const answer = await fetch(`${server.url}/health/ready`)
+  expect(answer.status).toBe(500)
+  const text = await answer.text()
+  expect(text).not.toContain(secret)
+  expect(text).toMatch(/its log says why, under the request id req-/i)
+})
+
+it('says 503 while it is not ready, and why', async () => {
+  const readiness = { ready: false, checks: { store: { ok: false, detail: 'unreachable' } } }
+  server = await startTestServer({ ready: async () => readiness })
+  const answer = await fetch(`${server.url}/health/ready`)
+  expect([answer.status, await answer.json()]).toEqual([503, readiness])
+  expect((await fetch(`${server.url}/health/live`)).status).toBe(200)
+})

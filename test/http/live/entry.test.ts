@@ -1,0 +1,54 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { entryOf } from '../../../src/http/live/entry.ts'
+import type { RecordedEvent } from '../../../src/store/event-store.ts'
+import { prepare, streamOf } from '../../../src/store/run-log.ts'
+import { validRun } from '../../support/run-records.ts'
+
+const RUN = '550e8400-e29b-41d4-a716-446655440000'
+const stored = (records: Parameters<typeof prepare>[2]): RecordedEvent[] =>
+  prepare(RUN, null, records, { commandId: 'test' }).events.map((event, revision) => ({
+    ...event,
+    stream: streamOf(RUN),
+    revision,
+    position: String(revision),
+    created: 0,
+  }))
+
+describe('the frame of a stored event', () => {
+  it('is the same whether it was projected before or not', () => {
+    fc.assert(
+      fc.property(validRun(fc.constant(RUN)), (records) => {
+        for (const event of stored(records)) {
+          const frame = entryOf(event, true)
+          expect(frame).toEqual(entryOf(event, false))
+          const text = frame.type === 'frame' ? frame.data.toString() : ''
+          expect(JSON.parse(text)).toEqual({ ...JSON.parse(event.data), seq: event.revision })
+        }
+      }),
+      { numRuns: 30 },
+    )
+  })
+
+  const [created] = stored(fc.sample(validRun(fc.constant(RUN)), { numRuns: 1, seed: 1 })[0] ?? [])
+  if (created === undefined) throw new Error('a run has a first record')
+
+  it('is the same for a record that another writer spelt differently', () => {
+    const spelt = {
+      ...created,
+      data: ` ${JSON.stringify(JSON.parse(created.data), null, 2)}\n`,
+    }
+    expect(entryOf(spelt, true)).toEqual(entryOf(created, true))
+  })
+
+  it.each([
+    ['broken JSON', { data: '{' }],
+    ['no record', { data: '{"kind":"run_created"}' }],
+    ['an unknown kind', { type: 'odd', data: created.data.replace('run_created', 'odd') }],
+    ['a newer schema', { metadata: created.metadata.replace('"schema":1', '"schema":99') }],
+    ['no metadata', { metadata: '' }],
+  ])('is none for %s', (_, change) => {
+    const entry = entryOf({ ...created, ...change }, false)
+    expect([entry.type, entry.seq]).toEqual(['damage', 0])
+  })
+})

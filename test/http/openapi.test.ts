@@ -1,0 +1,150 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { startTestServer, type TestServer } from './support.ts'
+
+const Schema = z.record(z.string(), z.unknown())
+const Media = z.looseObject({
+  schema: Schema,
+  example: z.unknown().optional(),
+  examples: z.record(z.string(), z.object({ value: z.unknown() })).optional(),
+})
+type Media = z.infer<typeof Media>
+const Operation = z.looseObject({
+  operationId: z.string(),
+  summary: z.string(),
+  description: z.string().optional(),
+  requestBody: z.looseObject({ content: z.record(z.string(), Media) }).optional(),
+  responses: z.record(
+    z.string(),
+    z.looseObject({
+      description: z.string().min(1),
+      content: z.record(z.string(), Media).optional(),
+    }),
+  ),
+})
+const Document = z.looseObject({
+  openapi: z.string(),
+  info: z.looseObject({ title: z.string(), version: z.string() }),
+  paths: z.record(z.string(), z.record(z.string(), Operation)),
+  components: z.looseObject({ schemas: z.record(z.string(), Schema) }),
+})
+
+let server: TestServer
+let text: string
+let document: z.infer<typeof Document>
+beforeAll(async () => {
+  server = await startTestServer()
+  text = await (await fetch(`${server.url}/openapi.json`)).text()
+  document = Document.parse(JSON.parse(text))
+})
+afterAll(() => server.stop())
+
+const operations = () =>
+  Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({ method, path, operation })),
+  )
+
+describe('the description of the API', () => {
+  it('is OpenAPI 3.1 and has every address', () => {
+    expect(document.openapi).toMatch(/^3\.1\./)
+    const addresses = operations().map(({ method, path }) => `${method.toUpperCase()} ${path}`)
+    expect(addresses.sort()).toEqual([
+      'GET /api/goals',
+      'GET /api/runs',
+      'GET /api/runs/{run_id}',
+      'GET /api/ws/{run_id}',
+      'GET /health/live',
+      'GET /health/ready',
+      'PATCH /api/runs/{run_id}/config',
+      'POST /api/runs',
+      'POST /api/runs/{run_id}/abort',
+      'POST /api/runs/{run_id}/resume',
+    ])
+  })
+
+  it('refers to nothing that is missing', () => {
+    const references = [...text.matchAll(/"\$ref":"#\/components\/schemas\/([^"]+)"/g)]
+    expect(references.length).toBeGreaterThan(0)
+    for (const [, name = ''] of references) {
+      expect(Object.keys(document.components.schemas)).toContain(name)
+    }
+  })
+
+  it('has no schema that nothing refers to', () => {
+    for (const name of Object.keys(document.components.schemas)) {
+      expect(text).toContain(`"$ref":"#/components/schemas/${name}"`)
+    }
+  })
+
+  it('gives each operation a name of its own', () => {
+    const names = operations().map(({ operation }) => operation.operationId)
+    expect(new Set(names).size).toBe(names.length)
+  })
+
+  it('describes errors as problem documents', () => {
+    for (const { path, operation } of operations()) {
+      for (const [status, response] of Object.entries(operation.responses)) {
+        if (Number(status) < 400 || path === '/health/ready') continue
+        expect(response.content?.['application/problem+json']?.schema).toEqual({
+          $ref: '#/components/schemas/Problem',
+        })
+        expect(response.description).toContain('urn:retrai:problem:')
+      }
+    }
+  })
+
+  it('has an example for every body, which fits its schema', () => {
+    for (const { operation } of operations()) {
+      const bodies = [
+        operation.requestBody?.content['application/json'],
+        ...Object.values(operation.responses).map((r) => r.content?.['application/json']),
+      ]
+      for (const media of bodies) if (media !== undefined) checkExamples(media)
+    }
+  })
+
+  function checkExamples({ schema, example, examples }: Media): void {
+    const name = /\/([^/]+)$/.exec(String(schema.$ref ?? ''))?.[1]
+    const resolved = name === undefined ? schema : document.components.schemas[name]
+    const given = [
+      ...(example === undefined ? [] : [example]),
+      ...Object.values(examples ?? {}).map(({ value }) => value),
+      ...z.array(z.unknown()).parse(resolved?.examples ?? []),
+    ]
+    expect(given.length, JSON.stringify(schema)).toBeGreaterThan(0)
+    for (const value of given) z.fromJSONSchema({ ...resolved }).parse(value)
+  }
+
+  it('says how to use the WebSocket', () => {
+    const description = document.paths['/api/ws/{run_id}']?.get?.description ?? ''
+    for (const word of ['4404', '4400', '1000', '1001', '1011', '?after=', 'seq', 'run_end']) {
+      expect(description).toContain(word)
+    }
+  })
+})
+
+describe('the page of it', () => {
+  it('is at /docs and loads nothing from anywhere else', async () => {
+    const page = await fetch(`${server.url}/docs`)
+    expect([page.status, page.headers.get('content-type')]).toEqual([
+      200,
+      'text/html; charset=utf-8',
+    ])
+    const html = await page.text()
+    const sources = [...html.matchAll(/\b(?:src|href)="([^"]+)"/g)].map(([, source = '']) => source)
+    expect(sources).toEqual(['js/scalar.js'])
+    expect(html).toContain('/openapi.json')
+    const policy = page.headers.get('content-security-policy') ?? ''
+    expect(policy).toContain("default-src 'none'")
+    expect(policy).toContain("connect-src 'self'")
+    expect(policy).not.toContain('http')
+    const [nonce] = /nonce-[^']+/.exec(policy) ?? []
+    const inline = [...html.matchAll(/<script(?![^>]*\bsrc=)[^>]*>/g)].map(([tag]) => tag)
+    for (const tag of inline) expect(tag).toContain(nonce?.replace('nonce-', 'nonce="'))
+    const script = await fetch(new URL('js/scalar.js', page.url))
+    expect([script.status, script.headers.get('content-type')]).toEqual([
+      200,
+      'application/javascript; charset=utf-8',
+    ])
+  })
+})
