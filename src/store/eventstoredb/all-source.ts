@@ -17,6 +17,9 @@ import type { Source } from './source.ts'
 const SEARCH_WINDOW = 32
 /** How far the last event that passes the filter is looked for: more than one window. */
 const LOOK_BACK = 4 * SEARCH_WINDOW
+/** How much further it is looked for each time, should the server not tell where it is. */
+const FURTHER = 8
+const MAX_LOOK_BACK = LOOK_BACK * FURTHER ** 3
 
 const BEFORE_ALL: LogPosition = { commit: 0n, prepare: 0n }
 
@@ -59,12 +62,16 @@ export function allSource(
       ),
     placeOf: (event) => event.position ?? BEFORE_ALL,
     isBehind,
-    head: async () => {
-      const events = await newest(LOOK_BACK)
-      const last = events.find((event) => passes(event) && !isSystemEvent(event))
-      // Where none of them passes, the server will tell that it has passed the first of them.
-      const place = last ?? (events.length < LOOK_BACK ? undefined : events.at(-1))
-      return place?.position ?? null
+    head: async (attempt) => {
+      const furthest = Math.min(LOOK_BACK * FURTHER ** attempt, MAX_LOOK_BACK)
+      for (let limit = LOOK_BACK; ; limit *= FURTHER) {
+        const events = await newest(limit)
+        const last = events.find((event) => passes(event) && !isSystemEvent(event))
+        if (last !== undefined) return last.position ?? null
+        if (events.length < limit) return null
+        // None of these passes: the server will tell that it has passed the first of them.
+        if (limit >= furthest) return events.at(-1)?.position ?? null
+      }
     },
   }
 }

@@ -19,6 +19,7 @@ export class CatchingUp<P> {
     | { readonly type: 'said' } = { type: 'asking' }
   #timer: NodeJS.Timeout | undefined
   #questions = 0
+  #attempt = 0
   #closed = false
 
   constructor(source: Source<P>, bell: Bell) {
@@ -32,6 +33,7 @@ export class CatchingUp<P> {
     if (this.#state.type !== 'told') return false
     const { head, askedAt } = this.#state
     if (head !== null && this.#source.isBehind(head, reached)) return false
+    this.#attempt = 0
     if (performance.now() - askedAt > FRESH_MS) {
       this.#ask()
       return false
@@ -43,6 +45,7 @@ export class CatchingUp<P> {
 
   /** The subscription fell behind. */
   restart(): void {
+    this.#attempt = 0
     this.#ask()
   }
 
@@ -63,13 +66,16 @@ export class CatchingUp<P> {
       this.#bell.ring()
     }
     this.#source
-      .head()
+      .head(this.#attempt)
       .then(told, () => {})
       .finally(() => this.#askAgainLater(question))
   }
 
   #askAgainLater(question: number): void {
     if (this.#closed || question !== this.#questions || this.#state.type === 'said') return
-    this.#timer = setTimeout(() => this.#ask(), AGAIN_MS)
+    this.#timer = setTimeout(() => {
+      this.#attempt += 1
+      this.#ask()
+    }, AGAIN_MS)
   }
 }

@@ -3,6 +3,7 @@ import { EventStoreDBClient } from '@eventstore/db-client'
 import { err, ok, type Result } from 'neverthrow'
 import { BrokenInvariant } from '../../domain/errors.ts'
 import type { StoreFailure } from '../event-store.ts'
+import { effectiveOptions } from './connection-options.ts'
 import { messageOf } from './failures.ts'
 
 /**
@@ -14,7 +15,7 @@ export function connect(
   log: (message: string) => void,
 ): Result<EventStoreDBClient, StoreFailure> {
   try {
-    const client = EventStoreDBClient.connectionString(connectionString)
+    const client = EventStoreDBClient.connectionString(effectiveOptions(connectionString, log))
     mend(client, log)
     return ok(client)
   } catch (cause) {

@@ -52,7 +52,7 @@ export const isSystemEvent = (event: StoredEvent): boolean => event.type.startsW
 
 const PositionText = z.string().regex(/^\d+:\d+$/)
 
-export const encodePosition = ({ commit, prepare }: LogPosition): Position => {
+const encodePosition = ({ commit, prepare }: LogPosition): Position => {
   return `${commit}:${prepare}`
 }
 

@@ -8,6 +8,11 @@ export function redactor(connectionString: string): (text: string) => string {
   }
 }
 
+/** The error with its message redacted. */
+export const redacted = <E extends object>(error: E, redact: (text: string) => string): E => {
+  return 'message' in error ? { ...error, message: redact(String(error.message)) } : error
+}
+
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text)

@@ -15,6 +15,7 @@ export type Source<P> = {
   /**
    * The place which all that is stored now lies in front of or at; null where there is nothing to
    * wait for. Rejects when the server does not answer.
+   * @param attempt how often it was asked before and not reached in time: then look more closely
    */
-  head(): Promise<P | null>
+  head(attempt: number): Promise<P | null>
 }

@@ -5,8 +5,8 @@ import generated, {
   type BatchAppendReq,
 } from '@eventstore/db-client/generated/streams_pb.js'
 import type { ServerReadableStream } from '@grpc/grpc-js'
-import type { Faults } from './faults.ts'
-import type { AppendOutcome, Expected, Log, ProposedEvent } from './log.ts'
+import type { Context } from './context.ts'
+import type { AppendOutcome, Expected, ProposedEvent } from './log.ts'
 import { empty, nameOf, refusal } from './messages.ts'
 import { notLeader } from './server-info.ts'
 
@@ -36,8 +36,9 @@ export function expectedOf(options: ExpectedOptions, exact: () => string): Expec
 }
 
 /** The Append call: options, then one message an event, then one answer. */
-export function appendHandler(log: Log, faults: Faults): IStreamsServer['append'] {
+export function appendHandler({ log, faults, calls }: Context): IStreamsServer['append'] {
   return async (call, answer) => {
+    calls.appends += 1
     const { options, events } = await received(call)
     await faults.delay()
     const refused = notLeader(faults, call.metadata) ?? tooLarge(events)

@@ -6,7 +6,7 @@ import generated, {
   type BatchAppendResp,
 } from '@eventstore/db-client/generated/streams_pb.js'
 import { expectedOf, proposedEvent } from './appends.ts'
-import type { Faults } from './faults.ts'
+import type { Context } from './context.ts'
 import type { AppendOutcome, Log, ProposedEvent } from './log.ts'
 import { empty, nameOf } from './messages.ts'
 
@@ -16,7 +16,8 @@ type Batch = { readonly options: BatchAppendReq.Options; readonly events: Propos
  * The BatchAppend call: many appends over one stream, told apart by their correlation ids. Our adapter
  * does not make it; the client's own setStreamMetadata does.
  */
-export function batchAppendHandler(log: Log, faults: Faults): IStreamsServer['batchAppend'] {
+export function batchAppendHandler(context: Context): IStreamsServer['batchAppend'] {
+  const { log, faults, calls } = context
   return (call) => {
     const open = new Map<string, Batch>()
     call.on('data', async (request: BatchAppendReq) => {
@@ -28,6 +29,7 @@ export function batchAppendHandler(log: Log, faults: Faults): IStreamsServer['ba
       batch.events.push(...request.getProposedMessagesList().map(proposedEvent))
       if (!request.getIsFinal()) return
       open.delete(id)
+      calls.batchAppends += 1
       await faults.delay()
       const fault = faults.takeAppendFault()
       if (fault === 'swallow') return

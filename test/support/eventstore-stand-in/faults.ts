@@ -10,13 +10,17 @@ export type AppendFault = 'lose_answer' | 'stay_silent' | 'swallow'
 /** A server that another node leads. */
 export type Leader = { readonly host: string; readonly port: number }
 
+type Subscriber = { end(): void; fail(): void; fallBehind(): void }
+
 /** What goes wrong. Everything can be changed while calls are under way. */
 export class Faults {
   readonly #wire: Wire
   readonly #appends: AppendFault[] = []
-  readonly #subscriptions = new Set<{ end(): void; fallBehind(): void }>()
+  readonly #subscriptions = new Set<Subscriber>()
   /** Every answer to a read or an append is held back for so long. */
   delayMs = 0
+  /** Subscriptions to $all are not told where the server is in the log. */
+  noCheckpoints = false
   /** Another node is the leader: calls that need one are sent there. */
   leader: Leader | null = null
 
@@ -32,6 +36,11 @@ export class Faults {
   /** Resets all connections and refuses new ones until `up`. What is stored stays. */
   down(): Promise<void> {
     return this.#wire.close()
+  }
+
+  /** Refuses new connections until `up`; those that are there stay. */
+  refuseConnections(): void {
+    this.#wire.refuse()
   }
 
   up(): Promise<void> {
@@ -57,6 +66,11 @@ export class Faults {
     for (const subscription of this.#subscriptions) subscription.end()
   }
 
+  /** The server ends all subscriptions with an error, as one that shuts down does. */
+  failSubscriptions(): void {
+    for (const subscription of this.#subscriptions) subscription.fail()
+  }
+
   /** The server tells all subscriptions that it has fallen behind, and then that it has caught up. */
   fallBehind(): void {
     for (const subscription of this.#subscriptions) subscription.fallBehind()
@@ -73,7 +87,7 @@ export class Faults {
   }
 
   /** For the stand-in itself. */
-  register(subscription: { end(): void; fallBehind(): void }): () => void {
+  register(subscription: Subscriber): () => void {
     this.#subscriptions.add(subscription)
     return () => this.#subscriptions.delete(subscription)
   }

@@ -7,6 +7,7 @@ import generated from '@eventstore/db-client/generated/streams_pb.js'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { appendHandler } from './appends.ts'
 import { batchAppendHandler } from './batch-appends.ts'
+import type { Calls } from './context.ts'
 import { Faults } from './faults.ts'
 import { Log } from './log.ts'
 import { nameOf } from './messages.ts'
@@ -21,6 +22,7 @@ export type StandIn = {
   readonly faults: Faults
   /** What is stored, past all faults. */
   readonly log: Log
+  readonly calls: Readonly<Calls>
   stop(): Promise<void>
 }
 
@@ -36,10 +38,12 @@ export async function startStandIn(options: { readonly port?: number } = {}): Pr
   const target = await listen(server)
   const wire = new Wire(options.port ?? 0, target)
   const faults = new Faults(wire)
+  const calls: Calls = { appends: 0, batchAppends: 0, openReads: 0, eventsSent: 0 }
+  const context = { log, faults, calls }
   const streams: IStreamsServer = {
-    read: readHandler(log, faults),
-    append: appendHandler(log, faults),
-    batchAppend: batchAppendHandler(log, faults),
+    read: readHandler(context),
+    append: appendHandler(context),
+    batchAppend: batchAppendHandler(context),
     delete: (call, answer) => {
       log.delete(nameOf(call.request.getOptions()?.getStreamIdentifier()))
       answer(null, new generated.DeleteResp())
@@ -61,6 +65,7 @@ export async function startStandIn(options: { readonly port?: number } = {}): Pr
     port: wire.port,
     faults,
     log,
+    calls,
     stop: async () => {
       await wire.close()
       server.forceShutdown()

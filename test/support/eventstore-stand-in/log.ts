@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 
 /** The revision of a tombstone, and `$tb` of a deleted stream: the largest there is. */
-export const NO_MORE = 0x7fffffffffffffffn
+const NO_MORE = 0x7fffffffffffffffn
 
 export type ProposedEvent = {
   readonly id: string

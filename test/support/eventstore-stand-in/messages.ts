@@ -9,7 +9,7 @@ const { ReadEvent, Checkpoint, StreamNotFound, SubscriptionConfirmation } = Read
 
 type ReadMessage = InstanceType<typeof ReadResp>
 
-export function identifier(stream: string): InstanceType<typeof StreamIdentifier> {
+function identifier(stream: string): InstanceType<typeof StreamIdentifier> {
   return new StreamIdentifier().setStreamName(Buffer.from(stream))
 }
 

@@ -1,32 +1,38 @@
 import { randomUUID } from 'node:crypto'
 import type { IStreamsServer } from '@eventstore/db-client/generated/streams_grpc_pb.js'
 import type { ReadReq } from '@eventstore/db-client/generated/streams_pb.js'
-import type { Faults } from './faults.ts'
-import type { Log, LoggedEvent } from './log.ts'
-import { eventMessage, nameOf, notFound, tombstoned } from './messages.ts'
+import type { Context } from './context.ts'
+import type { LoggedEvent } from './log.ts'
+import { nameOf, notFound, tombstoned } from './messages.ts'
 import { notLeader } from './server-info.ts'
 import { subscribeToAll, subscribeToStream } from './subscriptions.ts'
-import { type ReadCall, refuse, write } from './writing.ts'
+import { type ReadCall, refuse, write, writeEvent } from './writing.ts'
 
 type Options = NonNullable<ReturnType<ReadReq['getOptions']>>
 
 /** The Read call: a page of a stream or of $all, or a subscription to either. */
-export function readHandler(log: Log, faults: Faults): IStreamsServer['read'] {
+export function readHandler(context: Context): IStreamsServer['read'] {
+  const { faults, calls } = context
   return async (call) => {
+    calls.openReads += 1
+    call.once('close', () => {
+      calls.openReads -= 1
+    })
     await faults.delay()
     const refused = notLeader(faults, call.metadata)
     if (refused !== null) return refuse(call, refused)
     const options = call.request.getOptions()
     if (options === undefined) return call.end()
-    if (!options.hasSubscription()) return readPage(log, call, options)
+    if (!options.hasSubscription()) return readPage(context, call, options)
     const stream = options.getStream()
     const id = randomUUID()
-    if (stream === undefined) return subscribeToAll(log, faults, call, options, id)
-    return subscribeToStream(log, faults, call, nameOf(stream.getStreamIdentifier()), id)
+    if (stream === undefined) return subscribeToAll(context, call, options, id)
+    return subscribeToStream(context, call, nameOf(stream.getStreamIdentifier()), id)
   }
 }
 
-async function readPage(log: Log, call: ReadCall, options: Options): Promise<void> {
+async function readPage(context: Context, call: ReadCall, options: Options): Promise<void> {
+  const { log } = context
   const stream = options.getStream()
   const name = nameOf(stream?.getStreamIdentifier())
   const state = stream === undefined ? 'readable' : log.stateOf(name)
@@ -42,7 +48,7 @@ async function readPage(log: Log, call: ReadCall, options: Options): Promise<voi
   const events =
     stream === undefined ? log.all : log.events(name).filter((event) => log.isReadable(event))
   for (const event of page(events, options)) {
-    if (!(await write(call, eventMessage(event)))) return
+    if (!(await writeEvent(context, call, event))) return
   }
   call.end()
 }

@@ -1,46 +1,40 @@
 import type { ReadReq } from '@eventstore/db-client/generated/streams_pb.js'
-import type { Faults } from './faults.ts'
-import type { Log, LoggedEvent } from './log.ts'
-import {
-  caughtUp,
-  checkpoint,
-  confirmation,
-  eventMessage,
-  fellBehind,
-  tombstoned,
-} from './messages.ts'
-import { type ReadCall, refuse, write } from './writing.ts'
+import { status } from '@grpc/grpc-js'
+import type { Context } from './context.ts'
+import type { LoggedEvent } from './log.ts'
+import { caughtUp, checkpoint, confirmation, fellBehind, tombstoned } from './messages.ts'
+import { type ReadCall, refuse, write, writeEvent } from './writing.ts'
 
 type Options = NonNullable<ReturnType<ReadReq['getOptions']>>
 type Filter = NonNullable<ReturnType<Options['getFilter']>>
 
 /** The events of one stream, from wherever the request says, for ever. */
 export async function subscribeToStream(
-  log: Log,
-  faults: Faults,
+  context: Context,
   call: ReadCall,
   name: string,
   id: string,
 ): Promise<void> {
+  const { log } = context
   const from = call.request.getOptions()?.getStream()
   const events = log.events(name)
   let first = 0
   if (from?.hasRevision()) first = Number(from.getRevision()) + 1
   if (from?.hasEnd()) first = events.length
-  await serve({ log, faults, call, id, events, first }, async (event) => {
+  await serve(context, { call, id, events, first }, async (event) => {
     if (log.stateOf(name) === 'tombstoned') return refuse(call, tombstoned(name))
-    return !log.isReadable(event) || write(call, eventMessage(event))
+    return !log.isReadable(event) || writeEvent(context, call, event)
   })
 }
 
 /** All events that pass the filter; where many do not, checkpoints tell how far the search is. */
 export async function subscribeToAll(
-  log: Log,
-  faults: Faults,
+  context: Context,
   call: ReadCall,
   options: Options,
   id: string,
 ): Promise<void> {
+  const { log, faults } = context
   const from = options.getAll()
   const after = BigInt(from?.getPosition()?.getCommitPosition() ?? -1)
   const behind = log.all.findIndex((event) => event.position > after)
@@ -48,10 +42,11 @@ export async function subscribeToAll(
   const filter = options.getFilter()
   const window = (filter?.getMax() || 32) * (filter?.getCheckpointintervalmultiplier() || 1)
   let considered = 0
-  await serve({ log, faults, call, id, events: log.all, first }, async (event) => {
+  await serve(context, { call, id, events: log.all, first }, async (event) => {
     considered += 1
-    const alive = !passes(filter, event) || (await write(call, eventMessage(event)))
+    const alive = !passes(filter, event) || (await writeEvent(context, call, event))
     if (!alive || filter === undefined || considered % window !== 0) return alive
+    if (faults.noCheckpoints) return true
     return write(call, checkpoint(event.position))
   })
 }
@@ -67,8 +62,6 @@ function passes(filter: Filter | undefined, event: LoggedEvent): boolean {
 }
 
 type Served = {
-  readonly log: Log
-  readonly faults: Faults
   readonly call: ReadCall
   readonly id: string
   /** Grows while it is served. */
@@ -78,7 +71,8 @@ type Served = {
 
 /** Confirms, delivers history, says `caught up`, and goes on with what is appended. */
 async function serve(
-  { log, faults, call, id, events, first }: Served,
+  { log, faults }: Context,
+  { call, id, events, first }: Served,
   deliver: (event: LoggedEvent) => Promise<boolean>,
 ): Promise<void> {
   let wake = (): void => {}
@@ -88,6 +82,9 @@ async function serve(
     end: () => {
       ended = true
       wake()
+    },
+    fail: () => {
+      refuse(call, { code: status.UNAVAILABLE, details: 'Server is shutting down' })
     },
     fallBehind: () => {
       said = false

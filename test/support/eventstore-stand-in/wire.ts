@@ -25,12 +25,16 @@ export class Wire {
     if (address !== null && typeof address === 'object') this.port = address.port
   }
 
+  /** Takes no new connections any more; those that are there stay. */
+  refuse(): void {
+    this.#server?.close()
+    this.#server = null
+  }
+
   async close(): Promise<void> {
     const server = this.#server
-    if (server === null) return
-    this.#server = null
-    const closed = once(server, 'close')
-    server.close()
+    const closed = server === null ? undefined : once(server, 'close')
+    this.refuse()
     this.cut()
     await closed
   }

@@ -1,6 +1,8 @@
 import type { ReadReq, ReadResp } from '@eventstore/db-client/generated/streams_pb.js'
-import type { ServerWritableStream } from '@grpc/grpc-js'
-import type { refusal } from './messages.ts'
+import type { ServerWritableStream, StatusObject } from '@grpc/grpc-js'
+import type { Context } from './context.ts'
+import type { LoggedEvent } from './log.ts'
+import { eventMessage } from './messages.ts'
 
 export type ReadCall = ServerWritableStream<ReadReq, ReadResp>
 
@@ -17,8 +19,17 @@ export async function write(call: ReadCall, message: ReadResp): Promise<boolean>
   return !call.cancelled && !call.destroyed
 }
 
+export function writeEvent(
+  { calls }: Context,
+  call: ReadCall,
+  event: LoggedEvent,
+): Promise<boolean> {
+  calls.eventsSent += 1
+  return write(call, eventMessage(event))
+}
+
 /** Ends the call with an error. */
-export function refuse(call: ReadCall, reason: ReturnType<typeof refusal>): false {
-  call.destroy(Object.assign(new Error(reason.details), reason))
+export function refuse(call: ReadCall, reason: Partial<StatusObject>): false {
+  call.emit('error', reason)
   return false
 }

@@ -1,0 +1,202 @@
+import { expect, test } from 'vitest'
+import type { AppendError, EventStore, NewEvent } from '../../../src/store/event-store.ts'
+import {
+  append,
+  dense,
+  newEvent,
+  numbered,
+  observeStream,
+  readAll,
+  revisions,
+} from '../contract/support.ts'
+import { openStore, standIn } from './support.ts'
+
+const failed = async (
+  store: EventStore,
+  events: readonly NewEvent[],
+  expectedRevision: 'no_stream' | number = 'no_stream',
+): Promise<AppendError> =>
+  (await store.append('run-1', events, { expectedRevision }))._unsafeUnwrapErr()
+
+test.each(['lose_answer', 'stay_silent', 'swallow'] as const)(
+  'an append that meets %s has an unknown outcome; the same again settles it, stored once',
+  async (fault) => {
+    const server = await standIn()
+    const store = await openStore(server.connectionString, { timeoutMs: 400 })
+    const events = numbered(3)
+    server.faults.nextAppends(fault)
+    expect(await failed(store, events)).toMatchObject({ type: 'outcome_unknown' })
+    expect(server.log.events('run-1')).toHaveLength(fault === 'swallow' ? 0 : 3)
+    expect(await append(store, 'run-1', events, 'no_stream')).toBe(2)
+    expect(await append(store, 'run-1', numbered(1), 2)).toBe(3)
+    expect(server.log.events('run-1')).toHaveLength(4)
+  },
+)
+
+test('a frozen network: appends have an unknown outcome, reads and pings find no store', async () => {
+  const server = await standIn()
+  const store = await openStore(server.connectionString, { timeoutMs: 400 })
+  await append(store, 'run-1', numbered(1))
+  server.faults.freeze()
+  const events = numbered(2)
+  expect(await failed(store, events, 0)).toMatchObject({ type: 'outcome_unknown' })
+  const read = await store.readStream('run-1', { from: 'start', direction: 'forward', limit: 9 })
+  expect(read._unsafeUnwrapErr()).toMatchObject({ type: 'store_unavailable' })
+  expect((await store.ping())._unsafeUnwrapErr()).toMatchObject({ type: 'store_unavailable' })
+  server.faults.thaw()
+  expect(await append(store, 'run-1', events, 0)).toBe(2)
+  expect(revisions(await readAll(store, 'run-1'))).toEqual([0, 1, 2])
+})
+
+test('a server that is down: the store opens, is unavailable, and is there when the server is', async () => {
+  const server = await standIn()
+  await server.faults.down()
+  const messages: string[] = []
+  const store = await openStore(server.connectionString, { log: (text) => messages.push(text) })
+  expect(messages).toEqual([expect.stringContaining('ECONNREFUSED')])
+  const events = numbered(1)
+  expect(await failed(store, events)).toMatchObject({ type: 'store_unavailable' })
+  const read = await store.readStream('run-1', { from: 'start', direction: 'forward', limit: 9 })
+  expect(read._unsafeUnwrapErr()).toMatchObject({ type: 'store_unavailable' })
+  expect((await store.ping())._unsafeUnwrapErr()).toMatchObject({ type: 'store_unavailable' })
+  await server.faults.up()
+  await expect.poll(async () => (await store.ping()).isOk()).toBe(true)
+  expect(await append(store, 'run-1', events, 'no_stream')).toBe(0)
+})
+
+test('connections that break again and again under many appends: each is stored once, in order', async () => {
+  const server = await standIn()
+  const store = await openStore(server.connectionString)
+  const [writers, each] = [24, 12]
+  const write = async (writer: number): Promise<void> => {
+    for (let n = 0; n < each; n += 1) await settle(store, `run-${writer}`, n - 1, newEvent({ n }))
+  }
+  let [stored, cuts] = [0, 0]
+  server.log.onAppended(() => {
+    stored += 1
+    if (stored % 7 !== 0) return
+    cuts += 1
+    setImmediate(() => server.faults.cutConnections())
+  })
+  await Promise.all(dense(0, writers - 1).map(write))
+  expect(cuts).toBe(Math.floor((writers * each) / 7))
+  for (let writer = 0; writer < writers; writer += 1) {
+    const data = server.log.events(`run-${writer}`).map(({ data }) => Buffer.from(data).toString())
+    expect(data).toEqual(dense(0, each - 1).map((n) => JSON.stringify({ n })))
+  }
+})
+
+/** Appends the same until its outcome is known. */
+async function settle(
+  store: EventStore,
+  stream: string,
+  last: number,
+  event: NewEvent,
+): Promise<void> {
+  for (;;) {
+    const expectedRevision = last < 0 ? 'no_stream' : last
+    const appended = await store.append(stream, [event], { expectedRevision })
+    if (appended.isOk()) return
+    const { type } = appended.error
+    if (type !== 'outcome_unknown' && type !== 'store_unavailable') {
+      throw new Error(JSON.stringify(appended.error))
+    }
+  }
+}
+
+test('each append is a call of its own, never a part of a batch', async () => {
+  const server = await standIn()
+  const store = await openStore(server.connectionString)
+  await append(store, 'run-1', numbered(2))
+  await append(store, 'run-1', numbered(2))
+  expect(server.calls).toMatchObject({ appends: 2, batchAppends: 0 })
+})
+
+test('the lost connection of one store does not touch the appends of another', async () => {
+  const [one, other] = [await standIn(), await standIn()]
+  const [broken, healthy] = [
+    await openStore(one.connectionString),
+    await openStore(other.connectionString),
+  ]
+  for (const server of [one, other]) server.faults.delayMs = 200
+  const [lost, kept] = [
+    failed(broken, numbered(1)),
+    append(healthy, 'run-1', numbered(1), 'no_stream'),
+  ]
+  await expect.poll(() => one.calls.appends + one.calls.batchAppends).toBe(1)
+  one.faults.cutConnections()
+  expect(await lost).toMatchObject({ type: 'outcome_unknown' })
+  expect(await kept).toBe(0)
+})
+
+test('a node that is not the leader: the client goes on to the leader that it names', async () => {
+  const [follower, leader] = [await standIn(), await standIn()]
+  follower.faults.leader = { host: '127.0.0.1', port: leader.port }
+  const store = await openStore(follower.connectionString)
+  expect(await append(store, 'run-1', numbered(2), 'no_stream')).toBe(1)
+  expect(await readAll(store, 'run-1')).toHaveLength(2)
+  expect(leader.log.events('run-1')).toHaveLength(2)
+  expect(follower.log.all).toEqual([])
+})
+
+test('a cluster is found by gossip, lost as a whole, and found again', async () => {
+  const server = await standIn()
+  const seeds = `127.0.0.1:${server.port},127.0.0.1:${server.port}`
+  const store = await openStore(
+    `esdb://${seeds}?tls=false&maxDiscoverAttempts=2&discoveryInterval=20`,
+  )
+  await append(store, 'run-1', numbered(1), 'no_stream')
+  await server.faults.down()
+  const many = Array.from({ length: 20 }, () => failed(store, numbered(1), 0))
+  for (const error of await Promise.all(many)) {
+    expect(['store_unavailable', 'outcome_unknown']).toContain(error.type)
+  }
+  expect((await store.ping())._unsafeUnwrapErr()).toMatchObject({ type: 'store_unavailable' })
+  await server.faults.up()
+  await expect.poll(async () => (await store.ping()).isOk()).toBe(true)
+  expect(await append(store, 'run-1', numbered(1), 0)).toBe(1)
+})
+
+test('what is not JSON text is refused before it is sent', async () => {
+  const server = await standIn()
+  const store = await openStore(server.connectionString)
+  const error = await failed(store, [{ ...newEvent(), data: '{"half' }])
+  expect(error).toMatchObject({ type: 'store_failed', message: expect.stringContaining('JSON') })
+  expect(server.calls.appends).toBe(0)
+})
+
+test('closing waits for an append without an answer no longer than the time limit', async () => {
+  const server = await standIn()
+  const store = await openStore(server.connectionString, { timeoutMs: 300 })
+  server.faults.nextAppends('stay_silent')
+  const appended = store.append('run-1', numbered(1), { expectedRevision: 'no_stream' })
+  await store.close()
+  expect((await appended)._unsafeUnwrapErr()).toMatchObject({ type: 'outcome_unknown' })
+})
+
+test('a connection that cannot be replaced is an answer, not the end of the process', async () => {
+  const [server, gone] = [await standIn(), await standIn()]
+  await gone.faults.down()
+  const seeds = `127.0.0.1:${server.port},127.0.0.1:${server.port}`
+  const messages: string[] = []
+  const store = await openStore(
+    `esdb://${seeds}?tls=false&maxDiscoverAttempts=3&discoveryInterval=100`,
+    { log: (text) => messages.push(text) },
+  )
+  const observer = observeStream(store, 'run-1')
+  await observer.untilCaughtUp()
+  // The client is sent to a leader that is not there, and then finds no other node, while the
+  // subscription still has its old connection, which the server ends now.
+  server.faults.leader = { host: '127.0.0.1', port: gone.port }
+  server.faults.refuseConnections()
+  expect((await store.ping())._unsafeUnwrapErr()).toMatchObject({ type: 'store_unavailable' })
+  const searching = store.ping()
+  await new Promise(setImmediate)
+  server.faults.failSubscriptions()
+  expect((await searching)._unsafeUnwrapErr()).toMatchObject({ type: 'store_unavailable' })
+  await expect.poll(() => messages.join()).toContain('the connection could not be replaced')
+  server.faults.leader = null
+  await server.faults.up()
+  await observer.until(() => observer.caughtUpAt.length > 1)
+  await observer.stop()
+})

@@ -1,0 +1,50 @@
+import { EventStoreDBClient } from '@eventstore/db-client'
+import { expect, test } from 'vitest'
+import {
+  append,
+  dense,
+  numbered,
+  observeAll,
+  observeStream,
+  revisions,
+} from '../contract/support.ts'
+import { openStore, standIn } from './support.ts'
+
+test('deleted and tombstoned streams are not found, and not waited for in vain', async () => {
+  const server = await standIn()
+  const store = await openStore(server.connectionString)
+  const admin = EventStoreDBClient.connectionString(server.connectionString)
+  for (const stream of ['run-1', 'run-2']) await append(store, stream, numbered(3))
+  await admin.deleteStream('run-1')
+  await admin.tombstoneStream('run-2')
+  for (const stream of ['run-1', 'run-2']) {
+    const read = await store.readStream(stream, { from: 'start', direction: 'forward', limit: 9 })
+    expect(read._unsafeUnwrapErr()).toEqual({ type: 'stream_not_found', stream })
+    const observer = observeStream(store, stream)
+    await observer.untilCaughtUp()
+    await observer.stop()
+    expect(observer.events).toEqual([])
+  }
+  const refused = await store.append('run-2', numbered(1), { expectedRevision: 'any' })
+  expect(refused._unsafeUnwrapErr()).toMatchObject({ type: 'store_failed' })
+  expect(await append(store, 'run-1', numbered(1), 'no_stream')).toBe(3)
+  const ofAll = observeAll(store, 'run-')
+  await ofAll.until(() => ofAll.events.some((event) => event.revision === 3))
+  await ofAll.stop()
+  expect(ofAll.events.map(({ type }) => type)).not.toContain('$streamDeleted')
+})
+
+test('a truncated stream keeps its revisions', async () => {
+  const server = await standIn()
+  const store = await openStore(server.connectionString)
+  const admin = EventStoreDBClient.connectionString(server.connectionString)
+  await append(store, 'run-1', numbered(10))
+  await admin.setStreamMetadata('run-1', { truncateBefore: 6 })
+  await admin.dispose()
+  const read = await store.readStream('run-1', { from: 'start', direction: 'forward', limit: 99 })
+  expect(revisions(read._unsafeUnwrap())).toEqual(dense(6, 9))
+  const observer = observeStream(store, 'run-1')
+  await observer.untilCaughtUp()
+  await observer.stop()
+  expect(revisions(observer.events)).toEqual(dense(6, 9))
+})

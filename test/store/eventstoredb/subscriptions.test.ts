@@ -1,0 +1,190 @@
+import { expect, test } from 'vitest'
+import type { StandIn } from '../../support/eventstore-stand-in/index.ts'
+import {
+  append,
+  expectDense,
+  newEvent,
+  numbered,
+  observe,
+  observeAll,
+  observeStream,
+  revisions,
+} from '../contract/support.ts'
+import { openStore, standIn } from './support.ts'
+
+/** What may happen to a subscription, and must not be noticed by the one who reads it. */
+const faults: Record<string, (server: StandIn) => Promise<void>> = {
+  'connections are cut': async ({ faults }) => faults.cutConnections(),
+  'the server ends its subscriptions': async ({ faults }) => faults.endSubscriptions(),
+  'the server fails its subscriptions': async ({ faults }) => faults.failSubscriptions(),
+  'the server is down for a while': async ({ faults }) => {
+    await faults.down()
+    await faults.up()
+  },
+}
+
+test.each(Object.entries(faults))(
+  '%s: nothing is lost, doubled or out of order, and caught up is said again',
+  async (_name, strike) => {
+    const server = await standIn()
+    const store = await openStore(server.connectionString)
+    const writer = await openStore(server.connectionString)
+    const ofStream = observeStream(store, 'run-1')
+    const ofAll = observeAll(store, 'run-')
+    await Promise.all([ofStream.untilCaughtUp(), ofAll.untilCaughtUp()])
+    const total = 60
+    for (let n = 0; n < total; n += 1) {
+      // The subscribers lose their connections together with the writer, which tries again.
+      const event = newEvent({ n })
+      await expect
+        .poll(async () => {
+          const expectedRevision = n === 0 ? 'no_stream' : n - 1
+          return (await writer.append('run-1', [event], { expectedRevision })).isOk()
+        })
+        .toBe(true)
+      if (n % 15 === 7) await strike(server)
+    }
+    const observers = [ofStream, ofAll]
+    await Promise.all(observers.map((observer) => observer.untilEvents(total)))
+    const before = observers.map((observer) => observer.caughtUpAt.length)
+    await strike(server)
+    for (const [index, observer] of observers.entries()) {
+      await observer.until(() => observer.caughtUpAt.length > (before[index] ?? 0))
+      await observer.stop()
+      expectDense(observer, -1, total - 1)
+    }
+  },
+)
+
+test('a subscription that the server says fell behind says caught up again', async () => {
+  const server = await standIn()
+  const store = await openStore(server.connectionString)
+  await append(store, 'run-1', numbered(2))
+  const observer = observeStream(store, 'run-1')
+  await observer.untilCaughtUp()
+  server.faults.fallBehind()
+  await observer.until(() => observer.caughtUpAt.length === 2)
+  await observer.stop()
+  expectDense(observer, -1, 1)
+})
+
+test('a subscription waits for a server that is not there yet', async () => {
+  const server = await standIn()
+  await server.faults.down()
+  const store = await openStore(server.connectionString)
+  const observer = observeAll(store, 'run-')
+  await server.faults.up()
+  await observer.untilCaughtUp()
+  await expect
+    .poll(async () =>
+      (await store.append('run-1', numbered(1), { expectedRevision: 'any' })).isOk(),
+    )
+    .toBe(true)
+  await observer.untilEvents(1)
+  await observer.stop()
+})
+
+test.each(['tells', 'does not tell'])(
+  'events of others at the end of the log: it catches up where the server %s where it is',
+  async (word) => {
+    const server = await standIn()
+    server.faults.noCheckpoints = word !== 'tells'
+    const store = await openStore(server.connectionString)
+    await append(store, 'run-1', numbered(3))
+    await append(store, '$stats-127.0.0.1:2113', numbered(300))
+    const observer = observeAll(store, 'run-')
+    await observer.untilCaughtUp()
+    expect(revisions(observer.events)).toEqual([0, 1, 2])
+    const fromTheEnd = observeAll(store, 'run-', observer.events.at(-1)?.position)
+    await fromTheEnd.untilCaughtUp()
+    await Promise.all([observer.stop(), fromTheEnd.stop()])
+    expect(fromTheEnd.events).toEqual([])
+  },
+)
+
+test('places told between events are not taken before the events in front of them', async () => {
+  const server = await standIn()
+  const store = await openStore(server.connectionString)
+  for (let n = 0; n < 20; n += 1) {
+    await append(store, 'run-1', numbered(50))
+    await append(store, 'other', numbered(50))
+  }
+  const observer = observe(
+    (signal) => store.subscribeAll({ after: null, prefix: 'run-', signal }),
+    () => new Promise(setImmediate),
+  )
+  for (const count of [100, 400, 700]) {
+    await observer.untilEvents(count)
+    server.faults.failSubscriptions()
+  }
+  await observer.untilEvents(1000)
+  await observer.untilCaughtUp()
+  await observer.stop()
+  expectDense(observer, -1, 999)
+})
+
+test('without a prefix all streams are followed, but not those of the system', async () => {
+  const server = await standIn()
+  const store = await openStore(server.connectionString)
+  for (const stream of ['$stats', 'run-1', '$$run-1', 'other']) {
+    await append(store, stream, numbered(1))
+  }
+  const observer = observeAll(store, '')
+  await observer.untilCaughtUp()
+  await observer.stop()
+  expect(observer.events.map(({ stream }) => stream)).toEqual(['run-1', 'other'])
+})
+
+test('a reader that stops reading holds the server back, and goes on where it was', async () => {
+  const server = await standIn()
+  const store = await openStore(server.connectionString)
+  const total = 6000
+  for (let n = 0; n < total; n += 300) {
+    const events = Array.from({ length: 300 }, () => newEvent({ x: 'x'.repeat(2000) }))
+    await append(store, 'run-1', events)
+  }
+  const gate = Promise.withResolvers<void>()
+  const observer = observeStream(store, 'run-1', -1, () => gate.promise)
+  await observer.untilEvents(1)
+  let sent = -1
+  await expect
+    .poll(
+      () => {
+        const still = sent === server.calls.eventsSent
+        sent = server.calls.eventsSent
+        return still
+      },
+      { interval: 200 },
+    )
+    .toBe(true)
+  expect(sent).toBeLessThan(total / 2)
+  gate.resolve()
+  await observer.untilEvents(total)
+  await observer.stop()
+  expectDense(observer, -1, total - 1)
+})
+
+test('who leaves leaves no call open on the server', async () => {
+  const server = await standIn()
+  const store = await openStore(server.connectionString)
+  for (let n = 0; n < 5; n += 1) await append(store, 'run-1', numbered(400))
+  const observers = [observeStream(store, 'run-1'), observeAll(store, 'run-')]
+  await Promise.all(observers.map((observer) => observer.untilEvents(1)))
+  await Promise.all(observers.map((observer) => observer.stop()))
+  for await (const _item of store.subscribeStream('run-1', {
+    after: -1,
+    signal: new AbortController().signal,
+  })) {
+    break
+  }
+  await expect.poll(() => server.calls.openReads).toBe(0)
+})
+
+test('closing the store ends its subscriptions', async () => {
+  const server = await standIn()
+  const store = await openStore(server.connectionString)
+  const observer = observeStream(store, 'run-1')
+  await observer.untilCaughtUp()
+  await store.close()
+  await observer.stop()
+})
