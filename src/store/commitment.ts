@@ -1,35 +1,36 @@
-import { createHmac } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
 
 /** Bytes of the salt of a record. */
 export const SALT_BYTES = 16
 
-/** The salt of one string of a record, by its RFC 6901 pointer from the payload. */
-function leafSalt(salt: Buffer, pointer: string): Buffer {
-  return createHmac('sha256', salt).update(pointer).digest()
-}
+/** SHA-256 (hex) of a text in UTF-8. */
+const sha256 = (text: string): string => hash('sha256', text, 'hex')
 
 /**
- * The payload with every string in it replaced by a commitment to it: HMAC-SHA256 (hex) of the string,
- * with its own salt as the key. The hash of a record is made over this, so that one string can later be
- * taken out of what is stored, together with its salt, while the chain still verifies and nobody can
- * learn the string by guessing. Numbers, booleans and keys stay as they are.
+ * The salt (hex) of one string of a record, by its RFC 6901 pointer from the payload. Both salts have a
+ * fixed length, so nothing here can be read in two ways; and the secret stands last, so that the salt
+ * of one string tells nothing about that of another.
+ */
+const leafSalt = (recordSalt: string, pointer: string): string => sha256(pointer + recordSalt)
+
+/**
+ * The payload with every string in it replaced by a commitment to it: SHA-256 (hex) of the string's own
+ * salt and the string. The hash of a record is made over this, so that one string can later be taken
+ * out of what is stored, together with its salt, while the chain still verifies and nobody can learn
+ * the string by guessing. Numbers, booleans and keys stay as they are.
  * @param salt of the record, hex
  */
 export function committed(payload: object, salt: string): Json {
-  const key = Buffer.from(salt, 'hex')
   const commit = (value: Json, pointer: string): Json => {
-    if (typeof value === 'string') {
-      return createHmac('sha256', leafSalt(key, pointer)).update(value).digest('hex')
-    }
+    if (typeof value === 'string') return sha256(leafSalt(salt, pointer) + value)
     if (Array.isArray(value)) return value.map((item, index) => commit(item, `${pointer}/${index}`))
     if (typeof value !== 'object' || value === null) return value
     return Object.fromEntries(
-      Object.entries(value).map(([name, item]) => [
-        name,
-        commit(item, `${pointer}/${escaped(name)}`),
-      ]),
+      Object.entries(value).map(([name, item]) => {
+        return [name, commit(item, `${pointer}/${escaped(name)}`)]
+      }),
     )
   }
   return commit(payload as Json, '')
