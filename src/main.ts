@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
 import { createArtifacts } from './agent/artifacts.ts'
-import { exponential, untilAborted } from './agent/backoff.ts'
+import { exponential } from './agent/backoff.ts'
 import { findGoal, goals } from './agent/goals/catalogue.ts'
 import { systemPrompt } from './agent/goals/prompt.ts'
 import { createModels } from './agent/model/models.ts'
@@ -20,7 +20,6 @@ import { type Projector, startProjector } from './projections/projector.ts'
 import { openReadModel, type SqliteReadModel } from './projections/sqlite-read-model.ts'
 import { openEmbeddedStore } from './store/embedded/embedded-store.ts'
 import type { EventStore } from './store/event-store.ts'
-import { ensureLogId } from './store/log-id.ts'
 
 export type Server = {
   /** Where it listens, such as `http://127.0.0.1:8000`. */
@@ -29,35 +28,32 @@ export type Server = {
   close(): Promise<void>
 }
 
-type StartOptions = {
-  readonly log: Logger
-  /** Aborts the start while it waits for a store that is not there yet. */
-  readonly signal: AbortSignal
-}
-
 /** Seconds since the epoch, with a fraction: the clock of all records. */
 const now = (): number => Date.now() / 1000
 const storeBackoff = exponential(100, 5_000)
 
-/** Puts the rooms together: store, projections, agent, HTTP. The error is a text for people. */
-export function startServer(config: Config, options: StartOptions): ResultAsync<Server, string> {
-  return new ResultAsync(start(config, options))
+/**
+ * Puts the rooms together: store, projections, agent, HTTP. An EventStoreDB that is away is waited for
+ * while the server listens. The error is a text for people.
+ */
+export function startServer(
+  config: Config,
+  options: { readonly log: Logger },
+): ResultAsync<Server, string> {
+  return new ResultAsync(start(config, options.log))
 }
 
-async function start(
-  config: Config,
-  { log, signal }: StartOptions,
-): Promise<Result<Server, string>> {
+async function start(config: Config, log: Logger): Promise<Result<Server, string>> {
   const dataDir = config.RETRAI_DATA_DIR
   const made = await ResultAsync.fromPromise(mkdir(dataDir, { recursive: true }), String)
   if (made.isErr()) return err(`The data folder ${dataDir} cannot be made: ${made.error}`)
   const store = await openStore(config, log)
   if (store.isErr()) return err(store.error)
-  const logId = await awaitLogId(store.value, { log, signal })
-  if (logId.isErr()) return err(logId.error)
-  const file = join(dataDir, 'read-model.sqlite')
-  const readModel = openReadModel({ file, logId: logId.value, log })
-  if (readModel.isErr()) return err(readModel.error.message)
+  const readModel = openReadModel({ file: join(dataDir, 'read-model.sqlite'), log })
+  if (readModel.isErr()) {
+    await store.value.close()
+    return err(readModel.error.message)
+  }
   const projector = startProjector({ store: store.value, readModel: readModel.value, log })
   return listen(config, log, store.value, readModel.value, projector)
 }
@@ -72,21 +68,6 @@ async function openStore(config: Config, log: Logger): Promise<Result<EventStore
   const { openEventStoreDb } = await import('./store/eventstoredb/eventstoredb-store.ts')
   const opened = await openEventStoreDb({ connectionString, log: (message) => log.warn(message) })
   return opened.mapErr(({ message }) => message)
-}
-
-/** The log must tell its identity before anything can be derived from it. */
-async function awaitLogId(
-  store: EventStore,
-  { log, signal }: StartOptions,
-): Promise<Result<string, string>> {
-  for (let failures = 0; ; failures += 1) {
-    const logId = await ensureLogId(store)
-    if (logId.isOk()) return ok(logId.value)
-    log.warn({ error: logId.error }, 'the store does not answer yet, trying again')
-    if (!(await untilAborted(storeBackoff(failures), signal))) {
-      return err('stopped while waiting for the store')
-    }
-  }
 }
 
 async function listen(
@@ -111,7 +92,7 @@ async function listen(
     missingKey: (modelName) => models.missingKey(modelName),
     clock: now,
     defaults: { cwd: process.cwd(), model_name: 'claude-sonnet-4-6', max_iterations: 20 },
-    ready: () => readiness(store, readModel),
+    ready: () => readiness(store, readModel, projector),
     security: { token: config.RETRAI_TOKEN ?? null },
     logger: log,
   })
@@ -170,16 +151,32 @@ function createEffects(config: Config): Effects {
   }
 }
 
-async function readiness(store: EventStore, readModel: SqliteReadModel) {
-  const answer = await store.ping()
-  const storeCheck = answer.match(
-    () => ({ ok: true }),
-    ({ message }) => ({ ok: false, detail: message }),
+/** Whoever asks for readiness is told within this time, milliseconds. */
+const PING_WITHIN_MS = 2_000
+
+async function readiness(store: EventStore, readModel: SqliteReadModel, projector: Projector) {
+  const storeProblem = await pingProblem(store)
+  const behind = 'The read model is still being brought up to date with the log.'
+  const projectionProblem = projector.problem() ?? (readModel.caughtUp ? null : behind)
+  return {
+    ready: storeProblem === null && projectionProblem === null,
+    checks: { store: check(storeProblem), projections: check(projectionProblem) },
+  }
+}
+
+const check = (problem: string | null) =>
+  problem === null ? { ok: true } : { ok: false, detail: problem }
+
+/** Null where the store answers now. */
+async function pingProblem(store: EventStore): Promise<string | null> {
+  const { promise: silence, resolve } = Promise.withResolvers<string>()
+  const text = `The store does not answer within ${PING_WITHIN_MS / 1000} seconds.`
+  const timer = setTimeout(resolve, PING_WITHIN_MS, text)
+  const answer = store.ping().match(
+    () => null,
+    ({ message }) => message,
   )
-  const projections = readModel.caughtUp
-    ? { ok: true }
-    : { ok: false, detail: 'The read model is still being brought up to date with the log.' }
-  return { ready: storeCheck.ok && projections.ok, checks: { store: storeCheck, projections } }
+  return Promise.race([answer, silence]).finally(() => clearTimeout(timer))
 }
 
 function listenProblem(cause: unknown, host: string, port: number): string {

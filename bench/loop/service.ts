@@ -7,7 +7,6 @@ import { startProjector } from '../../src/projections/projector.ts'
 import { openReadModel, type SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
-import { ensureLogId } from '../../src/store/log-id.ts'
 import { must } from './must.ts'
 
 export const now = (): number => Date.now() / 1000
@@ -38,8 +37,7 @@ export class Service {
     options: { readonly projecting?: boolean } = {},
   ): Promise<Service> {
     const store = must(await openEmbeddedStore({ file: join(folder, 'log.sqlite') }))
-    const logId = must(await ensureLogId(store))
-    const readModel = must(openReadModel({ file: join(folder, 'read.sqlite'), logId, log }))
+    const readModel = must(openReadModel({ file: join(folder, 'read.sqlite'), log }))
     const projector =
       options.projecting === false ? null : startProjector({ store, readModel, log })
     await projector?.caughtUpOnce()

@@ -49,12 +49,10 @@ async function serve(flags: Record<string, string>): Promise<void> {
     import('./log.ts'),
   ])
   const log = createLog(config.value.RETRAI_LOG_LEVEL)
-  const stop = new AbortController()
   const signalled = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve)
   })
-  void signalled.then(() => stop.abort())
-  const server = await startServer(config.value, { log, signal: stop.signal })
+  const server = await startServer(config.value, { log })
   if (server.isErr()) return fail(server.error)
   log.info(`retrai is ready at ${server.value.url}`)
   log.info(`${await signalled} received, stopping`)

@@ -6,8 +6,6 @@ import { ReadModelTables } from './read-model-tables.ts'
 export type ReadModelOptions = {
   /** Path of the SQLite file. It belongs to the read model and may be deleted at any time it is closed. */
   readonly file: string
-  /** Identity of the log that is projected; a file that was made for another is thrown away. */
-  readonly logId: string
   readonly log: Log
 }
 
@@ -35,14 +33,16 @@ export const messageOf = (cause: unknown): string =>
 export type Contents = {
   readonly tables: ReadModelTables
   readonly damaged: Set<string>
+  logId: string | null
   checkpoint: Checkpoint | null
 }
 
-function open({ file, logId }: ReadModelOptions): Contents {
-  const db = openReadModelFile(file, logId)
+function open({ file }: ReadModelOptions): Contents {
+  const db = openReadModelFile(file)
   try {
     const tables = new ReadModelTables(db)
-    return { tables, damaged: tables.damaged(), checkpoint: tables.checkpoint() }
+    const [damaged, logId] = [tables.damaged(), tables.logId()]
+    return { tables, damaged, logId, checkpoint: tables.checkpoint() }
   } catch (cause) {
     db.close()
     throw cause
@@ -59,7 +59,7 @@ export function openAnew(options: ReadModelOptions, reason: string): Contents {
 }
 
 /**
- * Opens the file; one that is damaged or was made for something else is thrown away.
+ * Opens the file; one that is damaged or was made by another version is thrown away.
  * @throws when another process has the file open, it is no read model, or none can be made there
  */
 export function openOrRemake(options: ReadModelOptions): Contents {

@@ -1,11 +1,13 @@
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
 import { err, ok, type Result } from 'neverthrow'
-import type { EventStore, Position, RecordedEvent, StoreFailure } from '../store/event-store.ts'
+import type { EventStore, Position, RecordedEvent } from '../store/event-store.ts'
+import { ensureLogId, type LogIdError } from '../store/log-id.ts'
 import { RUN_STREAM_PREFIX } from '../store/run-log.ts'
 import { Batch } from './batch.ts'
 import type { Log } from './log.ts'
 import type { ReadModelFailure } from './open-read-model.ts'
 import type { SqliteReadModel } from './sqlite-read-model.ts'
+import { Trouble } from './trouble.ts'
 
 /** A transaction takes so many events or so long, whichever comes first; then others have their turn. */
 const MAX_BATCH = 100
@@ -34,29 +36,39 @@ export type Projector = {
    * the same tick speaks of the log up to here.
    */
   checkpoint(): Position | null
+  /** Why the log cannot be followed now, for a person; null while it can, as far as is known. */
+  problem(): string | null
   /** Resolves once nothing more is written to the read model. */
   stop(): Promise<void>
 }
 
-type Failure = StoreFailure | ReadModelFailure
+type Failure = LogIdError | ReadModelFailure
 
 /**
  * Follows the log from the read model's checkpoint and folds it into the read model, until it is
  * stopped. Failures of the store or of the file are waited out; a damaged run stops no other.
  */
 export function startProjector(deps: ProjectorDeps): Projector {
+  const { readModel, log } = deps
   const stop = new AbortController()
   const signal = AbortSignal.any([stop.signal, ...(deps.signal === undefined ? [] : [deps.signal])])
   const caughtUp = Promise.withResolvers<boolean>()
-  const onCaughtUp = (): void => {
-    if (!deps.readModel.caughtUp) deps.log.info({}, 'the read model has caught up with the log')
-    deps.readModel.markCaughtUp()
-    caughtUp.resolve(true)
+  const trouble = new Trouble(log)
+  const on = {
+    caughtUp: () => {
+      if (!readModel.caughtUp) log.info({}, 'the read model has caught up with the log')
+      readModel.markCaughtUp()
+      trouble.isOver()
+      caughtUp.resolve(true)
+    },
+    projected: () => trouble.isOver(),
+    failed: (cause: unknown) => trouble.met(cause),
   }
-  const stopped = project(deps, onCaughtUp, signal).then(() => caughtUp.resolve(false))
+  const stopped = project(deps, on, signal).then(() => caughtUp.resolve(false))
   return {
     caughtUpOnce: () => caughtUp.promise,
-    checkpoint: () => deps.readModel.checkpoint?.position ?? null,
+    checkpoint: () => readModel.checkpoint?.position ?? null,
+    problem: () => trouble.now,
     stop: () => {
       stop.abort()
       return stopped
@@ -64,29 +76,38 @@ export function startProjector(deps: ProjectorDeps): Projector {
   }
 }
 
-async function project(
-  deps: ProjectorDeps,
-  onCaughtUp: () => void,
-  signal: AbortSignal,
-): Promise<void> {
-  const { log, readModel, retryMs = RETRY_MS } = deps
+/** What the projector tells of its way. */
+type Progress = {
+  caughtUp(): void
+  projected(): void
+  failed(cause: unknown): void
+}
+
+async function project(deps: ProjectorDeps, on: Progress, signal: AbortSignal): Promise<void> {
+  const { readModel, retryMs = RETRY_MS } = deps
   while (!signal.aborted) {
     try {
       const checked = await checkLog(deps)
       const round = AbortSignal.any([signal, readModel.generation])
-      const ended = checked.isErr() ? checked : await follow(deps, onCaughtUp, round)
-      if (ended.isErr()) log.error({ error: ended.error }, 'the log cannot be projected now')
+      const ended = checked.isErr() ? checked : await follow(deps, on, round)
+      if (ended.isErr()) on.failed(ended.error)
     } catch (cause) {
-      log.error({ err: cause }, 'projecting the log failed unexpectedly')
+      on.failed(cause)
     }
     await delay(retryMs, undefined, { signal }).catch(() => {})
   }
 }
 
-/** Starts over where the log is not the one that was projected: it was restored from a backup, say. */
-async function checkLog({ store, readModel }: ProjectorDeps): Promise<Result<void, StoreFailure>> {
+/**
+ * Starts over where the log is not the one that was projected: another one, one that was restored from
+ * a backup, or one that was moved to a store with other positions.
+ */
+async function checkLog({ store, readModel }: ProjectorDeps): Promise<Result<void, Failure>> {
+  const logId = await ensureLogId(store)
+  if (logId.isErr()) return err(logId.error)
+  const adopted = readModel.adopt(logId.value)
   const last = readModel.checkpoint
-  if (last === null) return ok(undefined)
+  if (adopted.isErr() || last === null) return adopted
   const read = await store.readStream(last.stream, {
     from: last.revision,
     direction: 'forward',
@@ -96,6 +117,8 @@ async function checkLog({ store, readModel }: ProjectorDeps): Promise<Result<voi
   const found = read.isOk() ? read.value[0] : undefined
   if (found?.id !== last.eventId) {
     readModel.startOver('the log does not hold the last record that was projected')
+  } else if (found.position !== last.position) {
+    readModel.startOver('the log was moved: its records have other positions now')
   }
   return ok(undefined)
 }
@@ -103,7 +126,7 @@ async function checkLog({ store, readModel }: ProjectorDeps): Promise<Result<voi
 /** Projects what the log holds and gets, until `round` aborts. */
 async function follow(
   deps: ProjectorDeps,
-  onCaughtUp: () => void,
+  on: Progress,
   round: AbortSignal,
 ): Promise<Result<void, Failure>> {
   const { store, readModel } = deps
@@ -112,11 +135,12 @@ async function follow(
   for await (const item of store.subscribeAll(options)) {
     if (round.aborted) break
     if (item.type === 'caught_up') {
-      onCaughtUp()
+      on.caughtUp()
       continue
     }
     const projected = await projectEvents(deps, item.events, round)
     if (projected.isErr()) return projected
+    on.projected()
   }
   return ok(undefined)
 }

@@ -7,7 +7,7 @@ import { SCHEMA } from '../store/codec.ts'
  * Raise the first number whenever the tables, `RunState` or what `evolve` makes of a record change:
  * files of other versions are rebuilt from the log. A new version of the records counts as well.
  */
-const VERSION = 2 * 10_000 + SCHEMA
+const VERSION = 3 * 10_000 + SCHEMA
 
 /** Marks the file as ours in the header of the database: "rtRM". */
 const APPLICATION_ID = 0x7274524d
@@ -37,19 +37,18 @@ const TABLES = `
   ) STRICT;
   CREATE TABLE progress (
     one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
-    log_id TEXT NOT NULL,
+    log_id TEXT,
     position TEXT,
     stream TEXT,
     revision INTEGER,
     event_id TEXT
   ) STRICT;
+  INSERT INTO progress (one) VALUES (1);
   PRAGMA application_id = ${APPLICATION_ID};
   PRAGMA user_version = ${VERSION};
 `
 
-const Identity = z.object({ log_id: z.string() })
-
-/** The file is a read model, but not that of this log by this version. */
+/** The file is a read model, but not one of this version. */
 class Outdated extends Error {
   override readonly name = 'Outdated'
 }
@@ -60,10 +59,10 @@ class Foreign extends Error {
 }
 
 /**
- * Opens the file if it was made for this log by this version, and makes a new one where there is none.
+ * Opens the file if it was made by this version, and makes a new one where there is none.
  * @throws Outdated, Foreign, or what SQLite throws
  */
-export function openReadModelFile(file: string, logId: string): DatabaseSync {
+export function openReadModelFile(file: string): DatabaseSync {
   const db = new DatabaseSync(file)
   try {
     db.exec(ONE_PROCESS)
@@ -71,8 +70,8 @@ export function openReadModelFile(file: string, logId: string): DatabaseSync {
     if (!empty) refuseForeign(db)
     db.exec(PRAGMAS)
     db.exec('BEGIN IMMEDIATE')
-    if (empty) create(db, logId)
-    else refuseOutdated(db, logId)
+    if (empty) db.exec(TABLES)
+    else refuseOutdated(db)
     db.exec('COMMIT')
     return db
   } catch (cause) {
@@ -85,24 +84,19 @@ function isEmpty(db: DatabaseSync): boolean {
   return db.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get() === undefined
 }
 
-function create(db: DatabaseSync, logId: string): void {
-  db.exec(TABLES)
-  db.prepare('INSERT INTO progress (one, log_id) VALUES (1, ?)').run(logId)
-}
-
 function refuseForeign(db: DatabaseSync): void {
   if (pragma(db, 'application_id') !== APPLICATION_ID) {
-    throw new Foreign('it is the database of another program')
+    throw new Foreign(
+      'it is the database of another program: move it away, or choose another data folder',
+    )
   }
 }
 
-function refuseOutdated(db: DatabaseSync, logId: string): void {
+function refuseOutdated(db: DatabaseSync): void {
   const version = pragma(db, 'user_version')
   if (version !== VERSION) {
     throw new Outdated(`it has version ${version}, this server writes ${VERSION}`)
   }
-  const { log_id } = Identity.parse(db.prepare('SELECT log_id FROM progress').get())
-  if (log_id !== logId) throw new Outdated(`it was made for the log ${log_id}, not ${logId}`)
 }
 
 function pragma(db: DatabaseSync, name: 'application_id' | 'user_version'): number {

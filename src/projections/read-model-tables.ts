@@ -9,6 +9,7 @@ import type { RunSummary } from './views.ts'
 
 const RunRow = z.object({ seq: z.int(), head: z.string(), state: z.string() })
 const RunId = z.object({ run_id: z.string() })
+const Identity = z.object({ log_id: z.string().nullable() })
 const ProgressRow = z.union([
   z.object({
     position: z.string(),
@@ -85,6 +86,15 @@ export class ReadModelTables {
   damaged(): Set<string> {
     const rows = this.#db.prepare('SELECT run_id FROM damaged').all()
     return new Set(rows.map((row) => RunId.parse(row).run_id))
+  }
+
+  /** The log that is projected; null while that is not known. */
+  logId(): string | null {
+    return Identity.parse(this.#db.prepare('SELECT log_id FROM progress').get()).log_id
+  }
+
+  putLogId(logId: string): void {
+    this.#db.prepare('UPDATE progress SET log_id = ?').run(logId)
   }
 
   checkpoint(): Checkpoint | null {

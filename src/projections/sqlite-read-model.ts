@@ -90,6 +90,19 @@ export class SqliteReadModel implements ReadModel {
     return this.#mending((tables) => tables.unfinished())
   }
 
+  /** Takes the log for its own; what was projected from another log is thrown away. */
+  adopt(logId: string): Result<void, ReadModelFailure> {
+    const before = this.#contents.logId
+    if (before === logId) return ok(undefined)
+    try {
+      if (before !== null) this.startOver(`it was made for the log ${before}, not ${logId}`)
+      this.#nameLog(logId)
+      return ok(undefined)
+    } catch (cause) {
+      return err(failure(this.#options.file, cause))
+    }
+  }
+
   /** Whether the run has a record that cannot be read: it is kept as it was before that one. */
   isDamaged(runId: string): boolean {
     return this.#contents.damaged.has(runId)
@@ -122,12 +135,14 @@ export class SqliteReadModel implements ReadModel {
     return ok(undefined)
   }
 
-  /** Throws all that was projected away. @throws when no new file can be made */
+  /** Throws all that was projected away; the log stays the same. @throws when no new file can be made */
   startOver(reason: string): void {
+    const { logId } = this.#contents
     this.#caughtUp = false
     this.#recent.clear()
     this.#contents.tables.close()
     this.#contents = openAnew(this.#options, reason)
+    if (logId !== null) this.#nameLog(logId)
     const over = this.#generation
     this.#generation = new AbortController()
     over.abort()
@@ -137,6 +152,11 @@ export class SqliteReadModel implements ReadModel {
     this.#closed = true
     this.#waiting.giveUp()
     this.#contents.tables.close()
+  }
+
+  #nameLog(logId: string): void {
+    this.#contents.tables.putLogId(logId)
+    this.#contents.logId = logId
   }
 
   /** Reads; where the file turns out to be damaged, what a new and empty one answers. */

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { DatabaseSync } from 'node:sqlite'
 import fc from 'fast-check'
-import { err } from 'neverthrow'
+import { err, errAsync } from 'neverthrow'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { fold } from '../../src/domain/evolve.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
@@ -32,7 +32,7 @@ async function openStore(): Promise<EventStore> {
 
 function start(store: EventStore, file = newFile()) {
   const { log, lines } = collectingLog()
-  const readModel = open(file, LOG_ID, log)
+  const readModel = open(file, null, log)
   const projector = startProjector({ store, readModel, log, retryMs: 1 })
   const stop = async (): Promise<void> => {
     await projector.stop()
@@ -305,6 +305,65 @@ describe('what goes wrong', () => {
     expect(lines[0]).toMatchObject({ level: 'error' })
   })
 
+  test('a log that was moved to where positions are others is projected anew', async () => {
+    const store = await openStore()
+    await write(store, longRun(RUN))
+    const filled = start(store)
+    await filled.projector.caughtUpOnce()
+    await filled.stop()
+    const readStream: EventStore['readStream'] = (...args) =>
+      store
+        .readStream(...args)
+        .map((events) => events.map((event) => ({ ...event, position: `moved:${event.position}` })))
+    const moved = withSubscriptions(store, () => [
+      { type: 'events', events: numbered(eventsOf(longRun(OTHER))) },
+      { type: 'caught_up' },
+    ])
+    const { projector, readModel } = start({ ...moved, readStream }, filled.file)
+    expect(await projector.caughtUpOnce()).toBe(true)
+    expect(readModel.get(RUN)).toBeNull()
+    expect(stateOf(readModel, OTHER)).toEqual(fold(longRun(OTHER)))
+  })
+
+  test('the read model of another log is thrown away once the store says which log it is', async () => {
+    const store = await openStore()
+    await write(store, longRun(RUN))
+    const filled = start(store)
+    await filled.projector.caughtUpOnce()
+    await filled.stop()
+
+    const other = await openStore()
+    await write(other, longRun(OTHER))
+    const { readModel, projector } = start(other, filled.file)
+    // Until then it is read as it was left.
+    expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
+    expect(await projector.caughtUpOnce()).toBe(true)
+    expect(readModel.get(RUN)).toBeNull()
+    expect(stateOf(readModel, OTHER)).toEqual(fold(longRun(OTHER)))
+  })
+
+  test('trouble is told while it lasts, and logged when it begins and ends', async () => {
+    const store = await openStore()
+    await write(store, longRun(RUN))
+    const { promise: tried, resolve } = Promise.withResolvers<void>()
+    let attempts = 0
+    const readStream: EventStore['readStream'] = (...args) => {
+      attempts += 1
+      if (attempts > 5) return store.readStream(...args)
+      if (attempts === 3) resolve()
+      return errAsync({ type: 'store_failed', message: 'no room left' } as const)
+    }
+    const away = withSubscriptions(store, () => [{ type: 'caught_up' }])
+    const { projector, lines } = start({ ...away, readStream })
+    expect(projector.problem()).toBeNull()
+    await tried
+    expect(projector.problem()).toBe('no room left')
+    expect(await projector.caughtUpOnce()).toBe(true)
+    expect(projector.problem()).toBeNull()
+    expect(lines.filter(({ level }) => level === 'error')).toHaveLength(1)
+    expect(lines.at(-1)?.message).toMatch(/projected again/)
+  })
+
   test('a store that cannot be asked for the last record is waited for', async () => {
     const store = await openStore()
     await write(store, longRun(RUN))
@@ -315,6 +374,7 @@ describe('what goes wrong', () => {
     let asked = 0
     const away = withSubscriptions(store, () => [{ type: 'caught_up' }])
     const readStream: EventStore['readStream'] = (...args) => {
+      if (args[0] !== streamOf(RUN)) return store.readStream(...args)
       asked += 1
       if (asked > 2) return store.readStream(...args)
       return away.ping().andThen(() => err({ type: 'store_unavailable', message: 'away' } as const))

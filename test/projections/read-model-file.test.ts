@@ -172,7 +172,7 @@ describe('damage found while the read model is open', () => {
 test('a file that another has open is refused and left alone', () => {
   const file = filledFile()
   const first = openLater(file)
-  const second = openReadModel({ file, logId: LOG_ID, log: collectingLog().log })
+  const second = openReadModel({ file, log: collectingLog().log })
   expect(second._unsafeUnwrapErr()).toMatchObject({ type: 'read_model_in_use' })
   expect(first.list({ limit: 1 })?.runs).toHaveLength(1)
   commit(first, numbered(eventsOf([createdRecord(OTHER.replace('f7', '00'))])))
@@ -182,7 +182,7 @@ test('a database of another program is refused and left alone', () => {
   const file = newFile()
   change(file, 'CREATE TABLE events (name TEXT); PRAGMA user_version = 1')
   const before = readFileSync(file)
-  const refused = openReadModel({ file, logId: LOG_ID, log: collectingLog().log })
+  const refused = openReadModel({ file, log: collectingLog().log })
   expect(refused._unsafeUnwrapErr()).toMatchObject({
     type: 'read_model_failed',
     message: expect.stringContaining('another program'),
@@ -193,10 +193,10 @@ test('a database of another program is refused and left alone', () => {
 test('a place where no file can be made is an error', () => {
   const folder = newFile()
   mkdirSync(folder)
-  const inFolder = openReadModel({ file: folder, logId: LOG_ID, log: collectingLog().log })
+  const inFolder = openReadModel({ file: folder, log: collectingLog().log })
   expect(inFolder._unsafeUnwrapErr()).toMatchObject({ type: 'read_model_failed' })
   const nowhere = `${folder}/none/file.sqlite`
-  const inNothing = openReadModel({ file: nowhere, logId: LOG_ID, log: collectingLog().log })
+  const inNothing = openReadModel({ file: nowhere, log: collectingLog().log })
   expect(inNothing._unsafeUnwrapErr()).toMatchObject({ type: 'read_model_failed' })
 })
 

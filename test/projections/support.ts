@@ -37,8 +37,15 @@ export function collectingLog(): { readonly log: Log; readonly lines: LogLine[] 
   return { lines, log: { info: write('info'), warn: write('warn'), error: write('error') } }
 }
 
-export function open(file: string, logId = LOG_ID, log = collectingLog().log): SqliteReadModel {
-  return openReadModel({ file, logId, log })._unsafeUnwrap()
+/** @param logId null leaves it to a projector to say which log is projected */
+export function open(
+  file: string,
+  logId: string | null = LOG_ID,
+  log = collectingLog().log,
+): SqliteReadModel {
+  const readModel = openReadModel({ file, log })._unsafeUnwrap()
+  if (logId !== null) readModel.adopt(logId)._unsafeUnwrap()
+  return readModel
 }
 
 /** The events of a run as a store delivers them, without their place in the whole log. */

@@ -40,3 +40,9 @@ export function effectiveOptions(connectionString: string, log: (message: string
   })
   return kept.length === 0 ? address : `${address}?${kept.join('&')}`
 }
+
+/** The time limit of a call that the connection string names, in milliseconds. */
+export function namedDeadline(connectionString: string): number | undefined {
+  const [, named] = /[?&]default[_-]?deadline=(\d+)/i.exec(connectionString) ?? []
+  return named === undefined ? undefined : Number(named)
+}

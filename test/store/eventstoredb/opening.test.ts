@@ -85,3 +85,15 @@ test('JSON of every kind can be data', async () => {
   const stored = await readAll(store, 'run-1')
   expect(stored.map(({ data }) => data)).toEqual(events.map(({ data }) => data))
 })
+
+test('a server that is silent holds up the opening only for a moment, and calls as long as told', async () => {
+  const server = await standIn()
+  server.faults.freeze()
+  const store = await openStore(`${server.connectionString}&defaultDeadline=300`)
+  const read = await store.readStream('run-1', { from: 0, direction: 'forward', limit: 1 })
+  expect(read._unsafeUnwrapErr()).toMatchObject({
+    type: 'store_unavailable',
+    message: expect.stringContaining('300 ms'),
+  })
+  server.faults.thaw()
+})
