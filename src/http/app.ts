@@ -2,7 +2,7 @@ import fastify, { type FastifyInstance } from 'fastify'
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { AppDeps } from './deps.ts'
 import { describeApi, serveDocs } from './docs.ts'
-import { handleNotFound, sendError } from './errors.ts'
+import { handleNotFound, refuseConnection, sendError } from './errors.ts'
 import { acceptJsonOnly } from './json-body.ts'
 import { acceptWebSockets } from './live/plugin.ts'
 import { abortRun } from './routes/abort-run.ts'
@@ -30,6 +30,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     bodyLimit: BODY_LIMIT,
     requestTimeout: REQUEST_TIMEOUT,
     frameworkErrors: sendError,
+    clientErrorHandler: refuseConnection,
   })
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)

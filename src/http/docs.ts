@@ -93,8 +93,13 @@ export async function serveDocs(app: FastifyInstance): Promise<void> {
         url: '/openapi.json',
         nonce,
         pageTitle: 'retrAI API',
+        // Nothing that talks to anybody else.
         withDefaultFonts: false,
         telemetry: false,
+        hideClientButton: true,
+        showDeveloperTools: 'never',
+        agent: { disabled: true },
+        mcp: { disabled: true },
       },
     })
   })

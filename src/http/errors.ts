@@ -1,5 +1,13 @@
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { type Problem, type ProblemCode, sendProblem } from './problem.ts'
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type {
+  ConnectionError,
+  FastifyError,
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+} from 'fastify'
+import { type Problem, type ProblemCode, problemDocument, sendProblem } from './problem.ts'
 import { InvalidInput } from './validation.ts'
 
 /** What the framework refuses by itself, by its error code. */
@@ -33,6 +41,28 @@ function problemOf(error: FastifyError, request: FastifyRequest): Problem {
   if (status < 500) return { code: 'bad_request' }
   const detail = `The server failed. Its log says why, under the request id ${request.id}.`
   return { code: 'internal', detail }
+}
+
+/** Answers what is no HTTP request, or does not arrive; there is nothing but the socket to answer on. */
+export function refuseConnection({ code }: ConnectionError, socket: Socket): void {
+  if (!socket.writable || code === 'ECONNRESET') {
+    socket.destroy()
+    return
+  }
+  const document = problemDocument({ code: CONNECTION[code] ?? 'bad_request' }, '/')
+  const body = JSON.stringify(document)
+  const head = [
+    `HTTP/1.1 ${document.status} ${STATUS_CODES[document.status]}`,
+    'Content-Type: application/problem+json',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    'Connection: close',
+  ]
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
+}
+
+const CONNECTION: Readonly<Record<string, ProblemCode>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',
+  HPE_HEADER_OVERFLOW: 'headers_too_large',
 }
 
 /** Answers addresses without a route: 405 where another method would do, else 404. */

@@ -70,6 +70,7 @@ const CATALOGUE = {
     'WebSocket needed',
     'This address speaks WebSocket. Connect to it with a WebSocket client.',
   ],
+  headers_too_large: [431, 'Headers too large', 'The headers are too large. Send fewer of them.'],
   internal: [500, 'Internal error', 'The server failed.'],
   damaged_record: [500, 'Damaged record', 'A record of this run cannot be read.'],
   store_unavailable: [

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { connect } from 'node:net'
 import { errAsync } from 'neverthrow'
 import { afterEach, expect, it } from 'vitest'
 import { ProblemDocument } from '../../src/http/problem.ts'
@@ -92,4 +93,23 @@ it('says 503 while it is not ready, and why', async () => {
   const answer = await fetch(`${server.url}/health/ready`)
   expect([answer.status, await answer.json()]).toEqual([503, readiness])
   expect((await fetch(`${server.url}/health/live`)).status).toBe(200)
+})
+
+it.each([
+  ['what is no HTTP', 'HELLO\r\n\r\n', 400, 'bad_request'],
+  [
+    'headers without end',
+    `GET / HTTP/1.1\r\nhost: localhost\r\nx: ${'x'.repeat(20_000)}\r\n\r\n`,
+    431,
+    'headers_too_large',
+  ],
+])('answers %s with a problem document too', async (_, sent, status, code) => {
+  server = await startTestServer()
+  const connection = connect(server.port, '127.0.0.1')
+  connection.write(sent)
+  const [head = '', body = ''] = (await connection.toArray()).join('').split('\r\n\r\n')
+  expect(head).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
+  expect(head).toContain('application/problem+json')
+  const problem = ProblemDocument.strict().parse(JSON.parse(body))
+  expect([problem.status, problem.type]).toEqual([status, `urn:retrai:problem:${code}`])
 })
