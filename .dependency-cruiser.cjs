@@ -30,6 +30,18 @@ module.exports = {
     only('projections', 'projections/', ['domain/', PORT]),
     only('agent', 'agent/', ['domain/', PORT]),
     only('http', 'http/', ['domain/', PORT, 'projections/']),
+    {
+      name: 'client-runs-in-browsers-too',
+      severity: 'error',
+      from: { path: '^src/client/' },
+      to: {
+        pathNot: [
+          '^src/(client|domain)/',
+          '^src/projections/views\\.ts$',
+          'node_modules/(zod|neverthrow)/',
+        ],
+      },
+    },
     library('db-client-stays-in-its-adapter', 'store/eventstoredb/', '@eventstore/db-client'),
     library('openai-stays-in-its-adapter', 'agent/model/', 'openai'),
     library('fastify-stays-in-http', 'http/', '(@fastify|fastify)'),

@@ -1,0 +1,40 @@
+/** Why a call has no good answer. `message` is for a person. */
+export type RequestError =
+  /** There was no answer, so it is not known whether the server did anything. */
+  | { readonly type: 'unreachable'; readonly message: string }
+  /** The server said no, and did nothing. */
+  | {
+      readonly type: 'refused'
+      /** The end of the problem's type, `urn:retrai:problem:<code>`; /docs lists them. */
+      readonly code: string
+      /** The HTTP status. */
+      readonly status: number
+      readonly message: string
+      /** What is wrong with which field of the request. */
+      readonly errors: readonly { readonly field: string; readonly message: string }[]
+    }
+  /** Something answered, but not as a retrAI server does. */
+  | { readonly type: 'not_understood'; readonly status: number; readonly message: string }
+  /** The signal of the call was aborted. */
+  | { readonly type: 'aborted'; readonly message: string }
+
+/**
+ * Why a watch cannot go on, however often it is tried again: `unknown_run`; `refused` (no good token,
+ * a query the server does not take); `damaged_record`, which the server cannot read;
+ * `not_understood`, what came is not what a retrAI server sends.
+ */
+export type WatchErrorType = 'unknown_run' | 'refused' | 'damaged_record' | 'not_understood'
+
+/** Thrown by a watch that cannot go on. A lost connection is none: it is made again. */
+export class WatchError extends Error {
+  override readonly name = 'WatchError'
+  readonly type: WatchErrorType
+  /** seq of the last event before: a watch with this `after` goes on there. */
+  readonly seq: number
+
+  constructor(type: WatchErrorType, message: string, seq: number) {
+    super(message)
+    this.type = type
+    this.seq = seq
+  }
+}

@@ -1,0 +1,84 @@
+import { ALL_KINDS, type Kind } from '../domain/records.ts'
+import { WatchError } from './errors.ts'
+import { type AgentEvent, readFrame } from './events.ts'
+
+/**
+ * Turns the frames of one watch, over all its connections, into its events: each once, in order, and
+ * of the kinds that are wanted.
+ */
+export class EventReader<K extends Kind> {
+  readonly #wanted: ReadonlySet<Kind>
+  /** An event of kind `error` whose next frame has not come yet, and which may be none therefore. */
+  #held: AgentEvent | null = null
+  #cursor: number
+  #ended = false
+
+  constructor(wanted: ReadonlySet<Kind>, after: number) {
+    this.#wanted = wanted
+    this.#cursor = after
+  }
+
+  /** seq of the last event that was handed on, or of the last one before all. */
+  get cursor(): number {
+    return this.#cursor
+  }
+
+  /** Whether the run has ended. */
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  /**
+   * What the server said for a person before it closed, if it did. It says so in a frame that looks
+   * like an `error` event. A real one is never the last of a run, so the frame behind tells.
+   */
+  get lastWords(): string | null {
+    return this.#held?.kind === 'error' ? this.#held.payload.message : null
+  }
+
+  /** To be called for a new connection: what was held back comes again. */
+  begin(): void {
+    this.#held = null
+  }
+
+  /** @throws WatchError where a frame is not what the server may send */
+  *read(frames: readonly string[]): Generator<AgentEvent<K>> {
+    for (const text of frames) {
+      const read = readFrame(text)
+      if (read.isErr()) throw this.#fault(`sent what is no event: ${read.error}`)
+      if (this.#held !== null) {
+        const event = this.#held
+        this.#held = null
+        this.#advance(event.seq)
+        if (this.#wants(event)) yield event
+      }
+      if (read.value.type === 'unknown_kind') {
+        this.#advance(read.value.seq)
+        continue
+      }
+      const { event } = read.value
+      if (event.kind === 'error') {
+        this.#held = event
+        continue
+      }
+      this.#advance(event.seq)
+      if (event.kind === 'run_end') this.#ended = true
+      if (this.#wants(event)) yield event
+    }
+  }
+
+  #wants(event: AgentEvent): event is AgentEvent<K> & AgentEvent {
+    return this.#wanted.has(event.kind)
+  }
+
+  #advance(seq: number): void {
+    const dense = this.#wanted.size === ALL_KINDS.length
+    const right = dense ? seq === this.#cursor + 1 : seq > this.#cursor
+    if (!right || this.#ended) throw this.#fault(`sent the event ${seq} behind ${this.#cursor}`)
+    this.#cursor = seq
+  }
+
+  #fault(what: string): WatchError {
+    return new WatchError('not_understood', `The server ${what}.`, this.#cursor)
+  }
+}

@@ -1,0 +1,82 @@
+import type { ResultAsync } from 'neverthrow'
+import { z } from 'zod'
+import { createCaller } from './call.ts'
+import type { RequestError } from './errors.ts'
+import type { AgentEvent, ChosenKind, Kinds } from './events.ts'
+import { CLIENT_LIMITS, type ClientLimits } from './limits.ts'
+import { createRuns, type Runs } from './runs.ts'
+import { type WatchOptions, watch } from './watch.ts'
+
+export type { Kind } from '../domain/records.ts'
+export { ALL_KINDS, DOCUMENTED_KINDS } from '../domain/records.ts'
+export type { RunDetails, RunSummary } from '../projections/views.ts'
+export { type RequestError, WatchError, type WatchErrorType } from './errors.ts'
+export type { AgentEvent, ChosenKind, Kinds } from './events.ts'
+export type { ClientLimits } from './limits.ts'
+export type { RunPage, RunQuery, RunRequest, RunStanding, Runs } from './runs.ts'
+export type { WatchOptions, WatchState } from './watch.ts'
+
+export type ClientOptions = {
+  /** Where the server is, such as `http://127.0.0.1:8000`, or `location.origin` in its own pages. */
+  readonly baseUrl: string
+  readonly token?: string | undefined
+  readonly fetch?: typeof globalThis.fetch | undefined
+  readonly WebSocket?: typeof globalThis.WebSocket | undefined
+  readonly limits?: Partial<ClientLimits> | undefined
+}
+
+const Goal = z.object({ name: z.string(), description: z.string() })
+export type Goal = z.infer<typeof Goal>
+
+export type Client = {
+  readonly runs: Runs
+  /** The goals that a run can have. */
+  goals(options?: { readonly signal?: AbortSignal }): ResultAsync<readonly Goal[], RequestError>
+  /**
+   * The events of a run: its history behind `after`, then what happens, until the run has ended. Each
+   * comes once and in order: a lost connection is made again, and goes on where it was.
+   * @throws WatchError (from the iteration) when there is no way to go on, the reason of `signal`
+   *   when that aborts
+   */
+  watch<const S extends Kinds | undefined = undefined>(
+    runId: string,
+    options?: WatchOptions<S>,
+  ): AsyncGenerator<AgentEvent<ChosenKind<S>>, void, undefined>
+}
+
+/**
+ * A client of one server, for browsers and Node.
+ * @throws TypeError where `baseUrl` is no http:// or https:// URL
+ */
+export function createClient(options: ClientOptions): Client {
+  const { token, WebSocket = globalThis.WebSocket } = options
+  const baseUrl = readBaseUrl(options.baseUrl)
+  const limits = { ...CLIENT_LIMITS, ...options.limits }
+  // Browsers insist that fetch is called on nothing but the window.
+  const fetch: typeof globalThis.fetch = options.fetch ?? ((...args) => globalThis.fetch(...args))
+  const call = createCaller({ baseUrl, token, fetch, requestMs: limits.requestMs })
+  const runs = createRuns(call)
+  const protocols = token === undefined ? [] : ['retrai', `retrai.bearer.${base64url(token)}`]
+  const connect = (path: string) =>
+    new WebSocket(`${baseUrl.replace(/^http/, 'ws')}${path}`, protocols)
+  return {
+    runs,
+    goals: ({ signal } = {}) =>
+      call({ method: 'GET', path: '/api/goals', schema: z.array(Goal), signal }).map(
+        ({ value }) => value,
+      ),
+    watch: (runId, options = {}) => watch(runId, options, { connect, runs, limits }),
+  }
+}
+
+function readBaseUrl(text: string): string {
+  const { protocol, origin, pathname } = new URL(text)
+  if (!/^https?:$/.test(protocol)) throw new TypeError(`${text} is not an http:// or https:// URL`)
+  return `${origin}${pathname.replace(/\/+$/, '')}`
+}
+
+/** A WebSocket of a browser cannot carry headers; the token goes as the name of a subprotocol. */
+function base64url(text: string): string {
+  const bytes = String.fromCodePoint(...new TextEncoder().encode(text))
+  return btoa(bytes).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')
+}

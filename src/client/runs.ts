@@ -1,0 +1,130 @@
+import type { ResultAsync } from 'neverthrow'
+import { z } from 'zod'
+import type { Decision } from '../domain/records.ts'
+import type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
+import type { RunStatus } from '../domain/state.ts'
+import { RunDetails, RunSummary } from '../projections/views.ts'
+import type { Caller } from './call.ts'
+import type { RequestError } from './errors.ts'
+
+/** What to run; what is left out gets the server's defaults. */
+export type RunRequest = Pick<RunConfig, 'goal'> & Partial<Omit<RunConfig, 'goal' | 'shell_goal'>>
+
+export type RunQuery = {
+  /** At most 1000; the server's default is 100. */
+  readonly limit?: number | undefined
+  readonly status?: RunStatus | undefined
+  readonly goal?: string | undefined
+  /** `next` of the page before. */
+  readonly cursor?: string | undefined
+}
+
+/** Runs, newest first; `next` is the cursor of the page behind, null on the last. */
+export type RunPage = { readonly runs: readonly RunSummary[]; readonly next: string | null }
+
+type Signal = { readonly signal?: AbortSignal | undefined }
+type Answered<T> = ResultAsync<T, RequestError>
+
+const RunStanding = RunSummary.pick({ run_id: true, status: true })
+/** Which run, and how it stands now. */
+export type RunStanding = z.infer<typeof RunStanding>
+
+const address = (runId: string, what = ''): string => {
+  return `/api/runs/${encodeURIComponent(runId)}${what}`
+}
+
+/** The calls of /api/runs. */
+export type Runs = {
+  /** With an idempotency key, the same request can safely be made again: it starts one run only. */
+  create(
+    request: RunRequest,
+    options?: Signal & { readonly idempotencyKey?: string | undefined },
+  ): Answered<RunStanding>
+  list(query?: RunQuery, options?: Signal): Answered<RunPage>
+  get(runId: string, options?: Signal): Answered<RunDetails>
+  /** Answers a human check. With its `seq`, the answer is refused once another check is open. */
+  resume(
+    runId: string,
+    answer: {
+      readonly decision: Decision
+      readonly reason?: string | null | undefined
+      readonly seq?: number | null | undefined
+    },
+    options?: Signal,
+  ): Answered<RunStanding>
+  abort(
+    runId: string,
+    why?: { readonly reason?: string | null | undefined },
+    options?: Signal,
+  ): Answered<RunStanding>
+  /** Takes effect at the next step of the run. */
+  configure(runId: string, changes: ConfigChanges, options?: Signal): Answered<RunDetails>
+}
+
+export function createRuns(call: Caller): Runs {
+  return {
+    create: (body, { idempotencyKey, signal } = {}) =>
+      call({
+        method: 'POST',
+        path: '/api/runs',
+        body,
+        headers: idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey },
+        schema: RunStanding,
+        signal,
+      }).map(({ value }) => value),
+
+    list: (query = {}, { signal } = {}) =>
+      call({
+        method: 'GET',
+        path: `/api/runs${queryOf(query)}`,
+        schema: z.array(RunSummary),
+        signal,
+      }).map(({ value, headers }) => ({ runs: value, next: nextOf(headers.get('link')) })),
+
+    get: (runId, { signal } = {}) =>
+      call({ method: 'GET', path: address(runId), schema: RunDetails, signal }).map(
+        ({ value }) => value,
+      ),
+
+    resume: (runId, body, { signal } = {}) =>
+      call({
+        method: 'POST',
+        path: address(runId, '/resume'),
+        body,
+        schema: RunStanding,
+        signal,
+      }).map(({ value }) => value),
+
+    abort: (runId, body = {}, { signal } = {}) =>
+      call({
+        method: 'POST',
+        path: address(runId, '/abort'),
+        body,
+        schema: RunStanding,
+        signal,
+      }).map(({ value }) => value),
+
+    configure: (runId, body, { signal } = {}) =>
+      call({
+        method: 'PATCH',
+        path: address(runId, '/config'),
+        body,
+        schema: RunDetails,
+        signal,
+      }).map(({ value }) => value),
+  }
+}
+
+function queryOf(query: RunQuery): string {
+  const search = new URLSearchParams()
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) search.set(name, String(value))
+  }
+  return search.size === 0 ? '' : `?${search}`
+}
+
+/** The cursor in a Link header such as `</api/runs?limit=2&cursor=…>; rel="next"`. */
+function nextOf(link: string | null): string | null {
+  const query = /<[^>?]*\?([^>]*)>; *rel="next"/.exec(link ?? '')?.[1]
+  return query === undefined ? null : new URLSearchParams(query).get('cursor')
+}

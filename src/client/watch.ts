@@ -1,0 +1,150 @@
+import { ALL_KINDS, DOCUMENTED_KINDS, type Kind } from '../domain/records.ts'
+import { Backoff } from './backoff.ts'
+import { Connection, type Ending } from './connection.ts'
+import { WatchError } from './errors.ts'
+import { EventReader } from './event-reader.ts'
+import type { AgentEvent, ChosenKind, Kinds } from './events.ts'
+import type { ClientLimits } from './limits.ts'
+import type { Runs } from './runs.ts'
+
+/**
+ * `connecting` for the first time, `live` while the server can send, `reconnecting` after the
+ * connection was lost, `closed` when the watch is over.
+ */
+export type WatchState = 'connecting' | 'live' | 'reconnecting' | 'closed'
+
+export type WatchOptions<S extends Kinds | undefined = Kinds | undefined> = {
+  /** Only what is behind this seq; -1, which is the default, is all. */
+  readonly after?: number | undefined
+  readonly kinds?: S
+  /** Ends the watch: the iteration rejects with the reason of the signal. */
+  readonly signal?: AbortSignal | undefined
+  readonly onState?: ((state: WatchState) => void) | undefined
+}
+
+export type WatchDeps = {
+  /** Opens a WebSocket at a path of the server. */
+  readonly connect: (path: string) => WebSocket
+  readonly runs: Pick<Runs, 'get'>
+  readonly limits: ClientLimits
+}
+
+/**
+ * The events of a run: its history behind `after`, then what happens, until the run has ended. Each
+ * comes once and in order, whatever happens to the connection, which is made again until `signal`
+ * aborts. It is opened with the first step of the iteration and closed when that is left.
+ * @throws WatchError when there is no way to go on
+ */
+export async function* watch<const S extends Kinds | undefined>(
+  runId: string,
+  { after = -1, kinds, signal, onState }: WatchOptions<S>,
+  { connect, runs, limits }: WatchDeps,
+): AsyncGenerator<AgentEvent<ChosenKind<S>>, void, undefined> {
+  const wanted = wantedKinds(kinds)
+  const reader = new EventReader<ChosenKind<S>>(wanted, after)
+  const backoff = new Backoff(limits.retryMs)
+  const tell = onChange(onState)
+  tell('connecting')
+  try {
+    for (;;) {
+      signal?.throwIfAborted()
+      const socket = connect(pathOf(runId, wanted, reader.cursor))
+      const connection = new Connection(socket, limits, () => tell('live'))
+      const leave = () => connection.close()
+      signal?.addEventListener('abort', leave)
+      reader.begin()
+      try {
+        for (;;) {
+          const frames = await connection.take()
+          if (frames.length === 0) break
+          backoff.reset()
+          for (const event of reader.read(frames)) {
+            signal?.throwIfAborted()
+            yield event
+          }
+        }
+      } finally {
+        connection.close()
+        signal?.removeEventListener('abort', leave)
+      }
+      if (reader.ended) return
+      signal?.throwIfAborted()
+      const next = await judge(connection, reader, runId, { runs, signal })
+      if (next === 'end') return
+      if (next === 'at_once') {
+        backoff.reset()
+        continue
+      }
+      signal?.throwIfAborted()
+      tell('reconnecting')
+      await backoff.wait(signal)
+    }
+  } finally {
+    tell('closed')
+  }
+}
+
+type Next = 'end' | 'at_once' | 'later'
+type Judges = { readonly runs: Pick<Runs, 'get'>; readonly signal: AbortSignal | undefined }
+
+/** How a watch goes on after a connection has ended. */
+async function judge(
+  { ending, opened }: Connection,
+  { lastWords, cursor }: EventReader<Kind>,
+  runId: string,
+  { runs, signal }: Judges,
+): Promise<Next> {
+  if (ending.type === 'overflow') return 'at_once'
+  if (ending.type === 'timed_out' && opened) return 'at_once'
+  const final = ending.type === 'closed' ? finalError(ending, lastWords, cursor) : null
+  if (final !== null) throw final
+  const complete = ending.type === 'closed' && ending.code === NORMAL
+  if (opened && !complete) return 'later'
+  // A browser does not say why a WebSocket was refused, and a proxy closes like a server: ask.
+  const run = await runs.get(runId, { signal })
+  if (run.isOk()) return complete && run.value.ended_at !== null ? 'end' : 'later'
+  const { error } = run
+  if (error.type !== 'refused' || error.status >= 500 || error.status === 429) return 'later'
+  const type = error.code === 'run_not_found' ? 'unknown_run' : 'refused'
+  throw new WatchError(type, error.message, cursor)
+}
+
+const NORMAL = 1000
+const INTERNAL_ERROR = 1011
+const UNKNOWN_RUN = 4404
+
+/** Why the server closed for good, if it did. From 4000 on the codes are its own. */
+function finalError(
+  { code, reason }: Extract<Ending, { type: 'closed' }>,
+  lastWords: string | null,
+  seq: number,
+): WatchError | null {
+  if (code === UNKNOWN_RUN) return new WatchError('unknown_run', lastWords ?? reason, seq)
+  if (code >= 4000) return new WatchError('refused', lastWords ?? reason, seq)
+  if (code === INTERNAL_ERROR && lastWords !== null) {
+    return new WatchError('damaged_record', lastWords, seq)
+  }
+  return null
+}
+
+function wantedKinds(kinds: Kinds | undefined): ReadonlySet<Kind> {
+  if (kinds === undefined) return new Set(DOCUMENTED_KINDS)
+  return new Set(kinds === 'all' ? ALL_KINDS : kinds)
+}
+
+function pathOf(runId: string, wanted: ReadonlySet<Kind>, after: number): string {
+  // The end is always asked for: it tells a run that is over from a connection that is.
+  const kinds =
+    wanted.size === ALL_KINDS.length ? 'all' : [...new Set([...wanted, 'run_end'])].join(',')
+  return `/api/ws/${encodeURIComponent(runId)}?after=${after}&kinds=${kinds}`
+}
+
+/** Hands on what is new only. */
+function onChange(onState: ((state: WatchState) => void) | undefined): (state: WatchState) => void {
+  let last: WatchState | undefined
+  return (state) => {
+    if (state === last) return
+    last = state
+    onState?.(state)
+  }
+}
