@@ -7,7 +7,8 @@ import type {
   FastifyReply,
   FastifyRequest,
 } from 'fastify'
-import { type Problem, type ProblemCode, problemDocument, sendProblem } from './problem.ts'
+import { type Problem, problemDocument, sendProblem } from './problem.ts'
+import type { ProblemCode } from './problem-catalogue.ts'
 import { InvalidInput } from './validation.ts'
 
 /** What the framework refuses by itself, by its error code. */

@@ -1,98 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
+import { CATALOGUE, type ProblemCode } from './problem-catalogue.ts'
 
 /** What is wrong with one field of a request. `message` is a whole sentence for a person. */
 export type FieldProblem = { readonly field: string; readonly message: string }
-
-/**
- * Everything that can go wrong, as a client sees it. The code ends the `type` of the problem document;
- * `detail` is for where there is nothing more to say, and says what to do.
- */
-const CATALOGUE = {
-  bad_request: [400, 'Bad request', 'The request cannot be understood.'],
-  malformed_json: [
-    400,
-    'Malformed JSON',
-    'The body is not valid JSON. Correct it and send it again.',
-  ],
-  unauthenticated: [
-    401,
-    'Token needed',
-    'This server asks for a token. Send it as "Authorization: Bearer <token>".',
-  ],
-  foreign_host: [
-    403,
-    'Foreign host name',
-    'This server answers on localhost, 127.0.0.1 and [::1] only. Use one of them in the address.',
-  ],
-  foreign_origin: [
-    403,
-    'Foreign origin',
-    'A page of another origin cannot use this server. Open the page from this server itself.',
-  ],
-  not_found: [404, 'Not found', 'There is nothing at this address. /docs shows what there is.'],
-  run_not_found: [
-    404,
-    'Unknown run',
-    'There is no such run. GET /api/runs lists the runs there are.',
-  ],
-  method_not_allowed: [405, 'Method not allowed', 'The Allow header names the methods there are.'],
-  request_timeout: [408, 'Request timed out', 'The request did not arrive in time. Send it again.'],
-  run_exists: [409, 'Run exists', 'There is a run with this id already.'],
-  already_created: [409, 'Created before', 'The same request has created this run before.'],
-  key_reused: [
-    409,
-    'Key used before',
-    'This Idempotency-Key came with another request before. Use a new key for a new request.',
-  ],
-  run_ended: [409, 'Run has ended', 'The run has ended. Start a new one.'],
-  not_awaiting_human: [
-    409,
-    'Nothing to decide',
-    'The run waits for no decision now. Look at its status before you answer.',
-  ],
-  stale_decision: [
-    409,
-    'Outdated decision',
-    'The decision answers a human check that is no longer open.',
-  ],
-  out_of_step: [409, 'Out of step', 'The run is doing something else by now. Read it again.'],
-  too_large: [413, 'Too large', 'The body is larger than 1 MiB. Shorten it.'],
-  append_too_large: [413, 'Too large', 'This is more than one record can hold. Shorten it.'],
-  unsupported_media_type: [
-    415,
-    'Not JSON',
-    'The body must be JSON and say so: Content-Type: application/json.',
-  ],
-  invalid_request: [422, 'Invalid request', 'The request has fields that are not valid.'],
-  upgrade_required: [
-    426,
-    'WebSocket needed',
-    'This address speaks WebSocket. Connect to it with a WebSocket client.',
-  ],
-  headers_too_large: [431, 'Headers too large', 'The headers are too large. Send fewer of them.'],
-  internal: [500, 'Internal error', 'The server failed.'],
-  damaged_record: [500, 'Damaged record', 'A record of this run cannot be read.'],
-  store_unavailable: [
-    503,
-    'Store unavailable',
-    'The event store cannot be reached, so nothing was done. Try again in a moment.',
-  ],
-  store_failed: [503, 'Store failed', 'The event store cannot do this.'],
-  outcome_unknown: [
-    503,
-    'Outcome unknown',
-    'The event store did not answer in time, so this may or may not be done. Read the run before you try again.',
-  ],
-  busy: [503, 'Too many writers', 'Others kept changing this run meanwhile. Try again.'],
-  not_projected: [
-    503,
-    'Not ready yet',
-    'The run exists, but the server has not read it to its end yet. Try again in a moment.',
-  ],
-} as const satisfies Record<string, readonly [status: number, title: string, detail: string]>
-
-export type ProblemCode = keyof typeof CATALOGUE
 
 export type Problem = {
   readonly code: ProblemCode

@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { type ProblemCode, sendProblem } from './problem.ts'
+import { sendProblem } from './problem.ts'
+import type { ProblemCode } from './problem-catalogue.ts'
 
 /** With a token every API request must carry it; without one only loopback names are answered. */
 export type Security = { readonly token: string | null }
