@@ -21,12 +21,14 @@ describeEventStoreContract('EventStoreDB (protocol stand-in)', () => open(() => 
 
 describeEventStoreContract('EventStoreDB (protocol stand-in that drops subscriptions)', () =>
   open(({ faults }) => {
-    let strikes = 0
-    const timer = setInterval(() => {
-      strikes += 1
-      if (strikes % 2 === 0) faults.failSubscriptions()
+    let timer: NodeJS.Timeout
+    const strike = (): void => {
+      if (Math.random() < 0.5) faults.failSubscriptions()
       else faults.endSubscriptions()
-    }, 20)
-    return () => clearInterval(timer)
+      // Now and then long enough for a busy machine to get somewhere.
+      timer = setTimeout(strike, 10 + Math.random() ** 2 * 150)
+    }
+    strike()
+    return () => clearTimeout(timer)
   }),
 )
