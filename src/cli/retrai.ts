@@ -1,5 +1,7 @@
 #!/usr/bin/env node
 import { Command } from 'commander'
+import { backupCommand } from './backup.ts'
+import { copyCommand } from './copy.ts'
 import { serveCommand } from './serve.ts'
 
 const program = new Command('retrai')
@@ -8,5 +10,7 @@ const program = new Command('retrai')
   )
   .version('0.1.0')
   .addCommand(serveCommand())
+  .addCommand(backupCommand())
+  .addCommand(copyCommand())
 
 await program.parseAsync()

@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { readConfig } from '../config.ts'
+import { fail } from './fail.ts'
 
 /** A stop that takes longer than this is cut short: what is not stored by then was not acknowledged. */
 const STOP_WITHIN_MS = 4_500
@@ -59,9 +60,4 @@ async function serve(flags: Record<string, string>): Promise<void> {
   setTimeout(() => process.exit(1), STOP_WITHIN_MS).unref()
   await server.value.close()
   process.exit(0)
-}
-
-function fail(message: string): void {
-  process.stderr.write(`retrai: ${message}\n`)
-  process.exitCode = 1
 }

@@ -3,7 +3,8 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { z } from 'zod'
 import type { EventStore, NewEvent, StoreFailure } from './event-store.ts'
 
-const STREAM = 'retrai-log'
+/** The stream that names the log. */
+export const LOG_ID_STREAM = 'retrai-log'
 const KIND = 'log_created'
 const LogCreated = z.strictObject({ log_id: z.uuid() })
 
@@ -29,7 +30,7 @@ async function readOrCreate(store: EventStore): Promise<Result<string, LogIdErro
   for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     const known = await read(store)
     if (known.isErr() || known.value !== null) return known as Result<string, LogIdError>
-    const appended = await store.append(STREAM, [event], { expectedRevision: 'no_stream' })
+    const appended = await store.append(LOG_ID_STREAM, [event], { expectedRevision: 'no_stream' })
     if (appended.isErr()) {
       const { error } = appended
       if (error.type === 'store_unavailable' || error.type === 'store_failed') return err(error)
@@ -46,12 +47,12 @@ function logCreated(): NewEvent {
 
 /** Null where the log has no identity yet. */
 async function read(store: EventStore): Promise<Result<string | null, LogIdError>> {
-  const page = await store.readStream(STREAM, { from: 0, direction: 'forward', limit: 1 })
+  const page = await store.readStream(LOG_ID_STREAM, { from: 0, direction: 'forward', limit: 1 })
   if (page.isErr()) return page.error.type === 'stream_not_found' ? ok(null) : err(page.error)
   const [event] = page.value
   const problem = (message: string) =>
     err<string | null, LogIdError>({ type: 'log_id_unreadable', message })
-  if (event?.type !== KIND) return problem(`${STREAM} does not begin with ${KIND}`)
+  if (event?.type !== KIND) return problem(`${LOG_ID_STREAM} does not begin with ${KIND}`)
   try {
     return ok(LogCreated.parse(JSON.parse(event.data)).log_id)
   } catch (cause) {

@@ -66,6 +66,14 @@ function pragma(db: DatabaseSync, statement: string): unknown {
   return row === undefined ? undefined : Object.values(row)[0]
 }
 
+/** For a file that must be a log already. @throws Refused, or an error of SQLite */
+export function refuseOthers(db: DatabaseSync, file: string): void {
+  refuseForeign(db, file)
+  if (pragma(db, 'application_id') !== APPLICATION_ID) {
+    throw new Refused(`${file} is empty: there is no event store in it`)
+  }
+}
+
 function refuseForeign(db: DatabaseSync, file: string): void {
   const application = pragma(db, 'application_id')
   const format = pragma(db, 'user_version')

@@ -1,0 +1,107 @@
+import { mkdir } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { Command } from 'commander'
+import { err, ok, type Result } from 'neverthrow'
+import { type CopyProgress, copyLog, type LogPages, pagesOf } from '../store/copy-log.ts'
+import type { EventStore } from '../store/event-store.ts'
+import { fail } from './fail.ts'
+
+const HELP = `
+SOURCE and TARGET are a data folder or the esdb://… of an EventStoreDB. Streams, revisions, ids, data and
+hashes stay the same. The source may be in use; what is appended meanwhile may need another copy. The
+target must be empty or an earlier copy. A copy that was interrupted goes on when it is started again,
+and one that is made again changes nothing. The folder "artifacts" is not copied.`
+
+/** Attempts to reach a target that went away, about a minute of them. */
+const ATTEMPTS = 12
+const LONGEST_PAUSE_MS = 8_000
+const PROGRESS_EVERY_MS = 1_000
+
+/** `retrai copy`: moves a log between stores. */
+export function copyCommand(): Command {
+  return new Command('copy')
+    .description('Copy a log into another store, as it is.')
+    .requiredOption('--from <source>', 'data folder, or esdb://…')
+    .requiredOption('--to <target>', 'data folder, or esdb://…')
+    .addHelpText('after', HELP)
+    .action(run)
+}
+
+type Source = { readonly pages: LogPages; close(): Promise<void> }
+
+async function run(options: { readonly from: string; readonly to: string }): Promise<void> {
+  const source = await openSource(options.from)
+  if (source.isErr()) return fail(source.error)
+  const target = await openTarget(options.to)
+  if (target.isErr()) {
+    await source.value.close()
+    return fail(target.error)
+  }
+  const copied = await copyLog(source.value.pages, target.value, { onProgress: printer(), retry })
+  await Promise.all([source.value.close(), target.value.close()])
+  if (copied.isErr()) return fail(`${copied.error.message}. What was copied so far stays.`)
+  say(`Done: ${sentence(copied.value)}`)
+}
+
+const isConnectionString = (place: string): boolean => /^esdb(\+discover)?:/.test(place)
+
+async function openSource(place: string): Promise<Result<Source, string>> {
+  if (isConnectionString(place)) {
+    const store = await openEventStoreDb(place)
+    return store.map((opened) => ({ pages: pagesOf(opened), close: () => opened.close() }))
+  }
+  const { openLogPages } = await import('../store/embedded/existing-log.ts')
+  const log = await openLogPages(join(resolve(place), 'log.sqlite'))
+  return log
+    .map((opened) => ({ pages: opened.pages(), close: () => opened.close() }))
+    .mapErr(({ message }) => message)
+}
+
+async function openTarget(place: string): Promise<Result<EventStore, string>> {
+  if (isConnectionString(place)) return openEventStoreDb(place)
+  const { openEmbeddedStore } = await import('../store/embedded/embedded-store.ts')
+  const folder = resolve(place)
+  try {
+    await mkdir(folder, { recursive: true })
+  } catch (cause) {
+    return err(`The data folder ${folder} cannot be made: ${String(cause)}`)
+  }
+  const store = await openEmbeddedStore({ file: join(folder, 'log.sqlite') })
+  return store.mapErr(({ message }) => message)
+}
+
+async function openEventStoreDb(connectionString: string): Promise<Result<EventStore, string>> {
+  const adapter = await import('../store/eventstoredb/eventstoredb-store.ts')
+  const log = (message: string) => process.stderr.write(`${message}\n`)
+  const store = await adapter.openEventStoreDb({ connectionString, log })
+  if (store.isErr()) return err(store.error.message)
+  const answer = await store.value.ping()
+  if (answer.isOk()) return ok(store.value)
+  await store.value.close()
+  return err(answer.error.message)
+}
+
+async function retry(failures: number): Promise<boolean> {
+  if (failures >= ATTEMPTS) return false
+  await setTimeout(Math.min(LONGEST_PAUSE_MS, 100 * 2 ** failures))
+  return true
+}
+
+function printer(): (progress: CopyProgress) => void {
+  let printed = performance.now()
+  return (progress) => {
+    if (performance.now() - printed < PROGRESS_EVERY_MS) return
+    printed = performance.now()
+    say(sentence(progress))
+  }
+}
+
+function sentence({ copied, present, leftOut, streams }: CopyProgress): string {
+  const others = leftOut === 0 ? '' : `, ${leftOut} of other programs left out`
+  return `${copied} events copied, ${present} there already${others}; ${streams} streams`
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`)
+}

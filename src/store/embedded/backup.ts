@@ -1,0 +1,122 @@
+import { existsSync } from 'node:fs'
+import { open, rename, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { backup, DatabaseSync } from 'node:sqlite'
+import { pathToFileURL } from 'node:url'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { z } from 'zod'
+import type { StoreFailure } from '../event-store.ts'
+import { openExisting } from './existing-log.ts'
+import { storeFailed } from './sqlite-failure.ts'
+
+/** What a log holds. */
+const Contents = z.object({
+  streams: z.int(),
+  events: z.int(),
+  /** Position of the last event; 0 for none. */
+  head: z.int(),
+  /** Streams whose revisions have gaps; there are none in a log that is whole. */
+  broken: z.int(),
+})
+export type LogContents = z.infer<typeof Contents>
+
+const CONTENTS = `
+  SELECT count(*) AS streams, coalesce(sum(events), 0) AS events,
+    coalesce(max(head), 0) AS head, coalesce(sum(last <> events - 1), 0) AS broken
+  FROM (
+    SELECT count(*) AS events, max(revision) AS last, max(position) AS head
+    FROM events GROUP BY stream_id
+  )`
+
+/** So many pages of 4 KiB are copied in one go. */
+const PAGES = 2_000
+
+export type BackupOptions = {
+  /** The log, which a server may be writing to. */
+  readonly source: string
+  readonly target: string
+  /** Whether a target that is there is replaced. */
+  readonly overwrite: boolean
+}
+
+/**
+ * Copies the log as it is at one moment to another file, which gets its name only when it is complete,
+ * checked, and on the disk. It is a log of its own, to be put in the place of a lost one.
+ */
+export function backupLog(options: BackupOptions): ResultAsync<LogContents, StoreFailure> {
+  const target = resolve(options.target)
+  const failed = (message: string) => err<LogContents, StoreFailure>(storeFailure(message))
+  const run = async (): Promise<Result<LogContents, StoreFailure>> => {
+    if (existsSync(target) && !options.overwrite) {
+      return failed(`${target} exists already: choose another file, or replace it with --force`)
+    }
+    const source = openExisting(options.source)
+    if (source.isErr()) return err(source.error)
+    const partial = join(dirname(target), `.${basename(target)}.${process.pid}.partial`)
+    try {
+      const contents = await copyAndCheck(source.value, options.source, partial)
+      if (contents.isOk()) await giveName(partial, target)
+      return contents
+    } catch (cause) {
+      return err(storeFailed(target, cause))
+    } finally {
+      if (source.value.isOpen) source.value.close()
+      await rm(partial, { force: true })
+    }
+  }
+  return new ResultAsync(run())
+}
+
+const storeFailure = (message: string): StoreFailure => ({ type: 'store_failed', message })
+
+async function copyAndCheck(
+  source: DatabaseSync,
+  sourceFile: string,
+  partial: string,
+): Promise<Result<LogContents, StoreFailure>> {
+  // A transaction that reads keeps the log as it is for this connection, whatever a server writes.
+  source.exec('BEGIN')
+  const expected = contentsOf(source)
+  const { mode } = await stat(sourceFile)
+  await open(partial, 'wx', mode).then((file) => file.close())
+  await backup(source, partial, { rate: PAGES })
+  source.exec('ROLLBACK')
+  const copy = new DatabaseSync(immutable(partial), { readOnly: true })
+  try {
+    const check = copy.prepare('PRAGMA integrity_check(1)').get()?.integrity_check
+    if (check !== 'ok') return err(storeFailure(`the copy of ${sourceFile} is damaged (${check})`))
+    const contents = contentsOf(copy)
+    const same = JSON.stringify(contents) === JSON.stringify(expected)
+    if (same && contents.broken === 0) return ok(contents)
+    const holds = `${contents.events} events in ${contents.streams} streams, ${contents.broken} broken`
+    return err(storeFailure(`the copy of ${sourceFile} is not whole: it holds ${holds}`))
+  } finally {
+    copy.close()
+  }
+}
+
+function contentsOf(db: DatabaseSync): LogContents {
+  return Contents.parse(db.prepare(CONTENTS).get())
+}
+
+/** Opens a file that nobody changes, without making the files of a shared one beside it. */
+function immutable(file: string): URL {
+  const url = pathToFileURL(file)
+  url.searchParams.set('immutable', '1')
+  return url
+}
+
+async function giveName(partial: string, target: string): Promise<void> {
+  await syncPath(partial)
+  await rename(partial, target)
+  await syncPath(dirname(target))
+}
+
+async function syncPath(path: string): Promise<void> {
+  const handle = await open(path, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}

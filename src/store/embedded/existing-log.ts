@@ -1,0 +1,59 @@
+import { existsSync } from 'node:fs'
+import type { DatabaseSync } from 'node:sqlite'
+import { err, errAsync, ok, type Result, type ResultAsync } from 'neverthrow'
+import type { RecordedEvent, StoreFailure } from '../event-store.ts'
+import { CommitFeed } from './commit-feed.ts'
+import { followedLog } from './followed.ts'
+import { openForReading } from './open-log.ts'
+import { ReadQueue } from './read-queue.ts'
+import { Refused, refuseOthers } from './schema.ts'
+import { storeFailed } from './sqlite-failure.ts'
+
+/** Opens a log that is there, for reading only. A server may be writing to it. */
+export function openExisting(file: string): Result<DatabaseSync, StoreFailure> {
+  if (!existsSync(file)) {
+    return err({ type: 'store_failed', message: `there is no event store ${file}` })
+  }
+  return openForReading(file).andThen((db): Result<DatabaseSync, StoreFailure> => {
+    try {
+      refuseOthers(db, file)
+      return ok(db)
+    } catch (error) {
+      db.close()
+      if (error instanceof Refused) return err({ type: 'store_failed', message: error.message })
+      return err(storeFailed(file, error))
+    }
+  })
+}
+
+/** The whole log in pages, in the order it was appended, up to what is stored when the end is reached. */
+export type LogPages = {
+  pages(): AsyncGenerator<Result<readonly RecordedEvent[], StoreFailure>>
+  close(): Promise<void>
+}
+
+/** Opens a log that is there to read it from beginning to end. A server may be writing to it. */
+export function openLogPages(file: string): ResultAsync<LogPages, StoreFailure> {
+  const found = openExisting(file)
+  if (found.isErr()) return errAsync(found.error)
+  found.value.close()
+  const reads = new ReadQueue(file)
+  return reads.opened().map(() => ({ pages: () => pages(reads), close: () => reads.close() }))
+}
+
+async function* pages(
+  reads: ReadQueue,
+): AsyncGenerator<Result<readonly RecordedEvent[], StoreFailure>> {
+  const log = followedLog(new CommitFeed(), reads, '')
+  for (let after = 0; ; ) {
+    const page = await log.read(after)
+    if (page.isErr()) {
+      yield err(page.error)
+      return
+    }
+    const { events, end, cursor } = page.value
+    if (events.length > 0) yield ok(events)
+    if (end) return
+    after = cursor
+  }
+}
