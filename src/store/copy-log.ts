@@ -198,10 +198,10 @@ function isSame(there: RecordedEvent, event: RecordedEvent | undefined): boolean
 
 /** A store may write the same JSON in another way. */
 function isSameJson(one: string, other: string): boolean {
-  return one === other || isDeepStrictEqual(valueOf(one), valueOf(other))
+  return one === other || isDeepStrictEqual(jsonOf(one), jsonOf(other))
 }
 
-function valueOf(text: string): unknown {
+function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {

@@ -26,6 +26,7 @@ import {
 import { Thread } from './thread.ts'
 
 type Settled = Extract<WriteReply, { type: 'settled' }>
+type Reply = Exclude<WriteReply, { type: 'opened' | 'refused' }>
 
 type Pending = {
   readonly stream: string
@@ -49,18 +50,24 @@ const WRITER = new URL('./worker-writer.ts', import.meta.url)
  */
 export class AppendQueue {
   readonly #feed: CommitFeed
-  readonly #thread: Thread<WriteRequest, Settled>
+  readonly #thread: Thread<WriteRequest, Reply>
   #gathered: Pending[] = []
   #sent: Pending[] = []
   #lost: StoreFailure | null = null
+  /** Why the last append failed, while nothing was written since. */
+  #trouble: StoreFailure | null = null
+  readonly #probes: ((failure: StoreFailure | null) => void)[] = []
   #idle: () => void = () => {}
 
   constructor(file: string, feed: CommitFeed) {
     this.#feed = feed
-    this.#thread = new Thread<WriteRequest, Settled>(
+    this.#thread = new Thread<WriteRequest, Reply>(
       WRITER,
       file,
-      (settled) => this.#settle(settled),
+      (reply) => {
+        if (reply.type === 'settled') this.#settle(reply)
+        else this.#probes.shift()?.(reply.failure)
+      },
       (failure) => this.#lose(failure),
     )
   }
@@ -90,9 +97,18 @@ export class AppendQueue {
     )
   }
 
-  /** Fails once the thread is lost; whether the disk takes an append only an append can tell. */
+  /** Whether the disk takes appends: after one has failed, by writing again. */
   ping(): ResultAsync<void, StoreFailure> {
-    return this.#lost === null ? okAsync(undefined) : errAsync(this.#lost)
+    if (this.#lost !== null) return errAsync(this.#lost)
+    if (this.#trouble === null) return okAsync(undefined)
+    const probed = new Promise<StoreFailure | null>((resolve) => {
+      this.#probes.push(resolve)
+      this.#thread.send({ type: 'probe' })
+    })
+    return ResultAsync.fromSafePromise(probed).andThen((failure) => {
+      this.#trouble = failure
+      return failure === null ? ok() : err(failure)
+    })
   }
 
   /** Finishes what is under way, and lets go of the file. No append comes after it. */
@@ -109,6 +125,7 @@ export class AppendQueue {
   /** Takes the answers to the appends that were sent first. */
   #settle({ outcomes, created, failure }: Settled): void {
     const group = this.#sent.splice(0, outcomes.length / 3)
+    this.#trouble = failure
     commits.publish({ appends: group.length })
     const results = group.map((pending, index) => {
       const [outcome = FAILED, revision = 0, position = 0] = outcomes.slice(
@@ -132,6 +149,7 @@ export class AppendQueue {
     this.#gathered = []
     for (const { settle } of sent) settle(err({ type: 'outcome_unknown', message }))
     for (const { settle } of gathered) settle(err(failure))
+    for (const settle of this.#probes.splice(0)) settle(failure)
     this.#idle()
   }
 

@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
+import type { StoreFailure } from '../event-store.ts'
 import {
   ANY,
   CellReader,
@@ -76,6 +77,17 @@ export class LogWriter {
         return group.flatMap((append) => this.write([append]))
       }
       return [failed(group, this.#file, error.cause)]
+    }
+  }
+
+  /** Writes what is there already; null where the file takes it, else why it does not. */
+  probe(): StoreFailure | null {
+    try {
+      const format = this.#db.prepare('PRAGMA user_version').get()?.user_version
+      this.#db.exec(`PRAGMA user_version = ${format}`)
+      return null
+    } catch (error) {
+      return storeFailed(this.#file, error)
     }
   }
 

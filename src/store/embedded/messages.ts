@@ -11,6 +11,8 @@ export const STREAM_EXISTS = -3
 /** Appends, one behind the other: stream, expected revision, count, then four cells an event. */
 export type WriteRequest =
   | { readonly type: 'append'; readonly cells: readonly Cell[] }
+  /** Asks whether the file takes a write now. */
+  | { readonly type: 'probe' }
   | { readonly type: 'close' }
 
 /** The outcomes of appends. */
@@ -35,6 +37,7 @@ export type WriteReply =
       /** Why appends are FAILED or UNKNOWN. */
       readonly failure: StoreFailure | null
     }
+  | { readonly type: 'probed'; readonly failure: StoreFailure | null }
 
 export type ReadRequest =
   | {

@@ -31,18 +31,24 @@ function serve(log: OpenedLog): void {
       port.close()
       return
     }
+    if (request.type === 'probe') {
+      reply({ type: 'probed', failure: writer.probe() })
+      return
+    }
     const group: Append[] = []
     let size = unpack(request.cells, group)
     // Everything that was queued since the last commit goes into one transaction, and also what comes
-    // in while that is written. Nothing is sent behind a close, so nothing else can come here.
+    // in while that is written. A close is sent only when all appends are settled.
+    let probes = 0
     const more = (): boolean => {
       if (size >= GROUP_SIZE) return false
       const next: WriteRequest | undefined = receiveMessageOnPort(port)?.message
-      if (next?.type !== 'append') return false
-      size += unpack(next.cells, group)
-      return true
+      if (next?.type === 'probe') probes += 1
+      if (next?.type === 'append') size += unpack(next.cells, group)
+      return next !== undefined
     }
     for (const settled of writer.write(group, more)) reply(settled)
+    for (; probes > 0; probes -= 1) reply({ type: 'probed', failure: writer.probe() })
   })
 }
 
