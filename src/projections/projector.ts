@@ -13,6 +13,12 @@ import { Trouble } from './trouble.ts'
 const MAX_BATCH = 100
 const MAX_BATCH_MS = 3
 
+/**
+ * While nobody waits, so much time passes from one transaction to the next: what comes in between is
+ * committed together, since a transaction costs more than the records in it. Milliseconds.
+ */
+const PACE_MS = 5
+
 /** Between attempts to go on after the store or the read model's file has failed. */
 const RETRY_MS = 1000
 
@@ -141,6 +147,7 @@ async function follow(
     const projected = await projectEvents(deps, item.events, round)
     if (projected.isErr()) return projected
     on.projected()
+    if (item.events.length < MAX_BATCH) await readModel.unhurried(PACE_MS)
   }
   return ok(undefined)
 }

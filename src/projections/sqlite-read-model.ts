@@ -77,6 +77,11 @@ export class SqliteReadModel implements ReadModel {
     return this.#waiting.wait(runId, seq, timeoutMs)
   }
 
+  /** Resolves after `ms` milliseconds, or as soon as somebody waits for a record to be projected. */
+  unhurried(ms: number): Promise<void> {
+    return this.#waiting.nobodyFor(ms)
+  }
+
   get caughtUp(): boolean {
     return this.#caughtUp
   }

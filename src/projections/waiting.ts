@@ -3,6 +3,7 @@ type Waiter = { readonly seq: number; readonly settle: (reached: boolean) => voi
 /** Those who wait until a record of a run is projected. */
 export class Waiting {
   readonly #byRun = new Map<string, Set<Waiter>>()
+  #wake: () => void = () => {}
 
   /** Resolves to true once the run has reached `seq`, to false after `timeoutMs` or at `giveUp`. */
   wait(runId: string, seq: number, timeoutMs: number): Promise<boolean> {
@@ -17,6 +18,19 @@ export class Waiting {
       const waiters = this.#byRun.get(runId)
       if (waiters === undefined) this.#byRun.set(runId, new Set([waiter]))
       else waiters.add(waiter)
+      this.#wake()
+    })
+  }
+
+  /** Resolves after `ms` milliseconds, or as soon as somebody waits. */
+  nobodyFor(ms: number): Promise<void> {
+    if (this.#byRun.size > 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms)
+      this.#wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
     })
   }
 

@@ -43,3 +43,14 @@ test('giving up lets all go', async () => {
   expect(await Promise.all(all)).toEqual([false, false, false])
   expect(vi.getTimerCount()).toBe(0)
 })
+
+test('an unhurried pause ends as soon as somebody waits, and is none while somebody does', async () => {
+  const waiting = new Waiting()
+  const pause = waiting.nobodyFor(600_000)
+  const waiter = waiting.wait('run', 1, 600_000)
+  await pause
+  await waiting.nobodyFor(600_000)
+  waiting.reached('run', 1)
+  expect(await waiter).toBe(true)
+  await waiting.nobodyFor(1)
+})
