@@ -37,6 +37,10 @@ export type SessionDeps = {
   readonly newId: () => string
   readonly backoff: Backoff
   readonly signal: AbortSignal
+  readonly log: {
+    info(fields: object, message: string): void
+    warn(fields: object, message: string): void
+  }
 }
 
 /**
@@ -94,10 +98,11 @@ export class RunSession {
   async #appendPatiently(
     prepared: PreparedAppend,
   ): Promise<Result<'appended' | 'conflict', SessionError>> {
-    const { store, backoff, signal } = this.#deps
+    const { store, log } = this.#deps
     for (let failures = 0; ; failures += 1) {
       const appended = await append(store, prepared)
       if (appended.isOk()) {
+        if (failures > 0) log.info({ run_id: prepared.runId }, GOES_ON)
         for (const { record } of prepared.records) {
           this.#conversation = converse(this.#conversation, record)
         }
@@ -107,7 +112,9 @@ export class RunSession {
       const { error } = appended
       if (error.type === 'wrong_expected_revision') return ok('conflict')
       if (error.type === 'append_too_large') return err(error)
-      if (!(await untilAborted(backoff(failures), signal))) return err({ type: 'cancelled' })
+      if (!(await pause(prepared.runId, error, failures, this.#deps))) {
+        return err({ type: 'cancelled' })
+      }
     }
   }
 
@@ -126,7 +133,7 @@ export class RunSession {
 async function loadPatiently(
   runId: string,
   from: LoadedRun | null,
-  { store, backoff, signal }: SessionDeps,
+  deps: SessionDeps,
   visit: (record: LoggedRecord) => void,
 ): Promise<Result<LoadedRun | null, SessionError>> {
   let shown = from?.state.seq ?? -1
@@ -136,10 +143,26 @@ async function loadPatiently(
     visit(logged)
   }
   for (let failures = 0; ; failures += 1) {
-    const loaded = await load(store, runId, from, visitOnce)
-    if (loaded.isOk()) return ok(loaded.value)
+    const loaded = await load(deps.store, runId, from, visitOnce)
+    if (loaded.isOk()) {
+      if (failures > 0) deps.log.info({ run_id: runId }, GOES_ON)
+      return ok(loaded.value)
+    }
     const { error } = loaded
     if (error.type !== 'store_unavailable' && error.type !== 'store_failed') return err(error)
-    if (!(await untilAborted(backoff(failures), signal))) return err({ type: 'cancelled' })
+    if (!(await pause(runId, error, failures, deps))) return err({ type: 'cancelled' })
   }
+}
+
+const GOES_ON = 'the store works again: the run goes on'
+
+/** Waits before the store is tried again; false as soon as the run is to be let go. */
+function pause(
+  runId: string,
+  error: object,
+  failures: number,
+  { backoff, signal, log }: SessionDeps,
+): Promise<boolean> {
+  if (failures === 0) log.warn({ run_id: runId, error }, 'the store is in trouble: the run waits')
+  return untilAborted(backoff(failures), signal)
 }
