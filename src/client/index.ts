@@ -21,7 +21,7 @@ export type ClientOptions = {
   readonly baseUrl: string
   readonly token?: string | undefined
   readonly fetch?: typeof globalThis.fetch | undefined
-  readonly WebSocket?: typeof globalThis.WebSocket | undefined
+  readonly WebSocket?: (new (url: string, protocols: string[]) => WebSocket) | undefined
   readonly limits?: Partial<ClientLimits> | undefined
 }
 

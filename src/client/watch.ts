@@ -1,3 +1,4 @@
+import { z } from 'zod'
 import { ALL_KINDS, DOCUMENTED_KINDS, type Kind } from '../domain/records.ts'
 import { Backoff } from './backoff.ts'
 import { Connection, type Ending } from './connection.ts'
@@ -44,6 +45,9 @@ export async function* watch<const S extends Kinds | undefined>(
   const reader = new EventReader<ChosenKind<S>>(wanted, after)
   const backoff = new Backoff(limits.retryMs)
   const tell = onChange(onState)
+  if (!z.uuid().safeParse(runId).success) {
+    throw new WatchError('unknown_run', `"${runId}" is not a run id.`, after)
+  }
   tell('connecting')
   try {
     for (;;) {

@@ -1,0 +1,190 @@
+import { once } from 'node:events'
+import { createServer, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { createClient } from '../../src/client/index.ts'
+import {
+  agentDoes,
+  CLAIM,
+  GOALS,
+  iteration,
+  startTestServer,
+  type TestServer,
+} from '../http/support.ts'
+
+const UNKNOWN = '550e8400-e29b-41d4-a716-446655440000'
+let server: TestServer
+let cleanups: (() => unknown)[]
+
+beforeEach(async () => {
+  server = await startTestServer()
+  cleanups = [() => server.stop()]
+})
+afterEach(async () => {
+  for (const cleanup of cleanups.reverse()) await cleanup()
+})
+
+const client = () => createClient({ baseUrl: server.url })
+
+/** Something that speaks HTTP and is no retrAI server. */
+async function other(listener: RequestListener): Promise<string> {
+  const http = createServer(listener).listen(0, '127.0.0.1')
+  await once(http, 'listening')
+  cleanups.push(() => {
+    http.close()
+    http.closeAllConnections()
+  })
+  return `http://127.0.0.1:${(http.address() as AddressInfo).port}`
+}
+
+describe('the calls', () => {
+  test('start, read, configure and abort a run', async () => {
+    const { runs } = client()
+    const started = (await runs.create({ goal: 'pytest', max_cost_usd: 2 }))._unsafeUnwrap()
+    expect(started.status).toBe('running')
+    const { run_id } = started
+    expect((await runs.get(run_id))._unsafeUnwrap()).toMatchObject({
+      goal: 'pytest',
+      max_cost_usd: 2,
+      max_iterations: 20,
+    })
+    const changed = (await runs.configure(run_id, { max_iterations: 3 }))._unsafeUnwrap()
+    expect(changed.max_iterations).toBe(3)
+    expect((await runs.abort(run_id, { reason: 'enough' }))._unsafeUnwrap()).toEqual({
+      run_id,
+      status: 'aborted',
+    })
+    expect((await runs.abort(run_id))._unsafeUnwrapErr()).toMatchObject({
+      type: 'refused',
+      code: 'run_ended',
+      status: 409,
+    })
+  })
+
+  test('answer the human check that is named, and no other', async () => {
+    const { runs } = client()
+    const created = await runs.create({ goal: 'pytest', hitl_enabled: true })
+    const { run_id } = created._unsafeUnwrap()
+    await agentDoes(server, run_id, CLAIM, ...iteration(false))
+    let seq = -1
+    for await (const check of client().watch(run_id, { kinds: ['human_check_required'] })) {
+      seq = check.seq
+      break
+    }
+    const stale = await runs.resume(run_id, { decision: 'approve', seq: seq - 1 })
+    expect(stale._unsafeUnwrapErr()).toMatchObject({ code: 'stale_decision' })
+    const answered = await runs.resume(run_id, { decision: 'approve', reason: 'go on', seq })
+    expect(answered._unsafeUnwrap()).toEqual({ run_id, status: 'running' })
+  })
+
+  test('list runs page by page, and by status and goal', async () => {
+    const { runs } = client()
+    const ids: string[] = []
+    for (const goal of ['pytest', 'npm-test', 'pytest', 'pytest']) {
+      ids.unshift((await runs.create({ goal }))._unsafeUnwrap().run_id)
+    }
+    const [last = '', npm = ''] = [ids[0], ids[2]]
+    await runs.abort(last)
+    const seen: string[] = []
+    let cursor: string | undefined
+    do {
+      const page = (await runs.list({ limit: 3, cursor }))._unsafeUnwrap()
+      seen.push(...page.runs.map(({ run_id }) => run_id))
+      cursor = page.next ?? undefined
+    } while (cursor !== undefined)
+    expect(seen).toEqual(ids)
+    const idsOf = async (query: Parameters<typeof runs.list>[0]) =>
+      (await runs.list(query))._unsafeUnwrap().runs.map(({ run_id }) => run_id)
+    expect(await idsOf({ status: 'aborted' })).toEqual([last])
+    expect(await idsOf({ goal: 'npm-test' })).toEqual([npm])
+    expect(await idsOf({ goal: 'npm-test', status: 'failed' })).toEqual([])
+  })
+
+  test('start one run for one idempotency key', async () => {
+    const { runs } = client()
+    const request = { goal: 'pytest' }
+    const first = await runs.create(request, { idempotencyKey: 'k1' })
+    const second = await runs.create(request, { idempotencyKey: 'k1' })
+    expect(second._unsafeUnwrap().run_id).toBe(first._unsafeUnwrap().run_id)
+  })
+
+  test('name the goals', async () => {
+    expect((await client().goals())._unsafeUnwrap()).toEqual(GOALS)
+  })
+
+  test('take a base address with a slash at its end', async () => {
+    const slashed = createClient({ baseUrl: `${server.url}/` })
+    expect((await slashed.goals())._unsafeUnwrap()).toEqual(GOALS)
+  })
+})
+
+describe('an error is a value', () => {
+  test('unknown run', async () => {
+    const error = (await client().runs.get(UNKNOWN))._unsafeUnwrapErr()
+    expect(error).toMatchObject({ type: 'refused', code: 'run_not_found', status: 404 })
+    const odd = (await client().runs.get('../goals'))._unsafeUnwrapErr()
+    expect(odd).toMatchObject({ type: 'refused', code: 'run_not_found' })
+  })
+
+  test('every field that is wrong', async () => {
+    const created = await client().runs.create({ goal: 'dance', max_iterations: 0 })
+    const error = created._unsafeUnwrapErr()
+    expect(error).toMatchObject({ type: 'refused', code: 'invalid_request', status: 422 })
+    const fields = error.type === 'refused' ? error.errors.map(({ field }) => field) : []
+    expect(fields.toSorted()).toEqual(['goal', 'max_iterations'])
+  })
+
+  test('nobody there', async () => {
+    const baseUrl = await other(() => {})
+    await cleanups.pop()?.()
+    const error = (await createClient({ baseUrl }).goals())._unsafeUnwrapErr()
+    expect(error.type).toBe('unreachable')
+    expect(error.message).toContain(baseUrl)
+    expect(error.message).toContain('ECONNREFUSED')
+  })
+
+  test('no answer in time', async () => {
+    const baseUrl = await other(() => {})
+    const slow = createClient({ baseUrl, limits: { requestMs: 50 } })
+    const error = (await slow.goals())._unsafeUnwrapErr()
+    expect(error).toMatchObject({ type: 'unreachable' })
+    expect(error.message).toContain('no answer within 0.05 s')
+  })
+
+  test.each([
+    ['a page', 200, '<html></html>'],
+    ['an error page', 404, '<html></html>'],
+    ['JSON of another shape', 200, '[{"title": "x"}]'],
+    ['a problem of another server', 404, '{"type": "about:blank", "detail": "x"}'],
+  ])('another server, which answers with %s', async (_what, status, body) => {
+    const baseUrl = await other((_request, response) => response.writeHead(status).end(body))
+    const error = (await createClient({ baseUrl }).goals())._unsafeUnwrapErr()
+    expect(error).toMatchObject({ type: 'not_understood', status })
+  })
+
+  test('a call that was aborted', async () => {
+    const abort = new AbortController()
+    const baseUrl = await other(() => abort.abort())
+    const called = await createClient({ baseUrl }).goals({ signal: abort.signal })
+    expect(called._unsafeUnwrapErr().type).toBe('aborted')
+  })
+})
+
+test.each(['nowhere', 'ftp://example.org'])('"%s" is no address of a server', (baseUrl) => {
+  expect(() => createClient({ baseUrl })).toThrow(TypeError)
+})
+
+test('a token is sent along, and asked for', async () => {
+  const token = 'träumerei-0123456789'
+  const guarded = await startTestServer({ security: { token: 'secret-0123456789' } })
+  cleanups.push(() => guarded.stop())
+  const { url: baseUrl } = guarded
+  const good = createClient({ baseUrl, token: 'secret-0123456789' })
+  expect((await good.goals()).isOk()).toBe(true)
+  const none = (await createClient({ baseUrl }).goals())._unsafeUnwrapErr()
+  expect(none).toMatchObject({ type: 'refused', code: 'unauthenticated', status: 401 })
+  const wrong = await createClient({ baseUrl, token: 'wrong' }).goals()
+  expect(wrong._unsafeUnwrapErr()).toMatchObject({ code: 'unauthenticated' })
+  // What cannot be in a header is no reason to throw.
+  expect((await createClient({ baseUrl, token: `${token}\n✓` }).goals()).isErr()).toBe(true)
+})

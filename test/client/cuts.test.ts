@@ -1,0 +1,69 @@
+import fc from 'fast-check'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { ALL_KINDS, createClient, DOCUMENTED_KINDS, type Kinds } from '../../src/client/index.ts'
+import type { Kind, RunRecord } from '../../src/domain/records.ts'
+import { RunWriter, startTestServer, type TestServer } from '../http/support.ts'
+import { validAppends } from '../support/run-records.ts'
+import { startCuttingProxy } from './cutting-proxy.ts'
+
+const limits = { retryMs: [1, 4], bufferChars: 3000 } as const
+const SOME = ['goal_check', 'error', 'tool_call'] as const
+
+let server: TestServer
+beforeAll(async () => {
+  server = await startTestServer({ live: { ringFrames: 5, ringBytes: 4000, pageBytes: 2000 } })
+})
+afterAll(() => server.stop())
+
+const chosen = (kinds: Kinds | undefined): readonly Kind[] => {
+  if (kinds === 'all') return ALL_KINDS
+  return kinds ?? DOCUMENTED_KINDS
+}
+
+test('a watch over connections that break anywhere gets every event once and in order', async () => {
+  let cuts = 0
+  await fc.assert(
+    fc.asyncProperty(
+      validAppends(fc.uuid({ version: 4 }), { maxMoves: 40 }),
+      // Bytes after which the connections break, one after the other; the last one holds.
+      fc.array(fc.nat({ max: 3000 }), { maxLength: 12 }),
+      fc.constantFrom<Kinds | undefined>('all', undefined, SOME),
+      async (made, allowances, kinds) => {
+        const runId = crypto.randomUUID()
+        const appends = made.map((records) => records.map((r) => ({ ...r, run_id: runId })))
+        const logged = appends.flat().map((record, seq) => ({ ...record, seq }))
+        const expected = logged.filter(({ kind }) => chosen(kinds).includes(kind))
+        const ends = logged.at(-1)?.kind === 'run_end'
+
+        const left = [...allowances]
+        const proxy = await startCuttingProxy(
+          server.port,
+          () => left.shift() ?? Number.POSITIVE_INFINITY,
+        )
+        const writer = new RunWriter(server.store, runId)
+        await writer.append(appends[0] ?? [])
+        const writing = writeAll(writer, appends.slice(1))
+        const got: unknown[] = []
+        if (ends || expected.length > 0) {
+          const client = createClient({ baseUrl: proxy.url, limits })
+          for await (const event of client.watch(runId, { kinds })) {
+            got.push(event)
+            // A run that does not end gives no more.
+            if (!ends && got.length === expected.length) break
+          }
+        }
+        await writing
+        cuts += allowances.length - left.length
+        await proxy.stop()
+        expect(got).toEqual(JSON.parse(JSON.stringify(expected)))
+      },
+    ),
+    { numRuns: 80 },
+  )
+  // The property says something only where connections did break.
+  expect(cuts).toBeGreaterThan(100)
+})
+
+async function writeAll(writer: RunWriter, appends: readonly RunRecord[][]): Promise<void> {
+  for (const records of appends) await writer.append(records)
+}

@@ -1,0 +1,46 @@
+import { describe, expect, test } from 'vitest'
+import { readFrame } from '../../src/client/events.ts'
+
+const RUN = '550e8400-e29b-41d4-a716-446655440000'
+const STEP = {
+  kind: 'step_start',
+  run_id: RUN,
+  iteration: 1,
+  ts: 1739800000.123,
+  payload: { node: 'plan' },
+  seq: 2,
+}
+const read = (frame: unknown) => readFrame(JSON.stringify(frame))
+
+describe('a frame', () => {
+  test('of a known kind is an event', () => {
+    expect(read(STEP)._unsafeUnwrap()).toEqual({ type: 'event', event: STEP })
+  })
+
+  test('may have fields that this client does not know, and keeps them', () => {
+    const newer = { ...STEP, payload: { node: 'plan', colour: 'green' }, shape: 'round' }
+    expect(read(newer)._unsafeUnwrap()).toEqual({ type: 'event', event: newer })
+  })
+
+  test('of a kind that this client does not know is told by its seq', () => {
+    const newer = { ...STEP, kind: 'coffee_break', payload: {} }
+    expect(read(newer)._unsafeUnwrap()).toEqual({ type: 'unknown_kind', seq: 2 })
+  })
+
+  test.each([
+    ['no JSON', '{"kind":', 'no JSON object'],
+    ['a list', '[]', 'no JSON object'],
+    ['null', 'null', 'no JSON object'],
+    ['one without a seq', JSON.stringify({ ...STEP, seq: undefined }), 'seq'],
+    ['one with half a seq', JSON.stringify({ ...STEP, seq: 1.5 }), 'seq'],
+    ['one without a kind', JSON.stringify({ ...STEP, kind: undefined }), 'kind'],
+    ['one with a field of the wrong type', JSON.stringify({ ...STEP, ts: 'now' }), 'ts'],
+    [
+      'one with a wrong payload beside an unknown field',
+      JSON.stringify({ ...STEP, payload: { node: 'lunch', colour: 'green' } }),
+      'payload.node',
+    ],
+  ])('that is %s is refused', (_what, text, named) => {
+    expect(readFrame(text)._unsafeUnwrapErr()).toContain(named)
+  })
+})
