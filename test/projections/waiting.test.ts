@@ -52,5 +52,7 @@ test('an unhurried pause ends as soon as somebody waits, and is none while someb
   await waiting.nobodyFor(600_000)
   waiting.reached('run', 1)
   expect(await waiter).toBe(true)
-  await waiting.nobodyFor(1)
+  const undisturbed = waiting.nobodyFor(5)
+  vi.advanceTimersByTime(5)
+  await undisturbed
 })
