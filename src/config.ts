@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { z } from 'zod'
+import { CrashAt } from './crash-points.ts'
 
 const text = z.string().trim().min(1)
 const port = text
@@ -36,6 +37,8 @@ const Settings = z.strictObject({
   OPENAI_API_KEY: text.optional(),
   OPENAI_BASE_URL: text.optional(),
   OLLAMA_HOST: text.optional(),
+  /** For tests: where this server kills itself. Never set it anywhere else. */
+  RETRAI_CRASH_AT: CrashAt.optional(),
 })
 export type Config = Readonly<z.infer<typeof Settings>>
 

@@ -15,6 +15,7 @@ import type { Effects } from './agent/run-loop.ts'
 import { Supervisor } from './agent/supervisor.ts'
 import { createToolbox } from './agent/tools/toolbox.ts'
 import type { Config } from './config.ts'
+import { withCrashingAppends, withCrashingEffects } from './crash-points.ts'
 import { buildApp } from './http/app.ts'
 import { type Projector, startProjector } from './projections/projector.ts'
 import { openReadModel, type SqliteReadModel } from './projections/sqlite-read-model.ts'
@@ -47,7 +48,8 @@ async function start(config: Config, log: Logger): Promise<Result<Server, string
   const dataDir = config.RETRAI_DATA_DIR
   const made = await ResultAsync.fromPromise(mkdir(dataDir, { recursive: true }), String)
   if (made.isErr()) return err(`The data folder ${dataDir} cannot be made: ${made.error}`)
-  const store = await openStore(config, log)
+  const opened = await openStore(config, log)
+  const store = opened.map((whole) => withCrashingAppends(whole, config.RETRAI_CRASH_AT))
   if (store.isErr()) return err(store.error)
   const readModel = openReadModel({ file: join(dataDir, 'read-model.sqlite'), log })
   if (readModel.isErr()) {
@@ -77,7 +79,7 @@ async function listen(
   readModel: SqliteReadModel,
   projector: Projector,
 ): Promise<Result<Server, string>> {
-  const effects = createEffects(config)
+  const effects = withCrashingEffects(createEffects(config), config.RETRAI_CRASH_AT)
   const { models } = effects
   const ceilings = {
     max_cost_usd: config.RETRAI_MAX_COST_USD ?? null,

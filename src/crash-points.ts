@@ -1,0 +1,92 @@
+import { ResultAsync } from 'neverthrow'
+import { z } from 'zod'
+import type { Effects } from './agent/run-loop.ts'
+import { ALL_KINDS, type Kind } from './domain/records.ts'
+import type { EventStore } from './store/event-store.ts'
+
+const EFFECTS = ['model', 'tool', 'goal check'] as const
+
+type Deed = `append of ${Kind}` | (typeof EFFECTS)[number]
+/** A moment at which a server can be made to die: right before or right after it does something. */
+export type CrashPoint = `before ${Deed}` | `after ${Deed}`
+
+/**
+ * All moments. An append is named by every kind of record in it; "after" it is in the log, but nothing
+ * that follows from that has happened yet. "After" an effect its outcome is not recorded yet.
+ */
+export const CRASH_POINTS: readonly CrashPoint[] = [
+  ...ALL_KINDS.map((kind) => `append of ${kind}` as const),
+  ...EFFECTS,
+].flatMap((deed) => [`before ${deed}`, `after ${deed}`] as const)
+
+const KNOWN: ReadonlyMap<string, CrashPoint> = new Map(CRASH_POINTS.map((point) => [point, point]))
+
+/** `after append of tool_call#2` is the second time that this point is reached; without a number the first. */
+export const CrashAt = z.string().transform((text, context) => {
+  const [, name = '', time = '1'] = /^(.*?)(?:#([1-9]\d*))?$/.exec(text) ?? []
+  const point = KNOWN.get(name)
+  if (point !== undefined) return { point, time: Number(time) }
+  context.addIssue(`must be one of: ${CRASH_POINTS.join(', ')}; or one of them with #2, #3, …`)
+  return z.NEVER
+})
+export type CrashAt = z.infer<typeof CrashAt>
+
+/** Counts the times that a point is reached, and ends this process as `kill -9` does when it is time. */
+function fuse({ point, time }: CrashAt): (reached: CrashPoint) => void {
+  let times = 0
+  return (reached) => {
+    if (reached !== point) return
+    times += 1
+    if (times === time) process.kill(process.pid, 'SIGKILL')
+  }
+}
+
+/** The store, with the crash points of its appends. Without `at` it is the store itself. */
+export function withCrashingAppends(store: EventStore, at: CrashAt | undefined): EventStore {
+  if (at === undefined) return store
+  const reach = fuse(at)
+  return {
+    append: (stream, events, options) => {
+      const kinds = new Set(events.map(({ type }) => type as Kind))
+      for (const kind of kinds) reach(`before append of ${kind}`)
+      return store.append(stream, events, options).andTee(() => {
+        for (const kind of kinds) reach(`after append of ${kind}`)
+      })
+    },
+    readStream: (stream, options) => store.readStream(stream, options),
+    subscribeStream: (stream, options) => store.subscribeStream(stream, options),
+    subscribeAll: (options) => store.subscribeAll(options),
+    ping: () => store.ping(),
+    close: () => store.close(),
+  }
+}
+
+/** The effects of the run loop, with the crash points round each. Without `at` they are as they were. */
+export function withCrashingEffects(effects: Effects, at: CrashAt | undefined): Effects {
+  if (at === undefined) return effects
+  const reach = fuse(at)
+  const { models, toolbox, findGoal } = effects
+  const around = async <T>(effect: (typeof EFFECTS)[number], act: () => PromiseLike<T>) => {
+    reach(`before ${effect}`)
+    const outcome = await act()
+    reach(`after ${effect}`)
+    return outcome
+  }
+  return {
+    ...effects,
+    models: {
+      ...models,
+      complete: (request, signal) =>
+        new ResultAsync(around('model', () => models.complete(request, signal))),
+    },
+    toolbox: {
+      ...toolbox,
+      execute: (call, context) => around('tool', () => toolbox.execute(call, context)),
+    },
+    findGoal: (name) => {
+      const goal = findGoal(name)
+      if (goal === undefined) return undefined
+      return { ...goal, check: (context) => around('goal check', () => goal.check(context)) }
+    },
+  }
+}
