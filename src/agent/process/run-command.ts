@@ -12,8 +12,8 @@ import { commandEnvironment } from './environment.ts'
 import { startReaper } from './reaper.ts'
 import { killMarked, newMark, sendSignal, signalMarked } from './stragglers.ts'
 
-/** Between SIGTERM and SIGKILL. */
-const GRACE_MS = 2_000
+/** Between SIGTERM and SIGKILL: an abort has stopped everything within a second, whatever it ignores. */
+export const GRACE_MS = 400
 /** For what is still in the pipes once all that could write to them is killed. */
 const DRAIN_MS = 1_000
 /** For the kernel to let go of a killed child; one that hangs in a device never is. */

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, vi } from 'vitest'
 import type { Command, CommandResult } from '../../../src/agent/process/command.ts'
-import { runCommand } from '../../../src/agent/process/run-command.ts'
+import { GRACE_MS, runCommand } from '../../../src/agent/process/run-command.ts'
 import { expectAllDead, pidsIn, temporaryFolder } from './support.ts'
 
 const AMPLE_MS = 50_000
@@ -116,7 +116,7 @@ describe('a command that is stopped', () => {
   it('may clean up before it is killed', async () => {
     const cwd = await temporaryFolder()
     const script =
-      'trap "sleep 0.2; echo tidy > cleaned; exit 0" TERM; while :; do sleep 0.05; done'
+      'trap "sleep 0.05; echo tidy > cleaned; exit 0" TERM; while :; do sleep 0.05; done'
     expect(await bash(cwd, script, { timeoutMs: 300 })).toMatchObject({ end: 'timed_out' })
     expect(await readFile(join(cwd, 'cleaned'), 'utf8')).toBe('tidy\n')
   })
@@ -130,6 +130,22 @@ describe('a command that is stopped', () => {
     run.abort()
     expect(await result).toMatchObject({ end: 'aborted' })
     await expectAllDead(pids)
+  })
+
+  it('has less than a second left of its own time when it ignores SIGTERM', async () => {
+    expect(GRACE_MS).toBeLessThan(1000)
+    const cwd = await temporaryFolder()
+    const script = 'trap "" TERM; echo $$ > pids; while :; do echo tick >> ticks; sleep 0.05; done'
+    const run = new AbortController()
+    const result = bash(cwd, script, { signal: run.signal })
+    await pidsIn(join(cwd, 'pids'), 1)
+    const ticks = async () => (await readFile(join(cwd, 'ticks'), 'utf8')).split('\n').length
+    await vi.waitFor(ticks)
+    const before = await ticks()
+    run.abort()
+    await result
+    // Counted by the command itself, so that a busy machine, which slows down both, makes no difference.
+    expect((await ticks()) - before).toBeLessThan(1000 / 50)
   })
 
   it('takes its children and grandchildren with it', async () => {
