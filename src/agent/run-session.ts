@@ -16,6 +16,9 @@ import {
 } from '../store/run-log.ts'
 import { type Backoff, untilAborted } from './backoff.ts'
 
+/** A process whose append took longer may have been stopped meanwhile, and thought dead by others. */
+const STALL_MS = 1_000
+
 /** Why a process can go no further with a run. */
 export type SessionError =
   | RunError
@@ -86,9 +89,12 @@ export class RunSession {
       if (decided.isErr()) return err(decided.error)
       const author = { commandId: newId() }
       const prepared = prepare(this.#run.state.runId, this.#run, decided.value, author)
+      const began = performance.now()
       const appended = await this.#appendPatiently(prepared)
       if (appended.isErr()) return err(appended.error)
-      if (appended.value === 'appended') return ok(undefined)
+      if (appended.value === 'appended') {
+        return performance.now() - began < STALL_MS ? ok(undefined) : this.#confirmClaim()
+      }
       const caughtUp = await this.#catchUp()
       if (caughtUp.isErr()) return err(caughtUp.error)
     }
@@ -116,6 +122,14 @@ export class RunSession {
         return err({ type: 'cancelled' })
       }
     }
+  }
+
+  /** Another process may have taken the run over behind the append: then what follows is its affair. */
+  async #confirmClaim(): Promise<Result<void, SessionError>> {
+    const caughtUp = await this.#catchUp()
+    const { claimant } = this.#run.state
+    if (caughtUp.isErr() || claimant === this.#deps.claimant) return caughtUp
+    return err({ type: 'claim_lost', claimant })
   }
 
   async #catchUp(): Promise<Result<void, SessionError>> {

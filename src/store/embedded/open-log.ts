@@ -63,6 +63,6 @@ function refusal(file: string, error: unknown): StoreFailure {
   if (!isBusy(error)) return storeFailed(file, error)
   const message =
     `the event store ${file} is in use already, by another server or another part of this one: ` +
-    'stop that one, or choose another file'
+    'stop that one, or choose another file (for a server: another --data-dir)'
   return { type: 'store_failed', message }
 }

@@ -1,0 +1,165 @@
+import { readFile } from 'node:fs/promises'
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { ServerProcess } from '../../examples/demo/server.ts'
+import type { LoggedRecord } from '../../src/store/codec.ts'
+import { retrai } from '../cli/support.ts'
+import { dense } from '../store/contract/support.ts'
+import type { StandIn } from '../support/eventstore-stand-in/index.ts'
+import {
+  audit,
+  get,
+  isAlive,
+  linesOf,
+  openStandInStore,
+  Site,
+  start,
+  until,
+  untilReady,
+  untilStatus,
+  watch,
+} from './support.ts'
+
+let site: Site
+beforeEach(async () => {
+  site = await Site.open()
+})
+afterEach(async () => {
+  await site[Symbol.asyncDispose]()
+})
+
+const bash = (command: string) => ({ calls: [{ tool: 'bash_exec', args: { command } }] })
+
+/** What the model says in each of three projects, told apart by their names in the system prompt. */
+async function playedModel() {
+  const asked: string[] = []
+  const model = await site.model(async ({ messages, turn }) => {
+    const text = messages.map(({ content }) => content).join('\n')
+    if (text.includes('commanding')) {
+      // A command that outlives a stalled server, with a grandchild that ignores SIGTERM.
+      const command =
+        'echo $$ >> pids; sh -c \'trap "" TERM; echo $$ >> pids; while :; do sleep 0.1; done\' & wait'
+      return turn === 0 ? bash(command) : bash('touch done')
+    }
+    if (text.includes('asking')) {
+      asked.push(`turn ${turn}`)
+      if (turn === 0) return bash('echo 0 >> effects')
+      return { ...bash('echo 1 >> effects; touch done'), delayMs: asked.length === 2 ? 2000 : 0 }
+    }
+    return turn < 30 ? bash(`echo ${turn} >> effects; sleep 0.05`) : bash('touch done')
+  })
+  return { url: model.url, asked }
+}
+
+const outcomesOf = (records: readonly LoggedRecord[]) =>
+  records.flatMap(({ record }) => (record.kind === 'tool_result' ? [record.payload.outcome] : []))
+
+const eventsOf = (standIn: StandIn, runId: string) => standIn.log.events(`run-${runId}`).length
+
+test('a server that stalls and wakes up after another took over lets go at once', async () => {
+  const standIn = await site.standIn()
+  const { url, asked } = await playedModel()
+  const options = { model: url, args: ['--store', standIn.connectionString] }
+  const stalled = await site.serve('first', options)
+  const names = ['commanding', 'asking', 'stepping']
+  const runIds: string[] = []
+  for (const name of names) {
+    runIds.push(await start(stalled, await site.project(name), { max_iterations: 40 }))
+  }
+  const [commanding = '', , stepping = ''] = runIds
+  const pids = async () => (await linesOf(site.path('commanding', 'pids'))).map(Number)
+  await until(pids, (found) => found.length === 2)
+  await until(
+    async () => asked.length,
+    (requests) => requests >= 2,
+  )
+  await until(
+    async () => eventsOf(standIn, stepping),
+    (count) => count > 12,
+  )
+  stalled.process.kill('SIGSTOP')
+
+  const successor = await site.serve('second', options)
+  const watcher = watch(successor, commanding)
+  for (const runId of runIds) await untilStatus(successor, runId, 'achieved')
+  const before = runIds.map((runId) => eventsOf(standIn, runId))
+  for (const pid of await pids()) expect(await isAlive(pid)).toBe(true)
+
+  stalled.process.kill('SIGCONT')
+  const woken = performance.now()
+  await until(
+    async () => Promise.all((await pids()).map(isAlive)),
+    (alive) => alive.every((one) => !one),
+  )
+  expect(performance.now() - woken).toBeLessThan(5_000)
+  await untilReady(stalled)
+  for (const runId of runIds) await untilStatus(stalled, runId, 'achieved')
+  // What it would still write, it would have written by then.
+  await delay(2_500)
+  expect(runIds.map((runId) => eventsOf(standIn, runId))).toEqual(before)
+
+  const store = await openStandInStore(standIn)
+  site.onClose(() => store.close())
+  for (const runId of runIds) {
+    const records = await audit(store, runId)
+    const claimants = records.flatMap(({ record }) =>
+      record.kind === 'run_claimed' ? [record.payload.claimant] : [],
+    )
+    expect(new Set(claimants).size).toBe(2)
+    expect(claimants).toHaveLength(2)
+  }
+  // One start of each effect: what was under way at the takeover is told to the model as unknown.
+  expect(await pids()).toHaveLength(2)
+  expect(await linesOf(site.path('asking', 'effects'))).toEqual(['0', '1'])
+  const steps = await linesOf(site.path('stepping', 'effects'))
+  expect(new Set(steps).size).toBe(steps.length)
+  const unknown = outcomesOf(await audit(store, stepping)).indexOf('unknown')
+  const expected = dense(0, 29).map(String)
+  expect([expected, expected.filter((_, n) => n !== unknown)]).toContainEqual(steps)
+  expect(await watcher.closed).toMatchObject({ code: 1000 })
+})
+
+test('runs that are created on either of two servers are worked on once', async () => {
+  const standIn = await site.standIn()
+  const { url } = await playedModel()
+  const options = { model: url, args: ['--store', standIn.connectionString] }
+  const servers = await Promise.all(['first', 'second'].map((name) => site.serve(name, options)))
+  await Promise.all(servers.map((server) => untilReady(server)))
+  const created = await Promise.all(
+    dense(0, 5).map(async (n) => {
+      const server = servers[n % 2] as ServerProcess
+      return start(server, await site.project(`asking-${n}`))
+    }),
+  )
+  const store = await openStandInStore(standIn)
+  site.onClose(() => store.close())
+  for (const [n, runId] of created.entries()) {
+    for (const server of servers) await untilStatus(server, runId, 'achieved')
+    const records = await audit(store, runId)
+    expect(records.filter(({ record }) => record.kind === 'run_claimed')).toHaveLength(1)
+    expect(await linesOf(site.path(`asking-${n}`, 'effects'))).toEqual(['0', '1'])
+  }
+})
+
+test('a second server on one data folder is refused, and the first does not notice', async () => {
+  const server = await site.serve('data')
+  const dataDir = site.path('data')
+  const before = await readFile(`${dataDir}/log.sqlite`)
+  const second = await retrai(['serve', '--port', '0', '--data-dir', dataDir])
+  expect(second.code).toBe(1)
+  expect(second.stderr).toContain(`${dataDir}/log.sqlite is in use already, by another server`)
+  expect(second.stderr).toContain('--data-dir')
+  expect(await readFile(`${dataDir}/log.sqlite`)).toEqual(before)
+  expect((await get(server, '/health/ready')).status).toBe(200)
+})
+
+test('two servers on one EventStoreDB need a data folder each', async () => {
+  const standIn = await site.standIn()
+  const args = ['--store', standIn.connectionString]
+  const server = await site.serve('data', { args })
+  const second = await retrai(['serve', '--port', '0', '--data-dir', site.path('data'), ...args])
+  expect(second.code).toBe(1)
+  expect(second.stderr).toContain('read-model.sqlite')
+  expect(second.stderr).toContain('give each server a data folder of its own')
+  expect((await get(server, '/health/live')).status).toBe(200)
+})

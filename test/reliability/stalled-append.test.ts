@@ -1,0 +1,80 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import { ResultAsync } from 'neverthrow'
+import { expect, onTestFinished, test } from 'vitest'
+import { RunSession } from '../../src/agent/run-session.ts'
+import type { EventStore } from '../../src/store/event-store.ts'
+import { Workshop } from '../agent/support.ts'
+
+/** A store whose appends take their time behind what they do. */
+function slow(store: EventStore, meanwhile: () => Promise<void>): EventStore {
+  const append: EventStore['append'] = (...args) =>
+    store
+      .append(...args)
+      .andThen((done) => ResultAsync.fromSafePromise(meanwhile().then(() => done)))
+  return {
+    append,
+    readStream: (...args) => store.readStream(...args),
+    subscribeStream: (...args) => store.subscribeStream(...args),
+    subscribeAll: (...args) => store.subscribeAll(...args),
+    ping: () => store.ping(),
+    close: () => store.close(),
+  }
+}
+
+async function session(store: EventStore, runId: string, claimant: string): Promise<RunSession> {
+  const opened = await RunSession.open(runId, {
+    store,
+    claimant,
+    readOnlyTools: new Set(),
+    now: () => Date.now() / 1000,
+    newId: randomUUID,
+    backoff: () => 1,
+    signal: new AbortController().signal,
+    log: { info() {}, warn() {} },
+  })
+  return opened._unsafeUnwrap()
+}
+
+const claim = (expected: string | null) => ({ type: 'claim', expected, pid: 1, host: 'h' }) as const
+
+async function claimed() {
+  const shop = await Workshop.open([])
+  onTestFinished(() => shop[Symbol.asyncDispose]())
+  const runId = await shop.create()
+  let meanwhile = async (): Promise<void> => {}
+  const first = await session(
+    slow(shop.store, () => meanwhile()),
+    runId,
+    'first',
+  )
+  expect((await first.record(claim(null))).isOk()).toBe(true)
+  return {
+    first,
+    behindNextAppend: (work: () => Promise<void>) => {
+      meanwhile = work
+    },
+    takeOver: async () => {
+      const second = await session(shop.store, runId, 'second')
+      expect((await second.record(claim('first'))).isOk()).toBe(true)
+    },
+  }
+}
+
+test('who stalled in an append finds out that another has taken over before it does anything', async () => {
+  const { first, behindNextAppend, takeOver } = await claimed()
+  behindNextAppend(async () => {
+    await takeOver()
+    await delay(1_100)
+  })
+  const recorded = await first.record({ type: 'record_retry', reason: 'busy', delayMs: 0 })
+  expect(recorded._unsafeUnwrapErr()).toMatchObject({ type: 'claim_lost', claimant: 'second' })
+})
+
+test('who stalled and is still the one goes on', async () => {
+  const { first, behindNextAppend } = await claimed()
+  behindNextAppend(() => delay(1_100))
+  const recorded = await first.record({ type: 'record_retry', reason: 'busy', delayMs: 0 })
+  expect(recorded.isOk()).toBe(true)
+  expect(first.state.claimant).toBe('first')
+})
