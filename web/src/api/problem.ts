@@ -1,0 +1,30 @@
+import type { ResultAsync } from 'neverthrow'
+import type { RequestError } from '../../../src/client/index.ts'
+
+/** A request without a good answer, as something to throw: what libraries of the page understand. */
+export class ApiProblem extends Error {
+  override readonly name = 'ApiProblem'
+  readonly error: RequestError
+
+  constructor(error: RequestError) {
+    super(error.type === 'unreachable' ? 'The server cannot be reached.' : error.message)
+    this.error = error
+  }
+}
+
+/** The answer. @throws ApiProblem */
+export async function answerOf<T>(answer: ResultAsync<T, RequestError>): Promise<T> {
+  const result = await answer
+  if (result.isErr()) throw new ApiProblem(result.error)
+  return result.value
+}
+
+/** What is wrong with a field of a request, if anything. */
+export function fieldProblem(cause: unknown, field: string): string | undefined {
+  if (!(cause instanceof ApiProblem) || cause.error.type !== 'refused') return undefined
+  return cause.error.errors.find((one) => one.field === field)?.message
+}
+
+/** What to tell a person of anything that was thrown. */
+export const messageOf = (cause: unknown): string =>
+  cause instanceof Error ? cause.message : String(cause)

@@ -1,0 +1,32 @@
+import { queryOptions } from '@tanstack/react-query'
+import { hasEnded } from '../ui/status.ts'
+import { client } from './client.ts'
+import { answerOf } from './problem.ts'
+
+export const goalsQuery = queryOptions({
+  queryKey: ['goals'],
+  queryFn: ({ signal }) => answerOf(client().goals({ signal })),
+  staleTime: Number.POSITIVE_INFINITY,
+})
+
+/** The runs that wait for a person, at most 100 of them. */
+export const waitingQuery = queryOptions({
+  queryKey: ['waiting'],
+  queryFn: ({ signal }) =>
+    answerOf(client().runs.list({ status: 'awaiting_human', limit: 100 }, { signal })),
+  refetchInterval: 3000,
+})
+
+const FRESH_MS = 1000
+const POLL_MS = 2000
+
+/** A run as the server tells of it; read again while it goes on. */
+export const runQuery = (runId: string) =>
+  queryOptions({
+    queryKey: ['run', runId],
+    queryFn: ({ signal }) => answerOf(client().runs.get(runId, { signal })),
+    staleTime: ({ state: { data } }) =>
+      data !== undefined && hasEnded(data.status) ? Number.POSITIVE_INFINITY : FRESH_MS,
+    refetchInterval: ({ state: { data } }) =>
+      data !== undefined && hasEnded(data.status) ? false : POLL_MS,
+  })

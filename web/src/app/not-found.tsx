@@ -1,0 +1,24 @@
+import { Button, Center, Stack, Text, Title } from '@mantine/core'
+import { Link } from 'wouter'
+
+export function NotFound({
+  children = 'There is nothing at this address.',
+}: {
+  readonly children?: string
+}) {
+  return (
+    <Center h="60vh" p="lg">
+      <Stack align="center" gap="sm" maw={460}>
+        <Title order={1} size="h3">
+          Nothing here
+        </Title>
+        <Text c="dimmed" ta="center">
+          {children}
+        </Text>
+        <Button component={Link} href="/" variant="default" mt="sm">
+          All runs
+        </Button>
+      </Stack>
+    </Center>
+  )
+}

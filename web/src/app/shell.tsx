@@ -1,0 +1,35 @@
+import { useDisclosure, useHotkeys } from '@mantine/hooks'
+import type { ReactNode } from 'react'
+import { useLocation } from 'wouter'
+import { StartRun } from '../start/start-run.tsx'
+import classes from './shell.module.css'
+import { Shortcuts } from './shortcuts.tsx'
+import { TopBar } from './top-bar.tsx'
+import { useColorScheme } from './use-color-scheme.ts'
+
+/** What is around every page: the bar at the top, the form that starts a run, the list of shortcuts. */
+export function Shell({ children }: { readonly children: ReactNode }) {
+  const [starting, start] = useDisclosure(false)
+  const [helping, help] = useDisclosure(false)
+  const [, navigate] = useLocation()
+  const { toggle } = useColorScheme()
+  useHotkeys([
+    ['n', start.open],
+    ['shift+?', help.toggle],
+    ['t', toggle],
+    ['g', () => navigate('/')],
+  ])
+  return (
+    <div className={classes.shell}>
+      <a className={classes.skip} href="#content">
+        To the content
+      </a>
+      <TopBar onStart={start.open} onHelp={help.open} />
+      <main id="content" className={classes.content} tabIndex={-1}>
+        {children}
+      </main>
+      <StartRun opened={starting} onClose={start.close} />
+      <Shortcuts opened={helping} onClose={help.close} />
+    </div>
+  )
+}

@@ -1,0 +1,47 @@
+import { Button, Center, PasswordInput, Stack, Text, Title } from '@mantine/core'
+import { useQuery } from '@tanstack/react-query'
+import { type FormEvent, type ReactNode, useState } from 'react'
+import { hasToken, keepToken } from '../api/client.ts'
+import { ApiProblem } from '../api/problem.ts'
+import { goalsQuery } from '../api/queries.ts'
+
+/** Asks for the token where the server has one, and shows the page once the server takes it. */
+export function TokenGate({ children }: { readonly children: ReactNode }) {
+  const [token, setToken] = useState('')
+  const probe = useQuery(goalsQuery)
+  const { error } = probe
+  const refused =
+    error instanceof ApiProblem && error.error.type === 'refused' && error.error.status === 401
+  if (!refused) return children
+
+  const submit = (event: FormEvent): void => {
+    event.preventDefault()
+    keepToken(token.trim())
+    void probe.refetch()
+  }
+  return (
+    <Center component="main" h="100dvh" p="lg">
+      <form onSubmit={submit}>
+        <Stack maw={380}>
+          <Title order={1} size="h3">
+            This server asks for its token
+          </Title>
+          <Text c="dimmed" size="sm">
+            It is the value of RETRAI_TOKEN. It stays in this tab and is forgotten when you close
+            it.
+          </Text>
+          <PasswordInput
+            label="Token"
+            value={token}
+            onChange={(event) => setToken(event.currentTarget.value)}
+            error={!hasToken() || probe.isFetching ? null : 'The server does not take it.'}
+            data-autofocus
+          />
+          <Button type="submit" loading={probe.isFetching} disabled={token.trim() === ''}>
+            Go on
+          </Button>
+        </Stack>
+      </form>
+    </Center>
+  )
+}

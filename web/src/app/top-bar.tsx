@@ -1,0 +1,66 @@
+import { ActionIcon, Button, Tooltip } from '@mantine/core'
+import { IconHandStop, IconKeyboard, IconMoon, IconPlus, IconSun } from '@tabler/icons-react'
+import { useQuery } from '@tanstack/react-query'
+import { Link } from 'wouter'
+import { waitingQuery } from '../api/queries.ts'
+import { Logo } from './logo.tsx'
+import classes from './top-bar.module.css'
+import { useColorScheme } from './use-color-scheme.ts'
+
+type Props = { readonly onStart: () => void; readonly onHelp: () => void }
+
+export function TopBar({ onStart, onHelp }: Props) {
+  const { shown, toggle } = useColorScheme()
+  const other = shown === 'dark' ? 'light' : 'dark'
+  return (
+    <header className={classes.bar}>
+      <Link href="/" className={classes.home} aria-label="retrAI, all runs">
+        <Logo />
+      </Link>
+      <Waiting />
+      <div className={classes.actions}>
+        <Tooltip label="Shortcuts (?)">
+          <ActionIcon
+            className={classes.wideOnly}
+            variant="subtle"
+            size="lg"
+            aria-label="Keyboard shortcuts"
+            onClick={onHelp}
+          >
+            <IconKeyboard size={19} stroke={1.6} />
+          </ActionIcon>
+        </Tooltip>
+        <Tooltip label={`Show in ${other} (t)`}>
+          <ActionIcon variant="subtle" size="lg" aria-label={`Show in ${other}`} onClick={toggle}>
+            {shown === 'dark' ? (
+              <IconSun size={19} stroke={1.6} />
+            ) : (
+              <IconMoon size={19} stroke={1.6} />
+            )}
+          </ActionIcon>
+        </Tooltip>
+        <Button leftSection={<IconPlus size={16} />} onClick={onStart}>
+          Start a run
+        </Button>
+      </div>
+    </header>
+  )
+}
+
+/** Runs that wait for a person are told of on every page. */
+function Waiting() {
+  const waiting = useQuery(waitingQuery).data?.runs ?? []
+  if (waiting.length === 0) return <span />
+  const [first] = waiting
+  const only = waiting.length === 1 && first !== undefined
+  const href = only ? `/runs/${first.run_id}` : '/?status=awaiting_human'
+  const count = waiting.length >= 100 ? '100+' : waiting.length
+  return (
+    <Link href={href} className={classes.waiting}>
+      <IconHandStop size={16} stroke={2} aria-hidden />
+      <span>
+        {count} {only ? 'waits' : 'wait'} for you
+      </span>
+    </Link>
+  )
+}

@@ -1,0 +1,53 @@
+import { IconChevronDown } from '@tabler/icons-react'
+import { createContext, type ReactNode, use, useState } from 'react'
+import { counted } from '../ui/format.ts'
+import classes from './fold.module.css'
+
+/** What has been unfolded, by name: rows come and go while one scrolls, and should look as they were left. */
+export const Unfolded = createContext<Set<string>>(new Set())
+
+export function useFold(name: string, openAtFirst = false): readonly [boolean, () => void] {
+  const unfolded = use(Unfolded)
+  const key = openAtFirst ? `closed ${name}` : name
+  const [, redraw] = useState(0)
+  const toggle = (): void => {
+    if (!unfolded.delete(key)) unfolded.add(key)
+    redraw((times) => times + 1)
+  }
+  return [unfolded.has(key) !== openAtFirst, toggle]
+}
+
+const SHORT = 14
+const lineCount = (text: string): number => text.split('\n', 100_000).length
+
+type Props = {
+  readonly name: string
+  /** What decides how long it is. */
+  readonly text: string
+  readonly children: (shown: string) => ReactNode
+  /** Long text is shown by its end: what a command says last matters most. */
+  readonly by?: 'head' | 'tail'
+}
+
+/** Long text shortened to some lines, until somebody wants all of it. */
+export function Folded({ name, text, children, by = 'head' }: Props) {
+  const [open, toggle] = useFold(name)
+  const trimmed = text.replace(/\n+$/, '')
+  const lines = lineCount(trimmed)
+  if (lines <= SHORT + 3) return children(trimmed)
+  const all = trimmed.split('\n')
+  const part = by === 'head' ? all.slice(0, SHORT) : all.slice(-SHORT)
+  const button = (
+    <button type="button" className={classes.more} aria-expanded={open} onClick={toggle}>
+      <IconChevronDown size={15} data-open={open} aria-hidden />
+      {open ? 'Show less' : `Show all ${counted(lines, 'line')}`}
+    </button>
+  )
+  return (
+    <>
+      {by === 'tail' && button}
+      {children(open ? trimmed : part.join('\n'))}
+      {by === 'head' && button}
+    </>
+  )
+}

@@ -1,0 +1,59 @@
+import bash from 'highlight.js/lib/languages/bash'
+import css from 'highlight.js/lib/languages/css'
+import diff from 'highlight.js/lib/languages/diff'
+import go from 'highlight.js/lib/languages/go'
+import ini from 'highlight.js/lib/languages/ini'
+import javascript from 'highlight.js/lib/languages/javascript'
+import json from 'highlight.js/lib/languages/json'
+import makefile from 'highlight.js/lib/languages/makefile'
+import markdown from 'highlight.js/lib/languages/markdown'
+import python from 'highlight.js/lib/languages/python'
+import rust from 'highlight.js/lib/languages/rust'
+import sql from 'highlight.js/lib/languages/sql'
+import typescript from 'highlight.js/lib/languages/typescript'
+import xml from 'highlight.js/lib/languages/xml'
+import yaml from 'highlight.js/lib/languages/yaml'
+import { createLowlight } from 'lowlight'
+import { Fragment, type ReactNode } from 'react'
+
+const lowlight = createLowlight({
+  bash,
+  css,
+  diff,
+  go,
+  ini,
+  javascript,
+  json,
+  makefile,
+  markdown,
+  python,
+  rust,
+  sql,
+  typescript,
+  xml,
+  yaml,
+})
+
+/** Longer text is shown plain: colouring it would hold up the page. */
+const MAX_LENGTH = 100_000
+
+type Tree = ReturnType<typeof lowlight.highlight>
+type Node = Tree['children'][number]
+
+/** The text as coloured elements: never as HTML, so nothing in it can become part of the page. */
+export function highlight(text: string, language: string | null): ReactNode {
+  if (language === null || text.length > MAX_LENGTH || !lowlight.registered(language)) return text
+  return nodes(lowlight.highlight(language, text).children)
+}
+
+const nodes = (children: readonly Node[]): ReactNode[] =>
+  // biome-ignore lint/suspicious/noArrayIndexKey: the parts of a text have no other name
+  children.map((child, index) => <Fragment key={index}>{element(child)}</Fragment>)
+
+function element(node: Node): ReactNode {
+  if (node.type === 'text') return node.value
+  if (node.type !== 'element') return null
+  const { className } = node.properties
+  const names = Array.isArray(className) ? className.join(' ') : ''
+  return <span className={names}>{nodes(node.children)}</span>
+}

@@ -1,0 +1,90 @@
+import { Button, TextInput } from '@mantine/core'
+import { IconCheck, IconHandStop, IconPlayerStopFilled } from '@tabler/icons-react'
+import { useMutation } from '@tanstack/react-query'
+import { useState } from 'react'
+import type { Decision } from '../../../src/domain/records.ts'
+import { client } from '../api/client.ts'
+import { answerOf, messageOf } from '../api/problem.ts'
+import type { RunView } from '../run/run-view.ts'
+import { DECISION_ID } from '../run-page/use-run-shortcuts.ts'
+import { formatClock, formatMoment } from '../ui/format.ts'
+import { useNow } from '../ui/use-now.ts'
+import classes from './decide-panel.module.css'
+
+type Props = {
+  readonly runId: string
+  /** The human check that is open. */
+  readonly seq: number
+  readonly summary: string
+  readonly view: RunView
+}
+
+/** A run that waits for a person, where nobody can miss it. */
+export function DecidePanel({ runId, seq, summary, view }: Props) {
+  const [reason, setReason] = useState('')
+  const since = view.records[seq]?.ts ?? 0
+  const now = useNow(1000) / 1000
+  const decide = useMutation({
+    mutationFn: (decision: Decision) =>
+      answerOf(client().runs.resume(runId, { decision, reason: reason.trim() || null, seq })),
+  })
+  const busy = decide.isPending || decide.isSuccess
+  return (
+    <section className={classes.panel} aria-label="Your decision" data-testid="decide">
+      <span className={classes.hand} aria-hidden>
+        <IconHandStop size={22} stroke={2} />
+      </span>
+      <div className={classes.text}>
+        <h2 className={classes.title}>
+          This run waits for you
+          <span className={classes.since} title={`Asked at ${formatMoment(since)}`}>
+            {formatClock(now - since)}
+          </span>
+        </h2>
+        <p className={classes.summary}>{summary}</p>
+        {decide.isError && (
+          <p className={classes.problem} role="alert">
+            {messageOf(decide.error)}
+          </p>
+        )}
+      </div>
+      <form
+        className={classes.form}
+        onSubmit={(event) => {
+          event.preventDefault()
+          decide.mutate('approve')
+        }}
+      >
+        <TextInput
+          id={DECISION_ID}
+          aria-label="Reason, kept in the log and told to the model"
+          placeholder="Reason or advice, if you like"
+          value={reason}
+          onChange={(event) => setReason(event.currentTarget.value)}
+          disabled={busy}
+        />
+        <div className={classes.buttons}>
+          <Button
+            type="submit"
+            className={classes.approve}
+            leftSection={<IconCheck size={17} />}
+            loading={decide.isPending && decide.variables === 'approve'}
+            disabled={busy}
+          >
+            Approve
+          </Button>
+          <Button
+            variant="default"
+            leftSection={<IconPlayerStopFilled size={14} />}
+            loading={decide.isPending && decide.variables === 'abort'}
+            disabled={busy}
+            onClick={() => decide.mutate('abort')}
+          >
+            Abort the run
+          </Button>
+          <span className={classes.answers}>answers record {seq}</span>
+        </div>
+      </form>
+    </section>
+  )
+}

@@ -1,0 +1,87 @@
+import { Alert, Button, Center, Loader, Stack, Text, Title } from '@mantine/core'
+import { useEffect, useMemo, useSyncExternalStore } from 'react'
+import { counted } from '../ui/format.ts'
+import { useTitle } from '../ui/use-title.ts'
+import { FilterBar } from './filter-bar.tsx'
+import { matches } from './run-list.ts'
+import { RunListStore } from './run-list-store.ts'
+import { RunTable } from './run-table.tsx'
+import classes from './runs-page.module.css'
+import { type Filter, useFilter } from './use-filter.ts'
+
+export function RunsPage() {
+  const [filter, change] = useFilter()
+  const { status, goal, search } = filter
+  const store = useMemo(() => new RunListStore({ status, goal }), [status, goal])
+  const { list, loadingOlder, problem } = useSyncExternalStore(store.subscribe, store.getSnapshot)
+  const searching = search.trim() !== ''
+  const shown = useMemo(
+    () => (list?.runs ?? []).filter((run) => !searching || matches(run, search)),
+    [list, search, searching],
+  )
+  useTitle('')
+  // The server has no search, so the whole list is read while somebody searches.
+  useEffect(() => {
+    if (searching && list?.next != null && !loadingOlder && problem === null) void store.loadOlder()
+  }, [searching, list, loadingOlder, problem, store])
+
+  return (
+    <div className={classes.page}>
+      <div className={classes.head}>
+        <Title order={1} className={classes.title}>
+          Runs
+        </Title>
+        <FilterBar filter={filter} onChange={change} />
+      </div>
+      {problem !== null && (
+        <Alert color="red" variant="light" className={classes.problem} role="status">
+          {problem} {list !== null && 'This is the list as it was. '}Trying again.
+        </Alert>
+      )}
+      {list === null ? (
+        problem === null && (
+          <Center flex={1}>
+            <Loader color="gray" aria-label="Reading the list of runs" />
+          </Center>
+        )
+      ) : shown.length === 0 && !loadingOlder ? (
+        <Empty filter={filter} onClear={() => change({ status: null, goal: null, search: '' })} />
+      ) : (
+        <RunTable runs={shown} onEnd={store.loadOlder} />
+      )}
+      <p className={classes.foot} role="status">
+        {list !== null &&
+          footText(list.runs.length, list.next !== null, searching ? shown.length : null)}
+      </p>
+    </div>
+  )
+}
+
+function footText(known: number, more: boolean, found: number | null): string {
+  if (found === null)
+    return more ? `${counted(known, 'run')} read, more behind them` : counted(known, 'run')
+  return `${found} found in ${counted(known, 'run')}${more ? ' so far' : ''}`
+}
+
+function Empty({ filter, onClear }: { readonly filter: Filter; readonly onClear: () => void }) {
+  const filtered = filter.status !== null || filter.goal !== null || filter.search !== ''
+  return (
+    <Center flex={1} p="xl">
+      <Stack align="center" gap="xs" maw={420}>
+        <Text fw={600} size="lg">
+          {filtered ? 'No run fits this' : 'No runs yet'}
+        </Text>
+        <Text c="dimmed" ta="center">
+          {filtered
+            ? 'Take another status or goal, or look at all of them.'
+            : 'A run sends an agent at a goal that can be checked, and shows you all it does. Press n to start one.'}
+        </Text>
+        {filtered && (
+          <Button variant="default" mt="sm" onClick={onClear}>
+            Show all runs
+          </Button>
+        )}
+      </Stack>
+    </Center>
+  )
+}

@@ -1,0 +1,28 @@
+import { useSearchParams } from 'wouter'
+import { RUN_STATUSES, type RunStatus } from '../../../src/domain/state.ts'
+
+/** What the server sorts out; null is all. */
+export type RunFilter = { readonly status: RunStatus | null; readonly goal: string | null }
+export type Filter = RunFilter & { readonly search: string }
+
+const statusFrom = (text: string | null): RunStatus | null =>
+  RUN_STATUSES.find((status) => status === text) ?? null
+
+/** What the address says the list shows, so that a view of it can be shared and gone back to. */
+export function useFilter(): readonly [Filter, (changes: Partial<Filter>) => void] {
+  const [params, setParams] = useSearchParams()
+  const filter: Filter = {
+    status: statusFrom(params.get('status')),
+    goal: params.get('goal'),
+    search: params.get('q') ?? '',
+  }
+  const change = (changes: Partial<Filter>): void => {
+    const { status, goal, search } = { ...filter, ...changes }
+    const next = new URLSearchParams()
+    if (status !== null) next.set('status', status)
+    if (goal !== null) next.set('goal', goal)
+    if (search !== '') next.set('q', search)
+    setParams(next, { replace: 'search' in changes })
+  }
+  return [filter, change]
+}

@@ -1,0 +1,36 @@
+import '@mantine/core/styles.layer.css'
+import '@mantine/notifications/styles.layer.css'
+import '@fontsource-variable/geist'
+import '@fontsource-variable/geist-mono'
+import './app/tokens.css'
+import { MantineProvider } from '@mantine/core'
+import { Notifications } from '@mantine/notifications'
+import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
+import { StrictMode } from 'react'
+import { createRoot } from 'react-dom/client'
+import { ApiProblem } from './api/problem.ts'
+import { App } from './app/app.tsx'
+import { theme } from './app/theme.ts'
+
+const queries = new QueryClient({
+  defaultOptions: {
+    queries: {
+      // What the server refuses it refuses again; what did not reach it is tried again by the next poll.
+      retry: (failures, error) =>
+        failures < 2 && error instanceof ApiProblem && error.error.type === 'unreachable',
+    },
+  },
+})
+
+const root = document.getElementById('root')
+if (root === null) throw new Error('the page has no root')
+createRoot(root).render(
+  <StrictMode>
+    <QueryClientProvider client={queries}>
+      <MantineProvider theme={theme} defaultColorScheme="auto">
+        <Notifications position="bottom-right" />
+        <App />
+      </MantineProvider>
+    </QueryClientProvider>
+  </StrictMode>,
+)

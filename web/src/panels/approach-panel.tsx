@@ -1,0 +1,79 @@
+import { thin } from '../replay/marks.ts'
+import { countUpTo } from '../run/moments.ts'
+import type { RunView, Verdict } from '../run/run-view.ts'
+import { distanceOf } from '../run/verdict.ts'
+import classes from './approach-panel.module.css'
+import { Panel } from './panel.tsx'
+
+const ROOM = 48
+
+type Props = {
+  readonly view: RunView
+  readonly moment: number
+  readonly onSeek: (seq: number) => void
+}
+
+/** The checks of the goal side by side: how far each was from it. */
+export function ApproachPanel({ view, moment, onSeek }: Props) {
+  const bars = thin(view.verdicts, ROOM)
+  const done = countUpTo(view.verdicts, moment, ({ seq }) => seq)
+  const newest = view.verdicts[done - 1]
+  const worst = Math.max(1, ...bars.map((verdict) => distanceOf(verdict)?.failing ?? 0))
+  return (
+    <Panel title="Towards the goal" aside={newest === undefined ? undefined : toldOf(newest)}>
+      {bars.length === 0 ? (
+        <p className={classes.none}>The goal has not been checked yet.</p>
+      ) : (
+        <div className={classes.bars}>
+          {bars.map((verdict) => (
+            <Bar
+              key={verdict.seq}
+              verdict={verdict}
+              worst={worst}
+              future={verdict.seq > moment}
+              onSeek={onSeek}
+            />
+          ))}
+        </div>
+      )}
+      {newest !== undefined && <p className={classes.reason}>{newest.reason}</p>}
+    </Panel>
+  )
+}
+
+function toldOf(verdict: Verdict): string {
+  if (verdict.achieved) return 'reached'
+  const distance = distanceOf(verdict)
+  if (distance === null) return 'not reached'
+  return distance.total === null
+    ? `${distance.failing} left`
+    : `${distance.failing} of ${distance.total} left`
+}
+
+type BarProps = {
+  readonly verdict: Verdict
+  readonly worst: number
+  readonly future: boolean
+  readonly onSeek: (seq: number) => void
+}
+
+function Bar({ verdict, worst, future, onSeek }: BarProps) {
+  const { seq, iteration, achieved, reason } = verdict
+  const distance = distanceOf(verdict)
+  const share = achieved ? 0 : distance === null ? 1 : distance.failing / worst
+  const label = achieved ? '✓' : (distance?.failing ?? '?')
+  return (
+    <button
+      type="button"
+      className={classes.slot}
+      data-achieved={achieved}
+      data-future={future}
+      title={`Iteration ${iteration}: ${reason}`}
+      aria-label={`Iteration ${iteration}: ${reason}`}
+      onClick={() => onSeek(seq)}
+    >
+      <span className={classes.bar} style={{ height: `${12 + 44 * share}px` }} />
+      <span className={classes.count}>{label}</span>
+    </button>
+  )
+}

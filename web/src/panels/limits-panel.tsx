@@ -1,0 +1,31 @@
+import type { RunConfig } from '../../../src/domain/run-config.ts'
+import { formatCost, formatCount, formatDuration } from '../ui/format.ts'
+import classes from './limits-panel.module.css'
+import { Panel } from './panel.tsx'
+
+/** What the run was asked to do, and what it must not pass. */
+export function LimitsPanel({ config }: { readonly config: RunConfig }) {
+  const { max_tokens, max_cost_usd, max_seconds, hitl_enabled, shell_goal } = config
+  const lines: (readonly [string, string])[] = [
+    ['Model', config.model_name],
+    ['Folder', config.cwd],
+    ['Iterations', `at most ${config.max_iterations}`],
+    ['Asks a person', hitl_enabled ? 'after every iteration' : 'never'],
+    ['Tokens', max_tokens === null ? 'no limit' : `at most ${formatCount(max_tokens)}`],
+    ['Cost', max_cost_usd === null ? 'no limit' : `at most ${formatCost(max_cost_usd)}`],
+    ['Working time', max_seconds === null ? 'no limit' : `at most ${formatDuration(max_seconds)}`],
+    ...(shell_goal === null ? [] : ([['Check', shell_goal.check_command]] as const)),
+  ]
+  return (
+    <Panel title="Asked for">
+      <dl className={classes.lines}>
+        {lines.map(([name, value]) => (
+          <div key={name} className={classes.line}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+    </Panel>
+  )
+}

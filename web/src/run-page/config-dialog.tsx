@@ -1,0 +1,78 @@
+import { Alert, Button, Group, Modal, NumberInput, Stack, Switch, TextInput } from '@mantine/core'
+import { useMutation } from '@tanstack/react-query'
+import { useState } from 'react'
+import type { ConfigChanges, RunConfig } from '../../../src/domain/run-config.ts'
+import { client } from '../api/client.ts'
+import { answerOf, fieldProblem, messageOf } from '../api/problem.ts'
+
+type Props = {
+  readonly runId: string
+  readonly config: RunConfig
+  readonly onClose: () => void
+}
+
+export function ConfigDialog({ runId, config, onClose }: Props) {
+  const [iterations, setIterations] = useState<number | string>(config.max_iterations)
+  const [model, setModel] = useState(config.model_name)
+  const [asks, setAsks] = useState(config.hitl_enabled)
+  const changes: ConfigChanges = {
+    ...(iterations === config.max_iterations || iterations === ''
+      ? {}
+      : { max_iterations: Number(iterations) }),
+    ...(model === config.model_name ? {} : { model_name: model.trim() }),
+    ...(asks === config.hitl_enabled ? {} : { hitl_enabled: asks }),
+  }
+  const change = useMutation({
+    mutationFn: () => answerOf(client().runs.configure(runId, changes)),
+    onSuccess: onClose,
+  })
+  return (
+    <Modal opened onClose={onClose} title="Change the run">
+      <form
+        onSubmit={(event) => {
+          event.preventDefault()
+          change.mutate()
+        }}
+      >
+        <Stack>
+          <NumberInput
+            label="Iterations, at most"
+            min={1}
+            allowDecimal={false}
+            value={iterations}
+            onChange={setIterations}
+            error={fieldProblem(change.error, 'max_iterations')}
+          />
+          <TextInput
+            label="Model"
+            value={model}
+            onChange={(event) => setModel(event.currentTarget.value)}
+            error={fieldProblem(change.error, 'model_name')}
+          />
+          <Switch
+            label="Ask me after every iteration"
+            checked={asks}
+            onChange={(event) => setAsks(event.currentTarget.checked)}
+          />
+          {change.isError && (
+            <Alert color="red" variant="light" role="alert">
+              {messageOf(change.error)}
+            </Alert>
+          )}
+          <Group justify="flex-end">
+            <Button variant="default" onClick={onClose}>
+              Cancel
+            </Button>
+            <Button
+              type="submit"
+              loading={change.isPending}
+              disabled={Object.keys(changes).length === 0}
+            >
+              Change from the next step
+            </Button>
+          </Group>
+        </Stack>
+      </form>
+    </Modal>
+  )
+}

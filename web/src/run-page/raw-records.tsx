@@ -1,0 +1,41 @@
+import { CopyButton, Modal } from '@mantine/core'
+import { Code } from '../code/code.tsx'
+import type { RunView } from '../run/run-view.ts'
+import classes from './raw-records.module.css'
+
+type Props = {
+  readonly view: RunView
+  readonly seqs: readonly number[]
+  readonly onClose: () => void
+}
+
+/** Records as they came over the wire. */
+export function RawRecords({ view, seqs, onClose }: Props) {
+  return (
+    <Modal
+      opened={seqs.length > 0}
+      onClose={onClose}
+      title={seqs.length === 1 ? 'The record as it is' : 'The records as they are'}
+      size="xl"
+    >
+      {seqs.map((seq) => {
+        const json = JSON.stringify(view.records[seq], null, 2)
+        return (
+          <div key={seq} className={classes.record}>
+            <div className={classes.head}>
+              <span>Record {seq}</span>
+              <CopyButton value={json}>
+                {({ copied, copy }) => (
+                  <button type="button" className={classes.copy} onClick={copy}>
+                    {copied ? 'Copied' : 'Copy'}
+                  </button>
+                )}
+              </CopyButton>
+            </div>
+            <Code text={json} language="json" />
+          </div>
+        )
+      })}
+    </Modal>
+  )
+}

@@ -1,0 +1,41 @@
+import { Button } from '@mantine/core'
+import { useDisclosure } from '@mantine/hooks'
+import { IconAdjustmentsHorizontal, IconPlayerStopFilled } from '@tabler/icons-react'
+import type { RunState } from '../../../src/domain/state.ts'
+import { AbortDialog } from './abort-dialog.tsx'
+import { ConfigDialog } from './config-dialog.tsx'
+import classes from './run-actions.module.css'
+
+type Props = { readonly runId: string; readonly state: RunState }
+
+/** What a person can do to a run that goes on. */
+export function RunActions({ runId, state }: Props) {
+  const [aborting, abort] = useDisclosure(false)
+  const [configuring, configure] = useDisclosure(false)
+  if (state.phase.type === 'ended') return null
+  return (
+    <div className={classes.actions}>
+      <Button
+        variant="default"
+        size="xs"
+        leftSection={<IconAdjustmentsHorizontal size={15} />}
+        onClick={configure.open}
+      >
+        Change
+      </Button>
+      <Button
+        variant="default"
+        size="xs"
+        className={classes.abort}
+        leftSection={<IconPlayerStopFilled size={14} />}
+        onClick={abort.open}
+      >
+        Abort
+      </Button>
+      <AbortDialog runId={runId} opened={aborting} onClose={abort.close} />
+      {configuring && (
+        <ConfigDialog runId={runId} config={state.config} onClose={configure.close} />
+      )}
+    </div>
+  )
+}

@@ -1,0 +1,169 @@
+import { CopyButton, Tooltip } from '@mantine/core'
+import { IconHistory } from '@tabler/icons-react'
+import type { ReactNode } from 'react'
+import { type RunState, statusOf } from '../../../src/domain/state.ts'
+import type { Connection } from '../run/run-store.ts'
+import type { RunView } from '../run/run-view.ts'
+import {
+  baseName,
+  formatClock,
+  formatCost,
+  formatCount,
+  formatMoment,
+  shortId,
+} from '../ui/format.ts'
+import { StatusPill } from '../ui/status-pill.tsx'
+import { useNow } from '../ui/use-now.ts'
+import { ConnectionBadge } from './connection-badge.tsx'
+import { RunActions } from './run-actions.tsx'
+import classes from './run-header.module.css'
+
+type Props = {
+  readonly runId: string
+  readonly view: RunView
+  /** As of the moment that is looked at. */
+  readonly state: RunState | null
+  readonly moment: number
+  readonly following: boolean
+  readonly connection: Connection
+  /** seq of the last record that the server has. */
+  readonly head: number | null
+  readonly onLive: () => void
+}
+
+export function RunHeader(props: Props) {
+  const { runId, view, state, moment, following, connection, head, onLive } = props
+  return (
+    <div className={classes.header}>
+      <div className={classes.top}>
+        <h1 className={classes.title}>
+          {state === null ? (
+            'Run'
+          ) : (
+            <>
+              {state.config.goal}{' '}
+              <span className={classes.where}>in {baseName(state.config.cwd)}</span>
+            </>
+          )}
+        </h1>
+        {state !== null && <StatusPill status={statusOf(state)} size="lg" />}
+        <ConnectionBadge connection={connection} received={view.records.length - 1} head={head} />
+        {view.state !== null && <RunActions runId={runId} state={view.state} />}
+      </div>
+      <p className={classes.about}>
+        {state?.config.model_name}
+        <Tooltip label={state?.config.cwd ?? ''}>
+          <span className={classes.path}>{state?.config.cwd}</span>
+        </Tooltip>
+        <CopyButton value={runId}>
+          {({ copied, copy }) => (
+            <button
+              type="button"
+              className={classes.id}
+              title="Copy the id of the run"
+              onClick={copy}
+            >
+              {copied ? 'copied' : shortId(runId)}
+            </button>
+          )}
+        </CopyButton>
+      </p>
+      {state !== null && <Facts view={view} state={state} moment={moment} following={following} />}
+      {!following && (
+        <div className={classes.past} role="status">
+          <IconHistory size={16} aria-hidden />
+          <span>
+            As it was behind record {formatCount(moment)}
+            <span className={classes.clock}>, {formatMoment(view.records[moment]?.ts ?? 0)}</span>
+          </span>
+          <button type="button" className={classes.live} onClick={onLive}>
+            {view.state?.phase.type === 'ended' ? 'To the end' : 'Back to live'}
+          </button>
+        </div>
+      )}
+    </div>
+  )
+}
+
+type FactsProps = Pick<Props, 'view' | 'moment' | 'following'> & { readonly state: RunState }
+
+function Facts({ view, state, moment, following }: FactsProps) {
+  const live = following && state.endedAt === null
+  const now = useNow(live ? 500 : null) / 1000
+  const until = state.endedAt ?? (live ? now : (view.records[moment]?.ts ?? state.createdAt))
+  const { iteration, config, total, goal, phase } = state
+  return (
+    <dl className={classes.facts}>
+      <Fact name="Iteration">
+        {iteration}
+        <span className={classes.of}> of {config.max_iterations}</span>
+      </Fact>
+      <Fact
+        name="Tokens"
+        limit={config.max_tokens === null ? null : formatCount(config.max_tokens)}
+      >
+        {formatCount(total.tokens)}
+      </Fact>
+      <Fact
+        name="Cost"
+        limit={config.max_cost_usd === null ? null : formatCost(config.max_cost_usd)}
+      >
+        {formatCost(total.costUsd)}
+      </Fact>
+      <Fact name="Time">{formatClock(until - state.createdAt)}</Fact>
+      <Fact name="Revision">{formatCount(state.seq)}</Fact>
+      <Fact name={phase.type === 'ended' ? 'Goal' : 'Now'} wide>
+        {phase.type === 'ended' ? (goal?.reason ?? phase.reason) : doing(state)}
+      </Fact>
+    </dl>
+  )
+}
+
+type FactProps = {
+  readonly name: string
+  readonly limit?: string | null
+  readonly wide?: boolean
+  readonly children: ReactNode
+}
+
+function Fact({ name, limit = null, wide = false, children }: FactProps) {
+  return (
+    <div className={classes.fact} data-wide={wide} data-fact={name}>
+      <dt>{name}</dt>
+      <dd>
+        {children}
+        {limit !== null && <span className={classes.of}> of {limit}</span>}
+      </dd>
+    </div>
+  )
+}
+
+/** What the run does at the moment, in words. */
+function doing({ phase, claimant }: RunState): string {
+  switch (phase.type) {
+    case 'ready':
+      return claimant === null ? 'Waiting to be taken up' : 'About to begin an iteration'
+    case 'planning':
+      return phase.failures === 0
+        ? 'Asking the model'
+        : `Asking the model again, after ${phase.failures} failed calls`
+    case 'replied':
+      return 'Reading the reply'
+    case 'acting':
+      return phase.open === null ? 'Between two tools' : `Running ${phase.open.tool}`
+    case 'evaluating':
+      return 'Checking the goal'
+    case 'awaiting_human':
+    case 'consulting':
+      return 'Waiting for a person'
+    case 'checked':
+    case 'iterated':
+      return 'Ending the iteration'
+    case 'aborting':
+      return 'Stopping'
+    case 'erred':
+      return `Failing: ${phase.message}`
+    case 'ended':
+      return phase.reason
+  }
+}

@@ -1,0 +1,116 @@
+import { useQuery } from '@tanstack/react-query'
+import { useMemo, useState } from 'react'
+import { statusOf } from '../../../src/domain/state.ts'
+import { runQuery } from '../api/queries.ts'
+import { NotFound } from '../app/not-found.tsx'
+import { Unfolded } from '../code/fold.tsx'
+import { DecidePanel } from '../decide/decide-panel.tsx'
+import { ReplayBar } from '../replay/replay-bar.tsx'
+import { usePlayback } from '../replay/use-playback.ts'
+import { usePlayhead } from '../replay/use-playhead.ts'
+import { stateAt } from '../run/run-view.ts'
+import { useRun } from '../run/use-run.ts'
+import { RowToolsContext } from '../timeline/row-context.ts'
+import { Timeline } from '../timeline/timeline.tsx'
+import { baseName } from '../ui/format.ts'
+import { STATUS_NAMES } from '../ui/status.ts'
+import { useTitle } from '../ui/use-title.ts'
+import { Overview } from './overview.tsx'
+import { RawRecords } from './raw-records.tsx'
+import { RunHeader } from './run-header.tsx'
+import classes from './run-page.module.css'
+import { useRunShortcuts } from './use-run-shortcuts.ts'
+
+/** One run: as it goes on, or as it was at any moment. */
+export function RunPage({ runId }: { readonly runId: string }) {
+  const { view, connection } = useRun(runId)
+  const server = useQuery(runQuery(runId)).data ?? null
+  const playhead = usePlayhead()
+  const playback = usePlayback(view, playhead)
+  const [shown, showRecords] = useState<readonly number[]>([])
+  const [tab, setTab] = useState<'timeline' | 'overview'>('timeline')
+  const unfolded = useMemo(() => new Set<string>(), [])
+
+  const last = view.records.length - 1
+  const moment = Math.min(playhead.at ?? last, last)
+  const following = playhead.at === null
+  const state = useMemo(() => stateAt(view, moment), [view, moment])
+  const newest = view.state
+  const growing = newest === null || newest.phase.type !== 'ended'
+  const open = newest?.phase.type === 'awaiting_human' ? newest.phase : null
+  const began = view.records[0]?.ts ?? 0
+  const { seek } = playhead
+  const tools = useMemo(() => ({ began, seek, showRecords }), [began, seek])
+
+  useRunShortcuts({ view, moment, playhead, playback })
+  useTitle(
+    newest === null
+      ? 'Run'
+      : `${STATUS_NAMES[statusOf(newest)]}: ${newest.config.goal} in ${baseName(newest.config.cwd)}`,
+  )
+  if (connection.type === 'refused' && last < 0) {
+    return <NotFound>{connection.message}</NotFound>
+  }
+  return (
+    <div className={classes.page} data-tab={tab}>
+      <RunHeader
+        runId={runId}
+        view={view}
+        state={state}
+        moment={moment}
+        following={following}
+        connection={connection}
+        head={server?.progress.seq ?? null}
+        onLive={() => playhead.seek(null)}
+      />
+      {open !== null && (
+        <DecidePanel
+          key={open.seq}
+          runId={runId}
+          seq={open.seq}
+          summary={open.summary}
+          view={view}
+        />
+      )}
+      <div className={classes.tabs} role="tablist" aria-label="Parts of the run">
+        {(['timeline', 'overview'] as const).map((name) => (
+          <button
+            key={name}
+            type="button"
+            role="tab"
+            aria-selected={tab === name}
+            className={classes.tab}
+            onClick={() => setTab(name)}
+          >
+            {name === 'timeline' ? 'Timeline' : 'Overview'}
+          </button>
+        ))}
+      </div>
+      <div className={classes.main}>
+        <section className={classes.timeline} aria-label="Timeline">
+          <Unfolded value={unfolded}>
+            <RowToolsContext value={tools}>
+              <Timeline view={view} moment={moment} following={following} growing={growing} />
+            </RowToolsContext>
+          </Unfolded>
+        </section>
+        <Overview
+          view={view}
+          state={state}
+          moment={moment}
+          server={server}
+          connection={connection}
+          onSeek={(seq) => seek(seq)}
+        />
+      </div>
+      <ReplayBar
+        view={view}
+        moment={moment}
+        playhead={playhead}
+        playback={playback}
+        ended={!growing}
+      />
+      <RawRecords view={view} seqs={shown} onClose={() => showRecords([])} />
+    </div>
+  )
+}

@@ -1,0 +1,50 @@
+import { useHotkeys } from '@mantine/hooks'
+import { notifications } from '@mantine/notifications'
+import { hashOf } from '../replay/playhead.ts'
+import type { Playback } from '../replay/use-playback.ts'
+import type { Playhead } from '../replay/use-playhead.ts'
+import { iterationBeside } from '../run/moments.ts'
+import type { RunView } from '../run/run-view.ts'
+
+type Options = {
+  readonly view: RunView
+  readonly moment: number
+  readonly playhead: Playhead
+  readonly playback: Playback
+}
+
+/** The element that the shortcut d goes to. */
+export const DECISION_ID = 'decision'
+
+export function useRunShortcuts({ view, moment, playhead, playback }: Options): void {
+  const last = view.records.length - 1
+  const go = (seq: number | null): void => {
+    playback.pause()
+    playhead.seek(seq === null || seq >= last ? null : Math.max(0, seq))
+  }
+  useHotkeys([
+    ['j', () => go(moment + 1)],
+    ['k', () => go(moment - 1)],
+    [']', () => go(iterationBeside(view, moment, 1))],
+    ['[', () => go(iterationBeside(view, moment, -1) ?? 0)],
+    ['Home', () => go(0)],
+    ['End', () => go(null)],
+    ['c', () => void copyLink(moment)],
+    ['d', () => document.getElementById(DECISION_ID)?.focus()],
+    [
+      'Space',
+      (event) => {
+        // On a button the space bar presses the button.
+        if (!(event.target instanceof HTMLButtonElement)) playback.toggle()
+      },
+      { preventDefault: false },
+    ],
+  ])
+}
+
+async function copyLink(moment: number): Promise<void> {
+  await navigator.clipboard.writeText(
+    location.origin + location.pathname + hashOf(Math.max(0, moment)),
+  )
+  notifications.show({ message: `Link to record ${moment} copied`, autoClose: 2000 })
+}

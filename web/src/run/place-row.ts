@@ -1,0 +1,119 @@
+import type { Row, RowOf } from './rows.ts'
+import type { Draft } from './run-view.ts'
+import type { SeqRecord, SeqRecordOf } from './seq-record.ts'
+
+/** Puts a record into the timeline: as a row of its own, or into the row that it completes. */
+export function placeRow(draft: Draft, record: SeqRecord): void {
+  const { seq } = record
+  switch (record.kind) {
+    case 'step_start':
+      beginStep(draft, record)
+      break
+    case 'llm_usage':
+      push(draft, { type: 'message', seq, usage: record, message: null })
+      break
+    case 'assistant_message':
+      endMessage(draft, record)
+      break
+    case 'tool_call':
+      push(draft, { type: 'tool', seq, call: record, result: null })
+      break
+    case 'tool_result':
+      endTool(draft, record)
+      break
+    case 'goal_check':
+      push(draft, { type: 'goal', seq, check: record })
+      break
+    case 'human_check_required':
+      push(draft, { type: 'human', seq, required: record, response: null })
+      break
+    case 'human_check_response':
+      endStep(draft, record)
+      endHuman(draft, record)
+      break
+    case 'iteration_complete':
+      closeIteration(draft, record)
+      break
+    case 'run_end':
+      endStep(draft, record)
+      push(draft, note(record))
+      break
+    case 'run_created':
+    case 'run_claimed':
+    case 'run_config_changed':
+    case 'llm_retry':
+    case 'error':
+      push(draft, note(record))
+      break
+  }
+}
+
+function endMessage(draft: Draft, record: SeqRecordOf<'assistant_message'>): void {
+  const open = lastOf(draft, 'message')
+  if (open === null || open.row.message !== null) push(draft, note(record))
+  else complete(draft, open.index, { ...open.row, message: record })
+}
+
+function endTool(draft: Draft, record: SeqRecordOf<'tool_result'>): void {
+  const open = lastOf(draft, 'tool')
+  if (open === null || open.row.result !== null) push(draft, note(record))
+  else complete(draft, open.index, { ...open.row, result: record })
+}
+
+function endHuman(draft: Draft, record: SeqRecordOf<'human_check_response'>): void {
+  const open = lastOf(draft, 'human')
+  if (open === null || open.row.response !== null) push(draft, note(record))
+  else complete(draft, open.index, { ...open.row, response: record })
+}
+
+const note = (record: RowOf<'note'>['record']): Row => ({ type: 'note', seq: record.seq, record })
+
+function push(draft: Draft, row: Row): void {
+  draft.rowOfSeq[row.seq] = draft.rows.length
+  draft.rows.push(row)
+}
+
+/** Replaces a row by one that holds the newest record too. */
+function complete(draft: Draft, index: number, row: Row): void {
+  draft.rowOfSeq.push(index)
+  draft.rows[index] = row
+}
+
+/** How far back the row may stand that a record completes; what can come between them are notes. */
+function lastOf<T extends Row['type']>(draft: Draft, type: T) {
+  const { rows } = draft
+  for (let index = rows.length - 1; index >= 0; index -= 1) {
+    const row = rows[index]
+    if (row === undefined || row.type === 'iteration') return null
+    if (isOf(row, type)) return { index, row }
+  }
+  return null
+}
+
+function isOf<T extends Row['type']>(row: Row, type: T): row is RowOf<T> {
+  return row.type === type
+}
+
+function beginStep(draft: Draft, record: SeqRecordOf<'step_start'>): void {
+  endStep(draft, record)
+  const { seq, ts, iteration } = record
+  const { node } = record.payload
+  if (node === 'plan') push(draft, { type: 'iteration', seq, iteration, ts, closed: null })
+  push(draft, { type: 'step', seq, node, ts, until: null })
+}
+
+/** The step under way ends with the record. */
+function endStep(draft: Draft, { seq, ts }: SeqRecord): void {
+  const open = lastOf(draft, 'step')
+  if (open === null || open.row.until !== null) return
+  draft.rows[open.index] = { ...open.row, until: { seq, ts } }
+}
+
+function closeIteration(draft: Draft, record: SeqRecordOf<'iteration_complete'>): void {
+  endStep(draft, record)
+  const index = draft.rowOfSeq[draft.iterationStarts.at(-1) ?? -1]
+  const head = index === undefined ? -1 : index - 1
+  const row = draft.rows[head]
+  if (row?.type === 'iteration') draft.rows[head] = { ...row, closed: record }
+  push(draft, { type: 'closed', seq: record.seq, record })
+}

@@ -1,0 +1,64 @@
+import type { SeqRecordOf } from './seq-record.ts'
+
+export type StepNode = SeqRecordOf<'step_start'>['payload']['node']
+
+/**
+ * What the timeline shows, one a row, in the order of `seq`. A row that more than one record belongs
+ * to keeps the records, so that it can be shown as it was at any moment: what has a later seq than the
+ * moment had not happened yet.
+ */
+export type Row =
+  | {
+      readonly type: 'iteration'
+      readonly seq: number
+      readonly iteration: number
+      readonly ts: number
+      /** The seq of the record that closed it. */
+      readonly closed: SeqRecordOf<'iteration_complete'> | null
+    }
+  | {
+      readonly type: 'step'
+      readonly seq: number
+      readonly node: StepNode
+      readonly ts: number
+      readonly until: { readonly seq: number; readonly ts: number } | null
+    }
+  | {
+      readonly type: 'message'
+      readonly seq: number
+      readonly usage: SeqRecordOf<'llm_usage'>
+      readonly message: SeqRecordOf<'assistant_message'> | null
+    }
+  | {
+      readonly type: 'tool'
+      readonly seq: number
+      readonly call: SeqRecordOf<'tool_call'>
+      readonly result: SeqRecordOf<'tool_result'> | null
+    }
+  | { readonly type: 'goal'; readonly seq: number; readonly check: SeqRecordOf<'goal_check'> }
+  | {
+      readonly type: 'human'
+      readonly seq: number
+      readonly required: SeqRecordOf<'human_check_required'>
+      readonly response: SeqRecordOf<'human_check_response'> | null
+    }
+  | {
+      readonly type: 'closed'
+      readonly seq: number
+      readonly record: SeqRecordOf<'iteration_complete'>
+    }
+  | { readonly type: 'note'; readonly seq: number; readonly record: Note }
+
+/** Records that stand for themselves. */
+export type Note =
+  | SeqRecordOf<'run_created'>
+  | SeqRecordOf<'run_claimed'>
+  | SeqRecordOf<'run_config_changed'>
+  | SeqRecordOf<'llm_retry'>
+  | SeqRecordOf<'assistant_message'>
+  | SeqRecordOf<'tool_result'>
+  | SeqRecordOf<'human_check_response'>
+  | SeqRecordOf<'error'>
+  | SeqRecordOf<'run_end'>
+
+export type RowOf<T extends Row['type']> = Extract<Row, { type: T }>

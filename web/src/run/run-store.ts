@@ -1,0 +1,108 @@
+import { WatchError } from '../../../src/client/index.ts'
+import { client } from '../api/client.ts'
+import { messageOf } from '../api/problem.ts'
+import { EMPTY_VIEW, extend, type RunView } from './run-view.ts'
+import type { SeqRecord } from './seq-record.ts'
+
+/** How the connection to a run stands. */
+export type Connection =
+  | { readonly type: 'connecting' }
+  | { readonly type: 'open' }
+  /** Lost, and being made again. */
+  | { readonly type: 'lost' }
+  /** The run has ended and all of it has arrived. */
+  | { readonly type: 'complete' }
+  /** There is no way to go on. */
+  | { readonly type: 'refused'; readonly unknown: boolean; readonly message: string }
+
+const STATES = { connecting: 'connecting', live: 'open', reconnecting: 'lost' } as const
+
+export type RunSnapshot = { readonly view: RunView; readonly connection: Connection }
+
+/** Records wait this long for company, so that thousands of them make few renderings, milliseconds. */
+const BATCH_MS = 40
+const LARGE_BATCH = 500
+const LARGE_BATCH_MS = 120
+
+/** Watches one run for as long as somebody looks. What it has got it keeps, and goes on from there. */
+export class RunStore {
+  readonly #runId: string
+  readonly #listeners = new Set<() => void>()
+  #snapshot: RunSnapshot = { view: EMPTY_VIEW, connection: { type: 'connecting' } }
+  #queue: SeqRecord[] = []
+  #timer: ReturnType<typeof setTimeout> | undefined
+  #pause = BATCH_MS
+  #watching: AbortController | null = null
+
+  constructor(runId: string) {
+    this.#runId = runId
+  }
+
+  readonly getSnapshot = (): RunSnapshot => this.#snapshot
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener)
+    if (this.#watching === null) this.#watch()
+    return () => {
+      this.#listeners.delete(listener)
+      if (this.#listeners.size === 0) this.#leave()
+    }
+  }
+
+  #watch(): void {
+    const watching = new AbortController()
+    this.#watching = watching
+    if (this.#snapshot.connection.type === 'complete') return
+    this.#follow(watching.signal).then(
+      (connection) => this.#tell(connection, watching.signal),
+      (cause: unknown) => {
+        const unknown = cause instanceof WatchError && cause.type === 'unknown_run'
+        this.#tell({ type: 'refused', unknown, message: messageOf(cause) }, watching.signal)
+      },
+    )
+  }
+
+  async #follow(signal: AbortSignal): Promise<Connection> {
+    const events = client().watch(this.#runId, {
+      after: this.#snapshot.view.records.length - 1,
+      kinds: 'all',
+      signal,
+      onState: (state) => {
+        if (state !== 'closed') this.#tell({ type: STATES[state] }, signal)
+      },
+    })
+    for await (const event of events) {
+      this.#queue.push(event)
+      this.#timer ??= setTimeout(() => this.#flush(), this.#pause)
+    }
+    return { type: 'complete' }
+  }
+
+  #tell(connection: Connection, signal: AbortSignal): void {
+    if (signal.aborted) return
+    // What has come before the news is shown before it.
+    this.#flush()
+    this.#publish({ ...this.#snapshot, connection })
+  }
+
+  #leave(): void {
+    this.#flush()
+    this.#watching?.abort()
+    this.#watching = null
+  }
+
+  #flush(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    const records = this.#queue
+    this.#queue = []
+    this.#pause = records.length >= LARGE_BATCH ? LARGE_BATCH_MS : BATCH_MS
+    if (records.length === 0) return
+    this.#publish({ ...this.#snapshot, view: extend(this.#snapshot.view, records) })
+  }
+
+  #publish(snapshot: RunSnapshot): void {
+    this.#snapshot = snapshot
+    for (const listener of this.#listeners) listener()
+  }
+}

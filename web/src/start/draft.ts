@@ -1,0 +1,44 @@
+import type { RunRequest } from '../../../src/client/index.ts'
+
+/** The form as it is filled in: a number field that is empty holds ''. */
+export type Draft = {
+  readonly goal: string
+  readonly cwd: string
+  readonly model_name: string
+  readonly max_iterations: number | string
+  readonly hitl_enabled: boolean
+  readonly max_cost_usd: number | string
+  readonly max_tokens: number | string
+  readonly max_seconds: number | string
+}
+
+export const EMPTY_DRAFT: Draft = {
+  goal: '',
+  cwd: '',
+  model_name: '',
+  max_iterations: '',
+  hitl_enabled: false,
+  max_cost_usd: '',
+  max_tokens: '',
+  max_seconds: '',
+}
+
+const NUMBERS = ['max_iterations', 'max_cost_usd', 'max_tokens', 'max_seconds'] as const
+const TEXTS = ['cwd', 'model_name'] as const
+
+/** The request for what is filled in; what is empty is left to the server. */
+export function requestOf(draft: Draft): RunRequest {
+  const numbers = NUMBERS.flatMap((field) => {
+    const value = draft[field]
+    return value === '' ? [] : [[field, Number(value)] as const]
+  })
+  const texts = TEXTS.flatMap((field) => {
+    const value = draft[field].trim()
+    return value === '' ? [] : [[field, value] as const]
+  })
+  return {
+    goal: draft.goal,
+    hitl_enabled: draft.hitl_enabled,
+    ...Object.fromEntries([...texts, ...numbers]),
+  }
+}

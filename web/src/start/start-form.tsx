@@ -1,0 +1,137 @@
+import {
+  Alert,
+  Autocomplete,
+  Button,
+  Group,
+  NumberInput,
+  SimpleGrid,
+  Stack,
+  Switch,
+  TextInput,
+} from '@mantine/core'
+import { useLocalStorage } from '@mantine/hooks'
+import { useMutation } from '@tanstack/react-query'
+import type { FormEvent } from 'react'
+import { useState } from 'react'
+import { useLocation } from 'wouter'
+import { client } from '../api/client.ts'
+import { answerOf, fieldProblem, messageOf } from '../api/problem.ts'
+import { type Draft, EMPTY_DRAFT, requestOf } from './draft.ts'
+import { GoalPicker } from './goal-picker.tsx'
+
+const MODELS = ['claude-sonnet-4-6', 'gpt-5', 'gemini-2.5-pro', 'ollama/qwen3-coder']
+
+/** Everything that a run can be asked; what is left out the server fills in. */
+export function StartForm({ onDone }: { readonly onDone: () => void }) {
+  const [, navigate] = useLocation()
+  const [last, setLast] = useLocalStorage({
+    key: 'retrai.last-start',
+    defaultValue: { cwd: '', model_name: '' },
+    getInitialValueInEffect: false,
+  })
+  const [draft, setDraft] = useState<Draft>({ ...EMPTY_DRAFT, ...last })
+  const change = (changes: Partial<Draft>): void => setDraft({ ...draft, ...changes })
+  const start = useMutation({
+    mutationFn: () => answerOf(client().runs.create(requestOf(draft))),
+    onSuccess: ({ run_id }) => {
+      setLast({ cwd: draft.cwd, model_name: draft.model_name })
+      onDone()
+      navigate(`/runs/${run_id}`)
+    },
+  })
+  const problem = (field: string): string | undefined => fieldProblem(start.error, field)
+  const submit = (event: FormEvent): void => {
+    event.preventDefault()
+    start.mutate()
+  }
+
+  return (
+    <form onSubmit={submit}>
+      <Stack gap="md">
+        <GoalPicker
+          value={draft.goal}
+          onChange={(goal) => change({ goal })}
+          problem={problem('goal')}
+        />
+        <TextInput
+          label="Project folder"
+          description="On the machine of the server. Left empty, it is where the server was started."
+          placeholder="/home/you/project"
+          value={draft.cwd}
+          onChange={(event) => change({ cwd: event.currentTarget.value })}
+          error={problem('cwd')}
+          spellCheck={false}
+        />
+        <SimpleGrid cols={{ base: 1, xs: 2 }}>
+          <Autocomplete
+            label="Model"
+            placeholder="The server's usual one"
+            data={MODELS}
+            value={draft.model_name}
+            onChange={(model_name) => change({ model_name })}
+            error={problem('model_name')}
+          />
+          <NumberInput
+            label="Iterations, at most"
+            placeholder="20"
+            min={1}
+            allowDecimal={false}
+            value={draft.max_iterations}
+            onChange={(max_iterations) => change({ max_iterations })}
+            error={problem('max_iterations')}
+          />
+        </SimpleGrid>
+        <Switch
+          label="Ask me after every iteration"
+          description="The run waits until you approve the next one, or abort it."
+          checked={draft.hitl_enabled}
+          onChange={(event) => change({ hitl_enabled: event.currentTarget.checked })}
+        />
+        <SimpleGrid cols={{ base: 1, xs: 3 }}>
+          <NumberInput
+            label="Cost limit"
+            placeholder="None"
+            prefix="$"
+            min={0}
+            decimalScale={4}
+            value={draft.max_cost_usd}
+            onChange={(max_cost_usd) => change({ max_cost_usd })}
+            error={problem('max_cost_usd')}
+          />
+          <NumberInput
+            label="Token limit"
+            placeholder="None"
+            min={1}
+            allowDecimal={false}
+            thousandSeparator=","
+            value={draft.max_tokens}
+            onChange={(max_tokens) => change({ max_tokens })}
+            error={problem('max_tokens')}
+          />
+          <NumberInput
+            label="Working time limit"
+            placeholder="None"
+            suffix=" s"
+            min={1}
+            value={draft.max_seconds}
+            onChange={(max_seconds) => change({ max_seconds })}
+            error={problem('max_seconds')}
+          />
+        </SimpleGrid>
+        {start.error !== null && (
+          <Alert color="red" variant="light" role="alert">
+            {messageOf(start.error)}
+          </Alert>
+        )}
+        <Group justify="flex-end" mt="xs">
+          <Button variant="default" onClick={onDone}>
+            Cancel
+          </Button>
+          <Button type="submit" loading={start.isPending} disabled={draft.goal === ''}>
+            Start the run
+          </Button>
+        </Group>
+      </Stack>
+    </form>
+  )
+}

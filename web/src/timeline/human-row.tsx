@@ -1,0 +1,35 @@
+import { IconHandStop } from '@tabler/icons-react'
+import type { RowOf } from '../run/rows.ts'
+import { formatDuration } from '../ui/format.ts'
+import { Frame } from './frame.tsx'
+import classes from './rows.module.css'
+
+type Props = { readonly row: RowOf<'human'>; readonly moment: number; readonly ended: boolean }
+
+export function HumanRow({ row: { required, response: whole }, moment, ended }: Props) {
+  const response = whole !== null && whole.seq <= moment ? whole : null
+  return (
+    <Frame
+      seqs={response === null ? [required.seq] : [required.seq, response.seq]}
+      ts={required.ts}
+      icon={<IconHandStop size={15} stroke={1.9} />}
+      tone="human"
+    >
+      <div className={classes.human} data-open={response === null && !ended}>
+        <b>A person was asked</b>
+        <p className={classes.reason}>{required.payload.summary}</p>
+        {response === null ? (
+          <p className={classes.quiet}>
+            {ended ? 'The run ended without an answer.' : 'No answer yet.'}
+          </p>
+        ) : (
+          <div className={classes.answer}>
+            <b>{response.payload.decision === 'approve' ? 'Approved' : 'Aborted'}</b>
+            <span className={classes.quiet}>after {formatDuration(response.ts - required.ts)}</span>
+            {response.payload.reason !== null && <q>{response.payload.reason}</q>}
+          </div>
+        )}
+      </div>
+    </Frame>
+  )
+}

@@ -1,0 +1,44 @@
+import { IconSparkles } from '@tabler/icons-react'
+import Markdown from 'react-markdown'
+import remarkGfm from 'remark-gfm'
+import type { RowOf } from '../run/rows.ts'
+import { counted, formatCost, formatCount, formatDuration } from '../ui/format.ts'
+import { Frame } from './frame.tsx'
+import classes from './rows.module.css'
+
+const PLUGINS = [remarkGfm]
+/** What a model writes must not make the browser ask anybody for anything. */
+const WITHOUT = ['img']
+
+type Props = { readonly row: RowOf<'message'>; readonly moment: number }
+
+export function MessageRow({ row: { usage, message }, moment }: Props) {
+  const said = message !== null && message.seq <= moment ? message.payload : null
+  const { input_tokens, output_tokens, cost_usd, duration_ms, model_name, omitted_turns } =
+    usage.payload
+  return (
+    <Frame
+      seqs={said === null || message === null ? [usage.seq] : [usage.seq, message.seq]}
+      ts={usage.ts}
+      icon={<IconSparkles size={15} stroke={1.7} />}
+    >
+      {said !== null && said.text !== null && said.text !== '' && (
+        <div className={classes.words}>
+          <Markdown remarkPlugins={PLUGINS} disallowedElements={WITHOUT}>
+            {said.text}
+          </Markdown>
+        </div>
+      )}
+      <div className={classes.facts}>
+        <span>{model_name}</span>
+        <span>
+          {formatCount(input_tokens)} in, {formatCount(output_tokens)} out
+        </span>
+        <span>{formatDuration(duration_ms / 1000)}</span>
+        {cost_usd !== null && <span>{formatCost(cost_usd)}</span>}
+        {omitted_turns > 0 && <span>{counted(omitted_turns, 'earlier turn')} left out</span>}
+        {said?.finish_reason === 'length' && <span>cut off at its length limit</span>}
+      </div>
+    </Frame>
+  )
+}

@@ -1,0 +1,141 @@
+import {
+  IconAlertTriangle,
+  IconCpu,
+  IconFlag,
+  IconFlag3Filled,
+  IconNote,
+  IconRefresh,
+  IconSettings,
+} from '@tabler/icons-react'
+import type { ReactNode } from 'react'
+import { Code } from '../code/code.tsx'
+import { useFold } from '../code/fold.tsx'
+import type { Note, RowOf } from '../run/rows.ts'
+import { formatCost, formatCount, formatDuration } from '../ui/format.ts'
+import { STATUS_NAMES } from '../ui/status.ts'
+import { Frame } from './frame.tsx'
+import classes from './rows.module.css'
+
+const SIZE = { size: 15, stroke: 1.7 } as const
+
+export function NoteRow({ row: { record } }: { readonly row: RowOf<'note'> }) {
+  const { icon, tone, content } = noteOf(record)
+  return (
+    <Frame seqs={[record.seq]} ts={record.ts} icon={icon} tone={tone}>
+      {content}
+    </Frame>
+  )
+}
+
+type Shown = {
+  readonly icon: ReactNode
+  readonly tone: 'plain' | 'human' | 'achieved' | 'failed'
+  readonly content: ReactNode
+}
+
+function noteOf(record: Note): Shown {
+  switch (record.kind) {
+    case 'run_created': {
+      const { config, system_prompt } = record.payload
+      return {
+        icon: <IconFlag {...SIZE} />,
+        tone: 'plain',
+        content: (
+          <>
+            <p className={classes.line}>
+              Asked to reach <b>{config.goal}</b> in <code>{config.cwd}</code>
+            </p>
+            <More name={`prompt ${record.seq}`} label="System prompt" text={system_prompt} />
+          </>
+        ),
+      }
+    }
+    case 'run_claimed': {
+      const { pid, host } = record.payload
+      return plain(<IconCpu {...SIZE} />, `Taken up by process ${pid} on ${host}`)
+    }
+    case 'run_config_changed': {
+      const changes = Object.entries(record.payload.changes)
+      const told = changes.map(([name, value]) => `${name} is now ${String(value)}`).join(', ')
+      return plain(<IconSettings {...SIZE} />, `Configuration changed: ${told}`)
+    }
+    case 'llm_retry': {
+      const { attempt, reason, delay_ms } = record.payload
+      const told = `Model call ${attempt} failed: ${reason}. Tried again after ${formatDuration(delay_ms / 1000)}.`
+      return { ...plain(<IconRefresh {...SIZE} />, told), tone: 'human' }
+    }
+    case 'error': {
+      const { message, traceback } = record.payload
+      return {
+        icon: <IconAlertTriangle {...SIZE} />,
+        tone: 'failed',
+        content: (
+          <>
+            <p className={classes.line}>
+              <b>Error</b> {message}
+            </p>
+            {traceback.trim() !== '' && (
+              <More name={`trace ${record.seq}`} label="Traceback" text={traceback} />
+            )}
+          </>
+        ),
+      }
+    }
+    case 'run_end': {
+      const { status, reason, iterations, total_tokens, estimated_cost_usd } = record.payload
+      return {
+        icon: <IconFlag3Filled size={15} />,
+        tone: status === 'achieved' ? 'achieved' : status === 'failed' ? 'failed' : 'plain',
+        content: (
+          <div className={classes.end} data-status={status}>
+            <b>{STATUS_NAMES[status]}</b>
+            <p className={classes.reason}>{reason}</p>
+            <div className={classes.facts}>
+              <span>{iterations} iterations</span>
+              <span>{formatCount(total_tokens)} tokens</span>
+              {estimated_cost_usd !== null && <span>{formatCost(estimated_cost_usd)}</span>}
+            </div>
+          </div>
+        ),
+      }
+    }
+    case 'assistant_message':
+    case 'tool_result':
+    case 'human_check_response':
+      return {
+        icon: <IconNote {...SIZE} />,
+        tone: 'plain',
+        content: <Code text={JSON.stringify(record.payload, null, 2)} language="json" />,
+      }
+  }
+}
+
+const plain = (icon: ReactNode, text: string): Shown => ({
+  icon,
+  tone: 'plain',
+  content: <p className={classes.line}>{text}</p>,
+})
+
+function More({
+  name,
+  label,
+  text,
+}: {
+  readonly name: string
+  readonly label: string
+  readonly text: string
+}) {
+  const [open, toggle] = useFold(name)
+  return (
+    <>
+      <button type="button" className={classes.link} aria-expanded={open} onClick={toggle}>
+        {open ? `Hide: ${label.toLowerCase()}` : label}
+      </button>
+      {open && (
+        <div className={classes.printed}>
+          <Code text={text} />
+        </div>
+      )}
+    </>
+  )
+}

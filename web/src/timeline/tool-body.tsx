@@ -1,0 +1,96 @@
+import { Code } from '../code/code.tsx'
+import { Folded } from '../code/fold.tsx'
+import { languageOf } from '../code/languages.ts'
+import { Patch } from '../code/patch.tsx'
+import type { RowOf } from '../run/rows.ts'
+import type { SeqRecordOf } from '../run/seq-record.ts'
+import { formatBytes } from '../ui/format.ts'
+import classes from './rows.module.css'
+import { textArg } from './tool-gist.ts'
+
+type Call = SeqRecordOf<'tool_call'>
+type Props = { readonly call: Call; readonly result: RowOf<'tool'>['result'] }
+
+export function ToolBody({ call, result }: Props) {
+  return (
+    <div className={classes.toolBody}>
+      <Asked call={call} />
+      {result !== null && <Output call={call} result={result} />}
+    </div>
+  )
+}
+
+/** What was asked for, in the form that reads best. */
+function Asked({ call: { seq, payload } }: { readonly call: Call }) {
+  const { tool, args, raw_args } = payload
+  if (raw_args !== undefined) {
+    return <Labelled label="Arguments that are no JSON object" text={raw_args} />
+  }
+  const path = textArg(args, 'path')
+  const old = textArg(args, 'old')
+  const fresh = textArg(args, 'new')
+  if (tool === 'file_patch' && old !== null && fresh !== null) {
+    return <Patch old={old} fresh={fresh} language={languageOf(path ?? '')} />
+  }
+  const content = textArg(args, 'content')
+  if (tool === 'file_write' && content !== null) {
+    return (
+      <Folded name={`content ${seq}`} text={content}>
+        {(shown) => <Code text={shown} language={languageOf(path ?? '')} />}
+      </Folded>
+    )
+  }
+  const command = textArg(args, 'command')
+  if (tool === 'bash_exec' && command !== null) {
+    return <Code text={`$ ${command}`} look="terminal" />
+  }
+  const told = Object.keys(args).length > (path === null ? 0 : 1)
+  return told ? <Code text={JSON.stringify(args, null, 2)} language="json" /> : null
+}
+
+const IN_TERMINAL = new Set(['bash_exec', 'run_pytest'])
+
+function Output({
+  call,
+  result,
+}: {
+  readonly call: Call
+  readonly result: SeqRecordOf<'tool_result'>
+}) {
+  const { tool, output, truncated, bytes, sha256 } = result.payload
+  const terminal = IN_TERMINAL.has(tool)
+  if (output.trim() === '') return <p className={classes.nothing}>No output</p>
+  return (
+    <>
+      <Folded name={`output ${result.seq}`} text={output} by={terminal ? 'tail' : 'head'}>
+        {(shown) => (
+          <Code
+            text={shown}
+            language={terminal ? null : outputLanguage(call)}
+            look={terminal ? 'terminal' : 'code'}
+          />
+        )}
+      </Folded>
+      {truncated && (
+        <p className={classes.nothing}>
+          The record holds the beginning and the end of {formatBytes(bytes)}. The server keeps all
+          of it as an artifact{sha256 !== null && `, SHA-256 ${sha256.slice(0, 12)}…`}
+        </p>
+      )}
+    </>
+  )
+}
+
+function outputLanguage({ payload: { tool, args } }: Call): string | null {
+  if (tool === 'git_diff') return 'diff'
+  return tool === 'file_read' ? languageOf(textArg(args, 'path') ?? '') : null
+}
+
+function Labelled({ label, text }: { readonly label: string; readonly text: string }) {
+  return (
+    <>
+      <p className={classes.nothing}>{label}</p>
+      <Code text={text} />
+    </>
+  )
+}

@@ -1,0 +1,16 @@
+/** A text among the arguments of a call, if it is one. */
+export function textArg(args: Readonly<Record<string, unknown>>, name: string): string | null {
+  const value = args[name]
+  return typeof value === 'string' ? value : null
+}
+
+/** The one argument by which a person recognises a call. */
+export function gistOf(args: Readonly<Record<string, unknown>>): string {
+  for (const name of ['command', 'path', 'pattern', 'glob', 'query']) {
+    const text = textArg(args, name)
+    if (text !== null) return text.split('\n', 1)[0] ?? ''
+  }
+  const [first] = Object.values(args)
+  if (first === undefined) return ''
+  return typeof first === 'string' ? first : JSON.stringify(first)
+}

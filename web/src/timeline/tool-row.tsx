@@ -1,0 +1,109 @@
+import {
+  IconChevronRight,
+  IconFileDiff,
+  IconFilePlus,
+  IconFileText,
+  IconFolder,
+  IconGitBranch,
+  type IconProps,
+  IconSearch,
+  IconTerminal2,
+  IconTestPipe,
+  IconTool,
+} from '@tabler/icons-react'
+import type { ComponentType } from 'react'
+import { useFold } from '../code/fold.tsx'
+import type { RowOf } from '../run/rows.ts'
+import { formatDuration } from '../ui/format.ts'
+import { Frame } from './frame.tsx'
+import classes from './rows.module.css'
+import { ToolBody } from './tool-body.tsx'
+import { gistOf } from './tool-gist.ts'
+
+const ICONS: Readonly<Record<string, ComponentType<IconProps>>> = {
+  file_patch: IconFileDiff,
+  file_write: IconFilePlus,
+  file_read: IconFileText,
+  file_list: IconFolder,
+  bash_exec: IconTerminal2,
+  run_pytest: IconTestPipe,
+  grep_search: IconSearch,
+  find_files: IconSearch,
+  git_status: IconGitBranch,
+  git_diff: IconGitBranch,
+  git_log: IconGitBranch,
+}
+
+type Props = {
+  readonly row: RowOf<'tool'>
+  readonly moment: number
+  readonly working: boolean
+}
+
+/** A call and what came of it: the two belong together, so they are shown together. */
+export function ToolRow({ row: { call, result: whole }, moment, working }: Props) {
+  const { tool, args, read_only } = call.payload
+  const result = whole !== null && whole.seq <= moment ? whole : null
+  const outcome = result?.payload.outcome ?? null
+  // What changed something is shown at once, what was only looked at when it is asked for.
+  const [open, toggle] = useFold(
+    `tool ${call.seq}`,
+    !read_only || (outcome !== null && outcome !== 'ok'),
+  )
+  const Icon = ICONS[tool] ?? IconTool
+  const tone =
+    outcome === null ? (working ? 'running' : 'plain') : outcome === 'ok' ? 'plain' : 'failed'
+  return (
+    <Frame
+      seqs={result === null ? [call.seq] : [call.seq, result.seq]}
+      ts={call.ts}
+      icon={<Icon size={15} stroke={1.7} />}
+      tone={tone}
+    >
+      <div className={classes.card}>
+        <button type="button" className={classes.call} aria-expanded={open} onClick={toggle}>
+          <IconChevronRight size={15} className={classes.chevron} data-open={open} aria-hidden />
+          <span className={classes.tool}>{tool}</span>
+          <span className={classes.gist}>{gistOf(args)}</span>
+          <Outcome result={result} working={working} />
+        </button>
+        {open && <ToolBody call={call} result={result} />}
+      </div>
+    </Frame>
+  )
+}
+
+const OUTCOMES = {
+  ok: 'ok',
+  error: 'failed',
+  rejected: 'rejected',
+  timed_out: 'timed out',
+  aborted: 'aborted',
+  unknown: 'outcome unknown',
+} as const
+
+type Result = NonNullable<RowOf<'tool'>['result']>
+
+function Outcome({
+  result,
+  working,
+}: {
+  readonly result: Result | null
+  readonly working: boolean
+}) {
+  if (result === null) {
+    return (
+      <span className={classes.outcome} data-outcome="open">
+        {working ? 'running' : 'no result'}
+      </span>
+    )
+  }
+  const { outcome, exit_code, duration_ms } = result.payload
+  return (
+    <span className={classes.outcome} data-outcome={outcome}>
+      {outcome !== 'ok' && <b>{OUTCOMES[outcome]}</b>}
+      {exit_code !== null && exit_code !== 0 && <span>exit {exit_code}</span>}
+      <span>{formatDuration(duration_ms / 1000)}</span>
+    </span>
+  )
+}

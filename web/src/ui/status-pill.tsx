@@ -1,0 +1,36 @@
+import {
+  IconBan,
+  IconCheck,
+  IconHandStop,
+  IconPlayerPlayFilled,
+  type IconProps,
+  IconX,
+} from '@tabler/icons-react'
+import type { ComponentType } from 'react'
+import type { RunStatus } from '../../../src/domain/state.ts'
+import { STATUS_NAMES } from './status.ts'
+import classes from './status-pill.module.css'
+
+const ICONS: Readonly<Record<RunStatus, ComponentType<IconProps>>> = {
+  running: IconPlayerPlayFilled,
+  awaiting_human: IconHandStop,
+  achieved: IconCheck,
+  failed: IconX,
+  aborted: IconBan,
+}
+
+type Props = { readonly status: RunStatus; readonly size?: 'sm' | 'lg' }
+
+export function StatusPill({ status, size = 'sm' }: Props) {
+  const Icon = ICONS[status]
+  return (
+    <span className={classes.pill} data-status={status} data-size={size}>
+      {status === 'running' ? (
+        <span className={classes.pulse} aria-hidden />
+      ) : (
+        <Icon size={size === 'lg' ? 15 : 13} stroke={2.4} aria-hidden />
+      )}
+      {STATUS_NAMES[status]}
+    </span>
+  )
+}

@@ -1,0 +1,12 @@
+import type { RunStatus } from '../../../src/domain/state.ts'
+
+export const STATUS_NAMES: Readonly<Record<RunStatus, string>> = {
+  running: 'Running',
+  awaiting_human: 'Waits for you',
+  achieved: 'Achieved',
+  failed: 'Failed',
+  aborted: 'Aborted',
+}
+
+export const hasEnded = (status: RunStatus): boolean =>
+  status !== 'running' && status !== 'awaiting_human'
