@@ -2,9 +2,16 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
+import type { Result } from 'neverthrow'
+import { eventLine } from '../../src/cli/event-line.ts'
+import {
+  type AgentEvent,
+  type Client,
+  createClient,
+  type RequestError,
+} from '../../src/client/index.ts'
 import { brokenProject, script } from '../scripted-model/fix-the-calculator.ts'
 import { startScriptedModel } from '../scripted-model/server.ts'
-import { type AgentEvent, line, observe } from './observer.ts'
 import { startServerProcess } from './server.ts'
 
 /**
@@ -48,28 +55,43 @@ async function createProject(folder: string): Promise<void> {
   }
 }
 
-async function request(url: string, init?: RequestInit): Promise<Record<string, unknown>> {
-  const response = await fetch(url, init)
-  const body = (await response.json()) as Record<string, unknown>
-  if (!response.ok) throw new Error(`${response.status}: ${body.detail}`)
-  return body
+/** Watches a run to its end; resolves to all that was seen, in the order it came. */
+async function observe(
+  client: Client,
+  runId: string,
+  onEvent: (event: AgentEvent) => void = () => {},
+): Promise<AgentEvent[]> {
+  const seen: AgentEvent[] = []
+  for await (const event of client.watch(runId)) {
+    seen.push(event)
+    onEvent(event)
+  }
+  return seen
 }
 
-async function run(url: string, project: string, model: string): Promise<boolean> {
-  const created = await request(`${url}/api/runs`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ goal: 'pytest', cwd: project, model_name: model, max_iterations: 10 }),
-  })
-  const runId = String(created.run_id)
+/** The value of a call; a demo has no way on without it. */
+function orThrow<T>(called: Result<T, RequestError>): T {
+  if (called.isErr()) throw new Error(called.error.message)
+  return called.value
+}
+
+async function run(client: Client, project: string, model: string): Promise<boolean> {
+  const { run_id: runId } = orThrow(
+    await client.runs.create({
+      goal: 'pytest',
+      cwd: project,
+      model_name: model,
+      max_iterations: 10,
+    }),
+  )
   console.log(`Started run ${runId}. Its events as they arrive:\n`)
 
   let late: Promise<AgentEvent[]> | undefined
-  const first = await observe(url, runId, (event) => {
-    console.log(line(event))
+  const first = await observe(client, runId, (event) => {
+    console.log(eventLine(event))
     if (event.kind !== 'goal_check' || late !== undefined) return
     console.log('      … a second observer joins late, here …')
-    late = observe(url, runId)
+    late = observe(client, runId)
   })
   const second = (await late) ?? []
   const same = isDeepStrictEqual(first, second)
@@ -77,7 +99,7 @@ async function run(url: string, project: string, model: string): Promise<boolean
     `\nThe first observer saw ${first.length} events, the late one ${second.length}: ` +
       (same ? 'the same, in the same order.' : 'NOT THE SAME.'),
   )
-  const details = await request(`${url}/api/runs/${runId}`)
+  const details = orThrow(await client.runs.get(runId))
   console.log(`\nGET /api/runs/${runId}\n${JSON.stringify(details, null, 2)}`)
   return same && details.status === 'achieved'
 }
@@ -94,7 +116,7 @@ async function main(): Promise<void> {
   })
   console.log(`The server is at ${server.url}, the broken project in ${project}.`)
   console.log(`The run uses ${model.note}.\n`)
-  const good = await run(server.url, project, model.name)
+  const good = await run(createClient({ baseUrl: server.url }), project, model.name)
   if (!once) {
     console.log(
       `\nThe server stays up at ${server.url} (its API: ${server.url}/docs). Ctrl+C ends it.`,

@@ -2,7 +2,13 @@
 import { Command } from 'commander'
 import { backupCommand } from './backup.ts'
 import { copyCommand } from './copy.ts'
+import { abortCommand, approveCommand } from './decide.ts'
+import { goalsCommand } from './goals.ts'
+import { runCommand } from './run.ts'
+import { runsCommand } from './runs.ts'
 import { serveCommand } from './serve.ts'
+import { showCommand } from './show.ts'
+import { watchCommand } from './watch.ts'
 
 const program = new Command('retrai')
   .description(
@@ -10,6 +16,13 @@ const program = new Command('retrai')
   )
   .version('0.1.0')
   .addCommand(serveCommand())
+  .addCommand(runCommand())
+  .addCommand(watchCommand())
+  .addCommand(runsCommand())
+  .addCommand(showCommand())
+  .addCommand(approveCommand())
+  .addCommand(abortCommand())
+  .addCommand(goalsCommand())
   .addCommand(backupCommand())
   .addCommand(copyCommand())
 

@@ -14,6 +14,11 @@ Environment (flags win; a variable that is empty counts as not set):
                          runs that are worked on at once (default 16); more wait their turn
   RETRAI_MAX_COST_USD, RETRAI_MAX_TOKENS, RETRAI_MAX_SECONDS
                          the most that any run may be given; also what a run gets that asks for none
+  RETRAI_MAX_SOCKETS, RETRAI_MAX_SOCKETS_PER_CLIENT
+                         WebSockets that may be open, in all and from one address (default 10000
+                         and 5000); behind a proxy all clients have the address of the proxy
+  RETRAI_SOCKET_STALL_SECONDS
+                         how long a WebSocket may make no progress before it is closed (default 60)
   RETRAI_LLM_BASE_URL    OpenAI-compatible endpoint that every model goes to
   RETRAI_LLM_API_KEY     its key
   ANTHROPIC_API_KEY      for models named claude-*

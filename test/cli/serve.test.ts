@@ -4,12 +4,12 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type AgentEvent, observe } from '../../examples/demo/observer.ts'
 import { type ServerProcess, startServerProcess } from '../../examples/demo/server.ts'
 import { brokenProject, script } from '../../examples/scripted-model/fix-the-calculator.ts'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
-import { cleanEnv, retrai } from './support.ts'
+import type { AgentEvent } from '../../src/client/index.ts'
+import { cleanEnv, observe, retrai } from './support.ts'
 
 let folder: string
 let cleanups: (() => Promise<unknown>)[]
@@ -140,7 +140,7 @@ describe('stopping', () => {
 
     const again = await serve(llmUrl)
     const events = await observe(again.url, runId)
-    expect(events.find(({ kind }) => kind === 'tool_result')?.payload.outcome).toBe('unknown')
+    expect(events.find((event) => event.kind === 'tool_result')?.payload.outcome).toBe('unknown')
     expect(events.at(-1)?.kind).toBe('run_end')
   })
 

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { type AgentEvent, createClient } from '../../src/client/index.ts'
 
 const CLI = fileURLToPath(new URL('../../src/cli/retrai.ts', import.meta.url))
 
@@ -23,4 +24,28 @@ export function retrai(
       resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr })
     })
   })
+}
+
+/**
+ * Watches a run to its end; resolves to all that was seen, in the order it came. Other than a person's
+ * client, it takes a lost connection for a failure.
+ */
+export async function observe(
+  baseUrl: string,
+  runId: string,
+  onEvent: (event: AgentEvent) => void = () => {},
+): Promise<AgentEvent[]> {
+  const lost = new AbortController()
+  const seen: AgentEvent[] = []
+  const watched = createClient({ baseUrl }).watch(runId, {
+    signal: lost.signal,
+    onState: (state) => {
+      if (state === 'reconnecting') lost.abort(new Error('the connection was lost'))
+    },
+  })
+  for await (const event of watched) {
+    seen.push(event)
+    onEvent(event)
+  }
+  return seen
 }

@@ -1,0 +1,43 @@
+import type { Command } from 'commander'
+import { err, ok, type Result } from 'neverthrow'
+import type { RunStanding } from '../client/index.ts'
+import { EXIT } from './exit-codes.ts'
+import { seq } from './option-values.ts'
+import { print } from './print.ts'
+import { type ServerOptions, serverCommand, withServer } from './server.ts'
+
+type Options = ServerOptions & { readonly reason?: string; readonly seq?: number }
+
+/** `retrai approve RUN`: lets a run that waits for a person go on. */
+export function approveCommand(): Command {
+  return serverCommand('approve')
+    .description('Approve another iteration of a run that waits for a person.')
+    .argument('<run>', 'the id of the run')
+    .option('--reason <text>', 'kept in the log, and told to the model')
+    .option('--seq <seq>', 'the human check that is answered: refused if another one is open', seq)
+    .action((runId: string, { reason, seq, ...options }: Options) =>
+      withServer(options, async ({ client, explain }) => {
+        const answer = { decision: 'approve', reason, seq } as const
+        return told((await client.runs.resume(runId, answer)).mapErr(explain))
+      }),
+    )
+}
+
+/** `retrai abort RUN`: ends a run, whatever it is doing. */
+export function abortCommand(): Command {
+  return serverCommand('abort')
+    .description('Abort a run, whatever it is doing.')
+    .argument('<run>', 'the id of the run')
+    .option('--reason <text>', 'kept in the log')
+    .action((runId: string, { reason, ...options }: Options) =>
+      withServer(options, async ({ client, explain }) => {
+        return told((await client.runs.abort(runId, { reason })).mapErr(explain))
+      }),
+    )
+}
+
+async function told(done: Result<RunStanding, string>): Promise<Result<number, string>> {
+  if (done.isErr()) return err(done.error)
+  await print(`${done.value.run_id} ${done.value.status}`)
+  return ok(EXIT.done)
+}

@@ -1,0 +1,45 @@
+import { styleText } from 'node:util'
+import type { AgentEvent } from '../client/index.ts'
+import { oneLine, shorten } from './plain-text.ts'
+
+function gist(event: AgentEvent): string {
+  switch (event.kind) {
+    case 'step_start':
+      return event.payload.node
+    case 'tool_call':
+      return `${oneLine(event.payload.tool)} ${shorten(event.payload.args, 70)}`
+    case 'tool_result': {
+      const { tool, exit_code, output } = event.payload
+      return `${oneLine(tool)} exit ${exit_code}: ${shorten(output, 60)}`
+    }
+    case 'llm_usage':
+      return `${event.payload.input_tokens} tokens in, ${event.payload.output_tokens} out`
+    case 'goal_check':
+      return `${event.payload.achieved ? 'reached' : 'not reached'}: ${oneLine(event.payload.reason)}`
+    case 'human_check_required':
+      return oneLine(event.payload.summary)
+    case 'human_check_response': {
+      const { decision, reason } = event.payload
+      return reason === null ? decision : `${decision}: ${oneLine(reason)}`
+    }
+    case 'error':
+      return shorten(event.payload.message, 200)
+    default:
+      return shorten(event.payload, 90)
+  }
+}
+
+const BOLD: ReadonlySet<string> = new Set([
+  'goal_check',
+  'human_check_required',
+  'error',
+  'run_end',
+])
+
+/** One line for people: seq, iteration, kind, what happened. */
+export function eventLine(event: AgentEvent): string {
+  const seq = String(event.seq).padStart(4)
+  const kind = event.kind.padEnd(18)
+  const format = BOLD.has(event.kind) ? 'bold' : 'reset'
+  return `${seq}  it ${event.iteration}  ${styleText('cyan', kind)} ${styleText(format, gist(event))}`
+}

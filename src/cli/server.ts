@@ -1,0 +1,75 @@
+import { Command, type CommanderError } from 'commander'
+import { err, ok, type Result } from 'neverthrow'
+import { type Client, createClient, type RequestError } from '../client/index.ts'
+import { EXIT, PLAIN_EXIT_CODES } from './exit-codes.ts'
+import { endWithReader, say } from './print.ts'
+
+const DEFAULT_URL = 'http://127.0.0.1:8000'
+
+const ENVIRONMENT = `
+Environment:
+  RETRAI_SERVER  the address of the server (default ${DEFAULT_URL}); --server wins
+  RETRAI_TOKEN   the token that the server asks for, if it does
+  NO_COLOR       when set, nothing is coloured`
+
+/** The server that a command talks to. */
+export type Server = {
+  readonly client: Client
+  /** A command line for a person that talks to the same server. */
+  hint(line: string): string
+  /** Says what is wrong and what to do. */
+  explain(error: RequestError): string
+}
+
+export type ServerOptions = { readonly server?: string }
+
+/** A command that talks to a server: its options, help and exit codes that all of them share. */
+export function serverCommand(name: string, exitCodes: string = PLAIN_EXIT_CODES): Command {
+  return new Command(name)
+    .option('--server <url>', `the server (default ${DEFAULT_URL})`)
+    .addHelpText('after', `${exitCodes}\n${ENVIRONMENT}`)
+    .exitOverride(({ exitCode }: CommanderError) => {
+      process.exit(exitCode === 0 ? EXIT.done : EXIT.notDone)
+    })
+}
+
+/** Does the work of a command and ends with its exit code, or tells why it could not be done. */
+export async function withServer(
+  options: ServerOptions,
+  work: (server: Server) => Promise<Result<number, string>>,
+): Promise<void> {
+  endWithReader()
+  const server = connect(options)
+  const done = server.isErr() ? err(server.error) : await work(server.value)
+  if (done.isErr()) say(`retrai: ${done.error}`)
+  process.exitCode = done.unwrapOr(EXIT.notDone)
+}
+
+function connect({ server }: ServerOptions): Result<Server, string> {
+  const url = server ?? (process.env.RETRAI_SERVER?.trim() || DEFAULT_URL)
+  const token = process.env.RETRAI_TOKEN?.trim() || undefined
+  const flag = server === undefined ? '' : ` --server ${server}`
+  try {
+    return ok({
+      client: createClient({ baseUrl: url, token }),
+      hint: (line) => `${line}${flag}`,
+      explain,
+    })
+  } catch {
+    return err(`"${url}" is no address of a server. Give one such as ${DEFAULT_URL}.`)
+  }
+}
+
+function explain(error: RequestError): string {
+  switch (error.type) {
+    case 'unreachable':
+      return `${error.message} Start one with "retrai serve", or name another with --server or RETRAI_SERVER.`
+    case 'refused':
+      if (error.code !== 'unauthenticated') return error.message
+      return 'The server asks for a token, and this is not it. Set RETRAI_TOKEN to the one it was started with.'
+    case 'not_understood':
+      return `${error.message} Is it the right address?`
+    case 'aborted':
+      return error.message
+  }
+}
