@@ -28,6 +28,12 @@ const Settings = z.strictObject({
   RETRAI_MAX_COST_USD: positive.optional(),
   RETRAI_MAX_TOKENS: positiveInt.optional(),
   RETRAI_MAX_SECONDS: positive.optional(),
+  RETRAI_MAX_SOCKETS: positiveInt.default(10_000),
+  RETRAI_MAX_SOCKETS_PER_CLIENT: positiveInt.default(5_000),
+  /** As long as a timer of Node can be set, in seconds. */
+  RETRAI_SOCKET_STALL_SECONDS: positive
+    .pipe(z.number().max(2_000_000, 'must be at most 2000000'))
+    .default(60),
   RETRAI_LLM_BASE_URL: z
     .url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
     .optional(),

@@ -96,6 +96,11 @@ async function listen(
     defaults: { cwd: process.cwd(), model_name: 'claude-sonnet-4-6', max_iterations: 20 },
     ready: () => readiness(store, readModel, projector),
     security: { token: config.RETRAI_TOKEN ?? null },
+    live: {
+      sockets: config.RETRAI_MAX_SOCKETS,
+      socketsPerClient: config.RETRAI_MAX_SOCKETS_PER_CLIENT,
+      stallMs: config.RETRAI_SOCKET_STALL_SECONDS * 1000,
+    },
     logger: log,
   })
   const supervisor = new Supervisor({

@@ -11,6 +11,9 @@ test('defaults', () => {
     RETRAI_DATA_DIR: resolve('.retrai'),
     RETRAI_LOG_LEVEL: 'info',
     RETRAI_MAX_RUNS_AT_WORK: 16,
+    RETRAI_MAX_SOCKETS: 10_000,
+    RETRAI_MAX_SOCKETS_PER_CLIENT: 5_000,
+    RETRAI_SOCKET_STALL_SECONDS: 60,
   })
 })
 
@@ -36,6 +39,13 @@ describe('what is not valid is refused, by the name one has used', () => {
     [{}, { RETRAI_MAX_TOKENS: '1.5' }, 'RETRAI_MAX_TOKENS: must be a whole number'],
     [{}, { RETRAI_MAX_COST_USD: '0' }, 'RETRAI_MAX_COST_USD: must be more than 0'],
     [{}, { RETRAI_MAX_RUNS_AT_WORK: 'many' }, 'RETRAI_MAX_RUNS_AT_WORK: must be a number'],
+    [{}, { RETRAI_MAX_SOCKETS: '0' }, 'RETRAI_MAX_SOCKETS: must be at least 1'],
+    [{}, { RETRAI_SOCKET_STALL_SECONDS: '9e9' }, 'RETRAI_SOCKET_STALL_SECONDS: must be a number'],
+    [
+      {},
+      { RETRAI_SOCKET_STALL_SECONDS: '2000001' },
+      'RETRAI_SOCKET_STALL_SECONDS: must be at most 2000000',
+    ],
   ])('%j %j', (flags, env, message) => {
     expect(read(flags, env)._unsafeUnwrapErr()).toContain(message)
   })

@@ -9,6 +9,11 @@ export const CATALOGUE = {
     'Malformed JSON',
     'The body is not valid JSON. Correct it and send it again.',
   ],
+  unknown_cursor: [
+    400,
+    'Unknown cursor',
+    'The cursor is none of this log. Begin anew without it.',
+  ],
   unauthenticated: [
     401,
     'Token needed',
@@ -30,7 +35,18 @@ export const CATALOGUE = {
     'Unknown run',
     'There is no such run. GET /api/runs lists the runs there are.',
   ],
+  record_not_found: [404, 'No such record', 'The run has no record with this seq yet.'],
+  artifact_not_found: [
+    404,
+    'Unknown artifact',
+    'No tool result of this run names this artifact.',
+  ],
   method_not_allowed: [405, 'Method not allowed', 'The Allow header names the methods there are.'],
+  not_acceptable: [
+    406,
+    'Not acceptable',
+    'This address answers none of the media types that the Accept header names.',
+  ],
   request_timeout: [408, 'Request timed out', 'The request did not arrive in time. Send it again.'],
   run_exists: [409, 'Run exists', 'There is a run with this id already.'],
   already_created: [409, 'Created before', 'The same request has created this run before.'],
@@ -64,6 +80,11 @@ export const CATALOGUE = {
     'WebSocket needed',
     'This address speaks WebSocket. Connect to it with a WebSocket client.',
   ],
+  too_many_of_client: [
+    429,
+    'Too many connections',
+    'Your address has as many live connections open as it may have. Close some, or connect again later.',
+  ],
   headers_too_large: [431, 'Headers too large', 'The headers are too large. Send fewer of them.'],
   internal: [500, 'Internal error', 'The server failed.'],
   damaged_record: [500, 'Damaged record', 'A record of this run cannot be read.'],
@@ -77,6 +98,11 @@ export const CATALOGUE = {
     503,
     'Outcome unknown',
     'The event store did not answer in time, so this may or may not be done. Read the run before you try again.',
+  ],
+  too_many_sockets: [
+    503,
+    'Too many connections',
+    'As many live connections are open as this server may have. Connect again later.',
   ],
   busy: [503, 'Too many writers', 'Others kept changing this run meanwhile. Try again.'],
   not_projected: [

@@ -59,10 +59,12 @@ export function problemDocument(
 }
 
 const RETRY_AFTER_SECONDS = '1'
+/** Statuses of what may be over in a moment. */
+const PASSING: ReadonlySet<number> = new Set([429, 503])
 
 export function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem) {
   const document = problemDocument(problem, request.url)
-  if (document.status === 503) reply.header('retry-after', RETRY_AFTER_SECONDS)
+  if (PASSING.has(document.status)) reply.header('retry-after', RETRY_AFTER_SECONDS)
   return reply
     .code(document.status)
     .type('application/problem+json')

@@ -9,6 +9,11 @@ export type LiveLimits = {
   readonly socketBytes: number
   /** How often a peer is asked for a sign of life, milliseconds. */
   readonly pingMs: number
+  /** A peer that neither takes anything nor answers for this long is let go, milliseconds. */
+  readonly stallMs: number
+  /** Sockets that may be open at once, in all and from one address. */
+  readonly sockets: number
+  readonly socketsPerClient: number
   /** Pause before a failed read is made again: it doubles from the first to the second, milliseconds. */
   readonly retryMs: readonly [number, number]
   /** How long a socket may take to close when the server stops, milliseconds. */
@@ -21,6 +26,9 @@ export const LIVE_LIMITS: LiveLimits = {
   pageBytes: 1024 * 1024,
   socketBytes: 1024 * 1024,
   pingMs: 30_000,
+  stallMs: 60_000,
+  sockets: 10_000,
+  socketsPerClient: 5_000,
   retryMs: [100, 5000],
   closeMs: 1000,
 }

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from '@fastify/websocket'
+import type { Heartbeat } from './heartbeat.ts'
 
 const TEXT = { binary: false } as const
 
@@ -11,19 +12,24 @@ export class Outlet {
   readonly #socket: WebSocket
   readonly #connection: Socket
   readonly #mark: number
-  readonly #progress: () => void
+  readonly #heartbeat: Pick<Heartbeat, 'sent'>
   #waiting = 0
   #drained: (() => void)[] = []
 
   /**
    * @param mark bytes that may wait before the outlet is full
-   * @param progress called whenever the peer has taken something
+   * @param heartbeat is told of all that is sent
    */
-  constructor(socket: WebSocket, connection: Socket, mark: number, progress: () => void) {
+  constructor(
+    socket: WebSocket,
+    connection: Socket,
+    mark: number,
+    heartbeat: Pick<Heartbeat, 'sent'>,
+  ) {
     this.#socket = socket
     this.#connection = connection
     this.#mark = mark
-    this.#progress = progress
+    this.#heartbeat = heartbeat
     socket.once('close', () => this.#release())
   }
 
@@ -34,6 +40,7 @@ export class Outlet {
   send(data: Buffer): void {
     this.#waiting += 1
     this.#socket.send(data, TEXT, this.#sent)
+    this.#heartbeat.sent(data.length)
   }
 
   /** Resolves when nothing waits any more, or when the socket has closed. */
@@ -53,9 +60,15 @@ export class Outlet {
     this.#connection.uncork()
   }
 
-  readonly #sent = (error?: Error | null): void => {
+  /** `drained`, with nothing held back meanwhile. */
+  async uncorkedDrain(): Promise<void> {
+    this.uncork()
+    await this.drained()
+    this.cork()
+  }
+
+  readonly #sent = (): void => {
     this.#waiting -= 1
-    if (!error) this.#progress()
     if (this.#waiting === 0) this.#release()
   }
 

@@ -4,7 +4,7 @@ import type { WebSocket } from '@fastify/websocket'
 import type { FastifyBaseLogger } from 'fastify'
 import { RunId } from '../run-id.ts'
 import { refusalFrame } from './entry.ts'
-import { keepAlive } from './heartbeat.ts'
+import { Heartbeat } from './heartbeat.ts'
 import { Hub } from './hub.ts'
 import { type Ending, observe } from './observe.ts'
 import { Outlet } from './outlet.ts'
@@ -20,41 +20,43 @@ const CLOSES: Record<Ending['type'], readonly [code: number, reason: string]> = 
 }
 const GOING_AWAY = 1001
 const INTERNAL_ERROR = 1011
+const TRY_AGAIN_LATER = 1013
 
-export type SocketDeps = TopicDeps & {
-  /** Seconds since the epoch. */
-  readonly clock: () => number
+/** What is sent over a socket. */
+export type Observation = {
+  /** Sends until there is no more to send; resolves to null when `signal` has aborted before. */
+  readonly send: (outlet: Outlet, signal: AbortSignal) => Promise<Ending | null>
+  /** The frame that tells an observer why it is not served further. */
+  readonly refusal: (ending: Exclude<Ending, { type: 'complete' }>) => Buffer
 }
 
-type Request = {
-  readonly runId: string
-  readonly query: unknown
-  readonly connection: Socket
-  readonly log: FastifyBaseLogger
-}
+type Request = { readonly connection: Socket; readonly log: FastifyBaseLogger }
 
 /** The open WebSockets of this process. */
 export class Sockets {
-  readonly #deps: SocketDeps
-  readonly #hub: Hub
+  readonly #limits: LiveLimits
   readonly #open = new Map<WebSocket, AbortController>()
 
-  constructor(deps: SocketDeps) {
-    this.#deps = deps
-    this.#hub = new Hub(deps)
+  constructor(limits: LiveLimits) {
+    this.#limits = limits
   }
 
   /** Serves one socket until either side ends it. Listeners are in place before this returns. */
-  serve(socket: WebSocket, request: Request): void {
+  serve(socket: WebSocket, observation: Observation, request: Request): void {
     const leave = new AbortController()
     this.#open.set(socket, leave)
     socket.once('close', () => {
       this.#open.delete(socket)
       leave.abort()
     })
-    const { pingMs, socketBytes } = this.#deps.limits
-    const outlet = new Outlet(socket, request.connection, socketBytes, keepAlive(socket, pingMs))
-    this.#deliver(socket, outlet, request, leave.signal).catch((err: unknown) => {
+    const { limits } = this.#deps
+    const heartbeat = new Heartbeat(socket, limits, () => {
+      // What is on its way is still sent. If that gets on no better, the socket is cut after a while.
+      leave.abort()
+      socket.close(TRY_AGAIN_LATER, 'the peer does not get on')
+    })
+    const outlet = new Outlet(socket, request.connection, limits.socketBytes, heartbeat)
+    deliver(socket, outlet, observation, leave.signal).catch((err: unknown) => {
       request.log.error({ err }, 'serving a WebSocket failed')
       socket.close(INTERNAL_ERROR, 'the server failed; its log says why')
     })
@@ -64,7 +66,7 @@ export class Sockets {
   async close(): Promise<void> {
     const cut = setTimeout(() => {
       for (const socket of this.#open.keys()) socket.terminate()
-    }, this.#deps.limits.closeMs)
+    }, this.#limits.closeMs)
     await Promise.all(
       [...this.#open].map(([socket, leave]) => {
         leave.abort()
@@ -75,33 +77,18 @@ export class Sockets {
     )
     clearTimeout(cut)
   }
+}
 
-  async #deliver(
-    socket: WebSocket,
-    outlet: Outlet,
-    request: Request,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const ending = await this.#observe(outlet, request, signal)
-    if (ending === null) return
-    if (ending.type !== 'complete') {
-      const { cursor, message } = ending
-      outlet.send(refusalFrame(request.runId, cursor, this.#deps.clock(), message))
-    }
-    // A closing socket is cut after a while, so a slow peer must have taken everything before.
-    await outlet.drained()
-    socket.close(...CLOSES[ending.type])
-  }
-
-  async #observe(outlet: Outlet, request: Request, signal: AbortSignal): Promise<Ending | null> {
-    const runId = RunId.safeParse(request.runId)
-    if (!runId.success) {
-      const message = `"${request.runId}" is not a run id. GET /api/runs lists the runs there are.`
-      return { type: 'unknown_run', cursor: -1, message }
-    }
-    const watch = parseWatch(request.query)
-    if (watch.isErr()) return { type: 'bad_request', cursor: -1, message: watch.error }
-    const observation = { runId: runId.data, watch: watch.value, outlet, signal }
-    return observe(observation, this.#hub, this.#deps)
-  }
+async function deliver(
+  socket: WebSocket,
+  outlet: Outlet,
+  { send, refusal }: Observation,
+  signal: AbortSignal,
+): Promise<void> {
+  const ending = await send(outlet, signal)
+  if (ending === null) return
+  if (ending.type !== 'complete') outlet.send(refusal(ending))
+  // A closing socket is cut after a while, so a slow peer must have taken everything before.
+  await outlet.drained()
+  socket.close(...CLOSES[ending.type])
 }

@@ -18,8 +18,12 @@ then what happens live, each event once and in the order of \`seq\`.
   understood, or an \`after\` beyond the end of the run, one such frame, then 4400; a record that
   cannot be read, one such frame, then 1011. The \`seq\` of these frames is where the client stood.
 - When the server stops it closes with 1001: connect again later with \`?after=\`.
-- What the client sends is ignored. Pings are answered by every WebSocket client by itself; a
-  connection that gives no sign of life for two intervals of 30 seconds is cut.
+- What the client sends is ignored. Pings are answered by every WebSocket client by itself, in the
+  order in which it reads. A client that does not get on for 60 seconds (it neither takes 64 KiB of
+  what waits for it nor answers a ping) is closed with 1013; nothing is lost when it connects again
+  with \`?after=\`. One that reads slowly is kept.
+- Beyond the number of connections that the server allows in all (503) and from one address (429), the
+  upgrade is refused with a problem document. Connect again later.
 - Where a token is needed, send it in the \`Authorization\` header or, from a browser, as a
   subprotocol: \`new WebSocket(url, ['retrai', 'retrai.bearer.' + base64url(token)])\`.
 `
@@ -38,7 +42,7 @@ export function watchRun(app: ZodApp, sockets: Sockets): void {
       querystring: WatchQuery,
       response: {
         101: z.undefined().describe('The connection is a WebSocket from here on'),
-        ...problems('upgrade_required'),
+        ...problems('upgrade_required', 'too_many_of_client', 'too_many_sockets'),
       },
     },
     // A bad query is answered on the socket, where a WebSocket client can read the answer.

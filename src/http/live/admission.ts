@@ -1,0 +1,49 @@
+import type { FastifyInstance } from 'fastify'
+import { sendProblem } from '../problem.ts'
+import type { ProblemCode } from '../problem-catalogue.ts'
+import type { LiveLimits } from './limits.ts'
+
+type Limits = Pick<LiveLimits, 'sockets' | 'socketsPerClient'>
+
+/** Counts open sockets, in all and by the address of their peer. */
+export class Admission {
+  readonly #limits: Limits
+  readonly #ofClient = new Map<string, number>()
+  #open = 0
+
+  constructor(limits: Limits) {
+    this.#limits = limits
+  }
+
+  /** Why there is no place for one more; null if it has taken its place, until it leaves. */
+  enter(address: string): ProblemCode | null {
+    const ofClient = this.#ofClient.get(address) ?? 0
+    if (this.#open >= this.#limits.sockets) return 'too_many_sockets'
+    if (ofClient >= this.#limits.socketsPerClient) return 'too_many_of_client'
+    this.#open += 1
+    this.#ofClient.set(address, ofClient + 1)
+    return null
+  }
+
+  leave(address: string): void {
+    const others = (this.#ofClient.get(address) ?? 0) - 1
+    this.#open -= 1
+    if (others > 0) this.#ofClient.set(address, others)
+    else this.#ofClient.delete(address)
+  }
+}
+
+/**
+ * Refuses upgrades to WebSocket beyond the limits, before anything is spent on them. A connection keeps
+ * its place until it is gone, however it is closed.
+ */
+export function limitSockets(app: FastifyInstance, limits: Limits): void {
+  const admission = new Admission(limits)
+  app.addHook('onRequest', async (request, reply) => {
+    if (!request.ws) return
+    const { ip } = request
+    const refusal = admission.enter(ip)
+    if (refusal !== null) return sendProblem(request, reply, { code: refusal })
+    request.raw.socket.once('close', () => admission.leave(ip))
+  })
+}
