@@ -5,6 +5,8 @@ import type { AppDeps } from './deps.ts'
 import { describeApi, serveDocs } from './docs.ts'
 import { handleNotFound, refuseConnection, sendError } from './errors.ts'
 import { acceptJsonOnly } from './json-body.ts'
+import { limitSockets } from './live/admission.ts'
+import { LIVE_LIMITS } from './live/limits.ts'
 import { acceptWebSockets } from './live/plugin.ts'
 import { abortRun } from './routes/abort-run.ts'
 import { configureRun } from './routes/configure-run.ts'
@@ -38,6 +40,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   app.setErrorHandler(sendError)
   const sockets = await acceptWebSockets(app, deps)
   guard(app, deps.security)
+  limitSockets(app, { ...LIVE_LIMITS, ...deps.live })
   acceptJsonOnly(app)
   handleNotFound(app)
   await describeApi(app)
