@@ -4,7 +4,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
-import { createArtifacts } from './agent/artifacts.ts'
+import { type Artifacts, createArtifacts } from './agent/artifacts.ts'
 import { exponential } from './agent/backoff.ts'
 import { findGoal, goals } from './agent/goals/catalogue.ts'
 import { systemPrompt } from './agent/goals/prompt.ts'
@@ -79,8 +79,9 @@ async function listen(
   readModel: SqliteReadModel,
   projector: Projector,
 ): Promise<Result<Server, string>> {
-  const effects = withCrashingEffects(createEffects(config), config.RETRAI_CRASH_AT)
-  const { models } = effects
+  const artifacts = createArtifacts(join(config.RETRAI_DATA_DIR, 'artifacts'))
+  const effects = withCrashingEffects(createEffects(config, artifacts), config.RETRAI_CRASH_AT)
+  const { models, toolbox } = effects
   const ceilings = {
     max_cost_usd: config.RETRAI_MAX_COST_USD ?? null,
     max_tokens: config.RETRAI_MAX_TOKENS ?? null,
@@ -89,6 +90,10 @@ async function listen(
   const app = await buildApp({
     store,
     readModel,
+    checkpoint: () => readModel.checkpoint,
+    artifacts,
+    contextBudget: (modelName) => models.contextBudget(modelName),
+    tools: toolbox.specs,
     goals,
     planRun: (request) => planRun(request, { goals, models, systemPrompt, ceilings }),
     missingKey: (modelName) => models.missingKey(modelName),
@@ -136,7 +141,7 @@ async function listen(
   return ok({ url: listening.value, close })
 }
 
-function createEffects(config: Config): Effects {
+function createEffects(config: Config, artifacts: Artifacts): Effects {
   return {
     models: createModels({
       llmBaseUrl: config.RETRAI_LLM_BASE_URL,
@@ -149,7 +154,7 @@ function createEffects(config: Config): Effects {
     }),
     toolbox: createToolbox({
       runCommand,
-      artifacts: createArtifacts(join(config.RETRAI_DATA_DIR, 'artifacts')),
+      artifacts,
     }),
     findGoal,
     runCommand,

@@ -18,6 +18,10 @@ const service = await Service.open(folder, effects)
 const app = await buildApp({
   store: service.store,
   readModel: service.readModel,
+  checkpoint: () => service.readModel.checkpoint,
+  artifacts: { read: async () => null },
+  contextBudget: models.contextBudget,
+  tools: effects.toolbox.specs,
   goals,
   planRun: (request) => planRun(request, { goals, models, systemPrompt, ceilings }),
   missingKey: models.missingKey,

@@ -117,21 +117,33 @@ export function toMessages(
   conversation: Conversation,
   budget: number,
 ): { readonly messages: readonly ChatMessage[]; readonly omittedTurns: number } {
-  const head: ChatMessage[] = [
-    { role: 'system', content: conversation.system },
-    { role: 'user', content: conversation.opening },
-  ]
-  const turns = conversation.turns.map(turnMessages)
-  let left = budget - tokensOf(head)
+  const { turns } = conversation
+  let left = budget - tokensOf(headOf(conversation))
   let first = turns.length
-  while (first > 0) {
-    const size = tokensOf(turns[first - 1] ?? [])
+  for (const turn of turns.toReversed()) {
+    const size = tokensOf(turnMessages(turn))
     if (size > left && first < turns.length) break
     left -= size
     first -= 1
   }
-  const note = first === 0 ? [] : [omissionNote(first)]
-  return { messages: [...head, ...note, ...turns.slice(first).flat()], omittedTurns: first }
+  return { messages: messagesBehind(conversation, first), omittedTurns: first }
+}
+
+/** What the model is sent when so many of the first turns are left out. */
+export function messagesBehind(
+  conversation: Conversation,
+  omittedTurns: number,
+): readonly ChatMessage[] {
+  const note = omittedTurns === 0 ? [] : [omissionNote(omittedTurns)]
+  const turns = conversation.turns.slice(omittedTurns).flatMap(turnMessages)
+  return [...headOf(conversation), ...note, ...turns]
+}
+
+function headOf({ system, opening }: Conversation): ChatMessage[] {
+  return [
+    { role: 'system', content: system },
+    { role: 'user', content: opening },
+  ]
 }
 
 function omissionNote(turns: number): ChatMessage {

@@ -7,7 +7,7 @@ import { handleNotFound, refuseConnection, sendError } from './errors.ts'
 import { acceptJsonOnly } from './json-body.ts'
 import { limitSockets } from './live/admission.ts'
 import { LIVE_LIMITS } from './live/limits.ts'
-import { acceptWebSockets } from './live/plugin.ts'
+import { goLive } from './live/plugin.ts'
 import { abortRun } from './routes/abort-run.ts'
 import { configureRun } from './routes/configure-run.ts'
 import { createRun } from './routes/create-run.ts'
@@ -16,6 +16,7 @@ import { listGoals } from './routes/goals.ts'
 import { health } from './routes/health.ts'
 import { listRuns } from './routes/list-runs.ts'
 import { resumeRun } from './routes/resume-run.ts'
+import { watchAll } from './routes/watch-all.ts'
 import { watchRun } from './routes/watch-run.ts'
 import { guard } from './security.ts'
 import { validatorCompiler } from './validation.ts'
@@ -25,6 +26,8 @@ const BODY_LIMIT = 1024 * 1024
 const REQUEST_TIMEOUT = 30_000
 
 const ROUTES = [createRun, listRuns, getRun, resumeRun, abortRun, configureRun, listGoals, health]
+
+const LIVE_ROUTES = [watchRun, watchAll]
 
 /** The whole HTTP side of the server, WebSockets included. It does not listen yet. */
 export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
@@ -38,7 +41,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   app.setErrorHandler(sendError)
-  const sockets = await acceptWebSockets(app, deps)
+  const live = await goLive(app, deps)
   guard(app, deps.security)
   limitSockets(app, { ...LIVE_LIMITS, ...deps.live })
   acceptJsonOnly(app)
@@ -46,7 +49,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   await describeApi(app)
   const typed = app.withTypeProvider<ZodTypeProvider>()
   for (const route of ROUTES) route(typed, deps)
-  watchRun(typed, sockets)
+  for (const route of LIVE_ROUTES) route(typed, live)
   await serveDocs(app)
   await serveConsole(app)
   return app

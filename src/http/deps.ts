@@ -1,6 +1,8 @@
+import type { Readable } from 'node:stream'
 import type { FastifyBaseLogger } from 'fastify'
 import type { ResultAsync } from 'neverthrow'
 import type { RunConfig } from '../domain/run-config.ts'
+import type { Checkpoint } from '../projections/batch.ts'
 import type { ReadModel } from '../projections/read-model.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { LiveLimits } from './live/limits.ts'
@@ -20,10 +22,30 @@ export type Readiness = {
   >
 }
 
+/** A tool as models are told of it. `parameters` is a JSON Schema of an object. */
+export type OfferedTool = {
+  readonly name: string
+  readonly description: string
+  readonly parameters: Readonly<Record<string, unknown>>
+}
+
+/** Whole outputs of tools, by the SHA-256 (hex) of their bytes. */
+export type ArtifactSource = {
+  /** Null where there is none of that name. The stream must be read or destroyed. */
+  read(sha256: string): Promise<{ readonly bytes: number; readonly stream: Readable } | null>
+}
+
 /** All that the HTTP room needs from the rest of the house. */
 export type AppDeps = {
   readonly store: EventStore
   readonly readModel: ReadModel
+  /** The last record that is projected; null while there is none. */
+  readonly checkpoint: () => Checkpoint | null
+  readonly artifacts: ArtifactSource
+  /** Tokens of conversation that a model is sent at most. */
+  readonly contextBudget: (modelName: string) => number
+  /** The tools that models are offered. */
+  readonly tools: readonly OfferedTool[]
   readonly goals: readonly { readonly name: string; readonly description: string }[]
   /** Checks what only the agent can know, and names all problems at once. */
   readonly planRun: (request: RunRequest) => ResultAsync<PlannedRun, readonly FieldProblem[]>

@@ -9,11 +9,7 @@ export const CATALOGUE = {
     'Malformed JSON',
     'The body is not valid JSON. Correct it and send it again.',
   ],
-  unknown_cursor: [
-    400,
-    'Unknown cursor',
-    'The cursor is none of this log. Begin anew without it.',
-  ],
+  unknown_cursor: [400, 'Unknown cursor', 'The cursor is none of this log. Begin anew without it.'],
   unauthenticated: [
     401,
     'Token needed',
@@ -36,11 +32,7 @@ export const CATALOGUE = {
     'There is no such run. GET /api/runs lists the runs there are.',
   ],
   record_not_found: [404, 'No such record', 'The run has no record with this seq yet.'],
-  artifact_not_found: [
-    404,
-    'Unknown artifact',
-    'No tool result of this run names this artifact.',
-  ],
+  artifact_not_found: [404, 'Unknown artifact', 'No tool result of this run names this artifact.'],
   method_not_allowed: [405, 'Method not allowed', 'The Allow header names the methods there are.'],
   not_acceptable: [
     406,

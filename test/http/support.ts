@@ -73,6 +73,10 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
   const app = await buildApp({
     store: wrapStore(store),
     readModel,
+    checkpoint: () => projected.checkpoint,
+    artifacts: { read: async () => null },
+    contextBudget: () => 96_000,
+    tools: [],
     goals: GOALS,
     planRun,
     missingKey: (name) => (name.startsWith('gemini') ? 'GEMINI_API_KEY' : null),

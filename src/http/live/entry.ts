@@ -17,6 +17,8 @@ export type Damage = {
 }
 export type Entry = Frame | Damage
 
+export const isEnd = (entry: Entry): boolean => entry.type === 'frame' && entry.kind === 'run_end'
+
 export const sizeOf = (entry: Entry): number => (entry.type === 'frame' ? entry.data.length : 0)
 
 /** Puts the seq behind the last key of a JSON object. */
@@ -53,7 +55,19 @@ const BEGINNINGS = new Map<string, { readonly kind: Kind; readonly text: string 
 function ownKindOf({ type, data, metadata }: RecordedEvent): Kind | undefined {
   const beginning = BEGINNINGS.get(type)
   if (beginning === undefined || !data.startsWith(beginning.text)) return undefined
+  // A frame is one line, wherever it is sent.
+  if (data.includes('\n') || data.includes('\r')) return undefined
   return data.endsWith('}') && metadata.startsWith(PRESENT_SCHEMA) ? beginning.kind : undefined
+}
+
+const TS = /^\{"kind":"\w+","run_id":"[^"]*","iteration":\d+,"ts":([^,]+),/
+/** More than all that stands in front of the payload. */
+const HEAD_BYTES = 200
+
+/** When the record of a frame happened, seconds since the epoch. */
+export function tsOf(data: Buffer): number {
+  const [, ts] = TS.exec(data.toString('latin1', 0, HEAD_BYTES)) ?? []
+  return Number(ts ?? JSON.parse(data.toString()).ts)
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { Entry } from './entry.ts'
 import { Topic, type TopicDeps } from './topic.ts'
 
 type Watched = { readonly topic: Topic; watchers: number }
@@ -11,12 +12,24 @@ export class Hub {
     this.#deps = deps
   }
 
-  /** Lends out the topic of a run. It is dropped when the last one gives it back. */
-  async watch<T>(runId: string, use: (topic: Topic) => Promise<T>): Promise<T> {
+  /**
+   * The entries of a run behind the seq `after`, in order and without gaps: history, then live, for as
+   * long as `signal` has not aborted and the caller asks. The topic is dropped with the last caller.
+   */
+  async *follow(
+    runId: string,
+    after: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<readonly Entry[], void, void> {
     const watched = this.#watched.get(runId) ?? this.#open(runId)
     watched.watchers += 1
     try {
-      return await use(watched.topic)
+      let cursor = after
+      while (!signal.aborted) {
+        const entries = await watched.topic.next(cursor, signal)
+        if (entries.length > 0) yield entries
+        cursor += entries.length
+      }
     } finally {
       watched.watchers -= 1
       if (watched.watchers === 0) {

@@ -1,9 +1,10 @@
 import { streamOf } from '../../store/run-log.ts'
 import { Backoff } from './backoff.ts'
-import { type Entry, entryOf } from './entry.ts'
+import { type Entry, entryOf, isEnd } from './entry.ts'
 import type { Hub } from './hub.ts'
 import type { Outlet } from './outlet.ts'
-import type { Topic, TopicDeps } from './topic.ts'
+import { damageOf } from './probe.ts'
+import type { TopicDeps } from './topic.ts'
 import type { Watch } from './watch-query.ts'
 
 /** Why the server ends an observation; `cursor` is the seq up to which the observer was served. */
@@ -45,7 +46,7 @@ export async function observe(
     return { type: 'bad_request', cursor: after, message }
   }
   if (after === head.seq && isEnd(head)) return { type: 'complete' }
-  return hub.watch(runId, (topic) => deliver(topic, observation))
+  return deliver(hub, observation)
 }
 
 /** The last record of the run. Store trouble is waited out. */
@@ -72,15 +73,12 @@ async function readHead(
   return null
 }
 
-const isEnd = (entry: Entry): boolean => entry.type === 'frame' && entry.kind === 'run_end'
-
 async function deliver(
-  topic: Topic,
-  { watch, outlet, signal }: Observation,
+  hub: Hub,
+  { runId, watch, outlet, signal }: Observation,
 ): Promise<Ending | null> {
   let cursor = watch.after
-  while (!signal.aborted) {
-    const entries = await topic.next(cursor, signal)
+  for await (const entries of hub.follow(runId, cursor, signal)) {
     const ending = await sendAll(entries, cursor, { watch, outlet, signal })
     if (ending !== null) return ending
     cursor += entries.length
@@ -103,7 +101,7 @@ async function sendAll(
       if (entry.seq !== expected) return damaged(expected, `the store gave ${entry.seq} instead`)
       if (watch.kinds.has(entry.kind)) outlet.send(entry.data)
       if (isEnd(entry)) return { type: 'complete' }
-      if (outlet.full) await pause(outlet)
+      if (outlet.full) await outlet.uncorkedDrain()
     }
   } finally {
     outlet.uncork()
@@ -111,13 +109,6 @@ async function sendAll(
   return null
 }
 
-async function pause(outlet: Outlet): Promise<void> {
-  outlet.uncork()
-  await outlet.drained()
-  outlet.cork()
-}
-
-function damaged(seq: number, why: string): Ending {
-  const message = `Record ${seq} of this run cannot be read: ${why}. See the server's log.`
-  return { type: 'damaged', cursor: seq - 1, message }
+function damaged(seq: number, message: string): Ending {
+  return { type: 'damaged', cursor: seq - 1, message: damageOf({ seq, message }) }
 }

@@ -3,19 +3,20 @@ import type { FastifyInstance } from 'fastify'
 import type { AppDeps } from '../deps.ts'
 import { chooseProtocol } from '../security.ts'
 import { LIVE_LIMITS } from './limits.ts'
-import { Sockets } from './sockets.ts'
+import { createLive, type Live } from './live.ts'
 
 /** Nothing is expected from observers, so nothing large is accepted. */
 const MAX_MESSAGE = 16 * 1024
 
 /**
- * Lets routes accept WebSockets. To be called before anything that may refuse a request: only then
- * is the connection of a refused upgrade closed, which HTTP itself has let go of by then.
+ * Lets routes deliver live, over WebSockets and otherwise. To be called before anything that may refuse
+ * a request: only then is the connection of a refused upgrade closed, which HTTP itself has let go of
+ * by then.
  */
-export async function acceptWebSockets(app: FastifyInstance, deps: AppDeps): Promise<Sockets> {
-  const { store, readModel, clock } = deps
+export async function goLive(app: FastifyInstance, deps: AppDeps): Promise<Live> {
+  const { store, readModel, clock, checkpoint } = deps
   const limits = { ...LIVE_LIMITS, ...deps.live }
-  const sockets = new Sockets({ store, readModel, clock, limits, log: app.log })
+  const live = createLive({ store, readModel, clock, checkpoint, limits, log: app.log })
   await app.register(websocket, {
     options: { maxPayload: MAX_MESSAGE, handleProtocols: chooseProtocol },
     errorHandler: (error, socket, request) => {
@@ -24,8 +25,8 @@ export async function acceptWebSockets(app: FastifyInstance, deps: AppDeps): Pro
     },
     preClose: async () => {
       app.websocketServer.close()
-      await sockets.close()
+      await Promise.all([live.sockets.close(), live.streams.close()])
     },
   })
-  return sockets
+  return live
 }

@@ -2,14 +2,10 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import type { WebSocket } from '@fastify/websocket'
 import type { FastifyBaseLogger } from 'fastify'
-import { RunId } from '../run-id.ts'
-import { refusalFrame } from './entry.ts'
 import { Heartbeat } from './heartbeat.ts'
-import { Hub } from './hub.ts'
-import { type Ending, observe } from './observe.ts'
+import type { LiveLimits } from './limits.ts'
+import type { Ending } from './observe.ts'
 import { Outlet } from './outlet.ts'
-import type { TopicDeps } from './topic.ts'
-import { parseWatch } from './watch-query.ts'
 
 /** How each ending is told in the close frame: codes from 4000 on are the application's own. */
 const CLOSES: Record<Ending['type'], readonly [code: number, reason: string]> = {
@@ -49,7 +45,7 @@ export class Sockets {
       this.#open.delete(socket)
       leave.abort()
     })
-    const { limits } = this.#deps
+    const limits = this.#limits
     const heartbeat = new Heartbeat(socket, limits, () => {
       // What is on its way is still sent. If that gets on no better, the socket is cut after a while.
       leave.abort()

@@ -1,16 +1,14 @@
 import type { FastifyBaseLogger } from 'fastify'
-import type { ReadModel } from '../../projections/read-model.ts'
-import type { EventStore } from '../../store/event-store.ts'
 import { streamOf } from '../../store/run-log.ts'
 import { Backoff } from './backoff.ts'
+import { Bell } from './bell.ts'
 import { type Entry, entryOf } from './entry.ts'
 import type { LiveLimits } from './limits.ts'
+import { type PageDeps, readPage } from './page.ts'
 import { PageSize } from './page-size.ts'
 import { Ring } from './ring.ts'
 
-export type TopicDeps = {
-  readonly store: EventStore
-  readonly readModel: Pick<ReadModel, 'get'>
+export type TopicDeps = PageDeps & {
   readonly limits: LiveLimits
   readonly log: FastifyBaseLogger
 }
@@ -24,7 +22,7 @@ export class Topic {
   readonly #runId: string
   readonly #deps: TopicDeps
   readonly #stop = new AbortController()
-  readonly #waiting = new Set<() => void>()
+  readonly #news = new Bell()
   readonly #pageSize: PageSize
   #ring: Ring | null = null
 
@@ -44,7 +42,7 @@ export class Topic {
       const kept = this.#ring?.behind(cursor) ?? null
       if (kept !== null && kept.length > 0) return kept
       if (kept !== null) {
-        await this.#change(signal)
+        await this.#news.wait(signal)
         continue
       }
       const page = await this.#readPage(cursor)
@@ -62,12 +60,10 @@ export class Topic {
   }
 
   async #readPage(cursor: number): Promise<Entry[] | null> {
-    const { store, readModel, log } = this.#deps
-    const page = await store.readStream(streamOf(this.#runId), {
-      from: cursor + 1,
-      direction: 'forward',
-      limit: this.#pageSize.records,
-    })
+    const { log } = this.#deps
+    const limit = this.#pageSize.records
+    const options = { from: cursor + 1, direction: 'forward', limit } as const
+    const page = await readPage(this.#runId, options, this.#deps)
     if (page.isErr()) {
       log.warn(
         { run_id: this.#runId, error: page.error },
@@ -75,22 +71,8 @@ export class Topic {
       )
       return null
     }
-    const projected = readModel.get(this.#runId)?.state.seq ?? -1
-    const entries = page.value.map((event) => entryOf(event, event.revision <= projected))
-    this.#pageSize.learn(entries)
-    return entries
-  }
-
-  #change(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const wake = () => {
-        this.#waiting.delete(wake)
-        signal.removeEventListener('abort', wake)
-        resolve()
-      }
-      this.#waiting.add(wake)
-      signal.addEventListener('abort', wake)
-    })
+    this.#pageSize.learn(page.value)
+    return page.value
   }
 
   #follow(after: number): void {
@@ -113,7 +95,7 @@ export class Topic {
           if (item.type !== 'events') continue
           for (const event of item.events) ring.push(entryOf(event, false))
           backoff.reset()
-          for (const wake of [...this.#waiting]) wake()
+          this.#news.ring()
         }
       } catch (error) {
         log.error({ run_id: this.#runId, err: error }, 'the subscription of a watched run broke')

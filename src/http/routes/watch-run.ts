@@ -1,5 +1,7 @@
 import { z } from 'zod'
-import type { Sockets } from '../live/sockets.ts'
+import { asked } from '../asked.ts'
+import type { Live } from '../live/live.ts'
+import { observeRun } from '../live/observe-run.ts'
 import { WatchQuery } from '../live/watch-query.ts'
 import { problems, sendProblem } from '../problem.ts'
 import { RunParams } from '../run-id.ts'
@@ -29,7 +31,7 @@ then what happens live, each event once and in the order of \`seq\`.
 `
 
 /** WS /api/ws/{run_id} */
-export function watchRun(app: ZodApp, sockets: Sockets): void {
+export function watchRun(app: ZodApp, live: Live): void {
   app.route({
     method: 'GET',
     url: '/api/ws/:run_id',
@@ -54,7 +56,8 @@ export function watchRun(app: ZodApp, sockets: Sockets): void {
     wsHandler: (socket, request) => {
       const { run_id: runId } = RunParams.parse(request.params)
       const connection = request.raw.socket
-      sockets.serve(socket, { runId, query: request.query, connection, log: request.log })
+      const observation = observeRun(runId, asked(request), live)
+      live.sockets.serve(socket, observation, { connection, log: request.log })
     },
   })
 }

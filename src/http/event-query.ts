@@ -1,0 +1,106 @@
+import { z } from 'zod'
+import { DOCUMENTED_KINDS, type Kind } from '../domain/records.ts'
+import { RUN_STATUSES } from '../domain/state.ts'
+import { Kinds } from './kinds.ts'
+import { RunId } from './run-id.ts'
+
+/** The place of a record in its run. */
+export const Seq = z
+  .string()
+  .regex(/^\d{1,15}$/, 'must be the seq of a record: a whole number from 0 on')
+  .transform(Number)
+
+const Seconds = z
+  .string()
+  .regex(/^\d{1,12}(\.\d{1,9})?$/, 'must be seconds since the epoch, such as 1771416000.25')
+  .transform(Number)
+
+export const PAGE_LIMIT = 500
+const MAX_LIMIT = 5000
+
+const selection = {
+  kinds: Kinds.optional(),
+  from_ts: Seconds.optional().meta({
+    description: 'Only records with a `ts` from this on',
+    examples: ['1771416000'],
+  }),
+  to_ts: Seconds.optional().meta({
+    description: 'Only records with a `ts` before this',
+    examples: ['1771419600.5'],
+  }),
+}
+
+const limit = z.coerce
+  .number()
+  .int()
+  .min(1)
+  .max(MAX_LIMIT)
+  .optional()
+  .describe(`How many frames at most. A JSON page has ${PAGE_LIMIT} unless told otherwise`)
+
+/** The query of GET /api/runs/{run_id}/events. */
+export const RunEventsQuery = z.strictObject({
+  after: z
+    .string()
+    .regex(/^(-1|\d{1,15})$/, 'must be a seq, or -1')
+    .transform(Number)
+    .optional()
+    .meta({
+      description:
+        'Only records behind this seq: with larger ones forward, with smaller ones backward',
+      examples: ['41'],
+    }),
+  limit,
+  direction: z.enum(['forward', 'backward']).default('forward'),
+  ...selection,
+})
+
+/** What can be asked of the feed of all runs. */
+export const feedFilters = {
+  ...selection,
+  run_id: z
+    .union([z.string(), z.array(z.string())])
+    .transform((text, context): ReadonlySet<string> => {
+      const ids = [text].flat().flatMap((part) => part.split(','))
+      const parsed = ids.map((id) => RunId.safeParse(id))
+      if (!parsed.every((id) => id.success)) context.addIssue('must be run ids (UUIDs)')
+      return new Set(parsed.flatMap((id) => id.data ?? []))
+    })
+    .optional()
+    .meta({ description: 'Only these runs; more than one are separated by commas' }),
+  goal: z.string().optional().describe('Only runs with this goal'),
+  status: z
+    .enum(RUN_STATUSES)
+    .optional()
+    .describe('Only records with which, or during which, their run had this status'),
+}
+
+export const FeedCursor = z.string().meta({
+  description:
+    'The `cursor` of a frame: only records that stand behind it in the log. "end": only what is ' +
+    'added from now on. Without it: all.',
+  examples: ['VQ6EAOKbQdSnFkRmVUQAAN7xq8kQ2dE1.41', 'end'],
+})
+
+/** The query of GET /api/events. */
+export const FeedQuery = z.strictObject({ after: FeedCursor.optional(), limit, ...feedFilters })
+
+/** Which records of a run are wanted. */
+export type Selection = {
+  readonly kinds: ReadonlySet<Kind>
+  /** Seconds since the epoch: the first inclusive, the second not. */
+  readonly fromTs: number
+  readonly toTs: number
+}
+
+export function selectionOf(query: {
+  readonly kinds?: ReadonlySet<Kind> | undefined
+  readonly from_ts?: number | undefined
+  readonly to_ts?: number | undefined
+}): Selection {
+  return {
+    kinds: query.kinds ?? new Set(DOCUMENTED_KINDS),
+    fromTs: query.from_ts ?? 0,
+    toTs: query.to_ts ?? Number.POSITIVE_INFINITY,
+  }
+}

@@ -1,0 +1,74 @@
+import type { Result } from 'neverthrow'
+import { z } from 'zod'
+import { FeedCursor, feedFilters } from '../event-query.ts'
+import { Backoff } from './backoff.ts'
+import { refusalFrame } from './entry.ts'
+import type { FeedEntry } from './feed-entry.ts'
+import { FeedFilter } from './feed-filter.ts'
+import { type FeedStart, feedStart } from './feed-start.ts'
+import type { Live } from './live.ts'
+import type { Ending } from './observe.ts'
+import type { Outlet } from './outlet.ts'
+import type { Observation } from './sockets.ts'
+
+/** The query of WS /api/ws. */
+export const WatchAllQuery = z.strictObject({ after: FeedCursor.optional(), ...feedFilters })
+
+/** All runs over a WebSocket, as its address asks for them. */
+export function observeFeed(
+  query: Result<z.output<typeof WatchAllQuery>, string>,
+  live: Live,
+): Observation {
+  return {
+    send: async (outlet, signal) => {
+      if (query.isErr()) return { type: 'bad_request', cursor: -1, message: query.error }
+      const start = await findStart(query.value.after, live, signal)
+      if (start === null || 'type' in start) return start
+      const filter = new FeedFilter(query.value, live.facts, signal)
+      for await (const entries of live.feed.follow(start.position, signal)) {
+        await sendAll(entries, filter, outlet, signal)
+      }
+      return null
+    },
+    refusal: ({ message }) => refusalFrame('', -1, live.clock(), message),
+  }
+}
+
+/** Store trouble is waited out. */
+async function findStart(
+  after: string | undefined,
+  live: Live,
+  signal: AbortSignal,
+): Promise<FeedStart | Ending | null> {
+  const backoff = new Backoff(live.limits.retryMs)
+  while (!signal.aborted) {
+    const start = await feedStart(after, live)
+    if (start.isOk()) return start.value
+    const { type, message } = start.error
+    if (type === 'unknown_cursor') return { type: 'bad_request', cursor: -1, message }
+    live.log.warn({ error: start.error }, 'cannot look up a cursor, trying again')
+    await backoff.wait(signal)
+  }
+  return null
+}
+
+/** Sends what was asked for, no faster than the peer takes it. */
+async function sendAll(
+  entries: readonly FeedEntry[],
+  filter: FeedFilter,
+  outlet: Outlet,
+  signal: AbortSignal,
+): Promise<void> {
+  outlet.cork()
+  try {
+    for (const entry of entries) {
+      const passes = filter.passes(entry)
+      if (passes === false || (passes !== true && !(await passes))) continue
+      if (signal.aborted) return
+      outlet.send(entry.data)
+      if (outlet.full) await outlet.uncorkedDrain()
+    }
+  } finally {
+    outlet.uncork()
+  }
+}

@@ -1,0 +1,22 @@
+import type { ResultAsync } from 'neverthrow'
+import type { ReadModel } from '../../projections/read-model.ts'
+import type { EventStore, ReadError, ReadOptions } from '../../store/event-store.ts'
+import { streamOf } from '../../store/run-log.ts'
+import { type Entry, entryOf } from './entry.ts'
+
+export type PageDeps = {
+  readonly store: EventStore
+  readonly readModel: Pick<ReadModel, 'get' | 'caughtUp'>
+}
+
+/** One page of a run as observers get it. */
+export function readPage(
+  runId: string,
+  options: ReadOptions,
+  { store, readModel }: PageDeps,
+): ResultAsync<Entry[], ReadError> {
+  return store.readStream(streamOf(runId), options).map((events) => {
+    const projected = readModel.get(runId)?.state.seq ?? -1
+    return events.map((event) => entryOf(event, event.revision <= projected))
+  })
+}

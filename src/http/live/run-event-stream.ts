@@ -1,0 +1,52 @@
+import type { Selection } from '../event-query.ts'
+import { Chunks } from './chunks.ts'
+import { isEnd, refusalFrame } from './entry.ts'
+import type { Hub } from './hub.ts'
+import { damageOf } from './probe.ts'
+import { selects } from './selects.ts'
+import { SSE_START, sseEvent, sseHeartbeat, sseNotice, withHeartbeat } from './sse.ts'
+
+type Observation = {
+  readonly runId: string
+  /** -1 is all. */
+  readonly after: number
+  readonly selection: Selection
+}
+
+type EventStreamDeps = {
+  readonly hub: Hub
+  readonly heartbeatMs: number
+  /** Seconds since the epoch. */
+  readonly clock: () => number
+}
+
+/** The wanted records of a run as server-sent events: history, then live, then `end`. */
+export async function* runEventStream(
+  { runId, after, selection }: Observation,
+  { hub, heartbeatMs, clock }: EventStreamDeps,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer, void, void> {
+  const chunks = new Chunks()
+  let cursor = after
+  yield SSE_START
+  for await (const entries of withHeartbeat(hub.follow(runId, after, signal), heartbeatMs)) {
+    if (entries === null) yield sseHeartbeat(cursor < 0 ? null : String(cursor))
+    for (const entry of entries ?? []) {
+      if (entry.type === 'damage') {
+        chunks.add(sseNotice('failed', refusalFrame(runId, cursor, clock(), damageOf(entry))))
+        yield chunks.take()
+        return
+      }
+      cursor = entry.seq
+      const id = String(cursor)
+      if (selects(selection, entry.kind, entry.data)) chunks.add(...sseEvent(id, entry.data))
+      if (isEnd(entry)) chunks.add(sseNotice('end', Buffer.from(`{"seq":${id}}`), id))
+      if (chunks.full) yield chunks.take()
+      if (isEnd(entry)) {
+        if (!chunks.empty) yield chunks.take()
+        return
+      }
+    }
+    if (!chunks.empty) yield chunks.take()
+  }
+}

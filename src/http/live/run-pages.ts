@@ -1,0 +1,50 @@
+import type { Result } from 'neverthrow'
+import type { ReadError } from '../../store/event-store.ts'
+import type { Selection } from '../event-query.ts'
+import type { Entry } from './entry.ts'
+import { type PageDeps, readPage } from './page.ts'
+import type { PageSize } from './page-size.ts'
+
+/** What one client wants of a run. */
+export type Wanted = {
+  readonly runId: string
+  /** Exclusive; null begins at the end that the direction begins at. */
+  readonly after: number | null
+  readonly direction: 'forward' | 'backward'
+  readonly limit: number
+  readonly selection: Selection
+}
+
+/**
+ * The pages of a run from the store, until there are no more; the next one is read while the caller
+ * works on one.
+ */
+export async function* pagesOf(
+  { runId, after, direction }: Pick<Wanted, 'runId' | 'after' | 'direction'>,
+  pageSize: PageSize,
+  deps: PageDeps,
+): AsyncGenerator<Result<Entry[], ReadError>, void, void> {
+  const step = direction === 'forward' ? 1 : -1
+  const read = (from: number | 'end') => {
+    const limit = pageSize.records
+    return { limit, page: readPage(runId, { from, direction, limit }, deps) }
+  }
+  const start = direction === 'forward' ? -1 : null
+  const origin = after ?? start
+  if (origin !== null && origin + step < 0) return
+  let reading = read(origin === null ? 'end' : origin + step)
+  for (;;) {
+    const page = await reading.page
+    if (page.isErr()) {
+      yield page
+      return
+    }
+    pageSize.learn(page.value)
+    const last = page.value.at(-1)
+    const isLast = last === undefined || page.value.length < reading.limit
+    const next = last === undefined ? 0 : last.seq + step
+    if (!isLast && next >= 0) reading = read(next)
+    yield page
+    if (isLast || next < 0) return
+  }
+}

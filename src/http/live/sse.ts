@@ -1,0 +1,70 @@
+import type { FastifyReply } from 'fastify'
+
+export const EVENT_STREAM = 'text/event-stream'
+
+/** What a browser is told to wait before it connects again, milliseconds. */
+const RETRY_MS = 1000
+export const SSE_START = Buffer.from(`retry: ${RETRY_MS}\n\n`)
+const END_OF_EVENT = Buffer.from('\n\n')
+
+/** A frame as a server-sent event. It has no name, so that browsers hand it to `onmessage`. */
+export const sseEvent = (id: string, frame: Buffer): Buffer[] => {
+  return [Buffer.from(`id: ${id}\ndata: `), frame, END_OF_EVENT]
+}
+
+/** An event with a name, which is no record. */
+export const sseNotice = (name: string, data: Buffer, id?: string): Buffer => {
+  return Buffer.concat([
+    Buffer.from(`${id === undefined ? '' : `id: ${id}\n`}event: ${name}\ndata: `),
+    data,
+    END_OF_EVENT,
+  ])
+}
+
+/** A sign of life. The id moves the cursor of the client past what it did not ask for. */
+export const sseHeartbeat = (id: string | null): Buffer => {
+  return Buffer.from(id === null ? ':\n\n' : `:\nid: ${id}\n\n`)
+}
+
+/** Headers of an event stream; a client that takes nothing for two heartbeats is cut off. */
+export function beginEventStream(reply: FastifyReply, heartbeatMs: number): FastifyReply {
+  reply.raw.setTimeout(2 * heartbeatMs, () => reply.raw.destroy())
+  return reply
+    .type(EVENT_STREAM)
+    .header('cache-control', 'no-store')
+    .header('x-accel-buffering', 'no')
+}
+
+/** What the source yields, and null whenever it has yielded nothing for so long. */
+export async function* withHeartbeat<T>(
+  source: AsyncGenerator<T, void, void>,
+  everyMs: number,
+): AsyncGenerator<T | null, void, void> {
+  try {
+    for (;;) {
+      let wake = () => {}
+      let settled = false
+      const next = source.next().finally(() => {
+        settled = true
+        wake()
+      })
+      // Its failure is met below, where it is awaited.
+      next.catch(() => {})
+      while (!settled) {
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(resolve, everyMs)
+          wake = () => {
+            clearTimeout(timer)
+            resolve()
+          }
+        })
+        if (!settled) yield null
+      }
+      const { done, value } = await next
+      if (done) return
+      yield value
+    }
+  } finally {
+    await source.return()
+  }
+}
