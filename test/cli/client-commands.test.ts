@@ -1,0 +1,394 @@
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { type ServerProcess, startServerProcess } from '../../examples/demo/server.ts'
+import type { ScriptedRequest, Turn } from '../../examples/scripted-model/script.ts'
+import { type ScriptedModel, startScriptedModel } from '../../examples/scripted-model/server.ts'
+import { createClient } from '../../src/client/index.ts'
+import { startCuttingProxy } from '../client/cutting-proxy.ts'
+import { type Running, start, startAtTerminal } from './running.ts'
+import { cleanEnv, type Finished, retrai } from './support.ts'
+
+const UNKNOWN = '550e8400-e29b-41d4-a716-446655440000'
+const UUID = /[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/
+
+let folder: string
+let model: ScriptedModel
+let server: ServerProcess
+let env: NodeJS.ProcessEnv
+const cleanups: (() => unknown)[] = []
+
+const bash = (command: string): Turn => ({ calls: [{ tool: 'bash_exec', args: { command } }] })
+
+/** The second reply reaches the goal, but in a project that waits for the file `go`. */
+function play({ turn, messages }: ScriptedRequest): Turn {
+  const waits = messages.some(({ content }) => content.includes('/waiting-'))
+  if (waits) return bash('until test -e go; do sleep 0.02; done; touch done')
+  return bash(turn === 0 ? "printf 'a \\033[31mred\\033[0m word'" : 'touch done')
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'retrai-client-commands-'))
+  model = await startScriptedModel({ script: play })
+  server = await startServerProcess(['--port', '0', '--data-dir', join(folder, 'data')], {
+    ...cleanEnv(),
+    RETRAI_LLM_BASE_URL: model.url,
+  })
+  env = { ...cleanEnv(), RETRAI_SERVER: server.url }
+})
+afterAll(async () => {
+  await server.stop()
+  await model.close()
+  await rm(folder, { recursive: true, force: true })
+})
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
+})
+
+/** A project whose goal is that there is a file `done`. */
+async function project(kind: 'plain' | 'waiting' = 'plain'): Promise<string> {
+  const cwd = await mkdtemp(join(folder, `${kind}-`))
+  await writeFile(join(cwd, '.retrai.yml'), 'check_command: test -e done\n')
+  return cwd
+}
+
+const cli = (...args: string[]): Promise<Finished> => retrai(args, env)
+
+function kept(running: Running): Running {
+  cleanups.push(async () => {
+    running.child.kill('SIGKILL')
+    await running.exit
+  })
+  return running
+}
+const begin = (...args: string[]): Running => kept(start(args, env))
+
+async function detached(...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await cli('run', 'shell-goal', '--detach', ...args)
+  expect([code, stderr]).toEqual([0, expect.stringContaining(`retrai watch ${stdout.trim()}`)])
+  expect(stdout.trim()).toMatch(new RegExp(`^${UUID.source}$`))
+  return stdout.trim()
+}
+
+describe('retrai run', () => {
+  test('prints what happens and ends with 0 when the goal is achieved', async () => {
+    const cwd = await project()
+    const { code, stdout, stderr } = await cli('run', 'shell-goal', '--cwd', cwd, '--model', 'm1')
+    expect([code, stderr]).toEqual([0, ''])
+    const lines = stdout.trimEnd().split('\n')
+    expect(lines[0]).toMatch(new RegExp(`^Run ${UUID.source}: shell-goal in ${cwd}, by m1$`))
+    expect(lines[1]).toBe('   2  it 1  step_start         plan')
+    expect(stdout).toContain('tool_result        bash_exec exit 0: a red word\n')
+    expect(stdout).toMatch(/goal_check {9}not reached: .*\n/)
+    expect(lines.at(-1)).toMatch(/^Run achieved: .* \(2 iterations, \d+ tokens, cost unknown\)$/)
+    // Neither the colours of this program nor those of the tools reach a pipe.
+    expect(stdout).not.toContain('\x1b')
+  })
+
+  test('ends with 1 when the run fails, and passes all limits on', async () => {
+    const cwd = await project()
+    const limits = ['--max-iterations', '1', '--max-tokens', '90000', '--max-seconds', '600']
+    const args = ['--cwd', cwd, '--max-cost-usd', '2.5', '--model', 'gpt-5-mini', ...limits]
+    const { code, stdout } = await cli('run', 'shell-goal', ...args)
+    expect(code).toBe(1)
+    expect(stdout).toMatch(/Run failed: Stopped by max_iterations/)
+    const shown = await cli('show', UUID.exec(stdout)?.[0] ?? '', '--json')
+    expect(JSON.parse(shown.stdout)).toMatchObject({
+      status: 'failed',
+      cwd,
+      model_name: 'gpt-5-mini',
+      max_iterations: 1,
+      max_tokens: 90000,
+      max_seconds: 600,
+      max_cost_usd: 2.5,
+      hitl_enabled: false,
+    })
+  })
+
+  test('ends with 2 when somebody aborts the run', async () => {
+    const running = begin('run', 'shell-goal', '--cwd', await project('waiting'))
+    const [runId = ''] = await running.prints(UUID)
+    await running.prints(/tool_call/)
+    const aborted = await cli('abort', runId, '--reason', 'too slow')
+    expect(aborted).toEqual({ code: 0, stdout: `${runId} aborted\n`, stderr: '' })
+    expect(await running.exit).toBe(2)
+    expect(running.stdout).toContain('Run aborted: too slow')
+    const again = await cli('abort', runId)
+    expect([again.code, again.stdout]).toEqual([3, ''])
+    expect(again.stderr).toContain('The run has ended')
+  })
+
+  test('--json prints events, as watch --json does later', async () => {
+    const ran = await cli('run', 'shell-goal', '--cwd', await project(), '--json')
+    expect([ran.code, ran.stderr]).toEqual([0, ''])
+    const events = ran.stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(events.at(-1)).toMatchObject({ kind: 'run_end', payload: { achieved: true } })
+    const runId = events[0].run_id
+    expect(await cli('watch', runId, '--json')).toEqual(ran)
+    const json = ['--json', '--kinds', 'goal_check', '--after', String(events[5].seq)]
+    const { stdout } = await cli('watch', runId, ...json)
+    const checks = events.filter(({ kind, seq }) => kind === 'goal_check' && seq > events[5].seq)
+    expect(
+      stdout
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line)),
+    ).toEqual(checks)
+  })
+
+  test('--detach --json prints the run as JSON', async () => {
+    const args = ['--cwd', await project(), '--detach', '--json']
+    const { stdout } = await cli('run', 'shell-goal', ...args)
+    expect(JSON.parse(stdout)).toEqual({ run_id: expect.stringMatching(UUID), status: 'running' })
+  })
+
+  test('says all that is wrong with a request', async () => {
+    const cwd = join(folder, 'nowhere')
+    const { code, stdout, stderr } = await cli('run', 'dance', '--cwd', cwd)
+    expect([code, stdout]).toEqual([3, ''])
+    expect(stderr).toMatch(/^retrai: There is no goal "dance"/)
+    expect(stderr).toContain(`${cwd} does not exist`)
+  })
+})
+
+describe('a human check', () => {
+  async function waiting(): Promise<{ running: Running; runId: string }> {
+    const running = begin('run', 'shell-goal', '--hitl', '--cwd', await project())
+    const [, runId = ''] = await running.prints(/retrai abort (\S+)\n/)
+    return { running, runId }
+  }
+
+  test('is told of where there is no terminal, and answered by retrai approve', async () => {
+    const { running, runId } = await waiting()
+    expect(running.stderr).toContain(`The run waits for a person: retrai approve ${runId}, or`)
+    const shown = await cli('show', runId)
+    expect(shown.stdout).toMatch(/^waits for {2}Iteration 1 of at most 20 did not reach the goal/m)
+    expect(shown.stdout).toContain(`retrai approve ${runId}\n`)
+
+    const late = begin('watch', runId)
+    await late.prints(/retrai abort/)
+
+    const other = await cli('approve', runId, '--seq', '3')
+    expect([other.code, other.stdout]).toEqual([3, ''])
+    expect(other.stderr).toContain('The decision answers the human check with seq 3')
+    const approved = await cli('approve', runId, '--reason', 'go on')
+    expect(approved).toEqual({ code: 0, stdout: `${runId} running\n`, stderr: '' })
+    expect([await running.exit, await late.exit]).toEqual([0, 0])
+    expect(running.stdout).toContain('human_check_response approve: go on\n')
+    // What is answered already is history.
+    expect((await cli('watch', runId)).stderr).toBe('')
+  })
+
+  test('is asked at a terminal, and again until the answer is one', async () => {
+    const args = ['run', 'shell-goal', '--hitl', '--cwd', await project()]
+    const running = kept(startAtTerminal(args, env))
+    await running.prints(/\[a\]pprove/)
+    running.type('perhaps\n')
+    await running.prints(/perhaps[\s\S]*\[a\]pprove/)
+    running.type('x\n')
+    await running.prints(/Reason/)
+    running.type('too dear\n')
+    expect(await running.exit).toBe(2)
+    expect(running.stdout).toContain('abort: too dear')
+  })
+
+  test('that somebody else answers is asked no longer', async () => {
+    const args = ['run', 'shell-goal', '--hitl', '--cwd', await project()]
+    const running = kept(startAtTerminal(args, env))
+    const [runId = ''] = await running.prints(UUID)
+    await running.prints(/\[a\]pprove/)
+    expect((await cli('approve', runId)).code).toBe(0)
+    expect(await running.exit).toBe(0)
+  })
+
+  test('can be left open, and Ctrl+C leaves the run alone', async () => {
+    const args = ['run', 'shell-goal', '--hitl', '--cwd', await project()]
+    const running = kept(startAtTerminal(args, { ...env, NO_COLOR: '1' }))
+    const [runId = ''] = await running.prints(UUID)
+    await running.prints(/\[a\]pprove/)
+    running.type('\n')
+    await running.prints(/retrai abort/)
+    running.type('\x03')
+    expect(await running.exit).toBe(130)
+    expect(running.stdout).toContain(`retrai watch ${runId} --after`)
+    const shown = await cli('show', runId, '--json')
+    expect(JSON.parse(shown.stdout).status).toBe('awaiting_human')
+    expect(running.stdout).not.toContain('\x1b[36m')
+  })
+
+  test('also Ctrl+C at the question', async () => {
+    const args = ['run', 'shell-goal', '--hitl', '--cwd', await project()]
+    const running = kept(startAtTerminal(args, env))
+    await running.prints(/\[a\]pprove/)
+    // It is a terminal, so there are colours.
+    expect(running.stdout).toContain('\x1b[36mstep_start')
+    running.type('\x03')
+    expect(await running.exit).toBe(130)
+  })
+})
+
+describe('retrai watch', () => {
+  test('goes on over a lost connection, and says so on stderr', async () => {
+    const proxy = await startCuttingProxy(Number(new URL(server.url).port))
+    cleanups.push(() => proxy.stop())
+    const cwd = await project('waiting')
+    const runId = await detached('--cwd', cwd)
+    const running = begin('watch', runId, '--json', '--server', proxy.url)
+    await running.prints(/tool_call/)
+    proxy.cut()
+    await running.prints(/The connection is lost/)
+    await running.prints(/Connected again/)
+    await writeFile(join(cwd, 'go'), '')
+    expect(await running.exit).toBe(0)
+    expect(running.stdout).toBe((await cli('watch', runId, '--json')).stdout)
+  })
+
+  test('SIGINT ends it with 130, and says how to go on', async () => {
+    const cwd = await project('waiting')
+    const runId = await detached('--cwd', cwd)
+    const running = begin('watch', runId, '--server', server.url)
+    await running.prints(/tool_call/)
+    running.child.kill('SIGINT')
+    expect(await running.exit).toBe(130)
+    const hint = /retrai (watch \S+ --after (\d+) --server \S+)\n/.exec(running.stderr)
+    expect(hint?.[2]).toMatch(/^\d+$/)
+    await writeFile(join(cwd, 'go'), '')
+    const rest = await cli(...(hint?.[1] ?? '').split(' '))
+    expect(rest.code).toBe(0)
+    expect(rest.stdout).toContain('tool_result')
+    expect(rest.stdout).not.toContain('tool_call')
+  })
+
+  test('shows the kinds that are asked for, and tells how a run has ended', async () => {
+    const runId = await detached('--cwd', await project(), '--max-iterations', '1')
+    const all = await cli('watch', runId, '--kinds', 'all', '--json')
+    expect(all.code).toBe(1)
+    const events = all.stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(events.map(({ seq }) => seq)).toEqual(events.map((_, index) => index))
+    const behind = await cli('watch', runId, '--after', String(events.length - 1))
+    expect(behind.code).toBe(1)
+    expect(behind.stdout).toMatch(/\nRun failed: nothing has happened behind seq \d+\n$/)
+    const beyond = await cli('watch', runId, '--after', '9999')
+    expect(beyond.code).toBe(3)
+    expect(beyond.stderr).toContain('after=9999 is beyond the last record')
+  })
+
+  test('ends quietly when its reader has gone', async () => {
+    const runId = await detached('--cwd', await project('waiting'))
+    const running = begin('watch', runId, '--kinds', 'all')
+    await running.prints(/tool_call/)
+    running.child.stdout?.destroy()
+    await cli('abort', runId)
+    expect(await running.exit).toBe(141)
+    expect(running.stderr).toBe('')
+  })
+})
+
+describe('lists', () => {
+  test('of runs, by status and goal', async () => {
+    const cwd = await project('waiting')
+    const first = await detached('--cwd', cwd)
+    const second = await detached('--cwd', cwd)
+    await cli('abort', first)
+    const all = await cli('runs', '--limit', '2')
+    const [head, ...rows] = all.stdout.trimEnd().split('\n')
+    expect(head).toMatch(/^RUN +GOAL +STATUS +CREATED$/)
+    expect(rows[0]).toMatch(new RegExp(`^${second}  shell-goal  running  +20\\d\\d-`))
+    expect(rows[1]).toMatch(new RegExp(`^${first}  shell-goal  aborted  +20\\d\\d-`))
+    const one = await cli('runs', '--limit', '1', '--status', 'aborted', '--goal', 'shell-goal')
+    expect(one.stdout).toContain(first)
+    const json = await cli('runs', '--json', '--limit', '1')
+    expect(JSON.parse(json.stdout)).toMatchObject({ run_id: second, status: 'running' })
+    const none = await cli('runs', '--json', '--goal', 'pytest')
+    expect(none).toEqual({ code: 0, stdout: '', stderr: '' })
+    await cli('abort', second)
+    const more = await cli('runs', '--limit', '1')
+    expect(more.stderr).toContain('There are more than 1')
+  })
+
+  test('of goals', async () => {
+    const { code, stdout } = await cli('goals')
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^GOAL +WHAT IT MEANS\npytest +All/)
+    const json = await cli('goals', '--json')
+    expect(JSON.parse(json.stdout.split('\n')[0] ?? '')).toMatchObject({ name: 'pytest' })
+  })
+})
+
+describe('what cannot be done is said, with 3', () => {
+  test('no server there', async () => {
+    const other = createServer().listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    const address = other.address()
+    if (address === null || typeof address === 'string') throw new Error('no port')
+    other.close()
+    const url = `http://127.0.0.1:${address.port}`
+    for (const command of [['runs'], ['watch', UNKNOWN], ['run', 'pytest']]) {
+      const { code, stdout, stderr } = await cli(...command, '--server', url)
+      expect([code, stdout]).toEqual([3, ''])
+      expect(stderr).toContain(`No server answers at ${url}`)
+      expect(stderr).toContain('Start one with "retrai serve"')
+    }
+  })
+
+  test.each([
+    [['runs', '--server', 'localhost'], 'no address of a server'],
+    [['watch', UNKNOWN], 'There is no such run'],
+    [['watch', 'x'], 'There is no such run'],
+    [['show', UNKNOWN], 'There is no such run'],
+    [['approve', UNKNOWN], 'There is no such run'],
+    [['abort', UNKNOWN], 'There is no such run'],
+    [['watch', UNKNOWN, '--kinds', 'dance'], 'Choose "all", or some of'],
+    [['watch', UNKNOWN, '--after', 'x'], 'Give a seq'],
+    [['run', 'pytest', '--max-tokens', 'many'], 'Give a number'],
+    [['runs', '--limit', '0'], 'Give a whole number'],
+    [['runs', '--status', 'lost'], 'Allowed choices are'],
+    [['run'], "missing required argument 'goal'"],
+  ])('retrai %j', async (args, message) => {
+    const { code, stdout, stderr } = await cli(...args)
+    expect([code, stdout]).toEqual([3, ''])
+    expect(stderr).toContain(message)
+    expect(stderr.trimEnd().split('\n')).toHaveLength(1)
+  })
+
+  test('a server that asks for a token', async () => {
+    const token = 'secret-0123456789'
+    const data = join(folder, 'guarded')
+    const guarded = await startServerProcess(['--port', '0', '--data-dir', data], {
+      ...cleanEnv(),
+      RETRAI_TOKEN: token,
+      RETRAI_LLM_BASE_URL: model.url,
+    })
+    cleanups.push(() => guarded.stop())
+    const at = { ...cleanEnv(), RETRAI_SERVER: guarded.url }
+    const refused = await retrai(['runs'], at)
+    expect(refused.code).toBe(3)
+    expect(refused.stderr).toContain('Set RETRAI_TOKEN')
+    const args = ['run', 'shell-goal', '--cwd', await project()]
+    expect((await retrai(args, { ...at, RETRAI_TOKEN: token })).code).toBe(0)
+  })
+})
+
+test('--help tells of exit codes and variables', async () => {
+  for (const name of ['run', 'watch', 'runs', 'show', 'approve', 'abort', 'goals']) {
+    const { code, stdout } = await cli(name, '--help')
+    expect(code).toBe(0)
+    for (const told of ['Exit codes:', 'RETRAI_SERVER', 'RETRAI_TOKEN', '--server']) {
+      expect(stdout).toContain(told)
+    }
+  }
+})
+
+test('the client of the package is found by its name', async () => {
+  const { createClient: exported } = await import('retrai/client')
+  expect(exported).toBe(createClient)
+})
