@@ -1,0 +1,109 @@
+import { once } from 'node:events'
+import { afterEach, expect, it } from 'vitest'
+import type { LiveLimits } from '../../../src/http/live/limits.ts'
+import {
+  agentDoes,
+  bound,
+  CLAIM,
+  createRun,
+  iteration,
+  rawRequest,
+  startTestServer,
+  type TestServer,
+} from '../support.ts'
+import { Watcher } from './watcher.ts'
+
+let server: TestServer
+afterEach(() => server.stop())
+
+const start = async (live: Partial<LiveLimits>) => {
+  server = await startTestServer({ live })
+  return createRun(server)
+}
+
+/** Asks for one more WebSocket, and lets it go where it is granted. */
+const upgrade = (runId: string, localAddress: string) =>
+  rawRequest(server, {
+    localAddress,
+    path: `/api/ws/${runId}`,
+    headers: {
+      host: `127.0.0.1:${server.port}`,
+      connection: 'upgrade',
+      upgrade: 'websocket',
+      'sec-websocket-version': '13',
+      'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==',
+    },
+  })
+
+const watch = async (runId: string, localAddress: string): Promise<Watcher> => {
+  const watcher = new Watcher(server, `${runId}?kinds=all`, { localAddress })
+  await watcher.have(1)
+  return watcher
+}
+
+/** A place is free as soon as the connection is gone, which the server hears a moment later. */
+const admitted = async (runId: string, address: string): Promise<void> => {
+  while ((await upgrade(runId, address)).status !== 101) await new Promise(setImmediate)
+}
+
+it('refuses more sockets of one address than it may have, and no others', async () => {
+  const runId = await start({ socketsPerClient: 2 })
+  const [first] = await Promise.all([watch(runId, '127.0.0.1'), watch(runId, '127.0.0.1')])
+  const refused = await upgrade(runId, '127.0.0.1')
+  expect(refused.status).toBe(429)
+  expect(refused.headers['retry-after']).toBe('1')
+  expect(JSON.parse(refused.body)).toMatchObject({
+    type: 'urn:retrai:problem:too_many_of_client',
+    status: 429,
+    detail: expect.stringContaining('Close some'),
+  })
+  expect((await upgrade(runId, '127.0.0.2')).status).toBe(101)
+
+  first.socket.terminate()
+  await admitted(runId, '127.0.0.1')
+})
+
+it('refuses more sockets than there may be in all, and no other requests', async () => {
+  const runId = await start({ sockets: 2 })
+  const [first] = await Promise.all([watch(runId, '127.0.0.1'), watch(runId, '127.0.0.2')])
+  const refused = await upgrade(runId, '127.0.0.3')
+  expect(refused.status).toBe(503)
+  expect(JSON.parse(refused.body)).toMatchObject({ type: 'urn:retrai:problem:too_many_sockets' })
+  expect((await fetch(`${server.url}/api/runs/${runId}`)).status).toBe(200)
+
+  first.socket.close()
+  await admitted(runId, '127.0.0.3')
+})
+
+it('gives the place of a refused request back', async () => {
+  const runId = await start({ sockets: 1 })
+  for (let i = 0; i < 5; i += 1) {
+    const nowhere = new Watcher(server, `../nowhere/${i}`)
+    const [, response] = await once(nowhere.socket, 'unexpected-response')
+    expect([404, 503]).toContain(response.statusCode)
+    nowhere.socket.terminate()
+  }
+  await admitted(runId, '127.0.0.1')
+})
+
+it('has no subscription for a run that nobody watches', async () => {
+  const streams: string[] = []
+  server = await startTestServer({
+    wrapStore: (store) => ({
+      ...bound(store),
+      subscribeStream: (stream, options) => {
+        streams.push(stream)
+        return store.subscribeStream(stream, options)
+      },
+    }),
+  })
+  const runs = await Promise.all(Array.from({ length: 5 }, () => createRun(server)))
+  const [watched = ''] = runs
+  const watcher = await watch(watched, '127.0.0.1')
+  for (const runId of runs) await agentDoes(server, runId, CLAIM, ...iteration(true))
+  expect((await watcher.closed).code).toBe(1000)
+  // Not for one that has ended, either.
+  const late = new Watcher(server, `${runs[1]}?kinds=all`)
+  expect((await late.closed).code).toBe(1000)
+  expect(streams).toEqual([`run-${watched}`])
+})

@@ -1,0 +1,82 @@
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { RunRecord } from '../../../src/domain/records.ts'
+import { createdRecord } from '../../support/run-records.ts'
+import { RunWriter, startTestServer, type TestServer } from '../support.ts'
+import { Watcher } from './watcher.ts'
+
+const STALL_MS = 400
+const SIP_BYTES = 256 * 1024
+const SIP_PAUSE_MS = 60
+
+const OUTPUT = 32 * 1024
+const RECORDS = 300
+
+let server: TestServer
+let runId: string
+beforeAll(async () => {
+  server = await startTestServer({ live: { pingMs: 100, stallMs: STALL_MS } })
+  runId = randomUUID()
+  const writer = new RunWriter(server.store, runId)
+  await writer.append([createdRecord(runId)])
+  for (let i = 1; i < RECORDS; i += 1) await writer.append([bigRecord(i)])
+})
+afterAll(() => server.stop())
+
+function bigRecord(i: number): RunRecord {
+  const changes = { model_name: `${i}`.padEnd(OUTPUT, '.') }
+  const at = { run_id: runId, iteration: 0, ts: 1_770_000_000 } as const
+  return { ...at, kind: 'run_config_changed', payload: { changes } }
+}
+
+const everySeq = Array.from({ length: RECORDS }, (_, seq) => seq)
+
+it('a reader that takes nothing is closed with 1013, and goes on where it was', async () => {
+  const stuck = new Watcher(server, `${runId}?kinds=all`)
+  await stuck.have(1)
+  stuck.socket.pause()
+  const [socket] = server.app.websocketServer.clients
+  while (socket?.readyState === socket?.OPEN) await sleep(10)
+  stuck.socket.resume()
+  expect(await stuck.closed).toEqual({ code: 1013, reason: 'the peer does not get on' })
+  expect(stuck.frames.length).toBeLessThan(RECORDS)
+
+  const again = new Watcher(server, `${runId}?kinds=all&after=${stuck.seqs.at(-1)}`)
+  await again.have(RECORDS - stuck.frames.length)
+  expect([...stuck.seqs, ...again.seqs]).toEqual(everySeq)
+  again.socket.terminate()
+  await again.closed
+})
+
+it('a reader that takes nothing is closed when all is on its way to it, too', async () => {
+  const stuck = new Watcher(server, `${runId}?kinds=all&after=${RECORDS - 2}`)
+  await stuck.have(1)
+  stuck.socket.pause()
+  const [socket] = server.app.websocketServer.clients
+  while (socket?.readyState === socket?.OPEN) await sleep(10)
+  stuck.socket.resume()
+  expect((await stuck.closed).code).toBe(1013)
+})
+
+it('a reader that reads slowly is kept, and gets everything', async () => {
+  const slow = new Watcher(server, `${runId}?kinds=all`)
+  const start = performance.now()
+  let sip = 0
+  slow.socket.on('message', (data: Buffer) => {
+    sip += data.length
+    if (sip < SIP_BYTES) return
+    sip = 0
+    slow.socket.pause()
+    setTimeout(() => slow.socket.resume(), SIP_PAUSE_MS)
+  })
+  await slow.have(RECORDS)
+  // Had it taken nothing for so long, it would have been let go long ago.
+  expect(performance.now() - start).toBeGreaterThan(2 * STALL_MS)
+  expect(slow.seqs).toEqual(everySeq)
+  // And it stays when there is nothing more to come.
+  for (let pings = 0; pings < 6; pings += 1) await once(slow.socket, 'ping')
+  slow.socket.terminate()
+  await slow.closed
+})
