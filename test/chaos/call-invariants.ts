@@ -1,0 +1,76 @@
+import type { RecordOf, RunRecord } from '../../src/domain/records.ts'
+import type { Evidence } from './evidence.ts'
+import { entryIn } from './ledger.ts'
+
+/** Calls are made as the model asked for them, in its order, one at a time, and each has one result. */
+export function callProblems(records: readonly RunRecord[]): string[] {
+  const problems: string[] = []
+  let asked: string[] = []
+  let open: RecordOf<'tool_call'> | null = null
+  for (const [seq, record] of records.entries()) {
+    switch (record.kind) {
+      case 'assistant_message':
+        asked = record.payload.tool_calls.map(({ call_id }) => call_id)
+        break
+      case 'tool_call':
+        if (open !== null) problems.push(`${seq} begins while ${open.payload.call_id} is open`)
+        if (asked.shift() !== record.payload.call_id) problems.push(`${seq} is not the next call`)
+        open = record
+        break
+      case 'tool_result':
+        problems.push(...resultProblems(records, seq, record, open))
+        open = null
+        break
+      case 'run_end':
+        if (open !== null) problems.push(`${open.payload.call_id} has no result`)
+        break
+    }
+  }
+  return problems
+}
+
+function resultProblems(
+  records: readonly RunRecord[],
+  seq: number,
+  { payload }: RecordOf<'tool_result'>,
+  open: RecordOf<'tool_call'> | null,
+): string[] {
+  if (open?.payload.call_id !== payload.call_id) return [`${seq} is the result of no open call`]
+  if (payload.outcome !== 'unknown') return []
+  const problems: string[] = []
+  const afterClaim = records[seq - 1]?.kind === 'run_claimed'
+  const afterFailure = records[seq + 1]?.kind === 'error'
+  if (payload.exit_code !== null) problems.push(`${seq} is unknown, with an exit code`)
+  if (!afterClaim && !afterFailure) problems.push(`${seq} is unknown, and nothing has happened`)
+  if (open.payload.read_only && !afterFailure) problems.push(`${seq} could have been run again`)
+  return problems
+}
+
+/** The traces on disk fit the calls in the log. */
+export function effectProblems(records: readonly RunRecord[], { ledger }: Evidence): string[] {
+  const outcomes = outcomesByEntry(records)
+  const counts = new Map<string, number>()
+  for (const entry of ledger) counts.set(entry, (counts.get(entry) ?? 0) + 1)
+  const problems: string[] = []
+  for (const [entry, count] of counts) {
+    if (count > 1) problems.push(`${entry} ran ${count} times`)
+    if (!outcomes.has(entry)) problems.push(`${entry} ran, and no tool_call says so`)
+  }
+  for (const [entry, outcome] of outcomes) {
+    if (outcome === 'ok' && !counts.has(entry)) problems.push(`${entry} is ok, and never ran`)
+  }
+  return problems
+}
+
+function outcomesByEntry(records: readonly RunRecord[]): Map<string, string | null> {
+  const outcomes = new Map<string, string | null>()
+  let open: string | null = null
+  for (const record of records) {
+    if (record.kind === 'tool_call') {
+      open = entryIn(record.payload.args.command)
+      if (open !== null) outcomes.set(open, null)
+    }
+    if (record.kind === 'tool_result' && open !== null) outcomes.set(open, record.payload.outcome)
+  }
+  return outcomes
+}

@@ -1,0 +1,144 @@
+import { describe, expect, test } from 'vitest'
+import { CRASH_POINTS, type CrashPoint } from '../../src/crash-points.ts'
+import type { RunRecord } from '../../src/domain/records.ts'
+import { Client } from './client.ts'
+import type { Evidence } from './evidence.ts'
+import { violations } from './invariants.ts'
+import { asked, type Plan, reader, waiting, writer } from './plans.ts'
+import type { Server } from './server-process.ts'
+import { Stage } from './stage.ts'
+
+const never = new AbortController().signal
+
+async function alive(server: Server): Promise<Client> {
+  const url = await server.url
+  if (url === null) throw new Error(`the server did not start:\n${server.output}`)
+  return new Client(url, never)
+}
+
+const recordsOf = ({ events }: Evidence): RunRecord[] => events.map(({ data }) => JSON.parse(data))
+const endOf = (evidence: Evidence) => recordsOf(evidence).at(-1)?.payload
+const outcomesOf = (evidence: Evidence) =>
+  recordsOf(evidence).flatMap((r) => (r.kind === 'tool_result' ? [r.payload.outcome] : []))
+
+/** Lets a server die at a point, plays on with the next one, and reads everything back. */
+async function dieAndGoOn(stage: Stage, at: string, plans: readonly Plan[]): Promise<Evidence[]> {
+  const dying = stage.start({ RETRAI_CRASH_AT: at })
+  await stage.play(dying)
+  expect(await dying.exit, dying.output).toEqual({ code: null, signal: 'SIGKILL' })
+  const server = stage.start()
+  const client = await alive(server)
+  await stage.play(server)
+  if (plans.includes(waiting)) await abortTwice(client, stage.runId(waiting))
+  const details = await Promise.all(
+    plans.map((plan) => client.get(`/api/runs/${stage.runId(plan)}`)),
+  )
+  expect(await server.stop()).toEqual({ code: 0, signal: null })
+  return Promise.all(plans.map((plan, n) => stage.evidence(plan, details[n]?.body)))
+}
+
+/** The run still waits for a person; two give the same answer at once, and one of them is heard. */
+async function abortTwice(client: Client, runId: string): Promise<void> {
+  const { body } = (await client.get(`/api/runs/${runId}`)) ?? {}
+  expect(body).toMatchObject({ status: 'awaiting_human', progress: { iteration: 1 } })
+  const abort = () => client.send('POST', `/api/runs/${runId}/resume`, { decision: 'abort' })
+  const answers = await Promise.all([abort(), abort()])
+  expect(answers.map((answer) => answer?.status).toSorted()).toEqual([200, 409])
+}
+
+describe.concurrent('a server that is killed', () => {
+  test.for(CRASH_POINTS)('%s goes on with all its runs', async (point, { expect }) => {
+    const plans = [writer, reader, asked, waiting]
+    await using stage = await Stage.open(plans)
+    const evidence = await dieAndGoOn(stage, point, plans)
+    expect(evidence.flatMap(violations)).toEqual([])
+    expect(evidence.map(endOf)).toMatchObject([
+      { status: 'achieved' },
+      { status: 'failed', iterations: 2 },
+      { status: 'achieved', iterations: 2 },
+      { status: 'aborted', iterations: 1 },
+    ])
+  })
+})
+
+type Case = {
+  readonly at: CrashPoint | `${CrashPoint}#${number}`
+  /** Outcomes of the calls, and the traces that they left. */
+  readonly outcomes: readonly string[]
+  readonly ledger?: readonly string[]
+  /** How often the model was asked for each of its turns. */
+  readonly asked: readonly number[]
+}
+
+const ok = ['ok', 'ok', 'ok']
+const all = ['0.0', '0.1', '1.0']
+
+/** Two calls in the first turn, one in the second; each appends its own name to a file. */
+const WRITER_CASES: readonly Case[] = [
+  { at: 'before model', outcomes: ok, ledger: all, asked: [1, 1] },
+  { at: 'after model', outcomes: ok, ledger: all, asked: [2, 1] },
+  { at: 'before append of assistant_message', outcomes: ok, ledger: all, asked: [2, 1] },
+  { at: 'before append of tool_call', outcomes: ok, ledger: all, asked: [2, 1] },
+  {
+    at: 'after append of tool_call',
+    outcomes: ['unknown', 'ok', 'ok'],
+    ledger: ['0.1', '1.0'],
+    asked: [1, 1],
+  },
+  { at: 'before tool', outcomes: ['unknown', 'ok', 'ok'], ledger: ['0.1', '1.0'], asked: [1, 1] },
+  { at: 'after tool', outcomes: ['unknown', 'ok', 'ok'], ledger: all, asked: [1, 1] },
+  {
+    at: 'before append of tool_result',
+    outcomes: ['unknown', 'ok', 'ok'],
+    ledger: all,
+    asked: [1, 1],
+  },
+  {
+    at: 'after append of tool_result',
+    outcomes: ['ok', 'unknown', 'ok'],
+    ledger: ['0.0', '1.0'],
+    asked: [1, 1],
+  },
+  { at: 'after tool#2', outcomes: ['ok', 'unknown', 'ok'], ledger: all, asked: [1, 1] },
+  {
+    at: 'before append of tool_result#2',
+    outcomes: ['ok', 'unknown', 'ok'],
+    ledger: all,
+    asked: [1, 1],
+  },
+  { at: 'after append of tool_result#2', outcomes: ok, ledger: all, asked: [1, 1] },
+  { at: 'after goal check', outcomes: ok, ledger: all, asked: [1, 1] },
+  { at: 'before append of run_end', outcomes: ok, ledger: all, asked: [1, 1] },
+  { at: 'after append of run_end', outcomes: ok, ledger: all, asked: [1, 1] },
+]
+
+/** Two calls that only read, after one failure of the model; then a model that refuses. */
+const READER_CASES: readonly Case[] = [
+  { at: 'before tool', outcomes: ['ok', 'ok'], asked: [2, 1] },
+  { at: 'after tool', outcomes: ['ok', 'ok'], asked: [2, 1] },
+  { at: 'after append of tool_call#2', outcomes: ['ok', 'ok'], asked: [2, 1] },
+  { at: 'before append of llm_retry', outcomes: ['ok', 'ok'], asked: [2, 1] },
+  { at: 'before append of error', outcomes: ['ok', 'ok'], asked: [2, 2] },
+  { at: 'after append of error', outcomes: ['ok', 'ok'], asked: [2, 1] },
+]
+
+describe.concurrent('after a kill', () => {
+  test.for(WRITER_CASES)('$at, no call that writes is run twice', async (row, { expect }) => {
+    await using stage = await Stage.open([writer])
+    const [evidence] = await dieAndGoOn(stage, row.at, [writer])
+    if (evidence === undefined) throw new Error('there is one run')
+    expect(violations(evidence)).toEqual([])
+    expect(outcomesOf(evidence)).toEqual(row.outcomes)
+    expect(evidence.ledger).toEqual(row.ledger)
+    expect(stage.asked(writer)).toEqual(row.asked)
+  })
+
+  test.for(READER_CASES)('$at, calls that only read are run again', async (row, { expect }) => {
+    await using stage = await Stage.open([reader])
+    const [evidence] = await dieAndGoOn(stage, row.at, [reader])
+    if (evidence === undefined) throw new Error('there is one run')
+    expect(violations(evidence)).toEqual([])
+    expect(outcomesOf(evidence)).toEqual(row.outcomes)
+    expect(stage.asked(reader)).toEqual(row.asked)
+  })
+})

@@ -1,0 +1,328 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { fold } from '../../src/domain/evolve.ts'
+import type { PayloadOf, RunRecord } from '../../src/domain/records.ts'
+import { runDetails } from '../../src/projections/run-details.ts'
+import { prepare } from '../../src/store/run-log.ts'
+import { by, check, claim, create, given, reply, result, type Step } from '../domain/support.ts'
+import { validAppends } from '../support/run-records.ts'
+import type { Evidence, StoredEvent } from './evidence.ts'
+import { INVARIANT_NAMES, violations } from './invariants.ts'
+import { leaves } from './ledger.ts'
+
+const CALL = { call_id: 'c0', tool: 'bash_exec', args: { command: leaves('first') } }
+
+const asking = (...calls: PayloadOf<'assistant_message'>['tool_calls']): Step => {
+  const asked = reply()
+  if (asked.type !== 'record_reply') throw new Error('a reply is recorded')
+  return { ...asked, message: { ...asked.message, tool_calls: calls } }
+}
+
+/** A call that was interrupted by the death of a server, a person who approved, and another call. */
+const ended = given(
+  create({ hitl_enabled: true }),
+  claim('p0'),
+  by('p0', { type: 'record_retry', reason: 'HTTP 529', delayMs: 1 }),
+  { ...asking(CALL), claimant: 'p0' } as Step,
+  claim('p1', 'p0'),
+  check(false),
+  { type: 'respond', decision: 'approve', reason: null, answers: null },
+  by('p1', { type: 'proceed' }),
+  asking({ ...CALL, args: { command: leaves('second') } }),
+  result('c0', 'bash_exec'),
+  { type: 'configure', changes: { max_iterations: 2 } },
+  check(true),
+).records
+const runId = ended[0]?.run_id ?? ''
+
+/** As the server stores appends: chained, and told apart by their commands. */
+function stored(records: readonly RunRecord[], command = 'one'): StoredEvent[] {
+  let before: Parameters<typeof prepare>[1] = null
+  return records.flatMap((record, revision) => {
+    const id = record.kind === 'run_created' ? 'created' : command
+    const prepared = prepare(record.run_id, before, [record], { commandId: id })
+    before = prepared.after
+    return prepared.events.map((event) => ({ revision, ...event }))
+  })
+}
+
+const frames = (records: readonly RunRecord[]) =>
+  records.map((record, seq) => JSON.stringify({ ...record, seq }))
+
+const state = fold(ended)
+if (state === null) throw new Error('it folds')
+const events = stored(ended)
+const humanCheck = ended.findIndex(({ kind }) => kind === 'human_check_required')
+const good: Evidence = {
+  runId,
+  events,
+  observations: [
+    { after: -1, frames: frames(ended) },
+    { after: 3, frames: frames(ended).slice(4, 9) },
+  ],
+  ledger: ['first', 'second'],
+  acknowledged: [
+    { type: 'created' },
+    { type: 'resumed', seq: humanCheck, decision: 'approve' },
+    { type: 'configured', changes: { max_iterations: 2 } },
+  ],
+  settled: true,
+  details: runDetails(state),
+}
+
+const place = (kind: RunRecord['kind'], last = false): number =>
+  ended[last ? 'findLastIndex' : 'findIndex']((record) => record.kind === kind)
+
+/** The stored events with the JSON of one record or its metadata changed, as a forger would. */
+function forged(seq: number, change: (data: RunRecord) => unknown): StoredEvent[] {
+  return events.map((event) =>
+    event.revision === seq
+      ? { ...event, data: JSON.stringify(change(JSON.parse(event.data))) }
+      : event,
+  )
+}
+
+/** The history with one payload told differently from the beginning, in a chain that is whole. */
+function retold(seq: number, payload: Record<string, unknown>): Evidence {
+  const copy = events.map((event, n) => {
+    if (n !== seq) return event
+    const record = JSON.parse(event.data)
+    return {
+      ...event,
+      data: JSON.stringify({ ...record, payload: { ...record.payload, ...payload } }),
+    }
+  })
+  return { ...good, events: copy }
+}
+
+const without = <T>(list: readonly T[], n: number): T[] => list.toSpliced(n, 1)
+const at = <T>(list: readonly T[], n: number): T => {
+  const item = list[n]
+  if (item === undefined) throw new Error(`nothing at ${n}`)
+  return item
+}
+
+/** Histories that must not pass, and what has to be said of each. */
+const BROKEN: readonly (readonly [string, string, Evidence])[] = [
+  ['a record is lost', 'seq is dense', { ...good, events: without(events, 5) }],
+  [
+    'a record is lost and the rest moved up',
+    'the chain of hashes is whole',
+    { ...good, events: without(events, 5).map((event, revision) => ({ ...event, revision })) },
+  ],
+  [
+    'a record is doubled',
+    'no record is doubled',
+    { ...good, events: events.toSpliced(5, 0, at(events, 5)) },
+  ],
+  [
+    'an append is stored again further on',
+    'no record is doubled',
+    {
+      ...good,
+      events: events.map((event) => {
+        const other = JSON.stringify({ ...JSON.parse(event.metadata), command_id: 'other' })
+        return event.revision === 5 ? { ...event, metadata: other } : event
+      }),
+    },
+  ],
+  [
+    'two records have changed places',
+    'seq is dense',
+    { ...good, events: events.with(5, at(events, 6)).with(6, at(events, 5)) },
+  ],
+  [
+    'a text is altered',
+    'the chain of hashes is whole',
+    { ...good, events: forged(place('goal_check'), (r) => ({ ...r, ts: r.ts + 1 })) },
+  ],
+  [
+    'an event id is another',
+    'the chain of hashes is whole',
+    { ...good, events: events.with(3, { ...at(events, 3), id: at(events, 4).id }) },
+  ],
+  [
+    'a record is no record',
+    'every record can be read',
+    { ...good, events: forged(4, (r) => ({ ...r, kind: 'gossip' })) },
+  ],
+  [
+    'a record is of another run',
+    'all records belong to the run',
+    { ...good, runId: '11111111-1111-4111-8111-111111111111' },
+  ],
+  [
+    'the beginning is cut off',
+    'a run begins with run_created',
+    { ...good, events: events.slice(1) },
+  ],
+  [
+    'there is no end',
+    'exactly one run_end, at the end',
+    { ...good, events: events.slice(0, -1), details: null },
+  ],
+  [
+    'there are two ends',
+    'exactly one run_end, at the end',
+    { ...good, events: [...events, at(events, -1 + events.length)] },
+  ],
+  [
+    'something stands behind the end',
+    'the records fold',
+    { ...good, events: [...events, at(events, 2)] },
+  ],
+  [
+    'the end tells other sums',
+    'run_end tells the true sums',
+    retold(place('run_end'), { total_tokens: 1 }),
+  ],
+  [
+    'a process claims again what it has lost',
+    'each taking-up is another process',
+    retold(place('run_claimed', true), { claimant: 'p0' }),
+  ],
+  [
+    'nobody has claimed the run',
+    'each taking-up is another process',
+    { ...good, events: without(without(events, place('run_claimed', true)), place('run_claimed')) },
+  ],
+  [
+    'an iteration is begun beyond the limit',
+    'iterations count up, within their limit',
+    retold(0, { config: { ...state.config, max_iterations: 1 } }),
+  ],
+  [
+    'an iteration is counted twice',
+    'iterations count up, within their limit',
+    { ...good, events: forged(place('iteration_complete', true), (r) => ({ ...r, iteration: 1 })) },
+  ],
+  [
+    'an answer is to another check',
+    'each human check is answered once, by its seq',
+    retold(place('human_check_response'), { answers: 1 }),
+  ],
+  [
+    'a check is passed over',
+    'each human check is answered once, by its seq',
+    { ...good, events: without(events, place('human_check_response')) },
+  ],
+  [
+    'an abort is not obeyed',
+    'each human check is answered once, by its seq',
+    retold(place('human_check_response'), { decision: 'abort' }),
+  ],
+  [
+    'a call has no result',
+    'each tool call has one result',
+    { ...good, events: without(events, place('tool_result', true)) },
+  ],
+  [
+    'a call has two results',
+    'each tool call has one result',
+    {
+      ...good,
+      events: events.toSpliced(place('tool_result'), 0, at(events, place('tool_result'))),
+    },
+  ],
+  [
+    'a call was not asked for',
+    'each tool call has one result',
+    retold(place('assistant_message'), { tool_calls: [] }),
+  ],
+  [
+    'a call that was interrupted has an exit code',
+    'each tool call has one result',
+    retold(place('tool_result'), { exit_code: 0 }),
+  ],
+  [
+    'a call is unknown without need',
+    'each tool call has one result',
+    retold(place('tool_result', true), { outcome: 'unknown', exit_code: null }),
+  ],
+  [
+    'a call that only reads was not run again',
+    'each tool call has one result',
+    retold(place('tool_call'), { read_only: true }),
+  ],
+  [
+    'a call ran twice',
+    'a call that changes something runs once at most',
+    { ...good, ledger: ['first', 'second', 'first'] },
+  ],
+  [
+    'a call ran that was never announced',
+    'a call that changes something runs once at most',
+    { ...good, ledger: ['first', 'second', 'third'] },
+  ],
+  [
+    'a call is said to have run and did not',
+    'a call that changes something runs once at most',
+    { ...good, ledger: ['first'] },
+  ],
+  [
+    'an observer missed a frame',
+    'what was observed is what is stored',
+    { ...good, observations: [{ after: -1, frames: without(frames(ended), 4) }] },
+  ],
+  [
+    'an observer saw a frame twice',
+    'what was observed is what is stored',
+    { ...good, observations: [{ after: 1, frames: [2, 3, 3].map((n) => at(frames(ended), n)) }] },
+  ],
+  [
+    'an observer saw a record that is gone',
+    'what was observed is what is stored',
+    { ...good, observations: [{ after: events.length - 1, frames: [at(frames(ended), 3)] }] },
+  ],
+  [
+    'a promise is broken',
+    'what was acknowledged is stored',
+    { ...good, acknowledged: [{ type: 'aborted' }] },
+  ],
+  [
+    'two answers to one check are both accepted',
+    'what was acknowledged is stored',
+    {
+      ...good,
+      acknowledged: [1, 2].map(() => ({ type: 'resumed', seq: humanCheck, decision: 'approve' })),
+    },
+  ],
+  ['REST lags behind', 'REST tells what is stored', { ...good, details: { status: 'running' } }],
+]
+
+const said = (evidence: Evidence): string[] =>
+  violations(evidence).map(({ invariant }) => invariant)
+
+describe('the checker of invariants', () => {
+  test('has nothing to say of a history that is whole', () => {
+    expect(violations(good)).toEqual([])
+  })
+
+  test('has nothing to say of what the domain writes', () => {
+    fc.assert(
+      fc.property(validAppends(), (appends) => {
+        const records = appends.flat()
+        const evidence: Evidence = {
+          runId: at(records, 0).run_id,
+          events: stored(records),
+          observations: [{ after: -1, frames: frames(records) }],
+          ledger: [],
+          acknowledged: [{ type: 'created' }],
+          settled: records.at(-1)?.kind === 'run_end',
+          details: null,
+        }
+        expect(violations(evidence)).toEqual([])
+      }),
+      { numRuns: 50 },
+    )
+  })
+
+  test.each(BROKEN)('%s: %s', (_, invariant, evidence) => {
+    expect(said(evidence)).toContain(invariant)
+  })
+
+  test('is itself tested for each of them', () => {
+    const tested = new Set(BROKEN.map(([, invariant]) => invariant))
+    expect(INVARIANT_NAMES.filter((name) => !tested.has(name))).toEqual([])
+  })
+})

@@ -1,0 +1,161 @@
+import { fold } from '../../src/domain/evolve.ts'
+import { RunRecord } from '../../src/domain/records.ts'
+import { callProblems, effectProblems } from './call-invariants.ts'
+import { chainProblems } from './chain.ts'
+import type { Evidence } from './evidence.ts'
+import {
+  acknowledgementProblems,
+  detailsProblems,
+  observationProblems,
+} from './outside-invariants.ts'
+
+/** Something that must never be. */
+export type Violation = { readonly invariant: string; readonly message: string }
+
+type Check = (records: readonly RunRecord[], evidence: Evidence) => string[]
+
+/** What holds for every run, whatever has happened to its server. */
+const INVARIANTS: Readonly<Record<string, Check>> = {
+  'seq is dense': (_, { events }) =>
+    events.flatMap(({ revision }, n) => (revision === n ? [] : [`${revision} stands at ${n}`])),
+  'the chain of hashes is whole': (_, { events }) => chainProblems(events),
+  'no record is doubled': (_, { events }) => doubled(events),
+  'all records belong to the run': (records, { runId, events }) =>
+    records.flatMap((record, n) => {
+      const fits = record.run_id === runId && record.kind === events[n]?.type
+      return fits ? [] : [`${n} is ${record.kind} of ${record.run_id}`]
+    }),
+  'a run begins with run_created': (records) => {
+    const places = placesOf(records, 'run_created')
+    return places.length === 1 && places[0] === 0 ? [] : [`run_created at ${places}`]
+  },
+  'exactly one run_end, at the end': (records, { settled }) => {
+    const places = placesOf(records, 'run_end')
+    if (places.length === 0) return settled ? ['there is none'] : []
+    return places.length === 1 && places[0] === records.length - 1 ? [] : [`run_end at ${places}`]
+  },
+  'run_end tells the true sums': sums,
+  'the records fold': (records) => {
+    try {
+      fold(records)
+      return []
+    } catch (cause) {
+      return [String(cause)]
+    }
+  },
+  'each taking-up is another process': claims,
+  'iterations count up, within their limit': iterations,
+  'each human check is answered once, by its seq': humanChecks,
+  'each tool call has one result': callProblems,
+  'a call that changes something runs once at most': effectProblems,
+  'what was observed is what is stored': observationProblems,
+  'what was acknowledged is stored': acknowledgementProblems,
+  'REST tells what is stored': detailsProblems,
+}
+
+/** Everything that is wrong with a run, as far as can be seen from outside. */
+export function violations(evidence: Evidence): Violation[] {
+  const records: RunRecord[] = []
+  for (const { revision, data } of evidence.events) {
+    const parsed = RunRecord.safeParse(JSON.parse(data))
+    if (!parsed.success) return [{ invariant: 'every record can be read', message: `${revision}` }]
+    records.push(parsed.data)
+  }
+  return Object.entries(INVARIANTS).flatMap(([invariant, check]) =>
+    check(records, evidence).map((message) => ({ invariant, message })),
+  )
+}
+
+export const INVARIANT_NAMES: readonly string[] = Object.keys(INVARIANTS)
+
+const placesOf = (records: readonly RunRecord[], kind: RunRecord['kind']): number[] =>
+  records.flatMap((record, place) => (record.kind === kind ? [place] : []))
+
+/** The records of one append stand together, and no event stands twice. */
+function doubled(events: Evidence['events']): string[] {
+  const ids = new Set<string>()
+  const commands = new Set<string>()
+  const problems: string[] = []
+  let last = ''
+  for (const { revision, id, metadata } of events) {
+    const command = String(JSON.parse(metadata).command_id)
+    if (ids.has(id)) problems.push(`${revision} has the id of an earlier record`)
+    if (command !== last && commands.has(command)) {
+      problems.push(`${revision} is of a command that was stored before`)
+    }
+    ids.add(id)
+    commands.add(command)
+    last = command
+  }
+  return problems
+}
+
+function sums(records: readonly RunRecord[]): string[] {
+  let tokens = 0
+  let cost: number | null = 0
+  let iteration = 0
+  for (const record of records) {
+    iteration = Math.max(iteration, record.iteration)
+    if (record.kind === 'llm_usage') {
+      tokens += record.payload.input_tokens + record.payload.output_tokens
+      const { cost_usd } = record.payload
+      cost = cost === null || cost_usd === null ? null : cost + cost_usd
+    }
+    if (record.kind !== 'run_end') continue
+    const { total_tokens, estimated_cost_usd, iterations: counted } = record.payload
+    const told = JSON.stringify([total_tokens, estimated_cost_usd, counted])
+    const truth = JSON.stringify([tokens, cost, iteration])
+    if (told !== truth) return [`it says ${told}, the log says ${truth}`]
+  }
+  return []
+}
+
+function claims(records: readonly RunRecord[]): string[] {
+  const seen = new Set<string>()
+  const problems: string[] = []
+  for (const [seq, record] of records.entries()) {
+    if (record.kind === 'step_start' && seen.size === 0) problems.push(`${seq} works without claim`)
+    if (record.kind !== 'run_claimed') continue
+    const { claimant } = record.payload
+    if (seen.has(claimant)) problems.push(`${seq} is a second claim of ${claimant}`)
+    seen.add(claimant)
+  }
+  return problems
+}
+
+function iterations(records: readonly RunRecord[]): string[] {
+  let limit = 0
+  let iteration = 0
+  const problems: string[] = []
+  for (const [seq, record] of records.entries()) {
+    if (record.kind === 'run_created') limit = record.payload.config.max_iterations
+    if (record.kind === 'run_config_changed') limit = record.payload.changes.max_iterations ?? limit
+    const begins = record.kind === 'step_start' && record.payload.node === 'plan'
+    if (begins) iteration += 1
+    if (record.iteration !== iteration) {
+      problems.push(`${seq} is of iteration ${record.iteration} within ${iteration}`)
+    }
+    if (begins && iteration > limit)
+      problems.push(`${seq} begins iteration ${iteration} of ${limit}`)
+  }
+  return problems
+}
+
+function humanChecks(records: readonly RunRecord[]): string[] {
+  let open: number | null = null
+  const problems: string[] = []
+  for (const [seq, record] of records.entries()) {
+    if (open !== null && ['step_start', 'tool_call', 'llm_usage'].includes(record.kind)) {
+      problems.push(`${seq} goes on while ${open} is not answered`)
+    }
+    if (record.kind === 'human_check_required') open = seq
+    if (record.kind !== 'human_check_response') continue
+    const { answers, decision } = record.payload
+    if (answers !== open) problems.push(`${seq} answers ${answers}, open is ${open}`)
+    open = null
+    const next = records[seq + 1]
+    const ends = next?.kind === 'run_end' && next.payload.status === 'aborted'
+    if (decision === 'abort' && !ends) problems.push(`${seq} aborts, and the run goes on`)
+  }
+  return problems
+}

@@ -1,0 +1,71 @@
+import { isDeepStrictEqual } from 'node:util'
+import { fold } from '../../src/domain/evolve.ts'
+import type { RunRecord } from '../../src/domain/records.ts'
+import { runDetails } from '../../src/projections/run-details.ts'
+import type { Acknowledged, Evidence } from './evidence.ts'
+
+/** Each observer got every record behind its cursor, once, in order, and as it is stored. */
+export function observationProblems(
+  records: readonly RunRecord[],
+  { observations }: Evidence,
+): string[] {
+  return observations.flatMap(({ after, frames }) =>
+    frames.flatMap((frame, n) => {
+      const seq = after + 1 + n
+      const stored = records[seq]
+      if (stored === undefined) return [`${seq} was observed and is not stored`]
+      const same = isDeepStrictEqual(JSON.parse(frame), { ...stored, seq })
+      return same ? [] : [`${seq} is not what an observer saw: ${frame}`]
+    }),
+  )
+}
+
+/** What was promised to people is in the log, and of two answers to one check one was accepted. */
+export function acknowledgementProblems(
+  records: readonly RunRecord[],
+  { acknowledged }: Evidence,
+): string[] {
+  const answered = new Set<number>()
+  return acknowledged.flatMap((promise) => {
+    if (promise.type === 'resumed') {
+      if (answered.has(promise.seq)) return [`${promise.seq} was answered twice, 200 both times`]
+      answered.add(promise.seq)
+    }
+    return isKept(records, promise) ? [] : [`${JSON.stringify(promise)} is not in the log`]
+  })
+}
+
+const isKept = (records: readonly RunRecord[], promise: Acknowledged): boolean =>
+  records.some((record) => keeps(record, promise))
+
+function keeps({ kind, payload }: RunRecord, promise: Acknowledged): boolean {
+  switch (promise.type) {
+    case 'created':
+      return kind === 'run_created'
+    case 'resumed': {
+      const { seq, decision } = promise
+      if (kind !== 'human_check_response') return false
+      return payload.answers === seq && payload.decision === decision
+    }
+    case 'aborted':
+      return kind === 'run_end' && payload.status === 'aborted'
+    case 'configured':
+      return kind === 'run_config_changed' && isDeepStrictEqual(payload.changes, promise.changes)
+  }
+}
+
+/** GET /api/runs/{run_id} answers what the stored records fold to. */
+export function detailsProblems(records: readonly RunRecord[], { details }: Evidence): string[] {
+  if (details === null) return []
+  const state = foldOrNull(records)
+  if (state === null || isDeepStrictEqual(details, runDetails(state))) return []
+  return [`it answers ${JSON.stringify(details)}`]
+}
+
+function foldOrNull(records: readonly RunRecord[]) {
+  try {
+    return fold(records)
+  } catch {
+    return null
+  }
+}

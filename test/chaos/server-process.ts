@@ -1,0 +1,72 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { cleanEnv } from '../cli/support.ts'
+
+const CLI = fileURLToPath(new URL('../../src/cli/retrai.ts', import.meta.url))
+const KEPT_LINES = 200
+/** Servers start all the time here: what Node has compiled once need not be compiled again. */
+const NODE_COMPILE_CACHE = join(tmpdir(), 'node-compile-cache')
+
+/** How a process ended. */
+export type Exit = { readonly code: number | null; readonly signal: NodeJS.Signals | null }
+
+/** A real `retrai serve`, to be treated badly. */
+export class Server {
+  /** Resolves when the process is gone. Never rejects. */
+  readonly exit: Promise<Exit>
+  /** Resolves to its address, or to null when it ends before it listens. */
+  readonly url: Promise<string | null>
+  readonly #process: ChildProcess
+  readonly #lines: string[] = []
+
+  constructor(
+    options: { readonly dataDir: string; readonly modelUrl: string },
+    settings: Readonly<Record<string, string>> = {},
+  ) {
+    const args = ['--disable-warning=ExperimentalWarning', CLI, 'serve', '--port', '0']
+    const ours = { NODE_COMPILE_CACHE, RETRAI_LLM_BASE_URL: options.modelUrl, ...settings }
+    this.#process = spawn(process.execPath, [...args, '--data-dir', options.dataDir], {
+      env: { ...cleanEnv(), ...ours },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.exit = once(this.#process, 'exit').then(([code, signal]) => ({ code, signal }))
+    this.url = Promise.race([this.#listening(), this.exit.then(() => null)])
+  }
+
+  get pid(): number | undefined {
+    return this.#process.pid
+  }
+
+  /** The last lines that it printed, for whoever has to find out what happened. */
+  get output(): string {
+    return this.#lines.join('\n')
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#process.kill(signal)
+  }
+
+  /** Asks it to stop, and waits until it has. */
+  async stop(): Promise<Exit> {
+    this.kill('SIGTERM')
+    return await this.exit
+  }
+
+  #listening(): Promise<string> {
+    return new Promise((resolve) => {
+      for (const input of [this.#process.stdout, this.#process.stderr]) {
+        if (input === null) continue
+        createInterface({ input }).on('line', (line) => {
+          this.#lines.push(line)
+          if (this.#lines.length > KEPT_LINES) this.#lines.shift()
+          const url = /ready at (http[^\s"]+)/.exec(line)?.[1]
+          if (url !== undefined) resolve(url)
+        })
+      }
+    })
+  }
+}
