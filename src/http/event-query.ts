@@ -15,6 +15,22 @@ const Seconds = z
   .regex(/^\d{1,12}(\.\d{1,9})?$/, 'must be seconds since the epoch, such as 1771416000.25')
   .transform(Number)
 
+/** The seq behind which to go on; -1 is in front of the first record. */
+export const After = z
+  .string()
+  .regex(/^(-1|\d{1,15})$/, 'must be the seq of the last frame you have, or -1 for none')
+  .transform(Number)
+
+/** Whether a frame between history and live is wanted. */
+export const CaughtUp = z
+  .enum(['true', 'false'])
+  .transform((text) => text === 'true')
+  .meta({
+    description:
+      '"true": one frame of kind `caught_up` once all that is stored has been sent; it is no record',
+    examples: ['true'],
+  })
+
 export const PAGE_LIMIT = 500
 const MAX_LIMIT = 5000
 
@@ -40,16 +56,11 @@ const limit = z.coerce
 
 /** The query of GET /api/runs/{run_id}/events. */
 export const RunEventsQuery = z.strictObject({
-  after: z
-    .string()
-    .regex(/^(-1|\d{1,15})$/, 'must be a seq, or -1')
-    .transform(Number)
-    .optional()
-    .meta({
-      description:
-        'Only records behind this seq: with larger ones forward, with smaller ones backward',
-      examples: ['41'],
-    }),
+  after: After.optional().meta({
+    description:
+      'Only records behind this seq: with larger ones forward, with smaller ones backward',
+    examples: ['41'],
+  }),
   limit,
   direction: z.enum(['forward', 'backward']).default('forward'),
   ...selection,

@@ -84,3 +84,11 @@ export function refusalFrame(runId: string, seq: number, ts: number, message: st
   }
   return withSeq(JSON.stringify(record), seq)
 }
+
+/**
+ * The frame that stands once between history and live, for those who ask for it. It is no record, and
+ * has neither iteration nor ts nor payload.
+ */
+export function caughtUpFrame(runId: string, seq: number): Buffer {
+  return Buffer.from(JSON.stringify({ kind: 'caught_up', run_id: runId, seq }))
+}

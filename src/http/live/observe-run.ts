@@ -22,8 +22,12 @@ export function observeRun(
         return { type: 'unknown_run', cursor: -1, message }
       }
       if (query.isErr()) return { type: 'bad_request', cursor: -1, message: query.error }
-      const { after = -1, kinds = new Set(DOCUMENTED_KINDS) } = query.value
-      const watch = { after, kinds }
+      const {
+        after = -1,
+        kinds = new Set(DOCUMENTED_KINDS),
+        caught_up: caughtUp = false,
+      } = query.value
+      const watch = { after, kinds, caughtUp }
       return observe({ runId: runId.data, watch, outlet, signal }, live.hub, live)
     },
     refusal: ({ cursor, message }) => refusalFrame(givenId, cursor, live.clock(), message),

@@ -1,6 +1,6 @@
 import { streamOf } from '../../store/run-log.ts'
 import { Backoff } from './backoff.ts'
-import { type Entry, entryOf, isEnd } from './entry.ts'
+import { caughtUpFrame, type Entry, entryOf, isEnd } from './entry.ts'
 import type { Hub } from './hub.ts'
 import type { Outlet } from './outlet.ts'
 import { damageOf } from './probe.ts'
@@ -45,8 +45,12 @@ export async function observe(
     const message = `after=${after} is beyond the last record of this run, which has seq ${head.seq}.`
     return { type: 'bad_request', cursor: after, message }
   }
-  if (after === head.seq && isEnd(head)) return { type: 'complete' }
-  return deliver(hub, observation)
+  const milestone = new Milestone(observation, head.seq, deps)
+  if (after === head.seq && isEnd(head)) {
+    milestone.tell(after)
+    return { type: 'complete' }
+  }
+  return deliver(hub, observation, milestone)
 }
 
 /** The last record of the run. Store trouble is waited out. */
@@ -76,14 +80,49 @@ async function readHead(
 async function deliver(
   hub: Hub,
   { runId, watch, outlet, signal }: Observation,
+  milestone: Milestone,
 ): Promise<Ending | null> {
   let cursor = watch.after
+  await milestone.reach(cursor)
   for await (const entries of hub.follow(runId, cursor, signal)) {
     const ending = await sendAll(entries, cursor, { watch, outlet, signal })
-    if (ending !== null) return ending
     cursor += entries.length
+    if (ending?.type === 'complete') milestone.tell(cursor)
+    if (ending !== null) return ending
+    await milestone.reach(cursor)
   }
   return null
+}
+
+/** The end of what is stored, which an observer that asked for it is told of once. */
+class Milestone {
+  readonly #observation: Observation
+  readonly #deps: TopicDeps
+  /** What is known to be stored; null when there is nothing to be told any more. */
+  #stored: number | null
+
+  constructor(observation: Observation, stored: number, deps: TopicDeps) {
+    this.#observation = observation
+    this.#deps = deps
+    this.#stored = observation.watch.caughtUp ? stored : null
+  }
+
+  /** To be called when all up to the cursor is sent: tells it, unless more has been stored meanwhile. */
+  async reach(cursor: number): Promise<void> {
+    if (this.#stored === null || cursor < this.#stored) return
+    const { runId, signal } = this.#observation
+    const head = await readHead(runId, signal, this.#deps)
+    if (head === null || head === 'unknown_run') return
+    if (head.seq > cursor) this.#stored = head.seq
+    else this.tell(cursor)
+  }
+
+  /** To be called where nothing is stored behind the cursor. */
+  tell(cursor: number): void {
+    if (this.#stored === null) return
+    this.#stored = null
+    this.#observation.outlet.send(caughtUpFrame(this.#observation.runId, cursor))
+  }
 }
 
 /** Sends what was asked for, no faster than the peer takes it. */

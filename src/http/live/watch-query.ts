@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { Kind } from '../../domain/records.ts'
+import { After, CaughtUp } from '../event-query.ts'
 import { Kinds } from '../kinds.ts'
 
 /** What an observer asks for. */
@@ -7,17 +8,15 @@ export type Watch = {
   /** Frames behind this seq; -1 is all. */
   readonly after: number
   readonly kinds: ReadonlySet<Kind>
+  /** Whether it wants to be told when it has all that is stored. */
+  readonly caughtUp: boolean
 }
 
 export const WatchQuery = z.strictObject({
-  after: z
-    .string()
-    .regex(/^(-1|\d{1,15})$/, 'must be the seq of the last frame you have, or -1 for none')
-    .transform(Number)
-    .optional()
-    .meta({
-      description: 'seq of the last frame that the client has; frames behind it follow. -1: all.',
-      examples: ['41'],
-    }),
+  after: After.optional().meta({
+    description: 'seq of the last frame that the client has; frames behind it follow. -1: all.',
+    examples: ['41'],
+  }),
   kinds: Kinds.optional(),
+  caught_up: CaughtUp.optional(),
 })

@@ -15,6 +15,10 @@ then what happens live, each event once and in the order of \`seq\`.
 - \`seq\` counts the records of the run from 0 without gaps. Kinds that were not asked for are left
   out, so the numbers that arrive may have gaps. To go on after a lost connection, connect again with
   \`?after=\` and the last seq received.
+- With \`?caught_up=true\` one frame \`{"kind":"caught_up","run_id":"…","seq":41}\` comes as soon as all
+  that is stored when it is said has been sent, and never again on this connection. It is no record:
+  it has none of the other keys, and its \`seq\` is that of the last record up to which the run has
+  been sent, so that \`?after=\` may take it. Without being asked for it is never sent.
 - After \`run_end\` the server closes with code 1000.
 - An unknown run gets one frame of kind \`error\`, then close code 4404; a query that cannot be
   understood, or an \`after\` beyond the end of the run, one such frame, then 4400; a record that

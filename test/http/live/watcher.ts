@@ -13,10 +13,15 @@ const Frame = z.strictObject({
 })
 export type Frame = z.infer<typeof Frame>
 
+/** What is no record. */
+const Notice = z.strictObject({ kind: z.literal('caught_up'), run_id: z.string(), seq: z.int() })
+type Notice = z.infer<typeof Notice>
+
 /** An observer: a real WebSocket client that keeps what it gets. */
 export class Watcher {
   readonly socket: WebSocket
   readonly frames: Frame[] = []
+  readonly #notices: Notice[] = []
   /** The bytes of each frame as they came. */
   readonly texts: string[] = []
   readonly closed: Promise<{ readonly code: number; readonly reason: string }>
@@ -32,7 +37,10 @@ export class Watcher {
     this.socket.on('message', (data: Buffer) => {
       const text = data.toString()
       this.texts.push(text)
-      this.frames.push(Frame.parse(JSON.parse(text)))
+      const json: unknown = JSON.parse(text)
+      const notice = Notice.safeParse(json)
+      if (notice.success) this.#notices.push(notice.data)
+      else this.frames.push(Frame.parse(json))
     })
     this.closed = new Promise((resolve) => {
       this.socket.once('close', (code, reason) => resolve({ code, reason: reason.toString() }))
@@ -44,10 +52,20 @@ export class Watcher {
   }
 
   /** Resolves as soon as so many frames are here; rejects when the socket closes before. */
-  async have(count: number): Promise<void> {
-    while (this.frames.length < count) {
+  have(count: number): Promise<void> {
+    return this.#haveIn(this.frames, count)
+  }
+
+  /** What is no record, as soon as there is so much of it. */
+  async notices(count: number): Promise<readonly Notice[]> {
+    await this.#haveIn(this.#notices, count)
+    return this.#notices
+  }
+
+  async #haveIn(received: readonly unknown[], count: number): Promise<void> {
+    while (received.length < count) {
       if (this.socket.readyState === WebSocket.CLOSED) {
-        throw new Error(`closed with ${this.frames.length} of ${count} frames`)
+        throw new Error(`closed with ${received.length} of ${count} frames`)
       }
       await Promise.race([once(this.socket, 'message'), this.closed])
     }

@@ -1,0 +1,135 @@
+import { randomUUID } from 'node:crypto'
+import { ResultAsync } from 'neverthrow'
+import { afterEach, describe, expect, it } from 'vitest'
+import type { EventStore } from '../../../src/store/event-store.ts'
+import { readRecords } from '../../../src/store/run-log.ts'
+import { createdRecord } from '../../support/run-records.ts'
+import {
+  agentDoes,
+  bound,
+  CLAIM,
+  createRun,
+  iteration,
+  RunWriter,
+  startTestServer,
+  type TestServer,
+} from '../support.ts'
+import { Watcher } from './watcher.ts'
+
+let server: TestServer
+afterEach(() => server.stop())
+
+const caughtUp = (runId: string, seq: number) => ({ kind: 'caught_up', run_id: runId, seq })
+
+const lastSeq = async (runId: string): Promise<number> => {
+  const logged = (await readRecords(server.store, runId, 0, 1000))._unsafeUnwrap()
+  return logged.length - 1
+}
+
+const record = (runId: string) =>
+  ({
+    kind: 'run_config_changed',
+    run_id: runId,
+    iteration: 0,
+    ts: 1_770_000_000,
+    payload: { changes: { max_iterations: 7 } },
+  }) as const
+
+describe('?caught_up=true', () => {
+  it('brings one frame between history and live, which is no record', async () => {
+    server = await startTestServer()
+    const runId = await createRun(server)
+    await agentDoes(server, runId, CLAIM, ...iteration(false))
+    const watcher = new Watcher(server, `${runId}?caught_up=true&kinds=all`)
+    const [notice] = await watcher.notices(1)
+    const history = watcher.frames.length
+    expect(notice).toEqual(caughtUp(runId, history - 1))
+    expect(watcher.texts).toHaveLength(history + 1)
+    expect(watcher.texts.at(-1)).toBe(JSON.stringify(notice))
+
+    await agentDoes(server, runId, ...iteration(true))
+    expect((await watcher.closed).code).toBe(1000)
+    expect(watcher.seqs).toEqual(watcher.frames.map((_, index) => index))
+    expect(watcher.frames.length).toBeGreaterThan(history)
+    expect(await watcher.notices(1)).toHaveLength(1)
+  })
+
+  it('comes at once to an observer that has everything, with the seq that it came with', async () => {
+    server = await startTestServer()
+    const runId = await createRun(server)
+    const watcher = new Watcher(server, `${runId}?caught_up=true&after=0`)
+    expect(await watcher.notices(1)).toEqual([caughtUp(runId, 0)])
+    watcher.socket.terminate()
+  })
+
+  it.each([-1, 10])(
+    'comes in front of the close where the run has ended, after=%i',
+    async (after) => {
+      server = await startTestServer()
+      const runId = await createRun(server)
+      await agentDoes(server, runId, CLAIM, ...iteration(true))
+      const end = await lastSeq(runId)
+      const from = Math.min(after, end)
+      const watcher = new Watcher(server, `${runId}?caught_up=true&after=${from}`)
+      expect((await watcher.closed).code).toBe(1000)
+      expect(await watcher.notices(1)).toEqual([caughtUp(runId, end)])
+      expect(watcher.texts.at(-1)).toContain('caught_up')
+    },
+  )
+
+  it('names the last record up to which the run was sent, wanted or not', async () => {
+    server = await startTestServer()
+    const runId = await createRun(server)
+    await agentDoes(server, runId, CLAIM)
+    const watcher = new Watcher(server, `${runId}?caught_up=true&kinds=run_end`)
+    expect(await watcher.notices(1)).toEqual([caughtUp(runId, await lastSeq(runId))])
+    expect(watcher.frames).toEqual([])
+    watcher.socket.terminate()
+  })
+
+  it('waits for what was stored while the history was sent', async () => {
+    let writer: RunWriter | null = null
+    let more = 3
+    const runId = randomUUID()
+    // Somebody else appends whenever the end of the run is looked up.
+    const appending = (store: EventStore): EventStore => ({
+      ...bound(store),
+      readStream: (stream, options) => {
+        if (options.from !== 'end' || writer === null || more === 0) {
+          return store.readStream(stream, options)
+        }
+        more -= 1
+        const appended = writer.append([record(runId)])
+        return ResultAsync.fromSafePromise(appended).andThen(() =>
+          store.readStream(stream, options),
+        )
+      },
+    })
+    server = await startTestServer({ wrapStore: appending })
+    writer = new RunWriter(server.store, runId)
+    await writer.append([createdRecord(runId)])
+    const watcher = new Watcher(server, `${runId}?caught_up=true&kinds=all`)
+    const [notice] = await watcher.notices(1)
+    expect(notice).toEqual(caughtUp(runId, 3))
+    expect(watcher.seqs).toEqual([0, 1, 2, 3])
+    watcher.socket.terminate()
+  })
+
+  it.each(['', '?caught_up=false'])('is needed: nothing is said for "%s"', async (query) => {
+    server = await startTestServer()
+    const runId = await createRun(server)
+    await agentDoes(server, runId, CLAIM)
+    const watcher = new Watcher(server, `${runId}${query}`)
+    await agentDoes(server, runId, ...iteration(true))
+    expect((await watcher.closed).code).toBe(1000)
+    expect(watcher.texts.join()).not.toContain('caught_up')
+  })
+
+  it('must be true or false', async () => {
+    server = await startTestServer()
+    const runId = await createRun(server)
+    const watcher = new Watcher(server, `${runId}?caught_up=1`)
+    expect((await watcher.closed).code).toBe(4400)
+    expect(watcher.texts.join()).toContain('caught_up must be')
+  })
+})
