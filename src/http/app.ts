@@ -9,13 +9,18 @@ import { limitSockets } from './live/admission.ts'
 import { LIVE_LIMITS } from './live/limits.ts'
 import { goLive } from './live/plugin.ts'
 import { abortRun } from './routes/abort-run.ts'
+import { allEvents } from './routes/all-events.ts'
+import { readArtifact } from './routes/artifacts.ts'
 import { configureRun } from './routes/configure-run.ts'
+import { conversation } from './routes/conversation.ts'
 import { createRun } from './routes/create-run.ts'
 import { getRun } from './routes/get-run.ts'
 import { listGoals } from './routes/goals.ts'
 import { health } from './routes/health.ts'
 import { listRuns } from './routes/list-runs.ts'
 import { resumeRun } from './routes/resume-run.ts'
+import { runDiff } from './routes/run-diff.ts'
+import { runEvents } from './routes/run-events.ts'
 import { watchAll } from './routes/watch-all.ts'
 import { watchRun } from './routes/watch-run.ts'
 import { guard } from './security.ts'
@@ -25,9 +30,21 @@ const BODY_LIMIT = 1024 * 1024
 /** A request that has not arrived in full by then is dropped, milliseconds. */
 const REQUEST_TIMEOUT = 30_000
 
-const ROUTES = [createRun, listRuns, getRun, resumeRun, abortRun, configureRun, listGoals, health]
+const ROUTES = [
+  createRun,
+  listRuns,
+  getRun,
+  resumeRun,
+  abortRun,
+  configureRun,
+  listGoals,
+  health,
+  runDiff,
+  conversation,
+  readArtifact,
+]
 
-const LIVE_ROUTES = [watchRun, watchAll]
+const LIVE_ROUTES = [watchRun, watchAll, runEvents, allEvents]
 
 /** The whole HTTP side of the server, WebSockets included. It does not listen yet. */
 export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {

@@ -32,6 +32,7 @@ export async function describeApi(app: FastifyInstance): Promise<void> {
       tags: [
         { name: 'runs', description: 'Start, read, and steer runs' },
         { name: 'live', description: 'Watch runs while they work' },
+        { name: 'history', description: 'What happened, and how things stood at any moment' },
         { name: 'goals', description: 'What a run can be asked to reach' },
         { name: 'health', description: 'For supervisors and load balancers' },
       ],

@@ -49,9 +49,15 @@ describe('the description of the API', () => {
     expect(document.openapi).toMatch(/^3\.1\./)
     const addresses = operations().map(({ method, path }) => `${method.toUpperCase()} ${path}`)
     expect(addresses.sort()).toEqual([
+      'GET /api/events',
       'GET /api/goals',
       'GET /api/runs',
       'GET /api/runs/{run_id}',
+      'GET /api/runs/{run_id}/artifacts/{sha256}',
+      'GET /api/runs/{run_id}/conversation',
+      'GET /api/runs/{run_id}/diff',
+      'GET /api/runs/{run_id}/events',
+      'GET /api/ws',
       'GET /api/ws/{run_id}',
       'GET /health/live',
       'GET /health/ready',
@@ -112,7 +118,11 @@ describe('the description of the API', () => {
       ...z.array(z.unknown()).parse(resolved?.examples ?? []),
     ]
     expect(given.length, JSON.stringify(schema)).toBeGreaterThan(0)
-    for (const value of given) z.fromJSONSchema({ ...resolved }).parse(value)
+    // Where it refers to other schemas, they go along.
+    const $defs = document.components.schemas
+    const whole = JSON.stringify({ ...resolved, $defs })
+    const complete = JSON.parse(whole.replaceAll('#/components/schemas/', '#/$defs/'))
+    for (const value of given) z.fromJSONSchema(complete).parse(value)
   }
 
   it('says how to use the WebSocket', () => {

@@ -4,6 +4,9 @@ import { streamOf } from '../../store/run-log.ts'
 import { commandProblem } from '../command-problem.ts'
 import type { AppDeps } from '../deps.ts'
 import { etagOf, isKnown } from '../etag.ts'
+import { Seq } from '../event-query.ts'
+import { isKnownForEver } from '../history/immutable.ts'
+import { Moments } from '../history/moments.ts'
 import { type Problem, problems, sendProblem } from '../problem.ts'
 import { DescribedRun } from '../run-details.ts'
 import { RunId, RunParams } from '../run-id.ts'
@@ -11,6 +14,7 @@ import type { ZodApp } from '../zod-app.ts'
 
 /** GET /api/runs/{run_id} */
 export function getRun(app: ZodApp, deps: AppDeps): void {
+  const moments = new Moments(deps)
   app.route({
     method: 'GET',
     url: '/api/runs/:run_id',
@@ -20,13 +24,22 @@ export function getRun(app: ZodApp, deps: AppDeps): void {
       summary: 'Read a run',
       description:
         'The ETag is the revision of the run, which is the seq of its last record. ' +
-        'Send it back in If-None-Match to be told whether anything has happened since.',
+        'Send it back in If-None-Match to be told whether anything has happened since. With `at`, ' +
+        'the answer is how the run stood right behind that record, which never changes.',
       params: RunParams,
+      querystring: z.strictObject({
+        at: Seq.optional().meta({
+          description: 'seq of a record: the run as it was then. Without it: as it is now',
+          examples: ['12'],
+        }),
+      }),
       response: {
         200: DescribedRun,
         304: z.undefined().describe('Nothing has happened since'),
         ...problems(
+          'invalid_request',
           'run_not_found',
+          'record_not_found',
           'damaged_record',
           'not_projected',
           'store_unavailable',
@@ -37,6 +50,13 @@ export function getRun(app: ZodApp, deps: AppDeps): void {
     handler: async (request, reply) => {
       const runId = RunId.safeParse(request.params.run_id)
       if (!runId.success) return sendProblem(request, reply, { code: 'run_not_found' })
+      const { at } = request.query
+      if (at !== undefined) {
+        const state = await moments.stateAt(runId.data, at)
+        if (state.isErr()) return sendProblem(request, reply, state.error)
+        const known = isKnownForEver(request, reply, etagOf(state.value))
+        return known ? reply.code(304).send() : runDetails(state.value)
+      }
       const run = deps.readModel.get(runId.data)
       if (run === null) return sendProblem(request, reply, await whyMissing(runId.data, deps))
       const etag = etagOf(run.state)

@@ -1,0 +1,51 @@
+import { z } from 'zod'
+import { ALL_KINDS } from '../domain/records.ts'
+
+const EXAMPLE = {
+  kind: 'goal_check',
+  run_id: '550e8400-e29b-41d4-a716-446655440000',
+  iteration: 3,
+  ts: 1771416193.25,
+  payload: {
+    achieved: true,
+    reason: 'All 42 tests passed',
+    details: '42 passed in 1.21s',
+    duration_ms: 1874,
+  },
+  seq: 29,
+}
+
+/** A record as observers get it. */
+const EventFrame = z
+  .object({
+    kind: z.enum(ALL_KINDS),
+    run_id: z.uuid(),
+    iteration: z.int().describe('From 1; 0 for what happens before the first'),
+    ts: z.number().describe('Seconds since the epoch'),
+    payload: z.record(z.string(), z.unknown()).describe('What it holds depends on the kind'),
+    seq: z.int().describe('Place of the record in its run: 0, 1, 2 … without gaps'),
+  })
+  .meta({ id: 'EventFrame', examples: [EXAMPLE] })
+
+const FeedFrame = EventFrame.extend({
+  cursor: z.string().describe('Place in the feed of all runs: `after` for what comes behind it'),
+}).meta({
+  id: 'FeedFrame',
+  examples: [{ ...EXAMPLE, cursor: 'VQ6EAOKbQdSnFkRmVUQAAN7xq8kQ2dE1.29' }],
+})
+
+const responseOf = (frame: typeof EventFrame) => ({
+  description:
+    'One page of frames, or a stream of them, by the Accept header. Where a page is not the last, ' +
+    'its Link header holds the address of the next: `<…>; rel="next"`',
+  content: {
+    'application/json': {
+      schema: z.array(frame).meta({ examples: [frame.meta()?.examples ?? []] }),
+    },
+    'application/x-ndjson': { schema: frame },
+    'text/event-stream': { schema: z.string() },
+  },
+})
+
+export const RUN_EVENTS = responseOf(EventFrame)
+export const ALL_EVENTS = responseOf(FeedFrame)

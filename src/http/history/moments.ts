@@ -1,0 +1,93 @@
+import { err, ok, type Result } from 'neverthrow'
+import type { RunState } from '../../domain/state.ts'
+import type { ReadModel } from '../../projections/read-model.ts'
+import { Recent } from '../../projections/recent.ts'
+import type { LoggedRecord } from '../../store/codec.ts'
+import type { EventStore } from '../../store/event-store.ts'
+import { foldLogged, type LoadedRun, readRecords } from '../../store/run-log.ts'
+import { commandProblem } from '../command-problem.ts'
+import type { Problem } from '../problem.ts'
+
+/** Records that are read and folded at once. */
+const PAGE = 250
+/** Every so many records the state is kept, so that the moments behind it need not be folded anew. */
+const SNAPSHOT_EVERY = 1000
+const SNAPSHOTS = 64
+
+type Deps = { readonly store: EventStore; readonly readModel: Pick<ReadModel, 'get'> }
+
+/** Runs as they were at any of their records. */
+export class Moments {
+  readonly #deps: Deps
+  readonly #snapshots = new Recent<LoadedRun>(SNAPSHOTS)
+
+  constructor(deps: Deps) {
+    this.#deps = deps
+  }
+
+  /** The state as of the record with this seq. */
+  async stateAt(runId: string, seq: number): Promise<Result<RunState, Problem>> {
+    const present = this.#deps.readModel.get(runId)
+    if (present?.state.seq === seq) return ok(present.state)
+    const folded = await this.#fold(runId, this.#snapshotBefore(runId, seq), seq)
+    return folded.map(({ state }) => state)
+  }
+
+  /** Shows the records from `from` to `to`, both inclusive, to `visit`; there must be all of them. */
+  async walk(
+    runId: string,
+    [from, to]: readonly [number, number],
+    visit: (logged: LoggedRecord) => void,
+  ): Promise<Result<void, Problem>> {
+    for (let next = from; next <= to; next += PAGE) {
+      const page = await this.#read(runId, next, Math.min(PAGE, to - next + 1))
+      if (page.isErr()) return err(page.error)
+      for (const logged of page.value) visit(logged)
+    }
+    return ok(undefined)
+  }
+
+  async #fold(
+    runId: string,
+    from: LoadedRun | null,
+    seq: number,
+  ): Promise<Result<LoadedRun, Problem>> {
+    let run = from
+    while (run === null || run.state.seq < seq) {
+      const next: number = run === null ? 0 : run.state.seq + 1
+      const page = await this.#read(runId, next, Math.min(PAGE, seq - next + 1))
+      if (page.isErr()) return err(page.error)
+      for (const logged of page.value) {
+        const folded = foldLogged(runId, run, logged)
+        if (folded.isErr()) return err(commandProblem(folded.error))
+        run = folded.value
+        if (logged.seq % SNAPSHOT_EVERY === 0) this.#snapshots.set(keyOf(runId, logged.seq), run)
+      }
+    }
+    return ok(run)
+  }
+
+  #snapshotBefore(runId: string, seq: number): LoadedRun | null {
+    for (let at = seq - (seq % SNAPSHOT_EVERY); at >= 0; at -= SNAPSHOT_EVERY) {
+      const snapshot = this.#snapshots.get(keyOf(runId, at))
+      if (snapshot !== undefined) return snapshot
+    }
+    return null
+  }
+
+  /** Exactly so many records, or why not. */
+  async #read(
+    runId: string,
+    from: number,
+    count: number,
+  ): Promise<Result<readonly LoggedRecord[], Problem>> {
+    const page = await readRecords(this.#deps.store, runId, from, count)
+    if (page.isErr()) return err(commandProblem(page.error))
+    if (page.value.length === count) return ok(page.value)
+    const last = from + page.value.length - 1
+    const detail = `The run has no record with seq ${last + 1} yet: its last one is ${last}.`
+    return err({ code: 'record_not_found', detail: last < 0 ? 'The run has no records.' : detail })
+  }
+}
+
+const keyOf = (runId: string, seq: number): string => `${runId}/${seq}`

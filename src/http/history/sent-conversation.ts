@@ -1,0 +1,94 @@
+import { err, ok, type Result } from 'neverthrow'
+import {
+  type ChatMessage,
+  type Conversation,
+  converse,
+  messagesBehind,
+  toMessages,
+} from '../../domain/conversation.ts'
+import type { PayloadOf } from '../../domain/records.ts'
+import type { EventStore } from '../../store/event-store.ts'
+import { foldLogged, type LoadedRun, readRecords } from '../../store/run-log.ts'
+import { commandProblem } from '../command-problem.ts'
+import type { Problem } from '../problem.ts'
+
+const PAGE = 250
+
+/** What one request holds of the conversation of a run. */
+export type SentConversation = {
+  readonly modelName: string
+  /** `under_way`: the reply is not in the log yet. `not_sent`: nobody is asking the model. */
+  readonly request: 'answered' | 'under_way' | 'not_sent'
+  /** seq of the last record that the messages follow from. */
+  readonly asOf: number
+  /** seq of the reply, where there is one. */
+  readonly answeredBy: number | null
+  readonly messages: readonly ChatMessage[]
+  readonly omittedTurns: number
+}
+
+type Deps = {
+  readonly store: EventStore
+  readonly contextBudget: (modelName: string) => number
+}
+
+/**
+ * The request to the model whose reply is the first one at or behind the record `at`; where there is
+ * none, the request that is or would be made as the log stands. Which turns an answered request left
+ * out is taken from the log, so it is what was sent, whatever budget a model has by now.
+ */
+export async function sentConversation(
+  runId: string,
+  at: number | null,
+  deps: Deps,
+): Promise<Result<SentConversation, Problem>> {
+  let run: LoadedRun | null = null
+  let conversation: Conversation | null = null
+  let usage: PayloadOf<'llm_usage'> | null = null
+  for (;;) {
+    const from: number = run === null ? 0 : run.state.seq + 1
+    const page = await readRecords(deps.store, runId, from, PAGE)
+    if (page.isErr()) return err(commandProblem(page.error))
+    for (const logged of page.value) {
+      const { seq, record } = logged
+      if (record.kind === 'llm_usage') usage = record.payload
+      const isReply = record.kind === 'assistant_message' && at !== null && seq >= at
+      if (isReply && usage !== null && conversation !== null) {
+        return ok(answered(conversation, usage, seq))
+      }
+      const folded = foldLogged(runId, run, logged)
+      if (folded.isErr()) return err(commandProblem(folded.error))
+      run = folded.value
+      conversation = converse(conversation, record)
+    }
+    if (page.value.length < PAGE) break
+  }
+  if (run === null || conversation === null) return err({ code: 'run_not_found' })
+  const { seq } = run.state
+  if (at !== null && at > seq) {
+    const detail = `The run has no record with seq ${at} yet: its last one is ${seq}.`
+    return err({ code: 'record_not_found', detail })
+  }
+  return ok(unanswered(conversation, run, deps))
+}
+
+function answered(
+  conversation: Conversation,
+  { model_name: modelName, omitted_turns: omittedTurns }: PayloadOf<'llm_usage'>,
+  seq: number,
+): SentConversation {
+  const messages = messagesBehind(conversation, omittedTurns)
+  // The usage stands between the request and the reply.
+  return { modelName, request: 'answered', asOf: seq - 2, answeredBy: seq, messages, omittedTurns }
+}
+
+function unanswered(
+  conversation: Conversation,
+  { state }: LoadedRun,
+  { contextBudget }: Deps,
+): SentConversation {
+  const { model_name: modelName } = state.config
+  const sent = toMessages(conversation, contextBudget(modelName))
+  const request = state.phase.type === 'planning' ? 'under_way' : 'not_sent'
+  return { modelName, request, asOf: state.seq, answeredBy: null, ...sent }
+}

@@ -1,0 +1,114 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import { ALL_EVENTS } from '../event-frame.ts'
+import { FeedQuery, PAGE_LIMIT } from '../event-query.ts'
+import { formatOf, lastEventId, NDJSON } from '../history/format.ts'
+import { JsonPage } from '../history/json-page.ts'
+import { FeedFilter } from '../live/feed-filter.ts'
+import { type FeedStart, type FeedStartError, feedStart } from '../live/feed-start.ts'
+import { feedEventStream, feedLines } from '../live/feed-stream.ts'
+import type { Live } from '../live/live.ts'
+import { beginEventStream, EVENT_STREAM } from '../live/sse.ts'
+import { type Problem, problems, sendProblem } from '../problem.ts'
+import type { ZodApp } from '../zod-app.ts'
+
+const DESCRIPTION = `
+The records of all runs in the order of the log, in the forms of \`GET /api/runs/{run_id}/events\`. Frames have
+\`cursor\` beside \`seq\`; it is the \`id\` of server-sent events, and \`after\` takes it. A cursor names a record, so it
+holds after a restart, for every server on the same log and after the log was moved to another store; one
+that is none of this log is refused with 400. The event stream has no end.
+
+Filters are about the record: \`status\` is what the run's status was as of that record, by the log alone, so the
+answer is the same whenever it is asked for. A run's goal never changes.
+
+A record that cannot be read is told of by a frame of kind \`error\` in its place, with its seq, to all who want
+its run; the records of other runs go on.
+`
+
+const Headers = z.looseObject({
+  'last-event-id': z.string().optional().describe('cursor of the last event received'),
+})
+
+type Query = z.output<typeof FeedQuery>
+
+/** GET /api/events */
+export function allEvents(app: ZodApp, live: Live): void {
+  app.route({
+    method: 'GET',
+    url: '/api/events',
+    exposeHeadRoute: false,
+    schema: {
+      operationId: 'allEvents',
+      tags: ['history'],
+      summary: 'Read the history of all runs, or follow it',
+      description: DESCRIPTION,
+      querystring: FeedQuery,
+      headers: Headers,
+      response: {
+        200: ALL_EVENTS,
+        ...problems(
+          'unknown_cursor',
+          'invalid_request',
+          'not_acceptable',
+          'not_projected',
+          'store_unavailable',
+          'store_failed',
+        ),
+      },
+    },
+    handler: async (request, reply) => {
+      const { query } = request
+      const format = formatOf(request, query)
+      if (format.isErr()) return sendProblem(request, reply, format.error)
+      const isLive = format.value === EVENT_STREAM
+      const after = (isLive ? lastEventId(request) : undefined) ?? query.after
+      const start = await feedStart(after, live)
+      if (start.isErr()) return sendProblem(request, reply, problemOf(start.error))
+      if (isLive) return sendEvents(reply, query, start.value, live)
+      if (format.value === NDJSON) return sendLines(reply, query, start.value, live)
+      return sendPage(request, reply, query, start.value, live)
+    },
+  })
+}
+
+function problemOf({ type, message }: FeedStartError): Problem {
+  return type === 'store_unavailable' ? { code: type } : { code: type, detail: message }
+}
+
+function sendEvents(reply: FastifyReply, query: Query, start: FeedStart, live: Live): FastifyReply {
+  beginEventStream(reply, live.limits)
+  const deps = { feed: live.feed, heartbeatMs: live.limits.pingMs }
+  return live.streams.send(reply, (signal) => {
+    const filter = new FeedFilter(query, live.facts, signal)
+    return feedEventStream({ start, filter }, deps, signal)
+  })
+}
+
+function sendLines(reply: FastifyReply, query: Query, start: FeedStart, live: Live): FastifyReply {
+  const limit = query.limit ?? Number.POSITIVE_INFINITY
+  reply.type(NDJSON)
+  return live.streams.send(reply, (signal) => {
+    const filter = new FeedFilter(query, live.facts, signal)
+    return feedLines({ start, filter, limit }, live.feed, signal)
+  })
+}
+
+async function sendPage(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  query: Query,
+  start: FeedStart,
+  live: Live,
+): Promise<FastifyReply> {
+  const page = new JsonPage(query.limit ?? PAGE_LIMIT)
+  const leave = new AbortController()
+  reply.raw.once('close', () => leave.abort())
+  const filter = new FeedFilter(query, live.facts, leave.signal)
+  for await (const entries of live.feed.history(start.position, leave.signal)) {
+    for (const entry of entries) {
+      page.add((await filter.passes(entry)) ? entry.data : null)
+      if (page.full) return page.send(request, reply, entry.cursor)
+    }
+  }
+  return page.send(request, reply, null)
+}

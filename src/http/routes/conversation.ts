@@ -1,0 +1,138 @@
+import { z } from 'zod'
+import type { ChatMessage } from '../../domain/conversation.ts'
+import type { AppDeps } from '../deps.ts'
+import { Seq } from '../event-query.ts'
+import { sentConversation } from '../history/sent-conversation.ts'
+import { problems, sendProblem } from '../problem.ts'
+import { RunId, RunParams } from '../run-id.ts'
+import type { ZodApp } from '../zod-app.ts'
+
+const Message = z.discriminatedUnion('role', [
+  z.object({ role: z.enum(['system', 'user']), content: z.string() }),
+  z.object({
+    role: z.literal('assistant'),
+    content: z.string().nullable(),
+    tool_calls: z.array(
+      z.object({ call_id: z.string(), tool: z.string(), args: z.string().describe('JSON text') }),
+    ),
+  }),
+  z.object({ role: z.literal('tool'), call_id: z.string(), content: z.string() }),
+])
+
+const SentConversation = z
+  .object({
+    run_id: z.uuid(),
+    model_name: z.string(),
+    request: z
+      .enum(['answered', 'under_way', 'not_sent'])
+      .describe(
+        '`answered`: this was sent, and the reply is in the log. `under_way`: it is being sent, or was ' +
+          'when the run or the server stopped. `not_sent`: the model is not asked; this is what it would get',
+      ),
+    as_of: z.int().describe('seq of the last record that the messages follow from'),
+    answered_by: z.int().nullable().describe('seq of the assistant_message that replies'),
+    messages: z.array(Message),
+    omitted_turns: z.int().describe('The first turns, left out to keep within the budget'),
+    tools: z
+      .array(
+        z.object({
+          name: z.string(),
+          description: z.string(),
+          parameters: z.record(z.string(), z.unknown()).describe('JSON Schema'),
+        }),
+      )
+      .describe('What this version of the server offers; the log does not hold it'),
+  })
+  .meta({
+    id: 'SentConversation',
+    examples: [
+      {
+        run_id: '550e8400-e29b-41d4-a716-446655440000',
+        model_name: 'claude-sonnet-4-6',
+        request: 'answered',
+        as_of: 2,
+        answered_by: 4,
+        messages: [
+          { role: 'system', content: 'You work on a project until its goal is reached. …' },
+          { role: 'user', content: 'Work towards the goal pytest in the project at /my/project.' },
+        ],
+        omitted_turns: 0,
+        tools: [
+          {
+            name: 'git_status',
+            description: 'Show which files have changed.',
+            parameters: { type: 'object', properties: {} },
+          },
+        ],
+      },
+    ],
+  })
+
+const DESCRIPTION = `
+The request to the model whose reply is the first \`assistant_message\` at or behind \`at\`: point at a reply to
+see what led to it, at anything else to see what came next. Where there is no such reply, the request
+that is or would be made as the log stands (and so without \`at\`).
+
+Messages and omitted turns are what the log says was sent. How they are written for a provider is not
+shown: call ids and tool names are brought into the form that it takes, and empty texts are filled.
+`
+
+/** GET /api/runs/{run_id}/conversation */
+export function conversation(app: ZodApp, deps: AppDeps): void {
+  app.route({
+    method: 'GET',
+    url: '/api/runs/:run_id/conversation',
+    schema: {
+      operationId: 'readConversation',
+      tags: ['history'],
+      summary: 'What the model was sent at a moment of a run',
+      description: DESCRIPTION,
+      params: RunParams,
+      querystring: z.strictObject({
+        at: Seq.optional().meta({ description: 'seq of a record', examples: ['4'] }),
+      }),
+      response: {
+        200: SentConversation,
+        ...problems(
+          'invalid_request',
+          'run_not_found',
+          'record_not_found',
+          'damaged_record',
+          'store_unavailable',
+          'store_failed',
+        ),
+      },
+    },
+    handler: async (request, reply) => {
+      const runId = RunId.safeParse(request.params.run_id)
+      if (!runId.success) return sendProblem(request, reply, { code: 'run_not_found' })
+      const sent = await sentConversation(runId.data, request.query.at ?? null, deps)
+      if (sent.isErr()) return sendProblem(request, reply, sent.error)
+      const { modelName, asOf, answeredBy, messages, omittedTurns } = sent.value
+      return {
+        run_id: runId.data,
+        model_name: modelName,
+        request: sent.value.request,
+        as_of: asOf,
+        answered_by: answeredBy,
+        messages: messages.map(shown),
+        omitted_turns: omittedTurns,
+        tools: [...deps.tools],
+      }
+    },
+  })
+}
+
+function shown(message: ChatMessage): z.output<typeof Message> {
+  switch (message.role) {
+    case 'system':
+    case 'user':
+      return message
+    case 'assistant': {
+      const calls = message.calls.map(({ id, tool, args }) => ({ call_id: id, tool, args }))
+      return { role: 'assistant', content: message.content, tool_calls: calls }
+    }
+    case 'tool':
+      return { role: 'tool', call_id: message.callId, content: message.content }
+  }
+}

@@ -1,0 +1,142 @@
+import { z } from 'zod'
+import { ALL_KINDS, type Kind } from '../../domain/records.ts'
+import { Touched } from '../../domain/touched.ts'
+import { runDetails } from '../../projections/run-details.ts'
+import type { AppDeps } from '../deps.ts'
+import { Seq } from '../event-query.ts'
+import { fieldChanges } from '../history/field-changes.ts'
+import { isKnownForEver } from '../history/immutable.ts'
+import { Moments } from '../history/moments.ts'
+import { openCall } from '../history/open-call.ts'
+import { problems, sendInvalid, sendProblem } from '../problem.ts'
+import { RunId, RunParams } from '../run-id.ts'
+import type { ZodApp } from '../zod-app.ts'
+
+const CallOutcome = z
+  .enum(['ok', 'error', 'rejected', 'timed_out', 'aborted', 'unknown'])
+  .nullable()
+  .describe('Null while the call has no result')
+
+const RunDiff = z
+  .object({
+    run_id: z.uuid(),
+    from: z.int(),
+    to: z.int(),
+    changes: z
+      .array(z.object({ field: z.string(), old: z.unknown(), new: z.unknown() }))
+      .describe('Fields of the run details that differ, such as progress.iteration'),
+    records: z
+      .partialRecord(z.enum(ALL_KINDS), z.int())
+      .describe('How many records of each kind stand behind `from`, up to `to`'),
+    files: z
+      .array(
+        z.object({
+          path: z.string().describe('As the model gave it'),
+          changed: z.enum(['yes', 'no', 'unknown']),
+          calls: z
+            .array(z.object({ seq: z.int(), tool: z.string(), outcome: CallOutcome }))
+            .readonly(),
+        }),
+      )
+      .describe('Files that file tools were to change'),
+    commands: z
+      .array(
+        z.object({
+          seq: z.int(),
+          tool: z.string(),
+          command: z.string().describe('Its first 500 characters; the record has all of it'),
+          outcome: CallOutcome,
+          exit_code: z.int().nullable(),
+        }),
+      )
+      .describe('Calls that may have changed any file: which, is not recorded'),
+  })
+  .meta({
+    id: 'RunDiff',
+    examples: [
+      {
+        run_id: '550e8400-e29b-41d4-a716-446655440000',
+        from: 5,
+        to: 16,
+        changes: [
+          { field: 'status', old: 'running', new: 'achieved' },
+          { field: 'progress.seq', old: 5, new: 16 },
+        ],
+        records: { tool_call: 2, tool_result: 2, step_start: 1, goal_check: 1 },
+        files: [
+          {
+            path: 'cart.py',
+            changed: 'yes',
+            calls: [{ seq: 6, tool: 'file_patch', outcome: 'ok' }],
+          },
+        ],
+        commands: [
+          { seq: 8, tool: 'bash_exec', command: 'make format', outcome: 'ok', exit_code: 0 },
+        ],
+      },
+    ],
+  })
+
+/** GET /api/runs/{run_id}/diff */
+export function runDiff(app: ZodApp, deps: AppDeps): void {
+  const moments = new Moments(deps)
+  app.route({
+    method: 'GET',
+    url: '/api/runs/:run_id/diff',
+    schema: {
+      operationId: 'diffRun',
+      tags: ['history'],
+      summary: 'What changed between two moments of a run',
+      description:
+        'A moment is a record, by its seq: how things stood right behind it. A call of a tool counts ' +
+        'where its call or its result lies between the two. Only `file_write` and `file_patch` say ' +
+        'which file they change; commands are listed, and what they did to files is not known.',
+      params: RunParams,
+      querystring: z.strictObject({ from: Seq, to: Seq }),
+      response: {
+        200: RunDiff,
+        304: z.undefined().describe('The client has this already'),
+        ...problems(
+          'invalid_request',
+          'run_not_found',
+          'record_not_found',
+          'damaged_record',
+          'store_unavailable',
+          'store_failed',
+        ),
+      },
+    },
+    handler: async (request, reply) => {
+      const { from, to } = request.query
+      const runId = RunId.safeParse(request.params.run_id)
+      if (!runId.success) return sendProblem(request, reply, { code: 'run_not_found' })
+      if (from > to) {
+        const message = `from must not be behind to: ${from} is more than ${to}.`
+        return sendInvalid(request, reply, [{ field: 'from', message }])
+      }
+      const before = await moments.stateAt(runId.data, from)
+      if (before.isErr()) return sendProblem(request, reply, before.error)
+      const after = await moments.stateAt(runId.data, to)
+      if (after.isErr()) return sendProblem(request, reply, after.error)
+      if (isKnownForEver(request, reply, `"${from}-${to}"`)) return reply.code(304).send()
+      const records: Partial<Record<Kind, number>> = {}
+      const open = await openCall(before.value, deps)
+      if (open.isErr()) return sendProblem(request, reply, open.error)
+      const touched = new Touched(open.value)
+      const walked = await moments.walk(runId.data, [from + 1, to], ({ seq, record }) => {
+        records[record.kind] = (records[record.kind] ?? 0) + 1
+        touched.add(seq, record)
+      })
+      if (walked.isErr()) return sendProblem(request, reply, walked.error)
+      return {
+        run_id: runId.data,
+        from,
+        to,
+        changes: fieldChanges(runDetails(before.value), runDetails(after.value)),
+        records,
+        files: touched.files(),
+        commands: touched.commands(),
+      }
+    },
+  })
+}

@@ -1,0 +1,133 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import { commandProblem } from '../command-problem.ts'
+import { RUN_EVENTS } from '../event-frame.ts'
+import { After, PAGE_LIMIT, RunEventsQuery, selectionOf } from '../event-query.ts'
+import { formatOf, lastEventId, NDJSON } from '../history/format.ts'
+import { JsonPage } from '../history/json-page.ts'
+import type { Live } from '../live/live.ts'
+import { PageSize } from '../live/page-size.ts'
+import { damageOf, probe } from '../live/probe.ts'
+import { runEventStream } from '../live/run-event-stream.ts'
+import { runLines } from '../live/run-lines.ts'
+import { pagesOf, type Wanted } from '../live/run-pages.ts'
+import { selects } from '../live/selects.ts'
+import { beginEventStream, EVENT_STREAM } from '../live/sse.ts'
+import { problems, sendInvalid, sendProblem } from '../problem.ts'
+import { RunId, RunParams } from '../run-id.ts'
+import type { ZodApp } from '../zod-app.ts'
+
+const DESCRIPTION = `
+The records of a run, as the WebSocket sends them. The Accept header chooses the form:
+
+- \`application/json\` (the default): one page, an array of frames. A page ends early where its frames are
+  large or where filters leave out very many; the Link header tells whether there is more.
+- \`application/x-ndjson\`: all of them up to now, a frame a line, streamed. A stream that cannot be
+  finished breaks off without a proper end: ask for the JSON page behind the last seq to be told why.
+- \`text/event-stream\`: history, then live, as server-sent events. The \`id\` of an event is its seq, its
+  data is the frame, and it has no name, so that a browser's \`onmessage\` gets it. Between events come
+  comments as signs of life. Behind \`run_end\` comes one event named \`end\`; who connects again after it
+  (browsers do so by themselves) gets 204, which tells an EventSource to stop. An event named \`failed\`
+  with a frame of kind \`error\` tells of a record that cannot be read. \`Last-Event-ID\` goes before \`after\`.
+`
+
+const Headers = z.looseObject({
+  'last-event-id': z.string().optional().describe('seq of the last event received'),
+})
+
+/** GET /api/runs/{run_id}/events */
+export function runEvents(app: ZodApp, live: Live): void {
+  app.route({
+    method: 'GET',
+    url: '/api/runs/:run_id/events',
+    exposeHeadRoute: false,
+    schema: {
+      operationId: 'runEvents',
+      tags: ['history'],
+      summary: 'Read the history of a run, or follow it',
+      description: DESCRIPTION,
+      params: RunParams,
+      querystring: RunEventsQuery,
+      headers: Headers,
+      response: {
+        200: RUN_EVENTS,
+        204: z.undefined().describe('Event streams only: the run has ended, and all was received'),
+        ...problems(
+          'invalid_request',
+          'run_not_found',
+          'not_acceptable',
+          'damaged_record',
+          'store_unavailable',
+          'store_failed',
+        ),
+      },
+    },
+    handler: async (request, reply) => {
+      const runId = RunId.safeParse(request.params.run_id)
+      if (!runId.success) return sendProblem(request, reply, { code: 'run_not_found' })
+      const { query } = request
+      const format = formatOf(request, query)
+      if (format.isErr()) return sendProblem(request, reply, format.error)
+      const wanted = {
+        runId: runId.data,
+        after: query.after ?? null,
+        direction: query.direction,
+        limit: query.limit ?? Number.POSITIVE_INFINITY,
+        selection: selectionOf(query),
+      }
+      if (format.value === EVENT_STREAM) return sendEvents(request, reply, wanted, live)
+      const ready = await probe(wanted, live)
+      if (ready.isErr()) return sendProblem(request, reply, ready.error)
+      if (format.value !== NDJSON) {
+        return sendPage(request, reply, { ...wanted, limit: query.limit ?? PAGE_LIMIT }, live)
+      }
+      reply.type(NDJSON)
+      return live.streams.send(reply, (signal) => runLines(wanted, live, signal))
+    },
+  })
+}
+
+async function sendPage(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  wanted: Wanted,
+  live: Live,
+): Promise<FastifyReply> {
+  const page = new JsonPage(wanted.limit)
+  let last = wanted.after
+  for await (const read of pagesOf(wanted, new PageSize(live.limits.pageBytes), live)) {
+    if (read.isErr()) return sendProblem(request, reply, commandProblem(read.error))
+    for (const entry of read.value) {
+      if (entry.type === 'damage') {
+        // What can be read is served; the next page begins with what cannot.
+        if (!page.empty) return page.send(request, reply, String(last))
+        return sendProblem(request, reply, { code: 'damaged_record', detail: damageOf(entry) })
+      }
+      last = entry.seq
+      page.add(selects(wanted.selection, entry.kind, entry.data) ? entry.data : null)
+      if (page.full) return page.send(request, reply, String(last))
+    }
+  }
+  return page.send(request, reply, null)
+}
+
+async function sendEvents(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  wanted: Wanted,
+  live: Live,
+): Promise<FastifyReply> {
+  const received = After.safeParse(lastEventId(request) ?? String(wanted.after ?? -1))
+  if (!received.success) {
+    const message = 'Last-Event-ID must be the id of an event of this stream, which is a seq.'
+    return sendInvalid(request, reply, [{ field: 'last-event-id', message }])
+  }
+  const after = received.data
+  const ready = await probe({ ...wanted, after }, live)
+  if (ready.isErr()) return sendProblem(request, reply, ready.error)
+  if (ready.value.complete) return reply.code(204).send()
+  beginEventStream(reply, live.limits)
+  const observation = { ...wanted, after }
+  const deps = { ...live, heartbeatMs: live.limits.pingMs }
+  return live.streams.send(reply, (signal) => runEventStream(observation, deps, signal))
+}
