@@ -1,3 +1,13 @@
+# The console, built apart: what builds it is not needed to serve it.
+FROM node:24-bookworm-slim AS console
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --no-audit --no-fund
+COPY tsconfig.json ./
+COPY src ./src
+COPY web ./web
+RUN npm run build:web
+
 FROM node:24-bookworm-slim
 
 # What the agent works with: it runs commands, reads history, and checks goals.
@@ -9,6 +19,7 @@ WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --omit=dev --no-audit --no-fund && npm cache clean --force
 COPY src ./src
+COPY --from=console /app/web/dist ./web/dist
 
 # The server keeps its data in /data; runs work in projects under /workspace.
 RUN mkdir /data /workspace && chown node:node /data /workspace
