@@ -113,9 +113,12 @@ test('a server that stalls and wakes up after another took over lets go at once'
   expect(await linesOf(site.path('asking', 'effects'))).toEqual(['0', '1'])
   const steps = await linesOf(site.path('stepping', 'effects'))
   expect(new Set(steps).size).toBe(steps.length)
-  const unknown = outcomesOf(await audit(store, stepping)).indexOf('unknown')
-  const expected = dense(0, 29).map(String)
-  expect([expected, expected.filter((_, n) => n !== unknown)]).toContainEqual(steps)
+  // The one that was just being started at the stall may have come late, or not at all.
+  const unknown = String(outcomesOf(await audit(store, stepping)).indexOf('unknown'))
+  const others = dense(0, 29)
+    .map(String)
+    .filter((step) => step !== unknown)
+  expect(steps.filter((step) => step !== unknown)).toEqual(others)
   expect(await watcher.closed).toMatchObject({ code: 1000 })
 })
 
