@@ -33,7 +33,7 @@ async function dieAndGoOn(stage: Stage, at: string, plans: readonly Plan[]): Pro
   const details = await Promise.all(
     plans.map((plan) => client.get(`/api/runs/${stage.runId(plan)}`)),
   )
-  expect(await server.stop()).toEqual({ code: 0, signal: null })
+  await server.stop()
   return Promise.all(plans.map((plan, n) => stage.evidence(plan, details[n]?.body)))
 }
 

@@ -17,6 +17,8 @@ export type Observation = {
   /** The cursor it came with: all kinds behind it were asked for. */
   readonly after: number
   readonly frames: readonly string[]
+  /** Whether the server closed it as complete. */
+  readonly complete: boolean
 }
 
 /** What the server has promised by an answer of 2xx. */
@@ -36,8 +38,8 @@ export type Evidence = {
   readonly acknowledged: readonly Acknowledged[]
   /** Whether nothing keeps the run from its end any more. */
   readonly settled: boolean
-  /** GET /api/runs/{run_id}, where it was asked for. */
-  readonly details: unknown
+  /** GET /api/runs/{run_id} once nothing happens any more, from each server that was asked. */
+  readonly details: readonly unknown[]
 }
 
 const Row = z.object({

@@ -6,7 +6,7 @@ import { runDetails } from '../../src/projections/run-details.ts'
 import { prepare } from '../../src/store/run-log.ts'
 import { by, check, claim, create, given, reply, result, type Step } from '../domain/support.ts'
 import { validAppends } from '../support/run-records.ts'
-import type { Evidence, StoredEvent } from './evidence.ts'
+import type { Evidence, Observation, StoredEvent } from './evidence.ts'
 import { INVARIANT_NAMES, violations } from './invariants.ts'
 import { leaves } from './ledger.ts'
 
@@ -57,8 +57,8 @@ const good: Evidence = {
   runId,
   events,
   observations: [
-    { after: -1, frames: frames(ended) },
-    { after: 3, frames: frames(ended).slice(4, 9) },
+    { after: -1, frames: frames(ended), complete: true },
+    { after: 3, frames: frames(ended).slice(4, 9), complete: false },
   ],
   ledger: ['first', 'second'],
   acknowledged: [
@@ -67,7 +67,7 @@ const good: Evidence = {
     { type: 'configured', changes: { max_iterations: 2 } },
   ],
   settled: true,
-  details: runDetails(state),
+  details: [runDetails(state)],
 }
 
 const place = (kind: RunRecord['kind'], last = false): number =>
@@ -95,6 +95,9 @@ function retold(seq: number, payload: Record<string, unknown>): Evidence {
   return { ...good, events: copy }
 }
 
+const seen = (after: number, texts: readonly string[], complete = false): Observation => {
+  return { after, frames: texts, complete }
+}
 const without = <T>(list: readonly T[], n: number): T[] => list.toSpliced(n, 1)
 const at = <T>(list: readonly T[], n: number): T => {
   const item = list[n]
@@ -159,7 +162,7 @@ const BROKEN: readonly (readonly [string, string, Evidence])[] = [
   [
     'there is no end',
     'exactly one run_end, at the end',
-    { ...good, events: events.slice(0, -1), details: null },
+    { ...good, events: events.slice(0, -1), details: [] },
   ],
   [
     'there are two ends',
@@ -262,17 +265,30 @@ const BROKEN: readonly (readonly [string, string, Evidence])[] = [
   [
     'an observer missed a frame',
     'what was observed is what is stored',
-    { ...good, observations: [{ after: -1, frames: without(frames(ended), 4) }] },
+    { ...good, observations: [seen(-1, without(frames(ended), 4))] },
   ],
   [
     'an observer saw a frame twice',
     'what was observed is what is stored',
-    { ...good, observations: [{ after: 1, frames: [2, 3, 3].map((n) => at(frames(ended), n)) }] },
+    {
+      ...good,
+      observations: [
+        seen(
+          1,
+          [2, 3, 3].map((n) => at(frames(ended), n)),
+        ),
+      ],
+    },
   ],
   [
     'an observer saw a record that is gone',
     'what was observed is what is stored',
-    { ...good, observations: [{ after: events.length - 1, frames: [at(frames(ended), 3)] }] },
+    { ...good, observations: [seen(events.length - 1, [at(frames(ended), 3)])] },
+  ],
+  [
+    'an observer was let go before the end',
+    'what was observed is what is stored',
+    { ...good, observations: [seen(-1, frames(ended).slice(0, -1), true)] },
   ],
   [
     'a promise is broken',
@@ -287,7 +303,7 @@ const BROKEN: readonly (readonly [string, string, Evidence])[] = [
       acknowledged: [1, 2].map(() => ({ type: 'resumed', seq: humanCheck, decision: 'approve' })),
     },
   ],
-  ['REST lags behind', 'REST tells what is stored', { ...good, details: { status: 'running' } }],
+  ['REST lags behind', 'REST tells what is stored', { ...good, details: [{ status: 'running' }] }],
 ]
 
 const said = (evidence: Evidence): string[] =>
@@ -305,11 +321,11 @@ describe('the checker of invariants', () => {
         const evidence: Evidence = {
           runId: at(records, 0).run_id,
           events: stored(records),
-          observations: [{ after: -1, frames: frames(records) }],
+          observations: [{ after: -1, frames: frames(records), complete: true }],
           ledger: [],
           acknowledged: [{ type: 'created' }],
           settled: records.at(-1)?.kind === 'run_end',
-          details: null,
+          details: [],
         }
         expect(violations(evidence)).toEqual([])
       }),

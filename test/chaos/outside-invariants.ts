@@ -9,15 +9,19 @@ export function observationProblems(
   records: readonly RunRecord[],
   { observations }: Evidence,
 ): string[] {
-  return observations.flatMap(({ after, frames }) =>
-    frames.flatMap((frame, n) => {
-      const seq = after + 1 + n
-      const stored = records[seq]
-      if (stored === undefined) return [`${seq} was observed and is not stored`]
-      const same = isDeepStrictEqual(JSON.parse(frame), { ...stored, seq })
-      return same ? [] : [`${seq} is not what an observer saw: ${frame}`]
-    }),
-  )
+  return observations.flatMap(({ after, frames, complete }) => {
+    const wrong = frames.flatMap((frame, n) => frameProblems(records, after + 1 + n, frame))
+    const end = after + frames.length
+    if (complete && end < records.length - 1) wrong.push(`an observer was let go at ${end}`)
+    return wrong
+  })
+}
+
+function frameProblems(records: readonly RunRecord[], seq: number, frame: string): string[] {
+  const stored = records[seq]
+  if (stored === undefined) return [`${seq} was observed and is not stored`]
+  const same = isDeepStrictEqual(JSON.parse(frame), { ...stored, seq })
+  return same ? [] : [`${seq} is not what an observer saw: ${frame}`]
 }
 
 /** What was promised to people is in the log, and of two answers to one check one was accepted. */
@@ -56,10 +60,12 @@ function keeps({ kind, payload }: RunRecord, promise: Acknowledged): boolean {
 
 /** GET /api/runs/{run_id} answers what the stored records fold to. */
 export function detailsProblems(records: readonly RunRecord[], { details }: Evidence): string[] {
-  if (details === null) return []
   const state = foldOrNull(records)
-  if (state === null || isDeepStrictEqual(details, runDetails(state))) return []
-  return [`it answers ${JSON.stringify(details)}`]
+  if (state === null) return []
+  const told = runDetails(state)
+  return details.flatMap((answer) =>
+    isDeepStrictEqual(answer, told) ? [] : [`it answers ${JSON.stringify(answer)}`],
+  )
 }
 
 function foldOrNull(records: readonly RunRecord[]) {

@@ -94,7 +94,7 @@ export class Stage implements AsyncDisposable {
       ledger: await readLedger(project),
       acknowledged,
       settled: true,
-      details,
+      details: [details],
     }
   }
 
@@ -127,8 +127,7 @@ async function play(act: Act, client: Client, gone: AbortSignal): Promise<void> 
     else enough.abort()
   }
   const signal = AbortSignal.any([gone, enough.signal])
-  const { observation } = await watch(client.url, runId, { signal, onFrame })
-  act.observations.push(observation)
+  act.observations.push(await watch(client.url, runId, { signal, onFrame }))
   await Promise.all(reactions)
 }
 

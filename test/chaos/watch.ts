@@ -15,10 +15,10 @@ export type Frame = z.infer<typeof Frame>
 const isRefusal = ({ kind, seq, iteration }: Frame, cursor: number): boolean =>
   kind === 'error' && iteration === 0 && seq === cursor
 
-/**
- * Watches all records of a run behind `after` in one connection.
- * @returns what was seen, and the code that the connection was closed with
- */
+/** The code that a connection is closed with once the run has ended and all of it was sent. */
+const COMPLETE = 1000
+
+/** Watches all records of a run behind `after` in one connection. */
 export function watch(
   url: string,
   runId: string,
@@ -27,7 +27,7 @@ export function watch(
     readonly signal: AbortSignal
     readonly onFrame?: (frame: Frame) => void
   },
-): Promise<{ readonly observation: Observation; readonly code: number }> {
+): Promise<Observation> {
   const { after = -1, signal, onFrame } = options
   const path = `${url.replace(/^http/, 'ws')}/api/ws/${runId}?kinds=all&after=${after}`
   const socket = new WebSocket(path)
@@ -45,7 +45,7 @@ export function watch(
   return new Promise((resolve) => {
     socket.once('close', (code) => {
       signal.removeEventListener('abort', leave)
-      resolve({ observation: { after, frames }, code })
+      resolve({ after, frames, complete: code === COMPLETE })
     })
     if (signal.aborted) leave()
   })

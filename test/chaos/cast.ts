@@ -1,0 +1,65 @@
+import type { Fault, ScriptedRequest, Turn } from '../../examples/scripted-model/script.ts'
+import { leaves } from './ledger.ts'
+import { Random } from './random.ts'
+
+/** The runs of a storm: what is asked of each, and what the model says in it, by the seed alone. */
+export class Cast {
+  readonly #seed: number
+  #replies = 0
+
+  constructor(seed: number) {
+    this.#seed = seed
+  }
+
+  /** The body of the request for the run with this number. */
+  body(run: number): Readonly<Record<string, unknown>> {
+    const random = new Random(this.#seed, 'body', run)
+    return { max_iterations: random.int(2, 5), hitl_enabled: random.chance(0.4) }
+  }
+
+  /** The next reply of the model, in the run whose project's folder is `run-<number>`. */
+  reply(request: ScriptedRequest): Turn | Fault {
+    const run = Number(/\/run-(\d+)\./.exec(request.conversation)?.[1])
+    const random = new Random(this.#seed, 'turn', run, request.turn)
+    const goalAt = new Random(this.#seed, 'goal', run).int(1, 4)
+    if (random.chance(0.01)) return { status: 401 }
+    const first = random.chance(0.06) ? [random.pick(FAULTS)] : []
+    const calls = Array.from({ length: random.int(0, 3) }, () => this.#call(random))
+    if (request.turn >= goalAt) calls.push(bash(leaves(this.#entry(), 'touch done')))
+    return { delayMs: random.int(0, 150), first, calls }
+  }
+
+  #call(random: Random) {
+    switch (random.weighted({ write: 8, slow: 3, stubborn: 2, read: 4, search: 2, bad: 1 })) {
+      case 'write':
+        return bash(leaves(this.#entry()))
+      case 'slow':
+        return bash(leaves(this.#entry(), 'sleep 0.3'))
+      case 'stubborn':
+        return bash(leaves(this.#entry(), `trap "" TERM; (setsid sleep 1 &); sleep 0.5; wait`))
+      case 'read':
+        return { tool: 'file_read', args: { path: '.retrai.yml' } }
+      case 'search':
+        return { tool: 'grep_search', args: { pattern: 'check' } }
+      case 'bad':
+        return { tool: random.pick(['rm_rf', 'file_read']), args: { wrong: true } }
+    }
+  }
+
+  /** No two replies name the same entry, so that what ran can be told from what was only asked for. */
+  #entry(): string {
+    this.#replies += 1
+    return `entry-${this.#replies}`
+  }
+}
+
+const bash = (command: string) => ({ tool: 'bash_exec', args: { command } })
+
+const FAULTS: readonly Fault[] = [
+  { status: 503 },
+  { status: 429, headers: { 'retry-after': '1' } },
+  { fault: 'drop' },
+  { fault: 'cut' },
+  { fault: 'garbage' },
+  { fault: 'empty' },
+]

@@ -1,0 +1,105 @@
+import { once } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Exit, Server } from './server-process.ts'
+
+type Settings = Readonly<Record<string, string>>
+
+/** A place for one server after the other: whenever one has died, the next one starts. */
+export class Slot {
+  readonly #start: (settings: Settings) => Server
+  readonly #tell: (exit: Exit, server: Server, asked: boolean) => void
+  readonly #over = new AbortController()
+  readonly #kept: Promise<void>
+  #server: Server
+  #url: string | null = null
+  #asked = false
+  #steady = true
+  #next: Settings = {}
+  #restMs = 0
+  #starts = 0
+
+  /** @param tell hears how each server ended, and whether it was asked to */
+  constructor(
+    start: (settings: Settings) => Server,
+    tell: (exit: Exit, server: Server, asked: boolean) => void,
+  ) {
+    this.#start = start
+    this.#tell = tell
+    this.#server = this.#begin()
+    this.#kept = this.#keep()
+  }
+
+  /** Address of the server that listens here now; null while none does. */
+  get url(): string | null {
+    return this.#url
+  }
+
+  /** Whether the server is none that kills itself. */
+  get steady(): boolean {
+    return this.#steady
+  }
+
+  get starts(): number {
+    return this.#starts
+  }
+
+  /** Resolves when a server listens here, or has failed to. */
+  async listening(): Promise<void> {
+    await this.#server.url
+  }
+
+  /** Ends the server as `kill -9` does. The next one starts after `restMs`, with these settings. */
+  kill(restMs: number, next: Settings = {}): void {
+    this.#restMs = restMs
+    this.#next = next
+    this.#server.kill('SIGKILL')
+  }
+
+  /** Asks the server to stop. */
+  terminate(): void {
+    this.#asked = true
+    this.#server.kill('SIGTERM')
+  }
+
+  /** Stops the server in the middle of whatever it does, and lets it go on later. */
+  async stall(ms: number): Promise<void> {
+    const server = this.#server
+    server.kill('SIGSTOP')
+    await delay(ms)
+    server.kill('SIGCONT')
+  }
+
+  /** Ends the last server for good. */
+  async close(): Promise<void> {
+    this.#over.abort()
+    this.terminate()
+    await this.#kept
+  }
+
+  #begin(): Server {
+    const server = this.#start(this.#next)
+    this.#steady = Object.keys(this.#next).length === 0
+    this.#next = {}
+    this.#starts += 1
+    this.#asked = false
+    this.#url = null
+    void server.url.then((url) => {
+      if (this.#server === server) this.#url = url
+    })
+    return server
+  }
+
+  async #keep(): Promise<void> {
+    const { signal } = this.#over
+    for (;;) {
+      const exit = await this.#server.exit
+      this.#url = null
+      this.#tell(exit, this.#server, this.#asked)
+      if (signal.aborted) return
+      await Promise.race([delay(this.#restMs), once(signal, 'abort')])
+      if (signal.aborted) return
+      this.#restMs = 0
+      this.#server = this.#begin()
+    }
+  }
+}

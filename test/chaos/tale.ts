@@ -1,0 +1,87 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Observation } from './evidence.ts'
+import { Person } from './person.ts'
+import { GOAL } from './plans.ts'
+import { Random } from './random.ts'
+import { type Frame, watch } from './watch.ts'
+
+const RECONNECT_MS = 20
+
+type World = {
+  readonly seed: number
+  readonly folder: string
+  /** The address of some server that listens; waits for one. */
+  readonly anyUrl: () => Promise<string>
+  /** Ends everything: time is up. */
+  readonly signal: AbortSignal
+}
+
+/** One run from the wish for it to its end, with everybody who watches it and takes part in it. */
+export class Tale {
+  readonly person: Person
+  readonly project: string
+  readonly observations: Observation[] = []
+  runId: string | null = null
+  ended = false
+  readonly #name: string
+  readonly #random: Random
+  readonly #world: World
+  readonly #deeds: Promise<void>[] = []
+  #seen = -1
+
+  constructor(run: number, world: World) {
+    const { seed, folder, anyUrl, signal } = world
+    this.#name = `run-${run}`
+    this.#random = new Random(seed, 'tale', run)
+    this.#world = world
+    this.project = join(folder, this.#name)
+    this.person = new Person(anyUrl, new Random(seed, 'person', run), signal)
+  }
+
+  /** Resolves when the run has ended and all that people did is answered, or when time is up. */
+  async live(body: Readonly<Record<string, unknown>>): Promise<void> {
+    await mkdir(this.project)
+    await writeFile(join(this.project, '.retrai.yml'), GOAL)
+    const request = { goal: 'shell-goal', model_name: 'scripted', cwd: this.project, ...body }
+    this.runId = await this.person.create(this.#name, request)
+    if (this.runId !== null) await this.#follow(this.runId)
+    await Promise.all(this.#deeds)
+  }
+
+  /** Keeps what a person does with the run until it is done. */
+  do(deed: (person: Person, runId: string) => Promise<void>): void {
+    if (this.runId !== null) this.#deeds.push(deed(this.person, this.runId))
+  }
+
+  /** Somebody joins somewhere in the history and leaves after `ms` milliseconds. */
+  async visit(ms: number): Promise<void> {
+    const { runId } = this
+    if (runId === null) return
+    const { anyUrl, signal } = this.#world
+    const after = this.#random.int(-1, this.#seen)
+    const leave = AbortSignal.any([AbortSignal.timeout(ms), signal])
+    this.observations.push(await watch(await anyUrl(), runId, { after, signal: leave }))
+  }
+
+  async #follow(runId: string): Promise<void> {
+    const { anyUrl, signal } = this.#world
+    const onFrame = (frame: Frame): void => {
+      if (frame.seq <= this.#seen) return
+      this.#seen = frame.seq
+      if (frame.kind !== 'human_check_required') return
+      this.do((person, id) => person.answer(id, frame.seq))
+    }
+    while (!signal.aborted) {
+      const after = this.#random.chance(0.3) ? -1 : this.#seen
+      const observation = await watch(await anyUrl(), runId, { after, signal, onFrame })
+      this.observations.push(observation)
+      if (observation.complete) {
+        this.ended = true
+        return
+      }
+      await delay(RECONNECT_MS)
+    }
+  }
+}
