@@ -29,7 +29,8 @@ module.exports = {
     only('eventstoredb-adapter', 'store/eventstoredb/', ['domain/', PORT]),
     only('projections', 'projections/', ['domain/', PORT]),
     only('agent', 'agent/', ['domain/', PORT]),
-    only('http', 'http/', ['domain/', PORT, 'projections/']),
+    only('audit', 'audit/', ['domain/', PORT]),
+    only('http', 'http/', ['domain/', PORT, 'projections/', 'audit/']),
     {
       name: 'client-runs-in-browsers-too',
       severity: 'error',

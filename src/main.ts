@@ -14,6 +14,10 @@ import { runCommand } from './agent/process/run-command.ts'
 import type { Effects } from './agent/run-loop.ts'
 import { Supervisor } from './agent/supervisor.ts'
 import { createToolbox } from './agent/tools/toolbox.ts'
+import { createAudit } from './audit/audit.ts'
+import { startCheckpoints } from './audit/checkpoint-timer.ts'
+import { CheckpointWriter } from './audit/checkpoint-writer.ts'
+import { type Keyring, openKeyring } from './audit/keyring.ts'
 import type { Config } from './config.ts'
 import { withCrashingAppends, withCrashingEffects } from './crash-points.ts'
 import { buildApp } from './http/app.ts'
@@ -31,6 +35,7 @@ export type Server = {
 
 /** Seconds since the epoch, with a fraction: the clock of all records. */
 const now = (): number => Date.now() / 1000
+const date = (): Date => new Date()
 const storeBackoff = exponential(100, 5_000)
 
 /**
@@ -48,6 +53,8 @@ async function start(config: Config, log: Logger): Promise<Result<Server, string
   const dataDir = config.RETRAI_DATA_DIR
   const made = await ResultAsync.fromPromise(mkdir(dataDir, { recursive: true }), String)
   if (made.isErr()) return err(`The data folder ${dataDir} cannot be made: ${made.error}`)
+  const keyring = await openKeyring(join(dataDir, 'keys'), date)
+  if (keyring.isErr()) return err(keyring.error.message)
   const opened = await openStore(config, log)
   const store = opened.map((whole) => withCrashingAppends(whole, config.RETRAI_CRASH_AT))
   if (store.isErr()) return err(store.error)
@@ -57,7 +64,7 @@ async function start(config: Config, log: Logger): Promise<Result<Server, string
     return err(readModel.error.message)
   }
   const projector = startProjector({ store: store.value, readModel: readModel.value, log })
-  return listen(config, log, store.value, readModel.value, projector)
+  return listen(config, log, keyring.value, store.value, readModel.value, projector)
 }
 
 async function openStore(config: Config, log: Logger): Promise<Result<EventStore, string>> {
@@ -75,6 +82,7 @@ async function openStore(config: Config, log: Logger): Promise<Result<EventStore
 async function listen(
   config: Config,
   log: Logger,
+  keyring: Keyring,
   store: EventStore,
   readModel: SqliteReadModel,
   projector: Projector,
@@ -92,6 +100,7 @@ async function listen(
     readModel,
     checkpoint: () => readModel.checkpoint,
     artifacts,
+    audit: createAudit({ store, runs: readModel, keyring, artifacts, clock: date }),
     contextBudget: (modelName) => models.contextBudget(modelName),
     tools: toolbox.specs,
     goals,
@@ -118,10 +127,11 @@ async function listen(
     maxRunsAtWork: config.RETRAI_MAX_RUNS_AT_WORK,
     log,
   })
+  const checkpoints = checkpointing(config, log, { store, runs: readModel, keyring, clock: date })
   let closing = false
   const close = async (): Promise<void> => {
     closing = true
-    await Promise.all([supervisor.stop(), app.close()])
+    await Promise.all([supervisor.stop(), app.close(), checkpoints.stop()])
     await projector.stop()
     readModel.close()
     await store.close()
@@ -139,6 +149,16 @@ async function listen(
     if (caughtUp && !closing) supervisor.start(readModel.unfinished(), projector.checkpoint())
   })
   return ok({ url: listening.value, close })
+}
+
+/** Nothing is written unless it is asked for. */
+function checkpointing(
+  { RETRAI_CHECKPOINT_SECONDS: seconds }: Config,
+  log: Logger,
+  deps: ConstructorParameters<typeof CheckpointWriter>[0],
+): { stop(): Promise<void> } {
+  if (seconds === undefined) return { stop: async () => {} }
+  return startCheckpoints(new CheckpointWriter(deps), { seconds, log })
 }
 
 function createEffects(config: Config, artifacts: Artifacts): Effects {

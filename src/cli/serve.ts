@@ -19,6 +19,9 @@ Environment (flags win; a variable that is empty counts as not set):
                          and 5000); behind a proxy all clients have the address of the proxy
   RETRAI_SOCKET_STALL_SECONDS
                          how long a WebSocket may make no progress before it is closed (default 60)
+  RETRAI_CHECKPOINT_SECONDS
+                         how often a signed statement of all runs is written, if anything changed
+                         (default: never)
   RETRAI_LLM_BASE_URL    OpenAI-compatible endpoint that every model goes to
   RETRAI_LLM_API_KEY     its key
   ANTHROPIC_API_KEY      for models named claude-*

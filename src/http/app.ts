@@ -11,13 +11,17 @@ import { goLive } from './live/plugin.ts'
 import { abortRun } from './routes/abort-run.ts'
 import { allEvents } from './routes/all-events.ts'
 import { readArtifact } from './routes/artifacts.ts'
+import { checkpoints } from './routes/checkpoints.ts'
 import { configureRun } from './routes/configure-run.ts'
 import { conversation } from './routes/conversation.ts'
 import { createRun } from './routes/create-run.ts'
+import { exportRun } from './routes/export.ts'
 import { getRun } from './routes/get-run.ts'
 import { listGoals } from './routes/goals.ts'
 import { health } from './routes/health.ts'
+import { keys } from './routes/keys.ts'
 import { listRuns } from './routes/list-runs.ts'
+import { proveRun } from './routes/proof.ts'
 import { resumeRun } from './routes/resume-run.ts'
 import { runDiff } from './routes/run-diff.ts'
 import { runEvents } from './routes/run-events.ts'
@@ -44,6 +48,8 @@ const ROUTES = [
   readArtifact,
 ]
 
+const AUDIT_ROUTES = [keys, proveRun, exportRun, checkpoints]
+
 const LIVE_ROUTES = [watchRun, watchAll, runEvents, allEvents]
 
 /** The whole HTTP side of the server, WebSockets included. It does not listen yet. */
@@ -67,6 +73,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   const typed = app.withTypeProvider<ZodTypeProvider>()
   for (const route of ROUTES) route(typed, deps)
   for (const route of LIVE_ROUTES) route(typed, live)
+  if (deps.audit !== undefined) for (const route of AUDIT_ROUTES) route(typed, deps.audit)
   await serveDocs(app)
   await serveConsole(app)
   return app

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { FastifyBaseLogger } from 'fastify'
 import type { ResultAsync } from 'neverthrow'
+import type { Audit } from '../audit/audit.ts'
 import type { RunConfig } from '../domain/run-config.ts'
 import type { Checkpoint } from '../projections/batch.ts'
 import type { ReadModel } from '../projections/read-model.ts'
@@ -42,6 +43,8 @@ export type AppDeps = {
   /** The last record that is projected; null while there is none. */
   readonly checkpoint: () => Checkpoint | null
   readonly artifacts: ArtifactSource
+  /** Without one there are no keys, proofs, exports and checkpoints to ask for. */
+  readonly audit?: Audit
   /** Tokens of conversation that a model is sent at most. */
   readonly contextBudget: (modelName: string) => number
   /** The tools that models are offered. */

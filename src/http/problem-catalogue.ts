@@ -33,6 +33,11 @@ export const CATALOGUE = {
   ],
   record_not_found: [404, 'No such record', 'The run has no record with this seq yet.'],
   artifact_not_found: [404, 'Unknown artifact', 'No tool result of this run names this artifact.'],
+  checkpoint_not_found: [
+    404,
+    'Unknown checkpoint',
+    'There is no such checkpoint. GET /api/checkpoints lists those there are; a server writes them if RETRAI_CHECKPOINT_SECONDS is set.',
+  ],
   method_not_allowed: [405, 'Method not allowed', 'The Allow header names the methods there are.'],
   not_acceptable: [
     406,
@@ -78,6 +83,11 @@ export const CATALOGUE = {
     'Your address has as many live connections open as it may have. Close some, or connect again later.',
   ],
   headers_too_large: [431, 'Headers too large', 'The headers are too large. Send fewer of them.'],
+  keys_unusable: [
+    500,
+    'Keys unusable',
+    'The keys of this server cannot be used. Its log says which file is at fault.',
+  ],
   internal: [500, 'Internal error', 'The server failed.'],
   damaged_record: [500, 'Damaged record', 'A record of this run cannot be read.'],
   store_unavailable: [

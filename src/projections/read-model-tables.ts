@@ -9,6 +9,7 @@ import type { RunSummary } from './views.ts'
 
 const RunRow = z.object({ seq: z.int(), head: z.string(), state: z.string() })
 const RunId = z.object({ run_id: z.string() })
+const HeadRow = z.object({ run_id: z.string(), length: z.int(), head: z.string() })
 const Identity = z.object({ log_id: z.string().nullable() })
 const ProgressRow = z.union([
   z.object({
@@ -37,6 +38,7 @@ export class ReadModelTables {
   readonly #putDamaged: StatementSync
   readonly #putProgress: StatementSync
   readonly #unfinished: StatementSync
+  readonly #heads: StatementSync
   readonly #lists = new Map<string, StatementSync>()
 
   constructor(db: DatabaseSync) {
@@ -54,6 +56,9 @@ export class ReadModelTables {
     this.#unfinished = db.prepare(`
       SELECT run_id FROM runs WHERE status IN ('running', 'awaiting_human')
       ORDER BY created_at, run_id`)
+    this.#heads = db.prepare(`
+      SELECT run_id, seq + 1 AS length, head FROM runs
+      WHERE run_id > ? ORDER BY run_id LIMIT ?`)
   }
 
   run(runId: string): LoadedRun | null {
@@ -81,6 +86,11 @@ export class ReadModelTables {
   /** Ids of the runs that have not ended, oldest first. */
   unfinished(): string[] {
     return this.#unfinished.all().map((row) => RunId.parse(row).run_id)
+  }
+
+  /** At most `limit` runs whose ids come behind `after`, by their ids. */
+  heads(after: string, limit: number): z.infer<typeof HeadRow>[] {
+    return this.#heads.all(after, limit).map((row) => HeadRow.parse(row))
   }
 
   damaged(): Set<string> {

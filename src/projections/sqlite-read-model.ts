@@ -95,6 +95,14 @@ export class SqliteReadModel implements ReadModel {
     return this.#mending((tables) => tables.unfinished())
   }
 
+  /** How far runs have come: at most `limit` whose ids come behind `after`, by their ids. */
+  heads(
+    after: string,
+    limit: number,
+  ): readonly { readonly run_id: string; readonly length: number; readonly head: string }[] {
+    return this.#mending((tables) => tables.heads(after, limit))
+  }
+
   /** Takes the log for its own; what was projected from another log is thrown away. */
   adopt(logId: string): Result<void, ReadModelFailure> {
     const before = this.#contents.logId

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
 import canonicalize from 'canonicalize'
-import type { RunRecord } from '../domain/records.ts'
 import { committed } from './commitment.ts'
 
 /** What is kept beside each record, as the event's metadata. */
@@ -25,7 +24,11 @@ export const GENESIS = '0'.repeat(64)
  * and its metadata. The strings of the payload stand in it as commitments; the salt and the hash itself
  * do not.
  */
-export function recordHash(seq: number, record: RunRecord, meta: Omit<RecordMeta, 'hash'>): string {
+export function recordHash(
+  seq: number,
+  record: { readonly payload: object; readonly [name: string]: unknown },
+  meta: Omit<RecordMeta, 'hash'>,
+): string {
   const { salt, ...rest } = meta
   const payload = committed(record.payload, salt)
   const canonical = canonicalize({ ...record, ...rest, payload, seq })

@@ -62,21 +62,39 @@ function upcast(data: unknown, _schema: number): unknown {
   return data
 }
 
-function parse(event: RecordedEvent): LoggedRecord {
-  const meta = Meta.parse(JSON.parse(event.metadata))
+/** Where a stored record stands. */
+type Place = Pick<RecordedEvent, 'stream' | 'revision'>
+
+function read({ revision }: Place, data: unknown, metadata: unknown): LoggedRecord {
+  const meta = Meta.parse(metadata)
   if (meta.schema > SCHEMA) {
     throw new Error(`it has schema ${meta.schema}, this server reads up to ${SCHEMA}: update it`)
   }
-  const record = RunRecord.parse(upcast(JSON.parse(event.data), meta.schema))
-  return { seq: event.revision, record, meta }
+  return { seq: revision, record: RunRecord.parse(upcast(data, meta.schema)), meta }
 }
 
 /** Reads a stored event. It may come from any writer, so it is validated in full. */
 export function decode(event: RecordedEvent): Result<LoggedRecord, DamagedRecord> {
+  return attempt(event, () => read(event, JSON.parse(event.data), JSON.parse(event.metadata)))
+}
+
+/** Reads a record whose data and metadata are parsed JSON, such as a line of an export. */
+export function decodeParsed(
+  place: Place,
+  data: unknown,
+  metadata: unknown,
+): Result<LoggedRecord, DamagedRecord> {
+  return attempt(place, () => read(place, data, metadata))
+}
+
+function attempt(
+  { stream, revision }: Place,
+  read: () => LoggedRecord,
+): Result<LoggedRecord, DamagedRecord> {
   try {
-    return ok(parse(event))
+    return ok(read())
   } catch (cause) {
     const message = cause instanceof z.ZodError ? z.prettifyError(cause) : (cause as Error).message
-    return err({ type: 'damaged_record', stream: event.stream, seq: event.revision, message })
+    return err({ type: 'damaged_record', stream, seq: revision, message })
   }
 }

@@ -49,14 +49,21 @@ describe('the description of the API', () => {
     expect(document.openapi).toMatch(/^3\.1\./)
     const addresses = operations().map(({ method, path }) => `${method.toUpperCase()} ${path}`)
     expect(addresses.sort()).toEqual([
+      'GET /api/checkpoints',
+      'GET /api/checkpoints/{number}',
+      'GET /api/checkpoints/{number}/runs',
+      'GET /api/checkpoints/{number}/runs/{run_id}',
       'GET /api/events',
       'GET /api/goals',
+      'GET /api/keys',
       'GET /api/runs',
       'GET /api/runs/{run_id}',
       'GET /api/runs/{run_id}/artifacts/{sha256}',
       'GET /api/runs/{run_id}/conversation',
       'GET /api/runs/{run_id}/diff',
       'GET /api/runs/{run_id}/events',
+      'GET /api/runs/{run_id}/export',
+      'GET /api/runs/{run_id}/proof',
       'GET /api/ws',
       'GET /api/ws/{run_id}',
       'GET /health/live',

@@ -7,6 +7,8 @@ import type { FastifyInstance } from 'fastify'
 import { errAsync, okAsync } from 'neverthrow'
 import { expect } from 'vitest'
 import { z } from 'zod'
+import { createAudit } from '../../src/audit/audit.ts'
+import { openKeyring } from '../../src/audit/keyring.ts'
 import type { AgentCommand } from '../../src/domain/commands.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { buildApp } from '../../src/http/app.ts'
@@ -70,11 +72,21 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
   })._unsafeUnwrap()
   const projector = startProjector({ store, readModel: projected, log: silent })
   const readModel = wrapReadModel(projected)
+  const keyring = (await openKeyring(join(folder, 'keys'), () => new Date()))._unsafeUnwrap()
+  const artifacts = deps.artifacts ?? { read: async () => null }
+  const wrapped = wrapStore(store)
   const app = await buildApp({
-    store: wrapStore(store),
+    store: wrapped,
     readModel,
     checkpoint: () => projected.checkpoint,
-    artifacts: { read: async () => null },
+    artifacts,
+    audit: createAudit({
+      store: wrapped,
+      runs: projected,
+      keyring,
+      artifacts,
+      clock: () => new Date(),
+    }),
     contextBudget: () => 96_000,
     tools: [],
     goals: GOALS,

@@ -1,0 +1,69 @@
+import type { Readable } from 'node:stream'
+import type { ResultAsync } from 'neverthrow'
+import type { LoadError } from '../store/run-log.ts'
+import type { ArtifactSource } from './artifact-source.ts'
+import {
+  type CheckpointError,
+  type CheckpointLog,
+  checkpointAt,
+  listCheckpoints,
+} from './checkpoint-stream.ts'
+import { exportRun } from './export-run.ts'
+import { type InclusionProof, proveInclusion } from './inclusion.ts'
+import type { Keyring, KeyringFailure } from './keyring.ts'
+import { proveRun } from './prove-run.ts'
+import type { PublishedKeys } from './public-keys.ts'
+import type { RunHeads } from './run-heads.ts'
+import type { RunReader } from './run-pages.ts'
+import type { Checkpoint, RunProof } from './statements.ts'
+
+export type AuditError = LoadError | KeyringFailure | CheckpointError
+
+export type AuditDeps = {
+  readonly store: RunReader
+  /** What has been projected; a proof must agree with it. */
+  readonly runs: Pick<RunHeads, 'get'>
+  readonly keyring: Keyring
+  readonly artifacts: ArtifactSource
+  readonly clock: () => Date
+}
+
+/** What an auditor can ask of a server. Run ids are in lower case. */
+export type Audit = {
+  keys(): ResultAsync<PublishedKeys, AuditError>
+  prove(runId: string): ResultAsync<RunProof, AuditError>
+  /** A .tar.gz, which is made as it is read. */
+  exportRun(runId: string): ResultAsync<Readable, AuditError>
+  /** At most `limit` checkpoints behind the number `after`, oldest first. */
+  checkpoints(after: number, limit: number): ResultAsync<readonly Checkpoint[], AuditError>
+  /** Null where there is no such checkpoint. */
+  checkpoint(number: number | 'latest'): ResultAsync<CheckpointLog | null, AuditError>
+  /** Null where the run is not in the checkpoint. */
+  inclusion(log: CheckpointLog, runId: string): InclusionProof | null
+}
+
+export function createAudit({ store, runs, keyring, artifacts, clock }: AuditDeps): Audit {
+  return {
+    keys: () => keyring.load().map(({ published }) => published),
+
+    prove: (runId) =>
+      keyring
+        .load()
+        .andThen(({ signer }) => proveRun(store, runs.get(runId), runId, signer, clock())),
+
+    exportRun: (runId) =>
+      keyring
+        .load()
+        .andThen((keys) =>
+          proveRun(store, runs.get(runId), runId, keys.signer, clock()).andThen((proof) =>
+            exportRun({ store, artifacts, keys, now: clock() }, proof),
+          ),
+        ),
+
+    checkpoints: (after, limit) => listCheckpoints(store, after, limit),
+
+    checkpoint: (number) => checkpointAt(store, number),
+
+    inclusion: proveInclusion,
+  }
+}

@@ -1,0 +1,35 @@
+import { z } from 'zod'
+import type { CheckpointLog } from './checkpoint-stream.ts'
+import { inclusionPath, rootOfPath } from './merkle.ts'
+import { Sha256 } from './public-keys.ts'
+import { leafOf, RunHead, sortedHeads } from './run-heads.ts'
+import { Checkpoint } from './statements.ts'
+
+/** That a run, with this length and head, is one of those that a checkpoint is made over. */
+export const InclusionProof = z.strictObject({
+  checkpoint: Checkpoint,
+  leaf: RunHead,
+  index: z.int().nonnegative().describe('Place of the leaf among all, which stand by run id'),
+  path: z.array(Sha256).describe('RFC 6962 audit path: the hashes from the leaf up to the root'),
+})
+export type InclusionProof = z.infer<typeof InclusionProof>
+
+/** Null where the run is not in the checkpoint, or there is none. */
+export function proveInclusion(
+  { checkpoint, heads }: CheckpointLog,
+  runId: string,
+): InclusionProof | null {
+  const leaf = heads.get(runId)
+  if (checkpoint === null || leaf === undefined) return null
+  const sorted = sortedHeads(heads.values())
+  const index = sorted.indexOf(leaf)
+  const path = inclusionPath(sorted.map(leafOf), index).map((hash) => hash.toString('hex'))
+  return { checkpoint, leaf, index, path }
+}
+
+/** Whether the path leads from the leaf to the root of the checkpoint. Its signature is not looked at. */
+export function includes({ checkpoint, leaf, index, path }: InclusionProof): boolean {
+  const hashes = path.map((hash) => Buffer.from(hash, 'hex'))
+  const root = rootOfPath(leafOf(leaf), { index, count: checkpoint.runs, path: hashes })
+  return root?.toString('hex') === checkpoint.root
+}

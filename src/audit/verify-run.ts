@@ -1,0 +1,91 @@
+import { err, ok, type Result } from 'neverthrow'
+import { recordHash, uuidOfHash } from '../store/chain.ts'
+import { decodeParsed, type LoggedRecord } from '../store/codec.ts'
+import type { RecordedEvent } from '../store/event-store.ts'
+import { foldLogged, type LoadedRun, streamOf } from '../store/run-log.ts'
+
+/** A record as a store or an export holds it; data and metadata are parsed JSON. */
+export type StoredRecord = {
+  readonly seq: number
+  readonly id: string
+  readonly type: string
+  readonly data: unknown
+  readonly metadata: unknown
+}
+
+/** The first record of a run that is not what it should be. */
+export type BadRecord = {
+  /**
+   * `missing`: a later one stands in its place, or nothing; `added`: one that does not belong there;
+   * `unreadable`: no record at all; `changed`: not what was hashed; `unlinked`: its prev_hash is not
+   * the hash of the one before; `impossible`: no run can have it there.
+   */
+  readonly problem: 'missing' | 'added' | 'unreadable' | 'changed' | 'unlinked' | 'impossible'
+  readonly seq: number
+  readonly message: string
+}
+
+export type VerifiedRecord = { readonly run: LoadedRun; readonly logged: LoggedRecord }
+
+/**
+ * Verifies the next record of a run. Pure: begin with `null`, and go on with the `run` of each result.
+ * What has been verified up to there is the run's state and the hash of its last record.
+ */
+export function verifyRecord(
+  runId: string,
+  run: LoadedRun | null,
+  record: StoredRecord,
+): Result<VerifiedRecord, BadRecord> {
+  const seq = run === null ? 0 : run.state.seq + 1
+  const bad = (problem: BadRecord['problem'], message: string) => err({ problem, seq, message })
+  if (record.seq > seq) {
+    return bad('missing', `record ${record.seq} stands in its place: dropped, or the order changed`)
+  }
+  if (record.seq < seq) {
+    return bad('added', `record ${record.seq} stands here once more: added, or the order changed`)
+  }
+  const decoded = decodeParsed(
+    { stream: streamOf(runId), revision: seq },
+    record.data,
+    record.metadata,
+  )
+  if (decoded.isErr()) return bad('unreadable', decoded.error.message)
+  const logged = decoded.value
+  const changed = whatChanged(record, logged)
+  if (changed !== null) return bad('changed', changed)
+  const folded = foldLogged(runId, run, logged)
+  if (folded.isErr()) {
+    const linked = logged.meta.prev_hash === run?.head || run === null
+    return bad(linked ? 'impossible' : 'unlinked', folded.error.message)
+  }
+  return ok({ run: folded.value, logged })
+}
+
+/** Null where the record is what its hash says. */
+function whatChanged(stored: StoredRecord, { seq, record, meta }: LoggedRecord): string | null {
+  const { hash, ...rest } = meta
+  // Over what is stored, and not over what an older schema becomes when it is read.
+  const actual = recordHash(seq, stored.data as typeof record, rest)
+  if (actual !== hash) return `its contents have the hash ${actual}, and ${hash} stands beside them`
+  if (stored.id !== uuidOfHash(hash)) return `its id ${stored.id} is not made of its hash`
+  if (stored.type !== record.kind) return `it is stored as ${stored.type} and says ${record.kind}`
+  return null
+}
+
+/** The stored record of an event; text that is no JSON stays text, which no record can be. */
+export function storedRecord({ revision, id, type, data, metadata }: RecordedEvent): StoredRecord {
+  return { seq: revision, id, type, data: parsed(data), metadata: parsed(metadata) }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+/** The artifact that a record names; null for none. */
+export function artifactOf({ record }: LoggedRecord): string | null {
+  return record.kind === 'tool_result' ? record.payload.sha256 : null
+}

@@ -1,0 +1,44 @@
+import type { Audit } from '../../audit/audit.ts'
+import { PublishedKeys } from '../../audit/public-keys.ts'
+import { auditProblem } from '../audit-problem.ts'
+import { problems, sendProblem } from '../problem.ts'
+import type { ZodApp } from '../zod-app.ts'
+
+const DescribedKeys = PublishedKeys.meta({
+  examples: [
+    {
+      keys: [
+        {
+          fingerprint: '7f0b9b1e1c9a1f4d2f7a3a1c8f5e6d7b8a9c0d1e2f3a4b5c6d7e8f9a0b1c2d3e',
+          public_key:
+            '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n',
+          created: '2026-02-18T12:00:00.000Z',
+          retired: null,
+        },
+      ],
+    },
+  ],
+})
+
+/** GET /api/keys */
+export function keys(app: ZodApp, audit: Audit): void {
+  app.route({
+    method: 'GET',
+    url: '/api/keys',
+    schema: {
+      operationId: 'listKeys',
+      tags: ['audit'],
+      summary: 'The public keys that this server signs with, newest first',
+      description:
+        'Keep the fingerprints somewhere else: they are what a proof or an export is checked against. ' +
+        'Keys that were replaced stay listed, and what they have signed stays good.',
+      response: { 200: DescribedKeys, ...problems('keys_unusable') },
+    },
+    handler: async (request, reply) => {
+      const published = await audit.keys()
+      if (published.isErr())
+        return sendProblem(request, reply, auditProblem(request, published.error))
+      return published.value
+    },
+  })
+}
