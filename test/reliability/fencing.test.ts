@@ -33,13 +33,16 @@ const bash = (command: string) => ({ calls: [{ tool: 'bash_exec', args: { comman
 /** What the model says in each of three projects, told apart by their names in the system prompt. */
 async function playedModel() {
   const asked: string[] = []
+  const { promise: released, resolve: release } = Promise.withResolvers<void>()
   const model = await site.model(async ({ messages, turn }) => {
     const text = messages.map(({ content }) => content).join('\n')
     if (text.includes('commanding')) {
       // A command that outlives a stalled server, with a grandchild that ignores SIGTERM.
       const command =
         'echo $$ >> pids; sh -c \'trap "" TERM; echo $$ >> pids; while :; do sleep 0.1; done\' & wait'
-      return turn === 0 ? bash(command) : bash('touch done')
+      if (turn === 0) return bash(command)
+      await released
+      return bash('touch done')
     }
     if (text.includes('asking')) {
       asked.push(`turn ${turn}`)
@@ -48,7 +51,7 @@ async function playedModel() {
     }
     return turn < 30 ? bash(`echo ${turn} >> effects; sleep 0.05`) : bash('touch done')
   })
-  return { url: model.url, asked }
+  return { url: model.url, asked, release }
 }
 
 const outcomesOf = (records: readonly LoggedRecord[]) =>
@@ -58,7 +61,7 @@ const eventsOf = (standIn: StandIn, runId: string) => standIn.log.events(`run-${
 
 test('a server that stalls and wakes up after another took over lets go at once', async () => {
   const standIn = await site.standIn()
-  const { url, asked } = await playedModel()
+  const { url, asked, release } = await playedModel()
   const options = { model: url, args: ['--store', standIn.connectionString] }
   const stalled = await site.serve('first', options)
   const names = ['commanding', 'asking', 'stepping']
@@ -81,8 +84,9 @@ test('a server that stalls and wakes up after another took over lets go at once'
 
   const successor = await site.serve('second', options)
   const watcher = watch(successor, commanding)
-  for (const runId of runIds) await untilStatus(successor, runId, 'achieved')
-  const before = runIds.map((runId) => eventsOf(standIn, runId))
+  for (const runId of runIds.slice(1)) await untilStatus(successor, runId, 'achieved')
+  // The successor is still at work on this one when the stalled server wakes up.
+  expect((await get(successor, `/api/runs/${commanding}`)).body.status).toBe('running')
   for (const pid of await pids()) expect(await isAlive(pid)).toBe(true)
 
   stalled.process.kill('SIGCONT')
@@ -92,6 +96,9 @@ test('a server that stalls and wakes up after another took over lets go at once'
     (alive) => alive.every((one) => !one),
   )
   expect(performance.now() - woken).toBeLessThan(5_000)
+  release()
+  await untilStatus(successor, commanding, 'achieved')
+  const before = runIds.map((runId) => eventsOf(standIn, runId))
   await untilReady(stalled)
   for (const runId of runIds) await untilStatus(stalled, runId, 'achieved')
   // What it would still write, it would have written by then.
