@@ -8,17 +8,24 @@ import { type AgentEvent, readFrame } from './events.ts'
  */
 export class EventReader<K extends Kind> {
   readonly #wanted: ReadonlySet<Kind>
+  readonly #onCaughtUp: ((seq: number) => void) | undefined
   /** An event of kind `error` whose next frame has not come yet, and which may be none therefore. */
   #held: AgentEvent | null = null
   #cursor: number
   #ended = false
 
-  constructor(wanted: ReadonlySet<Kind>, after: number) {
+  /** @param onCaughtUp called where all that was stored has been read, with the seq of its last record */
+  constructor(
+    wanted: ReadonlySet<Kind>,
+    after: number,
+    onCaughtUp: ((seq: number) => void) | undefined,
+  ) {
     this.#wanted = wanted
     this.#cursor = after
+    this.#onCaughtUp = onCaughtUp
   }
 
-  /** seq of the last event that was handed on, or of the last one before all. */
+  /** The seq behind which the run goes on: all up to it has been handed on, if it was wanted. */
   get cursor(): number {
     return this.#cursor
   }
@@ -52,8 +59,10 @@ export class EventReader<K extends Kind> {
         this.#advance(event.seq)
         if (this.#wants(event)) yield event
       }
-      if (read.value.type === 'unknown_kind') {
-        this.#advance(read.value.seq)
+      if (read.value.type !== 'event') {
+        const { type, seq } = read.value
+        if (type === 'caught_up') this.#catchUp(seq)
+        else this.#advance(seq)
         continue
       }
       const { event } = read.value
@@ -69,6 +78,12 @@ export class EventReader<K extends Kind> {
 
   #wants(event: AgentEvent): event is AgentEvent<K> & AgentEvent {
     return this.#wanted.has(event.kind)
+  }
+
+  /** Records that are not wanted may stand behind the last one that was sent. */
+  #catchUp(seq: number): void {
+    this.#cursor = Math.max(this.#cursor, seq)
+    this.#onCaughtUp?.(seq)
   }
 
   #advance(seq: number): void {

@@ -27,9 +27,13 @@ export type ChosenKind<S extends Kinds | undefined> = S extends 'all'
 
 const KNOWN: ReadonlySet<unknown> = new Set(ALL_KINDS)
 
-/** What a frame holds; `unknown_kind` is a record of a newer server than this client. */
-export type Read =
+/**
+ * What a frame holds: an event; the word that all that was stored has been sent, up to `seq`; or a
+ * record of a newer server than this client.
+ */
+type Read =
   | { readonly type: 'event'; readonly event: AgentEvent }
+  | { readonly type: 'caught_up'; readonly seq: number }
   | { readonly type: 'unknown_kind'; readonly seq: number }
 
 /**
@@ -42,6 +46,7 @@ export function readFrame(text: string): Result<Read, string> {
   const { seq, ...rest } = frame
   if (typeof seq !== 'number' || !Number.isSafeInteger(seq))
     return err('its seq is no whole number')
+  if (rest.kind === 'caught_up') return ok({ type: 'caught_up', seq })
   if (typeof rest.kind === 'string' && !KNOWN.has(rest.kind))
     return ok({ type: 'unknown_kind', seq })
   return readRecord(rest).map((record) => ({ type: 'event', event: { ...record, seq } }))

@@ -21,6 +21,11 @@ export type WatchOptions<S extends Kinds | undefined = Kinds | undefined> = {
   /** Ends the watch: the iteration rejects with the reason of the signal. */
   readonly signal?: AbortSignal | undefined
   readonly onState?: ((state: WatchState) => void) | undefined
+  /**
+   * Called once all that was stored has been handed on, with the seq of its last record: what comes
+   * behind it is live. After a lost connection it is called again.
+   */
+  readonly onCaughtUp?: ((seq: number) => void) | undefined
 }
 
 export type WatchDeps = {
@@ -38,11 +43,12 @@ export type WatchDeps = {
  */
 export async function* watch<const S extends Kinds | undefined>(
   runId: string,
-  { after = -1, kinds, signal, onState }: WatchOptions<S>,
+  { after = -1, kinds, signal, onState, onCaughtUp }: WatchOptions<S>,
   { connect, runs, limits }: WatchDeps,
 ): AsyncGenerator<AgentEvent<ChosenKind<S>>, void, undefined> {
   const wanted = wantedKinds(kinds)
-  const reader = new EventReader<ChosenKind<S>>(wanted, after)
+  const reader = new EventReader<ChosenKind<S>>(wanted, after, onCaughtUp)
+  const address = addressOf(runId, wanted, onCaughtUp !== undefined)
   const backoff = new Backoff(limits.retryMs)
   const tell = onChange(onState)
   if (!z.uuid().safeParse(runId).success) {
@@ -52,7 +58,7 @@ export async function* watch<const S extends Kinds | undefined>(
   try {
     for (;;) {
       signal?.throwIfAborted()
-      const socket = connect(pathOf(runId, wanted, reader.cursor))
+      const socket = connect(`${address}&after=${reader.cursor}`)
       const connection = new Connection(socket, limits, () => tell('live'))
       const leave = () => connection.close()
       signal?.addEventListener('abort', leave)
@@ -136,11 +142,12 @@ function wantedKinds(kinds: Kinds | undefined): ReadonlySet<Kind> {
   return new Set(kinds === 'all' ? ALL_KINDS : kinds)
 }
 
-function pathOf(runId: string, wanted: ReadonlySet<Kind>, after: number): string {
+function addressOf(runId: string, wanted: ReadonlySet<Kind>, caughtUp: boolean): string {
   // The end is always asked for: it tells a run that is over from a connection that is.
-  const kinds =
-    wanted.size === ALL_KINDS.length ? 'all' : [...new Set([...wanted, 'run_end'])].join(',')
-  return `/api/ws/${encodeURIComponent(runId)}?after=${after}&kinds=${kinds}`
+  const names = [...new Set([...wanted, 'run_end'])]
+  const kinds = wanted.size === ALL_KINDS.length ? 'all' : names.join(',')
+  const hint = caughtUp ? '&caught_up=true' : ''
+  return `/api/ws/${encodeURIComponent(runId)}?kinds=${kinds}${hint}`
 }
 
 /** Hands on what is new only. */

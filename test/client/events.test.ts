@@ -17,6 +17,11 @@ describe('a frame', () => {
     expect(read(STEP)._unsafeUnwrap()).toEqual({ type: 'event', event: STEP })
   })
 
+  test('may say that all that is stored has been sent', () => {
+    const caughtUp = { kind: 'caught_up', run_id: RUN, seq: 41 }
+    expect(read(caughtUp)._unsafeUnwrap()).toEqual({ type: 'caught_up', seq: 41 })
+  })
+
   test('may have fields that this client does not know, and keeps them', () => {
     const newer = { ...STEP, payload: { node: 'plan', colour: 'green' }, shape: 'round' }
     expect(read(newer)._unsafeUnwrap()).toEqual({ type: 'event', event: newer })

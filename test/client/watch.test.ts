@@ -109,6 +109,48 @@ describe('a watch', () => {
     expect(await collect(client().watch(runId, { after: last }))).toEqual([])
   })
 
+  test('says where the history ends, also to who wants none of it', async () => {
+    const runId = await createRun(server)
+    await agentDoes(server, runId, CLAIM, ...iteration(false))
+    const head = await headOf(runId)
+    const seen: (number | string)[] = []
+    const watched = client().watch(runId, {
+      kinds: 'all',
+      onCaughtUp: (seq) => {
+        seen.push(`caught up with ${seq}`)
+        if (seq === head) void agentDoes(server, runId, ...iteration(true))
+      },
+    })
+    for await (const { seq } of watched) seen.push(seq)
+    expect(seen.slice(0, head + 3)).toEqual([
+      ...Array.from({ length: head + 1 }, (_, seq) => seq),
+      `caught up with ${head}`,
+      head + 1,
+    ])
+    expect(seen.filter((what) => typeof what === 'string')).toHaveLength(1)
+
+    const last = await headOf(runId)
+    const asides: number[] = []
+    const few = client().watch(runId, { kinds: ['error'], onCaughtUp: (seq) => asides.push(seq) })
+    expect(await collect(few)).toEqual([])
+    expect(asides.every((seq) => seq <= last)).toBe(true)
+  })
+
+  test('says again after a lost connection where it has caught up', async () => {
+    const runId = await createRun(server)
+    const proxy = await startCuttingProxy(server.port)
+    cleanups.push(() => proxy.stop())
+    const caughtUp: number[] = []
+    const onCaughtUp = (seq: number) => {
+      if (caughtUp.push(seq) === 1) proxy.cut()
+      else void agentDoes(server, runId, CLAIM, ...iteration(true))
+    }
+    // Nothing of the history is wanted, so only the word that it is over moves the cursor.
+    const seen = await collect(client(proxy.url).watch(runId, { kinds: ['run_end'], onCaughtUp }))
+    expect(seen.map(({ kind }) => kind)).toEqual(['run_end'])
+    expect(caughtUp).toEqual([0, 0])
+  })
+
   test('gives an error event that is the last but one of its run', async () => {
     const runId = await createRun(server)
     await agentDoes(server, runId, CLAIM, { type: 'fail', message: 'disk full', traceback: '' })
@@ -119,7 +161,7 @@ describe('a watch', () => {
   })
 
   test('carries a token', async () => {
-    const token = 'träumerei-≥-0123456789'
+    const token = 'ÿ?-≥-0123456789'
     const guarded = await startTestServer({ security: { token } })
     cleanups.push(() => guarded.stop())
     const runId = randomUUID()
@@ -339,6 +381,21 @@ describe('a consumer that is slower than the server', () => {
     expect(Math.max(...buffered)).toBeLessThan(4000)
     expect(states).toEqual(['connecting', 'live', 'closed'])
   })
+})
+
+test('a consumer that keeps up needs one connection, however long the run', async () => {
+  const runId = await createRun(server)
+  const proxy = await startCuttingProxy(server.port)
+  cleanups.push(() => proxy.stop())
+  const { runs } = client()
+  const watching = createClient({ baseUrl: proxy.url, limits: { ...limits, bufferChars: 2000 } })
+  let chars = 0
+  for await (const event of watching.watch(runId, { kinds: 'all' })) {
+    chars += JSON.stringify(event).length
+    if (chars > 10_000) break
+    ;(await runs.configure(runId, { max_iterations: 50 + event.seq }))._unsafeUnwrap()
+  }
+  expect(proxy.connections).toBe(1)
 })
 
 describe('a server that does not do what it should', () => {
