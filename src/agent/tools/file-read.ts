@@ -34,8 +34,10 @@ async function bytesFromLine(
   let scanned = 0
   let line = 1
   let last: number | undefined
-  const stream = file.createReadStream({ highWaterMark: CHUNK, autoClose: false, signal })
+  // Not told of the signal: a stream that is born aborted emits its error where nobody can catch it.
+  const stream = file.createReadStream({ highWaterMark: CHUNK, autoClose: false })
   for await (const chunk of stream as AsyncIterable<Buffer>) {
+    signal.throwIfAborted()
     if (chunk.includes(0)) return err({ type: 'binary' })
     let at = 0
     while (line < offset) {
