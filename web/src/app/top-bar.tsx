@@ -40,7 +40,9 @@ export function TopBar({ onStart, onHelp }: Props) {
           </ActionIcon>
         </Tooltip>
         <Button leftSection={<IconPlus size={16} />} onClick={onStart}>
-          Start a run
+          <span>
+            Start<span className={classes.wideOnly}> a run</span>
+          </span>
         </Button>
       </div>
     </header>

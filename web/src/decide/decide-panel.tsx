@@ -38,7 +38,7 @@ export function DecidePanel({ runId, seq, summary, view }: Props) {
         <h2 className={classes.title}>
           This run waits for you
           <span className={classes.since} title={`Asked at ${formatMoment(since)}`}>
-            {formatClock(now - since)}
+            {formatClock(now - since)}, since record {seq}
           </span>
         </h2>
         <p className={classes.summary}>{summary}</p>
@@ -82,7 +82,6 @@ export function DecidePanel({ runId, seq, summary, view }: Props) {
           >
             Abort the run
           </Button>
-          <span className={classes.answers}>answers record {seq}</span>
         </div>
       </form>
     </section>

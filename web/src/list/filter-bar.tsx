@@ -54,7 +54,11 @@ export function FilterBar({ filter, onChange }: Props) {
           aria-label="Search by run id or goal"
           placeholder="Id or goal"
           leftSection={<IconSearch size={16} aria-hidden />}
-          rightSection={<Kbd size="xs">/</Kbd>}
+          rightSection={
+            <Kbd size="xs" className={classes.key}>
+              /
+            </Kbd>
+          }
           value={filter.search}
           onChange={(event) => onChange({ search: event.currentTarget.value })}
           className={classes.search}

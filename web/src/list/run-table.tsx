@@ -22,9 +22,12 @@ export function RunTable({ runs, onEnd }: Props) {
   })
   const items = virtual.getVirtualItems()
   const nearEnd = (items.at(-1)?.index ?? 0) >= runs.length - MARGIN
+  const { length } = runs
+  // Anew with each page that has come: its end may be in sight already.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: length is what says so
   useEffect(() => {
     if (nearEnd) void onEnd()
-  }, [nearEnd, onEnd])
+  }, [nearEnd, length, onEnd])
 
   return (
     <div className={classes.frame}>

@@ -72,7 +72,7 @@ function Bar({ verdict, worst, future, onSeek }: BarProps) {
       aria-label={`Iteration ${iteration}: ${reason}`}
       onClick={() => onSeek(seq)}
     >
-      <span className={classes.bar} style={{ height: `${12 + 44 * share}px` }} />
+      <span className={classes.bar} style={{ height: `${8 + 46 * share}px` }} />
       <span className={classes.count}>{label}</span>
     </button>
   )

@@ -36,7 +36,10 @@ export function UsagePanel({ view, moment, onSeek }: Props) {
   const now = lastUpTo(usage, moment)
   const common = { span, at, onSeek }
   return (
-    <Panel title="Used" aside={`${countUpTo(usage, moment, ({ seq }) => seq)} model calls`}>
+    <Panel
+      title="Tokens and cost"
+      aside={`${countUpTo(usage, moment, ({ seq }) => seq)} model calls`}
+    >
       <Line name="Tokens" value={formatCount(now?.tokens ?? 0)}>
         <LineChart {...common} points={tokens} format={formatCompact} label="Tokens over time" />
       </Line>

@@ -50,6 +50,7 @@ export function ReplayBar({ view, moment, playhead, playback, ended }: Props) {
           label="Previous record (k)"
           icon={IconChevronLeft}
           disabled={moment <= 0}
+          wideOnly
           onClick={() => go(moment - 1)}
         />
         <Control
@@ -63,6 +64,7 @@ export function ReplayBar({ view, moment, playhead, playback, ended }: Props) {
           label="Next record (j)"
           icon={IconChevronRight}
           disabled={moment >= last}
+          wideOnly
           onClick={() => go(moment + 1)}
         />
         <Control
@@ -118,15 +120,25 @@ type ControlProps = {
   readonly onClick: () => void
   readonly disabled?: boolean
   readonly main?: boolean
+  readonly wideOnly?: boolean
 }
 
-function Control({ label, icon: Icon, onClick, disabled = false, main = false }: ControlProps) {
+function Control({
+  label,
+  icon: Icon,
+  onClick,
+  disabled = false,
+  main = false,
+  wideOnly = false,
+}: ControlProps) {
   return (
     <Tooltip label={label}>
       <ActionIcon
         variant={main ? 'filled' : 'subtle'}
         size="lg"
         radius="xl"
+        className={classes.control}
+        data-wide-only={wideOnly}
         aria-label={label.replace(/ \(.*\)$/, '')}
         disabled={disabled}
         onClick={onClick}

@@ -18,19 +18,21 @@ export function RunActions({ runId, state }: Props) {
       <Button
         variant="default"
         size="xs"
+        aria-label="Change the run"
         leftSection={<IconAdjustmentsHorizontal size={15} />}
         onClick={configure.open}
       >
-        Change
+        <span className={classes.label}>Change</span>
       </Button>
       <Button
         variant="default"
         size="xs"
         className={classes.abort}
+        aria-label="Abort the run"
         leftSection={<IconPlayerStopFilled size={14} />}
         onClick={abort.open}
       >
-        Abort
+        <span className={classes.label}>Abort</span>
       </Button>
       <AbortDialog runId={runId} opened={aborting} onClose={abort.close} />
       {configuring && (

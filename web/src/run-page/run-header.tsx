@@ -1,17 +1,9 @@
 import { CopyButton, Tooltip } from '@mantine/core'
-import { IconHistory } from '@tabler/icons-react'
 import type { ReactNode } from 'react'
 import { type RunState, statusOf } from '../../../src/domain/state.ts'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
-import {
-  baseName,
-  formatClock,
-  formatCost,
-  formatCount,
-  formatMoment,
-  shortId,
-} from '../ui/format.ts'
+import { baseName, formatClock, formatCost, formatCount, shortId } from '../ui/format.ts'
 import { StatusPill } from '../ui/status-pill.tsx'
 import { useNow } from '../ui/use-now.ts'
 import { ConnectionBadge } from './connection-badge.tsx'
@@ -28,11 +20,10 @@ type Props = {
   readonly connection: Connection
   /** seq of the last record that the server has. */
   readonly head: number | null
-  readonly onLive: () => void
 }
 
 export function RunHeader(props: Props) {
-  const { runId, view, state, moment, following, connection, head, onLive } = props
+  const { runId, view, state, moment, following, connection, head } = props
   return (
     <div className={classes.header}>
       <div className={classes.top}>
@@ -69,18 +60,6 @@ export function RunHeader(props: Props) {
         </CopyButton>
       </p>
       {state !== null && <Facts view={view} state={state} moment={moment} following={following} />}
-      {!following && (
-        <div className={classes.past} role="status">
-          <IconHistory size={16} aria-hidden />
-          <span>
-            As it was behind record {formatCount(moment)}
-            <span className={classes.clock}>, {formatMoment(view.records[moment]?.ts ?? 0)}</span>
-          </span>
-          <button type="button" className={classes.live} onClick={onLive}>
-            {view.state?.phase.type === 'ended' ? 'To the end' : 'Back to live'}
-          </button>
-        </div>
-      )}
     </div>
   )
 }

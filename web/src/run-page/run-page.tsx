@@ -5,6 +5,7 @@ import { runQuery } from '../api/queries.ts'
 import { NotFound } from '../app/not-found.tsx'
 import { Unfolded } from '../code/fold.tsx'
 import { DecidePanel } from '../decide/decide-panel.tsx'
+import { PastNote } from '../replay/past-note.tsx'
 import { ReplayBar } from '../replay/replay-bar.tsx'
 import { usePlayback } from '../replay/use-playback.ts'
 import { usePlayhead } from '../replay/use-playhead.ts'
@@ -61,7 +62,6 @@ export function RunPage({ runId }: { readonly runId: string }) {
         following={following}
         connection={connection}
         head={server?.progress.seq ?? null}
-        onLive={() => playhead.seek(null)}
       />
       {open !== null && (
         <DecidePanel
@@ -88,6 +88,14 @@ export function RunPage({ runId }: { readonly runId: string }) {
       </div>
       <div className={classes.main}>
         <section className={classes.timeline} aria-label="Timeline">
+          {!following && (
+            <PastNote
+              moment={moment}
+              ts={view.records[moment]?.ts ?? 0}
+              ended={!growing}
+              onNewest={() => seek(null)}
+            />
+          )}
           <Unfolded value={unfolded}>
             <RowToolsContext value={tools}>
               <Timeline view={view} moment={moment} following={following} growing={growing} />

@@ -1,7 +1,7 @@
 import { Tooltip } from '@mantine/core'
 import { IconBraces } from '@tabler/icons-react'
 import { type ReactNode, use } from 'react'
-import { formatClock, formatFullTime } from '../ui/format.ts'
+import { formatFullTime, formatOffset } from '../ui/format.ts'
 import classes from './frame.module.css'
 import { RowToolsContext } from './row-context.ts'
 
@@ -25,10 +25,9 @@ export function Frame({ seqs, ts, icon, tone = 'plain', children }: Props) {
         type="button"
         className={classes.when}
         title={`Record ${seq}, ${formatFullTime(ts)}. Look at this moment.`}
-        aria-label={`Look at the moment of record ${seq}`}
         onClick={() => seek(seq)}
       >
-        <span className={classes.clock}>{formatClock(ts - began)}</span>
+        <span className={classes.clock}>{formatOffset(ts - began)}</span>
         <span className={classes.seq}>#{seq}</span>
       </button>
       <span className={classes.rail} aria-hidden>

@@ -11,13 +11,14 @@ const NAMES: Readonly<Record<StepNode, string>> = {
 
 type Props = { readonly row: RowOf<'step'>; readonly moment: number; readonly working: boolean }
 
-export function StepRow({ row: { node, ts, until }, moment, working }: Props) {
+export function StepRow({ row: { seq, node, ts, until }, moment, working }: Props) {
+  const begun = seq <= moment
   const over = until !== null && until.seq <= moment
   return (
     <div className={classes.step}>
       <span className={classes.stepName}>{NAMES[node]}</span>
       <span className={classes.quiet}>
-        {over ? formatDuration(until.ts - ts) : working ? 'under way' : ''}
+        {over ? formatDuration(until.ts - ts) : working && begun ? 'under way' : ''}
       </span>
     </div>
   )

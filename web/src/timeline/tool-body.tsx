@@ -48,6 +48,8 @@ function Asked({ call: { seq, payload } }: { readonly call: Call }) {
   return told ? <Code text={JSON.stringify(args, null, 2)} language="json" /> : null
 }
 
+/** Tools that answer in a sentence. */
+const TOLD = new Set(['file_patch', 'file_write'])
 const IN_TERMINAL = new Set(['bash_exec', 'run_pytest'])
 
 function Output({
@@ -60,6 +62,7 @@ function Output({
   const { tool, output, truncated, bytes, sha256 } = result.payload
   const terminal = IN_TERMINAL.has(tool)
   if (output.trim() === '') return <p className={classes.nothing}>No output</p>
+  if (TOLD.has(tool)) return <p className={classes.nothing}>{output}</p>
   return (
     <>
       <Folded name={`output ${result.seq}`} text={output} by={terminal ? 'tail' : 'head'}>

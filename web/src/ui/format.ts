@@ -37,6 +37,12 @@ export function formatClock(seconds: number): string {
   return `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(whole % 60)}`
 }
 
+/** Time into a run: `0:07.3`, `12:34.0`. */
+export function formatOffset(seconds: number): string {
+  const tenths = Math.floor(Math.max(0, seconds) * 10)
+  return `${formatClock(tenths / 10)}.${tenths % 10}`
+}
+
 const two = (value: number): string => String(value).padStart(2, '0')
 
 /** `just now`, `5 min ago`, `3 h ago`, then the date. Both in milliseconds since the epoch. */

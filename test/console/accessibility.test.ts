@@ -1,0 +1,94 @@
+import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import type { Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { gallery } from './support/gallery.ts'
+import { describeInBrowser, useBrowser } from './support/page.ts'
+import { type ConsoleServer, startConsoleServer } from './support/server.ts'
+
+const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
+const { stories, achieved, waiting } = gallery(Date.now() / 1000)
+
+const Report = z.object({
+  violations: z.array(
+    z.object({
+      id: z.string(),
+      impact: z.string().nullable(),
+      nodes: z.array(z.object({ html: z.string(), failureSummary: z.string().optional() })),
+    }),
+  ),
+})
+
+/** What axe finds that is serious or worse, in words. */
+async function faults(page: Page): Promise<string[]> {
+  await page.evaluate(await readFile(AXE, 'utf8'))
+  const { violations } = Report.parse(await page.evaluate('axe.run()'))
+  return violations
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .flatMap(({ id, nodes }) =>
+      nodes.map(({ html, failureSummary }) => `${id}: ${html.slice(0, 160)} ${failureSummary}`),
+    )
+}
+
+const PAGES: Readonly<Record<string, (page: Page, url: string) => Promise<void>>> = {
+  'the list': async (page, url) => {
+    await page.goto(url)
+    await page.getByText('in ray-tracer').waitFor()
+  },
+  'the form': async (page, url) => {
+    await page.goto(url)
+    await page.getByText('in ray-tracer').waitFor()
+    await page.keyboard.press('n')
+    await page.getByRole('radio', { name: /^pytest/ }).waitFor()
+  },
+  'a run': async (page, url) => {
+    await page.goto(`${url}/runs/${achieved}`)
+    await page.getByTestId('connection').getByText('All records received').waitFor()
+  },
+  'a run that waits': async (page, url) => {
+    await page.goto(`${url}/runs/${waiting}`)
+    await page.getByTestId('decide').waitFor()
+  },
+  shortcuts: async (page, url) => {
+    await page.goto(url)
+    await page.getByRole('button', { name: 'Keyboard shortcuts' }).click()
+    await page.getByRole('dialog', { name: 'Keyboard shortcuts' }).waitFor()
+  },
+}
+
+describeInBrowser('accessibility', () => {
+  const open = useBrowser()
+  let server: ConsoleServer
+  beforeAll(async () => {
+    server = await startConsoleServer([], stories)
+  })
+  afterAll(() => server.stop())
+
+  describe.each(['light', 'dark'] as const)('in %s', (colorScheme) => {
+    test.each(Object.keys(PAGES))('%s has no serious fault', async (name) => {
+      const page = await open(server.url, { colorScheme })
+      await PAGES[name]?.(page, server.url)
+      expect(await faults(page)).toEqual([])
+    })
+  })
+
+  test('the scheme of the system is taken, until another is chosen', async () => {
+    const page = await open(server.url, { colorScheme: 'dark' })
+    const scheme = (): Promise<unknown> =>
+      page.evaluate('document.documentElement.dataset.mantineColorScheme')
+    expect(await scheme()).toBe('dark')
+    await page.keyboard.press('t')
+    await expect.poll(scheme).toBe('light')
+    await page.reload()
+    expect(await scheme()).toBe('light')
+  })
+
+  test('nothing is wider than a phone', async () => {
+    for (const path of ['/', `/runs/${achieved}`, `/runs/${waiting}`]) {
+      const page = await open(`${server.url}${path}`, { viewport: { width: 360, height: 740 } })
+      await page.getByText('billing').first().waitFor()
+      expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(360)
+    }
+  })
+})

@@ -1,0 +1,42 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { describeInBrowser, useBrowser } from './support/page.ts'
+import { configOf } from './support/seed.ts'
+import { type ConsoleServer, startConsoleServer } from './support/server.ts'
+import { Story } from './support/story.ts'
+
+const RUN = randomUUID()
+const EVIL =
+  '<img src="/evil" onerror="window.hurt=1"><script>window.hurt=1</script> ![](/evil.png) [x](javascript:window.hurt=1)'
+
+const story = new Story(RUN, configOf(), Date.now() / 1000 - 60).tell({
+  text: EVIL,
+  calls: [
+    { tool: 'file_write', args: { path: 'a.html', content: EVIL }, output: EVIL },
+    { tool: 'bash_exec', args: { command: EVIL }, output: EVIL, exitCode: 1 },
+  ],
+  check: { achieved: true, reason: EVIL, details: EVIL },
+})
+
+describeInBrowser('words of a model and output of tools', () => {
+  const open = useBrowser()
+  let server: ConsoleServer
+  beforeAll(async () => {
+    server = await startConsoleServer([], [story])
+  })
+  afterAll(() => server.stop())
+
+  test('are shown and never become part of the page, nor make it ask anybody', async () => {
+    const page = await open(server.url)
+    const asked: string[] = []
+    page.on('request', (request) => asked.push(request.url()))
+    await page.goto(`${server.url}/runs/${RUN}`)
+    await page.getByTestId('timeline').getByText('bash_exec').waitFor()
+    await page.getByTestId('timeline').getByText('onerror=').first().waitFor()
+    expect(await page.evaluate('window.hurt')).toBeUndefined()
+    expect(await page.locator('[data-testid="timeline"] img').count()).toBe(0)
+    expect(await page.locator('[href^="javascript:"]').count()).toBe(0)
+    expect(asked.filter((url) => url.includes('evil'))).toEqual([])
+    expect(asked.every((url) => new URL(url).origin === server.url)).toBe(true)
+  })
+})

@@ -1,0 +1,68 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { describeInBrowser, elementsIn, useBrowser } from './support/page.ts'
+import { configOf } from './support/seed.ts'
+import { type ConsoleServer, startConsoleServer } from './support/server.ts'
+import { Story } from './support/story.ts'
+
+const RUNS = 2500
+const GOALS = ['pytest', 'npm-test', 'go-test', 'cargo-test', 'pyright']
+const NOW = Date.now() / 1000
+
+/** Run n is the n-th newest; one in five has each goal, one in two has failed, the others were aborted. */
+const stories = Array.from({ length: RUNS }, (_, n) => {
+  const config = configOf({ goal: GOALS[n % GOALS.length] ?? '', cwd: `/home/ada/project-${n}` })
+  const story = new Story(randomUUID(), config, NOW - 60 - n)
+  return n % 2 === 0 ? story.fail('disk full') : story.abort('enough')
+})
+const TO_THE_END = `document.querySelector('[data-testid="runs"]').scrollTop = 1e9`
+
+const idOf = (n: number): string => stories[n]?.records[0]?.run_id ?? ''
+
+describeInBrowser('the list of runs', () => {
+  const open = useBrowser()
+  let server: ConsoleServer
+  beforeAll(async () => {
+    server = await startConsoleServer([], stories)
+  })
+  afterAll(() => server.stop())
+
+  test('holds thousands of runs, of which only those in sight are in the page', async () => {
+    const page = await open(server.url)
+    await page.getByText('in project-0', { exact: true }).waitFor()
+    await expect
+      .poll(
+        async () => {
+          await page.evaluate(TO_THE_END)
+          return page.getByRole('status').last().textContent()
+        },
+        { timeout: 30_000 },
+      )
+      .toBe('2,500 runs')
+    await page.evaluate(TO_THE_END)
+    await page.getByText(`in project-${RUNS - 1}`).waitFor()
+    expect(await elementsIn(page, 'runs')).toBeLessThan(1200)
+  })
+
+  test('is filtered by status and goal, and the address says so', async () => {
+    const page = await open(`${server.url}/?status=aborted`)
+    await page.getByText('in project-1', { exact: true }).waitFor()
+    expect(await page.getByText('in project-0', { exact: true }).count()).toBe(0)
+    await page.getByRole('combobox', { name: 'Goal' }).click()
+    await page.getByRole('option', { name: 'go-test', exact: true }).click()
+    await page.getByText('in project-7', { exact: true }).waitFor()
+    expect(await page.getByText('in project-1', { exact: true }).count()).toBe(0)
+    expect(new URL(page.url()).search).toBe('?status=aborted&goal=go-test')
+    await page.goBack()
+    await page.getByText('in project-1', { exact: true }).waitFor()
+  })
+
+  test('finds a run by its id, however far behind it is', async () => {
+    const page = await open(server.url)
+    await page.keyboard.press('/')
+    await page.keyboard.type(idOf(RUNS - 7).slice(0, 13))
+    await page.getByText('1 found in 2,500 runs').waitFor({ timeout: 30_000 })
+    await page.getByText(`in project-${RUNS - 7}`).click()
+    await page.waitForURL(`**/runs/${idOf(RUNS - 7)}`)
+  })
+})

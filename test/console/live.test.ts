@@ -1,0 +1,85 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { gatedModel } from './support/gate.ts'
+import { describeInBrowser, fact, useBrowser } from './support/page.ts'
+import { type ConsoleServer, startConsoleServer, startRun } from './support/server.ts'
+
+describeInBrowser('a run that goes on', () => {
+  const open = useBrowser()
+  const { model, letSay } = gatedModel()
+  let server: ConsoleServer
+  beforeAll(async () => {
+    server = await startConsoleServer(model)
+  })
+  afterAll(() => server.stop())
+
+  test('is started by hand, watched live to its end, and found in the list', async () => {
+    const project = await server.newProject('by-hand')
+    const page = await open(server.url)
+    await page.getByText('No runs yet').waitFor()
+    await page.keyboard.press('n')
+    const form = page.getByRole('dialog', { name: 'Start a run' })
+    await form.getByRole('radio', { name: /^pytest/ }).click()
+    await form.getByLabel('Project folder').fill(project)
+    await form.getByLabel('Model').fill('scripted-model')
+    await form.getByRole('button', { name: 'Start the run' }).click()
+
+    await page.waitForURL(/\/runs\/[0-9a-f-]{36}$/)
+    await page.getByRole('heading', { name: 'pytest in by-hand' }).waitFor()
+    await page.getByTestId('connection').getByText('Live', { exact: true }).waitFor()
+    await expect.poll(() => fact(page, 'Now').textContent()).toBe('Asking the model')
+    letSay(1)
+    await page.getByTestId('timeline').getByText('3 of 9 tests failing').first().waitFor()
+    await expect.poll(() => fact(page, 'Iteration').textContent()).toBe('2 of 20')
+    letSay(3)
+    await page.getByTestId('connection').getByText('All records received').waitFor()
+    await expect.poll(() => fact(page, 'Goal').textContent()).toBe('All 9 tests passed')
+    await expect.poll(() => page.title()).toContain('Achieved: pytest in by-hand')
+
+    await page.getByRole('link', { name: 'retrAI, all runs' }).click()
+    const line = page.getByRole('link', { name: /pytest in by-hand/ })
+    await line.getByText('Achieved').waitFor()
+    await line.getByText('3 of 20').waitFor()
+  })
+
+  test('is refused with a reason beside each field that is wrong', async () => {
+    const page = await open(server.url)
+    await page.getByRole('button', { name: 'Start a run' }).click()
+    const form = page.getByRole('dialog')
+    await form.getByRole('radio', { name: /^pytest/ }).click()
+    await form.getByLabel('Project folder').fill('/there/is/no/such/folder')
+    await form.getByRole('button', { name: 'Start the run' }).click()
+    await form.getByRole('alert').waitFor()
+    expect(await form.getByLabel('Project folder').getAttribute('aria-invalid')).toBe('true')
+  })
+
+  test('is aborted, once that is confirmed', async () => {
+    const runId = await startRun(server.url, { cwd: await server.newProject('to-abort') })
+    const page = await open(`${server.url}/runs/${runId}`)
+    await page.getByRole('button', { name: 'Abort the run' }).click()
+    const dialog = page.getByRole('dialog', { name: 'Abort this run?' })
+    await dialog.getByLabel('Reason').fill('Wrong branch')
+    await dialog.getByRole('button', { name: 'Abort the run' }).click()
+    await dialog.waitFor({ state: 'hidden' })
+    await page.getByTestId('timeline').getByText('Wrong branch').waitFor()
+    await page.getByTestId('connection').getByText('All records received').waitFor()
+  })
+
+  test('is changed while it works', async () => {
+    const cwd = await server.newProject('to-change')
+    const runId = await startRun(server.url, { cwd })
+    const page = await open(`${server.url}/runs/${runId}`)
+    await page.getByRole('button', { name: 'Change the run' }).click()
+    const dialog = page.getByRole('dialog', { name: 'Change the run' })
+    await dialog.getByLabel('Iterations, at most').fill('7')
+    await dialog.getByRole('button', { name: 'Change from the next step' }).click()
+    await dialog.waitFor({ state: 'hidden' })
+    await expect.poll(() => fact(page, 'Iteration').textContent()).toMatch(/ of 7$/)
+    await page.getByTestId('timeline').getByText('max_iterations is now 7').waitFor()
+  })
+
+  test('that does not exist is told of', async () => {
+    const page = await open(`${server.url}/runs/00000000-0000-4000-8000-000000000000`)
+    await page.getByRole('heading', { name: 'Nothing here' }).waitFor()
+    await page.getByText('There is no run 00000000').waitFor()
+  })
+})

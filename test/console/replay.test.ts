@@ -1,0 +1,102 @@
+import { randomUUID } from 'node:crypto'
+import type { Page } from 'playwright-core'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { fold } from '../../src/domain/evolve.ts'
+import { gallery } from './support/gallery.ts'
+import { longRun } from './support/long-run.ts'
+import { describeInBrowser, elementsIn, fact, useBrowser } from './support/page.ts'
+import { type ConsoleServer, startConsoleServer } from './support/server.ts'
+
+const RECORDS = 20_000
+const LONG = randomUUID()
+const { stories, achieved } = gallery(Date.now() / 1000)
+const long = longRun(LONG, RECORDS, Date.now() / 1000 - 90_000)
+const short = stories.find(({ records }) => records[0]?.run_id === achieved)?.records ?? []
+
+const scrubTo = (page: Page, seq: number): Promise<void> =>
+  page.getByRole('slider', { name: 'Moment of the run' }).fill(String(seq))
+
+const moment = (page: Page): Promise<string | null> => page.getByTestId('moment').textContent()
+
+describeInBrowser('replay', () => {
+  const open = useBrowser()
+  let server: ConsoleServer
+  beforeAll(async () => {
+    server = await startConsoleServer([], [...stories, long])
+  })
+  afterAll(() => server.stop())
+
+  test('shows the state at any record, as the domain folds it', async () => {
+    const page = await open(`${server.url}/runs/${achieved}`)
+    await page.getByTestId('connection').getByText('All records received').waitFor()
+    for (const seq of [0, 7, 29, 41, short.length - 2]) {
+      await scrubTo(page, seq)
+      await expect.poll(() => moment(page)).toBe(`${seq} / ${short.length - 1}`)
+      const state = fold(short.slice(0, seq + 1))
+      const tokens = new Intl.NumberFormat('en-US').format(state?.total.tokens ?? -1)
+      expect(await fact(page, 'Tokens').textContent()).toBe(tokens)
+      expect(await fact(page, 'Iteration').textContent()).toBe(`${state?.iteration} of 20`)
+      expect(await fact(page, 'Revision').textContent()).toBe(String(seq))
+    }
+  })
+
+  test('a call is shown without its result until the result is there', async () => {
+    const seq = short.findIndex(({ kind }) => kind === 'tool_result')
+    const page = await open(`${server.url}/runs/${achieved}#seq=${seq - 1}`)
+    const row = page.locator('[data-here="true"]')
+    await row.getByText('running').waitFor()
+    await page.keyboard.press('j')
+    await row.getByText('running').waitFor({ state: 'detached' })
+    await row.getByText(/\d ms/).waitFor()
+  })
+
+  test('goes by keyboard from record to record and iteration to iteration, and says so in the address', async () => {
+    const page = await open(`${server.url}/runs/${achieved}#seq=5`)
+    await expect.poll(() => moment(page)).toMatch(/^5 \//)
+    await page.keyboard.press('k')
+    await expect.poll(() => moment(page)).toMatch(/^4 \//)
+    await page.keyboard.press(']')
+    const second = short.findIndex(({ iteration }) => iteration === 2)
+    await expect.poll(() => moment(page)).toMatch(new RegExp(`^${second} /`))
+    await expect.poll(() => page.url()).toContain(`#seq=${second}`)
+    await page.keyboard.press('End')
+    await expect.poll(() => page.url()).not.toContain('#')
+    await page.getByText('As it was at record').waitFor({ state: 'detached' })
+  })
+
+  test('plays to the end', async () => {
+    const page = await open(`${server.url}/runs/${achieved}#seq=0`)
+    await page.getByLabel('Speed of the replay').selectOption('64')
+    await page.getByRole('button', { name: 'Play' }).click()
+    await page.getByRole('button', { name: 'Pause' }).waitFor()
+    await expect.poll(() => moment(page), { timeout: 20_000 }).toMatch(`${short.length - 1} /`)
+    await page.getByRole('button', { name: 'Play' }).waitFor()
+  })
+
+  test('opens a run of 20,000 records, of which only those in sight are in the page', async () => {
+    const page = await open(`${server.url}/runs/${LONG}`)
+    const last = long.records.length - 1
+    await page.getByTestId('connection').getByText('All records received').waitFor()
+    await page
+      .getByText(`${new Intl.NumberFormat('en-US').format(last + 1)} records in order`)
+      .waitFor()
+    expect(await elementsIn(page, 'timeline')).toBeLessThan(3000)
+    for (const seq of [Math.floor(last / 2), 3, last - 5]) {
+      await scrubTo(page, seq)
+      await page.locator('[data-here="true"]').waitFor()
+      expect(await elementsIn(page, 'timeline')).toBeLessThan(3000)
+    }
+    // The whole page stays small too: nothing else grows with the run.
+    expect(await page.locator('*').count()).toBeLessThan(5000)
+  })
+
+  test('a link to a moment deep in a long run leads there', async () => {
+    const seq = 12_345
+    const page = await open(`${server.url}/runs/${LONG}#seq=${seq}`)
+    await expect.poll(() => moment(page)).toMatch(/^12,345 \//)
+    const row = page.locator('[data-here="true"]')
+    await row.waitFor()
+    await row.getByRole('button', { name: /^Show record/ }).click()
+    await page.getByRole('dialog').getByText(`Record ${seq}`, { exact: true }).waitFor()
+  })
+})

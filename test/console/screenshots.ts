@@ -1,0 +1,92 @@
+import { fileURLToPath } from 'node:url'
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
+import { script } from '../../examples/scripted-model/fix-the-calculator.ts'
+import type { Script } from '../../examples/scripted-model/script.ts'
+import { launchBrowser } from './support/browser.ts'
+import { buildConsole } from './support/build.ts'
+import { gallery } from './support/gallery.ts'
+import { startConsoleServer, startRun } from './support/server.ts'
+
+/** Takes the pictures of the console that the documentation shows: `npm run screenshots`. */
+const FOLDER = fileURLToPath(new URL('../../docs/screenshots/', import.meta.url))
+const DESKTOP = { viewport: { width: 1440, height: 900 }, reducedMotion: 'reduce' } as const
+const PHONE = {
+  viewport: { width: 390, height: 844 },
+  deviceScaleFactor: 2,
+  isMobile: true,
+  hasTouch: true,
+  reducedMotion: 'reduce',
+} as const
+
+/** The calculator is mended, then the model takes its time, so that there is a run that goes on. */
+const slowly: Script = ({ turn }) => {
+  const reply = script[turn]
+  if (reply === undefined || turn >= 2) return { text: 'Let me think.', delayMs: 600_000 }
+  return 'calls' in reply ? { ...reply, delayMs: 300 } : reply
+}
+
+async function shoot(
+  browser: Browser,
+  name: string,
+  options: BrowserContextOptions,
+  visit: (page: Page) => Promise<void>,
+): Promise<void> {
+  const context = await browser.newContext(options)
+  const page = await context.newPage()
+  await visit(page)
+  await page.evaluate('document.fonts.ready')
+  await page.screenshot({ path: `${FOLDER}${name}.png` })
+  await context.close()
+  console.log(`docs/screenshots/${name}.png`)
+}
+
+async function main(): Promise<void> {
+  await buildConsole()
+  const { stories, achieved, waiting } = gallery(Date.now() / 1000)
+  const server = await startConsoleServer(slowly, stories)
+  const browser = await launchBrowser()
+  const { url } = server
+  const live = await startRun(url, { cwd: await server.newProject('calculator') })
+  const run =
+    (id: string, hash = '') =>
+    async (page: Page) => {
+      await page.goto(`${url}/runs/${id}${hash}`)
+      await page.getByTestId('timeline').getByText('Iteration 2', { exact: true }).first().waitFor()
+      await page
+        .getByTestId('connection')
+        .getByText(/Live|received/)
+        .waitFor()
+      await page.waitForTimeout(400)
+    }
+  const list = async (page: Page): Promise<void> => {
+    await page.goto(url)
+    await page.getByText('in calculator').waitFor()
+    await page.getByText('in ray-tracer').waitFor()
+  }
+  try {
+    await shoot(browser, 'run-live', DESKTOP, run(live))
+    await shoot(browser, 'runs', DESKTOP, list)
+    await shoot(browser, 'runs-dark', { ...DESKTOP, colorScheme: 'dark' }, list)
+    await shoot(browser, 'start', DESKTOP, async (page) => {
+      await list(page)
+      await page.keyboard.press('n')
+      await page.getByRole('radio', { name: /^pytest/ }).click()
+      await page.waitForTimeout(300)
+    })
+    await shoot(browser, 'human-check', DESKTOP, run(waiting))
+    await shoot(browser, 'replay', DESKTOP, run(achieved, '#seq=29'))
+    await shoot(browser, 'run-dark', { ...DESKTOP, colorScheme: 'dark' }, run(achieved, '#seq=29'))
+    await shoot(browser, 'phone-runs', PHONE, list)
+    await shoot(browser, 'phone-run', PHONE, run(achieved))
+    await shoot(browser, 'phone-human-check', { ...PHONE, colorScheme: 'dark' }, run(waiting))
+    await shoot(browser, 'phone-overview', PHONE, async (page) => {
+      await run(achieved)(page)
+      await page.getByRole('tab', { name: 'Overview' }).click()
+    })
+  } finally {
+    await browser.close()
+    await server.stop()
+  }
+}
+
+await main()

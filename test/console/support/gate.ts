@@ -1,0 +1,25 @@
+import { script } from '../../../examples/scripted-model/fix-the-calculator.ts'
+import type { Script } from '../../../examples/scripted-model/script.ts'
+
+/** A model that mends the calculator, but says nothing until it is let. */
+export function gatedModel() {
+  let opened = 0
+  let waiting: { readonly turn: number; readonly go: () => void }[] = []
+  const model: Script = async ({ turn }) => {
+    if (turn >= opened) {
+      await new Promise<void>((go) => {
+        waiting.push({ turn, go })
+      })
+    }
+    return script[turn] ?? { text: 'My script ends here.' }
+  }
+  return {
+    model,
+    /** Lets the model give its first `replies` replies, in every run. */
+    letSay(replies: number): void {
+      opened = Math.max(opened, replies)
+      for (const { turn, go } of waiting) if (turn < opened) go()
+      waiting = waiting.filter(({ turn }) => turn >= opened)
+    },
+  }
+}

@@ -1,0 +1,48 @@
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
+import { hasBrowser, launchBrowser, tellWithoutBrowser } from './browser.ts'
+
+if (!hasBrowser) tellWithoutBrowser()
+
+/** Tests in a real browser; without one they are skipped, and not quietly. */
+export const describeInBrowser = describe.skipIf(!hasBrowser)
+
+/** Network trouble is what some tests are about; every other complaint of the browser is a fault. */
+const NETWORK = /net::ERR_|WebSocket connection to|status of (404|409|422)/
+
+/** Opens pages, closes them behind each test, and fails it for anything that the page complained of. */
+export function useBrowser() {
+  let browser: Browser | undefined
+  const complaints: string[] = []
+  beforeAll(async () => {
+    browser = await launchBrowser()
+  })
+  afterAll(() => browser?.close())
+  afterEach(async () => {
+    for (const context of browser?.contexts() ?? []) await context.close()
+    expect(complaints.splice(0)).toEqual([])
+  })
+  return async (url: string, options: BrowserContextOptions = {}): Promise<Page> => {
+    if (browser === undefined) throw new Error('pages are opened in tests')
+    const context = await browser.newContext({
+      viewport: { width: 1280, height: 800 },
+      reducedMotion: 'reduce',
+      ...options,
+    })
+    const page = await context.newPage()
+    page.on('pageerror', (error) => complaints.push(String(error)))
+    page.on('console', (message) => {
+      if (message.type() === 'error' && !NETWORK.test(message.text()))
+        complaints.push(message.text())
+    })
+    await page.goto(url)
+    return page
+  }
+}
+
+/** The value of one of the facts at the head of a run. */
+export const fact = (page: Page, name: string) => page.locator(`[data-fact="${name}"] dd`)
+
+/** How many elements the timeline is made of. */
+export const elementsIn = (page: Page, testId: string): Promise<number> =>
+  page.getByTestId(testId).locator('*').count()

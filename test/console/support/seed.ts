@@ -1,0 +1,37 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { RunConfig } from '../../../src/domain/run-config.ts'
+import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
+import { append, type LoadedRun, prepare } from '../../../src/store/run-log.ts'
+import type { Story } from './story.ts'
+
+const CHUNK = 400
+
+/** Writes runs into the log of a server that is not started yet. */
+export async function seed(dataDir: string, stories: readonly Story[]): Promise<void> {
+  await mkdir(dataDir, { recursive: true })
+  const store = (await openEmbeddedStore({ file: join(dataDir, 'log.sqlite') }))._unsafeUnwrap()
+  for (const { records } of stories) {
+    const runId = records[0]?.run_id ?? ''
+    let run: LoadedRun | null = null
+    for (let from = 0; from < records.length; from += CHUNK) {
+      const author = { commandId: `seed-${from}` }
+      const prepared = prepare(runId, run, records.slice(from, from + CHUNK), author)
+      run = (await append(store, prepared))._unsafeUnwrap()
+    }
+  }
+  await store.close()
+}
+
+export const configOf = (changes: Partial<RunConfig> = {}): RunConfig => ({
+  goal: 'pytest',
+  cwd: '/home/ada/billing',
+  model_name: 'claude-sonnet-4-6',
+  max_iterations: 20,
+  hitl_enabled: false,
+  max_cost_usd: null,
+  max_tokens: null,
+  max_seconds: null,
+  shell_goal: null,
+  ...changes,
+})

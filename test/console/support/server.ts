@@ -1,0 +1,64 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { startServerProcess } from '../../../examples/demo/server.ts'
+import { brokenProject } from '../../../examples/scripted-model/fix-the-calculator.ts'
+import type { Script } from '../../../examples/scripted-model/script.ts'
+import { startScriptedModel } from '../../../examples/scripted-model/server.ts'
+import { cleanEnv } from '../../cli/support.ts'
+import { seed } from './seed.ts'
+import type { Story } from './story.ts'
+
+export type ConsoleServer = {
+  readonly url: string
+  /** A folder with a Python project whose tests fail. */
+  readonly newProject: (name: string) => Promise<string>
+  readonly stop: () => Promise<void>
+}
+
+/** A server process with a scripted model behind it, and these runs in its log. */
+export async function startConsoleServer(
+  script: Script,
+  stories: readonly Story[] = [],
+): Promise<ConsoleServer> {
+  const folder = await mkdtemp(join(tmpdir(), 'retrai-console-'))
+  const dataDir = join(folder, 'data')
+  await seed(dataDir, stories)
+  const model = await startScriptedModel({ script, record: false })
+  const args = ['--port', '0', '--data-dir', dataDir]
+  const server = await startServerProcess(args, {
+    ...cleanEnv(),
+    RETRAI_LLM_BASE_URL: model.url,
+    RETRAI_LOG_LEVEL: 'info',
+  })
+  return {
+    url: server.url,
+    newProject: async (name) => {
+      const project = join(folder, name)
+      for (const [path, content] of Object.entries(brokenProject)) {
+        await mkdir(dirname(join(project, path)), { recursive: true })
+        await writeFile(join(project, path), content)
+      }
+      return project
+    },
+    stop: async () => {
+      await server.stop()
+      await model.close()
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Starts a run by the API; resolves to its id. */
+export async function startRun(url: string, body: Record<string, unknown>): Promise<string> {
+  const response = await fetch(`${url}/api/runs`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ goal: 'pytest', model_name: 'scripted-model', ...body }),
+  })
+  const answer: unknown = await response.json()
+  if (typeof answer === 'object' && answer !== null && 'run_id' in answer) {
+    return String(answer.run_id)
+  }
+  throw new Error(`no run was started: ${JSON.stringify(answer)}`)
+}
