@@ -1,0 +1,169 @@
+import { once } from 'node:events'
+import { okAsync } from 'neverthrow'
+import type { Script } from '../../examples/scripted-model/script.ts'
+import type { Effects } from '../../src/agent/run-loop.ts'
+import type { PersonCommand } from '../../src/domain/commands.ts'
+import type { Kind } from '../../src/domain/records.ts'
+import type { RunConfig } from '../../src/domain/run-config.ts'
+import type { Workshop } from '../agent/support.ts'
+
+/** How a golden log came about: a run as real processes, tools and people have written it. */
+export type Story = {
+  readonly script: Script
+  readonly config?: Partial<RunConfig>
+  /** What happens to the run once it is created; it is left as it stands then. */
+  readonly tell: (shop: Workshop, runId: string) => Promise<unknown>
+}
+
+const bash = (command: string) => ({ tool: 'bash_exec', args: { command } })
+const read = (path: string) => ({ tool: 'file_read', args: { path } })
+const goal = (check_command: string): RunConfig['shell_goal'] => {
+  return { check_command, success_condition: { exit_code: 0 } }
+}
+const fails = { shell_goal: goal('echo "2 of 3 tests failed"; false') }
+
+const approve: PersonCommand = { type: 'respond', decision: 'approve', reason: null, answers: null }
+
+/** Waits until the log holds this kind, lets the process go, and leaves the run unfinished. */
+async function interrupt(
+  shop: Workshop,
+  runId: string,
+  kind: Kind,
+  changes: Partial<Effects> = {},
+) {
+  const agent = shop.startAgent([], changes)
+  const records = await shop.until(runId, kind)
+  await agent.stop()
+  return records.length - 1
+}
+
+const untilEnd = async (shop: Workshop, runId: string): Promise<unknown> => {
+  shop.startAgent()
+  return shop.until(runId, 'run_end')
+}
+
+/** Effects that begin and never end by themselves. */
+const aborted = async (signal: AbortSignal): Promise<never> => {
+  if (!signal.aborted) await once(signal, 'abort')
+  throw signal.reason
+}
+const endlessTools: Effects['toolbox'] = {
+  specs: [],
+  readOnly: new Set(['file_read']),
+  execute: (_, { signal }) => aborted(signal),
+}
+const endlessCheck: Effects['findGoal'] = (name) => ({
+  name,
+  description: '',
+  prompt: '',
+  detect: async () => true,
+  prepare: () => okAsync({ check_command: 'true', success_condition: { exit_code: 0 } }),
+  check: ({ signal }) => aborted(signal),
+})
+
+/** By the name of the log. The first ones have ended, the others go on when a server finds them. */
+export const STORIES: Readonly<Record<string, Story>> = {
+  achieved: {
+    script: [
+      {
+        text: 'Grüße 🌍, I look first.',
+        first: [{ status: 503 }],
+        calls: [
+          read('no-such-file'),
+          bash('printf "a\\tb\\n"; exit 3'),
+          { tool: 'rm_rf', args: { path: '/' } },
+          // A model that does not know what arguments are.
+          { tool: 'bash_exec', args: ['true'] as never },
+          bash('seq 1 20000'),
+          { tool: 'bash_exec', args: { command: 'sleep 60', timeout_s: 1 } },
+        ],
+      },
+    ],
+    config: { shell_goal: goal('echo fine'), model_name: 'gpt-5-mini' },
+    tell: untilEnd,
+  },
+  'failed-by-iterations': { script: [{}], config: { ...fails, max_iterations: 2 }, tell: untilEnd },
+  'failed-by-budget': {
+    script: [{ usage: { input: 900, output: 200 }, calls: [bash('true'), bash('true')] }],
+    config: { ...fails, max_tokens: 1000 },
+    tell: untilEnd,
+  },
+  'failed-by-error': { script: () => ({ status: 401, body: 'bad key' }), tell: untilEnd },
+  'aborted-while-a-tool-ran': {
+    script: [{ calls: [bash('sleep 600')] }],
+    tell: async (shop, runId) => {
+      shop.startAgent()
+      await shop.until(runId, 'tool_call')
+      await shop.command(runId, { type: 'abort', reason: 'enough' })
+    },
+  },
+  'aborted-at-a-human-check': {
+    script: [{}],
+    config: { ...fails, hitl_enabled: true },
+    tell: async (shop, runId) => {
+      const seq = await interrupt(shop, runId, 'human_check_required')
+      const reason = 'too dear'
+      await shop.command(runId, { type: 'respond', decision: 'abort', reason, answers: seq })
+    },
+  },
+  'taken-up-with-a-call-in-doubt': {
+    script: [{ calls: [bash('sleep 600'), bash('true')] }],
+    config: { shell_goal: goal('true') },
+    tell: async (shop, runId) => {
+      await interrupt(shop, runId, 'tool_call', { toolbox: endlessTools })
+      shop.startAgent([runId])
+      await shop.until(runId, 'run_end')
+    },
+  },
+  'changed-and-approved': {
+    script: [{}, {}],
+    config: { ...fails, hitl_enabled: true, max_iterations: 9 },
+    tell: async (shop, runId) => {
+      shop.startAgent()
+      await shop.until(runId, 'human_check_required')
+      const changes = { max_iterations: 2, model_name: 'claude-sonnet-4-6', hitl_enabled: false }
+      await shop.command(runId, { type: 'configure', changes })
+      await shop.command(runId, { ...approve, reason: 'mind the tests' })
+      await shop.until(runId, 'run_end')
+    },
+  },
+  created: { script: [], tell: async () => {} },
+  planning: {
+    script: [{ fault: 'hang' }],
+    tell: (shop, runId) => interrupt(shop, runId, 'step_start'),
+  },
+  'planning-again': {
+    script: () => ({ status: 429, headers: { 'retry-after': '60' } }),
+    tell: (shop, runId) => interrupt(shop, runId, 'llm_retry'),
+  },
+  'call-in-doubt': {
+    script: [{ calls: [bash('echo once'), read('no-such-file')] }],
+    tell: (shop, runId) => interrupt(shop, runId, 'tool_call', { toolbox: endlessTools }),
+  },
+  'call-that-reads': {
+    script: [{ calls: [read('no-such-file'), bash('echo once')] }],
+    tell: (shop, runId) => interrupt(shop, runId, 'tool_call', { toolbox: endlessTools }),
+  },
+  evaluating: {
+    script: [{ text: 'Nothing to do.' }],
+    tell: async (shop, runId) => {
+      const agent = shop.startAgent([], { findGoal: endlessCheck })
+      await shop.until(runId, 'assistant_message')
+      await shop.until(runId, 'step_start', 4)
+      await agent.stop()
+    },
+  },
+  'waiting-for-a-person': {
+    script: [{}],
+    config: { ...fails, hitl_enabled: true, max_iterations: 2 },
+    tell: (shop, runId) => interrupt(shop, runId, 'human_check_required'),
+  },
+  'approved-and-not-taken-up': {
+    script: [{}],
+    config: { ...fails, hitl_enabled: true, max_iterations: 2 },
+    tell: async (shop, runId) => {
+      await interrupt(shop, runId, 'human_check_required')
+      await shop.command(runId, approve)
+    },
+  },
+}
