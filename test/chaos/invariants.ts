@@ -20,6 +20,7 @@ const INVARIANTS: Readonly<Record<string, Check>> = {
     events.flatMap(({ revision }, n) => (revision === n ? [] : [`${revision} stands at ${n}`])),
   'the chain of hashes is whole': (_, { events }) => chainProblems(events),
   'no record is doubled': (_, { events }) => doubled(events),
+  'appends are stored whole': halves,
   'all records belong to the run': (records, { runId, events }) =>
     records.flatMap((record, n) => {
       const fits = record.run_id === runId && record.kind === events[n]?.type
@@ -71,6 +72,9 @@ export const INVARIANT_NAMES: readonly string[] = Object.keys(INVARIANTS)
 const placesOf = (records: readonly RunRecord[], kind: RunRecord['kind']): number[] =>
   records.flatMap((record, place) => (record.kind === kind ? [place] : []))
 
+const commandOf = (event: { readonly metadata: string } | undefined): string =>
+  event === undefined ? '' : String(JSON.parse(event.metadata).command_id)
+
 /** The records of one append stand together, and no event stands twice. */
 function doubled(events: Evidence['events']): string[] {
   const ids = new Set<string>()
@@ -78,7 +82,7 @@ function doubled(events: Evidence['events']): string[] {
   const problems: string[] = []
   let last = ''
   for (const { revision, id, metadata } of events) {
-    const command = String(JSON.parse(metadata).command_id)
+    const command = commandOf({ metadata })
     if (ids.has(id)) problems.push(`${revision} has the id of an earlier record`)
     if (command !== last && commands.has(command)) {
       problems.push(`${revision} is of a command that was stored before`)
@@ -88,6 +92,22 @@ function doubled(events: Evidence['events']): string[] {
     last = command
   }
   return problems
+}
+
+/** What one append holds together, by what the first of two records is. */
+const ALWAYS_NEXT: Readonly<Partial<Record<RunRecord['kind'], RunRecord['kind']>>> = {
+  llm_usage: 'assistant_message',
+  goal_check: 'iteration_complete',
+  error: 'run_end',
+}
+
+function halves(records: readonly RunRecord[], { events }: Evidence): string[] {
+  return records.flatMap(({ kind }, seq) => {
+    const wanted = ALWAYS_NEXT[kind]
+    if (wanted === undefined) return []
+    const [here, next] = [events[seq], events[seq + 1]].map(commandOf)
+    return records[seq + 1]?.kind === wanted && here === next ? [] : [`${seq} lacks its ${wanted}`]
+  })
 }
 
 function sums(records: readonly RunRecord[]): string[] {

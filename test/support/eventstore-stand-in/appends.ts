@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import type { IStreamsServer } from '@eventstore/db-client/generated/streams_grpc_pb.js'
 import generated, {
   type AppendReq,
@@ -40,6 +41,10 @@ export function appendHandler({ log, faults, calls }: Context): IStreamsServer['
   return async (call, answer) => {
     calls.appends += 1
     const { options, events } = await received(call)
+    // A client that goes while it sends has made no append: a part of one is none. It looks like the end
+    // of the request first, and like a cancellation a moment later.
+    await setImmediate()
+    if (call.cancelled) return
     await faults.delay()
     const refused = notLeader(faults, call.metadata) ?? tooLarge(events)
     if (refused !== null) return answer(refused)
