@@ -7,7 +7,7 @@ import type {
   FastifyReply,
   FastifyRequest,
 } from 'fastify'
-import { type Problem, problemDocument, sendProblem } from './problem.ts'
+import { type Problem, problemDocument, Refusal, sendProblem } from './problem.ts'
 import type { ProblemCode } from './problem-catalogue.ts'
 import { InvalidInput } from './validation.ts'
 
@@ -36,6 +36,7 @@ function problemOf(error: FastifyError, request: FastifyRequest): Problem {
   if (error instanceof InvalidInput) {
     return { code: 'invalid_request', detail: error.message, errors: error.problems }
   }
+  if (error instanceof Refusal) return error.problem
   const code = FRAMEWORK[error.code]
   if (code !== undefined) return { code }
   const status = error.statusCode ?? 500

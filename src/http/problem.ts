@@ -12,6 +12,17 @@ export type Problem = {
   readonly errors?: readonly FieldProblem[]
 }
 
+/** A problem that is met where there is nothing to answer it on, such as in the making of a stream. */
+export class Refusal extends Error {
+  override readonly name = 'Refusal'
+  readonly problem: Problem
+
+  constructor(problem: Problem) {
+    super(problem.detail ?? problem.code)
+    this.problem = problem
+  }
+}
+
 /** RFC 9457. */
 export const ProblemDocument = z
   .object({

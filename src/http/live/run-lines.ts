@@ -1,3 +1,4 @@
+import { Refusal } from '../problem.ts'
 import { Backoff } from './backoff.ts'
 import { Chunks } from './chunks.ts'
 import { PageSize } from './page-size.ts'
@@ -35,7 +36,9 @@ export async function* runLines(
         break
       }
       for (const entry of page.value) {
-        if (entry.type === 'damage') throw new Error(damageOf(entry))
+        if (entry.type === 'damage') {
+          throw new Refusal({ code: 'damaged_record', detail: damageOf(entry) })
+        }
         after = entry.seq
         if (!selects(wanted.selection, entry.kind, entry.data)) continue
         chunks.add(entry.data, LINE_END)

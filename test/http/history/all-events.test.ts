@@ -1,0 +1,268 @@
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { errAsync } from 'neverthrow'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { locate } from '../../../src/http/live/cursor.ts'
+import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
+import { streamOf } from '../../../src/store/run-log.ts'
+import { createdRecord } from '../../support/run-records.ts'
+import {
+  agentDoes,
+  bound,
+  CLAIM,
+  createRun,
+  iteration,
+  RunWriter,
+  startTestServer,
+  type TestServer,
+} from '../support.ts'
+import { EventReader } from './event-source.ts'
+import { FeedWatcher } from './feed-watcher.ts'
+import { getLines, getPage, getPages, getProblem } from './support.ts'
+
+let server: TestServer
+beforeAll(async () => {
+  server = await startTestServer()
+  for (const achieved of [true, false]) {
+    const runId = await createRun(server)
+    await agentDoes(server, runId, CLAIM, ...iteration(achieved))
+  }
+})
+afterAll(() => server.stop())
+
+const ALL = '/api/events?kinds=all'
+
+describe('a cursor of the feed', () => {
+  it('names its record, and so its place', async () => {
+    const { frames } = await getPages(server, ALL)
+    for (const [index, { cursor }] of frames.entries()) {
+      const rest = await getPages(server, `${ALL}&after=${cursor}`)
+      expect(rest.frames).toEqual(frames.slice(index + 1))
+    }
+  })
+
+  it.each([
+    ['nonsense', 'not a cursor'],
+    ['', 'not a cursor'],
+    ['VQ6EAOKbQdSnFkRmVUQAAN7xq8kQ2dE1.1', 'made for another log'],
+  ])('that is "%s" is refused everywhere', async (cursor, message) => {
+    const after = `after=${encodeURIComponent(cursor)}`
+    for (const accept of ['application/json', 'application/x-ndjson', 'text/event-stream']) {
+      const problem = await getProblem(server, `/api/events?${after}`, { accept })
+      expect([problem.code, problem.status]).toEqual(['unknown_cursor', 400])
+      expect(problem.detail).toContain(message)
+    }
+    const watcher = new FeedWatcher(server, after)
+    expect(await watcher.closed).toBe(4400)
+    expect(watcher.frames).toHaveLength(1)
+    expect(watcher.frames[0]).toMatchObject({ kind: 'error', run_id: '', seq: -1 })
+    expect(JSON.stringify(watcher.frames[0])).toContain(message)
+  })
+
+  it('is refused where another record stands in its place', async () => {
+    const { frames } = await getPages(server, ALL)
+    const cursor = String(frames[0]?.cursor)
+    // Same run and seq, another record.
+    const other = `${cursor.slice(0, 24)}AAAAAAAA${cursor.slice(32)}`
+    expect((await getProblem(server, `/api/events?after=${other}`)).code).toBe('unknown_cursor')
+    const beyond = cursor.replace(/\d+$/, '99')
+    expect((await getProblem(server, `/api/events?after=${beyond}`)).code).toBe('unknown_cursor')
+  })
+
+  it('holds after a restart, and after a move to a log with other positions', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'retrai-cursor-'))
+    try {
+      const { frames } = await getPages(server, ALL)
+      const cursor = String(frames[3]?.cursor)
+      const runId = String(frames[3]?.run_id)
+      const file = join(folder, 'log.sqlite')
+      const first = (await openEmbeddedStore({ file }))._unsafeUnwrap()
+      for (const other of [randomUUID(), randomUUID()]) {
+        await new RunWriter(first, other).append([createdRecord(other)])
+      }
+      const options = { from: 'start', direction: 'forward', limit: 100 } as const
+      const events = (await server.store.readStream(streamOf(runId), options))._unsafeUnwrap()
+      ;(
+        await first.append(streamOf(runId), events, { expectedRevision: 'no_stream' })
+      )._unsafeUnwrap()
+      const place = (await locate(cursor, first))._unsafeUnwrap()
+      await first.close()
+      const again = (await openEmbeddedStore({ file }))._unsafeUnwrap()
+      const [moved] = (
+        await again.readStream(streamOf(runId), { ...options, from: 3, limit: 1 })
+      )._unsafeUnwrap()
+      expect((await locate(cursor, again))._unsafeUnwrap()).toBe(place)
+      expect(moved?.position).toBe(place)
+      expect(place).not.toBe((await locate(cursor, server.store))._unsafeUnwrap())
+      await again.close()
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  })
+})
+
+describe('the feed of all runs', () => {
+  it.each([
+    ['limit=0', 'limit must be at least 1'],
+    ['status=odd', 'status must be "running" or'],
+    ['run_id=x', 'run_id must be run ids'],
+    ['kinds=x', 'not "x"'],
+    ['direction=backward', 'direction is not a field'],
+  ])('says what is wrong with ?%s', async (search, message) => {
+    const problem = await getProblem(server, `/api/events?${search}`)
+    expect([problem.code, problem.status]).toEqual(['invalid_request', 422])
+    expect(problem.detail).toContain(message)
+    if (search === 'limit=0') return
+    const watcher = new FeedWatcher(server, search)
+    expect(await watcher.closed).toBe(4400)
+    expect(JSON.stringify(watcher.frames)).toContain(JSON.stringify(message).slice(1, -1))
+  })
+
+  it('begins at the end for who asks for it, over a lost connection too', async () => {
+    const own = await startTestServer({ live: { pingMs: 10 } })
+    try {
+      const old = await createRun(own)
+      const watcher = new FeedWatcher(own, 'after=end&kinds=all')
+      const reader = new EventReader(own, `${ALL}&after=end`)
+      await once(watcher.socket, 'open')
+      await reader.until(({ parser }) => parser.lastEventId !== '')
+      const { lastEventId } = reader.parser
+      reader.leave()
+      await agentDoes(own, old, CLAIM)
+      const again = new EventReader(own, `${ALL}&after=end`, { lastEventId })
+      await again.until(({ events }) => events.length === 2)
+      expect(again.frames.map(({ seq }) => seq)).toEqual([1, 2])
+      again.leave()
+      const fresh = await createRun(own)
+      await watcher.have(1)
+      expect(watcher.frames.at(-1)?.run_id).toBe(fresh)
+      watcher.socket.terminate()
+    } finally {
+      await own.stop()
+    }
+  })
+
+  it('tells of a record that cannot be read in its place, and goes on', async () => {
+    const own = await startTestServer()
+    try {
+      const bad = await createRun(own)
+      const watcher = new FeedWatcher(own, 'kinds=run_created')
+      await watcher.have(1)
+      const event = { id: randomUUID(), type: 'step_start', data: '{}', metadata: '{}' }
+      const appended = await own.store.append(streamOf(bad), [event], { expectedRevision: 0 })
+      appended._unsafeUnwrap()
+      await watcher.have(2)
+      const good = await createRun(own)
+      await watcher.have(3)
+      expect(watcher.frames.map(({ kind, run_id, seq }) => [kind, run_id, seq])).toEqual([
+        ['run_created', bad, 0],
+        ['error', bad, 1],
+        ['run_created', good, 0],
+      ])
+      watcher.socket.terminate()
+      // Whoever comes later sees the same, and can go on behind it.
+      expect(await getLines(own, '/api/events?kinds=run_created')).toEqual(watcher.frames)
+      const behind = await getPage(own, `${ALL}&after=${watcher.frames[1]?.cursor}`)
+      expect(behind.frames.map(({ run_id }) => run_id)).toEqual([good])
+    } finally {
+      await own.stop()
+    }
+  })
+
+  it('leaves out streams that are no runs', async () => {
+    const own = await startTestServer()
+    try {
+      const event = { id: randomUUID(), type: 'odd', data: '{}', metadata: '{}' }
+      for (const name of ['run-of-the-mill', `run-${randomUUID().toUpperCase()}`, 'other']) {
+        const appended = await own.store.append(name, [event], { expectedRevision: 'no_stream' })
+        appended._unsafeUnwrap()
+      }
+      const runId = await createRun(own)
+      const { frames } = await getPages(own, ALL)
+      expect(frames.map(({ run_id }) => run_id)).toEqual([runId])
+    } finally {
+      await own.stop()
+    }
+  })
+
+  it('has one subscription for all observers who are at its end, and drops it with the last', async () => {
+    const open = new Set<AbortSignal>()
+    const own = await startTestServer({
+      wrapStore: (store) => ({
+        ...bound(store),
+        async *subscribeAll(options) {
+          open.add(options.signal)
+          try {
+            yield* store.subscribeAll(options)
+          } finally {
+            open.delete(options.signal)
+          }
+        },
+      }),
+    })
+    try {
+      const runId = await createRun(own)
+      const watchers = Array.from({ length: 5 }, () => new FeedWatcher(own, 'kinds=all'))
+      await Promise.all(watchers.map((watcher) => watcher.have(1)))
+      await agentDoes(own, runId, CLAIM)
+      await Promise.all(watchers.map((watcher) => watcher.have(3)))
+      while (open.size > 1) await new Promise(setImmediate)
+      expect(open.size).toBe(1)
+      for (const { socket } of watchers) socket.terminate()
+      while (open.size > 0) await new Promise(setImmediate)
+    } finally {
+      await own.stop()
+    }
+  })
+
+  it('outlives a subscription that breaks, and a store that cannot be asked', async () => {
+    let away = false
+    let refused = 0
+    const own = await startTestServer({
+      live: { retryMs: [1, 5] },
+      wrapStore: (store) => ({
+        ...bound(store),
+        readStream: (...args) => {
+          if (!away) return store.readStream(...args)
+          refused += 1
+          return errAsync({ type: 'store_unavailable', message: 'away' })
+        },
+        async *subscribeAll(options) {
+          for await (const item of store.subscribeAll(options)) {
+            yield item
+            if (item.type === 'events') throw new Error('broken')
+          }
+        },
+      }),
+    })
+    try {
+      const runId = await createRun(own)
+      const first = new FeedWatcher(own, 'kinds=all')
+      await first.have(1)
+      away = true
+      const cursor = `after=${first.frames[0]?.cursor}&kinds=all`
+      const later = new FeedWatcher(own, cursor)
+      const problem = await getProblem(own, `/api/events?${cursor}`)
+      expect([problem.code, problem.status]).toEqual(['store_unavailable', 503])
+      while (refused < 4) await new Promise(setImmediate)
+      away = false
+      await agentDoes(own, runId, CLAIM, ...iteration(true))
+      await first.have(9)
+      await later.have(8)
+      expect(first.frames.map(({ seq }) => seq)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8])
+      expect(later.frames).toEqual(first.frames.slice(1))
+      first.socket.terminate()
+      later.socket.terminate()
+    } finally {
+      await own.stop()
+    }
+  })
+
+  it('refuses plain HTTP at the address of its WebSocket', async () => {
+    const problem = await getProblem(server, '/api/ws')
+    expect([problem.code, problem.status]).toEqual(['upgrade_required', 426])
+  })
+})

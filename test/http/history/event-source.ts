@@ -1,0 +1,118 @@
+import { type ClientRequest, type IncomingMessage, request } from 'node:http'
+import type { TestServer } from '../support.ts'
+
+export type ServerSentEvent = { readonly id: string; readonly type: string; readonly data: string }
+
+/** Parses a stream of server-sent events as the HTML standard says. */
+export class EventStreamParser {
+  readonly #emit: (event: ServerSentEvent) => void
+  lastEventId = ''
+  comments = 0
+  retry: number | null = null
+  #rest = ''
+  #id = ''
+  #type = ''
+  #data: string[] = []
+
+  constructor(emit: (event: ServerSentEvent) => void) {
+    this.#emit = emit
+  }
+
+  push(text: string): void {
+    const lines = (this.#rest + text).split(/\r\n|\n|\r/)
+    this.#rest = lines.pop() ?? ''
+    for (const line of lines) this.#take(line)
+  }
+
+  #take(line: string): void {
+    if (line === '') this.#dispatch()
+    else if (line.startsWith(':')) this.comments += 1
+    else this.#set(line)
+  }
+
+  #set(line: string): void {
+    const [, field, value = ''] = /^([^:]*)(?:: ?(.*))?$/.exec(line) ?? []
+    if (field === 'id') this.#id = value
+    else if (field === 'event') this.#type = value
+    else if (field === 'data') this.#data.push(value)
+    else if (field === 'retry') this.retry = Number(value)
+  }
+
+  #dispatch(): void {
+    this.lastEventId = this.#id
+    const [type, data] = [this.#type || 'message', this.#data]
+    this.#type = ''
+    this.#data = []
+    if (data.length > 0) this.#emit({ id: this.lastEventId, type, data: data.join('\n') })
+  }
+}
+
+/** An EventSource in little: one connection, which keeps what it gets. */
+export class EventReader {
+  readonly events: ServerSentEvent[] = []
+  readonly parser = new EventStreamParser((event) => this.events.push(event))
+  readonly response: Promise<IncomingMessage>
+  /** Resolves when the response has ended or broken off. */
+  readonly ended: Promise<void>
+  readonly #request: ClientRequest
+  #wake: () => void = () => {}
+  #isOver = false
+
+  constructor(
+    { port }: Pick<TestServer, 'port'>,
+    path: string,
+    options: { readonly lastEventId?: string } = {},
+  ) {
+    const headers = {
+      accept: 'text/event-stream',
+      ...(options.lastEventId === undefined ? {} : { 'last-event-id': options.lastEventId }),
+    }
+    this.#request = request({ host: '127.0.0.1', port, path, headers, agent: false })
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.ended = promise
+    const over = () => {
+      this.#isOver = true
+      this.#wake()
+      resolve()
+    }
+    this.response = new Promise((answered, reject) => {
+      this.#request.once('response', (response) => {
+        response.setEncoding('utf8')
+        response.on('data', (text: string) => {
+          this.parser.push(text)
+          this.#wake()
+        })
+        response.on('error', () => {})
+        response.once('close', over)
+        answered(response)
+      })
+      this.#request.once('error', (error) => {
+        over()
+        reject(error)
+      })
+    })
+    this.response.catch(() => {})
+    this.#request.end()
+  }
+
+  /** The frames that came, leaving out notices. */
+  get frames(): Record<string, unknown>[] {
+    return this.events
+      .filter(({ type }) => type === 'message')
+      .map(({ data }) => JSON.parse(data) as Record<string, unknown>)
+  }
+
+  /** Resolves as soon as `done` holds; rejects when the response is over before. */
+  async until(done: (reader: this) => boolean): Promise<void> {
+    while (!done(this)) {
+      if (this.#isOver) throw new Error(`over with ${this.events.length} events`)
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+  }
+
+  leave(): void {
+    this.#request.destroy()
+  }
+}

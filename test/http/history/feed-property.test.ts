@@ -1,0 +1,181 @@
+import { randomUUID } from 'node:crypto'
+import fc from 'fast-check'
+import { expect, it } from 'vitest'
+import { fold } from '../../../src/domain/evolve.ts'
+import { ALL_KINDS, type RunRecord } from '../../../src/domain/records.ts'
+import { RUN_STATUSES, statusOf } from '../../../src/domain/state.ts'
+import { validAppends } from '../../support/run-records.ts'
+import { RunWriter, startTestServer, type TestServer } from '../support.ts'
+import { EventReader } from './event-source.ts'
+import { FeedWatcher } from './feed-watcher.ts'
+import { framesOf, getLines, getPages, isDocumented } from './support.ts'
+
+type Filter = {
+  readonly kinds: string | null
+  readonly goal: string | null
+  readonly status: string | null
+  /** Which of the runs; null is all. */
+  readonly runs: readonly number[] | null
+}
+type Observer = {
+  readonly filter: Filter
+  readonly over: 'ws' | 'sse'
+  /** After so many frames it leaves and comes again. */
+  readonly stays: readonly number[]
+  readonly joinsAt: number
+}
+type Logged = {
+  readonly frame: Record<string, unknown>
+  readonly run: number
+  readonly kind: string
+  readonly goal: string
+  readonly status: string
+}
+
+const filter: fc.Arbitrary<Filter> = fc.record({
+  kinds: fc.option(
+    fc.oneof(
+      fc.constant('all'),
+      fc.subarray([...ALL_KINDS], { minLength: 1 }).map((kinds) => kinds.join(',')),
+    ),
+  ),
+  goal: fc.option(fc.constantFrom('pytest', 'npm-test', 'shell-goal'), { freq: 2 }),
+  status: fc.option(fc.constantFrom(...RUN_STATUSES), { freq: 2 }),
+  runs: fc.option(fc.subarray([0, 1, 2], { minLength: 1 }), { freq: 2 }),
+})
+
+const observer: fc.Arbitrary<Observer> = fc.record({
+  filter,
+  over: fc.constantFrom('ws', 'sse'),
+  stays: fc.array(fc.integer({ min: 1, max: 30 }), { maxLength: 3 }),
+  joinsAt: fc.nat({ max: 30 }),
+})
+
+/** Which run the next append is one of, over and over. */
+const turns = fc.array(fc.nat({ max: 2 }), { minLength: 1, maxLength: 12 })
+
+/** The appends of runs, taken by turns. */
+function interleave(runs: readonly RunRecord[][][], turn: readonly number[]) {
+  const left = runs.map((appends, run) => ({ run, appends: [...appends] }))
+  const order: { run: number; records: RunRecord[] }[] = []
+  for (let i = 0; ; i += 1) {
+    const open = left.filter(({ appends }) => appends.length > 0)
+    const next = open[(turn[i % turn.length] ?? 0) % open.length]
+    const records = next?.appends.shift()
+    if (next === undefined || records === undefined) break
+    order.push({ run: next.run, records })
+  }
+  return order
+}
+
+/** The log as the appends make it, with what is true as of each record. */
+function logOf(order: ReturnType<typeof interleave>): Logged[] {
+  const before = new Map<number, RunRecord[]>()
+  return order.flatMap(({ run, records }) =>
+    records.map((record) => {
+      const all = [...(before.get(run) ?? []), record]
+      before.set(run, all)
+      const state = fold(all)
+      if (state === null) throw new Error('a run has a state')
+      const frame: Record<string, unknown> = { ...framesOf(all).at(-1) }
+      return { frame, run, kind: record.kind, goal: state.config.goal, status: statusOf(state) }
+    }),
+  )
+}
+
+function naive(log: readonly Logged[], { kinds, goal, status, runs }: Filter) {
+  return log
+    .filter((at) => {
+      if (kinds === null) return isDocumented(at.frame as { kind: RunRecord['kind'] })
+      return kinds === 'all' || kinds.split(',').includes(at.kind)
+    })
+    .filter((at) => goal === null || at.goal === goal)
+    .filter((at) => status === null || at.status === status)
+    .filter((at) => runs === null || runs.includes(at.run))
+    .map(({ frame }) => frame)
+}
+
+function searchOf({ kinds, goal, status, runs }: Filter, ids: readonly string[], after?: string) {
+  const run_id = runs === null ? null : runs.map((run) => ids[run]).join(',')
+  const search = new URLSearchParams()
+  for (const [name, value] of Object.entries({ kinds, goal, status, run_id, after })) {
+    if (value !== null && value !== undefined) search.set(name, value)
+  }
+  return String(search)
+}
+
+const withoutCursor = ({ cursor: _, ...frame }: Record<string, unknown>) => frame
+
+/** What an observer gets over its visits, until it has `wanted`. */
+async function observe(
+  server: TestServer,
+  ids: readonly string[],
+  { filter, over, stays }: Observer,
+  wanted: number,
+) {
+  const got: Record<string, unknown>[] = []
+  for (const stay of [...stays, wanted]) {
+    const count = Math.min(stay, wanted - got.length)
+    if (count === 0) break
+    const after = got.at(-1)?.cursor as string | undefined
+    if (over === 'ws') {
+      const watcher = new FeedWatcher(server, searchOf(filter, ids, after))
+      await watcher.have(count)
+      got.push(...watcher.frames.slice(0, count))
+      watcher.socket.terminate()
+    } else {
+      const options = after === undefined ? {} : { lastEventId: after }
+      const reader = new EventReader(server, `/api/events?${searchOf(filter, ids)}`, options)
+      await reader.until(({ events }) => events.length >= count)
+      expect(reader.events.map(({ id }) => id)).toEqual(reader.frames.map(({ cursor }) => cursor))
+      got.push(...reader.frames.slice(0, count))
+      reader.leave()
+    }
+  }
+  return got.map(withoutCursor)
+}
+
+it('the feed of all runs is the naive filter of the log, however one joins and resumes', async () => {
+  const run = validAppends(fc.uuid({ version: 4 }), { maxMoves: 20 })
+  await fc.assert(
+    fc.asyncProperty(
+      fc.tuple(run, run, run),
+      turns,
+      fc.array(observer, { minLength: 1, maxLength: 5 }),
+      async (made, turn, observers) => {
+        const limits = { ringFrames: 6, ringBytes: 4000, retryMs: [1, 5] as const }
+        const server = await startTestServer({ live: limits })
+        try {
+          const ids = made.map(() => randomUUID())
+          const runs = made.map((appends, i) =>
+            appends.map((records) => records.map((r) => ({ ...r, run_id: ids[i] ?? '' }))),
+          )
+          const order = interleave(runs, turn)
+          const log = logOf(order)
+          const writers = ids.map((id) => new RunWriter(server.store, id))
+          const joining = observers.map((each) => ({ each, wanted: naive(log, each.filter) }))
+          const observed: Promise<void>[] = []
+          for (let at = 0; at <= order.length; at += 1) {
+            for (const { each, wanted } of joining) {
+              if (Math.min(each.joinsAt, order.length) !== at) continue
+              const got = observe(server, ids, each, wanted.length)
+              observed.push(got.then((frames) => expect(frames).toEqual(wanted)))
+            }
+            const next = order[at]
+            if (next !== undefined) await writers[next.run]?.append(next.records)
+          }
+          await Promise.all(observed)
+          for (const { each, wanted } of joining) {
+            const path = `/api/events?${searchOf(each.filter, ids)}`
+            expect((await getLines(server, path)).map(withoutCursor)).toEqual(wanted)
+            const paged = await getPages(server, `${path}&limit=7`)
+            expect(paged.frames.map(withoutCursor)).toEqual(wanted)
+          }
+        } finally {
+          await server.stop()
+        }
+      },
+    ),
+    { numRuns: 15 },
+  )
+})

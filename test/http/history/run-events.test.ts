@@ -1,0 +1,300 @@
+import { randomUUID } from 'node:crypto'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ALL_KINDS } from '../../../src/domain/records.ts'
+import { streamOf } from '../../../src/store/run-log.ts'
+import { createdRecord, validRun } from '../../support/run-records.ts'
+import {
+  agentDoes,
+  CLAIM,
+  createRun,
+  iteration,
+  startTestServer,
+  type TestServer,
+} from '../support.ts'
+import { EventReader } from './event-source.ts'
+import {
+  type Frame,
+  framesOf,
+  getLines,
+  getPage,
+  getPages,
+  getProblem,
+  isDocumented,
+  writeRun,
+} from './support.ts'
+
+const NDJSON = { accept: 'application/x-ndjson' }
+const SSE = { accept: 'text/event-stream' }
+
+let server: TestServer
+beforeAll(async () => {
+  // So small that pages of the store end in the middle of a run.
+  server = await startTestServer({ live: { pageBytes: 8_000, ringFrames: 8, ringBytes: 4000 } })
+})
+afterAll(() => server.stop())
+
+async function achieved(): Promise<string> {
+  const runId = await createRun(server)
+  await agentDoes(server, runId, CLAIM, ...iteration(false), ...iteration(true))
+  return runId
+}
+
+type Query = {
+  readonly after: number | null
+  readonly limit: number | null
+  readonly direction: 'forward' | 'backward'
+  readonly kinds: string | null
+  readonly times: readonly (number | null)[]
+}
+
+const query: fc.Arbitrary<Query> = fc.record({
+  after: fc.option(fc.nat({ max: 60 })),
+  limit: fc.option(fc.integer({ min: 1, max: 40 })),
+  direction: fc.constantFrom('forward', 'backward'),
+  kinds: fc.option(
+    fc.oneof(
+      fc.constant('all'),
+      fc.subarray([...ALL_KINDS], { minLength: 1 }).map((kinds) => kinds.join(',')),
+    ),
+  ),
+  times: fc.array(fc.option(fc.nat({ max: 60 })), { minLength: 2, maxLength: 2 }),
+})
+
+function addressOf(runId: string, { after, limit, direction, kinds, times }: Query, all: Frame[]) {
+  const [from, to] = times.map((index) => (index === null ? null : (all[index]?.ts ?? null)))
+  const fields = {
+    after: after === null ? null : Math.min(after, all.length - 1),
+    limit,
+    direction,
+    kinds,
+    from_ts: from === null || from === undefined ? null : from.toFixed(6),
+    to_ts: to === null || to === undefined ? null : to.toFixed(6),
+  }
+  const search = new URLSearchParams()
+  for (const [name, value] of Object.entries(fields)) {
+    if (value !== null && value !== undefined) search.set(name, String(value))
+  }
+  return { fields, path: `/api/runs/${runId}/events?${search}` }
+}
+
+/** What the answer must be, by its definition. */
+function wanted(fields: ReturnType<typeof addressOf>['fields'], all: Frame[]): Frame[] {
+  const { after, direction, kinds, from_ts, to_ts } = fields
+  const ordered = direction === 'forward' ? all : all.toReversed()
+  return ordered
+    .filter(({ seq }) => after === null || (direction === 'forward' ? seq > after : seq < after))
+    .filter((f) =>
+      kinds === null ? isDocumented(f) : kinds === 'all' || kinds.split(',').includes(f.kind),
+    )
+    .filter(({ ts }) => from_ts === null || ts >= Number(from_ts))
+    .filter(({ ts }) => to_ts === null || ts < Number(to_ts))
+}
+
+it('pages and lines hold exactly what is asked for, for random runs and queries', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      validRun(),
+      fc.array(query, { minLength: 1, maxLength: 8 }),
+      async (made, queries) => {
+        const runId = randomUUID()
+        const records = made.map((record) => ({ ...record, run_id: runId }))
+        await writeRun(server, runId, records)
+        const all = framesOf(records)
+        for (const each of queries) {
+          const { fields, path } = addressOf(runId, each, all)
+          const expected = wanted(fields, all)
+          const page = await getPage(server, path)
+          const limit = each.limit ?? 500
+          expect(page.frames).toEqual(expected.slice(0, limit))
+          expect((await getPages(server, path)).frames).toEqual(expected)
+          expect(await getLines(server, path)).toEqual(expected.slice(0, each.limit ?? undefined))
+        }
+      },
+    ),
+    { numRuns: 25 },
+  )
+})
+
+describe('a page of history', () => {
+  it('names the next page until there is none', async () => {
+    const runId = await achieved()
+    const all = await getPages(server, `/api/runs/${runId}/events?kinds=all`)
+    const paged = await getPages(server, `/api/runs/${runId}/events?kinds=all&limit=3`)
+    expect(paged.frames).toEqual(all.frames)
+    expect(paged.pages).toBe(Math.ceil((all.frames.length + 1) / 3))
+    expect(all.pages).toBe(1)
+  })
+
+  it.each([
+    ['after=x', 'after must be the seq'],
+    ['after=99', 'after=99 is beyond the last record'],
+    ['limit=0', 'limit must be at least 1'],
+    ['limit=5001', 'limit must be at most 5000'],
+    ['direction=up', 'direction must be "forward" or "backward"'],
+    ['kinds=nope', 'not "nope"'],
+    ['from_ts=now', 'from_ts must be seconds'],
+    ['to_ts=-1', 'to_ts must be seconds'],
+    ['from=1', 'from is not a field'],
+  ])('says what is wrong with ?%s', async (search, message) => {
+    const runId = await createRun(server)
+    const problem = await getProblem(server, `/api/runs/${runId}/events?${search}`)
+    expect([problem.code, problem.status]).toEqual(['invalid_request', 422])
+    expect(problem.detail).toContain(message)
+  })
+
+  it.each([{}, NDJSON, SSE])('knows an unknown run, as %j', async (headers) => {
+    for (const runId of [randomUUID(), 'nope']) {
+      const problem = await getProblem(server, `/api/runs/${runId}/events`, headers)
+      expect([problem.code, problem.status]).toEqual(['run_not_found', 404])
+    }
+  })
+
+  it('is not given in a form that there is not', async () => {
+    const runId = await createRun(server)
+    const problem = await getProblem(server, `/api/runs/${runId}/events`, { accept: 'text/html' })
+    expect([problem.code, problem.status]).toEqual(['not_acceptable', 406])
+    expect(problem.detail).toContain('application/x-ndjson')
+  })
+
+  it('ends in front of a record that cannot be read, and the next one says so', async () => {
+    const runId = await createRun(server)
+    await agentDoes(server, runId, CLAIM)
+    await damage(runId, 3)
+    const path = `/api/runs/${runId}/events?kinds=all`
+    const page = await getPage(server, path)
+    expect(page.frames.map(({ seq }) => seq)).toEqual([0, 1, 2])
+    const problem = await getProblem(server, page.next ?? '')
+    expect([problem.code, problem.status]).toEqual(['damaged_record', 500])
+    expect(problem.detail).toContain('Record 3')
+    for (const after of [-1, 2]) {
+      const lines = await getProblem(server, `${path}&after=${after}`, NDJSON)
+      expect(lines.code).toBe('damaged_record')
+    }
+  })
+})
+
+describe('the lines of a history', () => {
+  it('break off at a record that cannot be read', async () => {
+    const runId = randomUUID()
+    const changes = { model_name: 'x'.repeat(100_000) }
+    const at = { run_id: runId, iteration: 0, ts: 1_770_000_000 } as const
+    const change = { ...at, kind: 'run_config_changed', payload: { changes } } as const
+    await writeRun(server, runId, [createdRecord(runId), change, change])
+    await damage(runId, 3)
+    const answer = await fetch(`${server.url}/api/runs/${runId}/events?kinds=all`, {
+      headers: NDJSON,
+    })
+    expect(answer.status).toBe(200)
+    await expect(answer.text()).rejects.toThrow()
+  })
+})
+
+/** Puts a stored event that is no record at `seq`. */
+async function damage(runId: string, seq: number): Promise<void> {
+  const event = {
+    id: randomUUID(),
+    type: 'step_start',
+    data: '{"kind":"step_start"}',
+    metadata: '{}',
+  }
+  const appended = await server.store.append(streamOf(runId), [event], {
+    expectedRevision: seq - 1,
+  })
+  appended._unsafeUnwrap()
+}
+
+describe('the event stream of a run', () => {
+  const pathOf = (runId: string, search = 'kinds=all') => `/api/runs/${runId}/events?${search}`
+
+  it('is history, then live, then the end', async () => {
+    const runId = await createRun(server)
+    const reader = new EventReader(server, pathOf(runId))
+    await reader.until(({ events }) => events.length === 1)
+    await agentDoes(server, runId, CLAIM, ...iteration(true))
+    await reader.ended
+    const { headers } = await reader.response
+    expect(headers['content-type']).toBe('text/event-stream')
+    expect(headers['cache-control']).toBe('no-store')
+    expect(reader.parser.retry).toBe(1000)
+    const { frames } = await getPages(server, pathOf(runId))
+    expect(reader.frames).toEqual(frames)
+    expect(reader.events.slice(0, -1).map(({ id }) => id)).toEqual(frames.map((f) => String(f.seq)))
+    const last = String(frames.length - 1)
+    expect(reader.events.at(-1)).toEqual({ type: 'end', id: last, data: `{"seq":${last}}` })
+  })
+
+  it('goes on behind the Last-Event-ID, which goes before after', async () => {
+    const runId = await achieved()
+    const whole = new EventReader(server, pathOf(runId))
+    await whole.ended
+    const at = whole.events[4]?.id ?? ''
+    const rest = new EventReader(server, pathOf(runId, 'kinds=all&after=1'), { lastEventId: at })
+    await rest.ended
+    expect(rest.events).toEqual(whole.events.slice(5))
+    const behind = new EventReader(server, pathOf(runId, `kinds=all&after=${at}`))
+    await behind.ended
+    expect(behind.events).toEqual(rest.events)
+  })
+
+  it('tells who has everything with 204 to stop', async () => {
+    const runId = await achieved()
+    // run_end was not asked for; the end names it all the same.
+    const whole = new EventReader(server, pathOf(runId, 'kinds=goal_check'))
+    await whole.ended
+    const again = new EventReader(server, pathOf(runId), { lastEventId: whole.parser.lastEventId })
+    expect((await again.response).statusCode).toBe(204)
+    await again.ended
+    expect(again.events).toEqual([])
+  })
+
+  it.each([
+    [{ 'last-event-id': 'x' }, '', 'Last-Event-ID must be'],
+    [{ 'last-event-id': '7' }, '', 'after=7 is beyond'],
+    [{}, 'limit=5', 'limit is not for text/event-stream'],
+    [{}, 'direction=backward', 'direction=backward is not for'],
+  ])('refuses %j with ?%s', async (headers, search, message) => {
+    const runId = await createRun(server)
+    const problem = await getProblem(server, pathOf(runId, search), { ...SSE, ...headers })
+    expect(problem.status).toBe(422)
+    expect(problem.detail).toContain(message)
+  })
+
+  it('tells of a record that cannot be read, once', async () => {
+    const runId = await createRun(server)
+    const reader = new EventReader(server, pathOf(runId))
+    await reader.until(({ events }) => events.length === 1)
+    await damage(runId, 1)
+    await reader.ended
+    const [, failed] = reader.events
+    expect([reader.events.length, failed?.type, failed?.id]).toEqual([2, 'failed', '0'])
+    expect(failed?.data).toContain('Record 1 of this run cannot be read')
+    const again = await getProblem(server, pathOf(runId), { ...SSE, 'last-event-id': '0' })
+    expect([again.code, again.status]).toEqual(['damaged_record', 500])
+  })
+
+  it('ends when the server stops, so that its reader comes again', async () => {
+    const own = await startTestServer()
+    const runId = await createRun(own)
+    const reader = new EventReader(own, pathOf(runId))
+    await reader.until(({ events }) => events.length === 1)
+    await own.stop()
+    await reader.ended
+    expect(reader.events.map(({ type }) => type)).toEqual(['message'])
+  })
+
+  it('gives signs of life that move the cursor past what was not asked for', async () => {
+    const own = await startTestServer({ live: { pingMs: 10 } })
+    try {
+      const runId = await createRun(own)
+      const reader = new EventReader(own, pathOf(runId, 'kinds=goal_check'))
+      await reader.until(({ parser }) => parser.comments >= 3)
+      expect([reader.events.length, reader.parser.lastEventId]).toEqual([0, '0'])
+      await agentDoes(own, runId, CLAIM)
+      await reader.until(({ parser }) => parser.lastEventId === '2')
+      reader.leave()
+    } finally {
+      await own.stop()
+    }
+  })
+})
