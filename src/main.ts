@@ -18,6 +18,7 @@ import { createAudit } from './audit/audit.ts'
 import { startCheckpoints } from './audit/checkpoint-timer.ts'
 import { CheckpointWriter } from './audit/checkpoint-writer.ts'
 import { type Keyring, openKeyring } from './audit/keyring.ts'
+import { IMPORTS_FOLDER, pendingImports } from './audit/pending-imports.ts'
 import type { Config } from './config.ts'
 import { withCrashingAppends, withCrashingEffects } from './crash-points.ts'
 import { buildApp } from './http/app.ts'
@@ -144,9 +145,18 @@ async function listen(
     await close()
     return err(listening.error)
   }
+  const imports = await pendingImports(join(config.RETRAI_DATA_DIR, IMPORTS_FOLDER))
+  for (const run_id of imports) {
+    log.warn(
+      { run_id },
+      'the import of this run was interrupted: it is left as it is, import it again',
+    )
+  }
   // Work begins once it is known which runs are unfinished; until then the server is not ready.
   void projector.caughtUpOnce().then((caughtUp) => {
-    if (caughtUp && !closing) supervisor.start(readModel.unfinished(), projector.checkpoint())
+    if (!caughtUp || closing) return
+    const unfinished = readModel.unfinished().filter((runId) => !imports.has(runId))
+    supervisor.start(unfinished, projector.checkpoint())
   })
   return ok({ url: listening.value, close })
 }

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import { createGunzip, createGzip } from 'node:zlib'
+import { constants, createGunzip, createGzip } from 'node:zlib'
 import { createTarDecoder, createTarPacker } from 'modern-tar'
 import type { BundlePart } from './bundle-format.ts'
 
@@ -41,7 +41,12 @@ export class BrokenArchive extends Error {
  * @throws BrokenArchive
  */
 export async function* unpacked(archive: Readable): AsyncGenerator<BundlePart> {
-  const gunzip = createGunzip()
+  // What is there of an archive that ends early is looked at; the end that is missing is found below.
+  const gunzip = createGunzip({ finishFlush: constants.Z_SYNC_FLUSH })
+  let failure: unknown = null
+  gunzip.on('error', (error) => {
+    failure = error
+  })
   archive.on('error', (error) => gunzip.destroy(error))
   const entries = Readable.toWeb(archive.pipe(gunzip)).pipeThrough(
     createTarDecoder({ strict: true }),
@@ -52,7 +57,7 @@ export async function* unpacked(archive: Readable): AsyncGenerator<BundlePart> {
       yield { path: header.name, bytes: header.size, body: whole(body) }
     }
   } catch (cause) {
-    throw broken(cause)
+    throw broken(failure ?? cause)
   } finally {
     archive.destroy()
   }
@@ -69,5 +74,5 @@ async function* whole(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Arra
 function broken(cause: unknown): BrokenArchive {
   if (cause instanceof BrokenArchive) return cause
   const message = cause instanceof Error ? cause.message : String(cause)
-  return new BrokenArchive(`the archive ends early or is damaged (${message})`)
+  return new BrokenArchive(`it ends early or is damaged: ${message}`)
 }

@@ -177,7 +177,8 @@ class BundleCheck {
     const wanted = this.#manifest?.parts.map(({ path }) => path) ?? FIXED_PARTS
     for (const path of [MANIFEST, ...wanted]) {
       if (this.#seen.includes(path)) continue
-      const seq = this.#records?.artifacts.get(path.slice(ARTIFACTS.length)) ?? null
+      const named = this.#records?.artifacts.get(path.slice(ARTIFACTS.length)) ?? null
+      const seq = path === RECORDS ? 0 : named
       this.#find({ problem: 'missing', where: path, seq, message: 'it is not in the archive' })
     }
   }

@@ -3,11 +3,16 @@ import { Command } from 'commander'
 import { backupCommand } from './backup.ts'
 import { copyCommand } from './copy.ts'
 import { abortCommand, approveCommand } from './decide.ts'
+import { exportCommand } from './export.ts'
 import { goalsCommand } from './goals.ts'
+import { importCommand } from './import.ts'
+import { keyCommand } from './key.ts'
+import { replayCommand } from './replay.ts'
 import { runCommand } from './run.ts'
 import { runsCommand } from './runs.ts'
 import { serveCommand } from './serve.ts'
 import { showCommand } from './show.ts'
+import { verifyCommand } from './verify.ts'
 import { watchCommand } from './watch.ts'
 
 const program = new Command('retrai')
@@ -23,6 +28,11 @@ const program = new Command('retrai')
   .addCommand(approveCommand())
   .addCommand(abortCommand())
   .addCommand(goalsCommand())
+  .addCommand(replayCommand())
+  .addCommand(exportCommand())
+  .addCommand(verifyCommand())
+  .addCommand(importCommand())
+  .addCommand(keyCommand())
   .addCommand(backupCommand())
   .addCommand(copyCommand())
 

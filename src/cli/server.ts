@@ -45,9 +45,19 @@ export async function withServer(
   process.exitCode = done.unwrapOr(EXIT.notDone)
 }
 
-function connect({ server }: ServerOptions): Result<Server, string> {
-  const url = server ?? (process.env.RETRAI_SERVER?.trim() || DEFAULT_URL)
-  const token = process.env.RETRAI_TOKEN?.trim() || undefined
+/** Where the server is, and the token that it asks for. */
+export function address({ server }: { readonly server?: string | undefined }): {
+  readonly url: string
+  readonly token: string | undefined
+} {
+  return {
+    url: server ?? (process.env.RETRAI_SERVER?.trim() || DEFAULT_URL),
+    token: process.env.RETRAI_TOKEN?.trim() || undefined,
+  }
+}
+
+export function connect({ server }: ServerOptions): Result<Server, string> {
+  const { url, token } = address({ server })
   const flag = server === undefined ? '' : ` --server ${server}`
   try {
     return ok({

@@ -1,4 +1,4 @@
-import { err, errAsync, ok, type Result, ResultAsync } from 'neverthrow'
+import { err, errAsync, ResultAsync } from 'neverthrow'
 import type {
   AppendError,
   Appended,
@@ -13,12 +13,12 @@ import type {
   StoreFailure,
   Subscription,
 } from '../event-store.ts'
-import { MAX_PAGE } from '../event-store.ts'
 import { AppendQueue } from './append-queue.ts'
 import { CommitFeed } from './commit-feed.ts'
 import { follow } from './follow.ts'
 import { followedLog, followedStream } from './followed.ts'
 import { ReadQueue } from './read-queue.ts'
+import { atLeast, readStream } from './read-stream.ts'
 
 /**
  * Opens the event store in one SQLite file; makes the file and its folder where there are none. An
@@ -64,19 +64,7 @@ class EmbeddedStore implements EventStore {
 
   readStream(stream: string, options: ReadOptions): ResultAsync<RecordedEvent[], ReadError> {
     if (this.#closing !== null) return errAsync(this.#closed())
-    const request = {
-      op: 'stream',
-      stream,
-      from: firstRevision(options.from),
-      backward: options.direction === 'backward',
-      limit: Math.min(atLeast(0, options.limit), MAX_PAGE),
-      short: false,
-    } as const
-    return this.#reads
-      .ask(stream, (id) => ({ ...request, id }))
-      .andThen(({ found, events }): Result<RecordedEvent[], ReadError> => {
-        return found ? ok(events) : err({ type: 'stream_not_found', stream })
-      })
+    return readStream(this.#reads, stream, options)
   }
 
   subscribeStream(
@@ -119,14 +107,4 @@ class EmbeddedStore implements EventStore {
   #closed(): StoreFailure {
     return { type: 'store_unavailable', message: `the event store ${this.#file} is closed` }
   }
-}
-
-function firstRevision(from: ReadOptions['from']): number {
-  if (from === 'start') return 0
-  return from === 'end' ? Number.MAX_SAFE_INTEGER : atLeast(0, from)
-}
-
-function atLeast(least: number, value: number): number {
-  if (Number.isSafeInteger(value) && value >= least) return value
-  throw new RangeError(`an integer from ${least} on is needed, not ${value}`)
 }

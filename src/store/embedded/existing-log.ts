@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import { err, errAsync, ok, type Result, type ResultAsync } from 'neverthrow'
-import type { RecordedEvent, StoreFailure } from '../event-store.ts'
+import type { EventStore, RecordedEvent, StoreFailure } from '../event-store.ts'
 import { CommitFeed } from './commit-feed.ts'
 import { followedLog } from './followed.ts'
 import { openForReading } from './open-log.ts'
 import { ReadQueue } from './read-queue.ts'
+import { readStream } from './read-stream.ts'
 import { Refused, refuseOthers } from './schema.ts'
 import { storeFailed } from './sqlite-failure.ts'
 
@@ -26,19 +27,23 @@ export function openExisting(file: string): Result<DatabaseSync, StoreFailure> {
   })
 }
 
-/** The whole log in pages, in the order it was appended, up to what is stored when the end is reached. */
-export type LogPages = {
+/** A log to read: whole, in pages, in the order it was appended, up to what is stored when the end is reached. */
+export type LogPages = Pick<EventStore, 'readStream'> & {
   pages(): AsyncGenerator<Result<readonly RecordedEvent[], StoreFailure>>
   close(): Promise<void>
 }
 
-/** Opens a log that is there to read it from beginning to end. A server may be writing to it. */
+/** Opens a log that is there, only to read it. A server may be writing to it. */
 export function openLogPages(file: string): ResultAsync<LogPages, StoreFailure> {
   const found = openExisting(file)
   if (found.isErr()) return errAsync(found.error)
   found.value.close()
   const reads = new ReadQueue(file)
-  return reads.opened().map(() => ({ pages: () => pages(reads), close: () => reads.close() }))
+  return reads.opened().map(() => ({
+    pages: () => pages(reads),
+    readStream: (stream, options) => readStream(reads, stream, options),
+    close: () => reads.close(),
+  }))
 }
 
 async function* pages(

@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import type { RecordedEvent, StoreFailure } from '../store/event-store.ts'
+import { type LoadedRun, RUN_STREAM_PREFIX } from '../store/run-log.ts'
+import type { ArtifactSource } from './artifact-source.ts'
+import type { KeptHeads } from './kept-heads.ts'
+import type { Finding } from './report.ts'
+import { artifactOf, storedRecord, verifyRecord } from './verify-run.ts'
+
+/** A whole log in pages, in the order in which it was appended. */
+export type LogPages = AsyncIterable<Result<readonly RecordedEvent[], StoreFailure>>
+
+export type LogReport = {
+  readonly runs: number
+  /** Records that hold. */
+  readonly records: number
+  readonly artifacts: number
+  readonly findings: readonly Finding[]
+}
+
+/** Verifies all runs of a log, in one reading; of each up to its first bad record. */
+export function verifyLog(
+  pages: LogPages,
+  artifacts: ArtifactSource,
+  kept: readonly KeptHeads[],
+): ResultAsync<LogReport, StoreFailure> {
+  const check = new LogCheck(artifacts, kept)
+  const verify = async (): Promise<Result<LogReport, StoreFailure>> => {
+    for await (const page of pages) {
+      if (page.isErr()) return err(page.error)
+      for (const event of page.value) check.take(event)
+    }
+    return ok(await check.finish())
+  }
+  return new ResultAsync(verify())
+}
+
+type RunCheck = { run: LoadedRun | null; bad: boolean }
+
+class LogCheck {
+  readonly #artifacts: ArtifactSource
+  readonly #kept: readonly KeptHeads[]
+  readonly #runs = new Map<string, RunCheck>()
+  /** Artifacts that records name, each with the first record that does. */
+  readonly #named = new Map<string, { readonly where: string; readonly seq: number }>()
+  readonly #findings: Finding[] = []
+  #records = 0
+
+  constructor(artifacts: ArtifactSource, kept: readonly KeptHeads[]) {
+    this.#artifacts = artifacts
+    this.#kept = kept
+  }
+
+  take(event: RecordedEvent): void {
+    if (!event.stream.startsWith(RUN_STREAM_PREFIX)) return
+    const runId = event.stream.slice(RUN_STREAM_PREFIX.length)
+    const check = this.#runs.get(runId) ?? { run: null, bad: false }
+    this.#runs.set(runId, check)
+    if (check.bad) return
+    const where = `run ${runId}`
+    const verified = verifyRecord(runId, check.run, storedRecord(event))
+    if (verified.isErr()) {
+      check.bad = true
+      this.#findings.push({ ...verified.error, where })
+      return
+    }
+    const { run, logged } = verified.value
+    check.run = run
+    this.#records += 1
+    for (const heads of this.#kept) heads.see(logged)
+    const artifact = artifactOf(logged)
+    if (artifact !== null && !this.#named.has(artifact)) {
+      this.#named.set(artifact, { where, seq: logged.seq })
+    }
+  }
+
+  async finish(): Promise<LogReport> {
+    let artifacts = 0
+    for (const [name, place] of this.#named) {
+      const problem = await artifactProblem(this.#artifacts, name)
+      if (problem === null) artifacts += 1
+      else this.#findings.push({ ...problem, ...place })
+    }
+    const lengthOf = (runId: string): number => {
+      const { run = null } = this.#runs.get(runId) ?? {}
+      return run === null ? 0 : run.state.seq + 1
+    }
+    const missing = this.#kept.flatMap((heads) => heads.findings(lengthOf))
+    const findings = [...this.#findings, ...missing]
+    return { runs: this.#runs.size, records: this.#records, artifacts, findings }
+  }
+}
+
+async function artifactProblem(
+  artifacts: ArtifactSource,
+  name: string,
+): Promise<Pick<Finding, 'problem' | 'message'> | null> {
+  const found = await artifacts.read(name)
+  if (found === null) return { problem: 'missing', message: `its artifact ${name} is gone` }
+  const hash = createHash('sha256')
+  for await (const chunk of found.stream) hash.update(chunk)
+  if (hash.digest('hex') === name) return null
+  return { problem: 'changed', message: `its artifact ${name} has other contents` }
+}

@@ -1,0 +1,14 @@
+import type { Finding, Trust } from '../audit/report.ts'
+
+/** What was found of a store, run by run. */
+export type LiveReport = {
+  readonly holds: boolean
+  readonly trust: Trust
+  readonly runs: number
+  /** Records that hold. */
+  readonly records: number
+  readonly artifacts: number
+  /** The checkpoints that runs were compared with, by their numbers. */
+  readonly checkpoints: readonly number[]
+  readonly findings: readonly Finding[]
+}

@@ -1,0 +1,40 @@
+import { RECORDS } from '../audit/bundle-format.ts'
+import { linesOf } from '../audit/lines.ts'
+import { readLine } from '../audit/record-line.ts'
+import type { AgentEvent } from '../client/index.ts'
+import { decodeParsed } from '../store/codec.ts'
+import type { BundleFile } from './bundle-file.ts'
+
+/** A record of an export cannot be shown; `retrai verify` tells more. */
+export class UnreadableExport extends Error {
+  override readonly name = 'UnreadableExport'
+}
+
+/** The records of an export behind a seq, in order. @throws UnreadableExport */
+export async function* bundleEvents(open: BundleFile, after: number): AsyncGenerator<AgentEvent> {
+  for await (const { path, body } of open()) {
+    if (path === RECORDS) {
+      yield* recordEvents(body, after)
+      return
+    }
+    for await (const _ of body);
+  }
+  throw new UnreadableExport(`the archive holds no ${RECORDS}`)
+}
+
+async function* recordEvents(
+  body: AsyncIterable<Uint8Array>,
+  after: number,
+): AsyncGenerator<AgentEvent> {
+  let expected = 0
+  for await (const { text } of linesOf(body)) {
+    const line = readLine(text)
+    if (typeof line === 'string') throw new UnreadableExport(`record ${expected}: ${line}`)
+    expected += 1
+    if (line.seq <= after) continue
+    const place = { stream: 'export', revision: line.seq }
+    const decoded = decodeParsed(place, line.data, line.metadata)
+    if (decoded.isErr()) throw new UnreadableExport(`record ${line.seq}: ${decoded.error.message}`)
+    yield { ...decoded.value.record, seq: line.seq }
+  }
+}

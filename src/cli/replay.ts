@@ -1,0 +1,124 @@
+import { existsSync } from 'node:fs'
+import { type Command, InvalidArgumentError } from 'commander'
+import { err, ok, type Result } from 'neverthrow'
+import { BrokenArchive } from '../audit/tar.ts'
+import { type AgentEvent, DOCUMENTED_KINDS, type Kind, WatchError } from '../client/index.ts'
+import { bundleFile } from './bundle-file.ts'
+import { eventLine } from './event-line.ts'
+import { EXIT } from './exit-codes.ts'
+import { kinds, positiveInt, seq } from './option-values.ts'
+import { Playback, type Target } from './playback.ts'
+import { KEYS_HELP, takeKeys } from './playback-keys.ts'
+import { print, say } from './print.ts'
+import { bundleEvents, UnreadableExport } from './replay-source.ts'
+import { type Server, type ServerOptions, serverCommand, withServer } from './server.ts'
+
+const HELP = `
+What is shown is what was recorded, with the pauses between the records as they were. A FILE is not
+verified by this: "retrai verify" does that. A run that has not ended is followed to its end.
+
+Keys, where stdin and stdout are a terminal:
+  ${KEYS_HELP.replaceAll(' · ', '\n  ')}`
+
+type Options = ServerOptions & {
+  readonly speed: number
+  readonly from?: number
+  readonly iteration?: number
+  readonly kinds?: readonly Kind[]
+  readonly json?: boolean
+}
+
+/** `retrai replay RUN|FILE`: a run as it happened, in the terminal. */
+export function replayCommand(): Command {
+  return serverCommand('replay')
+    .description('Show a run as it happened, from a server or an export.')
+    .argument('<run>', 'the id of a run, or the file of an export')
+    .option('--speed <factor>', '2 is twice as fast, "max" without pauses', speed, 1)
+    .option('--from <seq>', 'begin with this record', seq)
+    .option('--iteration <number>', 'begin with this iteration', positiveInt)
+    .option(
+      '--kinds <list>',
+      '"all", or kinds separated by commas (default the ten common ones)',
+      kinds,
+    )
+    .option('--json', 'print each event as JSON, one a line')
+    .addHelpText('after', HELP)
+    .action((run: string, options: Options) =>
+      withServer(options, (server) => replay(run, options, server)),
+    )
+}
+
+function speed(text: string): number {
+  if (text === 'max') return Number.POSITIVE_INFINITY
+  const factor = Number(text)
+  if (text.trim() !== '' && factor > 0 && Number.isFinite(factor)) return factor
+  throw new InvalidArgumentError('Give a number above 0, or "max".')
+}
+
+async function replay(
+  run: string,
+  options: Options,
+  server: Server,
+): Promise<Result<number, string>> {
+  const leave = new AbortController()
+  const source = await sourceOf(run, server, leave.signal)
+  if (source.isErr()) return err(source.error)
+  const wanted: ReadonlySet<string> = new Set(options.kinds ?? DOCUMENTED_KINDS)
+  const json = options.json === true
+  const playback = new Playback({
+    open: source.value,
+    show: (event) => print(json ? JSON.stringify(event) : eventLine(event)),
+    wanted: ({ kind }) => wanted.has(kind),
+    speed: options.speed,
+  })
+  const quit = (): void => {
+    playback.do({ type: 'quit' })
+    leave.abort()
+  }
+  process.once('SIGINT', quit)
+  const interactive = process.stdin.isTTY && process.stdout.isTTY && !json
+  if (interactive) say(KEYS_HELP)
+  const giveBack = interactive ? takeKeys(playback, quit) : () => {}
+  try {
+    await playback.play(targetOf(options))
+    return ok(EXIT.done)
+  } catch (thrown) {
+    if (leave.signal.aborted) return ok(EXIT.done)
+    if (isExpected(thrown)) return err(thrown.message)
+    throw thrown
+  } finally {
+    process.removeListener('SIGINT', quit)
+    giveBack()
+    leave.abort()
+  }
+}
+
+function targetOf({ from, iteration }: Options): Target {
+  if (iteration !== undefined && from === undefined) return { iteration }
+  return { seq: from ?? 0 }
+}
+
+type Source = (after: number) => AsyncIterable<AgentEvent>
+
+async function sourceOf(
+  run: string,
+  { client, explain }: Server,
+  signal: AbortSignal,
+): Promise<Result<Source, string>> {
+  if (existsSync(run)) {
+    const file = await bundleFile(run)
+    return file.map((open) => (after) => bundleEvents(open, after))
+  }
+  const found = await client.runs.get(run)
+  return found
+    .map((): Source => (after) => client.watch(run, { after, kinds: 'all', signal }))
+    .mapErr(explain)
+}
+
+function isExpected(thrown: unknown): thrown is Error {
+  return (
+    thrown instanceof WatchError ||
+    thrown instanceof UnreadableExport ||
+    thrown instanceof BrokenArchive
+  )
+}

@@ -1,0 +1,42 @@
+import type { BundleReport, Finding, Trust } from '../audit/report.ts'
+import { oneLine } from './plain-text.ts'
+
+/** What was found of an export, for people. */
+export function bundleLines(report: BundleReport): string[] {
+  const { run_id, verified, signed, complete, artifacts, findings, holds } = report
+  const run = `Run ${run_id ?? 'unknown'}`
+  if (!holds) {
+    const { first_bad_seq } = report
+    const first = first_bad_seq === null ? '' : ` The first bad record is seq ${first_bad_seq}.`
+    return [
+      `${run} DOES NOT HOLD.${first}`,
+      ...findingLines(findings),
+      `${verified} of ${signed ?? 'unknown'} records hold up to there.`,
+    ]
+  }
+  const end = complete ? 'the run is complete' : 'the run had not ended when this was signed'
+  return [
+    `${run} holds: ${verified} records, ${artifacts} artifacts; ${end}.`,
+    `Hash of the last record: ${report.head}`,
+    `Signed ${report.signed_at} by the key ${report.key}`,
+    trustLine(report.trust),
+  ]
+}
+
+export function findingLines(findings: readonly Finding[]): string[] {
+  return findings.map(({ where, seq, problem, message }) => {
+    const record = seq === null ? '' : `, record ${seq}`
+    return `  ${where}${record}: ${problem}: ${oneLine(message)}`
+  })
+}
+
+export function trustLine(trust: Trust): string {
+  switch (trust) {
+    case 'trusted':
+      return 'That is a key that you trust.'
+    case 'not_trusted':
+      return 'That is NOT a key that you trust: somebody else has signed this.'
+    case 'not_compared':
+      return 'Whose key that is was not compared: give --fingerprint or --keys, from a source that you trust.'
+  }
+}

@@ -1,0 +1,195 @@
+import type { Readable } from 'node:stream'
+import { err, ok, type Result } from 'neverthrow'
+import { z } from 'zod'
+import { KeptHeads } from '../audit/kept-heads.ts'
+import { linesOf } from '../audit/lines.ts'
+import { type KnownKeys, knownKeys, PublishedKeys } from '../audit/public-keys.ts'
+import type { BundleReport, Finding } from '../audit/report.ts'
+import { RunHead } from '../audit/run-heads.ts'
+import { Checkpoint } from '../audit/statements.ts'
+import { unpacked } from '../audit/tar.ts'
+import type { TrustAnchors } from '../audit/trust-anchors.ts'
+import { verifyBundle } from '../audit/verify-bundle.ts'
+import { linkFinding, rootFinding, sealFinding } from '../audit/verify-checkpoints.ts'
+import { type DownloadFailure, download, downloadJson } from './download.ts'
+import type { LiveReport } from './live-report.ts'
+import { connect, type ServerOptions } from './server.ts'
+import { keptFindings, trustOf } from './verify-data-folder.ts'
+
+/** Verifies all runs of a server, each by its export, and what its checkpoints say of them. */
+export async function verifyServer(
+  options: ServerOptions,
+  kept: Checkpoint | null,
+  anchors: TrustAnchors,
+): Promise<Result<LiveReport, string>> {
+  const published = await downloadJson(options, '/api/keys', PublishedKeys)
+  if (published.isErr()) return err(published.error.message)
+  const keys = new Map([...knownKeys(published.value), ...anchors.keys])
+  const checkpoints = await readCheckpoints(options, kept, keys)
+  if (checkpoints.isErr()) return err(checkpoints.error)
+  const ids = await runIds(options)
+  if (ids.isErr()) return err(ids.error)
+  const check = new ServerCheck(options, anchors, checkpoints.value.heads)
+  for (const runId of new Set([...ids.value, ...checkpoints.value.runIds])) {
+    const done = await check.run(runId)
+    if (done.isErr()) return err(done.error)
+  }
+  return ok(check.report(checkpoints.value))
+}
+
+async function runIds(options: ServerOptions): Promise<Result<string[], string>> {
+  const server = connect(options)
+  if (server.isErr()) return err(server.error)
+  const { client, explain } = server.value
+  const ids: string[] = []
+  for (let cursor: string | undefined; ; ) {
+    const page = await client.runs.list({ limit: 1000, cursor })
+    if (page.isErr()) return err(explain(page.error))
+    ids.push(...page.value.runs.map(({ run_id }) => run_id))
+    if (page.value.next === null) return ok(ids)
+    cursor = page.value.next
+  }
+}
+
+type ReadCheckpoints = {
+  readonly heads: readonly KeptHeads[]
+  readonly runIds: ReadonlySet<string>
+  readonly compared: readonly Checkpoint[]
+  readonly findings: readonly Finding[]
+}
+
+/** The chain of the server's checkpoints, and the runs of the last one and of the one that was kept. */
+async function readCheckpoints(
+  options: ServerOptions,
+  kept: Checkpoint | null,
+  keys: KnownKeys,
+): Promise<Result<ReadCheckpoints, string>> {
+  const findings: Finding[] = []
+  let latest: Checkpoint | null = null
+  let wanted: Checkpoint | null = null
+  for (;;) {
+    const after: number = latest?.number ?? -1
+    const path = `/api/checkpoints?limit=1000&after=${after}`
+    const page = await downloadJson(options, path, z.array(Checkpoint))
+    if (page.isErr()) return err(page.error.message)
+    for (const checkpoint of page.value) {
+      const found = [sealFinding(checkpoint, keys), linkFinding(latest, checkpoint)]
+      findings.push(...found.filter((each) => each !== null))
+      if (checkpoint.number === kept?.number) wanted = checkpoint
+      latest = checkpoint
+    }
+    if (page.value.length === 0) break
+  }
+  const asWanted = wanted && { checkpoint: wanted, revision: 0, heads: new Map(), pending: [] }
+  findings.push(...keptFindings(kept, { wanted: asWanted }, (each) => sealFinding(each, keys)))
+  return compare(options, findings, [
+    ...(latest === null ? [] : [{ checkpoint: latest, name: 'the last checkpoint of the server' }]),
+    ...(kept === null ? [] : [{ checkpoint: kept, name: 'the checkpoint that you kept' }]),
+  ])
+}
+
+async function compare(
+  options: ServerOptions,
+  findings: Finding[],
+  sources: readonly { readonly checkpoint: Checkpoint; readonly name: string }[],
+): Promise<Result<ReadCheckpoints, string>> {
+  const heads: KeptHeads[] = []
+  const ids = new Set<string>()
+  for (const { checkpoint, name } of sources) {
+    const runs = await runsOf(options, checkpoint)
+    if (runs.isErr() && runs.error.code === 'checkpoint_not_found') continue
+    if (runs.isErr()) return err(runs.error.message)
+    const wrong = rootFinding(checkpoint, runs.value.values())
+    if (wrong !== null) findings.push(wrong)
+    heads.push(new KeptHeads(runs.value, name))
+    for (const runId of runs.value.keys()) ids.add(runId)
+  }
+  return ok({ heads, runIds: ids, compared: sources.map((each) => each.checkpoint), findings })
+}
+
+async function runsOf(
+  options: ServerOptions,
+  { number }: Checkpoint,
+): Promise<Result<Map<string, RunHead>, DownloadFailure>> {
+  const got = await download(options, `/api/checkpoints/${number}/runs`)
+  if (got.isErr()) return err(got.error)
+  const heads = new Map<string, RunHead>()
+  try {
+    for await (const { text } of linesOf(got.value)) {
+      const head = RunHead.parse(JSON.parse(text))
+      heads.set(head.run_id, head)
+    }
+    return ok(heads)
+  } catch (cause) {
+    return err({ code: null, message: `The runs of a checkpoint cannot be read: ${String(cause)}` })
+  }
+}
+
+class ServerCheck {
+  readonly #options: ServerOptions
+  readonly #anchors: TrustAnchors
+  readonly #heads: readonly KeptHeads[]
+  readonly #lengths = new Map<string, number>()
+  readonly #signers = new Set<string>()
+  readonly #findings: Finding[] = []
+  #artifacts = 0
+
+  constructor(options: ServerOptions, anchors: TrustAnchors, heads: readonly KeptHeads[]) {
+    this.#options = options
+    this.#anchors = anchors
+    this.#heads = heads
+  }
+
+  async run(runId: string): Promise<Result<void, string>> {
+    const got = await download(this.#options, `/api/runs/${runId}/export`)
+    if (got.isOk()) {
+      this.#take(runId, await this.#verify(got.value))
+      return ok()
+    }
+    const { code, message } = got.error
+    if (code === 'damaged_record') {
+      this.#findings.push({ problem: 'unreadable', where: `run ${runId}`, seq: null, message })
+      return ok()
+    }
+    // One that is gone is told of by the checkpoint that names it.
+    return code === 'run_not_found' ? ok() : err(message)
+  }
+
+  #verify(archive: Readable): Promise<BundleReport> {
+    return verifyBundle(unpacked(archive), {
+      anchors: this.#anchors,
+      onRecord: (_line, logged) => {
+        for (const heads of this.#heads) heads.see(logged)
+      },
+    })
+  }
+
+  #take(runId: string, { verified, artifacts, key, run_id, findings }: BundleReport): void {
+    const where = `run ${runId}`
+    this.#lengths.set(runId, verified)
+    this.#artifacts += artifacts
+    if (key !== null) this.#signers.add(key)
+    if (run_id !== null && run_id !== runId) {
+      const message = `the server sends the run ${run_id} in its place`
+      this.#findings.push({ problem: 'unexpected', where, seq: null, message })
+    }
+    for (const finding of findings) {
+      this.#findings.push({ ...finding, where: `${where}, ${finding.where}` })
+    }
+  }
+
+  report({ compared, findings: others }: ReadCheckpoints): LiveReport {
+    const lengthOf = (runId: string): number => this.#lengths.get(runId) ?? 0
+    const kept = this.#heads.flatMap((heads) => heads.findings(lengthOf))
+    const findings = [...this.#findings, ...others, ...kept]
+    return {
+      holds: findings.length === 0,
+      trust: trustOf(this.#anchors, [...this.#signers, ...compared.map(({ key }) => key)]),
+      runs: this.#lengths.size,
+      records: [...this.#lengths.values()].reduce((sum, length) => sum + length, 0),
+      artifacts: this.#artifacts,
+      checkpoints: compared.map(({ number }) => number),
+      findings,
+    }
+  }
+}
