@@ -3,6 +3,9 @@ import { defineConfig } from 'vite'
 
 const SERVER = process.env.RETRAI_URL ?? 'http://127.0.0.1:8000'
 
+// Tests set this to something of their own, and would then test a build that nobody gets.
+if (process.argv.includes('build')) process.env.NODE_ENV = 'production'
+
 /** `npm run dev:web` serves the console by itself and passes the API on to a running server. */
 export default defineConfig({
   root: import.meta.dirname,

@@ -10,8 +10,11 @@ export const describeInBrowser = describe.skipIf(!hasBrowser)
 /** Network trouble is what some tests are about; every other complaint of the browser is a fault. */
 const NETWORK = /net::ERR_|WebSocket connection to|status of (404|409|422)/
 
-/** Opens pages, closes them behind each test, and fails it for anything that the page complained of. */
-export function useBrowser() {
+/**
+ * Opens pages, closes them behind each test, and fails it for anything that the page complained of.
+ * @param expected what the browser may complain of besides
+ */
+export function useBrowser(expected = NETWORK) {
   let browser: Browser | undefined
   const complaints: string[] = []
   beforeAll(async () => {
@@ -32,8 +35,9 @@ export function useBrowser() {
     const page = await context.newPage()
     page.on('pageerror', (error) => complaints.push(String(error)))
     page.on('console', (message) => {
-      if (message.type() === 'error' && !NETWORK.test(message.text()))
-        complaints.push(message.text())
+      const text = message.text()
+      const told = NETWORK.test(text) || expected.test(text)
+      if (message.type() === 'error' && !told) complaints.push(text)
     })
     await page.goto(url)
     return page

@@ -20,6 +20,7 @@ export type ConsoleServer = {
 export async function startConsoleServer(
   script: Script,
   stories: readonly Story[] = [],
+  env: Readonly<Record<string, string>> = {},
 ): Promise<ConsoleServer> {
   const folder = await mkdtemp(join(tmpdir(), 'retrai-console-'))
   const dataDir = join(folder, 'data')
@@ -30,6 +31,7 @@ export async function startConsoleServer(
     ...cleanEnv(),
     RETRAI_LLM_BASE_URL: model.url,
     RETRAI_LOG_LEVEL: 'info',
+    ...env,
   })
   return {
     url: server.url,

@@ -12,6 +12,12 @@ export const client = (): Client => current
 
 export const hasToken = (): boolean => sessionStorage.getItem(KEY) !== null
 
+/** What requests carry that the client does not make. */
+export function authorization(): Readonly<Record<string, string>> {
+  const token = sessionStorage.getItem(KEY)
+  return token === null ? {} : { authorization: `Bearer ${token}` }
+}
+
 /** Uses the token from now on, as long as the tab is open. */
 export function keepToken(token: string): void {
   sessionStorage.setItem(KEY, token)

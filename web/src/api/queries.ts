@@ -1,6 +1,7 @@
 import { queryOptions } from '@tanstack/react-query'
 import { hasEnded } from '../ui/status.ts'
 import { client } from './client.ts'
+import { fetchProof } from './files.ts'
 import { answerOf } from './problem.ts'
 
 export const goalsQuery = queryOptions({
@@ -29,4 +30,14 @@ export const runQuery = (runId: string) =>
       data !== undefined && hasEnded(data.status) ? Number.POSITIVE_INFINITY : FRESH_MS,
     refetchInterval: ({ state: { data } }) =>
       data !== undefined && hasEnded(data.status) ? false : POLL_MS,
+  })
+
+/** The server's signed word on a run that has ended; it does not change any more. */
+export const proofQuery = (runId: string, ended: boolean) =>
+  queryOptions({
+    queryKey: ['proof', runId],
+    queryFn: ({ signal }) => fetchProof(runId, signal),
+    enabled: ended,
+    staleTime: Number.POSITIVE_INFINITY,
+    retry: false,
   })

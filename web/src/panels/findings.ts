@@ -1,5 +1,6 @@
 import type { RunDetails } from '../../../src/client/index.ts'
 import { statusOf } from '../../../src/domain/state.ts'
+import type { Proof } from '../api/files.ts'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
 import { counted, formatCount } from '../ui/format.ts'
@@ -16,20 +17,35 @@ export function examine(
   view: RunView,
   server: RunDetails | null,
   connection: Connection,
+  proof: Proof | null,
 ): readonly Finding[] {
   return [
     order(view),
     rules(view),
     complete(view, server, connection),
     account(view, server),
+    ...(proof === null ? [] : [signed(view, proof)]),
     CHAIN,
   ]
 }
 
 const CHAIN: Finding = {
   verdict: 'open',
-  what: 'The hash chain is not checked here',
-  more: 'The log links its records by SHA-256, but this server does not hand out the hashes yet.',
+  what: 'Hashes and signatures are not checked here',
+  more: 'Records come to observers without them. The signed export has them: check it offline with retrai verify FILE.',
+}
+
+function signed({ records }: RunView, { length, head }: Proof): Finding {
+  return length === records.length
+    ? {
+        verdict: 'good',
+        what: `The server signs that there are ${counted(length, 'record')}`,
+        more: `hash of the last: ${head.slice(0, 16)}…`,
+      }
+    : {
+        verdict: 'bad',
+        what: `The server signs that there are ${counted(length, 'record')}, but here are others`,
+      }
 }
 
 function order({ records, broken }: RunView): Finding {

@@ -1,8 +1,11 @@
 import { IconAlertTriangle, IconCheck, IconCircleDashed } from '@tabler/icons-react'
+import { useQuery } from '@tanstack/react-query'
 import type { RunDetails } from '../../../src/client/index.ts'
+import { proofQuery } from '../api/queries.ts'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
 import { formatCount } from '../ui/format.ts'
+import { Downloads } from './downloads.tsx'
 import { examine, type Finding } from './findings.ts'
 import { Panel } from './panel.tsx'
 import classes from './trust-panel.module.css'
@@ -16,10 +19,12 @@ type Props = {
 /** What this page has checked of the run, and what it has not. */
 export function TrustPanel({ view, server, connection }: Props) {
   const last = view.records.length - 1
+  const runId = view.records[0]?.run_id ?? ''
+  const proof = useQuery(proofQuery(runId, connection.type === 'complete')).data ?? null
   return (
     <Panel title="Can you trust this?" aside={last < 0 ? undefined : `head ${formatCount(last)}`}>
       <ul className={classes.findings}>
-        {examine(view, server, connection).map((finding) => (
+        {examine(view, server, connection, proof).map((finding) => (
           <li key={finding.what} className={classes.finding} data-verdict={finding.verdict}>
             <Icon verdict={finding.verdict} />
             <span>
@@ -29,11 +34,7 @@ export function TrustPanel({ view, server, connection }: Props) {
           </li>
         ))}
       </ul>
-      {last >= 0 && (
-        <button type="button" className={classes.download} onClick={() => download(view)}>
-          Download these records as JSON lines
-        </button>
-      )}
+      {last >= 0 && <Downloads view={view} />}
     </Panel>
   )
 }
@@ -47,14 +48,4 @@ function Icon({ verdict }: { readonly verdict: Finding['verdict'] }) {
     case 'open':
       return <IconCircleDashed size={16} stroke={1.8} aria-label="Not checked:" />
   }
-}
-
-function download({ records }: RunView): void {
-  const lines = records.map((record) => `${JSON.stringify(record)}\n`)
-  const address = URL.createObjectURL(new Blob(lines, { type: 'application/x-ndjson' }))
-  const link = document.createElement('a')
-  link.href = address
-  link.download = `run-${records[0]?.run_id ?? ''}.jsonl`
-  link.click()
-  URL.revokeObjectURL(address)
 }

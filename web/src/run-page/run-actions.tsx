@@ -19,6 +19,7 @@ export function RunActions({ runId, state }: Props) {
         variant="default"
         size="xs"
         aria-label="Change the run"
+        classNames={{ section: classes.section }}
         leftSection={<IconAdjustmentsHorizontal size={15} />}
         onClick={configure.open}
       >
@@ -29,6 +30,7 @@ export function RunActions({ runId, state }: Props) {
         size="xs"
         className={classes.abort}
         aria-label="Abort the run"
+        classNames={{ section: classes.section }}
         leftSection={<IconPlayerStopFilled size={14} />}
         onClick={abort.open}
       >

@@ -41,7 +41,7 @@ export function RunPage({ runId }: { readonly runId: string }) {
   const open = newest?.phase.type === 'awaiting_human' ? newest.phase : null
   const began = view.records[0]?.ts ?? 0
   const { seek } = playhead
-  const tools = useMemo(() => ({ began, seek, showRecords }), [began, seek])
+  const tools = useMemo(() => ({ runId, began, seek, showRecords }), [runId, began, seek])
 
   useRunShortcuts({ view, moment, playhead, playback })
   useTitle(

@@ -2,6 +2,7 @@ import { createContext } from 'react'
 
 /** What every row may ask for. */
 export type RowTools = {
+  readonly runId: string
   /** When the run began, seconds since the epoch. */
   readonly began: number
   readonly seek: (seq: number) => void
@@ -9,6 +10,7 @@ export type RowTools = {
 }
 
 export const RowToolsContext = createContext<RowTools>({
+  runId: '',
   began: 0,
   seek: () => {},
   showRecords: () => {},

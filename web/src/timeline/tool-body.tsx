@@ -4,9 +4,9 @@ import { languageOf } from '../code/languages.ts'
 import { Patch } from '../code/patch.tsx'
 import type { RowOf } from '../run/rows.ts'
 import type { SeqRecordOf } from '../run/seq-record.ts'
-import { formatBytes } from '../ui/format.ts'
 import classes from './rows.module.css'
 import { textArg } from './tool-gist.ts'
+import { WholeOutput } from './whole-output.tsx'
 
 type Call = SeqRecordOf<'tool_call'>
 type Props = { readonly call: Call; readonly result: RowOf<'tool'>['result'] }
@@ -74,11 +74,8 @@ function Output({
           />
         )}
       </Folded>
-      {truncated && (
-        <p className={classes.nothing}>
-          The record holds the beginning and the end of {formatBytes(bytes)}. The server keeps all
-          of it as an artifact{sha256 !== null && `, SHA-256 ${sha256.slice(0, 12)}…`}
-        </p>
+      {truncated && sha256 !== null && (
+        <WholeOutput bytes={bytes} sha256={sha256} look={terminal ? 'terminal' : 'code'} />
       )}
     </>
   )
