@@ -186,7 +186,7 @@ def test_both(leaks): assert False, "in the body"
 
 describe('the way to pytest', () => {
   const LACKS = 'echo "/usr/bin/python3: No module named pytest" >&2; exit 1'
-  const WRITES = (xml: string) => `
+  const reports = (xml: string) => `
 for option in "$@"; do case "$option" in
   --junitxml=*) printf '%s' '${xml}' > "\${option#*=}";;
 esac; done`
@@ -194,14 +194,14 @@ esac; done`
     '<testsuites><testsuite><testcase classname="t" name="a"/></testsuite></testsuites>'
 
   test('python3 without pytest: the program pytest is taken', async () => {
-    const bin = await programs({ python3: LACKS, pytest: WRITES(ONE_PASSED) })
+    const bin = await programs({ python3: LACKS, pytest: reports(ONE_PASSED) })
     const verdict = await check('pytest', await project({}), { runCommand: withPrograms(bin) })
     expect(verdict).toMatchObject({ achieved: true, reason: '1 test passed' })
   })
 
   test('the environment of the project comes first', async () => {
     const bin = await programs({ python3: 'exit 9', pytest: 'exit 9' })
-    const own = await programs({ python: `${WRITES(ONE_PASSED)}\necho "$0" "$@"` })
+    const own = await programs({ python: `${reports(ONE_PASSED)}\necho "$0" "$@"` })
     const python = await readFile(join(own, 'python'), 'utf8')
     const cwd = await project({ '.venv/bin/python': python })
     await chmod(join(cwd, '.venv/bin/python'), 0o755)
@@ -215,7 +215,7 @@ esac; done`
     ['of another kind', '<html></html>', 'it is not a JUnit report'],
     ['empty', '', 'wrote no report'],
   ])('a report that is %s is a verdict', async (_what, xml, problem) => {
-    const bin = await programs({ python3: `${WRITES(xml)}\necho some words` })
+    const bin = await programs({ python3: `${reports(xml)}\necho some words` })
     const verdict = await check('pytest', await project({}), { runCommand: withPrograms(bin) })
     expect(verdict.achieved).toBe(false)
     expect(verdict.reason).toContain('pytest ended with exit code 0')
