@@ -40,7 +40,7 @@ export class Moments {
     visit: (logged: LoggedRecord) => void,
   ): Promise<Result<void, Problem>> {
     for (let next = from; next <= to; next += PAGE) {
-      const page = await this.#read(runId, next, Math.min(PAGE, to - next + 1))
+      const page = await this.#read(runId, [next, to])
       if (page.isErr()) return err(page.error)
       for (const logged of page.value) visit(logged)
     }
@@ -55,7 +55,7 @@ export class Moments {
     let run = from
     while (run === null || run.state.seq < seq) {
       const next: number = run === null ? 0 : run.state.seq + 1
-      const page = await this.#read(runId, next, Math.min(PAGE, seq - next + 1))
+      const page = await this.#read(runId, [next, seq])
       if (page.isErr()) return err(page.error)
       for (const logged of page.value) {
         const folded = foldLogged(runId, run, logged)
@@ -75,19 +75,22 @@ export class Moments {
     return null
   }
 
-  /** Exactly so many records, or why not. */
+  /** A page of the records from `from` to `to`, or why there is none in full. */
   async #read(
     runId: string,
-    from: number,
-    count: number,
+    [from, to]: readonly [number, number],
   ): Promise<Result<readonly LoggedRecord[], Problem>> {
+    const count = Math.min(PAGE, to - from + 1)
     const page = await readRecords(this.#deps.store, runId, from, count)
     if (page.isErr()) return err(commandProblem(page.error))
     if (page.value.length === count) return ok(page.value)
     const last = from + page.value.length - 1
-    const detail = `The run has no record with seq ${last + 1} yet: its last one is ${last}.`
-    return err({ code: 'record_not_found', detail: last < 0 ? 'The run has no records.' : detail })
+    return err({ code: 'record_not_found', detail: notYet(to, last) })
   }
 }
+
+/** Tells a person that a run has no record with this seq. */
+export const notYet = (seq: number, last: number): string =>
+  `The run has no record with seq ${seq} yet: its last one is ${last}.`
 
 const keyOf = (runId: string, seq: number): string => `${runId}/${seq}`

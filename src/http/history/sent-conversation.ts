@@ -11,6 +11,7 @@ import type { EventStore } from '../../store/event-store.ts'
 import { foldLogged, type LoadedRun, readRecords } from '../../store/run-log.ts'
 import { commandProblem } from '../command-problem.ts'
 import type { Problem } from '../problem.ts'
+import { notYet } from './moments.ts'
 
 const PAGE = 250
 
@@ -66,8 +67,7 @@ export async function sentConversation(
   if (run === null || conversation === null) return err({ code: 'run_not_found' })
   const { seq } = run.state
   if (at !== null && at > seq) {
-    const detail = `The run has no record with seq ${at} yet: its last one is ${seq}.`
-    return err({ code: 'record_not_found', detail })
+    return err({ code: 'record_not_found', detail: notYet(at, seq) })
   }
   return ok(unanswered(conversation, run, deps))
 }

@@ -1,0 +1,121 @@
+import { createHash } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Artifacts, createArtifacts } from '../../../src/agent/artifacts.ts'
+import {
+  agentDoes,
+  CLAIM,
+  createRun,
+  iteration,
+  startTestServer,
+  type TestServer,
+} from '../support.ts'
+import { getProblem } from './support.ts'
+
+let server: TestServer
+let folder: string
+let artifacts: Artifacts
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'retrai-artifacts-'))
+  artifacts = createArtifacts(folder)
+  server = await startTestServer({ artifacts })
+})
+afterAll(async () => {
+  await server.stop()
+  await rm(folder, { recursive: true })
+})
+
+const sha256Of = (text: string) => createHash('sha256').update(text).digest('hex')
+
+/** A run that waits for the result of a tool call. */
+async function acting(): Promise<string> {
+  const runId = await createRun(server)
+  const [reply] = iteration(false)
+  if (reply?.type !== 'record_reply') throw new Error('an iteration begins with a reply')
+  const tool_calls = ['a', 'b'].map((call_id) => ({ call_id, tool: 'bash_exec', args: {} }))
+  await agentDoes(server, runId, CLAIM, { ...reply, message: { ...reply.message, tool_calls } })
+  return runId
+}
+
+async function printed(runId: string, call_id: string, sha256: string | null): Promise<void> {
+  const rest = { exit_code: 0, outcome: 'ok', duration_ms: 1, bytes: 3, truncated: true } as const
+  // The text of a record may look like the name of an artifact.
+  const output = `{"sha256":"${sha256Of('quoted')}"}`
+  const result = { call_id, tool: 'bash_exec', output, sha256, ...rest }
+  await agentDoes(server, runId, { type: 'record_tool_result', result })
+}
+
+describe('an artifact', () => {
+  const whole = `<script>alert(1)</script>\n${'väst '.repeat(50_000)}`
+
+  it('is the whole output, as a file that no browser opens', async () => {
+    const runId = await acting()
+    const sha256 = await artifacts.put(whole)
+    await printed(runId, 'a', sha256)
+    const address = `${server.url}/api/runs/${runId}/artifacts/${sha256}`
+    const answer = await fetch(address)
+    expect(answer.status).toBe(200)
+    expect(await answer.text()).toBe(whole)
+    expect(Object.fromEntries(answer.headers)).toMatchObject({
+      'content-type': 'text/plain; charset=utf-8',
+      'content-length': String(Buffer.byteLength(whole)),
+      'content-disposition': `attachment; filename="${sha256}.txt"`,
+      'x-content-type-options': 'nosniff',
+      'cache-control': 'private, max-age=86400, immutable',
+      etag: `"${sha256}"`,
+    })
+    const again = await fetch(address, { headers: { 'if-none-match': `"${sha256}"` } })
+    expect(again.status).toBe(304)
+    const head = await fetch(address, { method: 'HEAD' })
+    expect([head.status, head.headers.get('content-length')]).toEqual([
+      200,
+      String(Buffer.byteLength(whole)),
+    ])
+  })
+
+  it('is found when it is named later than one asked first', async () => {
+    const runId = await acting()
+    const sha256 = await artifacts.put('later')
+    const path = `/api/runs/${runId}/artifacts/${sha256}`
+    expect((await getProblem(server, path)).code).toBe('artifact_not_found')
+    await printed(runId, 'a', null)
+    expect((await getProblem(server, path)).code).toBe('artifact_not_found')
+    await printed(runId, 'b', sha256)
+    expect(await (await fetch(server.url + path)).text()).toBe('later')
+  })
+
+  it('is served to no other run, and not for what a text quotes', async () => {
+    const [own, other] = [await acting(), await acting()]
+    const sha256 = await artifacts.put('mine')
+    await artifacts.put('quoted')
+    await printed(own, 'a', sha256)
+    for (const path of [
+      `/api/runs/${other}/artifacts/${sha256}`,
+      `/api/runs/${own}/artifacts/${sha256Of('quoted')}`,
+      `/api/runs/${own}/artifacts/${sha256.toUpperCase()}`,
+      `/api/runs/${own}/artifacts/..%2F${sha256}`,
+      `/api/runs/${own}/artifacts/x`,
+    ]) {
+      const problem = await getProblem(server, path)
+      expect([path, problem.code, problem.status]).toEqual([path, 'artifact_not_found', 404])
+    }
+  })
+
+  it('that is gone is said to be gone', async () => {
+    const runId = await acting()
+    const sha256 = sha256Of('never kept')
+    await printed(runId, 'a', sha256)
+    const problem = await getProblem(server, `/api/runs/${runId}/artifacts/${sha256}`)
+    expect(problem.code).toBe('artifact_not_found')
+    expect(problem.detail).toContain('not on this server')
+  })
+
+  it('of an unknown run is unknown', async () => {
+    for (const runId of ['nope', crypto.randomUUID()]) {
+      const problem = await getProblem(server, `/api/runs/${runId}/artifacts/${sha256Of('x')}`)
+      expect(problem.code).toBe('run_not_found')
+    }
+  })
+})

@@ -1,0 +1,182 @@
+import { randomUUID } from 'node:crypto'
+import { errAsync, okAsync } from 'neverthrow'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { ModelRequest, Models } from '../../../src/agent/model/model.ts'
+import { sentConversation } from '../../../src/http/history/sent-conversation.ts'
+import { Workshop } from '../../agent/support.ts'
+import {
+  agentDoes,
+  CLAIM,
+  createRun,
+  iteration,
+  startTestServer,
+  type TestServer,
+} from '../support.ts'
+import { getProblem } from './support.ts'
+
+/** A model that keeps what it is sent; every third request fails, and it never reaches the goal. */
+class KeepingModel implements Models {
+  readonly answered: ModelRequest[] = []
+  #requests = 0
+
+  complete(request: ModelRequest): ReturnType<Models['complete']> {
+    this.#requests += 1
+    if (this.#requests % 3 === 0) {
+      return errAsync({ type: 'transient', message: 'HTTP 529', retryAfterMs: null })
+    }
+    this.answered.push(structuredClone(request))
+    const count = this.answered.length
+    const say = (index: number) => {
+      const args = { command: `echo ${'word '.repeat(10 * count)}${index}` }
+      return { call_id: `${count}-${index}`, tool: 'bash_exec', args }
+    }
+    return okAsync({
+      text: `Reply ${count}`,
+      toolCalls: Array.from({ length: count % 3 }, (_, index) => say(index)),
+      finishReason: 'stop',
+      inputTokens: 10,
+      outputTokens: 5,
+      costUsd: null,
+    })
+  }
+
+  missingKey(): null {
+    return null
+  }
+
+  /** So little that turns are left out, and another for another model. */
+  contextBudget(modelName: string): number {
+    return modelName === 'scripted' ? 150 : 400
+  }
+}
+
+describe('the conversation at a moment', () => {
+  it('is what the model was sent, to the letter', async () => {
+    await using workshop = await Workshop.open([])
+    const model = new KeepingModel()
+    workshop.startAgent([], { models: model })
+    const runId = await workshop.create({ max_iterations: 9, hitl_enabled: true })
+    let seen = -1
+    for (let decisions = 1; decisions <= 8; decisions += 1) {
+      const records = await workshop.until(runId, 'human_check_required', seen)
+      seen = records.length - 1
+      if (decisions === 4) {
+        const changes = { model_name: 'another' }
+        await workshop.command(runId, { type: 'configure', changes })
+      }
+      const reason = decisions % 2 === 0 ? `Look at ${decisions}` : null
+      const answer = { type: 'respond', decision: 'approve', reason, answers: null } as const
+      await workshop.command(runId, answer)
+    }
+    const records = await workshop.until(runId, 'run_end')
+    const replies = records.flatMap(({ kind }, seq) => (kind === 'assistant_message' ? [seq] : []))
+    expect(replies).toHaveLength(model.answered.length)
+    // What a model may be sent by now says nothing about what it was sent.
+    const deps = { store: workshop.store, contextBudget: () => 1 }
+    let omitted = 0
+    for (const at of records.keys()) {
+      const sent = (await sentConversation(runId, at, deps))._unsafeUnwrap()
+      const index = replies.findIndex((seq) => seq >= at)
+      const asked = model.answered[index]
+      if (asked === undefined) {
+        expect([sent.request, sent.answeredBy, sent.asOf]).toEqual([
+          'not_sent',
+          null,
+          records.length - 1,
+        ])
+        continue
+      }
+      expect([sent.request, sent.answeredBy]).toEqual(['answered', replies[index]])
+      expect([sent.modelName, sent.messages]).toEqual([asked.modelName, asked.messages])
+      omitted = Math.max(omitted, sent.omittedTurns)
+    }
+    expect(omitted).toBeGreaterThan(2)
+  })
+
+  describe('over HTTP', () => {
+    const tool = { name: 'look', description: 'Look around.', parameters: { type: 'object' } }
+    let server: TestServer
+    beforeAll(async () => {
+      server = await startTestServer({ tools: [tool], contextBudget: () => 1000 })
+    })
+    afterAll(() => server.stop())
+
+    const get = async (runId: string, search = '') => {
+      const answer = await fetch(`${server.url}/api/runs/${runId}/conversation${search}`)
+      expect(answer.status).toBe(200)
+      return answer.json()
+    }
+    const opening = [
+      { role: 'system', content: 'Mend it.' },
+      { role: 'user', content: 'Work towards the goal pytest in the project at /.' },
+    ]
+
+    it('holds messages, tools, and whether it was sent', async () => {
+      const runId = await createRun(server)
+      const common = {
+        run_id: runId,
+        model_name: 'claude-sonnet-4-6',
+        omitted_turns: 0,
+        tools: [tool],
+      }
+      const before = { ...common, messages: opening, answered_by: null }
+      expect(await get(runId)).toEqual({ ...before, request: 'not_sent', as_of: 0 })
+      await agentDoes(server, runId, CLAIM)
+      expect(await get(runId)).toEqual({ ...before, request: 'under_way', as_of: 2 })
+      const [reply, check] = iteration(false)
+      if (reply?.type !== 'record_reply' || check === undefined) throw new Error('an iteration')
+      const tool_calls = [{ call_id: 'a', tool: 'look', args: { at: 'it' } }]
+      await agentDoes(server, runId, { ...reply, message: { ...reply.message, tool_calls } })
+      const rest = {
+        exit_code: 1,
+        outcome: 'error',
+        duration_ms: 1,
+        bytes: 3,
+        truncated: false,
+        sha256: null,
+      } as const
+      const result = { call_id: 'a', tool: 'look', output: 'Hm.', ...rest }
+      await agentDoes(server, runId, { type: 'record_tool_result', result }, check)
+      expect(await get(runId, '?at=4')).toEqual({
+        ...common,
+        messages: opening,
+        request: 'answered',
+        as_of: 2,
+        answered_by: 4,
+      })
+      expect(await get(runId, '?at=5')).toEqual({
+        ...common,
+        request: 'under_way',
+        as_of: 11,
+        answered_by: null,
+        messages: [
+          ...opening,
+          {
+            role: 'assistant',
+            content: 'Done.',
+            tool_calls: [{ call_id: 'a', tool: 'look', args: '{"at":"it"}' }],
+          },
+          { role: 'tool', call_id: 'a', content: '[error, exit code 1]\nHm.' },
+          { role: 'user', content: 'The goal was checked: not reached yet. 3 of 42 tests failing' },
+        ],
+      })
+    })
+
+    it.each([
+      ['?at=7', 'record_not_found', 'no record with seq 7 yet: its last one is 0'],
+      ['?at=x', 'invalid_request', 'at must be the seq'],
+    ])('is refused for %s', async (search, code, message) => {
+      const runId = await createRun(server)
+      const problem = await getProblem(server, `/api/runs/${runId}/conversation${search}`)
+      expect(problem.code).toBe(code)
+      expect(problem.detail).toContain(message)
+    })
+
+    it('knows unknown runs', async () => {
+      for (const runId of [randomUUID(), 'nope']) {
+        const problem = await getProblem(server, `/api/runs/${runId}/conversation`)
+        expect(problem.code).toBe('run_not_found')
+      }
+    })
+  })
+})

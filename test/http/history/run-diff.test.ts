@@ -1,0 +1,158 @@
+import { randomUUID } from 'node:crypto'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { fold } from '../../../src/domain/evolve.ts'
+import type { RunRecord } from '../../../src/domain/records.ts'
+import { runDetails } from '../../../src/projections/run-details.ts'
+import { validRun } from '../../support/run-records.ts'
+import {
+  agentDoes,
+  CLAIM,
+  createRun,
+  iteration,
+  json,
+  startTestServer,
+  type TestServer,
+} from '../support.ts'
+import { getProblem, writeRun } from './support.ts'
+
+let server: TestServer
+beforeAll(async () => {
+  server = await startTestServer()
+})
+afterAll(() => server.stop())
+
+const Diff = z.looseObject({
+  changes: z.array(z.object({ field: z.string(), old: z.unknown(), new: z.unknown() })),
+  records: z.record(z.string(), z.int()),
+  files: z.array(z.looseObject({ path: z.string(), changed: z.string() })),
+  commands: z.array(z.looseObject({ seq: z.int(), command: z.string() })),
+})
+
+async function diff(runId: string, from: number, to: number) {
+  const answer = await fetch(`${server.url}/api/runs/${runId}/diff?from=${from}&to=${to}`)
+  expect(answer.status).toBe(200)
+  return Diff.parse(await answer.json())
+}
+
+/** Sets the fields that changed. */
+function patch(details: object, changes: z.infer<typeof Diff>['changes']): unknown {
+  const copy: Record<string, unknown> = structuredClone({ ...details })
+  for (const { field, new: value } of changes) {
+    const [first = '', second] = field.split('.')
+    if (second === undefined) copy[first] = value
+    else copy[first] = { ...(copy[first] as object), [second]: value }
+  }
+  return copy
+}
+
+const countKinds = (records: readonly RunRecord[]): Record<string, number> => {
+  const counts: Record<string, number> = {}
+  for (const { kind } of records) counts[kind] = (counts[kind] ?? 0) + 1
+  return counts
+}
+
+describe('what changed between two moments', () => {
+  it('makes the later state of the earlier one, and counts every record between', async () => {
+    const cuts = fc.tuple(
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      fc.double({ min: 0, max: 1, noNaN: true }),
+    )
+    await fc.assert(
+      fc.asyncProperty(validRun(), cuts, async (made, shares) => {
+        const runId = randomUUID()
+        const records = made.map((record) => ({ ...record, run_id: runId }))
+        await writeRun(server, runId, records)
+        const [from = 0, to = 0] = shares
+          .map((share) => Math.floor(share * (records.length - 1)))
+          .toSorted((a, b) => a - b)
+        const { changes, records: counts } = await diff(runId, from, to)
+        const at = (seq: number) => {
+          const state = fold(records.slice(0, seq + 1))
+          if (state === null) throw new Error('a run has a state')
+          return JSON.parse(JSON.stringify(runDetails(state))) as Record<string, unknown>
+        }
+        expect(patch(at(from), changes)).toEqual(at(to))
+        for (const { old, new: now } of changes) expect(old).not.toEqual(now)
+        expect(counts).toEqual(countKinds(records.slice(from + 1, to + 1)))
+      }),
+      { numRuns: 25 },
+    )
+  })
+
+  it('names files and commands, with a call that was under way', async () => {
+    const runId = await createRun(server)
+    const call = (call_id: string, tool: string, args: Record<string, string>) => {
+      return { call_id, tool, args }
+    }
+    const tool_calls = [
+      call('a', 'file_patch', { path: 'cart.py', old: 'a', new: 'b' }),
+      call('b', 'bash_exec', { command: 'make format' }),
+    ]
+    const [reply] = iteration(true)
+    if (reply?.type !== 'record_reply') throw new Error('an iteration begins with a reply')
+    const message = { ...reply.message, tool_calls, finish_reason: 'tool_calls' }
+    await agentDoes(server, runId, CLAIM, { ...reply, message })
+    // The call of file_patch is open; a change of the configuration comes in between.
+    const changed = await fetch(
+      `${server.url}/api/runs/${runId}/config`,
+      json('PATCH', { max_iterations: 3 }),
+    )
+    expect(changed.status).toBe(200)
+    const rest = {
+      exit_code: 0,
+      outcome: 'ok',
+      duration_ms: 1,
+      bytes: 0,
+      truncated: false,
+      sha256: null,
+    } as const
+    for (const { call_id, tool } of tool_calls) {
+      const result = { call_id, tool, output: '', ...rest }
+      await agentDoes(server, runId, { type: 'record_tool_result', result })
+    }
+    // 5 step_start{act}, 6 tool_call, 7 run_config_changed, 8 tool_result, 9 tool_call, 10 tool_result
+    const between = await diff(runId, 7, 9)
+    expect(between.files).toEqual([
+      { path: 'cart.py', changed: 'yes', calls: [{ seq: 6, tool: 'file_patch', outcome: 'ok' }] },
+    ])
+    expect(between.commands).toEqual([
+      { seq: 9, tool: 'bash_exec', command: 'make format', outcome: null, exit_code: null },
+    ])
+    expect((await diff(runId, 9, 10)).files).toEqual([])
+    expect((await diff(runId, 5, 7)).changes).toEqual([
+      { field: 'max_iterations', old: 20, new: 3 },
+      { field: 'progress.seq', old: 5, new: 7 },
+    ])
+  })
+
+  it('never changes, and says so', async () => {
+    const runId = await createRun(server)
+    await agentDoes(server, runId, CLAIM)
+    const path = `${server.url}/api/runs/${runId}/diff?from=0&to=2`
+    const first = await fetch(path)
+    const etag = first.headers.get('etag') ?? ''
+    const again = await fetch(path, { headers: { 'if-none-match': etag } })
+    expect([etag, again.status]).toEqual(['"0-2"', 304])
+  })
+
+  it.each([
+    ['from=1&to=0', 'invalid_request', 'from must not be behind to'],
+    ['from=0', 'invalid_request', 'to is required'],
+    ['from=0&to=9', 'record_not_found', 'its last one is 0'],
+    ['from=x&to=9', 'invalid_request', 'from must be the seq'],
+  ])('is refused for ?%s', async (search, code, message) => {
+    const runId = await createRun(server)
+    const problem = await getProblem(server, `/api/runs/${runId}/diff?${search}`)
+    expect(problem.code).toBe(code)
+    expect(problem.detail).toContain(message)
+  })
+
+  it('knows unknown runs', async () => {
+    for (const runId of [randomUUID(), 'nope']) {
+      const problem = await getProblem(server, `/api/runs/${runId}/diff?from=0&to=1`)
+      expect(problem.code).toBe('run_not_found')
+    }
+  })
+})

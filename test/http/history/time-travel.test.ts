@@ -1,0 +1,104 @@
+import { randomUUID } from 'node:crypto'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { fold } from '../../../src/domain/evolve.ts'
+import { runDetails } from '../../../src/projections/run-details.ts'
+import { streamOf } from '../../../src/store/run-log.ts'
+import { createdRecord, validRun } from '../../support/run-records.ts'
+import {
+  agentDoes,
+  CLAIM,
+  createRun,
+  iteration,
+  RunWriter,
+  startTestServer,
+  type TestServer,
+} from '../support.ts'
+import { getProblem, writeRun } from './support.ts'
+
+let server: TestServer
+beforeAll(async () => {
+  server = await startTestServer()
+})
+afterAll(() => server.stop())
+
+const get = async (path: string): Promise<unknown> => {
+  const answer = await fetch(`${server.url}/api/runs/${path}`)
+  expect([path, answer.status]).toEqual([path, 200])
+  return answer.json()
+}
+
+describe('a run at a moment', () => {
+  it('is what was served live then, for random runs and all their records', async () => {
+    await fc.assert(
+      fc.asyncProperty(validRun(fc.constant(''), { maxMoves: 25 }), async (made) => {
+        const runId = randomUUID()
+        const writer = new RunWriter(server.store, runId)
+        const served: unknown[] = []
+        for (const [seq, record] of made.entries()) {
+          await writer.append([{ ...record, run_id: runId }])
+          expect(await server.readModel.waitFor(runId, seq, 20_000)).toBe(true)
+          served.push(await get(runId))
+        }
+        // Backwards, so that what is kept of later moments cannot help.
+        for (const seq of [...served.keys()].toReversed()) {
+          expect(await get(`${runId}?at=${seq}`)).toEqual(served[seq])
+        }
+      }),
+      { numRuns: 15 },
+    )
+  })
+
+  it('never changes, and says so', async () => {
+    const runId = await createRun(server)
+    const address = `${server.url}/api/runs/${runId}?at=0`
+    const first = await fetch(address)
+    expect(first.headers.get('etag')).toBe('"0"')
+    expect(first.headers.get('cache-control')).toBe('private, max-age=86400, immutable')
+    const body = await first.text()
+    await agentDoes(server, runId, CLAIM, ...iteration(true))
+    expect(await (await fetch(address)).text()).toBe(body)
+    const again = await fetch(address, { headers: { 'if-none-match': '"0"' } })
+    expect([again.status, await again.text()]).toEqual([304, ''])
+  })
+
+  it.each([
+    ['at=1', 'record_not_found', 404, 'no record with seq 1 yet: its last one is 0'],
+    ['at=100000', 'record_not_found', 404, 'no record with seq 100000 yet: its last one is 0'],
+    ['at=', 'invalid_request', 422, 'at must be the seq of a record'],
+    ['at=-1', 'invalid_request', 422, 'at must be the seq of a record'],
+    ['at=1.5', 'invalid_request', 422, 'at must be the seq of a record'],
+    ['seq=1', 'invalid_request', 422, 'seq is not a field'],
+  ])('is refused for ?%s', async (search, code, status, message) => {
+    const runId = await createRun(server)
+    const problem = await getProblem(server, `/api/runs/${runId}?${search}`)
+    expect([problem.code, problem.status]).toEqual([code, status])
+    expect(problem.detail).toContain(message)
+  })
+
+  it('knows unknown runs, and records that cannot be read', async () => {
+    for (const runId of [randomUUID(), 'nope']) {
+      expect((await getProblem(server, `/api/runs/${runId}?at=0`)).code).toBe('run_not_found')
+    }
+    const runId = await createRun(server)
+    const event = { id: randomUUID(), type: 'step_start', data: '{}', metadata: '{}' }
+    const damaged = server.store.append(streamOf(runId), [event], { expectedRevision: 0 })
+    ;(await damaged)._unsafeUnwrap()
+    expect((await getProblem(server, `/api/runs/${runId}?at=1`)).code).toBe('damaged_record')
+  })
+
+  it('is found in a long run, wherever one looked before', async () => {
+    const runId = randomUUID()
+    const at = { run_id: runId, iteration: 0, kind: 'run_config_changed' } as const
+    const changes = Array.from({ length: 2600 }, (_, i) => {
+      return { ...at, ts: 1_770_000_000 + i, payload: { changes: { model_name: `model ${i}` } } }
+    })
+    const records = [createdRecord(runId), ...changes]
+    await writeRun(server, runId, records)
+    for (const seq of [2600, 1001, 1000, 999, 2001, 0, 2600, 1500, 1]) {
+      const state = fold(records.slice(0, seq + 1))
+      if (state === null) throw new Error('a run has a state')
+      expect(await get(`${runId}?at=${seq}`)).toEqual(runDetails(state))
+    }
+  })
+})
