@@ -37,7 +37,12 @@ const Meta: z.ZodType<RecordMeta> = z.strictObject({
 function wellFormed<T>(value: T): T {
   const text = JSON.stringify(value)
   if (!/\\ud[89a-f]/i.test(text)) return value
-  return JSON.parse(text, (_key, item) => (typeof item === 'string' ? item.toWellFormed() : item))
+  return JSON.parse(text, (_key, item: unknown) => {
+    if (typeof item === 'string') return item.toWellFormed()
+    if (typeof item !== 'object' || item === null || Array.isArray(item)) return item
+    const entries = Object.entries(item)
+    return Object.fromEntries(entries.map(([name, value]) => [name.toWellFormed(), value]))
+  })
 }
 
 export function encode(

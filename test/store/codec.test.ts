@@ -89,6 +89,17 @@ test('a lone surrogate, which UTF-8 cannot hold, is replaced in what is hashed a
   expect(recordHash(0, read.record, rest)).toBe(hash)
 })
 
+test('so is one in the name of an argument that a model has made up', () => {
+  const call = { call_id: 'a', tool: 'bash_exec', args: { 'x\ud800': { 'y\udfff': 'z' } } }
+  const broken: RunRecord = {
+    ...record,
+    kind: 'assistant_message',
+    payload: { text: null, tool_calls: [call], finish_reason: 'tool_calls' },
+  }
+  const { record: read } = decode(stored(0, broken))._unsafeUnwrap()
+  expect(read.payload).toMatchObject({ tool_calls: [{ args: { 'x\ufffd': { 'y\ufffd': 'z' } } }] })
+})
+
 describe('a stored event that is no record of ours is an error that tells where and why', () => {
   const good = stored(4)
   test.each([

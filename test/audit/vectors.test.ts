@@ -1,0 +1,123 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { promisify } from 'node:util'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { packed, unpacked } from '../../src/audit/tar.ts'
+import { verifyBundle } from '../../src/audit/verify-bundle.ts'
+import type { RunRecord } from '../../src/domain/records.ts'
+import { validRun } from '../support/run-records.ts'
+import {
+  contentOf,
+  eventsOf,
+  exported,
+  NOW,
+  newKeys,
+  type Part,
+  partsOf,
+  replaced,
+} from './support.ts'
+import { FOLDER, makeVectors } from './vectors/make.ts'
+
+const VERIFIER = join(import.meta.dirname, 'verify.py')
+const VECTORS = join(FOLDER, 'vectors.json')
+const EXAMPLE = join(FOLDER, 'example.tar.gz')
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'retrai-vectors-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+test('the formats are those of the committed vectors: logs and exports of today stay verifiable', async () => {
+  const { vectors } = await makeVectors()
+  expect(JSON.parse(JSON.stringify(vectors))).toEqual(JSON.parse(await readFile(VECTORS, 'utf8')))
+  const example = Readable.from([await readFile(EXAMPLE)])
+  expect(await verifyBundle(unpacked(example))).toMatchObject({
+    holds: true,
+    complete: true,
+    verified: vectors.records.length,
+    artifacts: 1,
+  })
+})
+
+const python = (...args: string[]) => promisify(execFile)('python3', [VERIFIER, ...args])
+const hasPython = await promisify(execFile)('python3', ['--version']).then(
+  () => true,
+  () => false,
+)
+
+const Answer = z.object({
+  holds: z.boolean(),
+  first_bad_seq: z.number().nullable(),
+  findings: z.array(z.string()),
+})
+
+/** What the verifier in Python finds, and the code it ends with. */
+async function inPython(archive: Buffer, ...args: string[]) {
+  const file = join(folder, 'export.tar.gz')
+  await writeFile(file, archive)
+  const done = await python(file, '--json', ...args).then(
+    ({ stdout }) => ({ stdout, code: 0 }),
+    ({ stdout, code }: { stdout: string; code: number }) => ({ stdout, code }),
+  )
+  return { ...Answer.parse(JSON.parse(done.stdout)), code: done.code }
+}
+
+const repacked = async (parts: readonly Part[]): Promise<Buffer> =>
+  Buffer.concat(await packed(partsOf(parts), NOW).toArray())
+
+describe.skipIf(!hasPython)('a verifier in another language, written by the documentation', () => {
+  test('agrees with all vectors', async () => {
+    expect((await python('--vectors', VECTORS)).stdout).toContain('all other vectors fit')
+    expect((await python(EXAMPLE)).stdout).toContain('holds: 12 records')
+  })
+
+  test('agrees on exports of any run, and on what is wrong with changed ones', async () => {
+    const keys = await newKeys()
+    const place = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
+    await fc.assert(
+      fc.asyncProperty(validRun(undefined, { maxMoves: 25 }), place, async (records, where) => {
+        const parts = await exported(eventsOf(records), keys)
+        const good = await inPython(await repacked(parts))
+        expect(good).toMatchObject({ findings: [], holds: true, code: 0 })
+        const lines = contentOf(parts, 'records.ndjson')
+          .toString()
+          .split(/(?<=\n)/)
+        const index = Math.floor(where * lines.length)
+        const changed = [
+          lines.toSpliced(index, 1),
+          lines.toSpliced(index, 0, lines[index] ?? ''),
+          lines.slice(0, index),
+          lines.with(index, (lines[index] ?? '').replace(/"ts":1/, '"ts":2')),
+        ]
+        for (const each of changed) {
+          const bad = replaced(parts, 'records.ndjson', each.join(''))
+          const report = await verifyBundle(partsOf(bad))
+          const { first_bad_seq } = report
+          expect(report.holds).toBe(false)
+          expect(await inPython(await repacked(bad))).toMatchObject({ code: 1, first_bad_seq })
+        }
+      }),
+      { numRuns: 6 },
+    )
+  })
+
+  test('tells a key from another, a cut archive from a whole one, and forged statements', async () => {
+    const keys = await newKeys()
+    const records = fc.sample(validRun(), { numRuns: 1, seed: 5 })[0] as RunRecord[]
+    const parts = await exported(eventsOf(records), keys)
+    const archive = await repacked(parts)
+    expect((await inPython(archive, '--fingerprint', keys.signer.key)).code).toBe(0)
+    expect((await inPython(archive, '--fingerprint', '0'.repeat(64))).code).toBe(2)
+    expect((await inPython(archive.subarray(0, archive.length / 2))).code).toBe(1)
+    const proof = contentOf(parts, 'proof.json').toString()
+    const later = replaced(parts, 'proof.json', proof.replace('"2026-', '"2027-'))
+    const { findings } = await inPython(await repacked(later))
+    expect(findings.join()).toContain('proof.json: its signature is not good')
+  })
+})

@@ -1,0 +1,523 @@
+#!/usr/bin/env python3
+"""Verifies exports of retrAI, by docs/verification.md and nothing else: Python's standard library only.
+
+    verify.py FILE [--fingerprint HEX] [--json]
+    verify.py --vectors vectors.json
+
+Exit codes: 0 holds, 1 does not hold, 2 signed by another key than the one given, 3 could not be verified.
+It does not know what kinds of records there are and in which order they make sense; retrai verify does.
+"""
+
+import argparse
+import base64
+import hashlib
+import json
+import re
+import sys
+import tarfile
+import zlib
+
+GENESIS = "0" * 64
+HEX64 = re.compile(r"[0-9a-f]{64}\Z")
+
+
+class Bad(Exception):
+    """Something does not hold; seq is the record it is about, where it is about one."""
+
+    def __init__(self, message, seq=None):
+        super().__init__(message)
+        self.seq = seq
+
+
+def sha256(data):
+    return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
+
+
+# --- JSON and its canonical form, RFC 8785 ---
+
+
+def no_name_twice(pairs):
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a name stands twice in an object")
+    return value
+
+
+def parse(text):
+    """All numbers are IEEE 754 doubles, as in JavaScript."""
+    return json.loads(
+        text, object_pairs_hook=no_name_twice, parse_int=float, parse_constant=no_constant
+    )
+
+
+def no_constant(name):
+    raise ValueError(f"{name} is no JSON")
+
+
+def number(value):
+    """ECMAScript's Number::toString, which RFC 8785 asks for."""
+    if value == 0:
+        return "0"
+    sign = "-" if value < 0 else ""
+    mantissa, _, exponent = f"{abs(value)!r}".partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    point = len(whole) + int(exponent or 0)
+    digits = (whole + ("" if fraction == "0" else fraction)).rstrip("0")
+    point -= len(digits) - len(digits.lstrip("0"))
+    digits = digits.lstrip("0")
+    count = len(digits)
+    if count <= point <= 21:
+        return sign + digits + "0" * (point - count)
+    if 0 < point <= 21:
+        return sign + digits[:point] + "." + digits[point:]
+    if -6 < point <= 0:
+        return sign + "0." + "0" * -point + digits
+    power = f"e{'+' if point > 0 else '-'}{abs(point - 1)}"
+    return sign + digits[0] + ("." + digits[1:] if count > 1 else "") + power
+
+
+def canonical(value):
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return "[" + ",".join(map(canonical, value)) + "]"
+    # Names are sorted by their UTF-16 code units.
+    names = sorted(value, key=lambda name: name.encode("utf-16-be"))
+    return "{" + ",".join(f"{canonical(name)}:{canonical(value[name])}" for name in names) + "}"
+
+
+# --- Ed25519, RFC 8032 section 5.1, in the plainest way ---
+
+P = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, P) % P
+ROOT_OF_MINUS_ONE = pow(2, (P - 1) // 4, P)
+
+
+def add(a, b):
+    """Points in extended coordinates."""
+    e = (a[1] - a[0]) * (b[1] - b[0]) % P
+    f = (a[1] + a[0]) * (b[1] + b[0]) % P
+    g = 2 * a[3] * b[3] * D % P
+    h = 2 * a[2] * b[2] % P
+    left, right, up, down = f - e, h - g, h + g, f + e
+    return left * right % P, up * down % P, right * up % P, left * down % P
+
+
+def times(scalar, point):
+    result = (0, 1, 1, 0)
+    while scalar > 0:
+        if scalar & 1:
+            result = add(result, point)
+        point = add(point, point)
+        scalar >>= 1
+    return result
+
+
+def same(a, b):
+    return (a[0] * b[2] - b[0] * a[2]) % P == 0 and (a[1] * b[2] - b[1] * a[2]) % P == 0
+
+
+def x_of(y, sign):
+    if y >= P:
+        return None
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
+    if square == 0:
+        return None if sign else 0
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P != 0:
+        x = x * ROOT_OF_MINUS_ONE % P
+    if (x * x - square) % P != 0:
+        return None
+    return P - x if (x & 1) != sign else x
+
+
+def point_of(data):
+    y = int.from_bytes(data, "little")
+    sign = y >> 255
+    y &= (1 << 255) - 1
+    x = x_of(y, sign)
+    return None if x is None else (x, y, 1, x * y % P)
+
+
+BASE_Y = 4 * pow(5, -1, P) % P
+BASE_X = x_of(BASE_Y, 0)
+BASE = (BASE_X, BASE_Y, 1, BASE_X * BASE_Y % P)
+
+
+def has_signed(public, message, signature):
+    if len(public) != 32 or len(signature) != 64:
+        return False
+    key, r = point_of(public), point_of(signature[:32])
+    s = int.from_bytes(signature[32:], "little")
+    if key is None or r is None or s >= ORDER:
+        return False
+    digest = hashlib.sha512(signature[:32] + public + message).digest()
+    h = int.from_bytes(digest, "little") % ORDER
+    return same(times(s, BASE), add(r, times(h, key)))
+
+
+# --- Keys and signed statements ---
+
+SPKI = bytes.fromhex("302a300506032b6570032100")
+
+
+def keys_of(published):
+    """Public keys (32 bytes) by fingerprints, which are computed and not believed."""
+    keys = {}
+    for entry in published["keys"]:
+        lines = entry["public_key"].strip().split("\n")
+        if lines[0] != "-----BEGIN PUBLIC KEY-----" or lines[-1] != "-----END PUBLIC KEY-----":
+            raise Bad("keys.json: a key is no PEM")
+        der = base64.b64decode("".join(lines[1:-1]), validate=True)
+        if len(der) != 44 or der[:12] != SPKI:
+            raise Bad("keys.json: a key is no Ed25519 key")
+        if sha256(der) != entry["fingerprint"]:
+            raise Bad("keys.json: a fingerprint is not that of its key")
+        keys[entry["fingerprint"]] = der[12:]
+    return keys
+
+
+def check_seal(name, statement, kind, keys):
+    unsigned = {key: value for key, value in statement.items() if key != "signature"}
+    signature = statement.get("signature")
+    if unsigned.get("type") != kind:
+        raise Bad(f"{name}: it is no {kind}")
+    if not isinstance(signature, str) or not re.fullmatch(r"[0-9a-f]{128}", signature):
+        raise Bad(f"{name}: it has no signature")
+    if unsigned.get("key") not in keys:
+        raise Bad(f"{name}: its key is not known")
+    public = keys[unsigned["key"]]
+    if not has_signed(public, canonical(unsigned).encode(), bytes.fromhex(signature)):
+        raise Bad(f"{name}: its signature is not good")
+
+
+# --- Records ---
+
+
+def committed(value, salt, pointer=""):
+    if isinstance(value, str):
+        return sha256(sha256(pointer + salt) + value)
+    if isinstance(value, list):
+        return [committed(item, salt, f"{pointer}/{index}") for index, item in enumerate(value)]
+    if isinstance(value, dict):
+        return {
+            name: committed(item, salt, pointer + "/" + name.replace("~", "~0").replace("/", "~1"))
+            for name, item in value.items()
+        }
+    return value
+
+
+def hashed_form(seq, data, metadata):
+    meta = {name: value for name, value in metadata.items() if name not in ("salt", "hash")}
+    payload = committed(data["payload"], metadata["salt"])
+    return canonical({**data, **meta, "payload": payload, "seq": float(seq)})
+
+
+def id_of(digest):
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+
+
+DATA = {"kind", "run_id", "iteration", "ts", "payload"}
+META = {"schema", "command_id", "salt", "prev_hash", "hash"}
+LINE = {"crc32", "seq", "id", "type", "created", "data", "metadata"}
+
+
+def check_record(raw, seq, run_id, before):
+    """Returns the record's kind, its hash, and the artifact that it names."""
+
+    def need(condition, message):
+        if not condition:
+            raise Bad(message, seq)
+
+    try:
+        need(raw.endswith(b"\n"), "the line is cut off")
+        text = raw[:-1].decode()
+        prefix = re.match(r'\{"crc32":"([0-9a-f]{8})",', text)
+        need(prefix, "the line does not begin with its checksum")
+        need(f"{zlib.crc32(raw[20:-1]):08x}" == prefix[1], "the checksum of the line is wrong")
+        line = parse(text)
+        need(set(line) == LINE, "the line has other names than it should")
+        need(line["seq"] == seq, f"record {line['seq']:.0f} stands in its place")
+        data, meta = line["data"], line["metadata"]
+        need(set(data) == DATA, "the record has other names than it should")
+        need(META <= set(meta) <= META | {"principal"}, "the metadata has other names than it should")
+        need(re.fullmatch(r"[0-9a-f]{32}", meta["salt"]), "the salt is none")
+        need(meta["schema"] == 1, "it has another schema than this verifier knows")
+        digest = sha256(hashed_form(seq, data, meta))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Bad(f"the line is no record: {error}", seq) from error
+    need(digest == meta["hash"], "its contents do not have the hash that stands beside them")
+    need(line["id"] == id_of(digest), "its id is not made of its hash")
+    need(line["type"] == data["kind"], "it is stored as another kind than it says")
+    need(data["run_id"] == run_id, "it belongs to another run")
+    need(meta["prev_hash"] == before, "its prev_hash is not the hash of the record before it")
+    artifact = data["payload"].get("sha256") if data["kind"] == "tool_result" else None
+    return data["kind"], digest, artifact
+
+
+class Records:
+    """Reads records.ndjson; bad is what is wrong with the first bad record."""
+
+    def __init__(self):
+        self.count, self.head, self.last_kind = 0, GENESIS, None
+        self.artifacts, self.bad = {}, None
+
+    def read(self, lines, run_id):
+        for raw in lines:
+            if self.bad is not None:
+                continue
+            try:
+                if self.last_kind == "run_end":
+                    raise Bad("it stands behind run_end", self.count)
+                kind, self.head, artifact = check_record(raw, self.count, run_id, self.head)
+                if (self.count == 0) != (kind == "run_created"):
+                    raise Bad("a run begins with run_created, and has one", self.count)
+            except Bad as bad:
+                self.bad = bad
+                continue
+            if artifact is not None:
+                self.artifacts.setdefault(artifact, self.count)
+            self.last_kind = kind
+            self.count += 1
+
+    def against(self, proof):
+        if self.bad is not None:
+            return [self.bad]
+        length = int(proof["length"])
+        if self.count < length:
+            return [Bad(f"it is missing: {length} records were signed", self.count)]
+        if self.count > length:
+            return [Bad(f"only {length} records were signed", length)]
+        if self.head != proof["head"]:
+            return [Bad("it or some before it were written anew: its hash is not the signed one", length - 1)]
+        if self.last_kind != proof["last_kind"]:
+            return [Bad("it is of another kind than was signed", length - 1)]
+        return []
+
+
+# --- The archive ---
+
+FIXED = ["manifest.json", "README.txt", "keys.json", "proof.json", "records.ndjson"]
+
+
+class Hashed:
+    """A part, hashed as it is read."""
+
+    def __init__(self, file):
+        self.file, self.digest, self.size = file, hashlib.sha256(), 0
+
+    def __iter__(self):
+        for line in self.file:
+            self.digest.update(line)
+            self.size += len(line)
+            yield line
+
+    def all(self):
+        return b"".join(self)
+
+
+class Bundle:
+    def __init__(self):
+        self.findings, self.seen, self.json, self.records = [], {}, {}, None
+
+    def read(self, path):
+        try:
+            with tarfile.open(path, "r|gz") as archive:
+                for member in archive:
+                    self.take(member, archive)
+        except FileNotFoundError:
+            raise
+        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+            self.findings.append(Bad(f"the archive ends early or is damaged: {error}"))
+
+    def take(self, member, archive):
+        name = member.name
+        if not member.isreg() or name in self.seen:
+            raise tarfile.TarError(f"{name} is no file, or there twice")
+        part = Hashed(archive.extractfile(member))
+        if name == "records.ndjson":
+            run_id = (self.json.get("proof.json") or self.json.get("manifest.json") or {}).get("run_id")
+            self.records = Records()
+            self.records.read(part, run_id)
+        elif name in FIXED and name.endswith(".json"):
+            self.json[name] = self.statement(name, part.all())
+        else:
+            for _ in part:
+                pass
+        self.seen[name] = (part.size, part.digest.hexdigest())
+
+    def statement(self, name, content):
+        try:
+            value = parse(content.decode())
+            if isinstance(value, dict) and (canonical(value) + "\n").encode() == content:
+                return value
+        except ValueError:
+            pass
+        self.findings.append(Bad(f"{name}: it is not JSON in canonical form"))
+        return None
+
+    def check(self):
+        manifest, proof = self.json.get("manifest.json"), self.json.get("proof.json")
+        try:
+            if manifest is None or proof is None or self.json.get("keys.json") is None:
+                raise Bad("manifest.json, keys.json or proof.json is missing or changed")
+            keys = keys_of(self.json["keys.json"])
+            check_seal("manifest.json", manifest, "retrai.export.v1", keys)
+            check_seal("proof.json", proof, "retrai.run-proof.v1", keys)
+            if (manifest["run_id"], manifest["records"]) != (proof["run_id"], proof["length"]):
+                raise Bad("proof.json and manifest.json speak of different runs")
+        except Bad as bad:
+            self.findings.append(bad)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            self.findings.append(Bad(f"a statement cannot be understood: {error!r}"))
+        self.check_parts(manifest)
+        if self.records is None:
+            self.findings.append(Bad("records.ndjson is missing", 0))
+        else:
+            self.findings += self.records.against(proof) if proof else [self.records.bad or Bad("no proof")]
+            self.check_artifacts(manifest)
+
+    def check_parts(self, manifest):
+        if manifest is None:
+            return
+        listed = {part["path"]: (int(part["bytes"]), part["sha256"]) for part in manifest["parts"]}
+        if list(self.seen) != ["manifest.json", *listed] or list(listed)[:4] != FIXED[1:]:
+            self.findings.append(Bad("the archive does not hold the parts of its manifest, in their order"))
+        for name, found in self.seen.items():
+            if name in listed and listed[name] != found:
+                self.findings.append(Bad(f"{name}: its size or SHA-256 is not that of the manifest"))
+
+    def check_artifacts(self, manifest):
+        for name, seq in self.records.artifacts.items():
+            if self.seen.get(f"artifacts/{name}", (0, None))[1] != name:
+                self.findings.append(Bad(f"its artifact {name} is missing or changed", seq))
+        for path in self.seen:
+            if path.startswith("artifacts/") and path[10:] not in self.records.artifacts:
+                if self.records.bad is None:
+                    self.findings.append(Bad(f"{path}: no record names it"))
+
+    def signed_by(self):
+        return {(self.json.get(name) or {}).get("key") for name in ("manifest.json", "proof.json")}
+
+
+def verify(path, fingerprint, as_json):
+    bundle = Bundle()
+    bundle.read(path)
+    bundle.check()
+    seqs = [bad.seq for bad in bundle.findings if bad.seq is not None]
+    first = min(seqs) if seqs else None
+    holds = not bundle.findings
+    if as_json:
+        print(json.dumps({"holds": holds, "first_bad_seq": first, "findings": list(map(str, bundle.findings))}))
+    elif holds:
+        print(f"holds: {bundle.records.count} records, signed by {', '.join(sorted(bundle.signed_by()))}")
+    else:
+        print("DOES NOT HOLD" + ("" if first is None else f", the first bad record is seq {first}"))
+        for bad in bundle.findings:
+            print(f"  {'' if bad.seq is None else f'seq {bad.seq}: '}{bad}")
+    if not holds:
+        return 1
+    return 2 if fingerprint is not None and bundle.signed_by() != {fingerprint} else 0
+
+
+# --- Test vectors ---
+
+
+def leaf_hash(head):
+    return hashlib.sha256(b"\0" + canonical(head).encode()).digest()
+
+
+def split(count):
+    return 1 << ((count - 1).bit_length() - 1)
+
+
+def root_of(leaves):
+    if not leaves:
+        return hashlib.sha256().digest()
+    if len(leaves) == 1:
+        return leaves[0]
+    middle = split(len(leaves))
+    return hashlib.sha256(b"\1" + root_of(leaves[:middle]) + root_of(leaves[middle:])).digest()
+
+
+def root_of_path(leaf, index, count, path):
+    if count == 1:
+        return leaf if index == 0 and not path else None
+    if not path:
+        return None
+    middle = split(count)
+    left = index < middle
+    below = root_of_path(leaf, index if left else index - middle, middle if left else count - middle, path[:-1])
+    if below is None:
+        return None
+    pair = below + path[-1] if left else path[-1] + below
+    return hashlib.sha256(b"\1" + pair).digest()
+
+
+def check_vectors(path):
+    with open(path, encoding="utf-8") as file:
+        vectors = parse(file.read())
+    for entry in vectors["numbers"]:
+        assert canonical([entry["number"]]) == entry["canonical"], entry
+    commitment = vectors["commitment"]
+    assert committed(commitment["payload"], commitment["salt"]) == commitment["committed"]
+    for entry in vectors["records"]:
+        form = hashed_form(entry["seq"], entry["data"], entry["metadata"])
+        assert form == entry["canonical"], entry["seq"]
+        assert sha256(form) == entry["hash"] and id_of(entry["hash"]) == entry["id"], entry["seq"]
+    keys = keys_of(vectors["keys"])
+    seal = vectors["seal"]
+    assert canonical(seal["statement"]) == seal["canonical"]
+    public, signature = keys[seal["statement"]["key"]], bytes.fromhex(seal["signature"])
+    assert has_signed(public, seal["canonical"].encode(), signature)
+    assert not has_signed(public, seal["canonical"].encode() + b" ", signature)
+    check_merkle(vectors["merkle"], keys)
+    print(f"{len(vectors['records'])} records and all other vectors fit")
+    return 0
+
+
+def check_merkle(merkle, keys):
+    leaves = [leaf_hash(head) for head in merkle["heads"]]
+    assert [leaf.hex() for leaf in leaves] == merkle["leaves"]
+    for count, root in enumerate(merkle["roots"]):
+        assert root_of(leaves[:count]).hex() == root, count
+    previous = GENESIS
+    for checkpoint in merkle["checkpoints"]:
+        check_seal("checkpoint", checkpoint, "retrai.checkpoint.v1", keys)
+        assert checkpoint["previous"] == previous
+        assert root_of(leaves[: int(checkpoint["runs"])]).hex() == checkpoint["root"]
+        previous = sha256(canonical(checkpoint))
+    for proof in merkle["inclusions"]:
+        path = [bytes.fromhex(step) for step in proof["path"]]
+        checkpoint = proof["checkpoint"]
+        leaf = leaf_hash(proof["leaf"])
+        root = root_of_path(leaf, int(proof["index"]), int(checkpoint["runs"]), path)
+        assert root is not None and root.hex() == checkpoint["root"], proof["index"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("file", nargs="?")
+    parser.add_argument("--fingerprint")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--vectors")
+    options = parser.parse_args()
+    try:
+        if options.vectors is not None:
+            return check_vectors(options.vectors)
+        if options.file is None:
+            parser.error("name a file")
+        return verify(options.file, options.fingerprint, options.json)
+    except FileNotFoundError as error:
+        print(error, file=sys.stderr)
+        return 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())
