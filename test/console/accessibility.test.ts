@@ -1,5 +1,4 @@
-import { readFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
+import axe from 'axe-core'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -7,7 +6,6 @@ import { gallery } from './support/gallery.ts'
 import { describeInBrowser, useBrowser } from './support/page.ts'
 import { type ConsoleServer, startConsoleServer } from './support/server.ts'
 
-const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
 const { stories, achieved, waiting } = gallery(Date.now() / 1000)
 
 const Report = z.object({
@@ -22,7 +20,7 @@ const Report = z.object({
 
 /** What axe finds that is serious or worse, in words. */
 async function faults(page: Page): Promise<string[]> {
-  await page.evaluate(await readFile(AXE, 'utf8'))
+  await page.evaluate(axe.source)
   const { violations } = Report.parse(await page.evaluate('axe.run()'))
   return violations
     .filter(({ impact }) => impact === 'serious' || impact === 'critical')

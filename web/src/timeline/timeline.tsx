@@ -39,6 +39,7 @@ export function Timeline({ view, moment, following, growing }: Props) {
     overscan: 6,
     paddingStart: 8,
     paddingEnd: 32,
+    scrollPaddingEnd: 32,
   })
   const { atEnd, stick, listeners } = useStickiness(scroller)
 
