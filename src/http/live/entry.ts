@@ -1,13 +1,13 @@
 import { ALL_KINDS, type Kind, type RunRecord } from '../../domain/records.ts'
 import { decode, SCHEMA } from '../../store/codec.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
+import { type Framed, framedSize, Slab } from './wire.ts'
 
-/** A record as observers get it: its JSON, encoded once and shared by all of them. */
-export type Frame = {
+/** A record as observers get it: `data` is its JSON, encoded once and shared by all of them. */
+export type Frame = Framed & {
   readonly type: 'frame'
   readonly seq: number
   readonly kind: Kind
-  readonly data: Buffer
 }
 /** A stored event that is no record. Observers are told, and get no further. */
 export type Damage = {
@@ -21,28 +21,61 @@ export const isEnd = (entry: Entry): boolean => entry.type === 'frame' && entry.
 
 export const sizeOf = (entry: Entry): number => (entry.type === 'frame' ? entry.data.length : 0)
 
-/** Puts the seq behind the last key of a JSON object. */
-const withSeq = (json: string, seq: number): Buffer => {
-  return Buffer.from(`${json.slice(0, -1)},"seq":${seq}}`)
+/** What is to be framed: the JSON of a record, and what comes in place of its last brace. */
+type Text = {
+  readonly type: 'text'
+  readonly seq: number
+  readonly kind: Kind
+  readonly json: string
+  readonly suffix: string
+  readonly bytes: number
 }
 
+const textOf = (kind: Kind, seq: number, json: string): Text => {
+  const suffix = seqSuffix(seq)
+  const bytes = Buffer.byteLength(json) - 1 + suffix.length
+  return { type: 'text', seq, kind, json, suffix, bytes }
+}
+
+/** Puts the seq behind the last key of a JSON object. */
+const seqSuffix = (seq: number): string => `,"seq":${seq}}`
+
 /**
- * Makes the frame of a stored event. A record that this server wrote with the present schema is sent in
- * the text that the store keeps, with its seq put in; any other is written anew. All are validated
- * before, unless the projector has read the event already (`projected`): what it has folded is known to
- * be a record, and who comes late to a long run should not wait until that is found out once more.
+ * Makes the frames of stored events, one behind the other in memory. A record that this server wrote
+ * with the present schema is sent in the text that the store keeps, with its seq put in; any other is
+ * written anew. All are validated before, unless the projector has read them already (up to the seq
+ * `projected`): what it has folded is known to be a record, and who comes late to a long run should not
+ * wait until that is found out once more.
  */
+export function entriesOf(events: readonly RecordedEvent[], projected: number): Entry[] {
+  const read = events.map((event) => readEvent(event, event.revision <= projected))
+  const size = (text: Text | Damage) => (text.type === 'text' ? framedSize(text.bytes) : 0)
+  const slab = new Slab(read.reduce((sum, text) => sum + size(text), 0))
+  return read.map((text) => (text.type === 'text' ? frameOf(text, slab) : text))
+}
+
+/** Makes the frame of one stored event. */
 export function entryOf(event: RecordedEvent, projected: boolean): Entry {
+  const text = readEvent(event, projected)
+  return text.type === 'text' ? frameOf(text, new Slab(framedSize(text.bytes))) : text
+}
+
+function frameOf({ seq, kind, json, suffix, bytes }: Text, slab: Slab): Frame {
+  const framed = slab.frame(bytes, (memory, at) => {
+    memory.write(json, at)
+    memory.write(suffix, at + bytes - suffix.length)
+  })
+  return { type: 'frame', seq, kind, ...framed }
+}
+
+function readEvent(event: RecordedEvent, projected: boolean): Text | Damage {
   const seq = event.revision
   const kind = ownKindOf(event)
-  if (projected && kind !== undefined) {
-    return { type: 'frame', seq, kind, data: withSeq(event.data, seq) }
-  }
+  if (projected && kind !== undefined) return textOf(kind, seq, event.data)
   const decoded = decode(event)
   if (decoded.isErr()) return { type: 'damage', seq, message: decoded.error.message }
   const { record } = decoded.value
-  const text = kind === record.kind ? event.data : JSON.stringify(record)
-  return { type: 'frame', seq, kind: record.kind, data: withSeq(text, seq) }
+  return textOf(record.kind, seq, kind === record.kind ? event.data : JSON.stringify(record))
 }
 
 const PRESENT_SCHEMA = `{"schema":${SCHEMA},`
@@ -82,7 +115,7 @@ export function refusalFrame(runId: string, seq: number, ts: number, message: st
     ts,
     payload: { message, traceback: '' },
   }
-  return withSeq(JSON.stringify(record), seq)
+  return Buffer.from(`${JSON.stringify(record).slice(0, -1)}${seqSuffix(seq)}`)
 }
 
 /**

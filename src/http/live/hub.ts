@@ -1,4 +1,5 @@
 import type { Entry } from './entry.ts'
+import { Pages } from './pages.ts'
 import { Topic, type TopicDeps } from './topic.ts'
 
 type Watched = { readonly topic: Topic; watchers: number }
@@ -6,10 +7,12 @@ type Watched = { readonly topic: Topic; watchers: number }
 /** The runs that are being watched in this process, each with its one topic. */
 export class Hub {
   readonly #deps: TopicDeps
+  readonly #pages: Pages
   readonly #watched = new Map<string, Watched>()
 
   constructor(deps: TopicDeps) {
     this.#deps = deps
+    this.#pages = new Pages(deps, deps.limits.keptBytes)
   }
 
   /**
@@ -40,7 +43,7 @@ export class Hub {
   }
 
   #open(runId: string): Watched {
-    const watched = { topic: new Topic(runId, this.#deps), watchers: 0 }
+    const watched = { topic: new Topic(runId, this.#pages, this.#deps), watchers: 0 }
     this.#watched.set(runId, watched)
     return watched
   }

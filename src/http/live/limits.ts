@@ -5,6 +5,8 @@ export type LiveLimits = {
   readonly ringBytes: number
   /** About how much is read from the store at once for a socket that is behind the ring. */
   readonly pageBytes: number
+  /** How much of what was read last is kept for others, of all runs together. */
+  readonly keptBytes: number
   /** How much may wait in one socket before its cursor stops. */
   readonly socketBytes: number
   /** How often a peer is asked for a sign of life, milliseconds. */
@@ -24,6 +26,7 @@ export const LIVE_LIMITS: LiveLimits = {
   ringFrames: 1024,
   ringBytes: 4 * 1024 * 1024,
   pageBytes: 1024 * 1024,
+  keptBytes: 16 * 1024 * 1024,
   socketBytes: 1024 * 1024,
   pingMs: 30_000,
   stallMs: 60_000,

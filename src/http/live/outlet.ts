@@ -3,6 +3,9 @@ import type { WebSocket } from '@fastify/websocket'
 import type { Heartbeat } from './heartbeat.ts'
 
 const TEXT = { binary: false } as const
+/** Frames that stand together in memory are sent together, up to about so many bytes. */
+const SPAN_BYTES = 64 * 1024
+const NOTHING = Buffer.alloc(0)
 
 /**
  * The sending side of one WebSocket. What waits in it is bounded, however slowly its peer reads, as
@@ -13,6 +16,8 @@ export class Outlet {
   readonly #connection: Socket
   readonly #mark: number
   readonly #heartbeat: Pick<Heartbeat, 'sent'>
+  /** Frames that wait for those behind them. */
+  #span: Buffer = NOTHING
   #waiting = 0
   #drained: (() => void)[] = []
 
@@ -34,13 +39,36 @@ export class Outlet {
   }
 
   get full(): boolean {
-    return this.#socket.bufferedAmount > this.#mark
+    return this.#socket.bufferedAmount + this.#span.length > this.#mark
   }
 
-  send(data: Buffer): void {
+  /** Sends a text frame with this payload. */
+  send(payload: Buffer): void {
+    this.#flush()
     this.#waiting += 1
-    this.#socket.send(data, TEXT, this.#sent)
-    this.#heartbeat.sent(data.length)
+    this.#socket.send(payload, TEXT, this.#sent)
+    this.#heartbeat.sent(payload.length)
+  }
+
+  /** Sends what is a whole frame already. It may wait for others to go with it until `uncork`. */
+  sendFramed(wire: Buffer): void {
+    const { buffer, byteOffset, length } = this.#span
+    const follows = wire.buffer === buffer && wire.byteOffset === byteOffset + length
+    if (follows && length < SPAN_BYTES) {
+      this.#span = Buffer.from(buffer, byteOffset, length + wire.length)
+      return
+    }
+    this.#flush()
+    this.#span = wire
+  }
+
+  #flush(): void {
+    const span = this.#span
+    this.#span = NOTHING
+    if (span.length === 0 || this.#socket.readyState !== this.#socket.OPEN) return
+    this.#waiting += 1
+    this.#connection.write(span, this.#sent)
+    this.#heartbeat.sent(span.length)
   }
 
   /** Resolves when nothing waits any more, or when the socket has closed. */
@@ -51,12 +79,13 @@ export class Outlet {
     return new Promise((resolve) => this.#drained.push(resolve))
   }
 
-  /** Holds small frames back until `uncork`, so that many of them leave in one system call. */
+  /** Holds frames back until `uncork`, so that many of them leave in one system call. */
   cork(): void {
     this.#connection.cork()
   }
 
   uncork(): void {
+    this.#flush()
     this.#connection.uncork()
   }
 

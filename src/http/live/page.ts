@@ -2,7 +2,7 @@ import type { ResultAsync } from 'neverthrow'
 import type { ReadModel } from '../../projections/read-model.ts'
 import type { EventStore, ReadError, ReadOptions } from '../../store/event-store.ts'
 import { streamOf } from '../../store/run-log.ts'
-import { type Entry, entryOf } from './entry.ts'
+import { type Entry, entriesOf } from './entry.ts'
 
 export type PageDeps = {
   readonly store: EventStore
@@ -17,6 +17,6 @@ export function readPage(
 ): ResultAsync<Entry[], ReadError> {
   return store.readStream(streamOf(runId), options).map((events) => {
     const projected = readModel.get(runId)?.state.seq ?? -1
-    return events.map((event) => entryOf(event, event.revision <= projected))
+    return entriesOf(events, projected)
   })
 }

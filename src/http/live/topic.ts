@@ -2,16 +2,20 @@ import type { FastifyBaseLogger } from 'fastify'
 import { streamOf } from '../../store/run-log.ts'
 import { Backoff } from './backoff.ts'
 import { Bell } from './bell.ts'
-import { type Entry, entryOf } from './entry.ts'
+import { type Entry, entriesOf } from './entry.ts'
 import type { LiveLimits } from './limits.ts'
-import { type PageDeps, readPage } from './page.ts'
+import type { PageDeps } from './page.ts'
 import { PageSize } from './page-size.ts'
+import type { Pages } from './pages.ts'
 import { Ring } from './ring.ts'
 
 export type TopicDeps = PageDeps & {
   readonly limits: LiveLimits
   readonly log: FastifyBaseLogger
 }
+
+/** The subscription is ahead of the projector, as a rule. */
+const NOT_PROJECTED = -1
 
 /**
  * One run as its observers in this process read it. They read pages from the store until one of them
@@ -21,14 +25,16 @@ export type TopicDeps = PageDeps & {
 export class Topic {
   readonly #runId: string
   readonly #deps: TopicDeps
+  readonly #pages: Pages
   readonly #stop = new AbortController()
   readonly #news = new Bell()
   readonly #pageSize: PageSize
   #ring: Ring | null = null
 
-  constructor(runId: string, deps: TopicDeps) {
+  constructor(runId: string, pages: Pages, deps: TopicDeps) {
     this.#runId = runId
     this.#deps = deps
+    this.#pages = pages
     this.#pageSize = new PageSize(deps.limits.pageBytes)
   }
 
@@ -59,13 +65,10 @@ export class Topic {
     this.#stop.abort()
   }
 
-  async #readPage(cursor: number): Promise<Entry[] | null> {
-    const { log } = this.#deps
-    const limit = this.#pageSize.records
-    const options = { from: cursor + 1, direction: 'forward', limit } as const
-    const page = await readPage(this.#runId, options, this.#deps)
+  async #readPage(cursor: number): Promise<readonly Entry[] | null> {
+    const page = await this.#pages.behind(this.#runId, cursor, this.#pageSize.records)
     if (page.isErr()) {
-      log.warn(
+      this.#deps.log.warn(
         { run_id: this.#runId, error: page.error },
         'cannot read a watched run, trying again',
       )
@@ -93,7 +96,7 @@ export class Topic {
         })
         for await (const item of subscription) {
           if (item.type !== 'events') continue
-          for (const event of item.events) ring.push(entryOf(event, false))
+          for (const entry of entriesOf(item.events, NOT_PROJECTED)) ring.push(entry)
           backoff.reset()
           this.#news.ring()
         }

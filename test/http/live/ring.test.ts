@@ -4,7 +4,8 @@ import type { Entry } from '../../../src/http/live/entry.ts'
 import { Ring } from '../../../src/http/live/ring.ts'
 
 const entry = (seq: number, bytes: number): Entry => {
-  return { type: 'frame', seq, kind: 'step_start', data: Buffer.alloc(bytes) }
+  const data = Buffer.alloc(bytes)
+  return { type: 'frame', seq, kind: 'step_start', data, wire: data }
 }
 
 it('keeps the newest entries within both limits, and knows what it no longer has', () => {

@@ -1,0 +1,146 @@
+import { randomUUID } from 'node:crypto'
+import fc from 'fast-check'
+import { errAsync, okAsync, type ResultAsync } from 'neverthrow'
+import { describe, expect, it } from 'vitest'
+import type { RunRecord } from '../../../src/domain/records.ts'
+import { type Entry, entriesOf, sizeOf } from '../../../src/http/live/entry.ts'
+import type { PageDeps } from '../../../src/http/live/page.ts'
+import { Pages } from '../../../src/http/live/pages.ts'
+import type { ReadError, ReadOptions, RecordedEvent } from '../../../src/store/event-store.ts'
+import { prepare, streamOf } from '../../../src/store/run-log.ts'
+import { createdRecord } from '../../support/run-records.ts'
+
+const LENGTH = 60
+
+function storedRun(): { readonly runId: string; readonly events: RecordedEvent[] } {
+  const runId = randomUUID()
+  const change = (seq: number): RunRecord => ({
+    kind: 'run_config_changed',
+    run_id: runId,
+    iteration: 0,
+    ts: 1_770_000_000,
+    payload: { changes: { model_name: 'm'.repeat(1 + seq) } },
+  })
+  const records = [createdRecord(runId), ...Array.from({ length: LENGTH - 1 }, (_, i) => change(i))]
+  const events = prepare(runId, null, records, { commandId: 'test' }).events.map(
+    (event, revision) => ({
+      ...event,
+      stream: streamOf(runId),
+      revision,
+      position: String(revision),
+      created: 0,
+    }),
+  )
+  return { runId, events }
+}
+
+type Answer = ResultAsync<RecordedEvent[], ReadError>
+
+/** A store of some runs that counts its reads, and answers each when `answer` says. */
+function storeOf(runs: readonly ReturnType<typeof storedRun>[], answer = (rows: Answer) => rows) {
+  const reads: ReadOptions[] = []
+  const readStream = (stream: string, options: ReadOptions): Answer => {
+    reads.push(options)
+    const from = Number(options.from)
+    const run = runs.find(({ runId }) => streamOf(runId) === stream)
+    return answer(okAsync(run?.events.slice(from, from + options.limit) ?? []))
+  }
+  const store = { readStream } as PageDeps['store']
+  return { reads, deps: { store, readModel: { get: () => null, caughtUp: true } } }
+}
+
+const seqs = (entries: readonly Entry[]) => entries.map(({ seq }) => seq)
+const run = storedRun()
+
+/** What a reader gets that goes from `after` to the end. */
+async function readOn(pages: Pages, runId: string, after: number, limit: number) {
+  const got: Entry[] = []
+  for (let cursor = after; ; ) {
+    const page = (await pages.behind(runId, cursor, limit))._unsafeUnwrap()
+    if (page.length === 0) return got
+    got.push(...page)
+    cursor += page.length
+  }
+}
+
+describe('the pages of a run', () => {
+  it('are read once for all who come the same way at the same time', async () => {
+    const { reads, deps } = storeOf([run])
+    const pages = new Pages(deps, 1_000_000)
+    const all = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => readOn(pages, run.runId, (i % 3) * 7 - 1, 16)),
+    )
+    for (const [i, entries] of all.entries()) {
+      expect(seqs(entries)).toEqual([...Array(LENGTH).keys()].slice((i % 3) * 7))
+    }
+    const full = reads.filter(({ from }) => Number(from) < LENGTH)
+    expect(full.length).toBeLessThanOrEqual(3 * Math.ceil(LENGTH / 16))
+    // They are the same frames, not equal ones.
+    expect(all[3]?.[20]).toBe(all[0]?.[20])
+  })
+
+  it('are the log, whoever reads them, in whatever order, however little is kept', async () => {
+    const other = storedRun()
+    const visit = fc.record({
+      first: fc.boolean(),
+      cursor: fc.integer({ min: -1, max: LENGTH }),
+      limit: fc.integer({ min: 1, max: 25 }),
+    })
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(visit, { maxLength: 40 }),
+        fc.nat(20_000),
+        async (visits, bytes) => {
+          const pages = new Pages(storeOf([run, other]).deps, bytes)
+          await Promise.all(
+            visits.map(async ({ first, cursor, limit }) => {
+              const { runId, events } = first ? run : other
+              const page = (await pages.behind(runId, cursor, limit))._unsafeUnwrap()
+              const expected = entriesOf(events, -1).slice(cursor + 1, cursor + 1 + page.length)
+              expect(page).toEqual(expected)
+              expect(page.length > 0).toBe(cursor + 1 < LENGTH)
+            }),
+          )
+        },
+      ),
+    )
+  })
+
+  it('are let go when they are more than may be kept', async () => {
+    const { reads, deps } = storeOf([run])
+    const whole = entriesOf(run.events, -1)
+    const page = whole.slice(0, 20).reduce((sum, entry) => sum + sizeOf(entry), 0)
+    const pages = new Pages(deps, 2 * page)
+    await readOn(pages, run.runId, -1, 20)
+    const before = reads.length
+    await pages.behind(run.runId, -1, 20)
+    expect(reads).toHaveLength(before + 1)
+    await pages.behind(run.runId, -1, 20)
+    expect(reads).toHaveLength(before + 1)
+  })
+
+  it('are read again by who waited for a read that failed', async () => {
+    const failure = { type: 'store_unavailable', message: 'away' } as const
+    let left = 1
+    const { reads, deps } = storeOf([run], (rows) => {
+      left -= 1
+      return left < 0 ? rows : errAsync(failure)
+    })
+    const pages = new Pages(deps, 1_000_000)
+    const [first, second] = await Promise.all([
+      pages.behind(run.runId, -1, 10),
+      pages.behind(run.runId, -1, 10),
+    ])
+    expect(first._unsafeUnwrapErr()).toEqual(failure)
+    expect(seqs(second._unsafeUnwrap())).toEqual([...Array(10).keys()])
+    expect(reads).toHaveLength(2)
+  })
+
+  it('end where the log ended when they were read, and go on when it does', async () => {
+    const growing = { runId: run.runId, events: run.events.slice(0, 5) }
+    const pages = new Pages(storeOf([growing]).deps, 1_000_000)
+    expect(seqs(await readOn(pages, run.runId, -1, 10))).toEqual([0, 1, 2, 3, 4])
+    growing.events.push(...run.events.slice(5, 8))
+    expect(seqs(await readOn(pages, run.runId, -1, 10))).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
+  })
+})

@@ -1,0 +1,59 @@
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import WebSocket from 'ws'
+import { framedSize, Slab } from '../../../src/http/live/wire.ts'
+
+const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
+
+let server: Server
+let client: WebSocket
+let accepted: Socket
+beforeEach(async () => {
+  server = createServer()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`)
+  const [request, socket] = await once(server, 'upgrade')
+  accepted = socket
+  const key = `${request.headers['sec-websocket-key']}${GUID}`
+  const accept = createHash('sha1').update(key).digest('base64')
+  const head = ['HTTP/1.1 101 OK', 'Upgrade: websocket', 'Connection: Upgrade']
+  socket.write([...head, `Sec-WebSocket-Accept: ${accept}`, '\r\n'].join('\r\n'))
+  await once(client, 'open')
+})
+afterEach(() => {
+  client.terminate()
+  accepted.destroy()
+  server.close()
+})
+
+it('makes frames that a WebSocket client takes for what was put in, of every size', async () => {
+  const texts = [0, 1, 125, 126, 127, 65_535, 65_536, 300_000].map((bytes) => 'x'.repeat(bytes))
+  const slab = new Slab(texts.reduce((sum, { length }) => sum + framedSize(length), 0))
+  const frames = texts.map((text) =>
+    slab.frame(text.length, (memory, at) => void memory.write(text, at)),
+  )
+  const received: string[] = []
+  const all = new Promise<void>((resolve) => {
+    client.on('message', (data, isBinary) => {
+      expect(isBinary).toBe(false)
+      if (received.push(String(data)) === texts.length) resolve()
+    })
+  })
+  accepted.write(Buffer.concat(frames.map(({ wire }) => wire)))
+  await all
+  expect(received).toEqual(texts)
+  expect(frames.map(({ data }) => data.toString())).toEqual(texts)
+})
+
+it('lays them one behind the other', () => {
+  const slab = new Slab(2 * framedSize(3))
+  const first = slab.frame(3, () => {}).wire
+  const second = slab.frame(3, () => {}).wire
+  expect(second.buffer).toBe(first.buffer)
+  expect(second.byteOffset).toBe(first.byteOffset + first.length)
+  expect(() => slab.frame(1, () => {})).toThrow(RangeError)
+})
