@@ -4,7 +4,7 @@ import type { TestServer } from '../support.ts'
 export type ServerSentEvent = { readonly id: string; readonly type: string; readonly data: string }
 
 /** Parses a stream of server-sent events as the HTML standard says. */
-export class EventStreamParser {
+class EventStreamParser {
   readonly #emit: (event: ServerSentEvent) => void
   lastEventId = ''
   comments = 0
