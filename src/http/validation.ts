@@ -26,7 +26,7 @@ export const validatorCompiler: FastifySchemaCompiler<z.ZodType> = ({ schema, ht
 }
 
 /** @param whole what to call the thing itself, where it is wrong as a whole */
-export function problemsOf(issues: readonly Issue[], whole: string): FieldProblem[] {
+function problemsOf(issues: readonly Issue[], whole: string): FieldProblem[] {
   return issues.flatMap((issue) => {
     const field = issue.path.map(String).join('.') || whole
     if (issue.code !== 'unrecognized_keys') return [{ field, message: `${field} ${why(issue)}.` }]

@@ -6,7 +6,7 @@ import type { LiveLimits } from './limits.ts'
 type Limits = Pick<LiveLimits, 'sockets' | 'socketsPerClient'>
 
 /** Counts open sockets, in all and by the address of their peer. */
-export class Admission {
+class Admission {
   readonly #limits: Limits
   readonly #ofClient = new Map<string, number>()
   #open = 0

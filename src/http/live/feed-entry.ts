@@ -43,7 +43,7 @@ function damageFrame(
 }
 
 /** Puts the cursor behind the last key of a frame. */
-export function withCursor(frame: Buffer, cursor: string): Buffer {
+function withCursor(frame: Buffer, cursor: string): Buffer {
   return Buffer.concat([frame.subarray(0, -1), Buffer.from(`,"cursor":"${cursor}"}`)])
 }
 
