@@ -70,14 +70,14 @@ async function evidenceOf(
 async function lastLook(tale: Tale, slots: readonly Slot[]): Promise<unknown[]> {
   const { runId, ended } = tale
   if (runId === null || !ended) return []
-  const answers: unknown[] = []
-  for (const { url } of slots) {
-    if (url === null) continue
-    const signal = AbortSignal.timeout(PATIENCE_MS)
-    tale.observations.push(await watch(url, runId, { signal }))
-    answers.push(await detailsAtEnd(new Client(url, signal), runId))
-  }
-  return answers
+  return Promise.all(
+    slots.map(async (slot) => {
+      const url = await slot.ready()
+      const signal = AbortSignal.timeout(PATIENCE_MS)
+      tale.observations.push(await watch(url, runId, { signal }))
+      return await detailsAtEnd(new Client(url, signal), runId)
+    }),
+  )
 }
 
 async function detailsAtEnd(client: Client, runId: string): Promise<unknown> {

@@ -2,6 +2,8 @@ import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Exit, Server } from './server-process.ts'
 
+const POLL_MS = 50
+
 type Settings = Readonly<Record<string, string>>
 
 /** A place for one server after the other: whenever one has died, the next one starts. */
@@ -46,6 +48,17 @@ export class Slot {
   /** Resolves when a server listens here, or has failed to. */
   async listening(): Promise<void> {
     await this.#server.url
+  }
+
+  /** The address of a server here that says it is ready; waits for one. */
+  async ready(): Promise<string> {
+    for (;;) {
+      const url = this.#url
+      const ready = url === null ? null : await fetch(`${url}/health/ready`).catch(() => null)
+      await ready?.body?.cancel()
+      if (url !== null && ready?.ok) return url
+      await delay(POLL_MS)
+    }
   }
 
   /** Ends the server as `kill -9` does. The next one starts after `restMs`, with these settings. */

@@ -1,4 +1,4 @@
-import { mkdtemp, realpath, rm } from 'node:fs/promises'
+import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -35,6 +35,7 @@ export class Storm {
   readonly #cast: Cast
   readonly #slots: readonly Slot[]
   readonly #tales: Tale[] = []
+  readonly #servers: Server[] = []
   readonly #timeUp = new AbortController()
   readonly #lasting = new Set<Promise<void>>()
   readonly #findings: Findings = { kills: 0, cutShort: 0, strikes: {}, violations: [] }
@@ -94,9 +95,8 @@ export class Storm {
       starts: this.#slots.reduce((sum, { starts }) => sum + starts, 0),
       folder: this.#folder,
     })
-    if (report.violations.length === 0) {
-      await rm(this.#folder, { recursive: true, force: true, maxRetries: 5 })
-    }
+    if (report.violations.length > 0) await this.#keepOutputs()
+    else await rm(this.#folder, { recursive: true, force: true, maxRetries: 5 })
     return report
   }
 
@@ -181,11 +181,22 @@ export class Storm {
 
   #server(dataDir: string, settings: Readonly<Record<string, string>>): Server {
     const all = { ...this.#ground.settings, ...settings }
-    return new Server({ dataDir, modelUrl: this.#model.url }, all)
+    const server = new Server({ dataDir, modelUrl: this.#model.url }, all)
+    this.#servers.push(server)
+    return server
+  }
+
+  /** For whoever has to find out what happened. */
+  async #keepOutputs(): Promise<void> {
+    for (const [n, { output }] of this.#servers.entries()) {
+      await writeFile(join(this.#folder, `server-${n}.log`), output)
+    }
   }
 
   #died({ code, signal }: Exit, { output }: Server, asked: boolean): void {
     if (signal === 'SIGKILL') this.#findings.kills += 1
+    // Before it listens for the signal, it ends by it.
+    else if (asked && signal === 'SIGTERM') return
     else if (asked && code === 1) this.#findings.cutShort += 1
     else if (!asked || code !== 0) {
       this.#finds(`a server ended by itself with ${code ?? signal}:\n${output}`)

@@ -40,11 +40,9 @@ export function expectedOf(options: ExpectedOptions, exact: () => string): Expec
 export function appendHandler({ log, faults, calls }: Context): IStreamsServer['append'] {
   return async (call, answer) => {
     calls.appends += 1
-    const { options, events } = await received(call)
-    // A client that goes while it sends has made no append: a part of one is none. It looks like the end
-    // of the request first, and like a cancellation a moment later.
-    await setImmediate()
-    if (call.cancelled) return
+    const sent = await received(call)
+    if (sent === null) return
+    const { options, events } = sent
     await faults.delay()
     const refused = notLeader(faults, call.metadata) ?? tooLarge(events)
     if (refused !== null) return answer(refused)
@@ -62,15 +60,22 @@ export function appendHandler({ log, faults, calls }: Context): IStreamsServer['
   }
 }
 
+/** Null where the client goes while it sends: it has made no append, and a part of one is none. */
 async function received(call: ServerReadableStream<AppendReq, AppendResp>) {
   let options: AppendReq.Options | null = null
   const events: ProposedEvent[] = []
-  for await (const request of call as AsyncIterable<AppendReq>) {
-    options = request.getOptions() ?? options
-    const message = request.getProposedMessage()
-    if (message !== undefined) events.push(proposedEvent(message))
+  try {
+    for await (const request of call as AsyncIterable<AppendReq>) {
+      options = request.getOptions() ?? options
+      const message = request.getProposedMessage()
+      if (message !== undefined) events.push(proposedEvent(message))
+    }
+  } catch {
+    return null
   }
-  return { options, events }
+  // A cancellation looks like the end of the request first, and like itself a moment later.
+  await setImmediate()
+  return call.cancelled ? null : { options, events }
 }
 
 function tooLarge(events: readonly ProposedEvent[]): ReturnType<typeof refusal> | null {

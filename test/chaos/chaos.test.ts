@@ -1,0 +1,20 @@
+import { describe, expect, test } from 'vitest'
+import { tell } from './report.ts'
+import { Storm } from './storm.ts'
+
+/** Repeat a failure with `npm run chaos -- --seed <seed> --store <store> --kills 4 --runs 4`. */
+const RANDOM = Math.floor(Math.random() * 2 ** 32)
+const SHORT = { kills: 4, seconds: 10, runs: 4 }
+
+describe.concurrent('a short storm', () => {
+  test.for([
+    { store: 'embedded', seed: 1 },
+    { store: 'embedded', seed: RANDOM },
+    { store: 'stand-in', seed: 1 },
+    { store: 'stand-in', seed: RANDOM },
+  ] as const)('over the $store store with seed $seed', { timeout: 300_000 }, async (storm) => {
+    const report = await Storm.run({ ...SHORT, ...storm })
+    console.log(tell(report))
+    expect(report.violations).toEqual([])
+  })
+})
