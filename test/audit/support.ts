@@ -44,7 +44,7 @@ export function eventsOf(records: readonly RunRecord[]): RecordedEvent[] {
 }
 
 /** Reads from memory what a store would hold. */
-export function readerOf(events: readonly RecordedEvent[]): RunReader {
+function readerOf(events: readonly RecordedEvent[]): RunReader {
   return {
     readStream: (_stream, { from, direction, limit }) => {
       if (direction === 'backward') return okAsync(events.slice(-limit).reverse())
@@ -54,7 +54,7 @@ export function readerOf(events: readonly RecordedEvent[]): RunReader {
   }
 }
 
-export const artifactsOf = (contents: ReadonlyMap<string, Buffer>): ArtifactSource => ({
+const artifactsOf = (contents: ReadonlyMap<string, Buffer>): ArtifactSource => ({
   read: async (sha256) => {
     const content = contents.get(sha256)
     return content === undefined
