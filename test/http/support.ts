@@ -29,6 +29,8 @@ export type TestServer = {
   readonly app: FastifyInstance
   readonly store: EventStore
   readonly readModel: AppDeps['readModel']
+  /** The folder of its keys. */
+  readonly keys: string
   /** `http://127.0.0.1:<port>` */
   readonly url: string
   readonly port: number
@@ -72,7 +74,8 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
   })._unsafeUnwrap()
   const projector = startProjector({ store, readModel: projected, log: silent })
   const readModel = wrapReadModel(projected)
-  const keyring = (await openKeyring(join(folder, 'keys'), () => new Date()))._unsafeUnwrap()
+  const keys = join(folder, 'keys')
+  const keyring = (await openKeyring(keys, () => new Date()))._unsafeUnwrap()
   const artifacts = deps.artifacts ?? { read: async () => null }
   const wrapped = wrapStore(store)
   const app = await buildApp({
@@ -107,7 +110,7 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
     await store.close()
     await rm(folder, { recursive: true })
   }
-  return { app, store, readModel, url: `http://127.0.0.1:${port}`, port, stop }
+  return { app, store, readModel, keys, url: `http://127.0.0.1:${port}`, port, stop }
 }
 
 const same = <T>(value: T): T => value

@@ -1,0 +1,243 @@
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { type ServerProcess, startServerProcess } from '../../examples/demo/server.ts'
+import { brokenProject, script } from '../../examples/scripted-model/fix-the-calculator.ts'
+import { startScriptedModel } from '../../examples/scripted-model/server.ts'
+import { createClient } from '../../src/client/index.ts'
+import { cleanEnv, type Finished, retrai } from './support.ts'
+
+let folder: string
+let server: ServerProcess
+let runs: readonly string[]
+let fingerprint: string
+const file = (name: string): string => join(folder, name)
+
+async function project(name: string): Promise<string> {
+  const cwd = file(name)
+  for (const [path, content] of Object.entries(brokenProject)) {
+    await mkdir(dirname(join(cwd, path)), { recursive: true })
+    await writeFile(join(cwd, path), content)
+  }
+  return cwd
+}
+
+async function finishedRun(url: string, cwd: string): Promise<string> {
+  const created = await fetch(`${url}/api/runs`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ goal: 'pytest', cwd, model_name: 'scripted' }),
+  })
+  const { run_id } = z.object({ run_id: z.string() }).parse(await created.json())
+  for await (const _ of createClient({ baseUrl: url }).watch(run_id));
+  return run_id
+}
+
+const Length = z.object({ length: z.number() })
+const Inclusion = z.object({ leaf: Length })
+
+async function isComplete(url: string, runId: string): Promise<boolean> {
+  const get = async (path: string): Promise<unknown> => (await fetch(`${url}${path}`)).json()
+  const included = Inclusion.safeParse(await get(`/api/checkpoints/latest/runs/${runId}`))
+  const proof = Length.parse(await get(`/api/runs/${runId}/proof`))
+  return included.data?.leaf.length === proof.length
+}
+
+/** The newest checkpoint, as soon as it is over all records of these runs. */
+async function checkpointOver(url: string, ids: readonly string[]): Promise<string> {
+  for (;;) {
+    const complete = await Promise.all(ids.map((id) => isComplete(url, id)))
+    if (complete.every(Boolean)) return (await fetch(`${url}/api/checkpoints/latest`)).text()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'retrai-audit-'))
+  const model = await startScriptedModel({ script })
+  const env = {
+    ...cleanEnv(),
+    RETRAI_LLM_BASE_URL: model.url,
+    RETRAI_CHECKPOINT_SECONDS: '1',
+  }
+  server = await startServerProcess(['--port', '0', '--data-dir', file('data')], env)
+  try {
+    runs = [
+      await finishedRun(server.url, await project('one')),
+      await finishedRun(server.url, await project('two')),
+    ]
+    await writeFile(file('kept.json'), await checkpointOver(server.url, runs))
+  } finally {
+    await model.close()
+  }
+  const listed = await retrai(['key', 'list', '--data-dir', file('data')])
+  fingerprint = /^[0-9a-f]{64}/.exec(listed.stdout)?.[0] ?? 'none'
+})
+afterAll(async () => {
+  await server.stop()
+  await rm(folder, { recursive: true, force: true })
+})
+
+const run = () => runs[0] ?? 'none'
+async function exportTo(name: string, ...from: string[]): Promise<string> {
+  const target = file(name)
+  const done = await retrai(['export', run(), '-o', target, ...from])
+  expect(done, done.stderr).toMatchObject({ code: 0 })
+  return target
+}
+const fromServer = () => ['--server', server.url]
+const fromFolder = () => ['--data-dir', file('data')]
+
+describe('an export', () => {
+  test('from a server and from its data folder verifies offline', async () => {
+    for (const from of [fromServer(), fromFolder()]) {
+      const target = await exportTo('run.tar.gz', ...from)
+      const done = await retrai(['verify', target, '--fingerprint', fingerprint])
+      expect(done.code).toBe(0)
+      expect(done.stdout).toContain('the run is complete')
+      expect(done.stdout).toContain('a key that you trust')
+    }
+  })
+
+  test('signed by another key than the wanted one is told from a broken one, and that from none', async () => {
+    const target = await exportTo('trust.tar.gz', ...fromServer())
+    const other = await retrai(['verify', target, '--fingerprint', '0'.repeat(64)])
+    expect(other.code).toBe(2)
+    const cut = file('cut.tar.gz')
+    await writeFile(cut, (await readFile(target)).subarray(0, -2000))
+    const broken = await retrai(['verify', cut, '--json'])
+    expect(broken.code).toBe(1)
+    expect(JSON.parse(broken.stdout)).toMatchObject({ holds: false })
+    expect((await retrai(['verify', file('nothing')])).code).toBe(3)
+    expect((await retrai(['verify'])).code).toBe(3)
+    expect((await retrai(['verify', target, '--fingerprint', 'short'])).code).toBe(3)
+  })
+
+  test('of a run that is not there leaves no file', async () => {
+    const id = '550e8400-e29b-41d4-a716-446655440000'
+    for (const from of [fromServer(), fromFolder()]) {
+      const done = await retrai(['export', id, '-o', file('none.tar.gz'), ...from])
+      expect(done.code).toBe(3)
+      await expect(stat(file('none.tar.gz'))).rejects.toThrow('ENOENT')
+    }
+  })
+
+  test('is imported into another data folder, but not under a server', async () => {
+    const target = await exportTo('import.tar.gz', ...fromServer())
+    const under = await retrai(['import', target, ...fromFolder()])
+    expect(under.code).toBe(3)
+    expect(under.stderr).toContain('Stop it first')
+    const into = ['import', target, '--data-dir', file('other')]
+    expect((await retrai(into)).stderr).toContain('is imported')
+    expect((await retrai(into)).stderr).toContain('were there already')
+    const held = await retrai(['verify', '--data-dir', file('other')])
+    expect(held.stdout).toContain('1 runs hold')
+    expect(held.code).toBe(0)
+  })
+})
+
+describe('a replay', () => {
+  const lines = ({ stdout }: Finished): string[] => stdout.trim().split('\n')
+
+  test('from a server and from an export shows the same, without colours where there is no terminal', async () => {
+    const target = await exportTo('replay.tar.gz', ...fromServer())
+    const live = await retrai(['replay', run(), '--speed', 'max', ...fromServer()])
+    const offline = await retrai(['replay', target, '--speed', 'max'])
+    expect(live.stdout).toBe(offline.stdout)
+    expect(lines(live).at(-1)).toContain('run_end')
+    expect(live.stdout).not.toContain('\u001b')
+  })
+
+  test('from an iteration on, of some kinds, as JSON', async () => {
+    const args = ['--speed', 'max', '--iteration', '3', '--kinds', 'step_start,run_end', '--json']
+    const shown = lines(await retrai(['replay', run(), ...args, ...fromServer()]))
+    const events = shown.map((line) => JSON.parse(line))
+    expect(events.every(({ iteration }) => iteration === 3)).toBe(true)
+    expect(new Set(events.map(({ kind }) => kind))).toEqual(new Set(['step_start', 'run_end']))
+  })
+
+  test('of what is no run says so', async () => {
+    await writeFile(file('text'), 'no archive')
+    const none = await retrai(['replay', file('text'), '--speed', 'max'])
+    expect(none).toMatchObject({ code: 3 })
+    expect(none.stderr).toContain('ends early or is damaged')
+    const unknown = await retrai(['replay', 'x', '--speed', 'max', ...fromServer()])
+    expect(unknown.code).toBe(3)
+  })
+})
+
+describe('a store', () => {
+  const kept = () => ['--checkpoint', file('kept.json'), '--fingerprint', fingerprint]
+
+  test('holds, by the server and by its folder, against a checkpoint that was kept', async () => {
+    for (const from of [fromServer(), fromFolder()]) {
+      const done = await retrai(['verify', ...from, ...kept()])
+      expect(done, done.stdout).toMatchObject({ code: 0 })
+      expect(done.stdout).toContain('in 2 runs hold')
+      expect(done.stdout).toContain('a key that you trust')
+    }
+  })
+
+  /** Verifies a copy of the log in which somebody with access to the file has done this. */
+  async function changed(name: string, sql: string): Promise<Finished> {
+    const dir = file(name)
+    await mkdir(join(dir, 'keys'), { recursive: true })
+    const made = await retrai(['backup', join(dir, 'log.sqlite'), ...fromFolder()])
+    expect(made, made.stderr).toMatchObject({ code: 0 })
+    for (const key of ['keyring.json', `${fingerprint}.pem`]) {
+      const content = await readFile(join(file('data'), 'keys', key))
+      await writeFile(join(dir, 'keys', key), content, { mode: 0o600 })
+    }
+    const db = new DatabaseSync(join(dir, 'log.sqlite'))
+    const stream = `(SELECT id FROM streams WHERE name = 'run-${run()}')`
+    const checkpoints = `(SELECT id FROM streams WHERE name = 'retrai-checkpoints')`
+    db.exec(sql.replaceAll('$RUN', stream).replaceAll('$CHECKPOINTS', checkpoints))
+    db.close()
+    return retrai(['verify', '--data-dir', dir, ...kept()])
+  }
+
+  test('with a record changed names it', async () => {
+    const sql = `UPDATE events SET data = replace(data, '"iteration":1', '"iteration":2')
+      WHERE stream_id = $RUN AND revision = 6`
+    const done = await changed('edited', sql)
+    expect(done.code).toBe(1)
+    expect(done.stdout).toContain(`run ${run()}, record 6: changed`)
+  })
+
+  test('with the end of a run cut off names where it ends', async () => {
+    const done = await changed('cut', 'DELETE FROM events WHERE stream_id = $RUN AND revision > 9')
+    expect(done.code).toBe(1)
+    expect(done.stdout).toContain(`run ${run()}, record 10: missing`)
+    expect(done.stdout).toContain('its end was cut off')
+  })
+
+  test('with a run and all its checkpoints dropped is found by the one that was kept', async () => {
+    const sql = `DELETE FROM events WHERE stream_id IN ($RUN, $CHECKPOINTS)`
+    const done = await changed('dropped', sql)
+    expect(done.code).toBe(1)
+    expect(done.stdout).toContain('the store does not have it any more')
+  })
+
+  test('with a run dropped is found by its own checkpoints', async () => {
+    const done = await changed('dropped-one', 'DELETE FROM events WHERE stream_id = $RUN')
+    expect(done.code).toBe(1)
+    expect(done.stdout).toContain('it was dropped')
+  })
+})
+
+test('a rotated key is used at once, and what the old one has signed stays good', async () => {
+  const before = await exportTo('before.tar.gz', ...fromServer())
+  const rotated = await retrai(['key', 'rotate', '--json', ...fromFolder()])
+  await writeFile(file('keys.json'), rotated.stdout)
+  const after = await exportTo('after.tar.gz', ...fromServer())
+  for (const each of [before, after]) {
+    expect((await retrai(['verify', each, '--keys', file('keys.json')])).code).toBe(0)
+  }
+  const signer = async (path: string): Promise<unknown> =>
+    JSON.parse((await retrai(['verify', path, '--json'])).stdout).key
+  expect(await signer(before)).toBe(fingerprint)
+  expect(await signer(after)).not.toBe(fingerprint)
+})
