@@ -4,11 +4,17 @@ import { type AgentEvent, createClient } from '../../src/client/index.ts'
 
 const CLI = fileURLToPath(new URL('../../src/cli/retrai.ts', import.meta.url))
 
-/** The environment of this test run without any setting of ours, so that a developer's own do not leak in. */
+/**
+ * The environment of this test run without any setting of ours, and without what decides on colours,
+ * so that neither a developer's own nor those of CI leak in.
+ */
 export const cleanEnv = (): NodeJS.ProcessEnv =>
   Object.fromEntries(
     Object.entries(process.env).filter(
-      ([name]) => !/^(RETRAI_|EVENTSTORE_URL$|OLLAMA_HOST$)|_API_KEY$|_BASE_URL$/.test(name),
+      ([name]) =>
+        !/^(RETRAI_|(EVENTSTORE_URL|OLLAMA_HOST|CI|NO_COLOR|FORCE_COLOR)$)|_API_KEY$|_BASE_URL$/.test(
+          name,
+        ),
     ),
   )
 
