@@ -1,4 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
+import { statusOf } from '../domain/state.ts'
 import type { LoadedRun } from '../store/run-log.ts'
 import type { Batch, Checkpoint } from './batch.ts'
 import { decodeCursor, encodeCursor } from './list-query.ts'
@@ -19,6 +20,8 @@ import { Waiting } from './waiting.ts'
 
 /** Runs that are kept in memory in front of the file. */
 const RECENT_RUNS = 256
+/** Pages of lists that are kept until a run is listed otherwise. */
+const RECENT_PAGES = 64
 
 /**
  * Opens the read model, empty where there is no usable file: whatever is wrong with the content of a
@@ -41,6 +44,7 @@ export function openReadModel(
 export class SqliteReadModel implements ReadModel {
   readonly #options: ReadModelOptions
   readonly #recent = new Recent<LoadedRun>(RECENT_RUNS)
+  readonly #pages = new Recent<RunPage>(RECENT_PAGES)
   readonly #waiting = new Waiting()
   #contents: Contents
   #generation = new AbortController()
@@ -62,6 +66,16 @@ export class SqliteReadModel implements ReadModel {
   }
 
   list(query: RunQuery): RunPage | null {
+    const { limit, cursor, status, goal } = query
+    const key = JSON.stringify([limit, cursor, status, goal])
+    const known = this.#pages.get(key)
+    if (known !== undefined) return known
+    const page = this.#readPage(query)
+    if (page !== null) this.#pages.set(key, page)
+    return page
+  }
+
+  #readPage(query: RunQuery): RunPage | null {
     const behind = decodeCursor(query.cursor)
     if (behind === null) return null
     const found = this.#mending((tables) => tables.list(query, behind, query.limit + 1))
@@ -142,6 +156,7 @@ export class SqliteReadModel implements ReadModel {
     this.#contents.checkpoint = batch.checkpoint
     for (const { runId } of batch.damaged) this.#contents.damaged.add(runId)
     for (const [runId, run] of batch.runs) {
+      if (!isListedAs(run, this.#recent.get(runId))) this.#pages.clear()
       this.#recent.set(runId, run)
       this.#waiting.reached(runId, run.state.seq)
     }
@@ -153,6 +168,7 @@ export class SqliteReadModel implements ReadModel {
     const { logId } = this.#contents
     this.#caughtUp = false
     this.#recent.clear()
+    this.#pages.clear()
     this.#contents.tables.close()
     this.#contents = openAnew(this.#options, reason)
     if (logId !== null) this.#nameLog(logId)
@@ -186,4 +202,9 @@ export class SqliteReadModel implements ReadModel {
   #isBroken(cause: unknown): boolean {
     return !this.#closed && (isDamage(cause) || !this.#contents.tables.isOpen)
   }
+}
+
+/** Whether lists show the same of a run as before: all that can change is its status. */
+function isListedAs(run: LoadedRun, before: LoadedRun | undefined): boolean {
+  return before !== undefined && statusOf(before.state) === statusOf(run.state)
 }

@@ -9,7 +9,15 @@ import { runSummary } from '../../src/projections/run-details.ts'
 import type { SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
 import type { RunSummary } from '../../src/projections/views.ts'
 import { createdRecord, validRun } from '../support/run-records.ts'
-import { commit, eventsOf, numbered, open, temporaryFiles } from './support.ts'
+import {
+  commit,
+  eventsOf,
+  mixedLog,
+  numbered,
+  open,
+  statesAfter,
+  temporaryFiles,
+} from './support.ts'
 
 const newFile = temporaryFiles()
 
@@ -70,6 +78,57 @@ describe('the list', () => {
       }),
       { numRuns: 40 },
     )
+  })
+
+  test('is that of now after every commit, although pages are kept', () => {
+    fc.assert(
+      fc.property(
+        mixedLog,
+        query,
+        fc.infiniteStream(fc.nat({ max: 4 })),
+        ({ log }, asked, steps) => {
+          const readModel = open(newFile())
+          for (let end = 0; end < log.length; ) {
+            const start = end
+            end += 1 + (steps.next().value ?? 0)
+            commit(readModel, log.slice(start, end))
+            const summaries = [...statesAfter(log, end).values()].map(runSummary)
+            expect(allPages(readModel, asked).flat()).toEqual(naive(summaries, asked))
+          }
+          readModel.close()
+        },
+      ),
+      { numRuns: 20 },
+    )
+  })
+
+  test('keeps its pages while runs go on, and no longer than they are listed so', () => {
+    const created = createdRecord('f7c2a5de-2c55-4b5c-8a34-000000000001')
+    const at = { run_id: created.run_id, iteration: 1, ts: created.ts }
+    const payload = { node: 'plan' } as const
+    const more = [{ ...at, kind: 'step_start', payload } as const]
+    const end = {
+      achieved: false,
+      iterations: 1,
+      total_tokens: 0,
+      estimated_cost_usd: 0,
+      status: 'failed',
+      reason: 'enough',
+    } as const
+    const log = numbered(
+      eventsOf([created, ...more, { ...at, kind: 'run_end', payload: end } as const]),
+    )
+    const readModel = open(newFile())
+    commit(readModel, log.slice(0, 1))
+    const page = readModel.list({ limit: 10 })
+    commit(readModel, log.slice(1, 2))
+    expect(readModel.list({ limit: 10 })).toBe(page)
+    commit(readModel, log.slice(2))
+    expect(readModel.list({ limit: 10 })?.runs[0]?.status).toBe('failed')
+    expect(readModel.list({ limit: 10, status: 'running' })?.runs).toEqual([])
+    readModel.startOver('the test wants it')
+    expect(readModel.list({ limit: 10 })?.runs).toEqual([])
+    readModel.close()
   })
 
   test('goes on behind its cursor although new runs have come since', () => {

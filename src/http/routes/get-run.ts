@@ -8,9 +8,12 @@ import { Seq } from '../event-query.ts'
 import { isKnownForEver } from '../history/immutable.ts'
 import { Moments } from '../history/moments.ts'
 import { type Problem, problems, sendProblem } from '../problem.ts'
+import { jsonOnce, sendJson } from '../ready-json.ts'
 import { DescribedRun } from '../run-details.ts'
 import { RunId, RunParams } from '../run-id.ts'
 import type { ZodApp } from '../zod-app.ts'
+
+const detailsOf = jsonOnce(runDetails)
 
 /** GET /api/runs/{run_id} */
 export function getRun(app: ZodApp, deps: AppDeps): void {
@@ -62,7 +65,7 @@ export function getRun(app: ZodApp, deps: AppDeps): void {
       const etag = etagOf(run.state)
       reply.header('etag', etag)
       if (isKnown(etag, request.headers['if-none-match'])) return reply.code(304).send()
-      return runDetails(run.state)
+      return sendJson(reply, detailsOf(run.state))
     },
   })
 }

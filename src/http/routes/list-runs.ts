@@ -1,8 +1,10 @@
 import { z } from 'zod'
 import { RUN_STATUSES } from '../../domain/state.ts'
+import type { RunPage } from '../../projections/read-model.ts'
 import { RunSummary } from '../../projections/views.ts'
 import type { AppDeps } from '../deps.ts'
 import { problems, sendInvalid } from '../problem.ts'
+import { jsonOnce, sendJson } from '../ready-json.ts'
 import type { ZodApp } from '../zod-app.ts'
 
 const RunQuery = z.strictObject({
@@ -27,6 +29,8 @@ const RunList = z.array(RunSummary).meta({
   ],
 })
 
+const rowsOf = jsonOnce(({ runs }: RunPage) => runs)
+
 /** GET /api/runs */
 export function listRuns(app: ZodApp, { readModel }: AppDeps): void {
   app.route({
@@ -46,7 +50,7 @@ export function listRuns(app: ZodApp, { readModel }: AppDeps): void {
         return sendInvalid(request, reply, [{ field: 'cursor', message }])
       }
       if (page.next !== null) reply.header('link', nextLink(request.query, page.next))
-      return [...page.runs]
+      return sendJson(reply, rowsOf(page))
     },
   })
 }
