@@ -32,7 +32,13 @@ export type SupervisorDeps = {
 /** Which runs a process takes up: all that are left behind, new ones, and its own after a wait. */
 type Occasion = 'start' | 'created' | 'answered'
 
-type Worker = { readonly stop: AbortController; readonly done: Promise<void>; again: boolean }
+type Worker = {
+  readonly stop: AbortController
+  readonly done: Promise<void>
+  again: boolean
+  /** Null until the run was read. */
+  session: RunSession | null
+}
 
 /**
  * Follows the log and works on its runs. Starting a run and taking one up after a crash are the same
@@ -83,7 +89,7 @@ export class Supervisor {
         this.#takeUp(runId, 'answered')
         break
       case 'run_claimed':
-        if (this.#claimedByOther(event)) this.#workers.get(runId)?.stop.abort()
+        if (this.#takenOver(runId, event)) this.#workers.get(runId)?.stop.abort()
         break
       case 'run_end':
         this.#workers.get(runId)?.stop.abort()
@@ -91,8 +97,14 @@ export class Supervisor {
     }
   }
 
-  #claimedByOther(event: RecordedEvent): boolean {
-    if (!this.#workers.has(event.stream.slice(RUN_STREAM_PREFIX.length))) return false
+  /**
+   * Whether another process has claimed a run behind all that is known of it here. A claim that is told
+   * of late, and that ours stands behind already, takes nothing away.
+   */
+  #takenOver(runId: string, event: RecordedEvent): boolean {
+    const worker = this.#workers.get(runId)
+    if (worker === undefined) return false
+    if (worker.session !== null && event.revision <= worker.session.state.seq) return false
     const decoded = decode(event)
     if (decoded.isErr() || decoded.value.record.kind !== 'run_claimed') return false
     return decoded.value.record.payload.claimant !== this.#deps.process.claimant
@@ -112,7 +124,7 @@ export class Supervisor {
       this.#workers.delete(runId)
       if (again) this.#takeUp(runId, 'answered')
     })
-    this.#workers.set(runId, { stop, done, again: false })
+    this.#workers.set(runId, { stop, done, again: false, session: null })
   }
 
   async #awaitTurn(runId: string, occasion: Occasion, signal: AbortSignal): Promise<void> {
@@ -134,6 +146,8 @@ export class Supervisor {
       signal,
     })
     if (session.isErr()) return this.#report(runId, session.error)
+    const worker = this.#workers.get(runId)
+    if (worker !== undefined) worker.session = session.value
     const { state } = session.value
     if (!isOurs(state, occasion, process.claimant)) return
     if (state.claimant !== process.claimant) {
