@@ -2,12 +2,13 @@ import { randomUUID } from 'node:crypto'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { z } from 'zod'
 import type { NewEvent, ReadError, RecordedEvent } from '../store/event-store.ts'
+import { OWN_STREAM_PREFIX } from '../store/log-id.ts'
 import { RunHead } from './run-heads.ts'
 import type { RunReader } from './run-pages.ts'
 import { Checkpoint } from './statements.ts'
 
 /** The stream of the checkpoints. */
-export const CHECKPOINT_STREAM = 'retrai-checkpoints'
+export const CHECKPOINT_STREAM = `${OWN_STREAM_PREFIX}checkpoints`
 
 /** Before each checkpoint stand the runs that are new or longer since the one before, in some events. */
 const RUNS = 'checkpoint_runs'

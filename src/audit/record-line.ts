@@ -12,8 +12,8 @@ const Line = z.strictObject({
   id: z.string(),
   type: z.string(),
   created: z.number(),
-  data: z.json(),
-  metadata: z.json(),
+  data: z.unknown(),
+  metadata: z.unknown(),
 })
 
 /** Begins every line: the CRC-32 of what stands behind these bytes, in 8 lower-case hex digits. */

@@ -8,7 +8,7 @@ import {
   type RecordedEvent,
   type StoreFailure,
 } from './event-store.ts'
-import { LOG_ID_STREAM } from './log-id.ts'
+import { LOG_ID_STREAM, OWN_STREAM_PREFIX } from './log-id.ts'
 import { RUN_STREAM_PREFIX } from './run-log.ts'
 
 /** Events so far. */
@@ -181,7 +181,7 @@ class Copy {
 }
 
 const isOurs = (stream: string): boolean =>
-  stream === LOG_ID_STREAM || stream.startsWith(RUN_STREAM_PREFIX)
+  stream.startsWith(OWN_STREAM_PREFIX) || stream.startsWith(RUN_STREAM_PREFIX)
 
 const isPassing = ({ type }: { readonly type: string }): boolean =>
   type === 'store_unavailable' || type === 'outcome_unknown'

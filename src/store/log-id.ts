@@ -3,8 +3,11 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { z } from 'zod'
 import type { EventStore, NewEvent, StoreFailure } from './event-store.ts'
 
+/** Streams that a log has beside those of its runs begin with this. */
+export const OWN_STREAM_PREFIX = 'retrai-'
+
 /** The stream that names the log. */
-export const LOG_ID_STREAM = 'retrai-log'
+export const LOG_ID_STREAM = `${OWN_STREAM_PREFIX}log`
 const KIND = 'log_created'
 const LogCreated = z.strictObject({ log_id: z.uuid() })
 

@@ -36,7 +36,9 @@ async function play({
     open: async function* (after) {
       yield* events.slice(after + 1)
     },
-    show: async ({ seq }) => void shown.push(seq),
+    show: async ({ seq }) => {
+      shown.push(seq)
+    },
     wanted,
     speed,
     wait: async (ms) => {

@@ -1,0 +1,121 @@
+import { hash, randomUUID } from 'node:crypto'
+import { eventLine } from '../src/audit/record-line.ts'
+import { verifyRecords } from '../src/audit/verify-records.ts'
+import type { RunRecord } from '../src/domain/records.ts'
+import { type LoadedRun, prepare, streamOf } from '../src/store/run-log.ts'
+import { integer, median, table } from './support/figures.ts'
+
+const RECORDS = [10_000, 100_000]
+const ROUNDS = 7
+const CHUNK = 64 * 1024
+/** Characters of each output: a record and its metadata come to about 1 KB. */
+const OUTPUT = 430
+
+/** Verification of an export's records, against bare SHA-256 of the same bytes. */
+export async function run(): Promise<string> {
+  const rows: string[][] = []
+  for (const count of RECORDS) rows.push(await compare(count))
+  return [
+    '### Verification of a run',
+    '',
+    table(['records', 'bytes a record', 'verified', 'bare SHA-256', 'ratio', 'records/s'], rows),
+    '',
+    `Medians of ${ROUNDS} alternating rounds. Verified is everything that is checked of \`records.ndjson\`:`,
+    'checksum, schema, commitments, canonical form, hash, id, link, and whether a run can have done it. The',
+    'limit hashes the same bytes once and looks at none of them.',
+  ].join('\n')
+}
+
+async function compare(count: number): Promise<string[]> {
+  const runId = randomUUID()
+  const bytes = Buffer.from(linesOf(runId, count))
+  const rounds: { readonly verified: number; readonly bare: number }[] = []
+  // The first round warms up both sides and does not count.
+  for (let round = 0; round <= ROUNDS; round += 1) {
+    const start = performance.now()
+    const { run: verified, bad } = await verifyRecords(runId, chunksOf(bytes))
+    const middle = performance.now()
+    hash('sha256', bytes)
+    const end = performance.now()
+    if (bad !== null || verified?.state.seq !== count - 1) throw new Error('the run must hold')
+    if (round > 0) rounds.push({ verified: middle - start, bare: end - middle })
+  }
+  const verified = median(rounds.map((each) => each.verified))
+  const bare = median(rounds.map((each) => each.bare))
+  return [
+    integer(count),
+    integer(bytes.length / count),
+    `${verified.toFixed(0)} ms`,
+    `${bare.toFixed(0)} ms`,
+    (bare / verified).toFixed(3),
+    integer((1000 * count) / verified),
+  ]
+}
+
+async function* chunksOf(bytes: Buffer): AsyncGenerator<Buffer> {
+  for (let from = 0; from < bytes.length; from += CHUNK) yield bytes.subarray(from, from + CHUNK)
+}
+
+function linesOf(runId: string, count: number): string {
+  const lines: string[] = []
+  let after: LoadedRun | null = null
+  for (const records of appends(runId, count)) {
+    const prepared = prepare(runId, after, records, { commandId: randomUUID() })
+    const first = (after?.state.seq ?? -1) + 1
+    prepared.events.forEach((event, index) => {
+      const place = { stream: streamOf(runId), revision: first + index, position: '', created: 0 }
+      lines.push(`${eventLine({ ...event, ...place })}\n`)
+    })
+    after = prepared.after
+  }
+  return lines.join('')
+}
+
+/** A run that calls one tool after the other, in one long turn. */
+function* appends(runId: string, count: number): Generator<RunRecord[]> {
+  const common = { run_id: runId, iteration: 1, ts: 1_770_000_000.125 }
+  const config = {
+    goal: 'pytest',
+    cwd: '/project',
+    model_name: 'scripted',
+    max_iterations: 1,
+    hitl_enabled: false,
+    max_cost_usd: null,
+    max_tokens: null,
+    max_seconds: null,
+    shell_goal: null,
+  }
+  yield [{ ...common, kind: 'run_created', payload: { config, system_prompt: 'Mend it.' } }]
+  const output = 'x'.repeat(OUTPUT)
+  for (let left = count - 1; left > 0; ) {
+    const call = { call_id: `call-${left}`, tool: 'bash_exec', args: { command: 'make check' } }
+    const turn: RunRecord[] = [
+      {
+        ...common,
+        kind: 'assistant_message',
+        payload: { text: output, tool_calls: [call], finish_reason: 'tool_calls' },
+      },
+      { ...common, kind: 'step_start', payload: { node: 'act' } },
+      { ...common, kind: 'tool_call', payload: { ...call, read_only: false } },
+      {
+        ...common,
+        kind: 'tool_result',
+        payload: {
+          call_id: call.call_id,
+          tool: call.tool,
+          output: output.repeat(2),
+          exit_code: 0,
+          outcome: 'ok',
+          duration_ms: 7,
+          bytes: 2 * OUTPUT,
+          truncated: false,
+          sha256: null,
+        },
+      },
+    ]
+    yield turn.slice(0, left)
+    left -= turn.length
+  }
+}
+
+if (import.meta.main) console.log(await run())

@@ -1,0 +1,20 @@
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { expect, test } from 'vitest'
+
+const PROCESS = join(import.meta.dirname, 'export-process.ts')
+/** Garbage is collected early, so that what is measured is what is held. */
+const FLAGS = ['--max-old-space-size=96', '--max-semi-space-size=2']
+
+/** The most memory that exporting and verifying a run of so many records takes, MB. */
+async function memoryFor(records: number): Promise<number> {
+  const done = await promisify(execFile)(process.execPath, [...FLAGS, PROCESS, String(records)])
+  return Number(done.stdout)
+}
+
+test('a run of 100,000 records, of 100 MB, is exported and verified in the memory of a short one', async () => {
+  const short = await memoryFor(5_000)
+  const long = await memoryFor(100_000)
+  expect(long - short, `${short} MB and ${long} MB`).toBeLessThan(50)
+}, 180_000)
