@@ -2,7 +2,7 @@ import { Chunks } from './chunks.ts'
 import type { Feed } from './feed.ts'
 import type { FeedFilter } from './feed-filter.ts'
 import type { FeedStart } from './feed-start.ts'
-import { SSE_START, sseEvent, sseHeartbeat, withHeartbeat } from './sse.ts'
+import { addEvent, SSE_START, sseHeartbeat, withHeartbeat } from './sse.ts'
 
 type Observation = { readonly start: FeedStart; readonly filter: FeedFilter }
 
@@ -23,14 +23,12 @@ export async function* feedEventStream(
       cursor = entry.cursor
       const passes = filter.passes(entry)
       if (passes === false || (passes !== true && !(await passes))) continue
-      chunks.add(...sseEvent(cursor, entry.data))
+      addEvent(chunks, cursor, entry.data)
       if (chunks.full) yield chunks.take()
     }
     if (!chunks.empty) yield chunks.take()
   }
 }
-
-const LINE_END = Buffer.from('\n')
 
 /**
  * The wanted records as lines of JSON, up to the end of the log as it is now.
@@ -47,7 +45,8 @@ export async function* feedLines(
     for (const entry of entries) {
       const passes = filter.passes(entry)
       if (passes === false || (passes !== true && !(await passes))) continue
-      chunks.add(entry.data, LINE_END)
+      chunks.add(entry.data)
+      chunks.addText('\n')
       left -= 1
       if (chunks.full) yield chunks.take()
       if (left === 0) break

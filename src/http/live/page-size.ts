@@ -1,5 +1,3 @@
-import { type Entry, sizeOf } from './entry.ts'
-
 const FEWEST = 8
 const MOST = 1024
 
@@ -16,10 +14,10 @@ export class PageSize {
     return this.#records
   }
 
-  learn(page: readonly Entry[]): void {
-    if (page.length === 0) return
-    const average = page.reduce((sum, entry) => sum + sizeOf(entry), 1) / page.length
-    const fitting = Math.floor(this.#bytes / average)
+  /** @param bytes of all records of the page together */
+  learn(records: number, bytes: number): void {
+    if (records === 0) return
+    const fitting = Math.floor((this.#bytes * records) / (bytes + 1))
     this.#records = Math.max(FEWEST, Math.min(fitting, this.#records * 4, MOST))
   }
 }

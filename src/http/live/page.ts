@@ -3,6 +3,7 @@ import type { ReadModel } from '../../projections/read-model.ts'
 import type { EventStore, ReadError, ReadOptions } from '../../store/event-store.ts'
 import { streamOf } from '../../store/run-log.ts'
 import { type Entry, entriesOf } from './entry.ts'
+import { type Damage, type Text, textOf } from './text.ts'
 
 export type PageDeps = {
   readonly store: EventStore
@@ -18,5 +19,17 @@ export function readPage(
   return store.readStream(streamOf(runId), options).map((events) => {
     const projected = readModel.get(runId)?.state.seq ?? -1
     return entriesOf(events, projected)
+  })
+}
+
+/** As `readPage`, for those who need text and no frames. */
+export function readTexts(
+  runId: string,
+  options: ReadOptions,
+  { store, readModel }: PageDeps,
+): ResultAsync<(Text | Damage)[], ReadError> {
+  return store.readStream(streamOf(runId), options).map((events) => {
+    const projected = readModel.get(runId)?.state.seq ?? -1
+    return events.map((event) => textOf(event, event.revision <= projected))
   })
 }

@@ -44,6 +44,11 @@ export class Pages {
     return kept.isOk() && kept.value.length > 0 ? kept : this.#read(runId, from, limit)
   }
 
+  /** Begins to read what is behind `cursor`, for one who will ask for it when it has sent the rest. */
+  readAhead(runId: string, cursor: number, limit: number): void {
+    if (this.#find(runId, cursor + 1) === undefined) void this.#read(runId, cursor + 1, limit)
+  }
+
   /** A page that is kept, or is being read for somebody else. */
   #find(runId: string, from: number): Page | undefined {
     const index = this.#pages.findLastIndex(

@@ -4,7 +4,7 @@ import { isEnd, refusalFrame } from './entry.ts'
 import type { Hub } from './hub.ts'
 import { damageOf } from './probe.ts'
 import { selects } from './selects.ts'
-import { SSE_START, sseEvent, sseHeartbeat, sseNotice, withHeartbeat } from './sse.ts'
+import { addEvent, addNotice, SSE_START, sseHeartbeat, withHeartbeat } from './sse.ts'
 
 type Observation = {
   readonly runId: string
@@ -33,14 +33,14 @@ export async function* runEventStream(
     if (entries === null) yield sseHeartbeat(cursor < 0 ? null : String(cursor))
     for (const entry of entries ?? []) {
       if (entry.type === 'damage') {
-        chunks.add(sseNotice('failed', refusalFrame(runId, cursor, clock(), damageOf(entry))))
+        addNotice(chunks, 'failed', refusalFrame(runId, cursor, clock(), damageOf(entry)))
         yield chunks.take()
         return
       }
       cursor = entry.seq
       const id = String(cursor)
-      if (selects(selection, entry.kind, entry.data)) chunks.add(...sseEvent(id, entry.data))
-      if (isEnd(entry)) chunks.add(sseNotice('end', Buffer.from(`{"seq":${id}}`), id))
+      if (selects(selection, entry.kind, entry.data)) addEvent(chunks, id, entry.data)
+      if (isEnd(entry)) addNotice(chunks, 'end', Buffer.from(`{"seq":${id}}`), id)
       if (chunks.full) yield chunks.take()
       if (isEnd(entry)) {
         if (!chunks.empty) yield chunks.take()

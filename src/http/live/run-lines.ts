@@ -1,13 +1,12 @@
 import { Refusal } from '../problem.ts'
 import { Backoff } from './backoff.ts'
-import { Chunks } from './chunks.ts'
+import { CHUNK } from './chunks.ts'
 import { PageSize } from './page-size.ts'
 import { damageOf } from './probe.ts'
 import { pagesOf, type Wanted } from './run-pages.ts'
 import { selects } from './selects.ts'
+import { wholeText } from './text.ts'
 import type { TopicDeps } from './topic.ts'
-
-const LINE_END = Buffer.from('\n')
 
 /**
  * The wanted records as lines of JSON, up to the end of the run as it is now. Store trouble is waited
@@ -20,7 +19,7 @@ export async function* runLines(
 ): AsyncGenerator<Buffer, void, void> {
   const backoff = new Backoff(deps.limits.retryMs)
   const pageSize = new PageSize(deps.limits.pageBytes)
-  const chunks = new Chunks()
+  let chunk = ''
   let { after, limit: left } = wanted
   for (let reading = true; reading; ) {
     reading = false
@@ -40,15 +39,18 @@ export async function* runLines(
           throw new Refusal({ code: 'damaged_record', detail: damageOf(entry) })
         }
         after = entry.seq
-        if (!selects(wanted.selection, entry.kind, entry.data)) continue
-        chunks.add(entry.data, LINE_END)
+        if (!selects(wanted.selection, entry.kind, entry.json)) continue
+        chunk += `${wholeText(entry)}\n`
         left -= 1
-        if (chunks.full) yield chunks.take()
+        if (chunk.length >= CHUNK) {
+          yield Buffer.from(chunk)
+          chunk = ''
+        }
         if (left === 0) break
       }
       if (left === 0) break
     }
   }
   signal.throwIfAborted()
-  if (!chunks.empty) yield chunks.take()
+  if (chunk !== '') yield Buffer.from(chunk)
 }

@@ -1,9 +1,9 @@
 import type { Result } from 'neverthrow'
 import type { ReadError } from '../../store/event-store.ts'
 import type { Selection } from '../event-query.ts'
-import type { Entry } from './entry.ts'
-import { type PageDeps, readPage } from './page.ts'
+import { type PageDeps, readTexts } from './page.ts'
 import type { PageSize } from './page-size.ts'
+import type { Damage, Text } from './text.ts'
 
 /** What one client wants of a run. */
 export type Wanted = {
@@ -23,11 +23,11 @@ export async function* pagesOf(
   { runId, after, direction }: Pick<Wanted, 'runId' | 'after' | 'direction'>,
   pageSize: PageSize,
   deps: PageDeps,
-): AsyncGenerator<Result<Entry[], ReadError>, void, void> {
+): AsyncGenerator<Result<(Text | Damage)[], ReadError>, void, void> {
   const step = direction === 'forward' ? 1 : -1
   const read = (from: number | 'end') => {
     const limit = pageSize.records
-    return { limit, page: readPage(runId, { from, direction, limit }, deps) }
+    return { limit, page: readTexts(runId, { from, direction, limit }, deps) }
   }
   const start = direction === 'forward' ? -1 : null
   const origin = after ?? start
@@ -39,7 +39,10 @@ export async function* pagesOf(
       yield page
       return
     }
-    pageSize.learn(page.value)
+    pageSize.learn(
+      page.value.length,
+      page.value.reduce((sum, text) => sum + (text.type === 'text' ? text.json.length : 0), 0),
+    )
     const last = page.value.at(-1)
     const isLast = last === undefined || page.value.length < reading.limit
     const next = last === undefined ? 0 : last.seq + step

@@ -1,11 +1,15 @@
 import type { Kind } from '../../domain/records.ts'
 import type { Selection } from '../event-query.ts'
-import { tsOf } from './entry.ts'
+import { tsOf } from './text.ts'
 
-/** Whether a frame is one of those that are wanted. */
-export function selects({ kinds, fromTs, toTs }: Selection, kind: Kind, data: Buffer): boolean {
+/** Whether a record is one of those that are wanted. @param json the record, as text or in UTF-8 */
+export function selects(
+  { kinds, fromTs, toTs }: Selection,
+  kind: Kind,
+  json: string | Buffer,
+): boolean {
   if (!kinds.has(kind)) return false
   if (fromTs === 0 && toTs === Number.POSITIVE_INFINITY) return true
-  const ts = tsOf(data)
+  const ts = tsOf(json)
   return ts >= fromTs && ts < toTs
 }

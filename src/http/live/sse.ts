@@ -1,4 +1,5 @@
 import type { FastifyReply } from 'fastify'
+import type { Chunks } from './chunks.ts'
 import type { LiveLimits } from './limits.ts'
 
 export const EVENT_STREAM = 'text/event-stream'
@@ -6,20 +7,19 @@ export const EVENT_STREAM = 'text/event-stream'
 /** What a browser is told to wait before it connects again, milliseconds. */
 const RETRY_MS = 1000
 export const SSE_START = Buffer.from(`retry: ${RETRY_MS}\n\n`)
-const END_OF_EVENT = Buffer.from('\n\n')
 
-/** A frame as a server-sent event. It has no name, so that browsers hand it to `onmessage`. */
-export const sseEvent = (id: string, frame: Buffer): Buffer[] => {
-  return [Buffer.from(`id: ${id}\ndata: `), frame, END_OF_EVENT]
+/** Adds a frame as a server-sent event. It has no name, so that browsers hand it to `onmessage`. */
+export function addEvent(chunks: Chunks, id: string, frame: Buffer): void {
+  chunks.addText(`id: ${id}\ndata: `)
+  chunks.add(frame)
+  chunks.addText('\n\n')
 }
 
-/** An event with a name, which is no record. */
-export const sseNotice = (name: string, data: Buffer, id?: string): Buffer => {
-  return Buffer.concat([
-    Buffer.from(`${id === undefined ? '' : `id: ${id}\n`}event: ${name}\ndata: `),
-    data,
-    END_OF_EVENT,
-  ])
+/** Adds an event with a name, which is no record. */
+export function addNotice(chunks: Chunks, name: string, data: Buffer, id?: string): void {
+  chunks.addText(`${id === undefined ? '' : `id: ${id}\n`}event: ${name}\ndata: `)
+  chunks.add(data)
+  chunks.addText('\n\n')
 }
 
 /** A sign of life. The id moves the cursor of the client past what it did not ask for. */

@@ -2,7 +2,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import { streamOf } from '../../store/run-log.ts'
 import { Backoff } from './backoff.ts'
 import { Bell } from './bell.ts'
-import { type Entry, entriesOf } from './entry.ts'
+import { type Entry, entriesOf, sizeOf } from './entry.ts'
 import type { LiveLimits } from './limits.ts'
 import type { PageDeps } from './page.ts'
 import { PageSize } from './page-size.ts'
@@ -66,7 +66,8 @@ export class Topic {
   }
 
   async #readPage(cursor: number): Promise<readonly Entry[] | null> {
-    const page = await this.#pages.behind(this.#runId, cursor, this.#pageSize.records)
+    const asked = this.#pageSize.records
+    const page = await this.#pages.behind(this.#runId, cursor, asked)
     if (page.isErr()) {
       this.#deps.log.warn(
         { run_id: this.#runId, error: page.error },
@@ -74,7 +75,14 @@ export class Topic {
       )
       return null
     }
-    this.#pageSize.learn(page.value)
+    const { length } = page.value
+    this.#pageSize.learn(
+      length,
+      page.value.reduce((sum, entry) => sum + sizeOf(entry), 0),
+    )
+    if (length >= asked) {
+      this.#pages.readAhead(this.#runId, cursor + length, this.#pageSize.records)
+    }
     return page.value
   }
 

@@ -106,7 +106,7 @@ async function sendPage(
   const filter = new FeedFilter(query, live.facts, leave.signal)
   for await (const entries of live.feed.history(start.position, leave.signal)) {
     for (const entry of entries) {
-      page.add((await filter.passes(entry)) ? entry.data : null)
+      page.add((await filter.passes(entry)) ? entry.data.toString() : null)
       if (page.full) return page.send(request, reply, entry.cursor)
     }
   }

@@ -13,6 +13,7 @@ import { runLines } from '../live/run-lines.ts'
 import { pagesOf, type Wanted } from '../live/run-pages.ts'
 import { selects } from '../live/selects.ts'
 import { beginEventStream, EVENT_STREAM } from '../live/sse.ts'
+import { wholeText } from '../live/text.ts'
 import { problems, sendInvalid, sendProblem } from '../problem.ts'
 import { RunId, RunParams } from '../run-id.ts'
 import type { ZodApp } from '../zod-app.ts'
@@ -104,7 +105,7 @@ async function sendPage(
         return sendProblem(request, reply, { code: 'damaged_record', detail: damageOf(entry) })
       }
       last = entry.seq
-      page.add(selects(wanted.selection, entry.kind, entry.data) ? entry.data : null)
+      page.add(selects(wanted.selection, entry.kind, entry.json) ? wholeText(entry) : null)
       if (page.full) return page.send(request, reply, String(last))
     }
   }

@@ -177,7 +177,7 @@ describe('a page of history', () => {
 describe('the lines of a history', () => {
   it('break off at a record that cannot be read', async () => {
     const runId = randomUUID()
-    const changes = { model_name: 'x'.repeat(100_000) }
+    const changes = { model_name: 'x'.repeat(400_000) }
     const at = { run_id: runId, iteration: 0, ts: 1_770_000_000 } as const
     const change = { ...at, kind: 'run_config_changed', payload: { changes } } as const
     await writeRun(server, runId, [createdRecord(runId), change, change])
