@@ -1,0 +1,40 @@
+/** The server over a log that is there, as a process of its own. Argument: the folder of its data. */
+import { join } from 'node:path'
+import { buildApp } from '../../src/http/app.ts'
+import { startProjector } from '../../src/projections/projector.ts'
+import { openReadModel } from '../../src/projections/sqlite-read-model.ts'
+import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
+import { must } from '../loop/must.ts'
+import { now } from '../loop/service.ts'
+
+const [folder = ''] = process.argv.slice(2)
+const log = { info: () => {}, warn: console.warn, error: console.error }
+const store = must(await openEmbeddedStore({ file: join(folder, 'log.sqlite') }))
+const readModel = must(openReadModel({ file: join(folder, 'read.sqlite'), log }))
+const projector = startProjector({ store, readModel, log })
+await projector.caughtUpOnce()
+const app = await buildApp({
+  store,
+  readModel,
+  checkpoint: () => readModel.checkpoint,
+  artifacts: { read: async () => null },
+  contextBudget: () => 0,
+  tools: [],
+  goals: [],
+  planRun: () => {
+    throw new Error('no run is started here')
+  },
+  missingKey: () => null,
+  clock: now,
+  defaults: { cwd: folder, model_name: 'none', max_iterations: 1 },
+  ready: async () => ({ ready: true, checks: {} }),
+  security: { token: null },
+})
+const url = await app.listen({ host: '127.0.0.1', port: 0 })
+process.once('disconnect', async () => {
+  await app.close()
+  await projector.stop()
+  readModel.close()
+  await store.close()
+})
+process.send?.({ url })
