@@ -12,7 +12,8 @@ an append-only log, one stream of records a run.
 **Errors** are problem documents (RFC 9457): \`detail\` says for a person what is wrong and what to do,
 \`type\` is for programs. An invalid request lists all its problems in \`errors\`.
 
-**Live**: \`/api/ws/{run_id}\` is a WebSocket, described below with the other addresses.
+**Live**: \`/api/ws/{run_id}\` and, for all runs, \`/api/ws\` are WebSockets; \`/api/runs/{run_id}/events\` and
+\`/api/events\` give the same as pages, as NDJSON and as server-sent events.
 
 **Access**: without a token the server answers only on loopback names, and only its own pages. With one,
 everything under /api asks for \`Authorization: Bearer <token>\`. Bodies must be application/json.
