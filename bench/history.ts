@@ -54,6 +54,7 @@ export async function run(): Promise<string> {
     `Medians of ${ROUNDS} alternating rounds; ratios are medians of the rounds' ratios. Server and limit are processes`,
     'of their own. The limit is `node:http` over one `SELECT` of `node:sqlite` in the same thread: it parses each record,',
     'puts its seq in and writes it with `JSON.stringify`; in the second column it puts the seq into the stored text.',
+    'Pages of a watched run are kept for the next who comes, up to 16 MB: so much of the shorter replay is in memory.',
   ].join('\n')
 }
 

@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { sendProblem } from '../problem.ts'
 import type { ProblemCode } from '../problem-catalogue.ts'
 import type { LiveLimits } from './limits.ts'
@@ -34,16 +34,22 @@ class Admission {
 }
 
 /**
- * Refuses upgrades to WebSocket beyond the limits, before anything is spent on them. A connection keeps
- * its place until it is gone, however it is closed.
+ * Refuses WebSockets and streams of records beyond the limits, before anything is spent on them. A
+ * connection keeps its place until it is gone, however it is closed; a stream until it is over.
  */
 export function limitSockets(app: FastifyInstance, limits: Limits): void {
   const admission = new Admission(limits)
   app.addHook('onRequest', async (request, reply) => {
-    if (!request.ws) return
+    if (!request.ws && !isStream(request)) return
     const { ip } = request
     const refusal = admission.enter(ip)
     if (refusal !== null) return sendProblem(request, reply, { code: refusal })
-    request.raw.socket.once('close', () => admission.leave(ip))
+    const held = request.ws ? request.raw.socket : reply.raw
+    held.once('close', () => admission.leave(ip))
   })
+}
+
+const isStream = ({ headers, routeOptions }: FastifyRequest): boolean => {
+  const { url = '' } = routeOptions
+  return url.endsWith('/events') && /event-stream|ndjson/i.test(headers.accept ?? '')
 }

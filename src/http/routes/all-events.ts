@@ -50,6 +50,8 @@ export function allEvents(app: ZodApp, live: Live): void {
           'unknown_cursor',
           'invalid_request',
           'not_acceptable',
+          'too_many_of_client',
+          'too_many_sockets',
           'not_projected',
           'store_unavailable',
           'store_failed',

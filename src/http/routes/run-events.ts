@@ -57,6 +57,8 @@ export function runEvents(app: ZodApp, live: Live): void {
           'invalid_request',
           'run_not_found',
           'not_acceptable',
+          'too_many_of_client',
+          'too_many_sockets',
           'damaged_record',
           'store_unavailable',
           'store_failed',

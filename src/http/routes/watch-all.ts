@@ -33,7 +33,7 @@ export function watchAll(app: ZodApp, live: Live): void {
       querystring: WatchAllQuery,
       response: {
         101: z.undefined().describe('The connection is a WebSocket from here on'),
-        ...problems('upgrade_required'),
+        ...problems('upgrade_required', 'too_many_of_client', 'too_many_sockets'),
       },
     },
     // A bad query is answered on the socket, where a WebSocket client can read the answer.

@@ -273,6 +273,28 @@ describe('the event stream of a run', () => {
     expect([again.code, again.status]).toEqual(['damaged_record', 500])
   })
 
+  it('counts as a live connection until it is over, and pages do not', async () => {
+    const own = await startTestServer({ live: { socketsPerClient: 1 } })
+    try {
+      const path = pathOf(await createRun(own))
+      const reader = new EventReader(own, path)
+      await reader.until(({ events }) => events.length === 1)
+      for (const headers of [SSE, NDJSON]) {
+        const problem = await getProblem(own, path, headers)
+        expect([problem.code, problem.status]).toEqual(['too_many_of_client', 429])
+      }
+      expect((await getPage(own, path)).status).toBe(200)
+      reader.leave()
+      // The server hears a moment later that the reader has gone.
+      while ((await fetch(own.url + path, { headers: NDJSON })).status === 429) {
+        await new Promise(setImmediate)
+      }
+      expect(await getLines(own, path)).toHaveLength(1)
+    } finally {
+      await own.stop()
+    }
+  })
+
   it('ends when the server stops, so that its reader comes again', async () => {
     const own = await startTestServer()
     const runId = await createRun(own)
