@@ -31,11 +31,11 @@ describeInBrowser('a connection that is lost', () => {
     letSay(3)
     const { runs } = createClient({ baseUrl: server.url })
     const status = async () => (await runs.get(runId))._unsafeUnwrap().status
-    await expect.poll(status, { timeout: 30_000 }).toBe('achieved')
+    await expect.poll(status, { timeout: 90_000 }).toBe('achieved')
     expect(await fact(page, 'Iteration').textContent()).toBe('1 of 20')
 
     proxy.mend()
-    await badge.getByText('All records received').waitFor({ timeout: 30_000 })
+    await badge.getByText('All records received').waitFor({ timeout: 90_000 })
     await page.getByText(/^\d+ records in order, none missing/).waitFor()
     await page.getByText("The server's own totals follow from the records").waitFor()
     expect(await fact(page, 'Goal').textContent()).toBe('All 9 tests passed')

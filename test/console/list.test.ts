@@ -36,7 +36,7 @@ describeInBrowser('the list of runs', () => {
           await page.evaluate(TO_THE_END)
           return page.getByRole('status').last().textContent()
         },
-        { timeout: 30_000 },
+        { timeout: 90_000 },
       )
       .toBe('2,500 runs')
     await page.evaluate(TO_THE_END)
@@ -61,7 +61,7 @@ describeInBrowser('the list of runs', () => {
     const page = await open(server.url)
     await page.keyboard.press('/')
     await page.keyboard.type(idOf(RUNS - 7).slice(0, 13))
-    await page.getByText('1 found in 2,500 runs').waitFor({ timeout: 30_000 })
+    await page.getByText('1 found in 2,500 runs').waitFor({ timeout: 90_000 })
     await page.getByText(`in project-${RUNS - 7}`).click()
     await page.waitForURL(`**/runs/${idOf(RUNS - 7)}`)
   })

@@ -69,7 +69,7 @@ describeInBrowser('replay', () => {
     await page.getByLabel('Speed of the replay').selectOption('64')
     await page.getByRole('button', { name: 'Play' }).click()
     await page.getByRole('button', { name: 'Pause' }).waitFor()
-    await expect.poll(() => moment(page), { timeout: 20_000 }).toMatch(`${short.length - 1} /`)
+    await expect.poll(() => moment(page), { timeout: 90_000 }).toMatch(`${short.length - 1} /`)
     await page.getByRole('button', { name: 'Play' }).waitFor()
   })
 
