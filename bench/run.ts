@@ -1,15 +1,23 @@
 import { writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import * as history from './history.ts'
+import * as live from './live.ts'
 import * as loop from './loop.ts'
 import { describeMachine } from './machine.ts'
+import * as rest from './rest.ts'
 import * as storeAppend from './store-append.ts'
 import * as storeRead from './store-read.ts'
+import * as verify from './verify.ts'
 
 /** `npm run bench [-- name…]`. All of them write the page; some of them only print their sections. */
 const BENCHES = [
   { name: 'store-append', run: storeAppend.run },
   { name: 'store-read', run: storeRead.run },
+  { name: 'verify', run: verify.run },
+  { name: 'history', run: history.run },
   { name: 'loop', run: loop.run },
+  { name: 'live', run: live.run },
+  { name: 'rest', run: rest.run },
 ] as const
 const PAGE = fileURLToPath(new URL('../docs/benchmarks.md', import.meta.url))
 

@@ -1,0 +1,31 @@
+import { join } from 'node:path'
+import { startProjector } from '../../src/projections/projector.ts'
+import { openReadModel, type SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
+import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
+import type { EventStore } from '../../src/store/event-store.ts'
+import { must } from '../loop/must.ts'
+
+const log = { info: () => {}, warn: console.warn, error: console.error }
+
+export type House = {
+  /** The file of the log. */
+  readonly file: string
+  readonly store: EventStore
+  readonly readModel: SqliteReadModel
+  close(): Promise<void>
+}
+
+/** Store and projections, as the server has them, without an agent. */
+export async function openHouse(folder: string): Promise<House> {
+  const file = join(folder, 'log.sqlite')
+  const store = must(await openEmbeddedStore({ file }))
+  const readModel = must(openReadModel({ file: join(folder, 'read.sqlite'), log }))
+  const projector = startProjector({ store, readModel, log })
+  await projector.caughtUpOnce()
+  const close = async (): Promise<void> => {
+    await projector.stop()
+    readModel.close()
+    await store.close()
+  }
+  return { file, store, readModel, close }
+}

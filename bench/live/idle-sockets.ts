@@ -1,0 +1,66 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { integer, table } from '../support/figures.ts'
+import { inTemporaryFolder } from '../support/temporary-folder.ts'
+import { type Pair, type Side, startPair, watchPath } from './pair.ts'
+
+const SOCKETS = 2000
+const RUNS = 500
+const SETTLE_MS = 2000
+const CPU_MS = 5000
+
+type Cost = { readonly rss: number; readonly heap: number; readonly cpu: number }
+
+/** What a socket costs on which nothing happens. */
+export function idleSockets(): Promise<string> {
+  return inTemporaryFolder(async (folder) => {
+    await using pair = await startPair(folder)
+    const oneRun = await cost(pair, pair.ours, 1)
+    const manyRuns = await cost(pair, pair.ours, RUNS)
+    const bare = await cost(pair, pair.bare, 1)
+    const head = [`${integer(SOCKETS)} idle sockets`, 'RSS a socket', 'heap a socket', 'CPU']
+    const line = (name: string, { rss, heap, cpu }: Cost): string[] => [
+      name,
+      `${rss.toFixed(1)} KiB`,
+      `${heap.toFixed(1)} KiB`,
+      `${(100 * cpu).toFixed(1)} %`,
+    ]
+    const rows = [
+      line('on one run', oneRun),
+      line(`on ${integer(RUNS)} runs`, manyRuns),
+      line('of a bare ws server', bare),
+    ]
+    return [
+      '#### What an idle socket costs',
+      '',
+      table(head, rows),
+      '',
+      'Memory of the server process after a collection, before and with the sockets. CPU is that of the whole',
+      `process over ${CPU_MS / 1000} s, in parts of one processor.`,
+    ].join('\n')
+  })
+}
+
+async function cost({ observers }: Pair, { peer, port }: Side, runs: number): Promise<Cost> {
+  const runIds: string[] = []
+  for (let run = 0; run < runs; run += 1) {
+    runIds.push(await peer.ask('fill', { records: 2, ended: false }))
+  }
+  await sleep(SETTLE_MS)
+  const before = await peer.ask('memory', { collect: true })
+  for (const runId of runIds) {
+    const target = { port, path: watchPath(runId) }
+    await observers.ask('open', { target, observers: SOCKETS / runs })
+  }
+  await sleep(SETTLE_MS)
+  const after = await peer.ask('memory', { collect: true })
+  const start = await peer.ask('cpu')
+  await sleep(CPU_MS)
+  const cpu = (await peer.ask('cpu')) - start
+  await observers.ask('close')
+  await sleep(SETTLE_MS)
+  return {
+    rss: (after.rss - before.rss) / SOCKETS / 1024,
+    heap: (after.heap - before.heap) / SOCKETS / 1024,
+    cpu: cpu / CPU_MS,
+  }
+}

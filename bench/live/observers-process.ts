@@ -1,0 +1,78 @@
+/** Many observers in a process of their own. */
+import { answerCalls } from '../support/calls.ts'
+import { Observer, type Target } from './observer.ts'
+import { now } from './writer.ts'
+
+/** How many connect at once. */
+const ABREAST = 50
+const STAMP = Buffer.from('"changes":{"model_name":"')
+
+let observers: Observer[] = []
+/** Nanoseconds from append to receipt, of the frames that hold the time of their append. */
+let delays: number[] = []
+let received = 0
+let wanted = 0
+let complete = Promise.withResolvers<number>()
+
+function count(): void {
+  received += 1
+  if (received === wanted) complete.resolve(now())
+}
+
+function countAndTime(buffer: Buffer, at: number, length: number): void {
+  const start = buffer.indexOf(STAMP, at)
+  if (start >= 0 && start < at + length) {
+    const from = start + STAMP.length
+    delays.push(now() - Number(buffer.toString('latin1', from, buffer.indexOf('"', from))))
+  }
+  count()
+}
+
+const operations = {
+  /** Opens so many, and resolves when the server has accepted them. */
+  open: async ({ target, observers: wantedObservers }: Opening) => {
+    for (let done = 0; done < wantedObservers; done += ABREAST) {
+      const abreast = Math.min(ABREAST, wantedObservers - done)
+      const opening = Array.from({ length: abreast }, () => Observer.open(target, countAndTime))
+      observers.push(...(await Promise.all(opening)))
+    }
+  },
+  /** Opens so many that never read. */
+  openDeaf: async ({ target, observers: wantedObservers }: Opening) => {
+    for (let done = 0; done < wantedObservers; done += 1) {
+      const observer = await Observer.open(target)
+      observer.socket.pause()
+      observers.push(observer)
+    }
+  },
+  /** Opens so many as fast as it can, and does not wait. @returns when it began */
+  rush: ({ target, observers: wantedObservers }: Opening) => {
+    const start = now()
+    for (let done = 0; done < wantedObservers; done += 1) {
+      void Observer.open(target, count).then((observer) => observers.push(observer))
+    }
+    return start
+  },
+  /** Begins to count anew, up to so many frames in all. */
+  expect: (frames: number) => {
+    received = 0
+    wanted = frames
+    delays = []
+    complete = Promise.withResolvers<number>()
+  },
+  /** When the last of the expected frames came. */
+  complete: () => complete.promise,
+  /** A quantile of the delays, milliseconds. */
+  delayMs: (quantile: number) => {
+    const sorted = delays.toSorted((a, b) => a - b)
+    return (sorted[Math.floor(quantile * (sorted.length - 1))] ?? Number.NaN) / 1e6
+  },
+  close: () => {
+    for (const { socket } of observers) socket.destroy()
+    observers = []
+  },
+}
+type Opening = { readonly target: Target; readonly observers: number }
+export type ObserverOperations = typeof operations
+
+answerCalls(operations)

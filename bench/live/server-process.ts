@@ -1,0 +1,51 @@
+/**
+ * The store, the projections and the whole HTTP side in a process of their own, without an agent.
+ * Argument: the folder of its data.
+ */
+import { buildApp } from '../../src/http/app.ts'
+import { answerCalls } from '../support/calls.ts'
+import { openHouse } from './house.ts'
+import { cpu, memory, portOf } from './process.ts'
+import { Writer } from './writer.ts'
+
+const [folder = ''] = process.argv.slice(2)
+const { store, readModel, close } = await openHouse(folder)
+const app = await buildApp({
+  store,
+  readModel,
+  checkpoint: () => readModel.checkpoint,
+  artifacts: { read: async () => null },
+  contextBudget: () => 0,
+  tools: [],
+  goals: [],
+  planRun: () => {
+    throw new Error('no run is started here')
+  },
+  missingKey: () => null,
+  clock: () => Date.now() / 1000,
+  defaults: { cwd: folder, model_name: 'none', max_iterations: 1 },
+  ready: async () => ({ ready: true, checks: {} }),
+  security: { token: null },
+  live: { sockets: 20_000, socketsPerClient: 20_000 },
+})
+await app.listen({ host: '127.0.0.1', port: 0 })
+
+const writer = new Writer(store)
+const operations = {
+  port: () => portOf(app.server),
+  memory,
+  cpu,
+  fill: (run: Parameters<Writer['fill']>[0]) => writer.fill(run),
+  fillMany: (runs: Parameters<Writer['fillMany']>[0]) => writer.fillMany(runs),
+  burst: (load: Parameters<Writer['burst']>[0]) => writer.burst(load),
+  trickle: (pace: Parameters<Writer['trickle']>[0]) => writer.trickle(pace),
+  /** Resolves when the records of a run up to `seq` are projected. */
+  projected: ({ runId, seq }: { readonly runId: string; readonly seq: number }) =>
+    readModel.waitFor(runId, seq, 600_000),
+}
+export type ServerOperations = typeof operations
+
+answerCalls(operations, async () => {
+  await app.close()
+  await close()
+})

@@ -1,0 +1,21 @@
+import { integer } from './figures.ts'
+
+const held = (holds: boolean): string => (holds ? 'yes' : '**NO**')
+
+/** Cells of a table: what was asked, what was measured, and whether it holds. */
+export type Verdict = readonly [asked: string, measured: string, held: string]
+
+/** A share of the limit that was measured beside it. */
+export function atLeast(ratio: number, asked: number): Verdict {
+  return [`≥ ${asked.toFixed(2)}`, ratio.toFixed(2), held(ratio >= asked)]
+}
+
+/** So many a second. */
+export function moreThan(perSecond: number, asked: number): Verdict {
+  return [`> ${integer(asked)}/s`, `${integer(perSecond)}/s`, held(perSecond > asked)]
+}
+
+/** Memory. */
+export function atMostMiB(mib: number, asked: number): Verdict {
+  return [`≤ ${asked} MiB`, `${mib.toFixed(0)} MiB`, held(mib <= asked)]
+}
