@@ -38,6 +38,8 @@ type Worker = {
   again: boolean
   /** Null until the run was read. */
   session: RunSession | null
+  /** Whether another process has claimed the run before it was read here. */
+  taken: boolean
 }
 
 /**
@@ -89,7 +91,7 @@ export class Supervisor {
         this.#takeUp(runId, 'answered')
         break
       case 'run_claimed':
-        if (this.#takenOver(runId, event)) this.#workers.get(runId)?.stop.abort()
+        this.#noticeClaim(runId, event)
         break
       case 'run_end':
         this.#workers.get(runId)?.stop.abort()
@@ -98,16 +100,17 @@ export class Supervisor {
   }
 
   /**
-   * Whether another process has claimed a run behind all that is known of it here. A claim that is told
-   * of late, and that ours stands behind already, takes nothing away.
+   * Lets go of a run that another process has claimed behind all that is known of it here. A claim that
+   * is told of late, and that ours stands behind already, takes nothing away.
    */
-  #takenOver(runId: string, event: RecordedEvent): boolean {
+  #noticeClaim(runId: string, event: RecordedEvent): void {
     const worker = this.#workers.get(runId)
-    if (worker === undefined) return false
-    if (worker.session !== null && event.revision <= worker.session.state.seq) return false
+    if (worker === undefined) return
     const decoded = decode(event)
-    if (decoded.isErr() || decoded.value.record.kind !== 'run_claimed') return false
-    return decoded.value.record.payload.claimant !== this.#deps.process.claimant
+    if (decoded.isErr() || decoded.value.record.kind !== 'run_claimed') return
+    if (decoded.value.record.payload.claimant === this.#deps.process.claimant) return
+    if (worker.session === null) worker.taken = true
+    else if (event.revision > worker.session.state.seq) worker.stop.abort()
   }
 
   #takeUp(runId: string, occasion: Occasion): void {
@@ -124,7 +127,7 @@ export class Supervisor {
       this.#workers.delete(runId)
       if (again) this.#takeUp(runId, 'answered')
     })
-    this.#workers.set(runId, { stop, done, again: false, session: null })
+    this.#workers.set(runId, { stop, done, again: false, session: null, taken: false })
   }
 
   async #awaitTurn(runId: string, occasion: Occasion, signal: AbortSignal): Promise<void> {
@@ -146,10 +149,11 @@ export class Supervisor {
       signal,
     })
     if (session.isErr()) return this.#report(runId, session.error)
+    const { state } = session.value
     const worker = this.#workers.get(runId)
     if (worker !== undefined) worker.session = session.value
-    const { state } = session.value
-    if (!isOurs(state, occasion, process.claimant)) return
+    const taken = worker?.taken === true && state.claimant !== process.claimant
+    if (taken || !isOurs(state, occasion, process.claimant)) return
     if (state.claimant !== process.claimant) {
       const claimed = await session.value.record({
         type: 'claim',

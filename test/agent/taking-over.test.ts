@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { okAsync } from 'neverthrow'
+import { okAsync, ResultAsync } from 'neverthrow'
 import { expect, test } from 'vitest'
 import type { Effects } from '../../src/agent/run-loop.ts'
 import { Supervisor } from '../../src/agent/supervisor.ts'
 import type { RunCommand } from '../../src/domain/commands.ts'
+import type { RunRecord } from '../../src/domain/records.ts'
 import type { EventStore, SubscriptionItem } from '../../src/store/event-store.ts'
 import { handleCommand } from '../../src/store/handle-command.ts'
 import { streamOf } from '../../src/store/run-log.ts'
@@ -22,18 +23,26 @@ const claimOf = (claimant: string, expected: string | null): RunCommand => ({
   host: 'elsewhere',
 })
 
-/** A store that tells of what happens only once `until` has resolved, and says when it has told of a claim. */
-function slowToTell(store: EventStore, until: Promise<unknown>, told: () => void): EventStore {
+/** A store in which reading runs and telling of what happens can be held back, as a busy machine does. */
+function slow(
+  store: EventStore,
+  held: { readonly reads?: Promise<unknown>; readonly news?: Promise<unknown> },
+  claimTold: () => void,
+): EventStore {
   async function* late(items: AsyncIterable<SubscriptionItem>) {
-    await until
+    await held.news
     for await (const item of items) {
       yield item
-      if (item.type === 'events' && item.events.some(({ type }) => type === 'run_claimed')) told()
+      if (item.type !== 'events') continue
+      if (item.events.some(({ type }) => type === 'run_claimed')) claimTold()
     }
   }
   return {
     append: (...args) => store.append(...args),
-    readStream: (...args) => store.readStream(...args),
+    readStream: (...args) =>
+      ResultAsync.fromSafePromise(Promise.resolve(held.reads)).andThen(() =>
+        store.readStream(...args),
+      ),
     subscribeStream: (...args) => store.subscribeStream(...args),
     subscribeAll: (options) => late(store.subscribeAll(options)),
     ping: () => store.ping(),
@@ -41,19 +50,17 @@ function slowToTell(store: EventStore, until: Promise<unknown>, told: () => void
   }
 }
 
-test('a claim that stands before its own keeps no process from its work, however late it is told of', async () => {
-  await using shop = await Workshop.open([])
-  const runId = await shop.create({ max_iterations: 1 })
-  const options = { author: { commandId: randomUUID() }, now }
-  const claimed = await handleCommand(shop.store, runId, claimOf('other', null), options)
-  claimed._unsafeUnwrap()
-  const asked = Promise.withResolvers<void>()
-  const told = Promise.withResolvers<void>()
-  const effects: Effects = {
+/** A model that has nothing to do, and a check that succeeds once `until` has resolved. */
+function idleEffects(until: Promise<unknown>, asked: () => void): Effects {
+  const reply = { text: 'Done.', toolCalls: [], finishReason: 'stop', costUsd: 0 }
+  const check = async () => {
+    await until
+    return { achieved: true, reason: 'done', details: '' }
+  }
+  return {
     models: {
       complete: () => {
-        asked.resolve()
-        const reply = { text: 'Done.', toolCalls: [], finishReason: 'stop', costUsd: 0 }
+        asked()
         return okAsync({ ...reply, inputTokens: 1, outputTokens: 1 })
       },
       missingKey: () => null,
@@ -64,23 +71,21 @@ test('a claim that stands before its own keeps no process from its work, however
       readOnly: new Set(),
       execute: () => Promise.reject(new Error('there is no call')),
     },
-    findGoal: (name) => ({
-      name,
-      description: '',
-      prompt: '',
-      detect: async () => true,
-      // Only goes on once the earlier claims were told of.
-      check: async () => {
-        await told.promise
-        return { achieved: true, reason: 'done', details: '' }
-      },
-    }),
+    findGoal: (name) => ({ name, description: '', prompt: '', detect: async () => true, check }),
     runCommand: () => Promise.reject(new Error('there is no command')),
     modelBackoff: () => 1,
     modelAttempts: 1,
   }
+}
+
+/** A process that has found a run unfinished, and is told only now that another one has claimed it. */
+async function takeUp(shop: Workshop, store: EventStore, effects: Effects) {
+  const runId = await shop.create({ max_iterations: 1 })
+  const options = { author: { commandId: randomUUID() }, now }
+  const claimed = await handleCommand(shop.store, runId, claimOf('other', null), options)
+  claimed._unsafeUnwrap()
   const supervisor = new Supervisor({
-    store: slowToTell(shop.store, asked.promise, told.resolve),
+    store,
     effects,
     process: { claimant: 'ours', pid: 2, host: 'here' },
     now,
@@ -91,11 +96,35 @@ test('a claim that stands before its own keeps no process from its work, however
   })
   const [created] = (await shop.store.readStream(streamOf(runId), FIRST))._unsafeUnwrap()
   supervisor.start([runId], created?.position ?? null)
+  return { runId, supervisor }
+}
+
+const claimants = (records: readonly RunRecord[]) =>
+  records.flatMap((record) => (record.kind === 'run_claimed' ? [record.payload.claimant] : []))
+
+test('a claim that stands before its own keeps no process from its work, however late it is told of', async () => {
+  await using shop = await Workshop.open([])
+  const asked = Promise.withResolvers<void>()
+  const told = Promise.withResolvers<void>()
+  const store = slow(shop.store, { news: asked.promise }, told.resolve)
+  const effects = idleEffects(told.promise, asked.resolve)
+  const { runId, supervisor } = await takeUp(shop, store, effects)
   const records = await shop.until(runId, 'run_end')
   await supervisor.stop()
   expect(only(records, 'run_end').payload.status).toBe('achieved')
-  expect(records.flatMap((r) => (r.kind === 'run_claimed' ? [r.payload.claimant] : []))).toEqual([
-    'other',
-    'ours',
-  ])
+  expect(claimants(records)).toEqual(['other', 'ours'])
+})
+
+test('a run that another process claims before it is read is left to that process', async () => {
+  await using shop = await Workshop.open([])
+  const told = Promise.withResolvers<void>()
+  const store = slow(shop.store, { reads: told.promise }, told.resolve)
+  const { runId, supervisor } = await takeUp(
+    shop,
+    store,
+    idleEffects(told.promise, () => {}),
+  )
+  await told.promise
+  await supervisor.stop()
+  expect(claimants(await shop.records(runId))).toEqual(['other'])
 })
