@@ -33,6 +33,7 @@ export function useBrowser(expected = NETWORK) {
       ...options,
     })
     const page = await context.newPage()
+    page.setDefaultTimeout(90_000)
     page.on('pageerror', (error) => complaints.push(String(error)))
     page.on('console', (message) => {
       const text = message.text()
