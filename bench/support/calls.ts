@@ -33,7 +33,8 @@ export async function startPeer<O extends Operations>(
     else waiter?.reject(new Error(error))
   })
   child.once('exit', (code, signal) => {
-    for (const { reject } of waiting.values()) reject(new Error(`${module} ended with ${code ?? signal}`))
+    for (const { reject } of waiting.values())
+      reject(new Error(`${module} ended with ${code ?? signal}`))
   })
   const ask = (operation: string, argument?: unknown): Promise<unknown> => {
     lastId += 1
