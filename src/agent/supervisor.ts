@@ -36,10 +36,10 @@ type Worker = {
   readonly stop: AbortController
   readonly done: Promise<void>
   again: boolean
+  /** Whether it still waits for its turn. */
+  waiting: boolean
   /** Null until the run was read. */
   session: RunSession | null
-  /** Whether another process has claimed the run before it was read here. */
-  taken: boolean
 }
 
 /**
@@ -100,8 +100,8 @@ export class Supervisor {
   }
 
   /**
-   * Lets go of a run that another process has claimed behind all that is known of it here. A claim that
-   * is told of late, and that ours stands behind already, takes nothing away.
+   * Lets go of a run that another process has claimed behind all that is known of it here. What is told
+   * of while the run is being read takes nothing away: the claim that is made then stands behind it.
    */
   #noticeClaim(runId: string, event: RecordedEvent): void {
     const worker = this.#workers.get(runId)
@@ -109,8 +109,8 @@ export class Supervisor {
     const decoded = decode(event)
     if (decoded.isErr() || decoded.value.record.kind !== 'run_claimed') return
     if (decoded.value.record.payload.claimant === this.#deps.process.claimant) return
-    if (worker.session === null) worker.taken = true
-    else if (event.revision > worker.session.state.seq) worker.stop.abort()
+    const known = worker.session?.state.seq ?? Number.POSITIVE_INFINITY
+    if (worker.waiting || event.revision > known) worker.stop.abort()
   }
 
   #takeUp(runId: string, occasion: Occasion): void {
@@ -127,7 +127,7 @@ export class Supervisor {
       this.#workers.delete(runId)
       if (again) this.#takeUp(runId, 'answered')
     })
-    this.#workers.set(runId, { stop, done, again: false, session: null, taken: false })
+    this.#workers.set(runId, { stop, done, again: false, waiting: true, session: null })
   }
 
   async #awaitTurn(runId: string, occasion: Occasion, signal: AbortSignal): Promise<void> {
@@ -142,6 +142,8 @@ export class Supervisor {
 
   async #work(runId: string, occasion: Occasion, signal: AbortSignal): Promise<void> {
     const { log, effects, process } = this.#deps
+    const worker = this.#workers.get(runId)
+    if (worker !== undefined) worker.waiting = false
     const session = await RunSession.open(runId, {
       ...this.#deps,
       claimant: process.claimant,
@@ -149,11 +151,9 @@ export class Supervisor {
       signal,
     })
     if (session.isErr()) return this.#report(runId, session.error)
-    const { state } = session.value
-    const worker = this.#workers.get(runId)
     if (worker !== undefined) worker.session = session.value
-    const taken = worker?.taken === true && state.claimant !== process.claimant
-    if (taken || !isOurs(state, occasion, process.claimant)) return
+    const { state } = session.value
+    if (!isOurs(state, occasion, process.claimant)) return
     if (state.claimant !== process.claimant) {
       const claimed = await session.value.record({
         type: 'claim',

@@ -78,13 +78,21 @@ function idleEffects(until: Promise<unknown>, asked: () => void): Effects {
   }
 }
 
-/** A process that has found a run unfinished, and is told only now that another one has claimed it. */
-async function takeUp(shop: Workshop, store: EventStore, effects: Effects) {
+const claimants = (records: readonly RunRecord[]) =>
+  records.flatMap((record) => (record.kind === 'run_claimed' ? [record.payload.claimant] : []))
+
+/** A run that was unfinished as of a position in the log, and was claimed by another process since. */
+async function claimedByOther(shop: Workshop) {
   const runId = await shop.create({ max_iterations: 1 })
   const options = { author: { commandId: randomUUID() }, now }
   const claimed = await handleCommand(shop.store, runId, claimOf('other', null), options)
   claimed._unsafeUnwrap()
-  const supervisor = new Supervisor({
+  const [created] = (await shop.store.readStream(streamOf(runId), FIRST))._unsafeUnwrap()
+  return { runId, position: created?.position ?? null }
+}
+
+const supervise = (store: EventStore, effects: Effects) =>
+  new Supervisor({
     store,
     effects,
     process: { claimant: 'ours', pid: 2, host: 'here' },
@@ -94,37 +102,36 @@ async function takeUp(shop: Workshop, store: EventStore, effects: Effects) {
     maxRunsAtWork: 1,
     log: silent,
   })
-  const [created] = (await shop.store.readStream(streamOf(runId), FIRST))._unsafeUnwrap()
-  supervisor.start([runId], created?.position ?? null)
-  return { runId, supervisor }
-}
 
-const claimants = (records: readonly RunRecord[]) =>
-  records.flatMap((record) => (record.kind === 'run_claimed' ? [record.payload.claimant] : []))
+test.each(['news', 'reads'] as const)(
+  'of two processes that take up a run at once the later one works on it, though its %s come late',
+  async (late) => {
+    await using shop = await Workshop.open([])
+    const asked = Promise.withResolvers<void>()
+    const told = Promise.withResolvers<void>()
+    const held = late === 'news' ? { news: asked.promise } : { reads: told.promise }
+    const effects = idleEffects(told.promise, asked.resolve)
+    const { runId, position } = await claimedByOther(shop)
+    const supervisor = supervise(slow(shop.store, held, told.resolve), effects)
+    supervisor.start([runId], position)
+    const records = await shop.until(runId, 'run_end')
+    await supervisor.stop()
+    expect(only(records, 'run_end').payload.status).toBe('achieved')
+    expect(claimants(records)).toEqual(['other', 'ours'])
+  },
+)
 
-test('a claim that stands before its own keeps no process from its work, however late it is told of', async () => {
+test('a run that another process claims while it waits for its turn is left to that process', async () => {
   await using shop = await Workshop.open([])
   const asked = Promise.withResolvers<void>()
   const told = Promise.withResolvers<void>()
-  const store = slow(shop.store, { news: asked.promise }, told.resolve)
   const effects = idleEffects(told.promise, asked.resolve)
-  const { runId, supervisor } = await takeUp(shop, store, effects)
-  const records = await shop.until(runId, 'run_end')
-  await supervisor.stop()
-  expect(only(records, 'run_end').payload.status).toBe('achieved')
-  expect(claimants(records)).toEqual(['other', 'ours'])
-})
-
-test('a run that another process claims before it is read is left to that process', async () => {
-  await using shop = await Workshop.open([])
-  const told = Promise.withResolvers<void>()
-  const store = slow(shop.store, { reads: told.promise }, told.resolve)
-  const { runId, supervisor } = await takeUp(
-    shop,
-    store,
-    idleEffects(told.promise, () => {}),
-  )
-  await told.promise
+  const first = await shop.create({ max_iterations: 1 })
+  const { runId, position } = await claimedByOther(shop)
+  const store = slow(shop.store, { news: asked.promise }, told.resolve)
+  const supervisor = supervise(store, effects)
+  supervisor.start([first, runId], position)
+  await shop.until(first, 'run_end')
   await supervisor.stop()
   expect(claimants(await shop.records(runId))).toEqual(['other'])
 })
