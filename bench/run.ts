@@ -5,6 +5,7 @@ import * as live from './live.ts'
 import * as loop from './loop.ts'
 import { describeMachine } from './machine.ts'
 import * as rest from './rest.ts'
+import * as startup from './startup.ts'
 import * as storeAppend from './store-append.ts'
 import * as storeRead from './store-read.ts'
 import * as verify from './verify.ts'
@@ -18,6 +19,7 @@ const BENCHES = [
   { name: 'loop', run: loop.run },
   { name: 'live', run: live.run },
   { name: 'rest', run: rest.run },
+  { name: 'startup', run: startup.run },
 ] as const
 const PAGE = fileURLToPath(new URL('../docs/benchmarks.md', import.meta.url))
 

@@ -24,6 +24,14 @@ export class BareLog {
     for (let id = 1; id <= count; id += 1) insert.run(id, `run-${id}`)
   }
 
+  /** Makes streams with names of their own, in one transaction. */
+  addNamedStreams(streams: readonly { readonly id: number; readonly name: string }[]): void {
+    const insert = this.#db.prepare('INSERT INTO streams (id, name) VALUES (?, ?)')
+    this.#db.exec('BEGIN IMMEDIATE')
+    for (const { id, name } of streams) insert.run(id, name)
+    this.#db.exec('COMMIT')
+  }
+
   /** One transaction. */
   append(rows: readonly { stream: number; revision: number; event: NewEvent }[]): void {
     const created = Date.now()

@@ -1,0 +1,72 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fill, RECORDS_EACH } from './startup/fill.ts'
+import { type Rebuild, timeRebuild } from './startup/rebuild.ts'
+import { type Start, timeStart } from './startup/server.ts'
+import { BareLog } from './support/bare-log.ts'
+import { integer, median, table } from './support/figures.ts'
+import { inTemporaryFolder } from './support/temporary-folder.ts'
+
+const SIZES = [1, 1_000, 100_000]
+const UNFINISHED = 10
+const ROUNDS = 7
+
+type Measured = {
+  readonly runs: number
+  readonly records: number
+  readonly starts: readonly Start[]
+  readonly rebuild: Rebuild
+}
+
+/** How long a server takes to be at work again with a long history behind it, and to build its read model. */
+export async function run(): Promise<string> {
+  const measured: Measured[] = []
+  for (const runs of SIZES)
+    measured.push(await inTemporaryFolder((folder) => measure(folder, runs)))
+  return [
+    '### Starting with a history, and building the read model from zero',
+    '',
+    table(
+      ['runs stored', 'records', 'listening', 'ready', 'first resumed step'],
+      measured.map(({ runs, records, starts }) => [
+        integer(runs),
+        integer(records),
+        ...(['listening', 'ready', 'resumed'] as const).map(
+          (what) => `${integer(median(starts.map((start) => start[what])))} ms`,
+        ),
+      ]),
+    ),
+    '',
+    `From the start of the process, medians of ${ROUNDS} starts after a kill -9. All runs but ${UNFINISHED} (the`,
+    'one, where there is one) have ended; those go on, and the first resumed step is the first request to',
+    'the model. The limit is the start with one run: what a longer history adds is the cost of it.',
+    '',
+    table(
+      ['records', 'read model from zero', 'subscription alone', 'bare SELECT', 'ratio to it'],
+      measured
+        .slice(1)
+        .map(({ records, rebuild: { projected, subscribed, scanned } }) => [
+          integer(records),
+          ...[projected, subscribed, scanned].map((figure) => `${integer(figure)} records/s`),
+          (projected / scanned).toFixed(2),
+        ]),
+    ),
+    '',
+    `Runs of ${RECORDS_EACH} records. The read model validates, folds and stores; the bare SELECT walks the same rows`,
+    'in one thread and throws them away; the subscription brings them from the thread of the store.',
+  ].join('\n')
+}
+
+async function measure(folder: string, runs: number): Promise<Measured> {
+  const dataDir = join(folder, 'data')
+  await mkdir(dataDir)
+  const log = new BareLog(join(dataDir, 'log.sqlite'))
+  const records = fill(log, runs, Math.min(runs, UNFINISHED))
+  log.close()
+  const rebuild = await timeRebuild(dataDir, records)
+  const starts: Start[] = []
+  for (let round = 0; round < ROUNDS; round += 1) starts.push(await timeStart(dataDir))
+  return { runs, records, starts, rebuild }
+}
+
+if (import.meta.main) console.log(await run())

@@ -1,0 +1,94 @@
+import { createHash, randomUUID } from 'node:crypto'
+import type { AgentCommand, PersonCommand } from '../../src/domain/commands.ts'
+import { decide } from '../../src/domain/decide.ts'
+import type { RunRecord } from '../../src/domain/records.ts'
+import { type LoadedRun, type PreparedAppend, prepare, streamOf } from '../../src/store/run-log.ts'
+import type { BareLog } from '../support/bare-log.ts'
+
+/** Records of a run of one iteration, from its creation to its end. */
+export const RECORDS_EACH = 9
+/** Runs that are stored in one transaction. */
+const AT_ONCE = 500
+
+const create = (runId: string): PersonCommand => ({
+  type: 'create',
+  runId,
+  systemPrompt: 'You work on a project until its goal is reached.',
+  config: {
+    goal: 'shell-goal',
+    cwd: '/',
+    model_name: 'scripted-model',
+    max_iterations: 20,
+    hitl_enabled: false,
+    max_cost_usd: null,
+    max_tokens: null,
+    max_seconds: null,
+    shell_goal: { check_command: 'true', success_condition: { exit_code: 0 } },
+  },
+})
+
+type Report<C = AgentCommand> = C extends AgentCommand
+  ? Omit<C, 'claimant' | 'readOnlyTools'>
+  : never
+
+const byAgent = (report: Report): AgentCommand =>
+  ({ ...report, claimant: 'bench', readOnlyTools: new Set() }) as AgentCommand
+
+const CLAIM = byAgent({ type: 'claim', expected: null, pid: 1, host: 'bench' })
+const REPLY = byAgent({
+  type: 'record_reply',
+  usage: {
+    input_tokens: 1000,
+    output_tokens: 50,
+    cost_usd: 0.001,
+    model_name: 'scripted-model',
+    duration_ms: 900,
+    omitted_turns: 0,
+  },
+  message: { text: 'All is done already.', tool_calls: [], finish_reason: 'stop' },
+})
+const CHECK = byAgent({
+  type: 'record_goal_check',
+  check: { achieved: true, reason: 'It succeeded', details: 'x'.repeat(200), duration_ms: 5 },
+})
+
+/** The appends of one run, as the server makes them; an unfinished one still waits for its model. */
+function appends(runId: string, finished: boolean): PreparedAppend[] {
+  const commands = [create(runId), CLAIM, ...(finished ? [REPLY, CHECK] : [])]
+  const made: PreparedAppend[] = []
+  let run: LoadedRun | null = null
+  for (const [second, command] of commands.entries()) {
+    const records: RunRecord[] = decide(
+      command,
+      run?.state ?? null,
+      1_770_000_000 + second,
+    )._unsafeUnwrap()
+    const prepared: PreparedAppend = prepare(runId, run, records, { commandId: randomUUID() })
+    made.push(prepared)
+    run = prepared.after
+  }
+  return made
+}
+
+/** Stores so many runs, of which the last `unfinished` wait for their model. Answers with the records. */
+export function fill(log: BareLog, runs: number, unfinished: number): number {
+  let records = 0
+  for (let first = 1; first <= runs; first += AT_ONCE) {
+    const ids = Array.from({ length: Math.min(AT_ONCE, runs - first + 1) }, (_, n) => first + n)
+    log.addNamedStreams(ids.map((id) => ({ id, name: streamOf(uuidOf(id)) })))
+    const rows = ids.flatMap((stream) =>
+      appends(uuidOf(stream), stream <= runs - unfinished)
+        .flatMap(({ events }) => events)
+        .map((event, revision) => ({ stream, revision, event })),
+    )
+    log.append(rows)
+    records += rows.length
+  }
+  return records
+}
+
+function uuidOf(number: number): string {
+  const hex = createHash('sha256').update(`run ${number}`).digest('hex')
+  const parts = [hex.slice(0, 8), hex.slice(8, 12), `4${hex.slice(13, 16)}`]
+  return [...parts, `8${hex.slice(17, 20)}`, hex.slice(20, 32)].join('-')
+}

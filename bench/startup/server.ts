@@ -1,0 +1,47 @@
+import { once } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
+import { startServerProcess } from '../../examples/demo/server.ts'
+import { startScriptedModel } from '../../examples/scripted-model/server.ts'
+
+export type Start = {
+  /** Milliseconds from the start of the process until it listens … */
+  readonly listening: number
+  /** … until it says that it is ready … */
+  readonly ready: number
+  /** … and until the model is asked by the first run that goes on. */
+  readonly resumed: number
+}
+
+const POLL_MS = 2
+
+/** Starts the server on a data folder, waits until it is at work again, and kills it. */
+export async function timeStart(dataDir: string): Promise<Start> {
+  const asked = Promise.withResolvers<number>()
+  const model = await startScriptedModel({
+    script: () => {
+      asked.resolve(performance.now())
+      return { fault: 'hang' }
+    },
+  })
+  const began = performance.now()
+  const server = await startServerProcess(['--port', '0', '--data-dir', dataDir], {
+    PATH: process.env.PATH,
+    RETRAI_LLM_BASE_URL: model.url,
+  })
+  const listening = performance.now() - began
+  try {
+    while (!(await isReady(server.url))) await delay(POLL_MS)
+    const ready = performance.now() - began
+    return { listening, ready, resumed: (await asked.promise) - began }
+  } finally {
+    server.process.kill('SIGKILL')
+    await once(server.process, 'exit')
+    await model.close()
+  }
+}
+
+async function isReady(url: string): Promise<boolean> {
+  const response = await fetch(`${url}/health/ready`)
+  await response.body?.cancel()
+  return response.ok
+}
