@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import { streamOf } from '../../store/run-log.ts'
 import { Backoff } from './backoff.ts'
@@ -104,6 +105,8 @@ export class Topic {
         })
         for await (const item of subscription) {
           if (item.type !== 'events') continue
+          // Who has just appended goes first: watching a run must not hold it up.
+          await nextTurn()
           for (const entry of entriesOf(item.events, NOT_PROJECTED)) ring.push(entry)
           backoff.reset()
           this.#news.ring()
