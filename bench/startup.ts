@@ -11,24 +11,41 @@ const SIZES = [1, 1_000, 100_000]
 const UNFINISHED = 10
 const ROUNDS = 7
 
-type Measured = {
+type History = {
   readonly runs: number
   readonly records: number
-  readonly starts: readonly Start[]
+  readonly dataDir: string
   readonly rebuild: Rebuild
+  readonly starts: Start[]
 }
 
 /** How long a server takes to be at work again with a long history behind it, and to build its read model. */
 export async function run(): Promise<string> {
-  const measured: Measured[] = []
-  for (const runs of SIZES)
-    measured.push(await inTemporaryFolder((folder) => measure(folder, runs)))
+  return await inTemporaryFolder(async (folder) => {
+    const histories: History[] = []
+    for (const runs of SIZES) histories.push(await prepare(join(folder, `${runs}`), runs))
+    for (let round = 0; round < ROUNDS; round += 1) {
+      for (const { dataDir, starts } of histories) starts.push(await timeStart(dataDir))
+    }
+    return report(histories)
+  })
+}
+
+async function prepare(dataDir: string, runs: number): Promise<History> {
+  await mkdir(dataDir)
+  const log = new BareLog(join(dataDir, 'log.sqlite'))
+  const records = fill(log, runs, Math.min(runs, UNFINISHED))
+  log.close()
+  return { runs, records, dataDir, rebuild: await timeRebuild(dataDir, records), starts: [] }
+}
+
+function report(histories: readonly History[]): string {
   return [
     '### Starting with a history, and building the read model from zero',
     '',
     table(
       ['runs stored', 'records', 'listening', 'ready', 'first resumed step'],
-      measured.map(({ runs, records, starts }) => [
+      histories.map(({ runs, records, starts }) => [
         integer(runs),
         integer(records),
         ...(['listening', 'ready', 'resumed'] as const).map(
@@ -37,13 +54,13 @@ export async function run(): Promise<string> {
       ]),
     ),
     '',
-    `From the start of the process, medians of ${ROUNDS} starts after a kill -9. All runs but ${UNFINISHED} (the`,
+    `From the start of the process, medians of ${ROUNDS} alternating rounds, each after a kill -9. All runs but ${UNFINISHED} (the`,
     'one, where there is one) have ended; those go on, and the first resumed step is the first request to',
     'the model. The limit is the start with one run: what a longer history adds is the cost of it.',
     '',
     table(
       ['records', 'read model from zero', 'subscription alone', 'bare SELECT', 'ratio to it'],
-      measured
+      histories
         .slice(1)
         .map(({ records, rebuild: { projected, subscribed, scanned } }) => [
           integer(records),
@@ -55,18 +72,6 @@ export async function run(): Promise<string> {
     `Runs of ${RECORDS_EACH} records. The read model validates, folds and stores; the bare SELECT walks the same rows`,
     'in one thread and throws them away; the subscription brings them from the thread of the store.',
   ].join('\n')
-}
-
-async function measure(folder: string, runs: number): Promise<Measured> {
-  const dataDir = join(folder, 'data')
-  await mkdir(dataDir)
-  const log = new BareLog(join(dataDir, 'log.sqlite'))
-  const records = fill(log, runs, Math.min(runs, UNFINISHED))
-  log.close()
-  const rebuild = await timeRebuild(dataDir, records)
-  const starts: Start[] = []
-  for (let round = 0; round < ROUNDS; round += 1) starts.push(await timeStart(dataDir))
-  return { runs, records, starts, rebuild }
 }
 
 if (import.meta.main) console.log(await run())

@@ -11,36 +11,41 @@ const CPU_MS = 5000
 type Cost = { readonly rss: number; readonly heap: number; readonly cpu: number }
 
 /** What a socket costs on which nothing happens. */
-export function idleSockets(): Promise<string> {
+export async function idleSockets(): Promise<string> {
+  const oneRun = await cost(({ ours }) => ours, 1)
+  const manyRuns = await cost(({ ours }) => ours, RUNS)
+  const bare = await cost(({ bare }) => bare, 1)
+  const head = [`${integer(SOCKETS)} idle sockets`, 'RSS a socket', 'heap a socket', 'CPU']
+  const line = (name: string, { rss, heap, cpu }: Cost): string[] => [
+    name,
+    `${rss.toFixed(1)} KiB`,
+    `${heap.toFixed(1)} KiB`,
+    `${(100 * cpu).toFixed(1)} %`,
+  ]
+  const rows = [
+    line('on one run', oneRun),
+    line(`on ${integer(RUNS)} runs`, manyRuns),
+    line('of a bare ws server', bare),
+  ]
+  return [
+    '#### What an idle socket costs',
+    '',
+    table(head, rows),
+    '',
+    'Memory of the server process after a collection, before and with the sockets. CPU is that of the whole',
+    `process over ${CPU_MS / 1000} s, in parts of one processor.`,
+  ].join('\n')
+}
+
+/** In processes of their own, so that nobody uses memory that another has left. */
+function cost(choose: (pair: Pair) => Side, runs: number): Promise<Cost> {
   return inTemporaryFolder(async (folder) => {
     await using pair = await startPair(folder)
-    const oneRun = await cost(pair, pair.ours, 1)
-    const manyRuns = await cost(pair, pair.ours, RUNS)
-    const bare = await cost(pair, pair.bare, 1)
-    const head = [`${integer(SOCKETS)} idle sockets`, 'RSS a socket', 'heap a socket', 'CPU']
-    const line = (name: string, { rss, heap, cpu }: Cost): string[] => [
-      name,
-      `${rss.toFixed(1)} KiB`,
-      `${heap.toFixed(1)} KiB`,
-      `${(100 * cpu).toFixed(1)} %`,
-    ]
-    const rows = [
-      line('on one run', oneRun),
-      line(`on ${integer(RUNS)} runs`, manyRuns),
-      line('of a bare ws server', bare),
-    ]
-    return [
-      '#### What an idle socket costs',
-      '',
-      table(head, rows),
-      '',
-      'Memory of the server process after a collection, before and with the sockets. CPU is that of the whole',
-      `process over ${CPU_MS / 1000} s, in parts of one processor.`,
-    ].join('\n')
+    return await measure(pair, choose(pair), runs)
   })
 }
 
-async function cost({ observers }: Pair, { peer, port }: Side, runs: number): Promise<Cost> {
+async function measure({ observers }: Pair, { peer, port }: Side, runs: number): Promise<Cost> {
   const runIds: string[] = []
   for (let run = 0; run < runs; run += 1) {
     runIds.push(await peer.ask('fill', { records: 2, ended: false }))
@@ -56,8 +61,6 @@ async function cost({ observers }: Pair, { peer, port }: Side, runs: number): Pr
   const start = await peer.ask('cpu')
   await sleep(CPU_MS)
   const cpu = (await peer.ask('cpu')) - start
-  await observers.ask('close')
-  await sleep(SETTLE_MS)
   return {
     rss: (after.rss - before.rss) / SOCKETS / 1024,
     heap: (after.heap - before.heap) / SOCKETS / 1024,

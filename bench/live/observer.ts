@@ -4,7 +4,12 @@ import { FrameParser, pongFrame } from './frames.ts'
 
 const END_OF_HEAD = Buffer.from('\r\n\r\n')
 
-export type Target = { readonly port: number; readonly path: string }
+export type Target = {
+  readonly port: number
+  readonly path: string
+  /** Whether frames may come compressed. They are counted and not read, so it is all the same here. */
+  readonly deflate?: boolean
+}
 type OnFrame = (buffer: Buffer, at: number, length: number) => void
 
 /**
@@ -41,7 +46,10 @@ export class Observer {
   }
 
   /** Connects, and resolves when the server has accepted. `onFrame` is called for each text frame. */
-  static async open({ port, path }: Target, onFrame: OnFrame = () => {}): Promise<Observer> {
+  static async open(
+    { port, path, deflate = false }: Target,
+    onFrame: OnFrame = () => {},
+  ): Promise<Observer> {
     const socket = connect({ host: '127.0.0.1', port, noDelay: true })
     const observer = new Observer(socket, onFrame)
     const request = [
@@ -51,6 +59,7 @@ export class Observer {
       'Upgrade: websocket',
       'Sec-WebSocket-Version: 13',
       `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}`,
+      ...(deflate ? ['Sec-WebSocket-Extensions: permessage-deflate'] : []),
     ]
     socket.write(`${request.join('\r\n')}\r\n\r\n`)
     await observer.#accepted.promise

@@ -67,6 +67,8 @@ const operations = {
     const sorted = delays.toSorted((a, b) => a - b)
     return (sorted[Math.floor(quantile * (sorted.length - 1))] ?? Number.NaN) / 1e6
   },
+  /** Bytes that have come over all connections. */
+  bytes: () => observers.reduce((sum, { socket }) => sum + socket.bytesRead, 0),
   close: () => {
     for (const { socket } of observers) socket.destroy()
     observers = []
