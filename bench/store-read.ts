@@ -5,6 +5,7 @@ import { type EventStore, MAX_PAGE } from '../src/store/event-store.ts'
 import { BareLog } from './support/bare-log.ts'
 import { integer, median, table } from './support/figures.ts'
 import { inTemporaryFolder } from './support/temporary-folder.ts'
+import { atLeast } from './support/verdicts.ts'
 
 const RECORDS = 10_000
 const PAGES = [500, 1000, MAX_PAGE]
@@ -12,6 +13,7 @@ const ROUNDS = 15
 /** Other runs, whose records lie between those of the one that is read. */
 const OTHERS = 4
 const STREAM = 1
+const ASKED = 0.5
 
 /** One run of 10,000 records of 1 KB read back through the port, against a bare SELECT. */
 export async function run(): Promise<string> {
@@ -59,14 +61,15 @@ async function report(store: EventStore, bare: BareLog): Promise<string> {
       integer(page),
       `${median(port).toFixed(1)} ms`,
       `${median(select).toFixed(1)} ms`,
-      median(rounds.map((round) => round.select / round.port)).toFixed(2),
       integer((1000 * RECORDS) / median(port)),
+      ...atLeast(median(rounds.map((round) => round.select / round.port)), ASKED),
     ])
   }
+  const head = ['page', 'through the port', 'bare SELECT', 'records/s', 'asked', 'measured', 'held']
   return [
     `### Embedded store: reading one run of ${integer(RECORDS)} records of 1 KB`,
     '',
-    table(['page', 'through the port', 'bare SELECT', 'ratio', 'records/s'], lines),
+    table(head, lines),
     '',
     `Medians of ${ROUNDS} alternating rounds; the ratio is the median of the rounds' ratios. The bare`,
     `SELECT takes the same rows at once with all(). The records of ${OTHERS} other runs lie between.`,

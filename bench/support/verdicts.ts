@@ -19,3 +19,11 @@ export function moreThan(perSecond: number, asked: number): Verdict {
 export function atMostMiB(mib: number, asked: number): Verdict {
   return [`≤ ${asked} MiB`, `${mib.toFixed(0)} MiB`, held(mib <= asked)]
 }
+
+/** A delay. */
+export function below(ms: number, asked: number): Verdict {
+  return [`< ${asked} ms`, `${ms.toFixed(1)} ms`, held(ms < asked)]
+}
+
+/** For a figure of which nothing was asked: the cells of another verdict without its asking. */
+export const notAsked = ([, measured]: Verdict): Verdict => ['–', measured, '–']
