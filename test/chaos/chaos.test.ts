@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { tell } from './report.ts'
-import { Storm } from './storm.ts'
+import { runStorm } from './storm.ts'
 
 /** Repeat a failure with `npm run chaos -- --seed <seed> --store <store> --kills 4 --runs 4`. */
 const RANDOM = Math.floor(Math.random() * 2 ** 32)
@@ -13,7 +13,7 @@ describe.concurrent('a short storm', () => {
     { store: 'stand-in', seed: 1 },
     { store: 'stand-in', seed: RANDOM },
   ] as const)('over the $store store with seed $seed', { timeout: 300_000 }, async (storm) => {
-    const report = await Storm.run({ ...SHORT, ...storm })
+    const report = await runStorm({ ...SHORT, ...storm })
     console.log(tell(report))
     expect(report.violations).toEqual([])
   })

@@ -7,7 +7,7 @@
 import { parseArgs } from 'node:util'
 import { z } from 'zod'
 import { tell } from './report.ts'
-import { Storm } from './storm.ts'
+import { runStorm } from './storm.ts'
 
 const Count = z.coerce.number().pipe(z.int().nonnegative())
 const Options = z.strictObject({
@@ -30,7 +30,7 @@ if (!parsed.success) {
 const { store: chosen, ...options } = parsed.data
 console.log(`seed ${options.seed}`)
 for (const store of chosen === undefined ? (['embedded', 'stand-in'] as const) : [chosen]) {
-  const report = await Storm.run({ ...options, store })
+  const report = await runStorm({ ...options, store })
   console.log(tell(report))
   if (report.violations.length > 0) process.exitCode = 1
 }

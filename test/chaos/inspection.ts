@@ -7,6 +7,7 @@ import { readLedger } from './ledger.ts'
 import type { Slot } from './slot.ts'
 import type { Tale } from './tale.ts'
 import { watch } from './watch.ts'
+import type { World } from './world.ts'
 
 export type Inspected = {
   readonly evidence: readonly Evidence[]
@@ -18,11 +19,7 @@ const PATIENCE_MS = 15_000
 const AT_ONCE = 8
 
 /** Asks each server for each run once more, ends the servers, and checks every run from outside. */
-export async function inspect(
-  tales: readonly Tale[],
-  slots: readonly Slot[],
-  ground: Ground,
-): Promise<Inspected> {
+export async function inspect({ tales, slots, ground }: World): Promise<Inspected> {
   const details = new Map<Tale, unknown[]>()
   const queue = [...tales]
   const ask = async (): Promise<void> => {

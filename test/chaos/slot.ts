@@ -83,9 +83,10 @@ export class Slot {
   }
 
   /** Ends the last server for good. */
-  async close(): Promise<void> {
+  async close(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
     this.#over.abort()
-    this.terminate()
+    this.#asked = true
+    this.#server.kill(signal)
     await this.#kept
   }
 

@@ -1,0 +1,75 @@
+import type { RunRecord } from '../../src/domain/records.ts'
+
+/** run_end tells the tokens, the cost and the iterations that the records before it add up to. */
+export function sums(records: readonly RunRecord[]): string[] {
+  let tokens = 0
+  let cost: number | null = 0
+  let iteration = 0
+  for (const record of records) {
+    iteration = Math.max(iteration, record.iteration)
+    if (record.kind === 'llm_usage') {
+      tokens += record.payload.input_tokens + record.payload.output_tokens
+      const { cost_usd } = record.payload
+      cost = cost === null || cost_usd === null ? null : cost + cost_usd
+    }
+    if (record.kind !== 'run_end') continue
+    const { total_tokens, estimated_cost_usd, iterations: counted } = record.payload
+    const told = JSON.stringify([total_tokens, estimated_cost_usd, counted])
+    const truth = JSON.stringify([tokens, cost, iteration])
+    if (told !== truth) return [`it says ${told}, the log says ${truth}`]
+  }
+  return []
+}
+
+/** No process claims a run twice, and none works on it before it was claimed. */
+export function claims(records: readonly RunRecord[]): string[] {
+  const seen = new Set<string>()
+  const problems: string[] = []
+  for (const [seq, record] of records.entries()) {
+    if (record.kind === 'step_start' && seen.size === 0) problems.push(`${seq} works without claim`)
+    if (record.kind !== 'run_claimed') continue
+    const { claimant } = record.payload
+    if (seen.has(claimant)) problems.push(`${seq} is a second claim of ${claimant}`)
+    seen.add(claimant)
+  }
+  return problems
+}
+
+/** Iterations count up by one, each within the limit that was set when it began. */
+export function iterations(records: readonly RunRecord[]): string[] {
+  let limit = 0
+  let iteration = 0
+  const problems: string[] = []
+  for (const [seq, record] of records.entries()) {
+    if (record.kind === 'run_created') limit = record.payload.config.max_iterations
+    if (record.kind === 'run_config_changed') limit = record.payload.changes.max_iterations ?? limit
+    const begins = record.kind === 'step_start' && record.payload.node === 'plan'
+    if (begins) iteration += 1
+    if (record.iteration !== iteration) {
+      problems.push(`${seq} is of iteration ${record.iteration} within ${iteration}`)
+    }
+    if (begins && iteration > limit)
+      problems.push(`${seq} begins iteration ${iteration} of ${limit}`)
+  }
+  return problems
+}
+
+/** Nothing goes on before the answer, which names its question; an abort ends the run at once. */
+export function humanChecks(records: readonly RunRecord[]): string[] {
+  let open: number | null = null
+  const problems: string[] = []
+  for (const [seq, record] of records.entries()) {
+    if (open !== null && ['step_start', 'tool_call', 'llm_usage'].includes(record.kind)) {
+      problems.push(`${seq} goes on while ${open} is not answered`)
+    }
+    if (record.kind === 'human_check_required') open = seq
+    if (record.kind !== 'human_check_response') continue
+    const { answers, decision } = record.payload
+    if (answers !== open) problems.push(`${seq} answers ${answers}, open is ${open}`)
+    open = null
+    const next = records[seq + 1]
+    const ends = next?.kind === 'run_end' && next.payload.status === 'aborted'
+    if (decision === 'abort' && !ends) problems.push(`${seq} aborts, and the run goes on`)
+  }
+  return problems
+}

@@ -1,0 +1,22 @@
+import { expect, test } from 'vitest'
+import { readConfig } from '../src/config.ts'
+import { CRASH_POINTS, CrashAt } from '../src/crash-points.ts'
+
+test('every crash point can be named, the first time it is reached or a later one', () => {
+  for (const point of CRASH_POINTS) {
+    expect(CrashAt.parse(point)).toEqual({ point, time: 1 })
+    expect(CrashAt.parse(`${point}#12`)).toEqual({ point, time: 12 })
+  }
+})
+
+test.each(['', 'after lunch', 'after tool#0', 'after tool#x', 'after tool#1#2'])(
+  '"%s" is no crash point, and the answer names those that are',
+  (text) => {
+    const message = CrashAt.safeParse(text).error?.message ?? ''
+    for (const point of CRASH_POINTS) expect(message).toContain(point)
+  },
+)
+
+test('a server has none unless it is told', () => {
+  expect(readConfig({}, {})._unsafeUnwrap().RETRAI_CRASH_AT).toBeUndefined()
+})
