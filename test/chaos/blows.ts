@@ -40,7 +40,7 @@ export async function deal(
 /** A second server on the data of the first is refused, with a reason. */
 async function startSecond(slot: Slot, world: World): Promise<void> {
   const [dataDir = ''] = world.ground.dataDirs
-  if (slot.url === null || !slot.steady) return
+  if (!slot.steady) return
   const second = world.server(dataDir)
   if ((await second.url) !== null) world.finds('two servers work on the same data folder')
   second.kill('SIGKILL')

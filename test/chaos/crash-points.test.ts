@@ -9,6 +9,8 @@ import type { Server } from './server-process.ts'
 import { Stage } from './stage.ts'
 
 const never = new AbortController().signal
+/** Several servers start at once, on a machine that may have other things to do. */
+const AMPLE = { timeout: 240_000 }
 
 async function alive(server: Server): Promise<Client> {
   const url = await server.url
@@ -46,7 +48,7 @@ async function abortTwice(client: Client, runId: string): Promise<void> {
   expect(answers.map((answer) => answer?.status).toSorted()).toEqual([200, 409])
 }
 
-describe.concurrent('a server that is killed', () => {
+describe.concurrent('a server that is killed', AMPLE, () => {
   test.for(CRASH_POINTS)('%s goes on with all its runs', async (point, { expect }) => {
     const plans = [writer, reader, asked, waiting]
     await using stage = await Stage.open(plans)
@@ -122,7 +124,7 @@ const READER_CASES: readonly Case[] = [
   { at: 'after append of error', outcomes: ['ok', 'ok'], asked: [2, 1] },
 ]
 
-describe.concurrent('after a kill', () => {
+describe.concurrent('after a kill', AMPLE, () => {
   test.for(WRITER_CASES)('$at, no call that writes is run twice', async (row, { expect }) => {
     await using stage = await Stage.open([writer])
     const [evidence] = await dieAndGoOn(stage, row.at, [writer])

@@ -47,7 +47,7 @@ export class Person {
   async answer(runId: string, seq: number): Promise<void> {
     const path = `/api/runs/${runId}/resume`
     await delay(this.#random.int(0, 200))
-    if (this.#random.chance(0.2)) {
+    if (this.#random.chance(0.4)) {
       const stale = await this.#post(path, { decision: 'approve', seq: seq - 1 })
       if (stale?.status === 200) this.complaints.push(`${runId} took an answer to ${seq - 1}`)
     }

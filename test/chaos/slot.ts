@@ -36,9 +36,9 @@ export class Slot {
     return this.#url
   }
 
-  /** Whether the server is none that kills itself. */
+  /** Whether the server listens, and nothing has been done that ends it. */
   get steady(): boolean {
-    return this.#steady
+    return this.#url !== null && this.#steady
   }
 
   get starts(): number {
@@ -65,12 +65,14 @@ export class Slot {
   kill(restMs: number, next: Settings = {}): void {
     this.#restMs = restMs
     this.#next = next
+    this.#steady = false
     this.#server.kill('SIGKILL')
   }
 
   /** Asks the server to stop. */
   terminate(): void {
     this.#asked = true
+    this.#steady = false
     this.#server.kill('SIGTERM')
   }
 
