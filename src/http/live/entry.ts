@@ -3,17 +3,35 @@ import type { RecordedEvent } from '../../store/event-store.ts'
 import { type Damage, seqSuffix, type Text, textOf } from './text.ts'
 import { type Framed, framedSize, Slab } from './wire.ts'
 
-/** A record as observers get it: `data` is its JSON, encoded once and shared by all of them. */
-export type Frame = Framed & {
-  readonly type: 'frame'
+/** A record as observers get it, encoded once and shared by all of them. */
+export class Frame implements Framed {
+  readonly type = 'frame'
   readonly seq: number
   readonly kind: Kind
+  readonly memory: Buffer
+  readonly start: number
+  readonly at: number
+  readonly end: number
+
+  constructor(seq: number, kind: Kind, { memory, start, at, end }: Framed) {
+    this.seq = seq
+    this.kind = kind
+    this.memory = memory
+    this.start = start
+    this.at = at
+    this.end = end
+  }
+
+  /** Its JSON. Made when it is asked for: the frames that are kept are many. */
+  get data(): Buffer {
+    return this.memory.subarray(this.at, this.end)
+  }
 }
 export type Entry = Frame | Damage
 
 export const isEnd = (entry: Entry): boolean => entry.type === 'frame' && entry.kind === 'run_end'
 
-export const sizeOf = (entry: Entry): number => (entry.type === 'frame' ? entry.data.length : 0)
+export const sizeOf = (entry: Entry): number => (entry.type === 'frame' ? entry.end - entry.at : 0)
 
 /**
  * Makes the frames of stored events, one behind the other in memory.
@@ -43,7 +61,7 @@ function frameOf({ seq, kind, json, suffix }: Text, bytes: number, slab: Slab): 
     memory.write(json, at)
     memory.write(suffix, at + bytes - suffix.length)
   })
-  return { type: 'frame', seq, kind, ...framed }
+  return new Frame(seq, kind, framed)
 }
 
 /**

@@ -38,6 +38,7 @@ export class Hub {
       if (watched.watchers === 0) {
         this.#watched.delete(runId)
         watched.topic.stop()
+        this.#pages.forget(runId)
       }
     }
   }

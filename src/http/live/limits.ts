@@ -26,7 +26,7 @@ export const LIVE_LIMITS: LiveLimits = {
   ringFrames: 1024,
   ringBytes: 4 * 1024 * 1024,
   pageBytes: 1024 * 1024,
-  keptBytes: 16 * 1024 * 1024,
+  keptBytes: 64 * 1024 * 1024,
   socketBytes: 1024 * 1024,
   pingMs: 30_000,
   stallMs: 60_000,

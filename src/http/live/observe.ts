@@ -138,7 +138,7 @@ async function sendAll(
       const expected = cursor + index + 1
       if (entry.type === 'damage') return damaged(entry.seq, entry.message)
       if (entry.seq !== expected) return damaged(expected, `the store gave ${entry.seq} instead`)
-      if (watch.kinds.has(entry.kind)) outlet.sendFramed(entry.wire)
+      if (watch.kinds.has(entry.kind)) outlet.sendFramed(entry)
       if (isEnd(entry)) return { type: 'complete' }
       if (outlet.full) await outlet.uncorkedDrain()
     }

@@ -1,11 +1,12 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from '@fastify/websocket'
 import type { Heartbeat } from './heartbeat.ts'
+import type { Framed } from './wire.ts'
 
 const TEXT = { binary: false } as const
 /** Frames that stand together in memory are sent together, up to about so many bytes. */
 const SPAN_BYTES = 64 * 1024
-const NOTHING = Buffer.alloc(0)
+const NOTHING = { memory: Buffer.alloc(0), start: 0, end: 0 }
 
 /**
  * The sending side of one WebSocket. What waits in it is bounded, however slowly its peer reads, as
@@ -17,7 +18,7 @@ export class Outlet {
   readonly #mark: number
   readonly #heartbeat: Pick<Heartbeat, 'sent'>
   /** Frames that wait for those behind them. */
-  #span: Buffer = NOTHING
+  #span: Pick<Framed, 'memory' | 'start' | 'end'> = NOTHING
   #waiting = 0
   #drained: (() => void)[] = []
 
@@ -39,7 +40,7 @@ export class Outlet {
   }
 
   get full(): boolean {
-    return this.#socket.bufferedAmount + this.#span.length > this.#mark
+    return this.#socket.bufferedAmount + this.#span.end - this.#span.start > this.#mark
   }
 
   /** Sends a text frame with this payload. */
@@ -51,24 +52,23 @@ export class Outlet {
   }
 
   /** Sends what is a whole frame already. It may wait for others to go with it until `uncork`. */
-  sendFramed(wire: Buffer): void {
-    const { buffer, byteOffset, length } = this.#span
-    const follows = wire.buffer === buffer && wire.byteOffset === byteOffset + length
-    if (follows && length < SPAN_BYTES) {
-      this.#span = Buffer.from(buffer, byteOffset, length + wire.length)
+  sendFramed({ memory, start, end }: Framed): void {
+    const span = this.#span
+    if (span.memory === memory && span.end === start && start - span.start < SPAN_BYTES) {
+      this.#span = { memory, start: span.start, end }
       return
     }
     this.#flush()
-    this.#span = wire
+    this.#span = { memory, start, end }
   }
 
   #flush(): void {
-    const span = this.#span
+    const { memory, start, end } = this.#span
     this.#span = NOTHING
-    if (span.length === 0 || this.#socket.readyState !== this.#socket.OPEN) return
+    if (start === end || this.#socket.readyState !== this.#socket.OPEN) return
     this.#waiting += 1
-    this.#connection.write(span, this.#sent)
-    this.#heartbeat.sent(span.length)
+    this.#connection.write(memory.subarray(start, end), this.#sent)
+    this.#heartbeat.sent(end - start)
   }
 
   /** Resolves when nothing waits any more, or when the socket has closed. */

@@ -16,7 +16,7 @@ type Page = {
 }
 
 /** However small the pages are, there are no more of them. */
-const MOST_PAGES = 128
+const MOST_PAGES = 256
 
 /**
  * Reads pages of runs, and keeps the last of them for others who come the same way a moment later: who
@@ -47,6 +47,11 @@ export class Pages {
   /** Begins to read what is behind `cursor`, for one who will ask for it when it has sent the rest. */
   readAhead(runId: string, cursor: number, limit: number): void {
     if (this.#find(runId, cursor + 1) === undefined) void this.#read(runId, cursor + 1, limit)
+  }
+
+  /** To be called when nobody watches the run any more. */
+  forget(runId: string): void {
+    this.#pages = this.#pages.filter((page) => page.runId !== runId)
   }
 
   /** A page that is kept, or is being read for somebody else. */

@@ -1,5 +1,13 @@
-/** A text frame as the server sends it over a WebSocket (RFC 6455), and the payload in it. */
-export type Framed = { readonly wire: Buffer; readonly data: Buffer }
+/**
+ * A text frame as the server sends it over a WebSocket (RFC 6455): the bytes of `memory` from `start` to
+ * `end`, with the payload from `at` on.
+ */
+export type Framed = {
+  readonly memory: Buffer
+  readonly start: number
+  readonly at: number
+  readonly end: number
+}
 
 /** Text, and nothing comes behind it that belongs to it. */
 const FIN_TEXT = 0x81
@@ -33,7 +41,7 @@ export class Slab {
     writeHeader(this.#memory, start, payload)
     write(this.#memory, at)
     this.#used = end
-    return { wire: this.#memory.subarray(start, end), data: this.#memory.subarray(at, end) }
+    return { memory: this.#memory, start, at, end }
   }
 }
 

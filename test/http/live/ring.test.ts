@@ -1,11 +1,10 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import type { Entry } from '../../../src/http/live/entry.ts'
+import { type Entry, Frame } from '../../../src/http/live/entry.ts'
 import { Ring } from '../../../src/http/live/ring.ts'
 
 const entry = (seq: number, bytes: number): Entry => {
-  const data = Buffer.alloc(bytes)
-  return { type: 'frame', seq, kind: 'step_start', data, wire: data }
+  return new Frame(seq, 'step_start', { memory: Buffer.alloc(bytes), start: 0, at: 0, end: bytes })
 }
 
 it('keeps the newest entries within both limits, and knows what it no longer has', () => {
