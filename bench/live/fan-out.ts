@@ -4,7 +4,7 @@ import { atLeast } from '../support/verdicts.ts'
 import { type Pair, type Side, startPair, watchPath } from './pair.ts'
 
 const OBSERVERS = [1, 100, 1000, 5000]
-const ROUNDS = 3
+const ROUNDS = 5
 /** Records of one append: what was done, and what comes next. */
 const PER_APPEND = 4
 const HISTORY = 20
@@ -12,7 +12,7 @@ const HISTORY = 20
 const [FRAMES, FEWEST_APPENDS, MOST_APPENDS] = [400_000, 25, 1000]
 /** How many frames a second all observers get together while delays are measured. */
 const CALM = 20_000
-const TRICKLE_MS = 2000
+const TRICKLE_MS = 1500
 const ASKED = 0.9
 
 type Watched = Side & { readonly runId: string }

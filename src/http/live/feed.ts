@@ -34,16 +34,20 @@ export class Feed {
     }
   }
 
-  /** All behind `after`: history, then live, each record once, until `signal` aborts. */
+  /**
+   * All behind `after`: history, then live, each record once, until `signal` aborts. Nothing is yielded
+   * once, where the history ends.
+   */
   async *follow(after: Position | null, signal: AbortSignal): AsyncGenerator<Entries, void, void> {
     const backoff = new Backoff(this.#deps.limits.retryMs)
     this.#observers += 1
     try {
       let cursor = after
+      const history = { over: false }
       while (!signal.aborted) {
         const before = cursor
         cursor = yield* this.#catchUp(cursor, signal)
-        cursor = yield* this.#live(cursor, signal)
+        cursor = yield* this.#live(cursor, history, signal)
         if (cursor !== before) backoff.reset()
         else if (!signal.aborted) await backoff.wait(signal)
       }
@@ -83,6 +87,7 @@ export class Feed {
   /** Serves from the ring for as long as it holds what is behind the cursor. */
   async *#live(
     after: Position | null,
+    history: { over: boolean },
     signal: AbortSignal,
   ): AsyncGenerator<Entries, Position | null, void> {
     const tail = this.#tail
@@ -93,8 +98,9 @@ export class Feed {
       if (entries === null) break
       index += entries.length
       cursor = entries.at(-1)?.position ?? cursor
-      if (entries.length > 0) yield entries
+      if (entries.length > 0 || !history.over) yield entries
       else await tail.news.wait(signal)
+      history.over ||= entries.length === 0
     }
     return cursor
   }

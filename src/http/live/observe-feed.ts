@@ -1,6 +1,6 @@
 import type { Result } from 'neverthrow'
 import { z } from 'zod'
-import { FeedCursor, feedFilters } from '../event-query.ts'
+import { CaughtUp, FeedCursor, feedFilters } from '../event-query.ts'
 import { Backoff } from './backoff.ts'
 import { refusalFrame } from './entry.ts'
 import type { FeedEntry } from './feed-entry.ts'
@@ -12,7 +12,11 @@ import type { Outlet } from './outlet.ts'
 import type { Observation } from './sockets.ts'
 
 /** The query of WS /api/ws. */
-export const WatchAllQuery = z.strictObject({ after: FeedCursor.optional(), ...feedFilters })
+export const WatchAllQuery = z.strictObject({
+  after: FeedCursor.optional(),
+  ...feedFilters,
+  caught_up: CaughtUp.optional(),
+})
 
 /** All runs over a WebSocket, as its address asks for them. */
 export function observeFeed(
@@ -25,8 +29,12 @@ export function observeFeed(
       const start = await findStart(query.value.after, live, signal)
       if (start === null || 'type' in start) return start
       const filter = new FeedFilter(query.value, live.facts, signal)
+      let { cursor } = start
       for await (const entries of live.feed.follow(start.position, signal)) {
         await sendAll(entries, filter, outlet, signal)
+        cursor = entries.at(-1)?.cursor ?? cursor
+        const historyEnds = entries.length === 0
+        if (historyEnds && query.value.caught_up === true) outlet.send(feedCaughtUpFrame(cursor))
       }
       return null
     },
@@ -71,4 +79,9 @@ async function sendAll(
   } finally {
     outlet.uncork()
   }
+}
+
+/** As for one run, with the cursor of the last record of the log that was looked at; null for none. */
+function feedCaughtUpFrame(cursor: string | null): Buffer {
+  return Buffer.from(JSON.stringify({ kind: 'caught_up', cursor }))
 }

@@ -16,8 +16,11 @@ behind \`after\`, then what happens live, each once. A frame has the keys of the
   \`error\` (with an empty \`run_id\` and no cursor), then close code 4400.
 - A record that cannot be read is told of by a frame of kind \`error\` in its place, with its seq;
   the records of other runs go on.
-- The server never closes by itself, but with 1001 when it stops. Pings and tokens as with
-  \`/api/ws/{run_id}\`.
+- With \`?caught_up=true\` one frame \`{"kind":"caught_up","cursor":"…"}\` stands between history and live.
+  It is no record; its cursor is that of the last record of the log that was looked at, wanted or not,
+  or null where there is none.
+- The server never closes by itself, but with 1001 when it stops and with 1013 where the client does
+  not get on. Pings and tokens as with \`/api/ws/{run_id}\`.
 `
 
 /** WS /api/ws */

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import type { EventStore } from '../../../src/store/event-store.ts'
 import { readRecords } from '../../../src/store/run-log.ts'
 import { createdRecord } from '../../support/run-records.ts'
+import { FeedWatcher } from '../history/feed-watcher.ts'
 import {
   agentDoes,
   bound,
@@ -131,5 +132,55 @@ describe('?caught_up=true', () => {
     const watcher = new Watcher(server, `${runId}?caught_up=1`)
     expect((await watcher.closed).code).toBe(4400)
     expect(watcher.texts.join()).toContain('caught_up must be')
+  })
+})
+
+describe('?caught_up=true for all runs', () => {
+  const isNotice = ({ kind }: Record<string, unknown>) => kind === 'caught_up'
+
+  it('brings one frame between history and live, with the cursor to go on from', async () => {
+    server = await startTestServer()
+    const early = new FeedWatcher(server, 'caught_up=true&kinds=all')
+    await early.have(1)
+    expect(early.frames).toEqual([{ kind: 'caught_up', cursor: null }])
+
+    const runId = await createRun(server)
+    await early.have(2)
+    const late = new FeedWatcher(server, 'caught_up=true&kinds=all')
+    await late.have(2)
+    const cursor = late.frames[0]?.cursor
+    expect(late.frames[1]).toEqual({ kind: 'caught_up', cursor })
+    const returning = new FeedWatcher(server, `caught_up=true&kinds=all&after=${cursor}`)
+    await returning.have(1)
+    expect(returning.frames).toEqual([{ kind: 'caught_up', cursor }])
+
+    await agentDoes(server, runId, CLAIM, ...iteration(true))
+    const { length } = (await readRecords(server.store, runId, 0, 1000))._unsafeUnwrap()
+    for (const watcher of [early, late]) {
+      await watcher.have(length + 1)
+      expect(watcher.frames.filter(isNotice)).toHaveLength(1)
+    }
+    await returning.have(length)
+    for (const { socket } of [early, late, returning]) socket.terminate()
+  })
+
+  it('names the last record that was looked at, wanted or not', async () => {
+    server = await startTestServer()
+    await createRun(server)
+    const watcher = new FeedWatcher(server, 'caught_up=true&kinds=run_end')
+    await watcher.have(1)
+    expect(watcher.frames).toEqual([{ kind: 'caught_up', cursor: expect.any(String) }])
+    watcher.socket.terminate()
+  })
+
+  it('is needed', async () => {
+    server = await startTestServer()
+    const watcher = new FeedWatcher(server, 'kinds=all')
+    const runId = await createRun(server)
+    await watcher.have(1)
+    await agentDoes(server, runId, CLAIM)
+    await watcher.have(2)
+    expect(watcher.frames.some(isNotice)).toBe(false)
+    watcher.socket.terminate()
   })
 })
