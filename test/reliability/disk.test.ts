@@ -43,13 +43,19 @@ afterEach(async () => {
 
 const bash = (command: string) => ({ calls: [{ tool: 'bash_exec', args: { command } }] })
 
-/** Writes 50 kB to the log with each step, until there is a file `go`; then the goal is reached. */
-const talkative: Script = ({ turn }) => ({
-  ...bash(
-    `echo ${turn} >> effects; if test -f go; then touch done; else head -c 9000 /dev/urandom | base64; fi`,
-  ),
-  text: 'words '.repeat(7000),
-})
+/**
+ * Writes 50 kB to the log with each step, until there is a file `go`; then the goal is reached. Each
+ * reply has a number of its own, so that a command that ran twice leaves the same line twice.
+ */
+function talkative(): Script {
+  let replies = 0
+  return () => ({
+    ...bash(
+      `echo ${replies++} >> effects; if test -f go; then touch done; else head -c 9000 /dev/urandom | base64; fi`,
+    ),
+    text: 'words '.repeat(7000),
+  })
+}
 
 function shell(command: string, ...args: readonly string[]): string {
   return execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
@@ -82,8 +88,11 @@ async function usedBy({ process: { pid } }: ServerProcess): Promise<number> {
 /** A server that cannot write, with a run under way: what it answers, and what it does meanwhile. */
 async function expectToWait(server: ServerProcess, runId: string, cwd: string): Promise<void> {
   const file = site.path('data', 'log.sqlite')
-  const ready = await untilReady(server, 503)
-  expect(JSON.stringify(ready.body)).toContain(file)
+  // The read model may be the first to find no room: the log is told of with the next append.
+  await until(
+    () => get(server, '/health/ready'),
+    ({ status, body }) => status === 503 && JSON.stringify(body).includes(file),
+  )
   const created = await post(server, '/api/runs', runIn(cwd))
   expectUnavailable(created)
   expect(created.body.detail).toContain(file)
@@ -116,7 +125,7 @@ async function expectToGoOn(server: ServerProcess, runId: string, cwd: string): 
 describe('a disk that is full', () => {
   test.skipIf(!canMount)('stops runs until there is room, and nothing else', async () => {
     await mount(site.path('data'), '-t', 'tmpfs', '-o', 'size=16m', 'none')
-    const model = await site.model(talkative)
+    const model = await site.model(talkative())
     const server = await site.serve('data', { model: model.url })
     const cwd = await site.project()
     const runId = await start(server, cwd, { max_iterations: 500 })
@@ -137,7 +146,7 @@ describe('a disk that is full', () => {
   })
 
   test('or a quota: files that may not grow', async () => {
-    const model = await site.model(talkative)
+    const model = await site.model(talkative())
     const server = await site.serve('data', { model: model.url })
     const cwd = await site.project()
     const runId = await start(server, cwd, { max_iterations: 500 })
