@@ -8,11 +8,12 @@ import type { NewEvent, RecordedEvent } from './event-store.ts'
 export const SCHEMA = 1
 
 /** A record as it stands in its stream. */
-export type LoggedRecord = {
+export type Logged<R> = {
   readonly seq: number
-  readonly record: RunRecord
+  readonly record: R
   readonly meta: RecordMeta
 }
+export type LoggedRecord = Logged<RunRecord>
 
 /** A stored event that this server cannot read. */
 export type DamagedRecord = {
@@ -45,11 +46,11 @@ function wellFormed<T>(value: T): T {
   })
 }
 
-export function encode(
+export function encode<R extends { readonly kind: string; readonly payload: object }>(
   seq: number,
-  record: RunRecord,
+  record: R,
   meta: Omit<RecordMeta, 'hash' | 'schema'>,
-): { readonly event: NewEvent; readonly logged: LoggedRecord } {
+): { readonly event: NewEvent; readonly logged: Logged<R> } {
   const written = wellFormed(record)
   const unsigned = { schema: SCHEMA, ...meta }
   const complete = { ...unsigned, hash: recordHash(seq, written, unsigned) }
@@ -70,17 +71,32 @@ function upcast(data: unknown, _schema: number): unknown {
 /** Where a stored record stands. */
 type Place = Pick<RecordedEvent, 'stream' | 'revision'>
 
-function read({ revision }: Place, data: unknown, metadata: unknown): LoggedRecord {
+function read<R>(
+  { revision }: Place,
+  shape: z.ZodType<R>,
+  data: unknown,
+  metadata: unknown,
+): Logged<R> {
   const meta = Meta.parse(metadata)
   if (meta.schema > SCHEMA) {
     throw new Error(`it has schema ${meta.schema}, this server reads up to ${SCHEMA}: update it`)
   }
-  return { seq: revision, record: RunRecord.parse(upcast(data, meta.schema)), meta }
+  return { seq: revision, record: shape.parse(upcast(data, meta.schema)), meta }
 }
 
 /** Reads a stored event. It may come from any writer, so it is validated in full. */
 export function decode(event: RecordedEvent): Result<LoggedRecord, DamagedRecord> {
-  return attempt(event, () => read(event, JSON.parse(event.data), JSON.parse(event.metadata)))
+  return decodeAs(RunRecord, event)
+}
+
+/** Reads a stored event of another stream than a run's. */
+export function decodeAs<R>(
+  shape: z.ZodType<R>,
+  event: RecordedEvent,
+): Result<Logged<R>, DamagedRecord> {
+  return attempt(event, () =>
+    read(event, shape, JSON.parse(event.data), JSON.parse(event.metadata)),
+  )
 }
 
 /** Reads a record whose data and metadata are parsed JSON, such as a line of an export. */
@@ -89,13 +105,13 @@ export function decodeParsed(
   data: unknown,
   metadata: unknown,
 ): Result<LoggedRecord, DamagedRecord> {
-  return attempt(place, () => read(place, data, metadata))
+  return attempt(place, () => read(place, RunRecord, data, metadata))
 }
 
-function attempt(
+function attempt<R>(
   { stream, revision }: Place,
-  read: () => LoggedRecord,
-): Result<LoggedRecord, DamagedRecord> {
+  read: () => Logged<R>,
+): Result<Logged<R>, DamagedRecord> {
   try {
     return ok(read())
   } catch (cause) {
