@@ -18,15 +18,27 @@ const Options = z.strictObject({
   store: z.enum(['embedded', 'stand-in']).optional(),
 })
 
+const USAGE =
+  'npm run chaos [-- --seed N --kills N --runs N --seconds N --store embedded|stand-in]\n' +
+  'Strikes go on until so many servers were killed or so many seconds are over.'
+
 const text = { type: 'string' } as const
-const { values } = parseArgs({
-  options: { seed: text, kills: text, runs: text, seconds: text, store: text },
-})
-const parsed = Options.safeParse(values)
-if (!parsed.success) {
-  console.error(z.prettifyError(parsed.error))
+function given(): unknown {
+  try {
+    return parseArgs({
+      options: { seed: text, kills: text, runs: text, seconds: text, store: text },
+    }).values
+  } catch (cause) {
+    return refuse(cause instanceof Error ? cause.message : String(cause))
+  }
+}
+function refuse(problem: string): never {
+  console.error(`${problem}\n${USAGE}`)
   process.exit(2)
 }
+
+const parsed = Options.safeParse(given())
+if (!parsed.success) refuse(z.prettifyError(parsed.error))
 const { store: chosen, ...options } = parsed.data
 console.log(`seed ${options.seed}`)
 for (const store of chosen === undefined ? (['embedded', 'stand-in'] as const) : [chosen]) {
