@@ -119,7 +119,7 @@ async function main(): Promise<void> {
   const good = await run(createClient({ baseUrl: server.url }), project, model.name)
   if (!once) {
     console.log(
-      `\nThe server stays up at ${server.url} (its API: ${server.url}/docs). Ctrl+C ends it.`,
+      `\nThe server stays up. Look at the run in its console: ${server.url}/\nThe API: ${server.url}/docs. Ctrl+C ends it.`,
     )
     await new Promise((resolve) => process.once('SIGINT', resolve))
   }
