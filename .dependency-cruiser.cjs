@@ -30,7 +30,8 @@ module.exports = {
     only('projections', 'projections/', ['domain/', PORT]),
     only('agent', 'agent/', ['domain/', PORT]),
     only('audit', 'audit/', ['domain/', PORT]),
-    only('http', 'http/', ['domain/', PORT, 'projections/', 'audit/']),
+    only('access', 'access/', ['domain/', PORT]),
+    only('http', 'http/', ['domain/', PORT, 'projections/', 'audit/', 'access/']),
     {
       name: 'client-runs-in-browsers-too',
       severity: 'error',
@@ -39,6 +40,7 @@ module.exports = {
         pathNot: [
           '^src/(client|domain)/',
           '^src/projections/views\\.ts$',
+          '^src/access/roles\\.ts$',
           'node_modules/(zod|neverthrow)/',
         ],
       },

@@ -8,6 +8,7 @@ import { acceptJsonOnly } from './json-body.ts'
 import { limitSockets } from './live/admission.ts'
 import { LIVE_LIMITS } from './live/limits.ts'
 import { goLive } from './live/plugin.ts'
+import { insistOnPermissions } from './permission.ts'
 import { abortRun } from './routes/abort-run.ts'
 import { allEvents } from './routes/all-events.ts'
 import { readArtifact } from './routes/artifacts.ts'
@@ -64,6 +65,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   app.setErrorHandler(sendError)
+  insistOnPermissions(app)
   const live = await goLive(app, deps)
   guard(app, deps.security)
   limitSockets(app, { ...LIVE_LIMITS, ...deps.live })

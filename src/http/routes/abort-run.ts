@@ -21,6 +21,7 @@ export function abortRun(app: ZodApp, deps: AppDeps): void {
   app.route({
     method: 'POST',
     url: '/api/runs/:run_id/abort',
+    config: { needs: 'runs:abort' },
     schema: {
       operationId: 'abortRun',
       tags: ['runs'],

@@ -36,6 +36,7 @@ export function allEvents(app: ZodApp, live: Live): void {
   app.route({
     method: 'GET',
     url: '/api/events',
+    config: { needs: 'runs:read' },
     exposeHeadRoute: false,
     schema: {
       operationId: 'allEvents',

@@ -21,6 +21,7 @@ export function readArtifact(app: ZodApp, deps: AppDeps): void {
   app.route({
     method: 'GET',
     url: '/api/runs/:run_id/artifacts/:sha256',
+    config: { needs: 'runs:read' },
     schema: {
       operationId: 'readArtifact',
       tags: ['history'],

@@ -67,6 +67,7 @@ function listCheckpoints(app: ZodApp, audit: Audit): void {
   app.route({
     method: 'GET',
     url: '/api/checkpoints',
+    config: { needs: 'checkpoints:read' },
     schema: {
       operationId: 'listCheckpoints',
       tags: ['audit'],
@@ -90,6 +91,7 @@ function readCheckpoint(app: ZodApp, audit: Audit): void {
   app.route({
     method: 'GET',
     url: '/api/checkpoints/:number',
+    config: { needs: 'checkpoints:read' },
     schema: {
       operationId: 'readCheckpoint',
       tags: ['audit'],
@@ -113,6 +115,7 @@ function listRunsOf(app: ZodApp, audit: Audit): void {
   app.route({
     method: 'GET',
     url: '/api/checkpoints/:number/runs',
+    config: { needs: 'checkpoints:read' },
     schema: {
       operationId: 'listCheckpointRuns',
       tags: ['audit'],
@@ -141,6 +144,7 @@ function proveInclusion(app: ZodApp, audit: Audit): void {
   app.route({
     method: 'GET',
     url: '/api/checkpoints/:number/runs/:run_id',
+    config: { needs: 'checkpoints:read' },
     schema: {
       operationId: 'proveInclusion',
       tags: ['audit'],

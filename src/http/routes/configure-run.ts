@@ -23,6 +23,7 @@ export function configureRun(app: ZodApp, deps: AppDeps): void {
   app.route({
     method: 'PATCH',
     url: '/api/runs/:run_id/config',
+    config: { needs: 'runs:configure' },
     schema: {
       operationId: 'configureRun',
       tags: ['runs'],

@@ -82,6 +82,7 @@ export function conversation(app: ZodApp, deps: AppDeps): void {
   app.route({
     method: 'GET',
     url: '/api/runs/:run_id/conversation',
+    config: { needs: 'runs:read' },
     schema: {
       operationId: 'readConversation',
       tags: ['history'],

@@ -29,6 +29,7 @@ export function createRun(app: ZodApp, deps: AppDeps): void {
   app.route({
     method: 'POST',
     url: '/api/runs',
+    config: { needs: 'runs:create' },
     schema: {
       operationId: 'createRun',
       tags: ['runs'],

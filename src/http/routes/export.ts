@@ -11,6 +11,7 @@ export function exportRun(app: ZodApp, audit: Audit): void {
   app.route({
     method: 'GET',
     url: '/api/runs/:run_id/export',
+    config: { needs: 'runs:export' },
     // An export is made as it is sent, so there is nothing to say of it beforehand.
     exposeHeadRoute: false,
     schema: {

@@ -21,6 +21,7 @@ export function getRun(app: ZodApp, deps: AppDeps): void {
   app.route({
     method: 'GET',
     url: '/api/runs/:run_id',
+    config: { needs: 'runs:read' },
     schema: {
       operationId: 'getRun',
       tags: ['runs'],

@@ -9,6 +9,7 @@ export function listGoals(app: ZodApp, { goals }: AppDeps): void {
   app.route({
     method: 'GET',
     url: '/api/goals',
+    config: { needs: 'runs:read' },
     schema: {
       operationId: 'listGoals',
       tags: ['goals'],

@@ -25,6 +25,7 @@ export function keys(app: ZodApp, audit: Audit): void {
   app.route({
     method: 'GET',
     url: '/api/keys',
+    config: { needs: 'runs:verify' },
     schema: {
       operationId: 'listKeys',
       tags: ['audit'],

@@ -36,6 +36,7 @@ export function listRuns(app: ZodApp, { readModel }: AppDeps): void {
   app.route({
     method: 'GET',
     url: '/api/runs',
+    config: { needs: 'runs:read' },
     schema: {
       operationId: 'listRuns',
       tags: ['runs'],

@@ -25,6 +25,7 @@ export function proveRun(app: ZodApp, audit: Audit): void {
   app.route({
     method: 'GET',
     url: '/api/runs/:run_id/proof',
+    config: { needs: 'runs:verify' },
     schema: {
       operationId: 'proveRun',
       tags: ['audit'],

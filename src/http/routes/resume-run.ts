@@ -41,6 +41,7 @@ export function resumeRun(app: ZodApp, deps: AppDeps): void {
   app.route({
     method: 'POST',
     url: '/api/runs/:run_id/resume',
+    config: { needs: 'runs:decide' },
     schema: {
       operationId: 'resumeRun',
       tags: ['runs'],

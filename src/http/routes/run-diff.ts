@@ -83,6 +83,7 @@ export function runDiff(app: ZodApp, deps: AppDeps): void {
   app.route({
     method: 'GET',
     url: '/api/runs/:run_id/diff',
+    config: { needs: 'runs:read' },
     schema: {
       operationId: 'diffRun',
       tags: ['history'],

@@ -41,6 +41,7 @@ export function runEvents(app: ZodApp, live: Live): void {
   app.route({
     method: 'GET',
     url: '/api/runs/:run_id/events',
+    config: { needs: 'runs:read' },
     exposeHeadRoute: false,
     schema: {
       operationId: 'runEvents',

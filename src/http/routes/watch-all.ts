@@ -28,6 +28,7 @@ export function watchAll(app: ZodApp, live: Live): void {
   app.route({
     method: 'GET',
     url: '/api/ws',
+    config: { needs: 'runs:read' },
     schema: {
       operationId: 'watchAll',
       tags: ['live'],

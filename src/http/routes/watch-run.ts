@@ -39,6 +39,7 @@ export function watchRun(app: ZodApp, live: Live): void {
   app.route({
     method: 'GET',
     url: '/api/ws/:run_id',
+    config: { needs: 'runs:read' },
     schema: {
       operationId: 'watchRun',
       tags: ['live'],

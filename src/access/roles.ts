@@ -1,0 +1,36 @@
+/** What a person or a program that asks may be. Pure, and for browsers too. */
+export const ROLES = ['viewer', 'operator', 'auditor', 'admin'] as const
+export type Role = (typeof ROLES)[number]
+
+type Rule = { readonly roles: readonly Role[]; readonly what: string }
+
+const OPERATORS = ['operator', 'admin'] as const
+const AUDITORS = ['auditor', 'admin'] as const
+const ADMINS = ['admin'] as const
+
+/** Who may do what. docs/operations.md has the same table, and a test compares the two. */
+export const RULES = {
+  'self:read': { roles: ROLES, what: 'ask who one is, get a ticket for a WebSocket' },
+  'runs:read': { roles: ROLES, what: 'read and watch runs, their history and artifacts; goals' },
+  'runs:verify': { roles: ROLES, what: 'read the proof of a run, and the public keys' },
+  'runs:create': { roles: OPERATORS, what: 'start a run' },
+  'runs:decide': { roles: OPERATORS, what: 'answer a human check' },
+  'runs:abort': { roles: OPERATORS, what: 'abort a run' },
+  'runs:configure': { roles: OPERATORS, what: 'change the configuration of a run' },
+  'runs:export': { roles: AUDITORS, what: 'export a run' },
+  'checkpoints:read': { roles: AUDITORS, what: 'read the checkpoints over all runs' },
+  'access:read': { roles: AUDITORS, what: 'read the access log' },
+  'tokens:read': { roles: AUDITORS, what: 'list the tokens, without their secrets' },
+  'tokens:manage': { roles: ADMINS, what: 'make and revoke tokens' },
+  'runs:redact': { roles: ADMINS, what: 'take a secret or a personal datum out of a run' },
+} as const satisfies Record<string, Rule>
+
+export type Permission = keyof typeof RULES
+
+const isPermission = (name: string): name is Permission => Object.hasOwn(RULES, name)
+export const PERMISSIONS: readonly Permission[] = Object.keys(RULES).filter(isPermission)
+
+export const rolesThatMay = (permission: Permission): readonly Role[] => RULES[permission].roles
+
+export const roleMay = (role: Role, permission: Permission): boolean =>
+  rolesThatMay(permission).includes(role)
