@@ -1,12 +1,23 @@
 import type { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { RunStanding } from '../client/index.ts'
+import type { Seen } from '../domain/records.ts'
 import { EXIT } from './exit-codes.ts'
-import { seq } from './option-values.ts'
+import { seen, seq } from './option-values.ts'
 import { print } from './print.ts'
 import { type ServerOptions, serverCommand, withServer } from './server.ts'
 
-type Options = ServerOptions & { readonly reason?: string; readonly seq?: number }
+type Options = ServerOptions & {
+  readonly reason?: string
+  readonly seq?: number
+  readonly seen?: Seen
+}
+
+const SEEN = [
+  '--seen <seq:hash>',
+  'the last record that you were shown: refused if the log has another one there',
+  seen,
+] as const
 
 /** `retrai approve RUN`: lets a run that waits for a person go on. */
 export function approveCommand(): Command {
@@ -15,9 +26,10 @@ export function approveCommand(): Command {
     .argument('<run>', 'the id of the run')
     .option('--reason <text>', 'kept in the log, and told to the model')
     .option('--seq <seq>', 'the human check that is answered: refused if another one is open', seq)
-    .action((runId: string, { reason, seq, ...options }: Options) =>
+    .option(...SEEN)
+    .action((runId: string, { reason, seq, seen, ...options }: Options) =>
       withServer(options, async ({ client, explain }) => {
-        const answer = { decision: 'approve', reason, seq } as const
+        const answer = { decision: 'approve', reason, seq, seen } as const
         return told((await client.runs.resume(runId, answer)).mapErr(explain))
       }),
     )
@@ -29,9 +41,10 @@ export function abortCommand(): Command {
     .description('Abort a run, whatever it is doing.')
     .argument('<run>', 'the id of the run')
     .option('--reason <text>', 'kept in the log')
-    .action((runId: string, { reason, ...options }: Options) =>
+    .option(...SEEN)
+    .action((runId: string, { reason, seen, ...options }: Options) =>
       withServer(options, async ({ client, explain }) => {
-        return told((await client.runs.abort(runId, { reason })).mapErr(explain))
+        return told((await client.runs.abort(runId, { reason, seen })).mapErr(explain))
       }),
     )
 }

@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander'
 import { ALL_KINDS, type Kind } from '../client/index.ts'
+import type { Seen } from '../domain/records.ts'
 
 /** A number; which ones make sense is for the server to say. */
 export function number(text: string): number {
@@ -13,6 +14,15 @@ export function number(text: string): number {
 export function seq(text: string): number {
   if (!/^(-1|\d{1,15})$/.test(text)) throw new InvalidArgumentError('Give a seq, or -1.')
   return Number(text)
+}
+
+/** A record that a person has seen, by its seq and hash, such as `14:9f86…`. */
+export function seen(text: string): Seen {
+  const [, seq, hash] = /^(\d{1,15}):([0-9a-f]{64})$/.exec(text) ?? []
+  if (seq === undefined || hash === undefined) {
+    throw new InvalidArgumentError('Give seq:hash of a record, such as 14:9f86…')
+  }
+  return { seq: Number(seq), hash }
 }
 
 export function positiveInt(text: string): number {

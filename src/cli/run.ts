@@ -16,6 +16,7 @@ type Options = ServerOptions & {
   readonly maxCostUsd?: number
   readonly maxTokens?: number
   readonly maxSeconds?: number
+  readonly reason?: string
   readonly detach?: boolean
   readonly json?: boolean
 }
@@ -32,6 +33,7 @@ export function runCommand(): Command {
     .option('--max-cost-usd <dollars>', 'the most that it may cost', number)
     .option('--max-tokens <n>', 'the most tokens it may use', number)
     .option('--max-seconds <n>', 'the longest that it may work', number)
+    .option('--reason <text>', 'why it is started; kept in the log')
     .option('--detach', 'only start it, and print its id')
     .option('--json', 'print each event as JSON, one a line')
     .action((goal: string, options: Options) =>
@@ -40,7 +42,7 @@ export function runCommand(): Command {
 }
 
 function requestOf(goal: string, options: Options): RunRequest {
-  const { cwd, model, maxIterations, hitl, maxCostUsd, maxTokens, maxSeconds } = options
+  const { cwd, model, maxIterations, hitl, maxCostUsd, maxTokens, maxSeconds, reason } = options
   return {
     goal,
     cwd: resolve(cwd),
@@ -50,6 +52,7 @@ function requestOf(goal: string, options: Options): RunRequest {
     ...(maxCostUsd === undefined ? {} : { max_cost_usd: maxCostUsd }),
     ...(maxTokens === undefined ? {} : { max_tokens: maxTokens }),
     ...(maxSeconds === undefined ? {} : { max_seconds: maxSeconds }),
+    ...(reason === undefined ? {} : { reason }),
   }
 }
 

@@ -13,7 +13,7 @@ export type { RunDetails, RunSummary } from '../projections/views.ts'
 export { type RequestError, WatchError, type WatchErrorType } from './errors.ts'
 export type { AgentEvent, ChosenKind, Kinds } from './events.ts'
 export type { ClientLimits } from './limits.ts'
-export type { RunPage, RunQuery, RunRequest, RunStanding, Runs } from './runs.ts'
+export type { RunPage, RunQuery, RunRequest, RunStanding, Runs, Why } from './runs.ts'
 export type { WatchOptions, WatchState } from './watch.ts'
 
 export type ClientOptions = {

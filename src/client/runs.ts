@@ -1,6 +1,6 @@
 import type { ResultAsync } from 'neverthrow'
 import { z } from 'zod'
-import type { Decision } from '../domain/records.ts'
+import type { Decision, Seen } from '../domain/records.ts'
 import type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
 import type { RunStatus } from '../domain/state.ts'
 import { RunDetails, RunSummary } from '../projections/views.ts'
@@ -8,7 +8,19 @@ import type { Caller } from './call.ts'
 import type { RequestError } from './errors.ts'
 
 /** What to run; what is left out gets the server's defaults. */
-export type RunRequest = Pick<RunConfig, 'goal'> & Partial<Omit<RunConfig, 'goal' | 'shell_goal'>>
+export type RunRequest = Pick<RunConfig, 'goal'> &
+  Partial<Omit<RunConfig, 'goal' | 'shell_goal'>> &
+  Pick<Why, 'reason'>
+
+/** What the log keeps of a person beside what they do. */
+export type Why = {
+  readonly reason?: string | null | undefined
+  /**
+   * The last record that they were shown, with its hash, which commits to all before it. The server
+   * refuses what they do where its log has another record there.
+   */
+  readonly seen?: Seen | null | undefined
+}
 
 export type RunQuery = {
   /** At most 1000; the server's default is 100. */
@@ -45,20 +57,15 @@ export type Runs = {
   /** Answers a human check. With its `seq`, the answer is refused once another check is open. */
   resume(
     runId: string,
-    answer: {
+    answer: Why & {
       readonly decision: Decision
-      readonly reason?: string | null | undefined
       readonly seq?: number | null | undefined
     },
     options?: Signal,
   ): Answered<RunStanding>
-  abort(
-    runId: string,
-    why?: { readonly reason?: string | null | undefined },
-    options?: Signal,
-  ): Answered<RunStanding>
+  abort(runId: string, why?: Why, options?: Signal): Answered<RunStanding>
   /** Takes effect at the next step of the run. */
-  configure(runId: string, changes: ConfigChanges, options?: Signal): Answered<RunDetails>
+  configure(runId: string, changes: ConfigChanges & Why, options?: Signal): Answered<RunDetails>
 }
 
 export function createRuns(call: Caller): Runs {

@@ -1,6 +1,6 @@
 import { evolve } from './evolve.ts'
 import { exhaustedBudget } from './limits.ts'
-import type { EndStatus, Kind, PayloadOf, RecordOf, RunRecord } from './records.ts'
+import type { EndStatus, Kind, PayloadOf, RecordOf, RunRecord, Seen } from './records.ts'
 import type { RunState } from './state.ts'
 
 /** Builds a record of the run at its present iteration. `now` is in seconds since the epoch. */
@@ -14,8 +14,14 @@ export function recordOf<K extends Kind>(
   return { kind, run_id, iteration, ts: now, payload } as RecordOf<K> as RunRecord
 }
 
-/** The last record of every run, with what the log says it took. */
-export function runEnd(state: RunState, now: number, status: EndStatus, reason: string): RunRecord {
+/** The last record of every run, with what the log says it took. @param seen by who aborted it */
+export function runEnd(
+  state: RunState,
+  now: number,
+  status: EndStatus,
+  reason: string,
+  seen: Seen | null = null,
+): RunRecord {
   return recordOf(state, now, 'run_end', {
     achieved: status === 'achieved',
     iterations: state.iteration,
@@ -23,6 +29,7 @@ export function runEnd(state: RunState, now: number, status: EndStatus, reason: 
     estimated_cost_usd: state.total.costUsd,
     status,
     reason,
+    ...(seen === null ? {} : { seen }),
   })
 }
 

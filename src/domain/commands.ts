@@ -1,5 +1,5 @@
 import type { ReadOnlyTools } from './advance.ts'
-import type { Decision, Idempotency, PayloadOf } from './records.ts'
+import type { Decision, Idempotency, PayloadOf, Seen } from './records.ts'
 import type { ConfigChanges, RunConfig } from './run-config.ts'
 
 /** What people ask for. Recorded as such; the process that works on the run takes it from the log. */
@@ -9,6 +9,7 @@ export type PersonCommand =
       readonly runId: string
       readonly config: RunConfig
       readonly systemPrompt: string
+      readonly reason?: string | null
       readonly idempotency?: Idempotency
     }
   | {
@@ -17,9 +18,15 @@ export type PersonCommand =
       readonly reason: string | null
       /** seq of the human check that is answered; null answers the one that is open. */
       readonly answers: number | null
+      readonly seen?: Seen | null
     }
-  | { readonly type: 'abort'; readonly reason: string | null }
-  | { readonly type: 'configure'; readonly changes: ConfigChanges }
+  | { readonly type: 'abort'; readonly reason: string | null; readonly seen?: Seen | null }
+  | {
+      readonly type: 'configure'
+      readonly changes: ConfigChanges
+      readonly reason?: string | null
+      readonly seen?: Seen | null
+    }
 
 /** What the process that works on a run reports. Refused once another process has claimed the run. */
 export type AgentCommand = {

@@ -9,21 +9,30 @@ import type { RunState } from './state.ts'
 type Decided = Result<RunRecord[], RunError>
 type Command<T extends RunCommand['type']> = Extract<RunCommand, { type: T }>
 
+/** The hashes of those records of a run that a command speaks of, by their seq. */
+export type KnownHashes = ReadonlyMap<number, string>
+const NO_HASHES: KnownHashes = new Map()
+
 /**
  * Decides which records a command adds to a run; `null` is the state before it exists. Pure: `now`
- * (seconds since the epoch) and the outcomes of effects come in as data.
+ * (seconds since the epoch), the outcomes of effects and hashes of the log come in as data.
  */
-export function decide(command: RunCommand, state: RunState | null, now: number): Decided {
+export function decide(
+  command: RunCommand,
+  state: RunState | null,
+  now: number,
+  hashes: KnownHashes = NO_HASHES,
+): Decided {
   if (command.type === 'create') return create(command, state, now)
   if (state === null) return err({ type: 'run_not_found' })
   if (state.phase.type === 'ended') return err({ type: 'run_ended', status: state.phase.status })
   return 'claimant' in command
     ? decideForAgent(command, state, now)
-    : decideForPerson(command, state, now)
+    : decideForPerson(command, state, now, hashes)
 }
 
 function create(command: Command<'create'>, state: RunState | null, now: number): Decided {
-  const { runId, config, systemPrompt, idempotency } = command
+  const { runId, config, systemPrompt, reason = null, idempotency } = command
   if (state !== null) return err(existing(state, idempotency))
   const record: RecordOf<'run_created'> = {
     kind: 'run_created',
@@ -33,6 +42,7 @@ function create(command: Command<'create'>, state: RunState | null, now: number)
     payload: {
       config,
       system_prompt: systemPrompt,
+      ...(reason === null ? {} : { reason }),
       ...(idempotency === undefined ? {} : { idempotency }),
     },
   }
@@ -51,31 +61,47 @@ function decideForPerson(
   command: Exclude<PersonCommand, { type: 'create' }>,
   state: RunState,
   now: number,
+  hashes: KnownHashes,
 ): Decided {
+  const { seen = null } = command
+  if (seen !== null && hashes.get(seen.seq) !== seen.hash) {
+    return err({ type: 'seen_otherwise', seq: seen.seq })
+  }
   switch (command.type) {
     case 'respond':
-      return respond(command, state, now)
+      return respond(command, state, now, hashes)
     case 'abort':
       return ok([
         ...closeOpenCall(state, now, ABORTED),
-        runEnd(state, now, 'aborted', command.reason ?? 'Aborted on request'),
+        runEnd(state, now, 'aborted', command.reason ?? 'Aborted on request', seen),
       ])
-    case 'configure':
-      return ok([recordOf(state, now, 'run_config_changed', { changes: command.changes })])
+    case 'configure': {
+      const { changes, reason = null } = command
+      const why = { ...(reason === null ? {} : { reason }), ...(seen === null ? {} : { seen }) }
+      return ok([recordOf(state, now, 'run_config_changed', { changes, ...why })])
+    }
   }
 }
 
-function respond(command: Command<'respond'>, state: RunState, now: number): Decided {
+function respond(
+  command: Command<'respond'>,
+  state: RunState,
+  now: number,
+  hashes: KnownHashes,
+): Decided {
   const { phase } = state
   if (phase.type !== 'awaiting_human') return err({ type: 'not_awaiting_human' })
-  const { decision, reason, answers } = command
+  const { decision, reason, answers, seen = null } = command
   if (answers !== null && answers !== phase.seq) {
     return err({ type: 'stale_decision', open: phase.seq, answered: answers })
   }
+  const shown = hashes.get(phase.seq)
   const response = recordOf(state, now, 'human_check_response', {
     decision,
     reason,
     answers: phase.seq,
+    ...(shown === undefined ? {} : { shown_sha256: shown }),
+    ...(seen === null ? {} : { seen }),
   })
   // An abort needs no process to carry it out; an approval is taken up by the one that works on it.
   return ok(

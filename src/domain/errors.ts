@@ -12,6 +12,8 @@ export type RunError =
   | { readonly type: 'not_awaiting_human' }
   /** The decision names another human check than the one that is open. */
   | { readonly type: 'stale_decision'; readonly open: number; readonly answered: number }
+  /** The log has no such record there as the person says to have seen: they were shown another run. */
+  | { readonly type: 'seen_otherwise'; readonly seq: number }
   /** Another process has taken the run up since. */
   | { readonly type: 'claim_lost'; readonly claimant: string | null }
   /** The outcome does not belong to what the run is doing now. */

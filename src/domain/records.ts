@@ -24,6 +24,16 @@ export const Idempotency = z
   .readonly()
 export type Idempotency = z.infer<typeof Idempotency>
 
+/** SHA-256, lower-case hex. */
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits')
+
+/**
+ * The last record that a person had been shown, as they say; it was compared with the log. Its hash
+ * commits to all records up to it.
+ */
+export const Seen = z.strictObject({ seq: count, hash: sha256 }).readonly()
+export type Seen = z.infer<typeof Seen>
+
 export const Decision = z.enum(['approve', 'abort'])
 export type Decision = z.infer<typeof Decision>
 
@@ -35,10 +45,16 @@ const payloads = {
   run_created: z.strictObject({
     config: RunConfig,
     system_prompt: z.string(),
+    /** Why it was started, where the person said so. */
+    reason: z.string().exactOptional(),
     idempotency: Idempotency.exactOptional(),
   }),
   run_claimed: z.strictObject({ claimant: z.string(), pid: count, host: z.string() }),
-  run_config_changed: z.strictObject({ changes: ConfigChanges }),
+  run_config_changed: z.strictObject({
+    changes: ConfigChanges,
+    reason: z.string().exactOptional(),
+    seen: Seen.exactOptional(),
+  }),
   step_start: z.strictObject({ node: z.enum(['plan', 'act', 'evaluate', 'human_check']) }),
   llm_usage: z.strictObject({
     input_tokens: count,
@@ -89,6 +105,9 @@ const payloads = {
     reason: z.string().nullable(),
     /** seq of the human_check_required that this answers. */
     answers: count,
+    /** Hash of that record: with it, all that led to the question is what was decided on. */
+    shown_sha256: sha256.exactOptional(),
+    seen: Seen.exactOptional(),
   }),
   error: z.strictObject({ message: z.string(), traceback: z.string() }),
   run_end: z.strictObject({
@@ -98,6 +117,8 @@ const payloads = {
     estimated_cost_usd: cost,
     status: EndStatus,
     reason: z.string(),
+    /** Where a person has aborted the run. */
+    seen: Seen.exactOptional(),
   }),
 } as const
 

@@ -24,6 +24,10 @@ export function commandProblem(error: CommandError): Problem {
       const detail = `The decision answers the human check with seq ${answered}, but the one with seq ${open} is open. Read the run and decide again.`
       return { code: 'stale_decision', detail }
     }
+    case 'seen_otherwise': {
+      const detail = `Record ${error.seq} of the run, as you were shown it, is not in the log of this server. Read the history of the run again, then decide anew.`
+      return { code: 'seen_otherwise', detail }
+    }
     case 'claim_lost':
       return { code: 'out_of_step' }
     case 'wrong_expected_revision':

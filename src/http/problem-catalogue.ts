@@ -63,6 +63,11 @@ export const CATALOGUE = {
     'Outdated decision',
     'The decision answers a human check that is no longer open.',
   ],
+  seen_otherwise: [
+    409,
+    'Something else was seen',
+    'The run has no such record there as `seen` names. Read its history again, then decide anew.',
+  ],
   out_of_step: [409, 'Out of step', 'The run is doing something else by now. Read it again.'],
   too_large: [413, 'Too large', 'The body is larger than 1 MiB. Shorten it.'],
   append_too_large: [413, 'Too large', 'This is more than one record can hold. Shorten it.'],

@@ -25,6 +25,7 @@ export const runRequestSchema = (defaults: Defaults) =>
       max_seconds: config.max_seconds
         .default(null)
         .describe('Working time; waiting for a person does not count'),
+      reason: z.string().nullable().default(null).describe('Why it is started. Kept in the log'),
     })
     .register(z.globalRegistry, {
       examples: [
@@ -58,11 +59,14 @@ function salvage(body: unknown, defaults: Defaults): RunRequest | null {
  * schema (`misfit`, from the framework), and what only the agent can know about the other fields.
  */
 export async function planRequest(
-  body: RunRequest,
+  body: RunRequest & { readonly reason: string | null },
   misfit: unknown,
   { planRun, defaults }: Pick<AppDeps, 'planRun' | 'defaults'>,
 ): Promise<Result<PlannedRun, readonly FieldProblem[]>> {
-  if (!(misfit instanceof InvalidInput)) return planRun(body)
+  if (!(misfit instanceof InvalidInput)) {
+    const { reason: _, ...request } = body
+    return planRun(request)
+  }
   const { problems } = misfit
   const request = salvage(body, defaults)
   const planned = request === null ? ok(null) : await planRun(request)

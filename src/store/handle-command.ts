@@ -3,6 +3,7 @@ import type { RunCommand } from '../domain/commands.ts'
 import { decide } from '../domain/decide.ts'
 import type { RunError } from '../domain/errors.ts'
 import type { AppendError, EventStore } from './event-store.ts'
+import { hashesSpokenOf } from './hashes-spoken-of.ts'
 import { type Author, append, type LoadError, type LoadedRun, load, prepare } from './run-log.ts'
 
 export type CommandError = RunError | AppendError | LoadError
@@ -33,7 +34,9 @@ export function handleCommand(
       const loaded = await load(store, runId, known)
       if (loaded.isErr()) return err(loaded.error)
       known = loaded.value
-      const decided = decide(command, known?.state ?? null, options.now())
+      const hashes = await hashesSpokenOf(store, command, known)
+      if (hashes.isErr()) return err(hashes.error)
+      const decided = decide(command, known?.state ?? null, options.now(), hashes.value)
       if (decided.isErr()) return err(decided.error)
       const appended = await settle(store, runId, known, decided.value, options.author)
       if (appended.isOk()) return ok(appended.value)

@@ -13,6 +13,7 @@ describe('every way in which a command can fail', () => {
     run_ended: [{ type: 'run_ended', status: 'failed' }, 409],
     not_awaiting_human: [{ type: 'not_awaiting_human' }, 409],
     stale_decision: [{ type: 'stale_decision', open: 9, answered: 4 }, 409],
+    seen_otherwise: [{ type: 'seen_otherwise', seq: 4 }, 409],
     claim_lost: [{ type: 'claim_lost', claimant: null }, 409],
     out_of_step: [{ type: 'out_of_step', command: 'proceed', phase: 'acting' }, 409],
     append_too_large: [{ type: 'append_too_large', bytes: 2, limit: 1 }, 413],

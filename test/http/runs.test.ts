@@ -140,7 +140,7 @@ it('takes a person through a human check', async () => {
     resumed_with: 'approve',
   })
   const response = (await logged(runId)).at(-1)
-  expect(response?.record.payload).toEqual({
+  expect(response?.record.payload).toMatchObject({
     decision: 'approve',
     reason: 'Looks right',
     answers: waiting?.seq,
@@ -178,4 +178,66 @@ it('answers one of many who decide at the same time', async () => {
   )
   const statuses = answers.map(({ status }) => status).sort()
   expect(statuses).toEqual([200, ...Array(7).fill(409)])
+})
+
+it('keeps why a run was started, and not in its configuration', async () => {
+  const runId = await createRun(server, { reason: 'The nightly build is red' })
+  const [created] = await logged(runId)
+  expect(created?.record.payload).toMatchObject({ reason: 'The nightly build is red' })
+  expect(created?.record.payload).not.toHaveProperty('config.reason')
+})
+
+it('keeps the hash of the question that was answered, whatever stands behind it', async () => {
+  const runId = await createRun(server, { hitl_enabled: true })
+  await agentDoes(server, runId, CLAIM, ...iteration(false))
+  const question = (await logged(runId)).at(-1)
+  const change = { max_iterations: 5, reason: 'two more' }
+  expect((await post(`/api/runs/${runId}/config`, change, 'PATCH')).status).toBe(200)
+  expect((await post(`/api/runs/${runId}/resume`, { decision: 'approve' })).status).toBe(200)
+  const [changed, answer] = (await logged(runId)).slice(-2)
+  expect(changed?.record.payload).toEqual({ changes: { max_iterations: 5 }, reason: 'two more' })
+  expect(question?.record.kind).toBe('human_check_required')
+  expect(answer?.record.payload).toMatchObject({
+    answers: question?.seq,
+    shown_sha256: question?.meta.hash,
+  })
+})
+
+it('keeps what a person has seen, and refuses what was decided on another history', async () => {
+  const runId = await createRun(server, { hitl_enabled: true })
+  await agentDoes(server, runId, CLAIM, ...iteration(false))
+  const records = await logged(runId)
+  const [first, last] = [records[0], records.at(-1)]
+  const seenIn = (record: typeof first) => ({ seq: record?.seq, hash: record?.meta.hash })
+  const requests = [
+    ['config', { max_iterations: 7 }, 'PATCH'],
+    ['resume', { decision: 'approve', seq: last?.seq }, 'POST'],
+    ['abort', {}, 'POST'],
+  ] as const
+  for (const [what, body, method] of requests) {
+    for (const wrong of [
+      { ...seenIn(first), hash: last?.meta.hash },
+      { seq: 1_000_000, hash: last?.meta.hash },
+    ]) {
+      const path = `/api/runs/${runId}/${what}`
+      const refused = await post(path, { ...body, seen: wrong }, method)
+      expect([refused.status, ProblemDocument.parse(await refused.json()).type]).toEqual([
+        409,
+        'urn:retrai:problem:seen_otherwise',
+      ])
+    }
+  }
+  expect(await logged(runId)).toHaveLength(records.length)
+  for (const [what, body, method] of requests) {
+    const path = `/api/runs/${runId}/${what}`
+    const seen = seenIn(what === 'abort' ? last : first)
+    expect((await post(path, { ...body, seen }, method)).status).toBe(200)
+    expect((await logged(runId)).at(-1)?.record.payload).toMatchObject({ seen })
+  }
+})
+
+it('names what is wrong with a body that says nothing to change', async () => {
+  const runId = await createRun(server)
+  const answer = await post(`/api/runs/${runId}/config`, { reason: 'none' }, 'PATCH')
+  expect(answer.status).toBe(422)
 })

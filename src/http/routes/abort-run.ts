@@ -4,12 +4,19 @@ import { command } from '../commands.ts'
 import type { AppDeps } from '../deps.ts'
 import { COMMAND_PROBLEMS, problems, sendProblem } from '../problem.ts'
 import { RunParams } from '../run-id.ts'
+import { GivenSeen, SEEN_EXAMPLE } from '../seen.ts'
 import type { ZodApp } from '../zod-app.ts'
 
 const Abort = z
-  .strictObject({ reason: z.string().nullable().default(null).describe('Kept in the log') })
+  .strictObject({
+    reason: z.string().nullable().default(null).describe('Kept in the log'),
+    seen: GivenSeen,
+  })
   .prefault({})
-  .meta({ description: 'May be left out', examples: [{ reason: 'No longer needed' }] })
+  .meta({
+    description: 'May be left out',
+    examples: [{ reason: 'No longer needed' }, { reason: 'Too dear', seen: SEEN_EXAMPLE }],
+  })
 
 const Aborted = z.object({ run_id: z.uuid(), status: z.enum(RUN_STATUSES) }).meta({
   description: 'The run has ended; whatever it is doing is being stopped',
@@ -30,12 +37,19 @@ export function abortRun(app: ZodApp, deps: AppDeps): void {
       body: Abort,
       response: {
         200: Aborted,
-        ...problems('invalid_request', 'run_not_found', 'run_ended', ...COMMAND_PROBLEMS),
+        ...problems(
+          'invalid_request',
+          'run_not_found',
+          'run_ended',
+          'seen_otherwise',
+          ...COMMAND_PROBLEMS,
+        ),
       },
     },
     handler: async (request, reply) => {
-      const { reason } = request.body
-      const aborted = await command(deps, request, request.params.run_id, { type: 'abort', reason })
+      const { reason, seen } = request.body
+      const wanted = { type: 'abort', reason, seen } as const
+      const aborted = await command(deps, request, request.params.run_id, wanted)
       if (aborted.isErr()) return sendProblem(request, reply, aborted.error)
       const { state } = aborted.value
       return { run_id: state.runId, status: statusOf(state) }

@@ -1,3 +1,4 @@
+import { z } from 'zod'
 import { ConfigChanges } from '../../domain/run-config.ts'
 import { runDetails } from '../../projections/run-details.ts'
 import { command } from '../commands.ts'
@@ -6,16 +7,25 @@ import { etagOf } from '../etag.ts'
 import { COMMAND_PROBLEMS, problems, sendInvalid, sendProblem } from '../problem.ts'
 import { DescribedRun } from '../run-details.ts'
 import { RunParams } from '../run-id.ts'
+import { GivenSeen } from '../seen.ts'
 import type { ZodApp } from '../zod-app.ts'
 
-const Changes = ConfigChanges.unwrap()
+const Changes = z
+  .strictObject({
+    ...ConfigChanges.unwrap().shape,
+    reason: z.string().nullable().default(null).describe('Kept in the log'),
+    seen: GivenSeen,
+  })
   .refine(
-    (changes) => Object.keys(changes).length > 0,
+    ({ reason: _, seen: __, ...changes }) => Object.keys(changes).length > 0,
     'must name at least one of max_iterations, model_name, hitl_enabled',
   )
   .meta({
     minProperties: 1,
-    examples: [{ max_iterations: 30 }, { model_name: 'gpt-5-mini', hitl_enabled: true }],
+    examples: [
+      { max_iterations: 30 },
+      { model_name: 'gpt-5-mini', hitl_enabled: true, reason: 'The first one is too slow' },
+    ],
   })
 
 /** PATCH /api/runs/{run_id}/config */
@@ -33,17 +43,23 @@ export function configureRun(app: ZodApp, deps: AppDeps): void {
       body: Changes,
       response: {
         200: DescribedRun,
-        ...problems('invalid_request', 'run_not_found', 'run_ended', ...COMMAND_PROBLEMS),
+        ...problems(
+          'invalid_request',
+          'run_not_found',
+          'run_ended',
+          'seen_otherwise',
+          ...COMMAND_PROBLEMS,
+        ),
       },
     },
     handler: async (request, reply) => {
-      const changes = request.body
+      const { reason, seen, ...changes } = request.body
       const missing = changes.model_name === undefined ? null : deps.missingKey(changes.model_name)
       if (missing !== null) {
         const message = `model_name "${changes.model_name}" needs ${missing}, which is not set. Set it for the server, or choose another model.`
         return sendInvalid(request, reply, [{ field: 'model_name', message }])
       }
-      const wanted = { type: 'configure', changes } as const
+      const wanted = { type: 'configure', changes, reason, seen } as const
       const changed = await command(deps, request, request.params.run_id, wanted)
       if (changed.isErr()) return sendProblem(request, reply, changed.error)
       const { state } = changed.value

@@ -69,6 +69,7 @@ export function createRun(app: ZodApp, deps: AppDeps): void {
         type: 'create',
         runId,
         ...planned.value,
+        reason: request.body.reason,
         ...(twin === undefined ? {} : { idempotency: twin.idempotency }),
       })
       if (created.isErr()) {

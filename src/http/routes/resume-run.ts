@@ -5,6 +5,7 @@ import { command } from '../commands.ts'
 import type { AppDeps } from '../deps.ts'
 import { COMMAND_PROBLEMS, problems, sendProblem } from '../problem.ts'
 import { RunParams } from '../run-id.ts'
+import { GivenSeen, SEEN_EXAMPLE } from '../seen.ts'
 import type { ZodApp } from '../zod-app.ts'
 
 const Answer = z
@@ -20,8 +21,15 @@ const Answer = z
         'seq of the human_check_required that is answered: the decision is refused once another ' +
           'one is open. Without it, whichever is open is answered',
       ),
+    seen: GivenSeen,
   })
-  .meta({ examples: [{ decision: 'approve' }, { decision: 'abort', reason: 'Too dear', seq: 14 }] })
+  .meta({
+    examples: [
+      { decision: 'approve' },
+      { decision: 'abort', reason: 'Too dear', seq: 14 },
+      { decision: 'approve', seq: 14, seen: SEEN_EXAMPLE },
+    ],
+  })
 
 const Resumed = z
   .object({ run_id: z.uuid(), status: z.enum(RUN_STATUSES), resumed_with: Decision })
@@ -46,6 +54,9 @@ export function resumeRun(app: ZodApp, deps: AppDeps): void {
       operationId: 'resumeRun',
       tags: ['runs'],
       summary: 'Decide for a run that waits for a person',
+      description:
+        'The log keeps who decided, the reason, the `seq` of the human check that was answered, and its ' +
+        'hash as `shown_sha256`: with it, the whole history that led to the question.',
       params: RunParams,
       body: Answer,
       response: {
@@ -55,14 +66,15 @@ export function resumeRun(app: ZodApp, deps: AppDeps): void {
           'run_not_found',
           'not_awaiting_human',
           'stale_decision',
+          'seen_otherwise',
           'run_ended',
           ...COMMAND_PROBLEMS,
         ),
       },
     },
     handler: async (request, reply) => {
-      const { decision, reason, seq: answers } = request.body
-      const answer = { type: 'respond', decision, reason, answers } as const
+      const { decision, reason, seq: answers, seen } = request.body
+      const answer = { type: 'respond', decision, reason, answers, seen } as const
       const resumed = await command(deps, request, request.params.run_id, answer)
       if (resumed.isErr()) return sendProblem(request, reply, resumed.error)
       const { state } = resumed.value
