@@ -14,6 +14,9 @@ const positiveInt = number.pipe(z.int('must be a whole number').min(1, 'must be 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '::1'])
 
+/** Whether who listens there is reached from the same machine only. */
+export const isLoopback = (host: string): boolean => LOOPBACK.has(host)
+
 /** Everything that a server can be told, validated: one row for each environment variable. */
 const Settings = z.strictObject({
   RETRAI_HOST: text.default('127.0.0.1'),
@@ -92,12 +95,6 @@ export function readConfig(
       ({ path, message }) => `  ${flagOf(String(path[0]))}: ${message}`,
     )
     return err(`These settings are not valid:\n${problems.join('\n')}`)
-  }
-  const { RETRAI_HOST: host, RETRAI_TOKEN: token } = parsed.data
-  if (!LOOPBACK.has(host) && token === undefined) {
-    return err(
-      `This server runs shell commands, so it listens on ${host} only with a token: set RETRAI_TOKEN, or keep --host 127.0.0.1.`,
-    )
   }
   return ok(parsed.data)
 }

@@ -4,6 +4,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
+import { Access } from './access/access.ts'
 import { type Artifacts, createArtifacts } from './agent/artifacts.ts'
 import { exponential } from './agent/backoff.ts'
 import { findGoal, goals } from './agent/goals/catalogue.ts'
@@ -19,7 +20,7 @@ import { startCheckpoints } from './audit/checkpoint-timer.ts'
 import { CheckpointWriter } from './audit/checkpoint-writer.ts'
 import { type Keyring, openKeyring } from './audit/keyring.ts'
 import { IMPORTS_FOLDER, pendingImports } from './audit/pending-imports.ts'
-import type { Config } from './config.ts'
+import { type Config, isLoopback } from './config.ts'
 import { withCrashingAppends, withCrashingEffects } from './crash-points.ts'
 import { buildApp } from './http/app.ts'
 import { type Projector, startProjector } from './projections/projector.ts'
@@ -59,13 +60,19 @@ async function start(config: Config, log: Logger): Promise<Result<Server, string
   const opened = await openStore(config, log)
   const store = opened.map((whole) => withCrashingAppends(whole, config.RETRAI_CRASH_AT))
   if (store.isErr()) return err(store.error)
+  const access = await openAccess(config, log, store.value)
+  if (access.isErr()) {
+    await store.value.close()
+    return err(access.error)
+  }
   const readModel = openReadModel({ file: join(dataDir, 'read-model.sqlite'), log })
   if (readModel.isErr()) {
+    await access.value.close()
     await store.value.close()
     return err(readModel.error.message)
   }
   const projector = startProjector({ store: store.value, readModel: readModel.value, log })
-  return listen(config, log, keyring.value, store.value, readModel.value, projector)
+  return listen(config, log, keyring.value, access.value, store.value, readModel.value, projector)
 }
 
 async function openStore(config: Config, log: Logger): Promise<Result<EventStore, string>> {
@@ -80,10 +87,34 @@ async function openStore(config: Config, log: Logger): Promise<Result<EventStore
   return opened.mapErr(({ message }) => message)
 }
 
+/** How long a server that may not listen without tokens waits to learn whether there are any. */
+const TOKENS_WITHIN_MS = 10_000
+
+async function openAccess(
+  config: Config,
+  log: Logger,
+  store: EventStore,
+): Promise<Result<Access, string>> {
+  const { RETRAI_HOST: host, RETRAI_TOKEN: configured = null, EVENTSTORE_URL } = config
+  // An embedded log is always there to be read.
+  const kept =
+    EVENTSTORE_URL === undefined ? undefined : join(config.RETRAI_DATA_DIR, 'tokens.json')
+  const access = await Access.open({ store, configured, clock: now, log, keptIn: kept })
+  if (isLoopback(host) || configured !== null) return ok(access)
+  const read = await access.read(TOKENS_WITHIN_MS)
+  if (read && access.guarded) return ok(access)
+  await access.close()
+  const why = read ? 'and none was made' : 'and the log cannot be read to see whether there is any'
+  return err(
+    `This server runs shell commands, so it listens on ${host} only where tokens are asked for, ${why}. Make one with "retrai token create NAME --role admin" and the same --data-dir or --store, or set RETRAI_TOKEN, or keep --host 127.0.0.1.`,
+  )
+}
+
 async function listen(
   config: Config,
   log: Logger,
   keyring: Keyring,
+  access: Access,
   store: EventStore,
   readModel: SqliteReadModel,
   projector: Projector,
@@ -110,7 +141,7 @@ async function listen(
     clock: now,
     defaults: { cwd: process.cwd(), model_name: 'claude-sonnet-4-6', max_iterations: 20 },
     ready: () => readiness(store, readModel, projector),
-    security: { token: config.RETRAI_TOKEN ?? null },
+    access,
     live: {
       sockets: config.RETRAI_MAX_SOCKETS,
       socketsPerClient: config.RETRAI_MAX_SOCKETS_PER_CLIENT,
@@ -133,7 +164,7 @@ async function listen(
   const close = async (): Promise<void> => {
     closing = true
     await Promise.all([supervisor.stop(), app.close(), checkpoints.stop()])
-    await projector.stop()
+    await Promise.all([projector.stop(), access.close()])
     readModel.close()
     await store.close()
   }

@@ -1,5 +1,6 @@
 /** The server over a log that is there, as a process of its own. Argument: the folder of its data. */
 import { join } from 'node:path'
+import { Access } from '../../src/access/access.ts'
 import { buildApp } from '../../src/http/app.ts'
 import { startProjector } from '../../src/projections/projector.ts'
 import { openReadModel } from '../../src/projections/sqlite-read-model.ts'
@@ -13,6 +14,7 @@ const store = must(await openEmbeddedStore({ file: join(folder, 'log.sqlite') })
 const readModel = must(openReadModel({ file: join(folder, 'read.sqlite'), log }))
 const projector = startProjector({ store, readModel, log })
 await projector.caughtUpOnce()
+const access = await Access.open({ store, configured: null, clock: now, log })
 const app = await buildApp({
   store,
   readModel,
@@ -28,11 +30,12 @@ const app = await buildApp({
   clock: now,
   defaults: { cwd: folder, model_name: 'none', max_iterations: 1 },
   ready: async () => ({ ready: true, checks: {} }),
-  security: { token: null },
+  access,
 })
 const url = await app.listen({ host: '127.0.0.1', port: 0 })
 process.once('disconnect', async () => {
   await app.close()
+  await access.close()
   await projector.stop()
   readModel.close()
   await store.close()

@@ -2,6 +2,7 @@
  * The server with a goal that costs nothing, as a process of its own.
  * Arguments: the folder of its data, the URL of the model. It ends with the process that started it.
  */
+import { Access } from '../../src/access/access.ts'
 import { systemPrompt } from '../../src/agent/goals/prompt.ts'
 import { planRun } from '../../src/agent/plan-run.ts'
 import { buildApp } from '../../src/http/app.ts'
@@ -15,8 +16,10 @@ const { models } = effects
 const goals = [idleGoal]
 const ceilings = { max_cost_usd: null, max_tokens: null, max_seconds: null }
 const service = await Service.open(folder, effects)
+const { store } = service
+const access = await Access.open({ store, configured: null, clock: now, log: console })
 const app = await buildApp({
-  store: service.store,
+  store,
   readModel: service.readModel,
   checkpoint: () => service.readModel.checkpoint,
   artifacts: { read: async () => null },
@@ -28,11 +31,12 @@ const app = await buildApp({
   clock: now,
   defaults: { cwd: folder, model_name: 'scripted-model', max_iterations: 20 },
   ready: async () => ({ ready: true, checks: {} }),
-  security: { token: null },
+  access,
 })
 const url = await app.listen({ host: '127.0.0.1', port: 0 })
 process.once('disconnect', async () => {
   await app.close()
+  await access.close()
   await service.close()
 })
 process.send?.({ url })

@@ -9,6 +9,7 @@ import { limitSockets } from './live/admission.ts'
 import { LIVE_LIMITS } from './live/limits.ts'
 import { goLive } from './live/plugin.ts'
 import { insistOnPermissions } from './permission.ts'
+import { withSafeRequests } from './request-log.ts'
 import { abortRun } from './routes/abort-run.ts'
 import { allEvents } from './routes/all-events.ts'
 import { readArtifact } from './routes/artifacts.ts'
@@ -22,10 +23,12 @@ import { listGoals } from './routes/goals.ts'
 import { health } from './routes/health.ts'
 import { keys } from './routes/keys.ts'
 import { listRuns } from './routes/list-runs.ts'
+import { me } from './routes/me.ts'
 import { proveRun } from './routes/proof.ts'
 import { resumeRun } from './routes/resume-run.ts'
 import { runDiff } from './routes/run-diff.ts'
 import { runEvents } from './routes/run-events.ts'
+import { tokens } from './routes/tokens.ts'
 import { watchAll } from './routes/watch-all.ts'
 import { watchRun } from './routes/watch-run.ts'
 import { guard } from './security.ts'
@@ -47,6 +50,8 @@ const ROUTES = [
   runDiff,
   conversation,
   readArtifact,
+  me,
+  tokens,
 ]
 
 const AUDIT_ROUTES = [keys, proveRun, exportRun, checkpoints]
@@ -56,7 +61,7 @@ const LIVE_ROUTES = [watchRun, watchAll, runEvents, allEvents]
 /** The whole HTTP side of the server, WebSockets included. It does not listen yet. */
 export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   const app = fastify({
-    ...(deps.logger === undefined ? {} : { loggerInstance: deps.logger }),
+    ...(deps.logger === undefined ? {} : { loggerInstance: withSafeRequests(deps.logger) }),
     bodyLimit: BODY_LIMIT,
     requestTimeout: REQUEST_TIMEOUT,
     frameworkErrors: sendError,
@@ -67,7 +72,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   app.setErrorHandler(sendError)
   insistOnPermissions(app)
   const live = await goLive(app, deps)
-  guard(app, deps.security)
+  guard(app, deps.access)
   limitSockets(app, { ...LIVE_LIMITS, ...deps.live })
   acceptJsonOnly(app)
   handleNotFound(app)

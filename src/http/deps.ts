@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { FastifyBaseLogger } from 'fastify'
 import type { ResultAsync } from 'neverthrow'
+import type { Access } from '../access/access.ts'
 import type { Audit } from '../audit/audit.ts'
 import type { RunConfig } from '../domain/run-config.ts'
 import type { Checkpoint } from '../projections/batch.ts'
@@ -8,7 +9,6 @@ import type { ReadModel } from '../projections/read-model.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { LiveLimits } from './live/limits.ts'
 import type { FieldProblem } from './problem.ts'
-import type { Security } from './security.ts'
 
 /** What a client may choose of a run, with the defaults filled in. */
 export type RunRequest = Omit<RunConfig, 'shell_goal'>
@@ -58,7 +58,8 @@ export type AppDeps = {
   readonly clock: () => number
   readonly defaults: Pick<RunConfig, 'cwd' | 'model_name' | 'max_iterations'>
   readonly ready: () => Promise<Readiness>
-  readonly security: Security
+  /** Who may ask. */
+  readonly access: Access
   /** Without one nothing is logged. */
   readonly logger?: FastifyBaseLogger
   readonly live?: Partial<LiveLimits>

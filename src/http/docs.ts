@@ -15,8 +15,9 @@ an append-only log, one stream of records a run.
 **Live**: \`/api/ws/{run_id}\` and, for all runs, \`/api/ws\` are WebSockets; \`/api/runs/{run_id}/events\` and
 \`/api/events\` give the same as pages, as NDJSON and as server-sent events.
 
-**Access**: without a token the server answers only on loopback names, and only its own pages. With one,
-everything under /api asks for \`Authorization: Bearer <token>\`. Bodies must be application/json.
+**Access**: as long as no token was made, the server answers only on loopback names, and only its own pages.
+Then everything under /api asks for \`Authorization: Bearer <token>\` (401), of a role that may do it (403); a
+WebSocket of a browser for a ticket, \`POST /api/tickets\`. Bodies must be application/json.
 `
 
 /** Describes all routes that are registered after it, at /openapi.json. */
@@ -34,6 +35,7 @@ export async function describeApi(app: FastifyInstance): Promise<void> {
         { name: 'runs', description: 'Start, read, and steer runs' },
         { name: 'live', description: 'Watch runs while they work' },
         { name: 'history', description: 'What happened, and how things stood at any moment' },
+        { name: 'access', description: 'Who may ask: tokens, roles, tickets' },
         { name: 'goals', description: 'What a run can be asked to reach' },
         { name: 'health', description: 'For supervisors and load balancers' },
       ],
@@ -43,7 +45,7 @@ export async function describeApi(app: FastifyInstance): Promise<void> {
           token: {
             type: 'http',
             scheme: 'bearer',
-            description: 'The token of the server, where it has one',
+            description: 'A token, where there are any',
           },
         },
       },

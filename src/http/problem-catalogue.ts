@@ -15,6 +15,7 @@ export const CATALOGUE = {
     'Token needed',
     'This server asks for a token. Send it as "Authorization: Bearer <token>".',
   ],
+  forbidden: [403, 'Role may not', 'Your role may not do this.'],
   foreign_host: [
     403,
     'Foreign host name',
@@ -38,6 +39,7 @@ export const CATALOGUE = {
     'Unknown checkpoint',
     'There is no such checkpoint. GET /api/checkpoints lists those there are; a server writes them if RETRAI_CHECKPOINT_SECONDS is set.',
   ],
+  token_not_found: [404, 'Unknown token', 'There is no such token. GET /api/tokens lists them.'],
   method_not_allowed: [405, 'Method not allowed', 'The Allow header names the methods there are.'],
   not_acceptable: [
     406,
@@ -45,6 +47,16 @@ export const CATALOGUE = {
     'This address answers none of the media types that the Accept header names.',
   ],
   request_timeout: [408, 'Request timed out', 'The request did not arrive in time. Send it again.'],
+  name_taken: [
+    409,
+    'Name taken',
+    'There is or was a token of this name, and names are given once. Choose another one.',
+  ],
+  admin_needed: [
+    409,
+    'Admin needed',
+    'Nobody could manage the tokens any more: at least one active token must have the role admin. Make that one first.',
+  ],
   run_exists: [409, 'Run exists', 'There is a run with this id already.'],
   already_created: [409, 'Created before', 'The same request has created this run before.'],
   key_reused: [
@@ -87,6 +99,11 @@ export const CATALOGUE = {
     'Too many connections',
     'Your address has as many live connections open as it may have. Close some, or connect again later.',
   ],
+  too_many_tickets: [
+    429,
+    'Too many tickets',
+    'As many tickets wait to be used as there may be. Use them, or try again in some seconds.',
+  ],
   headers_too_large: [431, 'Headers too large', 'The headers are too large. Send fewer of them.'],
   keys_unusable: [
     500,
@@ -99,6 +116,11 @@ export const CATALOGUE = {
     503,
     'Store unavailable',
     'The event store cannot be reached, so nothing was done. Try again in a moment.',
+  ],
+  tokens_unread: [
+    503,
+    'Tokens not known',
+    'The server could not read from its log which tokens there are, so it lets nobody in by one. Its log says why; try again in a moment.',
   ],
   store_failed: [503, 'Store failed', 'The event store cannot do this.'],
   outcome_unknown: [

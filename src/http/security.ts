@@ -1,10 +1,12 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { sendProblem } from './problem.ts'
+import { err, type Result } from 'neverthrow'
+import type { Access } from '../access/access.ts'
+import type { Caller, Rejection } from '../access/caller.ts'
+import type { Lease } from '../access/lease.ts'
+import { type Permission, type Role, roleMay, rolesThatMay } from '../access/roles.ts'
+import { credentialOf } from './credentials.ts'
+import { type Problem, sendProblem } from './problem.ts'
 import type { ProblemCode } from './problem-catalogue.ts'
-
-/** With a token every API request must carry it; without one only loopback names are answered. */
-export type Security = { readonly token: string | null }
 
 const LOOPBACK_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/i
 
@@ -21,32 +23,85 @@ const HEADERS = {
 /**
  * Guards every request, WebSocket upgrades among them, before anything else looks at it. This server
  * runs commands on its machine, so a page that somebody happens to have open must not reach it: not by
- * its own name (Origin, Sec-Fetch-Site), and not by a name of its own that leads here (Host).
+ * its own name (Origin, Sec-Fetch-Site), and not by a name of its own that leads here (Host). Then it
+ * lets in who may do what the route needs; a route that needs nothing is for everybody.
  */
-export function guard(app: FastifyInstance, { token }: Security): void {
-  const expected = token === null ? null : digest(token)
-  app.decorateRequest('principal', 'local')
+export function guard(app: FastifyInstance, access: Access): void {
+  app.decorateRequest('caller', null)
+  app.decorateRequest('principal', { getter: principalOf })
+  app.decorateRequest('role', { getter: roleOf })
+  app.decorateRequest('lease', { getter: leaseOf })
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(HEADERS)
-    const refusal = refuse(request, expected)
-    if (refusal === 'unauthenticated') reply.header('www-authenticate', 'Bearer realm="retrai"')
-    if (refusal !== null) return sendProblem(request, reply, { code: refusal })
-    if (expected !== null) request.principal = 'token'
+    const foreign = foreignness(request, access.guarded)
+    if (foreign !== null) return sendProblem(request, reply, { code: foreign })
+    const { needs } = request.routeOptions.config
+    if (needs === undefined) return
+    const caller = await identify(request, access)
+    if (caller.isErr()) {
+      const { type: code, ...rest } = caller.error
+      if (code === 'unauthenticated') reply.header('www-authenticate', 'Bearer realm="retrai"')
+      return sendProblem(request, reply, { code, ...rest })
+    }
+    request.caller = caller.value
+    if (!roleMay(caller.value.role, needs)) {
+      return sendProblem(request, reply, forbidden(caller.value, needs))
+    }
   })
 }
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Who asks, as the log records it beside what was asked. */
-    principal: string
+    /** Who asks; null before it is known, and where the route is for everybody. */
+    caller: Caller | null
+    /** Who asks, as the log records it beside what was asked. Only where there is a caller. */
+    readonly principal: string
+    readonly role: Role
+    /** How long the caller may go on. */
+    readonly lease: Lease
   }
 }
 
-function refuse(request: FastifyRequest, expected: Buffer | null): ProblemCode | null {
-  if (expected === null && !LOOPBACK_HOST.test(request.headers.host ?? '')) return 'foreign_host'
-  if (!sameOrigin(request, expected !== null) || crossSite(request)) return 'foreign_origin'
-  const guarded = expected !== null && isApi(request)
-  return guarded && !carries(request, expected) ? 'unauthenticated' : null
+const callerOf = ({ caller }: FastifyRequest): Caller => {
+  if (caller === null) throw new TypeError('nobody was asked who it is that asks')
+  return caller
+}
+function principalOf(this: FastifyRequest): string {
+  return callerOf(this).principal
+}
+function roleOf(this: FastifyRequest): Role {
+  return callerOf(this).role
+}
+function leaseOf(this: FastifyRequest): Lease {
+  return callerOf(this).lease
+}
+
+/** How long a request waits for the tokens to be read, milliseconds. */
+const READ_WITHIN_MS = 2_000
+
+async function identify(
+  request: FastifyRequest,
+  access: Access,
+): Promise<Result<Caller, Rejection>> {
+  const credential = credentialOf(request)
+  if (credential?.type === 'ticket') return access.redeem(credential.ticket)
+  const caller = access.authenticate(credential?.token)
+  if (caller.isOk() || caller.error.type !== 'tokens_unread') return caller
+  // A server that has just been started reads them now.
+  const read = await access.read(READ_WITHIN_MS)
+  return read ? access.authenticate(credential?.token) : err(caller.error)
+}
+
+function forbidden({ role }: Caller, needs: Permission): Problem {
+  const roles = rolesThatMay(needs).join(' or ')
+  const detail = `This takes the role ${roles}, and yours is ${role} (permission ${needs}).`
+  return { code: 'forbidden', detail }
+}
+
+/** Where no token is needed, or may not be, only loopback names are answered. */
+function foreignness(request: FastifyRequest, guarded: boolean): ProblemCode | null {
+  if (!guarded && !LOOPBACK_HOST.test(request.headers.host ?? '')) return 'foreign_host'
+  return !sameOrigin(request, guarded) || crossSite(request) ? 'foreign_origin' : null
 }
 
 /** Behind a token there may be a proxy that ends TLS, so there the scheme may differ. */
@@ -64,38 +119,4 @@ function crossSite({ headers, method }: FastifyRequest): boolean {
   if (site === undefined || site === 'same-origin' || site === 'none') return false
   const followsLink = method === 'GET' && headers['sec-fetch-dest'] === 'document'
   return !followsLink
-}
-
-/** By the route and not by the address, which can be spelt in many ways. */
-const isApi = ({ routeOptions }: FastifyRequest): boolean => {
-  return routeOptions.url?.startsWith('/api/') ?? false
-}
-
-function carries(request: FastifyRequest, expected: Buffer): boolean {
-  const given = bearerToken(request) ?? protocolToken(request)
-  return given !== undefined && timingSafeEqual(digest(given), expected)
-}
-
-const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
-
-function bearerToken({ headers }: FastifyRequest): string | undefined {
-  return /^bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1]
-}
-
-const PROTOCOL = 'retrai'
-const TOKEN_PROTOCOL = 'retrai.bearer.'
-
-/** A browser cannot set headers on a WebSocket, so there the token may come as a subprotocol. */
-function protocolToken({ headers }: FastifyRequest): string | undefined {
-  const offered = headers['sec-websocket-protocol']?.split(',').map((name) => name.trim())
-  const carrier = offered?.find((name) => name.startsWith(TOKEN_PROTOCOL))
-  if (carrier === undefined) return undefined
-  return Buffer.from(carrier.slice(TOKEN_PROTOCOL.length), 'base64url').toString()
-}
-
-/** Browsers insist that one of the offered protocols is chosen; the token is not echoed if avoidable. */
-export function chooseProtocol(offered: ReadonlySet<string>): string | false {
-  if (offered.has(PROTOCOL)) return PROTOCOL
-  const [first] = offered
-  return first ?? false
 }

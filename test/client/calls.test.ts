@@ -176,7 +176,7 @@ test.each(['nowhere', 'ftp://example.org'])('"%s" is no address of a server', (b
 
 test('a token is sent along, and asked for', async () => {
   const token = 'träumerei-0123456789'
-  const guarded = await startTestServer({ security: { token: 'secret-0123456789' } })
+  const guarded = await startTestServer({ token: 'secret-0123456789' })
   cleanups.push(() => guarded.stop())
   const { url: baseUrl } = guarded
   const good = createClient({ baseUrl, token: 'secret-0123456789' })

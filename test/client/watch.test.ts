@@ -162,7 +162,7 @@ describe('a watch', () => {
 
   test('carries a token', async () => {
     const token = 'ÿ?-≥-0123456789'
-    const guarded = await startTestServer({ security: { token } })
+    const guarded = await startTestServer({ token })
     cleanups.push(() => guarded.stop())
     const runId = randomUUID()
     await new RunWriter(guarded.store, runId).append([createdRecord(runId)])

@@ -49,6 +49,7 @@ describe('the description of the API', () => {
     expect(document.openapi).toMatch(/^3\.1\./)
     const addresses = operations().map(({ method, path }) => `${method.toUpperCase()} ${path}`)
     expect(addresses.sort()).toEqual([
+      'DELETE /api/tokens/{id}',
       'GET /api/checkpoints',
       'GET /api/checkpoints/{number}',
       'GET /api/checkpoints/{number}/runs',
@@ -56,6 +57,7 @@ describe('the description of the API', () => {
       'GET /api/events',
       'GET /api/goals',
       'GET /api/keys',
+      'GET /api/me',
       'GET /api/runs',
       'GET /api/runs/{run_id}',
       'GET /api/runs/{run_id}/artifacts/{sha256}',
@@ -64,6 +66,7 @@ describe('the description of the API', () => {
       'GET /api/runs/{run_id}/events',
       'GET /api/runs/{run_id}/export',
       'GET /api/runs/{run_id}/proof',
+      'GET /api/tokens',
       'GET /api/ws',
       'GET /api/ws/{run_id}',
       'GET /health/live',
@@ -72,6 +75,8 @@ describe('the description of the API', () => {
       'POST /api/runs',
       'POST /api/runs/{run_id}/abort',
       'POST /api/runs/{run_id}/resume',
+      'POST /api/tickets',
+      'POST /api/tokens',
     ])
   })
 

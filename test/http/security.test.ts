@@ -130,7 +130,7 @@ describe('a server with a token', () => {
   let server: TestServer
   let runId: string
   beforeAll(async () => {
-    server = await startTestServer({ security: { token } })
+    server = await startTestServer({ token })
     const headers = { ...JSON_BODY, ...bearer(token), host: 'retrai.example' }
     const request = { method: 'POST', path: '/api/runs', headers, body: '{"goal":"pytest"}' }
     const answer = await rawRequest(server, request)

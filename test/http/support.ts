@@ -7,6 +7,7 @@ import type { FastifyInstance } from 'fastify'
 import { errAsync, okAsync } from 'neverthrow'
 import { expect } from 'vitest'
 import { z } from 'zod'
+import { Access } from '../../src/access/access.ts'
 import { createAudit } from '../../src/audit/audit.ts'
 import { openKeyring } from '../../src/audit/keyring.ts'
 import type { AgentCommand } from '../../src/domain/commands.ts'
@@ -27,6 +28,7 @@ export const GOALS = [
 
 export type TestServer = {
   readonly app: FastifyInstance
+  readonly access: Access
   readonly store: EventStore
   readonly readModel: AppDeps['readModel']
   /** The folder of its keys. */
@@ -37,7 +39,9 @@ export type TestServer = {
   stop(): Promise<void>
 }
 
-type Options = Partial<Omit<AppDeps, 'store' | 'readModel'>> & {
+type Options = Partial<Omit<AppDeps, 'store' | 'readModel' | 'access'>> & {
+  /** A token by configuration. */
+  readonly token?: string
   /** Puts something between the server and its store. */
   readonly wrapStore?: (store: EventStore) => EventStore
   readonly wrapReadModel?: (readModel: AppDeps['readModel']) => AppDeps['readModel']
@@ -65,7 +69,7 @@ const planRun: AppDeps['planRun'] = ({ goal, cwd, ...rest }) => {
 
 /** A whole server on a free port: embedded store, projections, HTTP; everything but the agent. */
 export async function startTestServer(options: Options = {}): Promise<TestServer> {
-  const { wrapStore = same, wrapReadModel = same, ...deps } = options
+  const { wrapStore = same, wrapReadModel = same, token = null, ...deps } = options
   const folder = await mkdtemp(join(tmpdir(), 'retrai-http-'))
   const store = (await openEmbeddedStore({ file: join(folder, 'log.sqlite') }))._unsafeUnwrap()
   const projected = openReadModel({
@@ -78,6 +82,8 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
   const keyring = (await openKeyring(keys, () => new Date()))._unsafeUnwrap()
   const artifacts = deps.artifacts ?? { read: async () => null }
   const wrapped = wrapStore(store)
+  const clock = deps.clock ?? (() => Date.now() / 1000)
+  const access = await Access.open({ store, configured: token, clock, log: silent })
   const app = await buildApp({
     store: wrapped,
     readModel,
@@ -95,22 +101,23 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
     goals: GOALS,
     planRun,
     missingKey: (name) => (name.startsWith('gemini') ? 'GEMINI_API_KEY' : null),
-    clock: () => Date.now() / 1000,
+    clock,
     defaults: { cwd: '/', model_name: 'claude-sonnet-4-6', max_iterations: 20 },
     ready: async () => ({ ready: true, checks: { store: { ok: true } } }),
-    security: { token: null },
+    access,
     ...deps,
   })
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as AddressInfo
   const stop = async () => {
     await app.close()
+    await access.close()
     await projector.stop()
     projected.close()
     await store.close()
     await rm(folder, { recursive: true })
   }
-  return { app, store, readModel, keys, url: `http://127.0.0.1:${port}`, port, stop }
+  return { app, access, store, readModel, keys, url: `http://127.0.0.1:${port}`, port, stop }
 }
 
 const same = <T>(value: T): T => value

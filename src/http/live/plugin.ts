@@ -1,7 +1,7 @@
 import websocket from '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
+import { chooseProtocol } from '../credentials.ts'
 import type { AppDeps } from '../deps.ts'
-import { chooseProtocol } from '../security.ts'
 import { LIVE_LIMITS } from './limits.ts'
 import { createLive, type Live } from './live.ts'
 

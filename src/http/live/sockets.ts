@@ -1,7 +1,6 @@
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
 import type { WebSocket } from '@fastify/websocket'
-import type { FastifyBaseLogger } from 'fastify'
+import type { FastifyRequest } from 'fastify'
 import { Heartbeat } from './heartbeat.ts'
 import type { LiveLimits } from './limits.ts'
 import type { Ending } from './observe.ts'
@@ -15,6 +14,7 @@ const CLOSES: Record<Ending['type'], readonly [code: number, reason: string]> = 
   damaged: [1011, 'a record of this run cannot be read'],
 }
 const GOING_AWAY = 1001
+const NOT_LET_IN = [4401, 'the token was revoked or has expired'] as const
 const INTERNAL_ERROR = 1011
 const TRY_AGAIN_LATER = 1013
 
@@ -26,7 +26,7 @@ export type Observation = {
   readonly refusal: (ending: Exclude<Ending, { type: 'complete' }>) => Buffer
 }
 
-type Request = { readonly connection: Socket; readonly log: FastifyBaseLogger }
+type Request = Pick<FastifyRequest, 'raw' | 'log' | 'lease'>
 
 /** The open WebSockets of this process. */
 export class Sockets {
@@ -41,7 +41,9 @@ export class Sockets {
   serve(socket: WebSocket, observation: Observation, request: Request): void {
     const leave = new AbortController()
     this.#open.set(socket, leave)
+    const forget = request.lease.onEnd(() => this.#turnAway(socket, leave))
     socket.once('close', () => {
+      forget()
       this.#open.delete(socket)
       leave.abort()
     })
@@ -51,11 +53,18 @@ export class Sockets {
       leave.abort()
       socket.close(TRY_AGAIN_LATER, 'the peer does not get on')
     })
-    const outlet = new Outlet(socket, request.connection, limits.socketBytes, heartbeat)
+    const outlet = new Outlet(socket, request.raw.socket, limits.socketBytes, heartbeat)
     deliver(socket, outlet, observation, leave.signal).catch((err: unknown) => {
       request.log.error({ err }, 'serving a WebSocket failed')
       socket.close(INTERNAL_ERROR, 'the server failed; its log says why')
     })
+  }
+
+  /** Ends it at once: who may not watch any more gets nothing more, however slowly it leaves. */
+  #turnAway(socket: WebSocket, leave: AbortController): void {
+    leave.abort()
+    socket.close(...NOT_LET_IN)
+    setTimeout(() => socket.terminate(), this.#limits.closeMs).unref()
   }
 
   /** Tells all peers that the server goes, and cuts off those that do not answer in time. */

@@ -16,6 +16,7 @@ behind \`after\`, then what happens live, each once. A frame has the keys of the
   \`error\` (with an empty \`run_id\` and no cursor), then close code 4400.
 - A record that cannot be read is told of by a frame of kind \`error\` in its place, with its seq;
   the records of other runs go on.
+- With \`?meta=true\` each frame also holds \`id\` and \`meta\`, as with \`/api/ws/{run_id}\`.
 - With \`?caught_up=true\` one frame \`{"kind":"caught_up","cursor":"…"}\` stands between history and live.
   It is no record; its cursor is that of the last record of the log that was looked at, wanted or not,
   or null where there is none.
@@ -47,9 +48,8 @@ export function watchAll(app: ZodApp, live: Live): void {
       return sendProblem(request, reply, { code: 'upgrade_required' })
     },
     wsHandler: (socket, request) => {
-      const connection = request.raw.socket
       const observation = observeFeed(asked(request), live)
-      live.sockets.serve(socket, observation, { connection, log: request.log })
+      live.sockets.serve(socket, observation, request)
     },
   })
 }

@@ -15,6 +15,8 @@ then what happens live, each event once and in the order of \`seq\`.
 - \`seq\` counts the records of the run from 0 without gaps. Kinds that were not asked for are left
   out, so the numbers that arrive may have gaps. To go on after a lost connection, connect again with
   \`?after=\` and the last seq received.
+- With \`?meta=true\` each frame also holds \`id\` and \`meta\`: what is stored beside the record, such as
+  who caused it and the hashes that verify it. Frames that are no records have neither.
 - With \`?caught_up=true\` one frame \`{"kind":"caught_up","run_id":"…","seq":41}\` comes as soon as all
   that is stored when it is said has been sent, and never again on this connection. It is no record:
   it has none of the other keys, and its \`seq\` is that of the last record up to which the run has
@@ -60,9 +62,8 @@ export function watchRun(app: ZodApp, live: Live): void {
     },
     wsHandler: (socket, request) => {
       const { run_id: runId } = RunParams.parse(request.params)
-      const connection = request.raw.socket
       const observation = observeRun(runId, asked(request), live)
-      live.sockets.serve(socket, observation, { connection, log: request.log })
+      live.sockets.serve(socket, observation, request)
     },
   })
 }
