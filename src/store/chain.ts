@@ -1,39 +1,60 @@
 import { createHash } from 'node:crypto'
 import canonicalize from 'canonicalize'
 import { committed } from './commitment.ts'
+import { committedRemainder, type Remainder } from './remainder.ts'
 
-/** What is kept beside each record, as the event's metadata. */
-export type RecordMeta = {
+type CommonMeta = {
   /** Version of the record's shape, for upcasting. */
   readonly schema: number
   /** Unique to the command that wrote the record: two writers never make the same event. */
   readonly command_id: string
   /** Who caused it, where a person did. */
   readonly principal?: string
-  /** Random, hex; the commitments to the record's strings are made with it. */
-  readonly salt: string
   readonly prev_hash: string
   readonly hash: string
 }
+
+/** As a record is written. */
+export type SaltedMeta = CommonMeta & {
+  /** Random, hex; the commitments to the record's strings are made with it. */
+  readonly salt: string
+}
+
+/** What is kept beside each record, as the event's metadata: whole, or after a redaction. */
+export type RecordMeta = SaltedMeta | (CommonMeta & Remainder)
+
+/** Distributes over the union. */
+export type Unhashed<M extends RecordMeta = RecordMeta> = M extends RecordMeta
+  ? Omit<M, 'hash'>
+  : never
 
 /** `prev_hash` of the first record of a stream. */
 export const GENESIS = '0'.repeat(64)
 
 /**
  * SHA-256 (hex) over the RFC 8785 canonical form of the record together with its place in the stream
- * and its metadata. The strings of the payload stand in it as commitments; the salt and the hash itself
- * do not.
+ * and its metadata. The strings of the payload stand in it as commitments; the salts and the hash itself
+ * do not. So it is the same after a redaction.
+ * @throws NotAsRedacted where the record is not what its metadata says was taken out of it
  */
 export function recordHash(
   seq: number,
   record: { readonly payload: object; readonly [name: string]: unknown },
-  meta: Omit<RecordMeta, 'hash'>,
+  meta: Unhashed,
 ): string {
-  const { salt, ...rest } = meta
-  const payload = committed(record.payload, salt)
+  const [rest, payload] = commitments(record.payload, meta)
   const canonical = canonicalize({ ...record, ...rest, payload, seq })
   if (canonical === undefined) throw new TypeError('a record is always canonicalizable')
   return createHash('sha256').update(canonical).digest('hex')
+}
+
+function commitments(payload: object, meta: Unhashed) {
+  if ('salt' in meta) {
+    const { salt, ...rest } = meta
+    return [rest, committed(payload, salt)] as const
+  }
+  const { salts, redacted, ...rest } = meta
+  return [rest, committedRemainder(payload, { salts, redacted })] as const
 }
 
 /** An RFC 9562 UUIDv8 made of the first bits of a SHA-256 (hex): the event id of a record, by its hash. */

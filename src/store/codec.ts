@@ -1,8 +1,10 @@
 import { err, ok, type Result } from 'neverthrow'
 import { z } from 'zod'
+import { maskPayload } from '../domain/mask/mask-payload.ts'
 import { RunRecord } from '../domain/records.ts'
-import { type RecordMeta, recordHash, uuidOfHash } from './chain.ts'
+import { type RecordMeta, recordHash, type SaltedMeta, uuidOfHash } from './chain.ts'
 import type { NewEvent, RecordedEvent } from './event-store.ts'
+import { processMask } from './masking.ts'
 
 /** Version of the records that this server writes. */
 export const SCHEMA = 1
@@ -25,14 +27,22 @@ export type DamagedRecord = {
 
 const Salt = z.string().regex(/^[0-9a-f]{32}$/)
 const Hash = z.string().regex(/^[0-9a-f]{64}$/)
-const Meta: z.ZodType<RecordMeta> = z.strictObject({
+const common = {
   schema: z.int(),
   command_id: z.string(),
   principal: z.string().exactOptional(),
-  salt: Salt,
   prev_hash: Hash,
   hash: Hash,
-})
+}
+const ByPointer = z.record(z.string().startsWith('/'), Hash)
+const WholeMeta = z.strictObject({ ...common, salt: Salt })
+const RedactedMeta = z.strictObject({ ...common, salts: ByPointer, redacted: ByPointer })
+
+/** Of the two forms, the one that is meant is known by its names, so that a problem is told well. */
+function readMeta(metadata: unknown): RecordMeta {
+  const isRedacted = typeof metadata === 'object' && metadata !== null && 'redacted' in metadata
+  return isRedacted ? RedactedMeta.parse(metadata) : WholeMeta.parse(metadata)
+}
 
 /** JSON text may carry lone surrogates as escapes; canonical UTF-8 cannot, so they are replaced. */
 function wellFormed<T>(value: T): T {
@@ -46,12 +56,22 @@ function wellFormed<T>(value: T): T {
   })
 }
 
+/** Masks a record; the same object comes back where there was nothing to mask. */
+function masked<R extends { readonly payload: object }>(record: R): R {
+  const payload = maskPayload(record.payload, processMask.text)
+  return payload === record.payload ? record : { ...record, payload }
+}
+
+/**
+ * Makes the event of a record. All records come through here, so this is where secrets are masked:
+ * before anything is hashed. What is in the log is `logged`, not `record`.
+ */
 export function encode<R extends { readonly kind: string; readonly payload: object }>(
   seq: number,
   record: R,
-  meta: Omit<RecordMeta, 'hash' | 'schema'>,
+  meta: Omit<SaltedMeta, 'hash' | 'schema'>,
 ): { readonly event: NewEvent; readonly logged: Logged<R> } {
-  const written = wellFormed(record)
+  const written = masked(wellFormed(record))
   const unsigned = { schema: SCHEMA, ...meta }
   const complete = { ...unsigned, hash: recordHash(seq, written, unsigned) }
   const event = {
@@ -77,7 +97,7 @@ function read<R>(
   data: unknown,
   metadata: unknown,
 ): Logged<R> {
-  const meta = Meta.parse(metadata)
+  const meta = readMeta(metadata)
   if (meta.schema > SCHEMA) {
     throw new Error(`it has schema ${meta.schema}, this server reads up to ${SCHEMA}: update it`)
   }

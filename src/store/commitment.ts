@@ -13,7 +13,8 @@ const sha256 = (text: string): string => hash('sha256', text, 'hex')
  * fixed length, so nothing here can be read in two ways; and the secret stands last, so that the salt
  * of one string tells nothing about that of another.
  */
-const leafSalt = (recordSalt: string, pointer: string): string => sha256(pointer + recordSalt)
+export const leafSalt = (recordSalt: string, pointer: string): string =>
+  sha256(pointer + recordSalt)
 
 /**
  * The payload with every string in it replaced by a commitment to it: SHA-256 (hex) of the string's own
@@ -23,17 +24,28 @@ const leafSalt = (recordSalt: string, pointer: string): string => sha256(pointer
  * @param salt of the record, hex
  */
 export function committed(payload: object, salt: string): Json {
-  const commit = (value: Json, pointer: string): Json => {
-    if (typeof value === 'string') return sha256(leafSalt(salt, pointer) + value)
-    if (Array.isArray(value)) return value.map((item, index) => commit(item, `${pointer}/${index}`))
+  return mapStrings(payload, (text, pointer) => commitmentTo(text, leafSalt(salt, pointer)))
+}
+
+/** A commitment (hex) to a string, by the string's own salt. */
+export const commitmentTo = (text: string, ownSalt: string): string => sha256(ownSalt + text)
+
+/** A copy of the payload with every string in it replaced; `replace` is told the pointer of each. */
+export function mapStrings(
+  payload: object,
+  replace: (text: string, pointer: string) => string,
+): Json {
+  const walk = (value: Json, pointer: string): Json => {
+    if (typeof value === 'string') return replace(value, pointer)
+    if (Array.isArray(value)) return value.map((item, index) => walk(item, `${pointer}/${index}`))
     if (typeof value !== 'object' || value === null) return value
     return Object.fromEntries(
       Object.entries(value).map(([name, item]) => {
-        return [name, commit(item, `${pointer}/${escaped(name)}`)]
+        return [name, walk(item, `${pointer}/${escaped(name)}`)]
       }),
     )
   }
-  return commit(payload as Json, '')
+  return walk(payload as Json, '')
 }
 
 const escaped = (name: string): string => name.replaceAll('~', '~0').replaceAll('/', '~1')

@@ -64,6 +64,14 @@ export type ReadOptions = {
   readonly limit: number
 }
 
+/** What is to stand in the place of a stored event. */
+export type Overwrite = Pick<RecordedEvent, 'stream' | 'revision' | 'id' | 'data' | 'metadata'>
+
+export type OverwriteError =
+  | StoreFailure
+  /** There is no event there, or one with another id. Nothing was changed. */
+  | { readonly type: 'other_event'; readonly stream: string; readonly revision: Revision }
+
 /**
  * What a subscription delivers. `caught_up` comes once all that was stored when it is said has been
  * delivered, and again after each time the subscription fell behind or lost its store.
@@ -102,6 +110,14 @@ export interface EventStore {
     readonly prefix: string
     readonly signal: AbortSignal
   }): Subscription
+
+  /**
+   * Puts other data and metadata in the place of stored events, all of them or none, such that nothing of
+   * what stood there is left in the files of the store. Made again it changes nothing, but makes sure of
+   * that. Only for taking something out of the log: an event keeps its place, type and id, by which it is
+   * recognized. Stores that cannot change what is stored do not have it.
+   */
+  overwrite?(events: readonly Overwrite[]): ResultAsync<void, OverwriteError>
 
   /** Whether the store answers now. */
   ping(): ResultAsync<void, StoreFailure>

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { EventStore } from '../../src/store/event-store.ts'
 import { allSubscriptionTests } from './contract/all-subscriptions.ts'
 import { appendTests, idempotenceTests } from './contract/appends.ts'
+import { overwriteTests } from './contract/overwrites.ts'
 import { propertyTests } from './contract/properties.ts'
 import { readTests } from './contract/reads.ts'
 import { leavingTests, streamSubscriptionTests } from './contract/stream-subscriptions.ts'
@@ -38,6 +39,7 @@ export function describeEventStoreContract(
     describe('subscribe to a stream', () => streamSubscriptionTests(store))
     describe('leave a subscription', () => leavingTests(store))
     describe('subscribe to all', () => allSubscriptionTests(store))
+    describe('overwrite', () => overwriteTests(store))
     describe('properties', () => propertyTests(store, options.propertyRuns ?? 20))
     describe('close', () => closeTest(open))
   })

@@ -6,6 +6,8 @@ import {
   type ExpectedRevision,
   MAX_APPEND_BYTES,
   type NewEvent,
+  type Overwrite,
+  type OverwriteError,
   type RecordedEvent,
   type StoreFailure,
 } from '../event-store.ts'
@@ -18,6 +20,7 @@ import {
   REPEATED,
   STORED,
   STREAM_EXISTS,
+  toCells,
   UNKNOWN,
   WRONG_REVISION,
   type WriteReply,
@@ -57,6 +60,7 @@ export class AppendQueue {
   /** Why the last append failed, while nothing was written since. */
   #trouble: StoreFailure | null = null
   readonly #probes: ((failure: StoreFailure | null) => void)[] = []
+  readonly #overwrites: ((failure: OverwriteError | null) => void)[] = []
   #idle: () => void = () => {}
 
   constructor(file: string, feed: CommitFeed) {
@@ -66,6 +70,7 @@ export class AppendQueue {
       file,
       (reply) => {
         if (reply.type === 'settled') this.#settle(reply)
+        else if (reply.type === 'overwritten') this.#overwritten(reply.failure)
         else this.#probes.shift()?.(reply.failure)
       },
       (failure) => this.#lose(failure),
@@ -97,6 +102,17 @@ export class AppendQueue {
     )
   }
 
+  overwrite(events: readonly Overwrite[]): ResultAsync<void, OverwriteError> {
+    if (this.#lost !== null) return errAsync(this.#lost)
+    const done = new Promise<OverwriteError | null>((resolve) => {
+      this.#overwrites.push(resolve)
+      this.#thread.send({ type: 'overwrite', cells: toCells(events) })
+    })
+    return ResultAsync.fromSafePromise(done).andThen((failure) =>
+      failure === null ? ok() : err(failure),
+    )
+  }
+
   /** Whether the disk takes appends: after one has failed, by writing again. */
   ping(): ResultAsync<void, StoreFailure> {
     if (this.#lost !== null) return errAsync(this.#lost)
@@ -113,13 +129,22 @@ export class AppendQueue {
 
   /** Finishes what is under way, and lets go of the file. No append comes after it. */
   async close(): Promise<void> {
-    if (this.#gathered.length + this.#sent.length > 0) {
+    if (this.#isBusy()) {
       await new Promise<void>((resolve) => {
         this.#idle = resolve
       })
     }
     this.#thread.send({ type: 'close' })
     await this.#thread.ended()
+  }
+
+  #isBusy(): boolean {
+    return this.#gathered.length + this.#sent.length + this.#overwrites.length > 0
+  }
+
+  #overwritten(failure: OverwriteError | null): void {
+    this.#overwrites.shift()?.(failure)
+    if (!this.#isBusy()) this.#idle()
   }
 
   /** Takes the answers to the appends that were sent first. */
@@ -137,7 +162,7 @@ export class AppendQueue {
     })
     // Subscribers have it before the writer knows: who was told of an append finds it delivered.
     for (const [index, result] of results.entries()) group[index]?.settle(result)
-    if (this.#gathered.length + this.#sent.length === 0) this.#idle()
+    if (!this.#isBusy()) this.#idle()
   }
 
   /** The writer is gone: nobody knows what became of the appends that it had. */
@@ -150,6 +175,7 @@ export class AppendQueue {
     for (const { settle } of sent) settle(err({ type: 'outcome_unknown', message }))
     for (const { settle } of gathered) settle(err(failure))
     for (const settle of this.#probes.splice(0)) settle(failure)
+    for (const settle of this.#overwrites.splice(0)) settle(failure)
     this.#idle()
   }
 

@@ -5,6 +5,8 @@ import type {
   EventStore,
   ExpectedRevision,
   NewEvent,
+  Overwrite,
+  OverwriteError,
   Position,
   ReadError,
   ReadOptions,
@@ -82,6 +84,11 @@ class EmbeddedStore implements EventStore {
   }): Subscription {
     const after = options.after === null ? 0 : atLeast(0, Number(options.after))
     return follow(followedLog(this.#feed, this.#reads, options.prefix), after, options.signal)
+  }
+
+  overwrite(events: readonly Overwrite[]): ResultAsync<void, OverwriteError> {
+    if (this.#closing !== null) return errAsync(this.#closed())
+    return this.#appends.overwrite(events)
   }
 
   ping(): ResultAsync<void, StoreFailure> {

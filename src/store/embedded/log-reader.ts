@@ -1,5 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite'
 import type { Cell, ReadReply, ReadRequest } from './messages.ts'
+import { Rewritten } from './rewritten.ts'
 
 /** Rows are sent on in parts of about this many characters, so that no thread stops for long. */
 const PART_SIZE = 256_000
@@ -18,6 +19,7 @@ type AllRequest = Extract<ReadRequest, { op: 'all' }>
 /** Reads pages of the log. */
 export class LogReader {
   readonly #statements
+  readonly #rewritten: Rewritten
 
   constructor(db: DatabaseSync) {
     const arrays = (sql: string) => {
@@ -25,6 +27,7 @@ export class LogReader {
       statement.setReturnArrays(true)
       return statement
     }
+    this.#rewritten = new Rewritten(db)
     this.#statements = {
       find: db.prepare('SELECT id FROM streams WHERE name = ?'),
       last: db.prepare('SELECT coalesce(max(position), 0) AS last FROM events'),
@@ -47,7 +50,7 @@ export class LogReader {
     }
     const limit = short ? Math.min(request.limit, SHORT_PAGE) : request.limit
     const statement = backward ? this.#statements.backward : this.#statements.forward
-    const page = new Page(short ? null : { id, emit })
+    const page = new Page(this.#rewritten, short ? null : { id, emit })
     page.take(statement.iterate(found, from, limit))
     const end = !page.full && page.rows < limit
     emit({ type: 'done', id, cells: page.cells, found: true, end, cursor: 0 })
@@ -56,7 +59,7 @@ export class LogReader {
   all({ id, after, prefix }: AllRequest, emit: Emit): void {
     const last = Number(this.#statements.last.get()?.last)
     const to = after + WINDOW
-    const page = new Page(null)
+    const page = new Page(this.#rewritten, null)
     page.take(this.#statements.all.iterate(after, to, prefix, prefix, SHORT_PAGE))
     const cut = page.full || page.rows === SHORT_PAGE
     // The rows may be newer than `last` and reach beyond it.
@@ -80,6 +83,7 @@ export class LogReader {
 
 /** Collects rows: hands them on in parts when there is somebody to take parts, else ends when full. */
 class Page {
+  readonly #rewritten: Rewritten
   readonly #parts: { readonly id: number; readonly emit: Emit } | null
   cells: Cell[] = []
   rows = 0
@@ -87,14 +91,15 @@ class Page {
   full = false
   #size = 0
 
-  constructor(parts: { readonly id: number; readonly emit: Emit } | null) {
+  constructor(rewritten: Rewritten, parts: { readonly id: number; readonly emit: Emit } | null) {
+    this.#rewritten = rewritten
     this.#parts = parts
   }
 
   take(rows: Iterable<unknown>): void {
     for (const row of rows) {
       if (!Array.isArray(row)) throw new TypeError('rows are arrays')
-      this.#add(row)
+      this.#add(this.#rewritten.rowOf(row))
       if (this.#size < PART_SIZE) continue
       if (this.#parts === null) {
         this.full = true

@@ -1,5 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
-import type { StoreFailure } from '../event-store.ts'
+import type { Overwrite, OverwriteError, StoreFailure } from '../event-store.ts'
 import {
   ANY,
   CellReader,
@@ -12,6 +12,7 @@ import {
   WRONG_REVISION,
   type WriteReply,
 } from './messages.ts'
+import { Overwriter } from './overwriter.ts'
 import { leavesOutcomeUnknown, storeFailed } from './sqlite-failure.ts'
 import { StreamHeads } from './stream-heads.ts'
 
@@ -39,6 +40,7 @@ class RolledBack extends Error {
 /** Writes groups of appends, each group in one transaction, each append of it atomic on its own. */
 export class LogWriter {
   readonly #file: string
+  readonly #overwriter: Overwriter
   readonly #db: DatabaseSync
   readonly #heads: StreamHeads
   readonly #statements
@@ -51,6 +53,7 @@ export class LogWriter {
     this.#db = db
     this.#file = file
     this.#heads = new StreamHeads(db)
+    this.#overwriter = new Overwriter(db)
     this.#statements = {
       begin: db.prepare('BEGIN IMMEDIATE'),
       commit: db.prepare('COMMIT'),
@@ -77,6 +80,16 @@ export class LogWriter {
         return group.flatMap((append) => this.write([append]))
       }
       return [failed(group, this.#file, error.cause)]
+    }
+  }
+
+  /** Puts events in the place of others, all or none; null where that is done. */
+  overwrite(events: readonly Overwrite[]): OverwriteError | null {
+    try {
+      return this.#overwriter.overwrite(events)
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+      return storeFailed(this.#file, error)
     }
   }
 

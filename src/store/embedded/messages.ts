@@ -1,4 +1,4 @@
-import type { RecordedEvent, StoreFailure } from '../event-store.ts'
+import type { Overwrite, OverwriteError, RecordedEvent, StoreFailure } from '../event-store.ts'
 
 /** Between threads go flat arrays of these: they are copied many times faster than objects. */
 export type Cell = string | number
@@ -11,6 +11,8 @@ export const STREAM_EXISTS = -3
 /** Appends, one behind the other: stream, expected revision, count, then four cells an event. */
 export type WriteRequest =
   | { readonly type: 'append'; readonly cells: readonly Cell[] }
+  /** Events to put in the place of others, all or none: five cells each, of which the last is metadata. */
+  | { readonly type: 'overwrite'; readonly cells: readonly Cell[] }
   /** Asks whether the file takes a write now. */
   | { readonly type: 'probe' }
   | { readonly type: 'close' }
@@ -38,6 +40,7 @@ export type WriteReply =
       readonly failure: StoreFailure | null
     }
   | { readonly type: 'probed'; readonly failure: StoreFailure | null }
+  | { readonly type: 'overwritten'; readonly failure: OverwriteError | null }
 
 export type ReadRequest =
   | {
@@ -70,6 +73,28 @@ export type ReadReply =
       /** Everything up to here has been looked at: a position ('all' only). */
       readonly cursor: number
     }
+
+/** The cells of events that are to stand in the place of others. */
+export function toCells(events: readonly Overwrite[]): Cell[] {
+  return events.flatMap(({ stream, revision, id, data, metadata }) => {
+    return [stream, revision, id, data, metadata]
+  })
+}
+
+export function toOverwrites(cells: readonly Cell[]): Overwrite[] {
+  const reader = new CellReader(cells)
+  const events: Overwrite[] = []
+  while (!reader.done) {
+    events.push({
+      stream: reader.text(),
+      revision: reader.number(),
+      id: reader.text(),
+      data: reader.text(),
+      metadata: reader.text(),
+    })
+  }
+  return events
+}
 
 /** Takes cells one after the other; the wrong type is a broken invariant (the tables are STRICT). */
 export class CellReader {

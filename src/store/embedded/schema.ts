@@ -22,10 +22,23 @@ const STEPS: readonly string[] = [
     UNIQUE (stream_id, revision)
   ) STRICT;
   `,
+  `
+  CREATE TABLE rewritten (
+    id INTEGER PRIMARY KEY,
+    position INTEGER NOT NULL,
+    data TEXT NOT NULL,
+    metadata TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX rewritten_by_position ON rewritten (position);
+  `,
 ]
 
-/** Commits survive a loss of power (FULL); the log is copied into the file about every 4 MB. */
+/**
+ * Commits survive a loss of power (FULL); the log is copied into the file about every 4 MB. What is
+ * dropped or moved within the file is overwritten, so that nothing is left of what is taken out later.
+ */
 const DURABLE = `
+  PRAGMA secure_delete = ON;
   PRAGMA synchronous = FULL;
   PRAGMA wal_autocheckpoint = 1000;
   PRAGMA journal_size_limit = 67108864;
@@ -109,6 +122,8 @@ function refuseDamaged(db: DatabaseSync, file: string): void {
 function upgrade(db: DatabaseSync): void {
   const format = pragma(db, 'user_version')
   if (format === STEPS.length || typeof format !== 'number') return
+  // Before there was this table, what was moved within the file was not overwritten.
+  if (format === 1) db.exec('VACUUM')
   db.exec('BEGIN IMMEDIATE')
   for (const step of STEPS.slice(format)) db.exec(step)
   db.exec(`PRAGMA application_id = ${APPLICATION_ID}`)

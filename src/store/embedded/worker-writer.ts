@@ -1,6 +1,12 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { type Append, LogWriter } from './log-writer.ts'
-import { CellReader, type WriteReply, type WriteRequest } from './messages.ts'
+import {
+  type Cell,
+  CellReader,
+  toOverwrites,
+  type WriteReply,
+  type WriteRequest,
+} from './messages.ts'
 import { type OpenedLog, openLog } from './open-log.ts'
 
 /** The thread that writes. It owns the file: nobody else makes it, locks it or changes it. */
@@ -25,6 +31,9 @@ openLog(String(workerData)).match(
 
 function serve(log: OpenedLog): void {
   const writer = new LogWriter(log.db, log.file)
+  const overwrite = (cells: readonly Cell[]): void => {
+    reply({ type: 'overwritten', failure: writer.overwrite(toOverwrites(cells)) })
+  }
   port.on('message', (request: WriteRequest) => {
     if (request.type === 'close') {
       log.close()
@@ -35,20 +44,27 @@ function serve(log: OpenedLog): void {
       reply({ type: 'probed', failure: writer.probe() })
       return
     }
+    if (request.type === 'overwrite') {
+      overwrite(request.cells)
+      return
+    }
     const group: Append[] = []
     let size = unpack(request.cells, group)
     // Everything that was queued since the last commit goes into one transaction, and also what comes
     // in while that is written. A close is sent only when all appends are settled.
     let probes = 0
+    const overwrites: (readonly Cell[])[] = []
     const more = (): boolean => {
       if (size >= GROUP_SIZE) return false
       const next: WriteRequest | undefined = receiveMessageOnPort(port)?.message
       if (next?.type === 'probe') probes += 1
+      if (next?.type === 'overwrite') overwrites.push(next.cells)
       if (next?.type === 'append') size += unpack(next.cells, group)
       return next !== undefined
     }
     for (const settled of writer.write(group, more)) reply(settled)
     for (; probes > 0; probes -= 1) reply({ type: 'probed', failure: writer.probe() })
+    for (const cells of overwrites) overwrite(cells)
   })
 }
 

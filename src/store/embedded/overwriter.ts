@@ -1,0 +1,64 @@
+import type { DatabaseSync } from 'node:sqlite'
+import { z } from 'zod'
+import type { Overwrite, OverwriteError } from '../event-store.ts'
+import { blanksFor, isBlank, NEWEST } from './rewritten.ts'
+
+const Content = z.object({ data: z.string(), metadata: z.string() })
+const EventRow = Content.extend({ position: z.int(), id: z.string() })
+const RewrittenRow = Content.extend({ id: z.int() })
+const Checkpoint = z.object({ busy: z.int() })
+
+/** Overwrites events such that nothing of what stood there is left in the file or in its log. */
+export class Overwriter {
+  readonly #db: DatabaseSync
+  readonly #statements
+
+  constructor(db: DatabaseSync) {
+    this.#db = db
+    this.#statements = {
+      find: db.prepare(`
+        SELECT e.position, e.id, e.data, e.metadata FROM events e
+        WHERE e.stream_id = (SELECT id FROM streams WHERE name = ?) AND e.revision = ?`),
+      newest: db.prepare(NEWEST),
+      blank: db.prepare('UPDATE events SET data = ?, metadata = ? WHERE position = ?'),
+      blankNewest: db.prepare('UPDATE rewritten SET data = ?, metadata = ? WHERE id = ?'),
+      add: db.prepare('INSERT INTO rewritten (position, data, metadata) VALUES (?, ?, ?)'),
+    }
+  }
+
+  /** Null where it is done. @throws what SQLite throws */
+  overwrite(events: readonly Overwrite[]): OverwriteError | null {
+    this.#db.exec('BEGIN IMMEDIATE')
+    for (const event of events) {
+      if (this.#one(event)) continue
+      this.#db.exec('ROLLBACK')
+      const { stream, revision } = event
+      return { type: 'other_event', stream, revision }
+    }
+    this.#db.exec('COMMIT')
+    return this.#emptyLog()
+  }
+
+  /** @returns whether it is the event that is meant */
+  #one({ stream, revision, id, data, metadata }: Overwrite): boolean {
+    const { find, newest, blank, blankNewest, add } = this.#statements
+    const row = EventRow.safeParse(find.get(stream, revision)).data
+    if (row?.id !== id) return false
+    const before = RewrittenRow.safeParse(newest.get(row.position)).data
+    const present = before !== undefined && isBlank(row.data) ? before : row
+    if (present.data === data && present.metadata === metadata) return true
+    const [noData, noMetadata] = [blanksFor(present.data), blanksFor(present.metadata)]
+    if (present === row) blank.run(noData, noMetadata, row.position)
+    else blankNewest.run(noData, noMetadata, present.id)
+    add.run(row.position, data, metadata)
+    return true
+  }
+
+  /** The write-ahead log still has the pages as they were. */
+  #emptyLog(): OverwriteError | null {
+    const { busy } = Checkpoint.parse(this.#db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get())
+    if (busy === 0) return null
+    const message = 'somebody reads the event store, so its log cannot be emptied now'
+    return { type: 'store_unavailable', message }
+  }
+}
