@@ -40,7 +40,7 @@ module.exports = {
         pathNot: [
           '^src/(client|domain)/',
           '^src/projections/views\\.ts$',
-          '^src/access/roles\\.ts$',
+          '^src/access/(roles|views)\\.ts$',
           'node_modules/(zod|neverthrow)/',
         ],
       },

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { ROLES, type Role } from './roles.ts'
+import { ROLES } from './roles.ts'
 
 const Timestamp = z.iso.datetime({ precision: 3 })
 
@@ -30,7 +30,7 @@ export const Me = z.object({
   role: z.enum(ROLES),
   may: z.array(z.string()).describe('The permissions of the role'),
 })
-export type Me = { readonly principal: string; readonly role: Role; readonly may: string[] }
+export type Me = z.infer<typeof Me>
 
 /** The answer to POST /api/tickets. */
 export const TicketView = z.object({ ticket: z.string(), expires_at: Timestamp })

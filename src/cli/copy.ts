@@ -1,11 +1,10 @@
-import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { Command } from 'commander'
-import { err, ok, type Result } from 'neverthrow'
+import type { Result } from 'neverthrow'
 import { type CopyProgress, copyLog, type LogPages, pagesOf } from '../store/copy-log.ts'
-import type { EventStore } from '../store/event-store.ts'
 import { fail } from './fail.ts'
+import { isConnectionString, openEventStoreDb, openStore } from './open-store.ts'
 
 const HELP = `
 SOURCE and TARGET are a data folder or the esdb://… of an EventStoreDB. Streams, revisions, ids, data and
@@ -33,7 +32,7 @@ type Source = { readonly pages: LogPages; close(): Promise<void> }
 async function run(options: { readonly from: string; readonly to: string }): Promise<void> {
   const source = await openSource(options.from)
   if (source.isErr()) return fail(source.error)
-  const target = await openTarget(options.to)
+  const target = await openStore(options.to)
   if (target.isErr()) {
     await source.value.close()
     return fail(target.error)
@@ -43,8 +42,6 @@ async function run(options: { readonly from: string; readonly to: string }): Pro
   if (copied.isErr()) return fail(`${copied.error.message}. What was copied so far stays.`)
   say(`Done: ${sentence(copied.value)}`)
 }
-
-const isConnectionString = (place: string): boolean => /^esdb(\+discover)?:/.test(place)
 
 async function openSource(place: string): Promise<Result<Source, string>> {
   if (isConnectionString(place)) {
@@ -56,30 +53,6 @@ async function openSource(place: string): Promise<Result<Source, string>> {
   return log
     .map((opened) => ({ pages: opened.pages(), close: () => opened.close() }))
     .mapErr(({ message }) => message)
-}
-
-async function openTarget(place: string): Promise<Result<EventStore, string>> {
-  if (isConnectionString(place)) return openEventStoreDb(place)
-  const { openEmbeddedStore } = await import('../store/embedded/embedded-store.ts')
-  const folder = resolve(place)
-  try {
-    await mkdir(folder, { recursive: true })
-  } catch (cause) {
-    return err(`The data folder ${folder} cannot be made: ${String(cause)}`)
-  }
-  const store = await openEmbeddedStore({ file: join(folder, 'log.sqlite') })
-  return store.mapErr(({ message }) => message)
-}
-
-async function openEventStoreDb(connectionString: string): Promise<Result<EventStore, string>> {
-  const adapter = await import('../store/eventstoredb/eventstoredb-store.ts')
-  const log = (message: string) => process.stderr.write(`${message}\n`)
-  const store = await adapter.openEventStoreDb({ connectionString, log })
-  if (store.isErr()) return err(store.error.message)
-  const answer = await store.value.ping()
-  if (answer.isOk()) return ok(store.value)
-  await store.value.close()
-  return err(answer.error.message)
 }
 
 async function retry(failures: number): Promise<boolean> {

@@ -30,6 +30,16 @@ export function positiveInt(text: string): number {
   return Number(text)
 }
 
+const UNITS = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 } as const
+
+/** A time such as 90m, 12h or 30d, in seconds. */
+export function duration(text: string): number {
+  const [, count = '', unit] = /^([1-9]\d{0,8})([smhdw])$/.exec(text) ?? []
+  const known = Object.entries(UNITS).find(([name]) => name === unit)
+  if (known !== undefined) return Number(count) * known[1]
+  throw new InvalidArgumentError('Give a time such as 90m, 12h or 30d (s, m, h, d or w).')
+}
+
 /** "all", or kinds separated by commas. */
 export function kinds(text: string): readonly Kind[] {
   if (text === 'all') return ALL_KINDS

@@ -12,6 +12,7 @@ import { runCommand } from './run.ts'
 import { runsCommand } from './runs.ts'
 import { serveCommand } from './serve.ts'
 import { showCommand } from './show.ts'
+import { tokenCommand } from './token.ts'
 import { verifyCommand } from './verify.ts'
 import { watchCommand } from './watch.ts'
 
@@ -33,6 +34,7 @@ const program = new Command('retrai')
   .addCommand(verifyCommand())
   .addCommand(importCommand())
   .addCommand(keyCommand())
+  .addCommand(tokenCommand())
   .addCommand(backupCommand())
   .addCommand(copyCommand())
 

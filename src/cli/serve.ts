@@ -9,9 +9,12 @@ const ENVIRONMENT = `
 Environment (flags win; a variable that is empty counts as not set):
   RETRAI_HOST, RETRAI_PORT, RETRAI_DATA_DIR, EVENTSTORE_URL, RETRAI_LOG_LEVEL
                          as the flags above
-  RETRAI_TOKEN           bearer token that all clients must send; needed to listen beyond loopback
+  RETRAI_TOKEN           a token with the role admin, beside those of "retrai token"; at least one of
+                         either is needed to listen beyond loopback, and then all clients need one
   RETRAI_MAX_RUNS_AT_WORK
                          runs that are worked on at once (default 16); more wait their turn
+  RETRAI_LEASE_SECONDS   where servers share an EventStoreDB: how long one must be silent before the
+                         others take its runs over (default 15)
   RETRAI_MAX_COST_USD, RETRAI_MAX_TOKENS, RETRAI_MAX_SECONDS
                          the most that any run may be given; also what a run gets that asks for none
   RETRAI_MAX_SOCKETS, RETRAI_MAX_SOCKETS_PER_CLIENT

@@ -9,7 +9,7 @@ const DEFAULT_URL = 'http://127.0.0.1:8000'
 const ENVIRONMENT = `
 Environment:
   RETRAI_SERVER  the address of the server (default ${DEFAULT_URL}); --server wins
-  RETRAI_TOKEN   the token that the server asks for, if it does
+  RETRAI_TOKEN   the secret of a token, if the server asks for one
   NO_COLOR       when set, nothing is coloured`
 
 /** The server that a command talks to. */
@@ -38,9 +38,14 @@ export async function withServer(
   options: ServerOptions,
   work: (server: Server) => Promise<Result<number, string>>,
 ): Promise<void> {
-  endWithReader()
   const server = connect(options)
-  const done = server.isErr() ? err(server.error) : await work(server.value)
+  await endingWith(async () => (server.isErr() ? err(server.error) : work(server.value)))
+}
+
+/** Ends with the exit code that `work` gives, or tells why it could not be done. */
+export async function endingWith(work: () => Promise<Result<number, string>>): Promise<void> {
+  endWithReader()
+  const done = await work()
   if (done.isErr()) say(`retrai: ${done.error}`)
   process.exitCode = done.unwrapOr(EXIT.notDone)
 }
@@ -76,7 +81,7 @@ function explain(error: RequestError): string {
       return `${error.message} Start one with "retrai serve", or name another with --server or RETRAI_SERVER.`
     case 'refused':
       if (error.code !== 'unauthenticated') return error.message
-      return 'The server asks for a token, and this is not it. Set RETRAI_TOKEN to the one it was started with.'
+      return `${error.message} Set RETRAI_TOKEN to the secret of one of its tokens; "retrai token create" makes them.`
     case 'not_understood':
       return `${error.message} Is it the right address?`
     case 'aborted':

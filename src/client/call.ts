@@ -4,7 +4,7 @@ import type { RequestError } from './errors.ts'
 
 /** One REST call; `schema` is what a good answer holds. */
 export type Call<T> = {
-  readonly method: 'GET' | 'POST' | 'PATCH'
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
   /** Begins with a slash. */
   readonly path: string
   readonly schema: z.ZodType<T>

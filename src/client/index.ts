@@ -1,12 +1,16 @@
 import type { ResultAsync } from 'neverthrow'
 import { z } from 'zod'
+import { Me, TicketView } from '../access/views.ts'
 import { createCaller } from './call.ts'
 import type { RequestError } from './errors.ts'
 import type { AgentEvent, ChosenKind, Kinds } from './events.ts'
 import { CLIENT_LIMITS, type ClientLimits } from './limits.ts'
 import { createRuns, type Runs } from './runs.ts'
+import { createTokens, type Tokens } from './tokens.ts'
 import { type WatchOptions, watch } from './watch.ts'
 
+export type { Role } from '../access/roles.ts'
+export type { Me, NewTokenView, TicketView, TokenView } from '../access/views.ts'
 export type { Kind } from '../domain/records.ts'
 export { ALL_KINDS, DOCUMENTED_KINDS } from '../domain/records.ts'
 export type { RunDetails, RunSummary } from '../projections/views.ts'
@@ -14,6 +18,7 @@ export { type RequestError, WatchError, type WatchErrorType } from './errors.ts'
 export type { AgentEvent, ChosenKind, Kinds } from './events.ts'
 export type { ClientLimits } from './limits.ts'
 export type { RunPage, RunQuery, RunRequest, RunStanding, Runs, Why } from './runs.ts'
+export type { Tokens } from './tokens.ts'
 export type { WatchOptions, WatchState } from './watch.ts'
 
 export type ClientOptions = {
@@ -30,6 +35,11 @@ export type Goal = z.infer<typeof Goal>
 
 export type Client = {
   readonly runs: Runs
+  readonly tokens: Tokens
+  /** Who asks, and what they may do. */
+  me(options?: { readonly signal?: AbortSignal }): ResultAsync<Me, RequestError>
+  /** Opens one WebSocket on this server within 30 seconds, as `?ticket=`. `watch` needs none. */
+  ticket(options?: { readonly signal?: AbortSignal }): ResultAsync<TicketView, RequestError>
   /** The goals that a run can have. */
   goals(options?: { readonly signal?: AbortSignal }): ResultAsync<readonly Goal[], RequestError>
   /**
@@ -61,6 +71,13 @@ export function createClient(options: ClientOptions): Client {
     new WebSocket(`${baseUrl.replace(/^http/, 'ws')}${path}`, protocols)
   return {
     runs,
+    tokens: createTokens(call),
+    me: ({ signal } = {}) =>
+      call({ method: 'GET', path: '/api/me', schema: Me, signal }).map(({ value }) => value),
+    ticket: ({ signal } = {}) =>
+      call({ method: 'POST', path: '/api/tickets', schema: TicketView, signal }).map(
+        ({ value }) => value,
+      ),
     goals: ({ signal } = {}) =>
       call({ method: 'GET', path: '/api/goals', schema: z.array(Goal), signal }).map(
         ({ value }) => value,

@@ -1,10 +1,9 @@
-import type { FastifyRequest } from 'fastify'
 import type { TokenFailure } from '../access/access.ts'
 import { commandProblem } from './command-problem.ts'
 import type { Problem } from './problem.ts'
 
-/** How each way in which a token is not made or revoked is told to a client, and to the log of the server. */
-export function tokenProblem(request: FastifyRequest, error: TokenFailure): Problem {
+/** How each way in which a token is not made or revoked is told to a client. */
+export function tokenProblem(error: TokenFailure): Problem {
   switch (error.type) {
     case 'token_not_found':
     case 'admin_needed':
@@ -14,7 +13,6 @@ export function tokenProblem(request: FastifyRequest, error: TokenFailure): Prob
       return { code: 'name_taken', detail }
     }
     default:
-      request.log.error({ error }, 'the token ledger could not be written')
       return commandProblem(error)
   }
 }

@@ -1,10 +1,13 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
+import type { TokenFailure } from '../../access/access.ts'
 import { RESERVED_NAMES } from '../../access/decide-token.ts'
 import { ROLES } from '../../access/roles.ts'
 import { TokenName } from '../../access/token-ledger.ts'
 import { NewTokenView, TokenView } from '../../access/views.ts'
 import type { AppDeps } from '../deps.ts'
 import { COMMAND_PROBLEMS, problems, sendProblem } from '../problem.ts'
+import { CATALOGUE } from '../problem-catalogue.ts'
 import { tokenProblem } from '../token-problem.ts'
 import { tokenView } from '../token-view.ts'
 import type { ZodApp } from '../zod-app.ts'
@@ -99,7 +102,7 @@ export function tokens(app: ZodApp, { access, clock }: AppDeps): void {
     handler: async (request, reply) => {
       const { name, role, expires_in: expiresIn } = request.body
       const created = await access.create({ name, role, expiresIn }, request.principal)
-      if (created.isErr()) return sendProblem(request, reply, tokenProblem(request, created.error))
+      if (created.isErr()) return refuse(request, reply, created.error)
       const { token, secret } = created.value
       reply.code(201).header('cache-control', 'no-store')
       return { ...tokenView(token, clock()), secret }
@@ -127,8 +130,16 @@ export function tokens(app: ZodApp, { access, clock }: AppDeps): void {
     handler: async (request, reply) => {
       const { reason = null } = request.query
       const revoked = await access.revoke(request.params.id, reason, request.principal)
-      if (revoked.isErr()) return sendProblem(request, reply, tokenProblem(request, revoked.error))
+      if (revoked.isErr()) return refuse(request, reply, revoked.error)
       return tokenView(revoked.value, clock())
     },
   })
+}
+
+function refuse(request: FastifyRequest, reply: FastifyReply, error: TokenFailure) {
+  const problem = tokenProblem(error)
+  if (CATALOGUE[problem.code][0] >= 500) {
+    request.log.error({ error }, 'the token ledger could not be written')
+  }
+  return sendProblem(request, reply, problem)
 }

@@ -1,0 +1,34 @@
+import { mkdir } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { err, ok, type Result } from 'neverthrow'
+import type { EventStore } from '../store/event-store.ts'
+
+export const isConnectionString = (place: string): boolean => /^esdb(\+discover)?:/.test(place)
+
+/** Opens the store at a data folder, which no server may be using, or at the esdb://… of an EventStoreDB. */
+export async function openStore(place: string): Promise<Result<EventStore, string>> {
+  if (isConnectionString(place)) return openEventStoreDb(place)
+  const { openEmbeddedStore } = await import('../store/embedded/embedded-store.ts')
+  const folder = resolve(place)
+  try {
+    await mkdir(folder, { recursive: true })
+  } catch (cause) {
+    return err(`The data folder ${folder} cannot be made: ${String(cause)}`)
+  }
+  const store = await openEmbeddedStore({ file: join(folder, 'log.sqlite') })
+  return store.mapErr(({ message }) => message)
+}
+
+/** An EventStoreDB that answers. */
+export async function openEventStoreDb(
+  connectionString: string,
+): Promise<Result<EventStore, string>> {
+  const adapter = await import('../store/eventstoredb/eventstoredb-store.ts')
+  const log = (message: string) => process.stderr.write(`${message}\n`)
+  const store = await adapter.openEventStoreDb({ connectionString, log })
+  if (store.isErr()) return err(store.error.message)
+  const answer = await store.value.ping()
+  if (answer.isOk()) return ok(store.value)
+  await store.value.close()
+  return err(answer.error.message)
+}

@@ -1,0 +1,49 @@
+import type { ResultAsync } from 'neverthrow'
+import { z } from 'zod'
+import type { Role } from '../access/roles.ts'
+import { NewTokenView, TokenView } from '../access/views.ts'
+import type { Caller } from './call.ts'
+import type { RequestError } from './errors.ts'
+
+type Signal = { readonly signal?: AbortSignal | undefined }
+type Answered<T> = ResultAsync<T, RequestError>
+
+/** The calls of /api/tokens, for admins; auditors may list. */
+export type Tokens = {
+  /** All that were ever made, newest first. */
+  list(options?: Signal): Answered<readonly TokenView[]>
+  /** The secret in the answer is told once. `expires_in` is in seconds; without it, it does not expire. */
+  create(
+    wanted: {
+      readonly name: string
+      readonly role: Role
+      readonly expires_in?: number | null | undefined
+    },
+    options?: Signal,
+  ): Answered<NewTokenView>
+  revoke(
+    id: string,
+    why?: { readonly reason?: string | undefined },
+    options?: Signal,
+  ): Answered<TokenView>
+}
+
+export function createTokens(call: Caller): Tokens {
+  return {
+    list: ({ signal } = {}) =>
+      call({ method: 'GET', path: '/api/tokens', schema: z.array(TokenView), signal }).map(
+        ({ value }) => value,
+      ),
+
+    create: (body, { signal } = {}) =>
+      call({ method: 'POST', path: '/api/tokens', body, schema: NewTokenView, signal }).map(
+        ({ value }) => value,
+      ),
+
+    revoke: (id, { reason } = {}, { signal } = {}) => {
+      const query = reason === undefined ? '' : `?${new URLSearchParams({ reason })}`
+      const path = `/api/tokens/${encodeURIComponent(id)}${query}`
+      return call({ method: 'DELETE', path, schema: TokenView, signal }).map(({ value }) => value)
+    },
+  }
+}
