@@ -1,0 +1,86 @@
+import type { Finder } from './finder.ts'
+import { literally, properPrefixes, startOfPrefix } from './prefixes.ts'
+
+/** A secret that this server holds, under the name of the setting that it comes from. */
+export type OwnSecret = { readonly name: string; readonly value: string }
+
+/** A shorter one cannot be told from a word: to mask it would spoil every text. */
+export const SHORTEST_SECRET = 8
+
+/**
+ * A text by which a secret is known. In Base64 the character before it and the one behind it can hold a
+ * part of the secret and of what stands beside that: `before` and `behind` say whether they do.
+ */
+type Form = {
+  readonly name: string
+  readonly text: string
+  readonly before: boolean
+  readonly behind: boolean
+}
+
+/** Finds secrets by their value: as it is, in JSON, in a URL, in Base64 and in hex. */
+export function ownSecrets(secrets: readonly OwnSecret[]): Finder {
+  const forms = new Map<string, Form>()
+  for (const form of secrets.flatMap(formsOf)) {
+    if (!forms.has(form.text)) forms.set(form.text, form)
+  }
+  if (forms.size === 0) return NOTHING
+  const texts = [...forms.keys()].sort((a, b) => b.length - a.length)
+  const any = new RegExp(texts.map(literally).join('|'), 'g')
+  const prefixes = properPrefixes(texts.map((text) => `${text}\0`))
+  return {
+    find: (text, from, edge) => {
+      any.lastIndex = from
+      const hit = any.exec(text)
+      const form = hit === null ? undefined : forms.get(hit[0])
+      if (hit === null || form === undefined) return null
+      const before = form.before && hit.index > from && isShared(text, hit.index - 1, edge)
+      const end = hit.index + form.text.length
+      const behind = form.behind && BASE64.test(text.charAt(end))
+      return { start: hit.index - Number(before), end: end + Number(behind), kind: form.name }
+    },
+    undecided: (text, from) => {
+      // No form holds a line break, and most pieces of text end with one.
+      if (text.endsWith('\n')) return text.length
+      const start = startOfPrefix(text, from, prefixes)
+      return start > from && isShared(text, start - 1, 0) ? start - 1 : start
+    },
+  }
+}
+
+const NOTHING: Finder = { find: () => null, undecided: (text) => text.length }
+
+const BASE64 = /[A-Za-z0-9+/_-]/
+
+/** Whether a character may hold the end of what stands before a secret, and the beginning of that. */
+function isShared(text: string, at: number, edge: number): boolean {
+  return at > edge && BASE64.test(text.charAt(at - 1)) && BASE64.test(text.charAt(at))
+}
+
+function formsOf({ name, value }: OwnSecret): Form[] {
+  const lines = value.split(/\r?\n/).filter((line) => line.length >= SHORTEST_SECRET)
+  return lines.flatMap((line) => {
+    const bytes = new TextEncoder().encode(line)
+    const whole = [line, JSON.stringify(line).slice(1, -1), encodeURIComponent(line), hex(bytes)]
+    return [
+      ...whole.map((text) => ({ name, text, before: false, behind: false })),
+      ...[0, 1, 2].flatMap((offset) => base64Forms(name, bytes, offset)),
+    ]
+  })
+}
+
+const hex = (bytes: Uint8Array): string =>
+  [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+
+/** The characters of Base64 that depend on nothing but the secret, which begins at byte `offset` mod 3. */
+function base64Forms(name: string, bytes: Uint8Array, offset: number): Form[] {
+  const padded = String.fromCharCode(...new Array(offset).fill(0), ...bytes)
+  const bits = 8 * (offset + bytes.length)
+  const first = Math.ceil((8 * offset) / 6)
+  const last = Math.floor(bits / 6)
+  const standard = btoa(padded).slice(first, last)
+  const forUrls = standard.replaceAll('+', '-').replaceAll('/', '_')
+  return [standard, forUrls].map((text) => {
+    return { name, text, before: offset > 0, behind: bits % 6 > 0 }
+  })
+}

@@ -1,0 +1,21 @@
+import { createMask, type Mask } from '../domain/mask/mask.ts'
+import type { OwnSecret } from '../domain/mask/own-secrets.ts'
+
+let secrets: readonly OwnSecret[] = []
+let mask = createMask(secrets)
+
+/**
+ * Names secrets that this process holds, for all that it writes from now on; they are added to those
+ * that are known. This belongs to the process, as its environment does, and not to a part of it: so no
+ * writer of records can be without it.
+ */
+export function guardSecrets(added: readonly OwnSecret[]): void {
+  secrets = [...secrets, ...added]
+  mask = createMask(secrets)
+}
+
+/** What masks all that this process keeps or logs. Records are masked when they are encoded. */
+export const processMask: Mask = {
+  text: (text) => mask.text(text),
+  pieces: () => mask.pieces(),
+}

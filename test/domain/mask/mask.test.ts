@@ -1,0 +1,339 @@
+import fc from 'fast-check'
+import { describe, expect, it, test } from 'vitest'
+import { createMask, type Mask } from '../../../src/domain/mask/mask.ts'
+import { KINDS } from '../../../src/domain/mask/rules.ts'
+import { FAKES, KEEPING, pem } from './fakes.ts'
+
+const known = createMask([])
+const fakes = Object.entries(FAKES).flatMap(([kind, all]) =>
+  all.map((fake) => [kind, fake] as const),
+)
+
+test('every kind is tried', () => {
+  const tried = new Set([...Object.keys(FAKES), ...KEEPING.map(([kind]) => kind)])
+  expect([...tried].sort()).toEqual(KINDS)
+})
+
+describe('a secret of a known shape', () => {
+  it.each(fakes)('is masked as %s: %s', (kind, secret) => {
+    for (const [before, behind] of [
+      ['', ''],
+      ['KEY=', '\n'],
+      ['{"key":"', '"}'],
+      [String.raw`a\n`, String.raw`\nb`],
+      ['?key%3D', '&x=1'],
+      ['\u001b[31m', '\u001b[0m'],
+      ['see (', ')'],
+    ] as const) {
+      expect(known.text(before + secret + behind)).toBe(`${before}[masked:${kind}]${behind}`)
+    }
+  })
+
+  it.each(KEEPING)('is masked as %s, and what it is for stays: %s', (kind, kept, secret, rest) => {
+    expect(known.text(kept + secret + rest)).toBe(`${kept}[masked:${kind}]${rest}`)
+  })
+
+  it('is masked at each of its places', () => {
+    const text = fakes.map(([, secret]) => secret).join('\n')
+    expect(known.text(text)).toBe(fakes.map(([kind]) => `[masked:${kind}]`).join('\n'))
+  })
+
+  it('is a private key that is cut off, as far as it goes', () => {
+    const lines = pem('RSA ', 20).split('\n').slice(0, 5)
+    expect(known.text(`${lines.join('\n')}\nAll tests passed`)).toBe(
+      '[masked:private-key]\nAll tests passed',
+    )
+    expect(known.text(`${lines.join('\n').slice(0, -30)}`)).toBe('[masked:private-key]')
+  })
+
+  it('is a private key whose lines stand behind names of files or marks of a diff', () => {
+    const lines = pem('', 6).split('\n')
+    expect(known.text(lines.map((line, at) => `a/key.pem:${at}:${line}`).join('\n'))).toBe(
+      'a/key.pem:0:[masked:private-key]',
+    )
+    expect(known.text(lines.map((line) => `+${line}`).join('\n'))).toBe('+[masked:private-key]')
+  })
+})
+
+describe('what only looks like a secret', () => {
+  it.each([
+    'task-1234567890abcdef1234567890abcdef',
+    'sk-estimator-container-with-a-long-name',
+    'sk-toplevelcontainerelementsk',
+    'ghp_tooShort',
+    'glpat-short',
+    'AKIAlowercase1234567',
+    `x${'AKIA'}QQQQQQQQQQQQQQQQ`,
+    'xoxb-your-token-goes-here',
+    'npm_config_cache_min_is_a_setting_of_npm_and_no_token',
+    'hf_hub_download(repo_id="google/fleurs", filename="fleurs.py")',
+    'eyJhbGciOiJIUzI1NiJ9.not.a-token',
+    'retrai_token',
+    'http://localhost:3000/path?user=me@example.com',
+    'http://localhost:3000?user=me@example.com',
+    'https://user@example.com/',
+    'git@github.com:owner/name.git',
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: as programs have them
+    'postgres://app:${DB_PASSWORD}@db/x',
+    'postgres://app:$DB_PASSWORD@db/x',
+    'postgres://app:{password}@db/x',
+    'postgres://app:%s@db/x',
+    'postgres://app:***@db/x',
+    'Authorization: Bearer <token>',
+    'Authorization: Bearer $TOKEN',
+    'Authorization: Bearer token',
+    'WWW-Authenticate: Bearer realm="retrai"',
+    'x-api-key: required',
+    'aws_secret_access_key = YOUR_KEY',
+    'grep -rn "-----BEGIN RSA PRIVATE KEY-----" .\nnothing',
+    'if s.startswith("-----BEGIN PRIVATE KEY-----") and s.endswith("-----END PRIVATE KEY-----"):',
+    '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----',
+    '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----',
+    '550e8400-e29b-41d4-a716-446655440000',
+    'sha512-9UyZKxQqGqYw3C9kFvXb2l1vQG3bUo5pVJ0kqvRr0cGm7y8V1mN2xW==',
+    'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ',
+  ])('stays: %s', (text) => {
+    expect(known.text(text)).toBe(text)
+  })
+
+  it('is an id, a hash or a number', () => {
+    const hex = fc.stringMatching(/^[0-9a-f]{64}$/)
+    fc.assert(
+      fc.property(
+        fc.oneof(fc.uuid(), hex, fc.integer().map(String), fc.date().map(String)),
+        (text) => {
+          expect(known.text(text)).toBe(text)
+        },
+      ),
+    )
+  })
+})
+
+const OWN = [
+  { name: 'OPENAI_API_KEY', value: 'Zq9-own.key_1' },
+  { name: 'RETRAI_TOKEN', value: 'a token "with" \\ umläuten & + blanks%' },
+  { name: 'EVENTSTORE_URL', value: 'changeit' },
+  { name: 'RETRAI_LLM_API_KEY', value: 'Zq9-own.key_1-and-longer' },
+]
+const mask = createMask(OWN)
+/** Every way in which a secret may stand in a text, each with what must not be left of it. */
+const written: readonly ((value: string, pad: string) => string)[] = [
+  (value) => value,
+  (value) => JSON.stringify(value).slice(1, -1),
+  (value) => encodeURIComponent(value),
+  (value) => Buffer.from(value).toString('base64'),
+  (value, pad) => Buffer.from(`${pad}${value}${pad}`).toString('base64'),
+  (value, pad) => Buffer.from(`${pad}${value}`).toString('base64url'),
+  (value) => Buffer.from(value).toString('hex'),
+]
+
+describe("the server's own secret", () => {
+  it.each(OWN)('is masked under its name: $name', ({ name, value }) => {
+    expect(mask.text(`It is ${value}.`)).toBe(`It is [masked:${name}].`)
+    for (const write of written) expect(mask.text(write(value, ''))).toMatch(`[masked:${name}]`)
+  })
+
+  it('leaves nothing of itself in Base64, wherever it begins in it', () => {
+    const secrets = ['Zq9-own.key_1', '!~0*7?"{}|\u007f\\#', '\u0000\u0001\u0010zQaB/+~^`@'].map(
+      (value) => {
+        return { name: 'A_KEY', value }
+      },
+    )
+    for (const [before, behind] of [
+      ['', ''],
+      ['a', 'z'],
+      ['bc', 'yx'],
+      ['user:', '\n'],
+      ['any', 'one'],
+    ] as const) {
+      const left = secrets.map((secret) => {
+        const text = Buffer.from(before + secret.value + behind).toString('base64')
+        return createMask([secret]).text(text)
+      })
+      // Of secrets of one length the same is left, so it tells nothing about them.
+      expect(new Set(left).size, left.join('\n')).toBe(1)
+    }
+  })
+
+  it('is masked before shapes are looked for, so that none begins within it', () => {
+    const url = 'postgres://app:ab/changeit@x:changeit@db'
+    expect(mask.text(url)).not.toContain('change')
+  })
+
+  it('is left where it is too short to be told from a word, or a part of a mask', () => {
+    const weak = createMask([
+      { name: 'A', value: 'test' },
+      { name: 'B', value: 'github-token' },
+      { name: 'C', value: 'masked:A' },
+    ])
+    expect(weak.text('a test of a github-token')).toBe('a test of a github-token')
+  })
+})
+
+/** Text with secrets, pieces of secrets and what is all round them, in any order. */
+const fragment = fc.oneof(
+  fc.constantFrom(
+    ...fakes.map(([, secret]) => secret),
+    ...KEEPING.flatMap((parts) => parts.slice(1)),
+  ),
+  fc.constantFrom(...OWN.flatMap(({ value }) => written.map((write) => write(value, 'q')))),
+  fc
+    .tuple(fc.constantFrom(...fakes.map(([, secret]) => secret)), fc.nat(), fc.nat())
+    .map(([secret, from, to]) => secret.slice(from % secret.length, to % (secret.length + 1))),
+  fc.constantFrom(
+    '\n',
+    ' ',
+    '"',
+    '://',
+    'sk-',
+    'eyJ',
+    '-----BEGIN ',
+    '@',
+    '\\n',
+    '%3D',
+    '=',
+    '-',
+    '_',
+  ),
+  fc.string(),
+)
+const anyText = fc.array(fragment, { maxLength: 12 }).map((parts) => parts.join(''))
+
+/** Masks a text in pieces that end at these places. */
+function inPieces(by: Mask, text: string, cuts: readonly number[]): string {
+  const pieces = by.pieces()
+  const places = [...cuts.map((cut) => cut % (text.length + 1)), text.length].sort((a, b) => a - b)
+  let at = 0
+  let out = ''
+  for (const place of places) {
+    out += pieces.write(text.slice(at, place))
+    at = place
+  }
+  return out + pieces.end()
+}
+
+describe('any text', () => {
+  it('comes out the same in pieces as in one', () => {
+    fc.assert(
+      fc.property(anyText, fc.array(fc.nat(), { maxLength: 8 }), (text, cuts) => {
+        expect(inPieces(mask, text, cuts)).toBe(mask.text(text))
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+
+  it('never lets an own secret out, wherever it stands and however the text is cut', () => {
+    const way = fc.constantFrom(...written)
+    fc.assert(
+      fc.property(
+        anyText,
+        anyText,
+        fc.constantFrom(...OWN),
+        way,
+        fc.array(fc.nat(), { maxLength: 8 }),
+        (before, behind, { value }, write, cuts) => {
+          const planted = write(value, 'xy')
+          const out = inPieces(mask, before + planted + behind, cuts)
+          expect(out).not.toContain(planted)
+          expect(out).not.toContain(value)
+        },
+      ),
+      { numRuns: 1_000 },
+    )
+  })
+
+  it('is not changed by masking it again', () => {
+    fc.assert(
+      fc.property(anyText, (text) => {
+        const once = mask.text(text)
+        expect(mask.text(once)).toBe(once)
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+
+  it('stays JSON where it was JSON, of the same shape', () => {
+    fc.assert(
+      fc.property(fc.dictionary(fc.string(), anyText), (value) => {
+        const parsed: unknown = JSON.parse(mask.text(JSON.stringify(value)))
+        expect(Object.values(parsed ?? {})).toHaveLength(Object.values(value).length)
+      }),
+    )
+  })
+})
+
+describe('a text in pieces', () => {
+  it('is not held back where it cannot become a secret', () => {
+    const pieces = known.pieces()
+    for (const piece of ['All tests ', 'passed: 42', '.', '\n', 'ok\n']) {
+      expect(pieces.write(piece)).toBe(piece)
+    }
+  })
+
+  it('is held back while it may become one', () => {
+    const [secret = ''] = FAKES['github-token'] ?? []
+    const pieces = mask.pieces()
+    expect(pieces.write(`x ${secret.slice(0, 2)}`)).toBe('x ')
+    expect(pieces.write(secret.slice(2, 20))).toBe('')
+    expect(pieces.write(`${secret.slice(20)}\n`)).toBe('[masked:github-token]\n')
+  })
+
+  it('comes out in time though it is one line that may become one, and is masked all the same', () => {
+    const [secret = ''] = FAKES['github-token'] ?? []
+    const line = `://${'x'.repeat(99_990)}${secret}`
+    const pieces = mask.pieces()
+    let out = ''
+    let held = 0
+    for (let round = 0; round < 10; round += 1) {
+      for (let at = 0; at < line.length; at += 1_000)
+        out += pieces.write(line.slice(at, at + 1_000))
+      held = Math.max(held, (round + 1) * line.length - out.length)
+    }
+    out += pieces.end()
+    expect(out).toBe(mask.text(line.repeat(10)))
+    expect(out).not.toContain(secret)
+    expect(held).toBeLessThan(100_000)
+  })
+
+  it('leaves out what may be a part of a secret where it is cut off', () => {
+    const [secret = ''] = FAKES['github-token'] ?? []
+    const pieces = mask.pieces()
+    const out = pieces.write(`the key is ${secret.slice(0, -5)}`) + pieces.cut()
+    expect(out).toBe('the key is ')
+  })
+})
+
+/** Milliseconds that the fastest of some tries takes. */
+function fastest(act: () => void): number {
+  const times = [1, 2, 3, 4, 5].map(() => {
+    const began = performance.now()
+    act()
+    return performance.now() - began
+  })
+  return Math.min(...times)
+}
+
+it.each([
+  ['starts of URLs', '://'],
+  ['URLs without an end', '://aaaaaaaa:bbbbbbbb'],
+  ['starts of tokens', 'eyJ'],
+  ['starts of tokens with dashes', '-eyJ'],
+  ['tokens without an end', ' eyJaaaaaaaaaaaa.eyJaaaaaaaaaaaa'],
+  ['starts of keys', 'sk-'],
+  ['starts of keys in JSON', '\\nsk-ant-'],
+  ['private keys without an end', '-----BEGIN PRIVATE KEY-----'],
+  ['private keys without an end, and lines', `-----BEGIN PRIVATE KEY-----\n${'A'.repeat(64)}\n`],
+  ['lines of Base64', `${'A'.repeat(64)}\n`],
+  ['headers without a value', 'authorization: bearer '],
+  ['names of settings', 'aws_secret_access_key    '],
+  ['colours', '\u001b[0;0;0;0;0m'],
+  ['blanks', ' '],
+  ['beginnings of an own secret', 'Zq9-own.key_'],
+])('takes time in line with the length of the text: %s', (_, part) => {
+  const small = part.repeat(Math.ceil(50_000 / part.length))
+  const large = small.repeat(8)
+  mask.text(small)
+  const [one, eight] = [fastest(() => mask.text(small)), fastest(() => mask.text(large))]
+  // Eight times in theory; what grows with the square of the length takes 64 times.
+  expect(eight).toBeLessThan(25 * Math.max(one, 0.2))
+})
