@@ -1,4 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
+import { z } from 'zod'
 import {
   ALL_KINDS,
   type DOCUMENTED_KINDS,
@@ -12,8 +13,30 @@ type Seq = {
   readonly seq: number
 }
 
+const EventMeta = z
+  .looseObject({
+    schema: z.int(),
+    command_id: z.string(),
+    principal: z.string().optional(),
+    prev_hash: z.string(),
+    hash: z.string(),
+  })
+  .readonly()
+
+/**
+ * What is kept beside a record, as it is stored: who caused it, where a person did, and what it takes to
+ * verify it, salts among it.
+ */
+export type EventMeta = z.infer<typeof EventMeta>
+
+type Kept = {
+  /** The id of the record's event; only where the watch asks for `meta`. */
+  readonly id?: string
+  readonly meta?: EventMeta
+}
+
 /** A record as it comes over the wire; `kind` tells the shape of `payload`. `ts` is in seconds. */
-export type AgentEvent<K extends Kind = Kind> = RecordOf<K> & Seq
+export type AgentEvent<K extends Kind = Kind> = RecordOf<K> & Seq & Kept
 
 /** The kinds to watch: all that this client knows, or some. Without a choice: the documented ten. */
 export type Kinds = 'all' | readonly Kind[]
@@ -43,13 +66,25 @@ type Read =
 export function readFrame(text: string): Result<Read, string> {
   const frame = parseObject(text)
   if (frame === null) return err('it is no JSON object')
-  const { seq, ...rest } = frame
+  const { seq, id, meta, ...rest } = frame
   if (typeof seq !== 'number' || !Number.isSafeInteger(seq))
     return err('its seq is no whole number')
   if (rest.kind === 'caught_up') return ok({ type: 'caught_up', seq })
   if (typeof rest.kind === 'string' && !KNOWN.has(rest.kind))
     return ok({ type: 'unknown_kind', seq })
-  return readRecord(rest).map((record) => ({ type: 'event', event: { ...record, seq } }))
+  const kept = readKept(id, meta)
+  if (kept.isErr()) return err(kept.error)
+  return readRecord(rest).map((record) => {
+    return { type: 'event', event: { ...record, seq, ...kept.value } }
+  })
+}
+
+function readKept(id: unknown, meta: unknown): Result<Kept, string> {
+  if (id === undefined && meta === undefined) return ok({})
+  const parsed = EventMeta.safeParse(meta)
+  if (typeof id !== 'string') return err('its id is no text')
+  if (!parsed.success) return err(`meta.${issuesOf(parsed.error)}`)
+  return ok({ id, meta: parsed.data })
 }
 
 function readRecord(value: object): Result<RunRecord, string> {
@@ -59,8 +94,11 @@ function readRecord(value: object): Result<RunRecord, string> {
   const added = issues.every(({ code }) => code === 'unrecognized_keys')
   // All known fields have passed, so this is a record with more in it.
   if (added) return ok(value as RunRecord)
-  return err(issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '))
+  return err(issuesOf(parsed.error))
 }
+
+const issuesOf = ({ issues }: z.ZodError): string =>
+  issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ')
 
 function parseObject(text: string): Record<string, unknown> | null {
   try {

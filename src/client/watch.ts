@@ -18,6 +18,8 @@ export type WatchOptions<S extends Kinds | undefined = Kinds | undefined> = {
   /** Only what is behind this seq; -1, which is the default, is all. */
   readonly after?: number | undefined
   readonly kinds?: S
+  /** Whether each event is to hold `id` and `meta`, what is kept beside its record. */
+  readonly meta?: boolean | undefined
   /** Ends the watch: the iteration rejects with the reason of the signal. */
   readonly signal?: AbortSignal | undefined
   readonly onState?: ((state: WatchState) => void) | undefined
@@ -43,12 +45,12 @@ export type WatchDeps = {
  */
 export async function* watch<const S extends Kinds | undefined>(
   runId: string,
-  { after = -1, kinds, signal, onState, onCaughtUp }: WatchOptions<S>,
+  { after = -1, kinds, meta = false, signal, onState, onCaughtUp }: WatchOptions<S>,
   { connect, runs, limits }: WatchDeps,
 ): AsyncGenerator<AgentEvent<ChosenKind<S>>, void, undefined> {
   const wanted = wantedKinds(kinds)
   const reader = new EventReader<ChosenKind<S>>(wanted, after, onCaughtUp)
-  const address = addressOf(runId, wanted, onCaughtUp !== undefined)
+  const address = addressOf(runId, wanted, { meta, caughtUp: onCaughtUp !== undefined })
   const backoff = new Backoff(limits.retryMs)
   const tell = onChange(onState)
   if (!z.uuid().safeParse(runId).success) {
@@ -142,12 +144,16 @@ function wantedKinds(kinds: Kinds | undefined): ReadonlySet<Kind> {
   return new Set(kinds === 'all' ? ALL_KINDS : kinds)
 }
 
-function addressOf(runId: string, wanted: ReadonlySet<Kind>, caughtUp: boolean): string {
+function addressOf(
+  runId: string,
+  wanted: ReadonlySet<Kind>,
+  { meta, caughtUp }: { readonly meta: boolean; readonly caughtUp: boolean },
+): string {
   // The end is always asked for: it tells a run that is over from a connection that is.
   const names = [...new Set([...wanted, 'run_end'])]
   const kinds = wanted.size === ALL_KINDS.length ? 'all' : names.join(',')
-  const hint = caughtUp ? '&caught_up=true' : ''
-  return `/api/ws/${encodeURIComponent(runId)}?kinds=${kinds}${hint}`
+  const more = `${meta ? '&meta=true' : ''}${caughtUp ? '&caught_up=true' : ''}`
+  return `/api/ws/${encodeURIComponent(runId)}?kinds=${kinds}${more}`
 }
 
 /** Hands on what is new only. */

@@ -15,6 +15,16 @@ const EXAMPLE = {
   seq: 29,
 }
 
+/** What is kept beside a record, as it is stored; docs/verification.md describes it. */
+const EventMeta = z.looseObject({
+  schema: z.int(),
+  command_id: z.string().describe('Unique to the command that wrote the record'),
+  principal: z.string().optional().describe('Who caused it, where a person did'),
+  salt: z.string().optional().describe('Of the commitments to the strings of the payload'),
+  prev_hash: z.string().describe('`hash` of the record before; 64 zeros for the first'),
+  hash: z.string().describe('SHA-256 that commits to this record and all before it'),
+})
+
 /** A record as observers get it. */
 const EventFrame = z
   .object({
@@ -24,6 +34,8 @@ const EventFrame = z
     ts: z.number().describe('Seconds since the epoch'),
     payload: z.record(z.string(), z.unknown()).describe('What it holds depends on the kind'),
     seq: z.int().describe('Place of the record in its run: 0, 1, 2 … without gaps'),
+    id: z.uuid().optional().describe('The id of its event. Only with `meta=true`'),
+    meta: EventMeta.optional().describe('What is kept beside it. Only with `meta=true`'),
   })
   .meta({ id: 'EventFrame', examples: [EXAMPLE] })
 

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { DOCUMENTED_KINDS, type Kind } from '../domain/records.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
 import { Kinds } from './kinds.ts'
+import type { Form } from './live/text.ts'
 import { RunId } from './run-id.ts'
 
 /** The place of a record in its run. */
@@ -10,7 +11,7 @@ export const Seq = z
   .regex(/^\d{1,15}$/, 'must be the seq of a record: a whole number from 0 on')
   .transform(Number)
 
-const Seconds = z
+export const Seconds = z
   .string()
   .regex(/^\d{1,12}(\.\d{1,9})?$/, 'must be seconds since the epoch, such as 1771416000.25')
   .transform(Number)
@@ -31,6 +32,21 @@ export const CaughtUp = z
     examples: ['true'],
   })
 
+/** Whether frames are to hold what is kept beside the record. */
+export const WithMeta = z
+  .enum(['true', 'false'])
+  .transform((text) => text === 'true')
+  .meta({
+    description:
+      '"true": each frame also holds `id`, the id of its event, and `meta`, the metadata of the record ' +
+      'as it is stored: who caused it, and the hashes and salts that verify it (docs/verification.md)',
+    examples: ['true'],
+  })
+
+/** The form of the frames that a query asks for. */
+export const formIn = ({ meta }: { readonly meta?: boolean | undefined }): Form =>
+  meta === true ? 'with_meta' : 'record'
+
 export const PAGE_LIMIT = 500
 const MAX_LIMIT = 5000
 
@@ -46,7 +62,7 @@ const selection = {
   }),
 }
 
-const limit = z.coerce
+export const pageLimit = z.coerce
   .number()
   .int()
   .min(1)
@@ -61,8 +77,9 @@ export const RunEventsQuery = z.strictObject({
       'Only records behind this seq: with larger ones forward, with smaller ones backward',
     examples: ['41'],
   }),
-  limit,
+  limit: pageLimit,
   direction: z.enum(['forward', 'backward']).default('forward'),
+  meta: WithMeta.optional(),
   ...selection,
 })
 
@@ -94,7 +111,12 @@ export const FeedCursor = z.string().meta({
 })
 
 /** The query of GET /api/events. */
-export const FeedQuery = z.strictObject({ after: FeedCursor.optional(), limit, ...feedFilters })
+export const FeedQuery = z.strictObject({
+  after: FeedCursor.optional(),
+  limit: pageLimit,
+  meta: WithMeta.optional(),
+  ...feedFilters,
+})
 
 /** Which records of a run are wanted. */
 export type Selection = {

@@ -17,6 +17,20 @@ describe('a frame', () => {
     expect(read(STEP)._unsafeUnwrap()).toEqual({ type: 'event', event: STEP })
   })
 
+  test('may hold what is kept beside the record', () => {
+    const meta = { schema: 1, command_id: 'c', salt: '00', prev_hash: '0', hash: '1', later: {} }
+    const kept = { ...STEP, id: 'an-id', meta }
+    expect(read(kept)._unsafeUnwrap()).toEqual({ type: 'event', event: kept })
+    for (const wrong of [
+      { ...kept, id: 1 },
+      { ...kept, id: undefined },
+    ]) {
+      expect(read(wrong)._unsafeUnwrapErr()).toContain('id')
+    }
+    const unhashed = { ...kept, meta: { ...meta, hash: undefined } }
+    expect(read(unhashed)._unsafeUnwrapErr()).toContain('meta.hash')
+  })
+
   test('may say that all that is stored has been sent', () => {
     const caughtUp = { kind: 'caught_up', run_id: RUN, seq: 41 }
     expect(read(caughtUp)._unsafeUnwrap()).toEqual({ type: 'caught_up', seq: 41 })

@@ -100,6 +100,18 @@ describe('a watch', () => {
     expect(await collect(client().watch(runId, { kinds: [] }))).toEqual([])
   })
 
+  test('holds what is kept beside the records where that is asked for, and only there', async () => {
+    const runId = await endedRun()
+    const bare = await collect(client().watch(runId, { kinds: 'all' }))
+    const kept = await collect(client().watch(runId, { kinds: 'all', meta: true }))
+    expect(kept.map(({ id: _, meta: __, ...event }) => event)).toEqual(bare)
+    for (const [seq, { meta }] of kept.entries()) {
+      expect(meta?.prev_hash).toBe(kept[seq - 1]?.meta?.hash ?? '0'.repeat(64))
+    }
+    expect(kept[0]?.meta?.principal).toBe('local')
+    expect(bare.some((event) => 'meta' in event || 'id' in event)).toBe(false)
+  })
+
   test('goes on behind a seq, also behind the last', async () => {
     const runId = await endedRun()
     const all = await collect(client().watch(runId, { kinds: 'all' }))

@@ -1,6 +1,6 @@
 import type { Kind, RunRecord } from '../../domain/records.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
-import { type Damage, seqSuffix, type Text, textOf } from './text.ts'
+import { type Damage, type Form, seqSuffix, type Text, textOf } from './text.ts'
 import { type Framed, framedSize, Slab } from './wire.ts'
 
 /** A record as observers get it, encoded once and shared by all of them. */
@@ -37,31 +37,38 @@ export const sizeOf = (entry: Entry): number => (entry.type === 'frame' ? entry.
  * Makes the frames of stored events, one behind the other in memory.
  * @param projected the seq up to which the projector has read them
  */
-export function entriesOf(events: readonly RecordedEvent[], projected: number): Entry[] {
-  const read = events.map((event) => sized(textOf(event, event.revision <= projected)))
+export function entriesOf(
+  events: readonly RecordedEvent[],
+  projected: number,
+  form: Form = 'record',
+): Entry[] {
+  const read = events.map((event) => sized(textOf(event, event.revision <= projected, form)))
   const slab = new Slab(read.reduce((sum, { bytes }) => sum + framedSize(bytes), 0))
-  return read.map(({ text, bytes }) => (text.type === 'text' ? frameOf(text, bytes, slab) : text))
+  return read.map((one) => placed(one, slab))
 }
 
 /** Makes the frame of one stored event. */
 export function entryOf(event: RecordedEvent, projected: boolean): Entry {
-  const { text, bytes } = sized(textOf(event, projected))
-  return text.type === 'text' ? frameOf(text, bytes, new Slab(framedSize(bytes))) : text
+  const one = sized(textOf(event, projected))
+  return placed(one, new Slab(framedSize(one.bytes)))
 }
 
-type Sized = { readonly text: Text | Damage; readonly bytes: number }
+/** A text and the bytes of its frame; `tail` of them are its suffix. */
+type Sized = { readonly text: Text | Damage; readonly bytes: number; readonly tail: number }
 
 function sized(text: Text | Damage): Sized {
-  if (text.type === 'damage') return { text, bytes: 0 }
-  return { text, bytes: Buffer.byteLength(text.json) - 1 + text.suffix.length }
+  if (text.type === 'damage') return { text, bytes: 0, tail: 0 }
+  const tail = Buffer.byteLength(text.suffix)
+  return { text, bytes: Buffer.byteLength(text.json) - 1 + tail, tail }
 }
 
-function frameOf({ seq, kind, json, suffix }: Text, bytes: number, slab: Slab): Frame {
+function placed({ text, bytes, tail }: Sized, slab: Slab): Entry {
+  if (text.type === 'damage') return text
   const framed = slab.frame(bytes, (memory, at) => {
-    memory.write(json, at)
-    memory.write(suffix, at + bytes - suffix.length)
+    memory.write(text.json, at)
+    memory.write(text.suffix, at + bytes - tail)
   })
-  return new Frame(seq, kind, framed)
+  return new Frame(text.seq, text.kind, framed)
 }
 
 /**

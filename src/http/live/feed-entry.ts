@@ -3,9 +3,12 @@ import type { Position, RecordedEvent } from '../../store/event-store.ts'
 import { cursorOf, runOf } from './cursor.ts'
 import { entryOf, refusalFrame } from './entry.ts'
 import type { PageDeps } from './page.ts'
+import { type Form, metaSuffix } from './text.ts'
+
+type Facts = Pick<FeedEntry, 'cursor' | 'runId' | 'kind' | 'data'>
 
 /** A record in the feed of all runs. */
-export type FeedEntry = {
+export class FeedEntry {
   readonly position: Position
   readonly cursor: string
   readonly runId: string
@@ -14,6 +17,33 @@ export type FeedEntry = {
   readonly kind: Kind | null
   /** The frame: the record, its seq, its cursor. */
   readonly data: Buffer
+  readonly #kept: Pick<RecordedEvent, 'id' | 'metadata' | 'created'>
+  #withMeta: Buffer | null = null
+
+  constructor(event: RecordedEvent, { cursor, runId, kind, data }: Facts) {
+    this.position = event.position
+    this.cursor = cursor
+    this.runId = runId
+    this.seq = event.revision
+    this.kind = kind
+    this.data = data
+    const { id, metadata, created } = event
+    this.#kept = { id, metadata, created }
+  }
+
+  /** The frame in a form; the larger one is made when somebody wants it, for all who do. */
+  dataIn(form: Form): Buffer {
+    if (form === 'record' || this.kind === null) return this.data
+    this.#withMeta ??= this.#makeWithMeta()
+    return this.#withMeta
+  }
+
+  #makeWithMeta(): Buffer {
+    const suffix = metaSuffix(this.#kept)
+    if (suffix !== null) return withSuffix(this.data, suffix)
+    const damage = { seq: this.seq, message: 'its metadata is no JSON' }
+    return withCursor(damageFrame(this.runId, this.#kept, damage), this.cursor)
+  }
 }
 
 /** The entries of stored events; those of streams that are no run's are left out. */
@@ -25,17 +55,17 @@ export function feedEntries(events: readonly RecordedEvent[], deps: PageDeps): F
 }
 
 function feedEntry(runId: string, event: RecordedEvent, { readModel }: PageDeps): FeedEntry {
-  const { revision: seq, position } = event
+  const { revision: seq } = event
   const entry = entryOf(event, seq <= (readModel.get(runId)?.state.seq ?? -1))
   const cursor = cursorOf(runId, event)
   const [kind, frame] =
     entry.type === 'frame' ? [entry.kind, entry.data] : [null, damageFrame(runId, event, entry)]
-  return { position, cursor, runId, seq, kind, data: withCursor(frame, cursor) }
+  return new FeedEntry(event, { cursor, runId, kind, data: withCursor(frame, cursor) })
 }
 
 function damageFrame(
   runId: string,
-  { created }: RecordedEvent,
+  { created }: Pick<RecordedEvent, 'created'>,
   { seq, message }: { readonly seq: number; readonly message: string },
 ): Buffer {
   const why = `Record ${seq} of this run cannot be read: ${message}. See the server's log.`
@@ -43,9 +73,11 @@ function damageFrame(
 }
 
 /** Puts the cursor behind the last key of a frame. */
-function withCursor(frame: Buffer, cursor: string): Buffer {
-  return Buffer.concat([frame.subarray(0, -1), Buffer.from(`,"cursor":"${cursor}"}`)])
-}
+const withCursor = (frame: Buffer, cursor: string): Buffer =>
+  withSuffix(frame, `,"cursor":"${cursor}"}`)
+
+const withSuffix = (frame: Buffer, suffix: string): Buffer =>
+  Buffer.concat([frame.subarray(0, -1), Buffer.from(suffix)])
 
 /** The record of a frame whose kind is known. */
 export function recordOf({ data }: FeedEntry): RunRecord {

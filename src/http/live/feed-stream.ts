@@ -3,12 +3,17 @@ import type { Feed } from './feed.ts'
 import type { FeedFilter } from './feed-filter.ts'
 import type { FeedStart } from './feed-start.ts'
 import { addEvent, SSE_START, sseHeartbeat, withHeartbeat } from './sse.ts'
+import type { Form } from './text.ts'
 
-type Observation = { readonly start: FeedStart; readonly filter: FeedFilter }
+type Observation = {
+  readonly start: FeedStart
+  readonly filter: FeedFilter
+  readonly form: Form
+}
 
 /** The wanted records of all runs as server-sent events: history, then live, without end. */
 export async function* feedEventStream(
-  { start, filter }: Observation,
+  { start, filter, form }: Observation,
   { feed, heartbeatMs }: { readonly feed: Feed; readonly heartbeatMs: number },
   signal: AbortSignal,
 ): AsyncGenerator<Buffer, void, void> {
@@ -23,7 +28,7 @@ export async function* feedEventStream(
       cursor = entry.cursor
       const passes = filter.passes(entry)
       if (passes === false || (passes !== true && !(await passes))) continue
-      addEvent(chunks, cursor, entry.data)
+      addEvent(chunks, cursor, entry.dataIn(form))
       if (chunks.full) yield chunks.take()
     }
     if (!chunks.empty) yield chunks.take()
@@ -35,7 +40,7 @@ export async function* feedEventStream(
  * @throws when `signal` aborts: what breaks off must not look complete
  */
 export async function* feedLines(
-  { start, filter, limit }: Observation & { readonly limit: number },
+  { start, filter, form, limit }: Observation & { readonly limit: number },
   feed: Feed,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer, void, void> {
@@ -45,7 +50,7 @@ export async function* feedLines(
     for (const entry of entries) {
       const passes = filter.passes(entry)
       if (passes === false || (passes !== true && !(await passes))) continue
-      chunks.add(entry.data)
+      chunks.add(entry.dataIn(form))
       chunks.addText('\n')
       left -= 1
       if (chunks.full) yield chunks.take()

@@ -1,8 +1,12 @@
 import type { Entry } from './entry.ts'
 import { Pages } from './pages.ts'
+import type { Form } from './text.ts'
 import { Topic, type TopicDeps } from './topic.ts'
 
-type Watched = { readonly topic: Topic; watchers: number }
+type Watched = { readonly topic: Topic; readonly watchers: Record<Form, number> }
+
+/** What is followed: a run behind a seq, in one of its forms. */
+type Followed = { readonly runId: string; readonly after: number; readonly form: Form }
 
 /** The runs that are being watched in this process, each with its one topic. */
 export class Hub {
@@ -17,34 +21,38 @@ export class Hub {
 
   /**
    * The entries of a run behind the seq `after`, in order and without gaps: history, then live, for as
-   * long as `signal` has not aborted and the caller asks. The topic is dropped with the last caller.
+   * long as `signal` has not aborted and the caller asks. The topic is dropped with the last caller, and
+   * what it keeps in one form with the last who wanted that.
    */
   async *follow(
-    runId: string,
-    after: number,
+    { runId, after, form }: Followed,
     signal: AbortSignal,
   ): AsyncGenerator<readonly Entry[], void, void> {
-    const watched = this.#watched.get(runId) ?? this.#open(runId)
-    watched.watchers += 1
+    const { topic, watchers } = this.#watched.get(runId) ?? this.#open(runId)
+    watchers[form] += 1
     try {
       let cursor = after
       while (!signal.aborted) {
-        const entries = await watched.topic.next(cursor, signal)
+        const entries = await topic.next(cursor, form, signal)
         if (entries.length > 0) yield entries
         cursor += entries.length
       }
     } finally {
-      watched.watchers -= 1
-      if (watched.watchers === 0) {
+      watchers[form] -= 1
+      if (watchers[form] === 0) {
+        topic.forget(form)
+        this.#pages.forget(runId, form)
+      }
+      if (watchers.record + watchers.with_meta === 0) {
         this.#watched.delete(runId)
-        watched.topic.stop()
-        this.#pages.forget(runId)
+        topic.stop()
       }
     }
   }
 
   #open(runId: string): Watched {
-    const watched = { topic: new Topic(runId, this.#pages, this.#deps), watchers: 0 }
+    const topic = new Topic(runId, this.#pages, this.#deps)
+    const watched = { topic, watchers: { record: 0, with_meta: 0 } }
     this.#watched.set(runId, watched)
     return watched
   }

@@ -1,6 +1,6 @@
 import type { Result } from 'neverthrow'
 import { z } from 'zod'
-import { CaughtUp, FeedCursor, feedFilters } from '../event-query.ts'
+import { CaughtUp, FeedCursor, feedFilters, formIn, WithMeta } from '../event-query.ts'
 import { Backoff } from './backoff.ts'
 import { refusalFrame } from './entry.ts'
 import type { FeedEntry } from './feed-entry.ts'
@@ -10,12 +10,14 @@ import type { Live } from './live.ts'
 import type { Ending } from './observe.ts'
 import type { Outlet } from './outlet.ts'
 import type { Observation } from './sockets.ts'
+import type { Form } from './text.ts'
 
 /** The query of WS /api/ws. */
 export const WatchAllQuery = z.strictObject({
   after: FeedCursor.optional(),
   ...feedFilters,
   caught_up: CaughtUp.optional(),
+  meta: WithMeta.optional(),
 })
 
 /** All runs over a WebSocket, as its address asks for them. */
@@ -29,9 +31,10 @@ export function observeFeed(
       const start = await findStart(query.value.after, live, signal)
       if (start === null || 'type' in start) return start
       const filter = new FeedFilter(query.value, live.facts, signal)
+      const form = formIn(query.value)
       let { cursor } = start
       for await (const entries of live.feed.follow(start.position, signal)) {
-        await sendAll(entries, filter, outlet, signal)
+        await sendAll(entries, { filter, form, outlet, signal })
         cursor = entries.at(-1)?.cursor ?? cursor
         const historyEnds = entries.length === 0
         if (historyEnds && query.value.caught_up === true) outlet.send(feedCaughtUpFrame(cursor))
@@ -60,12 +63,17 @@ async function findStart(
   return null
 }
 
+type Sending = {
+  readonly filter: FeedFilter
+  readonly form: Form
+  readonly outlet: Outlet
+  readonly signal: AbortSignal
+}
+
 /** Sends what was asked for, no faster than the peer takes it. */
 async function sendAll(
   entries: readonly FeedEntry[],
-  filter: FeedFilter,
-  outlet: Outlet,
-  signal: AbortSignal,
+  { filter, form, outlet, signal }: Sending,
 ): Promise<void> {
   outlet.cork()
   try {
@@ -73,7 +81,7 @@ async function sendAll(
       const passes = filter.passes(entry)
       if (passes === false || (passes !== true && !(await passes))) continue
       if (signal.aborted) return
-      outlet.send(entry.data)
+      outlet.send(entry.dataIn(form))
       if (outlet.full) await outlet.uncorkedDrain()
     }
   } finally {

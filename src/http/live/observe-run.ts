@@ -1,6 +1,7 @@
 import type { Result } from 'neverthrow'
 import type { z } from 'zod'
 import { DOCUMENTED_KINDS } from '../../domain/records.ts'
+import { formIn } from '../event-query.ts'
 import { RunId } from '../run-id.ts'
 import { refusalFrame } from './entry.ts'
 import type { Live } from './live.ts'
@@ -27,7 +28,7 @@ export function observeRun(
         kinds = new Set(DOCUMENTED_KINDS),
         caught_up: caughtUp = false,
       } = query.value
-      const watch = { after, kinds, caughtUp }
+      const watch = { after, kinds, caughtUp, form: formIn(query.value) }
       return observe({ runId: runId.data, watch, outlet, signal }, live.hub, live)
     },
     refusal: ({ cursor, message }) => refusalFrame(givenId, cursor, live.clock(), message),

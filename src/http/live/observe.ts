@@ -84,7 +84,8 @@ async function deliver(
 ): Promise<Ending | null> {
   let cursor = watch.after
   await milestone.reach(cursor)
-  for await (const entries of hub.follow(runId, cursor, signal)) {
+  const followed = { runId, after: cursor, form: watch.form }
+  for await (const entries of hub.follow(followed, signal)) {
     const ending = await sendAll(entries, cursor, { watch, outlet, signal })
     cursor += entries.length
     if (ending?.type === 'complete') milestone.tell(cursor)

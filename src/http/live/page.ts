@@ -3,7 +3,7 @@ import type { ReadModel } from '../../projections/read-model.ts'
 import type { EventStore, ReadError, ReadOptions } from '../../store/event-store.ts'
 import { streamOf } from '../../store/run-log.ts'
 import { type Entry, entriesOf } from './entry.ts'
-import { type Damage, type Text, textOf } from './text.ts'
+import { type Damage, type Form, type Text, textOf } from './text.ts'
 
 export type PageDeps = {
   readonly store: EventStore
@@ -15,10 +15,11 @@ export function readPage(
   runId: string,
   options: ReadOptions,
   { store, readModel }: PageDeps,
+  form: Form = 'record',
 ): ResultAsync<Entry[], ReadError> {
   return store.readStream(streamOf(runId), options).map((events) => {
     const projected = readModel.get(runId)?.state.seq ?? -1
-    return entriesOf(events, projected)
+    return entriesOf(events, projected, form)
   })
 }
 
@@ -27,9 +28,10 @@ export function readTexts(
   runId: string,
   options: ReadOptions,
   { store, readModel }: PageDeps,
+  form: Form,
 ): ResultAsync<(Text | Damage)[], ReadError> {
   return store.readStream(streamOf(runId), options).map((events) => {
     const projected = readModel.get(runId)?.state.seq ?? -1
-    return events.map((event) => textOf(event, event.revision <= projected))
+    return events.map((event) => textOf(event, event.revision <= projected, form))
   })
 }

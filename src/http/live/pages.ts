@@ -2,12 +2,14 @@ import type { Result } from 'neverthrow'
 import type { ReadError } from '../../store/event-store.ts'
 import { type Entry, sizeOf } from './entry.ts'
 import { type PageDeps, readPage } from './page.ts'
+import type { Form } from './text.ts'
 
 type Read = Result<readonly Entry[], ReadError>
 
 /** Some records of a run, from `from` on; how many, and how large, is known once they are read. */
 type Page = {
   readonly runId: string
+  readonly form: Form
   readonly from: number
   readonly read: Promise<Read>
   /** seq of the last record, which is the last that was asked for until they are read. */
@@ -35,39 +37,41 @@ export class Pages {
   }
 
   /** Records of a run right behind `cursor`, up to `limit` or more; empty where there are none. */
-  async behind(runId: string, cursor: number, limit: number): Promise<Read> {
+  async behind(runId: string, cursor: number, limit: number, form: Form = 'record'): Promise<Read> {
     const from = cursor + 1
     // Who finds none must have begun to read before anybody else looks.
-    const page = this.#find(runId, from)
-    if (page === undefined) return this.#read(runId, from, limit)
+    const page = this.#find(runId, from, form)
+    if (page === undefined) return this.#read(runId, from, limit, form)
     const kept = (await page.read).map((entries) => entries.slice(from - page.from))
-    return kept.isOk() && kept.value.length > 0 ? kept : this.#read(runId, from, limit)
+    return kept.isOk() && kept.value.length > 0 ? kept : this.#read(runId, from, limit, form)
   }
 
   /** Begins to read what is behind `cursor`, for one who will ask for it when it has sent the rest. */
-  readAhead(runId: string, cursor: number, limit: number): void {
-    if (this.#find(runId, cursor + 1) === undefined) void this.#read(runId, cursor + 1, limit)
+  readAhead(runId: string, cursor: number, limit: number, form: Form): void {
+    if (this.#find(runId, cursor + 1, form) !== undefined) return
+    void this.#read(runId, cursor + 1, limit, form)
   }
 
-  /** To be called when nobody watches the run any more. */
-  forget(runId: string): void {
-    this.#pages = this.#pages.filter((page) => page.runId !== runId)
+  /** To be called when nobody watches the run in this form any more. */
+  forget(runId: string, form: Form = 'record'): void {
+    this.#pages = this.#pages.filter((page) => page.runId !== runId || page.form !== form)
   }
 
   /** A page that is kept, or is being read for somebody else. */
-  #find(runId: string, from: number): Page | undefined {
+  #find(runId: string, from: number, form: Form): Page | undefined {
     const index = this.#pages.findLastIndex(
-      (page) => page.runId === runId && page.from <= from && from <= page.last,
+      (page) =>
+        page.runId === runId && page.form === form && page.from <= from && from <= page.last,
     )
     const [page] = index < 0 ? [] : this.#pages.splice(index, 1)
     if (page !== undefined) this.#pages.push(page)
     return page
   }
 
-  #read(runId: string, from: number, limit: number): Promise<Read> {
+  #read(runId: string, from: number, limit: number, form: Form): Promise<Read> {
     const options = { from, direction: 'forward', limit } as const
-    const read = Promise.resolve(readPage(runId, options, this.#deps))
-    const page = { runId, from, read, last: from + limit - 1, bytes: 0 }
+    const read = Promise.resolve(readPage(runId, options, this.#deps, form))
+    const page = { runId, form, from, read, last: from + limit - 1, bytes: 0 }
     this.#pages.push(page)
     return read.then((result) => {
       this.#settle(page, result.unwrapOr([]))

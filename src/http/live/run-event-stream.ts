@@ -5,12 +5,14 @@ import type { Hub } from './hub.ts'
 import { damageOf } from './probe.ts'
 import { selects } from './selects.ts'
 import { addEvent, addNotice, SSE_START, sseHeartbeat, withHeartbeat } from './sse.ts'
+import type { Form } from './text.ts'
 
 type Observation = {
   readonly runId: string
   /** -1 is all. */
   readonly after: number
   readonly selection: Selection
+  readonly form: Form
 }
 
 type EventStreamDeps = {
@@ -22,14 +24,15 @@ type EventStreamDeps = {
 
 /** The wanted records of a run as server-sent events: history, then live, then `end`. */
 export async function* runEventStream(
-  { runId, after, selection }: Observation,
+  { runId, after, selection, form }: Observation,
   { hub, heartbeatMs, clock }: EventStreamDeps,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer, void, void> {
   const chunks = new Chunks()
   let cursor = after
   yield SSE_START
-  for await (const entries of withHeartbeat(hub.follow(runId, after, signal), heartbeatMs)) {
+  const source = hub.follow({ runId, after, form }, signal)
+  for await (const entries of withHeartbeat(source, heartbeatMs)) {
     if (entries === null) yield sseHeartbeat(cursor < 0 ? null : String(cursor))
     for (const entry of entries ?? []) {
       if (entry.type === 'damage') {

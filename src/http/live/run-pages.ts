@@ -3,7 +3,7 @@ import type { ReadError } from '../../store/event-store.ts'
 import type { Selection } from '../event-query.ts'
 import { type PageDeps, readTexts } from './page.ts'
 import type { PageSize } from './page-size.ts'
-import type { Damage, Text } from './text.ts'
+import type { Damage, Form, Text } from './text.ts'
 
 /** What one client wants of a run. */
 export type Wanted = {
@@ -13,6 +13,7 @@ export type Wanted = {
   readonly direction: 'forward' | 'backward'
   readonly limit: number
   readonly selection: Selection
+  readonly form: Form
 }
 
 /**
@@ -20,14 +21,14 @@ export type Wanted = {
  * works on one.
  */
 export async function* pagesOf(
-  { runId, after, direction }: Pick<Wanted, 'runId' | 'after' | 'direction'>,
+  { runId, after, direction, form }: Pick<Wanted, 'runId' | 'after' | 'direction' | 'form'>,
   pageSize: PageSize,
   deps: PageDeps,
 ): AsyncGenerator<Result<(Text | Damage)[], ReadError>, void, void> {
   const step = direction === 'forward' ? 1 : -1
   const read = (from: number | 'end') => {
     const limit = pageSize.records
-    return { limit, page: readTexts(runId, { from, direction, limit }, deps) }
+    return { limit, page: readTexts(runId, { from, direction, limit }, deps, form) }
   }
   const start = direction === 'forward' ? -1 : null
   const origin = after ?? start

@@ -2,7 +2,10 @@ import { ALL_KINDS, type Kind } from '../../domain/records.ts'
 import { decode, SCHEMA } from '../../store/codec.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
 
-/** A record that can be served: its JSON, and the seq that comes in place of the last brace. */
+/** What observers get of a record: it and its seq, or the id of its event and its metadata as well. */
+export type Form = 'record' | 'with_meta'
+
+/** A record that can be served: its JSON, and what comes in place of the last brace. */
 export type Text = {
   readonly type: 'text'
   readonly seq: number
@@ -24,12 +27,42 @@ export const seqSuffix = (seq: number): string => `,"seq":${seq}}`
 export const wholeText = ({ json, suffix }: Text): string => json.slice(0, -1) + suffix
 
 /**
+ * Puts the id and the metadata of an event behind the last key of a JSON object, on one line; null where
+ * the metadata is no JSON. It is passed on as it is stored: who verifies it must not depend on what this
+ * server understands.
+ */
+export function metaSuffix({
+  id,
+  metadata,
+}: Pick<RecordedEvent, 'id' | 'metadata'>): string | null {
+  try {
+    return `,"id":${JSON.stringify(id)},"meta":${JSON.stringify(JSON.parse(metadata))}}`
+  } catch {
+    return null
+  }
+}
+
+/**
  * Reads a stored event. A record that this server wrote with the present schema is served in the text
  * that the store keeps; any other is written anew. All are validated before, unless the projector has
  * read the event already (`projected`): what it has folded is known to be a record, and who comes late
  * to a long run should not wait until that is found out once more.
  */
-export function textOf(event: RecordedEvent, projected: boolean): Text | Damage {
+export function textOf(
+  event: RecordedEvent,
+  projected: boolean,
+  form: Form = 'record',
+): Text | Damage {
+  const text = recordText(event, projected)
+  if (form === 'record' || text.type === 'damage') return text
+  const suffix = metaSuffix(event)
+  if (suffix === null) {
+    return { type: 'damage', seq: text.seq, message: 'its metadata is no JSON' }
+  }
+  return { ...text, suffix: text.suffix.slice(0, -1) + suffix }
+}
+
+function recordText(event: RecordedEvent, projected: boolean): Text | Damage {
   const seq = event.revision
   const suffix = seqSuffix(seq)
   const kind = ownKindOf(event)

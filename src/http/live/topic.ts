@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
+import type { RecordedEvent } from '../../store/event-store.ts'
 import { streamOf } from '../../store/run-log.ts'
 import { Backoff } from './backoff.ts'
 import { Bell } from './bell.ts'
@@ -9,6 +10,7 @@ import type { PageDeps } from './page.ts'
 import { PageSize } from './page-size.ts'
 import type { Pages } from './pages.ts'
 import { Ring } from './ring.ts'
+import type { Form } from './text.ts'
 
 export type TopicDeps = PageDeps & {
   readonly limits: LiveLimits
@@ -20,8 +22,9 @@ const NOT_PROJECTED = -1
 
 /**
  * One run as its observers in this process read it. They read pages from the store until one of them
- * reaches the end; from there on one subscription feeds a ring, and whoever is within the ring is
- * served from it. An observer is nothing but a cursor: it can fall out of the ring and catch up again.
+ * reaches the end; from there on one subscription feeds a ring for each form that somebody wants, and
+ * whoever is within the ring is served from it. An observer is nothing but a cursor: it can fall out of
+ * the ring and catch up again.
  */
 export class Topic {
   readonly #runId: string
@@ -30,7 +33,9 @@ export class Topic {
   readonly #stop = new AbortController()
   readonly #news = new Bell()
   readonly #pageSize: PageSize
-  #ring: Ring | null = null
+  readonly #rings = new Map<Form, Ring>()
+  /** seq of the last record that the subscription has delivered; null while there is none. */
+  #delivered: number | null = null
 
   constructor(runId: string, pages: Pages, deps: TopicDeps) {
     this.#runId = runId
@@ -43,22 +48,27 @@ export class Topic {
    * Some entries right behind `cursor`, in order and without gaps; waits while there are none.
    * Store trouble is waited out. Empty only when `signal` has aborted.
    */
-  async next(cursor: number, signal: AbortSignal): Promise<readonly Entry[]> {
+  async next(cursor: number, form: Form, signal: AbortSignal): Promise<readonly Entry[]> {
     const backoff = new Backoff(this.#deps.limits.retryMs)
     while (!signal.aborted) {
-      const kept = this.#ring?.behind(cursor) ?? null
+      const kept = this.#rings.get(form)?.behind(cursor) ?? null
       if (kept !== null && kept.length > 0) return kept
       if (kept !== null) {
         await this.#news.wait(signal)
         continue
       }
-      const page = await this.#readPage(cursor)
+      const page = await this.#readPage(cursor, form)
       if (page !== null && page.length > 0) return page
-      if (page !== null && this.#ring === null) this.#follow(cursor)
+      if (page !== null && !this.#rings.has(form)) this.#follow(cursor, form)
       // A store that is in trouble, or that reads behind its own subscription.
       else await backoff.wait(signal)
     }
     return []
+  }
+
+  /** To be called when nobody wants this form any more. */
+  forget(form: Form): void {
+    this.#rings.delete(form)
   }
 
   /** Ends the subscription. Nobody may be waiting any more. */
@@ -66,9 +76,9 @@ export class Topic {
     this.#stop.abort()
   }
 
-  async #readPage(cursor: number): Promise<readonly Entry[] | null> {
+  async #readPage(cursor: number, form: Form): Promise<readonly Entry[] | null> {
     const asked = this.#pageSize.records
-    const page = await this.#pages.behind(this.#runId, cursor, asked)
+    const page = await this.#pages.behind(this.#runId, cursor, asked, form)
     if (page.isErr()) {
       this.#deps.log.warn(
         { run_id: this.#runId, error: page.error },
@@ -82,32 +92,34 @@ export class Topic {
       page.value.reduce((sum, entry) => sum + sizeOf(entry), 0),
     )
     if (length >= asked) {
-      this.#pages.readAhead(this.#runId, cursor + length, this.#pageSize.records)
+      this.#pages.readAhead(this.#runId, cursor + length, this.#pageSize.records, form)
     }
     return page.value
   }
 
-  #follow(after: number): void {
-    const ring = new Ring(after, this.#deps.limits)
-    this.#ring = ring
-    void this.#feed(ring)
+  /** Has the ring of a form fed; it goes on from where the subscription is, if there is one already. */
+  #follow(after: number, form: Form): void {
+    const begins = this.#delivered === null
+    this.#delivered ??= after
+    this.#rings.set(form, new Ring(this.#delivered, this.#deps.limits))
+    if (begins) void this.#feed(after)
   }
 
-  async #feed(ring: Ring): Promise<void> {
+  async #feed(from: number): Promise<void> {
     const { store, limits, log } = this.#deps
     const { signal } = this.#stop
     const backoff = new Backoff(limits.retryMs)
     while (!signal.aborted) {
       try {
         const subscription = store.subscribeStream(streamOf(this.#runId), {
-          after: ring.last,
+          after: this.#delivered ?? from,
           signal,
         })
         for await (const item of subscription) {
           if (item.type !== 'events') continue
           // Who has just appended goes first: watching a run must not hold it up.
           await nextTurn()
-          for (const entry of entriesOf(item.events, NOT_PROJECTED)) ring.push(entry)
+          this.#push(item.events)
           backoff.reset()
           this.#news.ring()
         }
@@ -116,5 +128,15 @@ export class Topic {
       }
       if (!signal.aborted) await backoff.wait(signal)
     }
+  }
+
+  #push(events: readonly RecordedEvent[]): void {
+    for (const [form, ring] of this.#rings) {
+      for (const entry of entriesOf(events, NOT_PROJECTED, form)) {
+        // Where a subscription broke in the middle, what it had delivered comes again.
+        if (entry.seq > ring.last) ring.push(entry)
+      }
+    }
+    this.#delivered = events.at(-1)?.revision ?? this.#delivered
   }
 }

@@ -1,7 +1,8 @@
 import { z } from 'zod'
 import type { Kind } from '../../domain/records.ts'
-import { After, CaughtUp } from '../event-query.ts'
+import { After, CaughtUp, WithMeta } from '../event-query.ts'
 import { Kinds } from '../kinds.ts'
+import type { Form } from './text.ts'
 
 /** What an observer asks for. */
 export type Watch = {
@@ -10,6 +11,7 @@ export type Watch = {
   readonly kinds: ReadonlySet<Kind>
   /** Whether it wants to be told when it has all that is stored. */
   readonly caughtUp: boolean
+  readonly form: Form
 }
 
 export const WatchQuery = z.strictObject({
@@ -19,4 +21,5 @@ export const WatchQuery = z.strictObject({
   }),
   kinds: Kinds.optional(),
   caught_up: CaughtUp.optional(),
+  meta: WithMeta.optional(),
 })

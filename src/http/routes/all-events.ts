@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { ALL_EVENTS } from '../event-frame.ts'
-import { FeedQuery, PAGE_LIMIT } from '../event-query.ts'
+import { FeedQuery, formIn, PAGE_LIMIT } from '../event-query.ts'
 import { formatOf, lastEventId, NDJSON } from '../history/format.ts'
 import { JsonPage } from '../history/json-page.ts'
 import { FeedFilter } from '../live/feed-filter.ts'
@@ -83,7 +83,7 @@ function sendEvents(reply: FastifyReply, query: Query, start: FeedStart, live: L
   const deps = { feed: live.feed, heartbeatMs: live.limits.pingMs }
   return live.streams.send(reply, (signal) => {
     const filter = new FeedFilter(query, live.facts, signal)
-    return feedEventStream({ start, filter }, deps, signal)
+    return feedEventStream({ start, filter, form: formIn(query) }, deps, signal)
   })
 }
 
@@ -92,7 +92,7 @@ function sendLines(reply: FastifyReply, query: Query, start: FeedStart, live: Li
   reply.type(NDJSON)
   return live.streams.send(reply, (signal) => {
     const filter = new FeedFilter(query, live.facts, signal)
-    return feedLines({ start, filter, limit }, live.feed, signal)
+    return feedLines({ start, filter, limit, form: formIn(query) }, live.feed, signal)
   })
 }
 
@@ -107,9 +107,10 @@ async function sendPage(
   const leave = new AbortController()
   reply.raw.once('close', () => leave.abort())
   const filter = new FeedFilter(query, live.facts, leave.signal)
+  const form = formIn(query)
   for await (const entries of live.feed.history(start.position, leave.signal)) {
     for (const entry of entries) {
-      page.add((await filter.passes(entry)) ? entry.data.toString() : null)
+      page.add((await filter.passes(entry)) ? entry.dataIn(form).toString() : null)
       if (page.full) return page.send(request, reply, entry.cursor)
     }
   }

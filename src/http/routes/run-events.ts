@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { commandProblem } from '../command-problem.ts'
 import { RUN_EVENTS } from '../event-frame.ts'
-import { After, PAGE_LIMIT, RunEventsQuery, selectionOf } from '../event-query.ts'
+import { After, formIn, PAGE_LIMIT, RunEventsQuery, selectionOf } from '../event-query.ts'
 import { formatOf, lastEventId, NDJSON } from '../history/format.ts'
 import { JsonPage } from '../history/json-page.ts'
 import type { Live } from '../live/live.ts'
@@ -30,6 +30,9 @@ The records of a run, as the WebSocket sends them. The Accept header chooses the
   comments as signs of life. Behind \`run_end\` comes one event named \`end\`; who connects again after it
   (browsers do so by themselves) gets 204, which tells an EventSource to stop. An event named \`failed\`
   with a frame of kind \`error\` tells of a record that cannot be read. \`Last-Event-ID\` goes before \`after\`.
+
+With \`meta=true\` each frame also holds \`id\` and \`meta\`, what is stored beside the record, in all three forms.
+With \`kinds=all\` this is all that it takes to verify the run (docs/verification.md).
 `
 
 const Headers = z.looseObject({
@@ -78,6 +81,7 @@ export function runEvents(app: ZodApp, live: Live): void {
         direction: query.direction,
         limit: query.limit ?? Number.POSITIVE_INFINITY,
         selection: selectionOf(query),
+        form: formIn(query),
       }
       if (format.value === EVENT_STREAM) return sendEvents(request, reply, wanted, live)
       const ready = await probe(wanted, live)

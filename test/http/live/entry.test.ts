@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { entryOf } from '../../../src/http/live/entry.ts'
+import { entriesOf, entryOf } from '../../../src/http/live/entry.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { prepare, streamOf } from '../../../src/store/run-log.ts'
 import { validRun } from '../../support/run-records.ts'
@@ -39,6 +39,28 @@ describe('the frame of a stored event', () => {
       data: ` ${JSON.stringify(JSON.parse(created.data), null, 2)}\n`,
     }
     expect(entryOf(spelt, true)).toEqual(entryOf(created, true))
+  })
+
+  it('holds id and metadata where they are wanted, on one line', () => {
+    const spelt = { ...created, metadata: JSON.stringify(JSON.parse(created.metadata), null, 2) }
+    for (const event of [created, spelt]) {
+      const [frame] = entriesOf([event], 0, 'with_meta')
+      const text = frame?.type === 'frame' ? frame.data.toString() : ''
+      const meta = JSON.parse(created.metadata)
+      expect(text).not.toContain('\n')
+      expect(JSON.parse(text)).toEqual({
+        ...JSON.parse(created.data),
+        seq: 0,
+        id: created.id,
+        meta,
+      })
+    }
+  })
+
+  it('is none where its metadata is wanted and is no JSON', () => {
+    const event = { ...created, metadata: created.metadata.slice(0, -1) }
+    expect(entryOf(event, true).type).toBe('frame')
+    expect(entriesOf([event], 0, 'with_meta').map(({ type }) => type)).toEqual(['damage'])
   })
 
   it.each([

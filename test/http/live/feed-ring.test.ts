@@ -1,11 +1,21 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import type { FeedEntry } from '../../../src/http/live/feed-entry.ts'
+import { FeedEntry } from '../../../src/http/live/feed-entry.ts'
 import { FeedRing } from '../../../src/http/live/feed-ring.ts'
 
 const entry = (position: string, bytes: number): FeedEntry => {
   const data = Buffer.alloc(bytes)
-  return { position, cursor: position, runId: '', seq: 0, kind: 'step_start', data }
+  const event = {
+    id: '',
+    type: 'step_start',
+    data: '',
+    metadata: '',
+    stream: '',
+    revision: 0,
+    position,
+    created: 0,
+  }
+  return new FeedEntry(event, { cursor: position, runId: '', kind: 'step_start', data })
 }
 
 it('keeps the newest entries within both limits, and knows every place that it goes on from', () => {
