@@ -1,0 +1,60 @@
+import { beforeEach, expect, test } from 'vitest'
+import type { Caller } from '../../src/access/caller.ts'
+import { Lease } from '../../src/access/lease.ts'
+import { Tickets } from '../../src/access/tickets.ts'
+
+let now: number
+let caller: Caller
+let tickets: Tickets
+const clock = () => now
+beforeEach(() => {
+  now = 1000
+  caller = { principal: 'ada', role: 'viewer', lease: new Lease(1020, clock) }
+  tickets = new Tickets(clock)
+})
+const issue = (to: Caller = caller) => tickets.issue(to)._unsafeUnwrap().ticket
+const forever = (): Caller => ({ ...caller, lease: new Lease(null, clock) })
+
+test('a ticket lets in its caller, once', () => {
+  const { ticket, expiresAt } = tickets.issue(caller)._unsafeUnwrap()
+  expect(expiresAt).toBe(1030)
+  expect(tickets.redeem(ticket)._unsafeUnwrap()).toBe(caller)
+  expect(tickets.redeem(ticket)._unsafeUnwrapErr().type).toBe('unauthenticated')
+})
+
+test('it is good for 30 seconds', () => {
+  const [first, second] = [issue(forever()), issue(forever())]
+  now = 1029.9
+  expect(tickets.redeem(first).isOk()).toBe(true)
+  now = 1030
+  expect(tickets.redeem(second).isErr()).toBe(true)
+})
+
+test('it is no longer good than the token that it was got with', () => {
+  const [first, second] = [issue(), issue()]
+  now = 1019
+  expect(tickets.redeem(first).isOk()).toBe(true)
+  now = 1020
+  expect(tickets.redeem(second).isErr()).toBe(true)
+  const third = issue(forever())
+  const revoked = forever()
+  const fourth = issue(revoked)
+  revoked.lease.end()
+  expect(tickets.redeem(third).isOk()).toBe(true)
+  expect(tickets.redeem(fourth).isErr()).toBe(true)
+})
+
+test('what is none lets nobody in', () => {
+  issue()
+  for (const guess of ['', 'x', 'constructor']) expect(tickets.redeem(guess).isErr()).toBe(true)
+})
+
+test('only so many wait, and those that are too old make room', () => {
+  const held = Array.from({ length: 10_000 }, () => issue())
+  expect(tickets.issue(caller)._unsafeUnwrapErr().type).toBe('too_many_tickets')
+  expect(tickets.redeem(held[5] ?? '').isOk()).toBe(true)
+  issue()
+  expect(tickets.issue(caller).isErr()).toBe(true)
+  now = 1030
+  issue(forever())
+})
