@@ -1,0 +1,65 @@
+import { once } from 'node:events'
+import { Writable } from 'node:stream'
+import { pino } from 'pino'
+import { expect, test } from 'vitest'
+import { Watcher } from '../live/watcher.ts'
+import { rawRequest } from '../support.ts'
+import { bearer, call, startWithPeople } from './people.ts'
+
+test('no log line holds what lets somebody in', async () => {
+  let text = ''
+  const lines = new Writable({
+    write: (chunk, _, done) => {
+      text += chunk
+      done()
+    },
+  })
+  const people = await startWithPeople({ logger: pino({ level: 'trace' }, lines) })
+  const { server, secrets, revoked } = people
+  const body = { goal: 'pytest' }
+  const run = await call<{ run_id: string }>(people, secrets.admin, 'POST', '/api/runs', body)
+  const getTicket = async () =>
+    (await call<{ ticket: string }>(people, secrets.viewer, 'POST', '/api/tickets')).ticket
+  const [used, unused, offered] = [await getTicket(), await getTicket(), await getTicket()]
+  const made = await call<{ secret: string }>(people, secrets.admin, 'POST', '/api/tokens', {
+    name: 'fresh',
+    role: 'viewer',
+  })
+
+  const paths = [
+    `/api/runs?token=${secrets.admin}`,
+    `/api/runs?x=${secrets.viewer}&y=1`,
+    `/api/runs/${secrets.viewer}`,
+    `/api/nothing/${secrets.viewer}?ticket=${unused}`,
+    `/api/runs?limit=1&ticket=${unused}&goal=pytest`,
+  ]
+  for (const path of paths) {
+    await rawRequest(server, { path })
+    await rawRequest(server, { path, headers: bearer(revoked) })
+    await rawRequest(server, { path, headers: bearer(secrets.operator) })
+  }
+  const watchers = [
+    new Watcher(server, `${run.run_id}?kinds=all&ticket=${used}`),
+    new Watcher(server, `${run.run_id}?kinds=all&ticket=${used}`),
+    new Watcher(server, run.run_id, {}, ['retrai', `retrai.ticket.${offered}`]),
+    new Watcher(server, run.run_id, {}, [
+      `retrai.bearer.${Buffer.from(secrets.viewer).toString('base64url')}`,
+    ]),
+  ]
+  await watchers[0]?.have(1)
+  for (const { socket } of watchers) {
+    if (socket.readyState === socket.CONNECTING)
+      await Promise.race([once(socket, 'open'), once(socket, 'close')])
+    socket.terminate()
+  }
+  await server.stop()
+
+  expect(text).toContain('incoming request')
+  expect(text).toContain(`/api/ws/${run.run_id}?kinds=all&ticket=[removed]`)
+  expect(text).toContain('/api/runs?limit=1&ticket=[removed]&goal=pytest')
+  const inBase64 = Buffer.from(secrets.viewer).toString('base64url')
+  const hidden = [...Object.values(secrets), revoked, made.secret].map((each) => each.slice(7))
+  for (const secret of [...hidden, used, unused, offered, inBase64]) {
+    expect(text.includes(secret), secret).toBe(false)
+  }
+})

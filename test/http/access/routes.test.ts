@@ -1,0 +1,156 @@
+import diagnostics from 'node:diagnostics_channel'
+import type { FastifyInstance, RouteOptions } from 'fastify'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { ROLES, type Role } from '../../../src/access/roles.ts'
+import { rawRequest } from '../support.ts'
+import { bearer, call, type People, startWithPeople } from './people.ts'
+
+const OPERATORS = ['operator', 'admin'] as const
+const AUDITORS = ['auditor', 'admin'] as const
+const ADMINS = ['admin'] as const
+
+/** What is meant, written down a second time. */
+const EXPECTED: Readonly<Record<string, readonly Role[]>> = {
+  'GET /api/me': ROLES,
+  'POST /api/tickets': ROLES,
+  'GET /api/goals': ROLES,
+  'GET /api/runs': ROLES,
+  'GET /api/runs/:run_id': ROLES,
+  'GET /api/runs/:run_id/events': ROLES,
+  'GET /api/runs/:run_id/diff': ROLES,
+  'GET /api/runs/:run_id/conversation': ROLES,
+  'GET /api/runs/:run_id/artifacts/:sha256': ROLES,
+  'GET /api/runs/:run_id/proof': ROLES,
+  'GET /api/keys': ROLES,
+  'GET /api/events': ROLES,
+  'GET /api/ws': ROLES,
+  'GET /api/ws/:run_id': ROLES,
+  'POST /api/runs': OPERATORS,
+  'POST /api/runs/:run_id/resume': OPERATORS,
+  'POST /api/runs/:run_id/abort': OPERATORS,
+  'PATCH /api/runs/:run_id/config': OPERATORS,
+  'GET /api/runs/:run_id/export': AUDITORS,
+  'GET /api/checkpoints': AUDITORS,
+  'GET /api/checkpoints/:number': AUDITORS,
+  'GET /api/checkpoints/:number/runs': AUDITORS,
+  'GET /api/checkpoints/:number/runs/:run_id': AUDITORS,
+  'GET /api/access': AUDITORS,
+  'GET /api/access/proof': AUDITORS,
+  'GET /api/ledgers': AUDITORS,
+  'GET /api/ledgers/:name': AUDITORS,
+  'GET /api/tokens': AUDITORS,
+  'POST /api/tokens': ADMINS,
+  'DELETE /api/tokens/:id': ADMINS,
+}
+
+type Route = { readonly method: string; readonly url: string }
+
+/** Every route that the real app is given, whoever gives it. */
+const routes: Route[] = []
+const onInitialization = (message: unknown): void => {
+  const { fastify } = message as { readonly fastify: FastifyInstance }
+  fastify.addHook('onRoute', ({ method, url }: RouteOptions) => {
+    routes.push(...[method].flat().map((each) => ({ method: each, url })))
+  })
+}
+
+let people: People
+let runId: string
+beforeAll(async () => {
+  diagnostics.subscribe('fastify.initialization', onInitialization)
+  people = await startWithPeople()
+  diagnostics.unsubscribe('fastify.initialization', onInitialization)
+  const body = { goal: 'pytest' }
+  const created = await call<{ run_id: string }>(
+    people,
+    people.secrets.operator,
+    'POST',
+    '/api/runs',
+    body,
+  )
+  runId = created.run_id
+})
+afterAll(() => people.server.stop())
+
+const isApi = ({ url }: Route): boolean => /^\/api(\/|$)/.test(url)
+/** A HEAD is a GET without its body. */
+const expectedFor = ({ method, url }: Route): readonly Role[] | undefined =>
+  EXPECTED[`${method === 'HEAD' ? 'GET' : method} ${url}`]
+
+const VALUES: Readonly<Record<string, () => string>> = {
+  run_id: () => runId,
+  sha256: () => '0'.repeat(64),
+  number: () => '0',
+  id: () => '0b1f7e0a-4f5e-4a55-9d0b-6d1d7d3c9a10',
+}
+const pathOf = ({ url }: Route): string =>
+  url.replace(/:(\w+)/g, (_, name: string) => VALUES[name]?.() ?? 'x').replaceAll('*', 'x')
+
+const ask = (route: Route, headers: Record<string, string>) =>
+  rawRequest(people.server, { method: route.method, path: pathOf(route), headers })
+
+const Problem = z.object({ type: z.string(), detail: z.string() })
+
+test('the table speaks of every route under /api, and of no other', () => {
+  const api = routes.filter((route) => isApi(route) && route.method !== 'HEAD')
+  expect(api.length).toBeGreaterThan(20)
+  const names = api.map(({ method, url }) => `${method} ${url}`)
+  expect(names.sort()).toEqual(Object.keys(EXPECTED).sort())
+})
+
+describe('every route under /api', () => {
+  const api = () => routes.filter(isApi)
+
+  test.each<[string, (people: People) => Record<string, string>]>([
+    ['no token', () => ({})],
+    ['a token that is none', () => bearer(`retrai_${'A'.repeat(43)}`)],
+    ['an empty token', () => ({ authorization: 'Bearer ' })],
+    ['the digest of a token', ({ server }) => bearer(server.access.tokens()[0]?.sha256 ?? '')],
+    ['a revoked token', ({ revoked }) => bearer(revoked)],
+    ['an expired token', ({ expired }) => bearer(expired)],
+    ['a token in another scheme', ({ secrets }) => ({ authorization: `Basic ${secrets.admin}` })],
+  ])('answers 401 to %s', async (_, headersOf) => {
+    for (const route of api()) {
+      const answer = await ask(route, headersOf(people))
+      expect(answer.status, `${route.method} ${route.url}`).toBe(401)
+      expect(answer.headers['www-authenticate']).toMatch(/^Bearer/)
+    }
+  })
+
+  test.each(ROLES)('lets a %s do what the table says, and nothing else', async (role) => {
+    for (const route of api()) {
+      const roles = expectedFor(route) ?? []
+      const answer = await ask(route, bearer(people.secrets[role]))
+      const name = `${route.method} ${route.url}`
+      if (roles.includes(role)) {
+        expect([401, 403], name).not.toContain(answer.status)
+        expect(answer.status, name).toBeLessThan(500)
+        continue
+      }
+      expect(answer.status, name).toBe(403)
+      if (route.method === 'HEAD') continue
+      const { type, detail } = Problem.parse(JSON.parse(answer.body))
+      expect(type).toBe('urn:retrai:problem:forbidden')
+      for (const named of [role, ...roles]) expect(detail).toContain(named)
+    }
+  })
+
+  test('takes no token out of an address', async () => {
+    for (const name of ['token', 'access_token', 'ticket']) {
+      const path = `/api/runs?${name}=${people.secrets.admin}`
+      expect((await rawRequest(people.server, { path })).status).toBe(401)
+    }
+  })
+})
+
+test('all other routes are for everybody', async () => {
+  const open = routes.filter((route) => !isApi(route))
+  expect(open.length).toBeGreaterThan(5)
+  for (const route of open) {
+    for (const headers of [{}, bearer(people.revoked), bearer(people.secrets.viewer)]) {
+      const { status } = await ask(route, headers)
+      expect([401, 403], `${route.method} ${route.url}`).not.toContain(status)
+    }
+  }
+})

@@ -1,0 +1,157 @@
+import { once } from 'node:events'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { Watcher } from '../live/watcher.ts'
+import { rawRequest } from '../support.ts'
+import { bearer, call, type People, startWithPeople } from './people.ts'
+
+let people: People
+let runId: string
+beforeEach(async () => {
+  people = await startWithPeople()
+  const body = { goal: 'pytest' }
+  const created = await call<{ run_id: string }>(
+    people,
+    people.secrets.admin,
+    'POST',
+    '/api/runs',
+    body,
+  )
+  runId = created.run_id
+})
+afterEach(() => people.server.stop())
+
+type Way = { readonly query?: string; readonly secret?: string; readonly protocols?: string[] }
+
+const watch = ({ query = '', secret, protocols = [] }: Way): Watcher => {
+  const options = secret === undefined ? {} : { headers: bearer(secret) }
+  return new Watcher(people.server, `${runId}?kinds=all${query}`, options, protocols)
+}
+/** What a WebSocket gets: its first frame, or the status of its refusal. */
+async function outcome(way: Way): Promise<number | 'open'> {
+  const watcher = watch(way)
+  const refused = once(watcher.socket, 'unexpected-response').then(
+    ([, response]) => response.statusCode as number,
+  )
+  const opened = watcher.have(1).then(() => 'open' as const)
+  const result = await Promise.race([refused, opened])
+  for (const pending of [refused, opened]) pending.catch(() => {})
+  watcher.socket.terminate()
+  return result
+}
+
+const protocolOf = (secret: string) => `retrai.bearer.${Buffer.from(secret).toString('base64url')}`
+const getTicket = async (secret: string): Promise<string> =>
+  (await call<{ ticket: string }>(people, secret, 'POST', '/api/tickets')).ticket
+const idOf = (name: string): string =>
+  people.server.access.tokens().find((token) => token.name === name)?.id ?? ''
+
+describe('a WebSocket', () => {
+  test('opens by a header, a subprotocol or a ticket of whoever may read', async () => {
+    for (const secret of Object.values(people.secrets)) {
+      expect(await outcome({ secret })).toBe('open')
+      expect(await outcome({ protocols: ['retrai', protocolOf(secret)] })).toBe('open')
+      expect(await outcome({ query: `&ticket=${await getTicket(secret)}` })).toBe('open')
+      const ticket = `retrai.ticket.${await getTicket(secret)}`
+      expect(await outcome({ protocols: ['retrai', ticket] })).toBe('open')
+    }
+  })
+
+  test('opens by nothing else', async () => {
+    const { revoked, expired } = people
+    expect(await outcome({})).toBe(401)
+    for (const secret of [revoked, expired, 'none']) {
+      expect(await outcome({ secret })).toBe(401)
+      expect(await outcome({ protocols: ['retrai', protocolOf(secret)] })).toBe(401)
+      expect(await outcome({ query: `&ticket=${secret}` })).toBe(401)
+    }
+    const { viewer } = people.secrets
+    expect(await outcome({ query: `&token=${viewer}` })).toBe(401)
+    expect(await outcome({ query: `&ticket=${viewer}` })).toBe(401)
+    expect(await outcome({ protocols: ['retrai', viewer] })).toBe(401)
+  })
+
+  test('opens once by a ticket', async () => {
+    const ticket = await getTicket(people.secrets.viewer)
+    expect(await outcome({ query: `&ticket=${ticket}` })).toBe('open')
+    expect(await outcome({ query: `&ticket=${ticket}` })).toBe(401)
+    expect(await outcome({ protocols: ['retrai', `retrai.ticket.${ticket}`] })).toBe(401)
+  })
+
+  test('is chosen the subprotocol that holds no secret', async () => {
+    const ticket = `retrai.ticket.${await getTicket(people.secrets.viewer)}`
+    const watcher = watch({ protocols: [ticket, 'retrai'] })
+    await once(watcher.socket, 'open')
+    expect(watcher.socket.protocol).toBe('retrai')
+    watcher.socket.terminate()
+  })
+
+  test('opens by no ticket of a token that was revoked since', async () => {
+    const ticket = await getTicket(people.secrets.viewer)
+    await call(people, people.secrets.admin, 'DELETE', `/api/tokens/${idOf('viewer')}`)
+    expect(await outcome({ query: `&ticket=${ticket}` })).toBe(401)
+  })
+
+  test('may get its ticket over HTTP only as whoever it is', async () => {
+    const path = '/api/tickets'
+    expect((await rawRequest(people.server, { method: 'POST', path })).status).toBe(401)
+    const headers = bearer(people.secrets.viewer)
+    const answer = await rawRequest(people.server, { method: 'POST', path, headers })
+    expect([answer.status, answer.headers['cache-control']]).toEqual([201, 'no-store'])
+    const { ticket } = JSON.parse(answer.body)
+    const read = await rawRequest(people.server, { path: `/api/runs?ticket=${ticket}` })
+    expect(read.status).toBe(401)
+  })
+})
+
+describe('a revocation', () => {
+  const revokeViewer = () =>
+    call(people, people.secrets.admin, 'DELETE', `/api/tokens/${idOf('viewer')}?reason=lost`)
+
+  test('closes what the token has open with 4401, and nothing of others', async () => {
+    const { viewer, auditor } = people.secrets
+    const watchers = [
+      watch({ secret: viewer }),
+      watch({ protocols: ['retrai', protocolOf(viewer)] }),
+      watch({ query: `&ticket=${await getTicket(viewer)}` }),
+    ]
+    const other = watch({ secret: auditor })
+    for (const watcher of [...watchers, other]) await watcher.have(1)
+    await revokeViewer()
+    for (const { closed } of watchers) {
+      expect(await closed).toEqual({ code: 4401, reason: 'the token was revoked or has expired' })
+    }
+    expect(other.socket.readyState).toBe(other.socket.OPEN)
+    other.socket.terminate()
+  })
+
+  test.each(['/api/events', `run`])('breaks off event streams of the token: %s', async (path) => {
+    const url = `${people.server.url}${path === 'run' ? `/api/runs/${runId}/events` : path}`
+    const headers = { ...bearer(people.secrets.viewer), accept: 'text/event-stream' }
+    const { body } = await fetch(url, { headers })
+    const reader = body?.getReader()
+    await reader?.read()
+    await revokeViewer()
+    const drain = async () => {
+      while (!(await reader?.read())?.done);
+    }
+    await expect(drain()).rejects.toThrow()
+    expect((await fetch(url, { headers })).status).toBe(401)
+  })
+})
+
+test('the first token ends what was opened without one', async () => {
+  const { startTestServer, createRun } = await import('../support.ts')
+  const open = await startTestServer()
+  const id = await createRun(open)
+  const watcher = new Watcher(open, `${id}?kinds=all`)
+  await watcher.have(1)
+  const made = await fetch(`${open.url}/api/tokens`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{"name":"root","role":"admin"}',
+  })
+  expect(made.status).toBe(201)
+  expect((await watcher.closed).code).toBe(4401)
+  expect((await fetch(`${open.url}/api/runs`)).status).toBe(401)
+  await open.stop()
+})

@@ -1,0 +1,100 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { z } from 'zod'
+import { PERMISSIONS, ROLES, roleMay } from '../../../src/access/roles.ts'
+import { createClient, type TokenView } from '../../../src/client/index.ts'
+import { readRecords } from '../../../src/store/run-log.ts'
+import { bearer, call, type People, startWithPeople } from './people.ts'
+
+let people: People
+beforeAll(async () => {
+  people = await startWithPeople()
+})
+afterAll(() => people.server.stop())
+
+const client = (secret: string) => createClient({ baseUrl: people.server.url, token: secret })
+const admin = () => client(people.secrets.admin)
+const refusal = z.object({ type: z.literal('refused'), code: z.string(), message: z.string() })
+
+test('a token is made, used, listed and revoked', async () => {
+  const made = (
+    await admin().tokens.create({ name: 'ci', role: 'operator', expires_in: 3600 })
+  )._unsafeUnwrap()
+  expect(made).toMatchObject({
+    name: 'ci',
+    role: 'operator',
+    status: 'active',
+    created_by: 'admin',
+    revoked_at: null,
+  })
+  const life = Date.parse(made.expires_at ?? '') - Date.parse(made.created_at)
+  expect(life).toBe(3_600_000)
+  const run = (await client(made.secret).runs.create({ goal: 'pytest' }))._unsafeUnwrap()
+  const [record] = (await readRecords(people.server.store, run.run_id, 0, 1))._unsafeUnwrap()
+  expect(record?.meta.principal).toBe('ci')
+  const { secret, ...view } = made
+  const listed = (await client(people.secrets.auditor).tokens.list())._unsafeUnwrap()
+  expect(listed[0]).toEqual(view)
+  expect(JSON.stringify(listed)).not.toContain(secret)
+  const revoked = (await admin().tokens.revoke(made.id, { reason: 'lost' }))._unsafeUnwrap()
+  expect(revoked).toMatchObject({
+    status: 'revoked',
+    revoked_by: 'admin',
+    revoked_reason: 'lost',
+  })
+  expect((await admin().tokens.revoke(made.id))._unsafeUnwrap()).toEqual(revoked)
+  const after = refusal.parse((await client(secret).me())._unsafeUnwrapErr())
+  expect([after.code, after.message]).toEqual(['unauthenticated', 'The token "ci" was revoked.'])
+})
+
+test('the answer with a secret is kept nowhere', async () => {
+  const answer = await fetch(`${people.server.url}/api/tokens`, {
+    method: 'POST',
+    headers: { ...bearer(people.secrets.admin), 'content-type': 'application/json' },
+    body: '{"name":"once","role":"viewer"}',
+  })
+  expect([answer.status, answer.headers.get('cache-control')]).toEqual([201, 'no-store'])
+})
+
+test.each([
+  [{ name: 'viewer', role: 'viewer' }, 409, 'name_taken'],
+  [{ name: 'revoked', role: 'viewer' }, 409, 'name_taken'],
+  [{ name: 'local', role: 'viewer' }, 409, 'name_taken'],
+  [{ name: 'Not', role: 'viewer' }, 422, 'invalid_request'],
+  [{ name: 'x', role: 'root' }, 422, 'invalid_request'],
+  [{ name: 'x' }, 422, 'invalid_request'],
+  [{ name: 'x', role: 'viewer', expires_in: 0 }, 422, 'invalid_request'],
+  [{ name: 'x', role: 'viewer', secret: 'mine' }, 422, 'invalid_request'],
+])('%j is refused', async (body, status, code) => {
+  const answer = await fetch(`${people.server.url}/api/tokens`, {
+    method: 'POST',
+    headers: { ...bearer(people.secrets.admin), 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  })
+  expect(answer.status).toBe(status)
+  expect(await answer.json()).toMatchObject({ type: `urn:retrai:problem:${code}` })
+})
+
+test('a token that is none cannot be revoked, and the last admin is not', async () => {
+  const none = refusal.parse((await admin().tokens.revoke('none'))._unsafeUnwrapErr())
+  expect(none.code).toBe('token_not_found')
+  const own = (await admin().tokens.list())._unsafeUnwrap().find(({ name }) => name === 'admin')
+  const last = refusal.parse((await admin().tokens.revoke(own?.id ?? ''))._unsafeUnwrapErr())
+  expect(last.code).toBe('admin_needed')
+  expect((await admin().me()).isOk()).toBe(true)
+})
+
+test('an admin who revokes the own token gets the answer', async () => {
+  const spare = (await admin().tokens.create({ name: 'spare', role: 'admin' }))._unsafeUnwrap()
+  const path = `/api/tokens/${spare.id}`
+  const revoked = await call<TokenView>(people, spare.secret, 'DELETE', path)
+  expect(revoked.status).toBe('revoked')
+  expect((await client(spare.secret).me()).isErr()).toBe(true)
+})
+
+test.each(ROLES)('a %s is told what it may do', async (role) => {
+  const me = (await client(people.secrets[role]).me())._unsafeUnwrap()
+  const may = PERMISSIONS.filter((permission) => roleMay(role, permission))
+  expect(me).toEqual({ principal: role, role, may })
+  const ticket = (await client(people.secrets[role]).ticket())._unsafeUnwrap()
+  expect(ticket.ticket).toMatch(/^[\w-]{43}$/)
+})
