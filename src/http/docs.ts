@@ -4,6 +4,7 @@ import scalar from '@scalar/fastify-api-reference'
 import type { FastifyInstance } from 'fastify'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import packageJson from '../../package.json' with { type: 'json' }
+import { describePermission } from './permission.ts'
 
 const DESCRIPTION = `
 Starts autonomous coding agents on projects, lets them be watched live, and keeps all that they did in
@@ -50,7 +51,10 @@ export async function describeApi(app: FastifyInstance): Promise<void> {
         },
       },
     },
-    transform: jsonSchemaTransform,
+    transform: ({ schema, ...rest }) => {
+      const described = describePermission(schema, rest.route.config?.needs)
+      return jsonSchemaTransform({ schema: described, ...rest })
+    },
     transformObject: (document) => withoutUnusedSchemas(jsonSchemaTransformObject(document)),
   })
   app.route({

@@ -1,5 +1,7 @@
-import type { FastifyInstance } from 'fastify'
-import type { Permission } from '../access/roles.ts'
+import type { FastifyInstance, FastifySchema } from 'fastify'
+import { z } from 'zod'
+import { type Permission, rolesThatMay } from '../access/roles.ts'
+import { problems } from './problem.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -15,4 +17,19 @@ export function insistOnPermissions(app: FastifyInstance): void {
       throw new Error(`the route ${String(method)} ${url} names no permission`)
     }
   })
+}
+
+/** The description of a route, with who may use it and what others are told. */
+export function describePermission(
+  schema: FastifySchema,
+  needs: Permission | undefined,
+): FastifySchema {
+  if (needs === undefined) return schema
+  const roles = `Roles: ${rolesThatMay(needs).join(', ')} (permission \`${needs}\`).`
+  const described = z.record(z.string(), z.unknown()).optional().parse(schema.response)
+  return {
+    ...schema,
+    description: schema.description === undefined ? roles : `${schema.description}\n\n${roles}`,
+    response: { ...problems('unauthenticated', 'forbidden'), ...described },
+  }
 }

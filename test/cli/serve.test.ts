@@ -163,7 +163,8 @@ describe('what cannot work is said when it is started', () => {
   })
 
   test('an address beyond loopback without a token', async () => {
-    const { code, stderr } = await retrai(['serve', '--host', '0.0.0.0', '--port', '0'])
+    const place = ['--host', '0.0.0.0', '--port', '0', '--data-dir', dataDir()]
+    const { code, stderr } = await retrai(['serve', ...place])
     expect(code).toBe(1)
     expect(stderr).toContain('RETRAI_TOKEN')
   })
