@@ -31,6 +31,9 @@ const Settings = z.strictObject({
   RETRAI_MAX_COST_USD: positive.optional(),
   RETRAI_MAX_TOKENS: positiveInt.optional(),
   RETRAI_MAX_SECONDS: positive.optional(),
+  RETRAI_LEASE_SECONDS: positive
+    .pipe(z.number().min(1, 'must be at least 1').max(3_600, 'must be at most 3600'))
+    .default(15),
   RETRAI_MAX_SOCKETS: positiveInt.default(10_000),
   RETRAI_MAX_SOCKETS_PER_CLIENT: positiveInt.default(5_000),
   /** As long as a timer of Node can be set, in seconds. */

@@ -25,6 +25,7 @@ import { withCrashingAppends, withCrashingEffects } from './crash-points.ts'
 import { buildApp } from './http/app.ts'
 import { type Projector, startProjector } from './projections/projector.ts'
 import { openReadModel, type SqliteReadModel } from './projections/sqlite-read-model.ts'
+import { ensureServerId } from './server-id.ts'
 import { openEmbeddedStore } from './store/embedded/embedded-store.ts'
 import type { EventStore } from './store/event-store.ts'
 
@@ -57,6 +58,8 @@ async function start(config: Config, log: Logger): Promise<Result<Server, string
   if (made.isErr()) return err(`The data folder ${dataDir} cannot be made: ${made.error}`)
   const keyring = await openKeyring(join(dataDir, 'keys'), date)
   if (keyring.isErr()) return err(keyring.error.message)
+  const server = await ensureServerId(join(dataDir, 'server-id'))
+  if (server.isErr()) return err(server.error)
   const opened = await openStore(config, log)
   const store = opened.map((whole) => withCrashingAppends(whole, config.RETRAI_CRASH_AT))
   if (store.isErr()) return err(store.error)
@@ -72,7 +75,8 @@ async function start(config: Config, log: Logger): Promise<Result<Server, string
     return err(readModel.error.message)
   }
   const projector = startProjector({ store: store.value, readModel: readModel.value, log })
-  return listen(config, log, keyring.value, access.value, store.value, readModel.value, projector)
+  const identity = { server: server.value, keyring: keyring.value }
+  return listen(config, log, identity, access.value, store.value, readModel.value, projector)
 }
 
 async function openStore(config: Config, log: Logger): Promise<Result<EventStore, string>> {
@@ -113,7 +117,7 @@ async function openAccess(
 async function listen(
   config: Config,
   log: Logger,
-  keyring: Keyring,
+  { server, keyring }: { readonly server: string; readonly keyring: Keyring },
   access: Access,
   store: EventStore,
   readModel: SqliteReadModel,
@@ -152,7 +156,8 @@ async function listen(
   const supervisor = new Supervisor({
     store,
     effects,
-    process: { claimant: randomUUID(), pid: process.pid, host: hostname() },
+    process: { server, claimant: `${server}/${randomUUID()}`, pid: process.pid, host: hostname() },
+    leaseMs: config.EVENTSTORE_URL === undefined ? null : config.RETRAI_LEASE_SECONDS * 1000,
     now,
     newId: randomUUID,
     backoff: storeBackoff,
@@ -186,7 +191,7 @@ async function listen(
   // Work begins once it is known which runs are unfinished; until then the server is not ready.
   void projector.caughtUpOnce().then((caughtUp) => {
     if (!caughtUp || closing) return
-    const unfinished = readModel.unfinished().filter((runId) => !imports.has(runId))
+    const unfinished = readModel.unfinished().filter(({ runId }) => !imports.has(runId))
     supervisor.start(unfinished, projector.checkpoint())
   })
   return ok({ url: listening.value, close })

@@ -44,7 +44,13 @@ export class Service {
     const supervisor = new Supervisor({
       store,
       effects,
-      process: { claimant: randomUUID(), pid: process.pid, host: 'bench' },
+      process: {
+        server: 'bench',
+        claimant: `bench/${randomUUID()}`,
+        pid: process.pid,
+        host: 'bench',
+      },
+      leaseMs: null,
       now,
       newId: randomUUID,
       backoff: exponential(100, 5_000),

@@ -1,9 +1,10 @@
 import type { Kind } from '../domain/records.ts'
-import { type RunState, statusOf } from '../domain/state.ts'
+import { statusOf } from '../domain/state.ts'
 import { decode } from '../store/codec.ts'
 import type { EventStore, Position, RecordedEvent } from '../store/event-store.ts'
 import { RUN_STREAM_PREFIX } from '../store/run-log.ts'
 import type { Backoff } from './backoff.ts'
+import { Presence } from './presence.ts'
 import { type Effects, runLoop } from './run-loop.ts'
 import { RunSession, type SessionError } from './run-session.ts'
 import { Turns } from './turns.ts'
@@ -18,8 +19,12 @@ export type Log = {
 export type SupervisorDeps = {
   readonly store: EventStore
   readonly effects: Effects
-  /** This process, as `run_claimed` names it; `claimant` is unique to each start. */
-  readonly process: { readonly claimant: string; readonly pid: number; readonly host: string }
+  readonly process: ProcessIdentity
+  /**
+   * How long a server that shares its store with others must be silent before its runs are taken over,
+   * milliseconds; null where the store is this process' alone.
+   */
+  readonly leaseMs: number | null
   /** Seconds since the epoch. */
   readonly now: () => number
   readonly newId: () => string
@@ -29,8 +34,26 @@ export type SupervisorDeps = {
   readonly log: Log
 }
 
-/** Which runs a process takes up: all that are left behind, new ones, and its own after a wait. */
-type Occasion = 'start' | 'created' | 'answered'
+/** This process, as `run_claimed` names it. */
+export type ProcessIdentity = {
+  /** The server, which is one through all its restarts. */
+  readonly server: string
+  /** Unique to each start; begins with the server and a slash. */
+  readonly claimant: string
+  readonly pid: number
+  readonly host: string
+}
+
+/** An unfinished run as of the start. */
+export type Unfinished = {
+  readonly runId: string
+  readonly claimant: string | null
+  /** Whether it waits for a person. */
+  readonly resting: boolean
+}
+
+/** Whose run may be taken up, beside one's own: anybody's, nobody's, or that of one claimant (null: of none). */
+type From = 'anyone' | 'nobody' | { readonly claimant: string | null }
 
 type Worker = {
   readonly stop: AbortController
@@ -40,6 +63,8 @@ type Worker = {
   waiting: boolean
   /** Null until the run was read. */
   session: RunSession | null
+  /** Something was taken out of the run since it was begun to be read. */
+  redacted: boolean
 }
 
 /**
@@ -50,20 +75,53 @@ export class Supervisor {
   readonly #deps: SupervisorDeps
   readonly #workers = new Map<string, Worker>()
   readonly #turns: Turns
+  readonly #presence: Presence | null
   readonly #stop = new AbortController()
   #following: Promise<void> = Promise.resolve()
 
   constructor(deps: SupervisorDeps) {
     this.#deps = deps
     this.#turns = new Turns(deps.maxRunsAtWork)
+    this.#presence = deps.leaseMs === null ? null : this.#presenceFor(deps.leaseMs)
   }
 
   /**
-   * Takes up the runs that are unfinished as of the position `after`, and follows the log from there.
+   * Takes up the runs that are unfinished as of the position `after` and that no other server may still
+   * be at work on, and follows the log from there.
    */
-  start(unfinished: readonly string[], after: Position | null): void {
-    for (const runId of unfinished) this.#takeUp(runId, 'start')
+  start(unfinished: readonly Unfinished[], after: Position | null): void {
+    const held: (Unfinished & { readonly claimant: string })[] = []
+    for (const run of unfinished) {
+      const { runId, claimant } = run
+      if (this.#presence === null) this.#takeUp(runId, 'anyone')
+      else if (claimant === null || this.#isOfThisServer(claimant))
+        this.#takeUp(runId, { claimant })
+      else held.push({ ...run, claimant })
+    }
+    this.#presence?.start(held)
     this.#following = this.#follow(after)
+  }
+
+  #presenceFor(leaseMs: number): Presence {
+    const { store, log } = this.#deps
+    return new Presence({
+      store,
+      leaseMs,
+      claimant: this.#deps.process.claimant,
+      atWork: () => this.#workers.size > 0,
+      onLeftBehind: (runs) => {
+        for (const { runId, claimant } of runs) {
+          if (this.#workers.has(runId)) continue
+          log.info({ run_id: runId, claimant }, 'nothing is heard of who works on a run')
+          this.#takeUp(runId, { claimant })
+        }
+      },
+    })
+  }
+
+  /** The process that held it cannot be alive: this one has the server's data folder. */
+  #isOfThisServer(claimant: string): boolean {
+    return claimant.startsWith(`${this.#deps.process.server}/`)
   }
 
   /** Lets go of all runs: nothing is recorded, so that the next process goes on where this one was. */
@@ -71,6 +129,15 @@ export class Supervisor {
     this.#stop.abort()
     for (const worker of this.#workers.values()) worker.stop.abort()
     await Promise.all([this.#following, ...[...this.#workers.values()].map(({ done }) => done)])
+    await this.#presence?.stop()
+  }
+
+  /** Something was taken out of the run: what is known of it is read again before its next step. */
+  forget(runId: string): void {
+    const worker = this.#workers.get(runId)
+    if (worker === undefined) return
+    worker.redacted = true
+    worker.session?.forget()
   }
 
   async #follow(after: Position | null): Promise<void> {
@@ -82,13 +149,14 @@ export class Supervisor {
   }
 
   #notice(event: RecordedEvent): void {
+    this.#presence?.note(event)
     const runId = event.stream.slice(RUN_STREAM_PREFIX.length)
     switch (event.type as Kind) {
       case 'run_created':
-        this.#takeUp(runId, 'created')
+        this.#takeUp(runId, { claimant: null })
         break
       case 'human_check_response':
-        this.#takeUp(runId, 'answered')
+        this.#takeUp(runId, 'nobody')
         break
       case 'run_claimed':
         this.#noticeClaim(runId, event)
@@ -113,7 +181,7 @@ export class Supervisor {
     if (worker.waiting || event.revision > known) worker.stop.abort()
   }
 
-  #takeUp(runId: string, occasion: Occasion): void {
+  #takeUp(runId: string, from: From): void {
     if (this.#stop.signal.aborted) return
     const worker = this.#workers.get(runId)
     if (worker !== undefined) {
@@ -122,25 +190,32 @@ export class Supervisor {
       return
     }
     const stop = new AbortController()
-    const done = this.#awaitTurn(runId, occasion, stop.signal).finally(() => {
+    const done = this.#awaitTurn(runId, from, stop.signal).finally(() => {
       const again = this.#workers.get(runId)?.again === true
       this.#workers.delete(runId)
-      if (again) this.#takeUp(runId, 'answered')
+      if (again) this.#takeUp(runId, 'nobody')
     })
-    this.#workers.set(runId, { stop, done, again: false, waiting: true, session: null })
+    this.#workers.set(runId, {
+      stop,
+      done,
+      again: false,
+      waiting: true,
+      session: null,
+      redacted: false,
+    })
   }
 
-  async #awaitTurn(runId: string, occasion: Occasion, signal: AbortSignal): Promise<void> {
+  async #awaitTurn(runId: string, from: From, signal: AbortSignal): Promise<void> {
     const giveBack = await this.#turns.take(signal)
     if (giveBack === null) return
     try {
-      await this.#work(runId, occasion, signal)
+      await this.#work(runId, from, signal)
     } finally {
       giveBack()
     }
   }
 
-  async #work(runId: string, occasion: Occasion, signal: AbortSignal): Promise<void> {
+  async #work(runId: string, from: From, signal: AbortSignal): Promise<void> {
     const { log, effects, process } = this.#deps
     const worker = this.#workers.get(runId)
     if (worker !== undefined) worker.waiting = false
@@ -152,17 +227,19 @@ export class Supervisor {
     })
     if (session.isErr()) return this.#report(runId, session.error)
     if (worker !== undefined) worker.session = session.value
+    if (worker?.redacted === true) session.value.forget()
     const { state } = session.value
-    if (!isOurs(state, occasion, process.claimant)) return
-    if (state.claimant !== process.claimant) {
+    const { claimant } = state
+    if (claimant !== process.claimant) {
+      if (!mayTake(from, claimant)) return
       const claimed = await session.value.record({
         type: 'claim',
-        expected: state.claimant,
+        expected: claimant,
         pid: process.pid,
         host: process.host,
       })
       if (claimed.isErr()) return this.#report(runId, claimed.error)
-      log.info({ run_id: runId, occasion }, 'run taken up')
+      log.info({ run_id: runId, taken_from: claimant }, 'run taken up')
     }
     const ended = await runLoop(session.value, effects, signal)
     if (ended.isErr()) return this.#report(runId, ended.error)
@@ -187,14 +264,8 @@ export class Supervisor {
   }
 }
 
-/** A live claim of another process stands; what is left from before this process started does not. */
-function isOurs(state: RunState, occasion: Occasion, claimant: string): boolean {
-  switch (occasion) {
-    case 'start':
-      return true
-    case 'created':
-      return state.claimant === null || state.claimant === claimant
-    case 'answered':
-      return state.claimant === claimant
-  }
+/** A claim that somebody else has made meanwhile stands. */
+function mayTake(from: From, claimant: string | null): boolean {
+  if (from === 'anyone') return true
+  return from !== 'nobody' && from.claimant === claimant
 }

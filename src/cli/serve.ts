@@ -15,6 +15,8 @@ Environment (flags win; a variable that is empty counts as not set):
                          runs that are worked on at once (default 16); more wait their turn
   RETRAI_LEASE_SECONDS   where servers share an EventStoreDB: how long one must be silent before the
                          others take its runs over (default 15)
+  RETRAI_LEASE_SECONDS   where servers share an EventStoreDB: how long one must be silent before the
+                         others take its runs over (default 15)
   RETRAI_MAX_COST_USD, RETRAI_MAX_TOKENS, RETRAI_MAX_SECONDS
                          the most that any run may be given; also what a run gets that asks for none
   RETRAI_MAX_SOCKETS, RETRAI_MAX_SOCKETS_PER_CLIENT

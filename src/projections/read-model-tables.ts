@@ -7,8 +7,20 @@ import { type Cursor, type Filters, ListRow, listSql } from './list-query.ts'
 import { runSummary } from './run-details.ts'
 import type { RunSummary } from './views.ts'
 
+/** A run that has not ended: who works on it, and whether it waits for a person. */
+export type UnfinishedRun = {
+  readonly runId: string
+  readonly claimant: string | null
+  readonly resting: boolean
+}
+
 const RunRow = z.object({ seq: z.int(), head: z.string(), state: z.string() })
 const RunId = z.object({ run_id: z.string() })
+const UnfinishedRow = z.object({
+  run_id: z.string(),
+  status: z.string(),
+  claimant: z.string().nullable(),
+})
 const HeadRow = z.object({ run_id: z.string(), length: z.int(), head: z.string() })
 const Identity = z.object({ log_id: z.string().nullable() })
 const ProgressRow = z.union([
@@ -54,7 +66,7 @@ export class ReadModelTables {
       'UPDATE progress SET position = ?, stream = ?, revision = ?, event_id = ?',
     )
     this.#unfinished = db.prepare(`
-      SELECT run_id FROM runs WHERE status IN ('running', 'awaiting_human')
+      SELECT run_id, status, state ->> '$.claimant' AS claimant FROM runs WHERE status IN ('running', 'awaiting_human')
       ORDER BY created_at, run_id`)
     this.#heads = db.prepare(`
       SELECT run_id, seq + 1 AS length, head FROM runs
@@ -83,9 +95,12 @@ export class ReadModelTables {
     return rows.map((row) => ListRow.parse(row))
   }
 
-  /** Ids of the runs that have not ended, oldest first. */
-  unfinished(): string[] {
-    return this.#unfinished.all().map((row) => RunId.parse(row).run_id)
+  /** The runs that have not ended, oldest first. */
+  unfinished(): UnfinishedRun[] {
+    return this.#unfinished.all().map((row) => {
+      const { run_id: runId, status, claimant } = UnfinishedRow.parse(row)
+      return { runId, claimant, resting: status === 'awaiting_human' }
+    })
   }
 
   /** At most `limit` runs whose ids come behind `after`, by their ids. */
@@ -119,10 +134,7 @@ export class ReadModelTables {
   commit({ runs, damaged, checkpoint }: Batch): void {
     this.#db.exec('BEGIN IMMEDIATE')
     try {
-      for (const { state, head } of runs.values()) {
-        const { seq } = state
-        this.#putRun.run({ ...runSummary(state), seq, head, state: JSON.stringify(state) })
-      }
+      for (const run of runs.values()) this.#put(run)
       for (const { runId, seq, message } of damaged) this.#putDamaged.run(runId, seq, message)
       if (checkpoint !== null) {
         const { position, stream, revision, eventId } = checkpoint
@@ -134,6 +146,37 @@ export class ReadModelTables {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
       throw cause
     }
+  }
+
+  /** Up to which revision of the ledger of redactions the runs are without what was taken out; -1 is none. */
+  redaction(): number {
+    const row = this.#db.prepare('SELECT redaction FROM progress').get()
+    return z.object({ redaction: z.int() }).parse(row).redaction
+  }
+
+  /**
+   * Puts runs in the place of what was projected of them, such that nothing of that is left in the file:
+   * it is written anew, which takes the longer the more runs there are.
+   */
+  replace(runs: readonly LoadedRun[], redaction: number): void {
+    this.#db.exec('BEGIN IMMEDIATE')
+    try {
+      for (const run of runs) this.#put(run)
+      this.#db.exec('COMMIT')
+    } catch (cause) {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+      throw cause
+    }
+    if (runs.length > 0) {
+      this.#db.exec('VACUUM')
+      this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+    }
+    this.#db.prepare('UPDATE progress SET redaction = ?').run(redaction)
+  }
+
+  #put({ state, head }: LoadedRun): void {
+    const { seq } = state
+    this.#putRun.run({ ...runSummary(state), seq, head, state: JSON.stringify(state) })
   }
 
   get isOpen(): boolean {

@@ -14,7 +14,7 @@ import {
 } from './open-read-model.ts'
 import type { ReadModel, RunPage, RunQuery } from './read-model.ts'
 import { isDamage } from './read-model-file.ts'
-import type { ReadModelTables } from './read-model-tables.ts'
+import type { ReadModelTables, UnfinishedRun } from './read-model-tables.ts'
 import { Recent } from './recent.ts'
 import { Waiting } from './waiting.ts'
 
@@ -104,8 +104,8 @@ export class SqliteReadModel implements ReadModel {
     this.#caughtUp = true
   }
 
-  /** Ids of the runs that have not ended as of the checkpoint, oldest first. */
-  unfinished(): string[] {
+  /** The runs that have not ended as of the checkpoint, oldest first. */
+  unfinished(): UnfinishedRun[] {
     return this.#mending((tables) => tables.unfinished())
   }
 
@@ -161,6 +161,20 @@ export class SqliteReadModel implements ReadModel {
       this.#waiting.reached(runId, run.state.seq)
     }
     return ok(undefined)
+  }
+
+  /** Up to which revision of the ledger of redactions the runs here are without what was taken out. */
+  get redaction(): number {
+    return this.#mending((tables) => tables.redaction())
+  }
+
+  /**
+   * Puts runs, each folded anew up to the record that it was projected to, in the place of what is there,
+   * and leaves nothing of that behind. @throws what SQLite throws
+   */
+  replace(runs: readonly LoadedRun[], redaction: number): void {
+    this.#contents.tables.replace(runs, redaction)
+    for (const run of runs) this.#recent.set(run.state.runId, run)
   }
 
   /** Throws all that was projected away; the log stays the same. @throws when no new file can be made */

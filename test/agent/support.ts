@@ -30,6 +30,9 @@ const DONE_FILE: RunConfig['shell_goal'] = {
 }
 export const mend = { tool: 'bash_exec', args: { command: 'touch done' } }
 
+/** As a read model names it; who holds it does not matter where the store is one process' alone. */
+export const unfinishedRun = (runId: string) => ({ runId, claimant: null, resting: false })
+
 /** A real store, real tools, real processes and a real HTTP endpoint that plays a script. */
 export class Workshop implements AsyncDisposable {
   readonly folder: string
@@ -73,8 +76,10 @@ export class Workshop implements AsyncDisposable {
     unfinished: readonly string[] = [],
     changes: Partial<Effects> = {},
     maxRunsAtWork = 16,
+    leaseMs: number | null = null,
   ): Supervisor {
     const artifacts = createArtifacts(join(this.folder, 'artifacts'))
+    const server = randomUUID()
     const supervisor = new Supervisor({
       store: this.store,
       effects: {
@@ -86,14 +91,15 @@ export class Workshop implements AsyncDisposable {
         modelAttempts: 4,
         ...changes,
       },
-      process: { claimant: randomUUID(), pid: process.pid, host: 'test' },
+      process: { server, claimant: `${server}/${randomUUID()}`, pid: process.pid, host: 'test' },
+      leaseMs,
       now,
       newId: randomUUID,
       backoff: () => 5,
       maxRunsAtWork,
       log: silent,
     })
-    supervisor.start(unfinished, null)
+    supervisor.start(unfinished.map(unfinishedRun), null)
     this.#supervisors.push(supervisor)
     return supervisor
   }

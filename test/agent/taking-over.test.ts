@@ -8,7 +8,7 @@ import type { RunRecord } from '../../src/domain/records.ts'
 import type { EventStore, SubscriptionItem } from '../../src/store/event-store.ts'
 import { handleCommand } from '../../src/store/handle-command.ts'
 import { streamOf } from '../../src/store/run-log.ts'
-import { only, Workshop } from './support.ts'
+import { only, unfinishedRun, Workshop } from './support.ts'
 
 const now = () => Date.now() / 1000
 const FIRST = { from: 'start', direction: 'forward', limit: 1 } as const
@@ -95,7 +95,8 @@ const supervise = (store: EventStore, effects: Effects) =>
   new Supervisor({
     store,
     effects,
-    process: { claimant: 'ours', pid: 2, host: 'here' },
+    process: { server: 'us', claimant: 'ours', pid: 2, host: 'here' },
+    leaseMs: null,
     now,
     newId: randomUUID,
     backoff: () => 1,
@@ -113,7 +114,7 @@ test.each(['news', 'reads'] as const)(
     const effects = idleEffects(told.promise, asked.resolve)
     const { runId, position } = await claimedByOther(shop)
     const supervisor = supervise(slow(shop.store, held, told.resolve), effects)
-    supervisor.start([runId], position)
+    supervisor.start([unfinishedRun(runId)], position)
     const records = await shop.until(runId, 'run_end')
     await supervisor.stop()
     expect(only(records, 'run_end').payload.status).toBe('achieved')
@@ -131,7 +132,7 @@ test('a run that another process claims while it waits for its turn is left to t
   const last = await shop.create({ max_iterations: 1 })
   const store = slow(shop.store, { news: asked.promise }, told.resolve)
   const supervisor = supervise(store, effects)
-  supervisor.start([first, runId, last], position)
+  supervisor.start([first, runId, last].map(unfinishedRun), position)
   await shop.until(last, 'run_end')
   await supervisor.stop()
   expect(claimants(await shop.records(runId))).toEqual(['other'])

@@ -1,3 +1,4 @@
+import { LEASE_MS } from './ground.ts'
 import type { Slot } from './slot.ts'
 import type { Strike } from './strikes.ts'
 import type { World } from './world.ts'
@@ -21,9 +22,8 @@ export async function deal(
     case 'stall':
       return keep(slot.stall(lastsMs))
     case 'take_over':
-      // The other one is started anew and takes all runs from one that cannot know it yet.
-      for (const other of world.slots) if (other !== slot) other.kill(0)
-      return keep(slot.stall(2 * lastsMs))
+      // It is silent for longer than its lease, so the others take all its runs, and it cannot know it yet.
+      return keep(slot.stall(LEASE_MS + 2 * lastsMs))
     case 'abort':
       return run?.do((person, runId) => person.abort(runId))
     case 'configure':

@@ -21,16 +21,16 @@ export function sums(records: readonly RunRecord[]): string[] {
   return []
 }
 
-/** No process claims a run twice, and none works on it before it was claimed. */
+/** No process claims what it holds, and none works on a run before it was claimed. */
 export function claims(records: readonly RunRecord[]): string[] {
-  const seen = new Set<string>()
+  let holder: string | null = null
   const problems: string[] = []
   for (const [seq, record] of records.entries()) {
-    if (record.kind === 'step_start' && seen.size === 0) problems.push(`${seq} works without claim`)
+    if (record.kind === 'step_start' && holder === null) problems.push(`${seq} works without claim`)
     if (record.kind !== 'run_claimed') continue
     const { claimant } = record.payload
-    if (seen.has(claimant)) problems.push(`${seq} is a second claim of ${claimant}`)
-    seen.add(claimant)
+    if (holder === claimant) problems.push(`${seq} is a second claim of ${claimant}`)
+    holder = claimant
   }
   return problems
 }

@@ -41,6 +41,9 @@ async function embedded(folder: string): Promise<Ground> {
 /** How long a server waits for an answer of its store, milliseconds: less than usual, for speed. */
 const DEADLINE_MS = 1_500
 
+/** How long a server must be silent before the other takes its runs over, milliseconds. */
+export const LEASE_MS = 1_000
+
 /** Two servers on one store, which is the stand-in for an EventStoreDB. */
 async function standIn(folder: string): Promise<Ground> {
   const store = await startStandIn()
@@ -57,7 +60,10 @@ async function standIn(folder: string): Promise<Ground> {
   }
   return {
     dataDirs,
-    settings: { EVENTSTORE_URL: `${store.connectionString}&defaultDeadline=${DEADLINE_MS}` },
+    settings: {
+      EVENTSTORE_URL: `${store.connectionString}&defaultDeadline=${DEADLINE_MS}`,
+      RETRAI_LEASE_SECONDS: String(LEASE_MS / 1000),
+    },
     strikes: {
       cut: async () => faults.cutConnections(),
       lose_answers: async ({ times }) => faults.nextAppends('lose_answer', times),

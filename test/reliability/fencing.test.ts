@@ -10,8 +10,10 @@ import {
   audit,
   get,
   isAlive,
+  kill,
   linesOf,
   openStandInStore,
+  post,
   Site,
   start,
   until,
@@ -62,7 +64,8 @@ const eventsOf = (standIn: StandIn, runId: string) => standIn.log.events(`run-${
 test('a server that stalls and wakes up after another took over lets go at once', async () => {
   const standIn = await site.standIn()
   const { url, asked, release } = await playedModel()
-  const options = { model: url, args: ['--store', standIn.connectionString] }
+  const args = ['--store', standIn.connectionString]
+  const options = { model: url, args, env: { RETRAI_LEASE_SECONDS: '4' } }
   const stalled = await site.serve('first', options)
   const names = ['commanding', 'asking', 'stepping']
   const runIds: string[] = []
@@ -149,6 +152,74 @@ test('runs that are created on either of two servers are worked on once', async 
     expect(records.filter(({ record }) => record.kind === 'run_claimed')).toHaveLength(1)
     expect(await linesOf(site.path(`asking-${n}`, 'effects'))).toEqual(['0', '1'])
   }
+})
+
+/** Longer than any test takes: whoever waits for its end fails. */
+const FOR_EVER = { RETRAI_LEASE_SECONDS: '3600' }
+
+const claimsOf = (records: readonly LoggedRecord[]) =>
+  records.filter(({ record }) => record.kind === 'run_claimed').length
+
+test('a server that starts beside another leaves its runs alone', async () => {
+  const standIn = await site.standIn()
+  const { url, release } = await playedModel()
+  const options = { model: url, args: ['--store', standIn.connectionString], env: FOR_EVER }
+  const first = await site.serve('first', options)
+  const runId = await start(first, await site.project('commanding'), { max_iterations: 40 })
+  const pids = async () => (await linesOf(site.path('commanding', 'pids'))).map(Number)
+  await until(pids, (found) => found.length === 2)
+  const second = await site.serve('second', options)
+  await untilReady(second)
+  // It works, and has seen all that there is.
+  const other = await start(second, await site.project('asking'), { max_iterations: 40 })
+  await untilStatus(second, other, 'achieved')
+  for (const pid of await pids()) expect(await isAlive(pid)).toBe(true)
+  // The one that stops says so, and nobody has to wait for its lease to end.
+  release()
+  await first.stop()
+  await untilStatus(second, runId, 'achieved')
+  const store = await openStandInStore(standIn)
+  site.onClose(() => store.close())
+  expect(claimsOf(await audit(store, runId))).toBe(2)
+  expect(claimsOf(await audit(store, other))).toBe(1)
+})
+
+test('the runs of a server that is killed go on at another, and answers to them too', async () => {
+  const standIn = await site.standIn()
+  const { url } = await playedModel()
+  const args = ['--store', standIn.connectionString]
+  const options = { model: url, args, env: { RETRAI_LEASE_SECONDS: '2' } }
+  const first = await site.serve('first', options)
+  const working = await start(first, await site.project('stepping'), { max_iterations: 40 })
+  const waiting = await start(first, await site.project('asking'), { hitl_enabled: true })
+  await untilStatus(first, waiting, 'awaiting_human')
+  await until(
+    async () => eventsOf(standIn, working),
+    (count) => count > 12,
+  )
+  const second = await site.serve('second', options)
+  await untilReady(second)
+  first.process.kill('SIGKILL')
+  await untilStatus(second, working, 'achieved')
+  // A run that waits for a person needs nobody, until the answer is there.
+  expect((await get(second, `/api/runs/${waiting}`)).body.status).toBe('awaiting_human')
+  await post(second, `/api/runs/${waiting}/resume`, { decision: 'approve' })
+  await untilStatus(second, waiting, 'achieved')
+})
+
+test('a server that is killed takes its runs up at once when it is started again', async () => {
+  const standIn = await site.standIn()
+  const { url } = await playedModel()
+  const options = { model: url, args: ['--store', standIn.connectionString], env: FOR_EVER }
+  const first = await site.serve('data', options)
+  const runId = await start(first, await site.project('stepping'), { max_iterations: 40 })
+  await until(
+    async () => eventsOf(standIn, runId),
+    (count) => count > 12,
+  )
+  await kill(first)
+  const again = await site.serve('data', options)
+  await untilStatus(again, runId, 'achieved')
 })
 
 test('a second server on one data folder is refused, and the first does not notice', async () => {

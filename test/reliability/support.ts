@@ -75,10 +75,14 @@ export class Site implements AsyncDisposable {
   /** A server process on a free port. */
   async serve(
     dataDir: string,
-    options: { readonly model?: string; readonly args?: readonly string[] } = {},
+    options: {
+      readonly model?: string
+      readonly args?: readonly string[]
+      readonly env?: Readonly<Record<string, string>>
+    } = {},
   ): Promise<ServerProcess> {
     const { model = 'http://127.0.0.1:9/v1', args = [] } = options
-    const env = { ...cleanEnv(), RETRAI_LLM_BASE_URL: model }
+    const env = { ...cleanEnv(), RETRAI_LLM_BASE_URL: model, ...options.env }
     const place = ['--port', '0', '--data-dir', this.path(dataDir)]
     const server = await startServerProcess([...place, ...args], env)
     this.onClose(() => kill(server))

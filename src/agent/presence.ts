@@ -1,0 +1,130 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import { z } from 'zod'
+import type { EventStore, RecordedEvent } from '../store/event-store.ts'
+import { OWN_STREAM_PREFIX } from '../store/log-id.ts'
+import { untilAborted } from './backoff.ts'
+import { Leases, type LeftBehind } from './leases.ts'
+
+/** Where servers that share a log say that they are there, while their runs say nothing. */
+export const SERVERS_STREAM = `${OWN_STREAM_PREFIX}servers`
+const ALIVE = 'server_alive'
+const LEFT = 'server_left'
+const Sign = z.strictObject({ claimant: z.string() })
+
+/** How often in a lease a process says that it is there, and looks who is not. */
+const BEATS = 4
+/** How long a process that ends tries to say so, milliseconds. */
+const FAREWELL_MS = 1_000
+
+export type PresenceDeps = {
+  readonly store: EventStore
+  /** This process, as its claims name it. */
+  readonly claimant: string
+  readonly leaseMs: number
+  /** Whether this process works on anything now. */
+  readonly atWork: () => boolean
+  readonly onLeftBehind: (runs: readonly LeftBehind[]) => void
+  /** Milliseconds of a clock that only goes forward. */
+  readonly clock?: () => number
+}
+
+/**
+ * Tells other servers on the same log that this one is alive, and finds out which of them are not. It
+ * decides only who tries: which of several claims holds is decided by the log.
+ */
+export class Presence {
+  readonly #deps: PresenceDeps
+  readonly #leases: Leases
+  readonly #clock: () => number
+  readonly #stop = new AbortController()
+  #work: Promise<unknown> = Promise.resolve()
+
+  constructor(deps: PresenceDeps) {
+    this.#deps = deps
+    this.#leases = new Leases(deps.leaseMs)
+    this.#clock = deps.clock ?? (() => performance.now())
+  }
+
+  /** Runs that others hold as of the start, and from then on all that `note` is shown. */
+  start(held: readonly (LeftBehind & { readonly resting: boolean })[]): void {
+    const now = this.#clock()
+    for (const { runId, claimant, resting } of held) {
+      this.#leases.hold(runId, claimant, resting, now)
+    }
+    this.#work = Promise.all([this.#listen(), this.#watch()])
+  }
+
+  note(event: RecordedEvent): void {
+    this.#leases.note(event, this.#clock())
+  }
+
+  /** Says that this process is gone, so that nobody has to wait for the end of its lease. */
+  async stop(): Promise<void> {
+    this.#stop.abort()
+    await this.#work
+    await Promise.race([this.#say(LEFT), delay(FAREWELL_MS, undefined, { ref: false })])
+  }
+
+  async #listen(): Promise<void> {
+    const { store } = this.#deps
+    const { signal } = this.#stop
+    const last = await store.readStream(SERVERS_STREAM, {
+      from: 'end',
+      direction: 'backward',
+      limit: 1,
+    })
+    const after = last.unwrapOr([])[0]?.revision ?? -1
+    for await (const item of store.subscribeStream(SERVERS_STREAM, { after, signal })) {
+      if (item.type === 'events') for (const event of item.events) this.#hear(event)
+    }
+  }
+
+  #hear({ type, data }: RecordedEvent): void {
+    const sign = Sign.safeParse(parsedJson(data))
+    if (!sign.success) return
+    if (type === ALIVE) this.#leases.heard(sign.data.claimant, this.#clock())
+    if (type !== LEFT) return
+    this.#leases.left(sign.data.claimant)
+    this.#tellOfLeftBehind()
+  }
+
+  async #watch(): Promise<void> {
+    const { claimant, leaseMs, atWork } = this.#deps
+    const pause = leaseMs / BEATS
+    for (let before = this.#clock(); await untilAborted(pause, this.#stop.signal); ) {
+      const now = this.#clock()
+      // A process that was stopped itself, or that has no store, has heard of nobody meanwhile.
+      const deaf = now - before > leaseMs / 2 || (await this.#deps.store.ping()).isErr()
+      before = now
+      if (deaf) {
+        this.#leases.renewAll(this.#clock())
+        continue
+      }
+      if (atWork() && !this.#leases.isFresh(claimant, pause, now)) await this.#say(ALIVE)
+      this.#tellOfLeftBehind()
+    }
+  }
+
+  #tellOfLeftBehind(): void {
+    const leftBehind = this.#leases.expired(this.#deps.claimant, this.#clock())
+    if (leftBehind.length > 0) this.#deps.onLeftBehind(leftBehind)
+  }
+
+  /** One that gets lost is made up for by the next. */
+  async #say(type: string): Promise<void> {
+    const { store, claimant } = this.#deps
+    const data: z.infer<typeof Sign> = { claimant }
+    const event = { id: randomUUID(), type, data: JSON.stringify(data), metadata: '{}' }
+    await store.append(SERVERS_STREAM, [event], { expectedRevision: 'any' })
+    if (type === ALIVE) this.#leases.heard(claimant, this.#clock())
+  }
+}
+
+function parsedJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
+  }
+}

@@ -1,0 +1,93 @@
+import { describe, expect, test } from 'vitest'
+import { Leases } from '../../src/agent/leases.ts'
+import type { Kind, PayloadOf } from '../../src/domain/records.ts'
+import { encode } from '../../src/store/codec.ts'
+import type { RecordedEvent } from '../../src/store/event-store.ts'
+import { streamOf } from '../../src/store/run-log.ts'
+
+const RUN = '550e8400-e29b-41d4-a716-446655440000'
+const LEASE = 100
+
+function event<K extends Kind>(kind: K, payload: PayloadOf<K>): RecordedEvent {
+  const record = { kind, run_id: RUN, iteration: 1, ts: 1, payload }
+  const meta = { command_id: 'c', salt: '0'.repeat(32), prev_hash: '0'.repeat(64) }
+  const stored = { stream: streamOf(RUN), revision: 1, position: '1', created: 0 }
+  return { ...encode(1, record, meta).event, ...stored }
+}
+const claim = (claimant: string) => event('run_claimed', { claimant, pid: 1, host: 'h' })
+const step = event('step_start', { node: 'plan' })
+const asked = event('human_check_required', { iteration: 1, summary: 's' })
+const answered = event('human_check_response', { decision: 'approve', reason: null, answers: 1 })
+const changed = event('run_config_changed', { changes: { max_iterations: 9 } })
+const ended = event('run_end', {
+  achieved: true,
+  iterations: 1,
+  total_tokens: 0,
+  estimated_cost_usd: null,
+  status: 'achieved',
+  reason: 'done',
+})
+
+/** Leases that have seen these events, one every 60 ms from 0 on. */
+function after(...events: readonly RecordedEvent[]): Leases {
+  const leases = new Leases(LEASE)
+  for (const [n, each] of events.entries()) leases.note(each, n * 60)
+  return leases
+}
+const leftBehind = [{ runId: RUN, claimant: 'x' }]
+
+describe('a lease', () => {
+  test('is over when its holder was silent for its length, and not before', () => {
+    const leases = after(claim('x'))
+    expect(leases.expired('me', 99)).toEqual([])
+    expect(leases.expired('me', 100)).toEqual(leftBehind)
+  })
+
+  test('is renewed by every record of the holder, on any of its runs', () => {
+    const leases = after(claim('x'), step)
+    leases.hold('another', 'x', false, 60)
+    expect(leases.expired('me', 159)).toEqual([])
+    expect(leases.expired('me', 160)).toHaveLength(2)
+  })
+
+  test('is renewed by a sign of life, and not by what people write', () => {
+    const leases = after(claim('x'), changed)
+    expect(leases.expired('me', 100)).toEqual(leftBehind)
+    leases.heard('x', 150)
+    expect(leases.expired('me', 249)).toEqual([])
+  })
+
+  test('of a run that has ended, or that is taken by somebody else, is no more', () => {
+    expect(after(claim('x'), ended).expired('me', 1_000)).toEqual([])
+    const taken = after(claim('x'), claim('y'))
+    expect(taken.expired('me', 1_000)).toEqual([{ runId: RUN, claimant: 'y' }])
+  })
+
+  test('is never over for oneself', () => {
+    expect(after(claim('me')).expired('me', 1_000)).toEqual([])
+  })
+
+  test('is not over while the run waits for a person, and begins anew with the answer', () => {
+    const resting = after(claim('x'), asked)
+    expect(resting.expired('me', 1_000)).toEqual([])
+    resting.note(answered, 1_000)
+    expect(resting.expired('me', 1_099)).toEqual([])
+    expect(resting.expired('me', 1_100)).toEqual(leftBehind)
+  })
+
+  test('is over at once when the holder says that it leaves', () => {
+    const leases = after(claim('x'))
+    leases.left('x')
+    expect(leases.expired('me', 1)).toEqual(leftBehind)
+    // Though its claim comes to light only now.
+    leases.note(claim('x'), 2)
+    expect(leases.expired('me', 3)).toEqual(leftBehind)
+  })
+
+  test('is whole again after a time in which nobody could be heard', () => {
+    const leases = after(claim('x'))
+    leases.renewAll(500)
+    expect(leases.expired('me', 599)).toEqual([])
+    expect(leases.expired('me', 600)).toEqual(leftBehind)
+  })
+})
