@@ -1,6 +1,7 @@
 import type { ResultAsync } from 'neverthrow'
 import { z } from 'zod'
 import { Me, TicketView } from '../access/views.ts'
+import { type Accesses, createAccesses } from './access.ts'
 import { createCaller } from './call.ts'
 import type { RequestError } from './errors.ts'
 import type { AgentEvent, ChosenKind, Kinds } from './events.ts'
@@ -9,11 +10,12 @@ import { createRuns, type Runs } from './runs.ts'
 import { createTokens, type Tokens } from './tokens.ts'
 import { type WatchOptions, watch } from './watch.ts'
 
-export type { Role } from '../access/roles.ts'
+export type { Permission, Role } from '../access/roles.ts'
 export type { Me, NewTokenView, TicketView, TokenView } from '../access/views.ts'
 export type { Kind } from '../domain/records.ts'
 export { ALL_KINDS, DOCUMENTED_KINDS } from '../domain/records.ts'
 export type { RunDetails, RunSummary } from '../projections/views.ts'
+export type { Accesses, AccessPage, AccessProof, AccessQuery, LoggedAccess } from './access.ts'
 export { type RequestError, WatchError, type WatchErrorType } from './errors.ts'
 export type { AgentEvent, ChosenKind, EventMeta, Kinds } from './events.ts'
 export type { ClientLimits } from './limits.ts'
@@ -36,6 +38,8 @@ export type Goal = z.infer<typeof Goal>
 export type Client = {
   readonly runs: Runs
   readonly tokens: Tokens
+  /** Who was shown what. */
+  readonly access: Accesses
   /** Who asks, and what they may do. */
   me(options?: { readonly signal?: AbortSignal }): ResultAsync<Me, RequestError>
   /** Opens one WebSocket on this server within 30 seconds, as `?ticket=`. `watch` needs none. */
@@ -72,6 +76,7 @@ export function createClient(options: ClientOptions): Client {
   return {
     runs,
     tokens: createTokens(call),
+    access: createAccesses(call),
     me: ({ signal } = {}) =>
       call({ method: 'GET', path: '/api/me', schema: Me, signal }).map(({ value }) => value),
     ticket: ({ signal } = {}) =>

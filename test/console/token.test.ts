@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { ROLES } from '../../src/access/roles.ts'
+import { createClient } from '../../src/client/index.ts'
 import { gallery } from './support/gallery.ts'
 import { describeInBrowser, useBrowser } from './support/page.ts'
 import { type ConsoleServer, startConsoleServer } from './support/server.ts'
@@ -16,7 +18,7 @@ describeInBrowser('a server with a token', () => {
 
   test('is asked with it, for pages and live, until the tab is closed', async () => {
     const page = await open(`${server.url}/runs/${waiting}`)
-    await page.getByRole('heading', { name: 'This server asks for its token' }).waitFor()
+    await page.getByRole('heading', { name: 'This server asks for a token' }).waitFor()
     await page.getByLabel('Token').fill('not the token at all')
     await page.getByRole('button', { name: 'Go on' }).click()
     await page.getByText('The server does not take it.').waitFor()
@@ -27,5 +29,31 @@ describeInBrowser('a server with a token', () => {
     await page.reload()
     await page.getByTestId('decide').waitFor()
     expect(await page.evaluate('localStorage.getItem("retrai.token")')).toBeNull()
+  })
+
+  test('shows each role what it may do, and forgets a token that was revoked', async () => {
+    const { tokens } = createClient({ baseUrl: server.url, token: TOKEN })
+    for (const role of ROLES) {
+      const made = (await tokens.create({ name: `an-${role}`, role }))._unsafeUnwrap()
+      const page = await open(`${server.url}/runs/${waiting}`)
+      await page.getByLabel('Token').fill(made.secret)
+      await page.getByRole('button', { name: 'Go on' }).click()
+      await page.getByTestId('connection').getByText('Live', { exact: true }).waitFor()
+      expect(await page.getByTestId('who').textContent()).toBe(`an-${role} ${role}`)
+      const commands = role === 'operator' || role === 'admin'
+      for (const name of ['Start a run', 'Change the run', 'Abort the run']) {
+        const buttons = page.getByRole('button', { name, exact: true })
+        expect(await buttons.first().isEnabled(), `${role}: ${name}`).toBe(commands)
+      }
+      const decide = page.getByTestId('decide')
+      expect(await decide.getByRole('button', { name: 'Approve' }).count()).toBe(commands ? 1 : 0)
+      const why = `Your role, ${role}, may not do this.`
+      expect(await decide.getByText(why).count()).toBe(commands ? 0 : 1)
+      if (role !== 'viewer') continue
+      await page.keyboard.press('n')
+      expect(await page.getByRole('dialog').count()).toBe(0)
+      await tokens.revoke(made.id)
+      await page.getByRole('heading', { name: 'This server asks for a token' }).waitFor()
+    }
   })
 })

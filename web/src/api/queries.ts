@@ -4,6 +4,13 @@ import { client } from './client.ts'
 import { fetchProof } from './files.ts'
 import { answerOf } from './problem.ts'
 
+/** Asked for again, so that a token that was revoked is noticed. */
+export const meQuery = queryOptions({
+  queryKey: ['me'],
+  queryFn: ({ signal }) => answerOf(client().me({ signal })),
+  refetchInterval: 5_000,
+})
+
 export const goalsQuery = queryOptions({
   queryKey: ['goals'],
   queryFn: ({ signal }) => answerOf(client().goals({ signal })),

@@ -1,6 +1,7 @@
 import { useDisclosure, useHotkeys } from '@mantine/hooks'
 import type { ReactNode } from 'react'
 import { useLocation } from 'wouter'
+import { useMayNot } from '../api/use-may.ts'
 import { StartRun } from '../start/start-run.tsx'
 import classes from './shell.module.css'
 import { Shortcuts } from './shortcuts.tsx'
@@ -13,8 +14,9 @@ export function Shell({ children }: { readonly children: ReactNode }) {
   const [helping, help] = useDisclosure(false)
   const [, navigate] = useLocation()
   const { toggle } = useColorScheme()
+  const mayNot = useMayNot('runs:create')
   useHotkeys([
-    ['n', start.open],
+    ['n', () => mayNot === null && start.open()],
     ['shift+?', help.toggle],
     ['t', toggle],
     ['g', () => navigate('/')],

@@ -3,12 +3,12 @@ import { useQuery } from '@tanstack/react-query'
 import { type FormEvent, type ReactNode, useState } from 'react'
 import { hasToken, keepToken } from '../api/client.ts'
 import { ApiProblem } from '../api/problem.ts'
-import { goalsQuery } from '../api/queries.ts'
+import { meQuery } from '../api/queries.ts'
 
-/** Asks for the token where the server has one, and shows the page once the server takes it. */
+/** Asks for a token where the server needs one, and shows the page once the server takes it. */
 export function TokenGate({ children }: { readonly children: ReactNode }) {
   const [token, setToken] = useState('')
-  const probe = useQuery(goalsQuery)
+  const probe = useQuery(meQuery)
   const { error } = probe
   const refused =
     error instanceof ApiProblem && error.error.type === 'refused' && error.error.status === 401
@@ -24,11 +24,11 @@ export function TokenGate({ children }: { readonly children: ReactNode }) {
       <form onSubmit={submit}>
         <Stack maw={380}>
           <Title order={1} size="h3">
-            This server asks for its token
+            This server asks for a token
           </Title>
           <Text c="dimmed" size="sm">
-            It is the value of RETRAI_TOKEN. It stays in this tab and is forgotten when you close
-            it.
+            Its secret begins with retrai_, or is the value of RETRAI_TOKEN. It stays in this tab
+            and is forgotten when you close it.
           </Text>
           <PasswordInput
             label="Token"

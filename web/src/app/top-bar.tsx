@@ -2,7 +2,8 @@ import { ActionIcon, Button, Tooltip } from '@mantine/core'
 import { IconHandStop, IconKeyboard, IconMoon, IconPlus, IconSun } from '@tabler/icons-react'
 import { useQuery } from '@tanstack/react-query'
 import { Link } from 'wouter'
-import { waitingQuery } from '../api/queries.ts'
+import { meQuery, waitingQuery } from '../api/queries.ts'
+import { useMayNot } from '../api/use-may.ts'
 import { Logo } from './logo.tsx'
 import classes from './top-bar.module.css'
 import { useColorScheme } from './use-color-scheme.ts'
@@ -11,6 +12,7 @@ type Props = { readonly onStart: () => void; readonly onHelp: () => void }
 
 export function TopBar({ onStart, onHelp }: Props) {
   const { shown, toggle } = useColorScheme()
+  const mayNotStart = useMayNot('runs:create')
   const other = shown === 'dark' ? 'light' : 'dark'
   return (
     <header className={classes.bar}>
@@ -19,6 +21,7 @@ export function TopBar({ onStart, onHelp }: Props) {
       </Link>
       <Waiting />
       <div className={classes.actions}>
+        <Who />
         <Tooltip label="Shortcuts (?)">
           <ActionIcon
             className={classes.wideOnly}
@@ -39,13 +42,29 @@ export function TopBar({ onStart, onHelp }: Props) {
             )}
           </ActionIcon>
         </Tooltip>
-        <Button leftSection={<IconPlus size={16} />} onClick={onStart}>
+        <Button
+          leftSection={<IconPlus size={16} />}
+          disabled={mayNotStart !== null}
+          title={mayNotStart ?? undefined}
+          onClick={onStart}
+        >
           <span>
             Start<span className={classes.wideOnly}> a run</span>
           </span>
         </Button>
       </div>
     </header>
+  )
+}
+
+/** Who looks at the page, where they came with a token. */
+function Who() {
+  const { data: me } = useQuery(meQuery)
+  if (me === undefined || me.principal === 'local') return null
+  return (
+    <span className={classes.who} data-testid="who">
+      {me.principal} <span className={classes.role}>{me.role}</span>
+    </span>
   )
 }
 

@@ -5,6 +5,7 @@ import { useState } from 'react'
 import type { Decision } from '../../../src/domain/records.ts'
 import { client } from '../api/client.ts'
 import { answerOf, messageOf } from '../api/problem.ts'
+import { useMayNot } from '../api/use-may.ts'
 import type { RunView } from '../run/run-view.ts'
 import { DECISION_ID } from '../run-page/use-run-shortcuts.ts'
 import { formatClock, formatMoment } from '../ui/format.ts'
@@ -28,6 +29,7 @@ export function DecidePanel({ runId, seq, summary, view }: Props) {
     mutationFn: (decision: Decision) =>
       answerOf(client().runs.resume(runId, { decision, reason: reason.trim() || null, seq })),
   })
+  const mayNot = useMayNot('runs:decide')
   const busy = decide.isPending || decide.isSuccess
   return (
     <section className={classes.panel} aria-label="Your decision" data-testid="decide">
@@ -36,7 +38,7 @@ export function DecidePanel({ runId, seq, summary, view }: Props) {
       </span>
       <div className={classes.text}>
         <h2 className={classes.title}>
-          This run waits for you
+          {mayNot === null ? 'This run waits for you' : 'This run waits for somebody else'}
           <span className={classes.since} title={`Asked at ${formatMoment(since)}`}>
             {formatClock(now - since)}, since record {seq}
           </span>
@@ -48,42 +50,46 @@ export function DecidePanel({ runId, seq, summary, view }: Props) {
           </p>
         )}
       </div>
-      <form
-        className={classes.form}
-        onSubmit={(event) => {
-          event.preventDefault()
-          decide.mutate('approve')
-        }}
-      >
-        <TextInput
-          id={DECISION_ID}
-          aria-label="Reason, kept in the log and told to the model"
-          placeholder="Reason or advice, if you like"
-          value={reason}
-          onChange={(event) => setReason(event.currentTarget.value)}
-          disabled={busy}
-        />
-        <div className={classes.buttons}>
-          <Button
-            type="submit"
-            className={classes.approve}
-            leftSection={<IconCheck size={17} />}
-            loading={decide.isPending && decide.variables === 'approve'}
+      {mayNot === null ? (
+        <form
+          className={classes.form}
+          onSubmit={(event) => {
+            event.preventDefault()
+            decide.mutate('approve')
+          }}
+        >
+          <TextInput
+            id={DECISION_ID}
+            aria-label="Reason, kept in the log and told to the model"
+            placeholder="Reason or advice, if you like"
+            value={reason}
+            onChange={(event) => setReason(event.currentTarget.value)}
             disabled={busy}
-          >
-            Approve
-          </Button>
-          <Button
-            variant="default"
-            leftSection={<IconPlayerStopFilled size={14} />}
-            loading={decide.isPending && decide.variables === 'abort'}
-            disabled={busy}
-            onClick={() => decide.mutate('abort')}
-          >
-            Abort the run
-          </Button>
-        </div>
-      </form>
+          />
+          <div className={classes.buttons}>
+            <Button
+              type="submit"
+              className={classes.approve}
+              leftSection={<IconCheck size={17} />}
+              loading={decide.isPending && decide.variables === 'approve'}
+              disabled={busy}
+            >
+              Approve
+            </Button>
+            <Button
+              variant="default"
+              leftSection={<IconPlayerStopFilled size={14} />}
+              loading={decide.isPending && decide.variables === 'abort'}
+              disabled={busy}
+              onClick={() => decide.mutate('abort')}
+            >
+              Abort the run
+            </Button>
+          </div>
+        </form>
+      ) : (
+        <p className={classes.summary}>{mayNot}</p>
+      )}
     </section>
   )
 }

@@ -2,6 +2,7 @@ import { Button } from '@mantine/core'
 import { useDisclosure } from '@mantine/hooks'
 import { IconAdjustmentsHorizontal, IconPlayerStopFilled } from '@tabler/icons-react'
 import type { RunState } from '../../../src/domain/state.ts'
+import { useMayNot } from '../api/use-may.ts'
 import { AbortDialog } from './abort-dialog.tsx'
 import { ConfigDialog } from './config-dialog.tsx'
 import classes from './run-actions.module.css'
@@ -12,6 +13,8 @@ type Props = { readonly runId: string; readonly state: RunState }
 export function RunActions({ runId, state }: Props) {
   const [aborting, abort] = useDisclosure(false)
   const [configuring, configure] = useDisclosure(false)
+  const mayNotConfigure = useMayNot('runs:configure')
+  const mayNotAbort = useMayNot('runs:abort')
   if (state.phase.type === 'ended') return null
   return (
     <div className={classes.actions}>
@@ -21,6 +24,8 @@ export function RunActions({ runId, state }: Props) {
         aria-label="Change the run"
         classNames={{ section: classes.section }}
         leftSection={<IconAdjustmentsHorizontal size={15} />}
+        disabled={mayNotConfigure !== null}
+        title={mayNotConfigure ?? undefined}
         onClick={configure.open}
       >
         <span className={classes.label}>Change</span>
@@ -32,6 +37,8 @@ export function RunActions({ runId, state }: Props) {
         aria-label="Abort the run"
         classNames={{ section: classes.section }}
         leftSection={<IconPlayerStopFilled size={14} />}
+        disabled={mayNotAbort !== null}
+        title={mayNotAbort ?? undefined}
         onClick={abort.open}
       >
         <span className={classes.label}>Abort</span>
