@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { z } from 'zod'
 import { CrashAt } from './crash-points.ts'
+import type { OwnSecret } from './domain/mask/own-secrets.ts'
 
 const text = z.string().trim().min(1)
 const port = text
@@ -56,6 +57,34 @@ const Settings = z.strictObject({
   RETRAI_CRASH_AT: CrashAt.optional(),
 })
 export type Config = Readonly<z.infer<typeof Settings>>
+
+/** The settings that are secrets as a whole, and the addresses that may hold a password. */
+const SECRETS = [
+  ...(['RETRAI_TOKEN', 'RETRAI_LLM_API_KEY'] as const),
+  ...(['ANTHROPIC_API_KEY', 'GEMINI_API_KEY', 'OPENAI_API_KEY'] as const),
+] satisfies (keyof Config)[]
+const ADDRESSES = [
+  ...(['EVENTSTORE_URL', 'RETRAI_LLM_BASE_URL', 'OPENAI_BASE_URL', 'OLLAMA_HOST'] as const),
+] satisfies (keyof Config)[]
+
+/** The secrets among the settings, each under the name of its variable. */
+export function secretsOf(config: Config): OwnSecret[] {
+  return [
+    ...SECRETS.map((name) => ({ name, value: config[name] ?? '' })),
+    ...ADDRESSES.flatMap((name) => {
+      const written = /:\/\/[^@/]*?:([^@/]*)@/.exec(config[name] ?? '')?.[1] ?? ''
+      return [written, decoded(written)].map((value) => ({ name, value }))
+    }),
+  ].filter(({ value }) => value !== '')
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
 
 /** The settings that `retrai serve` takes as flags too, with the variable that each stands for. */
 const FLAGS = {

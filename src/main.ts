@@ -20,7 +20,7 @@ import { startCheckpoints } from './audit/checkpoint-timer.ts'
 import { CheckpointWriter } from './audit/checkpoint-writer.ts'
 import { type Keyring, openKeyring } from './audit/keyring.ts'
 import { IMPORTS_FOLDER, pendingImports } from './audit/pending-imports.ts'
-import { type Config, isLoopback } from './config.ts'
+import { type Config, isLoopback, secretsOf } from './config.ts'
 import { withCrashingAppends, withCrashingEffects } from './crash-points.ts'
 import { buildApp } from './http/app.ts'
 import { type Projector, startProjector } from './projections/projector.ts'
@@ -28,6 +28,7 @@ import { openReadModel, type SqliteReadModel } from './projections/sqlite-read-m
 import { ensureServerId } from './server-id.ts'
 import { openEmbeddedStore } from './store/embedded/embedded-store.ts'
 import type { EventStore } from './store/event-store.ts'
+import { guardSecrets } from './store/masking.ts'
 
 export type Server = {
   /** Where it listens, such as `http://127.0.0.1:8000`. */
@@ -53,6 +54,12 @@ export function startServer(
 }
 
 async function start(config: Config, log: Logger): Promise<Result<Server, string>> {
+  for (const setting of guardSecrets(secretsOf(config))) {
+    log.warn(
+      { setting },
+      'this secret is too short to be masked in what runs record: choose another',
+    )
+  }
   const dataDir = config.RETRAI_DATA_DIR
   const made = await ResultAsync.fromPromise(mkdir(dataDir, { recursive: true }), String)
   if (made.isErr()) return err(`The data folder ${dataDir} cannot be made: ${made.error}`)

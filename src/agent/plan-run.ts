@@ -1,7 +1,9 @@
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { maskPayload } from '../domain/mask/mask-payload.ts'
 import type { RunConfig } from '../domain/run-config.ts'
+import { processMask } from '../store/masking.ts'
 import type { Goal } from './goals/goal.ts'
 import type { Models } from './model/model.ts'
 
@@ -45,6 +47,8 @@ export function planRun(
     if (settings.isErr()) return err([{ field: 'goal', message: settings.error }])
     const limits = withCeilings(request, ceilings)
     const config: RunConfig = { ...request, ...limits, cwd, shell_goal: settings.value }
+    const secrets = secretProblems(config)
+    if (secrets.length > 0) return err(secrets)
     return ok({ config, systemPrompt: systemPrompt(goal, config) })
   }
   return new ResultAsync(plan())
@@ -71,6 +75,26 @@ function modelProblems(modelName: string, models: Pick<Models, 'missingKey'>): P
   if (missing === null) return []
   const message = `The model "${modelName}" needs ${missing}, which is not set. Set it in the server's environment and start it again, or choose another model.`
   return [{ field: 'model_name', message }]
+}
+
+/**
+ * A run works by what its first record says, and that is masked: so what it needs to work must hold no
+ * secret. The messages quote the masked form.
+ */
+function secretProblems(config: RunConfig): Problem[] {
+  const masked = maskPayload(config, processMask.text)
+  const problem = (field: string, what: string, text: string): Problem => {
+    const message = `${what} holds a secret, which is not kept in the log: ${text}. Put it where the project can read it, such as in a file or a script.`
+    return { field, message }
+  }
+  return [
+    ...(['cwd', 'model_name'] as const)
+      .filter((field) => masked[field] !== config[field])
+      .map((field) => problem(field, field, masked[field])),
+    ...(masked.shell_goal === config.shell_goal
+      ? []
+      : [problem('goal', 'The check of .retrai.yml', JSON.stringify(masked.shell_goal))]),
+  ]
 }
 
 const LIMITS = ['max_cost_usd', 'max_tokens', 'max_seconds'] as const

@@ -2,6 +2,7 @@ import { err, ok, type Result } from 'neverthrow'
 import { toMessages } from '../domain/conversation.ts'
 import { nextStep } from '../domain/next-step.ts'
 import type { OpenCall } from '../domain/state.ts'
+import { notRunMasked } from './asked-calls.ts'
 import { type Backoff, untilAborted } from './backoff.ts'
 import type { Goal } from './goals/goal.ts'
 import type { ModelFailure, ModelReply, Models } from './model/model.ts'
@@ -144,7 +145,11 @@ async function runTool(
   call: OpenCall,
   signal: AbortSignal,
 ): Promise<StepResult> {
-  const result = await toolbox.execute(call, { cwd: session.state.config.cwd, signal })
+  const asked = session.callToRun(call)
+  const result =
+    asked === null
+      ? notRunMasked(call)
+      : await toolbox.execute(asked, { cwd: session.state.config.cwd, signal })
   if (signal.aborted) return err({ type: 'cancelled' })
   return session.record({ type: 'record_tool_result', result })
 }

@@ -3,7 +3,7 @@ import type { AgentCommand } from '../domain/commands.ts'
 import { type Conversation, converse } from '../domain/conversation.ts'
 import { decide } from '../domain/decide.ts'
 import type { RunError } from '../domain/errors.ts'
-import type { RunState } from '../domain/state.ts'
+import type { OpenCall, RunState } from '../domain/state.ts'
 import type { LoggedRecord } from '../store/codec.ts'
 import type { AppendError, EventStore } from '../store/event-store.ts'
 import {
@@ -14,6 +14,7 @@ import {
   type PreparedAppend,
   prepare,
 } from '../store/run-log.ts'
+import { AskedCalls } from './asked-calls.ts'
 import { type Backoff, untilAborted } from './backoff.ts'
 
 /** A process whose append took longer may have been stopped meanwhile, and thought dead by others. */
@@ -54,6 +55,7 @@ export class RunSession {
   #run: LoadedRun
   #conversation: Conversation
   readonly #deps: SessionDeps
+  readonly #asked = new AskedCalls()
 
   private constructor(run: LoadedRun, conversation: Conversation, deps: SessionDeps) {
     this.#run = run
@@ -80,6 +82,11 @@ export class RunSession {
     return this.#conversation
   }
 
+  /** A call with the arguments that the model gave; null where only masked ones are known. */
+  callToRun(call: OpenCall): OpenCall | null {
+    return this.#asked.callToRun(call)
+  }
+
   /** Decides on the present state and appends; decides anew after each conflict. */
   async record(report: Report): Promise<Result<void, SessionError>> {
     const { claimant, readOnlyTools, now, newId } = this.#deps
@@ -87,6 +94,7 @@ export class RunSession {
     for (;;) {
       const decided = decide(command, this.#run.state, now())
       if (decided.isErr()) return err(decided.error)
+      this.#asked.keep(decided.value)
       const author = { commandId: newId() }
       const prepared = prepare(this.#run.state.runId, this.#run, decided.value, author)
       const began = performance.now()

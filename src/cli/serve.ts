@@ -1,5 +1,6 @@
 import { Command } from 'commander'
-import { readConfig } from '../config.ts'
+import { readConfig, secretsOf } from '../config.ts'
+import { guardSecrets, processMask } from '../store/masking.ts'
 import { fail } from './fail.ts'
 
 /** A stop that takes longer than this is cut short: what is not stored by then was not acknowledged. */
@@ -62,12 +63,13 @@ async function serve(flags: Record<string, string>): Promise<void> {
     import('../main.ts'),
     import('./log.ts'),
   ])
+  guardSecrets(secretsOf(config.value))
   const log = createLog(config.value.RETRAI_LOG_LEVEL)
   const signalled = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve)
   })
   const server = await startServer(config.value, { log })
-  if (server.isErr()) return fail(server.error)
+  if (server.isErr()) return fail(processMask.text(server.error))
   log.info(`retrai is ready at ${server.value.url}`)
   log.info(`${await signalled} received, stopping`)
   setTimeout(() => process.exit(1), STOP_WITHIN_MS).unref()

@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
+import { processMask } from '../../store/masking.ts'
 import type { GoalVerdict } from './goal.ts'
 import { oneLine } from './text.ts'
 
@@ -32,12 +33,15 @@ export async function withReportFolder(
   }
 }
 
-/** Reads a report; null where the tool wrote none, an error for people where it cannot be read. */
+/**
+ * Reads a report, with secrets masked; null where the tool wrote none, an error for people where it
+ * cannot be read.
+ */
 export async function readReport(path: string): Promise<Result<string | null, string>> {
   try {
     const { size } = await stat(path)
     if (size > MAX_REPORT_BYTES) return err(`it has ${size} bytes, too many to read`)
-    return ok(size === 0 ? null : await readFile(path, 'utf8'))
+    return ok(size === 0 ? null : processMask.text(await readFile(path, 'utf8')))
   } catch (cause) {
     if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return ok(null)
     return err(messageOf(cause))

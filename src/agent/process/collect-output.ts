@@ -1,6 +1,8 @@
 import type { Readable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
+import { processMask } from '../../store/masking.ts'
 import { BoundedText } from './bounded-text.ts'
+import { interleave } from './interleave.ts'
 
 /** How long a stream rests after each chunk once it is past its limit: a flood must not busy us. */
 const REST_MS = 2
@@ -15,18 +17,27 @@ export type CollectedOutput = {
   readonly closed: Promise<unknown>
 }
 
-/** Reads both streams of a child to their end, keeping at most `maxBytes` of each. */
+/**
+ * Reads both streams of a child to their end, keeping at most `maxBytes` of each. Secrets are masked on
+ * the way: where something is dropped later, a half of one could be left.
+ */
 export function collectOutput(
   streams: { readonly stdout: Readable; readonly stderr: Readable },
   maxBytes: number,
 ): CollectedOutput {
   const both = new BoundedText(maxBytes)
   let total = 0
-  const follow = (stream: Readable, own: BoundedText): Promise<void> => {
+  const follow = (
+    stream: Readable,
+    own: BoundedText,
+    addToBoth: (text: string, holds: boolean) => void,
+  ): Promise<void> => {
     const decoder = new StringDecoder('utf8')
-    const take = (text: string) => {
-      own.add(text)
-      both.add(text)
+    const pieces = processMask.pieces()
+    const take = (text: string, isLast = false) => {
+      const masked = isLast ? pieces.write(text) + pieces.end() : pieces.write(text)
+      own.add(masked)
+      addToBoth(masked, pieces.holds)
     }
     let seen = 0
     stream.on('error', () => {})
@@ -40,13 +51,17 @@ export function collectOutput(
     })
     return new Promise((resolve) => {
       stream.once('close', () => {
-        take(decoder.end())
+        take(decoder.end(), true)
         resolve()
       })
     })
   }
   const stdout = new BoundedText(maxBytes)
   const stderr = new BoundedText(maxBytes)
-  const closed = Promise.all([follow(streams.stdout, stdout), follow(streams.stderr, stderr)])
+  const [addOut, addErr] = interleave((text) => both.add(text))
+  const closed = Promise.all([
+    follow(streams.stdout, stdout, addOut),
+    follow(streams.stderr, stderr, addErr),
+  ])
   return { stdout, stderr, both, bytes: () => total, closed }
 }

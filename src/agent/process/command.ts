@@ -22,6 +22,7 @@ export type CommandResult = {
   readonly end: 'exited' | 'timed_out' | 'aborted' | 'not_found' | 'not_started'
   /** Null unless it exited by itself; 128 + n when a signal n ended it. */
   readonly exitCode: number | null
+  /** As text, with secrets masked. */
   readonly stdout: string
   readonly stderr: string
   /** stdout and stderr as they came, interleaved. */

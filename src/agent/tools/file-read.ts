@@ -2,6 +2,7 @@ import type { FileHandle } from 'node:fs/promises'
 import { StringDecoder } from 'node:string_decoder'
 import { err, ok, type Result } from 'neverthrow'
 import { z } from 'zod'
+import { processMask } from '../../store/masking.ts'
 import { confine, openForReading, projectPath } from './confine.ts'
 import { defineTool, failed, succeeded } from './define-tool.ts'
 import { describeProblem } from './path-problem.ts'
@@ -77,8 +78,10 @@ function present(bytes: Buffer, { offset, limit }: Request, size: number): strin
   if (lines === 0) {
     // One line alone is too long. The decoder holds back a character that is cut.
     const beginning = new StringDecoder('utf8').write(bytes.subarray(0, SHOWN_BYTES))
+    const pieces = processMask.pieces()
+    const shown = pieces.write(beginning) + pieces.cut()
     const note = `[Line ${offset} is too long: only its beginning is shown.`
-    return `${beginning}\n${note} The next line has offset ${offset + 1}.]`
+    return `${shown}\n${note} The next line has offset ${offset + 1}.]`
   }
   const text = bytes.toString('utf8', 0, end)
   if (end === bytes.length) return text

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { processMask } from '../../store/masking.ts'
 import type { CommandResult } from '../process/command.ts'
 import { commandOutput } from './command-output.ts'
 import { confine, projectPath } from './confine.ts'
@@ -11,15 +12,25 @@ const MAX_BYTES = 1024 * 1024
 const MAX_PER_FILE = 500
 /** A line of a minified file can hold a megabyte; its beginning tells where it is. */
 const LINE_LENGTH = 500
+/** Stands behind a line that was cut on the way. */
+const CUT = '\x1f'
 /** Cut by bytes on the way, so that such lines neither flood us nor crowd out what else is found. */
-const PIPELINE = `set -o pipefail; grep "$@" | cut -b 1-${4 * LINE_LENGTH}`
+const CUTTER = `length > ${4 * LINE_LENGTH} { $0 = substr($0, 1, ${4 * LINE_LENGTH}) "\\037" } { print }`
+const PIPELINE = `set -o pipefail; grep "$@" | LC_ALL=C awk '${CUTTER}'`
 /** How grep ends: lines were found, none were, something went wrong. */
 const FOUND = 0
 const NOTHING = 1
 
 function shortenLine(line: string): string {
-  if (line.length <= LINE_LENGTH) return line
-  return `${line.slice(0, LINE_LENGTH).replace(/[\uD800-\uDBFF]$/, '')} […]`
+  const whole = line.endsWith(CUT) ? withoutHalf(line.slice(0, -CUT.length)) : line
+  if (whole === line && line.length <= LINE_LENGTH) return line
+  return `${whole.slice(0, LINE_LENGTH).replace(/[\uD800-\uDBFF]$/, '')} […]`
+}
+
+/** What a line was cut in could be a secret, of which a half is not known as one. */
+function withoutHalf(line: string): string {
+  const pieces = processMask.pieces()
+  return pieces.write(line) + pieces.cut()
 }
 
 function searchOutput(result: CommandResult): ToolOutput {

@@ -1,5 +1,6 @@
 import type { PayloadOf } from '../../domain/records.ts'
 import type { OpenCall } from '../../domain/state.ts'
+import { processMask } from '../../store/masking.ts'
 import type { Artifacts } from '../artifacts.ts'
 import type { RunCommand } from '../process/command.ts'
 import { bashExec } from './bash-exec.ts'
@@ -82,19 +83,23 @@ async function perform(call: OpenCall, context: ToolContext): Promise<Outcome> {
 
 function jsonProblem(text: string): string {
   try {
-    JSON.parse(text)
+    // What is wrong is told with a piece of the text, which must not be a piece of a secret.
+    JSON.parse(processMask.text(text))
     return 'JSON, but not an object'
   } catch (cause) {
     return `not valid JSON: ${cause instanceof Error ? cause.message : String(cause)}`
   }
 }
 
-/** Shortens output that is too long for a record, once the whole of it is kept as an artifact. */
+/**
+ * Shortens output that is too long for a record, once the whole of it is kept as an artifact. Secrets
+ * are masked before: in what is kept, hashed and counted, and before anything is cut.
+ */
 async function keepWithinRecord(
   outcome: Outcome,
   artifacts: Pick<Artifacts, 'put'>,
 ): Promise<Omit<ToolResult, 'call_id' | 'tool' | 'duration_ms'>> {
-  const whole = Buffer.from(outcome.output.toWellFormed())
+  const whole = Buffer.from(processMask.text(outcome.output.toWellFormed()))
   const bytes = whole.length
   if (bytes <= INLINE_BYTES) {
     return { ...outcome, output: whole.toString(), bytes, truncated: false, sha256: null }

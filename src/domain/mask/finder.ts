@@ -18,6 +18,9 @@ export type Finder = {
 /** What stands in place of a secret. */
 export const maskOf = (kind: string): string => `[masked:${kind}]`
 
+/** Whether a text holds what stands in place of secrets, wherever it comes from. */
+export const holdsMask = (text: string): boolean => /\[masked:[\w-]+\]/.test(text)
+
 /** How far a finder looks for the end of a secret, in characters. */
 export const REACH = 24_000
 /** How far it looks at what stands before one. */
@@ -63,6 +66,11 @@ export class MaskingStream {
 
   constructor(finder: Finder) {
     this.#finder = finder
+  }
+
+  /** Whether text is held back. */
+  get holds(): boolean {
+    return this.#held !== ''
   }
 
   /** Takes more text; answers what is decided by now. */

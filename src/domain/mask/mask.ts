@@ -6,6 +6,8 @@ import { KINDS } from './rules.ts'
 
 /** A text that comes in pieces; what comes out is the same, however it is cut. */
 export type MaskedText = {
+  /** Whether text is held back until more of it tells what it is. */
+  readonly holds: boolean
   /** Takes a piece, and answers what is decided of the text by now. */
   write(piece: string): string
   /** Ends the text, and answers the rest of it. */
@@ -37,6 +39,9 @@ export function createMask(secrets: readonly OwnSecret[]): Mask {
 
 function inPieces(streams: readonly MaskingStream[]): MaskedText {
   return {
+    get holds() {
+      return streams.some((stream) => stream.holds)
+    },
     write: (piece) => streams.reduce((text, stream) => stream.write(text), piece),
     end: () => streams.reduce((text, stream) => stream.write(text) + stream.end(), ''),
     cut: () => streams.reduce((text, stream) => stream.write(text) + stream.cut(), ''),

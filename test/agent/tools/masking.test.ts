@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { INLINE_BYTES } from '../../../src/agent/tools/shorten.ts'
+import { guardSecrets } from '../../../src/store/masking.ts'
+import { FAKES, pem } from '../../domain/mask/fakes.ts'
+import { projectWith } from './support.ts'
+
+const OWN = 'q8Zr-own-key-of-the-server'
+guardSecrets([{ name: 'OPENAI_API_KEY', value: OWN }])
+const [token = ''] = FAKES['github-token'] ?? []
+const [jwt = ''] = FAKES.jwt ?? []
+const MASKED = '[masked:github-token]'
+
+describe('the result of a tool', () => {
+  it('holds no secret, though the file does', async () => {
+    const { run } = await projectWith({ '.env': `TOKEN=${token}\nKEY=${OWN}\n` })
+    const shown = `TOKEN=${MASKED}\nKEY=[masked:OPENAI_API_KEY]\n`
+    expect(await run('file_read', { path: '.env' })).toMatchObject({
+      output: shown,
+      bytes: shown.length,
+      truncated: false,
+    })
+    expect((await run('bash_exec', { command: 'cat .env; cat .env >&2' })).output).toBe(
+      shown + shown,
+    )
+    const found = await run('grep_search', { pattern: 'TOKEN' })
+    expect(found.output).toBe(`./.env:1:TOKEN=${MASKED}\n`)
+  })
+
+  it('is done with the real thing', async () => {
+    const { run, cwd } = await projectWith()
+    await run('file_write', { path: 'a', content: token })
+    expect(await readFile(join(cwd, 'a'), 'utf8')).toBe(token)
+    const asked = { command: `printf %s ${token} | wc -c` }
+    expect((await run('bash_exec', asked)).output.trim()).toBe(String(token.length))
+  })
+
+  it('is masked before it is kept, hashed and shortened', async () => {
+    const filler = 'x'.repeat(INLINE_BYTES / 2 - 150)
+    const { run, artifacts, cwd } = await projectWith({
+      'long.txt': `${filler}\n${token}${token.slice(0, 1)}\n${filler}\n${token}\n${filler}`,
+    })
+    const result = await run('bash_exec', { command: 'cat long.txt' })
+    const { sha256 } = result
+    if (sha256 === null) throw new Error('nothing was kept')
+    const kept = await artifacts.read(sha256)
+    const whole = Buffer.concat((await kept?.stream.toArray()) ?? [])
+    expect(createHash('sha256').update(whole).digest('hex')).toBe(sha256)
+    expect(result.bytes).toBe(whole.length)
+    expect(whole.toString().split(MASKED)).toHaveLength(3)
+    // Wherever the head ended, it would have ended within the token.
+    expect(result.output).not.toContain(token.slice(0, 10))
+    for (const folder of await readdir(join(cwd, '..', 'artifacts'))) {
+      for (const name of await readdir(join(cwd, '..', 'artifacts', folder))) {
+        const file = await readFile(join(cwd, '..', 'artifacts', folder, name), 'utf8')
+        expect(file).not.toContain(token.slice(0, 10))
+      }
+    }
+  })
+
+  it('masks a secret that a program prints in parts', async () => {
+    const { run } = await projectWith()
+    const [head, tail] = [token.slice(0, 11), token.slice(11)]
+    const command = `printf ${head}; sleep 0.05; echo warning >&2; sleep 0.05; echo ${tail}; echo end`
+    expect((await run('bash_exec', { command })).output).toBe(`${MASKED}\nend\nwarning\n`)
+  })
+
+  it('has no half of a secret where a line is cut', async () => {
+    const short = INLINE_BYTES - 512
+    const { run } = await projectWith({
+      'line.txt': 'x'.repeat(short - 20) + token.repeat(3),
+      // Masks make it shorter, so that what is behind them comes into view.
+      'min.js': `find(${`"${jwt}",`.repeat(30)}`,
+    })
+    const read = await run('file_read', { path: 'line.txt' })
+    expect(read.output).toContain('is too long')
+    expect(read.output).not.toContain(token.slice(0, 4))
+    const found = await run('grep_search', { pattern: 'find' })
+    expect(found.output).not.toContain('eyJ')
+    expect(found.output).toMatch(/^\.\/min\.js:1:find\(("\[masked:jwt\]",)+" \[…\]\n$/)
+  })
+
+  it('tells what is wrong with arguments without a piece of a secret in them', async () => {
+    const { toolbox, cwd } = await projectWith()
+    const { signal } = new AbortController()
+    for (const raw_args of [`{"a": ${token}`, `{"content": "${OWN}" "x"}`, `[${token}`]) {
+      const call = { call_id: 'c', tool: 'file_write', args: {}, raw_args, read_only: false }
+      const { output, outcome } = await toolbox.execute(call, { cwd, signal })
+      expect(outcome).toBe('rejected')
+      for (let at = 0; at + 6 < token.length; at += 1) {
+        expect(output).not.toContain(token.slice(at, at + 6))
+      }
+      expect(output).not.toContain(OWN.slice(0, 8))
+    }
+  })
+
+  it('masks a private key of many lines', async () => {
+    const { run } = await projectWith({ 'key.pem': `${pem('RSA ', 30)}\n`, 'b.txt': 'b' })
+    const both = await run('bash_exec', { command: 'cat key.pem b.txt; head -9 key.pem' })
+    expect(both.output).toBe('[masked:private-key]\nb[masked:private-key]\n')
+  })
+})
