@@ -1,0 +1,119 @@
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { AskedCalls } from '../../src/agent/asked-calls.ts'
+import type { RunRecord } from '../../src/domain/records.ts'
+import { FAKES } from '../domain/mask/fakes.ts'
+import { mend, Workshop } from './support.ts'
+
+const [token = ''] = FAKES['github-token'] ?? []
+const MASKED = '[masked:github-token]'
+const write = (path: string, content: string) => ({ tool: 'file_write', args: { path, content } })
+const results = (records: readonly RunRecord[]) =>
+  records.flatMap((record) => (record.kind === 'tool_result' ? [record.payload] : []))
+
+/** Ends, once the run has come to its first call, the process that works on it. */
+async function stoppedInCall(shop: Workshop): Promise<string> {
+  const first = shop.startAgent([], {
+    toolbox: {
+      specs: [],
+      readOnly: new Set(['grep_search', 'file_list']),
+      execute: () => new Promise(() => {}),
+    },
+  })
+  const runId = await shop.create()
+  await shop.until(runId, 'tool_call')
+  void first.stop()
+  return runId
+}
+
+describe('a call with a secret in its arguments', () => {
+  test('is run as it was asked for; the log and the next request have it masked', async () => {
+    await using shop = await Workshop.open([
+      {
+        text: `I write ${token}.`,
+        calls: [
+          write('a', `key ${token}`),
+          { tool: 'bash_exec', args: { command: `printf %s ${token} > b` } },
+          { tool: 'file_patch', args: { path: 'a', old: token, new: `${token}!` } },
+        ],
+      },
+      { calls: [mend] },
+    ])
+    shop.startAgent()
+    const records = await shop.until(await shop.create(), 'run_end')
+    expect(await readFile(join(shop.project, 'a'), 'utf8')).toBe(`key ${token}!`)
+    expect(await readFile(join(shop.project, 'b'), 'utf8')).toBe(token)
+    expect(results(records).map(({ outcome }) => outcome)).toEqual(['ok', 'ok', 'ok', 'ok'])
+    expect(JSON.stringify(records)).not.toContain(token)
+    const [said] = records.flatMap((r) => (r.kind === 'assistant_message' ? [r.payload] : []))
+    expect(said?.text).toBe(`I write ${MASKED}.`)
+    expect(said?.tool_calls[0]?.args).toEqual({ path: 'a', content: `key ${MASKED}` })
+    const sent = JSON.stringify(shop.requests[1]?.messages)
+    expect(sent).toContain(MASKED)
+    expect(sent).not.toContain(token)
+  })
+
+  test('has it masked in the names of arguments too', async () => {
+    await using shop = await Workshop.open([
+      { calls: [{ tool: 'no_such_tool', args: { [token]: token } }] },
+      { calls: [mend] },
+    ])
+    shop.startAgent()
+    const records = await shop.until(await shop.create(), 'run_end')
+    expect(results(records)[0]?.outcome).toBe('rejected')
+    expect(JSON.stringify(records)).not.toContain(token)
+  })
+
+  test('that only reads is not run again from the log', async () => {
+    await using shop = await Workshop.open([
+      { calls: [{ tool: 'grep_search', args: { pattern: token } }] },
+      { calls: [mend] },
+    ])
+    const runId = await stoppedInCall(shop)
+    shop.startAgent([runId])
+    const records = await shop.until(runId, 'run_end')
+    const [searched] = results(records)
+    expect(searched).toMatchObject({ outcome: 'rejected', exit_code: null })
+    expect(searched?.output).toContain('was not run')
+    expect(JSON.stringify(shop.requests[1])).toContain('was not run')
+  })
+
+  test('that was still to come is not run masked by who takes the run over; others are', async () => {
+    await using shop = await Workshop.open([
+      {
+        calls: [
+          { tool: 'file_list', args: {} },
+          write('config', `key ${token}`),
+          write('plain', 'no secret'),
+        ],
+      },
+      { calls: [mend] },
+    ])
+    const runId = await stoppedInCall(shop)
+    shop.startAgent([runId])
+    const records = await shop.until(runId, 'run_end')
+    expect(results(records).map(({ outcome }) => outcome)).toEqual(['ok', 'rejected', 'ok', 'ok'])
+    expect(existsSync(join(shop.project, 'config'))).toBe(false)
+    expect(existsSync(join(shop.project, 'plain'))).toBe(true)
+  })
+})
+
+test('what a model itself writes that looks like a mask is run as it was asked for', async () => {
+  await using shop = await Workshop.open([{ calls: [write('docs', MASKED)] }, { calls: [mend] }])
+  shop.startAgent()
+  await shop.until(await shop.create(), 'run_end')
+  expect(await readFile(join(shop.project, 'docs'), 'utf8')).toBe(MASKED)
+})
+
+test('two calls whose ids are masked alike are not taken for each other', () => {
+  const asked = new AskedCalls()
+  const [other = ''] = FAKES['github-token']?.slice(1) ?? []
+  const calls = [token, other].map((call_id, n) => ({ call_id, tool: 't', args: { n, token } }))
+  const payload = { text: null, tool_calls: calls, finish_reason: 'stop' }
+  const record = { kind: 'assistant_message', run_id: '', iteration: 1, ts: 1, payload } as const
+  asked.keep([record])
+  const open = { call_id: MASKED, tool: 't', args: { n: 1, token: MASKED }, read_only: false }
+  expect(asked.callToRun(open)).toBe(null)
+})
