@@ -19,7 +19,7 @@ export const RULES = {
   'runs:configure': { roles: OPERATORS, what: 'change the configuration of a run' },
   'runs:export': { roles: AUDITORS, what: 'export a run' },
   'checkpoints:read': { roles: AUDITORS, what: 'read the checkpoints over all runs' },
-  'access:read': { roles: AUDITORS, what: 'read the access log' },
+  'access:read': { roles: AUDITORS, what: 'read the access log and the ledgers' },
   'tokens:read': { roles: AUDITORS, what: 'list the tokens, without their secrets' },
   'tokens:manage': { roles: ADMINS, what: 'make and revoke tokens' },
   'runs:redact': { roles: ADMINS, what: 'take a secret or a personal datum out of a run' },

@@ -65,6 +65,19 @@ describe('a log without tokens', () => {
   })
 })
 
+test('a token that is also the configuration is no more than it was', async () => {
+  const { secret } = await (async () => {
+    const access = await opened()
+    await make(access, 'root')
+    return make(access, 'ada', 'viewer')
+  })()
+  const access = await opened({ configured: secret })
+  expect(access.authenticate(secret)._unsafeUnwrap()).toMatchObject({
+    principal: 'ada',
+    role: 'viewer',
+  })
+})
+
 describe('a token', () => {
   test('has a secret that only its holder has', async () => {
     const access = await opened()

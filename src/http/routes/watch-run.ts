@@ -32,8 +32,10 @@ then what happens live, each event once and in the order of \`seq\`.
   with \`?after=\`. One that reads slowly is kept.
 - Beyond the number of connections that the server allows in all (503) and from one address (429), the
   upgrade is refused with a problem document. Connect again later.
-- Where a token is needed, send it in the \`Authorization\` header or, from a browser, as a
-  subprotocol: \`new WebSocket(url, ['retrai', 'retrai.bearer.' + base64url(token)])\`.
+- Where a token is needed, send it in the \`Authorization\` header. A browser gets a ticket with
+  \`POST /api/tickets\` and gives it as \`?ticket=\` or as a subprotocol, \`new WebSocket(url, ['retrai',
+  'retrai.ticket.' + ticket])\`; it may also give the token as one, \`'retrai.bearer.' +
+  base64url(token)\`. As soon as the token is revoked or has expired, the server closes with 4401.
 `
 
 /** WS /api/ws/{run_id} */
@@ -62,7 +64,9 @@ export function watchRun(app: ZodApp, live: Live): void {
     },
     wsHandler: (socket, request) => {
       const { run_id: runId } = RunParams.parse(request.params)
-      const observation = observeRun(runId, asked(request), live)
+      const watched = live.watchLog.watch(request, 'run_watched')
+      socket.once('close', () => watched.end())
+      const observation = observeRun(runId, asked(request), live, watched)
       live.sockets.serve(socket, observation, request)
     },
   })
