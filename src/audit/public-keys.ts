@@ -46,5 +46,8 @@ export function knownKeys({ keys }: PublishedKeys): KnownKeys {
 
 /** Whether the key has signed the text. @param signature lower-case hex */
 export function hasSigned(key: KeyObject, text: string, signature: string): boolean {
-  return verify(null, Buffer.from(text), key, Buffer.from(signature, 'hex'))
+  return verify(null, new TextEncoder().encode(text), key, bytesOfHex(signature))
 }
+
+const bytesOfHex = (hex: string): Uint8Array =>
+  Uint8Array.from(hex.match(/../g) ?? [], (digits) => Number.parseInt(digits, 16))

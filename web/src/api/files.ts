@@ -26,17 +26,16 @@ export async function fetchExport(runId: string): Promise<Blob> {
   return (await get(`${runPath(runId)}/export`)).blob()
 }
 
-const Proof = z.object({
-  length: z.int(),
-  head: z.string(),
-  key: z.string(),
-  signed_at: z.string(),
-})
-export type Proof = Readonly<z.infer<typeof Proof>>
-
-/** How many records the server says that a run has, and the hash of the last; signed. */
-export async function fetchProof(runId: string, signal: AbortSignal): Promise<Proof> {
-  return Proof.parse(await (await get(`${runPath(runId)}/proof`, signal)).json())
+/** The server's signed word on a run, and the keys that it publishes, as they came. */
+export async function fetchProof(
+  runId: string,
+  signal: AbortSignal,
+): Promise<{ readonly proof: unknown; readonly keys: unknown }> {
+  const [proof, keys] = await Promise.all([
+    get(`${runPath(runId)}/proof`, signal),
+    get('/api/keys', signal),
+  ])
+  return { proof: await proof.json(), keys: await keys.json() }
 }
 
 /** Hands a file to the person. */

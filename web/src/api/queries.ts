@@ -1,5 +1,6 @@
 import { queryOptions } from '@tanstack/react-query'
 import { hasEnded } from '../ui/status.ts'
+import { checkProof } from '../verify/verifier.ts'
 import { client } from './client.ts'
 import { fetchProof } from './files.ts'
 import { answerOf } from './problem.ts'
@@ -39,12 +40,18 @@ export const runQuery = (runId: string) =>
       data !== undefined && hasEnded(data.status) ? false : POLL_MS,
   })
 
-/** The server's signed word on a run that has ended; it does not change any more. */
-export const proofQuery = (runId: string, ended: boolean) =>
+/** The server's signed word on a run, checked by itself; of one that has ended it does not change. */
+export const proofQuery = (
+  runId: string,
+  { ended, enabled }: { readonly ended: boolean; readonly enabled: boolean },
+) =>
   queryOptions({
-    queryKey: ['proof', runId],
-    queryFn: ({ signal }) => fetchProof(runId, signal),
-    enabled: ended,
+    queryKey: ['proof', runId, ended],
+    queryFn: async ({ signal }) => {
+      const { proof, keys } = await fetchProof(runId, signal)
+      return checkProof(proof, keys)
+    },
+    enabled,
     staleTime: Number.POSITIVE_INFINITY,
     retry: false,
   })

@@ -1,78 +1,173 @@
 import type { RunDetails } from '../../../src/client/index.ts'
 import { statusOf } from '../../../src/domain/state.ts'
-import type { Proof } from '../api/files.ts'
+import { redactedIn } from '../run/attribution.ts'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
 import { counted, formatCount } from '../ui/format.ts'
+import type { ProofVerdict } from '../verify/protocol.ts'
+import type { Verifying } from '../verify/use-verification.ts'
 
-/** One thing about a run: checked and good, checked and bad, or not checked. */
+/** One thing about a run: checked and good, checked and bad, not checked, or only to be known. */
 export type Finding = {
-  readonly verdict: 'good' | 'bad' | 'open'
+  readonly verdict: 'good' | 'bad' | 'open' | 'note'
   readonly what: string
   readonly more?: string
+  /** What a person can do about it. */
+  readonly action?: { readonly label: string; readonly run: () => void }
+}
+
+/** Whether the server's signature has been asked for, and what came of it. */
+export type Signing = {
+  readonly verdict: ProofVerdict | null
+  readonly pending: boolean
+  readonly error: string | null
+  readonly ask: () => void
+}
+
+export type Evidence = {
+  readonly view: RunView
+  readonly server: RunDetails | null
+  readonly connection: Connection
+  readonly verifying: Verifying
+  readonly signing: Signing
+  readonly onSeek: (seq: number) => void
 }
 
 /** All that can be said of the records that have arrived, and no more than that. */
-export function examine(
-  view: RunView,
-  server: RunDetails | null,
-  connection: Connection,
-  proof: Proof | null,
-): readonly Finding[] {
+export function examine(evidence: Evidence): readonly Finding[] {
+  const { view, server, connection } = evidence
   return [
-    order(view),
-    rules(view),
+    ...order(view),
+    chain(evidence),
+    signed(evidence),
+    ...redactions(view),
     complete(view, server, connection),
     account(view, server),
-    ...(proof === null ? [] : [signed(view, proof)]),
-    CHAIN,
   ]
 }
 
-const CHAIN: Finding = {
-  verdict: 'open',
-  what: 'Hashes and signatures are not checked here',
-  more: 'Records come to observers without them. The signed export has them: check it offline with retrai verify FILE.',
+function order({ records, broken }: RunView): Finding[] {
+  if (broken === null) return []
+  const what =
+    records.length === 0
+      ? 'No record is shown: the first cannot be one'
+      : `Nothing behind record ${formatCount(records.length - 1)} is shown`
+  return [{ verdict: 'bad', what, more: broken.message }]
 }
 
-function signed({ records }: RunView, { length, head }: Proof): Finding {
-  return length === records.length
-    ? {
-        verdict: 'good',
-        what: `The server signs that there are ${counted(length, 'record')}`,
-        more: `hash of the last: ${head.slice(0, 16)}…`,
-      }
-    : {
-        verdict: 'bad',
-        what: `The server signs that there are ${counted(length, 'record')}, but here are others`,
-      }
-}
-
-function order({ records, broken }: RunView): Finding {
-  if (broken !== null) {
+function chain({ view: { records }, verifying, onSeek }: Evidence): Finding {
+  const { verified, bad, failure, begun, begin } = verifying
+  const all = records.length
+  if (bad !== null) {
+    const before = bad.seq === 0 ? '' : ` The ${counted(bad.seq, 'record')} before it hold.`
     return {
       verdict: 'bad',
-      what: `Nothing behind record ${broken.seq - 1} is shown`,
-      more: broken.message,
+      what: `Record ${formatCount(bad.seq)} does not hold`,
+      more: `Verified here, in your browser: ${bad.message}.${before} What stands behind it was not verified.`,
+      action: { label: `Look at record ${formatCount(bad.seq)}`, run: () => onSeek(bad.seq) },
     }
   }
-  if (records.length === 0) return { verdict: 'open', what: 'No record has arrived yet' }
+  if (failure !== null) {
+    return { verdict: 'open', what: 'This browser cannot verify the hashes', more: failure }
+  }
+  if (all === 0) return { verdict: 'open', what: 'No record has arrived yet' }
+  if (verified === all) {
+    return {
+      verdict: 'good',
+      what: `${formatCount(verified)} of ${counted(all, 'record')} verified here, in your browser`,
+      more: 'Each hash was made anew, follows the one before, and each record is allowed where it stands',
+    }
+  }
+  if (begun) {
+    return {
+      verdict: 'open',
+      what: `${formatCount(verified)} of ${counted(all, 'record')} verified so far, in your browser`,
+    }
+  }
   return {
-    verdict: 'good',
-    what: `${counted(records.length, 'record')} in order, none missing`,
-    more: `seq 0 to ${formatCount(records.length - 1)}, counted as they came`,
+    verdict: 'open',
+    what: 'The hashes of this long run have not been verified here',
+    action: { label: `Verify ${counted(all, 'record')} in this browser`, run: begin },
   }
 }
 
-function rules({ records, broken }: RunView): Finding {
-  if (broken !== null || records.length === 0) {
-    return { verdict: 'open', what: 'The rules of a run could not be checked to the end' }
+function signed(evidence: Evidence): Finding {
+  const { signing } = evidence
+  if (signing.error !== null) {
+    return {
+      verdict: 'open',
+      what: 'The signature of the server could not be checked',
+      more: signing.error,
+      action: { label: 'Try again', run: signing.ask },
+    }
   }
+  if (signing.verdict !== null) return judged(signing.verdict, evidence)
+  if (signing.pending) return { verdict: 'open', what: 'The server is asked for its signature' }
+  return {
+    verdict: 'open',
+    what: 'The server has not been asked to sign this yet',
+    action: { label: 'Ask for its signature now', run: signing.ask },
+  }
+}
+
+function judged(
+  verdict: ProofVerdict,
+  { view, connection, verifying, signing }: Evidence,
+): Finding {
+  const bad = (what: string, more?: string): Finding => {
+    return { verdict: 'bad', what, ...(more === undefined ? {} : { more }) }
+  }
+  switch (verdict.type) {
+    case 'unreadable':
+      return bad('What the server gives as its signature is none', verdict.message)
+    case 'unknown_key':
+      return bad('Signed by a key that the server does not publish', `key ${verdict.key}`)
+    case 'forged':
+      return bad('The signature is not one of the key that it names', `key ${verdict.key}`)
+  }
+  const { length, head, signedAt, runId } = verdict
+  const first = view.records[0]
+  if (first !== undefined && first.run_id !== runId) return bad('The server signs another run')
+  const last = view.records[length - 1]
+  const ended = connection.type === 'complete'
+  if (ended && length !== view.records.length) {
+    return bad(`The server signs for ${counted(length, 'record')}, but here are others`)
+  }
+  if (last === undefined || verifying.verified < length) {
+    const what = `The server signs for ${counted(length, 'record')}, which are not all verified here`
+    return { verdict: 'open', what }
+  }
+  if (last.meta?.hash !== head) return bad('The server signs another history than this one')
+  const again = ended ? {} : { action: { label: 'Ask again', run: signing.ask } }
   return {
     verdict: 'good',
-    what: 'Every record is allowed where it stands',
-    more: "Each was folded here with the server's own rules",
+    what: ended
+      ? 'The server signs exactly this history'
+      : `The server signs the first ${counted(length, 'record')} as they are here`,
+    more: `Its head hash is the one made here; the Ed25519 signature of ${momentOf(signedAt)} holds`,
+    ...again,
   }
+}
+
+const MOMENT = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' })
+const momentOf = (iso: string): string => {
+  const time = Date.parse(iso)
+  return Number.isNaN(time) ? iso : MOMENT.format(time)
+}
+
+function redactions({ records, redactions: redacted }: RunView): Finding[] {
+  if (redacted.length === 0) return []
+  const texts = redacted.reduce((sum, seq) => {
+    const record = records[seq]
+    return sum + (record === undefined ? 0 : redactedIn(record))
+  }, 0)
+  return [
+    {
+      verdict: 'note',
+      what: `${counted(texts, 'text')} taken out of ${counted(redacted.length, 'record')}`,
+      more: 'By a redaction. Commitments stand for them, so that the rest can still be verified',
+    },
+  ]
 }
 
 function complete(view: RunView, server: RunDetails | null, connection: Connection): Finding {

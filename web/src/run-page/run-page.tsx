@@ -16,6 +16,7 @@ import { Timeline } from '../timeline/timeline.tsx'
 import { baseName } from '../ui/format.ts'
 import { STATUS_NAMES } from '../ui/status.ts'
 import { useTitle } from '../ui/use-title.ts'
+import { useVerification } from '../verify/use-verification.ts'
 import { Overview } from './overview.tsx'
 import { RawRecords } from './raw-records.tsx'
 import { RunHeader } from './run-header.tsx'
@@ -41,7 +42,11 @@ export function RunPage({ runId }: { readonly runId: string }) {
   const open = newest?.phase.type === 'awaiting_human' ? newest.phase : null
   const began = view.records[0]?.ts ?? 0
   const { seek } = playhead
-  const tools = useMemo(() => ({ runId, began, seek, showRecords }), [runId, began, seek])
+  const length =
+    connection.type === 'complete' ? last + 1 : server === null ? null : server.progress.seq + 1
+  const verifying = useVerification(runId, view.records, length)
+  const bad = verifying.bad?.seq ?? null
+  const tools = useMemo(() => ({ runId, began, bad, seek, showRecords }), [runId, began, bad, seek])
 
   useRunShortcuts({ view, moment, playhead, playback })
   useTitle(
@@ -108,6 +113,7 @@ export function RunPage({ runId }: { readonly runId: string }) {
           moment={moment}
           server={server}
           connection={connection}
+          verifying={verifying}
           onSeek={(seq) => seek(seq)}
         />
       </div>

@@ -66,6 +66,7 @@ export class RunStore {
     const events = client().watch(this.#runId, {
       after: this.#snapshot.view.records.length - 1,
       kinds: 'all',
+      meta: true,
       signal,
       onState: (state) => {
         if (state !== 'closed') this.#tell({ type: STATES[state] }, signal)

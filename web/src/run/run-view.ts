@@ -1,5 +1,6 @@
 import { evolve } from '../../../src/domain/evolve.ts'
 import type { RunState } from '../../../src/domain/state.ts'
+import { redactedIn } from './attribution.ts'
 import { placeRow } from './place-row.ts'
 import type { Row } from './rows.ts'
 import type { SeqRecord } from './seq-record.ts'
@@ -39,6 +40,8 @@ export type RunView = {
   readonly verdicts: readonly Verdict[]
   /** seqs of the human checks. */
   readonly humanChecks: readonly number[]
+  /** seqs of the records that texts were taken out of. */
+  readonly redactions: readonly number[]
   readonly state: RunState | null
   /** The states behind records STRIDE - 1, 2 * STRIDE - 1, …: where folding up to a moment begins. */
   readonly snapshots: readonly RunState[]
@@ -55,6 +58,7 @@ export const EMPTY_VIEW: RunView = {
   usage: [],
   verdicts: [],
   humanChecks: [],
+  redactions: [],
   state: null,
   snapshots: [],
   broken: null,
@@ -80,6 +84,7 @@ export function extend(view: RunView, records: readonly SeqRecord[]): RunView {
     usage: [...view.usage],
     verdicts: [...view.verdicts],
     humanChecks: [...view.humanChecks],
+    redactions: [...view.redactions],
     snapshots: [...view.snapshots],
   }
   for (const record of records) {
@@ -118,6 +123,7 @@ function accept(draft: Draft, record: SeqRecord): RunState | null {
 
 function collect(draft: Draft, record: SeqRecord, { total }: RunState): void {
   const { seq, ts, iteration } = record
+  if (redactedIn(record) > 0) draft.redactions.push(seq)
   switch (record.kind) {
     case 'llm_usage':
       draft.usage.push({ seq, ts, tokens: total.tokens, costUsd: total.costUsd })

@@ -6,7 +6,7 @@ import classes from './rows.module.css'
 export function ClosedRow({ row: { record } }: { readonly row: RowOf<'closed'> }) {
   const { iteration, tokens, cost_usd } = record.payload
   return (
-    <Frame seqs={[record.seq]} ts={record.ts}>
+    <Frame records={[record]}>
       <div className={classes.facts}>
         <span>Iteration {iteration} complete</span>
         <span>{formatCount(tokens)} tokens</span>

@@ -1,24 +1,26 @@
 import { Tooltip } from '@mantine/core'
-import { IconBraces } from '@tabler/icons-react'
+import { IconAlertTriangle, IconBraces, IconEyeOff } from '@tabler/icons-react'
 import { type ReactNode, use } from 'react'
-import { formatFullTime, formatOffset } from '../ui/format.ts'
+import { redactedIn } from '../run/attribution.ts'
+import type { SeqRecord } from '../run/seq-record.ts'
+import { counted, formatFullTime, formatOffset } from '../ui/format.ts'
 import classes from './frame.module.css'
 import { RowToolsContext } from './row-context.ts'
 
 type Props = {
-  /** The records in it, the first one first. */
-  readonly seqs: readonly number[]
-  /** Seconds since the epoch. */
-  readonly ts: number
+  /** Those that it shows, the first one first. */
+  readonly records: readonly [SeqRecord, ...SeqRecord[]]
   readonly icon?: ReactNode
   readonly tone?: 'plain' | 'running' | 'human' | 'achieved' | 'failed'
   readonly children: ReactNode
 }
 
 /** What is around every row: when it was, where it is in the stream, and its records as they are. */
-export function Frame({ seqs, ts, icon, tone = 'plain', children }: Props) {
-  const { began, seek, showRecords } = use(RowToolsContext)
-  const [seq = 0] = seqs
+export function Frame({ records, icon, tone = 'plain', children }: Props) {
+  const { began, bad, seek, showRecords } = use(RowToolsContext)
+  const [{ seq, ts }] = records
+  const seqs = records.map((record) => record.seq)
+  const redacted = records.reduce((sum, record) => sum + redactedIn(record), 0)
   return (
     <div className={classes.frame} data-tone={tone}>
       <button
@@ -33,7 +35,21 @@ export function Frame({ seqs, ts, icon, tone = 'plain', children }: Props) {
       <span className={classes.rail} aria-hidden>
         {icon !== undefined && <span className={classes.icon}>{icon}</span>}
       </span>
-      <div className={classes.body}>{children}</div>
+      <div className={classes.body}>
+        {children}
+        {redacted > 0 && (
+          <p className={classes.mark} data-mark="redacted">
+            <IconEyeOff size={14} stroke={1.8} aria-hidden />
+            {counted(redacted, 'text')} taken out of this record, as it says itself
+          </p>
+        )}
+        {bad !== null && seqs.includes(bad) && (
+          <p className={classes.mark} data-mark="bad">
+            <IconAlertTriangle size={14} stroke={2} aria-hidden />
+            Record {bad} does not hold: it is not what was once written
+          </p>
+        )}
+      </div>
       <Tooltip label="Records as they are" position="left">
         <button
           type="button"

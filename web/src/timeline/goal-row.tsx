@@ -12,8 +12,7 @@ export function GoalRow({ row: { check } }: { readonly row: RowOf<'goal'> }) {
   const Icon = achieved ? IconTargetArrow : IconTarget
   return (
     <Frame
-      seqs={[check.seq]}
-      ts={check.ts}
+      records={[check]}
       icon={<Icon size={15} stroke={1.8} />}
       tone={achieved ? 'achieved' : 'failed'}
     >

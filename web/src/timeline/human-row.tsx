@@ -1,6 +1,7 @@
 import { IconHandStop } from '@tabler/icons-react'
 import type { RowOf } from '../run/rows.ts'
 import { formatDuration } from '../ui/format.ts'
+import { By } from './by.tsx'
 import { Frame } from './frame.tsx'
 import classes from './rows.module.css'
 
@@ -10,8 +11,7 @@ export function HumanRow({ row: { required, response: whole }, moment, ended }: 
   const response = whole !== null && whole.seq <= moment ? whole : null
   return (
     <Frame
-      seqs={response === null ? [required.seq] : [required.seq, response.seq]}
-      ts={required.ts}
+      records={response === null ? [required] : [required, response]}
       icon={<IconHandStop size={15} stroke={1.9} />}
       tone="human"
     >
@@ -24,7 +24,10 @@ export function HumanRow({ row: { required, response: whole }, moment, ended }: 
           </p>
         ) : (
           <div className={classes.answer}>
-            <b>{response.payload.decision === 'approve' ? 'Approved' : 'Aborted'}</b>
+            <span>
+              <b>{response.payload.decision === 'approve' ? 'Approved' : 'Aborted'}</b>
+              <By record={response} />
+            </span>
             <span className={classes.quiet}>after {formatDuration(response.ts - required.ts)}</span>
             {response.payload.reason !== null && <q>{response.payload.reason}</q>}
           </div>

@@ -18,8 +18,7 @@ export function MessageRow({ row: { usage, message }, moment }: Props) {
     usage.payload
   return (
     <Frame
-      seqs={said === null || message === null ? [usage.seq] : [usage.seq, message.seq]}
-      ts={usage.ts}
+      records={said === null || message === null ? [usage] : [usage, message]}
       icon={<IconSparkles size={15} stroke={1.7} />}
     >
       {said !== null && said.text !== null && said.text !== '' && (

@@ -13,6 +13,7 @@ import { useFold } from '../code/fold.tsx'
 import type { Note, RowOf } from '../run/rows.ts'
 import { formatCost, formatCount, formatDuration } from '../ui/format.ts'
 import { STATUS_NAMES } from '../ui/status.ts'
+import { By } from './by.tsx'
 import { Frame } from './frame.tsx'
 import classes from './rows.module.css'
 
@@ -21,7 +22,7 @@ const SIZE = { size: 15, stroke: 1.7 } as const
 export function NoteRow({ row: { record } }: { readonly row: RowOf<'note'> }) {
   const { icon, tone, content } = noteOf(record)
   return (
-    <Frame seqs={[record.seq]} ts={record.ts} icon={icon} tone={tone}>
+    <Frame records={[record]} icon={icon} tone={tone}>
       {content}
     </Frame>
   )
@@ -36,7 +37,7 @@ type Shown = {
 function noteOf(record: Note): Shown {
   switch (record.kind) {
     case 'run_created': {
-      const { config, system_prompt } = record.payload
+      const { config, system_prompt, reason } = record.payload
       return {
         icon: <IconFlag {...SIZE} />,
         tone: 'plain',
@@ -44,7 +45,9 @@ function noteOf(record: Note): Shown {
           <>
             <p className={classes.line}>
               Asked to reach <b>{config.goal}</b> in <code>{config.cwd}</code>
+              <By record={record} />
             </p>
+            {reason !== undefined && <q className={classes.said}>{reason}</q>}
             <More name={`prompt ${record.seq}`} label="System prompt" text={system_prompt} />
           </>
         ),
@@ -55,9 +58,21 @@ function noteOf(record: Note): Shown {
       return plain(<IconCpu {...SIZE} />, `Taken up by process ${pid} on ${host}`)
     }
     case 'run_config_changed': {
-      const changes = Object.entries(record.payload.changes)
-      const told = changes.map(([name, value]) => `${name} is now ${String(value)}`).join(', ')
-      return plain(<IconSettings {...SIZE} />, `Configuration changed: ${told}`)
+      const { changes, reason } = record.payload
+      const told = Object.entries(changes).map(([name, value]) => `${name} is now ${String(value)}`)
+      return {
+        icon: <IconSettings {...SIZE} />,
+        tone: 'plain',
+        content: (
+          <>
+            <p className={classes.line}>
+              Configuration changed
+              <By record={record} />: {told.join(', ')}
+            </p>
+            {reason !== undefined && <q className={classes.said}>{reason}</q>}
+          </>
+        ),
+      }
     }
     case 'llm_retry': {
       const { attempt, reason, delay_ms } = record.payload
@@ -89,6 +104,7 @@ function noteOf(record: Note): Shown {
         content: (
           <div className={classes.end} data-status={status}>
             <b>{STATUS_NAMES[status]}</b>
+            <By record={record} />
             <p className={classes.reason}>{reason}</p>
             <div className={classes.facts}>
               <span>{iterations} iterations</span>

@@ -5,6 +5,8 @@ export type RowTools = {
   readonly runId: string
   /** When the run began, seconds since the epoch. */
   readonly began: number
+  /** The record that does not hold; null where none is known not to. */
+  readonly bad: number | null
   readonly seek: (seq: number) => void
   readonly showRecords: (seqs: readonly number[]) => void
 }
@@ -12,6 +14,7 @@ export type RowTools = {
 export const RowToolsContext = createContext<RowTools>({
   runId: '',
   began: 0,
+  bad: null,
   seek: () => {},
   showRecords: () => {},
 })

@@ -55,8 +55,7 @@ export function ToolRow({ row: { call, result: whole }, moment, working }: Props
     outcome === null ? (working ? 'running' : 'plain') : outcome === 'ok' ? 'plain' : 'failed'
   return (
     <Frame
-      seqs={result === null ? [call.seq] : [call.seq, result.seq]}
-      ts={call.ts}
+      records={result === null ? [call] : [call, result]}
       icon={<Icon size={15} stroke={1.7} />}
       tone={tone}
     >

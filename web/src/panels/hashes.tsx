@@ -1,0 +1,49 @@
+import { CopyButton } from '@mantine/core'
+import type { RunView } from '../run/run-view.ts'
+import { formatCount } from '../ui/format.ts'
+import type { ProofVerdict } from '../verify/protocol.ts'
+import type { Verifying } from '../verify/use-verification.ts'
+import classes from './trust-panel.module.css'
+
+type Props = {
+  readonly view: RunView
+  readonly verifying: Verifying
+  readonly proof: ProofVerdict | null
+}
+
+/** What to keep, or to compare with what was kept: this page can say nothing of who runs the server. */
+export function Hashes({ view: { records }, verifying: { verified }, proof }: Props) {
+  const head = records[verified - 1]?.meta?.hash
+  const key = proof !== null && proof.type === 'good' ? proof.key : null
+  if (head === undefined) return null
+  return (
+    <>
+      <dl className={classes.hashes}>
+        <Hash name={`Hash of record ${formatCount(verified - 1)}`} value={head} />
+        {key !== null && <Hash name="Fingerprint of the key" value={key} />}
+      </dl>
+      {key !== null && (
+        <p className={classes.hint}>
+          Is this the fingerprint that you have from the server's operator? Only you can tell.
+        </p>
+      )}
+    </>
+  )
+}
+
+function Hash({ name, value }: { readonly name: string; readonly value: string }) {
+  return (
+    <div className={classes.hash}>
+      <dt>{name}</dt>
+      <dd>
+        <CopyButton value={value}>
+          {({ copied, copy }) => (
+            <button type="button" className={classes.hex} title="Copy" onClick={copy}>
+              {copied ? 'Copied' : value}
+            </button>
+          )}
+        </CopyButton>
+      </dd>
+    </div>
+  )
+}

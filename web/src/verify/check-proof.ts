@@ -1,0 +1,37 @@
+import { z } from 'zod'
+import { canonicalJson } from '../../../src/audit/canonical.ts'
+import { hasSigned, knownKeys, PublishedKeys } from '../../../src/audit/public-keys.ts'
+import type { ProofVerdict } from './protocol.ts'
+
+/** All that is signed counts, also what a newer server may have added. */
+const Proof = z.looseObject({
+  type: z.literal('retrai.run-proof.v1'),
+  run_id: z.string(),
+  length: z.int(),
+  head: z.string(),
+  signed_at: z.string(),
+  key: z.string(),
+  signature: z.string().regex(/^[0-9a-f]{128}$/),
+})
+
+/** Whether a server's proof of a run is signed by one of the keys that it publishes. */
+export function checkProof(givenProof: unknown, givenKeys: unknown): ProofVerdict {
+  try {
+    const { signature, ...statement } = Proof.parse(givenProof)
+    const key = knownKeys(PublishedKeys.parse(givenKeys)).get(statement.key)
+    const good = key !== undefined && hasSigned(key, canonicalJson(statement), signature)
+    return {
+      type: key === undefined ? 'unknown_key' : good ? 'good' : 'forged',
+      runId: statement.run_id,
+      length: statement.length,
+      head: statement.head,
+      key: statement.key,
+      signedAt: statement.signed_at,
+    }
+  } catch (cause) {
+    if (cause instanceof z.ZodError) {
+      return { type: 'unreadable', message: z.prettifyError(cause) }
+    }
+    return { type: 'unreadable', message: cause instanceof Error ? cause.message : String(cause) }
+  }
+}

@@ -1,0 +1,32 @@
+import { useEffect, useMemo, useState, useSyncExternalStore } from 'react'
+import type { SeqRecord } from '../run/seq-record.ts'
+import { type Verification, Verifier } from './verifier.ts'
+
+/** Longer runs are verified when somebody asks for it: it takes seconds, and the power of a phone. */
+const UNASKED = 25_000
+
+export type Verifying = Verification & {
+  /** Whether the records are being verified, or have been. */
+  readonly begun: boolean
+  readonly begin: () => void
+}
+
+/**
+ * Verifies the records of a run as they arrive.
+ * @param length how many records the run has, as far as that is known
+ */
+export function useVerification(
+  runId: string,
+  records: readonly SeqRecord[],
+  length: number | null,
+): Verifying {
+  const verifier = useMemo(() => new Verifier(runId), [runId])
+  const verification = useSyncExternalStore(verifier.subscribe, verifier.getSnapshot)
+  const [asked, setAsked] = useState(false)
+  // What was begun is gone on with, however long the run becomes.
+  const begun = asked || verification.verified > 0 || (length !== null && length <= UNASKED)
+  useEffect(() => {
+    if (begun) verifier.feed(records)
+  }, [verifier, begun, records])
+  return { ...verification, begun, begin: () => setAsked(true) }
+}
