@@ -44,6 +44,7 @@ const Settings = z.strictObject({
   RETRAI_CHECKPOINT_SECONDS: positiveInt
     .pipe(z.number().max(86_400, 'must be at most 86400'))
     .optional(),
+  RETRAI_ACCESS_LOG: z.enum(['on', 'strict', 'off']).default('on'),
   RETRAI_LLM_BASE_URL: z
     .url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
     .optional(),

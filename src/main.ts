@@ -15,6 +15,7 @@ import { runCommand } from './agent/process/run-command.ts'
 import type { Effects } from './agent/run-loop.ts'
 import { Supervisor } from './agent/supervisor.ts'
 import { createToolbox } from './agent/tools/toolbox.ts'
+import { AccessRecorder } from './audit/access-recorder.ts'
 import { createAudit } from './audit/audit.ts'
 import { startCheckpoints } from './audit/checkpoint-timer.ts'
 import { CheckpointWriter } from './audit/checkpoint-writer.ts'
@@ -138,7 +139,9 @@ async function listen(
     max_tokens: config.RETRAI_MAX_TOKENS ?? null,
     max_seconds: config.RETRAI_MAX_SECONDS ?? null,
   }
+  const accessLog = accessRecorder(config, log, store)
   const app = await buildApp({
+    ...(accessLog === null ? {} : { accessLog }),
     store,
     readModel,
     checkpoint: () => readModel.checkpoint,
@@ -176,7 +179,7 @@ async function listen(
   const close = async (): Promise<void> => {
     closing = true
     await Promise.all([supervisor.stop(), app.close(), checkpoints.stop()])
-    await Promise.all([projector.stop(), access.close()])
+    await Promise.all([projector.stop(), access.close(), accessLog?.stop()])
     readModel.close()
     await store.close()
   }
@@ -202,6 +205,16 @@ async function listen(
     supervisor.start(unfinished, projector.checkpoint())
   })
   return ok({ url: listening.value, close })
+}
+
+/** Null where it is switched off. */
+function accessRecorder(
+  { RETRAI_ACCESS_LOG: mode }: Config,
+  log: Logger,
+  store: EventStore,
+): AccessRecorder | null {
+  if (mode === 'off') return null
+  return new AccessRecorder({ store, clock: now, log, strict: mode === 'strict' })
 }
 
 /** Nothing is written unless it is asked for. */

@@ -1,6 +1,7 @@
-import type { Readable } from 'node:stream'
-import type { ResultAsync } from 'neverthrow'
+import { Readable } from 'node:stream'
+import { ResultAsync } from 'neverthrow'
 import type { LoadError } from '../store/run-log.ts'
+import { readAccesses } from './access-ledger.ts'
 import type { ArtifactSource } from './artifact-source.ts'
 import {
   type CheckpointError,
@@ -11,11 +12,13 @@ import {
 import { exportRun } from './export-run.ts'
 import { type InclusionProof, proveInclusion } from './inclusion.ts'
 import type { Keyring, KeyringFailure } from './keyring.ts'
+import { LEDGERS, type LedgerName, type LedgerRange, ledgerLines } from './ledgers.ts'
+import { proveLedger } from './prove-ledger.ts'
 import { proveRun } from './prove-run.ts'
 import type { PublishedKeys } from './public-keys.ts'
 import type { RunHeads } from './run-heads.ts'
 import type { RunReader } from './run-pages.ts'
-import type { Checkpoint, RunProof } from './statements.ts'
+import type { Checkpoint, LedgerProof, RunProof } from './statements.ts'
 
 export type AuditError = LoadError | KeyringFailure | CheckpointError
 
@@ -38,11 +41,20 @@ export type Audit = {
   checkpoints(after: number, limit: number): ResultAsync<readonly Checkpoint[], AuditError>
   /** Null where there is no such checkpoint. */
   checkpoint(number: number | 'latest'): ResultAsync<CheckpointLog | null, AuditError>
+  /** Of each ledger. */
+  proveLedgers(): ResultAsync<readonly LedgerProof[], AuditError>
+  proveLedger(name: LedgerName): ResultAsync<LedgerProof, AuditError>
+  /** The lines of a ledger, as in `records.ndjson` of an export, made as they are read. */
+  ledgerLines(name: LedgerName): Readable
+  /** The access log in pages, up to its end. */
+  accesses(range: LedgerRange): ReturnType<typeof readAccesses>
   /** Null where the run is not in the checkpoint. */
   inclusion(log: CheckpointLog, runId: string): InclusionProof | null
 }
 
 export function createAudit({ store, runs, keyring, artifacts, clock }: AuditDeps): Audit {
+  const proveLedgerNow = (name: LedgerName) =>
+    keyring.load().andThen(({ signer }) => proveLedger(store, name, signer, clock()))
   return {
     keys: () => keyring.load().map(({ published }) => published),
 
@@ -63,6 +75,11 @@ export function createAudit({ store, runs, keyring, artifacts, clock }: AuditDep
     checkpoints: (after, limit) => listCheckpoints(store, after, limit),
 
     checkpoint: (number) => checkpointAt(store, number),
+
+    proveLedgers: () => ResultAsync.combine(LEDGERS.map(proveLedgerNow)),
+    proveLedger: proveLedgerNow,
+    ledgerLines: (name) => Readable.from(ledgerLines(store, name), { objectMode: false }),
+    accesses: (range) => readAccesses(store, range),
 
     inclusion: proveInclusion,
   }

@@ -13,6 +13,7 @@ import {
   runsEvent,
 } from './checkpoint-stream.ts'
 import type { Keyring, KeyringFailure } from './keyring.ts'
+import { LEDGER_START, LEDGERS, ledgerEnd, ledgerStream } from './ledgers.ts'
 import { merkleRoot } from './merkle.ts'
 import { leafOf, type RunHead, type RunHeads, sortedHeads } from './run-heads.ts'
 import { type Checkpoint, checkpointHash, type Signer, seal } from './statements.ts'
@@ -29,7 +30,7 @@ export type WriteError = CheckpointError | AppendError | LogIdError | KeyringFai
 /** Runs that are looked at before others get their turn. */
 const PAGE = 1000
 
-/** Writes checkpoints over all runs. Holds what it has read of the stream, so that a tick reads little. */
+/** Writes checkpoints over all runs and ledgers. Holds what it has read of the stream, so that a tick reads little. */
 export class CheckpointWriter {
   readonly #deps: WriterDeps
   #log: CheckpointLog = NO_CHECKPOINTS
@@ -38,7 +39,7 @@ export class CheckpointWriter {
     this.#deps = deps
   }
 
-  /** Appends a checkpoint if there is a run that is new or longer since the last one; else null. */
+  /** Appends a checkpoint if a run or ledger is new or longer since the last one; else null. */
   write(): ResultAsync<Checkpoint | null, WriteError> {
     return new ResultAsync(this.#write())
   }
@@ -48,7 +49,7 @@ export class CheckpointWriter {
     const latest = await latestCheckpoint(store, this.#log)
     if (latest.isErr()) return err(latest.error)
     this.#log = latest.value
-    const grown = await this.#grown(this.#log)
+    const grown = [...(await this.#grown(this.#log)), ...(await this.#grownLedgers(this.#log))]
     if (grown.length + this.#log.pending.length === 0) return ok(null)
     const [logId, keys] = [await ensureLogId(store), await keyring.load()]
     if (logId.isErr()) return err(logId.error)
@@ -57,9 +58,21 @@ export class CheckpointWriter {
     return this.#append(this.#log.revision, grown, checkpoint)
   }
 
+  /** A ledger that cannot be read stays as it was; verification tells of it. */
+  async #grownLedgers(log: CheckpointLog): Promise<RunHead[]> {
+    const known = knownHeads(log)
+    const grown: RunHead[] = []
+    for (const name of LEDGERS) {
+      const run_id = ledgerStream(name)
+      const end = (await ledgerEnd(this.#deps.store, name)).unwrapOr(LEDGER_START)
+      if (end.length > (known.get(run_id)?.length ?? 0)) grown.push({ run_id, ...end })
+    }
+    return grown
+  }
+
   /** Runs that are not pending yet and are new or longer than in the last checkpoint. */
-  async #grown({ heads, pending }: CheckpointLog): Promise<RunHead[]> {
-    const known = new Map([...heads, ...pending.map((head) => [head.run_id, head] as const)])
+  async #grown(log: CheckpointLog): Promise<RunHead[]> {
+    const known = knownHeads(log)
     const grown: RunHead[] = []
     for (let after = ''; ; ) {
       const page = this.#deps.runs.heads(after, PAGE)
@@ -94,6 +107,9 @@ export class CheckpointWriter {
     return ok(checkpoint)
   }
 }
+
+const knownHeads = ({ heads, pending }: CheckpointLog): ReadonlyMap<string, RunHead> =>
+  new Map([...heads, ...pending.map((head) => [head.run_id, head] as const)])
 
 function next(
   { checkpoint, heads, pending }: CheckpointLog,

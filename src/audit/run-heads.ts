@@ -1,12 +1,16 @@
 import { z } from 'zod'
 import type { LoadedRun } from '../store/run-log.ts'
 import { canonicalJson } from './canonical.ts'
+import { LEDGERS, ledgerOf, ledgerStream } from './ledgers.ts'
 import { leafHash } from './merkle.ts'
 import { Sha256 } from './public-keys.ts'
 
-/** How far a run had come: its number of records, and the hash of the last. */
+/**
+ * How far a run had come: its number of records, and the hash of the last. A ledger is told of in the same
+ * way, with the name of its stream in the place of the run id.
+ */
 export const RunHead = z.strictObject({
-  run_id: z.uuid(),
+  run_id: z.union([z.uuid(), z.enum(LEDGERS.map(ledgerStream))]),
   length: z.int().positive(),
   head: Sha256,
 })
@@ -22,6 +26,12 @@ export type RunHeads = {
 
 /** The leaf of a run in the tree of a checkpoint. */
 export const leafOf = (head: RunHead): Buffer => leafHash(canonicalJson(head))
+
+/** How people are told of the run or the ledger. */
+export function subjectOf(id: string): string {
+  const ledger = ledgerOf(id)
+  return ledger === null ? `run ${id}` : `ledger ${ledger}`
+}
 
 /** In the order in which they stand in the tree. */
 export const sortedHeads = (heads: Iterable<RunHead>): RunHead[] =>

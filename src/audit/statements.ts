@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { canonicalJson, sha256 } from './canonical.ts'
+import { LedgerName } from './ledgers.ts'
 import { hasSigned, type KnownKeys, Moment, Sha256 } from './public-keys.ts'
 
 /** Every signed statement names its type, so that none can be taken for another. */
@@ -28,12 +29,25 @@ export const RunProof = sealed('retrai.run-proof.v1', {
 })
 export type RunProof = z.infer<typeof RunProof>
 
-/** What the server has of all runs. */
+/** What the server has of one of the ledgers beside the runs. */
+export const LedgerProof = sealed('retrai.ledger-proof.v1', {
+  ledger: LedgerName,
+  length: count,
+  head: Sha256.describe(
+    'Hash of the last entry, which commits to all before it; 64 zeros for none',
+  ),
+  signed_at: Moment,
+})
+export type LedgerProof = z.infer<typeof LedgerProof>
+
+/** What the server has of all runs and ledgers. */
 export const Checkpoint = sealed('retrai.checkpoint.v1', {
   log_id: z.uuid().describe('The log that is spoken of'),
   number: count.describe('Counts the checkpoints of the log from 0'),
-  runs: count,
-  root: Sha256.describe('Merkle root (RFC 6962) over run id, length and head of all runs'),
+  runs: count.describe('How many runs and ledgers'),
+  root: Sha256.describe(
+    'Merkle root (RFC 6962) over run id, length and head of all runs and ledgers',
+  ),
   previous: Sha256.describe(
     'SHA-256 of the canonical form of the checkpoint before; 64 zeros for none',
   ),
@@ -55,7 +69,7 @@ export const Manifest = sealed('retrai.export.v1', {
 })
 export type Manifest = z.infer<typeof Manifest>
 
-export type Sealed = RunProof | Checkpoint | Manifest
+export type Sealed = RunProof | LedgerProof | Checkpoint | Manifest
 /** A statement before it is signed. */
 export type Unsigned<T extends Sealed> = Omit<T, 'key' | 'signature'>
 

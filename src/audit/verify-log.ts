@@ -4,7 +4,9 @@ import type { RecordedEvent, StoreFailure } from '../store/event-store.ts'
 import { type LoadedRun, RUN_STREAM_PREFIX } from '../store/run-log.ts'
 import type { ArtifactSource } from './artifact-source.ts'
 import type { KeptHeads } from './kept-heads.ts'
+import { LEDGER_START, type LedgerEnd, type LedgerName, ledgerOf } from './ledgers.ts'
 import type { Finding } from './report.ts'
+import { verifyEntry } from './verify-ledger.ts'
 import { artifactOf, storedRecord, verifyRecord } from './verify-run.ts'
 
 /** A whole log in pages, in the order in which it was appended. */
@@ -12,13 +14,15 @@ export type LogPages = AsyncIterable<Result<readonly RecordedEvent[], StoreFailu
 
 export type LogReport = {
   readonly runs: number
+  /** Entries of ledgers that hold. */
+  readonly ledgers: Readonly<Record<string, number>>
   /** Records that hold. */
   readonly records: number
   readonly artifacts: number
   readonly findings: readonly Finding[]
 }
 
-/** Verifies all runs of a log, in one reading; of each up to its first bad record. */
+/** Verifies all runs and ledgers of a log, in one reading; of each up to its first bad record. */
 export function verifyLog(
   pages: LogPages,
   artifacts: ArtifactSource,
@@ -36,11 +40,13 @@ export function verifyLog(
 }
 
 type RunCheck = { run: LoadedRun | null; bad: boolean }
+type LedgerCheck = { end: LedgerEnd; bad: boolean }
 
 class LogCheck {
   readonly #artifacts: ArtifactSource
   readonly #kept: readonly KeptHeads[]
   readonly #runs = new Map<string, RunCheck>()
+  readonly #ledgers = new Map<LedgerName, LedgerCheck>()
   /** Artifacts that records name, each with the first record that does. */
   readonly #named = new Map<string, { readonly where: string; readonly seq: number }>()
   readonly #findings: Finding[] = []
@@ -52,7 +58,28 @@ class LogCheck {
   }
 
   take(event: RecordedEvent): void {
-    if (!event.stream.startsWith(RUN_STREAM_PREFIX)) return
+    const ledger = ledgerOf(event.stream)
+    if (ledger !== null) this.#takeEntry(ledger, event)
+    else if (event.stream.startsWith(RUN_STREAM_PREFIX)) this.#takeRecord(event)
+  }
+
+  #takeEntry(name: LedgerName, event: RecordedEvent): void {
+    const check = this.#ledgers.get(name) ?? { end: LEDGER_START, bad: false }
+    this.#ledgers.set(name, check)
+    if (check.bad) return
+    const verified = verifyEntry(name, check.end, storedRecord(event))
+    if (verified.isErr()) {
+      check.bad = true
+      this.#findings.push({ ...verified.error, where: `ledger ${name}` })
+      return
+    }
+    for (const heads of this.#kept) {
+      heads.see(event.stream, check.end.length, verified.value.head)
+    }
+    check.end = verified.value
+  }
+
+  #takeRecord(event: RecordedEvent): void {
     const runId = event.stream.slice(RUN_STREAM_PREFIX.length)
     const check = this.#runs.get(runId) ?? { run: null, bad: false }
     this.#runs.set(runId, check)
@@ -67,7 +94,7 @@ class LogCheck {
     const { run, logged } = verified.value
     check.run = run
     this.#records += 1
-    for (const heads of this.#kept) heads.see(logged)
+    for (const heads of this.#kept) heads.see(runId, logged.seq, logged.meta.hash)
     const artifact = artifactOf(logged)
     if (artifact !== null && !this.#named.has(artifact)) {
       this.#named.set(artifact, { where, seq: logged.seq })
@@ -81,13 +108,18 @@ class LogCheck {
       if (problem === null) artifacts += 1
       else this.#findings.push({ ...problem, ...place })
     }
-    const lengthOf = (runId: string): number => {
-      const { run = null } = this.#runs.get(runId) ?? {}
+    const lengthOf = (id: string): number => {
+      const ledger = ledgerOf(id)
+      if (ledger !== null) return this.#ledgers.get(ledger)?.end.length ?? 0
+      const { run = null } = this.#runs.get(id) ?? {}
       return run === null ? 0 : run.state.seq + 1
     }
     const missing = this.#kept.flatMap((heads) => heads.findings(lengthOf))
     const findings = [...this.#findings, ...missing]
-    return { runs: this.#runs.size, records: this.#records, artifacts, findings }
+    const ledgers = Object.fromEntries(
+      [...this.#ledgers].map(([name, { end }]) => [name, end.length]),
+    )
+    return { runs: this.#runs.size, records: this.#records, ledgers, artifacts, findings }
   }
 }
 

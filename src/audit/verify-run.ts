@@ -1,6 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import { recordHash, uuidOfHash } from '../store/chain.ts'
-import { decodeParsed, type LoggedRecord } from '../store/codec.ts'
+import { decodeParsed, type Logged, type LoggedRecord } from '../store/codec.ts'
 import type { RecordedEvent } from '../store/event-store.ts'
 import { foldLogged, type LoadedRun, streamOf } from '../store/run-log.ts'
 
@@ -38,12 +38,8 @@ export function verifyRecord(
 ): Result<VerifiedRecord, BadRecord> {
   const seq = run === null ? 0 : run.state.seq + 1
   const bad = (problem: BadRecord['problem'], message: string) => err({ problem, seq, message })
-  if (record.seq > seq) {
-    return bad('missing', `record ${record.seq} stands in its place: dropped, or the order changed`)
-  }
-  if (record.seq < seq) {
-    return bad('added', `record ${record.seq} stands here once more: added, or the order changed`)
-  }
+  const elsewhere = misplaced(record.seq, seq)
+  if (elsewhere !== null) return err(elsewhere)
   const decoded = decodeParsed(
     { stream: streamOf(runId), revision: seq },
     record.data,
@@ -62,7 +58,21 @@ export function verifyRecord(
 }
 
 /** Null where the record is what its hash says. */
-function whatChanged(stored: StoredRecord, { seq, record, meta }: LoggedRecord): string | null {
+/** What is wrong where the record `actual` stands in the place of `seq`; null where it belongs there. */
+export function misplaced(actual: number, seq: number): BadRecord | null {
+  if (actual === seq) return null
+  if (actual > seq) {
+    const message = `record ${actual} stands in its place: dropped, or the order changed`
+    return { problem: 'missing', seq, message }
+  }
+  const message = `record ${actual} stands here once more: added, or the order changed`
+  return { problem: 'added', seq, message }
+}
+
+export function whatChanged(
+  stored: StoredRecord,
+  { seq, record, meta }: Logged<{ readonly kind: string; readonly payload: object }>,
+): string | null {
   const { hash, ...rest } = meta
   // Over what is stored, and not over what an older schema becomes when it is read.
   const actual = hashOf(seq, stored.data as typeof record, rest)

@@ -7,6 +7,8 @@ export type LiveReport = {
   readonly runs: number
   /** Records that hold. */
   readonly records: number
+  /** Entries that hold, by the name of their ledger. */
+  readonly ledgers: Readonly<Record<string, number>>
   readonly artifacts: number
   /** The checkpoints that runs were compared with, by their numbers. */
   readonly checkpoints: readonly number[]

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command } from 'commander'
+import { accessCommand } from './access.ts'
 import { backupCommand } from './backup.ts'
 import { copyCommand } from './copy.ts'
 import { abortCommand, approveCommand } from './decide.ts'
@@ -35,6 +36,7 @@ const program = new Command('retrai')
   .addCommand(importCommand())
   .addCommand(keyCommand())
   .addCommand(tokenCommand())
+  .addCommand(accessCommand())
   .addCommand(backupCommand())
   .addCommand(copyCommand())
 

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import { err, ok, type Result } from 'neverthrow'
 import { z } from 'zod'
 import { KeptHeads } from '../audit/kept-heads.ts'
+import { ledgerOf } from '../audit/ledgers.ts'
 import { linesOf } from '../audit/lines.ts'
 import { type KnownKeys, knownKeys, PublishedKeys } from '../audit/public-keys.ts'
 import type { BundleReport, Finding } from '../audit/report.ts'
@@ -15,8 +16,9 @@ import { type DownloadFailure, download, downloadJson } from './download.ts'
 import type { LiveReport } from './live-report.ts'
 import { connect, type ServerOptions } from './server.ts'
 import { keptFindings, trustOf } from './verify-data-folder.ts'
+import { type VerifiedLedgers, verifyLedgers } from './verify-server-ledgers.ts'
 
-/** Verifies all runs of a server, each by its export, and what its checkpoints say of them. */
+/** Verifies all runs of a server, each by its export, its ledgers, and what its checkpoints say of them. */
 export async function verifyServer(
   options: ServerOptions,
   kept: Checkpoint | null,
@@ -30,11 +32,12 @@ export async function verifyServer(
   const ids = await runIds(options)
   if (ids.isErr()) return err(ids.error)
   const check = new ServerCheck(options, anchors, checkpoints.value.heads)
-  for (const runId of new Set([...ids.value, ...checkpoints.value.runIds])) {
-    const done = await check.run(runId)
+  for (const id of new Set([...ids.value, ...checkpoints.value.runIds])) {
+    const done = ledgerOf(id) === null ? await check.run(id) : ok()
     if (done.isErr()) return err(done.error)
   }
-  return ok(check.report(checkpoints.value))
+  const ledgers = await verifyLedgers(options, keys, checkpoints.value.heads)
+  return ledgers.map((verified) => check.report(checkpoints.value, verified))
 }
 
 async function runIds(options: ServerOptions): Promise<Result<string[], string>> {
@@ -158,8 +161,8 @@ class ServerCheck {
   #verify(archive: Readable): Promise<BundleReport> {
     return verifyBundle(unpacked(archive), {
       anchors: this.#anchors,
-      onRecord: (_line, logged) => {
-        for (const heads of this.#heads) heads.see(logged)
+      onRecord: (_line, { seq, record, meta }) => {
+        for (const heads of this.#heads) heads.see(record.run_id, seq, meta.hash)
       },
     })
   }
@@ -178,15 +181,19 @@ class ServerCheck {
     }
   }
 
-  report({ compared, findings: others }: ReadCheckpoints): LiveReport {
-    const lengthOf = (runId: string): number => this.#lengths.get(runId) ?? 0
+  report({ compared, findings: others }: ReadCheckpoints, ledgers: VerifiedLedgers): LiveReport {
+    const lengthOf = (id: string): number => {
+      const ledger = ledgerOf(id)
+      return (ledger === null ? this.#lengths.get(id) : ledgers.lengths[ledger]) ?? 0
+    }
     const kept = this.#heads.flatMap((heads) => heads.findings(lengthOf))
-    const findings = [...this.#findings, ...others, ...kept]
+    const findings = [...this.#findings, ...ledgers.findings, ...others, ...kept]
     return {
       holds: findings.length === 0,
       trust: trustOf(this.#anchors, [...this.#signers, ...compared.map(({ key }) => key)]),
       runs: this.#lengths.size,
       records: [...this.#lengths.values()].reduce((sum, length) => sum + length, 0),
+      ledgers: ledgers.lengths,
       artifacts: this.#artifacts,
       checkpoints: compared.map(({ number }) => number),
       findings,

@@ -88,12 +88,16 @@ async function tell(
 }
 
 function liveLines(report: LiveReport): string[] {
-  const { holds, runs, records, artifacts, checkpoints, findings, trust } = report
+  const { holds, runs, records, ledgers, artifacts, checkpoints, findings, trust } = report
   const compared =
     checkpoints.length === 0
       ? 'There is no checkpoint to compare with: whether runs were dropped cannot be told.'
       : `Compared with checkpoint ${[...new Set(checkpoints)].join(' and ')}.`
-  const counts = `${records} records in ${runs} runs hold, and ${artifacts} artifacts.`
-  if (!holds) return ['The store DOES NOT HOLD.', ...findingLines(findings), counts, compared]
-  return ['The store holds.', counts, compared, trustLine(trust)]
+  const beside = Object.entries(ledgers).filter(([, length]) => length > 0)
+  const counts = [
+    `${records} records in ${runs} runs hold, and ${artifacts} artifacts.`,
+    ...beside.map(([name, length]) => `${length} entries of the ledger ${name} hold.`),
+  ]
+  if (!holds) return ['The store DOES NOT HOLD.', ...findingLines(findings), ...counts, compared]
+  return ['The store holds.', ...counts, compared, trustLine(trust)]
 }

@@ -6,6 +6,7 @@ import type { RunStatus } from '../domain/state.ts'
 import { RunDetails, RunSummary } from '../projections/views.ts'
 import type { Caller } from './call.ts'
 import type { RequestError } from './errors.ts'
+import { cursorOf, queryOf } from './paging.ts'
 
 /** What to run; what is left out gets the server's defaults. */
 export type RunRequest = Pick<RunConfig, 'goal'> &
@@ -86,7 +87,10 @@ export function createRuns(call: Caller): Runs {
         path: `/api/runs${queryOf(query)}`,
         schema: z.array(RunSummary),
         signal,
-      }).map(({ value, headers }) => ({ runs: value, next: nextOf(headers.get('link')) })),
+      }).map(({ value, headers }) => ({
+        runs: value,
+        next: cursorOf(headers.get('link'), 'cursor'),
+      })),
 
     get: (runId, { signal } = {}) =>
       call({ method: 'GET', path: address(runId), schema: RunDetails, signal }).map(
@@ -120,18 +124,4 @@ export function createRuns(call: Caller): Runs {
         signal,
       }).map(({ value }) => value),
   }
-}
-
-function queryOf(query: RunQuery): string {
-  const search = new URLSearchParams()
-  for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined) search.set(name, String(value))
-  }
-  return search.size === 0 ? '' : `?${search}`
-}
-
-/** The cursor in a Link header such as `</api/runs?limit=2&cursor=…>; rel="next"`. */
-function nextOf(link: string | null): string | null {
-  const query = /<[^>?]*\?([^>]*)>; *rel="next"/.exec(link ?? '')?.[1]
-  return query === undefined ? null : new URLSearchParams(query).get('cursor')
 }

@@ -1,5 +1,6 @@
 import fastify, { type FastifyInstance } from 'fastify'
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
+import { logAccesses } from './access-log.ts'
 import { serveConsole } from './console.ts'
 import type { AppDeps } from './deps.ts'
 import { describeApi, serveDocs } from './docs.ts'
@@ -11,6 +12,7 @@ import { goLive } from './live/plugin.ts'
 import { insistOnPermissions } from './permission.ts'
 import { withSafeRequests } from './request-log.ts'
 import { abortRun } from './routes/abort-run.ts'
+import { accesses } from './routes/access.ts'
 import { allEvents } from './routes/all-events.ts'
 import { readArtifact } from './routes/artifacts.ts'
 import { checkpoints } from './routes/checkpoints.ts'
@@ -22,6 +24,7 @@ import { getRun } from './routes/get-run.ts'
 import { listGoals } from './routes/goals.ts'
 import { health } from './routes/health.ts'
 import { keys } from './routes/keys.ts'
+import { ledgers } from './routes/ledgers.ts'
 import { listRuns } from './routes/list-runs.ts'
 import { me } from './routes/me.ts'
 import { proveRun } from './routes/proof.ts'
@@ -54,7 +57,7 @@ const ROUTES = [
   tokens,
 ]
 
-const AUDIT_ROUTES = [keys, proveRun, exportRun, checkpoints]
+const AUDIT_ROUTES = [keys, proveRun, exportRun, checkpoints, ledgers, accesses]
 
 const LIVE_ROUTES = [watchRun, watchAll, runEvents, allEvents]
 
@@ -73,6 +76,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   insistOnPermissions(app)
   const live = await goLive(app, deps)
   guard(app, deps.access)
+  if (deps.accessLog !== undefined) logAccesses(app, deps.accessLog)
   limitSockets(app, { ...LIVE_LIMITS, ...deps.live })
   acceptJsonOnly(app)
   handleNotFound(app)

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import type { FastifyBaseLogger } from 'fastify'
 import type { ResultAsync } from 'neverthrow'
 import type { Access } from '../access/access.ts'
+import type { AccessRecorder } from '../audit/access-recorder.ts'
 import type { Audit } from '../audit/audit.ts'
 import type { RunConfig } from '../domain/run-config.ts'
 import type { Checkpoint } from '../projections/batch.ts'
@@ -60,6 +61,8 @@ export type AppDeps = {
   readonly ready: () => Promise<Readiness>
   /** Who may ask. */
   readonly access: Access
+  /** Where it is noted who was shown what. Without one it is not. */
+  readonly accessLog?: Pick<AccessRecorder, 'note'>
   /** Without one nothing is logged. */
   readonly logger?: FastifyBaseLogger
   readonly live?: Partial<LiveLimits>

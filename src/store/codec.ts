@@ -125,7 +125,17 @@ export function decodeParsed(
   data: unknown,
   metadata: unknown,
 ): Result<LoggedRecord, DamagedRecord> {
-  return attempt(place, () => read(place, RunRecord, data, metadata))
+  return decodeParsedAs(RunRecord, place, data, metadata)
+}
+
+/** The same for what is in another stream than a run's. */
+export function decodeParsedAs<R>(
+  shape: z.ZodType<R>,
+  place: Place,
+  data: unknown,
+  metadata: unknown,
+): Result<Logged<R>, DamagedRecord> {
+  return attempt(place, () => read(place, shape, data, metadata))
 }
 
 function attempt<R>(

@@ -8,6 +8,7 @@ import { errAsync, okAsync } from 'neverthrow'
 import { expect } from 'vitest'
 import { z } from 'zod'
 import { Access } from '../../src/access/access.ts'
+import { AccessRecorder, type RecorderDeps } from '../../src/audit/access-recorder.ts'
 import { createAudit } from '../../src/audit/audit.ts'
 import { openKeyring } from '../../src/audit/keyring.ts'
 import type { AgentCommand } from '../../src/domain/commands.ts'
@@ -39,7 +40,9 @@ export type TestServer = {
   stop(): Promise<void>
 }
 
-type Options = Partial<Omit<AppDeps, 'store' | 'readModel' | 'access'>> & {
+type Options = Partial<Omit<AppDeps, 'store' | 'readModel' | 'access' | 'accessLog'>> & {
+  /** Without it there is no access log. */
+  readonly accessLog?: Partial<Omit<RecorderDeps, 'store' | 'log'>>
   /** A token by configuration. */
   readonly token?: string
   /** Puts something between the server and its store. */
@@ -69,7 +72,7 @@ const planRun: AppDeps['planRun'] = ({ goal, cwd, ...rest }) => {
 
 /** A whole server on a free port: embedded store, projections, HTTP; everything but the agent. */
 export async function startTestServer(options: Options = {}): Promise<TestServer> {
-  const { wrapStore = same, wrapReadModel = same, token = null, ...deps } = options
+  const { wrapStore = same, wrapReadModel = same, token = null, accessLog, ...deps } = options
   const folder = await mkdtemp(join(tmpdir(), 'retrai-http-'))
   const store = (await openEmbeddedStore({ file: join(folder, 'log.sqlite') }))._unsafeUnwrap()
   const projected = openReadModel({
@@ -84,7 +87,11 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
   const wrapped = wrapStore(store)
   const clock = deps.clock ?? (() => Date.now() / 1000)
   const access = await Access.open({ store, configured: token, clock, log: silent })
+  const recorder =
+    accessLog &&
+    new AccessRecorder({ store: wrapped, clock, log: silent, strict: false, ...accessLog })
   const app = await buildApp({
+    ...(recorder === undefined ? {} : { accessLog: recorder }),
     store: wrapped,
     readModel,
     checkpoint: () => projected.checkpoint,
@@ -111,6 +118,7 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
   const { port } = app.server.address() as AddressInfo
   const stop = async () => {
     await app.close()
+    await recorder?.stop()
     await access.close()
     await projector.stop()
     projected.close()

@@ -1,3 +1,4 @@
+import type { Watched } from '../watch-log.ts'
 import { Chunks } from './chunks.ts'
 import type { Feed } from './feed.ts'
 import type { FeedFilter } from './feed-filter.ts'
@@ -13,7 +14,7 @@ type Observation = {
 
 /** The wanted records of all runs as server-sent events: history, then live, without end. */
 export async function* feedEventStream(
-  { start, filter, form }: Observation,
+  { start, filter, form, watched }: Observation & { readonly watched: Watched },
   { feed, heartbeatMs }: { readonly feed: Feed; readonly heartbeatMs: number },
   signal: AbortSignal,
 ): AsyncGenerator<Buffer, void, void> {
@@ -29,6 +30,7 @@ export async function* feedEventStream(
       const passes = filter.passes(entry)
       if (passes === false || (passes !== true && !(await passes))) continue
       addEvent(chunks, cursor, entry.dataIn(form))
+      watched.last = cursor
       if (chunks.full) yield chunks.take()
     }
     if (!chunks.empty) yield chunks.take()

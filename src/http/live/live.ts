@@ -1,4 +1,5 @@
 import type { Checkpoint } from '../../projections/batch.ts'
+import type { WatchLog } from '../watch-log.ts'
 import { Feed } from './feed.ts'
 import { RunFacts } from './feed-filter.ts'
 import { Hub } from './hub.ts'
@@ -11,6 +12,7 @@ export type LiveDeps = TopicDeps & {
   readonly clock: () => number
   /** The last record that this server has read from the log. */
   readonly checkpoint: () => Checkpoint | null
+  readonly watchLog: WatchLog
 }
 
 /** Everything in this process that delivers records while they are made. */

@@ -1,13 +1,14 @@
 import type { Result } from 'neverthrow'
 import { z } from 'zod'
 import { CaughtUp, FeedCursor, feedFilters, formIn, WithMeta } from '../event-query.ts'
+import type { Watched } from '../watch-log.ts'
 import { Backoff } from './backoff.ts'
 import { refusalFrame } from './entry.ts'
 import type { FeedEntry } from './feed-entry.ts'
 import { FeedFilter } from './feed-filter.ts'
 import { type FeedStart, feedStart } from './feed-start.ts'
 import type { Live } from './live.ts'
-import type { Ending } from './observe.ts'
+import { type Ending, notWritten } from './observe.ts'
 import type { Outlet } from './outlet.ts'
 import type { Observation } from './sockets.ts'
 import type { Form } from './text.ts'
@@ -24,17 +25,19 @@ export const WatchAllQuery = z.strictObject({
 export function observeFeed(
   query: Result<z.output<typeof WatchAllQuery>, string>,
   live: Live,
+  watched: Watched,
 ): Observation {
   return {
     send: async (outlet, signal) => {
       if (query.isErr()) return { type: 'bad_request', cursor: -1, message: query.error }
       const start = await findStart(query.value.after, live, signal)
       if (start === null || 'type' in start) return start
+      if (!(await watched.begin())) return notWritten(-1)
       const filter = new FeedFilter(query.value, live.facts, signal)
       const form = formIn(query.value)
       let { cursor } = start
       for await (const entries of live.feed.follow(start.position, signal)) {
-        await sendAll(entries, { filter, form, outlet, signal })
+        await sendAll(entries, { filter, form, outlet, signal, watched })
         cursor = entries.at(-1)?.cursor ?? cursor
         const historyEnds = entries.length === 0
         if (historyEnds && query.value.caught_up === true) outlet.send(feedCaughtUpFrame(cursor))
@@ -68,12 +71,13 @@ type Sending = {
   readonly form: Form
   readonly outlet: Outlet
   readonly signal: AbortSignal
+  readonly watched: Watched
 }
 
 /** Sends what was asked for, no faster than the peer takes it. */
 async function sendAll(
   entries: readonly FeedEntry[],
-  { filter, form, outlet, signal }: Sending,
+  { filter, form, outlet, signal, watched }: Sending,
 ): Promise<void> {
   outlet.cork()
   try {
@@ -82,6 +86,7 @@ async function sendAll(
       if (passes === false || (passes !== true && !(await passes))) continue
       if (signal.aborted) return
       outlet.send(entry.dataIn(form))
+      watched.last = entry.cursor
       if (outlet.full) await outlet.uncorkedDrain()
     }
   } finally {

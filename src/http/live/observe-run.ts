@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import { DOCUMENTED_KINDS } from '../../domain/records.ts'
 import { formIn } from '../event-query.ts'
 import { RunId } from '../run-id.ts'
+import type { Watched } from '../watch-log.ts'
 import { refusalFrame } from './entry.ts'
 import type { Live } from './live.ts'
 import { observe } from './observe.ts'
@@ -14,6 +15,7 @@ export function observeRun(
   givenId: string,
   query: Result<z.output<typeof WatchQuery>, string>,
   live: Live,
+  watched: Watched,
 ): Observation {
   return {
     send: async (outlet, signal) => {
@@ -29,7 +31,7 @@ export function observeRun(
         caught_up: caughtUp = false,
       } = query.value
       const watch = { after, kinds, caughtUp, form: formIn(query.value) }
-      return observe({ runId: runId.data, watch, outlet, signal }, live.hub, live)
+      return observe({ runId: runId.data, watch, outlet, signal, watched }, live.hub, live)
     },
     refusal: ({ cursor, message }) => refusalFrame(givenId, cursor, live.clock(), message),
   }

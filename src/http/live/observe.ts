@@ -1,4 +1,5 @@
 import { streamOf } from '../../store/run-log.ts'
+import { NOT_WRITTEN, type Watched } from '../watch-log.ts'
 import { Backoff } from './backoff.ts'
 import { caughtUpFrame, type Entry, entryOf, isEnd } from './entry.ts'
 import type { Hub } from './hub.ts'
@@ -11,7 +12,7 @@ import type { Watch } from './watch-query.ts'
 export type Ending =
   | { readonly type: 'complete' }
   | {
-      readonly type: 'unknown_run' | 'bad_request' | 'damaged'
+      readonly type: 'unknown_run' | 'bad_request' | 'damaged' | 'not_written'
       readonly cursor: number
       /** A sentence for the observer. */
       readonly message: string
@@ -22,6 +23,7 @@ type Observation = {
   readonly watch: Watch
   readonly outlet: Outlet
   readonly signal: AbortSignal
+  readonly watched: Watched
 }
 
 /**
@@ -50,7 +52,13 @@ export async function observe(
     milestone.tell(after)
     return { type: 'complete' }
   }
+  if (!(await observation.watched.begin())) return notWritten(after)
   return deliver(hub, observation, milestone)
+}
+
+/** @param cursor as of `Ending` */
+export const notWritten = (cursor: number): Ending => {
+  return { type: 'not_written', cursor, message: NOT_WRITTEN.detail }
 }
 
 /** The last record of the run. Store trouble is waited out. */
@@ -79,14 +87,14 @@ async function readHead(
 
 async function deliver(
   hub: Hub,
-  { runId, watch, outlet, signal }: Observation,
+  { runId, watch, outlet, signal, watched }: Observation,
   milestone: Milestone,
 ): Promise<Ending | null> {
   let cursor = watch.after
   await milestone.reach(cursor)
   const followed = { runId, after: cursor, form: watch.form }
   for await (const entries of hub.follow(followed, signal)) {
-    const ending = await sendAll(entries, cursor, { watch, outlet, signal })
+    const ending = await sendAll(entries, cursor, { watch, outlet, signal, watched })
     cursor += entries.length
     if (ending?.type === 'complete') milestone.tell(cursor)
     if (ending !== null) return ending
@@ -130,7 +138,7 @@ class Milestone {
 async function sendAll(
   entries: readonly Entry[],
   cursor: number,
-  { watch, outlet, signal }: Pick<Observation, 'watch' | 'outlet' | 'signal'>,
+  { watch, outlet, signal, watched }: Pick<Observation, 'watch' | 'outlet' | 'signal' | 'watched'>,
 ): Promise<Ending | null> {
   outlet.cork()
   try {
@@ -140,6 +148,7 @@ async function sendAll(
       if (entry.type === 'damage') return damaged(entry.seq, entry.message)
       if (entry.seq !== expected) return damaged(expected, `the store gave ${entry.seq} instead`)
       if (watch.kinds.has(entry.kind)) outlet.sendFramed(entry)
+      watched.last = entry.seq
       if (isEnd(entry)) return { type: 'complete' }
       if (outlet.full) await outlet.uncorkedDrain()
     }

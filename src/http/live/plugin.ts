@@ -2,6 +2,7 @@ import websocket from '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
 import { chooseProtocol } from '../credentials.ts'
 import type { AppDeps } from '../deps.ts'
+import { WatchLog } from '../watch-log.ts'
 import { LIVE_LIMITS } from './limits.ts'
 import { createLive, type Live } from './live.ts'
 
@@ -16,7 +17,8 @@ const MAX_MESSAGE = 16 * 1024
 export async function goLive(app: FastifyInstance, deps: AppDeps): Promise<Live> {
   const { store, readModel, clock, checkpoint } = deps
   const limits = { ...LIVE_LIMITS, ...deps.live }
-  const live = createLive({ store, readModel, clock, checkpoint, limits, log: app.log })
+  const watchLog = new WatchLog(deps.accessLog ?? null, clock)
+  const live = createLive({ store, readModel, clock, checkpoint, watchLog, limits, log: app.log })
   await app.register(websocket, {
     options: { maxPayload: MAX_MESSAGE, handleProtocols: chooseProtocol },
     errorHandler: (error, socket, request) => {

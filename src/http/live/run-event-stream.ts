@@ -1,4 +1,5 @@
 import type { Selection } from '../event-query.ts'
+import type { Watched } from '../watch-log.ts'
 import { Chunks } from './chunks.ts'
 import { isEnd, refusalFrame } from './entry.ts'
 import type { Hub } from './hub.ts'
@@ -13,6 +14,7 @@ type Observation = {
   readonly after: number
   readonly selection: Selection
   readonly form: Form
+  readonly watched: Watched
 }
 
 type EventStreamDeps = {
@@ -24,7 +26,7 @@ type EventStreamDeps = {
 
 /** The wanted records of a run as server-sent events: history, then live, then `end`. */
 export async function* runEventStream(
-  { runId, after, selection, form }: Observation,
+  { runId, after, selection, form, watched }: Observation,
   { hub, heartbeatMs, clock }: EventStreamDeps,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer, void, void> {
@@ -41,6 +43,7 @@ export async function* runEventStream(
         return
       }
       cursor = entry.seq
+      watched.last = cursor
       const id = String(cursor)
       if (selects(selection, entry.kind, entry.data)) addEvent(chunks, id, entry.data)
       if (isEnd(entry)) addNotice(chunks, 'end', Buffer.from(`{"seq":${id}}`), id)

@@ -12,6 +12,7 @@ const CLOSES: Record<Ending['type'], readonly [code: number, reason: string]> = 
   unknown_run: [4404, 'no such run'],
   bad_request: [4400, 'bad request'],
   damaged: [1011, 'a record of this run cannot be read'],
+  not_written: [1013, 'the access log cannot be written'],
 }
 const GOING_AWAY = 1001
 const NOT_LET_IN = [4401, 'the token was revoked or has expired'] as const

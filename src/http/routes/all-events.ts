@@ -10,6 +10,7 @@ import { feedEventStream, feedLines } from '../live/feed-stream.ts'
 import type { Live } from '../live/live.ts'
 import { beginEventStream, EVENT_STREAM } from '../live/sse.ts'
 import { type Problem, problems, sendProblem } from '../problem.ts'
+import { NOT_WRITTEN } from '../watch-log.ts'
 import type { ZodApp } from '../zod-app.ts'
 
 const DESCRIPTION = `
@@ -67,7 +68,7 @@ export function allEvents(app: ZodApp, live: Live): void {
       const after = (isLive ? lastEventId(request) : undefined) ?? query.after
       const start = await feedStart(after, live)
       if (start.isErr()) return sendProblem(request, reply, problemOf(start.error))
-      if (isLive) return sendEvents(reply, query, start.value, live)
+      if (isLive) return sendEvents(request, reply, query, start.value, live)
       if (format.value === NDJSON) return sendLines(reply, query, start.value, live)
       return sendPage(request, reply, query, start.value, live)
     },
@@ -78,12 +79,21 @@ function problemOf({ type, message }: FeedStartError): Problem {
   return type === 'store_unavailable' ? { code: type } : { code: type, detail: message }
 }
 
-function sendEvents(reply: FastifyReply, query: Query, start: FeedStart, live: Live): FastifyReply {
+async function sendEvents(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  query: Query,
+  start: FeedStart,
+  live: Live,
+): Promise<FastifyReply> {
+  const watched = live.watchLog.watch(request, 'feed_watched')
+  if (!(await watched.begin())) return sendProblem(request, reply, NOT_WRITTEN)
+  reply.raw.once('close', () => watched.end())
   beginEventStream(reply, live.limits)
   const deps = { feed: live.feed, heartbeatMs: live.limits.pingMs }
   return live.streams.send(reply, (signal) => {
     const filter = new FeedFilter(query, live.facts, signal)
-    return feedEventStream({ start, filter, form: formIn(query) }, deps, signal)
+    return feedEventStream({ start, filter, form: formIn(query), watched }, deps, signal)
   })
 }
 

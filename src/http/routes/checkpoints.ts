@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { Audit } from '../../audit/audit.ts'
 import { canonicalJson } from '../../audit/canonical.ts'
 import { InclusionProof } from '../../audit/inclusion.ts'
+import { ledgerOf } from '../../audit/ledgers.ts'
 import { sortedHeads } from '../../audit/run-heads.ts'
 import { Checkpoint } from '../../audit/statements.ts'
 import { AUDIT_PROBLEMS, auditProblem } from '../audit-problem.ts'
@@ -71,7 +72,7 @@ function listCheckpoints(app: ZodApp, audit: Audit): void {
     schema: {
       operationId: 'listCheckpoints',
       tags: ['audit'],
-      summary: 'Signed statements of all the runs there are, oldest first',
+      summary: 'Signed statements of all the runs and ledgers there are, oldest first',
       description:
         'Written at intervals if RETRAI_CHECKPOINT_SECONDS is set and anything has changed. Whoever ' +
         'keeps one can tell later whether a run was dropped or the end of one was cut off: ' +
@@ -119,11 +120,13 @@ function listRunsOf(app: ZodApp, audit: Audit): void {
     schema: {
       operationId: 'listCheckpointRuns',
       tags: ['audit'],
-      summary: 'The runs that a checkpoint is made over, by run id: the leaves of its tree',
+      summary: 'The runs and ledgers that a checkpoint is made over: the leaves of its tree',
       params: NumberParams,
       response: {
         200: {
-          description: 'One JSON object a line: `run_id`, `length`, `head`',
+          description:
+            'One JSON object a line: `run_id`, `length`, `head`. A ledger is told of with the name of its ' +
+            'stream in the place of the run id, such as `retrai-access`',
           content: { 'application/x-ndjson': { schema: z.string() } },
         },
         ...problems('checkpoint_not_found', ...AUDIT_PROBLEMS),
@@ -156,11 +159,12 @@ function proveInclusion(app: ZodApp, audit: Audit): void {
       },
     },
     handler: async (request, reply) => {
-      const runId = RunId.safeParse(request.params.run_id)
+      const { run_id: given } = request.params
+      const id = ledgerOf(given) === null ? RunId.safeParse(given).data : given
       const log = await audit.checkpoint(numberOf(request.params.number))
       if (log.isErr()) return sendProblem(request, reply, auditProblem(request, log.error))
       if (log.value === null) return sendProblem(request, reply, { code: 'checkpoint_not_found' })
-      const proof = runId.success ? audit.inclusion(log.value, runId.data) : null
+      const proof = id === undefined ? null : audit.inclusion(log.value, id)
       return proof ?? sendProblem(request, reply, NOT_IN_IT)
     },
   })

@@ -16,6 +16,7 @@ import { beginEventStream, EVENT_STREAM } from '../live/sse.ts'
 import { wholeText } from '../live/text.ts'
 import { problems, sendInvalid, sendProblem } from '../problem.ts'
 import { RunId, RunParams } from '../run-id.ts'
+import { NOT_WRITTEN } from '../watch-log.ts'
 import type { ZodApp } from '../zod-app.ts'
 
 const DESCRIPTION = `
@@ -134,8 +135,11 @@ async function sendEvents(
   const ready = await probe({ ...wanted, after }, live)
   if (ready.isErr()) return sendProblem(request, reply, ready.error)
   if (ready.value.complete) return reply.code(204).send()
+  const watched = live.watchLog.watch(request, 'run_watched')
+  if (!(await watched.begin())) return sendProblem(request, reply, NOT_WRITTEN)
+  reply.raw.once('close', () => watched.end())
   beginEventStream(reply, live.limits)
-  const observation = { ...wanted, after }
+  const observation = { ...wanted, after, watched }
   const deps = { ...live, heartbeatMs: live.limits.pingMs }
   return live.streams.send(reply, (signal) => runEventStream(observation, deps, signal))
 }

@@ -48,7 +48,9 @@ export function watchAll(app: ZodApp, live: Live): void {
       return sendProblem(request, reply, { code: 'upgrade_required' })
     },
     wsHandler: (socket, request) => {
-      const observation = observeFeed(asked(request), live)
+      const watched = live.watchLog.watch(request, 'feed_watched')
+      socket.once('close', () => watched.end())
+      const observation = observeFeed(asked(request), live, watched)
       live.sockets.serve(socket, observation, request)
     },
   })

@@ -3,6 +3,7 @@ import { expect, it } from 'vitest'
 import { feedStart } from '../../../src/http/live/feed-start.ts'
 import { LIVE_LIMITS } from '../../../src/http/live/limits.ts'
 import { createLive } from '../../../src/http/live/live.ts'
+import { WatchLog } from '../../../src/http/watch-log.ts'
 import { streamOf } from '../../../src/store/run-log.ts'
 import { openStore, standIn } from '../../store/eventstoredb/support.ts'
 import { createdRecord } from '../../support/run-records.ts'
@@ -31,7 +32,9 @@ it('cursors of the feed hold for another server on the same EventStoreDB', async
   const stop = new AbortController()
   const feedOf = (store: typeof one) => {
     const readModel = { get: () => null, caughtUp: true }
-    const deps = { store, readModel, clock: () => 0, checkpoint: () => null, limits: LIVE_LIMITS }
+    const [clock, checkpoint] = [() => 0, () => null]
+    const watchLog = new WatchLog(null, clock)
+    const deps = { store, readModel, clock, checkpoint, watchLog, limits: LIVE_LIMITS }
     return createLive({ ...deps, log: { ...log, level: 'info', child: () => log as never } })
   }
   const read = async (live: ReturnType<typeof feedOf>, after?: string) => {

@@ -1,0 +1,86 @@
+import type { Command } from 'commander'
+import { InvalidArgumentError } from 'commander'
+import { err, ok, type Result } from 'neverthrow'
+import type { LoggedAccess } from '../client/index.ts'
+import { ACCESS_KINDS, type AccessKind } from '../domain/access.ts'
+import { EXIT } from './exit-codes.ts'
+import { positiveInt } from './option-values.ts'
+import { print, say } from './print.ts'
+import { type Server, type ServerOptions, serverCommand, withServer } from './server.ts'
+import { table } from './table.ts'
+
+type Options = ServerOptions & {
+  readonly run?: string
+  readonly principal?: string
+  readonly kinds?: readonly AccessKind[]
+  readonly limit: number
+  readonly json?: boolean
+}
+
+/** The most that a server gives at once. */
+const PAGE = 5000
+
+/** `retrai access`: who was shown what, newest first. */
+export function accessCommand(): Command {
+  return serverCommand('access')
+    .description('Show who has read, watched, exported or verified which run, newest first.')
+    .option('--run <run>', 'only what was about this run')
+    .option('--principal <name>', 'only what this person or program was shown')
+    .option('--kinds <list>', `only some of ${ACCESS_KINDS.join(', ')}`, kinds)
+    .option('--limit <n>', 'the most to show', positiveInt, 50)
+    .option('--json', 'print each entry as JSON, one a line')
+    .action((options: Options) => withServer(options, (server) => show(server, options)))
+}
+
+function kinds(text: string): readonly AccessKind[] {
+  return text.split(',').map((name) => {
+    const kind = ACCESS_KINDS.find((known) => known === name.trim())
+    if (kind !== undefined) return kind
+    throw new InvalidArgumentError(`Choose some of ${ACCESS_KINDS.join(', ')}.`)
+  })
+}
+
+async function show(
+  { client, explain }: Server,
+  { run, principal, kinds, limit, json = false }: Options,
+): Promise<Result<number, string>> {
+  const found: LoggedAccess[] = []
+  let next: number | null | undefined
+  while (next !== null && found.length < limit) {
+    const page = await client.access.list({
+      run_id: run,
+      principal,
+      kinds,
+      direction: 'backward',
+      limit: Math.min(PAGE, limit - found.length),
+      after: next,
+    })
+    if (page.isErr()) return err(explain(page.error))
+    found.push(...page.value.entries)
+    next = page.value.next
+  }
+  const lines = json
+    ? found.map((entry) => JSON.stringify(entry))
+    : table(['SEQ', 'WHEN', 'WHO', 'FROM', 'WHAT', 'RUN', 'TIMES', ''], found.map(rowOf))
+  for (const line of lines) await print(line)
+  if (next !== null && !json) say(`There are more than ${limit}; --limit shows more of them.`)
+  return ok(EXIT.done)
+}
+
+function rowOf({ seq, kind, payload }: LoggedAccess): string[] {
+  const { count, last_ts } = payload
+  const when = new Date(last_ts * 1000).toISOString()
+  if (!('operation' in payload)) return [String(seq), when, '', '', kind, '', String(count), '']
+  const { principal, client, run_id } = payload
+  const who = [principal ?? 'nobody known', client ?? 'many addresses']
+  return [String(seq), when, ...who, kind, run_id ?? '', String(count), detailOf(payload)]
+}
+
+function detailOf(payload: Extract<LoggedAccess['payload'], { operation: string }>): string {
+  if ('status' in payload) return `${payload.operation}: status ${payload.status}`
+  if ('seconds' in payload) {
+    const end = payload.last === null ? 'nothing was sent' : `up to ${payload.last}`
+    return `${end}, ${Math.round(payload.seconds)} s`
+  }
+  return payload.asked === '' ? payload.operation : `${payload.operation} ${payload.asked}`
+}

@@ -1,0 +1,76 @@
+import type { ResultAsync } from 'neverthrow'
+import { z } from 'zod'
+import { AccessEntry, type AccessKind } from '../domain/access.ts'
+import type { Caller } from './call.ts'
+import type { RequestError } from './errors.ts'
+import { cursorOf, queryOf } from './paging.ts'
+
+type Signal = { readonly signal?: AbortSignal | undefined }
+type Answered<T> = ResultAsync<T, RequestError>
+
+/** An entry of the access log, and its place there. */
+export type LoggedAccess = AccessEntry & { readonly seq: number }
+
+export type AccessQuery = {
+  readonly run_id?: string | undefined
+  readonly principal?: string | undefined
+  readonly kinds?: readonly AccessKind[] | undefined
+  /** Seconds since the epoch. */
+  readonly from_ts?: number | undefined
+  readonly to_ts?: number | undefined
+  readonly direction?: 'forward' | 'backward' | undefined
+  /** At most 5000; the server's default is 500. */
+  readonly limit?: number | undefined
+  /** `next` of the page before. */
+  readonly after?: number | undefined
+}
+
+/** `next` is the place behind which there are more; null on the last page. */
+export type AccessPage = {
+  readonly entries: readonly LoggedAccess[]
+  readonly next: number | null
+}
+
+const Frame = z.looseObject({ seq: z.int() }).transform(({ seq, ...rest }, context) => {
+  const entry = AccessEntry.safeParse(rest)
+  if (entry.success) return { ...entry.data, seq }
+  context.addIssue('it is no entry that this client knows')
+  return z.NEVER
+})
+
+const Proof = z.object({
+  ledger: z.literal('access'),
+  length: z.int(),
+  head: z.string(),
+  signed_at: z.string(),
+  key: z.string(),
+  signature: z.string(),
+})
+export type AccessProof = z.infer<typeof Proof>
+
+/** The calls of /api/access, for auditors. */
+export type Accesses = {
+  list(query?: AccessQuery, options?: Signal): Answered<AccessPage>
+  /** How many entries there are and the hash of the last, signed. */
+  proof(options?: Signal): Answered<AccessProof>
+}
+
+export function createAccesses(call: Caller): Accesses {
+  return {
+    list: ({ kinds, ...query } = {}, { signal } = {}) =>
+      call({
+        method: 'GET',
+        path: `/api/access${queryOf({ ...query, kinds: kinds?.join(',') })}`,
+        schema: z.array(Frame),
+        signal,
+      }).map(({ value, headers }) => {
+        const next = cursorOf(headers.get('link'), 'after')
+        return { entries: value, next: next === null ? null : Number(next) }
+      }),
+
+    proof: ({ signal } = {}) =>
+      call({ method: 'GET', path: '/api/access/proof', schema: Proof, signal }).map(
+        ({ value }) => value,
+      ),
+  }
+}

@@ -1,0 +1,35 @@
+import type { FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import type { Access } from '../audit/access-windows.ts'
+import { RunId } from './run-id.ts'
+
+/** Written down of what was asked at most, characters. */
+const MAX_ASKED = 300
+
+const Params = z.record(z.string(), z.string()).catch({})
+
+type WhoAndWhat = Pick<Access, 'run_id' | 'principal' | 'client' | 'operation' | 'asked'>
+
+/** Who asks for what, as the access log keeps it. */
+export function whoAndWhat(request: FastifyRequest): WhoAndWhat {
+  const { caller, ip: client, routeOptions } = request
+  const { run_id: given, ...params } = Params.parse(request.params)
+  return {
+    run_id: RunId.safeParse(given).data ?? null,
+    principal: caller?.principal ?? null,
+    client,
+    operation: routeOptions.schema?.operationId ?? '',
+    asked: askedOf(request, params),
+  }
+}
+
+/** Only what the route has looked at: anything else may be a secret that stands there by mistake. */
+function askedOf({ routeOptions, url }: FastifyRequest, params: Record<string, string>): string {
+  const asked = new URLSearchParams(params)
+  if (routeOptions.schema?.querystring !== undefined && url.includes('?')) {
+    for (const [name, value] of new URLSearchParams(url.slice(url.indexOf('?')))) {
+      if (name !== 'ticket') asked.append(name, value)
+    }
+  }
+  return asked.toString().slice(0, MAX_ASKED)
+}
