@@ -1,4 +1,4 @@
-import { holdsMask } from '../domain/mask/finder.ts'
+import { masksIn } from '../domain/mask/finder.ts'
 import type { PayloadOf, RequestedCall, RunRecord } from '../domain/records.ts'
 import type { OpenCall } from '../domain/state.ts'
 import { processMask } from '../store/masking.ts'
@@ -24,7 +24,7 @@ export class AskedCalls {
   /** A recorded call with the arguments that were asked for; null where only masked ones are known. */
   callToRun(call: OpenCall): OpenCall | null {
     const asked = this.#byId.get(call.call_id)
-    if (asked === undefined) return holdsMask(JSON.stringify(call)) ? null : call
+    if (asked === undefined) return masksIn(JSON.stringify(call)).length > 0 ? null : call
     const { call_id: _, tool: __, ...given } = asked
     return { ...call, ...given }
   }

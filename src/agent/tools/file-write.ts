@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { confine, projectPath } from './confine.ts'
 import { defineTool, failed, succeeded } from './define-tool.ts'
+import { lostSecrets } from './lost-secrets.ts'
 import { describeProblem } from './path-problem.ts'
 import { writeAtomically } from './write-atomically.ts'
 
@@ -16,6 +17,13 @@ export const fileWrite = defineTool({
   run: async ({ path, content }, { cwd }) => {
     const confined = await confine(cwd, path)
     if (confined.isErr()) return failed(describeProblem(path, confined.error))
+    const lost = await lostSecrets(confined.value, content)
+    if (lost.length > 0) {
+      return failed(
+        `${confined.value.shown} holds secrets that were shown to you as ${lost.join(', ')}, and would ` +
+          'lose them. Nothing was changed. Change what stands round them with file_patch.',
+      )
+    }
     const written = await writeAtomically(confined.value, content)
     if (written.isErr()) return failed(describeProblem(path, written.error))
     const what = written.value === 'created' ? 'Created' : 'Replaced'

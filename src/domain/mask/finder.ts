@@ -18,8 +18,10 @@ export type Finder = {
 /** What stands in place of a secret. */
 export const maskOf = (kind: string): string => `[masked:${kind}]`
 
-/** Whether a text holds what stands in place of secrets, wherever it comes from. */
-export const holdsMask = (text: string): boolean => /\[masked:[\w-]+\]/.test(text)
+/** What stands in a text in place of secrets, each once, wherever it comes from. */
+export const masksIn = (text: string): string[] => [
+  ...new Set(text.match(/\[masked:[\w-]+\]/g) ?? []),
+]
 
 /** How far a finder looks for the end of a secret, in characters. */
 export const REACH = 24_000

@@ -63,8 +63,9 @@ describe('the result of a tool', () => {
   it('masks a secret that a program prints in parts', async () => {
     const { run } = await projectWith()
     const [head, tail] = [token.slice(0, 11), token.slice(11)]
-    const command = `printf ${head}; sleep 0.05; echo warning >&2; sleep 0.05; echo ${tail}; echo end`
-    expect((await run('bash_exec', { command })).output).toBe(`${MASKED}\nend\nwarning\n`)
+    const command = `printf ${head}; sleep 0.05; echo warning >&2; sleep 0.05; echo ${tail}`
+    const { output } = await run('bash_exec', { command })
+    expect(output.split('\n').sort()).toEqual(['', MASKED, 'warning'])
   })
 
   it('has no half of a secret where a line is cut', async () => {
@@ -100,5 +101,28 @@ describe('the result of a tool', () => {
     const { run } = await projectWith({ 'key.pem': `${pem('RSA ', 30)}\n`, 'b.txt': 'b' })
     const both = await run('bash_exec', { command: 'cat key.pem b.txt; head -9 key.pem' })
     expect(both.output).toBe('[masked:private-key]\nb[masked:private-key]\n')
+  })
+})
+
+describe('a file that was shown with masks', () => {
+  it('is not written anew with the masks in place of its secrets', async () => {
+    const { run, cwd } = await projectWith({ 'app.env': `A=1\nTOKEN=${token}\n` })
+    const { output: shown } = await run('file_read', { path: 'app.env' })
+    const refused = await run('file_write', { path: 'app.env', content: `${shown}B=2\n` })
+    expect(refused).toMatchObject({ outcome: 'error' })
+    expect(refused.output).toContain(`shown to you as ${MASKED}`)
+    expect(await readFile(join(cwd, 'app.env'), 'utf8')).toBe(`A=1\nTOKEN=${token}\n`)
+    await run('file_patch', { path: 'app.env', old: 'A=1', new: 'A=2' })
+    expect(await readFile(join(cwd, 'app.env'), 'utf8')).toBe(`A=2\nTOKEN=${token}\n`)
+  })
+
+  it('is written where it holds the same text itself, or no secret', async () => {
+    const { run, cwd } = await projectWith({ 'docs.md': `${MASKED} and ${token}`, 'b.md': 'plain' })
+    for (const path of ['docs.md', 'b.md', 'new.md']) {
+      expect(await run('file_write', { path, content: `see ${MASKED}` })).toMatchObject({
+        outcome: 'ok',
+      })
+      expect(await readFile(join(cwd, path), 'utf8')).toBe(`see ${MASKED}`)
+    }
   })
 })

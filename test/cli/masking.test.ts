@@ -1,0 +1,236 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import type { Script } from '../../examples/scripted-model/script.ts'
+import { type ScriptedModel, startScriptedModel } from '../../examples/scripted-model/server.ts'
+import { FAKES, pem } from '../domain/mask/fakes.ts'
+import { type Running, start } from './running.ts'
+import { cleanEnv } from './support.ts'
+
+const [github = '', ghs = ''] = FAKES['github-token'] ?? []
+const [aws = ''] = FAKES['aws-access-key'] ?? []
+const [slack = ''] = FAKES['slack-token'] ?? []
+const [stripe = ''] = FAKES['stripe-key'] ?? []
+const [npm = ''] = FAKES['npm-token'] ?? []
+const OWN = {
+  RETRAI_LLM_API_KEY: 'Zq9/key+of.the=endpoint',
+  OPENAI_API_KEY: 'Wx7-key-nobody-uses-4711',
+  RETRAI_TOKEN: 'Token.of~the/operator+0815',
+}
+const KEY_LINES = pem('RSA ', 12)
+
+/** Everything that must be nowhere, in the ways in which it could be written. */
+const SECRETS = [
+  ...[github, ghs, aws, slack, stripe, npm],
+  ...Object.values(OWN).flatMap((own) => [
+    own,
+    encodeURIComponent(own),
+    Buffer.from(own).toString('base64').slice(0, -3),
+  ]),
+  KEY_LINES.split('\n')[1] ?? '',
+]
+/** A part of a secret is one too: these lie within whatever it is split into. */
+const PARTS = SECRETS.flatMap((secret) => {
+  const count = Math.floor(secret.length / 10)
+  return Array.from({ length: count }, (_, at) => secret.slice(10 * at, 10 * at + 10))
+})
+
+/** Works in every way in which a secret can come into a record. */
+const script: Script = [
+  {
+    text: `I found ${github}, and was told ${OWN.RETRAI_LLM_API_KEY}.`,
+    first: [
+      { status: 500, body: { error: { message: `Incorrect key ${OWN.RETRAI_LLM_API_KEY}` } } },
+      { status: 503, body: `<p>${'x'.repeat(280)}${OWN.RETRAI_LLM_API_KEY}</p>` },
+    ],
+    calls: [
+      { tool: 'file_write', args: { path: 'made.txt', content: `${ghs}\n${KEY_LINES}\n` } },
+      { tool: 'bash_exec', args: { command: `echo ${aws}; seq 9000; cat made.txt keys.txt` } },
+      { tool: 'bash_exec', args: { command: `printf '${npm}' | wc -c` } },
+      { tool: 'bash_exec', args: { command: 'true', [stripe]: stripe } },
+      { tool: 'grep_search', args: { pattern: slack } },
+      { tool: 'file_read', args: { path: 'keys.txt' } },
+      { tool: stripe, args: {} },
+    ],
+  },
+  { status: 401, body: { error: { message: `Wrong: ${OWN.RETRAI_LLM_API_KEY}` } } },
+]
+
+let folder: string
+let model: ScriptedModel
+let server: Running
+let url: string
+let runId: string
+let seen: string[]
+
+const Id = z.object({ run_id: z.uuid() })
+const auth = { authorization: `Bearer ${OWN.RETRAI_TOKEN}` }
+
+async function call(method: string, path: string, body: unknown, headers = {}): Promise<unknown> {
+  const response = await fetch(url + path, {
+    method,
+    headers: { ...auth, 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+  })
+  const answer = await response.text()
+  expect(response.ok, `${path} answers ${answer}`).toBe(true)
+  return JSON.parse(answer)
+}
+
+const read = async (path: string, accept = 'application/json'): Promise<string> => {
+  const response = await fetch(url + path, { headers: { ...auth, accept } })
+  return response.text()
+}
+
+async function untilStatus(status: string): Promise<void> {
+  for (;;) {
+    const run = await read(`/api/runs/${runId}`)
+    if (JSON.parse(run).status === status) return
+    await new Promise((resolve) => setTimeout(resolve, 30))
+  }
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'retrai-masking-'))
+  const cwd = join(folder, 'project')
+  await mkdir(cwd)
+  await writeFile(
+    join(cwd, 'keys.txt'),
+    `${github}\n${slack}\n${OWN.OPENAI_API_KEY}\n${KEY_LINES}\n`,
+  )
+  await writeFile(
+    join(cwd, 'check.sh'),
+    'cat keys.txt; tail -c 2000 keys.txt | head -1 >&2; false\n',
+  )
+  await writeFile(join(cwd, '.retrai.yml'), 'check_command: bash check.sh\n')
+  model = await startScriptedModel({ script })
+  server = start(['serve', '--port', '0', '--data-dir', join(folder, 'data')], {
+    ...cleanEnv(),
+    ...OWN,
+    RETRAI_LLM_BASE_URL: model.url,
+    RETRAI_LOG_LEVEL: 'trace',
+    RETRAI_CHECKPOINT_SECONDS: '1',
+  })
+  url = (await server.prints(/ready at (http[^\s"]+)/))[1] ?? ''
+  const wanted = {
+    goal: 'shell-goal',
+    cwd,
+    model_name: 'scripted',
+    hitl_enabled: true,
+    reason: `With ${slack}`,
+  }
+  const named = { 'idempotency-key': npm }
+  runId = Id.parse(await call('POST', '/api/runs', wanted, named)).run_id
+  // The key of a request still names it, though it is masked in the log.
+  expect(Id.parse(await call('POST', '/api/runs', wanted, named)).run_id).toBe(runId)
+  await untilStatus('awaiting_human')
+  const changes = { max_iterations: 7, reason: `As ${OWN.OPENAI_API_KEY} says` }
+  await call('PATCH', `/api/runs/${runId}/config`, changes)
+  const decision = { decision: 'approve', reason: `Use ${aws} or ${btoa(OWN.RETRAI_TOKEN)}` }
+  await call('POST', `/api/runs/${runId}/resume`, decision)
+  await untilStatus('failed')
+  await call('POST', `/api/runs/${runId}/redact`, { seq: 0, pointer: '/reason', reason: github })
+  seen = await everythingThatIsServed()
+  await fetch(`${url}/api/runs?goal=${github}`, { headers: auth })
+  await fetch(`${url}/nowhere/${github}?q=${encodeURIComponent(OWN.RETRAI_TOKEN)}`)
+  server.child.kill('SIGTERM')
+  await server.exit
+}, 60_000)
+
+afterAll(async () => {
+  server?.child.kill('SIGKILL')
+  await model?.close()
+  await rm(folder, { recursive: true, force: true })
+})
+
+/** All GET routes that the server itself describes, with all that can be asked of them for. */
+async function everythingThatIsServed(): Promise<string[]> {
+  const { paths } = z
+    .object({ paths: z.record(z.string(), z.record(z.string(), z.unknown())) })
+    .parse(JSON.parse(await read('/openapi.json')))
+  const records = await read(`/api/runs/${runId}/events?kinds=all&limit=1000`)
+  const artifacts = [...records.matchAll(/"sha256":"([0-9a-f]{64})"/g)].map(([, sha256]) => sha256)
+  expect(artifacts.length).toBeGreaterThan(0)
+  const ledgers = [...(await read('/api/ledgers')).matchAll(/"name":"([\w-]+)"/g)]
+  const fill = (path: string): string[] => {
+    const filled = path.replace('{run_id}', runId).replace('{number}', 'latest')
+    if (filled.includes('/ws') || path === '/openapi.json') return []
+    if (filled.includes('{sha256}'))
+      return artifacts.map((id) => filled.replace('{sha256}', id ?? ''))
+    if (filled.includes('{name}'))
+      return ledgers.map(([, name]) => filled.replace('{name}', name ?? ''))
+    if (filled.endsWith('/diff')) return [`${filled}?from=0&to=20`]
+    if (filled.endsWith('/events')) return [`${filled}?kinds=all`, `${filled}?kinds=all&meta=true`]
+    return [filled]
+  }
+  const asked = Object.entries(paths).flatMap(([path, methods]) =>
+    'get' in methods ? fill(path) : [],
+  )
+  expect(asked.length).toBeGreaterThan(15)
+  const answers = await Promise.all(
+    asked.map((path) =>
+      read(path, path.startsWith('/api/events') ? 'application/x-ndjson' : undefined),
+    ),
+  )
+  return [records, ...answers]
+}
+
+async function filesBelow(path: string): Promise<[name: string, content: Buffer][]> {
+  const entries = await readdir(path, { withFileTypes: true, recursive: true })
+  const files = entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => join(parentPath, name))
+  return Promise.all(files.map(async (file) => [file, await readFile(file)] as [string, Buffer]))
+}
+
+const found = (text: string | Buffer): string[] => PARTS.filter((part) => text.includes(part))
+
+describe('a secret is in no place', () => {
+  test('that the server keeps', async () => {
+    const files = await filesBelow(join(folder, 'data'))
+    const names = files.map(([name]) => name).join('\n')
+    for (const kept of ['log.sqlite', 'read-model.sqlite', 'artifacts'])
+      expect(names).toContain(kept)
+    for (const [name, content] of files) expect(found(content), name).toEqual([])
+  })
+
+  test('that it serves', () => {
+    for (const answer of seen) expect(found(answer), answer.slice(0, 2_000)).toEqual([])
+  })
+
+  test('of its own log', () => {
+    expect(server.stdout).toContain('/nowhere/[masked:github-token]?q=[masked:RETRAI_TOKEN]')
+    expect(found(server.stdout)).toEqual([])
+    expect(found(server.stderr)).toEqual([])
+  })
+
+  test('of what the model is sent, but for its own key in the header', () => {
+    for (const { messages, headers } of model.requests) {
+      expect(found(JSON.stringify(messages))).toEqual([])
+      expect(headers.authorization).toBe(`Bearer ${OWN.RETRAI_LLM_API_KEY}`)
+    }
+  })
+})
+
+test('the mask stands in its place, under the name of what it was', () => {
+  const [records = ''] = seen
+  for (const kind of [
+    ...['github-token', 'aws-access-key', 'slack-token', 'stripe-key', 'npm-token', 'private-key'],
+    ...Object.keys(OWN),
+  ]) {
+    expect(records).toContain(`[masked:${kind}]`)
+  }
+  for (const kind of ['llm_retry', 'goal_check', 'error', 'run_end', 'human_check_response']) {
+    const lines = JSON.parse(records).filter((event: { kind: string }) => event.kind === kind)
+    expect(JSON.stringify(lines), kind).toContain('[masked:')
+  }
+})
+
+test('the work was done with the real ones', async () => {
+  const made = await readFile(join(folder, 'project', 'made.txt'), 'utf8')
+  expect(made).toBe(`${ghs}\n${KEY_LINES}\n`)
+  expect(found(made).length).toBeGreaterThan(4)
+  expect(seen[0]).toContain(`"output":"${npm.length}\\n"`)
+})
