@@ -6,10 +6,12 @@ import type { Decision } from '../../../src/domain/records.ts'
 import { client } from '../api/client.ts'
 import { answerOf, messageOf } from '../api/problem.ts'
 import { useMayNot } from '../api/use-may.ts'
+import { answerTo, seenIn } from '../run/answers.ts'
 import type { RunView } from '../run/run-view.ts'
 import { DECISION_ID } from '../run-page/use-run-shortcuts.ts'
 import { formatClock, formatMoment } from '../ui/format.ts'
 import { useNow } from '../ui/use-now.ts'
+import { AnswerWords } from './answer-words.tsx'
 import classes from './decide-panel.module.css'
 
 type Props = {
@@ -27,7 +29,14 @@ export function DecidePanel({ runId, seq, summary, view }: Props) {
   const now = useNow(1000) / 1000
   const decide = useMutation({
     mutationFn: (decision: Decision) =>
-      answerOf(client().runs.resume(runId, { decision, reason: reason.trim() || null, seq })),
+      answerOf(
+        client().runs.resume(runId, {
+          decision,
+          reason: reason.trim() || null,
+          seq,
+          seen: seenIn(view),
+        }),
+      ),
   })
   const mayNot = useMayNot('runs:decide')
   const busy = decide.isPending || decide.isSuccess
@@ -44,6 +53,7 @@ export function DecidePanel({ runId, seq, summary, view }: Props) {
           </span>
         </h2>
         <p className={classes.summary}>{summary}</p>
+        <Before view={view} seq={seq} />
         {decide.isError && (
           <p className={classes.problem} role="alert">
             {messageOf(decide.error)}
@@ -91,5 +101,17 @@ export function DecidePanel({ runId, seq, summary, view }: Props) {
         <p className={classes.summary}>{mayNot}</p>
       )}
     </section>
+  )
+}
+
+/** How the check before this one was answered, if there was one. */
+function Before({ view, seq }: Pick<Props, 'view' | 'seq'>) {
+  const before = view.humanChecks.findLast((other) => other < seq)
+  const answer = before === undefined ? null : answerTo(view, before)
+  if (before === undefined || answer === null) return null
+  return (
+    <p className={classes.before}>
+      The last time: <AnswerWords answer={answer} askedAt={view.records[before]?.ts ?? answer.ts} />
+    </p>
   )
 }

@@ -1,12 +1,14 @@
 import { useMutation } from '@tanstack/react-query'
 import { fetchExport, save } from '../api/files.ts'
 import { messageOf } from '../api/problem.ts'
+import { useMayNot } from '../api/use-may.ts'
 import type { RunView } from '../run/run-view.ts'
 import classes from './trust-panel.module.css'
 
 /** The run to take along: with all its proofs, or only what this page has. */
 export function Downloads({ view: { records } }: { readonly view: RunView }) {
   const runId = records[0]?.run_id ?? ''
+  const mayNot = useMayNot('runs:export')
   const exported = useMutation({
     mutationFn: async () => save(await fetchExport(runId), `retrai-run-${runId}.tar.gz`),
   })
@@ -16,7 +18,13 @@ export function Downloads({ view: { records } }: { readonly view: RunView }) {
   }
   return (
     <div className={classes.downloads}>
-      <button type="button" className={classes.download} onClick={() => exported.mutate()}>
+      <button
+        type="button"
+        className={classes.download}
+        disabled={mayNot !== null}
+        title={mayNot ?? undefined}
+        onClick={() => exported.mutate()}
+      >
         {exported.isPending ? 'Making the export' : 'Signed export (.tar.gz)'}
       </button>
       <button type="button" className={classes.download} onClick={saveLines}>

@@ -1,15 +1,21 @@
 import { Alert, Button, Group, Modal, Stack, Text, TextInput } from '@mantine/core'
 import { useMutation } from '@tanstack/react-query'
 import { useState } from 'react'
+import type { Seen } from '../../../src/domain/records.ts'
 import { client } from '../api/client.ts'
 import { answerOf, messageOf } from '../api/problem.ts'
 
-type Props = { readonly runId: string; readonly opened: boolean; readonly onClose: () => void }
+type Props = {
+  readonly runId: string
+  readonly seen: Seen | null
+  readonly opened: boolean
+  readonly onClose: () => void
+}
 
-export function AbortDialog({ runId, opened, onClose }: Props) {
+export function AbortDialog({ runId, seen, opened, onClose }: Props) {
   const [reason, setReason] = useState('')
   const abort = useMutation({
-    mutationFn: () => answerOf(client().runs.abort(runId, { reason: reason.trim() || null })),
+    mutationFn: () => answerOf(client().runs.abort(runId, { reason: reason.trim() || null, seen })),
     onSuccess: onClose,
   })
   return (

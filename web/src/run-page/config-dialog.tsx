@@ -1,20 +1,23 @@
 import { Alert, Button, Group, Modal, NumberInput, Stack, Switch, TextInput } from '@mantine/core'
 import { useMutation } from '@tanstack/react-query'
 import { useState } from 'react'
+import type { Seen } from '../../../src/domain/records.ts'
 import type { ConfigChanges, RunConfig } from '../../../src/domain/run-config.ts'
 import { client } from '../api/client.ts'
 import { answerOf, fieldProblem, messageOf } from '../api/problem.ts'
 
 type Props = {
   readonly runId: string
+  readonly seen: Seen | null
   readonly config: RunConfig
   readonly onClose: () => void
 }
 
-export function ConfigDialog({ runId, config, onClose }: Props) {
+export function ConfigDialog({ runId, seen, config, onClose }: Props) {
   const [iterations, setIterations] = useState<number | string>(config.max_iterations)
   const [model, setModel] = useState(config.model_name)
   const [asks, setAsks] = useState(config.hitl_enabled)
+  const [reason, setReason] = useState('')
   const changes: ConfigChanges = {
     ...(iterations === config.max_iterations || iterations === ''
       ? {}
@@ -23,7 +26,8 @@ export function ConfigDialog({ runId, config, onClose }: Props) {
     ...(asks === config.hitl_enabled ? {} : { hitl_enabled: asks }),
   }
   const change = useMutation({
-    mutationFn: () => answerOf(client().runs.configure(runId, changes)),
+    mutationFn: () =>
+      answerOf(client().runs.configure(runId, { ...changes, reason: reason.trim() || null, seen })),
     onSuccess: onClose,
   })
   return (
@@ -53,6 +57,12 @@ export function ConfigDialog({ runId, config, onClose }: Props) {
             label="Ask me after every iteration"
             checked={asks}
             onChange={(event) => setAsks(event.currentTarget.checked)}
+          />
+          <TextInput
+            label="Reason"
+            description="Kept in the log. May be left empty."
+            value={reason}
+            onChange={(event) => setReason(event.currentTarget.value)}
           />
           {change.isError && (
             <Alert color="red" variant="light" role="alert">

@@ -1,16 +1,22 @@
 import { Button } from '@mantine/core'
 import { useDisclosure } from '@mantine/hooks'
 import { IconAdjustmentsHorizontal, IconPlayerStopFilled } from '@tabler/icons-react'
+import type { Seen } from '../../../src/domain/records.ts'
 import type { RunState } from '../../../src/domain/state.ts'
 import { useMayNot } from '../api/use-may.ts'
 import { AbortDialog } from './abort-dialog.tsx'
 import { ConfigDialog } from './config-dialog.tsx'
 import classes from './run-actions.module.css'
 
-type Props = { readonly runId: string; readonly state: RunState }
+type Props = {
+  readonly runId: string
+  readonly state: RunState
+  /** The last record that is here, which the log keeps of who acts. */
+  readonly seen: Seen | null
+}
 
 /** What a person can do to a run that goes on. */
-export function RunActions({ runId, state }: Props) {
+export function RunActions({ runId, state, seen }: Props) {
   const [aborting, abort] = useDisclosure(false)
   const [configuring, configure] = useDisclosure(false)
   const mayNotConfigure = useMayNot('runs:configure')
@@ -43,9 +49,9 @@ export function RunActions({ runId, state }: Props) {
       >
         <span className={classes.label}>Abort</span>
       </Button>
-      <AbortDialog runId={runId} opened={aborting} onClose={abort.close} />
+      <AbortDialog runId={runId} seen={seen} opened={aborting} onClose={abort.close} />
       {configuring && (
-        <ConfigDialog runId={runId} config={state.config} onClose={configure.close} />
+        <ConfigDialog runId={runId} seen={seen} config={state.config} onClose={configure.close} />
       )}
     </div>
   )

@@ -1,6 +1,7 @@
 import { CopyButton, Tooltip } from '@mantine/core'
 import type { ReactNode } from 'react'
 import { type RunState, statusOf } from '../../../src/domain/state.ts'
+import { seenIn } from '../run/answers.ts'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
 import { baseName, formatClock, formatCost, formatCount, shortId } from '../ui/format.ts'
@@ -39,7 +40,7 @@ export function RunHeader(props: Props) {
         </h1>
         {state !== null && <StatusPill status={statusOf(state)} size="lg" />}
         <ConnectionBadge connection={connection} received={view.records.length - 1} head={head} />
-        {view.state !== null && <RunActions runId={runId} state={view.state} />}
+        {view.state !== null && <RunActions runId={runId} state={view.state} seen={seenIn(view)} />}
       </div>
       <p className={classes.about}>
         {state?.config.model_name}

@@ -5,6 +5,7 @@ import { runQuery } from '../api/queries.ts'
 import { NotFound } from '../app/not-found.tsx'
 import { Unfolded } from '../code/fold.tsx'
 import { DecidePanel } from '../decide/decide-panel.tsx'
+import { DecidedNote } from '../decide/decided-note.tsx'
 import { PastNote } from '../replay/past-note.tsx'
 import { ReplayBar } from '../replay/replay-bar.tsx'
 import { usePlayback } from '../replay/use-playback.ts'
@@ -39,7 +40,9 @@ export function RunPage({ runId }: { readonly runId: string }) {
   const state = useMemo(() => stateAt(view, moment), [view, moment])
   const newest = view.state
   const growing = newest === null || newest.phase.type !== 'ended'
-  const open = newest?.phase.type === 'awaiting_human' ? newest.phase : null
+  // While the history comes in, checks that were answered long ago are open for a moment.
+  const current = server === null || last >= server.progress.seq
+  const open = current && newest?.phase.type === 'awaiting_human' ? newest.phase : null
   const began = view.records[0]?.ts ?? 0
   const { seek } = playhead
   const length =
@@ -77,6 +80,7 @@ export function RunPage({ runId }: { readonly runId: string }) {
           view={view}
         />
       )}
+      <DecidedNote view={view} open={open?.seq ?? null} />
       <div className={classes.tabs} role="tablist" aria-label="Parts of the run">
         {(['timeline', 'overview'] as const).map((name) => (
           <button

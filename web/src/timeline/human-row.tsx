@@ -29,6 +29,11 @@ export function HumanRow({ row: { required, response: whole }, moment, ended }: 
               <By record={response} />
             </span>
             <span className={classes.quiet}>after {formatDuration(response.ts - required.ts)}</span>
+            {response.payload.seen !== undefined && (
+              <span className={classes.quiet}>
+                with record {response.payload.seen.seq} in sight
+              </span>
+            )}
             {response.payload.reason !== null && <q>{response.payload.reason}</q>}
           </div>
         )}

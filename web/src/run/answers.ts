@@ -1,0 +1,20 @@
+import type { Seen } from '../../../src/domain/records.ts'
+import type { RunView } from './run-view.ts'
+import type { SeqRecordOf } from './seq-record.ts'
+
+/** What ended a human check: its answer, or the end of the run, which leaves it without one. */
+export type Answer = SeqRecordOf<'human_check_response'> | SeqRecordOf<'run_end'>
+
+/** How the human check with this seq ended; null while it is open. */
+export function answerTo({ rows, rowOfSeq, records }: RunView, seq: number): Answer | null {
+  const row = rows[rowOfSeq[seq] ?? -1]
+  if (row?.type === 'human' && row.response !== null) return row.response
+  const last = records.at(-1)
+  return last?.kind === 'run_end' ? last : null
+}
+
+/** The last record that whoever looks at the page has been given, as the log keeps it of what they do. */
+export function seenIn({ records }: RunView): Seen | null {
+  const last = records.at(-1)
+  return last?.meta === undefined ? null : { seq: last.seq, hash: last.meta.hash }
+}
