@@ -1,6 +1,6 @@
 import { join, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { isLoopback, readConfig } from '../src/config.ts'
+import { isLoopback, readConfig, secretsOf } from '../src/config.ts'
 
 const read = (flags = {}, env = {}) => readConfig(flags, env)
 
@@ -60,4 +60,20 @@ describe('what is not valid is refused, by the name one has used', () => {
 test('knows loopback', () => {
   for (const host of ['localhost', '127.0.0.1', '::1']) expect(isLoopback(host)).toBe(true)
   for (const host of ['0.0.0.0', '::', '192.168.1.7', '']) expect(isLoopback(host)).toBe(false)
+})
+
+test('its secrets are known by their names, passwords in addresses among them', () => {
+  const env = {
+    RETRAI_TOKEN: 'a-token-of-the-operator',
+    OPENAI_API_KEY: 'sk-x',
+    EVENTSTORE_URL: 'esdb://admin:ch%40ngeit@host:2113?tls=false',
+    OLLAMA_HOST: 'http://127.0.0.1:11434',
+  }
+  expect(secretsOf(read({}, env)._unsafeUnwrap())).toEqual([
+    { name: 'RETRAI_TOKEN', value: 'a-token-of-the-operator' },
+    { name: 'OPENAI_API_KEY', value: 'sk-x' },
+    { name: 'EVENTSTORE_URL', value: 'ch%40ngeit' },
+    { name: 'EVENTSTORE_URL', value: 'ch@ngeit' },
+  ])
+  expect(secretsOf(read()._unsafeUnwrap())).toEqual([])
 })

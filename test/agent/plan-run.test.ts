@@ -1,9 +1,10 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { goals } from '../../src/agent/goals/catalogue.ts'
 import { planRun, type RunRequest } from '../../src/agent/plan-run.ts'
+import { FAKES } from '../domain/mask/fakes.ts'
 
 let cwd: string
 beforeAll(async () => {
@@ -68,4 +69,18 @@ test('ceilings of the server hold for who asks for more, and for who asks for no
   const asked = { max_cost_usd: 2, max_seconds: 60 }
   const { config } = (await plan(asked, ceilings))._unsafeUnwrap()
   expect(config).toMatchObject({ max_cost_usd: 2, max_tokens: 1000, max_seconds: 60 })
+})
+
+test('a run that needs a secret to work is refused: its first record would hold the masked form', async () => {
+  const [token = ''] = FAKES['github-token'] ?? []
+  const settings = `check_command: "curl -H 'Authorization: Bearer ${token}' ://host"\n`
+  await writeFile(join(cwd, '.retrai.yml'), settings)
+  const [problem] = (await plan({ goal: 'shell-goal' }))._unsafeUnwrapErr()
+  expect(problem?.field).toBe('goal')
+  expect(problem?.message).toContain('The check of .retrai.yml holds a secret')
+  expect(problem?.message).toContain('[masked:authorization]')
+  await mkdir(join(cwd, token))
+  const folder = (await plan({ cwd: join(cwd, token) }))._unsafeUnwrapErr()
+  expect(folder.map(({ field }) => field)).toEqual(['cwd'])
+  expect(JSON.stringify([problem, folder])).not.toContain(token)
 })

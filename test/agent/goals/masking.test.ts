@@ -1,0 +1,46 @@
+import { expect, test } from 'vitest'
+import { guardSecrets } from '../../../src/store/masking.ts'
+import { FAKES } from '../../domain/mask/fakes.ts'
+import { check, programs, project, withPrograms } from './support.ts'
+
+const OWN = 'q8Zr-own-key-of-the-server'
+guardSecrets([{ name: 'OPENAI_API_KEY', value: OWN }])
+const [token = ''] = FAKES['github-token'] ?? []
+
+/** Whatever is left of a secret, it is less than this. */
+function expectNothingOf(secret: string, text: string): void {
+  for (let at = 0; at + 8 <= secret.length; at += 1) {
+    expect(text).not.toContain(secret.slice(at, at + 8))
+  }
+}
+
+test.each([token, OWN])(
+  'a verdict that is cut within a secret has no half of it: %s',
+  async (secret) => {
+    for (const behind of [4_060, 4_075, 4_085]) {
+      const cwd = await project({
+        out: `x ${secret} ${'y'.repeat(behind)}\n${'z '.repeat(90)}${secret} end`,
+      })
+      const shellGoal = {
+        check_command: 'cat out; false',
+        success_condition: { exit_code: 0 },
+      }
+      const verdict = await check('shell-goal', cwd, { shellGoal })
+      expect(verdict.achieved).toBe(false)
+      expectNothingOf(secret, JSON.stringify(verdict))
+    }
+  },
+)
+
+test('a report is masked before the messages in it are shortened', async () => {
+  const message = `${'m'.repeat(100)} ${token} ${'n'.repeat(2_000)} ${token}`
+  const failure = `<failure message="${message}">${message}\n${message}</failure>`
+  const xml = `<testsuites><testsuite><testcase classname="t" name="a ${token}">${failure}</testcase></testsuite></testsuites>`
+  const bin = await programs({
+    python3: `for option in "$@"; do case "$option" in --junitxml=*) cp report.xml "\${option#*=}";; esac; done; exit 1`,
+  })
+  const cwd = await project({ 'report.xml': xml })
+  const verdict = await check('pytest', cwd, { runCommand: withPrograms(bin) })
+  expect(verdict.reason).toContain('[masked:github-token]')
+  expectNothingOf(token, JSON.stringify(verdict))
+})
