@@ -19,6 +19,9 @@ an append-only log, one stream of records a run.
 **Access**: as long as no token was made, the server answers only on loopback names, and only its own pages.
 Then everything under /api asks for \`Authorization: Bearer <token>\` (401), of a role that may do it (403); a
 WebSocket of a browser for a ticket, \`POST /api/tickets\`. Bodies must be application/json.
+
+**Secrets**: where a record would hold one that is known by its shape, or one of the server itself, it holds
+\`[masked:<kind>]\` instead.
 `
 
 /** Describes all routes that are registered after it, at /openapi.json. */
