@@ -1,3 +1,5 @@
+import type { ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { err, type Result } from 'neverthrow'
 import type { Access } from '../access/access.ts'
@@ -48,6 +50,19 @@ export function guard(app: FastifyInstance, access: Access): void {
       return sendProblem(request, reply, forbidden(caller.value, needs))
     }
   })
+  app.addHook('onSend', (request, { raw }, payload, done) => {
+    if (request.caller !== null && payload instanceof Readable) cutWith(request.caller.lease, raw)
+    done()
+  })
+}
+
+/**
+ * Who may not read any more gets no more of what takes long to send. There is no proper end then, so that
+ * a part is never taken for the whole.
+ */
+function cutWith(lease: Lease, response: ServerResponse): void {
+  const forget = lease.onEnd(() => response.destroy())
+  response.once('close', forget)
 }
 
 declare module 'fastify' {

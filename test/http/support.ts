@@ -45,6 +45,8 @@ type Options = Partial<Omit<AppDeps, 'store' | 'readModel' | 'access' | 'accessL
   readonly accessLog?: Partial<Omit<RecorderDeps, 'store' | 'log'>>
   /** A token by configuration. */
   readonly token?: string
+  /** Puts something between the server and the tokens in its store. */
+  readonly wrapTokenStore?: (store: EventStore) => EventStore
   /** Puts something between the server and its store. */
   readonly wrapStore?: (store: EventStore) => EventStore
   readonly wrapReadModel?: (readModel: AppDeps['readModel']) => AppDeps['readModel']
@@ -72,7 +74,14 @@ const planRun: AppDeps['planRun'] = ({ goal, cwd, ...rest }) => {
 
 /** A whole server on a free port: embedded store, projections, HTTP; everything but the agent. */
 export async function startTestServer(options: Options = {}): Promise<TestServer> {
-  const { wrapStore = same, wrapReadModel = same, token = null, accessLog, ...deps } = options
+  const {
+    wrapStore = same,
+    wrapTokenStore = same,
+    wrapReadModel = same,
+    token = null,
+    accessLog,
+    ...deps
+  } = options
   const folder = await mkdtemp(join(tmpdir(), 'retrai-http-'))
   const store = (await openEmbeddedStore({ file: join(folder, 'log.sqlite') }))._unsafeUnwrap()
   const projected = openReadModel({
@@ -86,7 +95,12 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
   const artifacts = deps.artifacts ?? { read: async () => null }
   const wrapped = wrapStore(store)
   const clock = deps.clock ?? (() => Date.now() / 1000)
-  const access = await Access.open({ store, configured: token, clock, log: silent })
+  const access = await Access.open({
+    store: wrapTokenStore(store),
+    configured: token,
+    clock,
+    log: silent,
+  })
   const recorder =
     accessLog &&
     new AccessRecorder({ store: wrapped, clock, log: silent, strict: false, ...accessLog })

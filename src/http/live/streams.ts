@@ -2,7 +2,6 @@ import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
-import { breakOffWithLease } from '../send-stream.ts'
 import { CHUNK } from './chunks.ts'
 import type { LiveLimits } from './limits.ts'
 
@@ -25,7 +24,6 @@ export class Streams {
   ): FastifyReply {
     const leave = new AbortController()
     this.#open.set(reply.raw, leave)
-    breakOffWithLease(reply)
     reply.raw.once('close', () => {
       this.#open.delete(reply.raw)
       leave.abort()

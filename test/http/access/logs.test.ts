@@ -1,10 +1,19 @@
-import { once } from 'node:events'
 import { Writable } from 'node:stream'
 import { pino } from 'pino'
 import { expect, test } from 'vitest'
+import type { WebSocket } from 'ws'
 import { Watcher } from '../live/watcher.ts'
 import { rawRequest } from '../support.ts'
 import { bearer, call, startWithPeople } from './people.ts'
+
+/** Let in or refused, and gone then. */
+async function settled(socket: WebSocket): Promise<void> {
+  await new Promise<void>((resolve) => {
+    if (socket.readyState !== socket.CONNECTING) resolve()
+    socket.once('open', resolve).once('close', resolve)
+  })
+  socket.terminate()
+}
 
 test('no log line holds what lets somebody in', async () => {
   let text = ''
@@ -47,11 +56,7 @@ test('no log line holds what lets somebody in', async () => {
     ]),
   ]
   await watchers[0]?.have(1)
-  for (const { socket } of watchers) {
-    if (socket.readyState === socket.CONNECTING)
-      await Promise.race([once(socket, 'open'), once(socket, 'close')])
-    socket.terminate()
-  }
+  for (const { socket } of watchers) await settled(socket)
   await server.stop()
 
   expect(text).toContain('incoming request')

@@ -1,7 +1,8 @@
 import { once } from 'node:events'
+import { Readable } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Watcher } from '../live/watcher.ts'
-import { rawRequest } from '../support.ts'
+import { agentDoes, CLAIM, createRun, iteration, rawRequest, startTestServer } from '../support.ts'
 import { bearer, call, type People, startWithPeople } from './people.ts'
 
 let people: People
@@ -139,8 +140,51 @@ describe('a revocation', () => {
   })
 })
 
+test('a revocation breaks off a download', async () => {
+  const endless = Readable.from(
+    (async function* () {
+      for (;;) yield Buffer.alloc(64 * 1024)
+    })(),
+  )
+  const server = await startTestServer({
+    token: 'configured-0123456789',
+    artifacts: { read: async () => ({ bytes: 2 ** 40, stream: endless }) },
+  })
+  const root = bearer('configured-0123456789')
+  const created = await fetch(`${server.url}/api/runs`, {
+    method: 'POST',
+    headers: { ...root, 'content-type': 'application/json' },
+    body: '{"goal":"pytest"}',
+  })
+  const { run_id: id } = (await created.json()) as { run_id: string }
+  const [reply] = iteration(false)
+  if (reply?.type !== 'record_reply') throw new Error('an iteration begins with a reply')
+  const call = { call_id: 'a', tool: 'bash_exec' }
+  const tool_calls = [{ ...call, args: {} }]
+  await agentDoes(server, id, CLAIM, { ...reply, message: { ...reply.message, tool_calls } })
+  const sha256 = 'a'.repeat(64)
+  const rest = { exit_code: 0, outcome: 'ok', duration_ms: 1, bytes: 3, truncated: true } as const
+  await agentDoes(server, id, {
+    type: 'record_tool_result',
+    result: { ...call, output: '', sha256, ...rest },
+  })
+  const wanted = { name: 'ada', role: 'viewer', expiresIn: null } as const
+  const { token, secret } = (await server.access.create(wanted, 'token'))._unsafeUnwrap()
+  const path = `${server.url}/api/runs/${id}/artifacts/${sha256}`
+  const { status, body } = await fetch(path, { headers: bearer(secret) })
+  expect(status).toBe(200)
+  const reader = body?.getReader()
+  await reader?.read()
+  await server.access.revoke(token.id, null, 'token')
+  const drain = async () => {
+    while (!(await reader?.read())?.done);
+  }
+  await expect(drain()).rejects.toThrow()
+  expect(endless.destroyed).toBe(true)
+  await server.stop()
+})
+
 test('the first token ends what was opened without one', async () => {
-  const { startTestServer, createRun } = await import('../support.ts')
   const open = await startTestServer()
   const id = await createRun(open)
   const watcher = new Watcher(open, `${id}?kinds=all`)

@@ -1,0 +1,54 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { bound, rawRequest, startTestServer, type TestServer } from '../support.ts'
+import { bearer } from './people.ts'
+
+const CONFIGURED = 'configured-0123456789'
+let release: () => void
+let servers: Record<'bare' | 'configured', TestServer>
+beforeAll(async () => {
+  const released = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const wrapTokenStore: Parameters<typeof startTestServer>[0] = {
+    wrapTokenStore: (store) => ({
+      ...bound(store),
+      subscribeStream: async function* (stream, options) {
+        await released
+        yield* store.subscribeStream(stream, options)
+      },
+    }),
+  }
+  servers = {
+    bare: await startTestServer(wrapTokenStore),
+    configured: await startTestServer({ ...wrapTokenStore, token: CONFIGURED }),
+  }
+})
+afterAll(async () => {
+  release()
+  await Promise.all(Object.values(servers).map((server) => server.stop()))
+})
+
+const get = (which: keyof typeof servers, path: string, headers: Record<string, string> = {}) =>
+  rawRequest(servers[which], { path, headers })
+
+test('as long as it is not known which tokens there are, nobody is let in by one', async () => {
+  for (const headers of [{}, bearer('some-token')]) {
+    const answer = await get('bare', '/api/runs', headers)
+    expect([answer.status, answer.headers['retry-after']]).toEqual([503, '1'])
+    expect(answer.body).toContain('urn:retrai:problem:tokens_unread')
+  }
+  expect((await get('configured', '/api/runs', bearer('some-token'))).status).toBe(503)
+  expect((await get('configured', '/api/runs')).status).toBe(401)
+  expect((await get('configured', '/api/runs', bearer(CONFIGURED))).status).toBe(200)
+  for (const path of ['/health/live', '/openapi.json', '/docs/']) {
+    expect((await get('bare', path)).status).toBe(200)
+  }
+})
+
+test('and a foreign name is not waited for to be let in', async () => {
+  const foreign = get('bare', '/api/runs', { host: 'attacker.example' })
+  const own = get('bare', '/api/runs')
+  release()
+  expect((await foreign).status).toBe(403)
+  expect((await own).status).toBe(200)
+})
