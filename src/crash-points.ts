@@ -45,6 +45,7 @@ function fuse({ point, time }: CrashAt): (reached: CrashPoint) => void {
 export function withCrashingAppends(store: EventStore, at: CrashAt | undefined): EventStore {
   if (at === undefined) return store
   const reach = fuse(at)
+  const { overwrite } = store
   return {
     append: (stream, events, options) => {
       const kinds = new Set(events.map(({ type }) => type as Kind))
@@ -56,6 +57,7 @@ export function withCrashingAppends(store: EventStore, at: CrashAt | undefined):
     readStream: (stream, options) => store.readStream(stream, options),
     subscribeStream: (stream, options) => store.subscribeStream(stream, options),
     subscribeAll: (options) => store.subscribeAll(options),
+    ...(overwrite === undefined ? {} : { overwrite: (events) => overwrite.call(store, events) }),
     ping: () => store.ping(),
     close: () => store.close(),
   }

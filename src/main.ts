@@ -26,10 +26,13 @@ import { withCrashingAppends, withCrashingEffects } from './crash-points.ts'
 import { buildApp } from './http/app.ts'
 import { type Projector, startProjector } from './projections/projector.ts'
 import { openReadModel, type SqliteReadModel } from './projections/sqlite-read-model.ts'
+import { createRedactions } from './redaction.ts'
 import { ensureServerId } from './server-id.ts'
 import { openEmbeddedStore } from './store/embedded/embedded-store.ts'
-import type { EventStore } from './store/event-store.ts'
+import type { EventStore, RecordedEvent } from './store/event-store.ts'
 import { guardSecrets } from './store/masking.ts'
+import { Redactor } from './store/redactor.ts'
+import { withRedactions } from './store/with-redactions.ts'
 
 export type Server = {
   /** Where it listens, such as `http://127.0.0.1:8000`. */
@@ -69,23 +72,37 @@ async function start(config: Config, log: Logger): Promise<Result<Server, string
   const server = await ensureServerId(join(dataDir, 'server-id'))
   if (server.isErr()) return err(server.error)
   const opened = await openStore(config, log)
-  const store = opened.map((whole) => withCrashingAppends(whole, config.RETRAI_CRASH_AT))
-  if (store.isErr()) return err(store.error)
-  const access = await openAccess(config, log, store.value)
+  const ledger = opened.map((whole) => withCrashingAppends(whole, config.RETRAI_CRASH_AT))
+  if (ledger.isErr()) return err(ledger.error)
+  const redactor = new Redactor({ store: ledger.value, log })
+  const store = withRedactions(ledger.value, redactor)
+  const access = await openAccess(config, log, store)
   if (access.isErr()) {
-    await store.value.close()
+    await store.close()
     return err(access.error)
   }
   const readModel = openReadModel({ file: join(dataDir, 'read-model.sqlite'), log })
   if (readModel.isErr()) {
     await access.value.close()
-    await store.value.close()
+    await store.close()
     return err(readModel.error.message)
   }
-  const projector = startProjector({ store: store.value, readModel: readModel.value, log })
+  const asOfNow = (event: RecordedEvent): RecordedEvent => redactor.apply(event)
+  const projector = startProjector({ store, readModel: readModel.value, log, asOfNow })
   const identity = { server: server.value, keyring: keyring.value }
-  return listen(config, log, identity, access.value, store.value, readModel.value, projector)
+  const stored = { ledger: ledger.value, store, redactor }
+  return listen(config, log, identity, access.value, stored, readModel.value, projector)
 }
+
+/** The log as it is stored, without what was taken out of it, and who takes it out. */
+type Stored = {
+  readonly ledger: EventStore
+  readonly store: EventStore
+  readonly redactor: Redactor
+}
+
+/** How long a start waits until all that was recorded to be taken out is gone. */
+const REDACTED_WITHIN_MS = 5_000
 
 async function openStore(config: Config, log: Logger): Promise<Result<EventStore, string>> {
   const { EVENTSTORE_URL: connectionString, RETRAI_DATA_DIR: dataDir } = config
@@ -127,7 +144,7 @@ async function listen(
   log: Logger,
   { server, keyring }: { readonly server: string; readonly keyring: Keyring },
   access: Access,
-  store: EventStore,
+  { ledger, store, redactor }: Stored,
   readModel: SqliteReadModel,
   projector: Projector,
 ): Promise<Result<Server, string>> {
@@ -140,6 +157,7 @@ async function listen(
     max_seconds: config.RETRAI_MAX_SECONDS ?? null,
   }
   const accessLog = accessRecorder(config, log, store)
+  const redactions = createRedactions({ ledger, store, redactor, readModel, artifacts, now, log })
   const app = await buildApp({
     ...(accessLog === null ? {} : { accessLog }),
     store,
@@ -156,6 +174,7 @@ async function listen(
     defaults: { cwd: process.cwd(), model_name: 'claude-sonnet-4-6', max_iterations: 20 },
     ready: () => readiness(store, readModel, projector),
     access,
+    redactions,
     live: {
       sockets: config.RETRAI_MAX_SOCKETS,
       socketsPerClient: config.RETRAI_MAX_SOCKETS_PER_CLIENT,
@@ -175,11 +194,14 @@ async function listen(
     log,
   })
   const checkpoints = checkpointing(config, log, { store, runs: readModel, keyring, clock: date })
+  redactions.onRedacted((runId) => supervisor.forget(runId))
+  redactions.start()
+  await redactor.settled(REDACTED_WITHIN_MS)
   let closing = false
   const close = async (): Promise<void> => {
     closing = true
     await Promise.all([supervisor.stop(), app.close(), checkpoints.stop()])
-    await Promise.all([projector.stop(), access.close(), accessLog?.stop()])
+    await Promise.all([projector.stop(), access.close(), accessLog?.stop(), redactor.stop()])
     readModel.close()
     await store.close()
   }

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import type { ReadStream } from 'node:fs'
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, open, rename, rm, stat, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
 type Artifact = { readonly bytes: number; readonly stream: ReadStream }
@@ -11,6 +11,8 @@ export type Artifacts = {
   put(content: string | Buffer): Promise<string>
   /** Opens an artifact; null where there is none of that name. The stream must be read or destroyed. */
   read(sha256: string): Promise<Artifact | null>
+  /** Deletes an artifact, if there is one of that name. */
+  remove(sha256: string): Promise<void>
 }
 
 const SHA256 = /^[0-9a-f]{64}$/
@@ -33,6 +35,12 @@ export function createArtifacts(dir: string): Artifacts {
       if (file === null) return null
       const { size } = await file.stat()
       return { bytes: size, stream: file.createReadStream() }
+    },
+
+    async remove(sha256) {
+      if (!SHA256.test(sha256)) return
+      const removed = await unlink(pathOf(sha256)).then(() => true, missing)
+      if (removed !== null) await syncFolder(dirname(pathOf(sha256)))
     },
   }
 }

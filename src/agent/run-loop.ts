@@ -37,6 +37,8 @@ export async function runLoop(
 ): Promise<Result<'ended' | 'awaiting_human', SessionError>> {
   for (;;) {
     if (signal.aborted) return err({ type: 'cancelled' })
+    const fresh = await session.refresh()
+    if (fresh.isErr()) return err(fresh.error)
     const step = nextStep(session.state)
     if (step.type === 'end') return ok('ended')
     if (step.type === 'await_human') return ok('awaiting_human')

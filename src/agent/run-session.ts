@@ -56,6 +56,7 @@ export class RunSession {
   #conversation: Conversation
   readonly #deps: SessionDeps
   readonly #asked = new AskedCalls()
+  #forgotten = false
 
   private constructor(run: LoadedRun, conversation: Conversation, deps: SessionDeps) {
     this.#run = run
@@ -82,6 +83,22 @@ export class RunSession {
     return this.#conversation
   }
 
+  /** What is known of the run is not as it should be any more: see `refresh`. */
+  forget(): void {
+    this.#forgotten = true
+  }
+
+  /** Reads the run again from its beginning, if it was to be forgotten. */
+  async refresh(): Promise<Result<void, SessionError>> {
+    if (!this.#forgotten) return ok(undefined)
+    this.#forgotten = false
+    const again = await RunSession.open(this.#run.state.runId, this.#deps)
+    if (again.isErr()) return err(again.error)
+    this.#run = again.value.#run
+    this.#conversation = again.value.#conversation
+    return this.refresh()
+  }
+
   /** A call with the arguments that the model gave; null where only masked ones are known. */
   callToRun(call: OpenCall): OpenCall | null {
     return this.#asked.callToRun(call)
@@ -92,6 +109,8 @@ export class RunSession {
     const { claimant, readOnlyTools, now, newId } = this.#deps
     const command = { ...report, claimant, readOnlyTools } as AgentCommand
     for (;;) {
+      const fresh = await this.refresh()
+      if (fresh.isErr()) return err(fresh.error)
       const decided = decide(command, this.#run.state, now())
       if (decided.isErr()) return err(decided.error)
       this.#asked.keep(decided.value)

@@ -3,6 +3,8 @@ export const MANIFEST = 'manifest.json'
 export const README = 'README.txt'
 export const KEYS = 'keys.json'
 export const PROOF = 'proof.json'
+/** Only where something was taken out of the run. */
+export const REDACTIONS_FILE = 'redactions.ndjson'
 export const RECORDS = 'records.ndjson'
 export const ARTIFACTS = 'artifacts/'
 
@@ -21,6 +23,7 @@ This is the record of the retrAI run ${runId}, as its server has exported it.
 manifest.json   what is in the archive: size and SHA-256 of every other part, signed
 keys.json       the public keys of the server (Ed25519)
 proof.json      how many records the run has and the hash of the last one, signed
+redactions.ndjson   only where texts were taken out of the run: which, by whom and why
 records.ndjson  the records, one JSON object a line, in order
 artifacts/      outputs that records hold only in part, named by their SHA-256
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { z } from 'zod'
 import type { ReadError, RecordedEvent } from '../store/event-store.ts'
@@ -12,11 +13,13 @@ import {
   PROOF,
   README,
   RECORDS,
+  REDACTIONS_FILE,
   readme,
 } from './bundle-format.ts'
 import { canonicalJson, sha256 } from './canonical.ts'
 import type { Keys } from './keyring.ts'
 import { eventLine } from './record-line.ts'
+import { placeOf, type RedactionsOfRun, redactionsOf } from './redactions-of.ts'
 import { type RunReader, runPages } from './run-pages.ts'
 import { type Manifest, type RunProof, seal } from './statements.ts'
 import { packed } from './tar.ts'
@@ -38,14 +41,15 @@ type Part = Manifest['parts'][number]
 export function exportRun(deps: ExportDeps, proof: RunProof): ResultAsync<Readable, ReadError> {
   const { keys, now } = deps
   const make = async (): Promise<Result<Readable, ReadError>> => {
-    const scanned = await scan(deps, proof)
+    const scanned = await scanAtRest(deps, proof)
     if (scanned.isErr()) return err(scanned.error)
-    const { records, referenced } = scanned.value
-    const { present, missing } = await lookUp(deps.artifacts, referenced)
+    const { records, referenced, lines, taken } = scanned.value
+    const { present, missing } = await lookUp(deps.artifacts, referenced, taken)
     const files = [
       textPart(README, readme(proof.run_id)),
       textPart(KEYS, jsonFile(keys.published)),
       textPart(PROOF, jsonFile(proof)),
+      ...(lines === '' ? [] : [textPart(REDACTIONS_FILE, lines)]),
     ]
     const manifest = seal<Manifest>(
       {
@@ -73,7 +77,33 @@ function textPart(path: string, text: string): TextPart {
   return { part: { path, bytes: content.length, sha256: sha256(content) }, content }
 }
 
-type Scanned = { readonly records: Part; readonly referenced: readonly string[] }
+/** How often and after how many milliseconds a run is read again from which something is being taken. */
+const [READINGS, AGAIN_MS] = [5, 100] as const
+
+/** The first reading, and the redactions that go with it: none is recorded that is not carried out yet. */
+async function scanAtRest(
+  deps: ExportDeps,
+  proof: RunProof,
+): Promise<Result<Scanned & RedactionsOfRun, ReadError>> {
+  for (let readings = 1; ; readings += 1) {
+    const scanned = await scan(deps, proof)
+    if (scanned.isErr()) return err(scanned.error)
+    // Behind the records: what is taken out of them was recorded before.
+    const { referenced, gone } = scanned.value
+    const redactions = await redactionsOf(deps.store, proof.run_id, referenced)
+    if (redactions.isErr()) return err(redactions.error)
+    const isAtRest = redactions.value.places.every((place) => gone.has(place))
+    if (isAtRest || readings === READINGS) return ok({ ...scanned.value, ...redactions.value })
+    await sleep(AGAIN_MS)
+  }
+}
+
+type Scanned = {
+  readonly records: Part
+  readonly referenced: readonly string[]
+  /** Places of strings that were taken out. */
+  readonly gone: ReadonlySet<string>
+}
 
 /** The first reading: size and hash of the records, and the artifacts that they name. */
 async function scan(
@@ -82,6 +112,7 @@ async function scan(
 ): Promise<Result<Scanned, ReadError>> {
   const hash = createHash('sha256')
   const referenced = new Set<string>()
+  const gone = new Set<string>()
   let bytes = 0
   for await (const page of runPages(store, run_id, length)) {
     if (page.isErr()) return err(page.error)
@@ -91,10 +122,11 @@ async function scan(
     for (const event of page.value) {
       const artifact = artifactNamed(event)
       if (artifact !== null) referenced.add(artifact)
+      for (const pointer of pointersGone(event)) gone.add(placeOf(event.revision, pointer))
     }
   }
   const records = { path: RECORDS, bytes, sha256: hash.digest('hex') }
-  return ok({ records, referenced: [...referenced].sort() })
+  return ok({ records, referenced: [...referenced].sort(), gone })
 }
 
 const linesOf = (events: readonly RecordedEvent[]): Buffer =>
@@ -111,16 +143,28 @@ function artifactNamed({ type, data }: RecordedEvent): string | null {
   }
 }
 
+const Gone = z.object({ redacted: z.record(z.string(), z.string()) })
+
+function pointersGone({ metadata }: RecordedEvent): string[] {
+  if (!metadata.includes('"redacted"')) return []
+  try {
+    return Object.keys(Gone.safeParse(JSON.parse(metadata)).data?.redacted ?? {})
+  } catch {
+    return []
+  }
+}
+
 async function lookUp(
   artifacts: ArtifactSource,
   names: readonly string[],
+  taken: ReadonlySet<string>,
 ): Promise<{ present: Part[]; missing: string[] }> {
   const present: Part[] = []
   const missing: string[] = []
   for (const name of names) {
     const found = await artifacts.read(name)
     if (found === null) {
-      missing.push(name)
+      if (!taken.has(name)) missing.push(name)
       continue
     }
     // By its own contents: a file that was changed must not stop the export, but be found.
@@ -139,7 +183,7 @@ async function* partsOf(
   present: readonly Part[],
 ): AsyncGenerator<BundlePart> {
   for (const { part, content } of files) yield { ...part, body: once(content) }
-  yield { ...records, body: recordBody(store, run_id, length) }
+  yield { ...records, body: recordBody(store, run_id, length, records.sha256) }
   for (const part of present) {
     const found = await artifacts.read(part.path.slice(ARTIFACTS.length))
     if (found === null) throw new Error(`${part.path} is gone since the export began`)
@@ -155,9 +199,15 @@ async function* recordBody(
   store: RunReader,
   runId: string,
   length: number,
+  sha256: string,
 ): AsyncGenerator<Uint8Array> {
+  const hash = createHash('sha256')
   for await (const page of runPages(store, runId, length)) {
     if (page.isErr()) throw new Error(`the export cannot go on: ${JSON.stringify(page.error)}`)
-    yield linesOf(page.value)
+    const content = linesOf(page.value)
+    hash.update(content)
+    yield content
   }
+  if (hash.digest('hex') === sha256) return
+  throw new Error('something was taken out of the run since the export began: export it again')
 }

@@ -1,12 +1,14 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { type CopyError, copyLog } from '../store/copy-log.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
+import type { LoggedRedaction } from '../store/redaction-ledger.ts'
 import { streamOf } from '../store/run-log.ts'
 import { ARTIFACTS, type BundlePart } from './bundle-format.ts'
 import { sha256 } from './canonical.ts'
 import { beginImport, endImport } from './pending-imports.ts'
 import type { RecordLine } from './record-line.ts'
 import type { BundleReport } from './report.ts'
+import { takeRedactions } from './take-redactions.ts'
 import type { TrustAnchors } from './trust-anchors.ts'
 import { verifyBundle } from './verify-bundle.ts'
 
@@ -16,6 +18,8 @@ export type ImportDeps = {
   readonly putArtifact: (content: Buffer) => Promise<unknown>
   /** Folder of the markers of imports that are under way. */
   readonly markers: string
+  /** Seconds since the epoch. */
+  readonly now: () => number
 }
 
 export type ImportError =
@@ -38,7 +42,8 @@ export type Imported = {
 const BATCH = 100
 
 /**
- * Takes the run of an export into a store, as it is: the same ids, data, metadata and hashes. Verifies
+ * Takes the run of an export into a store, as it is: the same ids, data, metadata and hashes, and what is
+ * recorded of redactions. Verifies
  * the whole of it first, and again while it is taken over. Made again it changes nothing; interrupted,
  * it goes on. No server may work on the store meanwhile.
  * @param open reads the archive from its beginning; it is read several times
@@ -49,7 +54,9 @@ export function importRun(
   anchors: TrustAnchors,
 ): ResultAsync<Imported, ImportError> {
   const take = async (): Promise<Result<Imported, ImportError>> => {
-    const report = await verifyBundle(open(), { anchors })
+    const redactions: LoggedRedaction[] = []
+    const onRedaction = (redaction: LoggedRedaction) => redactions.push(redaction)
+    const report = await verifyBundle(open(), { anchors, onRedaction })
     const { run_id: runId } = report
     if (!report.holds || report.trust === 'not_trusted' || runId === null) {
       return err({ type: 'refused', report })
@@ -59,6 +66,11 @@ export function importRun(
     if (artifacts.isErr()) return err(artifacts.error)
     await beginImport(deps.markers, runId)
     const records = await takeRecords(deps.store, runId, open, anchors)
+    const recorded = records.isOk() ? await takeRedactions(deps, redactions) : ok()
+    if (recorded.isErr()) {
+      const message = `the redactions cannot be recorded (${recorded.error.type})`
+      return err({ type: 'store_failed', message })
+    }
     // A run of the target's own under this id stays what it is, so the server may go on with it.
     if (records.isOk() || records.error.type === 'other_content') {
       await endImport(deps.markers, runId)

@@ -4,9 +4,10 @@ import type { BadRecord } from './verify-run.ts'
 export type Finding = {
   /**
    * As of `BadRecord`, and: `incomplete`, the archive ends early; `unexpected`, a part that does not
-   * belong there; `signature`, a statement is not signed as it says.
+   * belong there; `signature`, a statement is not signed as it says; `redaction`, a text was taken out and
+   * that is not recorded, or it is recorded and was not done.
    */
-  readonly problem: BadRecord['problem'] | 'incomplete' | 'unexpected' | 'signature'
+  readonly problem: BadRecord['problem'] | 'incomplete' | 'unexpected' | 'signature' | 'redaction'
   /** The part of the export that it is about, or the run of a live store. */
   readonly where: string
   /** The record it is about; null where it is about none. */
@@ -19,6 +20,26 @@ export type Finding = {
  * none, so that the archive's own key says who signed.
  */
 export type Trust = 'trusted' | 'not_trusted' | 'not_compared'
+
+/** One redaction, for people. */
+export type ReportedRedaction = {
+  readonly run_id: string
+  readonly seq: number
+  readonly pointers: readonly string[]
+  readonly artifact: string | null
+  readonly reason: string
+  readonly principal: string | null
+  /** Seconds since the epoch. */
+  readonly ts: number
+}
+
+/** What was taken out of runs as it should be: it is recorded, and it was carried out. */
+export type RedactionReport = {
+  readonly strings: number
+  readonly records: number
+  readonly artifacts: number
+  readonly redactions: readonly ReportedRedaction[]
+}
 
 /** What a verification has found. */
 export type BundleReport = {
@@ -36,6 +57,8 @@ export type BundleReport = {
   readonly key: string | null
   readonly signed_at: string | null
   readonly artifacts: number
+  /** What was taken out of the run, as it should be. */
+  readonly redacted: RedactionReport
   /** The first record that is not what was signed. */
   readonly first_bad_seq: number | null
   readonly findings: readonly Finding[]

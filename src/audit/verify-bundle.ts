@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import type { LoggedRedaction } from '../store/redaction-ledger.ts'
 import {
   ARTIFACTS,
   type BundlePart,
@@ -7,28 +8,33 @@ import {
   MANIFEST,
   PROOF,
   RECORDS,
+  REDACTIONS_FILE,
 } from './bundle-format.ts'
 import { canonicalJson } from './canonical.ts'
 import { Counted } from './counted.ts'
 import { type KnownKeys, knownKeys, PublishedKeys } from './public-keys.ts'
+import { RedactionCheck } from './redaction-check.ts'
 import type { BundleReport, Finding, Trust } from './report.ts'
 import { checkSeal, Manifest, RunProof, type Sealed } from './statements.ts'
 import { hasAnchors, isTrusted, NO_ANCHORS, type TrustAnchors } from './trust-anchors.ts'
 import { CutOff, type SeeRecord, type VerifiedRecords, verifyRecords } from './verify-records.ts'
+import { verifyRedactions } from './verify-redactions.ts'
 
 export type VerifyOptions = {
   /** What the reader trusts; without any, the keys of the archive itself are used. */
   readonly anchors?: TrustAnchors
   /** Sees each record that holds, in order. */
   readonly onRecord?: SeeRecord
+  /** Sees each recorded redaction that holds, in order, before any record. */
+  readonly onRedaction?: (redaction: LoggedRedaction) => void
 }
 
 /** Verifies an export, part by part, at constant memory. */
 export async function verifyBundle(
   parts: AsyncIterable<BundlePart>,
-  { anchors = NO_ANCHORS, onRecord }: VerifyOptions = {},
+  { anchors = NO_ANCHORS, ...see }: VerifyOptions = {},
 ): Promise<BundleReport> {
-  const check = new BundleCheck(anchors, onRecord)
+  const check = new BundleCheck(anchors, see)
   try {
     for await (const part of parts) await check.take(part)
   } catch (cause) {
@@ -40,8 +46,10 @@ export async function verifyBundle(
 class BundleCheck {
   readonly #anchors: TrustAnchors
   readonly #onRecord: SeeRecord | undefined
+  readonly #onRedaction: VerifyOptions['onRedaction']
   readonly #findings: Finding[] = []
   readonly #seen: string[] = []
+  readonly #redactions = new RedactionCheck()
   /** What the reader need not take from the archive. */
   #keys: KnownKeys
   #manifest: Manifest | null = null
@@ -50,9 +58,13 @@ class BundleCheck {
   #artifacts = 0
   #broken: string | null = null
 
-  constructor(anchors: TrustAnchors, onRecord: SeeRecord | undefined) {
+  constructor(
+    anchors: TrustAnchors,
+    { onRecord, onRedaction }: Pick<VerifyOptions, 'onRecord' | 'onRedaction'>,
+  ) {
     this.#anchors = anchors
     this.#onRecord = onRecord
+    this.#onRedaction = onRedaction
     this.#keys = anchors.keys
   }
 
@@ -71,6 +83,7 @@ class BundleCheck {
 
   async #read(path: string, body: Counted): Promise<void> {
     if (path === RECORDS) await this.#readRecords(body)
+    else if (path === REDACTIONS_FILE) await this.#readRedactions(body)
     else if (path.startsWith(ARTIFACTS)) await this.#readArtifact(path, body)
     else if (path === MANIFEST) this.#manifest = await this.#statement(path, body, Manifest)
     else if (path === PROOF) this.#proof = await this.#statement(path, body, RunProof)
@@ -114,12 +127,23 @@ class BundleCheck {
     const runId = this.#proof?.run_id ?? this.#manifest?.run_id
     if (runId === undefined) return
     try {
-      this.#records = await verifyRecords(runId, body, this.#onRecord)
+      this.#records = await verifyRecords(runId, body, async (line, logged) => {
+        this.#redactions.see(logged)
+        await this.#onRecord?.(line, logged)
+      })
     } catch (cause) {
       if (!(cause instanceof CutOff)) throw cause
       this.#records = cause.verified
       throw cause
     }
+  }
+
+  async #readRedactions(body: Counted): Promise<void> {
+    const message = await verifyRedactions(body, (redaction) => {
+      this.#redactions.add(redaction)
+      this.#onRedaction?.(redaction)
+    })
+    if (message !== null) this.#find({ problem: 'changed', where: REDACTIONS_FILE, message })
   }
 
   async #readArtifact(path: string, body: Counted): Promise<void> {
@@ -151,6 +175,7 @@ class BundleCheck {
     this.#checkSeals()
     this.#checkRecords()
     this.#checkArtifacts()
+    this.#checkRedactions()
     const [manifest, proof, records] = [this.#manifest, this.#proof, this.#records]
     const { run = null } = records ?? {}
     const bad = this.#findings.flatMap(({ seq }) => (seq === null ? [] : [seq]))
@@ -165,6 +190,7 @@ class BundleCheck {
       key: proof?.key ?? null,
       signed_at: proof?.signed_at ?? null,
       artifacts: this.#artifacts,
+      redacted: this.#redactions.report(),
       first_bad_seq: bad.length === 0 ? null : Math.min(...bad),
       findings: this.#findings,
     }
@@ -231,11 +257,19 @@ class BundleCheck {
     for (const [name, seq] of this.#records?.artifacts ?? []) {
       const where = `${ARTIFACTS}${name}`
       if (listed.has(where) || this.#manifest === null) continue
+      if (this.#redactions.hasTaken(name)) continue
       const message = this.#manifest.missing_artifacts.includes(name)
         ? 'the server did not have it any more when the run was exported'
         : 'a record names it, and the manifest does not'
       this.#find({ problem: 'missing', where, seq, message })
     }
+  }
+
+  #checkRedactions(): void {
+    const { run = null } = this.#records ?? {}
+    const length = run === null ? 0 : run.state.seq + 1
+    const lengthOf = (runId: string): number => (runId === run?.state.runId ? length : 0)
+    for (const { runId: _, ...finding } of this.#redactions.findings(lengthOf)) this.#find(finding)
   }
 
   #trust(): Trust {

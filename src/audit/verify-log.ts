@@ -5,8 +5,10 @@ import { type LoadedRun, RUN_STREAM_PREFIX } from '../store/run-log.ts'
 import type { ArtifactSource } from './artifact-source.ts'
 import type { KeptHeads } from './kept-heads.ts'
 import { LEDGER_START, type LedgerEnd, type LedgerName, ledgerOf } from './ledgers.ts'
-import type { Finding } from './report.ts'
+import { RedactionCheck } from './redaction-check.ts'
+import type { Finding, RedactionReport } from './report.ts'
 import { verifyEntry } from './verify-ledger.ts'
+import { readRedaction } from './verify-redactions.ts'
 import { artifactOf, storedRecord, verifyRecord } from './verify-run.ts'
 
 /** A whole log in pages, in the order in which it was appended. */
@@ -19,6 +21,8 @@ export type LogReport = {
   /** Records that hold. */
   readonly records: number
   readonly artifacts: number
+  /** What was taken out of runs, as it should be. */
+  readonly redacted: RedactionReport
   readonly findings: readonly Finding[]
 }
 
@@ -50,6 +54,7 @@ class LogCheck {
   /** Artifacts that records name, each with the first record that does. */
   readonly #named = new Map<string, { readonly where: string; readonly seq: number }>()
   readonly #findings: Finding[] = []
+  readonly #redactions = new RedactionCheck()
   #records = 0
 
   constructor(artifacts: ArtifactSource, kept: readonly KeptHeads[]) {
@@ -77,6 +82,14 @@ class LogCheck {
       heads.see(event.stream, check.end.length, verified.value.head)
     }
     check.end = verified.value
+    if (name !== 'redactions') return
+    const redaction = readRedaction(storedRecord(event))
+    if (redaction.isOk()) this.#redactions.add(redaction.value)
+    else {
+      const { error: message } = redaction
+      const where = `ledger ${name}`
+      this.#findings.push({ problem: 'unreadable', where, seq: event.revision, message })
+    }
   }
 
   #takeRecord(event: RecordedEvent): void {
@@ -94,6 +107,7 @@ class LogCheck {
     const { run, logged } = verified.value
     check.run = run
     this.#records += 1
+    this.#redactions.see(logged)
     for (const heads of this.#kept) heads.see(runId, logged.seq, logged.meta.hash)
     const artifact = artifactOf(logged)
     if (artifact !== null && !this.#named.has(artifact)) {
@@ -105,6 +119,7 @@ class LogCheck {
     let artifacts = 0
     for (const [name, place] of this.#named) {
       const problem = await artifactProblem(this.#artifacts, name)
+      if (problem?.problem === 'missing' && this.#redactions.hasTaken(name)) continue
       if (problem === null) artifacts += 1
       else this.#findings.push({ ...problem, ...place })
     }
@@ -115,11 +130,21 @@ class LogCheck {
       return run === null ? 0 : run.state.seq + 1
     }
     const missing = this.#kept.flatMap((heads) => heads.findings(lengthOf))
-    const findings = [...this.#findings, ...missing]
+    const redactions = this.#redactions.findings(lengthOf).map(({ runId, ...finding }) => {
+      return { ...finding, where: `run ${runId}` }
+    })
+    const findings = [...this.#findings, ...missing, ...redactions]
     const ledgers = Object.fromEntries(
       [...this.#ledgers].map(([name, { end }]) => [name, end.length]),
     )
-    return { runs: this.#runs.size, records: this.#records, ledgers, artifacts, findings }
+    return {
+      runs: this.#runs.size,
+      records: this.#records,
+      ledgers,
+      artifacts,
+      redacted: this.#redactions.report(),
+      findings,
+    }
   }
 }
 

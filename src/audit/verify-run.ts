@@ -2,6 +2,7 @@ import { err, ok, type Result } from 'neverthrow'
 import { recordHash, uuidOfHash } from '../store/chain.ts'
 import { decodeParsed, type Logged, type LoggedRecord } from '../store/codec.ts'
 import type { RecordedEvent } from '../store/event-store.ts'
+import { NotAsRedacted } from '../store/remainder.ts'
 import { foldLogged, type LoadedRun, streamOf } from '../store/run-log.ts'
 
 /** A record as a store or an export holds it; data and metadata are parsed JSON. */
@@ -57,7 +58,6 @@ export function verifyRecord(
   return ok({ run: folded.value, logged })
 }
 
-/** Null where the record is what its hash says. */
 /** What is wrong where the record `actual` stands in the place of `seq`; null where it belongs there. */
 export function misplaced(actual: number, seq: number): BadRecord | null {
   if (actual === seq) return null
@@ -69,6 +69,7 @@ export function misplaced(actual: number, seq: number): BadRecord | null {
   return { problem: 'added', seq, message }
 }
 
+/** Null where the record is what its hash says. */
 export function whatChanged(
   stored: StoredRecord,
   { seq, record, meta }: Logged<{ readonly kind: string; readonly payload: object }>,
@@ -76,19 +77,20 @@ export function whatChanged(
   const { hash, ...rest } = meta
   // Over what is stored, and not over what an older schema becomes when it is read.
   const actual = hashOf(seq, stored.data as typeof record, rest)
-  if (actual === null) return 'it holds text that has no UTF-8, so no hash can be made of it'
+  if (typeof actual !== 'string') return actual.message
   if (actual !== hash) return `its contents have the hash ${actual}, and ${hash} stands beside them`
   if (stored.id !== uuidOfHash(hash)) return `its id ${stored.id} is not made of its hash`
   if (stored.type !== record.kind) return `it is stored as ${stored.type} and says ${record.kind}`
   return null
 }
 
-/** Null for what has no canonical form: no server has written it. */
-function hashOf(...args: Parameters<typeof recordHash>): string | null {
+/** Why there is none, for what has no canonical form: no server has written it. */
+function hashOf(...args: Parameters<typeof recordHash>): string | { readonly message: string } {
   try {
     return recordHash(...args)
-  } catch {
-    return null
+  } catch (cause) {
+    if (cause instanceof NotAsRedacted) return { message: cause.message }
+    return { message: 'it holds text that has no UTF-8, so no hash can be made of it' }
   }
 }
 

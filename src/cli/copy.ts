@@ -2,7 +2,14 @@ import { join, resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { Command } from 'commander'
 import type { Result } from 'neverthrow'
-import { type CopyProgress, copyLog, type LogPages, pagesOf } from '../store/copy-log.ts'
+import {
+  type CopyProgress,
+  copyLog,
+  type LogPages,
+  pagesOf,
+  withoutRedacted,
+} from '../store/copy-log.ts'
+import type { EventStore } from '../store/event-store.ts'
 import { fail } from './fail.ts'
 import { isConnectionString, openEventStoreDb, openStore } from './open-store.ts'
 
@@ -10,7 +17,8 @@ const HELP = `
 SOURCE and TARGET are a data folder or the esdb://… of an EventStoreDB. Streams, revisions, ids, data and
 hashes stay the same. The source may be in use; what is appended meanwhile may need another copy. The
 target must be empty or an earlier copy. A copy that was interrupted goes on when it is started again,
-and one that is made again changes nothing. The folder "artifacts" is not copied.`
+and one that is made again changes nothing. What was redacted is copied without the text, also out of an
+EventStoreDB, which cannot let go of it itself. The folder "artifacts" is not copied.`
 
 /** Attempts to reach a target that went away, about a minute of them. */
 const ATTEMPTS = 12
@@ -27,7 +35,11 @@ export function copyCommand(): Command {
     .action(run)
 }
 
-type Source = { readonly pages: LogPages; close(): Promise<void> }
+type Source = {
+  readonly pages: LogPages
+  readonly reader: Pick<EventStore, 'readStream'>
+  close(): Promise<void>
+}
 
 async function run(options: { readonly from: string; readonly to: string }): Promise<void> {
   const source = await openSource(options.from)
@@ -37,7 +49,8 @@ async function run(options: { readonly from: string; readonly to: string }): Pro
     await source.value.close()
     return fail(target.error)
   }
-  const copied = await copyLog(source.value.pages, target.value, { onProgress: printer(), retry })
+  const pages = withoutRedacted(source.value.pages, source.value.reader)
+  const copied = await copyLog(pages, target.value, { onProgress: printer(), retry })
   await Promise.all([source.value.close(), target.value.close()])
   if (copied.isErr()) return fail(`${copied.error.message}. What was copied so far stays.`)
   say(`Done: ${sentence(copied.value)}`)
@@ -46,12 +59,14 @@ async function run(options: { readonly from: string; readonly to: string }): Pro
 async function openSource(place: string): Promise<Result<Source, string>> {
   if (isConnectionString(place)) {
     const store = await openEventStoreDb(place)
-    return store.map((opened) => ({ pages: pagesOf(opened), close: () => opened.close() }))
+    return store.map((opened) => {
+      return { pages: pagesOf(opened), reader: opened, close: () => opened.close() }
+    })
   }
   const { openLogPages } = await import('../store/embedded/existing-log.ts')
   const log = await openLogPages(join(resolve(place), 'log.sqlite'))
   return log
-    .map((opened) => ({ pages: opened.pages(), close: () => opened.close() }))
+    .map((opened) => ({ pages: opened.pages(), reader: opened, close: () => opened.close() }))
     .mapErr(({ message }) => message)
 }
 

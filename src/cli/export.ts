@@ -5,6 +5,8 @@ import { pipeline } from 'node:stream/promises'
 import { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import { createAudit } from '../audit/audit.ts'
+import type { RunReader } from '../audit/run-pages.ts'
+import { redactionIndexOf } from '../store/redaction-index.ts'
 import { dataDirOf, openDataFolder } from './data-folder.ts'
 import { download } from './download.ts'
 import { EXIT, PLAIN_EXIT_CODES } from './exit-codes.ts'
@@ -66,7 +68,16 @@ async function fromFolder(runId: string, given: string): Promise<Result<Opened, 
   if (folder.isErr()) return err(folder.error)
   const { log, artifacts, keyring } = folder.value
   const runs = { get: () => null }
-  const audit = createAudit({ store: log, runs, keyring, artifacts, clock: () => new Date() })
+  const index = await redactionIndexOf(log)
+  if (index.isErr()) {
+    await log.close()
+    return err(index.error.message)
+  }
+  const store: RunReader = {
+    readStream: (stream, options) =>
+      log.readStream(stream, options).map((page) => page.map((event) => index.value.apply(event))),
+  }
+  const audit = createAudit({ store, runs, keyring, artifacts, clock: () => new Date() })
   const archive = await audit.exportRun(runId)
   if (archive.isOk()) return ok({ archive: archive.value, close: () => log.close() })
   await log.close()

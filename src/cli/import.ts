@@ -57,6 +57,7 @@ async function run(file: string, options: Options): Promise<Result<Imported, str
     store: store.value,
     putArtifact: artifacts.put,
     markers: join(dir.value, IMPORTS_FOLDER),
+    now: () => Date.now() / 1000,
   }
   const imported = await importRun(deps, bundle.value, anchors.value)
   await store.value.close()

@@ -1,4 +1,4 @@
-import type { Finding, Trust } from '../audit/report.ts'
+import type { Finding, RedactionReport, Trust } from '../audit/report.ts'
 
 /** What was found of a store, run by run. */
 export type LiveReport = {
@@ -10,6 +10,8 @@ export type LiveReport = {
   /** Entries that hold, by the name of their ledger. */
   readonly ledgers: Readonly<Record<string, number>>
   readonly artifacts: number
+  /** What was taken out of runs, as it should be. */
+  readonly redacted: RedactionReport
   /** The checkpoints that runs were compared with, by their numbers. */
   readonly checkpoints: readonly number[]
   readonly findings: readonly Finding[]

@@ -1,4 +1,4 @@
-import type { BundleReport, Finding, Trust } from '../audit/report.ts'
+import type { BundleReport, Finding, RedactionReport, Trust } from '../audit/report.ts'
 import { oneLine } from './plain-text.ts'
 
 /** What was found of an export, for people. */
@@ -17,9 +17,24 @@ export function bundleLines(report: BundleReport): string[] {
   const end = complete ? 'the run is complete' : 'the run had not ended when this was signed'
   return [
     `${run} holds: ${verified} records, ${artifacts} artifacts; ${end}.`,
+    ...redactionLines(report.redacted),
     `Hash of the last record: ${report.head}`,
     `Signed ${report.signed_at} by the key ${report.key}`,
     trustLine(report.trust),
+  ]
+}
+
+/** What was taken out as it should be; nothing where nothing was. */
+export function redactionLines({ strings, records, artifacts, redactions }: RedactionReport) {
+  if (redactions.length === 0) return []
+  const counts = `Redacted: ${strings} strings in ${records} records, and ${artifacts} artifacts; all of it is recorded.`
+  return [
+    counts,
+    ...redactions.map(({ run_id, seq, pointers, ts, principal, reason }) => {
+      const when = new Date(ts * 1000).toISOString()
+      const what = `run ${run_id}, record ${seq}: ${pointers.join(', ')}`
+      return oneLine(`  ${what}, ${when} by ${principal ?? 'unknown'}: ${reason}`)
+    }),
   ]
 }
 

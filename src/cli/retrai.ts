@@ -8,6 +8,7 @@ import { exportCommand } from './export.ts'
 import { goalsCommand } from './goals.ts'
 import { importCommand } from './import.ts'
 import { keyCommand } from './key.ts'
+import { redactCommand } from './redact.ts'
 import { replayCommand } from './replay.ts'
 import { runCommand } from './run.ts'
 import { runsCommand } from './runs.ts'
@@ -29,14 +30,15 @@ const program = new Command('retrai')
   .addCommand(showCommand())
   .addCommand(approveCommand())
   .addCommand(abortCommand())
+  .addCommand(redactCommand())
   .addCommand(goalsCommand())
   .addCommand(replayCommand())
   .addCommand(exportCommand())
   .addCommand(verifyCommand())
   .addCommand(importCommand())
+  .addCommand(accessCommand())
   .addCommand(keyCommand())
   .addCommand(tokenCommand())
-  .addCommand(accessCommand())
   .addCommand(backupCommand())
   .addCommand(copyCommand())
 

@@ -5,7 +5,8 @@ import { KeptHeads } from '../audit/kept-heads.ts'
 import { ledgerOf } from '../audit/ledgers.ts'
 import { linesOf } from '../audit/lines.ts'
 import { type KnownKeys, knownKeys, PublishedKeys } from '../audit/public-keys.ts'
-import type { BundleReport, Finding } from '../audit/report.ts'
+import { combined, ofRun } from '../audit/redaction-check.ts'
+import type { BundleReport, Finding, RedactionReport } from '../audit/report.ts'
 import { RunHead } from '../audit/run-heads.ts'
 import { Checkpoint } from '../audit/statements.ts'
 import { unpacked } from '../audit/tar.ts'
@@ -135,6 +136,7 @@ class ServerCheck {
   readonly #lengths = new Map<string, number>()
   readonly #signers = new Set<string>()
   readonly #findings: Finding[] = []
+  readonly #redacted: RedactionReport[] = []
   #artifacts = 0
 
   constructor(options: ServerOptions, anchors: TrustAnchors, heads: readonly KeptHeads[]) {
@@ -167,7 +169,9 @@ class ServerCheck {
     })
   }
 
-  #take(runId: string, { verified, artifacts, key, run_id, findings }: BundleReport): void {
+  #take(runId: string, report: BundleReport): void {
+    const { verified, artifacts, key, run_id, findings } = report
+    this.#redacted.push(ofRun(runId, report.redacted))
     const where = `run ${runId}`
     this.#lengths.set(runId, verified)
     this.#artifacts += artifacts
@@ -195,6 +199,7 @@ class ServerCheck {
       records: [...this.#lengths.values()].reduce((sum, length) => sum + length, 0),
       ledgers: ledgers.lengths,
       artifacts: this.#artifacts,
+      redacted: combined(this.#redacted),
       checkpoints: compared.map(({ number }) => number),
       findings,
     }

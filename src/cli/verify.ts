@@ -8,7 +8,7 @@ import { EXIT } from './exit-codes.ts'
 import { readKept } from './kept-checkpoint.ts'
 import type { LiveReport } from './live-report.ts'
 import { endWithReader, print, say } from './print.ts'
-import { bundleLines, findingLines, trustLine } from './report-lines.ts'
+import { bundleLines, findingLines, redactionLines, trustLine } from './report-lines.ts'
 import { verifyDataFolder } from './verify-data-folder.ts'
 import { verifyServer } from './verify-server.ts'
 
@@ -97,6 +97,7 @@ function liveLines(report: LiveReport): string[] {
   const counts = [
     `${records} records in ${runs} runs hold, and ${artifacts} artifacts.`,
     ...beside.map(([name, length]) => `${length} entries of the ledger ${name} hold.`),
+    ...(holds ? redactionLines(report.redacted) : []),
   ]
   if (!holds) return ['The store DOES NOT HOLD.', ...findingLines(findings), ...counts, compared]
   return ['The store holds.', ...counts, compared, trustLine(trust)]

@@ -19,7 +19,7 @@ export type { Accesses, AccessPage, AccessProof, AccessQuery, LoggedAccess } fro
 export { type RequestError, WatchError, type WatchErrorType } from './errors.ts'
 export type { AgentEvent, ChosenKind, EventMeta, Kinds } from './events.ts'
 export type { ClientLimits } from './limits.ts'
-export type { RunPage, RunQuery, RunRequest, RunStanding, Runs, Why } from './runs.ts'
+export type { Redacted, RunPage, RunQuery, RunRequest, RunStanding, Runs, Why } from './runs.ts'
 export type { Tokens } from './tokens.ts'
 export type { WatchOptions, WatchState } from './watch.ts'
 

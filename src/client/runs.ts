@@ -42,6 +42,20 @@ const RunStanding = RunSummary.pick({ run_id: true, status: true })
 /** Which run, and how it stands now. */
 export type RunStanding = z.infer<typeof RunStanding>
 
+const Redacted = z.object({
+  /** The texts that are gone, and the artifact that went with them. */
+  pointers: z.array(z.string()).readonly(),
+  artifact: z.string().nullable(),
+  /** Whether the store itself has them no more; nothing serves them any more in any case. */
+  erased: z.boolean(),
+  /** Where else in the run one of the texts stands; not all of it is redactable. */
+  elsewhere: z
+    .array(z.object({ seq: z.int(), pointer: z.string(), redactable: z.boolean() }).readonly())
+    .readonly(),
+})
+/** What was taken out of a record, and what was not. */
+export type Redacted = z.infer<typeof Redacted>
+
 const address = (runId: string, what = ''): string => {
   return `/api/runs/${encodeURIComponent(runId)}${what}`
 }
@@ -65,6 +79,15 @@ export type Runs = {
     options?: Signal,
   ): Answered<RunStanding>
   abort(runId: string, why?: Why, options?: Signal): Answered<RunStanding>
+  /**
+   * Takes texts out of a record, for ever. The pointer (RFC 6901) begins at the payload. To make it again is
+   * safe.
+   */
+  redact(
+    runId: string,
+    what: { readonly seq: number; readonly pointer: string; readonly reason: string },
+    options?: Signal,
+  ): Answered<Redacted>
   /** Takes effect at the next step of the run. */
   configure(runId: string, changes: ConfigChanges & Why, options?: Signal): Answered<RunDetails>
 }
@@ -112,6 +135,15 @@ export function createRuns(call: Caller): Runs {
         path: address(runId, '/abort'),
         body,
         schema: RunStanding,
+        signal,
+      }).map(({ value }) => value),
+
+    redact: (runId, body, { signal } = {}) =>
+      call({
+        method: 'POST',
+        path: address(runId, '/redact'),
+        body,
+        schema: Redacted,
         signal,
       }).map(({ value }) => value),
 

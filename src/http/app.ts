@@ -28,6 +28,7 @@ import { ledgers } from './routes/ledgers.ts'
 import { listRuns } from './routes/list-runs.ts'
 import { me } from './routes/me.ts'
 import { proveRun } from './routes/proof.ts'
+import { redactRun } from './routes/redact-run.ts'
 import { resumeRun } from './routes/resume-run.ts'
 import { runDiff } from './routes/run-diff.ts'
 import { runEvents } from './routes/run-events.ts'
@@ -48,6 +49,7 @@ const ROUTES = [
   resumeRun,
   abortRun,
   configureRun,
+  redactRun,
   listGoals,
   health,
   runDiff,
@@ -74,9 +76,9 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   app.setSerializerCompiler(serializerCompiler)
   app.setErrorHandler(sendError)
   insistOnPermissions(app)
+  if (deps.accessLog !== undefined) logAccesses(app, deps.accessLog)
   const live = await goLive(app, deps)
   guard(app, deps.access)
-  if (deps.accessLog !== undefined) logAccesses(app, deps.accessLog)
   limitSockets(app, { ...LIVE_LIMITS, ...deps.live })
   acceptJsonOnly(app)
   handleNotFound(app)

@@ -7,7 +7,10 @@ import type { Audit } from '../audit/audit.ts'
 import type { RunConfig } from '../domain/run-config.ts'
 import type { Checkpoint } from '../projections/batch.ts'
 import type { ReadModel } from '../projections/read-model.ts'
-import type { EventStore } from '../store/event-store.ts'
+import type { EventStore, RecordedEvent } from '../store/event-store.ts'
+import type { RedactError, Redacted, RedactRequest } from '../store/redact-run.ts'
+import type { LoggedRedaction } from '../store/redaction-ledger.ts'
+import type { Author } from '../store/run-log.ts'
 import type { LiveLimits } from './live/limits.ts'
 import type { FieldProblem } from './problem.ts'
 
@@ -37,6 +40,17 @@ export type ArtifactSource = {
   read(sha256: string): Promise<{ readonly bytes: number; readonly stream: Readable } | null>
 }
 
+/** What was taken out of runs, and how more of it is. */
+export type Redactions = {
+  redact(request: RedactRequest, author: Author): ResultAsync<Redacted, RedactError>
+  /** Oldest first. */
+  ofRun(runId: string): readonly LoggedRedaction[]
+  /** An event as it is now. */
+  asOfNow(event: RecordedEvent): RecordedEvent
+  /** Calls `forget` with each run out of which something was taken, before that is answered. */
+  onRedacted(forget: (runId: string) => void): void
+}
+
 /** All that the HTTP room needs from the rest of the house. */
 export type AppDeps = {
   readonly store: EventStore
@@ -63,6 +77,8 @@ export type AppDeps = {
   readonly access: Access
   /** Where it is noted who was shown what. Without one it is not. */
   readonly accessLog?: Pick<AccessRecorder, 'note'>
+  /** Without them nothing can be taken out of a run. */
+  readonly redactions?: Redactions
   /** Without one nothing is logged. */
   readonly logger?: FastifyBaseLogger
   readonly live?: Partial<LiveLimits>

@@ -80,6 +80,11 @@ export const CATALOGUE = {
     'Something else was seen',
     'The run has no such record there as `seen` names. Read its history again, then decide anew.',
   ],
+  still_needed: [
+    409,
+    'Still needed',
+    'The run has yet to work with this. Wait until it has, or abort it.',
+  ],
   out_of_step: [409, 'Out of step', 'The run is doing something else by now. Read it again.'],
   too_large: [413, 'Too large', 'The body is larger than 1 MiB. Shorten it.'],
   append_too_large: [413, 'Too large', 'This is more than one record can hold. Shorten it.'],
@@ -132,6 +137,11 @@ export const CATALOGUE = {
     503,
     'Too many connections',
     'As many live connections are open as this server may have. Connect again later.',
+  ],
+  redaction_pending: [
+    503,
+    'Redaction under way',
+    'The redaction is recorded, but not everything could forget the text yet; the server goes on trying. Send the same request again to see whether it is done.',
   ],
   busy: [503, 'Too many writers', 'Others kept changing this run meanwhile. Try again.'],
   not_projected: [

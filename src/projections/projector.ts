@@ -26,6 +26,8 @@ export type ProjectorDeps = {
   readonly store: EventStore
   readonly readModel: SqliteReadModel
   readonly log: Log
+  /** An event as it is now: strings may have been taken out of it since it was delivered. */
+  readonly asOfNow?: (event: RecordedEvent) => RecordedEvent
   /** Stops the projector, as `stop` does. */
   readonly signal?: AbortSignal
   readonly retryMs?: number
@@ -153,12 +155,12 @@ async function follow(
 }
 
 async function projectEvents(
-  { readModel, log }: ProjectorDeps,
+  { readModel, log, asOfNow = same }: ProjectorDeps,
   events: readonly RecordedEvent[],
   round: AbortSignal,
 ): Promise<Result<void, Failure>> {
   for (let next = 0; next < events.length; ) {
-    const batch = takeBatch(readModel, events, next)
+    const batch = takeBatch(readModel, events.slice(next, next + MAX_BATCH).map(asOfNow))
     // The read model may have thrown itself away meanwhile: then this batch belongs to nothing.
     if (round.aborted) return ok(undefined)
     const committed = readModel.commit(batch)
@@ -172,10 +174,12 @@ async function projectEvents(
   return ok(undefined)
 }
 
-function takeBatch(readModel: SqliteReadModel, events: readonly RecordedEvent[], from: number) {
+const same = (event: RecordedEvent): RecordedEvent => event
+
+function takeBatch(readModel: SqliteReadModel, events: readonly RecordedEvent[]) {
   const batch = new Batch(readModel)
   const began = performance.now()
-  for (const event of events.slice(from, from + MAX_BATCH)) {
+  for (const event of events) {
     batch.add(event)
     if (performance.now() - began > MAX_BATCH_MS) break
   }

@@ -7,7 +7,7 @@ import { SCHEMA } from '../store/codec.ts'
  * Raise the first number whenever the tables, `RunState` or what `evolve` makes of a record change:
  * files of other versions are rebuilt from the log. A new version of the records counts as well.
  */
-const VERSION = 3 * 10_000 + SCHEMA
+const VERSION = 4 * 10_000 + SCHEMA
 
 /** Marks the file as ours in the header of the database: "rtRM". */
 const APPLICATION_ID = 0x7274524d
@@ -41,7 +41,8 @@ const TABLES = `
     position TEXT,
     stream TEXT,
     revision INTEGER,
-    event_id TEXT
+    event_id TEXT,
+    redaction INTEGER NOT NULL DEFAULT -1
   ) STRICT;
   INSERT INTO progress (one) VALUES (1);
   PRAGMA application_id = ${APPLICATION_ID};

@@ -41,11 +41,12 @@ export function mapStrings(
     if (typeof value !== 'object' || value === null) return value
     return Object.fromEntries(
       Object.entries(value).map(([name, item]) => {
-        return [name, walk(item, `${pointer}/${escaped(name)}`)]
+        return [name, walk(item, `${pointer}/${escapedName(name)}`)]
       }),
     )
   }
   return walk(payload as Json, '')
 }
 
-const escaped = (name: string): string => name.replaceAll('~', '~0').replaceAll('/', '~1')
+export const escapedName = (name: string): string =>
+  name.replaceAll('~', '~0').replaceAll('/', '~1')

@@ -9,6 +9,8 @@ import {
   type StoreFailure,
 } from './event-store.ts'
 import { LOG_ID_STREAM, OWN_STREAM_PREFIX } from './log-id.ts'
+import { redactionIndexOf } from './redaction-index.ts'
+import { stringsGone, withoutStrings } from './remainder.ts'
 import { RUN_STREAM_PREFIX } from './run-log.ts'
 
 /** Events so far. */
@@ -42,7 +44,8 @@ const REMEMBERED = 10_000
 /**
  * Copies our streams of a log into a store: the same names, revisions, ids, data and metadata, in the
  * order of the log. What the target holds already is compared and left; so a copy that was interrupted
- * goes on where it was, and one that is made again changes nothing. The log keeps its identity.
+ * goes on where it was, and one that is made again changes nothing. The log keeps its identity. What was
+ * taken out of the source since an earlier copy is taken out of the target by the server that starts on it.
  */
 export function copyLog(
   source: LogPages,
@@ -71,6 +74,21 @@ export async function* pagesOf(store: EventStore): LogPages {
   for await (const item of store.subscribeAll(all)) {
     if (item.type === 'events') yield ok(item.events)
     else caughtUp.abort()
+  }
+}
+
+/** The log without what was taken out of it, also where its store still has that. */
+export async function* withoutRedacted(
+  pages: LogPages,
+  reader: Pick<EventStore, 'readStream'>,
+): LogPages {
+  const index = await redactionIndexOf(reader)
+  if (index.isErr()) {
+    yield err(index.error)
+    return
+  }
+  for await (const page of pages) {
+    yield page.map((events) => events.map((event) => index.value.apply(event)))
   }
 }
 
@@ -191,9 +209,23 @@ function isSame(there: RecordedEvent, event: RecordedEvent | undefined): boolean
     there.revision === event?.revision &&
     there.id === event.id &&
     there.type === event.type &&
-    isSameJson(there.data, event.data) &&
-    isSameJson(there.metadata, event.metadata)
+    (isSameContent(there, event) || isSameButForRedactions(there, event))
   )
+}
+
+const isSameContent = (one: NewEvent, other: NewEvent): boolean =>
+  isSameJson(one.data, other.data) && isSameJson(one.metadata, other.metadata)
+
+/** Strings may have been taken out of one of them since it was copied; or out of both. */
+function isSameButForRedactions(one: NewEvent, other: NewEvent): boolean {
+  try {
+    const gone = new Set([...stringsGone(one), ...stringsGone(other)])
+    if (gone.size === 0) return false
+    return isSameContent(withoutStrings(one, gone).event, withoutStrings(other, gone).event)
+  } catch {
+    // One of them is no record of ours.
+    return false
+  }
 }
 
 /** A store may write the same JSON in another way. */

@@ -1,11 +1,25 @@
-import type { RecordedEvent } from './event-store.ts'
-import type { LoggedRedaction } from './redaction-ledger.ts'
+import type { ResultAsync } from 'neverthrow'
+import type { EventStore, RecordedEvent, StoreFailure } from './event-store.ts'
+import { loadLedger } from './ledger.ts'
+import { type LoggedRedaction, REDACTIONS, redactionsOf } from './redaction-ledger.ts'
 import { withoutStrings } from './remainder.ts'
 import { RUN_STREAM_PREFIX } from './run-log.ts'
 
 type OfRun = {
   readonly redactions: LoggedRedaction[]
   readonly pointers: Map<number, Set<string>>
+}
+
+/** The redactions of a log that nobody follows here. */
+export function redactionIndexOf(
+  reader: Pick<EventStore, 'readStream'>,
+): ResultAsync<RedactionIndex, StoreFailure> {
+  return loadLedger(reader, REDACTIONS)
+    .map(({ state }) => new RedactionIndex(redactionsOf(state)))
+    .mapErr((error): StoreFailure => {
+      if (error.type === 'store_unavailable') return error
+      return { type: 'store_failed', message: `what was redacted cannot be read (${error.type})` }
+    })
 }
 
 /** Which strings were taken out of which records, and events without them. */

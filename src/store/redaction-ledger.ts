@@ -18,17 +18,26 @@ export const Redaction = z.strictObject({
     artifact: Hash.exactOptional(),
     reason: z.string(),
     /** The entry of another log by which it was done there, where the run was imported from that. */
-    origin: z.strictObject({ hash: Hash, principal: z.string().exactOptional() }).exactOptional(),
+    origin: z
+      .strictObject({
+        hash: Hash,
+        ts: z.number().nonnegative(),
+        principal: z.string().exactOptional(),
+      })
+      .exactOptional(),
   }),
 })
 export type Redaction = z.infer<typeof Redaction>
 export type LoggedRedaction = Logged<Redaction>
 
 /** All redactions of a log, the last one first. */
-export type Redactions = { readonly last: LoggedRedaction; readonly before: Redactions } | null
+export type RedactionChain = {
+  readonly last: LoggedRedaction
+  readonly before: RedactionChain
+} | null
 
 /** The redactions of all runs of a log. */
-export const REDACTIONS: Ledger<Redaction, Redactions> = {
+export const REDACTIONS: Ledger<Redaction, RedactionChain> = {
   stream: `${OWN_STREAM_PREFIX}redactions`,
   entry: Redaction,
   initial: null,
@@ -36,7 +45,7 @@ export const REDACTIONS: Ledger<Redaction, Redactions> = {
 }
 
 /** Oldest first. */
-export function redactionsOf(redactions: Redactions): LoggedRedaction[] {
+export function redactionsOf(redactions: RedactionChain): LoggedRedaction[] {
   const found: LoggedRedaction[] = []
   for (let rest = redactions; rest !== null; rest = rest.before) found.push(rest.last)
   return found.reverse()

@@ -41,6 +41,13 @@ export function committedRemainder(payload: object, { salts, redacted }: Remaind
   throw new NotAsRedacted('its metadata speaks of strings that it does not have')
 }
 
+/** The pointers of the strings that were taken out of an event; none for what is no record. */
+export function stringsGone({ metadata }: NewEvent): readonly string[] {
+  if (!metadata.includes('"redacted"')) return []
+  const { redacted }: StoredMeta = JSON.parse(metadata)
+  return Object.keys(redacted ?? {})
+}
+
 type Stored = { readonly payload?: object; readonly [name: string]: unknown }
 type StoredMeta = { readonly salt?: string } & Partial<Remainder>
 

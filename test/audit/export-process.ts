@@ -3,7 +3,7 @@
  * comes, and prints the most memory that it took, in MB. Argument: the number of records.
  */
 import { createHash } from 'node:crypto'
-import { okAsync } from 'neverthrow'
+import { errAsync, okAsync } from 'neverthrow'
 import { exportRun } from '../../src/audit/export-run.ts'
 import { proveRun } from '../../src/audit/prove-run.ts'
 import type { RunReader } from '../../src/audit/run-pages.ts'
@@ -13,6 +13,7 @@ import type { RunRecord } from '../../src/domain/records.ts'
 import { GENESIS } from '../../src/store/chain.ts'
 import { encode } from '../../src/store/codec.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
+import { streamOf } from '../../src/store/run-log.ts'
 import { createdRecord } from '../support/run-records.ts'
 import { NOW, newKeys } from './support.ts'
 
@@ -41,7 +42,8 @@ let last: RecordedEvent | undefined
 for (const event of events()) last = event
 let reading = events()
 const store: RunReader = {
-  readStream: (_stream, { from, direction, limit }) => {
+  readStream: (stream, { from, direction, limit }) => {
+    if (stream !== streamOf(RUN_ID)) return errAsync({ type: 'stream_not_found', stream })
     if (direction === 'backward') return okAsync(last === undefined ? [] : [last])
     if (from === 0) reading = events()
     return okAsync(Array.from({ length: limit }, () => reading.next().value as RecordedEvent))

@@ -62,6 +62,7 @@ const deps = (into = store): ImportDeps => ({
   store: into,
   putArtifact: async (content) => kept.push(content),
   markers: markers(),
+  now: () => 1_770_000_100,
 })
 const take = (from: readonly Part[], into = store) =>
   importRun(deps(into), () => partsOf(from), NO_ANCHORS)

@@ -1,8 +1,9 @@
+import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
-import { okAsync } from 'neverthrow'
+import { errAsync, okAsync } from 'neverthrow'
 import type { ArtifactSource } from '../../src/audit/artifact-source.ts'
 import type { BundlePart } from '../../src/audit/bundle-format.ts'
 import { exportRun } from '../../src/audit/export-run.ts'
@@ -11,7 +12,12 @@ import { proveRun } from '../../src/audit/prove-run.ts'
 import type { RunReader } from '../../src/audit/run-pages.ts'
 import { unpacked } from '../../src/audit/tar.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
+import { GENESIS } from '../../src/store/chain.ts'
+import { encode } from '../../src/store/codec.ts'
+import { SALT_BYTES } from '../../src/store/commitment.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
+import { REDACTIONS, type Redaction } from '../../src/store/redaction-ledger.ts'
+import { withoutStrings } from '../../src/store/remainder.ts'
 import { prepare, streamOf } from '../../src/store/run-log.ts'
 
 export const NOW = new Date('2026-02-18T12:00:00.000Z')
@@ -43,13 +49,56 @@ export function eventsOf(records: readonly RunRecord[]): RecordedEvent[] {
   }))
 }
 
+/** Where strings are taken out of a run, each by an entry of its own; with an output goes its artifact. */
+export type Taken = { readonly seq: number; readonly pointer: string; readonly artifact?: string }
+
+/** The events of a run without these strings, and behind them the ledger that says so. */
+export function withTaken(
+  events: readonly RecordedEvent[],
+  taken: readonly Taken[],
+  saltOf: (entry: number) => string = () => randomBytes(SALT_BYTES).toString('hex'),
+): RecordedEvent[] {
+  const run = [...events]
+  const ledger: RecordedEvent[] = []
+  let prev_hash = GENESIS
+  for (const { seq, pointer, artifact } of taken) {
+    const before = run[seq]
+    if (before === undefined) throw new Error(`there is no record ${seq}`)
+    const { event, redacted } = withoutStrings(before, new Set([pointer]))
+    run[seq] = event
+    const payload = {
+      run_id: before.stream.slice('run-'.length),
+      seq,
+      redacted: { [pointer]: redacted[pointer] ?? '' },
+      ...(artifact === undefined ? {} : { artifact }),
+      reason: 'a password',
+    }
+    const revision = ledger.length
+    const entry: Redaction = { kind: 'redacted', ts: 1_770_000_500 + revision, payload }
+    const meta = {
+      command_id: `r${revision}`,
+      principal: 'alice',
+      salt: saltOf(revision),
+      prev_hash,
+    }
+    const { event: recorded, logged } = encode(revision, entry, meta)
+    prev_hash = logged.meta.hash
+    const created = 1_770_000_600_000 + revision
+    const place = { stream: REDACTIONS.stream, revision, position: `r${revision}`, created }
+    ledger.push({ ...recorded, ...place })
+  }
+  return [...run, ...ledger]
+}
+
 /** Reads from memory what a store would hold. */
 function readerOf(events: readonly RecordedEvent[]): RunReader {
   return {
-    readStream: (_stream, { from, direction, limit }) => {
-      if (direction === 'backward') return okAsync(events.slice(-limit).reverse())
+    readStream: (stream, { from, direction, limit }) => {
+      const found = events.filter((event) => event.stream === stream)
+      if (found.length === 0) return errAsync({ type: 'stream_not_found', stream })
+      if (direction === 'backward') return okAsync(found.slice(-limit).reverse())
       const first = typeof from === 'number' ? from : 0
-      return okAsync(events.slice(first, first + limit))
+      return okAsync(found.slice(first, first + limit))
     },
   }
 }

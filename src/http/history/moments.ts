@@ -19,10 +19,16 @@ type Deps = { readonly store: EventStore; readonly readModel: Pick<ReadModel, 'g
 /** Runs as they were at any of their records. */
 export class Moments {
   readonly #deps: Deps
-  readonly #snapshots = new Recent<LoadedRun>(SNAPSHOTS)
+  #snapshots = new Recent<LoadedRun>(SNAPSHOTS)
 
   constructor(deps: Deps) {
     this.#deps = deps
+  }
+
+  /** To be called when something was taken out of a run. */
+  forget(): void {
+    // What is being folded from records that were read before is kept nowhere.
+    this.#snapshots = new Recent<LoadedRun>(SNAPSHOTS)
   }
 
   /** The state as of the record with this seq. */
@@ -52,6 +58,7 @@ export class Moments {
     from: LoadedRun | null,
     seq: number,
   ): Promise<Result<LoadedRun, Problem>> {
+    const snapshots = this.#snapshots
     let run = from
     while (run === null || run.state.seq < seq) {
       const next: number = run === null ? 0 : run.state.seq + 1
@@ -61,7 +68,7 @@ export class Moments {
         const folded = foldLogged(runId, run, logged)
         if (folded.isErr()) return err(commandProblem(folded.error))
         run = folded.value
-        if (logged.seq % SNAPSHOT_EVERY === 0) this.#snapshots.set(keyOf(runId, logged.seq), run)
+        if (logged.seq % SNAPSHOT_EVERY === 0) snapshots.set(keyOf(runId, logged.seq), run)
       }
     }
     return ok(run)

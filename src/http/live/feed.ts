@@ -60,6 +60,14 @@ export class Feed {
     }
   }
 
+  /** Lets go of all that is kept: something was taken out of it. Observers catch up from the store. */
+  forget(): void {
+    const tail = this.#tail
+    this.#tail = null
+    tail?.stop.abort()
+    tail?.news.ring()
+  }
+
   /** Reads from the store until the ring goes on from there; makes the ring where there is none. */
   async *#catchUp(
     after: Position | null,
@@ -93,7 +101,7 @@ export class Feed {
     const tail = this.#tail
     let index = tail?.ring.indexBehind(after)
     let cursor = after
-    while (tail !== null && index !== undefined && !signal.aborted) {
+    while (tail !== null && tail === this.#tail && index !== undefined && !signal.aborted) {
       const entries = tail.ring.from(index)
       if (entries === null) break
       index += entries.length

@@ -5,6 +5,8 @@ import { Topic, type TopicDeps } from './topic.ts'
 
 type Watched = { readonly topic: Topic; readonly watchers: Record<Form, number> }
 
+const FORMS = ['record', 'with_meta'] as const satisfies readonly Form[]
+
 /** What is followed: a run behind a seq, in one of its forms. */
 type Followed = { readonly runId: string; readonly after: number; readonly form: Form }
 
@@ -48,6 +50,12 @@ export class Hub {
         topic.stop()
       }
     }
+  }
+
+  /** Lets go of all that is kept of a run: something was taken out of it. */
+  forget(runId: string): void {
+    for (const form of FORMS) this.#pages.forget(runId, form)
+    this.#watched.get(runId)?.topic.forgetAll()
   }
 
   #open(runId: string): Watched {

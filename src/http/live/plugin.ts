@@ -18,7 +18,15 @@ export async function goLive(app: FastifyInstance, deps: AppDeps): Promise<Live>
   const { store, readModel, clock, checkpoint } = deps
   const limits = { ...LIVE_LIMITS, ...deps.live }
   const watchLog = new WatchLog(deps.accessLog ?? null, clock)
-  const live = createLive({ store, readModel, clock, checkpoint, watchLog, limits, log: app.log })
+  const asOfNow = deps.redactions === undefined ? {} : { asOfNow: deps.redactions.asOfNow }
+  const live = createLive({
+    ...{ store, readModel, clock, checkpoint, watchLog, limits, log: app.log },
+    ...asOfNow,
+  })
+  deps.redactions?.onRedacted((runId) => {
+    live.hub.forget(runId)
+    live.feed.forget()
+  })
   await app.register(websocket, {
     options: { maxPayload: MAX_MESSAGE, handleProtocols: chooseProtocol },
     errorHandler: (error, socket, request) => {

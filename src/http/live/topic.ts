@@ -15,6 +15,8 @@ import type { Form } from './text.ts'
 export type TopicDeps = PageDeps & {
   readonly limits: LiveLimits
   readonly log: FastifyBaseLogger
+  /** An event as it is now: strings may have been taken out of it since it was delivered. */
+  readonly asOfNow?: (event: RecordedEvent) => RecordedEvent
 }
 
 /** The subscription is ahead of the projector, as a rule. */
@@ -66,6 +68,12 @@ export class Topic {
     return []
   }
 
+  /** What is kept is not as it should be any more: it is read from the store again. */
+  forgetAll(): void {
+    this.#rings.clear()
+    this.#news.ring()
+  }
+
   /** To be called when nobody wants this form any more. */
   forget(form: Form): void {
     this.#rings.delete(form)
@@ -106,7 +114,7 @@ export class Topic {
   }
 
   async #feed(from: number): Promise<void> {
-    const { store, limits, log } = this.#deps
+    const { store, limits, log, asOfNow } = this.#deps
     const { signal } = this.#stop
     const backoff = new Backoff(limits.retryMs)
     while (!signal.aborted) {
@@ -119,7 +127,7 @@ export class Topic {
           if (item.type !== 'events') continue
           // Who has just appended goes first: watching a run must not hold it up.
           await nextTurn()
-          this.#push(item.events)
+          this.#push(asOfNow === undefined ? item.events : item.events.map(asOfNow))
           backoff.reset()
           this.#news.ring()
         }

@@ -2,8 +2,8 @@ import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { z } from 'zod'
 import type { AppDeps } from '../deps.ts'
-import { isKnownForEver } from '../history/immutable.ts'
 import { References } from '../history/references.ts'
+import { isKnownStill } from '../history/unchanging.ts'
 import { problems, sendProblem } from '../problem.ts'
 import { RunId, RunParams } from '../run-id.ts'
 import type { ZodApp } from '../zod-app.ts'
@@ -54,10 +54,11 @@ export function readArtifact(app: ZodApp, deps: AppDeps): void {
       if (!named.value) return sendProblem(request, reply, { code: 'artifact_not_found' })
       const artifact = await deps.artifacts.read(sha256)
       if (artifact === null) {
-        const detail = 'The run names this artifact, but its file is not on this server.'
+        const detail =
+          'The run names this artifact, but its file is not on this server: it was taken out, or lost.'
         return sendProblem(request, reply, { code: 'artifact_not_found', detail })
       }
-      if (isKnownForEver(request, reply, `"${sha256}"`)) {
+      if (isKnownStill(request, reply, `"${sha256}"`)) {
         artifact.stream.destroy()
         return reply.code(304).send()
       }

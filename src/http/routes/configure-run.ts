@@ -63,7 +63,7 @@ export function configureRun(app: ZodApp, deps: AppDeps): void {
       const changed = await command(deps, request, request.params.run_id, wanted)
       if (changed.isErr()) return sendProblem(request, reply, changed.error)
       const { state } = changed.value
-      reply.header('etag', etagOf(state))
+      reply.header('etag', etagOf(state, deps.redactions?.ofRun(state.runId).length))
       return runDetails(state)
     },
   })

@@ -5,8 +5,8 @@ import { commandProblem } from '../command-problem.ts'
 import type { AppDeps } from '../deps.ts'
 import { etagOf, isKnown } from '../etag.ts'
 import { Seq } from '../event-query.ts'
-import { isKnownForEver } from '../history/immutable.ts'
 import { Moments } from '../history/moments.ts'
+import { isKnownStill } from '../history/unchanging.ts'
 import { type Problem, problems, sendProblem } from '../problem.ts'
 import { jsonOnce, sendJson } from '../ready-json.ts'
 import { DescribedRun } from '../run-details.ts'
@@ -18,6 +18,8 @@ const detailsOf = jsonOnce(runDetails)
 /** GET /api/runs/{run_id} */
 export function getRun(app: ZodApp, deps: AppDeps): void {
   const moments = new Moments(deps)
+  deps.redactions?.onRedacted(() => moments.forget())
+  const redactions = (runId: string): number => deps.redactions?.ofRun(runId).length ?? 0
   app.route({
     method: 'GET',
     url: '/api/runs/:run_id',
@@ -29,7 +31,8 @@ export function getRun(app: ZodApp, deps: AppDeps): void {
       description:
         'The ETag is the revision of the run, which is the seq of its last record. ' +
         'Send it back in If-None-Match to be told whether anything has happened since. With `at`, ' +
-        'the answer is how the run stood right behind that record, which never changes.',
+        'the answer is how the run stood right behind that record. That never changes, unless something ' +
+        'is taken out of the run; then the ETag changes too.',
       params: RunParams,
       querystring: z.strictObject({
         at: Seq.optional().meta({
@@ -58,12 +61,12 @@ export function getRun(app: ZodApp, deps: AppDeps): void {
       if (at !== undefined) {
         const state = await moments.stateAt(runId.data, at)
         if (state.isErr()) return sendProblem(request, reply, state.error)
-        const known = isKnownForEver(request, reply, etagOf(state.value))
+        const known = isKnownStill(request, reply, etagOf(state.value, redactions(runId.data)))
         return known ? reply.code(304).send() : runDetails(state.value)
       }
       const run = deps.readModel.get(runId.data)
       if (run === null) return sendProblem(request, reply, await whyMissing(runId.data, deps))
-      const etag = etagOf(run.state)
+      const etag = etagOf(run.state, redactions(runId.data))
       reply.header('etag', etag)
       if (isKnown(etag, request.headers['if-none-match'])) return reply.code(304).send()
       return sendJson(reply, detailsOf(run.state))

@@ -3,11 +3,12 @@ import { ALL_KINDS, type Kind } from '../../domain/records.ts'
 import { Touched } from '../../domain/touched.ts'
 import { runDetails } from '../../projections/run-details.ts'
 import type { AppDeps } from '../deps.ts'
+import { entityTag } from '../etag.ts'
 import { Seq } from '../event-query.ts'
 import { fieldChanges } from '../history/field-changes.ts'
-import { isKnownForEver } from '../history/immutable.ts'
 import { Moments } from '../history/moments.ts'
 import { openCall } from '../history/open-call.ts'
+import { isKnownStill } from '../history/unchanging.ts'
 import { problems, sendInvalid, sendProblem } from '../problem.ts'
 import { RunId, RunParams } from '../run-id.ts'
 import type { ZodApp } from '../zod-app.ts'
@@ -80,6 +81,7 @@ const RunDiff = z
 /** GET /api/runs/{run_id}/diff */
 export function runDiff(app: ZodApp, deps: AppDeps): void {
   const moments = new Moments(deps)
+  deps.redactions?.onRedacted(() => moments.forget())
   app.route({
     method: 'GET',
     url: '/api/runs/:run_id/diff',
@@ -119,7 +121,9 @@ export function runDiff(app: ZodApp, deps: AppDeps): void {
       if (before.isErr()) return sendProblem(request, reply, before.error)
       const after = await moments.stateAt(runId.data, to)
       if (after.isErr()) return sendProblem(request, reply, after.error)
-      if (isKnownForEver(request, reply, `"${from}-${to}"`)) return reply.code(304).send()
+      const redactions = deps.redactions?.ofRun(runId.data).length ?? 0
+      const etag = entityTag(`${from}-${to}`, redactions)
+      if (isKnownStill(request, reply, etag)) return reply.code(304).send()
       const records: Partial<Record<Kind, number>> = {}
       const open = await openCall(before.value, deps)
       if (open.isErr()) return sendProblem(request, reply, open.error)

@@ -63,7 +63,7 @@ describe('an artifact', () => {
       'content-length': String(Buffer.byteLength(whole)),
       'content-disposition': `attachment; filename="${sha256}.txt"`,
       'x-content-type-options': 'nosniff',
-      'cache-control': 'private, max-age=86400, immutable',
+      'cache-control': 'private, no-cache',
       etag: `"${sha256}"`,
     })
     const again = await fetch(address, { headers: { 'if-none-match': `"${sha256}"` } })

@@ -1,0 +1,231 @@
+import { randomBytes } from 'node:crypto'
+import { readdir, readFile, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ok } from 'neverthrow'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import type { ServerProcess } from '../../examples/demo/server.ts'
+import { extendLedger } from '../../src/store/ledger.ts'
+import { REDACTIONS } from '../../src/store/redaction-ledger.ts'
+import { withoutStrings } from '../../src/store/remainder.ts'
+import { streamOf } from '../../src/store/run-log.ts'
+import { retrai } from '../cli/support.ts'
+import { audit, get, post, Site, start, untilStatus, watch, withLog } from './support.ts'
+
+let site: Site
+beforeEach(async () => {
+  site = await Site.open()
+})
+afterEach(() => site[Symbol.asyncDispose]())
+
+/** A text that no pattern knows for a secret, and that stands nowhere by chance. */
+const newSecret = () => `orchid-${randomBytes(9).toString('hex')}`
+const bash = (command: string) => ({ tool: 'bash_exec', args: { command } })
+
+/** A run that has the secret in its configuration, in what the model says and does, and in outputs. */
+async function runWith(secret: string, server: (model: string) => Promise<ServerProcess>) {
+  const model = await site.model([
+    { text: `I try ${secret}.`, calls: [bash(`echo "is it ${secret}"`)] },
+    { calls: [bash(`seq 1 9000; echo ${secret}; seq 1 9000`), bash('true')] },
+    { text: 'Done.', calls: [bash('touch done')] },
+  ])
+  const started = await server(model.url)
+  await site.write(
+    'project/.retrai.yml',
+    `check_command: "test -f done || (echo ${secret}; false)"\n`,
+  )
+  const runId = await start(started, site.path('project'), { max_iterations: 9 })
+  await untilStatus(started, runId, 'achieved')
+  return { server: started, runId, model: model.url }
+}
+
+const embedded = (model: string) => site.serve('data', { model })
+
+const Place = z.object({ seq: z.int(), pointer: z.string(), redactable: z.boolean() })
+const Answer = z.object({
+  pointers: z.array(z.string()),
+  artifact: z.string().nullable(),
+  erased: z.boolean(),
+  redaction: z.int(),
+  elsewhere: z.array(Place),
+})
+
+async function redact(server: ServerProcess, runId: string, seq: number, pointer: string) {
+  const body = { seq, pointer, reason: 'a password' }
+  const { status, body: answer } = await post(server, `/api/runs/${runId}/redact`, body)
+  expect([status, answer]).toMatchObject([200, {}])
+  return Answer.parse(answer)
+}
+
+const Frames = z.array(z.looseObject({ seq: z.int(), kind: z.string(), payload: z.unknown() }))
+async function framesOf(server: ServerProcess, runId: string) {
+  const { body } = await get(server, `/api/runs/${runId}/events?kinds=all&limit=5000`)
+  return Frames.parse(body)
+}
+
+/** Redacts the text of the model first, then wherever else the secret is said to stand. */
+async function redactEverywhere(server: ServerProcess, runId: string, secret: string) {
+  const frames = await framesOf(server, runId)
+  const call = frames.find(({ kind, payload }) => kind === 'tool_call' && holds(payload, secret))
+  const first = await redact(server, runId, call?.seq ?? -1, '/args')
+  const told = new Set(first.elsewhere.map(({ seq, pointer }) => `${seq}${pointer}`))
+  // The whole command was looked for, and it stands in the message too; the secret in it does elsewhere.
+  expect(told).toEqual(new Set([`${(call?.seq ?? 0) - 2}/tool_calls/0/args/command`]))
+  for (const { seq, payload } of await framesOf(server, runId)) {
+    for (const pointer of pointersTo(payload, secret)) await redact(server, runId, seq, pointer)
+  }
+  const long = (await framesOf(server, runId)).find(({ payload }) => isCut(payload))
+  const { artifact } = await redact(server, runId, long?.seq ?? -1, '/output')
+  expect(artifact).toMatch(/^[0-9a-f]{64}$/)
+  return { artifact: artifact ?? '' }
+}
+
+const holds = (value: unknown, text: string): boolean => JSON.stringify(value).includes(text)
+const isCut = (payload: unknown): boolean =>
+  z.object({ truncated: z.literal(true) }).safeParse(payload).success
+
+function pointersTo(value: unknown, text: string, pointer = ''): string[] {
+  if (typeof value === 'string') return value.includes(text) ? [pointer] : []
+  if (typeof value !== 'object' || value === null) return []
+  return Object.entries(value).flatMap(([name, item]) =>
+    pointersTo(item, text, `${pointer}/${name}`),
+  )
+}
+
+async function filesWith(folder: string, text: string): Promise<string[]> {
+  const found: string[] = []
+  for (const name of await readdir(folder, { recursive: true })) {
+    const path = join(folder, name)
+    if (!(await stat(path)).isFile()) continue
+    if ((await readFile(path)).includes(text)) found.push(name)
+  }
+  return found
+}
+
+const Description = z.object({ paths: z.record(z.string(), z.record(z.string(), z.unknown())) })
+
+/** All that the server answers to GET, in every form and as of every record. */
+async function* allAnswers(server: ServerProcess, runId: string, artifact: string, last: number) {
+  const described = Description.parse((await get(server, '/openapi.json')).body)
+  const paths = Object.entries(described.paths).flatMap(([path, methods]) =>
+    'get' in methods ? [path] : [],
+  )
+  expect(paths.length).toBeGreaterThan(15)
+  for (const path of paths.filter((each) => !each.startsWith('/api/ws'))) {
+    const address = path.replace('{run_id}', runId).replace('{sha256}', artifact)
+    const moments = /\{run_id\}(\/conversation|\/diff)?$/.test(path)
+      ? Array.from({ length: last + 1 }, (_, at) =>
+          path.endsWith('diff') ? `?from=0&to=${at}` : `?at=${at}`,
+        )
+      : []
+    for (const query of ['', '?kinds=all', '?kinds=all&meta=true', ...moments]) {
+      for (const accept of ['application/json', 'application/x-ndjson', 'text/event-stream']) {
+        if (path === '/api/events' && accept === 'text/event-stream') continue
+        const signal = AbortSignal.timeout(20_000)
+        const answer = await fetch(`${server.url}${address}${query}`, {
+          headers: { accept },
+          signal,
+        })
+        yield { address: `${address}${query}`, text: await answer.text() }
+      }
+    }
+  }
+}
+
+async function whereServed(server: ServerProcess, runId: string, artifact: string, secret: string) {
+  const { body } = await get(server, `/api/runs/${runId}`)
+  const { progress } = z.object({ progress: z.object({ seq: z.int() }) }).parse(body)
+  const found = new Set<string>()
+  for await (const { address, text } of allAnswers(server, runId, artifact, progress.seq)) {
+    if (text.includes(secret)) found.add(address)
+  }
+  const watcher = watch(server, runId)
+  await watcher.closed
+  if (watcher.texts.join('').includes(secret)) found.add('WebSocket')
+  return [...found]
+}
+
+describe('a secret in a run', () => {
+  test('is served and stored nowhere once it is redacted, and all of it still holds', async () => {
+    const secret = newSecret()
+    const { server, runId, model } = await runWith(secret, embedded)
+    const before = await get(server, `/api/runs/${runId}/proof`)
+    const etag = (await get(server, `/api/runs/${runId}`)).headers.get('etag') ?? ''
+    // It is there, or what follows could not fail.
+    expect(await filesWith(site.path('data'), secret)).not.toEqual([])
+    const { artifact } = await redactEverywhere(server, runId, secret)
+    expect(await whereServed(server, runId, artifact, secret)).toEqual([])
+    expect(await filesWith(site.path('data'), secret)).toEqual([])
+    expect((await get(server, `/api/runs/${runId}/artifacts/${artifact}`)).status).toBe(404)
+    const again = await fetch(`${server.url}/api/runs/${runId}`, {
+      headers: { 'if-none-match': etag },
+    })
+    expect(again.status).toBe(200)
+    const proof = await get(server, `/api/runs/${runId}/proof`)
+    expect(proof.body).toMatchObject({ head: before.body.head, length: before.body.length })
+
+    const verified = await retrai(['verify', '--server', server.url])
+    expect(verified.stdout).toMatch(/Redacted: \d+ strings in \d+ records, and 1 artifacts/)
+    expect(verified.stdout).toContain('by local: a password')
+    expect(verified.code, verified.stdout).toBe(0)
+    const bundle = site.path('run.tar.gz')
+    await retrai(['export', runId, '-o', bundle, '--server', server.url])
+    const offline = await retrai(['verify', bundle])
+    expect([offline.code, offline.stdout]).toEqual([0, expect.stringContaining('a password')])
+    const replayed = await retrai(['replay', bundle, '--speed', 'max', '--json'])
+    expect(replayed.stdout).toContain('[redacted]')
+    expect(replayed.stdout).not.toContain(secret)
+
+    const details = (await get(server, `/api/runs/${runId}`)).body
+    await server.stop()
+    expect(await filesWith(site.path('data'), secret)).toEqual([])
+    for (const name of ['', '-wal', '-shm']) {
+      await rm(site.path('data', `read-model.sqlite${name}`), { force: true })
+    }
+    const rebuilt = await site.serve('data', { model })
+    await untilStatus(rebuilt, runId, 'achieved')
+    expect((await get(rebuilt, `/api/runs/${runId}`)).body).toEqual(details)
+    expect(await whereServed(rebuilt, runId, artifact, secret)).toEqual([])
+    await rebuilt.stop()
+    await withLog(site.path('data'), (store) => audit(store, runId))
+    const stored = await retrai(['verify', '--data-dir', site.path('data')])
+    expect([stored.code, stored.stdout]).toEqual([0, expect.stringContaining('Redacted: ')])
+  })
+
+  test('goes with the next start where the server dies right behind the record of its redaction', async () => {
+    const secret = newSecret()
+    const { server, runId, model } = await runWith(secret, embedded)
+    const frames = await framesOf(server, runId)
+    await server.stop()
+    const places = frames.flatMap(({ seq, payload }) =>
+      pointersTo(payload, secret).map((pointer) => ({ seq, pointer })),
+    )
+    const cut = frames.find(({ payload }) => isCut(payload))
+    const { sha256 } = z.object({ sha256: z.string() }).parse(cut?.payload)
+    await withLog(site.path('data'), async (store) => {
+      for (const { seq, pointer } of [...places, { seq: cut?.seq ?? -1, pointer: '/output' }]) {
+        const options = { from: seq, direction: 'forward', limit: 1 } as const
+        const [event] = (await store.readStream(streamOf(runId), options))._unsafeUnwrap()
+        if (event === undefined) throw new Error('no such record')
+        const { redacted } = withoutStrings(event, new Set([pointer]))
+        const artifact = seq === cut?.seq ? { artifact: sha256 } : {}
+        const payload = { run_id: runId, seq, redacted, ...artifact, reason: 'a password' }
+        const entry = { kind: 'redacted', ts: 1_770_000_000, payload } as const
+        const author = { commandId: `c${seq}${pointer}`, principal: 'alice' }
+        await extendLedger(store, REDACTIONS, () => ok([entry]), author)
+      }
+    })
+    expect(await filesWith(site.path('data'), secret)).not.toEqual([])
+    const pending = await retrai(['verify', '--data-dir', site.path('data')])
+    expect([pending.code, pending.stdout]).toEqual([
+      1,
+      expect.stringContaining('is recorded to be taken out'),
+    ])
+    const restarted = await site.serve('data', { model })
+    expect(await filesWith(site.path('data'), secret)).toEqual([])
+    expect(await whereServed(restarted, runId, sha256, secret)).toEqual([])
+    await restarted.stop()
+    const done = await retrai(['verify', '--data-dir', site.path('data')])
+    expect([done.code, done.stdout]).toEqual([0, expect.stringContaining('by alice: a password')])
+  })
+})
