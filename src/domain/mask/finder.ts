@@ -24,7 +24,7 @@ export const masksIn = (text: string): string[] => [
 ]
 
 /** How far a finder looks for the end of a secret, in characters. */
-export const REACH = 24_000
+const REACH = 24_000
 /** How far it looks at what stands before one. */
 const CONTEXT = 16
 /** Text that is held back at most until it is decided; then what is beyond reach is. */
