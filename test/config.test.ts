@@ -15,6 +15,7 @@ test('defaults', () => {
     RETRAI_MAX_SOCKETS: 10_000,
     RETRAI_MAX_SOCKETS_PER_CLIENT: 5_000,
     RETRAI_SOCKET_STALL_SECONDS: 60,
+    RETRAI_ACCESS_LOG: 'on',
   })
 })
 

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { errAsync } from 'neverthrow'
+import { errAsync, ok } from 'neverthrow'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import {
   CHECKPOINT_STREAM,
@@ -11,12 +11,23 @@ import {
 } from '../../src/audit/checkpoint-stream.ts'
 import { CheckpointWriter } from '../../src/audit/checkpoint-writer.ts'
 import { includes, proveInclusion } from '../../src/audit/inclusion.ts'
+import { KeptHeads } from '../../src/audit/kept-heads.ts'
 import { type Keyring, openKeyring } from '../../src/audit/keyring.ts'
+import {
+  AnyEntry,
+  LEDGER_START,
+  type LedgerName,
+  ledgerPages,
+  ledgerStream,
+} from '../../src/audit/ledgers.ts'
 import { type KnownKeys, knownKeys } from '../../src/audit/public-keys.ts'
 import type { RunHead } from '../../src/audit/run-heads.ts'
 import { verifyCheckpoints } from '../../src/audit/verify-checkpoints.ts'
+import { verifyEntry } from '../../src/audit/verify-ledger.ts'
+import { storedRecord } from '../../src/audit/verify-run.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
+import { extendLedger } from '../../src/store/ledger.ts'
 import { NOW } from './support.ts'
 
 let folder: string
@@ -102,6 +113,51 @@ test('each run of a checkpoint has a proof that it is in it, as it was then', as
     expect(proveInclusion(log, idOf(99))).toBeNull()
   }
   expect((await checkpointAt(store, 7))._unsafeUnwrap()).toBeNull()
+})
+
+test('ledgers are in it by the names of their streams, and a cut or rewritten one is found', async () => {
+  const add = (name: LedgerName, ...kinds: string[]) => {
+    const ledger = {
+      stream: ledgerStream(name),
+      entry: AnyEntry,
+      initial: null,
+      evolve: () => null,
+    }
+    const entries = kinds.map((kind) => ({ kind, ts: 1, payload: {} }))
+    return extendLedger(store, ledger, () => ok(entries), { commandId: kinds.join() })
+  }
+  const writer = writerOn(store)
+  await add('access', 'a', 'b')
+  expect(await write(writer)).toMatchObject({ number: 0, runs: 1 })
+  expect(await write(writer)).toBeNull()
+  grow(1, 5)
+  await add('access', 'c')
+  await add('tokens', 'd')
+  expect(await write(writer)).toMatchObject({ number: 1, runs: 3 })
+  const log = (await checkpointAt(store, 'latest'))._unsafeUnwrap()
+  if (log === null) throw new Error('no checkpoint')
+  expect([...log.heads.keys()].sort()).toEqual([idOf(1), 'retrai-access', 'retrai-tokens'])
+  expect(log.heads.get('retrai-access')?.length).toBe(3)
+  const proof = proveInclusion(log, 'retrai-access')
+  expect(proof !== null && includes(proof)).toBe(true)
+  expect(await verified()).toMatchObject({ count: 2, findings: [] })
+
+  const kept = new KeptHeads(log.heads, 'the checkpoint')
+  let end = LEDGER_START
+  for await (const page of ledgerPages(store, 'access')) {
+    for (const event of page._unsafeUnwrap()) {
+      end = verifyEntry('access', end, storedRecord(event))._unsafeUnwrap()
+      if (end.length < 3) kept.see(event.stream, event.revision, end.head)
+    }
+  }
+  kept.see('retrai-tokens', 0, '0'.repeat(64))
+  const findings = kept.findings((id) => (id === 'retrai-access' ? 2 : 0))
+  const gist = findings.map(({ problem, where, seq }) => `${where}, record ${seq}: ${problem}`)
+  expect(gist.sort()).toEqual([
+    'ledger access, record 2: missing',
+    'ledger tokens, record 0: changed',
+    `run ${idOf(1)}, record 0: missing`,
+  ])
 })
 
 test('more runs than one event holds', async () => {

@@ -177,6 +177,7 @@ describe('a store', () => {
       const done = await retrai(['verify', ...from, ...kept()])
       expect(done, done.stdout).toMatchObject({ code: 0 })
       expect(done.stdout).toContain('in 2 runs hold')
+      expect(done.stdout).toMatch(/\d+ entries of the ledger access hold/)
       expect(done.stdout).toContain('a key that you trust')
     }
   })
@@ -193,8 +194,13 @@ describe('a store', () => {
     }
     const db = new DatabaseSync(join(dir, 'log.sqlite'))
     const stream = `(SELECT id FROM streams WHERE name = 'run-${run()}')`
-    const checkpoints = `(SELECT id FROM streams WHERE name = 'retrai-checkpoints')`
-    db.exec(sql.replaceAll('$RUN', stream).replaceAll('$CHECKPOINTS', checkpoints))
+    const named = (name: string) => `(SELECT id FROM streams WHERE name = 'retrai-${name}')`
+    db.exec(
+      sql
+        .replaceAll('$RUN', stream)
+        .replaceAll('$CHECKPOINTS', named('checkpoints'))
+        .replaceAll('$ACCESS', named('access')),
+    )
     db.close()
     return retrai(['verify', '--data-dir', dir, ...kept()])
   }
@@ -221,12 +227,74 @@ describe('a store', () => {
     expect(done.stdout).toContain('the store does not have it any more')
   })
 
+  test.each([
+    [
+      'an entry of the access log changed',
+      `UPDATE events SET data = replace(data, '"local"', '"other"') WHERE stream_id = $ACCESS AND revision = 1`,
+      'ledger access, record 1: changed',
+    ],
+    [
+      'an entry of the access log dropped',
+      'DELETE FROM events WHERE stream_id = $ACCESS AND revision = 1',
+      'ledger access, record 1: missing',
+    ],
+    [
+      'the end of the access log cut off',
+      'DELETE FROM events WHERE stream_id = $ACCESS AND revision > 1',
+      'ledger access, record 2: missing: it had',
+    ],
+    [
+      'the access log dropped',
+      'DELETE FROM events WHERE stream_id = $ACCESS',
+      'ledger access, record 0: missing: it had',
+    ],
+  ])('with %s says so', async (what, sql, finding) => {
+    const done = await changed(what.replaceAll(' ', '-'), sql)
+    expect(done.code).toBe(1)
+    expect(done.stdout).toContain(finding)
+  })
+
   test('with a run dropped is found by its own checkpoints', async () => {
     const done = await changed('dropped-one', 'DELETE FROM events WHERE stream_id = $RUN')
     expect(done.code).toBe(1)
     expect(done.stdout).toContain('it was dropped')
   })
 })
+
+describe('who was shown what', () => {
+  test('is listed, newest first, and can be narrowed', async () => {
+    const listed = await retrai(['access', '--limit', '1000', ...fromServer()])
+    expect(listed.code).toBe(0)
+    expect(listed.stdout).toContain('run_exported')
+    expect(listed.stdout).toContain('watch_ended')
+    const narrowed = ['--run', run(), '--principal', 'local', '--kinds', 'run_exported', '--json']
+    const { stdout } = await retrai(['access', ...narrowed, ...fromServer()])
+    const entries = lines(stdout).map((line) => JSON.parse(line))
+    expect(entries.length).toBeGreaterThan(0)
+    expect(entries.every(({ payload }) => payload.run_id === run())).toBe(true)
+    const seqs = entries.map(({ seq }) => seq)
+    expect(seqs).toEqual(seqs.toSorted((a, b) => b - a))
+    expect((await retrai(['access', '--kinds', 'run_created', ...fromServer()])).code).toBe(3)
+  })
+
+  test('is read page by page by the client, and proved', async () => {
+    const { access } = createClient({ baseUrl: server.url })
+    const seqs: number[] = []
+    for (let after: number | null | undefined; after !== null; ) {
+      const page = (
+        await access.list({ kinds: ['run_read', 'run_exported'], limit: 2, after })
+      )._unsafeUnwrap()
+      seqs.push(...page.entries.map(({ seq }) => seq))
+      after = page.next
+    }
+    expect(seqs.length).toBeGreaterThan(2)
+    expect(seqs).toEqual(seqs.toSorted((a, b) => a - b))
+    const proof = (await access.proof())._unsafeUnwrap()
+    expect(proof.length).toBeGreaterThan(seqs.at(-1) ?? 0)
+  })
+})
+
+const lines = (text: string): string[] => text.trim().split('\n')
 
 test('a rotated key is used at once, and what the old one has signed stays good', async () => {
   const before = await exportTo('before.tar.gz', ...fromServer())

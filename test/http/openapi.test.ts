@@ -50,6 +50,8 @@ describe('the description of the API', () => {
     const addresses = operations().map(({ method, path }) => `${method.toUpperCase()} ${path}`)
     expect(addresses.sort()).toEqual([
       'DELETE /api/tokens/{id}',
+      'GET /api/access',
+      'GET /api/access/proof',
       'GET /api/checkpoints',
       'GET /api/checkpoints/{number}',
       'GET /api/checkpoints/{number}/runs',
@@ -57,6 +59,8 @@ describe('the description of the API', () => {
       'GET /api/events',
       'GET /api/goals',
       'GET /api/keys',
+      'GET /api/ledgers',
+      'GET /api/ledgers/{name}',
       'GET /api/me',
       'GET /api/runs',
       'GET /api/runs/{run_id}',
