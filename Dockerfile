@@ -32,6 +32,6 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.RETRAI_PORT ?? 8000}/health/ready`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 
-# Outside of loopback the server asks for RETRAI_TOKEN.
+# Outside of loopback the server needs a token: RETRAI_TOKEN, or one that "retrai token" made in /data.
 ENTRYPOINT ["node", "/app/src/cli/retrai.ts"]
 CMD ["serve", "--host", "0.0.0.0"]

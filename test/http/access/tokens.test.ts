@@ -91,6 +91,18 @@ test('an admin who revokes the own token gets the answer', async () => {
   expect((await client(spare.secret).me()).isErr()).toBe(true)
 })
 
+test('a watch ends for good when its token is revoked', async () => {
+  const run = (await admin().runs.create({ goal: 'pytest' }))._unsafeUnwrap()
+  const wanted = { name: 'watcher', role: 'viewer' } as const
+  const { id, secret } = (await admin().tokens.create(wanted))._unsafeUnwrap()
+  const watching = client(secret).watch(run.run_id, { kinds: 'all' })
+  expect((await watching.next()).value).toMatchObject({ kind: 'run_created' })
+  const rest = watching.next()
+  const refused = expect(rest).rejects.toMatchObject({ name: 'WatchError', type: 'refused' })
+  await admin().tokens.revoke(id)
+  await refused
+})
+
 test.each(ROLES)('a %s is told what it may do', async (role) => {
   const me = (await client(people.secrets[role]).me())._unsafeUnwrap()
   const may = PERMISSIONS.filter((permission) => roleMay(role, permission))
