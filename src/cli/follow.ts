@@ -42,6 +42,8 @@ export async function follow(
     after,
     // What the checks and the exit code need; what was not asked for is not printed.
     kinds: [...new Set([...wanted, ...NEEDED])],
+    // Whoever decides says what they were shown, by its hash.
+    meta: ask,
     signal: leave.signal,
     onState: tellState(),
   })

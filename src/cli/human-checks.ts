@@ -26,7 +26,7 @@ export class HumanChecks {
   see(event: AgentEvent): void {
     if (event.kind === 'human_check_response' || event.kind === 'run_end') this.close()
     if (event.kind !== 'human_check_required' || !this.#isOpen(event.seq)) return
-    if (this.#options.ask && atTerminal()) void this.#ask(event.seq)
+    if (this.#options.ask && atTerminal()) void this.#ask(event)
     else this.#tell()
   }
 
@@ -48,14 +48,15 @@ export class HumanChecks {
     say(`                            ${hint(`retrai abort ${run_id}`)}`)
   }
 
-  async #ask(seq: number): Promise<void> {
+  async #ask({ seq, meta }: AgentEvent): Promise<void> {
     const question = new AbortController()
     this.#question = question
     const answer = await askDecision(question.signal, this.#options.interrupt)
     if (question.signal.aborted) return
     if (answer === null) return this.#tell()
     const { client, explain } = this.#server
-    const answered = await client.runs.resume(this.#run.run_id, { ...answer, seq })
+    const seen = meta === undefined ? null : { seq, hash: meta.hash }
+    const answered = await client.runs.resume(this.#run.run_id, { ...answer, seq, seen })
     if (answered.isErr()) say(explain(answered.error))
   }
 }

@@ -177,6 +177,9 @@ describe('a human check', () => {
     const other = await cli('approve', runId, '--seq', '3')
     expect([other.code, other.stdout]).toEqual([3, ''])
     expect(other.stderr).toContain('The decision answers the human check with seq 3')
+    const elsewhere = await cli('approve', runId, '--seen', `3:${'0'.repeat(64)}`)
+    expect([elsewhere.code, elsewhere.stdout]).toEqual([3, ''])
+    expect(elsewhere.stderr).toContain('Record 3 of the run, as you were shown it')
     const approved = await cli('approve', runId, '--reason', 'go on')
     expect(approved).toEqual({ code: 0, stdout: `${runId} running\n`, stderr: '' })
     expect([await running.exit, await late.exit]).toEqual([0, 0])
@@ -196,6 +199,11 @@ describe('a human check', () => {
     running.type('too dear\n')
     expect(await running.exit).toBe(2)
     expect(running.stdout).toContain('abort: too dear')
+    const [, runId = ''] = /^Run (\S+):/m.exec(running.stdout) ?? []
+    const answered = await cli('watch', runId, '--kinds', 'human_check_response', '--json')
+    const { payload } = JSON.parse(answered.stdout.split('\n')[0] ?? '')
+    expect(payload.shown_sha256).toMatch(/^[0-9a-f]{64}$/)
+    expect(payload.seen).toEqual({ seq: payload.answers, hash: payload.shown_sha256 })
   })
 
   test('that somebody else answers is asked no longer', async () => {
