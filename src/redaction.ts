@@ -1,6 +1,6 @@
 import { ResultAsync } from 'neverthrow'
 import type { Artifacts } from './agent/artifacts.ts'
-import type { Redactions } from './http/deps.ts'
+import type { ArtifactSource, Redactions } from './http/deps.ts'
 import { forgetRedacted } from './projections/forget-redacted.ts'
 import type { SqliteReadModel } from './projections/sqlite-read-model.ts'
 import type { EventStore } from './store/event-store.ts'
@@ -17,7 +17,7 @@ type Deps = {
   readonly store: EventStore
   readonly redactor: Redactor
   readonly readModel: SqliteReadModel
-  readonly artifacts: Artifacts
+  readonly artifacts: ArtifactSource & Pick<Artifacts, 'remove'>
   /** Seconds since the epoch. */
   readonly now: () => number
   readonly log: Log
@@ -49,7 +49,7 @@ export function createRedactions(deps: Deps): Redactions & { start(): void } {
 }
 
 const removeArtifacts =
-  (artifacts: Artifacts): Forget =>
+  (artifacts: Pick<Artifacts, 'remove'>): Forget =>
   async (redactions) => {
     for (const { record } of redactions) {
       const { artifact } = record.payload
@@ -58,7 +58,7 @@ const removeArtifacts =
   }
 
 /** Looks through an artifact; text that stands across two chunks is found too. */
-function artifactHolds(artifacts: Pick<Artifacts, 'read'>) {
+function artifactHolds(artifacts: ArtifactSource) {
   return async (sha256: string, texts: readonly string[]): Promise<boolean> => {
     const found = await ResultAsync.fromPromise(artifacts.read(sha256), String)
     if (found.isErr() || found.value === null) return false

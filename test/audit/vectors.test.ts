@@ -20,12 +20,15 @@ import {
   type Part,
   partsOf,
   replaced,
+  withTaken,
 } from './support.ts'
+import { forgedRedactions, someTexts } from './taken.ts'
 import { FOLDER, makeVectors } from './vectors/make.ts'
 
 const VERIFIER = join(import.meta.dirname, 'verify.py')
 const VECTORS = join(FOLDER, 'vectors.json')
 const EXAMPLE = join(FOLDER, 'example.tar.gz')
+const REDACTED = join(FOLDER, 'redacted.tar.gz')
 
 let folder: string
 beforeAll(async () => {
@@ -42,6 +45,13 @@ test('the formats are those of the committed vectors: logs and exports of today 
     complete: true,
     verified: vectors.records.length,
     artifacts: 1,
+  })
+  const redacted = Readable.from([await readFile(REDACTED)])
+  expect(await verifyBundle(unpacked(redacted))).toMatchObject({
+    holds: true,
+    verified: vectors.records.length,
+    artifacts: 0,
+    redacted: { strings: 3, records: 2, artifacts: 1 },
   })
 })
 
@@ -75,6 +85,7 @@ describe.skipIf(!hasPython)('a verifier in another language, written by the docu
   test('agrees with all vectors', async () => {
     expect((await python('--vectors', VECTORS)).stdout).toContain('all other vectors fit')
     expect((await python(EXAMPLE)).stdout).toContain('holds: 12 records')
+    expect((await python(REDACTED)).stdout).toContain('redacted, as recorded: record 7, /output')
   })
 
   test('agrees on exports of any run, and on what is wrong with changed ones', async () => {
@@ -82,7 +93,8 @@ describe.skipIf(!hasPython)('a verifier in another language, written by the docu
     const place = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
     await fc.assert(
       fc.asyncProperty(validRun(undefined, { maxMoves: 25 }), place, async (records, where) => {
-        const parts = await exported(eventsOf(records), keys)
+        const events = eventsOf(records)
+        const parts = await exported(withTaken(events, someTexts(events, where)), keys)
         const good = await inPython(await repacked(parts))
         expect(good).toMatchObject({ findings: [], holds: true, code: 0 })
         const lines = contentOf(parts, 'records.ndjson')
@@ -101,6 +113,11 @@ describe.skipIf(!hasPython)('a verifier in another language, written by the docu
           const { first_bad_seq } = report
           expect(report.holds).toBe(false)
           expect(await inPython(await repacked(bad))).toMatchObject({ code: 1, first_bad_seq })
+        }
+        for (const forged of forgedRedactions(parts)) {
+          const { holds, first_bad_seq } = await verifyBundle(partsOf(forged))
+          expect(holds).toBe(false)
+          expect(await inPython(await repacked(forged))).toMatchObject({ code: 1, first_bad_seq })
         }
       }),
       { numRuns: 6 },

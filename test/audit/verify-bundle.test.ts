@@ -6,8 +6,19 @@ import { knownKeys } from '../../src/audit/public-keys.ts'
 import type { BundleReport } from '../../src/audit/report.ts'
 import { verifyBundle } from '../../src/audit/verify-bundle.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
+import type { RecordedEvent } from '../../src/store/event-store.ts'
 import { validRun } from '../support/run-records.ts'
-import { contentOf, eventsOf, exported, newKeys, type Part, partsOf, replaced } from './support.ts'
+import {
+  contentOf,
+  eventsOf,
+  exported,
+  newKeys,
+  type Part,
+  partsOf,
+  replaced,
+  withTaken,
+} from './support.ts'
+import { forgedRedactions, someTexts } from './taken.ts'
 
 const OUTPUT = Buffer.from('a whole output\n'.repeat(100))
 const ARTIFACT = createHash('sha256').update(OUTPUT).digest('hex')
@@ -27,7 +38,13 @@ beforeAll(async () => {
 })
 
 const verify = (parts: readonly Part[]): Promise<BundleReport> => verifyBundle(partsOf(parts))
-const exportOf = (records: RunRecord[]) => exported(eventsOf(records), keys, ARTIFACTS)
+/** Out of about every second run some texts were taken. */
+const exportOf = (records: RunRecord[]) => {
+  const events = eventsOf(records)
+  return exported(withTaken(events, takenFrom(records, events)), keys, ARTIFACTS)
+}
+const takenFrom = (records: RunRecord[], events: readonly RecordedEvent[]) =>
+  records.length % 2 === 0 ? someTexts(events, (records.length % 7) / 7) : []
 
 const lines = (parts: readonly Part[]): string[] =>
   contentOf(parts, 'records.ndjson').toString().split('\n').slice(0, -1)
@@ -164,8 +181,9 @@ describe('what a forger does who has no key', () => {
 
   test('a history made up from end to end, in place of the signed one', async () => {
     const records = example()
-    const parts = await exportOf(records)
-    const forged = await exportOf(records.map((record) => ({ ...record, ts: record.ts + 1 })))
+    const whole = (all: RunRecord[]) => exported(eventsOf(all), keys, ARTIFACTS)
+    const parts = await whole(records)
+    const forged = await whole(records.map((record) => ({ ...record, ts: record.ts + 1 })))
     const report = await verify(
       replaced(parts, 'records.ndjson', contentOf(forged, 'records.ndjson')),
     )
@@ -197,6 +215,71 @@ describe('what a forger does who has no key', () => {
     const report = await verify(parts)
     expect(report.holds).toBe(false)
     expect(report.findings.map(({ where }) => where)).toContain('keys.json')
+  })
+})
+
+describe('a redaction', () => {
+  const longRun = run.filter((records) => records.length > 8)
+
+  test('is named with who did it and why; the chain is the same as before', async () => {
+    await fc.assert(
+      fc.asyncProperty(longRun, place, async (records, where) => {
+        const events = eventsOf(records)
+        const taken = someTexts(events, where)
+        const before = await verify(await exported(events, keys, ARTIFACTS))
+        const after = await verify(await exported(withTaken(events, taken), keys, ARTIFACTS))
+        expect(after.findings).toEqual([])
+        expect(after).toMatchObject({ holds: true, head: before.head, verified: before.verified })
+        const { strings, redactions } = after.redacted
+        expect(strings).toBe(taken.length)
+        expect(redactions.map(({ seq, pointers: [pointer] }) => ({ seq, pointer }))).toEqual(taken)
+        expect(new Set(redactions.map((each) => `${each.principal}: ${each.reason}`))).toEqual(
+          new Set(['alice: a password']),
+        )
+      }),
+      { numRuns: 30 },
+    )
+  })
+
+  test('that is not recorded, is recorded and not done, or is of something else is found', async () => {
+    await fc.assert(
+      fc.asyncProperty(longRun, place, async (records, where) => {
+        const events = eventsOf(records)
+        const parts = await exported(withTaken(events, someTexts(events, where)), keys, ARTIFACTS)
+        const forgeries = forgedRedactions(parts)
+        expect(forgeries.length).toBeGreaterThan(3)
+        for (const forged of forgeries) expect((await verify(forged)).holds).toBe(false)
+      }),
+      { numRuns: 30 },
+    )
+  })
+
+  test('also by the server itself: what it signs is compared all the same', async () => {
+    const records = fc.sample(longRun, { numRuns: 1, seed: 4 })[0] as RunRecord[]
+    const events = eventsOf(records)
+    const taken = someTexts(events, 0.3)
+    const [first] = taken
+    const all = withTaken(events, taken)
+    const ledger = all.slice(records.length)
+    const unrecorded = await verify(await exported(all.slice(0, records.length), keys, ARTIFACTS))
+    expect(unrecorded).toMatchObject({ holds: false, first_bad_seq: first?.seq })
+    expect(unrecorded.findings[0]).toMatchObject({ problem: 'redaction', where: 'records.ndjson' })
+    const undone = await verify(await exported([...events, ...ledger], keys, ARTIFACTS))
+    expect(undone).toMatchObject({ holds: false, first_bad_seq: first?.seq })
+    expect(undone.findings[0]).toMatchObject({ problem: 'redaction', where: 'redactions.ndjson' })
+  })
+
+  test('that took an artifact away does not make it a lost one', async () => {
+    const isLong = ({ kind, payload }: RunRecord) =>
+      kind === 'tool_result' && payload.sha256 === ARTIFACT
+    const records = fc.sample(
+      run.filter((each) => each.some(isLong)),
+      { numRuns: 1, seed: 3 },
+    )[0] as RunRecord[]
+    const seq = records.findIndex(isLong)
+    const taken = [{ seq, pointer: '/output', artifact: ARTIFACT }]
+    const report = await verify(await exported(withTaken(eventsOf(records), taken), keys))
+    expect(report).toMatchObject({ holds: true, artifacts: 0, redacted: { artifacts: 1 } })
   })
 })
 

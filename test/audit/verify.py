@@ -199,22 +199,51 @@ def check_seal(name, statement, kind, keys):
 # --- Records ---
 
 
-def committed(value, salt, pointer=""):
+def map_strings(value, replace, pointer=""):
+    """A copy in which every string value is replaced; replace is told its pointer."""
     if isinstance(value, str):
-        return sha256(sha256(pointer + salt) + value)
+        return replace(value, pointer)
     if isinstance(value, list):
-        return [committed(item, salt, f"{pointer}/{index}") for index, item in enumerate(value)]
+        return [map_strings(item, replace, f"{pointer}/{index}") for index, item in enumerate(value)]
     if isinstance(value, dict):
         return {
-            name: committed(item, salt, pointer + "/" + name.replace("~", "~0").replace("/", "~1"))
+            name: map_strings(item, replace, pointer + "/" + name.replace("~", "~0").replace("/", "~1"))
             for name, item in value.items()
         }
     return value
 
 
+def committed(payload, salt):
+    return map_strings(payload, lambda text, pointer: sha256(sha256(pointer + salt) + text))
+
+
+def committed_remainder(payload, salts, redacted):
+    """The same for a record out of which strings were taken."""
+    met = set()
+
+    def commitment(text, pointer):
+        met.add(pointer)
+        if pointer in redacted:
+            if text != "[redacted]":
+                raise ValueError(f"{pointer} was taken out, and there is a text in its place")
+            return redacted[pointer]
+        return sha256(salts[pointer] + text)
+
+    result = map_strings(payload, commitment)
+    if met != set(salts) | set(redacted) or set(salts) & set(redacted):
+        raise ValueError("the metadata speaks of strings that the record does not have")
+    return result
+
+
+def commitments(payload, metadata):
+    if "redacted" in metadata:
+        return committed_remainder(payload, metadata["salts"], metadata["redacted"])
+    return committed(payload, metadata["salt"])
+
+
 def hashed_form(seq, data, metadata):
-    meta = {name: value for name, value in metadata.items() if name not in ("salt", "hash")}
-    payload = committed(data["payload"], metadata["salt"])
+    meta = {name: value for name, value in metadata.items() if name not in NOT_HASHED}
+    payload = commitments(data["payload"], metadata)
     return canonical({**data, **meta, "payload": payload, "seq": float(seq)})
 
 
@@ -223,42 +252,106 @@ def id_of(digest):
     return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
+NOT_HASHED = {"salt", "salts", "redacted", "hash"}
 DATA = {"kind", "run_id", "iteration", "ts", "payload"}
-META = {"schema", "command_id", "salt", "prev_hash", "hash"}
+ENTRY = {"kind", "ts", "payload"}
+META = {"schema", "command_id", "prev_hash", "hash"}
+WHOLE = META | {"salt"}
+REDACTED = META | {"salts", "redacted"}
 LINE = {"crc32", "seq", "id", "type", "created", "data", "metadata"}
 
 
+def all_hex64(values):
+    return all(HEX64.match(value) for value in values)
+
+
+def check_line(raw, names, seq, need):
+    """A line of records.ndjson or redactions.ndjson that is what its hash says."""
+    need(raw.endswith(b"\n"), "the line is cut off")
+    text = raw[:-1].decode()
+    prefix = re.match(r'\{"crc32":"([0-9a-f]{8})",', text)
+    need(prefix, "the line does not begin with its checksum")
+    need(f"{zlib.crc32(raw[20:-1]):08x}" == prefix[1], "the checksum of the line is wrong")
+    line = parse(text)
+    need(set(line) == LINE, "the line has other names than it should")
+    need(seq is None or line["seq"] == seq, f"record {line['seq']:.0f} stands in its place")
+    data, meta = line["data"], line["metadata"]
+    need(set(data) == names, "the record has other names than it should")
+    need(set(meta) - {"principal"} in (WHOLE, REDACTED), "the metadata has other names than it should")
+    if "salt" in meta:
+        need(re.fullmatch(r"[0-9a-f]{32}", meta["salt"]), "the salt is none")
+    else:
+        need(all_hex64([*meta["salts"].values(), *meta["redacted"].values()]), "a salt is none")
+    need(meta["schema"] == 1, "it has another schema than this verifier knows")
+    digest = sha256(hashed_form(line["seq"], data, meta))
+    need(digest == meta["hash"], "its contents do not have the hash that stands beside them")
+    need(line["id"] == id_of(digest), "its id is not made of its hash")
+    need(line["type"] == data["kind"], "it is stored as another kind than it says")
+    return line
+
+
 def check_record(raw, seq, run_id, before):
-    """Returns the record's kind, its hash, and the artifact that it names."""
+    """Returns the record, once it is good and stands where it belongs."""
 
     def need(condition, message):
         if not condition:
             raise Bad(message, seq)
 
     try:
-        need(raw.endswith(b"\n"), "the line is cut off")
-        text = raw[:-1].decode()
-        prefix = re.match(r'\{"crc32":"([0-9a-f]{8})",', text)
-        need(prefix, "the line does not begin with its checksum")
-        need(f"{zlib.crc32(raw[20:-1]):08x}" == prefix[1], "the checksum of the line is wrong")
-        line = parse(text)
-        need(set(line) == LINE, "the line has other names than it should")
-        need(line["seq"] == seq, f"record {line['seq']:.0f} stands in its place")
-        data, meta = line["data"], line["metadata"]
-        need(set(data) == DATA, "the record has other names than it should")
-        need(META <= set(meta) <= META | {"principal"}, "the metadata has other names than it should")
-        need(re.fullmatch(r"[0-9a-f]{32}", meta["salt"]), "the salt is none")
-        need(meta["schema"] == 1, "it has another schema than this verifier knows")
-        digest = sha256(hashed_form(seq, data, meta))
+        line = check_line(raw, DATA, seq, need)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Bad(f"the line is no record: {error}", seq) from error
-    need(digest == meta["hash"], "its contents do not have the hash that stands beside them")
-    need(line["id"] == id_of(digest), "its id is not made of its hash")
-    need(line["type"] == data["kind"], "it is stored as another kind than it says")
-    need(data["run_id"] == run_id, "it belongs to another run")
-    need(meta["prev_hash"] == before, "its prev_hash is not the hash of the record before it")
-    artifact = data["payload"].get("sha256") if data["kind"] == "tool_result" else None
-    return data["kind"], digest, artifact
+    need(line["data"]["run_id"] == run_id, "it belongs to another run")
+    need(line["metadata"]["prev_hash"] == before, "its prev_hash is not the hash of the record before it")
+    return line
+
+
+class Redactions:
+    """Reads redactions.ndjson: entries of a ledger, by which strings were taken out of records."""
+
+    def __init__(self):
+        self.entries, self.bad = [], None
+
+    def read(self, lines):
+        before = None
+        for raw in lines:
+            if self.bad is not None:
+                continue
+            try:
+                before = self.check(raw, before)
+                self.entries.append(before)
+            except Bad as bad:
+                self.bad = bad
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                self.bad = Bad(f"redactions.ndjson: a line is no entry: {error}")
+
+    def check(self, raw, before):
+        def need(condition, message):
+            if not condition:
+                raise Bad(f"redactions.ndjson: {message}")
+
+        line = check_line(raw, ENTRY, None, need)
+        payload = line["data"]["payload"]
+        need(line["data"]["kind"] == "redacted", "an entry is of another kind")
+        need(isinstance(payload["run_id"], str) and isinstance(payload["reason"], str), "an entry is none")
+        need(all_hex64(payload["redacted"].values()), "a commitment is none")
+        need(before is None or line["seq"] > before["seq"], "entries are out of order")
+        if before is not None and line["seq"] == before["seq"] + 1:
+            need(line["metadata"]["prev_hash"] == before["metadata"]["hash"], "entries are not linked")
+        return line
+
+    def recorded(self, run_id):
+        """Commitments of what is recorded to be taken out of a run, by seq and pointer."""
+        places = {}
+        for payload in (entry["data"]["payload"] for entry in self.entries):
+            if payload["run_id"] == run_id:
+                for pointer, commitment in payload["redacted"].items():
+                    places.setdefault((int(payload["seq"]), pointer), set()).add(commitment)
+        return places
+
+    def taken(self):
+        """Artifacts that went with outputs, of whichever run."""
+        return {entry["data"]["payload"].get("artifact") for entry in self.entries}
 
 
 class Records:
@@ -266,7 +359,7 @@ class Records:
 
     def __init__(self):
         self.count, self.head, self.last_kind = 0, GENESIS, None
-        self.artifacts, self.bad = {}, None
+        self.artifacts, self.gone, self.bad = {}, {}, None
 
     def read(self, lines, run_id):
         for raw in lines:
@@ -275,15 +368,19 @@ class Records:
             try:
                 if self.last_kind == "run_end":
                     raise Bad("it stands behind run_end", self.count)
-                kind, self.head, artifact = check_record(raw, self.count, run_id, self.head)
+                line = check_record(raw, self.count, run_id, self.head)
+                kind, payload = line["data"]["kind"], line["data"]["payload"]
                 if (self.count == 0) != (kind == "run_created"):
                     raise Bad("a run begins with run_created, and has one", self.count)
             except Bad as bad:
                 self.bad = bad
                 continue
+            artifact = payload.get("sha256") if kind == "tool_result" else None
             if artifact is not None:
                 self.artifacts.setdefault(artifact, self.count)
-            self.last_kind = kind
+            for pointer, commitment in line["metadata"].get("redacted", {}).items():
+                self.gone[self.count, pointer] = commitment
+            self.head, self.last_kind = line["metadata"]["hash"], kind
             self.count += 1
 
     def against(self, proof):
@@ -304,6 +401,8 @@ class Records:
 # --- The archive ---
 
 FIXED = ["manifest.json", "README.txt", "keys.json", "proof.json", "records.ndjson"]
+# Only where something was taken out of the run.
+REDACTIONS = "redactions.ndjson"
 
 
 class Hashed:
@@ -325,6 +424,7 @@ class Hashed:
 class Bundle:
     def __init__(self):
         self.findings, self.seen, self.json, self.records = [], {}, {}, None
+        self.redactions = Redactions()
 
     def read(self, path):
         try:
@@ -345,6 +445,8 @@ class Bundle:
             run_id = (self.json.get("proof.json") or self.json.get("manifest.json") or {}).get("run_id")
             self.records = Records()
             self.records.read(part, run_id)
+        elif name == REDACTIONS:
+            self.redactions.read(part)
         elif name in FIXED and name.endswith(".json"):
             self.json[name] = self.statement(name, part.all())
         else:
@@ -382,12 +484,14 @@ class Bundle:
         else:
             self.findings += self.records.against(proof) if proof else [self.records.bad or Bad("no proof")]
             self.check_artifacts(manifest)
+            self.check_redactions((proof or {}).get("run_id"))
 
     def check_parts(self, manifest):
         if manifest is None:
             return
         listed = {part["path"]: (int(part["bytes"]), part["sha256"]) for part in manifest["parts"]}
-        if list(self.seen) != ["manifest.json", *listed] or list(listed)[:4] != FIXED[1:]:
+        fixed = [*FIXED[1:4], REDACTIONS, FIXED[4]] if REDACTIONS in listed else FIXED[1:]
+        if list(self.seen) != ["manifest.json", *listed] or list(listed)[: len(fixed)] != fixed:
             self.findings.append(Bad("the archive does not hold the parts of its manifest, in their order"))
         for name, found in self.seen.items():
             if name in listed and listed[name] != found:
@@ -395,12 +499,25 @@ class Bundle:
 
     def check_artifacts(self, manifest):
         for name, seq in self.records.artifacts.items():
+            if f"artifacts/{name}" not in self.seen and name in self.redactions.taken():
+                continue
             if self.seen.get(f"artifacts/{name}", (0, None))[1] != name:
                 self.findings.append(Bad(f"its artifact {name} is missing or changed", seq))
         for path in self.seen:
             if path.startswith("artifacts/") and path[10:] not in self.records.artifacts:
                 if self.records.bad is None:
                     self.findings.append(Bad(f"{path}: no record names it"))
+
+    def check_redactions(self, run_id):
+        if self.redactions.bad is not None:
+            self.findings.append(self.redactions.bad)
+        recorded = self.redactions.recorded(run_id)
+        for (seq, pointer), commitments in recorded.items():
+            if seq < self.records.count and commitments != {self.records.gone.get((seq, pointer))}:
+                self.findings.append(Bad(f"{pointer} is recorded to be taken out, and was not", seq))
+        for (seq, pointer), commitment in self.records.gone.items():
+            if commitment not in recorded.get((seq, pointer), ()):
+                self.findings.append(Bad(f"{pointer} was taken out, and that is not recorded", seq))
 
     def signed_by(self):
         return {(self.json.get(name) or {}).get("key") for name in ("manifest.json", "proof.json")}
@@ -417,6 +534,8 @@ def verify(path, fingerprint, as_json):
         print(json.dumps({"holds": holds, "first_bad_seq": first, "findings": list(map(str, bundle.findings))}))
     elif holds:
         print(f"holds: {bundle.records.count} records, signed by {', '.join(sorted(bundle.signed_by()))}")
+        for (seq, pointer), _ in sorted(bundle.records.gone.items()):
+            print(f"  redacted, as recorded: record {seq}, {pointer}")
     else:
         print("DOES NOT HOLD" + ("" if first is None else f", the first bad record is seq {first}"))
         for bad in bundle.findings:
@@ -471,6 +590,12 @@ def check_vectors(path):
         form = hashed_form(entry["seq"], entry["data"], entry["metadata"])
         assert form == entry["canonical"], entry["seq"]
         assert sha256(form) == entry["hash"] and id_of(entry["hash"]) == entry["id"], entry["seq"]
+    for entry in vectors["redacted_records"]:
+        form = hashed_form(entry["seq"], entry["data"], entry["metadata"])
+        assert form == entry["canonical"] and sha256(form) == entry["hash"], entry["seq"]
+    for entry in vectors["redactions"]:
+        form = hashed_form(entry["seq"], entry["data"], entry["metadata"])
+        assert form == entry["canonical"] and sha256(form) == entry["hash"], entry["seq"]
     keys = keys_of(vectors["keys"])
     seal = vectors["seal"]
     assert canonical(seal["statement"]) == seal["canonical"]

@@ -17,10 +17,13 @@ import { buildApp } from '../../src/http/app.ts'
 import type { AppDeps } from '../../src/http/deps.ts'
 import { startProjector } from '../../src/projections/projector.ts'
 import { openReadModel } from '../../src/projections/sqlite-read-model.ts'
+import { createRedactions } from '../../src/redaction.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
-import type { EventStore } from '../../src/store/event-store.ts'
+import type { EventStore, RecordedEvent } from '../../src/store/event-store.ts'
 import { handleCommand } from '../../src/store/handle-command.ts'
+import { Redactor } from '../../src/store/redactor.ts'
 import { append, type LoadedRun, prepare } from '../../src/store/run-log.ts'
+import { withRedactions } from '../../src/store/with-redactions.ts'
 
 export const GOALS = [
   { name: 'pytest', description: 'All tests pass under pytest' },
@@ -88,13 +91,20 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
     file: join(folder, 'runs.sqlite'),
     log: silent,
   })._unsafeUnwrap()
-  const projector = startProjector({ store, readModel: projected, log: silent })
+  const redactor = new Redactor({ store, log: silent })
+  const without = withRedactions(store, redactor)
+  const asOfNow = (event: RecordedEvent) => redactor.apply(event)
+  const projector = startProjector({ store: without, readModel: projected, log: silent, asOfNow })
   const readModel = wrapReadModel(projected)
   const keys = join(folder, 'keys')
   const keyring = (await openKeyring(keys, () => new Date()))._unsafeUnwrap()
   const artifacts = deps.artifacts ?? { read: async () => null }
-  const wrapped = wrapStore(store)
+  const wrapped = wrapStore(without)
   const clock = deps.clock ?? (() => Date.now() / 1000)
+  const redactions = createRedactions({
+    ...{ ledger: store, store: without, redactor, readModel: projected, now: clock, log: silent },
+    artifacts: { remove: async () => {}, ...artifacts },
+  })
   const access = await Access.open({
     store: wrapTokenStore(store),
     configured: token,
@@ -126,15 +136,17 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
     defaults: { cwd: '/', model_name: 'claude-sonnet-4-6', max_iterations: 20 },
     ready: async () => ({ ready: true, checks: { store: { ok: true } } }),
     access,
+    redactions,
     ...deps,
   })
+  redactions.start()
   await app.listen({ host: '127.0.0.1', port: 0 })
   const { port } = app.server.address() as AddressInfo
   const stop = async () => {
     await app.close()
     await recorder?.stop()
     await access.close()
-    await projector.stop()
+    await Promise.all([projector.stop(), redactor.stop()])
     projected.close()
     await store.close()
     await rm(folder, { recursive: true })

@@ -61,18 +61,19 @@ const Done = z
     ],
   })
 
-const RedactionView = z
-  .object({
-    redaction: z.int(),
-    ts: z.number().describe('Seconds since the epoch'),
-    principal: z.string().nullable(),
-    reason: z.string(),
-    seq: z.int().describe('The record'),
-    pointers: z.array(z.string()),
-    artifact: z.string().nullable(),
-  })
-  .meta({
-    examples: [
+const RedactionView = z.object({
+  redaction: z.int(),
+  ts: z.number().describe('Seconds since the epoch'),
+  principal: z.string().nullable(),
+  reason: z.string(),
+  seq: z.int().describe('The record'),
+  pointers: z.array(z.string()),
+  artifact: z.string().nullable(),
+})
+
+const RedactionViews = z.array(RedactionView).meta({
+  examples: [
+    [
       {
         redaction: 0,
         ts: 1771416193.25,
@@ -83,7 +84,8 @@ const RedactionView = z
         artifact: null,
       },
     ],
-  })
+  ],
+})
 
 const DESCRIPTION = `
 Takes texts out of a record: from all that is served, from what was derived of it, and, where the store can
@@ -146,7 +148,7 @@ export function redactRun(app: ZodApp, deps: AppDeps): void {
       tags: ['runs'],
       summary: 'What was taken out of a run, by whom and why',
       params: RunParams,
-      response: { 200: z.array(RedactionView), ...problems('run_not_found') },
+      response: { 200: RedactionViews, ...problems('run_not_found') },
     },
     handler: async (request, reply) => {
       const runId = RunId.safeParse(request.params.run_id)

@@ -2,7 +2,7 @@
  * Writes the test vectors beside this file, with keys, salts and times that are always the same:
  * `node test/audit/vectors/make.ts`.
  */
-import { createHash, createPrivateKey, createPublicKey, sign } from 'node:crypto'
+import { createPrivateKey, createPublicKey, sign } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { canonicalJson, sha256 } from '../../../src/audit/canonical.ts'
@@ -17,7 +17,8 @@ import { GENESIS } from '../../../src/store/chain.ts'
 import { encode } from '../../../src/store/codec.ts'
 import { committed } from '../../../src/store/commitment.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
-import { archiveOf, NOW } from '../support.ts'
+import { committedRemainder } from '../../../src/store/remainder.ts'
+import { archiveOf, NOW, type Taken, withTaken } from '../support.ts'
 
 export const FOLDER = import.meta.dirname
 const RUN_ID = '550e8400-e29b-41d4-a716-446655440000'
@@ -139,10 +140,19 @@ const records: readonly RunRecord[] = [
   },
 ]
 
+const saltOf = (text: string): string => sha256(text).slice(0, 32)
+
+/** What is taken out of the example: twice out of one record, and an output with its artifact. */
+const TAKEN: readonly Taken[] = [
+  { seq: 4, pointer: '/tool_calls/0/args/a~1b~0c/0' },
+  { seq: 7, pointer: '/output', artifact: sha256(OUTPUT) },
+  { seq: 4, pointer: '/tool_calls/0/args/é😀' },
+]
+
 function exampleEvents(): RecordedEvent[] {
   let prev_hash = GENESIS
   return records.map((record, revision) => {
-    const salt = createHash('sha256').update(`salt ${revision}`).digest('hex').slice(0, 32)
+    const salt = saltOf(`salt ${revision}`)
     const principal = revision === 0 ? { principal: 'local' } : {}
     const meta = { command_id: `command-${revision}`, ...principal, salt, prev_hash }
     const { event, logged } = encode(revision, record, meta)
@@ -158,12 +168,16 @@ const NUMBERS = [
 
 function recordVector(event: RecordedEvent) {
   const data = JSON.parse(event.data)
-  const { salt, hash, ...meta } = JSON.parse(event.metadata)
-  const payload = committed(data.payload, salt)
+  const metadata = JSON.parse(event.metadata)
+  const { salt, salts, redacted, hash, ...meta } = metadata
+  const payload =
+    redacted === undefined
+      ? committed(data.payload, salt)
+      : committedRemainder(data.payload, { salts, redacted })
   const canonical = canonicalJson({ ...data, ...meta, payload, seq: event.revision })
   return {
     data,
-    metadata: { ...meta, salt, hash },
+    metadata,
     seq: event.revision,
     canonical,
     hash,
@@ -216,6 +230,8 @@ function checkpointOf(keys: Keys, number: number, previous: string, heads: RunHe
 export async function makeVectors() {
   const keys = exampleKeys()
   const events = exampleEvents()
+  const redacted = withTaken(events, TAKEN, (entry) => saltOf(`redaction ${entry}`))
+  const takenFrom = new Set(TAKEN.map(({ seq }) => seq))
   const statement = { type: 'example', key: keys.signer.key, text: 'ö', number: 1e21 }
   const vectors = {
     numbers: NUMBERS.map((number) => ({ number, canonical: canonicalJson([number]) })),
@@ -228,6 +244,10 @@ export async function makeVectors() {
       ),
     },
     records: events.map(recordVector),
+    redacted_records: redacted
+      .filter(({ stream, revision }) => stream === `run-${RUN_ID}` && takenFrom.has(revision))
+      .map(recordVector),
+    redactions: redacted.filter(({ stream }) => stream !== `run-${RUN_ID}`).map(recordVector),
     keys: keys.published,
     seal: {
       statement,
@@ -237,11 +257,13 @@ export async function makeVectors() {
     merkle: merkleVectors(keys),
   }
   const archive = await archiveOf(events, keys, new Map([[sha256(OUTPUT), OUTPUT]]))
-  return { vectors, archive }
+  const redactedArchive = await archiveOf(redacted, keys)
+  return { vectors, archive, redactedArchive }
 }
 
 if (import.meta.main) {
-  const { vectors, archive } = await makeVectors()
+  const { vectors, archive, redactedArchive } = await makeVectors()
   await writeFile(join(FOLDER, 'vectors.json'), `${JSON.stringify(vectors, null, 2)}\n`)
   await writeFile(join(FOLDER, 'example.tar.gz'), archive)
+  await writeFile(join(FOLDER, 'redacted.tar.gz'), redactedArchive)
 }

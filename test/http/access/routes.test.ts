@@ -22,6 +22,7 @@ const EXPECTED: Readonly<Record<string, readonly Role[]>> = {
   'GET /api/runs/:run_id/conversation': ROLES,
   'GET /api/runs/:run_id/artifacts/:sha256': ROLES,
   'GET /api/runs/:run_id/proof': ROLES,
+  'GET /api/runs/:run_id/redactions': ROLES,
   'GET /api/keys': ROLES,
   'GET /api/events': ROLES,
   'GET /api/ws': ROLES,
@@ -42,6 +43,7 @@ const EXPECTED: Readonly<Record<string, readonly Role[]>> = {
   'GET /api/tokens': AUDITORS,
   'POST /api/tokens': ADMINS,
   'DELETE /api/tokens/:id': ADMINS,
+  'POST /api/runs/:run_id/redact': ADMINS,
 }
 
 type Route = { readonly method: string; readonly url: string }

@@ -1,0 +1,224 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { FeedWatcher } from './history/feed-watcher.ts'
+import { getPage } from './history/support.ts'
+import { Watcher } from './live/watcher.ts'
+import {
+  agentDoes,
+  CLAIM,
+  createRun,
+  iteration,
+  json,
+  startTestServer,
+  type TestServer,
+} from './support.ts'
+
+const SECRET = 'orchid-on-the-sill'
+
+let server: TestServer
+beforeAll(async () => {
+  server = await startTestServer()
+})
+afterAll(() => server.stop())
+
+/** A run in the middle of its work: the call of seq 6 has no result yet, and one more is to be made. */
+async function runAtWork(): Promise<string> {
+  const runId = await createRun(server, { reason: `because of ${SECRET}` })
+  const usage = { input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'gpt-5-mini' }
+  const call = (call_id: string) => ({
+    call_id,
+    tool: 'bash_exec',
+    args: { command: SECRET, n: 1 },
+  })
+  await agentDoes(server, runId, CLAIM, {
+    type: 'record_reply',
+    usage: { ...usage, duration_ms: 1, omitted_turns: 0 },
+    message: { text: SECRET, tool_calls: [call('a'), call('b')], finish_reason: 'tool_calls' },
+  })
+  return runId
+}
+
+const RESULT = {
+  output: `it prints ${SECRET}`,
+  exit_code: 0,
+  outcome: 'ok',
+  duration_ms: 1,
+  bytes: 5,
+  truncated: false,
+  sha256: null,
+} as const
+
+async function endedRun(): Promise<string> {
+  const runId = await runAtWork()
+  for (const call_id of ['a', 'b']) {
+    const result = { call_id, tool: 'bash_exec', ...RESULT }
+    await agentDoes(server, runId, { type: 'record_tool_result', result })
+  }
+  await agentDoes(server, runId, ...iteration(true).slice(1))
+  return runId
+}
+
+const ask = (runId: string, body: object) =>
+  fetch(`${server.url}/api/runs/${runId}/redact`, json('POST', { reason: 'a password', ...body }))
+
+const Done = z.object({
+  pointers: z.array(z.string()),
+  redaction: z.int(),
+  erased: z.boolean(),
+  elsewhere: z.array(z.object({ seq: z.int(), pointer: z.string(), redactable: z.boolean() })),
+})
+async function redact(runId: string, seq: number, pointer: string) {
+  const answer = await ask(runId, { seq, pointer })
+  const body: unknown = await answer.json()
+  expect([answer.status, body]).toMatchObject([200, {}])
+  return Done.parse(body)
+}
+
+const Problem = z.object({ type: z.string(), detail: z.string() })
+async function refusal(runId: string, body: object) {
+  const answer = await ask(runId, body)
+  const { type, detail } = Problem.parse(await answer.json())
+  return { status: answer.status, code: type.replace('urn:retrai:problem:', ''), detail }
+}
+
+const framesOf = async (runId: string) =>
+  (await getPage(server, `/api/runs/${runId}/events?kinds=all`)).frames
+
+describe('a text that was redacted', () => {
+  test('is gone from where it stood, and where else it stands is told', async () => {
+    const runId = await endedRun()
+    const done = await redact(runId, 6, '/args/command')
+    expect(done).toMatchObject({ pointers: ['/args/command'], erased: true })
+    expect(done.elsewhere).toContainEqual({ seq: 0, pointer: '/reason', redactable: true })
+    expect(done.elsewhere).toContainEqual({ seq: 4, pointer: '/text', redactable: true })
+    expect(done.elsewhere).toContainEqual({ seq: 7, pointer: '/output', redactable: true })
+    expect(done.elsewhere).not.toContainEqual(expect.objectContaining({ seq: 6 }))
+    const before = await framesOf(runId)
+    expect(before[6]).toMatchObject({
+      payload: { args: { command: '[redacted]', n: 1 }, tool: 'bash_exec' },
+    })
+    for (const { seq, pointer } of done.elsewhere) await redact(runId, seq, pointer)
+    expect(JSON.stringify(await framesOf(runId))).not.toContain(SECRET)
+    const conversation = await fetch(`${server.url}/api/runs/${runId}/conversation`)
+    expect(await conversation.text()).not.toContain(SECRET)
+  })
+
+  test('may be an object of texts, from the payload or from the frame', async () => {
+    const runId = await endedRun()
+    expect((await redact(runId, 4, '/payload/tool_calls/0/args')).pointers).toEqual([
+      '/tool_calls/0/args/command',
+    ])
+    expect((await redact(runId, 7, '/payload/output')).pointers).toEqual(['/output'])
+  })
+
+  test('is gone once: the same request again is answered as it was', async () => {
+    const runId = await endedRun()
+    const first = await redact(runId, 7, '/output')
+    expect(await redact(runId, 7, '/output')).toEqual({ ...first, elsewhere: [] })
+    const listed = await fetch(`${server.url}/api/runs/${runId}/redactions`)
+    expect(await listed.json()).toEqual([
+      expect.objectContaining({
+        redaction: first.redaction,
+        principal: 'local',
+        reason: 'a password',
+        seq: 7,
+        pointers: ['/output'],
+      }),
+    ])
+  })
+
+  test('is gone for those who join others that watch, and those others go on', async () => {
+    const runId = await runAtWork()
+    const watcher = new Watcher(server, `${runId}?kinds=all`)
+    const feed = new FeedWatcher(server, `run_id=${runId}&kinds=all`)
+    await Promise.all([watcher.have(7), feed.have(7)])
+    const answer = (call_id: string) => {
+      const result = { call_id, tool: 'bash_exec', ...RESULT }
+      return agentDoes(server, runId, { type: 'record_tool_result', result })
+    }
+    await answer('a')
+    await Promise.all([watcher.have(9), feed.have(9)])
+    await redact(runId, 7, '/output')
+    const late = new Watcher(server, `${runId}?kinds=all&after=6`)
+    const lateFeed = new FeedWatcher(server, `run_id=${runId}&kinds=all`)
+    await Promise.all([late.have(2), lateFeed.have(9)])
+    for (const frame of [late.frames[0], lateFeed.frames[7]]) {
+      expect(frame).toMatchObject({ seq: 7, payload: { output: '[redacted]' } })
+    }
+    await answer('b')
+    await Promise.all([watcher.have(11), feed.have(11), late.have(4), lateFeed.have(11)])
+    expect(watcher.seqs).toEqual(Array.from({ length: watcher.seqs.length }, (_, seq) => seq))
+    for (const each of [watcher, feed, late, lateFeed]) each.socket.close()
+  })
+
+  test('changes the ETag of the run and of its moments', async () => {
+    const runId = await endedRun()
+    const addresses = ['', '?at=9', '/diff?from=0&to=9'].map(
+      (end) => `${server.url}/api/runs/${runId}${end}`,
+    )
+    const tags = await Promise.all(
+      addresses.map(async (address) => (await fetch(address)).headers.get('etag') ?? ''),
+    )
+    const known = (tag = '') => ({ headers: { 'if-none-match': tag } })
+    for (const [i, address] of addresses.entries()) {
+      expect((await fetch(address, known(tags[i]))).status).toBe(304)
+    }
+    await redact(runId, 7, '/output')
+    for (const [i, address] of addresses.entries()) {
+      const fresh = await fetch(address, known(tags[i]))
+      expect(fresh.status, address).toBe(200)
+      expect((await fetch(address, known(fresh.headers.get('etag') ?? ''))).status).toBe(304)
+    }
+  })
+})
+
+describe('a redaction is refused', () => {
+  test('of what the log needs, of what is no text, and of what is not there', async () => {
+    const runId = await endedRun()
+    const needed = ['/tool', '/call_id', '/outcome']
+    for (const pointer of needed) {
+      const refused = await refusal(runId, { seq: 7, pointer })
+      expect(refused).toMatchObject({ status: 422, code: 'invalid_request' })
+      expect(refused.detail).toContain(`needs ${pointer} of a tool_result`)
+    }
+    for (const pointer of ['/bytes', '/nothing', '/output/0']) {
+      expect((await refusal(runId, { seq: 7, pointer })).detail).toContain('no text at')
+    }
+    expect((await refusal(runId, { seq: 7, pointer: '' })).detail).toContain('name the texts below')
+    expect(await refusal(runId, { seq: 7, pointer: 'output' })).toMatchObject({ status: 422 })
+    expect(await refusal(runId, { seq: 99, pointer: '/output' })).toMatchObject({
+      status: 404,
+      code: 'record_not_found',
+    })
+    const nowhere = '550e8400-e29b-41d4-a716-446655440000'
+    expect(await refusal(nowhere, { seq: 0, pointer: '' })).toMatchObject({ code: 'run_not_found' })
+    expect(JSON.stringify(await framesOf(runId))).not.toContain('[redacted]')
+  })
+
+  test('where its reason tells the text, or there is none', async () => {
+    const runId = await endedRun()
+    const telling = { seq: 6, pointer: '/args/command', reason: `it was ${SECRET}!` }
+    expect((await refusal(runId, telling)).detail).toContain('Say it without')
+    expect(await refusal(runId, { ...telling, reason: ' ' })).toMatchObject({ status: 422 })
+  })
+
+  test('of what the run has yet to act on, and not of the rest', async () => {
+    const runId = await runAtWork()
+    for (const [seq, pointer] of [
+      [0, '/reason'],
+      [4, '/tool_calls/1/args'],
+      [6, '/args/command'],
+    ] as const) {
+      const refused = await refusal(runId, { seq, pointer })
+      expect(refused).toMatchObject({ status: 409, code: 'still_needed' })
+    }
+    for (const call_id of ['a', 'b']) {
+      const result = { call_id, tool: 'bash_exec', ...RESULT }
+      await agentDoes(server, runId, { type: 'record_tool_result', result })
+    }
+    await redact(runId, 6, '/args/command')
+    await redact(runId, 4, '/tool_calls/1/args')
+    await agentDoes(server, runId, ...iteration(true).slice(1))
+    await redact(runId, 0, '/reason')
+  })
+})
