@@ -7,7 +7,7 @@ import { untilAborted } from './backoff.ts'
 import { Leases, type LeftBehind } from './leases.ts'
 
 /** Where servers that share a log say that they are there, while their runs say nothing. */
-export const SERVERS_STREAM = `${OWN_STREAM_PREFIX}servers`
+const SERVERS_STREAM = `${OWN_STREAM_PREFIX}servers`
 const ALIVE = 'server_alive'
 const LEFT = 'server_left'
 const Sign = z.strictObject({ claimant: z.string() })
@@ -17,7 +17,7 @@ const BEATS = 4
 /** How long a process that ends tries to say so, milliseconds. */
 const FAREWELL_MS = 1_000
 
-export type PresenceDeps = {
+type PresenceDeps = {
   readonly store: EventStore
   /** This process, as its claims name it. */
   readonly claimant: string

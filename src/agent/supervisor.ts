@@ -35,7 +35,7 @@ export type SupervisorDeps = {
 }
 
 /** This process, as `run_claimed` names it. */
-export type ProcessIdentity = {
+type ProcessIdentity = {
   /** The server, which is one through all its restarts. */
   readonly server: string
   /** Unique to each start; begins with the server and a slash. */
@@ -45,7 +45,7 @@ export type ProcessIdentity = {
 }
 
 /** An unfinished run as of the start. */
-export type Unfinished = {
+type Unfinished = {
   readonly runId: string
   readonly claimant: string | null
   /** Whether it waits for a person. */
