@@ -16,8 +16,6 @@ Environment (flags win; a variable that is empty counts as not set):
                          runs that are worked on at once (default 16); more wait their turn
   RETRAI_LEASE_SECONDS   where servers share an EventStoreDB: how long one must be silent before the
                          others take its runs over (default 15)
-  RETRAI_LEASE_SECONDS   where servers share an EventStoreDB: how long one must be silent before the
-                         others take its runs over (default 15)
   RETRAI_MAX_COST_USD, RETRAI_MAX_TOKENS, RETRAI_MAX_SECONDS
                          the most that any run may be given; also what a run gets that asks for none
   RETRAI_MAX_SOCKETS, RETRAI_MAX_SOCKETS_PER_CLIENT
@@ -28,6 +26,8 @@ Environment (flags win; a variable that is empty counts as not set):
   RETRAI_CHECKPOINT_SECONDS
                          how often a signed statement of all runs is written, if anything changed
                          (default: never)
+  RETRAI_ACCESS_LOG      whether it is noted who was shown what: on (default), strict (nothing is shown
+                         before it is noted), off
   RETRAI_LLM_BASE_URL    OpenAI-compatible endpoint that every model goes to
   RETRAI_LLM_API_KEY     its key
   ANTHROPIC_API_KEY      for models named claude-*
