@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type AgentEvent, createClient } from '../../src/client/index.ts'
 import { gatedModel } from './support/gate.ts'
 import { describeInBrowser, fact, useBrowser } from './support/page.ts'
 import { type ConsoleServer, startConsoleServer, startRun } from './support/server.ts'
+
+const TOKEN = 'a-token-of-sixteen-characters-or-more'
 
 describeInBrowser('a run that waits for a person', () => {
   const open = useBrowser()
@@ -47,6 +50,65 @@ describeInBrowser('a run that waits for a person', () => {
     await other.getByTestId('decide').waitFor()
     await one.getByTestId('decide').getByRole('button', { name: 'Abort the run' }).click()
     await other.getByTestId('decide').waitFor({ state: 'detached' })
+    await other
+      .getByTestId('decided')
+      .getByText(/^Aborted by local after /)
+      .waitFor()
     await other.getByTestId('timeline').getByText('Aborted at a human check').waitFor()
+  })
+})
+
+describeInBrowser('who did what', () => {
+  const open = useBrowser(/status of 401/)
+  const { model, letSay } = gatedModel()
+  let server: ConsoleServer
+  beforeAll(async () => {
+    server = await startConsoleServer(model, [], { RETRAI_TOKEN: TOKEN })
+    letSay(2)
+  })
+  afterAll(() => server.stop())
+
+  const clientOf = async (name: string) => {
+    const { tokens } = createClient({ baseUrl: server.url, token: TOKEN })
+    const made = (await tokens.create({ name, role: 'operator' }))._unsafeUnwrap()
+    return { ...createClient({ baseUrl: server.url, token: made.secret }), secret: made.secret }
+  }
+
+  test('is told in the timeline and where it was asked, while it happens', async () => {
+    const [alice, bob] = [await clientOf('alice'), await clientOf('bob')]
+    const cwd = await server.newProject('shared')
+    const request = { goal: 'pytest', model_name: 'scripted-model', cwd, hitl_enabled: true }
+    const { run_id: runId } = (await alice.runs.create(request))._unsafeUnwrap()
+    const page = await open(`${server.url}/runs/${runId}`)
+    await page.getByLabel('Token', { exact: true }).fill(bob.secret)
+    await page.getByRole('button', { name: 'Go on' }).click()
+    const [timeline, panel] = [page.getByTestId('timeline'), page.getByTestId('decide')]
+    await panel.getByText('3 of 9 tests failing').waitFor()
+    await page.keyboard.press('Home')
+    await timeline.getByText(/^Asked to reach pytest in .* by alice$/).waitFor()
+    await page.keyboard.press('End')
+
+    await alice.runs.configure(runId, { max_iterations: 9, reason: 'It is an easy one' })
+    await timeline.getByText('Configuration changed by alice: max_iterations is now 9').waitFor()
+    await timeline.getByText('It is an easy one').waitFor()
+    await alice.runs.resume(runId, { decision: 'approve', reason: 'Go on, gently' })
+    await timeline.getByText(/^Approved by alice$/).waitFor()
+    await panel.getByText('2 of 9 tests failing').waitFor()
+    await panel.getByText(/^The last time: Approved by alice after .*: Go on, gently$/).waitFor()
+
+    await panel.getByRole('button', { name: 'Abort the run' }).click()
+    const decided = page.getByTestId('decided')
+    await decided.getByText(/^Aborted by bob after /).waitFor()
+    await timeline.getByText(/^Aborted by bob$/).waitFor()
+    await decided.getByRole('button', { name: 'Dismiss' }).click()
+    await decided.waitFor({ state: 'detached' })
+
+    // What bob had in sight stands in the log.
+    const records: AgentEvent[] = []
+    for await (const event of bob.watch(runId, { kinds: 'all', meta: true })) records.push(event)
+    const last = records.findLast(({ kind }) => kind === 'human_check_response')
+    const asked = records.findLast(({ kind }) => kind === 'human_check_required')
+    expect(last?.payload).toMatchObject({ seen: { seq: asked?.seq, hash: asked?.meta?.hash } })
+    expect(last?.meta?.principal).toBe('bob')
   })
 })

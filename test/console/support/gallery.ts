@@ -195,7 +195,7 @@ export function gallery(now: number): Gallery {
       .tell(DONE),
     new Story(achieved, configOf({ hitl_enabled: true }), now - 1500)
       .tell({ ...LOOK, answer: { decision: 'approve', reason: null } })
-      .tell({ ...ROUND, answer: APPROVED })
+      .tell({ ...ROUND, answer: APPROVED, by: 'grace' })
       .tell({ ...WEEKEND, answer: { decision: 'approve', reason: null } })
       .tell(DONE),
     new Story(waiting, configOf({ hitl_enabled: true, max_cost_usd: 2 }), now - 400)

@@ -11,13 +11,20 @@ const CHUNK = 400
 export async function seed(dataDir: string, stories: readonly Story[]): Promise<void> {
   await mkdir(dataDir, { recursive: true })
   const store = (await openEmbeddedStore({ file: join(dataDir, 'log.sqlite') }))._unsafeUnwrap()
-  for (const { records } of stories) {
+  for (const { records, principals } of stories) {
     const runId = records[0]?.run_id ?? ''
     let run: LoadedRun | null = null
-    for (let from = 0; from < records.length; from += CHUNK) {
-      const author = { commandId: `seed-${from}` }
-      const prepared = prepare(runId, run, records.slice(from, from + CHUNK), author)
+    for (let from = 0; from < records.length; ) {
+      const principal = principals[from] ?? null
+      const other = principals.findIndex((who, seq) => seq > from && who !== principal)
+      const end = Math.min(other < 0 ? records.length : other, from + CHUNK)
+      const author = {
+        commandId: `seed-${from}`,
+        ...(principal === null ? {} : { principal }),
+      }
+      const prepared = prepare(runId, run, records.slice(from, end), author)
       run = (await append(store, prepared))._unsafeUnwrap()
+      from = end
     }
   }
   await store.close()

@@ -10,9 +10,12 @@ import { seed } from './seed.ts'
 import type { Story } from './story.ts'
 
 export type ConsoleServer = {
+  /** Another one after a restart. */
   readonly url: string
   /** A folder with a Python project whose tests fail. */
   readonly newProject: (name: string) => Promise<string>
+  /** Has the data folder changed while the server is down. */
+  readonly restart: (change: (dataDir: string) => void) => Promise<void>
   readonly stop: () => Promise<void>
 }
 
@@ -27,14 +30,23 @@ export async function startConsoleServer(
   await seed(dataDir, stories)
   const model = await startScriptedModel({ script, record: false })
   const args = ['--port', '0', '--data-dir', dataDir]
-  const server = await startServerProcess(args, {
-    ...cleanEnv(),
-    RETRAI_LLM_BASE_URL: model.url,
-    RETRAI_LOG_LEVEL: 'info',
-    ...env,
-  })
+  const start = () =>
+    startServerProcess(args, {
+      ...cleanEnv(),
+      RETRAI_LLM_BASE_URL: model.url,
+      RETRAI_LOG_LEVEL: 'info',
+      ...env,
+    })
+  let server = await start()
   return {
-    url: server.url,
+    get url() {
+      return server.url
+    },
+    restart: async (change) => {
+      await server.stop()
+      change(dataDir)
+      server = await start()
+    },
     newProject: async (name) => {
       const project = join(folder, name)
       for (const [path, content] of Object.entries(brokenProject)) {

@@ -14,6 +14,8 @@ export type Chapter = {
   readonly check: { readonly achieved: boolean; readonly reason: string; readonly details?: string }
   /** How a person answers behind it; without an answer the run waits. */
   readonly answer?: { readonly decision: 'approve' | 'abort'; readonly reason: string | null }
+  /** Who answers. */
+  readonly by?: string
 }
 
 const READ_ONLY = new Set(['file_read', 'file_list', 'grep_search', 'git_diff'])
@@ -25,6 +27,8 @@ const WORK: Work = { claimant: CLAIMANT, readOnlyTools: READ_ONLY }
 /** A run as the domain itself writes it, told chapter by chapter, with a clock of its own. */
 export class Story {
   readonly records: RunRecord[] = []
+  /** By seq: the person who caused the record; null for none. */
+  readonly principals: (string | null)[] = []
   #state: RunState | null = null
   #now: number
 
@@ -32,7 +36,7 @@ export class Story {
   constructor(runId: string, config: RunConfig, startedAt: number) {
     this.#now = startedAt
     const systemPrompt = `You work towards the goal ${config.goal}. Use the tools; say what you do.`
-    this.#do({ type: 'create', runId, config, systemPrompt }, 0)
+    this.#do({ type: 'create', runId, config, systemPrompt }, 0, 'ada')
     this.#do({ ...WORK, type: 'claim', expected: null, pid: 4711, host: 'worker-1' }, 0.02)
   }
 
@@ -79,7 +83,7 @@ export class Story {
     const check = { achieved, reason, details, duration_ms: 870 }
     this.#do({ ...WORK, type: 'record_goal_check', check }, 0.87)
     if (this.#state?.phase.type === 'awaiting_human' && chapter.answer !== undefined) {
-      this.#do({ type: 'respond', ...chapter.answer, answers: null }, 42)
+      this.#do({ type: 'respond', ...chapter.answer, answers: null }, 42, chapter.by ?? 'ada')
       if (!this.ended) this.#do({ ...WORK, type: 'proceed' }, 0.01)
     }
     return this
@@ -91,16 +95,21 @@ export class Story {
   }
 
   abort(reason: string): this {
-    this.#do({ type: 'abort', reason }, 3)
+    this.#do({ type: 'abort', reason }, 3, 'ada')
     return this
   }
 
-  #do(command: PersonCommand | AgentCommand, afterSeconds: number): void {
+  #do(
+    command: PersonCommand | AgentCommand,
+    afterSeconds: number,
+    principal: string | null = null,
+  ): void {
     this.#now += afterSeconds
     const decided = decide(command, this.#state, this.#now)
     if (decided.isErr()) throw new Error(`${command.type}: ${JSON.stringify(decided.error)}`)
     for (const record of decided.value) {
       this.records.push(record)
+      this.principals.push(principal)
       this.#state = evolve(this.#state, record)
     }
   }

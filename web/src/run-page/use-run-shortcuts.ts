@@ -43,8 +43,12 @@ export function useRunShortcuts({ view, moment, playhead, playback }: Options): 
 }
 
 async function copyLink(moment: number): Promise<void> {
-  await navigator.clipboard.writeText(
-    location.origin + location.pathname + hashOf(Math.max(0, moment)),
-  )
+  const link = location.origin + location.pathname + hashOf(Math.max(0, moment))
+  // Without TLS a page may not put anything there by itself.
+  if (!('clipboard' in navigator)) {
+    notifications.show({ title: `Link to record ${moment}`, message: link, autoClose: false })
+    return
+  }
+  await navigator.clipboard.writeText(link)
   notifications.show({ message: `Link to record ${moment} copied`, autoClose: 2000 })
 }

@@ -1,6 +1,9 @@
-/** SHA-256 (hex); null where the browser hands out no cryptography, as it does without TLS. */
-export async function sha256Of(content: Uint8Array<ArrayBuffer>): Promise<string | null> {
-  if (!isSecureContext) return null
+/** SHA-256 (hex). Browsers hand out no cryptography of their own without TLS. */
+export async function sha256Of(content: Uint8Array<ArrayBuffer>): Promise<string> {
+  if (!isSecureContext) {
+    const { hash } = await import('../verify/node-crypto.ts')
+    return hash('sha256', content, 'hex')
+  }
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', content))
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

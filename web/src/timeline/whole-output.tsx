@@ -23,7 +23,7 @@ export function WholeOutput({ bytes, sha256, look }: Props) {
       const found = await sha256Of(content)
       return {
         text: new TextDecoder().decode(content),
-        genuine: found === null ? null : found === sha256,
+        genuine: found === sha256,
       }
     },
   })
@@ -49,8 +49,7 @@ export function WholeOutput({ bytes, sha256, look }: Props) {
   )
 }
 
-function verdictOf(genuine: boolean | null): string {
-  if (genuine === null) return 'All of it. This browser checks no hashes of pages without TLS.'
+function verdictOf(genuine: boolean): string {
   return genuine
     ? 'All of it. Its SHA-256 is the one in the record.'
     : 'WRONG: the SHA-256 of this file is not the one in the record.'

@@ -1,0 +1,79 @@
+import * as node from 'node:crypto'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { checkProof } from '../../web/src/verify/check-proof.ts'
+import * as here from '../../web/src/verify/node-crypto.ts'
+
+const content = fc.oneof(fc.string({ unit: 'binary' }), fc.uint8Array({ maxLength: 300 }))
+const lone = fc.constantFrom('\ud800', 'a\udc00b', '\udc00\ud800')
+const pemOf = (key: node.KeyObject) => key.export({ type: 'spki', format: 'pem' }).toString()
+
+describe('what stands for node:crypto in browsers', () => {
+  test('hashes as Node does', () => {
+    fc.assert(
+      fc.property(fc.array(fc.oneof(content, lone), { maxLength: 4 }), (parts) => {
+        const [first = ''] = parts
+        expect(here.hash('sha256', first, 'hex')).toBe(node.hash('sha256', first, 'hex'))
+        const [one, other] = [here.createHash('sha256'), node.createHash('sha256')]
+        for (const part of parts) {
+          one.update(part)
+          other.update(part)
+        }
+        expect(one.digest('hex')).toBe(other.digest('hex'))
+      }),
+    )
+  })
+
+  test('takes the signatures that Node takes, and no others', () => {
+    const { publicKey, privateKey } = node.generateKeyPairSync('ed25519')
+    const key = here.createPublicKey(pemOf(publicKey))
+    expect(key.asymmetricKeyType).toBe('ed25519')
+    expect(key.export({ type: 'spki', format: 'der' })).toEqual(
+      new Uint8Array(publicKey.export({ type: 'spki', format: 'der' })),
+    )
+    const flip = fc.option(fc.nat({ max: 64 * 8 - 1 }))
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 100 }), flip, (signed, bit) => {
+        const signature = new Uint8Array(node.sign(null, signed, privateKey))
+        if (bit !== null) signature[bit >> 3] = (signature[bit >> 3] ?? 0) ^ (1 << (bit & 7))
+        const good = node.verify(null, signed, publicKey, signature)
+        expect(good).toBe(bit === null)
+        expect(here.verify(null, signed, key, signature)).toBe(good)
+        expect(here.verify(null, Uint8Array.of(...signed, 0), key, signature)).toBe(false)
+      }),
+      { numRuns: 20 },
+    )
+  })
+
+  test.each([
+    ['X25519', () => node.generateKeyPairSync('x25519').publicKey],
+    ['RSA', () => node.generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey],
+  ])('does not take a key of %s for one of Ed25519', (_name, make) => {
+    expect(here.createPublicKey(pemOf(make())).asymmetricKeyType).toBeUndefined()
+  })
+
+  test('takes no text for a key', () => {
+    expect(() => here.createPublicKey('a key, I say')).toThrow('no PEM')
+  })
+})
+
+test.each([
+  ['no proof', {}, { keys: [] }],
+  ['no keys', proofBy('a'), {}],
+  ['a signature that is none', { ...proofBy('a'), signature: 'zz' }, { keys: [] }],
+])('%s is no proof', (_name, proof, keys) => {
+  expect(checkProof(proof, keys).type).toBe('unreadable')
+})
+
+function proofBy(digit: string) {
+  return {
+    type: 'retrai.run-proof.v1',
+    run_id: '550e8400-e29b-41d4-a716-446655440000',
+    length: 1,
+    head: digit.repeat(64),
+    last_kind: 'run_created',
+    signed_at: '2026-01-01T00:00:00.000Z',
+    key: digit.repeat(64),
+    signature: digit.repeat(128),
+  }
+}

@@ -1,0 +1,196 @@
+import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import type { Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { createClient } from '../../src/client/index.ts'
+import { gallery } from './support/gallery.ts'
+import { gatedModel } from './support/gate.ts'
+import { longRun } from './support/long-run.ts'
+import { describeInBrowser, useBrowser } from './support/page.ts'
+import { type ConsoleServer, startConsoleServer, startRun } from './support/server.ts'
+
+const VERIFIED = /^([\d,]+) of \1 records verified here, in your browser/
+const SIGNED = 'The server signs exactly this history'
+
+const TOKEN = 'a-token-of-sixteen-characters-or-more'
+type Body = Readonly<Record<string, unknown>>
+const same = (body: Body): unknown => body
+const renamed = (key: Body): Body => ({ ...key, fingerprint: 'f'.repeat(64) })
+
+const findings = (page: Page) => page.getByTestId('findings')
+const Proof = z.looseObject({ length: z.int(), head: z.string(), key: z.string() })
+const Keys = z.object({ keys: z.array(z.looseObject({ fingerprint: z.string() })) })
+
+async function proofOf(url: string, runId: string) {
+  const answer: unknown = await (await fetch(`${url}/api/runs/${runId}/proof`)).json()
+  return Proof.parse(answer)
+}
+
+describeInBrowser('a run that goes on, verified in the browser', () => {
+  const open = useBrowser()
+  const { model, letSay } = gatedModel()
+  let server: ConsoleServer
+  beforeAll(async () => {
+    server = await startConsoleServer(model)
+  })
+  afterAll(() => server.stop())
+
+  test('is verified as it arrives, and signed for when that is asked for', async () => {
+    const cwd = await server.newProject('calculator')
+    const runId = await startRun(server.url, { cwd, hitl_enabled: true })
+    const page = await open(`${server.url}/runs/${runId}`)
+    letSay(1)
+    await page.getByTestId('decide').waitFor()
+    await findings(page).getByText(VERIFIED).waitFor()
+    await findings(page).getByText('The server has not been asked to sign this yet').waitFor()
+    await findings(page).getByRole('button', { name: 'Ask for its signature now' }).click()
+    const { length } = await proofOf(server.url, runId)
+    await findings(page).getByText(`The server signs the first ${length} records`).waitFor()
+
+    letSay(3)
+    await page.getByTestId('decide').getByRole('button', { name: 'Approve' }).click()
+    await page.getByTestId('decide').getByText('2 of 9 tests failing').waitFor()
+    await findings(page).getByText(`The server signs the first ${length} records`).waitFor()
+    await page.getByTestId('decide').getByRole('button', { name: 'Abort the run' }).click()
+
+    await page.getByTestId('connection').getByText('All records received').waitFor()
+    const proof = await proofOf(server.url, runId)
+    await findings(page).getByText(SIGNED).waitFor()
+    await findings(page).getByText(`${proof.length} of ${proof.length} records verified`).waitFor()
+    await page.getByText(proof.head, { exact: true }).waitFor()
+    const answer: unknown = await (await fetch(`${server.url}/api/keys`)).json()
+    const [key] = Keys.parse(answer).keys
+    await page.getByText(key?.fingerprint ?? '', { exact: true }).waitFor()
+  })
+})
+
+const now = Date.now() / 1000
+
+describeInBrowser('a stored history', () => {
+  const open = useBrowser(/status of 401|Cross-Origin-Opener-Policy header has been ignored/)
+  const { stories, achieved } = gallery(now)
+  const longId = randomUUID()
+  const long = longRun(longId, 25_100, now - 90_000)
+  const story = stories.find(({ records }) => records[0]?.run_id === achieved)
+  const changed =
+    story?.records.findIndex((record) => JSON.stringify(record).includes('for three reasons')) ?? -1
+  let server: ConsoleServer
+  beforeAll(async () => {
+    server = await startConsoleServer([], [...stories, long], { RETRAI_TOKEN: TOKEN })
+  })
+  afterAll(() => server.stop())
+
+  const visit = async (path: string, url = server.url): Promise<Page> => {
+    const page = await open(`${url}${path}`)
+    await page.getByLabel('Token', { exact: true }).fill(TOKEN)
+    await page.getByRole('button', { name: 'Go on' }).click()
+    return page
+  }
+
+  test('that is long is verified when somebody asks for it', async () => {
+    const { runs } = createClient({ baseUrl: server.url, token: TOKEN })
+    const length = async () => (await runs.get(longId)).map(({ progress }) => progress.seq + 1)
+    await expect.poll(async () => (await length()).unwrapOr(0)).toBe(long.records.length)
+    const page = await visit(`/runs/${longId}`)
+    await page.getByTestId('connection').getByText('All records received').waitFor()
+    const what = 'The hashes of this long run have not been verified here'
+    await findings(page).getByText(what).waitFor()
+    await findings(page)
+      .getByText(/^The server signs for .*, which are not all verified/)
+      .waitFor()
+    expect(await findings(page).getByText(VERIFIED).count()).toBe(0)
+    await findings(page)
+      .getByRole('button', { name: /^Verify 25,\d+ records/ })
+      .click()
+    await findings(page).getByText(VERIFIED).waitFor()
+    await findings(page).getByText(SIGNED).waitFor()
+  })
+
+  test('is verified without TLS too, where browsers hand out no cryptography', async () => {
+    const page = await visit(`/runs/${achieved}`, server.url.replace('127.0.0.1', 'retrai.test'))
+    await findings(page).getByText(VERIFIED).waitFor()
+    await findings(page).getByText(SIGNED).waitFor()
+    expect(await page.evaluate('[isSecureContext, typeof crypto.subtle]')).toEqual([
+      false,
+      'undefined',
+    ])
+  })
+
+  describe('is not said to be signed for', () => {
+    const tampered: Readonly<Record<string, readonly [string, (body: Body) => unknown, string]>> = {
+      'where the proof was changed': [
+        '**/proof',
+        (proof) => ({ ...proof, signed_at: '2020-01-01T00:00:00.000Z' }),
+        'The signature is not one of the key that it names',
+      ],
+      'where the key is not published': [
+        '**/api/keys',
+        () => ({ keys: [] }),
+        'Signed by a key that the server does not publish',
+      ],
+      'where a key is published under the name of another': [
+        '**/api/keys',
+        ({ keys }) => ({ keys: z.array(z.looseObject({})).parse(keys).map(renamed) }),
+        'What the server gives as its signature is none',
+      ],
+    }
+    test.each(Object.keys(tampered))('%s', async (name) => {
+      const [path, change, told] = tampered[name] ?? ['', same, '']
+      const page = await open(server.url)
+      await page.route(path, async (route) => {
+        const answer = await route.fetch()
+        const body = z.record(z.string(), z.unknown()).parse(await answer.json())
+        await route.fulfill({ response: answer, json: change(body) })
+      })
+      await page.goto(`${server.url}/runs/${achieved}`)
+      await page.getByLabel('Token', { exact: true }).fill(TOKEN)
+      await page.getByRole('button', { name: 'Go on' }).click()
+      await findings(page).getByText(told).waitFor()
+      await findings(page).getByText(VERIFIED).waitFor()
+      expect(await findings(page).getByText(SIGNED).count()).toBe(0)
+    })
+  })
+
+  test('says which texts were taken out of it, and verifies without them', async () => {
+    const output = story?.records.findIndex(({ kind }) => kind === 'tool_result') ?? -1
+    const answer = await fetch(`${server.url}/api/runs/${achieved}/redact`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${TOKEN}` },
+      body: JSON.stringify({ seq: output, pointer: '/output', reason: 'A name' }),
+    })
+    expect([answer.status, await answer.text()]).toEqual([200, expect.any(String)])
+    const page = await visit(`/runs/${achieved}#seq=${output}`)
+    await findings(page).getByText('1 text taken out of 1 record').waitFor()
+    await page.getByTestId('timeline').getByText('1 text taken out of this record').waitFor()
+    await findings(page).getByText(VERIFIED).waitFor()
+    await findings(page).getByText(SIGNED).waitFor()
+  })
+
+  test('of which one character was changed on the disk has its first bad record named', async () => {
+    await server.restart((dataDir) => {
+      const log = new DatabaseSync(join(dataDir, 'log.sqlite'))
+      const { changes } = log
+        .prepare(
+          `UPDATE events SET data = replace(data, 'for three reasons', 'for three Reasons')
+           WHERE revision = ? AND stream_id = (SELECT id FROM streams WHERE name = ?)`,
+        )
+        .run(changed, `run-${achieved}`)
+      log.close()
+      expect(changes).toBe(1)
+    })
+    const page = await visit(`/runs/${achieved}`)
+    await findings(page).getByText(`Record ${changed} does not hold`).waitFor()
+    await findings(page).getByText(`The ${changed} records before it hold.`).waitFor()
+    const unverified = /^The server signs for .*, which are not all verified here$/
+    await findings(page).getByText(unverified).waitFor()
+    expect(await findings(page).getByText(VERIFIED).count()).toBe(0)
+    await findings(page)
+      .getByRole('button', { name: `Look at record ${changed}` })
+      .click()
+    await page.waitForURL(`**#seq=${changed}`)
+    await page.getByTestId('timeline').getByText('for three Reasons').waitFor()
+    await page.getByTestId('timeline').getByText(`Record ${changed} does not hold`).waitFor()
+  })
+})
