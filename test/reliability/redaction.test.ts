@@ -10,7 +10,7 @@ import { REDACTIONS } from '../../src/store/redaction-ledger.ts'
 import { withoutStrings } from '../../src/store/remainder.ts'
 import { streamOf } from '../../src/store/run-log.ts'
 import { retrai } from '../cli/support.ts'
-import { audit, get, post, Site, start, untilStatus, watch, withLog } from './support.ts'
+import { audit, get, post, Site, start, until, untilStatus, watch, withLog } from './support.ts'
 
 let site: Site
 beforeEach(async () => {
@@ -227,5 +227,117 @@ describe('a secret in a run', () => {
     await restarted.stop()
     const done = await retrai(['verify', '--data-dir', site.path('data')])
     expect([done.code, done.stdout]).toEqual([0, expect.stringContaining('by alice: a password')])
+  })
+
+  test('is not told to the model again by a run that goes on', async () => {
+    const secret = newSecret()
+    const asked: string[] = []
+    const gate = Promise.withResolvers<void>()
+    const reached = Promise.withResolvers<void>()
+    const model = await site.model(async ({ turn, messages }) => {
+      asked.push(JSON.stringify(messages))
+      if (turn === 0) return { text: `I try ${secret}.`, calls: [bash(`echo ${secret}`)] }
+      if (turn === 2) return { calls: [bash('touch done')] }
+      reached.resolve()
+      await gate.promise
+      return { text: 'On.', calls: [bash('true')] }
+    })
+    const server = await site.serve('data', { model: model.url })
+    const runId = await start(server, await site.project(), { max_iterations: 9 })
+    await reached.promise
+    expect(asked.at(-1)).toContain(secret)
+    for (const { seq, payload } of await framesOf(server, runId)) {
+      for (const pointer of pointersTo(payload, secret)) await redact(server, runId, seq, pointer)
+    }
+    gate.resolve()
+    await untilStatus(server, runId, 'achieved')
+    expect(asked).toHaveLength(3)
+    expect(asked.at(-1)).not.toContain(secret)
+    expect(asked.at(-1)).toContain('[redacted]')
+    expect(await filesWith(site.path('data'), secret)).toEqual([])
+    await server.stop()
+    await withLog(site.path('data'), (store) => audit(store, runId))
+  })
+
+  test('in an EventStoreDB is hidden by all servers, and goes with a copy', async () => {
+    const secret = newSecret()
+    const standIn = await site.standIn()
+    const args = ['--store', standIn.connectionString]
+    const { server, runId, model } = await runWith(secret, (url) =>
+      site.serve('data', { model: url, args }),
+    )
+    const other = await site.serve('other', { model, args })
+    await untilStatus(other, runId, 'achieved')
+    const unredacted = await retrai([
+      'copy',
+      '--from',
+      standIn.connectionString,
+      '--to',
+      site.path('early'),
+    ])
+    expect(unredacted.code, unredacted.stderr).toBe(0)
+    const { artifact } = await redactEverywhere(server, runId, secret)
+    const frames = await framesOf(server, runId)
+    expect(frames.some(({ payload }) => holds(payload, '[redacted]'))).toBe(true)
+    const body = { seq: 0, pointer: '/config/cwd', reason: 'a name' }
+    const hidden = await post(server, `/api/runs/${runId}/redact`, body)
+    expect(hidden.body).toMatchObject({ erased: false, pointers: ['/config/cwd'] })
+    await until(
+      async () => (await get(other, `/api/runs/${runId}`)).body.cwd,
+      (cwd) => cwd === '[redacted]',
+    )
+    for (const each of [server, other]) {
+      expect(await whereServed(each, runId, artifact, secret)).toEqual([])
+    }
+    for (const name of ['data', 'other'])
+      expect(await filesWith(site.path(name), secret)).toEqual([])
+    const verified = await retrai(['verify', '--server', other.url])
+    expect([verified.code, verified.stdout]).toEqual([0, expect.stringContaining('Redacted: ')])
+
+    const into = (name: string) => [
+      'copy',
+      '--from',
+      standIn.connectionString,
+      '--to',
+      site.path(name),
+    ]
+    const copied = await retrai(into('copy'))
+    expect(copied.code, copied.stderr).toBe(0)
+    expect(await filesWith(site.path('copy'), secret)).toEqual([])
+    const stored = await retrai(['verify', '--data-dir', site.path('copy')])
+    expect([stored.code, stored.stdout]).toEqual([0, expect.stringContaining('Redacted: ')])
+    // An earlier copy takes what was redacted since for the same; the server that starts on it erases it.
+    const brought = await retrai(into('early'))
+    expect(brought.code, brought.stderr).toBe(0)
+    expect(await filesWith(site.path('early'), secret)).not.toEqual([])
+    const last = await site.serve('early', { model })
+    expect(await filesWith(site.path('early'), secret)).toEqual([])
+    expect(await whereServed(last, runId, artifact, secret)).toEqual([])
+  })
+
+  test('that was redacted is so in another data folder that takes the run of an export', async () => {
+    const secret = newSecret()
+    const { server, runId } = await runWith(secret, embedded)
+    const [early, late] = [site.path('early.tar.gz'), site.path('late.tar.gz')]
+    const from = ['--server', server.url]
+    await retrai(['export', runId, '-o', early, ...from])
+    await redactEverywhere(server, runId, secret)
+    await retrai(['export', runId, '-o', late, ...from])
+    const into = ['--data-dir', site.path('other')]
+    for (const bundle of [late, late, early]) {
+      const taken = await retrai(['import', bundle, ...into])
+      expect(taken.code, taken.stderr).toBe(0)
+    }
+    const held = await retrai(['verify', ...into])
+    expect([held.code, held.stdout]).toEqual([0, expect.stringContaining('by local: a password')])
+    const again = site.path('again.tar.gz')
+    await retrai(['export', runId, '-o', again, ...into])
+    expect((await retrai(['verify', again])).code).toBe(0)
+    const first = ['--data-dir', site.path('first')]
+    await retrai(['import', early, ...first])
+    expect(await filesWith(site.path('first'), secret)).not.toEqual([])
+    await retrai(['import', late, ...first])
+    await site.serve('first')
+    expect(await filesWith(site.path('first'), secret)).toEqual([])
   })
 })
