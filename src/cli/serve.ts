@@ -60,7 +60,7 @@ async function serve(flags: Record<string, string>): Promise<void> {
   if (config.isErr()) return fail(config.error)
   // Loaded here, so that --help and mistakes are answered at once.
   const [{ startServer }, { createLog }] = await Promise.all([
-    import('../main.ts'),
+    import('../server/start-server.ts'),
     import('./log.ts'),
   ])
   guardSecrets(secretsOf(config.value))

@@ -29,7 +29,7 @@ const ended = event('run_end', {
 })
 
 /** Leases that have seen these events, one every 60 ms from 0 on. */
-function after(...events: readonly RecordedEvent[]): Leases {
+function having(...events: readonly RecordedEvent[]): Leases {
   const leases = new Leases(LEASE)
   for (const [n, each] of events.entries()) leases.note(each, n * 60)
   return leases
@@ -38,37 +38,37 @@ const leftBehind = [{ runId: RUN, claimant: 'x' }]
 
 describe('a lease', () => {
   test('is over when its holder was silent for its length, and not before', () => {
-    const leases = after(claim('x'))
+    const leases = having(claim('x'))
     expect(leases.expired('me', 99)).toEqual([])
     expect(leases.expired('me', 100)).toEqual(leftBehind)
   })
 
   test('is renewed by every record of the holder, on any of its runs', () => {
-    const leases = after(claim('x'), step)
+    const leases = having(claim('x'), step)
     leases.hold('another', 'x', false, 60)
     expect(leases.expired('me', 159)).toEqual([])
     expect(leases.expired('me', 160)).toHaveLength(2)
   })
 
   test('is renewed by a sign of life, and not by what people write', () => {
-    const leases = after(claim('x'), changed)
+    const leases = having(claim('x'), changed)
     expect(leases.expired('me', 100)).toEqual(leftBehind)
     leases.heard('x', 150)
     expect(leases.expired('me', 249)).toEqual([])
   })
 
   test('of a run that has ended, or that is taken by somebody else, is no more', () => {
-    expect(after(claim('x'), ended).expired('me', 1_000)).toEqual([])
-    const taken = after(claim('x'), claim('y'))
+    expect(having(claim('x'), ended).expired('me', 1_000)).toEqual([])
+    const taken = having(claim('x'), claim('y'))
     expect(taken.expired('me', 1_000)).toEqual([{ runId: RUN, claimant: 'y' }])
   })
 
   test('is never over for oneself', () => {
-    expect(after(claim('me')).expired('me', 1_000)).toEqual([])
+    expect(having(claim('me')).expired('me', 1_000)).toEqual([])
   })
 
   test('is not over while the run waits for a person, and begins anew with the answer', () => {
-    const resting = after(claim('x'), asked)
+    const resting = having(claim('x'), asked)
     expect(resting.expired('me', 1_000)).toEqual([])
     resting.note(answered, 1_000)
     expect(resting.expired('me', 1_099)).toEqual([])
@@ -76,7 +76,7 @@ describe('a lease', () => {
   })
 
   test('is over at once when the holder says that it leaves', () => {
-    const leases = after(claim('x'))
+    const leases = having(claim('x'))
     leases.left('x')
     expect(leases.expired('me', 1)).toEqual(leftBehind)
     // Though its claim comes to light only now.
@@ -85,7 +85,7 @@ describe('a lease', () => {
   })
 
   test('is whole again after a time in which nobody could be heard', () => {
-    const leases = after(claim('x'))
+    const leases = having(claim('x'))
     leases.renewAll(500)
     expect(leases.expired('me', 599)).toEqual([])
     expect(leases.expired('me', 600)).toEqual(leftBehind)

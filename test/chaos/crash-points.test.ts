@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { CRASH_POINTS, type CrashPoint } from '../../src/crash-points.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
+import { CRASH_POINTS, type CrashPoint } from '../../src/server/crash-points.ts'
 import { Client } from './client.ts'
 import type { Evidence } from './evidence.ts'
 import { violations } from './invariants.ts'

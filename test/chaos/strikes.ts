@@ -1,4 +1,4 @@
-import { CRASH_POINTS } from '../../src/crash-points.ts'
+import { CRASH_POINTS } from '../../src/server/crash-points.ts'
 import { Random } from './random.ts'
 
 /** What is done to the servers, the runs and the store. */

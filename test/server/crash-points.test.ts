@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { readConfig } from '../src/config.ts'
-import { CRASH_POINTS, CrashAt } from '../src/crash-points.ts'
+import { readConfig } from '../../src/config.ts'
+import { CRASH_POINTS, CrashAt } from '../../src/server/crash-points.ts'
 
 test('every crash point can be named, the first time it is reached or a later one', () => {
   for (const point of CRASH_POINTS) {

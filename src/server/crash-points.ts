@@ -1,8 +1,8 @@
 import { ResultAsync } from 'neverthrow'
 import { z } from 'zod'
-import type { Effects } from './agent/run-loop.ts'
-import { ALL_KINDS, type Kind } from './domain/records.ts'
-import type { EventStore } from './store/event-store.ts'
+import type { Effects } from '../agent/run-loop.ts'
+import { ALL_KINDS, type Kind } from '../domain/records.ts'
+import type { EventStore } from '../store/event-store.ts'
 
 const EFFECTS = ['model', 'tool', 'goal check'] as const
 

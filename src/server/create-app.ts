@@ -1,0 +1,62 @@
+import type { Access } from '../access/access.ts'
+import { goals } from '../agent/goals/catalogue.ts'
+import { systemPrompt } from '../agent/goals/prompt.ts'
+import { planRun } from '../agent/plan-run.ts'
+import type { Effects } from '../agent/run-loop.ts'
+import type { AccessRecorder } from '../audit/access-recorder.ts'
+import { createAudit } from '../audit/audit.ts'
+import type { Keyring } from '../audit/keyring.ts'
+import { buildApp } from '../http/app.ts'
+import type { Redactions } from '../http/deps.ts'
+import { date, now } from './clocks.ts'
+import type { Parts } from './parts.ts'
+import { readiness } from './readiness.ts'
+
+/** The HTTP room with all that it needs from the others. */
+export function createApp(
+  { config, log, store, artifacts, readModel, projector }: Parts,
+  {
+    keyring,
+    access,
+    effects: { models, toolbox },
+    redactions,
+    accessLog,
+  }: {
+    readonly keyring: Keyring
+    readonly access: Access
+    readonly effects: Effects
+    readonly redactions: Redactions
+    /** Null where nothing is noted. */
+    readonly accessLog: AccessRecorder | null
+  },
+): ReturnType<typeof buildApp> {
+  const ceilings = {
+    max_cost_usd: config.RETRAI_MAX_COST_USD ?? null,
+    max_tokens: config.RETRAI_MAX_TOKENS ?? null,
+    max_seconds: config.RETRAI_MAX_SECONDS ?? null,
+  }
+  return buildApp({
+    ...(accessLog === null ? {} : { accessLog }),
+    store,
+    readModel,
+    checkpoint: () => readModel.checkpoint,
+    artifacts,
+    audit: createAudit({ store, runs: readModel, keyring, artifacts, clock: date }),
+    contextBudget: (modelName) => models.contextBudget(modelName),
+    tools: toolbox.specs,
+    goals,
+    planRun: (request) => planRun(request, { goals, models, systemPrompt, ceilings }),
+    missingKey: (modelName) => models.missingKey(modelName),
+    clock: now,
+    defaults: { cwd: process.cwd(), model_name: 'claude-sonnet-4-6', max_iterations: 20 },
+    ready: () => readiness(store, readModel, projector),
+    access,
+    redactions,
+    live: {
+      sockets: config.RETRAI_MAX_SOCKETS,
+      socketsPerClient: config.RETRAI_MAX_SOCKETS_PER_CLIENT,
+      stallMs: config.RETRAI_SOCKET_STALL_SECONDS * 1000,
+    },
+    logger: log,
+  })
+}

@@ -1,0 +1,30 @@
+import type { Artifacts } from '../agent/artifacts.ts'
+import { exponential } from '../agent/backoff.ts'
+import { findGoal } from '../agent/goals/catalogue.ts'
+import { createModels } from '../agent/model/models.ts'
+import { runCommand } from '../agent/process/run-command.ts'
+import type { Effects } from '../agent/run-loop.ts'
+import { createToolbox } from '../agent/tools/toolbox.ts'
+import type { Config } from '../config.ts'
+import { withCrashingEffects } from './crash-points.ts'
+
+/** All that runs do to the world. */
+export function createEffects(config: Config, artifacts: Artifacts): Effects {
+  const effects: Effects = {
+    models: createModels({
+      llmBaseUrl: config.RETRAI_LLM_BASE_URL,
+      llmApiKey: config.RETRAI_LLM_API_KEY,
+      anthropicApiKey: config.ANTHROPIC_API_KEY,
+      geminiApiKey: config.GEMINI_API_KEY,
+      openaiApiKey: config.OPENAI_API_KEY,
+      openaiBaseUrl: config.OPENAI_BASE_URL,
+      ollamaHost: config.OLLAMA_HOST,
+    }),
+    toolbox: createToolbox({ runCommand, artifacts }),
+    findGoal,
+    runCommand,
+    modelBackoff: exponential(1_000, 30_000),
+    modelAttempts: 6,
+  }
+  return withCrashingEffects(effects, config.RETRAI_CRASH_AT)
+}

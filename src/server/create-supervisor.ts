@@ -1,0 +1,27 @@
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import { exponential } from '../agent/backoff.ts'
+import type { Effects } from '../agent/run-loop.ts'
+import { Supervisor } from '../agent/supervisor.ts'
+import { now } from './clocks.ts'
+import type { Parts } from './parts.ts'
+
+/** Who works on the runs; nothing is done before it is started. */
+export function createSupervisor(
+  { config, log, store }: Pick<Parts, 'config' | 'log' | 'store'>,
+  effects: Effects,
+  server: string,
+): Supervisor {
+  const isShared = config.EVENTSTORE_URL !== undefined
+  return new Supervisor({
+    store,
+    effects,
+    process: { server, claimant: `${server}/${randomUUID()}`, pid: process.pid, host: hostname() },
+    leaseMs: isShared ? config.RETRAI_LEASE_SECONDS * 1000 : null,
+    now,
+    newId: randomUUID,
+    backoff: exponential(100, 5_000),
+    maxRunsAtWork: config.RETRAI_MAX_RUNS_AT_WORK,
+    log,
+  })
+}

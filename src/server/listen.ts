@@ -1,0 +1,23 @@
+import { ResultAsync } from 'neverthrow'
+import type { Config } from '../config.ts'
+import type { buildApp } from '../http/app.ts'
+
+/** Begins to answer; resolves to the address. The error is a text for people that says what to do. */
+export function listen(
+  app: Pick<Awaited<ReturnType<typeof buildApp>>, 'listen'>,
+  { RETRAI_HOST: host, RETRAI_PORT: port }: Config,
+): ResultAsync<string, string> {
+  return ResultAsync.fromPromise(app.listen({ host, port }), (cause) =>
+    listenProblem(cause, host, port),
+  )
+}
+
+function listenProblem(cause: unknown, host: string, port: number): string {
+  const { code, message } = cause as NodeJS.ErrnoException
+  if (code === 'EADDRINUSE') {
+    return `Port ${port} on ${host} is taken by another program. Stop it, or choose another port with --port (0 finds a free one).`
+  }
+  if (code === 'EACCES')
+    return `Port ${port} may not be opened by this user. Choose one above 1023.`
+  return `Cannot listen on ${host}:${port}: ${message}`
+}

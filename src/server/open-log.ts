@@ -1,0 +1,38 @@
+import { join } from 'node:path'
+import type { Result } from 'neverthrow'
+import type { Logger } from 'pino'
+import type { Config } from '../config.ts'
+import { openEmbeddedStore } from '../store/embedded/embedded-store.ts'
+import type { EventStore } from '../store/event-store.ts'
+import { Redactor } from '../store/redactor.ts'
+import { withRedactions } from '../store/with-redactions.ts'
+import { withCrashingAppends } from './crash-points.ts'
+
+/** The log as it is stored, the same without what was taken out of it, and who takes it out. */
+export type OpenLog = {
+  readonly ledger: EventStore
+  readonly store: EventStore
+  readonly redactor: Redactor
+}
+
+/** Opens the store that is configured. The error is a text for people. */
+export async function openLog(config: Config, log: Logger): Promise<Result<OpenLog, string>> {
+  const opened = await openStore(config, log)
+  return opened.map((whole) => {
+    const ledger = withCrashingAppends(whole, config.RETRAI_CRASH_AT)
+    const redactor = new Redactor({ store: ledger, log })
+    return { ledger, store: withRedactions(ledger, redactor), redactor }
+  })
+}
+
+async function openStore(config: Config, log: Logger): Promise<Result<EventStore, string>> {
+  const { EVENTSTORE_URL: connectionString, RETRAI_DATA_DIR: dataDir } = config
+  if (connectionString === undefined) {
+    const opened = await openEmbeddedStore({ file: join(dataDir, 'log.sqlite') })
+    return opened.mapErr(({ message }) => message)
+  }
+  // Loaded here, so that who does not use it does not wait for its client.
+  const { openEventStoreDb } = await import('../store/eventstoredb/eventstoredb-store.ts')
+  const opened = await openEventStoreDb({ connectionString, log: (message) => log.warn(message) })
+  return opened.mapErr(({ message }) => message)
+}

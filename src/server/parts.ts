@@ -1,0 +1,17 @@
+import type { Logger } from 'pino'
+import type { Artifacts } from '../agent/artifacts.ts'
+import type { Config } from '../config.ts'
+import type { Projector } from '../projections/projector.ts'
+import type { SqliteReadModel } from '../projections/sqlite-read-model.ts'
+import type { EventStore } from '../store/event-store.ts'
+
+/** What nearly every part of the server is made with. */
+export type Parts = {
+  readonly config: Config
+  readonly log: Logger
+  /** The log, without what was taken out of it. */
+  readonly store: EventStore
+  readonly artifacts: Artifacts
+  readonly readModel: SqliteReadModel
+  readonly projector: Projector
+}

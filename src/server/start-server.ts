@@ -1,0 +1,138 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import type { Logger } from 'pino'
+import { createArtifacts } from '../agent/artifacts.ts'
+import { AccessRecorder } from '../audit/access-recorder.ts'
+import { openKeyring } from '../audit/keyring.ts'
+import { IMPORTS_FOLDER, pendingImports } from '../audit/pending-imports.ts'
+import { type Config, secretsOf } from '../config.ts'
+import { startProjector } from '../projections/projector.ts'
+import { openReadModel } from '../projections/sqlite-read-model.ts'
+import { guardSecrets } from '../store/masking.ts'
+import { date, now } from './clocks.ts'
+import { createApp } from './create-app.ts'
+import { createEffects } from './create-effects.ts'
+import { createSupervisor } from './create-supervisor.ts'
+import { listen } from './listen.ts'
+import { openAccess } from './open-access.ts'
+import { openLog } from './open-log.ts'
+import type { Parts } from './parts.ts'
+import { createRedactions } from './redactions.ts'
+import { ensureServerId } from './server-id.ts'
+import { startCheckpointing } from './start-checkpointing.ts'
+
+export type Server = {
+  /** Where it listens, such as `http://127.0.0.1:8000`. */
+  readonly url: string
+  /** Ends sockets, requests and work under way; unfinished runs go on when it is started again. */
+  close(): Promise<void>
+}
+
+/** How long a start waits until all that was recorded to be taken out is gone. */
+const REDACTED_WITHIN_MS = 5_000
+
+/**
+ * Puts the rooms together: store, projections, agent, HTTP. An EventStoreDB that is away is waited for
+ * while the server listens. The error is a text for people.
+ */
+export function startServer(
+  config: Config,
+  options: { readonly log: Logger },
+): ResultAsync<Server, string> {
+  return new ResultAsync(start(config, options.log))
+}
+
+async function start(config: Config, log: Logger): Promise<Result<Server, string>> {
+  warnOfShortSecrets(config, log)
+  // Whatever was opened is closed again, in the opposite order, unless all of it could be.
+  await using opened = new AsyncDisposableStack()
+  const dataDir = config.RETRAI_DATA_DIR
+  const made = await ResultAsync.fromPromise(mkdir(dataDir, { recursive: true }), String)
+  if (made.isErr()) return err(`The data folder ${dataDir} cannot be made: ${made.error}`)
+  const keyring = await openKeyring(join(dataDir, 'keys'), date)
+  if (keyring.isErr()) return err(keyring.error.message)
+  const serverId = await ensureServerId(join(dataDir, 'server-id'))
+  if (serverId.isErr()) return err(serverId.error)
+
+  const stored = await openLog(config, log)
+  if (stored.isErr()) return err(stored.error)
+  const { ledger, store, redactor } = stored.value
+  opened.defer(() => store.close())
+  opened.defer(() => redactor.stop())
+  const access = await openAccess(config, log, store)
+  if (access.isErr()) return err(access.error)
+  opened.defer(() => access.value.close())
+  const readModel = openReadModel({ file: join(dataDir, 'read-model.sqlite'), log })
+  if (readModel.isErr()) return err(readModel.error.message)
+  opened.defer(() => readModel.value.close())
+  const asOfNow = redactor.apply.bind(redactor)
+  const projector = startProjector({ store, readModel: readModel.value, log, asOfNow })
+  opened.defer(() => projector.stop())
+
+  const artifacts = createArtifacts(join(dataDir, 'artifacts'))
+  const parts: Parts = { config, log, store, artifacts, readModel: readModel.value, projector }
+  const effects = createEffects(config, artifacts)
+  const redactions = createRedactions({ ...parts, ledger, redactor, now })
+  const supervisor = createSupervisor(parts, effects, serverId.value)
+  redactions.onRedacted((runId) => supervisor.forget(runId))
+  const accessLog = createAccessLog(parts)
+  opened.defer(() => accessLog?.stop())
+  const app = await createApp(parts, {
+    keyring: keyring.value,
+    access: access.value,
+    effects,
+    redactions,
+    accessLog,
+  })
+  const checkpoints = startCheckpointing(parts, keyring.value)
+  opened.defer(async () => {
+    await Promise.all([supervisor.stop(), app.close(), checkpoints.stop()])
+  })
+  // Now all who keep something have said so.
+  redactions.start()
+  await redactor.settled(REDACTED_WITHIN_MS)
+
+  const url = await listen(app, config)
+  if (url.isErr()) return err(url.error)
+  const imports = await unfinishedImports(config, log)
+  const running = opened.move()
+  // Work begins once it is known which runs are unfinished; until then the server is not ready.
+  void projector.caughtUpOnce().then((caughtUp) => {
+    if (!caughtUp || running.disposed) return
+    const unfinished = readModel.value.unfinished().filter(({ runId }) => !imports.has(runId))
+    supervisor.start(unfinished, projector.checkpoint())
+  })
+  return ok({ url: url.value, close: () => running.disposeAsync() })
+}
+
+function warnOfShortSecrets(config: Config, log: Logger): void {
+  for (const setting of guardSecrets(secretsOf(config))) {
+    log.warn(
+      { setting },
+      'this secret is too short to be masked in what runs record: choose another',
+    )
+  }
+}
+
+/** Null where it is switched off. */
+function createAccessLog({
+  config: { RETRAI_ACCESS_LOG: mode },
+  log,
+  store,
+}: Pick<Parts, 'config' | 'log' | 'store'>): AccessRecorder | null {
+  return mode === 'off'
+    ? null
+    : new AccessRecorder({ store, clock: now, log, strict: mode === 'strict' })
+}
+
+async function unfinishedImports(config: Config, log: Logger): Promise<ReadonlySet<string>> {
+  const imports = await pendingImports(join(config.RETRAI_DATA_DIR, IMPORTS_FOLDER))
+  for (const run_id of imports) {
+    log.warn(
+      { run_id },
+      'the import of this run was interrupted: it is left as it is, import it again',
+    )
+  }
+  return imports
+}
