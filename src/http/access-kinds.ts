@@ -11,6 +11,7 @@ export const SHOWN: Readonly<Record<string, GrantedKind>> = {
   readConversation: 'run_read',
   readArtifact: 'run_read',
   runEvents: 'run_read',
+  listRedactions: 'run_read',
   watchRun: 'run_watched',
   exportRun: 'run_exported',
   proveRun: 'run_verified',
