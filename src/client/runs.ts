@@ -85,7 +85,13 @@ export type Runs = {
    */
   redact(
     runId: string,
-    what: { readonly seq: number; readonly pointer: string; readonly reason: string },
+    what: {
+      readonly seq: number
+      readonly pointer: string
+      readonly reason: string
+      /** Where the secret is only a part of the text: what is looked for elsewhere. */
+      readonly secret?: string | undefined
+    },
     options?: Signal,
   ): Answered<Redacted>
   /** Takes effect at the next step of the run. */

@@ -16,6 +16,8 @@ export type RedactRequest = {
   /** RFC 6901, from the payload: of a string, or of what holds strings. */
   readonly pointer: string
   readonly reason: string
+  /** What is looked for elsewhere, where that is a part of the text; null for the whole. Not kept. */
+  readonly secret: string | null
 }
 
 /** Where a text stands in a run. `redactable` is false for what the log needs. */
@@ -88,7 +90,8 @@ async function redact(
   if (run.isErr()) return err(run.error)
   const needed = run.value === null ? null : neededFor(logged.record, run.value.state)
   if (needed !== null) return err({ type: 'still_needed', message: needed })
-  const needles = needlesOf(left.map(({ text }) => text))
+  const texts = left.map(({ text }) => text)
+  const needles = needlesOf(request.secret === null ? texts : [request.secret])
   if (holdsAny(request.reason, needles)) return err(REASON_TELLS)
   const elsewhere = await findElsewhere(deps, request, left, needles)
   if (elsewhere.isErr()) return err(elsewhere.error)

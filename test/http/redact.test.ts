@@ -55,6 +55,7 @@ async function endedRun(): Promise<string> {
     await agentDoes(server, runId, { type: 'record_tool_result', result })
   }
   await agentDoes(server, runId, ...iteration(true).slice(1))
+  expect(await server.readModel.waitFor(runId, 13, 10_000)).toBe(true)
   return runId
 }
 
@@ -101,6 +102,18 @@ describe('a text that was redacted', () => {
     expect(JSON.stringify(await framesOf(runId))).not.toContain(SECRET)
     const conversation = await fetch(`${server.url}/api/runs/${runId}/conversation`)
     expect(await conversation.text()).not.toContain(SECRET)
+  })
+
+  test('may hold the secret as a part, which is what is looked for elsewhere', async () => {
+    const runId = await endedRun()
+    const asked = { seq: 7, pointer: '/output', reason: 'a password' }
+    const whole = Done.parse(await (await ask(runId, asked)).json())
+    expect(whole.elsewhere).toEqual([{ seq: 9, pointer: '/output', redactable: true }])
+    const part = await ask(runId, { ...asked, seq: 9, secret: SECRET })
+    const { elsewhere } = Done.parse(await part.json())
+    expect(elsewhere.map(({ seq }) => seq)).toEqual([0, 4, 4, 4, 6, 8])
+    const telling = { ...asked, seq: 0, pointer: '/reason', secret: SECRET, reason: SECRET }
+    expect((await refusal(runId, telling)).detail).toContain('Say it without')
   })
 
   test('may be an object of texts, from the payload or from the frame', async () => {

@@ -17,6 +17,14 @@ const Redact = z
       'RFC 6901, from the payload of the record (or from its frame: /payload/…): a text, or an object or array all of whose texts are meant',
     ),
     reason: z.string().trim().min(1).max(2000).describe('Kept for ever: without the text itself'),
+    secret: z
+      .string()
+      .min(4)
+      .nullable()
+      .default(null)
+      .describe(
+        'Where the secret is only a part of the text: what is looked for elsewhere. It is not kept',
+      ),
   })
   .meta({
     examples: [{ seq: 7, pointer: '/args/command', reason: 'A password of a person' }],
@@ -45,7 +53,9 @@ const Done = z
         }),
       )
       .readonly()
-      .describe('Where else in this run one of the texts stands, alone or within another'),
+      .describe(
+        'Where else in this run one of the texts, or the secret, stands, alone or within another text',
+      ),
   })
   .meta({
     examples: [
@@ -128,10 +138,13 @@ export function redactRun(app: ZodApp, deps: AppDeps): void {
     handler: async (request, reply) => {
       const runId = RunId.safeParse(request.params.run_id)
       if (!runId.success) return sendProblem(request, reply, { code: 'run_not_found' })
-      const { seq, reason } = request.body
+      const { seq, reason, secret } = request.body
       const pointer = fromPayload(request.body.pointer)
       const author = { commandId: randomUUID(), principal: request.principal }
-      const done = await redactions.redact({ runId: runId.data, seq, pointer, reason }, author)
+      const done = await redactions.redact(
+        { runId: runId.data, seq, pointer, reason, secret },
+        author,
+      )
       if (done.isErr()) return sendProblem(request, reply, problemOf(done.error))
       if (!done.value.carriedOut.hidden) {
         return sendProblem(request, reply, { code: 'redaction_pending' })
