@@ -2,7 +2,7 @@ import { commitmentTo, leafSalt, mapStrings } from './commitment.ts'
 import type { NewEvent } from './event-store.ts'
 
 /** What stands in a record for a string that was taken out. By itself it means nothing. */
-export const PLACEHOLDER = '[redacted]'
+const PLACEHOLDER = '[redacted]'
 
 /** Hex texts by the RFC 6901 pointers of strings, from the payload. */
 export type ByPointer = Readonly<Record<string, string>>

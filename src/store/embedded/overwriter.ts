@@ -7,6 +7,10 @@ const Content = z.object({ data: z.string(), metadata: z.string() })
 const EventRow = Content.extend({ position: z.int(), id: z.string() })
 const RewrittenRow = Content.extend({ id: z.int() })
 const Checkpoint = z.object({ busy: z.int() })
+const Timeout = z.object({ timeout: z.int() })
+
+/** How long those who read the file may hold up the emptying of its log, milliseconds. */
+const PATIENCE_MS = 250
 
 /** Overwrites events such that nothing of what stood there is left in the file or in its log. */
 export class Overwriter {
@@ -54,9 +58,13 @@ export class Overwriter {
     return true
   }
 
-  /** The write-ahead log still has the pages as they were. */
+  /** The write-ahead log still has the pages as they were. Appends wait meanwhile, so others get little time. */
   #emptyLog(): OverwriteError | null {
-    const { busy } = Checkpoint.parse(this.#db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get())
+    const { timeout } = Timeout.parse(this.#db.prepare('PRAGMA busy_timeout').get())
+    this.#db.exec(`PRAGMA busy_timeout = ${PATIENCE_MS}`)
+    const emptied = this.#db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()
+    this.#db.exec(`PRAGMA busy_timeout = ${timeout}`)
+    const { busy } = Checkpoint.parse(emptied)
     if (busy === 0) return null
     const message = 'somebody reads the event store, so its log cannot be emptied now'
     return { type: 'store_unavailable', message }

@@ -104,6 +104,25 @@ test('an overwrite under way is finished before the store closes', async () => {
   expect(await store.overwrite?.([])).toMatchObject({ error: { type: 'store_unavailable' } })
 })
 
+test('while somebody reads the file its log cannot be emptied, which is told and can be made good', async () => {
+  const file = await logFile()
+  const store = await openStore(file)
+  const text = secret()
+  await append(store, 'run', [newEvent({ text })])
+  const reader = new DatabaseSync(file, { readOnly: true })
+  reader.exec('BEGIN')
+  reader.prepare('SELECT count(*) FROM events').get()
+  const changed = (await readAll(store, 'run')).map(without)
+  const refused = await store.overwrite?.(changed)
+  expect(refused?._unsafeUnwrapErr()).toMatchObject({ type: 'store_unavailable' })
+  expect(await bytesIn(file)).toContain(text)
+  await append(store, 'run', numbered(1))
+  reader.close()
+  await overwrite(store, changed)
+  expect(await bytesIn(file)).not.toContain(text)
+  await store.close()
+})
+
 test('a log of the format before is brought up, with nothing left of what it had moved about', async () => {
   const file = await logFile()
   const store = await openStore(file)

@@ -1,0 +1,64 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { fold } from '../../src/domain/evolve.ts'
+import { isFreeText, neededFor } from '../../src/domain/free-text.ts'
+import { RunRecord } from '../../src/domain/records.ts'
+import { statusOf } from '../../src/domain/state.ts'
+import { mapStrings } from '../../src/store/commitment.ts'
+import { stringsOf } from '../../src/store/places.ts'
+import { validRun } from '../support/run-records.ts'
+
+/** The record without any text that can be taken out of it. */
+const withoutTexts = (record: RunRecord): RunRecord => {
+  const payload = mapStrings(record.payload, (text, pointer) =>
+    isFreeText(record.kind, pointer) ? '[redacted]' : text,
+  )
+  return RunRecord.parse({ ...record, payload })
+}
+
+test('a run without all its free texts is a run, and stands as it did', () => {
+  fc.assert(
+    fc.property(validRun(), (records) => {
+      const [whole, rest] = [fold(records), fold(records.map(withoutTexts))]
+      if (whole === null || rest === null) throw new Error('there is no run')
+      expect(statusOf(rest)).toBe(statusOf(whole))
+      expect(rest.phase.type).toBe(whole.phase.type)
+      const { runId, seq, iteration, total, claimant, endedAt } = whole
+      expect(rest).toMatchObject({ runId, seq, iteration, total, claimant, endedAt })
+    }),
+  )
+})
+
+test.each([
+  ['tool_call', '/args/command', true],
+  ['tool_call', '/args/nested/0/deep', true],
+  ['tool_call', '/args', false],
+  ['tool_call', '/tool', false],
+  ['assistant_message', '/tool_calls/12/args/a~1b', true],
+  ['assistant_message', '/tool_calls/0/call_id', false],
+  ['assistant_message', '/finish_reason', false],
+  ['run_created', '/config/cwd', true],
+  ['run_created', '/config/goal', false],
+  ['run_created', '/idempotency/key', false],
+  ['run_claimed', '/claimant', false],
+  ['human_check_response', '/decision', false],
+  ['tool_result', '/sha256', false],
+] as const)('of a %s, whether %s can be taken out: %s', (kind, pointer, free) => {
+  expect(isFreeText(kind, pointer)).toBe(free)
+})
+
+test('what a run has still to do is needed; nothing is, once it has ended', () => {
+  fc.assert(
+    fc.property(validRun(), (records) => {
+      const state = fold(records)
+      if (state === null) throw new Error('there is no run')
+      const needed = records.filter((record) => neededFor(record, state) !== null)
+      if (state.phase.type === 'ended') return expect(needed).toEqual([])
+      expect(needed[0]?.kind).toBe('run_created')
+      const calls = state.phase.type === 'acting' ? state.phase.pending.length : 0
+      const open = state.phase.type === 'acting' && state.phase.open !== null ? 1 : 0
+      if (calls + open > 0) expect(needed.at(-1)?.kind).toMatch(/^(tool_call|assistant_message)$/)
+      expect(needed.flatMap(({ payload }) => stringsOf(payload)).length).toBeGreaterThan(0)
+    }),
+  )
+})
