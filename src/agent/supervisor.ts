@@ -1,5 +1,5 @@
 import type { Kind } from '../domain/records.ts'
-import { statusOf } from '../domain/state.ts'
+import type { RunState } from '../domain/state.ts'
 import { decode } from '../store/codec.ts'
 import type { EventStore, Position, RecordedEvent } from '../store/event-store.ts'
 import { RUN_STREAM_PREFIX } from '../store/run-log.ts'
@@ -55,12 +55,17 @@ type Unfinished = {
 /** Whose run may be taken up, beside one's own: anybody's, nobody's, or that of one claimant (null: of none). */
 type From = 'anyone' | 'nobody' | { readonly claimant: string | null }
 
+/** What a `run_end` says, for the log of the server. */
+type End = { readonly status: string; readonly reason: string }
+
 type Worker = {
   readonly stop: AbortController
   readonly done: Promise<void>
   again: boolean
   /** Whether it still waits for its turn. */
   waiting: boolean
+  /** How the run ended, once the log has told. */
+  end: End | null
   /** Null until the run was read. */
   session: RunSession | null
   /** Something was taken out of the run since it was begun to be read. */
@@ -162,9 +167,20 @@ export class Supervisor {
         this.#noticeClaim(runId, event)
         break
       case 'run_end':
-        this.#workers.get(runId)?.stop.abort()
+        this.#noticeEnd(runId, event)
         break
     }
+  }
+
+  #noticeEnd(runId: string, event: RecordedEvent): void {
+    const worker = this.#workers.get(runId)
+    if (worker === undefined) return
+    const decoded = decode(event)
+    if (decoded.isOk() && decoded.value.record.kind === 'run_end') {
+      const { status, reason } = decoded.value.record.payload
+      worker.end = { status, reason }
+    }
+    worker.stop.abort()
   }
 
   /**
@@ -200,6 +216,7 @@ export class Supervisor {
       done,
       again: false,
       waiting: true,
+      end: null,
       session: null,
       redacted: false,
     })
@@ -242,8 +259,11 @@ export class Supervisor {
       log.info({ run_id: runId, taken_from: claimant }, 'run taken up')
     }
     const ended = await runLoop(session.value, effects, signal)
-    if (ended.isErr()) return this.#report(runId, ended.error)
-    log.info({ run_id: runId, status: statusOf(session.value.state) }, `run ${ended.value}`)
+    // The log may tell of the end before the loop has seen that its last append was the end.
+    const end = worker?.end ?? endOf(session.value.state)
+    if (end !== null) log.info({ run_id: runId, ...end }, 'run ended')
+    else if (ended.isErr()) this.#report(runId, ended.error)
+    else log.info({ run_id: runId }, 'run waits for a person')
   }
 
   #report(runId: string, error: SessionError): void {
@@ -262,6 +282,10 @@ export class Supervisor {
         log.error(fields, 'run cannot go on')
     }
   }
+}
+
+function endOf({ phase }: RunState): End | null {
+  return phase.type === 'ended' ? { status: phase.status, reason: phase.reason } : null
 }
 
 /** A claim that somebody else has made meanwhile stands. */

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { brief } from '../domain/support.ts'
 import { mend, only, Workshop } from './support.ts'
@@ -305,3 +305,26 @@ function isAlive(pid: number): boolean {
     return false
   }
 }
+
+test('the log of the server tells once how a run ended, also where a person ended it', async () => {
+  await using shop = await Workshop.open([{ calls: [mend] }])
+  const hung = { calls: [{ tool: 'bash_exec', args: { command: 'sleep 600' } }] }
+  await using other = await Workshop.open([hung])
+  shop.startAgent()
+  other.startAgent()
+  const mended = await shop.create()
+  const aborted = await other.create()
+  await other.until(aborted, 'tool_call')
+  await other.command(aborted, { type: 'abort', reason: 'Enough' })
+  const logged = ({ logged }: Workshop) =>
+    logged.filter(({ message }) => message !== 'run taken up')
+  await vi.waitFor(() => {
+    const reason = expect.stringContaining('succeeded')
+    expect(logged(shop)).toEqual([
+      { fields: { run_id: mended, status: 'achieved', reason }, message: 'run ended' },
+    ])
+    expect(logged(other)).toEqual([
+      { fields: { run_id: aborted, status: 'aborted', reason: 'Enough' }, message: 'run ended' },
+    ])
+  }, 10_000)
+})

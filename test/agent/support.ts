@@ -21,7 +21,6 @@ import { handleCommand } from '../../src/store/handle-command.ts'
 import { load, streamOf } from '../../src/store/run-log.ts'
 
 const now = () => Date.now() / 1000
-const silent = { info() {}, warn() {}, error() {} }
 
 /** A goal that a file named `done` in the project reaches. */
 const DONE_FILE: RunConfig['shell_goal'] = {
@@ -38,6 +37,8 @@ export class Workshop implements AsyncDisposable {
   readonly folder: string
   readonly project: string
   readonly store: EventStore
+  /** What the agents told the log of the server. */
+  readonly logged: { readonly fields: object; readonly message: string }[] = []
   readonly #model: Awaited<ReturnType<typeof startScriptedModel>>
   readonly #supervisors: Supervisor[] = []
 
@@ -97,11 +98,15 @@ export class Workshop implements AsyncDisposable {
       newId: randomUUID,
       backoff: () => 5,
       maxRunsAtWork,
-      log: silent,
+      log: { info: this.#note, warn: this.#note, error: this.#note },
     })
     supervisor.start(unfinished.map(unfinishedRun), null)
     this.#supervisors.push(supervisor)
     return supervisor
+  }
+
+  #note = (fields: object, message: string): void => {
+    this.logged.push({ fields, message })
   }
 
   async create(changes: Partial<RunConfig> = {}): Promise<string> {
