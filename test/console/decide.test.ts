@@ -85,7 +85,7 @@ describeInBrowser('who did what', () => {
     const [timeline, panel] = [page.getByTestId('timeline'), page.getByTestId('decide')]
     await panel.getByText('3 of 9 tests failing').waitFor()
     await page.keyboard.press('Home')
-    await timeline.getByText(/^Asked to reach pytest in .* by alice$/).waitFor()
+    await timeline.getByText(/^alice asked to reach pytest in /).waitFor()
     await page.keyboard.press('End')
 
     await alice.runs.configure(runId, { max_iterations: 9, reason: 'It is an easy one' })

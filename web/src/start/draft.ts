@@ -10,6 +10,7 @@ export type Draft = {
   readonly max_cost_usd: number | string
   readonly max_tokens: number | string
   readonly max_seconds: number | string
+  readonly reason: string
 }
 
 export const EMPTY_DRAFT: Draft = {
@@ -21,10 +22,11 @@ export const EMPTY_DRAFT: Draft = {
   max_cost_usd: '',
   max_tokens: '',
   max_seconds: '',
+  reason: '',
 }
 
 const NUMBERS = ['max_iterations', 'max_cost_usd', 'max_tokens', 'max_seconds'] as const
-const TEXTS = ['cwd', 'model_name'] as const
+const TEXTS = ['cwd', 'model_name', 'reason'] as const
 
 /** The request for what is filled in; what is empty is left to the server. */
 export function requestOf(draft: Draft): RunRequest {

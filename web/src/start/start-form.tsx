@@ -118,6 +118,13 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
             error={problem('max_seconds')}
           />
         </SimpleGrid>
+        <TextInput
+          label="Reason"
+          description="Kept in the log. May be left empty."
+          value={draft.reason}
+          onChange={(event) => change({ reason: event.currentTarget.value })}
+          error={problem('reason')}
+        />
         {start.error !== null && (
           <Alert color="red" variant="light" role="alert">
             {messageOf(start.error)}

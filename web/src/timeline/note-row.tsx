@@ -10,6 +10,7 @@ import {
 import type { ReactNode } from 'react'
 import { Code } from '../code/code.tsx'
 import { useFold } from '../code/fold.tsx'
+import { principalOf } from '../run/attribution.ts'
 import type { Note, RowOf } from '../run/rows.ts'
 import { formatCost, formatCount, formatDuration } from '../ui/format.ts'
 import { STATUS_NAMES } from '../ui/status.ts'
@@ -44,8 +45,7 @@ function noteOf(record: Note): Shown {
         content: (
           <>
             <p className={classes.line}>
-              Asked to reach <b>{config.goal}</b> in <code>{config.cwd}</code>
-              <By record={record} />
+              <Asked record={record} /> to reach <b>{config.goal}</b> in <code>{config.cwd}</code>
             </p>
             {reason !== undefined && <q className={classes.said}>{reason}</q>}
             <More name={`prompt ${record.seq}`} label="System prompt" text={system_prompt} />
@@ -124,6 +124,17 @@ function noteOf(record: Note): Shown {
         content: <Code text={JSON.stringify(record.payload, null, 2)} language="json" />,
       }
   }
+}
+
+/** `ada asked`, or only `Asked` where it is not known who. */
+function Asked({ record }: { readonly record: Note }) {
+  const principal = principalOf(record)
+  if (principal === null) return 'Asked'
+  return (
+    <>
+      <b className={classes.principal}>{principal}</b> asked
+    </>
+  )
 }
 
 const plain = (icon: ReactNode, text: string): Shown => ({

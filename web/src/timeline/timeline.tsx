@@ -28,6 +28,10 @@ type Props = {
   readonly growing: boolean
 }
 
+/** Whether a row is shown whole: what has happened in full, and, faintly, what is still to come. */
+const isSettled = (row: Row, moment: number): boolean =>
+  row.seq > moment || lastSeqOf(row) <= moment
+
 /** All that happened, as rows. Only those in sight exist in the page. */
 export function Timeline({ view, moment, following, growing }: Props) {
   const { rows, rowOfSeq } = view
@@ -81,7 +85,7 @@ export function Timeline({ view, moment, following, growing }: Props) {
               >
                 <RowView
                   row={row}
-                  moment={lastSeqOf(row) <= moment ? Number.POSITIVE_INFINITY : moment}
+                  moment={isSettled(row, moment) ? Number.POSITIVE_INFINITY : moment}
                   began={began}
                   working={growing || moment < view.records.length - 1}
                 />

@@ -18,6 +18,8 @@ const BATCH = 200
 const IN_FLIGHT = 2
 /** How often the page is told, milliseconds. */
 const TELL_MS = 120
+/** Pause before the code of the worker is asked for again, where it could not be had, milliseconds. */
+const RETRY_MS = 3000
 
 const startWorker = (): Worker =>
   new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' })
@@ -33,6 +35,7 @@ export class Verifier {
   #state = NOTHING_VERIFIED
   #told = NOTHING_VERIFIED
   #timer: ReturnType<typeof setTimeout> | undefined
+  #retry: ReturnType<typeof setTimeout> | undefined
 
   constructor(runId: string) {
     this.#runId = runId
@@ -77,8 +80,16 @@ export class Verifier {
       this.#tellSoon()
     }
     worker.onerror = ({ message }) => {
-      this.#state = { ...this.#state, failure: failureOf(message) }
-      this.#tellSoon()
+      const hasRun = this.#state.verified > 0
+      this.#forget()
+      this.#state = { ...NOTHING_VERIFIED, failure: failureOf(message) }
+      this.#tell()
+      // What failed at its work would fail again.
+      if (hasRun) return
+      this.#retry = setTimeout(() => {
+        this.#state = NOTHING_VERIFIED
+        this.#pump()
+      }, RETRY_MS)
     }
     return worker
   }
@@ -102,12 +113,18 @@ export class Verifier {
   #stop(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
+    this.#forget()
+    this.#state = NOTHING_VERIFIED
+    this.#told = NOTHING_VERIFIED
+  }
+
+  /** A worker that is gone has taken with it what it knew. */
+  #forget(): void {
+    clearTimeout(this.#retry)
     this.#worker?.terminate()
     this.#worker = null
     this.#sent = 0
     this.#inFlight = 0
-    this.#state = NOTHING_VERIFIED
-    this.#told = NOTHING_VERIFIED
   }
 }
 
