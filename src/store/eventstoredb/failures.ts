@@ -24,6 +24,9 @@ const BROKEN = /RST_STREAM|ECONNRESET|EPIPE/
 /** gRPC gave up before it had sent anything. */
 const NEVER_SENT = /No connection established|Name resolution failed|Failed to discover/
 
+/** What gRPC ends with where it has nothing to note. */
+const NOTHING_NOTED = /\s*Resolution note:\s*$/
+
 /** No answer within our own time limit. */
 export class NoAnswer extends Error {
   override readonly name = 'NoAnswer'
@@ -31,7 +34,7 @@ export class NoAnswer extends Error {
 
 export function messageOf(cause: unknown): string {
   const { message, type } = faultOf(cause)
-  return message || type || String(cause)
+  return message.replace(NOTHING_NOTED, '') || type || String(cause)
 }
 
 /** The server is not the leader; the client turns to the leader it named. */

@@ -15,6 +15,12 @@ export type FollowOptions = {
   readonly log: (message: string) => void
 }
 
+type Cursor<P> = {
+  reached: P | null
+  /** Whether anything was delivered since the subscription last broke off. */
+  heard: boolean
+}
+
 /** Delivers the events of a source behind `after`, through as many connections as that takes. */
 export async function* follow<P>(
   source: Source<P>,
@@ -22,7 +28,7 @@ export async function* follow<P>(
   options: FollowOptions,
 ): Subscription {
   const { signal, log } = options
-  const cursor = { reached: after }
+  const cursor: Cursor<P> = { reached: after, heard: true }
   for (let failures = 0; !signal.aborted; failures += 1) {
     const before = cursor.reached
     const cause = yield* connected(source, cursor, signal)
@@ -33,7 +39,14 @@ export async function* follow<P>(
       return
     }
     if (cursor.reached !== before) failures = 0
-    log(`EventStoreDB: ${source.name} is subscribed to again: ${messageOf(cause)}`)
+    // One line for an outage, however often it takes to come back.
+    if (cursor.heard) {
+      log(
+        `EventStoreDB: the subscription to ${source.name} broke off, and is made again until it ` +
+          `holds: ${messageOf(cause)}`,
+      )
+    }
+    cursor.heard = false
     await pause(failures, signal)
   }
 }
@@ -41,7 +54,7 @@ export async function* follow<P>(
 /** One connection: moves the cursor on with every delivery, returns why the connection ended. */
 async function* connected<P>(
   source: Source<P>,
-  cursor: { reached: P | null },
+  cursor: Cursor<P>,
   signal: AbortSignal,
 ): AsyncGenerator<SubscriptionItem, unknown, void> {
   const bell = new Bell()
@@ -54,7 +67,10 @@ async function* connected<P>(
       if (events.length > 0) yield { type: 'events', events: events.map(toRecordedEvent) }
       advance(source, cursor, connection.takePassed())
       if (connection.fellBehind()) catchingUp.restart()
-      if (catchingUp.isDue(cursor.reached)) yield { type: 'caught_up' }
+      if (catchingUp.isDue(cursor.reached)) {
+        cursor.heard = true
+        yield { type: 'caught_up' }
+      }
       if (events.length > 0) continue
       if (connection.end !== null) return connection.end.cause
       await bell.wait()
@@ -70,7 +86,7 @@ async function* connected<P>(
 /** The events that are really behind the cursor, which moves on. */
 function fresh<P>(
   source: Source<P>,
-  cursor: { reached: P | null },
+  cursor: Cursor<P>,
   events: readonly StoredEvent[],
 ): StoredEvent[] {
   return events.filter((event) => {
@@ -79,9 +95,10 @@ function fresh<P>(
   })
 }
 
-function advance<P>(source: Source<P>, cursor: { reached: P | null }, place: P | null): boolean {
+function advance<P>(source: Source<P>, cursor: Cursor<P>, place: P | null): boolean {
   if (place === null || !source.isBehind(place, cursor.reached)) return false
   cursor.reached = place
+  cursor.heard = true
   return true
 }
 

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
 import { expect, test } from 'vitest'
 import type { StandIn } from '../../support/eventstore-stand-in/index.ts'
 import {
@@ -188,3 +190,34 @@ test('closing the store ends its subscriptions', async () => {
   await store.close()
   await observer.stop()
 })
+
+test('an outage is told of once, however often the subscription is tried, and the next one again', async () => {
+  const server = await standIn()
+  const lines: string[] = []
+  const store = await openStore(server.connectionString, { log: (line) => lines.push(line) })
+  const observer = observeStream(store, 'run-1')
+  await observer.untilCaughtUp()
+  const told = () => lines.filter((line) => line.includes('subscription to run-1 broke off'))
+  for (const outages of [1, 2]) {
+    const before = observer.caughtUpAt.length
+    await server.faults.down()
+    await severalAttempts(server.port)
+    expect(told()).toHaveLength(outages)
+    await server.faults.up()
+    await observer.until(() => observer.caughtUpAt.length > before)
+  }
+  await observer.stop()
+  expect(told().join()).not.toContain('Resolution note')
+})
+
+/** Waits until clients have knocked three times at a port where nobody answers. */
+async function severalAttempts(port: number): Promise<void> {
+  let attempts = 0
+  const door = createServer((socket) => {
+    attempts += 1
+    socket.destroy()
+  })
+  await once(door.listen(port, '127.0.0.1'), 'listening')
+  await expect.poll(() => attempts, { timeout: 15_000 }).toBeGreaterThanOrEqual(3)
+  await once(door.close(), 'close')
+}
