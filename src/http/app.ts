@@ -10,7 +10,7 @@ import { limitSockets } from './live/admission.ts'
 import { LIVE_LIMITS } from './live/limits.ts'
 import { goLive } from './live/plugin.ts'
 import { insistOnPermissions } from './permission.ts'
-import { withSafeRequests } from './request-log.ts'
+import { RequestLog, withSafeRequests } from './request-log.ts'
 import { abortRun } from './routes/abort-run.ts'
 import { accesses } from './routes/access.ts'
 import { allEvents } from './routes/all-events.ts'
@@ -67,6 +67,7 @@ const LIVE_ROUTES = [watchRun, watchAll, runEvents, allEvents]
 export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   const app = fastify({
     ...(deps.logger === undefined ? {} : { loggerInstance: withSafeRequests(deps.logger) }),
+    logController: new RequestLog(),
     bodyLimit: BODY_LIMIT,
     requestTimeout: REQUEST_TIMEOUT,
     frameworkErrors: sendError,

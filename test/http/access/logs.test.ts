@@ -59,7 +59,8 @@ test('no log line holds what lets somebody in', async () => {
   for (const { socket } of watchers) await settled(socket)
   await server.stop()
 
-  expect(text).toContain('incoming request')
+  expect(text).toContain('request completed')
+  expect(text).toContain('upgrade asked for')
   expect(text).toContain(`/api/ws/${run.run_id}?kinds=all&ticket=[removed]`)
   expect(text).toContain('/api/runs?limit=1&ticket=[removed]&goal=pytest')
   const inBase64 = Buffer.from(secrets.viewer).toString('base64url')

@@ -1,0 +1,48 @@
+import { Writable } from 'node:stream'
+import { pino } from 'pino'
+import { expect, test } from 'vitest'
+import { createRun, rawRequest, startTestServer, type TestServer } from './support.ts'
+
+type Line = {
+  readonly level: number
+  readonly msg: string
+  readonly req?: { readonly method: string; readonly url: string }
+  readonly res?: { readonly statusCode: number }
+}
+
+/** What the server has logged of its requests, once it has stopped. */
+async function linesOf(ask: (server: TestServer) => Promise<unknown>): Promise<Line[]> {
+  const lines: Line[] = []
+  const sink = new Writable({
+    write: (chunk, _, done) => {
+      lines.push(JSON.parse(String(chunk)))
+      done()
+    },
+  })
+  const server = await startTestServer({
+    logger: pino({ level: 'debug' }, sink),
+    ready: async () => ({ ready: false, checks: { store: { ok: false } } }),
+  })
+  try {
+    await ask(server)
+  } finally {
+    await server.stop()
+  }
+  return lines.filter(({ req }) => req !== undefined)
+}
+
+test('each request is one line, when it is done; probes that find all well are for debugging', async () => {
+  const lines = await linesOf(async (server) => {
+    await createRun(server)
+    await rawRequest(server, { path: '/api/runs/nobody' })
+    await rawRequest(server, { path: '/health/live' })
+    await rawRequest(server, { path: '/health/ready' })
+  })
+  const told = lines.map(({ level, req, res }) => [level, req?.method, req?.url, res?.statusCode])
+  expect(told).toEqual([
+    [30, 'POST', '/api/runs', 201],
+    [30, 'GET', '/api/runs/nobody', 404],
+    [20, 'GET', '/health/live', 200],
+    [30, 'GET', '/health/ready', 503],
+  ])
+})
