@@ -4,12 +4,15 @@ import { z } from 'zod'
 import type { OwnSecret } from './domain/mask/own-secrets.ts'
 import { CrashAt } from './server/crash-points.ts'
 
-const text = z.string().trim().min(1)
-const port = text
+const trimmed = z.string().trim()
+const text = trimmed.min(1, 'must not be empty')
+const oneOf = <const T extends readonly string[]>(names: T) =>
+  z.enum(names, `must be one of ${names.join(', ')}`)
+const port = trimmed
   .regex(/^\d+$/, 'must be a port number')
   .transform(Number)
   .pipe(z.int().max(65535, 'must be at most 65535'))
-const number = text.regex(/^\d+(\.\d+)?$/, 'must be a number').transform(Number)
+const number = trimmed.regex(/^\d+(\.\d+)?$/, 'must be a number').transform(Number)
 const positive = number.pipe(z.number().positive('must be more than 0'))
 const positiveInt = number.pipe(z.int('must be a whole number').min(1, 'must be at least 1'))
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
@@ -27,7 +30,7 @@ const Settings = z.strictObject({
     .regex(/^esdb(\+discover)?:\/\//, 'must be a connection string that begins with esdb://')
     .optional(),
   RETRAI_TOKEN: text.min(16, 'must have at least 16 characters').optional(),
-  RETRAI_LOG_LEVEL: z.enum(LOG_LEVELS).default('info'),
+  RETRAI_LOG_LEVEL: oneOf(LOG_LEVELS).default('info'),
   RETRAI_MAX_RUNS_AT_WORK: positiveInt.default(16),
   RETRAI_MAX_COST_USD: positive.optional(),
   RETRAI_MAX_TOKENS: positiveInt.optional(),
@@ -44,7 +47,7 @@ const Settings = z.strictObject({
   RETRAI_CHECKPOINT_SECONDS: positiveInt
     .pipe(z.number().max(86_400, 'must be at most 86400'))
     .optional(),
-  RETRAI_ACCESS_LOG: z.enum(['on', 'strict', 'off']).default('on'),
+  RETRAI_ACCESS_LOG: oneOf(['on', 'strict', 'off']).default('on'),
   RETRAI_LLM_BASE_URL: z
     .url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
     .optional(),

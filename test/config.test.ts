@@ -33,8 +33,9 @@ describe('what is not valid is refused, by the name one has used', () => {
   test.each([
     [{ port: '-1' }, {}, '--port (RETRAI_PORT): must be a port number'],
     [{ port: '65536' }, {}, '--port (RETRAI_PORT): must be at most 65535'],
-    [{ port: ' ' }, {}, '--port (RETRAI_PORT)'],
-    [{ logLevel: 'loud' }, {}, '--log-level (RETRAI_LOG_LEVEL)'],
+    [{ dataDir: '' }, {}, '--data-dir (RETRAI_DATA_DIR): must not be empty'],
+    [{}, { RETRAI_ACCESS_LOG: 'yes' }, 'RETRAI_ACCESS_LOG: must be one of on, strict, off'],
+    [{ logLevel: 'loud' }, {}, '--log-level (RETRAI_LOG_LEVEL): must be one of fatal, error, warn'],
     [{ store: 'http://x' }, {}, '--store (EVENTSTORE_URL): must be a connection string'],
     [{}, { RETRAI_TOKEN: 'short' }, 'RETRAI_TOKEN: must have at least 16 characters'],
     [{}, { RETRAI_LLM_BASE_URL: 'ftp://x' }, 'RETRAI_LLM_BASE_URL: must be an http'],
@@ -50,6 +51,11 @@ describe('what is not valid is refused, by the name one has used', () => {
     ],
   ])('%j %j', (flags, env, message) => {
     expect(read(flags, env)._unsafeUnwrapErr()).toContain(message)
+  })
+
+  test('a value that is wrong in two ways is named once', () => {
+    const message = read({ port: ' ' })._unsafeUnwrapErr()
+    expect(message.split('\n').slice(1)).toEqual(['  --port (RETRAI_PORT): must be a port number'])
   })
 
   test('all of it at once', () => {

@@ -1,6 +1,6 @@
-import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
+import { makeDataFolder } from '../server/make-data-folder.ts'
 import type { EventStore } from '../store/event-store.ts'
 
 export const isConnectionString = (place: string): boolean => /^esdb(\+discover)?:/.test(place)
@@ -10,11 +10,8 @@ export async function openStore(place: string): Promise<Result<EventStore, strin
   if (isConnectionString(place)) return openEventStoreDb(place)
   const { openEmbeddedStore } = await import('../store/embedded/embedded-store.ts')
   const folder = resolve(place)
-  try {
-    await mkdir(folder, { recursive: true })
-  } catch (cause) {
-    return err(`The data folder ${folder} cannot be made: ${String(cause)}`)
-  }
+  const made = await makeDataFolder(folder)
+  if (made.isErr()) return err(made.error)
   const store = await openEmbeddedStore({ file: join(folder, 'log.sqlite') })
   return store.mapErr(({ message }) => message)
 }

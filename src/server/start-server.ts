@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
@@ -15,6 +14,7 @@ import { createApp } from './create-app.ts'
 import { createEffects } from './create-effects.ts'
 import { createSupervisor } from './create-supervisor.ts'
 import { listen } from './listen.ts'
+import { makeDataFolder } from './make-data-folder.ts'
 import { openAccess } from './open-access.ts'
 import { openLog } from './open-log.ts'
 import type { Parts } from './parts.ts'
@@ -48,8 +48,8 @@ async function start(config: Config, log: Logger): Promise<Result<Server, string
   // Whatever was opened is closed again, in the opposite order, unless all of it could be.
   await using opened = new AsyncDisposableStack()
   const dataDir = config.RETRAI_DATA_DIR
-  const made = await ResultAsync.fromPromise(mkdir(dataDir, { recursive: true }), String)
-  if (made.isErr()) return err(`The data folder ${dataDir} cannot be made: ${made.error}`)
+  const made = await makeDataFolder(dataDir)
+  if (made.isErr()) return err(made.error)
   const keyring = await openKeyring(join(dataDir, 'keys'), date)
   if (keyring.isErr()) return err(keyring.error.message)
   const serverId = await ensureServerId(join(dataDir, 'server-id'))

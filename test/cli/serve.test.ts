@@ -189,7 +189,9 @@ describe('what cannot work is said when it is started', () => {
     await writeFile(join(folder, 'file'), '')
     const none = await retrai(['serve', '--port', '0', '--data-dir', join(folder, 'file')])
     expect(none.code).toBe(1)
-    expect(none.stderr).toContain(join(folder, 'file'))
+    expect(none.stderr).toBe(
+      `retrai: The data folder ${join(folder, 'file')} cannot be made: there is a file of that name. Choose another one.\n`,
+    )
   })
 
   test('--help tells of every flag and variable', async () => {

@@ -50,6 +50,9 @@ export function backupLog(options: BackupOptions): ResultAsync<LogContents, Stor
     if (existsSync(target) && !options.overwrite) {
       return failed(`${target} exists already: choose another file, or replace it with --force`)
     }
+    if (!existsSync(dirname(target))) {
+      return failed(`there is no folder ${dirname(target)}: make it first, or choose another file`)
+    }
     const source = openExisting(options.source)
     if (source.isErr()) return err(source.error)
     const partial = join(dirname(target), `.${basename(target)}.${process.pid}.partial`)
