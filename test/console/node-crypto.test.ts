@@ -52,6 +52,12 @@ describe('what stands for node:crypto in browsers', () => {
     expect(here.createPublicKey(pemOf(make())).asymmetricKeyType).toBeUndefined()
   })
 
+  test('is random where it should be', () => {
+    const [one, other] = [here.randomBytes(16), here.randomBytes(16)]
+    expect(one.toString('hex')).toMatch(/^[0-9a-f]{32}$/)
+    expect(one.toString('hex')).not.toBe(other.toString('hex'))
+  })
+
   test('takes no text for a key', () => {
     expect(() => here.createPublicKey('a key, I say')).toThrow('no PEM')
   })

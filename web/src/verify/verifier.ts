@@ -11,7 +11,7 @@ export type Verification = {
   readonly failure: string | null
 }
 
-export const NOTHING_VERIFIED: Verification = { verified: 0, bad: null, failure: null }
+const NOTHING_VERIFIED: Verification = { verified: 0, bad: null, failure: null }
 
 /** Records that the worker is given at once, and how many times that before it has answered. */
 const BATCH = 200
