@@ -1,16 +1,21 @@
 import { z } from 'zod'
 
+/** What may be asked of a check. Those that are set have to hold together. */
+export const SuccessCondition = z.strictObject({
+  exit_code: z.int().optional(),
+  /** In its standard output. */
+  output_contains: z.string().min(1).optional(),
+  max_seconds: z.number().positive().optional(),
+})
+
 /** What a `shell-goal` run checks, as `.retrai.yml` gives it. At least one condition is set. */
 export const ShellGoal = z
   .strictObject({
     check_command: z.string().min(1),
-    success_condition: z
-      .strictObject({
-        exit_code: z.int().optional(),
-        output_contains: z.string().min(1).optional(),
-        max_seconds: z.number().positive().optional(),
-      })
-      .refine((condition) => Object.keys(condition).length > 0, 'name at least one condition'),
+    success_condition: SuccessCondition.refine(
+      (condition) => Object.keys(condition).length > 0,
+      'name at least one condition',
+    ),
   })
   .readonly()
 export type ShellGoal = z.infer<typeof ShellGoal>

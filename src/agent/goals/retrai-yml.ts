@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { parseDocument } from 'yaml'
 import { z } from 'zod'
-import { ShellGoal } from '../../domain/run-config.ts'
+import { ShellGoal, SuccessCondition } from '../../domain/run-config.ts'
 import { oneLine } from './text.ts'
 
 const FILE = '.retrai.yml'
@@ -15,8 +15,30 @@ const Settings = z
   .object({ check_command, success_condition: success_condition.default({ exit_code: 0 }) })
   .readonly()
 
-const explain = ({ input, code }: { input?: unknown; code?: string | undefined }) =>
-  code === 'invalid_type' && input === undefined ? 'is missing' : undefined
+const NAMES: Readonly<Record<string, string>> = {
+  object: 'a mapping, such as {exit_code: 0}',
+  string: 'a text',
+  int: 'a whole number',
+  number: 'a number',
+}
+
+/** Nothing for what says what is wrong by itself. */
+function explain(issue: z.core.$ZodRawIssue): string | undefined {
+  switch (issue.code) {
+    case 'invalid_type':
+      if (issue.input === undefined) return 'is missing'
+      return `must be ${NAMES[issue.expected] ?? issue.expected}`
+    case 'too_small':
+      return issue.origin === 'string' ? 'must not be empty' : `must be more than ${issue.minimum}`
+    case 'unrecognized_keys': {
+      const unknown = issue.keys.map((key) => JSON.stringify(key)).join(', ')
+      const known = Object.keys(SuccessCondition.shape).join(', ')
+      return `there is no condition ${unknown}; there are ${known}`
+    }
+    default:
+      return undefined
+  }
+}
 
 function problemsOf({ issues }: z.ZodError): string {
   return issues

@@ -50,7 +50,18 @@ describe('.retrai.yml', () => {
     ],
     ['no YAML', 'check_command: "make\n', ['not valid YAML']],
     ['with a key twice', 'check_command: a\ncheck_command: b\n', ['not valid YAML', 'unique']],
-    ['a list', '- check_command\n', ['expected object']],
+    ['a list', '- check_command\n', ['must be a mapping']],
+    ['without a command', 'check_command: ""\n', ['check_command: must not be empty']],
+    [
+      'with a condition in words',
+      'check_command: x\nsuccess_condition: exit_code == 0\n',
+      ['success_condition: must be a mapping, such as {exit_code: 0}'],
+    ],
+    [
+      'with a condition that there is not',
+      'check_command: x\nsuccess_condition:\n  exit: 0\n',
+      ['there is no condition "exit"; there are exit_code, output_contains, max_seconds'],
+    ],
   ])('that is %s is refused with the file and every problem', async (_what, text, problems) => {
     const error = (await read(text))._unsafeUnwrapErr()
     expect(error).toMatch(/^\/.*\/\.retrai\.yml: /)
