@@ -7,9 +7,12 @@ const NOTHING_USED: Usage = { tokens: 0, costUsd: 0 }
 function use(usage: Usage, tokens: number, costUsd: number | null): Usage {
   return {
     tokens: usage.tokens + tokens,
-    costUsd: usage.costUsd === null || costUsd === null ? null : usage.costUsd + costUsd,
+    costUsd: usage.costUsd === null || costUsd === null ? null : sumUsd(usage.costUsd, costUsd),
   }
 }
+
+/** People read sums, and binary fractions add up to 0.010409999999999999: what is below 1e-12 is noise. */
+const sumUsd = (a: number, b: number): number => Math.round((a + b) * 1e12) / 1e12
 
 function create(record: RecordOf<'run_created'>): RunState {
   return {

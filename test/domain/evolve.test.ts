@@ -107,6 +107,21 @@ describe('a log that no command can have written', () => {
   })
 })
 
+test('costs add up without the noise of binary fractions', () => {
+  const [created] = fc.sample(validRun(), { numRuns: 1, seed: 7 })[0] ?? []
+  if (created === undefined) throw new Error('no run')
+  const { run_id } = created
+  const usage = (cost_usd: number): RunRecord => ({
+    ...{ kind: 'llm_usage', run_id, iteration: 1, ts: 1 },
+    payload: {
+      ...{ input_tokens: 1, output_tokens: 1, cost_usd, model_name: 'priced' },
+      ...{ duration_ms: 1, omitted_turns: 0 },
+    },
+  })
+  const { total, thisIteration } = fold([created, usage(0.1), usage(0.2)]) ?? {}
+  expect([total?.costUsd, thisIteration?.costUsd]).toEqual([0.3, 0.3])
+})
+
 test('records with unknown fields or kinds are refused', () => {
   const record = {
     kind: 'step_start',
