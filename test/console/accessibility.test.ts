@@ -73,6 +73,7 @@ describeInBrowser('accessibility', () => {
 
   test('the scheme of the system is taken, until another is chosen', async () => {
     const page = await open(server.url, { colorScheme: 'dark' })
+    await page.getByText('in ray-tracer').waitFor()
     const scheme = (): Promise<unknown> =>
       page.evaluate('document.documentElement.dataset.mantineColorScheme')
     expect(await scheme()).toBe('dark')

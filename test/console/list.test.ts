@@ -59,6 +59,7 @@ describeInBrowser('the list of runs', () => {
 
   test('finds a run by its id, however far behind it is', async () => {
     const page = await open(server.url)
+    await page.getByText('in project-0', { exact: true }).waitFor()
     await page.keyboard.press('/')
     await page.keyboard.type(idOf(RUNS - 7).slice(0, 13))
     await page.getByText('1 found in 2,500 runs').waitFor({ timeout: 90_000 })

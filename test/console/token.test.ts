@@ -46,9 +46,10 @@ describeInBrowser('a server with a token', () => {
         expect(await buttons.first().isEnabled(), `${role}: ${name}`).toBe(commands)
       }
       const decide = page.getByTestId('decide')
-      expect(await decide.getByRole('button', { name: 'Approve' }).count()).toBe(commands ? 1 : 0)
+      const approve = decide.getByRole('button', { name: 'Approve' })
+      await expect.poll(() => approve.count()).toBe(commands ? 1 : 0)
       const why = `Your role, ${role}, may not do this.`
-      expect(await decide.getByText(why).count()).toBe(commands ? 0 : 1)
+      await expect.poll(() => decide.getByText(why).count()).toBe(commands ? 0 : 1)
       if (role !== 'viewer') continue
       await page.keyboard.press('n')
       expect(await page.getByRole('dialog').count()).toBe(0)
