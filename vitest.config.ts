@@ -7,6 +7,8 @@ export default defineConfig({
     // Real servers, real child processes and a shared machine: generous, and never a measure of speed.
     testTimeout: 180_000,
     hookTimeout: 120_000,
+    // Browsers and process trees on a shared machine: CI tries once more, and its report names what needed it.
+    retry: process.env.CI === 'true' ? 1 : 0,
     expect: { poll: { timeout: 60_000 } },
   },
 })
