@@ -23,15 +23,19 @@ export class MemoryWatch {
     return watch
   }
 
-  /** How much more the process held than at the beginning, at most; and a text that says all. */
-  async end(): Promise<{ readonly peakMiB: number; readonly text: string }> {
+  /** The most that the process held, how much more that is than at the beginning, and a text that says all. */
+  async end(): Promise<{
+    readonly mostMiB: number
+    readonly peakMiB: number
+    readonly text: string
+  }> {
     clearInterval(this.#timer ?? undefined)
     const last = await this.#look()
     const first = this.#first ?? last
     const rss = [first, this.#most, last].map((memory) => mib(memory.rss).toFixed(0))
     const heap = [first, this.#most, last].map((memory) => mib(memory.heap).toFixed(0))
     const text = `RSS ${rss.join(' → ')}, heap ${heap.join(' → ')} MiB (before → most → after)`
-    return { peakMiB: mib(this.#most.rss - first.rss), text }
+    return { mostMiB: mib(this.#most.rss), peakMiB: mib(this.#most.rss - first.rss), text }
   }
 
   async #look(): Promise<Memory> {
