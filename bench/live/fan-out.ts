@@ -9,7 +9,7 @@ const ROUNDS = 5
 const PER_APPEND = 4
 const HISTORY = 20
 /** Frames that a burst brings in all, and the appends that it has at least and at most. */
-const [FRAMES, FEWEST_APPENDS, MOST_APPENDS] = [400_000, 25, 1000]
+const [FRAMES, FEWEST_APPENDS, MOST_APPENDS] = [400_000, 25, 4000]
 /** How many frames a second all observers get together while delays are measured. */
 const CALM = 20_000
 const TRICKLE_MS = 1500

@@ -125,7 +125,9 @@ export class Topic {
         })
         for await (const item of subscription) {
           if (item.type !== 'events') continue
-          // Who has just appended goes first: watching a run must not hold it up.
+          // Who has just appended goes first, and hands its next append to the store at the end of this
+          // turn: only in the turn behind that does watching a run not hold it up.
+          await nextTurn()
           await nextTurn()
           this.#push(asOfNow === undefined ? item.events : item.events.map(asOfNow))
           backoff.reset()
