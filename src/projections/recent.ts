@@ -2,6 +2,7 @@
 export class Recent<T> {
   readonly #items = new Map<string, T>()
   readonly #capacity: number
+  #newest: string | null = null
 
   constructor(capacity: number) {
     this.#capacity = capacity
@@ -9,7 +10,7 @@ export class Recent<T> {
 
   get(key: string): T | undefined {
     const item = this.#items.get(key)
-    if (item !== undefined) this.set(key, item)
+    if (item !== undefined && key !== this.#newest) this.set(key, item)
     return item
   }
 
@@ -17,6 +18,7 @@ export class Recent<T> {
     // A Map keeps the order of insertion: the first key is the one longest unused.
     this.#items.delete(key)
     this.#items.set(key, item)
+    this.#newest = key
     if (this.#items.size <= this.#capacity) return
     for (const oldest of this.#items.keys()) {
       this.#items.delete(oldest)

@@ -50,10 +50,22 @@ export function listRuns(app: ZodApp, { readModel }: AppDeps): void {
         const message = 'cursor is not one of this list. Take it from the Link header of a page.'
         return sendInvalid(request, reply, [{ field: 'cursor', message }])
       }
-      if (page.next !== null) reply.header('link', nextLink(request.query, page.next))
+      const link = linkOf(page, request.query)
+      if (link !== null) reply.header('link', link)
       return sendJson(reply, rowsOf(page))
     },
   })
+}
+
+/** By page, since the read model hands out the same one for the same query, and for no other. */
+const links = new WeakMap<RunPage, string>()
+
+/** The Link header of a page; null on the last. */
+function linkOf(page: RunPage, query: z.infer<typeof RunQuery>): string | null {
+  if (page.next === null) return null
+  const link = links.get(page) ?? nextLink(query, page.next)
+  links.set(page, link)
+  return link
 }
 
 function nextLink(query: z.infer<typeof RunQuery>, cursor: string): string {
