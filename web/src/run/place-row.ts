@@ -1,6 +1,12 @@
 import type { Row, RowOf } from './rows.ts'
-import type { Draft } from './run-view.ts'
 import type { SeqRecord, SeqRecordOf } from './seq-record.ts'
+
+/** The part of a view under construction that rows are placed in. */
+type Draft = {
+  readonly rows: Row[]
+  readonly rowOfSeq: number[]
+  readonly iterationStarts: readonly number[]
+}
 
 /** Puts a record into the timeline: as a row of its own, or into the row that it completes. */
 export function placeRow(draft: Draft, record: SeqRecord): void {

@@ -65,7 +65,7 @@ export const EMPTY_VIEW: RunView = {
 }
 
 /** A view under construction: arrays of its own, the rows in them still shared and never changed. */
-export type Draft = {
+type Draft = {
   -readonly [K in keyof RunView]: RunView[K] extends readonly (infer T)[] ? T[] : RunView[K]
 }
 
