@@ -1,47 +1,18 @@
 import type { Kind } from '../domain/records.ts'
-import type { RunState } from '../domain/state.ts'
-import { decode } from '../store/codec.ts'
-import type { EventStore, Position, RecordedEvent } from '../store/event-store.ts'
+import type { Position, RecordedEvent } from '../store/event-store.ts'
 import { RUN_STREAM_PREFIX } from '../store/run-log.ts'
-import type { Backoff } from './backoff.ts'
 import { Presence } from './presence.ts'
-import { type Effects, runLoop } from './run-loop.ts'
-import { RunSession, type SessionError } from './run-session.ts'
 import { Turns } from './turns.ts'
+import { type From, Worker, type WorkerDeps } from './worker.ts'
 
-/** Structured log lines, as pino takes them. */
-export type Log = {
-  info(fields: object, message: string): void
-  warn(fields: object, message: string): void
-  error(fields: object, message: string): void
-}
-
-export type SupervisorDeps = {
-  readonly store: EventStore
-  readonly effects: Effects
-  readonly process: ProcessIdentity
+export type SupervisorDeps = WorkerDeps & {
   /**
    * How long a server that shares its store with others must be silent before its runs are taken over,
    * milliseconds; null where the store is this process' alone.
    */
   readonly leaseMs: number | null
-  /** Seconds since the epoch. */
-  readonly now: () => number
-  readonly newId: () => string
-  readonly backoff: Backoff
   /** How many runs may be worked on at once; more are taken up in their order. */
   readonly maxRunsAtWork: number
-  readonly log: Log
-}
-
-/** This process, as `run_claimed` names it. */
-type ProcessIdentity = {
-  /** The server, which is one through all its restarts. */
-  readonly server: string
-  /** Unique to each start; begins with the server and a slash. */
-  readonly claimant: string
-  readonly pid: number
-  readonly host: string
 }
 
 /** An unfinished run as of the start. */
@@ -50,26 +21,6 @@ type Unfinished = {
   readonly claimant: string | null
   /** Whether it waits for a person. */
   readonly resting: boolean
-}
-
-/** Whose run may be taken up, beside one's own: anybody's, nobody's, or that of one claimant (null: of none). */
-type From = 'anyone' | 'nobody' | { readonly claimant: string | null }
-
-/** What a `run_end` says, for the log of the server. */
-type End = { readonly status: string; readonly reason: string }
-
-type Worker = {
-  readonly stop: AbortController
-  readonly done: Promise<void>
-  again: boolean
-  /** Whether it still waits for its turn. */
-  waiting: boolean
-  /** How the run ended, once the log has told. */
-  end: End | null
-  /** Null until the run was read. */
-  session: RunSession | null
-  /** Something was taken out of the run since it was begun to be read. */
-  redacted: boolean
 }
 
 /**
@@ -132,17 +83,14 @@ export class Supervisor {
   /** Lets go of all runs: nothing is recorded, so that the next process goes on where this one was. */
   async stop(): Promise<void> {
     this.#stop.abort()
-    for (const worker of this.#workers.values()) worker.stop.abort()
+    for (const worker of this.#workers.values()) worker.stop()
     await Promise.all([this.#following, ...[...this.#workers.values()].map(({ done }) => done)])
     await this.#presence?.stop()
   }
 
   /** Something was taken out of the run: what is known of it is read again before its next step. */
   forget(runId: string): void {
-    const worker = this.#workers.get(runId)
-    if (worker === undefined) return
-    worker.redacted = true
-    worker.session?.forget()
+    this.#workers.get(runId)?.forget()
   }
 
   async #follow(after: Position | null): Promise<void> {
@@ -164,132 +112,33 @@ export class Supervisor {
         this.#takeUp(runId, 'nobody')
         break
       case 'run_claimed':
-        this.#noticeClaim(runId, event)
+        this.#workers.get(runId)?.noticeClaim(event)
         break
       case 'run_end':
-        this.#noticeEnd(runId, event)
+        this.#workers.get(runId)?.noticeEnd(event)
         break
     }
-  }
-
-  #noticeEnd(runId: string, event: RecordedEvent): void {
-    const worker = this.#workers.get(runId)
-    if (worker === undefined) return
-    const decoded = decode(event)
-    if (decoded.isOk() && decoded.value.record.kind === 'run_end') {
-      const { status, reason } = decoded.value.record.payload
-      worker.end = { status, reason }
-    }
-    worker.stop.abort()
-  }
-
-  /**
-   * Lets go of a run that another process has claimed behind all that is known of it here. What is told
-   * of while the run is being read takes nothing away: the claim that is made then stands behind it.
-   */
-  #noticeClaim(runId: string, event: RecordedEvent): void {
-    const worker = this.#workers.get(runId)
-    if (worker === undefined) return
-    const decoded = decode(event)
-    if (decoded.isErr() || decoded.value.record.kind !== 'run_claimed') return
-    if (decoded.value.record.payload.claimant === this.#deps.process.claimant) return
-    const known = worker.session?.state.seq ?? Number.POSITIVE_INFINITY
-    if (worker.waiting || event.revision > known) worker.stop.abort()
   }
 
   #takeUp(runId: string, from: From): void {
     if (this.#stop.signal.aborted) return
-    const worker = this.#workers.get(runId)
-    if (worker !== undefined) {
+    const known = this.#workers.get(runId)
+    if (known !== undefined) {
       // It may be just about to rest; it looks at the log once more before it does.
-      worker.again = true
+      known.again = true
       return
     }
-    const stop = new AbortController()
-    const done = this.#awaitTurn(runId, from, stop.signal).finally(() => {
-      const again = this.#workers.get(runId)?.again === true
-      this.#workers.delete(runId)
-      if (again) this.#takeUp(runId, 'nobody')
-    })
-    this.#workers.set(runId, {
-      stop,
-      done,
-      again: false,
-      waiting: true,
-      end: null,
-      session: null,
-      redacted: false,
-    })
+    const worker = new Worker(runId, from, this.#turns, this.#deps)
+    this.#workers.set(runId, worker)
+    void this.#whenDone(runId, worker)
   }
 
-  async #awaitTurn(runId: string, from: From, signal: AbortSignal): Promise<void> {
-    const giveBack = await this.#turns.take(signal)
-    if (giveBack === null) return
+  async #whenDone(runId: string, worker: Worker): Promise<void> {
     try {
-      await this.#work(runId, from, signal)
+      await worker.done
     } finally {
-      giveBack()
+      this.#workers.delete(runId)
+      if (worker.again) this.#takeUp(runId, 'nobody')
     }
   }
-
-  async #work(runId: string, from: From, signal: AbortSignal): Promise<void> {
-    const { log, effects, process } = this.#deps
-    const worker = this.#workers.get(runId)
-    if (worker !== undefined) worker.waiting = false
-    const session = await RunSession.open(runId, {
-      ...this.#deps,
-      claimant: process.claimant,
-      readOnlyTools: effects.toolbox.readOnly,
-      signal,
-    })
-    if (session.isErr()) return this.#report(runId, session.error)
-    if (worker !== undefined) worker.session = session.value
-    if (worker?.redacted === true) session.value.forget()
-    const { state } = session.value
-    const { claimant } = state
-    if (claimant !== process.claimant) {
-      if (!mayTake(from, claimant)) return
-      const claimed = await session.value.record({
-        type: 'claim',
-        expected: claimant,
-        pid: process.pid,
-        host: process.host,
-      })
-      if (claimed.isErr()) return this.#report(runId, claimed.error)
-      log.info({ run_id: runId, taken_from: claimant }, 'run taken up')
-    }
-    const ended = await runLoop(session.value, effects, signal)
-    // The log may tell of the end before the loop has seen that its last append was the end.
-    const end = worker?.end ?? endOf(session.value.state)
-    if (end !== null) log.info({ run_id: runId, ...end }, 'run ended')
-    else if (ended.isErr()) this.#report(runId, ended.error)
-    else log.info({ run_id: runId }, 'run waits for a person')
-  }
-
-  #report(runId: string, error: SessionError): void {
-    const { log } = this.#deps
-    const fields = { run_id: runId, error }
-    switch (error.type) {
-      case 'cancelled':
-      case 'run_ended':
-      case 'claim_lost':
-        log.info(fields, 'run let go')
-        break
-      case 'damaged_record':
-        log.error(fields, 'run cannot be read: it is left as it is')
-        break
-      default:
-        log.error(fields, 'run cannot go on')
-    }
-  }
-}
-
-function endOf({ phase }: RunState): End | null {
-  return phase.type === 'ended' ? { status: phase.status, reason: phase.reason } : null
-}
-
-/** A claim that somebody else has made meanwhile stands. */
-function mayTake(from: From, claimant: string | null): boolean {
-  if (from === 'anyone') return true
-  return from !== 'nobody' && from.claimant === claimant
 }

@@ -1,0 +1,171 @@
+import type { RunState } from '../domain/state.ts'
+import { decode } from '../store/codec.ts'
+import type { EventStore, RecordedEvent } from '../store/event-store.ts'
+import type { Backoff } from './backoff.ts'
+import { type Effects, runLoop } from './run-loop.ts'
+import { RunSession, type SessionError } from './run-session.ts'
+import type { Turns } from './turns.ts'
+
+/** Structured log lines, as pino takes them. */
+export type Log = {
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+export type WorkerDeps = {
+  readonly store: EventStore
+  readonly effects: Effects
+  readonly process: ProcessIdentity
+  /** Seconds since the epoch. */
+  readonly now: () => number
+  readonly newId: () => string
+  readonly backoff: Backoff
+  readonly log: Log
+}
+
+/** This process, as `run_claimed` names it. */
+type ProcessIdentity = {
+  /** The server, which is one through all its restarts. */
+  readonly server: string
+  /** Unique to each start; begins with the server and a slash. */
+  readonly claimant: string
+  readonly pid: number
+  readonly host: string
+}
+
+/** Whose run may be taken up, beside one's own: anybody's, nobody's, or that of one claimant (null: of none). */
+export type From = 'anyone' | 'nobody' | { readonly claimant: string | null }
+
+/** What a `run_end` says, for the log of the server. */
+type End = { readonly status: string; readonly reason: string }
+
+/** Works on one run, when its turn has come, until that ends, rests, or belongs to somebody else. */
+export class Worker {
+  /** Resolves when it has let go of the run. */
+  readonly done: Promise<void>
+  /** Whether to look at the run once more behind that: something has happened that it may not have seen. */
+  again = false
+  readonly #runId: string
+  readonly #deps: WorkerDeps
+  readonly #stop = new AbortController()
+  /** Whether it still waits for its turn. */
+  #waiting = true
+  /** How the run ended, once the log has told. */
+  #end: End | null = null
+  /** Null until the run was read. */
+  #session: RunSession | null = null
+  /** Something was taken out of the run since it was begun to be read. */
+  #redacted = false
+
+  constructor(runId: string, from: From, turns: Turns, deps: WorkerDeps) {
+    this.#runId = runId
+    this.#deps = deps
+    this.done = this.#awaitTurn(from, turns)
+  }
+
+  /** Lets go of the run, and ends its commands. */
+  stop(): void {
+    this.#stop.abort()
+  }
+
+  /** What is known of the run is read again before its next step. */
+  forget(): void {
+    this.#redacted = true
+    this.#session?.forget()
+  }
+
+  noticeEnd(event: RecordedEvent): void {
+    const decoded = decode(event)
+    if (decoded.isOk() && decoded.value.record.kind === 'run_end') {
+      const { status, reason } = decoded.value.record.payload
+      this.#end = { status, reason }
+    }
+    this.stop()
+  }
+
+  /**
+   * Lets go of a run that another process has claimed behind all that is known of it here. What is told
+   * of while the run is being read takes nothing away: the claim that is made then stands behind it.
+   */
+  noticeClaim(event: RecordedEvent): void {
+    const decoded = decode(event)
+    if (decoded.isErr() || decoded.value.record.kind !== 'run_claimed') return
+    if (decoded.value.record.payload.claimant === this.#deps.process.claimant) return
+    const known = this.#session?.state.seq ?? Number.POSITIVE_INFINITY
+    if (this.#waiting || event.revision > known) this.stop()
+  }
+
+  async #awaitTurn(from: From, turns: Turns): Promise<void> {
+    const giveBack = await turns.take(this.#stop.signal)
+    if (giveBack === null) return
+    try {
+      await this.#work(from)
+    } finally {
+      giveBack()
+    }
+  }
+
+  async #work(from: From): Promise<void> {
+    const { log, effects, process } = this.#deps
+    const { signal } = this.#stop
+    this.#waiting = false
+    const opened = await RunSession.open(this.#runId, {
+      ...this.#deps,
+      claimant: process.claimant,
+      readOnlyTools: effects.toolbox.readOnly,
+      signal,
+    })
+    if (opened.isErr()) return this.#report(opened.error)
+    const session = opened.value
+    this.#session = session
+    if (this.#redacted) session.forget()
+    if (!(await this.#claim(session, from))) return
+    const ended = await runLoop(session, effects, signal)
+    // The log may tell of the end before the loop has seen that its last append was the end.
+    const end = this.#end ?? endOf(session.state)
+    if (end !== null) log.info({ run_id: this.#runId, ...end }, 'run ended')
+    else if (ended.isErr()) this.#report(ended.error)
+    else log.info({ run_id: this.#runId }, 'run waits for a person')
+  }
+
+  /** Whether the run is this process' now. */
+  async #claim(session: RunSession, from: From): Promise<boolean> {
+    const { log, process } = this.#deps
+    const { claimant } = session.state
+    if (claimant === process.claimant) return true
+    if (!mayTake(from, claimant)) return false
+    const { pid, host } = process
+    const claimed = await session.record({ type: 'claim', expected: claimant, pid, host })
+    if (claimed.isErr()) this.#report(claimed.error)
+    else log.info({ run_id: this.#runId, taken_from: claimant }, 'run taken up')
+    return claimed.isOk()
+  }
+
+  #report(error: SessionError): void {
+    const { log } = this.#deps
+    const fields = { run_id: this.#runId, error }
+    switch (error.type) {
+      case 'cancelled':
+      case 'run_ended':
+      case 'claim_lost':
+        log.info(fields, 'run let go')
+        break
+      case 'damaged_record':
+        log.error(fields, 'run cannot be read: it is left as it is')
+        break
+      default:
+        log.error(fields, 'run cannot go on')
+    }
+  }
+}
+
+function endOf({ phase }: RunState): End | null {
+  return phase.type === 'ended' ? { status: phase.status, reason: phase.reason } : null
+}
+
+/** A claim that somebody else has made meanwhile stands. */
+function mayTake(from: From, claimant: string | null): boolean {
+  if (from === 'anyone') return true
+  return from !== 'nobody' && from.claimant === claimant
+}
