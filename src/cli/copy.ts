@@ -2,14 +2,9 @@ import { join, resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { Command } from 'commander'
 import type { Result } from 'neverthrow'
-import {
-  type CopyProgress,
-  copyLog,
-  type LogPages,
-  pagesOf,
-  withoutRedacted,
-} from '../store/copy-log.ts'
+import { type CopyProgress, copyLog } from '../store/copy-log.ts'
 import type { EventStore } from '../store/event-store.ts'
+import { type LogPages, pagesOf, withoutRedacted } from '../store/log-pages.ts'
 import { fail } from './fail.ts'
 import { isConnectionString, openEventStoreDb, openStore } from './open-store.ts'
 

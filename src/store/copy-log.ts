@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import {
   type AppendError,
@@ -9,9 +8,9 @@ import {
   type StoreFailure,
 } from './event-store.ts'
 import { LOG_ID_STREAM, OWN_STREAM_PREFIX } from './log-id.ts'
-import { redactionIndexOf } from './redaction-index.ts'
-import { stringsGone, withoutStrings } from './remainder.ts'
+import type { LogPages } from './log-pages.ts'
 import { RUN_STREAM_PREFIX } from './run-log.ts'
+import { isSameEvent } from './same-event.ts'
 
 /** Events so far. */
 export type CopyProgress = {
@@ -28,9 +27,6 @@ export type CopyError =
   | StoreFailure
   /** A stream of the target holds something else; nothing more was copied. */
   | { readonly type: 'other_content'; readonly message: string }
-
-/** A whole log in pages, in the order it was appended. */
-export type LogPages = AsyncIterable<Result<readonly RecordedEvent[], StoreFailure>>
 
 export type CopyOptions = {
   readonly onProgress?: (progress: CopyProgress) => void
@@ -65,31 +61,6 @@ export function copyLog(
     return ok(copy.progress)
   }
   return new ResultAsync(run())
-}
-
-/** The whole log of a store that can be followed. */
-export async function* pagesOf(store: EventStore): LogPages {
-  const caughtUp = new AbortController()
-  const all = { after: null, prefix: '', signal: caughtUp.signal }
-  for await (const item of store.subscribeAll(all)) {
-    if (item.type === 'events') yield ok(item.events)
-    else caughtUp.abort()
-  }
-}
-
-/** The log without what was taken out of it, also where its store still has that. */
-export async function* withoutRedacted(
-  pages: LogPages,
-  reader: Pick<EventStore, 'readStream'>,
-): LogPages {
-  const index = await redactionIndexOf(reader)
-  if (index.isErr()) {
-    yield err(index.error)
-    return
-  }
-  for await (const page of pages) {
-    yield page.map((events) => events.map((event) => index.value.apply(event)))
-  }
 }
 
 /** Neighbours of one stream, together as far as one append can hold them. */
@@ -151,7 +122,7 @@ class Copy {
     const read = await this.#patiently(() => this.#target.readStream(stream, page))
     if (read.isErr() && read.error.type !== 'stream_not_found') return err(read.error)
     const there = read.isOk() ? read.value : []
-    const other = there.find((event, index) => !isSame(event, events[index]))
+    const other = there.find((event, index) => !isSameEvent(event, events[index]))
     return other === undefined ? ok(there.length) : err(otherContent(stream, other.revision))
   }
 
@@ -203,43 +174,6 @@ const isOurs = (stream: string): boolean =>
 
 const isPassing = ({ type }: { readonly type: string }): boolean =>
   type === 'store_unavailable' || type === 'outcome_unknown'
-
-function isSame(there: RecordedEvent, event: RecordedEvent | undefined): boolean {
-  return (
-    there.revision === event?.revision &&
-    there.id === event.id &&
-    there.type === event.type &&
-    (isSameContent(there, event) || isSameButForRedactions(there, event))
-  )
-}
-
-const isSameContent = (one: NewEvent, other: NewEvent): boolean =>
-  isSameJson(one.data, other.data) && isSameJson(one.metadata, other.metadata)
-
-/** Strings may have been taken out of one of them since it was copied; or out of both. */
-function isSameButForRedactions(one: NewEvent, other: NewEvent): boolean {
-  try {
-    const gone = new Set([...stringsGone(one), ...stringsGone(other)])
-    if (gone.size === 0) return false
-    return isSameContent(withoutStrings(one, gone).event, withoutStrings(other, gone).event)
-  } catch {
-    // One of them is no record of ours.
-    return false
-  }
-}
-
-/** A store may write the same JSON in another way. */
-function isSameJson(one: string, other: string): boolean {
-  return one === other || isDeepStrictEqual(jsonOf(one), jsonOf(other))
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return text
-  }
-}
 
 function otherContent(stream: string, revision: number): CopyError {
   const message =
