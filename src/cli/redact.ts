@@ -4,15 +4,26 @@ import type { Redacted } from '../client/index.ts'
 import { EXIT } from './exit-codes.ts'
 import { oneLine } from './plain-text.ts'
 import { print } from './print.ts'
-import { type ServerOptions, serverCommand, withServer } from './server.ts'
+import { type Carried, type RedactWhat, redactAll } from './redact-all.ts'
+import { readSecret } from './secret-input.ts'
+import { type Server, type ServerOptions, serverCommand, withServer } from './server.ts'
 
 const HELP = `
 The pointer (RFC 6901) begins at the payload of the record: /output, /args/command, /tool_calls/0/args. An
 object or array stands for all texts in it. The reason is kept for ever, so say it without the text itself.
-Where else in the run the same text stands is told; nothing is done there. Backups, and exports that were
-made before, still have the text.`
 
-type Options = ServerOptions & { readonly reason: string; readonly json?: boolean }
+Where else in the run the same text stands is told; with --everywhere it is taken out there too. Where the
+secret is only a part of the text, give it with --secret-file, or on stdin with --secret-file -: then the
+secret is what is looked for, also within other texts and whole outputs. Each text that holds it is taken
+out as a whole. It is safe to give the same command again. Other runs are not looked through. Backups, and
+exports that were made before, still have the text.`
+
+type Options = ServerOptions & {
+  readonly reason: string
+  readonly secretFile?: string
+  readonly everywhere?: boolean
+  readonly json?: boolean
+}
 
 /** `retrai redact RUN SEQ POINTER`: takes a secret or a personal datum out of a record. */
 export function redactCommand(): Command {
@@ -22,36 +33,48 @@ export function redactCommand(): Command {
     .argument('<seq>', 'the record')
     .argument('<pointer>', 'JSON pointer to the text, such as /output')
     .requiredOption('--reason <text>', 'why; kept for ever')
-    .option('--json', 'print the answer as JSON')
+    .option('--secret-file <file>', 'look for what this file holds, not for the whole text')
+    .option('--everywhere', 'also take it out wherever else in this run it stands')
+    .option('--json', 'print each answer as JSON, one a line')
     .addHelpText('after', HELP)
-    .action((runId: string, seq: string, pointer: string, { reason, json, ...options }: Options) =>
-      withServer(options, async ({ client, explain }) => {
-        if (!/^\d{1,15}$/.test(seq))
-          return err(`"${seq}" is no seq. Give the number of the record.`)
-        const wanted = { seq: Number(seq), pointer, reason }
-        return told((await client.runs.redact(runId, wanted)).mapErr(explain), json === true)
-      }),
+    .action((runId: string, seq: string, pointer: string, options: Options) =>
+      withServer(options, (server) => redact(server, { runId, seq, pointer }, options)),
     )
 }
 
-async function told(
-  done: Result<Redacted, string>,
-  asJson: boolean,
+type Place = { readonly runId: string; readonly seq: string; readonly pointer: string }
+
+async function redact(
+  { client, explain }: Server,
+  { runId, seq, pointer }: Place,
+  { reason, secretFile, everywhere, json }: Options,
 ): Promise<Result<number, string>> {
-  if (done.isErr()) return err(done.error)
-  if (asJson) await print(JSON.stringify(done.value))
-  else for (const line of linesOf(done.value)) await print(line)
+  if (!/^\d{1,15}$/.test(seq)) return err(`"${seq}" is no seq. Give the number of the record.`)
+  const secret = await readSecret(secretFile)
+  if (secret.isErr()) return err(secret.error)
+  const what = { seq: Number(seq), pointer, reason, secret: secret.value }
+  const ask = (wanted: RedactWhat) => client.runs.redact(runId, wanted).mapErr(explain)
+  for await (const done of redactAll(ask, what, everywhere === true)) {
+    if (done.isErr()) return err(done.error)
+    await tell(done.value, json === true)
+  }
   return ok(EXIT.done)
 }
 
-function linesOf({ pointers, artifact, erased, elsewhere }: Redacted): string[] {
+async function tell({ seq, answer, left }: Carried, asJson: boolean): Promise<void> {
+  if (asJson) await print(JSON.stringify(answer))
+  else for (const line of linesOf(seq, answer, left)) await print(line)
+}
+
+function linesOf(seq: number, answer: Redacted, left: Redacted['elsewhere']): string[] {
+  const { pointers, artifact, erased } = answer
   const whole = artifact === null ? '' : `, and the artifact ${artifact}`
   return [
-    oneLine(`Gone: ${pointers.join(', ')}${whole}.`),
+    oneLine(`Gone from record ${seq}: ${pointers.join(', ')}${whole}.`),
     ...(erased ? [] : ['Nothing serves it any more, but the store itself still has it.']),
-    ...(elsewhere.length === 0 ? [] : ['The same text still stands in this run:']),
-    ...elsewhere.map(({ seq, pointer, redactable }) =>
-      oneLine(`  ${seq} ${pointer}${redactable ? '' : ' (cannot be redacted)'}`),
-    ),
+    ...(left.length === 0 ? [] : ['It still stands in this run:']),
+    ...left.map(({ seq, pointer, redactable }) => {
+      return `  ${seq} ${oneLine(pointer)}${redactable ? '' : ' (cannot be redacted)'}`
+    }),
   ]
 }

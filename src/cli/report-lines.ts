@@ -33,7 +33,7 @@ export function redactionLines({ strings, records, artifacts, redactions }: Reda
     ...redactions.map(({ run_id, seq, pointers, ts, principal, reason }) => {
       const when = new Date(ts * 1000).toISOString()
       const what = `run ${run_id}, record ${seq}: ${pointers.join(', ')}`
-      return oneLine(`  ${what}, ${when} by ${principal ?? 'unknown'}: ${reason}`)
+      return `  ${oneLine(`${what}, ${when} by ${principal ?? 'unknown'}: ${reason}`)}`
     }),
   ]
 }

@@ -85,7 +85,7 @@ async function redact(
   if (places.isErr()) return err(places.error)
   const gone = 'redacted' in logged.meta ? logged.meta.redacted : {}
   const left = places.value.filter(({ pointer }) => gone[pointer] === undefined)
-  if (left.length === 0) return ok(await before(deps, request, places.value))
+  if (left.length === 0) return before(deps, request, places.value)
   const run = await load(deps.store, request.runId)
   if (run.isErr()) return err(run.error)
   const needed = run.value === null ? null : neededFor(logged.record, run.value.state)
@@ -149,11 +149,17 @@ function redactable(
   )
 }
 
+/** The texts are gone, so elsewhere only the secret can be looked for. */
 async function before(
-  { redactor }: RedactDeps,
-  { runId, seq }: RedactRequest,
+  deps: RedactDeps,
+  request: RedactRequest,
   places: readonly Place[],
-): Promise<Redacted> {
+): Promise<Result<Redacted, RedactError>> {
+  const { redactor } = deps
+  const { runId, seq, secret } = request
+  const needles = needlesOf(secret === null ? [] : [secret])
+  const elsewhere = await findElsewhere(deps, request, places, needles)
+  if (elsewhere.isErr()) return err(elsewhere.error)
   const pointers = places.map(({ pointer }) => pointer)
   const entries = redactor.ofRun(runId).filter(({ record: { payload } }) => {
     return (
@@ -162,13 +168,13 @@ async function before(
   })
   const last = entries.at(-1)
   const redaction = last?.seq ?? -1
-  return {
+  return ok({
     redaction,
     pointers,
     artifact: last?.record.payload.artifact ?? null,
-    elsewhere: [],
+    elsewhere: elsewhere.value,
     carriedOut: await redactor.carriedOut(redaction, PATIENCE_MS),
-  }
+  })
 }
 
 function entryOf(

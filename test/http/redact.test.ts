@@ -1,5 +1,11 @@
+import { randomUUID } from 'node:crypto'
+import { ok } from 'neverthrow'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { extendLedger } from '../../src/store/ledger.ts'
+import { REDACTIONS } from '../../src/store/redaction-ledger.ts'
+import { withoutStrings } from '../../src/store/remainder.ts'
+import { streamOf } from '../../src/store/run-log.ts'
 import { FeedWatcher } from './history/feed-watcher.ts'
 import { getPage } from './history/support.ts'
 import { Watcher } from './live/watcher.ts'
@@ -138,6 +144,28 @@ describe('a text that was redacted', () => {
         pointers: ['/output'],
       }),
     ])
+  })
+
+  test('where the run was imported from, names who did it there', async () => {
+    const runId = await endedRun()
+    const page = await server.store.readStream(streamOf(runId), {
+      from: 7,
+      direction: 'forward',
+      limit: 1,
+    })
+    const [event] = page._unsafeUnwrap()
+    if (event === undefined) throw new Error('there is no record 7')
+    const origin = { hash: 'a'.repeat(64), ts: 1_771_416_193.25, principal: 'alice' }
+    const { redacted } = withoutStrings(event, new Set(['/output']))
+    const payload = { run_id: runId, seq: 7, redacted, reason: 'a password', origin }
+    const entry = { kind: 'redacted', ts: 1_800_000_000, payload } as const
+    const taken = await extendLedger(server.store, REDACTIONS, () => ok([entry]), {
+      commandId: randomUUID(),
+    })
+    expect(taken.isOk()).toBe(true)
+    const list = async () =>
+      (await fetch(`${server.url}/api/runs/${runId}/redactions`)).json() as Promise<unknown>
+    await expect.poll(list).toMatchObject([{ principal: 'alice', ts: origin.ts, seq: 7 }])
   })
 
   test('is gone for those who join others that watch, and those others go on', async () => {

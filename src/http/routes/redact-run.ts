@@ -184,9 +184,10 @@ function viewOf(
   return { run_id, seq, redaction, pointers, artifact, erased, elsewhere }
 }
 
-function entryView({ seq: redaction, record: { ts, payload }, meta }: LoggedRedaction) {
-  const { seq, reason, redacted, artifact = null } = payload
-  const principal = meta.principal ?? null
+/** Of a run that was imported: when and by whom it was done where the run comes from. */
+function entryView({ seq: redaction, record, meta }: LoggedRedaction) {
+  const { seq, reason, redacted, artifact = null, origin } = record.payload
+  const { ts, principal = null } = origin ?? { ts: record.ts, principal: meta.principal }
   return { redaction, ts, principal, reason, seq, pointers: Object.keys(redacted), artifact }
 }
 

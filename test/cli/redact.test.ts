@@ -1,0 +1,74 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { agentDoes, CLAIM, createRun, startTestServer, type TestServer } from '../http/support.ts'
+import { retrai } from './support.ts'
+
+const SECRET = 'orchid-on-the-sill'
+
+let folder: string
+let server: TestServer
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'retrai-redact-'))
+  await writeFile(join(folder, 'secret'), `${SECRET}\n`)
+  await writeFile(join(folder, 'short'), 'abc\n')
+  server = await startTestServer()
+})
+afterAll(async () => {
+  await server.stop()
+  await rm(folder, { recursive: true, force: true })
+})
+
+/** An aborted run with the secret in three texts, each of which says more than it. */
+async function runWithSecret(): Promise<string> {
+  const runId = await createRun(server, { reason: `because of ${SECRET}` })
+  const call = { call_id: 'a', tool: 'bash_exec', args: { command: `echo ${SECRET}` } }
+  const usage = { input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'gpt-5-mini' }
+  await agentDoes(server, runId, CLAIM, {
+    type: 'record_reply',
+    usage: { ...usage, duration_ms: 1, omitted_turns: 0 },
+    message: { text: `It is ${SECRET}.`, tool_calls: [call], finish_reason: 'tool_calls' },
+  })
+  await fetch(`${server.url}/api/runs/${runId}/abort`, { method: 'POST' })
+  return runId
+}
+
+const history = async (runId: string) =>
+  (await fetch(`${server.url}/api/runs/${runId}/events?kinds=all`)).text()
+
+const redact = (runId: string, place: readonly [string, string], ...options: string[]) =>
+  retrai(['redact', runId, ...place, '--server', server.url, '--reason', 'a password', ...options])
+
+test('a text is taken out, and where else the secret in it stands is told, also later', async () => {
+  const runId = await runWithSecret()
+  const plain = await redact(runId, ['0', '/reason'])
+  expect(plain).toMatchObject({ code: 0, stdout: 'Gone from record 0: /reason.\n' })
+  const again = await redact(runId, ['0', '/reason'], '--secret-file', join(folder, 'secret'))
+  expect(again.code).toBe(0)
+  expect(again.stdout).toContain('It still stands in this run:\n  4 /text\n')
+  expect(await history(runId)).toContain(SECRET)
+})
+
+test('with --everywhere the secret is gone from the whole run', async () => {
+  const runId = await runWithSecret()
+  const options = ['--secret-file', join(folder, 'secret'), '--everywhere']
+  const done = await redact(runId, ['0', '/reason'], ...options)
+  expect(done.code, done.stderr).toBe(0)
+  expect(done.stdout).not.toContain('still stands')
+  const after = await history(runId)
+  expect(after).toContain('[redacted]')
+  expect(after).not.toContain(SECRET)
+})
+
+test('a secret that cannot be read, or is too short to be looked for, changes nothing', async () => {
+  const runId = await runWithSecret()
+  for (const [name, why] of [
+    ['nothing', 'cannot be read'],
+    ['short', 'at least 4 characters'],
+  ] as const) {
+    const refused = await redact(runId, ['0', '/reason'], '--secret-file', join(folder, name))
+    expect(refused).toMatchObject({ code: 3, stderr: expect.stringContaining(why) })
+  }
+  expect(await history(runId)).not.toContain('[redacted]')
+})
