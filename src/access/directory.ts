@@ -81,7 +81,9 @@ export class Directory {
     }
     if (this.open) return ok(this.#local)
     const couldBeGood = secret !== undefined || configured === null
-    return err({ type: !this.read && couldBeGood ? 'tokens_unread' : 'unauthenticated' })
+    if (!this.read && couldBeGood) return err({ type: 'tokens_unread' })
+    if (secret === undefined) return err({ type: 'unauthenticated' })
+    return err({ type: 'unauthenticated', detail: 'This server knows no such token.' })
   }
 
   /** Ends what it watches, and no lease. */

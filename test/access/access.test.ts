@@ -95,7 +95,10 @@ describe('a token', () => {
       role: 'admin',
     })
     for (const guess of [secret.slice(0, -1), `${secret}x`, token.sha256, token.id, 'root', '']) {
-      expect(rejection(access, guess)).toEqual({ type: 'unauthenticated' })
+      expect(rejection(access, guess)).toEqual({
+        type: 'unauthenticated',
+        detail: 'This server knows no such token.',
+      })
     }
   })
 
