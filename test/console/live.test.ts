@@ -41,6 +41,23 @@ describeInBrowser('a run that goes on', () => {
     await line.getByText('3 of 20').waitFor()
   })
 
+  test('is filled in by keyboard, and keys of the page do nothing behind the form', async () => {
+    const page = await open(server.url)
+    await page.getByPlaceholder('Any goal').click()
+    await page.getByRole('option', { name: 'pytest' }).waitFor()
+    await page.getByRole('button', { name: 'Start a run' }).click()
+    const form = page.getByRole('dialog', { name: 'Start a run' })
+    const focused = form.locator(':focus')
+    await expect.poll(() => focused.textContent()).toMatch(/^pytest/)
+    await page.keyboard.press('/')
+    await page.keyboard.press('ArrowDown')
+    await expect.poll(() => focused.textContent()).toMatch(/^pyright/)
+    expect(await focused.getAttribute('aria-checked')).toBe('true')
+    await page.keyboard.press('Tab')
+    await page.keyboard.type('/there/is/no/such/folder')
+    expect(await form.getByLabel('Project folder').inputValue()).toBe('/there/is/no/such/folder')
+  })
+
   test('is refused with a reason beside each field that is wrong', async () => {
     const page = await open(server.url)
     await page.getByRole('button', { name: 'Start a run' }).click()
@@ -80,6 +97,6 @@ describeInBrowser('a run that goes on', () => {
   test('that does not exist is told of', async () => {
     const page = await open(`${server.url}/runs/00000000-0000-4000-8000-000000000000`)
     await page.getByRole('heading', { name: 'Nothing here' }).waitFor()
-    await page.getByText('There is no run 00000000').waitFor()
+    await page.getByText('This server has no run 00000000').waitFor()
   })
 })

@@ -79,6 +79,9 @@ describeInBrowser('replay', () => {
     await page.getByTestId('connection').getByText('All records received').waitFor()
     const all = new Intl.NumberFormat('en-US').format(last + 1)
     await page.getByText(`${all} of ${all} records verified here, in your browser`).waitFor()
+    // It was over long before: its story begins at the beginning, and says how it came to its end.
+    await page.getByTestId('timeline').getByText('Iteration 1', { exact: true }).waitFor()
+    expect(await fact(page, 'Why it was aborted').textContent()).toBe('It goes round in circles')
     expect(await elementsIn(page, 'timeline')).toBeLessThan(3000)
     for (const seq of [Math.floor(last / 2), 3, last - 5]) {
       await scrubTo(page, seq)

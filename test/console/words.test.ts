@@ -30,6 +30,7 @@ test.each([
   [0.00001, '<$0.0001'],
   [0.0293, '$0.0293'],
   [12.345, '$12.35'],
+  [4167.576, '$4,167.58'],
 ])('%s dollars cost %s', (cost, words) => {
   expect(formatCost(cost)).toBe(words)
 })

@@ -1,8 +1,11 @@
-import { useDisclosure, useHotkeys } from '@mantine/hooks'
+import { useDisclosure } from '@mantine/hooks'
+import { useQuery } from '@tanstack/react-query'
 import type { ReactNode } from 'react'
 import { useLocation } from 'wouter'
+import { goalsQuery } from '../api/queries.ts'
 import { useMayNot } from '../api/use-may.ts'
 import { StartRun } from '../start/start-run.tsx'
+import { useShortcuts } from '../ui/use-shortcuts.ts'
 import classes from './shell.module.css'
 import { Shortcuts } from './shortcuts.tsx'
 import { TopBar } from './top-bar.tsx'
@@ -15,9 +18,11 @@ export function Shell({ children }: { readonly children: ReactNode }) {
   const [, navigate] = useLocation()
   const { toggle } = useColorScheme()
   const mayNot = useMayNot('runs:create')
-  useHotkeys([
+  // The form begins with them: they are at hand before it opens.
+  useQuery(goalsQuery)
+  useShortcuts([
     ['n', () => mayNot === null && start.open()],
-    ['shift+?', help.toggle],
+    ['shift+?', help.open],
     ['t', toggle],
     ['g', () => navigate('/')],
   ])

@@ -52,8 +52,11 @@ export function DecidePanel({ runId, seq, summary, view }: Props) {
             {formatClock(now - since)}, since record {seq}
           </span>
         </h2>
-        <p className={classes.summary}>{summary}</p>
-        <Before view={view} seq={seq} />
+        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
+        <section className={classes.words} tabIndex={0} aria-label="What is asked">
+          <p className={classes.summary}>{summary}</p>
+          <Before view={view} seq={seq} />
+        </section>
         {decide.isError && (
           <p className={classes.problem} role="alert">
             {messageOf(decide.error)}

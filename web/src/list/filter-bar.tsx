@@ -1,11 +1,11 @@
 import { Kbd, Select, TextInput } from '@mantine/core'
-import { useHotkeys } from '@mantine/hooks'
 import { IconSearch } from '@tabler/icons-react'
 import { useQuery } from '@tanstack/react-query'
 import { useRef } from 'react'
 import { RUN_STATUSES } from '../../../src/domain/state.ts'
 import { goalsQuery } from '../api/queries.ts'
 import { STATUS_NAMES } from '../ui/status.ts'
+import { useShortcuts } from '../ui/use-shortcuts.ts'
 import classes from './filter-bar.module.css'
 import type { Filter } from './use-filter.ts'
 
@@ -17,7 +17,7 @@ type Props = {
 export function FilterBar({ filter, onChange }: Props) {
   const search = useRef<HTMLInputElement>(null)
   const goals = useQuery(goalsQuery)
-  useHotkeys([['/', () => search.current?.focus()]])
+  useShortcuts([['/', () => search.current?.focus()]])
   const names = (goals.data ?? []).map(({ name }) => name)
   return (
     <div className={classes.bar}>

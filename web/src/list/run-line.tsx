@@ -8,6 +8,7 @@ import {
   formatClock,
   formatCompact,
   formatCost,
+  formatCount,
   shortId,
 } from '../ui/format.ts'
 import { StatusPill } from '../ui/status-pill.tsx'
@@ -71,7 +72,8 @@ function Iteration({ details: { progress, max_iterations } }: { readonly details
   return (
     <>
       <span>
-        {progress.iteration} <span className={classes.quiet}>of {max_iterations}</span>
+        {formatCount(progress.iteration)}{' '}
+        <span className={classes.quiet}>of {formatCount(max_iterations)}</span>
       </span>
       <span className={classes.meter}>
         <i style={{ width: `${share}%` }} />

@@ -2,10 +2,13 @@ import { thin } from '../replay/marks.ts'
 import { countUpTo } from '../run/moments.ts'
 import type { RunView, Verdict } from '../run/run-view.ts'
 import { distanceOf } from '../run/verdict.ts'
+import { formatCount } from '../ui/format.ts'
 import classes from './approach-panel.module.css'
 import { Panel } from './panel.tsx'
 
 const ROOM = 48
+/** Among more bars than these there is no room for a number below each. */
+const LABELLED = 12
 
 type Props = {
   readonly view: RunView
@@ -31,6 +34,7 @@ export function ApproachPanel({ view, moment, onSeek }: Props) {
               verdict={verdict}
               worst={worst}
               future={verdict.seq > moment}
+              labelled={bars.length <= LABELLED}
               onSeek={onSeek}
             />
           ))}
@@ -46,18 +50,19 @@ function toldOf(verdict: Verdict): string {
   const distance = distanceOf(verdict)
   if (distance === null) return 'not reached'
   return distance.total === null
-    ? `${distance.failing} left`
-    : `${distance.failing} of ${distance.total} left`
+    ? `${formatCount(distance.failing)} left`
+    : `${formatCount(distance.failing)} of ${formatCount(distance.total)} left`
 }
 
 type BarProps = {
   readonly verdict: Verdict
   readonly worst: number
   readonly future: boolean
+  readonly labelled: boolean
   readonly onSeek: (seq: number) => void
 }
 
-function Bar({ verdict, worst, future, onSeek }: BarProps) {
+function Bar({ verdict, worst, future, labelled, onSeek }: BarProps) {
   const { seq, iteration, achieved, reason } = verdict
   const distance = distanceOf(verdict)
   const share = achieved ? 0 : distance === null ? 1 : distance.failing / worst
@@ -73,7 +78,7 @@ function Bar({ verdict, worst, future, onSeek }: BarProps) {
       onClick={() => onSeek(seq)}
     >
       <span className={classes.bar} style={{ height: `${8 + 46 * share}px` }} />
-      <span className={classes.count}>{label}</span>
+      {labelled && <span className={classes.count}>{label}</span>}
     </button>
   )
 }

@@ -2,7 +2,7 @@ import { type ReactNode, useMemo } from 'react'
 import { thin } from '../replay/marks.ts'
 import { countUpTo, lastUpTo } from '../run/moments.ts'
 import type { RunView } from '../run/run-view.ts'
-import { formatClock, formatCompact, formatCost, formatCount } from '../ui/format.ts'
+import { counted, formatClock, formatCompact, formatCost, formatCount } from '../ui/format.ts'
 import { type ChartPoint, LineChart } from './line-chart.tsx'
 import { Panel } from './panel.tsx'
 import classes from './usage-panel.module.css'
@@ -38,7 +38,10 @@ export function UsagePanel({ view, moment, onSeek }: Props) {
   return (
     <Panel
       title="Tokens and cost"
-      aside={`${countUpTo(usage, moment, ({ seq }) => seq)} model calls`}
+      aside={counted(
+        countUpTo(usage, moment, ({ seq }) => seq),
+        'model call',
+      )}
     >
       <Line name="Tokens" value={formatCount(now?.tokens ?? 0)}>
         <LineChart {...common} points={tokens} format={formatCompact} label="Tokens over time" />

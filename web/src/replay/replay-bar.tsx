@@ -78,7 +78,7 @@ export function ReplayBar({ view, moment, playhead, playback, ended }: Props) {
       <div className={classes.place}>
         <span className={classes.seq} data-testid="moment">
           {formatCount(Math.max(0, moment))}
-          <span className={classes.of}> / {formatCount(Math.max(0, last))}</span>
+          <span className={classes.of}>{` / ${formatCount(Math.max(0, last))}`}</span>
         </span>
         <span className={classes.time}>{ts === undefined ? '' : formatMoment(ts)}</span>
       </div>

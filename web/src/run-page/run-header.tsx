@@ -1,6 +1,6 @@
 import { CopyButton, Tooltip } from '@mantine/core'
 import type { ReactNode } from 'react'
-import { type RunState, statusOf } from '../../../src/domain/state.ts'
+import { type RunState, type RunStatus, statusOf } from '../../../src/domain/state.ts'
 import { seenIn } from '../run/answers.ts'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
@@ -21,10 +21,13 @@ type Props = {
   readonly connection: Connection
   /** seq of the last record that the server has. */
   readonly head: number | null
+  /** How the run has ended, where that is known before all of its records are here. */
+  readonly ended: RunStatus | null
 }
 
 export function RunHeader(props: Props) {
-  const { runId, view, state, moment, following, connection, head } = props
+  const { runId, view, state, moment, following, connection, head, ended } = props
+  const shown = following ? ended : null
   return (
     <div className={classes.header}>
       <div className={classes.top}>
@@ -38,12 +41,16 @@ export function RunHeader(props: Props) {
             </>
           )}
         </h1>
-        {state !== null && <StatusPill status={statusOf(state)} size="lg" />}
+        {state !== null && <StatusPill status={shown ?? statusOf(state)} size="lg" />}
         <ConnectionBadge connection={connection} received={view.records.length - 1} head={head} />
-        {view.state !== null && <RunActions runId={runId} state={view.state} seen={seenIn(view)} />}
+        {view.state !== null && ended === null && (
+          <RunActions runId={runId} state={view.state} seen={seenIn(view)} />
+        )}
       </div>
       <p className={classes.about}>
-        {state?.config.model_name}
+        <span className={classes.model} title={state?.config.model_name}>
+          {state?.config.model_name}
+        </span>
         <Tooltip label={state?.config.cwd ?? ''}>
           <span className={classes.path}>{state?.config.cwd}</span>
         </Tooltip>
@@ -60,23 +67,28 @@ export function RunHeader(props: Props) {
           )}
         </CopyButton>
       </p>
-      {state !== null && <Facts view={view} state={state} moment={moment} following={following} />}
+      {state !== null && (
+        <Facts view={view} state={state} moment={moment} live={following && ended === null} />
+      )}
     </div>
   )
 }
 
-type FactsProps = Pick<Props, 'view' | 'moment' | 'following'> & { readonly state: RunState }
+type FactsProps = Pick<Props, 'view' | 'moment'> & {
+  readonly state: RunState
+  readonly live: boolean
+}
 
-function Facts({ view, state, moment, following }: FactsProps) {
-  const live = following && state.endedAt === null
-  const now = useNow(live ? 500 : null) / 1000
-  const until = state.endedAt ?? (live ? now : (view.records[moment]?.ts ?? state.createdAt))
-  const { iteration, config, total, goal, phase } = state
+function Facts({ view, state, moment, live }: FactsProps) {
+  const ticking = live && state.endedAt === null
+  const now = useNow(ticking ? 500 : null) / 1000
+  const until = state.endedAt ?? (ticking ? now : (view.records[moment]?.ts ?? state.createdAt))
+  const { iteration, config, total, phase } = state
   return (
     <dl className={classes.facts}>
       <Fact name="Iteration">
-        {iteration}
-        <span className={classes.of}> of {config.max_iterations}</span>
+        {formatCount(iteration)}
+        <span className={classes.of}> of {formatCount(config.max_iterations)}</span>
       </Fact>
       <Fact
         name="Tokens"
@@ -92,8 +104,8 @@ function Facts({ view, state, moment, following }: FactsProps) {
       </Fact>
       <Fact name="Time">{formatClock(until - state.createdAt)}</Fact>
       <Fact name="Revision">{formatCount(state.seq)}</Fact>
-      <Fact name={phase.type === 'ended' ? 'Goal' : 'Now'} wide>
-        {phase.type === 'ended' ? (goal?.reason ?? phase.reason) : doing(state)}
+      <Fact name={nameOf(state)} wide>
+        {phase.type === 'ended' ? phase.reason : doing(state)}
       </Fact>
     </dl>
   )
@@ -110,12 +122,20 @@ function Fact({ name, limit = null, wide = false, children }: FactProps) {
   return (
     <div className={classes.fact} data-wide={wide} data-fact={name}>
       <dt>{name}</dt>
-      <dd>
+      <dd title={wide && typeof children === 'string' ? children : undefined}>
         {children}
         {limit !== null && <span className={classes.of}> of {limit}</span>}
       </dd>
     </div>
   )
+}
+
+/** What the last of the facts tells: what is being done, or how it came to its end. */
+function nameOf({ phase }: RunState): string {
+  if (phase.type !== 'ended') return 'Now'
+  return phase.status === 'achieved'
+    ? 'Goal'
+    : `Why it ${phase.status === 'failed' ? 'failed' : 'was aborted'}`
 }
 
 /** What the run does at the moment, in words. */

@@ -15,7 +15,7 @@ import { useRun } from '../run/use-run.ts'
 import { RowToolsContext } from '../timeline/row-context.ts'
 import { Timeline } from '../timeline/timeline.tsx'
 import { baseName } from '../ui/format.ts'
-import { STATUS_NAMES } from '../ui/status.ts'
+import { hasEnded, STATUS_NAMES } from '../ui/status.ts'
 import { useTitle } from '../ui/use-title.ts'
 import { useVerification } from '../verify/use-verification.ts'
 import { Overview } from './overview.tsx'
@@ -44,6 +44,9 @@ export function RunPage({ runId }: { readonly runId: string }) {
   const current = server === null || last >= server.progress.seq
   const open = current && newest?.phase.type === 'awaiting_human' ? newest.phase : null
   const began = view.records[0]?.ts ?? 0
+  const [openedAt] = useState(Date.now)
+  const endedAt = server?.ended_at ?? null
+  const longOver = endedAt !== null && Date.parse(endedAt) < openedAt
   const { seek } = playhead
   const length =
     connection.type === 'complete' ? last + 1 : server === null ? null : server.progress.seq + 1
@@ -58,7 +61,11 @@ export function RunPage({ runId }: { readonly runId: string }) {
       : `${STATUS_NAMES[statusOf(newest)]}: ${newest.config.goal} in ${baseName(newest.config.cwd)}`,
   )
   if (connection.type === 'refused' && last < 0) {
-    return <NotFound>{connection.message}</NotFound>
+    return (
+      <NotFound>
+        {connection.unknown ? `This server has no run ${runId}.` : connection.message}
+      </NotFound>
+    )
   }
   return (
     <div className={classes.page} data-tab={tab}>
@@ -70,6 +77,7 @@ export function RunPage({ runId }: { readonly runId: string }) {
         following={following}
         connection={connection}
         head={server?.progress.seq ?? null}
+        ended={server !== null && hasEnded(server.status) ? server.status : null}
       />
       {open !== null && (
         <DecidePanel
@@ -107,7 +115,12 @@ export function RunPage({ runId }: { readonly runId: string }) {
           )}
           <Unfolded value={unfolded}>
             <RowToolsContext value={tools}>
-              <Timeline view={view} moment={moment} following={following} growing={growing} />
+              <Timeline
+                view={view}
+                moment={moment}
+                following={following}
+                growing={growing && server !== null && !longOver}
+              />
             </RowToolsContext>
           </Unfolded>
         </section>

@@ -1,10 +1,10 @@
-import { useHotkeys } from '@mantine/hooks'
 import { notifications } from '@mantine/notifications'
 import { hashOf } from '../replay/playhead.ts'
 import type { Playback } from '../replay/use-playback.ts'
 import type { Playhead } from '../replay/use-playhead.ts'
 import { iterationBeside } from '../run/moments.ts'
 import type { RunView } from '../run/run-view.ts'
+import { useShortcuts } from '../ui/use-shortcuts.ts'
 
 type Options = {
   readonly view: RunView
@@ -22,7 +22,7 @@ export function useRunShortcuts({ view, moment, playhead, playback }: Options): 
     playback.pause()
     playhead.seek(seq === null || seq >= last ? null : Math.max(0, seq))
   }
-  useHotkeys([
+  useShortcuts([
     ['j', () => go(moment + 1)],
     ['k', () => go(moment - 1)],
     [']', () => go(iterationBeside(view, moment, 1))],

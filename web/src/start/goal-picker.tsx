@@ -17,8 +17,15 @@ export function GoalPicker({ value, onChange, problem }: Props) {
       {goals.isError && <Input.Error>{messageOf(goals.error)}</Input.Error>}
       {goals.isPending && <Skeleton height={120} mt={6} />}
       <div className={classes.goals}>
-        {(goals.data ?? []).map(({ name, description }) => (
-          <Radio.Card key={name} value={name} className={classes.goal}>
+        {(goals.data ?? []).map(({ name, description }, index) => (
+          <Radio.Card
+            key={name}
+            value={name}
+            className={classes.goal}
+            // One stop for the tab key; the arrows go from goal to goal.
+            tabIndex={name === value || (value === '' && index === 0) ? 0 : -1}
+            data-autofocus={index === 0 || undefined}
+          >
             <span className={classes.name}>{name}</span>
             <span className={classes.description}>{description}</span>
           </Radio.Card>

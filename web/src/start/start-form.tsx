@@ -18,6 +18,7 @@ import { client } from '../api/client.ts'
 import { answerOf, fieldProblem, messageOf } from '../api/problem.ts'
 import { type Draft, EMPTY_DRAFT, requestOf } from './draft.ts'
 import { GoalPicker } from './goal-picker.tsx'
+import classes from './start-form.module.css'
 
 const MODELS = ['claude-sonnet-4-6', 'gpt-5', 'gemini-2.5-pro', 'ollama/qwen3-coder']
 
@@ -130,7 +131,7 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
             {messageOf(start.error)}
           </Alert>
         )}
-        <Group justify="flex-end" mt="xs">
+        <Group justify="flex-end" className={classes.foot}>
           <Button variant="default" onClick={onDone}>
             Cancel
           </Button>

@@ -12,7 +12,7 @@ import { Code } from '../code/code.tsx'
 import { useFold } from '../code/fold.tsx'
 import { principalOf } from '../run/attribution.ts'
 import type { Note, RowOf } from '../run/rows.ts'
-import { formatCost, formatCount, formatDuration } from '../ui/format.ts'
+import { counted, formatCost, formatCount, formatDuration } from '../ui/format.ts'
 import { STATUS_NAMES } from '../ui/status.ts'
 import { By } from './by.tsx'
 import { Frame } from './frame.tsx'
@@ -107,7 +107,7 @@ function noteOf(record: Note): Shown {
             <By record={record} />
             <p className={classes.reason}>{reason}</p>
             <div className={classes.facts}>
-              <span>{iterations} iterations</span>
+              <span>{counted(iterations, 'iteration')}</span>
               <span>{formatCount(total_tokens)} tokens</span>
               {estimated_cost_usd !== null && <span>{formatCost(estimated_cost_usd)}</span>}
             </div>

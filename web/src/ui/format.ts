@@ -1,4 +1,5 @@
 const INTEGER = new Intl.NumberFormat('en-US')
+const CENTS = new Intl.NumberFormat('en-US', { minimumFractionDigits: 2, maximumFractionDigits: 2 })
 const COMPACT = new Intl.NumberFormat('en-US', { notation: 'compact', maximumFractionDigits: 1 })
 
 export const formatCount = (count: number): string => INTEGER.format(count)
@@ -13,7 +14,7 @@ export function formatCost(costUsd: number | null): string {
   if (costUsd === null) return '—'
   if (costUsd === 0) return '$0'
   if (costUsd < 0.0001) return '<$0.0001'
-  return `$${costUsd.toFixed(costUsd < 0.1 ? 4 : 2)}`
+  return costUsd < 0.1 ? `$${costUsd.toFixed(4)}` : `$${CENTS.format(costUsd)}`
 }
 
 /** For steps and calls: `340 ms`, `4.2 s`, `2 m 05 s`, `3 h 20 m`. */

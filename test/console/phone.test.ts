@@ -1,0 +1,51 @@
+import { randomUUID } from 'node:crypto'
+import type { Locator } from 'playwright-core'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { longRun } from './support/long-run.ts'
+import { describeInBrowser, useBrowser } from './support/page.ts'
+import { configOf } from './support/seed.ts'
+import { type ConsoleServer, startConsoleServer } from './support/server.ts'
+import { Story } from './support/story.ts'
+
+const VIEWPORT = { width: 360, height: 740 }
+const now = Date.now() / 1000
+const [WORDY, LONG] = [randomUUID(), randomUUID()]
+
+/** A run that waits, with far more to say than a phone can show. */
+const wordy = new Story(WORDY, configOf({ hitl_enabled: true }), now - 400).tell({
+  text: 'Nothing helps.',
+  calls: [],
+  check: { achieved: false, reason: 'a test with a very long name is failing, '.repeat(100) },
+})
+
+async function boxOf(element: Locator) {
+  const box = await element.boundingBox()
+  if (box === null) throw new Error('it is not shown')
+  return box
+}
+
+describeInBrowser('on a phone', () => {
+  const open = useBrowser()
+  let server: ConsoleServer
+  beforeAll(async () => {
+    server = await startConsoleServer([], [wordy, longRun(LONG, 12_000, now - 90_000)])
+  })
+  afterAll(() => server.stop())
+
+  test('a decision can be made however long its question is', async () => {
+    const page = await open(`${server.url}/runs/${WORDY}`, { viewport: VIEWPORT })
+    const approve = await boxOf(page.getByTestId('decide').getByRole('button', { name: 'Approve' }))
+    expect(approve.y + approve.height).toBeLessThan(VIEWPORT.height)
+    expect((await boxOf(page.getByTestId('timeline'))).height).toBeGreaterThan(50)
+  })
+
+  test('the place in a long run stands beside the speed, and why it ended is in sight', async () => {
+    const page = await open(`${server.url}/runs/${LONG}`, { viewport: VIEWPORT })
+    await page.getByTestId('connection').getByText('All records received').waitFor()
+    const speed = await boxOf(page.getByLabel('Speed of the replay'))
+    const of = await boxOf(page.getByTestId('moment').locator('span'))
+    expect(of.x + of.width).toBeLessThanOrEqual(speed.x)
+    const why = await boxOf(page.locator('[data-fact="Why it was aborted"] dd'))
+    expect(why.x + why.width).toBeLessThanOrEqual(VIEWPORT.width)
+  })
+})
