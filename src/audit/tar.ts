@@ -1,7 +1,9 @@
 import { Readable } from 'node:stream'
-import { constants, createGunzip, createGzip } from 'node:zlib'
+import { ReadableStream } from 'node:stream/web'
+import { createGzip } from 'node:zlib'
 import { createTarDecoder, createTarPacker } from 'modern-tar'
 import type { BundlePart } from './bundle-format.ts'
+import { inflated } from './inflate.ts'
 
 /** Parts as a .tar.gz, at constant memory. A part that fails breaks the stream off. */
 export function packed(parts: AsyncIterable<BundlePart>, mtime: Date): Readable {
@@ -41,38 +43,44 @@ export class BrokenArchive extends Error {
  * @throws BrokenArchive
  */
 export async function* unpacked(archive: Readable): AsyncGenerator<BundlePart> {
-  // What is there of an archive that ends early is looked at; the end that is missing is found below.
-  const gunzip = createGunzip({ finishFlush: constants.Z_SYNC_FLUSH })
-  let failure: unknown = null
-  gunzip.on('error', (error) => {
-    failure = error
-  })
-  archive.on('error', (error) => gunzip.destroy(error))
-  const entries = Readable.toWeb(archive.pipe(gunzip)).pipeThrough(
-    createTarDecoder({ strict: true }),
-  )
+  const damage = new Damage()
+  const content = ReadableStream.from(damage.seenIn(archive))
   try {
-    for await (const { header, body } of entries) {
+    for await (const { header, body } of content.pipeThrough(createTarDecoder({ strict: true }))) {
       if (header.type !== 'file') throw new BrokenArchive(`${header.name} is no file`)
-      yield { path: header.name, bytes: header.size, body: whole(body) }
+      yield { path: header.name, bytes: header.size, body: damage.toldBy(body) }
     }
   } catch (cause) {
-    throw broken(failure ?? cause)
+    throw damage.broken(cause)
   } finally {
     archive.destroy()
   }
+  if (damage.found !== null) throw damage.broken(damage.found)
 }
 
-async function* whole(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  try {
-    yield* body
-  } catch (cause) {
-    throw broken(cause)
+/** What is wrong with the compressed archive says more than what comes of it, so it is told first. */
+class Damage {
+  found: Error | null = null
+
+  async *seenIn(archive: Readable): AsyncGenerator<Uint8Array> {
+    try {
+      this.found = yield* inflated(archive)
+    } catch (cause) {
+      this.found = cause instanceof Error ? cause : new Error(String(cause))
+    }
   }
-}
 
-function broken(cause: unknown): BrokenArchive {
-  if (cause instanceof BrokenArchive) return cause
-  const message = cause instanceof Error ? cause.message : String(cause)
-  return new BrokenArchive(`it ends early or is damaged: ${message}`)
+  async *toldBy(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    try {
+      yield* body
+    } catch (cause) {
+      throw this.broken(cause)
+    }
+  }
+
+  broken(cause: unknown): BrokenArchive {
+    if (cause instanceof BrokenArchive) return cause
+    const { message } = this.found ?? (cause instanceof Error ? cause : new Error(String(cause)))
+    return new BrokenArchive(`it ends early or is damaged: ${message}`)
+  }
 }

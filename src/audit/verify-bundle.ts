@@ -49,6 +49,7 @@ class BundleCheck {
   readonly #onRedaction: VerifyOptions['onRedaction']
   readonly #findings: Finding[] = []
   readonly #seen: string[] = []
+  #reading: string | null = null
   readonly #redactions = new RedactionCheck()
   /** What the reader need not take from the archive. */
   #keys: KnownKeys
@@ -56,7 +57,8 @@ class BundleCheck {
   #proof: RunProof | null = null
   #records: VerifiedRecords | null = null
   #artifacts = 0
-  #broken: string | null = null
+  /** What broke off, and the record whose artifact was being read then. */
+  #broken: Pick<Finding, 'seq' | 'message'> | null = null
 
   constructor(
     anchors: TrustAnchors,
@@ -76,8 +78,10 @@ class BundleCheck {
       this.#find({ problem: 'unexpected', where: part.path, message })
     }
     const counted = new Counted(part.body)
+    this.#reading = part.path
     await this.#read(part.path, counted)
     await counted.drain()
+    this.#reading = null
     this.#compare(part.path, counted)
   }
 
@@ -149,7 +153,7 @@ class BundleCheck {
   async #readArtifact(path: string, body: Counted): Promise<void> {
     await body.drain()
     const name = path.slice(ARTIFACTS.length)
-    const seq = this.#records?.artifacts.get(name) ?? null
+    const seq = this.#namedBy(path)
     if (seq === null && this.#records?.bad === null) {
       this.#find({ problem: 'unexpected', where: path, message: 'no record names it' })
     }
@@ -157,6 +161,11 @@ class BundleCheck {
       const message = `its contents have the SHA-256 ${body.sha256}`
       this.#find({ problem: 'changed', where: path, seq, message })
     } else this.#artifacts += 1
+  }
+
+  /** The record that names an artifact, by its path; null for all else. */
+  #namedBy(path: string): number | null {
+    return this.#records?.artifacts.get(path.slice(ARTIFACTS.length)) ?? null
   }
 
   #compare(path: string, { bytes, sha256 }: Counted): void {
@@ -167,7 +176,8 @@ class BundleCheck {
   }
 
   brokenOff(cause: unknown): void {
-    this.#broken = cause instanceof Error ? cause.message : String(cause)
+    const message = cause instanceof Error ? cause.message : String(cause)
+    this.#broken = { seq: this.#reading === null ? null : this.#namedBy(this.#reading), message }
   }
 
   finish(): BundleReport {
@@ -198,13 +208,12 @@ class BundleCheck {
 
   #checkParts(): void {
     if (this.#broken !== null) {
-      this.#find({ problem: 'incomplete', where: 'archive', message: this.#broken })
+      this.#find({ problem: 'incomplete', where: 'archive', ...this.#broken })
     }
     const wanted = this.#manifest?.parts.map(({ path }) => path) ?? FIXED_PARTS
     for (const path of [MANIFEST, ...wanted]) {
       if (this.#seen.includes(path)) continue
-      const named = this.#records?.artifacts.get(path.slice(ARTIFACTS.length)) ?? null
-      const seq = path === RECORDS ? 0 : named
+      const seq = path === RECORDS ? 0 : this.#namedBy(path)
       this.#find({ problem: 'missing', where: path, seq, message: 'it is not in the archive' })
     }
   }
