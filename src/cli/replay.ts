@@ -65,10 +65,14 @@ async function replay(
   if (source.isErr()) return err(source.error)
   const wanted: ReadonlySet<string> = new Set(options.kinds ?? DOCUMENTED_KINDS)
   const json = options.json === true
+  let reached = false
   const playback = new Playback({
     open: source.value,
     show: (event) => print(json ? JSON.stringify(event) : eventLine(event)),
-    wanted: ({ kind }) => wanted.has(kind),
+    wanted: ({ kind }) => {
+      reached = true
+      return wanted.has(kind)
+    },
     speed: options.speed,
   })
   const quit = (): void => {
@@ -80,8 +84,9 @@ async function replay(
   if (interactive) say(KEYS_HELP)
   const giveBack = interactive ? takeKeys(playback, quit) : () => {}
   try {
-    await playback.play(targetOf(options))
-    return ok(EXIT.done)
+    const target = targetOf(options)
+    await playback.play(target)
+    return reached || leave.signal.aborted ? ok(EXIT.done) : err(beyond(target))
   } catch (thrown) {
     if (leave.signal.aborted) return ok(EXIT.done)
     if (isExpected(thrown)) return err(thrown.message)
@@ -97,6 +102,11 @@ function targetOf({ from, iteration }: Options): Target {
   if (iteration !== undefined && from === undefined) return { iteration }
   return { seq: from ?? 0 }
 }
+
+const beyond = (target: Target): string =>
+  'seq' in target
+    ? `The run has no record ${target.seq}: it ends before.`
+    : `The run has no iteration ${target.iteration}: it ends before.`
 
 type Source = (after: number) => AsyncIterable<AgentEvent>
 

@@ -159,6 +159,19 @@ describe('a replay', () => {
     expect(new Set(events.map(({ kind }) => kind))).toEqual(new Set(['step_start', 'run_end']))
   })
 
+  test('from where the run has ended already says so', async () => {
+    const target = await exportTo('beyond.tar.gz', ...fromServer())
+    for (const [where, why] of [
+      [[target, '--iteration', '99'], 'no iteration 99'],
+      [[target, '--from', '9999'], 'no record 9999'],
+      [[run(), '--iteration', '99', ...fromServer()], 'no iteration 99'],
+      [[run(), '--from', '9999', ...fromServer()], 'beyond the last record'],
+    ] as const) {
+      const done = await retrai(['replay', '--speed', 'max', ...where])
+      expect(done).toMatchObject({ code: 3, stdout: '', stderr: expect.stringContaining(why) })
+    }
+  })
+
   test('of what is no run says so', async () => {
     await writeFile(file('text'), 'no archive')
     const none = await retrai(['replay', file('text'), '--speed', 'max'])
