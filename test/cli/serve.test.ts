@@ -192,6 +192,10 @@ describe('what cannot work is said when it is started', () => {
     expect(none.stderr).toBe(
       `retrai: The data folder ${join(folder, 'file')} cannot be made: there is a file of that name. Choose another one.\n`,
     )
+    // Where no folder can be made, the making of it must not be tried for ever.
+    const nowhere = await retrai(['serve', '--port', '0', '--data-dir', '/proc/retrai/data'])
+    expect(nowhere.code).toBe(1)
+    expect(nowhere.stderr).toMatch(/^retrai: The data folder \/proc\/retrai\/data cannot be made: /)
   })
 
   test('--help tells of every flag and variable', async () => {

@@ -164,3 +164,20 @@ test('nor is one that lacks a record', async () => {
   expect(refused.code).toBe(1)
   expect(refused.stderr).toMatch(/not whole.*1 broken/)
 })
+
+test('a backup does not replace the log that it is made of, and no folder', async () => {
+  await usedFolder()
+  const log = site.path('data', 'log.sqlite')
+  const { ino } = await stat(log)
+  for (const more of [[], ['--force']]) {
+    expect(await backup(log, ...more)).toMatchObject({
+      code: 1,
+      stderr: `retrai: ${log} is the log itself: choose another file for the copy\n`,
+    })
+    expect(await backup(site.path('data'), ...more)).toMatchObject({
+      code: 1,
+      stderr: `retrai: ${site.path('data')} is a folder: name a file in it\n`,
+    })
+  }
+  expect((await stat(log)).ino).toBe(ino)
+})

@@ -47,6 +47,8 @@ export function backupLog(options: BackupOptions): ResultAsync<LogContents, Stor
   const target = resolve(options.target)
   const failed = (message: string) => err<LogContents, StoreFailure>(storeFailure(message))
   const run = async (): Promise<Result<LogContents, StoreFailure>> => {
+    const inTheWay = await whatIsInTheWay(options.source, target)
+    if (inTheWay !== null) return failed(inTheWay)
     if (existsSync(target) && !options.overwrite) {
       return failed(`${target} exists already: choose another file, or replace it with --force`)
     }
@@ -71,6 +73,17 @@ export function backupLog(options: BackupOptions): ResultAsync<LogContents, Stor
 }
 
 const storeFailure = (message: string): StoreFailure => ({ type: 'store_failed', message })
+
+/** Why the target cannot be replaced even if that is wanted; null if it can. */
+async function whatIsInTheWay(source: string, target: string): Promise<string | null> {
+  const there = await stat(target).catch(() => null)
+  if (there === null) return null
+  if (there.isDirectory()) return `${target} is a folder: name a file in it`
+  const log = await stat(source).catch(() => null)
+  // Its server would go on writing to a file without a name, and all of that would be lost.
+  const same = log !== null && log.ino === there.ino && log.dev === there.dev
+  return same ? `${target} is the log itself: choose another file for the copy` : null
+}
 
 async function copyAndCheck(
   source: DatabaseSync,
