@@ -68,11 +68,12 @@ async function serve(flags: Record<string, string>): Promise<void> {
   const signalled = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve)
   })
+  // Counted from the signal, so that it also ends a server that is still waiting for its store.
+  void signalled.then(() => setTimeout(() => process.exit(1), STOP_WITHIN_MS).unref())
   const server = await startServer(config.value, { log })
   if (server.isErr()) return fail(processMask.text(server.error))
   log.info(`retrai is ready at ${server.value.url}`)
   log.info(`${await signalled} received, stopping`)
-  setTimeout(() => process.exit(1), STOP_WITHIN_MS).unref()
   await server.value.close()
   process.exit(0)
 }

@@ -1,6 +1,7 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -9,7 +10,7 @@ import { brokenProject, script } from '../../examples/scripted-model/fix-the-cal
 import type { Script } from '../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import type { AgentEvent } from '../../src/client/index.ts'
-import { cleanEnv, observe, retrai } from './support.ts'
+import { CLI, cleanEnv, observe, retrai } from './support.ts'
 
 let folder: string
 let cleanups: (() => Promise<unknown>)[]
@@ -149,6 +150,23 @@ describe('stopping', () => {
     server.process.kill('SIGINT')
     await once(server.process, 'exit')
     expect(server.process.exitCode).toBe(0)
+  })
+
+  test('SIGTERM ends a server that waits for its store while it starts', async () => {
+    const silent = createServer().listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const { port } = silent.address() as AddressInfo
+    const store = `esdb://127.0.0.1:${port}?tls=false`
+    const args = ['serve', '--port', '0', '--data-dir', dataDir(), '--store', store]
+    const starting = spawn(process.execPath, [CLI, ...args], { env: cleanEnv(), stdio: 'ignore' })
+    cleanups.push(async () => {
+      starting.kill('SIGKILL')
+      silent.close()
+    })
+    const [asked] = (await once(silent, 'connection')) as [Socket]
+    cleanups.push(async () => asked.destroy())
+    starting.kill('SIGTERM')
+    expect(await once(starting, 'exit')).toEqual([1, null])
   })
 })
 

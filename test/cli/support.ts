@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { type AgentEvent, createClient } from '../../src/client/index.ts'
 
-const CLI = fileURLToPath(new URL('../../src/cli/retrai.ts', import.meta.url))
+export const CLI = fileURLToPath(new URL('../../src/cli/retrai.ts', import.meta.url))
 
 /**
  * The environment of this test run without any setting of ours, and without what decides on colours,
