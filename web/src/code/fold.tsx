@@ -20,6 +20,22 @@ export function useFold(name: string, openAtFirst = false): readonly [boolean, (
 const SHORT = 14
 const lineCount = (text: string): number => text.split('\n', 100_000).length
 
+type ButtonProps = {
+  readonly open: boolean
+  /** How many there are in all. */
+  readonly lines: number
+  readonly onToggle: () => void
+}
+
+export function FoldButton({ open, lines, onToggle }: ButtonProps) {
+  return (
+    <button type="button" className={classes.more} aria-expanded={open} onClick={onToggle}>
+      <IconChevronDown size={15} data-open={open} aria-hidden />
+      {open ? 'Show less' : `Show all ${counted(lines, 'line')}`}
+    </button>
+  )
+}
+
 type Props = {
   readonly name: string
   /** What decides how long it is. */
@@ -37,12 +53,7 @@ export function Folded({ name, text, children, by = 'head' }: Props) {
   if (lines <= SHORT + 3) return children(trimmed)
   const all = trimmed.split('\n')
   const part = by === 'head' ? all.slice(0, SHORT) : all.slice(-SHORT)
-  const button = (
-    <button type="button" className={classes.more} aria-expanded={open} onClick={toggle}>
-      <IconChevronDown size={15} data-open={open} aria-hidden />
-      {open ? 'Show less' : `Show all ${counted(lines, 'line')}`}
-    </button>
-  )
+  const button = <FoldButton open={open} lines={lines} onToggle={toggle} />
   return (
     <>
       {by === 'tail' && button}

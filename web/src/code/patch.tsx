@@ -1,9 +1,18 @@
-import { memo } from 'react'
+import { memo, useMemo } from 'react'
+import { FoldButton, useFold } from './fold.tsx'
 import { highlight } from './highlight.tsx'
 import classes from './patch.module.css'
 import { type PatchLine, patchLines } from './patch-lines.ts'
 
-type Props = { readonly old: string; readonly fresh: string; readonly language: string | null }
+/** A patch of more lines is folded: fewer than these would often show only what stays the same. */
+const SHORT = 30
+
+type Props = {
+  readonly name: string
+  readonly old: string
+  readonly fresh: string
+  readonly language: string | null
+}
 
 const SIGNS: Readonly<Record<PatchLine['type'], string>> = { same: ' ', removed: '−', added: '+' }
 const SAID: Readonly<Record<PatchLine['type'], string>> = {
@@ -13,19 +22,26 @@ const SAID: Readonly<Record<PatchLine['type'], string>> = {
 }
 
 /** What a patch takes out and puts in, line by line. */
-export const Patch = memo(function Patch({ old, fresh, language }: Props) {
+export const Patch = memo(function Patch({ name, old, fresh, language }: Props) {
+  const [open, toggle] = useFold(name)
+  const lines = useMemo(() => patchLines(old, fresh), [old, fresh])
+  const long = lines.length > SHORT + 3
+  const shown = long && !open ? lines.slice(0, SHORT) : lines
   return (
-    <div className={classes.patch}>
-      {patchLines(old, fresh).map(({ type, text }, index) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: lines have no other name and never move
-        <div key={index} className={classes.line} data-type={type}>
-          <span className={classes.sign} aria-hidden>
-            {SIGNS[type]}
-          </span>
-          {type !== 'same' && <span className={classes.said}>{SAID[type]}</span>}
-          <code>{highlight(text, language)}</code>
-        </div>
-      ))}
-    </div>
+    <>
+      <div className={classes.patch}>
+        {shown.map(({ type, text }, index) => (
+          // biome-ignore lint/suspicious/noArrayIndexKey: lines have no other name and never move
+          <div key={index} className={classes.line} data-type={type}>
+            <span className={classes.sign} aria-hidden>
+              {SIGNS[type]}
+            </span>
+            {type !== 'same' && <span className={classes.said}>{SAID[type]}</span>}
+            <code>{highlight(text, language)}</code>
+          </div>
+        ))}
+      </div>
+      {long && <FoldButton open={open} lines={lines.length} onToggle={toggle} />}
+    </>
   )
 })

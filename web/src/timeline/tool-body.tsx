@@ -23,29 +23,46 @@ export function ToolBody({ call, result }: Props) {
 /** What was asked for, in the form that reads best. */
 function Asked({ call: { seq, payload } }: { readonly call: Call }) {
   const { tool, args, raw_args } = payload
+  const asked = `asked ${seq}`
   if (raw_args !== undefined) {
-    return <Labelled label="Arguments that are no JSON object" text={raw_args} />
+    return (
+      <>
+        <p className={classes.nothing}>Arguments that are no JSON object</p>
+        <Folded name={asked} text={raw_args}>
+          {(shown) => <Code text={shown} />}
+        </Folded>
+      </>
+    )
   }
   const path = textArg(args, 'path')
   const old = textArg(args, 'old')
   const fresh = textArg(args, 'new')
   if (tool === 'file_patch' && old !== null && fresh !== null) {
-    return <Patch old={old} fresh={fresh} language={languageOf(path ?? '')} />
+    return <Patch name={asked} old={old} fresh={fresh} language={languageOf(path ?? '')} />
   }
   const content = textArg(args, 'content')
   if (tool === 'file_write' && content !== null) {
     return (
-      <Folded name={`content ${seq}`} text={content}>
+      <Folded name={asked} text={content}>
         {(shown) => <Code text={shown} language={languageOf(path ?? '')} />}
       </Folded>
     )
   }
   const command = textArg(args, 'command')
   if (tool === 'bash_exec' && command !== null) {
-    return <Code text={`$ ${command}`} look="terminal" />
+    return (
+      <Folded name={asked} text={`$ ${command}`}>
+        {(shown) => <Code text={shown} look="terminal" />}
+      </Folded>
+    )
   }
   const told = Object.keys(args).length > (path === null ? 0 : 1)
-  return told ? <Code text={JSON.stringify(args, null, 2)} language="json" /> : null
+  if (!told) return null
+  return (
+    <Folded name={asked} text={JSON.stringify(args, null, 2)}>
+      {(shown) => <Code text={shown} language="json" />}
+    </Folded>
+  )
 }
 
 /** Tools that answer in a sentence. */
@@ -84,13 +101,4 @@ function Output({
 function outputLanguage({ payload: { tool, args } }: Call): string | null {
   if (tool === 'git_diff') return 'diff'
   return tool === 'file_read' ? languageOf(textArg(args, 'path') ?? '') : null
-}
-
-function Labelled({ label, text }: { readonly label: string; readonly text: string }) {
-  return (
-    <>
-      <p className={classes.nothing}>{label}</p>
-      <Code text={text} />
-    </>
-  )
 }
