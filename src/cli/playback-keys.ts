@@ -21,6 +21,8 @@ export function takeKeys(playback: Playback, quit: () => void): () => void {
       ask(null)
       const target = name === 'return' ? readTarget(text) : null
       if (target !== null) playback.do({ type: 'jump', target })
+      else if (name === 'return')
+        say(`"${text}" is neither a seq, such as 12, nor an iteration, such as i3.`)
     }
   }
   const listen = (typed: string | undefined, key: Key): void => {

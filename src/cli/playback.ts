@@ -20,6 +20,8 @@ export type PlaybackOptions = {
   readonly show: (event: AgentEvent) => Promise<void>
   /** Those that are shown. */
   readonly wanted: (event: AgentEvent) => boolean
+  /** Told of a jump to where the run has ended already; it pauses where it was. */
+  readonly beyond?: (target: Target) => void
   /** As fast as it happened is 1; `Infinity` waits for nothing. */
   readonly speed: number
   /** Waits so many milliseconds, or until the signal aborts. */
@@ -38,6 +40,8 @@ export class Playback {
   /** Records that are shown without waiting. */
   #steps = 0
   #target: Target | null = null
+  /** seq of the last record that was shown. */
+  #last: number | null = null
   #quit = false
   #interrupt = new AbortController()
 
@@ -94,15 +98,22 @@ export class Playback {
 
   async #playFrom(target: Target): Promise<void> {
     let shown: number | null = null
+    let reached = false
     for await (const event of this.#options.open('seq' in target ? target.seq - 1 : -1)) {
       if (this.#left) return
       if ('iteration' in target && event.iteration < target.iteration) continue
+      reached = true
       if (!this.#options.wanted(event)) continue
       await this.#due(shown === null ? 0 : Math.max(0, event.ts - shown) * 1000)
       if (this.#left) return
       await this.#options.show(event)
       shown = event.ts
+      this.#last = event.seq
     }
+    if (reached || this.#left || this.#last === null) return
+    this.#options.beyond?.(target)
+    this.#paused = true
+    this.#target = { seq: this.#last }
   }
 
   get #left(): boolean {

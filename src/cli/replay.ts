@@ -2,7 +2,13 @@ import { existsSync } from 'node:fs'
 import { type Command, InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import { BrokenArchive } from '../audit/tar.ts'
-import { type AgentEvent, DOCUMENTED_KINDS, type Kind, WatchError } from '../client/index.ts'
+import {
+  type AgentEvent,
+  type Client,
+  DOCUMENTED_KINDS,
+  type Kind,
+  WatchError,
+} from '../client/index.ts'
 import { bundleFile } from './bundle-file.ts'
 import { eventLine } from './event-line.ts'
 import { EXIT } from './exit-codes.ts'
@@ -73,6 +79,7 @@ async function replay(
       reached = true
       return wanted.has(kind)
     },
+    beyond: (target) => say(`${beyond(target)} Paused. ${KEYS_HELP}`),
     speed: options.speed,
   })
   const quit = (): void => {
@@ -120,9 +127,19 @@ async function sourceOf(
     return file.map((open) => (after) => bundleEvents(open, after))
   }
   const found = await client.runs.get(run)
-  return found
-    .map((): Source => (after) => client.watch(run, { after, kinds: 'all', signal }))
-    .mapErr(explain)
+  return found.map((): Source => (after) => watched(client, run, after, signal)).mapErr(explain)
+}
+
+/** Nothing, where the run has not come so far. */
+async function* watched(
+  client: Client,
+  run: string,
+  after: number,
+  signal: AbortSignal,
+): AsyncGenerator<AgentEvent> {
+  const now = await client.runs.get(run)
+  if (now.isOk() && after > now.value.progress.seq) return
+  yield* client.watch(run, { after, kinds: 'all', signal })
 }
 
 function isExpected(thrown: unknown): thrown is Error {

@@ -165,7 +165,7 @@ describe('a replay', () => {
       [[target, '--iteration', '99'], 'no iteration 99'],
       [[target, '--from', '9999'], 'no record 9999'],
       [[run(), '--iteration', '99', ...fromServer()], 'no iteration 99'],
-      [[run(), '--from', '9999', ...fromServer()], 'beyond the last record'],
+      [[run(), '--from', '9999', ...fromServer()], 'no record 9999'],
     ] as const) {
       const done = await retrai(['replay', '--speed', 'max', ...where])
       expect(done).toMatchObject({ code: 3, stdout: '', stderr: expect.stringContaining(why) })

@@ -105,6 +105,12 @@ describe('a person', () => {
     expect((await play({ script })).shown).toEqual([0, 4, 1])
   })
 
+  test('who jumps to where the run has ended is back where they were, paused', async () => {
+    const jump = (target: Target): PlaybackCommand => ({ type: 'jump', target })
+    const script = { 1: [jump({ seq: 9 })], 2: [pause], 3: [jump({ iteration: 9 })], 4: [pause] }
+    expect((await play({ script })).shown).toEqual([0, 1, 1, 1, 2, 3, 4, 5])
+  })
+
   test('changes the speed', async () => {
     const { waits } = await play({ script: { 0: [{ type: 'faster' }], 1: [{ type: 'slower' }] } })
     expect(waits[1]).toBeLessThanOrEqual(1000)
