@@ -4,6 +4,7 @@ import scalar from '@scalar/fastify-api-reference'
 import type { FastifyInstance } from 'fastify'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import packageJson from '../../package.json' with { type: 'json' }
+import { describeHeaders, type Operation } from './described-headers.ts'
 import { describePermission } from './permission.ts'
 
 const DESCRIPTION = `
@@ -39,6 +40,10 @@ export async function describeApi(app: FastifyInstance): Promise<void> {
         { name: 'runs', description: 'Start, read, and steer runs' },
         { name: 'live', description: 'Watch runs while they work' },
         { name: 'history', description: 'What happened, and how things stood at any moment' },
+        {
+          name: 'audit',
+          description: 'Signed proofs of what the log holds, and who was shown what',
+        },
         { name: 'access', description: 'Who may ask: tokens, roles, tickets' },
         { name: 'goals', description: 'What a run can be asked to reach' },
         { name: 'health', description: 'For supervisors and load balancers' },
@@ -58,7 +63,8 @@ export async function describeApi(app: FastifyInstance): Promise<void> {
       const described = describePermission(schema, rest.route.config?.needs)
       return jsonSchemaTransform({ schema: described, ...rest })
     },
-    transformObject: (document) => withoutUnusedSchemas(jsonSchemaTransformObject(document)),
+    transformObject: (document) =>
+      withHeaders(withoutUnusedSchemas(jsonSchemaTransformObject(document))),
   })
   app.route({
     method: 'GET',
@@ -75,6 +81,14 @@ function withoutUnusedSchemas(document: Description): Description {
   const text = JSON.stringify(document)
   for (const name of Object.keys(schemas)) {
     if (!text.includes(`"#/components/schemas/${name}"`)) delete schemas[name]
+  }
+  return document
+}
+
+function withHeaders(document: Description): Description {
+  const paths = (document.paths ?? {}) as Readonly<Record<string, Record<string, Operation>>>
+  for (const methods of Object.values(paths)) {
+    for (const operation of Object.values(methods)) describeHeaders(operation)
   }
   return document
 }

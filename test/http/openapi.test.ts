@@ -19,6 +19,7 @@ const Operation = z.looseObject({
     z.looseObject({
       description: z.string().min(1),
       content: z.record(z.string(), Media).optional(),
+      headers: z.record(z.string(), z.unknown()).optional(),
     }),
   ),
 })
@@ -142,6 +143,32 @@ describe('the description of the API', () => {
     const complete = JSON.parse(whole.replaceAll('#/components/schemas/', '#/$defs/'))
     for (const value of given) z.fromJSONSchema(complete).parse(value)
   }
+
+  it('tells of the headers that are sent and understood', () => {
+    const headersOf = (path: string, method: string, status: string) =>
+      Object.keys(document.paths[path]?.[method]?.responses[status]?.headers ?? {})
+    expect(headersOf('/api/runs', 'post', '201')).toEqual(['Location'])
+    expect(headersOf('/api/runs', 'post', '200')).toEqual(['Location'])
+    expect(headersOf('/api/runs', 'post', '503')).toEqual(['Retry-After'])
+    expect(headersOf('/api/runs', 'get', '200')).toEqual(['Link'])
+    expect(headersOf('/api/runs/{run_id}', 'get', '200')).toEqual(['ETag'])
+    expect(headersOf('/api/runs/{run_id}', 'get', '304')).toEqual(['ETag'])
+    expect(headersOf('/api/runs/{run_id}/config', 'patch', '200')).toEqual(['ETag'])
+    expect(headersOf('/health/ready', 'get', '503')).toEqual([])
+    const asked = (path: string, method: string) =>
+      z
+        .array(z.looseObject({ in: z.string(), name: z.string() }))
+        .parse(document.paths[path]?.[method]?.parameters)
+        .flatMap((parameter) => (parameter.in === 'header' ? [parameter.name] : []))
+    expect(asked('/api/runs', 'post')).toEqual(['Idempotency-Key'])
+    expect(asked('/api/runs/{run_id}', 'get')).toEqual(['If-None-Match'])
+  })
+
+  it('says what each group of operations is for', () => {
+    const tags = z.array(z.looseObject({ name: z.string() })).parse(document.tags)
+    const used = operations().flatMap(({ operation }) => z.array(z.string()).parse(operation.tags))
+    expect(tags.map(({ name }) => name).sort()).toEqual([...new Set(used)].sort())
+  })
 
   it('says how to use the WebSocket', () => {
     const description = document.paths['/api/ws/{run_id}']?.get?.description ?? ''
