@@ -9,8 +9,9 @@ function gist(event: AgentEvent): string {
     case 'tool_call':
       return `${oneLine(event.payload.tool)} ${shorten(event.payload.args, 70)}`
     case 'tool_result': {
-      const { tool, exit_code, output } = event.payload
-      return `${oneLine(tool)} exit ${exit_code}: ${shorten(output, 60)}`
+      const { tool, exit_code, outcome, output } = event.payload
+      const how = exit_code === null ? outcome : `exit ${exit_code}`
+      return `${oneLine(tool)} ${how}: ${shorten(output, 60)}`
     }
     case 'llm_usage':
       return `${event.payload.input_tokens} tokens in, ${event.payload.output_tokens} out`

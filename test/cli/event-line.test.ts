@@ -1,0 +1,33 @@
+import { stripVTControlCharacters } from 'node:util'
+import { expect, test } from 'vitest'
+import { eventLine } from '../../src/cli/event-line.ts'
+import type { AgentEvent } from '../../src/client/index.ts'
+
+const result = (
+  outcome: 'error' | 'rejected' | 'unknown',
+  exit_code: number | null,
+): AgentEvent => ({
+  kind: 'tool_result',
+  run_id: '550e8400-e29b-41d4-a716-446655440000',
+  iteration: 2,
+  ts: 1_771_416_000,
+  seq: 16,
+  payload: {
+    call_id: 'a',
+    tool: 'bash_exec',
+    output: 'what it\nprinted',
+    outcome,
+    exit_code,
+    bytes: 15,
+    truncated: false,
+    sha256: null,
+    duration_ms: 1,
+  },
+})
+
+test('a result says how its call ended, also where nothing was run', () => {
+  const gist = (event: AgentEvent) => stripVTControlCharacters(eventLine(event)).slice(31)
+  expect(gist(result('error', 2))).toBe('bash_exec exit 2: what it printed')
+  expect(gist(result('rejected', null))).toBe('bash_exec rejected: what it printed')
+  expect(gist(result('unknown', null))).toBe('bash_exec unknown: what it printed')
+})
