@@ -36,7 +36,10 @@ export function runEnd(
 function beginIteration(state: RunState, now: number): RunRecord {
   const { max_iterations } = state.config
   if (state.iteration >= max_iterations) {
-    const reason = `Stopped by max_iterations: the goal was not reached in ${max_iterations}`
+    // The limit may have been lowered below what was done already.
+    const lowered =
+      state.iteration > max_iterations ? `, and ${max_iterations} is the most now` : ''
+    const reason = `Stopped by max_iterations: the goal was not reached in ${state.iteration}${lowered}`
     return runEnd(state, now, 'failed', reason)
   }
   const exhausted = exhaustedBudget(state, now)

@@ -226,6 +226,19 @@ describe('limits', () => {
       .gives('1 goal_check', '1 iteration_complete', '1 run_end failed')
   })
 
+  test('max_iterations that was lowered below what was done already', () => {
+    const changes = { max_iterations: 1 } as const
+    const records = given(create({ max_iterations: 3 }), claim(), reply(), check(false), reply(), {
+      type: 'configure',
+      changes,
+    })
+      .when(check(false))
+      .gives('2 goal_check', '2 iteration_complete', '2 run_end failed')
+    expect(endReason(records)).toBe(
+      'Stopped by max_iterations: the goal was not reached in 2, and 1 is the most now',
+    )
+  })
+
   test('max_tokens stops before the next tool call', () => {
     const records = given(create({ max_tokens: 100 }), claim())
       .when(reply(['bash_exec'], 100))

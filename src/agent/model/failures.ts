@@ -7,6 +7,8 @@ import { retryAfterMs } from './retry-after.ts'
 export type Asked = {
   readonly host: string
   readonly model: string
+  /** Environment variable with the key that was sent; null if the endpoint takes none. */
+  readonly keyName: string | null
   /** Shortens what an endpoint wrote, and takes the keys out. */
   readonly quote: (text: string) => string
 }
@@ -36,16 +38,15 @@ export function statusFailure(
   status: number,
   body: unknown,
   headers: Headers,
-  { host, model, quote }: Asked,
+  { host, model, keyName, quote }: Asked,
 ): ModelFailure {
   const problem = readProblem(body)
   const said = quote(problem.message)
   const refused = (status < 500 && !PASSING.has(status)) || problem.code === 'insufficient_quota'
   if (refused) {
-    return {
-      type: 'refused',
-      message: `${host} refused the request for ${model} (${status}): ${said}`,
-    }
+    const hint = status === 401 && keyName !== null ? ` (is ${keyName} right?)` : ''
+    const message = `${host} refused the request for ${model} (${status}): ${said}${hint}`
+    return { type: 'refused', message }
   }
   const message = `${host} failed to answer for ${model} (${status}): ${said}`
   return transient(message, retryAfterMs(headers, Date.now()))

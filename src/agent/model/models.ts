@@ -8,7 +8,7 @@ import type { ModelFailure, ModelReply, ModelRequest, Models } from './model.ts'
 import { contextBudget } from './prices.ts'
 import { quoter } from './quote.ts'
 import { toRequestBody } from './request.ts'
-import { type Endpoint, route } from './routing.ts'
+import { type Endpoint, KEY_OF, route } from './routing.ts'
 import type { ModelSettings } from './settings.ts'
 
 const DEFAULT_TIMEOUT_MS = 600_000
@@ -34,9 +34,11 @@ export function createModels(
     signal: AbortSignal,
   ): Promise<Result<ModelReply, ModelFailure>> => {
     const target = route(request.modelName, settings)
-    const asked: Asked = { host: hostOf(target.endpoint), model: target.model, quote }
+    const { endpoint, model } = target
+    const keyName = KEY_OF[endpoint.provider]
+    const asked: Asked = { host: hostOf(endpoint), model, keyName, quote }
     const body = toRequestBody(request, target)
-    const client = clientOf(target.endpoint)
+    const client = clientOf(endpoint)
     const answer = await withDeadline(signal, timeoutMs, (abort) => post(client, body, abort))
     if (answer.isOk()) return readAnswer(answer.value, body, target, asked)
     switch (answer.error.type) {

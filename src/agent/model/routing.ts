@@ -7,6 +7,15 @@ export type Endpoint = {
   readonly apiKey: string | null
 }
 
+/** The environment variables with the keys; Ollama needs none. */
+export const KEY_OF: Readonly<Record<Endpoint['provider'], string | null>> = {
+  custom: 'RETRAI_LLM_API_KEY',
+  anthropic: 'ANTHROPIC_API_KEY',
+  google: 'GEMINI_API_KEY',
+  ollama: null,
+  openai: 'OPENAI_API_KEY',
+}
+
 export type Route = {
   readonly endpoint: Endpoint
   /** The model's name as this endpoint knows it. */

@@ -80,9 +80,15 @@ describe('a failure worth another try', () => {
 })
 
 describe('a refusal', () => {
-  it.each([400, 401, 402, 403, 404, 413, 422])('is status %d', async (status) => {
+  it.each([400, 402, 403, 404, 413, 422])('is status %d', async (status) => {
     const { error, host } = await failure({ status, body: message('That will not do.') })
     const sentence = `${host} refused the request for scripted-model (${status}): That will not do.`
+    expect(error).toEqual({ type: 'refused', message: sentence })
+  })
+
+  it('of the key names the variable that holds it', async () => {
+    const { error, host } = await failure({ status: 401, body: message('Incorrect API key.') })
+    const sentence = `${host} refused the request for scripted-model (401): Incorrect API key. (is RETRAI_LLM_API_KEY right?)`
     expect(error).toEqual({ type: 'refused', message: sentence })
   })
 
