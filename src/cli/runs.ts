@@ -46,6 +46,10 @@ async function runs(
     found.push(...page.value.runs)
     next = page.value.next
   }
+  if (found.length === 0 && !json) {
+    say(status === undefined && goal === undefined ? 'There are no runs yet.' : 'No run fits this.')
+    return ok(EXIT.done)
+  }
   const lines = json
     ? found.map((run) => JSON.stringify(run))
     : table(

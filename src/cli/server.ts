@@ -80,6 +80,9 @@ function explain(error: RequestError): string {
     case 'unreachable':
       return `${error.message} Start one with "retrai serve", or name another with --server or RETRAI_SERVER.`
     case 'refused':
+      if (error.code === 'run_not_found') {
+        return 'There is no such run. "retrai runs" lists those there are.'
+      }
       if (error.code !== 'unauthenticated') return error.message
       return `${error.message} Set RETRAI_TOKEN to the secret of one of its tokens; "retrai token create" makes them.`
     case 'not_understood':

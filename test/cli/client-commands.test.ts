@@ -319,6 +319,8 @@ describe('lists', () => {
     const none = await cli('runs', '--json', '--goal', 'pytest')
     expect(none).toEqual({ code: 0, stdout: '', stderr: '' })
     await cli('abort', second)
+    const told = await cli('runs', '--goal', 'pytest')
+    expect(told).toEqual({ code: 0, stdout: '', stderr: 'No run fits this.\n' })
     const more = await cli('runs', '--limit', '1')
     expect(more.stderr).toContain('There are more than 1')
   })
@@ -350,7 +352,7 @@ describe('what cannot be done is said, with 3', () => {
 
   test.each([
     [['runs', '--server', 'localhost'], 'no address of a server'],
-    [['watch', UNKNOWN], 'There is no such run'],
+    [['watch', UNKNOWN], '"retrai runs" lists those there are'],
     [['watch', 'x'], 'There is no such run'],
     [['show', UNKNOWN], 'There is no such run'],
     [['approve', UNKNOWN], 'There is no such run'],
