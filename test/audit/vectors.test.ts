@@ -88,6 +88,15 @@ describe.skipIf(!hasPython)('a verifier in another language, written by the docu
     expect((await python(REDACTED)).stdout).toContain('redacted, as recorded: record 7, /output')
   })
 
+  test('reads the archive to its checksum, and sees what stands behind it', async () => {
+    const good = await readFile(EXAMPLE)
+    const wrong = Buffer.from(good)
+    wrong.writeUInt8(wrong.readUInt8(wrong.length - 6) ^ 1, wrong.length - 6)
+    for (const archive of [wrong, Buffer.concat([good, Buffer.from('more')])]) {
+      expect(await inPython(archive)).toMatchObject({ holds: false, code: 1, first_bad_seq: null })
+    }
+  })
+
   test('agrees on exports of any run, and on what is wrong with changed ones', async () => {
     const keys = await newKeys()
     const place = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
