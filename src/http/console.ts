@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import fastifyStatic from '@fastify/static'
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 
 const BUILT = fileURLToPath(new URL('../../web/dist/', import.meta.url))
 
@@ -48,6 +48,15 @@ export async function serveConsole(app: FastifyInstance, root = BUILT): Promise<
       decorateReply: false,
     })
   })
+}
+
+/** Whether it is a person with a browser who asks for an address that is none of the API's. */
+export const wantsPage = ({ method, url, headers }: FastifyRequest): boolean =>
+  method === 'GET' && !url.startsWith('/api') && headers.accept?.includes('text/html') === true
+
+/** The console's own page for an address that there is not. */
+export function sendMissingPage(reply: FastifyReply, root = BUILT): Promise<FastifyReply> {
+  return sendPage(reply.code(404).header('content-security-policy', POLICY), root)
 }
 
 /** Read for each request, so that a new build is served without a restart. */

@@ -7,6 +7,7 @@ import type {
   FastifyReply,
   FastifyRequest,
 } from 'fastify'
+import { sendMissingPage, wantsPage } from './console.ts'
 import { type Problem, problemDocument, Refusal, sendProblem } from './problem.ts'
 import type { ProblemCode } from './problem-catalogue.ts'
 import { InvalidInput } from './validation.ts'
@@ -79,7 +80,11 @@ export function handleNotFound(app: FastifyInstance): void {
     const allowed = routes
       .filter((route) => route.path.test(path))
       .flatMap(({ methods }) => methods)
-    if (allowed.length === 0) return sendProblem(request, reply, { code: 'not_found' })
+    if (allowed.length === 0) {
+      return wantsPage(request)
+        ? sendMissingPage(reply)
+        : sendProblem(request, reply, { code: 'not_found' })
+    }
     const allow = [...new Set(allowed)].sort().join(', ')
     const detail = `${request.method} is not possible here. Use ${allow}.`
     return sendProblem(request, reply.header('allow', allow), {

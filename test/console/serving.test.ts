@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import fastify, { type FastifyInstance } from 'fastify'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { serveConsole } from '../../src/http/console.ts'
+import { handleNotFound } from '../../src/http/errors.ts'
 
 describe('the console is served', () => {
   let root: string
@@ -56,6 +57,25 @@ describe('the console is served', () => {
     await build()
     for (const url of ['/assets/', '/assets/../index.html', '/assets/%2e%2e/index.html', '/nope']) {
       expect([url, (await app.inject(url)).statusCode]).toEqual([url, 404])
+    }
+  })
+
+  test('a browser that comes to a wrong address gets the console, programs are told in JSON', async () => {
+    handleNotFound(app)
+    await build()
+    const browser = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' }
+    const page = await app.inject({ url: '/nope', headers: browser })
+    expect(page.statusCode).toBe(404)
+    expect(page.headers['content-type']).toBe('text/html; charset=utf-8')
+    expect(page.headers['content-security-policy']).toContain("default-src 'none'")
+    for (const request of [
+      { url: '/nope' },
+      { url: '/api/nope', headers: browser },
+      { method: 'POST', url: '/nope', headers: browser },
+    ] as const) {
+      const response = await app.inject(request)
+      expect(response.statusCode).toBe(404)
+      expect(response.headers['content-type']).toContain('application/problem+json')
     }
   })
 
