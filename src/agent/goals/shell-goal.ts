@@ -52,6 +52,16 @@ export function describeShellGoal(goal: ShellGoal): string {
   return `\`${goal.check_command}\` with ${wanted.join(', ')}`
 }
 
+/** With this status shells tell that there is no such program; which one is in what they print. */
+const NOT_FOUND = 127
+
+function notFound({ exitCode, output }: Exited): string[] {
+  if (exitCode !== NOT_FOUND) return []
+  const named = /([^\s:]+): (?:(?:command )?not found|No such file or directory)$/m.exec(output)
+  const what = named?.[1] ?? 'a program of it'
+  return [`${what} was not found: install it, or correct the check_command for a new run`]
+}
+
 function judge(goal: ShellGoal, ended: Exited): GoalVerdict {
   const conditions = conditionsOf(goal)
   const failed = conditions.filter(({ isMet }) => !isMet(ended))
@@ -62,7 +72,7 @@ function judge(goal: ShellGoal, ended: Exited): GoalVerdict {
     return { achieved: true, reason, details: tail(ended.output, 1024) }
   }
   const misses = failed.map(({ wanted, found }) => `${wanted} is required, but ${found(ended)}`)
-  const reason = `${command} failed: ${misses.join('; ')}`
+  const reason = `${command} failed: ${[...notFound(ended), ...misses].join('; ')}`
   return { achieved: false, reason, details: tail(ended.output) }
 }
 

@@ -113,6 +113,19 @@ describe('shell-goal', () => {
     expect(verdict.details).toContain('broken')
   })
 
+  test.each([
+    ['frobnicate --all', 'frobnicate'],
+    ['sh -c frobnicate', 'frobnicate'],
+    ['./check.sh', './check.sh'],
+    ['exit 127', 'a program of it'],
+  ])('says that a program is missing: %s', async (command, what) => {
+    const verdict = await run(command, { exit_code: 0 })
+    expect(verdict.achieved).toBe(false)
+    expect(verdict.reason).toBe(
+      `\`${command}\` failed: ${what} was not found: install it, or correct the check_command for a new run; exit code 0 is required, but it ended with exit code 127`,
+    )
+  })
+
   test('judges only the conditions that are named', async () => {
     expect((await run('echo OK; exit 3', { output_contains: 'OK' })).achieved).toBe(true)
     expect((await run('exit 3', { exit_code: 3 })).achieved).toBe(true)
