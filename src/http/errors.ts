@@ -68,8 +68,11 @@ const CONNECTION: Readonly<Record<string, ProblemCode>> = {
   HPE_HEADER_OVERFLOW: 'headers_too_large',
 }
 
-/** Answers addresses without a route: 405 where another method would do, else 404. */
-export function handleNotFound(app: FastifyInstance): void {
+/**
+ * Answers addresses without a route: 405 where another method would do, else 404.
+ * @param root the folder of the console's build
+ */
+export function handleNotFound(app: FastifyInstance, root?: string): void {
   const routes: { readonly path: RegExp; readonly methods: readonly string[] }[] = []
   app.addHook('onRoute', ({ url, method }) => {
     const path = new RegExp(`^${url.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+')}$`)
@@ -82,7 +85,7 @@ export function handleNotFound(app: FastifyInstance): void {
       .flatMap(({ methods }) => methods)
     if (allowed.length === 0) {
       return wantsPage(request)
-        ? sendMissingPage(reply)
+        ? sendMissingPage(reply, root)
         : sendProblem(request, reply, { code: 'not_found' })
     }
     const allow = [...new Set(allowed)].sort().join(', ')

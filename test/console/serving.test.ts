@@ -61,7 +61,7 @@ describe('the console is served', () => {
   })
 
   test('a browser that comes to a wrong address gets the console, programs are told in JSON', async () => {
-    handleNotFound(app)
+    handleNotFound(app, root)
     await build()
     const browser = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' }
     const page = await app.inject({ url: '/nope', headers: browser })

@@ -73,8 +73,8 @@ function Empty({ filter, onClear }: { readonly filter: Filter; readonly onClear:
         </Text>
         <Text c="dimmed" ta="center">
           {filtered
-            ? 'Take another status or goal, or look at all of them.'
-            : 'A run sends an agent at a goal that can be checked, and shows you all it does. Press n to start one.'}
+            ? 'Take another status, goal or search, or look at all of them.'
+            : 'A run sends an agent at a goal that can be checked, and shows you all it does. Start one above.'}
         </Text>
         {filtered && (
           <Button variant="default" mt="sm" onClick={onClear}>
