@@ -33,14 +33,20 @@ class Admission {
   }
 }
 
+const NO_WEBSOCKET = {
+  code: 'bad_request',
+  detail: 'This address speaks no WebSocket. /api/ws/{run_id} and /api/ws do.',
+} as const
+
 /**
- * Refuses WebSockets and streams of records beyond the limits, before anything is spent on them. A
+ * Refuses WebSockets and streams of records beyond the limits, and WebSockets where there are none, before anything is spent on them. A
  * connection keeps its place until it is gone, however it is closed; a stream until it is over.
  */
 export function limitSockets(app: FastifyInstance, limits: Limits): void {
   const admission = new Admission(limits)
   app.addHook('onRequest', async (request, reply) => {
     if (!request.ws && !isStream(request)) return
+    if (request.ws && !speaksWebSocket(request)) return sendProblem(request, reply, NO_WEBSOCKET)
     const { ip } = request
     const refusal = admission.enter(ip)
     if (refusal !== null) return sendProblem(request, reply, { code: refusal })
@@ -48,6 +54,10 @@ export function limitSockets(app: FastifyInstance, limits: Limits): void {
     held.once('close', () => admission.leave(ip))
   })
 }
+
+/** What is at no route at all is refused as that. */
+const speaksWebSocket = ({ routeOptions: { url } }: FastifyRequest): boolean =>
+  url === undefined || /^\/api\/ws\b/.test(url)
 
 const isStream = ({ headers, routeOptions }: FastifyRequest): boolean => {
   const { url = '' } = routeOptions

@@ -22,10 +22,12 @@ const start = async (live: Partial<LiveLimits>) => {
 }
 
 /** Asks for one more WebSocket, and lets it go where it is granted. */
-const upgrade = (runId: string, localAddress: string) =>
+const upgrade = (runId: string, localAddress: string) => upgradeAt(`/api/ws/${runId}`, localAddress)
+
+const upgradeAt = (path: string, localAddress: string) =>
   rawRequest(server, {
     localAddress,
-    path: `/api/ws/${runId}`,
+    path,
     headers: {
       host: `127.0.0.1:${server.port}`,
       connection: 'upgrade',
@@ -45,6 +47,17 @@ const watch = async (runId: string, localAddress: string): Promise<Watcher> => {
 const admitted = async (runId: string, address: string): Promise<void> => {
   while ((await upgrade(runId, address)).status !== 101) await new Promise(setImmediate)
 }
+
+it('refuses a WebSocket at an address that speaks none', async () => {
+  const runId = await start({})
+  for (const path of ['/api/runs', `/api/runs/${runId}`, '/health/live', '/docs/']) {
+    const refused = await upgradeAt(path, '127.0.0.1')
+    expect(refused.status, path).toBe(400)
+    expect(JSON.parse(refused.body).detail).toContain('/api/ws/{run_id}')
+  }
+  expect((await upgradeAt('/api/nothing', '127.0.0.1')).status).toBe(404)
+  expect((await upgradeAt('/api/ws', '127.0.0.1')).status).toBe(101)
+})
 
 it('refuses more sockets of one address than it may have, and no others', async () => {
   const runId = await start({ socketsPerClient: 2 })
