@@ -39,8 +39,9 @@ const NO_WEBSOCKET = {
 } as const
 
 /**
- * Refuses WebSockets and streams of records beyond the limits, and WebSockets where there are none, before anything is spent on them. A
- * connection keeps its place until it is gone, however it is closed; a stream until it is over.
+ * Refuses WebSockets where no route speaks it, and those and streams of records beyond the limits, before
+ * anything is spent on them. A connection keeps its place until it is gone, however it is closed; a
+ * stream until it is over.
  */
 export function limitSockets(app: FastifyInstance, limits: Limits): void {
   const admission = new Admission(limits)
