@@ -23,6 +23,12 @@ function gist(event: AgentEvent): string {
       const { decision, reason } = event.payload
       return reason === null ? decision : `${decision}: ${oneLine(reason)}`
     }
+    case 'iteration_complete': {
+      const { tokens, cost_usd } = event.payload
+      return `${tokens} tokens${cost_usd === null ? '' : `, $${cost_usd.toFixed(4)}`}`
+    }
+    case 'run_end':
+      return `${event.payload.status}: ${oneLine(event.payload.reason)}`
     case 'error':
       return shorten(event.payload.message, 200)
     default:

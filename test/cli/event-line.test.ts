@@ -31,3 +31,24 @@ test('a result says how its call ended, also where nothing was run', () => {
   expect(gist(result('rejected', null))).toBe('bash_exec rejected: what it printed')
   expect(gist(result('unknown', null))).toBe('bash_exec unknown: what it printed')
 })
+
+test('the end of an iteration and of a run are told in words, not in JSON', () => {
+  const gist = (event: AgentEvent) => stripVTControlCharacters(eventLine(event)).slice(31)
+  const { run_id, iteration, ts, seq } = result('error', 1)
+  const at = { run_id, iteration, ts, seq }
+  const iterationOf = (cost_usd: number | null): AgentEvent => ({
+    ...at,
+    kind: 'iteration_complete',
+    payload: { iteration: 2, tokens: 2655, cost_usd },
+  })
+  expect(gist(iterationOf(null))).toBe('2655 tokens')
+  expect(gist(iterationOf(0.0071))).toBe('2655 tokens, $0.0071')
+  const payload = { achieved: false, iterations: 2, total_tokens: 5323, estimated_cost_usd: null }
+  const reason = 'Wrong\nbranch'
+  const end: AgentEvent = {
+    ...at,
+    kind: 'run_end',
+    payload: { ...payload, status: 'aborted', reason },
+  }
+  expect(gist(end)).toBe('aborted: Wrong branch')
+})
