@@ -47,7 +47,7 @@ async function run(file: string, options: Options): Promise<Result<Imported, str
   const dir = dataDirOf(options.dataDir)
   if (dir.isErr()) return err(dir.error)
   const { openEmbeddedStore } = await import('../store/embedded/embedded-store.ts')
-  await mkdir(dir.value, { recursive: true })
+  await mkdir(dir.value, { recursive: true, mode: 0o700 })
   const store = await openEmbeddedStore({ file: join(dir.value, 'log.sqlite') })
   if (store.isErr()) {
     return err(`${store.error.message}. Is a server running on this folder? Stop it first.`)

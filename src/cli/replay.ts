@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import { BrokenArchive } from '../audit/tar.ts'
 import {
@@ -41,7 +41,11 @@ export function replayCommand(): Command {
     .argument('<run>', 'the id of a run, or the file of an export')
     .option('--speed <factor>', '2 is twice as fast, "max" without pauses', speed, 1)
     .option('--from <seq>', 'begin with this record', seq)
-    .option('--iteration <number>', 'begin with this iteration', positiveInt)
+    .addOption(
+      new Option('--iteration <number>', 'begin with this iteration')
+        .argParser(positiveInt)
+        .conflicts('from'),
+    )
     .option(
       '--kinds <list>',
       '"all", or kinds separated by commas (default the ten common ones)',

@@ -4,7 +4,10 @@ import { oneLine } from './plain-text.ts'
 /** What was found of an export, for people. */
 export function bundleLines(report: BundleReport): string[] {
   const { run_id, verified, signed, complete, artifacts, findings, holds } = report
-  const run = `Run ${run_id ?? 'unknown'}`
+  if (run_id === null) {
+    return ['This is no export of a run, or its beginning is lost.', ...findingLines(findings)]
+  }
+  const run = `Run ${run_id}`
   if (!holds) {
     const { first_bad_seq } = report
     const first = first_bad_seq === null ? '' : ` The first bad record is seq ${first_bad_seq}.`

@@ -2,7 +2,7 @@ import { mkdir, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { ResultAsync } from 'neverthrow'
 
-/** Makes the folder unless it is there. The error is a text for people that says what to do. */
+/** Makes the folder, for this user alone, unless it is there. The error is a text for people that says what to do. */
 export function makeDataFolder(folder: string): ResultAsync<void, string> {
   return ResultAsync.fromPromise(make(folder), (cause) => {
     const { code, message } = cause as NodeJS.ErrnoException
@@ -28,7 +28,7 @@ async function make(folder: string): Promise<void> {
 
 async function makeOne(folder: string): Promise<void> {
   try {
-    await mkdir(folder)
+    await mkdir(folder, { mode: 0o700 })
   } catch (cause) {
     const there = await stat(folder).catch(() => null)
     if (!there?.isDirectory()) throw cause

@@ -172,11 +172,20 @@ describe('a replay', () => {
     }
   })
 
+  test('from a record and from an iteration at once is refused', async () => {
+    const both = await retrai(['replay', run(), '--from', '1', '--iteration', '2', ...fromServer()])
+    expect(both).toMatchObject({ stdout: '', stderr: expect.stringContaining('cannot be used') })
+    expect(both.code).not.toBe(0)
+  })
+
   test('of what is no run says so', async () => {
     await writeFile(file('text'), 'no archive')
     const none = await retrai(['replay', file('text'), '--speed', 'max'])
     expect(none).toMatchObject({ code: 3 })
     expect(none.stderr).toContain('ends early or is damaged')
+    const verified = await retrai(['verify', file('text')])
+    expect(verified.code).toBe(1)
+    expect(verified.stdout).toContain('This is no export of a run, or its beginning is lost.')
     const unknown = await retrai(['replay', 'x', '--speed', 'max', ...fromServer()])
     expect(unknown.code).toBe(3)
   })

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -145,8 +145,9 @@ describe('stopping', () => {
     expect(events.at(-1)?.kind).toBe('run_end')
   })
 
-  test('SIGINT ends an idle server too', async () => {
+  test('SIGINT ends an idle server too, and nobody else may look into its new data folder', async () => {
     const server = await serve()
+    expect((await stat(dataDir())).mode & 0o777).toBe(0o700)
     server.process.kill('SIGINT')
     await once(server.process, 'exit')
     expect(server.process.exitCode).toBe(0)

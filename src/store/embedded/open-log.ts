@@ -50,7 +50,7 @@ export function openForReading(file: string): Result<DatabaseSync, StoreFailure>
 
 function realName(file: string): string {
   const path = resolve(file)
-  mkdirSync(dirname(path), { recursive: true })
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   try {
     return realpathSync(path)
   } catch {
