@@ -48,6 +48,7 @@ function rowsOf(run: RunDetails): Row[] {
     ['status', run.status],
     ['goal', run.goal],
     ['reason', final_state?.goal_reason],
+    ['ended by', run.end_reason === final_state?.goal_reason ? null : run.end_reason],
     ['error', run.error],
     ['folder', run.cwd],
     ['model', run.model_name],

@@ -22,6 +22,7 @@ export const DescribedRun = RunDetails.meta({
       },
       created_at: '2026-02-18T12:00:00.000Z',
       ended_at: '2026-02-18T12:03:20.000Z',
+      end_reason: 'All 42 tests passed',
       max_cost_usd: null,
       max_tokens: null,
       max_seconds: null,

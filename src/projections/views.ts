@@ -35,6 +35,10 @@ export const RunDetails = z.object({
     .describe('Null until the run has ended'),
   created_at: Timestamp,
   ended_at: Timestamp.nullable(),
+  end_reason: z
+    .string()
+    .nullable()
+    .describe('Why the run has ended, which may be a limit, an abort or an error; null until then'),
   max_cost_usd: z.number().nullable(),
   max_tokens: z.int().nullable(),
   max_seconds: z.number().nullable(),

@@ -46,6 +46,7 @@ it('finds a run as soon as it is created, where Location says', async () => {
     error: null,
     final_state: null,
     ended_at: null,
+    end_reason: null,
     max_cost_usd: null,
     max_tokens: null,
     max_seconds: 60,

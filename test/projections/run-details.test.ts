@@ -16,12 +16,12 @@ function stateOf(...records: RunRecord[]): RunState {
 }
 
 const at = { run_id: RUN, iteration: 1 }
-const check: RunRecord = {
+const check = {
   ...at,
-  kind: 'goal_check',
+  kind: 'goal_check' as const,
   ts: 1_771_416_010,
   payload: { achieved: true, reason: 'All 42 tests passed', details: '', duration_ms: 3 },
-}
+} satisfies RunRecord
 const ended = (status: 'achieved' | 'failed'): RunRecord => ({
   ...at,
   kind: 'run_end',
@@ -67,6 +67,7 @@ describe('a run', () => {
       final_state: null,
       created_at: '2026-02-18T12:00:00.123Z',
       ended_at: null,
+      end_reason: null,
       max_cost_usd: null,
       max_tokens: null,
       max_seconds: null,
@@ -90,6 +91,13 @@ describe('a run', () => {
       total_tokens: 0,
       estimated_cost_usd: 0,
     })
+  })
+
+  test('that ended by a limit says so beside what its last check found', () => {
+    const short = { ...check, payload: { ...check.payload, achieved: false, reason: '3 failing' } }
+    const details = runDetails(stateOf(short, ended('failed')))
+    expect(details.end_reason).toBe('Stopped by max_tokens')
+    expect(details.final_state?.goal_reason).toBe('3 failing')
   })
 
   test('that ended before its goal was ever checked gives the reason for its end', () => {
