@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { Command } from 'commander'
-import { readConfig } from '../config.ts'
+import { readConfig } from '../server/config.ts'
 import { fail } from './fail.ts'
 
 const HELP = `

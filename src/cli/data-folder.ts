@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { createArtifacts } from '../agent/artifacts.ts'
 import { type Keyring, openKeyring } from '../audit/keyring.ts'
-import { readConfig } from '../config.ts'
+import { readConfig } from '../server/config.ts'
 import type { LogPages } from '../store/embedded/existing-log.ts'
 
 /** What an auditor reads of a data folder; a server may be using it. */

@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { readConfig, secretsOf } from '../config.ts'
+import { readConfig, secretsOf } from '../server/config.ts'
 import { guardSecrets, processMask } from '../store/masking.ts'
 import { fail } from './fail.ts'
 

@@ -1,10 +1,10 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { Access, type TokenFailure, type WantedToken } from '../access/access.ts'
 import type { NewTokenView, TokenView } from '../access/views.ts'
-import { readConfig } from '../config.ts'
 import { CATALOGUE } from '../http/problem-catalogue.ts'
 import { tokenProblem } from '../http/token-problem.ts'
 import { tokenView } from '../http/token-view.ts'
+import { readConfig } from '../server/config.ts'
 import { openStore } from './open-store.ts'
 import type { Server } from './server.ts'
 

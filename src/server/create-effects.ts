@@ -5,7 +5,7 @@ import { createModels } from '../agent/model/models.ts'
 import { runCommand } from '../agent/process/run-command.ts'
 import type { Effects } from '../agent/run-loop.ts'
 import { createToolbox } from '../agent/tools/toolbox.ts'
-import type { Config } from '../config.ts'
+import type { Config } from './config.ts'
 import { withCrashingEffects } from './crash-points.ts'
 
 /** All that runs do to the world. */

@@ -1,6 +1,6 @@
 import { ResultAsync } from 'neverthrow'
-import type { Config } from '../config.ts'
 import type { buildApp } from '../http/app.ts'
+import type { Config } from './config.ts'
 
 /** Begins to answer; resolves to the address. The error is a text for people that says what to do. */
 export function listen(

@@ -2,9 +2,9 @@ import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import type { Logger } from 'pino'
 import { Access } from '../access/access.ts'
-import { type Config, isLoopback } from '../config.ts'
 import type { EventStore } from '../store/event-store.ts'
 import { now } from './clocks.ts'
+import { type Config, isLoopback } from './config.ts'
 
 /** How long a server that may not listen without tokens waits to learn whether there are any. */
 const TOKENS_WITHIN_MS = 10_000

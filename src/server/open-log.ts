@@ -1,11 +1,11 @@
 import { join } from 'node:path'
 import type { Result } from 'neverthrow'
 import type { Logger } from 'pino'
-import type { Config } from '../config.ts'
 import { openEmbeddedStore } from '../store/embedded/embedded-store.ts'
 import type { EventStore } from '../store/event-store.ts'
 import { Redactor } from '../store/redactor.ts'
 import { withRedactions } from '../store/with-redactions.ts'
+import type { Config } from './config.ts'
 import { withCrashingAppends } from './crash-points.ts'
 
 /** The log as it is stored, the same without what was taken out of it, and who takes it out. */

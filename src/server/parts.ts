@@ -1,9 +1,9 @@
 import type { Logger } from 'pino'
 import type { Artifacts } from '../agent/artifacts.ts'
-import type { Config } from '../config.ts'
 import type { Projector } from '../projections/projector.ts'
 import type { SqliteReadModel } from '../projections/sqlite-read-model.ts'
 import type { EventStore } from '../store/event-store.ts'
+import type { Config } from './config.ts'
 
 /** What nearly every part of the server is made with. */
 export type Parts = {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { readConfig } from '../../src/config.ts'
+import { readConfig } from '../../src/server/config.ts'
 import { CRASH_POINTS, CrashAt } from '../../src/server/crash-points.ts'
 
 test('every crash point can be named, the first time it is reached or a later one', () => {

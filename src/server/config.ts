@@ -1,8 +1,8 @@
 import { resolve } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { z } from 'zod'
-import type { OwnSecret } from './domain/mask/own-secrets.ts'
-import { CrashAt } from './server/crash-points.ts'
+import type { OwnSecret } from '../domain/mask/own-secrets.ts'
+import { CrashAt } from './crash-points.ts'
 
 const trimmed = z.string().trim()
 const text = trimmed.min(1, 'must not be empty')

@@ -1,6 +1,6 @@
 import { join, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { isLoopback, readConfig, secretsOf } from '../src/config.ts'
+import { isLoopback, readConfig, secretsOf } from '../../src/server/config.ts'
 
 const read = (flags = {}, env = {}) => readConfig(flags, env)
 
