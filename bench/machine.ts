@@ -20,7 +20,7 @@ export async function describeMachine(): Promise<string> {
   return [
     `- Measured on ${new Date().toISOString().slice(0, 10)}`,
     `- ${processors.length} cores (${processors[0]?.model.trim() ?? 'unknown'}), ${memory}`,
-    `- Node ${process.version}, ${type()} ${release()}, data on ${fileSystem}`,
+    `- Node ${process.version}, ${type()} ${release().split('-')[0]}, data on ${fileSystem}`,
     `- Load of the machine in the minute before: ${load.toFixed(1)}`,
   ].join('\n')
 }
