@@ -2,8 +2,8 @@ import type { Kind } from '../domain/records.ts'
 import type { Position, RecordedEvent } from '../store/event-store.ts'
 import { RUN_STREAM_PREFIX } from '../store/run-log.ts'
 import { Presence } from './presence.ts'
+import { type From, RunWorker, type WorkerDeps } from './run-worker.ts'
 import { Turns } from './turns.ts'
-import { type From, Worker, type WorkerDeps } from './worker.ts'
 
 export type SupervisorDeps = WorkerDeps & {
   /**
@@ -29,7 +29,7 @@ type Unfinished = {
  */
 export class Supervisor {
   readonly #deps: SupervisorDeps
-  readonly #workers = new Map<string, Worker>()
+  readonly #workers = new Map<string, RunWorker>()
   readonly #turns: Turns
   readonly #presence: Presence | null
   readonly #stop = new AbortController()
@@ -128,12 +128,12 @@ export class Supervisor {
       known.again = true
       return
     }
-    const worker = new Worker(runId, from, this.#turns, this.#deps)
+    const worker = new RunWorker(runId, from, this.#turns, this.#deps)
     this.#workers.set(runId, worker)
     void this.#whenDone(runId, worker)
   }
 
-  async #whenDone(runId: string, worker: Worker): Promise<void> {
+  async #whenDone(runId: string, worker: RunWorker): Promise<void> {
     try {
       await worker.done
     } finally {

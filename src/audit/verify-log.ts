@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { RecordedEvent, StoreFailure } from '../store/event-store.ts'
+import type { LogPages } from '../store/log-pages.ts'
 import { type LoadedRun, RUN_STREAM_PREFIX } from '../store/run-log.ts'
 import type { ArtifactSource } from './artifact-source.ts'
 import type { KeptHeads } from './kept-heads.ts'
@@ -10,9 +11,6 @@ import type { Finding, RedactionReport } from './report.ts'
 import { verifyEntry } from './verify-ledger.ts'
 import { readRedaction } from './verify-redactions.ts'
 import { artifactOf, storedRecord, verifyRecord } from './verify-run.ts'
-
-/** A whole log in pages, in the order in which it was appended. */
-export type LogPages = AsyncIterable<Result<readonly RecordedEvent[], StoreFailure>>
 
 export type LogReport = {
   readonly runs: number

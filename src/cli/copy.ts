@@ -58,8 +58,8 @@ async function openSource(place: string): Promise<Result<Source, string>> {
       return { pages: pagesOf(opened), reader: opened, close: () => opened.close() }
     })
   }
-  const { openLogPages } = await import('../store/embedded/existing-log.ts')
-  const log = await openLogPages(join(resolve(place), 'log.sqlite'))
+  const { openReadableLog } = await import('../store/embedded/existing-log.ts')
+  const log = await openReadableLog(join(resolve(place), 'log.sqlite'))
   return log
     .map((opened) => ({ pages: opened.pages(), reader: opened, close: () => opened.close() }))
     .mapErr(({ message }) => message)

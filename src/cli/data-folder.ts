@@ -3,11 +3,12 @@ import { err, ok, type Result } from 'neverthrow'
 import { createArtifacts } from '../agent/artifacts.ts'
 import { type Keyring, openKeyring } from '../audit/keyring.ts'
 import { readConfig } from '../server/config.ts'
-import type { LogPages } from '../store/embedded/existing-log.ts'
+import { makeDataFolder } from '../server/make-data-folder.ts'
+import type { ReadableLog } from '../store/embedded/existing-log.ts'
 
 /** What an auditor reads of a data folder; a server may be using it. */
 export type DataFolder = {
-  readonly log: LogPages
+  readonly log: ReadableLog
   readonly artifacts: ReturnType<typeof createArtifacts>
   readonly keyring: Keyring
 }
@@ -19,14 +20,16 @@ export function dataDirOf(dataDir: string | undefined): Result<string, string> {
 }
 
 export async function keyringOf(dataDir: string): Promise<Result<Keyring, string>> {
+  const made = await makeDataFolder(dataDir)
+  if (made.isErr()) return err(made.error)
   const opened = await openKeyring(join(dataDir, 'keys'), () => new Date())
   return opened.mapErr(({ message }) => message)
 }
 
 /** Opens the embedded log of a data folder for reading. */
 export async function openDataFolder(dataDir: string): Promise<Result<DataFolder, string>> {
-  const { openLogPages } = await import('../store/embedded/existing-log.ts')
-  const log = await openLogPages(join(dataDir, 'log.sqlite'))
+  const { openReadableLog } = await import('../store/embedded/existing-log.ts')
+  const log = await openReadableLog(join(dataDir, 'log.sqlite'))
   if (log.isErr()) return err(log.error.message)
   const keyring = await keyringOf(dataDir)
   if (keyring.isErr()) {

@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
@@ -9,6 +8,7 @@ import { type AnchorOptions, readAnchors, withAnchors } from './anchors.ts'
 import { bundleFile } from './bundle-file.ts'
 import { dataDirOf } from './data-folder.ts'
 import { EXIT, PLAIN_EXIT_CODES } from './exit-codes.ts'
+import { openDataFolderStore } from './open-store.ts'
 import { say } from './print.ts'
 import { bundleLines } from './report-lines.ts'
 
@@ -46,12 +46,8 @@ async function run(file: string, options: Options): Promise<Result<Imported, str
   if (bundle.isErr()) return err(bundle.error)
   const dir = dataDirOf(options.dataDir)
   if (dir.isErr()) return err(dir.error)
-  const { openEmbeddedStore } = await import('../store/embedded/embedded-store.ts')
-  await mkdir(dir.value, { recursive: true, mode: 0o700 })
-  const store = await openEmbeddedStore({ file: join(dir.value, 'log.sqlite') })
-  if (store.isErr()) {
-    return err(`${store.error.message}. Is a server running on this folder? Stop it first.`)
-  }
+  const store = await openDataFolderStore(dir.value)
+  if (store.isErr()) return err(store.error)
   const artifacts = createArtifacts(join(dir.value, 'artifacts'))
   const deps = {
     store: store.value,

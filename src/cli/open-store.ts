@@ -7,7 +7,11 @@ export const isConnectionString = (place: string): boolean => /^esdb(\+discover)
 
 /** Opens the store at a data folder, which no server may be using, or at the esdb://… of an EventStoreDB. */
 export async function openStore(place: string): Promise<Result<EventStore, string>> {
-  if (isConnectionString(place)) return openEventStoreDb(place)
+  return isConnectionString(place) ? openEventStoreDb(place) : openDataFolderStore(place)
+}
+
+/** The log of a data folder, which is made if there is none. */
+export async function openDataFolderStore(place: string): Promise<Result<EventStore, string>> {
   const { openEmbeddedStore } = await import('../store/embedded/embedded-store.ts')
   const folder = resolve(place)
   const made = await makeDataFolder(folder)

@@ -125,11 +125,23 @@ describe('an export', () => {
     }
   })
 
+  test('where no data folder can be made is told so, and not tried for ever', async () => {
+    const target = await exportTo('nowhere.tar.gz', ...fromServer())
+    for (const command of [
+      ['import', target],
+      ['key', 'list'],
+      ['key', 'rotate'],
+    ]) {
+      const done = await retrai([...command, '--data-dir', '/proc/retrai/data'])
+      expect(done).toMatchObject({ code: 3, stderr: expect.stringContaining('cannot be made') })
+    }
+  })
+
   test('is imported into another data folder, but not under a server', async () => {
     const target = await exportTo('import.tar.gz', ...fromServer())
     const under = await retrai(['import', target, ...fromFolder()])
     expect(under.code).toBe(3)
-    expect(under.stderr).toContain('Stop it first')
+    expect(under.stderr).toContain('stop that one')
     const into = ['import', target, '--data-dir', file('other')]
     expect((await retrai(into)).stderr).toContain('is imported')
     expect((await retrai(into)).stderr).toContain('were there already')

@@ -35,19 +35,16 @@ export function route(modelName: string, settings: ModelSettings): Route {
   const { llmBaseUrl, llmApiKey, openaiBaseUrl } = settings
   if (llmBaseUrl !== undefined) return keyless('custom', llmBaseUrl, modelName, llmApiKey)
   if (modelName.startsWith('claude-')) {
-    const key = { name: 'ANTHROPIC_API_KEY', value: settings.anthropicApiKey }
-    return keyed('anthropic', ANTHROPIC_URL, modelName, key)
+    return keyed('anthropic', ANTHROPIC_URL, modelName, settings.anthropicApiKey)
   }
   if (modelName.startsWith('gemini')) {
-    const key = { name: 'GEMINI_API_KEY', value: settings.geminiApiKey }
-    return keyed('google', GOOGLE_URL, modelName, key)
+    return keyed('google', GOOGLE_URL, modelName, settings.geminiApiKey)
   }
   if (modelName.startsWith(OLLAMA_PREFIX)) {
     const model = modelName.slice(OLLAMA_PREFIX.length)
     return keyless('ollama', ollamaUrl(settings.ollamaHost), model, undefined)
   }
-  const key = { name: 'OPENAI_API_KEY', value: settings.openaiApiKey }
-  return keyed('openai', openaiBaseUrl ?? OPENAI_URL, modelName, key)
+  return keyed('openai', openaiBaseUrl ?? OPENAI_URL, modelName, settings.openaiApiKey)
 }
 
 function keyless(
@@ -63,10 +60,10 @@ function keyed(
   provider: Endpoint['provider'],
   baseUrl: string,
   model: string,
-  key: { readonly name: string; readonly value: string | undefined },
+  apiKey: string | undefined,
 ): Route {
-  const missingKey = key.value === undefined ? key.name : null
-  return { endpoint: { provider, baseUrl, apiKey: key.value ?? null }, model, missingKey }
+  const missingKey = apiKey === undefined ? KEY_OF[provider] : null
+  return { endpoint: { provider, baseUrl, apiKey: apiKey ?? null }, model, missingKey }
 }
 
 /** Reads OLLAMA_HOST, which may be written for the server (`0.0.0.0`) as well as for its clients. */

@@ -23,7 +23,7 @@ import { ReadQueue } from './read-queue.ts'
 import { atLeast, readStream } from './read-stream.ts'
 
 /**
- * Opens the event store in one SQLite file; makes the file and its folder where there are none. An
+ * Opens the event store in one SQLite file; makes the file, in a folder that is there, where there is none. An
  * acknowledged append survives the death of the process and a loss of power. One store has the file at
  * a time: any other is refused with `store_failed`, and so are foreign, newer and damaged files.
  */

@@ -28,13 +28,13 @@ export function openExisting(file: string): Result<DatabaseSync, StoreFailure> {
 }
 
 /** A log to read: whole, in pages, in the order it was appended, up to what is stored when the end is reached. */
-export type LogPages = Pick<EventStore, 'readStream'> & {
+export type ReadableLog = Pick<EventStore, 'readStream'> & {
   pages(): AsyncGenerator<Result<readonly RecordedEvent[], StoreFailure>>
   close(): Promise<void>
 }
 
 /** Opens a log that is there, only to read it. A server may be writing to it. */
-export function openLogPages(file: string): ResultAsync<LogPages, StoreFailure> {
+export function openReadableLog(file: string): ResultAsync<ReadableLog, StoreFailure> {
   const found = openExisting(file)
   if (found.isErr()) return errAsync(found.error)
   found.value.close()

@@ -1,4 +1,4 @@
-import { mkdirSync, realpathSync } from 'node:fs'
+import { realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { err, ok, type Result } from 'neverthrow'
@@ -50,7 +50,6 @@ export function openForReading(file: string): Result<DatabaseSync, StoreFailure>
 
 function realName(file: string): string {
   const path = resolve(file)
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   try {
     return realpathSync(path)
   } catch {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { chmod, mkdir, readFile, stat, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -127,8 +128,15 @@ describe('a file that is refused', () => {
 })
 
 describe('opening again', () => {
-  test('folders are made, revisions, positions and ids go on, and cursors stay good', async () => {
-    const file = join(await testFolder(), 'new', 'folders', 'log.db')
+  test('in a folder that is not there, it is told so and none is made', async () => {
+    const missing = join(await testFolder(), 'missing')
+    const { message } = await refusal(join(missing, 'log.db'))
+    expect(message).toContain(missing)
+    expect(existsSync(missing)).toBe(false)
+  })
+
+  test('revisions, positions and ids go on, and cursors stay good', async () => {
+    const file = join(await testFolder(), 'log.db')
     const first = await openStore(file)
     const events = numbered(3)
     await append(first, 'again', events, 'no_stream')

@@ -41,7 +41,7 @@ export type From = 'anyone' | 'nobody' | { readonly claimant: string | null }
 type End = { readonly status: string; readonly reason: string }
 
 /** Works on one run, when its turn has come, until that ends, rests, or belongs to somebody else. */
-export class Worker {
+export class RunWorker {
   /** Resolves when it has let go of the run. */
   readonly done: Promise<void>
   /** Whether to look at the run once more behind that: something has happened that it may not have seen. */
