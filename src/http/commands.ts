@@ -7,10 +7,8 @@ import type { LoadedRun } from '../store/run-log.ts'
 import { commandProblem } from './command-problem.ts'
 import type { AppDeps } from './deps.ts'
 import type { Problem } from './problem.ts'
+import { PROJECTION_WAIT_MS } from './projection-wait.ts'
 import { RunId } from './run-id.ts'
-
-/** How long an answer waits for the read model to show what was done, milliseconds. */
-const PROJECTION_WAIT_MS = 2000
 
 /**
  * Carries out a person's command on a run. The answer comes when the read model shows it, so that a

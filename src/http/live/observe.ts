@@ -1,4 +1,5 @@
 import { streamOf } from '../../store/run-log.ts'
+import { PROJECTION_WAIT_MS } from '../projection-wait.ts'
 import { NOT_WRITTEN, type Watched } from '../watch-log.ts'
 import { Backoff } from './backoff.ts'
 import { caughtUpFrame, type Entry, entryOf, isEnd } from './entry.ts'
@@ -10,7 +11,7 @@ import type { Watch } from './watch-query.ts'
 
 /** Why the server ends an observation; `cursor` is the seq up to which the observer was served. */
 export type Ending =
-  | { readonly type: 'complete' }
+  | { readonly type: 'complete'; readonly cursor: number }
   | {
       readonly type: 'unknown_run' | 'bad_request' | 'damaged' | 'not_written'
       readonly cursor: number
@@ -28,9 +29,22 @@ type Observation = {
 
 /**
  * Sends a run to one observer, from its cursor to the end of the run. Resolves to null when `signal`
- * has aborted before.
+ * has aborted before. Who is let go because the run has ended finds that over REST, too, unless the read
+ * model is far behind.
  */
 export async function observe(
+  observation: Observation,
+  hub: Hub,
+  deps: TopicDeps,
+): Promise<Ending | null> {
+  const ending = await sendRun(observation, hub, deps)
+  if (ending?.type === 'complete') {
+    await deps.readModel.waitFor(observation.runId, ending.cursor, PROJECTION_WAIT_MS)
+  }
+  return ending
+}
+
+async function sendRun(
   observation: Observation,
   hub: Hub,
   deps: TopicDeps,
@@ -50,7 +64,7 @@ export async function observe(
   const milestone = new Milestone(observation, head.seq, deps)
   if (after === head.seq && isEnd(head)) {
     milestone.tell(after)
-    return { type: 'complete' }
+    return { type: 'complete', cursor: after }
   }
   if (!(await observation.watched.begin())) return notWritten(after)
   return deliver(hub, observation, milestone)
@@ -149,7 +163,7 @@ async function sendAll(
       if (entry.seq !== expected) return damaged(expected, `the store gave ${entry.seq} instead`)
       if (watch.kinds.has(entry.kind)) outlet.sendFramed(entry)
       watched.last = entry.seq
-      if (isEnd(entry)) return { type: 'complete' }
+      if (isEnd(entry)) return { type: 'complete', cursor: entry.seq }
       if (outlet.full) await outlet.uncorkedDrain()
     }
   } finally {

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
+import type { ReadModel } from '../../projections/read-model.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
 import { streamOf } from '../../store/run-log.ts'
 import { Backoff } from './backoff.ts'
@@ -13,6 +14,7 @@ import { Ring } from './ring.ts'
 import type { Form } from './text.ts'
 
 export type TopicDeps = PageDeps & {
+  readonly readModel: Pick<ReadModel, 'waitFor'>
   readonly limits: LiveLimits
   readonly log: FastifyBaseLogger
   /** An event as it is now: strings may have been taken out of it since it was delivered. */

@@ -31,7 +31,7 @@ it('cursors of the feed hold for another server on the same EventStoreDB', async
 
   const stop = new AbortController()
   const feedOf = (store: typeof one) => {
-    const readModel = { get: () => null, caughtUp: true }
+    const readModel = { get: () => null, caughtUp: true, waitFor: async () => true }
     const [clock, checkpoint] = [() => 0, () => null]
     const watchLog = new WatchLog(null, clock)
     const deps = { store, readModel, clock, checkpoint, watchLog, limits: LIVE_LIMITS }

@@ -181,6 +181,35 @@ describe('the live event stream in trouble', () => {
     expect(watcher.seqs).toEqual(watcher.frames.map((_, index) => index))
   })
 
+  it('lets nobody go at the end of a run before the read model shows that', async () => {
+    const [asked, shown] = [Promise.withResolvers<number>(), Promise.withResolvers<void>()]
+    let held = false
+    server = await startTestServer({
+      wrapReadModel: (readModel) => ({
+        get: (run) => readModel.get(run),
+        list: (query) => readModel.list(query),
+        caughtUp: true,
+        waitFor: async (run, seq, timeoutMs) => {
+          if (!held) return readModel.waitFor(run, seq, timeoutMs)
+          asked.resolve(seq)
+          await shown.promise
+          return true
+        },
+      }),
+    })
+    const runId = await createRun(server)
+    const watcher = new Watcher(server, `${runId}?kinds=all`)
+    await watcher.have(1)
+    held = true
+    await agentDoes(server, runId, CLAIM, ...iteration(true))
+    expect(await asked.promise).toBeGreaterThan(1)
+    await watcher.have((await asked.promise) + 1)
+    expect(watcher.frames.at(-1)?.kind).toBe('run_end')
+    expect(watcher.socket.readyState).toBe(watcher.socket.OPEN)
+    shown.resolve()
+    expect((await watcher.closed).code).toBe(1000)
+  })
+
   it('subscribes again behind the last frame when a subscription breaks', async () => {
     let subscriptions = 0
     server = await startTestServer({
