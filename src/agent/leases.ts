@@ -1,7 +1,7 @@
 import type { Kind } from '../domain/records.ts'
 import { decode } from '../store/codec.ts'
 import type { RecordedEvent } from '../store/event-store.ts'
-import { RUN_STREAM_PREFIX } from '../store/run-log.ts'
+import { runIdOf } from '../store/run-log.ts'
 
 /** A run that nobody seems to work on, and who worked on it last. */
 export type LeftBehind = { readonly runId: string; readonly claimant: string }
@@ -39,7 +39,7 @@ export class Leases {
 
   /** A record of a run, in the order of the log. */
   note(event: RecordedEvent, now: number): void {
-    const runId = event.stream.slice(RUN_STREAM_PREFIX.length)
+    const runId = runIdOf(event.stream)
     const held = this.#runs.get(runId)
     if (event.type === 'run_end') this.#runs.delete(runId)
     if (event.type === 'run_claimed') this.#claimed(runId, event, held?.resting ?? false, now)
@@ -66,9 +66,19 @@ export class Leases {
     this.#heard.set(claimant, now)
   }
 
-  /** The claimant says that it is gone. */
-  left(claimant: string): void {
+  /** The claimant says that it is gone; returns the runs that it leaves behind. */
+  left(claimant: string): LeftBehind[] {
     this.#gone.add(claimant)
+    return [...this.#runs].flatMap(([runId, held]) =>
+      held.claimant === claimant && !held.resting ? [{ runId, claimant }] : [],
+    )
+  }
+
+  /** The run, if who holds it has said before that it is gone. */
+  leftBefore(runId: string): LeftBehind[] {
+    const held = this.#runs.get(runId)
+    if (held === undefined || held.resting || !this.#gone.has(held.claimant)) return []
+    return [{ runId, claimant: held.claimant }]
   }
 
   /** Nobody could be heard for a while: all have a whole lease again. */

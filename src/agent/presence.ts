@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { z } from 'zod'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import { OWN_STREAM_PREFIX } from '../store/log-id.ts'
+import { runIdOf } from '../store/run-log.ts'
 import { untilAborted } from './backoff.ts'
 import { Leases, type LeftBehind } from './leases.ts'
 
@@ -12,6 +13,8 @@ const ALIVE = 'server_alive'
 const LEFT = 'server_left'
 const Sign = z.strictObject({ claimant: z.string() })
 
+/** So many of the last signs are read at the start, for who has left just before. */
+const SIGNS_READ = 256
 /** How often in a lease a process says that it is there, and looks who is not. */
 const BEATS = 4
 /** How long a process that ends tries to say so, milliseconds. */
@@ -57,6 +60,8 @@ export class Presence {
 
   note(event: RecordedEvent): void {
     this.#leases.note(event, this.#clock())
+    // The claim may be told of only after its process has left.
+    if (event.type === 'run_claimed') this.#tell(this.#leases.leftBefore(runIdOf(event.stream)))
   }
 
   /** Says that this process is gone, so that nobody has to wait for the end of its lease. */
@@ -72,9 +77,11 @@ export class Presence {
     const last = await store.readStream(SERVERS_STREAM, {
       from: 'end',
       direction: 'backward',
-      limit: 1,
+      limit: SIGNS_READ,
     })
-    const after = last.unwrapOr([])[0]?.revision ?? -1
+    const signs = last.unwrapOr([])
+    for (const event of signs) if (event.type === LEFT) this.#hear(event)
+    const after = signs[0]?.revision ?? -1
     for await (const item of store.subscribeStream(SERVERS_STREAM, { after, signal })) {
       if (item.type === 'events') for (const event of item.events) this.#hear(event)
     }
@@ -84,9 +91,7 @@ export class Presence {
     const sign = Sign.safeParse(parsedJson(data))
     if (!sign.success) return
     if (type === ALIVE) this.#leases.heard(sign.data.claimant, this.#clock())
-    if (type !== LEFT) return
-    this.#leases.left(sign.data.claimant)
-    this.#tellOfLeftBehind()
+    if (type === LEFT) this.#tell(this.#leases.left(sign.data.claimant))
   }
 
   async #watch(): Promise<void> {
@@ -102,12 +107,11 @@ export class Presence {
         continue
       }
       if (atWork() && !this.#leases.isFresh(claimant, pause, now)) await this.#say(ALIVE)
-      this.#tellOfLeftBehind()
+      this.#tell(this.#leases.expired(claimant, this.#clock()))
     }
   }
 
-  #tellOfLeftBehind(): void {
-    const leftBehind = this.#leases.expired(this.#deps.claimant, this.#clock())
+  #tell(leftBehind: readonly LeftBehind[]): void {
     if (leftBehind.length > 0) this.#deps.onLeftBehind(leftBehind)
   }
 

@@ -44,9 +44,10 @@ type End = { readonly status: string; readonly reason: string }
 export class RunWorker {
   /** Resolves when it has let go of the run. */
   readonly done: Promise<void>
-  /** Whether to look at the run once more behind that: something has happened that it may not have seen. */
-  again = false
+  /** Whose run to take up behind that, once more: something has happened that it may not have seen. */
+  again: From | null = null
   readonly #runId: string
+  readonly #from: From
   readonly #deps: WorkerDeps
   readonly #stop = new AbortController()
   /** Whether it still waits for its turn. */
@@ -60,8 +61,14 @@ export class RunWorker {
 
   constructor(runId: string, from: From, turns: Turns, deps: WorkerDeps) {
     this.#runId = runId
+    this.#from = from
     this.#deps = deps
-    this.done = this.#awaitTurn(from, turns)
+    this.done = this.#awaitTurn(turns)
+  }
+
+  /** Whether it is there to take the run over from this claimant. */
+  takesFrom(claimant: string): boolean {
+    return typeof this.#from === 'object' && this.#from.claimant === claimant
   }
 
   /** Lets go of the run, and ends its commands. */
@@ -96,17 +103,17 @@ export class RunWorker {
     if (this.#waiting || event.revision > known) this.stop()
   }
 
-  async #awaitTurn(from: From, turns: Turns): Promise<void> {
+  async #awaitTurn(turns: Turns): Promise<void> {
     const giveBack = await turns.take(this.#stop.signal)
     if (giveBack === null) return
     try {
-      await this.#work(from)
+      await this.#work()
     } finally {
       giveBack()
     }
   }
 
-  async #work(from: From): Promise<void> {
+  async #work(): Promise<void> {
     const { log, effects, process } = this.#deps
     const { signal } = this.#stop
     this.#waiting = false
@@ -120,7 +127,7 @@ export class RunWorker {
     const session = opened.value
     this.#session = session
     if (this.#redacted) session.forget()
-    if (!(await this.#claim(session, from))) return
+    if (!(await this.#claim(session))) return
     const ended = await runLoop(session, effects, signal)
     // The log may tell of the end before the loop has seen that its last append was the end.
     const end = this.#end ?? endOf(session.state)
@@ -130,11 +137,11 @@ export class RunWorker {
   }
 
   /** Whether the run is this process' now. */
-  async #claim(session: RunSession, from: From): Promise<boolean> {
+  async #claim(session: RunSession): Promise<boolean> {
     const { log, process } = this.#deps
     const { claimant } = session.state
     if (claimant === process.claimant) return true
-    if (!mayTake(from, claimant)) return false
+    if (!mayTake(this.#from, claimant)) return false
     const { pid, host } = process
     const claimed = await session.record({ type: 'claim', expected: claimant, pid, host })
     if (claimed.isErr()) this.#report(claimed.error)

@@ -1,6 +1,6 @@
 import type { Kind } from '../domain/records.ts'
 import type { Position, RecordedEvent } from '../store/event-store.ts'
-import { RUN_STREAM_PREFIX } from '../store/run-log.ts'
+import { RUN_STREAM_PREFIX, runIdOf } from '../store/run-log.ts'
 import { Presence } from './presence.ts'
 import { type From, RunWorker, type WorkerDeps } from './run-worker.ts'
 import { Turns } from './turns.ts'
@@ -67,7 +67,7 @@ export class Supervisor {
       atWork: () => this.#workers.size > 0,
       onLeftBehind: (runs) => {
         for (const { runId, claimant } of runs) {
-          if (this.#workers.has(runId)) continue
+          if (this.#workers.get(runId)?.takesFrom(claimant)) continue
           log.info({ run_id: runId, claimant }, 'nothing is heard of who works on a run')
           this.#takeUp(runId, { claimant })
         }
@@ -103,7 +103,7 @@ export class Supervisor {
 
   #notice(event: RecordedEvent): void {
     this.#presence?.note(event)
-    const runId = event.stream.slice(RUN_STREAM_PREFIX.length)
+    const runId = runIdOf(event.stream)
     switch (event.type as Kind) {
       case 'run_created':
         this.#takeUp(runId, { claimant: null })
@@ -125,7 +125,7 @@ export class Supervisor {
     const known = this.#workers.get(runId)
     if (known !== undefined) {
       // It may be just about to rest; it looks at the log once more before it does.
-      known.again = true
+      if (known.again === null || from !== 'nobody') known.again = from
       return
     }
     const worker = new RunWorker(runId, from, this.#turns, this.#deps)
@@ -138,7 +138,7 @@ export class Supervisor {
       await worker.done
     } finally {
       this.#workers.delete(runId)
-      if (worker.again) this.#takeUp(runId, 'nobody')
+      if (worker.again !== null) this.#takeUp(runId, worker.again)
     }
   }
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { RecordedEvent, StoreFailure } from '../store/event-store.ts'
 import type { LogPages } from '../store/log-pages.ts'
-import { type LoadedRun, RUN_STREAM_PREFIX } from '../store/run-log.ts'
+import { type LoadedRun, RUN_STREAM_PREFIX, runIdOf } from '../store/run-log.ts'
 import type { ArtifactSource } from './artifact-source.ts'
 import type { KeptHeads } from './kept-heads.ts'
 import { LEDGER_START, type LedgerEnd, type LedgerName, ledgerOf } from './ledgers.ts'
@@ -91,7 +91,7 @@ class LogCheck {
   }
 
   #takeRecord(event: RecordedEvent): void {
-    const runId = event.stream.slice(RUN_STREAM_PREFIX.length)
+    const runId = runIdOf(event.stream)
     const check = this.#runs.get(runId) ?? { run: null, bad: false }
     this.#runs.set(runId, check)
     if (check.bad) return

@@ -1,6 +1,6 @@
 import { decode } from '../store/codec.ts'
 import type { Position, RecordedEvent } from '../store/event-store.ts'
-import { foldLogged, type LoadedRun, RUN_STREAM_PREFIX } from '../store/run-log.ts'
+import { foldLogged, type LoadedRun, runIdOf } from '../store/run-log.ts'
 
 /** The last event that a read model speaks of. */
 export type Checkpoint = {
@@ -40,7 +40,7 @@ export class Batch {
     const { stream, revision, position, id } = event
     this.#size += 1
     this.#checkpoint = { position, stream, revision, eventId: id }
-    const runId = stream.slice(RUN_STREAM_PREFIX.length)
+    const runId = runIdOf(stream)
     if (this.#damaged.has(runId) || this.#before.isDamaged(runId)) return
     const run = this.#runs.get(runId) ?? this.#before.get(runId)
     if (run !== null && revision <= run.state.seq) return

@@ -3,7 +3,7 @@ import type { EventStore, RecordedEvent, StoreFailure } from './event-store.ts'
 import { loadLedger } from './ledger.ts'
 import { type LoggedRedaction, REDACTIONS, redactionsOf } from './redaction-ledger.ts'
 import { withoutStrings } from './remainder.ts'
-import { RUN_STREAM_PREFIX } from './run-log.ts'
+import { runIdOf } from './run-log.ts'
 
 type OfRun = {
   readonly redactions: LoggedRedaction[]
@@ -48,7 +48,7 @@ export class RedactionIndex {
   /** The event without what was taken out of it, whether or not its store still has that. */
   apply(event: RecordedEvent): RecordedEvent {
     if (this.#runs.size === 0) return event
-    const run = this.#runs.get(event.stream.slice(RUN_STREAM_PREFIX.length))
+    const run = this.#runs.get(runIdOf(event.stream))
     const pointers = run?.pointers.get(event.revision)
     if (pointers === undefined) return event
     try {

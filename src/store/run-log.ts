@@ -13,6 +13,9 @@ import type { AppendError, EventStore, NewEvent, ReadError } from './event-store
 export const RUN_STREAM_PREFIX = 'run-'
 export const streamOf = (runId: string): string => `${RUN_STREAM_PREFIX}${runId}`
 
+/** The id of the run that a stream of runs holds. */
+export const runIdOf = (stream: string): string => stream.slice(RUN_STREAM_PREFIX.length)
+
 /** A run folded up to its last known record, and that record's hash. */
 export type LoadedRun = { readonly state: RunState; readonly head: string }
 

@@ -45,6 +45,19 @@ test('a run whose process is never heard of again is taken over', async () => {
   expect(only(records, 'run_end').payload.status).toBe('achieved')
 })
 
+test('a process that has stopped before another starts leaves its runs to that, which need not wait', async () => {
+  await using shop = await Workshop.open([
+    { calls: [{ tool: 'bash_exec', args: { command: 'touch begun; sleep 600' } }] },
+    { calls: [mend] },
+  ])
+  const first = shop.startAgent([], {}, 16, 3_600_000)
+  const runId = await shop.create()
+  await shop.until(runId, 'tool_call')
+  await first.stop()
+  shop.startAgent([], {}, 16, 3_600_000)
+  await shop.until(runId, 'run_end')
+})
+
 test('a process that stops leaves its runs to the others, which need not wait', async () => {
   await using shop = await Workshop.open([
     { calls: [{ tool: 'bash_exec', args: { command: 'touch begun; sleep 600' } }] },

@@ -6,7 +6,7 @@ import type {
   RecordedEvent,
   StoreFailure,
 } from '../../store/event-store.ts'
-import { RUN_STREAM_PREFIX, streamOf } from '../../store/run-log.ts'
+import { runIdOf, streamOf } from '../../store/run-log.ts'
 import { RunId } from '../run-id.ts'
 
 /**
@@ -22,7 +22,7 @@ const digits = (uuid: string): string => uuid.replaceAll('-', '')
 
 /** The run that a stream holds; null for a stream that is no run's. */
 export function runOf(stream: string): string | null {
-  const runId = stream.slice(RUN_STREAM_PREFIX.length)
+  const runId = runIdOf(stream)
   const parsed = RunId.safeParse(runId)
   return parsed.success && parsed.data === runId ? runId : null
 }
