@@ -228,8 +228,8 @@ describe('a data folder that cannot be used is named when the server is started'
     const { size } = await stat(file)
     await writeFile(file, Buffer.alloc(size, 0x5a))
     const server = await site.serve('data')
-    await untilStatus(server, runId, 'achieved')
-    expect((await get(server, '/health/ready')).status).toBe(200)
+    await untilReady(server)
+    expect((await get(server, `/api/runs/${runId}`)).body.status).toBe('achieved')
   })
 
   test.skipIf(!canMount)('on a disk that is mounted for reading', async () => {
