@@ -182,3 +182,18 @@ test('a backup does not replace the log that it is made of, and no folder', asyn
   }
   expect((await stat(log)).ino).toBe(ino)
 })
+
+test('nor the log of another server', async () => {
+  await usedFolder()
+  const other = await site.serve('other')
+  const log = site.path('other', 'log.sqlite')
+  const { ino } = await stat(log)
+  const refused = await backup(log, '--force')
+  expect(refused.code).toBe(1)
+  expect(refused.stderr).toContain(`${log} is a database in use`)
+  expect((await stat(log)).ino).toBe(ino)
+  await start(other, await site.project('other-project'))
+
+  await other.stop()
+  expect((await backup(log, '--force')).code).toBe(0)
+})

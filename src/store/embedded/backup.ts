@@ -81,8 +81,12 @@ async function whatIsInTheWay(source: string, target: string): Promise<string | 
   if (there.isDirectory()) return `${target} is a folder: name a file in it`
   const log = await stat(source).catch(() => null)
   // Its server would go on writing to a file without a name, and all of that would be lost.
-  const same = log !== null && log.ino === there.ino && log.dev === there.dev
-  return same ? `${target} is the log itself: choose another file for the copy` : null
+  if (log !== null && log.ino === there.ino && log.dev === there.dev) {
+    return `${target} is the log itself: choose another file for the copy`
+  }
+  // The same for the log of another server; and what a killed one left there would be mixed with the copy.
+  if (!existsSync(`${target}-wal`)) return null
+  return `${target} is a database in use, or was when its program was killed: choose another file for the copy`
 }
 
 async function copyAndCheck(
