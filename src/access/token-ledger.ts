@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Logged } from '../store/codec.ts'
 import type { Ledger } from '../store/ledger.ts'
-import { OWN_STREAM_PREFIX } from '../store/log-id.ts'
+import { OWN_STREAM_PREFIX } from '../store/own-streams.ts'
 import { ROLES } from './roles.ts'
 
 /** Names stand in the records of what was done with a token, so each is given once and never again. */

@@ -3,8 +3,9 @@ import { AccessEntry } from '../domain/access.ts'
 import { decodeAs, type Logged } from '../store/codec.ts'
 import { emptyLedger, type Ledger, type LoadedLedger } from '../store/ledger.ts'
 import type { LoadError } from '../store/run-log.ts'
-import { type LedgerRange, ledgerPages, ledgerStream } from './ledgers.ts'
+import { type LedgerRange, ledgerPages } from './ledgers.ts'
 import type { RunReader } from './run-pages.ts'
+import { ledgerStream } from './views.ts'
 
 /** Who was shown what. All that is folded from it is which command has written last. */
 export const ACCESS_LEDGER: Ledger<AccessEntry, string | null> = {

@@ -10,15 +10,22 @@ import {
   listCheckpoints,
 } from './checkpoint-stream.ts'
 import { exportRun } from './export-run.ts'
-import { type InclusionProof, proveInclusion } from './inclusion.ts'
+import { proveInclusion } from './inclusion.ts'
 import type { Keyring, KeyringFailure } from './keyring.ts'
-import { LEDGERS, type LedgerName, type LedgerRange, ledgerLines } from './ledgers.ts'
+import { type LedgerRange, ledgerLines } from './ledgers.ts'
 import { proveLedger } from './prove-ledger.ts'
 import { proveRun } from './prove-run.ts'
-import type { PublishedKeys } from './public-keys.ts'
 import type { RunHeads } from './run-heads.ts'
 import type { RunReader } from './run-pages.ts'
-import type { Checkpoint, LedgerProof, RunProof } from './statements.ts'
+import {
+  type Checkpoint,
+  type InclusionProof,
+  LEDGERS,
+  type LedgerName,
+  type LedgerProof,
+  type PublishedKeys,
+  type RunProof,
+} from './views.ts'
 
 export type AuditError = LoadError | KeyringFailure | CheckpointError
 

@@ -12,12 +12,13 @@ import {
 } from './bundle-format.ts'
 import { canonicalJson } from './canonical.ts'
 import { Counted } from './counted.ts'
-import { type KnownKeys, knownKeys, PublishedKeys } from './public-keys.ts'
+import { type KnownKeys, knownKeys } from './public-keys.ts'
 import { RedactionCheck } from './redaction-check.ts'
 import type { Finding } from './report.ts'
-import { Manifest, RunProof } from './statements.ts'
+import { Manifest } from './statements.ts'
 import { CutOff, type SeeRecord, type VerifiedRecords, verifyRecords } from './verify-records.ts'
 import { verifyRedactions } from './verify-redactions.ts'
+import { PublishedKeys, RunProof } from './views.ts'
 
 /** Who wants to see what is read. */
 export type Onlookers = {

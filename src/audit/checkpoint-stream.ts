@@ -2,10 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { z } from 'zod'
 import type { NewEvent, ReadError, RecordedEvent } from '../store/event-store.ts'
-import { OWN_STREAM_PREFIX } from '../store/log-id.ts'
-import { RunHead } from './run-heads.ts'
+import { OWN_STREAM_PREFIX } from '../store/own-streams.ts'
 import type { RunReader } from './run-pages.ts'
-import { Checkpoint } from './statements.ts'
+import { Checkpoint, RunHead } from './views.ts'
 
 /** The stream of the checkpoints. */
 export const CHECKPOINT_STREAM = `${OWN_STREAM_PREFIX}checkpoints`

@@ -13,10 +13,11 @@ import {
   runsEvent,
 } from './checkpoint-stream.ts'
 import type { Keyring, KeyringFailure } from './keyring.ts'
-import { LEDGER_START, LEDGERS, ledgerEnd, ledgerStream } from './ledgers.ts'
+import { LEDGER_START, ledgerEnd } from './ledgers.ts'
 import { merkleRoot } from './merkle.ts'
-import { leafOf, type RunHead, type RunHeads, sortedHeads } from './run-heads.ts'
-import { type Checkpoint, checkpointHash, type Signer, seal } from './statements.ts'
+import { leafOf, type RunHeads, sortedHeads } from './run-heads.ts'
+import { checkpointHash, type Signer, seal } from './statements.ts'
+import { type Checkpoint, LEDGERS, ledgerStream, type RunHead } from './views.ts'
 
 export type WriterDeps = {
   readonly store: EventStore

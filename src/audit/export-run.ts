@@ -21,8 +21,9 @@ import type { Keys } from './keyring.ts'
 import { eventLine } from './record-line.ts'
 import { placeOf, type RedactionsOfRun, redactionsOf } from './redactions-of.ts'
 import { type RunReader, runPages } from './run-pages.ts'
-import { type Manifest, type RunProof, seal } from './statements.ts'
+import { type Manifest, seal } from './statements.ts'
 import { packed } from './tar.ts'
+import type { RunProof } from './views.ts'
 
 export type ExportDeps = {
   readonly store: RunReader

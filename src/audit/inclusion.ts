@@ -1,18 +1,7 @@
-import { z } from 'zod'
 import type { CheckpointLog } from './checkpoint-stream.ts'
 import { inclusionPath, rootOfPath } from './merkle.ts'
-import { Sha256 } from './public-keys.ts'
-import { leafOf, RunHead, sortedHeads } from './run-heads.ts'
-import { Checkpoint } from './statements.ts'
-
-/** That a run, with this length and head, is one of those that a checkpoint is made over. */
-export const InclusionProof = z.strictObject({
-  checkpoint: Checkpoint,
-  leaf: RunHead,
-  index: z.int().nonnegative().describe('Place of the leaf among all, which stand by run id'),
-  path: z.array(Sha256).describe('RFC 6962 audit path: the hashes from the leaf up to the root'),
-})
-export type InclusionProof = z.infer<typeof InclusionProof>
+import { leafOf, sortedHeads } from './run-heads.ts'
+import type { InclusionProof } from './views.ts'
 
 /** Null where the run is not in the checkpoint, or there is none. */
 export function proveInclusion(

@@ -1,5 +1,6 @@
 import type { Finding } from './report.ts'
-import { type RunHead, subjectOf } from './run-heads.ts'
+import { subjectOf } from './run-heads.ts'
+import type { RunHead } from './views.ts'
 
 /** Compares runs and ledgers, record by record, with what a checkpoint says of them. */
 export class KeptHeads {

@@ -9,8 +9,9 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/p
 import { join } from 'node:path'
 import { err, type Result, ResultAsync } from 'neverthrow'
 import { z } from 'zod'
-import { fingerprintOf, type PublishedKey, PublishedKeys } from './public-keys.ts'
+import { fingerprintOf } from './public-keys.ts'
 import type { Signer } from './statements.ts'
+import { type PublishedKey, PublishedKeys } from './views.ts'
 
 /** Keys cannot be read or written; the message names the file. */
 export type KeyringFailure = { readonly type: 'keyring_failed'; readonly message: string }

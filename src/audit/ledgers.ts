@@ -3,17 +3,10 @@ import { z } from 'zod'
 import { GENESIS } from '../store/chain.ts'
 import { decodeAs } from '../store/codec.ts'
 import type { ReadError, RecordedEvent } from '../store/event-store.ts'
-import { OWN_STREAM_PREFIX } from '../store/log-id.ts'
 import type { LoadError } from '../store/run-log.ts'
 import { eventLine } from './record-line.ts'
 import type { RunReader } from './run-pages.ts'
-
-/** What is kept beside the runs, in chained streams of their own. */
-export const LEDGERS = ['access', 'redactions', 'tokens'] as const
-export const LedgerName = z.enum(LEDGERS)
-export type LedgerName = z.infer<typeof LedgerName>
-
-export const ledgerStream = (name: LedgerName): string => `${OWN_STREAM_PREFIX}${name}`
+import { LEDGERS, type LedgerName, ledgerStream } from './views.ts'
 
 /** The ledger that a stream is; null for another stream. */
 export function ledgerOf(stream: string): LedgerName | null {

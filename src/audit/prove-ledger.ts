@@ -1,8 +1,9 @@
 import type { ResultAsync } from 'neverthrow'
 import type { LoadError } from '../store/run-log.ts'
-import { type LedgerName, ledgerEnd } from './ledgers.ts'
+import { ledgerEnd } from './ledgers.ts'
 import type { RunReader } from './run-pages.ts'
-import { type LedgerProof, type Signer, seal } from './statements.ts'
+import { type Signer, seal } from './statements.ts'
+import type { LedgerName, LedgerProof } from './views.ts'
 
 /** A signed statement of what the log has of a ledger now, by its last entry. */
 export function proveLedger(

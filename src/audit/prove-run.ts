@@ -3,7 +3,8 @@ import { type DamagedRecord, decode } from '../store/codec.ts'
 import type { RecordedEvent } from '../store/event-store.ts'
 import type { LoadError, LoadedRun } from '../store/run-log.ts'
 import { lastEvent, type RunReader } from './run-pages.ts'
-import { type RunProof, type Signer, seal } from './statements.ts'
+import { type Signer, seal } from './statements.ts'
+import type { RunProof } from './views.ts'
 
 /**
  * A signed statement of what the log has of a run now, by its last record. What was projected of the

@@ -1,25 +1,6 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto'
-import { z } from 'zod'
 import { sha256 } from './canonical.ts'
-
-/** 64 lower-case hex digits. */
-export const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits')
-
-/** ISO 8601 in UTC, with milliseconds. */
-export const Moment = z.iso.datetime({ precision: 3 })
-
-/** A public key of a server. Signatures made before it was retired stay good. */
-export const PublishedKey = z.strictObject({
-  fingerprint: Sha256.describe('SHA-256 of the key in DER (SubjectPublicKeyInfo)'),
-  public_key: z.string().describe('Ed25519, PEM (SubjectPublicKeyInfo)'),
-  created: Moment,
-  retired: Moment.nullable().describe('When another key took its place; null for the one in use'),
-})
-export type PublishedKey = z.infer<typeof PublishedKey>
-
-/** What GET /api/keys answers, and what `keys.json` of an export holds. */
-export const PublishedKeys = z.strictObject({ keys: z.array(PublishedKey).readonly() })
-export type PublishedKeys = z.infer<typeof PublishedKeys>
+import type { PublishedKeys } from './views.ts'
 
 /** SHA-256 (hex) of the public key in DER (SubjectPublicKeyInfo). */
 export function fingerprintOf(key: KeyObject): string {

@@ -1,20 +1,8 @@
-import { z } from 'zod'
 import type { LoadedRun } from '../store/run-log.ts'
 import { canonicalJson } from './canonical.ts'
-import { LEDGERS, ledgerOf, ledgerStream } from './ledgers.ts'
+import { ledgerOf } from './ledgers.ts'
 import { leafHash } from './merkle.ts'
-import { Sha256 } from './public-keys.ts'
-
-/**
- * How far a run had come: its number of records, and the hash of the last. A ledger is told of in the same
- * way, with the name of its stream in the place of the run id.
- */
-export const RunHead = z.strictObject({
-  run_id: z.union([z.uuid(), z.enum(LEDGERS.map(ledgerStream))]),
-  length: z.int().positive(),
-  head: Sha256,
-})
-export type RunHead = z.infer<typeof RunHead>
+import type { RunHead } from './views.ts'
 
 /** What has been projected of all runs. */
 export type RunHeads = {

@@ -4,9 +4,10 @@ import { type CheckpointError, type CheckpointLog, readCheckpoints } from './che
 import { merkleRoot } from './merkle.ts'
 import type { KnownKeys } from './public-keys.ts'
 import type { Finding } from './report.ts'
-import { leafOf, type RunHead, sortedHeads } from './run-heads.ts'
+import { leafOf, sortedHeads } from './run-heads.ts'
 import type { RunReader } from './run-pages.ts'
-import { type Checkpoint, checkpointHash, checkSeal } from './statements.ts'
+import { checkpointHash, checkSeal } from './statements.ts'
+import type { Checkpoint, RunHead } from './views.ts'
 
 /** What is wrong with a checkpoint by itself; null where nothing is. */
 export function sealFinding(checkpoint: Checkpoint, keys: KnownKeys): Finding | null {

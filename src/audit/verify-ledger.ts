@@ -1,9 +1,10 @@
 import { err, ok, type Result } from 'neverthrow'
 import { decodeParsedAs } from '../store/codec.ts'
-import { AnyEntry, LEDGER_START, type LedgerEnd, type LedgerName, ledgerStream } from './ledgers.ts'
+import { AnyEntry, LEDGER_START, type LedgerEnd } from './ledgers.ts'
 import { linesOf } from './lines.ts'
 import { readLine } from './record-line.ts'
 import { type BadRecord, misplaced, type StoredRecord, whatChanged } from './verify-run.ts'
+import { type LedgerName, ledgerStream } from './views.ts'
 
 /**
  * Verifies the next entry of a ledger. Pure: begin with LEDGER_START, and go on with each result, which is

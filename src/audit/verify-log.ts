@@ -5,12 +5,13 @@ import type { LogPages } from '../store/log-pages.ts'
 import { type LoadedRun, RUN_STREAM_PREFIX, runIdOf } from '../store/run-log.ts'
 import type { ArtifactSource } from './artifact-source.ts'
 import type { KeptHeads } from './kept-heads.ts'
-import { LEDGER_START, type LedgerEnd, type LedgerName, ledgerOf } from './ledgers.ts'
+import { LEDGER_START, type LedgerEnd, ledgerOf } from './ledgers.ts'
 import { RedactionCheck } from './redaction-check.ts'
 import type { Finding, RedactionReport } from './report.ts'
 import { verifyEntry } from './verify-ledger.ts'
 import { readRedaction } from './verify-redactions.ts'
 import { artifactOf, storedRecord, verifyRecord } from './verify-run.ts'
+import type { LedgerName } from './views.ts'
 
 export type LogReport = {
   readonly runs: number

@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { type Command, InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
-import { type KnownKeys, knownKeys, PublishedKeys } from '../audit/public-keys.ts'
+import { type KnownKeys, knownKeys } from '../audit/public-keys.ts'
 import type { TrustAnchors } from '../audit/trust-anchors.ts'
+import { PublishedKeys } from '../audit/views.ts'
 
 export type AnchorOptions = {
   readonly fingerprint: readonly string[]

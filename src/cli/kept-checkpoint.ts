@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { err, ok, type Result } from 'neverthrow'
-import { Checkpoint } from '../audit/statements.ts'
+import { Checkpoint } from '../audit/views.ts'
 
 /** A checkpoint that somebody has kept; null where none was given. */
 export async function readKept(

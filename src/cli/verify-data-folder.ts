@@ -2,7 +2,7 @@ import { err, ok, type Result } from 'neverthrow'
 import { KeptHeads } from '../audit/kept-heads.ts'
 import { knownKeys } from '../audit/public-keys.ts'
 import type { Finding } from '../audit/report.ts'
-import { type Checkpoint, checkpointHash } from '../audit/statements.ts'
+import { checkpointHash } from '../audit/statements.ts'
 import { hasAnchors, isTrusted, type TrustAnchors } from '../audit/trust-anchors.ts'
 import {
   sealFinding,
@@ -10,6 +10,7 @@ import {
   verifyCheckpoints,
 } from '../audit/verify-checkpoints.ts'
 import { verifyLog } from '../audit/verify-log.ts'
+import type { Checkpoint } from '../audit/views.ts'
 import { type DataFolder, dataDirOf, openDataFolder } from './data-folder.ts'
 import type { LiveReport } from './live-report.ts'
 

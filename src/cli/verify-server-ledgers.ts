@@ -1,11 +1,11 @@
 import { err, ok, type Result } from 'neverthrow'
 import { z } from 'zod'
 import type { KeptHeads } from '../audit/kept-heads.ts'
-import { ledgerStream } from '../audit/ledgers.ts'
 import type { KnownKeys } from '../audit/public-keys.ts'
 import type { Finding } from '../audit/report.ts'
-import { checkSeal, LedgerProof } from '../audit/statements.ts'
+import { checkSeal } from '../audit/statements.ts'
 import { verifyLedgerLines } from '../audit/verify-ledger.ts'
+import { LedgerProof, ledgerStream } from '../audit/views.ts'
 import { download, downloadJson } from './download.ts'
 import type { ServerOptions } from './server.ts'
 

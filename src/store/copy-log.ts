@@ -7,8 +7,9 @@ import {
   type RecordedEvent,
   type StoreFailure,
 } from './event-store.ts'
-import { LOG_ID_STREAM, OWN_STREAM_PREFIX } from './log-id.ts'
+import { LOG_ID_STREAM } from './log-id.ts'
 import type { LogPages } from './log-pages.ts'
+import { OWN_STREAM_PREFIX } from './own-streams.ts'
 import { RUN_STREAM_PREFIX } from './run-log.ts'
 import { isSameEvent } from './same-event.ts'
 

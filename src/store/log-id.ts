@@ -2,9 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { z } from 'zod'
 import type { EventStore, NewEvent, StoreFailure } from './event-store.ts'
-
-/** Streams that a log has beside those of its runs begin with this. */
-export const OWN_STREAM_PREFIX = 'retrai-'
+import { OWN_STREAM_PREFIX } from './own-streams.ts'
 
 /** The stream that names the log. */
 export const LOG_ID_STREAM = `${OWN_STREAM_PREFIX}log`

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Logged } from './codec.ts'
 import type { Ledger } from './ledger.ts'
-import { OWN_STREAM_PREFIX } from './log-id.ts'
+import { OWN_STREAM_PREFIX } from './own-streams.ts'
 
 const Hash = z.string().regex(/^[0-9a-f]{64}$/)
 

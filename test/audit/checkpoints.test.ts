@@ -13,18 +13,12 @@ import { CheckpointWriter } from '../../src/audit/checkpoint-writer.ts'
 import { includes, proveInclusion } from '../../src/audit/inclusion.ts'
 import { KeptHeads } from '../../src/audit/kept-heads.ts'
 import { type Keyring, openKeyring } from '../../src/audit/keyring.ts'
-import {
-  AnyEntry,
-  LEDGER_START,
-  type LedgerName,
-  ledgerPages,
-  ledgerStream,
-} from '../../src/audit/ledgers.ts'
+import { AnyEntry, LEDGER_START, ledgerPages } from '../../src/audit/ledgers.ts'
 import { type KnownKeys, knownKeys } from '../../src/audit/public-keys.ts'
-import type { RunHead } from '../../src/audit/run-heads.ts'
 import { verifyCheckpoints } from '../../src/audit/verify-checkpoints.ts'
 import { verifyEntry } from '../../src/audit/verify-ledger.ts'
 import { storedRecord } from '../../src/audit/verify-run.ts'
+import { type LedgerName, ledgerStream, type RunHead } from '../../src/audit/views.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
 import { extendLedger } from '../../src/store/ledger.ts'

@@ -2,12 +2,13 @@ import { Readable } from 'node:stream'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { CheckpointWriter } from '../../src/audit/checkpoint-writer.ts'
-import { InclusionProof, includes } from '../../src/audit/inclusion.ts'
+import { includes } from '../../src/audit/inclusion.ts'
 import { openKeyring } from '../../src/audit/keyring.ts'
-import { knownKeys, PublishedKeys } from '../../src/audit/public-keys.ts'
-import { Checkpoint, checkSeal, RunProof } from '../../src/audit/statements.ts'
+import { knownKeys } from '../../src/audit/public-keys.ts'
+import { checkSeal } from '../../src/audit/statements.ts'
 import { unpacked } from '../../src/audit/tar.ts'
 import { verifyBundle } from '../../src/audit/verify-bundle.ts'
+import { Checkpoint, InclusionProof, PublishedKeys, RunProof } from '../../src/audit/views.ts'
 import {
   agentDoes,
   CLAIM,

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { ChatMessage } from '../../domain/conversation.ts'
+import { SentConversation, type SentMessage } from '../../projections/history-views.ts'
 import type { AppDeps } from '../deps.ts'
 import { Seq } from '../event-query.ts'
 import { sentConversation } from '../history/sent-conversation.ts'
@@ -7,66 +8,30 @@ import { problems, sendProblem } from '../problem.ts'
 import { RunId, RunParams } from '../run-id.ts'
 import type { ZodApp } from '../zod-app.ts'
 
-const Message = z.discriminatedUnion('role', [
-  z.object({ role: z.enum(['system', 'user']), content: z.string() }),
-  z.object({
-    role: z.literal('assistant'),
-    content: z.string().nullable(),
-    tool_calls: z.array(
-      z.object({ call_id: z.string(), tool: z.string(), args: z.string().describe('JSON text') }),
-    ),
-  }),
-  z.object({ role: z.literal('tool'), call_id: z.string(), content: z.string() }),
-])
-
-const SentConversation = z
-  .object({
-    run_id: z.uuid(),
-    model_name: z.string(),
-    request: z
-      .enum(['answered', 'under_way', 'not_sent'])
-      .describe(
-        '`answered`: this was sent, and the reply is in the log. `under_way`: it is being sent, or was ' +
-          'when the run or the server stopped. `not_sent`: the model is not asked; this is what it would get',
-      ),
-    as_of: z.int().describe('seq of the last record that the messages follow from'),
-    answered_by: z.int().nullable().describe('seq of the assistant_message that replies'),
-    messages: z.array(Message),
-    omitted_turns: z.int().describe('The first turns, left out to keep within the budget'),
-    tools: z
-      .array(
-        z.object({
-          name: z.string(),
-          description: z.string(),
-          parameters: z.record(z.string(), z.unknown()).describe('JSON Schema'),
-        }),
-      )
-      .describe('What this version of the server offers; the log does not hold it'),
-  })
-  .meta({
-    id: 'SentConversation',
-    examples: [
-      {
-        run_id: '550e8400-e29b-41d4-a716-446655440000',
-        model_name: 'claude-sonnet-4-6',
-        request: 'answered',
-        as_of: 2,
-        answered_by: 4,
-        messages: [
-          { role: 'system', content: 'You work on a project until its goal is reached. …' },
-          { role: 'user', content: 'Work towards the goal pytest in the project at /my/project.' },
-        ],
-        omitted_turns: 0,
-        tools: [
-          {
-            name: 'git_status',
-            description: 'Show which files have changed.',
-            parameters: { type: 'object', properties: {} },
-          },
-        ],
-      },
-    ],
-  })
+const DescribedConversation = SentConversation.meta({
+  id: 'SentConversation',
+  examples: [
+    {
+      run_id: '550e8400-e29b-41d4-a716-446655440000',
+      model_name: 'claude-sonnet-4-6',
+      request: 'answered',
+      as_of: 2,
+      answered_by: 4,
+      messages: [
+        { role: 'system', content: 'You work on a project until its goal is reached. …' },
+        { role: 'user', content: 'Work towards the goal pytest in the project at /my/project.' },
+      ],
+      omitted_turns: 0,
+      tools: [
+        {
+          name: 'git_status',
+          description: 'Show which files have changed.',
+          parameters: { type: 'object', properties: {} },
+        },
+      ],
+    },
+  ],
+})
 
 const DESCRIPTION = `
 The request to the model whose reply is the first \`assistant_message\` at or behind \`at\`: point at a reply to
@@ -93,7 +58,7 @@ export function conversation(app: ZodApp, deps: AppDeps): void {
         at: Seq.optional().meta({ description: 'seq of a record', examples: ['4'] }),
       }),
       response: {
-        200: SentConversation,
+        200: DescribedConversation,
         ...problems(
           'invalid_request',
           'run_not_found',
@@ -124,7 +89,7 @@ export function conversation(app: ZodApp, deps: AppDeps): void {
   })
 }
 
-function shown(message: ChatMessage): z.output<typeof Message> {
+function shown(message: ChatMessage): SentMessage {
   switch (message.role) {
     case 'system':
     case 'user':

@@ -1,5 +1,5 @@
 import type { Audit } from '../../audit/audit.ts'
-import { PublishedKeys } from '../../audit/public-keys.ts'
+import { PublishedKeys } from '../../audit/views.ts'
 import { auditProblem } from '../audit-problem.ts'
 import { problems, sendProblem } from '../problem.ts'
 import type { ZodApp } from '../zod-app.ts'

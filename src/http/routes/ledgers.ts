@@ -1,7 +1,6 @@
 import { z } from 'zod'
 import type { Audit } from '../../audit/audit.ts'
-import { LedgerName } from '../../audit/ledgers.ts'
-import { LedgerProof } from '../../audit/statements.ts'
+import { LedgerName, LedgerProof } from '../../audit/views.ts'
 import { AUDIT_PROBLEMS, auditProblem } from '../audit-problem.ts'
 import { problems, sendProblem } from '../problem.ts'
 import { sendStream } from '../send-stream.ts'

@@ -1,5 +1,5 @@
 import type { Audit } from '../../audit/audit.ts'
-import { RunProof } from '../../audit/statements.ts'
+import { RunProof } from '../../audit/views.ts'
 import { AUDIT_PROBLEMS, auditProblem } from '../audit-problem.ts'
 import { problems, sendProblem } from '../problem.ts'
 import { RunId, RunParams } from '../run-id.ts'

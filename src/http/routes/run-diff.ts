@@ -1,6 +1,7 @@
 import { z } from 'zod'
-import { ALL_KINDS, type Kind } from '../../domain/records.ts'
+import type { Kind } from '../../domain/records.ts'
 import { Touched } from '../../domain/touched.ts'
+import { RunDiff } from '../../projections/history-views.ts'
 import { runDetails } from '../../projections/run-details.ts'
 import type { AppDeps } from '../deps.ts'
 import { entityTag } from '../etag.ts'
@@ -13,70 +14,31 @@ import { problems, sendInvalid, sendProblem } from '../problem.ts'
 import { RunId, RunParams } from '../run-id.ts'
 import type { ZodApp } from '../zod-app.ts'
 
-const CallOutcome = z
-  .enum(['ok', 'error', 'rejected', 'timed_out', 'aborted', 'unknown'])
-  .nullable()
-  .describe('Null while the call has no result')
-
-const RunDiff = z
-  .object({
-    run_id: z.uuid(),
-    from: z.int(),
-    to: z.int(),
-    changes: z
-      .array(z.object({ field: z.string(), old: z.unknown(), new: z.unknown() }))
-      .describe('Fields of the run details that differ, such as progress.iteration'),
-    records: z
-      .partialRecord(z.enum(ALL_KINDS), z.int())
-      .describe('How many records of each kind stand behind `from`, up to `to`'),
-    files: z
-      .array(
-        z.object({
-          path: z.string().describe('As the model gave it'),
-          changed: z.enum(['yes', 'no', 'unknown']),
-          calls: z
-            .array(z.object({ seq: z.int(), tool: z.string(), outcome: CallOutcome }))
-            .readonly(),
-        }),
-      )
-      .describe('Files that file tools were to change'),
-    commands: z
-      .array(
-        z.object({
-          seq: z.int(),
-          tool: z.string(),
-          command: z.string().describe('Its first 500 characters; the record has all of it'),
-          outcome: CallOutcome,
-          exit_code: z.int().nullable(),
-        }),
-      )
-      .describe('Calls that may have changed any file: which, is not recorded'),
-  })
-  .meta({
-    id: 'RunDiff',
-    examples: [
-      {
-        run_id: '550e8400-e29b-41d4-a716-446655440000',
-        from: 5,
-        to: 16,
-        changes: [
-          { field: 'status', old: 'running', new: 'achieved' },
-          { field: 'progress.seq', old: 5, new: 16 },
-        ],
-        records: { tool_call: 2, tool_result: 2, step_start: 1, goal_check: 1 },
-        files: [
-          {
-            path: 'cart.py',
-            changed: 'yes',
-            calls: [{ seq: 6, tool: 'file_patch', outcome: 'ok' }],
-          },
-        ],
-        commands: [
-          { seq: 8, tool: 'bash_exec', command: 'make format', outcome: 'ok', exit_code: 0 },
-        ],
-      },
-    ],
-  })
+const DescribedDiff = RunDiff.meta({
+  id: 'RunDiff',
+  examples: [
+    {
+      run_id: '550e8400-e29b-41d4-a716-446655440000',
+      from: 5,
+      to: 16,
+      changes: [
+        { field: 'status', old: 'running', new: 'achieved' },
+        { field: 'progress.seq', old: 5, new: 16 },
+      ],
+      records: { tool_call: 2, tool_result: 2, step_start: 1, goal_check: 1 },
+      files: [
+        {
+          path: 'cart.py',
+          changed: 'yes',
+          calls: [{ seq: 6, tool: 'file_patch', outcome: 'ok' }],
+        },
+      ],
+      commands: [
+        { seq: 8, tool: 'bash_exec', command: 'make format', outcome: 'ok', exit_code: 0 },
+      ],
+    },
+  ],
+})
 
 /** GET /api/runs/{run_id}/diff */
 export function runDiff(app: ZodApp, deps: AppDeps): void {
@@ -97,7 +59,7 @@ export function runDiff(app: ZodApp, deps: AppDeps): void {
       params: RunParams,
       querystring: z.strictObject({ from: Seq, to: Seq }),
       response: {
-        200: RunDiff,
+        200: DescribedDiff,
         304: z.undefined().describe('The client has this already'),
         ...problems(
           'invalid_request',

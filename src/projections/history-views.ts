@@ -1,0 +1,83 @@
+import { z } from 'zod'
+import { ALL_KINDS } from '../domain/records.ts'
+
+const CallOutcome = z
+  .enum(['ok', 'error', 'rejected', 'timed_out', 'aborted', 'unknown'])
+  .nullable()
+  .describe('Null while the call has no result')
+
+/** GET /api/runs/{run_id}/diff: what changed between two records. */
+export const RunDiff = z.object({
+  run_id: z.uuid(),
+  from: z.int(),
+  to: z.int(),
+  changes: z
+    .array(z.object({ field: z.string(), old: z.unknown(), new: z.unknown() }))
+    .describe('Fields of the run details that differ, such as progress.iteration'),
+  records: z
+    .partialRecord(z.enum(ALL_KINDS), z.int())
+    .describe('How many records of each kind stand behind `from`, up to `to`'),
+  files: z
+    .array(
+      z.object({
+        path: z.string().describe('As the model gave it'),
+        changed: z.enum(['yes', 'no', 'unknown']),
+        calls: z
+          .array(z.object({ seq: z.int(), tool: z.string(), outcome: CallOutcome }))
+          .readonly(),
+      }),
+    )
+    .describe('Files that file tools were to change'),
+  commands: z
+    .array(
+      z.object({
+        seq: z.int(),
+        tool: z.string(),
+        command: z.string().describe('Its first 500 characters; the record has all of it'),
+        outcome: CallOutcome,
+        exit_code: z.int().nullable(),
+      }),
+    )
+    .describe('Calls that may have changed any file: which, is not recorded'),
+})
+export type RunDiff = z.infer<typeof RunDiff>
+
+/** A message as a model is sent it. */
+export const SentMessage = z.discriminatedUnion('role', [
+  z.object({ role: z.enum(['system', 'user']), content: z.string() }),
+  z.object({
+    role: z.literal('assistant'),
+    content: z.string().nullable(),
+    tool_calls: z.array(
+      z.object({ call_id: z.string(), tool: z.string(), args: z.string().describe('JSON text') }),
+    ),
+  }),
+  z.object({ role: z.literal('tool'), call_id: z.string(), content: z.string() }),
+])
+export type SentMessage = z.infer<typeof SentMessage>
+
+/** GET /api/runs/{run_id}/conversation: what the model was sent at a moment. */
+export const SentConversation = z.object({
+  run_id: z.uuid(),
+  model_name: z.string(),
+  request: z
+    .enum(['answered', 'under_way', 'not_sent'])
+    .describe(
+      '`answered`: this was sent, and the reply is in the log. `under_way`: it is being sent, or was ' +
+        'when the run or the server stopped. `not_sent`: the model is not asked; this is what it would get',
+    ),
+  as_of: z.int().describe('seq of the last record that the messages follow from'),
+  answered_by: z.int().nullable().describe('seq of the assistant_message that replies'),
+  messages: z.array(SentMessage),
+  omitted_turns: z.int().describe('The first turns, left out to keep within the budget'),
+  tools: z
+    .array(
+      z.object({
+        name: z.string(),
+        description: z.string(),
+        parameters: z.record(z.string(), z.unknown()).describe('JSON Schema'),
+      }),
+    )
+    .describe('What this version of the server offers; the log does not hold it'),
+})
+export type SentConversation = z.infer<typeof SentConversation>
