@@ -39,7 +39,8 @@ module.exports = {
       to: {
         pathNot: [
           '^src/(client|domain)/',
-          '^src/projections/views\\.ts$',
+          '^src/projections/(history-)?views\\.ts$',
+          '^src/audit/views\\.ts$',
           '^src/access/(roles|views)\\.ts$',
           'node_modules/(zod|neverthrow)/',
         ],

@@ -1,5 +1,6 @@
 import type { ResultAsync } from 'neverthrow'
 import { z } from 'zod'
+import { LedgerProof } from '../audit/views.ts'
 import { AccessEntry, type AccessKind } from '../domain/access.ts'
 import type { Caller } from './call.ts'
 import type { RequestError } from './errors.ts'
@@ -38,15 +39,9 @@ const Frame = z.looseObject({ seq: z.int() }).transform(({ seq, ...rest }, conte
   return z.NEVER
 })
 
-const Proof = z.object({
-  ledger: z.literal('access'),
-  length: z.int(),
-  head: z.string(),
-  signed_at: z.string(),
-  key: z.string(),
-  signature: z.string(),
-})
-export type AccessProof = z.infer<typeof Proof>
+const Proof = LedgerProof.loose()
+/** How many entries there are and the hash of the last, signed. */
+export type AccessProof = LedgerProof
 
 /** The calls of /api/access, for auditors. */
 export type Accesses = {

@@ -2,16 +2,17 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { z } from 'zod'
 import type { RequestError } from './errors.ts'
 
-/** One REST call; `schema` is what a good answer holds. */
-export type Call<T> = {
+type Request = {
   readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
   /** Begins with a slash. */
   readonly path: string
-  readonly schema: z.ZodType<T>
   readonly body?: unknown
   readonly headers?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal | undefined
 }
+
+/** One REST call; `schema` is what a good answer holds. */
+export type Call<T> = Request & { readonly schema: z.ZodType<T> }
 
 export type Answer<T> = { readonly value: T; readonly headers: Headers }
 
@@ -25,16 +26,46 @@ type CallerOptions = {
   readonly requestMs: number
 }
 
-export function createCaller(options: CallerOptions): Caller {
-  return (call) => new ResultAsync(request(call, options))
-}
+export const createCaller =
+  (options: CallerOptions): Caller =>
+  ({ schema, ...request }) =>
+    send(request, options, withText).andThen((sent) => readAnswer(sent, schema))
 
-async function request<T>(
-  { method, path, schema, body, headers, signal }: Call<T>,
+/** Opens what is no JSON. Only its beginning has to come in time: whoever asks reads it, as it comes. */
+export type Opener = (
+  request: Pick<Request, 'path' | 'signal'> & { readonly accept: string },
+) => ResultAsync<ReadableStream<Uint8Array<ArrayBuffer>>, RequestError>
+
+export const createOpener =
+  (options: CallerOptions): Opener =>
+  ({ path, accept, signal }) => {
+    const request = { method: 'GET', path, headers: { accept }, signal } as const
+    return send(request, options, (response) =>
+      response.ok ? { response, text: '' } : withText(response),
+    ).andThen((sent) => {
+      const { ok: good, body } = sent.response
+      return good && body !== null
+        ? ok(body)
+        : readAnswer(sent, z.never()).map(({ value }) => value)
+    })
+  }
+
+type Sent = { readonly response: Response; readonly text: string }
+
+const withText = async (response: Response): Promise<Sent> => ({
+  response,
+  text: await response.text(),
+})
+
+/** @param read what has to be there within the time of a call */
+function send(
+  { method, path, body, headers, signal }: Request,
   { baseUrl, token, fetch, requestMs }: CallerOptions,
-): Promise<Result<Answer<T>, RequestError>> {
-  const timeout = AbortSignal.timeout(requestMs)
-  const answered = await ResultAsync.fromPromise(
+  read: (response: Response) => Sent | Promise<Sent>,
+): ResultAsync<Sent, RequestError> {
+  const patience = new AbortController()
+  const timer = setTimeout(() => patience.abort(), requestMs)
+  return ResultAsync.fromPromise(
     fetch(`${baseUrl}${path}`, {
       method,
       headers: {
@@ -44,15 +75,18 @@ async function request<T>(
         ...headers,
       },
       body: body === undefined ? null : JSON.stringify(body),
-      signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
-    }).then(async (response) => ({ response, text: await response.text() })),
+      signal: signal === undefined ? patience.signal : AbortSignal.any([signal, patience.signal]),
+    })
+      .then(read)
+      .finally(() => clearTimeout(timer)),
     (cause): RequestError => {
       if (signal?.aborted) return { type: 'aborted', message: 'The call was aborted.' }
-      const why = timeout.aborted ? `no answer within ${requestMs / 1000} s` : reasonOf(cause)
+      const why = patience.signal.aborted
+        ? `no answer within ${requestMs / 1000} s`
+        : reasonOf(cause)
       return { type: 'unreachable', message: `No server answers at ${baseUrl}: ${why}.` }
     },
   )
-  return answered.andThen(({ response, text }) => readAnswer(response, parseJson(text), schema))
 }
 
 const Problem = z.object({
@@ -62,10 +96,10 @@ const Problem = z.object({
 })
 
 function readAnswer<T>(
-  { ok: good, status, url, headers }: Response,
-  body: unknown,
+  { response: { ok: good, status, url, headers }, text }: Sent,
   schema: z.ZodType<T>,
 ): Result<Answer<T>, RequestError> {
+  const body = parseJson(text)
   const parsed = good ? schema.safeParse(body) : undefined
   if (parsed?.success) return ok({ value: parsed.data, headers })
   const problem = Problem.safeParse(body)

@@ -18,6 +18,20 @@ export type RequestError =
   /** The signal of the call was aborted. */
   | { readonly type: 'aborted'; readonly message: string }
 
+/** Thrown where a history cannot be read to its end. */
+export class HistoryError extends Error {
+  override readonly name = 'HistoryError'
+  readonly error: RequestError
+  /** seq of the last event before: reading on with this `after` goes on there. */
+  readonly seq: number
+
+  constructor(error: RequestError, seq: number) {
+    super(error.message)
+    this.error = error
+    this.seq = seq
+  }
+}
+
 /**
  * Why a watch cannot go on, however often it is tried again: `unknown_run`; `refused` (no good token,
  * a query the server does not take); `damaged_record`, which the server cannot read;

@@ -1,6 +1,7 @@
-import { ALL_KINDS, type Kind } from '../domain/records.ts'
+import type { Kind } from '../domain/records.ts'
 import { WatchError } from './errors.ts'
 import { type AgentEvent, readFrame } from './events.ts'
+import { areAll } from './kinds.ts'
 
 /**
  * Turns the frames of one watch, over all its connections, into its events: each once, in order, and
@@ -87,8 +88,7 @@ export class EventReader<K extends Kind> {
   }
 
   #advance(seq: number): void {
-    const dense = this.#wanted.size === ALL_KINDS.length
-    const right = dense ? seq === this.#cursor + 1 : seq > this.#cursor
+    const right = areAll(this.#wanted) ? seq === this.#cursor + 1 : seq > this.#cursor
     if (!right || this.#ended) throw this.#fault(`sent the event ${seq} behind ${this.#cursor}`)
     this.#cursor = seq
   }

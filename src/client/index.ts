@@ -2,9 +2,11 @@ import type { ResultAsync } from 'neverthrow'
 import { z } from 'zod'
 import { Me, TicketView } from '../access/views.ts'
 import { type Accesses, createAccesses } from './access.ts'
-import { createCaller } from './call.ts'
+import { type Audit, createAudit } from './audit.ts'
+import { createCaller, createOpener } from './call.ts'
 import type { RequestError } from './errors.ts'
 import type { AgentEvent, ChosenKind, Kinds } from './events.ts'
+import { createHistory, type History } from './history.ts'
 import { CLIENT_LIMITS, type ClientLimits } from './limits.ts'
 import { createRuns, type Runs } from './runs.ts'
 import { createTokens, type Tokens } from './tokens.ts'
@@ -12,13 +14,23 @@ import { type WatchOptions, watch } from './watch.ts'
 
 export type { Permission, Role } from '../access/roles.ts'
 export type { Me, NewTokenView, TicketView, TokenView } from '../access/views.ts'
+export type {
+  Checkpoint,
+  InclusionProof,
+  PublishedKey,
+  RunProof,
+} from '../audit/views.ts'
 export type { Kind } from '../domain/records.ts'
 export { ALL_KINDS, DOCUMENTED_KINDS } from '../domain/records.ts'
+export type { RunDiff, SentConversation, SentMessage } from '../projections/history-views.ts'
 export type { RunDetails, RunSummary } from '../projections/views.ts'
 export type { Accesses, AccessPage, AccessProof, AccessQuery, LoggedAccess } from './access.ts'
-export { type RequestError, WatchError, type WatchErrorType } from './errors.ts'
+export type { Audit } from './audit.ts'
+export { HistoryError, type RequestError, WatchError, type WatchErrorType } from './errors.ts'
 export type { AgentEvent, ChosenKind, EventMeta, Kinds } from './events.ts'
+export type { History } from './history.ts'
 export type { ClientLimits } from './limits.ts'
+export type { HistoryOptions } from './read-history.ts'
 export type { Redacted, RunPage, RunQuery, RunRequest, RunStanding, Runs, Why } from './runs.ts'
 export type { Tokens } from './tokens.ts'
 export type { WatchOptions, WatchState } from './watch.ts'
@@ -37,6 +49,8 @@ export type Goal = z.infer<typeof Goal>
 
 export type Client = {
   readonly runs: Runs
+  readonly history: History
+  readonly audit: Audit
   readonly tokens: Tokens
   /** Who was shown what. */
   readonly access: Accesses
@@ -68,13 +82,17 @@ export function createClient(options: ClientOptions): Client {
   const limits = { ...CLIENT_LIMITS, ...options.limits }
   // Browsers insist that fetch is called on nothing but the window.
   const fetch: typeof globalThis.fetch = options.fetch ?? ((...args) => globalThis.fetch(...args))
-  const call = createCaller({ baseUrl, token, fetch, requestMs: limits.requestMs })
+  const how = { baseUrl, token, fetch, requestMs: limits.requestMs }
+  const call = createCaller(how)
+  const open = createOpener(how)
   const runs = createRuns(call)
   const protocols = token === undefined ? [] : ['retrai', `retrai.bearer.${base64url(token)}`]
   const connect = (path: string) =>
     new WebSocket(`${baseUrl.replace(/^http/, 'ws')}${path}`, protocols)
   return {
     runs,
+    history: createHistory(call, open, limits),
+    audit: createAudit(call, open),
     tokens: createTokens(call),
     access: createAccesses(call),
     me: ({ signal } = {}) =>

@@ -7,6 +7,7 @@ import { RunDetails, RunSummary } from '../projections/views.ts'
 import type { Caller } from './call.ts'
 import type { RequestError } from './errors.ts'
 import { cursorOf, queryOf } from './paging.ts'
+import { runPath } from './run-path.ts'
 
 /** What to run; what is left out gets the server's defaults. */
 export type RunRequest = Pick<RunConfig, 'goal'> &
@@ -56,10 +57,6 @@ const Redacted = z.object({
 /** What was taken out of a record, and what was not. */
 export type Redacted = z.infer<typeof Redacted>
 
-const address = (runId: string, what = ''): string => {
-  return `/api/runs/${encodeURIComponent(runId)}${what}`
-}
-
 /** The calls of /api/runs. */
 export type Runs = {
   /** With an idempotency key, the same request can safely be made again: it starts one run only. */
@@ -68,7 +65,8 @@ export type Runs = {
     options?: Signal & { readonly idempotencyKey?: string | undefined },
   ): Answered<RunStanding>
   list(query?: RunQuery, options?: Signal): Answered<RunPage>
-  get(runId: string, options?: Signal): Answered<RunDetails>
+  /** As it stands now, or with `at`, right behind the record with that seq. */
+  get(runId: string, options?: Signal & { readonly at?: number | undefined }): Answered<RunDetails>
   /** Answers a human check. With its `seq`, the answer is refused once another check is open. */
   resume(
     runId: string,
@@ -121,15 +119,18 @@ export function createRuns(call: Caller): Runs {
         next: cursorOf(headers.get('link'), 'cursor'),
       })),
 
-    get: (runId, { signal } = {}) =>
-      call({ method: 'GET', path: address(runId), schema: RunDetails, signal }).map(
-        ({ value }) => value,
-      ),
+    get: (runId, { at, signal } = {}) =>
+      call({
+        method: 'GET',
+        path: runPath(runId, queryOf({ at })),
+        schema: RunDetails,
+        signal,
+      }).map(({ value }) => value),
 
     resume: (runId, body, { signal } = {}) =>
       call({
         method: 'POST',
-        path: address(runId, '/resume'),
+        path: runPath(runId, '/resume'),
         body,
         schema: RunStanding,
         signal,
@@ -138,7 +139,7 @@ export function createRuns(call: Caller): Runs {
     abort: (runId, body = {}, { signal } = {}) =>
       call({
         method: 'POST',
-        path: address(runId, '/abort'),
+        path: runPath(runId, '/abort'),
         body,
         schema: RunStanding,
         signal,
@@ -147,7 +148,7 @@ export function createRuns(call: Caller): Runs {
     redact: (runId, body, { signal } = {}) =>
       call({
         method: 'POST',
-        path: address(runId, '/redact'),
+        path: runPath(runId, '/redact'),
         body,
         schema: Redacted,
         signal,
@@ -156,7 +157,7 @@ export function createRuns(call: Caller): Runs {
     configure: (runId, body, { signal } = {}) =>
       call({
         method: 'PATCH',
-        path: address(runId, '/config'),
+        path: runPath(runId, '/config'),
         body,
         schema: RunDetails,
         signal,

@@ -1,10 +1,11 @@
 import { z } from 'zod'
-import { ALL_KINDS, DOCUMENTED_KINDS, type Kind } from '../domain/records.ts'
+import type { Kind } from '../domain/records.ts'
 import { Backoff } from './backoff.ts'
 import { Connection, type Ending } from './connection.ts'
 import { WatchError } from './errors.ts'
 import { EventReader } from './event-reader.ts'
 import type { AgentEvent, ChosenKind, Kinds } from './events.ts'
+import { kindsText, wantedKinds } from './kinds.ts'
 import type { ClientLimits } from './limits.ts'
 import type { Runs } from './runs.ts'
 
@@ -139,19 +140,13 @@ function finalError(
   return null
 }
 
-function wantedKinds(kinds: Kinds | undefined): ReadonlySet<Kind> {
-  if (kinds === undefined) return new Set(DOCUMENTED_KINDS)
-  return new Set(kinds === 'all' ? ALL_KINDS : kinds)
-}
-
 function addressOf(
   runId: string,
   wanted: ReadonlySet<Kind>,
   { meta, caughtUp }: { readonly meta: boolean; readonly caughtUp: boolean },
 ): string {
   // The end is always asked for: it tells a run that is over from a connection that is.
-  const names = [...new Set([...wanted, 'run_end'])]
-  const kinds = wanted.size === ALL_KINDS.length ? 'all' : names.join(',')
+  const kinds = kindsText(new Set<Kind>([...wanted, 'run_end']))
   const more = `${meta ? '&meta=true' : ''}${caughtUp ? '&caught_up=true' : ''}`
   return `/api/ws/${encodeURIComponent(runId)}?kinds=${kinds}${more}`
 }

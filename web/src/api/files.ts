@@ -1,5 +1,20 @@
 import { z } from 'zod'
-import { authorization } from './client.ts'
+import { authorization, client } from './client.ts'
+import { answerOf } from './problem.ts'
+
+/** The whole output of a tool call, of which its record holds a part. */
+export async function fetchArtifact(
+  runId: string,
+  sha256: string,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const body = await answerOf(client().history.artifact(runId, sha256))
+  return new Uint8Array(await new Response(body).arrayBuffer())
+}
+
+/** All that the server has of a run, as one file that can be verified without it. */
+export async function fetchExport(runId: string): Promise<Blob> {
+  return new Response(await answerOf(client().audit.export(runId))).blob()
+}
 
 const Problem = z.object({ detail: z.string() })
 
@@ -10,29 +25,13 @@ async function get(path: string, signal: AbortSignal | null = null): Promise<Res
   throw new Error(problem.data?.detail ?? `The server answered ${response.status}.`)
 }
 
-const runPath = (runId: string): string => `/api/runs/${encodeURIComponent(runId)}`
-
-/** The whole output of a tool call, of which its record holds a part. */
-export async function fetchArtifact(
-  runId: string,
-  sha256: string,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const response = await get(`${runPath(runId)}/artifacts/${sha256}`)
-  return new Uint8Array(await response.arrayBuffer())
-}
-
-/** All that the server has of a run, as one file that can be verified without it. */
-export async function fetchExport(runId: string): Promise<Blob> {
-  return (await get(`${runPath(runId)}/export`)).blob()
-}
-
-/** The server's signed word on a run, and the keys that it publishes, as they came. */
+/** The server's signed word on a run, and the keys that it publishes, as they came: what is wrong with them is to be seen. */
 export async function fetchProof(
   runId: string,
   signal: AbortSignal,
 ): Promise<{ readonly proof: unknown; readonly keys: unknown }> {
   const [proof, keys] = await Promise.all([
-    get(`${runPath(runId)}/proof`, signal),
+    get(`/api/runs/${encodeURIComponent(runId)}/proof`, signal),
     get('/api/keys', signal),
   ])
   return { proof: await proof.json(), keys: await keys.json() }

@@ -1,4 +1,4 @@
-import { WatchError } from '../../../src/client/index.ts'
+import { HistoryError, WatchError } from '../../../src/client/index.ts'
 import { client } from '../api/client.ts'
 import { messageOf } from '../api/problem.ts'
 import { EMPTY_VIEW, extend, type RunView } from './run-view.ts'
@@ -63,20 +63,38 @@ export class RunStore {
   }
 
   async #follow(signal: AbortSignal): Promise<Connection> {
+    await this.#catchUp(signal)
     const events = client().watch(this.#runId, {
-      after: this.#snapshot.view.records.length - 1,
-      kinds: 'all',
-      meta: true,
-      signal,
+      ...this.#wanted(signal),
       onState: (state) => {
         if (state !== 'closed') this.#tell({ type: STATES[state] }, signal)
       },
     })
-    for await (const event of events) {
-      this.#queue.push(event)
-      this.#timer ??= setTimeout(() => this.#flush(), this.#pause)
-    }
+    for await (const event of events) this.#take(event)
     return { type: 'complete' }
+  }
+
+  /** A long history comes several times as fast as one answer than as so many messages. */
+  async #catchUp(signal: AbortSignal): Promise<void> {
+    try {
+      for await (const event of client().history.events(this.#runId, this.#wanted(signal))) {
+        this.#take(event)
+      }
+    } catch (cause) {
+      // Whatever is in the way, the watch finds it too, and knows what can be done about it.
+      if (!(cause instanceof HistoryError)) throw cause
+    }
+    this.#flush()
+  }
+
+  #wanted(signal: AbortSignal) {
+    const after = this.#snapshot.view.records.length - 1
+    return { after, kinds: 'all', meta: true, signal } as const
+  }
+
+  #take(event: SeqRecord): void {
+    this.#queue.push(event)
+    this.#timer ??= setTimeout(() => this.#flush(), this.#pause)
   }
 
   #tell(connection: Connection, signal: AbortSignal): void {
