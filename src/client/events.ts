@@ -63,9 +63,8 @@ type Read =
  * Reads a frame, with the schemas that the server writes by. Fields that a newer server has added to
  * a payload are no fault and stay in it. The error says what is wrong.
  */
-export function readFrame(text: string): Result<Read, string> {
-  const frame = parseObject(text)
-  if (frame === null) return err('it is no JSON object')
+export function readFrame(frame: unknown): Result<Read, string> {
+  if (!isObject(frame)) return err('it is no JSON object')
   const { seq, id, meta, ...rest } = frame
   if (typeof seq !== 'number' || !Number.isSafeInteger(seq))
     return err('its seq is no whole number')
@@ -100,12 +99,12 @@ function readRecord(value: object): Result<RunRecord, string> {
 const issuesOf = ({ issues }: z.ZodError): string =>
   issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ')
 
-function parseObject(text: string): Record<string, unknown> | null {
+/** The value of a text; undefined where it is no JSON. */
+export function parseFrame(text: string): unknown {
   try {
-    const value: unknown = JSON.parse(text)
-    return isObject(value) ? value : null
+    return JSON.parse(text)
   } catch {
-    return null
+    return undefined
   }
 }
 

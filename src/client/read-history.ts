@@ -2,11 +2,11 @@ import { z } from 'zod'
 import type { Kind } from '../domain/records.ts'
 import type { Caller, Opener } from './call.ts'
 import { HistoryError, type RequestError } from './errors.ts'
-import { type AgentEvent, type ChosenKind, type Kinds, readFrame } from './events.ts'
+import { type AgentEvent, type ChosenKind, type Kinds, parseFrame, readFrame } from './events.ts'
 import { areAll, kindsText, wantedKinds } from './kinds.ts'
 import type { ClientLimits } from './limits.ts'
 import { linesOf } from './lines.ts'
-import { queryOf } from './paging.ts'
+import { cursorOf, queryOf } from './paging.ts'
 import { runPath } from './run-path.ts'
 
 export type HistoryOptions<S extends Kinds | undefined = Kinds | undefined> = {
@@ -18,7 +18,7 @@ export type HistoryOptions<S extends Kinds | undefined = Kinds | undefined> = {
   readonly signal?: AbortSignal | undefined
 }
 
-export type HistoryDeps = {
+type Deps = {
   readonly call: Caller
   readonly open: Opener
   readonly limits: Pick<ClientLimits, 'silenceMs'>
@@ -28,69 +28,107 @@ export type HistoryDeps = {
 export async function* readHistory<const S extends Kinds | undefined>(
   runId: string,
   { after = -1, kinds, meta = false, signal }: HistoryOptions<S>,
-  { call, open, limits }: HistoryDeps,
+  deps: Deps,
 ): AsyncGenerator<AgentEvent<ChosenKind<S>>, void, undefined> {
-  const wanted = wantedKinds(kinds)
-  const pathBehind = (seq: number, more: { readonly limit?: number } = {}) => {
-    const form = meta ? { meta: 'true' } : {}
-    const query = queryOf({ after: seq, kinds: kindsText(wanted), ...form, ...more })
-    return runPath(runId, `/events${query}`)
+  const reading = new Reading<ChosenKind<S>>(runId, wantedKinds(kinds), { after, meta, signal })
+  for (;;) {
+    if (yield* streamed(reading, deps)) return
+    // A stream cannot say why it breaks off. A page behind what came of it can, or has what is next.
+    if (yield* paged(reading, deps)) return
   }
-  let cursor = after
-  const fail = (error: RequestError): never => {
-    signal?.throwIfAborted()
-    throw new HistoryError(error, cursor)
+}
+
+/** How far a history has been read, and what of it is wanted. */
+class Reading<K extends Kind> {
+  readonly signal: AbortSignal | undefined
+  readonly #runId: string
+  readonly #wanted: ReadonlySet<Kind>
+  readonly #form: Readonly<Record<string, string>>
+  cursor: number
+
+  constructor(
+    runId: string,
+    wanted: ReadonlySet<Kind>,
+    { after, meta, signal }: Required<Pick<HistoryOptions, 'after' | 'meta' | 'signal'>>,
+  ) {
+    this.#runId = runId
+    this.#wanted = wanted
+    this.#form = meta === true ? { meta: 'true' } : {}
+    this.signal = signal
+    this.cursor = after ?? -1
   }
-  const body = await open({ path: pathBehind(after), accept: 'application/x-ndjson', signal })
-  if (body.isErr()) return fail(body.error)
+
+  /** Where what is behind the cursor is. */
+  get path(): string {
+    const query = { after: this.cursor, kinds: kindsText(this.#wanted), ...this.#form }
+    return runPath(this.#runId, `/events${queryOf(query)}`)
+  }
+
+  /** The wanted ones of the next frames. */
+  *take(frames: readonly unknown[]): Generator<AgentEvent<K>> {
+    for (const frame of frames) {
+      this.signal?.throwIfAborted()
+      const read = readFrame(frame)
+      if (read.isErr()) this.fail(notUnderstood(`what is no event: ${read.error}`))
+      const event = read.value.type === 'event' ? read.value.event : read.value
+      const { seq } = event
+      const right = areAll(this.#wanted) ? seq === this.cursor + 1 : seq > this.cursor
+      if (!right) this.fail(notUnderstood(`the event ${seq} behind ${this.cursor}`))
+      this.cursor = seq
+      if (this.#wants(event)) yield event
+    }
+  }
+
+  fail(error: RequestError): never {
+    this.signal?.throwIfAborted()
+    throw new HistoryError(error, this.cursor)
+  }
+
+  #wants(event: object): event is AgentEvent<K> & AgentEvent {
+    return 'kind' in event && this.#wanted.has(event.kind as Kind)
+  }
+}
+
+/** @returns whether that was all; else it broke off */
+async function* streamed<K extends Kind>(
+  reading: Reading<K>,
+  { open, limits }: Deps,
+): AsyncGenerator<AgentEvent<K>, boolean> {
+  const { path, signal } = reading
+  const body = await open({ path, accept: 'application/x-ndjson', signal })
+  // What is in front of a record that cannot be read is to be had in pages.
+  if (body.isErr()) return isOfDamage(body.error) ? false : reading.fail(body.error)
   const batches = linesOf(body.value, limits.silenceMs)
   try {
     for (;;) {
-      const batch = await batches.next().catch((cause: unknown) => String(cause))
-      if (typeof batch === 'string')
-        return fail(await whyBroken(batch, pathBehind(cursor, ONE), call))
-      if (batch.done) return
-      for (const line of batch.value) {
-        signal?.throwIfAborted()
-        const event = readLine(line, cursor, wanted)
-        if (typeof event === 'string') return fail(notUnderstood(event))
-        cursor = event.seq
-        if (isWanted<ChosenKind<S>>(event, wanted)) yield event
-      }
+      const batch = await batches.next().catch(() => null)
+      if (batch === null) return false
+      if (batch.done) return true
+      yield* reading.take(batch.value.map(parseFrame))
     }
   } finally {
     await batches.return()
   }
 }
 
-const ONE = { limit: 1 }
-
-/** What a line holds, which may be a record that only a newer client knows; or what is wrong with it. */
-function readLine(
-  line: string,
-  cursor: number,
-  wanted: ReadonlySet<Kind>,
-): AgentEvent | { readonly seq: number } | string {
-  const read = readFrame(line)
-  if (read.isErr()) return `what is no event: ${read.error}`
-  const event = read.value.type === 'event' ? read.value.event : { seq: read.value.seq }
-  const right = areAll(wanted) ? event.seq === cursor + 1 : event.seq > cursor
-  return right ? event : `the event ${event.seq} behind ${cursor}`
+/** One page. @returns whether it was the last */
+async function* paged<K extends Kind>(
+  reading: Reading<K>,
+  { call }: Deps,
+): AsyncGenerator<AgentEvent<K>, boolean> {
+  const { path, signal } = reading
+  const page = await call({ method: 'GET', path, schema: z.array(z.unknown()), signal })
+  if (page.isErr()) return reading.fail(page.error)
+  yield* reading.take(page.value.value)
+  const next = cursorOf(page.value.headers.get('link'), 'after')
+  if (next === null) return true
+  // Records that are not wanted may stand behind the last that was sent.
+  reading.cursor = Number(next)
+  return false
 }
 
-function isWanted<K extends Kind>(
-  event: AgentEvent | { readonly seq: number },
-  wanted: ReadonlySet<Kind>,
-): event is AgentEvent<K> & AgentEvent {
-  return 'kind' in event && wanted.has(event.kind)
-}
-
-/** A stream cannot say why it breaks off; a page behind its last record can. */
-async function whyBroken(what: string, path: string, call: Caller): Promise<RequestError> {
-  const page = await call({ method: 'GET', path, schema: z.array(z.unknown()) })
-  if (page.isErr()) return page.error
-  return { type: 'unreachable', message: `The history broke off: ${what}.` }
-}
+const isOfDamage = (error: RequestError): boolean =>
+  error.type === 'refused' && error.code === 'damaged_record'
 
 const notUnderstood = (what: string): RequestError => ({
   type: 'not_understood',

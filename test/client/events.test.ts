@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { readFrame } from '../../src/client/events.ts'
+import { parseFrame, readFrame } from '../../src/client/events.ts'
 
 const RUN = '550e8400-e29b-41d4-a716-446655440000'
 const STEP = {
@@ -10,7 +10,7 @@ const STEP = {
   payload: { node: 'plan' },
   seq: 2,
 }
-const read = (frame: unknown) => readFrame(JSON.stringify(frame))
+const read = (frame: unknown) => readFrame(parseFrame(JSON.stringify(frame)))
 
 describe('a frame', () => {
   test('of a known kind is an event', () => {
@@ -60,6 +60,6 @@ describe('a frame', () => {
       'payload.node',
     ],
   ])('that is %s is refused', (_what, text, named) => {
-    expect(readFrame(text)._unsafeUnwrapErr()).toContain(named)
+    expect(readFrame(parseFrame(text))._unsafeUnwrapErr()).toContain(named)
   })
 })

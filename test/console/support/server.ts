@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { startServerProcess } from '../../../examples/demo/server.ts'
 import { brokenProject } from '../../../examples/scripted-model/fix-the-calculator.ts'
 import type { Script } from '../../../examples/scripted-model/script.ts'
@@ -30,13 +31,17 @@ export async function startConsoleServer(
   await seed(dataDir, stories)
   const model = await startScriptedModel({ script, record: false })
   const args = ['--port', '0', '--data-dir', dataDir]
-  const start = () =>
-    startServerProcess(args, {
+  const start = async () => {
+    const started = await startServerProcess(args, {
       ...cleanEnv(),
       RETRAI_LLM_BASE_URL: model.url,
       RETRAI_LOG_LEVEL: 'info',
       ...env,
     })
+    // Until then the runs that were there before are listed as far as they have been read.
+    while (!(await fetch(`${started.url}/health/ready`)).ok) await delay(50)
+    return started
+  }
   let server = await start()
   return {
     get url() {

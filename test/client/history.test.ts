@@ -1,0 +1,291 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer, type RequestListener, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
+import { afterEach, beforeEach, describe, expect, expectTypeOf, test } from 'vitest'
+import {
+  type AgentEvent,
+  createClient,
+  HistoryError,
+  type HistoryOptions,
+  type Kinds,
+} from '../../src/client/index.ts'
+import { streamOf } from '../../src/store/run-log.ts'
+import {
+  agentDoes,
+  CLAIM,
+  createRun,
+  iteration,
+  startTestServer,
+  type TestServer,
+} from '../http/support.ts'
+import { startCuttingProxy } from './cutting-proxy.ts'
+
+const OUTPUT = 'all that it printed\n'.repeat(100)
+const SHA256 = createHash('sha256').update(OUTPUT).digest('hex')
+const UNKNOWN = '550e8400-e29b-41d4-a716-446655440000'
+
+let server: TestServer
+let cleanups: (() => unknown)[]
+beforeEach(async () => {
+  server = await startTestServer({
+    // Small, so that a stream has begun when it comes to what cannot be read.
+    live: { pageBytes: 1000 },
+    artifacts: {
+      read: async (sha256) =>
+        sha256 === SHA256 ? { bytes: OUTPUT.length, stream: Readable.from([OUTPUT]) } : null,
+    },
+  })
+  cleanups = [() => server.stop()]
+})
+afterEach(async () => {
+  for (const cleanup of cleanups.reverse()) await cleanup()
+})
+
+const client = (baseUrl = server.url, limits = {}) => createClient({ baseUrl, limits })
+
+async function collect<T>(events: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = []
+  for await (const event of events) all.push(event)
+  return all
+}
+
+/** What was read of a history, and how it failed. */
+async function broken(events: AsyncIterable<AgentEvent>) {
+  const read: AgentEvent[] = []
+  try {
+    for await (const event of events) read.push(event)
+  } catch (thrown) {
+    return { read, thrown }
+  }
+  throw new Error('it came to its end')
+}
+
+/** A run with one tool call whose output was cut, and whose goal is reached in the second iteration. */
+async function endedRun(): Promise<string> {
+  const runId = await createRun(server)
+  const [reply, ...rest] = iteration(false)
+  if (reply?.type !== 'record_reply') throw new Error('an iteration begins with a reply')
+  const tool_calls = [{ call_id: 'a', tool: 'file_write', args: { path: 'a.py', content: '' } }]
+  const result = {
+    ...{ call_id: 'a', tool: 'file_write', output: 'all …', sha256: SHA256, exit_code: null },
+    ...{ outcome: 'ok' as const, duration_ms: 1, bytes: OUTPUT.length, truncated: true },
+  }
+  await agentDoes(
+    server,
+    runId,
+    CLAIM,
+    { ...reply, message: { ...reply.message, tool_calls } },
+    { type: 'record_tool_result', result },
+    ...rest,
+    ...iteration(true),
+  )
+  expect(await server.readModel.waitFor(runId, await headOf(runId), 5000)).toBe(true)
+  return runId
+}
+
+/** seq of the last record that is stored. */
+async function headOf(runId: string): Promise<number> {
+  const options = { from: 'end', direction: 'backward', limit: 1 } as const
+  const [last] = (await server.store.readStream(streamOf(runId), options))._unsafeUnwrap()
+  return last?.revision ?? -1
+}
+
+/** Something that answers in the place of a server. */
+async function other(listener: RequestListener): Promise<string> {
+  const http = createServer(listener).listen(0, '127.0.0.1')
+  await once(http, 'listening')
+  cleanups.push(() => {
+    http.close()
+    http.closeAllConnections()
+  })
+  return `http://127.0.0.1:${(http.address() as AddressInfo).port}`
+}
+
+const lines = (answer: ServerResponse, ...frames: readonly unknown[]): void => {
+  answer.writeHead(200, { 'content-type': 'application/x-ndjson' })
+  answer.write(frames.map((frame) => `${JSON.stringify(frame)}\n`).join(''))
+}
+
+const step = (seq: number) => {
+  const [run_id, payload] = [UNKNOWN, { node: 'plan' }]
+  return { kind: 'step_start', run_id, iteration: 1, ts: 1, payload, seq }
+}
+
+describe('the events of a run', () => {
+  test.each<HistoryOptions>([
+    {},
+    { kinds: 'all' },
+    { kinds: 'all', meta: true },
+    { kinds: ['goal_check', 'run_created'] },
+    { after: 4, kinds: 'all' },
+    { after: 4 },
+    { kinds: ['error'] },
+  ])('are those that a watch gives: %j', async (options) => {
+    const runId = await endedRun()
+    const watched = await collect(client().watch(runId, options))
+    expect(await collect(client().history.events(runId, options))).toEqual(watched)
+  })
+
+  test('are those up to now, of a run that goes on', async () => {
+    const runId = await createRun(server)
+    await agentDoes(server, runId, CLAIM)
+    const read = await collect(client().history.events(runId, { kinds: 'all' }))
+    expect(read.map(({ kind }) => kind)).toEqual(['run_created', 'run_claimed', 'step_start'])
+    const after = read.at(-1)?.seq
+    expect(await collect(client().history.events(runId, { after, kinds: 'all' }))).toEqual([])
+  })
+
+  test('are typed by the kinds that are asked for', () => {
+    const read = client().history.events(UNKNOWN, { kinds: ['goal_check'] })
+    expectTypeOf(read).toEqualTypeOf<AsyncGenerator<AgentEvent<'goal_check'>, void, undefined>>()
+  })
+
+  test.each<HistoryOptions>([
+    { kinds: 'all' },
+    { kinds: 'all', meta: true },
+    { kinds: ['goal_check'] },
+  ])('are gone on with where a connection broke: %j', async (options) => {
+    const runId = await endedRun()
+    const all = await collect(client().history.events(runId, options))
+    for (const bytes of [900, 1500, 2500, 4000]) {
+      const connections = [bytes]
+      const proxy = await startCuttingProxy(server.port, () => connections.shift() ?? 1e9)
+      cleanups.push(() => proxy.stop())
+      expect(await collect(client(proxy.url).history.events(runId, options))).toEqual(all)
+      expect(connections).toEqual([])
+    }
+  })
+
+  test('are broken off where there is no server any more, and can be gone on with', async () => {
+    const runId = await endedRun()
+    const all = await collect(client().history.events(runId, { kinds: 'all' }))
+    const connections = [2500, 0, 0, 0]
+    const proxy = await startCuttingProxy(server.port, () => connections.shift() ?? 1e9)
+    cleanups.push(() => proxy.stop())
+    const { read, thrown } = await broken(client(proxy.url).history.events(runId, { kinds: 'all' }))
+    expect(read.length).toBeGreaterThan(0)
+    expect(thrown).toBeInstanceOf(HistoryError)
+    const seq = read.length - 1
+    expect(thrown).toMatchObject({ seq, error: { type: 'unreachable' } })
+    const rest = client().history.events(runId, { kinds: 'all', after: seq })
+    expect([...read, ...(await collect(rest))]).toEqual(all)
+  })
+
+  test.each<Kinds>(['all', ['run_end', 'goal_check']])(
+    'behind which there is a record that cannot be read, asked for %s',
+    async (kinds) => {
+      const runId = await createRun(server)
+      await agentDoes(server, runId, CLAIM, ...iteration(false))
+      const good = await collect(client().history.events(runId, { kinds: 'all' }))
+      const event = { id: randomUUID(), type: 'step_start', data: '{}', metadata: '{}' }
+      const stored = await server.store.append(streamOf(runId), [event], {
+        expectedRevision: good.length - 1,
+      })
+      expect(stored.isOk()).toBe(true)
+      const { read, thrown } = await broken(client().history.events(runId, { kinds }))
+      expect(read).toEqual(good.filter(({ kind }) => kinds === 'all' || kinds.includes(kind)))
+      expect(thrown).toMatchObject({
+        name: 'HistoryError',
+        seq: good.length - 1,
+        error: { type: 'refused', code: 'damaged_record' },
+      })
+    },
+  )
+
+  test('of a run that there is not', async () => {
+    const { thrown } = await broken(client().history.events(UNKNOWN))
+    expect(thrown).toMatchObject({ seq: -1, error: { type: 'refused', code: 'run_not_found' } })
+  })
+
+  test('that nothing more comes of are given up', async () => {
+    const url = await other((_request, answer) => lines(answer, step(0)))
+    const waiting = client(url, { silenceMs: 50, requestMs: 50 })
+    const { read, thrown } = await broken(waiting.history.events(UNKNOWN, { kinds: 'all' }))
+    expect(read).toHaveLength(1)
+    expect(thrown).toMatchObject({ seq: 0, error: { type: 'unreachable' } })
+  })
+
+  test.each([
+    ['what is no event', [step(0), { seq: 1 }], 0, 'what is no event'],
+    ['with one left out', [step(0), step(2)], 0, 'the event 2 behind 0'],
+    ['with one twice', [step(0), step(1), step(1)], 1, 'the event 1 behind 1'],
+  ])('%s', async (_name, frames, seq, message) => {
+    const url = await other((_request, answer) => {
+      lines(answer, ...frames)
+      answer.end()
+    })
+    const { thrown } = await broken(client(url).history.events(UNKNOWN, { kinds: 'all' }))
+    expect(thrown).toMatchObject({ seq, error: { type: 'not_understood' } })
+    expect(String(thrown)).toContain(message)
+  })
+
+  test('of kinds that only a newer client knows are passed over', async () => {
+    const url = await other((_request, answer) => {
+      lines(answer, step(0), { ...step(1), kind: 'sang' }, step(2))
+      answer.end()
+    })
+    const read = await collect(client(url).history.events(UNKNOWN, { kinds: 'all' }))
+    expect(read.map(({ seq }) => seq)).toEqual([0, 2])
+  })
+
+  test('whose reader leaves, or whose signal aborts, are asked for no more', async () => {
+    const closed: Promise<unknown>[] = []
+    const url = await other((_request, answer) => {
+      closed.push(once(answer, 'close'))
+      lines(answer, step(0), step(1))
+    })
+    for await (const _ of client(url).history.events(UNKNOWN, { kinds: 'all' })) break
+    await closed[0]
+    const leaving = new AbortController()
+    const { read, thrown } = await broken(abortingAfterOne(leaving))
+    async function* abortingAfterOne({ signal, abort }: AbortController) {
+      for await (const event of client(url).history.events(UNKNOWN, { kinds: 'all', signal })) {
+        yield event
+        abort.call(leaving, new Error('enough'))
+      }
+    }
+    expect([read.length, String(thrown)]).toEqual([1, 'Error: enough'])
+    await closed[1]
+  })
+})
+
+describe('a moment', () => {
+  test('of the run', async () => {
+    const runId = await endedRun()
+    const { runs } = client()
+    const then = (await runs.get(runId, { at: 3 }))._unsafeUnwrap()
+    expect(then).toMatchObject({ status: 'running', progress: { seq: 3, iteration: 1 } })
+    const far = (await runs.get(runId, { at: 999 }))._unsafeUnwrapErr()
+    expect(far).toMatchObject({ code: 'record_not_found' })
+  })
+
+  test('and another: what changed between them', async () => {
+    const runId = await endedRun()
+    const last = await headOf(runId)
+    const diff = (await client().history.diff(runId, { from: 0, to: last }))._unsafeUnwrap()
+    expect(diff.changes).toContainEqual({ field: 'status', old: 'running', new: 'achieved' })
+    expect(diff.files).toMatchObject([{ path: 'a.py', changed: 'yes' }])
+    const turned = await client().history.diff(runId, { from: 3, to: 1 })
+    expect(turned._unsafeUnwrapErr()).toMatchObject({ code: 'invalid_request' })
+  })
+
+  test('at which the model was asked: with what', async () => {
+    const runId = await endedRun()
+    const { history } = client()
+    const first = (await history.conversation(runId, { at: 0 }))._unsafeUnwrap()
+    expect(first.messages.map(({ role }) => role)).toEqual(['system', 'user'])
+    const now = (await history.conversation(runId))._unsafeUnwrap()
+    expect(now).toMatchObject({ run_id: runId, request: 'not_sent' })
+    expect(now.messages.length).toBeGreaterThan(first.messages.length)
+  })
+})
+
+test('an artifact comes whole', async () => {
+  const runId = await endedRun()
+  const body = (await client().history.artifact(runId, SHA256))._unsafeUnwrap()
+  expect(await new Response(body).text()).toBe(OUTPUT)
+  const none = (await client().history.artifact(runId, 'f'.repeat(64)))._unsafeUnwrapErr()
+  expect(none).toMatchObject({ type: 'refused', code: 'artifact_not_found', status: 404 })
+})
