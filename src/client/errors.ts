@@ -52,3 +52,17 @@ export class WatchError extends Error {
     this.seq = seq
   }
 }
+
+/** Thrown by a watch of all runs that cannot go on. A lost connection is none: it is made again. */
+export class FeedError extends Error {
+  override readonly name = 'FeedError'
+  readonly type: Extract<WatchErrorType, 'refused' | 'not_understood'>
+  /** Of the last event before, or where the watch began: a watch with this `after` goes on there. */
+  readonly cursor: string | undefined
+
+  constructor(type: FeedError['type'], message: string, cursor: string | undefined) {
+    super(message)
+    this.type = type
+    this.cursor = cursor
+  }
+}

@@ -11,6 +11,7 @@ import { CLIENT_LIMITS, type ClientLimits } from './limits.ts'
 import { createRuns, type Runs } from './runs.ts'
 import { createTokens, type Tokens } from './tokens.ts'
 import { type WatchOptions, watch } from './watch.ts'
+import { type FeedEvent, type FeedOptions, watchAll } from './watch-all.ts'
 
 export type { Permission, Role } from '../access/roles.ts'
 export type { Me, NewTokenView, TicketView, TokenView } from '../access/views.ts'
@@ -26,14 +27,22 @@ export type { RunDiff, SentConversation, SentMessage } from '../projections/hist
 export type { RunDetails, RunSummary } from '../projections/views.ts'
 export type { Accesses, AccessPage, AccessProof, AccessQuery, LoggedAccess } from './access.ts'
 export type { Audit } from './audit.ts'
-export { HistoryError, type RequestError, WatchError, type WatchErrorType } from './errors.ts'
+export {
+  FeedError,
+  HistoryError,
+  type RequestError,
+  WatchError,
+  type WatchErrorType,
+} from './errors.ts'
 export type { AgentEvent, ChosenKind, EventMeta, Kinds } from './events.ts'
+export type { WatchState } from './follow.ts'
 export type { History } from './history.ts'
 export type { ClientLimits } from './limits.ts'
 export type { HistoryOptions } from './read-history.ts'
 export type { Redacted, RunPage, RunQuery, RunRequest, RunStanding, Runs, Why } from './runs.ts'
 export type { Tokens } from './tokens.ts'
-export type { WatchOptions, WatchState } from './watch.ts'
+export type { WatchOptions } from './watch.ts'
+export type { FeedEvent, FeedOptions } from './watch-all.ts'
 
 export type ClientOptions = {
   /** Where the server is, such as `http://127.0.0.1:8000`, or `location.origin` in its own pages. */
@@ -70,6 +79,15 @@ export type Client = {
     runId: string,
     options?: WatchOptions<S>,
   ): AsyncGenerator<AgentEvent<ChosenKind<S>>, void, undefined>
+  /**
+   * The events of all runs in the order of the log: what is stored behind `after`, then what happens, for ever.
+   * Each comes once, as with `watch`.
+   * @throws FeedError (from the iteration) when there is no way to go on, the reason of `signal` when
+   *   that aborts
+   */
+  watchAll<const S extends Kinds | undefined = undefined>(
+    options?: FeedOptions<S>,
+  ): AsyncGenerator<FeedEvent<ChosenKind<S>>, void, undefined>
 }
 
 /**
@@ -106,6 +124,7 @@ export function createClient(options: ClientOptions): Client {
         ({ value }) => value,
       ),
     watch: (runId, options = {}) => watch(runId, options, { connect, runs, limits }),
+    watchAll: (options = {}) => watchAll(options, { connect, runs, limits }),
   }
 }
 

@@ -1,19 +1,13 @@
 import { z } from 'zod'
 import type { Kind } from '../domain/records.ts'
-import { Backoff } from './backoff.ts'
-import { Connection, type Ending } from './connection.ts'
+import type { Connection, Ending } from './connection.ts'
 import { WatchError } from './errors.ts'
 import { EventReader } from './event-reader.ts'
 import type { AgentEvent, ChosenKind, Kinds } from './events.ts'
+import { follow, type Next, type WatchState } from './follow.ts'
 import { kindsText, wantedKinds } from './kinds.ts'
 import type { ClientLimits } from './limits.ts'
 import type { Runs } from './runs.ts'
-
-/**
- * `connecting` for the first time, `live` while the server can send, `reconnecting` after the
- * connection was lost, `closed` when the watch is over.
- */
-export type WatchState = 'connecting' | 'live' | 'reconnecting' | 'closed'
 
 export type WatchOptions<S extends Kinds | undefined = Kinds | undefined> = {
   /** Only what is behind this seq; -1, which is the default, is all. */
@@ -34,7 +28,7 @@ export type WatchOptions<S extends Kinds | undefined = Kinds | undefined> = {
 export type WatchDeps = {
   /** Opens a WebSocket at a path of the server. */
   readonly connect: (path: string) => WebSocket
-  readonly runs: Pick<Runs, 'get'>
+  readonly runs: Pick<Runs, 'get' | 'list'>
   readonly limits: ClientLimits
 }
 
@@ -52,63 +46,25 @@ export async function* watch<const S extends Kinds | undefined>(
   const wanted = wantedKinds(kinds)
   const reader = new EventReader<ChosenKind<S>>(wanted, after, onCaughtUp)
   const address = addressOf(runId, wanted, { meta, caughtUp: onCaughtUp !== undefined })
-  const backoff = new Backoff(limits.retryMs)
-  const tell = onChange(onState)
   if (!z.uuid().safeParse(runId).success) {
     throw new WatchError('unknown_run', `"${runId}" is not a run id.`, after)
   }
-  tell('connecting')
-  try {
-    for (;;) {
-      signal?.throwIfAborted()
-      const socket = connect(`${address}&after=${reader.cursor}`)
-      const connection = new Connection(socket, limits, () => tell('live'))
-      const leave = () => connection.close()
-      signal?.addEventListener('abort', leave)
-      reader.begin()
-      try {
-        for (;;) {
-          const frames = await connection.take()
-          if (frames.length === 0) break
-          backoff.reset()
-          for (const event of reader.read(frames)) {
-            signal?.throwIfAborted()
-            yield event
-          }
-        }
-      } finally {
-        connection.close()
-        signal?.removeEventListener('abort', leave)
-      }
-      if (reader.ended) return
-      signal?.throwIfAborted()
-      const next = await judge(connection, reader, runId, { runs, signal })
-      if (next === 'end') return
-      if (next === 'at_once') {
-        backoff.reset()
-        continue
-      }
-      signal?.throwIfAborted()
-      tell('reconnecting')
-      await backoff.wait(signal)
-    }
-  } finally {
-    tell('closed')
-  }
+  yield* follow({
+    open: () => connect(`${address}&after=${reader.cursor}`),
+    reader,
+    judge: (connection) => judge(connection, reader, runId, { runs, signal }),
+    ...{ signal, onState, limits },
+  })
 }
 
-type Next = 'end' | 'at_once' | 'later'
 type Judges = { readonly runs: Pick<Runs, 'get'>; readonly signal: AbortSignal | undefined }
 
-/** How a watch goes on after a connection has ended. */
 async function judge(
   { ending, opened }: Connection,
   { lastWords, cursor }: EventReader<Kind>,
   runId: string,
   { runs, signal }: Judges,
 ): Promise<Next> {
-  if (ending.type === 'overflow') return 'at_once'
-  if (ending.type === 'timed_out' && opened) return 'at_once'
   const final = ending.type === 'closed' ? finalError(ending, lastWords, cursor) : null
   if (final !== null) throw final
   const complete = ending.type === 'closed' && ending.code === NORMAL
@@ -149,14 +105,4 @@ function addressOf(
   const kinds = kindsText(new Set<Kind>([...wanted, 'run_end']))
   const more = `${meta ? '&meta=true' : ''}${caughtUp ? '&caught_up=true' : ''}`
   return `/api/ws/${encodeURIComponent(runId)}?kinds=${kinds}${more}`
-}
-
-/** Hands on what is new only. */
-function onChange(onState: ((state: WatchState) => void) | undefined): (state: WatchState) => void {
-  let last: WatchState | undefined
-  return (state) => {
-    if (state === last) return
-    last = state
-    onState?.(state)
-  }
 }

@@ -1,0 +1,218 @@
+import { randomUUID } from 'node:crypto'
+import { setImmediate as turn } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, expectTypeOf, test } from 'vitest'
+import {
+  type AgentEvent,
+  createClient,
+  FeedError,
+  type FeedEvent,
+  type FeedOptions,
+  type WatchState,
+} from '../../src/client/index.ts'
+import { streamOf } from '../../src/store/run-log.ts'
+import {
+  agentDoes,
+  CLAIM,
+  createRun,
+  iteration,
+  startTestServer,
+  type TestServer,
+} from '../http/support.ts'
+import { startCuttingProxy } from './cutting-proxy.ts'
+
+const limits = { retryMs: [1, 4] } as const
+const ALL = { kinds: 'all' } as const
+let server: TestServer
+let cleanups: (() => unknown)[]
+beforeEach(async () => {
+  server = await startTestServer()
+  cleanups = [() => server.stop()]
+})
+afterEach(async () => {
+  for (const cleanup of cleanups.reverse()) await cleanup()
+})
+
+const client = (baseUrl = server.url) => createClient({ baseUrl, limits })
+
+async function take(events: AsyncIterable<FeedEvent>, count: number): Promise<FeedEvent[]> {
+  const taken: FeedEvent[] = []
+  for await (const event of events) {
+    taken.push(event)
+    if (taken.length === count) break
+  }
+  return taken
+}
+
+const failure = (events: AsyncIterable<unknown>): Promise<unknown> =>
+  take(events as AsyncIterable<FeedEvent>, Number.POSITIVE_INFINITY).then(
+    () => 'it ended',
+    (thrown: unknown) => thrown,
+  )
+
+/** Each by its run and its seq. */
+const places = (events: readonly AgentEvent[]) => events.map(({ run_id, seq }) => [run_id, seq])
+
+/** Two runs side by side: one that ends well, of 10 records, and one that goes on, of 3. */
+async function twoRuns(): Promise<readonly [ended: string, open: string]> {
+  const ended = await createRun(server)
+  await agentDoes(server, ended, CLAIM)
+  const open = await createRun(server, { goal: 'npm-test' })
+  await agentDoes(server, open, CLAIM)
+  await agentDoes(server, ended, ...iteration(true))
+  // The end of the log is as far as it has been projected.
+  expect(await server.readModel.waitFor(ended, 6, 5000)).toBe(true)
+  return [ended, open]
+}
+
+describe('a watch of all runs', () => {
+  test('gives what is stored, in the order of the log, and then what happens', async () => {
+    const [ended, open] = await twoRuns()
+    const caughtUp: (string | null)[] = []
+    const seen: FeedEvent[] = []
+    for await (const event of client().watchAll({
+      ...ALL,
+      onCaughtUp: (cursor) => {
+        caughtUp.push(cursor)
+        void agentDoes(server, open, ...iteration(true))
+      },
+    })) {
+      seen.push(event)
+      if (event.run_id === open && event.kind === 'run_end') break
+    }
+    const [first, second] = [ended, open].map((id) => seen.filter(({ run_id }) => run_id === id))
+    for (const run of [first, second]) {
+      expect(run?.map(({ seq }) => seq)).toEqual(run?.map((_, index) => index))
+    }
+    expect(places(seen.slice(0, 4))).toEqual(
+      [0, 1, 2, 0].map((seq, n) => [n < 3 ? ended : open, seq]),
+    )
+    expect(caughtUp).toHaveLength(1)
+    expect(seen.map(({ cursor }) => cursor)).toContain(caughtUp[0])
+  })
+
+  test('gives the documented kinds unless others are asked for, and those of damage', async () => {
+    const [ended] = await twoRuns()
+    const documented = await take(client().watchAll(), 6)
+    expect(documented.map(({ kind }) => kind)).not.toContain('run_created')
+    const checks = client().watchAll({ kinds: ['goal_check'] })
+    expectTypeOf(checks).toEqualTypeOf<AsyncGenerator<FeedEvent<'goal_check'>, void, undefined>>()
+    const [check] = await take(checks, 1)
+    expect(check).toMatchObject({ run_id: ended, kind: 'goal_check' })
+  })
+
+  test('gives the runs that are asked for', async () => {
+    const [ended, open] = await twoRuns()
+    const firstOf = async (options: FeedOptions) =>
+      (await take(client().watchAll({ ...ALL, ...options }), 1))[0]
+    expect(await firstOf({ runIds: [open] })).toMatchObject({ run_id: open, seq: 0 })
+    expect(await firstOf({ goal: 'npm-test' })).toMatchObject({ run_id: open, seq: 0 })
+    expect(await firstOf({ status: 'achieved' })).toMatchObject({ run_id: ended, kind: 'run_end' })
+    const withMeta = await firstOf({ meta: true })
+    expect(withMeta).toMatchObject({ meta: { prev_hash: '0'.repeat(64) } })
+    expect(withMeta?.id).toBeDefined()
+  })
+
+  test('goes on behind a cursor, and from the end', async () => {
+    const [, open] = await twoRuns()
+    const all = await take(client().watchAll(ALL), 10)
+    const after = all[3]?.cursor
+    expect(await take(client().watchAll({ ...ALL, after }), 6)).toEqual(all.slice(4))
+    const onCaughtUp = () => void agentDoes(server, open, ...iteration(false))
+    const [next] = await take(client().watchAll({ ...ALL, after: 'end', onCaughtUp }), 1)
+    expect(next).toMatchObject({ run_id: open, seq: 3 })
+  })
+
+  test('gives each event once and in order over connections that break', async () => {
+    const [, open] = await twoRuns()
+    await agentDoes(server, open, ...iteration(false), ...iteration(true))
+    const all = await take(client().watchAll(ALL), 22)
+    for (const bytes of [300, 700, 1000, 1700]) {
+      const proxy = await startCuttingProxy(server.port, allowances(bytes))
+      cleanups.push(() => proxy.stop())
+      expect(await take(client(proxy.url).watchAll(ALL), all.length)).toEqual(all)
+      expect(proxy.connections).toBeGreaterThan(1)
+    }
+  })
+
+  test('misses nothing behind the end, though no event has come before the connection broke', async () => {
+    const [, open] = await twoRuns()
+    const proxy = await startCuttingProxy(server.port)
+    cleanups.push(() => proxy.stop())
+    const states: WatchState[] = []
+    let caughtUp = 0
+    const [next] = await take(
+      client(proxy.url).watchAll({
+        ...ALL,
+        after: 'end',
+        onState: (state) => {
+          states.push(state)
+          if (state === 'reconnecting') void agentDoes(server, open, ...iteration(false))
+        },
+        onCaughtUp: () => {
+          caughtUp += 1
+          if (caughtUp === 1) proxy.cut()
+        },
+      }),
+      1,
+    )
+    expect(next).toMatchObject({ run_id: open, seq: 3 })
+    expect(states).toEqual(['connecting', 'live', 'reconnecting', 'live', 'closed'])
+  })
+
+  test('of an empty log waits for its first record', async () => {
+    const onCaughtUp = (cursor: string | null) => {
+      expect(cursor).toBeNull()
+      void createRun(server)
+    }
+    const [first] = await take(client().watchAll({ ...ALL, after: 'end', onCaughtUp }), 1)
+    expect(first).toMatchObject({ kind: 'run_created', seq: 0 })
+  })
+
+  test('tells of a record that cannot be read in its place, and goes on', async () => {
+    const damaged = await createRun(server)
+    const event = { id: randomUUID(), type: 'step_start', data: '{}', metadata: '{}' }
+    const stored = await server.store.append(streamOf(damaged), [event], { expectedRevision: 0 })
+    expect(stored.isOk()).toBe(true)
+    const other = await createRun(server)
+    const seen = await take(client().watchAll({ kinds: ['run_created'] }), 3)
+    expect(seen.map(({ run_id, kind }) => [run_id, kind])).toEqual([
+      [damaged, 'run_created'],
+      [damaged, 'error'],
+      [other, 'run_created'],
+    ])
+  })
+})
+
+describe('there is no going on', () => {
+  test('behind a cursor of another log', async () => {
+    await twoRuns()
+    const thrown = await failure(client().watchAll({ after: 'nonsense' }))
+    expect(thrown).toBeInstanceOf(FeedError)
+    expect(thrown).toMatchObject({ type: 'refused', cursor: 'nonsense' })
+    expect(String(thrown)).toContain('cursor')
+  })
+
+  test('without a good token', async () => {
+    const guarded = await startTestServer({ token: 'a-token-of-at-least-32-characters-x' })
+    cleanups.push(() => guarded.stop())
+    const thrown = await failure(client(guarded.url).watchAll())
+    expect(thrown).toMatchObject({ name: 'FeedError', type: 'refused' })
+  })
+
+  test('once the signal aborts', async () => {
+    const leaving = new AbortController()
+    const onCaughtUp = () => leaving.abort(new Error('enough'))
+    const watched = client().watchAll({ signal: leaving.signal, onCaughtUp })
+    expect(String(await failure(watched))).toBe('Error: enough')
+    while (server.app.websocketServer.clients.size > 0) await turn()
+  })
+})
+
+/** Connections of so many bytes, and more from one to the next. */
+function allowances(bytes: number): () => number {
+  let next = bytes
+  return () => {
+    next += 200
+    return next
+  }
+}
