@@ -1,6 +1,4 @@
-import { once } from 'node:events'
-import { createServer, type RequestListener } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { RequestListener } from 'node:http'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createClient } from '../../src/client/index.ts'
 import {
@@ -11,6 +9,7 @@ import {
   startTestServer,
   type TestServer,
 } from '../http/support.ts'
+import { listen } from './support.ts'
 
 const UNKNOWN = '550e8400-e29b-41d4-a716-446655440000'
 let server: TestServer
@@ -26,15 +25,11 @@ afterEach(async () => {
 
 const client = () => createClient({ baseUrl: server.url })
 
-/** Something that speaks HTTP and is no retrAI server. */
+/** Something that answers in the place of a server. */
 async function other(listener: RequestListener): Promise<string> {
-  const http = createServer(listener).listen(0, '127.0.0.1')
-  await once(http, 'listening')
-  cleanups.push(() => {
-    http.close()
-    http.closeAllConnections()
-  })
-  return `http://127.0.0.1:${(http.address() as AddressInfo).port}`
+  const { url, stop } = await listen(listener)
+  cleanups.push(stop)
+  return url
 }
 
 describe('the calls', () => {

@@ -1,7 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer, type RequestListener, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { RequestListener, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, expectTypeOf, test } from 'vitest'
 import {
@@ -21,6 +20,7 @@ import {
   type TestServer,
 } from '../http/support.ts'
 import { startCuttingProxy } from './cutting-proxy.ts'
+import { collect, headOf, listen } from './support.ts'
 
 const OUTPUT = 'all that it printed\n'.repeat(100)
 const SHA256 = createHash('sha256').update(OUTPUT).digest('hex')
@@ -44,12 +44,6 @@ afterEach(async () => {
 })
 
 const client = (baseUrl = server.url, limits = {}) => createClient({ baseUrl, limits })
-
-async function collect<T>(events: AsyncIterable<T>): Promise<T[]> {
-  const all: T[] = []
-  for await (const event of events) all.push(event)
-  return all
-}
 
 /** What was read of a history, and how it failed. */
 async function broken(events: AsyncIterable<AgentEvent>) {
@@ -81,26 +75,15 @@ async function endedRun(): Promise<string> {
     ...rest,
     ...iteration(true),
   )
-  expect(await server.readModel.waitFor(runId, await headOf(runId), 5000)).toBe(true)
+  expect(await server.readModel.waitFor(runId, await headOf(server, runId), 5000)).toBe(true)
   return runId
-}
-
-/** seq of the last record that is stored. */
-async function headOf(runId: string): Promise<number> {
-  const options = { from: 'end', direction: 'backward', limit: 1 } as const
-  const [last] = (await server.store.readStream(streamOf(runId), options))._unsafeUnwrap()
-  return last?.revision ?? -1
 }
 
 /** Something that answers in the place of a server. */
 async function other(listener: RequestListener): Promise<string> {
-  const http = createServer(listener).listen(0, '127.0.0.1')
-  await once(http, 'listening')
-  cleanups.push(() => {
-    http.close()
-    http.closeAllConnections()
-  })
-  return `http://127.0.0.1:${(http.address() as AddressInfo).port}`
+  const { url, stop } = await listen(listener)
+  cleanups.push(stop)
+  return url
 }
 
 const lines = (answer: ServerResponse, ...frames: readonly unknown[]): void => {
@@ -263,7 +246,7 @@ describe('a moment', () => {
 
   test('and another: what changed between them', async () => {
     const runId = await endedRun()
-    const last = await headOf(runId)
+    const last = await headOf(server, runId)
     const diff = (await client().history.diff(runId, { from: 0, to: last }))._unsafeUnwrap()
     expect(diff.changes).toContainEqual({ field: 'status', old: 'running', new: 'achieved' })
     expect(diff.files).toMatchObject([{ path: 'a.py', changed: 'yes' }])

@@ -25,6 +25,7 @@ import {
 } from '../http/support.ts'
 import { createdRecord } from '../support/run-records.ts'
 import { startCuttingProxy } from './cutting-proxy.ts'
+import { collect, headOf } from './support.ts'
 
 const UNKNOWN = '550e8400-e29b-41d4-a716-446655440000'
 const limits = { retryMs: [1, 4] } as const
@@ -40,12 +41,6 @@ afterEach(async () => {
 })
 
 const client = (baseUrl = server.url) => createClient({ baseUrl, limits })
-
-async function collect<T>(events: AsyncIterable<T>): Promise<T[]> {
-  const all: T[] = []
-  for await (const event of events) all.push(event)
-  return all
-}
 
 const failure = async (watched: AsyncIterable<unknown>): Promise<unknown> => {
   return collect(watched).then(
@@ -124,7 +119,7 @@ describe('a watch', () => {
   test('says where the history ends, also to who wants none of it', async () => {
     const runId = await createRun(server)
     await agentDoes(server, runId, CLAIM, ...iteration(false))
-    const head = await headOf(runId)
+    const head = await headOf(server, runId)
     const seen: (number | string)[] = []
     const watched = client().watch(runId, {
       kinds: 'all',
@@ -141,7 +136,7 @@ describe('a watch', () => {
     ])
     expect(seen.filter((what) => typeof what === 'string')).toHaveLength(1)
 
-    const last = await headOf(runId)
+    const last = await headOf(server, runId)
     const asides: number[] = []
     const few = client().watch(runId, { kinds: ['error'], onCaughtUp: (seq) => asides.push(seq) })
     expect(await collect(few)).toEqual([])
@@ -208,7 +203,7 @@ describe('a watch that cannot go on throws', () => {
     const runId = await createRun(server)
     await agentDoes(server, runId, CLAIM)
     const event = { id: randomUUID(), type: 'step_start', data: '{}', metadata: '{}' }
-    const at = await headOf(runId)
+    const at = await headOf(server, runId)
     const stored = await server.store.append(streamOf(runId), [event], { expectedRevision: at })
     expect(stored.isOk()).toBe(true)
     const thrown = await failure(client().watch(runId, { kinds }))
@@ -216,13 +211,6 @@ describe('a watch that cannot go on throws', () => {
     expect(String(thrown)).toContain(`Record ${at + 1} of this run cannot be read`)
   })
 })
-
-/** seq of the last record that is stored. */
-async function headOf(runId: string): Promise<number> {
-  const options = { from: 'end', direction: 'backward', limit: 1 } as const
-  const [last] = (await server.store.readStream(streamOf(runId), options))._unsafeUnwrap()
-  return last?.revision ?? -1
-}
 
 describe('leaving', () => {
   const openSockets = () => server.app.websocketServer.clients.size
