@@ -51,7 +51,10 @@ async function main(): Promise<void> {
     (id: string, hash = '') =>
     async (page: Page) => {
       await page.goto(`${url}/runs/${id}${hash}`)
-      await page.getByTestId('timeline').getByText('Iteration 2', { exact: true }).first().waitFor()
+      await page
+        .locator('[data-fact="Iteration"] dd')
+        .getByText(/^[2-9] of/)
+        .waitFor()
       await page
         .getByTestId('connection')
         .getByText(/Live|received/)

@@ -224,6 +224,7 @@ test('a server that is killed takes its runs up at once when it is started again
 
 test('a second server on one data folder is refused, and the first does not notice', async () => {
   const server = await site.serve('data')
+  await untilReady(server)
   const dataDir = site.path('data')
   const before = await readFile(`${dataDir}/log.sqlite`)
   const second = await retrai(['serve', '--port', '0', '--data-dir', dataDir])
