@@ -46,6 +46,12 @@ module.exports = {
         ],
       },
     },
+    {
+      name: 'client-needs-nothing-of-node',
+      severity: 'error',
+      from: { path: '^src/client/' },
+      to: { path: '^(node:)?(crypto|fs|fs/promises|os|path|stream|url)$', reachable: true },
+    },
     library('db-client-stays-in-its-adapter', 'store/eventstoredb/', '@eventstore/db-client'),
     library('openai-stays-in-its-adapter', 'agent/model/', 'openai'),
     library('fastify-stays-in-http', 'http/', '(@fastify|fastify)'),
