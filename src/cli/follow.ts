@@ -5,7 +5,6 @@ import {
   type Kind,
   type RunDetails,
   WatchError,
-  type WatchState,
 } from '../client/index.ts'
 import { eventLine } from './event-line.ts'
 import { EXIT, exitCodeOf } from './exit-codes.ts'
@@ -13,6 +12,7 @@ import { HumanChecks } from './human-checks.ts'
 import { oneLine } from './plain-text.ts'
 import { print, say } from './print.ts'
 import type { Server } from './server.ts'
+import { tellState } from './tell-state.ts'
 
 export type FollowOptions = {
   /** Events as JSON, one a line, instead of lines for people. */
@@ -92,12 +92,3 @@ function closing({ payload }: AgentEvent<'run_end'>): string {
 }
 
 const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`
-
-function tellState(): (state: WatchState) => void {
-  let lost = false
-  return (state) => {
-    if (state === 'reconnecting' && !lost) say('The connection is lost; trying to connect again …')
-    if (state === 'live' && lost) say('Connected again.')
-    lost = state === 'reconnecting'
-  }
-}

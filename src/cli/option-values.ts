@@ -10,9 +10,11 @@ export function number(text: string): number {
   return value
 }
 
-/** A seq, or -1 for before the first. */
+/** Whether a text is a seq, or -1 for before the first. */
+export const isSeq = (text: string): boolean => /^(-1|\d{1,15})$/.test(text)
+
 export function seq(text: string): number {
-  if (!/^(-1|\d{1,15})$/.test(text)) throw new InvalidArgumentError('Give a seq, or -1.')
+  if (!isSeq(text)) throw new InvalidArgumentError('Give a seq, or -1.')
   return Number(text)
 }
 

@@ -290,6 +290,33 @@ describe('retrai watch', () => {
     expect(beyond.stderr).toContain('after=9999 is beyond the last record')
   })
 
+  test('without a run shows all of them, from now on or behind a cursor', async () => {
+    const [before, cwd] = [await detached('--cwd', await project()), await project('waiting')]
+    await cli('watch', before)
+    const running = begin('watch', '--kinds', 'all', '--server', server.url)
+    await running.prints(/All runs are watched/)
+    const runId = await detached('--cwd', cwd)
+    await running.prints(new RegExp(`${runId.slice(0, 8)} .* tool_call`))
+    running.child.kill('SIGINT')
+    expect(await running.exit).toBe(130)
+    expect(running.stdout).not.toContain(before.slice(0, 8))
+    expect(running.stdout.split('\n')[0]).toContain('run_created')
+
+    const hint = /retrai watch --after (\S+) --server/.exec(running.stderr)?.[1] ?? ''
+    await writeFile(join(cwd, 'go'), '')
+    const later = begin('watch', '--after', hint, '--json')
+    await later.prints(/"run_end"/)
+    later.child.kill('SIGINT')
+    expect(await later.exit).toBe(130)
+    const [first] = later.stdout.split('\n').map((line) => JSON.parse(line || 'null'))
+    expect(first).toMatchObject({ run_id: runId, kind: 'tool_result' })
+
+    const all = begin('watch', '--after', 'start', '--kinds', 'run_created')
+    await all.prints(new RegExp(before.slice(0, 8)))
+    const foreign = await cli('watch', '--after', 'nowhere')
+    expect([foreign.code, foreign.stderr]).toEqual([3, expect.stringContaining('not a cursor')])
+  })
+
   test('ends quietly when its reader has gone', async () => {
     const runId = await detached('--cwd', await project('waiting'))
     const running = begin('watch', runId, '--kinds', 'all')
@@ -342,7 +369,7 @@ describe('what cannot be done is said, with 3', () => {
     if (address === null || typeof address === 'string') throw new Error('no port')
     other.close()
     const url = `http://127.0.0.1:${address.port}`
-    for (const command of [['runs'], ['watch', UNKNOWN], ['run', 'pytest']]) {
+    for (const command of [['runs'], ['watch', UNKNOWN], ['watch'], ['run', 'pytest']]) {
       const { code, stdout, stderr } = await cli(...command, '--server', url)
       expect([code, stdout]).toEqual([3, ''])
       expect(stderr).toContain(`No server answers at ${url}`)
