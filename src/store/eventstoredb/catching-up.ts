@@ -1,8 +1,11 @@
 import type { Bell } from './bell.ts'
 import type { Source } from './source.ts'
 
-/** An answer about the head of the log that is older than this is asked for again. */
-const FRESH_MS = 500
+/**
+ * An answer about the head of the log that has lain for longer is asked for again: the consumer was busy
+ * meanwhile. Whoever waits for it uses it at once, however long it was under way.
+ */
+const FRESH_MS = 50
 /** How long to wait until the head is asked for again when it is not reached, or was not told. */
 const AGAIN_MS = 1000
 
@@ -15,7 +18,7 @@ export class CatchingUp<P> {
   readonly #bell: Bell
   #state:
     | { readonly type: 'asking' }
-    | { readonly type: 'told'; readonly head: P | null; readonly askedAt: number }
+    | { readonly type: 'told'; readonly head: P | null; readonly toldAt: number }
     | { readonly type: 'said' } = { type: 'asking' }
   #timer: NodeJS.Timeout | undefined
   #questions = 0
@@ -31,10 +34,10 @@ export class CatchingUp<P> {
   /** True once, when all that is stored has been delivered up to `reached`. */
   isDue(reached: P | null): boolean {
     if (this.#state.type !== 'told') return false
-    const { head, askedAt } = this.#state
+    const { head, toldAt } = this.#state
     if (head !== null && this.#source.isBehind(head, reached)) return false
     this.#attempt = 0
-    if (performance.now() - askedAt > FRESH_MS) {
+    if (performance.now() - toldAt > FRESH_MS) {
       this.#ask()
       return false
     }
@@ -59,10 +62,9 @@ export class CatchingUp<P> {
     this.#state = { type: 'asking' }
     this.#questions += 1
     const question = this.#questions
-    const askedAt = performance.now()
     const told = (head: P | null) => {
       if (question !== this.#questions) return
-      this.#state = { type: 'told', head, askedAt }
+      this.#state = { type: 'told', head, toldAt: performance.now() }
       this.#bell.ring()
     }
     this.#source
