@@ -46,7 +46,7 @@ export class Feed {
       const history = { over: false }
       while (!signal.aborted) {
         const before = cursor
-        cursor = yield* this.#catchUp(cursor, signal)
+        cursor = yield* this.#catchUp(cursor, history, signal)
         cursor = yield* this.#live(cursor, history, signal)
         if (cursor !== before) backoff.reset()
         else if (!signal.aborted) await backoff.wait(signal)
@@ -71,6 +71,7 @@ export class Feed {
   /** Reads from the store until the ring goes on from there; makes the ring where there is none. */
   async *#catchUp(
     after: Position | null,
+    history: { over: boolean },
     signal: AbortSignal,
   ): AsyncGenerator<Entries, Position | null, void> {
     let cursor = after
@@ -79,6 +80,11 @@ export class Feed {
       for await (const item of this.#subscribe(cursor, signal)) {
         if (item.type === 'caught_up') {
           this.#tail ??= this.#follow(cursor)
+          // The ring may not be as far yet, and may not get there before something happens.
+          if (!history.over) {
+            history.over = true
+            yield []
+          }
         } else {
           const entries = feedEntries(item.events, this.#deps)
           cursor = entries.at(-1)?.position ?? cursor

@@ -31,7 +31,7 @@ class EventStreamParser {
   }
 
   #set(line: string): void {
-    const [, field, value = ''] = /^([^:]*)(?:: ?(.*))?$/.exec(line) ?? []
+    const [, field, value = ''] = /^([^:]*)(?:: ?(.*))?$/s.exec(line) ?? []
     if (field === 'id') this.#id = value
     else if (field === 'event') this.#type = value
     else if (field === 'data') this.#data.push(value)

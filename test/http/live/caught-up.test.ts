@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { ResultAsync } from 'neverthrow'
 import { afterEach, describe, expect, it } from 'vitest'
-import type { EventStore } from '../../../src/store/event-store.ts'
+import type { EventStore, Subscription } from '../../../src/store/event-store.ts'
 import { readRecords } from '../../../src/store/run-log.ts'
 import { createdRecord } from '../../support/run-records.ts'
 import { FeedWatcher } from '../history/feed-watcher.ts'
@@ -135,6 +135,11 @@ describe('?caught_up=true', () => {
   })
 })
 
+async function* behind(gate: Promise<void>, subscription: Subscription): Subscription {
+  await gate
+  yield* subscription
+}
+
 describe('?caught_up=true for all runs', () => {
   const isNotice = ({ kind }: Record<string, unknown>) => kind === 'caught_up'
 
@@ -171,6 +176,33 @@ describe('?caught_up=true for all runs', () => {
     await watcher.have(1)
     expect(watcher.frames).toEqual([{ kind: 'caught_up', cursor: expect.any(String) }])
     watcher.socket.terminate()
+  })
+
+  it('does not wait until those who came before have got as far', async () => {
+    const gate = Promise.withResolvers<void>()
+    let subscriptions = 0
+    server = await startTestServer({
+      wrapStore: (store) => ({
+        ...bound(store),
+        subscribeAll: (options) => {
+          subscriptions += 1
+          // The first watcher catches up by one; by the next it is told what happens.
+          const subscription = store.subscribeAll(options)
+          return subscriptions === 2 ? behind(gate.promise, subscription) : subscription
+        },
+      }),
+    })
+    await createRun(server)
+    const first = new FeedWatcher(server, 'caught_up=true&kinds=all')
+    await first.have(2)
+    await createRun(server)
+    const second = new FeedWatcher(server, 'caught_up=true&kinds=all')
+    await second.have(3)
+    expect(second.frames.map(isNotice)).toEqual([false, false, true])
+    expect(first.frames).toHaveLength(2)
+    gate.resolve()
+    await first.have(3)
+    for (const { socket } of [first, second]) socket.terminate()
   })
 
   it('is needed', async () => {
