@@ -1,13 +1,8 @@
-import type { ResultAsync } from 'neverthrow'
 import { z } from 'zod'
 import { LedgerProof } from '../audit/views.ts'
 import { AccessEntry, type AccessKind } from '../domain/access.ts'
-import type { Caller } from './call.ts'
-import type { RequestError } from './errors.ts'
+import { type Answered, type Caller, createGetter, type Signal } from './call.ts'
 import { cursorOf, queryOf } from './paging.ts'
-
-type Signal = { readonly signal?: AbortSignal | undefined }
-type Answered<T> = ResultAsync<T, RequestError>
 
 /** An entry of the access log, and its place there. */
 export type LoggedAccess = AccessEntry & { readonly seq: number }
@@ -63,9 +58,6 @@ export function createAccesses(call: Caller): Accesses {
         return { entries: value, next: next === null ? null : Number(next) }
       }),
 
-    proof: ({ signal } = {}) =>
-      call({ method: 'GET', path: '/api/access/proof', schema: Proof, signal }).map(
-        ({ value }) => value,
-      ),
+    proof: (options) => createGetter(call)('/api/access/proof', Proof, options),
   }
 }

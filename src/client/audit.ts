@@ -1,13 +1,8 @@
-import type { ResultAsync } from 'neverthrow'
 import { z } from 'zod'
 import { Checkpoint, InclusionProof, PublishedKey, RunProof } from '../audit/views.ts'
-import type { Caller, Opener } from './call.ts'
-import type { RequestError } from './errors.ts'
+import { type Answered, type Caller, createGetter, type Opener, type Signal } from './call.ts'
 import { queryOf } from './paging.ts'
 import { runPath } from './run-path.ts'
-
-type Signal = { readonly signal?: AbortSignal | undefined }
-type Answered<T> = ResultAsync<T, RequestError>
 
 // All that is signed counts: what a newer server has added stays in what it says.
 const Proof = RunProof.loose()
@@ -34,16 +29,14 @@ export type Audit = {
 }
 
 export function createAudit(call: Caller, open: Opener): Audit {
-  const get = <T>(path: string, schema: z.ZodType<T>, { signal }: Signal): Answered<T> =>
-    call({ method: 'GET', path, schema, signal }).map(({ value }) => value)
+  const get = createGetter(call)
   return {
-    proof: (runId, options = {}) => get(runPath(runId, '/proof'), Proof, options),
-    keys: (options = {}) => get('/api/keys', Keys, options).map(({ keys }) => keys),
-    checkpoints: (query = {}, options = {}) =>
+    proof: (runId, options) => get(runPath(runId, '/proof'), Proof, options),
+    keys: (options) => get('/api/keys', Keys, options).map(({ keys }) => keys),
+    checkpoints: (query = {}, options) =>
       get(`/api/checkpoints${queryOf(query)}`, z.array(LooseCheckpoint), options),
-    checkpoint: (number, options = {}) =>
-      get(`/api/checkpoints/${number}`, LooseCheckpoint, options),
-    inclusion: (number, runId, options = {}) =>
+    checkpoint: (number, options) => get(`/api/checkpoints/${number}`, LooseCheckpoint, options),
+    inclusion: (number, runId, options) =>
       get(`/api/checkpoints/${number}/runs/${encodeURIComponent(runId)}`, Inclusion, options),
     export: (runId, { signal } = {}) =>
       open({

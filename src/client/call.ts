@@ -19,6 +19,18 @@ export type Answer<T> = { readonly value: T; readonly headers: Headers }
 /** Makes REST calls of one server. */
 export type Caller = <T>(call: Call<T>) => ResultAsync<Answer<T>, RequestError>
 
+/** What every call takes. */
+export type Signal = { readonly signal?: AbortSignal | undefined }
+export type Answered<T> = ResultAsync<T, RequestError>
+
+/** The value that a GET is answered with. @param path begins with a slash */
+export type Getter = <T>(path: string, schema: z.ZodType<T>, options?: Signal) => Answered<T>
+
+export const createGetter =
+  (call: Caller): Getter =>
+  (path, schema, { signal } = {}) =>
+    call({ method: 'GET', path, schema, signal }).map(({ value }) => value)
+
 type CallerOptions = {
   readonly baseUrl: string
   readonly token: string | undefined

@@ -1,16 +1,10 @@
-import type { ResultAsync } from 'neverthrow'
-import type { z } from 'zod'
 import { RunDiff, SentConversation } from '../projections/history-views.ts'
-import type { Caller, Opener } from './call.ts'
-import type { RequestError } from './errors.ts'
+import { type Answered, type Caller, createGetter, type Opener, type Signal } from './call.ts'
 import type { AgentEvent, ChosenKind, Kinds } from './events.ts'
 import type { ClientLimits } from './limits.ts'
 import { queryOf } from './paging.ts'
 import { type HistoryOptions, readHistory } from './read-history.ts'
 import { runPath } from './run-path.ts'
-
-type Signal = { readonly signal?: AbortSignal | undefined }
-type Answered<T> = ResultAsync<T, RequestError>
 
 /** What happened in a run, and what follows from it, at any of its records. */
 export type History = {
@@ -44,13 +38,12 @@ export type History = {
 }
 
 export function createHistory(call: Caller, open: Opener, limits: ClientLimits): History {
-  const get = <T>(path: string, schema: z.ZodType<T>, { signal }: Signal): Answered<T> =>
-    call({ method: 'GET', path, schema, signal }).map(({ value }) => value)
+  const get = createGetter(call)
   return {
     events: (runId, options = {}) => readHistory(runId, options, { call, open, limits }),
-    diff: (runId, { from, to }, options = {}) =>
+    diff: (runId, { from, to }, options) =>
       get(runPath(runId, `/diff${queryOf({ from, to })}`), RunDiff, options),
-    conversation: (runId, { at } = {}, options = {}) =>
+    conversation: (runId, { at } = {}, options) =>
       get(runPath(runId, `/conversation${queryOf({ at })}`), SentConversation, options),
     artifact: (runId, sha256, { signal } = {}) =>
       open({

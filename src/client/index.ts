@@ -1,10 +1,8 @@
-import type { ResultAsync } from 'neverthrow'
 import { z } from 'zod'
 import { Me, TicketView } from '../access/views.ts'
 import { type Accesses, createAccesses } from './access.ts'
 import { type Audit, createAudit } from './audit.ts'
-import { createCaller, createOpener } from './call.ts'
-import type { RequestError } from './errors.ts'
+import { type Answered, createCaller, createGetter, createOpener, type Signal } from './call.ts'
 import type { AgentEvent, ChosenKind, Kinds } from './events.ts'
 import { createHistory, type History } from './history.ts'
 import { CLIENT_LIMITS, type ClientLimits } from './limits.ts'
@@ -64,11 +62,11 @@ export type Client = {
   /** Who was shown what. */
   readonly access: Accesses
   /** Who asks, and what they may do. */
-  me(options?: { readonly signal?: AbortSignal }): ResultAsync<Me, RequestError>
+  me(options?: Signal): Answered<Me>
   /** Opens one WebSocket on this server within 30 seconds, as `?ticket=`. `watch` needs none. */
-  ticket(options?: { readonly signal?: AbortSignal }): ResultAsync<TicketView, RequestError>
+  ticket(options?: Signal): Answered<TicketView>
   /** The goals that a run can have. */
-  goals(options?: { readonly signal?: AbortSignal }): ResultAsync<readonly Goal[], RequestError>
+  goals(options?: Signal): Answered<readonly Goal[]>
   /**
    * The events of a run: its history behind `after`, then what happens, until the run has ended. Each
    * comes once and in order: a lost connection is made again, and goes on where it was.
@@ -103,6 +101,7 @@ export function createClient(options: ClientOptions): Client {
   const how = { baseUrl, token, fetch, requestMs: limits.requestMs }
   const call = createCaller(how)
   const open = createOpener(how)
+  const get = createGetter(call)
   const runs = createRuns(call)
   const protocols = token === undefined ? [] : ['retrai', `retrai.bearer.${base64url(token)}`]
   const connect = (path: string) =>
@@ -113,16 +112,12 @@ export function createClient(options: ClientOptions): Client {
     audit: createAudit(call, open),
     tokens: createTokens(call),
     access: createAccesses(call),
-    me: ({ signal } = {}) =>
-      call({ method: 'GET', path: '/api/me', schema: Me, signal }).map(({ value }) => value),
+    me: (options) => get('/api/me', Me, options),
     ticket: ({ signal } = {}) =>
       call({ method: 'POST', path: '/api/tickets', schema: TicketView, signal }).map(
         ({ value }) => value,
       ),
-    goals: ({ signal } = {}) =>
-      call({ method: 'GET', path: '/api/goals', schema: z.array(Goal), signal }).map(
-        ({ value }) => value,
-      ),
+    goals: (options) => get('/api/goals', z.array(Goal), options),
     watch: (runId, options = {}) => watch(runId, options, { connect, runs, limits }),
     watchAll: (options = {}) => watchAll(options, { connect, runs, limits }),
   }

@@ -1,11 +1,9 @@
-import type { ResultAsync } from 'neverthrow'
 import { z } from 'zod'
 import type { Decision, Seen } from '../domain/records.ts'
 import type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
 import type { RunStatus } from '../domain/state.ts'
 import { RunDetails, RunSummary } from '../projections/views.ts'
-import type { Caller } from './call.ts'
-import type { RequestError } from './errors.ts'
+import { type Answered, type Caller, createGetter, type Signal } from './call.ts'
 import { cursorOf, queryOf } from './paging.ts'
 import { runPath } from './run-path.ts'
 
@@ -35,9 +33,6 @@ export type RunQuery = {
 
 /** Runs, newest first; `next` is the cursor of the page behind, null on the last. */
 export type RunPage = { readonly runs: readonly RunSummary[]; readonly next: string | null }
-
-type Signal = { readonly signal?: AbortSignal | undefined }
-type Answered<T> = ResultAsync<T, RequestError>
 
 const RunStanding = RunSummary.pick({ run_id: true, status: true })
 /** Which run, and how it stands now. */
@@ -120,12 +115,7 @@ export function createRuns(call: Caller): Runs {
       })),
 
     get: (runId, { at, signal } = {}) =>
-      call({
-        method: 'GET',
-        path: runPath(runId, queryOf({ at })),
-        schema: RunDetails,
-        signal,
-      }).map(({ value }) => value),
+      createGetter(call)(runPath(runId, queryOf({ at })), RunDetails, { signal }),
 
     resume: (runId, body, { signal } = {}) =>
       call({

@@ -1,12 +1,7 @@
-import type { ResultAsync } from 'neverthrow'
 import { z } from 'zod'
 import type { Role } from '../access/roles.ts'
 import { NewTokenView, TokenView } from '../access/views.ts'
-import type { Caller } from './call.ts'
-import type { RequestError } from './errors.ts'
-
-type Signal = { readonly signal?: AbortSignal | undefined }
-type Answered<T> = ResultAsync<T, RequestError>
+import { type Answered, type Caller, createGetter, type Signal } from './call.ts'
 
 /** The calls of /api/tokens, for admins; auditors may list. */
 export type Tokens = {
@@ -30,10 +25,7 @@ export type Tokens = {
 
 export function createTokens(call: Caller): Tokens {
   return {
-    list: ({ signal } = {}) =>
-      call({ method: 'GET', path: '/api/tokens', schema: z.array(TokenView), signal }).map(
-        ({ value }) => value,
-      ),
+    list: (options) => createGetter(call)('/api/tokens', z.array(TokenView), options),
 
     create: (body, { signal } = {}) =>
       call({ method: 'POST', path: '/api/tokens', body, schema: NewTokenView, signal }).map(

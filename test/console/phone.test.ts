@@ -39,6 +39,16 @@ describeInBrowser('on a phone', () => {
     expect((await boxOf(page.getByTestId('timeline'))).height).toBeGreaterThan(50)
   })
 
+  test('the list tells of each run how it stands and when it was started', async () => {
+    const page = await open(server.url, { viewport: VIEWPORT })
+    const line = page.getByRole('link', { name: /Waits for you/ }).filter({ hasText: 'pytest' })
+    const [status, started] = [line.getByText('Waits for you'), line.getByText('6 min ago')]
+    for (const { x, width } of [await boxOf(status), await boxOf(started)]) {
+      expect(x + width).toBeLessThanOrEqual(VIEWPORT.width)
+    }
+    expect((await boxOf(started)).y).toBeGreaterThan((await boxOf(status)).y)
+  })
+
   test('the place in a long run stands beside the speed, and why it ended is in sight', async () => {
     const page = await open(`${server.url}/runs/${LONG}`, { viewport: VIEWPORT })
     await page.getByTestId('connection').getByText('All records received').waitFor()

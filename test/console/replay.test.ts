@@ -74,9 +74,18 @@ describeInBrowser('replay', () => {
   })
 
   test('opens a run of 20,000 records, of which only those in sight are in the page', async () => {
-    const page = await open(`${server.url}/runs/${LONG}`)
+    const page = await open('about:blank')
+    let frames = 0
+    page.on('websocket', (socket) =>
+      socket.on('framereceived', () => {
+        frames += 1
+      }),
+    )
+    await page.goto(`${server.url}/runs/${LONG}`)
     const last = long.records.length - 1
     await page.getByTestId('connection').getByText('All records received').waitFor()
+    // All of it came as one answer, not as so many messages.
+    expect(frames).toBeLessThan(10)
     const all = new Intl.NumberFormat('en-US').format(last + 1)
     await page.getByText(`${all} of ${all} records verified here, in your browser`).waitFor()
     // It was over long before: its story begins at the beginning, and says how it came to its end.

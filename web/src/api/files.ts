@@ -25,7 +25,10 @@ async function get(path: string, signal: AbortSignal | null = null): Promise<Res
   throw new Error(problem.data?.detail ?? `The server answered ${response.status}.`)
 }
 
-/** The server's signed word on a run, and the keys that it publishes, as they came: what is wrong with them is to be seen. */
+/**
+ * The server's signed word on a run, and the keys that it publishes, as they came: what is wrong with
+ * them is to be seen.
+ */
 export async function fetchProof(
   runId: string,
   signal: AbortSignal,
