@@ -1,11 +1,11 @@
-import { stripVTControlCharacters } from 'node:util'
+import { stripTerminalCodes } from '../domain/terminal-codes.ts'
 
 /**
  * Text as one line that does nothing to a terminal: what an agent or its tools have printed may hold
  * sequences that move the cursor, change colours or turn the direction of writing.
  */
 export function oneLine(text: string): string {
-  return stripVTControlCharacters(text)
+  return stripTerminalCodes(text)
     .replace(/[\s\p{Cc}\u202a-\u202e\u2066-\u2069]+/gu, ' ')
     .trim()
 }

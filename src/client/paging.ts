@@ -9,6 +9,6 @@ export function queryOf(query: Readonly<Record<string, string | number | undefin
 
 /** A parameter of the next page in a Link header such as `</api/runs?limit=2&cursor=…>; rel="next"`. */
 export function cursorOf(link: string | null, parameter: string): string | null {
-  const query = /<[^>?]*\?([^>]*)>; *rel="next"/.exec(link ?? '')?.[1]
+  const query = /<[^<>?]*\?([^<>]*)>; *rel="next"/.exec(link ?? '')?.[1]
   return query === undefined ? null : new URLSearchParams(query).get(parameter)
 }

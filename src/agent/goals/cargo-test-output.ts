@@ -6,10 +6,10 @@ const FAILED = /^test (.+?)(?: - should panic)? \.\.\. FAILED$/gm
 const PRINTED =
   /^---- (.+?) stdout ----\n([\s\S]*?)(?=^---- .+ stdout ----$|^failures:$|^test result:)/gm
 const CRASHED =
-  /^error: (?:doc)?test failed, to rerun pass `([^`]+)`\n\nCaused by:\n {2}process didn't exit successfully: .*?\(([^()]*)\)$/gm
+  /^error: (?:doc)?test failed, to rerun pass `([^`\n]+)`\n\nCaused by:\n {2}process didn't exit successfully: .*?\(([^()\n]*)\)$/gm
 const COMPILE_ERROR =
   /^error(?:\[E\d+\])?: (?!could not compile|aborting).*(?:\n(?!error|warning).+)*/gm
-const NOT_COMPILED = /^error: could not compile `([^`]+)` \(([^)]+)\)/gm
+const NOT_COMPILED = /^error: could not compile `([^`\n]+)` \(([^)\n]+)\)/gm
 
 const sum = (rows: readonly RegExpMatchArray[], column: number): number =>
   rows.reduce((total, row) => total + Number(row[column]), 0)

@@ -74,20 +74,25 @@ function countedTests({ tests }: Events): Test[] {
   const all = [...tests.values()].map(
     (test): Test => (test.outcome === 'running' ? { ...test, outcome: 'failed' } : test),
   )
-  const parents = new Set<string>()
-  const failedBelow = new Set<string>()
-  for (const { pkg, name, outcome } of all) {
-    for (let cut = name.lastIndexOf('/'); cut > 0; cut = name.lastIndexOf('/', cut - 1)) {
-      const parent = `${pkg} ${name.slice(0, cut)}`
-      parents.add(parent)
-      if (outcome === 'failed') failedBelow.add(parent)
-    }
-  }
-  return all.filter(({ pkg, name, outcome }) => {
-    const key = `${pkg} ${name}`
-    return !parents.has(key) || (outcome === 'failed' && !failedBelow.has(key))
+  // A tree, in which each part of a name stands once: a name of many slashes costs no more than its length.
+  const root: Place = { below: new Map(), failedBelow: false }
+  const places = all.map(({ pkg, name, outcome }) => {
+    const packageAt = entry(root.below, pkg, newPlace)
+    return name.split('/').reduce((place, part) => {
+      place.failedBelow ||= outcome === 'failed'
+      return entry(place.below, part, newPlace)
+    }, packageAt)
+  })
+  return all.filter(({ outcome }, index) => {
+    const place = places[index]
+    const isParent = place !== undefined && place.below.size > 0
+    return !isParent || (outcome === 'failed' && !place.failedBelow)
   })
 }
+
+/** A test, or what stands for tests, and what is below it. */
+type Place = { readonly below: Map<string, Place>; failedBelow: boolean }
+const newPlace = (): Place => ({ below: new Map(), failedBelow: false })
 
 /** Packages that failed though none of their tests did: they do not build, or ended early. */
 function brokenPackages({ packages, builds }: Events, tests: readonly Test[]): Failure[] {
@@ -103,9 +108,15 @@ function brokenPackages({ packages, builds }: Events, tests: readonly Test[]): F
     }))
 }
 
+const FRAME = /^\s*(?:=== (?:RUN|PAUSE|CONT|NAME)|--- (?:FAIL|PASS|SKIP):)/
+
 /** go frames the output of a test with lines of its own. */
 const withoutFrames = (output: string): string =>
-  output.replace(/^\s*(=== (RUN|PAUSE|CONT|NAME)|--- (FAIL|PASS|SKIP):).*\n?/gm, '').trim()
+  output
+    .split('\n')
+    .filter((line) => !FRAME.test(line))
+    .join('\n')
+    .trim()
 
 /**
  * Reads the output of `go test -json`. `printed` is what a person would have seen, `events` the

@@ -75,10 +75,13 @@ function toCase({ name, classname, failure, error, skipped }: z.infer<typeof Cas
   }
 }
 
-function casesOf(suite: z.infer<typeof Suite>): JUnitCase[] {
-  const nested = suite.testsuite.flatMap((inner) => casesOf(Suite.parse(inner)))
-  // pytest leaves a nameless case behind where it was interrupted.
-  return [...suite.testcase.filter(({ name }) => name !== '').map(toCase), ...nested]
+/** Adds the cases of a suite, then those of the suites in it. */
+function addCases(cases: JUnitCase[], suite: z.infer<typeof Suite>): void {
+  for (const item of suite.testcase) {
+    // pytest leaves a nameless case behind where it was interrupted.
+    if (item.name !== '') cases.push(toCase(item))
+  }
+  for (const inner of suite.testsuite) addCases(cases, Suite.parse(inner))
 }
 
 /** Reads the test cases of a JUnit report, in its order; the error says what is wrong with it. */
@@ -88,7 +91,10 @@ export function parseJUnit(xml: string): Result<readonly JUnitCase[], string> {
     const valid = XMLValidator.validate(xml)
     if (valid !== true) return err(`line ${valid.err.line}: ${oneLine(valid.err.msg)}`)
     const report = Report.safeParse(parser.parse(xml))
-    return report.success ? ok(casesOf(report.data)) : err('it is not a JUnit report')
+    if (!report.success) return err('it is not a JUnit report')
+    const cases: JUnitCase[] = []
+    addCases(cases, report.data)
+    return ok(cases)
   } catch (cause) {
     return err(cause instanceof z.ZodError ? 'it is not a JUnit report' : oneLine(`${cause}`))
   }

@@ -4,15 +4,21 @@ import { textOf } from './project-files.ts'
 import { BUILD_CHECK_MS, runCheck } from './run-check.ts'
 import { tail } from './text.ts'
 
-/** A rule whose targets include `test`; `test := x` is a variable. */
-const TEST_RULE = /^(?:[\w./-]+ +)*test(?: +[\w./-]+)* *::?(?!=)/m
+/** Whether a line begins a rule whose targets include `test`; `test := x` is a variable. */
+export function isTestRule(line: string): boolean {
+  const colon = line.indexOf(':')
+  const isRule = colon > 0 && /^::?(?!=|:)/.test(line.slice(colon, colon + 3))
+  const targets = line.slice(0, Math.max(0, colon)).split(' ').filter(Boolean)
+  return isRule && /^\w|^[./-]/.test(line) && targets.includes('test')
+}
+
 /** make's word that it ran nothing, because a file named `test` is there or the rule is empty. */
 const NOTHING_DONE = /^make(?:\[\d+\])?: (?:'test' is up to date|Nothing to be done for 'test')\.$/m
 
 async function detect(cwd: string): Promise<boolean> {
   for (const name of ['GNUmakefile', 'makefile', 'Makefile']) {
     const makefile = await textOf(cwd, name)
-    if (makefile !== null) return TEST_RULE.test(makefile)
+    if (makefile !== null) return makefile.split('\n').some(isTestRule)
   }
   return false
 }

@@ -1,48 +1,66 @@
-import { stripVTControlCharacters } from 'node:util'
+import { stripTerminalCodes } from '../../domain/terminal-codes.ts'
 import type { TestSummary } from './test-summary.ts'
 
 type Counts = Pick<TestSummary, 'passed' | 'failed' | 'skipped' | 'expectedFailures'>
 
-/** How a test runner closes its output. */
+/**
+ * How a test runner closes its output. The patterns match within one line, from its start, and no two
+ * neighbouring parts of one take the same characters: so their time is linear in the line.
+ */
 type Runner = {
-  /** Lines that hold its totals, each number beside a word. */
-  readonly totals: RegExp
-  /** Names of failed tests, looked for behind `after` where that is given. */
+  /** Whether a line holds totals, each number beside a word. */
+  readonly totals: (line: string) => boolean
+  /** A line that names a failed test, looked for after the line `after` where that is given. */
   readonly failed?: RegExp
   readonly after?: string
 }
 
+const matches =
+  (pattern: RegExp) =>
+  (line: string): boolean =>
+    pattern.test(line)
+
 const RUNNERS: Readonly<Record<string, Runner>> = {
   node: {
-    totals: /^ℹ (?:pass|fail|cancelled|skipped|todo) \d+$/gm,
-    failed: /^✖ (.+) \([\d.]+ms\)$/gm,
+    totals: matches(/^ℹ (?:pass|fail|cancelled|skipped|todo) \d+$/),
+    failed: /^✖ (.+) \([\d.]+ms\)$/,
     after: '✖ failing tests:',
   },
   tap: {
-    totals: /^# +(?:pass|fail|cancelled|skipped|todo) +\d+$/gm,
-    // Not a suite that failed only because of its tests, nor a test that is still to be done.
-    failed:
-      /^ *not ok \d+ -? ?((?!.*# TODO).+)$(?!\n +---\n(?:(?! *(?:\.\.\.$|(?:not )?ok )).*\n)*? +failureType: 'subtestsFailed')/gm,
+    totals: matches(/^# +(?:pass|fail|cancelled|skipped|todo) +\d+$/),
+    // Not a test that is still to be done; see also `withoutSuites`.
+    failed: /^ *not ok \d+ -? ?((?!.*# TODO).+)$/,
   },
-  jest: { totals: /^Tests: +.*\d+ total$/gm, failed: /^ {2}● (.+ › .+)$/gm },
-  vitest: { totals: /^ *Tests +(?:no tests|.*\(\d+\))$/gm, failed: /^ *FAIL +(\S+ > .+)$/gm },
-  mocha: { totals: /^ +\d+ (?:passing|failing|pending)\b/gm },
+  jest: {
+    totals: (line) => line.startsWith('Tests: ') && /\d total$/.test(line),
+    failed: /^ {2}● (.+ › .+)$/,
+  },
+  vitest: {
+    totals: (line) =>
+      /^ *Tests /.test(line) && (line.endsWith(' no tests') || /\(\d+\)$/.test(line)),
+    failed: /^ *FAIL +(\S+ > .+)$/,
+  },
+  mocha: { totals: matches(/^ +\d+ (?:passing|failing|pending)\b/) },
   bun: {
-    totals: /^ *\d+ (?:pass|fail|skip|todo)$/gm,
-    failed: /^\(fail\) (.+?)(?: \[[\d.]+m?s\])?$/gm,
+    totals: matches(/^ *\d+ (?:pass|fail|skip|todo)$/),
+    failed: /^\(fail\) (.+?)(?: \[[\d.]+m?s\])?$/,
   },
   pytest: {
-    totals: /^=* ?(?:no tests ran|\d+ (?:passed|failed|skipped|xfailed|error)\b.*) in [\d.]+s\b/gm,
-    failed: /^(?:FAILED|ERROR) (\S+)/gm,
+    totals: matches(
+      /^=* ?(?:no tests ran|\d+ (?:passed|failed|skipped|xfailed|error)\b.*) in [\d.]+s\b/,
+    ),
+    failed: /^(?:FAILED|ERROR) (\S+)/,
   },
   cargo: {
-    totals: /^test result: \S+ \d+ passed; \d+ failed;.*$/gm,
-    failed: /^test (.+?)(?: - should panic)? \.\.\. FAILED$/gm,
+    totals: matches(/^test result: \S+ \d+ passed; \d+ failed;/),
+    failed: /^test (.+?)(?: - should panic)? \.\.\. FAILED$/,
   },
 }
 
 /** Characters at the end of the output that are looked at: totals stand at the end. */
-const LIMIT = 1024 * 1024
+export const PRINTED_LIMIT = 1024 * 1024
+/** A longer line holds no totals, and no name of a test that anybody reads. */
+const LINE_LIMIT = 4096
 
 const WORDS: ReadonlyMap<string, keyof Counts> = new Map(
   Object.entries({
@@ -58,7 +76,10 @@ const WORDS: ReadonlyMap<string, keyof Counts> = new Map(
 /** The numbers of one line: "3 passed, 1 failed", or "pass 3" as node and TAP have it. */
 function countsIn(line: string): Counts {
   const counts = { passed: 0, failed: 0, skipped: 0, expectedFailures: 0 }
-  const pair = /^[#ℹ]/.test(line) ? /(?<word>[a-z]+) +(?<n>\d+)/g : /(?<n>\d+) +(?<word>[a-z]+)/g
+  // A pair begins where its number or word does, so that a long one is looked at once.
+  const pair = /^[#ℹ]/.test(line)
+    ? /(?<![a-z])(?<word>[a-z]+) +(?<n>\d+)/g
+    : /(?<!\d)(?<n>\d+) +(?<word>[a-z]+)/g
   for (const { groups } of line.matchAll(pair)) {
     const outcome = WORDS.get(groups?.word ?? '')
     if (outcome !== undefined) counts[outcome] += Number(groups?.n)
@@ -66,14 +87,36 @@ function countsIn(line: string): Counts {
   return counts
 }
 
-function readRunner(output: string, { totals, failed, after }: Runner): TestSummary | null {
-  const lines = output.match(totals)
-  if (lines === null) return null
-  const counts = lines.map(countsIn)
+/**
+ * The lines of TAP without those of suites that failed only because of their tests: the block of details
+ * after such a line says so.
+ */
+function withoutSuites(lines: readonly string[]): readonly string[] {
+  const suites = new Set<number>()
+  let open: number | null = null
+  for (const [index, line] of lines.entries()) {
+    if (/^ *not ok /.test(line)) {
+      open = /^ +---$/.test(lines[index + 1] ?? '') ? index : null
+    } else if (/^ *(?:\.\.\.$|ok )/.test(line)) {
+      open = null
+    } else if (open !== null && /^ +failureType: 'subtestsFailed'/.test(line)) {
+      suites.add(open)
+    }
+  }
+  return suites.size === 0 ? lines : lines.filter((_, index) => !suites.has(index))
+}
+
+function readRunner(
+  lines: readonly string[],
+  { totals, failed, after }: Runner,
+): TestSummary | null {
+  const counts = lines.filter(totals).map(countsIn)
+  if (counts.length === 0) return null
   const total = (outcome: keyof Counts) => counts.reduce((sum, line) => sum + line[outcome], 0)
-  const section = after === undefined ? output : output.slice(Math.max(0, output.indexOf(after)))
-  const found = failed === undefined ? [] : [...section.matchAll(failed)]
-  const names = [...new Set(found.map(([, name = '']) => name))].slice(0, total('failed'))
+  const start = after === undefined ? 0 : Math.max(0, lines.indexOf(after))
+  const found = failed === undefined ? [] : lines.slice(start).map((line) => failed.exec(line)?.[1])
+  const known = new Set(found.filter((name) => name !== undefined))
+  const names = [...known].slice(0, total('failed'))
   return {
     passed: total('passed'),
     failed: total('failed'),
@@ -100,10 +143,13 @@ function add(one: TestSummary, other: TestSummary): TestSummary {
  * command ran several. Null where there are none: then the exit code is all there is to go by.
  */
 export function readPrintedSummary(output: string): TestSummary | null {
-  const end = output.slice(-LIMIT)
-  const plain = stripVTControlCharacters(end).replaceAll('\r\n', '\n')
-  const found = Object.values(RUNNERS)
-    .map((runner) => readRunner(plain, runner))
+  const plain = stripTerminalCodes(output.slice(-PRINTED_LIMIT))
+  const lines = plain
+    .split('\n')
+    .map((line) => (line.endsWith('\r') ? line.slice(0, -1) : line))
+    .filter((line) => line.length <= LINE_LIMIT)
+  const found = Object.entries(RUNNERS)
+    .map(([name, runner]) => readRunner(name === 'tap' ? withoutSuites(lines) : lines, runner))
     .filter((summary) => summary !== null)
   return found.length === 0 ? null : found.reduce(add)
 }

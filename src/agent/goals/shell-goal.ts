@@ -55,10 +55,28 @@ export function describeShellGoal(goal: ShellGoal): string {
 /** With this status shells tell that there is no such program; which one is in what they print. */
 const NOT_FOUND = 127
 
+const NOT_FOUND_ENDINGS = [': command not found', ': not found', ': No such file or directory']
+/** Characters at the end of the output that are looked at: the shell ended with what it says there. */
+export const NOT_FOUND_LIMIT = 64 * 1024
+
+/** The program that a shell says it has not found, in the first line that does; null if there is none. */
+export function missingProgram(output: string): string | null {
+  for (const line of output.slice(-NOT_FOUND_LIMIT).split('\n')) {
+    const ending = NOT_FOUND_ENDINGS.find((words) => line.endsWith(words))
+    if (ending === undefined) continue
+    const before = line.slice(0, -ending.length)
+    const name = before
+      .slice(before.lastIndexOf(':') + 1)
+      .split(/\s/)
+      .at(-1)
+    if (name) return name
+  }
+  return null
+}
+
 function notFound({ exitCode, output }: Exited): string[] {
   if (exitCode !== NOT_FOUND) return []
-  const named = /([^\s:]+): (?:(?:command )?not found|No such file or directory)$/m.exec(output)
-  const what = named?.[1] ?? 'a program of it'
+  const what = missingProgram(output) ?? 'a program of it'
   return [`${what} was not found: install it, or correct the check_command for a new run`]
 }
 

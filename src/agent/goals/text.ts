@@ -1,4 +1,4 @@
-import { stripVTControlCharacters as strip } from 'node:util'
+import { stripTerminalCodes as strip } from '../../domain/terminal-codes.ts'
 
 /** Characters of `details` that a verdict carries at most. */
 export const DETAILS_LIMIT = 4096

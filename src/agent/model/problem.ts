@@ -34,5 +34,5 @@ export function holdsProblem(body: unknown): boolean {
 
 function textOf(value: unknown): string {
   const text = typeof value === 'string' ? value : JSON.stringify(value ?? '')
-  return /^\s*(""|\{\})?\s*$/.test(text) ? 'no reason given' : text
+  return ['', '""', '{}'].includes(text.trim()) ? 'no reason given' : text
 }

@@ -25,7 +25,7 @@ const BROKEN = /RST_STREAM|ECONNRESET|EPIPE/
 const NEVER_SENT = /No connection established|Name resolution failed|Failed to discover/
 
 /** What gRPC ends with where it has nothing to note. */
-const NOTHING_NOTED = /\s*Resolution note:\s*$/
+const NOTHING_NOTED = 'Resolution note:'
 
 /** No answer within our own time limit. */
 export class NoAnswer extends Error {
@@ -34,7 +34,11 @@ export class NoAnswer extends Error {
 
 export function messageOf(cause: unknown): string {
   const { message, type } = faultOf(cause)
-  return message.replace(NOTHING_NOTED, '') || type || String(cause)
+  const whole = message.trimEnd()
+  const noted = whole.endsWith(NOTHING_NOTED)
+    ? whole.slice(0, -NOTHING_NOTED.length).trimEnd()
+    : message
+  return noted || type || String(cause)
 }
 
 /** The server is not the leader; the client turns to the leader it named. */

@@ -4,7 +4,7 @@ export function redactor(connectionString: string): (text: string) => string {
   const secrets = password === undefined ? [] : [password, decoded(password)]
   return (text) => {
     const known = secrets.reduce((rest, secret) => rest.replaceAll(secret || '\0', '***'), text)
-    return known.replace(/(:\/\/[^:@/\s]*:)[^@\s]+@/g, '$1***@')
+    return known.replace(/(:\/\/[^:@/\s]{0,1000}:)[^@\s]{1,1000}@/g, '$1***@')
   }
 }
 

@@ -18,6 +18,14 @@ export function useFold(name: string, openAtFirst = false): readonly [boolean, (
 }
 
 const SHORT = 14
+
+/** Not by an expression: `\n+$` looks at a long run of breaks once for each of them. */
+function withoutLastBreaks(text: string): string {
+  let end = text.length
+  while (text[end - 1] === '\n') end -= 1
+  return text.slice(0, end)
+}
+
 const lineCount = (text: string): number => text.split('\n', 100_000).length
 
 type ButtonProps = {
@@ -48,7 +56,7 @@ type Props = {
 /** Long text shortened to some lines, until somebody wants all of it. */
 export function Folded({ name, text, children, by = 'head' }: Props) {
   const [open, toggle] = useFold(name)
-  const trimmed = text.replace(/\n+$/, '')
+  const trimmed = withoutLastBreaks(text)
   const lines = lineCount(trimmed)
   if (lines <= SHORT + 3) return children(trimmed)
   const all = trimmed.split('\n')

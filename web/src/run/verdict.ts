@@ -2,9 +2,9 @@
 export type Distance = { readonly failing: number; readonly total: number | null }
 
 const SENTENCES: readonly [RegExp, (match: RegExpExecArray) => Distance][] = [
-  [/(\d+) of (\d+) tests? failing/, (m) => ({ failing: Number(m[1]), total: Number(m[2]) })],
+  [/(?<!\d)(\d+) of (\d+) tests? failing/, (m) => ({ failing: Number(m[1]), total: Number(m[2]) })],
   [/\b(\d+) tests? failing/, (m) => ({ failing: Number(m[1]), total: null })],
-  [/(\d+) type errors?/, (m) => ({ failing: Number(m[1]), total: null })],
+  [/(?<!\d)(\d+) type errors?/, (m) => ({ failing: Number(m[1]), total: null })],
 ]
 
 /** Reads what a goal's sentence counts. It is meant for people, so nothing but a picture hangs on it. */

@@ -76,5 +76,6 @@ export function formatBytes(bytes: number): string {
 }
 
 /** The last part of a path. */
-export const baseName = (path: string): string => /[^/]+(?=\/*$)/.exec(path)?.[0] ?? path
+export const baseName = (path: string): string =>
+  path.split('/').findLast((part) => part !== '') ?? path
 export const shortId = (runId: string): string => runId.slice(0, 8)

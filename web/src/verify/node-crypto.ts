@@ -31,6 +31,8 @@ export function createHash(_algorithm: 'sha256') {
 /** What stands in front of the 32 bytes of every Ed25519 key in DER (SubjectPublicKeyInfo, RFC 8410). */
 const ED25519 = hexToBytes('302a300506032b6570032100')
 const KEY_BYTES = 32
+const BEGIN = '-----BEGIN PUBLIC KEY-----'
+const END = '-----END PUBLIC KEY-----'
 
 /** A public key, which is an Ed25519 key or of no use here. */
 export type KeyObject = {
@@ -40,8 +42,10 @@ export type KeyObject = {
 
 /** @param pem SubjectPublicKeyInfo */
 export function createPublicKey(pem: string): KeyObject {
-  const base64 = /-----BEGIN PUBLIC KEY-----([\s\S]+?)-----END PUBLIC KEY-----/.exec(pem)?.[1]
-  if (base64 === undefined) throw new Error('a key is no PEM')
+  const start = pem.indexOf(BEGIN)
+  const end = start === -1 ? -1 : pem.indexOf(END, start)
+  if (end === -1) throw new Error('a key is no PEM')
+  const base64 = pem.slice(start + BEGIN.length, end)
   const der = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0))
   const known =
     der.length === ED25519.length + KEY_BYTES && ED25519.every((byte, at) => der[at] === byte)

@@ -1,0 +1,174 @@
+import fc from 'fast-check'
+import { describe, test } from 'vitest'
+import { parseCargoTest } from '../src/agent/goals/cargo-test-output.ts'
+import { parseGoTest } from '../src/agent/goals/go-test-events.ts'
+import { isTestRule } from '../src/agent/goals/make-test.ts'
+import { PRINTED_LIMIT, readPrintedSummary } from '../src/agent/goals/printed-summary.ts'
+import { missingProgram, NOT_FOUND_LIMIT } from '../src/agent/goals/shell-goal.ts'
+import { headAndTail, lastLine, oneLine, tail } from '../src/agent/goals/text.ts'
+import { readProblem } from '../src/agent/model/problem.ts'
+import { cursorOf } from '../src/client/paging.ts'
+import { createMask } from '../src/domain/mask/mask.ts'
+import { RULES } from '../src/domain/mask/rules.ts'
+import { stripTerminalCodes } from '../src/domain/terminal-codes.ts'
+import { messageOf } from '../src/store/eventstoredb/failures.ts'
+import { redactor } from '../src/store/eventstoredb/redact.ts'
+import { distanceOf } from '../web/src/run/verdict.ts'
+import { baseName } from '../web/src/ui/format.ts'
+import { expectLinearTime, hostileTexts } from './support/linear-time.ts'
+
+const KIB = 1024
+const COMMON = [
+  '1',
+  'a',
+  ' ',
+  '\n',
+  '\r\n',
+  '.',
+  '/',
+  ':',
+  '(',
+  ')',
+  '\x1b',
+  '\x1b]',
+  '\x1b[1',
+  '\t',
+]
+
+/** What each reader knows, so that texts lead it into all of its branches. */
+const PRINTED = [
+  ...[
+    'Tests: ',
+    '1 total',
+    'Tests  ',
+    '(1)',
+    ' › ',
+    '  ● ',
+    ' FAIL  ',
+    ' > ',
+    '✖ ',
+    '1ms)',
+    'ℹ pass ',
+  ],
+  ...[
+    '# pass ',
+    'not ok 1 - ',
+    '\n  ---\n',
+    "failureType: 'subtestsFailed'",
+    '# TODO',
+    '(fail) ',
+    ' [1',
+  ],
+  ...[
+    '=',
+    '1 passed',
+    ' in 1',
+    's',
+    'FAILED ',
+    'test ',
+    ' ... FAILED',
+    'test result: ok. ',
+    ' passing',
+  ],
+]
+const CARGO = [
+  ...[
+    'test result: ok. ',
+    '1 passed; ',
+    '---- ',
+    ' stdout ----\n',
+    'failures:\n',
+    'error',
+    '[E1]: ',
+  ],
+  ...['\ntest ', ' ... FAILED', ' - should panic', 'error: could not compile `', '`', '` ('],
+  ...[
+    'error: test failed, to rerun pass `',
+    "`\n\nCaused by:\n  process didn't exit successfully: ",
+  ],
+]
+
+const SECRETS = [
+  ...RULES.flatMap(({ starts }) => starts),
+  ...[
+    '-----BEGIN ',
+    'PRIVATE KEY-----\n',
+    '-----END ',
+    'own secret',
+    '@',
+    '_',
+    '-',
+    'sk-ant-',
+    'bearer ',
+  ],
+]
+const mask = createMask([{ name: 'OWN', value: 'own secret' }])
+const inPieces = (text: string): void => {
+  const pieces = mask.pieces()
+  for (let at = 0; at < text.length; at += 4 * KIB) pieces.write(text.slice(at, at + 4 * KIB))
+  pieces.end()
+}
+
+const go = (event: Record<string, string>): string => `${JSON.stringify(event)}\n`
+const inGo = (Output: string): string => {
+  const test = { Package: 'p', Test: 'T' }
+  return go({ Action: 'output', ...test, Output }) + go({ Action: 'fail', ...test })
+}
+
+describe('the time that foreign text takes to read grows with its length and no faster, whatever it is', () => {
+  const readers: [string, (text: string) => unknown, number, readonly string[]][] = [
+    ['printed totals', readPrintedSummary, PRINTED_LIMIT / 8, PRINTED],
+    ['a program that is not found', missingProgram, NOT_FOUND_LIMIT, [': not found', 'not found']],
+    ['cargo test, stdout', (text) => parseCargoTest(text, ''), 256 * KIB, CARGO],
+    ['cargo test, stderr', (text) => parseCargoTest('', text), 256 * KIB, CARGO],
+    ['go test', parseGoTest, 64 * KIB, ['{', '}', '"', '{"Action":"fail"}', '{"Output":"']],
+    [
+      'what a go test prints',
+      (text) => parseGoTest(inGo(text)),
+      256 * KIB,
+      ['=== RUN', '--- FAIL:'],
+    ],
+    [
+      'the name of a go test',
+      (Test) => parseGoTest(go({ Action: 'fail', Package: 'p', Test })),
+      256 * KIB,
+      ['/a'],
+    ],
+    [
+      'the rules of a Makefile',
+      (text) => text.split('\n').some(isTestRule),
+      256 * KIB,
+      ['test', ':='],
+    ],
+    ['one line', (text) => oneLine(text, text.length), 256 * KIB, []],
+    ['the last line', (text) => lastLine(text), 256 * KIB, []],
+    ['a tail', (text) => tail(text, text.length), 256 * KIB, []],
+    ['codes of terminals', stripTerminalCodes, 256 * KIB, ['\x1b\\', '\x9b', '\x9d', '\x07', ';']],
+    ['masking', mask.text, 64 * KIB, SECRETS],
+    ['masking in pieces', inPieces, 64 * KIB, SECRETS],
+    ['an error of a model', readProblem, 256 * KIB, ['""', '{}']],
+    [
+      'a Link header',
+      (text) => cursorOf(text, 'cursor'),
+      64 * KIB,
+      ['<', '>', '?', '; rel="next"'],
+    ],
+    ['an error of gRPC', (text) => messageOf(new Error(text)), 256 * KIB, ['Resolution note:']],
+    ['a password in an error', redactor('esdb://h'), 64 * KIB, ['://', '@']],
+    ['the name of a file', baseName, 64 * KIB, []],
+    ['a verdict', (reason) => distanceOf({ achieved: false, reason }), 64 * KIB, ['1 of 1 test']],
+    ['head and tail', (text) => headAndTail(text, text.length), 256 * KIB, []],
+  ]
+  test.each(readers)(
+    '%s',
+    (_, read, limit, words) => {
+      fc.assert(
+        fc.property(hostileTexts([...COMMON, ...words]), (textOf) => {
+          expectLinearTime(read, textOf, limit)
+        }),
+        { numRuns: 30, endOnFailure: true },
+      )
+    },
+    120_000,
+  )
+})
