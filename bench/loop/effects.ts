@@ -14,6 +14,7 @@ import { CONTENT, FILE } from './script.ts'
 const common = {
   findGoal: () => idleGoal,
   runCommand,
+  reportsDir: '/nowhere',
   modelBackoff: exponential(1_000, 30_000),
   modelAttempts: 1,
 } as const

@@ -16,6 +16,8 @@ export type Effects = {
   readonly toolbox: Toolbox
   readonly findGoal: (name: string) => Goal | undefined
   readonly runCommand: RunCommand
+  /** Where goal checks keep the reports of tools while they run; it is emptied at a start. */
+  readonly reportsDir: string
   /** Waiting between attempts to reach a model, and how many attempts a step makes in all. */
   readonly modelBackoff: Backoff
   readonly modelAttempts: number
@@ -158,14 +160,14 @@ async function runTool(
 
 async function checkGoal(
   session: RunSession,
-  { findGoal, runCommand }: Effects,
+  { findGoal, runCommand, reportsDir }: Effects,
   signal: AbortSignal,
 ): Promise<StepResult> {
   const { config } = session.state
   const goal = findGoal(config.goal)
   if (goal === undefined) throw new Error(`This server knows no goal named ${config.goal}`)
   const began = performance.now()
-  const verdict = await goal.check({ config, signal, runCommand })
+  const verdict = await goal.check({ config, signal, runCommand, reportsDir })
   if (signal.aborted) return err({ type: 'cancelled' })
   const duration_ms = Math.round(performance.now() - began)
   return session.record({ type: 'record_goal_check', check: { ...verdict, duration_ms } })

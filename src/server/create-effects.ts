@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import type { Artifacts } from '../agent/artifacts.ts'
 import { exponential } from '../agent/backoff.ts'
 import { findGoal } from '../agent/goals/catalogue.ts'
@@ -7,6 +8,9 @@ import type { Effects } from '../agent/run-loop.ts'
 import { createToolbox } from '../agent/tools/toolbox.ts'
 import type { Config } from './config.ts'
 import { withCrashingEffects } from './crash-points.ts'
+
+/** What goal checks leave here when a server is killed, the next one removes. */
+export const REPORTS_FOLDER = 'checks'
 
 /** All that runs do to the world. */
 export function createEffects(config: Config, artifacts: Artifacts): Effects {
@@ -23,6 +27,7 @@ export function createEffects(config: Config, artifacts: Artifacts): Effects {
     toolbox: createToolbox({ runCommand, artifacts }),
     findGoal,
     runCommand,
+    reportsDir: join(config.RETRAI_DATA_DIR, REPORTS_FOLDER),
     modelBackoff: exponential(1_000, 30_000),
     modelAttempts: 6,
   }

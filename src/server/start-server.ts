@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
 import { createArtifacts } from '../agent/artifacts.ts'
+import { clearReports } from '../agent/goals/report-folder.ts'
 import { AccessRecorder } from '../audit/access-recorder.ts'
 import { openKeyring } from '../audit/keyring.ts'
 import { IMPORTS_FOLDER, pendingImports } from '../audit/pending-imports.ts'
@@ -11,7 +12,7 @@ import { guardSecrets } from '../store/masking.ts'
 import { date, now } from './clocks.ts'
 import { type Config, secretsOf } from './config.ts'
 import { createApp } from './create-app.ts'
-import { createEffects } from './create-effects.ts'
+import { createEffects, REPORTS_FOLDER } from './create-effects.ts'
 import { createSupervisor } from './create-supervisor.ts'
 import { listen } from './listen.ts'
 import { makeDataFolder } from './make-data-folder.ts'
@@ -69,6 +70,12 @@ async function start(config: Config, log: Logger): Promise<Result<Server, string
   const asOfNow = redactor.apply.bind(redactor)
   const projector = startProjector({ store, readModel: readModel.value, log, asOfNow })
   opened.defer(() => projector.stop())
+
+  // The read model is locked by now, so no other server has checks under way in this folder.
+  const cleared = await ResultAsync.fromPromise(clearReports(join(dataDir, REPORTS_FOLDER)), String)
+  if (cleared.isErr()) {
+    log.warn({ why: cleared.error }, 'reports that checks have left cannot be removed')
+  }
 
   const artifacts = createArtifacts(join(dataDir, 'artifacts'))
   const parts: Parts = { config, log, store, artifacts, readModel: readModel.value, projector }

@@ -88,6 +88,7 @@ export class Workshop implements AsyncDisposable {
         toolbox: createToolbox({ runCommand, artifacts }),
         findGoal,
         runCommand,
+        reportsDir: join(this.folder, 'checks'),
         modelBackoff: () => 1,
         modelAttempts: 4,
         ...changes,

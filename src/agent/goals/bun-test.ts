@@ -38,5 +38,5 @@ export const bunTest: Goal = {
     'Make all tests of this project pass under bun. The check runs `bun test` in the project ' +
     'folder. It passes when at least one test passed, none failed, and bun itself ends with exit code 0.',
   detect,
-  check: (context) => withReportFolder((folder) => checkIn(context, folder)),
+  check: (context) => withReportFolder(context.reportsDir, (folder) => checkIn(context, folder)),
 }

@@ -14,6 +14,8 @@ export type GoalContext = {
   readonly config: RunConfig
   readonly signal: AbortSignal
   readonly runCommand: RunCommand
+  /** Where a tool may leave its report while it is checked: outside the project, for this user alone. */
+  readonly reportsDir: string
 }
 
 /** One row of the table of goals. */

@@ -97,5 +97,5 @@ export const pytest: Goal = {
     'in the project folder (with the interpreter of .venv or venv where there is one). It passes ' +
     'when at least one test passed, none failed or errored, and every test file could be loaded.',
   detect,
-  check: (context) => withReportFolder((folder) => checkIn(context, folder)),
+  check: (context) => withReportFolder(context.reportsDir, (folder) => checkIn(context, folder)),
 }

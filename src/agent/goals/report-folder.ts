@@ -1,5 +1,4 @@
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, mkdtemp, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { processMask } from '../../store/masking.ts'
@@ -11,16 +10,25 @@ const MAX_REPORT_BYTES = 16 * 1024 * 1024
 const messageOf = (cause: unknown): string =>
   oneLine(cause instanceof Error ? cause.message : String(cause))
 
+/** Removes what checks have left in `reportsDir` that ended with their server. Rejects if it cannot. */
+export const clearReports = (reportsDir: string): Promise<void> =>
+  rm(reportsDir, { recursive: true, force: true })
+
 /**
- * Lends a fresh folder outside the project for what a tool writes during one check, so that a check
- * leaves no trace in the project and never reads the report of an earlier one.
+ * Lends a fresh folder below `reportsDir` for what a tool writes during one check, so that a check
+ * leaves no trace in the project and never reads the report of an earlier one. Reports hold secrets as
+ * tests print them, so the folder is for this user alone, and where a start finds what a crash has left.
  */
 export async function withReportFolder(
+  reportsDir: string,
   check: (folder: string) => Promise<GoalVerdict>,
 ): Promise<GoalVerdict> {
   let folder: string
   try {
-    folder = await mkdtemp(join(tmpdir(), 'retrai-check-'))
+    await mkdir(reportsDir, { mode: 0o700 }).catch((cause) => {
+      if (!(cause instanceof Error && 'code' in cause && cause.code === 'EEXIST')) throw cause
+    })
+    folder = await mkdtemp(join(reportsDir, 'check-'))
   } catch (cause) {
     const reason = `No folder for the report of the check could be made: ${messageOf(cause)}`
     return { achieved: false, reason, details: '' }
@@ -28,7 +36,7 @@ export async function withReportFolder(
   try {
     return await check(folder)
   } finally {
-    // What cannot be removed is the system's to clear: it must not undo a verdict.
+    // What cannot be removed is cleared at the next start: it must not undo a verdict.
     await rm(folder, { recursive: true, force: true }).catch(() => undefined)
   }
 }

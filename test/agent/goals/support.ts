@@ -79,6 +79,7 @@ export async function check(
     config: configOf(name, cwd, options.shellGoal),
     signal: options.signal ?? new AbortController().signal,
     runCommand: options.runCommand ?? runCommand,
+    reportsDir: await project({}),
   })
 }
 
