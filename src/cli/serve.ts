@@ -14,6 +14,11 @@ Environment (flags win; a variable that is empty counts as not set):
                          either is needed to listen beyond loopback, and then all clients need one
   RETRAI_MAX_RUNS_AT_WORK
                          runs that are worked on at once (default 16); more wait their turn
+  RETRAI_COMMAND_MEMORY_MIB
+                         memory that all processes of one command may have together, where there is a
+                         /proc (default: half of the machine's)
+  RETRAI_COMMAND_OUTPUT_MIB
+                         output after which a command is stopped (default 512)
   RETRAI_LEASE_SECONDS   where servers share an EventStoreDB: how long one must be silent before the
                          others take its runs over (default 15)
   RETRAI_MAX_COST_USD, RETRAI_MAX_TOKENS, RETRAI_MAX_SECONDS

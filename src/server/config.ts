@@ -32,6 +32,9 @@ const Settings = z.strictObject({
   RETRAI_TOKEN: text.min(16, 'must have at least 16 characters').optional(),
   RETRAI_LOG_LEVEL: oneOf(LOG_LEVELS).default('info'),
   RETRAI_MAX_RUNS_AT_WORK: positiveInt.default(16),
+  /** Of all processes of one command; half of the memory of the machine where it is not set. */
+  RETRAI_COMMAND_MEMORY_MIB: positiveInt.pipe(z.number().min(64, 'must be at least 64')).optional(),
+  RETRAI_COMMAND_OUTPUT_MIB: positiveInt.default(512),
   RETRAI_MAX_COST_USD: positive.optional(),
   RETRAI_MAX_TOKENS: positiveInt.optional(),
   RETRAI_MAX_SECONDS: positive.optional(),

@@ -3,17 +3,24 @@ import type { Artifacts } from '../agent/artifacts.ts'
 import { exponential } from '../agent/backoff.ts'
 import { findGoal } from '../agent/goals/catalogue.ts'
 import { createModels } from '../agent/model/models.ts'
-import { runCommand } from '../agent/process/run-command.ts'
+import { commandRunner, DEFAULT_LIMITS } from '../agent/process/run-command.ts'
 import type { Effects } from '../agent/run-loop.ts'
 import { createToolbox } from '../agent/tools/toolbox.ts'
 import type { Config } from './config.ts'
 import { withCrashingEffects } from './crash-points.ts'
+
+const MIB = 1024 * 1024
 
 /** What goal checks leave here when a server is killed, the next one removes. */
 export const REPORTS_FOLDER = 'checks'
 
 /** All that runs do to the world. */
 export function createEffects(config: Config, artifacts: Artifacts): Effects {
+  const memoryMib = config.RETRAI_COMMAND_MEMORY_MIB
+  const runCommand = commandRunner({
+    memoryBytes: memoryMib === undefined ? DEFAULT_LIMITS.memoryBytes : memoryMib * MIB,
+    outputBytes: config.RETRAI_COMMAND_OUTPUT_MIB * MIB,
+  })
   const effects: Effects = {
     models: createModels({
       llmBaseUrl: config.RETRAI_LLM_BASE_URL,

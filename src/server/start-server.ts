@@ -3,6 +3,7 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
 import { createArtifacts } from '../agent/artifacts.ts'
 import { clearReports } from '../agent/goals/report-folder.ts'
+import { canLimitMemory } from '../agent/process/memory-watch.ts'
 import { AccessRecorder } from '../audit/access-recorder.ts'
 import { openKeyring } from '../audit/keyring.ts'
 import { IMPORTS_FOLDER, pendingImports } from '../audit/pending-imports.ts'
@@ -77,6 +78,9 @@ async function start(config: Config, log: Logger): Promise<Result<Server, string
     log.warn({ why: cleared.error }, 'reports that checks have left cannot be removed')
   }
 
+  if (!canLimitMemory) {
+    log.warn('the memory of commands is not limited: there is no /proc that says what they have')
+  }
   const artifacts = createArtifacts(join(dataDir, 'artifacts'))
   const parts: Parts = { config, log, store, artifacts, readModel: readModel.value, projector }
   const effects = createEffects(config, artifacts)

@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
 import { err, ok, type Result } from 'neverthrow'
-import type { Command, CommandResult } from '../process/command.ts'
+import { type Command, type CommandResult, overLimit } from '../process/command.ts'
 import type { GoalContext, GoalVerdict } from './goal.ts'
 import { lastLine, tail } from './text.ts'
 
@@ -80,11 +80,15 @@ export async function runCheck(
   return err(verdict(missing))
 }
 
-function interrupted({ tool, timeoutMs }: Check, { end, output }: CommandResult): GoalVerdict {
+function interrupted({ tool, timeoutMs }: Check, result: CommandResult): GoalVerdict {
+  const { end, output } = result
   if (end === 'aborted') return verdict(`${tool} was stopped together with the run`)
   if (end === 'timed_out') {
     const reason = `${tool} did not finish within ${howLong(timeoutMs)} and was stopped`
     return verdict(reason, tail(output))
+  }
+  if (end === 'out_of_memory' || end === 'too_much_output') {
+    return verdict(`${tool} ${overLimit(result)} and was stopped`, tail(output))
   }
   const said = lastLine(output)
   return verdict(`${tool} could not be started${said === '' ? '' : `: ${said}`}`, tail(output))

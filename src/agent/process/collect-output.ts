@@ -19,11 +19,13 @@ export type CollectedOutput = {
 
 /**
  * Reads both streams of a child to their end, keeping at most `maxBytes` of each. Secrets are masked on
- * the way: where something is dropped later, a half of one could be left.
+ * the way: where something is dropped later, a half of one could be left. `onTooMuch` is called once both
+ * together have brought more than `mostBytes`.
  */
 export function collectOutput(
   streams: { readonly stdout: Readable; readonly stderr: Readable },
   maxBytes: number,
+  { mostBytes, onTooMuch }: { readonly mostBytes: number; readonly onTooMuch: () => void },
 ): CollectedOutput {
   const both = new BoundedText(maxBytes)
   let total = 0
@@ -45,7 +47,9 @@ export function collectOutput(
       seen += chunk.length
       total += chunk.length
       take(decoder.write(chunk))
-      if (seen <= maxBytes) return
+      if (total > mostBytes) onTooMuch()
+      // What is held back is looked at again with each chunk, so crumbs are gathered first.
+      if (seen <= maxBytes && !pieces.holds) return
       stream.pause()
       setTimeout(() => stream.resume(), REST_MS)
     })

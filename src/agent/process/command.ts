@@ -1,6 +1,9 @@
 /** Kept of each stream of a command that names no limit: 1 MiB. */
 export const DEFAULT_MAX_BYTES = 1_048_576
 
+/** What no command of a server may go past, in bytes: all its processes' memory, and all that it prints. */
+export type CommandLimits = { readonly memoryBytes: number; readonly outputBytes: number }
+
 /** A program to run, in a process group of its own. */
 export type Command = {
   readonly file: string
@@ -14,12 +17,26 @@ export type Command = {
    * the end. What lies between is counted and dropped, and a line in its place says so.
    */
   readonly maxBytes?: number
+  /** Bytes of memory that all its processes may have together, where that is less than others may. */
+  readonly maxMemoryBytes?: number
   readonly signal: AbortSignal
 }
 
 export type CommandResult = {
-  /** How it ended: by itself, at its time limit, with its run, or not at all for lack of a program. */
-  readonly end: 'exited' | 'timed_out' | 'aborted' | 'not_found' | 'not_started'
+  /**
+   * How it ended: by itself, at a limit of time, memory or output, with its run, or not at all for lack
+   * of a program.
+   */
+  readonly end:
+    | 'exited'
+    | 'timed_out'
+    | 'out_of_memory'
+    | 'too_much_output'
+    | 'aborted'
+    | 'not_found'
+    | 'not_started'
+  /** The limit that ended it, where that was one of memory or output. */
+  readonly limitBytes?: number
   /** Null unless it exited by itself; 128 + n when a signal n ended it. */
   readonly exitCode: number | null
   /** As text, with secrets masked. */
@@ -32,5 +49,13 @@ export type CommandResult = {
   readonly durationMs: number
 }
 
-/** Runs a command to its end. Never rejects; kills the whole process group at the time limit or abort. */
+/** Runs a command to its end. Never rejects; kills the whole process group at a limit or abort. */
 export type RunCommand = (command: Command) => Promise<CommandResult>
+
+const MIB = 1024 * 1024
+
+/** What a command did that was stopped at a limit of memory or output, as part of a sentence. */
+export function overLimit({ end, limitBytes = 0 }: CommandResult): string {
+  const size = `${Math.round(limitBytes / MIB)} MiB`
+  return end === 'out_of_memory' ? `used more than ${size} of memory` : `printed more than ${size}`
+}

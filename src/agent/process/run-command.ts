@@ -1,16 +1,17 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { stat } from 'node:fs/promises'
-import { constants } from 'node:os'
+import { stat, writeFile } from 'node:fs/promises'
+import { constants, totalmem } from 'node:os'
 import type { Readable } from 'node:stream'
 import { setTimeout as pause, setImmediate } from 'node:timers/promises'
 import { err, ok, type Result } from 'neverthrow'
 import { collectOutput } from './collect-output.ts'
-import type { Command, CommandResult, RunCommand } from './command.ts'
+import type { Command, CommandLimits, CommandResult, RunCommand } from './command.ts'
 import { DEFAULT_MAX_BYTES } from './command.ts'
 import { commandEnvironment } from './environment.ts'
+import { watchMemory } from './memory-watch.ts'
 import { startReaper } from './reaper.ts'
-import { killMarked, newMark, sendSignal, signalMarked } from './stragglers.ts'
+import { entryOf, killMarked, newMark, sendSignal, signalMarked } from './stragglers.ts'
 
 /** Between SIGTERM and SIGKILL: an abort has stopped everything within a second, whatever it ignores. */
 export const GRACE_MS = 400
@@ -29,10 +30,24 @@ type Started = {
   readonly exited: Promise<number>
 }
 type NotStarted = { readonly end: 'not_found' | 'not_started'; readonly message: string }
-type StopCause = 'timed_out' | 'aborted'
+type StopCause = 'timed_out' | 'out_of_memory' | 'too_much_output' | 'aborted'
 
-/** Runs a command in a process group of its own; see the type for what holds. */
-export const runCommand: RunCommand = async (command) => {
+/** Half of the memory of the machine or its container, and more than any test suite prints. */
+export const DEFAULT_LIMITS: CommandLimits = {
+  memoryBytes: Math.floor(Math.min(totalmem(), process.constrainedMemory() || totalmem()) / 2),
+  outputBytes: 512 * 1024 * 1024,
+}
+
+/** Makes what runs commands, each in a process group of its own; see the type for what holds. */
+export const commandRunner =
+  (limits: CommandLimits): RunCommand =>
+  (command) =>
+    run(command, limits)
+
+/** With the limits of a server that names none. */
+export const runCommand: RunCommand = commandRunner(DEFAULT_LIMITS)
+
+async function run(command: Command, limits: CommandLimits): Promise<CommandResult> {
   const begun = performance.now()
   const durationMs = (): number => Math.round(performance.now() - begun)
   if (command.signal.aborted) return notRun('aborted', '', durationMs())
@@ -40,9 +55,17 @@ export const runCommand: RunCommand = async (command) => {
   const mark = newMark()
   const started = await start(command, mark)
   if (started.isErr()) return notRun(started.error.end, started.error.message, durationMs())
-  const { child, exited } = started.value
-  const output = collectOutput(child, command.maxBytes ?? DEFAULT_MAX_BYTES)
-  const end = await untilEnded(started.value, command, mark)
+  const { child, pid, exited } = started.value
+  const { promise: overLimit, resolve: exceed } = Promise.withResolvers<StopCause>()
+  const output = collectOutput(child, command.maxBytes ?? DEFAULT_MAX_BYTES, {
+    mostBytes: limits.outputBytes,
+    onTooMuch: () => exceed('too_much_output'),
+  })
+  const memoryBytes = Math.min(limits.memoryBytes, command.maxMemoryBytes ?? limits.memoryBytes)
+  const watched = { pid, mark: entryOf(mark), maxBytes: memoryBytes }
+  const stopWatching = watchMemory(watched, () => exceed('out_of_memory'))
+  const end = await untilEnded({ ...started.value, overLimit }, command, mark)
+  stopWatching()
   const exitCode = end === 'exited' ? await exited : null
   if (!(await settledWithin(output.closed, DRAIN_MS))) {
     // Whatever lies ready is read before a pipe that somebody still holds is given up.
@@ -51,8 +74,12 @@ export const runCommand: RunCommand = async (command) => {
     child.stderr.destroy()
     await output.closed
   }
+  const limitBytes = { out_of_memory: memoryBytes, too_much_output: limits.outputBytes }
   return {
     end,
+    ...(end === 'out_of_memory' || end === 'too_much_output'
+      ? { limitBytes: limitBytes[end] }
+      : {}),
     exitCode,
     stdout: output.stdout.text(),
     stderr: output.stderr.text(),
@@ -87,6 +114,8 @@ async function start(
     child.on('error', () => {})
     const { pid } = child
     if (pid === undefined) return err({ end: 'not_started', message: `${file} has no process id` })
+    // Where the memory of the machine runs out, the kernel ends commands before it ends the server.
+    void writeFile(`/proc/${pid}/oom_score_adj`, '500').catch(() => {})
     return ok({ child, pid, exited })
   } catch (cause) {
     return err(await whyNotStarted(file, cwd, cause))
@@ -106,12 +135,13 @@ async function whyNotStarted(file: string, cwd: string, cause: unknown): Promise
 
 /** Waits for the end of the child, makes it end where it must, and kills all that is left of it. */
 async function untilEnded(
-  { pid, exited }: Started,
+  { pid, exited, overLimit }: Started & { readonly overLimit: Promise<StopCause> },
   command: Command,
   mark: ReturnType<typeof newMark>,
 ): Promise<'exited' | StopCause> {
-  const end = await exitOrStop(exited, command)
-  if (end !== 'exited') {
+  const end = await exitOrStop(exited, overLimit, command)
+  // What takes more and more memory is given no time to take still more.
+  if (end !== 'exited' && end !== 'out_of_memory') {
     sendSignal(-pid, 'SIGTERM')
     await signalMarked(mark, 'SIGTERM')
     const killAt = performance.now() + GRACE_MS
@@ -123,9 +153,10 @@ async function untilEnded(
   return end
 }
 
-/** What comes first: the exit of the child, its time limit or the abort of its run. */
+/** What comes first: the exit of the child, one of its limits or the abort of its run. */
 function exitOrStop(
   exited: Promise<number>,
+  overLimit: Promise<StopCause>,
   { timeoutMs, signal }: Command,
 ): Promise<'exited' | StopCause> {
   return new Promise((resolve) => {
@@ -139,6 +170,7 @@ function exitOrStop(
     signal.addEventListener('abort', onAbort)
     if (signal.aborted) onAbort()
     void exited.then(() => settle('exited'))
+    void overLimit.then(settle)
   })
 }
 

@@ -16,6 +16,9 @@ let count = 0
 /** How the mark of every command of this server begins, as it stands in an environment. */
 export const serverMark = `${MARK}=${SERVER}.`
 
+/** A mark as it is in an environment. */
+export const entryOf = (mark: ReturnType<typeof newMark>): string => `${MARK}=${mark[MARK]}`
+
 /** Variables that mark one command. */
 export function newMark(): { readonly [MARK]: string } {
   count += 1
@@ -34,7 +37,7 @@ const carries = async (pid: string, entry: string): Promise<boolean> => {
 /** The living processes that carry a mark. Never rejects. */
 async function marked(mark: ReturnType<typeof newMark>): Promise<number[]> {
   if (!HAVE_PROC) return []
-  const entry = `${MARK}=${mark[MARK]}\0`
+  const entry = `${entryOf(mark)}\0`
   const names = await readdir('/proc').catch(() => [])
   const pids = names.filter((name) => /^\d+$/.test(name))
   const found = await Promise.all(

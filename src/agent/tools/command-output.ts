@@ -1,4 +1,4 @@
-import type { CommandResult } from '../process/command.ts'
+import { type CommandResult, overLimit } from '../process/command.ts'
 import type { ToolOutput } from './tool.ts'
 
 /** Kept of a command's output for its artifact. */
@@ -8,16 +8,19 @@ const withNote = (output: string, note: string): string =>
   `${output}${output === '' || output.endsWith('\n') ? '' : '\n'}[${note}]`
 
 /** A command's end as the result of the tool that ran it. */
-export function commandOutput(
-  { end, exitCode, output }: CommandResult,
-  timeoutMs: number,
-): ToolOutput {
+export function commandOutput(result: CommandResult, timeoutMs: number): ToolOutput {
+  const { end, exitCode, output } = result
   switch (end) {
     case 'exited':
       return { output, exitCode, outcome: exitCode === 0 ? 'ok' : 'error' }
     case 'timed_out': {
       const note = `stopped at its time limit of ${timeoutMs / 1000} s, with all its processes`
       return { output: withNote(output, note), exitCode, outcome: 'timed_out' }
+    }
+    case 'out_of_memory':
+    case 'too_much_output': {
+      const note = `stopped because it ${overLimit(result)}, with all its processes`
+      return { output: withNote(output, note), exitCode, outcome: 'error' }
     }
     case 'aborted': {
       const note = 'stopped with the run, with all its processes'

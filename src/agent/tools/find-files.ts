@@ -8,6 +8,8 @@ import { defineTool, failed, succeeded } from './define-tool.ts'
 import { describeProblem } from './path-problem.ts'
 
 const TIMEOUT_MS = 30_000
+/** Beyond what Node is told to keep to, it has buffers and code. */
+const MAX_MEMORY_BYTES = 768 * 1024 * 1024
 const MAX_FOUND = 1000
 const PROGRAM = fileURLToPath(import.meta.resolve('./glob-child.ts'))
 
@@ -37,6 +39,7 @@ export const findFiles = defineTool({
       args: ['--max-old-space-size=512', PROGRAM, inside, String(MAX_FOUND + 1)],
       cwd: root,
       timeoutMs: TIMEOUT_MS,
+      maxMemoryBytes: MAX_MEMORY_BYTES,
       signal,
     })
     if (result.end !== 'exited' || result.exitCode !== 0) return commandOutput(result, TIMEOUT_MS)

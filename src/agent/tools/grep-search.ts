@@ -16,10 +16,19 @@ const LINE_LENGTH = 500
 const CUT = '\x1f'
 /** Cut by bytes on the way, so that such lines neither flood us nor crowd out what else is found. */
 const CUTTER = `length > ${4 * LINE_LENGTH} { $0 = substr($0, 1, ${4 * LINE_LENGTH}) "\\037" } { print }`
-const PIPELINE = `set -o pipefail; grep "$@" | LC_ALL=C awk '${CUTTER}'`
+/** Of each of the two programs: an expression such as a{1,30000} takes gigabytes. */
+const MEMORY_MIB = 512
+/** Where a shell cannot limit memory, the limit of all commands holds. Nothing leaves a core file. */
+const PIPELINE = `ulimit -c 0; ulimit -v ${MEMORY_MIB * 1024} 2>/dev/null; set -o pipefail; grep "$@" | LC_ALL=C awk '${CUTTER}'`
 /** How grep ends: lines were found, none were, something went wrong. */
 const FOUND = 0
 const NOTHING = 1
+
+/** What grep says where its memory does not do, with LANGUAGE as it is set below. */
+const OUT_OF_MEMORY = /memory exhausted|program error/i
+const TOO_MUCH_MEMORY =
+  `The search needs more than ${MEMORY_MIB} MiB of memory. Write a simpler pattern, such as one with ` +
+  'small numbers in braces, or search a smaller part of the project.'
 
 function shortenLine(line: string): string {
   const whole = line.endsWith(CUT) ? withoutHalf(line.slice(0, -CUT.length)) : line
@@ -41,6 +50,7 @@ function searchOutput(result: CommandResult): ToolOutput {
   if (exitCode === NOTHING) return succeeded('Nothing matches.')
   // Lines were found, but some files could not be read.
   if (stdout !== '') return succeeded(`${lines}${stderr}`)
+  if (OUT_OF_MEMORY.test(stderr)) return failed(TOO_MUCH_MEMORY)
   return { output: stderr, exitCode, outcome: 'error' }
 }
 
@@ -73,6 +83,7 @@ export const grepSearch = defineTool({
       cwd: root,
       timeoutMs: TIMEOUT_MS,
       maxBytes: MAX_BYTES,
+      env: { LANGUAGE: 'en' },
       signal,
     })
     return searchOutput(result)

@@ -1,4 +1,4 @@
-import { symlink, writeFile } from 'node:fs/promises'
+import { readdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { describe, expect, it } from 'vitest'
@@ -46,6 +46,17 @@ describe('grep_search', () => {
     const result = await run('grep_search', { pattern: 'secret' })
     expect(result).toMatchObject({ outcome: 'ok', output: 'Nothing matches.' })
   })
+
+  it.runIf(process.platform === 'linux').each([['a{1,30000}'], ['((a{1,100}){1,100}){1,100}']])(
+    'gives up a pattern that takes too much memory: %s',
+    async (pattern) => {
+      const { run, cwd } = await projectWith({ a: 'aaa\n' })
+      const result = await run('grep_search', { pattern })
+      expect(result).toMatchObject({ outcome: 'error', exit_code: 1 })
+      expect(result.output).toMatch(/needs more than 512 MiB of memory\. Write a simpler pattern/)
+      expect(await readdir(cwd)).toEqual(['a'])
+    },
+  )
 
   it('shortens the lines of minified files, so that none hides what else is found', async () => {
     const minified = `total${'€'.repeat(100_000)}\n`.repeat(50)

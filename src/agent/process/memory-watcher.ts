@@ -1,0 +1,112 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { parentPort } from 'node:worker_threads'
+import type { TooMuch, ToWatcher, Watched } from './memory-watch.ts'
+
+/** A thread of its own: reads from /proc how much memory the processes of each command have. */
+const INTERVAL_MS = 200
+/** Where there are so many processes that a look takes long, it is taken more rarely. */
+const MOST_SHARE = 0.05
+
+const watches = new Map<number, Watched>()
+/** The command that a process belongs to, or null, with the time at which the process began. */
+const known = new Map<number, { readonly began: string; readonly watch: number | null }>()
+let isLooking = false
+
+parentPort?.on('message', (message: ToWatcher) => {
+  if (message.type === 'watch') watches.set(message.watched.id, message.watched)
+  else watches.delete(message.id)
+  if (!isLooking) look()
+})
+
+function look(): void {
+  isLooking = watches.size > 0
+  if (!isLooking) {
+    known.clear()
+    return
+  }
+  const begun = performance.now()
+  for (const [id, pids] of members()) {
+    const limit = watches.get(id)?.maxBytes ?? Number.POSITIVE_INFINITY
+    // The first sum is cheap, but counts twice what processes share; the second does not.
+    if (sum(pids, roughBytes) > limit && sum(pids, exactBytes) > limit) {
+      parentPort?.postMessage({ id } satisfies TooMuch)
+    }
+  }
+  const took = performance.now() - begun
+  setTimeout(look, Math.max(INTERVAL_MS, took / MOST_SHARE))
+}
+
+const sum = (pids: readonly number[], bytesOf: (pid: number) => number): number =>
+  pids.reduce((total, pid) => total + bytesOf(pid), 0)
+
+/** The processes of each command: of its session, or with its mark, wherever they went. */
+function members(): Map<number, number[]> {
+  const found = new Map<number, number[]>()
+  const alive = new Set<number>()
+  for (const name of readdirSync('/proc')) {
+    const pid = Number(name)
+    if (!Number.isInteger(pid)) continue
+    const id = watchOf(pid)
+    if (id === undefined) continue
+    alive.add(pid)
+    if (id !== null && watches.has(id)) found.set(id, [...(found.get(id) ?? []), pid])
+  }
+  for (const pid of known.keys()) if (!alive.has(pid)) known.delete(pid)
+  return found
+}
+
+/** Undefined where the process is gone. */
+function watchOf(pid: number): number | null | undefined {
+  const stat = read(`/proc/${pid}/stat`)
+  if (stat === '') return undefined
+  // Behind the name, which is in parentheses and may hold anything: state, parent, group, session, …
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  const session = Number(fields[3])
+  const began = fields[19] ?? ''
+  const led = bySession(session)
+  if (led !== null) return led
+  const before = known.get(pid)
+  if (before?.began === began) return before.watch
+  const watch = byMark(read(`/proc/${pid}/environ`))
+  known.set(pid, { began, watch })
+  return watch
+}
+
+function bySession(session: number): number | null {
+  for (const { id, pid } of watches.values()) if (pid === session) return id
+  return null
+}
+
+function byMark(environment: string): number | null {
+  const entries = `\0${environment}`
+  for (const { id, mark } of watches.values()) if (entries.includes(`\0${mark}\0`)) return id
+  return null
+}
+
+/** Memory that is a process' own, and what of it was swapped out. */
+const roughBytes = (pid: number): number =>
+  kibOf(read(`/proc/${pid}/status`), ['RssAnon', 'RssShmem', 'VmSwap']) * 1024
+
+/** The same, where a page that n processes share counts as an nth of it for each. */
+function exactBytes(pid: number): number {
+  const rollup = read(`/proc/${pid}/smaps_rollup`)
+  if (!rollup.includes('Pss_Anon:')) return roughBytes(pid)
+  return kibOf(rollup, ['Pss_Anon', 'Pss_Shmem', 'SwapPss']) * 1024
+}
+
+function kibOf(text: string, names: readonly string[]): number {
+  let total = 0
+  for (const line of text.split('\n')) {
+    const [name = '', amount = '0'] = line.split(':')
+    if (names.includes(name)) total += Number.parseInt(amount, 10)
+  }
+  return total
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'latin1')
+  } catch {
+    return '' // gone, or of another user
+  }
+}
