@@ -3,7 +3,10 @@ const only = (name, from, allowed) => ({
   name,
   severity: 'error',
   from: { path: `^src/${from}` },
-  to: { path: '^src/', pathNot: [`^src/${from}`, ...allowed.map((room) => `^src/${room}`)] },
+  to: {
+    path: '^src/',
+    pathNot: [`^src/${from}`, '^src/lib/', ...allowed.map((room) => `^src/${room}`)],
+  },
 })
 const library = (name, from, pkg) => ({
   name,
@@ -18,6 +21,7 @@ module.exports = {
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
     { name: 'no-unresolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
     only('domain-imports-no-room', 'domain/', []),
+    only('lib-imports-no-room', 'lib/', []),
     {
       name: 'domain-is-pure',
       severity: 'error',

@@ -1,12 +1,11 @@
-# The console, built apart: what builds it is not needed to serve it.
-FROM node:24-bookworm-slim AS console
+# Built apart: what builds the package is not needed to run it.
+FROM node:24-bookworm-slim AS build
 WORKDIR /app
-COPY package.json package-lock.json ./
+COPY package.json package-lock.json tsconfig.json tsdown.config.ts ./
 RUN npm ci --no-audit --no-fund
-COPY tsconfig.json ./
 COPY src ./src
 COPY web ./web
-RUN npm run build:web
+RUN npm run build
 
 FROM node:24-bookworm-slim
 
@@ -18,8 +17,9 @@ RUN apt-get update \
 WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --omit=dev --no-audit --no-fund && npm cache clean --force
-COPY src ./src
-COPY --from=console /app/web/dist ./web/dist
+COPY bin ./bin
+COPY --from=build /app/dist ./dist
+COPY --from=build /app/web/dist ./web/dist
 
 # The server keeps its data in /data; runs work in projects under /workspace.
 RUN mkdir /data /workspace && chown node:node /data /workspace
@@ -33,5 +33,5 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.RETRAI_PORT ?? 8000}/health/ready`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 
 # Outside of loopback the server needs a token: RETRAI_TOKEN, or one that "retrai token" made in /data.
-ENTRYPOINT ["node", "/app/src/cli/retrai.ts"]
+ENTRYPOINT ["node", "/app/bin/retrai.js"]
 CMD ["serve", "--host", "0.0.0.0"]

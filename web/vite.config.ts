@@ -17,6 +17,7 @@ export default defineConfig({
     target: 'es2022',
     // Every asset is a file of its own, since the policy of the page allows no data: scripts or fonts.
     assetsInlineLimit: 0,
+    license: { fileName: 'licenses.md' },
     reportCompressedSize: false,
     chunkSizeWarningLimit: 1500,
   },

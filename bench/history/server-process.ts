@@ -20,7 +20,7 @@ const app = await buildApp({
   readModel,
   checkpoint: () => readModel.checkpoint,
   artifacts: { read: async () => null },
-  contextBudget: () => 0,
+  contextBudget: async () => 0,
   tools: [],
   goals: [],
   planRun: () => {

@@ -47,7 +47,7 @@ function instantModels(): Models {
       })
     },
     missingKey: () => null,
-    contextBudget: () => 100_000,
+    contextBudget: async () => 100_000,
   }
 }
 

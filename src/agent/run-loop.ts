@@ -87,7 +87,7 @@ async function callModel(
   signal: AbortSignal,
 ): Promise<StepResult> {
   const { model_name: modelName } = session.state.config
-  const budget = models.contextBudget(modelName)
+  const budget = await models.contextBudget(modelName)
   const { messages, omittedTurns } = toMessages(session.conversation, budget)
   const began = performance.now()
   const request = { modelName, messages, tools: toolbox.specs }

@@ -88,7 +88,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   for (const route of ROUTES) route(typed, deps)
   for (const route of LIVE_ROUTES) route(typed, live)
   if (deps.audit !== undefined) for (const route of AUDIT_ROUTES) route(typed, deps.audit)
-  await serveDocs(app)
+  serveDocs(app)
   await serveConsole(app)
   return app
 }

@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import fastifyStatic from '@fastify/static'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { packageFolder } from '../lib/package-files.ts'
 
-const BUILT = fileURLToPath(new URL('../../web/dist/', import.meta.url))
+const BUILT = `${join(packageFolder(), 'web/dist')}/`
 
 /**
  * Everything comes from this server. Styles may stand in the page because its components put them

@@ -61,7 +61,7 @@ export type AppDeps = {
   /** Without one there are no keys, proofs, exports and checkpoints to ask for. */
   readonly audit?: Audit
   /** Tokens of conversation that a model is sent at most. */
-  readonly contextBudget: (modelName: string) => number
+  readonly contextBudget: (modelName: string) => Promise<number>
   /** The tools that models are offered. */
   readonly tools: readonly OfferedTool[]
   readonly goals: readonly { readonly name: string; readonly description: string }[]

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import swagger from '@fastify/swagger'
-import scalar from '@scalar/fastify-api-reference'
-import type { FastifyInstance } from 'fastify'
+import fastify, { type FastifyInstance } from 'fastify'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import packageJson from '../../package.json' with { type: 'json' }
 import { describeHeaders, type Operation } from './described-headers.ts'
 import { describePermission } from './permission.ts'
+import { sendProblem } from './problem.ts'
 
 const DESCRIPTION = `
 Starts autonomous coding agents on projects, lets them be watched live, and keeps all that they did in
@@ -94,38 +94,63 @@ function withHeaders(document: Description): Description {
 }
 type Description = ReturnType<typeof jsonSchemaTransformObject>
 
-/** The description as a page, at /docs. Everything it needs comes from this server. */
-export async function serveDocs(app: FastifyInstance): Promise<void> {
-  await app.register(async (docs) => {
-    const nonce = randomBytes(16).toString('base64')
-    const policy = [
-      "default-src 'none'",
-      `script-src 'self' 'nonce-${nonce}'`,
-      "style-src 'self' 'unsafe-inline'",
-      "img-src 'self' data:",
-      "font-src 'self' data:",
-      "connect-src 'self'",
-      "base-uri 'none'",
-      "form-action 'none'",
-      "frame-ancestors 'none'",
-    ].join('; ')
-    docs.addHook('onRequest', async (_request, reply) => {
-      reply.header('content-security-policy', policy)
-    })
-    await docs.register(scalar, {
-      routePrefix: '/docs',
-      configuration: {
-        url: '/openapi.json',
-        nonce,
-        pageTitle: 'retrAI API',
-        // Nothing that talks to anybody else.
-        withDefaultFonts: false,
-        telemetry: false,
-        hideClientButton: true,
-        showDeveloperTools: 'never',
-        agent: { disabled: true },
-        mcp: { disabled: true },
+/**
+ * Serves the description as a page, at /docs. Everything it needs comes from this server. The page is
+ * several megabytes of script, so it is loaded with the first request for it.
+ */
+export function serveDocs(app: FastifyInstance): void {
+  let docs: Promise<FastifyInstance> | undefined
+  for (const url of ['/docs', '/docs/*']) {
+    app.route({
+      method: 'GET',
+      url,
+      schema: { hide: true },
+      handler: async (request, reply) => {
+        docs ??= buildDocs()
+        const answer = await (await docs).inject({ method: 'GET', url: request.url })
+        if (answer.statusCode === 404) return sendProblem(request, reply, { code: 'not_found' })
+        return reply.code(answer.statusCode).headers(answer.headers).send(answer.rawPayload)
       },
     })
-  })
+  }
 }
+
+/** An app of its own, since nothing can be registered with one that listens already. */
+async function buildDocs(): Promise<FastifyInstance> {
+  const { default: scalar } = await import('@scalar/fastify-api-reference')
+  const docs = fastify()
+  const nonce = randomBytes(16).toString('base64')
+  docs.addHook('onRequest', async (_request, reply) => {
+    reply.header(
+      'content-security-policy',
+      [...POLICY, `script-src 'self' 'nonce-${nonce}'`].join('; '),
+    )
+  })
+  await docs.register(scalar, {
+    routePrefix: '/docs',
+    configuration: {
+      url: '/openapi.json',
+      nonce,
+      pageTitle: 'retrAI API',
+      // Nothing that talks to anybody else.
+      withDefaultFonts: false,
+      telemetry: false,
+      hideClientButton: true,
+      showDeveloperTools: 'never',
+      agent: { disabled: true },
+      mcp: { disabled: true },
+    },
+  })
+  return docs
+}
+
+const POLICY = [
+  "default-src 'none'",
+  "style-src 'self' 'unsafe-inline'",
+  "img-src 'self' data:",
+  "font-src 'self' data:",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+]

@@ -64,7 +64,7 @@ function idleEffects(until: Promise<unknown>, asked: () => void): Effects {
         return okAsync({ ...reply, inputTokens: 1, outputTokens: 1 })
       },
       missingKey: () => null,
-      contextBudget: () => 1000,
+      contextBudget: async () => 1000,
     },
     toolbox: {
       specs: [],

@@ -7,7 +7,6 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { type ServerProcess, startServerProcess } from '../../examples/demo/server.ts'
 import type { ScriptedRequest, Turn } from '../../examples/scripted-model/script.ts'
 import { type ScriptedModel, startScriptedModel } from '../../examples/scripted-model/server.ts'
-import { createClient } from '../../src/client/index.ts'
 import { startCuttingProxy } from '../client/cutting-proxy.ts'
 import { type Running, start, startAtTerminal } from './running.ts'
 import { cleanEnv, type Finished, retrai } from './support.ts'
@@ -423,9 +422,4 @@ test('--help tells of exit codes and variables', async () => {
       expect(stdout).toContain(told)
     }
   }
-})
-
-test('the client of the package is found by its name', async () => {
-  const { createClient: exported } = await import('retrai/client')
-  expect(exported).toBe(createClient)
 })

@@ -201,5 +201,10 @@ describe('the page of it', () => {
       200,
       'application/javascript; charset=utf-8',
     ])
+    const missing = await fetch(new URL('js/missing.js', page.url))
+    expect([missing.status, missing.headers.get('content-type')]).toEqual([
+      404,
+      'application/problem+json',
+    ])
   })
 })

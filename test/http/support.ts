@@ -127,7 +127,7 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
       artifacts,
       clock: () => new Date(),
     }),
-    contextBudget: () => 96_000,
+    contextBudget: async () => 96_000,
     tools: [],
     goals: GOALS,
     planRun,

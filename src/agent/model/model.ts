@@ -39,5 +39,5 @@ export interface Models {
   /** Environment variable that this model needs and that is not set; null if it can be called. */
   missingKey(modelName: string): string | null
   /** Tokens of conversation to send at most: the model's context window less room for its reply. */
-  contextBudget(modelName: string): number
+  contextBudget(modelName: string): Promise<number>
 }

@@ -2,6 +2,7 @@ import { realpath } from 'node:fs/promises'
 import { isAbsolute, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
+import { siblingModule } from '../../lib/package-files.ts'
 import { commandOutput } from './command-output.ts'
 import { projectPath } from './confine.ts'
 import { defineTool, failed, succeeded } from './define-tool.ts'
@@ -11,7 +12,7 @@ const TIMEOUT_MS = 30_000
 /** Beyond what Node is told to keep to, it has buffers and code. */
 const MAX_MEMORY_BYTES = 768 * 1024 * 1024
 const MAX_FOUND = 1000
-const PROGRAM = fileURLToPath(import.meta.resolve('./glob-child.ts'))
+const PROGRAM = fileURLToPath(siblingModule('glob-child', import.meta.url))
 
 /** The pattern relative to the project; null where it leads out of it. */
 function withinProject(pattern: string, folders: readonly string[]): string | null {

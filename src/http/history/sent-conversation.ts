@@ -30,7 +30,7 @@ export type SentConversation = {
 
 type Deps = {
   readonly store: EventStore
-  readonly contextBudget: (modelName: string) => number
+  readonly contextBudget: (modelName: string) => Promise<number>
 }
 
 /**
@@ -69,7 +69,7 @@ export async function sentConversation(
   if (at !== null && at > seq) {
     return err({ code: 'record_not_found', detail: notYet(at, seq) })
   }
-  return ok(unanswered(conversation, run, deps))
+  return ok(await unanswered(conversation, run, deps))
 }
 
 function answered(
@@ -82,13 +82,13 @@ function answered(
   return { modelName, request: 'answered', asOf: seq - 2, answeredBy: seq, messages, omittedTurns }
 }
 
-function unanswered(
+async function unanswered(
   conversation: Conversation,
   { state }: LoadedRun,
   { contextBudget }: Deps,
-): SentConversation {
+): Promise<SentConversation> {
   const { model_name: modelName } = state.config
-  const sent = toMessages(conversation, contextBudget(modelName))
+  const sent = toMessages(conversation, await contextBudget(modelName))
   const request = state.phase.type === 'planning' ? 'under_way' : 'not_sent'
   return { modelName, request, asOf: state.seq, answeredBy: null, ...sent }
 }

@@ -1,5 +1,6 @@
 import { channel } from 'node:diagnostics_channel'
 import { err, errAsync, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
+import { siblingModule } from '../../lib/package-files.ts'
 import {
   type AppendError,
   type Appended,
@@ -40,7 +41,7 @@ const commits = channel('retrai.store.commit')
 /** So many are sent at once; more of the same turn follow while the thread writes these. */
 const GATHERED = 8
 
-const WRITER = new URL('./worker-writer.ts', import.meta.url)
+const WRITER = siblingModule('worker-writer', import.meta.url)
 
 /**
  * The appends under way. Sends those of one turn of the event loop to the writing thread together, and

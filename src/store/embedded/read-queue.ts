@@ -1,4 +1,5 @@
 import { err, errAsync, ok, type Result, ResultAsync } from 'neverthrow'
+import { siblingModule } from '../../lib/package-files.ts'
 import type { RecordedEvent, StoreFailure } from '../event-store.ts'
 import { type ReadReply, type ReadRequest, toEvents } from './messages.ts'
 import { Thread } from './thread.ts'
@@ -18,7 +19,7 @@ type Waiting = {
   readonly settle: (result: Result<ReadAnswer, StoreFailure>) => void
 }
 
-const READER = new URL('./worker-reader.ts', import.meta.url)
+const READER = siblingModule('worker-reader', import.meta.url)
 
 /** The reads under way: puts together the parts in which the reading thread answers. */
 export class ReadQueue {

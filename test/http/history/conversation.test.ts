@@ -45,7 +45,7 @@ class KeepingModel implements Models {
   }
 
   /** So little that turns are left out, and another for another model. */
-  contextBudget(modelName: string): number {
+  async contextBudget(modelName: string): Promise<number> {
     return modelName === 'scripted' ? 150 : 400
   }
 }
@@ -72,7 +72,7 @@ describe('the conversation at a moment', () => {
     const replies = records.flatMap(({ kind }, seq) => (kind === 'assistant_message' ? [seq] : []))
     expect(replies).toHaveLength(model.answered.length)
     // What a model may be sent by now says nothing about what it was sent.
-    const deps = { store: workshop.store, contextBudget: () => 1 }
+    const deps = { store: workshop.store, contextBudget: async () => 1 }
     let omitted = 0
     for (const at of records.keys()) {
       const sent = (await sentConversation(runId, at, deps))._unsafeUnwrap()
@@ -97,7 +97,7 @@ describe('the conversation at a moment', () => {
     const tool = { name: 'look', description: 'Look around.', parameters: { type: 'object' } }
     let server: TestServer
     beforeAll(async () => {
-      server = await startTestServer({ tools: [tool], contextBudget: () => 1000 })
+      server = await startTestServer({ tools: [tool], contextBudget: async () => 1000 })
     })
     afterAll(() => server.stop())
 

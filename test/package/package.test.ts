@@ -1,0 +1,187 @@
+import { execFile } from 'node:child_process'
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { gzipSync } from 'node:zlib'
+import { build } from 'vite'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startScriptedModel } from '../../examples/scripted-model/server.ts'
+import { Running } from '../cli/running.ts'
+import { cleanEnv, type Finished } from '../cli/support.ts'
+import { startStandIn } from '../support/eventstore-stand-in/index.ts'
+
+const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url))
+const NODE = process.execPath
+/** npm of the machine, run by the Node that runs the tests. */
+const env = { ...cleanEnv(), npm_config_audit: 'false', npm_config_fund: 'false' }
+
+/** A program run to its end in a folder; its output, whatever its exit code is. */
+function run(cwd: string, file: string, ...args: string[]): Promise<Finished> {
+  return new Promise((resolve) => {
+    execFile(file, args, { cwd, env, maxBuffer: 1e8 }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code ?? 1), stdout, stderr })
+    })
+  })
+}
+
+async function must(cwd: string, file: string, ...args: string[]): Promise<Finished> {
+  const finished = await run(cwd, file, ...args)
+  if (finished.code !== 0) {
+    throw new Error(`${file} ${args.join(' ')}\n${finished.stdout}\n${finished.stderr}`)
+  }
+  return finished
+}
+
+describe('the package, installed into an empty folder', () => {
+  let folder: string
+  let tarball: string
+  let installed: Finished
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'retrai-package-'))
+    await must(CHECKOUT, 'npm', 'pack', '--silent', '--pack-destination', folder)
+    const [name = ''] = (await readdir(folder)).filter((file) => file.endsWith('.tgz'))
+    tarball = join(folder, name)
+    await writeFile(join(folder, 'package.json'), '{"private": true, "type": "module"}')
+    installed = await must(folder, 'npm', 'install', '--prefer-offline', tarball)
+  })
+  afterAll(() => rm(folder, { recursive: true, force: true }))
+
+  it('holds what was built and nothing else, in about a megabyte', async () => {
+    const root = join(folder, 'node_modules/retrai')
+    const names = ['LICENSE', 'README.md', 'bin', 'dist', 'package.json', 'web']
+    expect((await readdir(root)).sort()).toEqual(names)
+    expect((await stat(tarball)).size).toBeLessThan(1.3e6)
+  })
+
+  it('is installed without a warning', () => {
+    expect(installed.stderr.split('\n').filter((line) => /npm (warn|error)/.test(line))).toEqual([])
+  })
+
+  it('runs the server, its console, and an agent that searches files', async () => {
+    const project = join(folder, 'project')
+    await mkdir(project)
+    await writeFile(join(project, 'needle.txt'), 'found')
+    await writeFile(join(project, '.retrai.yml'), 'check_command: test -e done\n')
+    const model = await startScriptedModel({
+      script: [
+        { calls: [{ tool: 'find_files', args: { pattern: '*.txt' } }] },
+        { calls: [{ tool: 'file_write', args: { path: 'done', content: '' } }] },
+      ],
+    })
+    const serverEnv = { ...env, RETRAI_LLM_BASE_URL: model.url }
+    const command = [NODE, join(folder, 'node_modules/.bin/retrai')]
+    const data = join(folder, 'data')
+    const server = new Running([...command, 'serve', '--port', '0', '--data-dir', data], serverEnv)
+    try {
+      const [, url = ''] = await server.prints(/ready at (http:\S+?)["\s]/)
+      const page = await fetch(url)
+      expect([page.status, page.headers.get('content-type')]).toEqual([
+        200,
+        'text/html; charset=utf-8',
+      ])
+      const asset = /src="(\/assets\/[^"]+)"/.exec(await page.text())?.[1] ?? ''
+      expect((await fetch(new URL(asset, url))).status).toBe(200)
+      expect((await fetch(new URL('/docs', url))).status).toBe(200)
+      const run = new Running(
+        [...command, 'run', 'shell-goal', '--cwd', project, '--server', url],
+        env,
+      )
+      expect([await run.exit, run.stdout]).toEqual([0, expect.stringContaining('needle.txt')])
+      expect((await fetch(new URL('/api/runs', url))).status).toBe(200)
+    } finally {
+      server.child.kill('SIGTERM')
+      await server.exit
+      await model.close()
+    }
+    const verified = await run(folder, NODE, ...command.slice(1), 'verify', '--data-dir', data)
+    expect(verified).toMatchObject({ code: 0 })
+  })
+
+  it('has its client of EventStoreDB in it', async () => {
+    const standIn = await startStandIn()
+    const server = new Running(
+      [
+        ...[NODE, join(folder, 'node_modules/.bin/retrai'), 'serve', '--port', '0'],
+        ...['--data-dir', join(folder, 'data-beside-a-store'), '--store', standIn.connectionString],
+      ],
+      env,
+    )
+    try {
+      const [, url = ''] = await server.prints(/ready at (http:\S+?)["\s]/)
+      await expect.poll(async () => (await fetch(new URL('/health/ready', url))).status).toBe(200)
+      const body = JSON.stringify({ goal: 'npm-test', cwd: folder, model_name: 'ollama/none' })
+      const headers = { 'content-type': 'application/json' }
+      const created = await fetch(new URL('/api/runs', url), { method: 'POST', headers, body })
+      expect([created.status, await created.text()]).toEqual([
+        201,
+        expect.stringContaining('run_id'),
+      ])
+    } finally {
+      server.child.kill('SIGTERM')
+      await server.exit
+      await standIn.stop()
+    }
+  })
+
+  it('gives Node a client', async () => {
+    const program = "import('retrai/client').then((m) => console.log(typeof m.createClient))"
+    expect((await must(folder, NODE, '-e', program)).stdout.trim()).toBe('function')
+  })
+
+  it('gives TypeScript a client whose payloads narrow by kind', async () => {
+    await writeFile(
+      join(folder, 'program.ts'),
+      `import { createClient } from 'retrai/client'
+const client = createClient({ baseUrl: 'http://127.0.0.1:8000' })
+for await (const event of client.watch('550e8400-e29b-41d4-a716-446655440000')) {
+  if (event.kind === 'goal_check') {
+    const achieved: boolean = event.payload.achieved
+    console.log(achieved)
+  }
+  // @ts-expect-error no event has a payload of this kind
+  event.payload.nonsense
+}
+`,
+    )
+    const tsc = join(CHECKOUT, 'node_modules/typescript/bin/tsc')
+    for (const [module, resolution] of [
+      ['nodenext', 'nodenext'],
+      ['esnext', 'bundler'],
+    ]) {
+      const options = ['--strict', '--noEmit', '--target', 'es2022', '--lib', 'es2024,dom']
+      options.push('--module', module ?? '', '--moduleResolution', resolution ?? '')
+      const checked = await run(folder, NODE, tsc, ...options, 'program.ts')
+      expect(checked).toMatchObject({ code: 0, stdout: '' })
+    }
+  })
+
+  it('gives browsers a client below 45 KB', async () => {
+    const entry = join(folder, 'browser.js')
+    await writeFile(entry, "export { createClient } from 'retrai/client'\n")
+    const outDir = join(folder, 'bundle')
+    await build({
+      root: folder,
+      logLevel: 'silent',
+      configFile: false,
+      build: { outDir, lib: { entry, formats: ['es'], fileName: 'bundle' }, minify: true },
+    })
+    const [name = ''] = await readdir(outDir)
+    const bundle = await readFile(join(outDir, name))
+    expect(gzipSync(bundle).length).toBeLessThan(45 * 1024)
+    expect(bundle.toString()).not.toMatch(/from ?["']node:/)
+  })
+
+  it('says in one line which Node it needs', async () => {
+    const program = pathToFileURL(join(folder, 'node_modules/retrai/bin/retrai.js')).href
+    const asOld = `const versions = { ...process.versions, node: '20.19.0' }
+      Object.defineProperty(process, 'versions', { value: versions })
+      import(${JSON.stringify(program)})`
+    expect(await run(folder, NODE, '-e', asOld)).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: 'retrai needs Node 24 or newer; this is Node 20.19.0.\n',
+    })
+  })
+})

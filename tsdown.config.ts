@@ -1,0 +1,59 @@
+import { globSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { defineConfig } from 'tsdown'
+
+/** The modules that are started as threads or processes of their own: each needs a file of its own. */
+const programs = globSync('src/**/*.ts').flatMap((importer) =>
+  [...readFileSync(importer, 'utf8').matchAll(/siblingModule\('([\w-]+)'/g)].map(
+    ([, name = '']) => {
+      return [name, join(dirname(importer), `${name}.ts`)] as const
+    },
+  ),
+)
+
+/** Writes the licenses of the packages whose code is in the chunks: most ask for that. */
+const licenses = {
+  name: 'licenses',
+  generateBundle(
+    this: { emitFile(file: { type: 'asset'; fileName: string; source: string }): string },
+    _options: unknown,
+    bundle: Readonly<Record<string, { readonly moduleIds?: readonly string[] }>>,
+  ) {
+    const modules = Object.values(bundle).flatMap(({ moduleIds = [] }) => moduleIds)
+    const folders = modules.flatMap((id) => {
+      return /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(id)?.[0] ?? []
+    })
+    const texts = [...new Set(folders)].sort().map((folder) => {
+      const { name, version, license } = JSON.parse(readFileSync(`${folder}/package.json`, 'utf8'))
+      const [file] = globSync(`${folder}/{LICENSE,LICENCE,license}*`)
+      const text = file === undefined ? '' : `\n\n${readFileSync(file, 'utf8').trim()}`
+      return `${name} ${version}, ${license}${text}\n`
+    })
+    if (texts.length === 0) return
+    const source = texts.join('\n----------------------------------------\n\n')
+    this.emitFile({ type: 'asset', fileName: 'licenses.txt', source })
+  },
+}
+
+const common = { outDir: 'dist', format: 'esm', target: 'node24', hash: true } as const
+
+/** What `npm run build` makes: the program, and the client with its types. */
+export default defineConfig([
+  {
+    ...common,
+    entry: { retrai: 'src/cli/retrai.ts', ...Object.fromEntries(programs) },
+    platform: 'node',
+    fixedExtension: false,
+    dts: false,
+    // Of the dependencies only EventStoreDB's client is taken in: it would bring install scripts along.
+    deps: { onlyBundle: false },
+    plugins: [licenses],
+  },
+  {
+    ...common,
+    entry: { client: 'src/client/index.ts' },
+    platform: 'neutral',
+    clean: false,
+    dts: true,
+  },
+])
