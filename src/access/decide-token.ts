@@ -39,7 +39,13 @@ export function decideCreation(
   return ok([{ kind: 'token_created', ts: now, payload: wanted }])
 }
 
-/** Revoking what is revoked adds nothing. */
+/** An admin that is good for less long than this, in seconds, does not count as one who can take over: a day. */
+const TAKES_OVER_S = 86_400
+
+/**
+ * Revoking what is revoked adds nothing. What is revoked must leave an admin, and one that lasts if it lasts
+ * itself: one who could look after the tokens tomorrow, not one of the next second.
+ */
 export function decideRevocation(
   tokens: Tokens,
   id: string,
@@ -49,13 +55,22 @@ export function decideRevocation(
   const token = tokens.get(id)
   if (token === undefined) return err({ type: 'token_not_found' })
   if (token.revoked !== null) return ok([])
-  const admins = activeAdmins(tokens, now)
-  const isLastAdmin = !otherAdmin && admins.length === 1 && admins[0]?.id === id
-  if (isLastAdmin) return err({ type: 'admin_needed' })
+  const admins = otherAdmin ? [] : activeAdmins(tokens, now)
+  if (isLast(token, admins) || isLast(token, admins.filter(lastsFrom(now)))) {
+    return err({ type: 'admin_needed' })
+  }
   return ok([{ kind: 'token_revoked', ts: now, payload: { id, reason } }])
 }
 
 const ADMIN: Role = 'admin'
+
+const isLast = ({ id }: Token, admins: readonly Token[]): boolean =>
+  admins.length === 1 && admins[0]?.id === id
+
+const lastsFrom =
+  (now: number) =>
+  ({ expires_at }: Token): boolean =>
+    expires_at === null || expires_at >= now + TAKES_OVER_S
 
 const activeAdmins = (tokens: Tokens, now: number): Token[] =>
   [...tokens.values()].filter((token) => token.role === ADMIN && isActive(token, now))

@@ -55,7 +55,7 @@ export const CATALOGUE = {
   admin_needed: [
     409,
     'Admin needed',
-    'Nobody could manage the tokens any more: at least one active token must have the role admin. Make that one first.',
+    'Nobody could manage the tokens any more: at least one active token must have the role admin, and after a revocation be good for another day. Make that one first.',
   ],
   run_exists: [409, 'Run exists', 'There is a run with this id already.'],
   already_created: [409, 'Created before', 'The same request has created this run before.'],

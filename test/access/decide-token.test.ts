@@ -86,6 +86,23 @@ describe('revoking a token', () => {
   })
 })
 
+test('revoking an admin that lasts leaves one that lasts', () => {
+  const day = 86_400
+  const revoke = (left: Partial<Token>, id = 'root', otherAdmin = false) =>
+    decideRevocation(all(token('root'), token('left', left)), id, null, { ...now, otherAdmin })
+  for (const expires_at of [1001, 1000 + day - 1]) {
+    expect(revoke({ expires_at })._unsafeUnwrapErr()).toEqual({ type: 'admin_needed' })
+    expect(revoke({ expires_at }, 'root', true).isOk()).toBe(true)
+    expect(revoke({ expires_at }, 'left').isOk()).toBe(true)
+  }
+  expect(revoke({ expires_at: 1000 + day }).isOk()).toBe(true)
+  // Where none lasts, one of them can still be revoked, and not the last.
+  const short = all(token('a', { expires_at: 1001 }), token('b', { expires_at: 1002 }))
+  expect(decideRevocation(short, 'a', null, now).isOk()).toBe(true)
+  const alone = all(token('a', { expires_at: 1001 }))
+  expect(decideRevocation(alone, 'a', null, now)._unsafeUnwrapErr().type).toBe('admin_needed')
+})
+
 test('a token is active until the second in which it expires', () => {
   expect(isActive(token('ada', { expires_at: 1000 }), 999.9)).toBe(true)
   expect(isActive(token('ada', { expires_at: 1000 }), 1000)).toBe(false)
