@@ -5,7 +5,8 @@ import type { LoggedAccess } from '../client/index.ts'
 import { ACCESS_KINDS, type AccessKind } from '../domain/access.ts'
 import { EXIT } from './exit-codes.ts'
 import { positiveInt } from './option-values.ts'
-import { print, say } from './print.ts'
+import { timeOf } from './plain-text.ts'
+import { print, printJson, say } from './print.ts'
 import { type Server, type ServerOptions, serverCommand, withServer } from './server.ts'
 import { table } from './table.ts'
 
@@ -57,19 +58,22 @@ async function show(
     })
     if (page.isErr()) return err(explain(page.error))
     found.push(...page.value.entries)
-    next = page.value.next
+    const { next: place } = page.value
+    if (place !== null && next != null && place >= next) {
+      return err(`The server sends the entries before ${next} again and again.`)
+    }
+    next = place
   }
-  const lines = json
-    ? found.map((entry) => JSON.stringify(entry))
-    : table(['SEQ', 'WHEN', 'WHO', 'FROM', 'WHAT', 'RUN', 'TIMES', ''], found.map(rowOf))
-  for (const line of lines) await print(line)
+  const head = ['SEQ', 'WHEN', 'WHO', 'FROM', 'WHAT', 'RUN', 'TIMES', '']
+  if (json) for (const entry of found) await printJson(entry)
+  else for (const line of table(head, found.map(rowOf))) await print(line)
   if (next !== null && !json) say(`There are more than ${limit}; --limit shows more of them.`)
   return ok(EXIT.done)
 }
 
 function rowOf({ seq, kind, payload }: LoggedAccess): string[] {
   const { count, last_ts } = payload
-  const when = new Date(last_ts * 1000).toISOString()
+  const when = timeOf(last_ts)
   if (!('operation' in payload)) return [String(seq), when, '', '', kind, '', String(count), '']
   const { principal, client, run_id } = payload
   const who = [principal ?? 'nobody known', client ?? 'many addresses']

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { readConfig } from '../server/config.ts'
-import { fail } from './fail.ts'
+import { fail, print } from './print.ts'
 
 const HELP = `
 The copy is of one moment, checked, and a log of its own. To restore, put it as log.sqlite into an empty
@@ -24,13 +24,13 @@ async function run(
   { force, dataDir }: { readonly force?: boolean; readonly dataDir?: string },
 ): Promise<void> {
   const config = readConfig(dataDir === undefined ? {} : { dataDir }, process.env)
-  if (config.isErr()) return fail(config.error)
+  if (config.isErr()) return fail(...config.error.split('\n'))
   const { backupLog } = await import('../store/embedded/backup.ts')
   const source = join(config.value.RETRAI_DATA_DIR, 'log.sqlite')
   const made = await backupLog({ source, target, overwrite: force === true })
   if (made.isErr()) return fail(made.error.message)
   const { streams, events, head } = made.value
-  process.stdout.write(
-    `${target} holds ${events} events in ${streams} streams, up to position ${head}; checked.\n`,
+  await print(
+    `${target} holds ${events} events in ${streams} streams, up to position ${head}; checked.`,
   )
 }

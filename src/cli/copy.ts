@@ -5,8 +5,8 @@ import type { Result } from 'neverthrow'
 import { type CopyProgress, copyLog } from '../store/copy-log.ts'
 import type { EventStore } from '../store/event-store.ts'
 import { type LogPages, pagesOf, withoutRedacted } from '../store/log-pages.ts'
-import { fail } from './fail.ts'
 import { isConnectionString, openEventStoreDb, openStore } from './open-store.ts'
+import { fail, print } from './print.ts'
 
 const HELP = `
 SOURCE and TARGET are a data folder or the esdb://… of an EventStoreDB. Streams, revisions, ids, data and
@@ -48,7 +48,7 @@ async function run(options: { readonly from: string; readonly to: string }): Pro
   const copied = await copyLog(pages, target.value, { onProgress: printer(), retry })
   await Promise.all([source.value.close(), target.value.close()])
   if (copied.isErr()) return fail(`${copied.error.message}. What was copied so far stays.`)
-  say(`Done: ${sentence(copied.value)}`)
+  await print(`Done: ${sentence(copied.value)}`)
 }
 
 async function openSource(place: string): Promise<Result<Source, string>> {
@@ -76,15 +76,11 @@ function printer(): (progress: CopyProgress) => void {
   return (progress) => {
     if (performance.now() - printed < PROGRESS_EVERY_MS) return
     printed = performance.now()
-    say(sentence(progress))
+    void print(sentence(progress))
   }
 }
 
 function sentence({ copied, present, leftOut, streams }: CopyProgress): string {
   const others = leftOut === 0 ? '' : `, ${leftOut} of other programs left out`
   return `${copied} events copied, ${present} there already${others}; ${streams} streams`
-}
-
-function say(line: string): void {
-  process.stdout.write(`${line}\n`)
 }

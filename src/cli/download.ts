@@ -1,9 +1,11 @@
 import { Readable } from 'node:stream'
 import { err, ok, type Result } from 'neverthrow'
-import { z } from 'zod'
-import { address, type ServerOptions } from './server.ts'
-
-const Problem = z.object({ type: z.string(), detail: z.string() })
+import type { z } from 'zod'
+import { createOpener } from '../client/call.ts'
+import { readBaseUrl } from '../client/index.ts'
+import { CLIENT_LIMITS } from '../client/limits.ts'
+import { chunksOf, textOf } from '../client/lines.ts'
+import { address, explain, noAddress, type ServerOptions } from './server.ts'
 
 /** Why a file of a server could not be had. */
 export type DownloadFailure = {
@@ -12,32 +14,17 @@ export type DownloadFailure = {
   readonly message: string
 }
 
+type Body = ReadableStream<Uint8Array<ArrayBuffer>>
+
 /** What a server sends at an address, as it comes. @param path begins with a slash */
 export async function download(
   options: ServerOptions,
   path: string,
 ): Promise<Result<Readable, DownloadFailure>> {
-  const { url, token } = address(options)
-  const headers = token === undefined ? {} : { authorization: `Bearer ${token}` }
-  try {
-    const response = await fetch(`${url.replace(/\/+$/, '')}${path}`, { headers })
-    if (response.ok && response.body !== null) return ok(Readable.fromWeb(response.body))
-    return err(refusal(path, response.status, await response.text()))
-  } catch (cause) {
-    const reason = cause instanceof Error ? (cause.cause ?? cause) : cause
-    const message = `No server answers at ${url}: ${String(reason)}. Start one with "retrai serve", or name another with --server or RETRAI_SERVER.`
-    return err({ code: null, message })
-  }
-}
-
-function refusal(path: string, status: number, body: string): DownloadFailure {
-  try {
-    const { type, detail } = Problem.parse(JSON.parse(body))
-    return { code: type.slice(type.lastIndexOf(':') + 1), message: detail }
-  } catch {
-    const message = `${path} is answered with status ${status}, but not as a retrAI server of this version does.`
-    return { code: null, message }
-  }
+  const body = await open(options, path)
+  return body.map((opened) =>
+    Readable.from(chunksOf(opened, CLIENT_LIMITS.silenceMs), { objectMode: false }),
+  )
 }
 
 /** A JSON document of a server. */
@@ -46,11 +33,32 @@ export async function downloadJson<T>(
   path: string,
   schema: z.ZodType<T>,
 ): Promise<Result<T, DownloadFailure>> {
-  const body = await download(options, path)
+  const body = await open(options, path)
   if (body.isErr()) return err(body.error)
   try {
-    return ok(schema.parse(JSON.parse(Buffer.concat(await body.value.toArray()).toString())))
+    const text = await textOf(body.value, CLIENT_LIMITS.answerBytes)
+    if (text !== null) return ok(schema.parse(JSON.parse(text)))
+    return err({ code: null, message: `${path} is answered with more than is read of an answer.` })
   } catch (cause) {
     return err({ code: null, message: `${path} is not what was expected: ${String(cause)}` })
   }
+}
+
+async function open(options: ServerOptions, path: string): Promise<Result<Body, DownloadFailure>> {
+  const { url, token } = address(options)
+  let baseUrl: string
+  try {
+    baseUrl = readBaseUrl(url)
+  } catch {
+    return err({ code: null, message: noAddress(url) })
+  }
+  const opened = await createOpener({ baseUrl, token, fetch, ...CLIENT_LIMITS })({
+    path,
+    accept: '*/*',
+    signal: undefined,
+  })
+  return opened.mapErr((error) => ({
+    code: error.type === 'refused' ? error.code : null,
+    message: explain(error),
+  }))
 }

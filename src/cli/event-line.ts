@@ -1,6 +1,5 @@
-import { styleText } from 'node:util'
 import type { AgentEvent } from '../client/index.ts'
-import { oneLine, shorten } from './plain-text.ts'
+import { type Line, oneLine, shorten } from './plain-text.ts'
 
 function gist(event: AgentEvent): string {
   switch (event.kind) {
@@ -44,9 +43,14 @@ const BOLD: ReadonlySet<string> = new Set([
 ])
 
 /** One line for people: seq, iteration, kind, what happened. */
-export function eventLine(event: AgentEvent): string {
+export function eventLine(event: AgentEvent): Exclude<Line, string> {
   const seq = String(event.seq).padStart(4)
   const kind = event.kind.padEnd(18)
-  const format = BOLD.has(event.kind) ? 'bold' : 'reset'
-  return `${seq}  it ${event.iteration}  ${styleText('cyan', kind)} ${styleText(format, gist(event))}`
+  const text = gist(event)
+  return [
+    `${seq}  it ${event.iteration}  `,
+    { text: kind, style: 'cyan' },
+    ' ',
+    BOLD.has(event.kind) ? { text, style: 'bold' } : text,
+  ]
 }

@@ -1,9 +1,9 @@
-import { styleText } from 'node:util'
 import { err, ok, type Result } from 'neverthrow'
 import { type AgentEvent, DOCUMENTED_KINDS, FeedError, type Kind } from '../client/index.ts'
 import { eventLine } from './event-line.ts'
 import { EXIT } from './exit-codes.ts'
-import { print, say } from './print.ts'
+import type { Line } from './plain-text.ts'
+import { print, printJson, say } from './print.ts'
 import type { Server } from './server.ts'
 import { tellState } from './tell-state.ts'
 
@@ -40,12 +40,12 @@ export async function followAll(
   try {
     for await (const event of watched) {
       last = event.cursor
-      await print(json ? JSON.stringify(event) : lineOf(event))
+      await (json ? printJson(event) : print(lineOf(event)))
     }
     return ok(EXIT.done)
   } catch (thrown) {
     if (leave.signal.aborted) {
-      say(`\nTo see what happens meanwhile: ${hint(`retrai watch --after ${last}`)}`)
+      say('', `To see what happens meanwhile: ${hint('watch', '--after', last)}`)
       return ok(EXIT.interrupted)
     }
     if (thrown instanceof FeedError) return err(thrown.message)
@@ -56,6 +56,6 @@ export async function followAll(
 }
 
 /** As of one run, and which: ids differ in their first digits. */
-function lineOf(event: AgentEvent): string {
-  return `${styleText('dim', event.run_id.slice(0, 8))}  ${eventLine(event)}`
+function lineOf(event: AgentEvent): Line {
+  return [{ text: event.run_id.slice(0, 8), style: 'dim' }, '  ', ...eventLine(event)]
 }

@@ -10,7 +10,7 @@ import { eventLine } from './event-line.ts'
 import { EXIT, exitCodeOf } from './exit-codes.ts'
 import { HumanChecks } from './human-checks.ts'
 import { oneLine } from './plain-text.ts'
-import { print, say } from './print.ts'
+import { print, printJson, say } from './print.ts'
 import type { Server } from './server.ts'
 import { tellState } from './tell-state.ts'
 
@@ -51,7 +51,7 @@ export async function follow(
   try {
     for await (const event of watched) {
       last = event.seq
-      if (wanted.has(event.kind)) await print(json ? JSON.stringify(event) : eventLine(event))
+      if (wanted.has(event.kind)) await (json ? printJson(event) : print(eventLine(event)))
       checks.see(event)
       if (event.kind !== 'run_end') continue
       if (!json) await print(closing(event))
@@ -59,9 +59,8 @@ export async function follow(
     }
   } catch (thrown) {
     if (leave.signal.aborted) {
-      say(
-        `\nThe run goes on. To see the rest of it: ${hint(`retrai watch ${runId} --after ${last}`)}`,
-      )
+      const rest = hint('watch', runId, '--after', String(last))
+      say('', `The run goes on. To see the rest of it: ${rest}`)
       return ok(EXIT.interrupted)
     }
     if (thrown instanceof WatchError) return err(thrown.message)

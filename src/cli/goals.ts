@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { err, ok } from 'neverthrow'
 import { EXIT } from './exit-codes.ts'
-import { print } from './print.ts'
+import { print, printJson } from './print.ts'
 import { type ServerOptions, serverCommand, withServer } from './server.ts'
 import { table } from './table.ts'
 
@@ -16,13 +16,9 @@ export function goalsCommand(): Command {
       withServer(options, async ({ client, explain }) => {
         const goals = await client.goals()
         if (goals.isErr()) return err(explain(goals.error))
-        const lines = json
-          ? goals.value.map((goal) => JSON.stringify(goal))
-          : table(
-              ['GOAL', 'WHAT IT MEANS'],
-              goals.value.map(({ name, description }) => [name, description]),
-            )
-        for (const line of lines) await print(line)
+        const rows = goals.value.map(({ name, description }) => [name, description])
+        if (json) for (const goal of goals.value) await printJson(goal)
+        else for (const line of table(['GOAL', 'WHAT IT MEANS'], rows)) await print(line)
         return ok(EXIT.done)
       }),
     )

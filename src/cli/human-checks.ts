@@ -44,8 +44,8 @@ export class HumanChecks {
   #tell(): void {
     const { hint } = this.#server
     const { run_id } = this.#run
-    say(`The run waits for a person: ${hint(`retrai approve ${run_id}`)}, or`)
-    say(`                            ${hint(`retrai abort ${run_id}`)}`)
+    say(`The run waits for a person: ${hint('approve', run_id)}, or`)
+    say(`                            ${hint('abort', run_id)}`)
   }
 
   async #ask({ seq, meta }: AgentEvent): Promise<void> {

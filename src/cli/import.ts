@@ -33,21 +33,21 @@ export function importCommand(): Command {
     .addHelpText('after', HELP)
     .action(async (file: string, options: Options) => {
       const done = await run(file, options)
-      if (done.isErr()) say(`retrai: ${done.error}`)
+      if (done.isErr()) say(...done.error)
       else say(sentence(done.value))
       process.exitCode = done.isOk() ? EXIT.done : EXIT.notDone
     })
 }
 
-async function run(file: string, options: Options): Promise<Result<Imported, string>> {
+async function run(file: string, options: Options): Promise<Result<Imported, readonly string[]>> {
   const anchors = await readAnchors(options)
-  if (anchors.isErr()) return err(anchors.error)
+  if (anchors.isErr()) return err(lines(anchors.error))
   const bundle = await bundleFile(file)
-  if (bundle.isErr()) return err(bundle.error)
+  if (bundle.isErr()) return err(lines(bundle.error))
   const dir = dataDirOf(options.dataDir)
-  if (dir.isErr()) return err(dir.error)
+  if (dir.isErr()) return err(lines(dir.error))
   const store = await openDataFolderStore(dir.value)
-  if (store.isErr()) return err(store.error)
+  if (store.isErr()) return err(lines(store.error))
   const artifacts = createArtifacts(join(dir.value, 'artifacts'))
   const deps = {
     store: store.value,
@@ -60,20 +60,24 @@ async function run(file: string, options: Options): Promise<Result<Imported, str
   return imported.isOk() ? ok(imported.value) : err(explain(imported.error))
 }
 
-function explain(error: ImportError): string {
+const lines = (message: string): readonly string[] => [`retrai: ${message}`]
+
+function explain(error: ImportError): readonly string[] {
   switch (error.type) {
     case 'refused':
-      return `Nothing was imported.\n${bundleLines(error.report).join('\n')}`
+      return [...lines('Nothing was imported.'), ...bundleLines(error.report)]
     case 'not_complete': {
       const { run_id, verified } = error.report
-      return `The run ${run_id} had not ended when it was exported, after ${verified} records. Only complete runs are imported: export it again once it has ended.`
+      return lines(
+        `The run ${run_id} had not ended when it was exported, after ${verified} records. Only complete runs are imported: export it again once it has ended.`,
+      )
     }
     case 'store_unavailable':
     case 'store_failed':
     case 'artifact_failed':
-      return `The import could not be finished: ${error.message}. Start it again.`
+      return lines(`The import could not be finished: ${error.message}. Start it again.`)
     case 'other_content':
-      return `Nothing more was imported: ${error.message}.`
+      return lines(`Nothing more was imported: ${error.message}.`)
   }
 }
 

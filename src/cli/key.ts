@@ -3,7 +3,7 @@ import { err, ok, type Result } from 'neverthrow'
 import type { Keys } from '../audit/keyring.ts'
 import { dataDirOf, keyringOf } from './data-folder.ts'
 import { EXIT } from './exit-codes.ts'
-import { print, say } from './print.ts'
+import { print, printJson, say } from './print.ts'
 
 const HELP = `
 The server signs proofs, exports and checkpoints with the newest key, and publishes all of them at
@@ -45,12 +45,12 @@ async function show({ dataDir, json }: Options, rotate: boolean): Promise<Result
   if (keyring.isErr()) return err(keyring.error)
   const keys = await (rotate ? keyring.value.rotate() : keyring.value.load())
   if (keys.isErr()) return err(keys.error.message)
-  for (const line of linesOf(keys.value, json === true)) await print(line)
+  if (json === true) await printJson(keys.value.published)
+  else for (const line of linesOf(keys.value)) await print(line)
   return ok()
 }
 
-function linesOf({ published }: Keys, json: boolean): string[] {
-  if (json) return [JSON.stringify(published)]
+function linesOf({ published }: Keys): string[] {
   return published.keys.map(({ fingerprint, created, retired }) => {
     const until = retired === null ? 'in use' : `retired ${retired}`
     return `${fingerprint}  made ${created}  ${until}`

@@ -1,6 +1,7 @@
 import { type DestinationStream, type Logger, pino } from 'pino'
 import pretty from 'pino-pretty'
 import { processMask } from '../store/masking.ts'
+import { visibleJson, withoutControls } from './plain-text.ts'
 
 /** Structured JSON lines on stdout, secrets masked; readable ones where stdout is a terminal. */
 export function createLog(level: string): Logger {
@@ -8,14 +9,16 @@ export function createLog(level: string): Logger {
     level,
     redact: ['req.headers.authorization', 'req.headers.cookie'],
   }
-  if (!process.stdout.isTTY) return pino(options, masked(pino.destination({ sync: true })))
-  return pino(
-    options,
-    masked(pretty({ ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l', sync: true })),
-  )
+  if (!process.stdout.isTTY)
+    return pino(options, cleaned(pino.destination({ sync: true }), visibleJson))
+  const readable = pretty({ ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l', sync: true })
+  return pino(options, cleaned(readable, withoutControls))
 }
 
 /** Whole lines come in, so no secret comes in pieces. */
-function masked(destination: DestinationStream): DestinationStream {
-  return { write: (line) => destination.write(processMask.text(line)) }
+function cleaned(
+  destination: DestinationStream,
+  clean: (line: string) => string,
+): DestinationStream {
+  return { write: (line) => destination.write(clean(processMask.text(line))) }
 }

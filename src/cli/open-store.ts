@@ -2,6 +2,7 @@ import { join, resolve } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { makeDataFolder } from '../server/make-data-folder.ts'
 import type { EventStore } from '../store/event-store.ts'
+import { say } from './print.ts'
 
 export const isConnectionString = (place: string): boolean => /^esdb(\+discover)?:/.test(place)
 
@@ -25,7 +26,7 @@ export async function openEventStoreDb(
   connectionString: string,
 ): Promise<Result<EventStore, string>> {
   const adapter = await import('../store/eventstoredb/eventstoredb-store.ts')
-  const log = (message: string) => process.stderr.write(`${message}\n`)
+  const log = (message: string) => say(message)
   const store = await adapter.openEventStoreDb({ connectionString, log })
   if (store.isErr()) return err(store.error.message)
   const answer = await store.value.ping()

@@ -1,4 +1,5 @@
 import { emitKeypressEvents, type Key } from 'node:readline'
+import { oneLine } from './plain-text.ts'
 import type { Playback, Target } from './playback.ts'
 import { say } from './print.ts'
 
@@ -11,7 +12,7 @@ export function takeKeys(playback: Playback, quit: () => void): () => void {
   let asked: string | null = null
   const ask = (text: string | null): void => {
     asked = text
-    const prompt = `\r\x1b[KJump to seq, or i and an iteration: ${text ?? ''}`
+    const prompt = `\r\x1b[KJump to seq, or i and an iteration: ${oneLine(text ?? '')}`
     process.stderr.write(text === null ? '\r\x1b[K' : prompt)
   }
   const answer = (text: string, { name }: Key, typed: string): void => {

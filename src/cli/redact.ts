@@ -3,7 +3,7 @@ import { err, ok, type Result } from 'neverthrow'
 import type { Redacted } from '../client/index.ts'
 import { EXIT } from './exit-codes.ts'
 import { oneLine } from './plain-text.ts'
-import { print } from './print.ts'
+import { print, printJson } from './print.ts'
 import { type Carried, type RedactWhat, redactAll } from './redact-all.ts'
 import { readSecret } from './secret-input.ts'
 import { type Server, type ServerOptions, serverCommand, withServer } from './server.ts'
@@ -62,7 +62,7 @@ async function redact(
 }
 
 async function tell({ seq, answer, left }: Carried, asJson: boolean): Promise<void> {
-  if (asJson) await print(JSON.stringify(answer))
+  if (asJson) await printJson(answer)
   else for (const line of linesOf(seq, answer, left)) await print(line)
 }
 

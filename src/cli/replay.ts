@@ -15,7 +15,7 @@ import { EXIT } from './exit-codes.ts'
 import { kinds, positiveInt, seq } from './option-values.ts'
 import { Playback, type Target } from './playback.ts'
 import { KEYS_HELP, takeKeys } from './playback-keys.ts'
-import { print, say } from './print.ts'
+import { print, printJson, say } from './print.ts'
 import { bundleEvents, UnreadableExport } from './replay-source.ts'
 import { type Server, type ServerOptions, serverCommand, withServer } from './server.ts'
 
@@ -78,7 +78,7 @@ async function replay(
   let reached = false
   const playback = new Playback({
     open: source.value,
-    show: (event) => print(json ? JSON.stringify(event) : eventLine(event)),
+    show: (event) => (json ? printJson(event) : print(eventLine(event))),
     wanted: ({ kind }) => {
       reached = true
       return wanted.has(kind)

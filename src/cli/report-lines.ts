@@ -1,5 +1,5 @@
 import type { BundleReport, Finding, RedactionReport, Trust } from '../audit/report.ts'
-import { oneLine } from './plain-text.ts'
+import { oneLine, timeOf } from './plain-text.ts'
 
 /** What was found of an export, for people. */
 export function bundleLines(report: BundleReport): string[] {
@@ -34,7 +34,7 @@ export function redactionLines({ strings, records, artifacts, redactions }: Reda
   return [
     counts,
     ...redactions.map(({ run_id, seq, pointers, ts, principal, reason }) => {
-      const when = new Date(ts * 1000).toISOString()
+      const when = timeOf(ts)
       const what = `run ${run_id}, record ${seq}: ${pointers.join(', ')}`
       return `  ${oneLine(`${what}, ${when} by ${principal ?? 'unknown'}: ${reason}`)}`
     }),

@@ -4,10 +4,12 @@ import { accessCommand } from './access.ts'
 import { backupCommand } from './backup.ts'
 import { copyCommand } from './copy.ts'
 import { abortCommand, approveCommand } from './decide.ts'
+import { EXIT } from './exit-codes.ts'
 import { exportCommand } from './export.ts'
 import { goalsCommand } from './goals.ts'
 import { importCommand } from './import.ts'
 import { keyCommand } from './key.ts'
+import { fail } from './print.ts'
 import { redactCommand } from './redact.ts'
 import { replayCommand } from './replay.ts'
 import { runCommand } from './run.ts'
@@ -41,5 +43,15 @@ const program = new Command('retrai')
   .addCommand(tokenCommand())
   .addCommand(backupCommand())
   .addCommand(copyCommand())
+
+program.hook('preAction', (_, command) => {
+  if (command.name() !== 'serve') process.on('uncaughtException', endWithFault)
+})
+
+/** A fault of this program must not look like the end of a run, or like a verdict; and it may quote anything. */
+function endWithFault(thrown: Error): void {
+  fail(...(thrown.stack ?? thrown.message).split('\n'))
+  process.exit(EXIT.notDone)
+}
 
 await program.parseAsync()

@@ -5,7 +5,7 @@ import type { RunRequest } from '../client/index.ts'
 import { EXIT, OUTCOME_EXIT_CODES } from './exit-codes.ts'
 import { follow } from './follow.ts'
 import { number } from './option-values.ts'
-import { print, say } from './print.ts'
+import { print, printJson, say } from './print.ts'
 import { type Server, type ServerOptions, serverCommand, withServer } from './server.ts'
 
 type Options = ServerOptions & {
@@ -65,7 +65,7 @@ async function run(
   if (created.isErr()) return err(server.explain(created.error))
   const { run_id } = created.value
   if (!detach) return follow(server, run_id, { json, after: -1, ask: hitl && !json })
-  await print(json ? JSON.stringify(created.value) : run_id)
-  say(`The run is under way. To watch it: ${server.hint(`retrai watch ${run_id}`)}`)
+  await (json ? printJson(created.value) : print(run_id))
+  say(`The run is under way. To watch it: ${server.hint('watch', run_id)}`)
   return ok(EXIT.done)
 }

@@ -4,7 +4,7 @@ import type { RunSummary } from '../client/index.ts'
 import { RUN_STATUSES, type RunStatus } from '../domain/state.ts'
 import { EXIT } from './exit-codes.ts'
 import { positiveInt } from './option-values.ts'
-import { print, say } from './print.ts'
+import { print, printJson, say } from './print.ts'
 import { type Server, type ServerOptions, serverCommand, withServer } from './server.ts'
 import { table } from './table.ts'
 
@@ -50,13 +50,9 @@ async function runs(
     say(status === undefined && goal === undefined ? 'There are no runs yet.' : 'No run fits this.')
     return ok(EXIT.done)
   }
-  const lines = json
-    ? found.map((run) => JSON.stringify(run))
-    : table(
-        ['RUN', 'GOAL', 'STATUS', 'CREATED'],
-        found.map((run) => [run.run_id, run.goal, run.status, run.created_at]),
-      )
-  for (const line of lines) await print(line)
+  const rows = found.map((run) => [run.run_id, run.goal, run.status, run.created_at])
+  if (json) for (const run of found) await printJson(run)
+  else for (const line of table(['RUN', 'GOAL', 'STATUS', 'CREATED'], rows)) await print(line)
   if (next !== null && !json) say(`There are more than ${limit}; --limit shows more of them.`)
   return ok(EXIT.done)
 }

@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { readConfig, secretsOf } from '../server/config.ts'
 import { guardSecrets, processMask } from '../store/masking.ts'
-import { fail } from './fail.ts'
+import { fail } from './print.ts'
 
 /** A stop that takes longer than this is cut short: what is not stored by then was not acknowledged. */
 const STOP_WITHIN_MS = 4_500
@@ -62,7 +62,7 @@ export function serveCommand(): Command {
 
 async function serve(flags: Record<string, string>): Promise<void> {
   const config = readConfig(flags, process.env)
-  if (config.isErr()) return fail(config.error)
+  if (config.isErr()) return fail(...config.error.split('\n'))
   // Loaded here, so that --help and mistakes are answered at once.
   const [{ startServer }, { createLog }] = await Promise.all([
     import('../server/start-server.ts'),
@@ -76,7 +76,7 @@ async function serve(flags: Record<string, string>): Promise<void> {
   // Counted from the signal, so that it also ends a server that is still waiting for its store.
   void signalled.then(() => setTimeout(() => process.exit(1), STOP_WITHIN_MS).unref())
   const server = await startServer(config.value, { log })
-  if (server.isErr()) return fail(processMask.text(server.error))
+  if (server.isErr()) return fail(...processMask.text(server.error).split('\n'))
   log.info(`retrai is ready at ${server.value.url}`)
   log.info(`${await signalled} received, stopping`)
   await server.value.close()

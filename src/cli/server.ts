@@ -15,8 +15,8 @@ Environment:
 /** The server that a command talks to. */
 export type Server = {
   readonly client: Client
-  /** A command line for a person that talks to the same server. */
-  hint(line: string): string
+  /** A command line for a person that talks to the same server; what is not plain in it is quoted. */
+  hint(...args: readonly string[]): string
   /** Says what is wrong and what to do. */
   explain(error: RequestError): string
 }
@@ -63,19 +63,27 @@ export function address({ server }: { readonly server?: string | undefined }): {
 
 export function connect({ server }: ServerOptions): Result<Server, string> {
   const { url, token } = address({ server })
-  const flag = server === undefined ? '' : ` --server ${server}`
+  const flag = server === undefined ? [] : ['--server', server]
   try {
     return ok({
       client: createClient({ baseUrl: url, token }),
-      hint: (line) => `${line}${flag}`,
+      hint: (...args) => ['retrai', ...args, ...flag].map(quoted).join(' '),
       explain,
     })
   } catch {
-    return err(`"${url}" is no address of a server. Give one such as ${DEFAULT_URL}.`)
+    return err(noAddress(url))
   }
 }
 
-function explain(error: RequestError): string {
+export const noAddress = (url: string): string =>
+  `"${url}" is no address of a server. Give one such as ${DEFAULT_URL}.`
+
+/** As a shell takes it: a server must not have a person paste a command of its own. */
+const quoted = (arg: string): string =>
+  /^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`
+
+/** Says what is wrong with a call, and what to do. */
+export function explain(error: RequestError): string {
   switch (error.type) {
     case 'unreachable':
       return `${error.message} Start one with "retrai serve", or name another with --server or RETRAI_SERVER.`

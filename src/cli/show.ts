@@ -3,7 +3,7 @@ import { err, ok, type Result } from 'neverthrow'
 import type { RunDetails } from '../client/index.ts'
 import { EXIT } from './exit-codes.ts'
 import { oneLine } from './plain-text.ts'
-import { print } from './print.ts'
+import { print, printJson } from './print.ts'
 import { type Server, type ServerOptions, serverCommand, withServer } from './server.ts'
 
 type Options = ServerOptions & { readonly json?: boolean }
@@ -28,13 +28,13 @@ async function show(
   if (found.isErr()) return err(explain(found.error))
   const run = found.value
   if (json) {
-    await print(JSON.stringify(run, null, 2))
+    await printJson(run, 2)
     return ok(EXIT.done)
   }
   for (const [name, value] of rowsOf(run)) await print(`${name.padEnd(10)} ${oneLine(value)}`)
   if (run.progress.waiting_for !== null) {
-    await print(`${' '.repeat(10)} ${hint(`retrai approve ${run.run_id}`)}`)
-    await print(`${' '.repeat(10)} ${hint(`retrai abort ${run.run_id}`)}`)
+    await print(`${' '.repeat(10)} ${hint('approve', run.run_id)}`)
+    await print(`${' '.repeat(10)} ${hint('abort', run.run_id)}`)
   }
   return ok(EXIT.done)
 }

@@ -5,7 +5,8 @@ import { TokenName } from '../access/token-ledger.ts'
 import type { TokenView } from '../access/views.ts'
 import { EXIT } from './exit-codes.ts'
 import { duration } from './option-values.ts'
-import { print, say } from './print.ts'
+import type { Line } from './plain-text.ts'
+import { print, printJson, say } from './print.ts'
 import { endingWith, type ServerOptions, serverCommand, withServer } from './server.ts'
 import { table } from './table.ts'
 import { bookOfServer, type TokenBook, withBookOfStore } from './token-book.ts'
@@ -56,7 +57,7 @@ function createCommand(): Command {
           const { secret, expires_at } = created.value
           const until = expires_at === null ? 'does not expire' : `expires ${expires_at}`
           say(`The token "${name}" has the role ${role} and ${until}. Its secret is told only now:`)
-          await print(options.json ? JSON.stringify(created.value) : secret)
+          await (options.json ? printJson(created.value) : print(secret))
           return ok()
         }),
     )
@@ -69,7 +70,8 @@ function listCommand(): Command {
       withBook(options, async (book) => {
         const tokens = await book.list()
         if (tokens.isErr()) return err(tokens.error)
-        for (const line of linesOf(tokens.value, options.json === true)) await print(line)
+        if (options.json) for (const token of tokens.value) await printJson(token)
+        else for (const line of linesOf(tokens.value)) await print(line)
         return ok()
       }),
     )
@@ -88,7 +90,7 @@ function revokeCommand(): Command {
         if (token === undefined) return err(`There is no token "${name}".`)
         const revoked = await book.revoke(token.id, options.reason)
         if (revoked.isErr()) return err(revoked.error)
-        await print(options.json ? JSON.stringify(revoked.value) : `${name} revoked`)
+        await (options.json ? printJson(revoked.value) : print(`${name} revoked`))
         return ok()
       }),
     )
@@ -111,8 +113,7 @@ function tokenName(text: string): string {
   throw new InvalidArgumentError(name.error.issues.map(({ message }) => message).join(' '))
 }
 
-function linesOf(tokens: readonly TokenView[], json: boolean): string[] {
-  if (json) return tokens.map((token) => JSON.stringify(token))
+function linesOf(tokens: readonly TokenView[]): Line[] {
   return table(
     ['NAME', 'ROLE', 'STATUS', 'CREATED', 'BY', 'EXPIRES'],
     tokens.map(({ name, role, status, created_at, created_by, expires_at }) => {

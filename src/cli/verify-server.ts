@@ -44,12 +44,14 @@ async function runIds(options: ServerOptions): Promise<Result<string[], string>>
   const server = connect(options)
   if (server.isErr()) return err(server.error)
   const { client, explain } = server.value
-  const ids: string[] = []
+  const ids = new Set<string>()
   for (let cursor: string | undefined; ; ) {
     const page = await client.runs.list({ limit: 1000, cursor })
     if (page.isErr()) return err(explain(page.error))
-    ids.push(...page.value.runs.map(({ run_id }) => run_id))
-    if (page.value.next === null) return ok(ids)
+    const before = ids.size
+    for (const { run_id } of page.value.runs) ids.add(run_id)
+    if (page.value.next === null) return ok([...ids])
+    if (ids.size === before) return err('The server lists the same runs again and again.')
     cursor = page.value.next
   }
 }
@@ -76,6 +78,9 @@ async function readCheckpoints(
     const page = await downloadJson(options, path, z.array(Checkpoint))
     if (page.isErr()) return err(page.error.message)
     for (const checkpoint of page.value) {
+      if (checkpoint.number <= (latest?.number ?? -1)) {
+        return err(`The server sends checkpoint ${checkpoint.number} behind ${latest?.number}.`)
+      }
       const found = [sealFinding(checkpoint, keys), linkFinding(latest, checkpoint)]
       findings.push(...found.filter((each) => each !== null))
       if (checkpoint.number === kept?.number) wanted = checkpoint

@@ -7,7 +7,7 @@ import { bundleFile } from './bundle-file.ts'
 import { EXIT } from './exit-codes.ts'
 import { readKept } from './kept-checkpoint.ts'
 import type { LiveReport } from './live-report.ts'
-import { endWithReader, print, say } from './print.ts'
+import { endWithReader, print, printJson, say } from './print.ts'
 import { bundleLines, findingLines, redactionLines, trustLine } from './report-lines.ts'
 import { verifyDataFolder } from './verify-data-folder.ts'
 import { verifyServer } from './verify-server.ts'
@@ -81,7 +81,7 @@ async function tell(
   lines: readonly string[],
   { json }: Options,
 ): Promise<Result<number, string>> {
-  if (json === true) await print(JSON.stringify(report))
+  if (json === true) await printJson(report)
   else for (const line of lines) await print(line)
   if (!report.holds) return ok(VERDICT.broken)
   return ok(report.trust === 'not_trusted' ? VERDICT.otherKey : VERDICT.holds)

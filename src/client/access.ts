@@ -55,7 +55,11 @@ export function createAccesses(call: Caller): Accesses {
         signal,
       }).map(({ value, headers }) => {
         const next = cursorOf(headers.get('link'), 'after')
-        return { entries: value, next: next === null ? null : Number(next) }
+        const place = Number(next)
+        return {
+          entries: value,
+          next: next === null || !Number.isSafeInteger(place) ? null : place,
+        }
       }),
 
     proof: (options) => createGetter(call)('/api/access/proof', Proof, options),

@@ -1,6 +1,7 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { z } from 'zod'
 import type { RequestError } from './errors.ts'
+import { textOf } from './lines.ts'
 
 type Request = {
   readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
@@ -31,17 +32,21 @@ export const createGetter =
   (path, schema, { signal } = {}) =>
     call({ method: 'GET', path, schema, signal }).map(({ value }) => value)
 
-type CallerOptions = {
+export type CallerOptions = {
   readonly baseUrl: string
   readonly token: string | undefined
   readonly fetch: typeof fetch
   readonly requestMs: number
+  /** The most that is read of an answer. */
+  readonly answerBytes: number
 }
 
 export const createCaller =
   (options: CallerOptions): Caller =>
   ({ schema, ...request }) =>
-    send(request, options, withText).andThen((sent) => readAnswer(sent, schema))
+    send(request, options, (response) => withText(response, options)).andThen((sent) =>
+      readAnswer(sent, schema),
+    )
 
 /** Opens what is no JSON. Only its beginning has to come in time: whoever asks reads it, as it comes. */
 export type Opener = (
@@ -53,7 +58,7 @@ export const createOpener =
   ({ path, accept, signal }) => {
     const request = { method: 'GET', path, headers: { accept }, signal } as const
     return send(request, options, (response) =>
-      response.ok ? { response, text: '' } : withText(response),
+      response.ok ? { response, text: '' } : withText(response, options),
     ).andThen((sent) => {
       const { ok: good, body } = sent.response
       return good && body !== null
@@ -62,12 +67,13 @@ export const createOpener =
     })
   }
 
-type Sent = { readonly response: Response; readonly text: string }
+/** The text is null where there was more of it than is read. */
+type Sent = { readonly response: Response; readonly text: string | null }
 
-const withText = async (response: Response): Promise<Sent> => ({
-  response,
-  text: await response.text(),
-})
+const withText = async (
+  response: Response,
+  { answerBytes }: Pick<CallerOptions, 'answerBytes'>,
+): Promise<Sent> => ({ response, text: await textOf(response.body, answerBytes) })
 
 /** @param read what has to be there within the time of a call */
 function send(
@@ -87,6 +93,8 @@ function send(
         ...headers,
       },
       body: body === undefined ? null : JSON.stringify(body),
+      // What is sent is for this server: a redirect would take it to another one.
+      redirect: 'manual',
       signal: signal === undefined ? patience.signal : AbortSignal.any([signal, patience.signal]),
     })
       .then(read)
@@ -95,7 +103,7 @@ function send(
       if (signal?.aborted) return { type: 'aborted', message: 'The call was aborted.' }
       const why = patience.signal.aborted
         ? `no answer within ${requestMs / 1000} s`
-        : reasonOf(cause)
+        : withoutToken(reasonOf(cause), token)
       return { type: 'unreachable', message: `No server answers at ${baseUrl}: ${why}.` }
     },
   )
@@ -108,10 +116,16 @@ const Problem = z.object({
 })
 
 function readAnswer<T>(
-  { response: { ok: good, status, url, headers }, text }: Sent,
+  { response, text }: Sent,
   schema: z.ZodType<T>,
 ): Result<Answer<T>, RequestError> {
-  const body = parseJson(text)
+  const { ok: good, status, url, headers } = response
+  if (isRedirect(response)) {
+    const to = headers.get('location') ?? 'another address'
+    const message = `${url} sends to ${to}, and redirects are not followed. Give the address of the server itself.`
+    return err({ type: 'not_understood', status, message })
+  }
+  const body = text === null ? undefined : parseJson(text)
   const parsed = good ? schema.safeParse(body) : undefined
   if (parsed?.success) return ok({ value: parsed.data, headers })
   const problem = Problem.safeParse(body)
@@ -120,9 +134,20 @@ function readAnswer<T>(
     const code = type.slice(type.lastIndexOf(':') + 1)
     return err({ type: 'refused', code, status, message, errors })
   }
-  const message = `${url} answers with status ${status}, but not as a retrAI server of this version does.`
+  const what = text === null ? ' and more than is read of an answer' : ''
+  const message = `${url} answers with status ${status}${what}, but not as a retrAI server of this version does.`
   return err({ type: 'not_understood', status, message })
 }
+
+const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308]
+
+/** A browser shows no more of one than that it is one. */
+const isRedirect = ({ type, status }: Response): boolean =>
+  type === 'opaqueredirect' || REDIRECTS.includes(status)
+
+/** What cannot be sent as a header is quoted in the error. */
+const withoutToken = (message: string, token: string | undefined): string =>
+  token === undefined ? message : message.replaceAll(token, '[the token]')
 
 function parseJson(text: string): unknown {
   try {

@@ -98,7 +98,8 @@ export function createClient(options: ClientOptions): Client {
   const limits = { ...CLIENT_LIMITS, ...options.limits }
   // Browsers insist that fetch is called on nothing but the window.
   const fetch: typeof globalThis.fetch = options.fetch ?? ((...args) => globalThis.fetch(...args))
-  const how = { baseUrl, token, fetch, requestMs: limits.requestMs }
+  const { requestMs, answerBytes } = limits
+  const how = { baseUrl, token, fetch, requestMs, answerBytes }
   const call = createCaller(how)
   const open = createOpener(how)
   const get = createGetter(call)
@@ -123,7 +124,8 @@ export function createClient(options: ClientOptions): Client {
   }
 }
 
-function readBaseUrl(text: string): string {
+/** @throws TypeError */
+export function readBaseUrl(text: string): string {
   const { protocol, origin, pathname } = new URL(text)
   if (!/^https?:$/.test(protocol)) throw new TypeError(`${text} is not an http:// or https:// URL`)
   return `${origin}${pathname.replace(/\/+$/, '')}`

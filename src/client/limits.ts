@@ -16,6 +16,8 @@ export type ClientLimits = {
    * the connection is given up, and made again where the consumer stands once it has taken everything.
    */
   readonly bufferChars: number
+  /** The most bytes of one answer, or of one line of a stream, that are kept: a server may send without end. */
+  readonly answerBytes: number
 }
 
 export const CLIENT_LIMITS: ClientLimits = {
@@ -24,4 +26,5 @@ export const CLIENT_LIMITS: ClientLimits = {
   silenceMs: 60_000,
   retryMs: [250, 10_000],
   bufferChars: 4 * 1024 * 1024,
+  answerBytes: 128 * 1024 * 1024,
 }

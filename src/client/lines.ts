@@ -1,27 +1,74 @@
+type Body = ReadableStream<Uint8Array<ArrayBuffer>>
+
 /**
- * The lines of a body, in batches as they come.
+ * What comes of a body.
  * @param silenceMs it is given up where nothing comes for so long
  * @throws where it breaks off or is given up
  */
-export async function* linesOf(
-  body: ReadableStream<Uint8Array<ArrayBuffer>>,
+export async function* chunksOf(
+  body: Body,
   silenceMs: number,
-): AsyncGenerator<readonly string[], void, undefined> {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader()
-  let rest = ''
+): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+  const reader = body.getReader()
   try {
     for (;;) {
       const { done, value } = await inTime(reader.read(), silenceMs)
-      if (done) break
-      const lines = `${rest}${value}`.split('\n')
-      rest = lines.pop() ?? ''
-      if (lines.length > 0) yield lines
+      if (done) return
+      yield value
     }
   } finally {
     // Whoever leaves early wants no more; of what has failed, the failure is known.
     await reader.cancel().catch(() => {})
   }
-  if (rest !== '') throw new Error('its last line has no end')
+}
+
+/** A body as text; null where it has more bytes than are kept. @throws where it breaks off */
+export async function textOf(body: Body | null, maxBytes: number): Promise<string | null> {
+  if (body === null) return ''
+  const decoder = new TextDecoder()
+  const parts: string[] = []
+  let bytes = 0
+  // How long all of it may take is for the call to say.
+  for await (const chunk of chunksOf(body, NEVER_MS)) {
+    bytes += chunk.byteLength
+    if (bytes > maxBytes) return null
+    parts.push(decoder.decode(chunk, { stream: true }))
+  }
+  return parts.join('') + decoder.decode()
+}
+
+/** The longest time that a timer can be set for. */
+const NEVER_MS = 2 ** 31 - 1
+
+/**
+ * The lines of a body, in batches as they come.
+ * @param silenceMs it is given up where nothing comes for so long
+ * @throws where it breaks off, is given up, or a line is longer than is kept
+ */
+export async function* linesOf(
+  body: Body,
+  { silenceMs, answerBytes }: { readonly silenceMs: number; readonly answerBytes: number },
+): AsyncGenerator<readonly string[], void, undefined> {
+  const decoder = new TextDecoder()
+  // Of a line that has not ended yet: joined once, since it may come in very many pieces.
+  let pieces: string[] = []
+  let length = 0
+  for await (const chunk of chunksOf(body, silenceMs)) {
+    const lines = decoder.decode(chunk, { stream: true }).split('\n')
+    const rest = lines.pop() ?? ''
+    const [first] = lines
+    if (first !== undefined) {
+      lines[0] = pieces.join('') + first
+      pieces = []
+      length = 0
+    }
+    pieces.push(rest)
+    length += rest.length
+    if (length > answerBytes)
+      throw new Error(`a line of it has more than ${answerBytes} characters`)
+    if (lines.length > 0) yield lines
+  }
+  if (length > 0) throw new Error('its last line has no end')
 }
 
 function inTime<T>(answer: Promise<T>, ms: number): Promise<T> {

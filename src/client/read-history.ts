@@ -21,7 +21,7 @@ export type HistoryOptions<S extends Kinds | undefined = Kinds | undefined> = {
 type Deps = {
   readonly call: Caller
   readonly open: Opener
-  readonly limits: Pick<ClientLimits, 'silenceMs'>
+  readonly limits: Pick<ClientLimits, 'silenceMs' | 'answerBytes'>
 }
 
 /** The events of a run up to now. @throws HistoryError, or the reason of the signal */
@@ -98,7 +98,7 @@ async function* streamed<K extends Kind>(
   const body = await open({ path, accept: 'application/x-ndjson', signal })
   // What is in front of a record that cannot be read is to be had in pages.
   if (body.isErr()) return isOfDamage(body.error) ? false : reading.fail(body.error)
-  const batches = linesOf(body.value, limits.silenceMs)
+  const batches = linesOf(body.value, limits)
   try {
     for (;;) {
       const batch = await batches.next().catch(() => null)
@@ -116,14 +116,18 @@ async function* paged<K extends Kind>(
   reading: Reading<K>,
   { call }: Deps,
 ): AsyncGenerator<AgentEvent<K>, boolean> {
-  const { path, signal } = reading
+  const { path, signal, cursor: from } = reading
   const page = await call({ method: 'GET', path, schema: z.array(z.unknown()), signal })
   if (page.isErr()) return reading.fail(page.error)
   yield* reading.take(page.value.value)
   const next = cursorOf(page.value.headers.get('link'), 'after')
   if (next === null) return true
+  const seq = Number(next)
+  // It would be read without end.
+  if (!Number.isSafeInteger(seq) || seq <= from)
+    reading.fail(notUnderstood(`a page behind ${from} that goes on behind ${next}`))
   // Records that are not wanted may stand behind the last that was sent.
-  reading.cursor = Number(next)
+  reading.cursor = seq
   return false
 }
 

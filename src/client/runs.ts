@@ -111,7 +111,8 @@ export function createRuns(call: Caller): Runs {
         signal,
       }).map(({ value, headers }) => ({
         runs: value,
-        next: cursorOf(headers.get('link'), 'cursor'),
+        // An empty page is the last, whatever it says: it would be read without end.
+        next: value.length === 0 ? null : cursorOf(headers.get('link'), 'cursor'),
       })),
 
     get: (runId, { at, signal } = {}) =>

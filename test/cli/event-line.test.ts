@@ -1,6 +1,7 @@
 import { stripVTControlCharacters } from 'node:util'
 import { expect, test } from 'vitest'
 import { eventLine } from '../../src/cli/event-line.ts'
+import { rendered } from '../../src/cli/plain-text.ts'
 import type { AgentEvent } from '../../src/client/index.ts'
 
 const result = (
@@ -26,14 +27,14 @@ const result = (
 })
 
 test('a result says how its call ended, also where nothing was run', () => {
-  const gist = (event: AgentEvent) => stripVTControlCharacters(eventLine(event)).slice(31)
+  const gist = (event: AgentEvent) => stripVTControlCharacters(rendered(eventLine(event))).slice(31)
   expect(gist(result('error', 2))).toBe('bash_exec exit 2: what it printed')
   expect(gist(result('rejected', null))).toBe('bash_exec rejected: what it printed')
   expect(gist(result('unknown', null))).toBe('bash_exec unknown: what it printed')
 })
 
 test('the end of an iteration and of a run are told in words, not in JSON', () => {
-  const gist = (event: AgentEvent) => stripVTControlCharacters(eventLine(event)).slice(31)
+  const gist = (event: AgentEvent) => stripVTControlCharacters(rendered(eventLine(event))).slice(31)
   const { run_id, iteration, ts, seq } = result('error', 1)
   const at = { run_id, iteration, ts, seq }
   const iterationOf = (cost_usd: number | null): AgentEvent => ({

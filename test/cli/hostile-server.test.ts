@@ -1,0 +1,161 @@
+import type { RequestListener } from 'node:http'
+import { afterEach, describe, expect, test } from 'vitest'
+import { listen } from '../client/support.ts'
+import { cleanEnv, type Finished, retrai } from './support.ts'
+
+const RUN = '550e8400-e29b-41d4-a716-446655440000'
+const EVIL = 'a\x1b]0;title\x07\x1b[2J\x9b31m\u202eb\nretrai: all is well'
+const HEX = 'a'.repeat(64)
+
+const cleanups: (() => unknown)[] = []
+afterEach(() => {
+  for (const cleanup of cleanups.splice(0)) cleanup()
+})
+
+async function server(listener: RequestListener): Promise<string> {
+  const { url, stop } = await listen(listener)
+  cleanups.push(stop)
+  return url
+}
+
+const answering = (body: unknown, status = 200, headers = {}): Promise<string> =>
+  server((_, response) => {
+    response.writeHead(status, { 'content-type': 'application/json', ...headers })
+    response.end(JSON.stringify(body))
+  })
+
+function cli(url: string, ...args: string[]): Promise<Finished> {
+  return retrai(args, { ...cleanEnv(), RETRAI_SERVER: url, RETRAI_TOKEN: 'retrai_secret' })
+}
+
+/** Lines of text and nothing else. */
+function expectHarmless({ stdout, stderr }: Finished): void {
+  for (const line of `${stdout}${stderr}`.split('\n')) {
+    expect(line).not.toMatch(/\p{Cc}|[\u202a-\u202e]/u)
+    expect(line).not.toBe('retrai: all is well')
+  }
+}
+
+const summary = {
+  run_id: RUN,
+  goal: EVIL,
+  status: 'running',
+  created_at: '2026-01-01T00:00:00.000Z',
+}
+const problem = { type: 'urn:retrai:problem:forbidden', detail: EVIL, title: EVIL, status: 403 }
+const access = {
+  seq: 1,
+  kind: 'run_read',
+  ts: 1e300,
+  payload: {
+    ...{ principal: EVIL, client: EVIL, run_id: null, operation: EVIL, asked: EVIL },
+    ...{ count: 1, first_ts: 1e300, last_ts: 1e300 },
+  },
+}
+
+describe('what a server says is text, and nothing else', () => {
+  test.each([
+    ['runs', [summary]],
+    ['goals', [{ name: EVIL, description: EVIL }]],
+    ['access', [access]],
+  ])('in the table of retrai %s', async (command, body) => {
+    const done = await cli(await answering(body), command)
+    expect([done.code, done.stderr]).toEqual([0, ''])
+    expect(done.stdout).toContain('all is well')
+    expectHarmless(done)
+  })
+
+  test('as JSON, with the same value', async () => {
+    const done = await cli(await answering([{ name: EVIL, description: EVIL }]), 'goals', '--json')
+    expect(JSON.parse(done.stdout)).toEqual({ name: EVIL, description: EVIL })
+    expectHarmless(done)
+  })
+
+  test.each([
+    ['runs'],
+    ['watch', RUN],
+    ['watch'],
+    ['export', RUN, '-o', '-'],
+    ['verify', '--server'],
+  ])('in an error of retrai %s %s', async (...args) => {
+    const url = await answering(problem, 403)
+    const done = await cli(url, ...args, ...(args.includes('--server') ? [url] : []))
+    expect(done.code).toBe(3)
+    expect(done.stderr).toContain('all is well')
+    expectHarmless(done)
+  })
+})
+
+describe('a server that answers without end', () => {
+  test('in one answer is given up', async () => {
+    const url = await server((_, response) => {
+      response.writeHead(200, { 'content-type': 'application/json' })
+      const chunk = ' '.repeat(1 << 20)
+      const more = (): void => {
+        while (!response.destroyed && response.write(chunk));
+        response.once('drain', more)
+      }
+      more()
+    })
+    for (const args of [['runs'], ['verify', '--server', url]]) {
+      const { code, stderr } = await cli(url, ...args)
+      expect([code, stderr]).toEqual([3, expect.stringContaining('more than is read of an answer')])
+    }
+  })
+
+  test('in the same pages is given up', async () => {
+    const next = (query: string) => ({ link: `<${query}>; rel="next"` })
+    const empty = await answering([], 200, next('/api/runs?cursor=a'))
+    expect(await cli(empty, 'runs')).toMatchObject({ code: 0, stdout: '' })
+    const again = await answering([access], 200, next('/api/access?after=1'))
+    const { code, stderr } = await cli(again, 'access')
+    expect([code, stderr]).toEqual([3, expect.stringContaining('again and again')])
+  })
+
+  test('in the same checkpoints is given up', async () => {
+    const checkpoint = {
+      ...{ type: 'retrai.checkpoint.v1', log_id: RUN, number: 0, runs: 0, root: HEX },
+      ...{ previous: HEX, signed_at: '2026-01-01T00:00:00.000Z', key: HEX, signature: HEX + HEX },
+    }
+    const url = await server(({ url: path }, response) => {
+      response.writeHead(200, { 'content-type': 'application/json' })
+      response.end(JSON.stringify(path === '/api/keys' ? { keys: [] } : [checkpoint, checkpoint]))
+    })
+    const { code, stderr } = await cli(url, 'verify', '--server', url)
+    expect([code, stderr]).toEqual([3, expect.stringContaining('The server sends checkpoint 0')])
+  })
+})
+
+describe('the token', () => {
+  test('goes to no other server, nor does what is sent with it', async () => {
+    const asked: unknown[] = []
+    const other = await server((request, response) => {
+      asked.push(request.headers)
+      response.end('{}')
+    })
+    const url = await server((request, response) => {
+      response.writeHead(307, { location: `${other}${request.url}` }).end()
+    })
+    for (const args of [['runs'], ['abort', RUN], ['export', RUN, '-o', '-']]) {
+      const { code, stderr } = await cli(url, ...args)
+      expect([code, stderr]).toEqual([3, expect.stringContaining('redirects are not followed')])
+    }
+    expect(asked).toEqual([])
+  })
+
+  test('is not printed where it cannot be sent', async () => {
+    const env = { ...cleanEnv(), RETRAI_TOKEN: 'retrai_one\nretrai_two' }
+    const { code, stderr } = await retrai(['runs', '--server', await answering([])], env)
+    expect([code, stderr]).toEqual([3, expect.stringContaining('[the token]')])
+    expect(stderr).not.toMatch(/retrai_(one|two)/)
+  })
+})
+
+test('a fault of this program is no verdict, and what it quotes is text', async () => {
+  const fault = `process.stdout.write = () => { throw new Error(${JSON.stringify(EVIL)}) }`
+  const NODE_OPTIONS = `--import data:text/javascript,${encodeURIComponent(fault)}`
+  const url = await answering([summary])
+  const done = await retrai(['runs', '--server', url], { ...cleanEnv(), NODE_OPTIONS })
+  expect(done.code).toBe(3)
+  for (const line of done.stderr.split('\n')) expect(line).not.toMatch(/\p{Cc}|\u202e/u)
+})
