@@ -7,7 +7,7 @@ import { Story } from './support/story.ts'
 
 const RUN = randomUUID()
 const EVIL =
-  '<img src="/evil" onerror="window.hurt=1"><script>window.hurt=1</script> ![](/evil.png) [x](javascript:window.hurt=1)'
+  '<img src="/evil" onerror="window.hurt=1"><script>window.hurt=1</script> ![](/evil.png) [x](javascript:window.hurt=1) [here](/api/runs) [out](https://evil.example/a) a\u202eb'
 
 const story = new Story(RUN, configOf(), Date.now() / 1000 - 60).tell({
   text: EVIL,
@@ -36,6 +36,11 @@ describeInBrowser('words of a model and output of tools', () => {
     expect(await page.evaluate('window.hurt')).toBeUndefined()
     expect(await page.locator('[data-testid="timeline"] img').count()).toBe(0)
     expect(await page.locator('[href^="javascript:"]').count()).toBe(0)
+    const links = page.locator('[data-testid="timeline"] a[href]')
+    expect(await links.evaluateAll((all) => all.map((link) => link.outerHTML))).toEqual([
+      '<a href="https://evil.example/a" title="https://evil.example/a" target="_blank" rel="noopener noreferrer nofollow">out</a>',
+    ])
+    await page.getByTestId('timeline').getByText('a⟨U+202E⟩b').first().waitFor()
     expect(asked.filter((url) => url.includes('evil'))).toEqual([])
     expect(asked.every((url) => new URL(url).origin === server.url)).toBe(true)
   })

@@ -2,7 +2,6 @@ import bash from 'highlight.js/lib/languages/bash'
 import css from 'highlight.js/lib/languages/css'
 import diff from 'highlight.js/lib/languages/diff'
 import go from 'highlight.js/lib/languages/go'
-import ini from 'highlight.js/lib/languages/ini'
 import javascript from 'highlight.js/lib/languages/javascript'
 import json from 'highlight.js/lib/languages/json'
 import makefile from 'highlight.js/lib/languages/makefile'
@@ -15,13 +14,13 @@ import xml from 'highlight.js/lib/languages/xml'
 import yaml from 'highlight.js/lib/languages/yaml'
 import { createLowlight } from 'lowlight'
 import { Fragment, type ReactNode } from 'react'
+import { isQuicklyColoured, visible } from '../ui/foreign-text.ts'
 
 const lowlight = createLowlight({
   bash,
   css,
   diff,
   go,
-  ini,
   javascript,
   json,
   makefile,
@@ -34,15 +33,14 @@ const lowlight = createLowlight({
   yaml,
 })
 
-/** Longer text is shown plain: colouring it would hold up the page. */
-const MAX_LENGTH = 100_000
-
 type Tree = ReturnType<typeof lowlight.highlight>
 type Node = Tree['children'][number]
 
 /** The text as coloured elements: never as HTML, so nothing in it can become part of the page. */
-export function highlight(text: string, language: string | null): ReactNode {
-  if (language === null || text.length > MAX_LENGTH || !lowlight.registered(language)) return text
+export function highlight(code: string, language: string | null): ReactNode {
+  const text = visible(code)
+  if (language === null || !lowlight.registered(language)) return text
+  if (!isQuicklyColoured(text, language)) return text
   return nodes(lowlight.highlight(language, text).children)
 }
 

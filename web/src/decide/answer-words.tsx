@@ -1,5 +1,6 @@
 import type { Answer } from '../run/answers.ts'
 import { principalOf } from '../run/attribution.ts'
+import { visible } from '../ui/foreign-text.ts'
 import { formatDuration } from '../ui/format.ts'
 import { STATUS_NAMES } from '../ui/status.ts'
 import classes from './decide-panel.module.css'
@@ -26,7 +27,7 @@ export function AnswerWords({
       after {formatDuration(answer.ts - askedAt)}
       {reason !== null && reason !== '' && (
         <>
-          : <q className={classes.quote}>{reason}</q>
+          : <q className={classes.quote}>{visible(reason)}</q>
         </>
       )}
     </>

@@ -9,6 +9,7 @@ import { useMayNot } from '../api/use-may.ts'
 import { answerTo, seenIn } from '../run/answers.ts'
 import type { RunView } from '../run/run-view.ts'
 import { DECISION_ID } from '../run-page/use-run-shortcuts.ts'
+import { visible } from '../ui/foreign-text.ts'
 import { formatClock, formatMoment } from '../ui/format.ts'
 import { useNow } from '../ui/use-now.ts'
 import { AnswerWords } from './answer-words.tsx'
@@ -54,7 +55,7 @@ export function DecidePanel({ runId, seq, summary, view }: Props) {
         </h2>
         {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
         <section className={classes.words} tabIndex={0} aria-label="What is asked">
-          <p className={classes.summary}>{summary}</p>
+          <p className={classes.summary}>{visible(summary)}</p>
           <Before view={view} seq={seq} />
         </section>
         {decide.isError && (

@@ -4,6 +4,7 @@ import { type RunState, type RunStatus, statusOf } from '../../../src/domain/sta
 import { seenIn } from '../run/answers.ts'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
+import { visible } from '../ui/foreign-text.ts'
 import { baseName, formatClock, formatCost, formatCount, shortId } from '../ui/format.ts'
 import { StatusPill } from '../ui/status-pill.tsx'
 import { useNow } from '../ui/use-now.ts'
@@ -83,7 +84,7 @@ function Facts({ view, state, moment, live }: FactsProps) {
   const ticking = live && state.endedAt === null
   const now = useNow(ticking ? 500 : null) / 1000
   const until = state.endedAt ?? (ticking ? now : (view.records[moment]?.ts ?? state.createdAt))
-  const { iteration, config, total, phase } = state
+  const { iteration, config, total } = state
   return (
     <dl className={classes.facts}>
       <Fact name="Iteration">
@@ -105,7 +106,7 @@ function Facts({ view, state, moment, live }: FactsProps) {
       <Fact name="Time">{formatClock(until - state.createdAt)}</Fact>
       <Fact name="Revision">{formatCount(state.seq)}</Fact>
       <Fact name={nameOf(state)} wide>
-        {phase.type === 'ended' ? phase.reason : doing(state)}
+        {visible(doing(state))}
       </Fact>
     </dl>
   )

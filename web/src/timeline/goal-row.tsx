@@ -2,6 +2,7 @@ import { IconTarget, IconTargetArrow } from '@tabler/icons-react'
 import { Code } from '../code/code.tsx'
 import { useFold } from '../code/fold.tsx'
 import type { RowOf } from '../run/rows.ts'
+import { visible } from '../ui/foreign-text.ts'
 import { formatDuration } from '../ui/format.ts'
 import { Frame } from './frame.tsx'
 import classes from './rows.module.css'
@@ -21,7 +22,7 @@ export function GoalRow({ row: { check } }: { readonly row: RowOf<'goal'> }) {
           <b>{achieved ? 'Goal reached' : 'Not there yet'}</b>
           <span className={classes.quiet}>checked in {formatDuration(duration_ms / 1000)}</span>
         </div>
-        <p className={classes.reason}>{reason}</p>
+        <p className={classes.reason}>{visible(reason)}</p>
         {details.trim() !== '' && (
           <button type="button" className={classes.link} aria-expanded={open} onClick={toggle}>
             {open ? 'Hide what the check printed' : 'What the check printed'}

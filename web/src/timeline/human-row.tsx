@@ -1,5 +1,6 @@
 import { IconHandStop } from '@tabler/icons-react'
 import type { RowOf } from '../run/rows.ts'
+import { visible } from '../ui/foreign-text.ts'
 import { formatDuration } from '../ui/format.ts'
 import { By } from './by.tsx'
 import { Frame } from './frame.tsx'
@@ -17,7 +18,7 @@ export function HumanRow({ row: { required, response: whole }, moment, ended }: 
     >
       <div className={classes.human} data-open={response === null && !ended}>
         <b>A person was asked</b>
-        <p className={classes.reason}>{required.payload.summary}</p>
+        <p className={classes.reason}>{visible(required.payload.summary)}</p>
         {response === null ? (
           <p className={classes.quiet}>
             {ended ? 'The run ended without an answer.' : 'No answer yet.'}
@@ -34,7 +35,7 @@ export function HumanRow({ row: { required, response: whole }, moment, ended }: 
                 with record {response.payload.seen.seq} in sight
               </span>
             )}
-            {response.payload.reason !== null && <q>{response.payload.reason}</q>}
+            {response.payload.reason !== null && <q>{visible(response.payload.reason)}</q>}
           </div>
         )}
       </div>

@@ -1,14 +1,9 @@
 import { IconSparkles } from '@tabler/icons-react'
-import Markdown from 'react-markdown'
-import remarkGfm from 'remark-gfm'
 import type { RowOf } from '../run/rows.ts'
 import { counted, formatCost, formatCount, formatDuration } from '../ui/format.ts'
 import { Frame } from './frame.tsx'
 import classes from './rows.module.css'
-
-const PLUGINS = [remarkGfm]
-/** What a model writes must not make the browser ask anybody for anything. */
-const WITHOUT = ['img']
+import { Words } from './words.tsx'
 
 type Props = { readonly row: RowOf<'message'>; readonly moment: number }
 
@@ -21,13 +16,7 @@ export function MessageRow({ row: { usage, message }, moment }: Props) {
       records={said === null || message === null ? [usage] : [usage, message]}
       icon={<IconSparkles size={15} stroke={1.7} />}
     >
-      {said !== null && said.text !== null && said.text !== '' && (
-        <div className={classes.words}>
-          <Markdown remarkPlugins={PLUGINS} disallowedElements={WITHOUT}>
-            {said.text}
-          </Markdown>
-        </div>
-      )}
+      {said !== null && said.text !== null && said.text !== '' && <Words text={said.text} />}
       <div className={classes.facts}>
         <span>{model_name}</span>
         <span>

@@ -12,6 +12,7 @@ import { Code } from '../code/code.tsx'
 import { useFold } from '../code/fold.tsx'
 import { principalOf } from '../run/attribution.ts'
 import type { Note, RowOf } from '../run/rows.ts'
+import { visible } from '../ui/foreign-text.ts'
 import { counted, formatCost, formatCount, formatDuration } from '../ui/format.ts'
 import { STATUS_NAMES } from '../ui/status.ts'
 import { By } from './by.tsx'
@@ -45,9 +46,10 @@ function noteOf(record: Note): Shown {
         content: (
           <>
             <p className={classes.line}>
-              <Asked record={record} /> to reach <b>{config.goal}</b> in <code>{config.cwd}</code>
+              <Asked record={record} /> to reach <b>{config.goal}</b> in{' '}
+              <code>{visible(config.cwd)}</code>
             </p>
-            {reason !== undefined && <q className={classes.said}>{reason}</q>}
+            {reason !== undefined && <q className={classes.said}>{visible(reason)}</q>}
             <More name={`prompt ${record.seq}`} label="System prompt" text={system_prompt} />
           </>
         ),
@@ -69,7 +71,7 @@ function noteOf(record: Note): Shown {
               Configuration changed
               <By record={record} />: {told.join(', ')}
             </p>
-            {reason !== undefined && <q className={classes.said}>{reason}</q>}
+            {reason !== undefined && <q className={classes.said}>{visible(reason)}</q>}
           </>
         ),
       }
@@ -87,7 +89,7 @@ function noteOf(record: Note): Shown {
         content: (
           <>
             <p className={classes.line}>
-              <b>Error</b> {message}
+              <b>Error</b> {visible(message)}
             </p>
             {traceback.trim() !== '' && (
               <More name={`trace ${record.seq}`} label="Traceback" text={traceback} />
@@ -105,7 +107,7 @@ function noteOf(record: Note): Shown {
           <div className={classes.end} data-status={status}>
             <b>{STATUS_NAMES[status]}</b>
             <By record={record} />
-            <p className={classes.reason}>{reason}</p>
+            <p className={classes.reason}>{visible(reason)}</p>
             <div className={classes.facts}>
               <span>{counted(iterations, 'iteration')}</span>
               <span>{formatCount(total_tokens)} tokens</span>
@@ -140,7 +142,7 @@ function Asked({ record }: { readonly record: Note }) {
 const plain = (icon: ReactNode, text: string): Shown => ({
   icon,
   tone: 'plain',
-  content: <p className={classes.line}>{text}</p>,
+  content: <p className={classes.line}>{visible(text)}</p>,
 })
 
 function More({

@@ -4,8 +4,14 @@ export function textArg(args: Readonly<Record<string, unknown>>, name: string): 
   return typeof value === 'string' ? value : null
 }
 
-/** The one argument by which a person recognises a call. */
-export function gistOf(args: Readonly<Record<string, unknown>>): string {
+/** More than a line shows. */
+const MAX_GIST = 400
+
+/** The beginning of the one argument by which a person recognises a call. */
+export const gistOf = (args: Readonly<Record<string, unknown>>): string =>
+  mainArg(args).slice(0, MAX_GIST)
+
+function mainArg(args: Readonly<Record<string, unknown>>): string {
   for (const name of ['command', 'path', 'pattern', 'glob', 'query']) {
     const text = textArg(args, name)
     if (text !== null) return text.split('\n', 1)[0] ?? ''

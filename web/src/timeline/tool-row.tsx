@@ -14,6 +14,7 @@ import {
 import type { ComponentType } from 'react'
 import { useFold } from '../code/fold.tsx'
 import type { RowOf } from '../run/rows.ts'
+import { visible } from '../ui/foreign-text.ts'
 import { formatDuration } from '../ui/format.ts'
 import { Frame } from './frame.tsx'
 import classes from './rows.module.css'
@@ -62,8 +63,8 @@ export function ToolRow({ row: { call, result: whole }, moment, working }: Props
       <div className={classes.card}>
         <button type="button" className={classes.call} aria-expanded={open} onClick={toggle}>
           <IconChevronRight size={15} className={classes.chevron} data-open={open} aria-hidden />
-          <span className={classes.tool}>{tool}</span>
-          <span className={classes.gist}>{gistOf(args)}</span>
+          <span className={classes.tool}>{visible(tool)}</span>
+          <span className={classes.gist}>{visible(gistOf(args))}</span>
           <Outcome result={result} working={working} />
         </button>
         {open && <ToolBody call={call} result={result} />}
