@@ -5,11 +5,17 @@ import { Kinds } from './kinds.ts'
 import type { Form } from './live/text.ts'
 import { RunId } from './run-id.ts'
 
+/** No stream has a record with a larger seq, nor ever will. */
+export const MAX_SEQ = 9_999_999_999
+
 /** The place of a record in its run. */
 export const Seq = z
   .string()
-  .regex(/^\d{1,15}$/, 'must be the seq of a record: a whole number from 0 on')
+  .regex(/^\d{1,10}$/, `must be the seq of a record: a whole number from 0 to ${MAX_SEQ}`)
   .transform(Number)
+
+/** The same in a body. */
+export const SeqInBody = z.int().nonnegative().max(MAX_SEQ)
 
 export const Seconds = z
   .string()
@@ -19,7 +25,10 @@ export const Seconds = z
 /** The seq behind which to go on; -1 is in front of the first record. */
 export const After = z
   .string()
-  .regex(/^(-1|\d{1,15})$/, 'must be the seq of the last frame you have, or -1 for none')
+  .regex(
+    /^(-1|\d{1,10})$/,
+    `must be the seq of the last frame you have (${MAX_SEQ} at most), or -1 for none`,
+  )
   .transform(Number)
 
 /** Whether a frame between history and live is wanted. */

@@ -7,7 +7,22 @@ import { InvalidInput } from './validation.ts'
 
 type Defaults = AppDeps['defaults']
 
-const config = RunConfig.unwrap().shape
+const { max_iterations, max_tokens, max_cost_usd, max_seconds, ...others } =
+  RunConfig.unwrap().shape
+
+/** The most that may be asked for: what is stored already may be more. */
+export const MAX_ITERATIONS = 1_000_000
+const MAX_TOKENS = 1_000_000_000_000
+const MAX_COST_USD = 1_000_000_000
+const MAX_SECONDS = 3650 * 86_400
+
+const config = {
+  ...others,
+  max_iterations: max_iterations.max(MAX_ITERATIONS),
+  max_tokens: max_tokens.unwrap().max(MAX_TOKENS).nullable(),
+  max_cost_usd: max_cost_usd.unwrap().max(MAX_COST_USD).nullable(),
+  max_seconds: max_seconds.unwrap().max(MAX_SECONDS).nullable(),
+}
 
 /** The body of POST /api/runs. Fields that are left out get this server's defaults. */
 export const runRequestSchema = (defaults: Defaults) =>

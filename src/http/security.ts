@@ -12,7 +12,8 @@ import type { ProblemCode } from './problem-catalogue.ts'
 
 const LOOPBACK_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/i
 
-const HEADERS = {
+/** On every answer; a page of the console or of the docs has a policy of its own. */
+export const SECURITY_HEADERS = {
   'x-content-type-options': 'nosniff',
   'x-frame-options': 'DENY',
   'referrer-policy': 'no-referrer',
@@ -34,7 +35,7 @@ export function guard(app: FastifyInstance, access: Access): void {
   app.decorateRequest('role', { getter: roleOf })
   app.decorateRequest('lease', { getter: leaseOf })
   app.addHook('onRequest', async (request, reply) => {
-    reply.headers(HEADERS)
+    reply.headers(SECURITY_HEADERS)
     const foreign = foreignness(request, access.guarded)
     if (foreign !== null) return sendProblem(request, reply, { code: foreign })
     const { needs } = request.routeOptions.config
@@ -128,10 +129,31 @@ function sameOrigin({ headers, protocol }: FastifyRequest, anyScheme: boolean): 
   return schemes.some((scheme) => origin.toLowerCase() === `${scheme}://${host.toLowerCase()}`)
 }
 
-/** Browsers say where a request comes from. Following a link to here is harmless; all else is not. */
-function crossSite({ headers, method }: FastifyRequest): boolean {
+/**
+ * Browsers say where a request comes from. A link of another site may lead to a page; nothing under /api
+ * may be reached by one, since a link is followed without anybody having meant it (a redirect does it).
+ */
+function crossSite(request: FastifyRequest): boolean {
+  const { headers, method } = request
   const site = headers['sec-fetch-site']
-  if (site === undefined || site === 'same-origin' || site === 'none') return false
+  if (site === undefined) return isOfApi(request) && couldBeForeign(request)
+  if (site === 'same-origin' || site === 'none') return false
   const followsLink = method === 'GET' && headers['sec-fetch-dest'] === 'document'
-  return !followsLink
+  return !followsLink || isOfApi(request)
+}
+
+/** By the route, since an address can be written in many ways; by the address if it has none. */
+const isOfApi = ({ routeOptions, url }: FastifyRequest): boolean =>
+  /^\/api(\/|$|\?)/.test(routeOptions.url ?? url)
+
+/**
+ * Old browsers do not send Sec-Fetch-Site, nor does any over plain HTTP to another machine. There the
+ * address of the page (Referer) must be ours if it is given, and what asks for a page (a navigation,
+ * which no program makes) gets none. Pictures and scripts of such a browser can still ask; they cannot
+ * read the answer.
+ */
+function couldBeForeign({ headers }: FastifyRequest): boolean {
+  const { referer, host = '', accept = '' } = headers
+  if (referer === undefined) return headers.origin === undefined && /\bapplication\/xhtml\+xml\b/i.test(accept)
+  return URL.parse(referer)?.host !== host.toLowerCase()
 }

@@ -1,7 +1,11 @@
+import { z } from 'zod'
 import { Seen } from '../domain/records.ts'
+import { SeqInBody } from './event-query.ts'
 
 /** `seen` in the body of what a person decides. */
-export const GivenSeen = Seen.nullable()
+export const GivenSeen = z
+  .strictObject({ ...Seen.unwrap().shape, seq: SeqInBody })
+  .nullable()
   .default(null)
   .describe(
     'The last record of the run that the person was shown: its seq and hash. The hash commits to all ' +

@@ -26,6 +26,11 @@ export class Recent<T> {
     }
   }
 
+  /** All that is kept; looking at it does not count as use. */
+  values(): Iterable<T> {
+    return this.#items.values()
+  }
+
   clear(): void {
     this.#items.clear()
   }

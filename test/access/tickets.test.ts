@@ -49,12 +49,34 @@ test('what is none lets nobody in', () => {
   for (const guess of ['', 'x', 'constructor']) expect(tickets.redeem(guess).isErr()).toBe(true)
 })
 
-test('only so many wait, and those that are too old make room', () => {
-  const held = Array.from({ length: 10_000 }, () => issue())
-  expect(tickets.issue(caller)._unsafeUnwrapErr().type).toBe('too_many_tickets')
-  expect(tickets.redeem(held[5] ?? '').isOk()).toBe(true)
-  issue()
-  expect(tickets.issue(caller).isErr()).toBe(true)
+const of = (principal: string): Caller => ({ ...forever(), principal })
+
+test('whoever asks for too many loses their own oldest, and nobody else any', () => {
+  const other = issue(of('grace'))
+  const held = Array.from({ length: 20_000 }, () => issue(of('ada')))
+  expect(tickets.redeem(other).isOk()).toBe(true)
+  issue(of('grace'))
+  expect(held.filter((ticket) => tickets.redeem(ticket).isOk())).toEqual(held.slice(-100))
+})
+
+test('what was used or is too old does not count', () => {
+  const first = issue(of('ada'))
+  for (let n = 0; n < 500; n += 1) expect(tickets.redeem(issue(of('ada'))).isOk()).toBe(true)
+  expect(tickets.redeem(first).isOk()).toBe(true)
+  for (let n = 0; n < 100; n += 1) issue(of('ada'))
   now = 1030
-  issue(forever())
+  const held = Array.from({ length: 100 }, () => issue(of('ada')))
+  expect(held.every((ticket) => tickets.redeem(ticket).isOk())).toBe(true)
+})
+
+test('only so many wait in all, and those that are too old make room', () => {
+  const held = Array.from({ length: 10_000 }, (_, n) => issue(of(`token ${n % 100}`)))
+  expect(tickets.issue(of('ada'))._unsafeUnwrapErr().type).toBe('too_many_tickets')
+  // Room of one's own is made first.
+  issue(of('token 7'))
+  expect(tickets.redeem(held[5] ?? '').isOk()).toBe(true)
+  issue(of('ada'))
+  expect(tickets.issue(of('grace')).isErr()).toBe(true)
+  now = 1030
+  issue(of('grace'))
 })

@@ -83,6 +83,48 @@ describe('a server without a token', () => {
     expect((await rawRequest(server, form)).status).toBe(403)
   })
 
+  it.each(['cross-site', 'same-site'])(
+    'lets no link of a %s page reach anything under /api',
+    async (site) => {
+      const link = {
+        ...{ host: own(), 'sec-fetch-site': site, 'sec-fetch-mode': 'navigate' },
+        'sec-fetch-dest': 'document',
+      }
+      const paths = ['/api/runs', `/api/runs/${RUN}?at=1`, `/%61pi/runs`, '/api', '/api/nothing']
+      for (const path of paths) {
+        expect([path, (await rawRequest(server, { path, headers: link })).status]).toEqual([
+          path,
+          403,
+        ])
+      }
+      for (const path of ['/', `/runs/${RUN}`, '/docs/']) {
+        expect([403]).not.toContain((await rawRequest(server, { path, headers: link })).status)
+      }
+    },
+  )
+
+  it.each([
+    ['a link, by what it takes', { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' }],
+    ['a picture, by the page that it is in', { referer: 'http://attacker.example/' }],
+    ['a page on another port', { referer: 'http://127.0.0.1:1/' }],
+    ['a page without an address', { referer: 'about:blank' }],
+  ])('of a browser without Sec-Fetch-Site it refuses %s', async (_, headers) => {
+    const get = (path: string) => rawRequest(server, { path, headers: { host: own(), ...headers } })
+    expect((await get('/api/runs')).status).toBe(403)
+    expect((await get('/docs/')).status).toBe(200)
+  })
+
+  it('lets its own page ask in a browser without Sec-Fetch-Site, and any program', async () => {
+    for (const headers of [
+      { referer: `http://${own()}/runs/x`, accept: 'text/html,application/xhtml+xml' },
+      { accept: '*/*' },
+      { accept: 'application/json' },
+    ]) {
+      const asked = { path: '/api/runs', headers: { host: own(), ...headers } }
+      expect((await rawRequest(server, asked)).status).toBe(200)
+    }
+  })
+
   it.each(['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x'])(
     'starts nothing for %s, which a page may send anywhere unasked',
     async (type) => {

@@ -1,4 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
+import { lastEvent } from '../../audit/run-pages.ts'
 import type { RunState } from '../../domain/state.ts'
 import type { ReadModel } from '../../projections/read-model.ts'
 import { Recent } from '../../projections/recent.ts'
@@ -35,6 +36,10 @@ export class Moments {
   async stateAt(runId: string, seq: number): Promise<Result<RunState, Problem>> {
     const present = this.#deps.readModel.get(runId)
     if (present?.state.seq === seq) return ok(present.state)
+    if (present === null || present.state.seq < seq) {
+      const missing = await whyMissing(this.#deps.store, runId, seq)
+      if (missing !== null) return err(missing)
+    }
     const folded = await this.#fold(runId, this.#snapshotBefore(runId, seq), seq)
     return folded.map(({ state }) => state)
   }
@@ -74,12 +79,16 @@ export class Moments {
     return ok(run)
   }
 
+  /** Of the snapshots there are, the nearest: how many are looked at does not depend on what is asked. */
   #snapshotBefore(runId: string, seq: number): LoadedRun | null {
-    for (let at = seq - (seq % SNAPSHOT_EVERY); at >= 0; at -= SNAPSHOT_EVERY) {
-      const snapshot = this.#snapshots.get(keyOf(runId, at))
-      if (snapshot !== undefined) return snapshot
+    let nearest: LoadedRun | null = null
+    for (const snapshot of this.#snapshots.values()) {
+      const { state } = snapshot
+      if (state.runId !== runId || state.seq > seq) continue
+      if (nearest === null || state.seq > nearest.state.seq) nearest = snapshot
     }
-    return null
+    if (nearest !== null) this.#snapshots.get(keyOf(runId, nearest.state.seq))
+    return nearest
   }
 
   /** A page of the records from `from` to `to`, or why there is none in full. */
@@ -96,8 +105,20 @@ export class Moments {
   }
 }
 
+/** What the log says is missing: the run, or its record with this seq. Null if the record is there. */
+export async function whyMissing(
+  store: EventStore,
+  runId: string,
+  seq: number,
+): Promise<Problem | null> {
+  const last = await lastEvent(store, runId)
+  if (last.isErr()) return commandProblem(last.error)
+  const { revision } = last.value
+  return revision < seq ? { code: 'record_not_found', detail: notYet(seq, revision) } : null
+}
+
 /** Tells a person that a run has no record with this seq. */
-export const notYet = (seq: number, last: number): string =>
+const notYet = (seq: number, last: number): string =>
   `The run has no record with seq ${seq} yet: its last one is ${last}.`
 
 const keyOf = (runId: string, seq: number): string => `${runId}/${seq}`

@@ -11,7 +11,7 @@ import type { EventStore } from '../../store/event-store.ts'
 import { foldLogged, type LoadedRun, readRecords } from '../../store/run-log.ts'
 import { commandProblem } from '../command-problem.ts'
 import type { Problem } from '../problem.ts'
-import { notYet } from './moments.ts'
+import { whyMissing } from './moments.ts'
 
 const PAGE = 250
 
@@ -43,6 +43,8 @@ export async function sentConversation(
   at: number | null,
   deps: Deps,
 ): Promise<Result<SentConversation, Problem>> {
+  const missing = at === null ? null : await whyMissing(deps.store, runId, at)
+  if (missing !== null) return err(missing)
   let run: LoadedRun | null = null
   let conversation: Conversation | null = null
   let usage: PayloadOf<'llm_usage'> | null = null
@@ -65,10 +67,6 @@ export async function sentConversation(
     if (page.value.length < PAGE) break
   }
   if (run === null || conversation === null) return err({ code: 'run_not_found' })
-  const { seq } = run.state
-  if (at !== null && at > seq) {
-    return err({ code: 'record_not_found', detail: notYet(at, seq) })
-  }
   return ok(await unanswered(conversation, run, deps))
 }
 

@@ -6,6 +6,7 @@ import { ledgerOf } from '../../audit/ledgers.ts'
 import { sortedHeads } from '../../audit/run-heads.ts'
 import { Checkpoint, InclusionProof } from '../../audit/views.ts'
 import { AUDIT_PROBLEMS, auditProblem } from '../audit-problem.ts'
+import { MAX_SEQ } from '../event-query.ts'
 import { problems, sendProblem } from '../problem.ts'
 import { RunId, RunParams } from '../run-id.ts'
 import { sendStream } from '../send-stream.ts'
@@ -40,7 +41,13 @@ const DescribedInclusion = InclusionProof.extend({ checkpoint: DescribedCheckpoi
 })
 
 const ListQuery = z.strictObject({
-  after: z.coerce.number().int().min(-1).default(-1).describe('Only numbers behind this one'),
+  after: z.coerce
+    .number()
+    .int()
+    .min(-1)
+    .max(MAX_SEQ)
+    .default(-1)
+    .describe('Only numbers behind this one'),
   limit: z.coerce.number().int().min(1).max(1000).default(100),
 })
 
@@ -52,7 +59,7 @@ const NumberParams = z.object({
 /** A number that no checkpoint has stands for what is none. */
 function numberOf(text: string): number | 'latest' {
   if (text === 'latest') return 'latest'
-  return /^\d{1,15}$/.test(text) ? Number(text) : -1
+  return /^\d{1,10}$/.test(text) ? Number(text) : -1
 }
 
 /** GET /api/checkpoints, /api/checkpoints/{number}, and of one: its runs, and the proof for one of them. */

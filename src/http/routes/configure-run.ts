@@ -7,12 +7,16 @@ import { etagOf } from '../etag.ts'
 import { COMMAND_PROBLEMS, problems, sendInvalid, sendProblem } from '../problem.ts'
 import { DescribedRun } from '../run-details.ts'
 import { RunParams } from '../run-id.ts'
+import { MAX_ITERATIONS } from '../run-request.ts'
 import { GivenSeen } from '../seen.ts'
 import type { ZodApp } from '../zod-app.ts'
 
+const changes = ConfigChanges.unwrap().shape
+
 const Changes = z
   .strictObject({
-    ...ConfigChanges.unwrap().shape,
+    ...changes,
+    max_iterations: changes.max_iterations.unwrap().max(MAX_ITERATIONS).exactOptional(),
     reason: z.string().nullable().default(null).describe('Kept in the log'),
     seen: GivenSeen,
   })

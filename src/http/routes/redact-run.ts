@@ -4,6 +4,7 @@ import type { RedactError, Redacted } from '../../store/redact-run.ts'
 import type { LoggedRedaction } from '../../store/redaction-ledger.ts'
 import { commandProblem } from '../command-problem.ts'
 import type { AppDeps } from '../deps.ts'
+import { SeqInBody } from '../event-query.ts'
 import { COMMAND_PROBLEMS, type Problem, problems, sendProblem } from '../problem.ts'
 import { RunId, RunParams } from '../run-id.ts'
 import type { ZodApp } from '../zod-app.ts'
@@ -12,7 +13,7 @@ const Pointer = z.string().regex(/^(\/|$)/, 'must be a JSON pointer, such as /ou
 
 const Redact = z
   .strictObject({
-    seq: z.int().nonnegative().describe('The record'),
+    seq: SeqInBody.describe('The record'),
     pointer: Pointer.describe(
       'RFC 6901, from the payload of the record (or from its frame: /payload/…): a text, or an object or array all of whose texts are meant',
     ),

@@ -3,6 +3,7 @@ import { Decision } from '../../domain/records.ts'
 import { RUN_STATUSES, statusOf } from '../../domain/state.ts'
 import { command } from '../commands.ts'
 import type { AppDeps } from '../deps.ts'
+import { SeqInBody } from '../event-query.ts'
 import { COMMAND_PROBLEMS, problems, sendProblem } from '../problem.ts'
 import { RunParams } from '../run-id.ts'
 import { GivenSeen, SEEN_EXAMPLE } from '../seen.ts'
@@ -12,10 +13,7 @@ const Answer = z
   .strictObject({
     decision: Decision,
     reason: z.string().nullable().default(null).describe('Kept in the log beside the decision'),
-    seq: z
-      .int()
-      .nonnegative()
-      .nullable()
+    seq: SeqInBody.nullable()
       .default(null)
       .describe(
         'seq of the human_check_required that is answered: the decision is refused once another ' +

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fold } from '../../../src/domain/evolve.ts'
+import { Moments } from '../../../src/http/history/moments.ts'
 import { runDetails } from '../../../src/projections/run-details.ts'
 import { streamOf } from '../../../src/store/run-log.ts'
 import { createdRecord, validRun } from '../../support/run-records.ts'
@@ -65,6 +66,8 @@ describe('a run at a moment', () => {
   it.each([
     ['at=1', 'record_not_found', 404, 'no record with seq 1 yet: its last one is 0'],
     ['at=100000', 'record_not_found', 404, 'no record with seq 100000 yet: its last one is 0'],
+    ['at=9999999999', 'record_not_found', 404, 'its last one is 0'],
+    ['at=99999999999', 'invalid_request', 422, 'from 0 to 9999999999'],
     ['at=', 'invalid_request', 422, 'at must be the seq of a record'],
     ['at=-1', 'invalid_request', 422, 'at must be the seq of a record'],
     ['at=1.5', 'invalid_request', 422, 'at must be the seq of a record'],
@@ -75,6 +78,16 @@ describe('a run at a moment', () => {
     expect([problem.code, problem.status]).toEqual([code, status])
     expect(problem.detail).toContain(message)
   })
+
+  it('is not looked for by counting down from the number that was asked for', async () => {
+    const runId = await createRun(server)
+    const moments = new Moments(server)
+    const far = 500_000_000_000
+    expect((await moments.stateAt(runId, far))._unsafeUnwrapErr().code).toBe('record_not_found')
+    const none = await moments.stateAt(randomUUID(), far)
+    expect(none._unsafeUnwrapErr().code).toBe('run_not_found')
+    // Counting takes a minute, a look at the end of the run some milliseconds.
+  }, 15_000)
 
   it('knows unknown runs, and records that cannot be read', async () => {
     for (const runId of [randomUUID(), 'nope']) {
