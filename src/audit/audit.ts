@@ -9,7 +9,7 @@ import {
   checkpointAt,
   listCheckpoints,
 } from './checkpoint-stream.ts'
-import { exportRun } from './export-run.ts'
+import { type ExportError, exportRun } from './export-run.ts'
 import { proveInclusion } from './inclusion.ts'
 import type { Keyring, KeyringFailure } from './keyring.ts'
 import { type LedgerRange, ledgerLines } from './ledgers.ts'
@@ -27,7 +27,7 @@ import {
   type RunProof,
 } from './views.ts'
 
-export type AuditError = LoadError | KeyringFailure | CheckpointError
+export type AuditError = LoadError | KeyringFailure | CheckpointError | ExportError
 
 export type AuditDeps = {
   readonly store: RunReader

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { z } from 'zod'
@@ -34,39 +34,108 @@ export type ExportDeps = {
 
 type Part = Manifest['parts'][number]
 
+export type ExportError =
+  | ReadError
+  /** Each time that the run was read for the second time, more had been redacted from it. */
+  | { readonly type: 'redacted_meanwhile'; readonly message: string }
+
 /**
  * Exports the records that the proof speaks of as a .tar.gz, at constant memory: the run is read
  * twice, since the archive and its manifest name sizes and hashes before the contents. What is stored
- * is exported as it is; whether it holds is for the verifier to say.
+ * is exported as it is; whether it holds is for the verifier to say. A redaction between the two readings
+ * begins the export again, unless a part of it was handed out: then it breaks off.
  */
-export function exportRun(deps: ExportDeps, proof: RunProof): ResultAsync<Readable, ReadError> {
-  const { keys, now } = deps
-  const make = async (): Promise<Result<Readable, ReadError>> => {
-    const scanned = await scanAtRest(deps, proof)
-    if (scanned.isErr()) return err(scanned.error)
-    const { records, referenced, lines, taken } = scanned.value
-    const { present, missing } = await lookUp(deps.artifacts, referenced, taken)
-    const files = [
-      textPart(README, readme(proof.run_id)),
-      textPart(KEYS, jsonFile(keys.published)),
-      textPart(PROOF, jsonFile(proof)),
-      ...(lines === '' ? [] : [textPart(REDACTIONS_FILE, lines)]),
-    ]
-    const manifest = seal<Manifest>(
-      {
-        type: 'retrai.export.v1',
-        run_id: proof.run_id,
-        records: proof.length,
-        exported_at: now.toISOString(),
-        parts: [...files.map(({ part }) => part), records, ...present],
-        missing_artifacts: missing,
-      },
-      keys.signer,
-    )
-    const first = textPart(MANIFEST, jsonFile(manifest))
-    return ok(packed(partsOf(deps, proof, [first, ...files], records, present), now))
+export function exportRun(deps: ExportDeps, proof: RunProof): ResultAsync<Readable, ExportError> {
+  const make = async (): Promise<Result<Readable, ExportError>> => {
+    for (let attempts = 1; ; attempts += 1) {
+      const archive = await makeArchive(deps, proof)
+      if (archive.isErr()) return err(archive.error)
+      const begun = await withBeginning(archive.value)
+      const again = begun.isErr() && begun.error.type === 'redacted_meanwhile'
+      if (!again || attempts === READINGS) return begun
+      await sleep(AGAIN_MS)
+    }
   }
   return new ResultAsync(make())
+}
+
+/** An archive that cannot be finished. */
+class Unfinished extends Error {
+  override readonly name = 'Unfinished'
+  readonly why: ExportError
+
+  constructor(why: ExportError) {
+    super(`the export cannot go on: ${JSON.stringify(why)}`)
+    this.why = why
+  }
+}
+
+const REDACTED_MEANWHILE = {
+  type: 'redacted_meanwhile',
+  message: 'something was redacted from the run while it was exported: export it again',
+} as const
+
+/** Of an archive this much is made before any of it is handed out, bytes. */
+const HELD_BYTES = 256 * 1024
+
+/** The archive, once it is begun. */
+async function withBeginning(archive: Readable): Promise<Result<Readable, ExportError>> {
+  const chunks: AsyncIterator<Buffer> = archive.iterator()
+  const held: Buffer[] = []
+  try {
+    for (let bytes = 0; bytes < HELD_BYTES; ) {
+      const next = await chunks.next()
+      if (next.done === true) break
+      held.push(next.value)
+      bytes += next.value.length
+    }
+  } catch (cause) {
+    if (cause instanceof Unfinished) return err(cause.why)
+    throw cause
+  }
+  const whole = Readable.from(continued(held, chunks), { objectMode: false })
+  // Whoever reads it may leave before its end.
+  return ok(whole.once('close', () => archive.destroy()))
+}
+
+async function* continued(
+  held: readonly Buffer[],
+  chunks: AsyncIterator<Buffer>,
+): AsyncGenerator<Buffer> {
+  yield* held
+  for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) {
+    yield next.value
+  }
+}
+
+async function makeArchive(
+  deps: ExportDeps,
+  proof: RunProof,
+): Promise<Result<Readable, ReadError>> {
+  const { keys, now } = deps
+  const scanned = await scanAtRest(deps, proof)
+  if (scanned.isErr()) return err(scanned.error)
+  const { records, referenced, lines, taken } = scanned.value
+  const { present, missing } = await lookUp(deps.artifacts, referenced, taken)
+  const files = [
+    textPart(README, readme(proof.run_id)),
+    textPart(KEYS, jsonFile(keys.published)),
+    textPart(PROOF, jsonFile(proof)),
+    ...(lines === '' ? [] : [textPart(REDACTIONS_FILE, lines)]),
+  ]
+  const manifest = seal<Manifest>(
+    {
+      type: 'retrai.export.v1',
+      run_id: proof.run_id,
+      records: proof.length,
+      exported_at: now.toISOString(),
+      parts: [...files.map(({ part }) => part), records, ...present],
+      missing_artifacts: missing,
+    },
+    keys.signer,
+  )
+  const first = textPart(MANIFEST, jsonFile(manifest))
+  return ok(packed(partsOf(deps, proof, [first, ...files], records, present), now))
 }
 
 const jsonFile = (value: object): string => `${canonicalJson(value)}\n`
@@ -184,10 +253,10 @@ async function* partsOf(
   present: readonly Part[],
 ): AsyncGenerator<BundlePart> {
   for (const { part, content } of files) yield { ...part, body: once(content) }
-  yield { ...records, body: recordBody(store, run_id, length, records.sha256) }
+  yield { ...records, body: recordBody(store, run_id, length, records) }
   for (const part of present) {
     const found = await artifacts.read(part.path.slice(ARTIFACTS.length))
-    if (found === null) throw new Error(`${part.path} is gone since the export began`)
+    if (found === null) throw new Unfinished(REDACTED_MEANWHILE)
     yield { ...part, body: found.stream }
   }
 }
@@ -200,15 +269,19 @@ async function* recordBody(
   store: RunReader,
   runId: string,
   length: number,
-  sha256: string,
+  { bytes, sha256 }: Pick<Part, 'bytes' | 'sha256'>,
 ): AsyncGenerator<Uint8Array> {
   const hash = createHash('sha256')
+  let left = bytes
   for await (const page of runPages(store, runId, length)) {
-    if (page.isErr()) throw new Error(`the export cannot go on: ${JSON.stringify(page.error)}`)
+    if (page.isErr()) throw new Unfinished(page.error)
     const content = linesOf(page.value)
     hash.update(content)
+    left -= content.length
+    // An archive takes no more of a part than it was announced to have.
+    if (left < 0) break
     yield content
   }
-  if (hash.digest('hex') === sha256) return
-  throw new Error('something was taken out of the run since the export began: export it again')
+  if (left === 0 && hash.digest('hex') === sha256) return
+  throw new Unfinished(REDACTED_MEANWHILE)
 }

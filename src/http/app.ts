@@ -1,10 +1,11 @@
+import { maxHeaderSize } from 'node:http'
 import fastify, { type FastifyInstance } from 'fastify'
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
 import { logAccesses } from './access-log.ts'
 import { serveConsole } from './console.ts'
 import type { AppDeps } from './deps.ts'
 import { describeApi, serveDocs } from './docs.ts'
-import { handleNotFound, refuseConnection, sendError } from './errors.ts'
+import { handleNotFound, refuseConnection, refuseExpectation, sendError } from './errors.ts'
 import { acceptJsonOnly } from './json-body.ts'
 import { limitSockets } from './live/admission.ts'
 import { LIVE_LIMITS } from './live/limits.ts'
@@ -72,7 +73,16 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     requestTimeout: REQUEST_TIMEOUT,
     frameworkErrors: sendError,
     clientErrorHandler: refuseConnection,
+    // A text of any length may stand in an address, so that a wrong id is an unknown one.
+    routerOptions: { maxParamLength: maxHeaderSize },
+    http: {
+      // What Node refuses by itself would be no problem document: the guard does it.
+      requireHostHeader: false,
+      // Who offers HTTP/2 is answered as if they had not.
+      shouldUpgradeCallback: ({ headers }) => /^websocket$/i.test(headers.upgrade ?? ''),
+    },
   })
+  app.server.on('checkExpectation', refuseExpectation)
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   app.setErrorHandler(sendError)

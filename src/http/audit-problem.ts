@@ -6,6 +6,7 @@ import type { ProblemCode } from './problem-catalogue.ts'
 
 /** How a failure of what an auditor asks for is told to the client; where the server is at fault, to its log too. */
 export function auditProblem(request: FastifyRequest, error: AuditError): Problem {
+  if (error.type === 'redacted_meanwhile') return { code: error.type }
   const problem: Problem =
     error.type === 'keyring_failed' ? { code: 'keys_unusable' } : commandProblem(error)
   if (problem.code !== 'run_not_found') request.log.error({ error }, 'an audit failed')

@@ -4,7 +4,7 @@ import fastify, { type FastifyInstance } from 'fastify'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import packageJson from '../../package.json' with { type: 'json' }
 import { describeHeaders, type Operation } from './described-headers.ts'
-import { describePermission } from './permission.ts'
+import { describeAccess } from './permission.ts'
 import { sendProblem } from './problem.ts'
 
 const DESCRIPTION = `
@@ -60,7 +60,8 @@ export async function describeApi(app: FastifyInstance): Promise<void> {
       },
     },
     transform: ({ schema, ...rest }) => {
-      const described = describePermission(schema, rest.route.config?.needs)
+      if (schema?.hide === true) return jsonSchemaTransform({ schema, ...rest })
+      const described = describeAccess(schema, rest.url, rest.route.config?.needs)
       return jsonSchemaTransform({ schema: described, ...rest })
     },
     transformObject: (document) =>

@@ -1,4 +1,4 @@
-import { STATUS_CODES } from 'node:http'
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type {
   ConnectionError,
@@ -10,6 +10,7 @@ import type {
 import { sendMissingPage, wantsPage } from './console.ts'
 import { type Problem, problemDocument, Refusal, sendProblem } from './problem.ts'
 import type { ProblemCode } from './problem-catalogue.ts'
+import { SECURITY_HEADERS } from './security.ts'
 import { InvalidInput } from './validation.ts'
 
 /** What the framework refuses by itself, by its error code. */
@@ -29,6 +30,8 @@ export function sendError(
   reply: FastifyReply,
 ): FastifyReply {
   const problem = problemOf(error, request)
+  // What the framework refuses has met no hook.
+  reply.headers(SECURITY_HEADERS)
   if (problem.code === 'internal') request.log.error({ err: error }, 'a request failed')
   return sendProblem(request, reply, problem)
 }
@@ -54,14 +57,26 @@ export function refuseConnection({ code }: ConnectionError, socket: Socket): voi
   }
   const document = problemDocument({ code: CONNECTION[code] ?? 'bad_request' }, '/')
   const body = JSON.stringify(document)
+  const headers = { ...problemHeaders(body), connection: 'close' }
   const head = [
     `HTTP/1.1 ${document.status} ${STATUS_CODES[document.status]}`,
-    'Content-Type: application/problem+json',
-    `Content-Length: ${Buffer.byteLength(body)}`,
-    'Connection: close',
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
   ]
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
 }
+
+/** Answers an Expect header that asks for anything but 100-continue, which Node refuses by itself. */
+export function refuseExpectation({ url = '/' }: IncomingMessage, response: ServerResponse): void {
+  const document = problemDocument({ code: 'expectation_failed' }, url)
+  const body = JSON.stringify(document)
+  response.writeHead(document.status, problemHeaders(body)).end(body)
+}
+
+const problemHeaders = (body: string) => ({
+  ...SECURITY_HEADERS,
+  'content-type': 'application/problem+json',
+  'content-length': Buffer.byteLength(body),
+})
 
 const CONNECTION: Readonly<Record<string, ProblemCode>> = {
   ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',

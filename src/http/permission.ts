@@ -1,7 +1,8 @@
 import type { FastifyInstance, FastifySchema } from 'fastify'
 import { z } from 'zod'
 import { type Permission, rolesThatMay } from '../access/roles.ts'
-import { problems } from './problem.ts'
+import { problems, withProblems } from './problem.ts'
+import type { ProblemCode } from './problem-catalogue.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -19,17 +20,41 @@ export function insistOnPermissions(app: FastifyInstance): void {
   })
 }
 
-/** The description of a route, with who may use it and what others are told. */
-export function describePermission(
+/** How any request can be answered, whatever its address: by the server before a route is asked, or instead. */
+const ANYWHERE = [
+  'bad_request',
+  'foreign_host',
+  'foreign_origin',
+  'request_timeout',
+  'expectation_failed',
+  'headers_too_large',
+  'internal',
+] as const satisfies readonly ProblemCode[]
+
+/** Where a caller must be known, and it is noted what they are shown. */
+const GUARDED = [
+  'unauthenticated',
+  'forbidden',
+  'tokens_unread',
+  'store_unavailable',
+] as const satisfies readonly ProblemCode[]
+
+/** The description of a route, with who may use it and with what any request may be answered. */
+export function describeAccess(
   schema: FastifySchema,
+  url: string,
   needs: Permission | undefined,
 ): FastifySchema {
-  if (needs === undefined) return schema
+  const described = z.record(z.string(), z.unknown()).optional().parse(schema.response) ?? {}
+  const further = problems(
+    ...ANYWHERE,
+    ...(needs === undefined ? [] : GUARDED),
+    // An address that cannot be decoded is that of nothing.
+    ...(url.includes(':') ? (['not_found'] as const) : []),
+  )
+  const response = withProblems(described, further)
+  if (needs === undefined) return { ...schema, response }
   const roles = `Roles: ${rolesThatMay(needs).join(', ')} (permission \`${needs}\`).`
-  const described = z.record(z.string(), z.unknown()).optional().parse(schema.response)
-  return {
-    ...schema,
-    description: schema.description === undefined ? roles : `${schema.description}\n\n${roles}`,
-    response: { ...problems('unauthenticated', 'forbidden'), ...described },
-  }
+  const description = schema.description === undefined ? roles : `${schema.description}\n\n${roles}`
+  return { ...schema, description, response }
 }

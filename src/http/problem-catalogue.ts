@@ -57,6 +57,11 @@ export const CATALOGUE = {
     'Admin needed',
     'Nobody could manage the tokens any more: at least one active token must have the role admin, and after a revocation be good for another day. Make that one first.',
   ],
+  redacted_meanwhile: [
+    409,
+    'Redacted meanwhile',
+    'Texts were redacted from the run while it was exported, again and again. Export it once more.',
+  ],
   run_exists: [409, 'Run exists', 'There is a run with this id already.'],
   already_created: [409, 'Created before', 'The same request has created this run before.'],
   key_reused: [
@@ -92,6 +97,11 @@ export const CATALOGUE = {
     415,
     'Not JSON',
     'The body must be JSON and say so: Content-Type: application/json.',
+  ],
+  expectation_failed: [
+    417,
+    'Expectation failed',
+    'The Expect header asks for what this server does not do. Send the request without it.',
   ],
   invalid_request: [422, 'Invalid request', 'The request has fields that are not valid.'],
   upgrade_required: [

@@ -103,6 +103,20 @@ export function problems(...codes: ProblemCode[]): Record<number, ProblemRespons
   return responses
 }
 
+/** The responses of a route with further ones: where both have a status, its descriptions are joined. */
+export function withProblems(
+  described: Readonly<Record<string, unknown>>,
+  further: Record<number, ProblemResponse>,
+): Record<string, unknown> {
+  const all: Record<string, unknown> = { ...further, ...described }
+  for (const [status, { description }] of Object.entries(further)) {
+    const own = described[status]
+    const isProblem = typeof own === 'object' && own !== null && 'description' in own
+    if (isProblem) all[status] = { ...own, description: `${own.description}; ${description}` }
+  }
+  return all
+}
+
 /** Answers a request whose fields are not valid, with every problem named. */
 export function sendInvalid(
   request: FastifyRequest,
@@ -113,12 +127,18 @@ export function sendInvalid(
   return sendProblem(request, reply, { code: 'invalid_request', detail, errors })
 }
 
-/** What can happen to every request that has a body and writes to the log. */
-export const COMMAND_PROBLEMS = [
+/** What can be wrong with every body before its route looks at it. */
+export const BODY_PROBLEMS = [
   'malformed_json',
   'too_large',
-  'append_too_large',
   'unsupported_media_type',
+  'invalid_request',
+] as const satisfies readonly ProblemCode[]
+
+/** What can happen to every request that has a body and writes to the log. */
+export const COMMAND_PROBLEMS = [
+  ...BODY_PROBLEMS,
+  'append_too_large',
   'damaged_record',
   'store_unavailable',
   'store_failed',

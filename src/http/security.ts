@@ -38,6 +38,11 @@ export function guard(app: FastifyInstance, access: Access): void {
     reply.headers(SECURITY_HEADERS)
     const foreign = foreignness(request, access.guarded)
     if (foreign !== null) return sendProblem(request, reply, { code: foreign })
+    const broken = brokenHead(request)
+    if (broken !== null) {
+      if (request.ws) reply.header('sec-websocket-version', WEBSOCKET_VERSION)
+      return sendProblem(request, reply, { code: 'bad_request', detail: broken })
+    }
     const { needs } = request.routeOptions.config
     if (needs === undefined) return
     const caller = await identify(request, access)
@@ -55,6 +60,26 @@ export function guard(app: FastifyInstance, access: Access): void {
     if (request.caller !== null && payload instanceof Readable) cutWith(request.caller.lease, raw)
     done()
   })
+}
+
+const WEBSOCKET_VERSION = '13'
+const TOKENS = /^ *[\w!#$%&'*+.^`|~-]+ *(, *[\w!#$%&'*+.^`|~-]+ *)*$/
+
+/** What Node and the WebSocket library would refuse by themselves, without a problem document. */
+function brokenHead({ headers, raw, ws }: FastifyRequest): string | null {
+  if (headers.host === undefined && raw.httpVersion === '1.1') return 'The Host header is missing.'
+  if (!ws) return null
+  if (!/^[+/0-9a-z]{22}==$/i.test(headers['sec-websocket-key'] ?? '')) {
+    return 'Sec-WebSocket-Key must be 16 bytes in base64. Connect with a WebSocket client.'
+  }
+  if (!['13', '8'].includes(headers['sec-websocket-version'] ?? '')) {
+    return `Sec-WebSocket-Version must be ${WEBSOCKET_VERSION}.`
+  }
+  const protocols = headers['sec-websocket-protocol']
+  if (protocols === undefined) return null
+  const names = protocols.split(',').map((name) => name.trim())
+  const good = TOKENS.test(protocols) && new Set(names).size === names.length
+  return good ? null : 'Sec-WebSocket-Protocol must be different names, separated by commas.'
 }
 
 /**
@@ -154,6 +179,7 @@ const isOfApi = ({ routeOptions, url }: FastifyRequest): boolean =>
  */
 function couldBeForeign({ headers }: FastifyRequest): boolean {
   const { referer, host = '', accept = '' } = headers
-  if (referer === undefined) return headers.origin === undefined && /\bapplication\/xhtml\+xml\b/i.test(accept)
+  if (referer === undefined)
+    return headers.origin === undefined && /\bapplication\/xhtml\+xml\b/i.test(accept)
   return URL.parse(referer)?.host !== host.toLowerCase()
 }

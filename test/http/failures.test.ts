@@ -5,7 +5,7 @@ import { afterEach, expect, it } from 'vitest'
 import { ProblemDocument } from '../../src/http/problem.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
 import { streamOf } from '../../src/store/run-log.ts'
-import { bound, createRun, json, startTestServer, type TestServer } from './support.ts'
+import { bound, createRun, json, rawRequest, startTestServer, type TestServer } from './support.ts'
 
 let server: TestServer
 afterEach(() => server.stop())
@@ -112,4 +112,98 @@ it.each([
   expect(head).toContain('application/problem+json')
   const problem = ProblemDocument.strict().parse(JSON.parse(body))
   expect([problem.status, problem.type]).toEqual([status, `urn:retrai:problem:${code}`])
+})
+
+const UPGRADE = 'Connection: Upgrade\r\nUpgrade: websocket\r\nHost: localhost\r\n'
+const KEY = 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n'
+
+it.each([
+  ['no request at all', 400, 'bad_request', 'nonsense\r\n\r\n'],
+  ['no Host', 403, 'foreign_host', 'GET /api/runs HTTP/1.1\r\n\r\n'],
+  [
+    'an odd expectation',
+    417,
+    'expectation_failed',
+    'GET / HTTP/1.1\r\nHost: localhost\r\nExpect: more\r\n\r\n',
+  ],
+  [
+    'an address that cannot be decoded',
+    404,
+    'not_found',
+    'GET /api/runs/%zz HTTP/1.1\r\nHost: localhost\r\n\r\n',
+  ],
+  [
+    'headers beyond all measure',
+    431,
+    'headers_too_large',
+    `GET / HTTP/1.1\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`,
+  ],
+  [
+    'a very long id',
+    404,
+    'run_not_found',
+    `GET /api/runs/${'x'.repeat(2000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+  ],
+  [
+    'a handshake without a key',
+    400,
+    'bad_request',
+    `GET /api/ws HTTP/1.1\r\n${UPGRADE}Sec-WebSocket-Version: 13\r\n\r\n`,
+  ],
+  [
+    'a handshake of another version',
+    400,
+    'bad_request',
+    `GET /api/ws HTTP/1.1\r\n${UPGRADE}${KEY}Sec-WebSocket-Version: 7\r\n\r\n`,
+  ],
+  [
+    'a handshake with no protocols',
+    400,
+    'bad_request',
+    `GET /api/ws HTTP/1.1\r\n${UPGRADE}${KEY}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: a,,b\r\n\r\n`,
+  ],
+  [
+    'a handshake that is none',
+    405,
+    'method_not_allowed',
+    `POST /api/ws HTTP/1.1\r\n${UPGRADE}${KEY}Sec-WebSocket-Version: 13\r\n\r\n`,
+  ],
+  [
+    'a handshake elsewhere',
+    400,
+    'bad_request',
+    `GET /api/runs HTTP/1.1\r\n${UPGRADE}${KEY}Sec-WebSocket-Version: 13\r\n\r\n`,
+  ],
+])(
+  'answers %s with a problem document and the headers of all answers',
+  async (_, status, code, request) => {
+    server = await startTestServer()
+    const connection = connect(server.port, '127.0.0.1')
+    connection.write(request.replace('HTTP/1.1\r\n', 'HTTP/1.1\r\nConnection: close\r\n'))
+    const answer = (await connection.toArray()).join('')
+    const [head = '', body = ''] = answer.split('\r\n\r\n')
+    expect(head.split(' ')[1]).toBe(String(status))
+    expect(head).toMatch(/^content-type: application\/problem\+json/im)
+    for (const name of [
+      'x-content-type-options',
+      'x-frame-options',
+      'content-security-policy',
+      'referrer-policy',
+      'cross-origin-resource-policy',
+    ]) {
+      expect(head).toMatch(new RegExp(`^${name}: `, 'im'))
+    }
+    expect(ProblemDocument.strict().parse(JSON.parse(body)).type).toBe(`urn:retrai:problem:${code}`)
+  },
+)
+
+it('answers who offers HTTP/2 as if they had not', async () => {
+  server = await startTestServer()
+  const headers = {
+    connection: 'Upgrade, HTTP2-Settings',
+    upgrade: 'h2c',
+    'http2-settings': 'AAMAAABk',
+  }
+  const { status, body } = await rawRequest(server, { path: '/api/goals', headers })
+  expect([status, JSON.parse(body)]).toEqual([200, expect.any(Array)])
 })

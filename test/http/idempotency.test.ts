@@ -66,3 +66,37 @@ test('other keys make other runs, and a key that is none is refused', async () =
   expect(bad.status).toBe(422)
   expect(bad.answer.detail).toContain('Idempotency-Key')
 })
+
+const postText = (key: string, body: string) =>
+  fetch(`${server.url}/api/runs`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'idempotency-key': key },
+    body,
+  })
+
+test('a number that no JSON reader can hold is refused by its name', async () => {
+  const key = randomUUID()
+  const answer = await postText(key, '{"goal":"pytest","max_cost_usd":1e999}')
+  expect(answer.status).toBe(422)
+  expect(await answer.text()).toContain('max_cost_usd is a number that is too large.')
+  expect((await post(key)).status).toBe(201)
+})
+
+test('half of a surrogate pair is taken as the log keeps it', async () => {
+  const key = randomUUID()
+  const body = (half: string) => `{"goal":"pytest","reason":"cut ${half}"}`
+  expect((await postText(key, body('\\ud83d'))).status).toBe(201)
+  expect((await postText(key, body('\ufffd'))).status).toBe(200)
+  expect((await postText(key, body('other'))).status).toBe(409)
+})
+
+test('what is nested very deep is refused before anything walks it', async () => {
+  for (const body of [
+    '['.repeat(500_000) + ']'.repeat(500_000),
+    '{"a":'.repeat(65) + '1' + '}'.repeat(65),
+  ]) {
+    const answer = await postText(randomUUID(), body)
+    expect(answer.status).toBe(400)
+    expect(await answer.text()).toContain('nested more than 64')
+  }
+})

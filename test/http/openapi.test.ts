@@ -118,6 +118,23 @@ describe('the description of the API', () => {
     }
   })
 
+  it('lists what any request may be answered before its route is asked', () => {
+    for (const { path, operation } of operations()) {
+      const expected = ['400', '403', '408', '417', '431', '500']
+      if (path.startsWith('/api')) expected.push('401', '503')
+      if (path.includes('{')) expected.push('404')
+      if (operation.requestBody !== undefined) expected.push('413', '415', '422')
+      for (const status of expected) {
+        expect(Object.keys(operation.responses), `${operation.operationId}`).toContain(status)
+      }
+    }
+  })
+
+  it('says of no field of a request that it is only read', () => {
+    const requests = operations().map(({ operation }) => operation.requestBody)
+    expect(JSON.stringify(requests)).not.toContain('readOnly')
+  })
+
   it('has an example for every body, which fits its schema', () => {
     for (const { operation } of operations()) {
       const bodies = [

@@ -1,7 +1,10 @@
 import { randomUUID } from 'node:crypto'
+import { Readable } from 'node:stream'
 import { ok } from 'neverthrow'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { unpacked } from '../../src/audit/tar.ts'
+import type { RecordedEvent } from '../../src/store/event-store.ts'
 import { extendLedger } from '../../src/store/ledger.ts'
 import { REDACTIONS } from '../../src/store/redaction-ledger.ts'
 import { withoutStrings } from '../../src/store/remainder.ts'
@@ -11,6 +14,7 @@ import { getPage } from './history/support.ts'
 import { Watcher } from './live/watcher.ts'
 import {
   agentDoes,
+  bound,
   CLAIM,
   createRun,
   iteration,
@@ -262,4 +266,71 @@ describe('a redaction is refused', () => {
     await agentDoes(server, runId, ...iteration(true).slice(1))
     await redact(runId, 0, '/reason')
   })
+})
+
+describe('an export while something is redacted', () => {
+  /** The export of a run whose records are read through `secondReading` each second time. */
+  async function exportThrough(
+    secondReading: (events: RecordedEvent[], server: TestServer) => Promise<RecordedEvent[]>,
+  ) {
+    let length = -1
+    let readings = 0
+    const slow: TestServer = await startTestServer({
+      wrapStore: (store) => ({
+        ...bound(store),
+        readStream: (stream, options) => {
+          const read = () => store.readStream(stream, options)
+          // Nobody else reads a whole run by its length.
+          const isExport = stream.startsWith('run-') && options.limit === length
+          if (!isExport) return read()
+          readings += 1
+          if (readings % 2 === 1) return read()
+          return read().map((events) => secondReading(events, slow))
+        },
+      }),
+    })
+    try {
+      const runId = await createRun(slow, { reason: SECRET })
+      await agentDoes(slow, runId, CLAIM, ...iteration(true))
+      await expect.poll(() => slow.readModel.get(runId)?.state.phase.type).toBe('ended')
+      length = (slow.readModel.get(runId)?.state.seq ?? 0) + 1
+      const answer = await fetch(`${slow.url}/api/runs/${runId}/export`)
+      const body = Buffer.from(await answer.arrayBuffer())
+      return { answer, body, readings }
+    } finally {
+      await slow.stop()
+    }
+  }
+
+  test('is made again, without what was redacted', async () => {
+    const { answer, body, readings } = await exportThrough(async (events, slow) => {
+      const [first] = events
+      const [runId, seq, reason] = [first?.stream.slice(4), 0, 'a password']
+      const redaction = json('POST', { seq, pointer: '/reason', reason })
+      expect((await fetch(`${slow.url}/api/runs/${runId}/redact`, redaction)).status).toBe(200)
+      return events.map((event) => ({ ...event, data: event.data.replace(SECRET, '[redacted]') }))
+    })
+    expect([answer.status, readings]).toEqual([200, 4])
+    const files = []
+    for await (const { path, body: content } of unpacked(Readable.from([body]))) {
+      files.push(path)
+      const chunks = []
+      for await (const chunk of content) chunks.push(chunk)
+      expect(Buffer.concat(chunks).toString()).not.toContain(SECRET)
+    }
+    expect(files).toContain('redactions.ndjson')
+  })
+
+  test.each(['shorter', 'as long', 'longer than before'])(
+    'is refused if the records are other ones (%s) each time',
+    async (replacement) => {
+      const changed = replacement === 'as long' ? SECRET.toUpperCase() : replacement.repeat(2)
+      const { answer, body } = await exportThrough(async (events) =>
+        events.map((event) => ({ ...event, data: event.data.replace(SECRET, changed) })),
+      )
+      expect(answer.status).toBe(409)
+      expect(JSON.parse(body.toString()).type).toBe('urn:retrai:problem:redacted_meanwhile')
+      expect(answer.headers.get('content-disposition')).toBeNull()
+    },
+  )
 })

@@ -28,7 +28,7 @@ export function exportRun(app: ZodApp, audit: Audit): void {
           description: 'The archive',
           content: { 'application/gzip': { schema: z.string().meta({ format: 'binary' }) } },
         },
-        ...problems('run_not_found', ...AUDIT_PROBLEMS),
+        ...problems('run_not_found', 'redacted_meanwhile', ...AUDIT_PROBLEMS),
       },
     },
     handler: async (request, reply) => {

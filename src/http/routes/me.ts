@@ -1,7 +1,7 @@
 import { PERMISSIONS, roleMay } from '../../access/roles.ts'
 import { Me, TicketView } from '../../access/views.ts'
 import type { AppDeps } from '../deps.ts'
-import { problems, sendProblem } from '../problem.ts'
+import { BODY_PROBLEMS, problems, sendProblem } from '../problem.ts'
 import { isoTime } from '../token-view.ts'
 import type { ZodApp } from '../zod-app.ts'
 
@@ -46,7 +46,7 @@ export function me(app: ZodApp, { access }: AppDeps): void {
         'A browser cannot send a header with a WebSocket. A ticket opens one WebSocket on this server, ' +
         'within 30 seconds: as `?ticket=…`, or as the subprotocol `retrai.ticket.…` beside `retrai`. It ' +
         'is used up by that, so it does no harm in a log of addresses.',
-      response: { 201: DescribedTicket, ...problems('too_many_tickets') },
+      response: { 201: DescribedTicket, ...problems('too_many_tickets', ...BODY_PROBLEMS) },
     },
     handler: async (request, reply) => {
       const { caller } = request
