@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { z } from 'zod'
 import type { NewEvent, ReadError, RecordedEvent } from '../store/event-store.ts'
@@ -35,7 +36,7 @@ export type CheckpointLog = {
   readonly pending: readonly RunHead[]
 }
 
-export const NO_CHECKPOINTS: CheckpointLog = {
+const NO_CHECKPOINTS: CheckpointLog = {
   revision: -1,
   checkpoint: null,
   heads: new Map(),
@@ -52,73 +53,78 @@ export type CheckpointError =
       readonly message: string
     }
 
-/**
- * The stream behind `from`: an entry for each checkpoint, and one for its end. The map of an entry goes
- * on to change as soon as the next one is asked for.
- */
-export async function* readCheckpoints(
+/** What one event of the stream says. */
+export type CheckpointEntry = { readonly revision: number } & (
+  | { readonly runs: readonly RunHead[] }
+  | { readonly checkpoint: Checkpoint }
+)
+
+/** The events of the stream after a revision, up to its end. */
+export async function* checkpointEntries(
   store: RunReader,
-  from: CheckpointLog = NO_CHECKPOINTS,
-): AsyncGenerator<Result<CheckpointLog, CheckpointError>> {
-  const heads = new Map(from.heads)
-  let log: CheckpointLog = { ...from, heads }
-  for (;;) {
-    const page = await store.readStream(CHECKPOINT_STREAM, {
-      from: log.revision + 1,
-      direction: 'forward',
-      limit: PAGE,
-    })
+  after: number,
+): AsyncGenerator<Result<CheckpointEntry, CheckpointError>> {
+  for (let from = after + 1; ; ) {
+    const options = { from, direction: 'forward', limit: PAGE } as const
+    const page = await store.readStream(CHECKPOINT_STREAM, options)
     if (page.isErr() && page.error.type !== 'stream_not_found') yield err(page.error)
     if (page.isErr()) return
     for (const stored of page.value) {
       const entry = read(stored)
-      if (entry.isErr()) {
-        yield err(entry.error)
-        return
-      }
-      log = { ...log, revision: stored.revision }
-      if ('runs' in entry.value) {
-        log = { ...log, pending: [...log.pending, ...entry.value.runs] }
-        continue
-      }
-      for (const head of log.pending) heads.set(head.run_id, head)
-      log = { ...log, pending: [], checkpoint: entry.value.checkpoint }
-      yield ok(log)
+      yield entry
+      if (entry.isErr()) return
+      if (stored.data.length > LARGE) await nextTurn()
     }
-    if (page.value.length < PAGE) break
+    if (page.value.length < PAGE) return
+    from += page.value.length
+  }
+}
+
+/**
+ * The stream from its start: an entry for each checkpoint, and one for its end. The map of an entry goes
+ * on to change as soon as the next one is asked for.
+ */
+async function* readCheckpoints(
+  store: RunReader,
+): AsyncGenerator<Result<CheckpointLog, CheckpointError>> {
+  const heads = new Map<string, RunHead>()
+  let log: CheckpointLog = { ...NO_CHECKPOINTS, heads }
+  let pending: RunHead[] = []
+  for await (const entry of checkpointEntries(store, log.revision)) {
+    if (entry.isErr()) {
+      yield err(entry.error)
+      return
+    }
+    const { revision } = entry.value
+    if ('runs' in entry.value) {
+      pending.push(...entry.value.runs)
+      log = { ...log, revision, pending }
+      continue
+    }
+    for (const head of pending) heads.set(head.run_id, head)
+    pending = []
+    log = { revision, heads, pending, checkpoint: entry.value.checkpoint }
+    yield ok(log)
   }
   yield ok(log)
 }
 
+/** Length of the text of an event after which others get their turn. */
+const LARGE = 50_000
 const PAGE = 20
 
-type Entry = { readonly runs: readonly RunHead[] } | { readonly checkpoint: Checkpoint }
-
-function read({ type, data, revision }: RecordedEvent): Result<Entry, CheckpointError> {
+function read(event: RecordedEvent): Result<CheckpointEntry, CheckpointError> {
+  const { type, data, revision } = event
   try {
-    if (type === RUNS) return ok(Runs.parse(JSON.parse(data)))
-    if (type === CHECKPOINT) return ok({ checkpoint: Checkpoint.parse(JSON.parse(data)) })
+    if (type === RUNS) return ok({ revision, ...Runs.parse(JSON.parse(data)) })
+    if (type === CHECKPOINT) {
+      return ok({ revision, checkpoint: Checkpoint.parse(JSON.parse(data)) })
+    }
     throw new Error(`it is a ${type}`)
   } catch (cause) {
     const message = cause instanceof z.ZodError ? z.prettifyError(cause) : String(cause)
     return err({ type: 'damaged_record', stream: CHECKPOINT_STREAM, seq: revision, message })
   }
-}
-
-/** The log up to its end. */
-export function latestCheckpoint(
-  store: RunReader,
-  from: CheckpointLog = NO_CHECKPOINTS,
-): ResultAsync<CheckpointLog, CheckpointError> {
-  const find = async (): Promise<Result<CheckpointLog, CheckpointError>> => {
-    let latest = from
-    for await (const entry of readCheckpoints(store, from)) {
-      if (entry.isErr()) return err(entry.error)
-      latest = entry.value
-    }
-    return ok(latest)
-  }
-  return new ResultAsync(find())
 }
 
 /** The log as of the checkpoint of that number; null where there is none. */

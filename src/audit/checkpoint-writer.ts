@@ -1,27 +1,26 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { GENESIS } from '../store/chain.ts'
-import type { AppendError, EventStore } from '../store/event-store.ts'
+import type { AppendError, EventStore, NewEvent } from '../store/event-store.ts'
 import { ensureLogId, type LogIdError } from '../store/log-id.ts'
 import {
   CHECKPOINT_STREAM,
   type CheckpointError,
-  type CheckpointLog,
+  checkpointEntries,
   checkpointEvent,
-  latestCheckpoint,
-  NO_CHECKPOINTS,
   RUNS_PER_EVENT,
   runsEvent,
 } from './checkpoint-stream.ts'
 import type { Keyring, KeyringFailure } from './keyring.ts'
 import { LEDGER_START, ledgerEnd } from './ledgers.ts'
-import { merkleRoot } from './merkle.ts'
-import { leafOf, type RunHeads, sortedHeads } from './run-heads.ts'
+import { MerkleTree } from './merkle.ts'
+import { leafOf, type RunHeads } from './run-heads.ts'
 import { checkpointHash, type Signer, seal } from './statements.ts'
 import { type Checkpoint, LEDGERS, ledgerStream, type RunHead } from './views.ts'
 
 export type WriterDeps = {
   readonly store: EventStore
-  readonly runs: RunHeads
+  readonly runs: Pick<RunHeads, 'heads' | 'takeChanged'>
   readonly keyring: Keyring
   readonly clock: () => Date
 }
@@ -31,107 +30,155 @@ export type WriteError = CheckpointError | AppendError | LogIdError | KeyringFai
 /** Runs that are looked at before others get their turn. */
 const PAGE = 1000
 
-/** Writes checkpoints over all runs and ledgers. Holds what it has read of the stream, so that a tick reads little. */
+/**
+ * Writes checkpoints over all runs and ledgers. It keeps what it has read of the stream, and the tree over it:
+ * a checkpoint costs what has changed since the one before, not what there is.
+ */
 export class CheckpointWriter {
   readonly #deps: WriterDeps
-  #log: CheckpointLog = NO_CHECKPOINTS
+  readonly #tree = new MerkleTree()
+  readonly #lengths = new Map<string, number>()
+  /** Runs that come after the last checkpoint in the stream, for one that has not been written yet. */
+  #pending = new Map<string, RunHead>()
+  /** What the tree does not have yet. */
+  #leaves = new Map<string, Uint8Array>()
+  /** Runs and ledgers that are longer than in the stream, as far as is known. */
+  readonly #grown = new Map<string, RunHead>()
+  #revision = -1
+  #last: Checkpoint | null = null
 
   constructor(deps: WriterDeps) {
     this.#deps = deps
   }
 
-  /** Appends a checkpoint if a run or ledger is new or longer since the last one; else null. */
-  write(): ResultAsync<Checkpoint | null, WriteError> {
-    return new ResultAsync(this.#write())
+  /**
+   * Appends a checkpoint if a run or ledger is new or longer since the last one; else null. `too_soon` if the
+   * last one is younger than `pauseMs`, whoever has written it: servers that share a log write no more.
+   */
+  write({
+    pauseMs = 0,
+  }: {
+    readonly pauseMs?: number
+  } = {}): ResultAsync<Checkpoint | 'too_soon' | null, WriteError> {
+    return new ResultAsync(this.#write(pauseMs))
   }
 
-  async #write(): Promise<Result<Checkpoint | null, WriteError>> {
+  async #write(pauseMs: number): Promise<Result<Checkpoint | 'too_soon' | null, WriteError>> {
     const { store, keyring, clock } = this.#deps
-    const latest = await latestCheckpoint(store, this.#log)
-    if (latest.isErr()) return err(latest.error)
-    this.#log = latest.value
-    const grown = [...(await this.#grown(this.#log)), ...(await this.#grownLedgers(this.#log))]
-    if (grown.length + this.#log.pending.length === 0) return ok(null)
+    const read = await this.#read()
+    if (read.isErr()) return err(read.error)
+    const age = this.#last === null ? null : clock().getTime() - Date.parse(this.#last.signed_at)
+    if (age !== null && age >= 0 && age < pauseMs) return ok('too_soon')
+    await this.#findGrown()
+    if (this.#grown.size + this.#pending.size === 0) return ok(null)
     const [logId, keys] = [await ensureLogId(store), await keyring.load()]
     if (logId.isErr()) return err(logId.error)
     if (keys.isErr()) return err(keys.error)
-    const checkpoint = next(this.#log, grown, logId.value, keys.value.signer, clock())
-    return this.#append(this.#log.revision, grown, checkpoint)
-  }
-
-  /** A ledger that cannot be read stays as it was; verification tells of it. */
-  async #grownLedgers(log: CheckpointLog): Promise<RunHead[]> {
-    const known = knownHeads(log)
-    const grown: RunHead[] = []
-    for (const name of LEDGERS) {
-      const run_id = ledgerStream(name)
-      const end = (await ledgerEnd(this.#deps.store, name)).unwrapOr(LEDGER_START)
-      if (end.length > (known.get(run_id)?.length ?? 0)) grown.push({ run_id, ...end })
+    const grown = [...this.#grown.values()]
+    await this.#plant([...this.#pending.values(), ...grown])
+    const checkpoint = this.#next(logId.value, keys.value.signer, clock())
+    const appended = await this.#append(grown, checkpoint)
+    if (appended.isErr()) return err(appended.error)
+    this.#revision = appended.value
+    for (const { run_id, length } of [...this.#pending.values(), ...grown]) {
+      this.#lengths.set(run_id, length)
     }
-    return grown
+    this.#pending = new Map()
+    this.#grown.clear()
+    this.#last = checkpoint
+    return ok(checkpoint)
   }
 
-  /** Runs that are not pending yet and are new or longer than in the last checkpoint. */
-  async #grown(log: CheckpointLog): Promise<RunHead[]> {
-    const known = knownHeads(log)
-    const grown: RunHead[] = []
-    for (let after = ''; ; ) {
-      const page = this.#deps.runs.heads(after, PAGE)
-      for (const head of page) {
-        if (head.length > (known.get(head.run_id)?.length ?? 0)) grown.push(head)
+  /** Reads on in the stream. */
+  async #read(): Promise<Result<void, CheckpointError>> {
+    for await (const entry of checkpointEntries(this.#deps.store, this.#revision)) {
+      if (entry.isErr()) return err(entry.error)
+      this.#revision = entry.value.revision
+      if ('runs' in entry.value) {
+        for (const head of entry.value.runs) this.#pending.set(head.run_id, head)
+      } else {
+        for (const head of this.#pending.values()) this.#take(head)
+        this.#pending = new Map()
+        this.#last = entry.value.checkpoint
       }
-      const last = page.at(-1)
-      if (last === undefined) return grown
-      after = last.run_id
-      await new Promise(setImmediate)
+    }
+    return ok(undefined)
+  }
+
+  #take(head: RunHead): void {
+    this.#lengths.set(head.run_id, head.length)
+    this.#leaves.set(head.run_id, leafOf(head))
+  }
+
+  async #findGrown(): Promise<void> {
+    const { runs, store } = this.#deps
+    const changed = runs.takeChanged()
+    if (changed !== null) this.#keepGrown(changed)
+    for (let after: string | undefined = ''; changed === null && after !== undefined; ) {
+      const page = runs.heads(after, PAGE)
+      this.#keepGrown(page)
+      after = page.at(-1)?.run_id
+      await nextTurn()
+    }
+    for (const name of LEDGERS) {
+      // A ledger that cannot be read stays as it was; verification tells of it.
+      const end = (await ledgerEnd(store, name)).unwrapOr(LEDGER_START)
+      this.#keepGrown([{ run_id: ledgerStream(name), ...end }])
+    }
+    this.#keepGrown([...this.#grown.values()])
+  }
+
+  #keepGrown(heads: Iterable<RunHead>): void {
+    for (const head of heads) {
+      const { run_id, length } = head
+      const known = this.#pending.get(run_id)?.length ?? this.#lengths.get(run_id) ?? 0
+      if (length > known) this.#grown.set(run_id, head)
+      else this.#grown.delete(run_id)
     }
   }
 
+  /** Brings the tree up to the stream and these heads. */
+  async #plant(heads: readonly RunHead[]): Promise<void> {
+    for (const head of heads) this.#leaves.set(head.run_id, leafOf(head))
+    const leaves = this.#leaves
+    this.#leaves = new Map()
+    for (const _ of this.#tree.put(leaves)) await nextTurn()
+  }
+
+  #next(logId: string, signer: Signer, now: Date): Checkpoint {
+    return seal<Checkpoint>(
+      {
+        type: 'retrai.checkpoint.v1',
+        log_id: logId,
+        number: this.#last === null ? 0 : this.#last.number + 1,
+        runs: this.#tree.size,
+        root: this.#tree.root.toString('hex'),
+        previous: this.#last === null ? GENESIS : checkpointHash(this.#last),
+        signed_at: now.toISOString(),
+      },
+      signer,
+    )
+  }
+
+  /** The last of the runs and the checkpoint are one append, mostly the only one. @returns the new revision */
   async #append(
-    revision: number,
     grown: readonly RunHead[],
     checkpoint: Checkpoint,
-  ): Promise<Result<Checkpoint, AppendError>> {
-    const events = [checkpointEvent(checkpoint)]
-    for (let end = grown.length; end > 0; end -= RUNS_PER_EVENT) {
-      events.unshift(runsEvent(grown.slice(Math.max(0, end - RUNS_PER_EVENT), end)))
+  ): Promise<Result<number, AppendError>> {
+    const appends: NewEvent[][] = []
+    for (let from = 0; from < grown.length; from += RUNS_PER_EVENT) {
+      appends.push([runsEvent(grown.slice(from, from + RUNS_PER_EVENT))])
     }
-    let expected = revision
-    for (const event of events) {
+    const last = appends.pop() ?? []
+    let expected = this.#revision
+    for (const events of [...appends, [...last, checkpointEvent(checkpoint)]]) {
       const expectedRevision = expected === -1 ? 'no_stream' : expected
-      const appended = await this.#deps.store.append(CHECKPOINT_STREAM, [event], {
+      const appended = await this.#deps.store.append(CHECKPOINT_STREAM, events, {
         expectedRevision,
       })
       if (appended.isErr()) return err(appended.error)
       expected = appended.value.revision
     }
-    return ok(checkpoint)
+    return ok(expected)
   }
-}
-
-const knownHeads = ({ heads, pending }: CheckpointLog): ReadonlyMap<string, RunHead> =>
-  new Map([...heads, ...pending.map((head) => [head.run_id, head] as const)])
-
-function next(
-  { checkpoint, heads, pending }: CheckpointLog,
-  grown: readonly RunHead[],
-  logId: string,
-  signer: Signer,
-  now: Date,
-): Checkpoint {
-  const all = new Map(heads)
-  for (const head of [...pending, ...grown]) all.set(head.run_id, head)
-  const root = merkleRoot(sortedHeads(all.values()).map(leafOf)).toString('hex')
-  return seal<Checkpoint>(
-    {
-      type: 'retrai.checkpoint.v1',
-      log_id: logId,
-      number: checkpoint === null ? 0 : checkpoint.number + 1,
-      runs: all.size,
-      root,
-      previous: checkpoint === null ? GENESIS : checkpointHash(checkpoint),
-      signed_at: now.toISOString(),
-    },
-    signer,
-  )
 }

@@ -10,6 +10,8 @@ export type RunHeads = {
   get(runId: string): LoadedRun | null
   /** At most `limit` runs whose ids come behind `after` (empty for the first), by their ids. */
   heads(after: string, limit: number): readonly RunHead[]
+  /** The runs that are new or longer since this was last asked for; null if that is not known: look at all. */
+  takeChanged(): readonly RunHead[] | null
 }
 
 /** The leaf of a run in the tree of a checkpoint. */

@@ -1,10 +1,10 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { GENESIS } from '../store/chain.ts'
-import { type CheckpointError, type CheckpointLog, readCheckpoints } from './checkpoint-stream.ts'
-import { merkleRoot } from './merkle.ts'
+import { type CheckpointError, type CheckpointLog, checkpointEntries } from './checkpoint-stream.ts'
+import { MerkleTree } from './merkle.ts'
 import type { KnownKeys } from './public-keys.ts'
 import type { Finding } from './report.ts'
-import { leafOf, sortedHeads } from './run-heads.ts'
+import { leafOf } from './run-heads.ts'
 import type { RunReader } from './run-pages.ts'
 import { checkpointHash, checkSeal } from './statements.ts'
 import type { Checkpoint, RunHead } from './views.ts'
@@ -33,9 +33,19 @@ export function linkFinding(before: Checkpoint | null, checkpoint: Checkpoint): 
 
 /** Whether these are the runs that a checkpoint is made over; null where they are. */
 export function rootFinding(checkpoint: Checkpoint, heads: Iterable<RunHead>): Finding | null {
-  const sorted = sortedHeads(heads)
-  const root = merkleRoot(sorted.map(leafOf)).toString('hex')
-  if (root === checkpoint.root && sorted.length === checkpoint.runs) return null
+  const tree = new MerkleTree()
+  grow(tree, heads)
+  return treeFinding(checkpoint, tree)
+}
+
+function grow(tree: MerkleTree, heads: Iterable<RunHead>): void {
+  const leaves = new Map<string, Uint8Array>()
+  for (const head of heads) leaves.set(head.run_id, leafOf(head))
+  for (const _ of tree.put(leaves));
+}
+
+function treeFinding(checkpoint: Checkpoint, { root, size }: MerkleTree): Finding | null {
+  if (root.toString('hex') === checkpoint.root && size === checkpoint.runs) return null
   return finding('changed', checkpoint, 'the runs that are listed for it do not make its root')
 }
 
@@ -52,33 +62,52 @@ export type VerifiedCheckpoints = {
   readonly findings: readonly Finding[]
 }
 
-/** Verifies the checkpoints of a log: signatures, order, roots. */
+/**
+ * Verifies the checkpoints of a log: signatures, order, roots.
+ * @param roots which roots: of all checkpoints, or only of the last one, which costs the least
+ */
 export function verifyCheckpoints(
   store: RunReader,
   keys: KnownKeys,
   wantedNumber: number | null,
+  roots: 'all' | 'last' = 'all',
 ): ResultAsync<VerifiedCheckpoints, CheckpointError> {
   const verify = async (): Promise<Result<VerifiedCheckpoints, CheckpointError>> => {
     const findings: Finding[] = []
-    let latest: CheckpointLog | null = null
+    const tree = new MerkleTree()
+    const heads = new Map<string, RunHead>()
+    let pending: RunHead[] = []
+    let checkpoint: Checkpoint | null = null
     let wanted: CheckpointLog | null = null
+    let revision = -1
     let count = 0
-    for await (const entry of readCheckpoints(store)) {
+    for await (const entry of checkpointEntries(store, revision)) {
       if (entry.isErr()) return err(entry.error)
-      const { checkpoint, heads } = entry.value
-      const before: Checkpoint | null = latest?.checkpoint ?? null
-      if (checkpoint === null || checkpoint === before) continue
+      revision = entry.value.revision
+      if ('runs' in entry.value) {
+        pending.push(...entry.value.runs)
+        continue
+      }
+      const before: Checkpoint | null = checkpoint
+      checkpoint = entry.value.checkpoint
+      for (const head of pending) heads.set(head.run_id, head)
+      if (roots === 'all') grow(tree, pending)
+      pending = []
       count += 1
       const found = [
         sealFinding(checkpoint, keys),
         linkFinding(before, checkpoint),
-        rootFinding(checkpoint, heads.values()),
+        roots === 'all' ? treeFinding(checkpoint, tree) : null,
       ]
       findings.push(...found.filter((each) => each !== null))
-      latest = entry.value
-      if (checkpoint.number === wantedNumber) wanted = { ...entry.value, heads: new Map(heads) }
+      if (checkpoint.number === wantedNumber) {
+        wanted = { revision, checkpoint, heads: new Map(heads), pending: [] }
+      }
     }
-    return ok({ count, latest, wanted, findings })
+    if (checkpoint === null) return ok({ count, latest: null, wanted, findings })
+    const root = roots === 'last' ? rootFinding(checkpoint, heads.values()) : null
+    if (root !== null) findings.push(root)
+    return ok({ count, latest: { revision, checkpoint, heads, pending }, wanted, findings })
   }
   return new ResultAsync(verify())
 }

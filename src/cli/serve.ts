@@ -29,8 +29,8 @@ Environment (flags win; a variable that is empty counts as not set):
   RETRAI_SOCKET_STALL_SECONDS
                          how long a WebSocket may make no progress before it is closed (default 60)
   RETRAI_CHECKPOINT_SECONDS
-                         how often a signed statement of all runs is written, if anything changed
-                         (default: never)
+                         the longest time until a change is in a checkpoint, a signed statement of all
+                         runs (default 60); one is also written soon after each end of a run. 0: never
   RETRAI_ACCESS_LOG      whether it is noted who was shown what: on (default), strict (nothing is shown
                          before it is noted), off
   RETRAI_LLM_BASE_URL    OpenAI-compatible endpoint that every model goes to

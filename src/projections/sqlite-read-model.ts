@@ -18,6 +18,9 @@ import type { ReadModelTables, UnfinishedRun } from './read-model-tables.ts'
 import { Recent } from './recent.ts'
 import { Waiting } from './waiting.ts'
 
+/** How far a run has come. */
+type RunHead = { readonly run_id: string; readonly length: number; readonly head: string }
+
 /** Runs that are kept in memory in front of the file. */
 const RECENT_RUNS = 256
 /** Pages of lists that are kept until a run is listed otherwise. */
@@ -50,6 +53,9 @@ export class SqliteReadModel implements ReadModel {
   #generation = new AbortController()
   #caughtUp = false
   #closed = false
+  /** Runs that were committed since somebody asked; null while nobody has. */
+  #changed: Map<string, RunHead> | null = null
+  #onEnd: () => void = () => {}
 
   /** @throws what SQLite and the file system throw; see `openReadModel` */
   constructor(options: ReadModelOptions) {
@@ -110,11 +116,20 @@ export class SqliteReadModel implements ReadModel {
   }
 
   /** How far runs have come: at most `limit` whose ids come behind `after`, by their ids. */
-  heads(
-    after: string,
-    limit: number,
-  ): readonly { readonly run_id: string; readonly length: number; readonly head: string }[] {
+  heads(after: string, limit: number): readonly RunHead[] {
     return this.#mending((tables) => tables.heads(after, limit))
+  }
+
+  /** The runs that were projected since this was last asked for; null if that is not known: look at all. */
+  takeChanged(): readonly RunHead[] | null {
+    const changed = this.#changed
+    this.#changed = new Map()
+    return changed === null ? null : [...changed.values()]
+  }
+
+  /** Calls `listener` when the end of a run has been projected. */
+  whenRunEnds(listener: () => void): void {
+    this.#onEnd = listener
   }
 
   /** Takes the log for its own; what was projected from another log is thrown away. */
@@ -159,6 +174,9 @@ export class SqliteReadModel implements ReadModel {
       if (!isListedAs(run, this.#recent.get(runId))) this.#pages.clear()
       this.#recent.set(runId, run)
       this.#waiting.reached(runId, run.state.seq)
+      const length = run.state.seq + 1
+      this.#changed?.set(runId, { run_id: runId, length, head: run.head })
+      if (run.state.phase.type === 'ended') this.#onEnd()
     }
     return ok(undefined)
   }
@@ -181,6 +199,7 @@ export class SqliteReadModel implements ReadModel {
   startOver(reason: string): void {
     const { logId } = this.#contents
     this.#caughtUp = false
+    this.#changed = null
     this.#recent.clear()
     this.#pages.clear()
     this.#contents.tables.close()

@@ -47,9 +47,10 @@ const Settings = z.strictObject({
   RETRAI_SOCKET_STALL_SECONDS: positive
     .pipe(z.number().max(2_000_000, 'must be at most 2000000'))
     .default(60),
-  RETRAI_CHECKPOINT_SECONDS: positiveInt
-    .pipe(z.number().max(86_400, 'must be at most 86400'))
-    .optional(),
+  /** 0: no checkpoints are written. */
+  RETRAI_CHECKPOINT_SECONDS: number
+    .pipe(z.int('must be a whole number').max(86_400, 'must be at most 86400'))
+    .default(60),
   RETRAI_ACCESS_LOG: oneOf(['on', 'strict', 'off']).default('on'),
   RETRAI_LLM_BASE_URL: z
     .url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })

@@ -1,16 +1,18 @@
-import { startCheckpoints } from '../audit/checkpoint-timer.ts'
+import { type CheckpointTimer, startCheckpoints } from '../audit/checkpoint-timer.ts'
 import { CheckpointWriter } from '../audit/checkpoint-writer.ts'
 import type { Keyring } from '../audit/keyring.ts'
 import { date } from './clocks.ts'
 import type { Parts } from './parts.ts'
 
-/** Signed statements over all runs, at intervals; nothing is written unless it is asked for. */
+/** Signed statements over all runs, unless they are switched off. */
 export function startCheckpointing(
   { config, log, store, readModel }: Pick<Parts, 'config' | 'log' | 'store' | 'readModel'>,
   keyring: Keyring,
-): { stop(): Promise<void> } {
+): Pick<CheckpointTimer, 'stop'> {
   const { RETRAI_CHECKPOINT_SECONDS: seconds } = config
-  if (seconds === undefined) return { stop: async () => {} }
+  if (seconds === 0) return { stop: async () => {} }
   const writer = new CheckpointWriter({ store, runs: readModel, keyring, clock: date })
-  return startCheckpoints(writer, { seconds, log })
+  const timer = startCheckpoints(writer, { seconds, log })
+  readModel.whenRunEnds(() => timer.runEnded())
+  return timer
 }

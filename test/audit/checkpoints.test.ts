@@ -54,7 +54,7 @@ const writerOn = (on: EventStore) =>
   new CheckpointWriter({
     store: on,
     runs: {
-      get: () => null,
+      takeChanged: () => null,
       heads: (after, limit) =>
         [...runs.values()]
           .filter(({ run_id }) => run_id > after)
@@ -85,6 +85,78 @@ test('a checkpoint is written when a run is new or longer, and only then', async
   expect(await verified()).toMatchObject({ count: 3, findings: [] })
   const list = (await listCheckpoints(store, 0, 1))._unsafeUnwrap()
   expect(list.map(({ number }) => number)).toEqual([1])
+})
+
+test('after the first checkpoint only runs that have changed are looked at', async () => {
+  let looked = 0
+  let changed: RunHead[] | null = null
+  const writer = new CheckpointWriter({
+    store,
+    runs: {
+      takeChanged: () => changed,
+      heads: (after) => {
+        looked += 1
+        return after === '' ? [...runs.values()] : []
+      },
+    },
+    keyring,
+    clock: () => NOW,
+  })
+  grow(1, 1)
+  grow(2, 1)
+  expect(await write(writer)).toMatchObject({ number: 0, runs: 2 })
+  expect(looked).toBe(2)
+  changed = []
+  expect(await write(writer)).toBeNull()
+  grow(0, 4)
+  changed = [...runs.values()].filter(({ length }) => length === 4)
+  expect(await write(writer)).toMatchObject({ number: 1, runs: 3 })
+  expect(looked).toBe(2)
+  expect(await verified()).toMatchObject({ count: 2, findings: [] })
+})
+
+test('a run that could not be written is in the next checkpoint', async () => {
+  let fails = true
+  let changed: RunHead[] | null = null
+  const failing: EventStore = {
+    ...methods(store),
+    append: (stream, events, options) =>
+      fails
+        ? errAsync({ type: 'store_unavailable', message: 'away' })
+        : store.append(stream, events, options),
+  }
+  const heads = () => []
+  const clock = () => NOW
+  const writer = new CheckpointWriter({
+    store: failing,
+    runs: { takeChanged: () => changed, heads },
+    keyring,
+    clock,
+  })
+  grow(1, 1)
+  changed = [...runs.values()]
+  expect((await writer.write()).isErr()).toBe(true)
+  fails = false
+  changed = []
+  expect(await write(writer)).toMatchObject({ number: 0, runs: 1 })
+  expect(await verified()).toMatchObject({ count: 1, findings: [] })
+})
+
+test('a server waits until the checkpoint of another one is old enough', async () => {
+  grow(1, 1)
+  await write(writerOn(store))
+  grow(1, 2)
+  let now = NOW.getTime()
+  const writer = new CheckpointWriter({
+    store,
+    runs: { takeChanged: () => null, heads: (after) => (after === '' ? [...runs.values()] : []) },
+    keyring,
+    clock: () => new Date(now),
+  })
+  now += 4_999
+  expect((await writer.write({ pauseMs: 5_000 }))._unsafeUnwrap()).toBe('too_soon')
+  now += 1
+  expect((await writer.write({ pauseMs: 5_000 }))._unsafeUnwrap()).toMatchObject({ number: 1 })
 })
 
 test('each run of a checkpoint has a proof that it is in it, as it was then', async () => {
@@ -166,9 +238,13 @@ test('a server that died between the runs and the checkpoint leaves nothing that
   const dying = writerOn({
     ...methods(store),
     append: (stream, events, options) =>
-      events[0]?.type === 'checkpoint'
-        ? errAsync({ type: 'store_unavailable', message: 'dead' })
-        : store.append(stream, events, options),
+      store
+        .append(
+          stream,
+          events.filter(({ type }) => type !== 'checkpoint'),
+          options,
+        )
+        .andThen(() => errAsync({ type: 'store_unavailable', message: 'dead' } as const)),
   })
   expect((await dying.write()).isErr()).toBe(true)
   expect(await verified()).toMatchObject({ count: 0, findings: [] })

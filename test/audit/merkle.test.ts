@@ -1,7 +1,13 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { inclusionPath, leafHash, merkleRoot, rootOfPath } from '../../src/audit/merkle.ts'
+import {
+  inclusionPath,
+  leafHash,
+  MerkleTree,
+  merkleRoot,
+  rootOfPath,
+} from '../../src/audit/merkle.ts'
 
 const hex = (bytes: Uint8Array | null): string | null => bytes && Buffer.from(bytes).toString('hex')
 
@@ -40,6 +46,27 @@ test('the path of every leaf leads to the root, and that of another leaf does no
       expect(hex(rootOfPath(leaf, { index: other, count, path }))).not.toBe(root)
       expect(hex(rootOfPath(leaves[other] as Buffer, { index, count, path }))).not.toBe(root)
       expect(hex(rootOfPath(leaf, { index, count, path: path.slice(1) }))).not.toBe(root)
+    }),
+  )
+})
+
+const changes = fc.array(fc.dictionary(fc.string(), fc.string(), { maxKeys: 12 }), {
+  maxLength: 12,
+})
+
+test('a tree that grows has the root of a tree that is made of all its leaves', () => {
+  fc.assert(
+    fc.property(changes, (given) => {
+      const tree = new MerkleTree()
+      const all = new Map<string, Buffer>()
+      for (const change of given) {
+        const leaves = new Map(Object.entries(change).map(([id, text]) => [id, leafHash(text)]))
+        for (const [id, leaf] of leaves) all.set(id, leaf)
+        for (const _ of tree.put(leaves));
+        const sorted = [...all].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, leaf]) => leaf)
+        expect(tree.size).toBe(sorted.length)
+        expect(hex(tree.root)).toBe(hex(merkleRoot(sorted)))
+      }
     }),
   )
 })

@@ -80,8 +80,8 @@ function listCheckpoints(app: ZodApp, audit: Audit): void {
       tags: ['audit'],
       summary: 'Signed statements of all the runs and ledgers there are, oldest first',
       description:
-        'Written at intervals if RETRAI_CHECKPOINT_SECONDS is set and anything has changed. Whoever ' +
-        'keeps one can tell later whether a run was dropped or the end of one was cut off: ' +
+        'Written soon after each end of a run, and at the latest RETRAI_CHECKPOINT_SECONDS (60) after a ' +
+        'change. Whoever keeps one can tell later whether a run was dropped or the end of one was cut off: ' +
         '`retrai verify --server URL --checkpoint FILE`.',
       querystring: ListQuery,
       response: { 200: CheckpointList, ...problems('invalid_request', ...AUDIT_PROBLEMS) },
