@@ -23,7 +23,7 @@ const common = {
 export function realEffects(modelUrl: string, folder: string): Effects {
   const models = createModels({ llmBaseUrl: modelUrl })
   const artifacts = createArtifacts(join(folder, 'artifacts'))
-  return { ...common, models, toolbox: createToolbox({ runCommand, artifacts }) }
+  return { ...common, models, toolbox: createToolbox({ runCommand, artifacts, dataDir: null }) }
 }
 
 /** The same replies and results, at once and without leaving the process. */

@@ -31,7 +31,7 @@ export function createEffects(config: Config, artifacts: Artifacts): Effects {
       openaiBaseUrl: config.OPENAI_BASE_URL,
       ollamaHost: config.OLLAMA_HOST,
     }),
-    toolbox: createToolbox({ runCommand, artifacts }),
+    toolbox: createToolbox({ runCommand, artifacts, dataDir: config.RETRAI_DATA_DIR }),
     findGoal,
     runCommand,
     reportsDir: join(config.RETRAI_DATA_DIR, REPORTS_FOLDER),

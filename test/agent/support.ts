@@ -85,7 +85,7 @@ export class Workshop implements AsyncDisposable {
       store: this.store,
       effects: {
         models: createModels({ llmBaseUrl: this.#model.url }, { timeoutMs: 5_000 }),
-        toolbox: createToolbox({ runCommand, artifacts }),
+        toolbox: createToolbox({ runCommand, artifacts, dataDir: null }),
         findGoal,
         runCommand,
         reportsDir: join(this.folder, 'checks'),

@@ -1,5 +1,5 @@
-import type { Stats } from 'node:fs'
-import { constants, type FileHandle, lstat, open, realpath } from 'node:fs/promises'
+import { existsSync, type Stats } from 'node:fs'
+import { constants, type FileHandle, lstat, open, readlink, realpath } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { z } from 'zod'
@@ -10,6 +10,14 @@ export const projectPath = z
   .string()
   .min(1)
   .refine((path) => !path.includes('\0'), 'has a NUL character in it')
+
+/** Where a path is resolved. */
+export type Project = {
+  /** The project's folder. */
+  readonly cwd: string
+  /** The server's data folder, which no path may lead into; null if there is none to protect. */
+  readonly dataDir: string | null
+}
 
 /** A path proven to be inside the project, free of symbolic links. What it names may not exist. */
 export type ConfinedPath = {
@@ -26,7 +34,7 @@ export type ConfinedPath = {
  * points, because to write through it would make its target.
  */
 export async function confine(
-  cwd: string,
+  { cwd, dataDir }: Project,
   path: string,
 ): Promise<Result<ConfinedPath, PathProblem>> {
   try {
@@ -37,14 +45,21 @@ export async function confine(
     const { existing, rest } = resolved.value
     const real = join(existing, ...rest)
     if (!isInside(root, real)) return err({ type: 'outside_project' })
+    if (dataDir !== null && isInside(await realOf(dataDir), real)) {
+      return err({ type: 'data_folder' })
+    }
     return ok({ root, real, shown: relative(root, real) || '.' })
   } catch (cause) {
     return err(problemOf(cause))
   }
 }
 
-const isInside = (root: string, path: string): boolean =>
-  !`${relative(root, path)}${sep}`.startsWith(`..${sep}`)
+/** Whether a path is a folder or below it; both free of symbolic links. */
+export const isInside = (folder: string, path: string): boolean =>
+  !`${relative(folder, path)}${sep}`.startsWith(`..${sep}`)
+
+/** A path without symbolic links; one that does not exist as it is. */
+const realOf = (path: string): Promise<string> => realpath(path).catch(() => resolve(path))
 
 type Resolved = { readonly existing: string; readonly rest: readonly string[] }
 
@@ -69,9 +84,27 @@ async function isLink(path: string): Promise<boolean> {
   }
 }
 
-/** Whether an open file is what its confined path names now, through no link of any kind. */
-export async function isStill(file: FileHandle, real: string): Promise<boolean> {
+/** Linux has a path for each open file, which leads to that file whatever becomes of its name. */
+const DESCRIPTORS = existsSync('/proc/self/fd') ? '/proc/self/fd' : null
+
+/** The path of `name` in an open folder, or of the folder itself: in this folder whatever is swapped. */
+export function pathIn({ file, real }: OpenedPath, name = '.'): string {
+  return join(DESCRIPTORS === null ? real : join(DESCRIPTORS, String(file.fd)), name)
+}
+
+/** The path by which a command reaches what this process holds open. */
+export function pathForCommands({ file, real }: OpenedPath): string {
+  return DESCRIPTORS === null ? real : `/proc/${process.pid}/fd/${file.fd}`
+}
+
+/**
+ * Whether an open file is at this path, reached through no link. Asks the open file where it is: a look at the path
+ * sees what another process has put there since. Without /proc (macOS) only such a look is possible, and a link that
+ * is there for the opening alone can stay unseen.
+ */
+export async function isAt(file: FileHandle, real: string): Promise<boolean> {
   try {
+    if (DESCRIPTORS !== null) return (await readlink(join(DESCRIPTORS, String(file.fd)))) === real
     const [opened, found, resolved] = await Promise.all([file.stat(), lstat(real), realpath(real)])
     return resolved === real && found.ino === opened.ino && found.dev === opened.dev
   } catch {
@@ -80,28 +113,101 @@ export async function isStill(file: FileHandle, real: string): Promise<boolean> 
 }
 
 export type OpenedFile = { readonly file: FileHandle; readonly stats: Stats }
+export type OpenedPath = { readonly file: FileHandle; readonly real: string }
+
+/**
+ * Opens what `path` leads to, if that is at `real`. Without O_NONBLOCK, opening a pipe would wait for a
+ * writer.
+ */
+async function openAt(
+  path: string,
+  real: string,
+  flags: number,
+): Promise<Result<FileHandle, PathProblem>> {
+  let file: FileHandle
+  try {
+    file = await open(path, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  } catch (cause) {
+    return err((await isLink(path)) ? { type: 'changed_meanwhile' } : problemOf(cause))
+  }
+  if (await isAt(file, real)) return ok(file)
+  await file.close()
+  return err({ type: 'changed_meanwhile' })
+}
 
 /** Opens a regular file for reading. What was put in its place meanwhile is not read. */
 export async function openForReading({
   real,
 }: ConfinedPath): Promise<Result<OpenedFile, PathProblem>> {
-  // Without O_NONBLOCK, to open a pipe would wait for a writer.
-  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
-  let file: FileHandle
-  try {
-    file = await open(real, flags)
-  } catch (cause) {
-    return err(codeOf(cause) === 'ELOOP' ? { type: 'changed_meanwhile' } : problemOf(cause))
-  }
+  const opened = await openAt(real, real, constants.O_RDONLY)
+  if (opened.isErr()) return err(opened.error)
+  const file = opened.value
   const stats = await file.stat()
-  const problem: PathProblem | null = stats.isDirectory()
-    ? { type: 'is_folder' }
-    : !stats.isFile()
-      ? { type: 'not_a_file' }
-      : (await isStill(file, real))
-        ? null
-        : { type: 'changed_meanwhile' }
-  if (problem === null) return ok({ file, stats })
+  if (stats.isFile()) return ok({ file, stats })
   await file.close()
-  return err(problem)
+  return err({ type: stats.isDirectory() ? 'is_folder' : 'not_a_file' })
+}
+
+const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY
+
+/** Opens a folder, so that what is done in it by `pathIn` cannot be led elsewhere. */
+export async function openFolder({ real }: ConfinedPath): Promise<Result<OpenedPath, PathProblem>> {
+  const opened = await openAt(real, real, FOLDER)
+  return opened.map((file) => ({ file, real }))
+}
+
+/** Opens a folder in an open folder. */
+export async function openFolderIn(
+  above: OpenedPath,
+  name: string,
+): Promise<Result<OpenedPath, PathProblem>> {
+  const real = join(above.real, name)
+  const opened = await openAt(pathIn(above, name), real, FOLDER)
+  return opened.map((file) => ({ file, real }))
+}
+
+/** As `openFolder`, for a command that reads all that is below: refuses a folder with the data folder in it. */
+export async function openTree(
+  confined: ConfinedPath,
+  { dataDir }: Project,
+): Promise<Result<OpenedPath, PathProblem>> {
+  if (dataDir !== null && isInside(confined.real, await realOf(dataDir))) {
+    return err({ type: 'data_folder' })
+  }
+  return openFolder(confined)
+}
+
+const CHUNK_BYTES = 64 * 1024
+
+/** What is in an open file; null if that is more than `maxBytes`, by however much. */
+export async function readAtMost(file: FileHandle, maxBytes: number): Promise<Buffer | null> {
+  const chunks: Buffer[] = []
+  for (let bytes = 0; ; ) {
+    const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(CHUNK_BYTES), 0, CHUNK_BYTES)
+    if (bytesRead === 0) return Buffer.concat(chunks)
+    bytes += bytesRead
+    if (bytes > maxBytes) return null
+    chunks.push(buffer.subarray(0, bytesRead))
+  }
+}
+
+/** The content of a regular file of the project, of at most `maxBytes`. */
+export async function readConfined(
+  project: Project,
+  path: string,
+  maxBytes: number,
+): Promise<Result<Buffer, PathProblem>> {
+  const confined = await confine(project, path)
+  if (confined.isErr()) return err(confined.error)
+  const opened = await openForReading(confined.value)
+  if (opened.isErr()) return err(opened.error)
+  const { file } = opened.value
+  try {
+    const content = await readAtMost(file, maxBytes)
+    return content === null ? err({ type: 'too_large', maxBytes }) : ok(content)
+  } catch (cause) {
+    return err(problemOf(cause))
+  } finally {
+    await file.close()
+  }
 }

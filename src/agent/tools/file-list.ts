@@ -1,16 +1,15 @@
 import type { Dirent } from 'node:fs'
-import { lstat, opendir, readlink, realpath } from 'node:fs/promises'
-import { join } from 'node:path'
+import { lstat, opendir, readlink } from 'node:fs/promises'
 import { z } from 'zod'
-import { type ConfinedPath, confine, projectPath } from './confine.ts'
+import { confine, isAt, type OpenedPath, openFolder, pathIn, projectPath } from './confine.ts'
 import { defineTool, failed, succeeded } from './define-tool.ts'
 import { describeProblem, problemOf } from './path-problem.ts'
 
 const MAX_ENTRIES = 1000
 
 /** `name/` for a folder, `name -> target` for a link, `name (12 bytes)` for a file. */
-async function line(folder: string, entry: Dirent): Promise<string> {
-  const path = join(folder, entry.name)
+async function line(folder: OpenedPath, entry: Dirent): Promise<string> {
+  const path = pathIn(folder, entry.name)
   try {
     if (entry.isDirectory()) return `${entry.name}/`
     if (entry.isSymbolicLink()) return `${entry.name} -> ${await readlink(path)}`
@@ -23,14 +22,12 @@ async function line(folder: string, entry: Dirent): Promise<string> {
 
 type Listing = { readonly entries: readonly Dirent[]; readonly more: boolean }
 
-/** Null where the folder was exchanged meanwhile. */
-async function entriesOf({ real }: ConfinedPath): Promise<Listing | null> {
+async function entriesOf(folder: OpenedPath): Promise<Listing> {
   const entries: Dirent[] = []
-  for await (const entry of await opendir(real)) {
+  for await (const entry of await opendir(pathIn(folder))) {
     entries.push(entry)
     if (entries.length > MAX_ENTRIES) break
   }
-  if ((await realpath(real)) !== real) return null
   return { entries: entries.slice(0, MAX_ENTRIES), more: entries.length > MAX_ENTRIES }
 }
 
@@ -43,19 +40,25 @@ export const fileList = defineTool({
       .optional()
       .describe('Relative to the project; the project itself if left out'),
   }),
-  run: async ({ path = '.' }, { cwd }) => {
-    const confined = await confine(cwd, path)
+  run: async ({ path = '.' }, project) => {
+    const confined = await confine(project, path)
     if (confined.isErr()) return failed(describeProblem(path, confined.error))
+    const opened = await openFolder(confined.value)
+    if (opened.isErr()) return failed(describeProblem(path, opened.error))
+    const folder = opened.value
     try {
-      const listing = await entriesOf(confined.value)
-      if (listing === null) return failed(describeProblem(path, { type: 'changed_meanwhile' }))
-      const { entries, more } = listing
-      const lines = await Promise.all(entries.map((entry) => line(confined.value.real, entry)))
+      const { entries, more } = await entriesOf(folder)
+      const lines = await Promise.all(entries.map((entry) => line(folder, entry)))
+      if (!(await isAt(folder.file, folder.real))) {
+        return failed(describeProblem(path, { type: 'changed_meanwhile' }))
+      }
       if (lines.length === 0) return succeeded('The folder is empty.')
       const note = more ? [`[only ${MAX_ENTRIES} entries are shown; there are more]`] : []
       return succeeded([...lines.sort(), ...note].join('\n'))
     } catch (cause) {
       return failed(describeProblem(path, problemOf(cause)))
+    } finally {
+      await folder.file.close()
     }
   },
 })

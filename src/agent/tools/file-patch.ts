@@ -1,6 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import { z } from 'zod'
-import { type ConfinedPath, confine, openForReading, projectPath } from './confine.ts'
+import { type ConfinedPath, confine, openForReading, projectPath, readAtMost } from './confine.ts'
 import { defineTool, failed, succeeded } from './define-tool.ts'
 import { describeProblem } from './path-problem.ts'
 import { writeAtomically } from './write-atomically.ts'
@@ -13,11 +13,12 @@ async function readText(path: string, confined: ConfinedPath): Promise<Result<st
   if (opened.isErr()) return err(describeProblem(path, opened.error))
   const { file, stats } = opened.value
   try {
-    if (stats.size > MAX_BYTES) {
-      return err(`${path} is too large to patch: ${stats.size} bytes, at most ${MAX_BYTES}.`)
+    const content = stats.size > MAX_BYTES ? null : await readAtMost(file, MAX_BYTES)
+    if (content === null) {
+      return err(`${path} is too large to patch: it has more than ${MAX_BYTES} bytes.`)
     }
     const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-    return ok(decoder.decode(await file.readFile()))
+    return ok(decoder.decode(content))
   } catch (cause) {
     if (cause instanceof TypeError) return err(`${path} is not a text file in UTF-8.`)
     throw cause
@@ -63,8 +64,8 @@ export const filePatch = defineTool({
     old: z.string().min(1).describe('The text to replace, as it is in the file'),
     new: z.string().describe('What to put in its place'),
   }),
-  run: async ({ path, old, new: replacement }, { cwd }) => {
-    const confined = await confine(cwd, path)
+  run: async ({ path, old, new: replacement }, project) => {
+    const confined = await confine(project, path)
     if (confined.isErr()) return failed(describeProblem(path, confined.error))
     const { shown } = confined.value
     const read = await readText(shown, confined.value)

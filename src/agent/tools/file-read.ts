@@ -111,8 +111,8 @@ export const fileRead = defineTool({
     offset: z.int().min(1).optional().describe('The first line to read; 1 where left out'),
     limit: z.int().min(1).optional().describe('How many lines; as many as fit where left out'),
   }),
-  run: async ({ path, offset = 1, limit = Number.MAX_SAFE_INTEGER }, { cwd, signal }) => {
-    const confined = await confine(cwd, path)
+  run: async ({ path, offset = 1, limit = Number.MAX_SAFE_INTEGER }, { signal, ...project }) => {
+    const confined = await confine(project, path)
     if (confined.isErr()) return failed(describeProblem(path, confined.error))
     const opened = await openForReading(confined.value)
     if (opened.isErr()) return failed(describeProblem(path, opened.error))

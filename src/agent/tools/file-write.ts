@@ -14,8 +14,8 @@ export const fileWrite = defineTool({
     path: projectPath.describe('Relative to the project'),
     content: z.string().describe('Everything that is to be in the file'),
   }),
-  run: async ({ path, content }, { cwd }) => {
-    const confined = await confine(cwd, path)
+  run: async ({ path, content }, project) => {
+    const confined = await confine(project, path)
     if (confined.isErr()) return failed(describeProblem(path, confined.error))
     const lost = await lostSecrets(confined.value, content)
     if (lost.length > 0) {

@@ -1,10 +1,10 @@
-import { realpath } from 'node:fs/promises'
 import { isAbsolute, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { ResultAsync } from 'neverthrow'
 import { z } from 'zod'
 import { siblingModule } from '../../lib/package-files.ts'
 import { commandOutput } from './command-output.ts'
-import { projectPath } from './confine.ts'
+import { confine, openTree, pathForCommands, projectPath } from './confine.ts'
 import { defineTool, failed, succeeded } from './define-tool.ts'
 import { describeProblem } from './path-problem.ts'
 
@@ -31,22 +31,29 @@ export const findFiles = defineTool({
   args: z.strictObject({
     pattern: projectPath.max(1000).describe('Glob, relative to the project'),
   }),
-  run: async ({ pattern }, { cwd, signal, runCommand }) => {
-    const root = await realpath(cwd)
-    const inside = withinProject(pattern, [cwd, root])
-    if (inside === null) return failed(describeProblem(pattern, { type: 'outside_project' }))
-    const result = await runCommand({
-      file: process.execPath,
-      args: ['--max-old-space-size=512', PROGRAM, inside, String(MAX_FOUND + 1)],
-      cwd: root,
-      timeoutMs: TIMEOUT_MS,
-      maxMemoryBytes: MAX_MEMORY_BYTES,
-      signal,
-    })
-    if (result.end !== 'exited' || result.exitCode !== 0) return commandOutput(result, TIMEOUT_MS)
-    const found = result.stdout.split('\n').filter(Boolean)
-    if (found.length === 0) return succeeded('No file matches.')
-    const more = found.length > MAX_FOUND ? [`[there are more than ${MAX_FOUND} files]`] : []
-    return succeeded([...found.slice(0, MAX_FOUND).sort(), ...more].join('\n'))
+  run: async ({ pattern }, { signal, runCommand, ...project }) => {
+    const confined = await confine(project, '.')
+    const opened = await confined.asyncAndThen((root) => new ResultAsync(openTree(root, project)))
+    if (opened.isErr()) return failed(describeProblem(project.cwd, opened.error))
+    const root = opened.value
+    try {
+      const inside = withinProject(pattern, [project.cwd, root.real])
+      if (inside === null) return failed(describeProblem(pattern, { type: 'outside_project' }))
+      const result = await runCommand({
+        file: process.execPath,
+        args: ['--max-old-space-size=512', PROGRAM, inside, String(MAX_FOUND + 1)],
+        cwd: pathForCommands(root),
+        timeoutMs: TIMEOUT_MS,
+        maxMemoryBytes: MAX_MEMORY_BYTES,
+        signal,
+      })
+      if (result.end !== 'exited' || result.exitCode !== 0) return commandOutput(result, TIMEOUT_MS)
+      const found = result.stdout.split('\n').filter(Boolean)
+      if (found.length === 0) return succeeded('No file matches.')
+      const more = found.length > MAX_FOUND ? [`[there are more than ${MAX_FOUND} files]`] : []
+      return succeeded([...found.slice(0, MAX_FOUND).sort(), ...more].join('\n'))
+    } finally {
+      await root.file.close()
+    }
   },
 })

@@ -1,4 +1,5 @@
-import { glob, realpath } from 'node:fs/promises'
+import { type Dirent, existsSync } from 'node:fs'
+import { constants, glob, lstat, open, readlink, realpath } from 'node:fs/promises'
 import { join, relative, sep } from 'node:path'
 
 /**
@@ -10,16 +11,28 @@ const [pattern = '', limit = '0'] = process.argv.slice(2)
 const LEFT_OUT: ReadonlySet<string> = new Set(['.git', 'node_modules'])
 
 const root = await realpath('.')
-const insideByFolder = new Map<string, boolean>()
+const hasDescriptors = existsSync('/proc/self/fd')
 
-/** Whether a folder is inside the project once all symbolic links on the way are followed. */
-async function isInside(folder: string): Promise<boolean> {
-  const known = insideByFolder.get(folder)
-  if (known !== undefined) return known
-  const real = await realpath(folder).catch(() => null)
-  const inside = real !== null && !`${relative(root, real)}${sep}`.startsWith(`..${sep}`)
-  insideByFolder.set(folder, inside)
-  return inside
+/**
+ * Whether there is such a file inside the project, once all symbolic links to its folder are followed. The folder is
+ * opened and asked where it is: a look at its path sees what has been put there since. Without /proc (macOS) only
+ * such a look is possible.
+ */
+async function isInProject({ parentPath, name }: Dirent): Promise<boolean> {
+  const folder = await open(parentPath, constants.O_RDONLY | constants.O_DIRECTORY).catch(
+    () => null,
+  )
+  if (folder === null) return false
+  try {
+    const path = hasDescriptors ? `/proc/self/fd/${folder.fd}` : parentPath
+    const real = hasDescriptors ? await readlink(path) : await realpath(path)
+    await lstat(join(path, name))
+    return !`${relative(root, real)}${sep}`.startsWith(`..${sep}`)
+  } catch {
+    return false
+  } finally {
+    await folder.close()
+  }
 }
 
 const printable = (path: string): string => (/\p{Cc}/u.test(path) ? JSON.stringify(path) : path)
@@ -27,7 +40,7 @@ const printable = (path: string): string => (/\p{Cc}/u.test(path) ? JSON.stringi
 let count = 0
 const entries = glob(pattern, { withFileTypes: true, exclude: ({ name }) => LEFT_OUT.has(name) })
 for await (const entry of entries) {
-  if (entry.isDirectory() || !(await isInside(entry.parentPath))) continue
+  if (entry.isDirectory() || !(await isInProject(entry))) continue
   console.log(printable(relative(root, join(entry.parentPath, entry.name))))
   count += 1
   if (count >= Number(limit)) break

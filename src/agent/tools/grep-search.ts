@@ -1,10 +1,20 @@
+import { err, ok, type Result } from 'neverthrow'
 import { z } from 'zod'
 import { processMask } from '../../store/masking.ts'
 import type { CommandResult } from '../process/command.ts'
 import { commandOutput } from './command-output.ts'
-import { confine, projectPath } from './confine.ts'
+import {
+  type ConfinedPath,
+  confine,
+  type OpenedPath,
+  openForReading,
+  openTree,
+  type Project,
+  pathForCommands,
+  projectPath,
+} from './confine.ts'
 import { defineTool, failed, succeeded } from './define-tool.ts'
-import { describeProblem } from './path-problem.ts'
+import { describeProblem, type PathProblem } from './path-problem.ts'
 import type { ToolOutput } from './tool.ts'
 
 const TIMEOUT_MS = 30_000
@@ -18,8 +28,13 @@ const CUT = '\x1f'
 const CUTTER = `length > ${4 * LINE_LENGTH} { $0 = substr($0, 1, ${4 * LINE_LENGTH}) "\\037" } { print }`
 /** Of each of the two programs: an expression such as a{1,30000} takes gigabytes. */
 const MEMORY_MIB = 512
-/** Where a shell cannot limit memory, the limit of all commands holds. Nothing leaves a core file. */
-const PIPELINE = `ulimit -c 0; ulimit -v ${MEMORY_MIB * 1024} 2>/dev/null; set -o pipefail; grep "$@" | LC_ALL=C awk '${CUTTER}'`
+/**
+ * Where a shell cannot limit memory, the limit of all commands holds. Nothing leaves a core
+ * file. The first argument is what grep reads if it is asked for `-`.
+ */
+const PIPELINE = `ulimit -c 0; ulimit -v ${MEMORY_MIB * 1024} 2>/dev/null; set -o pipefail; input="$1"; shift; grep "$@" <"$input" | LC_ALL=C awk '${CUTTER}'`
+const OPTIONS = ['-HnIE', `--max-count=${MAX_PER_FILE}`, '--color=never']
+const TREE_OPTIONS = ['-r', '--exclude-dir=.git', '--exclude-dir=node_modules']
 /** How grep ends: lines were found, none were, something went wrong. */
 const FOUND = 0
 const NOTHING = 1
@@ -42,8 +57,10 @@ function withoutHalf(line: string): string {
   return pieces.write(line) + pieces.cut()
 }
 
-function searchOutput(result: CommandResult): ToolOutput {
-  const { end, exitCode, stdout, stderr } = result
+function searchOutput(result: CommandResult, { shown, isTree }: Place): ToolOutput {
+  const { end, exitCode, stderr } = result
+  const isBelow = isTree && shown !== '.'
+  const stdout = isBelow ? result.stdout.replace(/^\.\//gm, () => `${shown}/`) : result.stdout
   const lines = stdout.split('\n').map(shortenLine).join('\n')
   if (end !== 'exited') return commandOutput({ ...result, output: lines || stderr }, TIMEOUT_MS)
   if (exitCode === FOUND) return succeeded(lines)
@@ -52,6 +69,25 @@ function searchOutput(result: CommandResult): ToolOutput {
   if (stdout !== '') return succeeded(`${lines}${stderr}`)
   if (OUT_OF_MEMORY.test(stderr)) return failed(TOO_MUCH_MEMORY)
   return { output: stderr, exitCode, outcome: 'error' }
+}
+
+/** What is searched, held open: a link that is put in its place while grep starts leads nowhere. */
+type Place = {
+  readonly isTree: boolean
+  readonly shown: string
+  readonly opened: OpenedPath
+}
+
+async function openPlace(
+  confined: ConfinedPath,
+  project: Project,
+): Promise<Result<Place, PathProblem>> {
+  const { shown } = confined
+  const folder = await openTree(confined, project)
+  if (folder.isOk()) return ok({ isTree: true, shown, opened: folder.value })
+  if (folder.error.type !== 'not_a_folder') return err(folder.error)
+  const opened = await openForReading(confined)
+  return opened.map(({ file }) => ({ isTree: false, shown, opened: { file, real: confined.real } }))
 }
 
 export const grepSearch = defineTool({
@@ -69,23 +105,29 @@ export const grepSearch = defineTool({
       .describe('Extended regular expression, matched within each line; case matters'),
     path: projectPath.optional().describe('A folder or file to search; the project if left out'),
   }),
-  run: async ({ pattern, path = '.' }, { cwd, signal, runCommand }) => {
-    const confined = await confine(cwd, path)
+  run: async ({ pattern, path = '.' }, { signal, runCommand, ...project }) => {
+    const confined = await confine(project, path)
     if (confined.isErr()) return failed(describeProblem(path, confined.error))
-    const { root, shown } = confined.value
-    const result = await runCommand({
-      file: 'bash',
-      args: [
-        ...['-c', PIPELINE, 'grep'],
-        ...['-rHnIE', `--max-count=${MAX_PER_FILE}`, '--color=never'],
-        ...['--exclude-dir=.git', '--exclude-dir=node_modules', '-e', pattern, '--', shown],
-      ],
-      cwd: root,
-      timeoutMs: TIMEOUT_MS,
-      maxBytes: MAX_BYTES,
-      env: { LANGUAGE: 'en' },
-      signal,
-    })
-    return searchOutput(result)
+    const found = await openPlace(confined.value, project)
+    if (found.isErr()) return failed(describeProblem(path, found.error))
+    const place = found.value
+    const at = pathForCommands(place.opened)
+    const what = place.isTree
+      ? { cwd: at, input: '/dev/null', args: [...TREE_OPTIONS, '-e', pattern, '--', '.'] }
+      : { cwd: '/', input: at, args: [`--label=${place.shown}`, '-e', pattern, '--', '-'] }
+    try {
+      const result = await runCommand({
+        file: 'bash',
+        args: ['-c', PIPELINE, 'grep', what.input, ...OPTIONS, ...what.args],
+        cwd: what.cwd,
+        timeoutMs: TIMEOUT_MS,
+        maxBytes: MAX_BYTES,
+        env: { LANGUAGE: 'en' },
+        signal,
+      })
+      return searchOutput(result, place)
+    } finally {
+      await place.opened.file.close()
+    }
   },
 })

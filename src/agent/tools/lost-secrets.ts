@@ -1,6 +1,6 @@
 import { masksIn } from '../../domain/mask/finder.ts'
 import { processMask } from '../../store/masking.ts'
-import { type ConfinedPath, openForReading } from './confine.ts'
+import { type ConfinedPath, openForReading, readAtMost } from './confine.ts'
 
 /** What a model can have read of a file: more is not compared. */
 const MAX_BYTES = 16 * 1024 * 1024
@@ -16,7 +16,8 @@ export async function lostSecrets(path: ConfinedPath, content: string): Promise<
   if (opened.isErr()) return []
   const { file, stats } = opened.value
   try {
-    const text = stats.size > MAX_BYTES ? '' : await file.readFile('utf8')
+    const content = stats.size > MAX_BYTES ? null : await readAtMost(file, MAX_BYTES)
+    const text = content?.toString() ?? ''
     const shown = processMask.text(text)
     return masks.filter((mask) => shown.includes(mask) && !text.includes(mask))
   } finally {

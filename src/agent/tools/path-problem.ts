@@ -1,11 +1,13 @@
 /** Why a path of the project cannot be used. */
 export type PathProblem =
   | { readonly type: 'outside_project' }
+  | { readonly type: 'data_folder' }
   | { readonly type: 'dangling_link'; readonly link: string }
   | { readonly type: 'not_found' }
   | { readonly type: 'is_folder' }
   | { readonly type: 'not_a_folder' }
   | { readonly type: 'not_a_file' }
+  | { readonly type: 'too_large'; readonly maxBytes: number }
   | { readonly type: 'no_access' }
   /** The path was exchanged while it was used. */
   | { readonly type: 'changed_meanwhile' }
@@ -17,6 +19,8 @@ export function describeProblem(path: string, problem: PathProblem): string {
   switch (problem.type) {
     case 'outside_project':
       return `${name} is outside the project. Paths must stay inside it, symbolic links too.`
+    case 'data_folder':
+      return `${name} is in the server's data folder, or has it in it. No tool reads or changes that.`
     case 'dangling_link':
       return `${name} leads through ${problem.link}, a symbolic link to nothing.`
     case 'not_found':
@@ -27,6 +31,8 @@ export function describeProblem(path: string, problem: PathProblem): string {
       return `${name} is not a folder, or leads through something that is none.`
     case 'not_a_file':
       return `${name} is not a regular file.`
+    case 'too_large':
+      return `${name} is too large to read: it has more than ${problem.maxBytes} bytes.`
     case 'no_access':
       return `${name}: permission denied.`
     case 'changed_meanwhile':

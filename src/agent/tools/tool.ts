@@ -3,10 +3,10 @@ import type { PayloadOf } from '../../domain/records.ts'
 import type { OpenCall } from '../../domain/state.ts'
 import type { ToolSpec } from '../model/model.ts'
 import type { RunCommand } from '../process/command.ts'
+import type { Project } from './confine.ts'
 
-export type ToolContext = {
-  /** The project's folder; tools stay inside it. */
-  readonly cwd: string
+/** What tools work on: they stay inside the project, and out of the data folder. */
+export type ToolContext = Project & {
   /** Aborted with the run. */
   readonly signal: AbortSignal
   readonly runCommand: RunCommand

@@ -37,16 +37,18 @@ export type ToolboxOptions = {
   readonly runCommand: RunCommand
   /** Where output goes that is too long for the log. */
   readonly artifacts: Pick<Artifacts, 'put'>
+  /** The server's data folder, which tools neither read nor change; null if there is none. */
+  readonly dataDir: string | null
 }
 
 /** The tools of every run. */
-export function createToolbox({ runCommand, artifacts }: ToolboxOptions): Toolbox {
+export function createToolbox({ runCommand, artifacts, dataDir }: ToolboxOptions): Toolbox {
   return {
     specs: TOOLS.map(({ spec }) => spec),
     readOnly: new Set(TOOLS.filter(({ readOnly }) => readOnly).map(({ spec }) => spec.name)),
     async execute(call, { cwd, signal }) {
       const begun = performance.now()
-      const outcome = await perform(call, { cwd, signal, runCommand })
+      const outcome = await perform(call, { cwd, dataDir, signal, runCommand })
       const duration_ms = Math.round(performance.now() - begun)
       const recorded = await keepWithinRecord(outcome, artifacts)
       return { call_id: call.call_id, tool: call.tool, ...recorded, duration_ms }

@@ -10,64 +10,90 @@ import {
   rename,
   rm,
 } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, join, relative, sep } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
-import { type ConfinedPath, isStill } from './confine.ts'
+import {
+  type ConfinedPath,
+  isAt,
+  isInside,
+  type OpenedPath,
+  openFolder,
+  openFolderIn,
+  pathIn,
+} from './confine.ts'
 import { codeOf, type PathProblem, problemOf } from './path-problem.ts'
-
-/** A folder that is held open, so that what is done in it cannot be led elsewhere. */
-type Folder = {
-  readonly real: string
-  /** The path by which its files are reached. */
-  readonly path: string
-}
 
 /**
  * Writes a file so that a reader sees the old content or the new, never a part: into a new file beside
  * it, which then takes its name. Makes parent folders; keeps the mode of a file that is there.
  */
 export async function writeAtomically(
-  { real }: ConfinedPath,
+  confined: ConfinedPath,
   content: string,
 ): Promise<Result<'created' | 'replaced', PathProblem>> {
   try {
-    const folder = dirname(real)
-    await mkdir(folder, { recursive: true })
-    const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY)
+    const folder = await makeFolder(confined.root, dirname(confined.real))
+    if (folder.isErr()) return err(folder.error)
     try {
-      if (!(await isStill(handle, folder))) return err({ type: 'changed_meanwhile' })
-      // Linux has a path for an open folder; elsewhere a check of the new file has to do.
-      const path = process.platform === 'linux' ? `/proc/self/fd/${handle.fd}` : folder
-      return await writeIn({ real: folder, path }, basename(real), content)
+      return await writeIn(folder.value, basename(confined.real), content)
     } finally {
-      await handle.close()
+      await folder.value.file.close()
     }
   } catch (cause) {
-    return err(codeOf(cause) === 'EEXIST' ? { type: 'not_a_folder' } : problemOf(cause))
+    return err(problemOf(cause))
   }
 }
 
+/** Opens a folder of the project, made where it is missing: each part in the open folder above it, through no link. */
+async function makeFolder(root: string, real: string): Promise<Result<OpenedPath, PathProblem>> {
+  // The path of the project itself has no folder in it.
+  if (!isInside(root, real)) return err({ type: 'is_folder' })
+  let opened = await openFolder({ root, real: root, shown: '.' })
+  for (const name of relative(root, real).split(sep).filter(Boolean)) {
+    if (opened.isErr()) return opened
+    const above = opened.value
+    try {
+      opened = await openOrMake(above, name)
+    } finally {
+      await above.file.close()
+    }
+  }
+  return opened
+}
+
+async function openOrMake(
+  above: OpenedPath,
+  name: string,
+): Promise<Result<OpenedPath, PathProblem>> {
+  const opened = await openFolderIn(above, name)
+  if (opened.isOk() || opened.error.type !== 'not_found') return opened
+  await mkdir(pathIn(above, name)).catch((cause) => {
+    if (codeOf(cause) !== 'EEXIST') throw cause
+  })
+  return openFolderIn(above, name)
+}
+
 async function writeIn(
-  folder: Folder,
+  folder: OpenedPath,
   name: string,
   content: string,
 ): Promise<Result<'created' | 'replaced', PathProblem>> {
-  const target = join(folder.path, name)
+  const target = pathIn(folder, name)
   const present = await statsOf(target)
   const problem = await whyNotReplaceable(target, present)
   if (problem !== null) return err(problem)
   const temporary = `.retrai-${randomUUID()}.tmp`
-  const file = await open(join(folder.path, temporary), 'wx')
+  const file = await open(pathIn(folder, temporary), 'wx')
   try {
-    if (!(await isStill(file, join(folder.real, temporary)))) {
-      await rm(join(folder.path, temporary), { force: true })
+    if (!(await isAt(file, join(folder.real, temporary)))) {
+      await rm(pathIn(folder, temporary), { force: true })
       return err({ type: 'changed_meanwhile' })
     }
     await fill(file, content, present)
-    await rename(join(folder.path, temporary), target)
+    await rename(pathIn(folder, temporary), target)
     return ok(present === null ? 'created' : 'replaced')
   } catch (cause) {
-    await rm(join(folder.path, temporary), { force: true })
+    await rm(pathIn(folder, temporary), { force: true })
     throw cause
   } finally {
     await file.close()

@@ -1,7 +1,11 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { runCommand } from '../../../src/agent/process/run-command.ts'
 import { confine, openForReading } from '../../../src/agent/tools/confine.ts'
+import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import { writeAtomically } from '../../../src/agent/tools/write-atomically.ts'
 import { type Project, projectWith } from './support.ts'
 
@@ -113,7 +117,7 @@ describe('a link that is swapped in after the path was checked', () => {
   ])('in place %s is neither read nor written through', async (_, swap) => {
     const project = await projectWith({ 'folder/secret': 'mine\n' })
     await writeFile(join(project.outside, 'secret'), SECRET)
-    const confined = (await confine(project.cwd, 'folder/secret'))._unsafeUnwrap()
+    const confined = (await confine({ ...project, dataDir: null }, 'folder/secret'))._unsafeUnwrap()
     await swap(project)
     const opened = await openForReading(confined)
     expect(opened._unsafeUnwrapErr()).toEqual({ type: 'changed_meanwhile' })
@@ -122,27 +126,123 @@ describe('a link that is swapped in after the path was checked', () => {
     expect(await readdir(project.outside)).toEqual(['secret'])
     expect(await readFile(join(project.outside, 'secret'), 'utf8')).toBe(SECRET)
   })
+})
 
-  it('again and again while files are written lets none of them out', async () => {
-    const { cwd, outside, run } = await projectWith()
-    const folder = join(cwd, 'folder')
-    let done = false
-    const swap = async () => {
-      await rm(folder, { recursive: true, force: true })
-      await symlink(outside, folder)
-      await rm(folder)
-      await mkdir(folder)
+/** Swaps a folder with a link, by renames, until it is killed. */
+const SWAP = `
+const { renameSync, rmSync } = require('node:fs')
+const [folder, link, aside] = process.argv.slice(1)
+/** A tool may have made a folder of that name meanwhile. */
+const move = (from, to) => {
+  for (;;) {
+    try {
+      return renameSync(from, to)
+    } catch {
+      try {
+        rmSync(to, { recursive: true, force: true })
+      } catch {}
     }
-    const swapping = (async () => {
-      // The tool makes the folder too, so a step can find it there already.
-      while (!done) await swap().catch(() => {})
-    })()
-    for (let round = 0; round < 300; round += 1) {
-      await run('file_write', { path: 'folder/file', content: `${round}` })
+  }
+}
+process.send('swapping')
+for (;;) {
+  move(folder, aside)
+  move(link, folder)
+  move(folder, link)
+  move(aside, folder)
+}`
+
+/** A project whose folder `folder` is swapped with a link to the folder outside, as fast as a process can. */
+async function swappingProject() {
+  const project = await projectWith({ 'folder/mine': 'mine\n', 'folder/sub/deep': 'deep\n' })
+  const { cwd, outside } = project
+  await mkdir(join(outside, 'sub'))
+  for (const name of ['mine', 'theirs', 'sub/deep']) await writeFile(join(outside, name), SECRET)
+  await symlink(outside, join(dirname(cwd), 'link'))
+  const paths = [join(cwd, 'folder'), join(dirname(cwd), 'link'), join(dirname(cwd), 'aside')]
+  const swapper = spawn(process.execPath, ['-e', SWAP, ...paths], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
+  onTestFinished(async () => {
+    swapper.kill('SIGKILL')
+    if (swapper.exitCode === null && swapper.signalCode === null) await once(swapper, 'exit')
+  })
+  await once(swapper, 'message')
+  return { ...project, swapper }
+}
+
+/** Only that of the files inside and outside shows which of them was used. */
+const allOf = async (folder: string): Promise<string[]> =>
+  (await readdir(folder, { recursive: true })).sort()
+
+describe('a folder that another process swaps with a link without end', () => {
+  it.each([
+    ['file_read', { path: 'folder/mine' }, 300],
+    ['file_read', { path: 'folder/sub/deep' }, 300],
+    ['file_list', { path: 'folder' }, 300],
+    ['file_list', { path: 'folder/sub' }, 300],
+    ['file_write', { path: 'folder/mine', content: 'mine\n' }, 150],
+    ['file_write', { path: 'folder/a/b/new', content: 'new' }, 150],
+    ['file_patch', { path: 'folder/mine', old: 'e', new: 'e ' }, 150],
+    ['grep_search', { path: 'folder', pattern: 'e' }, 20],
+    ['grep_search', { path: 'folder/mine', pattern: 'e' }, 20],
+    ['grep_search', { pattern: 'e' }, 20],
+    ['find_files', { pattern: 'folder/*' }, 5],
+    ['find_files', { pattern: '**/*' }, 5],
+  ])('is not followed by %s %j', { timeout: 60_000 }, async (tool, args, times) => {
+    const { outside, run, swapper } = await swappingProject()
+    const before = await allOf(outside)
+    for (let call = 0; call < times; call += 1) {
+      const { output } = await run(tool, args)
+      expect(output).not.toMatch(/theirs|secret of another/)
     }
-    done = true
-    await swapping
-    expect(await readdir(outside)).toEqual([])
+    expect(swapper.exitCode).toBeNull()
+    expect(await allOf(outside)).toEqual(before)
+    for (const name of ['mine', 'theirs', 'sub/deep']) {
+      expect(await readFile(join(outside, name), 'utf8')).toBe(SECRET)
+    }
+  })
+})
+
+describe('the data folder of the server', () => {
+  /** A project with the data folder in it, though no run of it would have been created. */
+  async function projectWithData() {
+    const project = await projectWith({ '.retrai/keys/keyring.json': 'the keys\n' })
+    const dataDir = join(project.cwd, '.retrai')
+    await symlink('.retrai', join(project.cwd, 'link'))
+    const toolbox = createToolbox({ runCommand, artifacts: project.artifacts, dataDir })
+    const run = (tool: string, args: Readonly<Record<string, string>>) =>
+      toolbox.execute(
+        { call_id: 'c', tool, args, read_only: false },
+        { cwd: project.cwd, signal: new AbortController().signal },
+      )
+    return { dataDir, run }
+  }
+
+  it.each(['.retrai/keys/keyring.json', 'link/keys/keyring.json', '.retrai/new', '.retrai'])(
+    'is not reached by %s',
+    async (path) => {
+      const { dataDir, run } = await projectWithData()
+      for (const [tool, argsFor] of Object.entries(CALLS)) {
+        const { outcome, output } = await run(tool, argsFor(path))
+        expect(outcome).toBe('error')
+        expect(output).toContain("the server's data folder")
+      }
+      expect(await allOf(dataDir)).toEqual(['keys', 'keys/keyring.json'])
+      expect(await readFile(join(dataDir, 'keys/keyring.json'), 'utf8')).toBe('the keys\n')
+    },
+  )
+
+  it('is not searched with what is round it', async () => {
+    const { run } = await projectWithData()
+    for (const [tool, args] of [
+      ['grep_search', { pattern: 'keys' }],
+      ['find_files', { pattern: '**/*' }],
+    ] as const) {
+      const { outcome, output } = await run(tool, args)
+      expect(outcome).toBe('error')
+      expect(output).toContain("the server's data folder")
+    }
   })
 })
 

@@ -85,7 +85,7 @@ describe('grep_search', () => {
     const { run } = await projectWith(FILES)
     const result = await run('grep_search', { pattern: 'a', path: 'none' })
     expect(result).toMatchObject({ outcome: 'error' })
-    expect(result.output).toContain('No such file')
+    expect(result.output).toContain('does not exist')
   })
 })
 

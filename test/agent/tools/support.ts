@@ -37,7 +37,7 @@ export async function projectWith(
     await writeFile(join(cwd, path), content)
   }
   const artifacts = createArtifacts(join(base, 'artifacts'))
-  const toolbox = createToolbox({ runCommand, artifacts, ...options })
+  const toolbox = createToolbox({ runCommand, artifacts, dataDir: join(base, 'data'), ...options })
   const run: Run = (tool, args = {}, signal = new AbortController().signal) => {
     return toolbox.execute({ call_id: 'call-1', tool, args, read_only: false }, { cwd, signal })
   }

@@ -138,7 +138,7 @@ describe('output', () => {
     const call = { call_id: 'c', tool: 'bash_exec', args: { command: 'print' }, read_only: false }
     await fc.assert(
       fc.asyncProperty(longText, async (printed) => {
-        const toolbox = createToolbox({ runCommand: printing(printed), artifacts })
+        const toolbox = createToolbox({ runCommand: printing(printed), artifacts, dataDir: null })
         const result = await toolbox.execute(call, { cwd, signal })
         const whole = printed.toWellFormed()
         expect(result.bytes).toBe(Buffer.byteLength(whole))
@@ -171,7 +171,11 @@ describe('output', () => {
     const { cwd } = await projectWith()
     const full = Object.assign(new Error('no space left on device'), { code: 'ENOSPC' })
     const artifacts = { put: () => Promise.reject(full) }
-    const toolbox = createToolbox({ runCommand: printing('x'.repeat(20_000)), artifacts })
+    const toolbox = createToolbox({
+      runCommand: printing('x'.repeat(20_000)),
+      artifacts,
+      dataDir: null,
+    })
     const { signal } = new AbortController()
     const call = { call_id: 'c', tool: 'bash_exec', args: { command: 'x' }, read_only: false }
     const result = await toolbox.execute(call, { cwd, signal })
