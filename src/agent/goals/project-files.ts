@@ -1,6 +1,11 @@
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { opendir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { ResultAsync } from 'neverthrow'
 import { z } from 'zod'
+import { confine, openFolder, pathIn, readConfined } from '../tools/confine.ts'
+
+const MAX_BYTES = 1024 * 1024
+const MAX_NAMES = 10_000
 
 /** The first of the paths, relative to the project, at which there is something. */
 export async function firstOf(cwd: string, paths: readonly string[]): Promise<string | null> {
@@ -11,14 +16,29 @@ export async function firstOf(cwd: string, paths: readonly string[]): Promise<st
   return null
 }
 
-/** Names in a folder of the project; none where there is no such folder. */
-export async function namesIn(cwd: string, folder: string): Promise<readonly string[]> {
-  return readdir(join(cwd, folder)).catch(() => [])
+/** Names in a folder of the project, not more than any of ours has; none if there is no such folder. */
+export async function namesIn(cwd: string, path: string): Promise<readonly string[]> {
+  const confined = await confine({ cwd, dataDir: null }, path)
+  const folder = await confined.asyncAndThen((found) => new ResultAsync(openFolder(found)))
+  if (folder.isErr()) return []
+  const names: string[] = []
+  try {
+    for await (const { name } of await opendir(pathIn(folder.value))) {
+      names.push(name)
+      if (names.length >= MAX_NAMES) break
+    }
+    return names
+  } catch {
+    return []
+  } finally {
+    await folder.value.file.close()
+  }
 }
 
-/** A text file of the project; null where it cannot be read. */
+/** A text file of the project; null if it cannot be read, or is too large for one that people write. */
 export async function textOf(cwd: string, path: string): Promise<string | null> {
-  return readFile(join(cwd, path), 'utf8').catch(() => null)
+  const content = await readConfined({ cwd, dataDir: null }, path, MAX_BYTES)
+  return content.isOk() ? content.value.toString() : null
 }
 
 const PackageJson = z.object({ scripts: z.object({ test: z.string().optional() }).optional() })

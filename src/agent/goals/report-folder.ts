@@ -1,7 +1,9 @@
-import { mkdir, mkdtemp, readFile, rm, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { processMask } from '../../store/masking.ts'
+import { readConfined } from '../tools/confine.ts'
+import { describeProblem } from '../tools/path-problem.ts'
 import type { GoalVerdict } from './goal.ts'
 import { oneLine } from './text.ts'
 
@@ -46,12 +48,14 @@ export async function withReportFolder(
  * cannot be read.
  */
 export async function readReport(path: string): Promise<Result<string | null, string>> {
-  try {
-    const { size } = await stat(path)
-    if (size > MAX_REPORT_BYTES) return err(`it has ${size} bytes, too many to read`)
-    return ok(size === 0 ? null : processMask.text(await readFile(path, 'utf8')))
-  } catch (cause) {
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return ok(null)
-    return err(messageOf(cause))
+  const content = await readConfined(
+    { cwd: dirname(path), dataDir: null },
+    basename(path),
+    MAX_REPORT_BYTES,
+  )
+  if (content.isOk()) {
+    return ok(content.value.length === 0 ? null : processMask.text(content.value.toString()))
   }
+  if (content.error.type === 'not_found') return ok(null)
+  return err(describeProblem(basename(path), content.error))
 }

@@ -1,12 +1,24 @@
-import { readFile } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
-import { parseDocument } from 'yaml'
 import { z } from 'zod'
 import { ShellGoal, SuccessCondition } from '../../domain/run-config.ts'
+import { readConfined } from '../tools/confine.ts'
+import { describeProblem, type PathProblem } from '../tools/path-problem.ts'
+import { Turns } from '../turns.ts'
 import { oneLine } from './text.ts'
 
 const FILE = '.retrai.yml'
+/** Of the file, and of what it unfolds to. */
+const MAX_BYTES = 64 * 1024
+const PARSE_WITHIN_MS = 5_000
+const PARSER = fileURLToPath(import.meta.resolve('./yaml-child.ts'))
+
+const execute = promisify(execFile)
+/** Settings that take long to read must not take the machine. */
+const parsing = new Turns(2)
 
 const { check_command, success_condition } = ShellGoal.unwrap().shape
 
@@ -46,31 +58,46 @@ function problemsOf({ issues }: z.ZodError): string {
     .join('; ')
 }
 
-function parseSettings(text: string): Result<ShellGoal, string> {
-  const document = parseDocument(text)
-  if (document.errors.length > 0) {
-    const problems = document.errors.map(({ message }) => message.split('\n', 1)[0] ?? '')
-    return err(`it is not valid YAML: ${problems.join('; ').replace(/:$/, '')}`)
-  }
+const Parsed = z.union([z.object({ problem: z.string() }), z.object({ value: z.unknown() })])
+
+/** What a YAML text says, read in a process of its own. */
+async function parseYaml(text: string): Promise<Result<unknown, string>> {
+  const giveBack = await parsing.take(new AbortController().signal)
   try {
-    const settings = Settings.safeParse(document.toJS() ?? {}, { error: explain })
-    return settings.success ? ok(settings.data) : err(problemsOf(settings.error))
-  } catch (cause) {
-    // Aliases that unfold to more than the library puts up with.
-    return err(oneLine(`${cause}`))
+    const child = execute(process.execPath, ['--max-old-space-size=64', PARSER], {
+      env: {},
+      timeout: PARSE_WITHIN_MS,
+      killSignal: 'SIGKILL',
+      maxBuffer: MAX_BYTES,
+    })
+    // A child that has ended before it has read its input has failed, which is what is reported.
+    child.child.stdin?.on('error', () => {}).end(text)
+    const parsed = Parsed.parse(JSON.parse((await child).stdout))
+    return 'problem' in parsed ? err(oneLine(parsed.problem)) : ok(parsed.value)
+  } catch {
+    return err('it is too deep or too large to be read as YAML. Write only what the check needs')
+  } finally {
+    giveBack?.()
   }
 }
 
-function explainRead(cause: unknown): string {
-  const missing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT'
-  if (!missing) return `it cannot be read: ${oneLine(`${cause}`)}`
+async function parseSettings(content: Buffer): Promise<Result<ShellGoal, string>> {
+  const parsed = await parseYaml(content.toString())
+  return parsed.andThen((value) => {
+    const settings = Settings.safeParse(value, { error: explain })
+    return settings.success ? ok(settings.data) : err(problemsOf(settings.error))
+  })
+}
+
+function explainRead(problem: PathProblem): string {
+  if (problem.type !== 'not_found') return `it cannot be read: ${describeProblem(FILE, problem)}`
   return 'there is no such file. Write one with the check of the goal, such as "check_command: make check"'
 }
 
 /** What a shell-goal checks, from `.retrai.yml` in the project; the error names every problem. */
 export function readShellGoal(cwd: string): ResultAsync<ShellGoal, string> {
-  const path = join(cwd, FILE)
-  return ResultAsync.fromPromise(readFile(path, 'utf8'), explainRead)
-    .andThen(parseSettings)
-    .mapErr((problem) => `${path}: ${problem}`)
+  return new ResultAsync(readConfined({ cwd, dataDir: null }, FILE, MAX_BYTES))
+    .mapErr(explainRead)
+    .andThen((content) => new ResultAsync(parseSettings(content)))
+    .mapErr((problem) => `${join(cwd, FILE)}: ${problem}`)
 }

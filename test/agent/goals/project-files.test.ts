@@ -1,0 +1,106 @@
+import { mkdir, readFile, symlink, truncate, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { goals } from '../../../src/agent/goals/catalogue.ts'
+import { readReport } from '../../../src/agent/goals/report-folder.ts'
+import { readShellGoal } from '../../../src/agent/goals/retrai-yml.ts'
+import { runCommand } from '../../../src/agent/process/run-command.ts'
+import { project } from './support.ts'
+
+const READ = ['.retrai.yml', 'package.json', 'GNUmakefile', 'Makefile'] as const
+
+/** What may be in the place of a file: each fills or empties what reads it without care. */
+const HOSTILE: Readonly<Record<string, (path: string) => Promise<void>>> = {
+  'a pipe that nobody writes to': async (path) => {
+    const signal = new AbortController().signal
+    await runCommand({ file: 'mkfifo', args: [path], cwd: '/', timeoutMs: 60_000, signal })
+  },
+  'a link to an endless device': (path) => symlink('/dev/zero', path),
+  'a file of 4 GiB': async (path) => {
+    await writeFile(path, 'check_command: x\n')
+    await truncate(path, 4 * 1024 ** 3)
+  },
+  'a folder': async (path) => void (await mkdir(path)),
+  'a link out of the project': async (path) => {
+    const other = await project({ file: 'check_command: x\n\ntest:\n\ttrue\n' })
+    await symlink(join(other, 'file'), path)
+  },
+}
+
+describe.each(Object.entries(HOSTILE))('a project with %s', (_, make) => {
+  /** More than there are threads that read files. */
+  const projects = () =>
+    Promise.all(
+      Array.from({ length: 6 }, async () => {
+        const cwd = await project({ plain: 'text' })
+        for (const name of READ) await make(join(cwd, name))
+        return cwd
+      }),
+    )
+
+  test('suggests no goal by it, and files are still read', { timeout: 10_000 }, async () => {
+    const found = await Promise.all(
+      (await projects()).flatMap((cwd) =>
+        goals
+          .filter(({ name }) => ['npm-test', 'make-test', 'shell-goal'].includes(name))
+          .map(({ detect }) => detect(cwd)),
+      ),
+    )
+    expect(found).not.toContain(true)
+    const plain = join(await project({ plain: 'text' }), 'plain')
+    expect(await readFile(plain, 'utf8')).toBe('text')
+  })
+
+  test('has no settings, and says why', { timeout: 10_000 }, async () => {
+    for (const settings of await Promise.all((await projects()).map(readShellGoal))) {
+      expect(settings._unsafeUnwrapErr()).toMatch(
+        /\.retrai\.yml: it cannot be read: ".retrai.yml" is (?:not a regular file|a folder|outside the project|too large)/,
+      )
+    }
+  })
+
+  test('has no report', { timeout: 10_000 }, async () => {
+    const folder = await project({})
+    await make(join(folder, 'junit.xml'))
+    expect(await readReport(join(folder, 'junit.xml'))).toMatchObject({
+      error: expect.stringContaining('"junit.xml" is'),
+    })
+  })
+})
+
+describe('.retrai.yml', () => {
+  const LIMIT = 64 * 1024
+  const filled = (text: string) => text.repeat(Math.floor(LIMIT / text.length))
+  const nine = (name: string) => `[${Array(9).fill(`*${name}`).join(',')}]`
+
+  test.each([
+    ['deep lists', filled('[')],
+    ['deep mappings', filled('{a: ')],
+    ['a lot that is wrong', filled(']')],
+    ['many keys', Array.from({ length: 8_000 }, (_, key) => `k${key}:\n`).join('')],
+    [
+      'aliases of aliases',
+      `a0: &a0 [x]\n${Array.from({ length: 30 }, (_, n) => `a${n + 1}: &a${n + 1} ${nine(`a${n}`)}\n`).join('')}`,
+    ],
+    ['an alias of itself', 'check_command: &a [*a]\n'],
+  ])('with %s is refused, and not by this process', { timeout: 60_000 }, async (_, text) => {
+    const cwd = await project({ '.retrai.yml': text })
+    const before = performance.eventLoopUtilization()
+    const settings = await readShellGoal(cwd)
+    const { utilization } = performance.eventLoopUtilization(before)
+    expect(settings._unsafeUnwrapErr()).toMatch(/\.retrai\.yml: ./)
+    expect(utilization).toBeLessThan(0.8)
+  })
+
+  test('with more than its limit is refused, and says so', async () => {
+    const text = `check_command: x\n${filled('# comment\n')}# comment\n`
+    const settings = await readShellGoal(await project({ '.retrai.yml': text }))
+    expect(settings._unsafeUnwrapErr()).toContain('too large to read: it has more than 65536 bytes')
+  })
+})
+
+test('a Makefile of the largest size is looked at in no time', { timeout: 10_000 }, async () => {
+  const cwd = await project({ Makefile: `${'test '.repeat(200_000)}\n` })
+  const makeTest = goals.find(({ name }) => name === 'make-test')
+  expect(await makeTest?.detect(cwd)).toBe(false)
+})
