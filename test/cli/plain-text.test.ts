@@ -8,6 +8,7 @@ import {
   visibleJson,
   withoutControls,
 } from '../../src/cli/plain-text.ts'
+import { expectLinearTime } from '../support/linear-time.ts'
 
 /** All that a terminal obeys begins with one of these, and a line ends with one. */
 const CONTROL = /\p{Cc}/u
@@ -102,16 +103,12 @@ describe('JSON', () => {
 test.each(['\x1b', '\x1b[', '\x1b]', '\x9d', '\x1b[0', '\x1b]0;\x1b[', '\u202e', ' ', '\\u001b'])(
   'reading %j many times takes time in proportion',
   (piece) => {
-    const spent = (count: number): number => {
-      const text = piece.repeat(count)
-      const begin = performance.now()
+    const read = (text: string): void => {
       withoutControls(JSON.stringify(text))
+      oneLine(text)
       shorten(text, text.length)
-      return performance.now() - begin
     }
-    const least = (count: number): number => Math.min(spent(count), spent(count), spent(count))
-    // 32 times as much: what goes over all of it again and again takes 1024 times as long.
-    expect(least(64_000)).toBeLessThan(300 * Math.max(0.5, least(2_000)))
+    expectLinearTime(read, (length) => piece.repeat(length / piece.length), 128 * 1024)
   },
 )
 

@@ -157,6 +157,31 @@ describe('an error is a value', () => {
     expect(error).toMatchObject({ type: 'not_understood', status })
   })
 
+  test.each([301, 302, 303, 307, 308])('a server that sends elsewhere, with %i', async (status) => {
+    const asked: unknown[] = []
+    const elsewhere = await other((request, response) => {
+      asked.push(request.url)
+      response.end('[]')
+    })
+    const baseUrl = await other((request, response) => {
+      response.writeHead(status, { location: `${elsewhere}${request.url}` }).end()
+    })
+    const client = createClient({ baseUrl, token: 'retrai_a' })
+    for (const called of [await client.goals(), await client.runs.abort(UNKNOWN)]) {
+      const error = called._unsafeUnwrapErr()
+      expect(error).toMatchObject({ type: 'not_understood', status })
+      expect(error.message).toContain(elsewhere)
+    }
+    expect(asked).toEqual([])
+  })
+
+  test('a token that cannot be sent, which is not shown', async () => {
+    const token = 'retrai_a\nretrai_b'
+    const error = (await createClient({ baseUrl: server.url, token }).goals())._unsafeUnwrapErr()
+    expect(error.message).toContain('[the token]')
+    expect(error.message).not.toContain('retrai_')
+  })
+
   test('a call that was aborted', async () => {
     const abort = new AbortController()
     const baseUrl = await other(() => abort.abort())

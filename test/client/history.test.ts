@@ -204,6 +204,31 @@ describe('the events of a run', () => {
     expect(String(thrown)).toContain(message)
   })
 
+  test('whose pages go on where they began are given up', async () => {
+    const url = await other((request, answer) => {
+      if (request.headers.accept === 'application/x-ndjson') {
+        lines(answer, step(0))
+        answer.write('\n', () => answer.destroy())
+        return
+      }
+      const headers = { 'content-type': 'application/json', link: '</e?after=-1>; rel="next"' }
+      answer.writeHead(200, headers).end('[]')
+    })
+    const { thrown } = await broken(client(url).history.events(UNKNOWN, { kinds: 'all' }))
+    expect(thrown).toMatchObject({ error: { type: 'not_understood' } })
+  })
+
+  test('of lines and pages without end are given up', async () => {
+    const url = await other((_request, answer) => {
+      answer.writeHead(200, { 'content-type': 'application/json' })
+      for (let written = 0; written < 20; written += 1) answer.write(' '.repeat(100))
+    })
+    const short = client(url, { answerBytes: 1_000 })
+    const { thrown } = await broken(short.history.events(UNKNOWN, { kinds: 'all' }))
+    expect(thrown).toMatchObject({ error: { type: 'not_understood' } })
+    expect(String(thrown)).toContain('more than is read of an answer')
+  })
+
   test('of kinds that only a newer client knows are passed over', async () => {
     const url = await other((_request, answer) => {
       lines(answer, step(0), { ...step(1), kind: 'sang' }, step(2))

@@ -6,12 +6,14 @@ import {
   outsideAddress,
   visible,
 } from '../../web/src/ui/foreign-text.ts'
+import { baseName } from '../../web/src/ui/format.ts'
 
 describe('text that a page shows', () => {
   test('hides nothing', () => {
     expect(visible('if admin\u202e \u2066// check\u2069 {\u200b')).toBe(
       'if admin⟨U+202E⟩ ⟨U+2066⟩// check⟨U+2069⟩ {⟨U+200B⟩',
     )
+    expect(baseName('/home/a\u202eb/')).toBe('a⟨U+202E⟩b')
     expect(visible('\u{e0041}\x1b[2J\u0000')).toBe('⟨U+E0041⟩⟨U+001B⟩[2J⟨U+0000⟩')
   })
 

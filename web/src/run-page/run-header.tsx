@@ -52,8 +52,8 @@ export function RunHeader(props: Props) {
         <span className={classes.model} title={state?.config.model_name}>
           {state?.config.model_name}
         </span>
-        <Tooltip label={state?.config.cwd ?? ''}>
-          <span className={classes.path}>{state?.config.cwd}</span>
+        <Tooltip label={visible(state?.config.cwd ?? '')}>
+          <span className={classes.path}>{visible(state?.config.cwd ?? '')}</span>
         </Tooltip>
         <CopyButton value={runId}>
           {({ copied, copy }) => (

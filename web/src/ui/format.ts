@@ -1,3 +1,5 @@
+import { visible } from './foreign-text.ts'
+
 const INTEGER = new Intl.NumberFormat('en-US')
 const CENTS = new Intl.NumberFormat('en-US', { minimumFractionDigits: 2, maximumFractionDigits: 2 })
 const COMPACT = new Intl.NumberFormat('en-US', { notation: 'compact', maximumFractionDigits: 1 })
@@ -75,7 +77,7 @@ export function formatBytes(bytes: number): string {
   return `${(bytes / 1_000_000).toFixed(1)} MB`
 }
 
-/** The last part of a path. */
+/** The last part of a path, with nothing hidden in it. */
 export const baseName = (path: string): string =>
-  path.split('/').findLast((part) => part !== '') ?? path
+  visible(path.split('/').findLast((part) => part !== '') ?? path)
 export const shortId = (runId: string): string => runId.slice(0, 8)
