@@ -6,6 +6,7 @@ import { type LoadedRun, RUN_STREAM_PREFIX, runIdOf } from '../store/run-log.ts'
 import type { ArtifactSource } from './artifact-source.ts'
 import type { KeptHeads } from './kept-heads.ts'
 import { LEDGER_START, type LedgerEnd, ledgerOf } from './ledgers.ts'
+import { type Projected, ProjectedCheck } from './projected-runs.ts'
 import { RedactionCheck } from './redaction-check.ts'
 import type { Finding, RedactionReport } from './report.ts'
 import { verifyEntry } from './verify-ledger.ts'
@@ -30,8 +31,9 @@ export function verifyLog(
   pages: LogPages,
   artifacts: ArtifactSource,
   kept: readonly KeptHeads[],
+  projected: Projected | null = null,
 ): ResultAsync<LogReport, StoreFailure> {
-  const check = new LogCheck(artifacts, kept)
+  const check = new LogCheck(artifacts, kept, projected && new ProjectedCheck(projected))
   const verify = async (): Promise<Result<LogReport, StoreFailure>> => {
     for await (const page of pages) {
       if (page.isErr()) return err(page.error)
@@ -48,6 +50,7 @@ type LedgerCheck = { end: LedgerEnd; bad: boolean }
 class LogCheck {
   readonly #artifacts: ArtifactSource
   readonly #kept: readonly KeptHeads[]
+  readonly #projected: ProjectedCheck | null
   readonly #runs = new Map<string, RunCheck>()
   readonly #ledgers = new Map<LedgerName, LedgerCheck>()
   /** Artifacts that records name, each with the first record that does. */
@@ -56,15 +59,21 @@ class LogCheck {
   readonly #redactions = new RedactionCheck()
   #records = 0
 
-  constructor(artifacts: ArtifactSource, kept: readonly KeptHeads[]) {
+  constructor(
+    artifacts: ArtifactSource,
+    kept: readonly KeptHeads[],
+    projected: ProjectedCheck | null,
+  ) {
     this.#artifacts = artifacts
     this.#kept = kept
+    this.#projected = projected
   }
 
   take(event: RecordedEvent): void {
     const ledger = ledgerOf(event.stream)
     if (ledger !== null) this.#takeEntry(ledger, event)
     else if (event.stream.startsWith(RUN_STREAM_PREFIX)) this.#takeRecord(event)
+    this.#projected?.reach(event, () => this.#goodRuns())
   }
 
   #takeEntry(name: LedgerName, event: RecordedEvent): void {
@@ -91,6 +100,10 @@ class LogCheck {
     }
   }
 
+  *#goodRuns(): Generator<LoadedRun> {
+    for (const { run, bad } of this.#runs.values()) if (run !== null && !bad) yield run
+  }
+
   #takeRecord(event: RecordedEvent): void {
     const runId = runIdOf(event.stream)
     const check = this.#runs.get(runId) ?? { run: null, bad: false }
@@ -107,6 +120,7 @@ class LogCheck {
     check.run = run
     this.#records += 1
     this.#redactions.see(logged)
+    this.#projected?.see(run)
     for (const heads of this.#kept) heads.see(runId, logged.seq, logged.meta.hash)
     const artifact = artifactOf(logged)
     if (artifact !== null && !this.#named.has(artifact)) {
@@ -132,7 +146,8 @@ class LogCheck {
     const redactions = this.#redactions.findings(lengthOf).map(({ runId, ...finding }) => {
       return { ...finding, where: `run ${runId}` }
     })
-    const findings = [...this.#findings, ...missing, ...redactions]
+    const projected = this.#projected?.findings((id) => this.#runs.get(id)?.bad === true) ?? []
+    const findings = [...this.#findings, ...missing, ...redactions, ...projected]
     const ledgers = Object.fromEntries(
       [...this.#ledgers].map(([name, { end }]) => [name, end.length]),
     )

@@ -14,5 +14,7 @@ export type LiveReport = {
   readonly redacted: RedactionReport
   /** The checkpoints that runs were compared with, by their numbers. */
   readonly checkpoints: readonly number[]
+  /** Runs of which what the read model says was compared with the log; null if it was not. */
+  readonly read_model: number | null
   readonly findings: readonly Finding[]
 }

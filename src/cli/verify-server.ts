@@ -1,9 +1,11 @@
 import type { Readable } from 'node:stream'
 import { err, ok, type Result } from 'neverthrow'
 import { z } from 'zod'
+import { canonicalJson } from '../audit/canonical.ts'
 import { KeptHeads } from '../audit/kept-heads.ts'
 import { ledgerOf } from '../audit/ledgers.ts'
 import { linesOf } from '../audit/lines.ts'
+import { READ_MODEL } from '../audit/projected-runs.ts'
 import { type KnownKeys, knownKeys } from '../audit/public-keys.ts'
 import { combined, ofRun } from '../audit/redaction-check.ts'
 import type { BundleReport, Finding, RedactionReport } from '../audit/report.ts'
@@ -11,11 +13,15 @@ import { unpacked } from '../audit/tar.ts'
 import type { TrustAnchors } from '../audit/trust-anchors.ts'
 import { verifyBundle } from '../audit/verify-bundle.ts'
 import { linkFinding, rootFinding, sealFinding } from '../audit/verify-checkpoints.ts'
+import { keptFindings } from '../audit/verify-store.ts'
 import { Checkpoint, PublishedKeys, RunHead } from '../audit/views.ts'
+import { runDetails } from '../projections/run-details.ts'
+import { RunDetails, type RunSummary } from '../projections/views.ts'
+import { foldLogged, type LoadedRun } from '../store/run-log.ts'
 import { type DownloadFailure, download, downloadJson } from './download.ts'
 import type { LiveReport } from './live-report.ts'
 import { connect, type ServerOptions } from './server.ts'
-import { keptFindings, trustOf } from './verify-data-folder.ts'
+import { trustOf } from './verify-data-folder.ts'
 import { type VerifiedLedgers, verifyLedgers } from './verify-server-ledgers.ts'
 
 /** Verifies all runs of a server, each by its export, its ledgers, and what its checkpoints say of them. */
@@ -29,10 +35,10 @@ export async function verifyServer(
   const keys = new Map([...knownKeys(published.value), ...anchors.keys])
   const checkpoints = await readCheckpoints(options, kept, keys)
   if (checkpoints.isErr()) return err(checkpoints.error)
-  const ids = await runIds(options)
-  if (ids.isErr()) return err(ids.error)
-  const check = new ServerCheck(options, anchors, checkpoints.value.heads)
-  for (const id of new Set([...ids.value, ...checkpoints.value.runIds])) {
+  const listed = await listedRuns(options)
+  if (listed.isErr()) return err(listed.error)
+  const check = new ServerCheck(options, anchors, checkpoints.value.heads, listed.value)
+  for (const id of new Set([...listed.value.keys(), ...checkpoints.value.runIds])) {
     const done = ledgerOf(id) === null ? await check.run(id) : ok()
     if (done.isErr()) return err(done.error)
   }
@@ -40,18 +46,21 @@ export async function verifyServer(
   return ledgers.map((verified) => check.report(checkpoints.value, verified))
 }
 
-async function runIds(options: ServerOptions): Promise<Result<string[], string>> {
+/** The runs as the server lists them, by their ids. */
+async function listedRuns(
+  options: ServerOptions,
+): Promise<Result<ReadonlyMap<string, RunSummary>, string>> {
   const server = connect(options)
   if (server.isErr()) return err(server.error)
   const { client, explain } = server.value
-  const ids = new Set<string>()
+  const runs = new Map<string, RunSummary>()
   for (let cursor: string | undefined; ; ) {
     const page = await client.runs.list({ limit: 1000, cursor })
     if (page.isErr()) return err(explain(page.error))
-    const before = ids.size
-    for (const { run_id } of page.value.runs) ids.add(run_id)
-    if (page.value.next === null) return ok([...ids])
-    if (ids.size === before) return err('The server lists the same runs again and again.')
+    const before = runs.size
+    for (const run of page.value.runs) runs.set(run.run_id, run)
+    if (page.value.next === null) return ok(runs)
+    if (runs.size === before) return err('The server lists the same runs again and again.')
     cursor = page.value.next
   }
 }
@@ -141,9 +150,17 @@ class ServerCheck {
   readonly #signers = new Set<string>()
   readonly #findings: Finding[] = []
   readonly #redacted: RedactionReport[] = []
+  readonly #listed: ReadonlyMap<string, RunSummary>
   #artifacts = 0
+  #compared = 0
 
-  constructor(options: ServerOptions, anchors: TrustAnchors, heads: readonly KeptHeads[]) {
+  constructor(
+    options: ServerOptions,
+    anchors: TrustAnchors,
+    heads: readonly KeptHeads[],
+    listed: ReadonlyMap<string, RunSummary>,
+  ) {
+    this.#listed = listed
     this.#options = options
     this.#anchors = anchors
     this.#heads = heads
@@ -152,8 +169,9 @@ class ServerCheck {
   async run(runId: string): Promise<Result<void, string>> {
     const got = await download(this.#options, `/api/runs/${runId}/export`)
     if (got.isOk()) {
-      this.#take(runId, await this.#verify(got.value))
-      return ok()
+      const { report, folded } = await this.#verify(runId, got.value)
+      this.#take(runId, report)
+      return folded === null ? ok() : this.#compare(folded)
     }
     const { code, message } = got.error
     if (code === 'damaged_record') {
@@ -164,13 +182,54 @@ class ServerCheck {
     return code === 'run_not_found' ? ok() : err(message)
   }
 
-  #verify(archive: Readable): Promise<BundleReport> {
-    return verifyBundle(unpacked(archive), {
+  /** `folded` is the run as its records say; null if they do not hold. */
+  async #verify(
+    runId: string,
+    archive: Readable,
+  ): Promise<{ readonly report: BundleReport; readonly folded: LoadedRun | null }> {
+    let folded: LoadedRun | null = null
+    const report = await verifyBundle(unpacked(archive), {
       anchors: this.#anchors,
-      onRecord: (_line, { seq, record, meta }) => {
+      onRecord: (_line, logged) => {
+        const { seq, record, meta } = logged
         for (const heads of this.#heads) heads.see(record.run_id, seq, meta.hash)
+        folded = foldLogged(runId, folded, logged).unwrapOr(folded)
       },
     })
+    return { report, folded: report.holds ? folded : null }
+  }
+
+  /** Compares what the server says of a run, which it reads from its read model, with the records. */
+  async #compare({ state }: LoadedRun): Promise<Result<void, string>> {
+    const { runId, seq } = state
+    const got = await downloadJson(this.#options, `/api/runs/${runId}`, RunDetails)
+    if (got.isErr() && got.error.code !== 'run_not_found') return err(got.error.message)
+    const listed = this.#listed.get(runId)
+    const said = got.isOk() ? got.value : null
+    this.#compared += 1
+    const expected = runDetails(state)
+    const problems = [
+      ...(said === null ? ['the server says that there is no such run'] : []),
+      // A run may have gone on since it was exported; it does not go back.
+      ...(said !== null && said.progress.seq < seq
+        ? [`the server knows of no record after ${said.progress.seq}`]
+        : []),
+      ...(said?.progress.seq === seq && canonicalJson(said) !== canonicalJson(expected)
+        ? ['what the server says of the run is not what its records say']
+        : []),
+      ...(listed === undefined && this.#listed.size > 0 && state.phase.type === 'ended'
+        ? ['the server does not list it']
+        : []),
+      ...(listed !== undefined &&
+      (listed.goal !== expected.goal || listed.created_at !== expected.created_at)
+        ? ['what the list of runs says of it is not what its records say']
+        : []),
+    ]
+    for (const problem of problems) {
+      const message = `run ${runId}: ${problem}`
+      this.#findings.push({ problem: 'changed', where: READ_MODEL, seq: null, message })
+    }
+    return ok()
   }
 
   #take(runId: string, report: BundleReport): void {
@@ -204,6 +263,7 @@ class ServerCheck {
       ledgers: ledgers.lengths,
       artifacts: this.#artifacts,
       redacted: combined(this.#redacted),
+      read_model: this.#compared,
       checkpoints: compared.map(({ number }) => number),
       findings,
     }

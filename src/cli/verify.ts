@@ -18,7 +18,8 @@ server that you mean, you learn only by --fingerprint or --keys, taken from a so
 
 A store is verified run by run, and against its own last checkpoint. With --checkpoint also against one
 that you have kept (what GET /api/checkpoints/latest has answered): so it is found when a run was
-dropped or the end of one was cut off since.
+dropped or the end of one was cut off since. What the read model says of the runs, from which a server
+answers, is compared with their records.
 
 Exit codes:
   0    all of it holds
@@ -89,6 +90,7 @@ async function tell(
 
 function liveLines(report: LiveReport): string[] {
   const { holds, runs, records, ledgers, artifacts, checkpoints, findings, trust } = report
+  const { read_model } = report
   const compared =
     checkpoints.length === 0
       ? 'There is no checkpoint to compare with: whether runs were dropped cannot be told.'
@@ -97,6 +99,11 @@ function liveLines(report: LiveReport): string[] {
   const counts = [
     `${records} records in ${runs} runs hold, and ${artifacts} artifacts.`,
     ...beside.map(([name, length]) => `${length} entries of the ledger ${name} hold.`),
+    ...(read_model === null
+      ? []
+      : [
+          `Compared what is said of ${read_model} runs, which is from the read model, with their records.`,
+        ]),
     ...(holds ? redactionLines(report.redacted) : []),
   ]
   if (!holds) return ['The store DOES NOT HOLD.', ...findingLines(findings), ...counts, compared]

@@ -1,6 +1,7 @@
 import type { Checkpoint } from './batch.ts'
 import type { Log } from './log.ts'
 import { isInUse, isOfOthers, openReadModelFile, removeReadModelFile } from './read-model-file.ts'
+import { Altered, Sealer, sealKey } from './read-model-seal.ts'
 import { ReadModelTables } from './read-model-tables.ts'
 
 export type ReadModelOptions = {
@@ -35,14 +36,17 @@ export type Contents = {
   readonly damaged: Set<string>
   logId: string | null
   checkpoint: Checkpoint | null
+  /** Why the file that was there was thrown away, if it was not what a server had written. */
+  altered: string | null
 }
 
 function open({ file }: ReadModelOptions): Contents {
   const db = openReadModelFile(file)
   try {
-    const tables = new ReadModelTables(db)
+    const tables = new ReadModelTables(db, new Sealer(sealKey(`${file}.key`)))
+    tables.verify()
     const [damaged, logId] = [tables.damaged(), tables.logId()]
-    return { tables, damaged, logId, checkpoint: tables.checkpoint() }
+    return { tables, damaged, logId, checkpoint: tables.checkpoint(), altered: null }
   } catch (cause) {
     db.close()
     throw cause
@@ -67,6 +71,8 @@ export function openOrRemake(options: ReadModelOptions): Contents {
     return open(options)
   } catch (cause) {
     if (isOfOthers(cause)) throw cause
-    return openAnew(options, messageOf(cause))
+    const contents = openAnew(options, messageOf(cause))
+    if (cause instanceof Altered) contents.altered = cause.message
+    return contents
   }
 }

@@ -2,12 +2,13 @@ import { rmSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { z } from 'zod'
 import { SCHEMA } from '../store/codec.ts'
+import { Altered, NOTHING_SUMMED } from './read-model-seal.ts'
 
 /**
  * Raise the first number whenever the tables, `RunState` or what `evolve` makes of a record change:
  * files of other versions are rebuilt from the log. A new version of the records counts as well.
  */
-const VERSION = 4 * 10_000 + SCHEMA
+const VERSION = 5 * 10_000 + SCHEMA
 
 /** Marks the file as ours in the header of the database: "rtRM". */
 const APPLICATION_ID = 0x7274524d
@@ -24,7 +25,8 @@ const TABLES = `
     status TEXT NOT NULL,
     seq INTEGER NOT NULL,
     head TEXT NOT NULL,
-    state TEXT NOT NULL
+    state TEXT NOT NULL,
+    seal TEXT NOT NULL
   ) STRICT;
   CREATE INDEX runs_newest ON runs (created_at, run_id);
   CREATE INDEX runs_by_status ON runs (status, created_at, run_id);
@@ -42,7 +44,9 @@ const TABLES = `
     stream TEXT,
     revision INTEGER,
     event_id TEXT,
-    redaction INTEGER NOT NULL DEFAULT -1
+    redaction INTEGER NOT NULL DEFAULT -1,
+    rows TEXT NOT NULL DEFAULT '${NOTHING_SUMMED}',
+    seal TEXT
   ) STRICT;
   INSERT INTO progress (one) VALUES (1);
   PRAGMA application_id = ${APPLICATION_ID};
@@ -100,6 +104,11 @@ function refuseOutdated(db: DatabaseSync): void {
   }
 }
 
+/** Whether the database is a read model of this version. */
+export function isCurrent(db: DatabaseSync): boolean {
+  return pragma(db, 'application_id') === APPLICATION_ID && pragma(db, 'user_version') === VERSION
+}
+
 function pragma(db: DatabaseSync, name: 'application_id' | 'user_version'): number {
   return z.object({ [name]: z.int() }).parse(db.prepare(`PRAGMA ${name}`).get())[name] ?? 0
 }
@@ -134,6 +143,7 @@ export function isOfOthers(cause: unknown): boolean {
 
 /** Whether the file is at fault: it cannot be read, is not what was written, or is gone. */
 export function isDamage(cause: unknown): boolean {
-  if (cause instanceof SyntaxError || cause instanceof z.ZodError) return true
+  if (cause instanceof Altered || cause instanceof SyntaxError || cause instanceof z.ZodError)
+    return true
   return DAMAGE.has(resultCode(cause))
 }

@@ -4,6 +4,7 @@ import type { RunState } from '../domain/state.ts'
 import type { LoadedRun } from '../store/run-log.ts'
 import type { Batch, Checkpoint } from './batch.ts'
 import { type Cursor, type Filters, ListRow, listSql } from './list-query.ts'
+import { Altered, NOTHING_SUMMED, type Sealer, summed } from './read-model-seal.ts'
 import { runSummary } from './run-details.ts'
 import type { RunSummary } from './views.ts'
 
@@ -14,7 +15,26 @@ export type UnfinishedRun = {
   readonly resting: boolean
 }
 
-const RunRow = z.object({ seq: z.int(), head: z.string(), state: z.string() })
+const SealedRow = z.object({
+  run_id: z.string(),
+  created_at: z.string(),
+  goal: z.string(),
+  status: z.string(),
+  seq: z.int(),
+  head: z.string(),
+  state: z.string(),
+  seal: z.string(),
+})
+const Seal = z.object({ seal: z.string() })
+const SealedProgress = z.looseObject({ rows: z.string(), seal: z.string().nullable() })
+/** As a new file has it, before anything was sealed. */
+const Untouched = z.object({
+  log_id: z.null(),
+  position: z.null(),
+  redaction: z.literal(-1),
+  damaged: z.literal('[]'),
+  seal: z.null(),
+})
 const RunId = z.object({ run_id: z.string() })
 const UnfinishedRow = z.object({
   run_id: z.string(),
@@ -42,6 +62,9 @@ function isStateOf(value: unknown, runId: string, seq: number): value is RunStat
   return data?.runId === runId && data.seq === seq
 }
 
+const alteredRow = (runId: string): string =>
+  `what it says of run ${runId} was changed by something else than this server`
+
 /** The statements of an open read model file. Methods throw what SQLite throws. */
 export class ReadModelTables {
   readonly #db: DatabaseSync
@@ -51,16 +74,28 @@ export class ReadModelTables {
   readonly #putProgress: StatementSync
   readonly #unfinished: StatementSync
   readonly #heads: StatementSync
+  readonly #sealer: Sealer
+  readonly #sealOf: StatementSync
+  readonly #progress: StatementSync
+  readonly #putSeal: StatementSync
   readonly #lists = new Map<string, StatementSync>()
 
-  constructor(db: DatabaseSync) {
+  constructor(db: DatabaseSync, sealer: Sealer) {
     this.#db = db
-    this.#run = db.prepare('SELECT seq, head, state FROM runs WHERE run_id = ?')
+    this.#sealer = sealer
+    this.#run = db.prepare('SELECT * FROM runs WHERE run_id = ?')
+    this.#sealOf = db.prepare('SELECT seal FROM runs WHERE run_id = ?')
+    this.#progress = db.prepare(`
+      SELECT log_id, position, stream, revision, event_id, redaction, rows,
+        (SELECT json_group_array(json_array(run_id, seq, message) ORDER BY run_id) FROM damaged) AS damaged,
+        seal FROM progress`)
+    this.#putSeal = db.prepare('UPDATE progress SET rows = ?, seal = ?')
     this.#putRun = db.prepare(`
-      INSERT INTO runs (run_id, created_at, goal, status, seq, head, state)
-      VALUES (:run_id, :created_at, :goal, :status, :seq, :head, :state)
+      INSERT INTO runs (run_id, created_at, goal, status, seq, head, state, seal)
+      VALUES (:run_id, :created_at, :goal, :status, :seq, :head, :state, :seal)
       ON CONFLICT (run_id) DO UPDATE SET
-        status = excluded.status, seq = excluded.seq, head = excluded.head, state = excluded.state`)
+        status = excluded.status, seq = excluded.seq, head = excluded.head, state = excluded.state,
+        seal = excluded.seal`)
     this.#putDamaged = db.prepare('INSERT INTO damaged (run_id, seq, message) VALUES (?, ?, ?)')
     this.#putProgress = db.prepare(
       'UPDATE progress SET position = ?, stream = ?, revision = ?, event_id = ?',
@@ -76,7 +111,8 @@ export class ReadModelTables {
   run(runId: string): LoadedRun | null {
     const found = this.#run.get(runId)
     if (found === undefined) return null
-    const row = RunRow.parse(found)
+    const row = SealedRow.parse(found)
+    if (this.#sealer.row(row) !== row.seal) throw new Altered(alteredRow(runId))
     const state: unknown = JSON.parse(row.state)
     if (!isStateOf(state, runId, row.seq)) throw new SyntaxError('a row holds another run')
     return { state, head: row.head }
@@ -119,7 +155,10 @@ export class ReadModelTables {
   }
 
   putLogId(logId: string): void {
-    this.#db.prepare('UPDATE progress SET log_id = ?').run(logId)
+    this.#transact(() => {
+      this.#db.prepare('UPDATE progress SET log_id = ?').run(logId)
+      this.#seal([], [])
+    })
   }
 
   checkpoint(): Checkpoint | null {
@@ -132,20 +171,15 @@ export class ReadModelTables {
 
   /** Writes the runs and the checkpoint of a batch, or none of it. */
   commit({ runs, damaged, checkpoint }: Batch): void {
-    this.#db.exec('BEGIN IMMEDIATE')
-    try {
-      for (const run of runs.values()) this.#put(run)
+    this.#transact(() => {
+      const sealed = this.#putAll(runs.values())
       for (const { runId, seq, message } of damaged) this.#putDamaged.run(runId, seq, message)
       if (checkpoint !== null) {
         const { position, stream, revision, eventId } = checkpoint
         this.#putProgress.run(position, stream, revision, eventId)
       }
-      this.#db.exec('COMMIT')
-    } catch (cause) {
-      // SQLite ends the transaction by itself after some errors, such as a full disk.
-      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
-      throw cause
-    }
+      this.#seal(sealed.before, sealed.after)
+    })
   }
 
   /** Up to which revision of the ledger of redactions the runs are without what was taken out; -1 is none. */
@@ -159,24 +193,76 @@ export class ReadModelTables {
    * it is written anew, which takes the longer the more runs there are.
    */
   replace(runs: readonly LoadedRun[], redaction: number): void {
-    this.#db.exec('BEGIN IMMEDIATE')
-    try {
-      for (const run of runs) this.#put(run)
-      this.#db.exec('COMMIT')
-    } catch (cause) {
-      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
-      throw cause
-    }
+    this.#transact(() => {
+      const { before, after } = this.#putAll(runs)
+      this.#seal(before, after)
+    })
     if (runs.length > 0) {
       this.#db.exec('VACUUM')
       this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
     }
-    this.#db.prepare('UPDATE progress SET redaction = ?').run(redaction)
+    this.#transact(() => {
+      this.#db.prepare('UPDATE progress SET redaction = ?').run(redaction)
+      this.#seal([], [])
+    })
   }
 
-  #put({ state, head }: LoadedRun): void {
-    const { seq } = state
-    this.#putRun.run({ ...runSummary(state), seq, head, state: JSON.stringify(state) })
+  /** @throws Altered if the contents are not those that were written last */
+  verify(): void {
+    const seals: string[] = []
+    for (const found of this.#db.prepare('SELECT * FROM runs').iterate()) {
+      const row = SealedRow.parse(found)
+      const seal = this.#sealer.row(row)
+      if (seal !== row.seal) throw new Altered(alteredRow(row.run_id))
+      seals.push(seal)
+    }
+    const found = this.#progress.get()
+    if (seals.length === 0 && Untouched.safeParse(found).success) return
+    const { rows, seal } = SealedProgress.parse(found)
+    if (rows !== summed(NOTHING_SUMMED, [], seals)) {
+      throw new Altered(
+        'rows were added to it or removed from it by something else than this server',
+      )
+    }
+    if (seal !== this.#progressSeal(rows)) {
+      throw new Altered('how far it has come was changed by something else than this server')
+    }
+  }
+
+  /** Seals what the file holds, after rows were put there. */
+  #seal(before: readonly string[], after: readonly string[]): void {
+    const rows = summed(SealedProgress.parse(this.#progress.get()).rows, before, after)
+    this.#putSeal.run(rows, this.#progressSeal(rows))
+  }
+
+  #progressSeal(rows: string): string {
+    const { seal: _, ...rest } = SealedProgress.parse(this.#progress.get())
+    return this.#sealer.of('progress', { ...rest, rows })
+  }
+
+  #putAll(runs: Iterable<LoadedRun>): { readonly before: string[]; readonly after: string[] } {
+    const [before, after]: [string[], string[]] = [[], []]
+    for (const { state, head } of runs) {
+      const row = { ...runSummary(state), seq: state.seq, head, state: JSON.stringify(state) }
+      const known = this.#sealOf.get(state.runId)
+      if (known !== undefined) before.push(Seal.parse(known).seal)
+      const seal = this.#sealer.row(row)
+      after.push(seal)
+      this.#putRun.run({ ...row, seal })
+    }
+    return { before, after }
+  }
+
+  #transact(work: () => void): void {
+    this.#db.exec('BEGIN IMMEDIATE')
+    try {
+      work()
+      this.#db.exec('COMMIT')
+    } catch (cause) {
+      // SQLite ends the transaction by itself after some errors, such as a full disk.
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+      throw cause
+    }
   }
 
   get isOpen(): boolean {

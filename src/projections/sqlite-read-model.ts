@@ -14,6 +14,7 @@ import {
 } from './open-read-model.ts'
 import type { ReadModel, RunPage, RunQuery } from './read-model.ts'
 import { isDamage } from './read-model-file.ts'
+import { Altered } from './read-model-seal.ts'
 import type { ReadModelTables, UnfinishedRun } from './read-model-tables.ts'
 import { Recent } from './recent.ts'
 import { Waiting } from './waiting.ts'
@@ -195,15 +196,25 @@ export class SqliteReadModel implements ReadModel {
     for (const run of runs) this.#recent.set(run.state.runId, run)
   }
 
-  /** Throws all that was projected away; the log stays the same. @throws when no new file can be made */
-  startOver(reason: string): void {
-    const { logId } = this.#contents
+  /** Why what was there was thrown away, if something else than a server had changed it; null if nothing had. */
+  get altered(): string | null {
+    return this.#contents.altered
+  }
+
+  /**
+   * Throws all that was projected away; the log stays the same.
+   * @param altered whether that is because something else than this server had changed it
+   * @throws when no new file can be made
+   */
+  startOver(reason: string, { altered = false }: { readonly altered?: boolean } = {}): void {
+    const { logId, altered: before } = this.#contents
     this.#caughtUp = false
     this.#changed = null
     this.#recent.clear()
     this.#pages.clear()
     this.#contents.tables.close()
     this.#contents = openAnew(this.#options, reason)
+    this.#contents.altered = altered ? reason : before
     if (logId !== null) this.#nameLog(logId)
     const over = this.#generation
     this.#generation = new AbortController()
@@ -227,7 +238,7 @@ export class SqliteReadModel implements ReadModel {
       return read(this.#contents.tables)
     } catch (cause) {
       if (!this.#isBroken(cause)) throw cause
-      this.startOver(messageOf(cause))
+      this.startOver(messageOf(cause), { altered: cause instanceof Altered })
       return read(this.#contents.tables)
     }
   }

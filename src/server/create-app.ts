@@ -9,6 +9,7 @@ import type { Keyring } from '../audit/keyring.ts'
 import { buildApp } from '../http/app.ts'
 import type { Redactions } from '../http/deps.ts'
 import { date, now } from './clocks.ts'
+import type { Integrity } from './integrity.ts'
 import type { Parts } from './parts.ts'
 import { readiness } from './readiness.ts'
 
@@ -21,6 +22,7 @@ export function createApp(
     effects: { models, toolbox },
     redactions,
     accessLog,
+    integrity,
   }: {
     readonly keyring: Keyring
     readonly access: Access
@@ -28,6 +30,7 @@ export function createApp(
     readonly redactions: Redactions
     /** Null where nothing is noted. */
     readonly accessLog: AccessRecorder | null
+    readonly integrity: Pick<Integrity, 'detail'>
   },
 ): ReturnType<typeof buildApp> {
   const ceilings = {
@@ -49,7 +52,7 @@ export function createApp(
     missingKey: (modelName) => models.missingKey(modelName),
     clock: now,
     defaults: { cwd: process.cwd(), model_name: 'claude-sonnet-4-6', max_iterations: 20 },
-    ready: () => readiness(store, readModel, projector),
+    ready: () => readiness(store, readModel, projector, integrity),
     access,
     redactions,
     live: {

@@ -1,22 +1,31 @@
 import type { Projector } from '../projections/projector.ts'
 import type { SqliteReadModel } from '../projections/sqlite-read-model.ts'
 import type { EventStore } from '../store/event-store.ts'
+import type { Integrity } from './integrity.ts'
 
 /** Whoever asks for readiness is told within this time, milliseconds. */
 const PING_WITHIN_MS = 2_000
 
-/** Whether the store answers and the projections have caught up, and what is wrong where not. */
+/**
+ * Whether the store answers and the projections have caught up, and what is wrong where not. What is stored and
+ * does not hold is told of as well, but served.
+ */
 export async function readiness(
   store: EventStore,
   readModel: SqliteReadModel,
   projector: Projector,
+  integrity: Pick<Integrity, 'detail'>,
 ) {
   const storeProblem = await pingProblem(store)
   const behind = 'The read model is still being brought up to date with the log.'
   const projectionProblem = projector.problem() ?? (readModel.caughtUp ? null : behind)
   return {
     ready: storeProblem === null && projectionProblem === null,
-    checks: { store: check(storeProblem), projections: check(projectionProblem) },
+    checks: {
+      store: check(storeProblem),
+      projections: check(projectionProblem),
+      integrity: check(integrity.detail()),
+    },
   }
 }
 

@@ -1,6 +1,7 @@
 import { type CheckpointTimer, startCheckpoints } from '../audit/checkpoint-timer.ts'
 import { CheckpointWriter } from '../audit/checkpoint-writer.ts'
 import type { Keyring } from '../audit/keyring.ts'
+import type { Checkpoint } from '../audit/views.ts'
 import { date } from './clocks.ts'
 import type { Parts } from './parts.ts'
 
@@ -8,11 +9,12 @@ import type { Parts } from './parts.ts'
 export function startCheckpointing(
   { config, log, store, readModel }: Pick<Parts, 'config' | 'log' | 'store' | 'readModel'>,
   keyring: Keyring,
+  written: (checkpoint: Checkpoint) => Promise<void>,
 ): Pick<CheckpointTimer, 'stop'> {
   const { RETRAI_CHECKPOINT_SECONDS: seconds } = config
   if (seconds === 0) return { stop: async () => {} }
   const writer = new CheckpointWriter({ store, runs: readModel, keyring, clock: date })
-  const timer = startCheckpoints(writer, { seconds, log })
+  const timer = startCheckpoints(writer, { seconds, log, written })
   readModel.whenRunEnds(() => timer.runEnded())
   return timer
 }

@@ -15,6 +15,7 @@ import { type Config, secretsOf } from './config.ts'
 import { createApp } from './create-app.ts'
 import { createEffects, REPORTS_FOLDER } from './create-effects.ts'
 import { createSupervisor } from './create-supervisor.ts'
+import { startIntegrity, type VerifyPace } from './integrity.ts'
 import { listen } from './listen.ts'
 import { makeDataFolder } from './make-data-folder.ts'
 import { openAccess } from './open-access.ts'
@@ -31,6 +32,12 @@ export type Server = {
   close(): Promise<void>
 }
 
+export type StartOptions = {
+  readonly log: Logger
+  /** When what is stored is verified, other than by default. */
+  readonly verify?: Partial<VerifyPace>
+}
+
 /** How long a start waits until all that was recorded to be taken out is gone. */
 const REDACTED_WITHIN_MS = 5_000
 
@@ -38,14 +45,12 @@ const REDACTED_WITHIN_MS = 5_000
  * Puts the rooms together: store, projections, agent, HTTP. An EventStoreDB that is away is waited for
  * while the server listens. The error is a text for people.
  */
-export function startServer(
-  config: Config,
-  options: { readonly log: Logger },
-): ResultAsync<Server, string> {
-  return new ResultAsync(start(config, options.log))
+export function startServer(config: Config, options: StartOptions): ResultAsync<Server, string> {
+  return new ResultAsync(start(config, options))
 }
 
-async function start(config: Config, log: Logger): Promise<Result<Server, string>> {
+async function start(config: Config, options: StartOptions): Promise<Result<Server, string>> {
+  const { log } = options
   warnOfShortSecrets(config, log)
   // Whatever was opened is closed again, in the opposite order, unless all of it could be.
   await using opened = new AsyncDisposableStack()
@@ -89,14 +94,20 @@ async function start(config: Config, log: Logger): Promise<Result<Server, string
   redactions.onRedacted((runId) => supervisor.forget(runId))
   const accessLog = createAccessLog(parts)
   opened.defer(() => accessLog?.stop())
+  const integrity = startIntegrity(
+    { ...parts, store: ledger, keyring: keyring.value },
+    options.verify,
+  )
+  opened.defer(() => integrity.stop())
   const app = await createApp(parts, {
     keyring: keyring.value,
     access: access.value,
     effects,
     redactions,
     accessLog,
+    integrity,
   })
-  const checkpoints = startCheckpointing(parts, keyring.value)
+  const checkpoints = startCheckpointing(parts, keyring.value, integrity.keep)
   opened.defer(async () => {
     await Promise.all([supervisor.stop(), app.close(), checkpoints.stop()])
   })

@@ -193,4 +193,16 @@ describeInBrowser('a stored history', () => {
     await page.getByTestId('timeline').getByText('for three Reasons').waitFor()
     await page.getByTestId('timeline').getByText(`Record ${changed} does not hold`).waitFor()
   })
+
+  test('that was dropped whole is said on the list of runs, after the next start', async () => {
+    await server.restart((dataDir) => {
+      const log = new DatabaseSync(join(dataDir, 'log.sqlite'))
+      log
+        .prepare('DELETE FROM events WHERE stream_id = (SELECT id FROM streams WHERE name = ?)')
+        .run(`run-${longId}`)
+      log.close()
+    })
+    const page = await visit('/')
+    await page.getByRole('alert').getByText('What is stored here does not hold.').waitFor()
+  })
 })

@@ -228,7 +228,7 @@ describe('what goes wrong', () => {
     expect(lines[0]).toMatchObject({ level: 'warn' })
   })
 
-  test('damage of the file that a read finds is mended from the log', async () => {
+  test('damage of the file is mended from the log', async () => {
     const store = await openStore()
     await write(store, longRun(RUN))
     const filled = start(store)
@@ -239,12 +239,10 @@ describe('what goes wrong', () => {
     db.close()
 
     const { projector, readModel } = start(store, filled.file)
-    await projector.caughtUpOnce()
     expect(readModel.get(RUN)).toBeNull()
-    expect(readModel.caughtUp).toBe(false)
-    expect(await readModel.waitFor(RUN, longRun(RUN).length - 1, PATIENCE_MS)).toBe(true)
+    expect(readModel.altered).toContain('changed by something else')
+    await projector.caughtUpOnce()
     expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
-    await vi.waitUntil(() => readModel.caughtUp, PATIENCE_MS)
   })
 
   test('damage that folding a batch finds costs no record', async () => {

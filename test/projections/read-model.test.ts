@@ -35,7 +35,7 @@ function fail(): never {
 /** The file as a process leaves it that is killed now. */
 function copyAsAfterCrash(from: string): string {
   const to = newFile()
-  for (const suffix of ['', '-wal']) {
+  for (const suffix of ['', '-wal', '.key']) {
     if (existsSync(from + suffix)) copyFileSync(from + suffix, to + suffix)
   }
   return to

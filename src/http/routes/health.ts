@@ -9,7 +9,14 @@ const Ready = z
     ready: z.boolean(),
     checks: z.record(z.string(), z.object({ ok: z.boolean(), detail: z.string().optional() })),
   })
-  .meta({ examples: [{ ready: true, checks: { store: { ok: true }, projections: { ok: true } } }] })
+  .meta({
+    examples: [
+      {
+        ready: true,
+        checks: { store: { ok: true }, projections: { ok: true }, integrity: { ok: true } },
+      },
+    ],
+  })
 
 /** GET /health/live and GET /health/ready. They need no token. */
 export function health(app: ZodApp, { ready }: AppDeps): void {
@@ -34,7 +41,9 @@ export function health(app: ZodApp, { ready }: AppDeps): void {
       summary: 'Whether the server can do its work now',
       security: [],
       response: {
-        200: Ready.describe('The store answers, and the projections have caught up'),
+        200: Ready.describe(
+          'The store answers, and the projections have caught up. `integrity` tells if something that is stored was changed or removed: it is served all the same',
+        ),
         503: Ready.describe('Not yet, or not now'),
       },
     },

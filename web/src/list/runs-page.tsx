@@ -1,5 +1,7 @@
 import { Alert, Button, Center, Loader, Stack, Text, Title } from '@mantine/core'
+import { useQuery } from '@tanstack/react-query'
 import { useEffect, useMemo, useSyncExternalStore } from 'react'
+import { integrityQuery } from '../api/queries.ts'
 import { counted } from '../ui/format.ts'
 import { useTitle } from '../ui/use-title.ts'
 import { FilterBar } from './filter-bar.tsx'
@@ -14,6 +16,7 @@ export function RunsPage() {
   const { status, goal, search } = filter
   const store = useMemo(() => new RunListStore({ status, goal }), [status, goal])
   const { list, loadingOlder, problem } = useSyncExternalStore(store.subscribe, store.getSnapshot)
+  const { data: doubt } = useQuery(integrityQuery)
   const searching = search.trim() !== ''
   const shown = useMemo(
     () => (list?.runs ?? []).filter((run) => !searching || matches(run, search)),
@@ -33,6 +36,11 @@ export function RunsPage() {
         </Title>
         <FilterBar filter={filter} onChange={change} />
       </div>
+      {typeof doubt === 'string' && (
+        <Alert color="red" variant="light" className={classes.problem} role="alert">
+          What is stored here does not hold. {doubt}
+        </Alert>
+      )}
       {problem !== null && (
         <Alert color="red" variant="light" className={classes.problem} role="status">
           {problem} {list !== null && 'This is the list as it was. '}Trying again.

@@ -1,0 +1,129 @@
+import { createHash } from 'node:crypto'
+import { constants } from 'node:fs'
+import { copyFile, mkdtemp, open, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import canonicalize from 'canonicalize'
+import { z } from 'zod'
+import type { RecordedEvent } from '../store/event-store.ts'
+import type { LoadedRun } from '../store/run-log.ts'
+import { isCurrent } from './read-model-file.ts'
+import { runSummary } from './run-details.ts'
+
+/** What the read model says of a run, as one digest. */
+type ProjectedRun = { readonly seq: number; readonly digest: string }
+/** What a read model file says of its log. */
+export type ProjectedRuns = {
+  readonly runs: ReadonlyMap<string, ProjectedRun>
+  readonly last: Pick<RecordedEvent, 'id' | 'stream' | 'revision' | 'position'> | null
+  digestOf(run: LoadedRun): string
+}
+
+const Row = z.object({
+  run_id: z.string(),
+  created_at: z.string(),
+  goal: z.string(),
+  status: z.string(),
+  seq: z.int(),
+  head: z.string(),
+  state: z.string(),
+})
+const Place = z.object({
+  id: z.string(),
+  stream: z.string(),
+  revision: z.int(),
+  position: z.string(),
+})
+
+/** Copies in which a writer was met are made again, so often. */
+const ATTEMPTS = 5
+
+/**
+ * Reads a read model file, which a server may have open: null where there is none that this version has
+ * made. A server lets nobody else at its file, so a copy is read.
+ */
+export async function readProjected(file: string): Promise<ProjectedRuns | null> {
+  const folder = await mkdtemp(join(tmpdir(), 'retrai-verify-'))
+  try {
+    const copy = join(folder, 'read-model.sqlite')
+    return (await copied(file, copy)) ? read(copy) : null
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+/**
+ * What was moved from the write-ahead log to the file while that was copied is in the copy of the log as
+ * well, unless that was begun anew meanwhile: then its header is another one.
+ */
+async function copied(file: string, copy: string): Promise<boolean> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    const before = await walHeader(file)
+    if (!(await copyIfThere(file, copy))) return false
+    if (!(await copyIfThere(`${file}-wal`, `${copy}-wal`))) await rm(`${copy}-wal`, { force: true })
+    if (before === (await walHeader(file))) return true
+  }
+  return false
+}
+
+async function copyIfThere(from: string, to: string): Promise<boolean> {
+  try {
+    await copyFile(from, to, constants.COPYFILE_FICLONE)
+    return true
+  } catch (cause) {
+    if (isMissing(cause)) return false
+    throw cause
+  }
+}
+
+async function walHeader(file: string): Promise<string> {
+  try {
+    await using wal = await open(`${file}-wal`, 'r')
+    const { buffer, bytesRead } = await wal.read(Buffer.alloc(32), 0, 32, 0)
+    return buffer.subarray(0, bytesRead).toString('hex')
+  } catch (cause) {
+    if (isMissing(cause)) return ''
+    throw cause
+  }
+}
+
+const isMissing = (cause: unknown): boolean =>
+  z.object({ code: z.literal('ENOENT') }).safeParse(cause).success
+
+function read(file: string): ProjectedRuns | null {
+  const db = new DatabaseSync(file)
+  try {
+    if (!isCurrent(db)) return null
+    const runs = new Map<string, ProjectedRun>()
+    for (const found of db.prepare('SELECT * FROM runs').iterate()) {
+      const { state, ...columns } = Row.parse(found)
+      const digest = digestOf(columns, parsed(state))
+      runs.set(columns.run_id, { seq: columns.seq, digest })
+    }
+    const place = 'SELECT event_id AS id, stream, revision, position FROM progress'
+    const last = Place.safeParse(db.prepare(place).get()).data ?? null
+    return {
+      runs,
+      last,
+      digestOf: ({ state, head }) =>
+        digestOf({ ...runSummary(state), seq: state.seq, head }, JSON.parse(JSON.stringify(state))),
+    }
+  } finally {
+    db.close()
+  }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+function digestOf(columns: Omit<z.infer<typeof Row>, 'state'>, state: unknown): string {
+  return createHash('sha256')
+    .update(canonicalize({ columns, state }) ?? '')
+    .digest('hex')
+}

@@ -1,0 +1,77 @@
+/** Main module of the thread that verifies the whole store of a server, at a low rate. */
+
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { parentPort, workerData } from 'node:worker_threads'
+import { err, type Result } from 'neverthrow'
+import { z } from 'zod'
+import { createArtifacts } from '../agent/artifacts.ts'
+import { openKeyring } from '../audit/keyring.ts'
+import { knownKeys } from '../audit/public-keys.ts'
+import type { Finding } from '../audit/report.ts'
+import { verifyStore } from '../audit/verify-store.ts'
+import { readProjected } from '../projections/read-projected.ts'
+import { openReadableLog } from '../store/embedded/existing-log.ts'
+import type { LogPages } from '../store/log-pages.ts'
+import { date } from './clocks.ts'
+
+/** What a thread is given. */
+const Task = z.object({
+  dataDir: z.string(),
+  /** So many times as long as it has worked, it rests. */
+  restTimes: z.number().nonnegative(),
+})
+export type Task = z.infer<typeof Task>
+
+/** What a thread answers, once. */
+export type Verdict =
+  | { readonly type: 'verified'; readonly records: number; readonly findings: readonly Finding[] }
+  | { readonly type: 'failed'; readonly message: string }
+
+/** What is found twice is there: redactions and runs go on while the log is read. */
+async function verifyTwice(task: Task): Promise<Verdict> {
+  const first = await verify(task)
+  if (first.isErr()) return { type: 'failed', message: first.error }
+  if (first.value.findings.length === 0) return { type: 'verified', ...first.value }
+  const second = await verify(task)
+  if (second.isErr()) return { type: 'failed', message: second.error }
+  const before = new Set(first.value.findings.map((finding) => JSON.stringify(finding)))
+  const findings = second.value.findings.filter((finding) => before.has(JSON.stringify(finding)))
+  return { type: 'verified', records: second.value.records, findings }
+}
+
+type Verified = { readonly records: number; readonly findings: readonly Finding[] }
+
+async function verify({ dataDir, restTimes }: Task): Promise<Result<Verified, string>> {
+  const keyring = await openKeyring(join(dataDir, 'keys'), date)
+  const keys = keyring.isErr() ? err(keyring.error) : await keyring.value.load()
+  if (keys.isErr()) return err(keys.error.message)
+  // Before the log, so that this has all that it speaks of.
+  const projected = await readProjected(join(dataDir, 'read-model.sqlite'))
+  const log = await openReadableLog(join(dataDir, 'log.sqlite'))
+  if (log.isErr()) return err(log.error.message)
+  try {
+    const verified = await verifyStore({
+      reader: log.value,
+      pages: () => resting(log.value.pages(), restTimes),
+      artifacts: createArtifacts(join(dataDir, 'artifacts')),
+      keys: knownKeys(keys.value.published),
+      projected,
+    })
+    return verified.map(({ records, findings }) => ({ records, findings }))
+  } finally {
+    await log.value.close()
+  }
+}
+
+/** The pages, with a rest after each. */
+async function* resting(pages: LogPages, times: number): LogPages {
+  let began = performance.now()
+  for await (const page of pages) {
+    yield page
+    await delay((performance.now() - began) * times)
+    began = performance.now()
+  }
+}
+
+parentPort?.postMessage(await verifyTwice(Task.parse(workerData)))

@@ -1,0 +1,234 @@
+import { randomUUID } from 'node:crypto'
+import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { Writable } from 'node:stream'
+import pino from 'pino'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { decide } from '../../src/domain/decide.ts'
+import { fold } from '../../src/domain/evolve.ts'
+import { readConfig } from '../../src/server/config.ts'
+import type { VerifyPace } from '../../src/server/integrity.ts'
+import { type Server, startServer } from '../../src/server/start-server.ts'
+import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
+import { append, prepare } from '../../src/store/run-log.ts'
+import { retrai } from '../cli/support.ts'
+import { createdRecord } from '../support/run-records.ts'
+
+const Ready = z.object({
+  ready: z.boolean(),
+  checks: z.object({ integrity: z.object({ ok: z.boolean(), detail: z.string().optional() }) }),
+})
+type Line = { readonly msg: string; readonly where?: string; readonly message?: string }
+
+const RUNS = [randomUUID(), randomUUID(), randomUUID()]
+const [RUN = ''] = RUNS
+/** Nothing is verified as a whole while a test goes on. */
+const HEADS_ONLY = { firstAfterMs: 3_600_000 }
+const AT_ONCE = { firstAfterMs: 0, restTimes: 0 }
+
+let folder: string
+let server: Server | null = null
+let lines: Line[]
+let woken = () => {}
+
+const log = pino(
+  { level: 'debug' },
+  new Writable({
+    write: (chunk, _encoding, done) => {
+      lines.push(JSON.parse(String(chunk)))
+      woken()
+      done()
+    },
+  }),
+)
+
+async function logged(wanted: (line: Line) => boolean): Promise<Line> {
+  for (;;) {
+    const found = lines.find(wanted)
+    if (found !== undefined) return found
+    await new Promise<void>((resolve) => {
+      woken = resolve
+    })
+  }
+}
+
+async function start(dataDir: string, verify: Partial<VerifyPace>): Promise<Server> {
+  lines = []
+  const flags = { dataDir, port: '0' }
+  const started = await startServer(readConfig(flags, {})._unsafeUnwrap(), { log, verify })
+  server = started._unsafeUnwrap()
+  await logged(({ msg }) => msg === 'the read model has caught up with the log')
+  return server
+}
+
+async function stop(): Promise<void> {
+  await server?.close()
+  server = null
+}
+
+const doubts = async () => {
+  const answer = await fetch(`${server?.url}/health/ready`)
+  return { status: answer.status, ...Ready.parse(await answer.json()) }
+}
+
+/** A stopped default server that has some runs, each with its end, and a checkpoint over them. */
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'retrai-integrity-'))
+  const original = join(folder, 'original')
+  await mkdir(original)
+  const store = (await openEmbeddedStore({ file: join(original, 'log.sqlite') }))._unsafeUnwrap()
+  for (const id of RUNS) {
+    const created = createdRecord(id)
+    const abort = { type: 'abort', reason: 'enough' } as const
+    const ended = decide(abort, fold([created]), created.ts + 1)._unsafeUnwrap()
+    const prepared = prepare(id, null, [created, ...ended], { commandId: 'made' })
+    ;(await append(store, prepared))._unsafeUnwrap()
+  }
+  await store.close()
+  await start(original, HEADS_ONLY)
+  await stop()
+})
+afterEach(stop)
+afterAll(() => rm(folder, { recursive: true }))
+
+/** A copy of the folder in which somebody has done this. */
+async function changed(sql: string, file = 'log.sqlite'): Promise<string> {
+  const dir = join(folder, randomUUID())
+  await cp(join(folder, 'original'), dir, { recursive: true })
+  const db = new DatabaseSync(join(dir, file))
+  db.exec(sql.replaceAll('$RUN', `(SELECT id FROM streams WHERE name = 'run-${RUN}')`))
+  db.close()
+  return dir
+}
+
+test('of a folder that nobody has changed nothing is said', async () => {
+  await start(await changed('SELECT 1'), AT_ONCE)
+  await logged(({ msg }) => msg === 'the store was verified')
+  expect(await doubts()).toMatchObject({
+    status: 200,
+    ready: true,
+    checks: { integrity: { ok: true } },
+  })
+  expect(lines.filter(({ msg }) => msg.includes('does not hold'))).toEqual([])
+})
+
+describe('at its start a server says, and serves on, that', () => {
+  test.each([
+    ['a run was dropped', 'DELETE FROM events WHERE stream_id = $RUN', 'was dropped'],
+    [
+      'the end of a run was cut off',
+      'DELETE FROM events WHERE stream_id = $RUN AND revision = 1',
+      'its end was cut off',
+    ],
+    [
+      'the log was put back to before its last checkpoint',
+      `DELETE FROM events WHERE position >=
+         (SELECT min(position) FROM events WHERE type LIKE 'checkpoint%')`,
+      'the store does not have it any more',
+    ],
+    [
+      'the list of a checkpoint was changed',
+      `UPDATE events SET data = replace(data, '${RUN}', '${randomUUID()}') WHERE type = 'checkpoint_runs'`,
+      'do not make its root',
+    ],
+  ])('%s', async (_what, sql, message) => {
+    await start(await changed(sql), HEADS_ONLY)
+    await logged(
+      (line) => line.msg === 'what is stored does not hold' && !!line.message?.includes(message),
+    )
+    const said = await doubts()
+    expect(said).toMatchObject({ status: 200, ready: true, checks: { integrity: { ok: false } } })
+    // Anybody may ask.
+    expect(JSON.stringify(said)).not.toContain(RUN)
+    expect((await fetch(`${server?.url}/api/runs`)).status).toBe(200)
+  })
+})
+
+test.each([
+  [
+    'a changed record',
+    `UPDATE events SET data = replace(data, '"ts":', '"ts":1') WHERE stream_id = $RUN AND revision = 0`,
+    `run ${RUN}`,
+  ],
+  [
+    'an entry of a ledger that was added',
+    `INSERT INTO streams (name) VALUES ('retrai-tokens');
+     INSERT INTO events SELECT max(position) + 1, (SELECT id FROM streams WHERE name = 'retrai-tokens'),
+       0, '${randomUUID()}', 'token_created', '{}', '{}', 0 FROM events`,
+    'ledger tokens',
+  ],
+])('after its start a server finds %s', async (_what, sql, where) => {
+  await start(await changed(sql), AT_ONCE)
+  await logged((line) => line.msg === 'what is stored does not hold' && line.where === where)
+  expect((await doubts()).checks.integrity.ok).toBe(false)
+})
+
+describe('a read model that was changed is rebuilt at the start, and that is said', () => {
+  const state = `(SELECT replace(state, '"enough"', '"other"') FROM runs WHERE run_id = '${RUN}')`
+  test.each([
+    ['the state of a run', `UPDATE runs SET state = ${state} WHERE run_id = '${RUN}'`],
+    ['a column', `UPDATE runs SET status = 'achieved' WHERE run_id = '${RUN}'`],
+    ['a run removed', `DELETE FROM runs WHERE run_id = '${RUN}'`],
+    [
+      'a run added',
+      `INSERT INTO runs SELECT '${randomUUID()}', created_at, goal, status, seq, head, state, seal FROM runs LIMIT 1`,
+    ],
+    ['all runs removed', 'DELETE FROM runs'],
+    ['how far it has come', 'UPDATE progress SET revision = revision + 1'],
+    ['the sum of all rows', `UPDATE progress SET rows = '${'1'.repeat(64)}'`],
+    ['the seal', 'UPDATE progress SET seal = NULL'],
+    ['a run that is said to be damaged', `INSERT INTO damaged VALUES ('${RUN}', 0, 'no')`],
+  ])('%s', async (_what, sql) => {
+    const dir = await changed(sql, 'read-model.sqlite')
+    const found = await retrai(['verify', '--data-dir', dir])
+    // What the seal is about alone says nothing that the log could contradict.
+    const contradicted = !/progress SET (rows|seal)|damaged/.test(sql)
+    expect(found.stdout.includes('read model: '), found.stdout).toBe(contradicted)
+    await start(dir, HEADS_ONLY)
+    const run = await (await fetch(`${server?.url}/api/runs/${RUN}`)).json()
+    expect(run).toMatchObject({ status: 'aborted', end_reason: expect.stringContaining('enough') })
+    const said = await doubts()
+    expect(said.checks.integrity.ok).toBe(false)
+    expect(said.checks.integrity.detail).toContain('The read model was changed')
+  })
+})
+
+test('a read model that was changed with its seals is found by verification, and rebuilt', async () => {
+  const dir = await changed('SELECT 1', 'read-model.sqlite')
+  const { Sealer, sealKey, summed } = await import('../../src/projections/read-model-seal.ts')
+  const db = new DatabaseSync(join(dir, 'read-model.sqlite'))
+  const sealer = new Sealer(sealKey(join(dir, 'read-model.sqlite.key')))
+  const Row = z.object({
+    ...{ run_id: z.string(), created_at: z.string(), goal: z.string(), status: z.string() },
+    ...{ seq: z.int(), head: z.string(), state: z.string(), seal: z.string() },
+  })
+  const row = Row.parse(db.prepare('SELECT * FROM runs WHERE run_id = ?').get(RUN))
+  const state = row.state.replaceAll('enough', 'another')
+  const seal = sealer.row({ ...row, state })
+  db.prepare('UPDATE runs SET state = ?, seal = ? WHERE run_id = ?').run(state, seal, RUN)
+  const Progress = z.looseObject({ rows: z.string() })
+  const progress = Progress.parse(
+    db
+      .prepare(`SELECT log_id, position, stream, revision, event_id, redaction, rows, '[]' AS damaged
+        FROM progress`)
+      .get(),
+  )
+  const rows = summed(progress.rows, [row.seal], [seal])
+  const whole = sealer.of('progress', { ...progress, rows })
+  db.prepare('UPDATE progress SET rows = ?, seal = ?').run(rows, whole)
+  db.close()
+  const found = await retrai(['verify', '--data-dir', dir])
+  expect(found.stdout).toContain(`what it says of run ${RUN} is not what the log says`)
+  await start(dir, HEADS_ONLY)
+  expect((await doubts()).checks.integrity.ok).toBe(true)
+  const remote = await retrai(['verify', '--server', server?.url ?? ''])
+  expect(remote.stdout).toContain(`run ${RUN}: what the server says of the run is not what`)
+  await stop()
+  await start(dir, AT_ONCE)
+  await logged(({ msg }) => msg === 'the store was verified')
+  await logged(({ msg }) => msg === 'the read model has caught up with the log')
+  expect((await doubts()).checks.integrity.detail).toContain('The read model was changed')
+})
