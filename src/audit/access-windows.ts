@@ -17,7 +17,7 @@ export type Access = {
     }
 )
 
-/** Accesses that are the same but for their time. */
+/** Accesses that are the same but for their time and what else was asked for. */
 type Window = {
   readonly key: string
   began: number
@@ -26,7 +26,17 @@ type Window = {
   count: number
   first: number
   last: number
+  /** How often each thing was asked for, of those that are listed. */
+  queries: Map<string, number>
+  /** Characters of those. */
+  length: number
+  unlisted: number
 }
+
+/** What was asked for is listed in an entry up to so many things, of so many characters in all. */
+const [MAX_QUERIES, MAX_LENGTH] = [100, 8_000] as const
+/** Characters that all open windows list at most: beyond that the oldest are written down. */
+const MAX_LENGTH_IN_ALL = 8_000_000
 
 /** For so long equal accesses are counted before they are written down, seconds. */
 const WINDOW_SECONDS = 60
@@ -36,13 +46,16 @@ const MAX_STRANGERS = 100
 
 /**
  * Makes entries of accesses. The first is an entry at once; those that equal it are counted, and are
- * one entry a minute, so that a client that asks every second does not fill the log.
+ * one entry a minute, so that a client that asks every second does not fill the log. What they have asked
+ * for is listed with its count: each of it, up to a bound, and behind that how much is not listed. So a client
+ * that varies its query without end adds one entry of some kilobytes a minute, and no more.
  */
 export class AccessWindows {
   readonly #write: (entry: AccessEntry) => boolean
   /** By their keys, oldest first. */
   readonly #windows = new Map<string, Window>()
   #strangers = 0
+  #length = 0
 
   /** @param write whether it has taken the entry */
   constructor(write: (entry: AccessEntry) => boolean) {
@@ -59,13 +72,37 @@ export class AccessWindows {
       if (window.count === 0) window.first = now
       window.last = now
       window.count += 1
+      this.#list(window, access.asked)
+      this.#makeRoom(now)
       return true
     }
     const [oldest] = this.#windows.values()
     if (oldest !== undefined && this.#windows.size >= MAX_WINDOWS) this.#close(oldest, now)
     const taken = this.#write(entryOf(access, { count: 1, first_ts: now, last_ts: now }, now))
-    if (taken) this.#open({ key, began: now, access, count: 0, first: now, last: now })
+    if (taken)
+      this.#open({ key, began: now, access, count: 0, first: now, last: now, ...nothing() })
     return taken
+  }
+
+  #list(window: Window, asked: string): void {
+    const { queries, length } = window
+    const before = queries.get(asked)
+    const fits = queries.size < MAX_QUERIES && length + asked.length <= MAX_LENGTH
+    if (before === undefined && !fits) {
+      window.unlisted += 1
+      return
+    }
+    queries.set(asked, (before ?? 0) + 1)
+    if (before !== undefined) return
+    window.length += asked.length
+    this.#length += asked.length
+  }
+
+  #makeRoom(now: number): void {
+    for (const window of this.#windows.values()) {
+      if (this.#length <= MAX_LENGTH_IN_ALL) return
+      this.#close(window, now)
+    }
   }
 
   /** Writes down what was counted for a minute. */
@@ -74,7 +111,7 @@ export class AccessWindows {
       if (now - window.began < WINDOW_SECONDS) return
       this.#close(window, now)
       // Who has asked all the time asks on: the next entry comes in a minute, and not at once.
-      if (window.count > 0) this.#open({ ...window, began: now, count: 0 })
+      if (window.count > 0) this.#open({ ...window, began: now, count: 0, ...nothing() })
     }
   }
 
@@ -87,11 +124,14 @@ export class AccessWindows {
     if (window.access.principal === null) this.#strangers += 1
   }
 
-  #close({ key, access, count, first, last }: Window, now: number): void {
+  #close(window: Window, now: number): void {
+    const { key, access, count, first, last } = window
     this.#windows.delete(key)
+    this.#length -= window.length
     if (access.principal === null) this.#strangers -= 1
     if (count === 0) return
-    this.#write(entryOf(access, { count, first_ts: first, last_ts: last }, now))
+    const times = { count, first_ts: first, last_ts: last }
+    this.#write(entryOf({ ...access, ...listOf(window) }, times, now))
   }
 
   /** Of those whom nobody knows only the address counts, and only of so many. */
@@ -106,6 +146,15 @@ export class AccessWindows {
 function keyOf({ kind, principal, client, run_id, operation }: Access): string {
   if (principal === null) return `${kind}\n\n${client}`
   return `${kind}\n${principal}\n${client}\n${run_id}\n${operation}`
+}
+
+const nothing = () => ({ queries: new Map<string, number>(), length: 0, unlisted: 0 })
+
+/** Left out if all have asked for the same, which the entry has already. */
+function listOf({ queries, unlisted }: Window) {
+  if (queries.size <= 1 && unlisted === 0) return {}
+  const listed = [...queries].map(([asked, count]) => ({ asked, count }))
+  return { queries: listed, ...(unlisted === 0 ? {} : { unlisted }) }
 }
 
 /** One that stands for both: of watches, the one that came furthest. */

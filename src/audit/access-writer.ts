@@ -6,8 +6,8 @@ import { extendLedger, type LoadedLedger } from '../store/ledger.ts'
 import type { LoadError } from '../store/run-log.ts'
 import { ACCESS_LEDGER, accessLedgerEnd } from './access-ledger.ts'
 
-/** Entries in one append: at some hundred bytes each, far below what one may hold. */
-const BATCH = 500
+/** Entries in one append, and about how many bytes of them: far below what one may hold. */
+const [BATCH, BATCH_BYTES] = [500, 300_000] as const
 
 type End = LoadedLedger<string | null>
 type Times = { count: number; first_ts: number; last_ts: number }
@@ -89,7 +89,7 @@ export class AccessWriter {
   }
 
   async #writeBatch(): Promise<boolean> {
-    this.#batch ??= { id: randomUUID(), size: Math.min(BATCH, this.#queue.length) }
+    this.#batch ??= { id: randomUUID(), size: sizeOfBatch(this.#queue) }
     const { id, size } = this.#batch
     const appended = await this.#append(id, this.#queue.slice(0, size))
     if (appended.isErr()) {
@@ -138,4 +138,14 @@ export class AccessWriter {
     this.#queue.push({ kind: 'entries_lost', ts: this.#clock(), payload: lost })
     this.#taken += 1
   }
+}
+
+/** How many of the first of these go into one append: at least one. */
+function sizeOfBatch(queue: readonly AccessEntry[]): number {
+  let bytes = 0
+  const tooMany = queue.slice(0, BATCH).findIndex((entry, index) => {
+    bytes += JSON.stringify(entry).length
+    return index > 0 && bytes > BATCH_BYTES
+  })
+  return tooMany === -1 ? Math.min(BATCH, queue.length) : tooMany
 }

@@ -86,5 +86,7 @@ function detailOf(payload: Extract<LoggedAccess['payload'], { operation: string 
     const end = payload.last === null ? 'nothing was sent' : `up to ${payload.last}`
     return `${end}, ${Math.round(payload.seconds)} s`
   }
-  return payload.asked === '' ? payload.operation : `${payload.operation} ${payload.asked}`
+  const others = (payload.queries?.length ?? 1) - 1 + (payload.unlisted ?? 0)
+  const asked = payload.asked === '' ? payload.operation : `${payload.operation} ${payload.asked}`
+  return others === 0 ? asked : `${asked} and ${others} other queries`
 }

@@ -40,6 +40,10 @@ const access = {
   operation: z.string(),
   /** What else was asked for, as a query; of the last of them. */
   asked: z.string(),
+  /** Where they asked for different things: each of these, and how often. Of entries of earlier versions never. */
+  queries: z.array(z.strictObject({ asked: z.string(), count })).exactOptional(),
+  /** How many asked for something that is not listed, since there would be too much. */
+  unlisted: count.exactOptional(),
 }
 
 const variant = <K extends AccessKind, S extends z.ZodRawShape>(kind: K, payload: S) =>

@@ -1,10 +1,12 @@
+import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Access } from '../audit/access-windows.ts'
 import { RunId } from './run-id.ts'
 
-/** Written down of what was asked at most, characters. */
+/** Written down of what was asked at most, characters; of more, the beginning and a hash of the whole. */
 const MAX_ASKED = 300
+const HASH_DIGITS = 32
 
 const Params = z.record(z.string(), z.string()).catch({})
 
@@ -31,5 +33,8 @@ function askedOf({ routeOptions, url }: FastifyRequest, params: Record<string, s
       if (name !== 'ticket') asked.append(name, value)
     }
   }
-  return asked.toString().slice(0, MAX_ASKED)
+  const text = asked.toString()
+  if (text.length <= MAX_ASKED) return text
+  const hash = createHash('sha256').update(text).digest('hex').slice(0, HASH_DIGITS)
+  return `${text.slice(0, MAX_ASKED - HASH_DIGITS - 1)}#${hash}`
 }

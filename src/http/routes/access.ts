@@ -80,7 +80,8 @@ of a run, proved by \`GET /api/access/proof\`, verified with the runs by \`retra
 
 - What is equal but for its time (who, from where, which run, which address) is noted at once, and what
   comes within a minute behind it is one entry with \`count\`, \`first_ts\` and \`last_ts\`; \`asked\` is then that of
-  the last.
+  the last, and \`queries\` lists what the others have asked for, each with its count. Where that is too much, \`unlisted\`
+  says how many are not in the list. A query of more than 300 characters ends with \`#\` and a hash of the whole.
 - \`run_watched\` and \`feed_watched\` are noted when records begin to be sent, \`watch_ended\` when that is over: \`last\` is
   the seq (in the feed: the cursor) of the last record sent, \`seconds\` how long it was watched.
 - \`access_refused\` is an answer with status 401 or 403. Of those whom nobody knows only the address is kept.

@@ -57,7 +57,7 @@ test('what has come once is one entry, and the next time another one', () => {
   ])
 })
 
-test('who, from where, which run and which address tell accesses apart, what else was asked does not', () => {
+test('who, from where, which run and which address tell accesses apart', () => {
   const { entries, made } = windows()
   made.add(access(), 0)
   for (const other of [
@@ -70,16 +70,69 @@ test('who, from where, which run and which address tell accesses apart, what els
     made.add(other, 1)
   }
   expect(entries).toHaveLength(6)
-  made.add(access({ asked: 'at=1' }), 2)
-  made.add(access({ asked: 'at=2' }), 3)
-  made.closeAll(4)
-  expect(entries).toHaveLength(7)
-  expect(entries.at(-1)?.payload).toMatchObject({
-    asked: 'at=2',
-    count: 2,
-    first_ts: 2,
-    last_ts: 3,
-  })
+})
+
+test('what else was asked for is listed in one entry, each with its count', () => {
+  const { entries, made } = windows()
+  made.add(access({ asked: 'at=0' }), 0)
+  for (const asked of ['at=1', 'at=2', 'at=1']) made.add(access({ asked }), 1)
+  made.closeAll(2)
+  expect(entries.map(({ payload }) => payload)).toMatchObject([
+    { asked: 'at=0', count: 1 },
+    {
+      ...{ asked: 'at=1', count: 3, first_ts: 1, last_ts: 1 },
+      queries: [
+        { asked: 'at=1', count: 2 },
+        { asked: 'at=2', count: 1 },
+      ],
+    },
+  ])
+  expect(entries[0]?.payload).not.toHaveProperty('queries')
+  expect(entries[1]?.payload).not.toHaveProperty('unlisted')
+})
+
+test('is not listed if all have asked for the same', () => {
+  const { entries, made } = windows()
+  for (let second = 0; second < 100; second += 1) {
+    made.closeOld(second)
+    made.add(access({ asked: second < 60 ? 'at=1' : 'at=2' }), second)
+  }
+  made.closeAll(100)
+  expect(entries.map(({ payload }) => payload)).toMatchObject([
+    { asked: 'at=1', count: 1 },
+    { asked: 'at=1', count: 59 },
+    { asked: 'at=2', count: 40 },
+  ])
+  for (const { payload } of entries) expect(payload).not.toHaveProperty('queries')
+})
+
+test('a query that is varied without end adds one bounded entry a minute, and says what it leaves out', () => {
+  const { entries, made } = windows()
+  for (let n = 0; n < 50_000; n += 1) {
+    made.closeOld(n / 1000)
+    made.add(access({ asked: `at=${n}&${'x'.repeat(n % 280)}` }), n / 1000)
+  }
+  made.closeAll(60)
+  expect(entries).toHaveLength(2)
+  const { payload } = entries[1] ?? {}
+  if (payload === undefined || !('queries' in payload)) throw new Error('nothing is listed')
+  const { queries = [], unlisted = 0, count } = payload
+  expect(queries.length).toBeGreaterThan(50)
+  expect(queries.reduce((sum, query) => sum + query.count, unlisted)).toBe(count)
+  expect(JSON.stringify(payload).length).toBeLessThan(16_000)
+})
+
+test('many windows with many queries do not fill the memory', () => {
+  const { entries, made } = windows()
+  for (let person = 0; person < 2000; person += 1) {
+    for (let n = 0; n < 40; n += 1) {
+      made.add(access({ principal: `p${person}`, asked: `${n}&${'x'.repeat(290)}` }), 0)
+    }
+  }
+  // The oldest are written down before their minute is over.
+  expect(entries.length).toBeGreaterThan(2500)
+  made.closeAll(1)
+  expect(entries.reduce((sum, { payload }) => sum + payload.count, 0)).toBe(80_000)
 })
 
 test('watches that are counted tell of the one that came furthest', () => {
