@@ -14,6 +14,8 @@ export const FIXED_PARTS = [README, KEYS, PROOF, RECORDS] as const
 export type BundlePart = {
   readonly path: string
   readonly bytes: number
+  /** When it was packed, seconds since the epoch, as far as an archive has said so. */
+  readonly mtime?: number
   readonly body: AsyncIterable<Uint8Array>
 }
 

@@ -90,6 +90,7 @@ export class BundleReading {
       const message = `it stands where ${expected ?? 'nothing'} is expected`
       this.#find({ problem: 'unexpected', where: part.path, message })
     }
+    this.#compareTime(part)
     const counted = new Counted(part.body)
     this.#reading = part.path
     await this.#read(part.path, counted)
@@ -180,6 +181,15 @@ export class BundleReading {
     const listed = this.#manifest?.parts.find((part) => part.path === path)
     if (listed === undefined || (listed.bytes === bytes && listed.sha256 === sha256)) return
     const message = `it has ${bytes} bytes and the SHA-256 ${sha256}; the manifest says ${listed.bytes} and ${listed.sha256}`
+    this.#find({ problem: 'changed', where: path, message })
+  }
+
+  /** All parts are packed when the manifest says that the run was exported. */
+  #compareTime({ path, mtime }: BundlePart): void {
+    if (mtime === undefined || this.#manifest === null) return
+    const { exported_at } = this.#manifest
+    if (mtime === Math.floor(Date.parse(exported_at) / 1000)) return
+    const message = `it was not packed when the manifest says that the run was exported, ${exported_at}`
     this.#find({ problem: 'changed', where: path, message })
   }
 

@@ -1,55 +1,130 @@
-import { constants, createGunzip } from 'node:zlib'
+import { constants, crc32, createInflateRaw } from 'node:zlib'
 
 /** Bytes. Small, since what came of the piece in which damage shows is lost; smaller ones cost time. */
 const PIECE = 1024
+/** How a gzip member begins that we have written: DEFLATE, no flags, no time, the default effort. */
+const START = Buffer.from('1f8b0800000000000000', 'hex')
+/** The last byte of that: the system it was written on, as zlib names Unix, Windows and macOS. */
+const SYSTEMS = new Set([3, 10, 19])
 /** Checksum and length, which stand at the end, bytes. */
 const TRAILER = 8
 
+/** The archive ends early, is damaged, or is not exactly one archive as an export is one. */
+export class BrokenArchive extends Error {
+  override readonly name = 'BrokenArchive'
+}
+
 /**
- * What is in a gzip file, up to where it ends or is damaged; returns what is wrong there, null for nothing.
- * A stream that fails drops what it has read ahead, so that damage would seem to be earlier than it is:
- * hence the small pieces, and the trailer goes in by itself.
+ * What is in a gzip file of exactly one member, up to where it is damaged.
+ * @throws BrokenArchive once all has been yielded that can be read before what is wrong
  */
-export async function* inflated(
-  archive: AsyncIterable<Uint8Array>,
-): AsyncGenerator<Uint8Array, Error | null> {
-  // What is there of a file that ends early is looked at.
-  const gunzip = createGunzip({ finishFlush: constants.Z_SYNC_FLUSH })
-  const ready: Uint8Array[] = []
-  let failure: Error | null = null
-  let wake: () => void = () => {}
-  gunzip.on('data', (chunk: Uint8Array) => ready.push(chunk))
-  gunzip.on('end', () => wake())
-  gunzip.on('error', (error) => {
-    failure = error
-    wake()
-  })
-  const done = (start: () => void) =>
-    new Promise<void>((resolve) => {
-      wake = resolve
-      start()
-    })
+export async function* inflated(archive: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const inflating = new Inflating()
+  let start = Buffer.alloc(0)
   try {
-    for await (const piece of piecesOf(archive)) {
-      await done(() => gunzip.write(piece, () => wake()))
-      yield* ready.splice(0)
-      if (failure !== null) return failure
+    for await (const chunk of archive) {
+      const known = start.length < START.length ? Buffer.concat([start, chunk]) : chunk
+      const from = start.length < START.length ? START.length : 0
+      if (from > 0) start = Buffer.from(known.subarray(0, from))
+      if (from > 0 && start.length === START.length) checkStart(start)
+      for (let at = from; at < known.length; at += PIECE) {
+        yield* await inflating.take(known.subarray(at, at + PIECE))
+        inflating.check()
+      }
     }
-    await done(() => gunzip.end())
-    yield* ready.splice(0)
-    return failure
+    yield* await inflating.end()
+    inflating.checkEnd()
+  } catch (cause) {
+    if (cause instanceof BrokenArchive) throw cause
+    throw new BrokenArchive(`it cannot be read on: ${String(cause)}`)
   } finally {
-    gunzip.destroy()
+    inflating.close()
   }
 }
 
-async function* piecesOf(archive: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let held: Uint8Array = new Uint8Array()
-  for await (const chunk of archive) {
-    const known = Buffer.concat([held, chunk])
-    const end = Math.max(0, known.length - TRAILER)
-    for (let at = 0; at < end; at += PIECE) yield known.subarray(at, Math.min(at + PIECE, end))
-    held = known.subarray(end)
+function checkStart(start: Buffer): void {
+  const known = SYSTEMS.has(start.readUInt8(START.length - 1))
+  if (known && start.subarray(0, -1).equals(START.subarray(0, -1))) return
+  throw new BrokenArchive('it does not begin as the gzip file of an export does')
+}
+
+/** Inflates pieces, one after the other, and finds where the compressed data end. */
+class Inflating {
+  // What is there of a file that ends early is looked at.
+  readonly #raw = createInflateRaw({ finishFlush: constants.Z_SYNC_FLUSH })
+  #ready: Uint8Array[] = []
+  #failure: Error | null = null
+  #wake: () => void = () => {}
+  #fed = 0
+  #crc = 0
+  #length = 0
+  /** What comes after the compressed data, once their end was met. */
+  #rest: Uint8Array | null = null
+
+  constructor() {
+    this.#raw.on('data', (chunk: Uint8Array) => this.#ready.push(chunk))
+    this.#raw.on('end', () => this.#wake())
+    this.#raw.on('error', (error) => {
+      this.#failure = error
+      this.#wake()
+    })
   }
-  yield held
+
+  async take(piece: Uint8Array): Promise<Uint8Array[]> {
+    if (this.#rest !== null) {
+      this.#rest = Buffer.concat([this.#rest, piece])
+      return []
+    }
+    // Once the data have ended no callback comes, but the end.
+    await this.#done(() => this.#raw.write(piece, () => this.#wake()))
+    this.#fed += piece.length
+    const left = this.#fed - this.#raw.bytesWritten
+    if (this.#failure === null && left > 0) this.#rest = piece.subarray(piece.length - left)
+    return this.#taken()
+  }
+
+  /** @throws BrokenArchive where no more can be read */
+  check(): void {
+    if (this.#failure !== null) {
+      throw new BrokenArchive(`it is damaged: ${this.#failure.message}`)
+    }
+    if ((this.#rest?.length ?? 0) > TRAILER) throw new BrokenArchive('bytes come after its end')
+  }
+
+  async end(): Promise<Uint8Array[]> {
+    if (this.#rest === null) await this.#done(() => this.#raw.end())
+    return this.#taken()
+  }
+
+  /** @throws BrokenArchive unless all of it was there, and as it was written */
+  checkEnd(): void {
+    this.check()
+    if (this.#rest?.length !== TRAILER) throw new BrokenArchive('it ends early')
+    const trailer = Buffer.from(this.#rest)
+    if (trailer.readUInt32LE(0) !== this.#crc) throw new BrokenArchive('its checksum is wrong')
+    if (trailer.readUInt32LE(4) === this.#length % 2 ** 32) return
+    throw new BrokenArchive('its length is not the one that it names')
+  }
+
+  close(): void {
+    this.#raw.destroy()
+  }
+
+  #taken(): Uint8Array[] {
+    const chunks = this.#ready
+    this.#ready = []
+    for (const chunk of chunks) {
+      this.#crc = crc32(chunk, this.#crc)
+      this.#length += chunk.length
+    }
+    return chunks
+  }
+
+  #done(start: () => void): Promise<void> {
+    if (this.#failure !== null) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#wake = resolve
+      start()
+    })
+  }
 }

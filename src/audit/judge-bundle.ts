@@ -1,4 +1,11 @@
-import { ARTIFACTS, FIXED_PARTS, MANIFEST, PROOF, RECORDS } from './bundle-format.ts'
+import {
+  ARTIFACTS,
+  FIXED_PARTS,
+  MANIFEST,
+  PROOF,
+  RECORDS,
+  REDACTIONS_FILE,
+} from './bundle-format.ts'
 import { type BundleContents, namedBy } from './bundle-reading.ts'
 import type { KnownKeys } from './public-keys.ts'
 import type { BundleReport, Finding, Trust } from './report.ts'
@@ -12,6 +19,7 @@ export function judgeBundle(contents: BundleContents, anchors: TrustAnchors): Bu
   const findings = [
     ...contents.findings,
     ...partsMissing(contents),
+    ...partsUnordered(contents),
     ...sealsBroken(contents),
     ...recordsNotSigned(contents),
     ...artifactsMissing(contents),
@@ -50,6 +58,20 @@ function partsMissing({ broken, manifest, paths, records }: BundleContents): Fin
       return { problem: 'missing', where, seq, message: 'it is not in the archive' }
     }),
   ]
+}
+
+/** An export has these parts, each once and in this order, whatever its manifest says. */
+function partsUnordered({ manifest }: BundleContents): Finding[] {
+  if (manifest === null) return []
+  const paths = manifest.parts.map(({ path }) => path)
+  const artifacts = new Set(paths.filter((path) => path.startsWith(ARTIFACTS)))
+  const fixed = FIXED_PARTS.flatMap((path) =>
+    path === RECORDS && paths.includes(REDACTIONS_FILE) ? [REDACTIONS_FILE, path] : [path],
+  )
+  const right = [...fixed, ...artifacts]
+  if (right.length === paths.length && right.every((path, at) => path === paths[at])) return []
+  const message = `it names other parts than an export has, or in another order: ${paths.join(', ')}`
+  return [{ problem: 'unexpected', where: MANIFEST, seq: null, message }]
 }
 
 function sealsBroken({ manifest, proof, keys }: BundleContents): Finding[] {

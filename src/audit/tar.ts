@@ -1,9 +1,8 @@
 import { Readable } from 'node:stream'
-import { ReadableStream } from 'node:stream/web'
 import { createGzip } from 'node:zlib'
-import { createTarDecoder, createTarPacker } from 'modern-tar'
+import { createTarPacker } from 'modern-tar'
 import type { BundlePart } from './bundle-format.ts'
-import { inflated } from './inflate.ts'
+import { BrokenArchive, inflated } from './inflate.ts'
 
 /** Parts as a .tar.gz, at constant memory. A part that fails breaks the stream off. */
 export function packed(parts: AsyncIterable<BundlePart>, mtime: Date): Readable {
@@ -33,54 +32,136 @@ async function fill(
   controller.finalize()
 }
 
-/** The archive ends early, or is none. */
-export class BrokenArchive extends Error {
-  override readonly name = 'BrokenArchive'
-}
+/** Bytes; a header is one block, and a file is filled up to a whole number of them. */
+const BLOCK = 512
+/** Of a path, in a header; all that are in an export are shorter. */
+const PATH_BYTES = 100
+/** Where the time stands in a header, as octal digits. */
+const [MTIME, MTIME_DIGITS] = [136, 11] as const
 
 /**
- * The parts of a .tar.gz, in order.
+ * The parts of a .tar.gz, in order, of which every byte is where `packed` puts it: else two readers might
+ * see two archives.
  * @throws BrokenArchive
  */
 export async function* unpacked(archive: Readable): AsyncGenerator<BundlePart> {
-  const damage = new Damage()
-  const content = ReadableStream.from(damage.seenIn(archive))
+  const input = new Input(inflated(archive))
+  let mtime: number | null = null
   try {
-    for await (const { header, body } of content.pipeThrough(createTarDecoder({ strict: true }))) {
-      if (header.type !== 'file') throw new BrokenArchive(`${header.name} is no file`)
-      yield { path: header.name, bytes: header.size, body: damage.toldBy(body) }
+    for (;;) {
+      const block = await input.exactly(BLOCK)
+      if (isZero(block)) break
+      const part = partOf(block)
+      mtime ??= part.mtime
+      if (part.mtime !== mtime) throw new BrokenArchive(`${part.path} has another time`)
+      yield { ...part, body: input.upTo(part.bytes) }
+      await input.skipped()
+      if (isZero(await input.exactly(-part.bytes & (BLOCK - 1)))) continue
+      throw new BrokenArchive(`something comes between ${part.path} and the next part`)
     }
-  } catch (cause) {
-    throw damage.broken(cause)
+    if (!isZero(await input.exactly(BLOCK))) throw new BrokenArchive('it is not closed')
+    if (!(await input.isAtEnd())) throw new BrokenArchive('something comes after its last part')
   } finally {
+    await input.close()
     archive.destroy()
   }
-  if (damage.found !== null) throw damage.broken(damage.found)
 }
 
-/** What is wrong with the compressed archive says more than what comes of it, so it is told first. */
-class Damage {
-  found: Error | null = null
+const isZero = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === 0)
 
-  async *seenIn(archive: Readable): AsyncGenerator<Uint8Array> {
-    try {
-      this.found = yield* inflated(archive)
-    } catch (cause) {
-      this.found = cause instanceof Error ? cause : new Error(String(cause))
+/** @throws BrokenArchive where the header is not the one that is written for what it says */
+function partOf(block: Buffer): Omit<BundlePart, 'body'> & { readonly mtime: number } {
+  const end = block.indexOf(0)
+  const path = block.toString('latin1', 0, Math.min(end, PATH_BYTES))
+  const bytes = octal(block, 124, 11)
+  const mtime = octal(block, MTIME, MTIME_DIGITS)
+  if (block.equals(headerOf(path, bytes, mtime))) return { path, bytes, mtime }
+  throw new BrokenArchive('a header in it is not the one of a part of an export')
+}
+
+const octal = (block: Buffer, from: number, digits: number): number =>
+  Number.parseInt(block.toString('latin1', from, from + digits), 8)
+
+function headerOf(path: string, bytes: number, mtime: number): Buffer {
+  const header = Buffer.alloc(BLOCK)
+  const put = (value: number, at: number, digits: number): void => {
+    if (value >= 0) header.write(value.toString(8).padStart(digits, '0'), at, 'latin1')
+  }
+  header.write(path, 'latin1')
+  put(0o644, 100, 7)
+  put(0, 108, 7)
+  put(0, 116, 7)
+  put(bytes, 124, 11)
+  put(mtime, MTIME, MTIME_DIGITS)
+  header.write('        0', 148, 'latin1')
+  header.write('ustar\0' + '00', 257, 'latin1')
+  put(
+    header.reduce((sum, byte) => sum + byte, 0),
+    148,
+    6,
+  )
+  header.write('\0 ', 154, 'latin1')
+  return header
+}
+
+/** Bytes, as many as are asked for. */
+class Input {
+  readonly #chunks: AsyncGenerator<Uint8Array>
+  #held: Uint8Array = new Uint8Array()
+  /** Of the part under way. */
+  #left = 0
+
+  constructor(chunks: AsyncGenerator<Uint8Array>) {
+    this.#chunks = chunks
+  }
+
+  /** @throws BrokenArchive where there are fewer */
+  async exactly(count: number): Promise<Buffer> {
+    const pieces: Uint8Array[] = []
+    for (let missing = count; missing > 0; ) {
+      const piece = await this.#some(missing)
+      pieces.push(piece)
+      missing -= piece.length
+    }
+    return Buffer.concat(pieces)
+  }
+
+  /** So many bytes, as a part whose rest is left out by `skipped`. */
+  async *upTo(count: number): AsyncGenerator<Uint8Array> {
+    this.#left = count
+    while (this.#left > 0) {
+      const piece = await this.#some(this.#left)
+      this.#left -= piece.length
+      yield piece
     }
   }
 
-  async *toldBy(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    try {
-      yield* body
-    } catch (cause) {
-      throw this.broken(cause)
-    }
+  async skipped(): Promise<void> {
+    while (this.#left > 0) this.#left -= (await this.#some(this.#left)).length
   }
 
-  broken(cause: unknown): BrokenArchive {
-    if (cause instanceof BrokenArchive) return cause
-    const { message } = this.found ?? (cause instanceof Error ? cause : new Error(String(cause)))
-    return new BrokenArchive(`it ends early or is damaged: ${message}`)
+  async isAtEnd(): Promise<boolean> {
+    return this.#held.length === 0 && !(await this.#fill())
+  }
+
+  async close(): Promise<void> {
+    await this.#chunks.return(undefined)
+  }
+
+  async #some(most: number): Promise<Uint8Array> {
+    if (this.#held.length === 0 && !(await this.#fill())) throw new BrokenArchive('it ends early')
+    const piece = this.#held.subarray(0, most)
+    this.#held = this.#held.subarray(piece.length)
+    return piece
+  }
+
+  /** @returns whether there is more */
+  async #fill(): Promise<boolean> {
+    for (;;) {
+      const { done, value } = await this.#chunks.next()
+      if (done) return false
+      this.#held = value
+      if (value.length > 0) return true
+    }
   }
 }

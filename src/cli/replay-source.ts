@@ -1,4 +1,6 @@
+import { err, ok, type Result } from 'neverthrow'
 import { RECORDS } from '../audit/bundle-format.ts'
+import { BrokenArchive } from '../audit/inflate.ts'
 import { linesOf } from '../audit/lines.ts'
 import { readLine } from '../audit/record-line.ts'
 import type { AgentEvent } from '../client/index.ts'
@@ -8,6 +10,17 @@ import type { BundleFile } from './bundle-file.ts'
 /** A record of an export cannot be shown; `retrai verify` tells more. */
 export class UnreadableExport extends Error {
   override readonly name = 'UnreadableExport'
+}
+
+/** Reads an archive to its end, so that nothing is shown of one that is not whole. */
+export async function readWhole(open: BundleFile): Promise<Result<void, string>> {
+  try {
+    for await (const { body } of open()) for await (const _ of body);
+    return ok()
+  } catch (cause) {
+    if (!(cause instanceof BrokenArchive)) throw cause
+    return err(`The file is not one whole export: ${cause.message}. "retrai verify" tells more.`)
+  }
 }
 
 /** The records of an export behind a seq, in order. @throws UnreadableExport */

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
-import { BrokenArchive } from '../audit/tar.ts'
+import { BrokenArchive } from '../audit/inflate.ts'
 import {
   type AgentEvent,
   type Client,
@@ -16,12 +16,12 @@ import { kinds, positiveInt, seq } from './option-values.ts'
 import { Playback, type Target } from './playback.ts'
 import { KEYS_HELP, takeKeys } from './playback-keys.ts'
 import { print, printJson, say } from './print.ts'
-import { bundleEvents, UnreadableExport } from './replay-source.ts'
+import { bundleEvents, readWhole, UnreadableExport } from './replay-source.ts'
 import { type Server, type ServerOptions, serverCommand, withServer } from './server.ts'
 
 const HELP = `
-What is shown is what was recorded, with the pauses between the records as they were. A FILE is not
-verified by this: "retrai verify" does that. A run that has not ended is followed to its end.
+What is shown is what was recorded, with the pauses between the records as they were. A FILE that is not
+exactly one whole archive is refused; what is in it is verified by "retrai verify" and not by this. A run that has not ended is followed to its end.
 
 Keys, where stdin and stdout are a terminal:
   ${KEYS_HELP.replaceAll(' · ', '\n  ')}`
@@ -128,7 +128,9 @@ async function sourceOf(
 ): Promise<Result<Source, string>> {
   if (existsSync(run)) {
     const file = await bundleFile(run)
-    return file.map((open) => (after) => bundleEvents(open, after))
+    if (file.isErr()) return err(file.error)
+    const whole = await readWhole(file.value)
+    return whole.map(() => (after) => bundleEvents(file.value, after))
   }
   const found = await client.runs.get(run)
   return found.map((): Source => (after) => watched(client, run, after, signal)).mapErr(explain)

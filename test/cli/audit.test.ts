@@ -116,6 +116,28 @@ describe('an export', () => {
     expect((await retrai(['verify', target, '--fingerprint', 'short'])).code).toBe(3)
   })
 
+  test('that is not exactly one whole archive is refused by each command, with a sentence', async () => {
+    const good = await readFile(await exportTo('whole.tar.gz', ...fromServer()))
+    const others = {
+      zeros: Buffer.concat([good, Buffer.alloc(700)]),
+      twice: Buffer.concat([good, good]),
+      cut: good.subarray(0, -1),
+    }
+    for (const [name, content] of Object.entries(others)) {
+      const target = file(`${name}.tar.gz`)
+      await writeFile(target, content)
+      const verified = await retrai(['verify', target])
+      expect(verified, name).toMatchObject({ code: 1 })
+      expect(verified.stdout).toContain('DOES NOT HOLD')
+      const replayed = await retrai(['replay', target, '--speed', 'max'])
+      expect(replayed).toMatchObject({ code: 3, stdout: '' })
+      expect(replayed.stderr).toContain('is not one whole export')
+      const imported = await retrai(['import', target, '--data-dir', file('refused')])
+      expect(imported).toMatchObject({ code: 3 })
+      expect(imported.stderr).toContain('Nothing was imported')
+    }
+  })
+
   test('of a run that is not there leaves no file', async () => {
     const id = '550e8400-e29b-41d4-a716-446655440000'
     for (const from of [fromServer(), fromFolder()]) {
@@ -194,7 +216,7 @@ describe('a replay', () => {
     await writeFile(file('text'), 'no archive')
     const none = await retrai(['replay', file('text'), '--speed', 'max'])
     expect(none).toMatchObject({ code: 3 })
-    expect(none.stderr).toContain('ends early or is damaged')
+    expect(none.stderr).toContain('is not one whole export')
     const verified = await retrai(['verify', file('text')])
     expect(verified.code).toBe(1)
     expect(verified.stdout).toContain('This is no export of a run, or its beginning is lost.')
