@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { z } from 'zod'
+import { storedValue } from '../store/codec.ts'
 import type { NewEvent, ReadError, RecordedEvent } from '../store/event-store.ts'
 import { OWN_STREAM_PREFIX } from '../store/own-streams.ts'
 import type { RunReader } from './run-pages.ts'
@@ -114,12 +115,11 @@ const LARGE = 50_000
 const PAGE = 20
 
 function read(event: RecordedEvent): Result<CheckpointEntry, CheckpointError> {
-  const { type, data, revision } = event
+  const { type, revision } = event
   try {
-    if (type === RUNS) return ok({ revision, ...Runs.parse(JSON.parse(data)) })
-    if (type === CHECKPOINT) {
-      return ok({ revision, checkpoint: Checkpoint.parse(JSON.parse(data)) })
-    }
+    const value = storedValue(event)
+    if (type === RUNS) return ok({ revision, ...Runs.parse(value) })
+    if (type === CHECKPOINT) return ok({ revision, checkpoint: Checkpoint.parse(value) })
     throw new Error(`it is a ${type}`)
   } catch (cause) {
     const message = cause instanceof z.ZodError ? z.prettifyError(cause) : String(cause)

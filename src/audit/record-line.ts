@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib'
 import { z } from 'zod'
 import type { RecordedEvent } from '../store/event-store.ts'
-import type { StoredRecord } from './verify-run.ts'
+import { type StoredRecord, storedRecord } from './verify-run.ts'
 
 /** A line of `records.ndjson`, without its line break. `created` is when the store took the record. */
 export type RecordLine = StoredRecord & { readonly created: number }
@@ -20,16 +20,9 @@ const Line = z.strictObject({
 const PREFIX = /^\{"crc32":"([0-9a-f]{8})",/
 const PREFIX_LENGTH = '{"crc32":"00000000",'.length
 
-/** The line of an event. Stored JSON is written anew, so that it is one line and has one form. */
-export function eventLine({ revision, id, type, created, data, metadata }: RecordedEvent): string {
-  return lineOf({
-    seq: revision,
-    id,
-    type,
-    created,
-    data: parsedJson(data),
-    metadata: parsedJson(metadata),
-  })
+/** The line of an event. What is no record in the store is none in an export: its text stays text there. */
+export function eventLine(event: RecordedEvent): string {
+  return lineOf({ ...storedRecord(event), created: event.created })
 }
 
 function lineOf({ seq, id, type, created, data, metadata }: RecordLine): string {
@@ -39,7 +32,6 @@ function lineOf({ seq, id, type, created, data, metadata }: RecordLine): string 
 
 const checksum = (text: string): string => crc32(text).toString(16).padStart(8, '0')
 
-/** Text that is no JSON is exported as the text that it is; no verifier takes it for a record. */
 function parsedJson(text: string): unknown {
   try {
     return JSON.parse(text)

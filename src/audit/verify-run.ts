@@ -1,6 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import { recordHash, uuidOfHash } from '../store/chain.ts'
-import { decodeParsed, type Logged, type LoggedRecord } from '../store/codec.ts'
+import { decodeParsed, type Logged, type LoggedRecord, storedJson } from '../store/codec.ts'
 import type { RecordedEvent } from '../store/event-store.ts'
 import { NotAsRedacted } from '../store/remainder.ts'
 import { foldLogged, type LoadedRun, streamOf } from '../store/run-log.ts'
@@ -94,17 +94,11 @@ function hashOf(...args: Parameters<typeof recordHash>): string | { readonly mes
   }
 }
 
-/** The stored record of an event; text that is no JSON stays text, which no record can be. */
-export function storedRecord({ revision, id, type, data, metadata }: RecordedEvent): StoredRecord {
-  return { seq: revision, id, type, data: parsed(data), metadata: parsed(metadata) }
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return text
-  }
+/** The stored record of an event. */
+export function storedRecord(event: RecordedEvent): StoredRecord {
+  const { revision: seq, id, type } = event
+  const data = storedJson(event, event.data)
+  return { seq, id, type, data, metadata: storedJson(event, event.metadata) }
 }
 
 /** The artifact that a record names; null for none. */

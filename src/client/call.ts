@@ -15,7 +15,12 @@ type Request = {
 /** One REST call; `schema` is what a good answer holds. */
 export type Call<T> = Request & { readonly schema: z.ZodType<T> }
 
-export type Answer<T> = { readonly value: T; readonly headers: Headers }
+export type Answer<T> = {
+  readonly value: T
+  /** As it came; null where it was too long to be read. */
+  readonly text: string | null
+  readonly headers: Headers
+}
 
 /** Makes REST calls of one server. */
 export type Caller = <T>(call: Call<T>) => ResultAsync<Answer<T>, RequestError>
@@ -127,7 +132,7 @@ function readAnswer<T>(
   }
   const body = text === null ? undefined : parseJson(text)
   const parsed = good ? schema.safeParse(body) : undefined
-  if (parsed?.success) return ok({ value: parsed.data, headers })
+  if (parsed?.success) return ok({ value: parsed.data, text, headers })
   const problem = Problem.safeParse(body)
   if (!good && problem.success) {
     const { type, detail: message, errors } = problem.data

@@ -1,6 +1,6 @@
 import type { Kind } from '../domain/records.ts'
 import { WatchError } from './errors.ts'
-import { type AgentEvent, parseFrame, readFrame } from './events.ts'
+import { type AgentEvent, readText } from './events.ts'
 import { areAll } from './kinds.ts'
 
 /**
@@ -52,7 +52,7 @@ export class EventReader<K extends Kind> {
   /** @throws WatchError where a frame is not what the server may send */
   *read(frames: readonly string[]): Generator<AgentEvent<K>> {
     for (const text of frames) {
-      const read = readFrame(parseFrame(text))
+      const read = readText(text)
       if (read.isErr()) throw this.#fault(`sent what is no event: ${read.error}`)
       if (this.#held !== null) {
         const event = this.#held

@@ -33,6 +33,11 @@ type Kept = {
   /** The id of the record's event; only where the watch asks for `meta`. */
   readonly id?: string
   readonly meta?: EventMeta
+  /**
+   * The text that came is not the JSON that is written for what it holds: there was a name twice in it,
+   * for example. Only where the watch asks for `meta`: who verifies a record takes none of these for one.
+   */
+  readonly altered?: true
 }
 
 /** A record as it comes over the wire; `kind` tells the shape of `payload`. `ts` is in seconds. */
@@ -54,7 +59,7 @@ const KNOWN: ReadonlySet<unknown> = new Set(ALL_KINDS)
  * What a frame holds: an event; the word that all that was stored has been sent, up to `seq`; or a
  * record of a newer server than this client.
  */
-type Read =
+export type Read =
   | { readonly type: 'event'; readonly event: AgentEvent }
   | { readonly type: 'caught_up'; readonly seq: number }
   | { readonly type: 'unknown_kind'; readonly seq: number }
@@ -98,6 +103,21 @@ function readRecord(value: object): Result<RunRecord, string> {
 
 const issuesOf = ({ issues }: z.ZodError): string =>
   issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ')
+
+/** Reads the text of a frame. */
+export function readText(text: string): Result<Read, string> {
+  const frame = parseFrame(text)
+  const read = readFrame(frame)
+  return isAltered(frame, text) ? read.map(asAltered) : read
+}
+
+/** Whether the text of a frame with `meta` is not the one that is written for it; others nobody verifies. */
+export const isAltered = (frame: unknown, text: string): boolean =>
+  isObject(frame) && frame.meta !== undefined && JSON.stringify(frame) !== text
+
+/** What was read of a text that is not the one that is written for it. */
+export const asAltered = (read: Read): Read =>
+  read.type === 'event' ? { ...read, event: { ...read.event, altered: true } } : read
 
 /** The value of a text; undefined where it is no JSON. */
 export function parseFrame(text: string): unknown {

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Kind } from '../domain/records.ts'
 import { FeedError } from './errors.ts'
-import { type AgentEvent, parseFrame, readFrame } from './events.ts'
+import { type AgentEvent, asAltered, isAltered, parseFrame, readFrame } from './events.ts'
 
 /**
  * An event and its place among those of all runs. In the place of a record that the server cannot read
@@ -62,13 +62,13 @@ export class FeedReader<K extends Kind> {
         this.#onCaughtUp?.(caughtUp.data.cursor)
         continue
       }
-      const event = this.#event(frame)
+      const event = this.#event(frame, isAltered(frame, text))
       if (event !== null) yield event
     }
   }
 
   /** Null for a record of a newer server, and for what the server says to a person. */
-  #event(frame: unknown): FeedEvent<K> | null {
+  #event(frame: unknown, altered: boolean): FeedEvent<K> | null {
     const placed = Placed.safeParse(frame)
     if (!placed.success) {
       const said = LastWords.safeParse(frame)
@@ -77,7 +77,7 @@ export class FeedReader<K extends Kind> {
       return null
     }
     const { cursor, ...rest } = placed.data
-    const read = readFrame(rest)
+    const read = readFrame(rest).map((each) => (altered ? asAltered(each) : each))
     if (read.isErr()) throw this.#fault(`what is no event: ${read.error}`)
     this.#cursor = cursor
     if (read.value.type !== 'event') return null

@@ -1,8 +1,17 @@
+import type { Result } from 'neverthrow'
 import { z } from 'zod'
 import type { Kind } from '../domain/records.ts'
 import type { Caller, Opener } from './call.ts'
 import { HistoryError, type RequestError } from './errors.ts'
-import { type AgentEvent, type ChosenKind, type Kinds, parseFrame, readFrame } from './events.ts'
+import {
+  type AgentEvent,
+  asAltered,
+  type ChosenKind,
+  type Kinds,
+  type Read,
+  readFrame,
+  readText,
+} from './events.ts'
 import { areAll, kindsText, wantedKinds } from './kinds.ts'
 import type { ClientLimits } from './limits.ts'
 import { linesOf } from './lines.ts'
@@ -58,6 +67,10 @@ class Reading<K extends Kind> {
     this.cursor = after ?? -1
   }
 
+  get wantsMeta(): boolean {
+    return 'meta' in this.#form
+  }
+
   /** Where what is behind the cursor is. */
   get path(): string {
     const query = { after: this.cursor, kinds: kindsText(this.#wanted), ...this.#form }
@@ -65,10 +78,9 @@ class Reading<K extends Kind> {
   }
 
   /** The wanted ones of the next frames. */
-  *take(frames: readonly unknown[]): Generator<AgentEvent<K>> {
-    for (const frame of frames) {
+  *take(frames: readonly Result<Read, string>[]): Generator<AgentEvent<K>> {
+    for (const read of frames) {
       this.signal?.throwIfAborted()
-      const read = readFrame(frame)
       if (read.isErr()) this.fail(notUnderstood(`what is no event: ${read.error}`))
       const event = read.value.type === 'event' ? read.value.event : read.value
       const { seq } = event
@@ -104,7 +116,7 @@ async function* streamed<K extends Kind>(
       const batch = await batches.next().catch(() => null)
       if (batch === null) return false
       if (batch.done) return true
-      yield* reading.take(batch.value.map(parseFrame))
+      yield* reading.take(batch.value.map(readText))
     }
   } finally {
     await batches.return()
@@ -119,8 +131,12 @@ async function* paged<K extends Kind>(
   const { path, signal, cursor: from } = reading
   const page = await call({ method: 'GET', path, schema: z.array(z.unknown()), signal })
   if (page.isErr()) return reading.fail(page.error)
-  yield* reading.take(page.value.value)
-  const next = cursorOf(page.value.headers.get('link'), 'after')
+  const { value, text, headers } = page.value
+  const exact = reading.wantsMeta ? JSON.stringify(value) === text : true
+  yield* reading.take(
+    value.map((frame) => (exact ? readFrame(frame) : readFrame(frame).map(asAltered))),
+  )
+  const next = cursorOf(headers.get('link'), 'after')
   if (next === null) return true
   const seq = Number(next)
   // It would be read without end.

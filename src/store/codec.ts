@@ -44,6 +44,23 @@ function readMeta(metadata: unknown): RecordMeta {
   return isRedacted ? RedactedMeta.parse(metadata) : WholeMeta.parse(metadata)
 }
 
+/** Why text that is no JSON, or JSON that is written in another way than ours, is no record. */
+const OTHER_TEXT =
+  'its text is not the JSON that is written for what it holds: a name twice, white space, or another spelling'
+
+/**
+ * What a stored text holds. Text that was altered, or is no JSON, stays text: no reader takes it for a record,
+ * also not after it was exported.
+ */
+export function storedJson({ altered }: Pick<RecordedEvent, 'altered'>, text: string): unknown {
+  if (altered === true) return text
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
 /** JSON text may carry lone surrogates as escapes; canonical UTF-8 cannot, so they are replaced. */
 function wellFormed<T>(value: T): T {
   const text = JSON.stringify(value)
@@ -97,11 +114,19 @@ function read<R>(
   data: unknown,
   metadata: unknown,
 ): Logged<R> {
+  if (typeof data === 'string' || typeof metadata === 'string') throw new Error(OTHER_TEXT)
   const meta = readMeta(metadata)
   if (meta.schema > SCHEMA) {
     throw new Error(`it has schema ${meta.schema}, this server reads up to ${SCHEMA}: update it`)
   }
   return { seq: revision, record: shape.parse(upcast(data, meta.schema)), meta }
+}
+
+/** What an event holds that is no record. @throws where it is not what was appended */
+export function storedValue(event: RecordedEvent): unknown {
+  const value = storedJson(event, event.data)
+  if (typeof value === 'string') throw new Error(OTHER_TEXT)
+  return value
 }
 
 /** Reads a stored event. It may come from any writer, so it is validated in full. */
@@ -115,7 +140,7 @@ export function decodeAs<R>(
   event: RecordedEvent,
 ): Result<Logged<R>, DamagedRecord> {
   return attempt(event, () =>
-    read(event, shape, JSON.parse(event.data), JSON.parse(event.metadata)),
+    read(event, shape, storedJson(event, event.data), storedJson(event, event.metadata)),
   )
 }
 

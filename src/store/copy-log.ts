@@ -102,6 +102,8 @@ class Copy {
       this.#count({ leftOut: events.length })
       return ok()
     }
+    const altered = events.find((event) => event.altered === true)
+    if (altered !== undefined) return err(notAsAppended(altered))
     const present = await this.#present(first, events)
     if (present.isErr()) return err(present.error)
     const missing = events.slice(present.value)
@@ -182,6 +184,11 @@ function otherContent(stream: string, revision: number): CopyError {
       ? 'the target is a log of its own already: copy into an empty one, or into an earlier copy of this log'
       : `the stream ${stream} of the target holds another event at revision ${revision}: it is no copy of this log, or was written to since`
   return { type: 'other_content', message }
+}
+
+function notAsAppended({ stream, revision }: RecordedEvent): CopyError {
+  const message = `revision ${revision} of ${stream} in the source is not the text that was appended: somebody has altered it. Verify the source, and copy what holds from a backup`
+  return { type: 'store_failed', message }
 }
 
 function copyError(error: AppendError, stream: string, revision: number): CopyError {

@@ -5,7 +5,10 @@ export type Revision = number
 /** Opaque place of an event in the whole log; later events have other positions, never compare them. */
 export type Position = string
 
-/** An event to append. `data` and `metadata` are JSON text: a store keeps and never interprets them. */
+/**
+ * An event to append. `data` and `metadata` are JSON text as `JSON.stringify` writes it: a store keeps and
+ * never interprets them.
+ */
 export type NewEvent = {
   /** Lower-case UUID. The same id at the same place again is the same append. */
   readonly id: string
@@ -20,6 +23,11 @@ export type RecordedEvent = NewEvent & {
   readonly position: Position
   /** When the store took it, milliseconds since the epoch. */
   readonly created: number
+  /**
+   * The stored text of its data or metadata is not what `JSON.stringify` writes for what it holds, so nobody
+   * appended it like this. Two readers of such text may see two records: it is read as none.
+   */
+  readonly altered?: true
 }
 
 /** What a stream must look like for an append to be made. A number is the exact last revision. */

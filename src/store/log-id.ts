@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { z } from 'zod'
+import { storedValue } from './codec.ts'
 import type { EventStore, NewEvent, StoreFailure } from './event-store.ts'
 import { OWN_STREAM_PREFIX } from './own-streams.ts'
 
@@ -55,7 +56,7 @@ async function read(store: EventStore): Promise<Result<string | null, LogIdError
     err<string | null, LogIdError>({ type: 'log_id_unreadable', message })
   if (event?.type !== KIND) return problem(`${LOG_ID_STREAM} does not begin with ${KIND}`)
   try {
-    return ok(LogCreated.parse(JSON.parse(event.data)).log_id)
+    return ok(LogCreated.parse(storedValue(event)).log_id)
   } catch (cause) {
     return problem(cause instanceof Error ? cause.message : String(cause))
   }

@@ -8,6 +8,8 @@ export function isSameEvent(there: RecordedEvent, event: RecordedEvent | undefin
     there.revision === event?.revision &&
     there.id === event.id &&
     there.type === event.type &&
+    there.altered !== true &&
+    event.altered !== true &&
     (isSameContent(there, event) || isSameButForRedactions(there, event))
   )
 }

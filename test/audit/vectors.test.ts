@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
+import { gunzipSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -92,7 +93,18 @@ describe.skipIf(!hasPython)('a verifier in another language, written by the docu
     const good = await readFile(EXAMPLE)
     const wrong = Buffer.from(good)
     wrong.writeUInt8(wrong.readUInt8(wrong.length - 6) ^ 1, wrong.length - 6)
-    for (const archive of [wrong, Buffer.concat([good, Buffer.from('more')])]) {
+    const tar = gunzipSync(good)
+    for (const archive of [
+      wrong,
+      good.subarray(0, -1),
+      good.subarray(0, -8),
+      Buffer.concat([good, Buffer.from('more')]),
+      Buffer.concat([good, Buffer.from([0x1f])]),
+      Buffer.concat([good, Buffer.alloc(700)]),
+      Buffer.concat([good, good]),
+      gzipSync(Buffer.concat([tar, tar])),
+      gzipSync(Buffer.concat([tar, Buffer.alloc(512)])),
+    ]) {
       expect(await inPython(archive)).toMatchObject({ holds: false, code: 1, first_bad_seq: null })
     }
   })

@@ -10,12 +10,11 @@ It does not know what kinds of records there are and in which order they make se
 
 import argparse
 import base64
-import gzip
+import datetime
 import hashlib
 import json
 import re
 import sys
-import tarfile
 import zlib
 
 GENESIS = "0" * 64
@@ -89,6 +88,21 @@ def canonical(value):
     # Names are sorted by their UTF-16 code units.
     names = sorted(value, key=lambda name: name.encode("utf-16-be"))
     return "{" + ",".join(f"{canonical(name)}:{canonical(value[name])}" for name in names) + "}"
+
+
+def written(value):
+    """What JavaScript's JSON.stringify writes: names in their order, of which those that are indices come first."""
+    if isinstance(value, list):
+        return "[" + ",".join(map(written, value)) + "]"
+    if not isinstance(value, dict):
+        return canonical(value)
+    indices = sorted((name for name in value if is_index(name)), key=int)
+    names = [*indices, *(name for name in value if not is_index(name))]
+    return "{" + ",".join(f"{canonical(name)}:{written(value[name])}" for name in names) + "}"
+
+
+def is_index(name):
+    return re.fullmatch(r"0|[1-9][0-9]{0,9}", name) is not None and int(name) < 2**32 - 1
 
 
 # --- Ed25519, RFC 8032 section 5.1, in the plainest way ---
@@ -259,7 +273,7 @@ ENTRY = {"kind", "ts", "payload"}
 META = {"schema", "command_id", "prev_hash", "hash"}
 WHOLE = META | {"salt"}
 REDACTED = META | {"salts", "redacted"}
-LINE = {"crc32", "seq", "id", "type", "created", "data", "metadata"}
+LINE = ["crc32", "seq", "id", "type", "created", "data", "metadata"]
 
 
 def all_hex64(values):
@@ -274,7 +288,8 @@ def check_line(raw, names, seq, need):
     need(prefix, "the line does not begin with its checksum")
     need(f"{zlib.crc32(raw[20:-1]):08x}" == prefix[1], "the checksum of the line is wrong")
     line = parse(text)
-    need(set(line) == LINE, "the line has other names than it should")
+    need(written(line) == text, "the line is not the JSON that is written for what it holds")
+    need(list(line) == LINE, "the line has other names than it should")
     need(seq is None or line["seq"] == seq, f"record {line['seq']:.0f} stands in its place")
     data, meta = line["data"], line["metadata"]
     need(set(data) == names, "the record has other names than it should")
@@ -406,17 +421,103 @@ FIXED = ["manifest.json", "README.txt", "keys.json", "proof.json", "records.ndjs
 REDACTIONS = "redactions.ndjson"
 
 
-class Hashed:
-    """A part, hashed as it is read."""
+BLOCK = 512
+# The system on which zlib wrote it: Unix, Windows or macOS.
+SYSTEMS = {3, 10, 19}
+
+
+class Archive:
+    """Reads a .tar.gz that is exactly one gzip member of exactly the bytes that an export has."""
 
     def __init__(self, file):
-        self.file, self.digest, self.size = file, hashlib.sha256(), 0
+        self.file, self.held, self.left = file, b"", 0
+        self.member = zlib.decompressobj(wbits=-15)
+        self.checksum, self.length = 0, 0
+        start = file.read(10)
+        if start[:9] != bytes.fromhex("1f8b08000000000000") or start[9:] not in map(bytes, zip(SYSTEMS)):
+            raise Bad("the archive does not begin as the gzip file of an export does")
+
+    def more(self):
+        """Returns whether there is more; what comes after the last of it is checked then."""
+        while not self.held and not self.member.eof:
+            # What came of the piece in which damage shows is lost, hence small pieces.
+            data = self.file.read(1 << 10)
+            if not data:
+                raise Bad("the archive ends early")
+            self.held = self.member.decompress(data)
+            self.checksum, self.length = zlib.crc32(self.held, self.checksum), self.length + len(self.held)
+        if not self.held:
+            rest = self.member.unused_data + self.file.read(9)
+            if len(rest) > 8:
+                raise Bad("bytes come after the end of the archive")
+            if rest != self.checksum.to_bytes(4, "little") + (self.length % 2**32).to_bytes(4, "little"):
+                raise Bad("the checksum or length at the end of the archive is missing or wrong")
+        return bool(self.held)
+
+    def some(self, most):
+        if not self.more():
+            raise Bad("the archive ends early")
+        data, self.held = self.held[:most], self.held[most:]
+        return data
+
+    def exactly(self, count):
+        data = b""
+        while len(data) < count:
+            data += self.some(count - len(data))
+        return data
+
+    def parts(self):
+        """Each path with its time and the pieces of its contents, which are to be read before the next."""
+        while (block := self.exactly(BLOCK)) != bytes(BLOCK):
+            path, size, mtime = header_of(block)
+            self.left = size
+            yield path, mtime, self.pieces()
+            if any(self.exactly(-size % BLOCK)):
+                raise Bad(f"something comes between {path} and the next part")
+        if any(self.exactly(BLOCK)) or self.more():
+            raise Bad("something comes after the last part of the archive")
+
+    def pieces(self):
+        while self.left > 0:
+            data = self.some(self.left)
+            self.left -= len(data)
+            yield data
+
+
+def header_of(block):
+    """Path, size and time of a header that is exactly the one of a part of an export."""
+    try:
+        path = block[:100].rstrip(b"\0").decode("ascii")
+        size, mtime = int(block[124:135], 8), int(block[136:147], 8)
+    except ValueError as error:
+        raise Bad("a header in the archive cannot be read") from error
+    header = path.encode().ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2
+    header += b"%011o\0%011o\0" % (size, mtime) + b" " * 8 + b"0" + bytes(100) + b"ustar\0" + b"00"
+    header = header.ljust(BLOCK, b"\0")
+    header = header[:148] + b"%06o\0 " % sum(header) + header[156:]
+    if header != block:
+        raise Bad(f"the header of {path} is not the one of a part of an export")
+    return path, size, mtime
+
+
+class Hashed:
+    """A part by its lines, hashed as it is read."""
+
+    def __init__(self, pieces):
+        self.pieces, self.digest, self.size = pieces, hashlib.sha256(), 0
 
     def __iter__(self):
-        for line in self.file:
-            self.digest.update(line)
-            self.size += len(line)
-            yield line
+        rest = []
+        for piece in self.pieces:
+            self.digest.update(piece)
+            self.size += len(piece)
+            first, *others = piece.split(b"\n")
+            rest.append(first)
+            for other in others:
+                yield b"".join(rest) + b"\n"
+                rest = [other]
+        if any(rest):
+            yield b"".join(rest)
 
     def all(self):
         return b"".join(self)
@@ -425,27 +526,24 @@ class Hashed:
 class Bundle:
     def __init__(self):
         self.findings, self.seen, self.json, self.records = [], {}, {}, None
-        self.redactions = Redactions()
+        self.redactions, self.times = Redactions(), set()
 
     def read(self, path):
         try:
-            with tarfile.open(path, "r|gz") as archive:
-                for member in archive:
-                    self.take(member, archive)
-            # tarfile asks neither for the checksum nor for what stands behind it.
-            with gzip.open(path) as content:
-                while content.read(1 << 20):
-                    pass
+            with open(path, "rb") as file:
+                for name, mtime, pieces in Archive(file).parts():
+                    self.times.add(mtime)
+                    self.take(name, Hashed(pieces))
         except FileNotFoundError:
             raise
-        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-            self.findings.append(Bad(f"the archive ends early or is damaged: {error}"))
+        except (OSError, zlib.error) as error:
+            self.findings.append(Bad(f"the archive is damaged: {error}"))
+        except Bad as bad:
+            self.findings.append(bad)
 
-    def take(self, member, archive):
-        name = member.name
-        if not member.isreg() or name in self.seen:
-            raise tarfile.TarError(f"{name} is no file, or there twice")
-        part = Hashed(archive.extractfile(member))
+    def take(self, name, part):
+        if name in self.seen:
+            raise Bad(f"{name} is there twice")
         if name == "records.ndjson":
             run_id = (self.json.get("proof.json") or self.json.get("manifest.json") or {}).get("run_id")
             self.records = Records()
@@ -483,7 +581,10 @@ class Bundle:
             self.findings.append(bad)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             self.findings.append(Bad(f"a statement cannot be understood: {error!r}"))
-        self.check_parts(manifest)
+        try:
+            self.check_parts(manifest)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            self.findings.append(Bad(f"manifest.json cannot be understood: {error!r}"))
         if self.records is None:
             self.findings.append(Bad("records.ndjson is missing", 0))
         else:
@@ -498,6 +599,12 @@ class Bundle:
         fixed = [*FIXED[1:4], REDACTIONS, FIXED[4]] if REDACTIONS in listed else FIXED[1:]
         if list(self.seen) != ["manifest.json", *listed] or list(listed)[: len(fixed)] != fixed:
             self.findings.append(Bad("the archive does not hold the parts of its manifest, in their order"))
+        extra = [path for path in listed if path not in fixed and not path.startswith("artifacts/")]
+        if extra or len(listed) != len(manifest["parts"]):
+            self.findings.append(Bad("manifest.json names other parts than an export has, or one twice"))
+        exported_at = datetime.datetime.fromisoformat(manifest["exported_at"].replace("Z", "+00:00"))
+        if self.times != {int(exported_at.timestamp())}:
+            self.findings.append(Bad("the parts were not packed when the manifest says"))
         for name, found in self.seen.items():
             if name in listed and listed[name] != found:
                 self.findings.append(Bad(f"{name}: its size or SHA-256 is not that of the manifest"))

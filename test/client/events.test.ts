@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { parseFrame, readFrame } from '../../src/client/events.ts'
+import { parseFrame, readFrame, readText } from '../../src/client/events.ts'
 
 const RUN = '550e8400-e29b-41d4-a716-446655440000'
 const STEP = {
@@ -29,6 +29,25 @@ describe('a frame', () => {
     }
     const unhashed = { ...kept, meta: { ...meta, hash: undefined } }
     expect(read(unhashed)._unsafeUnwrapErr()).toContain('meta.hash')
+  })
+
+  test('that is to be verified says whether its text is the one that is written for it', () => {
+    const meta = { schema: 1, command_id: 'c', salt: '00', prev_hash: '0', hash: '1' }
+    const text = JSON.stringify({ ...STEP, id: 'an-id', meta })
+    const altered = (changed: string) => readText(changed)._unsafeUnwrap()
+    expect(altered(text)).toEqual({ type: 'event', event: JSON.parse(text) })
+    for (const changed of [
+      text.replace('"payload":', '"payload":{"node":"act"},"payload":'),
+      text.replace('"iteration":1', '"iteration":1.0'),
+      text.replace('"kind"', '"\\u006bind"'),
+      `${text} `,
+    ]) {
+      expect(changed).not.toBe(text)
+      expect(altered(changed)).toEqual({
+        type: 'event',
+        event: { ...JSON.parse(text), altered: true },
+      })
+    }
   })
 
   test('may say that all that is stored has been sent', () => {

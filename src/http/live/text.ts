@@ -81,7 +81,8 @@ const BEGINNINGS = new Map<string, { readonly kind: Kind; readonly text: string 
 )
 
 /** The kind of an event that was written as this server writes it; undefined for another. */
-function ownKindOf({ type, data, metadata }: RecordedEvent): Kind | undefined {
+function ownKindOf({ type, data, metadata, altered }: RecordedEvent): Kind | undefined {
+  if (altered === true) return undefined
   const beginning = BEGINNINGS.get(type)
   if (beginning === undefined || !data.startsWith(beginning.text)) return undefined
   // A frame is one line, wherever it is sent.

@@ -1,6 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite'
-import type { Cell, ReadReply, ReadRequest } from './messages.ts'
-import { Rewritten } from './rewritten.ts'
+import type { Cell, ReadReply, ReadRequest, Rows } from './messages.ts'
+import { DATA, METADATA, POSITION, Rewritten } from './rewritten.ts'
 
 /** Rows are sent on in parts of about this many characters, so that no thread stops for long. */
 const PART_SIZE = 256_000
@@ -11,6 +11,9 @@ const WINDOW = 5000
 
 const COLUMNS = 'e.position, e.revision, e.id, e.type, e.data, e.metadata, e.created'
 const OF_STREAM = `SELECT ${COLUMNS} FROM events e WHERE e.stream_id = ?`
+
+/** An answer without rows. */
+const NO_ROWS = { cells: [], altered: [] }
 
 type Emit = (reply: ReadReply) => void
 type StreamRequest = Extract<ReadRequest, { op: 'stream' }>
@@ -45,7 +48,7 @@ export class LogReader {
     const { id, stream, from, backward, short } = request
     const found = this.#statements.find.get(stream)?.id
     if (typeof found !== 'number') {
-      emit({ type: 'done', id, cells: [], found: false, end: true, cursor: 0 })
+      emit({ type: 'done', id, ...NO_ROWS, found: false, end: true, cursor: 0 })
       return
     }
     const limit = short ? Math.min(request.limit, SHORT_PAGE) : request.limit
@@ -53,7 +56,7 @@ export class LogReader {
     const page = new Page(this.#rewritten, short ? null : { id, emit })
     page.take(statement.iterate(found, from, limit))
     const end = !page.full && page.rows < limit
-    emit({ type: 'done', id, cells: page.cells, found: true, end, cursor: 0 })
+    emit({ type: 'done', id, ...page.taken(), found: true, end, cursor: 0 })
   }
 
   all({ id, after, prefix }: AllRequest, emit: Emit): void {
@@ -67,7 +70,7 @@ export class LogReader {
     emit({
       type: 'done',
       id,
-      cells: page.cells,
+      ...page.taken(),
       found: true,
       end: !cut && to >= last,
       cursor,
@@ -77,7 +80,7 @@ export class LogReader {
   /** Fails when the file does not answer. */
   ping(id: number, emit: Emit): void {
     this.#statements.last.get()
-    emit({ type: 'done', id, cells: [], found: true, end: true, cursor: 0 })
+    emit({ type: 'done', id, ...NO_ROWS, found: true, end: true, cursor: 0 })
   }
 }
 
@@ -85,7 +88,8 @@ export class LogReader {
 class Page {
   readonly #rewritten: Rewritten
   readonly #parts: { readonly id: number; readonly emit: Emit } | null
-  cells: Cell[] = []
+  #cells: Cell[] = []
+  #altered: number[] = []
   rows = 0
   position = 0
   full = false
@@ -106,10 +110,16 @@ class Page {
         return
       }
       const { id, emit } = this.#parts
-      emit({ type: 'rows', id, cells: this.cells })
-      this.cells = []
+      emit({ type: 'rows', id, ...this.taken() })
+      this.#cells = []
+      this.#altered = []
       this.#size = 0
     }
+  }
+
+  /** The rows since the last part. */
+  taken(): Pick<Rows, 'cells' | 'altered'> {
+    return { cells: this.#cells, altered: this.#altered }
   }
 
   #add(row: readonly unknown[]): void {
@@ -117,8 +127,30 @@ class Page {
     for (const cell of row) {
       if (typeof cell === 'string') this.#size += cell.length
       else if (typeof cell !== 'number') throw new TypeError('cells are text or numbers')
-      this.cells.push(cell)
+      this.#cells.push(cell)
     }
-    this.position = Number(row[0])
+    this.position = Number(row[POSITION])
+    if (!isAsWritten(row)) this.#altered.push(this.position)
+  }
+}
+
+/** The metadata of nearly all records, without anything in it that could be written in another way. */
+const PLAIN_METADATA =
+  /^\{"schema":1,"command_id":"[\w-]+",(?:"principal":"[\w .@-]+",)?"salt":"[0-9a-f]{32}","prev_hash":"[0-9a-f]{64}","hash":"[0-9a-f]{64}"\}$/
+
+/**
+ * Whether both texts of a row are what `JSON.stringify` writes for what they hold: all that we append is.
+ * This is found out in the thread that reads: in that of the server it would cost each observer time.
+ */
+function isAsWritten(row: readonly unknown[]): boolean {
+  const [data, metadata] = [String(row[DATA]), String(row[METADATA])]
+  return isExact(data) && (PLAIN_METADATA.test(metadata) || isExact(metadata))
+}
+
+function isExact(json: string): boolean {
+  try {
+    return JSON.stringify(JSON.parse(json)) === json
+  } catch {
+    return false
   }
 }

@@ -57,22 +57,27 @@ export type ReadRequest =
   | { readonly op: 'ping'; readonly id: number }
   | { readonly op: 'close' }
 
+/** Rows that were read, and the positions of those among them whose text was altered. */
+export type Rows = {
+  readonly id: number
+  readonly cells: readonly Cell[]
+  readonly altered: readonly number[]
+}
+
 export type ReadReply =
   | { readonly type: 'opened' }
   | { readonly type: 'refused'; readonly failure: StoreFailure }
   | { readonly type: 'failed'; readonly id: number; readonly failure: StoreFailure }
   /** Some rows of an answer; more messages follow. */
-  | { readonly type: 'rows'; readonly id: number; readonly cells: readonly Cell[] }
-  | {
+  | (Rows & { readonly type: 'rows' })
+  | (Rows & {
       readonly type: 'done'
-      readonly id: number
-      readonly cells: readonly Cell[]
       readonly found: boolean
       /** Nothing was stored behind these rows. */
       readonly end: boolean
       /** Everything up to here has been looked at: a position ('all' only). */
       readonly cursor: number
-    }
+    })
 
 /** The cells of events that are to stand in the place of others. */
 export function toCells(events: readonly Overwrite[]): Cell[] {
@@ -123,13 +128,13 @@ export class CellReader {
 }
 
 /** Rows as the reader sends them; where the stream is not known beforehand, its name is in each row. */
-export function toEvents(cells: readonly Cell[], stream: string | null): RecordedEvent[] {
+export function toEvents({ cells, altered }: Rows, stream: string | null): RecordedEvent[] {
   const reader = new CellReader(cells)
   const events: RecordedEvent[] = []
   while (!reader.done) {
-    const position = String(reader.number())
-    events.push({
-      position,
+    const position = reader.number()
+    const event: RecordedEvent = {
+      position: String(position),
       revision: reader.number(),
       id: reader.text(),
       type: reader.text(),
@@ -137,7 +142,8 @@ export function toEvents(cells: readonly Cell[], stream: string | null): Recorde
       metadata: reader.text(),
       created: reader.number(),
       stream: stream ?? reader.text(),
-    })
+    }
+    events.push(altered.includes(position) ? { ...event, altered: true } : event)
   }
   return events
 }

@@ -77,7 +77,7 @@ export class ReadQueue {
       this.#settle(reply.id, waiting, err(reply.failure))
       return
     }
-    for (const event of toEvents(reply.cells, waiting.stream)) waiting.events.push(event)
+    for (const event of toEvents(reply, waiting.stream)) waiting.events.push(event)
     if (reply.type === 'rows') return
     const { found, end, cursor } = reply
     this.#settle(reply.id, waiting, ok({ events: waiting.events, found, end, cursor }))

@@ -13,7 +13,8 @@ export const blanksFor = (text: string): string => ' '.repeat(Buffer.byteLength(
 export const NEWEST = `
   SELECT id, data, metadata FROM rewritten WHERE position = ? ORDER BY id DESC LIMIT 1`
 
-const [POSITION, DATA, METADATA] = [0, 4, 5]
+/** Where these stand in a row as it is read. */
+export const [POSITION, DATA, METADATA] = [0, 4, 5]
 
 /** Puts what events hold now in the place of the blanks in their rows. */
 export class Rewritten {

@@ -133,9 +133,10 @@ const ask = (worker: Worker, question: Question): void => worker.postMessage(que
 const failureOf = (message: string | undefined): string =>
   message === undefined || message === '' ? 'The code for it could not be loaded.' : message
 
-/** What was stored: everything but what the frame has added to it. */
-function storedRecord({ seq, id = '', meta, ...data }: SeqRecord): StoredRecord {
-  return { seq, id, type: data.kind, data, metadata: meta }
+/** What was stored: everything but what the frame has added to it. Altered text stays text, and no record. */
+function storedRecord({ seq, id = '', meta, altered, ...data }: SeqRecord): StoredRecord {
+  const record = altered === true ? JSON.stringify(data) : data
+  return { seq, id, type: data.kind, data: record, metadata: meta }
 }
 
 /** Whether a proof is signed as it says, by itself. @throws where this browser cannot tell */
