@@ -1,3 +1,4 @@
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { okAsync } from 'neverthrow'
 import { createArtifacts } from '../../src/agent/artifacts.ts'
@@ -14,6 +15,7 @@ import { CONTENT, FILE } from './script.ts'
 const common = {
   findGoal: () => idleGoal,
   runCommand,
+  dataDir: null,
   reportsDir: '/nowhere',
   modelBackoff: exponential(1_000, 30_000),
   modelAttempts: 1,
@@ -23,7 +25,11 @@ const common = {
 export function realEffects(modelUrl: string, folder: string): Effects {
   const models = createModels({ llmBaseUrl: modelUrl })
   const artifacts = createArtifacts(join(folder, 'artifacts'))
-  return { ...common, models, toolbox: createToolbox({ runCommand, artifacts, dataDir: null }) }
+  return {
+    ...common,
+    models,
+    toolbox: createToolbox({ runCommand, artifacts, dataDir: null, scratchDir: tmpdir() }),
+  }
 }
 
 /** The same replies and results, at once and without leaving the process. */

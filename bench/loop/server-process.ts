@@ -26,7 +26,7 @@ const app = await buildApp({
   contextBudget: models.contextBudget,
   tools: effects.toolbox.specs,
   goals,
-  planRun: (request) => planRun(request, { goals, models, systemPrompt, ceilings }),
+  planRun: (request) => planRun(request, { goals, models, systemPrompt, ceilings, dataDir: null }),
   missingKey: models.missingKey,
   clock: now,
   defaults: { cwd: folder, model_name: 'scripted-model', max_iterations: 20 },

@@ -4,6 +4,7 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { maskPayload } from '../domain/mask/mask-payload.ts'
 import type { RunConfig } from '../domain/run-config.ts'
 import { processMask } from '../store/masking.ts'
+import { dataFolderProblem } from './data-folder.ts'
 import type { Goal } from './goals/goal.ts'
 import type { Models } from './model/model.ts'
 
@@ -20,6 +21,8 @@ type PlanDeps = {
   readonly goals: readonly Goal[]
   readonly models: Pick<Models, 'missingKey'>
   readonly ceilings: Ceilings
+  /** The server's data folder, which no run may have in its project; null if there is none. */
+  readonly dataDir: string | null
   readonly systemPrompt: (goal: Goal, config: RunConfig) => string
 }
 
@@ -29,7 +32,7 @@ type PlanDeps = {
  */
 export function planRun(
   request: RunRequest,
-  { goals, models, systemPrompt, ceilings }: PlanDeps,
+  { goals, models, systemPrompt, ceilings, dataDir }: PlanDeps,
 ): ResultAsync<{ config: RunConfig; systemPrompt: string }, readonly Problem[]> {
   const plan = async (): Promise<
     Result<{ config: RunConfig; systemPrompt: string }, Problem[]>
@@ -38,7 +41,7 @@ export function planRun(
     const goal = goals.find(({ name }) => name === request.goal)
     const problems = [
       ...(goal === undefined ? [unknownGoal(request.goal, goals)] : []),
-      ...(await folderProblems(cwd)),
+      ...(await folderProblems(cwd, dataDir)),
       ...modelProblems(request.model_name, models),
       ...ceilingProblems(request, ceilings),
     ]
@@ -59,9 +62,12 @@ function unknownGoal(name: string, goals: readonly Goal[]): Problem {
   return { field: 'goal', message: `There is no goal "${name}". Choose one of: ${known}.` }
 }
 
-async function folderProblems(cwd: string): Promise<Problem[]> {
+async function folderProblems(cwd: string, dataDir: string | null): Promise<Problem[]> {
   try {
-    if ((await stat(cwd)).isDirectory()) return []
+    if ((await stat(cwd)).isDirectory()) {
+      const clash = await dataFolderProblem(cwd, dataDir)
+      return clash === null ? [] : [{ field: 'cwd', message: clash }]
+    }
     return [{ field: 'cwd', message: `${cwd} is not a directory. Name the project's folder.` }]
   } catch (cause) {
     const reason =

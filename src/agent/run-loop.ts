@@ -4,6 +4,7 @@ import { nextStep } from '../domain/next-step.ts'
 import type { OpenCall } from '../domain/state.ts'
 import { notRunMasked } from './asked-calls.ts'
 import { type Backoff, untilAborted } from './backoff.ts'
+import { dataFolderProblem } from './data-folder.ts'
 import type { Goal } from './goals/goal.ts'
 import type { ModelFailure, ModelReply, Models } from './model/model.ts'
 import type { RunCommand } from './process/command.ts'
@@ -16,6 +17,8 @@ export type Effects = {
   readonly toolbox: Toolbox
   readonly findGoal: (name: string) => Goal | undefined
   readonly runCommand: RunCommand
+  /** The server's data folder, which no run may have in its project; null if there is none. */
+  readonly dataDir: string | null
   /** Where goal checks keep the reports of tools while they run; it is emptied at a start. */
   readonly reportsDir: string
   /** Waiting between attempts to reach a model, and how many attempts a step makes in all. */
@@ -37,6 +40,8 @@ export async function runLoop(
   effects: Effects,
   signal: AbortSignal,
 ): Promise<Result<'ended' | 'awaiting_human', SessionError>> {
+  // The project may have become a link to the data folder, or that may have moved, since the run was created.
+  let isApart = false
   for (;;) {
     if (signal.aborted) return err({ type: 'cancelled' })
     const fresh = await session.refresh()
@@ -44,7 +49,12 @@ export async function runLoop(
     const step = nextStep(session.state)
     if (step.type === 'end') return ok('ended')
     if (step.type === 'await_human') return ok('awaiting_human')
-    const done = await failOnException(session, signal, () => {
+    const done = await failOnException(session, signal, async () => {
+      if (!isApart) {
+        const message = await dataFolderProblem(session.state.config.cwd, effects.dataDir)
+        if (message !== null) return session.record({ type: 'fail', message, traceback: '' })
+        isApart = true
+      }
       switch (step.type) {
         case 'proceed':
           return session.record({ type: 'proceed' })

@@ -13,7 +13,7 @@ export function backupCommand(): Command {
   return new Command('backup')
     .description('Copy the log of a data folder to a file, also while a server uses it.')
     .argument('<file>', 'file to write')
-    .option('--data-dir <folder>', 'the data folder (default .retrai)')
+    .option('--data-dir <folder>', 'the data folder (default: as for serve)')
     .option('--force', 'replace the file if it exists')
     .addHelpText('after', HELP)
     .action(run)

@@ -13,7 +13,7 @@ export type DataFolder = {
   readonly keyring: Keyring
 }
 
-/** The folder that is meant: as given, or by RETRAI_DATA_DIR, or `.retrai`. */
+/** The folder that is meant: as given, or by RETRAI_DATA_DIR, or the one for the working folder. */
 export function dataDirOf(dataDir: string | undefined): Result<string, string> {
   const config = readConfig(dataDir === undefined ? {} : { dataDir }, process.env)
   return config.map(({ RETRAI_DATA_DIR }) => RETRAI_DATA_DIR)

@@ -29,7 +29,7 @@ export function importCommand(): Command {
   return withAnchors(new Command('import'))
     .description('Take the run of an export into a data folder, as a run that can only be read.')
     .argument('<file>', 'an export')
-    .option('--data-dir <folder>', 'the data folder (default .retrai)')
+    .option('--data-dir <folder>', 'the data folder (default: as for serve)')
     .addHelpText('after', HELP)
     .action(async (file: string, options: Options) => {
       const done = await run(file, options)

@@ -49,7 +49,7 @@ export function serveCommand(): Command {
     .option('--port <number>', 'port to listen on, 0 for a free one (default 8000)')
     .option(
       '--data-dir <folder>',
-      'where the log, the read model and artifacts are (default .retrai)',
+      'where the log, the read model and artifacts are (default: a folder for this one in ~/.local/share/retrai)',
     )
     .option('--store <url>', 'esdb://… of an EventStoreDB (default: embedded, in the data folder)')
     .option(

@@ -1,4 +1,7 @@
-import { resolve } from 'node:path'
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { basename, isAbsolute, join, resolve } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { z } from 'zod'
 import type { OwnSecret } from '../domain/mask/own-secrets.ts'
@@ -25,7 +28,7 @@ export const isLoopback = (host: string): boolean => LOOPBACK.has(host)
 const Settings = z.strictObject({
   RETRAI_HOST: text.default('127.0.0.1'),
   RETRAI_PORT: port.default(8000),
-  RETRAI_DATA_DIR: text.default('.retrai').transform((path) => resolve(path)),
+  RETRAI_DATA_DIR: text.transform((path) => resolve(path)),
   EVENTSTORE_URL: text
     .regex(/^esdb(\+discover)?:\/\//, 'must be a connection string that begins with esdb://')
     .optional(),
@@ -94,6 +97,32 @@ function decoded(text: string): string {
   }
 }
 
+/** Where data was by default before: in the folder that a server is started in, which may be a project. */
+export const formerDataDir = (): string => resolve('.retrai')
+
+/**
+ * The data folder of servers that are started in the working folder: among the data of the user, so that no project
+ * has it in it, and named after the working folder, so that each has its own. A folder of before is used while there
+ * is no such folder; if there is one, a `.retrai` in the working folder may be anybody's.
+ */
+function defaultDataDir(env: Readonly<Record<string, string | undefined>>): string {
+  const own = newDataDir(env)
+  const isFormer = ['log.sqlite', 'keys', 'server-id'].some((name) =>
+    existsSync(join(formerDataDir(), name)),
+  )
+  return isFormer && !existsSync(own) ? formerDataDir() : own
+}
+
+/** Where a `.retrai` belongs that is in the working folder. */
+export function newDataDir(env: Readonly<Record<string, string | undefined>>): string {
+  const given = env.XDG_DATA_HOME ?? ''
+  const home = isAbsolute(given) ? given : join(homedir(), '.local', 'share')
+  const folder = process.cwd()
+  const hash = createHash('sha256').update(folder).digest('hex').slice(0, 8)
+  const name = basename(folder).replace(/[^\w.-]+/g, '-')
+  return join(home, 'retrai', [name, hash].filter(Boolean).join('-'))
+}
+
 /** The settings that `retrai serve` takes as flags too, with the variable that each stands for. */
 const FLAGS = {
   host: 'RETRAI_HOST',
@@ -129,6 +158,7 @@ export function readConfig(
     const value = flags[flag as keyof Flags]
     if (value !== undefined) given[name] = value
   }
+  given.RETRAI_DATA_DIR ??= defaultDataDir(env)
   const parsed = Settings.safeParse(given)
   if (!parsed.success) {
     const problems = parsed.error.issues.map(

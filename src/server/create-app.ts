@@ -38,6 +38,7 @@ export function createApp(
     max_tokens: config.RETRAI_MAX_TOKENS ?? null,
     max_seconds: config.RETRAI_MAX_SECONDS ?? null,
   }
+  const dataDir = config.RETRAI_DATA_DIR
   return buildApp({
     ...(accessLog === null ? {} : { accessLog }),
     store,
@@ -48,7 +49,7 @@ export function createApp(
     contextBudget: (modelName) => models.contextBudget(modelName),
     tools: toolbox.specs,
     goals,
-    planRun: (request) => planRun(request, { goals, models, systemPrompt, ceilings }),
+    planRun: (request) => planRun(request, { goals, models, systemPrompt, ceilings, dataDir }),
     missingKey: (modelName) => models.missingKey(modelName),
     clock: now,
     defaults: { cwd: process.cwd(), model_name: 'claude-sonnet-4-6', max_iterations: 20 },

@@ -21,6 +21,7 @@ export function createEffects(config: Config, artifacts: Artifacts): Effects {
     memoryBytes: memoryMib === undefined ? DEFAULT_LIMITS.memoryBytes : memoryMib * MIB,
     outputBytes: config.RETRAI_COMMAND_OUTPUT_MIB * MIB,
   })
+  const reportsDir = join(config.RETRAI_DATA_DIR, REPORTS_FOLDER)
   const effects: Effects = {
     models: createModels({
       llmBaseUrl: config.RETRAI_LLM_BASE_URL,
@@ -31,10 +32,16 @@ export function createEffects(config: Config, artifacts: Artifacts): Effects {
       openaiBaseUrl: config.OPENAI_BASE_URL,
       ollamaHost: config.OLLAMA_HOST,
     }),
-    toolbox: createToolbox({ runCommand, artifacts, dataDir: config.RETRAI_DATA_DIR }),
+    toolbox: createToolbox({
+      runCommand,
+      artifacts,
+      dataDir: config.RETRAI_DATA_DIR,
+      scratchDir: reportsDir,
+    }),
     findGoal,
     runCommand,
-    reportsDir: join(config.RETRAI_DATA_DIR, REPORTS_FOLDER),
+    dataDir: config.RETRAI_DATA_DIR,
+    reportsDir,
     modelBackoff: exponential(1_000, 30_000),
     modelAttempts: 6,
   }

@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
 import { createArtifacts } from '../agent/artifacts.ts'
@@ -11,7 +11,7 @@ import { startProjector } from '../projections/projector.ts'
 import { openReadModel } from '../projections/sqlite-read-model.ts'
 import { guardSecrets } from '../store/masking.ts'
 import { date, now } from './clocks.ts'
-import { type Config, secretsOf } from './config.ts'
+import { type Config, formerDataDir, newDataDir, secretsOf } from './config.ts'
 import { createApp } from './create-app.ts'
 import { createEffects, REPORTS_FOLDER } from './create-effects.ts'
 import { createSupervisor } from './create-supervisor.ts'
@@ -52,6 +52,7 @@ export function startServer(config: Config, options: StartOptions): ResultAsync<
 async function start(config: Config, options: StartOptions): Promise<Result<Server, string>> {
   const { log } = options
   warnOfShortSecrets(config, log)
+  warnOfFormerDataDir(config, log)
   // Whatever was opened is closed again, in the opposite order, unless all of it could be.
   await using opened = new AsyncDisposableStack()
   const dataDir = config.RETRAI_DATA_DIR
@@ -135,6 +136,17 @@ function warnOfShortSecrets(config: Config, log: Logger): void {
       'this secret is too short to be masked in what runs record: choose another',
     )
   }
+}
+
+/** A project with the data folder in it can have no run. */
+function warnOfFormerDataDir({ RETRAI_DATA_DIR: dataDir }: Config, log: Logger): void {
+  if (dataDir !== formerDataDir()) return
+  const target = newDataDir(process.env)
+  log.warn(
+    { data_dir: dataDir },
+    'the data folder is in the folder that the server was started in: runs of a project there are refused. ' +
+      `To move it, stop the server and run: mkdir -p '${dirname(target)}' && mv '${dataDir}' '${target}'`,
+  )
 }
 
 /** Null where it is switched off. */

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -7,11 +7,17 @@ import { planRun, type RunRequest } from '../../src/agent/plan-run.ts'
 import { FAKES } from '../domain/mask/fakes.ts'
 
 let cwd: string
+let data: string
 beforeAll(async () => {
+  data = await mkdtemp(join(tmpdir(), 'retrai-plan-data-'))
+  await mkdir(join(data, 'data/keys'), { recursive: true })
   cwd = await mkdtemp(join(tmpdir(), 'retrai-plan-'))
   await writeFile(join(cwd, 'file'), '')
 })
-afterAll(() => rm(cwd, { recursive: true }))
+afterAll(async () => {
+  await rm(cwd, { recursive: true })
+  await rm(data, { recursive: true })
+})
 
 const NO_CEILINGS = { max_cost_usd: null, max_tokens: null, max_seconds: null }
 const plan = (changes: Partial<RunRequest> = {}, ceilings = NO_CEILINGS as Ceilings) =>
@@ -29,6 +35,7 @@ const plan = (changes: Partial<RunRequest> = {}, ceilings = NO_CEILINGS as Ceili
       goals,
       models: { missingKey: (name) => (name === 'gpt-5' ? 'OPENAI_API_KEY' : null) },
       ceilings,
+      dataDir: join(data, 'data'),
       systemPrompt: (goal) => `Reach ${goal.name}`,
     },
   )
@@ -83,4 +90,27 @@ test('a run that needs a secret to work is refused: its first record would hold 
   const folder = (await plan({ cwd: join(cwd, token) }))._unsafeUnwrapErr()
   expect(folder.map(({ field }) => field)).toEqual(['cwd'])
   expect(JSON.stringify([problem, folder])).not.toContain(token)
+})
+
+test('a project with the data folder in it, or in the data folder, is refused, and how to mend it is said', async () => {
+  await mkdir(join(data, 'project'))
+  await symlink(join(data, 'data'), join(data, 'link'))
+  const wrong: readonly (readonly [string, RegExp])[] = [
+    [
+      data,
+      /has the server's data folder in it.* move .*\/data to .*--data-dir \(RETRAI_DATA_DIR\)/,
+    ],
+    ['/', /has the server's data folder in it/],
+    [join(data, 'data'), /has the server's data folder in it/],
+    [join(data, 'link'), /has the server's data folder in it/],
+    [join(data, 'data/keys'), /is in the server's data folder/],
+    [join(data, 'link/keys'), /is in the server's data folder/],
+  ]
+  for (const [folder, words] of wrong) {
+    const [problem, ...more] = (await plan({ cwd: folder }))._unsafeUnwrapErr()
+    expect(more).toEqual([])
+    expect(problem?.field).toBe('cwd')
+    expect(problem?.message).toMatch(words)
+  }
+  expect((await plan({ cwd: join(data, 'project') })).isOk()).toBe(true)
 })

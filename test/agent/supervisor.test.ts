@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import type { RunRecord } from '../../src/domain/records.ts'
@@ -327,4 +327,19 @@ test('the log of the server tells once how a run ended, also where a person ende
       { fields: { run_id: aborted, status: 'aborted', reason: 'Enough' }, message: 'run ended' },
     ])
   }, 10_000)
+})
+
+describe('a run whose project has the data folder in it', () => {
+  test('ends when it is taken up, with what is to be done, before anything is done in it', async () => {
+    await using shop = await Workshop.open([{ calls: [mend] }])
+    const dataDir = join(shop.project, '.retrai')
+    await mkdir(dataDir)
+    const runId = await shop.create()
+    shop.startAgent([runId], { dataDir })
+    const records = await shop.until(runId, 'run_end')
+    const { message } = only(records, 'error').payload
+    expect(message).toContain(`${shop.project} has the server's data folder in it`)
+    expect(message).toContain('--data-dir')
+    expect(shop.requests).toEqual([])
+  })
 })

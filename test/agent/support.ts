@@ -85,9 +85,10 @@ export class Workshop implements AsyncDisposable {
       store: this.store,
       effects: {
         models: createModels({ llmBaseUrl: this.#model.url }, { timeoutMs: 5_000 }),
-        toolbox: createToolbox({ runCommand, artifacts, dataDir: null }),
+        toolbox: createToolbox({ runCommand, artifacts, dataDir: null, scratchDir: tmpdir() }),
         findGoal,
         runCommand,
+        dataDir: null,
         reportsDir: join(this.folder, 'checks'),
         modelBackoff: () => 1,
         modelAttempts: 4,

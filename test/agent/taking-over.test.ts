@@ -73,6 +73,7 @@ function idleEffects(until: Promise<unknown>, asked: () => void): Effects {
     },
     findGoal: (name) => ({ name, description: '', prompt: '', detect: async () => true, check }),
     runCommand: () => Promise.reject(new Error('there is no command')),
+    dataDir: null,
     reportsDir: '/nowhere',
     modelBackoff: () => 1,
     modelAttempts: 1,

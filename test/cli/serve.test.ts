@@ -233,7 +233,11 @@ test('a run whose model has no key is refused, with the name of the variable', a
   const response = await fetch(`${server.url}/api/runs`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ goal: 'pytest', cwd: folder, model_name: 'claude-sonnet-4-6' }),
+    body: JSON.stringify({
+      goal: 'pytest',
+      cwd: await project({}),
+      model_name: 'claude-sonnet-4-6',
+    }),
   })
   expect(response.status).toBe(422)
   expect(await response.text()).toContain('ANTHROPIC_API_KEY')

@@ -1,5 +1,7 @@
+import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { isLoopback, readConfig, secretsOf } from '../../src/server/config.ts'
 
 const read = (flags = {}, env = {}) => readConfig(flags, env)
@@ -8,7 +10,7 @@ test('defaults', () => {
   expect(read()._unsafeUnwrap()).toEqual({
     RETRAI_HOST: '127.0.0.1',
     RETRAI_PORT: 8000,
-    RETRAI_DATA_DIR: resolve('.retrai'),
+    RETRAI_DATA_DIR: expect.stringMatching(/\.local\/share\/retrai\/[\w.-]+-[0-9a-f]{8}$/),
     RETRAI_LOG_LEVEL: 'info',
     RETRAI_MAX_RUNS_AT_WORK: 16,
     RETRAI_COMMAND_OUTPUT_MIB: 512,
@@ -85,4 +87,46 @@ test('its secrets are known by their names, passwords in addresses among them', 
     { name: 'EVENTSTORE_URL', value: 'ch@ngeit' },
   ])
   expect(secretsOf(read()._unsafeUnwrap())).toEqual([])
+})
+
+describe('the data folder by default', () => {
+  /** A working folder and a place for data; the process goes back to where it was. */
+  async function inFolder() {
+    const base = await realpath(await mkdtemp(join(tmpdir(), 'retrai-config-')))
+    const before = process.cwd()
+    onTestFinished(async () => {
+      process.chdir(before)
+      await rm(base, { recursive: true })
+    })
+    const folder = join(base, 'my project')
+    await mkdir(folder)
+    process.chdir(folder)
+    const env = { XDG_DATA_HOME: join(base, 'data') }
+    const dataDir = () => read({}, env)._unsafeUnwrap().RETRAI_DATA_DIR
+    return { base, folder, dataDir }
+  }
+
+  test('is below XDG_DATA_HOME, another for each working folder, and the same each time', async () => {
+    const { base, folder, dataDir } = await inFolder()
+    const first = dataDir()
+    expect(first).toMatch(new RegExp(`^${base}/data/retrai/my-project-[0-9a-f]{8}$`))
+    expect(dataDir()).toBe(first)
+    await mkdir(join(base, 'other/my project'), { recursive: true })
+    process.chdir(join(base, 'other/my project'))
+    expect(dataDir()).not.toBe(first)
+    process.chdir(folder)
+    expect(dataDir()).toBe(first)
+  })
+
+  test('is a .retrai of before, until there is a folder at the new place', async () => {
+    const { folder, dataDir } = await inFolder()
+    const fresh = dataDir()
+    await mkdir('.retrai')
+    expect(dataDir()).toBe(fresh)
+    await writeFile('.retrai/server-id', 'x')
+    expect(dataDir()).toBe(join(folder, '.retrai'))
+    // A run could have made a .retrai here since.
+    await mkdir(fresh, { recursive: true })
+    expect(dataDir()).toBe(fresh)
+  })
 })

@@ -1,35 +1,54 @@
 import { z } from 'zod'
 import { commandOutput, WHOLE_OUTPUT_BYTES } from './command-output.ts'
 import { defineTool } from './define-tool.ts'
+import { describeGitProblem, withGitView } from './git-view.ts'
 import type { ToolContext, ToolOutput } from './tool.ts'
 
 const TIMEOUT_MS = 30_000
 const COMMITS = 20
 /** How `git rev-parse --verify --quiet` says that a revision does not exist. */
 const NO_SUCH_REVISION = 1
+/** How git ends if it cannot read a repository. */
+const FATAL = 128
 
-/** Settings that keep git from changing the index and from running programs that a repository names. */
+/** Runs git in the view of the repository. */
+type Git = (...args: readonly string[]) => Promise<ToolOutput>
+
+/** Said once more, beside the configuration that names none of them: no hooks, no programs, nothing of submodules. */
 const READ_ONLY = [
   '--no-pager',
   '--no-optional-locks',
   ...['-c', 'core.fsmonitor=false'],
+  ...['-c', 'core.hooksPath=/dev/null'],
   ...['-c', 'color.ui=false'],
   ...['-c', 'log.showSignature=false'],
 ]
+const NO_PROGRAMS = ['--no-ext-diff', '--no-textconv']
+/** Whether a submodule has changed inside is asked of a git that its own configuration rules. */
+const NO_SUBMODULES = '--ignore-submodules=dirty'
 
-async function git(
-  args: readonly string[],
-  { cwd, signal, runCommand }: ToolContext,
+async function inView(
+  context: ToolContext,
+  use: (git: Git) => Promise<ToolOutput>,
 ): Promise<ToolOutput> {
-  const result = await runCommand({
-    file: 'git',
-    args: [...READ_ONLY, ...args],
-    cwd,
-    timeoutMs: TIMEOUT_MS,
-    maxBytes: WHOLE_OUTPUT_BYTES,
-    signal,
-  })
-  return commandOutput(result, TIMEOUT_MS)
+  const output = await withGitView(context, (env) =>
+    use(async (...args) => {
+      const { cwd, signal, runCommand } = context
+      const result = await runCommand({
+        file: 'git',
+        args: [...READ_ONLY, ...args],
+        cwd,
+        timeoutMs: TIMEOUT_MS,
+        maxBytes: WHOLE_OUTPUT_BYTES,
+        env,
+        signal,
+      })
+      return commandOutput(result, TIMEOUT_MS)
+    }),
+  )
+  if (output.isOk()) return output.value
+  if (output.error.type === 'command') return commandOutput(output.error.result, TIMEOUT_MS)
+  return { output: describeGitProblem(output.error), exitCode: FATAL, outcome: 'error' }
 }
 
 const orElseSay = (result: ToolOutput, words: string): ToolOutput =>
@@ -42,7 +61,8 @@ export const gitStatus = defineTool({
   description: 'The branch, and the changed and untracked files of the project, as git knows them.',
   readOnly: true,
   args: nothing,
-  run: async (_, context) => git(['status', '--short', '--branch', '--', '.'], context),
+  run: async (_, context) =>
+    inView(context, (git) => git('status', '--short', '--branch', NO_SUBMODULES, '--', '.')),
 })
 
 export const gitDiff = defineTool({
@@ -51,17 +71,18 @@ export const gitDiff = defineTool({
     'All changes to tracked files of the project since the last commit, staged or not, as a diff.',
   readOnly: true,
   args: nothing,
-  run: async (_, context) => {
-    const head = await git(['rev-parse', '--verify', '--quiet', 'HEAD^{commit}'], context)
-    if (head.outcome !== 'ok' && head.exitCode !== NO_SUCH_REVISION) return head
-    // Before the first commit all is compared with the empty tree, which every repository knows.
-    const since =
-      head.outcome === 'ok'
-        ? 'HEAD'
-        : (await git(['hash-object', '-t', 'tree', '/dev/null'], context)).output.trim()
-    const args = ['diff', '--no-ext-diff', '--no-textconv', '--relative', since, '--', '.']
-    return orElseSay(await git(args, context), 'No changes to tracked files.')
-  },
+  run: async (_, context) =>
+    inView(context, async (git) => {
+      const head = await git('rev-parse', '--verify', '--quiet', 'HEAD^{commit}')
+      if (head.outcome !== 'ok' && head.exitCode !== NO_SUCH_REVISION) return head
+      // Before the first commit all is compared with the empty tree, which every repository knows.
+      const since =
+        head.outcome === 'ok'
+          ? 'HEAD'
+          : (await git('hash-object', '-t', 'tree', '/dev/null')).output.trim()
+      const args = [...NO_PROGRAMS, NO_SUBMODULES, '--relative', since, '--', '.']
+      return orElseSay(await git('diff', ...args), 'No changes to tracked files.')
+    }),
 })
 
 export const gitLog = defineTool({
@@ -71,7 +92,7 @@ export const gitLog = defineTool({
   args: nothing,
   run: async (_, context) => {
     const format = '--format=%h %ad %an: %s'
-    const args = ['log', `--max-count=${COMMITS}`, '--date=iso-strict', format, '--stat']
-    return git([...args, '--no-ext-diff', '--no-textconv', '--relative'], context)
+    const args = [`--max-count=${COMMITS}`, '--date=iso-strict', format, '--stat']
+    return inView(context, (git) => git('log', ...args, ...NO_PROGRAMS, '--relative'))
   },
 })

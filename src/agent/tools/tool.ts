@@ -7,6 +7,8 @@ import type { Project } from './confine.ts'
 
 /** What tools work on: they stay inside the project, and out of the data folder. */
 export type ToolContext = Project & {
+  /** Where a tool puts what it needs for a moment; made when it is needed. */
+  readonly scratchDir: string
   /** Aborted with the run. */
   readonly signal: AbortSignal
   readonly runCommand: RunCommand

@@ -2,6 +2,7 @@ import type { PayloadOf } from '../../domain/records.ts'
 import type { OpenCall } from '../../domain/state.ts'
 import { processMask } from '../../store/masking.ts'
 import type { Artifacts } from '../artifacts.ts'
+import { dataFolderProblem } from '../data-folder.ts'
 import type { RunCommand } from '../process/command.ts'
 import { bashExec } from './bash-exec.ts'
 import type { DefinedTool } from './define-tool.ts'
@@ -39,16 +40,18 @@ export type ToolboxOptions = {
   readonly artifacts: Pick<Artifacts, 'put'>
   /** The server's data folder, which tools neither read nor change; null if there is none. */
   readonly dataDir: string | null
+  /** For what a tool needs for a moment. What a crash leaves in it may be removed at any start. */
+  readonly scratchDir: string
 }
 
 /** The tools of every run. */
-export function createToolbox({ runCommand, artifacts, dataDir }: ToolboxOptions): Toolbox {
+export function createToolbox({ runCommand, artifacts, ...places }: ToolboxOptions): Toolbox {
   return {
     specs: TOOLS.map(({ spec }) => spec),
     readOnly: new Set(TOOLS.filter(({ readOnly }) => readOnly).map(({ spec }) => spec.name)),
     async execute(call, { cwd, signal }) {
       const begun = performance.now()
-      const outcome = await perform(call, { cwd, dataDir, signal, runCommand })
+      const outcome = await perform(call, { cwd, ...places, signal, runCommand })
       const duration_ms = Math.round(performance.now() - begun)
       const recorded = await keepWithinRecord(outcome, artifacts)
       return { call_id: call.call_id, tool: call.tool, ...recorded, duration_ms }
@@ -74,6 +77,9 @@ async function perform(call: OpenCall, context: ToolContext): Promise<Outcome> {
   if (context.signal.aborted) {
     return { output: 'The run was aborted before this ran.', outcome: 'aborted', exit_code: null }
   }
+  // Checked before each call: a run can exchange its own folder for a link.
+  const clash = await dataFolderProblem(context.cwd, context.dataDir)
+  if (clash !== null) return { output: clash, outcome: 'error', exit_code: 1 }
   try {
     const { output, outcome, exitCode } = await prepared.value(context)
     return { output, outcome, exit_code: exitCode }

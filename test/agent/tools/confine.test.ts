@@ -4,7 +4,7 @@ import { mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:f
 import { dirname, join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { runCommand } from '../../../src/agent/process/run-command.ts'
-import { confine, openForReading } from '../../../src/agent/tools/confine.ts'
+import { confine, openForReading, openTree } from '../../../src/agent/tools/confine.ts'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import { writeAtomically } from '../../../src/agent/tools/write-atomically.ts'
 import { type Project, projectWith } from './support.ts'
@@ -210,7 +210,12 @@ describe('the data folder of the server', () => {
     const project = await projectWith({ '.retrai/keys/keyring.json': 'the keys\n' })
     const dataDir = join(project.cwd, '.retrai')
     await symlink('.retrai', join(project.cwd, 'link'))
-    const toolbox = createToolbox({ runCommand, artifacts: project.artifacts, dataDir })
+    const toolbox = createToolbox({
+      runCommand,
+      artifacts: project.artifacts,
+      dataDir,
+      scratchDir: dataDir,
+    })
     const run = (tool: string, args: Readonly<Record<string, string>>) =>
       toolbox.execute(
         { call_id: 'c', tool, args, read_only: false },
@@ -232,6 +237,29 @@ describe('the data folder of the server', () => {
       expect(await readFile(join(dataDir, 'keys/keyring.json'), 'utf8')).toBe('the keys\n')
     },
   )
+
+  it('is not a place for a path, also where a call was let through', async () => {
+    const { dataDir } = await projectWithData()
+    const project = { cwd: dirname(dataDir), dataDir }
+    for (const path of ['.retrai', '.retrai/keys/new', 'link/keys/keyring.json']) {
+      expect((await confine(project, path))._unsafeUnwrapErr()).toEqual({ type: 'data_folder' })
+    }
+    const root = (await confine(project, '.'))._unsafeUnwrap()
+    expect((await openTree(root, project))._unsafeUnwrapErr()).toEqual({ type: 'data_folder' })
+  })
+
+  it('keeps every tool from a project that has it', async () => {
+    const { run } = await projectWithData()
+    for (const [tool, args] of [
+      ['bash_exec', { command: 'cat .retrai/keys/keyring.json' }],
+      ['git_status', {}],
+      ['file_read', { path: 'link' }],
+    ] as const) {
+      const { outcome, output } = await run(tool, args)
+      expect(outcome).toBe('error')
+      expect(output).toContain("has the server's data folder in it")
+    }
+  })
 
   it('is not searched with what is round it', async () => {
     const { run } = await projectWithData()

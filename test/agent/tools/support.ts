@@ -37,7 +37,13 @@ export async function projectWith(
     await writeFile(join(cwd, path), content)
   }
   const artifacts = createArtifacts(join(base, 'artifacts'))
-  const toolbox = createToolbox({ runCommand, artifacts, dataDir: join(base, 'data'), ...options })
+  const toolbox = createToolbox({
+    runCommand,
+    artifacts,
+    dataDir: join(base, 'data'),
+    scratchDir: join(base, 'data/reports'),
+    ...options,
+  })
   const run: Run = (tool, args = {}, signal = new AbortController().signal) => {
     return toolbox.execute({ call_id: 'call-1', tool, args, read_only: false }, { cwd, signal })
   }

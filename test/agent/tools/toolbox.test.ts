@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { tmpdir } from 'node:os'
 import { text } from 'node:stream/consumers'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -138,7 +139,12 @@ describe('output', () => {
     const call = { call_id: 'c', tool: 'bash_exec', args: { command: 'print' }, read_only: false }
     await fc.assert(
       fc.asyncProperty(longText, async (printed) => {
-        const toolbox = createToolbox({ runCommand: printing(printed), artifacts, dataDir: null })
+        const toolbox = createToolbox({
+          runCommand: printing(printed),
+          artifacts,
+          dataDir: null,
+          scratchDir: tmpdir(),
+        })
         const result = await toolbox.execute(call, { cwd, signal })
         const whole = printed.toWellFormed()
         expect(result.bytes).toBe(Buffer.byteLength(whole))
@@ -175,6 +181,7 @@ describe('output', () => {
       runCommand: printing('x'.repeat(20_000)),
       artifacts,
       dataDir: null,
+      scratchDir: tmpdir(),
     })
     const { signal } = new AbortController()
     const call = { call_id: 'c', tool: 'bash_exec', args: { command: 'x' }, read_only: false }

@@ -1,0 +1,581 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import {
+  appendFile,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { type Project, projectWith } from './support.ts'
+
+const TOOLS = ['git_status', 'git_diff', 'git_log']
+
+function git(cwd: string, ...args: string[]): string {
+  const env = { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_SYSTEM: '/dev/null' }
+  const who = ['-c', 'user.name=Ada', '-c', 'user.email=ada@example.org']
+  const allowed = ['-c', 'protocol.file.allow=always']
+  return execFileSync('git', [...who, ...allowed, ...args], {
+    cwd,
+    env,
+    encoding: 'utf8',
+    stdio: 'pipe',
+    timeout: 20_000,
+  })
+}
+
+type Repository = Project & {
+  /** A program that leaves the file `ran` beside the project when it is run. */
+  readonly program: string
+  readonly config: (...settings: readonly (readonly [string, string])[]) => void
+  readonly file: (path: string, text: string) => Promise<void>
+  readonly hasRun: () => boolean
+}
+
+async function commit(cwd: string): Promise<void> {
+  git(cwd, 'init', '--quiet', '--initial-branch=main')
+  await writeFile(join(cwd, 'a.txt'), 'a\n')
+  git(cwd, 'add', '.')
+  git(cwd, 'commit', '--quiet', '--message=The first one')
+}
+
+/** A repository with one commit and a change that git has to look into. */
+async function repository(): Promise<Repository> {
+  const project = await projectWith()
+  const { cwd, outside } = project
+  const ran = join(outside, 'ran')
+  const program = join(outside, 'program')
+  await writeFile(program, `#!/bin/sh\n: >'${ran}'\nexit 1\n`, { mode: 0o755 })
+  await commit(cwd)
+  await writeFile(join(cwd, 'a.txt'), 'changed\n')
+  return {
+    ...project,
+    program,
+    config: (...settings) => {
+      for (const [key, value] of settings) git(cwd, 'config', key, value)
+    },
+    file: async (path, text) => {
+      await mkdir(join(cwd, path, '..'), { recursive: true })
+      await writeFile(join(cwd, path), text, { mode: 0o755 })
+    },
+    hasRun: () => existsSync(ran),
+  }
+}
+
+const hook = ({ program }: Repository): string => `#!/bin/sh\n'${program}' </dev/null\n`
+
+/** Makes the repository a partial clone that lacks the first version of `a.txt`, which is at `url`. */
+async function lackingBlob({ cwd, config }: Repository, url: string): Promise<void> {
+  const blob = git(cwd, 'rev-parse', 'HEAD:a.txt').trim()
+  await rm(join(cwd, '.git/objects', blob.slice(0, 2), blob.slice(2)))
+  config(
+    ['core.repositoryformatversion', '1'],
+    ['extensions.partialClone', 'origin'],
+    ['remote.origin.promisor', 'true'],
+    ['remote.origin.url', url],
+    ['protocol.allow', 'always'],
+    ['protocol.ext.allow', 'always'],
+  )
+}
+
+/** A commit with a signature that nobody has made, as the last one. */
+async function signedCommit({ cwd }: Repository, kind: 'PGP' | 'SSH'): Promise<void> {
+  const tree = git(cwd, 'rev-parse', 'HEAD^{tree}').trim()
+  const who = 'Ada <ada@example.org> 1700000000 +0000'
+  const signature = `gpgsig -----BEGIN ${kind} SIGNATURE-----\n \n x\n -----END ${kind} SIGNATURE-----`
+  const file = join(cwd, '.git', 'signed')
+  await writeFile(file, `tree ${tree}\nauthor ${who}\ncommitter ${who}\n${signature}\n\nSigned\n`)
+  git(cwd, 'update-ref', 'HEAD', git(cwd, 'hash-object', '-t', 'commit', '-w', file).trim())
+}
+
+/** A submodule with a change in it; returns its folder. */
+async function submodule({ cwd, outside }: Repository): Promise<string> {
+  const origin = join(outside, 'sub')
+  await mkdir(origin)
+  await commit(origin)
+  git(cwd, 'submodule', '--quiet', 'add', origin, 'sub')
+  git(cwd, 'commit', '--quiet', '--message=A submodule', '--', 'sub', '.gitmodules')
+  const folder = join(cwd, 'sub')
+  await writeFile(join(folder, 'a.txt'), 'changed\n')
+  return folder
+}
+
+/** Moves the git folder out of the project and has it run a program. */
+async function moveOut({ cwd, outside, config, program }: Repository): Promise<string> {
+  config(['core.fsmonitor', program])
+  await rename(join(cwd, '.git'), join(outside, 'moved.git'))
+  return join(outside, 'moved.git')
+}
+
+/** Whether git runs the program, if nothing keeps it from that. */
+type Trick = readonly [name: string, bites: boolean, setUp: (made: Repository) => Promise<void>]
+
+const TRICKS: readonly Trick[] = [
+  [
+    'a clean filter by .git/info/attributes',
+    true,
+    async ({ config, file, program }) => {
+      await file('.git/info/attributes', '*.txt filter=x\n')
+      config(['filter.x.clean', program])
+    },
+  ],
+  [
+    'a clean filter by .gitattributes',
+    true,
+    async ({ config, file, program }) => {
+      await file('.gitattributes', '*.txt filter=x\n')
+      config(['filter.x.clean', program], ['filter.x.required', 'true'])
+    },
+  ],
+  [
+    'a filter process',
+    true,
+    async ({ config, file, program }) => {
+      await file('.gitattributes', '*.txt filter=x\n')
+      config(['filter.x.process', program])
+    },
+  ],
+  [
+    'a file of attributes that the configuration names',
+    true,
+    async ({ config, file, program, cwd }) => {
+      await file('attributes', '*.txt filter=x\n')
+      config(['core.attributesFile', join(cwd, 'attributes')], ['filter.x.clean', program])
+    },
+  ],
+  ['core.fsmonitor', true, async ({ config, program }) => config(['core.fsmonitor', program])],
+  [
+    'a hook in .git/hooks',
+    true,
+    async (made) => {
+      await made.file('.git/hooks/post-index-change', hook(made))
+      await utimes(join(made.cwd, 'a.txt'), 1, 1)
+      await made.file('a.txt', 'a\n')
+    },
+  ],
+  [
+    'core.hooksPath',
+    true,
+    async (made) => {
+      await made.file('hooks/post-index-change', hook(made))
+      made.config(['core.hooksPath', join(made.cwd, 'hooks')])
+      await made.file('a.txt', 'a\n')
+    },
+  ],
+  ['diff.external', true, async ({ config, program }) => config(['diff.external', program])],
+  [
+    'the command of a diff driver',
+    true,
+    async ({ config, file, program }) => {
+      await file('.gitattributes', '*.txt diff=x\n')
+      config(['diff.x.command', program])
+    },
+  ],
+  [
+    'a textconv',
+    true,
+    async ({ config, file, program }) => {
+      await file('.gitattributes', '*.txt diff=x\n')
+      config(['diff.x.textconv', program])
+    },
+  ],
+  [
+    'pagers',
+    false,
+    async ({ config, program }) =>
+      config(
+        ['core.pager', program],
+        ['pager.status', program],
+        ['pager.diff', program],
+        ['pager.log', program],
+      ),
+  ],
+  [
+    'aliases of the commands themselves',
+    false,
+    async ({ config, program }) =>
+      config(
+        ['alias.status', `!${program}`],
+        ['alias.diff', `!${program}`],
+        ['alias.log', `!${program}`],
+      ),
+  ],
+  [
+    'an included file',
+    true,
+    async ({ config, file, program, cwd }) => {
+      await file('included', `[core]\n\tfsmonitor = ${program}\n`)
+      config(['include.path', join(cwd, 'included')])
+    },
+  ],
+  [
+    'a file that is included on a condition',
+    true,
+    async ({ config, file, program, cwd }) => {
+      await file('included', `[core]\n\tfsmonitor = ${program}\n`)
+      config(['includeIf.onbranch:main.path', join(cwd, 'included')])
+    },
+  ],
+  [
+    'config.worktree',
+    true,
+    async ({ config, file, program }) => {
+      config(['core.repositoryformatversion', '1'], ['extensions.worktreeConfig', 'true'])
+      await file('.git/config.worktree', `[core]\n\tfsmonitor = ${program}\n`)
+    },
+  ],
+  [
+    'the program that checks a signature',
+    true,
+    async (made) => {
+      await signedCommit(made, 'PGP')
+      made.config(['log.showSignature', 'true'], ['gpg.program', made.program])
+    },
+  ],
+  [
+    'the program that checks a signature of ssh',
+    true,
+    async (made) => {
+      await signedCommit(made, 'SSH')
+      await made.file('signers', '')
+      made.config(
+        ['log.showSignature', 'true'],
+        ['gpg.ssh.program', made.program],
+        ['gpg.ssh.allowedSignersFile', join(made.cwd, 'signers')],
+      )
+    },
+  ],
+  [
+    'a signature that a format asks about',
+    true,
+    async (made) => {
+      await signedCommit(made, 'PGP')
+      made.config(
+        ['format.pretty', 'format:%G?'],
+        ['gpg.program', made.program],
+        ['gpg.openpgp.program', made.program],
+      )
+    },
+  ],
+  [
+    'a lazy fetch by a transport that is a program',
+    true,
+    async (made) => lackingBlob(made, `ext::${made.program} %S`),
+  ],
+  [
+    'a lazy fetch by ssh',
+    true,
+    async (made) => {
+      await lackingBlob(made, 'ssh://localhost/none')
+      made.config(['core.sshCommand', made.program])
+    },
+  ],
+  [
+    'a lazy fetch through a proxy',
+    true,
+    async (made) => {
+      await lackingBlob(made, 'git://localhost/none')
+      made.config(['core.gitProxy', made.program])
+    },
+  ],
+  [
+    'a lazy fetch from a folder, by another program',
+    true,
+    async (made) => {
+      await mkdir(join(made.outside, 'origin'))
+      await commit(join(made.outside, 'origin'))
+      await lackingBlob(made, join(made.outside, 'origin'))
+      made.config(['remote.origin.uploadpack', made.program])
+    },
+  ],
+  [
+    'a lazy fetch by a helper of its own',
+    false,
+    async (made) => {
+      await lackingBlob(made, 'none://x')
+      made.config(['remote.origin.vcs', `ext::${made.program}`])
+    },
+  ],
+  [
+    'a lazy fetch from an address that stands for another',
+    true,
+    async (made) => {
+      await lackingBlob(made, 'https://localhost/none')
+      made.config([`url.ext::${made.program} .insteadOf`, 'https://'])
+    },
+  ],
+  [
+    'the monitor of a submodule',
+    true,
+    async (made) => {
+      const folder = await submodule(made)
+      git(folder, 'config', 'core.fsmonitor', made.program)
+    },
+  ],
+  [
+    'a filter of a submodule',
+    true,
+    async (made) => {
+      const folder = await submodule(made)
+      await writeFile(join(folder, '.gitattributes'), '*.txt filter=x\n')
+      git(folder, 'config', 'filter.x.clean', made.program)
+      // As long as before, so that git has to read it.
+      await writeFile(join(folder, 'a.txt'), 'b\n')
+    },
+  ],
+  [
+    'a diff of a submodule, by its own configuration',
+    true,
+    async (made) => {
+      const folder = await submodule(made)
+      git(folder, 'config', 'diff.external', made.program)
+      git(folder, 'config', 'core.fsmonitor', made.program)
+      made.config(['diff.submodule', 'diff'], ['status.submoduleSummary', 'true'])
+    },
+  ],
+  [
+    'the references of another folder of objects',
+    false,
+    async ({ config, cwd, program, file }) => {
+      await mkdir(join(cwd, 'other'))
+      await commit(join(cwd, 'other'))
+      await file('.git/objects/info/alternates', `${join(cwd, 'other/.git/objects')}\n`)
+      config(['core.alternateRefsCommand', program])
+    },
+  ],
+  [
+    'merge drivers, editors and helpers',
+    false,
+    async ({ config, file, program }) => {
+      await file('.gitattributes', '*.txt merge=x\n')
+      config(
+        ['merge.x.driver', program],
+        ['core.editor', program],
+        ['sequence.editor', program],
+        ['credential.helper', program],
+        ['core.askPass', program],
+        ['interactive.diffFilter', program],
+        ['trailer.x.command', program],
+      )
+    },
+  ],
+  [
+    'a .git that is a file and names a folder outside',
+    true,
+    async (made) => {
+      const moved = await moveOut(made)
+      await made.file('.git', `gitdir: ${moved}\n`)
+    },
+  ],
+  [
+    'a .git that is a link to a folder outside',
+    true,
+    async (made) => {
+      const moved = await moveOut(made)
+      await symlink(moved, join(made.cwd, '.git'))
+    },
+  ],
+  [
+    'a .git with the configuration of another',
+    true,
+    async (made) => {
+      await moveOut(made)
+      await mkdir(join(made.cwd, '.git/worktrees'), { recursive: true })
+      await made.file('.git/HEAD', 'ref: refs/heads/main\n')
+      await made.file('.git/commondir', '../../outside/moved.git\n')
+    },
+  ],
+  [
+    'a folder that is a repository itself',
+    true,
+    async (made) => {
+      made.config(
+        ['core.fsmonitor', made.program],
+        ['core.bare', 'false'],
+        ['core.worktree', made.cwd],
+      )
+      const names = await readdir(join(made.cwd, '.git'))
+      for (const name of names) {
+        await rename(join(made.cwd, '.git', name), join(made.cwd, name))
+      }
+      await rm(join(made.cwd, '.git'), { recursive: true })
+    },
+  ],
+]
+
+describe('no program of a repository is run', () => {
+  it('by any of more than 23 tricks', () => {
+    expect(TRICKS.length).toBeGreaterThanOrEqual(23)
+  })
+
+  it.each(TRICKS)('by %s', { timeout: 60_000 }, async (_, bites, setUp) => {
+    const made = await repository()
+    await setUp(made)
+    for (const tool of TOOLS) {
+      await made.run(tool)
+      expect(`${tool}: ${made.hasRun()}`).toBe(`${tool}: false`)
+    }
+    // A trick that does nothing to an unguarded git would prove nothing of a guarded one.
+    for (const args of [['status'], ['diff', 'HEAD'], ['log', '--stat', '--patch']]) {
+      try {
+        git(made.cwd, ...args)
+      } catch {}
+    }
+    expect(made.hasRun()).toBe(bites)
+  })
+})
+
+describe('a repository that leads out of the project is not read', () => {
+  /** A repository outside, with a commit of its own. */
+  async function withOther(): Promise<Repository & { readonly other: string }> {
+    const made = await repository()
+    const other = join(made.outside, 'other')
+    await mkdir(other)
+    await commit(other)
+    git(other, 'commit', '--quiet', '--allow-empty', '--message=secret of another')
+    return { ...made, other }
+  }
+
+  it.each<[string, RegExp, (made: Repository & { readonly other: string }) => Promise<void>]>([
+    [
+      'by a link in place of .git',
+      /^\.git leads out of the project's folder/,
+      async ({ cwd, other }) => {
+        await rm(join(cwd, '.git'), { recursive: true })
+        await symlink(join(other, '.git'), join(cwd, '.git'))
+      },
+    ],
+    [
+      'by a file in place of .git',
+      /^\.git leads out/,
+      async ({ cwd, file, other }) => {
+        await rm(join(cwd, '.git'), { recursive: true })
+        await file('.git', `gitdir: ${join(other, '.git')}\n`)
+      },
+    ],
+    [
+      'as a linked worktree',
+      /^\.git leads out/,
+      async ({ cwd, other }) => {
+        await rm(cwd, { recursive: true })
+        git(other, 'worktree', 'add', '--quiet', '--detach', cwd)
+      },
+    ],
+    [
+      'by commondir',
+      /^This is a linked worktree/,
+      async ({ file, other }) => file('.git/commondir', join(other, '.git')),
+    ],
+    [
+      'by alternates',
+      /^\.git\/objects\/info\/alternates leads out/,
+      async ({ file, other }) =>
+        file('.git/objects/info/alternates', `${join(other, '.git/objects')}\n`),
+    ],
+    ...['objects', 'refs', 'objects/pack', 'refs/heads', 'HEAD'].map(
+      (
+        name,
+      ): [string, RegExp, (made: Repository & { readonly other: string }) => Promise<void>] => [
+        `by a link in place of .git/${name}`,
+        new RegExp(`^\\.git/${name} leads out`),
+        async ({ cwd, other }) => {
+          await rm(join(cwd, '.git', name), { recursive: true })
+          await symlink(join(other, '.git', name), join(cwd, '.git', name))
+        },
+      ],
+    ),
+  ])('%s', async (_, words, setUp) => {
+    const made = await withOther()
+    await setUp(made)
+    for (const tool of TOOLS) {
+      const { outcome, exit_code, output } = await made.run(tool)
+      expect({ outcome, exit_code }).toEqual({ outcome: 'error', exit_code: 128 })
+      expect(output).toMatch(words)
+      expect(output).not.toContain('secret of another')
+    }
+  })
+
+  it.each(['config', 'index', 'HEAD'])(
+    'if .git/%s is a pipe',
+    { timeout: 10_000 },
+    async (name) => {
+      const made = await repository()
+      await rm(join(made.cwd, '.git', name))
+      await made.run('bash_exec', { command: `mkfifo .git/${name}` })
+      for (const tool of TOOLS) expect(await made.run(tool)).toMatchObject({ outcome: 'error' })
+    },
+  )
+})
+
+describe('an ordinary repository is read as before', () => {
+  it('and nothing in it is written, or left in the folder for what is needed for a moment', async () => {
+    const made = await repository()
+    const listed = async () => (await readdir(join(made.cwd, '.git'), { recursive: true })).sort()
+    const [names, index] = [await listed(), await readFile(join(made.cwd, '.git/index'))]
+    for (const tool of TOOLS) expect(await made.run(tool)).toMatchObject({ outcome: 'ok' })
+    expect(await listed()).toEqual(names)
+    expect(await readFile(join(made.cwd, '.git/index'))).toEqual(index)
+    expect(await readdir(join(made.outside, '../data/reports'))).toEqual([])
+  })
+
+  it('with its packed history, tags and ignored files', async () => {
+    const made = await repository()
+    git(made.cwd, 'tag', 'one')
+    git(made.cwd, 'gc', '--quiet')
+    await appendFile(join(made.cwd, '.git/info/exclude'), 'excluded\n')
+    await made.file('.gitignore', 'ignored\n')
+    for (const name of ['ignored', 'excluded']) await made.file(name, '')
+    expect((await made.run('git_status')).output).toBe('## main\n M a.txt\n?? .gitignore\n')
+    expect((await made.run('git_diff')).output).toContain('-a\n+changed\n')
+    expect((await made.run('git_log')).output).toContain('The first one')
+  })
+
+  it('with the branch that it follows', async () => {
+    const made = await repository()
+    const clone = join(made.outside, 'clone')
+    git(made.outside, 'clone', '--quiet', made.cwd, clone)
+    git(clone, 'commit', '--quiet', '--allow-empty', '--message=Ahead')
+    await rm(join(made.cwd), { recursive: true })
+    await rename(clone, made.cwd)
+    expect((await made.run('git_status')).output).toBe('## main...origin/main [ahead 1]\n')
+  })
+
+  it('with SHA-256, a split index and line ends of its own', async () => {
+    const made = await repository()
+    await rm(join(made.cwd, '.git'), { recursive: true })
+    git(made.cwd, 'init', '--quiet', '--object-format=sha256', '--initial-branch=main')
+    made.config(['core.autocrlf', 'true'])
+    await made.file('a.txt', 'a\r\n')
+    git(made.cwd, 'add', '.')
+    git(made.cwd, 'commit', '--quiet', '--message=The first one')
+    git(made.cwd, 'update-index', '--split-index')
+    await made.file('a.txt', 'a\r\nb\r\n')
+    expect((await made.run('git_status')).output).toBe('## main\n M a.txt\n')
+    expect((await made.run('git_diff')).output).toMatch(/ a\n\+b\n/)
+    expect((await made.run('git_log')).output).toContain('The first one')
+  })
+
+  it('with a submodule, of which it says that its commit has changed', async () => {
+    const made = await repository()
+    const folder = await submodule(made)
+    expect((await made.run('git_status')).output).toBe('## main\n M a.txt\n')
+    git(folder, 'commit', '--quiet', '--all', '--message=Further')
+    expect((await made.run('git_status')).output).toBe('## main\n M a.txt\n M sub\n')
+    expect((await made.run('git_diff')).output).toContain('+Subproject commit')
+  })
+
+  it('as a clone that borrows objects from a folder of the same project', async () => {
+    const made = await repository()
+    git(made.cwd, 'clone', '--quiet', '--shared', '.', 'inner')
+    const call = { call_id: 'c', tool: 'git_log', args: {}, read_only: true }
+    const context = { cwd: join(made.cwd, 'inner'), signal: new AbortController().signal }
+    // The project of this call is the inner folder, and what it borrows lies outside of that.
+    expect((await made.toolbox.execute(call, context)).output).toContain('alternates leads out')
+  })
+})
