@@ -22,13 +22,18 @@ async function checkIn(context: GoalContext, folder: string): Promise<GoalVerdic
     timeoutMs: SHORT_CHECK_MS,
   })
   if (ran.isErr()) return ran.error
-  return judgeJUnit(report, summarize, {
-    tool: 'bun test',
-    unit: 'test file',
-    noTests: 'bun looks for files named *.test.ts or *.spec.ts (or .js, .tsx, .jsx)',
-    noise: /^(?:Learn more|Ran \d|-+$|bun test v|\d+ (?:pass|fail|skip|todo|error|expect))/,
-    ended: ran.value,
-  })
+  return judgeJUnit(
+    report,
+    summarize,
+    {
+      tool: 'bun test',
+      unit: 'test file',
+      noTests: 'bun looks for files named *.test.ts or *.spec.ts (or .js, .tsx, .jsx)',
+      noise: /^(?:Learn more|Ran \d|-+$|bun test v|\d+ (?:pass|fail|skip|todo|error|expect))/,
+      ended: ran.value,
+    },
+    context.signal,
+  )
 }
 
 export const bunTest: Goal = {

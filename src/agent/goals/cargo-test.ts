@@ -1,7 +1,7 @@
-import { parseCargoTest } from './cargo-test-output.ts'
 import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
+import { parseApart } from './parse-apart.ts'
 import { firstOf } from './project-files.ts'
-import { BUILD_CHECK_MS, noResult, runCheck, tooLong } from './run-check.ts'
+import { BUILD_CHECK_MS, noResult, runCheck, tooLong, unreadable } from './run-check.ts'
 import { judgeTests } from './test-summary.ts'
 
 async function check(context: GoalContext): Promise<GoalVerdict> {
@@ -15,7 +15,9 @@ async function check(context: GoalContext): Promise<GoalVerdict> {
   const cut = tooLong('cargo test', ran.value)
   if (cut !== null) return cut
   const { stdout, stderr, exitCode } = ran.value
-  const { summary, binaries } = parseCargoTest(stdout, stderr)
+  const parsed = await parseApart('cargoTest', [stdout, stderr], context.signal)
+  if (parsed.isErr()) return unreadable('cargo test', ran.value, parsed.error)
+  const { summary, binaries } = parsed.value
   if (exitCode !== 0 && binaries === 0 && summary.broken.length === 0) {
     return noResult('cargo test', ran.value, 'ran no test')
   }

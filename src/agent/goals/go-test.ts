@@ -1,7 +1,7 @@
-import { parseGoTest } from './go-test-events.ts'
 import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
+import { parseApart } from './parse-apart.ts'
 import { firstOf } from './project-files.ts'
-import { BUILD_CHECK_MS, noResult, runCheck, tooLong } from './run-check.ts'
+import { BUILD_CHECK_MS, noResult, runCheck, tooLong, unreadable } from './run-check.ts'
 import { judgeTests } from './test-summary.ts'
 
 async function check(context: GoalContext): Promise<GoalVerdict> {
@@ -14,7 +14,9 @@ async function check(context: GoalContext): Promise<GoalVerdict> {
   if (ran.isErr()) return ran.error
   const cut = tooLong('go test', ran.value)
   if (cut !== null) return cut
-  const { summary, printed, events } = parseGoTest(ran.value.stdout)
+  const parsed = await parseApart('goTest', [ran.value.stdout], context.signal)
+  if (parsed.isErr()) return unreadable('go test', ran.value, parsed.error)
+  const { summary, printed, events } = parsed.value
   const readable = { ...ran.value, output: [ran.value.stderr, printed].filter(Boolean).join('\n') }
   if (events === 0) return noResult('go test', readable, 'reported nothing')
   return judgeTests(summary, {

@@ -1,6 +1,7 @@
-import { ok } from 'neverthrow'
+import { okAsync, ResultAsync } from 'neverthrow'
 import type { GoalVerdict } from './goal.ts'
-import { type JUnitCase, parseJUnit } from './junit.ts'
+import type { JUnitCase } from './junit.ts'
+import { parseApart, toResult } from './parse-apart.ts'
 import { readReport } from './report-folder.ts'
 import { noResult } from './run-check.ts'
 import { judgeTests, type TestRun, type TestSummary } from './test-summary.ts'
@@ -10,9 +11,12 @@ export async function judgeJUnit(
   path: string,
   summarize: (cases: readonly JUnitCase[]) => TestSummary,
   run: TestRun,
+  signal: AbortSignal,
 ): Promise<GoalVerdict> {
   const report = await readReport(path)
-  const cases = report.andThen((xml) => (xml === null ? ok(null) : parseJUnit(xml)))
+  const cases = await report.asyncAndThen((xml) =>
+    xml === null ? okAsync(null) : readCases(xml, signal),
+  )
   if (cases.isErr()) {
     return noResult(run.tool, run.ended, `its report cannot be read (${cases.error})`, run.noise)
   }
@@ -22,3 +26,6 @@ export async function judgeJUnit(
   }
   return judgeTests(summarize([]), run)
 }
+
+const readCases = (xml: string, signal: AbortSignal): ResultAsync<readonly JUnitCase[], string> =>
+  new ResultAsync(parseApart('junit', [xml], signal)).andThen(toResult)

@@ -1,37 +1,10 @@
 import { join, relative } from 'node:path'
-import { err, ok, type Result } from 'neverthrow'
-import { z } from 'zod'
 import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
+import { parseApart, toResult } from './parse-apart.ts'
 import { firstOf } from './project-files.ts'
+import type { Diagnostic, PyrightReport } from './pyright-report.ts'
 import { type Exited, endedWith, noResult, runCheck, SHORT_CHECK_MS } from './run-check.ts'
 import { counted, DETAILS_LIMIT, headAndTail, lastLine, oneLine, tail } from './text.ts'
-
-const count = z.int().nonnegative()
-const Diagnostic = z.object({
-  file: z.string().optional(),
-  severity: z.string(),
-  message: z.string(),
-  range: z.object({ start: z.object({ line: count, character: count }) }).optional(),
-  rule: z.string().optional(),
-})
-type Diagnostic = z.infer<typeof Diagnostic>
-const Report = z.object({
-  generalDiagnostics: z.array(Diagnostic),
-  summary: z.object({ filesAnalyzed: count, errorCount: count, warningCount: count }),
-})
-type Report = z.infer<typeof Report>
-
-/** Some installations print notes in front of the report. */
-function parseReport(stdout: string): Result<Report, string> {
-  const start = stdout.search(/^\{/m)
-  if (start < 0) return err('it printed none')
-  try {
-    const report = Report.safeParse(JSON.parse(stdout.slice(start)))
-    return report.success ? ok(report.data) : err('it is not what pyright is known to print')
-  } catch (cause) {
-    return err(oneLine(`${cause}`))
-  }
-}
 
 /** `src/a.py:3:7`, counted from 1 as editors do. */
 function place(cwd: string, { file, range }: Diagnostic): string {
@@ -45,7 +18,7 @@ function describe(cwd: string, diagnostic: Diagnostic): string {
   return `${place(cwd, diagnostic)}: ${diagnostic.severity}: ${diagnostic.message}${rule}`
 }
 
-function judge(cwd: string, report: Report, ended: Exited): GoalVerdict {
+function judge(cwd: string, report: PyrightReport, ended: Exited): GoalVerdict {
   const { filesAnalyzed, errorCount, warningCount } = report.summary
   const errors = report.generalDiagnostics.filter(({ severity }) => severity === 'error')
   const found = Math.max(errorCount, errors.length)
@@ -91,7 +64,8 @@ async function check(context: GoalContext): Promise<GoalVerdict> {
     timeoutMs: SHORT_CHECK_MS,
   })
   if (ran.isErr()) return ran.error
-  const report = parseReport(ran.value.stdout)
+  const parsed = await parseApart('pyright', [ran.value.stdout], context.signal)
+  const report = parsed.andThen(toResult)
   if (report.isOk()) return judge(cwd, report.value, ran.value)
   return noResult('pyright', ran.value, `its report cannot be read (${report.error})`)
 }

@@ -79,14 +79,19 @@ async function checkIn(context: GoalContext, folder: string): Promise<GoalVerdic
   const report = join(folder, 'junit.xml')
   const ran = await runPytest(context, folder, report)
   if (ran.isErr()) return ran.error
-  return judgeJUnit(report, toSummary, {
-    tool: 'pytest',
-    unit: 'test file',
-    noTests: 'pytest looks for functions named test_* in files named test_*.py',
-    noTestsExitCode: NO_TESTS_COLLECTED,
-    noise: /^\(to show|^[=!]{3}| in [\d.]+s\b/,
-    ended: ran.value,
-  })
+  return judgeJUnit(
+    report,
+    toSummary,
+    {
+      tool: 'pytest',
+      unit: 'test file',
+      noTests: 'pytest looks for functions named test_* in files named test_*.py',
+      noTestsExitCode: NO_TESTS_COLLECTED,
+      noise: /^\(to show|^[=!]{3}| in [\d.]+s\b/,
+      ended: ran.value,
+    },
+    context.signal,
+  )
 }
 
 export const pytest: Goal = {

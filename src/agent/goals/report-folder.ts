@@ -1,5 +1,7 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { StringDecoder } from 'node:string_decoder'
+import { setImmediate } from 'node:timers/promises'
 import { err, ok, type Result } from 'neverthrow'
 import { processMask } from '../../store/masking.ts'
 import { readConfined } from '../tools/confine.ts'
@@ -8,6 +10,7 @@ import type { GoalVerdict } from './goal.ts'
 import { oneLine } from './text.ts'
 
 const MAX_REPORT_BYTES = 16 * 1024 * 1024
+const PIECE_BYTES = 256 * 1024
 
 const messageOf = (cause: unknown): string =>
   oneLine(cause instanceof Error ? cause.message : String(cause))
@@ -45,7 +48,7 @@ export async function withReportFolder(
 
 /**
  * Reads a report, with secrets masked; null where the tool wrote none, an error for people where it
- * cannot be read.
+ * cannot be read. What a project has put in its place, such as a pipe or a link, is not read.
  */
 export async function readReport(path: string): Promise<Result<string | null, string>> {
   const content = await readConfined(
@@ -53,9 +56,19 @@ export async function readReport(path: string): Promise<Result<string | null, st
     basename(path),
     MAX_REPORT_BYTES,
   )
-  if (content.isOk()) {
-    return ok(content.value.length === 0 ? null : processMask.text(content.value.toString()))
-  }
+  if (content.isOk()) return ok(content.value.length === 0 ? null : await masked(content.value))
   if (content.error.type === 'not_found') return ok(null)
   return err(describeProblem(basename(path), content.error))
+}
+
+/** Masks piece by piece, so that other work goes on meanwhile. */
+async function masked(content: Buffer): Promise<string> {
+  const decoder = new StringDecoder('utf8')
+  const pieces = processMask.pieces()
+  let text = ''
+  for (let at = 0; at < content.length; at += PIECE_BYTES) {
+    text += pieces.write(decoder.write(content.subarray(at, at + PIECE_BYTES)))
+    await setImmediate()
+  }
+  return text + pieces.write(decoder.end()) + pieces.end()
 }

@@ -51,6 +51,10 @@ export function noResult(
   return verdict(said === '' ? reason : `${reason}: ${said}`, tail(ended.output))
 }
 
+/** A verdict for a check whose output is too much to read in time, or hostile. */
+export const unreadable = (tool: string, ended: Exited, problem: string): GoalVerdict =>
+  noResult(tool, ended, `its output cannot be read (${problem})`)
+
 /** "ended with exit code 1", "was ended by SIGSEGV (exit code 139)". */
 export function endedWith(exitCode: number): string {
   const signal = Object.entries(constants.signals).find(([, number]) => number === exitCode - 128)

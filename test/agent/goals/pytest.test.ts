@@ -139,12 +139,14 @@ def test_both(leaks): assert False, "in the body"
   test('the check leaves no cache, bytecode or report anywhere', async () => {
     const cwd = await project({ 'test_a.py': PASSES })
     const temporary = await project({})
+    const reportsDir = await project({})
     vi.stubEnv('TMPDIR', temporary)
     onTestFinished(() => {
       vi.unstubAllEnvs()
     })
-    await check('pytest', cwd)
+    await check('pytest', cwd, { reportsDir })
     expect(await readdir(temporary)).toEqual([])
+    expect(await readdir(reportsDir)).toEqual([])
     const names = await readdir(cwd)
     expect(names).toContain('test_a.py')
     expect(names.filter((name) => /cache|\.xml$/.test(name))).toEqual([])

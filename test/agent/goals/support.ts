@@ -66,6 +66,7 @@ type CheckOptions = {
   readonly runCommand?: RunCommand
   readonly signal?: AbortSignal
   readonly shellGoal?: ShellGoal
+  readonly reportsDir?: string
 }
 
 export async function check(
@@ -79,7 +80,7 @@ export async function check(
     config: configOf(name, cwd, options.shellGoal),
     signal: options.signal ?? new AbortController().signal,
     runCommand: options.runCommand ?? runCommand,
-    reportsDir: await project({}),
+    reportsDir: options.reportsDir ?? (await project({})),
   })
 }
 

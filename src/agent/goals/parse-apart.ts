@@ -1,0 +1,47 @@
+import { Worker } from 'node:worker_threads'
+import { err, ok, type Result } from 'neverthrow'
+import type { Parsed, ParserName, Plain } from './parse-thread.ts'
+
+/** A report of ordinary size takes a second; what takes this long is not read. */
+const PARSE_WITHIN_MS = 30_000
+const MAX_HEAP_MIB = 1024
+
+/**
+ * Reads what a tool has written in a thread of its own: megabytes of a project's making hold up nobody,
+ * and have a limit of time and memory. The error is for people. Never rejects.
+ * @param texts what the parser takes
+ * @param withinMs for tests
+ */
+export async function parseApart<Name extends ParserName>(
+  name: Name,
+  texts: readonly string[],
+  signal: AbortSignal,
+  withinMs = PARSE_WITHIN_MS,
+): Promise<Result<Parsed<Name>, string>> {
+  const worker = new Worker(new URL('./parse-thread.ts', import.meta.url), {
+    workerData: { name, texts },
+    resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB },
+  })
+  const { promise, resolve } = Promise.withResolvers<Result<Parsed<Name>, string>>()
+  const timer = setTimeout(
+    () => resolve(err(`reading it took more than ${withinMs / 1000} s`)),
+    withinMs,
+  )
+  const onAbort = (): void => resolve(err('the run was stopped'))
+  signal.addEventListener('abort', onAbort)
+  if (signal.aborted) onAbort()
+  worker.once('message', (parsed: Parsed<Name>) => resolve(ok(parsed)))
+  worker.once('error', (cause) =>
+    resolve(err(cause instanceof Error ? cause.message : String(cause))),
+  )
+  worker.once('exit', () => resolve(err('its thread has ended')))
+  const result = await promise
+  clearTimeout(timer)
+  signal.removeEventListener('abort', onAbort)
+  void worker.terminate()
+  return result
+}
+
+/** What a parser answers that may find its text unreadable. */
+export const toResult = <T>(plain: Plain<T>): Result<T, string> =>
+  'value' in plain ? ok(plain.value) : err(plain.problem)

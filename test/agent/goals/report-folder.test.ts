@@ -1,0 +1,46 @@
+import { execFileSync } from 'node:child_process'
+import { stat, symlink, truncate, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { readReport, withReportFolder } from '../../../src/agent/goals/report-folder.ts'
+import { project } from './support.ts'
+
+const TOKEN = `ghp_${'Ab3dEf6hIj'.repeat(4)}`
+
+test('a report is read with its secrets masked, also across the pieces that it is read in', async () => {
+  const folder = await project({})
+  const path = join(folder, 'junit.xml')
+  await writeFile(path, `${'é'.repeat(131_060)}${TOKEN} the end`)
+  const text = (await readReport(path))._unsafeUnwrap()
+  expect(text).toBe(`${'é'.repeat(131_060)}[masked:github-token] the end`)
+})
+
+test('none, or an empty one, is no report', async () => {
+  const folder = await project({ 'empty.xml': '' })
+  for (const name of ['empty.xml', 'none.xml']) {
+    expect((await readReport(join(folder, name)))._unsafeUnwrap()).toBeNull()
+  }
+})
+
+test('what is no file, leads elsewhere or is too large is not read', async () => {
+  const folder = await project({ elsewhere: 'a secret', 'large.xml': '' })
+  await symlink(join(folder, 'elsewhere'), join(folder, 'link.xml'))
+  await truncate(join(folder, 'large.xml'), 17 * 1024 * 1024)
+  execFileSync('mkfifo', [join(folder, 'pipe.xml')])
+  const problem = async (name: string) => (await readReport(join(folder, name)))._unsafeUnwrapErr()
+  expect(await problem('pipe.xml')).toBe('it is not a file')
+  expect(await problem('link.xml')).toContain('ELOOP')
+  expect(await problem('large.xml')).toBe('it has more than 16777216 bytes')
+})
+
+test('the folder of a check is for this user alone, and gone after it', async () => {
+  const reportsDir = join(await project({}), 'checks')
+  let folder = ''
+  const verdict = { achieved: true, reason: '', details: '' }
+  await withReportFolder(reportsDir, async (lent) => {
+    folder = lent
+    for (const path of [reportsDir, lent]) expect((await stat(path)).mode & 0o777).toBe(0o700)
+    return verdict
+  })
+  await expect(stat(folder)).rejects.toThrow('ENOENT')
+})
