@@ -43,7 +43,7 @@ const sum = (pids: readonly number[], bytesOf: (pid: number) => number): number 
 function members(): Map<number, number[]> {
   const found = new Map<number, number[]>()
   const alive = new Set<number>()
-  for (const name of readdirSync('/proc')) {
+  for (const name of processNames()) {
     const pid = Number(name)
     if (!Number.isInteger(pid)) continue
     const id = watchOf(pid)
@@ -53,6 +53,14 @@ function members(): Map<number, number[]> {
   }
   for (const pid of known.keys()) if (!alive.has(pid)) known.delete(pid)
   return found
+}
+
+function processNames(): string[] {
+  try {
+    return readdirSync('/proc')
+  } catch {
+    return [] // this process has no descriptor left; the next look comes soon
+  }
 }
 
 /** Undefined where the process is gone. */
