@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { copyFile, mkdtemp, open, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { copyFile, mkdtemp, open, readdir, rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import canonicalize from 'canonicalize'
 import { z } from 'zod'
@@ -44,12 +43,28 @@ const ATTEMPTS = 5
  * made. A server lets nobody else at its file, so a copy is read.
  */
 export async function readProjected(file: string): Promise<ProjectedRuns | null> {
-  const folder = await mkdtemp(join(tmpdir(), 'retrai-verify-'))
+  await removeLeft(dirname(file))
+  const folder = await mkdtemp(join(dirname(file), COPIES))
   try {
     const copy = join(folder, 'read-model.sqlite')
     return (await copied(file, copy)) ? read(copy) : null
   } finally {
     await rm(folder, { recursive: true, force: true })
+  }
+}
+
+/** Folders with copies are beside the file: what a crash leaves of runs stays in the data folder. */
+const COPIES = 'verify-'
+/** A copy that is older than this was left by a process that has ended. */
+const LEFT_AFTER_MS = 24 * 3_600_000
+
+async function removeLeft(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (!name.startsWith(COPIES)) continue
+    const path = join(folder, name)
+    const made = await stat(path).catch(() => null)
+    if (made === null || Date.now() - made.mtimeMs < LEFT_AFTER_MS) continue
+    await rm(path, { recursive: true, force: true })
   }
 }
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -105,8 +105,15 @@ async function changed(sql: string, file = 'log.sqlite'): Promise<string> {
 }
 
 test('of a folder that nobody has changed nothing is said', async () => {
-  await start(await changed('SELECT 1'), AT_ONCE)
+  const dir = await changed('SELECT 1')
+  // A process that was killed has left this long ago.
+  const left = join(dir, 'verify-left')
+  await mkdir(left)
+  await writeFile(join(left, 'read-model.sqlite'), 'texts')
+  await utimes(left, 0, 0)
+  await start(dir, AT_ONCE)
   await logged(({ msg }) => msg === 'the store was verified')
+  expect((await readdir(dir)).filter((name) => name.startsWith('verify-'))).toEqual([])
   expect(await doubts()).toMatchObject({
     status: 200,
     ready: true,
