@@ -25,12 +25,13 @@ COPY --from=build /app/web/dist ./web/dist
 RUN mkdir /data /workspace && chown node:node /data /workspace
 USER node
 WORKDIR /workspace
-ENV NODE_ENV=production RETRAI_DATA_DIR=/data
+ENV NODE_ENV=production RETRAI_DATA_DIR=/data RETRAI_HEALTH_PORT=8008
 VOLUME ["/data", "/workspace"]
-EXPOSE 8000
+# 8008 answers GET /health/live only, also while the server is stuck.
+EXPOSE 8000 8008
 
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.RETRAI_PORT ?? 8000}/health/ready`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+  CMD ["node", "-e", "const at = (port, path) => fetch(`http://127.0.0.1:${port}/health/${path}`).then(async (r) => { if (!r.ok) throw Error(await r.text()) }); at(process.env.RETRAI_HEALTH_PORT, 'live').then(() => at(process.env.RETRAI_PORT ?? 8000, 'ready')).catch((e) => { console.error(e.message); process.exit(1) })"]
 
 # Outside of loopback the server needs a token: RETRAI_TOKEN, or one that "retrai token" made in /data.
 ENTRYPOINT ["node", "/app/bin/retrai.js"]

@@ -1,3 +1,4 @@
+import { isatty } from 'node:tty'
 import { type DestinationStream, type Logger, pino } from 'pino'
 import pretty from 'pino-pretty'
 import { processMask } from '../store/masking.ts'
@@ -9,7 +10,8 @@ export function createLog(level: string): Logger {
     level,
     redact: ['req.headers.authorization', 'req.headers.cookie'],
   }
-  if (!process.stdout.isTTY)
+  // Asked of the file: in a thread, process.stdout is a pipe to the main one.
+  if (!isatty(1))
     return pino(options, cleaned(pino.destination({ sync: true }), visibleJson))
   const readable = pretty({ ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l', sync: true })
   return pino(options, cleaned(readable, withoutControls))

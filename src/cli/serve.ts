@@ -2,13 +2,14 @@ import { Command } from 'commander'
 import { readConfig, secretsOf } from '../server/config.ts'
 import { guardSecrets, processMask } from '../store/masking.ts'
 import { fail } from './print.ts'
+import type { ServerThread } from './server-thread.ts'
 
 /** A stop that takes longer than this is cut short: what is not stored by then was not acknowledged. */
 const STOP_WITHIN_MS = 4_500
 
 const ENVIRONMENT = `
 Environment (flags win; a variable that is empty counts as not set):
-  RETRAI_HOST, RETRAI_PORT, RETRAI_DATA_DIR, EVENTSTORE_URL, RETRAI_LOG_LEVEL
+  RETRAI_HOST, RETRAI_PORT, RETRAI_HEALTH_PORT, RETRAI_DATA_DIR, EVENTSTORE_URL, RETRAI_LOG_LEVEL
                          as the flags above
   RETRAI_TOKEN           a token with the role admin, beside those of "retrai token"; at least one of
                          either is needed to listen beyond loopback, and then all clients need one
@@ -48,6 +49,10 @@ export function serveCommand(): Command {
     .option('--host <address>', 'address to listen on (default 127.0.0.1)')
     .option('--port <number>', 'port to listen on, 0 for a free one (default 8000)')
     .option(
+      '--health-port <number>',
+      'port that answers GET /health/live even while the server is stuck (default: none)',
+    )
+    .option(
       '--data-dir <folder>',
       'where the log, the read model and artifacts are (default: a folder for this one in ~/.local/share/retrai)',
     )
@@ -64,21 +69,34 @@ async function serve(flags: Record<string, string>): Promise<void> {
   const config = readConfig(flags, process.env)
   if (config.isErr()) return fail(...config.error.split('\n'))
   // Loaded here, so that --help and mistakes are answered at once.
-  const [{ startServer }, { createLog }] = await Promise.all([
-    import('../server/start-server.ts'),
+  const [{ ServerThread }, { listenForHealth }, { createLog }] = await Promise.all([
+    import('./server-thread.ts'),
+    import('../server/health-listener.ts'),
     import('./log.ts'),
   ])
   guardSecrets(secretsOf(config.value))
-  const log = createLog(config.value.RETRAI_LOG_LEVEL)
+  const { RETRAI_LOG_LEVEL, RETRAI_HOST: host, RETRAI_HEALTH_PORT: healthPort } = config.value
+  const log = createLog(RETRAI_LOG_LEVEL)
   const signalled = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve)
   })
+  const thread = new ServerThread(config.value, log)
   // Counted from the signal, so that it also ends a server that is still waiting for its store.
-  void signalled.then(() => setTimeout(() => process.exit(1), STOP_WITHIN_MS).unref())
-  const server = await startServer(config.value, { log })
-  if (server.isErr()) return fail(...processMask.text(server.error).split('\n'))
-  log.info(`retrai is ready at ${server.value.url}`)
+  void signalled.then(() => setTimeout(() => thread.endProcess(), STOP_WITHIN_MS).unref())
+  if (healthPort !== undefined) {
+    const health = await listenForHealth({ host, port: healthPort }, () => thread.problem())
+    if (health.isErr()) return giveUp(thread, health.error)
+    log.info(`GET ${health.value}/health/live reports whether the server is stuck`)
+  }
+  const started = await thread.started
+  if (started.isErr()) return giveUp(thread, started.error)
+  log.info(`retrai is ready at ${started.value}`)
   log.info(`${await signalled} received, stopping`)
-  await server.value.close()
+  await thread.stop()
   process.exit(0)
+}
+
+async function giveUp(thread: ServerThread, why: string): Promise<void> {
+  await thread.terminate()
+  fail(...processMask.text(why).split('\n'))
 }

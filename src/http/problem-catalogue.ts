@@ -148,6 +148,11 @@ export const CATALOGUE = {
     'Too many connections',
     'As many live connections are open as this server may have. Connect again later.',
   ],
+  stuck: [
+    503,
+    'Server stuck',
+    'The server does not turn: its log shows where it is stuck. Restart it; its runs continue.',
+  ],
   redaction_pending: [
     503,
     'Redaction under way',

@@ -28,6 +28,7 @@ export const isLoopback = (host: string): boolean => LOOPBACK.has(host)
 const Settings = z.strictObject({
   RETRAI_HOST: text.default('127.0.0.1'),
   RETRAI_PORT: port.default(8000),
+  RETRAI_HEALTH_PORT: port.optional(),
   RETRAI_DATA_DIR: text.transform((path) => resolve(path)),
   EVENTSTORE_URL: text
     .regex(/^esdb(\+discover)?:\/\//, 'must be a connection string that begins with esdb://')
@@ -127,6 +128,7 @@ export function newDataDir(env: Readonly<Record<string, string | undefined>>): s
 const FLAGS = {
   host: 'RETRAI_HOST',
   port: 'RETRAI_PORT',
+  healthPort: 'RETRAI_HEALTH_PORT',
   dataDir: 'RETRAI_DATA_DIR',
   store: 'EVENTSTORE_URL',
   logLevel: 'RETRAI_LOG_LEVEL',

@@ -8,14 +8,15 @@ export function listen(
   { RETRAI_HOST: host, RETRAI_PORT: port }: Config,
 ): ResultAsync<string, string> {
   return ResultAsync.fromPromise(app.listen({ host, port }), (cause) =>
-    listenProblem(cause, host, port),
+    listenProblem(cause, host, port, '--port'),
   )
 }
 
-function listenProblem(cause: unknown, host: string, port: number): string {
+/** @param flag names the setting that chooses the port */
+export function listenProblem(cause: unknown, host: string, port: number, flag: string): string {
   const { code, message } = cause as NodeJS.ErrnoException
   if (code === 'EADDRINUSE') {
-    return `Port ${port} on ${host} is taken by another program. Stop it, or choose another port with --port (0 finds a free one).`
+    return `Port ${port} on ${host} is taken by another program. Stop it, or choose another port with ${flag} (0 finds a free one).`
   }
   if (code === 'EACCES')
     return `Port ${port} may not be opened by this user. Choose one above 1023.`
