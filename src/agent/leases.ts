@@ -74,6 +74,10 @@ export class Leases {
     )
   }
 
+  hasLeft(claimant: string): boolean {
+    return this.#gone.has(claimant)
+  }
+
   /** The run, if who holds it has said before that it is gone. */
   leftBefore(runId: string): LeftBehind[] {
     const held = this.#runs.get(runId)

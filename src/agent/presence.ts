@@ -64,6 +64,11 @@ export class Presence {
     if (event.type === 'run_claimed') this.#tell(this.#leases.leftBefore(runIdOf(event.stream)))
   }
 
+  /** Whether it has said that it is gone, so it did not crash. */
+  hasLeft(claimant: string): boolean {
+    return this.#leases.hasLeft(claimant)
+  }
+
   /** Says that this process is gone, so that nobody has to wait for the end of its lease. */
   async stop(): Promise<void> {
     this.#stop.abort()

@@ -41,6 +41,8 @@ export type SessionDeps = {
   readonly newId: () => string
   readonly backoff: Backoff
   readonly signal: AbortSignal
+  /** Called with the state after each append of this process. */
+  readonly onAppended?: (state: RunState) => void
   readonly log: {
     info(fields: object, message: string): void
     warn(fields: object, message: string): void
@@ -140,6 +142,7 @@ export class RunSession {
           this.#conversation = converse(this.#conversation, record)
         }
         this.#run = appended.value
+        this.#deps.onAppended?.(this.#run.state)
         return ok('appended')
       }
       const { error } = appended

@@ -22,7 +22,12 @@ export type WorkerDeps = {
   readonly newId: () => string
   readonly backoff: Backoff
   readonly log: Log
+  /** Whether the process that made these claims was stopped, and did not crash. */
+  readonly wasStopped: (claimant: string) => boolean
 }
+
+/** Whose turn it is: of all runs, and of those that were under way in a crash more than once. */
+export type TurnsOf = { readonly all: Turns; readonly suspects: Turns }
 
 /** This process, as `run_claimed` names it. */
 type ProcessIdentity = {
@@ -58,8 +63,10 @@ export class RunWorker {
   #session: RunSession | null = null
   /** Something was taken out of the run since it was begun to be read. */
   #redacted = false
+  /** Lets the next suspect work, if this run is one. */
+  #giveBackSuspects: (() => void) | null = null
 
-  constructor(runId: string, from: From, turns: Turns, deps: WorkerDeps) {
+  constructor(runId: string, from: From, turns: TurnsOf, deps: WorkerDeps) {
     this.#runId = runId
     this.#from = from
     this.#deps = deps
@@ -103,17 +110,24 @@ export class RunWorker {
     if (this.#waiting || event.revision > known) this.stop()
   }
 
-  async #awaitTurn(turns: Turns): Promise<void> {
-    const giveBack = await turns.take(this.#stop.signal)
+  async #awaitTurn({ all, suspects }: TurnsOf): Promise<void> {
+    const giveBack = await all.take(this.#stop.signal)
     if (giveBack === null) return
     try {
-      await this.#work()
+      await this.#work(suspects)
     } finally {
+      this.#clear()
       giveBack()
     }
   }
 
-  async #work(): Promise<void> {
+  /** The check or call that was under way in crashes is over: it was not what has caused them. */
+  #clear(): void {
+    this.#giveBackSuspects?.()
+    this.#giveBackSuspects = null
+  }
+
+  async #work(suspects: Turns): Promise<void> {
     const { log, effects, process } = this.#deps
     const { signal } = this.#stop
     this.#waiting = false
@@ -122,11 +136,19 @@ export class RunWorker {
       claimant: process.claimant,
       readOnlyTools: effects.toolbox.readOnly,
       signal,
+      onAppended: ({ crashes }) => {
+        if (crashes === 0) this.#clear()
+      },
     })
     if (opened.isErr()) return this.#report(opened.error)
     const session = opened.value
     this.#session = session
     if (this.#redacted) session.forget()
+    if (session.state.crashes > 0) {
+      // One at a time, and claimed only then: so a crash counts against the one that works.
+      this.#giveBackSuspects = await suspects.take(signal)
+      if (this.#giveBackSuspects === null) return
+    }
     if (!(await this.#claim(session))) return
     const ended = await runLoop(session, effects, signal)
     // The log may tell of the end before the loop has seen that its last append was the end.
@@ -138,12 +160,14 @@ export class RunWorker {
 
   /** Whether the run is this process' now. */
   async #claim(session: RunSession): Promise<boolean> {
-    const { log, process } = this.#deps
+    const { log, process, wasStopped } = this.#deps
     const { claimant } = session.state
     if (claimant === process.claimant) return true
     if (!mayTake(this.#from, claimant)) return false
     const { pid, host } = process
-    const claimed = await session.record({ type: 'claim', expected: claimant, pid, host })
+    const afterCrash = claimant !== null && !wasStopped(claimant)
+    const claim = { type: 'claim', expected: claimant, pid, host, afterCrash } as const
+    const claimed = await session.record(claim)
     if (claimed.isErr()) this.#report(claimed.error)
     else log.info({ run_id: this.#runId, taken_from: claimant }, 'run taken up')
     return claimed.isOk()

@@ -2,10 +2,12 @@ import type { Kind } from '../domain/records.ts'
 import type { Position, RecordedEvent } from '../store/event-store.ts'
 import { RUN_STREAM_PREFIX, runIdOf } from '../store/run-log.ts'
 import { Presence } from './presence.ts'
-import { type From, RunWorker, type WorkerDeps } from './run-worker.ts'
+import { type From, RunWorker, type TurnsOf, type WorkerDeps } from './run-worker.ts'
 import { Turns } from './turns.ts'
 
-export type SupervisorDeps = WorkerDeps & {
+export type SupervisorDeps = Omit<WorkerDeps, 'wasStopped'> & {
+  /** Processes of this server, by their claimants, of which it is known that they did not crash. */
+  readonly stopped: ReadonlySet<string>
   /**
    * How long a server that shares its store with others must be silent before its runs are taken over,
    * milliseconds; null where the store is this process' alone.
@@ -28,16 +30,18 @@ type Unfinished = {
  * path: claim it, fold it, do what comes next.
  */
 export class Supervisor {
-  readonly #deps: SupervisorDeps
+  readonly #deps: SupervisorDeps & WorkerDeps
   readonly #workers = new Map<string, RunWorker>()
-  readonly #turns: Turns
+  readonly #turns: TurnsOf
   readonly #presence: Presence | null
   readonly #stop = new AbortController()
   #following: Promise<void> = Promise.resolve()
 
   constructor(deps: SupervisorDeps) {
-    this.#deps = deps
-    this.#turns = new Turns(deps.maxRunsAtWork)
+    const wasStopped = (claimant: string): boolean =>
+      deps.stopped.has(claimant) || (this.#presence?.hasLeft(claimant) ?? false)
+    this.#deps = { ...deps, wasStopped }
+    this.#turns = { all: new Turns(deps.maxRunsAtWork), suspects: new Turns(1) }
     this.#presence = deps.leaseMs === null ? null : this.#presenceFor(deps.leaseMs)
   }
 

@@ -5,7 +5,7 @@ import type { Problem } from '../http/problem.ts'
 import { siblingModule } from '../lib/package-files.ts'
 import type { Config } from '../server/config.ts'
 import { stackOfThread } from '../server/thread-stack.ts'
-import { type Beats, newBeats, Watchdog } from '../server/watchdog.ts'
+import { type Beats, newBeats, STUCK_MS, Watchdog } from '../server/watchdog.ts'
 
 export type ThreadData = { readonly config: Config; readonly beats: Beats }
 export type ToThread = { readonly type: 'stop' }
@@ -18,8 +18,8 @@ export type FromThread =
   | { readonly type: 'stopped' }
 
 const SCRIPT = siblingModule('serve-thread', import.meta.url)
-/** A thread that is in JavaScript shows its stack within some milliseconds. */
-const STACK_WITHIN_MS = 2_000
+/** A thread that is in JavaScript shows its stack within milliseconds, on a machine that has time for it. */
+const STACK_WITHIN_MS = 15_000
 /** A thread that has been silent for longer may never end by itself, milliseconds. */
 const SILENT_MS = 1_000
 
@@ -101,9 +101,10 @@ export class ServerThread {
     const log = this.#log
     return new Watchdog(beats, {
       stuck: async () => {
+        log.error({ stuck_ms: STUCK_MS }, 'the server is stuck: its event loop does not turn')
         const stack = await stackOfThread(SCRIPT.href, STACK_WITHIN_MS)
-        const where = stack ?? 'in native code: no stack can be had'
-        log.error({ stack: where }, 'the server is stuck: its event loop has not turned for 5 s')
+        if (stack === null) log.error({}, 'no stack of the stuck server: it is in native code')
+        else log.error({ stack }, 'where the server is stuck')
       },
       turning: (afterMs) => {
         log.warn({ stuck_ms: Math.round(afterMs) }, 'the server is no longer stuck')

@@ -38,6 +38,8 @@ export type AgentCommand = {
       readonly expected: string | null
       readonly pid: number
       readonly host: string
+      /** Whether the process that held the run has ended without being stopped, as far as is known. */
+      readonly afterCrash?: boolean
     }
   | { readonly type: 'proceed' }
   | {

@@ -126,11 +126,22 @@ function withAdvance(records: RunRecord[], command: AgentCommand, state: RunStat
 
 /** Takes a run up: at its start, after a restart, or from a process that is believed dead. */
 function claim(command: Command<'claim'>, state: RunState, now: number): Decided {
-  const { claimant, expected, pid, host } = command
+  const { claimant, expected, pid, host, afterCrash = false } = command
   if (state.claimant !== expected) return err({ type: 'claim_lost', claimant: state.claimant })
   const open = state.phase.type === 'acting' ? state.phase.open : null
+  const why = afterCrash ? { after_crash: true as const } : {}
+  const claimed = recordOf(state, now, 'run_claimed', { claimant, pid, host, ...why })
+  if (evolve(state, claimed).crashes >= MAX_CRASHES) {
+    const what = open === null ? 'goal was checked' : `call of ${open.tool} ran`
+    const reason = `The server crashed ${MAX_CRASHES} times while the ${what}, so that is not tried again`
+    return ok([
+      claimed,
+      ...closeOpenCall(state, now, CRASHED),
+      runEnd(state, now, 'failed', reason),
+    ])
+  }
   const records = [
-    recordOf(state, now, 'run_claimed', { claimant, pid, host }),
+    claimed,
     // Whether a call that changes something has run cannot be known; it is never run twice.
     ...(open !== null && !open.read_only ? closeOpenCall(state, now, IN_DOUBT) : []),
   ]
@@ -177,11 +188,18 @@ function recordOutcome(
   }
 }
 
+/** What was under way in so many crashes is not tried again: it may be what causes them. */
+const MAX_CRASHES = 3
+
 const NONE: ReadonlySet<string> = new Set()
 const ABORTED = { outcome: 'aborted', output: 'The run was aborted while this call ran.' } as const
 const FAILED = {
   outcome: 'unknown',
   output: 'The run failed while this call ran. Whether it took effect is not known.',
+} as const
+const CRASHED = {
+  outcome: 'aborted',
+  output: 'The server crashed each time that this call ran, so the run has ended.',
 } as const
 const IN_DOUBT = {
   outcome: 'unknown',

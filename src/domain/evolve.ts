@@ -27,11 +27,18 @@ function create(record: RecordOf<'run_created'>): RunState {
     goal: null,
     error: null,
     claimant: null,
+    crashes: 0,
     createdAt: record.ts,
     endedAt: null,
     waitingSince: null,
     waitedSeconds: 0,
   }
+}
+
+/** A crash counts against what was under way in the process: a check or a call, not the wait for a model. */
+function crashesAfter({ phase, crashes }: RunState, { payload }: RecordOf<'run_claimed'>): number {
+  const underWay = phase.type === 'evaluating' || (phase.type === 'acting' && phase.open !== null)
+  return underWay && payload.after_crash === true ? crashes + 1 : crashes
 }
 
 function beginStep(state: RunState, record: RecordOf<'step_start'>): Partial<RunState> {
@@ -88,9 +95,9 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'run_created':
       throw new BrokenInvariant('run_created stands behind another record')
     case 'run_claimed':
-      return { claimant: record.payload.claimant }
+      return { claimant: record.payload.claimant, crashes: crashesAfter(state, record) }
     case 'run_config_changed':
-      return { config: { ...state.config, ...record.payload.changes } }
+      return { crashes: state.crashes, config: { ...state.config, ...record.payload.changes } }
     case 'step_start':
       return beginStep(state, record)
     case 'llm_usage': {
@@ -147,7 +154,7 @@ export function evolve(state: RunState | null, record: RunRecord): RunState {
     return create(record)
   }
   if (state.phase.type === 'ended') throw new BrokenInvariant(`${record.kind} behind run_end`)
-  return { ...state, ...change(state, record), seq: state.seq + 1 }
+  return { ...state, crashes: 0, ...change(state, record), seq: state.seq + 1 }
 }
 
 /** Folds many records, oldest first. */

@@ -49,7 +49,13 @@ const payloads = {
     reason: z.string().exactOptional(),
     idempotency: Idempotency.exactOptional(),
   }),
-  run_claimed: z.strictObject({ claimant: z.string(), pid: count, host: z.string() }),
+  run_claimed: z.strictObject({
+    claimant: z.string(),
+    pid: count,
+    host: z.string(),
+    /** Whether the process that held the run has ended without being stopped. */
+    after_crash: z.literal(true).exactOptional(),
+  }),
   run_config_changed: z.strictObject({
     changes: ConfigChanges,
     reason: z.string().exactOptional(),

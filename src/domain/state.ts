@@ -61,6 +61,8 @@ export type RunState = {
   readonly error: string | null
   /** The process that works on the run, by the last `run_claimed`. */
   readonly claimant: string | null
+  /** How many processes have crashed in the check or call that is under way; 0 if none is. */
+  readonly crashes: number
   /** Seconds since the epoch. */
   readonly createdAt: number
   readonly endedAt: number | null

@@ -64,7 +64,7 @@ test(
       status: 503,
       detail: expect.stringContaining('restart it'),
     })
-    const [line] = await server.prints(/^.*the server is stuck: its.*$/m)
+    const [line] = await server.prints(/^.*where the server is stuck.*$/m)
     expect(JSON.parse(line).stack).toMatch(
       /at spinWhileItIsThere \(file:.*stuck-process\.ts:\d+:\d+\)/,
     )
@@ -97,7 +97,7 @@ test(
     server.child.kill('SIGTERM')
     expect(await server.exit).toBe(null)
     expect(server.child.signalCode).toBe('SIGKILL')
-    for (const logged of ['no stack can be had', 'SIGTERM received', 'stuck and cannot stop']) {
+    for (const logged of ['the server is stuck: its', 'SIGTERM received', 'stuck and cannot stop']) {
       expect(server.stdout).toContain(logged)
     }
 
