@@ -42,6 +42,7 @@ export class Service {
       options.projecting === false ? null : startProjector({ store, readModel, log })
     await projector?.caughtUpOnce()
     const supervisor = new Supervisor({
+      stopped: new Set(),
       store,
       effects,
       process: {

@@ -10,13 +10,19 @@ import type { Parts } from './parts.ts'
 export function createSupervisor(
   { config, log, store }: Pick<Parts, 'config' | 'log' | 'store'>,
   effects: Effects,
-  server: string,
+  claims: {
+    readonly server: string
+    readonly claimant: string
+    readonly stopped: ReadonlySet<string>
+  },
 ): Supervisor {
+  const { server, claimant, stopped } = claims
   const isShared = config.EVENTSTORE_URL !== undefined
   return new Supervisor({
     store,
     effects,
-    process: { server, claimant: `${server}/${randomUUID()}`, pid: process.pid, host: hostname() },
+    process: { server, claimant, pid: process.pid, host: hostname() },
+    stopped,
     leaseMs: isShared ? config.RETRAI_LEASE_SECONDS * 1000 : null,
     now,
     newId: randomUUID,

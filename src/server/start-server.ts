@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { dirname, join } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
@@ -10,6 +11,7 @@ import { IMPORTS_FOLDER, pendingImports } from '../audit/pending-imports.ts'
 import { startProjector } from '../projections/projector.ts'
 import { openReadModel } from '../projections/sqlite-read-model.ts'
 import { guardSecrets } from '../store/masking.ts'
+import { cleanStops, noteCleanStop } from './clean-stops.ts'
 import { date, now } from './clocks.ts'
 import { type Config, formerDataDir, newDataDir, secretsOf } from './config.ts'
 import { createApp } from './create-app.ts'
@@ -91,7 +93,13 @@ async function start(config: Config, options: StartOptions): Promise<Result<Serv
   const parts: Parts = { config, log, store, artifacts, readModel: readModel.value, projector }
   const effects = createEffects(config, artifacts)
   const redactions = createRedactions({ ...parts, ledger, redactor, now })
-  const supervisor = createSupervisor(parts, effects, serverId.value)
+  const claimant = `${serverId.value}/${randomUUID()}`
+  const stops = join(dataDir, 'clean-stops')
+  const supervisor = createSupervisor(parts, effects, {
+    server: serverId.value,
+    claimant,
+    stopped: await cleanStops(stops),
+  })
   redactions.onRedacted((runId) => supervisor.forget(runId))
   const accessLog = createAccessLog(parts)
   opened.defer(() => accessLog?.stop())
@@ -110,6 +118,9 @@ async function start(config: Config, options: StartOptions): Promise<Result<Serv
   })
   const checkpoints = startCheckpointing(parts, keyring.value, integrity.keep)
   opened.defer(async () => {
+    // First of all: a stop that has to be cut short is no crash either.
+    const noted = await noteCleanStop(stops, claimant)
+    if (noted.isErr()) log.warn({ file: stops, error: noted.error }, 'the stop cannot be noted')
     await Promise.all([supervisor.stop(), app.close(), checkpoints.stop()])
   })
   // Now all who keep something have said so.

@@ -1,6 +1,15 @@
 import { Session } from 'node:inspector'
 import { z } from 'zod'
 
+const REQUESTS = [
+  'Debugger.enable',
+  'Debugger.pause',
+  'Debugger.resume',
+  'Debugger.disable',
+] as const
+type Request = (typeof REQUESTS)[number]
+const LAST_ID = REQUESTS.indexOf('Debugger.disable')
+
 const Paused = z.object({
   method: z.literal('Debugger.paused'),
   params: z.object({
@@ -20,7 +29,9 @@ const Parsed = z.object({
   method: z.literal('Debugger.scriptParsed'),
   params: z.object({ scriptId: z.string(), url: z.string() }),
 })
-const Message = z.union([Paused, Parsed])
+/** The answer to the last request. */
+const Done = z.object({ id: z.literal(LAST_ID) })
+const Message = z.union([Paused, Parsed, Done])
 
 type Frames = z.infer<typeof Paused>['params']['callFrames']
 
@@ -32,29 +43,35 @@ type Frames = z.infer<typeof Paused>['params']['callFrames']
  */
 export function stackOfThread(script: string, withinMs: number): Promise<string | null> {
   return new Promise((resolve) => {
+    // A thread that comes to a stop only later finds this session still there, and is let go by it.
+    const timer = setTimeout(resolve, withinMs, null).unref()
     const session = new Session()
     const urls = new Map<string, string>()
-    const settle = (stack: string | null): void => {
-      clearTimeout(timer)
-      // Lets the thread continue, and drops a pause that has not come yet.
-      session.disconnect()
-      resolve(stack)
-    }
-    const timer = setTimeout(settle, withinMs, null)
-    session.connect()
-    session.on('NodeWorker.attachedToWorker', ({ params: { sessionId, workerInfo } }) => {
-      if (workerInfo.url !== script) return
-      for (const [id, method] of ['Debugger.enable', 'Debugger.pause'].entries()) {
-        const message = JSON.stringify({ id, method, params: {} })
+    const send = (sessionId: string, methods: readonly Request[]): void => {
+      for (const method of methods) {
+        const message = JSON.stringify({ id: REQUESTS.indexOf(method), method, params: {} })
         session.post('NodeWorker.sendMessageToWorker', { sessionId, message })
       }
+    }
+    session.connect()
+    session.on('NodeWorker.attachedToWorker', ({ params: { sessionId, workerInfo } }) => {
+      if (workerInfo.url === script) send(sessionId, ['Debugger.enable', 'Debugger.pause'])
     })
-    session.on('NodeWorker.receivedMessageFromWorker', ({ params: { message } }) => {
+    session.on('NodeWorker.receivedMessageFromWorker', ({ params: { sessionId, message } }) => {
       const told = Message.safeParse(JSON.parse(message))
       if (!told.success) return
+      if ('id' in told.data) {
+        session.disconnect()
+        return
+      }
       const { method, params } = told.data
-      if (method === 'Debugger.scriptParsed') urls.set(params.scriptId, params.url)
-      else settle(written(params.callFrames, urls))
+      if (method === 'Debugger.scriptParsed') {
+        urls.set(params.scriptId, params.url)
+        return
+      }
+      send(sessionId, ['Debugger.resume', 'Debugger.disable'])
+      clearTimeout(timer)
+      resolve(written(params.callFrames, urls))
     })
     session.post('NodeWorker.enable', { waitForDebuggerOnStart: false })
   })

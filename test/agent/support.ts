@@ -82,6 +82,7 @@ export class Workshop implements AsyncDisposable {
     const artifacts = createArtifacts(join(this.folder, 'artifacts'))
     const server = randomUUID()
     const supervisor = new Supervisor({
+      stopped: new Set(),
       store: this.store,
       effects: {
         models: createModels({ llmBaseUrl: this.#model.url }, { timeoutMs: 5_000 }),

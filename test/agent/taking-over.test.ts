@@ -95,6 +95,7 @@ async function claimedByOther(shop: Workshop) {
 
 const supervise = (store: EventStore, effects: Effects) =>
   new Supervisor({
+    stopped: new Set(),
     store,
     effects,
     process: { server: 'us', claimant: 'ours', pid: 2, host: 'here' },

@@ -97,7 +97,11 @@ test(
     server.child.kill('SIGTERM')
     expect(await server.exit).toBe(null)
     expect(server.child.signalCode).toBe('SIGKILL')
-    for (const logged of ['the server is stuck: its', 'SIGTERM received', 'stuck and cannot stop']) {
+    for (const logged of [
+      'the server is stuck: its',
+      'SIGTERM received',
+      'stuck and cannot stop',
+    ]) {
       expect(server.stdout).toContain(logged)
     }
 

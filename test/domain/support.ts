@@ -39,6 +39,10 @@ export const create = (changes: Partial<RunConfig> = {}): RunCommand => ({
 export const claim = (claimant = 'p1', expected: string | null = null): RunCommand =>
   by(claimant, { type: 'claim', expected, pid: 1, host: 'host' })
 
+/** A claim of a run whose process has crashed. */
+export const claimAfterCrash = (claimant: string, expected: string): RunCommand =>
+  by(claimant, { type: 'claim', expected, pid: 1, host: 'host', afterCrash: true })
+
 export const reply = (tools: readonly string[] = [], tokens = 100, cost: number | null = 0.01) =>
   by('p1', {
     type: 'record_reply',
