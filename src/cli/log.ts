@@ -11,8 +11,7 @@ export function createLog(level: string): Logger {
     redact: ['req.headers.authorization', 'req.headers.cookie'],
   }
   // Asked of the file: in a thread, process.stdout is a pipe to the main one.
-  if (!isatty(1))
-    return pino(options, cleaned(pino.destination({ sync: true }), visibleJson))
+  if (!isatty(1)) return pino(options, cleaned(pino.destination({ sync: true }), visibleJson))
   const readable = pretty({ ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l', sync: true })
   return pino(options, cleaned(readable, withoutControls))
 }
