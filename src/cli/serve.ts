@@ -27,8 +27,11 @@ Environment (flags win; a variable that is empty counts as not set):
   RETRAI_MAX_SOCKETS, RETRAI_MAX_SOCKETS_PER_CLIENT
                          WebSockets that may be open, in all and from one address (default 10000
                          and 5000); behind a proxy all clients have the address of the proxy
+  RETRAI_MAX_CONNECTIONS, RETRAI_MAX_CONNECTIONS_PER_CLIENT
+                         connections that may be open, WebSockets among them (default 12000 and 6000)
   RETRAI_SOCKET_STALL_SECONDS
-                         how long a WebSocket may make no progress before it is closed (default 60)
+                         how long a client may take nothing of what waits for it before its WebSocket is
+                         closed or its answer cut off (default 60)
   RETRAI_CHECKPOINT_SECONDS
                          the longest time until a change is in a checkpoint, a signed statement of all
                          runs (default 60); one is also written soon after each end of a run. 0: never

@@ -4,6 +4,7 @@ import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-
 import { logAccesses } from './access-log.ts'
 import { serveConsole } from './console.ts'
 import type { AppDeps } from './deps.ts'
+import { limitConnections } from './connections.ts'
 import { describeApi, serveDocs } from './docs.ts'
 import { handleNotFound, refuseConnection, refuseExpectation, sendError } from './errors.ts'
 import { acceptJsonOnly } from './json-body.ts'
@@ -86,6 +87,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   app.setErrorHandler(sendError)
+  limitConnections(app, { ...LIVE_LIMITS, ...deps.live })
   insistOnPermissions(app)
   if (deps.accessLog !== undefined) logAccesses(app, deps.accessLog)
   const live = await goLive(app, deps)

@@ -8,7 +8,14 @@ import type {
   FastifyRequest,
 } from 'fastify'
 import { sendMissingPage, wantsPage } from './console.ts'
-import { type Problem, problemDocument, Refusal, sendProblem } from './problem.ts'
+import {
+  isPassing,
+  type Problem,
+  problemDocument,
+  RETRY_AFTER_SECONDS,
+  Refusal,
+  sendProblem,
+} from './problem.ts'
 import type { ProblemCode } from './problem-catalogue.ts'
 import { SECURITY_HEADERS } from './security.ts'
 import { InvalidInput } from './validation.ts'
@@ -55,14 +62,20 @@ export function refuseConnection({ code }: ConnectionError, socket: Socket): voi
     socket.destroy()
     return
   }
-  const document = problemDocument({ code: CONNECTION[code] ?? 'bad_request' }, '/')
+  endWithProblem(socket, { code: CONNECTION[code] ?? 'bad_request' })
+}
+
+/** Answers on a bare connection, and closes it. */
+export function endWithProblem(socket: Socket, problem: Problem): void {
+  const document = problemDocument(problem, '/')
   const body = JSON.stringify(document)
-  const headers = { ...problemHeaders(body), connection: 'close' }
+  const retry = isPassing(document.status) ? { 'retry-after': RETRY_AFTER_SECONDS } : {}
+  const headers = { ...problemHeaders(body), ...retry, connection: 'close' }
   const head = [
     `HTTP/1.1 ${document.status} ${STATUS_CODES[document.status]}`,
     ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
   ]
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroySoon())
 }
 
 /** Answers an Expect header that asks for anything but 100-continue, which Node refuses by itself. */

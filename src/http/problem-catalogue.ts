@@ -114,6 +114,11 @@ export const CATALOGUE = {
     'Too many connections',
     'Your address has as many live connections open as it may have. Close some, or connect again later.',
   ],
+  too_many_connections_of_client: [
+    429,
+    'Too many connections',
+    'Your address has as many connections open as it may have. Close some, or connect again later.',
+  ],
   too_many_tickets: [
     429,
     'Too many tickets',
@@ -147,6 +152,11 @@ export const CATALOGUE = {
     503,
     'Too many connections',
     'As many live connections are open as this server may have. Connect again later.',
+  ],
+  too_many_connections: [
+    503,
+    'Too many connections',
+    'As many connections are open as this server may have. Connect again later.',
   ],
   stuck: [
     503,

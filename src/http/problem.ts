@@ -69,13 +69,13 @@ export function problemDocument(
   }
 }
 
-const RETRY_AFTER_SECONDS = '1'
+export const RETRY_AFTER_SECONDS = '1'
 /** Statuses of what may be over in a moment. */
-const PASSING: ReadonlySet<number> = new Set([429, 503])
+export const isPassing = (status: number): boolean => status === 429 || status === 503
 
 export function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem) {
   const document = problemDocument(problem, request.url)
-  if (PASSING.has(document.status)) reply.header('retry-after', RETRY_AFTER_SECONDS)
+  if (isPassing(document.status)) reply.header('retry-after', RETRY_AFTER_SECONDS)
   return reply
     .code(document.status)
     .type('application/problem+json')

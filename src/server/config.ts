@@ -45,6 +45,8 @@ const Settings = z.strictObject({
   RETRAI_LEASE_SECONDS: positive
     .pipe(z.number().min(1, 'must be at least 1').max(3_600, 'must be at most 3600'))
     .default(15),
+  RETRAI_MAX_CONNECTIONS: positiveInt.default(12_000),
+  RETRAI_MAX_CONNECTIONS_PER_CLIENT: positiveInt.default(6_000),
   RETRAI_MAX_SOCKETS: positiveInt.default(10_000),
   RETRAI_MAX_SOCKETS_PER_CLIENT: positiveInt.default(5_000),
   /** As long as a timer of Node can be set, in seconds. */

@@ -57,6 +57,8 @@ export function createApp(
     access,
     redactions,
     live: {
+      connections: config.RETRAI_MAX_CONNECTIONS,
+      connectionsPerClient: config.RETRAI_MAX_CONNECTIONS_PER_CLIENT,
       sockets: config.RETRAI_MAX_SOCKETS,
       socketsPerClient: config.RETRAI_MAX_SOCKETS_PER_CLIENT,
       stallMs: config.RETRAI_SOCKET_STALL_SECONDS * 1000,

@@ -1,26 +1,36 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
-/** What a JSON page may cost: it ends where one of these is reached, and tells where to go on. */
-const MAX_LENGTH = 8 * 1024 * 1024
+/**
+ * What a JSON page may cost: it ends before one of these is passed, and its Link header continues after it. A
+ * record that is larger by itself is a page of its own.
+ */
+export const MAX_PAGE_BYTES = 512 * 1024
 const MAX_LOOKED_AT = 50_000
 
 /** Collects the frames of one page. */
 export class JsonPage {
   readonly #frames: string[] = []
   readonly #limit: number
-  #length = 0
+  #bytes = 2
   #lookedAt = 0
 
   constructor(limit: number) {
     this.#limit = limit
   }
 
-  /** @param frame null for a record that is not wanted */
-  add(frame: string | null): void {
+  /**
+   * Adds a frame unless the page has no room for it: then it returns false, and the page ends before it.
+   * @param frame null for a record that is not wanted
+   */
+  add(frame: string | null): boolean {
+    if (frame !== null) {
+      const bytes = Buffer.byteLength(frame) + 1
+      if (this.#frames.length > 0 && this.#bytes + bytes > MAX_PAGE_BYTES) return false
+      this.#frames.push(frame)
+      this.#bytes += bytes
+    }
     this.#lookedAt += 1
-    if (frame === null) return
-    this.#frames.push(frame)
-    this.#length += frame.length
+    return true
   }
 
   get empty(): boolean {
@@ -28,11 +38,7 @@ export class JsonPage {
   }
 
   get full(): boolean {
-    return (
-      this.#frames.length >= this.#limit ||
-      this.#length >= MAX_LENGTH ||
-      this.#lookedAt >= MAX_LOOKED_AT
-    )
+    return this.#frames.length >= this.#limit || this.#lookedAt >= MAX_LOOKED_AT
   }
 
   /** @param next the `after` of the next page; null where there is none */

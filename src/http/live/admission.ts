@@ -3,23 +3,26 @@ import { sendProblem } from '../problem.ts'
 import type { ProblemCode } from '../problem-catalogue.ts'
 import type { LiveLimits } from './limits.ts'
 
-type Limits = Pick<LiveLimits, 'sockets' | 'socketsPerClient'>
+type PerWhom<T> = { readonly all: T; readonly perClient: T }
 
-/** Counts open sockets, in all and by the address of their peer. */
-class Admission {
-  readonly #limits: Limits
+/** Counts what is open, in all and by the address of the peer. */
+export class Admission {
+  readonly #limits: PerWhom<number>
+  readonly #codes: PerWhom<ProblemCode>
   readonly #ofClient = new Map<string, number>()
   #open = 0
 
-  constructor(limits: Limits) {
+  /** @param codes of the problems that refuse one more */
+  constructor(limits: PerWhom<number>, codes: PerWhom<ProblemCode>) {
     this.#limits = limits
+    this.#codes = codes
   }
 
   /** Why there is no place for one more; null if it has taken its place, until it leaves. */
   enter(address: string): ProblemCode | null {
     const ofClient = this.#ofClient.get(address) ?? 0
-    if (this.#open >= this.#limits.sockets) return 'too_many_sockets'
-    if (ofClient >= this.#limits.socketsPerClient) return 'too_many_of_client'
+    if (this.#open >= this.#limits.all) return this.#codes.all
+    if (ofClient >= this.#limits.perClient) return this.#codes.perClient
     this.#open += 1
     this.#ofClient.set(address, ofClient + 1)
     return null
@@ -43,8 +46,14 @@ const NO_WEBSOCKET = {
  * anything is spent on them. A connection keeps its place until it is gone, however it is closed; a
  * stream until it is over.
  */
-export function limitSockets(app: FastifyInstance, limits: Limits): void {
-  const admission = new Admission(limits)
+export function limitSockets(
+  app: FastifyInstance,
+  { sockets, socketsPerClient }: Pick<LiveLimits, 'sockets' | 'socketsPerClient'>,
+): void {
+  const admission = new Admission(
+    { all: sockets, perClient: socketsPerClient },
+    { all: 'too_many_sockets', perClient: 'too_many_of_client' },
+  )
   app.addHook('onRequest', async (request, reply) => {
     if (!request.ws && !isStream(request)) return
     if (request.ws && !speaksWebSocket(request)) return sendProblem(request, reply, NO_WEBSOCKET)

@@ -16,6 +16,9 @@ export type LiveLimits = {
   /** Sockets that may be open at once, in all and from one address. */
   readonly sockets: number
   readonly socketsPerClient: number
+  /** Connections that may be open at once, in all and from one address, whatever they are used for. */
+  readonly connections: number
+  readonly connectionsPerClient: number
   /** Pause before a failed read is made again: it doubles from the first to the second, milliseconds. */
   readonly retryMs: readonly [number, number]
   /** How long a socket may take to close when the server stops, milliseconds. */
@@ -32,6 +35,8 @@ export const LIVE_LIMITS: LiveLimits = {
   stallMs: 60_000,
   sockets: 10_000,
   socketsPerClient: 5_000,
+  connections: 12_000,
+  connectionsPerClient: 6_000,
   retryMs: [100, 5000],
   closeMs: 1000,
 }

@@ -1,6 +1,5 @@
 import type { FastifyReply } from 'fastify'
 import type { Chunks } from './chunks.ts'
-import type { LiveLimits } from './limits.ts'
 
 export const EVENT_STREAM = 'text/event-stream'
 
@@ -27,13 +26,8 @@ export const sseHeartbeat = (id: string | null): Buffer => {
   return Buffer.from(id === null ? ':\n\n' : `:\nid: ${id}\n\n`)
 }
 
-/** Headers of an event stream. A client that takes nothing for long is cut off; it can come again. */
-export function beginEventStream(
-  reply: FastifyReply,
-  { pingMs, stallMs }: Pick<LiveLimits, 'pingMs' | 'stallMs'>,
-): FastifyReply {
-  // Between heartbeats nothing is sent, so nothing can be taken.
-  reply.raw.setTimeout(pingMs + stallMs, () => reply.raw.destroy())
+/** Headers of an event stream. */
+export function beginEventStream(reply: FastifyReply): FastifyReply {
   return reply
     .type(EVENT_STREAM)
     .header('cache-control', 'no-store')

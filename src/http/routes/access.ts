@@ -147,10 +147,13 @@ async function sendPage(
   audit: Audit,
 ): Promise<FastifyReply> {
   const page = new JsonPage(query.limit ?? PAGE_LIMIT)
+  let last: number | null = null
   for await (const read of audit.accesses(query)) {
     if (read.isErr()) return sendProblem(request, reply, auditProblem(request, read.error))
     for (const entry of read.value) {
-      page.add(selects(query, entry) ? frameOf(entry) : null)
+      const frame = selects(query, entry) ? frameOf(entry) : null
+      if (!page.add(frame)) return page.send(request, reply, String(last))
+      last = entry.seq
       if (page.full) return page.send(request, reply, String(entry.seq))
     }
   }

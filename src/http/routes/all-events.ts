@@ -89,7 +89,7 @@ async function sendEvents(
   const watched = live.watchLog.watch(request, 'feed_watched')
   if (!(await watched.begin())) return sendProblem(request, reply, NOT_WRITTEN)
   reply.raw.once('close', () => watched.end())
-  beginEventStream(reply, live.limits)
+  beginEventStream(reply)
   const deps = { feed: live.feed, heartbeatMs: live.limits.pingMs }
   return live.streams.send(reply, (signal) => {
     const filter = new FeedFilter(query, live.facts, signal)
@@ -118,9 +118,12 @@ async function sendPage(
   reply.raw.once('close', () => leave.abort())
   const filter = new FeedFilter(query, live.facts, leave.signal)
   const form = formIn(query)
+  let { cursor } = start
   for await (const entries of live.feed.history(start.position, leave.signal)) {
     for (const entry of entries) {
-      page.add((await filter.passes(entry)) ? entry.dataIn(form).toString() : null)
+      const frame = (await filter.passes(entry)) ? entry.dataIn(form).toString() : null
+      if (!page.add(frame)) return page.send(request, reply, cursor)
+      cursor = entry.cursor
       if (page.full) return page.send(request, reply, entry.cursor)
     }
   }

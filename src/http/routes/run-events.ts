@@ -112,8 +112,9 @@ async function sendPage(
         if (!page.empty) return page.send(request, reply, String(last))
         return sendProblem(request, reply, { code: 'damaged_record', detail: damageOf(entry) })
       }
+      const frame = selects(wanted.selection, entry.kind, entry.json) ? wholeText(entry) : null
+      if (!page.add(frame)) return page.send(request, reply, String(last))
       last = entry.seq
-      page.add(selects(wanted.selection, entry.kind, entry.json) ? wholeText(entry) : null)
       if (page.full) return page.send(request, reply, String(last))
     }
   }
@@ -138,7 +139,7 @@ async function sendEvents(
   const watched = live.watchLog.watch(request, 'run_watched')
   if (!(await watched.begin())) return sendProblem(request, reply, NOT_WRITTEN)
   reply.raw.once('close', () => watched.end())
-  beginEventStream(reply, live.limits)
+  beginEventStream(reply)
   const observation = { ...wanted, after, watched }
   const deps = { ...live, heartbeatMs: live.limits.pingMs }
   return live.streams.send(reply, (signal) => runEventStream(observation, deps, signal))

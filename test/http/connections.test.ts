@@ -1,0 +1,49 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { afterEach, expect, test } from 'vitest'
+import { startTestServer, type TestServer } from './support.ts'
+
+let server: TestServer
+const clients: Socket[] = []
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.destroy()
+  await server.stop()
+})
+
+async function open(localAddress: string): Promise<Socket> {
+  const client = connect({ port: server.port, host: '127.0.0.1', localAddress })
+  clients.push(client.on('error', () => {}))
+  await once(client, 'connect')
+  return client
+}
+
+async function ask(client: Socket): Promise<string> {
+  client.write(`GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n`)
+  return text(client)
+}
+
+const problem = (answer: string) => JSON.parse(answer.slice(answer.indexOf('{')))
+
+test('connections of one address beyond its limit are refused, and no others', async () => {
+  server = await startTestServer({ live: { connectionsPerClient: 2 } })
+  const [first] = [await open('127.0.0.1'), await open('127.0.0.1')]
+  const refused = await text(await open('127.0.0.1'))
+  expect(refused).toMatch(/^HTTP\/1\.1 429 .*\r\n/)
+  expect(refused.toLowerCase()).toContain('\r\nretry-after: 1\r\n')
+  expect(problem(refused)).toMatchObject({
+    type: 'urn:retrai:problem:too_many_connections_of_client',
+    status: 429,
+  })
+  expect(await ask(await open('127.0.0.2'))).toMatch(/^HTTP\/1\.1 200/)
+  first.destroy()
+  for (;;) if ((await ask(await open('127.0.0.1'))).startsWith('HTTP/1.1 200')) break
+})
+
+test('connections beyond the limit of the server are refused, whether they ask or not', async () => {
+  server = await startTestServer({ live: { connections: 2 } })
+  await Promise.all([open('127.0.0.1'), open('127.0.0.2')])
+  const refused = await ask(await open('127.0.0.3'))
+  expect(refused).toMatch(/^HTTP\/1\.1 503 /)
+  expect(problem(refused)).toMatchObject({ type: 'urn:retrai:problem:too_many_connections' })
+})
