@@ -19,6 +19,8 @@ export type Effects = {
   readonly runCommand: RunCommand
   /** The server's data folder, which no run may have in its project; null if there is none. */
   readonly dataDir: string | null
+  /** Waits before each effect while the system is short of something; false if `signal` aborts meanwhile. */
+  readonly untilAvailable?: (signal: AbortSignal) => Promise<boolean>
   /** Where goal checks keep the reports of tools while they run; it is emptied at a start. */
   readonly reportsDir: string
   /** Waiting between attempts to reach a model, and how many attempts a step makes in all. */
@@ -49,6 +51,11 @@ export async function runLoop(
     const step = nextStep(session.state)
     if (step.type === 'end') return ok('ended')
     if (step.type === 'await_human') return ok('awaiting_human')
+    // What a step could not do for a shortage would be taken for its outcome.
+    const { untilAvailable } = effects
+    if (step.type !== 'proceed' && untilAvailable !== undefined) {
+      if (!(await untilAvailable(signal))) return err({ type: 'cancelled' })
+    }
     const done = await failOnException(session, signal, async () => {
       if (!isApart) {
         const message = await dataFolderProblem(session.state.config.cwd, effects.dataDir)

@@ -2,6 +2,7 @@ import type { Access } from '../access/access.ts'
 import { goals } from '../agent/goals/catalogue.ts'
 import { systemPrompt } from '../agent/goals/prompt.ts'
 import { planRun } from '../agent/plan-run.ts'
+import type { Resources } from '../agent/resources.ts'
 import type { Effects } from '../agent/run-loop.ts'
 import type { AccessRecorder } from '../audit/access-recorder.ts'
 import { createAudit } from '../audit/audit.ts'
@@ -20,6 +21,7 @@ export function createApp(
     keyring,
     access,
     effects: { models, toolbox },
+    resources,
     redactions,
     accessLog,
     integrity,
@@ -27,6 +29,7 @@ export function createApp(
     readonly keyring: Keyring
     readonly access: Access
     readonly effects: Effects
+    readonly resources: Resources
     readonly redactions: Redactions
     /** Null where nothing is noted. */
     readonly accessLog: AccessRecorder | null
@@ -53,7 +56,7 @@ export function createApp(
     missingKey: (modelName) => models.missingKey(modelName),
     clock: now,
     defaults: { cwd: process.cwd(), model_name: 'claude-sonnet-4-6', max_iterations: 20 },
-    ready: () => readiness(store, readModel, projector, integrity),
+    ready: () => readiness(store, readModel, projector, { integrity, resources }),
     access,
     redactions,
     live: {

@@ -4,6 +4,7 @@ import { exponential } from '../agent/backoff.ts'
 import { findGoal } from '../agent/goals/catalogue.ts'
 import { createModels } from '../agent/model/models.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../agent/process/run-command.ts'
+import type { Resources } from '../agent/resources.ts'
 import type { Effects } from '../agent/run-loop.ts'
 import { createToolbox } from '../agent/tools/toolbox.ts'
 import type { Config } from './config.ts'
@@ -15,12 +16,14 @@ const MIB = 1024 * 1024
 export const REPORTS_FOLDER = 'checks'
 
 /** All that runs do to the world. */
-export function createEffects(config: Config, artifacts: Artifacts): Effects {
+export function createEffects(config: Config, artifacts: Artifacts, resources: Resources): Effects {
   const memoryMib = config.RETRAI_COMMAND_MEMORY_MIB
-  const runCommand = commandRunner({
-    memoryBytes: memoryMib === undefined ? DEFAULT_LIMITS.memoryBytes : memoryMib * MIB,
-    outputBytes: config.RETRAI_COMMAND_OUTPUT_MIB * MIB,
-  })
+  const runCommand = resources.patient(
+    commandRunner({
+      memoryBytes: memoryMib === undefined ? DEFAULT_LIMITS.memoryBytes : memoryMib * MIB,
+      outputBytes: config.RETRAI_COMMAND_OUTPUT_MIB * MIB,
+    }),
+  )
   const reportsDir = join(config.RETRAI_DATA_DIR, REPORTS_FOLDER)
   const effects: Effects = {
     models: createModels({
@@ -42,6 +45,7 @@ export function createEffects(config: Config, artifacts: Artifacts): Effects {
     runCommand,
     dataDir: config.RETRAI_DATA_DIR,
     reportsDir,
+    untilAvailable: (signal) => resources.available(signal),
     modelBackoff: exponential(1_000, 30_000),
     modelAttempts: 6,
   }

@@ -1,3 +1,4 @@
+import type { Resources } from '../agent/resources.ts'
 import type { Projector } from '../projections/projector.ts'
 import type { SqliteReadModel } from '../projections/sqlite-read-model.ts'
 import type { EventStore } from '../store/event-store.ts'
@@ -14,17 +15,25 @@ export async function readiness(
   store: EventStore,
   readModel: SqliteReadModel,
   projector: Projector,
-  integrity: Pick<Integrity, 'detail'>,
+  {
+    integrity,
+    resources,
+  }: {
+    readonly integrity: Pick<Integrity, 'detail'>
+    readonly resources: Pick<Resources, 'problem'>
+  },
 ) {
   const storeProblem = await pingProblem(store)
   const behind = 'The read model is still being brought up to date with the log.'
   const projectionProblem = projector.problem() ?? (readModel.caughtUp ? null : behind)
+  const shortage = await resources.problem()
   return {
-    ready: storeProblem === null && projectionProblem === null,
+    ready: storeProblem === null && projectionProblem === null && shortage === null,
     checks: {
       store: check(storeProblem),
       projections: check(projectionProblem),
       integrity: check(integrity.detail()),
+      resources: check(shortage),
     },
   }
 }

@@ -3,8 +3,10 @@ import { dirname, join } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
 import { createArtifacts } from '../agent/artifacts.ts'
+import { exponential } from '../agent/backoff.ts'
 import { clearReports } from '../agent/goals/report-folder.ts'
 import { canLimitMemory } from '../agent/process/memory-watch.ts'
+import { Resources } from '../agent/resources.ts'
 import { AccessRecorder } from '../audit/access-recorder.ts'
 import { openKeyring } from '../audit/keyring.ts'
 import { IMPORTS_FOLDER, pendingImports } from '../audit/pending-imports.ts'
@@ -91,7 +93,8 @@ async function start(config: Config, options: StartOptions): Promise<Result<Serv
   }
   const artifacts = createArtifacts(join(dataDir, 'artifacts'))
   const parts: Parts = { config, log, store, artifacts, readModel: readModel.value, projector }
-  const effects = createEffects(config, artifacts)
+  const resources = new Resources({ backoff: exponential(100, 5_000), log })
+  const effects = createEffects(config, artifacts, resources)
   const redactions = createRedactions({ ...parts, ledger, redactor, now })
   const claimant = `${serverId.value}/${randomUUID()}`
   const stops = join(dataDir, 'clean-stops')
@@ -112,6 +115,7 @@ async function start(config: Config, options: StartOptions): Promise<Result<Serv
     keyring: keyring.value,
     access: access.value,
     effects,
+    resources,
     redactions,
     accessLog,
     integrity,

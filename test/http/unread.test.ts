@@ -5,12 +5,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { MAX_PAGE_BYTES } from '../../src/http/history/json-page.ts'
 import { createdRecord } from '../support/run-records.ts'
-import { RunWriter, rawRequest, startTestServer, type TestServer } from './support.ts'
+import { type Answer, RunWriter, rawRequest, startTestServer, type TestServer } from './support.ts'
 
 const STALL_MS = 300
 const OUTPUT = 32 * 1024
 /** Far more than the buffers of both kernels hold. */
-const RECORDS = 500
+const RECORDS = 400
 /** One that is larger than a page. */
 const LARGE_AT = 30
 const LARGE = 350_000
@@ -21,7 +21,9 @@ let runId: string
 const ofClient = new Map<number, Socket>()
 beforeAll(async () => {
   server = await startTestServer({ live: { stallMs: STALL_MS, pingMs: 50 } })
-  server.app.server.on('connection', (socket: Socket) => ofClient.set(socket.remotePort ?? 0, socket))
+  server.app.server.on('connection', (socket: Socket) =>
+    ofClient.set(socket.remotePort ?? 0, socket),
+  )
   runId = randomUUID()
   const writer = new RunWriter(server.store, runId)
   await writer.append([createdRecord(runId)])
@@ -50,7 +52,7 @@ async function unread(path: string, accept: string, requests = 1): Promise<Socke
   }
 }
 
-const events = () => `/api/runs/${runId}/events?kinds=all`
+const events = (): string => `/api/runs/${runId}/events?kinds=all`
 
 describe('a client that reads nothing is let go', () => {
   test.each([
@@ -73,6 +75,7 @@ describe('a client that reads nothing is let go', () => {
 
   test('one that has nothing to read yet is kept', async () => {
     const socket = await unread(`${events()}&after=${RECORDS - 1}`, 'text/event-stream')
+    while (socket.bytesWritten === 0) await new Promise((resolve) => setTimeout(resolve, 5))
     await new Promise((resolve) => setTimeout(resolve, 4 * STALL_MS))
     expect(socket.destroyed).toBe(false)
     socket.destroy()
@@ -83,7 +86,7 @@ describe('a page of records', () => {
   async function pages(first: string): Promise<{ bytes: number; seqs: number[] }[]> {
     const all: { bytes: number; seqs: number[] }[] = []
     for (let path: string | undefined = first; path !== undefined; ) {
-      const { body, headers } = await rawRequest(server, { path })
+      const { body, headers }: Answer = await rawRequest(server, { path })
       const frames = JSON.parse(body) as { seq: number }[]
       all.push({ bytes: Buffer.byteLength(body), seqs: frames.map(({ seq }) => seq) })
       path = /<(.*)>; rel="next"/.exec(String(headers.link ?? ''))?.[1]
@@ -95,15 +98,18 @@ describe('a page of records', () => {
     ['of a run', () => `${events()}&limit=1000`, false],
     ['of a run, backward', () => `${events()}&limit=1000&direction=backward`, true],
     ['of all runs', () => '/api/events?kinds=all&limit=1000', false],
-  ] as const)('%s has at most so many bytes, and the next continues after it', async (_name, path, backward) => {
-    const all = await pages(path())
-    const seqs = Array.from({ length: RECORDS }, (_, seq) => seq)
-    expect(all.flatMap((page) => page.seqs)).toEqual(backward ? seqs.toReversed() : seqs)
-    for (const { bytes, seqs } of all) {
-      // A record that is larger than a page is alone.
-      if (seqs.includes(LARGE_AT)) expect(seqs).toEqual([LARGE_AT])
-      else expect(bytes).toBeLessThanOrEqual(MAX_PAGE_BYTES)
-    }
-    expect(all.length).toBeGreaterThan((RECORDS * OUTPUT * 2) / MAX_PAGE_BYTES)
-  })
+  ] as const)(
+    '%s has at most so many bytes, and the next continues after it',
+    async (_name, path, backward) => {
+      const all = await pages(path())
+      const seqs = Array.from({ length: RECORDS }, (_, seq) => seq)
+      expect(all.flatMap((page) => page.seqs)).toEqual(backward ? seqs.toReversed() : seqs)
+      for (const { bytes, seqs } of all) {
+        // A record that is larger than a page is alone.
+        if (seqs.includes(LARGE_AT)) expect(seqs).toEqual([LARGE_AT])
+        else expect(bytes).toBeLessThanOrEqual(MAX_PAGE_BYTES)
+      }
+      expect(all.length).toBeGreaterThan((RECORDS * OUTPUT * 2) / MAX_PAGE_BYTES)
+    },
+  )
 })

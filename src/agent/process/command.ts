@@ -37,6 +37,8 @@ export type CommandResult = {
     | 'not_started'
   /** The limit that ended it, where that was one of memory or output. */
   readonly limitBytes?: number
+  /** If it was not started because the system is short of something: the error code, such as EMFILE. */
+  readonly shortage?: string
   /** Null unless it exited by itself; 128 + n when a signal n ended it. */
   readonly exitCode: number | null
   /** As text, with secrets masked. */

@@ -5,6 +5,7 @@ import { constants, totalmem } from 'node:os'
 import type { Readable } from 'node:stream'
 import { setTimeout as pause, setImmediate } from 'node:timers/promises'
 import { err, ok, type Result } from 'neverthrow'
+import { shortageOf } from '../resources.ts'
 import { collectOutput } from './collect-output.ts'
 import type { Command, CommandLimits, CommandResult, RunCommand } from './command.ts'
 import { DEFAULT_MAX_BYTES } from './command.ts'
@@ -29,7 +30,11 @@ type Started = {
   readonly pid: number
   readonly exited: Promise<number>
 }
-type NotStarted = { readonly end: 'not_found' | 'not_started'; readonly message: string }
+type NotStarted = {
+  readonly end: 'not_found' | 'not_started'
+  readonly message: string
+  readonly shortage?: string
+}
 type StopCause = 'timed_out' | 'out_of_memory' | 'too_much_output' | 'aborted'
 
 /** Half of the memory of the machine or its container, and more than any test suite prints. */
@@ -54,7 +59,10 @@ async function run(command: Command, limits: CommandLimits): Promise<CommandResu
   startReaper()
   const mark = newMark()
   const started = await start(command, mark)
-  if (started.isErr()) return notRun(started.error.end, started.error.message, durationMs())
+  if (started.isErr()) {
+    const { end, message, ...shortage } = started.error
+    return { ...notRun(end, message, durationMs()), ...shortage }
+  }
   const { child, pid, exited } = started.value
   const { promise: overLimit, resolve: exceed } = Promise.withResolvers<StopCause>()
   const output = collectOutput(child, command.maxBytes ?? DEFAULT_MAX_BYTES, {
@@ -125,7 +133,14 @@ async function start(
 async function whyNotStarted(file: string, cwd: string, cause: unknown): Promise<NotStarted> {
   const message = cause instanceof Error ? cause.message : String(cause)
   const missing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT'
-  if (!missing) return { end: 'not_started', message: `${file} cannot be started: ${message}` }
+  if (!missing) {
+    const shortage = shortageOf(cause)
+    return {
+      end: 'not_started',
+      message: `${file} cannot be started: ${message}`,
+      ...(shortage === null ? {} : { shortage }),
+    }
+  }
   // The same code stands for a missing program and for a missing folder to run it in.
   const folder = await stat(cwd).catch(() => null)
   return folder?.isDirectory()

@@ -4,10 +4,12 @@ const MOST = 1024
 /** How many records to read at once so that a page is of about the wanted size. Learns from page to page. */
 export class PageSize {
   readonly #bytes: number
-  #records = 64
+  #records: number
 
-  constructor(bytes: number) {
+  /** @param first how many records to read before anything is known of their size */
+  constructor(bytes: number, first = 64) {
     this.#bytes = bytes
+    this.#records = first
   }
 
   get records(): number {

@@ -23,7 +23,9 @@ export class Streams {
     make: (signal: AbortSignal) => AsyncGenerator<Buffer, void, void>,
   ): FastifyReply {
     const leave = new AbortController()
-    this.#open.set(reply.raw, leave)
+    // A client may have left before there was anything to send: then nothing closes any more.
+    if (reply.raw.destroyed) leave.abort()
+    else this.#open.set(reply.raw, leave)
     reply.raw.once('close', () => {
       this.#open.delete(reply.raw)
       leave.abort()

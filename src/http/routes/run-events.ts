@@ -4,7 +4,7 @@ import { commandProblem } from '../command-problem.ts'
 import { RUN_EVENTS } from '../event-frame.ts'
 import { After, formIn, PAGE_LIMIT, RunEventsQuery, selectionOf } from '../event-query.ts'
 import { formatOf, lastEventId, NDJSON } from '../history/format.ts'
-import { JsonPage } from '../history/json-page.ts'
+import { JsonPage, MAX_PAGE_BYTES } from '../history/json-page.ts'
 import type { Live } from '../live/live.ts'
 import { PageSize } from '../live/page-size.ts'
 import { damageOf, probe } from '../live/probe.ts'
@@ -35,6 +35,9 @@ The records of a run, as the WebSocket sends them. The Accept header chooses the
 With \`meta=true\` each frame also holds \`id\` and \`meta\`, what is stored beside the record, in all three forms.
 With \`kinds=all\` this is all that it takes to verify the run (docs/verification.md).
 `
+
+/** One page often has room for no more than these; if they are small, the next reads are larger. */
+const FIRST_READ = 16
 
 const Headers = z.looseObject({
   'last-event-id': z.string().optional().describe('seq of the last event received'),
@@ -104,7 +107,7 @@ async function sendPage(
 ): Promise<FastifyReply> {
   const page = new JsonPage(wanted.limit)
   let last = wanted.after
-  for await (const read of pagesOf(wanted, new PageSize(live.limits.pageBytes), live)) {
+  for await (const read of pagesOf(wanted, new PageSize(MAX_PAGE_BYTES, FIRST_READ), live)) {
     if (read.isErr()) return sendProblem(request, reply, commandProblem(read.error))
     for (const entry of read.value) {
       if (entry.type === 'damage') {

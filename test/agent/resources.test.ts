@@ -1,0 +1,94 @@
+import { expect, test } from 'vitest'
+import { exponential } from '../../src/agent/backoff.ts'
+import { runCommand } from '../../src/agent/process/run-command.ts'
+import { Resources } from '../../src/agent/resources.ts'
+import { only, Workshop } from './support.ts'
+
+const tooManyFiles = () => Object.assign(new Error('too many open files'), { code: 'EMFILE' })
+
+/** A process that is short of descriptors until it was looked at so many times. */
+function shortFor(times: number) {
+  const logged: string[] = []
+  const note = (_fields: object, message: string) => logged.push(message)
+  let left = times
+  const resources = new Resources({
+    backoff: exponential(1, 5),
+    log: { info: note, error: note },
+    probe: async () => {
+      left -= 1
+      if (left >= 0) throw tooManyFiles()
+    },
+  })
+  return { resources, logged, looked: () => times - left }
+}
+
+test('a shortage is named while it lasts, and logged once', async () => {
+  const { resources, logged } = shortFor(2)
+  expect(await resources.problem()).toContain('EMFILE')
+  expect(await resources.problem()).toContain('so its runs wait')
+  expect(logged).toEqual(['short of descriptors or memory: runs wait'])
+  expect(await resources.problem()).toBe(null)
+  expect(logged).toHaveLength(2)
+})
+
+test('what is no shortage keeps nobody waiting', async () => {
+  const log = { info() {}, error() {} }
+  const probe = () => Promise.reject(Object.assign(new Error('gone'), { code: 'ENOENT' }))
+  const resources = new Resources({ backoff: () => 1, log, probe })
+  expect(await resources.available(new AbortController().signal)).toBe(true)
+})
+
+test('a run whose commands cannot be started for want of descriptors waits, and burns no iteration', async () => {
+  await using shop = await Workshop.open([{ text: 'Done.' }])
+  await shop.file('done', '')
+  const { resources, looked } = shortFor(3)
+  let refused = 2
+  const patient = resources.patient(async (command) => {
+    refused -= 1
+    // Where no program can be started, starting one fails with this code.
+    if (refused >= 0) {
+      const none = { exitCode: null, stdout: '', stderr: '', output: '', bytes: 0, durationMs: 0 }
+      return { ...none, end: 'not_started', shortage: 'EMFILE' }
+    }
+    return runCommand(command)
+  })
+  shop.startAgent([], {
+    runCommand: patient,
+    untilAvailable: (signal) => resources.available(signal),
+  })
+  const end = only(await shop.until(await shop.create(), 'run_end'), 'run_end')
+  expect(end.payload).toMatchObject({ status: 'achieved', iterations: 1 })
+  expect(refused).toBeLessThan(0)
+  expect(looked()).toBeGreaterThan(3)
+})
+
+test('an abort ends the wait', async () => {
+  const { resources } = shortFor(Number.POSITIVE_INFINITY)
+  const stop = new AbortController()
+  const waiting = resources.available(stop.signal)
+  stop.abort()
+  expect(await waiting).toBe(false)
+})
+
+test('a command that the system has no descriptors for says which shortage it is', async () => {
+  const command = {
+    file: 'sh',
+    args: ['-c', 'ulimit -n 60; exec "$0" --input-type=module -e "$1"', process.execPath, SPAWNER],
+    cwd: process.cwd(),
+    timeoutMs: 60_000,
+    signal: new AbortController().signal,
+  }
+  const { output } = await runCommand(command)
+  expect(output).toContain('"shortage":"EMFILE"')
+})
+
+/** Opens files until there are no more, then runs a command. */
+const SPAWNER = `
+import { openSync, closeSync } from 'node:fs'
+const { runCommand } = await import(${JSON.stringify(new URL('../../src/agent/process/run-command.ts', import.meta.url).href)})
+const signal = new AbortController().signal
+const command = { file: 'true', args: [], cwd: '/', timeoutMs: 10000, signal }
+await runCommand(command)
+try { for (;;) openSync('/dev/null') } catch {}
+console.log(JSON.stringify(await runCommand(command)))
+`
