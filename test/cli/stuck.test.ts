@@ -92,7 +92,7 @@ test(
     const events = client.watch(run.run_id, { kinds: ALL_KINDS })
     for await (const { kind } of events) if (kind === 'llm_retry') break
 
-    execFileSync('mkfifo', [fifo])
+    execFileSync('sh', ['-c', 'mkfifo "$0"', fifo])
     await live(health, 503)
     server.child.kill('SIGTERM')
     expect(await server.exit).toBe(null)

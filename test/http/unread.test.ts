@@ -43,7 +43,7 @@ async function unread(path: string, accept: string, requests = 1): Promise<Socke
   client.pause()
   await once(client, 'connect')
   const { localPort = 0 } = client
-  const head = `GET ${path} HTTP/1.1\r\nhost: 127.0.0.1:${server.port}\r\naccept: ${accept}\r\n\r\n`
+  const head = `GET ${path.replace('RUN', runId)} HTTP/1.1\r\nhost: 127.0.0.1:${server.port}\r\naccept: ${accept}\r\n\r\n`
   client.write(head.repeat(requests))
   for (;;) {
     const socket = ofClient.get(localPort)
@@ -52,17 +52,18 @@ async function unread(path: string, accept: string, requests = 1): Promise<Socke
   }
 }
 
-const events = (): string => `/api/runs/${runId}/events?kinds=all`
+/** RUN stands for the run, which is made later. */
+const EVENTS = '/api/runs/RUN/events?kinds=all'
 
 describe('a client that reads nothing is let go', () => {
   test.each([
-    ['server-sent events', 'text/event-stream', events, 1],
-    ['server-sent events of all runs', 'text/event-stream', () => '/api/events?kinds=all', 1],
-    ['lines', 'application/x-ndjson', events, 1],
-    ['lines of all runs', 'application/x-ndjson', () => '/api/events?kinds=all', 1],
-    ['many pages', 'application/json', events, 40],
+    ['server-sent events', 'text/event-stream', EVENTS, 1],
+    ['server-sent events of all runs', 'text/event-stream', '/api/events?kinds=all', 1],
+    ['lines', 'application/x-ndjson', EVENTS, 1],
+    ['lines of all runs', 'application/x-ndjson', '/api/events?kinds=all', 1],
+    ['many pages', 'application/json', EVENTS, 40],
   ] as const)('%s', async (_name, accept, path, requests) => {
-    const socket = await unread(path(), accept, requests)
+    const socket = await unread(path, accept, requests)
     let most = 0
     while (!socket.destroyed) {
       most = Math.max(most, socket.writableLength)
@@ -74,7 +75,7 @@ describe('a client that reads nothing is let go', () => {
   })
 
   test('one that has nothing to read yet is kept', async () => {
-    const socket = await unread(`${events()}&after=${RECORDS - 1}`, 'text/event-stream')
+    const socket = await unread(`${EVENTS}&after=${RECORDS - 1}`, 'text/event-stream')
     while (socket.bytesWritten === 0) await new Promise((resolve) => setTimeout(resolve, 5))
     await new Promise((resolve) => setTimeout(resolve, 4 * STALL_MS))
     expect(socket.destroyed).toBe(false)
@@ -85,7 +86,7 @@ describe('a client that reads nothing is let go', () => {
 describe('a page of records', () => {
   async function pages(first: string): Promise<{ bytes: number; seqs: number[] }[]> {
     const all: { bytes: number; seqs: number[] }[] = []
-    for (let path: string | undefined = first; path !== undefined; ) {
+    for (let path: string | undefined = first.replace('RUN', runId); path !== undefined; ) {
       const { body, headers }: Answer = await rawRequest(server, { path })
       const frames = JSON.parse(body) as { seq: number }[]
       all.push({ bytes: Buffer.byteLength(body), seqs: frames.map(({ seq }) => seq) })
@@ -95,13 +96,13 @@ describe('a page of records', () => {
   }
 
   test.each([
-    ['of a run', () => `${events()}&limit=1000`, false],
-    ['of a run, backward', () => `${events()}&limit=1000&direction=backward`, true],
-    ['of all runs', () => '/api/events?kinds=all&limit=1000', false],
+    ['of a run', `${EVENTS}&limit=1000`, false],
+    ['of a run, backward', `${EVENTS}&limit=1000&direction=backward`, true],
+    ['of all runs', '/api/events?kinds=all&limit=1000', false],
   ] as const)(
     '%s has at most so many bytes, and the next continues after it',
     async (_name, path, backward) => {
-      const all = await pages(path())
+      const all = await pages(path)
       const seqs = Array.from({ length: RECORDS }, (_, seq) => seq)
       expect(all.flatMap((page) => page.seqs)).toEqual(backward ? seqs.toReversed() : seqs)
       for (const { bytes, seqs } of all) {
