@@ -8,7 +8,7 @@ import { Altered, NOTHING_SUMMED } from './read-model-seal.ts'
  * Raise the first number whenever the tables, `RunState` or what `evolve` makes of a record change:
  * files of other versions are rebuilt from the log. A new version of the records counts as well.
  */
-const VERSION = 5 * 10_000 + SCHEMA
+const VERSION = 6 * 10_000 + SCHEMA
 
 /** Marks the file as ours in the header of the database: "rtRM". */
 const APPLICATION_ID = 0x7274524d
