@@ -1,0 +1,235 @@
+import { readFile } from 'node:fs/promises'
+import { request as httpRequest, type IncomingHttpHeaders } from 'node:http'
+import { performance } from 'node:perf_hooks'
+import fc from 'fast-check'
+import { z } from 'zod'
+import { ApiDocument, type FuzzRequest, requests } from './requests.ts'
+
+/** Who asks: no token, and one of each role. */
+export type Identity = { readonly name: string; readonly token: string | null }
+
+export type FuzzOptions = {
+  readonly url: string
+  readonly pid: number
+  readonly identities: readonly Identity[]
+  readonly seed: number
+  /** Stops before the request of this index. */
+  readonly isOver: (index: number) => boolean
+}
+
+export type FuzzReport = { readonly requests: number; readonly statuses: Record<string, number> }
+
+/** Milliseconds after which an answer may be a hang. */
+const SLOW_MS = 1000
+/** So many times the time of a health probe an answer may take on a machine that is busy. */
+const PROBES = 40
+/** What the process may hold more than at the start, bytes. */
+const MEMORY_BYTES = 600 * 1024 * 1024
+const AT_ONCE = 2000
+
+type Answer = {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly body: string
+  readonly ms: number
+}
+
+/**
+ * Sends requests that are made from the description of the API, and compares each answer with it.
+ * @throws at the first answer that does not fit, with the seed, the index and the request
+ */
+export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
+  const { url, pid, identities, seed, isOver } = options
+  const document = ApiDocument.parse(await (await fetch(`${url}/openapi.json`)).json())
+  const judge = new Judge(document)
+  const known: Known = { runs: [], tokens: [] }
+  const statuses: Record<string, number> = {}
+  const before = await residentBytes(pid)
+  let index = 0
+  for (let part = 0; !isOver(index); part += 1) {
+    const sampled = fc.sample(requests(document, identities.length), {
+      numRuns: AT_ONCE,
+      seed: seed + part,
+    })
+    for (const made of sampled) {
+      if (isOver(index)) break
+      const request = filledIn(made, known, index)
+      const found = await check(request, identities[made.identity], url, judge).catch(
+        (error: unknown) => ({ answer: NO_ANSWER, problem: `there is no answer: ${error}` }),
+      )
+      statuses[found.answer.status] = (statuses[found.answer.status] ?? 0) + 1
+      if (found.problem !== null) {
+        const { method, path, headers, body } = request
+        const asked = JSON.stringify({ method, path, headers, body }).slice(0, 3000)
+        const said = `${found.answer.status} ${found.answer.body.slice(0, 500)}`
+        throw new Error(
+          `seed ${seed}, request ${index} as ${identities[made.identity]?.name}: ${found.problem}\n${asked}\n${said}`,
+        )
+      }
+      learn(known, made, found.answer)
+      index += 1
+    }
+    const grown = (await residentBytes(pid)) - before
+    if (grown > MEMORY_BYTES) throw new Error(`seed ${seed}: the server holds ${grown} bytes more`)
+  }
+  return { requests: index, statuses }
+}
+
+const NO_ANSWER: Answer = { status: 0, headers: {}, body: '', ms: 0 }
+
+/** What earlier answers have named. */
+type Known = { readonly runs: string[]; readonly tokens: string[] }
+
+function filledIn(request: FuzzRequest, { runs, tokens }: Known, index: number): FuzzRequest {
+  const fill = (text: string): string =>
+    text
+      .replaceAll('{run}', runs[index % Math.max(1, runs.length)] ?? 'none')
+      .replaceAll('{token}', tokens[index % Math.max(1, tokens.length)] ?? 'none')
+  const body = request.body === undefined ? undefined : fill(request.body)
+  return { ...request, path: fill(request.path), body }
+}
+
+const Created = z.object({ run_id: z.string() })
+const Made = z.object({ id: z.string() })
+
+function learn(known: Known, { operation: { operationId } }: FuzzRequest, answer: Answer): void {
+  if (answer.status !== 201) return
+  if (operationId === 'createRun') known.runs.push(Created.parse(JSON.parse(answer.body)).run_id)
+  if (operationId === 'createToken') known.tokens.push(Made.parse(JSON.parse(answer.body)).id)
+}
+
+async function check(
+  request: FuzzRequest,
+  identity: Identity | undefined,
+  url: string,
+  judge: Judge,
+): Promise<{ readonly answer: Answer; readonly problem: string | null }> {
+  const answer = await send(request, identity?.token ?? null, url)
+  const problem = judge.problemOf(request, answer)
+  if (problem !== null || answer.ms < SLOW_MS) return { answer, problem }
+  // Slow only counts if it is so again and again while a probe is answered at once.
+  for (let attempts = 0; attempts < 2; attempts += 1) {
+    const [again, probe] = await Promise.all([
+      send(request, identity?.token ?? null, url),
+      probeMs(url),
+    ])
+    if (again.ms < Math.max(SLOW_MS, PROBES * probe)) return { answer, problem: null }
+  }
+  return { answer, problem: `it takes more than ${SLOW_MS} ms each time` }
+}
+
+async function probeMs(url: string): Promise<number> {
+  const begun = performance.now()
+  await (await fetch(`${url}/health/live`)).arrayBuffer()
+  return performance.now() - begun
+}
+
+/** A stream of events has no end: so long it is looked at, milliseconds. */
+const LOOK_MS = 100
+
+function send(request: FuzzRequest, token: string | null, url: string): Promise<Answer> {
+  const { method, path, body } = request
+  const authorization = token === null ? {} : { authorization: `Bearer ${token}` }
+  const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }
+  const headers: Record<string, string | number> = {
+    ...authorization,
+    ...length,
+    ...request.headers,
+  }
+  if (headers.upgrade !== undefined) Object.assign(headers, { connection: 'Upgrade' }, HANDSHAKE)
+  const { hostname, port } = new URL(url)
+  const begun = performance.now()
+  return new Promise((resolve, reject) => {
+    const asked = httpRequest({ hostname, port, method, path, headers, agent: false })
+    const done = (status: number, headers: IncomingHttpHeaders, chunks: readonly Buffer[]) =>
+      resolve({
+        ...{ status, headers, body: Buffer.concat(chunks).toString() },
+        ms: performance.now() - begun,
+      })
+    asked.on('upgrade', ({ statusCode = 0, headers }, socket) => {
+      socket.destroy()
+      done(statusCode, headers, [])
+    })
+    asked.on('response', (response) => {
+      const { statusCode = 0, headers } = response
+      const chunks: Buffer[] = []
+      response.on('data', (chunk: Buffer) => chunks.push(chunk))
+      response.on('end', () => done(statusCode, headers, chunks))
+      response.on('error', reject)
+      if (String(headers['content-type']).startsWith('text/event-stream')) {
+        response.removeAllListeners('error').on('error', () => {})
+        setTimeout(() => {
+          response.destroy()
+          resolve({ status: statusCode, headers, body: '', ms: 0 })
+        }, LOOK_MS)
+      }
+    })
+    asked.on('error', reject)
+    asked.end(body)
+  })
+}
+
+const HANDSHAKE = {
+  'sec-websocket-version': '13',
+  'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==',
+} as const
+
+const ALWAYS = [
+  'x-content-type-options',
+  'x-frame-options',
+  'referrer-policy',
+  'content-security-policy',
+  'cross-origin-resource-policy',
+] as const
+
+/** Damage and away stores are not part of this, so a server that fails has failed. */
+const NO_FAILURE = /urn:retrai:problem:(redaction_pending|not_projected|too_many_sockets|busy)"/
+
+/** Compares answers with the description. */
+class Judge {
+  readonly #document: ApiDocument
+  readonly #schemas = new Map<string, z.ZodType>()
+
+  constructor(document: ApiDocument) {
+    this.#document = document
+  }
+
+  /** What is wrong with an answer; null for nothing. */
+  problemOf(
+    { operation, headers }: FuzzRequest,
+    { status, headers: sent, body }: Answer,
+  ): string | null {
+    const missing = status === 101 ? undefined : ALWAYS.find((name) => sent[name] === undefined)
+    if (missing !== undefined) return `the answer has no header ${missing}`
+    const isHealth = operation.operationId === 'ready'
+    if (status >= 500 && !isHealth && !NO_FAILURE.test(body)) return 'the server fails'
+    const response = operation.responses[status]
+    if (response === undefined) return `the status ${status} is not declared`
+    if (body === '' || headers.upgrade !== undefined) return null
+    const [type = ''] = String(sent['content-type']).split(';')
+    const media = response.content?.[type]
+    if (media === undefined) return `${type} is not declared for ${status}`
+    if (!/json$/.test(type) || media.schema === undefined) return null
+    const fits = this.#schema(`${operation.operationId} ${status} ${type}`, media.schema)
+    const lines = type === 'application/x-ndjson' ? [] : [body]
+    for (const line of lines) {
+      const parsed = fits.safeParse(JSON.parse(line))
+      if (!parsed.success) return `the body does not fit: ${z.prettifyError(parsed.error)}`
+    }
+    return null
+  }
+
+  #schema(name: string, schema: Readonly<Record<string, unknown>>): z.ZodType {
+    const known = this.#schemas.get(name)
+    if (known !== undefined) return known
+    const whole = JSON.stringify({ ...schema, $defs: this.#document.components.schemas })
+    const made = z.fromJSONSchema(JSON.parse(whole.replaceAll('#/components/schemas/', '#/$defs/')))
+    this.#schemas.set(name, made)
+    return made
+  }
+}
+
+async function residentBytes(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8')
+  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024
+}
