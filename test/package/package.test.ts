@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { globSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -53,6 +54,19 @@ describe('the package, installed into an empty folder', () => {
     const names = ['LICENSE', 'README.md', 'bin', 'dist', 'package.json', 'web']
     expect((await readdir(root)).sort()).toEqual(names)
     expect((await stat(tarball)).size).toBeLessThan(1.3e6)
+  })
+
+  it('holds each module that is started as a program of its own', async () => {
+    const built = await readdir(join(folder, 'node_modules/retrai/dist'))
+    for (const path of globSync('src/**/*.ts', { cwd: CHECKOUT })) {
+      const source = await readFile(join(CHECKOUT, path), 'utf8')
+      expect(source, `${path} starts a module without siblingModule`).not.toMatch(
+        /(new URL|import\.meta\.resolve)\(\s*'[^']*\.ts'/,
+      )
+      for (const [, name] of source.matchAll(/siblingModule\('([\w-]+)'/g)) {
+        expect(built).toContain(`${name}.js`)
+      }
+    }
   })
 
   it('is installed without a warning', () => {

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
+import { siblingModule } from '../../lib/package-files.ts'
 
 /** A command whose memory is looked at: the process that leads its group, and its mark. */
 export type Watched = {
@@ -34,7 +35,7 @@ let count = 0
  */
 function watcher(): Worker {
   if (worker !== null) return worker
-  const started = new Worker(new URL('./memory-watcher.ts', import.meta.url))
+  const started = new Worker(siblingModule('memory-watcher', import.meta.url))
   started.unref()
   started.on('message', ({ id }: TooMuch) => watching.get(id)?.onTooMuch())
   // The next command starts another one, which looks at all commands again.
