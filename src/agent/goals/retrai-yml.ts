@@ -5,6 +5,7 @@ import { promisify } from 'node:util'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { z } from 'zod'
 import { ShellGoal, SuccessCondition } from '../../domain/run-config.ts'
+import { siblingModule } from '../../lib/package-files.ts'
 import { readConfined } from '../tools/confine.ts'
 import { describeProblem, type PathProblem } from '../tools/path-problem.ts'
 import { Turns } from '../turns.ts'
@@ -14,7 +15,7 @@ const FILE = '.retrai.yml'
 /** Of the file, and of what it unfolds to. */
 const MAX_BYTES = 64 * 1024
 const PARSE_WITHIN_MS = 5_000
-const PARSER = fileURLToPath(import.meta.resolve('./yaml-child.ts'))
+const PARSER = fileURLToPath(siblingModule('yaml-child', import.meta.url))
 
 const execute = promisify(execFile)
 /** Settings that take long to read must not take the machine. */
