@@ -8,6 +8,7 @@ import { knownKeys } from '../audit/public-keys.ts'
 import type { Finding } from '../audit/report.ts'
 import { verifyHeads } from '../audit/verify-heads.ts'
 import { Checkpoint } from '../audit/views.ts'
+import { siblingModule } from '../lib/package-files.ts'
 import type { Parts } from './parts.ts'
 import type { Task, Verdict } from './verify-worker.ts'
 
@@ -27,7 +28,7 @@ const MOST_LOGGED = 20
 /** Memory of the thread, so that a huge log stops the verification and not the server. */
 const MOST_MEMORY_MB = 1_024
 
-const WORKER = new URL('./verify-worker.ts', import.meta.url)
+const WORKER = siblingModule('verify-worker', import.meta.url)
 
 /** What is wrong with what the server has stored, as far as that is known. */
 export type Integrity = {

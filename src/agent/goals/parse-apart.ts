@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import { err, ok, type Result } from 'neverthrow'
+import { siblingModule } from '../../lib/package-files.ts'
 import type { Parsed, ParserName, Plain } from './parse-thread.ts'
 
 /** A report of ordinary size takes a second; what takes this long is not read. */
@@ -18,7 +19,7 @@ export async function parseApart<Name extends ParserName>(
   signal: AbortSignal,
   withinMs = PARSE_WITHIN_MS,
 ): Promise<Result<Parsed<Name>, string>> {
-  const worker = new Worker(new URL('./parse-thread.ts', import.meta.url), {
+  const worker = new Worker(siblingModule('parse-thread', import.meta.url), {
     workerData: { name, texts },
     resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB },
   })
