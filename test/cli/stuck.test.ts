@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -85,9 +85,11 @@ test(
   async () => {
     const fifo = join(folder, 'stuck.fifo')
     const { server, health, url } = await serve('stuck.fifo')
+    const project = join(folder, 'project')
+    await mkdir(project)
     const client = createClient({ baseUrl: url })
     const run = (
-      await client.runs.create({ goal: 'pytest', cwd: folder, model_name: 'nobody' })
+      await client.runs.create({ goal: 'pytest', cwd: project, model_name: 'nobody' })
     )._unsafeUnwrap()
     const events = client.watch(run.run_id, { kinds: ALL_KINDS })
     for await (const { kind } of events) if (kind === 'llm_retry') break
