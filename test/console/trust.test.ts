@@ -153,6 +153,22 @@ describeInBrowser('a stored history', () => {
     })
   })
 
+  test('names the record that came in a text of which two readers see two records', async () => {
+    const page = await open(server.url)
+    await page.route(`**/runs/${achieved}/events?*`, async (route) => {
+      const answer = await route.fetch()
+      const lines = (await answer.text()).split('\n').map((line, seq) => {
+        return seq === 3 ? line.replace('"payload":', '"payload":{},"payload":') : line
+      })
+      await route.fulfill({ response: answer, body: lines.join('\n') })
+    })
+    await page.goto(`${server.url}/runs/${achieved}`)
+    await page.getByLabel('Token', { exact: true }).fill(TOKEN)
+    await page.getByRole('button', { name: 'Go on' }).click()
+    await findings(page).getByText('Record 3 does not hold').waitFor()
+    expect(await findings(page).getByText(VERIFIED).count()).toBe(0)
+  })
+
   test('says which texts were taken out of it, and verifies without them', async () => {
     const output = story?.records.findIndex(({ kind }) => kind === 'tool_result') ?? -1
     const answer = await fetch(`${server.url}/api/runs/${achieved}/redact`, {
