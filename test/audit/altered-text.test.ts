@@ -169,6 +169,16 @@ describe('a row of the log with', () => {
     expect((await inPython(archive)).first_bad_seq).toBe(SEQ)
   })
 
+  test('another text is found by a server that has read the row before', async () => {
+    const store = (await openEmbeddedStore({ file }))._unsafeUnwrap()
+    const page = { from: SEQ, direction: 'forward', limit: 1 } as const
+    const read = async () => (await store.readStream(streamOf(runId()), page))._unsafeUnwrap()
+    for (const _ of [1, 2]) expect((await read())[0]?.altered).toBeUndefined()
+    alter(streamOf(runId()), 'data', (json) => json.replace('{"kind"', '{"kind":"x","kind"'))
+    for (const _ of [1, 2]) expect((await read())[0]?.altered).toBe(true)
+    await store.close()
+  })
+
   test('another text is not copied into another store', async () => {
     alter(streamOf(runId()), 'data', (json) => `${json} `)
     const log = (await openReadableLog(file))._unsafeUnwrap()

@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
+import { crc32 } from 'node:zlib'
 import type { Cell, ReadReply, ReadRequest, Rows } from './messages.ts'
 import { DATA, METADATA, POSITION, Rewritten } from './rewritten.ts'
 
@@ -23,6 +24,7 @@ type AllRequest = Extract<ReadRequest, { op: 'all' }>
 export class LogReader {
   readonly #statements
   readonly #rewritten: Rewritten
+  readonly #compared = new Compared()
 
   constructor(db: DatabaseSync) {
     const arrays = (sql: string) => {
@@ -53,7 +55,7 @@ export class LogReader {
     }
     const limit = short ? Math.min(request.limit, SHORT_PAGE) : request.limit
     const statement = backward ? this.#statements.backward : this.#statements.forward
-    const page = new Page(this.#rewritten, short ? null : { id, emit })
+    const page = new Page(this.#rewritten, this.#compared, short ? null : { id, emit })
     page.take(statement.iterate(found, from, limit))
     const end = !page.full && page.rows < limit
     emit({ type: 'done', id, ...page.taken(), found: true, end, cursor: 0 })
@@ -62,7 +64,7 @@ export class LogReader {
   all({ id, after, prefix }: AllRequest, emit: Emit): void {
     const last = Number(this.#statements.last.get()?.last)
     const to = after + WINDOW
-    const page = new Page(this.#rewritten, null)
+    const page = new Page(this.#rewritten, this.#compared, null)
     page.take(this.#statements.all.iterate(after, to, prefix, prefix, SHORT_PAGE))
     const cut = page.full || page.rows === SHORT_PAGE
     // The rows may be newer than `last` and reach beyond it.
@@ -87,6 +89,7 @@ export class LogReader {
 /** Collects rows: hands them on in parts when there is somebody to take parts, else ends when full. */
 class Page {
   readonly #rewritten: Rewritten
+  readonly #compared: Compared
   readonly #parts: { readonly id: number; readonly emit: Emit } | null
   #cells: Cell[] = []
   #altered: number[] = []
@@ -95,8 +98,13 @@ class Page {
   full = false
   #size = 0
 
-  constructor(rewritten: Rewritten, parts: { readonly id: number; readonly emit: Emit } | null) {
+  constructor(
+    rewritten: Rewritten,
+    compared: Compared,
+    parts: { readonly id: number; readonly emit: Emit } | null,
+  ) {
     this.#rewritten = rewritten
+    this.#compared = compared
     this.#parts = parts
   }
 
@@ -130,7 +138,7 @@ class Page {
       this.#cells.push(cell)
     }
     this.position = Number(row[POSITION])
-    if (!isAsWritten(row)) this.#altered.push(this.position)
+    if (!this.#compared.isAsWritten(row)) this.#altered.push(this.position)
   }
 }
 
@@ -138,13 +146,36 @@ class Page {
 const PLAIN_METADATA =
   /^\{"schema":1,"command_id":"[\w-]+",(?:"principal":"[\w .@-]+",)?"salt":"[0-9a-f]{32}","prev_hash":"[0-9a-f]{64}","hash":"[0-9a-f]{64}"\}$/
 
+/** So many rows are remembered, in four bytes each; those with higher positions are compared each time. */
+const REMEMBERED = 4_000_000
+
 /**
- * Whether both texts of a row are what `JSON.stringify` writes for what they hold: all that we append is.
- * This is found out in the thread that reads: in that of the server it would cost each observer time.
+ * Compares both texts of a row with what `JSON.stringify` writes for what they hold: all that we append is
+ * that. It takes as long as to read the row, so it is done once, and again if the CRC-32 of the texts is
+ * another by then.
  */
-function isAsWritten(row: readonly unknown[]): boolean {
-  const [data, metadata] = [String(row[DATA]), String(row[METADATA])]
-  return isExact(data) && (PLAIN_METADATA.test(metadata) || isExact(metadata))
+class Compared {
+  /** CRC-32 by position; 0 for rows that have not been compared. */
+  #sums = new Uint32Array(1024)
+
+  isAsWritten(row: readonly unknown[]): boolean {
+    const position = Number(row[POSITION])
+    const [data, metadata] = [String(row[DATA]), String(row[METADATA])]
+    const sum = crc32(metadata, crc32(data)) || 1
+    if (this.#sums[position] === sum) return true
+    const exact = isExact(data) && (PLAIN_METADATA.test(metadata) || isExact(metadata))
+    if (exact && position < REMEMBERED) this.#remember(position, sum)
+    return exact
+  }
+
+  #remember(position: number, sum: number): void {
+    if (position >= this.#sums.length) {
+      const larger = new Uint32Array(Math.min(REMEMBERED, 2 * position))
+      larger.set(this.#sums)
+      this.#sums = larger
+    }
+    this.#sums[position] = sum
+  }
 }
 
 function isExact(json: string): boolean {
