@@ -8,11 +8,15 @@ import { type ServerProcess, startServerProcess } from '../../examples/demo/serv
 import type { ScriptedRequest, Turn } from '../../examples/scripted-model/script.ts'
 import { type ScriptedModel, startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { startCuttingProxy } from '../client/cutting-proxy.ts'
+import { isMissing } from '../support/missing.ts'
 import { type Running, start, startAtTerminal } from './running.ts'
 import { cleanEnv, type Finished, retrai } from './support.ts'
 
 const UNKNOWN = '550e8400-e29b-41d4-a716-446655440000'
 const UUID = /[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/
+
+/** A terminal takes a program that makes one. */
+const atTerminal = test.skipIf(isMissing('python3'))
 
 let folder: string
 let model: ScriptedModel
@@ -187,7 +191,7 @@ describe('a human check', () => {
     expect((await cli('watch', runId)).stderr).toBe('')
   })
 
-  test('is asked at a terminal, and again until the answer is one', async () => {
+  atTerminal('is asked at a terminal, and again until the answer is one', async () => {
     const args = ['run', 'shell-goal', '--hitl', '--cwd', await project()]
     const running = kept(startAtTerminal(args, env))
     await running.prints(/\[a\]pprove/)
@@ -205,7 +209,7 @@ describe('a human check', () => {
     expect(payload.seen).toEqual({ seq: payload.answers, hash: payload.shown_sha256 })
   })
 
-  test('that somebody else answers is asked no longer', async () => {
+  atTerminal('that somebody else answers is asked no longer', async () => {
     const args = ['run', 'shell-goal', '--hitl', '--cwd', await project()]
     const running = kept(startAtTerminal(args, env))
     const [runId = ''] = await running.prints(UUID)
@@ -214,7 +218,7 @@ describe('a human check', () => {
     expect(await running.exit).toBe(0)
   })
 
-  test('can be left open, and Ctrl+C leaves the run alone', async () => {
+  atTerminal('can be left open, and Ctrl+C leaves the run alone', async () => {
     const args = ['run', 'shell-goal', '--hitl', '--cwd', await project()]
     const running = kept(startAtTerminal(args, { ...env, NO_COLOR: '1' }))
     const [runId = ''] = await running.prints(UUID)
@@ -229,7 +233,7 @@ describe('a human check', () => {
     expect(running.stdout).not.toContain('\x1b[36m')
   })
 
-  test('also Ctrl+C at the question', async () => {
+  atTerminal('also Ctrl+C at the question', async () => {
     const args = ['run', 'shell-goal', '--hitl', '--cwd', await project()]
     const running = kept(startAtTerminal(args, env))
     await running.prints(/\[a\]pprove/)

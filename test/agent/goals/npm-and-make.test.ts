@@ -1,14 +1,12 @@
 import { describe, expect, test } from 'vitest'
-import { check, isInstalled, project } from './support.ts'
-
-const hasNpm = await isInstalled('npm', '--version')
-const hasMake = await isInstalled('make', '--version')
+import { isMissing } from '../../support/missing.ts'
+import { check, project } from './support.ts'
 
 const IMPORTS = "const test = require('node:test'); const assert = require('node:assert')\n"
 const packageJson = (script?: string): string =>
   JSON.stringify({ name: 'sums', scripts: script === undefined ? {} : { test: script } })
 
-describe.skipIf(!hasNpm)('npm-test on real projects', () => {
+describe('npm-test on real projects', () => {
   const node = (script: string, tests: string) =>
     project({ 'package.json': packageJson(script), 'a.test.js': `${IMPORTS}${tests}` })
 
@@ -64,7 +62,7 @@ describe.skipIf(!hasNpm)('npm-test on real projects', () => {
   })
 })
 
-describe.skipIf(!hasMake)('make-test on real projects', () => {
+describe.skipIf(isMissing('make'))('make-test on real projects', () => {
   const make = async (makefile: string, files = {}) =>
     check('make-test', await project({ Makefile: makefile, ...files }))
 

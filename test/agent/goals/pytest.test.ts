@@ -1,15 +1,15 @@
 import { chmod, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import { check, type Files, isInstalled, programs, project, withPrograms } from './support.ts'
+import { isMissing } from '../../support/missing.ts'
+import { check, type Files, programs, project, withPrograms } from './support.ts'
 
 const verdictOf = async (files: Files) => check('pytest', await project(files))
-const hasPytest = await isInstalled('python3', '-m', 'pytest', '--version')
 
 const FAILS = 'def test_sum():\n    assert 1 + 1 == 3, "sums are off"\n'
 const PASSES = 'def test_fine():\n    pass\n'
 
-describe.skipIf(!hasPytest)('pytest on real projects', () => {
+describe.skipIf(isMissing('pytest'))('pytest on real projects', () => {
   test('all tests pass', async () => {
     const many = 'import pytest\n@pytest.mark.parametrize("n", range(42))\ndef test_n(n): pass\n'
     const verdict = await verdictOf({ 'tests/test_many.py': many })

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { check, isInstalled, programs, project, withPrograms } from './support.ts'
+import { isMissing } from '../../support/missing.ts'
+import { check, programs, project, withPrograms } from './support.ts'
 
 const fixtureAt = (name: string): string => join(import.meta.dirname, 'fixtures', name)
 
@@ -138,7 +139,7 @@ describe('go-test', () => {
   })
 })
 
-describe.skipIf(!(await isInstalled('go', 'version')))('go-test on a real project', () => {
+describe.skipIf(isMissing('go'))('go-test on a real project', () => {
   test('passes and fails', async () => {
     const source = (body: string) =>
       `package x\nimport "testing"\nfunc TestIt(t *testing.T) { ${body} }\n`
@@ -179,7 +180,7 @@ echo 'test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out
   })
 })
 
-describe.skipIf(!(await isInstalled('cargo', '--version')))('cargo-test on real projects', () => {
+describe.skipIf(isMissing('cargo'))('cargo-test on real projects', () => {
   const MANIFEST = '[package]\nname = "sums"\nversion = "0.1.0"\nedition = "2021"\n'
   const source = (body: string) =>
     `pub fn add(a: i32, b: i32) -> i32 { ${body} }\n#[test] fn adds() { assert_eq!(add(1, 2), 3) }\n`

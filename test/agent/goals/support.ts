@@ -84,13 +84,6 @@ export async function check(
   })
 }
 
-/** Whether a program is on this machine. */
-export async function isInstalled(file: string, ...args: string[]): Promise<boolean> {
-  const signal = new AbortController().signal
-  const result = await runCommand({ file, args, cwd: tmpdir(), timeoutMs: 60_000, signal })
-  return result.exitCode === 0
-}
-
 export const exited = (exitCode: number, output = ''): Exited => ({
   end: 'exited',
   exitCode,

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
+import { isMissing } from '../../support/missing.ts'
 import { type Project, projectWith } from './support.ts'
 
 function git(cwd: string, ...args: string[]): string {
@@ -75,7 +76,7 @@ describe('bash_exec', () => {
   })
 })
 
-describe('git_status', () => {
+describe.skipIf(isMissing('git'))('git_status', () => {
   it('tells the branch and what changed, and touches nothing', async () => {
     const { cwd, run } = await committedWith({ 'a.txt': 'a\n', 'b.txt': 'b\n' })
     await writeFile(join(cwd, 'a.txt'), 'changed\n')
@@ -103,7 +104,7 @@ describe('git_status', () => {
   })
 })
 
-describe('git_diff', () => {
+describe.skipIf(isMissing('git'))('git_diff', () => {
   it('shows changes, staged or not', async () => {
     const { cwd, run } = await committedWith({ 'a.txt': 'a\n', 'b.txt': 'b\n' })
     expect((await run('git_diff')).output).toBe('No changes to tracked files.')
@@ -137,7 +138,7 @@ describe('git_diff', () => {
   })
 })
 
-describe('git_log', () => {
+describe.skipIf(isMissing('git'))('git_log', () => {
   it('tells the last commits, newest first', async () => {
     const { cwd, run } = await committedWith({ 'a.txt': 'a\n' })
     git(cwd, 'commit', '--quiet', '--allow-empty', '--message=The second one')
@@ -154,7 +155,7 @@ describe('git_log', () => {
   })
 })
 
-describe('outside of a repository', () => {
+describe.skipIf(isMissing('git'))('outside of a repository', () => {
   it.each(['git_status', 'git_diff', 'git_log'])('%s says so', async (tool) => {
     const { run } = await projectWith()
     const result = await run(tool)
@@ -191,16 +192,7 @@ describe('run_pytest', () => {
   )
 })
 
-const havePytest = (() => {
-  try {
-    execFileSync('python3', ['-m', 'pytest', '--version'], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-})()
-
-describe.runIf(havePytest)('run_pytest with a real pytest', () => {
+describe.skipIf(isMissing('pytest'))('run_pytest with a real pytest', () => {
   it('reports what failed, and leaves no compiled files behind', async () => {
     const test = 'def test_good():\n    pass\n\ndef test_bad():\n    assert 1 == 2\n'
     const { cwd, run } = await projectWith({ 'test_a.py': test })

@@ -13,6 +13,7 @@ import {
 } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { isMissing } from '../../support/missing.ts'
 import { type Project, projectWith } from './support.ts'
 
 const TOOLS = ['git_status', 'git_diff', 'git_log']
@@ -409,7 +410,7 @@ const TRICKS: readonly Trick[] = [
   ],
 ]
 
-describe('no program of a repository is run', () => {
+describe.skipIf(isMissing('git'))('no program of a repository is run', () => {
   it('by any of more than 23 tricks', () => {
     expect(TRICKS.length).toBeGreaterThanOrEqual(23)
   })
@@ -431,7 +432,7 @@ describe('no program of a repository is run', () => {
   })
 })
 
-describe('a repository that leads out of the project is not read', () => {
+describe.skipIf(isMissing('git'))('a repository that leads out of the project is not read', () => {
   /** A repository outside, with a commit of its own. */
   async function withOther(): Promise<Repository & { readonly other: string }> {
     const made = await repository()
@@ -513,7 +514,7 @@ describe('a repository that leads out of the project is not read', () => {
   )
 })
 
-describe('an ordinary repository is read as before', () => {
+describe.skipIf(isMissing('git'))('an ordinary repository is read as before', () => {
   it('and nothing in it is written, or left in the folder for what is needed for a moment', async () => {
     const made = await repository()
     const listed = async () => (await readdir(join(made.cwd, '.git'), { recursive: true })).sort()

@@ -1,18 +1,5 @@
-import { existsSync } from 'node:fs'
 import { type Browser, chromium } from 'playwright-core'
-
-/** Debian's Chromium, or the one that the environment names. */
-const CHROMIUM = process.env.RETRAI_CHROMIUM ?? '/usr/bin/chromium'
-
-export const hasBrowser = existsSync(CHROMIUM)
-
-/** Says loudly that something is not tested. */
-export function tellWithoutBrowser(): void {
-  console.warn(
-    `\n${'!'.repeat(78)}\nSKIPPED: the console is NOT tested, for there is no browser at ${CHROMIUM}.\n` +
-      `Install Debian's chromium, or name one with RETRAI_CHROMIUM.\n${'!'.repeat(78)}\n`,
-  )
-}
+import { CHROMIUM } from '../../support/missing.ts'
 
 export function launchBrowser(): Promise<Browser> {
   return chromium.launch({

@@ -1,11 +1,10 @@
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
-import { hasBrowser, launchBrowser, tellWithoutBrowser } from './browser.ts'
+import { isMissing } from '../../support/missing.ts'
+import { launchBrowser } from './browser.ts'
 
-if (!hasBrowser) tellWithoutBrowser()
-
-/** Tests in a real browser; without one they are skipped, and not quietly. */
-export const describeInBrowser = describe.skipIf(!hasBrowser)
+/** Tests in a real browser; without one they are skipped. */
+export const describeInBrowser = describe.skipIf(isMissing('chromium'))
 
 /** Network trouble is what some tests are about; every other complaint of the browser is a fault. */
 const NETWORK = /net::ERR_|WebSocket connection to|status of (404|409|422)/

@@ -2,14 +2,16 @@ import { setTimeout } from 'node:timers/promises'
 import { afterAll, describe, test } from 'vitest'
 import type { EventStore } from '../../../src/store/event-store.ts'
 import { openEventStoreDb } from '../../../src/store/eventstoredb/eventstoredb-store.ts'
+import { warnOfMissing } from '../../support/missing.ts'
 import { describeEventStoreContract } from '../contract.ts'
 import { findRealServer } from './real-server.ts'
 
 const server = await findRealServer()
 
 if (server.type === 'missing') {
-  console.warn(
-    `\n*** NOT TESTED against a real EventStoreDB: ${server.why}\n*** Set EVENTSTORE_URL=esdb://… or make Docker and its image available.\n`,
+  warnOfMissing(
+    `a real EventStoreDB (${server.why})`,
+    'apt-get install docker.io, or set EVENTSTORE_URL',
   )
   describe.skip('a real EventStoreDB honours the contract of an event store', () => {
     test(`there is none: ${server.why}`, () => {})

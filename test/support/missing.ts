@@ -1,0 +1,47 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { inject } from 'vitest'
+
+/** Debian's Chromium, or the one that the environment names. */
+export const CHROMIUM = process.env.RETRAI_CHROMIUM ?? '/usr/bin/chromium'
+
+const answers = (file: string, ...args: string[]) => {
+  return () => spawnSync(file, args, { stdio: 'ignore' }).status === 0
+}
+
+/** What some tests need besides Node, npm, bash and the usual commands of a Unix. */
+const TOOLS = {
+  cargo: { isThere: answers('cargo', '--version'), install: 'apt-get install cargo' },
+  chromium: { isThere: () => existsSync(CHROMIUM), install: 'apt-get install chromium' },
+  git: { isThere: answers('git', '--version'), install: 'apt-get install git' },
+  go: { isThere: answers('go', 'version'), install: 'apt-get install golang-go' },
+  make: { isThere: answers('make', '--version'), install: 'apt-get install make' },
+  pytest: {
+    isThere: answers('python3', '-m', 'pytest', '--version'),
+    install: 'apt-get install python3-pytest',
+  },
+  python3: { isThere: answers('python3', '--version'), install: 'apt-get install python3' },
+} as const
+export type Tool = keyof typeof TOOLS
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    readonly missing: readonly string[]
+  }
+}
+
+/** The tools that are not on this machine. Prints a line for each: what is not tested must be seen. */
+export function findMissing(): Tool[] {
+  const names = Object.keys(TOOLS) as Tool[]
+  const missing = names.filter((name) => !TOOLS[name].isThere())
+  for (const name of missing) warnOfMissing(name, TOOLS[name].install)
+  return missing
+}
+
+/** @param install the command that brings it */
+export function warnOfMissing(name: string, install: string): void {
+  console.warn(`*** SKIPPED: tests that need ${name}, which is missing. To run them: ${install}`)
+}
+
+/** For `test.skipIf` and `describe.skipIf`. The machine was looked at once, before all tests. */
+export const isMissing = (tool: Tool): boolean => inject('missing').includes(tool)
