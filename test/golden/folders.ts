@@ -1,0 +1,86 @@
+import { createHash } from 'node:crypto'
+import { createReadStream, readdirSync, readFileSync } from 'node:fs'
+import { pipeline } from 'node:stream/promises'
+import { fileURLToPath } from 'node:url'
+import { createGunzip } from 'node:zlib'
+import { unpackTar } from 'modern-tar/fs'
+import { z } from 'zod'
+
+const GOLDEN = new URL('./', import.meta.url)
+const Hash = z.string().regex(/^[0-9a-f]{64}$/)
+const Secret = z.strictObject({ name: z.string(), role: z.string(), secret: z.string() })
+
+/** Larger answers are kept by their digest, unless they are read here. */
+const LONGEST_ANSWER = 12_000
+
+/** An answer as it is kept and compared. */
+export function keptAnswer(address: string, text: string): string {
+  // The checksum of a line is no part of the entry that it holds.
+  if (address.startsWith('/api/ledgers/')) return text.replace(/^\{"crc32":"[0-9a-f]{8}",/gm, '{')
+  if (text.length <= LONGEST_ANSWER) return text
+  return `sha256:${createHash('sha256').update(text).digest('hex')}`
+}
+
+/** What is in a golden data folder, `about.json`. */
+const About = z.strictObject({
+  written_by: z.string(),
+  /** By what became of them. */
+  tokens: z.strictObject({
+    admin: Secret,
+    viewer: Secret,
+    auditor: Secret,
+    revoked: Secret,
+    expired: Secret,
+  }),
+  /** Fingerprints of the keys that it has signed with, newest first. */
+  keys: z.array(Hash),
+  /** By the name of their stories; `records` is how many the folder holds. */
+  runs: z.record(
+    z.string(),
+    z.strictObject({ run_id: z.uuid(), records: z.int(), status: z.string() }),
+  ),
+  /** The request that has created the run `achieved`, to be sent again. */
+  idempotent: z.strictObject({ key: z.string(), body: z.looseObject({}) }),
+  /** Texts that were redacted, and whole outputs that went with them. */
+  redacted: z.strictObject({ texts: z.array(z.string()), artifacts: z.array(Hash) }),
+  /** By file name. */
+  exports: z.record(
+    z.string(),
+    z.strictObject({ run: z.string(), complete: z.boolean(), key: Hash }),
+  ),
+})
+export type About = z.infer<typeof About>
+
+/** Answers to GET requests of the admin, by address, as the version that wrote the folder gave them. */
+const Answers = z.record(z.string(), z.string())
+
+/** A data folder and exports as a version has left them, and what that version answered about them. */
+export type GoldenFolder = {
+  readonly name: string
+  readonly about: About
+  readonly answers: Readonly<Record<string, string>>
+  /** Path of an export. */
+  readonly exportFile: (name: string) => string
+  /** Puts a copy of the data folder there. */
+  readonly unpackTo: (folder: string) => Promise<void>
+}
+
+/** @param name such as `v0.1.0` */
+export const folderUrl = (name: string): URL => new URL(`${name}/`, GOLDEN)
+
+/** The folders of all versions that were kept. */
+export function goldenFolders(): GoldenFolder[] {
+  const names = readdirSync(GOLDEN).filter((name) => /^v\d/.test(name))
+  return names.map((name) => {
+    const file = (path: string) => fileURLToPath(new URL(path, folderUrl(name)))
+    const read = (path: string): unknown => JSON.parse(readFileSync(file(path), 'utf8'))
+    return {
+      name,
+      about: About.parse(read('about.json')),
+      answers: Answers.parse(read('answers.json')),
+      exportFile: (path) => file(`exports/${path}`),
+      unpackTo: (folder) =>
+        pipeline(createReadStream(file('data.tar.gz')), createGunzip(), unpackTar(folder)),
+    }
+  })
+}
