@@ -10,19 +10,23 @@ import {
   createClient,
   type RequestError,
 } from '../../src/client/index.ts'
-import { brokenProject, script } from '../scripted-model/fix-the-calculator.ts'
+import * as javascript from '../scripted-model/fix-the-calculator.ts'
+import * as python from '../scripted-model/fix-the-python-calculator.ts'
 import { startScriptedModel } from '../scripted-model/server.ts'
 import { startServerProcess } from './server.ts'
 
 /**
- * The product at work, for real but for the model: a server process, a broken Python project, a run that
- * mends it, and two people who watch. With a key of a provider in the environment the model is real too.
+ * The product at work, for real but for the model: a server process, a broken project, a run that mends
+ * it, and two people who watch. With a key of a provider in the environment the model is real too. The
+ * project is in JavaScript, which every machine that runs this can test; with `--python` it is in Python.
  */
 const REAL_MODELS = [
   ['ANTHROPIC_API_KEY', 'claude-sonnet-4-6'],
   ['OPENAI_API_KEY', 'gpt-5'],
   ['GEMINI_API_KEY', 'gemini-2.5-pro'],
 ] as const
+
+const { brokenProject, goal, script } = process.argv.includes('--python') ? python : javascript
 
 async function chooseModel() {
   if (process.env.RETRAI_LLM_BASE_URL) {
@@ -78,7 +82,7 @@ function orThrow<T>(called: Result<T, RequestError>): T {
 async function run(client: Client, project: string, model: string): Promise<boolean> {
   const { run_id: runId } = orThrow(
     await client.runs.create({
-      goal: 'pytest',
+      goal,
       cwd: project,
       model_name: model,
       max_iterations: 10,

@@ -1,106 +1,107 @@
 /**
- * A small Python project with three bugs, and what a model could have said while it mended them, one
- * in each iteration.
+ * A small JavaScript project with three bugs, and what a model could have said while it mended them, one
+ * in each iteration. Its tests need nothing but Node and npm.
  */
 import type { Turn } from './script.ts'
 
-const CALCULATOR = `"""Arithmetic on lists of numbers."""
+const CALCULATOR = `// Arithmetic on lists of numbers.
 
+export function total(numbers) {
+  return numbers.reduce((sum, number) => sum + number, 0)
+}
 
-def total(numbers):
-    result = 0
-    for number in numbers:
-        result += number
-    return result
+export function average(numbers) {
+  if (numbers.length === 0) throw new RangeError('average of nothing')
+  return total(numbers) / (numbers.length - 1)
+}
 
+export function median(numbers) {
+  if (numbers.length === 0) throw new RangeError('median of nothing')
+  const ordered = numbers.toSorted((one, other) => one - other)
+  const middle = Math.floor(ordered.length / 2)
+  return ordered[middle]
+}
 
-def average(numbers):
-    if not numbers:
-        raise ValueError("average of nothing")
-    return total(numbers) / (len(numbers) - 1)
-
-
-def median(numbers):
-    if not numbers:
-        raise ValueError("median of nothing")
-    ordered = sorted(numbers)
-    middle = len(ordered) // 2
-    return ordered[middle]
-
-
-def clamp(number, low, high):
-    return min(low, max(high, number))
+export function clamp(number, low, high) {
+  return Math.min(low, Math.max(high, number))
+}
 `
 
-const TESTS = `import pytest
+const TESTS = `import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { average, clamp, median, total } from './calculator.js'
 
-from calculator.core import average, clamp, median, total
+test('total', () => {
+  assert.equal(total([1, 2, 3.5]), 6.5)
+})
 
+test('total of nothing is zero', () => {
+  assert.equal(total([]), 0)
+})
 
-def test_total():
-    assert total([1, 2, 3.5]) == 6.5
+test('average', () => {
+  assert.equal(average([2, 4, 9]), 5)
+})
 
+test('average of one number', () => {
+  assert.equal(average([7]), 7)
+})
 
-def test_total_of_nothing_is_zero():
-    assert total([]) == 0
+test('average of nothing', () => {
+  assert.throws(() => average([]), RangeError)
+})
 
+test('median of an odd count', () => {
+  assert.equal(median([9, 1, 5]), 5)
+})
 
-def test_average():
-    assert average([2, 4, 9]) == 5
+test('median of an even count', () => {
+  assert.equal(median([1, 2, 3, 10]), 2.5)
+})
 
+test('clamp keeps a number in range', () => {
+  assert.equal(clamp(5, 0, 10), 5)
+})
 
-def test_average_of_one_number():
-    assert average([7]) == 7
+test('clamp cuts at both ends', () => {
+  assert.deepEqual([clamp(-3, 0, 10), clamp(30, 0, 10)], [0, 10])
+})
+`
 
-
-def test_average_of_nothing():
-    with pytest.raises(ValueError):
-        average([])
-
-
-def test_median_of_an_odd_count():
-    assert median([9, 1, 5]) == 5
-
-
-def test_median_of_an_even_count():
-    assert median([1, 2, 3, 10]) == 2.5
-
-
-def test_clamp_keeps_a_number_in_range():
-    assert clamp(5, 0, 10) == 5
-
-
-def test_clamp_cuts_at_both_ends():
-    assert (clamp(-3, 0, 10), clamp(30, 0, 10)) == (0, 10)
+const PACKAGE = `{
+  "name": "calculator",
+  "private": true,
+  "type": "module",
+  "scripts": { "test": "node --test" }
+}
 `
 
 /** Contents by path. */
 export const brokenProject: Readonly<Record<string, string>> = {
-  'README.md':
-    '# calculator\n\nArithmetic on lists of numbers. Run `python3 -m pytest` to test it.\n',
-  // Makes the project's folder importable, however pytest is started.
-  'conftest.py': '',
-  'calculator/__init__.py': '',
-  'calculator/core.py': CALCULATOR,
-  'tests/test_core.py': TESTS,
+  'README.md': '# calculator\n\nArithmetic on lists of numbers. Run `npm test` to test it.\n',
+  'package.json': PACKAGE,
+  'calculator.js': CALCULATOR,
+  'calculator.test.js': TESTS,
 }
 
-const CORE = 'calculator/core.py'
+export const goal = 'npm-test'
 
-/** For `startScriptedModel`; the goal is `pytest`. The third reply mends the last bug. */
+const CODE = 'calculator.js'
+
+/** For `startScriptedModel`. The third reply mends the last bug. */
 export const script: readonly Turn[] = [
   {
-    text: 'I look at the project and run its tests. average() divides by one too few, so I mend that first.',
+    text: 'I look at the project and its tests. average() divides by one too few, so I mend that first.',
     calls: [
       { tool: 'file_list', args: {} },
-      { tool: 'file_read', args: { path: CORE } },
-      { tool: 'run_pytest', args: {} },
+      { tool: 'file_read', args: { path: CODE } },
+      { tool: 'file_read', args: { path: 'calculator.test.js' } },
       {
         tool: 'file_patch',
         args: {
-          path: CORE,
-          old: 'return total(numbers) / (len(numbers) - 1)',
-          new: 'return total(numbers) / len(numbers)',
+          path: CODE,
+          old: 'return total(numbers) / (numbers.length - 1)',
+          new: 'return total(numbers) / numbers.length',
         },
       },
     ],
@@ -111,15 +112,13 @@ export const script: readonly Turn[] = [
       {
         tool: 'file_patch',
         args: {
-          path: CORE,
-          old: '    return ordered[middle]\n',
+          path: CODE,
+          old: '  return ordered[middle]\n',
           new:
-            '    if len(ordered) % 2 == 0:\n' +
-            '        return average(ordered[middle - 1 : middle + 1])\n' +
-            '    return ordered[middle]\n',
+            '  if (ordered.length % 2 === 0) return average(ordered.slice(middle - 1, middle + 1))\n' +
+            '  return ordered[middle]\n',
         },
       },
-      { tool: 'run_pytest', args: {} },
     ],
   },
   {
@@ -128,9 +127,9 @@ export const script: readonly Turn[] = [
       {
         tool: 'file_patch',
         args: {
-          path: CORE,
-          old: 'return min(low, max(high, number))',
-          new: 'return max(low, min(high, number))',
+          path: CODE,
+          old: 'return Math.min(low, Math.max(high, number))',
+          new: 'return Math.max(low, Math.min(high, number))',
         },
       },
     ],

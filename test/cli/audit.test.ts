@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { type ServerProcess, startServerProcess } from '../../examples/demo/server.ts'
-import { brokenProject, script } from '../../examples/scripted-model/fix-the-calculator.ts'
+import { brokenProject, goal, script } from '../../examples/scripted-model/fix-the-calculator.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { createClient } from '../../src/client/index.ts'
 import { cleanEnv, type Finished, retrai } from './support.ts'
@@ -29,7 +29,7 @@ async function finishedRun(url: string, cwd: string): Promise<string> {
   const created = await fetch(`${url}/api/runs`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ goal: 'pytest', cwd, model_name: 'scripted' }),
+    body: JSON.stringify({ goal, cwd, model_name: 'scripted' }),
   })
   const { run_id } = z.object({ run_id: z.string() }).parse(await created.json())
   for await (const _ of createClient({ baseUrl: url }).watch(run_id));

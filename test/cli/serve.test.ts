@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type ServerProcess, startServerProcess } from '../../examples/demo/server.ts'
-import { brokenProject, script } from '../../examples/scripted-model/fix-the-calculator.ts'
+import { brokenProject, goal, script } from '../../examples/scripted-model/fix-the-calculator.ts'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import type { AgentEvent } from '../../src/client/index.ts'
@@ -79,7 +79,7 @@ describe('a run on a real project', () => {
   test('is driven to its goal, seen alike by all, and read alike after a restart', async () => {
     const cwd = await project(brokenProject)
     const server = await serve(await model(script))
-    const runId = await start(server.url, { goal: 'pytest', cwd, model_name: 'scripted' })
+    const runId = await start(server.url, { goal, cwd, model_name: 'scripted' })
     let late: Promise<AgentEvent[]> | undefined
     const first = await observe(server.url, runId, ({ kind }) => {
       if (kind === 'goal_check') late ??= observe(server.url, runId)
@@ -103,7 +103,7 @@ describe('a run on a real project', () => {
     const cwd = await project(brokenProject)
     const llmUrl = await model(script)
     const killed = await serve(llmUrl)
-    const runId = await start(killed.url, { goal: 'pytest', cwd, model_name: 'scripted' })
+    const runId = await start(killed.url, { goal, cwd, model_name: 'scripted' })
     const before: AgentEvent[] = []
     await see(killed.url, runId, (event) => {
       before.push(event)

@@ -77,7 +77,7 @@ describeInBrowser('who did what', () => {
   test('is told in the timeline and where it was asked, while it happens', async () => {
     const [alice, bob] = [await clientOf('alice'), await clientOf('bob')]
     const cwd = await server.newProject('shared')
-    const request = { goal: 'pytest', model_name: 'scripted-model', cwd, hitl_enabled: true }
+    const request = { goal: 'npm-test', model_name: 'scripted-model', cwd, hitl_enabled: true }
     const { run_id: runId } = (await alice.runs.create(request))._unsafeUnwrap()
     const page = await open(`${server.url}/runs/${runId}`)
     await page.getByLabel('Token', { exact: true }).fill(bob.secret)
@@ -85,7 +85,7 @@ describeInBrowser('who did what', () => {
     const [timeline, panel] = [page.getByTestId('timeline'), page.getByTestId('decide')]
     await panel.getByText('3 of 9 tests failing').waitFor()
     await page.keyboard.press('Home')
-    await timeline.getByText(/^alice asked to reach pytest in /).waitFor()
+    await timeline.getByText(/^alice asked to reach npm-test in /).waitFor()
     await page.keyboard.press('End')
 
     await alice.runs.configure(runId, { max_iterations: 9, reason: 'It is an easy one' })

@@ -3,16 +3,14 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
-import { expect, it, onTestFinished } from 'vitest'
-import { brokenProject, script } from '../../../examples/scripted-model/fix-the-calculator.ts'
+import { expect, onTestFinished, test } from 'vitest'
+import * as javascript from '../../../examples/scripted-model/fix-the-calculator.ts'
+import * as python from '../../../examples/scripted-model/fix-the-python-calculator.ts'
+import { isMissing } from '../../support/missing.ts'
 
-const run = promisify(execFile)
-const hasPytest = await run('python3', ['-m', 'pytest', '--version']).then(
-  () => true,
-  () => false,
-)
+type Exercise = Pick<typeof javascript, 'brokenProject' | 'script'>
 
-async function createProject(): Promise<string> {
+async function createProject({ brokenProject }: Exercise): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'calculator-'))
   onTestFinished(() => rm(folder, { recursive: true }))
   for (const [path, content] of Object.entries(brokenProject)) {
@@ -23,7 +21,7 @@ async function createProject(): Promise<string> {
 }
 
 /** Makes the patches of one turn as the tool `file_patch` would. */
-async function play(folder: string, turn: number): Promise<void> {
+async function play({ script }: Exercise, folder: string, turn: number): Promise<void> {
   for (const { tool, args } of script[turn]?.calls ?? []) {
     if (tool !== 'file_patch') continue
     const path = join(folder, String(args.path))
@@ -36,34 +34,50 @@ async function play(folder: string, turn: number): Promise<void> {
   }
 }
 
-/** How many of the tests fail and pass. */
-async function pytest(folder: string): Promise<readonly [failed: number, passed: number]> {
-  const args = ['-m', 'pytest', '-q', '-p', 'no:cacheprovider']
-  const env = { ...process.env, PYTHONDONTWRITEBYTECODE: '1' }
-  const { stdout } = await run('python3', args, { cwd: folder, env }).catch(
-    (error: { stdout: string }) => error,
-  )
-  const count = (word: string) => Number(new RegExp(`(\\d+) ${word}`).exec(stdout)?.[1] ?? 0)
-  return [count('failed'), count('passed')]
+/** What a command prints, however it ends. */
+async function printed(folder: string, file: string, ...args: string[]): Promise<string> {
+  const env = { ...process.env, PYTHONDONTWRITEBYTECODE: '1', NO_COLOR: '1', FORCE_COLOR: '0' }
+  const run = promisify(execFile)(file, args, { cwd: folder, env })
+  return (await run.catch((error: { stdout: string }) => error)).stdout
 }
 
-it.skipIf(!hasPytest)('mends the calculator in three turns, a bug each', async () => {
-  const folder = await createProject()
-  const counts = [await pytest(folder)]
-  for (const turn of script.keys()) {
-    await play(folder, turn)
-    counts.push(await pytest(folder))
+const numberIn = (text: string, pattern: RegExp) => Number(pattern.exec(text)?.[1] ?? 0)
+
+/** How many of the tests fail and pass. */
+type Counts = readonly [failed: number, passed: number]
+
+async function npmTest(folder: string): Promise<Counts> {
+  const text = await printed(folder, 'npm', 'test')
+  return [numberIn(text, /^[ℹ#] fail (\d+)/m), numberIn(text, /^[ℹ#] pass (\d+)/m)]
+}
+
+async function pytest(folder: string): Promise<Counts> {
+  const text = await printed(folder, 'python3', '-m', 'pytest', '-q', '-p', 'no:cacheprovider')
+  return [numberIn(text, /(\d+) failed/), numberIn(text, /(\d+) passed/)]
+}
+
+async function countsOf(exercise: Exercise, count: typeof pytest): Promise<readonly Counts[]> {
+  const folder = await createProject(exercise)
+  const counts = [await count(folder)]
+  for (const turn of exercise.script.keys()) {
+    await play(exercise, folder, turn)
+    counts.push(await count(folder))
   }
-  expect(counts).toEqual([
-    [5, 4],
-    [3, 6],
-    [2, 7],
-    [0, 9],
-  ])
+  return counts
+}
+
+/** A bug is mended in each turn. */
+const MENDED = [
+  [5, 4],
+  [3, 6],
+  [2, 7],
+  [0, 9],
+]
+
+test('the calculator is mended in three turns', async () => {
+  expect(await countsOf(javascript, npmTest)).toEqual(MENDED)
 })
 
-it('patches text that is there exactly once', async () => {
-  const folder = await createProject()
-  for (const turn of script.keys()) await play(folder, turn)
-  expect(script).toHaveLength(3)
+test.skipIf(isMissing('pytest'))('and so is the one in Python', async () => {
+  expect(await countsOf(python, pytest)).toEqual(MENDED)
 })

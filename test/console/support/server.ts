@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { startServerProcess } from '../../../examples/demo/server.ts'
-import { brokenProject } from '../../../examples/scripted-model/fix-the-calculator.ts'
+import { brokenProject, goal } from '../../../examples/scripted-model/fix-the-calculator.ts'
 import type { Script } from '../../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../../examples/scripted-model/server.ts'
 import { cleanEnv } from '../../cli/support.ts'
@@ -13,7 +13,7 @@ import type { Story } from './story.ts'
 export type ConsoleServer = {
   /** Another one after a restart. */
   readonly url: string
-  /** A folder with a Python project whose tests fail. */
+  /** A folder with a project whose tests fail. */
   readonly newProject: (name: string) => Promise<string>
   /** Has the data folder changed while the server is down. */
   readonly restart: (change: (dataDir: string) => void) => Promise<void>
@@ -73,7 +73,7 @@ export async function startRun(url: string, body: Record<string, unknown>): Prom
   const response = await fetch(`${url}/api/runs`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ goal: 'pytest', model_name: 'scripted-model', ...body }),
+    body: JSON.stringify({ goal, model_name: 'scripted-model', ...body }),
   })
   const answer: unknown = await response.json()
   if (typeof answer === 'object' && answer !== null && 'run_id' in answer) {
