@@ -125,7 +125,11 @@ describe('the package, installed into an empty folder', () => {
     try {
       const [, url = ''] = await server.prints(/ready at (http:\S+?)["\s]/)
       await expect.poll(async () => (await fetch(new URL('/health/ready', url))).status).toBe(200)
-      const body = JSON.stringify({ goal: 'npm-test', cwd: join(folder, 'project'), model_name: 'ollama/none' })
+      const body = JSON.stringify({
+        goal: 'npm-test',
+        cwd: join(folder, 'project'),
+        model_name: 'ollama/none',
+      })
       const headers = { 'content-type': 'application/json' }
       const created = await fetch(new URL('/api/runs', url), { method: 'POST', headers, body })
       expect([created.status, await created.text()]).toEqual([
