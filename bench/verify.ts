@@ -1,8 +1,8 @@
 import { hash, randomUUID } from 'node:crypto'
-import { eventLine } from '../src/audit/record-line.ts'
-import { verifyRecords } from '../src/audit/verify-records.ts'
+import { eventLine } from '../src/audit/bundle/record-line.ts'
+import { verifyRecords } from '../src/audit/verify/verify-records.ts'
 import type { RunRecord } from '../src/domain/records.ts'
-import { type LoadedRun, prepare, streamOf } from '../src/store/run-log.ts'
+import { type LoadedRun, prepare, streamOf } from '../src/log/run-log.ts'
 import { integer, median, table } from './support/figures.ts'
 
 const RECORDS = [10_000, 100_000]

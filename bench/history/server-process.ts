@@ -1,6 +1,6 @@
 /** The server over a log that is there, as a process of its own. Argument: the folder of its data. */
 import { join } from 'node:path'
-import { Access } from '../../src/access/access.ts'
+import { Access } from '../../src/auth/auth.ts'
 import { buildApp } from '../../src/http/app.ts'
 import { startProjector } from '../../src/projections/projector.ts'
 import { openReadModel } from '../../src/projections/sqlite-read-model.ts'

@@ -1,5 +1,5 @@
 import type { RunRecord } from '../../src/domain/records.ts'
-import { type LoadedRun, type PreparedAppend, prepare } from '../../src/store/run-log.ts'
+import { type LoadedRun, type PreparedAppend, prepare } from '../../src/log/run-log.ts'
 
 const START = 1_770_000_000
 const AUTHOR = { commandId: 'bench', principal: 'bench' }

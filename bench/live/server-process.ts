@@ -2,7 +2,7 @@
  * The store, the projections and the whole HTTP side in a process of their own, without an agent.
  * Argument: the folder of its data.
  */
-import { Access } from '../../src/access/access.ts'
+import { Access } from '../../src/auth/auth.ts'
 import { buildApp } from '../../src/http/app.ts'
 import { answerCalls } from '../support/calls.ts'
 import { openHouse } from './house.ts'

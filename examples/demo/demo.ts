@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { Result } from 'neverthrow'
-import { eventLine } from '../../src/cli/event-line.ts'
+import { eventLine } from '../../src/cli/terminal/event-line.ts'
 import {
   type AgentEvent,
   type Client,

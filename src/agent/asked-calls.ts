@@ -1,7 +1,7 @@
 import { masksIn } from '../domain/mask/finder.ts'
 import type { PayloadOf, RequestedCall, RunRecord } from '../domain/records.ts'
 import type { OpenCall } from '../domain/state.ts'
-import { processMask } from '../store/masking.ts'
+import { processMask } from '../log/masking.ts'
 
 /**
  * The calls of the last reply as the model gave them. The log holds them with secrets masked, and they

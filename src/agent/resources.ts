@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises'
 import { type Backoff, untilAborted } from './backoff.ts'
-import type { RunCommand } from './process/command.ts'
+import type { RunCommand } from '../runner/command.ts'
 
 /** What the system refuses for lack of descriptors, memory or processes: it may be over in a moment. */
 const SHORTAGES: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM'])

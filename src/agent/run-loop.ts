@@ -7,7 +7,7 @@ import { type Backoff, untilAborted } from './backoff.ts'
 import { dataFolderProblem } from './data-folder.ts'
 import type { Goal } from './goals/goal.ts'
 import type { ModelFailure, ModelReply, Models } from './model/model.ts'
-import type { RunCommand } from './process/command.ts'
+import type { RunCommand } from '../runner/command.ts'
 import type { RunSession, SessionError } from './run-session.ts'
 import type { Toolbox } from './tools/tool.ts'
 

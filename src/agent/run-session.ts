@@ -4,7 +4,7 @@ import { type Conversation, converse } from '../domain/conversation.ts'
 import { decide } from '../domain/decide.ts'
 import type { RunError } from '../domain/errors.ts'
 import type { OpenCall, RunState } from '../domain/state.ts'
-import type { LoggedRecord } from '../store/codec.ts'
+import type { LoggedRecord } from '../log/codec.ts'
 import type { AppendError, EventStore } from '../store/event-store.ts'
 import {
   append,
@@ -13,7 +13,7 @@ import {
   load,
   type PreparedAppend,
   prepare,
-} from '../store/run-log.ts'
+} from '../log/run-log.ts'
 import { AskedCalls } from './asked-calls.ts'
 import { type Backoff, untilAborted } from './backoff.ts'
 

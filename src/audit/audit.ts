@@ -1,22 +1,22 @@
 import { Readable } from 'node:stream'
 import { ResultAsync } from 'neverthrow'
-import type { LoadError } from '../store/run-log.ts'
-import { readAccesses } from './access-ledger.ts'
-import type { ArtifactSource } from './artifact-source.ts'
+import type { LoadError } from '../log/run-log.ts'
+import { readAccesses } from './access-log/access-ledger.ts'
+import type { ArtifactSource } from '../artifacts/artifact-source.ts'
 import {
   type CheckpointError,
   type CheckpointLog,
   checkpointAt,
   listCheckpoints,
-} from './checkpoint-stream.ts'
-import { type ExportError, exportRun } from './export-run.ts'
-import { proveInclusion } from './inclusion.ts'
-import type { Keyring, KeyringFailure } from './keyring.ts'
+} from './checkpoints/checkpoint-stream.ts'
+import { type ExportError, exportRun } from './bundle/export-run.ts'
+import { proveInclusion } from './checkpoints/inclusion.ts'
+import type { Keyring, KeyringFailure } from './proofs/keyring.ts'
 import { type LedgerRange, ledgerLines } from './ledgers.ts'
-import { proveLedger } from './prove-ledger.ts'
-import { proveRun } from './prove-run.ts'
-import type { RunHeads } from './run-heads.ts'
-import type { RunReader } from './run-pages.ts'
+import { proveLedger } from './proofs/prove-ledger.ts'
+import { proveRun } from './proofs/prove-run.ts'
+import type { RunHeads } from './checkpoints/run-heads.ts'
+import type { RunReader } from '../log/run-pages.ts'
 import {
   type Checkpoint,
   type InclusionProof,
@@ -25,7 +25,7 @@ import {
   type LedgerProof,
   type PublishedKeys,
   type RunProof,
-} from './views.ts'
+} from '../api/audit.ts'
 
 export type AuditError = LoadError | KeyringFailure | CheckpointError | ExportError
 

@@ -1,8 +1,8 @@
 import { createReadStream } from 'node:fs'
 import { access, constants } from 'node:fs/promises'
 import { err, ok, type Result } from 'neverthrow'
-import type { BundlePart } from '../audit/bundle-format.ts'
-import { unpacked } from '../audit/tar.ts'
+import type { BundlePart } from '../audit/bundle/bundle-format.ts'
+import { unpacked } from '../audit/bundle/tar.ts'
 
 /** An export in a file; each call reads it from its beginning. */
 export type BundleFile = () => AsyncIterable<BundlePart>

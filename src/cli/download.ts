@@ -5,7 +5,7 @@ import { createOpener } from '../client/call.ts'
 import { readBaseUrl } from '../client/index.ts'
 import { CLIENT_LIMITS } from '../client/limits.ts'
 import { chunksOf, textOf } from '../client/lines.ts'
-import { address, explain, noAddress, type ServerOptions } from './server.ts'
+import { address, explain, noAddress, type ServerOptions } from './connection.ts'
 
 /** Why a file of a server could not be had. */
 export type DownloadFailure = {

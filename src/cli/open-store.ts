@@ -2,7 +2,7 @@ import { join, resolve } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { makeDataFolder } from '../server/make-data-folder.ts'
 import type { EventStore } from '../store/event-store.ts'
-import { say } from './print.ts'
+import { say } from './terminal/print.ts'
 
 export const isConnectionString = (place: string): boolean => /^esdb(\+discover)?:/.test(place)
 

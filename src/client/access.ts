@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { LedgerProof } from '../audit/views.ts'
+import { LedgerProof } from '../api/audit.ts'
 import { AccessEntry, type AccessKind } from '../domain/access.ts'
 import { type Answered, type Caller, createGetter, type Signal } from './call.ts'
 import { cursorOf, queryOf } from './paging.ts'

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { Checkpoint, InclusionProof, PublishedKey, RunProof } from '../audit/views.ts'
+import { Checkpoint, InclusionProof, PublishedKey, RunProof } from '../api/audit.ts'
 import { type Answered, type Caller, createGetter, type Opener, type Signal } from './call.ts'
 import { queryOf } from './paging.ts'
 import { runPath } from './run-path.ts'

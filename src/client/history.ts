@@ -1,4 +1,4 @@
-import { RunDiff, SentConversation } from '../projections/history-views.ts'
+import { RunDiff, SentConversation } from '../api/history.ts'
 import { type Answered, type Caller, createGetter, type Opener, type Signal } from './call.ts'
 import type { AgentEvent, ChosenKind, Kinds } from './events.ts'
 import type { ClientLimits } from './limits.ts'

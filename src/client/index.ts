@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { Me, TicketView } from '../access/views.ts'
+import { Me, TicketView } from '../api/auth.ts'
 import { type Accesses, createAccesses } from './access.ts'
 import { type Audit, createAudit } from './audit.ts'
 import { type Answered, createCaller, createGetter, createOpener, type Signal } from './call.ts'
@@ -11,18 +11,18 @@ import { createTokens, type Tokens } from './tokens.ts'
 import { type WatchOptions, watch } from './watch.ts'
 import { type FeedEvent, type FeedOptions, watchAll } from './watch-all.ts'
 
-export type { Permission, Role } from '../access/roles.ts'
-export type { Me, NewTokenView, TicketView, TokenView } from '../access/views.ts'
+export type { Permission, Role } from '../api/roles.ts'
+export type { Me, NewTokenView, TicketView, TokenView } from '../api/auth.ts'
 export type {
   Checkpoint,
   InclusionProof,
   PublishedKey,
   RunProof,
-} from '../audit/views.ts'
+} from '../api/audit.ts'
 export type { Kind } from '../domain/records.ts'
 export { ALL_KINDS, DOCUMENTED_KINDS } from '../domain/records.ts'
-export type { RunDiff, SentConversation, SentMessage } from '../projections/history-views.ts'
-export type { RunDetails, RunSummary } from '../projections/views.ts'
+export type { RunDiff, SentConversation, SentMessage } from '../api/history.ts'
+export type { RunDetails, RunSummary } from '../api/runs.ts'
 export type { Accesses, AccessPage, AccessProof, AccessQuery, LoggedAccess } from './access.ts'
 export type { Audit } from './audit.ts'
 export {

@@ -3,7 +3,7 @@ import canonicalize from 'canonicalize'
 import { err, ok, type Result } from 'neverthrow'
 import { z } from 'zod'
 import type { Idempotency } from '../domain/records.ts'
-import { uuidOfHash } from '../store/chain.ts'
+import { uuidOfHash } from '../log/chain.ts'
 
 /** The header in which a client names its request, so that it can safely send it again. */
 export const IDEMPOTENCY_KEY = 'idempotency-key'

@@ -1,4 +1,4 @@
-import { RunDetails } from '../projections/views.ts'
+import { RunDetails } from '../api/runs.ts'
 
 /** The details of a run as the API describes them. */
 export const DescribedRun = RunDetails.meta({

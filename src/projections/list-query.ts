@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { RUN_STATUSES } from '../domain/state.ts'
 import type { RunQuery } from './read-model.ts'
-import { RunSummary } from './views.ts'
+import { RunSummary } from '../api/runs.ts'
 
 /** The run that a page ends with: the next one begins behind it. */
 const Cursor = RunSummary.pick({ created_at: true, run_id: true }).strict()

@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { z } from 'zod'
-import { SCHEMA } from '../store/codec.ts'
+import { SCHEMA } from '../log/codec.ts'
 import { Altered, NOTHING_SUMMED } from './read-model-seal.ts'
 
 /**

@@ -1,12 +1,12 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { z } from 'zod'
 import type { RunState } from '../domain/state.ts'
-import type { LoadedRun } from '../store/run-log.ts'
+import type { LoadedRun } from '../log/run-log.ts'
 import type { Batch, Checkpoint } from './batch.ts'
 import { type Cursor, type Filters, ListRow, listSql } from './list-query.ts'
 import { Altered, NOTHING_SUMMED, type Sealer, summed } from './read-model-seal.ts'
 import { runSummary } from './run-details.ts'
-import type { RunSummary } from './views.ts'
+import type { RunSummary } from '../api/runs.ts'
 
 /** A run that has not ended: who works on it, and whether it waits for a person. */
 export type UnfinishedRun = {

@@ -1,6 +1,6 @@
 import type { RunStatus } from '../domain/state.ts'
-import type { LoadedRun } from '../store/run-log.ts'
-import type { RunSummary } from './views.ts'
+import type { LoadedRun } from '../log/run-log.ts'
+import type { RunSummary } from '../api/runs.ts'
 
 export type RunPage = {
   readonly runs: readonly RunSummary[]

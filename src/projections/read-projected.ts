@@ -6,7 +6,7 @@ import { DatabaseSync } from 'node:sqlite'
 import canonicalize from 'canonicalize'
 import { z } from 'zod'
 import type { RecordedEvent } from '../store/event-store.ts'
-import type { LoadedRun } from '../store/run-log.ts'
+import type { LoadedRun } from '../log/run-log.ts'
 import { isCurrent } from './read-model-file.ts'
 import { runSummary } from './run-details.ts'
 

@@ -1,5 +1,5 @@
 import { type RunState, statusOf } from '../domain/state.ts'
-import type { RunDetails, RunSummary } from './views.ts'
+import type { RunDetails, RunSummary } from '../api/runs.ts'
 
 /** ISO 8601 in UTC with milliseconds. @param ts seconds since the epoch */
 function timestamp(ts: number): string {

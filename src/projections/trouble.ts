@@ -1,4 +1,4 @@
-import type { Log } from './log.ts'
+import type { Log } from '../lib/logger.ts'
 
 /** Why the log cannot be projected now. It is logged when it begins, changes and ends, not each time. */
 export class Trouble {

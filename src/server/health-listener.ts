@@ -1,7 +1,7 @@
 import { createServer, type Server, STATUS_CODES } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { ResultAsync } from 'neverthrow'
-import { type Problem, problemDocument } from '../http/problem.ts'
+import { type Problem, problemDocument } from '../http/problems/problem.ts'
 import { listenProblem } from './listen.ts'
 
 const PATH = '/health/live'

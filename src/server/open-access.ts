@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import type { Logger } from 'pino'
-import { Access } from '../access/access.ts'
+import { Access } from '../auth/auth.ts'
 import type { EventStore } from '../store/event-store.ts'
 import { now } from './clocks.ts'
 import { type Config, isLoopback } from './config.ts'

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import type { Artifacts } from '../agent/artifacts.ts'
+import type { Artifacts } from '../artifacts/artifacts.ts'
 import type { Projector } from '../projections/projector.ts'
 import type { SqliteReadModel } from '../projections/sqlite-read-model.ts'
 import type { EventStore } from '../store/event-store.ts'

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { exponential } from '../../src/agent/backoff.ts'
-import { runCommand } from '../../src/agent/process/run-command.ts'
+import { runCommand } from '../../src/runner/run-command.ts'
 import { Resources } from '../../src/agent/resources.ts'
 import { only, Workshop } from './support.ts'
 
@@ -85,7 +85,7 @@ test('a command that the system has no descriptors for says which shortage it is
 /** Opens files until there are no more, then runs a command. */
 const SPAWNER = `
 import { openSync, closeSync } from 'node:fs'
-const { runCommand } = await import(${JSON.stringify(new URL('../../src/agent/process/run-command.ts', import.meta.url).href)})
+const { runCommand } = await import(${JSON.stringify(new URL('../../src/runner/run-command.ts', import.meta.url).href)})
 const signal = new AbortController().signal
 const command = { file: 'true', args: [], cwd: '/', timeoutMs: 10000, signal }
 await runCommand(command)

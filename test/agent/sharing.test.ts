@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { RunRecord } from '../../src/domain/records.ts'
-import { handleCommand } from '../../src/store/handle-command.ts'
+import { handleCommand } from '../../src/log/handle-command.ts'
 import { mend, only, Workshop } from './support.ts'
 
 /** Longer than a busy machine makes anybody wait. */

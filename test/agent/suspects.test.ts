@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { AgentCommand } from '../../src/domain/commands.ts'
-import { handleCommand } from '../../src/store/handle-command.ts'
+import { handleCommand } from '../../src/log/handle-command.ts'
 import { only, Workshop } from './support.ts'
 
 type Report<C = AgentCommand> = C extends AgentCommand

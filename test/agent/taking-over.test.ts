@@ -6,8 +6,8 @@ import { Supervisor } from '../../src/agent/supervisor.ts'
 import type { RunCommand } from '../../src/domain/commands.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import type { EventStore, SubscriptionItem } from '../../src/store/event-store.ts'
-import { handleCommand } from '../../src/store/handle-command.ts'
-import { streamOf } from '../../src/store/run-log.ts'
+import { handleCommand } from '../../src/log/handle-command.ts'
+import { streamOf } from '../../src/log/run-log.ts'
 import { only, unfinishedRun, Workshop } from './support.ts'
 
 const now = () => Date.now() / 1000

@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from 'node:util'
 import { expect, test } from 'vitest'
-import { eventLine } from '../../src/cli/event-line.ts'
-import { rendered } from '../../src/cli/plain-text.ts'
+import { eventLine } from '../../src/cli/terminal/event-line.ts'
+import { rendered } from '../../src/cli/terminal/plain-text.ts'
 import type { AgentEvent } from '../../src/client/index.ts'
 
 const result = (

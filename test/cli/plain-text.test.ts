@@ -7,7 +7,7 @@ import {
   timeOf,
   visibleJson,
   withoutControls,
-} from '../../src/cli/plain-text.ts'
+} from '../../src/cli/terminal/plain-text.ts'
 import { expectLinearTime } from '../support/linear-time.ts'
 
 /** All that a terminal obeys begins with one of these, and a line ends with one. */

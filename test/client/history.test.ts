@@ -10,7 +10,7 @@ import {
   type HistoryOptions,
   type Kinds,
 } from '../../src/client/index.ts'
-import { streamOf } from '../../src/store/run-log.ts'
+import { streamOf } from '../../src/log/run-log.ts'
 import {
   agentDoes,
   CLAIM,

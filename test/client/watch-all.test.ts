@@ -9,7 +9,7 @@ import {
   type FeedOptions,
   type WatchState,
 } from '../../src/client/index.ts'
-import { streamOf } from '../../src/store/run-log.ts'
+import { streamOf } from '../../src/log/run-log.ts'
 import {
   agentDoes,
   CLAIM,

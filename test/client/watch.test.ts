@@ -13,7 +13,7 @@ import {
   type WatchOptions,
   type WatchState,
 } from '../../src/client/index.ts'
-import { streamOf } from '../../src/store/run-log.ts'
+import { streamOf } from '../../src/log/run-log.ts'
 import {
   agentDoes,
   CLAIM,

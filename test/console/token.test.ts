@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { ROLES } from '../../src/access/roles.ts'
+import { ROLES } from '../../src/api/roles.ts'
 import { createClient } from '../../src/client/index.ts'
 import { gallery } from './support/gallery.ts'
 import { describeInBrowser, useBrowser } from './support/page.ts'

@@ -4,8 +4,8 @@ import { fold } from '../../src/domain/evolve.ts'
 import { isFreeText, neededFor } from '../../src/domain/free-text.ts'
 import { RunRecord } from '../../src/domain/records.ts'
 import { statusOf } from '../../src/domain/state.ts'
-import { mapStrings } from '../../src/store/commitment.ts'
-import { stringsOf } from '../../src/store/places.ts'
+import { mapStrings } from '../../src/log/commitment.ts'
+import { stringsOf } from '../../src/redaction/places.ts'
 import { validRun } from '../support/run-records.ts'
 
 /** The record without any text that can be taken out of it. */

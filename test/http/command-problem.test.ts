@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { commandProblem } from '../../src/http/command-problem.ts'
-import { problemDocument } from '../../src/http/problem.ts'
-import type { CommandError } from '../../src/store/handle-command.ts'
+import { commandProblem } from '../../src/http/problems/command-problem.ts'
+import { problemDocument } from '../../src/http/problems/problem.ts'
+import type { CommandError } from '../../src/log/handle-command.ts'
 
 describe('every way in which a command can fail', () => {
   const statuses: { readonly [E in CommandError as E['type']]: [E, number] } = {

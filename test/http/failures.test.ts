@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { connect } from 'node:net'
 import { errAsync } from 'neverthrow'
 import { afterEach, expect, it } from 'vitest'
-import { ProblemDocument } from '../../src/http/problem.ts'
+import { ProblemDocument } from '../../src/http/problems/problem.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
-import { streamOf } from '../../src/store/run-log.ts'
+import { streamOf } from '../../src/log/run-log.ts'
 import { bound, createRun, json, rawRequest, startTestServer, type TestServer } from './support.ts'
 
 let server: TestServer

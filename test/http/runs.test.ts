@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { z } from 'zod'
-import { ProblemDocument } from '../../src/http/problem.ts'
-import { RunDetails, RunSummary } from '../../src/projections/views.ts'
-import { readRecords } from '../../src/store/run-log.ts'
+import { ProblemDocument } from '../../src/http/problems/problem.ts'
+import { RunDetails, RunSummary } from '../../src/api/runs.ts'
+import { readRecords } from '../../src/log/run-log.ts'
 import {
   agentDoes,
   CLAIM,

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { readRecords } from '../../src/store/run-log.ts'
+import { readRecords } from '../../src/log/run-log.ts'
 import { Watcher } from './live/watcher.ts'
 import { rawRequest, startTestServer, type TestServer } from './support.ts'
 

@@ -7,7 +7,7 @@ import { listSql } from '../../src/projections/list-query.ts'
 import type { RunQuery } from '../../src/projections/read-model.ts'
 import { runSummary } from '../../src/projections/run-details.ts'
 import type { SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
-import type { RunSummary } from '../../src/projections/views.ts'
+import type { RunSummary } from '../../src/api/runs.ts'
 import { createdRecord, validRun } from '../support/run-records.ts'
 import {
   commit,

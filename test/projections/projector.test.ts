@@ -9,7 +9,7 @@ import { startProjector } from '../../src/projections/projector.ts'
 import type { SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import type { EventStore, SubscriptionItem } from '../../src/store/event-store.ts'
-import { append, type LoadedRun, prepare, streamOf } from '../../src/store/run-log.ts'
+import { append, type LoadedRun, prepare, streamOf } from '../../src/log/run-log.ts'
 import { createdRecord, validAppends, validRun } from '../support/run-records.ts'
 import { collectingLog, eventsOf, LOG_ID, numbered, open, temporaryFiles } from './support.ts'
 

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { statusOf } from '../../src/domain/state.ts'
 import type { SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
-import { GENESIS } from '../../src/store/chain.ts'
+import { GENESIS } from '../../src/log/chain.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
 import { createdRecord, validRun } from '../support/run-records.ts'
 import {

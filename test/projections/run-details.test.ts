@@ -4,7 +4,7 @@ import { fold } from '../../src/domain/evolve.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import type { RunState } from '../../src/domain/state.ts'
 import { runDetails, runSummary } from '../../src/projections/run-details.ts'
-import { RunDetails, RunSummary } from '../../src/projections/views.ts'
+import { RunDetails, RunSummary } from '../../src/api/runs.ts'
 import { createdRecord, validRun } from '../support/run-records.ts'
 
 const RUN = 'f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a10'

@@ -13,7 +13,7 @@ import { readConfig } from '../../src/server/config.ts'
 import type { VerifyPace } from '../../src/server/integrity.ts'
 import { type Server, startServer } from '../../src/server/start-server.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
-import { append, prepare } from '../../src/store/run-log.ts'
+import { append, prepare } from '../../src/log/run-log.ts'
 import { retrai } from '../cli/support.ts'
 import { createdRecord } from '../support/run-records.ts'
 

@@ -1,6 +1,6 @@
 import type { ResultAsync } from 'neverthrow'
 import type { RunConfig, ShellGoal } from '../../domain/run-config.ts'
-import type { RunCommand } from '../process/command.ts'
+import type { RunCommand } from '../../runner/command.ts'
 
 export type GoalVerdict = {
   readonly achieved: boolean

@@ -8,7 +8,7 @@ import { ShellGoal, SuccessCondition } from '../../domain/run-config.ts'
 import { siblingModule } from '../../lib/package-files.ts'
 import { readConfined } from '../tools/confine.ts'
 import { describeProblem, type PathProblem } from '../tools/path-problem.ts'
-import { Turns } from '../turns.ts'
+import { Turns } from '../../lib/semaphore.ts'
 import { oneLine } from './text.ts'
 
 const FILE = '.retrai.yml'

@@ -1,6 +1,6 @@
 import { constants } from 'node:os'
 import { err, ok, type Result } from 'neverthrow'
-import { type Command, type CommandResult, overLimit } from '../process/command.ts'
+import { type Command, type CommandResult, overLimit } from '../../runner/command.ts'
 import type { GoalContext, GoalVerdict } from './goal.ts'
 import { lastLine, tail } from './text.ts'
 

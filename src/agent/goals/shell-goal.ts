@@ -1,5 +1,5 @@
 import type { ShellGoal } from '../../domain/run-config.ts'
-import type { CommandResult } from '../process/command.ts'
+import type { CommandResult } from '../../runner/command.ts'
 import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
 import { textOf } from './project-files.ts'
 import { readShellGoal } from './retrai-yml.ts'

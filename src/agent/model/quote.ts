@@ -1,4 +1,4 @@
-import { processMask } from '../../store/masking.ts'
+import { processMask } from '../../log/masking.ts'
 
 const MAX_LENGTH = 300
 /** A shorter key than this is no secret, and taking it out would spoil every message. */

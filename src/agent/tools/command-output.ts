@@ -1,4 +1,4 @@
-import { type CommandResult, overLimit } from '../process/command.ts'
+import { type CommandResult, overLimit } from '../../runner/command.ts'
 import type { ToolOutput } from './tool.ts'
 
 /** Kept of a command's output for its artifact. */

@@ -13,7 +13,7 @@ import {
 import { dirname, join, resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { err, ok, type Result } from 'neverthrow'
-import type { CommandResult } from '../process/command.ts'
+import type { CommandResult } from '../../runner/command.ts'
 import {
   confine,
   isInside,

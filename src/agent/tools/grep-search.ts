@@ -1,7 +1,7 @@
 import { err, ok, type Result } from 'neverthrow'
 import { z } from 'zod'
-import { processMask } from '../../store/masking.ts'
-import type { CommandResult } from '../process/command.ts'
+import { processMask } from '../../log/masking.ts'
+import type { CommandResult } from '../../runner/command.ts'
 import { commandOutput } from './command-output.ts'
 import {
   type ConfinedPath,

@@ -1,5 +1,5 @@
 import { masksIn } from '../../domain/mask/finder.ts'
-import { processMask } from '../../store/masking.ts'
+import { processMask } from '../../log/masking.ts'
 import { type ConfinedPath, openForReading, readAtMost } from './confine.ts'
 
 /** What a model can have read of a file: more is not compared. */

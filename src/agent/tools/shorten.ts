@@ -1,4 +1,4 @@
-import { characterStart, nextCharacterStart } from '../process/bounded-text.ts'
+import { characterStart, nextCharacterStart } from '../../runner/bounded-text.ts'
 
 /** Bytes of output that stand in the log; the whole of what is longer becomes an artifact. */
 export const INLINE_BYTES = 16_384

@@ -6,8 +6,8 @@ import type {
   RecordedEvent,
   StoreFailure,
 } from '../../store/event-store.ts'
-import { runIdOf, streamOf } from '../../store/run-log.ts'
-import { RunId } from '../run-id.ts'
+import { runIdOf, streamOf } from '../../log/run-log.ts'
+import { RunId } from '../../api/run-id.ts'
 
 /**
  * A cursor over all runs names the record that was delivered last: its run and the first bits of its

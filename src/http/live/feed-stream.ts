@@ -1,4 +1,4 @@
-import type { Watched } from '../watch-log.ts'
+import type { Watched } from '../plugins/watch-log.ts'
 import { Chunks } from './chunks.ts'
 import type { Feed } from './feed.ts'
 import type { FeedFilter } from './feed-filter.ts'

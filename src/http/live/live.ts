@@ -1,5 +1,5 @@
 import type { Checkpoint } from '../../projections/batch.ts'
-import type { WatchLog } from '../watch-log.ts'
+import type { WatchLog } from '../plugins/watch-log.ts'
 import { Feed } from './feed.ts'
 import { RunFacts } from './feed-filter.ts'
 import { Hub } from './hub.ts'

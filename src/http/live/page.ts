@@ -1,7 +1,7 @@
 import type { ResultAsync } from 'neverthrow'
 import type { ReadModel } from '../../projections/read-model.ts'
 import type { EventStore, ReadError, ReadOptions } from '../../store/event-store.ts'
-import { streamOf } from '../../store/run-log.ts'
+import { streamOf } from '../../log/run-log.ts'
 import { type Entry, entriesOf } from './entry.ts'
 import { type Damage, type Form, type Text, textOf } from './text.ts'
 

@@ -1,8 +1,8 @@
 import websocket from '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
-import { chooseProtocol } from '../credentials.ts'
+import { chooseProtocol } from '../plugins/credentials.ts'
 import type { AppDeps } from '../deps.ts'
-import { WatchLog } from '../watch-log.ts'
+import { WatchLog } from '../plugins/watch-log.ts'
 import { LIVE_LIMITS } from './limits.ts'
 import { createLive, type Live } from './live.ts'
 

@@ -1,6 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
-import { commandProblem } from '../command-problem.ts'
-import type { Problem } from '../problem.ts'
+import { commandProblem } from '../problems/command-problem.ts'
+import type { Problem } from '../problems/problem.ts'
 import { isEnd } from './entry.ts'
 import { type PageDeps, readPage } from './page.ts'
 import type { Wanted } from './run-pages.ts'

@@ -1,5 +1,5 @@
-import type { Selection } from '../event-query.ts'
-import type { Watched } from '../watch-log.ts'
+import type { Selection } from '../../api/event-query.ts'
+import type { Watched } from '../plugins/watch-log.ts'
 import { Chunks } from './chunks.ts'
 import { isEnd, refusalFrame } from './entry.ts'
 import type { Hub } from './hub.ts'

@@ -1,6 +1,6 @@
 import type { Result } from 'neverthrow'
 import type { ReadError } from '../../store/event-store.ts'
-import type { Selection } from '../event-query.ts'
+import type { Selection } from '../../api/event-query.ts'
 import { type PageDeps, readTexts } from './page.ts'
 import type { PageSize } from './page-size.ts'
 import type { Damage, Form, Text } from './text.ts'

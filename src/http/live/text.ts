@@ -1,5 +1,5 @@
 import { ALL_KINDS, type Kind } from '../../domain/records.ts'
-import { decode, SCHEMA } from '../../store/codec.ts'
+import { decode, SCHEMA } from '../../log/codec.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
 
 /** What observers get of a record: it and its seq, or the id of its event and its metadata as well. */

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Kind } from '../../domain/records.ts'
-import { After, CaughtUp, WithMeta } from '../event-query.ts'
-import { Kinds } from '../kinds.ts'
+import { After, CaughtUp, WithMeta } from '../../api/event-query.ts'
+import { Kinds } from '../../api/kinds.ts'
 import type { Form } from './text.ts'
 
 /** What an observer asks for. */

@@ -1,11 +1,11 @@
 import { z } from 'zod'
 import type { ChatMessage } from '../../domain/conversation.ts'
-import { SentConversation, type SentMessage } from '../../projections/history-views.ts'
+import { SentConversation, type SentMessage } from '../../api/history.ts'
 import type { AppDeps } from '../deps.ts'
-import { Seq } from '../event-query.ts'
-import { sentConversation } from '../history/sent-conversation.ts'
-import { problems, sendProblem } from '../problem.ts'
-import { RunId, RunParams } from '../run-id.ts'
+import { Seq } from '../../api/event-query.ts'
+import { sentConversation } from '../../queries/conversation.ts'
+import { problems, sendProblem } from '../problems/problem.ts'
+import { RunId, RunParams } from '../../api/run-id.ts'
 import type { ZodApp } from '../zod-app.ts'
 
 const DescribedConversation = SentConversation.meta({

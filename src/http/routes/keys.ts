@@ -1,7 +1,7 @@
 import type { Audit } from '../../audit/audit.ts'
-import { PublishedKeys } from '../../audit/views.ts'
-import { auditProblem } from '../audit-problem.ts'
-import { problems, sendProblem } from '../problem.ts'
+import { PublishedKeys } from '../../api/audit.ts'
+import { auditProblem } from '../problems/audit-problem.ts'
+import { problems, sendProblem } from '../problems/problem.ts'
 import type { ZodApp } from '../zod-app.ts'
 
 const DescribedKeys = PublishedKeys.meta({

@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import { RUN_STATUSES } from '../../domain/state.ts'
 import type { RunPage } from '../../projections/read-model.ts'
-import { RunSummary } from '../../projections/views.ts'
+import { RunSummary } from '../../api/runs.ts'
 import type { AppDeps } from '../deps.ts'
-import { problems, sendInvalid } from '../problem.ts'
+import { problems, sendInvalid } from '../problems/problem.ts'
 import { jsonOnce, sendJson } from '../ready-json.ts'
 import type { ZodApp } from '../zod-app.ts'
 

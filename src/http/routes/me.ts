@@ -1,7 +1,7 @@
-import { PERMISSIONS, roleMay } from '../../access/roles.ts'
-import { Me, TicketView } from '../../access/views.ts'
+import { PERMISSIONS, roleMay } from '../../api/roles.ts'
+import { Me, TicketView } from '../../api/auth.ts'
 import type { AppDeps } from '../deps.ts'
-import { BODY_PROBLEMS, problems, sendProblem } from '../problem.ts'
+import { BODY_PROBLEMS, problems, sendProblem } from '../problems/problem.ts'
 import { isoTime } from '../token-view.ts'
 import type { ZodApp } from '../zod-app.ts'
 

@@ -1,8 +1,8 @@
 import type { Audit } from '../../audit/audit.ts'
-import { RunProof } from '../../audit/views.ts'
-import { AUDIT_PROBLEMS, auditProblem } from '../audit-problem.ts'
-import { problems, sendProblem } from '../problem.ts'
-import { RunId, RunParams } from '../run-id.ts'
+import { RunProof } from '../../api/audit.ts'
+import { AUDIT_PROBLEMS, auditProblem } from '../problems/audit-problem.ts'
+import { problems, sendProblem } from '../problems/problem.ts'
+import { RunId, RunParams } from '../../api/run-id.ts'
 import type { ZodApp } from '../zod-app.ts'
 
 const DescribedProof = RunProof.meta({

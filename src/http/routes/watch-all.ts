@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { asked } from '../asked.ts'
 import type { Live } from '../live/live.ts'
 import { observeFeed, WatchAllQuery } from '../live/observe-feed.ts'
-import { problems, sendProblem } from '../problem.ts'
+import { problems, sendProblem } from '../problems/problem.ts'
 import type { ZodApp } from '../zod-app.ts'
 
 const DESCRIPTION = `

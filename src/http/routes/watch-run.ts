@@ -3,8 +3,8 @@ import { asked } from '../asked.ts'
 import type { Live } from '../live/live.ts'
 import { observeRun } from '../live/observe-run.ts'
 import { WatchQuery } from '../live/watch-query.ts'
-import { problems, sendProblem } from '../problem.ts'
-import { RunParams } from '../run-id.ts'
+import { problems, sendProblem } from '../problems/problem.ts'
+import { RunParams } from '../../api/run-id.ts'
 import type { ZodApp } from '../zod-app.ts'
 
 const DESCRIPTION = `

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { findGoal, goals } from '../../../src/agent/goals/catalogue.ts'
-import type { CommandResult } from '../../../src/agent/process/command.ts'
+import type { CommandResult } from '../../../src/runner/command.ts'
 import { check, type Files, project, withPath } from './support.ts'
 
 const names = goals.map(({ name }) => name)

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { guardSecrets } from '../../../src/store/masking.ts'
+import { guardSecrets } from '../../../src/log/masking.ts'
 import { FAKES } from '../../domain/mask/fakes.ts'
 import { check, programs, project, withPrograms } from './support.ts'
 

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { goals } from '../../../src/agent/goals/catalogue.ts'
 import { readReport } from '../../../src/agent/goals/report-folder.ts'
 import { readShellGoal } from '../../../src/agent/goals/retrai-yml.ts'
-import { runCommand } from '../../../src/agent/process/run-command.ts'
+import { runCommand } from '../../../src/runner/run-command.ts'
 import { project } from './support.ts'
 
 const READ = ['.retrai.yml', 'package.json', 'GNUmakefile', 'Makefile'] as const

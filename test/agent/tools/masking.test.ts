@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { INLINE_BYTES } from '../../../src/agent/tools/shorten.ts'
-import { guardSecrets } from '../../../src/store/masking.ts'
+import { guardSecrets } from '../../../src/log/masking.ts'
 import { FAKES, pem } from '../../domain/mask/fakes.ts'
 import { projectWith } from './support.ts'
 

@@ -1,13 +1,13 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { createArtifacts } from '../../../src/agent/artifacts.ts'
-import type { RunCommand } from '../../../src/agent/process/command.ts'
-import { runCommand } from '../../../src/agent/process/run-command.ts'
+import { createArtifacts } from '../../../src/artifacts/artifacts.ts'
+import type { RunCommand } from '../../../src/runner/command.ts'
+import { runCommand } from '../../../src/runner/run-command.ts'
 import type { Toolbox } from '../../../src/agent/tools/tool.ts'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import type { PayloadOf } from '../../../src/domain/records.ts'
 import type { OpenCall } from '../../../src/domain/state.ts'
-import { temporaryFolder } from '../process/support.ts'
+import { temporaryFolder } from '../../runner/support.ts'
 
 type Args = OpenCall['args']
 type Run = (tool: string, args?: Args, signal?: AbortSignal) => Promise<PayloadOf<'tool_result'>>

@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 /** All that the console is built from. */
 const SOURCES = ['web/src', 'web/index.html', 'web/vite.config.ts', 'src/domain', 'src/client']
-const SOURCES_TOO = ['src/audit', 'src/store', 'src/projections/views.ts', 'package-lock.json']
+const SOURCES_TOO = ['src/audit', 'src/store', 'src/api/runs.ts', 'package-lock.json']
 
 /** Builds the console if its build is missing or older than what it is made from. */
 export async function buildConsole(): Promise<void> {

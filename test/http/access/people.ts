@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { ROLES, type Role } from '../../../src/access/roles.ts'
+import { ROLES, type Role } from '../../../src/api/roles.ts'
 import { startTestServer, type TestServer } from '../support.ts'
 
 /** A server that asks for tokens, and the secrets of some. */

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
-import { PERMISSIONS, ROLES, roleMay } from '../../../src/access/roles.ts'
+import { PERMISSIONS, ROLES, roleMay } from '../../../src/api/roles.ts'
 import { createClient, type TokenView } from '../../../src/client/index.ts'
-import { readRecords } from '../../../src/store/run-log.ts'
+import { readRecords } from '../../../src/log/run-log.ts'
 import { bearer, call, type People, startWithPeople } from './people.ts'
 
 let people: People

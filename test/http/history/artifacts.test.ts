@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Artifacts, createArtifacts } from '../../../src/agent/artifacts.ts'
+import { type Artifacts, createArtifacts } from '../../../src/artifacts/artifacts.ts'
 import {
   agentDoes,
   CLAIM,

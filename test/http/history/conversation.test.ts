@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { errAsync, okAsync } from 'neverthrow'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { ModelRequest, Models } from '../../../src/agent/model/model.ts'
-import { sentConversation } from '../../../src/http/history/sent-conversation.ts'
+import { sentConversation } from '../../../src/queries/conversation.ts'
 import { Workshop } from '../../agent/support.ts'
 import {
   agentDoes,

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ALL_KINDS } from '../../../src/domain/records.ts'
-import { streamOf } from '../../../src/store/run-log.ts'
+import { streamOf } from '../../../src/log/run-log.ts'
 import { createdRecord, validRun } from '../../support/run-records.ts'
 import {
   agentDoes,

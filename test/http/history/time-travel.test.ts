@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fold } from '../../../src/domain/evolve.ts'
-import { Moments } from '../../../src/http/history/moments.ts'
+import { Moments } from '../../../src/queries/run-history.ts'
 import { runDetails } from '../../../src/projections/run-details.ts'
-import { streamOf } from '../../../src/store/run-log.ts'
+import { streamOf } from '../../../src/log/run-log.ts'
 import { createdRecord, validRun } from '../../support/run-records.ts'
 import {
   agentDoes,

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { Bell } from '../../../src/http/live/bell.ts'
+import { Bell } from '../../../src/lib/signal.ts'
 
 /** Whether a promise is settled by now. */
 const settled = async (promise: Promise<void>): Promise<boolean> => {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { errAsync } from 'neverthrow'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { readRecords, streamOf } from '../../../src/store/run-log.ts'
+import { readRecords, streamOf } from '../../../src/log/run-log.ts'
 import {
   agentDoes,
   bound,

@@ -1,4 +1,4 @@
-import type { BadRecord, StoredRecord } from '../../../src/audit/verify-run.ts'
+import type { BadRecord, StoredRecord } from '../../../src/audit/verify/verify-run.ts'
 
 /** To the worker. */
 export type Question =

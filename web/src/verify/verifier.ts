@@ -1,4 +1,4 @@
-import type { BadRecord, StoredRecord } from '../../../src/audit/verify-run.ts'
+import type { BadRecord, StoredRecord } from '../../../src/audit/verify/verify-run.ts'
 import type { SeqRecord } from '../run/seq-record.ts'
 import type { Answer, ProofVerdict, Question } from './protocol.ts'
 

@@ -1,5 +1,5 @@
-import { type BadRecord, type StoredRecord, verifyRecord } from '../../../src/audit/verify-run.ts'
-import type { LoadedRun } from '../../../src/store/run-log.ts'
+import { type BadRecord, type StoredRecord, verifyRecord } from '../../../src/audit/verify/verify-run.ts'
+import type { LoadedRun } from '../../../src/log/run-log.ts'
 import { checkProof } from './check-proof.ts'
 import type { Answer, Question } from './protocol.ts'
 

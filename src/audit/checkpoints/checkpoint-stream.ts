@@ -1,0 +1,166 @@
+import { randomUUID } from 'node:crypto'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { z } from 'zod'
+import { storedValue } from '../../log/codec.ts'
+import type { NewEvent, ReadError, RecordedEvent } from '../../store/event-store.ts'
+import { OWN_STREAM_PREFIX } from '../../log/own-streams.ts'
+import type { RunReader } from '../../log/run-pages.ts'
+import { Checkpoint, RunHead } from '../../api/audit.ts'
+
+/** The stream of the checkpoints. */
+export const CHECKPOINT_STREAM = `${OWN_STREAM_PREFIX}checkpoints`
+
+/** Before each checkpoint stand the runs that are new or longer since the one before, in some events. */
+const RUNS = 'checkpoint_runs'
+const CHECKPOINT = 'checkpoint'
+const Runs = z.strictObject({ runs: z.array(RunHead) })
+
+/** Runs in one event: far below what one append may hold. */
+export const RUNS_PER_EVENT = 2000
+
+export const runsEvent = (runs: readonly RunHead[]): NewEvent => event(RUNS, { runs })
+export const checkpointEvent = (checkpoint: Checkpoint): NewEvent => event(CHECKPOINT, checkpoint)
+
+const event = (type: string, data: object): NewEvent => {
+  return { id: randomUUID(), type, data: JSON.stringify(data), metadata: '{}' }
+}
+
+/** All that the stream says up to a revision. */
+export type CheckpointLog = {
+  /** Of the last event; -1 for none. */
+  readonly revision: number
+  /** The last checkpoint, and the runs that it is made over. */
+  readonly checkpoint: Checkpoint | null
+  readonly heads: ReadonlyMap<string, RunHead>
+  /** Runs that stand behind it, for a checkpoint that has not been written yet. */
+  readonly pending: readonly RunHead[]
+}
+
+const NO_CHECKPOINTS: CheckpointLog = {
+  revision: -1,
+  checkpoint: null,
+  heads: new Map(),
+  pending: [],
+}
+
+export type CheckpointError =
+  | Exclude<ReadError, { type: 'stream_not_found' }>
+  /** The stream holds something else. */
+  | {
+      readonly type: 'damaged_record'
+      readonly stream: string
+      readonly seq: number
+      readonly message: string
+    }
+
+/** What one event of the stream says. */
+export type CheckpointEntry = { readonly revision: number } & (
+  | { readonly runs: readonly RunHead[] }
+  | { readonly checkpoint: Checkpoint }
+)
+
+/** The events of the stream after a revision, up to its end. */
+export async function* checkpointEntries(
+  store: RunReader,
+  after: number,
+): AsyncGenerator<Result<CheckpointEntry, CheckpointError>> {
+  for (let from = after + 1; ; ) {
+    const options = { from, direction: 'forward', limit: PAGE } as const
+    const page = await store.readStream(CHECKPOINT_STREAM, options)
+    if (page.isErr() && page.error.type !== 'stream_not_found') yield err(page.error)
+    if (page.isErr()) return
+    for (const stored of page.value) {
+      const entry = read(stored)
+      yield entry
+      if (entry.isErr()) return
+      if (stored.data.length > LARGE) await nextTurn()
+    }
+    if (page.value.length < PAGE) return
+    from += page.value.length
+  }
+}
+
+/**
+ * The stream from its start: an entry for each checkpoint, and one for its end. The map of an entry goes
+ * on to change as soon as the next one is asked for.
+ */
+async function* readCheckpoints(
+  store: RunReader,
+): AsyncGenerator<Result<CheckpointLog, CheckpointError>> {
+  const heads = new Map<string, RunHead>()
+  let log: CheckpointLog = { ...NO_CHECKPOINTS, heads }
+  let pending: RunHead[] = []
+  for await (const entry of checkpointEntries(store, log.revision)) {
+    if (entry.isErr()) {
+      yield err(entry.error)
+      return
+    }
+    const { revision } = entry.value
+    if ('runs' in entry.value) {
+      pending.push(...entry.value.runs)
+      log = { ...log, revision, pending }
+      continue
+    }
+    for (const head of pending) heads.set(head.run_id, head)
+    pending = []
+    log = { revision, heads, pending, checkpoint: entry.value.checkpoint }
+    yield ok(log)
+  }
+  yield ok(log)
+}
+
+/** Length of the text of an event after which others get their turn. */
+const LARGE = 50_000
+const PAGE = 20
+
+function read(event: RecordedEvent): Result<CheckpointEntry, CheckpointError> {
+  const { type, revision } = event
+  try {
+    const value = storedValue(event)
+    if (type === RUNS) return ok({ revision, ...Runs.parse(value) })
+    if (type === CHECKPOINT) return ok({ revision, checkpoint: Checkpoint.parse(value) })
+    throw new Error(`it is a ${type}`)
+  } catch (cause) {
+    const message = cause instanceof z.ZodError ? z.prettifyError(cause) : String(cause)
+    return err({ type: 'damaged_record', stream: CHECKPOINT_STREAM, seq: revision, message })
+  }
+}
+
+/** The log as of the checkpoint of that number; null where there is none. */
+export function checkpointAt(
+  store: RunReader,
+  number: number | 'latest',
+): ResultAsync<CheckpointLog | null, CheckpointError> {
+  const find = async (): Promise<Result<CheckpointLog | null, CheckpointError>> => {
+    let latest: CheckpointLog | null = null
+    for await (const entry of readCheckpoints(store)) {
+      if (entry.isErr()) return err(entry.error)
+      if (entry.value.checkpoint === null) continue
+      if (entry.value.checkpoint.number === number) return ok(entry.value)
+      latest = entry.value
+    }
+    return ok(number === 'latest' ? latest : null)
+  }
+  return new ResultAsync(find())
+}
+
+/** At most `limit` checkpoints behind the number `after`, oldest first. */
+export function listCheckpoints(
+  store: RunReader,
+  after: number,
+  limit: number,
+): ResultAsync<Checkpoint[], CheckpointError> {
+  const list = async (): Promise<Result<Checkpoint[], CheckpointError>> => {
+    const found: Checkpoint[] = []
+    for await (const entry of readCheckpoints(store)) {
+      if (entry.isErr()) return err(entry.error)
+      const { checkpoint } = entry.value
+      if (checkpoint === null || checkpoint.number <= (found.at(-1)?.number ?? after)) continue
+      found.push(checkpoint)
+      if (found.length === limit) break
+    }
+    return ok(found)
+  }
+  return new ResultAsync(list())
+}

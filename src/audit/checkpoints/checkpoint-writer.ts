@@ -1,0 +1,184 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { GENESIS } from '../../log/chain.ts'
+import type { AppendError, EventStore, NewEvent } from '../../store/event-store.ts'
+import { ensureLogId, type LogIdError } from '../../log/log-id.ts'
+import {
+  CHECKPOINT_STREAM,
+  type CheckpointError,
+  checkpointEntries,
+  checkpointEvent,
+  RUNS_PER_EVENT,
+  runsEvent,
+} from './checkpoint-stream.ts'
+import type { Keyring, KeyringFailure } from '../proofs/keyring.ts'
+import { LEDGER_START, ledgerEnd } from '../ledgers.ts'
+import { MerkleTree } from './merkle.ts'
+import { leafOf, type RunHeads } from './run-heads.ts'
+import { checkpointHash, type Signer, seal } from '../proofs/statements.ts'
+import { type Checkpoint, LEDGERS, ledgerStream, type RunHead } from '../../api/audit.ts'
+
+export type WriterDeps = {
+  readonly store: EventStore
+  readonly runs: Pick<RunHeads, 'heads' | 'takeChanged'>
+  readonly keyring: Keyring
+  readonly clock: () => Date
+}
+
+export type WriteError = CheckpointError | AppendError | LogIdError | KeyringFailure
+
+/** Runs that are looked at before others get their turn. */
+const PAGE = 1000
+
+/**
+ * Writes checkpoints over all runs and ledgers. It keeps what it has read of the stream, and the tree over it:
+ * a checkpoint costs what has changed since the one before, not what there is.
+ */
+export class CheckpointWriter {
+  readonly #deps: WriterDeps
+  readonly #tree = new MerkleTree()
+  readonly #lengths = new Map<string, number>()
+  /** Runs that come after the last checkpoint in the stream, for one that has not been written yet. */
+  #pending = new Map<string, RunHead>()
+  /** What the tree does not have yet. */
+  #leaves = new Map<string, Uint8Array>()
+  /** Runs and ledgers that are longer than in the stream, as far as is known. */
+  readonly #grown = new Map<string, RunHead>()
+  #revision = -1
+  #last: Checkpoint | null = null
+
+  constructor(deps: WriterDeps) {
+    this.#deps = deps
+  }
+
+  /**
+   * Appends a checkpoint if a run or ledger is new or longer since the last one; else null. `too_soon` if the
+   * last one is younger than `pauseMs`, whoever has written it: servers that share a log write no more.
+   */
+  write({
+    pauseMs = 0,
+  }: {
+    readonly pauseMs?: number
+  } = {}): ResultAsync<Checkpoint | 'too_soon' | null, WriteError> {
+    return new ResultAsync(this.#write(pauseMs))
+  }
+
+  async #write(pauseMs: number): Promise<Result<Checkpoint | 'too_soon' | null, WriteError>> {
+    const { store, keyring, clock } = this.#deps
+    const read = await this.#read()
+    if (read.isErr()) return err(read.error)
+    const age = this.#last === null ? null : clock().getTime() - Date.parse(this.#last.signed_at)
+    if (age !== null && age >= 0 && age < pauseMs) return ok('too_soon')
+    await this.#findGrown()
+    if (this.#grown.size + this.#pending.size === 0) return ok(null)
+    const [logId, keys] = [await ensureLogId(store), await keyring.load()]
+    if (logId.isErr()) return err(logId.error)
+    if (keys.isErr()) return err(keys.error)
+    const grown = [...this.#grown.values()]
+    await this.#plant([...this.#pending.values(), ...grown])
+    const checkpoint = this.#next(logId.value, keys.value.signer, clock())
+    const appended = await this.#append(grown, checkpoint)
+    if (appended.isErr()) return err(appended.error)
+    this.#revision = appended.value
+    for (const { run_id, length } of [...this.#pending.values(), ...grown]) {
+      this.#lengths.set(run_id, length)
+    }
+    this.#pending = new Map()
+    this.#grown.clear()
+    this.#last = checkpoint
+    return ok(checkpoint)
+  }
+
+  /** Reads on in the stream. */
+  async #read(): Promise<Result<void, CheckpointError>> {
+    for await (const entry of checkpointEntries(this.#deps.store, this.#revision)) {
+      if (entry.isErr()) return err(entry.error)
+      this.#revision = entry.value.revision
+      if ('runs' in entry.value) {
+        for (const head of entry.value.runs) this.#pending.set(head.run_id, head)
+      } else {
+        for (const head of this.#pending.values()) this.#take(head)
+        this.#pending = new Map()
+        this.#last = entry.value.checkpoint
+      }
+    }
+    return ok(undefined)
+  }
+
+  #take(head: RunHead): void {
+    this.#lengths.set(head.run_id, head.length)
+    this.#leaves.set(head.run_id, leafOf(head))
+  }
+
+  async #findGrown(): Promise<void> {
+    const { runs, store } = this.#deps
+    const changed = runs.takeChanged()
+    if (changed !== null) this.#keepGrown(changed)
+    for (let after: string | undefined = ''; changed === null && after !== undefined; ) {
+      const page = runs.heads(after, PAGE)
+      this.#keepGrown(page)
+      after = page.at(-1)?.run_id
+      await nextTurn()
+    }
+    for (const name of LEDGERS) {
+      // A ledger that cannot be read stays as it was; verification tells of it.
+      const end = (await ledgerEnd(store, name)).unwrapOr(LEDGER_START)
+      this.#keepGrown([{ run_id: ledgerStream(name), ...end }])
+    }
+    this.#keepGrown([...this.#grown.values()])
+  }
+
+  #keepGrown(heads: Iterable<RunHead>): void {
+    for (const head of heads) {
+      const { run_id, length } = head
+      const known = this.#pending.get(run_id)?.length ?? this.#lengths.get(run_id) ?? 0
+      if (length > known) this.#grown.set(run_id, head)
+      else this.#grown.delete(run_id)
+    }
+  }
+
+  /** Brings the tree up to the stream and these heads. */
+  async #plant(heads: readonly RunHead[]): Promise<void> {
+    for (const head of heads) this.#leaves.set(head.run_id, leafOf(head))
+    const leaves = this.#leaves
+    this.#leaves = new Map()
+    for (const _ of this.#tree.put(leaves)) await nextTurn()
+  }
+
+  #next(logId: string, signer: Signer, now: Date): Checkpoint {
+    return seal<Checkpoint>(
+      {
+        type: 'retrai.checkpoint.v1',
+        log_id: logId,
+        number: this.#last === null ? 0 : this.#last.number + 1,
+        runs: this.#tree.size,
+        root: this.#tree.root.toString('hex'),
+        previous: this.#last === null ? GENESIS : checkpointHash(this.#last),
+        signed_at: now.toISOString(),
+      },
+      signer,
+    )
+  }
+
+  /** The last of the runs and the checkpoint are one append, mostly the only one. @returns the new revision */
+  async #append(
+    grown: readonly RunHead[],
+    checkpoint: Checkpoint,
+  ): Promise<Result<number, AppendError>> {
+    const appends: NewEvent[][] = []
+    for (let from = 0; from < grown.length; from += RUNS_PER_EVENT) {
+      appends.push([runsEvent(grown.slice(from, from + RUNS_PER_EVENT))])
+    }
+    const last = appends.pop() ?? []
+    let expected = this.#revision
+    for (const events of [...appends, [...last, checkpointEvent(checkpoint)]]) {
+      const expectedRevision = expected === -1 ? 'no_stream' : expected
+      const appended = await this.#deps.store.append(CHECKPOINT_STREAM, events, {
+        expectedRevision,
+      })
+      if (appended.isErr()) return err(appended.error)
+      expected = appended.value.revision
+    }
+    return ok(expected)
+  }
+}

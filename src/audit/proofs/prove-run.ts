@@ -1,0 +1,54 @@
+import { err, ok, type Result, type ResultAsync } from 'neverthrow'
+import { type DamagedRecord, decode } from '../../log/codec.ts'
+import type { RecordedEvent } from '../../store/event-store.ts'
+import type { LoadError, LoadedRun } from '../../log/run-log.ts'
+import { lastEvent, type RunReader } from '../../log/run-pages.ts'
+import { type Signer, seal } from './statements.ts'
+import type { RunProof } from '../../api/audit.ts'
+
+/**
+ * A signed statement of what the log has of a run now, by its last record. What was projected of the
+ * run (null where that is not known) must agree with it.
+ */
+export function proveRun(
+  store: RunReader,
+  projected: LoadedRun | null,
+  runId: string,
+  signer: Signer,
+  now: Date,
+): ResultAsync<RunProof, LoadError> {
+  return lastEvent(store, runId)
+    .andThen((event) => confirmed(event, projected))
+    .map(({ length, head, last_kind }) =>
+      seal<RunProof>(
+        {
+          type: 'retrai.run-proof.v1',
+          run_id: runId,
+          length,
+          head,
+          last_kind,
+          signed_at: now.toISOString(),
+        },
+        signer,
+      ),
+    )
+}
+
+function confirmed(
+  event: RecordedEvent,
+  projected: LoadedRun | null,
+): Result<Pick<RunProof, 'length' | 'head' | 'last_kind'>, DamagedRecord> {
+  const decoded = decode(event)
+  if (decoded.isErr()) return err(decoded.error)
+  const { seq, record, meta } = decoded.value
+  const damaged = (message: string): DamagedRecord => {
+    return { type: 'damaged_record', stream: event.stream, seq, message }
+  }
+  if (projected !== null && projected.state.seq > seq) {
+    return err(damaged(`the run had ${projected.state.seq + 1} records before: its end is cut off`))
+  }
+  if (projected?.state.seq === seq && projected.head !== meta.hash) {
+    return err(damaged('it is not the record that was read here before'))
+  }
+  return ok({ length: seq + 1, head: meta.hash, last_kind: record.kind })
+}

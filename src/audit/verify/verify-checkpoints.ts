@@ -1,0 +1,113 @@
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { GENESIS } from '../../log/chain.ts'
+import { type CheckpointError, type CheckpointLog, checkpointEntries } from '../checkpoints/checkpoint-stream.ts'
+import { MerkleTree } from '../checkpoints/merkle.ts'
+import type { KnownKeys } from '../proofs/public-keys.ts'
+import type { Finding } from './report.ts'
+import { leafOf } from '../checkpoints/run-heads.ts'
+import type { RunReader } from '../../log/run-pages.ts'
+import { checkpointHash, checkSeal } from '../proofs/statements.ts'
+import type { Checkpoint, RunHead } from '../../api/audit.ts'
+
+/** What is wrong with a checkpoint by itself; null where nothing is. */
+export function sealFinding(checkpoint: Checkpoint, keys: KnownKeys): Finding | null {
+  const seal = checkSeal(checkpoint, keys)
+  if (seal === 'good') return null
+  const message =
+    seal === 'bad'
+      ? `its signature is not one of the key ${checkpoint.key}`
+      : `the key ${checkpoint.key} is not known, so its signature cannot be checked`
+  return finding('signature', checkpoint, message)
+}
+
+/** Whether a checkpoint comes right behind another (null: is the first); null where it does. */
+export function linkFinding(before: Checkpoint | null, checkpoint: Checkpoint): Finding | null {
+  const number = before === null ? 0 : before.number + 1
+  if (checkpoint.number !== number) {
+    return finding('missing', checkpoint, `it stands where number ${number} is expected`)
+  }
+  const previous = before === null ? GENESIS : checkpointHash(before)
+  if (checkpoint.previous === previous) return null
+  return finding('unlinked', checkpoint, 'it does not follow the checkpoint before it')
+}
+
+/** Whether these are the runs that a checkpoint is made over; null where they are. */
+export function rootFinding(checkpoint: Checkpoint, heads: Iterable<RunHead>): Finding | null {
+  const tree = new MerkleTree()
+  grow(tree, heads)
+  return treeFinding(checkpoint, tree)
+}
+
+function grow(tree: MerkleTree, heads: Iterable<RunHead>): void {
+  const leaves = new Map<string, Uint8Array>()
+  for (const head of heads) leaves.set(head.run_id, leafOf(head))
+  for (const _ of tree.put(leaves));
+}
+
+function treeFinding(checkpoint: Checkpoint, { root, size }: MerkleTree): Finding | null {
+  if (root.toString('hex') === checkpoint.root && size === checkpoint.runs) return null
+  return finding('changed', checkpoint, 'the runs that are listed for it do not make its root')
+}
+
+function finding(problem: Finding['problem'], { number }: Checkpoint, message: string): Finding {
+  return { problem, where: `checkpoint ${number}`, seq: null, message }
+}
+
+export type VerifiedCheckpoints = {
+  readonly count: number
+  /** As of the last one; null where there is none. */
+  readonly latest: CheckpointLog | null
+  /** As of the one with the wanted number; null where there is none. */
+  readonly wanted: CheckpointLog | null
+  readonly findings: readonly Finding[]
+}
+
+/**
+ * Verifies the checkpoints of a log: signatures, order, roots.
+ * @param roots which roots: of all checkpoints, or only of the last one, which costs the least
+ */
+export function verifyCheckpoints(
+  store: RunReader,
+  keys: KnownKeys,
+  wantedNumber: number | null,
+  roots: 'all' | 'last' = 'all',
+): ResultAsync<VerifiedCheckpoints, CheckpointError> {
+  const verify = async (): Promise<Result<VerifiedCheckpoints, CheckpointError>> => {
+    const findings: Finding[] = []
+    const tree = new MerkleTree()
+    const heads = new Map<string, RunHead>()
+    let pending: RunHead[] = []
+    let checkpoint: Checkpoint | null = null
+    let wanted: CheckpointLog | null = null
+    let revision = -1
+    let count = 0
+    for await (const entry of checkpointEntries(store, revision)) {
+      if (entry.isErr()) return err(entry.error)
+      revision = entry.value.revision
+      if ('runs' in entry.value) {
+        pending.push(...entry.value.runs)
+        continue
+      }
+      const before: Checkpoint | null = checkpoint
+      checkpoint = entry.value.checkpoint
+      for (const head of pending) heads.set(head.run_id, head)
+      if (roots === 'all') grow(tree, pending)
+      pending = []
+      count += 1
+      const found = [
+        sealFinding(checkpoint, keys),
+        linkFinding(before, checkpoint),
+        roots === 'all' ? treeFinding(checkpoint, tree) : null,
+      ]
+      findings.push(...found.filter((each) => each !== null))
+      if (checkpoint.number === wantedNumber) {
+        wanted = { revision, checkpoint, heads: new Map(heads), pending: [] }
+      }
+    }
+    if (checkpoint === null) return ok({ count, latest: null, wanted, findings })
+    const root = roots === 'last' ? rootFinding(checkpoint, heads.values()) : null
+    if (root !== null) findings.push(root)
+    return ok({ count, latest: { revision, checkpoint, heads, pending }, wanted, findings })
+  }
+  return new ResultAsync(verify())
+}

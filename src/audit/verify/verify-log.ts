@@ -1,0 +1,175 @@
+import { createHash } from 'node:crypto'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import type { RecordedEvent, StoreFailure } from '../../store/event-store.ts'
+import type { LogPages } from '../../log/log-pages.ts'
+import { type LoadedRun, RUN_STREAM_PREFIX, runIdOf } from '../../log/run-log.ts'
+import type { ArtifactSource } from '../../artifacts/artifact-source.ts'
+import type { KeptHeads } from '../checkpoints/kept-heads.ts'
+import { LEDGER_START, type LedgerEnd, ledgerOf } from '../ledgers.ts'
+import { type Projected, ProjectedCheck } from './projected-runs.ts'
+import { RedactionCheck } from './redaction-check.ts'
+import type { Finding, RedactionReport } from './report.ts'
+import { verifyEntry } from './verify-ledger.ts'
+import { readRedaction } from './verify-redactions.ts'
+import { artifactOf, storedRecord, verifyRecord } from './verify-run.ts'
+import type { LedgerName } from '../../api/audit.ts'
+
+export type LogReport = {
+  readonly runs: number
+  /** Entries of ledgers that hold. */
+  readonly ledgers: Readonly<Record<string, number>>
+  /** Records that hold. */
+  readonly records: number
+  readonly artifacts: number
+  /** What was taken out of runs, as it should be. */
+  readonly redacted: RedactionReport
+  readonly findings: readonly Finding[]
+}
+
+/** Verifies all runs and ledgers of a log, in one reading; of each up to its first bad record. */
+export function verifyLog(
+  pages: LogPages,
+  artifacts: ArtifactSource,
+  kept: readonly KeptHeads[],
+  projected: Projected | null = null,
+): ResultAsync<LogReport, StoreFailure> {
+  const check = new LogCheck(artifacts, kept, projected && new ProjectedCheck(projected))
+  const verify = async (): Promise<Result<LogReport, StoreFailure>> => {
+    for await (const page of pages) {
+      if (page.isErr()) return err(page.error)
+      for (const event of page.value) check.take(event)
+    }
+    return ok(await check.finish())
+  }
+  return new ResultAsync(verify())
+}
+
+type RunCheck = { run: LoadedRun | null; bad: boolean }
+type LedgerCheck = { end: LedgerEnd; bad: boolean }
+
+class LogCheck {
+  readonly #artifacts: ArtifactSource
+  readonly #kept: readonly KeptHeads[]
+  readonly #projected: ProjectedCheck | null
+  readonly #runs = new Map<string, RunCheck>()
+  readonly #ledgers = new Map<LedgerName, LedgerCheck>()
+  /** Artifacts that records name, each with the first record that does. */
+  readonly #named = new Map<string, { readonly where: string; readonly seq: number }>()
+  readonly #findings: Finding[] = []
+  readonly #redactions = new RedactionCheck()
+  #records = 0
+
+  constructor(
+    artifacts: ArtifactSource,
+    kept: readonly KeptHeads[],
+    projected: ProjectedCheck | null,
+  ) {
+    this.#artifacts = artifacts
+    this.#kept = kept
+    this.#projected = projected
+  }
+
+  take(event: RecordedEvent): void {
+    const ledger = ledgerOf(event.stream)
+    if (ledger !== null) this.#takeEntry(ledger, event)
+    else if (event.stream.startsWith(RUN_STREAM_PREFIX)) this.#takeRecord(event)
+    this.#projected?.reach(event, () => this.#goodRuns())
+  }
+
+  #takeEntry(name: LedgerName, event: RecordedEvent): void {
+    const check = this.#ledgers.get(name) ?? { end: LEDGER_START, bad: false }
+    this.#ledgers.set(name, check)
+    if (check.bad) return
+    const verified = verifyEntry(name, check.end, storedRecord(event))
+    if (verified.isErr()) {
+      check.bad = true
+      this.#findings.push({ ...verified.error, where: `ledger ${name}` })
+      return
+    }
+    for (const heads of this.#kept) {
+      heads.see(event.stream, check.end.length, verified.value.head)
+    }
+    check.end = verified.value
+    if (name !== 'redactions') return
+    const redaction = readRedaction(storedRecord(event))
+    if (redaction.isOk()) this.#redactions.add(redaction.value)
+    else {
+      const { error: message } = redaction
+      const where = `ledger ${name}`
+      this.#findings.push({ problem: 'unreadable', where, seq: event.revision, message })
+    }
+  }
+
+  *#goodRuns(): Generator<LoadedRun> {
+    for (const { run, bad } of this.#runs.values()) if (run !== null && !bad) yield run
+  }
+
+  #takeRecord(event: RecordedEvent): void {
+    const runId = runIdOf(event.stream)
+    const check = this.#runs.get(runId) ?? { run: null, bad: false }
+    this.#runs.set(runId, check)
+    if (check.bad) return
+    const where = `run ${runId}`
+    const verified = verifyRecord(runId, check.run, storedRecord(event))
+    if (verified.isErr()) {
+      check.bad = true
+      this.#findings.push({ ...verified.error, where })
+      return
+    }
+    const { run, logged } = verified.value
+    check.run = run
+    this.#records += 1
+    this.#redactions.see(logged)
+    this.#projected?.see(run)
+    for (const heads of this.#kept) heads.see(runId, logged.seq, logged.meta.hash)
+    const artifact = artifactOf(logged)
+    if (artifact !== null && !this.#named.has(artifact)) {
+      this.#named.set(artifact, { where, seq: logged.seq })
+    }
+  }
+
+  async finish(): Promise<LogReport> {
+    let artifacts = 0
+    for (const [name, place] of this.#named) {
+      const problem = await artifactProblem(this.#artifacts, name)
+      if (problem?.problem === 'missing' && this.#redactions.hasTaken(name)) continue
+      if (problem === null) artifacts += 1
+      else this.#findings.push({ ...problem, ...place })
+    }
+    const lengthOf = (id: string): number => {
+      const ledger = ledgerOf(id)
+      if (ledger !== null) return this.#ledgers.get(ledger)?.end.length ?? 0
+      const { run = null } = this.#runs.get(id) ?? {}
+      return run === null ? 0 : run.state.seq + 1
+    }
+    const missing = this.#kept.flatMap((heads) => heads.findings(lengthOf))
+    const redactions = this.#redactions.findings(lengthOf).map(({ runId, ...finding }) => {
+      return { ...finding, where: `run ${runId}` }
+    })
+    const projected = this.#projected?.findings((id) => this.#runs.get(id)?.bad === true) ?? []
+    const findings = [...this.#findings, ...missing, ...redactions, ...projected]
+    const ledgers = Object.fromEntries(
+      [...this.#ledgers].map(([name, { end }]) => [name, end.length]),
+    )
+    return {
+      runs: this.#runs.size,
+      records: this.#records,
+      ledgers,
+      artifacts,
+      redacted: this.#redactions.report(),
+      findings,
+    }
+  }
+}
+
+async function artifactProblem(
+  artifacts: ArtifactSource,
+  name: string,
+): Promise<Pick<Finding, 'problem' | 'message'> | null> {
+  const found = await artifacts.read(name)
+  if (found === null) return { problem: 'missing', message: `its artifact ${name} is gone` }
+  const hash = createHash('sha256')
+  for await (const chunk of found.stream) hash.update(chunk)
+  if (hash.digest('hex') === name) return null
+  return { problem: 'changed', message: `its artifact ${name} has other contents` }
+}

@@ -1,0 +1,76 @@
+import { err, ok, type Result } from 'neverthrow'
+import type { Role } from '../api/roles.ts'
+import { isActive, type Token, type TokenEntry, type Tokens } from './token-ledger.ts'
+
+/** Why a token was not made or revoked. */
+export type TokenError =
+  | { readonly type: 'token_not_found' }
+  /** There is or was a token of that name, or the name means something else. */
+  | { readonly type: 'name_taken'; readonly name: string }
+  /** Nobody could manage the tokens after that. */
+  | { readonly type: 'admin_needed' }
+
+/** The principal of requests to a server that needs no token, and of commands on the store itself. */
+export const LOCAL = 'local'
+/** The principal of the token that a server is configured with. */
+export const CONFIGURED = 'token'
+/** Names that no token gets. */
+export const RESERVED_NAMES: readonly string[] = [LOCAL, CONFIGURED]
+
+type Now = {
+  /** Seconds since the epoch. */
+  readonly now: number
+  /** Whether there is an admin beside those of the ledger: a token by configuration. */
+  readonly otherAdmin: boolean
+}
+
+/** The first token must be an admin's: with any other one nobody could make the second. */
+export function decideCreation(
+  tokens: Tokens,
+  wanted: Pick<Token, 'id' | 'name' | 'role' | 'sha256' | 'expires_at'>,
+  { now, otherAdmin }: Now,
+): Result<readonly TokenEntry[], TokenError> {
+  const { name, role } = wanted
+  const taken =
+    RESERVED_NAMES.includes(name) || [...tokens.values()].some((token) => token.name === name)
+  if (taken) return err({ type: 'name_taken', name })
+  const managed = otherAdmin || role === 'admin' || activeAdmins(tokens, now).length > 0
+  if (!managed) return err({ type: 'admin_needed' })
+  return ok([{ kind: 'token_created', ts: now, payload: wanted }])
+}
+
+/** An admin that is good for less long than this, in seconds, does not count as one who can take over: a day. */
+const TAKES_OVER_S = 86_400
+
+/**
+ * Revoking what is revoked adds nothing. What is revoked must leave an admin, and one that lasts if it lasts
+ * itself: one who could look after the tokens tomorrow, not one of the next second.
+ */
+export function decideRevocation(
+  tokens: Tokens,
+  id: string,
+  reason: string | null,
+  { now, otherAdmin }: Now,
+): Result<readonly TokenEntry[], TokenError> {
+  const token = tokens.get(id)
+  if (token === undefined) return err({ type: 'token_not_found' })
+  if (token.revoked !== null) return ok([])
+  const admins = otherAdmin ? [] : activeAdmins(tokens, now)
+  if (isLast(token, admins) || isLast(token, admins.filter(lastsFrom(now)))) {
+    return err({ type: 'admin_needed' })
+  }
+  return ok([{ kind: 'token_revoked', ts: now, payload: { id, reason } }])
+}
+
+const ADMIN: Role = 'admin'
+
+const isLast = ({ id }: Token, admins: readonly Token[]): boolean =>
+  admins.length === 1 && admins[0]?.id === id
+
+const lastsFrom =
+  (now: number) =>
+  ({ expires_at }: Token): boolean =>
+    expires_at === null || expires_at >= now + TAKES_OVER_S
+
+const activeAdmins = (tokens: Tokens, now: number): Token[] =>
+  [...tokens.values()].filter((token) => token.role === ADMIN && isActive(token, now))

@@ -1,0 +1,71 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { ok, type Result } from 'neverthrow'
+import type { DamagedRecord } from '../log/codec.ts'
+import type { EventStore, RecordedEvent } from '../store/event-store.ts'
+import { emptyLedger, foldEntry, type LoadedLedger } from '../log/ledger.ts'
+import { TOKEN_LEDGER, type Tokens } from './token-ledger.ts'
+
+const RETRY_MS = 1000
+
+/** The token ledger as far as it was read, kept up to date by a subscription and by what is appended here. */
+export class TokenReader {
+  readonly #onTokens: (tokens: Tokens) => void
+  #loaded: LoadedLedger<Tokens> = emptyLedger(TOKEN_LEDGER)
+  #caughtUp = false
+
+  /** @param onTokens told of all tokens as soon as they are known, and whenever they change */
+  constructor(onTokens: (tokens: Tokens) => void) {
+    this.#onTokens = onTokens
+  }
+
+  get loaded(): LoadedLedger<Tokens> {
+    return this.#loaded
+  }
+
+  /** Takes over a ledger that was read to its end. */
+  learn(loaded: LoadedLedger<Tokens>): void {
+    if (loaded.revision <= this.#loaded.revision) return
+    this.#loaded = loaded
+    this.caughtUp()
+  }
+
+  caughtUp(): void {
+    this.#caughtUp = true
+    this.#onTokens(this.#loaded.state)
+  }
+
+  take(events: readonly RecordedEvent[]): Result<void, DamagedRecord> {
+    for (const event of events) {
+      if (event.revision <= this.#loaded.revision) continue
+      const folded = foldEntry(TOKEN_LEDGER, this.#loaded, event)
+      if (folded.isErr()) return folded.map(() => undefined)
+      this.#loaded = folded.value
+    }
+    if (this.#caughtUp) this.#onTokens(this.#loaded.state)
+    return ok()
+  }
+}
+
+type Log = { warn(fields: object, message: string): void }
+
+/** Reads until `signal` aborts, or until there is an entry that cannot be read, which it resolves to. */
+export async function followTokens(
+  store: EventStore,
+  reader: TokenReader,
+  log: Log,
+  signal: AbortSignal,
+): Promise<DamagedRecord | null> {
+  while (!signal.aborted) {
+    try {
+      const after = reader.loaded.revision
+      for await (const item of store.subscribeStream(TOKEN_LEDGER.stream, { after, signal })) {
+        const taken = item.type === 'events' ? reader.take(item.events) : ok(reader.caughtUp())
+        if (taken.isErr()) return taken.error
+      }
+    } catch (error) {
+      log.warn({ err: error }, 'the tokens cannot be followed now, trying again')
+    }
+    await delay(RETRY_MS, undefined, { signal }).catch(() => {})
+  }
+  return null
+}

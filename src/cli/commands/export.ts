@@ -1,0 +1,105 @@
+import { createWriteStream } from 'node:fs'
+import { rename, rm } from 'node:fs/promises'
+import type { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { Command } from 'commander'
+import { err, ok, type Result } from 'neverthrow'
+import { createAudit } from '../../audit/audit.ts'
+import type { RunReader } from '../../log/run-pages.ts'
+import { redactionIndexOf } from '../../redaction/redaction-index.ts'
+import { dataDirOf, openDataFolder } from '../data-folder.ts'
+import { download } from '../download.ts'
+import { EXIT, PLAIN_EXIT_CODES } from '../terminal/exit-codes.ts'
+import { endWithReader, say } from '../terminal/print.ts'
+
+const HELP = `
+The file is a .tar.gz with the records, the artifacts that they name, a signed proof, the public keys and
+a signed manifest. "retrai verify FILE" checks it, and docs/verification.md describes it byte by byte.
+With --data-dir the log is read from the folder, also while a server uses it, and signed with its key.
+${PLAIN_EXIT_CODES}`
+
+type Options = { readonly output?: string; readonly server?: string; readonly dataDir?: string }
+
+/** `retrai export RUN`: all that is kept of a run, as one file that can be verified offline. */
+export function exportCommand(): Command {
+  return new Command('export')
+    .description('Export a run as one file that can be verified without the server.')
+    .argument('<run>', 'the id of the run')
+    .option('-o, --output <file>', 'where to (default retrai-run-<id>.tar.gz; - for stdout)')
+    .option('--server <url>', 'the server (default http://127.0.0.1:8000)')
+    .option('--data-dir <folder>', 'read this data folder instead of asking a server')
+    .addHelpText('after', HELP)
+    .action(async (runId: string, options: Options) => {
+      const done = await run(runId.toLowerCase(), options)
+      if (done.isErr()) say(`retrai: ${done.error}`)
+      process.exitCode = done.isOk() ? EXIT.done : EXIT.notDone
+    })
+}
+
+async function run(runId: string, options: Options): Promise<Result<void, string>> {
+  const opened = await (options.dataDir === undefined
+    ? fromServer(runId, options)
+    : fromFolder(runId, options.dataDir))
+  if (opened.isErr()) return err(opened.error)
+  const { archive, close } = opened.value
+  const target = options.output ?? `retrai-run-${runId}.tar.gz`
+  try {
+    await (target === '-' ? toStdout(archive) : toFile(archive, target))
+    if (target !== '-') say(`${target} is written. To check it: retrai verify ${target}`)
+    return ok()
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    return err(`The export could not be finished: ${reason}. Nothing was kept of it.`)
+  } finally {
+    await close()
+  }
+}
+
+type Opened = { readonly archive: Readable; close(): Promise<void> }
+
+async function fromServer(runId: string, options: Options): Promise<Result<Opened, string>> {
+  const got = await download(options, `/api/runs/${encodeURIComponent(runId)}/export`)
+  return got.map((archive) => ({ archive, close: async () => {} })).mapErr(({ message }) => message)
+}
+
+async function fromFolder(runId: string, given: string): Promise<Result<Opened, string>> {
+  const dir = dataDirOf(given)
+  const folder = dir.isErr() ? err(dir.error) : await openDataFolder(dir.value)
+  if (folder.isErr()) return err(folder.error)
+  const { log, artifacts, keyring } = folder.value
+  const runs = { get: () => null }
+  const index = await redactionIndexOf(log)
+  if (index.isErr()) {
+    await log.close()
+    return err(index.error.message)
+  }
+  const store: RunReader = {
+    readStream: (stream, options) =>
+      log.readStream(stream, options).map((page) => page.map((event) => index.value.apply(event))),
+  }
+  const audit = createAudit({ store, runs, keyring, artifacts, clock: () => new Date() })
+  const archive = await audit.exportRun(runId)
+  if (archive.isOk()) return ok({ archive: archive.value, close: () => log.close() })
+  await log.close()
+  const { error } = archive
+  return err(
+    error.type === 'stream_not_found' ? `There is no run ${runId} in ${given}.` : error.message,
+  )
+}
+
+async function toStdout(archive: Readable): Promise<void> {
+  endWithReader()
+  await pipeline(archive, process.stdout, { end: false })
+}
+
+/** The file gets its name only once it is complete. */
+async function toFile(archive: Readable, target: string): Promise<void> {
+  const part = `${target}.part`
+  try {
+    await pipeline(archive, createWriteStream(part))
+    await rename(part, target)
+  } catch (cause) {
+    await rm(part, { force: true })
+    throw cause
+  }
+}

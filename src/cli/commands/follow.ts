@@ -1,0 +1,93 @@
+import { err, ok, type Result } from 'neverthrow'
+import {
+  type AgentEvent,
+  DOCUMENTED_KINDS,
+  type Kind,
+  type RunDetails,
+  WatchError,
+} from '../../client/index.ts'
+import { eventLine } from '../terminal/event-line.ts'
+import { EXIT, exitCodeOf } from '../terminal/exit-codes.ts'
+import { HumanChecks } from './human-checks.ts'
+import { oneLine } from '../terminal/plain-text.ts'
+import { print, printJson, say } from '../terminal/print.ts'
+import type { Server } from '../connection.ts'
+import { tellState } from '../terminal/tell-state.ts'
+
+export type FollowOptions = {
+  /** Events as JSON, one a line, instead of lines for people. */
+  readonly json: boolean
+  readonly after: number
+  readonly kinds?: readonly Kind[] | undefined
+  /** Whether the person at the terminal is asked to decide. */
+  readonly ask: boolean
+}
+
+/** Prints a run as it happens, to its end. The value is the exit code: how the run ended. */
+export async function follow(
+  { client, hint, explain }: Server,
+  runId: string,
+  { json, after, kinds = DOCUMENTED_KINDS, ask }: FollowOptions,
+): Promise<Result<number, string>> {
+  const found = await client.runs.get(runId)
+  if (found.isErr()) return err(explain(found.error))
+  if (!json) await print(heading(found.value))
+
+  const leave = new AbortController()
+  const interrupt = () => leave.abort()
+  process.once('SIGINT', interrupt)
+  const checks = new HumanChecks({ client, hint, explain }, found.value, { ask, interrupt })
+  const wanted = new Set(kinds)
+  const watched = client.watch(runId, {
+    after,
+    // What the checks and the exit code need; what was not asked for is not printed.
+    kinds: [...new Set([...wanted, ...NEEDED])],
+    // Whoever decides says what they were shown, by its hash.
+    meta: ask,
+    signal: leave.signal,
+    onState: tellState(),
+  })
+  let last = after
+  try {
+    for await (const event of watched) {
+      last = event.seq
+      if (wanted.has(event.kind)) await (json ? printJson(event) : print(eventLine(event)))
+      checks.see(event)
+      if (event.kind !== 'run_end') continue
+      if (!json) await print(closing(event))
+      return ok(exitCodeOf(event.payload.status))
+    }
+  } catch (thrown) {
+    if (leave.signal.aborted) {
+      const rest = hint('watch', runId, '--after', String(last))
+      say('', `The run goes on. To see the rest of it: ${rest}`)
+      return ok(EXIT.interrupted)
+    }
+    if (thrown instanceof WatchError) return err(thrown.message)
+    throw thrown
+  } finally {
+    process.removeListener('SIGINT', interrupt)
+    checks.close()
+  }
+  // Nothing was behind the cursor: the run had ended before.
+  const { status } = found.value
+  if (status === 'running' || status === 'awaiting_human') {
+    return err(`The server ended the watch of a run with status "${status}".`)
+  }
+  if (!json) await print(`Run ${status}: nothing has happened behind seq ${after}`)
+  return ok(exitCodeOf(status))
+}
+
+const NEEDED = ['human_check_required', 'human_check_response', 'run_end'] as const
+
+function heading({ run_id, goal, model_name, cwd }: RunDetails): string {
+  return `Run ${run_id}: ${oneLine(goal)} in ${oneLine(cwd)}, by ${oneLine(model_name)}`
+}
+
+function closing({ payload }: AgentEvent<'run_end'>): string {
+  const { status, reason, iterations, total_tokens, estimated_cost_usd } = payload
+  const cost = estimated_cost_usd === null ? 'cost unknown' : `$${estimated_cost_usd.toFixed(4)}`
+  return `Run ${status}: ${oneLine(reason)} (${count(iterations, 'iteration')}, ${count(total_tokens, 'token')}, ${cost})`
+}
+
+const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`

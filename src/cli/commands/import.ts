@@ -1,0 +1,87 @@
+import { join } from 'node:path'
+import { Command } from 'commander'
+import { err, ok, type Result } from 'neverthrow'
+import { createArtifacts } from '../../artifacts/artifacts.ts'
+import { type ImportError, type Imported, importRun } from '../../audit/bundle/import-run.ts'
+import { IMPORTS_FOLDER } from '../../audit/bundle/pending-imports.ts'
+import { type AnchorOptions, readAnchors, withAnchors } from './anchors.ts'
+import { bundleFile } from '../bundle-file.ts'
+import { dataDirOf } from '../data-folder.ts'
+import { EXIT, PLAIN_EXIT_CODES } from '../terminal/exit-codes.ts'
+import { openDataFolderStore } from '../open-store.ts'
+import { say } from '../terminal/print.ts'
+import { bundleLines } from '../terminal/report-lines.ts'
+
+const HELP = `
+The run comes into the embedded log of the data folder with the same ids, data, metadata and hashes, and
+its artifacts with it. It has ended, so nobody can change it there. The file is verified first; a run that
+had not ended when it was exported is refused, since a server would go on with it.
+
+The server of that data folder must be stopped. An import that was interrupted goes on when it is started
+again, and one that is made again changes nothing. If there is another run under the same id it is
+refused. Keep the file: the proof in it is the other server's, and this one signs only its own.
+${PLAIN_EXIT_CODES}`
+
+type Options = AnchorOptions & { readonly dataDir?: string }
+
+/** `retrai import FILE`: takes the run of an export into the embedded log of a stopped server. */
+export function importCommand(): Command {
+  return withAnchors(new Command('import'))
+    .description('Take the run of an export into a data folder, as a run that can only be read.')
+    .argument('<file>', 'an export')
+    .option('--data-dir <folder>', 'the data folder (default: as for serve)')
+    .addHelpText('after', HELP)
+    .action(async (file: string, options: Options) => {
+      const done = await run(file, options)
+      if (done.isErr()) say(...done.error)
+      else say(sentence(done.value))
+      process.exitCode = done.isOk() ? EXIT.done : EXIT.notDone
+    })
+}
+
+async function run(file: string, options: Options): Promise<Result<Imported, readonly string[]>> {
+  const anchors = await readAnchors(options)
+  if (anchors.isErr()) return err(lines(anchors.error))
+  const bundle = await bundleFile(file)
+  if (bundle.isErr()) return err(lines(bundle.error))
+  const dir = dataDirOf(options.dataDir)
+  if (dir.isErr()) return err(lines(dir.error))
+  const store = await openDataFolderStore(dir.value)
+  if (store.isErr()) return err(lines(store.error))
+  const artifacts = createArtifacts(join(dir.value, 'artifacts'))
+  const deps = {
+    store: store.value,
+    putArtifact: artifacts.put,
+    markers: join(dir.value, IMPORTS_FOLDER),
+    now: () => Date.now() / 1000,
+  }
+  const imported = await importRun(deps, bundle.value, anchors.value)
+  await store.value.close()
+  return imported.isOk() ? ok(imported.value) : err(explain(imported.error))
+}
+
+const lines = (message: string): readonly string[] => [`retrai: ${message}`]
+
+function explain(error: ImportError): readonly string[] {
+  switch (error.type) {
+    case 'refused':
+      return [...lines('Nothing was imported.'), ...bundleLines(error.report)]
+    case 'not_complete': {
+      const { run_id, verified } = error.report
+      return lines(
+        `The run ${run_id} had not ended when it was exported, after ${verified} records. Only complete runs are imported: export it again once it has ended.`,
+      )
+    }
+    case 'store_unavailable':
+    case 'store_failed':
+    case 'artifact_failed':
+      return lines(`The import could not be finished: ${error.message}. Start it again.`)
+    case 'other_content':
+      return lines(`Nothing more was imported: ${error.message}.`)
+  }
+}
+
+function sentence({ runId, records, present, artifacts }: Imported): string {
+  const there = present === 0 ? '' : ` (${present} were there already)`
+  return `Run ${runId} is imported: ${records} records${there}, ${artifacts} artifacts.`
+}

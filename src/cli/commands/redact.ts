@@ -1,0 +1,80 @@
+import type { Command } from 'commander'
+import { err, ok, type Result } from 'neverthrow'
+import type { Redacted } from '../../client/index.ts'
+import { EXIT } from '../terminal/exit-codes.ts'
+import { oneLine } from '../terminal/plain-text.ts'
+import { print, printJson } from '../terminal/print.ts'
+import { type Carried, type RedactWhat, redactAll } from './redact-all.ts'
+import { readSecret } from './secret-input.ts'
+import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
+
+const HELP = `
+The pointer (RFC 6901) begins at the payload of the record: /output, /args/command, /tool_calls/0/args. An
+object or array stands for all texts in it. The reason is kept for ever, so say it without the text itself.
+
+Where else in the run the same text stands is told; with --everywhere it is taken out there too. Where the
+secret is only a part of the text, give it with --secret-file, or on stdin with --secret-file -: then the
+secret is what is looked for, also within other texts and whole outputs. Each text that holds it is taken
+out as a whole. It is safe to give the same command again. Other runs are not looked through. Backups, and
+exports that were made before, still have the text.`
+
+type Options = ServerOptions & {
+  readonly reason: string
+  readonly secretFile?: string
+  readonly everywhere?: boolean
+  readonly json?: boolean
+}
+
+/** `retrai redact RUN SEQ POINTER`: takes a secret or a personal datum out of a record. */
+export function redactCommand(): Command {
+  return serverCommand('redact')
+    .description('Take a text out of a record of a run, for ever; the chain of hashes stays whole.')
+    .argument('<run>', 'the id of the run')
+    .argument('<seq>', 'the record')
+    .argument('<pointer>', 'JSON pointer to the text, such as /output')
+    .requiredOption('--reason <text>', 'why; kept for ever')
+    .option('--secret-file <file>', 'look for what this file holds, not for the whole text')
+    .option('--everywhere', 'also take it out wherever else in this run it stands')
+    .option('--json', 'print each answer as JSON, one a line')
+    .addHelpText('after', HELP)
+    .action((runId: string, seq: string, pointer: string, options: Options) =>
+      withServer(options, (server) => redact(server, { runId, seq, pointer }, options)),
+    )
+}
+
+type Place = { readonly runId: string; readonly seq: string; readonly pointer: string }
+
+async function redact(
+  { client, explain }: Server,
+  { runId, seq, pointer }: Place,
+  { reason, secretFile, everywhere, json }: Options,
+): Promise<Result<number, string>> {
+  if (!/^\d{1,15}$/.test(seq)) return err(`"${seq}" is no seq. Give the number of the record.`)
+  const secret = await readSecret(secretFile)
+  if (secret.isErr()) return err(secret.error)
+  const what = { seq: Number(seq), pointer, reason, secret: secret.value }
+  const ask = (wanted: RedactWhat) => client.runs.redact(runId, wanted).mapErr(explain)
+  for await (const done of redactAll(ask, what, everywhere === true)) {
+    if (done.isErr()) return err(done.error)
+    await tell(done.value, json === true)
+  }
+  return ok(EXIT.done)
+}
+
+async function tell({ seq, answer, left }: Carried, asJson: boolean): Promise<void> {
+  if (asJson) await printJson(answer)
+  else for (const line of linesOf(seq, answer, left)) await print(line)
+}
+
+function linesOf(seq: number, answer: Redacted, left: Redacted['elsewhere']): string[] {
+  const { pointers, artifact, erased } = answer
+  const whole = artifact === null ? '' : `, and the artifact ${artifact}`
+  return [
+    oneLine(`Gone from record ${seq}: ${pointers.join(', ')}${whole}.`),
+    ...(erased ? [] : ['Nothing serves it any more, but the store itself still has it.']),
+    ...(left.length === 0 ? [] : ['It still stands in this run:']),
+    ...left.map(({ seq, pointer, redactable }) => {
+      return `  ${seq} ${oneLine(pointer)}${redactable ? '' : ' (cannot be redacted)'}`
+    }),
+  ]
+}

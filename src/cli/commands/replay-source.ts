@@ -1,0 +1,53 @@
+import { err, ok, type Result } from 'neverthrow'
+import { RECORDS } from '../../audit/bundle/bundle-format.ts'
+import { BrokenArchive } from '../../audit/bundle/inflate.ts'
+import { linesOf } from '../../audit/bundle/lines.ts'
+import { readLine } from '../../audit/bundle/record-line.ts'
+import type { AgentEvent } from '../../client/index.ts'
+import { decodeParsed } from '../../log/codec.ts'
+import type { BundleFile } from '../bundle-file.ts'
+
+/** A record of an export cannot be shown; `retrai verify` tells more. */
+export class UnreadableExport extends Error {
+  override readonly name = 'UnreadableExport'
+}
+
+/** Reads an archive to its end, so that nothing is shown of one that is not whole. */
+export async function readWhole(open: BundleFile): Promise<Result<void, string>> {
+  try {
+    for await (const { body } of open()) for await (const _ of body);
+    return ok()
+  } catch (cause) {
+    if (!(cause instanceof BrokenArchive)) throw cause
+    return err(`The file is not one whole export: ${cause.message}. "retrai verify" tells more.`)
+  }
+}
+
+/** The records of an export behind a seq, in order. @throws UnreadableExport */
+export async function* bundleEvents(open: BundleFile, after: number): AsyncGenerator<AgentEvent> {
+  for await (const { path, body } of open()) {
+    if (path === RECORDS) {
+      yield* recordEvents(body, after)
+      return
+    }
+    for await (const _ of body);
+  }
+  throw new UnreadableExport(`the archive holds no ${RECORDS}`)
+}
+
+async function* recordEvents(
+  body: AsyncIterable<Uint8Array>,
+  after: number,
+): AsyncGenerator<AgentEvent> {
+  let expected = 0
+  for await (const { text } of linesOf(body)) {
+    const line = readLine(text)
+    if (typeof line === 'string') throw new UnreadableExport(`record ${expected}: ${line}`)
+    expected += 1
+    if (line.seq <= after) continue
+    const place = { stream: 'export', revision: line.seq }
+    const decoded = decodeParsed(place, line.data, line.metadata)
+    if (decoded.isErr()) throw new UnreadableExport(`record ${line.seq}: ${decoded.error.message}`)
+    yield { ...decoded.value.record, seq: line.seq }
+  }
+}

@@ -1,0 +1,157 @@
+import { existsSync } from 'node:fs'
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { err, ok, type Result } from 'neverthrow'
+import { BrokenArchive } from '../../audit/bundle/inflate.ts'
+import {
+  type AgentEvent,
+  type Client,
+  DOCUMENTED_KINDS,
+  type Kind,
+  WatchError,
+} from '../../client/index.ts'
+import { bundleFile } from '../bundle-file.ts'
+import { eventLine } from '../terminal/event-line.ts'
+import { EXIT } from '../terminal/exit-codes.ts'
+import { kinds, positiveInt, seq } from '../terminal/option-values.ts'
+import { Playback, type Target } from '../terminal/playback.ts'
+import { KEYS_HELP, takeKeys } from '../terminal/playback-keys.ts'
+import { print, printJson, say } from '../terminal/print.ts'
+import { bundleEvents, readWhole, UnreadableExport } from './replay-source.ts'
+import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
+
+const HELP = `
+What is shown is what was recorded, with the pauses between the records as they were. A FILE that is not
+exactly one whole archive is refused; what is in it is verified by "retrai verify" and not by this. A run that has not ended is followed to its end.
+
+Keys, where stdin and stdout are a terminal:
+  ${KEYS_HELP.replaceAll(' · ', '\n  ')}`
+
+type Options = ServerOptions & {
+  readonly speed: number
+  readonly from?: number
+  readonly iteration?: number
+  readonly kinds?: readonly Kind[]
+  readonly json?: boolean
+}
+
+/** `retrai replay RUN|FILE`: a run as it happened, in the terminal. */
+export function replayCommand(): Command {
+  return serverCommand('replay')
+    .description('Show a run as it happened, from a server or an export.')
+    .argument('<run>', 'the id of a run, or the file of an export')
+    .option('--speed <factor>', '2 is twice as fast, "max" without pauses', speed, 1)
+    .option('--from <seq>', 'begin with this record', seq)
+    .addOption(
+      new Option('--iteration <number>', 'begin with this iteration')
+        .argParser(positiveInt)
+        .conflicts('from'),
+    )
+    .option(
+      '--kinds <list>',
+      '"all", or kinds separated by commas (default the ten common ones)',
+      kinds,
+    )
+    .option('--json', 'print each event as JSON, one a line')
+    .addHelpText('after', HELP)
+    .action((run: string, options: Options) =>
+      withServer(options, (server) => replay(run, options, server)),
+    )
+}
+
+function speed(text: string): number {
+  if (text === 'max') return Number.POSITIVE_INFINITY
+  const factor = Number(text)
+  if (text.trim() !== '' && factor > 0 && Number.isFinite(factor)) return factor
+  throw new InvalidArgumentError('Give a number above 0, or "max".')
+}
+
+async function replay(
+  run: string,
+  options: Options,
+  server: Server,
+): Promise<Result<number, string>> {
+  const leave = new AbortController()
+  const source = await sourceOf(run, server, leave.signal)
+  if (source.isErr()) return err(source.error)
+  const wanted: ReadonlySet<string> = new Set(options.kinds ?? DOCUMENTED_KINDS)
+  const json = options.json === true
+  let reached = false
+  const playback = new Playback({
+    open: source.value,
+    show: (event) => (json ? printJson(event) : print(eventLine(event))),
+    wanted: ({ kind }) => {
+      reached = true
+      return wanted.has(kind)
+    },
+    beyond: (target) => say(`${beyond(target)} Paused. ${KEYS_HELP}`),
+    speed: options.speed,
+  })
+  const quit = (): void => {
+    playback.do({ type: 'quit' })
+    leave.abort()
+  }
+  process.once('SIGINT', quit)
+  const interactive = process.stdin.isTTY && process.stdout.isTTY && !json
+  if (interactive) say(KEYS_HELP)
+  const giveBack = interactive ? takeKeys(playback, quit) : () => {}
+  try {
+    const target = targetOf(options)
+    await playback.play(target)
+    return reached || leave.signal.aborted ? ok(EXIT.done) : err(beyond(target))
+  } catch (thrown) {
+    if (leave.signal.aborted) return ok(EXIT.done)
+    if (isExpected(thrown)) return err(thrown.message)
+    throw thrown
+  } finally {
+    process.removeListener('SIGINT', quit)
+    giveBack()
+    leave.abort()
+  }
+}
+
+function targetOf({ from, iteration }: Options): Target {
+  if (iteration !== undefined && from === undefined) return { iteration }
+  return { seq: from ?? 0 }
+}
+
+const beyond = (target: Target): string =>
+  'seq' in target
+    ? `The run has no record ${target.seq}: it ends before.`
+    : `The run has no iteration ${target.iteration}: it ends before.`
+
+type Source = (after: number) => AsyncIterable<AgentEvent>
+
+async function sourceOf(
+  run: string,
+  { client, explain }: Server,
+  signal: AbortSignal,
+): Promise<Result<Source, string>> {
+  if (existsSync(run)) {
+    const file = await bundleFile(run)
+    if (file.isErr()) return err(file.error)
+    const whole = await readWhole(file.value)
+    return whole.map(() => (after) => bundleEvents(file.value, after))
+  }
+  const found = await client.runs.get(run)
+  return found.map((): Source => (after) => watched(client, run, after, signal)).mapErr(explain)
+}
+
+/** Nothing, where the run has not come so far. */
+async function* watched(
+  client: Client,
+  run: string,
+  after: number,
+  signal: AbortSignal,
+): AsyncGenerator<AgentEvent> {
+  const now = await client.runs.get(run)
+  if (now.isOk() && after > now.value.progress.seq) return
+  yield* client.watch(run, { after, kinds: 'all', signal })
+}
+
+function isExpected(thrown: unknown): thrown is Error {
+  return (
+    thrown instanceof WatchError ||
+    thrown instanceof UnreadableExport ||
+    thrown instanceof BrokenArchive
+  )
+}

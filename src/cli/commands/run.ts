@@ -1,0 +1,71 @@
+import { resolve } from 'node:path'
+import type { Command } from 'commander'
+import { err, ok, type Result } from 'neverthrow'
+import type { RunRequest } from '../../client/index.ts'
+import { EXIT, OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
+import { follow } from './follow.ts'
+import { number } from '../terminal/option-values.ts'
+import { print, printJson, say } from '../terminal/print.ts'
+import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
+
+type Options = ServerOptions & {
+  readonly cwd: string
+  readonly model?: string
+  readonly maxIterations?: number
+  readonly hitl?: boolean
+  readonly maxCostUsd?: number
+  readonly maxTokens?: number
+  readonly maxSeconds?: number
+  readonly reason?: string
+  readonly detach?: boolean
+  readonly json?: boolean
+}
+
+/** `retrai run GOAL`: starts a run and watches it to its end. */
+export function runCommand(): Command {
+  return serverCommand('run', OUTCOME_EXIT_CODES)
+    .description('Start a run and watch it until it ends. Ctrl+C stops watching, not the run.')
+    .argument('<goal>', 'what to reach; "retrai goals" lists the goals')
+    .option('--cwd <folder>', "the project's folder, on the machine of the server", '.')
+    .option('--model <name>', "the model (default the server's)")
+    .option('--max-iterations <n>', 'the most iterations', number)
+    .option('--hitl', 'wait for a person after every iteration that did not reach the goal')
+    .option('--max-cost-usd <dollars>', 'the most that it may cost', number)
+    .option('--max-tokens <n>', 'the most tokens it may use', number)
+    .option('--max-seconds <n>', 'the longest that it may work', number)
+    .option('--reason <text>', 'why it is started; kept in the log')
+    .option('--detach', 'only start it, and print its id')
+    .option('--json', 'print each event as JSON, one a line')
+    .action((goal: string, options: Options) =>
+      withServer(options, (server) => run(server, requestOf(goal, options), options)),
+    )
+}
+
+function requestOf(goal: string, options: Options): RunRequest {
+  const { cwd, model, maxIterations, hitl, maxCostUsd, maxTokens, maxSeconds, reason } = options
+  return {
+    goal,
+    cwd: resolve(cwd),
+    ...(model === undefined ? {} : { model_name: model }),
+    ...(maxIterations === undefined ? {} : { max_iterations: maxIterations }),
+    ...(hitl === undefined ? {} : { hitl_enabled: hitl }),
+    ...(maxCostUsd === undefined ? {} : { max_cost_usd: maxCostUsd }),
+    ...(maxTokens === undefined ? {} : { max_tokens: maxTokens }),
+    ...(maxSeconds === undefined ? {} : { max_seconds: maxSeconds }),
+    ...(reason === undefined ? {} : { reason }),
+  }
+}
+
+async function run(
+  server: Server,
+  request: RunRequest,
+  { detach = false, json = false, hitl = false }: Options,
+): Promise<Result<number, string>> {
+  const created = await server.client.runs.create(request)
+  if (created.isErr()) return err(server.explain(created.error))
+  const { run_id } = created.value
+  if (!detach) return follow(server, run_id, { json, after: -1, ask: hitl && !json })
+  await (json ? printJson(created.value) : print(run_id))
+  say(`The run is under way. To watch it: ${server.hint('watch', run_id)}`)
+  return ok(EXIT.done)
+}

@@ -1,0 +1,30 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import { secretsOf } from '../../server/config.ts'
+import { startServer } from '../../server/start-server.ts'
+import { startBeating } from '../../server/watchdog.ts'
+import { guardSecrets } from '../../log/masking.ts'
+import { createLog } from '../terminal/log.ts'
+import type { FromThread, ThreadData, ToThread } from './server-thread.ts'
+
+/**
+ * The thread in which the server runs. The main thread of the process only watches it and takes the
+ * signals, so a server that is stuck is noticed, and ends when it is asked to.
+ */
+
+if (parentPort === null) throw new Error('this module is the main module of a worker thread')
+const port = parentPort
+const report = (message: FromThread): void => port.postMessage(message)
+const { config, beats } = workerData as ThreadData
+
+startBeating(beats)
+report({ type: 'beating' })
+guardSecrets(secretsOf(config))
+const server = await startServer(config, { log: createLog(config.RETRAI_LOG_LEVEL) })
+if (server.isErr()) report({ type: 'failed', message: server.error })
+else {
+  port.on('message', async (_stop: ToThread) => {
+    await server.value.close()
+    report({ type: 'stopped' })
+  })
+  report({ type: 'ready', url: server.value.url })
+}

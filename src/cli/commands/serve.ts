@@ -1,0 +1,105 @@
+import { Command } from 'commander'
+import { readConfig, secretsOf } from '../../server/config.ts'
+import { guardSecrets, processMask } from '../../log/masking.ts'
+import { fail } from '../terminal/print.ts'
+import type { ServerThread } from './server-thread.ts'
+
+/** A stop that takes longer than this is cut short: what is not stored by then was not acknowledged. */
+const STOP_WITHIN_MS = 4_500
+
+const ENVIRONMENT = `
+Environment (flags win; a variable that is empty counts as not set):
+  RETRAI_HOST, RETRAI_PORT, RETRAI_HEALTH_PORT, RETRAI_DATA_DIR, EVENTSTORE_URL, RETRAI_LOG_LEVEL
+                         as the flags above
+  RETRAI_TOKEN           a token with the role admin, beside those of "retrai token"; at least one of
+                         either is needed to listen beyond loopback, and then all clients need one
+  RETRAI_MAX_RUNS_AT_WORK
+                         runs that are worked on at once (default 16); more wait their turn
+  RETRAI_COMMAND_MEMORY_MIB
+                         memory that all processes of one command may have together, where there is a
+                         /proc (default: half of the machine's)
+  RETRAI_COMMAND_OUTPUT_MIB
+                         output after which a command is stopped (default 512)
+  RETRAI_LEASE_SECONDS   where servers share an EventStoreDB: how long one must be silent before the
+                         others take its runs over (default 15)
+  RETRAI_MAX_COST_USD, RETRAI_MAX_TOKENS, RETRAI_MAX_SECONDS
+                         the most that any run may be given; also what a run gets that asks for none
+  RETRAI_MAX_SOCKETS, RETRAI_MAX_SOCKETS_PER_CLIENT
+                         WebSockets that may be open, in all and from one address (default 10000
+                         and 5000); behind a proxy all clients have the address of the proxy
+  RETRAI_MAX_CONNECTIONS, RETRAI_MAX_CONNECTIONS_PER_CLIENT
+                         connections that may be open, WebSockets among them (default 12000 and 6000)
+  RETRAI_SOCKET_STALL_SECONDS
+                         how long a client may take nothing of what waits for it before its WebSocket is
+                         closed or its answer cut off (default 60)
+  RETRAI_CHECKPOINT_SECONDS
+                         the longest time until a change is in a checkpoint, a signed statement of all
+                         runs (default 60); one is also written soon after each end of a run. 0: never
+  RETRAI_ACCESS_LOG      whether it is noted who was shown what: on (default), strict (nothing is shown
+                         before it is noted), off
+  RETRAI_LLM_BASE_URL    OpenAI-compatible endpoint that every model goes to
+  RETRAI_LLM_API_KEY     its key
+  ANTHROPIC_API_KEY      for models named claude-*
+  GEMINI_API_KEY         for models named gemini*
+  OLLAMA_HOST            for models named ollama/… (default http://127.0.0.1:11434)
+  OPENAI_API_KEY, OPENAI_BASE_URL
+                         for all other models`
+
+/** `retrai serve`: runs the server until SIGINT or SIGTERM. */
+export function serveCommand(): Command {
+  return new Command('serve')
+    .description('Start the server.')
+    .option('--host <address>', 'address to listen on (default 127.0.0.1)')
+    .option('--port <number>', 'port to listen on, 0 for a free one (default 8000)')
+    .option(
+      '--health-port <number>',
+      'port that answers GET /health/live even while the server is stuck (default: none)',
+    )
+    .option(
+      '--data-dir <folder>',
+      'where the log, the read model and artifacts are (default: a folder for this one in ~/.local/share/retrai)',
+    )
+    .option('--store <url>', 'esdb://… of an EventStoreDB (default: embedded, in the data folder)')
+    .option(
+      '--log-level <level>',
+      'fatal, error, warn, info, debug, trace or silent (default info)',
+    )
+    .addHelpText('after', ENVIRONMENT)
+    .action(serve)
+}
+
+async function serve(flags: Record<string, string>): Promise<void> {
+  const config = readConfig(flags, process.env)
+  if (config.isErr()) return fail(...config.error.split('\n'))
+  // Loaded here, so that --help and mistakes are answered at once.
+  const [{ ServerThread }, { listenForHealth }, { createLog }] = await Promise.all([
+    import('./server-thread.ts'),
+    import('../../server/health-listener.ts'),
+    import('../terminal/log.ts'),
+  ])
+  guardSecrets(secretsOf(config.value))
+  const { RETRAI_LOG_LEVEL, RETRAI_HOST: host, RETRAI_HEALTH_PORT: healthPort } = config.value
+  const log = createLog(RETRAI_LOG_LEVEL)
+  const signalled = new Promise<NodeJS.Signals>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve)
+  })
+  const thread = new ServerThread(config.value, log)
+  // Counted from the signal, so that it also ends a server that is still waiting for its store.
+  void signalled.then(() => setTimeout(() => thread.endProcess(), STOP_WITHIN_MS).unref())
+  if (healthPort !== undefined) {
+    const health = await listenForHealth({ host, port: healthPort }, () => thread.problem())
+    if (health.isErr()) return giveUp(thread, health.error)
+    log.info(`GET ${health.value}/health/live reports whether the server is stuck`)
+  }
+  const started = await thread.started
+  if (started.isErr()) return giveUp(thread, started.error)
+  log.info(`retrai is ready at ${started.value}`)
+  log.info(`${await signalled} received, stopping`)
+  await thread.stop()
+  process.exit(0)
+}
+
+async function giveUp(thread: ServerThread, why: string): Promise<void> {
+  await thread.terminate()
+  fail(...processMask.text(why).split('\n'))
+}

@@ -1,0 +1,114 @@
+import { Worker } from 'node:worker_threads'
+import { err, ok, type Result } from 'neverthrow'
+import type { Logger } from 'pino'
+import type { Problem } from '../../http/problems/problem.ts'
+import { siblingModule } from '../../lib/package-files.ts'
+import type { Config } from '../../server/config.ts'
+import { stackOfThread } from '../../server/thread-stack.ts'
+import { type Beats, newBeats, STUCK_MS, Watchdog } from '../../server/watchdog.ts'
+
+export type ThreadData = { readonly config: Config; readonly beats: Beats }
+export type ToThread = { readonly type: 'stop' }
+export type FromThread =
+  /** Its event loop turns from now on. */
+  | { readonly type: 'beating' }
+  | { readonly type: 'ready'; readonly url: string }
+  /** The text is for people. */
+  | { readonly type: 'failed'; readonly message: string }
+  | { readonly type: 'stopped' }
+
+const SCRIPT = siblingModule('serve-thread', import.meta.url)
+/** A thread that is in JavaScript shows its stack within milliseconds, on a machine that has time for it. */
+const STACK_WITHIN_MS = 15_000
+/** A thread that has been silent for longer may never end by itself, milliseconds. */
+const SILENT_MS = 1_000
+
+/** The server in a thread of its own, watched by the calling one. */
+export class ServerThread {
+  /** The address of the server, or why it cannot start, for people. */
+  readonly started: Promise<Result<string, string>>
+  readonly #worker: Worker
+  readonly #log: Logger
+  readonly #stopped: Promise<void>
+  #watchdog: Watchdog | null = null
+
+  constructor(config: Config, log: Logger) {
+    const beats = newBeats()
+    const workerData: ThreadData = { config, beats }
+    const worker = new Worker(SCRIPT, { workerData })
+    const started = Promise.withResolvers<Result<string, string>>()
+    const stopped = Promise.withResolvers<void>()
+    worker.on('message', (message: FromThread) => {
+      switch (message.type) {
+        case 'beating':
+          this.#watchdog = this.#watch(beats)
+          break
+        case 'ready':
+          started.resolve(ok(message.url))
+          break
+        case 'failed':
+          started.resolve(err(message.message))
+          break
+        case 'stopped':
+          stopped.resolve()
+          break
+      }
+    })
+    worker.once('error', (error) => {
+      log.fatal({ err: error }, 'the server broke down')
+      process.exit(1)
+    })
+    this.started = started.promise
+    this.#stopped = stopped.promise
+    this.#worker = worker
+    this.#log = log
+  }
+
+  /** What keeps the server from working; null if nothing does. */
+  problem(): Problem | null {
+    if (!this.#watchdog?.stuck) return null
+    const seconds = Math.floor(this.#watchdog.silentMs / 1000)
+    const detail = `The server has been stuck for ${seconds} seconds. Its log shows where; restart it.`
+    return { code: 'stuck', detail }
+  }
+
+  /** Ends sockets, requests and work under way; resolves when all is stored. */
+  stop(): Promise<void> {
+    const message: ToThread = { type: 'stop' }
+    this.#worker.postMessage(message)
+    return this.#stopped
+  }
+
+  /** Ends the thread of a server that could not start. */
+  async terminate(): Promise<void> {
+    this.#watchdog?.stop()
+    await this.#worker.terminate()
+  }
+
+  /** Ends the whole process, whatever the thread does: as `kill -9` does if it does not turn. */
+  endProcess(): void {
+    const silentMs = this.#watchdog?.silentMs ?? 0
+    if (silentMs < SILENT_MS) process.exit(1)
+    this.#log.fatal(
+      { stuck_ms: Math.round(silentMs) },
+      'the server is stuck and cannot stop: the process ends as by kill -9, its runs continue at the next start',
+    )
+    // exit() would wait for the thread, which may never return from native code.
+    process.kill(process.pid, 'SIGKILL')
+  }
+
+  #watch(beats: Beats): Watchdog {
+    const log = this.#log
+    return new Watchdog(beats, {
+      stuck: async () => {
+        log.error({ stuck_ms: STUCK_MS }, 'the server is stuck: its event loop does not turn')
+        const stack = await stackOfThread(SCRIPT.href, STACK_WITHIN_MS)
+        if (stack === null) log.error({}, 'no stack of the stuck server: it is in native code')
+        else log.error({ stack }, 'where the server is stuck')
+      },
+      turning: (afterMs) => {
+        log.warn({ stuck_ms: Math.round(afterMs) }, 'the server is no longer stuck')
+      },
+    })
+  }
+}

@@ -1,0 +1,101 @@
+import { Command, type CommanderError } from 'commander'
+import { err, ok, type Result } from 'neverthrow'
+import { type Client, createClient, type RequestError } from '../client/index.ts'
+import { EXIT, PLAIN_EXIT_CODES } from './terminal/exit-codes.ts'
+import { endWithReader, say } from './terminal/print.ts'
+
+const DEFAULT_URL = 'http://127.0.0.1:8000'
+
+const ENVIRONMENT = `
+Environment:
+  RETRAI_SERVER  the address of the server (default ${DEFAULT_URL}); --server wins
+  RETRAI_TOKEN   the secret of a token, if the server asks for one
+  NO_COLOR       when set, nothing is coloured`
+
+/** The server that a command talks to. */
+export type Server = {
+  readonly client: Client
+  /** A command line for a person that talks to the same server; what is not plain in it is quoted. */
+  hint(...args: readonly string[]): string
+  /** Says what is wrong and what to do. */
+  explain(error: RequestError): string
+}
+
+export type ServerOptions = { readonly server?: string }
+
+/** A command that talks to a server: its options, help and exit codes that all of them share. */
+export function serverCommand(name: string, exitCodes: string = PLAIN_EXIT_CODES): Command {
+  return new Command(name)
+    .option('--server <url>', `the server (default ${DEFAULT_URL})`)
+    .addHelpText('after', `${exitCodes}\n${ENVIRONMENT}`)
+    .exitOverride(({ exitCode }: CommanderError) => {
+      process.exit(exitCode === 0 ? EXIT.done : EXIT.notDone)
+    })
+}
+
+/** Does the work of a command and ends with its exit code, or tells why it could not be done. */
+export async function withServer(
+  options: ServerOptions,
+  work: (server: Server) => Promise<Result<number, string>>,
+): Promise<void> {
+  const server = connect(options)
+  await endingWith(async () => (server.isErr() ? err(server.error) : work(server.value)))
+}
+
+/** Ends with the exit code that `work` gives, or tells why it could not be done. */
+export async function endingWith(work: () => Promise<Result<number, string>>): Promise<void> {
+  endWithReader()
+  const done = await work()
+  if (done.isErr()) say(`retrai: ${done.error}`)
+  process.exitCode = done.unwrapOr(EXIT.notDone)
+}
+
+/** Where the server is, and the token that it asks for. */
+export function address({ server }: { readonly server?: string | undefined }): {
+  readonly url: string
+  readonly token: string | undefined
+} {
+  return {
+    url: server ?? (process.env.RETRAI_SERVER?.trim() || DEFAULT_URL),
+    token: process.env.RETRAI_TOKEN?.trim() || undefined,
+  }
+}
+
+export function connect({ server }: ServerOptions): Result<Server, string> {
+  const { url, token } = address({ server })
+  const flag = server === undefined ? [] : ['--server', server]
+  try {
+    return ok({
+      client: createClient({ baseUrl: url, token }),
+      hint: (...args) => ['retrai', ...args, ...flag].map(quoted).join(' '),
+      explain,
+    })
+  } catch {
+    return err(noAddress(url))
+  }
+}
+
+export const noAddress = (url: string): string =>
+  `"${url}" is no address of a server. Give one such as ${DEFAULT_URL}.`
+
+/** As a shell takes it: a server must not have a person paste a command of its own. */
+const quoted = (arg: string): string =>
+  /^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`
+
+/** Says what is wrong with a call, and what to do. */
+export function explain(error: RequestError): string {
+  switch (error.type) {
+    case 'unreachable':
+      return `${error.message} Start one with "retrai serve", or name another with --server or RETRAI_SERVER.`
+    case 'refused':
+      if (error.code === 'run_not_found') {
+        return 'There is no such run. "retrai runs" lists those there are.'
+      }
+      if (error.code !== 'unauthenticated') return error.message
+      return `${error.message} Set RETRAI_TOKEN to the secret of one of its tokens; "retrai token create" makes them.`
+    case 'not_understood':
+      return `${error.message} Is it the right address?`
+    case 'aborted':
+      return error.message
+  }
+}

@@ -1,0 +1,56 @@
+import type { AgentEvent } from '../../client/index.ts'
+import { type Line, oneLine, shorten } from './plain-text.ts'
+
+function gist(event: AgentEvent): string {
+  switch (event.kind) {
+    case 'step_start':
+      return event.payload.node
+    case 'tool_call':
+      return `${oneLine(event.payload.tool)} ${shorten(event.payload.args, 70)}`
+    case 'tool_result': {
+      const { tool, exit_code, outcome, output } = event.payload
+      const how = exit_code === null ? outcome : `exit ${exit_code}`
+      return `${oneLine(tool)} ${how}: ${shorten(output, 60)}`
+    }
+    case 'llm_usage':
+      return `${event.payload.input_tokens} tokens in, ${event.payload.output_tokens} out`
+    case 'goal_check':
+      return `${event.payload.achieved ? 'reached' : 'not reached'}: ${oneLine(event.payload.reason)}`
+    case 'human_check_required':
+      return oneLine(event.payload.summary)
+    case 'human_check_response': {
+      const { decision, reason } = event.payload
+      return reason === null ? decision : `${decision}: ${oneLine(reason)}`
+    }
+    case 'iteration_complete': {
+      const { tokens, cost_usd } = event.payload
+      return `${tokens} tokens${cost_usd === null ? '' : `, $${cost_usd.toFixed(4)}`}`
+    }
+    case 'run_end':
+      return `${event.payload.status}: ${oneLine(event.payload.reason)}`
+    case 'error':
+      return shorten(event.payload.message, 200)
+    default:
+      return shorten(event.payload, 90)
+  }
+}
+
+const BOLD: ReadonlySet<string> = new Set([
+  'goal_check',
+  'human_check_required',
+  'error',
+  'run_end',
+])
+
+/** One line for people: seq, iteration, kind, what happened. */
+export function eventLine(event: AgentEvent): Exclude<Line, string> {
+  const seq = String(event.seq).padStart(4)
+  const kind = event.kind.padEnd(18)
+  const text = gist(event)
+  return [
+    `${seq}  it ${event.iteration}  `,
+    { text: kind, style: 'cyan' },
+    ' ',
+    BOLD.has(event.kind) ? { text, style: 'bold' } : text,
+  ]
+}

@@ -1,0 +1,33 @@
+import type { EndStatus } from '../../domain/records.ts'
+
+/** How the commands that talk to a server end. */
+export const EXIT = {
+  done: 0,
+  failed: 1,
+  aborted: 2,
+  /** stderr says why. */
+  notDone: 3,
+  /** As shells tell of SIGINT. */
+  interrupted: 130,
+} as const
+
+const BY_STATUS: Readonly<Record<EndStatus, number>> = {
+  achieved: EXIT.done,
+  failed: EXIT.failed,
+  aborted: EXIT.aborted,
+}
+
+export const exitCodeOf = (status: EndStatus): number => BY_STATUS[status]
+
+export const OUTCOME_EXIT_CODES = `
+Exit codes:
+  0    the goal was achieved
+  1    the run failed: it ended without reaching the goal
+  2    the run was aborted
+  3    it could not be done: no server, no such run, a wrong option; stderr says why
+  130  Ctrl+C: the run goes on without you`
+
+export const PLAIN_EXIT_CODES = `
+Exit codes:
+  0    done
+  3    it could not be done: no server, no such run, a wrong option; stderr says why`

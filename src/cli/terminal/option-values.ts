@@ -1,0 +1,53 @@
+import { InvalidArgumentError } from 'commander'
+import { ALL_KINDS, type Kind } from '../../client/index.ts'
+import type { Seen } from '../../domain/records.ts'
+
+/** A number; which ones make sense is for the server to say. */
+export function number(text: string): number {
+  const value = Number(text)
+  if (text.trim() === '' || !Number.isFinite(value))
+    throw new InvalidArgumentError('Give a number.')
+  return value
+}
+
+/** Whether a text is a seq, or -1 for before the first. */
+export const isSeq = (text: string): boolean => /^(-1|\d{1,15})$/.test(text)
+
+export function seq(text: string): number {
+  if (!isSeq(text)) throw new InvalidArgumentError('Give a seq, or -1.')
+  return Number(text)
+}
+
+/** A record that a person has seen, by its seq and hash, such as `14:9f86…`. */
+export function seen(text: string): Seen {
+  const [, seq, hash] = /^(\d{1,15}):([0-9a-f]{64})$/.exec(text) ?? []
+  if (seq === undefined || hash === undefined) {
+    throw new InvalidArgumentError('Give seq:hash of a record, such as 14:9f86…')
+  }
+  return { seq: Number(seq), hash }
+}
+
+export function positiveInt(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('Give a whole number from 1.')
+  return Number(text)
+}
+
+const UNITS = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 } as const
+
+/** A time such as 90m, 12h or 30d, in seconds. */
+export function duration(text: string): number {
+  const [, count = '', unit] = /^([1-9]\d{0,8})([smhdw])$/.exec(text) ?? []
+  const known = Object.entries(UNITS).find(([name]) => name === unit)
+  if (known !== undefined) return Number(count) * known[1]
+  throw new InvalidArgumentError('Give a time such as 90m, 12h or 30d (s, m, h, d or w).')
+}
+
+/** "all", or kinds separated by commas. */
+export function kinds(text: string): readonly Kind[] {
+  if (text === 'all') return ALL_KINDS
+  return text.split(',').map((name) => {
+    const kind = ALL_KINDS.find((known) => known === name.trim())
+    if (kind !== undefined) return kind
+    throw new InvalidArgumentError(`Choose "all", or some of ${ALL_KINDS.join(', ')}.`)
+  })
+}

@@ -1,0 +1,148 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { AgentEvent } from '../../client/index.ts'
+
+/** Where to go on: at a record, or at the first one of an iteration. */
+export type Target = { readonly seq: number } | { readonly iteration: number }
+
+/** What a person can ask for meanwhile. */
+export type PlaybackCommand =
+  | { readonly type: 'pause_or_go_on' }
+  /** Shows the next record and pauses. */
+  | { readonly type: 'step' }
+  | { readonly type: 'faster' }
+  | { readonly type: 'slower' }
+  | { readonly type: 'jump'; readonly target: Target }
+  | { readonly type: 'quit' }
+
+export type PlaybackOptions = {
+  /** The records behind a seq, in order. */
+  readonly open: (after: number) => AsyncIterable<AgentEvent>
+  readonly show: (event: AgentEvent) => Promise<void>
+  /** Those that are shown. */
+  readonly wanted: (event: AgentEvent) => boolean
+  /** Told of a jump to where the run has ended already; it pauses where it was. */
+  readonly beyond?: (target: Target) => void
+  /** As fast as it happened is 1; `Infinity` waits for nothing. */
+  readonly speed: number
+  /** Waits so many milliseconds, or until the signal aborts. */
+  readonly wait?: (ms: number, signal: AbortSignal) => Promise<void>
+}
+
+const FASTEST = 1024
+const SLOWEST = 1 / 16
+
+/** Shows records with the pauses between them as they were. */
+export class Playback {
+  readonly #options: PlaybackOptions
+  readonly #wait: (ms: number, signal: AbortSignal) => Promise<void>
+  #speed: number
+  #paused = false
+  /** Records that are shown without waiting. */
+  #steps = 0
+  #target: Target | null = null
+  /** seq of the last record that was shown. */
+  #last: number | null = null
+  #quit = false
+  #interrupt = new AbortController()
+
+  constructor(options: PlaybackOptions) {
+    this.#options = options
+    this.#speed = options.speed
+    this.#wait = options.wait ?? interruptible
+  }
+
+  get paused(): boolean {
+    return this.#paused
+  }
+
+  get speed(): number {
+    return this.#speed
+  }
+
+  do(command: PlaybackCommand): void {
+    switch (command.type) {
+      case 'pause_or_go_on':
+        this.#paused = !this.#paused
+        break
+      case 'step':
+        this.#paused = true
+        this.#steps += 1
+        break
+      case 'faster':
+        this.#speed = Math.min(FASTEST, this.#speed * 2)
+        break
+      case 'slower':
+        this.#speed = Math.max(SLOWEST, Math.min(FASTEST, this.#speed) / 2)
+        break
+      case 'jump':
+        this.#target = command.target
+        break
+      case 'quit':
+        this.#quit = true
+        break
+    }
+    this.#interrupt.abort()
+    this.#interrupt = new AbortController()
+  }
+
+  /** Resolves at the end of the records, or when a person has quit. */
+  async play(from: Target): Promise<void> {
+    this.#target = from
+    while (this.#target !== null && !this.#quit) {
+      const target: Target = this.#target
+      this.#target = null
+      this.#steps = Math.max(this.#steps, 1)
+      await this.#playFrom(target)
+    }
+  }
+
+  async #playFrom(target: Target): Promise<void> {
+    let shown: number | null = null
+    let reached = false
+    for await (const event of this.#options.open('seq' in target ? target.seq - 1 : -1)) {
+      if (this.#left) return
+      if ('iteration' in target && event.iteration < target.iteration) continue
+      reached = true
+      if (!this.#options.wanted(event)) continue
+      await this.#due(shown === null ? 0 : Math.max(0, event.ts - shown) * 1000)
+      if (this.#left) return
+      await this.#options.show(event)
+      shown = event.ts
+      this.#last = event.seq
+    }
+    if (reached || this.#left || this.#last === null) return
+    this.#options.beyond?.(target)
+    this.#paused = true
+    this.#target = { seq: this.#last }
+  }
+
+  get #left(): boolean {
+    return this.#quit || this.#target !== null
+  }
+
+  /** Waits as long as it took, at the present speed; a step ends it, a pause prolongs it. */
+  async #due(ms: number): Promise<void> {
+    let remaining = ms
+    while (!this.#left) {
+      if (this.#steps > 0) {
+        this.#steps -= 1
+        return
+      }
+      if (!this.#paused && (remaining <= 0 || this.#speed === Number.POSITIVE_INFINITY)) return
+      const { signal } = this.#interrupt
+      const [speed, start] = [this.#paused ? 0 : this.#speed, performance.now()]
+      await this.#wait(speed === 0 ? Number.POSITIVE_INFINITY : remaining / speed, signal)
+      if (!signal.aborted) return
+      remaining -= (performance.now() - start) * speed
+    }
+  }
+}
+
+/** The longest that a timer can wait, milliseconds. */
+const LONGEST = 2 ** 31 - 1
+
+async function interruptible(ms: number, signal: AbortSignal): Promise<void> {
+  for (let left = ms; left > 0 && !signal.aborted; left -= LONGEST) {
+    await sleep(Math.min(left, LONGEST), undefined, { signal }).catch(() => {})
+  }
+}

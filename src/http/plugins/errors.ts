@@ -1,0 +1,126 @@
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type {
+  ConnectionError,
+  FastifyError,
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+} from 'fastify'
+import { sendMissingPage, wantsPage } from './console.ts'
+import {
+  isPassing,
+  type Problem,
+  problemDocument,
+  RETRY_AFTER_SECONDS,
+  Refusal,
+  sendProblem,
+} from '../problems/problem.ts'
+import type { ProblemCode } from '../../api/problem-codes.ts'
+import { SECURITY_HEADERS } from './security.ts'
+import { InvalidInput } from './validation.ts'
+
+/** What the framework refuses by itself, by its error code. */
+const FRAMEWORK: Readonly<Record<string, ProblemCode>> = {
+  FST_ERR_CTP_INVALID_JSON_BODY: 'malformed_json',
+  FST_ERR_CTP_EMPTY_JSON_BODY: 'malformed_json',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported_media_type',
+  FST_ERR_CTP_INVALID_CONTENT_TYPE: 'unsupported_media_type',
+  FST_ERR_CTP_BODY_TOO_LARGE: 'too_large',
+  FST_ERR_BAD_URL: 'not_found',
+}
+
+/** Answers every error that a handler did not turn into a problem document itself. */
+export function sendError(
+  error: FastifyError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
+  const problem = problemOf(error, request)
+  // What the framework refuses has met no hook.
+  reply.headers(SECURITY_HEADERS)
+  if (problem.code === 'internal') request.log.error({ err: error }, 'a request failed')
+  return sendProblem(request, reply, problem)
+}
+
+function problemOf(error: FastifyError, request: FastifyRequest): Problem {
+  if (error instanceof InvalidInput) {
+    return { code: 'invalid_request', detail: error.message, errors: error.problems }
+  }
+  if (error instanceof Refusal) return error.problem
+  const code = FRAMEWORK[error.code]
+  if (code !== undefined) return { code }
+  const status = error.statusCode ?? 500
+  if (status < 500) return { code: 'bad_request' }
+  const detail = `The server failed. Its log says why, under the request id ${request.id}.`
+  return { code: 'internal', detail }
+}
+
+/** Answers what is no HTTP request, or does not arrive; there is nothing but the socket to answer on. */
+export function refuseConnection({ code }: ConnectionError, socket: Socket): void {
+  if (!socket.writable || code === 'ECONNRESET') {
+    socket.destroy()
+    return
+  }
+  endWithProblem(socket, { code: CONNECTION[code] ?? 'bad_request' })
+}
+
+/** Answers on a bare connection, and closes it. */
+export function endWithProblem(socket: Socket, problem: Problem): void {
+  const document = problemDocument(problem, '/')
+  const body = JSON.stringify(document)
+  const retry = isPassing(document.status) ? { 'retry-after': RETRY_AFTER_SECONDS } : {}
+  const headers = { ...problemHeaders(body), ...retry, connection: 'close' }
+  const head = [
+    `HTTP/1.1 ${document.status} ${STATUS_CODES[document.status]}`,
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
+  ]
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroySoon())
+}
+
+/** Answers an Expect header that asks for anything but 100-continue, which Node refuses by itself. */
+export function refuseExpectation({ url = '/' }: IncomingMessage, response: ServerResponse): void {
+  const document = problemDocument({ code: 'expectation_failed' }, url)
+  const body = JSON.stringify(document)
+  response.writeHead(document.status, problemHeaders(body)).end(body)
+}
+
+const problemHeaders = (body: string) => ({
+  ...SECURITY_HEADERS,
+  'content-type': 'application/problem+json',
+  'content-length': Buffer.byteLength(body),
+})
+
+const CONNECTION: Readonly<Record<string, ProblemCode>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',
+  HPE_HEADER_OVERFLOW: 'headers_too_large',
+}
+
+/**
+ * Answers addresses without a route: 405 where another method would do, else 404.
+ * @param root the folder of the console's build
+ */
+export function handleNotFound(app: FastifyInstance, root?: string): void {
+  const routes: { readonly path: RegExp; readonly methods: readonly string[] }[] = []
+  app.addHook('onRoute', ({ url, method }) => {
+    const path = new RegExp(`^${url.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+')}$`)
+    routes.push({ path, methods: [method].flat() })
+  })
+  app.setNotFoundHandler((request, reply) => {
+    const [path = ''] = request.url.split('?')
+    const allowed = routes
+      .filter((route) => route.path.test(path))
+      .flatMap(({ methods }) => methods)
+    if (allowed.length === 0) {
+      return wantsPage(request)
+        ? sendMissingPage(reply, root)
+        : sendProblem(request, reply, { code: 'not_found' })
+    }
+    const allow = [...new Set(allowed)].sort().join(', ')
+    const detail = `${request.method} is not possible here. Use ${allow}.`
+    return sendProblem(request, reply.header('allow', allow), {
+      code: 'method_not_allowed',
+      detail,
+    })
+  })
+}

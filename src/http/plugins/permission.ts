@@ -1,0 +1,60 @@
+import type { FastifyInstance, FastifySchema } from 'fastify'
+import { z } from 'zod'
+import { type Permission, rolesThatMay } from '../../api/roles.ts'
+import { problems, withProblems } from '../problems/problem.ts'
+import type { ProblemCode } from '../../api/problem-codes.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** What a caller needs to be let in; every route under /api says it. */
+    needs?: Permission
+  }
+}
+
+/** Fails the start where a route under /api does not say what it needs, so that none is open by mistake. */
+export function insistOnPermissions(app: FastifyInstance): void {
+  app.addHook('onRoute', ({ url, method, config }) => {
+    if (config?.needs === undefined && /^\/api(\/|$)/.test(url)) {
+      throw new Error(`the route ${String(method)} ${url} names no permission`)
+    }
+  })
+}
+
+/** How any request can be answered, whatever its address: by the server before a route is asked, or instead. */
+const ANYWHERE = [
+  'bad_request',
+  'foreign_host',
+  'foreign_origin',
+  'request_timeout',
+  'expectation_failed',
+  'headers_too_large',
+  'internal',
+] as const satisfies readonly ProblemCode[]
+
+/** Where a caller must be known, and it is noted what they are shown. */
+const GUARDED = [
+  'unauthenticated',
+  'forbidden',
+  'tokens_unread',
+  'store_unavailable',
+] as const satisfies readonly ProblemCode[]
+
+/** The description of a route, with who may use it and with what any request may be answered. */
+export function describeAccess(
+  schema: FastifySchema,
+  url: string,
+  needs: Permission | undefined,
+): FastifySchema {
+  const described = z.record(z.string(), z.unknown()).optional().parse(schema.response) ?? {}
+  const further = problems(
+    ...ANYWHERE,
+    ...(needs === undefined ? [] : GUARDED),
+    // An address that cannot be decoded is that of nothing.
+    ...(url.includes(':') ? (['not_found'] as const) : []),
+  )
+  const response = withProblems(described, further)
+  if (needs === undefined) return { ...schema, response }
+  const roles = `Roles: ${rolesThatMay(needs).join(', ')} (permission \`${needs}\`).`
+  const description = schema.description === undefined ? roles : `${schema.description}\n\n${roles}`
+  return { ...schema, description, response }
+}

@@ -1,0 +1,185 @@
+import type { ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { err, type Result } from 'neverthrow'
+import type { Access } from '../../auth/auth.ts'
+import type { Caller, Rejection } from '../../auth/caller.ts'
+import type { Lease } from '../../auth/lease.ts'
+import { type Permission, type Role, roleMay, rolesThatMay } from '../../api/roles.ts'
+import { credentialOf } from './credentials.ts'
+import { type Problem, sendProblem } from '../problems/problem.ts'
+import type { ProblemCode } from '../../api/problem-codes.ts'
+
+const LOOPBACK_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/i
+
+/** On every answer; a page of the console or of the docs has a policy of its own. */
+export const SECURITY_HEADERS = {
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'content-security-policy':
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+} as const
+
+/**
+ * Guards every request, WebSocket upgrades among them, before anything else looks at it. This server
+ * runs commands on its machine, so a page that somebody happens to have open must not reach it: not by
+ * its own name (Origin, Sec-Fetch-Site), and not by a name of its own that leads here (Host). Then it
+ * lets in who may do what the route needs; a route that needs nothing is for everybody.
+ */
+export function guard(app: FastifyInstance, access: Access): void {
+  app.decorateRequest('caller', null)
+  app.decorateRequest('principal', { getter: principalOf })
+  app.decorateRequest('role', { getter: roleOf })
+  app.decorateRequest('lease', { getter: leaseOf })
+  app.addHook('onRequest', async (request, reply) => {
+    reply.headers(SECURITY_HEADERS)
+    const foreign = foreignness(request, access.guarded)
+    if (foreign !== null) return sendProblem(request, reply, { code: foreign })
+    const broken = brokenHead(request)
+    if (broken !== null) {
+      if (request.ws) reply.header('sec-websocket-version', WEBSOCKET_VERSION)
+      return sendProblem(request, reply, { code: 'bad_request', detail: broken })
+    }
+    const { needs } = request.routeOptions.config
+    if (needs === undefined) return
+    const caller = await identify(request, access)
+    if (caller.isErr()) {
+      const { type: code, ...rest } = caller.error
+      if (code === 'unauthenticated') reply.header('www-authenticate', 'Bearer realm="retrai"')
+      return sendProblem(request, reply, { code, ...rest })
+    }
+    request.caller = caller.value
+    if (!roleMay(caller.value.role, needs)) {
+      return sendProblem(request, reply, forbidden(caller.value, needs))
+    }
+  })
+  app.addHook('onSend', (request, { raw }, payload, done) => {
+    if (request.caller !== null && payload instanceof Readable) cutWith(request.caller.lease, raw)
+    done()
+  })
+}
+
+const WEBSOCKET_VERSION = '13'
+const TOKENS = /^ *[\w!#$%&'*+.^`|~-]+ *(, *[\w!#$%&'*+.^`|~-]+ *)*$/
+
+/** What Node and the WebSocket library would refuse by themselves, without a problem document. */
+function brokenHead({ headers, raw, ws }: FastifyRequest): string | null {
+  if (headers.host === undefined && raw.httpVersion === '1.1') return 'The Host header is missing.'
+  if (!ws) return null
+  if (!/^[+/0-9a-z]{22}==$/i.test(headers['sec-websocket-key'] ?? '')) {
+    return 'Sec-WebSocket-Key must be 16 bytes in base64. Connect with a WebSocket client.'
+  }
+  if (!['13', '8'].includes(headers['sec-websocket-version'] ?? '')) {
+    return `Sec-WebSocket-Version must be ${WEBSOCKET_VERSION}.`
+  }
+  const protocols = headers['sec-websocket-protocol']
+  if (protocols === undefined) return null
+  const names = protocols.split(',').map((name) => name.trim())
+  const good = TOKENS.test(protocols) && new Set(names).size === names.length
+  return good ? null : 'Sec-WebSocket-Protocol must be different names, separated by commas.'
+}
+
+/**
+ * Who may not read any more gets no more of what takes long to send. There is no proper end then, so that
+ * a part is never taken for the whole.
+ */
+function cutWith(lease: Lease, response: ServerResponse): void {
+  const forget = lease.onEnd(() => response.destroy())
+  response.once('close', forget)
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who asks; null before it is known, and where the route is for everybody. */
+    caller: Caller | null
+    /** Who asks, as the log records it beside what was asked. Only where there is a caller. */
+    readonly principal: string
+    readonly role: Role
+    /** How long the caller may go on. */
+    readonly lease: Lease
+  }
+}
+
+const callerOf = ({ caller }: FastifyRequest): Caller => {
+  if (caller === null) throw new TypeError('nobody was asked who it is that asks')
+  return caller
+}
+function principalOf(this: FastifyRequest): string {
+  return callerOf(this).principal
+}
+function roleOf(this: FastifyRequest): Role {
+  return callerOf(this).role
+}
+function leaseOf(this: FastifyRequest): Lease {
+  return callerOf(this).lease
+}
+
+/** How long a request waits for the tokens to be read, milliseconds. */
+const READ_WITHIN_MS = 2_000
+
+async function identify(
+  request: FastifyRequest,
+  access: Access,
+): Promise<Result<Caller, Rejection>> {
+  const credential = credentialOf(request)
+  if (credential?.type === 'ticket') return access.redeem(credential.ticket)
+  const caller = access.authenticate(credential?.token)
+  if (caller.isOk() || caller.error.type !== 'tokens_unread') return caller
+  // A server that has just been started reads them now.
+  const read = await access.read(READ_WITHIN_MS)
+  return read ? access.authenticate(credential?.token) : err(caller.error)
+}
+
+function forbidden({ role }: Caller, needs: Permission): Problem {
+  const roles = rolesThatMay(needs).join(' or ')
+  const detail = `This takes the role ${roles}, and yours is ${role} (permission ${needs}).`
+  return { code: 'forbidden', detail }
+}
+
+/** Where no token is needed, or may not be, only loopback names are answered. */
+function foreignness(request: FastifyRequest, guarded: boolean): ProblemCode | null {
+  if (!guarded && !LOOPBACK_HOST.test(request.headers.host ?? '')) return 'foreign_host'
+  return !sameOrigin(request, guarded) || crossSite(request) ? 'foreign_origin' : null
+}
+
+/** Behind a token there may be a proxy that ends TLS, so there the scheme may differ. */
+function sameOrigin({ headers, protocol }: FastifyRequest, anyScheme: boolean): boolean {
+  const { origin, host } = headers
+  if (origin === undefined) return true
+  if (host === undefined) return false
+  const schemes = anyScheme ? ['http', 'https'] : [protocol]
+  return schemes.some((scheme) => origin.toLowerCase() === `${scheme}://${host.toLowerCase()}`)
+}
+
+/**
+ * Browsers say where a request comes from. A link of another site may lead to a page; nothing under /api
+ * may be reached by one, since a link is followed without anybody having meant it (a redirect does it).
+ */
+function crossSite(request: FastifyRequest): boolean {
+  const { headers, method } = request
+  const site = headers['sec-fetch-site']
+  if (site === undefined) return isOfApi(request) && couldBeForeign(request)
+  if (site === 'same-origin' || site === 'none') return false
+  const followsLink = method === 'GET' && headers['sec-fetch-dest'] === 'document'
+  return !followsLink || isOfApi(request)
+}
+
+/** By the route, since an address can be written in many ways; by the address if it has none. */
+const isOfApi = ({ routeOptions, url }: FastifyRequest): boolean =>
+  /^\/api(\/|$|\?)/.test(routeOptions.url ?? url)
+
+/**
+ * Old browsers do not send Sec-Fetch-Site, nor does any over plain HTTP to another machine. There the
+ * address of the page (Referer) must be ours if it is given, and what asks for a page (a navigation,
+ * which no program makes) gets none. Pictures and scripts of such a browser can still ask; they cannot
+ * read the answer.
+ */
+function couldBeForeign({ headers }: FastifyRequest): boolean {
+  const { referer, host = '', accept = '' } = headers
+  if (referer === undefined)
+    return headers.origin === undefined && /\bapplication\/xhtml\+xml\b/i.test(accept)
+  return URL.parse(referer)?.host !== host.toLowerCase()
+}

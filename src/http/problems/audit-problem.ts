@@ -1,0 +1,22 @@
+import type { FastifyRequest } from 'fastify'
+import type { AuditError } from '../../audit/audit.ts'
+import { commandProblem } from './command-problem.ts'
+import type { Problem } from './problem.ts'
+import type { ProblemCode } from '../../api/problem-codes.ts'
+
+/** How a failure of what an auditor asks for is told to the client; where the server is at fault, to its log too. */
+export function auditProblem(request: FastifyRequest, error: AuditError): Problem {
+  if (error.type === 'redacted_meanwhile') return { code: error.type }
+  const problem: Problem =
+    error.type === 'keyring_failed' ? { code: 'keys_unusable' } : commandProblem(error)
+  if (problem.code !== 'run_not_found') request.log.error({ error }, 'an audit failed')
+  return problem
+}
+
+/** What can happen to everything that an auditor asks for. */
+export const AUDIT_PROBLEMS = [
+  'keys_unusable',
+  'damaged_record',
+  'store_unavailable',
+  'store_failed',
+] as const satisfies readonly ProblemCode[]

@@ -1,0 +1,216 @@
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import {
+  type AppendError,
+  type EventStore,
+  MAX_APPEND_BYTES,
+  type NewEvent,
+  type RecordedEvent,
+  type StoreFailure,
+} from '../store/event-store.ts'
+import { LOG_ID_STREAM } from './log-id.ts'
+import type { LogPages } from './log-pages.ts'
+import { OWN_STREAM_PREFIX } from './own-streams.ts'
+import { RUN_STREAM_PREFIX } from './run-log.ts'
+import { isSameEvent } from './same-event.ts'
+
+/** Events so far. */
+export type CopyProgress = {
+  readonly copied: number
+  /** The target had them already. */
+  readonly present: number
+  /** They stand in streams that are not ours. */
+  readonly leftOut: number
+  /** Streams that were met. */
+  readonly streams: number
+}
+
+export type CopyError =
+  | StoreFailure
+  /** A stream of the target holds something else; nothing more was copied. */
+  | { readonly type: 'other_content'; readonly message: string }
+
+export type CopyOptions = {
+  readonly onProgress?: (progress: CopyProgress) => void
+  /** Waits before an append that found no store is made again; false to give up. */
+  readonly retry?: (failures: number) => Promise<boolean>
+}
+
+/** How many streams of the target are remembered; others are looked up. */
+const REMEMBERED = 10_000
+
+/**
+ * Copies our streams of a log into a store: the same names, revisions, ids, data and metadata, in the
+ * order of the log. What the target holds already is compared and left; so a copy that was interrupted
+ * goes on where it was, and one that is made again changes nothing. The log keeps its identity. What was
+ * taken out of the source since an earlier copy is taken out of the target by the server that starts on it.
+ */
+export function copyLog(
+  source: LogPages,
+  target: EventStore,
+  options: CopyOptions = {},
+): ResultAsync<CopyProgress, CopyError> {
+  const copy = new Copy(target, options.retry ?? (async () => false))
+  const run = async (): Promise<Result<CopyProgress, CopyError>> => {
+    for await (const page of source) {
+      if (page.isErr()) return err(page.error)
+      for (const events of groups(page.value)) {
+        const taken = await copy.take(events)
+        if (taken.isErr()) return err(taken.error)
+        options.onProgress?.(copy.progress)
+      }
+    }
+    return ok(copy.progress)
+  }
+  return new ResultAsync(run())
+}
+
+/** Neighbours of one stream, together as far as one append can hold them. */
+function* groups(events: readonly RecordedEvent[]): Generator<readonly RecordedEvent[]> {
+  let group: RecordedEvent[] = []
+  let bytes = 0
+  for (const event of events) {
+    const size = Buffer.byteLength(event.data) + Buffer.byteLength(event.metadata)
+    const fits = group[0]?.stream === event.stream && bytes + size <= MAX_APPEND_BYTES
+    if (group.length > 0 && !fits) {
+      yield group
+      group = []
+      bytes = 0
+    }
+    group.push(event)
+    bytes += size
+  }
+  if (group.length > 0) yield group
+}
+
+class Copy {
+  readonly #target: EventStore
+  readonly #retry: (failures: number) => Promise<boolean>
+  /** Where streams of the target end, as far as that is known: the revision of their next event. */
+  readonly #ends = new Map<string, number>()
+  progress: CopyProgress = { copied: 0, present: 0, leftOut: 0, streams: 0 }
+
+  constructor(target: EventStore, retry: (failures: number) => Promise<boolean>) {
+    this.#target = target
+    this.#retry = retry
+  }
+
+  /** Sees to it that the target has these events of one stream. */
+  async take(events: readonly RecordedEvent[]): Promise<Result<void, CopyError>> {
+    const [first] = events
+    if (first === undefined) return ok()
+    if (!isOurs(first.stream)) {
+      this.#count({ leftOut: events.length })
+      return ok()
+    }
+    const altered = events.find((event) => event.altered === true)
+    if (altered !== undefined) return err(notAsAppended(altered))
+    const present = await this.#present(first, events)
+    if (present.isErr()) return err(present.error)
+    const missing = events.slice(present.value)
+    const appended = await this.#append(first.stream, missing)
+    if (appended.isErr()) return err(appended.error)
+    if (missing.length > 0) this.#remember(first.stream, first.revision + events.length)
+    const streams = first.revision === 0 ? 1 : 0
+    this.#count({ copied: missing.length, present: present.value, streams })
+    return ok()
+  }
+
+  /** How many of the events the target has; an error if it has others in their places. */
+  async #present(
+    { stream, revision }: RecordedEvent,
+    events: readonly RecordedEvent[],
+  ): Promise<Result<number, CopyError>> {
+    if (this.#ends.get(stream) === revision) return ok(0)
+    const page = { from: revision, direction: 'forward', limit: events.length } as const
+    const read = await this.#patiently(() => this.#target.readStream(stream, page))
+    if (read.isErr() && read.error.type !== 'stream_not_found') return err(read.error)
+    const there = read.isOk() ? read.value : []
+    const other = there.find((event, index) => !isSameEvent(event, events[index]))
+    return other === undefined ? ok(there.length) : err(otherContent(stream, other.revision))
+  }
+
+  async #append(
+    stream: string,
+    events: readonly RecordedEvent[],
+  ): Promise<Result<void, CopyError>> {
+    const [first] = events
+    if (first === undefined) return ok()
+    const expectedRevision = first.revision === 0 ? 'no_stream' : first.revision - 1
+    const bare = events.map(
+      ({ id, type, data, metadata }): NewEvent => ({ id, type, data, metadata }),
+    )
+    const appended = await this.#patiently(() =>
+      this.#target.append(stream, bare, { expectedRevision }),
+    )
+    return appended.map(() => undefined).mapErr((error) => copyError(error, stream, first.revision))
+  }
+
+  /** Does it again while the store is away or did not confirm: all that is done here is idempotent. */
+  async #patiently<T, E extends { readonly type: string }>(
+    attempt: () => ResultAsync<T, E>,
+  ): Promise<Result<T, E>> {
+    for (let failures = 0; ; failures += 1) {
+      const result = await attempt()
+      if (result.isOk() || !isPassing(result.error)) return result
+      if (!(await this.#retry(failures))) return result
+    }
+  }
+
+  #remember(stream: string, end: number): void {
+    if (this.#ends.size >= REMEMBERED) this.#ends.clear()
+    this.#ends.set(stream, end)
+  }
+
+  #count(more: Partial<CopyProgress>): void {
+    const { copied, present, leftOut, streams } = this.progress
+    this.progress = {
+      copied: copied + (more.copied ?? 0),
+      present: present + (more.present ?? 0),
+      leftOut: leftOut + (more.leftOut ?? 0),
+      streams: streams + (more.streams ?? 0),
+    }
+  }
+}
+
+const isOurs = (stream: string): boolean =>
+  stream.startsWith(OWN_STREAM_PREFIX) || stream.startsWith(RUN_STREAM_PREFIX)
+
+const isPassing = ({ type }: { readonly type: string }): boolean =>
+  type === 'store_unavailable' || type === 'outcome_unknown'
+
+function otherContent(stream: string, revision: number): CopyError {
+  const message =
+    stream === LOG_ID_STREAM
+      ? 'the target is a log of its own already: copy into an empty one, or into an earlier copy of this log'
+      : `the stream ${stream} of the target holds another event at revision ${revision}: it is no copy of this log, or was written to since`
+  return { type: 'other_content', message }
+}
+
+function notAsAppended({ stream, revision }: RecordedEvent): CopyError {
+  const message = `revision ${revision} of ${stream} in the source is not the text that was appended: somebody has altered it. Verify the source, and copy what holds from a backup`
+  return { type: 'store_failed', message }
+}
+
+function copyError(error: AppendError, stream: string, revision: number): CopyError {
+  switch (error.type) {
+    case 'store_unavailable':
+    case 'store_failed':
+      return error
+    case 'outcome_unknown':
+      return { type: 'store_unavailable', message: error.message }
+    case 'wrong_expected_revision':
+      return error.actual === 'no_stream' || error.actual < revision - 1
+        ? beginsLate(stream, revision)
+        : otherContent(stream, revision)
+    case 'append_too_large': {
+      const { bytes, limit } = error
+      const message = `the target takes ${limit} bytes at once, and ${stream} holds an event of ${bytes}`
+      return { type: 'store_failed', message }
+    }
+  }
+}
+
+function beginsLate(stream: string, revision: number): CopyError {
+  const message = `the source holds ${stream} only from revision ${revision} on: what came before was truncated`
+  return { type: 'other_content', message }
+}

@@ -1,0 +1,55 @@
+import { err, ok, type Result } from 'neverthrow'
+import { Recent } from '../lib/lru-cache.ts'
+import { decode } from '../log/codec.ts'
+import type { EventStore } from '../store/event-store.ts'
+import { streamOf } from '../log/run-log.ts'
+import { commandProblem } from '../http/problems/command-problem.ts'
+import type { Problem } from '../http/problems/problem.ts'
+
+const PAGE = 500
+/** Runs whose references are kept. */
+const RUNS = 16
+
+/** The artifacts that a run names, as far as its stream was looked through. */
+type Known = { readonly artifacts: ReadonlySet<string>; readonly next: number }
+const NOTHING: Known = { artifacts: new Set(), next: 0 }
+
+const NAMES_ARTIFACT = /"sha256"\s*:\s*"/
+
+/** Which artifacts belong to which runs, by the records of the runs. */
+export class References {
+  readonly #store: EventStore
+  readonly #known = new Recent<Known>(RUNS)
+
+  constructor(store: EventStore) {
+    this.#store = store
+  }
+
+  /** Whether a tool result of the run names the artifact. */
+  async names(runId: string, sha256: string): Promise<Result<boolean, Problem>> {
+    const known = this.#known.get(runId) ?? NOTHING
+    if (known.artifacts.has(sha256)) return ok(true)
+    const read = await this.#read(runId, known)
+    if (read.isErr()) return err(read.error)
+    this.#known.set(runId, read.value)
+    return ok(read.value.artifacts.has(sha256))
+  }
+
+  async #read(runId: string, { artifacts, next }: Known): Promise<Result<Known, Problem>> {
+    const found = new Set(artifacts)
+    for (let from = next; ; from += PAGE) {
+      const options = { from, direction: 'forward', limit: PAGE } as const
+      const page = await this.#store.readStream(streamOf(runId), options)
+      if (page.isErr()) return err(commandProblem(page.error))
+      for (const event of page.value) {
+        if (event.type !== 'tool_result' || !NAMES_ARTIFACT.test(event.data)) continue
+        const decoded = decode(event)
+        if (decoded.isErr()) return err(commandProblem(decoded.error))
+        const { record } = decoded.value
+        if (record.kind !== 'tool_result' || record.payload.sha256 === null) continue
+        found.add(record.payload.sha256)
+      }
+      if (page.value.length < PAGE) return ok({ artifacts: found, next: from + page.value.length })
+    }
+  }
+}

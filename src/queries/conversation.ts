@@ -1,0 +1,92 @@
+import { err, ok, type Result } from 'neverthrow'
+import {
+  type ChatMessage,
+  type Conversation,
+  converse,
+  messagesBehind,
+  toMessages,
+} from '../domain/conversation.ts'
+import type { PayloadOf } from '../domain/records.ts'
+import type { EventStore } from '../store/event-store.ts'
+import { foldLogged, type LoadedRun, readRecords } from '../log/run-log.ts'
+import { commandProblem } from '../http/problems/command-problem.ts'
+import type { Problem } from '../http/problems/problem.ts'
+import { whyMissing } from './run-history.ts'
+
+const PAGE = 250
+
+/** What one request holds of the conversation of a run. */
+export type SentConversation = {
+  readonly modelName: string
+  /** `under_way`: the reply is not in the log yet. `not_sent`: nobody is asking the model. */
+  readonly request: 'answered' | 'under_way' | 'not_sent'
+  /** seq of the last record that the messages follow from. */
+  readonly asOf: number
+  /** seq of the reply, where there is one. */
+  readonly answeredBy: number | null
+  readonly messages: readonly ChatMessage[]
+  readonly omittedTurns: number
+}
+
+type Deps = {
+  readonly store: EventStore
+  readonly contextBudget: (modelName: string) => Promise<number>
+}
+
+/**
+ * The request to the model whose reply is the first one at or behind the record `at`; where there is
+ * none, the request that is or would be made as the log stands. Which turns an answered request left
+ * out is taken from the log, so it is what was sent, whatever budget a model has by now.
+ */
+export async function sentConversation(
+  runId: string,
+  at: number | null,
+  deps: Deps,
+): Promise<Result<SentConversation, Problem>> {
+  const missing = at === null ? null : await whyMissing(deps.store, runId, at)
+  if (missing !== null) return err(missing)
+  let run: LoadedRun | null = null
+  let conversation: Conversation | null = null
+  let usage: PayloadOf<'llm_usage'> | null = null
+  for (;;) {
+    const from: number = run === null ? 0 : run.state.seq + 1
+    const page = await readRecords(deps.store, runId, from, PAGE)
+    if (page.isErr()) return err(commandProblem(page.error))
+    for (const logged of page.value) {
+      const { seq, record } = logged
+      if (record.kind === 'llm_usage') usage = record.payload
+      const isReply = record.kind === 'assistant_message' && at !== null && seq >= at
+      if (isReply && usage !== null && conversation !== null) {
+        return ok(answered(conversation, usage, seq))
+      }
+      const folded = foldLogged(runId, run, logged)
+      if (folded.isErr()) return err(commandProblem(folded.error))
+      run = folded.value
+      conversation = converse(conversation, record)
+    }
+    if (page.value.length < PAGE) break
+  }
+  if (run === null || conversation === null) return err({ code: 'run_not_found' })
+  return ok(await unanswered(conversation, run, deps))
+}
+
+function answered(
+  conversation: Conversation,
+  { model_name: modelName, omitted_turns: omittedTurns }: PayloadOf<'llm_usage'>,
+  seq: number,
+): SentConversation {
+  const messages = messagesBehind(conversation, omittedTurns)
+  // The usage stands between the request and the reply.
+  return { modelName, request: 'answered', asOf: seq - 2, answeredBy: seq, messages, omittedTurns }
+}
+
+async function unanswered(
+  conversation: Conversation,
+  { state }: LoadedRun,
+  { contextBudget }: Deps,
+): Promise<SentConversation> {
+  const { model_name: modelName } = state.config
+  const sent = toMessages(conversation, await contextBudget(modelName))
+  const request = state.phase.type === 'planning' ? 'under_way' : 'not_sent'
+  return { modelName, request, asOf: state.seq, answeredBy: null, ...sent }
+}

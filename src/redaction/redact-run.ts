@@ -1,0 +1,239 @@
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { isFreeText, neededFor } from '../domain/free-text.ts'
+import type { RunRecord } from '../domain/records.ts'
+import { decode, type LoggedRecord } from '../log/codec.ts'
+import type { AppendError, EventStore, RecordedEvent } from '../store/event-store.ts'
+import { extendLedger } from '../log/ledger.ts'
+import { holdsAny, needlesOf, type Place, stringsAt, stringsOf } from './places.ts'
+import { REDACTIONS, type Redaction } from './redaction-ledger.ts'
+import type { CarriedOut, Redactor } from './redactor.ts'
+import { type ByPointer, withoutStrings } from '../log/remainder.ts'
+import { type Author, type LoadError, load, streamOf } from '../log/run-log.ts'
+
+export type RedactRequest = {
+  readonly runId: string
+  readonly seq: number
+  /** RFC 6901, from the payload: of a string, or of what holds strings. */
+  readonly pointer: string
+  readonly reason: string
+  /** What is looked for elsewhere, where that is a part of the text; null for the whole. Not kept. */
+  readonly secret: string | null
+}
+
+/** Where a text stands in a run. `redactable` is false for what the log needs. */
+export type PlaceInRun = {
+  readonly seq: number
+  readonly pointer: string
+  readonly redactable: boolean
+}
+
+export type Redacted = {
+  /** Revision of the ledger: that of the entry, also of one that was there before. */
+  readonly redaction: number
+  readonly pointers: readonly string[]
+  /** SHA-256 of the artifact that went with an output. */
+  readonly artifact: string | null
+  /** Where one of the texts stands still. */
+  readonly elsewhere: readonly PlaceInRun[]
+  readonly carriedOut: CarriedOut
+}
+
+export type RedactError =
+  | AppendError
+  | LoadError
+  | { readonly type: 'record_not_found'; readonly seq: number }
+  /** The message is a sentence that says why, and what to do. */
+  | { readonly type: 'not_redactable' | 'still_needed' | 'reason_tells'; readonly message: string }
+
+export type RedactDeps = {
+  /** Without redactions: where they are recorded. */
+  readonly ledger: EventStore
+  /** With redactions. */
+  readonly store: EventStore
+  readonly redactor: Redactor
+  /** Seconds since the epoch. */
+  readonly now: () => number
+  /** Whether the artifact of this SHA-256 holds one of the texts. */
+  readonly artifactHolds: (sha256: string, texts: readonly string[]) => Promise<boolean>
+}
+
+/** How long it is waited until the redaction is carried out, milliseconds. */
+const PATIENCE_MS = 10_000
+const PAGE = 200
+
+/**
+ * Takes strings out of a record: records it in the ledger, then waits until it is carried out. What was
+ * taken out before is answered as it was then, so that a request can safely be made again.
+ */
+export function redactRun(
+  deps: RedactDeps,
+  request: RedactRequest,
+  author: Author,
+): ResultAsync<Redacted, RedactError> {
+  return new ResultAsync(redact(deps, request, author))
+}
+
+async function redact(
+  deps: RedactDeps,
+  request: RedactRequest,
+  author: Author,
+): Promise<Result<Redacted, RedactError>> {
+  const found = await findRecord(deps.store, request)
+  if (found.isErr()) return err(found.error)
+  const { event, logged } = found.value
+  const places = redactable(logged, request.pointer)
+  if (places.isErr()) return err(places.error)
+  const gone = 'redacted' in logged.meta ? logged.meta.redacted : {}
+  const left = places.value.filter(({ pointer }) => gone[pointer] === undefined)
+  if (left.length === 0) return before(deps, request, places.value)
+  const run = await load(deps.store, request.runId)
+  if (run.isErr()) return err(run.error)
+  const needed = run.value === null ? null : neededFor(logged.record, run.value.state)
+  if (needed !== null) return err({ type: 'still_needed', message: needed })
+  const texts = left.map(({ text }) => text)
+  const needles = needlesOf(request.secret === null ? texts : [request.secret])
+  if (holdsAny(request.reason, needles)) return err(REASON_TELLS)
+  const elsewhere = await findElsewhere(deps, request, left, needles)
+  if (elsewhere.isErr()) return err(elsewhere.error)
+  const entry = entryOf(deps.now(), request, event, logged.record, left)
+  const recorded = await extendLedger(deps.ledger, REDACTIONS, () => ok([entry]), author)
+  if (recorded.isErr()) return err(recorded.error)
+  const { revision } = recorded.value
+  return ok({
+    redaction: revision,
+    pointers: left.map(({ pointer }) => pointer),
+    artifact: entry.payload.artifact ?? null,
+    elsewhere: elsewhere.value,
+    carriedOut: await deps.redactor.carriedOut(revision, PATIENCE_MS),
+  })
+}
+
+const REASON_TELLS = {
+  type: 'reason_tells',
+  message: 'The reason is kept, and it holds the text that is to be taken out. Say it without.',
+} as const
+
+type Found = { readonly event: RecordedEvent; readonly logged: LoggedRecord }
+
+async function findRecord(
+  store: EventStore,
+  { runId, seq }: RedactRequest,
+): Promise<Result<Found, RedactError>> {
+  const options = { from: seq, direction: 'forward', limit: 1 } as const
+  const page = await store.readStream(streamOf(runId), options)
+  if (page.isErr()) return err(page.error)
+  const [event] = page.value
+  if (event === undefined) return err({ type: 'record_not_found', seq })
+  return decode(event).map((logged) => ({ event, logged }))
+}
+
+/** The strings that are meant, all of which the log can do without. */
+function redactable(
+  { record }: LoggedRecord,
+  pointer: string,
+): Result<readonly Place[], RedactError> {
+  const refused = (message: string) => err({ type: 'not_redactable', message } as const)
+  const places = stringsAt(record.payload, pointer)
+  if (places.length === 0) {
+    return refused(
+      `There is no text at "${pointer}" in the payload of this ${record.kind}: only texts can be taken out.`,
+    )
+  }
+  const kept = places.find((place) => !isFreeText(record.kind, place.pointer))
+  if (kept === undefined) return ok(places)
+  const sentence = `The log needs ${kept.pointer} of a ${record.kind}, by which it is found, folded or verified`
+  return refused(
+    places.length === 1
+      ? `${sentence}: it cannot be taken out.`
+      : `${sentence}: name the texts below "${pointer}" that are to be taken out.`,
+  )
+}
+
+/** The texts are gone, so elsewhere only the secret can be looked for. */
+async function before(
+  deps: RedactDeps,
+  request: RedactRequest,
+  places: readonly Place[],
+): Promise<Result<Redacted, RedactError>> {
+  const { redactor } = deps
+  const { runId, seq, secret } = request
+  const needles = needlesOf(secret === null ? [] : [secret])
+  const elsewhere = await findElsewhere(deps, request, places, needles)
+  if (elsewhere.isErr()) return err(elsewhere.error)
+  const pointers = places.map(({ pointer }) => pointer)
+  const entries = redactor.ofRun(runId).filter(({ record: { payload } }) => {
+    return (
+      payload.seq === seq && pointers.some((pointer) => Object.hasOwn(payload.redacted, pointer))
+    )
+  })
+  const last = entries.at(-1)
+  const redaction = last?.seq ?? -1
+  return ok({
+    redaction,
+    pointers,
+    artifact: last?.record.payload.artifact ?? null,
+    elsewhere: elsewhere.value,
+    carriedOut: await redactor.carriedOut(redaction, PATIENCE_MS),
+  })
+}
+
+function entryOf(
+  ts: number,
+  { runId, seq, reason }: RedactRequest,
+  event: RecordedEvent,
+  { kind, payload }: RunRecord,
+  places: readonly Place[],
+): Redaction {
+  const pointers = new Set(places.map(({ pointer }) => pointer))
+  const commitments = withoutStrings(event, pointers).redacted
+  const redacted: ByPointer = Object.fromEntries(
+    [...pointers].map((pointer) => [pointer, commitments[pointer] ?? '']),
+  )
+  const whole = kind === 'tool_result' ? payload.sha256 : null
+  const artifact = whole === null ? {} : { artifact: whole }
+  return { kind: 'redacted', ts, payload: { run_id: runId, seq, redacted, ...artifact, reason } }
+}
+
+/** Where else in the run one of the texts stands, also within another. */
+async function findElsewhere(
+  { store, artifactHolds }: RedactDeps,
+  { runId, seq }: RedactRequest,
+  places: readonly Place[],
+  needles: readonly string[],
+): Promise<Result<PlaceInRun[], LoadError>> {
+  const found: PlaceInRun[] = []
+  if (needles.length === 0) return ok(found)
+  const meant = new Set(places.map(({ pointer }) => pointer))
+  for (let from = 0; ; from += PAGE) {
+    const page = await store.readStream(streamOf(runId), {
+      from,
+      direction: 'forward',
+      limit: PAGE,
+    })
+    if (page.isErr()) return err(page.error)
+    for (const event of page.value) {
+      const decoded = decode(event)
+      if (decoded.isErr()) return err(decoded.error)
+      for (const pointer of await placesIn(decoded.value.record, needles, artifactHolds)) {
+        if (event.revision === seq && meant.has(pointer)) continue
+        const redactable = isFreeText(decoded.value.record.kind, pointer)
+        found.push({ seq: event.revision, pointer, redactable })
+      }
+    }
+    if (page.value.length < PAGE) return ok(found)
+  }
+}
+
+/** An output counts as holding what its whole holds, with which it is taken out. */
+async function placesIn(
+  { kind, payload }: RunRecord,
+  needles: readonly string[],
+  artifactHolds: RedactDeps['artifactHolds'],
+): Promise<string[]> {
+  const pointers = stringsOf(payload).flatMap(({ pointer, text }) => {
+    return holdsAny(text, needles) ? [pointer] : []
+  })
+  const whole = kind === 'tool_result' ? payload.sha256 : null
+  if (whole === null || pointers.includes('/output')) return pointers
+  return (await artifactHolds(whole, needles)) ? [...pointers, '/output'] : pointers
+}

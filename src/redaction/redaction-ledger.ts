@@ -1,0 +1,52 @@
+import { z } from 'zod'
+import type { Logged } from '../log/codec.ts'
+import type { Ledger } from '../log/ledger.ts'
+import { OWN_STREAM_PREFIX } from '../log/own-streams.ts'
+
+const Hash = z.string().regex(/^[0-9a-f]{64}$/)
+
+/** That strings were taken out of a record. Appended before they are, so that none is lost unsaid. */
+export const Redaction = z.strictObject({
+  kind: z.literal('redacted'),
+  ts: z.number().nonnegative(),
+  payload: z.strictObject({
+    run_id: z.uuid(),
+    seq: z.int().nonnegative(),
+    /** The commitments to the strings, by their pointers from the payload of the record. */
+    redacted: z.record(z.string().startsWith('/'), Hash),
+    /** SHA-256 of the whole output, which went with its head and tail. */
+    artifact: Hash.exactOptional(),
+    reason: z.string(),
+    /** The entry of another log by which it was done there, where the run was imported from that. */
+    origin: z
+      .strictObject({
+        hash: Hash,
+        ts: z.number().nonnegative(),
+        principal: z.string().exactOptional(),
+      })
+      .exactOptional(),
+  }),
+})
+export type Redaction = z.infer<typeof Redaction>
+export type LoggedRedaction = Logged<Redaction>
+
+/** All redactions of a log, the last one first. */
+export type RedactionChain = {
+  readonly last: LoggedRedaction
+  readonly before: RedactionChain
+} | null
+
+/** The redactions of all runs of a log. */
+export const REDACTIONS: Ledger<Redaction, RedactionChain> = {
+  stream: `${OWN_STREAM_PREFIX}redactions`,
+  entry: Redaction,
+  initial: null,
+  evolve: (before, last) => ({ last, before }),
+}
+
+/** Oldest first. */
+export function redactionsOf(redactions: RedactionChain): LoggedRedaction[] {
+  const found: LoggedRedaction[] = []
+  for (let rest = redactions; rest !== null; rest = rest.before) found.push(rest.last)
+  return found.reverse()
+}

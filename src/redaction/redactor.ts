@@ -1,0 +1,206 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { err, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
+import { decodeAs } from '../log/codec.ts'
+import { eraseFrom } from './erase.ts'
+import type { EventStore, RecordedEvent, StoreFailure } from '../store/event-store.ts'
+import { RedactionIndex } from './redaction-index.ts'
+import { type LoggedRedaction, REDACTIONS, Redaction } from './redaction-ledger.ts'
+
+/** Structured log lines, as pino takes them. */
+type Log = {
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+/**
+ * Makes what was derived of runs anew, or forgets it. Told of the same redactions again it changes
+ * nothing; where it rejects it is told again.
+ */
+export type Forget = (redactions: readonly LoggedRedaction[]) => Promise<void>
+
+/** How far a redaction has come: nothing serves the text any more; nothing stores it any more. */
+export type CarriedOut = { readonly hidden: boolean; readonly erased: boolean }
+
+const PAGE = 1000
+/** Records that are overwritten at once. */
+const ERASED_AT_ONCE = 50
+/** Pauses between attempts, milliseconds: doubled from the first to the second. */
+const PAUSES = [100, 10_000] as const
+
+/**
+ * Follows the ledger of redactions and carries out what it says: hides it from all who read through
+ * `withRedactions`, has it forgotten by what was derived of it, and erases it from the store, where that
+ * can be. Whatever is interrupted is carried out again from the beginning at the next start.
+ */
+export class Redactor {
+  readonly #store: EventStore
+  readonly #log: Log
+  readonly #index = new RedactionIndex()
+  readonly #stop = new AbortController()
+  #reading: ResultAsync<void, StoreFailure> | null = null
+  #ready = false
+  /** Revisions of the ledger: up to where it is known, and carried out. */
+  #known = -1
+  #hidden = -1
+  #erased = -1
+  #watchers: (() => void)[] = []
+  #following: Promise<void> = Promise.resolve()
+  #erasing: Promise<void> = Promise.resolve()
+
+  /** @param store that redactions are erased from and recorded in: not one made by `withRedactions` */
+  constructor({ store, log }: { readonly store: EventStore; readonly log: Log }) {
+    this.#store = store
+    this.#log = log
+  }
+
+  /** Knows all redactions that were recorded before; only the first time it takes a while. */
+  ready(): ResultAsync<void, StoreFailure> {
+    if (this.#ready) return okAsync()
+    this.#reading ??= new ResultAsync(this.#read())
+    return this.#reading
+  }
+
+  /** The event without what was taken out of it. */
+  apply(event: RecordedEvent): RecordedEvent {
+    return this.#index.apply(event)
+  }
+
+  /** Oldest first. */
+  ofRun(runId: string): readonly LoggedRedaction[] {
+    return this.#index.ofRun(runId)
+  }
+
+  /** Begins to carry out what is recorded. `forget` is done in this order, before anything is erased. */
+  start(forget: readonly Forget[]): void {
+    this.#following = this.#follow(forget)
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort()
+    await this.#following
+    await this.#erasing
+  }
+
+  /** How far the ledger is carried out up to a revision, as soon as all of it is or after `ms`. */
+  async carriedOut(revision: number, ms: number): Promise<CarriedOut> {
+    const patience = AbortSignal.timeout(ms)
+    const signal = AbortSignal.any([patience, this.#stop.signal])
+    const goal = this.#store.overwrite === undefined ? 'hidden' : 'erased'
+    for (;;) {
+      const now = { hidden: this.#hidden >= revision, erased: this.#erased >= revision }
+      if (now[goal] || signal.aborted) return now
+      await this.#change(signal)
+    }
+  }
+
+  /** Resolves when all that is recorded by now is carried out, when it cannot be known, or after `ms`. */
+  async settled(ms: number): Promise<void> {
+    if ((await this.ready()).isOk()) await this.carriedOut(this.#known, ms)
+  }
+
+  async #read(): Promise<Result<void, StoreFailure>> {
+    for (;;) {
+      const from = this.#known + 1
+      const options = { from, direction: 'forward', limit: PAGE } as const
+      const page = await this.#store.readStream(REDACTIONS.stream, options)
+      if (page.isErr() && page.error.type !== 'stream_not_found') {
+        this.#reading = null
+        return err(page.error)
+      }
+      const events = page.unwrapOr([])
+      this.#take(events)
+      if (events.length < PAGE) break
+    }
+    this.#ready = true
+    return ok()
+  }
+
+  /** Takes note of what is recorded there, from where it can be read. */
+  #take(events: readonly RecordedEvent[]): LoggedRedaction[] {
+    return events.flatMap((event) => {
+      const decoded = decodeAs(Redaction, event)
+      if (decoded.isErr()) {
+        this.#log.error(
+          { error: decoded.error },
+          'a redaction cannot be read: it is not carried out',
+        )
+        return []
+      }
+      if (event.revision > this.#known) this.#index.add(decoded.value)
+      this.#known = Math.max(this.#known, event.revision)
+      return [decoded.value]
+    })
+  }
+
+  async #follow(forget: readonly Forget[]): Promise<void> {
+    const { signal } = this.#stop
+    for (let after = -1; !signal.aborted; ) {
+      try {
+        for await (const item of this.#store.subscribeStream(REDACTIONS.stream, {
+          after,
+          signal,
+        })) {
+          if (item.type !== 'events') continue
+          const redactions = this.#take(item.events)
+          await this.#patiently(async () => {
+            for (const each of forget) await each(redactions)
+          })
+          after = item.events.at(-1)?.revision ?? after
+          this.#hidden = after
+          this.#changed()
+          this.#eraseLater(redactions, after)
+        }
+      } catch (error) {
+        this.#log.error({ err: error }, 'the subscription to the redactions broke')
+        await pause(PAUSES[0], signal)
+      }
+    }
+  }
+
+  #eraseLater(redactions: readonly LoggedRedaction[], upTo: number): void {
+    if (this.#store.overwrite === undefined) return
+    this.#erasing = this.#erasing.then(async () => {
+      for (let at = 0; at < redactions.length; at += ERASED_AT_ONCE) {
+        const some = redactions.slice(at, at + ERASED_AT_ONCE)
+        await this.#patiently(() => eraseFrom(this.#store, some, (event) => this.apply(event)))
+      }
+      if (this.#stop.signal.aborted) return
+      this.#erased = upTo
+      this.#changed()
+    })
+  }
+
+  /** Does it until it is done, or this is stopped. */
+  async #patiently(work: () => Promise<void>): Promise<void> {
+    const { signal } = this.#stop
+    const [first, longest] = PAUSES
+    let failed = false
+    for (let ms: number = first; !signal.aborted; ms = Math.min(2 * ms, longest)) {
+      try {
+        await work()
+        if (failed) this.#log.info({}, 'the redaction is carried out now')
+        return
+      } catch (error) {
+        const message = 'a redaction cannot be carried out yet, this is tried again'
+        if (!failed) this.#log.warn({ err: error }, message)
+        failed = true
+        await pause(ms, signal)
+      }
+    }
+  }
+
+  #change(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      this.#watchers.push(resolve)
+      signal.addEventListener('abort', () => resolve(), { once: true })
+    })
+  }
+
+  #changed(): void {
+    for (const wake of this.#watchers.splice(0)) wake()
+  }
+}
+
+const pause = (ms: number, signal: AbortSignal): Promise<void> =>
+  sleep(ms, undefined, { signal }).catch(() => {})

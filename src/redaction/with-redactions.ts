@@ -1,0 +1,43 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { EventStore, RecordedEvent, Subscription } from '../store/event-store.ts'
+import type { Redactor } from './redactor.ts'
+
+/** How long a subscription waits until the store is asked again for what was redacted, milliseconds. */
+const AGAIN_MS = 200
+
+/**
+ * The store as all but the redactor read it: no event has in it what was taken out of it, also where the
+ * store itself still has that or cannot let go of it.
+ */
+export function withRedactions(store: EventStore, redactor: Redactor): EventStore {
+  const apply = (event: RecordedEvent): RecordedEvent => redactor.apply(event)
+  return {
+    append: (stream, events, options) => store.append(stream, events, options),
+    readStream: (stream, options) =>
+      redactor
+        .ready()
+        .andThen(() => store.readStream(stream, options))
+        .map((events) => events.map(apply)),
+    subscribeStream: (stream, options) =>
+      applied(() => store.subscribeStream(stream, options), redactor, options.signal),
+    subscribeAll: (options) => applied(() => store.subscribeAll(options), redactor, options.signal),
+    ping: () => store.ping(),
+    close: () => store.close(),
+  }
+}
+
+async function* applied(
+  subscribe: () => Subscription,
+  redactor: Redactor,
+  signal: AbortSignal,
+): Subscription {
+  while (!signal.aborted) {
+    if ((await redactor.ready()).isOk()) break
+    await sleep(AGAIN_MS, undefined, { signal }).catch(() => {})
+  }
+  if (signal.aborted) return
+  for await (const item of subscribe()) {
+    if (item.type !== 'events') yield item
+    else yield { type: 'events', events: item.events.map((event) => redactor.apply(event)) }
+  }
+}

@@ -1,0 +1,71 @@
+import type { Readable } from 'node:stream'
+import { StringDecoder } from 'node:string_decoder'
+import { processMask } from '../log/masking.ts'
+import { BoundedText } from './bounded-text.ts'
+import { interleave } from './interleave.ts'
+
+/** How long a stream rests after each chunk once it is past its limit: a flood must not busy us. */
+const REST_MS = 2
+
+export type CollectedOutput = {
+  readonly stdout: BoundedText
+  readonly stderr: BoundedText
+  /** Both as they came; a character whose bytes came in two chunks stays whole. */
+  readonly both: BoundedText
+  readonly bytes: () => number
+  /** Resolves when both streams are closed. */
+  readonly closed: Promise<unknown>
+}
+
+/**
+ * Reads both streams of a child to their end, keeping at most `maxBytes` of each. Secrets are masked on
+ * the way: where something is dropped later, a half of one could be left. `onTooMuch` is called once both
+ * together have brought more than `mostBytes`.
+ */
+export function collectOutput(
+  streams: { readonly stdout: Readable; readonly stderr: Readable },
+  maxBytes: number,
+  { mostBytes, onTooMuch }: { readonly mostBytes: number; readonly onTooMuch: () => void },
+): CollectedOutput {
+  const both = new BoundedText(maxBytes)
+  let total = 0
+  const follow = (
+    stream: Readable,
+    own: BoundedText,
+    addToBoth: (text: string, holds: boolean) => void,
+  ): Promise<void> => {
+    const decoder = new StringDecoder('utf8')
+    const pieces = processMask.pieces()
+    const take = (text: string, isLast = false) => {
+      const masked = isLast ? pieces.write(text) + pieces.end() : pieces.write(text)
+      own.add(masked)
+      addToBoth(masked, pieces.holds)
+    }
+    let seen = 0
+    stream.on('error', () => {})
+    stream.on('data', (chunk: Buffer) => {
+      seen += chunk.length
+      total += chunk.length
+      take(decoder.write(chunk))
+      if (total > mostBytes) onTooMuch()
+      // What is held back is looked at again with each chunk, so crumbs are gathered first.
+      if (seen <= maxBytes && !pieces.holds) return
+      stream.pause()
+      setTimeout(() => stream.resume(), REST_MS)
+    })
+    return new Promise((resolve) => {
+      stream.once('close', () => {
+        take(decoder.end(), true)
+        resolve()
+      })
+    })
+  }
+  const stdout = new BoundedText(maxBytes)
+  const stderr = new BoundedText(maxBytes)
+  const [addOut, addErr] = interleave((text) => both.add(text))
+  const closed = Promise.all([
+    follow(streams.stdout, stdout, addOut),
+    follow(streams.stderr, stderr, addErr),
+  ])
+  return { stdout, stderr, both, bytes: () => total, closed }
+}

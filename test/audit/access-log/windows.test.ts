@@ -1,0 +1,192 @@
+import { expect, test } from 'vitest'
+import { type Access, AccessWindows } from '../../../src/audit/access-log/access-windows.ts'
+import { AccessEntry } from '../../../src/domain/access.ts'
+
+const RUN = '550e8400-e29b-41d4-a716-446655440000'
+
+const access = (changes: Partial<Access> = {}): Access =>
+  ({
+    kind: 'run_read',
+    run_id: RUN,
+    principal: 'alice',
+    client: '10.0.0.7',
+    operation: 'getRun',
+    asked: '',
+    ...changes,
+  }) as Access
+const stranger = (client: string): Access =>
+  access({ kind: 'access_refused', principal: null, client, status: 401, asked: 'x=1' })
+
+function windows(takes: () => boolean = () => true) {
+  const entries: AccessEntry[] = []
+  const made = new AccessWindows((entry) => {
+    if (takes()) entries.push(AccessEntry.parse(entry))
+    return takes()
+  })
+  return { entries, made }
+}
+
+/** Count and times, the gist of an entry. */
+const gist = ({ payload: { count, first_ts, last_ts } }: AccessEntry) => [count, first_ts, last_ts]
+
+test('the first is an entry at once, those behind it are one a minute', () => {
+  const { entries, made } = windows()
+  for (let second = 0; second < 180; second += 1) {
+    made.closeOld(second)
+    made.add(access(), second)
+  }
+  expect(entries.map(gist)).toEqual([
+    [1, 0, 0],
+    [59, 1, 59],
+    [60, 60, 119],
+  ])
+  made.closeAll(180)
+  expect(entries.map(gist).at(-1)).toEqual([60, 120, 179])
+  expect(entries.reduce((sum, { payload }) => sum + payload.count, 0)).toBe(180)
+})
+
+test('what has come once is one entry, and the next time another one', () => {
+  const { entries, made } = windows()
+  made.add(access(), 0)
+  made.closeOld(60)
+  made.add(access(), 100)
+  made.closeAll(100)
+  expect(entries.map(gist)).toEqual([
+    [1, 0, 0],
+    [1, 100, 100],
+  ])
+})
+
+test('who, from where, which run and which address tell accesses apart', () => {
+  const { entries, made } = windows()
+  made.add(access(), 0)
+  for (const other of [
+    access({ principal: 'bob' }),
+    access({ client: '10.0.0.8' }),
+    access({ run_id: null }),
+    access({ operation: 'diffRun' }),
+    access({ kind: 'run_watched' }),
+  ]) {
+    made.add(other, 1)
+  }
+  expect(entries).toHaveLength(6)
+})
+
+test('what else was asked for is listed in one entry, each with its count', () => {
+  const { entries, made } = windows()
+  made.add(access({ asked: 'at=0' }), 0)
+  for (const asked of ['at=1', 'at=2', 'at=1']) made.add(access({ asked }), 1)
+  made.closeAll(2)
+  expect(entries.map(({ payload }) => payload)).toMatchObject([
+    { asked: 'at=0', count: 1 },
+    {
+      ...{ asked: 'at=1', count: 3, first_ts: 1, last_ts: 1 },
+      queries: [
+        { asked: 'at=1', count: 2 },
+        { asked: 'at=2', count: 1 },
+      ],
+    },
+  ])
+  expect(entries[0]?.payload).not.toHaveProperty('queries')
+  expect(entries[1]?.payload).not.toHaveProperty('unlisted')
+})
+
+test('is not listed if all have asked for the same', () => {
+  const { entries, made } = windows()
+  for (let second = 0; second < 100; second += 1) {
+    made.closeOld(second)
+    made.add(access({ asked: second < 60 ? 'at=1' : 'at=2' }), second)
+  }
+  made.closeAll(100)
+  expect(entries.map(({ payload }) => payload)).toMatchObject([
+    { asked: 'at=1', count: 1 },
+    { asked: 'at=1', count: 59 },
+    { asked: 'at=2', count: 40 },
+  ])
+  for (const { payload } of entries) expect(payload).not.toHaveProperty('queries')
+})
+
+test('a query that is varied without end adds one bounded entry a minute, and says what it leaves out', () => {
+  const { entries, made } = windows()
+  for (let n = 0; n < 50_000; n += 1) {
+    made.closeOld(n / 1000)
+    made.add(access({ asked: `at=${n}&${'x'.repeat(n % 280)}` }), n / 1000)
+  }
+  made.closeAll(60)
+  expect(entries).toHaveLength(2)
+  const { payload } = entries[1] ?? {}
+  if (payload === undefined || !('queries' in payload)) throw new Error('nothing is listed')
+  const { queries = [], unlisted = 0, count } = payload
+  expect(queries.length).toBeGreaterThan(50)
+  expect(queries.reduce((sum, query) => sum + query.count, unlisted)).toBe(count)
+  expect(JSON.stringify(payload).length).toBeLessThan(16_000)
+})
+
+test('many windows with many queries do not fill the memory', () => {
+  const { entries, made } = windows()
+  for (let person = 0; person < 2000; person += 1) {
+    for (let n = 0; n < 40; n += 1) {
+      made.add(access({ principal: `p${person}`, asked: `${n}&${'x'.repeat(290)}` }), 0)
+    }
+  }
+  // The oldest are written down before their minute is over.
+  expect(entries.length).toBeGreaterThan(2500)
+  made.closeAll(1)
+  expect(entries.reduce((sum, { payload }) => sum + payload.count, 0)).toBe(80_000)
+})
+
+test('watches that are counted tell of the one that came furthest', () => {
+  const { entries, made } = windows()
+  const ended = (last: number | null, seconds: number) =>
+    access({ kind: 'watch_ended', last, seconds })
+  made.add(ended(99, 1), 0)
+  for (const [last, seconds] of [
+    [3, 2],
+    [41, 5],
+    [null, 0],
+    [7, 1],
+  ] as const) {
+    made.add(ended(last, seconds), 1)
+  }
+  made.closeAll(2)
+  expect(entries[0]?.payload).toMatchObject({ count: 1, last: 99, seconds: 1 })
+  expect(entries[1]?.payload).toMatchObject({ count: 4, last: 41, seconds: 8 })
+})
+
+test('those whom nobody knows are told apart by their address, and only so many of them', () => {
+  const { entries, made } = windows()
+  for (let n = 0; n < 5000; n += 1) {
+    made.add(stranger(`10.1.${n % 250}.1`), 0)
+    made.add({ ...stranger(`10.1.${n % 250}.1`), operation: 'abortRun', run_id: null }, 0)
+  }
+  expect(entries).toHaveLength(101)
+  expect(entries[0]?.payload).toMatchObject({ run_id: null, principal: null, asked: '' })
+  expect(
+    entries.filter(({ payload }) => 'client' in payload && payload.client === null),
+  ).toHaveLength(1)
+  made.add(access(), 0)
+  expect(entries).toHaveLength(102)
+  made.closeAll(1)
+  expect(entries.reduce((sum, { payload }) => sum + payload.count, 0)).toBe(10_001)
+  made.add(stranger('10.2.0.1'), 2)
+  expect(entries.at(-1)?.payload).toMatchObject({ client: '10.2.0.1' })
+})
+
+test('many different ones do not fill the memory, and none is forgotten', () => {
+  const { entries, made } = windows()
+  for (let n = 0; n < 25_000; n += 1) {
+    made.add(access({ principal: `p${n}` }), n / 1000)
+    made.add(access({ principal: `p${n}` }), n / 1000)
+  }
+  made.closeAll(30)
+  expect(entries.reduce((sum, { payload }) => sum + payload.count, 0)).toBe(50_000)
+})
+
+test('what is not taken is not counted as if it were', () => {
+  let open = false
+  const { entries, made } = windows(() => open)
+  expect(made.add(access(), 0)).toBe(false)
+  open = true
+  expect(made.add(access(), 1)).toBe(true)
+  expect(entries.map(gist)).toEqual([[1, 1, 1]])
+})

@@ -1,0 +1,143 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { errAsync } from 'neverthrow'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { type ImportDeps, importRun } from '../../../src/audit/bundle/import-run.ts'
+import type { Keys } from '../../../src/audit/proofs/keyring.ts'
+import { NO_ANCHORS } from '../../../src/audit/proofs/trust-anchors.ts'
+import type { RunRecord } from '../../../src/domain/records.ts'
+import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
+import type { EventStore, RecordedEvent } from '../../../src/store/event-store.ts'
+import { streamOf } from '../../../src/log/run-log.ts'
+import { createdRecord } from '../../support/run-records.ts'
+import { contentOf, eventsOf, exported, newKeys, type Part, partsOf, replaced } from '../support.ts'
+
+const runId = '550e8400-e29b-41d4-a716-446655440000'
+const common = { run_id: runId, iteration: 0, ts: 1_770_000_001 }
+
+/** A run that has ended, so long that it takes several appends. */
+const complete: readonly RunRecord[] = [
+  createdRecord(runId),
+  ...Array.from({ length: 250 }, (_, index): RunRecord => {
+    const payload = { attempt: index + 1, reason: 'HTTP 529', delay_ms: 250 }
+    return { ...common, kind: 'llm_retry', payload }
+  }),
+  {
+    ...common,
+    kind: 'run_end',
+    payload: {
+      achieved: false,
+      iterations: 0,
+      total_tokens: 0,
+      estimated_cost_usd: 0,
+      status: 'failed',
+      reason: 'No model',
+    },
+  },
+]
+
+let folder: string
+let store: EventStore
+let keys: Keys
+let events: RecordedEvent[]
+let parts: Part[]
+let kept: Buffer[]
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'retrai-import-'))
+  store = (await openEmbeddedStore({ file: join(folder, 'log.sqlite') }))._unsafeUnwrap()
+  keys = await newKeys()
+  events = eventsOf(complete)
+  parts = await exported(events, keys)
+  kept = []
+})
+afterEach(async () => {
+  await store.close()
+  await rm(folder, { recursive: true })
+})
+
+const markers = () => join(folder, 'imports')
+const pending = () => readdir(markers()).catch(() => [])
+const deps = (into = store): ImportDeps => ({
+  store: into,
+  putArtifact: async (content) => kept.push(content),
+  markers: markers(),
+  now: () => 1_770_000_100,
+})
+const take = (from: readonly Part[], into = store) =>
+  importRun(deps(into), () => partsOf(from), NO_ANCHORS)
+
+async function stored(): Promise<RecordedEvent[]> {
+  const page = { from: 0, direction: 'forward', limit: 4096 } as const
+  const read = await store.readStream(streamOf(runId), page)
+  return read.unwrapOr([])
+}
+const bare = ({ id, type, data, metadata, revision }: RecordedEvent) => {
+  return { id, type, data, metadata, revision }
+}
+
+test('a run comes over as it is, and once more it is there already', async () => {
+  const first = (await take(parts))._unsafeUnwrap()
+  expect(first).toEqual({ runId, records: complete.length, present: 0, artifacts: 0 })
+  expect((await stored()).map(bare)).toEqual(events.map(bare))
+  expect((await take(parts))._unsafeUnwrap()).toMatchObject({ present: complete.length })
+  expect(await pending()).toEqual([])
+})
+
+test('an import that was interrupted is marked, so that no server goes on with it, and goes on', async () => {
+  let appends = 0
+  const dying: EventStore = {
+    append: (...args) => {
+      appends += 1
+      return appends > 1
+        ? errAsync({ type: 'store_unavailable', message: 'dead' })
+        : store.append(...args)
+    },
+    readStream: (...args) => store.readStream(...args),
+    subscribeStream: (...args) => store.subscribeStream(...args),
+    subscribeAll: (...args) => store.subscribeAll(...args),
+    ping: () => store.ping(),
+    close: () => store.close(),
+  }
+  expect((await take(parts, dying))._unsafeUnwrapErr().type).toBe('store_unavailable')
+  const there = (await stored()).length
+  expect(there).toBeGreaterThan(0)
+  expect(there).toBeLessThan(complete.length)
+  expect(await pending()).toEqual([runId])
+  expect((await take(parts))._unsafeUnwrap()).toMatchObject({ present: there })
+  expect((await stored()).map(bare)).toEqual(events.map(bare))
+  expect(await pending()).toEqual([])
+})
+
+test('what does not hold, or is not complete, leaves no trace', async () => {
+  const broken = replaced(
+    parts,
+    'records.ndjson',
+    contentOf(parts, 'records.ndjson').toString().replace('"ts":1', '"ts":2'),
+  )
+  expect((await take(broken))._unsafeUnwrapErr()).toMatchObject({
+    type: 'refused',
+    report: { first_bad_seq: 0 },
+  })
+  const unfinished = await exported(eventsOf(complete.slice(0, -1)), keys)
+  expect((await take(unfinished))._unsafeUnwrapErr().type).toBe('not_complete')
+  const other = { keys: new Map(), fingerprints: new Set(['0'.repeat(64)]) }
+  const untrusted = await importRun(deps(), () => partsOf(parts), other)
+  expect(untrusted._unsafeUnwrapErr()).toMatchObject({
+    type: 'refused',
+    report: { holds: true, trust: 'not_trusted' },
+  })
+  expect(await stored()).toEqual([])
+  expect(await pending()).toEqual([])
+})
+
+test('another run under the same id stays what it is', async () => {
+  const others = eventsOf(complete.slice(0, 3)).map(({ id, type, data, metadata }) => {
+    return { id, type, data, metadata }
+  })
+  await store.append(streamOf(runId), others, { expectedRevision: 'no_stream' })
+  const before = await stored()
+  expect((await take(parts))._unsafeUnwrapErr().type).toBe('other_content')
+  expect(await stored()).toEqual(before)
+  expect(await pending()).toEqual([])
+})

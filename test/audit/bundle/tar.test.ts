@@ -1,0 +1,195 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { Readable } from 'node:stream'
+import { gunzipSync, gzipSync } from 'node:zlib'
+import fc from 'fast-check'
+import { beforeAll, expect, test } from 'vitest'
+import type { Keys } from '../../../src/audit/proofs/keyring.ts'
+import { unpacked } from '../../../src/audit/bundle/tar.ts'
+import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
+import type { RunRecord } from '../../../src/domain/records.ts'
+import { validRun } from '../../support/run-records.ts'
+import { archiveOf, eventsOf, newKeys } from '../support.ts'
+
+let keys: Keys
+let archive: Buffer
+let records: RunRecord[]
+beforeAll(async () => {
+  keys = await newKeys()
+  records = fc.sample(validRun(), { numRuns: 1, seed: 11 })[0] as RunRecord[]
+  archive = await archiveOf(eventsOf(records), keys)
+})
+
+/** In chunks of some bytes, as they may come over a network. */
+const verify = (content: Buffer, chunk = 997) => {
+  const chunks = Array.from({ length: Math.ceil(content.length / chunk) }, (_, index) =>
+    content.subarray(index * chunk, (index + 1) * chunk),
+  )
+  return verifyBundle(unpacked(Readable.from(chunks)))
+}
+
+test('an archive holds, however it arrives', async () => {
+  for (const chunk of [1, 13, 512, 1_000_000]) {
+    expect(await verify(archive, chunk)).toMatchObject({ holds: true, verified: records.length })
+  }
+})
+
+test('an archive that breaks off anywhere before its checksum is incomplete', async () => {
+  const lengths = fc.integer({ min: 0, max: archive.length - 100 })
+  await fc.assert(
+    fc.asyncProperty(lengths, async (length) => {
+      const report = await verify(archive.subarray(0, length))
+      expect(report.holds).toBe(false)
+      expect(report.first_bad_seq).toBeLessThanOrEqual(records.length)
+      expect(report.findings.map(({ problem }) => problem)).toContain('missing')
+    }),
+    { numRuns: 60 },
+  )
+})
+
+test('what is no archive is refused, and says so', async () => {
+  const report = await verify(Buffer.from('this is no archive'))
+  expect(report).toMatchObject({ holds: false, run_id: null, verified: 0 })
+  expect(report.findings[0]).toMatchObject({ problem: 'incomplete', where: 'archive' })
+})
+
+/** The archive without compression, so that a changed byte of it is one of its contents. */
+const stored = () => {
+  const content = gzipSync(gunzipSync(archive), { level: 0 })
+  // The header says how much effort was made, and that of an export says nothing of the kind.
+  content.writeUInt8(0, 8)
+  return content
+}
+
+test('any bit of a record changed in the archive names that record, whatever the checksum says', async () => {
+  const uncompressed = stored()
+  const lines = records.map((_, seq) => uncompressed.indexOf(`"seq":${seq},"id"`))
+  const places = fc.record({
+    seq: fc.nat({ max: records.length - 1 }),
+    at: fc.nat({ max: 60 }),
+    bit: fc.nat({ max: 7 }),
+  })
+  await fc.assert(
+    fc.asyncProperty(places, async ({ seq, at, bit }) => {
+      const line = lines[seq] ?? -1
+      // Where a block of the archive ends within these bytes.
+      fc.pre(line >= 0)
+      const changed = Buffer.from(uncompressed)
+      changed.writeUInt8(changed.readUInt8(line + at) ^ (1 << bit), line + at)
+      const report = await verify(changed)
+      expect(report).toMatchObject({ holds: false, verified: seq, first_bad_seq: seq })
+    }),
+    { numRuns: 60 },
+  )
+})
+
+test('a checksum that is wrong is told, and no record is blamed for it', async () => {
+  const wrong = Buffer.from(archive)
+  wrong.writeUInt8(wrong.readUInt8(wrong.length - 6) ^ 1, wrong.length - 6)
+  const report = await verify(wrong)
+  expect(report).toMatchObject({ holds: false, verified: records.length, first_bad_seq: null })
+  expect(report.findings).toMatchObject([{ problem: 'incomplete', where: 'archive' }])
+  expect(report.findings[0]?.message).toContain('its checksum is wrong')
+})
+
+const tar = () => gunzipSync(archive)
+/** How an archive can be more or less than one whole one, though nothing of its parts was changed. */
+const notOne: Readonly<Record<string, () => Buffer>> = {
+  'a byte after it': () => Buffer.concat([archive, Buffer.from([0x1f])]),
+  'a text after it': () => Buffer.concat([archive, Buffer.from('behind the end')]),
+  'zeros after it': () => Buffer.concat([archive, Buffer.alloc(700)]),
+  'a zero after it': () => Buffer.concat([archive, Buffer.alloc(1)]),
+  'itself after it': () => Buffer.concat([archive, archive]),
+  'nothing in another member after it': () => Buffer.concat([archive, gzipSync('')]),
+  'its checksum cut off': () => archive.subarray(0, -8),
+  'its checksum cut': () => archive.subarray(0, -5),
+  'its length cut': () => archive.subarray(0, -1),
+  'a wrong length': () => flipped(archive, archive.length - 1, 1),
+  'a comment in its gzip header': () => flipped(archive, 3, 0x10),
+  'a time in its gzip header': () => flipped(archive, 5, 1),
+  'its tar twice': () => gzipSync(Buffer.concat([tar(), tar()])),
+  'a block of zeros more': () => gzipSync(Buffer.concat([tar(), Buffer.alloc(512)])),
+  'a byte after its tar': () => gzipSync(Buffer.concat([tar(), Buffer.from('x')])),
+  'a block of zeros less': () => gzipSync(tar().subarray(0, -512)),
+  'its tar not closed': () => gzipSync(tar().subarray(0, -1024)),
+  'something in the padding of a part': () =>
+    gzipSync(flipped(tar(), tar().indexOf('README.txt\0') - 1, 1)),
+  'another owner in a header': () => gzipSync(flipped(tar(), 108 + 6, 1)),
+}
+
+function flipped(content: Buffer, at: number, bits: number): Buffer {
+  const changed = Buffer.from(content)
+  changed.writeUInt8(changed.readUInt8(at) ^ bits, at)
+  return changed
+}
+
+test.each(Object.keys(notOne))('an archive with %s does not hold', async (name) => {
+  const report = await verify(notOne[name]?.() ?? archive)
+  expect(report.holds).toBe(false)
+  expect(report.findings).toContainEqual(
+    expect.objectContaining({ problem: 'incomplete', where: 'archive' }),
+  )
+})
+
+test('an archive that is changed, cut, extended or doubled anywhere does not hold', async () => {
+  const at = fc.nat({ max: archive.length - 1 })
+  const bytes = fc.uint8Array({ minLength: 1, maxLength: 40 }).map((each) => Buffer.from(each))
+  const change = fc.oneof(
+    fc.tuple(at, fc.nat({ max: 7 })).map(([place, bit]) => flipped(archive, place, 1 << bit)),
+    at.map((place) => archive.subarray(0, place)),
+    at.map((place) => archive.subarray(place + 1)),
+    bytes.map((more) => Buffer.concat([archive, more])),
+    bytes.map((more) => Buffer.concat([more, archive])),
+    fc.tuple(at, bytes).map(([place, more]) => {
+      return Buffer.concat([archive.subarray(0, place), more, archive.subarray(place)])
+    }),
+    fc.tuple(at, at).map(([from, to]) => {
+      return Buffer.concat([
+        archive.subarray(0, Math.max(from, to)),
+        archive.subarray(Math.min(from, to)),
+      ])
+    }),
+    fc.tuple(at, fc.integer({ min: 1, max: 600 })).map(([place, count]) => {
+      return Buffer.concat([archive.subarray(0, place), archive.subarray(place + count)])
+    }),
+  )
+  await fc.assert(
+    fc.asyncProperty(change, fc.constantFrom(1, 13, 4096), async (changed, chunk) => {
+      fc.pre(!isSameArchive(changed))
+      const report = await verify(changed, chunk)
+      expect(report.holds).toBe(false)
+      expect(report.findings.length).toBeGreaterThan(0)
+    }),
+    { numRuns: 200 },
+  )
+})
+
+/**
+ * DEFLATE has some bits without a meaning, and a header the name of a system: the very same archive, but for
+ * these, is the same archive.
+ */
+function isSameArchive(changed: Buffer): boolean {
+  try {
+    return changed.length === archive.length && gunzipSync(changed).equals(tar())
+  } catch {
+    return false
+  }
+}
+
+test('an archive that breaks off in an artifact names the record that needs it', async () => {
+  const whole = randomBytes(50_000)
+  const sha256 = createHash('sha256').update(whole).digest('hex')
+  const isResult = ({ kind }: RunRecord) => kind === 'tool_result'
+  const [run = []] = fc.sample(
+    validRun().filter((each) => each.some(isResult)),
+    { numRuns: 1, seed: 3 },
+  )
+  const withArtifact = run.map((record) =>
+    record.kind === 'tool_result' ? { ...record, payload: { ...record.payload, sha256 } } : record,
+  )
+  const artifacts = new Map([[sha256, whole]])
+  const content = await archiveOf(eventsOf(withArtifact), keys, artifacts)
+  expect(await verify(content)).toMatchObject({ holds: true, artifacts: 1 })
+  const report = await verify(content.subarray(0, -20_000))
+  expect(report).toMatchObject({ holds: false, verified: run.length })
+  expect(report.first_bad_seq).toBe(run.findIndex(isResult))
+})

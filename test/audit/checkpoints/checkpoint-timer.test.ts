@@ -1,0 +1,83 @@
+import { okAsync } from 'neverthrow'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { startCheckpoints, type TimerOptions } from '../../../src/audit/checkpoints/checkpoint-timer.ts'
+import type { CheckpointWriter } from '../../../src/audit/checkpoints/checkpoint-writer.ts'
+import type { Checkpoint } from '../../../src/api/audit.ts'
+
+const CHECKPOINT: Checkpoint = {
+  type: 'retrai.checkpoint.v1',
+  log_id: '1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed',
+  number: 0,
+  runs: 1,
+  root: '0'.repeat(64),
+  previous: '0'.repeat(64),
+  signed_at: '2026-02-18T12:05:00.000Z',
+  key: '0'.repeat(64),
+  signature: '0'.repeat(128),
+}
+
+let writes: number
+let answer: Checkpoint | 'too_soon' | null
+const writer: Pick<CheckpointWriter, 'write'> = {
+  write: () => {
+    writes += 1
+    return okAsync(answer)
+  },
+}
+const log = { debug: () => {}, info: () => {}, warn: () => {} }
+const start = (options: Partial<TimerOptions> = {}) =>
+  startCheckpoints(writer, { seconds: 60, log, jitterMs: 0, ...options })
+
+beforeEach(() => {
+  vi.useFakeTimers()
+  writes = 0
+  answer = CHECKPOINT
+})
+afterEach(() => vi.useRealTimers())
+
+test('a checkpoint is tried at intervals', async () => {
+  const timer = start()
+  await vi.advanceTimersByTimeAsync(59_000)
+  expect(writes).toBe(0)
+  await vi.advanceTimersByTimeAsync(1_000)
+  expect(writes).toBe(1)
+  await vi.advanceTimersByTimeAsync(60_000)
+  expect(writes).toBe(2)
+  await timer.stop()
+})
+
+test('soon after runs have ended there is one for all of them, and the next not at once', async () => {
+  const timer = start()
+  for (let n = 0; n < 100; n += 1) timer.runEnded()
+  await vi.advanceTimersByTimeAsync(1_000)
+  expect(writes).toBe(1)
+  timer.runEnded()
+  await vi.advanceTimersByTimeAsync(4_000)
+  expect(writes).toBe(1)
+  await vi.advanceTimersByTimeAsync(1_000)
+  expect(writes).toBe(2)
+  await vi.advanceTimersByTimeAsync(59_000)
+  expect(writes).toBe(2)
+  await timer.stop()
+})
+
+test('where another server has just written one, it is tried again after the pause', async () => {
+  const timer = start()
+  answer = 'too_soon'
+  timer.runEnded()
+  await vi.advanceTimersByTimeAsync(1_000)
+  expect(writes).toBe(1)
+  await vi.advanceTimersByTimeAsync(5_000)
+  expect(writes).toBe(2)
+  await timer.stop()
+})
+
+test('the last one is written when it stops, and none after that', async () => {
+  const timer = start()
+  timer.runEnded()
+  await timer.stop()
+  expect(writes).toBe(1)
+  timer.runEnded()
+  await vi.advanceTimersByTimeAsync(200_000)
+  expect(writes).toBe(1)
+})

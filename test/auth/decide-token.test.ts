@@ -1,0 +1,127 @@
+import { describe, expect, test } from 'vitest'
+import { decideCreation, decideRevocation } from '../../src/auth/decide-token.ts'
+import { PERMISSIONS, ROLES, roleMay, rolesThatMay } from '../../src/api/roles.ts'
+import { isActive, type Token, TokenName, type Tokens } from '../../src/auth/token-ledger.ts'
+
+const now = { now: 1000, otherAdmin: false }
+const token = (name: string, changes: Partial<Token> = {}): Token => ({
+  id: name,
+  name,
+  role: 'admin',
+  sha256: name,
+  expires_at: null,
+  created_at: 1,
+  created_by: 'local',
+  revoked: null,
+  ...changes,
+})
+const revoked = { at: 2, by: 'local', reason: null }
+const all = (...tokens: Token[]): Tokens => new Map(tokens.map((each) => [each.id, each]))
+const wanted = (name: string, role: Token['role'] = 'admin') => {
+  const { id, sha256, expires_at } = token(name)
+  return { id, name, role, sha256, expires_at }
+}
+
+describe('making a token', () => {
+  test('is recorded as it was wanted', () => {
+    expect(decideCreation(all(), wanted('ada'), now)._unsafeUnwrap()).toEqual([
+      { kind: 'token_created', ts: 1000, payload: wanted('ada') },
+    ])
+  })
+
+  test.each([
+    ['a name that is in use', token('ada')],
+    ['a name that was in use', token('ada', { revoked })],
+    ['the name of one that has expired', token('ada', { expires_at: 3 })],
+  ])('is refused for %s', (_, before) => {
+    const made = decideCreation(all(token('root'), before), wanted('ada'), now)
+    expect(made._unsafeUnwrapErr()).toEqual({ type: 'name_taken', name: 'ada' })
+  })
+
+  test.each(['local', 'token'])(
+    'is refused for the name %s, which means something else',
+    (name) => {
+      const made = decideCreation(all(token('root')), wanted(name), now)
+      expect(made._unsafeUnwrapErr().type).toBe('name_taken')
+    },
+  )
+
+  test.each([
+    ['there is none', all()],
+    ['the only admin was revoked', all(token('root', { revoked }))],
+    ['the only admin has expired', all(token('root', { expires_at: 1000 }))],
+    ['others are no admins', all(token('root', { role: 'auditor' }))],
+  ])('of another role needs an admin: %s', (_, tokens) => {
+    const viewer = wanted('ada', 'viewer')
+    expect(decideCreation(tokens, viewer, now)._unsafeUnwrapErr().type).toBe('admin_needed')
+    expect(decideCreation(tokens, viewer, { ...now, otherAdmin: true }).isOk()).toBe(true)
+    expect(decideCreation(tokens, wanted('ada'), now).isOk()).toBe(true)
+  })
+})
+
+describe('revoking a token', () => {
+  const revoke = (tokens: Tokens, id: string, otherAdmin = false) =>
+    decideRevocation(tokens, id, 'lost', { ...now, otherAdmin })
+
+  test('is recorded once', () => {
+    const tokens = all(token('root'), token('ada', { role: 'viewer' }), token('old', { revoked }))
+    expect(revoke(tokens, 'ada')._unsafeUnwrap()).toEqual([
+      { kind: 'token_revoked', ts: 1000, payload: { id: 'ada', reason: 'lost' } },
+    ])
+    expect(revoke(tokens, 'old')._unsafeUnwrap()).toEqual([])
+    expect(revoke(tokens, 'none')._unsafeUnwrapErr()).toEqual({ type: 'token_not_found' })
+  })
+
+  test('leaves an admin', () => {
+    const tokens = all(
+      token('root'),
+      token('late', { expires_at: 999 }),
+      token('gone', { revoked }),
+      token('op', { role: 'operator' }),
+    )
+    expect(revoke(tokens, 'root')._unsafeUnwrapErr()).toEqual({ type: 'admin_needed' })
+    expect(revoke(tokens, 'root', true).isOk()).toBe(true)
+    expect(revoke(tokens, 'late').isOk()).toBe(true)
+    expect(revoke(all(token('root'), token('ada')), 'root').isOk()).toBe(true)
+  })
+})
+
+test('revoking an admin that lasts leaves one that lasts', () => {
+  const day = 86_400
+  const revoke = (left: Partial<Token>, id = 'root', otherAdmin = false) =>
+    decideRevocation(all(token('root'), token('left', left)), id, null, { ...now, otherAdmin })
+  for (const expires_at of [1001, 1000 + day - 1]) {
+    expect(revoke({ expires_at })._unsafeUnwrapErr()).toEqual({ type: 'admin_needed' })
+    expect(revoke({ expires_at }, 'root', true).isOk()).toBe(true)
+    expect(revoke({ expires_at }, 'left').isOk()).toBe(true)
+  }
+  expect(revoke({ expires_at: 1000 + day }).isOk()).toBe(true)
+  // Where none lasts, one of them can still be revoked, and not the last.
+  const short = all(token('a', { expires_at: 1001 }), token('b', { expires_at: 1002 }))
+  expect(decideRevocation(short, 'a', null, now).isOk()).toBe(true)
+  const alone = all(token('a', { expires_at: 1001 }))
+  expect(decideRevocation(alone, 'a', null, now)._unsafeUnwrapErr().type).toBe('admin_needed')
+})
+
+test('a token is active until the second in which it expires', () => {
+  expect(isActive(token('ada', { expires_at: 1000 }), 999.9)).toBe(true)
+  expect(isActive(token('ada', { expires_at: 1000 }), 1000)).toBe(false)
+  expect(isActive(token('ada', { revoked }), 0)).toBe(false)
+})
+
+test.each(['a', '0', 'ci.main', 'a_b-c', 'a'.repeat(64)])('takes the name %s', (name) => {
+  expect(TokenName.safeParse(name).success).toBe(true)
+})
+
+test.each(['', 'A', '-a', '.a', 'a b', 'ä', 'a\n', 'a'.repeat(65)])(
+  'does not take the name %j',
+  (name) => {
+    expect(TokenName.safeParse(name).success).toBe(false)
+  },
+)
+
+test('an admin may do everything, and everybody may read', () => {
+  for (const permission of PERMISSIONS) expect(roleMay('admin', permission)).toBe(true)
+  for (const role of ROLES) expect(roleMay(role, 'runs:read')).toBe(true)
+  expect(rolesThatMay('tokens:manage')).toEqual(['admin'])
+})

@@ -1,0 +1,82 @@
+import { beforeEach, expect, test } from 'vitest'
+import type { Caller } from '../../src/auth/caller.ts'
+import { Lease } from '../../src/auth/lease.ts'
+import { Tickets } from '../../src/auth/tickets.ts'
+
+let now: number
+let caller: Caller
+let tickets: Tickets
+const clock = () => now
+beforeEach(() => {
+  now = 1000
+  caller = { principal: 'ada', role: 'viewer', lease: new Lease(1020, clock) }
+  tickets = new Tickets(clock)
+})
+const issue = (to: Caller = caller) => tickets.issue(to)._unsafeUnwrap().ticket
+const forever = (): Caller => ({ ...caller, lease: new Lease(null, clock) })
+
+test('a ticket lets in its caller, once', () => {
+  const { ticket, expiresAt } = tickets.issue(caller)._unsafeUnwrap()
+  expect(expiresAt).toBe(1030)
+  expect(tickets.redeem(ticket)._unsafeUnwrap()).toBe(caller)
+  expect(tickets.redeem(ticket)._unsafeUnwrapErr().type).toBe('unauthenticated')
+})
+
+test('it is good for 30 seconds', () => {
+  const [first, second] = [issue(forever()), issue(forever())]
+  now = 1029.9
+  expect(tickets.redeem(first).isOk()).toBe(true)
+  now = 1030
+  expect(tickets.redeem(second).isErr()).toBe(true)
+})
+
+test('it is no longer good than the token that it was got with', () => {
+  const [first, second] = [issue(), issue()]
+  now = 1019
+  expect(tickets.redeem(first).isOk()).toBe(true)
+  now = 1020
+  expect(tickets.redeem(second).isErr()).toBe(true)
+  const third = issue(forever())
+  const revoked = forever()
+  const fourth = issue(revoked)
+  revoked.lease.end()
+  expect(tickets.redeem(third).isOk()).toBe(true)
+  expect(tickets.redeem(fourth).isErr()).toBe(true)
+})
+
+test('what is none lets nobody in', () => {
+  issue()
+  for (const guess of ['', 'x', 'constructor']) expect(tickets.redeem(guess).isErr()).toBe(true)
+})
+
+const of = (principal: string): Caller => ({ ...forever(), principal })
+
+test('whoever asks for too many loses their own oldest, and nobody else any', () => {
+  const other = issue(of('grace'))
+  const held = Array.from({ length: 20_000 }, () => issue(of('ada')))
+  expect(tickets.redeem(other).isOk()).toBe(true)
+  issue(of('grace'))
+  expect(held.filter((ticket) => tickets.redeem(ticket).isOk())).toEqual(held.slice(-100))
+})
+
+test('what was used or is too old does not count', () => {
+  const first = issue(of('ada'))
+  for (let n = 0; n < 500; n += 1) expect(tickets.redeem(issue(of('ada'))).isOk()).toBe(true)
+  expect(tickets.redeem(first).isOk()).toBe(true)
+  for (let n = 0; n < 100; n += 1) issue(of('ada'))
+  now = 1030
+  const held = Array.from({ length: 100 }, () => issue(of('ada')))
+  expect(held.every((ticket) => tickets.redeem(ticket).isOk())).toBe(true)
+})
+
+test('only so many wait in all, and those that are too old make room', () => {
+  const held = Array.from({ length: 10_000 }, (_, n) => issue(of(`token ${n % 100}`)))
+  expect(tickets.issue(of('ada'))._unsafeUnwrapErr().type).toBe('too_many_tickets')
+  // Room of one's own is made first.
+  issue(of('token 7'))
+  expect(tickets.redeem(held[5] ?? '').isOk()).toBe(true)
+  issue(of('ada'))
+  expect(tickets.issue(of('grace')).isErr()).toBe(true)
+  now = 1030
+  issue(of('grace'))
+})

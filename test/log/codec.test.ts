@@ -1,0 +1,120 @@
+import { createHash } from 'node:crypto'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { RunRecord } from '../../src/domain/records.ts'
+import { GENESIS, recordHash, uuidOfHash } from '../../src/log/chain.ts'
+import { decode, encode, SCHEMA } from '../../src/log/codec.ts'
+import type { RecordedEvent } from '../../src/store/event-store.ts'
+import { validRun } from '../support/run-records.ts'
+
+const record: RunRecord = {
+  kind: 'error',
+  run_id: '550e8400-e29b-41d4-a716-446655440000',
+  iteration: 2,
+  ts: 1739800000.123,
+  payload: { message: 'disk full', traceback: '' },
+}
+const salt = '00112233445566778899aabbccddeeff'
+const meta = { command_id: 'a', principal: 'local', salt, prev_hash: GENESIS }
+
+function stored(seq: number, given: RunRecord = record): RecordedEvent {
+  const { event } = encode(seq, given, meta)
+  return { ...event, stream: 'run-x', revision: seq, position: String(seq), created: 0 }
+}
+
+test('what is written is read back, for all valid runs', () => {
+  fc.assert(
+    fc.property(validRun(), (records) => {
+      records.forEach((each, seq) => {
+        expect(decode(stored(seq, each))._unsafeUnwrap().record).toEqual(each)
+      })
+    }),
+  )
+})
+
+test('the hash is SHA-256 over the canonical form, with commitments in place of strings', () => {
+  const sha256 = (input: string) => createHash('sha256').update(input).digest('hex')
+  const commitment = (pointer: string, input: string) => sha256(sha256(pointer + salt) + input)
+  const canonical =
+    `{"command_id":"a","iteration":2,"kind":"error","payload":{"message":"${commitment('/message', 'disk full')}",` +
+    `"traceback":"${commitment('/traceback', '')}"},"prev_hash":"${GENESIS}","principal":"local",` +
+    '"run_id":"550e8400-e29b-41d4-a716-446655440000","schema":1,"seq":7,"ts":1739800000.123}'
+  const expected = sha256(canonical)
+  expect(recordHash(7, record, { schema: SCHEMA, ...meta })).toBe(expected)
+  expect(encode(7, record, meta).logged.meta.hash).toBe(expected)
+})
+
+test('the hash depends on every part of a record and of its place', () => {
+  const base = recordHash(7, record, { schema: 1, ...meta })
+  const others = [
+    recordHash(8, record, { schema: 1, ...meta }),
+    recordHash(7, { ...record, ts: 1 }, { schema: 1, ...meta }),
+    recordHash(7, { ...record, iteration: 3 }, { schema: 1, ...meta }),
+    recordHash(7, record, { schema: 2, ...meta }),
+    recordHash(7, record, { schema: 1, ...meta, principal: 'eve' }),
+    recordHash(7, record, { schema: 1, ...meta, command_id: 'b' }),
+    recordHash(7, record, { schema: 1, ...meta, prev_hash: '1'.repeat(64) }),
+    recordHash(7, record, { schema: 1, ...meta, salt: 'f'.repeat(32) }),
+    recordHash(
+      7,
+      { ...record, payload: { message: 'disk ful', traceback: '' } },
+      { schema: 1, ...meta },
+    ),
+  ]
+  expect(new Set([base, ...others]).size).toBe(others.length + 1)
+})
+
+test('ids are lower-case UUIDs of version 8 made of the hash', () => {
+  fc.assert(
+    fc.property(fc.string(), (text) => {
+      const id = uuidOfHash(createHash('sha256').update(text).digest('hex'))
+      expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+    }),
+  )
+})
+
+test('two writers never make the same event, even of the same record at the same place', () => {
+  const ids = ['a', 'b'].map((command_id) => encode(3, record, { ...meta, command_id }).event.id)
+  expect(ids[0]).not.toBe(ids[1])
+})
+
+test('a lone surrogate, which UTF-8 cannot hold, is replaced in what is hashed and stored', () => {
+  const broken: RunRecord = {
+    ...record,
+    payload: { message: 'a\ud800b', traceback: 'ok \ud83d\ude00' },
+  }
+  const read = decode(stored(0, broken))._unsafeUnwrap()
+  expect(read.record.payload).toEqual({ message: 'a\ufffdb', traceback: 'ok 😀' })
+  const { hash, ...rest } = read.meta
+  expect(recordHash(0, read.record, rest)).toBe(hash)
+})
+
+test('so is one in the name of an argument that a model has made up', () => {
+  const call = { call_id: 'a', tool: 'bash_exec', args: { 'x\ud800': { 'y\udfff': 'z' } } }
+  const broken: RunRecord = {
+    ...record,
+    kind: 'assistant_message',
+    payload: { text: null, tool_calls: [call], finish_reason: 'tool_calls' },
+  }
+  const { record: read } = decode(stored(0, broken))._unsafeUnwrap()
+  expect(read.payload).toMatchObject({ tool_calls: [{ args: { 'x\ufffd': { 'y\ufffd': 'z' } } }] })
+})
+
+describe('a stored event that is no record of ours is an error that tells where and why', () => {
+  const good = stored(4)
+  test.each([
+    ['data that is no JSON', { data: '{' }, /JSON/],
+    ['an unknown field', { data: JSON.stringify({ ...record, extra: 1 }) }, /extra/],
+    ['an unknown kind', { data: JSON.stringify({ ...record, kind: 'nap' }) }, /kind/],
+    ['metadata without a hash', { metadata: '{}' }, /hash/],
+    [
+      'a later schema',
+      { metadata: JSON.stringify({ ...JSON.parse(good.metadata), schema: 99 }) },
+      /schema 99.*update/,
+    ],
+  ])('%s', (_name, change, message) => {
+    const error = decode({ ...good, ...change })._unsafeUnwrapErr()
+    expect(error).toMatchObject({ type: 'damaged_record', stream: 'run-x', seq: 4 })
+    expect(error.message).toMatch(message)
+  })
+})

@@ -1,0 +1,102 @@
+import { join } from 'node:path'
+import { err, errAsync, ok } from 'neverthrow'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { z } from 'zod'
+import { GENESIS, recordHash } from '../../src/log/chain.ts'
+import { decodeAs } from '../../src/log/codec.ts'
+import type { EventStore } from '../../src/store/event-store.ts'
+import { emptyLedger, extendLedger, type Ledger, loadLedger } from '../../src/log/ledger.ts'
+import { openStore, openTemporaryStore, testFolder } from '../store/embedded/support.ts'
+
+const Added = z.strictObject({
+  kind: z.literal('added'),
+  ts: z.number(),
+  payload: z.strictObject({ name: z.string() }),
+})
+type Added = z.infer<typeof Added>
+
+const names: Ledger<Added, readonly string[]> = {
+  stream: 'retrai-names',
+  entry: Added,
+  initial: [],
+  evolve: (state, { record }) => [...state, record.payload.name],
+}
+const added = (name: string): Added => ({ kind: 'added', ts: 1, payload: { name } })
+const author = { commandId: 'c1', principal: 'alice' }
+
+let store: EventStore
+let close: () => Promise<void>
+beforeEach(async () => {
+  ;({ store, close } = await openTemporaryStore())
+})
+afterEach(() => close())
+
+const extend = (...entries: Added[]) => extendLedger(store, names, () => ok(entries), author)
+const stateNow = async () => (await loadLedger(store, names))._unsafeUnwrap().state
+
+test('a ledger that nobody wrote to is empty', async () => {
+  expect((await loadLedger(store, names))._unsafeUnwrap()).toEqual(emptyLedger(names))
+  expect((await extend())._unsafeUnwrap()).toEqual(emptyLedger(names))
+})
+
+test('entries are chained, and their writer is known', async () => {
+  await extend(added('a'), added('b'))
+  const after = (await extend(added('c')))._unsafeUnwrap()
+  const events = await store.readStream(names.stream, {
+    from: 0,
+    direction: 'forward',
+    limit: 10,
+  })
+  let head = GENESIS
+  for (const event of events._unsafeUnwrap()) {
+    const { seq, record, meta } = decodeAs(Added, event)._unsafeUnwrap()
+    const { hash, ...unsigned } = meta
+    expect(meta.principal).toBe('alice')
+    expect(meta.prev_hash).toBe(head)
+    expect(recordHash(seq, record, unsigned)).toBe(hash)
+    head = hash
+  }
+  expect(after).toEqual({ revision: 2, head, state: ['a', 'b', 'c'] })
+})
+
+test('of many writers at once each adds its entry once, and decides on what stands before it', async () => {
+  const unlessThere = (name: string) => (state: readonly string[]) =>
+    state.includes(name) ? err('taken' as const) : ok([added(name)])
+  const outcomes = await Promise.all(
+    ['a', 'b', 'a', 'c', 'b', 'a'].map((name) =>
+      extendLedger(store, names, unlessThere(name), author),
+    ),
+  )
+  expect(outcomes.filter((outcome) => outcome.isErr())).toHaveLength(3)
+  expect((await stateNow()).toSorted()).toEqual(['a', 'b', 'c'])
+})
+
+test('an append whose answer is lost is settled', async () => {
+  const real = store.append.bind(store)
+  vi.spyOn(store, 'append').mockImplementationOnce((...args) =>
+    real(...args).andThen(() =>
+      errAsync({ type: 'outcome_unknown', message: 'no answer' } as const),
+    ),
+  )
+  expect((await extend(added('a'))).isOk()).toBe(true)
+  expect(await stateNow()).toEqual(['a'])
+})
+
+test('an entry out of another ledger breaks the chain, and is named', async () => {
+  await extend(added('a'), added('b'))
+  const other = await openStore(join(await testFolder(), 'other.sqlite'))
+  await extendLedger(other, names, () => ok([added('x'), added('y'), added('z')]), author)
+  const foreign = await other.readStream(names.stream, {
+    from: 2,
+    direction: 'forward',
+    limit: 1,
+  })
+  await other.close()
+  await store.append(names.stream, foreign._unsafeUnwrap(), { expectedRevision: 1 })
+  expect((await loadLedger(store, names))._unsafeUnwrapErr()).toMatchObject({
+    type: 'damaged_record',
+    stream: 'retrai-names',
+    seq: 2,
+    message: 'its prev_hash is not the hash of the entry before it',
+  })
+})

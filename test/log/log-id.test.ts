@@ -1,0 +1,68 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { errAsync } from 'neverthrow'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
+import type { EventStore } from '../../src/store/event-store.ts'
+import { ensureLogId } from '../../src/log/log-id.ts'
+
+let folder: string
+let store: EventStore
+const file = (name = 'log') => join(folder, `${name}.sqlite`)
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'retrai-log-id-'))
+  store = (await openEmbeddedStore({ file: file() }))._unsafeUnwrap()
+})
+afterEach(async () => {
+  await store.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+test('a log gets one identity and keeps it', async () => {
+  const first = (await ensureLogId(store))._unsafeUnwrap()
+  expect((await ensureLogId(store))._unsafeUnwrap()).toBe(first)
+  await store.close()
+  store = (await openEmbeddedStore({ file: file() }))._unsafeUnwrap()
+  expect((await ensureLogId(store))._unsafeUnwrap()).toBe(first)
+})
+
+test('another log gets another', async () => {
+  const other = (await openEmbeddedStore({ file: file('other') }))._unsafeUnwrap()
+  const ids = [await ensureLogId(store), await ensureLogId(other)]
+  await other.close()
+  const [a, b] = ids.map((id) => id._unsafeUnwrap())
+  expect(a).not.toBe(b)
+})
+
+test('all who ask at once learn the same', async () => {
+  const ids = await Promise.all(Array.from({ length: 8 }, () => ensureLogId(store)))
+  expect(new Set(ids.map((id) => id._unsafeUnwrap())).size).toBe(1)
+})
+
+test('an append whose answer is lost is settled', async () => {
+  const real = store.append.bind(store)
+  vi.spyOn(store, 'append').mockImplementationOnce((...args) =>
+    real(...args).andThen(() =>
+      errAsync({ type: 'outcome_unknown', message: 'no answer' } as const),
+    ),
+  )
+  const id = (await ensureLogId(store))._unsafeUnwrap()
+  expect((await ensureLogId(store))._unsafeUnwrap()).toBe(id)
+})
+
+test('a store that is away is told', async () => {
+  await store.close()
+  expect((await ensureLogId(store))._unsafeUnwrapErr().type).toBe('store_unavailable')
+})
+
+test.each([
+  ['something else', '{}'],
+  ['log_created', '{}'],
+  ['log_created', '{'],
+])('a stream that begins with %s %s is no identity', async (type, data) => {
+  const event = { id: 'f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a10', type, data, metadata: '{}' }
+  await store.append('retrai-log', [event], { expectedRevision: 'no_stream' })
+  expect((await ensureLogId(store))._unsafeUnwrapErr().type).toBe('log_id_unreadable')
+})

@@ -1,0 +1,312 @@
+import { spawn } from 'node:child_process'
+import { getEventListeners, once } from 'node:events'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it, vi } from 'vitest'
+import type { Command, CommandResult } from '../../src/runner/command.ts'
+import { GRACE_MS, runCommand } from '../../src/runner/run-command.ts'
+import { expectAllDead, pidsIn, temporaryFolder } from './support.ts'
+
+const AMPLE_MS = 50_000
+const onLinux = process.platform === 'linux'
+
+function bash(cwd: string, script: string, options: Partial<Command> = {}): Promise<CommandResult> {
+  const { signal } = new AbortController()
+  const args = ['-c', script]
+  return runCommand({ file: 'bash', args, cwd, timeoutMs: AMPLE_MS, signal, ...options })
+}
+
+describe('a command that ends by itself', () => {
+  it('tells both streams apart and together, the exit code and the bytes', async () => {
+    const result = await bash(await temporaryFolder(), 'echo out; sleep 0.1; echo bad >&2; exit 3')
+    expect(result).toEqual({
+      end: 'exited',
+      exitCode: 3,
+      stdout: 'out\n',
+      stderr: 'bad\n',
+      output: 'out\nbad\n',
+      bytes: 8,
+      durationMs: expect.any(Number),
+    })
+    expect(result.durationMs).toBeGreaterThan(0)
+  })
+
+  it('runs where it is told to', async () => {
+    const cwd = await temporaryFolder()
+    expect((await bash(cwd, 'pwd')).stdout).toBe(`${cwd}\n`)
+  })
+
+  it('has 128 + n as its exit code where a signal ended it', async () => {
+    expect(await bash(await temporaryFolder(), 'kill -9 $$')).toMatchObject({
+      end: 'exited',
+      exitCode: 137,
+    })
+  })
+
+  it('finds its standard input at its end', async () => {
+    expect(await bash(await temporaryFolder(), 'cat; echo done')).toMatchObject({
+      end: 'exited',
+      stdout: 'done\n',
+    })
+  })
+
+  it('leaves nothing at the signal of its run', async () => {
+    const { signal } = new AbortController()
+    await bash(await temporaryFolder(), 'true', { signal })
+    expect(getEventListeners(signal, 'abort')).toEqual([])
+  })
+})
+
+describe('a command that cannot be started', () => {
+  it('is not found where its program is not', async () => {
+    const result = await bash(await temporaryFolder(), '', { file: 'no-such-program-anywhere' })
+    expect(result).toMatchObject({ end: 'not_found', exitCode: null })
+    expect(result.output).toContain('no-such-program-anywhere')
+  })
+
+  it('says that its folder is missing rather than its program', async () => {
+    const cwd = join(await temporaryFolder(), 'gone')
+    const result = await bash(cwd, 'true')
+    expect(result).toMatchObject({ end: 'not_started', exitCode: null })
+    expect(result.output).toContain(cwd)
+  })
+
+  it.each([
+    ['a NUL character in an argument', { args: ['a\0b'] }],
+    ['more arguments than the system takes', { args: ['x'.repeat(8_000_000)] }],
+    ['no name', { file: '' }],
+  ])('is not started with %s', async (_, options) => {
+    const result = await bash(await temporaryFolder(), '', options)
+    expect(result).toMatchObject({ end: 'not_started', exitCode: null })
+    expect(result.output).not.toBe('')
+  })
+
+  it('is not started from a file that is no program', async () => {
+    const cwd = await temporaryFolder()
+    await writeFile(join(cwd, 'plain'), 'echo no', { mode: 0o644 })
+    const result = await bash(cwd, '', { file: join(cwd, 'plain') })
+    expect(result).toMatchObject({ end: 'not_started', exitCode: null })
+  })
+
+  it('does not start when its run is aborted already', async () => {
+    const cwd = await temporaryFolder()
+    const result = await bash(cwd, 'touch started', { signal: AbortSignal.abort() })
+    expect(result).toMatchObject({ end: 'aborted', exitCode: null, bytes: 0 })
+    await expect(readFile(join(cwd, 'started'))).rejects.toThrow('ENOENT')
+  })
+})
+
+describe('a command that is stopped', () => {
+  it('ends at its time limit and keeps what it wrote', async () => {
+    const result = await bash(await temporaryFolder(), 'echo begun; sleep 1000', { timeoutMs: 300 })
+    expect(result).toMatchObject({ end: 'timed_out', exitCode: null, stdout: 'begun\n' })
+  })
+
+  it('ends with its run', async () => {
+    const cwd = await temporaryFolder()
+    const run = new AbortController()
+    const result = bash(cwd, 'echo $$ > pids; sleep 1000', { signal: run.signal })
+    const pids = await pidsIn(join(cwd, 'pids'), 1)
+    run.abort()
+    expect(await result).toMatchObject({ end: 'aborted', exitCode: null })
+    await expectAllDead(pids)
+  })
+
+  it('may clean up before it is killed', async () => {
+    const cwd = await temporaryFolder()
+    const script =
+      'trap "sleep 0.05; echo tidy > cleaned; exit 0" TERM; while :; do sleep 0.05; done'
+    expect(await bash(cwd, script, { timeoutMs: 300 })).toMatchObject({ end: 'timed_out' })
+    expect(await readFile(join(cwd, 'cleaned'), 'utf8')).toBe('tidy\n')
+  })
+
+  it('dies even if it ignores SIGTERM', async () => {
+    const cwd = await temporaryFolder()
+    const script = 'trap "" TERM; echo $$ > pids; while :; do sleep 0.05; done'
+    const run = new AbortController()
+    const result = bash(cwd, script, { signal: run.signal })
+    const pids = await pidsIn(join(cwd, 'pids'), 1)
+    run.abort()
+    expect(await result).toMatchObject({ end: 'aborted' })
+    await expectAllDead(pids)
+  })
+
+  it('has less than a second left of its own time when it ignores SIGTERM', async () => {
+    expect(GRACE_MS).toBeLessThan(1000)
+    const cwd = await temporaryFolder()
+    const script = 'trap "" TERM; echo $$ > pids; while :; do echo tick >> ticks; sleep 0.05; done'
+    const run = new AbortController()
+    const result = bash(cwd, script, { signal: run.signal })
+    await pidsIn(join(cwd, 'pids'), 1)
+    const ticks = async () => (await readFile(join(cwd, 'ticks'), 'utf8')).split('\n').length
+    await vi.waitFor(ticks)
+    const before = await ticks()
+    run.abort()
+    await result
+    // Counted by the command itself, so that a busy machine, which slows down both, makes no difference.
+    expect((await ticks()) - before).toBeLessThan(1000 / 50)
+  })
+
+  it('takes its children and grandchildren with it', async () => {
+    const cwd = await temporaryFolder()
+    const inner = 'bash -c \'echo $$ >> pids; trap "" TERM; sleep 1000; :\' & '
+    const script = `echo $$ >> pids; bash -c 'echo $$ >> pids; ${inner.replaceAll("'", `'\\''`)} wait' & wait`
+    const run = new AbortController()
+    const result = bash(cwd, script, { signal: run.signal })
+    const pids = await pidsIn(join(cwd, 'pids'), 3)
+    run.abort()
+    expect(await result).toMatchObject({ end: 'aborted' })
+    await expectAllDead(pids)
+  })
+
+  it.runIf(onLinux)('takes along what left its process group, too', async () => {
+    const cwd = await temporaryFolder()
+    const daemon = 'setsid bash -c \'echo $$ >> pids; trap "" TERM; sleep 1000; :\''
+    const script = `echo $$ >> pids; (${daemon} & ) ; sleep 1000; :`
+    const run = new AbortController()
+    const result = bash(cwd, script, { signal: run.signal })
+    const pids = await pidsIn(join(cwd, 'pids'), 2)
+    run.abort()
+    expect(await result).toMatchObject({ end: 'aborted' })
+    await expectAllDead(pids)
+  })
+})
+
+describe('what a command leaves in the background', () => {
+  it('ends with it, though it holds the output open', async () => {
+    const cwd = await temporaryFolder()
+    const child = 'bash -c \'echo $$ >> pids; trap "" TERM; sleep 1000; :\' &'
+    const script = `${child} until [ -s pids ]; do sleep 0.01; done; echo done`
+    const result = await bash(cwd, script)
+    expect(result).toMatchObject({ end: 'exited', exitCode: 0, stdout: 'done\n' })
+    await expectAllDead(await pidsIn(join(cwd, 'pids'), 1))
+  })
+
+  it.runIf(onLinux)('ends with it as a daemon without any tie to it', async () => {
+    const cwd = await temporaryFolder()
+    const daemon = "setsid bash -c 'echo $$ >> pids; sleep 1000; :' > /dev/null 2>&1 < /dev/null"
+    const script = `(${daemon} & ); until [ -s pids ]; do sleep 0.01; done; echo done`
+    expect(await bash(cwd, script)).toMatchObject({ end: 'exited', stdout: 'done\n' })
+    await expectAllDead(await pidsIn(join(cwd, 'pids'), 1))
+  })
+
+  it.runIf(onLinux)('is not waited for where nothing can find it', async () => {
+    const cwd = await temporaryFolder()
+    // Neither in the process group nor marked, and it holds the output open.
+    const lost = "env -i setsid bash -c 'echo $$ > pids.new; mv pids.new pids; exec sleep 1000' &"
+    const result = await bash(cwd, `${lost} until [ -s pids ]; do sleep 0.01; done; echo done`)
+    await pidsIn(join(cwd, 'pids'), 1)
+    expect(result).toMatchObject({ end: 'exited', exitCode: 0, stdout: 'done\n' })
+  })
+
+  it('does not end commands that run beside it', async () => {
+    const cwd = await temporaryFolder()
+    const results = await Promise.all(
+      Array.from({ length: 14 }, (_, n) => bash(cwd, `sleep 0.${n % 7}; echo ${n}`)),
+    )
+    expect(results.map(({ exitCode, stdout }) => [exitCode, stdout])).toEqual(
+      results.map((_, n) => [0, `${n}\n`]),
+    )
+  })
+
+  it.runIf(onLinux)('ends when the server is killed by SIGKILL', async () => {
+    const cwd = await temporaryFolder()
+    const module = fileURLToPath(
+      new URL('../../src/runner/run-command.ts', import.meta.url),
+    )
+    const script =
+      "setsid bash -c 'echo $$ >> pids; sleep 1000; :' & echo $$ >> pids; sleep 1000; :"
+    const server = join(cwd, 'server.ts')
+    const command = { file: 'bash', args: ['-c', script], cwd, timeoutMs: 600_000 }
+    await writeFile(
+      server,
+      `import { runCommand } from ${JSON.stringify(module)}
+       await runCommand({ ...${JSON.stringify(command)}, signal: new AbortController().signal })`,
+    )
+    const process_ = spawn(process.execPath, [server], { stdio: 'ignore' })
+    const pids = await pidsIn(join(cwd, 'pids'), 2)
+    process_.kill('SIGKILL')
+    await once(process_, 'exit')
+    await expectAllDead(pids)
+  })
+})
+
+describe('output', () => {
+  it('of a flood keeps its beginning and its end and counts the rest', async () => {
+    const maxBytes = 64 * 1024
+    const result = await bash(await temporaryFolder(), 'seq 1 1000000', { maxBytes })
+    expect(result).toMatchObject({ end: 'exited', exitCode: 0, bytes: 6_888_896 })
+    const [head = '', dropped = '', tail = ''] = result.stdout.split(/\n\[(\d+) bytes.*\]\n/)
+    expect(head.startsWith('1\n2\n3\n')).toBe(true)
+    expect(tail.endsWith('\n999999\n1000000\n')).toBe(true)
+    expect(head.length + Number(dropped) + tail.length).toBe(result.bytes)
+    expect(head.length + tail.length).toBeLessThanOrEqual(maxBytes)
+  })
+
+  it('that never ends is kept within its limit', async () => {
+    const cwd = await temporaryFolder()
+    const maxBytes = 64 * 1024
+    const result = await bash(cwd, 'yes & yes >&2', { maxBytes, timeoutMs: 3_000 })
+    expect(result.end).toBe('timed_out')
+    expect(result.bytes).toBeGreaterThan(100 * maxBytes)
+    for (const text of [result.stdout, result.stderr, result.output]) {
+      expect(text.length).toBeLessThanOrEqual(maxBytes + 100)
+    }
+  })
+
+  it('keeps characters whole whose bytes come apart', async () => {
+    const script = "printf '\\xf0\\x9f'; sleep 0.1; printf X >&2; sleep 0.1; printf '\\x98\\x80!'"
+    const result = await bash(await temporaryFolder(), script)
+    expect(result).toMatchObject({ stdout: '😀!', stderr: 'X', output: 'X😀!', bytes: 6 })
+  })
+
+  it('that is no UTF-8 is shown with replacement characters', async () => {
+    const result = await bash(await temporaryFolder(), "printf 'a\\xffb\\xc3'")
+    expect(result).toMatchObject({ stdout: 'a\ufffdb\ufffd', bytes: 4 })
+  })
+})
+
+describe('the environment', () => {
+  const SECRETS = {
+    OPENAI_API_KEY: 'sk-leak',
+    ANTHROPIC_API_KEY: 'sk-leak',
+    GITHUB_TOKEN: 'sk-leak',
+    AWS_SECRET_ACCESS_KEY: 'sk-leak',
+    RETRAI_LLM_API_KEY: 'sk-leak',
+    RETRAI_TOKENS: 'sk-leak',
+    EVENTSTORE_URL: 'esdb://admin:sk-leak@localhost:2113',
+    HTTPS_PROXY: 'http://user:sk-leak@localhost:1',
+    DATABASE_URL: 'postgres://user:sk-leak@localhost/db',
+    SSH_AUTH_SOCK: '/sk-leak',
+    NODE_OPTIONS: '--no-warnings --title=sk-leak',
+    BASH_ENV: '/sk-leak',
+    GIT_DIR: '/sk-leak',
+    LCSECRET: 'sk-leak',
+  }
+
+  it('shows none of the keys of the server', async () => {
+    for (const [name, value] of Object.entries(SECRETS)) vi.stubEnv(name, value)
+    try {
+      const { stdout } = await bash(await temporaryFolder(), 'env; cat /proc/self/environ')
+      expect(stdout).not.toContain('sk-leak')
+      for (const name of Object.keys(SECRETS)) expect(stdout).not.toContain(`${name}=`)
+    } finally {
+      vi.unstubAllEnvs()
+    }
+  })
+
+  it('has what programs need, what a command adds, and no prompts of git', async () => {
+    vi.stubEnv('LC_CTYPE', 'C.UTF-8')
+    try {
+      const { stdout } = await bash(await temporaryFolder(), 'env', { env: { ADDED: 'yes' } })
+      const lines = stdout.split('\n')
+      expect(lines).toContain(`PATH=${process.env.PATH}`)
+      expect(lines).toContain('LC_CTYPE=C.UTF-8')
+      expect(lines).toContain('ADDED=yes')
+      expect(lines).toContain('GIT_TERMINAL_PROMPT=0')
+    } finally {
+      vi.unstubAllEnvs()
+    }
+  })
+})
