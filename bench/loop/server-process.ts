@@ -2,9 +2,10 @@
  * The server with a goal that costs nothing, as a process of its own.
  * Arguments: the folder of its data, the URL of the model. It ends with the process that started it.
  */
-import { Access } from '../../src/auth/auth.ts'
+
 import { systemPrompt } from '../../src/agent/goals/prompt.ts'
 import { planRun } from '../../src/agent/plan-run.ts'
+import { Access } from '../../src/auth/auth.ts'
 import { buildApp } from '../../src/http/app.ts'
 import { realEffects } from './effects.ts'
 import { idleGoal } from './idle-goal.ts'

@@ -1,7 +1,7 @@
 import type { Kind } from '../domain/records.ts'
 import { decode } from '../log/codec.ts'
-import type { RecordedEvent } from '../store/event-store.ts'
 import { runIdOf } from '../log/run-log.ts'
+import type { RecordedEvent } from '../store/event-store.ts'
 
 /** A run that nobody seems to work on, and who worked on it last. */
 export type LeftBehind = { readonly runId: string; readonly claimant: string }

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { z } from 'zod'
-import type { EventStore, RecordedEvent } from '../store/event-store.ts'
-import { OWN_STREAM_PREFIX } from '../log/own-streams.ts'
+import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
 import { runIdOf } from '../log/run-log.ts'
+import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import { untilAborted } from './backoff.ts'
 import { Leases, type LeftBehind } from './leases.ts'
 

@@ -1,17 +1,9 @@
 import { open } from 'node:fs/promises'
+import { type RunCommand, shortageOf } from '../runner/command.ts'
 import { type Backoff, untilAborted } from './backoff.ts'
-import type { RunCommand } from '../runner/command.ts'
 
-/** What the system refuses for lack of descriptors, memory or processes: it may be over in a moment. */
-const SHORTAGES: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM'])
 /** So many files can be opened before something is begun that opens some. */
 const SPARE_FILES = 16
-
-/** The error code if the system is short of something; null if the error has another cause. */
-export function shortageOf(cause: unknown): string | null {
-  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
-  return SHORTAGES.has(code) ? String(code) : null
-}
 
 type Deps = {
   readonly backoff: Backoff

@@ -5,7 +5,6 @@ import { decide } from '../domain/decide.ts'
 import type { RunError } from '../domain/errors.ts'
 import type { OpenCall, RunState } from '../domain/state.ts'
 import type { LoggedRecord } from '../log/codec.ts'
-import type { AppendError, EventStore } from '../store/event-store.ts'
 import {
   append,
   type LoadError,
@@ -14,6 +13,7 @@ import {
   type PreparedAppend,
   prepare,
 } from '../log/run-log.ts'
+import type { AppendError, EventStore } from '../store/event-store.ts'
 import { AskedCalls } from './asked-calls.ts'
 import { type Backoff, untilAborted } from './backoff.ts'
 

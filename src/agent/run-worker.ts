@@ -1,10 +1,10 @@
 import type { RunState } from '../domain/state.ts'
+import type { Turns } from '../lib/semaphore.ts'
 import { decode } from '../log/codec.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import type { Backoff } from './backoff.ts'
 import { type Effects, runLoop } from './run-loop.ts'
 import { RunSession, type SessionError } from './run-session.ts'
-import type { Turns } from '../lib/semaphore.ts'
 
 /** Structured log lines, as pino takes them. */
 export type Log = {

@@ -1,9 +1,9 @@
 import type { Kind } from '../domain/records.ts'
-import type { Position, RecordedEvent } from '../store/event-store.ts'
+import { Turns } from '../lib/semaphore.ts'
 import { RUN_STREAM_PREFIX, runIdOf } from '../log/run-log.ts'
+import type { Position, RecordedEvent } from '../store/event-store.ts'
 import { Presence } from './presence.ts'
 import { type From, RunWorker, type TurnsOf, type WorkerDeps } from './run-worker.ts'
-import { Turns } from '../lib/semaphore.ts'
 
 export type SupervisorDeps = Omit<WorkerDeps, 'wasStopped'> & {
   /** Processes of this server, by their claimants, of which it is known that they did not crash. */

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { OWN_STREAM_PREFIX } from '../log/own-streams.ts'
+import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
 
 /** 64 lower-case hex digits. */
 export const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits')

@@ -2,7 +2,6 @@ import { z } from 'zod'
 import { DOCUMENTED_KINDS, type Kind } from '../domain/records.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
 import { Kinds } from './kinds.ts'
-import type { Form } from '../http/live/text.ts'
 import { RunId } from './run-id.ts'
 
 /** No stream has a record with a larger seq, nor ever will. */
@@ -51,6 +50,9 @@ export const WithMeta = z
       'as it is stored: who caused it, and the hashes and salts that verify it (docs/verification.md)',
     examples: ['true'],
   })
+
+/** What observers get of a record: it and its seq, or the id of its event and its metadata as well. */
+export type Form = 'record' | 'with_meta'
 
 /** The form of the frames that a query asks for. */
 export const formIn = ({ meta }: { readonly meta?: boolean | undefined }): Form =>

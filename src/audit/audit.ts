@@ -1,22 +1,5 @@
 import { Readable } from 'node:stream'
 import { ResultAsync } from 'neverthrow'
-import type { LoadError } from '../log/run-log.ts'
-import { readAccesses } from './access-log/access-ledger.ts'
-import type { ArtifactSource } from '../artifacts/artifact-source.ts'
-import {
-  type CheckpointError,
-  type CheckpointLog,
-  checkpointAt,
-  listCheckpoints,
-} from './checkpoints/checkpoint-stream.ts'
-import { type ExportError, exportRun } from './bundle/export-run.ts'
-import { proveInclusion } from './checkpoints/inclusion.ts'
-import type { Keyring, KeyringFailure } from './proofs/keyring.ts'
-import { type LedgerRange, ledgerLines } from './ledgers.ts'
-import { proveLedger } from './proofs/prove-ledger.ts'
-import { proveRun } from './proofs/prove-run.ts'
-import type { RunHeads } from './checkpoints/run-heads.ts'
-import type { RunReader } from '../log/run-pages.ts'
 import {
   type Checkpoint,
   type InclusionProof,
@@ -26,6 +9,23 @@ import {
   type PublishedKeys,
   type RunProof,
 } from '../api/audit.ts'
+import type { ArtifactSource } from '../artifacts/artifact-source.ts'
+import type { LoadError } from '../log/run-log.ts'
+import type { RunReader } from '../log/run-pages.ts'
+import { readAccesses } from './access-log/access-ledger.ts'
+import { type ExportError, exportRun } from './bundle/export-run.ts'
+import {
+  type CheckpointError,
+  type CheckpointLog,
+  checkpointAt,
+  listCheckpoints,
+} from './checkpoints/checkpoint-stream.ts'
+import { proveInclusion } from './checkpoints/inclusion.ts'
+import type { RunHeads } from './checkpoints/run-heads.ts'
+import { type LedgerRange, ledgerLines } from './ledgers.ts'
+import type { Keyring, KeyringFailure } from './proofs/keyring.ts'
+import { proveLedger } from './proofs/prove-ledger.ts'
+import { proveRun } from './proofs/prove-run.ts'
 
 export type AuditError = LoadError | KeyringFailure | CheckpointError | ExportError
 

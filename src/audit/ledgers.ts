@@ -1,12 +1,12 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { z } from 'zod'
+import { LEDGERS, type LedgerName, ledgerStream } from '../api/audit.ts'
 import { GENESIS } from '../log/chain.ts'
 import { decodeAs } from '../log/codec.ts'
-import type { ReadError, RecordedEvent } from '../store/event-store.ts'
 import type { LoadError } from '../log/run-log.ts'
-import { eventLine } from './bundle/record-line.ts'
 import type { RunReader } from '../log/run-pages.ts'
-import { LEDGERS, type LedgerName, ledgerStream } from '../api/audit.ts'
+import type { ReadError, RecordedEvent } from '../store/event-store.ts'
+import { eventLine } from './bundle/record-line.ts'
 
 /** The ledger that a stream is; null for another stream. */
 export function ledgerOf(stream: string): LedgerName | null {

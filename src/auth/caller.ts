@@ -1,5 +1,5 @@
-import type { Lease } from './lease.ts'
 import type { Role } from '../api/roles.ts'
+import type { Lease } from './lease.ts'
 
 /** Who asks. */
 export type Caller = {

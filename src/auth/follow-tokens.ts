@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { ok, type Result } from 'neverthrow'
 import type { DamagedRecord } from '../log/codec.ts'
-import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import { emptyLedger, foldEntry, type LoadedLedger } from '../log/ledger.ts'
+import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import { TOKEN_LEDGER, type Tokens } from './token-ledger.ts'
 
 const RETRY_MS = 1000

@@ -1,8 +1,8 @@
 import { z } from 'zod'
+import { ROLES } from '../api/roles.ts'
+import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
 import type { Logged } from '../log/codec.ts'
 import type { Ledger } from '../log/ledger.ts'
-import { OWN_STREAM_PREFIX } from '../log/own-streams.ts'
-import { ROLES } from '../api/roles.ts'
 
 /** Names stand in the records of what was done with a token, so each is given once and never again. */
 export const TokenName = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, {

@@ -11,18 +11,18 @@ import { createTokens, type Tokens } from './tokens.ts'
 import { type WatchOptions, watch } from './watch.ts'
 import { type FeedEvent, type FeedOptions, watchAll } from './watch-all.ts'
 
-export type { Permission, Role } from '../api/roles.ts'
-export type { Me, NewTokenView, TicketView, TokenView } from '../api/auth.ts'
 export type {
   Checkpoint,
   InclusionProof,
   PublishedKey,
   RunProof,
 } from '../api/audit.ts'
+export type { Me, NewTokenView, TicketView, TokenView } from '../api/auth.ts'
+export type { RunDiff, SentConversation, SentMessage } from '../api/history.ts'
+export type { Permission, Role } from '../api/roles.ts'
+export type { RunDetails, RunSummary } from '../api/runs.ts'
 export type { Kind } from '../domain/records.ts'
 export { ALL_KINDS, DOCUMENTED_KINDS } from '../domain/records.ts'
-export type { RunDiff, SentConversation, SentMessage } from '../api/history.ts'
-export type { RunDetails, RunSummary } from '../api/runs.ts'
 export type { Accesses, AccessPage, AccessProof, AccessQuery, LoggedAccess } from './access.ts'
 export type { Audit } from './audit.ts'
 export {

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import type { Role } from '../api/roles.ts'
 import { NewTokenView, TokenView } from '../api/auth.ts'
+import type { Role } from '../api/roles.ts'
 import { type Answered, type Caller, createGetter, type Signal } from './call.ts'
 
 /** The calls of /api/tokens, for admins; auditors may list. */

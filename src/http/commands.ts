@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { errAsync, ResultAsync } from 'neverthrow'
+import { RunId } from '../api/run-id.ts'
 import type { PersonCommand } from '../domain/commands.ts'
 import { handleCommand } from '../log/handle-command.ts'
 import type { LoadedRun } from '../log/run-log.ts'
-import { commandProblem } from './problems/command-problem.ts'
 import type { AppDeps } from './deps.ts'
+import { commandProblem } from './problems/command-problem.ts'
 import type { Problem } from './problems/problem.ts'
 import { PROJECTION_WAIT_MS } from './projection-wait.ts'
-import { RunId } from '../api/run-id.ts'
 
 /**
  * Carries out a person's command on a run. The answer comes when the read model shows it, so that a

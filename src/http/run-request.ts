@@ -2,8 +2,8 @@ import { err, ok, type Result } from 'neverthrow'
 import { z } from 'zod'
 import { RunConfig } from '../domain/run-config.ts'
 import type { AppDeps, PlannedRun, RunRequest } from './deps.ts'
-import type { FieldProblem } from './problems/problem.ts'
 import { InvalidInput } from './plugins/validation.ts'
+import type { FieldProblem } from './problems/problem.ts'
 
 type Defaults = AppDeps['defaults']
 

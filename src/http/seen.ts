@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { Seen } from '../domain/records.ts'
 import { SeqInBody } from '../api/event-query.ts'
+import { Seen } from '../domain/records.ts'
 
 /** `seen` in the body of what a person decides. */
 export const GivenSeen = z

@@ -1,5 +1,5 @@
-import { isActive, type Token } from '../auth/token-ledger.ts'
 import type { TokenView } from '../api/auth.ts'
+import { isActive, type Token } from '../auth/token-ledger.ts'
 
 /** @param now seconds since the epoch */
 export function tokenView(token: Token, now: number): TokenView {

@@ -2,8 +2,8 @@ import { err, ok, type Result } from 'neverthrow'
 import { z } from 'zod'
 import { maskPayload } from '../domain/mask/mask-payload.ts'
 import { RunRecord } from '../domain/records.ts'
-import { type RecordMeta, recordHash, type SaltedMeta, uuidOfHash } from './chain.ts'
 import type { NewEvent, RecordedEvent } from '../store/event-store.ts'
+import { type RecordMeta, recordHash, type SaltedMeta, uuidOfHash } from './chain.ts'
 import { processMask } from './masking.ts'
 
 /** Version of the records that this server writes. */

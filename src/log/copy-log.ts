@@ -1,4 +1,5 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
 import {
   type AppendError,
   type EventStore,
@@ -9,7 +10,6 @@ import {
 } from '../store/event-store.ts'
 import { LOG_ID_STREAM } from './log-id.ts'
 import type { LogPages } from './log-pages.ts'
-import { OWN_STREAM_PREFIX } from './own-streams.ts'
 import { RUN_STREAM_PREFIX } from './run-log.ts'
 import { isSameEvent } from './same-event.ts'
 

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { z } from 'zod'
+import type { AppendError, EventStore, NewEvent, RecordedEvent } from '../store/event-store.ts'
 import { GENESIS } from './chain.ts'
 import { type DamagedRecord, decodeAs, encode, type Logged } from './codec.ts'
 import { SALT_BYTES } from './commitment.ts'
-import type { AppendError, EventStore, NewEvent, RecordedEvent } from '../store/event-store.ts'
 import type { Author, LoadError } from './run-log.ts'
 
 /** What a ledger holds. `ts` is in seconds since the epoch. */

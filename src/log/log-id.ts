@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { z } from 'zod'
-import { storedValue } from './codec.ts'
+import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
 import type { EventStore, NewEvent, StoreFailure } from '../store/event-store.ts'
-import { OWN_STREAM_PREFIX } from './own-streams.ts'
+import { storedValue } from './codec.ts'
 
 /** The stream that names the log. */
 export const LOG_ID_STREAM = `${OWN_STREAM_PREFIX}log`

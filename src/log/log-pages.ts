@@ -1,6 +1,5 @@
-import { err, ok, type Result } from 'neverthrow'
+import { ok, type Result } from 'neverthrow'
 import type { EventStore, RecordedEvent, StoreFailure } from '../store/event-store.ts'
-import { redactionIndexOf } from '../redaction/redaction-index.ts'
 
 /** A whole log in pages, in the order it was appended. */
 export type LogPages = AsyncIterable<Result<readonly RecordedEvent[], StoreFailure>>
@@ -12,20 +11,5 @@ export async function* pagesOf(store: EventStore): LogPages {
   for await (const item of store.subscribeAll(all)) {
     if (item.type === 'events') yield ok(item.events)
     else caughtUp.abort()
-  }
-}
-
-/** The log without what was taken out of it, also where its store still has that. */
-export async function* withoutRedacted(
-  pages: LogPages,
-  reader: Pick<EventStore, 'readStream'>,
-): LogPages {
-  const index = await redactionIndexOf(reader)
-  if (index.isErr()) {
-    yield err(index.error)
-    return
-  }
-  for await (const page of pages) {
-    yield page.map((events) => events.map((event) => index.value.apply(event)))
   }
 }

@@ -1,5 +1,5 @@
-import { commitmentTo, leafSalt, mapStrings } from './commitment.ts'
 import type { NewEvent } from '../store/event-store.ts'
+import { commitmentTo, leafSalt, mapStrings } from './commitment.ts'
 
 /** What stands in a record for a string that was taken out. By itself it means nothing. */
 const PLACEHOLDER = '[redacted]'

@@ -4,10 +4,10 @@ import { BrokenInvariant } from '../domain/errors.ts'
 import { evolve } from '../domain/evolve.ts'
 import type { RunRecord } from '../domain/records.ts'
 import type { RunState } from '../domain/state.ts'
+import type { AppendError, EventStore, NewEvent, ReadError } from '../store/event-store.ts'
 import { GENESIS } from './chain.ts'
 import { type DamagedRecord, decode, encode, type LoggedRecord } from './codec.ts'
 import { SALT_BYTES } from './commitment.ts'
-import type { AppendError, EventStore, NewEvent, ReadError } from '../store/event-store.ts'
 
 /** The streams of runs begin with this; what follows is the run id. */
 export const RUN_STREAM_PREFIX = 'run-'

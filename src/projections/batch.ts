@@ -1,6 +1,6 @@
 import { decode } from '../log/codec.ts'
-import type { Position, RecordedEvent } from '../store/event-store.ts'
 import { foldLogged, type LoadedRun, runIdOf } from '../log/run-log.ts'
+import type { Position, RecordedEvent } from '../store/event-store.ts'
 
 /** The last event that a read model speaks of. */
 export type Checkpoint = {

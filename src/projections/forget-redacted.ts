@@ -1,9 +1,9 @@
 import { err, ok, type Result } from 'neverthrow'
-import type { LoggedRecord } from '../log/codec.ts'
-import type { EventStore, StoreFailure } from '../store/event-store.ts'
-import type { Forget } from '../redaction/redactor.ts'
-import { foldLogged, type LoadError, type LoadedRun, readRecords } from '../log/run-log.ts'
 import type { Log } from '../lib/logger.ts'
+import type { LoggedRecord } from '../log/codec.ts'
+import { foldLogged, type LoadError, type LoadedRun, readRecords } from '../log/run-log.ts'
+import type { Forget } from '../redaction/redactor.ts'
+import type { EventStore, StoreFailure } from '../store/event-store.ts'
 import type { SqliteReadModel } from './sqlite-read-model.ts'
 
 /** Records that are read and folded at once. */

@@ -1,10 +1,9 @@
 import { z } from 'zod'
 import { RUN_STATUSES } from '../domain/state.ts'
 import type { RunQuery } from './read-model.ts'
-import { RunSummary } from '../api/runs.ts'
 
 /** The run that a page ends with: the next one begins behind it. */
-const Cursor = RunSummary.pick({ created_at: true, run_id: true }).strict()
+const Cursor = z.strictObject({ created_at: z.iso.datetime({ precision: 3 }), run_id: z.uuid() })
 export type Cursor = z.infer<typeof Cursor>
 
 /** A row of our own file: its text was written from a validated record, so only types are checked. */

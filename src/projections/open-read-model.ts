@@ -1,5 +1,5 @@
-import type { Checkpoint } from './batch.ts'
 import type { Log } from '../lib/logger.ts'
+import type { Checkpoint } from './batch.ts'
 import { isInUse, isOfOthers, openReadModelFile, removeReadModelFile } from './read-model-file.ts'
 import { Altered, Sealer, sealKey } from './read-model-seal.ts'
 import { ReadModelTables } from './read-model-tables.ts'

@@ -4,9 +4,8 @@ import type { RunState } from '../domain/state.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 import type { Batch, Checkpoint } from './batch.ts'
 import { type Cursor, type Filters, ListRow, listSql } from './list-query.ts'
+import { type RunRow, runRow } from './read-model.ts'
 import { Altered, NOTHING_SUMMED, type Sealer, summed } from './read-model-seal.ts'
-import { runSummary } from './run-details.ts'
-import type { RunSummary } from '../api/runs.ts'
 
 /** A run that has not ended: who works on it, and whether it waits for a person. */
 export type UnfinishedRun = {
@@ -119,7 +118,7 @@ export class ReadModelTables {
   }
 
   /** At most `limit` runs behind the cursor, newest first. */
-  list({ status, goal }: Filters, behind: Cursor, limit: number): RunSummary[] {
+  list({ status, goal }: Filters, behind: Cursor, limit: number): RunRow[] {
     const sql = listSql({ status, goal })
     const statement = this.#lists.get(sql) ?? this.#db.prepare(sql)
     this.#lists.set(sql, statement)
@@ -243,7 +242,7 @@ export class ReadModelTables {
   #putAll(runs: Iterable<LoadedRun>): { readonly before: string[]; readonly after: string[] } {
     const [before, after]: [string[], string[]] = [[], []]
     for (const { state, head } of runs) {
-      const row = { ...runSummary(state), seq: state.seq, head, state: JSON.stringify(state) }
+      const row = { ...runRow(state), seq: state.seq, head, state: JSON.stringify(state) }
       const known = this.#sealOf.get(state.runId)
       if (known !== undefined) before.push(Seal.parse(known).seal)
       const seal = this.#sealer.row(row)

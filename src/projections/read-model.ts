@@ -1,9 +1,27 @@
-import type { RunStatus } from '../domain/state.ts'
+import { type RunState, type RunStatus, statusOf } from '../domain/state.ts'
 import type { LoadedRun } from '../log/run-log.ts'
-import type { RunSummary } from '../api/runs.ts'
+
+/** What a list shows of a run. */
+export type RunRow = {
+  readonly run_id: string
+  readonly goal: string
+  readonly status: RunStatus
+  /** ISO 8601 in UTC with milliseconds. */
+  readonly created_at: string
+}
+
+export const runRow = (state: RunState): RunRow => ({
+  run_id: state.runId,
+  goal: state.config.goal,
+  status: statusOf(state),
+  created_at: timestamp(state.createdAt),
+})
+
+/** ISO 8601 in UTC with milliseconds. @param ts seconds since the epoch */
+export const timestamp = (ts: number): string => new Date(Math.round(ts * 1000)).toISOString()
 
 export type RunPage = {
-  readonly runs: readonly RunSummary[]
+  readonly runs: readonly RunRow[]
   /** Opaque cursor of the next page; null on the last. */
   readonly next: string | null
 }

@@ -5,10 +5,10 @@ import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import canonicalize from 'canonicalize'
 import { z } from 'zod'
-import type { RecordedEvent } from '../store/event-store.ts'
 import type { LoadedRun } from '../log/run-log.ts'
+import type { RecordedEvent } from '../store/event-store.ts'
+import { runRow } from './read-model.ts'
 import { isCurrent } from './read-model-file.ts'
-import { runSummary } from './run-details.ts'
 
 /** What the read model says of a run, as one digest. */
 type ProjectedRun = { readonly seq: number; readonly digest: string }
@@ -122,7 +122,7 @@ function read(file: string): ProjectedRuns | null {
       runs,
       last,
       digestOf: ({ state, head }) =>
-        digestOf({ ...runSummary(state), seq: state.seq, head }, JSON.parse(JSON.stringify(state))),
+        digestOf({ ...runRow(state), seq: state.seq, head }, JSON.parse(JSON.stringify(state))),
     }
   } finally {
     db.close()

@@ -1,5 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import { statusOf } from '../domain/state.ts'
+import { Recent } from '../lib/lru-cache.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 import type { Batch, Checkpoint } from './batch.ts'
 import { decodeCursor, encodeCursor } from './list-query.ts'
@@ -16,7 +17,6 @@ import type { ReadModel, RunPage, RunQuery } from './read-model.ts'
 import { isDamage } from './read-model-file.ts'
 import { Altered } from './read-model-seal.ts'
 import type { ReadModelTables, UnfinishedRun } from './read-model-tables.ts'
-import { Recent } from '../lib/lru-cache.ts'
 import { Waiting } from './waiting.ts'
 
 /** How far a run has come. */

@@ -1,10 +1,9 @@
 import { err, ok, type Result } from 'neverthrow'
 import { Recent } from '../lib/lru-cache.ts'
 import { decode } from '../log/codec.ts'
-import type { EventStore } from '../store/event-store.ts'
 import { streamOf } from '../log/run-log.ts'
-import { commandProblem } from '../http/problems/command-problem.ts'
-import type { Problem } from '../http/problems/problem.ts'
+import type { EventStore } from '../store/event-store.ts'
+import type { QueryError } from './query-error.ts'
 
 const PAGE = 500
 /** Runs whose references are kept. */
@@ -26,7 +25,7 @@ export class References {
   }
 
   /** Whether a tool result of the run names the artifact. */
-  async names(runId: string, sha256: string): Promise<Result<boolean, Problem>> {
+  async names(runId: string, sha256: string): Promise<Result<boolean, QueryError>> {
     const known = this.#known.get(runId) ?? NOTHING
     if (known.artifacts.has(sha256)) return ok(true)
     const read = await this.#read(runId, known)
@@ -35,16 +34,16 @@ export class References {
     return ok(read.value.artifacts.has(sha256))
   }
 
-  async #read(runId: string, { artifacts, next }: Known): Promise<Result<Known, Problem>> {
+  async #read(runId: string, { artifacts, next }: Known): Promise<Result<Known, QueryError>> {
     const found = new Set(artifacts)
     for (let from = next; ; from += PAGE) {
       const options = { from, direction: 'forward', limit: PAGE } as const
       const page = await this.#store.readStream(streamOf(runId), options)
-      if (page.isErr()) return err(commandProblem(page.error))
+      if (page.isErr()) return err(page.error)
       for (const event of page.value) {
         if (event.type !== 'tool_result' || !NAMES_ARTIFACT.test(event.data)) continue
         const decoded = decode(event)
-        if (decoded.isErr()) return err(commandProblem(decoded.error))
+        if (decoded.isErr()) return err(decoded.error)
         const { record } = decoded.value
         if (record.kind !== 'tool_result' || record.payload.sha256 === null) continue
         found.add(record.payload.sha256)

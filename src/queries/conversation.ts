@@ -7,10 +7,9 @@ import {
   toMessages,
 } from '../domain/conversation.ts'
 import type { PayloadOf } from '../domain/records.ts'
-import type { EventStore } from '../store/event-store.ts'
 import { foldLogged, type LoadedRun, readRecords } from '../log/run-log.ts'
-import { commandProblem } from '../http/problems/command-problem.ts'
-import type { Problem } from '../http/problems/problem.ts'
+import type { EventStore } from '../store/event-store.ts'
+import type { QueryError } from './query-error.ts'
 import { whyMissing } from './run-history.ts'
 
 const PAGE = 250
@@ -42,7 +41,7 @@ export async function sentConversation(
   runId: string,
   at: number | null,
   deps: Deps,
-): Promise<Result<SentConversation, Problem>> {
+): Promise<Result<SentConversation, QueryError>> {
   const missing = at === null ? null : await whyMissing(deps.store, runId, at)
   if (missing !== null) return err(missing)
   let run: LoadedRun | null = null
@@ -51,7 +50,7 @@ export async function sentConversation(
   for (;;) {
     const from: number = run === null ? 0 : run.state.seq + 1
     const page = await readRecords(deps.store, runId, from, PAGE)
-    if (page.isErr()) return err(commandProblem(page.error))
+    if (page.isErr()) return err(page.error)
     for (const logged of page.value) {
       const { seq, record } = logged
       if (record.kind === 'llm_usage') usage = record.payload
@@ -60,13 +59,13 @@ export async function sentConversation(
         return ok(answered(conversation, usage, seq))
       }
       const folded = foldLogged(runId, run, logged)
-      if (folded.isErr()) return err(commandProblem(folded.error))
+      if (folded.isErr()) return err(folded.error)
       run = folded.value
       conversation = converse(conversation, record)
     }
     if (page.value.length < PAGE) break
   }
-  if (run === null || conversation === null) return err({ code: 'run_not_found' })
+  if (run === null || conversation === null) return err({ type: 'run_not_found' })
   return ok(await unanswered(conversation, run, deps))
 }
 

@@ -1,13 +1,12 @@
 import { err, ok, type Result } from 'neverthrow'
-import { lastEvent } from '../log/run-pages.ts'
 import type { RunState } from '../domain/state.ts'
-import type { ReadModel } from '../projections/read-model.ts'
 import { Recent } from '../lib/lru-cache.ts'
 import type { LoggedRecord } from '../log/codec.ts'
-import type { EventStore } from '../store/event-store.ts'
 import { foldLogged, type LoadedRun, readRecords } from '../log/run-log.ts'
-import { commandProblem } from '../http/problems/command-problem.ts'
-import type { Problem } from '../http/problems/problem.ts'
+import { lastEvent } from '../log/run-pages.ts'
+import type { ReadModel } from '../projections/read-model.ts'
+import type { EventStore } from '../store/event-store.ts'
+import type { QueryError } from './query-error.ts'
 
 /** Records that are read and folded at once. */
 const PAGE = 250
@@ -33,7 +32,7 @@ export class Moments {
   }
 
   /** The state as of the record with this seq. */
-  async stateAt(runId: string, seq: number): Promise<Result<RunState, Problem>> {
+  async stateAt(runId: string, seq: number): Promise<Result<RunState, QueryError>> {
     const present = this.#deps.readModel.get(runId)
     if (present?.state.seq === seq) return ok(present.state)
     if (present === null || present.state.seq < seq) {
@@ -49,7 +48,7 @@ export class Moments {
     runId: string,
     [from, to]: readonly [number, number],
     visit: (logged: LoggedRecord) => void,
-  ): Promise<Result<void, Problem>> {
+  ): Promise<Result<void, QueryError>> {
     for (let next = from; next <= to; next += PAGE) {
       const page = await this.#read(runId, [next, to])
       if (page.isErr()) return err(page.error)
@@ -62,7 +61,7 @@ export class Moments {
     runId: string,
     from: LoadedRun | null,
     seq: number,
-  ): Promise<Result<LoadedRun, Problem>> {
+  ): Promise<Result<LoadedRun, QueryError>> {
     const snapshots = this.#snapshots
     let run = from
     while (run === null || run.state.seq < seq) {
@@ -71,7 +70,7 @@ export class Moments {
       if (page.isErr()) return err(page.error)
       for (const logged of page.value) {
         const folded = foldLogged(runId, run, logged)
-        if (folded.isErr()) return err(commandProblem(folded.error))
+        if (folded.isErr()) return err(folded.error)
         run = folded.value
         if (logged.seq % SNAPSHOT_EVERY === 0) snapshots.set(keyOf(runId, logged.seq), run)
       }
@@ -95,13 +94,13 @@ export class Moments {
   async #read(
     runId: string,
     [from, to]: readonly [number, number],
-  ): Promise<Result<readonly LoggedRecord[], Problem>> {
+  ): Promise<Result<readonly LoggedRecord[], QueryError>> {
     const count = Math.min(PAGE, to - from + 1)
     const page = await readRecords(this.#deps.store, runId, from, count)
-    if (page.isErr()) return err(commandProblem(page.error))
+    if (page.isErr()) return err(page.error)
     if (page.value.length === count) return ok(page.value)
     const last = from + page.value.length - 1
-    return err({ code: 'record_not_found', detail: notYet(to, last) })
+    return err({ type: 'record_not_found', seq: to, last })
   }
 }
 
@@ -110,15 +109,11 @@ export async function whyMissing(
   store: EventStore,
   runId: string,
   seq: number,
-): Promise<Problem | null> {
+): Promise<QueryError | null> {
   const last = await lastEvent(store, runId)
-  if (last.isErr()) return commandProblem(last.error)
+  if (last.isErr()) return last.error
   const { revision } = last.value
-  return revision < seq ? { code: 'record_not_found', detail: notYet(seq, revision) } : null
+  return revision < seq ? { type: 'record_not_found', seq, last: revision } : null
 }
-
-/** Tells a person that a run has no record with this seq. */
-const notYet = (seq: number, last: number): string =>
-  `The run has no record with seq ${seq} yet: its last one is ${last}.`
 
 const keyOf = (runId: string, seq: number): string => `${runId}/${seq}`

@@ -1,6 +1,6 @@
+import { streamOf } from '../log/run-log.ts'
 import type { EventStore, Overwrite, RecordedEvent } from '../store/event-store.ts'
 import type { LoggedRedaction } from './redaction-ledger.ts'
-import { streamOf } from '../log/run-log.ts'
 
 /**
  * Overwrites the records that strings were taken out of, also those that lack them already: only so it

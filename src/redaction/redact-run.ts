@@ -2,13 +2,13 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { isFreeText, neededFor } from '../domain/free-text.ts'
 import type { RunRecord } from '../domain/records.ts'
 import { decode, type LoggedRecord } from '../log/codec.ts'
-import type { AppendError, EventStore, RecordedEvent } from '../store/event-store.ts'
 import { extendLedger } from '../log/ledger.ts'
+import { type ByPointer, withoutStrings } from '../log/remainder.ts'
+import { type Author, type LoadError, load, streamOf } from '../log/run-log.ts'
+import type { AppendError, EventStore, RecordedEvent } from '../store/event-store.ts'
 import { holdsAny, needlesOf, type Place, stringsAt, stringsOf } from './places.ts'
 import { REDACTIONS, type Redaction } from './redaction-ledger.ts'
 import type { CarriedOut, Redactor } from './redactor.ts'
-import { type ByPointer, withoutStrings } from '../log/remainder.ts'
-import { type Author, type LoadError, load, streamOf } from '../log/run-log.ts'
 
 export type RedactRequest = {
   readonly runId: string

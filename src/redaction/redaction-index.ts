@@ -1,9 +1,10 @@
-import type { ResultAsync } from 'neverthrow'
-import type { EventStore, RecordedEvent, StoreFailure } from '../store/event-store.ts'
+import { err, type ResultAsync } from 'neverthrow'
 import { loadLedger } from '../log/ledger.ts'
-import { type LoggedRedaction, REDACTIONS, redactionsOf } from './redaction-ledger.ts'
+import type { LogPages } from '../log/log-pages.ts'
 import { withoutStrings } from '../log/remainder.ts'
 import { runIdOf } from '../log/run-log.ts'
+import type { EventStore, RecordedEvent, StoreFailure } from '../store/event-store.ts'
+import { type LoggedRedaction, REDACTIONS, redactionsOf } from './redaction-ledger.ts'
 
 type OfRun = {
   readonly redactions: LoggedRedaction[]
@@ -57,5 +58,20 @@ export class RedactionIndex {
       // It is no record of ours, and so is never served as one.
       return event
     }
+  }
+}
+
+/** The log without what was taken out of it, also where its store still has that. */
+export async function* withoutRedacted(
+  pages: LogPages,
+  reader: Pick<EventStore, 'readStream'>,
+): LogPages {
+  const index = await redactionIndexOf(reader)
+  if (index.isErr()) {
+    yield err(index.error)
+    return
+  }
+  for await (const page of pages) {
+    yield page.map((events) => events.map((event) => index.value.apply(event)))
   }
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod'
+import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
 import type { Logged } from '../log/codec.ts'
 import type { Ledger } from '../log/ledger.ts'
-import { OWN_STREAM_PREFIX } from '../log/own-streams.ts'
 
 const Hash = z.string().regex(/^[0-9a-f]{64}$/)
 

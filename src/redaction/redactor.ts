@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { err, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
 import { decodeAs } from '../log/codec.ts'
-import { eraseFrom } from './erase.ts'
 import type { EventStore, RecordedEvent, StoreFailure } from '../store/event-store.ts'
+import { eraseFrom } from './erase.ts'
 import { RedactionIndex } from './redaction-index.ts'
 import { type LoggedRedaction, REDACTIONS, Redaction } from './redaction-ledger.ts'
 

@@ -61,3 +61,12 @@ export function overLimit({ end, limitBytes = 0 }: CommandResult): string {
   const size = `${Math.round(limitBytes / MIB)} MiB`
   return end === 'out_of_memory' ? `used more than ${size} of memory` : `printed more than ${size}`
 }
+
+/** What the system refuses for lack of descriptors, memory or processes: it may be over in a moment. */
+const SHORTAGES: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM'])
+
+/** The error code if the system is short of something; null if the error has another cause. */
+export function shortageOf(cause: unknown): string | null {
+  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+  return SHORTAGES.has(code) ? String(code) : null
+}

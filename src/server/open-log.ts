@@ -1,10 +1,10 @@
 import { join } from 'node:path'
 import type { Result } from 'neverthrow'
 import type { Logger } from 'pino'
-import { openEmbeddedStore } from '../store/embedded/embedded-store.ts'
-import type { EventStore } from '../store/event-store.ts'
 import { Redactor } from '../redaction/redactor.ts'
 import { withRedactions } from '../redaction/with-redactions.ts'
+import { openEmbeddedStore } from '../store/embedded/embedded-store.ts'
+import type { EventStore } from '../store/event-store.ts'
 import type { Config } from './config.ts'
 import { withCrashingAppends } from './crash-points.ts'
 

@@ -3,10 +3,10 @@ import type { Artifacts } from '../artifacts/artifacts.ts'
 import type { ArtifactSource, Redactions } from '../http/deps.ts'
 import { forgetRedacted } from '../projections/forget-redacted.ts'
 import type { SqliteReadModel } from '../projections/sqlite-read-model.ts'
-import type { EventStore } from '../store/event-store.ts'
 import { holdsAny } from '../redaction/places.ts'
 import { redactRun } from '../redaction/redact-run.ts'
 import type { Forget, Redactor } from '../redaction/redactor.ts'
+import type { EventStore } from '../store/event-store.ts'
 
 type Log = Parameters<typeof forgetRedacted>[0]['log']
 

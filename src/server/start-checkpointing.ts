@@ -1,7 +1,7 @@
+import type { Checkpoint } from '../api/audit.ts'
 import { type CheckpointTimer, startCheckpoints } from '../audit/checkpoints/checkpoint-timer.ts'
 import { CheckpointWriter } from '../audit/checkpoints/checkpoint-writer.ts'
 import type { Keyring } from '../audit/proofs/keyring.ts'
-import type { Checkpoint } from '../api/audit.ts'
 import { date } from './clocks.ts'
 import type { Parts } from './parts.ts'
 

@@ -10,9 +10,9 @@ import { openKeyring } from '../audit/proofs/keyring.ts'
 import { knownKeys } from '../audit/proofs/public-keys.ts'
 import type { Finding } from '../audit/verify/report.ts'
 import { verifyStore } from '../audit/verify/verify-store.ts'
+import type { LogPages } from '../log/log-pages.ts'
 import { readProjected } from '../projections/read-projected.ts'
 import { openReadableLog } from '../store/embedded/existing-log.ts'
-import type { LogPages } from '../log/log-pages.ts'
 import { date } from './clocks.ts'
 
 /** What a thread is given. */

@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { Leases } from '../../src/agent/leases.ts'
 import type { Kind, PayloadOf } from '../../src/domain/records.ts'
 import { encode } from '../../src/log/codec.ts'
-import type { RecordedEvent } from '../../src/store/event-store.ts'
 import { streamOf } from '../../src/log/run-log.ts'
+import type { RecordedEvent } from '../../src/store/event-store.ts'
 
 const RUN = '550e8400-e29b-41d4-a716-446655440000'
 const LEASE = 100

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { exponential } from '../../src/agent/backoff.ts'
-import { runCommand } from '../../src/runner/run-command.ts'
 import { Resources } from '../../src/agent/resources.ts'
+import { runCommand } from '../../src/runner/run-command.ts'
 import { only, Workshop } from './support.ts'
 
 const tooManyFiles = () => Object.assign(new Error('too many open files'), { code: 'EMFILE' })

@@ -5,9 +5,9 @@ import type { Effects } from '../../src/agent/run-loop.ts'
 import { Supervisor } from '../../src/agent/supervisor.ts'
 import type { RunCommand } from '../../src/domain/commands.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
-import type { EventStore, SubscriptionItem } from '../../src/store/event-store.ts'
 import { handleCommand } from '../../src/log/handle-command.ts'
 import { streamOf } from '../../src/log/run-log.ts'
+import type { EventStore, SubscriptionItem } from '../../src/store/event-store.ts'
 import { only, unfinishedRun, Workshop } from './support.ts'
 
 const now = () => Date.now() / 1000

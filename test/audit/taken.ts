@@ -2,8 +2,8 @@ import { crc32 } from 'node:zlib'
 import { z } from 'zod'
 import { isFreeText } from '../../src/domain/free-text.ts'
 import { decode } from '../../src/log/codec.ts'
-import type { RecordedEvent } from '../../src/store/event-store.ts'
 import { stringsOf } from '../../src/redaction/places.ts'
+import type { RecordedEvent } from '../../src/store/event-store.ts'
 import { contentOf, type Part, replaced, type Taken } from './support.ts'
 
 /** Up to four texts that can be taken out of a run, in the order of its records. @param where from 0 to 1 */

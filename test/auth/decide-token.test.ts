@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { decideCreation, decideRevocation } from '../../src/auth/decide-token.ts'
 import { PERMISSIONS, ROLES, roleMay, rolesThatMay } from '../../src/api/roles.ts'
+import { decideCreation, decideRevocation } from '../../src/auth/decide-token.ts'
 import { isActive, type Token, TokenName, type Tokens } from '../../src/auth/token-ledger.ts'
 
 const now = { now: 1000, otherAdmin: false }

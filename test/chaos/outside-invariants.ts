@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { fold } from '../../src/domain/evolve.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
-import { runDetails } from '../../src/projections/run-details.ts'
+import { runDetails } from '../../src/queries/run-details.ts'
 import type { Acknowledged, Evidence } from './evidence.ts'
 
 /** Each observer got every record behind its cursor, once, in order, and as it is stored. */

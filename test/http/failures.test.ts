@@ -3,8 +3,8 @@ import { connect } from 'node:net'
 import { errAsync } from 'neverthrow'
 import { afterEach, expect, it } from 'vitest'
 import { ProblemDocument } from '../../src/http/problems/problem.ts'
-import type { EventStore } from '../../src/store/event-store.ts'
 import { streamOf } from '../../src/log/run-log.ts'
+import type { EventStore } from '../../src/store/event-store.ts'
 import { bound, createRun, json, rawRequest, startTestServer, type TestServer } from './support.ts'
 
 let server: TestServer

@@ -4,8 +4,8 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { z } from 'zod'
 import { GENESIS, recordHash } from '../../src/log/chain.ts'
 import { decodeAs } from '../../src/log/codec.ts'
-import type { EventStore } from '../../src/store/event-store.ts'
 import { emptyLedger, extendLedger, type Ledger, loadLedger } from '../../src/log/ledger.ts'
+import type { EventStore } from '../../src/store/event-store.ts'
 import { openStore, openTemporaryStore, testFolder } from '../store/embedded/support.ts'
 
 const Added = z.strictObject({

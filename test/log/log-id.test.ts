@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { errAsync } from 'neverthrow'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { ensureLogId } from '../../src/log/log-id.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
-import { ensureLogId } from '../../src/log/log-id.ts'
 
 let folder: string
 let store: EventStore

@@ -1,13 +1,13 @@
 import { DatabaseSync } from 'node:sqlite'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import type { RunSummary } from '../../src/api/runs.ts'
 import { fold } from '../../src/domain/evolve.ts'
 import { RUN_STATUSES } from '../../src/domain/state.ts'
 import { listSql } from '../../src/projections/list-query.ts'
 import type { RunQuery } from '../../src/projections/read-model.ts'
-import { runSummary } from '../../src/projections/run-details.ts'
+import { runRow } from '../../src/projections/read-model.ts'
 import type { SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
-import type { RunSummary } from '../../src/api/runs.ts'
 import { createdRecord, validRun } from '../support/run-records.ts'
 import {
   commit,
@@ -65,7 +65,7 @@ describe('the list', () => {
         const summaries = all.map((records) => {
           const state = fold(records)
           if (state === null) throw new Error('a run has a record')
-          return runSummary(state)
+          return runRow(state)
         })
         for (const asked of queries) {
           const pages = allPages(readModel, asked)
@@ -92,7 +92,7 @@ describe('the list', () => {
             const start = end
             end += 1 + (steps.next().value ?? 0)
             commit(readModel, log.slice(start, end))
-            const summaries = [...statesAfter(log, end).values()].map(runSummary)
+            const summaries = [...statesAfter(log, end).values()].map(runRow)
             expect(allPages(readModel, asked).flat()).toEqual(naive(summaries, asked))
           }
           readModel.close()

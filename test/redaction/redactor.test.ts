@@ -1,15 +1,15 @@
 import { errAsync, ok } from 'neverthrow'
 import { describe, expect, test, vi } from 'vitest'
-import type { EventStore } from '../../src/store/event-store.ts'
 import { extendLedger } from '../../src/log/ledger.ts'
+import { append, prepare, readRecords, streamOf } from '../../src/log/run-log.ts'
 import { REDACTIONS, type Redaction } from '../../src/redaction/redaction-ledger.ts'
 import { Redactor } from '../../src/redaction/redactor.ts'
-import { append, prepare, readRecords, streamOf } from '../../src/log/run-log.ts'
 import { withRedactions } from '../../src/redaction/with-redactions.ts'
-import { createdRecord } from '../support/run-records.ts'
+import type { EventStore } from '../../src/store/event-store.ts'
 import { observeStream } from '../store/contract/support.ts'
 import { describeEventStoreContract } from '../store/contract.ts'
 import { openTemporaryStore } from '../store/embedded/support.ts'
+import { createdRecord } from '../support/run-records.ts'
 
 const log = { info: () => {}, warn: () => {}, error: () => {} }
 const RUN_ID = '550e8400-e29b-41d4-a716-446655440000'

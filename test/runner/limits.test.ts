@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
+import { commandOutput } from '../../src/agent/tools/command-output.ts'
 import type { Command } from '../../src/runner/command.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
-import { commandOutput } from '../../src/agent/tools/command-output.ts'
 import { check, project } from '../agent/goals/support.ts'
 import { expectAllDead, pidsIn, temporaryFolder } from './support.ts'
 

@@ -212,9 +212,7 @@ describe('what a command leaves in the background', () => {
 
   it.runIf(onLinux)('ends when the server is killed by SIGKILL', async () => {
     const cwd = await temporaryFolder()
-    const module = fileURLToPath(
-      new URL('../../src/runner/run-command.ts', import.meta.url),
-    )
+    const module = fileURLToPath(new URL('../../src/runner/run-command.ts', import.meta.url))
     const script =
       "setsid bash -c 'echo $$ >> pids; sleep 1000; :' & echo $$ >> pids; sleep 1000; :"
     const server = join(cwd, 'server.ts')

@@ -1,8 +1,8 @@
 import type { z } from 'zod'
 import type { PayloadOf } from '../../domain/records.ts'
 import type { OpenCall } from '../../domain/state.ts'
-import type { ToolSpec } from '../model/model.ts'
 import type { RunCommand } from '../../runner/command.ts'
+import type { ToolSpec } from '../model/model.ts'
 import type { Project } from './confine.ts'
 
 /** What tools work on: they stay inside the project, and out of the data folder. */

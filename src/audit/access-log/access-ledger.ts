@@ -1,11 +1,11 @@
 import { err, ok, Result, ResultAsync } from 'neverthrow'
+import { ledgerStream } from '../../api/audit.ts'
 import { AccessEntry } from '../../domain/access.ts'
 import { decodeAs, type Logged } from '../../log/codec.ts'
 import { emptyLedger, type Ledger, type LoadedLedger } from '../../log/ledger.ts'
 import type { LoadError } from '../../log/run-log.ts'
-import { type LedgerRange, ledgerPages } from '../ledgers.ts'
 import type { RunReader } from '../../log/run-pages.ts'
-import { ledgerStream } from '../../api/audit.ts'
+import { type LedgerRange, ledgerPages } from '../ledgers.ts'
 
 /** Who was shown what. All that is folded from it is which command has written last. */
 export const ACCESS_LEDGER: Ledger<AccessEntry, string | null> = {

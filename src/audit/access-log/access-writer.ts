@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { ok, type Result } from 'neverthrow'
 import type { AccessEntry } from '../../domain/access.ts'
-import type { AppendError, EventStore } from '../../store/event-store.ts'
 import { extendLedger, type LoadedLedger } from '../../log/ledger.ts'
 import type { LoadError } from '../../log/run-log.ts'
+import type { AppendError, EventStore } from '../../store/event-store.ts'
 import { ACCESS_LEDGER, accessLedgerEnd } from './access-ledger.ts'
 
 /** Entries in one append, and about how many bytes of them: far below what one may hold. */

@@ -3,8 +3,13 @@ import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { z } from 'zod'
-import type { ReadError, RecordedEvent } from '../../store/event-store.ts'
+import type { RunProof } from '../../api/audit.ts'
 import type { ArtifactSource } from '../../artifacts/artifact-source.ts'
+import { type RunReader, runPages } from '../../log/run-pages.ts'
+import type { ReadError, RecordedEvent } from '../../store/event-store.ts'
+import { canonicalJson, sha256 } from '../proofs/canonical.ts'
+import type { Keys } from '../proofs/keyring.ts'
+import { type Manifest, seal } from '../proofs/statements.ts'
 import {
   ARTIFACTS,
   type BundlePart,
@@ -16,14 +21,9 @@ import {
   REDACTIONS_FILE,
   readme,
 } from './bundle-format.ts'
-import { canonicalJson, sha256 } from '../proofs/canonical.ts'
-import type { Keys } from '../proofs/keyring.ts'
 import { eventLine } from './record-line.ts'
 import { placeOf, type RedactionsOfRun, redactionsOf } from './redactions-of.ts'
-import { type RunReader, runPages } from '../../log/run-pages.ts'
-import { type Manifest, seal } from '../proofs/statements.ts'
 import { packed } from './tar.ts'
-import type { RunProof } from '../../api/audit.ts'
 
 export type ExportDeps = {
   readonly store: RunReader

@@ -1,16 +1,16 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { type CopyError, copyLog } from '../../log/copy-log.ts'
-import type { EventStore, RecordedEvent } from '../../store/event-store.ts'
-import type { LoggedRedaction } from '../../redaction/redaction-ledger.ts'
 import { streamOf } from '../../log/run-log.ts'
-import { ARTIFACTS, type BundlePart } from './bundle-format.ts'
+import type { LoggedRedaction } from '../../redaction/redaction-ledger.ts'
+import type { EventStore, RecordedEvent } from '../../store/event-store.ts'
 import { sha256 } from '../proofs/canonical.ts'
+import type { TrustAnchors } from '../proofs/trust-anchors.ts'
+import type { BundleReport } from '../verify/report.ts'
+import { verifyBundle } from '../verify/verify-bundle.ts'
+import { ARTIFACTS, type BundlePart } from './bundle-format.ts'
 import { beginImport, endImport } from './pending-imports.ts'
 import type { RecordLine } from './record-line.ts'
-import type { BundleReport } from '../verify/report.ts'
 import { takeRedactions } from './take-redactions.ts'
-import type { TrustAnchors } from '../proofs/trust-anchors.ts'
-import { verifyBundle } from '../verify/verify-bundle.ts'
 
 export type ImportDeps = {
   readonly store: EventStore

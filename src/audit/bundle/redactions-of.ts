@@ -1,10 +1,10 @@
 import { err, ok, type Result } from 'neverthrow'
 import { decodeAs } from '../../log/codec.ts'
-import type { ReadError } from '../../store/event-store.ts'
+import type { RunReader } from '../../log/run-pages.ts'
 import { Redaction } from '../../redaction/redaction-ledger.ts'
+import type { ReadError } from '../../store/event-store.ts'
 import { ledgerPages } from '../ledgers.ts'
 import { eventLine } from './record-line.ts'
-import type { RunReader } from '../../log/run-pages.ts'
 
 /** What the ledger of redactions says of a run, as `redactions.ndjson`; empty where it says nothing. */
 export type RedactionsOfRun = {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { ok, type ResultAsync } from 'neverthrow'
-import type { AppendError, EventStore } from '../../store/event-store.ts'
 import { extendLedger } from '../../log/ledger.ts'
+import type { LoadError } from '../../log/run-log.ts'
 import {
   type LoggedRedaction,
   REDACTIONS,
@@ -9,7 +9,7 @@ import {
   type RedactionChain,
   redactionsOf,
 } from '../../redaction/redaction-ledger.ts'
-import type { LoadError } from '../../log/run-log.ts'
+import type { AppendError, EventStore } from '../../store/event-store.ts'
 
 type TakeError = AppendError | LoadError
 

@@ -2,11 +2,11 @@ import { randomUUID } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { z } from 'zod'
-import { storedValue } from '../../log/codec.ts'
-import type { NewEvent, ReadError, RecordedEvent } from '../../store/event-store.ts'
-import { OWN_STREAM_PREFIX } from '../../log/own-streams.ts'
-import type { RunReader } from '../../log/run-pages.ts'
 import { Checkpoint, RunHead } from '../../api/audit.ts'
+import { OWN_STREAM_PREFIX } from '../../domain/own-streams.ts'
+import { storedValue } from '../../log/codec.ts'
+import type { RunReader } from '../../log/run-pages.ts'
+import type { NewEvent, ReadError, RecordedEvent } from '../../store/event-store.ts'
 
 /** The stream of the checkpoints. */
 export const CHECKPOINT_STREAM = `${OWN_STREAM_PREFIX}checkpoints`

@@ -1,5 +1,5 @@
-import type { CheckpointWriter, WriteError } from './checkpoint-writer.ts'
 import type { Checkpoint } from '../../api/audit.ts'
+import type { CheckpointWriter, WriteError } from './checkpoint-writer.ts'
 
 /** Structured log lines, as pino takes them. */
 type Log = {

@@ -1,8 +1,12 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { type Checkpoint, LEDGERS, ledgerStream, type RunHead } from '../../api/audit.ts'
 import { GENESIS } from '../../log/chain.ts'
-import type { AppendError, EventStore, NewEvent } from '../../store/event-store.ts'
 import { ensureLogId, type LogIdError } from '../../log/log-id.ts'
+import type { AppendError, EventStore, NewEvent } from '../../store/event-store.ts'
+import { LEDGER_START, ledgerEnd } from '../ledgers.ts'
+import type { Keyring, KeyringFailure } from '../proofs/keyring.ts'
+import { checkpointHash, type Signer, seal } from '../proofs/statements.ts'
 import {
   CHECKPOINT_STREAM,
   type CheckpointError,
@@ -11,12 +15,8 @@ import {
   RUNS_PER_EVENT,
   runsEvent,
 } from './checkpoint-stream.ts'
-import type { Keyring, KeyringFailure } from '../proofs/keyring.ts'
-import { LEDGER_START, ledgerEnd } from '../ledgers.ts'
 import { MerkleTree } from './merkle.ts'
 import { leafOf, type RunHeads } from './run-heads.ts'
-import { checkpointHash, type Signer, seal } from '../proofs/statements.ts'
-import { type Checkpoint, LEDGERS, ledgerStream, type RunHead } from '../../api/audit.ts'
 
 export type WriterDeps = {
   readonly store: EventStore

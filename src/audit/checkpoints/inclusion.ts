@@ -1,7 +1,7 @@
+import type { InclusionProof } from '../../api/audit.ts'
 import type { CheckpointLog } from './checkpoint-stream.ts'
 import { inclusionPath, rootOfPath } from './merkle.ts'
 import { leafOf, sortedHeads } from './run-heads.ts'
-import type { InclusionProof } from '../../api/audit.ts'
 
 /** Null where the run is not in the checkpoint, or there is none. */
 export function proveInclusion(

@@ -1,6 +1,6 @@
+import type { RunHead } from '../../api/audit.ts'
 import type { Finding } from '../verify/report.ts'
 import { subjectOf } from './run-heads.ts'
-import type { RunHead } from '../../api/audit.ts'
 
 /** Compares runs and ledgers, record by record, with what a checkpoint says of them. */
 export class KeptHeads {

@@ -1,8 +1,8 @@
-import type { LoadedRun } from '../../log/run-log.ts'
-import { canonicalJson } from '../proofs/canonical.ts'
-import { ledgerOf } from '../ledgers.ts'
-import { leafHash } from './merkle.ts'
 import type { RunHead } from '../../api/audit.ts'
+import type { LoadedRun } from '../../log/run-log.ts'
+import { ledgerOf } from '../ledgers.ts'
+import { canonicalJson } from '../proofs/canonical.ts'
+import { leafHash } from './merkle.ts'
 
 /** What has been projected of all runs. */
 export type RunHeads = {

@@ -9,9 +9,9 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/p
 import { join } from 'node:path'
 import { err, type Result, ResultAsync } from 'neverthrow'
 import { z } from 'zod'
+import { type PublishedKey, PublishedKeys } from '../../api/audit.ts'
 import { fingerprintOf } from './public-keys.ts'
 import type { Signer } from './statements.ts'
-import { type PublishedKey, PublishedKeys } from '../../api/audit.ts'
 
 /** Keys cannot be read or written; the message names the file. */
 export type KeyringFailure = { readonly type: 'keyring_failed'; readonly message: string }

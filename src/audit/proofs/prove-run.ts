@@ -1,10 +1,10 @@
 import { err, ok, type Result, type ResultAsync } from 'neverthrow'
+import type { RunProof } from '../../api/audit.ts'
 import { type DamagedRecord, decode } from '../../log/codec.ts'
-import type { RecordedEvent } from '../../store/event-store.ts'
 import type { LoadError, LoadedRun } from '../../log/run-log.ts'
 import { lastEvent, type RunReader } from '../../log/run-pages.ts'
+import type { RecordedEvent } from '../../store/event-store.ts'
 import { type Signer, seal } from './statements.ts'
-import type { RunProof } from '../../api/audit.ts'
 
 /**
  * A signed statement of what the log has of a run now, by its last record. What was projected of the

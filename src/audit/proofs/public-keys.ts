@@ -1,6 +1,6 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto'
-import { sha256 } from './canonical.ts'
 import type { PublishedKeys } from '../../api/audit.ts'
+import { sha256 } from './canonical.ts'
 
 /** SHA-256 (hex) of the public key in DER (SubjectPublicKeyInfo). */
 export function fingerprintOf(key: KeyObject): string {

@@ -1,6 +1,4 @@
 import { z } from 'zod'
-import { canonicalJson, sha256 } from './canonical.ts'
-import { hasSigned, type KnownKeys } from './public-keys.ts'
 import {
   type Checkpoint,
   type LedgerProof,
@@ -9,6 +7,8 @@ import {
   Sha256,
   sealed,
 } from '../../api/audit.ts'
+import { canonicalJson, sha256 } from './canonical.ts'
+import { hasSigned, type KnownKeys } from './public-keys.ts'
 
 /** What an export holds; the first part of each. */
 export const Manifest = sealed('retrai.export.v1', {

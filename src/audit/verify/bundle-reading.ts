@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import { PublishedKeys, RunProof } from '../../api/audit.ts'
 import type { LoggedRedaction } from '../../redaction/redaction-ledger.ts'
 import {
   ARTIFACTS,
@@ -10,15 +11,14 @@ import {
   RECORDS,
   REDACTIONS_FILE,
 } from '../bundle/bundle-format.ts'
-import { canonicalJson } from '../proofs/canonical.ts'
 import { Counted } from '../bundle/counted.ts'
+import { canonicalJson } from '../proofs/canonical.ts'
 import { type KnownKeys, knownKeys } from '../proofs/public-keys.ts'
+import { Manifest } from '../proofs/statements.ts'
 import { RedactionCheck } from './redaction-check.ts'
 import type { Finding } from './report.ts'
-import { Manifest } from '../proofs/statements.ts'
 import { CutOff, type SeeRecord, type VerifiedRecords, verifyRecords } from './verify-records.ts'
 import { verifyRedactions } from './verify-redactions.ts'
-import { PublishedKeys, RunProof } from '../../api/audit.ts'
 
 /** Who wants to see what is read. */
 export type Onlookers = {

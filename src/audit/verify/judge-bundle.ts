@@ -6,11 +6,11 @@ import {
   RECORDS,
   REDACTIONS_FILE,
 } from '../bundle/bundle-format.ts'
-import { type BundleContents, namedBy } from './bundle-reading.ts'
 import type { KnownKeys } from '../proofs/public-keys.ts'
-import type { BundleReport, Finding, Trust } from './report.ts'
 import { checkSeal, type Sealed } from '../proofs/statements.ts'
 import { hasAnchors, isTrusted, type TrustAnchors } from '../proofs/trust-anchors.ts'
+import { type BundleContents, namedBy } from './bundle-reading.ts'
+import type { BundleReport, Finding, Trust } from './report.ts'
 import type { VerifiedRecords } from './verify-records.ts'
 
 /** What is to be said of an export: whether its parts belong together and are what was signed. */

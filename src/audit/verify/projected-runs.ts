@@ -1,5 +1,5 @@
-import type { RecordedEvent } from '../../store/event-store.ts'
 import type { LoadedRun } from '../../log/run-log.ts'
+import type { RecordedEvent } from '../../store/event-store.ts'
 import type { Finding } from './report.ts'
 
 /** What a read model says of one run. */

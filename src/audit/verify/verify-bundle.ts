@@ -1,8 +1,8 @@
 import type { BundlePart } from '../bundle/bundle-format.ts'
+import { NO_ANCHORS, type TrustAnchors } from '../proofs/trust-anchors.ts'
 import { BundleReading, type Onlookers } from './bundle-reading.ts'
 import { judgeBundle } from './judge-bundle.ts'
 import type { BundleReport } from './report.ts'
-import { NO_ANCHORS, type TrustAnchors } from '../proofs/trust-anchors.ts'
 
 export type VerifyOptions = Onlookers & {
   /** What the reader trusts; without any, the keys of the archive itself are used. */

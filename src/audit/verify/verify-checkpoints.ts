@@ -1,13 +1,17 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
-import { GENESIS } from '../../log/chain.ts'
-import { type CheckpointError, type CheckpointLog, checkpointEntries } from '../checkpoints/checkpoint-stream.ts'
-import { MerkleTree } from '../checkpoints/merkle.ts'
-import type { KnownKeys } from '../proofs/public-keys.ts'
-import type { Finding } from './report.ts'
-import { leafOf } from '../checkpoints/run-heads.ts'
-import type { RunReader } from '../../log/run-pages.ts'
-import { checkpointHash, checkSeal } from '../proofs/statements.ts'
 import type { Checkpoint, RunHead } from '../../api/audit.ts'
+import { GENESIS } from '../../log/chain.ts'
+import type { RunReader } from '../../log/run-pages.ts'
+import {
+  type CheckpointError,
+  type CheckpointLog,
+  checkpointEntries,
+} from '../checkpoints/checkpoint-stream.ts'
+import { MerkleTree } from '../checkpoints/merkle.ts'
+import { leafOf } from '../checkpoints/run-heads.ts'
+import type { KnownKeys } from '../proofs/public-keys.ts'
+import { checkpointHash, checkSeal } from '../proofs/statements.ts'
+import type { Finding } from './report.ts'
 
 /** What is wrong with a checkpoint by itself; null where nothing is. */
 export function sealFinding(checkpoint: Checkpoint, keys: KnownKeys): Finding | null {

@@ -1,14 +1,14 @@
 import { err, ok, type Result } from 'neverthrow'
+import type { Checkpoint, RunHead } from '../../api/audit.ts'
 import { uuidOfHash } from '../../log/chain.ts'
 import { streamOf } from '../../log/run-log.ts'
+import type { RunReader } from '../../log/run-pages.ts'
+import { subjectOf } from '../checkpoints/run-heads.ts'
 import { ledgerOf } from '../ledgers.ts'
 import type { KnownKeys } from '../proofs/public-keys.ts'
 import type { Finding } from './report.ts'
-import { subjectOf } from '../checkpoints/run-heads.ts'
-import type { RunReader } from '../../log/run-pages.ts'
 import { verifyCheckpoints } from './verify-checkpoints.ts'
 import { keptFindings } from './verify-store.ts'
-import type { Checkpoint, RunHead } from '../../api/audit.ts'
 
 /** Reads under way at once: enough to keep the store busy, few enough to leave it to others. */
 const AT_ONCE = 8

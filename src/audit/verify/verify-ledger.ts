@@ -1,10 +1,10 @@
 import { err, ok, type Result } from 'neverthrow'
+import { type LedgerName, ledgerStream } from '../../api/audit.ts'
 import { decodeParsedAs } from '../../log/codec.ts'
-import { AnyEntry, LEDGER_START, type LedgerEnd } from '../ledgers.ts'
 import { linesOf } from '../bundle/lines.ts'
 import { readLine } from '../bundle/record-line.ts'
+import { AnyEntry, LEDGER_START, type LedgerEnd } from '../ledgers.ts'
 import { type BadRecord, misplaced, type StoredRecord, whatChanged } from './verify-run.ts'
-import { type LedgerName, ledgerStream } from '../../api/audit.ts'
 
 /**
  * Verifies the next entry of a ledger. Pure: begin with LEDGER_START, and go on with each result, which is

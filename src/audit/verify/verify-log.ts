@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
-import type { RecordedEvent, StoreFailure } from '../../store/event-store.ts'
+import type { LedgerName } from '../../api/audit.ts'
+import type { ArtifactSource } from '../../artifacts/artifact-source.ts'
 import type { LogPages } from '../../log/log-pages.ts'
 import { type LoadedRun, RUN_STREAM_PREFIX, runIdOf } from '../../log/run-log.ts'
-import type { ArtifactSource } from '../../artifacts/artifact-source.ts'
+import type { RecordedEvent, StoreFailure } from '../../store/event-store.ts'
 import type { KeptHeads } from '../checkpoints/kept-heads.ts'
 import { LEDGER_START, type LedgerEnd, ledgerOf } from '../ledgers.ts'
 import { type Projected, ProjectedCheck } from './projected-runs.ts'
@@ -12,7 +13,6 @@ import type { Finding, RedactionReport } from './report.ts'
 import { verifyEntry } from './verify-ledger.ts'
 import { readRedaction } from './verify-redactions.ts'
 import { artifactOf, storedRecord, verifyRecord } from './verify-run.ts'
-import type { LedgerName } from '../../api/audit.ts'
 
 export type LogReport = {
   readonly runs: number

@@ -1,9 +1,9 @@
 import { err, ok, type Result } from 'neverthrow'
 import { recordHash, uuidOfHash } from '../../log/chain.ts'
 import { decodeParsed, type Logged, type LoggedRecord, storedJson } from '../../log/codec.ts'
-import type { RecordedEvent } from '../../store/event-store.ts'
 import { NotAsRedacted } from '../../log/remainder.ts'
 import { foldLogged, type LoadedRun, streamOf } from '../../log/run-log.ts'
+import type { RecordedEvent } from '../../store/event-store.ts'
 
 /** A record as a store or an export holds it; data and metadata are parsed JSON. */
 export type StoredRecord = {

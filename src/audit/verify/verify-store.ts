@@ -1,16 +1,16 @@
 import { err, ok, type Result } from 'neverthrow'
-import type { LogPages } from '../../log/log-pages.ts'
+import type { Checkpoint } from '../../api/audit.ts'
 import type { ArtifactSource } from '../../artifacts/artifact-source.ts'
+import type { LogPages } from '../../log/log-pages.ts'
+import type { RunReader } from '../../log/run-pages.ts'
 import type { CheckpointLog } from '../checkpoints/checkpoint-stream.ts'
 import { KeptHeads } from '../checkpoints/kept-heads.ts'
-import type { Projected } from './projected-runs.ts'
 import type { KnownKeys } from '../proofs/public-keys.ts'
-import type { Finding } from './report.ts'
-import type { RunReader } from '../../log/run-pages.ts'
 import { checkpointHash } from '../proofs/statements.ts'
+import type { Projected } from './projected-runs.ts'
+import type { Finding } from './report.ts'
 import { sealFinding, type VerifiedCheckpoints, verifyCheckpoints } from './verify-checkpoints.ts'
 import { type LogReport, verifyLog } from './verify-log.ts'
-import type { Checkpoint } from '../../api/audit.ts'
 
 export type VerifiableStore = {
   readonly reader: RunReader

@@ -3,11 +3,11 @@ import { InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { LoggedAccess } from '../../client/index.ts'
 import { ACCESS_KINDS, type AccessKind } from '../../domain/access.ts'
+import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { positiveInt } from '../terminal/option-values.ts'
 import { timeOf } from '../terminal/plain-text.ts'
 import { print, printJson, say } from '../terminal/print.ts'
-import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
 import { table } from '../terminal/table.ts'
 
 type Options = ServerOptions & {

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { type Command, InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
+import { PublishedKeys } from '../../api/audit.ts'
 import { type KnownKeys, knownKeys } from '../../audit/proofs/public-keys.ts'
 import type { TrustAnchors } from '../../audit/proofs/trust-anchors.ts'
-import { PublishedKeys } from '../../api/audit.ts'
 
 export type AnchorOptions = {
   readonly fingerprint: readonly string[]

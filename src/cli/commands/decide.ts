@@ -2,10 +2,10 @@ import type { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { RunStanding } from '../../client/index.ts'
 import type { Seen } from '../../domain/records.ts'
+import { type ServerOptions, serverCommand, withServer } from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { seen, seq } from '../terminal/option-values.ts'
 import { print } from '../terminal/print.ts'
-import { type ServerOptions, serverCommand, withServer } from '../connection.ts'
 
 type Options = ServerOptions & {
   readonly reason?: string

@@ -1,10 +1,10 @@
 import { err, ok, type Result } from 'neverthrow'
 import { type AgentEvent, DOCUMENTED_KINDS, FeedError, type Kind } from '../../client/index.ts'
+import type { Server } from '../connection.ts'
 import { eventLine } from '../terminal/event-line.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import type { Line } from '../terminal/plain-text.ts'
 import { print, printJson, say } from '../terminal/print.ts'
-import type { Server } from '../connection.ts'
 import { tellState } from '../terminal/tell-state.ts'
 
 type Options = {

@@ -6,13 +6,13 @@ import {
   type RunDetails,
   WatchError,
 } from '../../client/index.ts'
+import type { Server } from '../connection.ts'
 import { eventLine } from '../terminal/event-line.ts'
 import { EXIT, exitCodeOf } from '../terminal/exit-codes.ts'
-import { HumanChecks } from './human-checks.ts'
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, say } from '../terminal/print.ts'
-import type { Server } from '../connection.ts'
 import { tellState } from '../terminal/tell-state.ts'
+import { HumanChecks } from './human-checks.ts'
 
 export type FollowOptions = {
   /** Events as JSON, one a line, instead of lines for people. */

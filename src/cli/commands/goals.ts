@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
 import { err, ok } from 'neverthrow'
+import { type ServerOptions, serverCommand, withServer } from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { print, printJson } from '../terminal/print.ts'
-import { type ServerOptions, serverCommand, withServer } from '../connection.ts'
 import { table } from '../terminal/table.ts'
 
 type Options = ServerOptions & { readonly json?: boolean }

@@ -1,7 +1,7 @@
 import type { AgentEvent, RunDetails } from '../../client/index.ts'
-import { askDecision, atTerminal } from './human-check.ts'
-import { say } from '../terminal/print.ts'
 import type { Server } from '../connection.ts'
+import { say } from '../terminal/print.ts'
+import { askDecision, atTerminal } from './human-check.ts'
 
 type Options = {
   /** Whether the person at the terminal is asked; otherwise they are told how to decide. */

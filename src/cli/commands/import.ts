@@ -4,13 +4,13 @@ import { err, ok, type Result } from 'neverthrow'
 import { createArtifacts } from '../../artifacts/artifacts.ts'
 import { type ImportError, type Imported, importRun } from '../../audit/bundle/import-run.ts'
 import { IMPORTS_FOLDER } from '../../audit/bundle/pending-imports.ts'
-import { type AnchorOptions, readAnchors, withAnchors } from './anchors.ts'
 import { bundleFile } from '../bundle-file.ts'
 import { dataDirOf } from '../data-folder.ts'
-import { EXIT, PLAIN_EXIT_CODES } from '../terminal/exit-codes.ts'
 import { openDataFolderStore } from '../open-store.ts'
+import { EXIT, PLAIN_EXIT_CODES } from '../terminal/exit-codes.ts'
 import { say } from '../terminal/print.ts'
 import { bundleLines } from '../terminal/report-lines.ts'
+import { type AnchorOptions, readAnchors, withAnchors } from './anchors.ts'
 
 const HELP = `
 The run comes into the embedded log of the data folder with the same ids, data, metadata and hashes, and

@@ -1,12 +1,12 @@
 import type { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { Redacted } from '../../client/index.ts'
+import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson } from '../terminal/print.ts'
 import { type Carried, type RedactWhat, redactAll } from './redact-all.ts'
 import { readSecret } from './secret-input.ts'
-import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
 
 const HELP = `
 The pointer (RFC 6901) begins at the payload of the record: /output, /args/command, /tool_calls/0/args. An

@@ -2,11 +2,11 @@ import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { RunRequest } from '../../client/index.ts'
+import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
 import { EXIT, OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
-import { follow } from './follow.ts'
 import { number } from '../terminal/option-values.ts'
 import { print, printJson, say } from '../terminal/print.ts'
-import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
+import { follow } from './follow.ts'
 
 type Options = ServerOptions & {
   readonly cwd: string

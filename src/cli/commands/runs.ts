@@ -2,10 +2,10 @@ import { type Command, Option } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { RunSummary } from '../../client/index.ts'
 import { RUN_STATUSES, type RunStatus } from '../../domain/state.ts'
+import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { positiveInt } from '../terminal/option-values.ts'
 import { print, printJson, say } from '../terminal/print.ts'
-import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
 import { table } from '../terminal/table.ts'
 
 type Options = ServerOptions & {

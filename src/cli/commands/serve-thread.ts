@@ -1,8 +1,8 @@
 import { parentPort, workerData } from 'node:worker_threads'
+import { guardSecrets } from '../../log/masking.ts'
 import { secretsOf } from '../../server/config.ts'
 import { startServer } from '../../server/start-server.ts'
 import { startBeating } from '../../server/watchdog.ts'
-import { guardSecrets } from '../../log/masking.ts'
 import { createLog } from '../terminal/log.ts'
 import type { FromThread, ThreadData, ToThread } from './server-thread.ts'
 

@@ -1,6 +1,6 @@
 import { Command } from 'commander'
-import { readConfig, secretsOf } from '../../server/config.ts'
 import { guardSecrets, processMask } from '../../log/masking.ts'
+import { readConfig, secretsOf } from '../../server/config.ts'
 import { fail } from '../terminal/print.ts'
 import type { ServerThread } from './server-thread.ts'
 

@@ -1,10 +1,10 @@
 import type { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { RunDetails } from '../../client/index.ts'
+import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson } from '../terminal/print.ts'
-import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
 
 type Options = ServerOptions & { readonly json?: boolean }
 

@@ -1,12 +1,12 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
-import { Access, type TokenFailure, type WantedToken } from '../../auth/auth.ts'
 import type { NewTokenView, TokenView } from '../../api/auth.ts'
 import { CATALOGUE } from '../../api/problem-codes.ts'
+import { Access, type TokenFailure, type WantedToken } from '../../auth/auth.ts'
 import { tokenProblem } from '../../http/problems/token-problem.ts'
 import { tokenView } from '../../http/token-view.ts'
 import { readConfig } from '../../server/config.ts'
-import { openStore } from '../open-store.ts'
 import type { Server } from '../connection.ts'
+import { openStore } from '../open-store.ts'
 
 type Answered<T> = ResultAsync<T, string>
 

@@ -1,13 +1,13 @@
 import { err, ok, type Result } from 'neverthrow'
 import { z } from 'zod'
+import { LedgerProof, ledgerStream } from '../../api/audit.ts'
 import type { KeptHeads } from '../../audit/checkpoints/kept-heads.ts'
 import type { KnownKeys } from '../../audit/proofs/public-keys.ts'
-import type { Finding } from '../../audit/verify/report.ts'
 import { checkSeal } from '../../audit/proofs/statements.ts'
+import type { Finding } from '../../audit/verify/report.ts'
 import { verifyLedgerLines } from '../../audit/verify/verify-ledger.ts'
-import { LedgerProof, ledgerStream } from '../../api/audit.ts'
-import { download, downloadJson } from '../download.ts'
 import type { ServerOptions } from '../connection.ts'
+import { download, downloadJson } from '../download.ts'
 
 export type VerifiedLedgers = {
   /** How many entries of each hold. */

@@ -1,11 +1,11 @@
 import type { Command } from 'commander'
 import { err, type Result } from 'neverthrow'
 import type { Kind } from '../../client/index.ts'
+import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
 import { OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
+import { isSeq, kinds } from '../terminal/option-values.ts'
 import { follow } from './follow.ts'
 import { followAll } from './follow-all.ts'
-import { isSeq, kinds } from '../terminal/option-values.ts'
-import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
 
 type Choice = {
   readonly after?: string

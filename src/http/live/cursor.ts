@@ -1,4 +1,6 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { RunId } from '../../api/run-id.ts'
+import { runIdOf, streamOf } from '../../log/run-log.ts'
 import type {
   EventStore,
   Position,
@@ -6,8 +8,6 @@ import type {
   RecordedEvent,
   StoreFailure,
 } from '../../store/event-store.ts'
-import { runIdOf, streamOf } from '../../log/run-log.ts'
-import { RunId } from '../../api/run-id.ts'
 
 /**
  * A cursor over all runs names the record that was delivered last: its run and the first bits of its

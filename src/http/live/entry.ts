@@ -1,6 +1,7 @@
+import type { Form } from '../../api/event-query.ts'
 import type { Kind, RunRecord } from '../../domain/records.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
-import { type Damage, type Form, seqSuffix, type Text, textOf } from './text.ts'
+import { type Damage, seqSuffix, type Text, textOf } from './text.ts'
 import { type Framed, framedSize, Slab } from './wire.ts'
 
 /** A record as observers get it, encoded once and shared by all of them. */

@@ -1,9 +1,10 @@
+import type { Form } from '../../api/event-query.ts'
 import { type Kind, RunRecord } from '../../domain/records.ts'
 import type { Position, RecordedEvent } from '../../store/event-store.ts'
 import { cursorOf, runOf } from './cursor.ts'
 import { entryOf, refusalFrame } from './entry.ts'
 import type { PageDeps } from './page.ts'
-import { type Form, metaSuffix } from './text.ts'
+import { metaSuffix } from './text.ts'
 
 type Facts = Pick<FeedEntry, 'cursor' | 'runId' | 'kind' | 'data'>
 

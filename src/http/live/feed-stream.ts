@@ -1,10 +1,10 @@
+import type { Form } from '../../api/event-query.ts'
 import type { Watched } from '../plugins/watch-log.ts'
 import { Chunks } from './chunks.ts'
 import type { Feed } from './feed.ts'
 import type { FeedFilter } from './feed-filter.ts'
 import type { FeedStart } from './feed-start.ts'
 import { addEvent, SSE_START, sseHeartbeat, withHeartbeat } from './sse.ts'
-import type { Form } from './text.ts'
 
 type Observation = {
   readonly start: FeedStart

@@ -1,6 +1,6 @@
+import type { Form } from '../../api/event-query.ts'
 import type { Entry } from './entry.ts'
 import { Pages } from './pages.ts'
-import type { Form } from './text.ts'
 import { Topic, type TopicDeps } from './topic.ts'
 
 type Watched = { readonly topic: Topic; readonly watchers: Record<Form, number> }

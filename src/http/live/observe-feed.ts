@@ -1,8 +1,9 @@
 import type { Result } from 'neverthrow'
 import { z } from 'zod'
+import type { Form } from '../../api/event-query.ts'
 import { CaughtUp, FeedCursor, feedFilters, formIn, WithMeta } from '../../api/event-query.ts'
-import type { Watched } from '../plugins/watch-log.ts'
 import { Backoff } from '../../lib/backoff.ts'
+import type { Watched } from '../plugins/watch-log.ts'
 import { refusalFrame } from './entry.ts'
 import type { FeedEntry } from './feed-entry.ts'
 import { FeedFilter } from './feed-filter.ts'
@@ -11,7 +12,6 @@ import type { Live } from './live.ts'
 import { type Ending, notWritten } from './observe.ts'
 import type { Outlet } from './outlet.ts'
 import type { Observation } from './sockets.ts'
-import type { Form } from './text.ts'
 
 /** The query of WS /api/ws. */
 export const WatchAllQuery = z.strictObject({

@@ -1,9 +1,10 @@
 import type { ResultAsync } from 'neverthrow'
+import type { Form } from '../../api/event-query.ts'
+import { streamOf } from '../../log/run-log.ts'
 import type { ReadModel } from '../../projections/read-model.ts'
 import type { EventStore, ReadError, ReadOptions } from '../../store/event-store.ts'
-import { streamOf } from '../../log/run-log.ts'
 import { type Entry, entriesOf } from './entry.ts'
-import { type Damage, type Form, type Text, textOf } from './text.ts'
+import { type Damage, type Text, textOf } from './text.ts'
 
 export type PageDeps = {
   readonly store: EventStore

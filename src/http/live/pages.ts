@@ -1,8 +1,8 @@
 import type { Result } from 'neverthrow'
+import type { Form } from '../../api/event-query.ts'
 import type { ReadError } from '../../store/event-store.ts'
 import { type Entry, sizeOf } from './entry.ts'
 import { type PageDeps, readPage } from './page.ts'
-import type { Form } from './text.ts'
 
 type Read = Result<readonly Entry[], ReadError>
 

@@ -1,7 +1,7 @@
 import websocket from '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
-import { chooseProtocol } from '../plugins/credentials.ts'
 import type { AppDeps } from '../deps.ts'
+import { chooseProtocol } from '../plugins/credentials.ts'
 import { WatchLog } from '../plugins/watch-log.ts'
 import { LIVE_LIMITS } from './limits.ts'
 import { createLive, type Live } from './live.ts'

@@ -1,4 +1,4 @@
-import type { Selection } from '../../api/event-query.ts'
+import type { Form, Selection } from '../../api/event-query.ts'
 import type { Watched } from '../plugins/watch-log.ts'
 import { Chunks } from './chunks.ts'
 import { isEnd, refusalFrame } from './entry.ts'
@@ -6,7 +6,6 @@ import type { Hub } from './hub.ts'
 import { damageOf } from './probe.ts'
 import { selects } from './selects.ts'
 import { addEvent, addNotice, SSE_START, sseHeartbeat, withHeartbeat } from './sse.ts'
-import type { Form } from './text.ts'
 
 type Observation = {
   readonly runId: string

@@ -1,5 +1,5 @@
-import { Refusal } from '../problems/problem.ts'
 import { Backoff } from '../../lib/backoff.ts'
+import { Refusal } from '../problems/problem.ts'
 import { CHUNK } from './chunks.ts'
 import { PageSize } from './page-size.ts'
 import { damageOf } from './probe.ts'

@@ -1,9 +1,9 @@
 import type { Result } from 'neverthrow'
+import type { Form, Selection } from '../../api/event-query.ts'
 import type { ReadError } from '../../store/event-store.ts'
-import type { Selection } from '../../api/event-query.ts'
 import { type PageDeps, readTexts } from './page.ts'
 import type { PageSize } from './page-size.ts'
-import type { Damage, Form, Text } from './text.ts'
+import type { Damage, Text } from './text.ts'
 
 /** What one client wants of a run. */
 export type Wanted = {

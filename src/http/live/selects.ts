@@ -1,5 +1,5 @@
-import type { Kind } from '../../domain/records.ts'
 import type { Selection } from '../../api/event-query.ts'
+import type { Kind } from '../../domain/records.ts'
 import { tsOf } from './text.ts'
 
 /** Whether a record is one of those that are wanted. @param json the record, as text or in UTF-8 */

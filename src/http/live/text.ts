@@ -1,9 +1,7 @@
+import type { Form } from '../../api/event-query.ts'
 import { ALL_KINDS, type Kind } from '../../domain/records.ts'
 import { decode, SCHEMA } from '../../log/codec.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
-
-/** What observers get of a record: it and its seq, or the id of its event and its metadata as well. */
-export type Form = 'record' | 'with_meta'
 
 /** A record that can be served: its JSON, and what comes in place of the last brace. */
 export type Text = {

@@ -1,17 +1,17 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
-import type { ReadModel } from '../../projections/read-model.ts'
-import type { RecordedEvent } from '../../store/event-store.ts'
-import { streamOf } from '../../log/run-log.ts'
+import type { Form } from '../../api/event-query.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import { Bell } from '../../lib/signal.ts'
+import { streamOf } from '../../log/run-log.ts'
+import type { ReadModel } from '../../projections/read-model.ts'
+import type { RecordedEvent } from '../../store/event-store.ts'
 import { type Entry, entriesOf, sizeOf } from './entry.ts'
 import type { LiveLimits } from './limits.ts'
 import type { PageDeps } from './page.ts'
 import { PageSize } from './page-size.ts'
 import type { Pages } from './pages.ts'
 import { Ring } from './ring.ts'
-import type { Form } from './text.ts'
 
 export type TopicDeps = PageDeps & {
   readonly readModel: Pick<ReadModel, 'waitFor'>

@@ -1,8 +1,8 @@
 import { z } from 'zod'
-import type { Kind } from '../../domain/records.ts'
+import type { Form } from '../../api/event-query.ts'
 import { After, CaughtUp, WithMeta } from '../../api/event-query.ts'
 import { Kinds } from '../../api/kinds.ts'
-import type { Form } from './text.ts'
+import type { Kind } from '../../domain/records.ts'
 
 /** What an observer asks for. */
 export type Watch = {

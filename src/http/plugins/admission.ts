@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { sendProblem } from '../problems/problem.ts'
 import type { ProblemCode } from '../../api/problem-codes.ts'
 import type { LiveLimits } from '../live/limits.ts'
+import { sendProblem } from '../problems/problem.ts'
 
 type PerWhom<T> = { readonly all: T; readonly perClient: T }
 

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
-import { endWithProblem } from './errors.ts'
 import { Admission } from './admission.ts'
+import { endWithProblem } from './errors.ts'
 
 export type ConnectionLimits = {
   /** Connections that may be open at once, in all and from one address. */

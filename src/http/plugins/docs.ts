@@ -3,9 +3,9 @@ import swagger from '@fastify/swagger'
 import fastify, { type FastifyInstance } from 'fastify'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import packageJson from '../../../package.json' with { type: 'json' }
+import { sendProblem } from '../problems/problem.ts'
 import { describeHeaders, type Operation } from './described-headers.ts'
 import { describeAccess } from './permission.ts'
-import { sendProblem } from '../problems/problem.ts'
 
 const DESCRIPTION = `
 Starts autonomous coding agents on projects, lets them be watched live, and keeps all that they did in

@@ -7,7 +7,7 @@ import type {
   FastifyReply,
   FastifyRequest,
 } from 'fastify'
-import { sendMissingPage, wantsPage } from './console.ts'
+import type { ProblemCode } from '../../api/problem-codes.ts'
 import {
   isPassing,
   type Problem,
@@ -16,7 +16,7 @@ import {
   Refusal,
   sendProblem,
 } from '../problems/problem.ts'
-import type { ProblemCode } from '../../api/problem-codes.ts'
+import { sendMissingPage, wantsPage } from './console.ts'
 import { SECURITY_HEADERS } from './security.ts'
 import { InvalidInput } from './validation.ts'
 

@@ -2,13 +2,13 @@ import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { err, type Result } from 'neverthrow'
+import type { ProblemCode } from '../../api/problem-codes.ts'
+import { type Permission, type Role, roleMay, rolesThatMay } from '../../api/roles.ts'
 import type { Access } from '../../auth/auth.ts'
 import type { Caller, Rejection } from '../../auth/caller.ts'
 import type { Lease } from '../../auth/lease.ts'
-import { type Permission, type Role, roleMay, rolesThatMay } from '../../api/roles.ts'
-import { credentialOf } from './credentials.ts'
 import { type Problem, sendProblem } from '../problems/problem.ts'
-import type { ProblemCode } from '../../api/problem-codes.ts'
+import { credentialOf } from './credentials.ts'
 
 const LOOPBACK_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/i
 

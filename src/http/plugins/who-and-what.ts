@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import type { Access } from '../../audit/access-log/access-windows.ts'
 import { RunId } from '../../api/run-id.ts'
+import type { Access } from '../../audit/access-log/access-windows.ts'
 
 /** Written down of what was asked at most, characters; of more, the beginning and a hash of the whole. */
 const MAX_ASKED = 300

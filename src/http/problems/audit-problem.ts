@@ -1,8 +1,8 @@
 import type { FastifyRequest } from 'fastify'
+import type { ProblemCode } from '../../api/problem-codes.ts'
 import type { AuditError } from '../../audit/audit.ts'
 import { commandProblem } from './command-problem.ts'
 import type { Problem } from './problem.ts'
-import type { ProblemCode } from '../../api/problem-codes.ts'
 
 /** How a failure of what an auditor asks for is told to the client; where the server is at fault, to its log too. */
 export function auditProblem(request: FastifyRequest, error: AuditError): Problem {

@@ -1,4 +1,5 @@
 import type { CommandError } from '../../log/handle-command.ts'
+import type { QueryError } from '../../queries/query-error.ts'
 import type { Problem } from './problem.ts'
 
 /** How each way in which a command can fail is told to a client. */
@@ -46,4 +47,11 @@ export function commandProblem(error: CommandError): Problem {
       return { code: 'damaged_record', detail }
     }
   }
+}
+
+/** The problem that a client is answered with if a query about a run has failed. */
+export function queryProblem(error: QueryError): Problem {
+  if (error.type !== 'record_not_found') return commandProblem(error)
+  const detail = `The run has no record with seq ${error.seq} yet: its last one is ${error.last}.`
+  return { code: 'record_not_found', detail }
 }

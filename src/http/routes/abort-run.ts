@@ -1,9 +1,9 @@
 import { z } from 'zod'
+import { RunParams } from '../../api/run-id.ts'
 import { RUN_STATUSES, statusOf } from '../../domain/state.ts'
 import { command } from '../commands.ts'
 import type { AppDeps } from '../deps.ts'
 import { COMMAND_PROBLEMS, problems, sendProblem } from '../problems/problem.ts'
-import { RunParams } from '../../api/run-id.ts'
 import { GivenSeen, SEEN_EXAMPLE } from '../seen.ts'
 import type { ZodApp } from '../zod-app.ts'
 

@@ -1,18 +1,18 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
+import { After, PAGE_LIMIT, pageLimit, Seconds } from '../../api/event-query.ts'
+import { RunId } from '../../api/run-id.ts'
 import type { Audit } from '../../audit/audit.ts'
 import { ACCESS_KINDS, type AccessEntry, type AccessKind } from '../../domain/access.ts'
 import type { Logged } from '../../log/codec.ts'
 import { preferred } from '../accept.ts'
 import { AUDIT_PROBLEMS, auditProblem } from '../problems/audit-problem.ts'
-import { After, PAGE_LIMIT, pageLimit, Seconds } from '../../api/event-query.ts'
-import { NDJSON } from './format.ts'
-import { JsonPage } from './json-page.ts'
 import { problems, sendProblem } from '../problems/problem.ts'
-import { RunId } from '../../api/run-id.ts'
 import { sendStream } from '../send-stream.ts'
 import type { ZodApp } from '../zod-app.ts'
+import { NDJSON } from './format.ts'
+import { JsonPage } from './json-page.ts'
 
 const KINDS: ReadonlyMap<string, AccessKind> = new Map(ACCESS_KINDS.map((kind) => [kind, kind]))
 

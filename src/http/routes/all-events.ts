@@ -1,17 +1,17 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import { ALL_EVENTS } from '../../api/frames.ts'
 import { FeedQuery, formIn, PAGE_LIMIT } from '../../api/event-query.ts'
-import { formatOf, lastEventId, NDJSON } from './format.ts'
-import { JsonPage } from './json-page.ts'
+import { ALL_EVENTS } from '../../api/frames.ts'
 import { FeedFilter } from '../live/feed-filter.ts'
 import { type FeedStart, type FeedStartError, feedStart } from '../live/feed-start.ts'
 import { feedEventStream, feedLines } from '../live/feed-stream.ts'
 import type { Live } from '../live/live.ts'
 import { beginEventStream, EVENT_STREAM } from '../live/sse.ts'
-import { type Problem, problems, sendProblem } from '../problems/problem.ts'
 import { NOT_WRITTEN } from '../plugins/watch-log.ts'
+import { type Problem, problems, sendProblem } from '../problems/problem.ts'
 import type { ZodApp } from '../zod-app.ts'
+import { formatOf, lastEventId, NDJSON } from './format.ts'
+import { JsonPage } from './json-page.ts'
 
 const DESCRIPTION = `
 The records of all runs in the order of the log, in the forms of \`GET /api/runs/{run_id}/events\`. Frames have

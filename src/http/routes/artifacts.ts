@@ -1,12 +1,13 @@
 import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { z } from 'zod'
-import type { AppDeps } from '../deps.ts'
-import { References } from '../../queries/artifact-index.ts'
-import { isKnownStill } from './unchanging.ts'
-import { problems, sendProblem } from '../problems/problem.ts'
 import { RunId, RunParams } from '../../api/run-id.ts'
+import { References } from '../../queries/artifact-index.ts'
+import type { AppDeps } from '../deps.ts'
+import { queryProblem } from '../problems/command-problem.ts'
+import { problems, sendProblem } from '../problems/problem.ts'
 import type { ZodApp } from '../zod-app.ts'
+import { isKnownStill } from './unchanging.ts'
 
 const ArtifactParams = RunParams.extend({
   sha256: z.string().meta({
@@ -50,7 +51,7 @@ export function readArtifact(app: ZodApp, deps: AppDeps): void {
       const runId = RunId.safeParse(request.params.run_id)
       if (!runId.success) return sendProblem(request, reply, { code: 'run_not_found' })
       const named = await references.names(runId.data, sha256)
-      if (named.isErr()) return sendProblem(request, reply, named.error)
+      if (named.isErr()) return sendProblem(request, reply, queryProblem(named.error))
       if (!named.value) return sendProblem(request, reply, { code: 'artifact_not_found' })
       const artifact = await deps.artifacts.read(sha256)
       if (artifact === null) {

@@ -1,11 +1,12 @@
 import { z } from 'zod'
-import type { ChatMessage } from '../../domain/conversation.ts'
-import { SentConversation, type SentMessage } from '../../api/history.ts'
-import type { AppDeps } from '../deps.ts'
 import { Seq } from '../../api/event-query.ts'
-import { sentConversation } from '../../queries/conversation.ts'
-import { problems, sendProblem } from '../problems/problem.ts'
+import { SentConversation, type SentMessage } from '../../api/history.ts'
 import { RunId, RunParams } from '../../api/run-id.ts'
+import type { ChatMessage } from '../../domain/conversation.ts'
+import { sentConversation } from '../../queries/conversation.ts'
+import type { AppDeps } from '../deps.ts'
+import { queryProblem } from '../problems/command-problem.ts'
+import { problems, sendProblem } from '../problems/problem.ts'
 import type { ZodApp } from '../zod-app.ts'
 
 const DescribedConversation = SentConversation.meta({
@@ -73,7 +74,7 @@ export function conversation(app: ZodApp, deps: AppDeps): void {
       const runId = RunId.safeParse(request.params.run_id)
       if (!runId.success) return sendProblem(request, reply, { code: 'run_not_found' })
       const sent = await sentConversation(runId.data, request.query.at ?? null, deps)
-      if (sent.isErr()) return sendProblem(request, reply, sent.error)
+      if (sent.isErr()) return sendProblem(request, reply, queryProblem(sent.error))
       const { modelName, asOf, answeredBy, messages, omittedTurns } = sent.value
       return {
         run_id: runId.data,

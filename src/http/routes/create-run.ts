@@ -5,11 +5,17 @@ import { z } from 'zod'
 import { existing } from '../../domain/decide.ts'
 import { RUN_STATUSES, statusOf } from '../../domain/state.ts'
 import { type LoadedRun, load } from '../../log/run-log.ts'
-import { commandProblem } from '../problems/command-problem.ts'
 import { command } from '../commands.ts'
 import type { AppDeps } from '../deps.ts'
 import { IDEMPOTENCY_KEY, type NamedRequest, namedRequest } from '../idempotency.ts'
-import { COMMAND_PROBLEMS, type Problem, problems, sendInvalid, sendProblem } from '../problems/problem.ts'
+import { commandProblem } from '../problems/command-problem.ts'
+import {
+  COMMAND_PROBLEMS,
+  type Problem,
+  problems,
+  sendInvalid,
+  sendProblem,
+} from '../problems/problem.ts'
 import { planRequest, runRequestSchema } from '../run-request.ts'
 import type { ZodApp } from '../zod-app.ts'
 

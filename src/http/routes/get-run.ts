@@ -1,17 +1,17 @@
 import { z } from 'zod'
-import { runDetails } from '../../projections/run-details.ts'
+import { Seq } from '../../api/event-query.ts'
+import { RunId, RunParams } from '../../api/run-id.ts'
 import { streamOf } from '../../log/run-log.ts'
-import { commandProblem } from '../problems/command-problem.ts'
+import { runDetails } from '../../queries/run-details.ts'
+import { Moments } from '../../queries/run-history.ts'
 import type { AppDeps } from '../deps.ts'
 import { etagOf, isKnown } from '../etag.ts'
-import { Seq } from '../../api/event-query.ts'
-import { Moments } from '../../queries/run-history.ts'
-import { isKnownStill } from './unchanging.ts'
+import { commandProblem, queryProblem } from '../problems/command-problem.ts'
 import { type Problem, problems, sendProblem } from '../problems/problem.ts'
 import { jsonOnce, sendJson } from '../ready-json.ts'
 import { DescribedRun } from '../run-details.ts'
-import { RunId, RunParams } from '../../api/run-id.ts'
 import type { ZodApp } from '../zod-app.ts'
+import { isKnownStill } from './unchanging.ts'
 
 const detailsOf = jsonOnce(runDetails)
 
@@ -60,7 +60,7 @@ export function getRun(app: ZodApp, deps: AppDeps): void {
       const { at } = request.query
       if (at !== undefined) {
         const state = await moments.stateAt(runId.data, at)
-        if (state.isErr()) return sendProblem(request, reply, state.error)
+        if (state.isErr()) return sendProblem(request, reply, queryProblem(state.error))
         const known = isKnownStill(request, reply, etagOf(state.value, redactions(runId.data)))
         return known ? reply.code(304).send() : runDetails(state.value)
       }

@@ -1,5 +1,5 @@
-import type { Audit } from '../../audit/audit.ts'
 import { PublishedKeys } from '../../api/audit.ts'
+import type { Audit } from '../../audit/audit.ts'
 import { auditProblem } from '../problems/audit-problem.ts'
 import { problems, sendProblem } from '../problems/problem.ts'
 import type { ZodApp } from '../zod-app.ts'

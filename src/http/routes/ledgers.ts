@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import type { Audit } from '../../audit/audit.ts'
 import { LedgerName, LedgerProof } from '../../api/audit.ts'
+import type { Audit } from '../../audit/audit.ts'
 import { AUDIT_PROBLEMS, auditProblem } from '../problems/audit-problem.ts'
 import { problems, sendProblem } from '../problems/problem.ts'
 import { sendStream } from '../send-stream.ts'

@@ -1,7 +1,7 @@
 import { z } from 'zod'
+import { RunSummary } from '../../api/runs.ts'
 import { RUN_STATUSES } from '../../domain/state.ts'
 import type { RunPage } from '../../projections/read-model.ts'
-import { RunSummary } from '../../api/runs.ts'
 import type { AppDeps } from '../deps.ts'
 import { problems, sendInvalid } from '../problems/problem.ts'
 import { jsonOnce, sendJson } from '../ready-json.ts'

@@ -1,5 +1,5 @@
-import { PERMISSIONS, roleMay } from '../../api/roles.ts'
 import { Me, TicketView } from '../../api/auth.ts'
+import { PERMISSIONS, roleMay } from '../../api/roles.ts'
 import type { AppDeps } from '../deps.ts'
 import { BODY_PROBLEMS, problems, sendProblem } from '../problems/problem.ts'
 import { isoTime } from '../token-view.ts'

@@ -1,8 +1,8 @@
-import type { Audit } from '../../audit/audit.ts'
 import { RunProof } from '../../api/audit.ts'
+import { RunId, RunParams } from '../../api/run-id.ts'
+import type { Audit } from '../../audit/audit.ts'
 import { AUDIT_PROBLEMS, auditProblem } from '../problems/audit-problem.ts'
 import { problems, sendProblem } from '../problems/problem.ts'
-import { RunId, RunParams } from '../../api/run-id.ts'
 import type { ZodApp } from '../zod-app.ts'
 
 const DescribedProof = RunProof.meta({

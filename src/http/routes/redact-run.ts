@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { z } from 'zod'
+import { SeqInBody } from '../../api/event-query.ts'
+import { RunId, RunParams } from '../../api/run-id.ts'
 import type { RedactError, Redacted } from '../../redaction/redact-run.ts'
 import type { LoggedRedaction } from '../../redaction/redaction-ledger.ts'
-import { commandProblem } from '../problems/command-problem.ts'
 import type { AppDeps } from '../deps.ts'
-import { SeqInBody } from '../../api/event-query.ts'
+import { commandProblem } from '../problems/command-problem.ts'
 import { COMMAND_PROBLEMS, type Problem, problems, sendProblem } from '../problems/problem.ts'
-import { RunId, RunParams } from '../../api/run-id.ts'
 import type { ZodApp } from '../zod-app.ts'
 
 const Pointer = z.string().regex(/^(\/|$)/, 'must be a JSON pointer, such as /output')

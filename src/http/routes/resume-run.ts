@@ -1,11 +1,11 @@
 import { z } from 'zod'
+import { SeqInBody } from '../../api/event-query.ts'
+import { RunParams } from '../../api/run-id.ts'
 import { Decision } from '../../domain/records.ts'
 import { RUN_STATUSES, statusOf } from '../../domain/state.ts'
 import { command } from '../commands.ts'
 import type { AppDeps } from '../deps.ts'
-import { SeqInBody } from '../../api/event-query.ts'
 import { COMMAND_PROBLEMS, problems, sendProblem } from '../problems/problem.ts'
-import { RunParams } from '../../api/run-id.ts'
 import { GivenSeen, SEEN_EXAMPLE } from '../seen.ts'
 import type { ZodApp } from '../zod-app.ts'
 

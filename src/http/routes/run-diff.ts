@@ -1,18 +1,19 @@
 import { z } from 'zod'
+import { Seq } from '../../api/event-query.ts'
+import { RunDiff } from '../../api/history.ts'
+import { RunId, RunParams } from '../../api/run-id.ts'
 import type { Kind } from '../../domain/records.ts'
 import { Touched } from '../../domain/touched.ts'
-import { RunDiff } from '../../api/history.ts'
-import { runDetails } from '../../projections/run-details.ts'
+import { fieldChanges } from '../../queries/field-changes.ts'
+import { openCall } from '../../queries/open-call.ts'
+import { runDetails } from '../../queries/run-details.ts'
+import { Moments } from '../../queries/run-history.ts'
 import type { AppDeps } from '../deps.ts'
 import { entityTag } from '../etag.ts'
-import { Seq } from '../../api/event-query.ts'
-import { fieldChanges } from '../../queries/field-changes.ts'
-import { Moments } from '../../queries/run-history.ts'
-import { openCall } from '../../queries/open-call.ts'
-import { isKnownStill } from './unchanging.ts'
+import { queryProblem } from '../problems/command-problem.ts'
 import { problems, sendInvalid, sendProblem } from '../problems/problem.ts'
-import { RunId, RunParams } from '../../api/run-id.ts'
 import type { ZodApp } from '../zod-app.ts'
+import { isKnownStill } from './unchanging.ts'
 
 const DescribedDiff = RunDiff.meta({
   id: 'RunDiff',
@@ -80,21 +81,21 @@ export function runDiff(app: ZodApp, deps: AppDeps): void {
         return sendInvalid(request, reply, [{ field: 'from', message }])
       }
       const before = await moments.stateAt(runId.data, from)
-      if (before.isErr()) return sendProblem(request, reply, before.error)
+      if (before.isErr()) return sendProblem(request, reply, queryProblem(before.error))
       const after = await moments.stateAt(runId.data, to)
-      if (after.isErr()) return sendProblem(request, reply, after.error)
+      if (after.isErr()) return sendProblem(request, reply, queryProblem(after.error))
       const redactions = deps.redactions?.ofRun(runId.data).length ?? 0
       const etag = entityTag(`${from}-${to}`, redactions)
       if (isKnownStill(request, reply, etag)) return reply.code(304).send()
       const records: Partial<Record<Kind, number>> = {}
       const open = await openCall(before.value, deps)
-      if (open.isErr()) return sendProblem(request, reply, open.error)
+      if (open.isErr()) return sendProblem(request, reply, queryProblem(open.error))
       const touched = new Touched(open.value)
       const walked = await moments.walk(runId.data, [from + 1, to], ({ seq, record }) => {
         records[record.kind] = (records[record.kind] ?? 0) + 1
         touched.add(seq, record)
       })
-      if (walked.isErr()) return sendProblem(request, reply, walked.error)
+      if (walked.isErr()) return sendProblem(request, reply, queryProblem(walked.error))
       return {
         run_id: runId.data,
         from,

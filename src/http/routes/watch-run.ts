@@ -1,10 +1,10 @@
 import { z } from 'zod'
+import { RunParams } from '../../api/run-id.ts'
 import { asked } from '../asked.ts'
 import type { Live } from '../live/live.ts'
 import { observeRun } from '../live/observe-run.ts'
 import { WatchQuery } from '../live/watch-query.ts'
 import { problems, sendProblem } from '../problems/problem.ts'
-import { RunParams } from '../../api/run-id.ts'
 import type { ZodApp } from '../zod-app.ts'
 
 const DESCRIPTION = `

@@ -5,9 +5,9 @@ import { onTestFinished } from 'vitest'
 import { findGoal } from '../../../src/agent/goals/catalogue.ts'
 import type { GoalVerdict } from '../../../src/agent/goals/goal.ts'
 import type { Exited } from '../../../src/agent/goals/run-check.ts'
+import type { RunConfig, ShellGoal } from '../../../src/domain/run-config.ts'
 import type { RunCommand } from '../../../src/runner/command.ts'
 import { runCommand } from '../../../src/runner/run-command.ts'
-import type { RunConfig, ShellGoal } from '../../../src/domain/run-config.ts'
 
 export type Files = Readonly<Record<string, string>>
 

@@ -1,12 +1,12 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { createArtifacts } from '../../../src/artifacts/artifacts.ts'
-import type { RunCommand } from '../../../src/runner/command.ts'
-import { runCommand } from '../../../src/runner/run-command.ts'
 import type { Toolbox } from '../../../src/agent/tools/tool.ts'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
+import { createArtifacts } from '../../../src/artifacts/artifacts.ts'
 import type { PayloadOf } from '../../../src/domain/records.ts'
 import type { OpenCall } from '../../../src/domain/state.ts'
+import type { RunCommand } from '../../../src/runner/command.ts'
+import { runCommand } from '../../../src/runner/run-command.ts'
 import { temporaryFolder } from '../../runner/support.ts'
 
 type Args = OpenCall['args']

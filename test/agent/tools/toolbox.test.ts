@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { text } from 'node:stream/consumers'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { RunCommand } from '../../../src/runner/command.ts'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import { PAYLOADS } from '../../../src/domain/records.ts'
+import type { RunCommand } from '../../../src/runner/command.ts'
 import { projectWith } from './support.ts'
 
 const INLINE_BYTES = 16_384

@@ -7,9 +7,9 @@ import { type ImportDeps, importRun } from '../../../src/audit/bundle/import-run
 import type { Keys } from '../../../src/audit/proofs/keyring.ts'
 import { NO_ANCHORS } from '../../../src/audit/proofs/trust-anchors.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
+import { streamOf } from '../../../src/log/run-log.ts'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import type { EventStore, RecordedEvent } from '../../../src/store/event-store.ts'
-import { streamOf } from '../../../src/log/run-log.ts'
 import { createdRecord } from '../../support/run-records.ts'
 import { contentOf, eventsOf, exported, newKeys, type Part, partsOf, replaced } from '../support.ts'
 

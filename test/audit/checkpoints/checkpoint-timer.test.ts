@@ -1,8 +1,11 @@
 import { okAsync } from 'neverthrow'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { startCheckpoints, type TimerOptions } from '../../../src/audit/checkpoints/checkpoint-timer.ts'
-import type { CheckpointWriter } from '../../../src/audit/checkpoints/checkpoint-writer.ts'
 import type { Checkpoint } from '../../../src/api/audit.ts'
+import {
+  startCheckpoints,
+  type TimerOptions,
+} from '../../../src/audit/checkpoints/checkpoint-timer.ts'
+import type { CheckpointWriter } from '../../../src/audit/checkpoints/checkpoint-writer.ts'
 
 const CHECKPOINT: Checkpoint = {
   type: 'retrai.checkpoint.v1',

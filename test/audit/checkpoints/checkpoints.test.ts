@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { errAsync, ok } from 'neverthrow'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { type LedgerName, ledgerStream, type RunHead } from '../../../src/api/audit.ts'
 import {
   CHECKPOINT_STREAM,
   checkpointAt,
@@ -12,16 +13,15 @@ import {
 import { CheckpointWriter } from '../../../src/audit/checkpoints/checkpoint-writer.ts'
 import { includes, proveInclusion } from '../../../src/audit/checkpoints/inclusion.ts'
 import { KeptHeads } from '../../../src/audit/checkpoints/kept-heads.ts'
-import { type Keyring, openKeyring } from '../../../src/audit/proofs/keyring.ts'
 import { AnyEntry, LEDGER_START, ledgerPages } from '../../../src/audit/ledgers.ts'
+import { type Keyring, openKeyring } from '../../../src/audit/proofs/keyring.ts'
 import { type KnownKeys, knownKeys } from '../../../src/audit/proofs/public-keys.ts'
 import { verifyCheckpoints } from '../../../src/audit/verify/verify-checkpoints.ts'
 import { verifyEntry } from '../../../src/audit/verify/verify-ledger.ts'
 import { storedRecord } from '../../../src/audit/verify/verify-run.ts'
-import { type LedgerName, ledgerStream, type RunHead } from '../../../src/api/audit.ts'
+import { extendLedger } from '../../../src/log/ledger.ts'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import type { EventStore } from '../../../src/store/event-store.ts'
-import { extendLedger } from '../../../src/log/ledger.ts'
 import { NOW } from '../support.ts'
 
 let folder: string

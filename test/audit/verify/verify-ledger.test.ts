@@ -1,11 +1,11 @@
 import { Readable } from 'node:stream'
 import { ok } from 'neverthrow'
 import { expect, onTestFinished, test } from 'vitest'
-import { AnyEntry, ledgerLines, ledgerPages } from '../../../src/audit/ledgers.ts'
 import { eventLine } from '../../../src/audit/bundle/record-line.ts'
+import { AnyEntry, ledgerLines, ledgerPages } from '../../../src/audit/ledgers.ts'
 import { verifyLedgerLines } from '../../../src/audit/verify/verify-ledger.ts'
-import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { extendLedger } from '../../../src/log/ledger.ts'
+import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { openTemporaryStore } from '../../store/embedded/support.ts'
 
 /** Ten entries, as they are stored. */

@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { errAsync } from 'neverthrow'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { locate } from '../../../src/http/live/cursor.ts'
-import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
+import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import { createdRecord } from '../../support/run-records.ts'
 import {
   agentDoes,

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { fold } from '../../../src/domain/evolve.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
-import { runDetails } from '../../../src/projections/run-details.ts'
+import { runDetails } from '../../../src/queries/run-details.ts'
 import { validRun } from '../../support/run-records.ts'
 import {
   agentDoes,

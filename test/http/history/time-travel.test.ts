@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fold } from '../../../src/domain/evolve.ts'
-import { Moments } from '../../../src/queries/run-history.ts'
-import { runDetails } from '../../../src/projections/run-details.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
+import { runDetails } from '../../../src/queries/run-details.ts'
+import { Moments } from '../../../src/queries/run-history.ts'
 import { createdRecord, validRun } from '../../support/run-records.ts'
 import {
   agentDoes,
@@ -83,9 +83,9 @@ describe('a run at a moment', () => {
     const runId = await createRun(server)
     const moments = new Moments(server)
     const far = 500_000_000_000
-    expect((await moments.stateAt(runId, far))._unsafeUnwrapErr().code).toBe('record_not_found')
+    expect((await moments.stateAt(runId, far))._unsafeUnwrapErr().type).toBe('record_not_found')
     const none = await moments.stateAt(randomUUID(), far)
-    expect(none._unsafeUnwrapErr().code).toBe('run_not_found')
+    expect(none._unsafeUnwrapErr().type).toBe('stream_not_found')
     // Counting takes a minute, a look at the end of the run some milliseconds.
   }, 15_000)
 

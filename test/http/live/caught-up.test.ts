@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { ResultAsync } from 'neverthrow'
 import { afterEach, describe, expect, it } from 'vitest'
-import type { EventStore, Subscription } from '../../../src/store/event-store.ts'
 import { readRecords } from '../../../src/log/run-log.ts'
+import type { EventStore, Subscription } from '../../../src/store/event-store.ts'
 import { createdRecord } from '../../support/run-records.ts'
 import { FeedWatcher } from '../history/feed-watcher.ts'
 import {

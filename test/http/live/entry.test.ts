@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { entriesOf, entryOf } from '../../../src/http/live/entry.ts'
-import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { prepare, streamOf } from '../../../src/log/run-log.ts'
+import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { validRun } from '../../support/run-records.ts'
 
 const RUN = '550e8400-e29b-41d4-a716-446655440000'

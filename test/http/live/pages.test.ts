@@ -6,8 +6,8 @@ import type { RunRecord } from '../../../src/domain/records.ts'
 import { type Entry, entriesOf, sizeOf } from '../../../src/http/live/entry.ts'
 import type { PageDeps } from '../../../src/http/live/page.ts'
 import { Pages } from '../../../src/http/live/pages.ts'
-import type { ReadError, ReadOptions, RecordedEvent } from '../../../src/store/event-store.ts'
 import { prepare, streamOf } from '../../../src/log/run-log.ts'
+import type { ReadError, ReadOptions, RecordedEvent } from '../../../src/store/event-store.ts'
 import { createdRecord } from '../../support/run-records.ts'
 
 const LENGTH = 60

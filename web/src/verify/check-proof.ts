@@ -1,7 +1,7 @@
 import { z } from 'zod'
+import { PublishedKeys } from '../../../src/api/audit.ts'
 import { canonicalJson } from '../../../src/audit/proofs/canonical.ts'
 import { hasSigned, knownKeys } from '../../../src/audit/proofs/public-keys.ts'
-import { PublishedKeys } from '../../../src/api/audit.ts'
 import type { ProofVerdict } from './protocol.ts'
 
 /** All that is signed counts, also what a newer server may have added. */

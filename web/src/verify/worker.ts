@@ -1,4 +1,8 @@
-import { type BadRecord, type StoredRecord, verifyRecord } from '../../../src/audit/verify/verify-run.ts'
+import {
+  type BadRecord,
+  type StoredRecord,
+  verifyRecord,
+} from '../../../src/audit/verify/verify-run.ts'
 import type { LoadedRun } from '../../../src/log/run-log.ts'
 import { checkProof } from './check-proof.ts'
 import type { Answer, Question } from './protocol.ts'

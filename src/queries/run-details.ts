@@ -1,26 +1,12 @@
-import { type RunState, statusOf } from '../domain/state.ts'
-import type { RunDetails, RunSummary } from '../api/runs.ts'
-
-/** ISO 8601 in UTC with milliseconds. @param ts seconds since the epoch */
-function timestamp(ts: number): string {
-  return new Date(Math.round(ts * 1000)).toISOString()
-}
-
-/** What lists show of a run. */
-export function runSummary(state: RunState): RunSummary {
-  return {
-    run_id: state.runId,
-    goal: state.config.goal,
-    status: statusOf(state),
-    created_at: timestamp(state.createdAt),
-  }
-}
+import type { RunDetails } from '../api/runs.ts'
+import type { RunState } from '../domain/state.ts'
+import { runRow, timestamp } from '../projections/read-model.ts'
 
 /** What a client sees of a run, read from its folded state alone. */
 export function runDetails(state: RunState): RunDetails {
   const { config } = state
   return {
-    ...runSummary(state),
+    ...runRow(state),
     model_name: config.model_name,
     max_iterations: config.max_iterations,
     hitl_enabled: config.hitl_enabled,

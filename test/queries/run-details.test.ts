@@ -1,10 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { RunDetails, RunSummary } from '../../src/api/runs.ts'
 import { fold } from '../../src/domain/evolve.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import type { RunState } from '../../src/domain/state.ts'
-import { runDetails, runSummary } from '../../src/projections/run-details.ts'
-import { RunDetails, RunSummary } from '../../src/api/runs.ts'
+import { runRow } from '../../src/projections/read-model.ts'
+import { runDetails } from '../../src/queries/run-details.ts'
 import { createdRecord, validRun } from '../support/run-records.ts'
 
 const RUN = 'f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a10'
@@ -43,8 +44,8 @@ test('details and summaries of any run have the shape that is promised', () => {
       if (state === null) throw new Error('no records')
       const details = runDetails(state)
       expect(RunDetails.strict().parse(details)).toEqual(details)
-      expect(RunSummary.strict().parse(runSummary(state))).toEqual(runSummary(state))
-      expect(details).toMatchObject(runSummary(state))
+      expect(RunSummary.strict().parse(runRow(state))).toEqual(runRow(state))
+      expect(details).toMatchObject(runRow(state))
       const last = records.at(-1)
       expect(details.final_state !== null).toBe(last?.kind === 'run_end')
       expect(details.ended_at !== null).toBe(last?.kind === 'run_end')
