@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { z } from 'zod'
+import * as z from 'zod'
 import { systemPrompt } from '../../src/agent/goals/prompt.ts'
 import type { RunConfig } from '../../src/domain/run-config.ts'
 import { handleCommand } from '../../src/log/handle-command.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { ITERATIONS } from './script.ts'
 
 const Created = z.object({ run_id: z.string() })

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { ITERATIONS, PROMPT } from '../loop/script.ts'
 import { MODEL } from './config.ts'
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
-import { z } from 'zod'
+import * as z from 'zod'
 import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
 import { runIdOf } from '../log/run-log.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'

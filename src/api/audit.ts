@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
 
 /** 64 lower-case hex digits. */

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { DOCUMENTED_KINDS, type Kind } from '../domain/records.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
 import { Kinds } from './kinds.ts'

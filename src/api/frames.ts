@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { ALL_KINDS } from '../domain/records.ts'
 
 const EXAMPLE = {

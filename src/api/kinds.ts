@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { ALL_KINDS, type Kind } from '../domain/records.ts'
 
 const KINDS: ReadonlyMap<string, Kind> = new Map(ALL_KINDS.map((kind) => [kind, kind]))

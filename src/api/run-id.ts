@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** A run id as a client gives it: a UUID in either case. Streams are named in lower case. */
 export const RunId = z.uuid().toLowerCase()

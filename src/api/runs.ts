@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { RUN_STATUSES } from '../domain/state.ts'
 
 const Timestamp = z.iso.datetime({ precision: 3 })

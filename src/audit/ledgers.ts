@@ -1,5 +1,5 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import { LEDGERS, type LedgerName, ledgerStream } from '../api/audit.ts'
 import { GENESIS } from '../log/chain.ts'
 import { decodeAs } from '../log/codec.ts'

@@ -1,6 +1,6 @@
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import { ResultAsync } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import { Token, type Tokens } from './token-ledger.ts'
 
 const Kept = z.strictObject({ tokens: z.array(Token) })

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { LedgerProof } from '../api/audit.ts'
 import { AccessEntry, type AccessKind } from '../domain/access.ts'
 import { type Answered, type Caller, createGetter, type Signal } from './call.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { Checkpoint, InclusionProof, PublishedKey, RunProof } from '../api/audit.ts'
 import { type Answered, type Caller, createGetter, type Opener, type Signal } from './call.ts'
 import { queryOf } from './paging.ts'

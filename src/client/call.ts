@@ -1,5 +1,5 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { RequestError } from './errors.ts'
 import { textOf } from './lines.ts'
 

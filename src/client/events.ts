@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import {
   ALL_KINDS,
   type DOCUMENTED_KINDS,

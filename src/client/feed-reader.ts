@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Kind } from '../domain/records.ts'
 import { FeedError } from './errors.ts'
 import { type AgentEvent, asAltered, isAltered, parseFrame, readFrame } from './events.ts'

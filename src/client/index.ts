@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { Me, TicketView } from '../api/auth.ts'
 import { type Accesses, createAccesses } from './access.ts'
 import { type Audit, createAudit } from './audit.ts'

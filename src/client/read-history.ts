@@ -1,5 +1,5 @@
 import type { Result } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Kind } from '../domain/records.ts'
 import type { Caller, Opener } from './call.ts'
 import { HistoryError, type RequestError } from './errors.ts'

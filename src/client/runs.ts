@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { RunDetails, RunSummary } from '../api/runs.ts'
 import type { Decision, Seen } from '../domain/records.ts'
 import type { ConfigChanges, RunConfig } from '../domain/run-config.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { NewTokenView, TokenView } from '../api/auth.ts'
 import type { Role } from '../api/roles.ts'
 import { type Answered, type Caller, createGetter, type Signal } from './call.ts'

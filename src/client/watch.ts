@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Kind } from '../domain/records.ts'
 import type { Connection, Ending } from './connection.ts'
 import { WatchError } from './errors.ts'

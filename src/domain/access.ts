@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** What somebody was shown of the log, over any address that shows it. */
 const GRANTED = [

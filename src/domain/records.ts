@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { ConfigChanges, RunConfig } from './run-config.ts'
 
 const count = z.int().nonnegative()

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** What may be asked of a check. Those that are set have to hold together. */
 export const SuccessCondition = z.strictObject({

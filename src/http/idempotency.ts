@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import canonicalize from 'canonicalize'
 import { err, ok, type Result } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Idempotency } from '../domain/records.ts'
 import { uuidOfHash } from '../log/chain.ts'
 

@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import { RunConfig } from '../domain/run-config.ts'
 import type { AppDeps, PlannedRun, RunRequest } from './deps.ts'
 import { InvalidInput } from './plugins/validation.ts'

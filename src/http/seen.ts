@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { SeqInBody } from '../api/event-query.ts'
 import { Seen } from '../domain/records.ts'
 

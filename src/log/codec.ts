@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import { maskPayload } from '../domain/mask/mask-payload.ts'
 import { RunRecord } from '../domain/records.ts'
 import type { NewEvent, RecordedEvent } from '../store/event-store.ts'

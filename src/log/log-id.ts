@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
 import type { EventStore, NewEvent, StoreFailure } from '../store/event-store.ts'
 import { storedValue } from './codec.ts'

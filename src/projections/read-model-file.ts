@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
-import { z } from 'zod'
+import * as z from 'zod'
 import { SCHEMA } from '../log/codec.ts'
 import { Altered, NOTHING_SUMMED } from './read-model-seal.ts'
 

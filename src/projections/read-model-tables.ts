@@ -1,5 +1,5 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { RunState } from '../domain/state.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 import type { Batch, Checkpoint } from './batch.ts'

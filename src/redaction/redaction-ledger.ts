@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
 import type { Logged } from '../log/codec.ts'
 import type { Ledger } from '../log/ledger.ts'

@@ -1,5 +1,5 @@
 import { ResultAsync } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Effects } from '../agent/run-loop.ts'
 import { ALL_KINDS, type Kind } from '../domain/records.ts'
 import type { EventStore } from '../store/event-store.ts'

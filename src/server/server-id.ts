@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { ResultAsync } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 
 /**
  * The identity of the server that has this data folder: made at its first start, and kept through all

@@ -1,5 +1,5 @@
 import { Session } from 'node:inspector'
-import { z } from 'zod'
+import * as z from 'zod'
 
 const REQUESTS = [
   'Debugger.enable',

@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib'
-import { z } from 'zod'
+import * as z from 'zod'
 import { isFreeText } from '../../src/domain/free-text.ts'
 import { decode } from '../../src/log/codec.ts'
 import { stringsOf } from '../../src/redaction/places.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 export type Answer = { readonly status: number; readonly body: unknown }
 

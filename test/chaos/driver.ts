@@ -5,7 +5,7 @@
  * scheduler of the machine, so a failure comes back soon, not at once.
  */
 import { parseArgs } from 'node:util'
-import { z } from 'zod'
+import * as z from 'zod'
 import { tell } from './report.ts'
 import { runStorm } from './storm.ts'
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { StandIn } from '../support/eventstore-stand-in/index.ts'
 
 /** An event of a run's stream as it lies in the store, read past the server. */

@@ -1,5 +1,5 @@
 import WebSocket from 'ws'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Observation } from './evidence.ts'
 
 /** What those who react to frames read of them. */

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import { type ScriptedModel, startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { FAKES, pem } from '../domain/mask/fakes.ts'

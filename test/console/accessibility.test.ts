@@ -1,7 +1,7 @@
 import axe from 'axe-core'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 import { gallery } from './support/gallery.ts'
 import { describeInBrowser, useBrowser } from './support/page.ts'
 import { type ConsoleServer, startConsoleServer } from './support/server.ts'

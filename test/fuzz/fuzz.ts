@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http'
 import { performance } from 'node:perf_hooks'
 import fc from 'fast-check'
-import { z } from 'zod'
+import * as z from 'zod'
 import { ApiDocument, type FuzzRequest, requests } from './requests.ts'
 
 /** Who asks: no token, and one of each role. */

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** A JSON Schema, as far as requests are made from it. */
 type Schema = { readonly [name: string]: unknown }

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { ROLES } from '../../src/api/roles.ts'
 import { Server } from '../chaos/server-process.ts'
 import { type FuzzReport, fuzz, type Identity } from './fuzz.ts'

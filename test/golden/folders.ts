@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
 import { createGunzip } from 'node:zlib'
 import { unpackTar } from 'modern-tar/fs'
-import { z } from 'zod'
+import * as z from 'zod'
 
 const GOLDEN = new URL('./', import.meta.url)
 const Hash = z.string().regex(/^[0-9a-f]{64}$/)

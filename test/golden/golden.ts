@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** One line of a golden log: an event as a server has stored it. `data` and `metadata` stood there as text. */
 const GoldenEvent = z.strictObject({

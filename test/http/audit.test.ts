@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 import { Checkpoint, InclusionProof, PublishedKeys, RunProof } from '../../src/api/audit.ts'
 import { unpacked } from '../../src/audit/bundle/tar.ts'
 import { CheckpointWriter } from '../../src/audit/checkpoints/checkpoint-writer.ts'

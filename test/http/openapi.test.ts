@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 import { startTestServer, type TestServer } from './support.ts'
 
 const Schema = z.record(z.string(), z.unknown())

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 import { RunDetails, RunSummary } from '../../src/api/runs.ts'
 import { ProblemDocument } from '../../src/http/problems/problem.ts'
 import { readRecords } from '../../src/log/run-log.ts'

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { err, errAsync, ok } from 'neverthrow'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 import { GENESIS, recordHash } from '../../src/log/chain.ts'
 import { decodeAs } from '../../src/log/codec.ts'
 import { emptyLedger, extendLedger, type Ledger, loadLedger } from '../../src/log/ledger.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Failure, TestSummary } from './test-summary.ts'
 
 /** A line of `go test -json`, as `go doc test2json` and `go help buildjson` describe it. */

@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import type { Result } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import { parseCargoTest } from './cargo-test-output.ts'
 import { parseGoTest } from './go-test-events.ts'
 import { parseJUnit } from './junit.ts'

@@ -1,7 +1,7 @@
 import { opendir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ResultAsync } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import { confine, openFolder, pathIn, readConfined } from '../tools/confine.ts'
 
 const MAX_BYTES = 1024 * 1024

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { ModelReply } from './model.ts'
 import type { TokenUsage } from './prices.ts'
 import { ReportedCall, toRequestedCalls } from './tool-calls.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** An unset and an empty variable mean the same. */
 const text = z

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { RequestedCall } from '../../domain/records.ts'
 import { distinct } from './distinct.ts'
 import { parseJson } from './json.ts'

@@ -2,7 +2,7 @@ import { existsSync, type Stats } from 'node:fs'
 import { constants, type FileHandle, lstat, open, readlink, realpath } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import { codeOf, type PathProblem, problemOf } from './path-problem.ts'
 
 /** The schema of a path argument. */

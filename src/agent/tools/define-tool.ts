@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { ToolSpec } from '../model/model.ts'
 import type { Tool, ToolContext, ToolOutput } from './tool.ts'
 

@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import { type ConfinedPath, confine, openForReading, projectPath, readAtMost } from './confine.ts'
 import { defineTool, failed, succeeded } from './define-tool.ts'
 import { describeProblem } from './path-problem.ts'

@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises'
 import { StringDecoder } from 'node:string_decoder'
 import { err, ok, type Result } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import { processMask } from '../../log/masking.ts'
 import { confine, openForReading, projectPath } from './confine.ts'
 import { defineTool, failed, succeeded } from './define-tool.ts'

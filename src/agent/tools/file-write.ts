@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { confine, projectPath } from './confine.ts'
 import { defineTool, failed, succeeded } from './define-tool.ts'
 import { lostSecrets } from './lost-secrets.ts'

@@ -1,7 +1,7 @@
 import { isAbsolute, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ResultAsync } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import { siblingModule } from '../../lib/package-files.ts'
 import { commandOutput } from './command-output.ts'
 import { confine, openTree, pathForCommands, projectPath } from './confine.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { commandOutput, WHOLE_OUTPUT_BYTES } from './command-output.ts'
 import { defineTool } from './define-tool.ts'
 import { describeGitProblem, withGitView } from './git-view.ts'

@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import { processMask } from '../../log/masking.ts'
 import type { CommandResult } from '../../runner/command.ts'
 import { commandOutput } from './command-output.ts'

@@ -1,6 +1,6 @@
 import { access, constants } from 'node:fs/promises'
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { commandOutput, WHOLE_OUTPUT_BYTES } from './command-output.ts'
 import { defineTool } from './define-tool.ts'
 

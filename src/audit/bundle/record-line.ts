@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { RecordedEvent } from '../../store/event-store.ts'
 import { type StoredRecord, storedRecord } from '../verify/verify-run.ts'
 

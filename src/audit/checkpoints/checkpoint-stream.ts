@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import { Checkpoint, RunHead } from '../../api/audit.ts'
 import { OWN_STREAM_PREFIX } from '../../domain/own-streams.ts'
 import { storedValue } from '../../log/codec.ts'

@@ -8,7 +8,7 @@ import {
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { err, type Result, ResultAsync } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import { type PublishedKey, PublishedKeys } from '../../api/audit.ts'
 import { fingerprintOf } from './public-keys.ts'
 import type { Signer } from './statements.ts'

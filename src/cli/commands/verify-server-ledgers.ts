@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import { LedgerProof, ledgerStream } from '../../api/audit.ts'
 import type { KeptHeads } from '../../audit/checkpoints/kept-heads.ts'
 import type { KnownKeys } from '../../audit/proofs/public-keys.ts'

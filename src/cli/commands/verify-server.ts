@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { err, ok, type Result } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import { Checkpoint, PublishedKeys, RunHead } from '../../api/audit.ts'
 import { RunDetails, type RunSummary } from '../../api/runs.ts'
 import { linesOf } from '../../audit/bundle/lines.ts'

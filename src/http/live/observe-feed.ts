@@ -1,5 +1,5 @@
 import type { Result } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Form } from '../../api/event-query.ts'
 import { CaughtUp, FeedCursor, feedFilters, formIn, WithMeta } from '../../api/event-query.ts'
 import { Backoff } from '../../lib/backoff.ts'

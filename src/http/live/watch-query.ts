@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Form } from '../../api/event-query.ts'
 import { After, CaughtUp, WithMeta } from '../../api/event-query.ts'
 import { Kinds } from '../../api/kinds.ts'

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifySchema } from 'fastify'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { ProblemCode } from '../../api/problem-codes.ts'
 import { type Permission, rolesThatMay } from '../../api/roles.ts'
 import { problems, withProblems } from '../problems/problem.ts'

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import { z } from 'zod'
+import * as z from 'zod'
 import { RunId } from '../../api/run-id.ts'
 import type { Access } from '../../audit/access-log/access-windows.ts'
 

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { z } from 'zod'
+import * as z from 'zod'
 import { CATALOGUE, type ProblemCode } from '../../api/problem-codes.ts'
 
 /** What is wrong with one field of a request. `message` is a whole sentence for a person. */

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { RunParams } from '../../api/run-id.ts'
 import { RUN_STATUSES, statusOf } from '../../domain/state.ts'
 import { command } from '../commands.ts'

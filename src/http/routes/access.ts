@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { z } from 'zod'
+import * as z from 'zod'
 import { After, PAGE_LIMIT, pageLimit, Seconds } from '../../api/event-query.ts'
 import { RunId } from '../../api/run-id.ts'
 import type { Audit } from '../../audit/audit.ts'

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { z } from 'zod'
+import * as z from 'zod'
 import { FeedQuery, formIn, PAGE_LIMIT } from '../../api/event-query.ts'
 import { ALL_EVENTS } from '../../api/frames.ts'
 import { FeedFilter } from '../live/feed-filter.ts'

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
-import { z } from 'zod'
+import * as z from 'zod'
 import { RunId, RunParams } from '../../api/run-id.ts'
 import { References } from '../../queries/artifact-index.ts'
 import type { AppDeps } from '../deps.ts'

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import { z } from 'zod'
+import * as z from 'zod'
 import { Checkpoint, InclusionProof } from '../../api/audit.ts'
 import { MAX_SEQ } from '../../api/event-query.ts'
 import { RunId, RunParams } from '../../api/run-id.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { RunParams } from '../../api/run-id.ts'
 import { ConfigChanges } from '../../domain/run-config.ts'
 import { runDetails } from '../../queries/run-details.ts'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { okAsync, type ResultAsync } from 'neverthrow'
-import { z } from 'zod'
+import * as z from 'zod'
 import { existing } from '../../domain/decide.ts'
 import { RUN_STATUSES, statusOf } from '../../domain/state.ts'
 import { type LoadedRun, load } from '../../log/run-log.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { RunId, RunParams } from '../../api/run-id.ts'
 import type { Audit } from '../../audit/audit.ts'
 import { AUDIT_PROBLEMS, auditProblem } from '../problems/audit-problem.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { RunSummary } from '../../api/runs.ts'
 import { RUN_STATUSES } from '../../domain/state.ts'
 import type { RunPage } from '../../projections/read-model.ts'

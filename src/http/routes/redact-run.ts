@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { z } from 'zod'
+import * as z from 'zod'
 import { SeqInBody } from '../../api/event-query.ts'
 import { RunId, RunParams } from '../../api/run-id.ts'
 import type { RedactError, Redacted } from '../../redaction/redact-run.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { SeqInBody } from '../../api/event-query.ts'
 import { RunParams } from '../../api/run-id.ts'
 import { Decision } from '../../domain/records.ts'

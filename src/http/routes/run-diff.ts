@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { Seq } from '../../api/event-query.ts'
 import { RunDiff } from '../../api/history.ts'
 import { RunId, RunParams } from '../../api/run-id.ts'

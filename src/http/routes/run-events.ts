@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { z } from 'zod'
+import * as z from 'zod'
 import { After, formIn, PAGE_LIMIT, RunEventsQuery, selectionOf } from '../../api/event-query.ts'
 import { RUN_EVENTS } from '../../api/frames.ts'
 import { RunId, RunParams } from '../../api/run-id.ts'

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { z } from 'zod'
+import * as z from 'zod'
 import { NewTokenView, TokenView } from '../../api/auth.ts'
 import { CATALOGUE } from '../../api/problem-codes.ts'
 import { ROLES } from '../../api/roles.ts'

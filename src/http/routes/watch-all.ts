@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { asked } from '../asked.ts'
 import type { Live } from '../live/live.ts'
 import { observeFeed, WatchAllQuery } from '../live/observe-feed.ts'

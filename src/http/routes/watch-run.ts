@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { RunParams } from '../../api/run-id.ts'
 import { asked } from '../asked.ts'
 import type { Live } from '../live/live.ts'

@@ -1,5 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Overwrite, OverwriteError } from '../event-store.ts'
 import { blanksFor, isBlank, NEWEST } from './rewritten.ts'
 

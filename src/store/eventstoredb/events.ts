@@ -1,5 +1,5 @@
 import { type EventData, jsonEvent, type Position as LogPosition } from '@eventstore/db-client'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { NewEvent, Position, RecordedEvent } from '../event-store.ts'
 
 const utf8 = new TextEncoder()

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { AppendError, ExpectedRevision, ReadError, StoreFailure } from '../event-store.ts'
 
 /** What the client's errors have in common. Some are its own classes, some are those of gRPC. */

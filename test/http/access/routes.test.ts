@@ -1,7 +1,7 @@
 import diagnostics from 'node:diagnostics_channel'
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 import { ROLES, type Role } from '../../../src/api/roles.ts'
 import { rawRequest } from '../support.ts'
 import { bearer, call, type People, startWithPeople } from './people.ts'

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 import { PERMISSIONS, ROLES, roleMay } from '../../../src/api/roles.ts'
 import { createClient, type TokenView } from '../../../src/client/index.ts'
 import { readRecords } from '../../../src/log/run-log.ts'

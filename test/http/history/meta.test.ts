@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 import { verifyRecord } from '../../../src/audit/verify/verify-run.ts'
 import { append, type LoadedRun, prepare, streamOf } from '../../../src/log/run-log.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'

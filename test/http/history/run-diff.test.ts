@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 import { fold } from '../../../src/domain/evolve.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import { runDetails } from '../../../src/queries/run-details.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { DOCUMENTED_KINDS, type Kind, type RunRecord } from '../../../src/domain/records.ts'
 import { RunWriter, type TestServer } from '../support.ts'
 

@@ -1,5 +1,5 @@
 import { queryOptions } from '@tanstack/react-query'
-import { z } from 'zod'
+import * as z from 'zod'
 import { hasEnded } from '../ui/status.ts'
 import { checkProof } from '../verify/verifier.ts'
 import { client } from './client.ts'

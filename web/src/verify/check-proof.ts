@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { PublishedKeys } from '../../../src/api/audit.ts'
 import { canonicalJson } from '../../../src/audit/proofs/canonical.ts'
 import { hasSigned, knownKeys } from '../../../src/audit/proofs/public-keys.ts'
