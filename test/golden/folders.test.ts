@@ -59,6 +59,8 @@ class Opened implements AsyncDisposable {
     const model = await startScriptedModel({ script })
     const env = { ...cleanEnv(), RETRAI_LLM_BASE_URL: model.url, ...settings }
     const server = await startServerProcess(['--port', '0', '--data-dir', dataDir], env)
+    // Until then a read model that this version has to rebuild is behind the log.
+    await expect.poll(async () => (await fetch(`${server.url}/health/ready`)).status).toBe(200)
     return new Opened(server, model.close, secret)
   }
 

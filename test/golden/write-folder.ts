@@ -242,6 +242,7 @@ async function open(
     RETRAI_LLM_BASE_URL: modelUrl,
     ...settings,
   })
+  await until(async () => (await fetch(`${server.url}/health/ready`)).ok || null)
   return new Desk(server, secret)
 }
 
