@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { Result } from 'neverthrow'
 import { eventLine } from '../../src/cli/terminal/event-line.ts'
+import { rendered } from '../../src/cli/terminal/plain-text.ts'
 import {
   type AgentEvent,
   type Client,
@@ -92,7 +93,7 @@ async function run(client: Client, project: string, model: string): Promise<bool
 
   let late: Promise<AgentEvent[]> | undefined
   const first = await observe(client, runId, (event) => {
-    console.log(eventLine(event))
+    console.log(rendered(eventLine(event)))
     if (event.kind !== 'goal_check' || late !== undefined) return
     console.log('      … a second observer joins late, here …')
     late = observe(client, runId)

@@ -1,0 +1,34 @@
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { expect, test } from 'vitest'
+import { isMissing } from '../support/missing.ts'
+import { cleanEnv } from './support.ts'
+
+const DEMO = join(import.meta.dirname, '../../examples/demo/demo.ts')
+
+/** What the demo prints; rejects unless it exits with 0. */
+async function printed(...args: string[]): Promise<string> {
+  const env = { ...cleanEnv(), NO_COLOR: '1' }
+  const demo = promisify(execFile)(process.execPath, [DEMO, '--once', ...args], { env })
+  return (await demo).stdout
+}
+
+const LINES = [
+  /^ +2 {2}it 1 {2}step_start +plan$/m,
+  /^ +\d+ {2}it 1 {2}goal_check +not reached: 3 of 9 tests failing: /m,
+  /^ +\d+ {2}it 3 {2}run_end +achieved: All 9 tests passed$/m,
+  /: the same, in the same order\.$/m,
+]
+
+test('the demo shows a run that is achieved, a line for each event', async () => {
+  const text = await printed()
+  for (const line of LINES) expect(text).toMatch(line)
+  expect(text).toContain('"goal": "npm-test"')
+})
+
+test.skipIf(isMissing('pytest'))('and one in Python with --python', async () => {
+  const text = await printed('--python')
+  for (const line of LINES) expect(text).toMatch(line)
+  expect(text).toContain('"goal": "pytest"')
+})
