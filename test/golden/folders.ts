@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
 import { createGunzip } from 'node:zlib'
 import { unpackTar } from 'modern-tar/fs'
 import * as z from 'zod'
+import { beginImport, IMPORTS_FOLDER } from '../../src/audit/bundle/pending-imports.ts'
 
 const GOLDEN = new URL('./', import.meta.url)
 const Hash = z.string().regex(/^[0-9a-f]{64}$/)
@@ -67,6 +69,10 @@ export type GoldenFolder = {
 
 /** @param name such as `v0.1.0` */
 export const folderUrl = (name: string): URL => new URL(`${name}/`, GOLDEN)
+
+/** Has a server of this data folder leave an unfinished run as it is: to it, the run is still being imported. */
+export const leaveAlone = (dataDir: string, runId: string): Promise<void> =>
+  beginImport(join(dataDir, IMPORTS_FOLDER), runId)
 
 /** The folders of all versions that were kept. */
 export function goldenFolders(): GoldenFolder[] {

@@ -27,7 +27,7 @@ import type { Fault, Turn } from '../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import packageJson from '../../package.json' with { type: 'json' }
 import { CLI, cleanEnv } from '../cli/support.ts'
-import { type About, folderUrl, keptAnswer } from './folders.ts'
+import { type About, folderUrl, keptAnswer, leaveAlone } from './folders.ts'
 
 const NAME = `v${packageJson.version}`
 const PROJECT = '/project'
@@ -480,6 +480,7 @@ async function idOf(desk: Desk, name: string): Promise<string> {
 async function recorded(folder: string, about: About): Promise<Record<string, string>> {
   const copy = join(folder, 'copy')
   await cp(join(folder, 'data'), copy, { recursive: true })
+  await leaveAlone(copy, about.runs.unfinished?.run_id ?? '')
   const model = await startScriptedModel({ script: () => ({ fault: 'hang' }) })
   const settings = { RETRAI_ACCESS_LOG: 'off', RETRAI_CHECKPOINT_SECONDS: '0' }
   const desk = await open(copy, model.url, about.tokens.admin.secret, settings)
