@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { ALL_KINDS } from '../domain/records.ts'
+import { ALL_KINDS, type Kind, PAYLOADS } from '../domain/records.ts'
 
 const EXAMPLE = {
   kind: 'goal_check',
@@ -25,28 +25,71 @@ const EventMeta = z.looseObject({
   hash: z.string().describe('SHA-256 that commits to this record and all before it'),
 })
 
-/** A record as observers get it. */
-const EventFrame = z
-  .object({
-    kind: z.enum(ALL_KINDS),
+const nameOf = (kind: Kind, what: string): string => {
+  const words = kind.split('_').map((word) => `${word.slice(0, 1).toUpperCase()}${word.slice(1)}`)
+  return `${words.join('')}${what}`
+}
+
+for (const kind of ALL_KINDS) {
+  z.globalRegistry.add(PAYLOADS[kind], { id: nameOf(kind, 'Payload') })
+}
+
+/** @throws TypeError if there are no kinds */
+function ofEachKind<T>(make: (kind: Kind) => T): [T, ...T[]] {
+  const [first, ...others] = ALL_KINDS.map(make)
+  if (first === undefined) throw new TypeError('there are no kinds of records')
+  return [first, ...others]
+}
+
+const frameOf = <K extends Kind>(kind: K) =>
+  z.object({
+    kind: z.literal(kind),
     run_id: z.uuid(),
     iteration: z.int().describe('From 1; 0 for what happens before the first'),
     ts: z.number().describe('Seconds since the epoch'),
-    payload: z.record(z.string(), z.unknown()).describe('What it holds depends on the kind'),
+    payload: PAYLOADS[kind],
     seq: z.int().describe('Place of the record in its run: 0, 1, 2 … without gaps'),
     id: z.uuid().optional().describe('The id of its event. Only with `meta=true`'),
     meta: EventMeta.optional().describe('What is kept beside it. Only with `meta=true`'),
   })
-  .meta({ id: 'EventFrame', examples: [EXAMPLE] })
 
-const FeedFrame = EventFrame.extend({
-  cursor: z.string().describe('Place in the feed of all runs: `after` for what comes behind it'),
-}).meta({
-  id: 'FeedFrame',
-  examples: [{ ...EXAMPLE, cursor: 'VQ6EAOKbQdSnFkRmVUQAAN7xq8kQ2dE1.29' }],
+const cursor = z.string().describe('Place in the feed of all runs: `after` for what comes after it')
+
+/** What generators of clients need to know that `kind` names the variant. */
+const discriminatorOf = (what: string) => ({
+  discriminator: {
+    propertyName: 'kind',
+    mapping: Object.fromEntries(
+      ALL_KINDS.map((kind) => [kind, `#/components/schemas/${nameOf(kind, what)}`]),
+    ),
+  },
 })
 
-const responseOf = (frame: typeof EventFrame) => ({
+/** A record as observers of its run get it: `kind` names the shape of `payload`. */
+const EventFrame = z
+  .discriminatedUnion(
+    'kind',
+    ofEachKind((kind) => frameOf(kind).meta({ id: nameOf(kind, 'Event') })),
+  )
+  .meta({ id: 'EventFrame', ...discriminatorOf('Event'), examples: [EXAMPLE] })
+
+/** A record as observers of all runs get it. */
+const FeedFrame = z
+  .discriminatedUnion(
+    'kind',
+    ofEachKind((kind) =>
+      frameOf(kind)
+        .extend({ cursor })
+        .meta({ id: nameOf(kind, 'FeedEvent') }),
+    ),
+  )
+  .meta({
+    id: 'FeedFrame',
+    ...discriminatorOf('FeedEvent'),
+    examples: [{ ...EXAMPLE, cursor: 'VQ6EAOKbQdSnFkRmVUQAAN7xq8kQ2dE1.29' }],
+  })
+
+const responseOf = (frame: typeof EventFrame | typeof FeedFrame) => ({
   description:
     'One page of frames, or a stream of them, by the Accept header. Where a page is not the last, ' +
     'its Link header holds the address of the next: `<…>; rel="next"`',

@@ -4,7 +4,7 @@ import { ConfigChanges, RunConfig } from './run-config.ts'
 const count = z.int().nonnegative()
 /** US dollars; null where the price of the model is not known. */
 const cost = z.number().nonnegative().nullable()
-const args = z.record(z.string(), z.json())
+const args = z.record(z.string(), z.json().register(z.globalRegistry, { id: 'Json' }))
 
 /** A tool call as the model asked for it. `raw_args` is kept where its arguments were no JSON object. */
 export const RequestedCall = z

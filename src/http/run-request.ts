@@ -29,7 +29,10 @@ export const runRequestSchema = (defaults: Defaults) =>
   z
     .strictObject({
       goal: config.goal.describe('The name of one of GET /api/goals'),
-      cwd: config.cwd.default(defaults.cwd).describe("The project's folder"),
+      // The default is a folder of this server, so the description of the API does not name it.
+      cwd: config.cwd
+        .optional()
+        .describe("The project's folder. Without it: the one in which the server was started"),
       model_name: config.model_name.default(defaults.model_name),
       max_iterations: config.max_iterations.default(defaults.max_iterations),
       hitl_enabled: config.hitl_enabled
@@ -74,13 +77,16 @@ function salvage(body: unknown, defaults: Defaults): RunRequest | null {
  * schema (`misfit`, from the framework), and what only the agent can know about the other fields.
  */
 export async function planRequest(
-  body: RunRequest & { readonly reason: string | null },
+  body: Omit<RunRequest, 'cwd'> & {
+    readonly cwd?: string | undefined
+    readonly reason: string | null
+  },
   misfit: unknown,
   { planRun, defaults }: Pick<AppDeps, 'planRun' | 'defaults'>,
 ): Promise<Result<PlannedRun, readonly FieldProblem[]>> {
   if (!(misfit instanceof InvalidInput)) {
-    const { reason: _, ...request } = body
-    return planRun(request)
+    const { reason: _, cwd = defaults.cwd, ...request } = body
+    return planRun({ ...request, cwd })
   }
   const { problems } = misfit
   const request = salvage(body, defaults)

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import * as z from 'zod'
+import { ALL_KINDS } from '../../src/domain/records.ts'
 import { startTestServer, type TestServer } from './support.ts'
 
 const Schema = z.record(z.string(), z.unknown())
@@ -30,11 +31,14 @@ const Document = z.looseObject({
   components: z.looseObject({ schemas: z.record(z.string(), Schema) }),
 })
 
+const DEFAULT_CWD = '/somewhere/on/the/server'
+
 let server: TestServer
 let text: string
 let document: z.infer<typeof Document>
 beforeAll(async () => {
-  server = await startTestServer()
+  const defaults = { cwd: DEFAULT_CWD, model_name: 'claude-sonnet-4-6', max_iterations: 20 }
+  server = await startTestServer({ defaults })
   text = await (await fetch(`${server.url}/openapi.json`)).text()
   document = Document.parse(JSON.parse(text))
 })
@@ -85,6 +89,28 @@ describe('the description of the API', () => {
       'POST /api/tickets',
       'POST /api/tokens',
     ])
+  })
+
+  it('names the server that answers it, and none of its folders', () => {
+    expect(document.servers).toEqual([{ url: '/', description: 'This server' }])
+    expect(text).not.toContain(DEFAULT_CWD)
+  })
+
+  it('describes each payload by its kind', () => {
+    for (const [name, variant] of [
+      ['EventFrame', 'ToolCallEvent'],
+      ['FeedFrame', 'ToolCallFeedEvent'],
+    ] as const) {
+      const { oneOf } = document.components.schemas[name] ?? {}
+      expect(oneOf).toHaveLength(ALL_KINDS.length)
+      expect(oneOf).toContainEqual({ $ref: `#/components/schemas/${variant}` })
+      expect(document.components.schemas[variant]).toMatchObject({
+        properties: {
+          kind: { const: 'tool_call' },
+          payload: { $ref: '#/components/schemas/ToolCallPayload' },
+        },
+      })
+    }
   })
 
   it('refers to nothing that is missing', () => {

@@ -36,6 +36,7 @@ export async function describeApi(app: FastifyInstance): Promise<void> {
         description: DESCRIPTION,
         license: { name: 'MIT', identifier: 'MIT' },
       },
+      servers: [{ url: '/', description: 'This server' }],
       tags: [
         { name: 'runs', description: 'Start, read, and steer runs' },
         { name: 'live', description: 'Watch runs while they work' },
@@ -75,14 +76,23 @@ export async function describeApi(app: FastifyInstance): Promise<void> {
   })
 }
 
-/** Every named schema is made for requests and for responses; only one of the two is in use. */
+/** Every named schema is made for requests and for responses; only those that an address uses stay. */
 function withoutUnusedSchemas(document: Description): Description {
   const schemas = 'components' in document ? document.components?.schemas : undefined
   if (schemas === undefined) return document
-  const text = JSON.stringify(document)
-  for (const name of Object.keys(schemas)) {
-    if (!text.includes(`"#/components/schemas/${name}"`)) delete schemas[name]
+  const used = new Set<string>()
+  const follow = (part: unknown): void => {
+    const references = JSON.stringify(part).matchAll(/"#\/components\/schemas\/([^"]+)"/g)
+    for (const [, name = ''] of references) {
+      if (used.has(name)) continue
+      used.add(name)
+      follow(schemas[name] ?? {})
+    }
   }
+  // Generators of types cannot write one that names itself, so it is left open.
+  if (schemas.Json !== undefined) schemas.Json = { description: 'Any JSON value' }
+  follow(document.paths ?? {})
+  for (const name of Object.keys(schemas)) if (!used.has(name)) delete schemas[name]
   return document
 }
 
