@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import { ResultAsync } from 'neverthrow'
+import { okAsync, ResultAsync } from 'neverthrow'
 import {
   type Checkpoint,
   type InclusionProof,
@@ -18,6 +18,7 @@ import {
   type CheckpointError,
   type CheckpointLog,
   checkpointAt,
+  keysInLog,
   listCheckpoints,
 } from './checkpoints/checkpoint-stream.ts'
 import { proveInclusion } from './checkpoints/inclusion.ts'
@@ -40,7 +41,8 @@ export type AuditDeps = {
 
 /** What an auditor can ask of a server. Run ids are in lower case. */
 export type Audit = {
-  keys(): ResultAsync<PublishedKeys, AuditError>
+  /** @param all also those that other servers have published in the log */
+  keys(all?: boolean): ResultAsync<PublishedKeys, AuditError>
   prove(runId: string): ResultAsync<RunProof, AuditError>
   /** A .tar.gz, which is made as it is read. */
   exportRun(runId: string): ResultAsync<Readable, AuditError>
@@ -63,7 +65,13 @@ export function createAudit({ store, runs, keyring, artifacts, clock }: AuditDep
   const proveLedgerNow = (name: LedgerName) =>
     keyring.load().andThen(({ signer }) => proveLedger(store, name, signer, clock()))
   return {
-    keys: () => keyring.load().map(({ published }) => published),
+    keys: (all = false) =>
+      keyring.load().andThen(({ published: { keys } }) =>
+        (all ? keysInLog(store) : okAsync([])).map((inLog) => {
+          const own = new Set(keys.map(({ fingerprint }) => fingerprint))
+          return { keys: [...keys, ...inLog.filter(({ fingerprint }) => !own.has(fingerprint))] }
+        }),
+      ),
 
     prove: (runId) =>
       keyring

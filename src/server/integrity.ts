@@ -62,9 +62,7 @@ export function startIntegrity(deps: Deps, pace: Partial<VerifyPace> = {}): Inte
     const found = await verifyHeads(deps.store, knownKeys(keys.value.published), kept)
     if (stopped) return
     if (found.isErr()) return log.warn({ error: found.error }, NOT_VERIFIED)
-    // Servers that share a log have keys of their own: what others have signed cannot be checked here.
-    const shared = config.EVENTSTORE_URL !== undefined
-    heads = shared ? found.value.filter(({ problem }) => problem !== 'signature') : found.value
+    heads = found.value
     tell(log, heads)
   }
 

@@ -119,7 +119,9 @@ describe('a server that answers without end', () => {
     }
     const url = await server(({ url: path }, response) => {
       response.writeHead(200, { 'content-type': 'application/json' })
-      response.end(JSON.stringify(path === '/api/keys' ? { keys: [] } : [checkpoint, checkpoint]))
+      response.end(
+        JSON.stringify(path?.startsWith('/api/keys') ? { keys: [] } : [checkpoint, checkpoint]),
+      )
     })
     const { code, stderr } = await cli(url, 'verify', '--server', url)
     expect([code, stderr]).toEqual([3, expect.stringContaining('The server sends checkpoint 0')])

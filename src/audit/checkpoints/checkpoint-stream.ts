@@ -2,11 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
-import { Checkpoint, RunHead } from '../../api/audit.ts'
+import { Checkpoint, PublishedKey, RunHead } from '../../api/audit.ts'
 import { OWN_STREAM_PREFIX } from '../../domain/own-streams.ts'
 import { storedValue } from '../../log/codec.ts'
 import type { RunReader } from '../../log/run-pages.ts'
 import type { NewEvent, ReadError, RecordedEvent } from '../../store/event-store.ts'
+import { knownKeys } from '../proofs/public-keys.ts'
 
 /** The stream of the checkpoints. */
 export const CHECKPOINT_STREAM = `${OWN_STREAM_PREFIX}checkpoints`
@@ -15,15 +16,26 @@ export const CHECKPOINT_STREAM = `${OWN_STREAM_PREFIX}checkpoints`
 const RUNS = 'checkpoint_runs'
 const CHECKPOINT = 'checkpoint'
 const Runs = z.strictObject({ runs: z.array(RunHead) })
+/** The metadata of a checkpoint: public keys of the server that wrote it, if the log did not have them yet. */
+const Publishes = z.looseObject({ keys: z.array(PublishedKey).readonly().default([]) })
 
 /** Runs in one event: far below what one append may hold. */
 export const RUNS_PER_EVENT = 2000
 
 export const runsEvent = (runs: readonly RunHead[]): NewEvent => event(RUNS, { runs })
-export const checkpointEvent = (checkpoint: Checkpoint): NewEvent => event(CHECKPOINT, checkpoint)
+/** @param keys that the server publishes with it, so that others can verify what it has signed */
+export const checkpointEvent = (
+  checkpoint: Checkpoint,
+  keys: readonly PublishedKey[] = [],
+): NewEvent => event(CHECKPOINT, checkpoint, keys.length === 0 ? {} : { keys })
 
-const event = (type: string, data: object): NewEvent => {
-  return { id: randomUUID(), type, data: JSON.stringify(data), metadata: '{}' }
+const event = (type: string, data: object, metadata: object = {}): NewEvent => {
+  return {
+    id: randomUUID(),
+    type,
+    data: JSON.stringify(data),
+    metadata: JSON.stringify(metadata),
+  }
 }
 
 /** All that the stream says up to a revision. */
@@ -57,7 +69,7 @@ export type CheckpointError =
 /** What one event of the stream says. */
 export type CheckpointEntry = { readonly revision: number } & (
   | { readonly runs: readonly RunHead[] }
-  | { readonly checkpoint: Checkpoint }
+  | { readonly checkpoint: Checkpoint; readonly keys: readonly PublishedKey[] }
 )
 
 /** The events of the stream after a revision, up to its end. */
@@ -119,7 +131,11 @@ function read(event: RecordedEvent): Result<CheckpointEntry, CheckpointError> {
   try {
     const value = storedValue(event)
     if (type === RUNS) return ok({ revision, ...Runs.parse(value) })
-    if (type === CHECKPOINT) return ok({ revision, checkpoint: Checkpoint.parse(value) })
+    if (type === CHECKPOINT) {
+      const { keys } = Publishes.parse(JSON.parse(event.metadata))
+      knownKeys({ keys })
+      return ok({ revision, checkpoint: Checkpoint.parse(value), keys })
+    }
     throw new Error(`it is a ${type}`)
   } catch (cause) {
     const message = cause instanceof z.ZodError ? z.prettifyError(cause) : String(cause)
@@ -163,4 +179,18 @@ export function listCheckpoints(
     return ok(found)
   }
   return new ResultAsync(list())
+}
+
+/** The keys that servers have published in the log with their checkpoints. */
+export function keysInLog(store: RunReader): ResultAsync<PublishedKey[], CheckpointError> {
+  const collect = async (): Promise<Result<PublishedKey[], CheckpointError>> => {
+    const found = new Map<string, PublishedKey>()
+    for await (const entry of checkpointEntries(store, -1)) {
+      if (entry.isErr()) return err(entry.error)
+      const keys = 'keys' in entry.value ? entry.value.keys : []
+      for (const key of keys) found.set(key.fingerprint, key)
+    }
+    return ok([...found.values()])
+  }
+  return new ResultAsync(collect())
 }

@@ -1,6 +1,12 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
-import { type Checkpoint, LEDGERS, ledgerStream, type RunHead } from '../../api/audit.ts'
+import {
+  type Checkpoint,
+  LEDGERS,
+  ledgerStream,
+  type PublishedKey,
+  type RunHead,
+} from '../../api/audit.ts'
 import { GENESIS } from '../../log/chain.ts'
 import { ensureLogId, type LogIdError } from '../../log/log-id.ts'
 import type { AppendError, EventStore, NewEvent } from '../../store/event-store.ts'
@@ -44,6 +50,9 @@ export class CheckpointWriter {
   #leaves = new Map<string, Uint8Array>()
   /** Runs and ledgers that are longer than in the stream, as far as is known. */
   readonly #grown = new Map<string, RunHead>()
+  /** Keys by which checkpoints are signed, and those of them that the log has. */
+  readonly #signers = new Set<string>()
+  readonly #published = new Set<string>()
   #revision = -1
   #last: Checkpoint | null = null
 
@@ -52,7 +61,8 @@ export class CheckpointWriter {
   }
 
   /**
-   * Appends a checkpoint if a run or ledger is new or longer since the last one; else null. `too_soon` if the
+   * Appends a checkpoint if a run or ledger is new or longer since the last one, or if others cannot verify
+   * what this server has signed because its keys are not in the log; else null. `too_soon` if the
    * last one is younger than `pauseMs`, whoever has written it: servers that share a log write no more.
    */
   write({
@@ -70,14 +80,18 @@ export class CheckpointWriter {
     const age = this.#last === null ? null : clock().getTime() - Date.parse(this.#last.signed_at)
     if (age !== null && age >= 0 && age < pauseMs) return ok('too_soon')
     await this.#findGrown()
-    if (this.#grown.size + this.#pending.size === 0) return ok(null)
-    const [logId, keys] = [await ensureLogId(store), await keyring.load()]
-    if (logId.isErr()) return err(logId.error)
+    const keys = await keyring.load()
     if (keys.isErr()) return err(keys.error)
+    const { signer, published } = keys.value
+    const added = published.keys.filter(({ fingerprint }) => !this.#published.has(fingerprint))
+    const overdue = added.some(({ fingerprint }) => this.#signers.has(fingerprint))
+    if (this.#grown.size + this.#pending.size === 0 && !overdue) return ok(null)
+    const logId = await ensureLogId(store)
+    if (logId.isErr()) return err(logId.error)
     const grown = [...this.#grown.values()]
     await this.#plant([...this.#pending.values(), ...grown])
-    const checkpoint = this.#next(logId.value, keys.value.signer, clock())
-    const appended = await this.#append(grown, checkpoint)
+    const checkpoint = this.#next(logId.value, signer, clock())
+    const appended = await this.#append(grown, checkpoint, added)
     if (appended.isErr()) return err(appended.error)
     this.#revision = appended.value
     for (const { run_id, length } of [...this.#pending.values(), ...grown]) {
@@ -85,7 +99,7 @@ export class CheckpointWriter {
     }
     this.#pending = new Map()
     this.#grown.clear()
-    this.#last = checkpoint
+    this.#see(checkpoint, added)
     return ok(checkpoint)
   }
 
@@ -99,10 +113,16 @@ export class CheckpointWriter {
       } else {
         for (const head of this.#pending.values()) this.#take(head)
         this.#pending = new Map()
-        this.#last = entry.value.checkpoint
+        this.#see(entry.value.checkpoint, entry.value.keys)
       }
     }
     return ok(undefined)
+  }
+
+  #see(checkpoint: Checkpoint, keys: readonly PublishedKey[]): void {
+    this.#last = checkpoint
+    this.#signers.add(checkpoint.key)
+    for (const { fingerprint } of keys) this.#published.add(fingerprint)
   }
 
   #take(head: RunHead): void {
@@ -164,6 +184,7 @@ export class CheckpointWriter {
   async #append(
     grown: readonly RunHead[],
     checkpoint: Checkpoint,
+    keys: readonly PublishedKey[],
   ): Promise<Result<number, AppendError>> {
     const appends: NewEvent[][] = []
     for (let from = 0; from < grown.length; from += RUNS_PER_EVENT) {
@@ -171,7 +192,7 @@ export class CheckpointWriter {
     }
     const last = appends.pop() ?? []
     let expected = this.#revision
-    for (const events of [...appends, [...last, checkpointEvent(checkpoint)]]) {
+    for (const events of [...appends, [...last, checkpointEvent(checkpoint, keys)]]) {
       const expectedRevision = expected === -1 ? 'no_stream' : expected
       const appended = await this.#deps.store.append(CHECKPOINT_STREAM, events, {
         expectedRevision,

@@ -21,6 +21,13 @@ export type Finding = {
  */
 export type Trust = 'trusted' | 'not_trusted' | 'not_compared'
 
+/** A key that has signed checkpoints; `own` if it is one of the server that is verified. */
+export type CheckpointSigner = {
+  readonly key: string
+  readonly own: boolean
+  readonly checkpoints: number
+}
+
 /** One redaction, for people. */
 export type ReportedRedaction = {
   readonly run_id: string

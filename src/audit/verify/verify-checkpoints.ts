@@ -9,9 +9,9 @@ import {
 } from '../checkpoints/checkpoint-stream.ts'
 import { MerkleTree } from '../checkpoints/merkle.ts'
 import { leafOf } from '../checkpoints/run-heads.ts'
-import type { KnownKeys } from '../proofs/public-keys.ts'
+import { type KnownKeys, knownKeys } from '../proofs/public-keys.ts'
 import { checkpointHash, checkSeal } from '../proofs/statements.ts'
-import type { Finding } from './report.ts'
+import type { CheckpointSigner, Finding } from './report.ts'
 
 /** What is wrong with a checkpoint by itself; null where nothing is. */
 export function sealFinding(checkpoint: Checkpoint, keys: KnownKeys): Finding | null {
@@ -20,7 +20,7 @@ export function sealFinding(checkpoint: Checkpoint, keys: KnownKeys): Finding | 
   const message =
     seal === 'bad'
       ? `its signature is not one of the key ${checkpoint.key}`
-      : `the key ${checkpoint.key} is not known, so its signature cannot be checked`
+      : `nobody has published the key ${checkpoint.key}, so its signature cannot be verified`
   return finding('signature', checkpoint, message)
 }
 
@@ -59,11 +59,26 @@ function finding(problem: Finding['problem'], { number }: Checkpoint, message: s
 
 export type VerifiedCheckpoints = {
   readonly count: number
+  /** The keys that were given, and those that servers have published in the log. */
+  readonly keys: KnownKeys
+  /** How many checkpoints each key has signed. */
+  readonly signed: ReadonlyMap<string, number>
   /** As of the last one; null where there is none. */
   readonly latest: CheckpointLog | null
   /** As of the one with the wanted number; null where there is none. */
   readonly wanted: CheckpointLog | null
   readonly findings: readonly Finding[]
+}
+
+/** Whose keys have signed checkpoints. @param own the keys of the server that is verified */
+export const signersOf = (
+  signed: ReadonlyMap<string, number>,
+  own: KnownKeys,
+): readonly CheckpointSigner[] =>
+  [...signed].map(([key, checkpoints]) => ({ key, own: own.has(key), checkpoints }))
+
+export const countSigner = (signed: Map<string, number>, { key }: Checkpoint): void => {
+  signed.set(key, (signed.get(key) ?? 0) + 1)
 }
 
 /**
@@ -72,12 +87,16 @@ export type VerifiedCheckpoints = {
  */
 export function verifyCheckpoints(
   store: RunReader,
-  keys: KnownKeys,
+  given: KnownKeys,
   wantedNumber: number | null,
   roots: 'all' | 'last' = 'all',
 ): ResultAsync<VerifiedCheckpoints, CheckpointError> {
   const verify = async (): Promise<Result<VerifiedCheckpoints, CheckpointError>> => {
     const findings: Finding[] = []
+    const keys = new Map(given)
+    const signed = new Map<string, number>()
+    /** Signed by keys that may be published further on. */
+    const unknown: Checkpoint[] = []
     const tree = new MerkleTree()
     const heads = new Map<string, RunHead>()
     let pending: RunHead[] = []
@@ -98,8 +117,12 @@ export function verifyCheckpoints(
       if (roots === 'all') grow(tree, pending)
       pending = []
       count += 1
+      countSigner(signed, checkpoint)
+      for (const [fingerprint, key] of knownKeys(entry.value)) keys.set(fingerprint, key)
+      const known = keys.has(checkpoint.key)
+      if (!known) unknown.push(checkpoint)
       const found = [
-        sealFinding(checkpoint, keys),
+        known ? sealFinding(checkpoint, keys) : null,
         linkFinding(before, checkpoint),
         roots === 'all' ? treeFinding(checkpoint, tree) : null,
       ]
@@ -108,10 +131,12 @@ export function verifyCheckpoints(
         wanted = { revision, checkpoint, heads: new Map(heads), pending: [] }
       }
     }
-    if (checkpoint === null) return ok({ count, latest: null, wanted, findings })
+    findings.push(...unknown.flatMap((each) => sealFinding(each, keys) ?? []))
+    const found = { count, keys, signed, wanted, findings }
+    if (checkpoint === null) return ok({ ...found, latest: null })
     const root = roots === 'last' ? rootFinding(checkpoint, heads.values()) : null
     if (root !== null) findings.push(root)
-    return ok({ count, latest: { revision, checkpoint, heads, pending }, wanted, findings })
+    return ok({ ...found, latest: { revision, checkpoint, heads, pending } })
   }
   return new ResultAsync(verify())
 }

@@ -8,8 +8,13 @@ import { KeptHeads } from '../checkpoints/kept-heads.ts'
 import type { KnownKeys } from '../proofs/public-keys.ts'
 import { checkpointHash } from '../proofs/statements.ts'
 import type { Projected } from './projected-runs.ts'
-import type { Finding } from './report.ts'
-import { sealFinding, type VerifiedCheckpoints, verifyCheckpoints } from './verify-checkpoints.ts'
+import type { CheckpointSigner, Finding } from './report.ts'
+import {
+  sealFinding,
+  signersOf,
+  type VerifiedCheckpoints,
+  verifyCheckpoints,
+} from './verify-checkpoints.ts'
 import { type LogReport, verifyLog } from './verify-log.ts'
 
 export type VerifiableStore = {
@@ -25,6 +30,7 @@ export type VerifiableStore = {
 export type StoreReport = LogReport & {
   /** The last checkpoint of the log, and the kept one if the log has it. */
   readonly compared: readonly Checkpoint[]
+  readonly signers: readonly CheckpointSigner[]
 }
 
 /** Verifies all runs and ledgers of a store, what its checkpoints say of them, and what was projected of them. */
@@ -45,10 +51,17 @@ export async function verifyStore(
   const findings = [
     ...verified.value.findings,
     ...checked.value.findings,
-    ...keptFindings(kept, checked.value, (checkpoint) => sealFinding(checkpoint, keys)),
+    ...keptFindings(kept, checked.value, (checkpoint) =>
+      sealFinding(checkpoint, checked.value.keys),
+    ),
   ]
   const compared = sources.flatMap(({ checkpoint }) => checkpoint ?? [])
-  return ok({ ...verified.value, findings, compared })
+  return ok({
+    ...verified.value,
+    findings,
+    compared,
+    signers: signersOf(checked.value.signed, keys),
+  })
 }
 
 /** Whether the log still has the checkpoint that somebody has kept. */

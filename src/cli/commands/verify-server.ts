@@ -14,7 +14,13 @@ import { READ_MODEL } from '../../audit/verify/projected-runs.ts'
 import { combined, ofRun } from '../../audit/verify/redaction-check.ts'
 import type { BundleReport, Finding, RedactionReport } from '../../audit/verify/report.ts'
 import { verifyBundle } from '../../audit/verify/verify-bundle.ts'
-import { linkFinding, rootFinding, sealFinding } from '../../audit/verify/verify-checkpoints.ts'
+import {
+  countSigner,
+  linkFinding,
+  rootFinding,
+  sealFinding,
+  signersOf,
+} from '../../audit/verify/verify-checkpoints.ts'
 import { keptFindings } from '../../audit/verify/verify-store.ts'
 import { foldLogged, type LoadedRun } from '../../log/run-log.ts'
 import { runDetails } from '../../queries/run-details.ts'
@@ -32,7 +38,10 @@ export async function verifyServer(
 ): Promise<Result<LiveReport, string>> {
   const published = await downloadJson(options, '/api/keys', PublishedKeys)
   if (published.isErr()) return err(published.error.message)
-  const keys = new Map([...knownKeys(published.value), ...anchors.keys])
+  const inLog = await downloadJson(options, '/api/keys?all=true', PublishedKeys)
+  if (inLog.isErr()) return err(inLog.error.message)
+  const own = knownKeys(published.value)
+  const keys = new Map([...knownKeys(inLog.value), ...own, ...anchors.keys])
   const checkpoints = await readCheckpoints(options, kept, keys)
   if (checkpoints.isErr()) return err(checkpoints.error)
   const listed = await listedRuns(options)
@@ -43,7 +52,7 @@ export async function verifyServer(
     if (done.isErr()) return err(done.error)
   }
   const ledgers = await verifyLedgers(options, keys, checkpoints.value.heads)
-  return ledgers.map((verified) => check.report(checkpoints.value, verified))
+  return ledgers.map((verified) => check.report(checkpoints.value, verified, own))
 }
 
 /** The runs as the server lists them, by their ids. */
@@ -69,6 +78,7 @@ type ReadCheckpoints = {
   readonly heads: readonly KeptHeads[]
   readonly runIds: ReadonlySet<string>
   readonly compared: readonly Checkpoint[]
+  readonly signed: ReadonlyMap<string, number>
   readonly findings: readonly Finding[]
 }
 
@@ -79,6 +89,7 @@ async function readCheckpoints(
   keys: KnownKeys,
 ): Promise<Result<ReadCheckpoints, string>> {
   const findings: Finding[] = []
+  const signed = new Map<string, number>()
   let latest: Checkpoint | null = null
   let wanted: Checkpoint | null = null
   for (;;) {
@@ -90,6 +101,7 @@ async function readCheckpoints(
       if (checkpoint.number <= (latest?.number ?? -1)) {
         return err(`The server sends checkpoint ${checkpoint.number} behind ${latest?.number}.`)
       }
+      countSigner(signed, checkpoint)
       const found = [sealFinding(checkpoint, keys), linkFinding(latest, checkpoint)]
       findings.push(...found.filter((each) => each !== null))
       if (checkpoint.number === kept?.number) wanted = checkpoint
@@ -99,17 +111,18 @@ async function readCheckpoints(
   }
   const asWanted = wanted && { checkpoint: wanted, revision: 0, heads: new Map(), pending: [] }
   findings.push(...keptFindings(kept, { wanted: asWanted }, (each) => sealFinding(each, keys)))
-  return compare(options, findings, [
+  const compared = await compare(options, findings, [
     ...(latest === null ? [] : [{ checkpoint: latest, name: 'the last checkpoint of the server' }]),
     ...(kept === null ? [] : [{ checkpoint: kept, name: 'the checkpoint that you kept' }]),
   ])
+  return compared.map((found) => ({ ...found, signed }))
 }
 
 async function compare(
   options: ServerOptions,
   findings: Finding[],
   sources: readonly { readonly checkpoint: Checkpoint; readonly name: string }[],
-): Promise<Result<ReadCheckpoints, string>> {
+): Promise<Result<Omit<ReadCheckpoints, 'signed'>, string>> {
   const heads: KeptHeads[] = []
   const ids = new Set<string>()
   for (const { checkpoint, name } of sources) {
@@ -248,7 +261,11 @@ class ServerCheck {
     }
   }
 
-  report({ compared, findings: others }: ReadCheckpoints, ledgers: VerifiedLedgers): LiveReport {
+  report(
+    { compared, signed, findings: others }: ReadCheckpoints,
+    ledgers: VerifiedLedgers,
+    own: KnownKeys,
+  ): LiveReport {
     const lengthOf = (id: string): number => {
       const ledger = ledgerOf(id)
       return (ledger === null ? this.#lengths.get(id) : ledgers.lengths[ledger]) ?? 0
@@ -265,6 +282,7 @@ class ServerCheck {
       redacted: combined(this.#redacted),
       read_model: this.#compared,
       checkpoints: compared.map(({ number }) => number),
+      signers: signersOf(signed, own),
       findings,
     }
   }

@@ -90,7 +90,7 @@ async function tell(
 
 function liveLines(report: LiveReport): string[] {
   const { holds, runs, records, ledgers, artifacts, checkpoints, findings, trust } = report
-  const { read_model } = report
+  const { read_model, signers } = report
   const compared =
     checkpoints.length === 0
       ? 'There is no checkpoint to compare with: whether runs were dropped cannot be told.'
@@ -104,6 +104,12 @@ function liveLines(report: LiveReport): string[] {
       : [
           `Compared what is said of ${read_model} runs, which is from the read model, with their records.`,
         ]),
+    ...signers
+      .filter(({ own }) => !own)
+      .map(
+        ({ key, checkpoints: count }) =>
+          `${count} checkpoints are signed by the key ${key}, which is another server's.`,
+      ),
     ...(holds ? redactionLines(report.redacted) : []),
   ]
   if (!holds) return ['The store DOES NOT HOLD.', ...findingLines(findings), ...counts, compared]

@@ -1,4 +1,4 @@
-import type { Finding, RedactionReport, Trust } from '../../audit/verify/report.ts'
+import type { CheckpointSigner, Finding, RedactionReport, Trust } from '../../audit/verify/report.ts'
 
 /** What was found of a store, run by run. */
 export type LiveReport = {
@@ -14,6 +14,8 @@ export type LiveReport = {
   readonly redacted: RedactionReport
   /** The checkpoints that runs were compared with, by their numbers. */
   readonly checkpoints: readonly number[]
+  /** Whose keys have signed the checkpoints of the log. */
+  readonly signers: readonly CheckpointSigner[]
   /** Runs of which what the read model says was compared with the log; null if it was not. */
   readonly read_model: number | null
   readonly findings: readonly Finding[]

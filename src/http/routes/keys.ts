@@ -1,8 +1,16 @@
+import * as z from 'zod'
 import { PublishedKeys } from '../../api/audit.ts'
 import type { Audit } from '../../audit/audit.ts'
 import { auditProblem } from '../problems/audit-problem.ts'
 import { problems, sendProblem } from '../problems/problem.ts'
 import type { ZodApp } from '../zod-app.ts'
+
+const Query = z.object({
+  all: z
+    .enum(['true', 'false'])
+    .default('false')
+    .describe('`true`: also the keys that other servers have published in the log, after its own'),
+})
 
 const DescribedKeys = PublishedKeys.meta({
   examples: [
@@ -32,11 +40,13 @@ export function keys(app: ZodApp, audit: Audit): void {
       summary: 'The public keys that this server signs with, newest first',
       description:
         'Keep the fingerprints somewhere else: they are what a proof or an export is checked against. ' +
-        'Keys that were replaced stay listed, and what they have signed stays good.',
+        'Keys that were replaced stay listed, and what they have signed stays good. Servers that share a log ' +
+        'publish their keys in it, with their checkpoints: `all=true` lists these too.',
+      querystring: Query,
       response: { 200: DescribedKeys, ...problems('keys_unusable') },
     },
     handler: async (request, reply) => {
-      const published = await audit.keys()
+      const published = await audit.keys(request.query.all === 'true')
       if (published.isErr())
         return sendProblem(request, reply, auditProblem(request, published.error))
       return published.value

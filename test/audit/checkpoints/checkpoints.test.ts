@@ -7,6 +7,7 @@ import { type LedgerName, ledgerStream, type RunHead } from '../../../src/api/au
 import {
   CHECKPOINT_STREAM,
   checkpointAt,
+  keysInLog,
   listCheckpoints,
   RUNS_PER_EVENT,
 } from '../../../src/audit/checkpoints/checkpoint-stream.ts'
@@ -50,7 +51,7 @@ function grow(n: number, length: number): void {
   runs.set(idOf(n), { run_id: idOf(n), length, head })
 }
 
-const writerOn = (on: EventStore) =>
+const writerOn = (on: EventStore, ring: Keyring = keyring) =>
   new CheckpointWriter({
     store: on,
     runs: {
@@ -61,7 +62,7 @@ const writerOn = (on: EventStore) =>
           .sort((a, b) => (a.run_id < b.run_id ? -1 : 1))
           .slice(0, limit),
     },
-    keyring,
+    keyring: ring,
     clock: () => NOW,
   })
 
@@ -224,6 +225,75 @@ test('ledgers are in it by the names of their streams, and a cut or rewritten on
     'ledger tokens, record 0: changed',
     `run ${idOf(1)}, record 0: missing`,
   ])
+})
+
+describe('servers that share a log', () => {
+  let others: Keyring
+  beforeEach(async () => {
+    others = (await openKeyring(join(folder, 'others'), () => NOW))._unsafeUnwrap()
+  })
+  const keysOf = async (ring: Keyring) => (await ring.load())._unsafeUnwrap().published.keys
+
+  test('verify the checkpoints of each other by the keys that they publish, also after a rotation', async () => {
+    const [one, other] = [writerOn(store), writerOn(store, others)]
+    grow(1, 1)
+    await write(one)
+    grow(1, 2)
+    await write(other)
+    ;(await others.rotate())._unsafeUnwrap()
+    grow(1, 3)
+    await write(other)
+    grow(1, 4)
+    await write(one)
+    const { findings, signed } = await verified()
+    expect(findings).toEqual([])
+    const [mine, theirs] = [await keysOf(keyring), await keysOf(others)]
+    const signers = [mine[0], theirs[1], theirs[0]].map((key) => key?.fingerprint)
+    expect([...signed]).toEqual(signers.map((key, index) => [key, index === 0 ? 2 : 1]))
+    const inLog = (await keysInLog(store))._unsafeUnwrap().map(({ fingerprint }) => fingerprint)
+    expect(inLog.sort()).toEqual(signers.sort())
+    // Each key is published once.
+    const page = { from: 0, direction: 'forward', limit: 100 } as const
+    const events = (await store.readStream(CHECKPOINT_STREAM, page))._unsafeUnwrap()
+    const metadata = events.filter(({ type }) => type === 'checkpoint').map((each) => each.metadata)
+    expect(metadata.map((text) => text === '{}')).toEqual([false, false, false, true])
+  })
+
+  test('are told apart from one whose key nobody has published', async () => {
+    grow(1, 1)
+    await write(writerOn(store, others))
+    await withoutPublishedKeys(async (other) => {
+      const { findings } = (await verifyCheckpoints(other, keys, null))._unsafeUnwrap()
+      const [theirs] = await keysOf(others)
+      expect(findings).toEqual([
+        {
+          problem: 'signature',
+          where: 'checkpoint 0',
+          seq: null,
+          message: `nobody has published the key ${theirs?.fingerprint}, so its signature cannot be verified`,
+        },
+      ])
+      // As an earlier version left it: the server publishes its key, though no run has changed.
+      expect(await write(writerOn(other, others))).toMatchObject({ number: 1 })
+      expect(await write(writerOn(other, others))).toBeNull()
+      expect((await verifyCheckpoints(other, keys, null))._unsafeUnwrap().findings).toEqual([])
+    })
+  })
+
+  async function withoutPublishedKeys(use: (other: EventStore) => Promise<void>) {
+    const page = { from: 0, direction: 'forward', limit: 100 } as const
+    const events = (await store.readStream(CHECKPOINT_STREAM, page))._unsafeUnwrap()
+    const other = (
+      await openEmbeddedStore({ file: join(folder, 'earlier.sqlite') })
+    )._unsafeUnwrap()
+    try {
+      const bare = events.map(({ id, type, data }) => ({ id, type, data, metadata: '{}' }))
+      await other.append(CHECKPOINT_STREAM, bare, { expectedRevision: 'no_stream' })
+      await use(other)
+    } finally {
+      await other.close()
+    }
+  }
 })
 
 test('more runs than one event holds', async () => {
