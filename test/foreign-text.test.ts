@@ -11,7 +11,7 @@ import { cursorOf } from '../src/client/paging.ts'
 import { createMask } from '../src/domain/mask/mask.ts'
 import { RULES } from '../src/domain/mask/rules.ts'
 import { stripTerminalCodes } from '../src/domain/terminal-codes.ts'
-import { messageOf } from '../src/store/eventstoredb/failures.ts'
+import { clientMessageOf } from '../src/store/eventstoredb/failures.ts'
 import { redactor } from '../src/store/eventstoredb/redact.ts'
 import { distanceOf } from '../web/src/run/verdict.ts'
 import { baseName } from '../web/src/ui/format.ts'
@@ -153,7 +153,12 @@ describe('the time that foreign text takes to read grows with its length and no 
       64 * KIB,
       ['<', '>', '?', '; rel="next"'],
     ],
-    ['an error of gRPC', (text) => messageOf(new Error(text)), 256 * KIB, ['Resolution note:']],
+    [
+      'an error of gRPC',
+      (text) => clientMessageOf(new Error(text)),
+      256 * KIB,
+      ['Resolution note:'],
+    ],
     ['a password in an error', redactor('esdb://h'), 64 * KIB, ['://', '@']],
     ['the name of a file', baseName, 64 * KIB, []],
     ['a verdict', (reason) => distanceOf({ achieved: false, reason }), 64 * KIB, ['1 of 1 test']],

@@ -1,7 +1,6 @@
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { okAsync } from 'neverthrow'
-import { exponential } from '../../src/agent/backoff.ts'
 import type { Models } from '../../src/agent/model/model.ts'
 import { createModels } from '../../src/agent/model/models.ts'
 import type { Effects } from '../../src/agent/run-loop.ts'
@@ -17,7 +16,7 @@ const common = {
   runCommand,
   dataDir: null,
   reportsDir: '/nowhere',
-  modelBackoff: exponential(1_000, 30_000),
+  modelRetryMs: [1_000, 30_000],
   modelAttempts: 1,
 } as const
 

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
-import { exponential } from '../../src/agent/backoff.ts'
 import type { Effects } from '../../src/agent/run-loop.ts'
 import { Supervisor } from '../../src/agent/supervisor.ts'
 import { startProjector } from '../../src/projections/projector.ts'
@@ -54,7 +53,7 @@ export class Service {
       leaseMs: null,
       now,
       newId: randomUUID,
-      backoff: exponential(100, 5_000),
+      retryMs: [100, 5_000],
       maxRunsAtWork: MAX_RUNS_AT_WORK,
       log,
     })

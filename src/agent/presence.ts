@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import * as z from 'zod'
 import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
+import { sleep } from '../lib/backoff.ts'
 import { runIdOf } from '../log/run-log.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
-import { untilAborted } from './backoff.ts'
 import { Leases, type LeftBehind } from './leases.ts'
 
 /** Where servers that share a log say that they are there, while their runs say nothing. */
@@ -102,7 +102,7 @@ export class Presence {
   async #watch(): Promise<void> {
     const { claimant, leaseMs, atWork } = this.#deps
     const pause = leaseMs / BEATS
-    for (let before = this.#clock(); await untilAborted(pause, this.#stop.signal); ) {
+    for (let before = this.#clock(); await sleep(pause, this.#stop.signal); ) {
       const now = this.#clock()
       // A process that was stopped itself, or that has no store, has heard of nobody meanwhile.
       const deaf = now - before > leaseMs / 2 || (await this.#deps.store.ping()).isErr()

@@ -1,16 +1,14 @@
 import { open } from 'node:fs/promises'
+import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
+import type { Logger } from '../lib/logger.ts'
 import { type RunCommand, shortageOf } from '../runner/command.ts'
-import { type Backoff, untilAborted } from './backoff.ts'
 
 /** So many files can be opened before something is begun that opens some. */
 const SPARE_FILES = 16
 
 type Deps = {
-  readonly backoff: Backoff
-  readonly log: {
-    info(fields: object, message: string): void
-    error(fields: object, message: string): void
-  }
+  readonly retryMs: PauseBoundsMs
+  readonly log: Pick<Logger, 'info' | 'error'>
   /** For tests: opens and closes files. */
   readonly probe?: () => Promise<void>
 }
@@ -42,8 +40,9 @@ export class Resources {
 
   /** Waits until nothing is short; false as soon as `signal` aborts. */
   async available(signal: AbortSignal): Promise<boolean> {
-    for (let failures = 0; (await this.problem()) !== null; failures += 1) {
-      if (!(await untilAborted(this.#deps.backoff(failures), signal))) return false
+    const backoff = new Backoff(this.#deps.retryMs)
+    while ((await this.problem()) !== null) {
+      if (!(await backoff.wait(signal))) return false
     }
     return !signal.aborted
   }
@@ -51,13 +50,12 @@ export class Resources {
   /** The same, of which a command that cannot be started for a shortage is started later. */
   patient(runCommand: RunCommand): RunCommand {
     return async (command) => {
-      for (let failures = 0; ; failures += 1) {
+      const backoff = new Backoff(this.#deps.retryMs)
+      for (;;) {
         const result = await runCommand(command)
         if (result.shortage === undefined) return result
         this.#note(result.shortage)
-        if (!(await untilAborted(this.#deps.backoff(failures), command.signal))) {
-          return { ...result, end: 'aborted' }
-        }
+        if (!(await backoff.wait(command.signal))) return { ...result, end: 'aborted' }
       }
     }
   }

@@ -2,9 +2,9 @@ import { err, ok, type Result } from 'neverthrow'
 import { toMessages } from '../domain/conversation.ts'
 import { nextStep } from '../domain/next-step.ts'
 import type { OpenCall } from '../domain/state.ts'
+import { type PauseBoundsMs, pauseMs, sleep } from '../lib/backoff.ts'
 import type { RunCommand } from '../runner/command.ts'
 import { notRunMasked } from './asked-calls.ts'
-import { type Backoff, untilAborted } from './backoff.ts'
 import { dataFolderProblem } from './data-folder.ts'
 import type { Goal } from './goals/goal.ts'
 import type { ModelFailure, ModelReply, Models } from './model/model.ts'
@@ -24,7 +24,7 @@ export type Effects = {
   /** Where goal checks keep the reports of tools while they run; it is emptied at a start. */
   readonly reportsDir: string
   /** Waiting between attempts to reach a model, and how many attempts a step makes in all. */
-  readonly modelBackoff: Backoff
+  readonly modelRetryMs: PauseBoundsMs
   readonly modelAttempts: number
 }
 
@@ -100,7 +100,7 @@ async function failOnException(
 
 async function callModel(
   session: RunSession,
-  { models, toolbox, modelBackoff, modelAttempts }: Effects,
+  { models, toolbox, modelRetryMs, modelAttempts }: Effects,
   signal: AbortSignal,
 ): Promise<StepResult> {
   const { model_name: modelName } = session.state.config
@@ -110,7 +110,7 @@ async function callModel(
   const request = { modelName, messages, tools: toolbox.specs }
   const reply = await models.complete(request, signal)
   if (signal.aborted) return err({ type: 'cancelled' })
-  if (reply.isErr()) return modelFailed(session, reply.error, modelBackoff, modelAttempts, signal)
+  if (reply.isErr()) return modelFailed(session, reply.error, modelRetryMs, modelAttempts, signal)
   return recordReply(session, reply.value, {
     model_name: modelName,
     duration_ms: Math.round(performance.now() - began),
@@ -142,7 +142,7 @@ function recordReply(
 async function modelFailed(
   session: RunSession,
   failure: ModelFailure,
-  backoff: Backoff,
+  retryMs: PauseBoundsMs,
   attempts: number,
   signal: AbortSignal,
 ): Promise<StepResult> {
@@ -154,10 +154,12 @@ async function modelFailed(
     return session.record({ type: 'fail', message: `${failure.message}${tries}`, traceback: '' })
   }
   const asked = failure.retryAfterMs ?? 0
-  const delayMs = Math.round(Math.min(MAX_RETRY_AFTER_MS, Math.max(asked, backoff(failures))))
+  const delayMs = Math.round(
+    Math.min(MAX_RETRY_AFTER_MS, Math.max(asked, pauseMs(retryMs, failures))),
+  )
   const recorded = await session.record({ type: 'record_retry', reason: failure.message, delayMs })
   if (recorded.isErr()) return recorded
-  return (await untilAborted(delayMs, signal)) ? ok(undefined) : err({ type: 'cancelled' })
+  return (await sleep(delayMs, signal)) ? ok(undefined) : err({ type: 'cancelled' })
 }
 
 async function runTool(

@@ -4,6 +4,8 @@ import { type Conversation, converse } from '../domain/conversation.ts'
 import { decide } from '../domain/decide.ts'
 import type { RunError } from '../domain/errors.ts'
 import type { OpenCall, RunState } from '../domain/state.ts'
+import { type PauseBoundsMs, pauseMs, sleep } from '../lib/backoff.ts'
+import type { Logger } from '../lib/logger.ts'
 import type { LoggedRecord } from '../log/codec.ts'
 import {
   append,
@@ -15,7 +17,6 @@ import {
 } from '../log/run-log.ts'
 import type { AppendError, EventStore } from '../store/event-store.ts'
 import { AskedCalls } from './asked-calls.ts'
-import { type Backoff, untilAborted } from './backoff.ts'
 
 /** A process whose append took longer may have been stopped meanwhile, and thought dead by others. */
 const STALL_MS = 1_000
@@ -39,14 +40,11 @@ export type SessionDeps = {
   readonly readOnlyTools: ReadonlySet<string>
   readonly now: () => number
   readonly newId: () => string
-  readonly backoff: Backoff
+  readonly retryMs: PauseBoundsMs
   readonly signal: AbortSignal
   /** Called with the state after each append of this process. */
   readonly onAppended?: (state: RunState) => void
-  readonly log: {
-    info(fields: object, message: string): void
-    warn(fields: object, message: string): void
-  }
+  readonly log: Pick<Logger, 'info' | 'warn'>
 }
 
 /**
@@ -205,8 +203,8 @@ function pause(
   runId: string,
   error: object,
   failures: number,
-  { backoff, signal, log }: SessionDeps,
+  { retryMs, signal, log }: SessionDeps,
 ): Promise<boolean> {
   if (failures === 0) log.warn({ run_id: runId, error }, 'the store is in trouble: the run waits')
-  return untilAborted(backoff(failures), signal)
+  return sleep(pauseMs(retryMs, failures), signal)
 }

@@ -1,17 +1,11 @@
 import type { RunState } from '../domain/state.ts'
-import type { Turns } from '../lib/semaphore.ts'
+import type { PauseBoundsMs } from '../lib/backoff.ts'
+import type { Logger } from '../lib/logger.ts'
+import type { Semaphore } from '../lib/semaphore.ts'
 import { decode } from '../log/codec.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
-import type { Backoff } from './backoff.ts'
 import { type Effects, runLoop } from './run-loop.ts'
 import { RunSession, type SessionError } from './run-session.ts'
-
-/** Structured log lines, as pino takes them. */
-export type Log = {
-  info(fields: object, message: string): void
-  warn(fields: object, message: string): void
-  error(fields: object, message: string): void
-}
 
 export type WorkerDeps = {
   readonly store: EventStore
@@ -20,14 +14,14 @@ export type WorkerDeps = {
   /** Seconds since the epoch. */
   readonly now: () => number
   readonly newId: () => string
-  readonly backoff: Backoff
-  readonly log: Log
+  readonly retryMs: PauseBoundsMs
+  readonly log: Logger
   /** Whether the process that made these claims was stopped, and did not crash. */
   readonly wasStopped: (claimant: string) => boolean
 }
 
 /** Whose turn it is: of all runs, and of those that were under way in a crash more than once. */
-export type TurnsOf = { readonly all: Turns; readonly suspects: Turns }
+export type TurnsOf = { readonly all: Semaphore; readonly suspects: Semaphore }
 
 /** This process, as `run_claimed` names it. */
 type ProcessIdentity = {
@@ -111,7 +105,7 @@ export class RunWorker {
   }
 
   async #awaitTurn({ all, suspects }: TurnsOf): Promise<void> {
-    const giveBack = await all.take(this.#stop.signal)
+    const giveBack = await all.acquire(this.#stop.signal)
     if (giveBack === null) return
     try {
       await this.#work(suspects)
@@ -127,7 +121,7 @@ export class RunWorker {
     this.#giveBackSuspects = null
   }
 
-  async #work(suspects: Turns): Promise<void> {
+  async #work(suspects: Semaphore): Promise<void> {
     const { log, effects, process } = this.#deps
     const { signal } = this.#stop
     this.#waiting = false
@@ -146,7 +140,7 @@ export class RunWorker {
     if (this.#redacted) session.forget()
     if (session.state.crashes > 0) {
       // One at a time, and claimed only then: so a crash counts against the one that works.
-      this.#giveBackSuspects = await suspects.take(signal)
+      this.#giveBackSuspects = await suspects.acquire(signal)
       if (this.#giveBackSuspects === null) return
     }
     if (!(await this.#claim(session))) return

@@ -1,5 +1,5 @@
 import type { Kind } from '../domain/records.ts'
-import { Turns } from '../lib/semaphore.ts'
+import { Semaphore } from '../lib/semaphore.ts'
 import { RUN_STREAM_PREFIX, runIdOf } from '../log/run-log.ts'
 import type { Position, RecordedEvent } from '../store/event-store.ts'
 import { Presence } from './presence.ts'
@@ -41,7 +41,7 @@ export class Supervisor {
     const wasStopped = (claimant: string): boolean =>
       deps.stopped.has(claimant) || (this.#presence?.hasLeft(claimant) ?? false)
     this.#deps = { ...deps, wasStopped }
-    this.#turns = { all: new Turns(deps.maxRunsAtWork), suspects: new Turns(1) }
+    this.#turns = { all: new Semaphore(deps.maxRunsAtWork), suspects: new Semaphore(1) }
     this.#presence = deps.leaseMs === null ? null : this.#presenceFor(deps.leaseMs)
   }
 

@@ -1,7 +1,8 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import type { ReadStream } from 'node:fs'
 import { mkdir, open, rename, rm, stat, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { sha256 as sha256Of } from '../lib/sha256.ts'
 
 type Artifact = { readonly bytes: number; readonly stream: ReadStream }
 
@@ -22,7 +23,7 @@ export function createArtifacts(dir: string): Artifacts {
   const pathOf = (sha256: string): string => join(dir, sha256.slice(0, 2), sha256)
   return {
     async put(content) {
-      const sha256 = createHash('sha256').update(content).digest('hex')
+      const sha256 = sha256Of(content)
       const path = pathOf(sha256)
       // A file gets its name only once it is complete, so one that is there is right.
       if ((await stat(path).catch(() => null)) === null) await writeDurably(path, content)

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Result, ResultAsync } from 'neverthrow'
+import type { Logger } from '../lib/logger.ts'
 import { extendLedger, type LoadedLedger } from '../log/ledger.ts'
 import type { LoadError } from '../log/run-log.ts'
 import type { AppendError, EventStore } from '../store/event-store.ts'
@@ -19,10 +20,7 @@ export type AccessDeps = {
   readonly configured: string | null
   /** Seconds since the epoch. */
   readonly clock: () => number
-  readonly log: {
-    warn(fields: object, message: string): void
-    error(fields: object, message: string): void
-  }
+  readonly log: Pick<Logger, 'warn' | 'error'>
   /** The file of what is gone by while the store cannot be read; undefined for none. */
   readonly keptIn?: string | undefined
 }

@@ -1,5 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { ok, type Result } from 'neverthrow'
+import { sleep } from '../lib/backoff.ts'
+import type { Logger } from '../lib/logger.ts'
 import type { DamagedRecord } from '../log/codec.ts'
 import { emptyLedger, foldEntry, type LoadedLedger } from '../log/ledger.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
@@ -46,13 +47,11 @@ export class TokenReader {
   }
 }
 
-type Log = { warn(fields: object, message: string): void }
-
 /** Reads until `signal` aborts, or until there is an entry that cannot be read, which it resolves to. */
 export async function followTokens(
   store: EventStore,
   reader: TokenReader,
-  log: Log,
+  log: Pick<Logger, 'warn'>,
   signal: AbortSignal,
 ): Promise<DamagedRecord | null> {
   while (!signal.aborted) {
@@ -65,7 +64,7 @@ export async function followTokens(
     } catch (error) {
       log.warn({ err: error }, 'the tokens cannot be followed now, trying again')
     }
-    await delay(RETRY_MS, undefined, { signal }).catch(() => {})
+    await sleep(RETRY_MS, signal)
   }
   return null
 }

@@ -1,4 +1,5 @@
-import { hash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
+import { sha256 } from '../lib/sha256.ts'
 
 /** By this a scanner of code or logs knows a secret of ours; what follows is 43 characters of base64url. */
 const PREFIX = 'retrai_'
@@ -14,4 +15,4 @@ export const newTicket = (): string => randomBytes(BYTES).toString('base64url')
  * have 256 random bits. Nor does it matter how long it takes to find a digest among others: who guesses
  * cannot choose the digest of a guess.
  */
-export const digestOf = (secret: string): string => hash('sha256', secret, 'hex')
+export const digestOf = (secret: string): string => sha256(secret)

@@ -1,3 +1,4 @@
+import { Signal } from '../lib/signal.ts'
 import type { ClientLimits } from './limits.ts'
 
 /** How a connection ended: by the server or the network, or given up by this side. */
@@ -22,7 +23,7 @@ export class Connection {
   #heard = true
   #opened = false
   #ending: Ending | null = null
-  #wake: () => void = () => {}
+  readonly #news = new Signal()
 
   /** @param onOpen called once, if it ever opens */
   constructor(socket: WebSocket, limits: ClientLimits, onOpen: () => void) {
@@ -51,9 +52,7 @@ export class Connection {
     this.#chars -= this.#taken
     this.#taken = 0
     while (this.#waiting.length === 0 && this.#ending === null) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve
-      })
+      await this.#news.wait(this.#abort.signal)
     }
     const batch = this.#waiting
     this.#waiting = []
@@ -87,7 +86,7 @@ export class Connection {
     this.#waiting.push(text)
     this.#chars += text.length
     if (this.#chars > this.#limits.bufferChars) this.#end({ type: 'overflow' })
-    this.#wake()
+    this.#news.notify()
   }
 
   #end(ending: Ending): void {
@@ -96,6 +95,6 @@ export class Connection {
     clearTimeout(this.#timer)
     this.#abort.abort()
     if (ending.type !== 'closed') this.#socket.close(1000)
-    this.#wake()
+    this.#news.notify()
   }
 }

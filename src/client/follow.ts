@@ -1,4 +1,4 @@
-import { Backoff } from './backoff.ts'
+import { Backoff } from '../lib/backoff.ts'
 import { Connection } from './connection.ts'
 import type { ClientLimits } from './limits.ts'
 

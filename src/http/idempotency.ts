@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto'
 import canonicalize from 'canonicalize'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import type { Idempotency } from '../domain/records.ts'
+import { sha256 } from '../lib/sha256.ts'
 import { uuidOfHash } from '../log/chain.ts'
 
 /** The header in which a client names its request, so that it can safely send it again. */
@@ -13,8 +13,6 @@ const IdempotencyKey = z
 
 /** A run that can be created once only: its id is made of the key, so its stream is the lock. */
 export type NamedRequest = { readonly runId: string; readonly idempotency: Idempotency }
-
-const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
 
 /**
  * What a request with an idempotency key stands for; null without one. Nothing is remembered besides

@@ -1,24 +1,52 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+/** The first and the longest pause of a backoff, in milliseconds. */
+export type PauseBoundsMs = readonly [first: number, longest: number]
 
-/** Waits ever longer from one call to the next, until `signal` aborts. */
+/**
+ * The pause after `failures` failures in a row (0 for the first), in milliseconds. It doubles up to the longest.
+ * Half of it is random, so that the clients of a server that was restarted do not all return at once.
+ */
+export function pauseMs([first, longest]: PauseBoundsMs, failures: number): number {
+  return Math.min(longest, first * 2 ** failures) * (0.5 + Math.random() / 2)
+}
+
+/** Waits; resolves to false as soon as `signal` aborts. */
+export function sleep(ms: number, signal?: AbortSignal): Promise<boolean> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve(false)
+    const abort = (): void => {
+      clearTimeout(timer)
+      resolve(false)
+    }
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', abort)
+      resolve(true)
+    }, ms)
+    signal?.addEventListener('abort', abort, { once: true })
+  })
+}
+
+/** Waits longer after each failure, until it is reset. */
 export class Backoff {
-  readonly #bounds: readonly [number, number]
-  #next: number
+  readonly #bounds: PauseBoundsMs
+  #failures = 0
 
-  /** @param bounds the first and the longest pause, milliseconds */
-  constructor(bounds: readonly [number, number]) {
+  constructor(bounds: PauseBoundsMs) {
     this.#bounds = bounds
-    this.#next = bounds[0]
   }
 
-  async wait(signal: AbortSignal): Promise<void> {
-    const pause = this.#next
-    this.#next = Math.min(pause * 2, this.#bounds[1])
-    // The only way this can reject is the abort, which the caller looks for itself.
-    await sleep(pause, undefined, { signal, ref: false }).catch(() => {})
+  /** Failures since the start or the last reset. */
+  get failures(): number {
+    return this.#failures
+  }
+
+  /** Waits for the next pause; resolves to false as soon as `signal` aborts. */
+  wait(signal?: AbortSignal): Promise<boolean> {
+    const pause = pauseMs(this.#bounds, this.#failures)
+    this.#failures += 1
+    return sleep(pause, signal)
   }
 
   reset(): void {
-    this.#next = this.#bounds[0]
+    this.#failures = 0
   }
 }

@@ -1,5 +1,5 @@
 /** Structured log lines, as pino takes them. */
-export type Log = {
+export type Logger = {
   info(fields: object, message: string): void
   warn(fields: object, message: string): void
   error(fields: object, message: string): void

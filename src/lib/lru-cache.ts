@@ -1,5 +1,5 @@
-/** Keeps what was used most recently, and no more than `capacity` of it. */
-export class Recent<T> {
+/** Keeps the `capacity` items that were used most recently. */
+export class LruCache<T> {
   readonly #items = new Map<string, T>()
   readonly #capacity: number
   #newest: string | null = null
@@ -15,7 +15,7 @@ export class Recent<T> {
   }
 
   set(key: string, item: T): void {
-    // A Map keeps the order of insertion: the first key is the one longest unused.
+    // A Map keeps the order of insertion: the first key is the least recently used.
     this.#items.delete(key)
     this.#items.set(key, item)
     this.#newest = key
@@ -26,7 +26,7 @@ export class Recent<T> {
     }
   }
 
-  /** All that is kept; looking at it does not count as use. */
+  /** All items; reading them here does not count as use. */
   values(): Iterable<T> {
     return this.#items.values()
   }

@@ -1,5 +1,5 @@
-/** Lets a bounded number of jobs work at once; the others wait their turn, in the order they came. */
-export class Turns {
+/** Lets a bounded number of jobs work at once; the others wait, in the order they came. */
+export class Semaphore {
   #free: number
   readonly #waiting: (() => void)[] = []
 
@@ -7,34 +7,31 @@ export class Turns {
     this.#free = limit
   }
 
-  /**
-   * Resolves when it is the caller's turn, to a function that gives the turn back; to null when
-   * `signal` aborts before.
-   */
-  async take(signal: AbortSignal): Promise<(() => void) | null> {
+  /** Resolves to a function that releases what was acquired; to null if `signal` aborts before. */
+  async acquire(signal: AbortSignal): Promise<(() => void) | null> {
     if (signal.aborted) return null
     if (this.#free > 0) this.#free -= 1
     else if (!(await this.#wait(signal))) return null
-    return () => this.#pass()
+    return () => this.#release()
   }
 
   #wait(signal: AbortSignal): Promise<boolean> {
     return new Promise((resolve) => {
-      const called = (): void => {
-        signal.removeEventListener('abort', left)
+      const admit = (): void => {
+        signal.removeEventListener('abort', leave)
         resolve(true)
       }
-      const left = (): void => {
-        this.#waiting.splice(this.#waiting.indexOf(called), 1)
+      const leave = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(admit), 1)
         resolve(false)
       }
-      this.#waiting.push(called)
-      signal.addEventListener('abort', left, { once: true })
+      this.#waiting.push(admit)
+      signal.addEventListener('abort', leave, { once: true })
     })
   }
 
-  /** Hands the turn straight to who has waited longest. */
-  #pass(): void {
+  /** Admits the job that has waited longest. */
+  #release(): void {
     const next = this.#waiting.shift()
     if (next === undefined) this.#free += 1
     else next()

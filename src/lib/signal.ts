@@ -1,34 +1,45 @@
-/** Wakes those who wait for something new. */
-export class Bell {
+/** Wakes all that wait for something new. */
+export class Signal {
   #waiting = new Map<AbortSignal, () => void>()
-  /** Signals that are listened to: once each, since listening anew for every wait is not cheap. */
-  readonly #heeded = new WeakSet<AbortSignal>()
+  /** Listened to once each: a new listener for every wait is not cheap. */
+  readonly #listenedTo = new WeakSet<AbortSignal>()
+  #count = 0
 
-  ring(): void {
+  /** How often it was notified so far. */
+  get count(): number {
+    return this.#count
+  }
+
+  notify(): void {
+    this.#count += 1
     const waiting = this.#waiting
     this.#waiting = new Map()
     for (const wake of waiting.values()) wake()
   }
 
-  /** Resolves at the next ring, or when `signal` aborts. One may wait at a time with each signal. */
-  wait(signal: AbortSignal): Promise<void> {
-    if (this.#waiting.has(signal)) throw new Error('somebody waits with this signal already')
+  /**
+   * Resolves at the next notification, or when `abort` aborts. Each `abort` has one waiter at a time.
+   * @param seen the count when the waiter last looked, if it has awaited anything since: a later
+   *   notification wakes it at once
+   */
+  wait(abort: AbortSignal, seen = this.#count): Promise<void> {
+    if (this.#waiting.has(abort)) throw new Error('one waiter at a time for each AbortSignal')
+    if (abort.aborted || seen !== this.#count) return Promise.resolve()
     return new Promise((resolve) => {
-      this.#waiting.set(signal, resolve)
-      if (signal.aborted) this.#leave(signal)
-      else this.#heed(signal)
+      this.#waiting.set(abort, resolve)
+      this.#listenTo(abort)
     })
   }
 
-  #heed(signal: AbortSignal): void {
-    if (this.#heeded.has(signal)) return
-    this.#heeded.add(signal)
-    signal.addEventListener('abort', () => this.#leave(signal), { once: true })
+  #listenTo(abort: AbortSignal): void {
+    if (this.#listenedTo.has(abort)) return
+    this.#listenedTo.add(abort)
+    abort.addEventListener('abort', () => this.#leave(abort), { once: true })
   }
 
-  #leave(signal: AbortSignal): void {
-    const wake = this.#waiting.get(signal)
-    this.#waiting.delete(signal)
+  #leave(abort: AbortSignal): void {
+    const wake = this.#waiting.get(abort)
+    this.#waiting.delete(abort)
     wake?.()
   }
 }

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto'
 import canonicalize from 'canonicalize'
+import { sha256 } from '../lib/sha256.ts'
 import { committed } from './commitment.ts'
 import { committedRemainder, type Remainder } from './remainder.ts'
 
@@ -45,7 +45,7 @@ export function recordHash(
   const [rest, payload] = commitments(record.payload, meta)
   const canonical = canonicalize({ ...record, ...rest, payload, seq })
   if (canonical === undefined) throw new TypeError('a record is always canonicalizable')
-  return createHash('sha256').update(canonical).digest('hex')
+  return sha256(canonical)
 }
 
 function commitments(payload: object, meta: Unhashed) {

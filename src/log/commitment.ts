@@ -1,12 +1,9 @@
-import { hash } from 'node:crypto'
+import { sha256 } from '../lib/sha256.ts'
 
 type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
 
 /** Bytes of the salt of a record. */
 export const SALT_BYTES = 16
-
-/** SHA-256 (hex) of a text in UTF-8. */
-const sha256 = (text: string): string => hash('sha256', text, 'hex')
 
 /**
  * The salt (hex) of one string of a record, by its RFC 6901 pointer from the payload. Both salts have a

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
+import { messageOf } from '../lib/message-of.ts'
 import type { EventStore, NewEvent, StoreFailure } from '../store/event-store.ts'
 import { storedValue } from './codec.ts'
 
@@ -58,6 +59,6 @@ async function read(store: EventStore): Promise<Result<string | null, LogIdError
   try {
     return ok(LogCreated.parse(storedValue(event)).log_id)
   } catch (cause) {
-    return problem(cause instanceof Error ? cause.message : String(cause))
+    return problem(messageOf(cause))
   }
 }

@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
-import type { Log } from '../lib/logger.ts'
+import type { Logger } from '../lib/logger.ts'
 import type { LoggedRecord } from '../log/codec.ts'
 import { foldLogged, type LoadError, type LoadedRun, readRecords } from '../log/run-log.ts'
 import type { Forget } from '../redaction/redactor.ts'
@@ -13,7 +13,7 @@ type Deps = {
   /** With redactions. */
   readonly store: EventStore
   readonly readModel: SqliteReadModel
-  readonly log: Log
+  readonly log: Logger
 }
 
 /**

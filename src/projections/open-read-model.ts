@@ -1,4 +1,5 @@
-import type { Log } from '../lib/logger.ts'
+import type { Logger } from '../lib/logger.ts'
+import { messageOf } from '../lib/message-of.ts'
 import type { Checkpoint } from './batch.ts'
 import { isInUse, isOfOthers, openReadModelFile, removeReadModelFile } from './read-model-file.ts'
 import { Altered, Sealer, sealKey } from './read-model-seal.ts'
@@ -7,7 +8,7 @@ import { ReadModelTables } from './read-model-tables.ts'
 export type ReadModelOptions = {
   /** Path of the SQLite file. It belongs to the read model and may be deleted at any time it is closed. */
   readonly file: string
-  readonly log: Log
+  readonly log: Logger
 }
 
 export type ReadModelFailure =
@@ -26,9 +27,6 @@ export function failure(file: string, cause: unknown): ReadModelFailure {
   }
   return { type: 'read_model_failed', message: `${file}: ${messageOf(cause)}` }
 }
-
-export const messageOf = (cause: unknown): string =>
-  cause instanceof Error ? cause.message : String(cause)
 
 /** An open file, and what is kept of it in memory. */
 export type Contents = {

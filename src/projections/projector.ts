@@ -1,6 +1,7 @@
-import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { err, ok, type Result } from 'neverthrow'
-import type { Log } from '../lib/logger.ts'
+import { sleep } from '../lib/backoff.ts'
+import type { Logger } from '../lib/logger.ts'
 import { ensureLogId, type LogIdError } from '../log/log-id.ts'
 import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
 import type { EventStore, Position, RecordedEvent } from '../store/event-store.ts'
@@ -25,7 +26,7 @@ const RETRY_MS = 1000
 export type ProjectorDeps = {
   readonly store: EventStore
   readonly readModel: SqliteReadModel
-  readonly log: Log
+  readonly log: Logger
   /** An event as it is now: strings may have been taken out of it since it was delivered. */
   readonly asOfNow?: (event: RecordedEvent) => RecordedEvent
   /** Stops the projector, as `stop` does. */
@@ -102,7 +103,7 @@ async function project(deps: ProjectorDeps, on: Progress, signal: AbortSignal): 
     } catch (cause) {
       on.failed(cause)
     }
-    await delay(retryMs, undefined, { signal }).catch(() => {})
+    await sleep(retryMs, signal)
   }
 }
 

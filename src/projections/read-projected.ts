@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { copyFile, mkdtemp, open, readdir, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import canonicalize from 'canonicalize'
 import * as z from 'zod'
+import { sha256 } from '../lib/sha256.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 import type { RecordedEvent } from '../store/event-store.ts'
 import { runRow } from './read-model.ts'
@@ -138,7 +138,5 @@ function parsed(text: string): unknown {
 }
 
 function digestOf(columns: Omit<z.infer<typeof Row>, 'state'>, state: unknown): string {
-  return createHash('sha256')
-    .update(canonicalize({ columns, state }) ?? '')
-    .digest('hex')
+  return sha256(canonicalize({ columns, state }) ?? '')
 }

@@ -1,13 +1,13 @@
 import { err, ok, type Result } from 'neverthrow'
 import { statusOf } from '../domain/state.ts'
-import { Recent } from '../lib/lru-cache.ts'
+import { LruCache } from '../lib/lru-cache.ts'
+import { messageOf } from '../lib/message-of.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 import type { Batch, Checkpoint } from './batch.ts'
 import { decodeCursor, encodeCursor } from './list-query.ts'
 import {
   type Contents,
   failure,
-  messageOf,
   openAnew,
   openOrRemake,
   type ReadModelFailure,
@@ -47,8 +47,8 @@ export function openReadModel(
  */
 export class SqliteReadModel implements ReadModel {
   readonly #options: ReadModelOptions
-  readonly #recent = new Recent<LoadedRun>(RECENT_RUNS)
-  readonly #pages = new Recent<RunPage>(RECENT_PAGES)
+  readonly #recent = new LruCache<LoadedRun>(RECENT_RUNS)
+  readonly #pages = new LruCache<RunPage>(RECENT_PAGES)
   readonly #waiting = new Waiting()
   #contents: Contents
   #generation = new AbortController()

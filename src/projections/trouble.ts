@@ -1,11 +1,12 @@
-import type { Log } from '../lib/logger.ts'
+import type { Logger } from '../lib/logger.ts'
+import { messageOf } from '../lib/message-of.ts'
 
 /** Why the log cannot be projected now. It is logged when it begins, changes and ends, not each time. */
 export class Trouble {
-  readonly #log: Log
+  readonly #log: Logger
   #now: string | null = null
 
-  constructor(log: Log) {
+  constructor(log: Logger) {
     this.#log = log
   }
 
@@ -27,9 +28,4 @@ export class Trouble {
     this.#now = null
     this.#log.info({}, 'the log is projected again')
   }
-}
-
-function messageOf(cause: unknown): string {
-  if (typeof cause !== 'object' || cause === null || !('message' in cause)) return String(cause)
-  return String(cause.message)
 }

@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
-import { Recent } from '../lib/lru-cache.ts'
+import { LruCache } from '../lib/lru-cache.ts'
 import { decode } from '../log/codec.ts'
 import { streamOf } from '../log/run-log.ts'
 import type { EventStore } from '../store/event-store.ts'
@@ -18,7 +18,7 @@ const NAMES_ARTIFACT = /"sha256"\s*:\s*"/
 /** Which artifacts belong to which runs, by the records of the runs. */
 export class References {
   readonly #store: EventStore
-  readonly #known = new Recent<Known>(RUNS)
+  readonly #known = new LruCache<Known>(RUNS)
 
   constructor(store: EventStore) {
     this.#store = store

@@ -1,6 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import type { RunState } from '../domain/state.ts'
-import { Recent } from '../lib/lru-cache.ts'
+import { LruCache } from '../lib/lru-cache.ts'
 import type { LoggedRecord } from '../log/codec.ts'
 import { foldLogged, type LoadedRun, readRecords } from '../log/run-log.ts'
 import { lastEvent } from '../log/run-pages.ts'
@@ -19,7 +19,7 @@ type Deps = { readonly store: EventStore; readonly readModel: Pick<ReadModel, 'g
 /** Runs as they were at any of their records. */
 export class Moments {
   readonly #deps: Deps
-  #snapshots = new Recent<LoadedRun>(SNAPSHOTS)
+  #snapshots = new LruCache<LoadedRun>(SNAPSHOTS)
 
   constructor(deps: Deps) {
     this.#deps = deps
@@ -28,7 +28,7 @@ export class Moments {
   /** To be called when something was taken out of a run. */
   forget(): void {
     // What is being folded from records that were read before is kept nowhere.
-    this.#snapshots = new Recent<LoadedRun>(SNAPSHOTS)
+    this.#snapshots = new LruCache<LoadedRun>(SNAPSHOTS)
   }
 
   /** The state as of the record with this seq. */

@@ -1,17 +1,12 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { err, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
+import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
+import type { Logger } from '../lib/logger.ts'
+import { Signal } from '../lib/signal.ts'
 import { decodeAs } from '../log/codec.ts'
 import type { EventStore, RecordedEvent, StoreFailure } from '../store/event-store.ts'
 import { eraseFrom } from './erase.ts'
 import { RedactionIndex } from './redaction-index.ts'
 import { type LoggedRedaction, REDACTIONS, Redaction } from './redaction-ledger.ts'
-
-/** Structured log lines, as pino takes them. */
-type Log = {
-  info(fields: object, message: string): void
-  warn(fields: object, message: string): void
-  error(fields: object, message: string): void
-}
 
 /**
  * Makes what was derived of runs anew, or forgets it. Told of the same redactions again it changes
@@ -25,8 +20,8 @@ export type CarriedOut = { readonly hidden: boolean; readonly erased: boolean }
 const PAGE = 1000
 /** Records that are overwritten at once. */
 const ERASED_AT_ONCE = 50
-/** Pauses between attempts, milliseconds: doubled from the first to the second. */
-const PAUSES = [100, 10_000] as const
+/** Pauses between attempts. */
+const RETRY_MS: PauseBoundsMs = [100, 10_000]
 
 /**
  * Follows the ledger of redactions and carries out what it says: hides it from all who read through
@@ -35,7 +30,7 @@ const PAUSES = [100, 10_000] as const
  */
 export class Redactor {
   readonly #store: EventStore
-  readonly #log: Log
+  readonly #log: Logger
   readonly #index = new RedactionIndex()
   readonly #stop = new AbortController()
   #reading: ResultAsync<void, StoreFailure> | null = null
@@ -44,12 +39,12 @@ export class Redactor {
   #known = -1
   #hidden = -1
   #erased = -1
-  #watchers: (() => void)[] = []
+  readonly #news = new Signal()
   #following: Promise<void> = Promise.resolve()
   #erasing: Promise<void> = Promise.resolve()
 
   /** @param store that redactions are erased from and recorded in: not one made by `withRedactions` */
-  constructor({ store, log }: { readonly store: EventStore; readonly log: Log }) {
+  constructor({ store, log }: { readonly store: EventStore; readonly log: Logger }) {
     this.#store = store
     this.#log = log
   }
@@ -90,7 +85,7 @@ export class Redactor {
     for (;;) {
       const now = { hidden: this.#hidden >= revision, erased: this.#erased >= revision }
       if (now[goal] || signal.aborted) return now
-      await this.#change(signal)
+      await this.#news.wait(signal)
     }
   }
 
@@ -135,12 +130,14 @@ export class Redactor {
 
   async #follow(forget: readonly Forget[]): Promise<void> {
     const { signal } = this.#stop
+    const backoff = new Backoff(RETRY_MS)
     for (let after = -1; !signal.aborted; ) {
       try {
         for await (const item of this.#store.subscribeStream(REDACTIONS.stream, {
           after,
           signal,
         })) {
+          backoff.reset()
           if (item.type !== 'events') continue
           const redactions = this.#take(item.events)
           await this.#patiently(async () => {
@@ -148,13 +145,13 @@ export class Redactor {
           })
           after = item.events.at(-1)?.revision ?? after
           this.#hidden = after
-          this.#changed()
+          this.#news.notify()
           this.#eraseLater(redactions, after)
         }
       } catch (error) {
         this.#log.error({ err: error }, 'the subscription to the redactions broke')
-        await pause(PAUSES[0], signal)
       }
+      await backoff.wait(signal)
     }
   }
 
@@ -167,40 +164,24 @@ export class Redactor {
       }
       if (this.#stop.signal.aborted) return
       this.#erased = upTo
-      this.#changed()
+      this.#news.notify()
     })
   }
 
   /** Does it until it is done, or this is stopped. */
   async #patiently(work: () => Promise<void>): Promise<void> {
     const { signal } = this.#stop
-    const [first, longest] = PAUSES
-    let failed = false
-    for (let ms: number = first; !signal.aborted; ms = Math.min(2 * ms, longest)) {
+    const backoff = new Backoff(RETRY_MS)
+    while (!signal.aborted) {
       try {
         await work()
-        if (failed) this.#log.info({}, 'the redaction is carried out now')
+        if (backoff.failures > 0) this.#log.info({}, 'the redaction is carried out now')
         return
       } catch (error) {
         const message = 'a redaction cannot be carried out yet, this is tried again'
-        if (!failed) this.#log.warn({ err: error }, message)
-        failed = true
-        await pause(ms, signal)
+        if (backoff.failures === 0) this.#log.warn({ err: error }, message)
+        await backoff.wait(signal)
       }
     }
   }
-
-  #change(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      this.#watchers.push(resolve)
-      signal.addEventListener('abort', () => resolve(), { once: true })
-    })
-  }
-
-  #changed(): void {
-    for (const wake of this.#watchers.splice(0)) wake()
-  }
 }
-
-const pause = (ms: number, signal: AbortSignal): Promise<void> =>
-  sleep(ms, undefined, { signal }).catch(() => {})

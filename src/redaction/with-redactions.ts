@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
 import type { EventStore, RecordedEvent, Subscription } from '../store/event-store.ts'
 import type { Redactor } from './redactor.ts'
 
-/** How long a subscription waits until the store is asked again for what was redacted, milliseconds. */
-const AGAIN_MS = 200
+/** Pauses of a subscription until what was redacted can be read. */
+const RETRY_MS: PauseBoundsMs = [100, 1_000]
 
 /**
  * The store as all but the redactor read it: no event has in it what was taken out of it, also where the
@@ -31,9 +31,10 @@ async function* applied(
   redactor: Redactor,
   signal: AbortSignal,
 ): Subscription {
+  const backoff = new Backoff(RETRY_MS)
   while (!signal.aborted) {
     if ((await redactor.ready()).isOk()) break
-    await sleep(AGAIN_MS, undefined, { signal }).catch(() => {})
+    await backoff.wait(signal)
   }
   if (signal.aborted) return
   for await (const item of subscribe()) {

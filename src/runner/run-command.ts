@@ -5,6 +5,7 @@ import { constants, totalmem } from 'node:os'
 import type { Readable } from 'node:stream'
 import { setTimeout as pause, setImmediate } from 'node:timers/promises'
 import { err, ok, type Result } from 'neverthrow'
+import { messageOf } from '../lib/message-of.ts'
 import { collectOutput } from './collect-output.ts'
 import type { Command, CommandLimits, CommandResult, RunCommand } from './command.ts'
 import { DEFAULT_MAX_BYTES, shortageOf } from './command.ts'
@@ -130,7 +131,7 @@ async function start(
 }
 
 async function whyNotStarted(file: string, cwd: string, cause: unknown): Promise<NotStarted> {
-  const message = cause instanceof Error ? cause.message : String(cause)
+  const message = messageOf(cause)
   const missing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT'
   if (!missing) {
     const shortage = shortageOf(cause)

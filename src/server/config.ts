@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { basename, isAbsolute, join, resolve } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import type { OwnSecret } from '../domain/mask/own-secrets.ts'
+import { sha256 } from '../lib/sha256.ts'
 import { CrashAt } from './crash-points.ts'
 
 const trimmed = z.string().trim()
@@ -121,7 +121,7 @@ export function newDataDir(env: Readonly<Record<string, string | undefined>>): s
   const given = env.XDG_DATA_HOME ?? ''
   const home = isAbsolute(given) ? given : join(homedir(), '.local', 'share')
   const folder = process.cwd()
-  const hash = createHash('sha256').update(folder).digest('hex').slice(0, 8)
+  const hash = sha256(folder).slice(0, 8)
   const name = basename(folder).replace(/[^\w.-]+/g, '-')
   return join(home, 'retrai', [name, hash].filter(Boolean).join('-'))
 }

@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import { exponential } from '../agent/backoff.ts'
 import { findGoal } from '../agent/goals/catalogue.ts'
 import { createModels } from '../agent/model/models.ts'
 import type { Resources } from '../agent/resources.ts'
@@ -46,7 +45,7 @@ export function createEffects(config: Config, artifacts: Artifacts, resources: R
     dataDir: config.RETRAI_DATA_DIR,
     reportsDir,
     untilAvailable: (signal) => resources.available(signal),
-    modelBackoff: exponential(1_000, 30_000),
+    modelRetryMs: [1_000, 30_000],
     modelAttempts: 6,
   }
   return withCrashingEffects(effects, config.RETRAI_CRASH_AT)

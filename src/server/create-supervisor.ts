@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
-import { exponential } from '../agent/backoff.ts'
 import type { Effects } from '../agent/run-loop.ts'
 import { Supervisor } from '../agent/supervisor.ts'
 import { now } from './clocks.ts'
@@ -26,7 +25,7 @@ export function createSupervisor(
     leaseMs: isShared ? config.RETRAI_LEASE_SECONDS * 1000 : null,
     now,
     newId: randomUUID,
-    backoff: exponential(100, 5_000),
+    retryMs: [100, 5_000],
     maxRunsAtWork: config.RETRAI_MAX_RUNS_AT_WORK,
     log,
   })

@@ -1,14 +1,13 @@
 import { ResultAsync } from 'neverthrow'
 import type { Artifacts } from '../artifacts/artifacts.ts'
 import type { ArtifactSource, Redactions } from '../http/deps.ts'
+import type { Logger } from '../lib/logger.ts'
 import { forgetRedacted } from '../projections/forget-redacted.ts'
 import type { SqliteReadModel } from '../projections/sqlite-read-model.ts'
 import { holdsAny } from '../redaction/places.ts'
 import { redactRun } from '../redaction/redact-run.ts'
 import type { Forget, Redactor } from '../redaction/redactor.ts'
 import type { EventStore } from '../store/event-store.ts'
-
-type Log = Parameters<typeof forgetRedacted>[0]['log']
 
 type Deps = {
   /** Where redactions are recorded. */
@@ -20,7 +19,7 @@ type Deps = {
   readonly artifacts: ArtifactSource & Pick<Artifacts, 'remove'>
   /** Seconds since the epoch. */
   readonly now: () => number
-  readonly log: Log
+  readonly log: Logger
 }
 
 /** Redactions as HTTP offers them, and what has to be begun once all who keep something have said so. */

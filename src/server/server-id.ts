@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { ResultAsync } from 'neverthrow'
 import * as z from 'zod'
+import { messageOf } from '../lib/message-of.ts'
 
 /**
  * The identity of the server that has this data folder: made at its first start, and kept through all
@@ -9,7 +10,7 @@ import * as z from 'zod'
  */
 export function ensureServerId(file: string): ResultAsync<string, string> {
   return ResultAsync.fromPromise(readOrCreate(file), (cause) => {
-    const message = cause instanceof Error ? cause.message : String(cause)
+    const message = messageOf(cause)
     return `${file} cannot be used (${message}): give the server write access to it, or delete it.`
   })
 }

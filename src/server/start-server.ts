@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto'
 import { dirname, join } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
-import { exponential } from '../agent/backoff.ts'
 import { clearReports } from '../agent/goals/report-folder.ts'
 import { Resources } from '../agent/resources.ts'
 import { createArtifacts } from '../artifacts/artifacts.ts'
@@ -93,7 +92,7 @@ async function start(config: Config, options: StartOptions): Promise<Result<Serv
   }
   const artifacts = createArtifacts(join(dataDir, 'artifacts'))
   const parts: Parts = { config, log, store, artifacts, readModel: readModel.value, projector }
-  const resources = new Resources({ backoff: exponential(100, 5_000), log })
+  const resources = new Resources({ retryMs: [100, 5_000], log })
   const effects = createEffects(config, artifacts, resources)
   const redactions = createRedactions({ ...parts, ledger, redactor, now })
   const claimant = `${serverId.value}/${randomUUID()}`

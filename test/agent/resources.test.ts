@@ -1,5 +1,4 @@
 import { expect, test } from 'vitest'
-import { exponential } from '../../src/agent/backoff.ts'
 import { Resources } from '../../src/agent/resources.ts'
 import { runCommand } from '../../src/runner/run-command.ts'
 import { only, Workshop } from './support.ts'
@@ -12,7 +11,7 @@ function shortFor(times: number) {
   const note = (_fields: object, message: string) => logged.push(message)
   let left = times
   const resources = new Resources({
-    backoff: exponential(1, 5),
+    retryMs: [1, 5],
     log: { info: note, error: note },
     probe: async () => {
       left -= 1
@@ -34,7 +33,7 @@ test('a shortage is named while it lasts, and logged once', async () => {
 test('what is no shortage keeps nobody waiting', async () => {
   const log = { info() {}, error() {} }
   const probe = () => Promise.reject(Object.assign(new Error('gone'), { code: 'ENOENT' }))
-  const resources = new Resources({ backoff: () => 1, log, probe })
+  const resources = new Resources({ retryMs: [1, 1], log, probe })
   expect(await resources.available(new AbortController().signal)).toBe(true)
 })
 

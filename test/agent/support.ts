@@ -91,7 +91,7 @@ export class Workshop implements AsyncDisposable {
         runCommand,
         dataDir: null,
         reportsDir: join(this.folder, 'checks'),
-        modelBackoff: () => 1,
+        modelRetryMs: [1, 1],
         modelAttempts: 4,
         ...changes,
       },
@@ -99,7 +99,7 @@ export class Workshop implements AsyncDisposable {
       leaseMs,
       now,
       newId: randomUUID,
-      backoff: () => 5,
+      retryMs: [5, 5],
       maxRunsAtWork,
       log: { info: this.#note, warn: this.#note, error: this.#note },
     })

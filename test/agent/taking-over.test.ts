@@ -75,7 +75,7 @@ function idleEffects(until: Promise<unknown>, asked: () => void): Effects {
     runCommand: () => Promise.reject(new Error('there is no command')),
     dataDir: null,
     reportsDir: '/nowhere',
-    modelBackoff: () => 1,
+    modelRetryMs: [1, 1],
     modelAttempts: 1,
   }
 }
@@ -102,7 +102,7 @@ const supervise = (store: EventStore, effects: Effects) =>
     leaseMs: null,
     now,
     newId: randomUUID,
-    backoff: () => 1,
+    retryMs: [1, 1],
     maxRunsAtWork: 1,
     log: silent,
   })

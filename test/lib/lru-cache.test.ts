@@ -1,22 +1,22 @@
 import { expect, test } from 'vitest'
-import { Recent } from '../../src/lib/lru-cache.ts'
+import { LruCache } from '../../src/lib/lru-cache.ts'
 
-test('what was not used for longest is let go first', () => {
-  const recent = new Recent<number>(2)
-  recent.set('a', 1)
-  recent.set('b', 2)
-  expect(recent.get('a')).toBe(1)
-  recent.set('c', 3)
-  expect(recent.get('b')).toBeUndefined()
-  expect([recent.get('a'), recent.get('c')]).toEqual([1, 3])
+test('the least recently used item is removed first', () => {
+  const cache = new LruCache<number>(2)
+  cache.set('a', 1)
+  cache.set('b', 2)
+  expect(cache.get('a')).toBe(1)
+  cache.set('c', 3)
+  expect(cache.get('b')).toBeUndefined()
+  expect([cache.get('a'), cache.get('c')]).toEqual([1, 3])
 })
 
 test('setting again replaces and takes no more room', () => {
-  const recent = new Recent<number>(2)
-  recent.set('a', 1)
-  recent.set('b', 2)
-  recent.set('a', 3)
-  expect([recent.get('a'), recent.get('b')]).toEqual([3, 2])
-  recent.clear()
-  expect(recent.get('a')).toBeUndefined()
+  const cache = new LruCache<number>(2)
+  cache.set('a', 1)
+  cache.set('b', 2)
+  cache.set('a', 3)
+  expect([cache.get('a'), cache.get('b')]).toEqual([3, 2])
+  cache.clear()
+  expect(cache.get('a')).toBeUndefined()
 })

@@ -7,7 +7,7 @@ import { afterAll } from 'vitest'
 import { fold } from '../../src/domain/evolve.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import type { RunState } from '../../src/domain/state.ts'
-import type { Log } from '../../src/lib/logger.ts'
+import type { Logger } from '../../src/lib/logger.ts'
 import { prepare, streamOf } from '../../src/log/run-log.ts'
 import { Batch } from '../../src/projections/batch.ts'
 import { openReadModel, type SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
@@ -29,7 +29,7 @@ export type LogLine = {
 } & object
 
 /** Collects log lines. */
-export function collectingLog(): { readonly log: Log; readonly lines: LogLine[] } {
+export function collectingLog(): { readonly log: Logger; readonly lines: LogLine[] } {
   const lines: LogLine[] = []
   const write = (level: LogLine['level']) => (fields: object, message: string) => {
     lines.push({ ...fields, level, message })

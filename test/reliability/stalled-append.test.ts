@@ -29,7 +29,7 @@ async function session(store: EventStore, runId: string, claimant: string): Prom
     readOnlyTools: new Set(),
     now: () => Date.now() / 1000,
     newId: randomUUID,
-    backoff: () => 1,
+    retryMs: [1, 1],
     signal: new AbortController().signal,
     log: { info() {}, warn() {} },
   })

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import { err, ok, type Result } from 'neverthrow'
+import { messageOf } from '../../lib/message-of.ts'
 import { siblingModule } from '../../lib/package-files.ts'
 import type { Parsed, ParserName, Plain } from './parse-thread.ts'
 
@@ -32,9 +33,7 @@ export async function parseApart<Name extends ParserName>(
   signal.addEventListener('abort', onAbort)
   if (signal.aborted) onAbort()
   worker.once('message', (parsed: Parsed<Name>) => resolve(ok(parsed)))
-  worker.once('error', (cause) =>
-    resolve(err(cause instanceof Error ? cause.message : String(cause))),
-  )
+  worker.once('error', (cause) => resolve(err(messageOf(cause))))
   worker.once('exit', () => resolve(err('its thread has ended')))
   const result = await promise
   clearTimeout(timer)

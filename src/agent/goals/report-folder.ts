@@ -3,6 +3,7 @@ import { basename, dirname, join } from 'node:path'
 import { StringDecoder } from 'node:string_decoder'
 import { setImmediate } from 'node:timers/promises'
 import { err, ok, type Result } from 'neverthrow'
+import { messageOf } from '../../lib/message-of.ts'
 import { processMask } from '../../log/masking.ts'
 import { readConfined } from '../tools/confine.ts'
 import { describeProblem } from '../tools/path-problem.ts'
@@ -11,9 +12,6 @@ import { oneLine } from './text.ts'
 
 const MAX_REPORT_BYTES = 16 * 1024 * 1024
 const PIECE_BYTES = 256 * 1024
-
-const messageOf = (cause: unknown): string =>
-  oneLine(cause instanceof Error ? cause.message : String(cause))
 
 /** Removes what checks have left in `reportsDir` that ended with their server. Rejects if it cannot. */
 export const clearReports = (reportsDir: string): Promise<void> =>
@@ -35,7 +33,7 @@ export async function withReportFolder(
     })
     folder = await mkdtemp(join(reportsDir, 'check-'))
   } catch (cause) {
-    const reason = `No folder for the report of the check could be made: ${messageOf(cause)}`
+    const reason = `No folder for the report of the check could be made: ${oneLine(messageOf(cause))}`
     return { achieved: false, reason, details: '' }
   }
   try {

@@ -6,7 +6,7 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { ShellGoal, SuccessCondition } from '../../domain/run-config.ts'
 import { siblingModule } from '../../lib/package-files.ts'
-import { Turns } from '../../lib/semaphore.ts'
+import { Semaphore } from '../../lib/semaphore.ts'
 import { readConfined } from '../tools/confine.ts'
 import { describeProblem, type PathProblem } from '../tools/path-problem.ts'
 import { oneLine } from './text.ts'
@@ -19,7 +19,7 @@ const PARSER = fileURLToPath(siblingModule('yaml-child', import.meta.url))
 
 const execute = promisify(execFile)
 /** Settings that take long to read must not take the machine. */
-const parsing = new Turns(2)
+const parsing = new Semaphore(2)
 
 const { check_command, success_condition } = ShellGoal.unwrap().shape
 
@@ -63,7 +63,7 @@ const Parsed = z.union([z.object({ problem: z.string() }), z.object({ value: z.u
 
 /** What a YAML text says, read in a process of its own. */
 async function parseYaml(text: string): Promise<Result<unknown, string>> {
-  const giveBack = await parsing.take(new AbortController().signal)
+  const giveBack = await parsing.acquire(new AbortController().signal)
   try {
     const child = execute(process.execPath, ['--max-old-space-size=64', PARSER], {
       env: {},

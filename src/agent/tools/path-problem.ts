@@ -1,3 +1,5 @@
+import { messageOf } from '../../lib/message-of.ts'
+
 /** Why a path of the project cannot be used. */
 export type PathProblem =
   | { readonly type: 'outside_project' }
@@ -44,7 +46,7 @@ export function describeProblem(path: string, problem: PathProblem): string {
 
 /** What an error of the file system means for a path. */
 export function problemOf(cause: unknown): PathProblem {
-  const message = cause instanceof Error ? cause.message : String(cause)
+  const message = messageOf(cause)
   switch (codeOf(cause)) {
     case 'ENOENT':
       return { type: 'not_found' }

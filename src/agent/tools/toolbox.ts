@@ -1,6 +1,7 @@
 import type { Artifacts } from '../../artifacts/artifacts.ts'
 import type { PayloadOf } from '../../domain/records.ts'
 import type { OpenCall } from '../../domain/state.ts'
+import { messageOf } from '../../lib/message-of.ts'
 import { processMask } from '../../log/masking.ts'
 import type { RunCommand } from '../../runner/command.ts'
 import { dataFolderProblem } from '../data-folder.ts'
@@ -84,7 +85,7 @@ async function perform(call: OpenCall, context: ToolContext): Promise<Outcome> {
     const { output, outcome, exitCode } = await prepared.value(context)
     return { output, outcome, exit_code: exitCode }
   } catch (cause) {
-    const message = cause instanceof Error ? cause.message : String(cause)
+    const message = messageOf(cause)
     return { output: `${call.tool} failed: ${message}`, outcome: 'error', exit_code: 1 }
   }
 }
@@ -95,7 +96,7 @@ function jsonProblem(text: string): string {
     JSON.parse(processMask.text(text))
     return 'JSON, but not an object'
   } catch (cause) {
-    return `not valid JSON: ${cause instanceof Error ? cause.message : String(cause)}`
+    return `not valid JSON: ${messageOf(cause)}`
   }
 }
 

@@ -1,18 +1,13 @@
+import type { Logger } from '../../lib/logger.ts'
 import type { EventStore } from '../../store/event-store.ts'
 import { type Access, AccessWindows } from './access-windows.ts'
 import { AccessWriter } from './access-writer.ts'
-
-/** Structured log lines, as pino takes them. */
-type Log = {
-  info(fields: object, message: string): void
-  warn(fields: object, message: string): void
-}
 
 export type RecorderDeps = {
   readonly store: EventStore
   /** Seconds since the epoch. */
   readonly clock: () => number
-  readonly log: Log
+  readonly log: Pick<Logger, 'info' | 'warn'>
   /** Whether nothing may be shown before it is written down that it is. */
   readonly strict: boolean
   /** How long an entry waits for others to be written with it, milliseconds. */

@@ -1,12 +1,8 @@
 import type { Checkpoint } from '../../api/audit.ts'
+import type { Logger } from '../../lib/logger.ts'
 import type { CheckpointWriter, WriteError } from './checkpoint-writer.ts'
 
-/** Structured log lines, as pino takes them. */
-type Log = {
-  debug(fields: object, message: string): void
-  info(fields: object, message: string): void
-  warn(fields: object, message: string): void
-}
+type DebugLogger = Pick<Logger, 'info' | 'warn'> & { readonly debug: Logger['info'] }
 
 /** After the end of a run; the ends that come meanwhile are in the same checkpoint. */
 const SOON_MS = 1_000
@@ -27,7 +23,7 @@ export type CheckpointTimer = {
 export type TimerOptions = {
   /** The longest time after which a change is in a checkpoint. */
   readonly seconds: number
-  readonly log: Log
+  readonly log: DebugLogger
   readonly written?: (checkpoint: Checkpoint) => Promise<void>
   readonly pauseMs?: number
   readonly soonMs?: number
@@ -104,7 +100,7 @@ export function startCheckpoints(
   }
 }
 
-function tell(error: WriteError, log: Log): void {
+function tell(error: WriteError, log: DebugLogger): void {
   if (error.type === 'wrong_expected_revision') {
     log.debug({ error }, 'another server has written a checkpoint meanwhile')
   } else {

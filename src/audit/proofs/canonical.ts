@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto'
 import canonicalize from 'canonicalize'
 
 /** The RFC 8785 canonical form of a JSON value: the same text for the same value, in any language. */
@@ -7,6 +6,3 @@ export function canonicalJson(value: object): string {
   if (text === undefined) throw new TypeError('a JSON object is always canonicalizable')
   return text
 }
-
-/** SHA-256 (lower-case hex); text is taken in UTF-8. */
-export const sha256 = (content: string | Uint8Array): string => hash('sha256', content, 'hex')

@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { err, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { type PublishedKey, PublishedKeys } from '../../api/audit.ts'
+import { messageOf } from '../../lib/message-of.ts'
 import { fingerprintOf } from './public-keys.ts'
 import type { Signer } from './statements.ts'
 
@@ -50,7 +51,7 @@ const PRIVATE = '.pem'
 
 function attempt<T>(dir: string, work: () => Promise<T>): ResultAsync<T, KeyringFailure> {
   return ResultAsync.fromPromise(work(), (cause) => {
-    const reason = cause instanceof Error ? cause.message : String(cause)
+    const reason = messageOf(cause)
     const message =
       cause instanceof Unusable ? reason : `The keys in ${dir} cannot be used: ${reason}`
     return { type: 'keyring_failed', message }

@@ -1,6 +1,6 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto'
 import type { PublishedKeys } from '../../api/audit.ts'
-import { sha256 } from './canonical.ts'
+import { sha256 } from '../../lib/sha256.ts'
 
 /** SHA-256 (hex) of the public key in DER (SubjectPublicKeyInfo). */
 export function fingerprintOf(key: KeyObject): string {

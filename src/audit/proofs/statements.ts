@@ -7,7 +7,8 @@ import {
   Sha256,
   sealed,
 } from '../../api/audit.ts'
-import { canonicalJson, sha256 } from './canonical.ts'
+import { sha256 } from '../../lib/sha256.ts'
+import { canonicalJson } from './canonical.ts'
 import { hasSigned, type KnownKeys } from './public-keys.ts'
 
 /** What an export holds; the first part of each. */

@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import { PublishedKeys, RunProof } from '../../api/audit.ts'
+import { messageOf } from '../../lib/message-of.ts'
 import type { LoggedRedaction } from '../../redaction/redaction-ledger.ts'
 import {
   ARTIFACTS,
@@ -136,7 +137,7 @@ export class BundleReading {
     try {
       this.#keys = new Map([...knownKeys(published), ...this.#trusted])
     } catch (cause) {
-      const message = cause instanceof Error ? cause.message : String(cause)
+      const message = messageOf(cause)
       this.#find({ problem: 'changed', where: KEYS, message })
     }
   }
@@ -195,7 +196,7 @@ export class BundleReading {
 
   /** No further part can be read. */
   brokenOff(cause: unknown): void {
-    const message = cause instanceof Error ? cause.message : String(cause)
+    const message = messageOf(cause)
     this.#broken = {
       seq: this.#reading === null ? null : namedBy(this.#reading, this.#records),
       message,

@@ -1,3 +1,4 @@
+import { messageOf } from '../../lib/message-of.ts'
 import type { LoggedRecord } from '../../log/codec.ts'
 import type { LoadedRun } from '../../log/run-log.ts'
 import { linesOf } from '../bundle/lines.ts'
@@ -56,7 +57,7 @@ export class CutOff extends Error {
   readonly verified: VerifiedRecords
 
   constructor(verified: VerifiedRecords, cause: unknown) {
-    super(cause instanceof Error ? cause.message : String(cause), { cause })
+    super(messageOf(cause), { cause })
     this.verified = verified
   }
 }

@@ -4,6 +4,7 @@ import { err, ok, type Result } from 'neverthrow'
 import { PublishedKeys } from '../../api/audit.ts'
 import { type KnownKeys, knownKeys } from '../../audit/proofs/public-keys.ts'
 import type { TrustAnchors } from '../../audit/proofs/trust-anchors.ts'
+import { messageOf } from '../../lib/message-of.ts'
 
 export type AnchorOptions = {
   readonly fingerprint: readonly string[]
@@ -41,6 +42,6 @@ async function readKeys(file: string): Promise<Result<KnownKeys, string>> {
   try {
     return ok(knownKeys(PublishedKeys.parse(JSON.parse(await readFile(file, 'utf8')))))
   } catch (cause) {
-    return err(`${file} holds no keys: ${cause instanceof Error ? cause.message : String(cause)}`)
+    return err(`${file} holds no keys: ${messageOf(cause)}`)
   }
 }

@@ -5,6 +5,7 @@ import { pipeline } from 'node:stream/promises'
 import { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import { createAudit } from '../../audit/audit.ts'
+import { messageOf } from '../../lib/message-of.ts'
 import type { RunReader } from '../../log/run-pages.ts'
 import { redactionIndexOf } from '../../redaction/redaction-index.ts'
 import { dataDirOf, openDataFolder } from '../data-folder.ts'
@@ -48,7 +49,7 @@ async function run(runId: string, options: Options): Promise<Result<void, string
     if (target !== '-') say(`${target} is written. To check it: retrai verify ${target}`)
     return ok()
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
+    const reason = messageOf(cause)
     return err(`The export could not be finished: ${reason}. Nothing was kept of it.`)
   } finally {
     await close()

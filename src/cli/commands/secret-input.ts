@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { text } from 'node:stream/consumers'
 import { err, ok, type Result } from 'neverthrow'
+import { messageOf } from '../../lib/message-of.ts'
 
 /**
  * A secret from a file, or from stdin for `-`, without the line feed at its end. It is no option of its own,
@@ -16,7 +17,7 @@ export async function readSecret(
     if (secret.length >= 4) return ok(secret)
     return err('The secret is too short to be looked for: it needs at least 4 characters.')
   } catch (cause) {
-    const message = cause instanceof Error ? cause.message : String(cause)
+    const message = messageOf(cause)
     return err(`${file} cannot be read: ${message}`)
   }
 }

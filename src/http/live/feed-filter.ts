@@ -3,7 +3,7 @@ import { type FeedQuery, type Selection, selectionOf } from '../../api/event-que
 import type { RunStatus } from '../../domain/state.ts'
 import { statusAfter } from '../../domain/status-after.ts'
 import { Backoff } from '../../lib/backoff.ts'
-import { Recent } from '../../lib/lru-cache.ts'
+import { LruCache } from '../../lib/lru-cache.ts'
 import { decode } from '../../log/codec.ts'
 import { streamOf } from '../../log/run-log.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
@@ -18,7 +18,7 @@ const LOOK_BACK = 8
 /** What is known of runs besides the records that pass by. */
 export class RunFacts {
   readonly #deps: TopicDeps
-  readonly #goals = new Recent<string>(KNOWN_GOALS)
+  readonly #goals = new LruCache<string>(KNOWN_GOALS)
 
   constructor(deps: TopicDeps) {
     this.#deps = deps

@@ -1,5 +1,5 @@
 import { Backoff } from '../../lib/backoff.ts'
-import { Bell } from '../../lib/signal.ts'
+import { Signal } from '../../lib/signal.ts'
 import { RUN_STREAM_PREFIX } from '../../log/run-log.ts'
 import type { Position, Subscription } from '../../store/event-store.ts'
 import { type FeedEntry, feedEntries } from './feed-entry.ts'
@@ -9,7 +9,7 @@ import type { TopicDeps } from './topic.ts'
 type Entries = readonly FeedEntry[]
 
 /** One subscription that feeds a ring, for as long as somebody reads the feed. */
-type Tail = { readonly ring: FeedRing; readonly news: Bell; readonly stop: AbortController }
+type Tail = { readonly ring: FeedRing; readonly news: Signal; readonly stop: AbortController }
 
 /**
  * All runs as their observers in this process read them, in the order of the log. An observer catches
@@ -65,7 +65,7 @@ export class Feed {
     const tail = this.#tail
     this.#tail = null
     tail?.stop.abort()
-    tail?.news.ring()
+    tail?.news.notify()
   }
 
   /** Reads from the store until the ring goes on from there; makes the ring where there is none. */
@@ -129,7 +129,7 @@ export class Feed {
 
   #follow(after: Position | null): Tail {
     const ring = new FeedRing(after, this.#deps.limits)
-    const tail = { ring, news: new Bell(), stop: new AbortController() }
+    const tail = { ring, news: new Signal(), stop: new AbortController() }
     void this.#feed(tail)
     return tail
   }
@@ -144,7 +144,7 @@ export class Feed {
           if (item.type !== 'events') continue
           for (const entry of feedEntries(item.events, this.#deps)) ring.push(entry)
           backoff.reset()
-          news.ring()
+          news.notify()
         }
       } catch (error) {
         log.error({ err: error }, 'the subscription to all runs broke')

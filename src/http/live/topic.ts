@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Form } from '../../api/event-query.ts'
 import { Backoff } from '../../lib/backoff.ts'
-import { Bell } from '../../lib/signal.ts'
+import { Signal } from '../../lib/signal.ts'
 import { streamOf } from '../../log/run-log.ts'
 import type { ReadModel } from '../../projections/read-model.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
@@ -35,7 +35,7 @@ export class Topic {
   readonly #deps: TopicDeps
   readonly #pages: Pages
   readonly #stop = new AbortController()
-  readonly #news = new Bell()
+  readonly #news = new Signal()
   readonly #pageSize: PageSize
   readonly #rings = new Map<Form, Ring>()
   /** seq of the last record that the subscription has delivered; null while there is none. */
@@ -73,7 +73,7 @@ export class Topic {
   /** What is kept is not as it should be any more: it is read from the store again. */
   forgetAll(): void {
     this.#rings.clear()
-    this.#news.ring()
+    this.#news.notify()
   }
 
   /** To be called when nobody wants this form any more. */
@@ -133,7 +133,7 @@ export class Topic {
           await nextTurn()
           this.#push(asOfNow === undefined ? item.events : item.events.map(asOfNow))
           backoff.reset()
-          this.#news.ring()
+          this.#news.notify()
         }
       } catch (error) {
         log.error({ run_id: this.#runId, err: error }, 'the subscription of a watched run broke')

@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import * as z from 'zod'
 import { RunId } from '../../api/run-id.ts'
 import type { Access } from '../../audit/access-log/access-windows.ts'
+import { sha256 } from '../../lib/sha256.ts'
 
 /** Written down of what was asked at most, characters; of more, the beginning and a hash of the whole. */
 const MAX_ASKED = 300
@@ -35,6 +35,6 @@ function askedOf({ routeOptions, url }: FastifyRequest, params: Record<string, s
   }
   const text = asked.toString()
   if (text.length <= MAX_ASKED) return text
-  const hash = createHash('sha256').update(text).digest('hex').slice(0, HASH_DIGITS)
+  const hash = sha256(text).slice(0, HASH_DIGITS)
   return `${text.slice(0, MAX_ASKED - HASH_DIGITS - 1)}#${hash}`
 }

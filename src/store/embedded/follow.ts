@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { ResultAsync } from 'neverthrow'
+import { Backoff, type PauseBoundsMs } from '../../lib/backoff.ts'
 import type { RecordedEvent, StoreFailure, SubscriptionItem } from '../event-store.ts'
 import type { Inbox } from './inbox.ts'
 
@@ -20,8 +20,8 @@ export type Followed = {
   read(after: number): ResultAsync<CatchUpPage, StoreFailure>
 }
 
-/** The pause after a read that failed, in milliseconds: doubled each time. */
-const [FIRST_PAUSE, LONGEST_PAUSE] = [100, 5000]
+/** The pause after a read that failed. */
+const RETRY_MS: PauseBoundsMs = [100, 5000]
 
 /**
  * Catch-up pages from the file, then commits from memory, each event once and in order. The inbox is
@@ -45,7 +45,7 @@ export async function* follow(
       if (page === null || inbox.closed) return
       cursor = page.cursor
       if (page.events.length > 0) yield { type: 'events', events: page.events }
-      if (page.end) cursor = yield* live(followed, inbox, cursor)
+      if (page.end) cursor = yield* live(followed, inbox, cursor, signal)
     }
   } finally {
     signal.removeEventListener('abort', close)
@@ -58,6 +58,7 @@ async function* live(
   followed: Followed,
   inbox: Inbox,
   after: number,
+  signal: AbortSignal,
 ): AsyncGenerator<SubscriptionItem, number, undefined> {
   let cursor = after
   let caughtUp = false
@@ -68,7 +69,7 @@ async function* live(
       cursor = followed.placeOf(last)
       yield { type: 'events', events }
     } else if (caughtUp) {
-      await inbox.changed()
+      await inbox.changed(signal)
     } else {
       caughtUp = true
       yield { type: 'caught_up' }
@@ -84,12 +85,13 @@ async function readPatiently(
   inbox: Inbox,
   signal: AbortSignal,
 ): Promise<CatchUpPage | null> {
-  for (let pause = FIRST_PAUSE; !inbox.closed; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
+  const backoff = new Backoff(RETRY_MS)
+  while (!inbox.closed) {
     const page = await followed.read(after)
     if (page.isOk()) return page.value
     if (inbox.closed) return null
     process.emitWarning(`a subscription waits: ${page.error.message}`)
-    await sleep(pause, undefined, { signal }).catch(() => {})
+    await backoff.wait(signal)
   }
   return null
 }

@@ -1,3 +1,4 @@
+import { Signal } from '../../lib/signal.ts'
 import type { RecordedEvent } from '../event-store.ts'
 
 /** The most that is kept for a subscriber that does not keep up: events, and characters of them. */
@@ -10,7 +11,7 @@ export class Inbox {
   #size = 0
   #overflowed = false
   #closed = false
-  #wake: () => void = () => {}
+  readonly #news = new Signal()
 
   get overflowed(): boolean {
     return this.#overflowed
@@ -29,7 +30,7 @@ export class Inbox {
     } else {
       for (const event of events) this.#events.push(event)
     }
-    this.#wake()
+    this.#news.notify()
   }
 
   take(): readonly RecordedEvent[] {
@@ -40,11 +41,9 @@ export class Inbox {
   }
 
   /** Resolves when there is something new: events, an overflow, the end. */
-  changed(): Promise<void> {
+  changed(signal: AbortSignal): Promise<void> {
     if (this.#events.length > 0 || this.#overflowed || this.#closed) return Promise.resolve()
-    return new Promise((resolve) => {
-      this.#wake = resolve
-    })
+    return this.#news.wait(signal)
   }
 
   /** Begins anew, for a subscriber that reads from the file what it has missed. */
@@ -56,6 +55,6 @@ export class Inbox {
   close(): void {
     this.#closed = true
     this.#events = []
-    this.#wake()
+    this.#news.notify()
   }
 }

@@ -1,3 +1,4 @@
+import { messageOf } from '../../lib/message-of.ts'
 import type { StoreFailure } from '../event-store.ts'
 
 /** Primary result codes of SQLite that a person can do something about. */
@@ -28,7 +29,7 @@ export function storeFailed(file: string, error: unknown): StoreFailure {
 
 function describe(file: string, error: unknown): string {
   const code = codeOf(error)
-  const reason = error instanceof Error ? error.message : String(error)
+  const reason = messageOf(error)
   switch (code & 0xff) {
     case FULL:
       return `the event store ${file} has no room left (${reason}): free some disk space`

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { messageOf } from '../../lib/message-of.ts'
 import type { StoreFailure } from '../event-store.ts'
 
 /** What a thread says first: that it has the file open, or why it has not. */
@@ -37,7 +38,7 @@ export class Thread<Request, Reply extends { readonly type: string }> {
         resolve(err(failure))
         onLost(failure)
       }
-      worker.once('error', (error) => lost(error instanceof Error ? error.message : String(error)))
+      worker.once('error', (error) => lost(messageOf(error)))
       worker.once('exit', () => lost('its thread has ended'))
     })
   }

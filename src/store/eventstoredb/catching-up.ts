@@ -1,4 +1,4 @@
-import type { Bell } from './bell.ts'
+import type { Signal } from '../../lib/signal.ts'
 import type { Source } from './source.ts'
 
 /**
@@ -15,7 +15,7 @@ const AGAIN_MS = 1000
  */
 export class CatchingUp<P> {
   readonly #source: Source<P>
-  readonly #bell: Bell
+  readonly #news: Signal
   #state:
     | { readonly type: 'asking' }
     | { readonly type: 'told'; readonly head: P | null; readonly toldAt: number }
@@ -25,9 +25,9 @@ export class CatchingUp<P> {
   #attempt = 0
   #closed = false
 
-  constructor(source: Source<P>, bell: Bell) {
+  constructor(source: Source<P>, news: Signal) {
     this.#source = source
-    this.#bell = bell
+    this.#news = news
     this.#ask()
   }
 
@@ -65,7 +65,7 @@ export class CatchingUp<P> {
     const told = (head: P | null) => {
       if (question !== this.#questions) return
       this.#state = { type: 'told', head, toldAt: performance.now() }
-      this.#bell.ring()
+      this.#news.notify()
     }
     this.#source
       .head(this.#attempt)

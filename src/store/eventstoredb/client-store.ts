@@ -25,7 +25,7 @@ import {
 import { allSource } from './all-source.ts'
 import { call, collect, within } from './calls.ts'
 import { decodePosition, positionInAll, toEventData, toRecordedEvent } from './events.ts'
-import { appendError, messageOf, readError, storeFailure } from './failures.ts'
+import { appendError, clientMessageOf, readError, storeFailure } from './failures.ts'
 import { follow } from './follow.ts'
 import { redacted } from './redact.ts'
 import { streamSource } from './stream-source.ts'
@@ -146,7 +146,7 @@ export class ClientStore implements EventStore {
 const encoded = Result.fromThrowable(
   (events: readonly NewEvent[]) => events.map(toEventData),
   (cause): StoreFailure => {
-    return { type: 'store_failed', message: `Events must be JSON text: ${messageOf(cause)}` }
+    return { type: 'store_failed', message: `Events must be JSON text: ${clientMessageOf(cause)}` }
   },
 )
 

@@ -4,7 +4,7 @@ import { err, ok, type Result } from 'neverthrow'
 import { BrokenInvariant } from '../../domain/errors.ts'
 import type { StoreFailure } from '../event-store.ts'
 import { effectiveOptions } from './connection-options.ts'
-import { messageOf } from './failures.ts'
+import { clientMessageOf } from './failures.ts'
 
 /**
  * Makes a client for an `esdb://` connection string. It connects when it is first used.
@@ -19,7 +19,7 @@ export function connect(
     mend(client, log)
     return ok(client)
   } catch (cause) {
-    const message = `The connection string of EventStoreDB cannot be used: ${messageOf(cause)}`
+    const message = `The connection string of EventStoreDB cannot be used: ${clientMessageOf(cause)}`
     return err({ type: 'store_failed', message })
   }
 }
@@ -46,7 +46,7 @@ function mend(client: EventStoreDBClient, log: (message: string) => void): void 
         await setImmediate()
         await Reflect.apply(handleError, client, args)
       } catch (cause) {
-        log(`EventStoreDB: the connection could not be replaced: ${messageOf(cause)}`)
+        log(`EventStoreDB: the connection could not be replaced: ${clientMessageOf(cause)}`)
       }
     },
   })

@@ -1,5 +1,5 @@
 import type { ResolvedEvent } from '@eventstore/db-client'
-import type { Bell } from './bell.ts'
+import type { Signal } from '../../lib/signal.ts'
 import type { StoredEvent } from './events.ts'
 import type { ClientSubscription, Source } from './source.ts'
 
@@ -20,22 +20,22 @@ export class Connection<P> {
   #fellBehind = false
   #end: { readonly cause: unknown } | null = null
 
-  /** @param bell rung whenever there is something new to look at */
-  constructor(source: Source<P>, after: P | null, bell: Bell) {
+  /** @param news notified whenever there is something new to look at */
+  constructor(source: Source<P>, after: P | null, news: Signal) {
     this.#source = source
     this.#subscription = source.connect(after, (place) => {
       // Events in front of this place may still be in the buffer.
       this.#passed.push({ place, behind: this.#taken + this.#subscription.readableLength })
-      bell.ring()
+      news.notify()
     })
-    const ended = (cause: unknown) => this.#ended(cause, bell)
+    const ended = (cause: unknown) => this.#ended(cause, news)
     this.#subscription.on('error', ended)
     this.#subscription.on('end', () => ended(new Error('the server ended the subscription')))
     this.#subscription.on('close', () => ended(new Error('the subscription was closed')))
-    this.#subscription.on('readable', bell.ring)
+    this.#subscription.on('readable', () => news.notify())
     this.#subscription.on('fellBehind', () => {
       this.#fellBehind = true
-      bell.ring()
+      news.notify()
     })
   }
 
@@ -79,8 +79,8 @@ export class Connection<P> {
     this.#subscription.removeAllListeners('readable').resume()
   }
 
-  #ended(cause: unknown, bell: Bell): void {
+  #ended(cause: unknown, news: Signal): void {
     this.#end ??= { cause }
-    bell.ring()
+    news.notify()
   }
 }

@@ -32,7 +32,7 @@ export class NoAnswer extends Error {
   override readonly name = 'NoAnswer'
 }
 
-export function messageOf(cause: unknown): string {
+export function clientMessageOf(cause: unknown): string {
   const { message, type } = faultOf(cause)
   const whole = message.trimEnd()
   const noted = whole.endsWith(NOTHING_NOTED)
@@ -56,7 +56,7 @@ const failed = (message: string): StoreFailure => {
 
 export function storeFailure(cause: unknown): StoreFailure {
   const { type, code } = faultOf(cause)
-  const message = messageOf(cause)
+  const message = clientMessageOf(cause)
   if (cause instanceof NoAnswer || type === 'not-leader' || NEVER_SENT.test(message)) {
     return unavailable(message)
   }
@@ -78,7 +78,7 @@ export function appendError(
   append: { readonly expected: ExpectedRevision; readonly bytes: number },
 ): AppendError {
   const { type, code, actualVersion, maxAppendSize } = faultOf(cause)
-  const message = messageOf(cause)
+  const message = clientMessageOf(cause)
   switch (type) {
     case 'wrong-expected-version': {
       const actual = typeof actualVersion === 'bigint' ? Number(actualVersion) : 'no_stream'

@@ -1,14 +1,13 @@
-import { setTimeout } from 'node:timers/promises'
+import { Backoff, type PauseBoundsMs } from '../../lib/backoff.ts'
+import { Signal } from '../../lib/signal.ts'
 import type { Subscription, SubscriptionItem } from '../event-store.ts'
-import { Bell } from './bell.ts'
 import { CatchingUp } from './catching-up.ts'
 import { Connection } from './connection.ts'
 import { isSystemEvent, type StoredEvent, toRecordedEvent } from './events.ts'
-import { isTombstone, messageOf } from './failures.ts'
+import { clientMessageOf, isTombstone } from './failures.ts'
 import type { Source } from './source.ts'
 
-const FIRST_PAUSE_MS = 50
-const LONGEST_PAUSE_MS = 5000
+const RETRY_MS: PauseBoundsMs = [50, 5000]
 
 export type FollowOptions = {
   readonly signal: AbortSignal
@@ -29,25 +28,27 @@ export async function* follow<P>(
 ): Subscription {
   const { signal, log } = options
   const cursor: Cursor<P> = { reached: after, heard: true }
-  for (let failures = 0; !signal.aborted; failures += 1) {
+  const backoff = new Backoff(RETRY_MS)
+  const news = new Signal()
+  while (!signal.aborted) {
     const before = cursor.reached
-    const cause = yield* connected(source, cursor, signal)
+    const cause = yield* connected(source, cursor, news, signal)
     if (signal.aborted) return
     if (isTombstone(cause)) {
       yield { type: 'caught_up' }
       await aborted(signal)
       return
     }
-    if (cursor.reached !== before) failures = 0
+    if (cursor.reached !== before) backoff.reset()
     // One line for an outage, however often it takes to come back.
     if (cursor.heard) {
       log(
         `EventStoreDB: the subscription to ${source.name} broke off, and is made again until it ` +
-          `holds: ${messageOf(cause)}`,
+          `holds: ${clientMessageOf(cause)}`,
       )
     }
     cursor.heard = false
-    await pause(failures, signal)
+    await backoff.wait(signal)
   }
 }
 
@@ -55,14 +56,14 @@ export async function* follow<P>(
 async function* connected<P>(
   source: Source<P>,
   cursor: Cursor<P>,
+  news: Signal,
   signal: AbortSignal,
 ): AsyncGenerator<SubscriptionItem, unknown, void> {
-  const bell = new Bell()
-  const connection = new Connection(source, cursor.reached, bell)
-  const catchingUp = new CatchingUp(source, bell)
-  signal.addEventListener('abort', bell.ring)
+  const connection = new Connection(source, cursor.reached, news)
+  const catchingUp = new CatchingUp(source, news)
   try {
     while (!signal.aborted) {
+      const seen = news.count
       const events = fresh(source, cursor, connection.takeEvents())
       if (events.length > 0) yield { type: 'events', events: events.map(toRecordedEvent) }
       advance(source, cursor, connection.takePassed())
@@ -73,11 +74,10 @@ async function* connected<P>(
       }
       if (events.length > 0) continue
       if (connection.end !== null) return connection.end.cause
-      await bell.wait()
+      await news.wait(signal, seen)
     }
     return null
   } finally {
-    signal.removeEventListener('abort', bell.ring)
     connection.close()
     catchingUp.close()
   }
@@ -100,12 +100,6 @@ function advance<P>(source: Source<P>, cursor: Cursor<P>, place: P | null): bool
   cursor.reached = place
   cursor.heard = true
   return true
-}
-
-/** Doubles from one failure to the next, with a random share, so that clients do not move in step. */
-async function pause(failures: number, signal: AbortSignal): Promise<void> {
-  const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** failures)
-  await setTimeout(longest * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {})
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -156,7 +156,7 @@ describe('an inbox', () => {
     inbox.push([recorded(0)], 3_000_000)
     expect(inbox.overflowed).toBe(false)
     inbox.push([recorded(1)], 3_000_000)
-    await inbox.changed()
+    await inbox.changed(new AbortController().signal)
     expect(inbox.overflowed).toBe(true)
     expect(inbox.take()).toEqual([])
     inbox.push([recorded(2)], 1)

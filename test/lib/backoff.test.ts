@@ -1,0 +1,56 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { Backoff, pauseMs, sleep } from '../../src/lib/backoff.ts'
+
+beforeEach(() => {
+  vi.useFakeTimers()
+  vi.spyOn(Math, 'random').mockReturnValue(1)
+})
+afterEach(() => {
+  vi.useRealTimers()
+  vi.restoreAllMocks()
+})
+
+test('a pause doubles with each failure, up to the longest', () => {
+  expect([0, 1, 2, 3, 9].map((failures) => pauseMs([100, 500], failures))).toEqual([
+    100, 200, 400, 500, 500,
+  ])
+})
+
+test('half of a pause is random', () => {
+  vi.mocked(Math.random).mockReturnValue(0)
+  expect(pauseMs([100, 500], 1)).toBe(100)
+})
+
+test('a backoff begins with the first pause again after a reset', async () => {
+  const backoff = new Backoff([100, 500])
+  const began = Date.now()
+  const waits = async (): Promise<number> => {
+    const before = Date.now()
+    const wait = backoff.wait()
+    await vi.advanceTimersToNextTimerAsync()
+    expect(await wait).toBe(true)
+    return Date.now() - before
+  }
+  expect([await waits(), await waits(), await waits(), await waits()]).toEqual([100, 200, 400, 500])
+  expect(backoff.failures).toBe(4)
+  backoff.reset()
+  expect(await waits()).toBe(100)
+  expect(Date.now() - began).toBe(1300)
+})
+
+test('an abort ends a pause at once, and leaves no timer and no listener', async () => {
+  const abort = new AbortController()
+  const removed = vi.spyOn(abort.signal, 'removeEventListener')
+  const slept = sleep(1000, abort.signal)
+  abort.abort()
+  expect(await slept).toBe(false)
+  expect(await sleep(1000, abort.signal)).toBe(false)
+  expect(vi.getTimerCount()).toBe(0)
+  const other = new AbortController()
+  const unlistened = vi.spyOn(other.signal, 'removeEventListener')
+  const whole = sleep(1000, other.signal)
+  await vi.runAllTimersAsync()
+  expect(await whole).toBe(true)
+  expect(unlistened).toHaveBeenCalledOnce()
+  expect(removed).not.toHaveBeenCalled()
+})
