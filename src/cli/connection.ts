@@ -1,7 +1,10 @@
 import { Command, type CommanderError } from 'commander'
-import { err, ok, type Result } from 'neverthrow'
-import { type Client, createClient, type RequestError } from '../client/index.ts'
+import { err, type Result } from 'neverthrow'
+import * as z from 'zod'
+import { type Client, createClient, type RequestError, readBaseUrl } from '../client/index.ts'
+import { parseSettings } from '../server/settings.ts'
 import { EXIT, PLAIN_EXIT_CODES } from './terminal/exit-codes.ts'
+import { oneLine } from './terminal/plain-text.ts'
 import { endWithReader, say } from './terminal/print.ts'
 
 const DEFAULT_URL = 'http://127.0.0.1:8000'
@@ -21,7 +24,7 @@ export type Server = {
   explain(error: RequestError): string
 }
 
-export type ServerOptions = { readonly server?: string }
+export type ServerOptions = { readonly server?: string | undefined }
 
 /** A command that talks to a server: its options, help and exit codes that all of them share. */
 export function serverCommand(name: string, exitCodes: string = PLAIN_EXIT_CODES): Command {
@@ -46,37 +49,43 @@ export async function withServer(
 export async function endingWith(work: () => Promise<Result<number, string>>): Promise<void> {
   endWithReader()
   const done = await work()
-  if (done.isErr()) say(`retrai: ${done.error}`)
+  if (done.isErr()) say(`retrai: ${oneLine(done.error)}`)
   process.exitCode = done.unwrapOr(EXIT.notDone)
 }
 
-/** Where the server is, and the token that it asks for. */
-export function address({ server }: { readonly server?: string | undefined }): {
-  readonly url: string
-  readonly token: string | undefined
-} {
-  return {
-    url: server ?? (process.env.RETRAI_SERVER?.trim() || DEFAULT_URL),
-    token: process.env.RETRAI_TOKEN?.trim() || undefined,
+const ServerSettings = z.strictObject({
+  RETRAI_SERVER: z
+    .string()
+    .refine(isServerUrl, `must be the address of a server, such as ${DEFAULT_URL}`)
+    .default(DEFAULT_URL),
+  RETRAI_TOKEN: z.string().optional(),
+})
+
+function isServerUrl(text: string): boolean {
+  try {
+    readBaseUrl(text)
+    return true
+  } catch {
+    return false
   }
 }
+
+/** The address of the server, and the token to send. The error is a text for people. */
+export const serverAddress = ({
+  server,
+}: ServerOptions): Result<{ readonly url: string; readonly token: string | undefined }, string> =>
+  parseSettings(ServerSettings, server === undefined ? {} : { server }, process.env).map(
+    ({ RETRAI_SERVER: url, RETRAI_TOKEN: token }) => ({ url, token }),
+  )
 
 export function connect({ server }: ServerOptions): Result<Server, string> {
-  const { url, token } = address({ server })
   const flag = server === undefined ? [] : ['--server', server]
-  try {
-    return ok({
-      client: createClient({ baseUrl: url, token }),
-      hint: (...args) => ['retrai', ...args, ...flag].map(quoted).join(' '),
-      explain,
-    })
-  } catch {
-    return err(noAddress(url))
-  }
+  return serverAddress({ server }).map(({ url, token }) => ({
+    client: createClient({ baseUrl: url, token }),
+    hint: (...args) => ['retrai', ...args, ...flag].map(quoted).join(' '),
+    explain,
+  }))
 }
-
-export const noAddress = (url: string): string =>
-  `"${url}" is no address of a server. Give one such as ${DEFAULT_URL}.`
 
 /** As a shell takes it: a server must not have a person paste a command of its own. */
 const quoted = (arg: string): string =>

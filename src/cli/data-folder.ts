@@ -2,8 +2,8 @@ import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { createArtifacts } from '../artifacts/artifacts.ts'
 import { type Keyring, openKeyring } from '../audit/proofs/keyring.ts'
-import { readConfig } from '../server/config.ts'
-import { makeDataFolder } from '../server/make-data-folder.ts'
+import { makeDataFolder } from '../server/data-folder.ts'
+import { readStorePlace } from '../server/settings.ts'
 import type { ReadableLog } from '../store/embedded/existing-log.ts'
 
 /** What an auditor reads of a data folder; a server may be using it. */
@@ -15,8 +15,8 @@ export type DataFolder = {
 
 /** The folder that is meant: as given, or by RETRAI_DATA_DIR, or the one for the working folder. */
 export function dataDirOf(dataDir: string | undefined): Result<string, string> {
-  const config = readConfig(dataDir === undefined ? {} : { dataDir }, process.env)
-  return config.map(({ RETRAI_DATA_DIR }) => RETRAI_DATA_DIR)
+  const place = readStorePlace(dataDir === undefined ? {} : { dataDir }, process.env)
+  return place.map(({ RETRAI_DATA_DIR }) => RETRAI_DATA_DIR)
 }
 
 export async function keyringOf(dataDir: string): Promise<Result<Keyring, string>> {

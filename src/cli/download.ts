@@ -5,7 +5,7 @@ import { createOpener } from '../client/call.ts'
 import { readBaseUrl } from '../client/index.ts'
 import { CLIENT_LIMITS } from '../client/limits.ts'
 import { chunksOf, textOf } from '../client/lines.ts'
-import { address, explain, noAddress, type ServerOptions } from './connection.ts'
+import { explain, type ServerOptions, serverAddress } from './connection.ts'
 
 /** Why a file of a server could not be had. */
 export type DownloadFailure = {
@@ -45,14 +45,10 @@ export async function downloadJson<T>(
 }
 
 async function open(options: ServerOptions, path: string): Promise<Result<Body, DownloadFailure>> {
-  const { url, token } = address(options)
-  let baseUrl: string
-  try {
-    baseUrl = readBaseUrl(url)
-  } catch {
-    return err({ code: null, message: noAddress(url) })
-  }
-  const opened = await createOpener({ baseUrl, token, fetch, ...CLIENT_LIMITS })({
+  const address = serverAddress(options)
+  if (address.isErr()) return err({ code: null, message: address.error })
+  const { url, token } = address.value
+  const opened = await createOpener({ baseUrl: readBaseUrl(url), token, fetch, ...CLIENT_LIMITS })({
     path,
     accept: '*/*',
     signal: undefined,

@@ -1,6 +1,6 @@
 import { join, resolve } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
-import { makeDataFolder } from '../server/make-data-folder.ts'
+import { makeDataFolder } from '../server/data-folder.ts'
 import type { EventStore } from '../store/event-store.ts'
 import { say } from './terminal/print.ts'
 

@@ -16,7 +16,7 @@ import { readiness } from './readiness.ts'
 
 /** The HTTP room with all that it needs from the others. */
 export function createApp(
-  { config, log, store, artifacts, readModel, projector }: Parts,
+  { settings, log, store, artifacts, readModel, projector }: Parts,
   {
     keyring,
     access,
@@ -37,11 +37,11 @@ export function createApp(
   },
 ): ReturnType<typeof buildApp> {
   const ceilings = {
-    max_cost_usd: config.RETRAI_MAX_COST_USD ?? null,
-    max_tokens: config.RETRAI_MAX_TOKENS ?? null,
-    max_seconds: config.RETRAI_MAX_SECONDS ?? null,
+    max_cost_usd: settings.RETRAI_MAX_COST_USD ?? null,
+    max_tokens: settings.RETRAI_MAX_TOKENS ?? null,
+    max_seconds: settings.RETRAI_MAX_SECONDS ?? null,
   }
-  const dataDir = config.RETRAI_DATA_DIR
+  const dataDir = settings.RETRAI_DATA_DIR
   return buildApp({
     ...(accessLog === null ? {} : { accessLog }),
     store,
@@ -60,11 +60,11 @@ export function createApp(
     access,
     redactions,
     live: {
-      connections: config.RETRAI_MAX_CONNECTIONS,
-      connectionsPerClient: config.RETRAI_MAX_CONNECTIONS_PER_CLIENT,
-      sockets: config.RETRAI_MAX_SOCKETS,
-      socketsPerClient: config.RETRAI_MAX_SOCKETS_PER_CLIENT,
-      stallMs: config.RETRAI_SOCKET_STALL_SECONDS * 1000,
+      connections: settings.RETRAI_MAX_CONNECTIONS,
+      connectionsPerClient: settings.RETRAI_MAX_CONNECTIONS_PER_CLIENT,
+      sockets: settings.RETRAI_MAX_SOCKETS,
+      socketsPerClient: settings.RETRAI_MAX_SOCKETS_PER_CLIENT,
+      stallMs: settings.RETRAI_SOCKET_STALL_SECONDS * 1000,
     },
     logger: log,
   })

@@ -6,8 +6,8 @@ import type { Effects } from '../agent/run-loop.ts'
 import { createToolbox } from '../agent/tools/toolbox.ts'
 import type { Artifacts } from '../artifacts/artifacts.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../runner/run-command.ts'
-import type { Config } from './config.ts'
 import { withCrashingEffects } from './crash-points.ts'
+import type { Settings } from './settings.ts'
 
 const MIB = 1024 * 1024
 
@@ -15,38 +15,42 @@ const MIB = 1024 * 1024
 export const REPORTS_FOLDER = 'checks'
 
 /** All that runs do to the world. */
-export function createEffects(config: Config, artifacts: Artifacts, resources: Resources): Effects {
-  const memoryMib = config.RETRAI_COMMAND_MEMORY_MIB
+export function createEffects(
+  settings: Settings,
+  artifacts: Artifacts,
+  resources: Resources,
+): Effects {
+  const memoryMib = settings.RETRAI_COMMAND_MEMORY_MIB
   const runCommand = resources.patient(
     commandRunner({
       memoryBytes: memoryMib === undefined ? DEFAULT_LIMITS.memoryBytes : memoryMib * MIB,
-      outputBytes: config.RETRAI_COMMAND_OUTPUT_MIB * MIB,
+      outputBytes: settings.RETRAI_COMMAND_OUTPUT_MIB * MIB,
     }),
   )
-  const reportsDir = join(config.RETRAI_DATA_DIR, REPORTS_FOLDER)
+  const reportsDir = join(settings.RETRAI_DATA_DIR, REPORTS_FOLDER)
   const effects: Effects = {
     models: createModels({
-      llmBaseUrl: config.RETRAI_LLM_BASE_URL,
-      llmApiKey: config.RETRAI_LLM_API_KEY,
-      anthropicApiKey: config.ANTHROPIC_API_KEY,
-      geminiApiKey: config.GEMINI_API_KEY,
-      openaiApiKey: config.OPENAI_API_KEY,
-      openaiBaseUrl: config.OPENAI_BASE_URL,
-      ollamaHost: config.OLLAMA_HOST,
+      llmBaseUrl: settings.RETRAI_LLM_BASE_URL,
+      llmApiKey: settings.RETRAI_LLM_API_KEY,
+      anthropicApiKey: settings.ANTHROPIC_API_KEY,
+      geminiApiKey: settings.GEMINI_API_KEY,
+      openaiApiKey: settings.OPENAI_API_KEY,
+      openaiBaseUrl: settings.OPENAI_BASE_URL,
+      ollamaUrl: settings.OLLAMA_HOST,
     }),
     toolbox: createToolbox({
       runCommand,
       artifacts,
-      dataDir: config.RETRAI_DATA_DIR,
+      dataDir: settings.RETRAI_DATA_DIR,
       scratchDir: reportsDir,
     }),
     findGoal,
     runCommand,
-    dataDir: config.RETRAI_DATA_DIR,
+    dataDir: settings.RETRAI_DATA_DIR,
     reportsDir,
     untilAvailable: (signal) => resources.available(signal),
     modelRetryMs: [1_000, 30_000],
     modelAttempts: 6,
   }
-  return withCrashingEffects(effects, config.RETRAI_CRASH_AT)
+  return withCrashingEffects(effects, settings.RETRAI_CRASH_AT)
 }

@@ -7,7 +7,7 @@ import type { Parts } from './parts.ts'
 
 /** Who works on the runs; nothing is done before it is started. */
 export function createSupervisor(
-  { config, log, store }: Pick<Parts, 'config' | 'log' | 'store'>,
+  { settings, log, store }: Pick<Parts, 'settings' | 'log' | 'store'>,
   effects: Effects,
   claims: {
     readonly server: string
@@ -16,17 +16,17 @@ export function createSupervisor(
   },
 ): Supervisor {
   const { server, claimant, stopped } = claims
-  const isShared = config.EVENTSTORE_URL !== undefined
+  const isShared = settings.EVENTSTORE_URL !== undefined
   return new Supervisor({
     store,
     effects,
     process: { server, claimant, pid: process.pid, host: hostname() },
     stopped,
-    leaseMs: isShared ? config.RETRAI_LEASE_SECONDS * 1000 : null,
+    leaseMs: isShared ? settings.RETRAI_LEASE_SECONDS * 1000 : null,
     now,
     newId: randomUUID,
     retryMs: [100, 5_000],
-    maxRunsAtWork: config.RETRAI_MAX_RUNS_AT_WORK,
+    maxRunsAtWork: settings.RETRAI_MAX_RUNS_AT_WORK,
     log,
   })
 }

@@ -39,16 +39,16 @@ export type Integrity = {
   stop(): Promise<void>
 }
 
-type Deps = Pick<Parts, 'config' | 'log' | 'store' | 'readModel'> & { readonly keyring: Keyring }
+type Deps = Pick<Parts, 'settings' | 'log' | 'store' | 'readModel'> & { readonly keyring: Keyring }
 
 /**
  * Verifies what is stored: at once that all that the last checkpoint names is there, later all of it in a
  * thread of its own. What does not hold is logged and said; the server serves on.
  */
 export function startIntegrity(deps: Deps, pace: Partial<VerifyPace> = {}): Integrity {
-  const { config, log } = deps
+  const { settings, log } = deps
   const { firstAfterMs, everyMs, restTimes } = { ...PACE, ...pace }
-  const keptFile = join(config.RETRAI_DATA_DIR, 'last-checkpoint.json')
+  const keptFile = join(settings.RETRAI_DATA_DIR, 'last-checkpoint.json')
   let heads: readonly Finding[] = []
   let whole: readonly Finding[] = []
   let stopped = false
@@ -67,7 +67,7 @@ export function startIntegrity(deps: Deps, pace: Partial<VerifyPace> = {}): Inte
   }
 
   const verifyWhole = (): void => {
-    const task: Task = { dataDir: config.RETRAI_DATA_DIR, restTimes }
+    const task: Task = { dataDir: settings.RETRAI_DATA_DIR, restTimes }
     const worker = new Worker(WORKER, {
       workerData: task,
       resourceLimits: { maxOldGenerationSizeMb: MOST_MEMORY_MB },
@@ -94,7 +94,7 @@ export function startIntegrity(deps: Deps, pace: Partial<VerifyPace> = {}): Inte
   const started = verifyStart()
   // An EventStoreDB is verified by `retrai verify --server`: its log may be as large as all its servers.
   timer = setTimeout(() => {
-    if (config.EVENTSTORE_URL === undefined) verifyWhole()
+    if (settings.EVENTSTORE_URL === undefined) verifyWhole()
   }, firstAfterMs).unref()
   return {
     detail: () => detail(new Set([...heads, ...whole].map(textOf)).size, deps.readModel.altered),

@@ -1,11 +1,11 @@
 import { ResultAsync } from 'neverthrow'
 import type { buildApp } from '../http/app.ts'
-import type { Config } from './config.ts'
+import type { Settings } from './settings.ts'
 
 /** Begins to answer; resolves to the address. The error is a text for people that says what to do. */
 export function listen(
   app: Pick<Awaited<ReturnType<typeof buildApp>>, 'listen'>,
-  { RETRAI_HOST: host, RETRAI_PORT: port }: Config,
+  { RETRAI_HOST: host, RETRAI_PORT: port }: Settings,
 ): ResultAsync<string, string> {
   return ResultAsync.fromPromise(app.listen({ host, port }), (cause) =>
     listenProblem(cause, host, port, '--port'),

@@ -4,21 +4,21 @@ import type { Logger } from 'pino'
 import { Access } from '../auth/auth.ts'
 import type { EventStore } from '../store/event-store.ts'
 import { now } from './clocks.ts'
-import { type Config, isLoopback } from './config.ts'
+import { isLoopback, type Settings } from './settings.ts'
 
 /** How long a server that may not listen without tokens waits to learn whether there are any. */
 const TOKENS_WITHIN_MS = 10_000
 
 /** Who may ask. Beyond loopback somebody must be asked for a token; the error is a text for people. */
 export async function openAccess(
-  config: Config,
+  settings: Settings,
   log: Logger,
   store: EventStore,
 ): Promise<Result<Access, string>> {
-  const { RETRAI_HOST: host, RETRAI_TOKEN: configured = null, EVENTSTORE_URL } = config
+  const { RETRAI_HOST: host, RETRAI_TOKEN: configured = null, EVENTSTORE_URL } = settings
   // An embedded log is always there to be read.
   const kept =
-    EVENTSTORE_URL === undefined ? undefined : join(config.RETRAI_DATA_DIR, 'tokens.json')
+    EVENTSTORE_URL === undefined ? undefined : join(settings.RETRAI_DATA_DIR, 'tokens.json')
   const access = await Access.open({ store, configured, clock: now, log, keptIn: kept })
   if (isLoopback(host) || configured !== null) return ok(access)
   const read = await access.read(TOKENS_WITHIN_MS)

@@ -5,8 +5,8 @@ import { Redactor } from '../redaction/redactor.ts'
 import { withRedactions } from '../redaction/with-redactions.ts'
 import { openEmbeddedStore } from '../store/embedded/embedded-store.ts'
 import type { EventStore } from '../store/event-store.ts'
-import type { Config } from './config.ts'
 import { withCrashingAppends } from './crash-points.ts'
+import type { Settings } from './settings.ts'
 
 /** The log as it is stored, the same without what was taken out of it, and who takes it out. */
 export type OpenLog = {
@@ -16,17 +16,17 @@ export type OpenLog = {
 }
 
 /** Opens the store that is configured. The error is a text for people. */
-export async function openLog(config: Config, log: Logger): Promise<Result<OpenLog, string>> {
-  const opened = await openStore(config, log)
+export async function openLog(settings: Settings, log: Logger): Promise<Result<OpenLog, string>> {
+  const opened = await openStore(settings, log)
   return opened.map((whole) => {
-    const ledger = withCrashingAppends(whole, config.RETRAI_CRASH_AT)
+    const ledger = withCrashingAppends(whole, settings.RETRAI_CRASH_AT)
     const redactor = new Redactor({ store: ledger, log })
     return { ledger, store: withRedactions(ledger, redactor), redactor }
   })
 }
 
-async function openStore(config: Config, log: Logger): Promise<Result<EventStore, string>> {
-  const { EVENTSTORE_URL: connectionString, RETRAI_DATA_DIR: dataDir } = config
+async function openStore(settings: Settings, log: Logger): Promise<Result<EventStore, string>> {
+  const { EVENTSTORE_URL: connectionString, RETRAI_DATA_DIR: dataDir } = settings
   if (connectionString === undefined) {
     const opened = await openEmbeddedStore({ file: join(dataDir, 'log.sqlite') })
     return opened.mapErr(({ message }) => message)

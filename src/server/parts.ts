@@ -3,11 +3,11 @@ import type { Artifacts } from '../artifacts/artifacts.ts'
 import type { Projector } from '../projections/projector.ts'
 import type { SqliteReadModel } from '../projections/sqlite-read-model.ts'
 import type { EventStore } from '../store/event-store.ts'
-import type { Config } from './config.ts'
+import type { Settings } from './settings.ts'
 
 /** What nearly every part of the server is made with. */
 export type Parts = {
-  readonly config: Config
+  readonly settings: Settings
   readonly log: Logger
   /** The log, without what was taken out of it. */
   readonly store: EventStore

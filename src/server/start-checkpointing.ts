@@ -7,11 +7,11 @@ import type { Parts } from './parts.ts'
 
 /** Signed statements over all runs, unless they are switched off. */
 export function startCheckpointing(
-  { config, log, store, readModel }: Pick<Parts, 'config' | 'log' | 'store' | 'readModel'>,
+  { settings, log, store, readModel }: Pick<Parts, 'settings' | 'log' | 'store' | 'readModel'>,
   keyring: Keyring,
   written: (checkpoint: Checkpoint) => Promise<void>,
 ): Pick<CheckpointTimer, 'stop'> {
-  const { RETRAI_CHECKPOINT_SECONDS: seconds } = config
+  const { RETRAI_CHECKPOINT_SECONDS: seconds } = settings
   if (seconds === 0) return { stop: async () => {} }
   const writer = new CheckpointWriter({ store, runs: readModel, keyring, clock: date })
   const timer = startCheckpoints(writer, { seconds, log, written })

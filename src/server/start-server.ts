@@ -12,20 +12,25 @@ import { guardSecrets } from '../log/masking.ts'
 import { startProjector } from '../projections/projector.ts'
 import { openReadModel } from '../projections/sqlite-read-model.ts'
 import { canLimitMemory } from '../runner/memory-watch.ts'
-import { cleanStops, noteCleanStop } from './clean-stops.ts'
 import { date, now } from './clocks.ts'
-import { type Config, formerDataDir, newDataDir, secretsOf } from './config.ts'
 import { createApp } from './create-app.ts'
 import { createEffects, REPORTS_FOLDER } from './create-effects.ts'
 import { createSupervisor } from './create-supervisor.ts'
+import {
+  cleanStops,
+  ensureServerId,
+  formerDataDir,
+  makeDataFolder,
+  newDataDir,
+  noteCleanStop,
+} from './data-folder.ts'
 import { startIntegrity, type VerifyPace } from './integrity.ts'
 import { listen } from './listen.ts'
-import { makeDataFolder } from './make-data-folder.ts'
 import { openAccess } from './open-access.ts'
 import { openLog } from './open-log.ts'
 import type { Parts } from './parts.ts'
 import { createRedactions } from './redactions.ts'
-import { ensureServerId } from './server-id.ts'
+import { type Settings, secretsOf } from './settings.ts'
 import { startCheckpointing } from './start-checkpointing.ts'
 
 export type Server = {
@@ -48,17 +53,20 @@ const REDACTED_WITHIN_MS = 5_000
  * Puts the rooms together: store, projections, agent, HTTP. An EventStoreDB that is away is waited for
  * while the server listens. The error is a text for people.
  */
-export function startServer(config: Config, options: StartOptions): ResultAsync<Server, string> {
-  return new ResultAsync(start(config, options))
+export function startServer(
+  settings: Settings,
+  options: StartOptions,
+): ResultAsync<Server, string> {
+  return new ResultAsync(start(settings, options))
 }
 
-async function start(config: Config, options: StartOptions): Promise<Result<Server, string>> {
+async function start(settings: Settings, options: StartOptions): Promise<Result<Server, string>> {
   const { log } = options
-  warnOfShortSecrets(config, log)
-  warnOfFormerDataDir(config, log)
+  warnOfShortSecrets(settings, log)
+  warnOfFormerDataDir(settings, log)
   // Whatever was opened is closed again, in the opposite order, unless all of it could be.
   await using opened = new AsyncDisposableStack()
-  const dataDir = config.RETRAI_DATA_DIR
+  const dataDir = settings.RETRAI_DATA_DIR
   const made = await makeDataFolder(dataDir)
   if (made.isErr()) return err(made.error)
   const keyring = await openKeyring(join(dataDir, 'keys'), date)
@@ -66,12 +74,12 @@ async function start(config: Config, options: StartOptions): Promise<Result<Serv
   const serverId = await ensureServerId(join(dataDir, 'server-id'))
   if (serverId.isErr()) return err(serverId.error)
 
-  const stored = await openLog(config, log)
+  const stored = await openLog(settings, log)
   if (stored.isErr()) return err(stored.error)
   const { ledger, store, redactor } = stored.value
   opened.defer(() => store.close())
   opened.defer(() => redactor.stop())
-  const access = await openAccess(config, log, store)
+  const access = await openAccess(settings, log, store)
   if (access.isErr()) return err(access.error)
   opened.defer(() => access.value.close())
   const readModel = openReadModel({ file: join(dataDir, 'read-model.sqlite'), log })
@@ -91,9 +99,9 @@ async function start(config: Config, options: StartOptions): Promise<Result<Serv
     log.warn('the memory of commands is not limited: there is no /proc that says what they have')
   }
   const artifacts = createArtifacts(join(dataDir, 'artifacts'))
-  const parts: Parts = { config, log, store, artifacts, readModel: readModel.value, projector }
+  const parts: Parts = { settings, log, store, artifacts, readModel: readModel.value, projector }
   const resources = new Resources({ retryMs: [100, 5_000], log })
-  const effects = createEffects(config, artifacts, resources)
+  const effects = createEffects(settings, artifacts, resources)
   const redactions = createRedactions({ ...parts, ledger, redactor, now })
   const claimant = `${serverId.value}/${randomUUID()}`
   const stops = join(dataDir, 'clean-stops')
@@ -130,9 +138,9 @@ async function start(config: Config, options: StartOptions): Promise<Result<Serv
   redactions.start()
   await redactor.settled(REDACTED_WITHIN_MS)
 
-  const url = await listen(app, config)
+  const url = await listen(app, settings)
   if (url.isErr()) return err(url.error)
-  const imports = await unfinishedImports(config, log)
+  const imports = await unfinishedImports(settings, log)
   const running = opened.move()
   // Work begins once it is known which runs are unfinished; until then the server is not ready.
   void projector.caughtUpOnce().then((caughtUp) => {
@@ -143,8 +151,8 @@ async function start(config: Config, options: StartOptions): Promise<Result<Serv
   return ok({ url: url.value, close: () => running.disposeAsync() })
 }
 
-function warnOfShortSecrets(config: Config, log: Logger): void {
-  for (const setting of guardSecrets(secretsOf(config))) {
+function warnOfShortSecrets(settings: Settings, log: Logger): void {
+  for (const setting of guardSecrets(secretsOf(settings))) {
     log.warn(
       { setting },
       'this secret is too short to be masked in what runs record: choose another',
@@ -153,7 +161,7 @@ function warnOfShortSecrets(config: Config, log: Logger): void {
 }
 
 /** A project with the data folder in it can have no run. */
-function warnOfFormerDataDir({ RETRAI_DATA_DIR: dataDir }: Config, log: Logger): void {
+function warnOfFormerDataDir({ RETRAI_DATA_DIR: dataDir }: Settings, log: Logger): void {
   if (dataDir !== formerDataDir()) return
   const target = newDataDir(process.env)
   log.warn(
@@ -165,17 +173,17 @@ function warnOfFormerDataDir({ RETRAI_DATA_DIR: dataDir }: Config, log: Logger):
 
 /** Null where it is switched off. */
 function createAccessLog({
-  config: { RETRAI_ACCESS_LOG: mode },
+  settings: { RETRAI_ACCESS_LOG: mode },
   log,
   store,
-}: Pick<Parts, 'config' | 'log' | 'store'>): AccessRecorder | null {
+}: Pick<Parts, 'settings' | 'log' | 'store'>): AccessRecorder | null {
   return mode === 'off'
     ? null
     : new AccessRecorder({ store, clock: now, log, strict: mode === 'strict' })
 }
 
-async function unfinishedImports(config: Config, log: Logger): Promise<ReadonlySet<string>> {
-  const imports = await pendingImports(join(config.RETRAI_DATA_DIR, IMPORTS_FOLDER))
+async function unfinishedImports(settings: Settings, log: Logger): Promise<ReadonlySet<string>> {
+  const imports = await pendingImports(join(settings.RETRAI_DATA_DIR, IMPORTS_FOLDER))
   for (const run_id of imports) {
     log.warn(
       { run_id },

@@ -381,7 +381,10 @@ describe('what cannot be done is said, with 3', () => {
   })
 
   test.each([
-    [['runs', '--server', 'localhost'], 'no address of a server'],
+    [
+      ['runs', '--server', 'localhost'],
+      '--server (RETRAI_SERVER): must be the address of a server',
+    ],
     [['watch', UNKNOWN], '"retrai runs" lists those there are'],
     [['watch', 'x'], 'There is no such run'],
     [['show', UNKNOWN], 'There is no such run'],

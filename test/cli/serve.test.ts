@@ -200,6 +200,20 @@ describe('what cannot work is said when it is started', () => {
     expect(stderr).toContain(`Port ${port} on 127.0.0.1 is taken`)
   })
 
+  test.each([
+    ['OLLAMA_HOST', 'box:port'],
+    ['OPENAI_BASE_URL', 'localhost:8000'],
+  ])('a setting that is not valid: %s', async (name, value) => {
+    const { code, stderr } = await retrai(['serve', '--data-dir', dataDir()], {
+      ...cleanEnv(),
+      [name]: value,
+    })
+    expect(code).toBe(1)
+    expect(stderr).toMatch(
+      new RegExp(`^retrai: These settings are not valid:\\n  ${name}: must be .*\\n$`),
+    )
+  })
+
   test('a data folder that another server uses, or that is none', async () => {
     await serve()
     const second = await retrai(['serve', '--port', '0', '--data-dir', dataDir()])

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { readConfig } from '../../src/server/config.ts'
 import { CRASH_POINTS, CrashAt } from '../../src/server/crash-points.ts'
+import { readSettings } from '../../src/server/settings.ts'
 
 test('every crash point can be named, the first time it is reached or a later one', () => {
   for (const point of CRASH_POINTS) {
@@ -18,5 +18,5 @@ test.each(['', 'after lunch', 'after tool#0', 'after tool#x', 'after tool#1#2'])
 )
 
 test('a server has none unless it is told', () => {
-  expect(readConfig({}, {})._unsafeUnwrap().RETRAI_CRASH_AT).toBeUndefined()
+  expect(readSettings({}, {})._unsafeUnwrap().RETRAI_CRASH_AT).toBeUndefined()
 })

@@ -10,8 +10,8 @@ import * as z from 'zod'
 import { decide } from '../../src/domain/decide.ts'
 import { fold } from '../../src/domain/evolve.ts'
 import { append, prepare } from '../../src/log/run-log.ts'
-import { readConfig } from '../../src/server/config.ts'
 import type { VerifyPace } from '../../src/server/integrity.ts'
+import { readSettings } from '../../src/server/settings.ts'
 import { type Server, startServer } from '../../src/server/start-server.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import { retrai } from '../cli/support.ts'
@@ -58,7 +58,7 @@ async function logged(wanted: (line: Line) => boolean): Promise<Line> {
 async function start(dataDir: string, verify: Partial<VerifyPace>): Promise<Server> {
   lines = []
   const flags = { dataDir, port: '0' }
-  const started = await startServer(readConfig(flags, {})._unsafeUnwrap(), { log, verify })
+  const started = await startServer(readSettings(flags, {})._unsafeUnwrap(), { log, verify })
   server = started._unsafeUnwrap()
   await logged(({ msg }) => msg === 'the read model has caught up with the log')
   return server

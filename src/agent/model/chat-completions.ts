@@ -7,8 +7,7 @@ import { type Asked, failureOf, timedOut } from './failures.ts'
 import type { ModelFailure, ModelReply, ModelRequest } from './model.ts'
 import { quoter } from './quote.ts'
 import { toRequestBody } from './request.ts'
-import { type Endpoint, KEY_OF, route } from './routing.ts'
-import type { ModelSettings } from './settings.ts'
+import { type Endpoint, KEY_OF, type ModelSettings, route } from './routing.ts'
 
 type RequestBody = ReturnType<typeof toRequestBody>
 

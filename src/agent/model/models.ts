@@ -1,7 +1,6 @@
 import { ResultAsync } from 'neverthrow'
 import type { Models } from './model.ts'
-import { route } from './routing.ts'
-import type { ModelSettings } from './settings.ts'
+import { type ModelSettings, route } from './routing.ts'
 
 const DEFAULT_TIMEOUT_MS = 600_000
 

@@ -1,4 +1,14 @@
-import type { ModelSettings } from './settings.ts'
+/** Where models are, and the keys to them. `src/server/settings.ts` reads and checks both. */
+export type ModelSettings = {
+  /** Takes every model, whatever its name. */
+  readonly llmBaseUrl?: string | undefined
+  readonly llmApiKey?: string | undefined
+  readonly anthropicApiKey?: string | undefined
+  readonly geminiApiKey?: string | undefined
+  readonly openaiApiKey?: string | undefined
+  readonly openaiBaseUrl?: string | undefined
+  readonly ollamaUrl?: string | undefined
+}
 
 /** A place that speaks the OpenAI chat completions protocol. */
 export type Endpoint = {
@@ -28,7 +38,7 @@ const ANTHROPIC_URL = 'https://api.anthropic.com/v1/'
 const GOOGLE_URL = 'https://generativelanguage.googleapis.com/v1beta/openai/'
 const OPENAI_URL = 'https://api.openai.com/v1'
 const OLLAMA_PREFIX = 'ollama/'
-const OLLAMA_PORT = '11434'
+const OLLAMA_URL = 'http://127.0.0.1:11434/v1'
 
 /** Finds the endpoint of a model by its name. */
 export function route(modelName: string, settings: ModelSettings): Route {
@@ -42,7 +52,7 @@ export function route(modelName: string, settings: ModelSettings): Route {
   }
   if (modelName.startsWith(OLLAMA_PREFIX)) {
     const model = modelName.slice(OLLAMA_PREFIX.length)
-    return keyless('ollama', ollamaUrl(settings.ollamaHost), model, undefined)
+    return keyless('ollama', settings.ollamaUrl ?? OLLAMA_URL, model, undefined)
   }
   return keyed('openai', openaiBaseUrl ?? OPENAI_URL, modelName, settings.openaiApiKey)
 }
@@ -64,13 +74,4 @@ function keyed(
 ): Route {
   const missingKey = apiKey === undefined ? KEY_OF[provider] : null
   return { endpoint: { provider, baseUrl, apiKey: apiKey ?? null }, model, missingKey }
-}
-
-/** Reads OLLAMA_HOST, which may be written for the server (`0.0.0.0`) as well as for its clients. */
-function ollamaUrl(host = ''): string {
-  const [, scheme = 'http', rest = ''] = /^(?:(https?):\/\/)?(.*)$/i.exec(host) ?? []
-  const [, name = '', port, path = ''] = /^(\[[^\]]*\]|[^:/]*)(?::(\d+))?(\/.*)?$/.exec(rest) ?? []
-  const address = name === '' || name === '0.0.0.0' || name === '[::]' ? '127.0.0.1' : name
-  const suffix = port ?? (host.includes('://') ? '' : OLLAMA_PORT)
-  return `${scheme}://${address}${suffix && `:${suffix}`}${path.replace(/\/+$/, '')}/v1`
 }

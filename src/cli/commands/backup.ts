@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { Command } from 'commander'
-import { readConfig } from '../../server/config.ts'
+import { dataDirOf } from '../data-folder.ts'
 import { fail, print } from '../terminal/print.ts'
 
 const HELP = `
@@ -23,10 +23,10 @@ async function run(
   target: string,
   { force, dataDir }: { readonly force?: boolean; readonly dataDir?: string },
 ): Promise<void> {
-  const config = readConfig(dataDir === undefined ? {} : { dataDir }, process.env)
-  if (config.isErr()) return fail(...config.error.split('\n'))
+  const folder = dataDirOf(dataDir)
+  if (folder.isErr()) return fail(...folder.error.split('\n'))
   const { backupLog } = await import('../../store/embedded/backup.ts')
-  const source = join(config.value.RETRAI_DATA_DIR, 'log.sqlite')
+  const source = join(folder.value, 'log.sqlite')
   const made = await backupLog({ source, target, overwrite: force === true })
   if (made.isErr()) return fail(made.error.message)
   const { streams, events, head } = made.value

@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { guardSecrets } from '../../log/masking.ts'
-import { secretsOf } from '../../server/config.ts'
+import { secretsOf } from '../../server/settings.ts'
 import { startServer } from '../../server/start-server.ts'
 import { startBeating } from '../../server/watchdog.ts'
 import { createLog } from '../terminal/log.ts'
@@ -14,12 +14,12 @@ import type { FromThread, ThreadData, ToThread } from './server-thread.ts'
 if (parentPort === null) throw new Error('this module is the main module of a worker thread')
 const port = parentPort
 const report = (message: FromThread): void => port.postMessage(message)
-const { config, beats } = workerData as ThreadData
+const { settings, beats } = workerData as ThreadData
 
 startBeating(beats)
 report({ type: 'beating' })
-guardSecrets(secretsOf(config))
-const server = await startServer(config, { log: createLog(config.RETRAI_LOG_LEVEL) })
+guardSecrets(secretsOf(settings))
+const server = await startServer(settings, { log: createLog(settings.RETRAI_LOG_LEVEL) })
 if (server.isErr()) report({ type: 'failed', message: server.error })
 else {
   port.on('message', async (_stop: ToThread) => {

@@ -1,6 +1,6 @@
 import { Command } from 'commander'
 import { guardSecrets, processMask } from '../../log/masking.ts'
-import { readConfig, secretsOf } from '../../server/config.ts'
+import { readSettings, secretsOf } from '../../server/settings.ts'
 import { fail } from '../terminal/print.ts'
 import type { ServerThread } from './server-thread.ts'
 
@@ -69,21 +69,21 @@ export function serveCommand(): Command {
 }
 
 async function serve(flags: Record<string, string>): Promise<void> {
-  const config = readConfig(flags, process.env)
-  if (config.isErr()) return fail(...config.error.split('\n'))
+  const settings = readSettings(flags, process.env)
+  if (settings.isErr()) return fail(...settings.error.split('\n'))
   // Loaded here, so that --help and mistakes are answered at once.
   const [{ ServerThread }, { listenForHealth }, { createLog }] = await Promise.all([
     import('./server-thread.ts'),
     import('../../server/health-listener.ts'),
     import('../terminal/log.ts'),
   ])
-  guardSecrets(secretsOf(config.value))
-  const { RETRAI_LOG_LEVEL, RETRAI_HOST: host, RETRAI_HEALTH_PORT: healthPort } = config.value
+  guardSecrets(secretsOf(settings.value))
+  const { RETRAI_LOG_LEVEL, RETRAI_HOST: host, RETRAI_HEALTH_PORT: healthPort } = settings.value
   const log = createLog(RETRAI_LOG_LEVEL)
   const signalled = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve)
   })
-  const thread = new ServerThread(config.value, log)
+  const thread = new ServerThread(settings.value, log)
   // Counted from the signal, so that it also ends a server that is still waiting for its store.
   void signalled.then(() => setTimeout(() => thread.endProcess(), STOP_WITHIN_MS).unref())
   if (healthPort !== undefined) {

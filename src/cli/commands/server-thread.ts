@@ -3,11 +3,11 @@ import { err, ok, type Result } from 'neverthrow'
 import type { Logger } from 'pino'
 import type { Problem } from '../../http/problems/problem.ts'
 import { siblingModule } from '../../lib/package-files.ts'
-import type { Config } from '../../server/config.ts'
+import type { Settings } from '../../server/settings.ts'
 import { stackOfThread } from '../../server/thread-stack.ts'
 import { type Beats, newBeats, STUCK_MS, Watchdog } from '../../server/watchdog.ts'
 
-export type ThreadData = { readonly config: Config; readonly beats: Beats }
+export type ThreadData = { readonly settings: Settings; readonly beats: Beats }
 export type ToThread = { readonly type: 'stop' }
 export type FromThread =
   /** Its event loop turns from now on. */
@@ -32,9 +32,9 @@ export class ServerThread {
   readonly #stopped: Promise<void>
   #watchdog: Watchdog | null = null
 
-  constructor(config: Config, log: Logger) {
+  constructor(settings: Settings, log: Logger) {
     const beats = newBeats()
-    const workerData: ThreadData = { config, beats }
+    const workerData: ThreadData = { settings, beats }
     const worker = new Worker(SCRIPT, { workerData })
     const started = Promise.withResolvers<Result<string, string>>()
     const stopped = Promise.withResolvers<void>()

@@ -4,7 +4,7 @@ import { CATALOGUE } from '../../api/problem-codes.ts'
 import { Access, type TokenFailure, type WantedToken } from '../../auth/auth.ts'
 import { tokenProblem } from '../../http/problems/token-problem.ts'
 import { tokenView } from '../../http/token-view.ts'
-import { readConfig } from '../../server/config.ts'
+import { readStorePlace } from '../../server/settings.ts'
 import type { Server } from '../connection.ts'
 import { openStore } from '../open-store.ts'
 
@@ -40,9 +40,9 @@ export async function withBookOfStore<T>(
   place: { readonly dataDir?: string; readonly store?: string },
   work: (book: TokenBook) => Promise<Result<T, string>>,
 ): Promise<Result<T, string>> {
-  const config = readConfig(place, process.env)
-  if (config.isErr()) return err(config.error)
-  const { EVENTSTORE_URL, RETRAI_DATA_DIR } = config.value
+  const found = readStorePlace(place, process.env)
+  if (found.isErr()) return err(found.error)
+  const { EVENTSTORE_URL, RETRAI_DATA_DIR } = found.value
   const store = await openStore(EVENTSTORE_URL ?? RETRAI_DATA_DIR)
   if (store.isErr()) return err(`${store.error} ${HINT}`)
   const access = await Access.open({

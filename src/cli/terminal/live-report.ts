@@ -1,4 +1,9 @@
-import type { CheckpointSigner, Finding, RedactionReport, Trust } from '../../audit/verify/report.ts'
+import type {
+  CheckpointSigner,
+  Finding,
+  RedactionReport,
+  Trust,
+} from '../../audit/verify/report.ts'
 
 /** What was found of a store, run by run. */
 export type LiveReport = {

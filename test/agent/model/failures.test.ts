@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest'
 import type { Fault } from '../../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../../examples/scripted-model/server.ts'
 import { createModels } from '../../../src/agent/model/models.ts'
-import { ModelSettings } from '../../../src/agent/model/settings.ts'
 import { ask, KEY, REQUEST, says, scripted } from './support.ts'
 
 async function failure(fault: Fault, options: { timeoutMs?: number } = {}) {
@@ -63,7 +62,7 @@ describe('a failure worth another try', () => {
   it('is an endpoint that is not there', async () => {
     const server = await startScriptedModel({ script: [] })
     await server.close()
-    const models = createModels(ModelSettings.parse({ llmBaseUrl: server.url }))
+    const models = createModels({ llmBaseUrl: server.url })
     const error = (await ask(models))._unsafeUnwrapErr()
     const { host } = new URL(server.url)
     const sentence = `${host} cannot be reached for scripted-model: connect ECONNREFUSED ${host}`

@@ -1,10 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { contextBudget, costUsd } from '../../../src/agent/model/prices.ts'
 import { route } from '../../../src/agent/model/routing.ts'
-import { ModelSettings } from '../../../src/agent/model/settings.ts'
 
-const own = ModelSettings.parse({})
-const custom = ModelSettings.parse({ llmBaseUrl: 'http://127.0.0.1:9/v1' })
+const own = {}
+const custom = { llmBaseUrl: 'http://127.0.0.1:9/v1' }
 const usage = { inputTokens: 100_000, cachedInputTokens: 0, outputTokens: 10_000 }
 
 const KNOWN = [

@@ -1,12 +1,11 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { toRequestBody } from '../../../src/agent/model/request.ts'
 import { route } from '../../../src/agent/model/routing.ts'
-import { ModelSettings } from '../../../src/agent/model/settings.ts'
 import type { ChatMessage } from '../../../src/domain/conversation.ts'
 import { ask, KEY, REQUEST, scripted } from './support.ts'
 
 const bodyOf = (messages: readonly ChatMessage[], modelName = 'gpt-5') =>
-  toRequestBody({ modelName, messages, tools: [] }, route(modelName, ModelSettings.parse({})))
+  toRequestBody({ modelName, messages, tools: [] }, route(modelName, {}))
 
 const calling = (...ids: string[]): ChatMessage => ({
   role: 'assistant',
@@ -44,7 +43,7 @@ describe('a request', () => {
   it('lists tools only where there are some', () => {
     const parameters = { $schema: 'https://json-schema.org/draft/2020-12/schema', type: 'object' }
     const tool = { name: 'file_read', description: 'Reads a file.', parameters }
-    const target = route('gpt-5', ModelSettings.parse({}))
+    const target = route('gpt-5', {})
     expect(toRequestBody(REQUEST, target)).not.toHaveProperty('tools')
     const { $schema: _, ...schema } = parameters
     const described = { name: 'file_read', description: 'Reads a file.', parameters: schema }

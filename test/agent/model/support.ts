@@ -3,7 +3,6 @@ import type { Script } from '../../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../../examples/scripted-model/server.ts'
 import type { ModelRequest, Models } from '../../../src/agent/model/model.ts'
 import { createModels } from '../../../src/agent/model/models.ts'
-import { ModelSettings } from '../../../src/agent/model/settings.ts'
 
 export const KEY = 'sk-a-key-nobody-may-see'
 
@@ -11,7 +10,7 @@ export const KEY = 'sk-a-key-nobody-may-see'
 export async function scripted(script: Script, options: { timeoutMs?: number } = {}) {
   const server = await startScriptedModel({ script })
   onTestFinished(() => server.close())
-  const settings = ModelSettings.parse({ llmBaseUrl: server.url, llmApiKey: KEY })
+  const settings = { llmBaseUrl: server.url, llmApiKey: KEY }
   const models = createModels(settings, options)
   return { server, models, host: new URL(server.url).host }
 }

@@ -2,9 +2,9 @@ import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { isLoopback, readConfig, secretsOf } from '../../src/server/config.ts'
+import { isLoopback, readSettings, readStorePlace, secretsOf } from '../../src/server/settings.ts'
 
-const read = (flags = {}, env = {}) => readConfig(flags, env)
+const read = (flags = {}, env = {}) => readSettings(flags, env)
 
 test('defaults', () => {
   expect(read()._unsafeUnwrap()).toEqual({
@@ -27,8 +27,8 @@ test('defaults', () => {
 
 test('flags win over the environment, and an empty variable counts as not set', () => {
   const env = { RETRAI_PORT: '1', RETRAI_HOST: '', RETRAI_DATA_DIR: '/elsewhere', IRRELEVANT: 'x' }
-  const config = read({ port: '0', dataDir: join('a', 'b') }, env)._unsafeUnwrap()
-  expect(config).toMatchObject({
+  const settings = read({ port: '0', dataDir: join('a', 'b') }, env)._unsafeUnwrap()
+  expect(settings).toMatchObject({
     RETRAI_PORT: 0,
     RETRAI_HOST: '127.0.0.1',
     RETRAI_DATA_DIR: resolve('a', 'b'),
@@ -45,6 +45,9 @@ describe('what is not valid is refused, by the name one has used', () => {
     [{ store: 'http://x' }, {}, '--store (EVENTSTORE_URL): must be a connection string'],
     [{}, { RETRAI_TOKEN: 'short' }, 'RETRAI_TOKEN: must have at least 16 characters'],
     [{}, { RETRAI_LLM_BASE_URL: 'ftp://x' }, 'RETRAI_LLM_BASE_URL: must be an http'],
+    [{}, { RETRAI_LLM_BASE_URL: 'http://u:secret@x' }, 'put the key into RETRAI_LLM_API_KEY'],
+    [{}, { OPENAI_BASE_URL: 'localhost:8000' }, 'OPENAI_BASE_URL: must be an http'],
+    [{}, { OPENAI_BASE_URL: 'http://u:secret@x' }, 'put the key into OPENAI_API_KEY'],
     [{}, { RETRAI_MAX_TOKENS: '1.5' }, 'RETRAI_MAX_TOKENS: must be a whole number'],
     [{}, { RETRAI_MAX_COST_USD: '0' }, 'RETRAI_MAX_COST_USD: must be more than 0'],
     [{}, { RETRAI_MAX_RUNS_AT_WORK: 'many' }, 'RETRAI_MAX_RUNS_AT_WORK: must be a number'],
@@ -59,6 +62,15 @@ describe('what is not valid is refused, by the name one has used', () => {
     expect(read(flags, env)._unsafeUnwrapErr()).toContain(message)
   })
 
+  test.each([
+    ...['ftp://box', 'a b', 'box:port', 'box:99999', '[zz]', 'http://box?x=1'],
+    ...['http://user:secret@box', 'user:secret@box'],
+  ])('OLLAMA_HOST %j', (OLLAMA_HOST) => {
+    const message = read({}, { OLLAMA_HOST })._unsafeUnwrapErr()
+    expect(message).toContain('  OLLAMA_HOST: must be host, host:port, :port, or an http://')
+    expect(message).not.toContain('secret')
+  })
+
   test('a value that is wrong in two ways is named once', () => {
     const message = read({ port: ' ' })._unsafeUnwrapErr()
     expect(message.split('\n').slice(1)).toEqual(['  --port (RETRAI_PORT): must be a port number'])
@@ -68,6 +80,29 @@ describe('what is not valid is refused, by the name one has used', () => {
     const message = read({ port: 'x' }, { RETRAI_TOKEN: 'short' })._unsafeUnwrapErr()
     expect(message.split('\n')).toHaveLength(3)
   })
+})
+
+test.each([
+  ['127.0.0.1', 'http://127.0.0.1:11434/v1'],
+  ['box:1234', 'http://box:1234/v1'],
+  [':1234', 'http://127.0.0.1:1234/v1'],
+  ['0.0.0.0', 'http://127.0.0.1:11434/v1'],
+  ['0.0.0.0:1234', 'http://127.0.0.1:1234/v1'],
+  ['[::]:1234', 'http://127.0.0.1:1234/v1'],
+  ['[::1]:1234', 'http://[::1]:1234/v1'],
+  ['http://box:1234/', 'http://box:1234/v1'],
+  ['HTTPS://ollama.example.com', 'https://ollama.example.com/v1'],
+  ['https://example.com/ollama/', 'https://example.com/ollama/v1'],
+])('OLLAMA_HOST %s is the address %s', (OLLAMA_HOST, address) => {
+  expect(read({}, { OLLAMA_HOST })._unsafeUnwrap().OLLAMA_HOST).toBe(address)
+})
+
+test('where the log is can be read while another setting is not valid', () => {
+  const env = { RETRAI_PORT: 'x', RETRAI_DATA_DIR: '/elsewhere' }
+  expect(readStorePlace({}, env)._unsafeUnwrap()).toEqual({ RETRAI_DATA_DIR: '/elsewhere' })
+  expect(readStorePlace({ store: 'http://x' }, env)._unsafeUnwrapErr()).toBe(
+    'These settings are not valid:\n  --store (EVENTSTORE_URL): must be a connection string that begins with esdb://',
+  )
 })
 
 test('knows loopback', () => {

@@ -1,0 +1,122 @@
+import { randomUUID } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
+import { ResultAsync } from 'neverthrow'
+import * as z from 'zod'
+import { messageOf } from '../lib/message-of.ts'
+import { sha256 } from '../lib/sha256.ts'
+
+/** The default of earlier versions: in the folder that a server is started in, which may be a project. */
+export const formerDataDir = (): string => resolve('.retrai')
+
+/**
+ * The data folder of servers that are started in the working folder. It is among the data of the user, so that no
+ * project contains it, and named after the working folder, so that each has its own. A `.retrai` that an earlier
+ * version made is used only until this folder exists: after that, a run could have made it.
+ */
+export function defaultDataDir(env: Readonly<Record<string, string | undefined>>): string {
+  const own = newDataDir(env)
+  const formerExists = ['log.sqlite', 'keys', 'server-id'].some((name) =>
+    existsSync(join(formerDataDir(), name)),
+  )
+  return formerExists && !existsSync(own) ? formerDataDir() : own
+}
+
+/** Where a `.retrai` of the working folder should be moved. */
+export function newDataDir(env: Readonly<Record<string, string | undefined>>): string {
+  const given = env.XDG_DATA_HOME ?? ''
+  const home = isAbsolute(given) ? given : join(homedir(), '.local', 'share')
+  const folder = process.cwd()
+  const hash = sha256(folder).slice(0, 8)
+  const name = basename(folder).replace(/[^\w.-]+/g, '-')
+  return join(home, 'retrai', [name, hash].filter(Boolean).join('-'))
+}
+
+/** Makes the folder, for this user alone, unless it exists. The error is a text for people that says what to do. */
+export function makeDataFolder(folder: string): ResultAsync<void, string> {
+  return ResultAsync.fromPromise(make(folder), (cause) => {
+    const { code, message } = cause as NodeJS.ErrnoException
+    const why = WHY[code ?? ''] ?? message
+    return `The data folder ${folder} cannot be made: ${why}. Choose another one.`
+  })
+}
+
+/**
+ * Makes it and the folders above it. With `recursive`, Node would try for ever in /proc, where no folder
+ * can be made, and report no error for a read-only disk.
+ */
+async function make(folder: string): Promise<void> {
+  const above = dirname(folder)
+  try {
+    await makeOne(folder)
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT' || above === folder) throw cause
+    await make(above)
+    await makeOne(folder)
+  }
+}
+
+async function makeOne(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { mode: 0o700 })
+  } catch (cause) {
+    const existing = await stat(folder).catch(() => null)
+    if (!existing?.isDirectory()) throw cause
+  }
+}
+
+const WHY: Readonly<Record<string, string>> = {
+  ENOENT: 'folders cannot be made there',
+  EEXIST: 'there is a file of that name',
+  ENOTDIR: 'a part of its path is a file',
+  EACCES: 'this user may not write there',
+  EPERM: 'this user may not write there',
+  EROFS: 'the disk is read-only',
+  ENOSPC: 'the disk is full',
+}
+
+/**
+ * The identity of the server that has this data folder: made at its first start, and kept through all
+ * restarts. The error is a text for people.
+ */
+export function ensureServerId(file: string): ResultAsync<string, string> {
+  return ResultAsync.fromPromise(readOrCreate(file), (cause) => {
+    return `${file} cannot be used (${messageOf(cause)}): give the server write access to it, or delete it.`
+  })
+}
+
+async function readOrCreate(file: string): Promise<string> {
+  const known = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT') return null
+    throw cause
+  })
+  // A crash may have left it empty.
+  if (known !== null && known.trim() !== '') {
+    const id = z.uuid().safeParse(known.trim())
+    if (!id.success) throw new Error('it does not hold a server id')
+    return id.data
+  }
+  const id = randomUUID()
+  await writeFile(file, `${id}\n`)
+  return id
+}
+
+/** The claimants of processes that were stopped are kept in a file, one a line, latest last. */
+const KEPT_STOPS = 100
+
+/** Claimants of the processes that were stopped. Any other process has crashed, or was stopped long ago. */
+export async function cleanStops(file: string): Promise<ReadonlySet<string>> {
+  const text = await ResultAsync.fromPromise(readFile(file, 'utf8'), String).unwrapOr('')
+  return new Set(text.split('\n').filter((line) => line !== ''))
+}
+
+/** Records that this process is being stopped. The error is a text for people. */
+export function noteCleanStop(file: string, claimant: string): ResultAsync<void, string> {
+  const note = async (): Promise<void> => {
+    const latest = [...(await cleanStops(file)), claimant].slice(-KEPT_STOPS)
+    await writeFile(file, `${latest.join('\n')}\n`)
+  }
+  return ResultAsync.fromPromise(note(), String)
+}

@@ -1,0 +1,180 @@
+import { resolve } from 'node:path'
+import { err, ok, type Result } from 'neverthrow'
+import * as z from 'zod'
+import type { OwnSecret } from '../domain/mask/own-secrets.ts'
+import { CrashAt } from './crash-points.ts'
+import { defaultDataDir } from './data-folder.ts'
+
+const trimmed = z.string().trim()
+const text = trimmed.min(1, 'must not be empty')
+const oneOf = <const T extends readonly string[]>(names: T) =>
+  z.enum(names, `must be one of ${names.join(', ')}`)
+const port = trimmed
+  .regex(/^\d+$/, 'must be a port number')
+  .transform(Number)
+  .pipe(z.int().max(65535, 'must be at most 65535'))
+const number = trimmed.regex(/^\d+(\.\d+)?$/, 'must be a number').transform(Number)
+const positive = number.pipe(z.number().positive('must be more than 0'))
+const positiveInt = number.pipe(z.int('must be a whole number').min(1, 'must be at least 1'))
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
+const OLLAMA_PORT = '11434'
+const LOOPBACK = new Set(['localhost', '127.0.0.1', '::1'])
+
+/** Whether a server that listens there is reached from the same machine only. */
+export const isLoopback = (host: string): boolean => LOOPBACK.has(host)
+
+/** An address of models. The client of the endpoint refuses one that holds a password. */
+const modelUrl = (keyName: string) =>
+  z
+    .url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
+    .refine(
+      (url) => URL.parse(url)?.username === '' && URL.parse(url)?.password === '',
+      `must hold no user name or password: put the key into ${keyName}`,
+    )
+
+/** OLLAMA_HOST in the forms that Ollama takes, read as the address of its OpenAI-compatible API. */
+const ollamaUrl = text.transform((host, context) => {
+  const url = ollamaApi(host)
+  if (url !== null) return url
+  context.addIssue(
+    'must be host, host:port, :port, or an http:// or https:// URL without a password',
+  )
+  return z.NEVER
+})
+
+/** Null if it is not valid. The host may be written for the server (`0.0.0.0`) as well as for its clients. */
+function ollamaApi(host: string): string | null {
+  const parts = /^(?:(https?):\/\/)?(\[[^\]]*\]|[^:/?#@]*)(?::(\d+))?(\/[^?#]*)?$/i.exec(host)
+  if (parts === null) return null
+  const [, scheme, name = '', port, path = ''] = parts
+  const address = name === '' || name === '0.0.0.0' || name === '[::]' ? '127.0.0.1' : name
+  const suffix = port ?? (scheme === undefined ? OLLAMA_PORT : '')
+  const url = `${scheme?.toLowerCase() ?? 'http'}://${address}${suffix && `:${suffix}`}${path.replace(/\/+$/, '')}/v1`
+  return URL.canParse(url) ? url : null
+}
+
+/** All settings of a server: one row for each environment variable. */
+const Settings = z.strictObject({
+  RETRAI_HOST: text.default('127.0.0.1'),
+  RETRAI_PORT: port.default(8000),
+  RETRAI_HEALTH_PORT: port.optional(),
+  RETRAI_DATA_DIR: text.transform((path) => resolve(path)),
+  EVENTSTORE_URL: text
+    .regex(/^esdb(\+discover)?:\/\//, 'must be a connection string that begins with esdb://')
+    .optional(),
+  RETRAI_TOKEN: text.min(16, 'must have at least 16 characters').optional(),
+  RETRAI_LOG_LEVEL: oneOf(LOG_LEVELS).default('info'),
+  RETRAI_MAX_RUNS_AT_WORK: positiveInt.default(16),
+  /** Of all processes of one command; half of the memory of the machine if it is not set. */
+  RETRAI_COMMAND_MEMORY_MIB: positiveInt.pipe(z.number().min(64, 'must be at least 64')).optional(),
+  RETRAI_COMMAND_OUTPUT_MIB: positiveInt.default(512),
+  RETRAI_MAX_COST_USD: positive.optional(),
+  RETRAI_MAX_TOKENS: positiveInt.optional(),
+  RETRAI_MAX_SECONDS: positive.optional(),
+  RETRAI_LEASE_SECONDS: positive
+    .pipe(z.number().min(1, 'must be at least 1').max(3_600, 'must be at most 3600'))
+    .default(15),
+  RETRAI_MAX_CONNECTIONS: positiveInt.default(12_000),
+  RETRAI_MAX_CONNECTIONS_PER_CLIENT: positiveInt.default(6_000),
+  RETRAI_MAX_SOCKETS: positiveInt.default(10_000),
+  RETRAI_MAX_SOCKETS_PER_CLIENT: positiveInt.default(5_000),
+  /** At most the longest time that a timer of Node takes. */
+  RETRAI_SOCKET_STALL_SECONDS: positive
+    .pipe(z.number().max(2_000_000, 'must be at most 2000000'))
+    .default(60),
+  /** 0: no checkpoints are written. */
+  RETRAI_CHECKPOINT_SECONDS: number
+    .pipe(z.int('must be a whole number').max(86_400, 'must be at most 86400'))
+    .default(60),
+  RETRAI_ACCESS_LOG: oneOf(['on', 'strict', 'off']).default('on'),
+  /** An endpoint that takes every model, whatever its name. */
+  RETRAI_LLM_BASE_URL: modelUrl('RETRAI_LLM_API_KEY').optional(),
+  RETRAI_LLM_API_KEY: text.optional(),
+  ANTHROPIC_API_KEY: text.optional(),
+  GEMINI_API_KEY: text.optional(),
+  OPENAI_API_KEY: text.optional(),
+  OPENAI_BASE_URL: modelUrl('OPENAI_API_KEY').optional(),
+  OLLAMA_HOST: ollamaUrl.optional(),
+  /** For tests: where this server kills itself. Never set it anywhere else. */
+  RETRAI_CRASH_AT: CrashAt.optional(),
+})
+export type Settings = Readonly<z.infer<typeof Settings>>
+
+const SECRETS = [
+  ...(['RETRAI_TOKEN', 'RETRAI_LLM_API_KEY'] as const),
+  ...(['ANTHROPIC_API_KEY', 'GEMINI_API_KEY', 'OPENAI_API_KEY'] as const),
+] satisfies (keyof Settings)[]
+
+/** The secrets among the settings, each under the name of its variable. */
+export function secretsOf(settings: Settings): OwnSecret[] {
+  const password = /:\/\/[^@/]*?:([^@/]*)@/.exec(settings.EVENTSTORE_URL ?? '')?.[1] ?? ''
+  return [
+    ...SECRETS.map((name) => ({ name, value: settings[name] ?? '' })),
+    ...[password, decoded(password)].map((value) => ({ name: 'EVENTSTORE_URL', value })),
+  ].filter(({ value }) => value !== '')
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
+
+const FLAG_OF: Readonly<Record<string, keyof Flags>> = {
+  RETRAI_HOST: 'host',
+  RETRAI_PORT: 'port',
+  RETRAI_HEALTH_PORT: 'healthPort',
+  RETRAI_DATA_DIR: 'dataDir',
+  EVENTSTORE_URL: 'store',
+  RETRAI_LOG_LEVEL: 'logLevel',
+  RETRAI_SERVER: 'server',
+}
+type Flags = Partial<
+  Record<'host' | 'port' | 'healthPort' | 'dataDir' | 'store' | 'logLevel' | 'server', string>
+>
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** Reads the settings of a server. The error is a text for people that names every setting that is not valid. */
+export const readSettings = (flags: Flags, env: Environment): Result<Settings, string> =>
+  parseSettings(Settings, withDataDir(flags, env), env)
+
+const StorePlace = Settings.pick({ RETRAI_DATA_DIR: true, EVENTSTORE_URL: true })
+
+/** Reads where the log of a server is, whatever its other settings are. */
+export const readStorePlace = (
+  flags: Pick<Flags, 'dataDir' | 'store'>,
+  env: Environment,
+): Result<z.infer<typeof StorePlace>, string> =>
+  parseSettings(StorePlace, withDataDir(flags, env), env)
+
+const withDataDir = (flags: Flags, env: Environment): Flags => ({
+  ...flags,
+  dataDir: flags.dataDir ?? (env.RETRAI_DATA_DIR?.trim() || defaultDataDir(env)),
+})
+
+/**
+ * Reads the settings of `schema` from flags, which win, and the environment. A variable that is empty counts
+ * as not set. The error is a text for people that names every setting that is not valid.
+ */
+export function parseSettings<S extends z.ZodObject>(
+  schema: S,
+  flags: Flags,
+  env: Environment,
+): Result<z.infer<S>, string> {
+  const given: Record<string, string> = {}
+  for (const name of Object.keys(schema.shape)) {
+    const flag = FLAG_OF[name]
+    const value = (flag && flags[flag]) ?? (env[name]?.trim() || undefined)
+    if (value !== undefined) given[name] = value
+  }
+  const parsed = schema.safeParse(given)
+  if (parsed.success) return ok(parsed.data)
+  const problems = parsed.error.issues.map(({ path, message }) => {
+    const name = String(path[0])
+    const flag = FLAG_OF[name]?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+    return `  ${flag === undefined ? name : `--${flag} (${name})`}: ${message}`
+  })
+  return err(`These settings are not valid:\n${problems.join('\n')}`)
+}
