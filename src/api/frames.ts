@@ -25,7 +25,8 @@ const EventMeta = z.looseObject({
   hash: z.string().describe('SHA-256 that commits to this record and all before it'),
 })
 
-const nameOf = (kind: Kind, what: string): string => {
+/** The name of a schema about a kind of record in the descriptions of the API, such as `ToolCallEvent`. */
+const nameOf = (kind: Kind, what: 'Payload' | 'Event' | 'FeedEvent'): string => {
   const words = kind.split('_').map((word) => `${word.slice(0, 1).toUpperCase()}${word.slice(1)}`)
   return `${words.join('')}${what}`
 }
@@ -56,7 +57,7 @@ const frameOf = <K extends Kind>(kind: K) =>
 const cursor = z.string().describe('Place in the feed of all runs: `after` for what comes after it')
 
 /** What generators of clients need to know that `kind` names the variant. */
-const discriminatorOf = (what: string) => ({
+const discriminatorOf = (what: 'Event' | 'FeedEvent') => ({
   discriminator: {
     propertyName: 'kind',
     mapping: Object.fromEntries(
@@ -65,29 +66,72 @@ const discriminatorOf = (what: string) => ({
   },
 })
 
+const EVENTS = ofEachKind((kind) => frameOf(kind).meta({ id: nameOf(kind, 'Event') }))
+const FEED_EVENTS = ofEachKind((kind) =>
+  frameOf(kind)
+    .extend({ cursor })
+    .meta({ id: nameOf(kind, 'FeedEvent') }),
+)
+
 /** A record as observers of its run get it: `kind` names the shape of `payload`. */
 const EventFrame = z
-  .discriminatedUnion(
-    'kind',
-    ofEachKind((kind) => frameOf(kind).meta({ id: nameOf(kind, 'Event') })),
-  )
+  .discriminatedUnion('kind', EVENTS)
   .meta({ id: 'EventFrame', ...discriminatorOf('Event'), examples: [EXAMPLE] })
 
 /** A record as observers of all runs get it. */
-const FeedFrame = z
-  .discriminatedUnion(
-    'kind',
-    ofEachKind((kind) =>
-      frameOf(kind)
-        .extend({ cursor })
-        .meta({ id: nameOf(kind, 'FeedEvent') }),
-    ),
-  )
-  .meta({
-    id: 'FeedFrame',
-    ...discriminatorOf('FeedEvent'),
-    examples: [{ ...EXAMPLE, cursor: 'VQ6EAOKbQdSnFkRmVUQAAN7xq8kQ2dE1.29' }],
+const FeedFrame = z.discriminatedUnion('kind', FEED_EVENTS).meta({
+  id: 'FeedFrame',
+  ...discriminatorOf('FeedEvent'),
+  examples: [{ ...EXAMPLE, cursor: 'VQ6EAOKbQdSnFkRmVUQAAN7xq8kQ2dE1.29' }],
+})
+
+/** Sent once, on request, when all that is stored has been sent. It is no record. */
+const RunCaughtUp = z
+  .object({
+    kind: z.literal('caught_up'),
+    run_id: z.uuid(),
+    seq: z.int().describe('Of the last record up to which the run has been sent'),
   })
+  .meta({ id: 'RunCaughtUp' })
+
+const FeedCaughtUp = z
+  .object({
+    kind: z.literal('caught_up'),
+    cursor: z
+      .string()
+      .nullable()
+      .describe('Of the last record of the log that was looked at, or null if there is none'),
+  })
+  .meta({ id: 'FeedCaughtUp' })
+
+/** The last frame before the server closes a socket that it cannot serve. It is no record. */
+const Refusal = z
+  .object({
+    kind: z.literal('error'),
+    run_id: z.string().describe('As the address names the run; empty for all runs'),
+    iteration: z.literal(0),
+    ts: z.number().describe('Seconds since the epoch'),
+    payload: PAYLOADS.error,
+    seq: z.int().min(-1).describe('How far the client had come: `?after=` takes it'),
+  })
+  .meta({ id: 'Refusal' })
+
+/** The text frames of the sockets, by the operation that opens one. */
+export const SOCKET_FRAMES = {
+  watchRun: [...EVENTS, RunCaughtUp, Refusal],
+  watchAll: [...FEED_EVENTS, FeedCaughtUp, Refusal],
+} as const
+
+/** Why the server closes a socket. Codes from 4000 on are the application's own. */
+export const CLOSE_CODES = {
+  1000: 'The run has ended',
+  1001: 'The server stops. Connect again later',
+  1011: 'A record cannot be read, or the server failed',
+  1013: 'The client makes no progress, or the access log cannot be written. Connect again later',
+  4400: 'The query is not valid',
+  4401: 'The token was revoked or has expired',
+  4404: 'There is no such run',
+} as const
 
 const responseOf = (frame: typeof EventFrame | typeof FeedFrame) => ({
   description:

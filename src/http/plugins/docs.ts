@@ -4,7 +4,9 @@ import fastify, { type FastifyInstance } from 'fastify'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import packageJson from '../../../package.json' with { type: 'json' }
 import { sendProblem } from '../problems/problem.ts'
+import { describeSockets } from './asyncapi.ts'
 import { describeHeaders, type Operation } from './described-headers.ts'
+import { JSON_VALUE, usedSchemas } from './json-schemas.ts'
 import { describeAccess } from './permission.ts'
 
 const DESCRIPTION = `
@@ -15,7 +17,7 @@ an append-only log, one stream of records a run.
 \`type\` is for programs. An invalid request lists all its problems in \`errors\`.
 
 **Live**: \`/api/ws/{run_id}\` and, for all runs, \`/api/ws\` are WebSockets; \`/api/runs/{run_id}/events\` and
-\`/api/events\` give the same as pages, as NDJSON and as server-sent events.
+\`/api/events\` give the same as pages, as NDJSON and as server-sent events. \`/asyncapi.json\` describes the sockets.
 
 **Access**: as long as no token was made, the server answers only on loopback names, and only its own pages.
 Then everything under /api asks for \`Authorization: Bearer <token>\` (401), of a role that may do it (403); a
@@ -25,7 +27,7 @@ WebSocket of a browser for a ticket, \`POST /api/tickets\`. Bodies must be appli
 \`[masked:<kind>]\` instead.
 `
 
-/** Describes all routes that are registered after it, at /openapi.json. */
+/** Describes all routes that are registered after it, at /openapi.json, and the sockets at /asyncapi.json. */
 export async function describeApi(app: FastifyInstance): Promise<void> {
   await app.register(swagger, {
     openapi: {
@@ -74,25 +76,16 @@ export async function describeApi(app: FastifyInstance): Promise<void> {
     schema: { hide: true },
     handler: async () => app.swagger(),
   })
+  describeSockets(app)
 }
 
 /** Every named schema is made for requests and for responses; only those that an address uses stay. */
 function withoutUnusedSchemas(document: Description): Description {
   const schemas = 'components' in document ? document.components?.schemas : undefined
   if (schemas === undefined) return document
-  const used = new Set<string>()
-  const follow = (part: unknown): void => {
-    const references = JSON.stringify(part).matchAll(/"#\/components\/schemas\/([^"]+)"/g)
-    for (const [, name = ''] of references) {
-      if (used.has(name)) continue
-      used.add(name)
-      follow(schemas[name] ?? {})
-    }
-  }
-  // Generators of types cannot write one that names itself, so it is left open.
-  if (schemas.Json !== undefined) schemas.Json = { description: 'Any JSON value' }
-  follow(document.paths ?? {})
-  for (const name of Object.keys(schemas)) if (!used.has(name)) delete schemas[name]
+  if (schemas.Json !== undefined) schemas.Json = JSON_VALUE
+  const used = usedSchemas(document.paths, schemas)
+  for (const name of Object.keys(schemas)) if (!(name in used)) delete schemas[name]
   return document
 }
 
