@@ -3,7 +3,7 @@ import fastify, { type FastifyInstance } from 'fastify'
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { AppDeps } from './deps.ts'
 import { LIVE_LIMITS } from './live/limits.ts'
-import { goLive } from './live/plugin.ts'
+import { livePlugin } from './live/live-plugin.ts'
 import { logAccesses } from './plugins/access-log.ts'
 import { limitSockets } from './plugins/admission.ts'
 import { limitConnections } from './plugins/connections.ts'
@@ -90,7 +90,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   limitConnections(app, { ...LIVE_LIMITS, ...deps.live })
   insistOnPermissions(app)
   if (deps.accessLog !== undefined) logAccesses(app, deps.accessLog)
-  const live = await goLive(app, deps)
+  const live = await livePlugin(app, deps)
   guard(app, deps.access)
   limitSockets(app, { ...LIVE_LIMITS, ...deps.live })
   acceptJsonOnly(app)

@@ -1,12 +1,21 @@
 import { once } from 'node:events'
 import type { WebSocket } from '@fastify/websocket'
-import type { FastifyRequest } from 'fastify'
-import { Heartbeat } from './heartbeat.ts'
+import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
+import { Heartbeats } from './heartbeats.ts'
 import type { LiveLimits } from './limits.ts'
-import type { Ending } from './observe.ts'
-import { Outlet } from './outlet.ts'
+import { SocketWriter } from './socket-writer.ts'
 
-/** How each ending is told in the close frame: codes from 4000 on are the application's own. */
+/** Why the server ends an observation. `cursor` is the seq up to which the observer was served. */
+export type Ending =
+  | { readonly type: 'complete'; readonly cursor: number }
+  | {
+      readonly type: 'unknown_run' | 'bad_request' | 'damaged' | 'not_written'
+      readonly cursor: number
+      /** A sentence for the observer. */
+      readonly message: string
+    }
+
+/** The close frame of each ending: codes from 4000 on are defined by this server. */
 const CLOSES: Record<Ending['type'], readonly [code: number, reason: string]> = {
   complete: [1000, 'the run has ended'],
   unknown_run: [4404, 'no such run'],
@@ -15,66 +24,70 @@ const CLOSES: Record<Ending['type'], readonly [code: number, reason: string]> = 
   not_written: [1013, 'the access log cannot be written'],
 }
 const GOING_AWAY = 1001
-const NOT_LET_IN = [4401, 'the token was revoked or has expired'] as const
+const NOT_AUTHENTICATED = [4401, 'the token was revoked or has expired'] as const
 const INTERNAL_ERROR = 1011
 const TRY_AGAIN_LATER = 1013
 
 /** What is sent over a socket. */
 export type Observation = {
-  /** Sends until there is no more to send; resolves to null when `signal` has aborted before. */
-  readonly send: (outlet: Outlet, signal: AbortSignal) => Promise<Ending | null>
-  /** The frame that tells an observer why it is not served further. */
+  /** Sends until there is nothing more to send. Resolves to null if `signal` aborts first. */
+  readonly send: (writer: SocketWriter, signal: AbortSignal) => Promise<Ending | null>
+  /** The frame that reports to an observer why the server ends the observation. */
   readonly refusal: (ending: Exclude<Ending, { type: 'complete' }>) => Buffer
+  /** The socket has closed. */
+  readonly closed: () => void
 }
 
-type Request = Pick<FastifyRequest, 'raw' | 'log' | 'lease'>
+type Served = {
+  readonly leave: AbortController
+  readonly writer: SocketWriter
+  readonly closed: () => void
+  /** Stops listening for the end of the caller's lease. */
+  forget: () => void
+}
 
-/** The open WebSockets of this process. */
+/** The open WebSockets of this process. An open socket holds neither its request nor its response. */
 export class Sockets {
   readonly #limits: LiveLimits
-  readonly #open = new Map<WebSocket, AbortController>()
+  readonly #log: FastifyBaseLogger
+  readonly #heartbeats: Heartbeats
+  readonly #open = new Map<WebSocket, Served>()
 
-  constructor(limits: LiveLimits) {
+  constructor(limits: LiveLimits, log: FastifyBaseLogger) {
     this.#limits = limits
+    this.#log = log
+    this.#heartbeats = new Heartbeats(limits)
   }
 
   /** Serves one socket until either side ends it. Listeners are in place before this returns. */
-  serve(socket: WebSocket, observation: Observation, request: Request): void {
+  serve(
+    socket: WebSocket,
+    { send, refusal, closed }: Observation,
+    { id, raw, lease }: Pick<FastifyRequest, 'id' | 'raw' | 'lease'>,
+  ): void {
+    // The listener of the WebSocket plugin would hold the request while the socket is open.
+    socket.removeAllListeners('error')
+    socket.on('error', this.#onError)
+    socket.once('close', this.#onClose)
     const leave = new AbortController()
-    this.#open.set(socket, leave)
-    const forget = request.lease.onEnd(() => this.#turnAway(socket, leave))
-    socket.once('close', () => {
-      forget()
-      this.#open.delete(socket)
-      leave.abort()
-    })
-    const limits = this.#limits
-    const heartbeat = new Heartbeat(socket, limits, () => {
-      // What is on its way is still sent. If that gets on no better, the socket is cut after a while.
-      leave.abort()
-      socket.close(TRY_AGAIN_LATER, 'the peer does not get on')
-    })
-    const outlet = new Outlet(socket, request.raw.socket, limits.socketBytes, heartbeat)
-    deliver(socket, outlet, observation, leave.signal).catch((err: unknown) => {
-      request.log.error({ err }, 'serving a WebSocket failed')
-      socket.close(INTERNAL_ERROR, 'the server failed; its log says why')
+    const heartbeat = this.#heartbeats.start(socket, this.#onStall)
+    const writer = new SocketWriter(socket, raw.socket, this.#limits.socketBytes, heartbeat)
+    const served: Served = { leave, writer, closed, forget: () => {} }
+    this.#open.set(socket, served)
+    served.forget = lease.onEnd(() => this.#turnAway(socket))
+    deliver(socket, writer, { send, refusal }, leave.signal).catch((err: unknown) => {
+      this.#log.error({ reqId: id, err }, 'serving a WebSocket failed')
+      socket.close(INTERNAL_ERROR, 'the server failed; see its log')
     })
   }
 
-  /** Ends it at once: who may not watch any more gets nothing more, however slowly it leaves. */
-  #turnAway(socket: WebSocket, leave: AbortController): void {
-    leave.abort()
-    socket.close(...NOT_LET_IN)
-    setTimeout(() => socket.terminate(), this.#limits.closeMs).unref()
-  }
-
-  /** Tells all peers that the server goes, and cuts off those that do not answer in time. */
+  /** Closes all sockets, and terminates those whose clients do not answer in time. */
   async close(): Promise<void> {
     const cut = setTimeout(() => {
       for (const socket of this.#open.keys()) socket.terminate()
     }, this.#limits.closeMs)
     await Promise.all(
-      [...this.#open].map(([socket, leave]) => {
+      [...this.#open].map(([socket, { leave }]) => {
         leave.abort()
         const closed = once(socket, 'close')
         socket.close(GOING_AWAY, 'the server is closing')
@@ -83,18 +96,53 @@ export class Sockets {
     )
     clearTimeout(cut)
   }
+
+  /** Stops at once: a caller that lost its permission gets nothing more, however slowly it leaves. */
+  #turnAway(socket: WebSocket): void {
+    this.#open.get(socket)?.leave.abort()
+    socket.close(...NOT_AUTHENTICATED)
+    setTimeout(() => socket.terminate(), this.#limits.closeMs).unref()
+  }
+
+  /** What is on its way is still sent. If the client reads none of it, the socket is terminated later. */
+  readonly #onStall = (socket: WebSocket): void => {
+    this.#open.get(socket)?.leave.abort()
+    socket.close(TRY_AGAIN_LATER, 'the client makes no progress')
+  }
+
+  // One listener for all sockets: `this` is the socket.
+  readonly #onClose = ((sockets: Sockets) =>
+    function (this: WebSocket): void {
+      sockets.#forget(this)
+    })(this)
+
+  readonly #onError = ((sockets: Sockets) =>
+    function (this: WebSocket, err: Error): void {
+      sockets.#log.debug({ err }, 'a WebSocket failed')
+      this.terminate()
+    })(this)
+
+  #forget(socket: WebSocket): void {
+    const served = this.#open.get(socket)
+    this.#open.delete(socket)
+    this.#heartbeats.stop(socket)
+    served?.forget()
+    served?.leave.abort()
+    served?.writer.closed()
+    served?.closed()
+  }
 }
 
 async function deliver(
   socket: WebSocket,
-  outlet: Outlet,
-  { send, refusal }: Observation,
+  writer: SocketWriter,
+  { send, refusal }: Pick<Observation, 'send' | 'refusal'>,
   signal: AbortSignal,
 ): Promise<void> {
-  const ending = await send(outlet, signal)
+  const ending = await send(writer, signal)
   if (ending === null) return
-  if (ending.type !== 'complete') outlet.send(refusal(ending))
-  // A closing socket is cut after a while, so a slow peer must have taken everything before.
-  await outlet.drained()
+  if (ending.type !== 'complete') writer.send(refusal(ending))
+  // A closing socket is terminated after a while, so a slow client must have taken everything before.
+  await writer.drained()
   socket.close(...CLOSES[ending.type])
 }

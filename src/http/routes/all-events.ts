@@ -2,11 +2,11 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import * as z from 'zod'
 import { FeedQuery, formIn, PAGE_LIMIT } from '../../api/event-query.ts'
 import { ALL_EVENTS } from '../../api/frames.ts'
-import { FeedFilter } from '../live/feed-filter.ts'
-import { type FeedStart, type FeedStartError, feedStart } from '../live/feed-start.ts'
-import { feedEventStream, feedLines } from '../live/feed-stream.ts'
-import type { Live } from '../live/live.ts'
-import { beginEventStream, EVENT_STREAM } from '../live/sse.ts'
+import { type AllRunsStart, type StartError, startAfter } from '../live/all-runs-cursor.ts'
+import { AllRunsFilter } from '../live/all-runs-filter.ts'
+import type { Live } from '../live/live-plugin.ts'
+import { allRunsLines } from '../live/ndjson.ts'
+import { allRunsEventStream, beginEventStream, EVENT_STREAM } from '../live/sse.ts'
 import { NOT_WRITTEN } from '../plugins/watch-log.ts'
 import { type Problem, problems, sendProblem } from '../problems/problem.ts'
 import type { ZodApp } from '../zod-app.ts'
@@ -66,7 +66,7 @@ export function allEvents(app: ZodApp, live: Live): void {
       if (format.isErr()) return sendProblem(request, reply, format.error)
       const isLive = format.value === EVENT_STREAM
       const after = (isLive ? lastEventId(request) : undefined) ?? query.after
-      const start = await feedStart(after, live)
+      const start = await startAfter(after, live)
       if (start.isErr()) return sendProblem(request, reply, problemOf(start.error))
       if (isLive) return sendEvents(request, reply, query, start.value, live)
       if (format.value === NDJSON) return sendLines(reply, query, start.value, live)
@@ -75,7 +75,7 @@ export function allEvents(app: ZodApp, live: Live): void {
   })
 }
 
-function problemOf({ type, message }: FeedStartError): Problem {
+function problemOf({ type, message }: StartError): Problem {
   return type === 'store_unavailable' ? { code: type } : { code: type, detail: message }
 }
 
@@ -83,26 +83,31 @@ async function sendEvents(
   request: FastifyRequest,
   reply: FastifyReply,
   query: Query,
-  start: FeedStart,
+  start: AllRunsStart,
   live: Live,
 ): Promise<FastifyReply> {
   const watched = live.watchLog.watch(request, 'feed_watched')
   if (!(await watched.begin())) return sendProblem(request, reply, NOT_WRITTEN)
   reply.raw.once('close', () => watched.end())
   beginEventStream(reply)
-  const deps = { feed: live.feed, heartbeatMs: live.limits.pingMs }
+  const deps = { allRuns: live.allRuns, heartbeatMs: live.limits.pingMs }
   return live.streams.send(reply, (signal) => {
-    const filter = new FeedFilter(query, live.facts, signal)
-    return feedEventStream({ start, filter, form: formIn(query), watched }, deps, signal)
+    const filter = new AllRunsFilter(query, live.facts, signal)
+    return allRunsEventStream({ start, filter, form: formIn(query), watched }, deps, signal)
   })
 }
 
-function sendLines(reply: FastifyReply, query: Query, start: FeedStart, live: Live): FastifyReply {
+function sendLines(
+  reply: FastifyReply,
+  query: Query,
+  start: AllRunsStart,
+  live: Live,
+): FastifyReply {
   const limit = query.limit ?? Number.POSITIVE_INFINITY
   reply.type(NDJSON)
   return live.streams.send(reply, (signal) => {
-    const filter = new FeedFilter(query, live.facts, signal)
-    return feedLines({ start, filter, limit, form: formIn(query) }, live.feed, signal)
+    const filter = new AllRunsFilter(query, live.facts, signal)
+    return allRunsLines({ start, filter, limit, form: formIn(query) }, live.allRuns, signal)
   })
 }
 
@@ -110,21 +115,21 @@ async function sendPage(
   request: FastifyRequest,
   reply: FastifyReply,
   query: Query,
-  start: FeedStart,
+  start: AllRunsStart,
   live: Live,
 ): Promise<FastifyReply> {
   const page = new JsonPage(query.limit ?? PAGE_LIMIT)
   const leave = new AbortController()
   reply.raw.once('close', () => leave.abort())
-  const filter = new FeedFilter(query, live.facts, leave.signal)
+  const filter = new AllRunsFilter(query, live.facts, leave.signal)
   const form = formIn(query)
   let { cursor } = start
-  for await (const entries of live.feed.history(start.position, leave.signal)) {
-    for (const entry of entries) {
-      const frame = (await filter.passes(entry)) ? entry.dataIn(form).toString() : null
-      if (!page.add(frame)) return page.send(request, reply, cursor)
-      cursor = entry.cursor
-      if (page.full) return page.send(request, reply, entry.cursor)
+  for await (const frames of live.allRuns.history(start.position, form, leave.signal)) {
+    for (const frame of frames) {
+      const text = (await filter.passes(frame)) ? frame.data.toString() : null
+      if (!page.add(text)) return page.send(request, reply, cursor)
+      cursor = frame.cursor
+      if (page.full) return page.send(request, reply, cursor)
     }
   }
   return page.send(request, reply, null)

@@ -3,15 +3,11 @@ import * as z from 'zod'
 import { After, formIn, PAGE_LIMIT, RunEventsQuery, selectionOf } from '../../api/event-query.ts'
 import { RUN_EVENTS } from '../../api/frames.ts'
 import { RunId, RunParams } from '../../api/run-id.ts'
-import type { Live } from '../live/live.ts'
-import { PageSize } from '../live/page-size.ts'
-import { damageOf, probe } from '../live/probe.ts'
-import { runEventStream } from '../live/run-event-stream.ts'
-import { runLines } from '../live/run-lines.ts'
-import { pagesOf, type Wanted } from '../live/run-pages.ts'
-import { selects } from '../live/selects.ts'
-import { beginEventStream, EVENT_STREAM } from '../live/sse.ts'
-import { wholeText } from '../live/text.ts'
+import type { Live } from '../live/live-plugin.ts'
+import { runLines } from '../live/ndjson.ts'
+import { damageMessage, frameText, selects } from '../live/record-json.ts'
+import { checkStart, PageSize, pagesOf, type RunSelection } from '../live/run-pages.ts'
+import { beginEventStream, EVENT_STREAM, runEventStream } from '../live/sse.ts'
 import { NOT_WRITTEN } from '../plugins/watch-log.ts'
 import { commandProblem } from '../problems/command-problem.ts'
 import { problems, sendInvalid, sendProblem } from '../problems/problem.ts'
@@ -88,7 +84,7 @@ export function runEvents(app: ZodApp, live: Live): void {
         form: formIn(query),
       }
       if (format.value === EVENT_STREAM) return sendEvents(request, reply, wanted, live)
-      const ready = await probe(wanted, live)
+      const ready = await checkStart(wanted, live)
       if (ready.isErr()) return sendProblem(request, reply, ready.error)
       if (format.value !== NDJSON) {
         return sendPage(request, reply, { ...wanted, limit: query.limit ?? PAGE_LIMIT }, live)
@@ -102,22 +98,25 @@ export function runEvents(app: ZodApp, live: Live): void {
 async function sendPage(
   request: FastifyRequest,
   reply: FastifyReply,
-  wanted: Wanted,
+  wanted: RunSelection,
   live: Live,
 ): Promise<FastifyReply> {
   const page = new JsonPage(wanted.limit)
   let last = wanted.after
   for await (const read of pagesOf(wanted, new PageSize(MAX_PAGE_BYTES, FIRST_READ), live)) {
     if (read.isErr()) return sendProblem(request, reply, commandProblem(read.error))
-    for (const entry of read.value) {
-      if (entry.type === 'damage') {
+    for (const record of read.value) {
+      if (record.type === 'damage') {
         // What can be read is served; the next page begins with what cannot.
         if (!page.empty) return page.send(request, reply, String(last))
-        return sendProblem(request, reply, { code: 'damaged_record', detail: damageOf(entry) })
+        return sendProblem(request, reply, {
+          code: 'damaged_record',
+          detail: damageMessage(record),
+        })
       }
-      const frame = selects(wanted.selection, entry.kind, entry.json) ? wholeText(entry) : null
+      const frame = selects(wanted.selection, record.kind, record.json) ? frameText(record) : null
       if (!page.add(frame)) return page.send(request, reply, String(last))
-      last = entry.seq
+      last = record.seq
       if (page.full) return page.send(request, reply, String(last))
     }
   }
@@ -127,7 +126,7 @@ async function sendPage(
 async function sendEvents(
   request: FastifyRequest,
   reply: FastifyReply,
-  wanted: Wanted,
+  wanted: RunSelection,
   live: Live,
 ): Promise<FastifyReply> {
   const received = After.safeParse(lastEventId(request) ?? String(wanted.after ?? -1))
@@ -136,7 +135,7 @@ async function sendEvents(
     return sendInvalid(request, reply, [{ field: 'last-event-id', message }])
   }
   const after = received.data
-  const ready = await probe({ ...wanted, after }, live)
+  const ready = await checkStart({ ...wanted, after }, live)
   if (ready.isErr()) return sendProblem(request, reply, ready.error)
   if (ready.value.complete) return reply.code(204).send()
   const watched = live.watchLog.watch(request, 'run_watched')

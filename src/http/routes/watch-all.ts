@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { asked } from '../asked.ts'
-import type { Live } from '../live/live.ts'
-import { observeFeed, WatchAllQuery } from '../live/observe-feed.ts'
+import type { Live } from '../live/live-plugin.ts'
+import { observeAllRuns, WatchAllQuery } from '../live/observe-all-runs.ts'
 import { problems, sendProblem } from '../problems/problem.ts'
 import type { ZodApp } from '../zod-app.ts'
 
@@ -49,8 +49,7 @@ export function watchAll(app: ZodApp, live: Live): void {
     },
     wsHandler: (socket, request) => {
       const watched = live.watchLog.watch(request, 'feed_watched')
-      socket.once('close', () => watched.end())
-      const observation = observeFeed(asked(request), live, watched)
+      const observation = observeAllRuns(asked(request), live, watched)
       live.sockets.serve(socket, observation, request)
     },
   })

@@ -1,9 +1,8 @@
 import * as z from 'zod'
 import { RunParams } from '../../api/run-id.ts'
 import { asked } from '../asked.ts'
-import type { Live } from '../live/live.ts'
-import { observeRun } from '../live/observe-run.ts'
-import { WatchQuery } from '../live/watch-query.ts'
+import type { Live } from '../live/live-plugin.ts'
+import { observeRun, WatchQuery } from '../live/observe-run.ts'
 import { problems, sendProblem } from '../problems/problem.ts'
 import type { ZodApp } from '../zod-app.ts'
 
@@ -65,7 +64,6 @@ export function watchRun(app: ZodApp, live: Live): void {
     wsHandler: (socket, request) => {
       const { run_id: runId } = RunParams.parse(request.params)
       const watched = live.watchLog.watch(request, 'run_watched')
-      socket.once('close', () => watched.end())
       const observation = observeRun(runId, asked(request), live, watched)
       live.sockets.serve(socket, observation, request)
     },

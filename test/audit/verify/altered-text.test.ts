@@ -17,7 +17,7 @@ import { NO_ANCHORS } from '../../../src/audit/proofs/trust-anchors.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
 import { verifyLog } from '../../../src/audit/verify/verify-log.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
-import { textOf } from '../../../src/http/live/text.ts'
+import { recordJsonOf } from '../../../src/http/live/record-json.ts'
 import { decode } from '../../../src/log/codec.ts'
 import { copyLog } from '../../../src/log/copy-log.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
@@ -160,7 +160,7 @@ describe('a row of the log with', () => {
     if (event === undefined) throw new Error('it is there')
     expect(decode(event).isErr()).toBe(true)
     for (const projected of [true, false]) {
-      expect(textOf(event, projected)).toMatchObject({ type: 'damage', seq: SEQ })
+      expect(recordJsonOf(event, projected)).toMatchObject({ type: 'damage', seq: SEQ })
     }
     await store.close()
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { errAsync } from 'neverthrow'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { locate } from '../../../src/http/live/cursor.ts'
+import { locate } from '../../../src/http/live/all-runs-cursor.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import { createdRecord } from '../../support/run-records.ts'
@@ -47,7 +47,7 @@ describe('a cursor of the feed', () => {
   it.each([
     ['nonsense', 'not a cursor'],
     ['', 'not a cursor'],
-    ['VQ6EAOKbQdSnFkRmVUQAAN7xq8kQ2dE1.1', 'made for another log'],
+    ['VQ6EAOKbQdSnFkRmVUQAAN7xq8kQ2dE1.1', 'does not belong to this log'],
   ])('that is "%s" is refused everywhere', async (cursor, message) => {
     const after = `after=${encodeURIComponent(cursor)}`
     for (const accept of ['application/json', 'application/x-ndjson', 'text/event-stream']) {
@@ -137,8 +137,8 @@ describe('the feed of all runs', () => {
       expect(again.frames.map(({ seq }) => seq)).toEqual([1, 2])
       again.leave()
       const fresh = await createRun(own)
-      await watcher.have(1)
-      expect(watcher.frames.at(-1)?.run_id).toBe(fresh)
+      await watcher.have(3)
+      expect(watcher.frames.map(({ run_id }) => run_id)).toEqual([old, old, fresh])
       watcher.socket.terminate()
     } finally {
       await own.stop()

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { expect, it } from 'vitest'
-import { feedStart } from '../../../src/http/live/feed-start.ts'
+import { startAfter } from '../../../src/http/live/all-runs-cursor.ts'
 import { LIVE_LIMITS } from '../../../src/http/live/limits.ts'
-import { createLive } from '../../../src/http/live/live.ts'
+import { createLive } from '../../../src/http/live/live-plugin.ts'
 import { WatchLog } from '../../../src/http/plugins/watch-log.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
 import { openStore, standIn } from '../../store/eventstoredb/support.ts'
@@ -38,10 +38,11 @@ it('cursors of the feed hold for another server on the same EventStoreDB', async
     return createLive({ ...deps, log: { ...log, level: 'info', child: () => log as never } })
   }
   const read = async (live: ReturnType<typeof feedOf>, after?: string) => {
-    const start = (await feedStart(after, live))._unsafeUnwrap()
-    const entries = []
-    for await (const page of live.feed.history(start.position, stop.signal)) entries.push(...page)
-    return entries
+    const start = (await startAfter(after, live))._unsafeUnwrap()
+    const frames = []
+    const pages = live.allRuns.history(start.position, 'record', stop.signal)
+    for await (const page of pages) frames.push(...page)
+    return frames
   }
   const all = await read(feedOf(one))
   expect(all.map(({ runId, seq }) => `${runId}@${seq}`)).toEqual(places)

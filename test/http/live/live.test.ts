@@ -303,7 +303,7 @@ describe('the live event stream in trouble', () => {
     const alive = new Watcher(server, `${runId}?kinds=all`)
     const dead = new Watcher(server, `${runId}?kinds=all`, { autoPong: false })
     await Promise.all([alive.have(1), dead.have(1)])
-    expect(await dead.closed).toEqual({ code: 1013, reason: 'the peer does not get on' })
+    expect(await dead.closed).toEqual({ code: 1013, reason: 'the client makes no progress' })
     for (let pings = 0; pings < 3; pings += 1) await once(alive.socket, 'ping')
     const ended = await fetch(`${server.url}/api/runs/${runId}/abort`, json('POST', {}))
     expect(ended.status).toBe(200)

@@ -1,50 +1,88 @@
 import fc from 'fast-check'
-import { expect, it } from 'vitest'
-import { type Entry, Frame } from '../../../src/http/live/entry.ts'
-import { Ring } from '../../../src/http/live/ring.ts'
+import { describe, expect, test } from 'vitest'
+import { positionPlaces, Ring, seqPlaces } from '../../../src/http/live/ring.ts'
 
-const entry = (seq: number, bytes: number): Entry => {
-  return new Frame(seq, 'step_start', { memory: Buffer.alloc(bytes), start: 0, at: 0, end: bytes })
+type Item<Cursor> = { readonly cursor: Cursor; readonly bytes: number }
+
+const contents = {
+  cursorOf: <C>({ cursor }: Item<C>) => cursor,
+  sizeOf: ({ bytes }: Item<unknown>) => bytes,
+}
+type Limits = ConstructorParameters<typeof Ring>[2]
+
+const ringOfSeqs = (after: number, limits: Limits) =>
+  new Ring<number, Item<number>>(after, { ...contents, places: seqPlaces(after) }, limits)
+const ringOfPositions = (after: string | null, limits: Limits) =>
+  new Ring<string | null, Item<string | null>>(
+    after,
+    { ...contents, places: positionPlaces<string | null>(after) },
+    limits,
+  )
+
+const sizes = fc.array(fc.nat({ max: 30 }), { maxLength: 40 })
+const someLimits = fc.record({ ringFrames: fc.integer({ min: 1, max: 8 }), ringBytes: fc.nat(60) })
+
+/** The newest items are kept within both limits, can be had from each cursor, and nothing else can. */
+function keepsTheNewest<Cursor>(
+  ring: Ring<Cursor, Item<Cursor>>,
+  after: Cursor,
+  all: readonly Item<Cursor>[],
+  limits: { readonly ringFrames: number; readonly ringBytes: number },
+): void {
+  for (const item of all) ring.push(item)
+  const cursors = [after, ...all.map(({ cursor }) => cursor)]
+  const kept = cursors.map((cursor) => ring.after(cursor))
+  const first = kept.findIndex((items) => items !== null)
+  for (const [i, items] of kept.entries()) expect(items).toEqual(i < first ? null : all.slice(i))
+  expect(cursors.map((cursor) => ring.has(cursor))).toEqual(kept.map((items) => items !== null))
+  const bytes = (items: readonly Item<Cursor>[]) => items.reduce((sum, item) => sum + item.bytes, 0)
+  const held = all.slice(first)
+  expect(held.length).toBeLessThanOrEqual(limits.ringFrames)
+  expect(bytes(held)).toBeLessThanOrEqual(limits.ringBytes)
+  // Nothing was dropped without need.
+  if (first === 0) return
+  const more = all.slice(first - 1)
+  expect(more.length > limits.ringFrames || bytes(more) > limits.ringBytes).toBe(true)
 }
 
-it('keeps the newest entries within both limits, and knows what it no longer has', () => {
-  const sizes = fc.array(fc.nat({ max: 30 }), { maxLength: 40 })
-  const limits = fc.record({ ringFrames: fc.integer({ min: 1, max: 8 }), ringBytes: fc.nat(60) })
-  fc.assert(
-    fc.property(sizes, limits, fc.integer({ min: -1, max: 20 }), (pushed, limit, after) => {
-      const ring = new Ring(after, limit)
-      const all = pushed.map((bytes, index) => entry(after + 1 + index, bytes))
-      for (const item of all) ring.push(item)
-      expect(ring.last).toBe(after + all.length)
+describe('a ring keeps the newest items within both limits', () => {
+  test('by seq', () => {
+    fc.assert(
+      fc.property(sizes, someLimits, fc.integer({ min: -1, max: 20 }), (pushed, limits, after) => {
+        const all = pushed.map((bytes, index) => ({ cursor: after + 1 + index, bytes }))
+        keepsTheNewest(ringOfSeqs(after, limits), after, all, limits)
+      }),
+    )
+  })
 
-      const kept = [...Array(all.length + 1).keys()].find((i) => ring.behind(after + i) !== null)
-      const first = kept ?? 0
-      const held = all.slice(first)
-      // Everything from there on can be had, nothing before it can.
-      for (let i = 0; i <= all.length; i += 1) {
-        expect(ring.behind(after + i)).toEqual(i < first ? null : all.slice(i))
-      }
-      const bytes = (items: Entry[]) =>
-        items.reduce((sum, item) => sum + (item.type === 'frame' ? item.data.length : 0), 0)
-      expect(held.length).toBeLessThanOrEqual(limit.ringFrames)
-      expect(bytes(held)).toBeLessThanOrEqual(limit.ringBytes)
-      // And nothing was dropped without need.
-      if (first > 0) {
-        const more = all.slice(first - 1)
-        expect(more.length > limit.ringFrames || bytes(more) > limit.ringBytes).toBe(true)
-      }
-    }),
-  )
+  test('by position', () => {
+    fc.assert(
+      fc.property(sizes, someLimits, fc.constantFrom(null, 'start'), (pushed, limits, after) => {
+        const all = pushed.map((bytes, index) => ({ cursor: `p${index}`, bytes }))
+        const ring = ringOfPositions(after, limits)
+        keepsTheNewest<string | null>(ring, after, all, limits)
+        expect(ring.after('elsewhere')).toBe(null)
+      }),
+    )
+  })
 })
 
-it('has nothing for a cursor at its end or beyond it', () => {
-  const ring = new Ring(3, { ringFrames: 4, ringBytes: 100 })
-  expect(ring.behind(2)).toBe(null)
-  expect(ring.behind(3)).toEqual([])
-  expect(ring.behind(9)).toEqual([])
+const limits = { ringFrames: 4, ringBytes: 100 }
+
+test('a ring has nothing after its end, nor after a seq that is still to come', () => {
+  const ring = ringOfSeqs(3, limits)
+  expect(ring.after(2)).toBe(null)
+  expect(ring.after(3)).toEqual([])
+  expect(ring.after(9)).toEqual([])
 })
 
-it.each([3, 5])('refuses an entry with seq %i where 4 belongs', (seq) => {
-  const ring = new Ring(3, { ringFrames: 4, ringBytes: 100 })
-  expect(() => ring.push(entry(seq, 1))).toThrow(RangeError)
+test('a ring ignores what it was given before, and refuses a gap', () => {
+  const ring = ringOfSeqs(3, limits)
+  const items = [4, 5].map((cursor) => ({ cursor, bytes: 1 }))
+  for (const item of [...items, ...items]) ring.push(item)
+  expect(ring.after(3)).toEqual(items)
+  expect(() => ring.push({ cursor: 7, bytes: 1 })).toThrow(RangeError)
+  const positions = ringOfPositions(null, limits)
+  for (const cursor of ['a', 'b', 'a', 'b']) positions.push({ cursor, bytes: 1 })
+  expect(positions.after(null)?.map(({ cursor }) => cursor)).toEqual(['a', 'b'])
 })

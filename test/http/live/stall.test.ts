@@ -40,7 +40,7 @@ it('a reader that takes nothing is closed with 1013, and goes on where it was', 
   const [socket] = server.app.websocketServer.clients
   while (socket?.readyState === socket?.OPEN) await sleep(10)
   stuck.socket.resume()
-  expect(await stuck.closed).toEqual({ code: 1013, reason: 'the peer does not get on' })
+  expect(await stuck.closed).toEqual({ code: 1013, reason: 'the client makes no progress' })
   expect(stuck.frames.length).toBeLessThan(RECORDS)
 
   const again = new Watcher(server, `${runId}?kinds=all&after=${stuck.seqs.at(-1)}`)

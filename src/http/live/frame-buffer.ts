@@ -1,43 +1,43 @@
 /**
  * A text frame as the server sends it over a WebSocket (RFC 6455): the bytes of `memory` from `start` to
- * `end`, with the payload from `at` on.
+ * `end`. The payload begins at `at`.
  */
-export type Framed = {
+export type EncodedFrame = {
   readonly memory: Buffer
   readonly start: number
   readonly at: number
   readonly end: number
 }
 
-/** Text, and nothing comes behind it that belongs to it. */
+/** The first byte of a text message that is one frame. */
 const FIN_TEXT = 0x81
-/** The largest payloads whose length fits the one byte, or the two behind it. */
+/** The largest payloads whose length fits into one byte, and into the two bytes after it. */
 const [SHORT, MEDIUM] = [125, 0xffff]
 
 const headerSize = (payload: number): number => (payload <= SHORT ? 2 : payload <= MEDIUM ? 4 : 10)
 
 /** Bytes of the frame of a payload. */
-export const framedSize = (payload: number): number => headerSize(payload) + payload
+export const frameSize = (payload: number): number => headerSize(payload) + payload
 
 /**
- * Memory in which frames are laid one behind the other: those that stand together can be sent together,
- * to any number of sockets, without being copied.
+ * Memory that holds frames one after the other. Adjacent frames are sent together, to any number of
+ * sockets, without a copy.
  */
-export class Slab {
+export class FrameBuffer {
   readonly #memory: Buffer
   #used = 0
 
-  /** @param bytes the `framedSize` of all that will be put in */
+  /** @param bytes the `frameSize` of all frames that will be added */
   constructor(bytes: number) {
     this.#memory = Buffer.allocUnsafe(bytes)
   }
 
-  /** Frames a payload of so many bytes, which `write` puts where it belongs. */
-  frame(payload: number, write: (memory: Buffer, at: number) => void): Framed {
+  /** Adds a frame. @param write writes a payload of this many bytes at the given place */
+  add(payload: number, write: (memory: Buffer, at: number) => void): EncodedFrame {
     const start = this.#used
     const at = start + headerSize(payload)
     const end = at + payload
-    if (end > this.#memory.length) throw new RangeError('more is put in than there is room for')
+    if (end > this.#memory.length) throw new RangeError('the frame does not fit into its buffer')
     writeHeader(this.#memory, start, payload)
     write(this.#memory, at)
     this.#used = end

@@ -1,17 +1,16 @@
 import type { Result } from 'neverthrow'
 import * as z from 'zod'
-import type { Form } from '../../api/event-query.ts'
 import { CaughtUp, FeedCursor, feedFilters, formIn, WithMeta } from '../../api/event-query.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import type { Watched } from '../plugins/watch-log.ts'
-import { refusalFrame } from './entry.ts'
-import type { FeedEntry } from './feed-entry.ts'
-import { FeedFilter } from './feed-filter.ts'
-import { type FeedStart, feedStart } from './feed-start.ts'
-import type { Live } from './live.ts'
-import { type Ending, notWritten } from './observe.ts'
-import type { Outlet } from './outlet.ts'
-import type { Observation } from './sockets.ts'
+import { type AllRunsStart, startAfter } from './all-runs-cursor.ts'
+import { AllRunsFilter } from './all-runs-filter.ts'
+import type { AllRunsFrame } from './all-runs-frame.ts'
+import { refusalFrame } from './frame.ts'
+import type { Live } from './live-plugin.ts'
+import { notWritten } from './observe-run.ts'
+import type { SocketWriter } from './socket-writer.ts'
+import type { Ending, Observation } from './sockets.ts'
 
 /** The query of WS /api/ws. */
 export const WatchAllQuery = z.strictObject({
@@ -22,41 +21,42 @@ export const WatchAllQuery = z.strictObject({
 })
 
 /** All runs over a WebSocket, as its address asks for them. */
-export function observeFeed(
+export function observeAllRuns(
   query: Result<z.output<typeof WatchAllQuery>, string>,
   live: Live,
   watched: Watched,
 ): Observation {
   return {
-    send: async (outlet, signal) => {
+    send: async (writer, signal) => {
       if (query.isErr()) return { type: 'bad_request', cursor: -1, message: query.error }
       const start = await findStart(query.value.after, live, signal)
       if (start === null || 'type' in start) return start
       if (!(await watched.begin())) return notWritten(-1)
-      const filter = new FeedFilter(query.value, live.facts, signal)
+      const filter = new AllRunsFilter(query.value, live.facts, signal)
       const form = formIn(query.value)
       let { cursor } = start
-      for await (const entries of live.feed.follow(start.position, signal)) {
-        await sendAll(entries, { filter, form, outlet, signal, watched })
-        cursor = entries.at(-1)?.cursor ?? cursor
-        const historyEnds = entries.length === 0
-        if (historyEnds && query.value.caught_up === true) outlet.send(feedCaughtUpFrame(cursor))
+      for await (const frames of live.allRuns.follow(start.position, form, signal)) {
+        await sendAll(frames, { filter, writer, signal, watched })
+        cursor = frames.at(-1)?.cursor ?? cursor
+        const historyEnds = frames.length === 0
+        if (historyEnds && query.value.caught_up === true) writer.send(caughtUpFrame(cursor))
       }
       return null
     },
     refusal: ({ message }) => refusalFrame('', -1, live.clock(), message),
+    closed: () => watched.end(),
   }
 }
 
-/** Store trouble is waited out. */
+/** Waits while the store has trouble. */
 async function findStart(
   after: string | undefined,
   live: Live,
   signal: AbortSignal,
-): Promise<FeedStart | Ending | null> {
+): Promise<AllRunsStart | Ending | null> {
   const backoff = new Backoff(live.limits.retryMs)
   while (!signal.aborted) {
-    const start = await feedStart(after, live)
+    const start = await startAfter(after, live)
     if (start.isOk()) return start.value
     const { type, message } = start.error
     if (type === 'unknown_cursor') return { type: 'bad_request', cursor: -1, message }
@@ -67,34 +67,33 @@ async function findStart(
 }
 
 type Sending = {
-  readonly filter: FeedFilter
-  readonly form: Form
-  readonly outlet: Outlet
+  readonly filter: AllRunsFilter
+  readonly writer: SocketWriter
   readonly signal: AbortSignal
   readonly watched: Watched
 }
 
-/** Sends what was asked for, no faster than the peer takes it. */
+/** Sends the selected frames, no faster than the client reads. */
 async function sendAll(
-  entries: readonly FeedEntry[],
-  { filter, form, outlet, signal, watched }: Sending,
+  frames: readonly AllRunsFrame[],
+  { filter, writer, signal, watched }: Sending,
 ): Promise<void> {
-  outlet.cork()
+  writer.cork()
   try {
-    for (const entry of entries) {
-      const passes = filter.passes(entry)
+    for (const frame of frames) {
+      const passes = filter.passes(frame)
       if (passes === false || (passes !== true && !(await passes))) continue
       if (signal.aborted) return
-      outlet.send(entry.dataIn(form))
-      watched.last = entry.cursor
-      if (outlet.full) await outlet.uncorkedDrain()
+      writer.sendFrame(frame)
+      watched.last = frame.cursor
+      if (writer.full) await writer.uncorkedDrain()
     }
   } finally {
-    outlet.uncork()
+    writer.uncork()
   }
 }
 
-/** As for one run, with the cursor of the last record of the log that was looked at; null for none. */
-function feedCaughtUpFrame(cursor: string | null): Buffer {
+/** @param cursor of the last record that was looked at, whether it was selected or not; null for none */
+function caughtUpFrame(cursor: string | null): Buffer {
   return Buffer.from(JSON.stringify({ kind: 'caught_up', cursor }))
 }

@@ -3,9 +3,9 @@ import fc from 'fast-check'
 import { errAsync, okAsync, type ResultAsync } from 'neverthrow'
 import { describe, expect, it } from 'vitest'
 import type { RunRecord } from '../../../src/domain/records.ts'
-import { type Entry, entriesOf, sizeOf } from '../../../src/http/live/entry.ts'
-import type { PageDeps } from '../../../src/http/live/page.ts'
-import { Pages } from '../../../src/http/live/pages.ts'
+import { framesOf, type RunFrame, sizeOf } from '../../../src/http/live/frame.ts'
+import { PageCache } from '../../../src/http/live/page-cache.ts'
+import type { PageDeps } from '../../../src/http/live/run-pages.ts'
 import { prepare, streamOf } from '../../../src/log/run-log.ts'
 import type { ReadError, ReadOptions, RecordedEvent } from '../../../src/store/event-store.ts'
 import { createdRecord } from '../../support/run-records.ts'
@@ -49,16 +49,16 @@ function storeOf(runs: readonly ReturnType<typeof storedRun>[], answer = (rows: 
   return { reads, deps: { store, readModel: { get: () => null, caughtUp: true } } }
 }
 
-const shown = (entry: Entry) =>
-  entry.type === 'frame' ? [entry.seq, entry.kind, entry.data.toString()] : entry
-const seqs = (entries: readonly Entry[]) => entries.map(({ seq }) => seq)
+const shown = (frame: RunFrame) =>
+  frame.type === 'frame' ? [frame.seq, frame.kind, frame.data.toString()] : frame
+const seqs = (frames: readonly RunFrame[]) => frames.map(({ seq }) => seq)
 const run = storedRun()
 
 /** What a reader gets that goes from `after` to the end. */
-async function readOn(pages: Pages, runId: string, after: number, limit: number) {
-  const got: Entry[] = []
+async function readOn(pages: PageCache, runId: string, after: number, limit: number) {
+  const got: RunFrame[] = []
   for (let cursor = after; ; ) {
-    const page = (await pages.behind(runId, cursor, limit))._unsafeUnwrap()
+    const page = (await pages.after(runId, cursor, limit))._unsafeUnwrap()
     if (page.length === 0) return got
     got.push(...page)
     cursor += page.length
@@ -66,14 +66,14 @@ async function readOn(pages: Pages, runId: string, after: number, limit: number)
 }
 
 describe('the pages of a run', () => {
-  it('are read once for all who come the same way at the same time', async () => {
+  it('are read once for all observers that join at the same time', async () => {
     const { reads, deps } = storeOf([run])
-    const pages = new Pages(deps, 1_000_000)
+    const pages = new PageCache(deps, 1_000_000)
     const all = await Promise.all(
       Array.from({ length: 20 }, (_, i) => readOn(pages, run.runId, (i % 3) * 7 - 1, 16)),
     )
-    for (const [i, entries] of all.entries()) {
-      expect(seqs(entries)).toEqual([...Array(LENGTH).keys()].slice((i % 3) * 7))
+    for (const [i, frames] of all.entries()) {
+      expect(seqs(frames)).toEqual([...Array(LENGTH).keys()].slice((i % 3) * 7))
     }
     const full = reads.filter(({ from }) => Number(from) < LENGTH)
     expect(full.length).toBeLessThanOrEqual(3 * Math.ceil(LENGTH / 16))
@@ -81,7 +81,7 @@ describe('the pages of a run', () => {
     expect(all[3]?.[20]).toBe(all[0]?.[20])
   })
 
-  it('are the log, whoever reads them, in whatever order, however little is kept', async () => {
+  it('equal the log, in whatever order they are read, however little is kept', async () => {
     const other = storedRun()
     const visit = fc.record({
       first: fc.boolean(),
@@ -93,12 +93,12 @@ describe('the pages of a run', () => {
         fc.array(visit, { maxLength: 40 }),
         fc.nat(20_000),
         async (visits, bytes) => {
-          const pages = new Pages(storeOf([run, other]).deps, bytes)
+          const pages = new PageCache(storeOf([run, other]).deps, bytes)
           await Promise.all(
             visits.map(async ({ first, cursor, limit }) => {
               const { runId, events } = first ? run : other
-              const page = (await pages.behind(runId, cursor, limit))._unsafeUnwrap()
-              const expected = entriesOf(events, -1).slice(cursor + 1, cursor + 1 + page.length)
+              const page = (await pages.after(runId, cursor, limit))._unsafeUnwrap()
+              const expected = framesOf(events, -1).slice(cursor + 1, cursor + 1 + page.length)
               expect(page.map(shown)).toEqual(expected.map(shown))
               expect(page.length > 0).toBe(cursor + 1 < LENGTH)
             }),
@@ -108,52 +108,52 @@ describe('the pages of a run', () => {
     )
   })
 
-  it('are let go when they are more than may be kept', async () => {
+  it('are dropped when they exceed the limit', async () => {
     const { reads, deps } = storeOf([run])
-    const whole = entriesOf(run.events, -1)
-    const page = whole.slice(0, 20).reduce((sum, entry) => sum + sizeOf(entry), 0)
-    const pages = new Pages(deps, 2 * page)
+    const whole = framesOf(run.events, -1)
+    const page = whole.slice(0, 20).reduce((sum, frame) => sum + sizeOf(frame), 0)
+    const pages = new PageCache(deps, 2 * page)
     await readOn(pages, run.runId, -1, 20)
     const before = reads.length
-    await pages.behind(run.runId, -1, 20)
+    await pages.after(run.runId, -1, 20)
     expect(reads).toHaveLength(before + 1)
-    await pages.behind(run.runId, -1, 20)
+    await pages.after(run.runId, -1, 20)
     expect(reads).toHaveLength(before + 1)
   })
 
-  it('are let go with the last who watches the run', async () => {
+  it('are dropped when the run is forgotten', async () => {
     const other = storedRun()
     const { reads, deps } = storeOf([run, other])
-    const pages = new Pages(deps, 1_000_000)
-    await pages.behind(run.runId, -1, 20)
-    await pages.behind(other.runId, -1, 20)
+    const pages = new PageCache(deps, 1_000_000)
+    await pages.after(run.runId, -1, 20)
+    await pages.after(other.runId, -1, 20)
     pages.forget(run.runId)
-    await pages.behind(other.runId, -1, 20)
+    await pages.after(other.runId, -1, 20)
     expect(reads).toHaveLength(2)
-    await pages.behind(run.runId, -1, 20)
+    await pages.after(run.runId, -1, 20)
     expect(reads).toHaveLength(3)
   })
 
-  it('are read again by who waited for a read that failed', async () => {
+  it('are read again by a caller that waited for a read that failed', async () => {
     const failure = { type: 'store_unavailable', message: 'away' } as const
     let left = 1
     const { reads, deps } = storeOf([run], (rows) => {
       left -= 1
       return left < 0 ? rows : errAsync(failure)
     })
-    const pages = new Pages(deps, 1_000_000)
+    const pages = new PageCache(deps, 1_000_000)
     const [first, second] = await Promise.all([
-      pages.behind(run.runId, -1, 10),
-      pages.behind(run.runId, -1, 10),
+      pages.after(run.runId, -1, 10),
+      pages.after(run.runId, -1, 10),
     ])
     expect(first._unsafeUnwrapErr()).toEqual(failure)
     expect(seqs(second._unsafeUnwrap())).toEqual([...Array(10).keys()])
     expect(reads).toHaveLength(2)
   })
 
-  it('end where the log ended when they were read, and go on when it does', async () => {
+  it('end where the log ended when they were read, and continue when it does', async () => {
     const growing = { runId: run.runId, events: run.events.slice(0, 5) }
-    const pages = new Pages(storeOf([growing]).deps, 1_000_000)
+    const pages = new PageCache(storeOf([growing]).deps, 1_000_000)
     expect(seqs(await readOn(pages, run.runId, -1, 10))).toEqual([0, 1, 2, 3, 4])
     growing.events.push(...run.events.slice(5, 8))
     expect(seqs(await readOn(pages, run.runId, -1, 10))).toEqual([0, 1, 2, 3, 4, 5, 6, 7])

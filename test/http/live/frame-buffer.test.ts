@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import WebSocket from 'ws'
-import { framedSize, Slab } from '../../../src/http/live/wire.ts'
+import { FrameBuffer, frameSize } from '../../../src/http/live/frame-buffer.ts'
 
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 
@@ -30,11 +30,11 @@ afterEach(() => {
   server.close()
 })
 
-it('makes frames that a WebSocket client takes for what was put in, of every size', async () => {
+it('encodes frames that a WebSocket client decodes to the same texts, of every size', async () => {
   const texts = [0, 1, 125, 126, 127, 65_535, 65_536, 300_000].map((bytes) => 'x'.repeat(bytes))
-  const slab = new Slab(texts.reduce((sum, { length }) => sum + framedSize(length), 0))
+  const buffer = new FrameBuffer(texts.reduce((sum, { length }) => sum + frameSize(length), 0))
   const frames = texts.map((text) =>
-    slab.frame(text.length, (memory, at) => void memory.write(text, at)),
+    buffer.add(text.length, (memory, at) => void memory.write(text, at)),
   )
   const received: string[] = []
   const all = new Promise<void>((resolve) => {
@@ -50,11 +50,11 @@ it('makes frames that a WebSocket client takes for what was put in, of every siz
   expect(frames.map(({ memory, at, end }) => memory.toString('utf8', at, end))).toEqual(texts)
 })
 
-it('lays them one behind the other', () => {
-  const slab = new Slab(2 * framedSize(3))
-  const first = slab.frame(3, () => {})
-  const second = slab.frame(3, () => {})
+it('puts them one after the other', () => {
+  const buffer = new FrameBuffer(2 * frameSize(3))
+  const first = buffer.add(3, () => {})
+  const second = buffer.add(3, () => {})
   expect(second.memory).toBe(first.memory)
   expect(second.start).toBe(first.end)
-  expect(() => slab.frame(1, () => {})).toThrow(RangeError)
+  expect(() => buffer.add(1, () => {})).toThrow(RangeError)
 })

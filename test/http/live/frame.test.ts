@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { entriesOf, entryOf } from '../../../src/http/live/entry.ts'
+import { framesOf, type RunFrame } from '../../../src/http/live/frame.ts'
 import { prepare, streamOf } from '../../../src/log/run-log.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { validRun } from '../../support/run-records.ts'
@@ -15,13 +15,19 @@ const stored = (records: Parameters<typeof prepare>[2]): RecordedEvent[] =>
     created: 0,
   }))
 
+function frameOf(event: RecordedEvent, projected: boolean): RunFrame {
+  const [frame] = framesOf([event], projected ? event.revision : -1)
+  if (frame === undefined) throw new Error('an event has a frame')
+  return frame
+}
+
 describe('the frame of a stored event', () => {
   it('is the same whether it was projected before or not', () => {
     fc.assert(
       fc.property(validRun(fc.constant(RUN)), (records) => {
         for (const event of stored(records)) {
-          const frame = entryOf(event, true)
-          expect(frame).toEqual(entryOf(event, false))
+          const frame = frameOf(event, true)
+          expect(frame).toEqual(frameOf(event, false))
           const text = frame.type === 'frame' ? frame.data.toString() : ''
           expect(JSON.parse(text)).toEqual({ ...JSON.parse(event.data), seq: event.revision })
         }
@@ -33,18 +39,18 @@ describe('the frame of a stored event', () => {
   const [created] = stored(fc.sample(validRun(fc.constant(RUN)), { numRuns: 1, seed: 1 })[0] ?? [])
   if (created === undefined) throw new Error('a run has a first record')
 
-  it('is the same for a record that another writer spelt differently', () => {
+  it('is the same for a record that another writer formatted differently', () => {
     const spelt = {
       ...created,
       data: ` ${JSON.stringify(JSON.parse(created.data), null, 2)}\n`,
     }
-    expect(entryOf(spelt, true)).toEqual(entryOf(created, true))
+    expect(frameOf(spelt, true)).toEqual(frameOf(created, true))
   })
 
-  it('holds id and metadata where they are wanted, on one line', () => {
+  it('holds id and metadata on one line if they are wanted', () => {
     const spelt = { ...created, metadata: JSON.stringify(JSON.parse(created.metadata), null, 2) }
     for (const event of [created, spelt]) {
-      const [frame] = entriesOf([event], 0, 'with_meta')
+      const [frame] = framesOf([event], 0, 'with_meta')
       const text = frame?.type === 'frame' ? frame.data.toString() : ''
       const meta = JSON.parse(created.metadata)
       expect(text).not.toContain('\n')
@@ -57,20 +63,20 @@ describe('the frame of a stored event', () => {
     }
   })
 
-  it('is none where its metadata is wanted and is no JSON', () => {
+  it('is damage if its metadata is wanted and is not JSON', () => {
     const event = { ...created, metadata: created.metadata.slice(0, -1) }
-    expect(entryOf(event, true).type).toBe('frame')
-    expect(entriesOf([event], 0, 'with_meta').map(({ type }) => type)).toEqual(['damage'])
+    expect(frameOf(event, true).type).toBe('frame')
+    expect(framesOf([event], 0, 'with_meta').map(({ type }) => type)).toEqual(['damage'])
   })
 
   it.each([
     ['broken JSON', { data: '{' }],
-    ['no record', { data: '{"kind":"run_created"}' }],
+    ['JSON that is not a record', { data: '{"kind":"run_created"}' }],
     ['an unknown kind', { type: 'odd', data: created.data.replace('run_created', 'odd') }],
     ['a newer schema', { metadata: created.metadata.replace('"schema":1', '"schema":99') }],
     ['no metadata', { metadata: '' }],
-  ])('is none for %s', (_, change) => {
-    const entry = entryOf({ ...created, ...change }, false)
-    expect([entry.type, entry.seq]).toEqual(['damage', 0])
+  ])('is damage for %s', (_, change) => {
+    const frame = frameOf({ ...created, ...change }, false)
+    expect([frame.type, frame.seq]).toEqual(['damage', 0])
   })
 })

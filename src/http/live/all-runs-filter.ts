@@ -7,24 +7,24 @@ import { LruCache } from '../../lib/lru-cache.ts'
 import { decode } from '../../log/codec.ts'
 import { streamOf } from '../../log/run-log.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
-import { type FeedEntry, recordOf } from './feed-entry.ts'
-import { selects } from './selects.ts'
-import type { TopicDeps } from './topic.ts'
+import type { AllRunsFrame } from './all-runs-frame.ts'
+import { selects } from './record-json.ts'
+import type { TopicDeps } from './shared-topic.ts'
 
-const KNOWN_GOALS = 1024
-/** Records that are read at once to find the status before one: the nearest of them usually tells it. */
+const MAX_GOALS = 1024
+/** Records that are read at once to find an earlier status: one of the nearest usually has it. */
 const LOOK_BACK = 8
 
-/** What is known of runs besides the records that pass by. */
+/** Facts about runs that the records at hand do not hold. */
 export class RunFacts {
   readonly #deps: TopicDeps
-  readonly #goals = new LruCache<string>(KNOWN_GOALS)
+  readonly #goals = new LruCache<string>(MAX_GOALS)
 
   constructor(deps: TopicDeps) {
     this.#deps = deps
   }
 
-  /** A run's goal never changes. Null where its first record cannot be read. */
+  /** A run's goal never changes. Null if its first record cannot be read. */
   async goalOf(runId: string, signal: AbortSignal): Promise<string | null> {
     const known = this.#goals.get(runId) ?? this.#deps.readModel.get(runId)?.state.config.goal
     const goal = known ?? (await this.#readGoal(runId, signal))
@@ -32,10 +32,9 @@ export class RunFacts {
     return goal
   }
 
-  /** The status as of a record: what the log says, whenever it is asked. Null where it is damaged. */
-  async statusAt(entry: FeedEntry, signal: AbortSignal): Promise<RunStatus | null> {
-    const status = entry.kind === null ? null : statusAfter(recordOf(entry))
-    return status ?? this.#statusBefore(entry, signal)
+  /** The status as of a record, by the log alone. Null if the log is damaged there. */
+  async statusAt(frame: AllRunsFrame, signal: AbortSignal): Promise<RunStatus | null> {
+    return frame.status ?? this.#statusBefore(frame, signal)
   }
 
   async #readGoal(runId: string, signal: AbortSignal): Promise<string | null> {
@@ -46,7 +45,10 @@ export class RunFacts {
     return record.kind === 'run_created' ? record.payload.config.goal : null
   }
 
-  async #statusBefore({ runId, seq }: FeedEntry, signal: AbortSignal): Promise<RunStatus | null> {
+  async #statusBefore(
+    { runId, seq }: AllRunsFrame,
+    signal: AbortSignal,
+  ): Promise<RunStatus | null> {
     for (let from = seq - 1; from >= 0; from -= LOOK_BACK) {
       for (const event of await this.#read(runId, from, LOOK_BACK, signal)) {
         const decoded = decode(event)
@@ -58,7 +60,7 @@ export class RunFacts {
     return null
   }
 
-  /** Store trouble is waited out; nothing once `signal` has aborted. */
+  /** Waits while the store has trouble. Reads nothing once `signal` has aborted. */
   async #read(
     runId: string,
     from: number,
@@ -71,7 +73,7 @@ export class RunFacts {
       const options = { from, direction: 'backward', limit } as const
       const read = await store.readStream(streamOf(runId), options)
       if (read.isOk()) return read.value
-      log.warn({ run_id: runId, error: read.error }, 'cannot look up a run of the feed')
+      log.warn({ run_id: runId, error: read.error }, 'cannot look up a run, trying again')
       await backoff.wait(signal)
     }
     return []
@@ -83,14 +85,14 @@ type Filters = Pick<
   'kinds' | 'from_ts' | 'to_ts' | 'run_id' | 'goal' | 'status'
 >
 
-/** Which frames of the feed one observer wants. */
-export class FeedFilter {
+/** Selects the frames of all runs that one observer wants. */
+export class AllRunsFilter {
   readonly #selection: Selection
   readonly #filters: Filters
   readonly #facts: RunFacts
   readonly #signal: AbortSignal
 
-  /** @param signal ends look-ups under way; nothing passes then */
+  /** @param signal ends look-ups that are running; nothing passes then */
   constructor(filters: Filters, facts: RunFacts, signal: AbortSignal) {
     this.#selection = selectionOf(filters)
     this.#filters = filters
@@ -98,19 +100,19 @@ export class FeedFilter {
     this.#signal = signal
   }
 
-  /** That a record cannot be read is told to all who want its run, whatever else they want. */
-  passes(entry: FeedEntry): boolean | Promise<boolean> {
+  /** A damaged record passes for every observer of its run, whatever else it filters on. */
+  passes(frame: AllRunsFrame): boolean | Promise<boolean> {
     const { run_id, goal, status } = this.#filters
-    if (run_id !== undefined && !run_id.has(entry.runId)) return false
-    if (entry.kind === null) return true
-    if (!selects(this.#selection, entry.kind, entry.data)) return false
-    return goal === undefined && status === undefined ? true : this.#passesFacts(entry)
+    if (run_id !== undefined && !run_id.has(frame.runId)) return false
+    if (frame.isDamaged) return true
+    if (!selects(this.#selection, frame.kind, frame.data)) return false
+    return goal === undefined && status === undefined ? true : this.#passesFacts(frame)
   }
 
-  async #passesFacts(entry: FeedEntry): Promise<boolean> {
+  async #passesFacts(frame: AllRunsFrame): Promise<boolean> {
     const { goal, status } = this.#filters
-    if (goal !== undefined && (await this.#facts.goalOf(entry.runId, this.#signal)) !== goal)
+    if (goal !== undefined && (await this.#facts.goalOf(frame.runId, this.#signal)) !== goal)
       return false
-    return status === undefined || (await this.#facts.statusAt(entry, this.#signal)) === status
+    return status === undefined || (await this.#facts.statusAt(frame, this.#signal)) === status
   }
 }

@@ -1,0 +1,85 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import websocket from '@fastify/websocket'
+import type { FastifyInstance } from 'fastify'
+import type { Checkpoint } from '../../projections/batch.ts'
+import type { AppDeps } from '../deps.ts'
+import { chooseProtocol } from '../plugins/credentials.ts'
+import { WatchLog } from '../plugins/watch-log.ts'
+import { RunFacts } from './all-runs-filter.ts'
+import { AllRunsTopic } from './all-runs-topic.ts'
+import { LIVE_LIMITS } from './limits.ts'
+import { ResponseStreams } from './response-streams.ts'
+import { RunTopics } from './run-topics.ts'
+import type { TopicDeps } from './shared-topic.ts'
+import { Sockets } from './sockets.ts'
+
+type LiveDeps = TopicDeps & {
+  /** Seconds since the epoch. */
+  readonly clock: () => number
+  /** The last record that this server has read from the log. */
+  readonly checkpoint: () => Checkpoint | null
+  readonly watchLog: WatchLog
+}
+
+/** Everything in this process that delivers records while they are created. */
+export type Live = LiveDeps & {
+  readonly runTopics: RunTopics
+  readonly allRuns: AllRunsTopic
+  readonly facts: RunFacts
+  readonly sockets: Sockets
+  readonly streams: ResponseStreams
+}
+
+export function createLive(deps: LiveDeps): Live {
+  return {
+    ...deps,
+    runTopics: new RunTopics(deps),
+    allRuns: new AllRunsTopic(deps),
+    facts: new RunFacts(deps),
+    sockets: new Sockets(deps.limits, deps.log),
+    streams: new ResponseStreams(deps.limits),
+  }
+}
+
+/** Clients send nothing that the server needs, so it accepts nothing large. */
+const MAX_MESSAGE_BYTES = 16 * 1024
+
+/**
+ * Adds live delivery, over WebSockets and otherwise. To be called before anything that may refuse a
+ * request: only then is the connection of a refused upgrade closed, which HTTP has released by then.
+ */
+export async function livePlugin(app: FastifyInstance, deps: AppDeps): Promise<Live> {
+  const { store, readModel, clock, checkpoint } = deps
+  const limits = { ...LIVE_LIMITS, ...deps.live }
+  const watchLog = new WatchLog(deps.accessLog ?? null, clock)
+  const asOfNow = deps.redactions === undefined ? {} : { asOfNow: deps.redactions.asOfNow }
+  const live = createLive({
+    ...{ store, readModel, clock, checkpoint, watchLog, limits, log: app.log },
+    ...asOfNow,
+  })
+  deps.redactions?.onRedacted((runId) => {
+    live.runTopics.forget(runId)
+    live.allRuns.forget()
+  })
+  await app.register(websocket, {
+    options: { maxPayload: MAX_MESSAGE_BYTES, handleProtocols: chooseProtocol },
+    preClose: async () => {
+      app.websocketServer.close()
+      await Promise.all([live.sockets.close(), live.streams.close()])
+    },
+  })
+  releaseResponses(app)
+  return live
+}
+
+/** When a WebSocket is open, its connection stops holding the HTTP response, and so the request. */
+function releaseResponses(app: FastifyInstance): void {
+  const responses = new WeakMap<IncomingMessage, ServerResponse>()
+  app.addHook('onRequest', (request, reply, done) => {
+    if (request.ws) responses.set(request.raw, reply.raw)
+    done()
+  })
+  app.websocketServer.on('connection', (_socket, request) => {
+    responses.get(request)?.detachSocket(request.socket)
+  })
+}
