@@ -44,6 +44,19 @@ function readMeta(metadata: unknown): RecordMeta {
   return isRedacted ? RedactedMeta.parse(metadata) : WholeMeta.parse(metadata)
 }
 
+/** The metadata of nearly all records as it is stored: text that matches says all that `WholeMeta` asks for. */
+const PLAIN_META =
+  /^\{"schema":1,"command_id":"([\w-]+)",(?:"principal":"([\w .@-]+)",)?"salt":"([0-9a-f]{32})","prev_hash":"([0-9a-f]{64})","hash":"([0-9a-f]{64})"\}$/
+
+/** The metadata that plain text holds, several times faster than `readMeta`; null for any other text. */
+function readPlainMeta(text: string): RecordMeta | null {
+  const [, command_id, principal, salt, prev_hash, hash] = PLAIN_META.exec(text) ?? []
+  if (command_id === undefined || salt === undefined) return null
+  if (prev_hash === undefined || hash === undefined) return null
+  const author = principal === undefined ? { command_id } : { command_id, principal }
+  return { schema: 1, ...author, salt, prev_hash, hash }
+}
+
 /** Why text that is no JSON, or JSON that is written in another way than ours, is no record. */
 const OTHER_TEXT =
   'its text is not the JSON that is written for what it holds: a name twice, white space, or another spelling'
@@ -113,9 +126,10 @@ function read<R>(
   shape: z.ZodType<R>,
   data: unknown,
   metadata: unknown,
+  known: RecordMeta | null = null,
 ): Logged<R> {
   if (typeof data === 'string' || typeof metadata === 'string') throw new Error(OTHER_TEXT)
-  const meta = readMeta(metadata)
+  const meta = known ?? readMeta(metadata)
   if (meta.schema > SCHEMA) {
     throw new Error(`it has schema ${meta.schema}, this server reads up to ${SCHEMA}: update it`)
   }
@@ -139,9 +153,11 @@ export function decodeAs<R>(
   shape: z.ZodType<R>,
   event: RecordedEvent,
 ): Result<Logged<R>, DamagedRecord> {
-  return attempt(event, () =>
-    read(event, shape, storedJson(event, event.data), storedJson(event, event.metadata)),
-  )
+  return attempt(event, () => {
+    const data = storedJson(event, event.data)
+    const plain = event.altered === true ? null : readPlainMeta(event.metadata)
+    return read(event, shape, data, plain ?? storedJson(event, event.metadata), plain)
+  })
 }
 
 /** Reads a record whose data and metadata are parsed JSON, such as a line of an export. */

@@ -27,6 +27,7 @@ export type Projected = {
 export class Batch {
   readonly #before: Projected
   readonly #runs = new Map<string, LoadedRun>()
+  readonly #newRuns = new Set<string>()
   readonly #damaged = new Map<string, DamagedRun>()
   #checkpoint: Checkpoint | null = null
   #size = 0
@@ -42,13 +43,19 @@ export class Batch {
     this.#checkpoint = { position, stream, revision, eventId: id }
     const runId = runIdOf(stream)
     if (this.#damaged.has(runId) || this.#before.isDamaged(runId)) return
-    const run = this.#runs.get(runId) ?? this.#before.get(runId)
+    const run = this.#runs.get(runId) ?? this.#find(runId)
     if (run !== null && revision <= run.state.seq) return
     const folded = decode(event).andThen((logged) => foldLogged(runId, run, logged))
     folded.match(
       (after) => this.#runs.set(runId, after),
       ({ seq, message }) => this.#damaged.set(runId, { runId, seq, message }),
     )
+  }
+
+  #find(runId: string): LoadedRun | null {
+    const run = this.#before.get(runId)
+    if (run === null) this.#newRuns.add(runId)
+    return run
   }
 
   /** How many events were added. */
@@ -59,6 +66,11 @@ export class Batch {
   /** The changed runs, each as of its last event. */
   get runs(): ReadonlyMap<string, LoadedRun> {
     return this.#runs
+  }
+
+  /** Whether nothing was known of the run before this batch. */
+  isNew(runId: string): boolean {
+    return this.#newRuns.has(runId)
   }
 
   /** The runs that turned out to be damaged. */

@@ -10,9 +10,16 @@ import type { ReadModelFailure } from './open-read-model.ts'
 import type { SqliteReadModel } from './sqlite-read-model.ts'
 import { Trouble } from './trouble.ts'
 
-/** A transaction takes so many events or so long, whichever comes first; then others have their turn. */
-const MAX_BATCH = 100
-const MAX_BATCH_MS = 3
+/** Folding stops after this many events or milliseconds, whichever comes first, so that others have their turn. */
+const SLICE_EVENTS = 100
+const SLICE_MS = 3
+
+/**
+ * A commit costs more than the events in it. While the read model catches up, each commit takes this many
+ * events or changed runs.
+ */
+const COMMIT_EVENTS = 2000
+const COMMIT_RUNS = 250
 
 /**
  * While nobody waits, so much time passes from one transaction to the next: what comes in between is
@@ -140,49 +147,105 @@ async function follow(
 ): Promise<Result<void, Failure>> {
   const { store, readModel } = deps
   const after = readModel.checkpoint?.position ?? null
+  const open = new OpenBatch(deps)
   const options = { after, prefix: RUN_STREAM_PREFIX, signal: round }
-  for await (const item of store.subscribeAll(options)) {
-    if (round.aborted) break
-    if (item.type === 'caught_up') {
-      on.caughtUp()
-      continue
+  try {
+    for await (const item of store.subscribeAll(options)) {
+      if (round.aborted) break
+      if (item.type === 'caught_up') {
+        const committed = open.commit()
+        if (committed.isErr()) return committed
+        on.caughtUp()
+        continue
+      }
+      const projected = await projectEvents(readModel, open, item.events, round)
+      if (projected.isErr()) return projected
+      on.projected()
+      if (item.events.length < SLICE_EVENTS) await readModel.unhurried(PACE_MS)
     }
-    const projected = await projectEvents(deps, item.events, round)
-    if (projected.isErr()) return projected
-    on.projected()
-    if (item.events.length < MAX_BATCH) await readModel.unhurried(PACE_MS)
+  } catch (cause) {
+    // What arrived before the subscription broke is kept.
+    if (!round.aborted) open.commit()
+    throw cause
   }
   return ok(undefined)
 }
 
 async function projectEvents(
-  { readModel, log, asOfNow = same }: ProjectorDeps,
+  readModel: SqliteReadModel,
+  open: OpenBatch,
   events: readonly RecordedEvent[],
   round: AbortSignal,
 ): Promise<Result<void, Failure>> {
   for (let next = 0; next < events.length; ) {
-    const batch = takeBatch(readModel, events.slice(next, next + MAX_BATCH).map(asOfNow))
-    // The read model may have thrown itself away meanwhile: then this batch belongs to nothing.
+    next += open.fold(events.slice(next, next + SLICE_EVENTS))
+    // The read model may have thrown itself away meanwhile: then the batch belongs to nothing.
     if (round.aborted) return ok(undefined)
-    const committed = readModel.commit(batch)
-    if (committed.isErr()) return committed
-    for (const damaged of batch.damaged) {
-      log.error({ ...damaged }, 'a run is damaged: its records from here on are not projected')
+    if (open.isFull || (next === events.length && readModel.caughtUp)) {
+      const committed = open.commit()
+      if (committed.isErr()) return committed
     }
-    next += batch.size
     await nextTurn()
+    if (round.aborted) return ok(undefined)
   }
   return ok(undefined)
 }
 
-const same = (event: RecordedEvent): RecordedEvent => event
+/** The batch that is folded in slices until it is committed. */
+class OpenBatch {
+  readonly #readModel: SqliteReadModel
+  readonly #log: Logger
+  readonly #asOfNow: (event: RecordedEvent) => RecordedEvent
+  #batch: Batch
+  #events: RecordedEvent[] = []
+  #redaction: number
 
-function takeBatch(readModel: SqliteReadModel, events: readonly RecordedEvent[]) {
-  const batch = new Batch(readModel)
-  const began = performance.now()
-  for (const event of events) {
-    batch.add(event)
-    if (performance.now() - began > MAX_BATCH_MS) break
+  constructor({ readModel, log, asOfNow = same }: ProjectorDeps) {
+    this.#readModel = readModel
+    this.#log = log
+    this.#asOfNow = asOfNow
+    this.#batch = new Batch(readModel)
+    this.#redaction = readModel.redaction
   }
-  return batch
+
+  get isFull(): boolean {
+    return this.#batch.size >= COMMIT_EVENTS || this.#batch.runs.size >= COMMIT_RUNS
+  }
+
+  /** Folds events until a slice is over; returns how many. */
+  fold(events: readonly RecordedEvent[]): number {
+    const began = performance.now()
+    let folded = 0
+    for (const event of events) {
+      this.#batch.add(this.#asOfNow(event))
+      this.#events.push(event)
+      folded += 1
+      if (performance.now() - began > SLICE_MS) break
+    }
+    return folded
+  }
+
+  commit(): Result<void, ReadModelFailure> {
+    if (this.#events.length === 0) return ok(undefined)
+    // What was folded before a redaction may hold what was redacted since: it is folded again without it.
+    if (this.#redaction !== this.#readModel.redaction) {
+      this.#batch = new Batch(this.#readModel)
+      for (const event of this.#events) this.#batch.add(this.#asOfNow(event))
+    }
+    const batch = this.#batch
+    const committed = this.#readModel.commit(batch)
+    if (committed.isErr()) return committed
+    for (const damaged of batch.damaged) {
+      this.#log.error(
+        { ...damaged },
+        'a run is damaged: its records from here on are not projected',
+      )
+    }
+    this.#batch = new Batch(this.#readModel)
+    this.#events = []
+    this.#redaction = this.#readModel.redaction
+    return ok(undefined)
+  }
 }
+
+const same = (event: RecordedEvent): RecordedEvent => event

@@ -32,6 +32,22 @@ test('what is written is read back, for all valid runs', () => {
   )
 })
 
+test('metadata is read alike and checked alike in its usual form and in any other', () => {
+  const good = stored(4)
+  const usual: Record<string, unknown> = JSON.parse(good.metadata)
+  expect(decode(good)._unsafeUnwrap().meta).toEqual(usual)
+  const { principal: _, ...nobody } = usual
+  for (const metadata of [nobody, { ...usual, principal: 'Zoë "the" writer' }]) {
+    const event = { ...good, metadata: JSON.stringify(metadata) }
+    expect(decode(event)._unsafeUnwrap().meta).toEqual(metadata)
+  }
+  for (const broken of [{ hash: 'F'.repeat(64) }, { salt: '0' }, { schema: 1.5 }, { more: 1 }]) {
+    const metadata = JSON.stringify({ ...usual, ...broken })
+    expect(decode({ ...good, metadata }).isErr()).toBe(true)
+  }
+  expect(decode({ ...good, altered: true }).isErr()).toBe(true)
+})
+
 test('the hash is SHA-256 over the canonical form, with commitments in place of strings', () => {
   const sha256 = (input: string) => createHash('sha256').update(input).digest('hex')
   const commitment = (pointer: string, input: string) => sha256(sha256(pointer + salt) + input)

@@ -9,7 +9,7 @@ import { append, type LoadedRun, prepare, streamOf } from '../../src/log/run-log
 import { startProjector } from '../../src/projections/projector.ts'
 import type { SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
-import type { EventStore, SubscriptionItem } from '../../src/store/event-store.ts'
+import type { EventStore, RecordedEvent, SubscriptionItem } from '../../src/store/event-store.ts'
 import { createdRecord, validAppends, validRun } from '../support/run-records.ts'
 import { collectingLog, eventsOf, LOG_ID, numbered, open, temporaryFiles } from './support.ts'
 
@@ -167,6 +167,48 @@ describe('the projector', () => {
     clearImmediate(turn)
     expect(readModel.checkpoint?.position).toBe('p2999')
     expect(turns).toBeGreaterThanOrEqual(20)
+  })
+
+  test('commits many items at once while it catches up, and each item after that', async () => {
+    const store = await openStore()
+    const records = longRun(RUN)
+    const items = numbered(eventsOf(records)).map((event): SubscriptionItem => {
+      return { type: 'events', events: [event] }
+    })
+    const [before, after] = [items.slice(0, 5), items.slice(5)]
+    const { log } = collectingLog()
+    const readModel = open(newFile(), null, log)
+    const commits = vi.spyOn(readModel, 'commit')
+    const delivered = withSubscriptions(store, () => [...before, { type: 'caught_up' }, ...after])
+    const projector = startProjector({ store: delivered, readModel, log })
+    cleanUps.push(() => readModel.close(), projector.stop)
+    await projector.caughtUpOnce()
+    expect(commits).toHaveBeenCalledTimes(1)
+    expect(await readModel.waitFor(RUN, records.length - 1, PATIENCE_MS)).toBe(true)
+    expect(commits).toHaveBeenCalledTimes(1 + after.length)
+    expect(stateOf(readModel, RUN)).toEqual(fold(records))
+  })
+
+  test('folds again what a redaction met before it was committed', async () => {
+    const store = await openStore()
+    const records = [createdRecord(RUN)]
+    const events = numbered(eventsOf(records))
+    const goal = records[0]?.kind === 'run_created' ? records[0].payload.config.goal : ''
+    let redacted = false
+    const asOfNow = (event: RecordedEvent): RecordedEvent =>
+      redacted ? { ...event, data: event.data.replaceAll(goal, '[redacted]') } : event
+    const { log } = collectingLog()
+    const readModel = open(newFile(), null, log)
+    const delivered = withSubscriptions(store, function* () {
+      yield { type: 'events', events }
+      redacted = true
+      readModel.replace([], 0)
+      yield { type: 'caught_up' }
+    })
+    const projector = startProjector({ store: delivered, readModel, log, asOfNow })
+    cleanUps.push(() => readModel.close(), projector.stop)
+    await projector.caughtUpOnce()
+    expect(stateOf(readModel, RUN)?.config.goal).toBe('[redacted]')
   })
 })
 

@@ -38,12 +38,18 @@ export async function* follow(
   signal.addEventListener('abort', close)
   if (signal.aborted) close()
   let cursor = after
+  const readOn = (): Promise<CatchUpPage | null> => {
+    inbox.reset()
+    return readPatiently(followed, cursor, inbox, signal)
+  }
+  let ahead: Promise<CatchUpPage | null> | null = null
   try {
     while (!inbox.closed) {
-      inbox.reset()
-      const page = await readPatiently(followed, cursor, inbox, signal)
+      const page: CatchUpPage | null = await (ahead ?? readOn())
       if (page === null || inbox.closed) return
       cursor = page.cursor
+      // The thread reads the next page while the subscriber works on this one.
+      ahead = page.end ? null : readOn()
       if (page.events.length > 0) yield { type: 'events', events: page.events }
       if (page.end) cursor = yield* live(followed, inbox, cursor, signal)
     }
