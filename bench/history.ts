@@ -51,10 +51,10 @@ export async function run(): Promise<string> {
       lines,
     ),
     '',
-    `Medians of ${ROUNDS} alternating rounds; ratios are medians of the rounds' ratios. Server and limit are processes`,
-    'of their own. The limit is `node:http` over one `SELECT` of `node:sqlite` in the same thread: it parses each record,',
-    'puts its seq in and writes it with `JSON.stringify`; in the second column it puts the seq into the stored text.',
-    'Pages of a watched run are kept for the next who comes, up to 16 MB: so much of the shorter replay is in memory.',
+    `Medians of ${ROUNDS} alternating rounds; ratios are medians of the rounds' ratios. Server and limit run in separate`,
+    'processes. The limit is `node:http` over one `SELECT` of `node:sqlite` in the same thread: it parses each record,',
+    'adds its seq and writes it with `JSON.stringify`; in the second column it adds the seq to the stored text.',
+    'The server keeps up to 16 MB of pages of a watched run for the next reader, so it has that much of the shorter replay in memory.',
   ].join('\n')
 }
 

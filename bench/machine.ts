@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process'
 import { statfs } from 'node:fs/promises'
 import { cpus, loadavg, release, tmpdir, totalmem, type } from 'node:os'
+import { promisify } from 'node:util'
 
 /** File systems by the number that `statfs` gives them on Linux. */
 const FILE_SYSTEMS: ReadonlyMap<number, string> = new Map([
@@ -17,8 +19,10 @@ export async function describeMachine(): Promise<string> {
   const number = (await statfs(tmpdir())).type
   const fileSystem = FILE_SYSTEMS.get(number) ?? `file system type 0x${number.toString(16)}`
   const [load = 0] = loadavg()
+  const described = promisify(execFile)('git', ['describe', '--always', '--dirty'])
+  const commit = await described.then(({ stdout }) => stdout.trim()).catch(() => 'unknown')
   return [
-    `- Measured on ${new Date().toISOString().slice(0, 10)}`,
+    `- Measured on ${new Date().toISOString().slice(0, 10)}, on commit ${commit}`,
     `- ${processors.length} cores (${processors[0]?.model.trim() ?? 'unknown'}), ${memory}`,
     `- Node ${process.version}, ${type()} ${release().split('-')[0]}, data on ${fileSystem}`,
     `- Load of the machine in the minute before: ${load.toFixed(1)}`,

@@ -44,7 +44,7 @@ export function run(): Promise<string> {
       '',
       `Medians of ${ROUNDS} alternating rounds of ${DURATION} ms with ${CONNECTIONS} connections, from a process`,
       "of its own; the ratio is the median of the rounds' ratios. The bare fastify route, without hooks or",
-      'schemas, answers every request with the very bytes of our answer, which it holds ready.',
+      'schemas, answers every request with the bytes of our answer, which it keeps in memory.',
     ].join('\n')
   })
 }

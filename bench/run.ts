@@ -25,8 +25,8 @@ const PAGE = fileURLToPath(new URL('../docs/benchmarks.md', import.meta.url))
 
 const HEAD = `# Benchmarks
 
-Every figure stands beside its limit, measured in the same run. To repeat them: \`npm run bench\`, on a
-machine that does nothing else; it takes some minutes and writes this page. \`npm run bench -- loop\`
+Every figure is beside its limit, measured in the same run. To repeat them, run \`npm run bench\` on a
+machine that does nothing else. It takes some minutes and writes this page. \`npm run bench -- loop\`
 prints one section and writes nothing.`
 
 const wanted = process.argv.slice(2)

@@ -19,7 +19,7 @@ type History = {
   readonly starts: Start[]
 }
 
-/** How long a server takes to be at work again with a long history behind it, and to build its read model. */
+/** How long a server with a long history takes to start work again, and to build its read model. */
 export async function run(): Promise<string> {
   return await inTemporaryFolder(async (folder) => {
     const histories: History[] = []
@@ -54,9 +54,9 @@ function report(histories: readonly History[]): string {
       ]),
     ),
     '',
-    `From the start of the process, medians of ${ROUNDS} alternating rounds, each after a kill -9. All runs but ${UNFINISHED} (the`,
-    'one, where there is one) have ended; those go on, and the first resumed step is the first request to',
-    'the model. The limit is the start with one run: what a longer history adds is the cost of it.',
+    `From the start of the process, medians of ${ROUNDS} alternating rounds, each after a kill -9. All runs but ${UNFINISHED} (or`,
+    'the only one) have ended. Those continue, and the first resumed step is the first request to',
+    'the model. The limit is the start with one run: what a longer history adds is its cost.',
     '',
     table(
       ['records', 'read model from zero', 'subscription alone', 'bare SELECT', 'ratio to it'],
@@ -69,8 +69,8 @@ function report(histories: readonly History[]): string {
         ]),
     ),
     '',
-    `Runs of ${RECORDS_EACH} records. The read model validates, folds and stores; the bare SELECT walks the same rows`,
-    'in one thread and throws them away; the subscription brings them from the thread of the store.',
+    `Runs of ${RECORDS_EACH} records. The read model validates, folds and stores; the bare SELECT reads the same rows`,
+    'in one thread and drops them; the subscription delivers them from the thread of the store.',
   ].join('\n')
 }
 

@@ -23,7 +23,7 @@ const newEvent = (): NewEvent => {
   return { id: randomUUID(), type: 'tool_result', data: DATA, metadata: '{"schema":1}' }
 }
 
-/** What the store tells of each commit. */
+/** What the store reports of each commit. */
 const Commit = z.object({ appends: z.int() })
 
 type StoreRound = {

@@ -72,7 +72,7 @@ async function report(store: EventStore, bare: BareLog): Promise<string> {
     table(head, lines),
     '',
     `Medians of ${ROUNDS} alternating rounds; the ratio is the median of the rounds' ratios. The bare`,
-    `SELECT takes the same rows at once with all(). The records of ${OTHERS} other runs lie between.`,
+    `SELECT takes the same rows at once with all(). Records of ${OTHERS} other runs are between them.`,
   ].join('\n')
 }
 

@@ -20,9 +20,9 @@ export async function run(): Promise<string> {
     '',
     table(['records', 'bytes a record', 'verified', 'bare SHA-256', 'ratio', 'records/s'], rows),
     '',
-    `Medians of ${ROUNDS} alternating rounds. Verified is everything that is checked of \`records.ndjson\`:`,
+    `Medians of ${ROUNDS} alternating rounds. "Verified" is every check of \`records.ndjson\`:`,
     'checksum, schema, commitments, canonical form, hash, id, link, and whether a run can have done it. The',
-    'limit hashes the same bytes once and looks at none of them.',
+    'limit only hashes the same bytes once.',
   ].join('\n')
 }
 

@@ -38,6 +38,7 @@ const ENGLISH = [
   'A server behind a proxy, behind the load balancer; a reader falls behind the log.',
   'The table on the page; get one record; going online; a stand-in for EventStoreDB.',
   'Output of a tool, a timeout, take it outside, there is none.',
+  'It takes ten times as long as that.',
   'Say something, tell them apart, such as that; recommend, amend, as long.',
 ]
 

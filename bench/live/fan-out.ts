@@ -40,8 +40,8 @@ export async function fanOut(): Promise<string> {
     table(head, lines),
     '',
     `Medians of ${ROUNDS} alternating rounds; the ratio is the median of the rounds' ratios. Both servers have`,
-    `the same store and projections, and append the same records, ${PER_APPEND} at a time, each append when the one`,
-    'before is on the disk; the bare one then calls `send` of `ws` for each record and socket. With one',
+    `the same store and projections, and append the same records, ${PER_APPEND} at a time, each append after the one`,
+    'before is on the disk. The bare one then calls `send` of `ws` for each record and socket. With one',
     'observer both wait for the disk most of the time. Delays are those of all frames while one record at a',
     `time is appended, so often that all observers together get ${integer(CALM)} frames a second.`,
   ].join('\n')

@@ -50,8 +50,8 @@ export function lateJoiners(): Promise<string> {
       table(head, rows),
       '',
       `Medians of ${ROUNDS} alternating rounds, after one that does not count; the ratio is the median of the`,
-      "rounds' ratios. The bare loop reads pages of 1,000 rows with node:sqlite for each joiner, puts the seq in,",
-      'sends each with `ws`, and goes on when the page has gone out.',
+      "rounds' ratios. The bare loop reads pages of 1,000 rows with node:sqlite for each joiner, adds the seq,",
+      'sends each with `ws`, and continues after the page is sent.',
     ].join('\n')
   })
 }

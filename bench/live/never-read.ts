@@ -54,7 +54,7 @@ export function neverRead(): Promise<string> {
       '',
       table(head, rows),
       '',
-      `Medians of ${ROUNDS} rounds, each first without and then with the ${DEAF}, which connect anew each time, after one`,
+      `Medians of ${ROUNDS} rounds, each first without and then with the ${DEAF}, which reconnect each time, after one`,
       "that does not count; the ratio is the median of the rounds' ratios. Memory is the most RSS at any time of a half.",
     ].join('\n')
   })

@@ -53,7 +53,7 @@ const operations = {
     }
     return start
   },
-  /** Begins to count anew, up to so many frames in all. */
+  /** Starts counting from zero, up to so many frames in all. */
   expect: (frames: number) => {
     received = 0
     wanted = frames

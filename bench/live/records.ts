@@ -4,7 +4,7 @@ import { type LoadedRun, type PreparedAppend, prepare } from '../../src/log/run-
 const START = 1_770_000_000
 const AUTHOR = { commandId: 'bench', principal: 'bench' }
 
-const OUTPUT = 'A line that a command has printed, as long as such lines are.\n'.repeat(10)
+const OUTPUT = 'A line that a command has printed, of usual length, in a log.\n'.repeat(10)
 const CONFIG = {
   goal: 'pytest',
   cwd: '/project',

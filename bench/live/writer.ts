@@ -22,7 +22,7 @@ export class Writer {
   readonly #stored: (prepared: PreparedAppend) => void
   readonly #scripts = new Map<string, RunScript>()
 
-  /** @param stored is told of each append when it is acknowledged */
+  /** @param stored called with each append when it is acknowledged */
   constructor(store: EventStore, stored: (prepared: PreparedAppend) => void = () => {}) {
     this.#store = store
     this.#stored = stored

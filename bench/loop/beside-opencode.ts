@@ -60,7 +60,7 @@ async function theirs(url: string): Promise<Contender> {
   await checkSession(url, await runOnOpencode(url))
   return {
     runOnce: () => runOnOpencode(url),
-    // Behind the last tool result it calls the model once more, to be told that all is done.
+    // After the last tool result it calls the model once more, which answers that all is done.
     steps: ITERATIONS + 1,
     runsPerRound: (atOnce) => 4 + atOnce,
   }
@@ -86,19 +86,19 @@ function lines(atOnce: number, own: Figures, peer: Figures | undefined): string[
 const notMeasured = (reason: string): string =>
   `**opencode could not be measured on this machine:** ${reason}\n`
 
-const NOTES = `Medians of ${ROUNDS} rounds, in which the two take turns; so many runs are kept under way throughout. A
-step is one model call with all that belongs to it, and the time of a step is the median time of a run
-by its number of steps: ${ITERATIONS} for retrAI, ${ITERATIONS + 1} for opencode, which after the last result asks the model once
-more. Each server is one process, the model is another, and this driver a third: it starts runs over
+const NOTES = `Medians of ${ROUNDS} rounds, in which the two take turns; the given number of runs is always under way. A
+step is one model call with everything that belongs to it. The time of a step is the median time of a run
+divided by its number of steps: ${ITERATIONS} for retrAI, ${ITERATIONS + 1} for opencode, which asks the model once more after the last
+result. Each server is one process, the model is another, and this driver a third: it starts runs over
 HTTP and learns of their end over HTTP. The model answers at once, both read the same small file.
 
-- **retrAI**: \`POST /api/runs\`, then a WebSocket that brings \`run_end\`. In each iteration one model
+- **retrAI**: \`POST /api/runs\`, then a WebSocket that delivers \`run_end\`. In each iteration one model
   call, one \`file_read\` and the check of a goal that costs nothing; every record is on the disk
   (\`synchronous = FULL\`) before the next step, and is projected. The server works on 16 runs at once
-  unless told otherwise; here it may work on 64, so that none waits for its turn.
+  by default; here it may work on 64, so that none waits for its turn.
 - **opencode ${OPENCODE_VERSION}** (\`opencode serve\`): \`POST /session\`, then \`POST /session/{id}/message\`, which
-  answers when the model says that it is done. Five times one model call and one \`read\`, then a last
+  answers when the model reports that it is done. Five times one model call and one \`read\`, then a last
   model call. Switched off: snapshots, sharing, updates, plugins, language servers, formatters, the file
-  watcher and looking up models; it is given a title, so that it need not ask a model for one; the
-  project is no git repository. What remains its own: streamed replies, a longer prompt, events on its
+  watcher and looking up models; it gets a title, so that it need not ask a model for one; the
+  project is not a git repository. What remains different: streamed replies, a longer prompt, events on its
   bus, and its SQLite file (\`synchronous = NORMAL\`, so not on the disk with each commit).`

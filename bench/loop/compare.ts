@@ -12,7 +12,7 @@ export type Contender = {
 /** Medians over the rounds. */
 export type Figures = { readonly msPerStep: number; readonly runsPerSecond: number }
 
-/** All do their rounds in turn, so that what else goes on in the machine meets all of them. */
+/** All do their rounds in turn, so that other load on the machine affects all of them. */
 export async function compare(
   contenders: readonly Contender[],
   { atOnce, rounds }: { readonly atOnce: number; readonly rounds: number },

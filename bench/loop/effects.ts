@@ -20,7 +20,7 @@ const common = {
   modelAttempts: 1,
 } as const
 
-/** What the server works with: a model behind HTTP, and its tools. */
+/** What the server works with: a model over HTTP, and its tools. */
 export function realEffects(modelUrl: string, folder: string): Effects {
   const models = createModels({ llmBaseUrl: modelUrl })
   const artifacts = createArtifacts(join(folder, 'artifacts'))

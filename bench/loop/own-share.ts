@@ -96,8 +96,8 @@ function lines(atOnce: number, variants: readonly Variant[]): string[][] {
 }
 
 const NOTES = `The same loop in the process of this driver, without HTTP in front; medians of ${ROUNDS} rounds, in which
-the lines take turns. Time an iteration is the time of a round by its iterations; CPU is that of all
-threads of this process, the model's process not counted.
+the lines take turns. The time of an iteration is the time of a round divided by its iterations. CPU is that of all
+threads of this process, without the model's process.
 
 - *all of it*: the model over HTTP, the tool, the goal, and our own code.
 - *our own code*: model and tool answer at once, within the process. What is left is to fold, decide,

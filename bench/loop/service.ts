@@ -29,7 +29,7 @@ export class Service {
     this.#supervisor = supervisor
   }
 
-  /** @param options.projecting whether the log is projected; it is unless told otherwise */
+  /** @param options.projecting whether the log is projected (default true) */
   static async open(
     folder: string,
     effects: Effects,

@@ -7,7 +7,7 @@ const Ready = z.object({ url: z.string() })
 
 export type ServerProcess = AsyncDisposable & { readonly url: string }
 
-/** Starts a module that tells its parent its `url` once it listens, and ends on disconnect. */
+/** Starts a module that sends its `url` to its parent once it listens, and ends on disconnect. */
 export async function startProcess(
   module: URL,
   args: readonly string[] = [],

@@ -21,7 +21,7 @@ export async function runOnOpencode(serverUrl: string): Promise<string> {
   return id
 }
 
-/** Throws unless the session has read the file as often as it was told to. */
+/** Throws unless the session has read the file as often as the script asks. */
 export async function checkSession(serverUrl: string, id: string): Promise<void> {
   const response = await fetch(`${serverUrl}/session/${id}/message`)
   const parts = Messages.parse(await response.json()).flatMap((message) => message.parts)

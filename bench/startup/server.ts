@@ -8,7 +8,7 @@ export type Start = {
   readonly listening: number
   /** … until it says that it is ready … */
   readonly ready: number
-  /** … and until the model is asked by the first run that goes on. */
+  /** … and until the first run that continues asks the model. */
   readonly resumed: number
 }
 

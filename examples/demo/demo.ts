@@ -17,7 +17,7 @@ import { startScriptedModel } from '../scripted-model/server.ts'
 import { startServerProcess } from './server.ts'
 
 /**
- * The product at work, for real but for the model: a server process, a broken project, a run that mends
+ * The product at work, for real except for the model: a server process, a broken project, a run that fixes
  * it, and two people who watch. With a key of a provider in the environment the model is real too. The
  * project is in JavaScript, which every machine that runs this can test; with `--python` it is in Python.
  */

@@ -1,5 +1,5 @@
 /**
- * A small JavaScript project with three bugs, and what a model could have said while it mended them, one
+ * A small JavaScript project with three bugs, and what a model could have said while it fixed them, one
  * in each iteration. Its tests need nothing but Node and npm.
  */
 import type { Turn } from './script.ts'
@@ -88,10 +88,10 @@ export const goal = 'npm-test'
 
 const CODE = 'calculator.js'
 
-/** For `startScriptedModel`. The third reply mends the last bug. */
+/** For `startScriptedModel`. The third reply fixes the last bug. */
 export const script: readonly Turn[] = [
   {
-    text: 'I look at the project and its tests. average() divides by one too few, so I mend that first.',
+    text: 'I look at the project and its tests. average() divides by one too few, so I fix that first.',
     calls: [
       { tool: 'file_list', args: {} },
       { tool: 'file_read', args: { path: CODE } },

@@ -1,5 +1,5 @@
 /**
- * A small Python project with three bugs, and what a model could have said while it mended them, one
+ * A small Python project with three bugs, and what a model could have said while it fixed them, one
  * in each iteration.
  */
 import type { Turn } from './script.ts'
@@ -89,10 +89,10 @@ const CORE = 'calculator/core.py'
 
 export const goal = 'pytest'
 
-/** For `startScriptedModel`. The third reply mends the last bug. */
+/** For `startScriptedModel`. The third reply fixes the last bug. */
 export const script: readonly Turn[] = [
   {
-    text: 'I look at the project and run its tests. average() divides by one too few, so I mend that first.',
+    text: 'I look at the project and run its tests. average() divides by one too few, so I fix that first.',
     calls: [
       { tool: 'file_list', args: {} },
       { tool: 'file_read', args: { path: CORE } },

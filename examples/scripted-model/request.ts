@@ -22,7 +22,7 @@ const Body = z.object({
   stream: z.boolean().nullish(),
 })
 
-/** Reads the body of a chat completions request; throws where it is none. */
+/** Reads the body of a chat completions request; throws if the body is not one. */
 export function readRequest(body: string, headers: IncomingHttpHeaders): ScriptedRequest {
   const { model, messages, tools = [], stream } = Body.parse(JSON.parse(body))
   const isReply = ({ role }: { role: string }) => role === 'assistant'

@@ -48,7 +48,7 @@ export type Fault =
 
 /**
  * What the stand-in says. A list holds the replies of every conversation in order: the request itself
- * tells which is due, so a repeated request gets the same reply and conversations at once do not
+ * shows which is due, so a repeated request gets the same reply and conversations at once do not
  * disturb each other. (A caller that leaves old turns out needs a function instead.)
  */
 export type Script =

@@ -1,6 +1,6 @@
 /**
  * A stand-in for a language model: a real HTTP server that speaks the OpenAI chat completions protocol
- * and says what a script tells it. It understands nothing. Tests, demo and bench use it where a model
+ * and answers from a script. It understands nothing. Tests, demo and bench use it where a model
  * would cost money and never answer the same way twice.
  */
 import { once } from 'node:events'
@@ -24,7 +24,7 @@ export type ScriptedModel = {
 /**
  * Starts a scripted model on the loopback interface.
  * @param options.port 0, a free one, unless given
- * @param options.record whether to keep the requests; on unless told otherwise
+ * @param options.record whether to keep the requests; default true
  */
 export async function startScriptedModel(options: {
   readonly script: Script
