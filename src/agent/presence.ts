@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import * as z from 'zod'
 import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
-import { sleep } from '../lib/backoff.ts'
+import { keepRunning, type PauseBoundsMs, sleep } from '../lib/backoff.ts'
+import type { Logger } from '../lib/logger.ts'
 import { runIdOf } from '../log/run-log.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import { Leases, type LeftBehind } from './leases.ts'
@@ -19,6 +20,9 @@ const SIGNS_READ = 256
 const BEATS = 4
 /** How long a process that ends tries to say so, milliseconds. */
 const FAREWELL_MS = 1_000
+const RETRY_MS: PauseBoundsMs = [100, 5_000]
+
+const CANNOT_SAY = 'this server cannot write its heartbeat: other servers may take its runs over'
 
 type PresenceDeps = {
   readonly store: EventStore
@@ -28,6 +32,7 @@ type PresenceDeps = {
   /** Whether this process works on anything now. */
   readonly atWork: () => boolean
   readonly onLeftBehind: (runs: readonly LeftBehind[]) => void
+  readonly log: Pick<Logger, 'info' | 'warn'>
   /** Milliseconds of a clock that only goes forward. */
   readonly clock?: () => number
 }
@@ -42,6 +47,8 @@ export class Presence {
   readonly #clock: () => number
   readonly #stop = new AbortController()
   #work: Promise<unknown> = Promise.resolve()
+  /** Whether the last heartbeat was not stored. */
+  #failing = false
 
   constructor(deps: PresenceDeps) {
     this.#deps = deps
@@ -55,7 +62,20 @@ export class Presence {
     for (const { runId, claimant, resting } of held) {
       this.#leases.hold(runId, claimant, resting, now)
     }
-    this.#work = Promise.all([this.#listen(), this.#watch()])
+    const { log } = this.#deps
+    const keep = (loop: () => Promise<void>, message: string) =>
+      keepRunning(loop, {
+        signal: this.#stop.signal,
+        retryMs: RETRY_MS,
+        onFailure: (err) => log.warn({ err }, message),
+      })
+    this.#work = Promise.all([
+      keep(
+        () => this.#listen(),
+        'the heartbeats of other servers cannot be followed, trying again',
+      ),
+      keep(() => this.#watch(), 'the run leases cannot be watched, trying again'),
+    ])
   }
 
   note(event: RecordedEvent): void {
@@ -120,13 +140,19 @@ export class Presence {
     if (leftBehind.length > 0) this.#deps.onLeftBehind(leftBehind)
   }
 
-  /** One that gets lost is made up for by the next. */
+  /** A heartbeat that is not stored renews no lease: the next beat writes it. */
   async #say(type: string): Promise<void> {
-    const { store, claimant } = this.#deps
+    const { store, claimant, log } = this.#deps
     const data: z.infer<typeof Sign> = { claimant }
     const event = { id: randomUUID(), type, data: JSON.stringify(data), metadata: '{}' }
-    await store.append(SERVERS_STREAM, [event], { expectedRevision: 'any' })
-    if (type === ALIVE) this.#leases.heard(claimant, this.#clock())
+    const said = await store.append(SERVERS_STREAM, [event], { expectedRevision: 'any' })
+    if (said.isErr()) {
+      if (!this.#failing) log.warn({ error: said.error }, CANNOT_SAY)
+    } else if (type === ALIVE) {
+      this.#leases.heard(claimant, this.#clock())
+      if (this.#failing) log.info({}, 'the heartbeat of this server is written again')
+    }
+    this.#failing = said.isErr()
   }
 }
 

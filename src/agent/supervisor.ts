@@ -1,4 +1,5 @@
 import type { Kind } from '../domain/records.ts'
+import { keepRunning } from '../lib/backoff.ts'
 import { Semaphore } from '../lib/semaphore.ts'
 import { RUN_STREAM_PREFIX, runIdOf } from '../log/run-log.ts'
 import type { Position, RecordedEvent } from '../store/event-store.ts'
@@ -66,6 +67,7 @@ export class Supervisor {
     const { store, log } = this.#deps
     return new Presence({
       store,
+      log,
       leaseMs,
       claimant: this.#deps.process.claimant,
       atWork: () => this.#workers.size > 0,
@@ -88,7 +90,10 @@ export class Supervisor {
   async stop(): Promise<void> {
     this.#stop.abort()
     for (const worker of this.#workers.values()) worker.stop()
-    await Promise.all([this.#following, ...[...this.#workers.values()].map(({ done }) => done)])
+    await Promise.allSettled([
+      this.#following,
+      ...[...this.#workers.values()].map(({ done }) => done),
+    ])
     await this.#presence?.stop()
   }
 
@@ -98,11 +103,20 @@ export class Supervisor {
   }
 
   async #follow(after: Position | null): Promise<void> {
-    const { store } = this.#deps
+    const { store, log, retryMs } = this.#deps
     const { signal } = this.#stop
-    for await (const item of store.subscribeAll({ after, prefix: RUN_STREAM_PREFIX, signal })) {
-      if (item.type === 'events') for (const event of item.events) this.#notice(event)
+    let seen = after
+    const follow = async (): Promise<void> => {
+      const options = { after: seen, prefix: RUN_STREAM_PREFIX, signal }
+      for await (const item of store.subscribeAll(options)) {
+        if (item.type !== 'events') continue
+        for (const event of item.events) this.#notice(event)
+        seen = item.events.at(-1)?.position ?? seen
+      }
     }
+    const onFailure = (err: unknown) =>
+      log.error({ err }, 'the log cannot be followed, trying again')
+    await keepRunning(follow, { signal, retryMs, onFailure })
   }
 
   #notice(event: RecordedEvent): void {
@@ -140,9 +154,10 @@ export class Supervisor {
   async #whenDone(runId: string, worker: RunWorker): Promise<void> {
     try {
       await worker.done
-    } finally {
-      this.#workers.delete(runId)
-      if (worker.again !== null) this.#takeUp(runId, worker.again)
+    } catch (err) {
+      this.#deps.log.error({ run_id: runId, err }, 'the work on a run broke off')
     }
+    this.#workers.delete(runId)
+    if (worker.again !== null) this.#takeUp(runId, worker.again)
   }
 }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Result, ResultAsync } from 'neverthrow'
 import type { Logger } from '../lib/logger.ts'
-import { extendLedger, type LoadedLedger } from '../log/ledger.ts'
+import { decideAndAppend, type Folded } from '../log/decider.ts'
 import type { LoadError } from '../log/run-log.ts'
 import type { AppendError, EventStore } from '../store/event-store.ts'
 import type { Caller, Rejection } from './caller.ts'
@@ -139,13 +139,13 @@ export class Access {
     const { store, clock } = this.#deps
     const author = { commandId: randomUUID(), principal }
     const otherAdmin = this.#directory.hasConfigured
-    return extendLedger(
+    return decideAndAppend(
       store,
       TOKEN_LEDGER,
       (tokens) => decide(tokens, { now: clock(), otherAdmin }),
       author,
       this.#reader.loaded,
-    ).map((loaded: LoadedLedger<Tokens>) => {
+    ).map((loaded: Folded<Tokens>) => {
       this.#reader.learn(loaded)
       return loaded.state
     })

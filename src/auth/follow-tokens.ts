@@ -1,8 +1,8 @@
 import { ok, type Result } from 'neverthrow'
 import { sleep } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
-import type { DamagedRecord } from '../log/codec.ts'
-import { emptyLedger, foldEntry, type LoadedLedger } from '../log/ledger.ts'
+import { type DamagedRecord, decodeAs } from '../log/codec.ts'
+import { emptyStream, type Folded, foldRecord } from '../log/decider.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import { TOKEN_LEDGER, type Tokens } from './token-ledger.ts'
 
@@ -11,7 +11,7 @@ const RETRY_MS = 1000
 /** The token ledger as far as it was read, kept up to date by a subscription and by what is appended here. */
 export class TokenReader {
   readonly #onTokens: (tokens: Tokens) => void
-  #loaded: LoadedLedger<Tokens> = emptyLedger(TOKEN_LEDGER)
+  #loaded: Folded<Tokens> = emptyStream(TOKEN_LEDGER)
   #caughtUp = false
 
   /** @param onTokens told of all tokens as soon as they are known, and whenever they change */
@@ -19,12 +19,12 @@ export class TokenReader {
     this.#onTokens = onTokens
   }
 
-  get loaded(): LoadedLedger<Tokens> {
+  get loaded(): Folded<Tokens> {
     return this.#loaded
   }
 
   /** Takes over a ledger that was read to its end. */
-  learn(loaded: LoadedLedger<Tokens>): void {
+  learn(loaded: Folded<Tokens>): void {
     if (loaded.revision <= this.#loaded.revision) return
     this.#loaded = loaded
     this.caughtUp()
@@ -38,7 +38,9 @@ export class TokenReader {
   take(events: readonly RecordedEvent[]): Result<void, DamagedRecord> {
     for (const event of events) {
       if (event.revision <= this.#loaded.revision) continue
-      const folded = foldEntry(TOKEN_LEDGER, this.#loaded, event)
+      const folded = decodeAs(TOKEN_LEDGER.schema, event).andThen((logged) =>
+        foldRecord(TOKEN_LEDGER, this.#loaded, logged),
+      )
       if (folded.isErr()) return folded.map(() => undefined)
       this.#loaded = folded.value
     }

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { ROLES } from '../api/roles.ts'
 import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
 import type { Logged } from '../log/codec.ts'
-import type { Ledger } from '../log/ledger.ts'
+import type { StreamDefinition } from '../log/decider.ts'
 
 /** Names stand in the records of what was done with a token, so each is given once and never again. */
 export const TokenName = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, {
@@ -50,9 +50,9 @@ export type Token = z.infer<typeof Token>
 export type Tokens = ReadonlyMap<string, Token>
 
 /** The tokens of a log: who may ask its servers, and who let them. */
-export const TOKEN_LEDGER: Ledger<TokenEntry, Tokens> = {
+export const TOKEN_LEDGER: StreamDefinition<TokenEntry, Tokens> = {
   stream: `${OWN_STREAM_PREFIX}tokens`,
-  entry: TokenEntry,
+  schema: TokenEntry,
   initial: new Map(),
   evolve,
 }

@@ -50,3 +50,29 @@ export class Backoff {
     this.#failures = 0
   }
 }
+
+/**
+ * Keeps a background loop running until `signal` aborts: if `loop` ends or throws, it is started again after a
+ * pause. Never rejects.
+ * @param onFailure called with what `loop` has thrown
+ */
+export async function keepRunning(
+  loop: () => Promise<void>,
+  { signal, retryMs, onFailure }: KeepRunningOptions,
+): Promise<void> {
+  const backoff = new Backoff(retryMs)
+  while (!signal.aborted) {
+    try {
+      await loop()
+    } catch (cause) {
+      if (!signal.aborted) onFailure(cause)
+    }
+    await backoff.wait(signal)
+  }
+}
+
+type KeepRunningOptions = {
+  readonly signal: AbortSignal
+  readonly retryMs: PauseBoundsMs
+  readonly onFailure: (cause: unknown) => void
+}

@@ -1,21 +1,25 @@
-import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { err, ok, type Result, type ResultAsync } from 'neverthrow'
 import type { RunCommand } from '../domain/commands.ts'
-import { decide } from '../domain/decide.ts'
-import type { RunError } from '../domain/errors.ts'
+import { decide, type KnownHashes } from '../domain/decide.ts'
+import { BrokenInvariant, type RunError } from '../domain/errors.ts'
+import type { RunRecord } from '../domain/records.ts'
+import type { RunState } from '../domain/state.ts'
 import type { AppendError, EventStore } from '../store/event-store.ts'
-import { hashesSpokenOf } from './hashes-spoken-of.ts'
-import { type Author, append, type LoadError, type LoadedRun, load, prepare } from './run-log.ts'
+import { decideAndAppend } from './decider.ts'
+import {
+  type Author,
+  foldedRun,
+  type LoadError,
+  type LoadedRun,
+  loadedRun,
+  readRecords,
+  runStream,
+} from './run-log.ts'
 
 export type CommandError = RunError | AppendError | LoadError
 
-/** How often a command is decided anew because somebody else wrote in between. */
-const MAX_CONFLICTS = 50
-/** How often an append whose answer was lost is made again to learn whether it is stored. */
-const MAX_SETTLING = 3
-
 /**
- * Folds the run (from `snapshot` on, where one is known), decides, and appends at exactly the revision
- * that the decision was made on. Decides again when another writer was faster.
+ * Folds the run (from `snapshot` on, if one is known), decides, and appends: see `decideAndAppend`.
  * @param now seconds since the epoch
  */
 export function handleCommand(
@@ -28,37 +32,49 @@ export function handleCommand(
     readonly snapshot?: LoadedRun | null
   },
 ): ResultAsync<LoadedRun, CommandError> {
-  const attempt = async (): Promise<Result<LoadedRun, CommandError>> => {
-    let known = options.snapshot ?? null
-    for (let conflicts = 0; ; conflicts += 1) {
-      const loaded = await load(store, runId, known)
-      if (loaded.isErr()) return err(loaded.error)
-      known = loaded.value
-      const hashes = await hashesSpokenOf(store, command, known)
+  const { author, now, snapshot = null } = options
+  return decideAndAppend<RunRecord, RunState | null, RunError | LoadError>(
+    store,
+    runStream(runId),
+    async (state, folded) => {
+      const hashes = await referencedHashes(store, command, loadedRun(folded))
       if (hashes.isErr()) return err(hashes.error)
-      const decided = decide(command, known?.state ?? null, options.now(), hashes.value)
-      if (decided.isErr()) return err(decided.error)
-      const appended = await settle(store, runId, known, decided.value, options.author)
-      if (appended.isOk()) return ok(appended.value)
-      const { type } = appended.error
-      if (type !== 'wrong_expected_revision' || conflicts >= MAX_CONFLICTS)
-        return err(appended.error)
-    }
-  }
-  return new ResultAsync(attempt())
+      return decide(command, state, now(), hashes.value)
+    },
+    author,
+    foldedRun(snapshot),
+  ).map((folded) => {
+    const run = loadedRun(folded)
+    if (run === null) throw new BrokenInvariant('a command was decided without a record')
+    return run
+  })
 }
 
-async function settle(
+/**
+ * The hashes of the records that a command refers to: the human check that it answers, and the record that the
+ * person has seen. A record that the run does not have is left out.
+ */
+async function referencedHashes(
   store: EventStore,
-  runId: string,
-  known: LoadedRun | null,
-  records: Parameters<typeof prepare>[2],
-  author: Author,
-): Promise<Result<LoadedRun, AppendError>> {
-  const prepared = prepare(runId, known, records, author)
-  for (let attempt = 1; ; attempt += 1) {
-    const appended = await append(store, prepared)
-    if (appended.isOk() || attempt >= MAX_SETTLING) return appended
-    if (appended.error.type !== 'outcome_unknown') return appended
+  command: RunCommand,
+  run: LoadedRun | null,
+): Promise<Result<KnownHashes, LoadError>> {
+  const hashes = new Map<number, string>()
+  if (run === null) return ok(hashes)
+  const { seq: last, runId } = run.state
+  for (const seq of referencedSeqs(command, run)) {
+    if (seq === last) hashes.set(seq, run.head)
+    if (seq >= last) continue
+    const read = await readRecords(store, runId, seq, 1)
+    if (read.isErr()) return err(read.error)
+    for (const { meta } of read.value) hashes.set(seq, meta.hash)
   }
+  return ok(hashes)
+}
+
+function referencedSeqs(command: RunCommand, { state: { phase } }: LoadedRun): ReadonlySet<number> {
+  const seqs = new Set<number>()
+  if (command.type === 'respond' && phase.type === 'awaiting_human') seqs.add(phase.seq)
+  if ('seen' in command && command.seen) seqs.add(command.seen.seq)
+  return seqs
 }

@@ -1,13 +1,22 @@
-import { randomBytes } from 'node:crypto'
-import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { err, ok, type Result, type ResultAsync } from 'neverthrow'
 import { BrokenInvariant } from '../domain/errors.ts'
 import { evolve } from '../domain/evolve.ts'
-import type { RunRecord } from '../domain/records.ts'
+import { RunRecord } from '../domain/records.ts'
 import type { RunState } from '../domain/state.ts'
-import type { AppendError, EventStore, NewEvent, ReadError } from '../store/event-store.ts'
-import { GENESIS } from './chain.ts'
-import { type DamagedRecord, decode, encode, type LoggedRecord } from './codec.ts'
-import { SALT_BYTES } from './commitment.ts'
+import type { AppendError, EventStore, NewEvent } from '../store/event-store.ts'
+import { type DamagedRecord, decode, type LoggedRecord } from './codec.ts'
+import {
+  type Author,
+  chain,
+  emptyStream,
+  type Folded,
+  foldRecord,
+  foldStream,
+  type LoadError,
+  type StreamDefinition,
+} from './decider.ts'
+
+export type { Author, LoadError } from './decider.ts'
 
 /** The streams of runs begin with this; what follows is the run id. */
 export const RUN_STREAM_PREFIX = 'run-'
@@ -16,8 +25,31 @@ export const streamOf = (runId: string): string => `${RUN_STREAM_PREFIX}${runId}
 /** The id of the run that a stream of runs holds. */
 export const runIdOf = (stream: string): string => stream.slice(RUN_STREAM_PREFIX.length)
 
+/** The stream of a run. Its state is null before its first record. */
+export function runStream(runId: string): StreamDefinition<RunRecord, RunState | null> {
+  return {
+    stream: streamOf(runId),
+    schema: RunRecord,
+    initial: null,
+    evolve: (state, { record }) => {
+      if (record.run_id !== runId) {
+        throw new BrokenInvariant(`it belongs to the run ${record.run_id}`)
+      }
+      return evolve(state, record)
+    },
+  }
+}
+
 /** A run folded up to its last known record, and that record's hash. */
 export type LoadedRun = { readonly state: RunState; readonly head: string }
+
+/** A run as its stream is folded; null is a run without records. */
+export const foldedRun = (run: LoadedRun | null): Folded<RunState | null> =>
+  run === null ? emptyStream({ initial: null }) : { ...run, revision: run.state.seq }
+
+/** The reverse of `foldedRun`. */
+export const loadedRun = ({ state, head }: Folded<RunState | null>): LoadedRun | null =>
+  state === null ? null : { state, head }
 
 /** Events ready to be appended; appending the same again is the same append. */
 export type PreparedAppend = {
@@ -28,40 +60,17 @@ export type PreparedAppend = {
   readonly after: LoadedRun
 }
 
-export type LoadError = ReadError | DamagedRecord
-
-/** Who writes: unique per command, and the person behind it where there is one. */
-export type Author = { readonly commandId: string; readonly principal?: string }
-
-const PAGE = 1000
-
-/** Chains, encodes and folds records behind `from`; `null` begins the stream. */
+/** Chains, encodes and folds records after `from`; `null` begins the stream. */
 export function prepare(
   runId: string,
   from: LoadedRun | null,
   records: readonly RunRecord[],
   author: Author,
 ): PreparedAppend {
-  const events: NewEvent[] = []
-  const logged: LoggedRecord[] = []
-  let after = from
-  for (const record of records) {
-    const seq: number = after === null ? 0 : after.state.seq + 1
-    const encoded = encode(seq, record, {
-      command_id: author.commandId,
-      ...(author.principal === undefined ? {} : { principal: author.principal }),
-      salt: randomBytes(SALT_BYTES).toString('hex'),
-      prev_hash: after?.head ?? GENESIS,
-    })
-    events.push(encoded.event)
-    logged.push(encoded.logged)
-    after = {
-      state: evolve(after?.state ?? null, encoded.logged.record),
-      head: encoded.logged.meta.hash,
-    }
-  }
+  const chained = chain(runStream(runId), foldedRun(from), records, author)
+  const after = loadedRun(chained.after)
   if (after === null) throw new RangeError('an append holds at least one record')
-  return { runId, expected: from?.state.seq ?? 'no_stream', events, records: logged, after }
+  return { ...chained, runId, expected: from?.state.seq ?? 'no_stream', after }
 }
 
 /** Appends prepared records where they belong, and nowhere else. */
@@ -97,48 +106,23 @@ export function readRecords(
 export function foldLogged(
   runId: string,
   run: LoadedRun | null,
-  { seq, record, meta }: LoggedRecord,
+  logged: LoggedRecord,
 ): Result<LoadedRun, DamagedRecord> {
-  const damaged = (message: string): DamagedRecord => {
-    return { type: 'damaged_record', stream: streamOf(runId), seq, message }
-  }
-  if (record.run_id !== runId) return err(damaged(`it belongs to the run ${record.run_id}`))
-  const next = run === null ? 0 : run.state.seq + 1
-  if (seq !== next) return err(damaged(`it stands where record ${next} is expected`))
-  if (meta.prev_hash !== (run?.head ?? GENESIS)) {
-    return err(damaged('its prev_hash is not the hash of the record before it'))
-  }
-  try {
-    return ok({ state: evolve(run?.state ?? null, record), head: meta.hash })
-  } catch (cause) {
-    if (cause instanceof BrokenInvariant) return err(damaged(cause.message))
-    throw cause
-  }
+  return foldRecord(runStream(runId), foldedRun(run), logged).map(({ state, head }) => {
+    if (state === null) throw new BrokenInvariant('a record leaves a run without a state')
+    return { state, head }
+  })
 }
 
 /**
- * Folds a run's stream, going on from `from` where that is known, and shows each record that it reads
- * to `visit`. A stream that does not exist is null.
+ * Folds a run's stream, from `from` on if that is known, and shows each record that it reads to `visit`.
+ * A stream that does not exist is null.
  */
 export function load(
-  store: EventStore,
+  store: Pick<EventStore, 'readStream'>,
   runId: string,
   from: LoadedRun | null = null,
   visit: (record: LoggedRecord) => void = () => {},
 ): ResultAsync<LoadedRun | null, LoadError> {
-  const foldPages = async (): Promise<Result<LoadedRun | null, LoadError>> => {
-    let run = from
-    for (;;) {
-      const page = await readRecords(store, runId, run === null ? 0 : run.state.seq + 1, PAGE)
-      if (page.isErr()) return page.error.type === 'stream_not_found' ? ok(run) : err(page.error)
-      for (const logged of page.value) {
-        const folded = foldLogged(runId, run, logged)
-        if (folded.isErr()) return err(folded.error)
-        run = folded.value
-        visit(logged)
-      }
-      if (page.value.length < PAGE) return ok(run)
-    }
-  }
-  return new ResultAsync(foldPages())
+  return foldStream(store, runStream(runId), { from: foldedRun(from), visit }).map(loadedRun)
 }

@@ -2,7 +2,7 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { isFreeText, neededFor } from '../domain/free-text.ts'
 import type { RunRecord } from '../domain/records.ts'
 import { decode, type LoggedRecord } from '../log/codec.ts'
-import { extendLedger } from '../log/ledger.ts'
+import { decideAndAppend } from '../log/decider.ts'
 import { type ByPointer, withoutStrings } from '../log/remainder.ts'
 import { type Author, type LoadError, load, streamOf } from '../log/run-log.ts'
 import type { AppendError, EventStore, RecordedEvent } from '../store/event-store.ts'
@@ -96,7 +96,7 @@ async function redact(
   const elsewhere = await findElsewhere(deps, request, left, needles)
   if (elsewhere.isErr()) return err(elsewhere.error)
   const entry = entryOf(deps.now(), request, event, logged.record, left)
-  const recorded = await extendLedger(deps.ledger, REDACTIONS, () => ok([entry]), author)
+  const recorded = await decideAndAppend(deps.ledger, REDACTIONS, () => ok([entry]), author)
   if (recorded.isErr()) return err(recorded.error)
   const { revision } = recorded.value
   return ok({

@@ -1,5 +1,5 @@
 import { err, type ResultAsync } from 'neverthrow'
-import { loadLedger } from '../log/ledger.ts'
+import { foldStream } from '../log/decider.ts'
 import type { LogPages } from '../log/log-pages.ts'
 import { withoutStrings } from '../log/remainder.ts'
 import { runIdOf } from '../log/run-log.ts'
@@ -15,7 +15,7 @@ type OfRun = {
 export function redactionIndexOf(
   reader: Pick<EventStore, 'readStream'>,
 ): ResultAsync<RedactionIndex, StoreFailure> {
-  return loadLedger(reader, REDACTIONS)
+  return foldStream(reader, REDACTIONS)
     .map(({ state }) => new RedactionIndex(redactionsOf(state)))
     .mapErr((error): StoreFailure => {
       if (error.type === 'store_unavailable') return error

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
 import type { Logged } from '../log/codec.ts'
-import type { Ledger } from '../log/ledger.ts'
+import type { StreamDefinition } from '../log/decider.ts'
 
 const Hash = z.string().regex(/^[0-9a-f]{64}$/)
 
@@ -37,9 +37,9 @@ export type RedactionChain = {
 } | null
 
 /** The redactions of all runs of a log. */
-export const REDACTIONS: Ledger<Redaction, RedactionChain> = {
+export const REDACTIONS: StreamDefinition<Redaction, RedactionChain> = {
   stream: `${OWN_STREAM_PREFIX}redactions`,
-  entry: Redaction,
+  schema: Redaction,
   initial: null,
   evolve: (before, last) => ({ last, before }),
 }

@@ -4,7 +4,7 @@ import { ok } from 'neverthrow'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import { unpacked } from '../../src/audit/bundle/tar.ts'
-import { extendLedger } from '../../src/log/ledger.ts'
+import { decideAndAppend } from '../../src/log/decider.ts'
 import { withoutStrings } from '../../src/log/remainder.ts'
 import { streamOf } from '../../src/log/run-log.ts'
 import { REDACTIONS } from '../../src/redaction/redaction-ledger.ts'
@@ -163,7 +163,7 @@ describe('a text that was redacted', () => {
     const { redacted } = withoutStrings(event, new Set(['/output']))
     const payload = { run_id: runId, seq: 7, redacted, reason: 'a password', origin }
     const entry = { kind: 'redacted', ts: 1_800_000_000, payload } as const
-    const taken = await extendLedger(server.store, REDACTIONS, () => ok([entry]), {
+    const taken = await decideAndAppend(server.store, REDACTIONS, () => ok([entry]), {
       commandId: randomUUID(),
     })
     expect(taken.isOk()).toBe(true)

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { Backoff, pauseMs, sleep } from '../../src/lib/backoff.ts'
+import { Backoff, keepRunning, pauseMs, sleep } from '../../src/lib/backoff.ts'
 
 beforeEach(() => {
   vi.useFakeTimers()
@@ -53,4 +53,24 @@ test('an abort ends a pause at once, and leaves no timer and no listener', async
   expect(await whole).toBe(true)
   expect(unlistened).toHaveBeenCalledOnce()
   expect(removed).not.toHaveBeenCalled()
+})
+
+test('a loop that throws or ends is started again until the abort, and its failures are reported', async () => {
+  const abort = new AbortController()
+  const failures: unknown[] = []
+  let starts = 0
+  const loop = async (): Promise<void> => {
+    starts += 1
+    if (starts === 1) throw new Error('it broke')
+    if (starts === 4) {
+      abort.abort()
+      throw new Error('thrown by the abort')
+    }
+  }
+  const onFailure = (cause: unknown) => failures.push(cause)
+  const running = keepRunning(loop, { signal: abort.signal, retryMs: [100, 500], onFailure })
+  await vi.runAllTimersAsync()
+  await running
+  expect(starts).toBe(4)
+  expect(failures).toEqual([new Error('it broke')])
 })

@@ -1,6 +1,6 @@
 import { errAsync, ok } from 'neverthrow'
 import { describe, expect, test, vi } from 'vitest'
-import { extendLedger } from '../../src/log/ledger.ts'
+import { decideAndAppend } from '../../src/log/decider.ts'
 import { append, prepare, readRecords, streamOf } from '../../src/log/run-log.ts'
 import { REDACTIONS, type Redaction } from '../../src/redaction/redaction-ledger.ts'
 import { Redactor } from '../../src/redaction/redactor.ts'
@@ -54,7 +54,7 @@ const ENTRY: Redaction = {
   },
 }
 const record = (store: EventStore) =>
-  extendLedger(store, REDACTIONS, () => ok([ENTRY]), { commandId: 'r', principal: 'alice' })
+  decideAndAppend(store, REDACTIONS, () => ok([ENTRY]), { commandId: 'r', principal: 'alice' })
 
 const promptIn = async (store: EventStore) => {
   const [first] = (await readRecords(store, RUN_ID, 0, 1))._unsafeUnwrap()

@@ -5,7 +5,7 @@ import { ok } from 'neverthrow'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import type { ServerProcess } from '../../examples/demo/server.ts'
-import { extendLedger } from '../../src/log/ledger.ts'
+import { decideAndAppend } from '../../src/log/decider.ts'
 import { withoutStrings } from '../../src/log/remainder.ts'
 import { streamOf } from '../../src/log/run-log.ts'
 import { REDACTIONS } from '../../src/redaction/redaction-ledger.ts'
@@ -219,7 +219,7 @@ describe('a secret in a run', () => {
         const payload = { run_id: runId, seq, redacted, ...artifact, reason: 'a password' }
         const entry = { kind: 'redacted', ts: 1_770_000_000, payload } as const
         const author = { commandId: `c${seq}${pointer}`, principal: 'alice' }
-        await extendLedger(store, REDACTIONS, () => ok([entry]), author)
+        await decideAndAppend(store, REDACTIONS, () => ok([entry]), author)
       }
     })
     expect(await filesWith(site.path('data'), secret)).not.toEqual([])

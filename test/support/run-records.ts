@@ -206,7 +206,7 @@ export function validAppends(
     .map(([id, runConfig, moves]) => play(id, runConfig, moves))
 }
 
-const EXAMPLE_CONFIG: RunConfig = {
+export const EXAMPLE_CONFIG: RunConfig = {
   goal: 'pytest',
   cwd: '/home/ada/project',
   model_name: 'claude-sonnet-4-6',

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { ok, type Result } from 'neverthrow'
 import type { AccessEntry } from '../../domain/access.ts'
-import { extendLedger, type LoadedLedger } from '../../log/ledger.ts'
+import { decideAndAppend, type Folded } from '../../log/decider.ts'
 import type { LoadError } from '../../log/run-log.ts'
 import type { AppendError, EventStore } from '../../store/event-store.ts'
 import { ACCESS_LEDGER, accessLedgerEnd } from './access-ledger.ts'
@@ -9,7 +9,7 @@ import { ACCESS_LEDGER, accessLedgerEnd } from './access-ledger.ts'
 /** Entries in one append, and about how many bytes of them: far below what one may hold. */
 const [BATCH, BATCH_BYTES] = [500, 300_000] as const
 
-type End = LoadedLedger<string | null>
+type End = Folded<string | null>
 type Times = { count: number; first_ts: number; last_ts: number }
 type Waiter = { readonly upTo: number; readonly tell: (written: boolean) => void }
 
@@ -111,7 +111,7 @@ export class AccessWriter {
     if (end.isErr()) return end
     // An append whose answer was lost may be there already.
     const decide = (last: string | null) => ok(last === id ? [] : entries)
-    return extendLedger(this.#store, ACCESS_LEDGER, decide, { commandId: id }, end.value)
+    return decideAndAppend(this.#store, ACCESS_LEDGER, decide, { commandId: id }, end.value)
   }
 
   #tell(done: boolean): void {

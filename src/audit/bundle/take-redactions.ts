@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { ok, type ResultAsync } from 'neverthrow'
-import { extendLedger } from '../../log/ledger.ts'
+import { decideAndAppend } from '../../log/decider.ts'
 import type { LoadError } from '../../log/run-log.ts'
 import {
   type LoggedRedaction,
@@ -25,7 +25,9 @@ export function takeRedactions(
     )
     return ok(fresh.map((redaction) => taken(redaction, now())))
   }
-  return extendLedger(store, REDACTIONS, missing, { commandId: randomUUID() }).map(() => undefined)
+  return decideAndAppend(store, REDACTIONS, missing, { commandId: randomUUID() }).map(
+    () => undefined,
+  )
 }
 
 /** Of the entry itself, and of the one by which it was done first. */

@@ -20,7 +20,7 @@ import { type KnownKeys, knownKeys } from '../../../src/audit/proofs/public-keys
 import { verifyCheckpoints } from '../../../src/audit/verify/verify-checkpoints.ts'
 import { verifyEntry } from '../../../src/audit/verify/verify-ledger.ts'
 import { storedRecord } from '../../../src/audit/verify/verify-run.ts'
-import { extendLedger } from '../../../src/log/ledger.ts'
+import { decideAndAppend } from '../../../src/log/decider.ts'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import type { EventStore } from '../../../src/store/event-store.ts'
 import { NOW } from '../support.ts'
@@ -186,12 +186,12 @@ test('ledgers are in it by the names of their streams, and a cut or rewritten on
   const add = (name: LedgerName, ...kinds: string[]) => {
     const ledger = {
       stream: ledgerStream(name),
-      entry: AnyEntry,
+      schema: AnyEntry,
       initial: null,
       evolve: () => null,
     }
     const entries = kinds.map((kind) => ({ kind, ts: 1, payload: {} }))
-    return extendLedger(store, ledger, () => ok(entries), { commandId: kinds.join() })
+    return decideAndAppend(store, ledger, () => ok(entries), { commandId: kinds.join() })
   }
   const writer = writerOn(store)
   await add('access', 'a', 'b')

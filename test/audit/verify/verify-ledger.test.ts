@@ -4,7 +4,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { eventLine } from '../../../src/audit/bundle/record-line.ts'
 import { AnyEntry, ledgerLines, ledgerPages } from '../../../src/audit/ledgers.ts'
 import { verifyLedgerLines } from '../../../src/audit/verify/verify-ledger.ts'
-import { extendLedger } from '../../../src/log/ledger.ts'
+import { decideAndAppend } from '../../../src/log/decider.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { openTemporaryStore } from '../../store/embedded/support.ts'
 
@@ -12,13 +12,13 @@ import { openTemporaryStore } from '../../store/embedded/support.ts'
 async function stored(): Promise<RecordedEvent[]> {
   const { store, close } = await openTemporaryStore()
   onTestFinished(close)
-  const ledger = { stream: 'retrai-tokens', entry: AnyEntry, initial: null, evolve: () => null }
+  const ledger = { stream: 'retrai-tokens', schema: AnyEntry, initial: null, evolve: () => null }
   const entries = Array.from({ length: 10 }, (_, n) => ({
     kind: 'made',
     ts: n,
     payload: { name: `token ${n}` },
   }))
-  ;(await extendLedger(store, ledger, () => ok(entries), { commandId: 'c' }))._unsafeUnwrap()
+  ;(await decideAndAppend(store, ledger, () => ok(entries), { commandId: 'c' }))._unsafeUnwrap()
   const whole = await Readable.from(ledgerLines(store, 'tokens')).toArray()
   const events: RecordedEvent[] = []
   for await (const page of ledgerPages(store, 'tokens')) events.push(...page._unsafeUnwrap())

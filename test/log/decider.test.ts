@@ -4,7 +4,12 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import * as z from 'zod'
 import { GENESIS, recordHash } from '../../src/log/chain.ts'
 import { decodeAs } from '../../src/log/codec.ts'
-import { emptyLedger, extendLedger, type Ledger, loadLedger } from '../../src/log/ledger.ts'
+import {
+  decideAndAppend,
+  emptyStream,
+  foldStream,
+  type StreamDefinition,
+} from '../../src/log/decider.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
 import { openStore, openTemporaryStore, testFolder } from '../store/embedded/support.ts'
 
@@ -15,9 +20,9 @@ const Added = z.strictObject({
 })
 type Added = z.infer<typeof Added>
 
-const names: Ledger<Added, readonly string[]> = {
+const names: StreamDefinition<Added, readonly string[]> = {
   stream: 'retrai-names',
-  entry: Added,
+  schema: Added,
   initial: [],
   evolve: (state, { record }) => [...state, record.payload.name],
 }
@@ -31,12 +36,12 @@ beforeEach(async () => {
 })
 afterEach(() => close())
 
-const extend = (...entries: Added[]) => extendLedger(store, names, () => ok(entries), author)
-const stateNow = async () => (await loadLedger(store, names))._unsafeUnwrap().state
+const extend = (...entries: Added[]) => decideAndAppend(store, names, () => ok(entries), author)
+const stateNow = async () => (await foldStream(store, names))._unsafeUnwrap().state
 
 test('a ledger that nobody wrote to is empty', async () => {
-  expect((await loadLedger(store, names))._unsafeUnwrap()).toEqual(emptyLedger(names))
-  expect((await extend())._unsafeUnwrap()).toEqual(emptyLedger(names))
+  expect((await foldStream(store, names))._unsafeUnwrap()).toEqual(emptyStream(names))
+  expect((await extend())._unsafeUnwrap()).toEqual(emptyStream(names))
 })
 
 test('entries are chained, and their writer is known', async () => {
@@ -64,7 +69,7 @@ test('of many writers at once each adds its entry once, and decides on what stan
     state.includes(name) ? err('taken' as const) : ok([added(name)])
   const outcomes = await Promise.all(
     ['a', 'b', 'a', 'c', 'b', 'a'].map((name) =>
-      extendLedger(store, names, unlessThere(name), author),
+      decideAndAppend(store, names, unlessThere(name), author),
     ),
   )
   expect(outcomes.filter((outcome) => outcome.isErr())).toHaveLength(3)
@@ -85,7 +90,7 @@ test('an append whose answer is lost is settled', async () => {
 test('an entry out of another ledger breaks the chain, and is named', async () => {
   await extend(added('a'), added('b'))
   const other = await openStore(join(await testFolder(), 'other.sqlite'))
-  await extendLedger(other, names, () => ok([added('x'), added('y'), added('z')]), author)
+  await decideAndAppend(other, names, () => ok([added('x'), added('y'), added('z')]), author)
   const foreign = await other.readStream(names.stream, {
     from: 2,
     direction: 'forward',
@@ -93,10 +98,10 @@ test('an entry out of another ledger breaks the chain, and is named', async () =
   })
   await other.close()
   await store.append(names.stream, foreign._unsafeUnwrap(), { expectedRevision: 1 })
-  expect((await loadLedger(store, names))._unsafeUnwrapErr()).toMatchObject({
+  expect((await foldStream(store, names))._unsafeUnwrapErr()).toMatchObject({
     type: 'damaged_record',
     stream: 'retrai-names',
     seq: 2,
-    message: 'its prev_hash is not the hash of the entry before it',
+    message: 'its prev_hash is not the hash of the record before it',
   })
 })

@@ -1,0 +1,189 @@
+import { randomBytes } from 'node:crypto'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import type { z } from 'zod'
+import { BrokenInvariant } from '../domain/errors.ts'
+import type { AppendError, EventStore, NewEvent, ReadError } from '../store/event-store.ts'
+import { GENESIS } from './chain.ts'
+import { type DamagedRecord, decodeAs, encode, type Logged } from './codec.ts'
+import { SALT_BYTES } from './commitment.ts'
+
+/** A chained stream, and what is folded from it. Runs are such streams, and so are ledgers. */
+export type StreamDefinition<R, S> = {
+  readonly stream: string
+  readonly schema: z.ZodType<R>
+  readonly initial: S
+  /** @throws BrokenInvariant if the stream cannot hold this record there */
+  readonly evolve: (state: S, logged: Logged<R>) => S
+}
+
+/** A stream folded up to a revision, which is -1 while it is empty, and the hash of the record there. */
+export type Folded<S> = { readonly revision: number; readonly head: string; readonly state: S }
+
+/** Records that are chained and encoded, and the stream after them. */
+export type Chained<R, S> = {
+  readonly events: readonly NewEvent[]
+  readonly records: readonly Logged<R>[]
+  readonly after: Folded<S>
+}
+
+export type LoadError = ReadError | DamagedRecord
+
+/** Who writes: unique per command, and the person behind it, if there is one. */
+export type Author = { readonly commandId: string; readonly principal?: string }
+
+type StoredRecord = { readonly kind: string; readonly payload: object }
+
+const PAGE = 1000
+/** How often a command is decided again because another writer was faster. */
+const MAX_CONFLICTS = 50
+/** How often an append is made at most to learn whether it is stored. */
+const MAX_ATTEMPTS = 3
+
+export function emptyStream<S>({ initial }: { readonly initial: S }): Folded<S> {
+  return { revision: -1, head: GENESIS, state: initial }
+}
+
+/** Folds one stored record in; one that breaks the order or the chain is damage. */
+export function foldRecord<R, S>(
+  { stream, evolve }: StreamDefinition<R, S>,
+  { revision, head, state }: Folded<S>,
+  logged: Logged<R>,
+): Result<Folded<S>, DamagedRecord> {
+  const { seq, meta } = logged
+  const damaged = (message: string) =>
+    err({ type: 'damaged_record' as const, stream, seq, message })
+  if (seq !== revision + 1) return damaged(`record ${revision + 1} is expected in its place`)
+  if (meta.prev_hash !== head) {
+    return damaged('its prev_hash is not the hash of the record before it')
+  }
+  try {
+    return ok({ revision: seq, head: meta.hash, state: evolve(state, logged) })
+  } catch (cause) {
+    if (cause instanceof BrokenInvariant) return damaged(cause.message)
+    throw cause
+  }
+}
+
+/**
+ * Folds a stream from `from` on, up to its end or to the revision `to` (inclusive), and shows each record that
+ * it reads to `visit`. A stream that does not exist is empty.
+ */
+export function foldStream<R, S>(
+  store: Pick<EventStore, 'readStream'>,
+  definition: StreamDefinition<R, S>,
+  options: {
+    readonly from?: Folded<S> | undefined
+    readonly to?: number
+    readonly visit?: (logged: Logged<R>) => void
+  } = {},
+): ResultAsync<Folded<S>, LoadError> {
+  const { from = emptyStream(definition), to = Number.POSITIVE_INFINITY, visit } = options
+  const foldPages = async (): Promise<Result<Folded<S>, LoadError>> => {
+    let folded = from
+    while (folded.revision < to) {
+      const limit = Math.min(PAGE, to - folded.revision)
+      const next = { from: folded.revision + 1, direction: 'forward', limit } as const
+      const page = await store.readStream(definition.stream, next)
+      if (page.isErr()) return page.error.type === 'stream_not_found' ? ok(folded) : err(page.error)
+      for (const event of page.value) {
+        const logged = decodeAs(definition.schema, event)
+        if (logged.isErr()) return err(logged.error)
+        const after = foldRecord(definition, folded, logged.value)
+        if (after.isErr()) return err(after.error)
+        folded = after.value
+        visit?.(logged.value)
+      }
+      if (page.value.length < limit) break
+    }
+    return ok(folded)
+  }
+  return new ResultAsync(foldPages())
+}
+
+/** Chains, encodes and folds new records after `from`. */
+export function chain<R extends StoredRecord, S>(
+  { evolve }: Pick<StreamDefinition<R, S>, 'evolve'>,
+  from: Folded<S>,
+  records: readonly R[],
+  { commandId, principal }: Author,
+): Chained<R, S> {
+  const events: NewEvent[] = []
+  const encoded: Logged<R>[] = []
+  let after = from
+  for (const record of records) {
+    const { event, logged } = encode(after.revision + 1, record, {
+      command_id: commandId,
+      ...(principal === undefined ? {} : { principal }),
+      salt: randomBytes(SALT_BYTES).toString('hex'),
+      prev_hash: after.head,
+    })
+    events.push(event)
+    encoded.push(logged)
+    after = { revision: logged.seq, head: logged.meta.hash, state: evolve(after.state, logged) }
+  }
+  return { events, records: encoded, after }
+}
+
+/**
+ * Folds a stream (from `from` on, if that is known), decides which records to add, and appends them at exactly
+ * the revision that was decided on. Decides again if another writer was faster. Without records, nothing is
+ * appended. The error `outcome_unknown` means that the records may be stored; all others, that they are not.
+ */
+export function decideAndAppend<R extends StoredRecord, S, X = never>(
+  store: EventStore,
+  definition: StreamDefinition<R, S>,
+  decide: (
+    state: S,
+    folded: Folded<S>,
+  ) => Result<readonly R[], X> | Promise<Result<readonly R[], X>>,
+  author: Author,
+  from: Folded<S> = emptyStream(definition),
+): ResultAsync<Folded<S>, AppendError | LoadError | X> {
+  const attempt = async (): Promise<Result<Folded<S>, AppendError | LoadError | X>> => {
+    let known = from
+    for (let conflicts = 0; ; conflicts += 1) {
+      const folded = await foldStream(store, definition, { from: known })
+      if (folded.isErr()) return err(folded.error)
+      known = folded.value
+      const records = await decide(known.state, known)
+      if (records.isErr()) return err(records.error)
+      if (records.value.length === 0) return ok(known)
+      const { events, after } = chain(definition, known, records.value, author)
+      const failure = await appendAt(store, definition.stream, events, known.revision)
+      if (failure === null) return ok(after)
+      const isConflict = failure.type === 'wrong_expected_revision'
+      if (!isConflict || conflicts >= MAX_CONFLICTS) return err(failure)
+    }
+  }
+  return new ResultAsync(attempt())
+}
+
+/**
+ * Appends after `revision`; null if the events are stored. An append whose outcome is unknown is made again, as
+ * the same append. From then on only a success, or what is read from the stream, decides: a store that
+ * refuses the next attempt may have stored the first one.
+ */
+async function appendAt(
+  store: EventStore,
+  stream: string,
+  events: readonly NewEvent[],
+  revision: number,
+): Promise<AppendError | null> {
+  const expectedRevision = revision === -1 ? 'no_stream' : revision
+  let unknown: AppendError | null = null
+  for (let attempts = 0; attempts < MAX_ATTEMPTS; attempts += 1) {
+    const appended = await store.append(stream, events, { expectedRevision })
+    if (appended.isOk()) return null
+    const { error } = appended
+    if (error.type === 'outcome_unknown') unknown = error
+    else if (unknown === null) return error
+    else if (error.type === 'wrong_expected_revision') break
+  }
+  const next = { from: revision + 1, direction: 'forward', limit: 1 } as const
+  const stored = await store.readStream(stream, next)
+  const [event] = stored.unwrapOr([])
+  // While its place is free, an append that is still on its way may arrive.
+  if (event === undefined) return unknown
+  if (event.id === events[0]?.id) return null
+  return { type: 'wrong_expected_revision', expected: expectedRevision, actual: event.revision }
+}

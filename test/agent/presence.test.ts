@@ -1,0 +1,56 @@
+import { errAsync } from 'neverthrow'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { Presence } from '../../src/agent/presence.ts'
+import type { EventStore } from '../../src/store/event-store.ts'
+import { openTemporaryStore } from '../store/embedded/support.ts'
+
+const AWAY = { type: 'store_unavailable', message: 'it is away' } as const
+
+/** A process that is always at work, on this store; what it logs. */
+async function present(change: (store: EventStore) => void): Promise<string[]> {
+  const { store, close } = await openTemporaryStore()
+  change(store)
+  const logged: string[] = []
+  const note = (_fields: object, message: string) => logged.push(message)
+  const presence = new Presence({
+    store,
+    claimant: 'me',
+    leaseMs: 40,
+    atWork: () => true,
+    onLeftBehind: () => {},
+    log: { info: note, warn: note },
+  })
+  presence.start([])
+  onTestFinished(async () => {
+    await presence.stop()
+    await close()
+  })
+  return logged
+}
+
+test('a heartbeat that is not stored is logged once for an outage, and made up for', async () => {
+  const logged = await present((store) => {
+    vi.spyOn(store, 'append')
+      .mockReturnValueOnce(errAsync(AWAY))
+      .mockReturnValueOnce(errAsync(AWAY))
+  })
+  await vi.waitFor(() => expect(logged).toHaveLength(2), 20_000)
+  expect(logged).toEqual([
+    'this server cannot write its heartbeat: other servers may take its runs over',
+    'the heartbeat of this server is written again',
+  ])
+})
+
+test('a subscription to the heartbeats that breaks is made again', async () => {
+  let subscriptions = 0
+  const logged = await present((store) => {
+    const real = store.subscribeStream.bind(store)
+    vi.spyOn(store, 'subscribeStream').mockImplementation((stream, options) => {
+      subscriptions += 1
+      if (subscriptions === 1) throw new Error('it broke')
+      return real(stream, options)
+    })
+  })
+  await vi.waitFor(() => expect(subscriptions).toBe(2), 20_000)
+  expect(logged).toContain('the heartbeats of other servers cannot be followed, trying again')
+})
