@@ -1,6 +1,5 @@
-import canonicalize from 'canonicalize'
 import { sha256 } from '../lib/sha256.ts'
-import { committed } from './commitment.ts'
+import { canonicalText, committed, quoted } from './commitment.ts'
 import { committedRemainder, type Remainder } from './remainder.ts'
 
 type CommonMeta = {
@@ -42,9 +41,12 @@ export function recordHash(
   record: { readonly payload: object; readonly [name: string]: unknown },
   meta: Unhashed,
 ): string {
-  const [rest, payload] = commitments(record.payload, meta)
-  const canonical = canonicalize({ ...record, ...rest, payload, seq })
-  if (canonical === undefined) throw new TypeError('a record is always canonicalizable')
+  const { payload, ...top } = record
+  const [rest, committedPayload] = commitments(payload, meta)
+  // Only strings of the payload are committed to, so its text stands in for it, in the order of the names.
+  const canonical = canonicalText({ ...top, ...rest, payload: '', seq }, (text, pointer) =>
+    pointer === '/payload' ? committedPayload : quoted(text),
+  )
   return sha256(canonical)
 }
 
@@ -60,11 +62,5 @@ function commitments(payload: object, meta: Unhashed) {
 /** An RFC 9562 UUIDv8 made of the first bits of a SHA-256 (hex): the event id of a record, by its hash. */
 export function uuidOfHash(hash: string): string {
   const variant = ((Number.parseInt(hash.charAt(16), 16) & 0x3) | 0x8).toString(16)
-  return [
-    hash.slice(0, 8),
-    hash.slice(8, 12),
-    `8${hash.slice(13, 16)}`,
-    `${variant}${hash.slice(17, 20)}`,
-    hash.slice(20, 32),
-  ].join('-')
+  return `${hash.slice(0, 8)}-${hash.slice(8, 12)}-8${hash.slice(13, 16)}-${variant}${hash.slice(17, 20)}-${hash.slice(20, 32)}`
 }

@@ -14,14 +14,75 @@ export const leafSalt = (recordSalt: string, pointer: string): string =>
   sha256(pointer + recordSalt)
 
 /**
- * The payload with every string in it replaced by a commitment to it: SHA-256 (hex) of the string's own
- * salt and the string. The hash of a record is made over this, so that one string can later be taken
- * out of what is stored, together with its salt, while the chain still verifies and nobody can learn
+ * The canonical form of the payload with every string in it replaced by a commitment to it: SHA-256 (hex) of
+ * the string's own salt and the string. The hash of a record is made over this, so that one string can later
+ * be redacted in what is stored, together with its salt, while the chain still verifies and nobody can learn
  * the string by guessing. Numbers, booleans and keys stay as they are.
  * @param salt of the record, hex
  */
-export function committed(payload: object, salt: string): Json {
-  return mapStrings(payload, (text, pointer) => commitmentTo(text, leafSalt(salt, pointer)))
+export function committed(payload: object, salt: string): string {
+  return canonicalText(
+    payload,
+    (text, pointer) => `"${commitmentTo(text, leafSalt(salt, pointer))}"`,
+  )
+}
+
+/**
+ * The RFC 8785 canonical form of a JSON value, like that of `canonicalize`, in which `written` decides what is
+ * written for each string. Written directly, since all verification goes through here.
+ * @param written gets a string and its RFC 6901 pointer, and returns JSON text
+ * @throws TypeError for what has no canonical form: lone surrogates and numbers that are not finite
+ */
+export function canonicalText(
+  given: unknown,
+  written: (text: string, pointer: string) => string = quoted,
+): string {
+  const write = (value: unknown, pointer: string): string => {
+    if (typeof value === 'string') return written(value, pointer)
+    if (typeof value === 'number' && !Number.isFinite(value)) throw new TypeError(`${value}`)
+    // As JSON has it: null in an array for what is none.
+    if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null'
+    if (Array.isArray(value)) {
+      return `[${value.map((item, index) => write(item, `${pointer}/${index}`)).join(',')}]`
+    }
+    let text = ''
+    for (const { name, prefix, step } of membersOf(value)) {
+      const item: unknown = Reflect.get(value, name)
+      if (item !== undefined)
+        text += `${text === '' ? '' : ','}${prefix}${write(item, pointer + step)}`
+    }
+    return `{${text}}`
+  }
+  return write(given, '')
+}
+
+/** A name of an object, with what it begins in the canonical form, and what it adds to a pointer. */
+type Member = { readonly name: string; readonly prefix: string; readonly step: string }
+type Shape = { readonly names: readonly string[]; readonly members: readonly Member[] }
+
+/** Objects of records have few shapes: their names are sorted and quoted once for each. */
+const SHAPES = new Map<string, Shape>()
+const MAX_SHAPES = 1_000
+
+function membersOf(value: object): readonly Member[] {
+  const names = Object.keys(value)
+  const key = names.join(',')
+  const known = SHAPES.get(key)
+  // Names may hold commas, so other names can have the same key.
+  if (known?.names.length === names.length && names.every((name, at) => name === known.names[at])) {
+    return known.members
+  }
+  const members = names.toSorted().map((name) => {
+    return { name, prefix: `${quoted(name)}:`, step: `/${escapedName(name)}` }
+  })
+  if (SHAPES.size < MAX_SHAPES && key.length < MAX_SHAPES) SHAPES.set(key, { names, members })
+  return members
+}
+
+/** A string as JSON text. @throws TypeError for lone surrogates */
+export function quoted(text: string): string {
+  if (!text.isWellFormed()) throw new TypeError('a lone surrogate has no UTF-8')
+  return JSON.stringify(text)
 }
 
 /** A commitment (hex) to a string, by the string's own salt. */
@@ -46,4 +107,4 @@ export function mapStrings(
 }
 
 export const escapedName = (name: string): string =>
-  name.replaceAll('~', '~0').replaceAll('/', '~1')
+  name.includes('~') || name.includes('/') ? name.replaceAll('~', '~0').replaceAll('/', '~1') : name

@@ -1,5 +1,5 @@
 import type { NewEvent } from '../store/event-store.ts'
-import { commitmentTo, leafSalt, mapStrings } from './commitment.ts'
+import { canonicalText, commitmentTo, leafSalt, mapStrings } from './commitment.ts'
 
 /** What stands in a record for a string that was taken out. By itself it means nothing. */
 const PLACEHOLDER = '[redacted]'
@@ -24,17 +24,17 @@ export class NotAsRedacted extends Error {
  * As `committed`, for a record out of which strings were taken: the very same as before.
  * @throws NotAsRedacted unless every string has its one salt or commitment, and there are no others
  */
-export function committedRemainder(payload: object, { salts, redacted }: Remainder) {
+export function committedRemainder(payload: object, { salts, redacted }: Remainder): string {
   let found = 0
-  const commitments = mapStrings(payload, (text, pointer) => {
+  const commitments = canonicalText(payload, (text, pointer) => {
     found += 1
     const commitment = redacted[pointer]
     if (commitment !== undefined) {
-      if (text === PLACEHOLDER) return commitment
+      if (text === PLACEHOLDER) return `"${commitment}"`
       throw new NotAsRedacted(`${pointer} was taken out, and there is a text in its place`)
     }
     const salt = salts[pointer]
-    if (salt !== undefined) return commitmentTo(text, salt)
+    if (salt !== undefined) return `"${commitmentTo(text, salt)}"`
     throw new NotAsRedacted(`${pointer} has no salt`)
   })
   if (found === Object.keys(salts).length + Object.keys(redacted).length) return commitments

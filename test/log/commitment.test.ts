@@ -1,12 +1,13 @@
+import canonicalize from 'canonicalize'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { committed } from '../../src/log/commitment.ts'
+import { canonicalText, committed } from '../../src/log/commitment.ts'
 
 const salt = '0f'.repeat(16)
 
 test('strings become commitments at any depth; keys, numbers, booleans and null stay', () => {
   const payload = { a: 'x', n: 1.5, b: true, none: null, list: ['x', { 'k/~': 'x' }] }
-  const result = JSON.parse(JSON.stringify(committed(payload, salt)))
+  const result = JSON.parse(committed(payload, salt))
   expect(result).toMatchObject({ n: 1.5, b: true, none: null })
   const all = [result.a, result.list[0], result.list[1]['k/~']]
   for (const commitment of all) expect(commitment).toMatch(/^[0-9a-f]{64}$/)
@@ -23,4 +24,31 @@ test('a commitment tells its text apart from every other, and depends on the sal
       expect(of(one, 'f0'.repeat(16))).not.toEqual(of(one))
     }),
   )
+})
+
+test('the canonical form is that of RFC 8785', () => {
+  const withoutLoneSurrogates = fc.jsonValue({ noUnicodeString: false, stringUnit: 'grapheme' })
+  fc.assert(
+    fc.property(withoutLoneSurrogates, (value) => {
+      expect(canonicalText(value)).toBe(canonicalize(value))
+    }),
+  )
+  const names = { '\u{1f600}': 1, '\ufb33': 2, '': 3, '1': 4, a: undefined, ä: [undefined, 1e21] }
+  expect(canonicalText(names)).toBe(canonicalize(names))
+  // Shapes are remembered: other names, and the same in another order, are told apart.
+  for (const either of [{ 'a,b': 1 }, { b: 2, a: 1 }, { a: 1, b: 2 }, { 'b,a': 1 }, { 'a,b': 2 }]) {
+    expect(canonicalText(either)).toBe(canonicalize(either))
+  }
+  for (const none of [['\ud800'], { '\udfff': 1 }, [Number.POSITIVE_INFINITY], [Number.NaN]]) {
+    expect(() => canonicalText(none)).toThrow(TypeError)
+  }
+})
+
+test('strings are given with their RFC 6901 pointers', () => {
+  const pointers: string[] = []
+  canonicalText({ 'a/b~c': ['x', { '': 'y' }] }, (_, pointer) => {
+    pointers.push(pointer)
+    return '""'
+  })
+  expect(pointers).toEqual(['/a~1b~0c/0', '/a~1b~0c/1/'])
 })

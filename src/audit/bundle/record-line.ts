@@ -25,10 +25,14 @@ export function eventLine(event: RecordedEvent): string {
   return lineOf({ ...storedRecord(event), created: event.created })
 }
 
-function lineOf({ seq, id, type, created, data, metadata }: RecordLine): string {
-  const rest = JSON.stringify({ seq, id, type, created, data, metadata }).slice(1)
+function lineOf(line: RecordLine): string {
+  const rest = restOf(line)
   return `{"crc32":"${checksum(rest)}",${rest}`
 }
+
+/** What comes after the checksum. */
+const restOf = ({ seq, id, type, created, data, metadata }: RecordLine): string =>
+  JSON.stringify({ seq, id, type, created, data, metadata }).slice(1)
 
 const checksum = (text: string): string => crc32(text).toString(16).padStart(8, '0')
 
@@ -48,11 +52,12 @@ function parsedJson(text: string): unknown {
 export function readLine(text: string): RecordLine | string {
   const given = PREFIX.exec(text)?.[1]
   if (given === undefined) return 'the line does not begin with its checksum'
-  const actual = checksum(text.slice(PREFIX_LENGTH))
+  const rest = text.slice(PREFIX_LENGTH)
+  const actual = checksum(rest)
   if (actual !== given) return `the line has the checksum ${actual}, and ${given} stands in it`
   const parsed = Line.safeParse(parsedJson(text))
   if (!parsed.success) return `the line is no record: ${z.prettifyError(parsed.error)}`
   const { crc32: _, ...line } = parsed.data
-  if (lineOf(line) !== text) return 'the line is not written in the one form that it can have'
+  if (restOf(line) !== rest) return 'the line is not written in the one form that it can have'
   return line
 }

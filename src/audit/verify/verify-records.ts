@@ -1,7 +1,7 @@
 import { messageOf } from '../../lib/message-of.ts'
 import type { LoggedRecord } from '../../log/codec.ts'
 import type { LoadedRun } from '../../log/run-log.ts'
-import { linesOf } from '../bundle/lines.ts'
+import { lineBatches } from '../bundle/lines.ts'
 import { type RecordLine, readLine } from '../bundle/record-line.ts'
 import { artifactOf, type BadRecord, verifyRecord } from './verify-run.ts'
 
@@ -27,23 +27,26 @@ export async function verifyRecords(
   let bad: BadRecord | null = null
   const verified = (): VerifiedRecords => ({ run, bad, artifacts })
   try {
-    for await (const { text, ended } of linesOf(body)) {
-      if (bad !== null) continue
-      const seq: number = run === null ? 0 : run.state.seq + 1
-      const line = ended ? readLine(text) : 'the line is cut off or is no UTF-8'
-      if (typeof line === 'string') {
-        bad = { problem: 'changed', seq, message: line }
-        continue
+    for await (const lines of lineBatches(body)) {
+      for (const { text, ended } of lines) {
+        if (bad !== null) break
+        const seq: number = run === null ? 0 : run.state.seq + 1
+        const line = ended ? readLine(text) : 'the line is cut off or is no UTF-8'
+        if (typeof line === 'string') {
+          bad = { problem: 'changed', seq, message: line }
+          break
+        }
+        const checked = verifyRecord(runId, run, line)
+        if (checked.isErr()) {
+          bad = checked.error
+          break
+        }
+        run = checked.value.run
+        const artifact = artifactOf(checked.value.logged)
+        if (artifact !== null && !artifacts.has(artifact)) artifacts.set(artifact, seq)
+        const seen = see(line, checked.value.logged)
+        if (seen !== undefined) await seen
       }
-      const checked = verifyRecord(runId, run, line)
-      if (checked.isErr()) {
-        bad = checked.error
-        continue
-      }
-      run = checked.value.run
-      const artifact = artifactOf(checked.value.logged)
-      if (artifact !== null && !artifacts.has(artifact)) artifacts.set(artifact, seq)
-      await see(line, checked.value.logged)
     }
   } catch (cause) {
     throw new CutOff(verified(), cause)

@@ -172,10 +172,11 @@ function recordVector(event: RecordedEvent) {
   const data = JSON.parse(event.data)
   const metadata = JSON.parse(event.metadata)
   const { salt, salts, redacted, hash, ...meta } = metadata
-  const payload =
+  const payload = JSON.parse(
     redacted === undefined
       ? committed(data.payload, salt)
-      : committedRemainder(data.payload, { salts, redacted })
+      : committedRemainder(data.payload, { salts, redacted }),
+  )
   const canonical = canonicalJson({ ...data, ...meta, payload, seq: event.revision })
   return {
     data,
@@ -240,9 +241,8 @@ export async function makeVectors() {
     commitment: {
       salt: '00112233445566778899aabbccddeeff',
       payload: { 'a/b~c': ['x', { '': 'y' }], n: 1.5 },
-      committed: committed(
-        { 'a/b~c': ['x', { '': 'y' }], n: 1.5 },
-        '00112233445566778899aabbccddeeff',
+      committed: JSON.parse(
+        committed({ 'a/b~c': ['x', { '': 'y' }], n: 1.5 }, '00112233445566778899aabbccddeeff'),
       ),
     },
     records: events.map(recordVector),

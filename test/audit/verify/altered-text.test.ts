@@ -130,7 +130,7 @@ async function exportedFromFile(): Promise<Buffer> {
 async function inPython(archive: Buffer): Promise<{ first_bad_seq: number | null }> {
   const target = join(folder, 'export.tar.gz')
   await writeFile(target, archive)
-  const verifier = join(import.meta.dirname, 'verify.py')
+  const verifier = join(import.meta.dirname, '..', 'verify.py')
   const { stdout } = await promisify(execFile)('python3', [verifier, '--json', target]).catch(
     (failed: { stdout: string }) => failed,
   )
