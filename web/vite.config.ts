@@ -10,7 +10,7 @@ if (process.argv.includes('build')) process.env.NODE_ENV = 'production'
 export default defineConfig({
   root: import.meta.dirname,
   plugins: [react()],
-  // The server's own code verifies records here too; see there for what stands in for Node.
+  // The server's own code verifies records here too; see there for what replaces Node's module.
   resolve: { alias: { 'node:crypto': `${import.meta.dirname}/src/verify/node-crypto.ts` } },
   worker: { format: 'es' },
   build: {

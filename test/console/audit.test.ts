@@ -23,7 +23,7 @@ describeInBrowser('what can be trusted', () => {
     const runId = await startRun(server.url, { cwd, max_iterations: 1 })
     const page = await open(`${server.url}/runs/${runId}`)
     await page.getByTestId('connection').getByText('All records received').waitFor()
-    await page.getByText('The server signs exactly this history').waitFor()
+    await page.getByText('The server has signed exactly this history').waitFor()
 
     const timeline = page.getByTestId('timeline')
     await timeline.getByRole('button', { name: 'Fetch all of it' }).click()

@@ -81,7 +81,7 @@ describeInBrowser('who did what', () => {
     const { run_id: runId } = (await alice.runs.create(request))._unsafeUnwrap()
     const page = await open(`${server.url}/runs/${runId}`)
     await page.getByLabel('Token', { exact: true }).fill(bob.secret)
-    await page.getByRole('button', { name: 'Go on' }).click()
+    await page.getByRole('button', { name: 'Continue' }).click()
     const [timeline, panel] = [page.getByTestId('timeline'), page.getByTestId('decide')]
     await panel.getByText('3 of 9 tests failing').waitFor()
     await page.keyboard.press('Home')

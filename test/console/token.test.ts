@@ -18,12 +18,12 @@ describeInBrowser('a server with a token', () => {
 
   test('is asked with it, for pages and live, until the tab is closed', async () => {
     const page = await open(`${server.url}/runs/${waiting}`)
-    await page.getByRole('heading', { name: 'This server asks for a token' }).waitFor()
+    await page.getByRole('heading', { name: 'This server needs a token' }).waitFor()
     await page.getByLabel('Token').fill('not the token at all')
-    await page.getByRole('button', { name: 'Go on' }).click()
-    await page.getByText('The server does not take it.').waitFor()
+    await page.getByRole('button', { name: 'Continue' }).click()
+    await page.getByText('The server does not accept this token.').waitFor()
     await page.getByLabel('Token').fill(TOKEN)
-    await page.getByRole('button', { name: 'Go on' }).click()
+    await page.getByRole('button', { name: 'Continue' }).click()
     await page.getByTestId('connection').getByText('Live', { exact: true }).waitFor()
     await page.getByTestId('decide').waitFor()
     await page.reload()
@@ -37,7 +37,7 @@ describeInBrowser('a server with a token', () => {
       const made = (await tokens.create({ name: `an-${role}`, role }))._unsafeUnwrap()
       const page = await open(`${server.url}/runs/${waiting}`)
       await page.getByLabel('Token').fill(made.secret)
-      await page.getByRole('button', { name: 'Go on' }).click()
+      await page.getByRole('button', { name: 'Continue' }).click()
       await page.getByTestId('connection').getByText('Live', { exact: true }).waitFor()
       expect(await page.getByTestId('who').textContent()).toBe(`an-${role} ${role}`)
       const commands = role === 'operator' || role === 'admin'
@@ -54,7 +54,7 @@ describeInBrowser('a server with a token', () => {
       await page.keyboard.press('n')
       expect(await page.getByRole('dialog').count()).toBe(0)
       await tokens.revoke(made.id)
-      await page.getByRole('heading', { name: 'This server asks for a token' }).waitFor()
+      await page.getByRole('heading', { name: 'This server needs a token' }).waitFor()
     }
   })
 })

@@ -12,7 +12,7 @@ import { describeInBrowser, useBrowser } from './support/page.ts'
 import { type ConsoleServer, startConsoleServer, startRun } from './support/server.ts'
 
 const VERIFIED = /^([\d,]+) of \1 records verified here, in your browser/
-const SIGNED = 'The server signs exactly this history'
+const SIGNED = 'The server has signed exactly this history'
 
 const TOKEN = 'a-token-of-sixteen-characters-or-more'
 type Body = Readonly<Record<string, unknown>>
@@ -47,12 +47,12 @@ describeInBrowser('a run that goes on, verified in the browser', () => {
     await findings(page).getByText('The server has not been asked to sign this yet').waitFor()
     await findings(page).getByRole('button', { name: 'Ask for its signature now' }).click()
     const { length } = await proofOf(server.url, runId)
-    await findings(page).getByText(`The server signs the first ${length} records`).waitFor()
+    await findings(page).getByText(`The server has signed the first ${length} records`).waitFor()
 
     letSay(3)
     await page.getByTestId('decide').getByRole('button', { name: 'Approve' }).click()
     await page.getByTestId('decide').getByText('2 of 9 tests failing').waitFor()
-    await findings(page).getByText(`The server signs the first ${length} records`).waitFor()
+    await findings(page).getByText(`The server has signed the first ${length} records`).waitFor()
     await page.getByTestId('decide').getByRole('button', { name: 'Abort the run' }).click()
 
     await page.getByTestId('connection').getByText('All records received').waitFor()
@@ -85,7 +85,7 @@ describeInBrowser('a stored history', () => {
   const visit = async (path: string, url = server.url): Promise<Page> => {
     const page = await open(`${url}${path}`)
     await page.getByLabel('Token', { exact: true }).fill(TOKEN)
-    await page.getByRole('button', { name: 'Go on' }).click()
+    await page.getByRole('button', { name: 'Continue' }).click()
     return page
   }
 
@@ -98,7 +98,7 @@ describeInBrowser('a stored history', () => {
     const what = 'The hashes of this long run have not been verified here'
     await findings(page).getByText(what).waitFor()
     await findings(page)
-      .getByText(/^The server signs for .*, which are not all verified/)
+      .getByText(/^The server has signed .*, and not all of them are verified/)
       .waitFor()
     expect(await findings(page).getByText(VERIFIED).count()).toBe(0)
     await findings(page)
@@ -123,7 +123,7 @@ describeInBrowser('a stored history', () => {
       'where the proof was changed': [
         '**/proof',
         (proof) => ({ ...proof, signed_at: '2020-01-01T00:00:00.000Z' }),
-        'The signature is not one of the key that it names',
+        'The key that the signature names did not make it',
       ],
       'where the key is not published': [
         '**/api/keys',
@@ -133,7 +133,7 @@ describeInBrowser('a stored history', () => {
       'where a key is published under the name of another': [
         '**/api/keys',
         ({ keys }) => ({ keys: z.array(z.looseObject({})).parse(keys).map(renamed) }),
-        'What the server gives as its signature is none',
+        "The server's signature cannot be read",
       ],
     }
     test.each(Object.keys(tampered))('%s', async (name) => {
@@ -146,7 +146,7 @@ describeInBrowser('a stored history', () => {
       })
       await page.goto(`${server.url}/runs/${achieved}`)
       await page.getByLabel('Token', { exact: true }).fill(TOKEN)
-      await page.getByRole('button', { name: 'Go on' }).click()
+      await page.getByRole('button', { name: 'Continue' }).click()
       await findings(page).getByText(told).waitFor()
       await findings(page).getByText(VERIFIED).waitFor()
       expect(await findings(page).getByText(SIGNED).count()).toBe(0)
@@ -164,12 +164,12 @@ describeInBrowser('a stored history', () => {
     })
     await page.goto(`${server.url}/runs/${achieved}`)
     await page.getByLabel('Token', { exact: true }).fill(TOKEN)
-    await page.getByRole('button', { name: 'Go on' }).click()
-    await findings(page).getByText('Record 3 does not hold').waitFor()
+    await page.getByRole('button', { name: 'Continue' }).click()
+    await findings(page).getByText('Record 3 is not valid').waitFor()
     expect(await findings(page).getByText(VERIFIED).count()).toBe(0)
   })
 
-  test('says which texts were taken out of it, and verifies without them', async () => {
+  test('says which texts were redacted, and verifies without them', async () => {
     const output = story?.records.findIndex(({ kind }) => kind === 'tool_result') ?? -1
     const answer = await fetch(`${server.url}/api/runs/${achieved}/redact`, {
       method: 'POST',
@@ -178,8 +178,8 @@ describeInBrowser('a stored history', () => {
     })
     expect([answer.status, await answer.text()]).toEqual([200, expect.any(String)])
     const page = await visit(`/runs/${achieved}#seq=${output}`)
-    await findings(page).getByText('1 text taken out of 1 record').waitFor()
-    await page.getByTestId('timeline').getByText('1 text taken out of this record').waitFor()
+    await findings(page).getByText('1 text redacted in 1 record').waitFor()
+    await page.getByTestId('timeline').getByText('1 text redacted in this record').waitFor()
     await findings(page).getByText(VERIFIED).waitFor()
     await findings(page).getByText(SIGNED).waitFor()
   })
@@ -197,9 +197,9 @@ describeInBrowser('a stored history', () => {
       expect(changes).toBe(1)
     })
     const page = await visit(`/runs/${achieved}`)
-    await findings(page).getByText(`Record ${changed} does not hold`).waitFor()
-    await findings(page).getByText(`The ${changed} records before it hold.`).waitFor()
-    const unverified = /^The server signs for .*, which are not all verified here$/
+    await findings(page).getByText(`Record ${changed} is not valid`).waitFor()
+    await findings(page).getByText(`The ${changed} records before it are valid.`).waitFor()
+    const unverified = /^The server has signed .*, and not all of them are verified here$/
     await findings(page).getByText(unverified).waitFor()
     expect(await findings(page).getByText(VERIFIED).count()).toBe(0)
     await findings(page)
@@ -207,7 +207,7 @@ describeInBrowser('a stored history', () => {
       .click()
     await page.waitForURL(`**#seq=${changed}`)
     await page.getByTestId('timeline').getByText('for three Reasons').waitFor()
-    await page.getByTestId('timeline').getByText(`Record ${changed} does not hold`).waitFor()
+    await page.getByTestId('timeline').getByText(`Record ${changed} is not valid`).waitFor()
   })
 
   test('that was dropped whole is said on the list of runs, after the next start', async () => {
@@ -219,6 +219,6 @@ describeInBrowser('a stored history', () => {
       log.close()
     })
     const page = await visit('/')
-    await page.getByRole('alert').getByText('What is stored here does not hold.').waitFor()
+    await page.getByRole('alert').getByText("The server's own verification has failed.").waitFor()
   })
 })

@@ -18,7 +18,7 @@ export function authorization(): Readonly<Record<string, string>> {
   return token === null ? {} : { authorization: `Bearer ${token}` }
 }
 
-/** Uses the token from now on, as long as the tab is open. */
+/** Uses the token from now on, while the tab is open. */
 export function keepToken(token: string): void {
   sessionStorage.setItem(KEY, token)
   current = clientFor(token)

@@ -44,7 +44,7 @@ export const waitingQuery = queryOptions({
 const FRESH_MS = 1000
 const POLL_MS = 2000
 
-/** A run as the server tells of it; read again while it goes on. */
+/** A run as the server reports it; read again while it has not ended. */
 export const runQuery = (runId: string) =>
   queryOptions({
     queryKey: ['run', runId],

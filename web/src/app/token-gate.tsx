@@ -24,21 +24,23 @@ export function TokenGate({ children }: { readonly children: ReactNode }) {
       <form onSubmit={submit}>
         <Stack maw={380}>
           <Title order={1} size="h3">
-            This server asks for a token
+            This server needs a token
           </Title>
           <Text c="dimmed" size="sm">
-            Its secret begins with retrai_, or is the value of RETRAI_TOKEN. It stays in this tab
-            and is forgotten when you close it.
+            Enter its secret, which begins with retrai_, or the value of RETRAI_TOKEN. This tab
+            keeps it until you close the tab.
           </Text>
           <PasswordInput
             label="Token"
             value={token}
             onChange={(event) => setToken(event.currentTarget.value)}
-            error={!hasToken() || probe.isFetching ? null : 'The server does not take it.'}
+            error={
+              !hasToken() || probe.isFetching ? null : 'The server does not accept this token.'
+            }
             data-autofocus
           />
           <Button type="submit" loading={probe.isFetching} disabled={token.trim() === ''}>
-            Go on
+            Continue
           </Button>
         </Stack>
       </form>

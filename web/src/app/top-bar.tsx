@@ -68,7 +68,7 @@ function Who() {
   )
 }
 
-/** Runs that wait for a person are told of on every page. */
+/** Every page shows the runs that wait for a person. */
 function Waiting() {
   const waiting = useQuery(waitingQuery).data?.runs ?? []
   if (waiting.length === 0) return <span />

@@ -2,10 +2,10 @@ import { diffLines } from 'diff'
 
 export type PatchLine = { readonly type: 'same' | 'removed' | 'added'; readonly text: string }
 
-/** Texts that differ beyond all comparing are shown as one taken out and one put in. */
+/** After this time, the whole old text is shown as removed and the whole new one as added. */
 const TIMEOUT_MS = 200
 
-/** The lines of the old and the new text, as they stand beside each other. */
+/** The lines of the old and the new text, merged into one list. */
 export function patchLines(old: string, fresh: string): PatchLine[] {
   const parts = diffLines(old, fresh, { timeout: TIMEOUT_MS })
   if (parts !== undefined) return parts.flatMap(linesOf)

@@ -21,7 +21,7 @@ const SAID: Readonly<Record<PatchLine['type'], string>> = {
   added: 'added: ',
 }
 
-/** What a patch takes out and puts in, line by line. */
+/** What a patch removes and adds, line by line. */
 export const Patch = memo(function Patch({ name, old, fresh, language }: Props) {
   const [open, toggle] = useFold(name)
   const lines = useMemo(() => patchLines(old, fresh), [old, fresh])

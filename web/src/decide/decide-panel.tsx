@@ -74,8 +74,8 @@ export function DecidePanel({ runId, seq, summary, view }: Props) {
         >
           <TextInput
             id={DECISION_ID}
-            aria-label="Reason, kept in the log and told to the model"
-            placeholder="Reason or advice, if you like"
+            aria-label="Reason: the log keeps it and the model gets it"
+            placeholder="Optional reason or advice"
             value={reason}
             onChange={(event) => setReason(event.currentTarget.value)}
             disabled={busy}

@@ -11,7 +11,7 @@ type Props = {
   readonly open: number | null
 }
 
-/** Tells who looks on how the check that was open before their eyes has been answered, and by whom. */
+/** Shows how the check that was open on this page has been answered, and by whom. */
 export function DecidedNote({ view, open }: Props) {
   const [asked, setAsked] = useState(open)
   if (open !== null && open !== asked) setAsked(open)

@@ -14,7 +14,7 @@ const POLL_MS = 1500
 const HEAD = 100
 const OLDER = 500
 
-/** One list of runs, kept fresh at its head as long as somebody looks, longer as it is asked for. */
+/** One list of runs, kept fresh at its head while somebody looks, and longer on request. */
 export class RunListStore {
   readonly #filter: RunFilter
   readonly #listeners = new Set<() => void>()
@@ -49,7 +49,7 @@ export class RunListStore {
     try {
       const page = await this.#read({ limit: OLDER, cursor: list.next })
       const now = this.#snapshot.list ?? list
-      // The list may have begun anew meanwhile; then this page does not belong to it any more.
+      // The list may have been reset meanwhile; then this page does not belong to it any more.
       if (now.next === list.next) this.#publish({ list: withOlder(now, page), problem: null })
     } catch (cause) {
       this.#publish({ problem: messageOf(cause) })

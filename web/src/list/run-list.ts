@@ -1,6 +1,6 @@
 import type { RunPage, RunSummary } from '../../../src/client/index.ts'
 
-/** The runs that are known of a list, newest first without gaps; `next` is the cursor behind them. */
+/** The runs that are known of a list, newest first without gaps; `next` is the cursor after them. */
 export type RunList = { readonly runs: readonly RunSummary[]; readonly next: string | null }
 
 const isBehind = (run: RunSummary, other: RunSummary): boolean =>
@@ -9,8 +9,8 @@ const isBehind = (run: RunSummary, other: RunSummary): boolean =>
     : run.created_at < other.created_at
 
 /**
- * The list with its first page read anew: where the page reaches it says all that there is. A page
- * that no longer reaches what was known begins the list again.
+ * The list with its first page read again: the page replaces the part that it covers. A page
+ * that no longer reaches what was known resets the list.
  */
 export function withHead(list: RunList | null, page: RunPage): RunList {
   const last = page.runs.at(-1)
@@ -20,7 +20,7 @@ export function withHead(list: RunList | null, page: RunPage): RunList {
   return touches ? { runs: [...page.runs, ...behind], next: list.next ?? null } : page
 }
 
-/** The list with one more page behind it. */
+/** The list with one more page at its end. */
 export function withOlder(list: RunList, page: RunPage): RunList {
   const last = list.runs.at(-1)
   const older = last === undefined ? page.runs : page.runs.filter((run) => isBehind(run, last))

@@ -23,8 +23,8 @@ export function RunTable({ runs, onEnd }: Props) {
   const items = virtual.getVirtualItems()
   const nearEnd = (items.at(-1)?.index ?? 0) >= runs.length - MARGIN
   const { length } = runs
-  // Anew with each page that has come: its end may be in sight already.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: length is what says so
+  // Again after each page: its end may be in sight already.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: length changes with each page
   useEffect(() => {
     if (nearEnd) void onEnd()
   }, [nearEnd, length, onEnd])

@@ -38,12 +38,12 @@ export function RunsPage() {
       </div>
       {typeof doubt === 'string' && (
         <Alert color="red" variant="light" className={classes.problem} role="alert">
-          What is stored here does not hold. {doubt}
+          The server's own verification has failed. {doubt}
         </Alert>
       )}
       {problem !== null && (
         <Alert color="red" variant="light" className={classes.problem} role="status">
-          {problem} {list !== null && 'This is the list as it was. '}Trying again.
+          {problem} {list !== null && 'This list may be out of date. '}Trying again.
         </Alert>
       )}
       {list === null ? (
@@ -67,7 +67,7 @@ export function RunsPage() {
 
 function footText(known: number, more: boolean, found: number | null): string {
   if (found === null)
-    return more ? `${counted(known, 'run')} read, more behind them` : counted(known, 'run')
+    return more ? `${counted(known, 'run')} loaded, and there are more` : counted(known, 'run')
   return `${found} found in ${counted(known, 'run')}${more ? ' so far' : ''}`
 }
 
@@ -77,12 +77,12 @@ function Empty({ filter, onClear }: { readonly filter: Filter; readonly onClear:
     <Center flex={1} p="xl">
       <Stack align="center" gap="xs" maw={420}>
         <Text fw={600} size="lg">
-          {filtered ? 'No run fits this' : 'No runs yet'}
+          {filtered ? 'No run matches' : 'No runs yet'}
         </Text>
         <Text c="dimmed" ta="center">
           {filtered
-            ? 'Take another status, goal or search, or look at all of them.'
-            : 'A run sends an agent at a goal that can be checked, and shows you all it does. Start one above.'}
+            ? 'Choose another status, goal or search, or show all runs.'
+            : 'A run lets an agent work towards a goal that can be checked, and shows you everything it does. Start one above.'}
         </Text>
         {filtered && (
           <Button variant="default" mt="sm" onClick={onClear}>

@@ -50,8 +50,8 @@ function order({ records, broken }: RunView): Finding[] {
   if (broken === null) return []
   const what =
     records.length === 0
-      ? 'No record is shown: the first cannot be one'
-      : `Nothing behind record ${formatCount(records.length - 1)} is shown`
+      ? 'No record is shown: the first one is not valid'
+      : `Showing records up to ${formatCount(records.length - 1)}`
   return [{ verdict: 'bad', what, more: broken.message }]
 }
 
@@ -59,11 +59,11 @@ function chain({ view: { records }, verifying, onSeek }: Evidence): Finding {
   const { verified, bad, failure, begun, begin } = verifying
   const all = records.length
   if (bad !== null) {
-    const before = bad.seq === 0 ? '' : ` The ${counted(bad.seq, 'record')} before it hold.`
+    const before = bad.seq === 0 ? '' : ` The ${counted(bad.seq, 'record')} before it are valid.`
     return {
       verdict: 'bad',
-      what: `Record ${formatCount(bad.seq)} does not hold`,
-      more: `Verified here, in your browser: ${bad.message}.${before} What stands behind it was not verified.`,
+      what: `Record ${formatCount(bad.seq)} is not valid`,
+      more: `Verified here, in your browser: ${bad.message}.${before} The records after it were not verified.`,
       action: { label: `Look at record ${formatCount(bad.seq)}`, run: () => onSeek(bad.seq) },
     }
   }
@@ -75,7 +75,7 @@ function chain({ view: { records }, verifying, onSeek }: Evidence): Finding {
     return {
       verdict: 'good',
       what: `${formatCount(verified)} of ${counted(all, 'record')} verified here, in your browser`,
-      more: 'Each hash was made anew, follows the one before, and each record is allowed where it stands',
+      more: 'Each hash was computed again and follows the one before, and each record may come where it is',
     }
   }
   if (begun) {
@@ -96,13 +96,13 @@ function signed(evidence: Evidence): Finding {
   if (signing.error !== null) {
     return {
       verdict: 'open',
-      what: 'The signature of the server could not be checked',
+      what: "The server's signature could not be checked",
       more: signing.error,
       action: { label: 'Try again', run: signing.ask },
     }
   }
   if (signing.verdict !== null) return judged(signing.verdict, evidence)
-  if (signing.pending) return { verdict: 'open', what: 'The server is asked for its signature' }
+  if (signing.pending) return { verdict: 'open', what: 'Asking the server for its signature' }
   return {
     verdict: 'open',
     what: 'The server has not been asked to sign this yet',
@@ -119,32 +119,32 @@ function judged(
   }
   switch (verdict.type) {
     case 'unreadable':
-      return bad('What the server gives as its signature is none', verdict.message)
+      return bad("The server's signature cannot be read", verdict.message)
     case 'unknown_key':
       return bad('Signed by a key that the server does not publish', `key ${verdict.key}`)
     case 'forged':
-      return bad('The signature is not one of the key that it names', `key ${verdict.key}`)
+      return bad('The key that the signature names did not make it', `key ${verdict.key}`)
   }
   const { length, head, signedAt, runId } = verdict
   const first = view.records[0]
-  if (first !== undefined && first.run_id !== runId) return bad('The server signs another run')
+  if (first !== undefined && first.run_id !== runId) return bad('The server has signed another run')
   const last = view.records[length - 1]
   const ended = connection.type === 'complete'
   if (ended && length !== view.records.length) {
-    return bad(`The server signs for ${counted(length, 'record')}, but here are others`)
+    return bad(`The server has signed ${counted(length, 'record')}, but this run has other records`)
   }
   if (last === undefined || verifying.verified < length) {
-    const what = `The server signs for ${counted(length, 'record')}, which are not all verified here`
+    const what = `The server has signed ${counted(length, 'record')}, and not all of them are verified here`
     return { verdict: 'open', what }
   }
-  if (last.meta?.hash !== head) return bad('The server signs another history than this one')
+  if (last.meta?.hash !== head) return bad('The server has signed another history than this one')
   const again = ended ? {} : { action: { label: 'Ask again', run: signing.ask } }
   return {
     verdict: 'good',
     what: ended
-      ? 'The server signs exactly this history'
-      : `The server signs the first ${counted(length, 'record')} as they are here`,
-    more: `Its head hash is the one made here; the Ed25519 signature of ${momentOf(signedAt)} holds`,
+      ? 'The server has signed exactly this history'
+      : `The server has signed the first ${counted(length, 'record')} as they are here`,
+    more: `Its head hash equals the one computed here; the Ed25519 signature of ${momentOf(signedAt)} is valid`,
     ...again,
   }
 }
@@ -164,8 +164,8 @@ function redactions({ records, redactions: redacted }: RunView): Finding[] {
   return [
     {
       verdict: 'note',
-      what: `${counted(texts, 'text')} taken out of ${counted(redacted.length, 'record')}`,
-      more: 'By a redaction. Commitments stand for them, so that the rest can still be verified',
+      what: `${counted(texts, 'text')} redacted in ${counted(redacted.length, 'record')}`,
+      more: 'Commitments replace them, so that the rest can still be verified',
     },
   ]
 }
@@ -176,7 +176,7 @@ function complete(view: RunView, server: RunDetails | null, connection: Connecti
     return { verdict: 'good', what: 'The run has ended, and its end is here' }
   }
   if (connection.type === 'lost') {
-    return { verdict: 'open', what: 'There may be more: the connection is lost' }
+    return { verdict: 'open', what: 'There may be more records: the connection is lost' }
   }
   const head = server?.progress.seq ?? null
   return head !== null && last < head
@@ -184,7 +184,7 @@ function complete(view: RunView, server: RunDetails | null, connection: Connecti
     : { verdict: 'good', what: 'Up to date with the server' }
 }
 
-/** Where both stand at the same record, the server's account must be the one that follows from it. */
+/** If both are at the same record, the server's account must be the one that follows from it. */
 function account({ state, usage }: RunView, server: RunDetails | null): Finding {
   const what = "The server's own totals follow from the records"
   if (server === null || state === null || server.progress.seq !== state.seq) {

@@ -25,7 +25,7 @@ const WIDTH = 320
 const HEIGHT = 72
 const TOP = 6
 
-/** A total that only grows, as steps over time; the part behind the moment is faint. */
+/** A total that only grows, as steps over time; the part after the moment is faint. */
 export const LineChart = memo(function LineChart(props: Props) {
   const { points, span, at, format, label, onSeek } = props
   const most = points.at(-1)?.y ?? 0

@@ -10,7 +10,7 @@ type Props = {
   readonly onNewest: () => void
 }
 
-/** Says that what is shown is not how the run stands now. */
+/** A note that the page shows the run as it was, not as it is now. */
 export function PastNote({ moment, ts, ended, onNewest }: Props) {
   return (
     <div className={classes.note} role="status">

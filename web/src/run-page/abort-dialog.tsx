@@ -28,12 +28,12 @@ export function AbortDialog({ runId, seen, opened, onClose }: Props) {
       >
         <Stack>
           <Text size="sm">
-            Whatever it is doing is stopped, and it cannot be taken up again. What it changed in the
-            project stays as it is.
+            The run stops whatever it is doing, and cannot be continued. Its changes in the project
+            stay.
           </Text>
           <TextInput
             label="Reason"
-            description="Kept in the log. May be left empty."
+            description="Optional. The log keeps it."
             value={reason}
             onChange={(event) => setReason(event.currentTarget.value)}
             data-autofocus

@@ -60,7 +60,7 @@ export function ConfigDialog({ runId, seen, config, onClose }: Props) {
           />
           <TextInput
             label="Reason"
-            description="Kept in the log. May be left empty."
+            description="Optional. The log keeps it."
             value={reason}
             onChange={(event) => setReason(event.currentTarget.value)}
           />

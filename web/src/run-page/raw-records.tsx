@@ -15,7 +15,7 @@ export function RawRecords({ view, seqs, onClose }: Props) {
     <Modal
       opened={seqs.length > 0}
       onClose={onClose}
-      title={seqs.length === 1 ? 'The record as it is' : 'The records as they are'}
+      title={seqs.length === 1 ? 'The raw record' : 'The raw records'}
       size="xl"
     >
       {seqs.map((seq) => {

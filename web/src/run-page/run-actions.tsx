@@ -15,7 +15,7 @@ type Props = {
   readonly seen: Seen | null
 }
 
-/** What a person can do to a run that goes on. */
+/** What a person can do to a run that has not ended. */
 export function RunActions({ runId, state, seen }: Props) {
   const [aborting, abort] = useDisclosure(false)
   const [configuring, configure] = useDisclosure(false)

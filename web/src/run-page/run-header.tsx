@@ -131,7 +131,7 @@ function Fact({ name, limit = null, wide = false, children }: FactProps) {
   )
 }
 
-/** What the last of the facts tells: what is being done, or how it came to its end. */
+/** The name of the last fact: what is being done, or how the run ended. */
 function nameOf({ phase }: RunState): string {
   if (phase.type !== 'ended') return 'Now'
   return phase.status === 'achieved'
@@ -143,7 +143,7 @@ function nameOf({ phase }: RunState): string {
 function doing({ phase, claimant }: RunState): string {
   switch (phase.type) {
     case 'ready':
-      return claimant === null ? 'Waiting to be taken up' : 'About to begin an iteration'
+      return claimant === null ? 'Waiting for a server' : 'About to begin an iteration'
     case 'planning':
       return phase.failures === 0
         ? 'Asking the model'

@@ -24,7 +24,7 @@ import { RunHeader } from './run-header.tsx'
 import classes from './run-page.module.css'
 import { useRunShortcuts } from './use-run-shortcuts.ts'
 
-/** One run: as it goes on, or as it was at any moment. */
+/** One run: as it happens, or as it was at any moment. */
 export function RunPage({ runId }: { readonly runId: string }) {
   const { view, connection } = useRun(runId)
   const server = useQuery(runQuery(runId)).data ?? null

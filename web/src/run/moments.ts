@@ -1,6 +1,6 @@
 import type { RunView } from './run-view.ts'
 
-/** The last element that is not behind `seq`, in a list sorted by seq. */
+/** The last element up to `seq`, in a list sorted by seq. */
 export function lastUpTo<T extends { readonly seq: number }>(
   list: readonly T[],
   seq: number,
@@ -8,7 +8,7 @@ export function lastUpTo<T extends { readonly seq: number }>(
   return list[countUpTo(list, seq, (item) => item.seq) - 1] ?? null
 }
 
-/** How many elements of a sorted list are not behind `seq`. */
+/** How many elements of a sorted list come up to `seq`. */
 export function countUpTo<T>(list: readonly T[], seq: number, seqOf: (item: T) => number): number {
   let low = 0
   let high = list.length

@@ -49,7 +49,7 @@ export type Row =
     }
   | { readonly type: 'note'; readonly seq: number; readonly record: Note }
 
-/** Records that stand for themselves. */
+/** Records that make a row of their own. */
 export type Note =
   | SeqRecordOf<'run_created'>
   | SeqRecordOf<'run_claimed'>

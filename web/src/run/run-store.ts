@@ -8,11 +8,11 @@ import type { SeqRecord } from './seq-record.ts'
 export type Connection =
   | { readonly type: 'connecting' }
   | { readonly type: 'open' }
-  /** Lost, and being made again. */
+  /** Lost; the client reconnects. */
   | { readonly type: 'lost' }
   /** The run has ended and all of it has arrived. */
   | { readonly type: 'complete' }
-  /** There is no way to go on. */
+  /** The client cannot continue. */
   | { readonly type: 'refused'; readonly unknown: boolean; readonly message: string }
 
 const STATES = { connecting: 'connecting', live: 'open', reconnecting: 'lost' } as const
@@ -24,7 +24,7 @@ const BATCH_MS = 40
 const LARGE_BATCH = 500
 const LARGE_BATCH_MS = 120
 
-/** Watches one run for as long as somebody looks. What it has got it keeps, and goes on from there. */
+/** Watches one run while somebody looks. It keeps what it has received, and continues from there. */
 export class RunStore {
   readonly #runId: string
   readonly #listeners = new Set<() => void>()

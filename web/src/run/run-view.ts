@@ -5,7 +5,7 @@ import { placeRow } from './place-row.ts'
 import type { Row } from './rows.ts'
 import type { SeqRecord } from './seq-record.ts'
 
-/** A point of the line of tokens and cost: the totals behind the record `seq`. */
+/** A point of the line of tokens and cost: the totals after the record `seq`. */
 export type UsagePoint = {
   readonly seq: number
   readonly ts: number
@@ -40,10 +40,10 @@ export type RunView = {
   readonly verdicts: readonly Verdict[]
   /** seqs of the human checks. */
   readonly humanChecks: readonly number[]
-  /** seqs of the records that texts were taken out of. */
+  /** seqs of the records in which texts were redacted. */
   readonly redactions: readonly number[]
   readonly state: RunState | null
-  /** The states behind records STRIDE - 1, 2 * STRIDE - 1, …: where folding up to a moment begins. */
+  /** The states after records STRIDE - 1, 2 * STRIDE - 1, …: where folding up to a moment begins. */
   readonly snapshots: readonly RunState[]
   readonly broken: Break | null
 }
@@ -70,8 +70,8 @@ type Draft = {
 }
 
 /**
- * The view with further records, oldest first. Records that it has are passed over; behind a gap or a
- * record that no run can have, nothing is taken any more. Costs a copy of the arrays and the new
+ * The view with further records, oldest first. Records that it has are skipped; after a gap or a
+ * record that no run can have, no more are accepted. Costs a copy of the arrays and the new
  * records, so hand over many at a time.
  */
 export function extend(view: RunView, records: readonly SeqRecord[]): RunView {
@@ -98,7 +98,10 @@ function take(draft: Draft, record: SeqRecord): void {
   const expected = draft.records.length
   if (record.seq < expected) return
   if (record.seq > expected) {
-    draft.broken = { seq: expected, message: `record ${record.seq} came where ${expected} belongs` }
+    draft.broken = {
+      seq: expected,
+      message: `record ${record.seq} came in the place of record ${expected}`,
+    }
     return
   }
   const state = accept(draft, record)
@@ -110,7 +113,7 @@ function take(draft: Draft, record: SeqRecord): void {
   collect(draft, record, state)
 }
 
-/** The state behind the record; null where the rules of the domain do not allow it there. */
+/** The state after the record; null if the rules of the domain do not allow it there. */
 function accept(draft: Draft, record: SeqRecord): RunState | null {
   try {
     return evolve(draft.state, record)
@@ -142,7 +145,7 @@ function collect(draft: Draft, record: SeqRecord, { total }: RunState): void {
   }
 }
 
-/** The state of the run right behind the record `seq`; null before its first. */
+/** The state of the run right after the record `seq`; null before its first. */
 export function stateAt(view: RunView, seq: number): RunState | null {
   if (seq >= view.records.length - 1) return view.state
   if (seq < 0) return null

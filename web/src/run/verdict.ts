@@ -1,4 +1,4 @@
-/** How far a goal check was from the goal; null where its sentence tells no numbers. */
+/** How far a goal check was from the goal; null if its sentence has no numbers. */
 export type Distance = { readonly failing: number; readonly total: number | null }
 
 const SENTENCES: readonly [RegExp, (match: RegExpExecArray) => Distance][] = [

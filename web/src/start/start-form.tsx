@@ -56,7 +56,7 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
         />
         <TextInput
           label="Project folder"
-          description="On the machine of the server. Left empty, it is where the server was started."
+          description="A folder on the server's machine. If empty, the folder in which the server was started."
           placeholder="/home/you/project"
           value={draft.cwd}
           onChange={(event) => change({ cwd: event.currentTarget.value })}
@@ -66,7 +66,7 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
         <SimpleGrid cols={{ base: 1, xs: 2 }}>
           <Autocomplete
             label="Model"
-            placeholder="The server's usual one"
+            placeholder="The server's default"
             data={MODELS}
             value={draft.model_name}
             onChange={(model_name) => change({ model_name })}
@@ -121,7 +121,7 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
         </SimpleGrid>
         <TextInput
           label="Reason"
-          description="Kept in the log. May be left empty."
+          description="Optional. The log keeps it."
           value={draft.reason}
           onChange={(event) => change({ reason: event.currentTarget.value })}
           error={problem('reason')}

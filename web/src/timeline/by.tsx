@@ -2,7 +2,7 @@ import { principalOf } from '../run/attribution.ts'
 import type { SeqRecord } from '../run/seq-record.ts'
 import classes from './rows.module.css'
 
-/** Who caused a record, behind what they did; nothing where no person did. */
+/** Who caused a record, after what they did; nothing if no person did. */
 export function By({ record }: { readonly record: SeqRecord }) {
   const principal = principalOf(record)
   if (principal === null) return null

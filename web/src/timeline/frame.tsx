@@ -40,21 +40,21 @@ export function Frame({ records, icon, tone = 'plain', children }: Props) {
         {redacted > 0 && (
           <p className={classes.mark} data-mark="redacted">
             <IconEyeOff size={14} stroke={1.8} aria-hidden />
-            {counted(redacted, 'text')} taken out of this record, as it says itself
+            {counted(redacted, 'text')} redacted in this record, according to its metadata
           </p>
         )}
         {bad !== null && seqs.includes(bad) && (
           <p className={classes.mark} data-mark="bad">
             <IconAlertTriangle size={14} stroke={2} aria-hidden />
-            Record {bad} does not hold: it is not what was once written
+            Record {bad} is not valid: it differs from what was written
           </p>
         )}
       </div>
-      <Tooltip label="Records as they are" position="left">
+      <Tooltip label="Raw records" position="left">
         <button
           type="button"
           className={classes.raw}
-          aria-label={`Show record ${seq} as it is`}
+          aria-label={`Show the raw record ${seq}`}
           onClick={() => showRecords(seqs)}
         >
           <IconBraces size={15} stroke={1.7} />

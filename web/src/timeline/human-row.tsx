@@ -32,7 +32,7 @@ export function HumanRow({ row: { required, response: whole }, moment, ended }: 
             <span className={classes.quiet}>after {formatDuration(response.ts - required.ts)}</span>
             {response.payload.seen !== undefined && (
               <span className={classes.quiet}>
-                with record {response.payload.seen.seq} in sight
+                with record {response.payload.seen.seq} on the screen
               </span>
             )}
             {response.payload.reason !== null && <q>{visible(response.payload.reason)}</q>}

@@ -57,7 +57,7 @@ function noteOf(record: Note): Shown {
     }
     case 'run_claimed': {
       const { pid, host } = record.payload
-      return plain(<IconCpu {...SIZE} />, `Taken up by process ${pid} on ${host}`)
+      return plain(<IconCpu {...SIZE} />, `Process ${pid} on ${host} works on the run`)
     }
     case 'run_config_changed': {
       const { changes, reason } = record.payload

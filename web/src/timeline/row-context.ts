@@ -5,7 +5,7 @@ export type RowTools = {
   readonly runId: string
   /** When the run began, seconds since the epoch. */
   readonly began: number
-  /** The record that does not hold; null where none is known not to. */
+  /** The record that is not valid; null if none is known. */
   readonly bad: number | null
   readonly seek: (seq: number) => void
   readonly showRecords: (seqs: readonly number[]) => void

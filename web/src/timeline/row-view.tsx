@@ -11,7 +11,7 @@ import { ToolRow } from './tool-row.tsx'
 
 type Props = {
   readonly row: Row
-  /** The row is shown as it was behind this record; Infinity where all of its records had happened. */
+  /** The row is shown as it was after this record; Infinity if all of its records had happened. */
   readonly moment: number
   readonly began: number
   /** Whether the run was still at work then. */
@@ -39,7 +39,7 @@ export const RowView = memo(function RowView({ row, moment, began, working }: Pr
   }
 })
 
-/** The seq of the last record that a row holds: behind it, it does not change any more. */
+/** The seq of the last record that a row holds: after that it does not change any more. */
 export function lastSeqOf(row: Row): number {
   switch (row.type) {
     case 'iteration':

@@ -24,7 +24,7 @@ type Props = {
   readonly moment: number
   /** Whether the newest is looked at. */
   readonly following: boolean
-  /** Whether the run goes on. */
+  /** Whether the run has not ended. */
   readonly growing: boolean
 }
 
@@ -47,7 +47,7 @@ export function Timeline({ view, moment, following, growing }: Props) {
   })
   const { atEnd, stick, listeners } = useStickiness(scroller)
 
-  // What comes live is followed as long as the end is in sight.
+  // The page follows new rows while the end is in sight.
   useLayoutEffect(() => {
     if (following && growing && stick.current && rows.length > 0) {
       virtual.scrollToIndex(rows.length - 1, { align: 'end' })

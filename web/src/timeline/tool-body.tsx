@@ -27,7 +27,7 @@ function Asked({ call: { seq, payload } }: { readonly call: Call }) {
   if (raw_args !== undefined) {
     return (
       <>
-        <p className={classes.nothing}>Arguments that are no JSON object</p>
+        <p className={classes.nothing}>The arguments are not a JSON object</p>
         <Folded name={asked} text={raw_args}>
           {(shown) => <Code text={shown} />}
         </Folded>

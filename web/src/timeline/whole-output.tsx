@@ -51,6 +51,6 @@ export function WholeOutput({ bytes, sha256, look }: Props) {
 
 function verdictOf(genuine: boolean): string {
   return genuine
-    ? 'All of it. Its SHA-256 is the one in the record.'
+    ? 'This is the whole output. Its SHA-256 equals the one in the record.'
     : 'WRONG: the SHA-256 of this file is not the one in the record.'
 }

@@ -9,7 +9,7 @@ const PLUGINS = [remarkGfm]
 const WITHOUT = ['img']
 const COMPONENTS = { a: OutsideLink }
 
-/** What a model has said: as Markdown, or as it is where that would hold up the page. */
+/** What a model has said: as Markdown, or as plain text if Markdown would block the page. */
 export function Words({ text }: { readonly text: string }) {
   const seen = visible(text)
   if (!isSimple(seen)) return <div className={`${classes.words} ${classes.plain}`}>{seen}</div>

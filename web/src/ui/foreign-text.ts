@@ -1,6 +1,6 @@
 /**
- * What turns the direction of writing, or is not seen at all. What joins emoji and letters of some scripts is
- * none of it, nor are line feeds and tabs.
+ * What turns the direction of writing, or is not seen at all. It does not include what joins emoji and
+ * letters of some scripts, line feeds and tabs.
  */
 const HIDDEN =
   /[[\p{Cc}\p{Default_Ignorable_Code_Point}\u2028\u2029\ufff9-\ufffb]--[\t\n\r\u200c\u200d\ufe0e\ufe0f]]/gv

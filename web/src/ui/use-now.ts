@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'react'
 
-/** Milliseconds since the epoch, anew every `everyMs`; stands still without it. */
+/** Milliseconds since the epoch, updated every `everyMs`; constant without it. */
 export function useNow(everyMs: number | null): number {
   const [now, setNow] = useState(Date.now)
   useEffect(() => {

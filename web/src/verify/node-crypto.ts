@@ -3,7 +3,7 @@ import { sha256, sha512 } from '@noble/hashes/sha2.js'
 import { bytesToHex, hexToBytes } from '@noble/hashes/utils.js'
 
 /**
- * Stands for `node:crypto` in the console: as much of it as the server's own code for verifying needs.
+ * Replaces `node:crypto` in the console: as much of it as the server's own code for verifying needs.
  * The cryptography of browsers will not do: it works asynchronously, and is missing without TLS.
  */
 hashes.sha512 = sha512
@@ -28,7 +28,7 @@ export function createHash(_algorithm: 'sha256') {
   return self
 }
 
-/** What stands in front of the 32 bytes of every Ed25519 key in DER (SubjectPublicKeyInfo, RFC 8410). */
+/** The prefix of the 32 bytes of every Ed25519 key in DER (SubjectPublicKeyInfo, RFC 8410). */
 const ED25519 = hexToBytes('302a300506032b6570032100')
 const KEY_BYTES = 32
 const BEGIN = '-----BEGIN PUBLIC KEY-----'

@@ -11,7 +11,7 @@ export type Question =
 export type Answer =
   | {
       readonly type: 'progress'
-      /** How many records hold: all before the first that does not. */
+      /** How many records are valid: all before the first that is not. */
       readonly verified: number
       readonly bad: BadRecord | null
     }

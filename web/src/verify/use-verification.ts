@@ -23,7 +23,7 @@ export function useVerification(
   const verifier = useMemo(() => new Verifier(runId), [runId])
   const verification = useSyncExternalStore(verifier.subscribe, verifier.getSnapshot)
   const [asked, setAsked] = useState(false)
-  // What was begun is gone on with, however long the run becomes.
+  // A verification that has begun continues, however long the run becomes.
   const begun = asked || verification.verified > 0 || (length !== null && length <= UNASKED)
   useEffect(() => {
     if (begun) verifier.feed(records)

@@ -4,7 +4,7 @@ import type { Answer, ProofVerdict, Question } from './protocol.ts'
 
 /** How far the records of a run are verified. */
 export type Verification = {
-  /** How many hold: all before the first that does not. */
+  /** How many are valid: all before the first that is not. */
   readonly verified: number
   readonly bad: BadRecord | null
   /** Why this browser cannot verify; null where it can. */
@@ -16,7 +16,7 @@ const NOTHING_VERIFIED: Verification = { verified: 0, bad: null, failure: null }
 /** Records that the worker is given at once, and how many times that before it has answered. */
 const BATCH = 200
 const IN_FLIGHT = 2
-/** How often the page is told, milliseconds. */
+/** How often the page gets the progress, milliseconds. */
 const TELL_MS = 120
 /** Pause before the code of the worker is asked for again, where it could not be had, milliseconds. */
 const RETRY_MS = 3000
@@ -24,7 +24,7 @@ const RETRY_MS = 3000
 const startWorker = (): Worker =>
   new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' })
 
-/** Verifies the records of one run, in a worker, for as long as somebody looks. */
+/** Verifies the records of one run, in a worker, while somebody looks. */
 export class Verifier {
   readonly #runId: string
   readonly #listeners = new Set<() => void>()
@@ -131,7 +131,7 @@ export class Verifier {
 const ask = (worker: Worker, question: Question): void => worker.postMessage(question)
 
 const failureOf = (message: string | undefined): string =>
-  message === undefined || message === '' ? 'The code for it could not be loaded.' : message
+  message === undefined || message === '' ? 'The code that verifies could not be loaded.' : message
 
 /** What was stored: everything but what the frame has added to it. Altered text stays text, and no record. */
 function storedRecord({ seq, id = '', meta, altered, ...data }: SeqRecord): StoredRecord {

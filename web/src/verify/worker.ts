@@ -7,7 +7,7 @@ import type { LoadedRun } from '../../../src/log/run-log.ts'
 import { checkProof } from './check-proof.ts'
 import type { Answer, Question } from './protocol.ts'
 
-/** Verifies one run, beside the page: what it reckons must not hold up what a person sees. */
+/** Verifies one run beside the page: its work must not block what a person sees. */
 let run: LoadedRun | null = null
 let bad: BadRecord | null = null
 
