@@ -1,9 +1,10 @@
 import { maxHeaderSize } from 'node:http'
 import fastify, { type FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { AppDeps } from './deps.ts'
 import { LIVE_LIMITS } from './live/limits.ts'
-import { livePlugin } from './live/live-plugin.ts'
+import { type Live, livePlugin } from './live/live-plugin.ts'
 import { logAccesses } from './plugins/access-log.ts'
 import { limitSockets } from './plugins/admission.ts'
 import { limitConnections } from './plugins/connections.ts'
@@ -11,9 +12,10 @@ import { serveConsole } from './plugins/console.ts'
 import { describeApi, serveDocs } from './plugins/docs.ts'
 import { handleNotFound, refuseConnection, refuseExpectation, sendError } from './plugins/errors.ts'
 import { acceptJsonOnly } from './plugins/json-body.ts'
-import { insistOnPermissions } from './plugins/permission.ts'
+import { requirePermissions } from './plugins/permission.ts'
 import { RequestLog, withSafeRequests } from './plugins/request-log.ts'
-import { guard } from './plugins/security.ts'
+import { runParams } from './plugins/run-params.ts'
+import { security } from './plugins/security.ts'
 import { validatorCompiler } from './plugins/validation.ts'
 import { abortRun } from './routes/abort-run.ts'
 import { accesses } from './routes/access.ts'
@@ -40,9 +42,9 @@ import { tokens } from './routes/tokens.ts'
 import { watchAll } from './routes/watch-all.ts'
 import { watchRun } from './routes/watch-run.ts'
 
-const BODY_LIMIT = 1024 * 1024
-/** A request that has not arrived in full by then is dropped, milliseconds. */
-const REQUEST_TIMEOUT = 30_000
+const BODY_LIMIT_BYTES = 1024 * 1024
+/** A request that has not arrived in full by then is dropped. */
+const REQUEST_TIMEOUT_MS = 30_000
 
 const ROUTES = [
   createRun,
@@ -70,16 +72,16 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   const app = fastify({
     ...(deps.logger === undefined ? {} : { loggerInstance: withSafeRequests(deps.logger) }),
     logController: new RequestLog(),
-    bodyLimit: BODY_LIMIT,
-    requestTimeout: REQUEST_TIMEOUT,
+    bodyLimit: BODY_LIMIT_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
     frameworkErrors: sendError,
     clientErrorHandler: refuseConnection,
-    // A text of any length may stand in an address, so that a wrong id is an unknown one.
+    // An address may hold a text of any length, so that a wrong id is an unknown one.
     routerOptions: { maxParamLength: maxHeaderSize },
     http: {
-      // What Node refuses by itself would be no problem document: the guard does it.
+      // Node would refuse it without a problem document; the security plugin does with one.
       requireHostHeader: false,
-      // Who offers HTTP/2 is answered as if they had not.
+      // A client that offers HTTP/2 is answered as if it had not.
       shouldUpgradeCallback: ({ headers }) => /^websocket$/i.test(headers.upgrade ?? ''),
     },
   })
@@ -87,20 +89,41 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   app.setErrorHandler(sendError)
-  limitConnections(app, { ...LIVE_LIMITS, ...deps.live })
-  insistOnPermissions(app)
-  if (deps.accessLog !== undefined) logAccesses(app, deps.accessLog)
+  const limits = { ...LIVE_LIMITS, ...deps.live }
+  await app.register(limitConnections, limits)
+  await app.register(requirePermissions)
+  if (deps.accessLog !== undefined) await app.register(logAccesses, { recorder: deps.accessLog })
   const live = await livePlugin(app, deps)
-  guard(app, deps.access)
-  limitSockets(app, { ...LIVE_LIMITS, ...deps.live })
-  acceptJsonOnly(app)
-  handleNotFound(app)
-  await describeApi(app)
-  const typed = app.withTypeProvider<ZodTypeProvider>()
-  for (const route of ROUTES) route(typed, deps)
-  for (const route of LIVE_ROUTES) route(typed, live)
-  if (deps.audit !== undefined) for (const route of AUDIT_ROUTES) route(typed, deps.audit)
-  serveDocs(app)
-  await serveConsole(app)
+  await app.register(security, { access: deps.access })
+  await app.register(limitSockets, limits)
+  await app.register(acceptJsonOnly)
+  await app.register(handleNotFound)
+  await app.register(runParams)
+  await app.register(describeApi)
+  await app.register(routes, { deps, live })
+  await app.register(serveDocs)
+  await app.register(serveConsole)
   return app
 }
+
+/** All routes of the API. A hook applies only to routes that are added after it, so they come last. */
+const routes = fp<{ readonly deps: AppDeps; readonly live: Live }>(
+  async (app, { deps, live }) => {
+    const typed = app.withTypeProvider<ZodTypeProvider>()
+    for (const route of ROUTES) route(typed, deps)
+    for (const route of LIVE_ROUTES) route(typed, live)
+    if (deps.audit !== undefined) for (const route of AUDIT_ROUTES) route(typed, deps.audit)
+  },
+  {
+    name: 'routes',
+    dependencies: [
+      'permissions',
+      'security',
+      'socket-limits',
+      'json-bodies',
+      'not-found',
+      'run-params',
+      'descriptions',
+    ],
+  },
+)

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import { errAsync, ResultAsync } from 'neverthrow'
-import { RunId } from '../api/run-id.ts'
+import { ResultAsync } from 'neverthrow'
 import type { PersonCommand } from '../domain/commands.ts'
 import { handleCommand } from '../log/handle-command.ts'
 import type { LoadedRun } from '../log/run-log.ts'
@@ -17,27 +16,25 @@ import { PROJECTION_WAIT_MS } from './projection-wait.ts'
 export function command(
   { store, readModel, clock }: Pick<AppDeps, 'store' | 'readModel' | 'clock'>,
   request: FastifyRequest,
-  givenId: string,
+  runId: string,
   wanted: PersonCommand,
 ): ResultAsync<LoadedRun, Problem> {
-  const runId = RunId.safeParse(givenId)
-  if (!runId.success) return errAsync({ code: 'run_not_found' })
-  return handleCommand(store, runId.data, wanted, {
+  return handleCommand(store, runId, wanted, {
     author: { commandId: randomUUID(), principal: request.principal },
     now: clock,
-    snapshot: readModel.get(runId.data),
+    snapshot: readModel.get(runId),
   })
     .mapErr((error) => {
       const problem = commandProblem(error)
       if (['store_failed', 'damaged_record', 'busy'].includes(problem.code)) {
-        request.log.error({ run_id: runId.data, error }, 'a command failed')
+        request.log.error({ run_id: runId, error }, 'a command failed')
       }
       return problem
     })
     .andThen((run) => {
       const { seq } = run.state
       return ResultAsync.fromSafePromise(
-        readModel.waitFor(runId.data, seq, PROJECTION_WAIT_MS).then(() => run),
+        readModel.waitFor(runId, seq, PROJECTION_WAIT_MS).then(() => run),
       )
     })
 }

@@ -22,7 +22,7 @@ describe('the console is served', () => {
     await mkdir(`${root}assets`)
     await writeFile(`${root}index.html`, '<title>the console</title>')
     await writeFile(`${root}assets/index-abc.js`, 'let a')
-    await serveConsole(app, root)
+    await app.register(serveConsole, { root })
   }
 
   test('the same page at every address of it, never cached without asking', async () => {
@@ -61,7 +61,7 @@ describe('the console is served', () => {
   })
 
   test('a browser that comes to a wrong address gets the console, programs are told in JSON', async () => {
-    handleNotFound(app, root)
+    await app.register(handleNotFound, { root })
     await build()
     const browser = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' }
     const page = await app.inject({ url: '/nope', headers: browser })
@@ -80,7 +80,7 @@ describe('the console is served', () => {
   })
 
   test('where it is not built, a page says how, and a build is seen without a restart', async () => {
-    await serveConsole(app, root)
+    await app.register(serveConsole, { root })
     const before = await app.inject('/')
     expect(before.statusCode).toBe(503)
     expect(before.body).toContain('npm run build:web')

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
-import type { FastifyInstance, FastifyReply, RouteOptions } from 'fastify'
+import type { FastifyReply, RouteOptions } from 'fastify'
+import fp from 'fastify-plugin'
 import type { AccessRecorder } from '../../audit/access-log/access-recorder.ts'
 import type { GrantedKind } from '../../domain/access.ts'
 import { EVENT_STREAM } from '../live/sse.ts'
@@ -10,17 +11,17 @@ import { whoAndWhat } from './who-and-what.ts'
 
 type Recorder = Pick<AccessRecorder, 'note'>
 
-/**
- * Takes note of every answer under /api that shows something of the log, and of every refusal. To be
- * called before the routes are added.
- */
-export function logAccesses(app: FastifyInstance, recorder: Recorder): void {
-  app.addHook('onRoute', (route) => {
-    const operation = route.schema?.operationId
-    if (operation === undefined || !route.url.startsWith('/api/')) return
-    route.onSend = [noteAnswer(recorder, SHOWN[operation]), ...[route.onSend ?? []].flat()]
-  })
-}
+/** Notes every answer under /api that shows something of the log, and every refusal. */
+export const logAccesses = fp<{ readonly recorder: Recorder }>(
+  async (app, { recorder }) => {
+    app.addHook('onRoute', (route) => {
+      const operation = route.schema?.operationId
+      if (operation === undefined || !route.url.startsWith('/api/')) return
+      route.onSend = [noteAnswer(recorder, SHOWN[operation]), ...[route.onSend ?? []].flat()]
+    })
+  },
+  { name: 'access-log' },
+)
 
 type OnSend = Extract<NonNullable<RouteOptions['onSend']>, (...args: never) => unknown>
 
@@ -45,6 +46,6 @@ function noteAnswer(recorder: Recorder, kind: GrantedKind | undefined): OnSend {
   }
 }
 
-/** Watches are noted where it is known how they end. */
+/** Watches are noted by what serves them, which knows how they end. */
 const isWatch = (reply: FastifyReply): boolean =>
   String(reply.getHeader('content-type')).startsWith(EVENT_STREAM)

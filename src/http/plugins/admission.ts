@@ -1,4 +1,5 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
 import type { ProblemCode } from '../../api/problem-codes.ts'
 import type { LiveLimits } from '../live/limits.ts'
 import { sendProblem } from '../problems/problem.ts'
@@ -42,30 +43,29 @@ const NO_WEBSOCKET = {
 } as const
 
 /**
- * Refuses WebSockets where no route speaks it, and those and streams of records beyond the limits, before
- * anything is spent on them. A connection keeps its place until it is gone, however it is closed; a
- * stream until it is over.
+ * Refuses WebSockets at routes that do not speak it, and WebSockets and streams of records beyond the limits, before
+ * anything is spent on them. A connection keeps its place until it is closed, a stream until it has ended.
  */
-export function limitSockets(
-  app: FastifyInstance,
-  { sockets, socketsPerClient }: Pick<LiveLimits, 'sockets' | 'socketsPerClient'>,
-): void {
-  const admission = new Admission(
-    { all: sockets, perClient: socketsPerClient },
-    { all: 'too_many_sockets', perClient: 'too_many_of_client' },
-  )
-  app.addHook('onRequest', async (request, reply) => {
-    if (!request.ws && !isStream(request)) return
-    if (request.ws && !speaksWebSocket(request)) return sendProblem(request, reply, NO_WEBSOCKET)
-    const { ip } = request
-    const refusal = admission.enter(ip)
-    if (refusal !== null) return sendProblem(request, reply, { code: refusal })
-    const held = request.ws ? request.raw.socket : reply.raw
-    held.once('close', () => admission.leave(ip))
-  })
-}
+export const limitSockets = fp<Pick<LiveLimits, 'sockets' | 'socketsPerClient'>>(
+  async (app, { sockets, socketsPerClient }) => {
+    const admission = new Admission(
+      { all: sockets, perClient: socketsPerClient },
+      { all: 'too_many_sockets', perClient: 'too_many_of_client' },
+    )
+    app.addHook('onRequest', async (request, reply) => {
+      if (!request.ws && !isStream(request)) return
+      if (request.ws && !speaksWebSocket(request)) return sendProblem(request, reply, NO_WEBSOCKET)
+      const { ip } = request
+      const refusal = admission.enter(ip)
+      if (refusal !== null) return sendProblem(request, reply, { code: refusal })
+      const held = request.ws ? request.raw.socket : reply.raw
+      held.once('close', () => admission.leave(ip))
+    })
+  },
+  { name: 'socket-limits', dependencies: ['security'] },
+)
 
-/** What is at no route at all is refused as that. */
+/** An address without a route is refused as such. */
 const speaksWebSocket = ({ routeOptions: { url } }: FastifyRequest): boolean =>
   url === undefined || /^\/api\/ws\b/.test(url)
 

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import fastifyStatic from '@fastify/static'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
 import { packageFolder } from '../../lib/package-files.ts'
 
 const BUILT = `${join(packageFolder(), 'web/dist')}/`
@@ -25,31 +26,34 @@ const POLICY = [
 /** The addresses of the console's pages; it reads the rest of the address itself. */
 const PAGES = ['/', '/runs/:run_id']
 
-/** Serves the console at /. @param root the folder of the build */
-export async function serveConsole(app: FastifyInstance, root = BUILT): Promise<void> {
-  await app.register(async (console) => {
-    console.addHook('onRequest', async (_request, reply) => {
-      reply.header('content-security-policy', POLICY)
-    })
-    for (const url of PAGES) {
-      console.route({
-        method: 'GET',
-        url,
-        schema: { hide: true },
-        handler: (_request, reply) => sendPage(reply, root),
+/** Serves the console at /. `root`: the folder of its build. */
+export const serveConsole = fp<{ readonly root?: string }>(
+  async (app, { root = BUILT }) => {
+    await app.register(async (console) => {
+      console.addHook('onRequest', async (_request, reply) => {
+        reply.header('content-security-policy', POLICY)
       })
-    }
-    await console.register(fastifyStatic, {
-      root: `${root}assets/`,
-      prefix: '/assets/',
-      // Their names hold a hash of what is in them.
-      immutable: true,
-      maxAge: '1y',
-      schemaHide: true,
-      decorateReply: false,
+      for (const url of PAGES) {
+        console.route({
+          method: 'GET',
+          url,
+          schema: { hide: true },
+          handler: (_request, reply) => sendPage(reply, root),
+        })
+      }
+      await console.register(fastifyStatic, {
+        root: `${root}assets/`,
+        prefix: '/assets/',
+        // Their names hold a hash of what is in them.
+        immutable: true,
+        maxAge: '1y',
+        schemaHide: true,
+        decorateReply: false,
+      })
     })
-  })
-}
+  },
+  { name: 'console' },
+)
 
 /** Whether it is a person with a browser who asks for an address that is none of the API's. */
 export const wantsPage = ({ method, url, headers }: FastifyRequest): boolean =>

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import swagger from '@fastify/swagger'
 import fastify, { type FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import packageJson from '../../../package.json' with { type: 'json' }
 import { sendProblem } from '../problems/problem.ts'
@@ -28,56 +29,59 @@ WebSocket of a browser for a ticket, \`POST /api/tickets\`. Bodies must be appli
 `
 
 /** Describes all routes that are registered after it, at /openapi.json, and the sockets at /asyncapi.json. */
-export async function describeApi(app: FastifyInstance): Promise<void> {
-  await app.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: {
-        title: 'retrAI',
-        version: packageJson.version,
-        description: DESCRIPTION,
-        license: { name: 'MIT', identifier: 'MIT' },
-      },
-      servers: [{ url: '/', description: 'This server' }],
-      tags: [
-        { name: 'runs', description: 'Start, read, and steer runs' },
-        { name: 'live', description: 'Watch runs while they work' },
-        { name: 'history', description: 'What happened, and how things stood at any moment' },
-        {
-          name: 'audit',
-          description: 'Signed proofs of what the log holds, and who was shown what',
+export const describeApi = fp(
+  async (app) => {
+    await app.register(swagger, {
+      openapi: {
+        openapi: '3.1.0',
+        info: {
+          title: 'retrAI',
+          version: packageJson.version,
+          description: DESCRIPTION,
+          license: { name: 'MIT', identifier: 'MIT' },
         },
-        { name: 'access', description: 'Who may ask: tokens, roles, tickets' },
-        { name: 'goals', description: 'What a run can be asked to reach' },
-        { name: 'health', description: 'For supervisors and load balancers' },
-      ],
-      security: [{}, { token: [] }],
-      components: {
-        securitySchemes: {
-          token: {
-            type: 'http',
-            scheme: 'bearer',
-            description: 'A token, where there are any',
+        servers: [{ url: '/', description: 'This server' }],
+        tags: [
+          { name: 'runs', description: 'Start, read, and steer runs' },
+          { name: 'live', description: 'Watch runs while they work' },
+          { name: 'history', description: 'What happened, and how things stood at any moment' },
+          {
+            name: 'audit',
+            description: 'Signed proofs of what the log holds, and who was shown what',
+          },
+          { name: 'access', description: 'Who may ask: tokens, roles, tickets' },
+          { name: 'goals', description: 'What a run can be asked to reach' },
+          { name: 'health', description: 'For supervisors and load balancers' },
+        ],
+        security: [{}, { token: [] }],
+        components: {
+          securitySchemes: {
+            token: {
+              type: 'http',
+              scheme: 'bearer',
+              description: 'A token, where there are any',
+            },
           },
         },
       },
-    },
-    transform: ({ schema, ...rest }) => {
-      if (schema?.hide === true) return jsonSchemaTransform({ schema, ...rest })
-      const described = describeAccess(schema, rest.url, rest.route.config?.needs)
-      return jsonSchemaTransform({ schema: described, ...rest })
-    },
-    transformObject: (document) =>
-      withHeaders(withoutUnusedSchemas(jsonSchemaTransformObject(document))),
-  })
-  app.route({
-    method: 'GET',
-    url: '/openapi.json',
-    schema: { hide: true },
-    handler: async () => app.swagger(),
-  })
-  describeSockets(app)
-}
+      transform: ({ schema, ...rest }) => {
+        if (schema?.hide === true) return jsonSchemaTransform({ schema, ...rest })
+        const described = describeAccess(schema, rest.url, rest.route.config?.needs)
+        return jsonSchemaTransform({ schema: described, ...rest })
+      },
+      transformObject: (document) =>
+        withHeaders(withoutUnusedSchemas(jsonSchemaTransformObject(document))),
+    })
+    app.route({
+      method: 'GET',
+      url: '/openapi.json',
+      schema: { hide: true },
+      handler: async () => app.swagger(),
+    })
+    describeSockets(app)
+  },
+  { name: 'descriptions', dependencies: ['permissions'] },
+)
 
 /** Every named schema is made for requests and for responses; only those that an address uses stay. */
 function withoutUnusedSchemas(document: Description): Description {
@@ -102,22 +106,25 @@ type Description = ReturnType<typeof jsonSchemaTransformObject>
  * Serves the description as a page, at /docs. Everything it needs comes from this server. The page is
  * several megabytes of script, so it is loaded with the first request for it.
  */
-export function serveDocs(app: FastifyInstance): void {
-  let docs: Promise<FastifyInstance> | undefined
-  for (const url of ['/docs', '/docs/*']) {
-    app.route({
-      method: 'GET',
-      url,
-      schema: { hide: true },
-      handler: async (request, reply) => {
-        docs ??= buildDocs()
-        const answer = await (await docs).inject({ method: 'GET', url: request.url })
-        if (answer.statusCode === 404) return sendProblem(request, reply, { code: 'not_found' })
-        return reply.code(answer.statusCode).headers(answer.headers).send(answer.rawPayload)
-      },
-    })
-  }
-}
+export const serveDocs = fp(
+  async (app) => {
+    let docs: Promise<FastifyInstance> | undefined
+    for (const url of ['/docs', '/docs/*']) {
+      app.route({
+        method: 'GET',
+        url,
+        schema: { hide: true },
+        handler: async (request, reply) => {
+          docs ??= buildDocs()
+          const answer = await (await docs).inject({ method: 'GET', url: request.url })
+          if (answer.statusCode === 404) return sendProblem(request, reply, { code: 'not_found' })
+          return reply.code(answer.statusCode).headers(answer.headers).send(answer.rawPayload)
+        },
+      })
+    }
+  },
+  { name: 'docs-page', dependencies: ['descriptions'] },
+)
 
 /** An app of its own, since nothing can be registered with one that listens already. */
 async function buildDocs(): Promise<FastifyInstance> {

@@ -1,12 +1,7 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import type {
-  ConnectionError,
-  FastifyError,
-  FastifyInstance,
-  FastifyReply,
-  FastifyRequest,
-} from 'fastify'
+import type { ConnectionError, FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
 import type { ProblemCode } from '../../api/problem-codes.ts'
 import {
   isPassing,
@@ -96,31 +91,31 @@ const CONNECTION: Readonly<Record<string, ProblemCode>> = {
   HPE_HEADER_OVERFLOW: 'headers_too_large',
 }
 
-/**
- * Answers addresses without a route: 405 where another method would do, else 404.
- * @param root the folder of the console's build
- */
-export function handleNotFound(app: FastifyInstance, root?: string): void {
-  const routes: { readonly path: RegExp; readonly methods: readonly string[] }[] = []
-  app.addHook('onRoute', ({ url, method }) => {
-    const path = new RegExp(`^${url.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+')}$`)
-    routes.push({ path, methods: [method].flat() })
-  })
-  app.setNotFoundHandler((request, reply) => {
-    const [path = ''] = request.url.split('?')
-    const allowed = routes
-      .filter((route) => route.path.test(path))
-      .flatMap(({ methods }) => methods)
-    if (allowed.length === 0) {
-      return wantsPage(request)
-        ? sendMissingPage(reply, root)
-        : sendProblem(request, reply, { code: 'not_found' })
-    }
-    const allow = [...new Set(allowed)].sort().join(', ')
-    const detail = `${request.method} is not possible here. Use ${allow}.`
-    return sendProblem(request, reply.header('allow', allow), {
-      code: 'method_not_allowed',
-      detail,
+/** Answers addresses without a route: 405 if another method has one, else 404. `root`: the console's build. */
+export const handleNotFound = fp<{ readonly root?: string }>(
+  async (app, { root }) => {
+    const routes: { readonly path: RegExp; readonly methods: readonly string[] }[] = []
+    app.addHook('onRoute', ({ url, method }) => {
+      const path = new RegExp(`^${url.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+')}$`)
+      routes.push({ path, methods: [method].flat() })
     })
-  })
-}
+    app.setNotFoundHandler((request, reply) => {
+      const [path = ''] = request.url.split('?')
+      const allowed = routes
+        .filter((route) => route.path.test(path))
+        .flatMap(({ methods }) => methods)
+      if (allowed.length === 0) {
+        return wantsPage(request)
+          ? sendMissingPage(reply, root)
+          : sendProblem(request, reply, { code: 'not_found' })
+      }
+      const allow = [...new Set(allowed)].sort().join(', ')
+      const detail = `${request.method} is not possible here. Use ${allow}.`
+      return sendProblem(request, reply.header('allow', allow), {
+        code: 'method_not_allowed',
+        detail,
+      })
+    })
+  },
+  { name: 'not-found' },
+)

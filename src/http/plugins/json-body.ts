@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
 import { Refusal } from '../problems/problem.ts'
 import { InvalidInput } from './validation.ts'
 
@@ -6,28 +6,31 @@ import { InvalidInput } from './validation.ts'
 const MAX_DEPTH = 64
 
 /**
- * Takes bodies that say they are JSON and no others: those are the ones that a browser does not send
- * to another origin without asking first. An empty body is one that was left out.
+ * Takes bodies that are declared as JSON and no others: a browser does not send those to another origin without
+ * asking first. An empty body counts as left out.
  */
-export function acceptJsonOnly(app: FastifyInstance): void {
-  const parseJson = app.getDefaultJsonParser('error', 'error')
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser<string>(
-    'application/json',
-    { parseAs: 'string' },
-    (request, body, done) => {
-      if (body === '') return done(null, undefined)
-      void parseJson(request, body, (error, parsed) => {
-        if (error) return done(error)
-        try {
-          done(null, sound(parsed, '', 0))
-        } catch (refused) {
-          done(refused instanceof Error ? refused : new Error(String(refused)))
-        }
-      })
-    },
-  )
-}
+export const acceptJsonOnly = fp(
+  async (app) => {
+    const parseJson = app.getDefaultJsonParser('error', 'error')
+    app.removeAllContentTypeParsers()
+    app.addContentTypeParser<string>(
+      'application/json',
+      { parseAs: 'string' },
+      (request, body, done) => {
+        if (body === '') return done(null, undefined)
+        void parseJson(request, body, (error, parsed) => {
+          if (error) return done(error)
+          try {
+            done(null, sound(parsed, '', 0))
+          } catch (refused) {
+            done(refused instanceof Error ? refused : new Error(String(refused)))
+          }
+        })
+      },
+    )
+  },
+  { name: 'json-bodies' },
+)
 
 /**
  * JSON as the rest of the server may take it: hashes are made of it, and it is walked by functions that

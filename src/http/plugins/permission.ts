@@ -1,4 +1,5 @@
-import type { FastifyInstance, FastifySchema } from 'fastify'
+import type { FastifySchema } from 'fastify'
+import fp from 'fastify-plugin'
 import * as z from 'zod'
 import type { ProblemCode } from '../../api/problem-codes.ts'
 import { type Permission, rolesThatMay } from '../../api/roles.ts'
@@ -6,19 +7,22 @@ import { problems, withProblems } from '../problems/problem.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** What a caller needs to be let in; every route under /api says it. */
+    /** What a caller needs to be let in; every route under /api names it. */
     needs?: Permission
   }
 }
 
-/** Fails the start where a route under /api does not say what it needs, so that none is open by mistake. */
-export function insistOnPermissions(app: FastifyInstance): void {
-  app.addHook('onRoute', ({ url, method, config }) => {
-    if (config?.needs === undefined && /^\/api(\/|$)/.test(url)) {
-      throw new Error(`the route ${String(method)} ${url} names no permission`)
-    }
-  })
-}
+/** Fails the start if a route under /api does not name its permission, so that none is open by mistake. */
+export const requirePermissions = fp(
+  async (app) => {
+    app.addHook('onRoute', ({ url, method, config }) => {
+      if (config?.needs === undefined && /^\/api(\/|$)/.test(url)) {
+        throw new Error(`the route ${String(method)} ${url} names no permission`)
+      }
+    })
+  },
+  { name: 'permissions' },
+)
 
 /** How any request can be answered, whatever its address: by the server before a route is asked, or instead. */
 const ANYWHERE = [

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
 import { err, type Result } from 'neverthrow'
 import type { ProblemCode } from '../../api/problem-codes.ts'
 import { type Permission, type Role, roleMay, rolesThatMay } from '../../api/roles.ts'
@@ -24,43 +25,47 @@ export const SECURITY_HEADERS = {
 } as const
 
 /**
- * Guards every request, WebSocket upgrades among them, before anything else looks at it. This server
- * runs commands on its machine, so a page that somebody happens to have open must not reach it: not by
- * its own name (Origin, Sec-Fetch-Site), and not by a name of its own that leads here (Host). Then it
- * lets in who may do what the route needs; a route that needs nothing is for everybody.
+ * Guards every request, WebSocket upgrades included, before anything else looks at it. This server runs commands
+ * on its machine, so a page that somebody happens to have open must not reach it: neither under the page's own
+ * name (Origin, Sec-Fetch-Site) nor under a name that leads here (Host). Then it admits callers who may do what
+ * the route needs; a route that needs nothing is for everybody.
  */
-export function guard(app: FastifyInstance, access: Access): void {
-  app.decorateRequest('caller', null)
-  app.decorateRequest('principal', { getter: principalOf })
-  app.decorateRequest('role', { getter: roleOf })
-  app.decorateRequest('lease', { getter: leaseOf })
-  app.addHook('onRequest', async (request, reply) => {
-    reply.headers(SECURITY_HEADERS)
-    const foreign = foreignness(request, access.guarded)
-    if (foreign !== null) return sendProblem(request, reply, { code: foreign })
-    const broken = brokenHead(request)
-    if (broken !== null) {
-      if (request.ws) reply.header('sec-websocket-version', WEBSOCKET_VERSION)
-      return sendProblem(request, reply, { code: 'bad_request', detail: broken })
-    }
-    const { needs } = request.routeOptions.config
-    if (needs === undefined) return
-    const caller = await identify(request, access)
-    if (caller.isErr()) {
-      const { type: code, ...rest } = caller.error
-      if (code === 'unauthenticated') reply.header('www-authenticate', 'Bearer realm="retrai"')
-      return sendProblem(request, reply, { code, ...rest })
-    }
-    request.caller = caller.value
-    if (!roleMay(caller.value.role, needs)) {
-      return sendProblem(request, reply, forbidden(caller.value, needs))
-    }
-  })
-  app.addHook('onSend', (request, { raw }, payload, done) => {
-    if (request.caller !== null && payload instanceof Readable) cutWith(request.caller.lease, raw)
-    done()
-  })
-}
+export const security = fp<{ readonly access: Access }>(
+  async (app, { access }) => {
+    app.decorateRequest('caller', null)
+    app.decorateRequest('principal', { getter: principalOf })
+    app.decorateRequest('role', { getter: roleOf })
+    app.decorateRequest('lease', { getter: leaseOf })
+    app.addHook('onRequest', async (request, reply) => {
+      reply.headers(SECURITY_HEADERS)
+      const foreign = foreignness(request, access.guarded)
+      if (foreign !== null) return sendProblem(request, reply, { code: foreign })
+      const broken = brokenHead(request)
+      if (broken !== null) {
+        if (request.ws) reply.header('sec-websocket-version', WEBSOCKET_VERSION)
+        return sendProblem(request, reply, { code: 'bad_request', detail: broken })
+      }
+      const { needs } = request.routeOptions.config
+      if (needs === undefined) return
+      const caller = await identify(request, access)
+      if (caller.isErr()) {
+        const { type: code, ...rest } = caller.error
+        if (code === 'unauthenticated') reply.header('www-authenticate', 'Bearer realm="retrai"')
+        return sendProblem(request, reply, { code, ...rest })
+      }
+      request.caller = caller.value
+      if (!roleMay(caller.value.role, needs)) {
+        return sendProblem(request, reply, forbidden(caller.value, needs))
+      }
+    })
+    app.addHook('onSend', (request, { raw }, payload, done) => {
+      if (request.caller !== null && payload instanceof Readable) cutWith(request.caller.lease, raw)
+      done()
+    })
+  },
+  // The plugin of WebSockets closes the connection of an upgrade that a later hook refuses.
+  { name: 'security', dependencies: ['connection-limits', '@fastify/websocket'] },
+)
 
 const WEBSOCKET_VERSION = '13'
 const TOKENS = /^ *[\w!#$%&'*+.^`|~-]+ *(, *[\w!#$%&'*+.^`|~-]+ *)*$/
@@ -83,8 +88,8 @@ function brokenHead({ headers, raw, ws }: FastifyRequest): string | null {
 }
 
 /**
- * Who may not read any more gets no more of what takes long to send. There is no proper end then, so that
- * a part is never taken for the whole.
+ * Cuts off a long answer when its caller may not read any more. It gets no proper end, so that a part is never
+ * taken for the whole.
  */
 function cutWith(lease: Lease, response: ServerResponse): void {
   const forget = lease.onEnd(() => response.destroy())
@@ -93,18 +98,18 @@ function cutWith(lease: Lease, response: ServerResponse): void {
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Who asks; null before it is known, and where the route is for everybody. */
+    /** Who asks; null until it is known, and on routes for everybody. */
     caller: Caller | null
-    /** Who asks, as the log records it beside what was asked. Only where there is a caller. */
+    /** The name of the caller, as the log records it. Throws if there is no caller. */
     readonly principal: string
     readonly role: Role
-    /** How long the caller may go on. */
+    /** How long the caller may continue. */
     readonly lease: Lease
   }
 }
 
 const callerOf = ({ caller }: FastifyRequest): Caller => {
-  if (caller === null) throw new TypeError('nobody was asked who it is that asks')
+  if (caller === null) throw new TypeError('request.caller was read on an unauthenticated route')
   return caller
 }
 function principalOf(this: FastifyRequest): string {

@@ -4,8 +4,8 @@ import type { AuditError } from '../../audit/audit.ts'
 import { commandProblem } from './command-problem.ts'
 import type { Problem } from './problem.ts'
 
-/** How a failure of what an auditor asks for is told to the client; where the server is at fault, to its log too. */
-export function auditProblem(request: FastifyRequest, error: AuditError): Problem {
+/** The problem that an error is for an auditor. An error of the server itself is logged, too. */
+export function auditProblem(error: AuditError, request: FastifyRequest): Problem {
   if (error.type === 'redacted_meanwhile') return { code: error.type }
   const problem: Problem =
     error.type === 'keyring_failed' ? { code: 'keys_unusable' } : commandProblem(error)

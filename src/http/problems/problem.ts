@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Result } from 'neverthrow'
 import * as z from 'zod'
 import { CATALOGUE, type ProblemCode } from '../../api/problem-codes.ts'
 
@@ -81,6 +82,33 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
     .type('application/problem+json')
     .serializer((body: ProblemDocument) => JSON.stringify(body))
     .send(document)
+}
+
+/**
+ * What a handler returns for a result: its value, or an answer with the problem.
+ * @param problemOf the problem that an error is for the client, if it is none yet
+ */
+export async function sendResult<T>(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  result: Result<T, Problem> | PromiseLike<Result<T, Problem>>,
+): Promise<T | FastifyReply>
+export async function sendResult<T, E>(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  result: Result<T, E> | PromiseLike<Result<T, E>>,
+  problemOf: (error: E, request: FastifyRequest) => Problem,
+): Promise<T | FastifyReply>
+export async function sendResult<T, E extends Problem>(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  result: Result<T, E> | PromiseLike<Result<T, E>>,
+  problemOf: (error: E, request: FastifyRequest) => Problem = (problem) => problem,
+): Promise<T | FastifyReply> {
+  const settled = await result
+  return settled.isOk()
+    ? settled.value
+    : sendProblem(request, reply, problemOf(settled.error, request))
 }
 
 type ProblemResponse = {

@@ -3,7 +3,7 @@ import { RunParams } from '../../api/run-id.ts'
 import { RUN_STATUSES, statusOf } from '../../domain/state.ts'
 import { command } from '../commands.ts'
 import type { AppDeps } from '../deps.ts'
-import { COMMAND_PROBLEMS, problems, sendProblem } from '../problems/problem.ts'
+import { COMMAND_PROBLEMS, problems, sendResult } from '../problems/problem.ts'
 import { GivenSeen, SEEN_EXAMPLE } from '../seen.ts'
 import type { ZodApp } from '../zod-app.ts'
 
@@ -49,10 +49,10 @@ export function abortRun(app: ZodApp, deps: AppDeps): void {
     handler: async (request, reply) => {
       const { reason, seen } = request.body
       const wanted = { type: 'abort', reason, seen } as const
-      const aborted = await command(deps, request, request.params.run_id, wanted)
-      if (aborted.isErr()) return sendProblem(request, reply, aborted.error)
-      const { state } = aborted.value
-      return { run_id: state.runId, status: statusOf(state) }
+      const aborted = command(deps, request, request.runId, wanted).map(({ state }) => {
+        return { run_id: state.runId, status: statusOf(state) }
+      })
+      return sendResult(request, reply, aborted)
     },
   })
 }

@@ -149,7 +149,7 @@ async function sendPage(
   const page = new JsonPage(query.limit ?? PAGE_LIMIT)
   let last: number | null = null
   for await (const read of audit.accesses(query)) {
-    if (read.isErr()) return sendProblem(request, reply, auditProblem(request, read.error))
+    if (read.isErr()) return sendProblem(request, reply, auditProblem(read.error, request))
     for (const entry of read.value) {
       const frame = selects(query, entry) ? frameOf(entry) : null
       if (!page.add(frame)) return page.send(request, reply, String(last))

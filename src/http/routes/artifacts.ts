@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import * as z from 'zod'
-import { RunId, RunParams } from '../../api/run-id.ts'
+import { RunParams } from '../../api/run-id.ts'
 import { References } from '../../queries/artifact-index.ts'
 import type { AppDeps } from '../deps.ts'
 import { queryProblem } from '../problems/command-problem.ts'
@@ -48,9 +48,8 @@ export function readArtifact(app: ZodApp, deps: AppDeps): void {
     },
     handler: async (request, reply) => {
       const { sha256 } = request.params
-      const runId = RunId.safeParse(request.params.run_id)
-      if (!runId.success) return sendProblem(request, reply, { code: 'run_not_found' })
-      const named = await references.names(runId.data, sha256)
+      const { runId } = request
+      const named = await references.names(runId, sha256)
       if (named.isErr()) return sendProblem(request, reply, queryProblem(named.error))
       if (!named.value) return sendProblem(request, reply, { code: 'artifact_not_found' })
       const artifact = await deps.artifacts.read(sha256)

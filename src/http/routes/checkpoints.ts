@@ -8,7 +8,7 @@ import { sortedHeads } from '../../audit/checkpoints/run-heads.ts'
 import { ledgerOf } from '../../audit/ledgers.ts'
 import { canonicalJson } from '../../audit/proofs/canonical.ts'
 import { AUDIT_PROBLEMS, auditProblem } from '../problems/audit-problem.ts'
-import { problems, sendProblem } from '../problems/problem.ts'
+import { problems, sendProblem, sendResult } from '../problems/problem.ts'
 import { sendStream } from '../send-stream.ts'
 import type { ZodApp } from '../zod-app.ts'
 
@@ -87,9 +87,9 @@ function listCheckpoints(app: ZodApp, audit: Audit): void {
       response: { 200: CheckpointList, ...problems('invalid_request', ...AUDIT_PROBLEMS) },
     },
     handler: async (request, reply) => {
-      const listed = await audit.checkpoints(request.query.after, request.query.limit)
-      if (listed.isErr()) return sendProblem(request, reply, auditProblem(request, listed.error))
-      return [...listed.value]
+      const { after, limit } = request.query
+      const listed = (await audit.checkpoints(after, limit)).map((all) => [...all])
+      return sendResult(request, reply, listed, auditProblem)
     },
   })
 }
@@ -111,7 +111,7 @@ function readCheckpoint(app: ZodApp, audit: Audit): void {
     },
     handler: async (request, reply) => {
       const log = await audit.checkpoint(numberOf(request.params.number))
-      if (log.isErr()) return sendProblem(request, reply, auditProblem(request, log.error))
+      if (log.isErr()) return sendProblem(request, reply, auditProblem(log.error, request))
       const checkpoint = log.value?.checkpoint ?? null
       return checkpoint ?? sendProblem(request, reply, { code: 'checkpoint_not_found' })
     },
@@ -140,7 +140,7 @@ function listRunsOf(app: ZodApp, audit: Audit): void {
     },
     handler: async (request, reply) => {
       const log = await audit.checkpoint(numberOf(request.params.number))
-      if (log.isErr()) return sendProblem(request, reply, auditProblem(request, log.error))
+      if (log.isErr()) return sendProblem(request, reply, auditProblem(log.error, request))
       if (log.value === null) return sendProblem(request, reply, { code: 'checkpoint_not_found' })
       const heads = sortedHeads(log.value.heads.values())
       const lines = Readable.from(heads.map((head) => `${canonicalJson(head)}\n`))
@@ -168,7 +168,7 @@ function proveInclusion(app: ZodApp, audit: Audit): void {
       const { run_id: given } = request.params
       const id = ledgerOf(given) === null ? RunId.safeParse(given).data : given
       const log = await audit.checkpoint(numberOf(request.params.number))
-      if (log.isErr()) return sendProblem(request, reply, auditProblem(request, log.error))
+      if (log.isErr()) return sendProblem(request, reply, auditProblem(log.error, request))
       if (log.value === null) return sendProblem(request, reply, { code: 'checkpoint_not_found' })
       const proof = id === undefined ? null : audit.inclusion(log.value, id)
       return proof ?? sendProblem(request, reply, NOT_IN_IT)

@@ -5,7 +5,7 @@ import { runDetails } from '../../queries/run-details.ts'
 import { command } from '../commands.ts'
 import type { AppDeps } from '../deps.ts'
 import { etagOf } from '../etag.ts'
-import { COMMAND_PROBLEMS, problems, sendInvalid, sendProblem } from '../problems/problem.ts'
+import { COMMAND_PROBLEMS, problems, sendInvalid, sendResult } from '../problems/problem.ts'
 import { DescribedRun } from '../run-details.ts'
 import { MAX_ITERATIONS } from '../run-request.ts'
 import { GivenSeen } from '../seen.ts'
@@ -64,11 +64,11 @@ export function configureRun(app: ZodApp, deps: AppDeps): void {
         return sendInvalid(request, reply, [{ field: 'model_name', message }])
       }
       const wanted = { type: 'configure', changes, reason, seen } as const
-      const changed = await command(deps, request, request.params.run_id, wanted)
-      if (changed.isErr()) return sendProblem(request, reply, changed.error)
-      const { state } = changed.value
-      reply.header('etag', etagOf(state, deps.redactions?.ofRun(state.runId).length))
-      return runDetails(state)
+      const changed = command(deps, request, request.runId, wanted).map(({ state }) => {
+        reply.header('etag', etagOf(state, deps.redactions?.ofRun(state.runId).length))
+        return runDetails(state)
+      })
+      return sendResult(request, reply, changed)
     },
   })
 }

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { Seq } from '../../api/event-query.ts'
 import { SentConversation, type SentMessage } from '../../api/history.ts'
-import { RunId, RunParams } from '../../api/run-id.ts'
+import { RunParams } from '../../api/run-id.ts'
 import type { ChatMessage } from '../../domain/conversation.ts'
 import { sentConversation } from '../../queries/conversation.ts'
 import type { AppDeps } from '../deps.ts'
@@ -71,13 +71,12 @@ export function conversation(app: ZodApp, deps: AppDeps): void {
       },
     },
     handler: async (request, reply) => {
-      const runId = RunId.safeParse(request.params.run_id)
-      if (!runId.success) return sendProblem(request, reply, { code: 'run_not_found' })
-      const sent = await sentConversation(runId.data, request.query.at ?? null, deps)
+      const { runId } = request
+      const sent = await sentConversation(runId, request.query.at ?? null, deps)
       if (sent.isErr()) return sendProblem(request, reply, queryProblem(sent.error))
       const { modelName, asOf, answeredBy, messages, omittedTurns } = sent.value
       return {
-        run_id: runId.data,
+        run_id: runId,
         model_name: modelName,
         request: sent.value.request,
         as_of: asOf,

@@ -1,8 +1,8 @@
 import * as z from 'zod'
-import { RunId, RunParams } from '../../api/run-id.ts'
+import { RunParams } from '../../api/run-id.ts'
 import type { Audit } from '../../audit/audit.ts'
 import { AUDIT_PROBLEMS, auditProblem } from '../problems/audit-problem.ts'
-import { problems, sendProblem } from '../problems/problem.ts'
+import { problems, sendResult } from '../problems/problem.ts'
 import { sendStream } from '../send-stream.ts'
 import type { ZodApp } from '../zod-app.ts'
 
@@ -32,12 +32,12 @@ export function exportRun(app: ZodApp, audit: Audit): void {
       },
     },
     handler: async (request, reply) => {
-      const runId = RunId.safeParse(request.params.run_id)
-      if (!runId.success) return sendProblem(request, reply, { code: 'run_not_found' })
-      const archive = await audit.exportRun(runId.data)
-      if (archive.isErr()) return sendProblem(request, reply, auditProblem(request, archive.error))
-      reply.header('content-disposition', `attachment; filename="retrai-run-${runId.data}.tar.gz"`)
-      return sendStream(reply, 'application/gzip', archive.value)
+      const { runId } = request
+      const sent = (await audit.exportRun(runId)).map((archive) => {
+        reply.header('content-disposition', `attachment; filename="retrai-run-${runId}.tar.gz"`)
+        return sendStream(reply, 'application/gzip', archive)
+      })
+      return sendResult(request, reply, sent, auditProblem)
     },
   })
 }

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { Seq } from '../../api/event-query.ts'
-import { RunId, RunParams } from '../../api/run-id.ts'
+import { RunParams } from '../../api/run-id.ts'
 import { streamOf } from '../../log/run-log.ts'
 import { runDetails } from '../../queries/run-details.ts'
 import { Moments } from '../../queries/run-history.ts'
@@ -55,18 +55,17 @@ export function getRun(app: ZodApp, deps: AppDeps): void {
       },
     },
     handler: async (request, reply) => {
-      const runId = RunId.safeParse(request.params.run_id)
-      if (!runId.success) return sendProblem(request, reply, { code: 'run_not_found' })
+      const { runId } = request
       const { at } = request.query
       if (at !== undefined) {
-        const state = await moments.stateAt(runId.data, at)
+        const state = await moments.stateAt(runId, at)
         if (state.isErr()) return sendProblem(request, reply, queryProblem(state.error))
-        const known = isKnownStill(request, reply, etagOf(state.value, redactions(runId.data)))
+        const known = isKnownStill(request, reply, etagOf(state.value, redactions(runId)))
         return known ? reply.code(304).send() : runDetails(state.value)
       }
-      const run = deps.readModel.get(runId.data)
-      if (run === null) return sendProblem(request, reply, await whyMissing(runId.data, deps))
-      const etag = etagOf(run.state, redactions(runId.data))
+      const run = deps.readModel.get(runId)
+      if (run === null) return sendProblem(request, reply, await whyMissing(runId, deps))
+      const etag = etagOf(run.state, redactions(runId))
       reply.header('etag', etag)
       if (isKnown(etag, request.headers['if-none-match'])) return reply.code(304).send()
       return sendJson(reply, detailsOf(run.state))

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { PublishedKeys } from '../../api/audit.ts'
 import type { Audit } from '../../audit/audit.ts'
 import { auditProblem } from '../problems/audit-problem.ts'
-import { problems, sendProblem } from '../problems/problem.ts'
+import { problems, sendResult } from '../problems/problem.ts'
 import type { ZodApp } from '../zod-app.ts'
 
 const Query = z.object({
@@ -45,11 +45,7 @@ export function keys(app: ZodApp, audit: Audit): void {
       querystring: Query,
       response: { 200: DescribedKeys, ...problems('keys_unusable') },
     },
-    handler: async (request, reply) => {
-      const published = await audit.keys(request.query.all === 'true')
-      if (published.isErr())
-        return sendProblem(request, reply, auditProblem(request, published.error))
-      return published.value
-    },
+    handler: async (request, reply) =>
+      sendResult(request, reply, audit.keys(request.query.all === 'true'), auditProblem),
   })
 }

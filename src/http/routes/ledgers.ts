@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { LedgerName, LedgerProof } from '../../api/audit.ts'
 import type { Audit } from '../../audit/audit.ts'
 import { AUDIT_PROBLEMS, auditProblem } from '../problems/audit-problem.ts'
-import { problems, sendProblem } from '../problems/problem.ts'
+import { problems, sendProblem, sendResult } from '../problems/problem.ts'
 import { sendStream } from '../send-stream.ts'
 import type { ZodApp } from '../zod-app.ts'
 
@@ -40,9 +40,8 @@ function listLedgers(app: ZodApp, audit: Audit): void {
       response: { 200: DescribedProofs, ...problems(...AUDIT_PROBLEMS) },
     },
     handler: async (request, reply) => {
-      const proofs = await audit.proveLedgers()
-      if (proofs.isErr()) return sendProblem(request, reply, auditProblem(request, proofs.error))
-      return [...proofs.value]
+      const proofs = (await audit.proveLedgers()).map((all) => [...all])
+      return sendResult(request, reply, proofs, auditProblem)
     },
   })
 }
@@ -95,10 +94,7 @@ function proveAccesses(app: ZodApp, audit: Audit): void {
         'to there was changed, dropped or added.',
       response: { 200: DescribedProof, ...problems(...AUDIT_PROBLEMS) },
     },
-    handler: async (request, reply) => {
-      const proof = await audit.proveLedger('access')
-      if (proof.isErr()) return sendProblem(request, reply, auditProblem(request, proof.error))
-      return proof.value
-    },
+    handler: async (request, reply) =>
+      sendResult(request, reply, audit.proveLedger('access'), auditProblem),
   })
 }

@@ -1,8 +1,8 @@
 import { RunProof } from '../../api/audit.ts'
-import { RunId, RunParams } from '../../api/run-id.ts'
+import { RunParams } from '../../api/run-id.ts'
 import type { Audit } from '../../audit/audit.ts'
 import { AUDIT_PROBLEMS, auditProblem } from '../problems/audit-problem.ts'
-import { problems, sendProblem } from '../problems/problem.ts'
+import { problems, sendResult } from '../problems/problem.ts'
 import type { ZodApp } from '../zod-app.ts'
 
 const DescribedProof = RunProof.meta({
@@ -37,12 +37,7 @@ export function proveRun(app: ZodApp, audit: Audit): void {
       params: RunParams,
       response: { 200: DescribedProof, ...problems('run_not_found', ...AUDIT_PROBLEMS) },
     },
-    handler: async (request, reply) => {
-      const runId = RunId.safeParse(request.params.run_id)
-      if (!runId.success) return sendProblem(request, reply, { code: 'run_not_found' })
-      const proof = await audit.prove(runId.data)
-      if (proof.isErr()) return sendProblem(request, reply, auditProblem(request, proof.error))
-      return proof.value
-    },
+    handler: async (request, reply) =>
+      sendResult(request, reply, audit.prove(request.runId), auditProblem),
   })
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import * as z from 'zod'
 import { SeqInBody } from '../../api/event-query.ts'
-import { RunId, RunParams } from '../../api/run-id.ts'
+import { RunParams } from '../../api/run-id.ts'
 import type { RedactError, Redacted } from '../../redaction/redact-run.ts'
 import type { LoggedRedaction } from '../../redaction/redaction-ledger.ts'
 import type { AppDeps } from '../deps.ts'
@@ -137,20 +137,16 @@ export function redactRun(app: ZodApp, deps: AppDeps): void {
       },
     },
     handler: async (request, reply) => {
-      const runId = RunId.safeParse(request.params.run_id)
-      if (!runId.success) return sendProblem(request, reply, { code: 'run_not_found' })
+      const { runId } = request
       const { seq, reason, secret } = request.body
       const pointer = fromPayload(request.body.pointer)
       const author = { commandId: randomUUID(), principal: request.principal }
-      const done = await redactions.redact(
-        { runId: runId.data, seq, pointer, reason, secret },
-        author,
-      )
+      const done = await redactions.redact({ runId: runId, seq, pointer, reason, secret }, author)
       if (done.isErr()) return sendProblem(request, reply, problemOf(done.error))
       if (!done.value.carriedOut.hidden) {
         return sendProblem(request, reply, { code: 'redaction_pending' })
       }
-      return viewOf(runId.data, seq, done.value)
+      return viewOf(runId, seq, done.value)
     },
   })
   app.route({
@@ -165,11 +161,11 @@ export function redactRun(app: ZodApp, deps: AppDeps): void {
       response: { 200: RedactionViews, ...problems('run_not_found') },
     },
     handler: async (request, reply) => {
-      const runId = RunId.safeParse(request.params.run_id)
-      if (!runId.success || readModel.get(runId.data) === null) {
+      const { runId } = request
+      if (readModel.get(runId) === null) {
         return sendProblem(request, reply, { code: 'run_not_found' })
       }
-      return redactions.ofRun(runId.data).map(entryView)
+      return redactions.ofRun(runId).map(entryView)
     },
   })
 }

@@ -5,7 +5,7 @@ import { Decision } from '../../domain/records.ts'
 import { RUN_STATUSES, statusOf } from '../../domain/state.ts'
 import { command } from '../commands.ts'
 import type { AppDeps } from '../deps.ts'
-import { COMMAND_PROBLEMS, problems, sendProblem } from '../problems/problem.ts'
+import { COMMAND_PROBLEMS, problems, sendResult } from '../problems/problem.ts'
 import { GivenSeen, SEEN_EXAMPLE } from '../seen.ts'
 import type { ZodApp } from '../zod-app.ts'
 
@@ -73,10 +73,10 @@ export function resumeRun(app: ZodApp, deps: AppDeps): void {
     handler: async (request, reply) => {
       const { decision, reason, seq: answers, seen } = request.body
       const answer = { type: 'respond', decision, reason, answers, seen } as const
-      const resumed = await command(deps, request, request.params.run_id, answer)
-      if (resumed.isErr()) return sendProblem(request, reply, resumed.error)
-      const { state } = resumed.value
-      return { run_id: state.runId, status: statusOf(state), resumed_with: decision }
+      const resumed = command(deps, request, request.runId, answer).map(({ state }) => {
+        return { run_id: state.runId, status: statusOf(state), resumed_with: decision }
+      })
+      return sendResult(request, reply, resumed)
     },
   })
 }

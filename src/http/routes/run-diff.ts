@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { Seq } from '../../api/event-query.ts'
 import { RunDiff } from '../../api/history.ts'
-import { RunId, RunParams } from '../../api/run-id.ts'
+import { RunParams } from '../../api/run-id.ts'
 import type { Kind } from '../../domain/records.ts'
 import { Touched } from '../../domain/touched.ts'
 import { fieldChanges } from '../../queries/field-changes.ts'
@@ -74,30 +74,29 @@ export function runDiff(app: ZodApp, deps: AppDeps): void {
     },
     handler: async (request, reply) => {
       const { from, to } = request.query
-      const runId = RunId.safeParse(request.params.run_id)
-      if (!runId.success) return sendProblem(request, reply, { code: 'run_not_found' })
+      const { runId } = request
       if (from > to) {
         const message = `from must not be behind to: ${from} is more than ${to}.`
         return sendInvalid(request, reply, [{ field: 'from', message }])
       }
-      const before = await moments.stateAt(runId.data, from)
+      const before = await moments.stateAt(runId, from)
       if (before.isErr()) return sendProblem(request, reply, queryProblem(before.error))
-      const after = await moments.stateAt(runId.data, to)
+      const after = await moments.stateAt(runId, to)
       if (after.isErr()) return sendProblem(request, reply, queryProblem(after.error))
-      const redactions = deps.redactions?.ofRun(runId.data).length ?? 0
+      const redactions = deps.redactions?.ofRun(runId).length ?? 0
       const etag = entityTag(`${from}-${to}`, redactions)
       if (isKnownStill(request, reply, etag)) return reply.code(304).send()
       const records: Partial<Record<Kind, number>> = {}
       const open = await openCall(before.value, deps)
       if (open.isErr()) return sendProblem(request, reply, queryProblem(open.error))
       const touched = new Touched(open.value)
-      const walked = await moments.walk(runId.data, [from + 1, to], ({ seq, record }) => {
+      const walked = await moments.walk(runId, [from + 1, to], ({ seq, record }) => {
         records[record.kind] = (records[record.kind] ?? 0) + 1
         touched.add(seq, record)
       })
       if (walked.isErr()) return sendProblem(request, reply, queryProblem(walked.error))
       return {
-        run_id: runId.data,
+        run_id: runId,
         from,
         to,
         changes: fieldChanges(runDetails(before.value), runDetails(after.value)),

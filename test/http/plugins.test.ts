@@ -1,0 +1,66 @@
+import websocket from '@fastify/websocket'
+import fastify from 'fastify'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { limitSockets } from '../../src/http/plugins/admission.ts'
+import { limitConnections } from '../../src/http/plugins/connections.ts'
+import { describeApi } from '../../src/http/plugins/docs.ts'
+import { security } from '../../src/http/plugins/security.ts'
+import { createRun, json, startTestServer, type TestServer } from './support.ts'
+
+describe('plugins', () => {
+  let server: TestServer
+  beforeAll(async () => {
+    server = await startTestServer()
+  })
+  afterAll(() => server.stop())
+
+  test('fail the start if one that they depend on is missing', async () => {
+    const { access } = server
+    const limits = { connections: 1, connectionsPerClient: 1, stallMs: 1000 }
+    await expect(fastify().register(describeApi)).rejects.toThrow("'permissions'")
+    const withoutWebsocket = fastify()
+    await withoutWebsocket.register(limitConnections, limits)
+    await expect(withoutWebsocket.register(security, { access })).rejects.toThrow(
+      "'@fastify/websocket'",
+    )
+    const unguarded = fastify()
+    await unguarded.register(limitConnections, limits)
+    await unguarded.register(websocket)
+    await expect(
+      unguarded.register(limitSockets, { sockets: 1, socketsPerClient: 1 }),
+    ).rejects.toThrow("'security'")
+  })
+
+  test.each([
+    ['GET', ''],
+    ['GET', '/events'],
+    ['GET', '/diff?from=0&to=0'],
+    ['GET', '/conversation'],
+    ['GET', '/artifacts/0'],
+    ['GET', '/export'],
+    ['GET', '/proof'],
+    ['GET', '/redactions'],
+    ['POST', '/abort'],
+    ['POST', '/resume'],
+    ['PATCH', '/config'],
+    ['POST', '/redact'],
+  ])('an id that is no UUID is an unknown run: %s …%s', async (method, path) => {
+    const bodies: Record<string, object> = {
+      '/abort': {},
+      '/resume': { decision: 'approve' },
+      '/config': { max_iterations: 3 },
+      '/redact': { seq: 0, pointer: '', reason: 'a secret' },
+    }
+    const body = bodies[path]
+    const url = `${server.url}/api/runs/no-run${path}`
+    const answer = await fetch(url, body === undefined ? {} : json(method, body))
+    expect(answer.status).toBe(404)
+    expect(await answer.json()).toMatchObject({ type: 'urn:retrai:problem:run_not_found' })
+  })
+
+  test('an id in capitals names the same run', async () => {
+    const runId = await createRun(server)
+    const answer = await fetch(`${server.url}/api/runs/${runId.toUpperCase()}`)
+    expect(await answer.json()).toMatchObject({ run_id: runId })
+  })
+})
