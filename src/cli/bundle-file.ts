@@ -1,12 +1,17 @@
 import { createReadStream } from 'node:fs'
 import { access, constants } from 'node:fs/promises'
 import { err, ok, type Result } from 'neverthrow'
-import type { BundlePart } from '../audit/bundle/bundle-format.ts'
+import { type BundlePart, RECORDS } from '../audit/bundle/bundle-format.ts'
+import { BrokenArchive } from '../audit/bundle/inflate.ts'
+import { linesOf } from '../audit/bundle/lines.ts'
+import { readLine } from '../audit/bundle/record-line.ts'
 import { unpacked } from '../audit/bundle/tar.ts'
+import type { AgentEvent } from '../client/index.ts'
 import { messageOf } from '../lib/message-of.ts'
+import { decodeParsed } from '../log/codec.ts'
 
 /** An export in a file; each call reads it from its beginning. */
-export type BundleFile = () => AsyncIterable<BundlePart>
+type BundleFile = () => AsyncIterable<BundlePart>
 
 export async function bundleFile(path: string): Promise<Result<BundleFile, string>> {
   try {
@@ -14,5 +19,50 @@ export async function bundleFile(path: string): Promise<Result<BundleFile, strin
     return ok(() => unpacked(createReadStream(path)))
   } catch (cause) {
     return err(`${path} cannot be read: ${messageOf(cause)}`)
+  }
+}
+
+/** A record of an export cannot be shown; `retrai verify` tells more. */
+export class UnreadableExport extends Error {
+  override readonly name = 'UnreadableExport'
+}
+
+/** Reads an archive to its end, so that nothing is shown of one that is not whole. */
+export async function readWhole(open: BundleFile): Promise<Result<void, string>> {
+  try {
+    for await (const { body } of open()) for await (const _ of body);
+    return ok()
+  } catch (cause) {
+    if (!(cause instanceof BrokenArchive)) throw cause
+    return err(`The file is not one whole export: ${cause.message}. "retrai verify" tells more.`)
+  }
+}
+
+/** The records of an export behind a seq, in order. @throws UnreadableExport */
+export async function* bundleEvents(open: BundleFile, after: number): AsyncGenerator<AgentEvent> {
+  for await (const { path, body } of open()) {
+    if (path === RECORDS) {
+      yield* recordEvents(body, after)
+      return
+    }
+    for await (const _ of body);
+  }
+  throw new UnreadableExport(`the archive holds no ${RECORDS}`)
+}
+
+async function* recordEvents(
+  body: AsyncIterable<Uint8Array>,
+  after: number,
+): AsyncGenerator<AgentEvent> {
+  let expected = 0
+  for await (const { text } of linesOf(body)) {
+    const line = readLine(text)
+    if (typeof line === 'string') throw new UnreadableExport(`record ${expected}: ${line}`)
+    expected += 1
+    if (line.seq <= after) continue
+    const place = { stream: 'export', revision: line.seq }
+    const decoded = decodeParsed(place, line.data, line.metadata)
+    if (decoded.isErr()) throw new UnreadableExport(`record ${line.seq}: ${decoded.error.message}`)
+    yield { ...decoded.value.record, seq: line.seq }
   }
 }

@@ -1,10 +1,12 @@
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { createArtifacts } from '../artifacts/artifacts.ts'
 import { type Keyring, openKeyring } from '../audit/proofs/keyring.ts'
 import { makeDataFolder } from '../server/data-folder.ts'
 import { readStorePlace } from '../server/settings.ts'
 import type { ReadableLog } from '../store/embedded/existing-log.ts'
+import type { EventStore } from '../store/event-store.ts'
+import { say } from './terminal/print.ts'
 
 /** What an auditor reads of a data folder; a server may be using it. */
 export type DataFolder = {
@@ -38,4 +40,35 @@ export async function openDataFolder(dataDir: string): Promise<Result<DataFolder
   }
   const artifacts = createArtifacts(join(dataDir, 'artifacts'))
   return ok({ log: log.value, artifacts, keyring: keyring.value })
+}
+
+export const isConnectionString = (place: string): boolean => /^esdb(\+discover)?:/.test(place)
+
+/** Opens the store at a data folder, which no server may be using, or at the esdb://… of an EventStoreDB. */
+export async function openStore(place: string): Promise<Result<EventStore, string>> {
+  return isConnectionString(place) ? openEventStoreDb(place) : openDataFolderStore(place)
+}
+
+/** The log of a data folder, which is made if there is none. */
+export async function openDataFolderStore(place: string): Promise<Result<EventStore, string>> {
+  const { openEmbeddedStore } = await import('../store/embedded/embedded-store.ts')
+  const folder = resolve(place)
+  const made = await makeDataFolder(folder)
+  if (made.isErr()) return err(made.error)
+  const store = await openEmbeddedStore({ file: join(folder, 'log.sqlite') })
+  return store.mapErr(({ message }) => message)
+}
+
+/** An EventStoreDB that answers. */
+export async function openEventStoreDb(
+  connectionString: string,
+): Promise<Result<EventStore, string>> {
+  const adapter = await import('../store/eventstoredb/eventstoredb-store.ts')
+  const log = (message: string) => say(message)
+  const store = await adapter.openEventStoreDb({ connectionString, log })
+  if (store.isErr()) return err(store.error.message)
+  const answer = await store.value.ping()
+  if (answer.isOk()) return ok(store.value)
+  await store.value.close()
+  return err(answer.error.message)
 }

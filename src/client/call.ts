@@ -13,9 +13,9 @@ type Request = {
 }
 
 /** One REST call; `schema` is what a good answer holds. */
-export type Call<T> = Request & { readonly schema: z.ZodType<T> }
+type Call<T> = Request & { readonly schema: z.ZodType<T> }
 
-export type Answer<T> = {
+type Answer<T> = {
   readonly value: T
   /** As it came; null where it was too long to be read. */
   readonly text: string | null
@@ -30,14 +30,14 @@ export type Signal = { readonly signal?: AbortSignal | undefined }
 export type Answered<T> = ResultAsync<T, RequestError>
 
 /** The value that a GET is answered with. @param path begins with a slash */
-export type Getter = <T>(path: string, schema: z.ZodType<T>, options?: Signal) => Answered<T>
+type Getter = <T>(path: string, schema: z.ZodType<T>, options?: Signal) => Answered<T>
 
 export const createGetter =
   (call: Caller): Getter =>
   (path, schema, { signal } = {}) =>
     call({ method: 'GET', path, schema, signal }).map(({ value }) => value)
 
-export type CallerOptions = {
+type CallerOptions = {
   readonly baseUrl: string
   readonly token: string | undefined
   readonly fetch: typeof fetch
@@ -170,3 +170,22 @@ function reasonOf(thrown: unknown): string {
   if (cause.message !== '') return cause.message
   return 'code' in cause ? String(cause.code) : thrown.message
 }
+
+/** A query of what is set. */
+export function queryOf(query: Readonly<Record<string, string | number | undefined>>): string {
+  const search = new URLSearchParams()
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) search.set(name, String(value))
+  }
+  return search.size === 0 ? '' : `?${search}`
+}
+
+/** A parameter of the next page in a Link header such as `</api/runs?limit=2&cursor=…>; rel="next"`. */
+export function cursorOf(link: string | null, parameter: string): string | null {
+  const query = /<[^<>?]*\?([^<>]*)>; *rel="next"/.exec(link ?? '')?.[1]
+  return query === undefined ? null : new URLSearchParams(query).get(parameter)
+}
+
+/** Where the server has a run, or something of it. @param what begins with a slash */
+export const runPath = (runId: string, what = ''): string =>
+  `/api/runs/${encodeURIComponent(runId)}${what}`

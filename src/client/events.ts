@@ -2,7 +2,7 @@ import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import {
   ALL_KINDS,
-  type DOCUMENTED_KINDS,
+  DOCUMENTED_KINDS,
   type Kind,
   type RecordOf,
   RunRecord,
@@ -131,3 +131,15 @@ export function parseFrame(text: string): unknown {
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
+
+export function wantedKinds(kinds: Kinds | undefined): ReadonlySet<Kind> {
+  if (kinds === undefined) return new Set(DOCUMENTED_KINDS)
+  return new Set(kinds === 'all' ? ALL_KINDS : kinds)
+}
+
+/** Whether all kinds that this client knows are wanted: then no seq may be missing between two events. */
+export const areAll = (wanted: ReadonlySet<Kind>): boolean => wanted.size === ALL_KINDS.length
+
+/** A choice as a query has it. All are asked for as `all`: there a newer server sends its new kinds too. */
+export const kindsText = (wanted: ReadonlySet<Kind>): string =>
+  areAll(wanted) ? 'all' : [...wanted].join(',')

@@ -1,10 +1,32 @@
+import type { Result } from 'neverthrow'
+import * as z from 'zod'
 import { RunDiff, SentConversation } from '../api/history.ts'
-import { type Answered, type Caller, createGetter, type Opener, type Signal } from './call.ts'
-import type { AgentEvent, ChosenKind, Kinds } from './events.ts'
+import type { Kind } from '../domain/records.ts'
+import {
+  type Answered,
+  type Caller,
+  createGetter,
+  cursorOf,
+  type Opener,
+  queryOf,
+  runPath,
+  type Signal,
+} from './call.ts'
+import { HistoryError, type RequestError } from './errors.ts'
+import {
+  type AgentEvent,
+  areAll,
+  asAltered,
+  type ChosenKind,
+  type Kinds,
+  kindsText,
+  type Read,
+  readFrame,
+  readText,
+  wantedKinds,
+} from './events.ts'
 import type { ClientLimits } from './limits.ts'
-import { queryOf } from './paging.ts'
-import { type HistoryOptions, readHistory } from './read-history.ts'
-import { runPath } from './run-path.ts'
+import { linesOf } from './lines.ts'
 
 /** What happened in a run, and what follows from it, at any of its records. */
 export type History = {
@@ -53,3 +75,141 @@ export function createHistory(call: Caller, open: Opener, limits: ClientLimits):
       }),
   }
 }
+
+export type HistoryOptions<S extends Kinds | undefined = Kinds | undefined> = {
+  /** Only what is behind this seq; -1, which is the default, is all. */
+  readonly after?: number | undefined
+  readonly kinds?: S
+  /** Whether each event is to hold `id` and `meta`, what is kept beside its record. */
+  readonly meta?: boolean | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+type Deps = {
+  readonly call: Caller
+  readonly open: Opener
+  readonly limits: Pick<ClientLimits, 'silenceMs' | 'answerBytes'>
+}
+
+/** The events of a run up to now. @throws HistoryError, or the reason of the signal */
+async function* readHistory<const S extends Kinds | undefined>(
+  runId: string,
+  { after = -1, kinds, meta = false, signal }: HistoryOptions<S>,
+  deps: Deps,
+): AsyncGenerator<AgentEvent<ChosenKind<S>>, void, undefined> {
+  const reading = new Reading<ChosenKind<S>>(runId, wantedKinds(kinds), { after, meta, signal })
+  for (;;) {
+    if (yield* streamed(reading, deps)) return
+    // A stream cannot say why it breaks off. A page behind what came of it can, or has what is next.
+    if (yield* paged(reading, deps)) return
+  }
+}
+
+/** How far a history has been read, and what of it is wanted. */
+class Reading<K extends Kind> {
+  readonly signal: AbortSignal | undefined
+  readonly #runId: string
+  readonly #wanted: ReadonlySet<Kind>
+  readonly #form: Readonly<Record<string, string>>
+  cursor: number
+
+  constructor(
+    runId: string,
+    wanted: ReadonlySet<Kind>,
+    { after, meta, signal }: Required<Pick<HistoryOptions, 'after' | 'meta' | 'signal'>>,
+  ) {
+    this.#runId = runId
+    this.#wanted = wanted
+    this.#form = meta === true ? { meta: 'true' } : {}
+    this.signal = signal
+    this.cursor = after ?? -1
+  }
+
+  get wantsMeta(): boolean {
+    return 'meta' in this.#form
+  }
+
+  /** Where what is behind the cursor is. */
+  get path(): string {
+    const query = { after: this.cursor, kinds: kindsText(this.#wanted), ...this.#form }
+    return runPath(this.#runId, `/events${queryOf(query)}`)
+  }
+
+  /** The wanted ones of the next frames. */
+  *take(frames: readonly Result<Read, string>[]): Generator<AgentEvent<K>> {
+    for (const read of frames) {
+      this.signal?.throwIfAborted()
+      if (read.isErr()) this.fail(notUnderstood(`what is no event: ${read.error}`))
+      const event = read.value.type === 'event' ? read.value.event : read.value
+      const { seq } = event
+      const right = areAll(this.#wanted) ? seq === this.cursor + 1 : seq > this.cursor
+      if (!right) this.fail(notUnderstood(`the event ${seq} behind ${this.cursor}`))
+      this.cursor = seq
+      if (this.#wants(event)) yield event
+    }
+  }
+
+  fail(error: RequestError): never {
+    this.signal?.throwIfAborted()
+    throw new HistoryError(error, this.cursor)
+  }
+
+  #wants(event: object): event is AgentEvent<K> & AgentEvent {
+    return 'kind' in event && this.#wanted.has(event.kind as Kind)
+  }
+}
+
+/** @returns whether that was all; else it broke off */
+async function* streamed<K extends Kind>(
+  reading: Reading<K>,
+  { open, limits }: Deps,
+): AsyncGenerator<AgentEvent<K>, boolean> {
+  const { path, signal } = reading
+  const body = await open({ path, accept: 'application/x-ndjson', signal })
+  // What is in front of a record that cannot be read is to be had in pages.
+  if (body.isErr()) return isOfDamage(body.error) ? false : reading.fail(body.error)
+  const batches = linesOf(body.value, limits)
+  try {
+    for (;;) {
+      const batch = await batches.next().catch(() => null)
+      if (batch === null) return false
+      if (batch.done) return true
+      yield* reading.take(batch.value.map(readText))
+    }
+  } finally {
+    await batches.return()
+  }
+}
+
+/** One page. @returns whether it was the last */
+async function* paged<K extends Kind>(
+  reading: Reading<K>,
+  { call }: Deps,
+): AsyncGenerator<AgentEvent<K>, boolean> {
+  const { path, signal, cursor: from } = reading
+  const page = await call({ method: 'GET', path, schema: z.array(z.unknown()), signal })
+  if (page.isErr()) return reading.fail(page.error)
+  const { value, text, headers } = page.value
+  const exact = reading.wantsMeta ? JSON.stringify(value) === text : true
+  yield* reading.take(
+    value.map((frame) => (exact ? readFrame(frame) : readFrame(frame).map(asAltered))),
+  )
+  const next = cursorOf(headers.get('link'), 'after')
+  if (next === null) return true
+  const seq = Number(next)
+  // It would be read without end.
+  if (!Number.isSafeInteger(seq) || seq <= from)
+    reading.fail(notUnderstood(`a page behind ${from} that goes on behind ${next}`))
+  // Records that are not wanted may stand behind the last that was sent.
+  reading.cursor = seq
+  return false
+}
+
+const isOfDamage = (error: RequestError): boolean =>
+  error.type === 'refused' && error.code === 'damaged_record'
+
+const notUnderstood = (what: string): RequestError => ({
+  type: 'not_understood',
+  status: 200,
+  message: `The server sent ${what}.`,
+})

@@ -1,7 +1,6 @@
 import * as z from 'zod'
 import { Me, TicketView } from '../api/auth.ts'
-import { type Accesses, createAccesses } from './access.ts'
-import { type Audit, createAudit } from './audit.ts'
+import { type Accesses, type Audit, createAccesses, createAudit } from './audit.ts'
 import { type Answered, createCaller, createGetter, createOpener, type Signal } from './call.ts'
 import type { AgentEvent, ChosenKind, Kinds } from './events.ts'
 import { createHistory, type History } from './history.ts'
@@ -23,8 +22,14 @@ export type { Permission, Role } from '../api/roles.ts'
 export type { RunDetails, RunSummary } from '../api/runs.ts'
 export type { Kind } from '../domain/records.ts'
 export { ALL_KINDS, DOCUMENTED_KINDS } from '../domain/records.ts'
-export type { Accesses, AccessPage, AccessProof, AccessQuery, LoggedAccess } from './access.ts'
-export type { Audit } from './audit.ts'
+export type {
+  Accesses,
+  AccessPage,
+  AccessProof,
+  AccessQuery,
+  Audit,
+  LoggedAccess,
+} from './audit.ts'
 export {
   FeedError,
   HistoryError,
@@ -34,9 +39,8 @@ export {
 } from './errors.ts'
 export type { AgentEvent, ChosenKind, EventMeta, Kinds } from './events.ts'
 export type { WatchState } from './follow.ts'
-export type { History } from './history.ts'
+export type { History, HistoryOptions } from './history.ts'
 export type { ClientLimits } from './limits.ts'
-export type { HistoryOptions } from './read-history.ts'
 export type { Redacted, RunPage, RunQuery, RunRequest, RunStanding, Runs, Why } from './runs.ts'
 export type { Tokens } from './tokens.ts'
 export type { WatchOptions } from './watch.ts'

@@ -3,9 +3,15 @@ import { RunDetails, RunSummary } from '../api/runs.ts'
 import type { Decision, Seen } from '../domain/records.ts'
 import type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
 import type { RunStatus } from '../domain/state.ts'
-import { type Answered, type Caller, createGetter, type Signal } from './call.ts'
-import { cursorOf, queryOf } from './paging.ts'
-import { runPath } from './run-path.ts'
+import {
+  type Answered,
+  type Caller,
+  createGetter,
+  cursorOf,
+  queryOf,
+  runPath,
+  type Signal,
+} from './call.ts'
 
 /** What to run; what is left out gets the server's defaults. */
 export type RunRequest = Pick<RunConfig, 'goal'> &

@@ -7,12 +7,24 @@ import { setTimeout as pause, setImmediate } from 'node:timers/promises'
 import { err, ok, type Result } from 'neverthrow'
 import { messageOf } from '../lib/message-of.ts'
 import { collectOutput } from './collect-output.ts'
-import type { Command, CommandLimits, CommandResult, RunCommand } from './command.ts'
-import { DEFAULT_MAX_BYTES, shortageOf } from './command.ts'
-import { commandEnvironment } from './environment.ts'
+import {
+  type Command,
+  type CommandLimits,
+  type CommandResult,
+  commandEnvironment,
+  DEFAULT_MAX_BYTES,
+  type RunCommand,
+  shortageOf,
+} from './command.ts'
 import { watchMemory } from './memory-watch.ts'
-import { startReaper } from './reaper.ts'
-import { entryOf, killMarked, newMark, sendSignal, signalMarked } from './stragglers.ts'
+import {
+  entryOf,
+  killMarked,
+  newMark,
+  sendSignal,
+  signalMarked,
+  startReaper,
+} from './stragglers.ts'
 
 /** Between SIGTERM and SIGKILL: an abort has stopped everything within a second, whatever it ignores. */
 export const GRACE_MS = 400

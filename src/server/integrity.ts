@@ -3,13 +3,15 @@ import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import type { Logger } from 'pino'
 import { Checkpoint } from '../api/audit.ts'
+import { type CheckpointTimer, startCheckpoints } from '../audit/checkpoints/checkpoint-timer.ts'
+import { CheckpointWriter } from '../audit/checkpoints/checkpoint-writer.ts'
 import type { Keyring } from '../audit/proofs/keyring.ts'
 import { knownKeys } from '../audit/proofs/public-keys.ts'
 import { READ_MODEL } from '../audit/verify/projected-runs.ts'
 import type { Finding } from '../audit/verify/report.ts'
 import { verifyHeads } from '../audit/verify/verify-heads.ts'
 import { siblingModule } from '../lib/package-files.ts'
-import type { Parts } from './parts.ts'
+import { date, type Parts } from './parts.ts'
 import type { Task, Verdict } from './verify-worker.ts'
 
 /** When the whole store is verified, and how much of a processor that takes. */
@@ -158,4 +160,18 @@ async function readKept(file: string): Promise<Checkpoint | null> {
 async function writeKept(file: string, checkpoint: Checkpoint): Promise<void> {
   await writeFile(`${file}.new`, `${JSON.stringify(checkpoint)}\n`, { mode: 0o600 })
   await rename(`${file}.new`, file)
+}
+
+/** Signed statements over all runs, unless they are switched off. */
+export function startCheckpointing(
+  { settings, log, store, readModel }: Pick<Parts, 'settings' | 'log' | 'store' | 'readModel'>,
+  keyring: Keyring,
+  written: (checkpoint: Checkpoint) => Promise<void>,
+): Pick<CheckpointTimer, 'stop'> {
+  const { RETRAI_CHECKPOINT_SECONDS: seconds } = settings
+  if (seconds === 0) return { stop: async () => {} }
+  const writer = new CheckpointWriter({ store, runs: readModel, keyring, clock: date })
+  const timer = startCheckpoints(writer, { seconds, log, written })
+  readModel.whenRunEnds(() => timer.runEnded())
+  return timer
 }

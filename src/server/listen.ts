@@ -1,5 +1,8 @@
+import { createServer, type Server, STATUS_CODES } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { ResultAsync } from 'neverthrow'
 import type { buildApp } from '../http/app.ts'
+import { type Problem, problemDocument } from '../http/problems/problem.ts'
 import type { Settings } from './settings.ts'
 
 /** Begins to answer; resolves to the address. The error is a text for people that says what to do. */
@@ -13,7 +16,7 @@ export function listen(
 }
 
 /** @param flag names the setting that chooses the port */
-export function listenProblem(cause: unknown, host: string, port: number, flag: string): string {
+function listenProblem(cause: unknown, host: string, port: number, flag: string): string {
   const { code, message } = cause as NodeJS.ErrnoException
   if (code === 'EADDRINUSE') {
     return `Port ${port} on ${host} is taken by another program. Stop it, or choose another port with ${flag} (0 finds a free one).`
@@ -21,4 +24,49 @@ export function listenProblem(cause: unknown, host: string, port: number, flag: 
   if (code === 'EACCES')
     return `Port ${port} may not be opened by this user. Choose one above 1023.`
   return `Cannot listen on ${host}:${port}: ${message}`
+}
+
+const PATH = '/health/live'
+/** Whoever asks is answered at once, so nobody has to hold a connection. */
+const MAX_CONNECTIONS = 64
+const REQUEST_MS = 5_000
+
+/**
+ * Answers `GET /health/live` on a socket of its own, for orchestrators: it also answers while the thread
+ * that serves everything else is stuck. Resolves to its address; the error is a text for people.
+ * @param problem what is wrong now; null if nothing is
+ */
+export function listenForHealth(
+  { host, port }: { readonly host: string; readonly port: number },
+  problem: () => Problem | null,
+): ResultAsync<string, string> {
+  const server = createServer({ requestTimeout: REQUEST_MS }, ({ url = '' }, response) => {
+    const wrong: Problem | null = url.split('?')[0] === PATH ? problem() : { code: 'not_found' }
+    const document = wrong === null ? null : problemDocument(wrong, url)
+    const status = document?.status ?? 200
+    response
+      .writeHead(status, STATUS_CODES[status], {
+        'content-type': document === null ? 'application/json' : 'application/problem+json',
+        'cache-control': 'no-store',
+        'x-content-type-options': 'nosniff',
+        connection: 'close',
+      })
+      .end(JSON.stringify(document ?? { status: 'ok' }))
+  })
+  server.maxConnections = MAX_CONNECTIONS
+  server.unref()
+  return ResultAsync.fromPromise(listening(server, host, port), (cause) =>
+    listenProblem(cause, host, port, '--health-port'),
+  )
+}
+
+function listening(server: Server, host: string, port: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      const { port: taken } = server.address() as AddressInfo
+      const name = host.includes(':') ? `[${host}]` : host
+      resolve(`http://${name}:${taken}`)
+    })
+  })
 }

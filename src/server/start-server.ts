@@ -12,10 +12,8 @@ import { guardSecrets } from '../log/masking.ts'
 import { startProjector } from '../projections/projector.ts'
 import { openReadModel } from '../projections/sqlite-read-model.ts'
 import { canLimitMemory } from '../runner/memory-watch.ts'
-import { date, now } from './clocks.ts'
+import { createEffects, createSupervisor, REPORTS_FOLDER } from './create-agent.ts'
 import { createApp } from './create-app.ts'
-import { createEffects, REPORTS_FOLDER } from './create-effects.ts'
-import { createSupervisor } from './create-supervisor.ts'
 import {
   cleanStops,
   ensureServerId,
@@ -24,14 +22,12 @@ import {
   newDataDir,
   noteCleanStop,
 } from './data-folder.ts'
-import { startIntegrity, type VerifyPace } from './integrity.ts'
+import { startCheckpointing, startIntegrity, type VerifyPace } from './integrity.ts'
 import { listen } from './listen.ts'
-import { openAccess } from './open-access.ts'
-import { openLog } from './open-log.ts'
-import type { Parts } from './parts.ts'
+import { openAccess, openLog } from './open-log.ts'
+import { date, now, type Parts } from './parts.ts'
 import { createRedactions } from './redactions.ts'
 import { type Settings, secretsOf } from './settings.ts'
-import { startCheckpointing } from './start-checkpointing.ts'
 
 export type Server = {
   /** Where it listens, such as `http://127.0.0.1:8000`. */

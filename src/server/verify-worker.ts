@@ -13,7 +13,7 @@ import { verifyStore } from '../audit/verify/verify-store.ts'
 import type { LogPages } from '../log/log-pages.ts'
 import { readProjected } from '../projections/read-projected.ts'
 import { openReadableLog } from '../store/embedded/existing-log.ts'
-import { date } from './clocks.ts'
+import { date } from './parts.ts'
 
 /** What a thread is given. */
 const Task = z.object({

@@ -1,6 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import { Playback, type PlaybackCommand, type Target } from '../../src/cli/terminal/playback.ts'
-import { readTarget } from '../../src/cli/terminal/playback-keys.ts'
+import {
+  Playback,
+  type PlaybackCommand,
+  readTarget,
+  type Target,
+} from '../../src/cli/terminal/playback.ts'
 import type { AgentEvent } from '../../src/client/index.ts'
 
 /** Three iterations of two records; two seconds between records. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { interleave } from '../../src/runner/interleave.ts'
+import { interleave } from '../../src/runner/collect-output.ts'
 
 function joined() {
   let text = ''

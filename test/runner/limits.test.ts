@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { commandOutput } from '../../src/agent/tools/command-output.ts'
+import { commandOutput } from '../../src/agent/tools/commands.ts'
 import type { Command } from '../../src/runner/command.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
 import { check, project } from '../agent/goals/support.ts'

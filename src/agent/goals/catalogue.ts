@@ -1,11 +1,9 @@
-import { bunTest } from './bun-test.ts'
-import { cargoTest } from './cargo-test.ts'
-import { goTest } from './go-test.ts'
 import type { Goal } from './goal.ts'
+import { bunTest, npmTest } from './javascript.ts'
 import { makeTest } from './make-test.ts'
-import { npmTest } from './npm-test.ts'
 import { pyright } from './pyright.ts'
 import { pytest } from './pytest.ts'
+import { cargoTest, goTest } from './rust-and-go.ts'
 import { shellGoal } from './shell-goal.ts'
 
 /** All goals that a run may name. */

@@ -1,5 +1,5 @@
 import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
-import { judgePrinted } from './judge-printed.ts'
+import { judgePrinted } from './printed-summary.ts'
 import { textOf } from './project-files.ts'
 import { BUILD_CHECK_MS, runCheck } from './run-check.ts'
 import { tail } from './text.ts'

@@ -1,10 +1,9 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import type { Result } from 'neverthrow'
 import * as z from 'zod'
-import { parseCargoTest } from './cargo-test-output.ts'
 import { parseGoTest } from './go-test-events.ts'
 import { parseJUnit } from './junit.ts'
-import { parsePyright } from './pyright-report.ts'
+import { parseCargoTest, parsePyright } from './tool-output.ts'
 
 /** A result as it passes between threads. */
 export type Plain<T> = { readonly value: T } | { readonly problem: string }

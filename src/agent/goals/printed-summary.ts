@@ -1,5 +1,8 @@
 import { stripTerminalCodes } from '../../domain/terminal-codes.ts'
-import type { TestSummary } from './test-summary.ts'
+import type { GoalVerdict } from './goal.ts'
+import { endedWith } from './run-check.ts'
+import { judgeTests, type TestRun, type TestSummary } from './test-summary.ts'
+import { lastLine, tail } from './text.ts'
 
 type Counts = Pick<TestSummary, 'passed' | 'failed' | 'skipped' | 'expectedFailures'>
 
@@ -152,4 +155,16 @@ export function readPrintedSummary(output: string): TestSummary | null {
     .map(([name, runner]) => readRunner(name === 'tap' ? withoutSuites(lines) : lines, runner))
     .filter((summary) => summary !== null)
   return found.length === 0 ? null : found.reduce(add)
+}
+
+/** Judges a command that runs tests of some kind by the totals it printed, else by its exit code. */
+export function judgePrinted(run: TestRun): GoalVerdict {
+  const { output, exitCode } = run.ended
+  const summary = readPrintedSummary(output)
+  if (summary !== null) return judgeTests(summary, run)
+  const achieved = exitCode === 0
+  const ending = achieved ? 'passed' : endedWith(exitCode)
+  const said = lastLine(output, run.noise)
+  const reason = [`${run.tool} ${ending}`, said].filter(Boolean).join(': ')
+  return { achieved, reason, details: tail(output, achieved ? 1024 : undefined) }
 }

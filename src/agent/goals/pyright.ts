@@ -2,9 +2,9 @@ import { join, relative } from 'node:path'
 import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
 import { parseApart, toResult } from './parse-apart.ts'
 import { firstOf } from './project-files.ts'
-import type { Diagnostic, PyrightReport } from './pyright-report.ts'
 import { type Exited, endedWith, noResult, runCheck, SHORT_CHECK_MS } from './run-check.ts'
 import { counted, DETAILS_LIMIT, headAndTail, lastLine, oneLine, tail } from './text.ts'
+import type { Diagnostic, PyrightReport } from './tool-output.ts'
 
 /** `src/a.py:3:7`, counted from 1 as editors do. */
 function place(cwd: string, { file, range }: Diagnostic): string {

@@ -1,9 +1,8 @@
 import { join } from 'node:path'
 import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
-import { judgeJUnit } from './judge-junit.ts'
 import { type JUnitCase, summarize } from './junit.ts'
 import { firstOf, namesIn } from './project-files.ts'
-import { withReportFolder } from './report-folder.ts'
+import { judgeJUnit, withReportFolder } from './report-folder.ts'
 import { type Program, runCheck, SHORT_CHECK_MS } from './run-check.ts'
 import type { TestSummary } from './test-summary.ts'
 

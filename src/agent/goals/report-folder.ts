@@ -2,12 +2,16 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { StringDecoder } from 'node:string_decoder'
 import { setImmediate } from 'node:timers/promises'
-import { err, ok, type Result } from 'neverthrow'
+import { err, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
 import { messageOf } from '../../lib/message-of.ts'
 import { processMask } from '../../log/masking.ts'
 import { readConfined } from '../tools/confine.ts'
 import { describeProblem } from '../tools/path-problem.ts'
 import type { GoalVerdict } from './goal.ts'
+import type { JUnitCase } from './junit.ts'
+import { parseApart, toResult } from './parse-apart.ts'
+import { noResult } from './run-check.ts'
+import { judgeTests, type TestRun, type TestSummary } from './test-summary.ts'
 import { oneLine } from './text.ts'
 
 const MAX_REPORT_BYTES = 16 * 1024 * 1024
@@ -70,3 +74,27 @@ async function masked(content: Buffer): Promise<string> {
   }
   return text + pieces.write(decoder.end()) + pieces.end()
 }
+
+/** Judges a test run by the JUnit report at `path`; one that is missing or broken is a verdict too. */
+export async function judgeJUnit(
+  path: string,
+  summarize: (cases: readonly JUnitCase[]) => TestSummary,
+  run: TestRun,
+  signal: AbortSignal,
+): Promise<GoalVerdict> {
+  const report = await readReport(path)
+  const cases = await report.asyncAndThen((xml) =>
+    xml === null ? okAsync(null) : readCases(xml, signal),
+  )
+  if (cases.isErr()) {
+    return noResult(run.tool, run.ended, `its report cannot be read (${cases.error})`, run.noise)
+  }
+  if (cases.value !== null) return judgeTests(summarize(cases.value), run)
+  if (run.ended.exitCode !== run.noTestsExitCode) {
+    return noResult(run.tool, run.ended, 'wrote no report', run.noise)
+  }
+  return judgeTests(summarize([]), run)
+}
+
+const readCases = (xml: string, signal: AbortSignal): ResultAsync<readonly JUnitCase[], string> =>
+  new ResultAsync(parseApart('junit', [xml], signal)).andThen(toResult)

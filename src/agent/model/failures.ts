@@ -1,7 +1,7 @@
 import { APIConnectionError, APIConnectionTimeoutError, APIError } from 'openai'
+import * as z from 'zod'
+import { processMask } from '../../log/masking.ts'
 import type { ModelFailure } from './model.ts'
-import { readProblem } from './problem.ts'
-import { retryAfterMs } from './retry-after.ts'
 
 /** Who was asked for what, and how to write about it. */
 export type Asked = {
@@ -72,4 +72,83 @@ function rootMessage(cause: unknown): string {
   const inner = current instanceof AggregateError ? current.errors[0] : undefined
   if (inner instanceof Error) return inner.message
   return current.message || current.name
+}
+
+const Detail = z.object({
+  message: z.string(),
+  code: z.union([z.string(), z.number()]).nullish().catch(null),
+  type: z.string().nullish().catch(null),
+})
+
+const Wrapped = z.object({ error: z.union([z.string().min(1), z.looseObject({})]) })
+
+/** What an endpoint says went wrong. `code` is its own word for it, or a status in the body. */
+type Problem = { readonly message: string; readonly code: string | number | null }
+
+/**
+ * Reads the body of an error, wherever an endpoint puts its message: `{error: {message}}`, the same
+ * in a list (Google), `{error: "…"}` (Ollama), `{message}` (vLLM), or plain text.
+ */
+export function readProblem(body: unknown): Problem {
+  const first: unknown = Array.isArray(body) ? body[0] : body
+  const wrapped = Wrapped.safeParse(first)
+  const inner = wrapped.success ? wrapped.data.error : first
+  const detail = Detail.safeParse(inner)
+  if (detail.success) {
+    const { message, code, type } = detail.data
+    return { message, code: type === 'insufficient_quota' ? type : (code ?? null) }
+  }
+  return { message: textOf(inner), code: null }
+}
+
+/** Whether a body speaks of an error at all. */
+export function holdsProblem(body: unknown): boolean {
+  return Wrapped.safeParse(body).success
+}
+
+function textOf(value: unknown): string {
+  const text = typeof value === 'string' ? value : JSON.stringify(value ?? '')
+  return ['', '""', '{}'].includes(text.trim()) ? 'no reason given' : text
+}
+
+const MAX_LENGTH = 300
+/** A shorter key than this is no secret, and taking it out would spoil every message. */
+const MIN_KEY_LENGTH = 4
+
+/**
+ * Makes a function that turns foreign text into a short line in which none of `keys` appears, nor any
+ * other secret that is known. They go before the line is shortened, which could leave a half of one.
+ */
+export function quoter(keys: readonly (string | undefined)[]): (text: string) => string {
+  const secrets = keys
+    .filter((key) => key !== undefined)
+    .filter((key) => key.length >= MIN_KEY_LENGTH)
+    .toSorted((a, b) => b.length - a.length)
+  return (text) => {
+    const masked = secrets.reduce(
+      (line, key) => line.replaceAll(key, '***'),
+      processMask.text(text),
+    )
+    const line = masked.replaceAll(/\s+/g, ' ').trim()
+    return line.length > MAX_LENGTH ? `${line.slice(0, MAX_LENGTH)}…` : line
+  }
+}
+
+/**
+ * How long an endpoint asks us to wait, in milliseconds; null if it does not say.
+ * `retry-after-ms` counts milliseconds; `Retry-After` (RFC 9110) counts seconds or names a date.
+ * @param now milliseconds since the epoch
+ */
+export function retryAfterMs(headers: Headers, now: number): number | null {
+  const exact = number(headers.get('retry-after-ms'))
+  if (exact !== null) return exact
+  const value = headers.get('retry-after')
+  const seconds = number(value)
+  if (seconds !== null) return Math.ceil(seconds * 1000)
+  const date = value === null ? Number.NaN : Date.parse(value)
+  return Number.isNaN(date) ? null : Math.max(0, date - now)
+}
+
+function number(value: string | null): number | null {
+  return value !== null && /^\s*\d+(\.\d+)?\s*$/.test(value) ? Number(value) : null
 }

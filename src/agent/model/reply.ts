@@ -1,7 +1,55 @@
+import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
+import type { RequestedCall } from '../../domain/records.ts'
 import type { ModelReply } from './model.ts'
 import type { TokenUsage } from './prices.ts'
-import { ReportedCall, toRequestedCalls } from './tool-calls.ts'
+
+export function parseJson(text: string): Result<unknown, 'not_json'> {
+  try {
+    return ok(JSON.parse(text))
+  } catch {
+    return err('not_json')
+  }
+}
+
+/** `wanted`, or `wanted_2`, `wanted_3`, … if it is taken; what it returns is taken from then on. */
+export function distinct(wanted: string, taken: Set<string>): string {
+  let candidate = wanted
+  for (let n = 2; taken.has(candidate); n += 1) candidate = `${wanted}_${n}`
+  taken.add(candidate)
+  return candidate
+}
+
+const JsonObject = z.record(z.string(), z.json())
+
+/** A tool call as endpoints report it: the id may be missing, the arguments text or already an object. */
+const ReportedCall = z.object({
+  id: z.string().nullish().catch(null),
+  function: z.object({
+    name: z.string().min(1),
+    arguments: z.union([z.string(), JsonObject]).nullish(),
+  }),
+})
+type ReportedCall = z.infer<typeof ReportedCall>
+
+/** Gives every call an id that is unique in its reply; the same reply always gets the same ids. */
+function toRequestedCalls(calls: readonly ReportedCall[]): RequestedCall[] {
+  const taken = new Set<string>()
+  return calls.map(({ id, function: { name, arguments: written } }, index) => ({
+    call_id: distinct(id?.trim() || `call_${index}`, taken),
+    tool: name,
+    ...readArguments(written ?? ''),
+  }))
+}
+
+type Arguments = Pick<RequestedCall, 'args' | 'raw_args'>
+
+function readArguments(written: string | z.infer<typeof JsonObject>): Arguments {
+  if (typeof written !== 'string') return { args: written }
+  if (written.trim() === '') return { args: {} }
+  const parsed = JsonObject.safeParse(parseJson(written).unwrapOr(null))
+  return parsed.success ? { args: parsed.data } : { args: {}, raw_args: written }
+}
 
 const Part = z.union([
   z.string(),

@@ -5,8 +5,8 @@ import type {
   ChatCompletionTool,
 } from 'openai/resources/chat/completions'
 import type { ChatMessage } from '../../domain/conversation.ts'
-import { distinct } from './distinct.ts'
 import type { ModelRequest, ToolSpec } from './model.ts'
+import { distinct } from './reply.ts'
 import type { Route } from './routing.ts'
 
 type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>

@@ -2,8 +2,8 @@ import type { Dirent } from 'node:fs'
 import { lstat, opendir, readlink } from 'node:fs/promises'
 import * as z from 'zod'
 import { confine, isAt, type OpenedPath, openFolder, pathIn, projectPath } from './confine.ts'
-import { defineTool, failed, succeeded } from './define-tool.ts'
 import { describeProblem, problemOf } from './path-problem.ts'
+import { defineTool, failed, succeeded } from './tool.ts'
 
 const MAX_ENTRIES = 1000
 

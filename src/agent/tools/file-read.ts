@@ -4,9 +4,8 @@ import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { processMask } from '../../log/masking.ts'
 import { confine, openForReading, projectPath } from './confine.ts'
-import { defineTool, failed, succeeded } from './define-tool.ts'
 import { describeProblem } from './path-problem.ts'
-import { INLINE_BYTES } from './shorten.ts'
+import { defineTool, failed, INLINE_BYTES, succeeded } from './tool.ts'
 
 /** Bytes of a file that one call shows: the rest of what fits in a record is for the note below it. */
 const SHOWN_BYTES = INLINE_BYTES - 512

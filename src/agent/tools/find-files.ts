@@ -3,10 +3,10 @@ import { fileURLToPath } from 'node:url'
 import { ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { siblingModule } from '../../lib/package-files.ts'
-import { commandOutput } from './command-output.ts'
+import { commandOutput } from './commands.ts'
 import { confine, openTree, pathForCommands, projectPath } from './confine.ts'
-import { defineTool, failed, succeeded } from './define-tool.ts'
 import { describeProblem } from './path-problem.ts'
+import { defineTool, failed, succeeded } from './tool.ts'
 
 const TIMEOUT_MS = 30_000
 /** Beyond what Node is told to keep to, it has buffers and code. */

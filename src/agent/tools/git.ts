@@ -1,8 +1,7 @@
 import * as z from 'zod'
-import { commandOutput, WHOLE_OUTPUT_BYTES } from './command-output.ts'
-import { defineTool } from './define-tool.ts'
+import { commandOutput, WHOLE_OUTPUT_BYTES } from './commands.ts'
 import { describeGitProblem, withGitView } from './git-view.ts'
-import type { ToolContext, ToolOutput } from './tool.ts'
+import { defineTool, type ToolContext, type ToolOutput } from './tool.ts'
 
 const TIMEOUT_MS = 30_000
 const COMMITS = 20

@@ -2,7 +2,7 @@ import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { processMask } from '../../log/masking.ts'
 import type { CommandResult } from '../../runner/command.ts'
-import { commandOutput } from './command-output.ts'
+import { commandOutput } from './commands.ts'
 import {
   type ConfinedPath,
   confine,
@@ -13,9 +13,8 @@ import {
   pathForCommands,
   projectPath,
 } from './confine.ts'
-import { defineTool, failed, succeeded } from './define-tool.ts'
 import { describeProblem, type PathProblem } from './path-problem.ts'
-import type { ToolOutput } from './tool.ts'
+import { defineTool, failed, succeeded, type ToolOutput } from './tool.ts'
 
 const TIMEOUT_MS = 30_000
 const MAX_BYTES = 1024 * 1024

@@ -5,18 +5,20 @@ import { messageOf } from '../../lib/message-of.ts'
 import { processMask } from '../../log/masking.ts'
 import type { RunCommand } from '../../runner/command.ts'
 import { dataFolderProblem } from '../data-folder.ts'
-import { bashExec } from './bash-exec.ts'
-import type { DefinedTool } from './define-tool.ts'
+import { bashExec, runPytest } from './commands.ts'
 import { fileList } from './file-list.ts'
-import { filePatch } from './file-patch.ts'
 import { fileRead } from './file-read.ts'
-import { fileWrite } from './file-write.ts'
+import { filePatch, fileWrite } from './file-write.ts'
 import { findFiles } from './find-files.ts'
 import { gitDiff, gitLog, gitStatus } from './git.ts'
 import { grepSearch } from './grep-search.ts'
-import { runPytest } from './run-pytest.ts'
-import { headAndTail, INLINE_BYTES } from './shorten.ts'
-import type { Toolbox, ToolContext } from './tool.ts'
+import {
+  type DefinedTool,
+  headAndTail,
+  INLINE_BYTES,
+  type Toolbox,
+  type ToolContext,
+} from './tool.ts'
 
 const TOOLS: readonly DefinedTool[] = [
   bashExec,

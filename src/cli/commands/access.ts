@@ -1,5 +1,4 @@
-import type { Command } from 'commander'
-import { InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { LoggedAccess } from '../../client/index.ts'
 import { ACCESS_KINDS, type AccessKind } from '../../domain/access.ts'
@@ -7,8 +6,7 @@ import { type Server, type ServerOptions, serverCommand, withServer } from '../c
 import { EXIT } from '../terminal/exit-codes.ts'
 import { positiveInt } from '../terminal/option-values.ts'
 import { timeOf } from '../terminal/plain-text.ts'
-import { print, printJson, say } from '../terminal/print.ts'
-import { table } from '../terminal/table.ts'
+import { print, printJson, say, table } from '../terminal/print.ts'
 
 type Options = ServerOptions & {
   readonly run?: string

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { type Command, InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
-import { PublishedKeys } from '../../api/audit.ts'
+import { Checkpoint, PublishedKeys } from '../../api/audit.ts'
 import { type KnownKeys, knownKeys } from '../../audit/proofs/public-keys.ts'
 import type { TrustAnchors } from '../../audit/proofs/trust-anchors.ts'
 import { messageOf } from '../../lib/message-of.ts'
@@ -43,5 +43,18 @@ async function readKeys(file: string): Promise<Result<KnownKeys, string>> {
     return ok(knownKeys(PublishedKeys.parse(JSON.parse(await readFile(file, 'utf8')))))
   } catch (cause) {
     return err(`${file} holds no keys: ${messageOf(cause)}`)
+  }
+}
+
+/** A checkpoint that somebody has kept; null where none was given. */
+export async function readKept(
+  file: string | undefined,
+): Promise<Result<Checkpoint | null, string>> {
+  if (file === undefined) return ok(null)
+  try {
+    return ok(Checkpoint.parse(JSON.parse(await readFile(file, 'utf8'))))
+  } catch (cause) {
+    const reason = messageOf(cause)
+    return err(`${file} is no checkpoint, as GET /api/checkpoints/latest answers one: ${reason}`)
   }
 }

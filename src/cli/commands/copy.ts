@@ -6,7 +6,7 @@ import { type CopyProgress, copyLog } from '../../log/copy-log.ts'
 import { type LogPages, pagesOf } from '../../log/log-pages.ts'
 import { withoutRedacted } from '../../redaction/redaction-index.ts'
 import type { EventStore } from '../../store/event-store.ts'
-import { isConnectionString, openEventStoreDb, openStore } from '../open-store.ts'
+import { isConnectionString, openEventStoreDb, openStore } from '../data-folder.ts'
 import { fail, print } from '../terminal/print.ts'
 
 const HELP = `

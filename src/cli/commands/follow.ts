@@ -10,8 +10,7 @@ import type { Server } from '../connection.ts'
 import { eventLine } from '../terminal/event-line.ts'
 import { EXIT, exitCodeOf } from '../terminal/exit-codes.ts'
 import { oneLine } from '../terminal/plain-text.ts'
-import { print, printJson, say } from '../terminal/print.ts'
-import { tellState } from '../terminal/tell-state.ts'
+import { print, printJson, say, tellState } from '../terminal/print.ts'
 import { HumanChecks } from './human-checks.ts'
 
 export type FollowOptions = {

@@ -2,8 +2,7 @@ import type { Command } from 'commander'
 import { err, ok } from 'neverthrow'
 import { type ServerOptions, serverCommand, withServer } from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
-import { print, printJson } from '../terminal/print.ts'
-import { table } from '../terminal/table.ts'
+import { print, printJson, table } from '../terminal/print.ts'
 
 type Options = ServerOptions & { readonly json?: boolean }
 

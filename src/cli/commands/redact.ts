@@ -1,12 +1,13 @@
+import { readFile } from 'node:fs/promises'
+import { text } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { Redacted } from '../../client/index.ts'
+import { messageOf } from '../../lib/message-of.ts'
 import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson } from '../terminal/print.ts'
-import { type Carried, type RedactWhat, redactAll } from './redact-all.ts'
-import { readSecret } from './secret-input.ts'
 
 const HELP = `
 The pointer (RFC 6901) begins at the payload of the record: /output, /args/command, /tool_calls/0/args. An
@@ -77,4 +78,61 @@ function linesOf(seq: number, answer: Redacted, left: Redacted['elsewhere']): st
       return `  ${seq} ${oneLine(pointer)}${redactable ? '' : ' (cannot be redacted)'}`
     }),
   ]
+}
+
+type RedactWhat = {
+  readonly seq: number
+  readonly pointer: string
+  readonly reason: string
+  readonly secret: string | undefined
+}
+
+/** What was done at one record, and where the text is left standing for good. */
+type Carried = {
+  readonly seq: number
+  readonly answer: Redacted
+  readonly left: Redacted['elsewhere']
+}
+
+type Ask = (what: RedactWhat) => PromiseLike<Result<Redacted, string>>
+
+/**
+ * Takes a text out of one record and, with `everywhere`, out of all others of the run that its answer names.
+ * Ends at the first request that is refused: what was done until then is done, and may be asked for again.
+ */
+async function* redactAll(
+  ask: Ask,
+  what: RedactWhat,
+  everywhere: boolean,
+): AsyncGenerator<Result<Carried, string>> {
+  const first = await ask(what)
+  if (first.isErr()) return yield err(first.error)
+  const { elsewhere } = first.value
+  const next = everywhere ? elsewhere.filter(({ redactable }) => redactable) : []
+  const left = elsewhere.filter((place) => !next.includes(place))
+  yield ok({ seq: what.seq, answer: first.value, left })
+  for (const { seq, pointer } of next) {
+    const done = await ask({ ...what, seq, pointer })
+    if (done.isErr()) {
+      return yield err(`Record ${seq}, ${pointer}: ${done.error} Then give the command again.`)
+    }
+    yield ok({ seq, answer: done.value, left: [] })
+  }
+}
+
+/**
+ * A secret from a file, or from stdin for `-`, without the line feed at its end. It is no option of its own,
+ * since arguments of commands stand in histories and in lists of processes.
+ */
+async function readSecret(file: string | undefined): Promise<Result<string | undefined, string>> {
+  if (file === undefined) return ok(undefined)
+  try {
+    const read = await (file === '-' ? text(process.stdin) : readFile(file, 'utf8'))
+    const secret = read.replace(/\r?\n$/, '')
+    if (secret.length >= 4) return ok(secret)
+    return err('The secret is too short to be looked for: it needs at least 4 characters.')
+  } catch (cause) {
+    const message = messageOf(cause)
+    return err(`${file} cannot be read: ${message}`)
+  }
 }

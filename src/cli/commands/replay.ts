@@ -9,15 +9,13 @@ import {
   type Kind,
   WatchError,
 } from '../../client/index.ts'
-import { bundleFile } from '../bundle-file.ts'
+import { bundleEvents, bundleFile, readWhole, UnreadableExport } from '../bundle-file.ts'
 import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
 import { eventLine } from '../terminal/event-line.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { kinds, positiveInt, seq } from '../terminal/option-values.ts'
-import { Playback, type Target } from '../terminal/playback.ts'
-import { KEYS_HELP, takeKeys } from '../terminal/playback-keys.ts'
+import { KEYS_HELP, Playback, type Target, takeKeys } from '../terminal/playback.ts'
 import { print, printJson, say } from '../terminal/print.ts'
-import { bundleEvents, readWhole, UnreadableExport } from './replay-source.ts'
 
 const HELP = `
 What is shown is what was recorded, with the pauses between the records as they were. A FILE that is not

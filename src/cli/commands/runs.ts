@@ -5,8 +5,7 @@ import { RUN_STATUSES, type RunStatus } from '../../domain/state.ts'
 import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { positiveInt } from '../terminal/option-values.ts'
-import { print, printJson, say } from '../terminal/print.ts'
-import { table } from '../terminal/table.ts'
+import { print, printJson, say, table } from '../terminal/print.ts'
 
 type Options = ServerOptions & {
   readonly status?: RunStatus

@@ -74,7 +74,7 @@ async function serve(flags: Record<string, string>): Promise<void> {
   // Loaded here, so that --help and mistakes are answered at once.
   const [{ ServerThread }, { listenForHealth }, { createLog }] = await Promise.all([
     import('./server-thread.ts'),
-    import('../../server/health-listener.ts'),
+    import('../../server/listen.ts'),
     import('../terminal/log.ts'),
   ])
   guardSecrets(secretsOf(settings.value))

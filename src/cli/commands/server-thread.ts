@@ -4,8 +4,7 @@ import type { Logger } from 'pino'
 import type { Problem } from '../../http/problems/problem.ts'
 import { siblingModule } from '../../lib/package-files.ts'
 import type { Settings } from '../../server/settings.ts'
-import { stackOfThread } from '../../server/thread-stack.ts'
-import { type Beats, newBeats, STUCK_MS, Watchdog } from '../../server/watchdog.ts'
+import { type Beats, newBeats, STUCK_MS, stackOfThread, Watchdog } from '../../server/watchdog.ts'
 
 export type ThreadData = { readonly settings: Settings; readonly beats: Beats }
 export type ToThread = { readonly type: 'stop' }

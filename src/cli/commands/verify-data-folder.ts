@@ -6,7 +6,7 @@ import { hasAnchors, isTrusted, type TrustAnchors } from '../../audit/proofs/tru
 import { verifyStore } from '../../audit/verify/verify-store.ts'
 import { readProjected } from '../../projections/read-projected.ts'
 import { type DataFolder, dataDirOf, openDataFolder } from '../data-folder.ts'
-import type { LiveReport } from '../terminal/live-report.ts'
+import type { LiveReport } from '../terminal/report-lines.ts'
 
 /** Verifies all runs of the embedded log of a data folder, and what its checkpoints say of them. */
 export async function verifyDataFolder(

@@ -6,8 +6,7 @@ import type { KnownKeys } from '../../audit/proofs/public-keys.ts'
 import { checkSeal } from '../../audit/proofs/statements.ts'
 import type { Finding } from '../../audit/verify/report.ts'
 import { verifyLedgerLines } from '../../audit/verify/verify-ledger.ts'
-import type { ServerOptions } from '../connection.ts'
-import { download, downloadJson } from '../download.ts'
+import { download, downloadJson, type ServerOptions } from '../connection.ts'
 
 export type VerifiedLedgers = {
   /** How many entries of each hold. */

@@ -24,9 +24,14 @@ import {
 import { keptFindings } from '../../audit/verify/verify-store.ts'
 import { foldLogged, type LoadedRun } from '../../log/run-log.ts'
 import { runDetails } from '../../queries/run-details.ts'
-import { connect, type ServerOptions } from '../connection.ts'
-import { type DownloadFailure, download, downloadJson } from '../download.ts'
-import type { LiveReport } from '../terminal/live-report.ts'
+import {
+  connect,
+  type DownloadFailure,
+  download,
+  downloadJson,
+  type ServerOptions,
+} from '../connection.ts'
+import type { LiveReport } from '../terminal/report-lines.ts'
 import { trustOf } from './verify-data-folder.ts'
 import { type VerifiedLedgers, verifyLedgers } from './verify-server-ledgers.ts'
 

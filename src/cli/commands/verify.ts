@@ -4,11 +4,15 @@ import type { Trust } from '../../audit/verify/report.ts'
 import { verifyBundle } from '../../audit/verify/verify-bundle.ts'
 import { bundleFile } from '../bundle-file.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
-import type { LiveReport } from '../terminal/live-report.ts'
 import { endWithReader, print, printJson, say } from '../terminal/print.ts'
-import { bundleLines, findingLines, redactionLines, trustLine } from '../terminal/report-lines.ts'
-import { type AnchorOptions, readAnchors, withAnchors } from './anchors.ts'
-import { readKept } from './kept-checkpoint.ts'
+import {
+  bundleLines,
+  findingLines,
+  type LiveReport,
+  redactionLines,
+  trustLine,
+} from '../terminal/report-lines.ts'
+import { type AnchorOptions, readAnchors, readKept, withAnchors } from './anchors.ts'
 import { verifyDataFolder } from './verify-data-folder.ts'
 import { verifyServer } from './verify-server.ts'
 

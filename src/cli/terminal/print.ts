@@ -1,5 +1,6 @@
 import { once } from 'node:events'
-import { type Line, rendered, visibleJson } from './plain-text.ts'
+import type { WatchState } from '../../client/index.ts'
+import { type Line, rendered, shorten, visibleJson } from './plain-text.ts'
 
 /** As shells tell of SIGPIPE. */
 const BROKEN_PIPE = 141
@@ -35,4 +36,32 @@ export function endWithReader(): void {
     if (error.code === 'EPIPE') process.exit(BROKEN_PIPE)
     throw error
   })
+}
+
+/** The widest that a cell may be: one long text would fill up the lines of all others. */
+const MAX_CELL = 300
+
+/** Lines of a table with columns of even width, for people. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): Line[] {
+  const cells = [head, ...rows].map((row) => row.map((cell) => shorten(cell, MAX_CELL)))
+  const widths = head.map((_, column) =>
+    cells.reduce((widest, row) => Math.max(widest, row[column]?.length ?? 0), 0),
+  )
+  const [first = '', ...others] = cells.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  )
+  return [[{ text: first, style: 'bold' }], ...others]
+}
+
+/** Tells a person when a connection is lost, and when it is back. */
+export function tellState(): (state: WatchState) => void {
+  let lost = false
+  return (state) => {
+    if (state === 'reconnecting' && !lost) say('The connection is lost; trying to connect again …')
+    if (state === 'live' && lost) say('Connected again.')
+    lost = state === 'reconnecting'
+  }
 }

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { retryAfterMs } from '../../../src/agent/model/retry-after.ts'
+import { retryAfterMs } from '../../../src/agent/model/failures.ts'
 
 const now = Date.UTC(2026, 1, 18, 12, 0, 0)
 

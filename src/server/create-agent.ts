@@ -1,12 +1,16 @@
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { findGoal } from '../agent/goals/catalogue.ts'
 import { createModels } from '../agent/model/models.ts'
 import type { Resources } from '../agent/resources.ts'
 import type { Effects } from '../agent/run-loop.ts'
+import { Supervisor } from '../agent/supervisor.ts'
 import { createToolbox } from '../agent/tools/toolbox.ts'
 import type { Artifacts } from '../artifacts/artifacts.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../runner/run-command.ts'
 import { withCrashingEffects } from './crash-points.ts'
+import { now, type Parts } from './parts.ts'
 import type { Settings } from './settings.ts'
 
 const MIB = 1024 * 1024
@@ -53,4 +57,30 @@ export function createEffects(
     modelAttempts: 6,
   }
   return withCrashingEffects(effects, settings.RETRAI_CRASH_AT)
+}
+
+/** Who works on the runs; nothing is done before it is started. */
+export function createSupervisor(
+  { settings, log, store }: Pick<Parts, 'settings' | 'log' | 'store'>,
+  effects: Effects,
+  claims: {
+    readonly server: string
+    readonly claimant: string
+    readonly stopped: ReadonlySet<string>
+  },
+): Supervisor {
+  const { server, claimant, stopped } = claims
+  const isShared = settings.EVENTSTORE_URL !== undefined
+  return new Supervisor({
+    store,
+    effects,
+    process: { server, claimant, pid: process.pid, host: hostname() },
+    stopped,
+    leaseMs: isShared ? settings.RETRAI_LEASE_SECONDS * 1000 : null,
+    now,
+    newId: randomUUID,
+    retryMs: [100, 5_000],
+    maxRunsAtWork: settings.RETRAI_MAX_RUNS_AT_WORK,
+    log,
+  })
 }

@@ -4,7 +4,7 @@ import { firstOf } from './project-files.ts'
 import { BUILD_CHECK_MS, noResult, runCheck, tooLong, unreadable } from './run-check.ts'
 import { judgeTests } from './test-summary.ts'
 
-async function check(context: GoalContext): Promise<GoalVerdict> {
+async function checkCargo(context: GoalContext): Promise<GoalVerdict> {
   const ran = await runCheck(context, {
     tool: 'cargo test',
     programs: [{ file: 'cargo', args: ['test', '--no-fail-fast', '--color=never'] }],
@@ -37,5 +37,38 @@ export const cargoTest: Goal = {
     'project folder: unit, integration and documentation tests. It passes when the code compiles, ' +
     'at least one test passed and none failed.',
   detect: async (cwd) => (await firstOf(cwd, ['Cargo.toml'])) !== null,
-  check,
+  check: checkCargo,
+}
+
+async function checkGo(context: GoalContext): Promise<GoalVerdict> {
+  const ran = await runCheck(context, {
+    tool: 'go test',
+    programs: [{ file: 'go', args: ['test', '-json', './...'] }],
+    missing: 'go is not installed: install it from https://go.dev/dl',
+    timeoutMs: BUILD_CHECK_MS,
+  })
+  if (ran.isErr()) return ran.error
+  const cut = tooLong('go test', ran.value)
+  if (cut !== null) return cut
+  const parsed = await parseApart('goTest', [ran.value.stdout], context.signal)
+  if (parsed.isErr()) return unreadable('go test', ran.value, parsed.error)
+  const { summary, printed, events } = parsed.value
+  const readable = { ...ran.value, output: [ran.value.stderr, printed].filter(Boolean).join('\n') }
+  if (events === 0) return noResult('go test', readable, 'reported nothing')
+  return judgeTests(summary, {
+    tool: 'go test',
+    unit: 'package',
+    noTests: 'go looks for functions named Test* in files named *_test.go',
+    ended: readable,
+  })
+}
+
+export const goTest: Goal = {
+  name: 'go-test',
+  description: 'All Go tests pass under go test',
+  prompt:
+    'Make all tests of this Go project pass. The check runs `go test ./...` in the project folder. ' +
+    'It passes when every package builds, at least one test passed and none failed.',
+  detect: async (cwd) => (await firstOf(cwd, ['go.mod'])) !== null,
+  check: checkGo,
 }

@@ -1,0 +1,115 @@
+import { access, constants } from 'node:fs/promises'
+import { join } from 'node:path'
+import * as z from 'zod'
+import { type CommandResult, overLimit } from '../../runner/command.ts'
+import { defineTool, type ToolOutput } from './tool.ts'
+
+/** Kept of a command's output for its artifact. */
+export const WHOLE_OUTPUT_BYTES = 8 * 1024 * 1024
+
+const withNote = (output: string, note: string): string =>
+  `${output}${output === '' || output.endsWith('\n') ? '' : '\n'}[${note}]`
+
+/** A command's end as the result of the tool that ran it. */
+export function commandOutput(result: CommandResult, timeoutMs: number): ToolOutput {
+  const { end, exitCode, output } = result
+  switch (end) {
+    case 'exited':
+      return { output, exitCode, outcome: exitCode === 0 ? 'ok' : 'error' }
+    case 'timed_out': {
+      const note = `stopped at its time limit of ${timeoutMs / 1000} s, with all its processes`
+      return { output: withNote(output, note), exitCode, outcome: 'timed_out' }
+    }
+    case 'out_of_memory':
+    case 'too_much_output': {
+      const note = `stopped because it ${overLimit(result)}, with all its processes`
+      return { output: withNote(output, note), exitCode, outcome: 'error' }
+    }
+    case 'aborted': {
+      const note = 'stopped with the run, with all its processes'
+      return { output: withNote(output, note), exitCode, outcome: 'aborted' }
+    }
+    case 'not_found':
+    case 'not_started':
+      return { output, exitCode, outcome: 'error' }
+  }
+}
+
+const DEFAULT_TIMEOUT_S = 120
+const MAX_TIMEOUT_S = 3600
+
+export const bashExec = defineTool({
+  name: 'bash_exec',
+  description:
+    "Run a command with bash in the project's folder and get its output (stdout and stderr) and exit " +
+    'code. Each call is a new shell without a terminal or input. Processes left in the background end ' +
+    'with the call.',
+  readOnly: false,
+  args: z.strictObject({
+    command: z
+      .string()
+      .min(1)
+      .refine((text) => !text.includes('\0'), 'has a NUL character in it')
+      .describe('The command line, as bash takes it'),
+    timeout_s: z
+      .number()
+      .positive()
+      .max(MAX_TIMEOUT_S)
+      .optional()
+      .describe(`Seconds until it is stopped; ${DEFAULT_TIMEOUT_S} where left out`),
+  }),
+  run: async ({ command, timeout_s = DEFAULT_TIMEOUT_S }, { cwd, signal, runCommand }) => {
+    const timeoutMs = timeout_s * 1000
+    const result = await runCommand({
+      file: 'bash',
+      args: ['-c', command],
+      cwd,
+      timeoutMs,
+      maxBytes: WHOLE_OUTPUT_BYTES,
+      signal,
+    })
+    return commandOutput(result, timeoutMs)
+  },
+})
+
+const TIMEOUT_MS = 600_000
+const VIRTUAL_ENVIRONMENTS = ['.venv', 'venv']
+
+/** The Python of the project's own virtual environment, else the one on the PATH. */
+async function pythonOf(cwd: string): Promise<string> {
+  for (const folder of VIRTUAL_ENVIRONMENTS) {
+    const python = join(cwd, folder, 'bin', 'python')
+    const runs = await access(python, constants.X_OK).then(
+      () => true,
+      () => false,
+    )
+    if (runs) return python
+  }
+  return 'python3'
+}
+
+export const runPytest = defineTool({
+  name: 'run_pytest',
+  description:
+    "Run pytest in the project's folder and get its report. Uses the project's .venv or venv where " +
+    'there is one.',
+  readOnly: false,
+  args: z.strictObject({
+    args: z
+      .array(z.string().refine((text) => !text.includes('\0'), 'has a NUL character in it'))
+      .max(100)
+      .optional()
+      .describe('Arguments of pytest, one an item, such as ["-x", "tests/test_cart.py"]'),
+  }),
+  run: async ({ args = [] }, { cwd, signal, runCommand }) => {
+    const result = await runCommand({
+      file: await pythonOf(cwd),
+      args: ['-m', 'pytest', '--color=no', ...args],
+      cwd,
+      timeoutMs: TIMEOUT_MS,
+      maxBytes: WHOLE_OUTPUT_BYTES,
+      signal,
+    })
+    return commandOutput(result, TIMEOUT_MS)
+  },
+})
