@@ -11,14 +11,14 @@ export type Checkpoint = {
 }
 
 /** A run that cannot be read on from `seq`: it stays as it was before, and its records are skipped. */
-export type DamagedRun = {
+type DamagedRun = {
   readonly runId: string
   readonly seq: number
   readonly message: string
 }
 
 /** What is known of runs before a batch. */
-export type Projected = {
+type Projected = {
   get(runId: string): LoadedRun | null
   isDamaged(runId: string): boolean
 }

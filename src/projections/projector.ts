@@ -2,13 +2,13 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { err, ok, type Result } from 'neverthrow'
 import { sleep } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
+import { messageOf } from '../lib/message-of.ts'
 import { ensureLogId, type LogIdError } from '../log/log-id.ts'
 import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
 import type { EventStore, Position, RecordedEvent } from '../store/event-store.ts'
 import { Batch } from './batch.ts'
-import type { ReadModelFailure } from './open-read-model.ts'
+import type { ReadModelFailure } from './read-model-file.ts'
 import type { SqliteReadModel } from './sqlite-read-model.ts'
-import { Trouble } from './trouble.ts'
 
 /** Folding stops after this many events or milliseconds, whichever comes first, so that others have their turn. */
 const SLICE_EVENTS = 100
@@ -30,7 +30,7 @@ const PACE_MS = 5
 /** Between attempts to go on after the store or the read model's file has failed. */
 const RETRY_MS = 1000
 
-export type ProjectorDeps = {
+type ProjectorDeps = {
   readonly store: EventStore
   readonly readModel: SqliteReadModel
   readonly log: Logger
@@ -69,22 +69,22 @@ export function startProjector(deps: ProjectorDeps): Projector {
   const stop = new AbortController()
   const signal = AbortSignal.any([stop.signal, ...(deps.signal === undefined ? [] : [deps.signal])])
   const caughtUp = Promise.withResolvers<boolean>()
-  const trouble = new Trouble(log)
+  const outage = new OutageLog(log)
   const on = {
     caughtUp: () => {
       if (!readModel.caughtUp) log.info({}, 'the read model has caught up with the log')
       readModel.markCaughtUp()
-      trouble.isOver()
+      outage.isOver()
       caughtUp.resolve(true)
     },
-    projected: () => trouble.isOver(),
-    failed: (cause: unknown) => trouble.met(cause),
+    projected: () => outage.isOver(),
+    failed: (cause: unknown) => outage.met(cause),
   }
   const stopped = project(deps, on, signal).then(() => caughtUp.resolve(false))
   return {
     caughtUpOnce: () => caughtUp.promise,
     checkpoint: () => readModel.checkpoint?.position ?? null,
-    problem: () => trouble.now,
+    problem: () => outage.now,
     stop: () => {
       stop.abort()
       return stopped
@@ -249,3 +249,32 @@ class OpenBatch {
 }
 
 const same = (event: RecordedEvent): RecordedEvent => event
+
+/** Why the log cannot be projected now. It is logged when it begins, changes and ends, not each time. */
+class OutageLog {
+  readonly #log: Logger
+  #now: string | null = null
+
+  constructor(log: Logger) {
+    this.#log = log
+  }
+
+  /** For a person; null while there is none. */
+  get now(): string | null {
+    return this.#now
+  }
+
+  met(cause: unknown): void {
+    const message = messageOf(cause)
+    if (message === this.#now) return
+    this.#now = message
+    const field = cause instanceof Error ? { err: cause } : { error: cause }
+    this.#log.error(field, 'the log cannot be projected now; this is tried again until it works')
+  }
+
+  isOver(): void {
+    if (this.#now === null) return
+    this.#now = null
+    this.#log.info({}, 'the log is projected again')
+  }
+}

@@ -1,8 +1,12 @@
 import { rmSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import * as z from 'zod'
+import type { Logger } from '../lib/logger.ts'
+import { messageOf } from '../lib/message-of.ts'
 import { SCHEMA } from '../log/codec.ts'
-import { Altered, NOTHING_SUMMED } from './read-model-seal.ts'
+import type { Checkpoint } from './batch.ts'
+import { Altered, NOTHING_SUMMED, Sealer, sealKey } from './read-model-seal.ts'
+import { ReadModelTables } from './read-model-tables.ts'
 
 /**
  * Raise the first number whenever the tables, `RunState` or what `evolve` makes of a record change:
@@ -67,7 +71,7 @@ class Foreign extends Error {
  * Opens the file if it was made by this version, and makes a new one where there is none.
  * @throws Outdated, Foreign, or what SQLite throws
  */
-export function openReadModelFile(file: string): DatabaseSync {
+function openReadModelFile(file: string): DatabaseSync {
   const db = new DatabaseSync(file)
   try {
     db.exec(ONE_PROCESS)
@@ -113,7 +117,7 @@ function pragma(db: DatabaseSync, name: 'application_id' | 'user_version'): numb
   return z.object({ [name]: z.int() }).parse(db.prepare(`PRAGMA ${name}`).get())[name] ?? 0
 }
 
-export function removeReadModelFile(file: string): void {
+function removeReadModelFile(file: string): void {
   for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(`${file}${suffix}`, { force: true })
 }
 
@@ -132,12 +136,12 @@ function resultCode(cause: unknown): number | null {
   return parsed.success ? parsed.data.errcode & 0xff : null
 }
 
-export function isInUse(cause: unknown): boolean {
+function isInUse(cause: unknown): boolean {
   return resultCode(cause) === SQLITE_BUSY
 }
 
 /** Whether the file must not be thrown away: another process has it open, or it is no read model. */
-export function isOfOthers(cause: unknown): boolean {
+function isOfOthers(cause: unknown): boolean {
   return isInUse(cause) || cause instanceof Foreign
 }
 
@@ -146,4 +150,74 @@ export function isDamage(cause: unknown): boolean {
   if (cause instanceof Altered || cause instanceof SyntaxError || cause instanceof z.ZodError)
     return true
   return DAMAGE.has(resultCode(cause))
+}
+
+export type ReadModelOptions = {
+  /** Path of the SQLite file. It belongs to the read model and may be deleted at any time it is closed. */
+  readonly file: string
+  readonly log: Logger
+}
+
+export type ReadModelFailure =
+  /** Another process has the file open. */
+  | { readonly type: 'read_model_in_use'; readonly message: string }
+  /** The file system or SQLite refuses: no access, a full disk. */
+  | { readonly type: 'read_model_failed'; readonly message: string }
+
+/** What SQLite or the file system threw, as an error that is a value. */
+export function failure(file: string, cause: unknown): ReadModelFailure {
+  if (isInUse(cause)) {
+    return {
+      type: 'read_model_in_use',
+      message: `another process has ${file} open: give each server a data folder of its own`,
+    }
+  }
+  return { type: 'read_model_failed', message: `${file}: ${messageOf(cause)}` }
+}
+
+/** An open file, and what is kept of it in memory. */
+export type Contents = {
+  readonly tables: ReadModelTables
+  readonly damaged: Set<string>
+  logId: string | null
+  checkpoint: Checkpoint | null
+  /** Why the file that was there was thrown away, if it was not what a server had written. */
+  altered: string | null
+}
+
+function open({ file }: ReadModelOptions): Contents {
+  const db = openReadModelFile(file)
+  try {
+    const tables = new ReadModelTables(db, new Sealer(sealKey(`${file}.key`)))
+    tables.verify()
+    const [damaged, logId] = [tables.damaged(), tables.logId()]
+    return { tables, damaged, logId, checkpoint: tables.checkpoint(), altered: null }
+  } catch (cause) {
+    db.close()
+    throw cause
+  }
+}
+
+/** Throws the file away and makes an empty one. @throws what SQLite and the file system throw */
+export function openAnew(options: ReadModelOptions, reason: string): Contents {
+  const { file, log } = options
+  removeReadModelFile(file)
+  const contents = open(options)
+  log.warn({ file, reason }, 'the read model was thrown away and is rebuilt from the log')
+  return contents
+}
+
+/**
+ * Opens the file; one that is damaged or was made by another version is thrown away.
+ * @throws when another process has the file open, it is no read model, or none can be made there
+ */
+export function openOrRemake(options: ReadModelOptions): Contents {
+  try {
+    return open(options)
+  } catch (cause) {
+    if (isOfOthers(cause)) throw cause
+    const contents = openAnew(options, messageOf(cause))
+    if (cause instanceof Altered) contents.altered = cause.message
+    return contents
+  }
 }

@@ -22,7 +22,7 @@ export function sealKey(file: string): Buffer {
   return key
 }
 
-export type SealedRow = {
+type SealedRow = {
   readonly run_id: string
   readonly created_at: string
   readonly goal: string

@@ -13,7 +13,7 @@ import { isCurrent } from './read-model-file.ts'
 /** What the read model says of a run, as one digest. */
 type ProjectedRun = { readonly seq: number; readonly digest: string }
 /** What a read model file says of its log. */
-export type ProjectedRuns = {
+type ProjectedRuns = {
   readonly runs: ReadonlyMap<string, ProjectedRun>
   readonly last: Pick<RecordedEvent, 'id' | 'stream' | 'revision' | 'position'> | null
   digestOf(run: LoadedRun): string

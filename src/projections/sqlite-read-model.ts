@@ -5,19 +5,19 @@ import { messageOf } from '../lib/message-of.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 import type { Batch, Checkpoint } from './batch.ts'
 import { decodeCursor, encodeCursor } from './list-query.ts'
+import { ProjectionWaiters } from './projection-waiters.ts'
+import type { ReadModel, RunPage, RunQuery } from './read-model.ts'
 import {
   type Contents,
   failure,
+  isDamage,
   openAnew,
   openOrRemake,
   type ReadModelFailure,
   type ReadModelOptions,
-} from './open-read-model.ts'
-import type { ReadModel, RunPage, RunQuery } from './read-model.ts'
-import { isDamage } from './read-model-file.ts'
+} from './read-model-file.ts'
 import { Altered } from './read-model-seal.ts'
 import type { ReadModelTables, UnfinishedRun } from './read-model-tables.ts'
-import { Waiting } from './waiting.ts'
 
 /** How far a run has come. */
 type RunHead = { readonly run_id: string; readonly length: number; readonly head: string }
@@ -49,7 +49,7 @@ export class SqliteReadModel implements ReadModel {
   readonly #options: ReadModelOptions
   readonly #recent = new LruCache<LoadedRun>(RECENT_RUNS)
   readonly #pages = new LruCache<RunPage>(RECENT_PAGES)
-  readonly #waiting = new Waiting()
+  readonly #waiters = new ProjectionWaiters()
   #contents: Contents
   #generation = new AbortController()
   #caughtUp = false
@@ -95,12 +95,12 @@ export class SqliteReadModel implements ReadModel {
   waitFor(runId: string, seq: number, timeoutMs: number): Promise<boolean> {
     const run = this.get(runId)
     if (run !== null && run.state.seq >= seq) return Promise.resolve(true)
-    return this.#waiting.wait(runId, seq, timeoutMs)
+    return this.#waiters.wait(runId, seq, timeoutMs)
   }
 
   /** Resolves after `ms` milliseconds, or as soon as somebody waits for a record to be projected. */
   unhurried(ms: number): Promise<void> {
-    return this.#waiting.nobodyFor(ms)
+    return this.#waiters.nobodyFor(ms)
   }
 
   get caughtUp(): boolean {
@@ -174,7 +174,7 @@ export class SqliteReadModel implements ReadModel {
     for (const [runId, run] of batch.runs) {
       if (!isListedAs(run, this.#recent.get(runId))) this.#pages.clear()
       this.#recent.set(runId, run)
-      this.#waiting.reached(runId, run.state.seq)
+      this.#waiters.reached(runId, run.state.seq)
       const length = run.state.seq + 1
       this.#changed?.set(runId, { run_id: runId, length, head: run.head })
       if (run.state.phase.type === 'ended') this.#onEnd()
@@ -223,7 +223,7 @@ export class SqliteReadModel implements ReadModel {
 
   close(): void {
     this.#closed = true
-    this.#waiting.giveUp()
+    this.#waiters.giveUp()
     this.#contents.tables.close()
   }
 

@@ -12,13 +12,18 @@ import {
   type RecordedEvent,
   type StoreFailure,
 } from '../event-store.ts'
-import { assertRevision, expectedCell, resultOf, sizeOf } from './append-cells.ts'
 import type { CommitFeed } from './commit-feed.ts'
 import {
+  ANY,
   type Cell,
   FAILED,
+  NO_STREAM,
+  REPEATED,
   STORED,
+  STREAM_EXISTS,
   toCells,
+  UNKNOWN,
+  WRONG_REVISION,
   type WriteReply,
   type WriteRequest,
 } from './messages.ts'
@@ -209,4 +214,56 @@ export class AppendQueue {
     })
     this.#feed.publish(stream, recorded, bytes)
   }
+}
+
+/** What became of an append, by its outcome. */
+function resultOf(
+  expected: ExpectedRevision,
+  outcome: number,
+  revision: number,
+  failure: StoreFailure | null,
+): Result<Appended, AppendError> {
+  const message = failure?.message ?? 'the append failed'
+  switch (outcome) {
+    case STORED:
+    case REPEATED:
+      return ok({ revision })
+    case WRONG_REVISION: {
+      const actual = revision === NO_STREAM ? 'no_stream' : revision
+      return err({ type: 'wrong_expected_revision', expected, actual })
+    }
+    case UNKNOWN:
+      return err({ type: 'outcome_unknown', message })
+    default:
+      return err({ type: 'store_failed', message })
+  }
+}
+
+/** An expected revision as it is sent. */
+function expectedCell(expected: ExpectedRevision): number {
+  switch (expected) {
+    case 'no_stream':
+      return NO_STREAM
+    case 'any':
+      return ANY
+    case 'stream_exists':
+      return STREAM_EXISTS
+    default:
+      return expected
+  }
+}
+
+/** @throws RangeError where it is no revision at all: the caller's mistake */
+function assertRevision(expected: ExpectedRevision): void {
+  if (typeof expected === 'string' || (Number.isSafeInteger(expected) && expected >= 0)) return
+  throw new RangeError(`an expected revision is an integer from 0 on, not ${expected}`)
+}
+
+/** Bytes of data and metadata. */
+function sizeOf(events: readonly NewEvent[]): number {
+  let bytes = 0
+  for (const { data, metadata } of events) {
+    bytes += Buffer.byteLength(data) + Buffer.byteLength(metadata)
+  }
+  return bytes
 }

@@ -18,7 +18,7 @@ const Contents = z.object({
   /** Streams whose revisions have gaps; there are none in a log that is whole. */
   broken: z.int(),
 })
-export type LogContents = z.infer<typeof Contents>
+type LogContents = z.infer<typeof Contents>
 
 const CONTENTS = `
   SELECT count(*) AS streams, coalesce(sum(events), 0) AS events,
@@ -31,7 +31,7 @@ const CONTENTS = `
 /** So many pages of 4 KiB are copied in one go. */
 const PAGES = 2_000
 
-export type BackupOptions = {
+type BackupOptions = {
   /** The log, which a server may be writing to. */
   readonly source: string
   readonly target: string

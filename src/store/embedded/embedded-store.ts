@@ -17,10 +17,8 @@ import type {
 } from '../event-store.ts'
 import { AppendQueue } from './append-queue.ts'
 import { CommitFeed } from './commit-feed.ts'
-import { follow } from './follow.ts'
-import { followedLog, followedStream } from './followed.ts'
-import { ReadQueue } from './read-queue.ts'
-import { atLeast, readStream } from './read-stream.ts'
+import { follow, followedLog, followedStream } from './follow.ts'
+import { atLeast, ReadQueue, readStream } from './read-queue.ts'
 
 /**
  * Opens the event store in one SQLite file; makes the file, in a folder that is there, where there is none. An

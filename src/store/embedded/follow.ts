@@ -1,10 +1,11 @@
 import type { ResultAsync } from 'neverthrow'
 import { Backoff, type PauseBoundsMs } from '../../lib/backoff.ts'
 import type { RecordedEvent, StoreFailure, SubscriptionItem } from '../event-store.ts'
-import type { Inbox } from './inbox.ts'
+import type { CommitFeed, Inbox } from './commit-feed.ts'
+import type { ReadQueue } from './read-queue.ts'
 
 /** What is stored behind a cursor, up to a bounded size. */
-export type CatchUpPage = {
+type CatchUpPage = {
   readonly events: readonly RecordedEvent[]
   /** Everything up to here has been seen. */
   readonly cursor: number
@@ -100,4 +101,31 @@ async function readPatiently(
     await backoff.wait(signal)
   }
   return null
+}
+
+/** Pages of a subscription are cut short by the reader long before this. */
+const NO_LIMIT = 1_000_000
+
+/** One stream, by its revisions. A stream that does not exist yet is an empty one. */
+export function followedStream(feed: CommitFeed, reads: ReadQueue, stream: string): Followed {
+  const page = { op: 'stream', stream, backward: false, limit: NO_LIMIT, short: true } as const
+  return {
+    join: () => feed.joinStream(stream),
+    leave: (inbox) => feed.leaveStream(stream, inbox),
+    placeOf: (event) => event.revision,
+    read: (after) =>
+      reads
+        .ask(stream, (id) => ({ ...page, id, from: after + 1 }))
+        .map(({ events, end }) => ({ events, end, cursor: events.at(-1)?.revision ?? after })),
+  }
+}
+
+/** All streams whose name begins with `prefix`, by the positions of the log. */
+export function followedLog(feed: CommitFeed, reads: ReadQueue, prefix: string): Followed {
+  return {
+    join: () => feed.joinAll(prefix),
+    leave: (inbox) => feed.leaveAll(inbox),
+    placeOf: (event) => Number(event.position),
+    read: (after) => reads.ask(null, (id) => ({ op: 'all', id, after, prefix })),
+  }
 }

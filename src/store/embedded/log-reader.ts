@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { crc32 } from 'node:zlib'
 import type { Cell, ReadReply, ReadRequest, Rows } from './messages.ts'
-import { DATA, METADATA, POSITION, Rewritten } from './rewritten.ts'
+import { DATA, METADATA, POSITION, Replacements } from './overwriting.ts'
 
 /** Rows are sent on in parts of about this many characters, so that no thread stops for long. */
 const PART_SIZE = 256_000
@@ -23,7 +23,7 @@ type AllRequest = Extract<ReadRequest, { op: 'all' }>
 /** Reads pages of the log. */
 export class LogReader {
   readonly #statements
-  readonly #rewritten: Rewritten
+  readonly #replacements: Replacements
   readonly #compared = new Compared()
 
   constructor(db: DatabaseSync) {
@@ -32,7 +32,7 @@ export class LogReader {
       statement.setReturnArrays(true)
       return statement
     }
-    this.#rewritten = new Rewritten(db)
+    this.#replacements = new Replacements(db)
     this.#statements = {
       find: db.prepare('SELECT id FROM streams WHERE name = ?'),
       last: db.prepare('SELECT coalesce(max(position), 0) AS last FROM events'),
@@ -55,7 +55,7 @@ export class LogReader {
     }
     const limit = short ? Math.min(request.limit, SHORT_PAGE) : request.limit
     const statement = backward ? this.#statements.backward : this.#statements.forward
-    const page = new Page(this.#rewritten, this.#compared, short ? null : { id, emit })
+    const page = new Page(this.#replacements, this.#compared, short ? null : { id, emit })
     page.take(statement.iterate(found, from, limit))
     const end = !page.full && page.rows < limit
     emit({ type: 'done', id, ...page.taken(), found: true, end, cursor: 0 })
@@ -64,7 +64,7 @@ export class LogReader {
   all({ id, after, prefix }: AllRequest, emit: Emit): void {
     const last = Number(this.#statements.last.get()?.last)
     const to = after + WINDOW
-    const page = new Page(this.#rewritten, this.#compared, null)
+    const page = new Page(this.#replacements, this.#compared, null)
     page.take(this.#statements.all.iterate(after, to, prefix, prefix, SHORT_PAGE))
     const cut = page.full || page.rows === SHORT_PAGE
     // The rows may be newer than `last` and reach beyond it.
@@ -88,7 +88,7 @@ export class LogReader {
 
 /** Collects rows: hands them on in parts when there is somebody to take parts, else ends when full. */
 class Page {
-  readonly #rewritten: Rewritten
+  readonly #replacements: Replacements
   readonly #compared: Compared
   readonly #parts: { readonly id: number; readonly emit: Emit } | null
   #cells: Cell[] = []
@@ -99,11 +99,11 @@ class Page {
   #size = 0
 
   constructor(
-    rewritten: Rewritten,
+    replacements: Replacements,
     compared: Compared,
     parts: { readonly id: number; readonly emit: Emit } | null,
   ) {
-    this.#rewritten = rewritten
+    this.#replacements = replacements
     this.#compared = compared
     this.#parts = parts
   }
@@ -111,7 +111,7 @@ class Page {
   take(rows: Iterable<unknown>): void {
     for (const row of rows) {
       if (!Array.isArray(row)) throw new TypeError('rows are arrays')
-      this.#add(this.#rewritten.rowOf(row))
+      this.#add(this.#replacements.rowOf(row))
       if (this.#size < PART_SIZE) continue
       if (this.#parts === null) {
         this.full = true

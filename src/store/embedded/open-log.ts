@@ -3,7 +3,6 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { err, ok, type Result } from 'neverthrow'
 import type { StoreFailure } from '../event-store.ts'
-import { lock } from './lock.ts'
 import { prepareSchema, READER_PRAGMAS, Refused } from './schema.ts'
 import { isBusy, storeFailed } from './sqlite-failure.ts'
 
@@ -64,4 +63,21 @@ function refusal(file: string, error: unknown): StoreFailure {
     `the event store ${file} is in use already, by another server or another part of this one: ` +
     'stop that one, or choose another file (for a server: another --data-dir)'
   return { type: 'store_failed', message }
+}
+
+/**
+ * Keeps others out of `file`: an empty database beside it, in a transaction that never ends. The lock
+ * belongs to the open file, so the kernel lets go of it however the process dies, and nothing stale is
+ * ever left. (The log itself cannot be locked whole, because the readers' connection needs it.)
+ * @throws SQLite's "database is locked" while another store has it
+ */
+function lock(file: string): DatabaseSync {
+  const held = new DatabaseSync(`${file}-lock`)
+  try {
+    held.exec('BEGIN EXCLUSIVE')
+  } catch (error) {
+    held.close()
+    throw error
+  }
+  return held
 }

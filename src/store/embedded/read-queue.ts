@@ -1,6 +1,12 @@
 import { err, errAsync, ok, type Result, ResultAsync } from 'neverthrow'
 import { siblingModule } from '../../lib/package-files.ts'
-import type { RecordedEvent, StoreFailure } from '../event-store.ts'
+import {
+  MAX_PAGE,
+  type ReadError,
+  type ReadOptions,
+  type RecordedEvent,
+  type StoreFailure,
+} from '../event-store.ts'
 import { type ReadReply, type ReadRequest, toEvents } from './messages.ts'
 import { Thread } from './thread.ts'
 
@@ -8,7 +14,7 @@ type Done = Extract<ReadReply, { type: 'done' }>
 type Reply = Exclude<ReadReply, { type: 'opened' | 'refused' }>
 
 /** An answer of the reader: the rows of all its parts. */
-export type ReadAnswer = Pick<Done, 'found' | 'end' | 'cursor'> & {
+type ReadAnswer = Pick<Done, 'found' | 'end' | 'cursor'> & {
   readonly events: RecordedEvent[]
 }
 
@@ -94,4 +100,36 @@ export class ReadQueue {
     waiting.settle(result)
     if (this.#waiting.size === 0) this.#idle()
   }
+}
+
+/** One page of a stream, as the port has it. */
+export function readStream(
+  reads: ReadQueue,
+  stream: string,
+  { from, direction, limit }: ReadOptions,
+): ResultAsync<RecordedEvent[], ReadError> {
+  const request = {
+    op: 'stream',
+    stream,
+    from: firstRevision(from),
+    backward: direction === 'backward',
+    limit: Math.min(atLeast(0, limit), MAX_PAGE),
+    short: false,
+  } as const
+  return reads
+    .ask(stream, (id) => ({ ...request, id }))
+    .andThen(({ found, events }): Result<RecordedEvent[], ReadError> => {
+      return found ? ok(events) : err({ type: 'stream_not_found', stream })
+    })
+}
+
+function firstRevision(from: ReadOptions['from']): number {
+  if (from === 'start') return 0
+  return from === 'end' ? Number.MAX_SAFE_INTEGER : atLeast(0, from)
+}
+
+/** @throws RangeError for what is no integer from `least` on */
+export function atLeast(least: number, value: number): number {
+  if (Number.isSafeInteger(value) && value >= least) return value
+  throw new RangeError(`an integer from ${least} on is needed, not ${value}`)
 }

@@ -4,7 +4,7 @@ import { messageOf } from '../../lib/message-of.ts'
 import type { StoreFailure } from '../event-store.ts'
 
 /** What a thread says first: that it has the file open, or why it has not. */
-export type Opening =
+type Opening =
   | { readonly type: 'opened' }
   | { readonly type: 'refused'; readonly failure: StoreFailure }
 

@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import type { StreamingRead } from '@eventstore/db-client'
-import { isNotLeader, NoAnswer } from './failures.ts'
+import * as z from 'zod'
+import type { AppendError, ExpectedRevision, ReadError, StoreFailure } from '../event-store.ts'
 
 /** How often a call goes on to the leader that the last server named. */
 const MAX_LEADERS = 3
@@ -52,4 +53,100 @@ export async function collect<E>(ms: number, read: StreamingRead<E>): Promise<E[
     read.cancel().catch(ignore)
     throw cause
   }
+}
+
+/** What the client's errors have in common. Some are its own classes, some are those of gRPC. */
+const Fault = z.looseObject({
+  type: z.string().optional().catch(undefined),
+  code: z.number().optional().catch(undefined),
+  message: z.string().catch(''),
+  actualVersion: z
+    .union([z.bigint(), z.literal('no_stream')])
+    .optional()
+    .catch(undefined),
+  maxAppendSize: z.number().optional().catch(undefined),
+})
+
+const faultOf = (cause: unknown) => Fault.parse(Object(cause))
+
+/** gRPC codes of an answer that will be the same next time, and that leaves nothing behind. */
+const REFUSED = new Set([3, 5, 6, 7, 8, 9, 11, 12, 16])
+/** gRPC codes (and the client's own errors) of a server that is not there, or not now. */
+const ABSENT = new Set([1, 4, 10, 14])
+/** gRPC's words for a connection that broke under a call; their code is that of an internal error. */
+const BROKEN = /RST_STREAM|ECONNRESET|EPIPE/
+/** gRPC gave up before it had sent anything. */
+const NEVER_SENT = /No connection established|Name resolution failed|Failed to discover/
+
+/** What gRPC ends with where it has nothing to note. */
+const NOTHING_NOTED = 'Resolution note:'
+
+/** No answer within our own time limit. */
+class NoAnswer extends Error {
+  override readonly name = 'NoAnswer'
+}
+
+export function clientMessageOf(cause: unknown): string {
+  const { message, type } = faultOf(cause)
+  const whole = message.trimEnd()
+  const noted = whole.endsWith(NOTHING_NOTED)
+    ? whole.slice(0, -NOTHING_NOTED.length).trimEnd()
+    : message
+  return noted || type || String(cause)
+}
+
+/** The server is not the leader; the client turns to the leader it named. */
+const isNotLeader = (cause: unknown): boolean => faultOf(cause).type === 'not-leader'
+
+/** The stream was tombstoned: it will never exist again. */
+export const isTombstone = (cause: unknown): boolean => faultOf(cause).type === 'stream-deleted'
+
+const unavailable = (message: string): StoreFailure => {
+  return { type: 'store_unavailable', message: `EventStoreDB does not answer: ${message}` }
+}
+const failed = (message: string): StoreFailure => {
+  return { type: 'store_failed', message: `EventStoreDB refused: ${message}` }
+}
+
+export function storeFailure(cause: unknown): StoreFailure {
+  const { type, code } = faultOf(cause)
+  const message = clientMessageOf(cause)
+  if (cause instanceof NoAnswer || type === 'not-leader' || NEVER_SENT.test(message)) {
+    return unavailable(message)
+  }
+  const absent = (code !== undefined && ABSENT.has(code)) || BROKEN.test(message)
+  return absent ? unavailable(message) : failed(message)
+}
+
+export function readError(cause: unknown, stream: string): ReadError {
+  const { type } = faultOf(cause)
+  if (type === 'stream-not-found' || type === 'stream-deleted') {
+    return { type: 'stream_not_found', stream }
+  }
+  return storeFailure(cause)
+}
+
+/** Whatever is not certainly refused may be stored: then the outcome is unknown. */
+export function appendError(
+  cause: unknown,
+  append: { readonly expected: ExpectedRevision; readonly bytes: number },
+): AppendError {
+  const { type, code, actualVersion, maxAppendSize } = faultOf(cause)
+  const message = clientMessageOf(cause)
+  switch (type) {
+    case 'wrong-expected-version': {
+      const actual = typeof actualVersion === 'bigint' ? Number(actualVersion) : 'no_stream'
+      return { type: 'wrong_expected_revision', expected: append.expected, actual }
+    }
+    case 'maximum-append-size-exceeded':
+      return { type: 'append_too_large', bytes: append.bytes, limit: maxAppendSize ?? 0 }
+    case 'stream-deleted':
+    case 'access-denied':
+      return failed(message)
+    case 'not-leader':
+      return unavailable(message)
+  }
+  if (NEVER_SENT.test(message)) return unavailable(message)
+  if (code !== undefined && REFUSED.has(code)) return failed(message)
+  return { type: 'outcome_unknown', message: `EventStoreDB did not confirm: ${message}` }
 }

@@ -1,5 +1,5 @@
 import type { Signal } from '../../lib/signal.ts'
-import type { Source } from './source.ts'
+import type { Source } from './sources.ts'
 
 /**
  * An answer about the head of the log that has lain for longer is asked for again: the consumer was busy

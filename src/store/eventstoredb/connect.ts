@@ -3,8 +3,7 @@ import { EventStoreDBClient } from '@eventstore/db-client'
 import { err, ok, type Result } from 'neverthrow'
 import { BrokenInvariant } from '../../domain/errors.ts'
 import type { StoreFailure } from '../event-store.ts'
-import { effectiveOptions } from './connection-options.ts'
-import { clientMessageOf } from './failures.ts'
+import { clientMessageOf } from './calls.ts'
 
 /**
  * Makes a client for an `esdb://` connection string. It connects when it is first used.
@@ -50,4 +49,76 @@ function mend(client: EventStoreDBClient, log: (message: string) => void): void 
       }
     },
   })
+}
+
+/** The options that the client knows, without those that we cannot leave to it. */
+const KNOWN = new Set([
+  'connectionname',
+  'defaultdeadline',
+  'discoveryinterval',
+  'gossiptimeout',
+  'keepaliveinterval',
+  'keepalivetimeout',
+  'maxdiscoverattempts',
+  'nodepreference',
+  'tls',
+  'tlscafile',
+  'usercertfile',
+  'userkeyfile',
+])
+
+/** Why an option that the client would take, or complain of, is left out. */
+const LEFT_OUT: Readonly<Record<string, string>> = {
+  tlsverifycert: 'it has no effect in this client: name the authority with tlsCAFile',
+  throwonappendfailure: 'a refused append is always told',
+}
+
+const flat = (key: string): string => key.trim().toLowerCase().replace(/[_-]/g, '')
+
+/**
+ * The connection string without the options that have no effect here, each of which is logged. The
+ * client would print the whole string, password and all, on the console.
+ */
+function effectiveOptions(connectionString: string, log: (message: string) => void): string {
+  const [address = ''] = /^[^:]*:\/\/(?:[^:]+:[^@]+@)?[^?]*/.exec(connectionString) ?? [
+    connectionString,
+  ]
+  const options = connectionString.slice(address.length + 1)
+  if (options === '') return connectionString
+  const kept = options.split('&').filter((option) => {
+    const [key = ''] = option.split('=')
+    if (KNOWN.has(flat(key)) || !option.includes('=')) return true
+    log(`EventStoreDB: the option ${key} is ignored: ${LEFT_OUT[flat(key)] ?? 'it is not known'}`)
+    return false
+  })
+  return kept.length === 0 ? address : `${address}?${kept.join('&')}`
+}
+
+/** The time limit of a call that the connection string names, in milliseconds. */
+export function namedDeadline(connectionString: string): number | undefined {
+  const [, named] = /[?&]default[_-]?deadline=(\d+)/i.exec(connectionString) ?? []
+  return named === undefined ? undefined : Number(named)
+}
+
+/** A function that takes the password of a connection string out of any text. */
+export function redactor(connectionString: string): (text: string) => string {
+  const password = /^[^:]*:\/\/[^:@]*:([^@]*)@/.exec(connectionString)?.[1]
+  const secrets = password === undefined ? [] : [password, decoded(password)]
+  return (text) => {
+    const known = secrets.reduce((rest, secret) => rest.replaceAll(secret || '\0', '***'), text)
+    return known.replace(/(:\/\/[^:@/\s]{0,1000}:)[^@\s]{1,1000}@/g, '$1***@')
+  }
+}
+
+/** The error with its message redacted. */
+export const redacted = <E extends object>(error: E, redact: (text: string) => string): E => {
+  return 'message' in error ? { ...error, message: redact(String(error.message)) } : error
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }

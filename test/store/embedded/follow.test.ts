@@ -1,9 +1,8 @@
 import fc from 'fast-check'
 import { errAsync, ok, okAsync, ResultAsync } from 'neverthrow'
 import { describe, expect, test } from 'vitest'
-import { CommitFeed } from '../../../src/store/embedded/commit-feed.ts'
+import { CommitFeed, Inbox } from '../../../src/store/embedded/commit-feed.ts'
 import { type Followed, follow } from '../../../src/store/embedded/follow.ts'
-import { Inbox } from '../../../src/store/embedded/inbox.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { dense, observe, revisions } from '../contract/support.ts'
 

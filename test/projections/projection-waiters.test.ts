@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { Waiting } from '../../src/projections/waiting.ts'
+import { ProjectionWaiters } from '../../src/projections/projection-waiters.ts'
 
 beforeEach(() => {
   vi.useFakeTimers()
@@ -9,7 +9,7 @@ afterEach(() => {
 })
 
 test('whoever waits goes on when the run has come far enough, and not before', async () => {
-  const waiting = new Waiting()
+  const waiting = new ProjectionWaiters()
   const settled: string[] = []
   const first = waiting.wait('a', 3, 1000).then((reached) => settled.push(`3 ${reached}`))
   const second = waiting.wait('a', 5, 1000).then((reached) => settled.push(`5 ${reached}`))
@@ -27,7 +27,7 @@ test('whoever waits goes on when the run has come far enough, and not before', a
 })
 
 test('nobody waits longer than the time that was given', async () => {
-  const waiting = new Waiting()
+  const waiting = new ProjectionWaiters()
   const reached = waiting.wait('a', 3, 1000)
   const longer = waiting.wait('a', 3, 2000)
   vi.advanceTimersByTime(1000)
@@ -37,7 +37,7 @@ test('nobody waits longer than the time that was given', async () => {
 })
 
 test('giving up lets all go', async () => {
-  const waiting = new Waiting()
+  const waiting = new ProjectionWaiters()
   const all = [waiting.wait('a', 3, 1000), waiting.wait('a', 4, 1000), waiting.wait('b', 0, 1000)]
   waiting.giveUp()
   expect(await Promise.all(all)).toEqual([false, false, false])
@@ -45,7 +45,7 @@ test('giving up lets all go', async () => {
 })
 
 test('an unhurried pause ends as soon as somebody waits, and is none while somebody does', async () => {
-  const waiting = new Waiting()
+  const waiting = new ProjectionWaiters()
   const pause = waiting.nobodyFor(600_000)
   const waiter = waiting.wait('run', 1, 600_000)
   await pause

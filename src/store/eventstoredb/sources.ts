@@ -1,17 +1,67 @@
 import {
   type AllStreamResolvedEvent,
+  type AllStreamSubscription,
   BACKWARDS,
   END,
   type EventStoreDBClient,
   type Filter,
   type Position as LogPosition,
   START,
+  type StreamSubscription,
   streamNameFilter,
 } from '@eventstore/db-client'
-import { call, collect } from './calls.ts'
-import { READ_AHEAD } from './connection.ts'
-import { isSystemEvent, type StoredEvent } from './events.ts'
-import type { Source } from './source.ts'
+import { call, collect, readError } from './calls.ts'
+import { isSystemEvent, type StoredEvent } from './event-format.ts'
+import { READ_AHEAD } from './follow.ts'
+
+/** A subscription of the client, before anything was read from it. */
+export type ClientSubscription = StreamSubscription | AllStreamSubscription
+
+/** What a subscription follows: one stream, or $all. `P` is a place in it. */
+export type Source<P> = {
+  /** For the log: what is followed. */
+  readonly name: string
+  /** Subscribes behind `after`; null is from the start. `passed` hears of places without events. */
+  connect(after: P | null, passed: (place: P) => void): ClientSubscription
+  placeOf(event: StoredEvent): P
+  isBehind(place: P, other: P | null): boolean
+  /**
+   * The place which all that is stored now lies in front of or at; null where there is nothing to
+   * wait for. Rejects when the server does not answer.
+   * @param attempt how often it was asked before and not reached in time: then look more closely
+   */
+  head(attempt: number): Promise<P | null>
+}
+
+/** One stream. A place is a revision. */
+export function streamSource(
+  client: EventStoreDBClient,
+  stream: string,
+  timeoutMs: number,
+): Source<bigint> {
+  return {
+    name: stream,
+    connect: (after) =>
+      client.subscribeToStream(
+        stream,
+        { fromRevision: after ?? START, requiresLeader: true },
+        { highWaterMark: READ_AHEAD },
+      ),
+    placeOf: (event) => event.revision,
+    isBehind: (place, other) => other === null || place > other,
+    head: async () => {
+      const last = { direction: BACKWARDS, fromRevision: END, maxCount: 1 } as const
+      const options = { ...last, requiresLeader: true }
+      try {
+        const events = await call(() => collect(timeoutMs, client.readStream(stream, options)))
+        return events[0]?.event?.revision ?? null
+      } catch (cause) {
+        if (readError(cause, stream).type === 'stream_not_found') return null
+        throw cause
+      }
+    },
+  }
+}
 
 /** After so many events that the filter drops, the server tells the place it has passed. */
 const SEARCH_WINDOW = 32

@@ -1,7 +1,6 @@
-import type { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import * as z from 'zod'
 import type { Overwrite, OverwriteError } from '../event-store.ts'
-import { blanksFor, isBlank, NEWEST } from './rewritten.ts'
 
 const Content = z.object({ data: z.string(), metadata: z.string() })
 const EventRow = Content.extend({ position: z.int(), id: z.string() })
@@ -51,7 +50,7 @@ export class Overwriter {
     const before = RewrittenRow.safeParse(newest.get(row.position)).data
     const present = before !== undefined && isBlank(row.data) ? before : row
     if (present.data === data && present.metadata === metadata) return true
-    const [noData, noMetadata] = [blanksFor(present.data), blanksFor(present.metadata)]
+    const [noData, noMetadata] = [padding(present.data), padding(present.metadata)]
     if (present === row) blank.run(noData, noMetadata, row.position)
     else blankNewest.run(noData, noMetadata, present.id)
     add.run(row.position, data, metadata)
@@ -68,5 +67,42 @@ export class Overwriter {
     if (busy === 0) return null
     const message = 'somebody reads the event store, so its log cannot be emptied now'
     return { type: 'store_unavailable', message }
+  }
+}
+
+/**
+ * An event that was overwritten: blanks stand in its row, and what it holds now in the newest row of
+ * `rewritten` with its position. Rows are never made shorter or longer: SQLite would move others about
+ * within the file, and leave copies of them behind.
+ */
+const isBlank = (data: string): boolean => data !== '' && data.trim() === ''
+
+/** As many bytes as the text has. */
+const padding = (text: string): string => ' '.repeat(Buffer.byteLength(text))
+
+const NEWEST = `
+  SELECT id, data, metadata FROM rewritten WHERE position = ? ORDER BY id DESC LIMIT 1`
+
+/** Where these stand in a row as it is read. */
+export const [POSITION, DATA, METADATA] = [0, 4, 5]
+
+/** Puts what events hold now in the place of the blanks in their rows. */
+export class Replacements {
+  readonly #db: DatabaseSync
+  #newest: StatementSync | null = null
+
+  constructor(db: DatabaseSync) {
+    this.#db = db
+  }
+
+  /** @param row position, revision, id, type, data, metadata, and what else there may be */
+  rowOf(row: readonly unknown[]): readonly unknown[] {
+    const data = row[DATA]
+    if (typeof data !== 'string' || !isBlank(data)) return row
+    // A log of an older format has no such table, and no such row.
+    this.#newest ??= this.#db.prepare(NEWEST)
+    const found = this.#newest.get(Number(row[POSITION]))
+    if (found === undefined) return row
+    return row.with(DATA, found.data).with(METADATA, found.metadata)
   }
 }

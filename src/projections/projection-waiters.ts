@@ -1,7 +1,7 @@
 type Waiter = { readonly seq: number; readonly settle: (reached: boolean) => void }
 
 /** Those who wait until a record of a run is projected. */
-export class Waiting {
+export class ProjectionWaiters {
   readonly #byRun = new Map<string, Set<Waiter>>()
   #wake: () => void = () => {}
 
