@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import type { StreamingRead } from '@eventstore/db-client'
 import * as z from 'zod'
+import { Backoff, type PauseBoundsMs } from '../../lib/backoff.ts'
 import type { AppendError, ExpectedRevision, ReadError, StoreFailure } from '../event-store.ts'
 
 /** How often a call goes on to the leader that the last server named. */
@@ -23,8 +24,34 @@ export async function call<T>(once: () => Promise<T>): Promise<T> {
   }
 }
 
+/** Pauses between two attempts at an append that the server dropped, in milliseconds. */
+const DROPPED_MS: PauseBoundsMs = [20, 500]
+
+/**
+ * Makes an append, and again while the server drops it as one of two that came at the same time. It has the same
+ * ids and expected revision each time, so that it is stored once.
+ * @param once makes the append within so many milliseconds
+ * @param ms the time limit of all attempts
+ */
+export async function appendWithin<T>(ms: number, once: (ms: number) => Promise<T>): Promise<T> {
+  const end = performance.now() + ms
+  const left = (): number => Math.max(1, Math.ceil(end - performance.now()))
+  const backoff = new Backoff(DROPPED_MS)
+  let dropped: unknown = null
+  for (;;) {
+    try {
+      return await within(left(), once(left()))
+    } catch (cause) {
+      // After an attempt whose outcome is unknown, only the stream itself says that nothing was stored.
+      if (!isDropped(cause)) throw dropped === null || isOtherRevision(cause) ? cause : dropped
+      dropped = cause
+      if (!(await backoff.wait(AbortSignal.timeout(left())))) throw cause
+    }
+  }
+}
+
 /** Rejects with NoAnswer after `ms`. What the promise does later is nobody's concern any more. */
-export async function within<T>(ms: number, answer: Promise<T>): Promise<T> {
+async function within<T>(ms: number, answer: Promise<T>): Promise<T> {
   const { promise: expiry, reject } = Promise.withResolvers<never>()
   const timer = setTimeout(() => reject(new NoAnswer(`no answer within ${ms} ms`)), ms)
   answer.catch(ignore)
@@ -73,6 +100,8 @@ const faultOf = (cause: unknown) => Fault.parse(Object(cause))
 const REFUSED = new Set([3, 5, 6, 7, 8, 9, 11, 12, 16])
 /** gRPC codes (and the client's own errors) of a server that is not there, or not now. */
 const ABSENT = new Set([1, 4, 10, 14])
+/** gRPC code of an append that the server has dropped. */
+const ABORTED = 10
 /** gRPC's words for a connection that broke under a call; their code is that of an internal error. */
 const BROKEN = /RST_STREAM|ECONNRESET|EPIPE/
 /** gRPC gave up before it had sent anything. */
@@ -97,6 +126,15 @@ export function clientMessageOf(cause: unknown): string {
 
 /** The server is not the leader; the client turns to the leader it named. */
 const isNotLeader = (cause: unknown): boolean => faultOf(cause).type === 'not-leader'
+
+/** The server waited in vain for an append to be committed, such as the second of two that are the same. */
+const isDropped = (cause: unknown): boolean => {
+  const { code, message } = faultOf(cause)
+  return code === ABORTED && /commit phase timeout/i.test(message)
+}
+
+const isOtherRevision = (cause: unknown): boolean =>
+  faultOf(cause).type === 'wrong-expected-version'
 
 /** The stream was tombstoned: it will never exist again. */
 export const isTombstone = (cause: unknown): boolean => faultOf(cause).type === 'stream-deleted'

@@ -25,12 +25,12 @@ import {
 } from '../event-store.ts'
 import {
   appendError,
+  appendWithin,
   call,
   clientMessageOf,
   collect,
   readError,
   storeFailure,
-  within,
 } from './calls.ts'
 import { connect, namedDeadline, redacted, redactor } from './connect.ts'
 import { decodePosition, positionInAll, toEventData, toRecordedEvent } from './event-format.ts'
@@ -120,11 +120,12 @@ class ClientStore implements EventStore {
     if (data.isErr()) return errAsync(data.error)
     const options = {
       expectedRevision: toClientRevision(expectedRevision),
-      deadline: this.#timeoutMs,
       requiresLeader: true,
     }
     const once = () =>
-      within(this.#timeoutMs, this.#client.appendToStream(stream, data.value, options))
+      appendWithin(this.#timeoutMs, (deadline) =>
+        this.#client.appendToStream(stream, data.value, { ...options, deadline }),
+      )
     return this.#do(once, (cause) => appendError(cause, { expected: expectedRevision, bytes })).map(
       ({ nextExpectedRevision }) => ({ revision: Number(nextExpectedRevision) }),
     )

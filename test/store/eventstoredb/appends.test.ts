@@ -33,6 +33,33 @@ test.each(['lose_answer', 'stay_silent', 'swallow'] as const)(
   },
 )
 
+test.each(['drop', 'drop_stored'] as const)(
+  'an append that the server answers with ABORTED (%s) is retried until it is stored once',
+  async (fault) => {
+    const server = await standIn()
+    const store = await openStore(server.connectionString)
+    server.faults.nextAppends(fault, 2)
+    expect(await append(store, 'run-1', numbered(3), 'no_stream')).toBe(2)
+    expect(server.calls.appends).toBe(3)
+    expect(server.log.events('run-1')).toHaveLength(3)
+  },
+)
+
+test('an append that the server keeps dropping ends within the time limit, its outcome unknown', async () => {
+  const server = await standIn()
+  const store = await openStore(server.connectionString, { timeoutMs: 400 })
+  server.faults.nextAppends('drop', 1000)
+  expect(await failed(store, numbered(1))).toMatchObject({ type: 'outcome_unknown' })
+  expect(server.calls.appends).toBeGreaterThan(1)
+})
+
+test('an append that was dropped, and then refused as of another revision, was not made', async () => {
+  const server = await standIn()
+  const store = await openStore(server.connectionString)
+  server.faults.nextAppends('drop')
+  expect(await failed(store, numbered(1), 4)).toMatchObject({ type: 'wrong_expected_revision' })
+})
+
 test('a frozen network: appends have an unknown outcome, reads and pings find no store', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString, { timeoutMs: 400 })

@@ -36,6 +36,9 @@ export function expectedOf(options: ExpectedOptions, exact: () => string): Expec
   return options.hasAny() ? 'any' : BigInt(exact())
 }
 
+/** What a real server answers to the second of two appends that are the same. */
+const DROPPED = { code: 10, details: 'Operation returned Aborted. Reason: Commit phase timeout' }
+
 /** The Append call: options, then one message an event, then one answer. */
 export function appendHandler({ log, faults, calls }: Context): IStreamsServer['append'] {
   return async (call, answer) => {
@@ -48,10 +51,12 @@ export function appendHandler({ log, faults, calls }: Context): IStreamsServer['
     if (refused !== null) return answer(refused)
     const fault = faults.takeAppendFault()
     if (fault === 'swallow' || options === null) return
+    if (fault === 'drop') return answer(DROPPED)
     const stream = nameOf(options.getStreamIdentifier())
     const expected = expectedOf(options, () => options.getRevision())
     const outcome = log.append(stream, expected, events)
     if (fault === 'lose_answer') faults.cutConnections()
+    if (fault === 'drop_stored') return answer(DROPPED)
     if (fault !== undefined) return
     if (outcome.type === 'stream_deleted') {
       return answer(refusal('stream-deleted', { 'stream-name': stream }))

@@ -4,8 +4,9 @@ import type { Wire } from './wire.ts'
 /**
  * What happens to an append instead of an answer: `lose_answer` stores it and cuts all connections,
  * `stay_silent` stores it and never answers, `swallow` neither stores nor answers.
+ * `drop` does not store it and answers `ABORTED`; `drop_stored` stores it and answers the same.
  */
-export type AppendFault = 'lose_answer' | 'stay_silent' | 'swallow'
+export type AppendFault = 'lose_answer' | 'stay_silent' | 'swallow' | 'drop' | 'drop_stored'
 
 /** A server that another node leads. */
 export type Leader = { readonly host: string; readonly port: number }
