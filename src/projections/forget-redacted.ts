@@ -17,8 +17,8 @@ type Deps = {
 }
 
 /**
- * Folds the runs that something was taken out of anew, each up to the record that it is projected to,
- * and puts them in the place of what was projected. What was made anew after an earlier redaction is
+ * Folds the redacted runs again, each up to the record that it is projected to, and replaces what was
+ * projected of them. What was rebuilt after an earlier redaction is
  * remembered, so that nothing is done at a start after which nothing was redacted.
  */
 export function forgetRedacted(deps: Deps): Forget {
@@ -71,7 +71,7 @@ async function foldUpTo(
     const folded = page.andThen((records) => foldAll(runId, run, records))
     if (folded.isErr() && isOfStore(folded.error)) throw new Error(folded.error.message)
     if (folded.isErr() || folded.value === run) {
-      log.error({ run_id: runId, next }, 'a run cannot be made anew after a redaction')
+      log.error({ run_id: runId, next }, 'a run cannot be rebuilt after a redaction')
       return null
     }
     run = folded.value

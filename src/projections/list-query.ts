@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { RUN_STATUSES } from '../domain/state.ts'
 import type { RunQuery } from './read-model.ts'
 
-/** The run that a page ends with: the next one begins behind it. */
+/** The run that a page ends with: the next one begins after it. */
 const Cursor = z.strictObject({ created_at: z.iso.datetime({ precision: 3 }), run_id: z.uuid() })
 export type Cursor = z.infer<typeof Cursor>
 

@@ -1,6 +1,6 @@
 type Waiter = { readonly seq: number; readonly settle: (reached: boolean) => void }
 
-/** Those who wait until a record of a run is projected. */
+/** Calls that wait until a record of a run is projected. */
 export class ProjectionWaiters {
   readonly #byRun = new Map<string, Set<Waiter>>()
   #wake: () => void = () => {}
@@ -22,7 +22,7 @@ export class ProjectionWaiters {
     })
   }
 
-  /** Resolves after `ms` milliseconds, or as soon as somebody waits. */
+  /** Resolves after `ms` milliseconds, or as soon as a call waits. */
   nobodyFor(ms: number): Promise<void> {
     if (this.#byRun.size > 0) return Promise.resolve()
     return new Promise((resolve) => {

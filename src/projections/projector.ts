@@ -22,19 +22,19 @@ const COMMIT_EVENTS = 2000
 const COMMIT_RUNS = 250
 
 /**
- * While nobody waits, so much time passes from one transaction to the next: what comes in between is
+ * While no call waits, this much time passes from one transaction to the next: what comes in between is
  * committed together, since a transaction costs more than the records in it. Milliseconds.
  */
 const PACE_MS = 5
 
-/** Between attempts to go on after the store or the read model's file has failed. */
+/** Between attempts to continue after the store or the read model's file has failed. */
 const RETRY_MS = 1000
 
 type ProjectorDeps = {
   readonly store: EventStore
   readonly readModel: SqliteReadModel
   readonly log: Logger
-  /** An event as it is now: strings may have been taken out of it since it was delivered. */
+  /** An event as it is now: strings may have been redacted since it was delivered. */
   readonly asOfNow?: (event: RecordedEvent) => RecordedEvent
   /** Stops the projector, as `stop` does. */
   readonly signal?: AbortSignal
@@ -92,7 +92,7 @@ export function startProjector(deps: ProjectorDeps): Projector {
   }
 }
 
-/** What the projector tells of its way. */
+/** What the projector reports of its progress. */
 type Progress = {
   caughtUp(): void
   projected(): void

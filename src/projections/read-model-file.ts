@@ -62,7 +62,7 @@ class Outdated extends Error {
   override readonly name = 'Outdated'
 }
 
-/** The file is a database that is no read model: it is nobody's to throw away. */
+/** The file is a database that is not a read model, so it must not be deleted. */
 class Foreign extends Error {
   override readonly name = 'Foreign'
 }
@@ -199,7 +199,7 @@ function open({ file }: ReadModelOptions): Contents {
 }
 
 /** Throws the file away and makes an empty one. @throws what SQLite and the file system throw */
-export function openAnew(options: ReadModelOptions, reason: string): Contents {
+export function openNew(options: ReadModelOptions, reason: string): Contents {
   const { file, log } = options
   removeReadModelFile(file)
   const contents = open(options)
@@ -211,12 +211,12 @@ export function openAnew(options: ReadModelOptions, reason: string): Contents {
  * Opens the file; one that is damaged or was made by another version is thrown away.
  * @throws when another process has the file open, it is no read model, or none can be made there
  */
-export function openOrRemake(options: ReadModelOptions): Contents {
+export function openOrRebuild(options: ReadModelOptions): Contents {
   try {
     return open(options)
   } catch (cause) {
     if (isOfOthers(cause)) throw cause
-    const contents = openAnew(options, messageOf(cause))
+    const contents = openNew(options, messageOf(cause))
     if (cause instanceof Altered) contents.altered = cause.message
     return contents
   }

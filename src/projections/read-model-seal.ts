@@ -9,7 +9,7 @@ export class Altered extends Error {
 const KEY_BYTES = 32
 const MODULUS = 1n << 256n
 
-/** The key of the seal, in a file beside the read model. One that is missing or no key is made anew. */
+/** The key of the seal, in a file beside the read model. One that is missing or not a key is made again. */
 export function sealKey(file: string): Buffer {
   try {
     const key = readFileSync(file)
@@ -34,7 +34,7 @@ type SealedRow = {
 
 /**
  * Makes the seals of rows, and the one over all of them: a sum of the seals of the rows, so that a commit
- * costs the rows in it. Whoever cannot read the key can make none.
+ * costs the rows in it. A program that cannot read the key can make none.
  */
 export class Sealer {
   readonly #key: KeyObject
@@ -58,7 +58,7 @@ export class Sealer {
   }
 }
 
-/** The sum of the seals of rows after some were taken out of it and others added; hex. */
+/** The sum of the seals of rows after some were removed and others added; hex. */
 export function summed(sum: string, removed: readonly string[], added: readonly string[]): string {
   let total = BigInt(`0x${sum}`)
   for (const seal of removed) total -= BigInt(`0x${seal}`)

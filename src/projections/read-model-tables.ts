@@ -7,7 +7,7 @@ import { type Cursor, type Filters, ListRow, listSql } from './list-query.ts'
 import { type RunRow, runRow } from './read-model.ts'
 import { Altered, NOTHING_SUMMED, type Sealer, summed } from './read-model-seal.ts'
 
-/** A run that has not ended: who works on it, and whether it waits for a person. */
+/** A run that has not ended: the process that works on it, and whether it waits for a person. */
 export type UnfinishedRun = {
   readonly runId: string
   readonly claimant: string | null
@@ -117,8 +117,8 @@ export class ReadModelTables {
     return { state, head: row.head }
   }
 
-  /** At most `limit` runs behind the cursor, newest first. */
-  list({ status, goal }: Filters, behind: Cursor, limit: number): RunRow[] {
+  /** At most `limit` runs after the cursor, newest first. */
+  list({ status, goal }: Filters, after: Cursor, limit: number): RunRow[] {
     const sql = listSql({ status, goal })
     const statement = this.#lists.get(sql) ?? this.#db.prepare(sql)
     this.#lists.set(sql, statement)
@@ -126,7 +126,7 @@ export class ReadModelTables {
       ...(status === undefined ? {} : { status }),
       ...(goal === undefined ? {} : { goal }),
     }
-    const rows = statement.all({ ...filters, ...behind, limit })
+    const rows = statement.all({ ...filters, ...after, limit })
     return rows.map((row) => ListRow.parse(row))
   }
 
@@ -138,7 +138,7 @@ export class ReadModelTables {
     })
   }
 
-  /** At most `limit` runs whose ids come behind `after`, by their ids. */
+  /** At most `limit` runs whose ids come after `after`, by their ids. */
   heads(after: string, limit: number): z.infer<typeof HeadRow>[] {
     return this.#heads.all(after, limit).map((row) => HeadRow.parse(row))
   }
@@ -182,15 +182,15 @@ export class ReadModelTables {
     })
   }
 
-  /** Up to which revision of the ledger of redactions the runs are without what was taken out; -1 is none. */
+  /** Up to which revision of the ledger of redactions the runs are without what was redacted; -1 is none. */
   redaction(): number {
     const row = this.#db.prepare('SELECT redaction FROM progress').get()
     return z.object({ redaction: z.int() }).parse(row).redaction
   }
 
   /**
-   * Puts runs in the place of what was projected of them, such that nothing of that is left in the file:
-   * it is written anew, which takes the longer the more runs there are.
+   * Replaces what was projected of runs, so that nothing of it is left in the file: the whole file is
+   * rewritten, which takes longer the more runs there are.
    */
   replace(runs: readonly LoadedRun[], redaction: number): void {
     this.#transact(() => {

@@ -40,7 +40,7 @@ const ATTEMPTS = 5
 
 /**
  * Reads a read model file, which a server may have open: null where there is none that this version has
- * made. A server lets nobody else at its file, so a copy is read.
+ * made. A server locks its file, so a copy is read.
  */
 export async function readProjected(file: string): Promise<ProjectedRuns | null> {
   await removeLeft(dirname(file))
@@ -70,7 +70,7 @@ async function removeLeft(folder: string): Promise<void> {
 
 /**
  * What was moved from the write-ahead log to the file while that was copied is in the copy of the log as
- * well, unless that was begun anew meanwhile: then its header is another one.
+ * well, unless that was restarted meanwhile: then its header is another one.
  */
 async function copied(file: string, copy: string): Promise<boolean> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {

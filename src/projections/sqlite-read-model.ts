@@ -11,8 +11,8 @@ import {
   type Contents,
   failure,
   isDamage,
-  openAnew,
-  openOrRemake,
+  openNew,
+  openOrRebuild,
   type ReadModelFailure,
   type ReadModelOptions,
 } from './read-model-file.ts'
@@ -54,14 +54,14 @@ export class SqliteReadModel implements ReadModel {
   #generation = new AbortController()
   #caughtUp = false
   #closed = false
-  /** Runs that were committed since somebody asked; null while nobody has. */
+  /** Runs that were committed since `takeChanged` was last called; null before the first call. */
   #changed: Map<string, RunHead> | null = null
   #onEnd: () => void = () => {}
 
   /** @throws what SQLite and the file system throw; see `openReadModel` */
   constructor(options: ReadModelOptions) {
     this.#options = options
-    this.#contents = openOrRemake(options)
+    this.#contents = openOrRebuild(options)
   }
 
   get(runId: string): LoadedRun | null {
@@ -83,9 +83,9 @@ export class SqliteReadModel implements ReadModel {
   }
 
   #readPage(query: RunQuery): RunPage | null {
-    const behind = decodeCursor(query.cursor)
-    if (behind === null) return null
-    const found = this.#mending((tables) => tables.list(query, behind, query.limit + 1))
+    const after = decodeCursor(query.cursor)
+    if (after === null) return null
+    const found = this.#mending((tables) => tables.list(query, after, query.limit + 1))
     const runs = found.slice(0, query.limit)
     const last = runs.at(-1)
     const more = found.length > runs.length && last !== undefined
@@ -98,7 +98,7 @@ export class SqliteReadModel implements ReadModel {
     return this.#waiters.wait(runId, seq, timeoutMs)
   }
 
-  /** Resolves after `ms` milliseconds, or as soon as somebody waits for a record to be projected. */
+  /** Resolves after `ms` milliseconds, or as soon as a call waits for a record to be projected. */
   unhurried(ms: number): Promise<void> {
     return this.#waiters.nobodyFor(ms)
   }
@@ -116,7 +116,7 @@ export class SqliteReadModel implements ReadModel {
     return this.#mending((tables) => tables.unfinished())
   }
 
-  /** How far runs have come: at most `limit` whose ids come behind `after`, by their ids. */
+  /** How far runs have come: at most `limit` whose ids come after `after`, by their ids. */
   heads(after: string, limit: number): readonly RunHead[] {
     return this.#mending((tables) => tables.heads(after, limit))
   }
@@ -161,7 +161,7 @@ export class SqliteReadModel implements ReadModel {
     return this.#generation.signal
   }
 
-  /** Commits runs and checkpoint together, then lets go those who waited for them. */
+  /** Commits runs and checkpoint together, then settles the calls that waited for them. */
   commit(batch: Batch): Result<void, ReadModelFailure> {
     try {
       this.#contents.tables.commit(batch)
@@ -182,14 +182,14 @@ export class SqliteReadModel implements ReadModel {
     return ok(undefined)
   }
 
-  /** Up to which revision of the ledger of redactions the runs here are without what was taken out. */
+  /** Up to which revision of the ledger of redactions the runs here are without what was redacted. */
   get redaction(): number {
     return this.#mending((tables) => tables.redaction())
   }
 
   /**
-   * Puts runs, each folded anew up to the record that it was projected to, in the place of what is there,
-   * and leaves nothing of that behind. @throws what SQLite throws
+   * Replaces what was projected of runs with the same runs, each folded again up to the same record, and leaves
+   * nothing of it in the file. @throws what SQLite throws
    */
   replace(runs: readonly LoadedRun[], redaction: number): void {
     this.#contents.tables.replace(runs, redaction)
@@ -213,7 +213,7 @@ export class SqliteReadModel implements ReadModel {
     this.#recent.clear()
     this.#pages.clear()
     this.#contents.tables.close()
-    this.#contents = openAnew(this.#options, reason)
+    this.#contents = openNew(this.#options, reason)
     this.#contents.altered = altered ? reason : before
     if (logId !== null) this.#nameLog(logId)
     const over = this.#generation

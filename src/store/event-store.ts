@@ -24,8 +24,8 @@ export type RecordedEvent = NewEvent & {
   /** When the store took it, milliseconds since the epoch. */
   readonly created: number
   /**
-   * The stored text of its data or metadata is not what `JSON.stringify` writes for what it holds, so nobody
-   * appended it like this. Two readers of such text may see two records: it is read as none.
+   * The stored text of its data or metadata is not what `JSON.stringify` writes for what it holds, so it was
+   * not appended like this. Two readers of such text may see two records: it is read as none.
    */
   readonly altered?: true
 }
@@ -93,7 +93,7 @@ export type Subscription = AsyncIterable<SubscriptionItem>
 
 /**
  * An append-only log of streams. One contract suite (test/store/contract.ts) holds for all adapters.
- * Subscriptions mend lost connections by themselves and go on behind the last delivered event.
+ * Subscriptions mend lost connections by themselves and continue after the last delivered event.
  */
 export interface EventStore {
   /** Appends all events or none. */
@@ -103,16 +103,16 @@ export interface EventStore {
     options: { readonly expectedRevision: ExpectedRevision },
   ): ResultAsync<Appended, AppendError>
 
-  /** One page. Empty behind either end of an existing stream; `stream_not_found` for no stream. */
+  /** One page. Empty beyond either end of an existing stream; `stream_not_found` for no stream. */
   readStream(stream: string, options: ReadOptions): ResultAsync<RecordedEvent[], ReadError>
 
-  /** Events behind `after` (exclusive; -1 is all). A stream that does not exist yet is waited for. */
+  /** Events after `after` (exclusive; -1 is all). A stream that does not exist yet is waited for. */
   subscribeStream(
     stream: string,
     options: { readonly after: Revision; readonly signal: AbortSignal },
   ): Subscription
 
-  /** Events of all streams whose name begins with `prefix`, behind `after` (exclusive; null is all). */
+  /** Events of all streams whose name begins with `prefix`, after `after` (exclusive; null is all). */
   subscribeAll(options: {
     readonly after: Position | null
     readonly prefix: string
@@ -120,8 +120,8 @@ export interface EventStore {
   }): Subscription
 
   /**
-   * Puts other data and metadata in the place of stored events, all of them or none, such that nothing of
-   * what stood there is left in the files of the store. Made again it changes nothing, but makes sure of
+   * Puts other data and metadata in the place of stored events, all of them or none, so that nothing of
+   * what was there is left in the files of the store. Made again it changes nothing, but makes sure of
    * that. Only for taking something out of the log: an event keeps its place, type and id, by which it is
    * recognized. Stores that cannot change what is stored do not have it.
    */

@@ -40,7 +40,7 @@ type Pending = {
   readonly settle: (result: Result<Appended, AppendError>) => void
 }
 
-/** Tells whoever measures how many appends went into one commit. */
+/** Publishes how many appends went into one commit, for measurements. */
 const commits = channel('retrai.store.commit')
 
 /** So many are sent at once; more of the same turn follow while the thread writes these. */
@@ -161,12 +161,12 @@ export class AppendQueue {
       if (outcome === STORED) this.#publish(pending, revision, position, created)
       return resultOf(pending.expected, outcome, revision, failure)
     })
-    // Subscribers have it before the writer knows: who was told of an append finds it delivered.
+    // Subscribers get it first, so that a caller whose append has settled finds it delivered.
     for (const [index, result] of results.entries()) group[index]?.settle(result)
     if (!this.#isBusy()) this.#idle()
   }
 
-  /** The writer is gone: nobody knows what became of the appends that it had. */
+  /** The writer is gone: the outcome of the appends that it had is unknown. */
   #lose(failure: StoreFailure): void {
     const { message } = failure
     this.#lost ??= failure
@@ -199,11 +199,11 @@ export class AppendQueue {
     created: number,
   ): void {
     if (!this.#feed.hasListeners(stream)) return
-    const behind = events.length - 1
+    const before = events.length - 1
     const recorded = events.map(({ id, type, data, metadata }, index): RecordedEvent => {
       return {
-        position: String(position - behind + index),
-        revision: last - behind + index,
+        position: String(position - before + index),
+        revision: last - before + index,
         id,
         type,
         data,

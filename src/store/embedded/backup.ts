@@ -80,7 +80,7 @@ async function whatIsInTheWay(source: string, target: string): Promise<string | 
   if (there === null) return null
   if (there.isDirectory()) return `${target} is a folder: name a file in it`
   const log = await stat(source).catch(() => null)
-  // Its server would go on writing to a file without a name, and all of that would be lost.
+  // Its server would keep writing to a file without a name, and all of that would be lost.
   if (log !== null && log.ino === there.ino && log.dev === there.dev) {
     return `${target} is the log itself: choose another file for the copy`
   }
@@ -119,7 +119,7 @@ function contentsOf(db: DatabaseSync): LogContents {
   return Contents.parse(db.prepare(CONTENTS).get())
 }
 
-/** Opens a file that nobody changes, without making the files of a shared one beside it. */
+/** Opens a file that is not being changed, without making the files of a shared one beside it. */
 function immutable(file: string): URL {
   const url = pathToFileURL(file)
   url.searchParams.set('immutable', '1')

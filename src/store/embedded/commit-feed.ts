@@ -1,7 +1,7 @@
 import { Signal } from '../../lib/signal.ts'
 import type { RecordedEvent } from '../event-store.ts'
 
-/** Hands each commit, straight from memory, to those who follow its stream or the whole log. */
+/** Delivers each commit, straight from memory, to the subscribers of its stream or of the whole log. */
 export class CommitFeed {
   readonly #ofStream = new Map<string, Set<Inbox>>()
   readonly #ofAll = new Map<Inbox, string>()
@@ -43,7 +43,7 @@ export class CommitFeed {
     this.#ofAll.delete(inbox)
   }
 
-  /** Ends all subscriptions; who joins later ends at once. */
+  /** Ends all subscriptions; later ones end at once. */
   close(): void {
     this.#closed = true
     for (const inboxes of this.#ofStream.values()) for (const inbox of inboxes) inbox.close()
@@ -61,7 +61,7 @@ export class CommitFeed {
 const MAX_EVENTS = 2048
 const MAX_SIZE = 4_000_000
 
-/** What was committed since a subscriber last looked. One that overflows is emptied, and says so. */
+/** What was committed since a subscriber last looked. One that overflows is emptied, and `overflowed` is true. */
 export class Inbox {
   #events: RecordedEvent[] = []
   #size = 0
@@ -102,7 +102,7 @@ export class Inbox {
     return this.#news.wait(signal)
   }
 
-  /** Begins anew, for a subscriber that reads from the file what it has missed. */
+  /** Starts again, for a subscriber that reads from the file what it has missed. */
   reset(): void {
     this.take()
     this.#overflowed = false

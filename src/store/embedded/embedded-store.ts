@@ -102,7 +102,7 @@ class EmbeddedStore implements EventStore {
     return this.#closing
   }
 
-  /** The writer goes last: it copies the log into the file when nobody reads any more. */
+  /** The writer closes last: it copies the log into the file after all reads have ended. */
   async #finish(): Promise<void> {
     this.#feed.close()
     await this.#reads.close()

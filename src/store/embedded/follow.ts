@@ -4,12 +4,12 @@ import type { RecordedEvent, StoreFailure, SubscriptionItem } from '../event-sto
 import type { CommitFeed, Inbox } from './commit-feed.ts'
 import type { ReadQueue } from './read-queue.ts'
 
-/** What is stored behind a cursor, up to a bounded size. */
+/** What is stored after a cursor, up to a bounded size. */
 type CatchUpPage = {
   readonly events: readonly RecordedEvent[]
   /** Everything up to here has been seen. */
   readonly cursor: number
-  /** Nothing was stored behind it when the page was read. */
+  /** Nothing was stored after it when the page was read. */
   readonly end: boolean
 }
 

@@ -86,7 +86,7 @@ export class LogReader {
   }
 }
 
-/** Collects rows: hands them on in parts when there is somebody to take parts, else ends when full. */
+/** Collects rows. With `parts` it sends them on in parts; without, it ends when it is full. */
 class Page {
   readonly #replacements: Replacements
   readonly #compared: Compared

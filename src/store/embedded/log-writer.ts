@@ -27,7 +27,7 @@ type Outcome = readonly [outcome: number, revision: number, position: number]
 
 const CELLS = 4
 
-/** Raised by a group that was rolled back; `committing` tells whether all of it was written before. */
+/** A group was rolled back; `committing` is true if all of it had been written before. */
 class RolledBack extends Error {
   readonly committing: boolean
   constructor(cause: unknown, committing: boolean) {
@@ -66,7 +66,7 @@ export class LogWriter {
   }
 
   /**
-   * Stores what can be stored; answers for each append in turn, durable where it says so.
+   * Stores what can be stored; returns an outcome for each append in turn. What is STORED is durable.
    * @param more adds what has come in meanwhile to the group; false when there is nothing
    */
   write(group: readonly Append[], more: () => boolean = () => false): Settled[] {
@@ -125,7 +125,7 @@ export class LogWriter {
     }
   }
 
-  /** Looks up in the file where the log stands: at first, and after a rollback. */
+  /** Reads the last position from the file: at the start, and after a rollback. */
   #recall(): void {
     const row: unknown = this.#statements.last.get()
     const cells = new CellReader(Array.isArray(row) ? row : [0, 0])
@@ -183,13 +183,13 @@ function failed(group: readonly Append[], file: string, error: unknown): Settled
   }
 }
 
-/** Where a stream stands. */
+/** A stream and its last revision. */
 type Head = { readonly id: number; readonly last: number }
 
 /** How many are remembered; others are looked up. */
 const REMEMBERED = 10_000
 
-/** The last revisions of the streams, remembered: the writer is the only one who moves them. */
+/** The last revisions of the streams, remembered: only the writer changes them. */
 class StreamHeads {
   readonly #heads = new Map<string, Head>()
   readonly #find

@@ -8,7 +8,7 @@ export const NO_STREAM = -1
 export const ANY = -2
 export const STREAM_EXISTS = -3
 
-/** Appends, one behind the other: stream, expected revision, count, then four cells an event. */
+/** Appends, one after the other: stream, expected revision, count, then four cells an event. */
 export type WriteRequest =
   | { readonly type: 'append'; readonly cells: readonly Cell[] }
   /** Events to put in the place of others, all or none: five cells each, of which the last is metadata. */
@@ -73,7 +73,7 @@ export type ReadReply =
   | (Rows & {
       readonly type: 'done'
       readonly found: boolean
-      /** Nothing was stored behind these rows. */
+      /** Nothing was stored after these rows. */
       readonly end: boolean
       /** Everything up to here has been looked at: a position ('all' only). */
       readonly cursor: number

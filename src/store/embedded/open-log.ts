@@ -7,7 +7,7 @@ import { prepareSchema, READER_PRAGMAS, Refused } from './schema.ts'
 import { isBusy, storeFailed } from './sqlite-failure.ts'
 
 /** How long another program may hold the file before a write fails, in milliseconds. */
-const BUSY_TIMEOUT = 5000
+const BUSY_TIMEOUT_MS = 5000
 
 export type OpenedLog = {
   /** The file by its real name: two names of one file are one store. */
@@ -26,7 +26,7 @@ export function openLog(wanted: string): Result<OpenedLog, StoreFailure> {
   try {
     const file = realName(wanted)
     opened.push(lock(file))
-    const db = new DatabaseSync(file, { timeout: BUSY_TIMEOUT })
+    const db = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
     opened.push(db)
     prepareSchema(db, file)
     return ok({ file, db, close })
@@ -39,7 +39,7 @@ export function openLog(wanted: string): Result<OpenedLog, StoreFailure> {
 /** A connection for reading, beside the one that writes. */
 export function openForReading(file: string): Result<DatabaseSync, StoreFailure> {
   try {
-    const db = new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT })
+    const db = new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT_MS })
     db.exec(READER_PRAGMAS)
     return ok(db)
   } catch (error) {

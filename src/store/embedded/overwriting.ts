@@ -8,10 +8,10 @@ const RewrittenRow = Content.extend({ id: z.int() })
 const Checkpoint = z.object({ busy: z.int() })
 const Timeout = z.object({ timeout: z.int() })
 
-/** How long those who read the file may hold up the emptying of its log, milliseconds. */
+/** How long readers of the file may hold up the emptying of its log. */
 const PATIENCE_MS = 250
 
-/** Overwrites events such that nothing of what stood there is left in the file or in its log. */
+/** Overwrites events so that nothing of what was there is left in the file or in its log. */
 export class Overwriter {
   readonly #db: DatabaseSync
   readonly #statements
@@ -71,9 +71,9 @@ export class Overwriter {
 }
 
 /**
- * An event that was overwritten: blanks stand in its row, and what it holds now in the newest row of
+ * An event that was overwritten has blanks in its row; what it holds now is in the newest row of
  * `rewritten` with its position. Rows are never made shorter or longer: SQLite would move others about
- * within the file, and leave copies of them behind.
+ * within the file, and leave copies of them.
  */
 const isBlank = (data: string): boolean => data !== '' && data.trim() === ''
 

@@ -35,7 +35,7 @@ const STEPS: readonly string[] = [
 
 /**
  * Commits survive a loss of power (FULL); the log is copied into the file about every 4 MB. What is
- * dropped or moved within the file is overwritten, so that nothing is left of what is taken out later.
+ * dropped or moved within the file is overwritten, so that nothing is left of what is redacted later.
  */
 const DURABLE = `
   PRAGMA secure_delete = ON;

@@ -4,7 +4,7 @@ import type { StoreFailure } from '../event-store.ts'
 /** Primary result codes of SQLite that a person can do something about. */
 const [PERM, BUSY, LOCKED, READONLY, IOERR] = [3, 5, 6, 8, 10]
 const [CORRUPT, FULL, CANTOPEN, AUTH, NOTADB] = [11, 13, 14, 23, 26]
-/** Extended code: written, but nobody knows whether it reached the disk. */
+/** Extended code: written, but it is not known whether it reached the disk. */
 const IOERR_FSYNC = 1034
 
 /** The extended result code of an error that SQLite raised, else 0. */

@@ -16,7 +16,7 @@ export class Thread<Request, Reply extends { readonly type: string }> {
 
   /**
    * @param script main module of the thread
-   * @param onLost the thread has ended, by itself or because it was told to: it answers no more
+   * @param onLost the thread has ended, by itself or because it was asked to: it does not answer any more
    */
   constructor(
     script: URL,

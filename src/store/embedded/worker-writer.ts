@@ -9,16 +9,16 @@ import {
 } from './messages.ts'
 import { type OpenedLog, openLog } from './open-log.ts'
 
-/** The thread that writes. It owns the file: nobody else makes it, locks it or changes it. */
+/** The thread that writes. It owns the file: no other thread creates, locks or changes it. */
 
 /** A group is closed when it has as many characters as this, so that a commit stays short. */
 const GROUP_SIZE = 8_000_000
 
 /**
- * Milliseconds to look out for the next request after one. Who was just told of an append often makes the
+ * How long to poll for the next request after one. A caller whose append has settled often makes the
  * next at once, and to be woken for it costs a good part of a commit: bench/store-append.ts measures it.
  */
-const LOOKOUT = 0.05
+const SPIN_MS = 0.05
 
 if (parentPort === null) throw new Error('this module is the main module of a worker thread')
 const port = parentPort
@@ -41,7 +41,7 @@ function serve(log: OpenedLog): void {
     let request: WriteRequest | undefined = first
     while (request !== undefined) {
       answer(request, log, writer)
-      request = request.type === 'close' ? undefined : lookOut()
+      request = request.type === 'close' ? undefined : spin()
     }
   })
 }
@@ -81,8 +81,8 @@ function take(): WriteRequest | undefined {
 }
 
 /** The next request, if it comes soon. */
-function lookOut(): WriteRequest | undefined {
-  const until = performance.now() + LOOKOUT
+function spin(): WriteRequest | undefined {
+  const until = performance.now() + SPIN_MS
   let request = take()
   while (request === undefined && performance.now() < until) request = take()
   return request

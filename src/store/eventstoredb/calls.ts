@@ -4,7 +4,7 @@ import * as z from 'zod'
 import { Backoff, type PauseBoundsMs } from '../../lib/backoff.ts'
 import type { AppendError, ExpectedRevision, ReadError, StoreFailure } from '../event-store.ts'
 
-/** How often a call goes on to the leader that the last server named. */
+/** How often a call is repeated with the leader that the last server named. */
 const MAX_LEADERS = 3
 
 const ignore = (): void => {}
@@ -50,7 +50,7 @@ export async function appendWithin<T>(ms: number, once: (ms: number) => Promise<
   }
 }
 
-/** Rejects with NoAnswer after `ms`. What the promise does later is nobody's concern any more. */
+/** Rejects with NoAnswer after `ms`. What the promise does later is ignored. */
 async function within<T>(ms: number, answer: Promise<T>): Promise<T> {
   const { promise: expiry, reject } = Promise.withResolvers<never>()
   const timer = setTimeout(() => reject(new NoAnswer(`no answer within ${ms} ms`)), ms)
@@ -64,7 +64,7 @@ async function within<T>(ms: number, answer: Promise<T>): Promise<T> {
 
 /**
  * Reads to the end; leaves no call open on the server, whatever happens. What comes too late is still
- * taken: the client waits for ever for the end of a call whose answers nobody reads.
+ * taken: the client waits for ever for the end of a call whose answers are not read.
  */
 export async function collect<E>(ms: number, read: StreamingRead<E>): Promise<E[]> {
   const events: E[] = []
@@ -96,7 +96,7 @@ const Fault = z.looseObject({
 
 const faultOf = (cause: unknown) => Fault.parse(Object(cause))
 
-/** gRPC codes of an answer that will be the same next time, and that leaves nothing behind. */
+/** gRPC codes of an answer that will be the same next time, and that means that nothing was done. */
 const REFUSED = new Set([3, 5, 6, 7, 8, 9, 11, 12, 16])
 /** gRPC codes (and the client's own errors) of a server that is not there, or not now. */
 const ABSENT = new Set([1, 4, 10, 14])

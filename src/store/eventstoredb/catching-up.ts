@@ -3,10 +3,10 @@ import type { Source } from './sources.ts'
 
 /**
  * An answer about the head of the log that has lain for longer is asked for again: the consumer was busy
- * meanwhile. Whoever waits for it uses it at once, however long it was under way.
+ * meanwhile. A consumer that waits for it uses it at once, however long it was under way.
  */
 const FRESH_MS = 50
-/** How long to wait until the head is asked for again when it is not reached, or was not told. */
+/** How long to wait until the head is asked for again when it is not reached, or no answer came. */
 const AGAIN_MS = 1000
 
 /**
@@ -18,7 +18,7 @@ export class CatchingUp<P> {
   readonly #news: Signal
   #state:
     | { readonly type: 'asking' }
-    | { readonly type: 'told'; readonly head: P | null; readonly toldAt: number }
+    | { readonly type: 'known'; readonly head: P | null; readonly knownAt: number }
     | { readonly type: 'said' } = { type: 'asking' }
   #timer: NodeJS.Timeout | undefined
   #questions = 0
@@ -33,11 +33,11 @@ export class CatchingUp<P> {
 
   /** True once, when all that is stored has been delivered up to `reached`. */
   isDue(reached: P | null): boolean {
-    if (this.#state.type !== 'told') return false
-    const { head, toldAt } = this.#state
+    if (this.#state.type !== 'known') return false
+    const { head, knownAt } = this.#state
     if (head !== null && this.#source.isBehind(head, reached)) return false
     this.#attempt = 0
-    if (performance.now() - toldAt > FRESH_MS) {
+    if (performance.now() - knownAt > FRESH_MS) {
       this.#ask()
       return false
     }
@@ -62,14 +62,14 @@ export class CatchingUp<P> {
     this.#state = { type: 'asking' }
     this.#questions += 1
     const question = this.#questions
-    const told = (head: P | null) => {
+    const answered = (head: P | null) => {
       if (question !== this.#questions) return
-      this.#state = { type: 'told', head, toldAt: performance.now() }
+      this.#state = { type: 'known', head, knownAt: performance.now() }
       this.#news.notify()
     }
     this.#source
       .head(this.#attempt)
-      .then(told, () => {})
+      .then(answered, () => {})
       .finally(() => this.#askAgainLater(question))
   }
 

@@ -27,7 +27,7 @@ export function connect(
  * Two habits of the client (6.2.1) would end the whole process, so its own methods are replaced:
  *
  * - Batch appends share one table of unanswered appends between all connections. A lost connection
- *   rejects the appends of the healthy one, whose answers then throw where nobody can catch. Saying
+ *   rejects the appends of the healthy one, whose answers then throw where nothing can catch it. Saying
  *   that the server has no batch append makes the client use a call of its own for each append.
  * - `handleError`, which replaces a failed connection, is never awaited: when it fails the rejection is
  *   unhandled. And it closes the channel under an append that is just being started, which has the same
@@ -70,7 +70,7 @@ const KNOWN = new Set([
 /** Why an option that the client would take, or complain of, is left out. */
 const LEFT_OUT: Readonly<Record<string, string>> = {
   tlsverifycert: 'it has no effect in this client: name the authority with tlsCAFile',
-  throwonappendfailure: 'a refused append is always told',
+  throwonappendfailure: 'a refused append is always reported',
 }
 
 const flat = (key: string): string => key.trim().toLowerCase().replace(/[_-]/g, '')

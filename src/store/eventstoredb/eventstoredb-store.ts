@@ -45,7 +45,7 @@ const FIRST_ANSWER_MS = 2_000
 type EventStoreDbOptions = {
   /** `esdb://…` or `esdb+discover://…` */
   readonly connectionString: string
-  /** Hears of lost connections. Passwords are taken out. */
+  /** Logs lost connections, without passwords. */
   readonly log?: (message: string) => void
   /** How long a call waits for its answer, in milliseconds; else `defaultDeadline` of the string. */
   readonly timeoutMs?: number
@@ -132,7 +132,7 @@ class ClientStore implements EventStore {
   }
 
   readStream(stream: string, options: ReadOptions): ResultAsync<RecordedEvent[], ReadError> {
-    // Nothing lies behind the end; what is read in front of it tells whether there is a stream.
+    // There is nothing after the end; a read of the last event shows whether the stream exists.
     const onlyExistence = options.from === 'end' && options.direction === 'forward'
     const request = {
       fromRevision: toClientPlace(options.from),

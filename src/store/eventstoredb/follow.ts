@@ -20,7 +20,7 @@ type Cursor<P> = {
   heard: boolean
 }
 
-/** Delivers the events of a source behind `after`, through as many connections as that takes. */
+/** Delivers the events of a source after `after`, through as many connections as that takes. */
 export async function* follow<P>(
   source: Source<P>,
   after: P | null,
@@ -83,7 +83,7 @@ async function* connected<P>(
   }
 }
 
-/** The events that are really behind the cursor, which moves on. */
+/** The events that are really after the cursor, which advances. */
 function fresh<P>(
   source: Source<P>,
   cursor: Cursor<P>,

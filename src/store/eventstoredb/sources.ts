@@ -21,7 +21,7 @@ export type ClientSubscription = StreamSubscription | AllStreamSubscription
 export type Source<P> = {
   /** For the log: what is followed. */
   readonly name: string
-  /** Subscribes behind `after`; null is from the start. `passed` hears of places without events. */
+  /** Subscribes after `after`; null is from the start. `passed` is called with places without events. */
   connect(after: P | null, passed: (place: P) => void): ClientSubscription
   placeOf(event: StoredEvent): P
   isBehind(place: P, other: P | null): boolean
@@ -63,7 +63,7 @@ export function streamSource(
   }
 }
 
-/** After so many events that the filter drops, the server tells the place it has passed. */
+/** After so many events that the filter drops, the server reports the place it has passed. */
 const SEARCH_WINDOW = 32
 /** How far the last event that passes the filter is looked for: more than one window. */
 const LOOK_BACK = 4 * SEARCH_WINDOW
