@@ -5,7 +5,7 @@ import type { Subscription, SubscriptionItem } from '../event-store.ts'
 import { clientMessageOf, isTombstone } from './calls.ts'
 import { CatchingUp } from './catching-up.ts'
 import { isSystemEvent, type StoredEvent, toRecordedEvent } from './event-format.ts'
-import type { ClientSubscription, Source } from './sources.ts'
+import { type ClientSubscription, READ_AHEAD, type Source } from './sources.ts'
 
 const RETRY_MS: PauseBoundsMs = [50, 5000]
 
@@ -108,9 +108,6 @@ function aborted(signal: AbortSignal): Promise<void> {
   else signal.addEventListener('abort', () => resolve(), { once: true })
   return promise
 }
-
-/** Events that the client reads ahead; then it lets the server wait. */
-export const READ_AHEAD = 128
 
 const ignore = (): void => {}
 

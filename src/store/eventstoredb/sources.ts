@@ -12,7 +12,9 @@ import {
 } from '@eventstore/db-client'
 import { call, collect, readError } from './calls.ts'
 import { isSystemEvent, type StoredEvent } from './event-format.ts'
-import { READ_AHEAD } from './follow.ts'
+
+/** Events that the client reads ahead; then it lets the server wait. */
+export const READ_AHEAD = 128
 
 /** A subscription of the client, before anything was read from it. */
 export type ClientSubscription = StreamSubscription | AllStreamSubscription
