@@ -44,7 +44,7 @@ export function observeAllRuns(
       return null
     },
     refusal: ({ message }) => refusalFrame('', -1, live.clock(), message),
-    closed: () => watched.end(),
+    watched,
   }
 }
 

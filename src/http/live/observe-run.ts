@@ -3,7 +3,7 @@ import * as z from 'zod'
 import { After, CaughtUp, type Form, formIn, WithMeta } from '../../api/event-query.ts'
 import { Kinds } from '../../api/kinds.ts'
 import { RunId } from '../../api/run-id.ts'
-import { DOCUMENTED_KINDS, type Kind } from '../../domain/records.ts'
+import { ALL_KINDS, DOCUMENTED_KINDS, type Kind } from '../../domain/records.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import { streamOf } from '../../log/run-log.ts'
 import { NOT_WRITTEN, type Watched } from '../plugins/watch-log.ts'
@@ -40,29 +40,42 @@ export function observeRun(
   return {
     send: async (writer, signal) => {
       const start = await begin(givenId, query, watched, signal, live)
-      if (start === null || 'type' in start) return start
-      const { runId, after, kinds, form, caughtUp } = start
-      if (start.isComplete) {
-        caughtUp?.send(after, writer)
-        return completed(runId, after, live)
-      }
-      let cursor = after
-      await caughtUp?.check(cursor, writer, signal)
-      for await (const frames of live.runTopics.follow({ runId, after, form }, signal)) {
-        const ending = await sendAll(frames, cursor, { kinds, writer, signal, watched })
-        cursor += frames.length
-        if (ending?.type === 'complete') {
-          caughtUp?.send(cursor, writer)
-          return completed(runId, cursor, live)
-        }
-        if (ending !== null) return ending
-        await caughtUp?.check(cursor, writer, signal)
-      }
-      return null
+      return start === null || 'type' in start
+        ? start
+        : sendRun(start, { writer, signal, watched }, live)
     },
-    refusal: ({ cursor, message }) => refusalFrame(givenId, cursor, live.clock(), message),
-    closed: () => watched.end(),
+    refusal: refusalOf(givenId, live),
+    watched,
   }
+}
+
+/** A function of its own, so that it does not hold the query while the socket is open. */
+function refusalOf(givenId: string, { clock }: Live): Observation['refusal'] {
+  return ({ cursor, message }) => refusalFrame(givenId, cursor, clock(), message)
+}
+
+async function sendRun(
+  { runId, after, kinds, form, caughtUp, isComplete }: Start,
+  { writer, signal, watched }: Omit<Sending, 'kinds'>,
+  live: Live,
+): Promise<Ending | null> {
+  if (isComplete) {
+    caughtUp?.send(after, writer)
+    return completed(runId, after, live)
+  }
+  let cursor = after
+  await caughtUp?.check(cursor, writer, signal)
+  for await (const frames of live.runTopics.follow({ runId, after, form }, signal)) {
+    const ending = await sendAll(frames, cursor, { kinds, writer, signal, watched })
+    cursor += frames.length
+    if (ending?.type === 'complete') {
+      caughtUp?.send(cursor, writer)
+      return completed(runId, cursor, live)
+    }
+    if (ending !== null) return ending
+    await caughtUp?.check(cursor, writer, signal)
+  }
+  return null
 }
 
 /** A client that reconnects over REST sees the final state, unless the read model lags far behind. */
@@ -106,7 +119,8 @@ async function begin(
     const message = `There is no run ${runId.data}. GET /api/runs lists all runs.`
     return refuse('unknown_run', -1, message)
   }
-  const { after = -1, kinds = new Set(DOCUMENTED_KINDS), caught_up: wantsCaughtUp } = query.value
+  const { after = -1, caught_up: wantsCaughtUp } = query.value
+  const kinds = sharedKinds(query.value.kinds)
   const { seq: stored } = head
   if (after > stored) {
     const message = `after=${after} is beyond the last record of this run, which has seq ${stored}.`
@@ -116,6 +130,14 @@ async function begin(
   if (!isComplete && !(await watched.begin())) return notWritten(after)
   const caughtUp = wantsCaughtUp === true ? new CaughtUpReport(runId.data, stored, live) : null
   return { runId: runId.data, after, kinds, form: formIn(query.value), caughtUp, isComplete }
+}
+
+const [ALL, DOCUMENTED] = [new Set(ALL_KINDS), new Set(DOCUMENTED_KINDS)]
+
+/** Most observers want the same kinds, so they share one set. */
+function sharedKinds(kinds: ReadonlySet<Kind> | undefined): ReadonlySet<Kind> {
+  if (kinds === undefined) return DOCUMENTED
+  return kinds.size === ALL.size ? ALL : kinds
 }
 
 /** @param cursor as of `Ending` */

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import type { WebSocket } from '@fastify/websocket'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
+import type { Watched } from '../plugins/watch-log.ts'
 import { Heartbeats } from './heartbeats.ts'
 import type { LiveLimits } from './limits.ts'
 import { SocketWriter } from './socket-writer.ts'
@@ -34,14 +35,14 @@ export type Observation = {
   readonly send: (writer: SocketWriter, signal: AbortSignal) => Promise<Ending | null>
   /** The frame that reports to an observer why the server ends the observation. */
   readonly refusal: (ending: Exclude<Ending, { type: 'complete' }>) => Buffer
-  /** The socket has closed. */
-  readonly closed: () => void
+  /** Ends when the socket has closed. */
+  readonly watched: Pick<Watched, 'end'>
 }
 
 type Served = {
   readonly leave: AbortController
   readonly writer: SocketWriter
-  readonly closed: () => void
+  readonly watched: Pick<Watched, 'end'>
   /** Stops listening for the end of the caller's lease. */
   forget: () => void
 }
@@ -62,7 +63,7 @@ export class Sockets {
   /** Serves one socket until either side ends it. Listeners are in place before this returns. */
   serve(
     socket: WebSocket,
-    { send, refusal, closed }: Observation,
+    { send, refusal, watched }: Observation,
     { id, raw, lease }: Pick<FastifyRequest, 'id' | 'raw' | 'lease'>,
   ): void {
     // The listener of the WebSocket plugin would hold the request while the socket is open.
@@ -72,13 +73,15 @@ export class Sockets {
     const leave = new AbortController()
     const heartbeat = this.#heartbeats.start(socket, this.#onStall)
     const writer = new SocketWriter(socket, raw.socket, this.#limits.socketBytes, heartbeat)
-    const served: Served = { leave, writer, closed, forget: () => {} }
+    const served: Served = { leave, writer, watched, forget: () => {} }
     this.#open.set(socket, served)
     served.forget = lease.onEnd(() => this.#turnAway(socket))
-    deliver(socket, writer, { send, refusal }, leave.signal).catch((err: unknown) => {
-      this.#log.error({ reqId: id, err }, 'serving a WebSocket failed')
-      socket.close(INTERNAL_ERROR, 'the server failed; see its log')
-    })
+    send(writer, leave.signal)
+      .then((ending) => end(socket, writer, ending, refusal))
+      .catch((err: unknown) => {
+        this.#log.error({ reqId: id, err }, 'serving a WebSocket failed')
+        socket.close(INTERNAL_ERROR, 'the server failed; see its log')
+      })
   }
 
   /** Closes all sockets, and terminates those whose clients do not answer in time. */
@@ -129,17 +132,16 @@ export class Sockets {
     served?.forget()
     served?.leave.abort()
     served?.writer.closed()
-    served?.closed()
+    served?.watched.end()
   }
 }
 
-async function deliver(
+async function end(
   socket: WebSocket,
   writer: SocketWriter,
-  { send, refusal }: Pick<Observation, 'send' | 'refusal'>,
-  signal: AbortSignal,
+  ending: Ending | null,
+  refusal: Observation['refusal'],
 ): Promise<void> {
-  const ending = await send(writer, signal)
   if (ending === null) return
   if (ending.type !== 'complete') writer.send(refusal(ending))
   // A closing socket is terminated after a while, so a slow client must have taken everything before.
