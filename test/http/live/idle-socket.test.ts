@@ -1,0 +1,32 @@
+import type { IncomingMessage } from 'node:http'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createRun, startTestServer, type TestServer } from '../support.ts'
+import { Watcher } from './watcher.ts'
+
+setFlagsFromString('--expose-gc')
+const collect: () => void = runInNewContext('gc')
+
+let server: TestServer
+beforeAll(async () => {
+  server = await startTestServer()
+})
+afterAll(() => server.stop())
+
+test('an open WebSocket does not hold the request that opened it', async () => {
+  const requests: WeakRef<IncomingMessage>[] = []
+  server.app.server.on('upgrade', (request) => requests.push(new WeakRef(request)))
+  const runId = await createRun(server)
+  const watchers = Array.from({ length: 5 }, () => new Watcher(server, `${runId}?kinds=all`))
+  for (const watcher of watchers) await watcher.have(1)
+  expect(requests).toHaveLength(5)
+  // The last one may still be on a stack or in a cache of the HTTP parser.
+  await expect
+    .poll(() => {
+      collect()
+      return requests.filter((request) => request.deref() !== undefined).length
+    })
+    .toBeLessThanOrEqual(1)
+  for (const { socket } of watchers) socket.terminate()
+})
