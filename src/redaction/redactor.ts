@@ -1,10 +1,10 @@
 import { err, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
-import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
+import { Backoff, keepRunning, type PauseBoundsMs } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import { Signal } from '../lib/signal.ts'
 import { decodeAs } from '../log/codec.ts'
-import type { EventStore, RecordedEvent, StoreFailure } from '../store/event-store.ts'
-import { eraseFrom } from './erase.ts'
+import { streamOf } from '../log/run-log.ts'
+import type { EventStore, Overwrite, RecordedEvent, StoreFailure } from '../store/event-store.ts'
 import { RedactionIndex } from './redaction-index.ts'
 import { type LoggedRedaction, REDACTIONS, Redaction } from './redaction-ledger.ts'
 
@@ -130,29 +130,24 @@ export class Redactor {
 
   async #follow(forget: readonly Forget[]): Promise<void> {
     const { signal } = this.#stop
-    const backoff = new Backoff(RETRY_MS)
-    for (let after = -1; !signal.aborted; ) {
-      try {
-        for await (const item of this.#store.subscribeStream(REDACTIONS.stream, {
-          after,
-          signal,
-        })) {
-          backoff.reset()
-          if (item.type !== 'events') continue
-          const redactions = this.#take(item.events)
-          await this.#patiently(async () => {
-            for (const each of forget) await each(redactions)
-          })
-          after = item.events.at(-1)?.revision ?? after
-          this.#hidden = after
-          this.#news.notify()
-          this.#eraseLater(redactions, after)
-        }
-      } catch (error) {
-        this.#log.error({ err: error }, 'the subscription to the redactions broke')
+    let after = -1
+    const follow = async (): Promise<void> => {
+      for await (const item of this.#store.subscribeStream(REDACTIONS.stream, { after, signal })) {
+        if (item.type !== 'events') continue
+        const redactions = this.#take(item.events)
+        await this.#patiently(async () => {
+          for (const each of forget) await each(redactions)
+        })
+        if (signal.aborted) return
+        after = item.events.at(-1)?.revision ?? after
+        this.#hidden = after
+        this.#news.notify()
+        this.#eraseLater(redactions, after)
       }
-      await backoff.wait(signal)
     }
+    const onFailure = (err: unknown) =>
+      this.#log.error({ err }, 'the redactions cannot be followed, trying again')
+    await keepRunning(follow, { signal, retryMs: RETRY_MS, onFailure })
   }
 
   #eraseLater(redactions: readonly LoggedRedaction[], upTo: number): void {
@@ -185,3 +180,30 @@ export class Redactor {
     }
   }
 }
+
+/**
+ * Overwrites the redacted records, also those that lack the strings already: only then is it certain that nothing
+ * of them is left in the files. Skips records that do not exist.
+ * @param without the event without the strings
+ * @throws if the store cannot do it now
+ */
+async function eraseFrom(
+  store: EventStore,
+  redactions: readonly LoggedRedaction[],
+  without: (event: RecordedEvent) => RecordedEvent,
+): Promise<void> {
+  const events = new Map<string, Overwrite>()
+  for (const { record } of redactions) {
+    const { run_id, seq } = record.payload
+    const options = { from: seq, direction: 'forward', limit: 1 } as const
+    const page = await store.readStream(streamOf(run_id), options)
+    if (page.isErr() && page.error.type !== 'stream_not_found') throw failure(page.error)
+    for (const event of page.unwrapOr([])) events.set(`${run_id}/${seq}`, without(event))
+  }
+  if (events.size === 0) return
+  const done = await store.overwrite?.([...events.values()])
+  if (done?.isErr() === true) throw failure(done.error)
+}
+
+const failure = (error: { readonly type: string; readonly message?: string }): Error =>
+  new Error(`${error.type}: ${error.message ?? JSON.stringify(error)}`)
