@@ -93,7 +93,7 @@ test('half of a surrogate pair is taken as the log keeps it', async () => {
 test('what is nested very deep is refused before anything walks it', async () => {
   for (const body of [
     '['.repeat(500_000) + ']'.repeat(500_000),
-    '{"a":'.repeat(65) + '1' + '}'.repeat(65),
+    `${'{"a":'.repeat(65)}1${'}'.repeat(65)}`,
   ]) {
     const answer = await postText(randomUUID(), body)
     expect(answer.status).toBe(400)
