@@ -107,7 +107,7 @@ describeInBrowser('replay', () => {
     await expect.poll(() => moment(page)).toMatch(/^12,345 \//)
     const row = page.locator('[data-here="true"]')
     await row.waitFor()
-    await row.getByRole('button', { name: /^Show record/ }).click()
+    await row.getByRole('button', { name: /^Show the raw record/ }).click()
     await page.getByRole('dialog').getByText(`Record ${seq}`, { exact: true }).waitFor()
   })
 })
