@@ -27,7 +27,7 @@ describeInBrowser('what can be trusted', () => {
 
     const timeline = page.getByTestId('timeline')
     await timeline.getByRole('button', { name: 'Fetch all of it' }).click()
-    await timeline.getByText('Its SHA-256 is the one in the record.').waitFor()
+    await timeline.getByText('Its SHA-256 equals the one in the record.').waitFor()
     expect(await timeline.getByText(/^31234$/m).count()).toBe(1)
 
     const saving = page.waitForEvent('download')
