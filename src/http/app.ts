@@ -16,6 +16,7 @@ import { requirePermissions } from './plugins/permission.ts'
 import { RequestLog, withSafeRequests } from './plugins/request-log.ts'
 import { runParams } from './plugins/run-params.ts'
 import { security } from './plugins/security.ts'
+import { discardUnreadBodies } from './plugins/unread-body.ts'
 import { validatorCompiler } from './plugins/validation.ts'
 import { abortRun } from './routes/abort-run.ts'
 import { accesses } from './routes/access.ts'
@@ -91,6 +92,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   app.setErrorHandler(sendError)
   const limits = { ...LIVE_LIMITS, ...deps.live }
   await app.register(limitConnections, limits)
+  await app.register(discardUnreadBodies)
   await app.register(requirePermissions)
   if (deps.accessLog !== undefined) await app.register(logAccesses, { recorder: deps.accessLog })
   const live = await livePlugin(app, deps)

@@ -55,6 +55,7 @@ export function describeAccess(
     ...(needs === undefined ? [] : GUARDED),
     // An address that cannot be decoded is that of nothing.
     ...(url.includes(':') ? (['not_found'] as const) : []),
+    ...(schema.querystring === undefined ? [] : (['invalid_request'] as const)),
   )
   const response = withProblems(described, further)
   if (needs === undefined) return { ...schema, response }

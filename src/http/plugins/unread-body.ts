@@ -1,0 +1,37 @@
+import type { IncomingMessage } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import fp from 'fastify-plugin'
+
+/** How much of a refused body the server reads before it answers, bytes. */
+const DISCARD_BYTES = 16 * 1024 * 1024
+/** How long it reads, milliseconds. */
+const DISCARD_MS = 2000
+
+/**
+ * Reads the rest of a body that was refused before the response is sent. Otherwise a connection that closes after the
+ * response resets while the client still writes, and the client never sees why it was refused.
+ */
+export const discardUnreadBodies = fp(
+  async (app) => {
+    app.addHook('onSend', async ({ raw }) => {
+      if (hasBody(raw) && !raw.complete && !raw.destroyed) await discardRest(raw)
+    })
+  },
+  { name: 'unread-bodies' },
+)
+
+const hasBody = ({ headers }: IncomingMessage): boolean =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length']) > 0
+
+/** Ends with the body, or at one of the limits, or when the client leaves. */
+async function discardRest(body: IncomingMessage): Promise<void> {
+  const ended = new AbortController()
+  const end = (): void => ended.abort()
+  let bytes = 0
+  body.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+    if (bytes > DISCARD_BYTES) end()
+  })
+  for (const event of ['end', 'close', 'error']) body.once(event, end)
+  await sleep(DISCARD_MS, undefined, { signal: ended.signal }).catch(() => undefined)
+}
