@@ -7,10 +7,14 @@ import { Server } from '../chaos/server-process.ts'
 import { type FuzzReport, fuzz, type Identity } from './fuzz.ts'
 
 const ADMIN = 'a-token-for-the-fuzz-of-the-api'
-/** Nobody listens there: runs wait for their model until they are aborted. */
+/** Nothing listens there: runs wait for their model until they are aborted. */
 const NO_MODEL = 'http://127.0.0.1:9/v1'
 
 const NO_KEY = 'a-key-that-opens-nothing'
+
+/** What an error shows of the output of the server, after the problem. */
+const LINES = 20
+const LINE_CHARS = 300
 
 const Secret = z.object({ secret: z.string() })
 
@@ -26,7 +30,7 @@ export async function fuzzServer(
   )
   try {
     const url = await server.url
-    if (url === null || server.pid === undefined) throw new Error(`no server: ${server.output}`)
+    if (url === null || server.pid === undefined) throw new Error('The server does not start.')
     const identities = [
       { name: 'nobody', token: null },
       { name: 'configured', token: ADMIN },
@@ -34,7 +38,12 @@ export async function fuzzServer(
     ]
     return await fuzz({ url, pid: server.pid, identities, seed, isOver })
   } catch (error) {
-    throw new Error(`${String(error)}\n${server.output}`)
+    const lines = server.output
+      .split('\n')
+      .slice(-LINES)
+      .map((line) => line.slice(0, LINE_CHARS))
+    const problem = error instanceof Error ? error.message : String(error)
+    throw new Error([problem, 'The last lines of the server:', ...lines].join('\n'))
   } finally {
     await server.stop()
     await rm(folder, { recursive: true, force: true })
