@@ -1,9 +1,12 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
+    // Vitest leaves one core free, which is half of a machine with two. Many tests wait for a process or a timer.
+    maxWorkers: availableParallelism() + 1,
     // Real servers, real child processes and a shared machine: generous, and never a measure of speed.
     testTimeout: 180_000,
     hookTimeout: 120_000,

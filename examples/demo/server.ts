@@ -11,12 +11,16 @@ export type ServerProcess = {
   stop(): Promise<void>
 }
 
-/** Starts `retrai serve` as a process of its own and waits for the line that says it is ready. */
+/**
+ * Starts `retrai serve` as a process of its own and waits until it logs that it is ready.
+ * @param program the file that Node runs; by default the sources
+ */
 export async function startServerProcess(
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
+  program: string = CLI,
 ): Promise<ServerProcess> {
-  const child = spawn(process.execPath, [CLI, 'serve', ...args], {
+  const child = spawn(process.execPath, [program, 'serve', ...args], {
     env,
     stdio: ['ignore', 'pipe', 'inherit'],
   })

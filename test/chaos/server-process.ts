@@ -3,22 +3,20 @@ import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
-import { cleanEnv } from '../cli/support.ts'
+import { CLI, cleanEnv } from '../cli/support.ts'
 
-const CLI = fileURLToPath(new URL('../../src/cli/retrai.ts', import.meta.url))
 const KEPT_LINES = 200
-/** Servers start all the time here: what Node has compiled once need not be compiled again. */
+/** Many servers start, so Node keeps what it has compiled. */
 const NODE_COMPILE_CACHE = join(tmpdir(), 'node-compile-cache')
 
 /** How a process ended. */
 export type Exit = { readonly code: number | null; readonly signal: NodeJS.Signals | null }
 
-/** A real `retrai serve`, to be treated badly. */
+/** A real `retrai serve`. */
 export class Server {
   /** Resolves when the process is gone. Never rejects. */
   readonly exit: Promise<Exit>
-  /** Resolves to its address, or to null when it ends before it listens. */
+  /** Resolves to its address, or to null if it ends before it listens. */
   readonly url: Promise<string | null>
   readonly #process: ChildProcess
   readonly #lines: string[] = []
@@ -41,7 +39,7 @@ export class Server {
     return this.#process.pid
   }
 
-  /** The last lines that it printed, for whoever has to find out what happened. */
+  /** The last lines that it printed. */
   get output(): string {
     return this.#lines.join('\n')
   }

@@ -4,11 +4,11 @@ import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
-import { type ServerProcess, startServerProcess } from '../../examples/demo/server.ts'
+import type { ServerProcess } from '../../examples/demo/server.ts'
 import { brokenProject, goal, script } from '../../examples/scripted-model/fix-the-calculator.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { createClient } from '../../src/client/index.ts'
-import { cleanEnv, type Finished, retrai } from './support.ts'
+import { cleanEnv, type Finished, retrai, startServer } from './support.ts'
 
 let folder: string
 let server: ServerProcess
@@ -63,7 +63,7 @@ beforeAll(async () => {
     RETRAI_LLM_BASE_URL: model.url,
     RETRAI_CHECKPOINT_SECONDS: '1',
   }
-  server = await startServerProcess(['--port', '0', '--data-dir', file('data')], env)
+  server = await startServer(['--port', '0', '--data-dir', file('data')], env)
   try {
     runs = [
       await finishedRun(server.url, await project('one')),

@@ -4,13 +4,20 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { type ServerProcess, startServerProcess } from '../../examples/demo/server.ts'
+import type { ServerProcess } from '../../examples/demo/server.ts'
 import type { ScriptedRequest, Turn } from '../../examples/scripted-model/script.ts'
 import { type ScriptedModel, startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { startCuttingProxy } from '../client/cutting-proxy.ts'
 import { isMissing } from '../support/missing.ts'
-import { type Running, start, startAtTerminal } from './running.ts'
-import { cleanEnv, type Finished, retrai } from './support.ts'
+import {
+  cleanEnv,
+  type Finished,
+  type Running,
+  retrai,
+  start,
+  startAtTerminal,
+  startServer,
+} from './support.ts'
 
 const UNKNOWN = '550e8400-e29b-41d4-a716-446655440000'
 const UUID = /[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/
@@ -36,7 +43,7 @@ function play({ turn, messages }: ScriptedRequest): Turn {
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'retrai-client-commands-'))
   model = await startScriptedModel({ script: play })
-  server = await startServerProcess(['--port', '0', '--data-dir', join(folder, 'data')], {
+  server = await startServer(['--port', '0', '--data-dir', join(folder, 'data')], {
     ...cleanEnv(),
     RETRAI_LLM_BASE_URL: model.url,
   })
@@ -406,7 +413,7 @@ describe('what cannot be done is said, with 3', () => {
   test('a server that asks for a token', async () => {
     const token = 'secret-0123456789'
     const data = join(folder, 'guarded')
-    const guarded = await startServerProcess(['--port', '0', '--data-dir', data], {
+    const guarded = await startServer(['--port', '0', '--data-dir', data], {
       ...cleanEnv(),
       RETRAI_TOKEN: token,
       RETRAI_LLM_BASE_URL: model.url,

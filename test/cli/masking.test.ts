@@ -6,8 +6,7 @@ import * as z from 'zod'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import { type ScriptedModel, startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { FAKES, pem } from '../domain/mask/fakes.ts'
-import { type Running, start } from './running.ts'
-import { cleanEnv } from './support.ts'
+import { cleanEnv, type Running, start } from './support.ts'
 
 const [github = '', ghs = ''] = FAKES['github-token'] ?? []
 const [aws = ''] = FAKES['aws-access-key'] ?? []

@@ -5,12 +5,12 @@ import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type ServerProcess, startServerProcess } from '../../examples/demo/server.ts'
+import type { ServerProcess } from '../../examples/demo/server.ts'
 import { brokenProject, goal, script } from '../../examples/scripted-model/fix-the-calculator.ts'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import type { AgentEvent } from '../../src/client/index.ts'
-import { CLI, cleanEnv, observe, retrai } from './support.ts'
+import { CLI, cleanEnv, observe, retrai, startServer } from './support.ts'
 
 let folder: string
 let cleanups: (() => Promise<unknown>)[]
@@ -27,7 +27,7 @@ const dataDir = () => join(folder, 'data')
 
 async function serve(llmUrl = 'http://127.0.0.1:9/v1'): Promise<ServerProcess> {
   const env = { ...cleanEnv(), RETRAI_LLM_BASE_URL: llmUrl }
-  const server = await startServerProcess(['--port', '0', '--data-dir', dataDir()], env)
+  const server = await startServer(['--port', '0', '--data-dir', dataDir()], env)
   cleanups.push(async () => {
     if (server.process.exitCode !== null || server.process.signalCode !== null) return
     server.process.kill('SIGKILL')
@@ -242,7 +242,7 @@ describe('what cannot work is said when it is started', () => {
 })
 
 test('a run whose model has no key is refused, with the name of the variable', async () => {
-  const server = await startServerProcess(['--port', '0', '--data-dir', dataDir()], cleanEnv())
+  const server = await startServer(['--port', '0', '--data-dir', dataDir()], cleanEnv())
   cleanups.push(() => server.stop())
   const response = await fetch(`${server.url}/api/runs`, {
     method: 'POST',

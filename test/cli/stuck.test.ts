@@ -4,8 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { ALL_KINDS, createClient } from '../../src/client/index.ts'
-import { type Running, start } from './running.ts'
-import { cleanEnv } from './support.ts'
+import { cleanEnv, type Running, start } from './support.ts'
 
 const HOOK = new URL('./stuck-process.ts', import.meta.url).href
 /** The server is found stuck after 5 s, and cut short 4.5 s after SIGTERM. */

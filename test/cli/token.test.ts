@@ -2,8 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { startServerProcess } from '../../examples/demo/server.ts'
-import { cleanEnv, retrai } from './support.ts'
+import { cleanEnv, retrai, startServer } from './support.ts'
 
 let folder: string
 const cleanups: (() => Promise<unknown>)[] = []
@@ -19,7 +18,7 @@ const dataDir = () => join(folder, 'data')
 const atFolder = (...args: string[]) => retrai(['token', ...args, '--data-dir', dataDir()])
 async function serve(...args: string[]) {
   const place = ['--port', '0', '--data-dir', dataDir(), ...args]
-  const server = await startServerProcess(place, cleanEnv())
+  const server = await startServer(place, cleanEnv())
   cleanups.push(() => server.stop())
   return server
 }

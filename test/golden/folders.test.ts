@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
-import { type ServerProcess, startServerProcess } from '../../examples/demo/server.ts'
+import type { ServerProcess } from '../../examples/demo/server.ts'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { Checkpoint, InclusionProof, PublishedKeys, RunProof } from '../../src/api/audit.ts'
@@ -18,7 +18,7 @@ import { checkpointHash, checkSeal } from '../../src/audit/proofs/statements.ts'
 import { verifyBundle } from '../../src/audit/verify/verify-bundle.ts'
 import { ACCESS_KINDS } from '../../src/domain/access.ts'
 import { ALL_KINDS } from '../../src/domain/records.ts'
-import { cleanEnv, retrai } from '../cli/support.ts'
+import { cleanEnv, retrai, startServer } from '../cli/support.ts'
 import { isMissing } from '../support/missing.ts'
 import { type GoldenFolder, goldenFolders, keptAnswer, leaveAlone } from './folders.ts'
 
@@ -58,7 +58,7 @@ class Opened implements AsyncDisposable {
   ): Promise<Opened> {
     const model = await startScriptedModel({ script })
     const env = { ...cleanEnv(), RETRAI_LLM_BASE_URL: model.url, ...settings }
-    const server = await startServerProcess(['--port', '0', '--data-dir', dataDir], env)
+    const server = await startServer(['--port', '0', '--data-dir', dataDir], env)
     // Until then a read model that this version has to rebuild is behind the log.
     await expect.poll(async () => (await fetch(`${server.url}/health/ready`)).status).toBe(200)
     return new Opened(server, model.close, secret)

@@ -8,8 +8,7 @@ import { gzipSync } from 'node:zlib'
 import { build } from 'vite'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
-import { Running } from '../cli/running.ts'
-import { cleanEnv, type Finished } from '../cli/support.ts'
+import { cleanEnv, type Finished, Running } from '../cli/support.ts'
 import { startStandIn } from '../support/eventstore-stand-in/index.ts'
 
 const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url))

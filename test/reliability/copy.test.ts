@@ -1,10 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cp } from 'node:fs/promises'
-import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { EventStore, RecordedEvent } from '../../src/store/event-store.ts'
-import { cleanEnv, retrai } from '../cli/support.ts'
+import { CLI, cleanEnv, retrai } from '../cli/support.ts'
 import { append, dense, newEvent, observeAll, observeStream } from '../store/contract/support.ts'
 import type { StandIn } from '../support/eventstore-stand-in/index.ts'
 import {
@@ -19,8 +18,6 @@ import {
   watch,
   withLog,
 } from './support.ts'
-
-const CLI = fileURLToPath(new URL('../../src/cli/retrai.ts', import.meta.url))
 
 let site: Site
 beforeEach(async () => {

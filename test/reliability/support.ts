@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect } from 'vitest'
-import { type ServerProcess, startServerProcess } from '../../examples/demo/server.ts'
+import type { ServerProcess } from '../../examples/demo/server.ts'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { GENESIS, recordHash } from '../../src/log/chain.ts'
@@ -13,7 +13,7 @@ import { streamOf } from '../../src/log/run-log.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
 import { openEventStoreDb } from '../../src/store/eventstoredb/eventstoredb-store.ts'
-import { cleanEnv } from '../cli/support.ts'
+import { cleanEnv, startServer } from '../cli/support.ts'
 import { Watcher } from '../http/live/watcher.ts'
 import { type StandIn, startStandIn } from '../support/eventstore-stand-in/index.ts'
 
@@ -84,7 +84,7 @@ export class Site implements AsyncDisposable {
     const { model = 'http://127.0.0.1:9/v1', args = [] } = options
     const env = { ...cleanEnv(), RETRAI_LLM_BASE_URL: model, ...options.env }
     const place = ['--port', '0', '--data-dir', this.path(dataDir)]
-    const server = await startServerProcess([...place, ...args], env)
+    const server = await startServer([...place, ...args], env)
     this.onClose(() => kill(server))
     return server
   }

@@ -2,11 +2,10 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { startServerProcess } from '../../../examples/demo/server.ts'
 import { brokenProject, goal } from '../../../examples/scripted-model/fix-the-calculator.ts'
 import type { Script } from '../../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../../examples/scripted-model/server.ts'
-import { cleanEnv } from '../../cli/support.ts'
+import { cleanEnv, startServer } from '../../cli/support.ts'
 import { seed } from './seed.ts'
 import type { Story } from './story.ts'
 
@@ -32,7 +31,7 @@ export async function startConsoleServer(
   const model = await startScriptedModel({ script, record: false })
   const args = ['--port', '0', '--data-dir', dataDir]
   const start = async () => {
-    const started = await startServerProcess(args, {
+    const started = await startServer(args, {
       ...cleanEnv(),
       RETRAI_LLM_BASE_URL: model.url,
       RETRAI_LOG_LEVEL: 'info',

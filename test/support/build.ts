@@ -1,0 +1,50 @@
+import { execFile } from 'node:child_process'
+import { readdir, stat } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const PROGRAM_FOLDER = 'test/dist'
+
+/** All that the console is built from. */
+const CONSOLE_SOURCES = [
+  ...['web/src', 'web/index.html', 'web/vite.config.ts', 'package-lock.json'],
+  ...['src/api', 'src/audit', 'src/client', 'src/domain', 'src/lib', 'src/log', 'src/store'],
+]
+
+/** Builds the console if its build is missing or older than what it is made from. */
+export async function buildConsole(): Promise<void> {
+  if (await isBuilt('web/dist/index.html', CONSOLE_SOURCES)) return
+  await promisify(execFile)('npm', ['run', '--silent', 'build:web'], { cwd: ROOT })
+}
+
+/**
+ * Builds the program, as the package has it, if its build is missing or older than its sources: a process that
+ * runs the build starts in a third of the time.
+ * @returns the file that Node runs
+ */
+export async function buildProgram(): Promise<string> {
+  const file = `${PROGRAM_FOLDER}/retrai.js`
+  if (!(await isBuilt(file, ['src', 'tsdown.config.ts', 'package-lock.json']))) {
+    const { build } = await import('tsdown')
+    const { default: config } = await import('../../tsdown.config.ts')
+    const [program] = config
+    await build({ ...program, config: false, cwd: ROOT, outDir: PROGRAM_FOLDER, logLevel: 'error' })
+  }
+  return `${ROOT}${file}`
+}
+
+async function isBuilt(file: string, sources: readonly string[]): Promise<boolean> {
+  const built = await newest(file)
+  return built > Math.max(...(await Promise.all(sources.map(newest))))
+}
+
+/** When a file, or the youngest file of a folder, was changed; 0 for what is not there. */
+async function newest(path: string): Promise<number> {
+  const whole = `${ROOT}${path}`
+  const stats = await stat(whole).catch(() => null)
+  if (stats === null) return 0
+  if (!stats.isDirectory()) return stats.mtimeMs
+  const inside = await readdir(whole)
+  return Math.max(0, ...(await Promise.all(inside.map((name) => newest(`${path}/${name}`)))))
+}
