@@ -46,7 +46,7 @@ async function scripted(script: Script): Promise<string> {
 
 const TICK_MS = 50
 
-test('an abort ends all processes of a command, and run_end tells what was used', async () => {
+test('an abort ends all processes of a command, and run_end names what the run used', async () => {
   // One that ignores SIGTERM and counts its own time, one that left the process group, and their parent.
   const command = `
     (trap "" TERM; sh -c 'echo $PPID >> pids'; while :; do echo tick >> ticks; sleep 0.05; done) &

@@ -2,7 +2,7 @@ import type { RecordOf, RunRecord } from '../../src/domain/records.ts'
 import type { Evidence } from './evidence.ts'
 import { entryIn } from './ledger.ts'
 
-/** Calls are made as the model asked for them, in its order, one at a time, and each has one result. */
+/** Calls run in the order in which the model requested them, one at a time, and each has one result. */
 export function callProblems(records: readonly RunRecord[]): string[] {
   const problems: string[] = []
   let asked: string[] = []
@@ -41,12 +41,12 @@ function resultProblems(
   const afterClaim = records[seq - 1]?.kind === 'run_claimed'
   const afterFailure = records[seq + 1]?.kind === 'error'
   if (payload.exit_code !== null) problems.push(`${seq} is unknown, with an exit code`)
-  if (!afterClaim && !afterFailure) problems.push(`${seq} is unknown, and nothing has happened`)
+  if (!afterClaim && !afterFailure) problems.push(`${seq} is unknown without a claim or an error`)
   if (open.payload.read_only && !afterFailure) problems.push(`${seq} could have been run again`)
   return problems
 }
 
-/** The traces on disk fit the calls in the log. */
+/** The entries on disk fit the calls in the log. */
 export function effectProblems(records: readonly RunRecord[], { ledger }: Evidence): string[] {
   const outcomes = outcomesByEntry(records)
   const counts = new Map<string, number>()
@@ -54,7 +54,7 @@ export function effectProblems(records: readonly RunRecord[], { ledger }: Eviden
   const problems: string[] = []
   for (const [entry, count] of counts) {
     if (count > 1) problems.push(`${entry} ran ${count} times`)
-    if (!outcomes.has(entry)) problems.push(`${entry} ran, and no tool_call says so`)
+    if (!outcomes.has(entry)) problems.push(`${entry} ran without a tool_call`)
   }
   for (const [entry, outcome] of outcomes) {
     if (outcome === 'ok' && !counts.has(entry)) problems.push(`${entry} is ok, and never ran`)

@@ -3,10 +3,7 @@ import canonicalize from 'canonicalize'
 import * as z from 'zod'
 import type { StoredEvent } from './evidence.ts'
 
-/*
- * The hash chain as docs/adr/0007 describes it, written once more: what checks the server must not
- * share its code.
- */
+// The hash chain of docs/adr/0007 again: a check of the server must not share its code.
 
 const sha256 = (text: string): string => createHash('sha256').update(text, 'utf8').digest('hex')
 const Data = z.record(z.string(), z.unknown())
@@ -29,7 +26,7 @@ const idOf = (hash: string): string => {
   return [...groups, `${variant}${hash.slice(17, 20)}`, hash.slice(20, 32)].join('-')
 }
 
-/** What is wrong with the chain of hashes of a stream: nothing, where nobody has changed a thing. */
+/** What is wrong with the chain of hashes of a stream; empty if nobody has changed anything. */
 export function chainProblems(events: readonly StoredEvent[]): string[] {
   const problems: string[] = []
   let previous = '0'.repeat(64)

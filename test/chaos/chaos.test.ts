@@ -1,20 +1,20 @@
 import { describe, expect, test } from 'vitest'
-import { tell } from './report.ts'
-import { runStorm } from './storm.ts'
+import { chaosRun } from './chaos-run.ts'
+import { reportText } from './report.ts'
 
 /** Repeat a failure with `npm run chaos -- --seed <seed> --store <store> --kills 4 --runs 4`. */
 const RANDOM = Math.floor(Math.random() * 2 ** 32)
 const SHORT = { kills: 4, seconds: 10, runs: 4 }
 
-describe.concurrent('a short storm', () => {
+describe.concurrent('a short chaos run', () => {
   test.for([
     { store: 'embedded', seed: 1 },
     { store: 'embedded', seed: RANDOM },
     { store: 'stand-in', seed: 1 },
     { store: 'stand-in', seed: RANDOM },
-  ] as const)('over the $store store with seed $seed', { timeout: 300_000 }, async (storm) => {
-    const report = await runStorm({ ...SHORT, ...storm })
-    console.log(tell(report))
+  ] as const)('over the $store store with seed $seed', { timeout: 300_000 }, async (row) => {
+    const report = await chaosRun({ ...SHORT, ...row })
+    console.log(reportText(report))
     expect(report.violations).toEqual([])
   })
 })

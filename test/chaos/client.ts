@@ -2,7 +2,7 @@ import * as z from 'zod'
 
 export type Answer = { readonly status: number; readonly body: unknown }
 
-/** The first answer that there is; null where the server is gone or goes before it answers. */
+/** The answer; null if the server is gone, or dies before it answers. */
 async function ask(
   url: string,
   init: RequestInit & { readonly signal: AbortSignal },
@@ -17,7 +17,7 @@ async function ask(
 
 const Created = z.object({ run_id: z.uuid() })
 
-/** A client of one server; everything it does ends, without an answer, when `signal` aborts. */
+/** A client of one server. When `signal` aborts, its requests end without an answer. */
 export class Client {
   readonly url: string
   readonly #signal: AbortSignal
@@ -45,7 +45,7 @@ export class Client {
     return ask(`${this.url}${path}`, { signal: this.#signal })
   }
 
-  /** Creates a run, or finds it where the same key has created it; null where it cannot be known. */
+  /** Creates a run, or finds the run that the same key has created; null if that is unknown. */
   async create(key: string, body: Readonly<Record<string, unknown>>): Promise<string | null> {
     const answer = await this.send('POST', '/api/runs', body, { 'idempotency-key': key })
     if (answer === null || answer.status === 503) return null

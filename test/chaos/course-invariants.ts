@@ -1,6 +1,6 @@
 import type { RunRecord } from '../../src/domain/records.ts'
 
-/** run_end tells the tokens, the cost and the iterations that the records before it add up to. */
+/** run_end names the tokens, the cost and the iterations of the records before it. */
 export function sums(records: readonly RunRecord[]): string[] {
   let tokens = 0
   let cost: number | null = 0
@@ -14,22 +14,23 @@ export function sums(records: readonly RunRecord[]): string[] {
     }
     if (record.kind !== 'run_end') continue
     const { total_tokens, estimated_cost_usd, iterations: counted } = record.payload
-    const told = JSON.stringify([total_tokens, rounded(estimated_cost_usd), counted])
+    const named = JSON.stringify([total_tokens, rounded(estimated_cost_usd), counted])
     const truth = JSON.stringify([tokens, rounded(cost), iteration])
-    if (told !== truth) return [`it says ${told}, the log says ${truth}`]
+    if (named !== truth) return [`run_end names ${named}, the log ${truth}`]
   }
   return []
 }
 
-/** Costs are sums of binary fractions, which depend on how they were added up. */
+/** Costs are sums of binary fractions, so the order of the addition matters. */
 const rounded = (cost: number | null) => (cost === null ? null : Number(cost.toFixed(9)))
 
-/** No process claims what it holds, and none works on a run before it was claimed. */
+/** No process claims a run that it holds, and no process works on a run that it has not claimed. */
 export function claims(records: readonly RunRecord[]): string[] {
   let holder: string | null = null
   const problems: string[] = []
   for (const [seq, record] of records.entries()) {
-    if (record.kind === 'step_start' && holder === null) problems.push(`${seq} works without claim`)
+    if (record.kind === 'step_start' && holder === null)
+      problems.push(`${seq} works without a claim`)
     if (record.kind !== 'run_claimed') continue
     const { claimant } = record.payload
     if (holder === claimant) problems.push(`${seq} is a second claim of ${claimant}`)
@@ -38,7 +39,7 @@ export function claims(records: readonly RunRecord[]): string[] {
   return problems
 }
 
-/** Iterations count up by one, each within the limit that was set when it began. */
+/** Iterations count up by one, and each is within the limit of its time. */
 export function iterations(records: readonly RunRecord[]): string[] {
   let limit = 0
   let iteration = 0
@@ -57,13 +58,13 @@ export function iterations(records: readonly RunRecord[]): string[] {
   return problems
 }
 
-/** Nothing goes on before the answer, which names its question; an abort ends the run at once. */
+/** A run continues only after the answer, which names its human check. An abort ends the run at once. */
 export function humanChecks(records: readonly RunRecord[]): string[] {
   let open: number | null = null
   const problems: string[] = []
   for (const [seq, record] of records.entries()) {
     if (open !== null && ['step_start', 'tool_call', 'llm_usage'].includes(record.kind)) {
-      problems.push(`${seq} goes on while ${open} is not answered`)
+      problems.push(`${seq} comes although ${open} is not answered`)
     }
     if (record.kind === 'human_check_required') open = seq
     if (record.kind !== 'human_check_response') continue
@@ -72,7 +73,7 @@ export function humanChecks(records: readonly RunRecord[]): string[] {
     open = null
     const next = records[seq + 1]
     const ends = next?.kind === 'run_end' && next.payload.status === 'aborted'
-    if (decision === 'abort' && !ends) problems.push(`${seq} aborts, and the run goes on`)
+    if (decision === 'abort' && !ends) problems.push(`${seq} aborts, and the run continues`)
   }
   return problems
 }

@@ -4,12 +4,12 @@ import { CRASH_POINTS, type CrashPoint } from '../../src/server/crash-points.ts'
 import { Client } from './client.ts'
 import type { Evidence } from './evidence.ts'
 import { violations } from './invariants.ts'
+import { PlannedRuns } from './planned-runs.ts'
 import { asked, type Plan, reader, waiting, writer } from './plans.ts'
 import type { Server } from './server-process.ts'
-import { Stage } from './stage.ts'
 
 const never = new AbortController().signal
-/** Several servers start at once, on a machine that may have other things to do. */
+/** Several servers start at the same time, on a machine that may be busy. */
 const AMPLE = { timeout: 240_000 }
 
 async function alive(server: Server): Promise<Client> {
@@ -23,23 +23,27 @@ const endOf = (evidence: Evidence) => recordsOf(evidence).at(-1)?.payload
 const outcomesOf = (evidence: Evidence) =>
   recordsOf(evidence).flatMap((r) => (r.kind === 'tool_result' ? [r.payload.outcome] : []))
 
-/** Lets a server die at a point, plays on with the next one, and reads everything back. */
-async function dieAndGoOn(stage: Stage, at: string, plans: readonly Plan[]): Promise<Evidence[]> {
-  const dying = stage.start({ RETRAI_CRASH_AT: at })
-  await stage.play(dying)
+/** Lets a server die at a crash point, continues with the next server, and reads everything back. */
+async function crashAndContinue(
+  runs: PlannedRuns,
+  at: string,
+  plans: readonly Plan[],
+): Promise<Evidence[]> {
+  const dying = runs.startServer({ RETRAI_CRASH_AT: at })
+  await runs.play(dying)
   expect(await dying.exit, dying.output).toEqual({ code: null, signal: 'SIGKILL' })
-  const server = stage.start()
+  const server = runs.startServer()
   const client = await alive(server)
-  await stage.play(server)
-  if (plans.includes(waiting)) await abortTwice(client, stage.runId(waiting))
+  await runs.play(server)
+  if (plans.includes(waiting)) await abortTwice(client, runs.runId(waiting))
   const details = await Promise.all(
-    plans.map((plan) => client.get(`/api/runs/${stage.runId(plan)}`)),
+    plans.map((plan) => client.get(`/api/runs/${runs.runId(plan)}`)),
   )
   await server.stop()
-  return Promise.all(plans.map((plan, n) => stage.evidence(plan, details[n]?.body)))
+  return Promise.all(plans.map((plan, n) => runs.evidence(plan, details[n]?.body)))
 }
 
-/** The run still waits for a person; two give the same answer at once, and one of them is heard. */
+/** The run still waits for a person. Two people give the same answer at the same time, and one is accepted. */
 async function abortTwice(client: Client, runId: string): Promise<void> {
   const { body } = (await client.get(`/api/runs/${runId}`)) ?? {}
   expect(body).toMatchObject({ status: 'awaiting_human', progress: { iteration: 1 } })
@@ -49,10 +53,10 @@ async function abortTwice(client: Client, runId: string): Promise<void> {
 }
 
 describe.concurrent('a server that is killed', AMPLE, () => {
-  test.for(CRASH_POINTS)('%s goes on with all its runs', async (point, { expect }) => {
+  test.for(CRASH_POINTS)('%s continues all its runs', async (point, { expect }) => {
     const plans = [writer, reader, asked, waiting]
-    await using stage = await Stage.open(plans)
-    const evidence = await dieAndGoOn(stage, point, plans)
+    await using runs = await PlannedRuns.open(plans)
+    const evidence = await crashAndContinue(runs, point, plans)
     expect(evidence.flatMap(violations)).toEqual([])
     expect(evidence.map(endOf)).toMatchObject([
       { status: 'achieved' },
@@ -65,10 +69,10 @@ describe.concurrent('a server that is killed', AMPLE, () => {
 
 type Case = {
   readonly at: CrashPoint | `${CrashPoint}#${number}`
-  /** Outcomes of the calls, and the traces that they left. */
+  /** Outcomes of the calls, and the entries that they wrote. */
   readonly outcomes: readonly string[]
   readonly ledger?: readonly string[]
-  /** How often the model was asked for each of its turns. */
+  /** How many requests the model got for each of its turns. */
   readonly asked: readonly number[]
 }
 
@@ -126,21 +130,21 @@ const READER_CASES: readonly Case[] = [
 
 describe.concurrent('after a kill', AMPLE, () => {
   test.for(WRITER_CASES)('$at, no call that writes is run twice', async (row, { expect }) => {
-    await using stage = await Stage.open([writer])
-    const [evidence] = await dieAndGoOn(stage, row.at, [writer])
+    await using runs = await PlannedRuns.open([writer])
+    const [evidence] = await crashAndContinue(runs, row.at, [writer])
     if (evidence === undefined) throw new Error('there is one run')
     expect(violations(evidence)).toEqual([])
     expect(outcomesOf(evidence)).toEqual(row.outcomes)
     expect(evidence.ledger).toEqual(row.ledger)
-    expect(stage.asked(writer)).toEqual(row.asked)
+    expect(runs.asked(writer)).toEqual(row.asked)
   })
 
   test.for(READER_CASES)('$at, calls that only read are run again', async (row, { expect }) => {
-    await using stage = await Stage.open([reader])
-    const [evidence] = await dieAndGoOn(stage, row.at, [reader])
+    await using runs = await PlannedRuns.open([reader])
+    const [evidence] = await crashAndContinue(runs, row.at, [reader])
     if (evidence === undefined) throw new Error('there is one run')
     expect(violations(evidence)).toEqual([])
     expect(outcomesOf(evidence)).toEqual(row.outcomes)
-    expect(stage.asked(reader)).toEqual(row.asked)
+    expect(runs.asked(reader)).toEqual(row.asked)
   })
 })

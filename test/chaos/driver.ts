@@ -1,13 +1,13 @@
 /**
  * `npm run chaos [-- --seed N --kills N --runs N --seconds N --store embedded|stand-in]`: real servers
- * under random strikes, and every invariant checked from outside. The same seed makes the same plan: the
- * same strikes in the same order, the same runs, the same replies. Which of them meet is up to the
- * scheduler of the machine, so a failure comes back soon, not at once.
+ * under random faults, and every invariant checked from outside. The same seed makes the same plan: the
+ * same faults in the same order, the same runs, the same replies. The scheduler of the machine decides which of
+ * them coincide, so a failure may need some attempts to return.
  */
 import { parseArgs } from 'node:util'
 import * as z from 'zod'
-import { tell } from './report.ts'
-import { runStorm } from './storm.ts'
+import { chaosRun } from './chaos-run.ts'
+import { reportText } from './report.ts'
 
 const Count = z.coerce.number().pipe(z.int().nonnegative())
 const Options = z.strictObject({
@@ -20,7 +20,7 @@ const Options = z.strictObject({
 
 const USAGE =
   'npm run chaos [-- --seed N --kills N --runs N --seconds N --store embedded|stand-in]\n' +
-  'Strikes go on until so many servers were killed or so many seconds are over.'
+  'The faults end after --kills servers were killed, or after --seconds.'
 
 const text = { type: 'string' } as const
 function given(): unknown {
@@ -42,7 +42,7 @@ if (!parsed.success) refuse(z.prettifyError(parsed.error))
 const { store: chosen, ...options } = parsed.data
 console.log(`seed ${options.seed}`)
 for (const store of chosen === undefined ? (['embedded', 'stand-in'] as const) : [chosen]) {
-  const report = await runStorm({ ...options, store })
-  console.log(tell(report))
+  const report = await chaosRun({ ...options, store })
+  console.log(reportText(report))
   if (report.violations.length > 0) process.exitCode = 1
 }

@@ -3,7 +3,7 @@ import { DatabaseSync } from 'node:sqlite'
 import * as z from 'zod'
 import type { StandIn } from '../support/eventstore-stand-in/index.ts'
 
-/** An event of a run's stream as it lies in the store, read past the server. */
+/** An event of the stream of a run, read from the store without the server. */
 export type StoredEvent = {
   readonly revision: number
   readonly id: string
@@ -12,16 +12,16 @@ export type StoredEvent = {
   readonly metadata: string
 }
 
-/** What one observer was sent in one connection, from its first frame to its last. */
+/** What a server sent to one observer in one connection. */
 export type Observation = {
-  /** The cursor it came with: all kinds behind it were asked for. */
+  /** The cursor of the observer: it asks for all kinds after this seq. */
   readonly after: number
   readonly frames: readonly string[]
   /** Whether the server closed it as complete. */
   readonly complete: boolean
 }
 
-/** What the server has promised by an answer of 2xx. */
+/** What a server has acknowledged with 2xx. */
 export type Acknowledged =
   | { readonly type: 'created' }
   | { readonly type: 'resumed'; readonly seq: number; readonly decision: 'approve' | 'abort' }
@@ -33,12 +33,12 @@ export type Evidence = {
   readonly runId: string
   readonly events: readonly StoredEvent[]
   readonly observations: readonly Observation[]
-  /** What the calls of tools that change something have left on disk, one entry for each time one ran. */
+  /** What the tool calls that change something wrote to disk: one entry each time that one ran. */
   readonly ledger: readonly string[]
   readonly acknowledged: readonly Acknowledged[]
-  /** Whether nothing keeps the run from its end any more. */
+  /** Whether the run must have ended. */
   readonly settled: boolean
-  /** GET /api/runs/{run_id} once nothing happens any more, from each server that was asked. */
+  /** What each server answers to GET /api/runs/{run_id} at the end. */
   readonly details: readonly unknown[]
 }
 
@@ -50,7 +50,7 @@ const Row = z.object({
   metadata: z.string(),
 })
 
-/** The stream of a run in the file of the embedded store, which no server has open. */
+/** The stream of a run in the file of the embedded store. No server may have it open. */
 export function eventsInFile(dataDir: string, runId: string): StoredEvent[] {
   const db = new DatabaseSync(join(dataDir, 'log.sqlite'), { readOnly: true })
   try {

@@ -1,11 +1,12 @@
+import { readdir, readFile, readlink } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Client } from './client.ts'
+import type { Environment } from './environment.ts'
 import type { Evidence } from './evidence.ts'
-import type { Ground } from './ground.ts'
 import { violations } from './invariants.ts'
 import { readLedger } from './ledger.ts'
+import type { Scenario } from './scenario.ts'
 import type { Slot } from './slot.ts'
-import type { Tale } from './tale.ts'
 import { watch } from './watch.ts'
 import type { World } from './world.ts'
 
@@ -18,43 +19,48 @@ export type Inspected = {
 const PATIENCE_MS = 15_000
 const AT_ONCE = 8
 
-/** Asks each server for each run once more, ends the servers, and checks every run from outside. */
-export async function inspect({ tales, slots, ground }: World): Promise<Inspected> {
-  const details = new Map<Tale, unknown[]>()
-  const queue = [...tales]
+/** Requests each run from each server once more, ends the servers, and checks every run from outside. */
+export async function inspect({ scenarios, slots, environment }: World): Promise<Inspected> {
+  const details = new Map<Scenario, unknown[]>()
+  const queue = [...scenarios]
   const ask = async (): Promise<void> => {
-    for (let tale = queue.shift(); tale !== undefined; tale = queue.shift()) {
-      details.set(tale, await lastLook(tale, slots))
+    for (let scenario = queue.shift(); scenario !== undefined; scenario = queue.shift()) {
+      details.set(scenario, await lastLook(scenario, slots))
     }
   }
   await Promise.all(Array.from({ length: AT_ONCE }, ask))
   await Promise.all(slots.map((slot) => slot.close()))
   const evidence: Evidence[] = []
   const found: string[] = []
-  for (const tale of tales) {
-    found.push(...tale.person.complaints)
-    if (tale.runId === null) {
-      found.push(`the run of ${tale.project} was never created`)
+  for (const scenario of scenarios) {
+    found.push(...scenario.person.complaints)
+    if (scenario.runId === null) {
+      found.push(`the run of ${scenario.project} was never created`)
       continue
     }
-    const seen = await evidenceOf(tale, tale.runId, details.get(tale) ?? [], ground)
+    const seen = await evidenceOf(
+      scenario,
+      scenario.runId,
+      details.get(scenario) ?? [],
+      environment,
+    )
     evidence.push(seen)
     for (const { invariant, message } of violations(seen)) {
-      found.push(`run ${tale.runId} (${tale.project}): ${invariant}: ${message}`)
+      found.push(`run ${scenario.runId} (${scenario.project}): ${invariant}: ${message}`)
     }
   }
   return { evidence, violations: found }
 }
 
 async function evidenceOf(
-  { observations, project, person }: Tale,
+  { observations, project, person }: Scenario,
   runId: string,
   details: readonly unknown[],
-  ground: Ground,
+  environment: Environment,
 ): Promise<Evidence> {
   return {
     runId,
-    events: ground.events(runId),
+    events: environment.events(runId),
     observations,
     ledger: await readLedger(project),
     acknowledged: person.acknowledged,
@@ -63,15 +69,15 @@ async function evidenceOf(
   }
 }
 
-/** Every server tells the whole history to one who comes late, and the end of the run over REST. */
-async function lastLook(tale: Tale, slots: readonly Slot[]): Promise<unknown[]> {
-  const { runId, ended } = tale
+/** An observer reads the whole history from each server, and REST shows the end of the run. */
+async function lastLook(scenario: Scenario, slots: readonly Slot[]): Promise<unknown[]> {
+  const { runId, ended } = scenario
   if (runId === null || !ended) return []
   return Promise.all(
     slots.map(async (slot) => {
       const url = await slot.ready()
       const signal = AbortSignal.timeout(PATIENCE_MS)
-      tale.observations.push(await watch(url, runId, { signal }))
+      scenario.observations.push(await watch(url, runId, { signal }))
       return await detailsAtEnd(new Client(url, signal), runId)
     }),
   )
@@ -84,5 +90,35 @@ async function detailsAtEnd(client: Client, runId: string): Promise<unknown> {
     const ended = typeof body === 'object' && body !== null && 'ended_at' in body && body.ended_at
     if (ended || answer === null || waits > PATIENCE_MS / 50) return body
     await delay(50)
+  }
+}
+
+/** How long the processes of a server may outlive it, milliseconds. */
+const FOLLOW_MS = 10_000
+
+/** The processes that still run in a folder after a while. Only Linux shows them; elsewhere the list is empty. */
+export async function processesIn(folder: string): Promise<string[]> {
+  const end = performance.now() + FOLLOW_MS
+  for (;;) {
+    const found = await runningIn(folder)
+    if (found.length === 0 || performance.now() > end) return found
+    await delay(50)
+  }
+}
+
+async function runningIn(folder: string): Promise<string[]> {
+  const names = await readdir('/proc').catch(() => [])
+  const found = await Promise.all(
+    names.filter((name) => /^\d+$/.test(name)).map((pid) => describe(pid, folder)),
+  )
+  return found.filter((line) => line !== null)
+}
+
+async function describe(pid: string, folder: string): Promise<string | null> {
+  try {
+    if (!(await readlink(`/proc/${pid}/cwd`)).startsWith(folder)) return null
+    return `${pid} ${(await readFile(`/proc/${pid}/cmdline`, 'utf8')).replaceAll('\0', ' ')}`
+  } catch {
+    return null
   }
 }

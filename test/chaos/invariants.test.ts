@@ -18,7 +18,7 @@ const asking = (...calls: PayloadOf<'assistant_message'>['tool_calls']): Step =>
   return { ...asked, message: { ...asked.message, tool_calls: calls } }
 }
 
-/** A call that was interrupted by the death of a server, a person who approved, and another call. */
+/** The death of a server interrupts a call, a person approves, and another call follows. */
 const ended = given(
   create({ hitl_enabled: true }),
   claim('p0'),
@@ -35,7 +35,7 @@ const ended = given(
 ).records
 const runId = ended[0]?.run_id ?? ''
 
-/** As the server stores appends: chained, and told apart by their commands. */
+/** Events as the server stores them: chained, and each append with its own command. */
 function stored(records: readonly RunRecord[], command = 'one'): StoredEvent[] {
   let before: Parameters<typeof prepare>[1] = null
   return records.flatMap((record, revision) => {
@@ -50,7 +50,7 @@ const frames = (records: readonly RunRecord[]) =>
   records.map((record, seq) => JSON.stringify({ ...record, seq }))
 
 const state = fold(ended)
-if (state === null) throw new Error('it folds')
+if (state === null) throw new Error('the records do not fold')
 const events = stored(ended)
 const humanCheck = ended.findIndex(({ kind }) => kind === 'human_check_required')
 const good: Evidence = {
@@ -73,7 +73,7 @@ const good: Evidence = {
 const place = (kind: RunRecord['kind'], last = false): number =>
   ended[last ? 'findLastIndex' : 'findIndex']((record) => record.kind === kind)
 
-/** The stored events with the JSON of one record or its metadata changed, as a forger would. */
+/** The stored events, with the data of one record changed as a forger would change it. */
 function forged(seq: number, change: (data: RunRecord) => unknown): StoredEvent[] {
   return events.map((event) =>
     event.revision === seq
@@ -82,8 +82,8 @@ function forged(seq: number, change: (data: RunRecord) => unknown): StoredEvent[
   )
 }
 
-/** The history with one payload told differently from the beginning, in a chain that is whole. */
-function retold(seq: number, payload: Record<string, unknown>): Evidence {
+/** The history with one payload changed. */
+function withPayload(seq: number, payload: Record<string, unknown>): Evidence {
   const copy = events.map((event, n) => {
     if (n !== seq) return event
     const record = JSON.parse(event.data)
@@ -95,7 +95,7 @@ function retold(seq: number, payload: Record<string, unknown>): Evidence {
   return { ...good, events: copy }
 }
 
-const seen = (after: number, texts: readonly string[], complete = false): Observation => {
+const observed = (after: number, texts: readonly string[], complete = false): Observation => {
   return { after, frames: texts, complete }
 }
 const without = <T>(list: readonly T[], n: number): T[] => list.toSpliced(n, 1)
@@ -105,7 +105,7 @@ const at = <T>(list: readonly T[], n: number): T => {
   return item
 }
 
-/** Histories that must not pass, and what has to be said of each. */
+/** Histories that must not pass: what is wrong, the invariant that it violates, and the evidence. */
 const BROKEN: readonly (readonly [string, string, Evidence])[] = [
   ['a record is lost', 'seq is dense', { ...good, events: without(events, 5) }],
   [
@@ -119,7 +119,7 @@ const BROKEN: readonly (readonly [string, string, Evidence])[] = [
     { ...good, events: events.toSpliced(5, 0, at(events, 5)) },
   ],
   [
-    'an append is stored again further on',
+    'an append is stored again later',
     'no record is doubled',
     {
       ...good,
@@ -130,7 +130,7 @@ const BROKEN: readonly (readonly [string, string, Evidence])[] = [
     },
   ],
   [
-    'an append was stored in part',
+    'a part of an append is missing',
     'appends are stored whole',
     { ...good, events: without(events, place('assistant_message')) },
   ],
@@ -175,29 +175,29 @@ const BROKEN: readonly (readonly [string, string, Evidence])[] = [
     { ...good, events: [...events, at(events, -1 + events.length)] },
   ],
   [
-    'something stands behind the end',
+    'a record comes after the end',
     'the records fold',
     { ...good, events: [...events, at(events, 2)] },
   ],
   [
-    'the end tells other sums',
-    'run_end tells the true sums',
-    retold(place('run_end'), { total_tokens: 1 }),
+    'the end names other sums',
+    'run_end names the true sums',
+    withPayload(place('run_end'), { total_tokens: 1 }),
   ],
   [
-    'a process claims again what it has lost',
-    'each taking-up is another process',
-    retold(place('run_claimed', true), { claimant: 'p0' }),
+    'a process claims a run again that it has lost',
+    'each claim is by another process',
+    withPayload(place('run_claimed', true), { claimant: 'p0' }),
   ],
   [
-    'nobody has claimed the run',
-    'each taking-up is another process',
+    'no process has claimed the run',
+    'each claim is by another process',
     { ...good, events: without(without(events, place('run_claimed', true)), place('run_claimed')) },
   ],
   [
     'an iteration is begun beyond the limit',
     'iterations count up, within their limit',
-    retold(0, { config: { ...state.config, max_iterations: 1 } }),
+    withPayload(0, { config: { ...state.config, max_iterations: 1 } }),
   ],
   [
     'an iteration is counted twice',
@@ -205,19 +205,19 @@ const BROKEN: readonly (readonly [string, string, Evidence])[] = [
     { ...good, events: forged(place('iteration_complete', true), (r) => ({ ...r, iteration: 1 })) },
   ],
   [
-    'an answer is to another check',
+    'an answer names another check',
     'each human check is answered once, by its seq',
-    retold(place('human_check_response'), { answers: 1 }),
+    withPayload(place('human_check_response'), { answers: 1 }),
   ],
   [
-    'a check is passed over',
+    'a check is not answered',
     'each human check is answered once, by its seq',
     { ...good, events: without(events, place('human_check_response')) },
   ],
   [
-    'an abort is not obeyed',
+    'a run continues after an abort',
     'each human check is answered once, by its seq',
-    retold(place('human_check_response'), { decision: 'abort' }),
+    withPayload(place('human_check_response'), { decision: 'abort' }),
   ],
   [
     'a call has no result',
@@ -233,52 +233,52 @@ const BROKEN: readonly (readonly [string, string, Evidence])[] = [
     },
   ],
   [
-    'a call was not asked for',
+    'the model did not request a call',
     'each tool call has one result',
-    retold(place('assistant_message'), { tool_calls: [] }),
+    withPayload(place('assistant_message'), { tool_calls: [] }),
   ],
   [
     'a call that was interrupted has an exit code',
     'each tool call has one result',
-    retold(place('tool_result'), { exit_code: 0 }),
+    withPayload(place('tool_result'), { exit_code: 0 }),
   ],
   [
-    'a call is unknown without need',
+    'the outcome of a call is unknown without a reason',
     'each tool call has one result',
-    retold(place('tool_result', true), { outcome: 'unknown', exit_code: null }),
+    withPayload(place('tool_result', true), { outcome: 'unknown', exit_code: null }),
   ],
   [
     'a call that only reads was not run again',
     'each tool call has one result',
-    retold(place('tool_call'), { read_only: true }),
+    withPayload(place('tool_call'), { read_only: true }),
   ],
   [
     'a call ran twice',
-    'a call that changes something runs once at most',
+    'a call that changes something runs at most once',
     { ...good, ledger: ['first', 'second', 'first'] },
   ],
   [
-    'a call ran that was never announced',
-    'a call that changes something runs once at most',
+    'a call ran that no record announces',
+    'a call that changes something runs at most once',
     { ...good, ledger: ['first', 'second', 'third'] },
   ],
   [
-    'a call is said to have run and did not',
-    'a call that changes something runs once at most',
+    'a record says that a call ran, and it did not',
+    'a call that changes something runs at most once',
     { ...good, ledger: ['first'] },
   ],
   [
     'an observer missed a frame',
-    'what was observed is what is stored',
-    { ...good, observations: [seen(-1, without(frames(ended), 4))] },
+    'observers see what is stored',
+    { ...good, observations: [observed(-1, without(frames(ended), 4))] },
   ],
   [
     'an observer saw a frame twice',
-    'what was observed is what is stored',
+    'observers see what is stored',
     {
       ...good,
       observations: [
-        seen(
+        observed(
           1,
           [2, 3, 3].map((n) => at(frames(ended), n)),
         ),
@@ -287,13 +287,13 @@ const BROKEN: readonly (readonly [string, string, Evidence])[] = [
   ],
   [
     'an observer saw a record that is gone',
-    'what was observed is what is stored',
-    { ...good, observations: [seen(events.length - 1, [at(frames(ended), 3)])] },
+    'observers see what is stored',
+    { ...good, observations: [observed(events.length - 1, [at(frames(ended), 3)])] },
   ],
   [
-    'an observer was let go before the end',
-    'what was observed is what is stored',
-    { ...good, observations: [seen(-1, frames(ended).slice(0, -1), true)] },
+    'an observer is disconnected before the end',
+    'observers see what is stored',
+    { ...good, observations: [observed(-1, frames(ended).slice(0, -1), true)] },
   ],
   [
     'a promise is broken',
@@ -308,18 +308,22 @@ const BROKEN: readonly (readonly [string, string, Evidence])[] = [
       acknowledged: [1, 2].map(() => ({ type: 'resumed', seq: humanCheck, decision: 'approve' })),
     },
   ],
-  ['REST lags behind', 'REST tells what is stored', { ...good, details: [{ status: 'running' }] }],
+  [
+    'REST lags behind',
+    'REST answers what is stored',
+    { ...good, details: [{ status: 'running' }] },
+  ],
 ]
 
-const said = (evidence: Evidence): string[] =>
+const violated = (evidence: Evidence): string[] =>
   violations(evidence).map(({ invariant }) => invariant)
 
 describe('the checker of invariants', () => {
-  test('has nothing to say of a history that is whole', () => {
+  test('finds nothing in a whole history', () => {
     expect(violations(good)).toEqual([])
   })
 
-  test('has nothing to say of what the domain writes', () => {
+  test('finds nothing in what the domain writes', () => {
     fc.assert(
       fc.property(validAppends(), (appends) => {
         const records = appends.flat()
@@ -339,10 +343,10 @@ describe('the checker of invariants', () => {
   })
 
   test.each(BROKEN)('%s: %s', (_, invariant, evidence) => {
-    expect(said(evidence)).toContain(invariant)
+    expect(violated(evidence)).toContain(invariant)
   })
 
-  test('is itself tested for each of them', () => {
+  test('is tested for each invariant', () => {
     const tested = new Set(BROKEN.map(([, invariant]) => invariant))
     expect(INVARIANT_NAMES.filter((name) => !tested.has(name))).toEqual([])
   })

@@ -10,15 +10,15 @@ import {
   observationProblems,
 } from './outside-invariants.ts'
 
-/** Something that must never be. */
+/** An invariant that does not hold, and why. */
 export type Violation = { readonly invariant: string; readonly message: string }
 
 type Check = (records: readonly RunRecord[], evidence: Evidence) => string[]
 
-/** What holds for every run, whatever has happened to its server. */
+/** What holds for every run, whatever happens to its server. */
 const INVARIANTS: Readonly<Record<string, Check>> = {
   'seq is dense': (_, { events }) =>
-    events.flatMap(({ revision }, n) => (revision === n ? [] : [`${revision} stands at ${n}`])),
+    events.flatMap(({ revision }, n) => (revision === n ? [] : [`${revision} is at ${n}`])),
   'the chain of hashes is whole': (_, { events }) => chainProblems(events),
   'no record is doubled': (_, { events }) => doubled(events),
   'appends are stored whole': halves,
@@ -33,10 +33,10 @@ const INVARIANTS: Readonly<Record<string, Check>> = {
   },
   'exactly one run_end, at the end': (records, { settled }) => {
     const places = placesOf(records, 'run_end')
-    if (places.length === 0) return settled ? ['there is none'] : []
+    if (places.length === 0) return settled ? ['there is no run_end'] : []
     return places.length === 1 && places[0] === records.length - 1 ? [] : [`run_end at ${places}`]
   },
-  'run_end tells the true sums': sums,
+  'run_end names the true sums': sums,
   'the records fold': (records) => {
     try {
       fold(records)
@@ -45,17 +45,17 @@ const INVARIANTS: Readonly<Record<string, Check>> = {
       return [String(cause)]
     }
   },
-  'each taking-up is another process': claims,
+  'each claim is by another process': claims,
   'iterations count up, within their limit': iterations,
   'each human check is answered once, by its seq': humanChecks,
   'each tool call has one result': callProblems,
-  'a call that changes something runs once at most': effectProblems,
-  'what was observed is what is stored': observationProblems,
+  'a call that changes something runs at most once': effectProblems,
+  'observers see what is stored': observationProblems,
   'what was acknowledged is stored': acknowledgementProblems,
-  'REST tells what is stored': detailsProblems,
+  'REST answers what is stored': detailsProblems,
 }
 
-/** Everything that is wrong with a run, as far as can be seen from outside. */
+/** All invariants that a run violates, as seen from outside. */
 export function violations(evidence: Evidence): Violation[] {
   const records: RunRecord[] = []
   for (const { revision, data } of evidence.events) {
@@ -76,7 +76,7 @@ const placesOf = (records: readonly RunRecord[], kind: RunRecord['kind']): numbe
 const commandOf = (event: { readonly metadata: string } | undefined): string =>
   event === undefined ? '' : String(JSON.parse(event.metadata).command_id)
 
-/** The records of one append stand together, and no event stands twice. */
+/** The records of one append are next to each other, and no event is stored twice. */
 function doubled(events: Evidence['events']): string[] {
   const ids = new Set<string>()
   const commands = new Set<string>()
@@ -95,7 +95,7 @@ function doubled(events: Evidence['events']): string[] {
   return problems
 }
 
-/** What one append holds together, by what the first of two records is. */
+/** The kinds that one append stores together: the second by the first. */
 const ALWAYS_NEXT: Readonly<Partial<Record<RunRecord['kind'], RunRecord['kind']>>> = {
   llm_usage: 'assistant_message',
   goal_check: 'iteration_complete',

@@ -4,7 +4,7 @@ import type { RunRecord } from '../../src/domain/records.ts'
 import { runDetails } from '../../src/queries/run-details.ts'
 import type { Acknowledged, Evidence } from './evidence.ts'
 
-/** Each observer got every record behind its cursor, once, in order, and as it is stored. */
+/** Each observer got every record after its cursor, once, in order, and as it is stored. */
 export function observationProblems(
   records: readonly RunRecord[],
   { observations }: Evidence,
@@ -12,7 +12,7 @@ export function observationProblems(
   return observations.flatMap(({ after, frames, complete }) => {
     const wrong = frames.flatMap((frame, n) => frameProblems(records, after + 1 + n, frame))
     const end = after + frames.length
-    if (complete && end < records.length - 1) wrong.push(`an observer was let go at ${end}`)
+    if (complete && end < records.length - 1) wrong.push(`an observer was disconnected at ${end}`)
     return wrong
   })
 }
@@ -24,7 +24,7 @@ function frameProblems(records: readonly RunRecord[], seq: number, frame: string
   return same ? [] : [`${seq} is not what an observer saw: ${frame}`]
 }
 
-/** What was promised to people is in the log, and of two answers to one check one was accepted. */
+/** All that a server acknowledged is in the log, and only one of two answers to a check was accepted. */
 export function acknowledgementProblems(
   records: readonly RunRecord[],
   { acknowledged }: Evidence,
@@ -32,7 +32,8 @@ export function acknowledgementProblems(
   const answered = new Set<number>()
   return acknowledged.flatMap((promise) => {
     if (promise.type === 'resumed') {
-      if (answered.has(promise.seq)) return [`${promise.seq} was answered twice, 200 both times`]
+      if (answered.has(promise.seq))
+        return [`${promise.seq} was answered twice, with 200 each time`]
       answered.add(promise.seq)
     }
     return isKept(records, promise) ? [] : [`${JSON.stringify(promise)} is not in the log`]
@@ -62,9 +63,9 @@ function keeps({ kind, payload }: RunRecord, promise: Acknowledged): boolean {
 export function detailsProblems(records: readonly RunRecord[], { details }: Evidence): string[] {
   const state = foldOrNull(records)
   if (state === null) return []
-  const told = runDetails(state)
+  const folded = runDetails(state)
   return details.flatMap((answer) =>
-    isDeepStrictEqual(answer, told) ? [] : [`it answers ${JSON.stringify(answer)}`],
+    isDeepStrictEqual(answer, folded) ? [] : [`it answers ${JSON.stringify(answer)}`],
   )
 }
 

@@ -6,13 +6,13 @@ import type { Random } from './random.ts'
 /** How long a person waits for an answer, milliseconds. */
 const PATIENCE_MS = 15_000
 const RETRY_MS = 50
-/** Done, refused because of the state of the run, or the store is away. */
+/** The request succeeded, the state of the run forbids it, or the store is not available. */
 const EXPECTED: ReadonlySet<number> = new Set([200, 409, 503])
 
-/** Whoever asks for a run, answers its questions and meddles with it, over any server that listens. */
+/** A person who creates a run, answers its human checks, and changes or aborts it, over any server that listens. */
 export class Person {
   readonly acknowledged: Acknowledged[] = []
-  /** Things that a server said and must not say. */
+  /** Answers that no server may give. */
   readonly complaints: string[] = []
   readonly #anyUrl: () => Promise<string>
   readonly #random: Random
@@ -25,7 +25,7 @@ export class Person {
     this.#signal = signal
   }
 
-  /** Creates the run, over and over with the same key until it is known; null when time is up. */
+  /** Creates the run. Repeats the request with the same key until the id is known; null when the time is up. */
   async create(key: string, body: Readonly<Record<string, unknown>>): Promise<string | null> {
     while (!this.#signal.aborted) {
       const clients = [await this.#client(), await this.#client()]
@@ -43,7 +43,7 @@ export class Person {
     return null
   }
 
-  /** Answers a human check: once or twice at the same time, and sometimes an older one before. */
+  /** Answers a human check: once, or twice at the same time; sometimes it first answers an older check. */
   async answer(runId: string, seq: number): Promise<void> {
     const path = `/api/runs/${runId}/resume`
     await delay(this.#random.int(0, 200))
@@ -72,7 +72,7 @@ export class Person {
     if (answer?.status === 200) this.acknowledged.push({ type: 'configured', changes })
   }
 
-  /** Whether the human check is answered now, by this decision or another. */
+  /** Whether the human check is answered now, by this decision or by another. */
   async #decide(path: string, seq: number): Promise<boolean> {
     const decision = this.#random.chance(0.85) ? 'approve' : 'abort'
     const answer = await this.#post(path, { decision, seq })

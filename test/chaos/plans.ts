@@ -7,7 +7,7 @@ export type Plan = {
   readonly body: Readonly<Record<string, unknown>>
   /** What the person changes before the answer to the first human check. */
   readonly changes?: Readonly<Record<string, unknown>>
-  /** Whether human checks are answered; else the run waits, for as long as it takes. */
+  /** Whether human checks are answered; otherwise the run waits. */
   readonly answers: boolean
   readonly script: (request: ScriptedRequest) => Turn | Fault
 }
@@ -15,7 +15,7 @@ export type Plan = {
 const bash = (command: string) => ({ tool: 'bash_exec', args: { command } })
 const read = (path: string) => ({ tool: 'file_read', args: { path } })
 
-const mend = (turn: number): Turn => ({ calls: [bash(leaves(`${turn}.0`, 'touch done'))] })
+const reachGoal = (turn: number): Turn => ({ calls: [bash(leaves(`${turn}.0`, 'touch done'))] })
 
 /** Two calls that change something in one turn, then one that reaches the goal. */
 export const writer: Plan = {
@@ -23,10 +23,10 @@ export const writer: Plan = {
   body: { max_iterations: 5 },
   answers: true,
   script: ({ turn }) =>
-    turn === 0 ? { calls: [bash(leaves('0.0')), bash(leaves('0.1'))] } : mend(turn),
+    turn === 0 ? { calls: [bash(leaves('0.0')), bash(leaves('0.1'))] } : reachGoal(turn),
 }
 
-/** A model that fails once, calls that only read, and a model that refuses: an error. */
+/** A model that fails once, calls that only read, and a model that refuses, which is an error. */
 export const reader: Plan = {
   name: 'reader',
   body: { max_iterations: 5 },
@@ -43,7 +43,7 @@ export const asked: Plan = {
   body: { max_iterations: 3, hitl_enabled: true },
   changes: { max_iterations: 4 },
   answers: true,
-  script: ({ turn }) => (turn === 0 ? { text: 'I have a question.' } : mend(turn)),
+  script: ({ turn }) => (turn === 0 ? { text: 'I have a question.' } : reachGoal(turn)),
 }
 
 /** A person who does not answer. */
@@ -57,11 +57,11 @@ export const waiting: Plan = {
 /** The goal of all plans. */
 export const GOAL = 'check_command: test -f done\n'
 
-/** The scripts of all plans in one: a conversation opens with the folder, which has the plan's name. */
+/** One script for all plans: a conversation begins with the folder, which has the name of its plan. */
 export function scriptOf(plans: readonly Plan[]): Script {
   return (request) => {
     const plan = plans.find(({ name }) => request.conversation.includes(`/${name}.`))
-    if (plan === undefined) throw new Error(`whose is ${request.conversation}?`)
+    if (plan === undefined) throw new Error(`no plan has the conversation ${request.conversation}`)
     return plan.script(request)
   }
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 
-/** Numbers that follow from their seed alone, so that a plan can be made again. */
+/** Numbers that follow from their seed alone, so a plan can be repeated. */
 export class Random {
   #state: number
 

@@ -1,20 +1,20 @@
 import type { Kind, RunRecord } from '../../src/domain/records.ts'
+import type { ChaosOptions } from './chaos-run.ts'
 import type { Evidence } from './evidence.ts'
+import type { FaultName } from './faults.ts'
 import type { Inspected } from './inspection.ts'
-import type { StormOptions } from './storm.ts'
-import type { StrikeName } from './strikes.ts'
 
-/** What is counted while a storm rages. */
+/** What is counted during a chaos run. */
 export type Findings = {
   kills: number
-  /** Servers that were asked to stop and had to be cut short. */
+  /** Servers that were asked to stop, and did not stop in time. */
   cutShort: number
-  readonly strikes: Partial<Record<StrikeName, number>>
+  readonly faults: Partial<Record<FaultName, number>>
   readonly violations: string[]
 }
 
-type Facts = StormOptions & {
-  readonly rageSeconds: number
+type Facts = ChaosOptions & {
+  readonly faultSeconds: number
   readonly modelRequests: number
   /** Servers that were started. */
   readonly starts: number
@@ -70,16 +70,16 @@ const list = (counts: Readonly<Record<string, number | undefined>>): string =>
     .map(([name, count]) => `${name.replaceAll('_', ' ')} ${count}`)
     .join(', ')
 
-/** The report for people: what was done, what came of it, what was found. */
-export function tell(report: Report): string {
+/** The report for people: the faults, the runs, and the violations. */
+export function reportText(report: Report): string {
   const { records } = report
   const total = Object.values(records).reduce((sum, count) => sum + count, 0)
   const runs = Object.values(report.ends).reduce((sum, count) => sum + count, 0)
   const lines = [
-    `chaos over the ${report.store} store: seed ${report.seed}, ${report.runs} runs at once, ${report.rageSeconds.toFixed(0)} s of storm`,
-    `  strikes: ${list(report.strikes)}`,
-    `  ${report.starts} servers started, ${report.kills} of them killed, ${report.cutShort} cut short while they stopped`,
-    `  ${runs} runs ended: ${list(report.ends)}; taken up ${records.run_claimed ?? 0} times`,
+    `chaos over the ${report.store} store: seed ${report.seed}, ${report.runs} runs at once, ${report.faultSeconds.toFixed(0)} s of faults`,
+    `  faults: ${list(report.faults)}`,
+    `  ${report.starts} servers started, ${report.kills} of them killed, ${report.cutShort} did not stop in time`,
+    `  ${runs} runs ended: ${list(report.ends)}; claimed ${records.run_claimed ?? 0} times`,
     `  ${total} records: ${list(records)}`,
     `  ${report.modelRequests} requests to the model, ${records.assistant_message ?? 0} replies and ${records.llm_retry ?? 0} failures recorded`,
     `  results of tools: ${list(report.toolOutcomes)}; ${report.sideEffects} side effects on disk`,

@@ -6,10 +6,10 @@ const POLL_MS = 50
 
 type Settings = Readonly<Record<string, string>>
 
-/** A place for one server after the other: whenever one has died, the next one starts. */
+/** Runs one server after the other: when one has died, the next one starts. */
 export class Slot {
   readonly #start: (settings: Settings) => Server
-  readonly #tell: (exit: Exit, server: Server, asked: boolean) => void
+  readonly #report: (exit: Exit, server: Server, asked: boolean) => void
   readonly #over = new AbortController()
   readonly #kept: Promise<void>
   #server: Server
@@ -20,23 +20,23 @@ export class Slot {
   #restMs = 0
   #starts = 0
 
-  /** @param tell hears how each server ended, and whether it was asked to */
+  /** @param report is called with how each server ended, and whether it was asked to stop */
   constructor(
     start: (settings: Settings) => Server,
-    tell: (exit: Exit, server: Server, asked: boolean) => void,
+    report: (exit: Exit, server: Server, asked: boolean) => void,
   ) {
     this.#start = start
-    this.#tell = tell
+    this.#report = report
     this.#server = this.#begin()
     this.#kept = this.#keep()
   }
 
-  /** Address of the server that listens here now; null while none does. */
+  /** The address of the server that listens now; null if none listens. */
   get url(): string | null {
     return this.#url
   }
 
-  /** Whether the server listens, and nothing has been done that ends it. */
+  /** Whether the server listens, and no fault ends it. */
   get steady(): boolean {
     return this.#url !== null && this.#steady
   }
@@ -45,12 +45,12 @@ export class Slot {
     return this.#starts
   }
 
-  /** Resolves when a server listens here, or has failed to. */
+  /** Resolves when the server listens, or has failed to start. */
   async listening(): Promise<void> {
     await this.#server.url
   }
 
-  /** The address of a server here that says it is ready; waits for one. */
+  /** The address of a server that reports that it is ready; waits for one. */
   async ready(): Promise<string> {
     for (;;) {
       const url = this.#url
@@ -76,7 +76,7 @@ export class Slot {
     this.#server.kill('SIGTERM')
   }
 
-  /** Stops the server in the middle of whatever it does, and lets it go on later. */
+  /** Stops the server in the middle of its work, and lets it continue later. */
   async stall(ms: number): Promise<void> {
     const server = this.#server
     server.kill('SIGSTOP')
@@ -110,7 +110,7 @@ export class Slot {
     for (;;) {
       const exit = await this.#server.exit
       this.#url = null
-      this.#tell(exit, this.#server, this.#asked)
+      this.#report(exit, this.#server, this.#asked)
       if (signal.aborted) return
       await Promise.race([delay(this.#restMs), once(signal, 'abort')])
       if (signal.aborted) return

@@ -2,7 +2,7 @@ import WebSocket from 'ws'
 import * as z from 'zod'
 import type { Observation } from './evidence.ts'
 
-/** What those who react to frames read of them. */
+/** The members of a frame that `onFrame` may read. */
 const Frame = z.looseObject({
   kind: z.string(),
   seq: z.int(),
@@ -11,14 +11,14 @@ const Frame = z.looseObject({
 })
 export type Frame = z.infer<typeof Frame>
 
-/** Why the server ends an observation: a frame that no record stands behind, at the cursor itself. */
+/** Whether a frame says why the server ends an observation: it is no record, and its seq is the cursor. */
 const isRefusal = ({ kind, seq, iteration }: Frame, cursor: number): boolean =>
   kind === 'error' && iteration === 0 && seq === cursor
 
-/** The code that a connection is closed with once the run has ended and all of it was sent. */
+/** The code that closes a connection after the whole run was sent. */
 const COMPLETE = 1000
 
-/** Watches all records of a run behind `after` in one connection. */
+/** Watches all records of a run after the seq `after`, in one connection. */
 export function watch(
   url: string,
   runId: string,

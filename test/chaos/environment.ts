@@ -2,57 +2,57 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { startStandIn } from '../support/eventstore-stand-in/index.ts'
 import { eventsInFile, eventsInStandIn, type StoredEvent } from './evidence.ts'
-import type { Strike, StrikeName } from './strikes.ts'
+import type { FaultName, PlannedFault } from './faults.ts'
 
 export type StoreName = 'embedded' | 'stand-in'
 
-/** What the servers of a storm stand on. */
-export type Ground = {
+/** The data folders and the store that the servers of a chaos run use. */
+export type Environment = {
   /** The data folder of each server. */
   readonly dataDirs: readonly string[]
   /** Settings of all servers. */
   readonly settings: Readonly<Record<string, string>>
-  /** Strikes against the store by their names; each resolves when it is over. */
-  readonly strikes: Readonly<Partial<Record<StrikeName, (strike: Strike) => Promise<void>>>>
-  /** Undoes all that was done to the store. */
-  calm(): Promise<void>
-  /** The stream of a run as it is stored, once no server has the store open. */
+  /** The faults of the store by their names; each resolves when it is over. */
+  readonly faults: Readonly<Partial<Record<FaultName, (fault: PlannedFault) => Promise<void>>>>
+  /** Ends all faults of the store. */
+  endFaults(): Promise<void>
+  /** The stream of a run as it is stored. No server may have the store open. */
   events(runId: string): StoredEvent[]
   close(): Promise<void>
 }
 
-export function openGround(name: StoreName, folder: string): Promise<Ground> {
+export function openEnvironment(name: StoreName, folder: string): Promise<Environment> {
   return name === 'embedded' ? embedded(folder) : standIn(folder)
 }
 
 /** One server and its file. */
-async function embedded(folder: string): Promise<Ground> {
+async function embedded(folder: string): Promise<Environment> {
   const dataDir = join(folder, 'data')
   return {
     dataDirs: [dataDir],
     settings: {},
-    strikes: {},
-    calm: async () => {},
+    faults: {},
+    endFaults: async () => {},
     events: (runId) => eventsInFile(dataDir, runId),
     close: async () => {},
   }
 }
 
-/** How long a server waits for an answer of its store, milliseconds: less than usual, for speed. */
+/** How long a server waits for an answer of its store, milliseconds: shorter than usual, to save time. */
 const DEADLINE_MS = 1_500
 
-/** How long a server must be silent before the other takes its runs over, milliseconds. */
+/** How long a server must be silent before the other takes over its runs, milliseconds. */
 export const LEASE_MS = 1_000
 
 /** Two servers on one store, which is the stand-in for an EventStoreDB. */
-async function standIn(folder: string): Promise<Ground> {
+async function standIn(folder: string): Promise<Environment> {
   const store = await startStandIn()
   const { faults } = store
   const dataDirs = [join(folder, 'data-1'), join(folder, 'data-2')]
   for (const dataDir of dataDirs) await mkdir(dataDir)
-  const lasting = (begin: () => unknown, end: () => unknown) => async (strike: Strike) => {
+  const lasting = (begin: () => unknown, end: () => unknown) => async (fault: PlannedFault) => {
     await begin()
-    await new Promise((resolve) => setTimeout(resolve, strike.lastsMs))
+    await new Promise((resolve) => setTimeout(resolve, fault.lastsMs))
     await end()
   }
   const slow = (ms: number) => () => {
@@ -64,7 +64,7 @@ async function standIn(folder: string): Promise<Ground> {
       EVENTSTORE_URL: `${store.connectionString}&defaultDeadline=${DEADLINE_MS}`,
       RETRAI_LEASE_SECONDS: String(LEASE_MS / 1000),
     },
-    strikes: {
+    faults: {
       cut: async () => faults.cutConnections(),
       lose_answers: async ({ times }) => faults.nextAppends('lose_answer', times),
       stay_silent: async () => faults.nextAppends('stay_silent'),
@@ -82,7 +82,7 @@ async function standIn(folder: string): Promise<Ground> {
       fail_subscriptions: async () => faults.failSubscriptions(),
       fall_behind: async () => faults.fallBehind(),
     },
-    calm: async () => {
+    endFaults: async () => {
       slow(0)()
       faults.thaw()
       await faults.up()

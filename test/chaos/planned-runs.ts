@@ -9,8 +9,8 @@ import { GOAL, type Plan, scriptOf } from './plans.ts'
 import { Server } from './server-process.ts'
 import { type Frame, watch } from './watch.ts'
 
-/** A run of a plan, and all that was seen of it in the lives of its servers. */
-class Act {
+/** A run of a plan, and all that its servers showed of it. */
+class PlannedRun {
   readonly plan: Plan
   readonly project: string
   runId: string | null = null
@@ -25,56 +25,56 @@ class Act {
 
 type Model = Awaited<ReturnType<typeof startScriptedModel>>
 
-/** A data folder, a scripted model and runs by plan, for servers that die and are followed by others. */
-export class Stage implements AsyncDisposable {
+/** A data folder, a scripted model and one run for each plan. Servers work on them one after the other. */
+export class PlannedRuns implements AsyncDisposable {
   readonly #folder: string
   readonly #model: Model
-  readonly #acts: readonly Act[]
+  readonly #runs: readonly PlannedRun[]
   readonly #servers: Server[] = []
 
-  private constructor(folder: string, model: Model, acts: readonly Act[]) {
+  private constructor(folder: string, model: Model, runs: readonly PlannedRun[]) {
     this.#folder = folder
     this.#model = model
-    this.#acts = acts
+    this.#runs = runs
   }
 
-  static async open(plans: readonly Plan[]): Promise<Stage> {
+  static async open(plans: readonly Plan[]): Promise<PlannedRuns> {
     const folder = await realpath(await mkdtemp(join(tmpdir(), 'retrai-crash-')))
-    const acts = plans.map((plan) => new Act(plan, folder))
-    for (const { project } of acts) {
+    const runs = plans.map((plan) => new PlannedRun(plan, folder))
+    for (const { project } of runs) {
       await mkdir(project)
       await writeFile(join(project, '.retrai.yml'), GOAL)
     }
-    return new Stage(folder, await startScriptedModel({ script: scriptOf(plans) }), acts)
+    return new PlannedRuns(folder, await startScriptedModel({ script: scriptOf(plans) }), runs)
   }
 
   get #dataDir(): string {
     return join(this.#folder, 'data')
   }
 
-  start(settings: Readonly<Record<string, string>> = {}): Server {
+  startServer(settings: Readonly<Record<string, string>> = {}): Server {
     const server = new Server({ dataDir: this.#dataDir, modelUrl: this.#model.url }, settings)
     this.#servers.push(server)
     return server
   }
 
-  /** Plays all plans as far as they go: to the end of a run, to a question without answer, or to the death of the server. */
+  /** Plays each plan until its run has ended, waits for an answer that the plan does not give, or the server dies. */
   async play(server: Server): Promise<void> {
     const url = await server.url
     if (url === null) return
     const gone = new AbortController()
     void server.exit.then(() => gone.abort())
     const client = new Client(url, gone.signal)
-    await Promise.all(this.#acts.map((act) => play(act, client, gone.signal)))
+    await Promise.all(this.#runs.map((run) => play(run, client, gone.signal)))
   }
 
   runId(plan: Plan): string {
-    const { runId } = this.#act(plan)
+    const { runId } = this.#run(plan)
     if (runId === null) throw new Error(`the run of ${plan.name} was never acknowledged`)
     return runId
   }
 
-  /** How often the model was asked for each of its turns. */
+  /** How many requests the model got for each of its turns. */
   asked(plan: Plan): number[] {
     const counts: number[] = []
     for (const { conversation, turn } of this.#model.requests) {
@@ -83,9 +83,9 @@ export class Stage implements AsyncDisposable {
     return counts
   }
 
-  /** What there is to know of a run, once no server has the log open. */
+  /** All that is known of a run. No server may have the log open. */
   async evidence(plan: Plan, details: unknown): Promise<Evidence> {
-    const { project, observations, acknowledged } = this.#act(plan)
+    const { project, observations, acknowledged } = this.#run(plan)
     const runId = this.runId(plan)
     return {
       runId,
@@ -98,10 +98,10 @@ export class Stage implements AsyncDisposable {
     }
   }
 
-  #act(plan: Plan): Act {
-    const act = this.#acts.find((candidate) => candidate.plan === plan)
-    if (act === undefined) throw new Error(`${plan.name} is not played here`)
-    return act
+  #run(plan: Plan): PlannedRun {
+    const run = this.#runs.find((candidate) => candidate.plan === plan)
+    if (run === undefined) throw new Error(`no run has the plan ${plan.name}`)
+    return run
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -112,32 +112,32 @@ export class Stage implements AsyncDisposable {
   }
 }
 
-async function play(act: Act, client: Client, gone: AbortSignal): Promise<void> {
-  const { name, body, answers } = act.plan
-  const request = { goal: 'shell-goal', model_name: 'scripted', cwd: act.project, ...body }
+async function play(run: PlannedRun, client: Client, gone: AbortSignal): Promise<void> {
+  const { name, body, answers } = run.plan
+  const request = { goal: 'shell-goal', model_name: 'scripted', cwd: run.project, ...body }
   const runId = await client.create(name, request)
   if (runId === null) return
-  act.runId = runId
-  act.acknowledged.push({ type: 'created' })
+  run.runId = runId
+  run.acknowledged.push({ type: 'created' })
   const enough = new AbortController()
   const reactions: Promise<void>[] = []
   const onFrame = (frame: Frame): void => {
     if (frame.kind !== 'human_check_required') return
-    if (answers) reactions.push(answer(act, runId, frame.seq, client))
+    if (answers) reactions.push(answer(run, runId, frame.seq, client))
     else enough.abort()
   }
   const signal = AbortSignal.any([gone, enough.signal])
-  act.observations.push(await watch(client.url, runId, { signal, onFrame }))
+  run.observations.push(await watch(client.url, runId, { signal, onFrame }))
   await Promise.all(reactions)
 }
 
-async function answer(act: Act, runId: string, seq: number, client: Client): Promise<void> {
-  const { changes } = act.plan
+async function answer(run: PlannedRun, runId: string, seq: number, client: Client): Promise<void> {
+  const { changes } = run.plan
   if (changes !== undefined) {
     const changed = await client.send('PATCH', `/api/runs/${runId}/config`, changes)
-    if (changed?.status === 200) act.acknowledged.push({ type: 'configured', changes })
+    if (changed?.status === 200) run.acknowledged.push({ type: 'configured', changes })
   }
   const decision = { decision: 'approve', seq } as const
   const answered = await client.send('POST', `/api/runs/${runId}/resume`, decision)
-  if (answered?.status === 200) act.acknowledged.push({ type: 'resumed', ...decision })
+  if (answered?.status === 200) run.acknowledged.push({ type: 'resumed', ...decision })
 }

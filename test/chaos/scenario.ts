@@ -12,14 +12,14 @@ const RECONNECT_MS = 20
 type World = {
   readonly seed: number
   readonly folder: string
-  /** The address of some server that listens; waits for one. */
+  /** The address of a server that listens; waits for one. */
   readonly anyUrl: () => Promise<string>
-  /** Ends everything: time is up. */
+  /** Aborts when the time is up: ends everything. */
   readonly signal: AbortSignal
 }
 
-/** One run from the wish for it to its end, with everybody who watches it and takes part in it. */
-export class Tale {
+/** One run from its creation to its end, with the people and observers that take part in it. */
+export class Scenario {
   readonly person: Person
   readonly project: string
   readonly observations: Observation[] = []
@@ -28,34 +28,34 @@ export class Tale {
   readonly #name: string
   readonly #random: Random
   readonly #world: World
-  readonly #deeds: Promise<void>[] = []
+  readonly #actions: Promise<void>[] = []
   #seen = -1
 
   constructor(run: number, world: World) {
     const { seed, folder, anyUrl, signal } = world
     this.#name = `run-${run}`
-    this.#random = new Random(seed, 'tale', run)
+    this.#random = new Random(seed, 'scenario', run)
     this.#world = world
     this.project = join(folder, this.#name)
     this.person = new Person(anyUrl, new Random(seed, 'person', run), signal)
   }
 
-  /** Resolves when the run has ended and all that people did is answered, or when time is up. */
-  async live(body: Readonly<Record<string, unknown>>): Promise<void> {
+  /** Resolves when the run has ended and all requests are answered, or when the time is up. */
+  async play(body: Readonly<Record<string, unknown>>): Promise<void> {
     await mkdir(this.project)
     await writeFile(join(this.project, '.retrai.yml'), GOAL)
     const request = { goal: 'shell-goal', model_name: 'scripted', cwd: this.project, ...body }
     this.runId = await this.person.create(this.#name, request)
     if (this.runId !== null) await this.#follow(this.runId)
-    await Promise.all(this.#deeds)
+    await Promise.all(this.#actions)
   }
 
-  /** Keeps what a person does with the run until it is done. */
-  do(deed: (person: Person, runId: string) => Promise<void>): void {
-    if (this.runId !== null) this.#deeds.push(deed(this.person, this.runId))
+  /** Lets the person do something with the run. `play` waits until it is done. */
+  do(action: (person: Person, runId: string) => Promise<void>): void {
+    if (this.runId !== null) this.#actions.push(action(this.person, this.runId))
   }
 
-  /** Somebody joins somewhere in the history and leaves after `ms` milliseconds. */
+  /** An observer joins somewhere in the history and leaves after `ms` milliseconds. */
   async visit(ms: number): Promise<void> {
     const { runId } = this
     if (runId === null) return

@@ -2,8 +2,8 @@ import type { Fault, ScriptedRequest, Turn } from '../../examples/scripted-model
 import { leaves } from './ledger.ts'
 import { Random } from './random.ts'
 
-/** The runs of a storm: what is asked of each, and what the model says in it, by the seed alone. */
-export class Cast {
+/** The client and the model of a chaos run: what each run is asked for, and what the model replies, by the seed alone. */
+export class Actors {
   readonly #seed: number
   #replies = 0
 
@@ -17,7 +17,7 @@ export class Cast {
     return { max_iterations: random.int(2, 5), hitl_enabled: random.chance(0.4) }
   }
 
-  /** The next reply of the model, in the run whose project's folder is `run-<number>`. */
+  /** The next reply of the model, in the run with the project folder `run-<number>`. */
   reply(request: ScriptedRequest): Turn | Fault {
     const run = Number(/\/run-(\d+)\./.exec(request.conversation)?.[1])
     const random = new Random(this.#seed, 'turn', run, request.turn)
@@ -46,7 +46,7 @@ export class Cast {
     }
   }
 
-  /** No two replies name the same entry, so that what ran can be told from what was only asked for. */
+  /** Each entry is in one reply only, so the entries on disk show which calls ran. */
   #entry(): string {
     this.#replies += 1
     return `entry-${this.#replies}`
