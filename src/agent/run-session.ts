@@ -3,30 +3,33 @@ import type { AgentCommand } from '../domain/commands.ts'
 import { type Conversation, converse } from '../domain/conversation.ts'
 import { decide } from '../domain/decide.ts'
 import type { RunError } from '../domain/errors.ts'
+import type { RunRecord } from '../domain/records.ts'
 import type { OpenCall, RunState } from '../domain/state.ts'
 import { type PauseBoundsMs, pauseMs, sleep } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import type { LoggedRecord } from '../log/codec.ts'
+import { decideAndAppend } from '../log/decider.ts'
+import { patientStore, type StreamStore } from '../log/patience.ts'
 import {
-  append,
+  foldedRun,
   type LoadError,
   type LoadedRun,
   load,
-  type PreparedAppend,
-  prepare,
+  loadedRun,
+  runStream,
 } from '../log/run-log.ts'
-import type { AppendError, EventStore } from '../store/event-store.ts'
+import type { AppendError } from '../store/event-store.ts'
 import { AskedCalls } from './asked-calls.ts'
 
-/** A process whose append took longer may have been stopped meanwhile, and thought dead by others. */
+/** If an append took longer, this process may have been stopped meanwhile, and others may think it dead. */
 const STALL_MS = 1_000
 
-/** Why a process can go no further with a run. */
+/** Why a process cannot continue a run. */
 export type SessionError =
   | RunError
   | Exclude<LoadError, { type: 'store_unavailable' | 'store_failed' }>
   | Extract<AppendError, { type: 'append_too_large' }>
-  /** The process lets go of the run: it stops, or the run is no longer its own. */
+  /** The process releases the run: it stops, or the run is no longer its own. */
   | { readonly type: 'cancelled' }
 
 /** Distributes over the union, so that what is common to all agent commands can be left out. */
@@ -35,7 +38,7 @@ type Report<C = AgentCommand> = C extends AgentCommand
   : never
 
 export type SessionDeps = {
-  readonly store: EventStore
+  readonly store: StreamStore
   readonly claimant: string
   readonly readOnlyTools: ReadonlySet<string>
   readonly now: () => number
@@ -48,13 +51,15 @@ export type SessionDeps = {
 }
 
 /**
- * One process' view of a run: its folded state and conversation, and the one way to add to it. It is
- * brought up to date from the log whenever another writer was faster, and outlasts store outages.
+ * One process' view of a run: its folded state and conversation, and the one way to add to it. It reads the log again
+ * whenever another writer was faster, and it outlasts outages of the store.
  */
 export class RunSession {
   #run: LoadedRun
   #conversation: Conversation
   readonly #deps: SessionDeps
+  /** It fails only when the run is to be released. */
+  readonly #store: StreamStore
   readonly #asked = new AskedCalls()
   #forgotten = false
 
@@ -62,15 +67,17 @@ export class RunSession {
     this.#run = run
     this.#conversation = conversation
     this.#deps = deps
+    this.#store = outlasting(run.state.runId, deps)
   }
 
   /** Folds the run's stream from its beginning. */
   static async open(runId: string, deps: SessionDeps): Promise<Result<RunSession, SessionError>> {
     let conversation: Conversation | null = null
-    const loaded = await loadPatiently(runId, null, deps, ({ record }) => {
+    const visit = ({ record }: LoggedRecord): void => {
       conversation = converse(conversation, record)
-    })
-    if (loaded.isErr()) return err(loaded.error)
+    }
+    const loaded = await load(outlasting(runId, deps), runId, { visit })
+    if (loaded.isErr()) return err(sessionError(loaded.error))
     if (loaded.value === null || conversation === null) return err({ type: 'run_not_found' })
     return ok(new RunSession(loaded.value, conversation, deps))
   }
@@ -83,12 +90,12 @@ export class RunSession {
     return this.#conversation
   }
 
-  /** What is known of the run is not as it should be any more: see `refresh`. */
+  /** A part of the run was redacted: see `refresh`. */
   forget(): void {
     this.#forgotten = true
   }
 
-  /** Reads the run again from its beginning, if it was to be forgotten. */
+  /** Reads the run again from its beginning if it was to be forgotten. */
   async refresh(): Promise<Result<void, SessionError>> {
     if (!this.#forgotten) return ok(undefined)
     this.#forgotten = false
@@ -99,112 +106,89 @@ export class RunSession {
     return this.refresh()
   }
 
-  /** A call with the arguments that the model gave; null where only masked ones are known. */
+  /** A call with the arguments that the model gave; null if only masked ones are known. */
   callToRun(call: OpenCall): OpenCall | null {
     return this.#asked.callToRun(call)
   }
 
-  /** Decides on the present state and appends; decides anew after each conflict. */
+  /** Decides on the present state and appends; decides again after each conflict. */
   async record(report: Report): Promise<Result<void, SessionError>> {
-    const { claimant, readOnlyTools, now, newId } = this.#deps
+    const { claimant, readOnlyTools } = this.#deps
     const command = { ...report, claimant, readOnlyTools } as AgentCommand
     for (;;) {
       const fresh = await this.refresh()
       if (fresh.isErr()) return err(fresh.error)
-      const decided = decide(command, this.#run.state, now())
-      if (decided.isErr()) return err(decided.error)
-      this.#asked.keep(decided.value)
-      const author = { commandId: newId() }
-      const prepared = prepare(this.#run.state.runId, this.#run, decided.value, author)
-      const began = performance.now()
-      const appended = await this.#appendPatiently(prepared)
-      if (appended.isErr()) return err(appended.error)
-      if (appended.value === 'appended') {
-        return performance.now() - began < STALL_MS ? ok(undefined) : this.#confirmClaim()
-      }
-      const caughtUp = await this.#catchUp()
-      if (caughtUp.isErr()) return err(caughtUp.error)
+      const recorded = await this.#decideAndAppend(command)
+      if (recorded.isOk()) return recorded.value < STALL_MS ? ok(undefined) : this.#confirmClaim()
+      const { error } = recorded
+      if (error.type === 'forgotten' || error.type === 'wrong_expected_revision') continue
+      return err(sessionError(error))
     }
   }
 
-  /** An append whose answer is lost, or that finds no store, is made again with the same ids. */
-  async #appendPatiently(
-    prepared: PreparedAppend,
-  ): Promise<Result<'appended' | 'conflict', SessionError>> {
-    const { store, log } = this.#deps
-    for (let failures = 0; ; failures += 1) {
-      const appended = await append(store, prepared)
-      if (appended.isOk()) {
-        if (failures > 0) log.info({ run_id: prepared.runId }, GOES_ON)
-        for (const { record } of prepared.records) {
-          this.#conversation = converse(this.#conversation, record)
-        }
-        this.#run = appended.value
-        this.#deps.onAppended?.(this.#run.state)
-        return ok('appended')
-      }
-      const { error } = appended
-      if (error.type === 'wrong_expected_revision') return ok('conflict')
-      if (error.type === 'append_too_large') return err(error)
-      if (!(await pause(prepared.runId, error, failures, this.#deps))) {
-        return err({ type: 'cancelled' })
-      }
-    }
-  }
-
-  /** Another process may have taken the run over behind the append: then what follows is its affair. */
-  async #confirmClaim(): Promise<Result<void, SessionError>> {
-    const caughtUp = await this.#catchUp()
-    const { claimant } = this.#run.state
-    if (caughtUp.isErr() || claimant === this.#deps.claimant) return caughtUp
-    return err({ type: 'claim_lost', claimant })
-  }
-
-  async #catchUp(): Promise<Result<void, SessionError>> {
-    const { runId } = this.#run.state
-    const loaded = await loadPatiently(runId, this.#run, this.#deps, ({ record }) => {
-      this.#conversation = converse(this.#conversation, record)
+  /** @returns how long the append took, in milliseconds */
+  async #decideAndAppend(command: AgentCommand) {
+    const { now, newId, onAppended } = this.#deps
+    let began = 0
+    const appended = await decideAndAppend(
+      this.#store,
+      runStream(this.#run.state.runId),
+      (state, folded): Result<readonly RunRecord[], RunError | { readonly type: 'forgotten' }> => {
+        this.#run = loadedRun(folded) ?? this.#run
+        // What was redacted since must not be a part of what is decided.
+        if (this.#forgotten) return err({ type: 'forgotten' })
+        const decided = decide(command, state, now())
+        if (decided.isOk()) this.#asked.keep(decided.value)
+        began = performance.now()
+        return decided
+      },
+      { commandId: newId() },
+      { from: foldedRun(this.#run), isCurrent: true, visit: (logged) => this.#converse(logged) },
+    )
+    return appended.map((folded) => {
+      this.#run = loadedRun(folded) ?? this.#run
+      onAppended?.(this.#run.state)
+      return performance.now() - began
     })
-    if (loaded.isErr()) return err(loaded.error)
-    if (loaded.value !== null) this.#run = loaded.value
-    return ok(undefined)
+  }
+
+  #converse({ record }: LoggedRecord): void {
+    this.#conversation = converse(this.#conversation, record)
+  }
+
+  /** Another process may have taken the run over after the append: then what follows is its affair. */
+  async #confirmClaim(): Promise<Result<void, SessionError>> {
+    const from = this.#run
+    const visit = (logged: LoggedRecord): void => this.#converse(logged)
+    const loaded = await load(this.#store, from.state.runId, { from, visit })
+    if (loaded.isErr()) return err(sessionError(loaded.error))
+    this.#run = loaded.value ?? from
+    const { claimant } = this.#run.state
+    return claimant === this.#deps.claimant ? ok() : err({ type: 'claim_lost', claimant })
   }
 }
 
-/** Loads a run, waiting for a store that cannot be reached. Shows each record once. */
-async function loadPatiently(
-  runId: string,
-  from: LoadedRun | null,
-  deps: SessionDeps,
-  visit: (record: LoggedRecord) => void,
-): Promise<Result<LoadedRun | null, SessionError>> {
-  let shown = from?.state.seq ?? -1
-  const visitOnce = (logged: LoggedRecord): void => {
-    if (logged.seq <= shown) return
-    shown = logged.seq
-    visit(logged)
-  }
-  for (let failures = 0; ; failures += 1) {
-    const loaded = await load(deps.store, runId, from, visitOnce)
-    if (loaded.isOk()) {
-      if (failures > 0) deps.log.info({ run_id: runId }, GOES_ON)
-      return ok(loaded.value)
-    }
-    const { error } = loaded
-    if (error.type !== 'store_unavailable' && error.type !== 'store_failed') return err(error)
-    if (!(await pause(runId, error, failures, deps))) return err({ type: 'cancelled' })
-  }
+/** The store of a run, which waits while the real one is in trouble, until the run is to be released. */
+function outlasting(runId: string, { store, retryMs, signal, log }: SessionDeps): StreamStore {
+  return patientStore(store, {
+    wait: (error, failures) => {
+      const fields = { run_id: runId, error }
+      if (failures === 0) log.warn(fields, 'the store is in trouble: the run waits')
+      return sleep(pauseMs(retryMs, failures), signal)
+    },
+    onRecovery: () => log.info({ run_id: runId }, 'the store works again: the run continues'),
+  })
 }
 
-const GOES_ON = 'the store works again: the run goes on'
-
-/** Waits before the store is tried again; false as soon as the run is to be let go. */
-function pause(
-  runId: string,
-  error: object,
-  failures: number,
-  { retryMs, signal, log }: SessionDeps,
-): Promise<boolean> {
-  if (failures === 0) log.warn({ run_id: runId, error }, 'the store is in trouble: the run waits')
-  return sleep(pauseMs(retryMs, failures), signal)
+/** The store stays in trouble only if the run is to be released. */
+function sessionError<E extends RunError | AppendError | LoadError>(error: E): SessionError {
+  switch (error.type) {
+    case 'store_unavailable':
+    case 'store_failed':
+    case 'outcome_unknown':
+    case 'wrong_expected_revision':
+      return { type: 'cancelled' }
+    default:
+      return error
+  }
 }

@@ -11,7 +11,7 @@ import {
 } from '../api/audit.ts'
 import type { ArtifactSource } from '../artifacts/artifact-source.ts'
 import type { LoadError } from '../log/run-log.ts'
-import type { RunReader } from '../log/run-pages.ts'
+import type { StreamReader } from '../log/stream-pages.ts'
 import { readAccesses } from './access-log/access-ledger.ts'
 import { type ExportError, exportRun } from './bundle/export-run.ts'
 import {
@@ -31,7 +31,7 @@ import { proveRun } from './proofs/prove-run.ts'
 export type AuditError = LoadError | KeyringFailure | CheckpointError | ExportError
 
 export type AuditDeps = {
-  readonly store: RunReader
+  readonly store: StreamReader
   /** What has been projected; a proof must agree with it. */
   readonly runs: Pick<RunHeads, 'get'>
   readonly keyring: Keyring

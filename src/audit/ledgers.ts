@@ -1,10 +1,10 @@
-import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { err, ok, type Result, type ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { LEDGERS, type LedgerName, ledgerStream } from '../api/audit.ts'
 import { GENESIS } from '../log/chain.ts'
 import { decodeAs } from '../log/codec.ts'
 import type { LoadError } from '../log/run-log.ts'
-import type { RunReader } from '../log/run-pages.ts'
+import { lastEvent, type StreamReader, streamPages } from '../log/stream-pages.ts'
 import type { ReadError, RecordedEvent } from '../store/event-store.ts'
 import { eventLine } from './bundle/record-line.ts'
 
@@ -25,22 +25,17 @@ export type LedgerEnd = { readonly length: number; readonly head: string }
 export const LEDGER_START: LedgerEnd = { length: 0, head: GENESIS }
 
 /** Where a ledger ends, by its last entry. */
-export function ledgerEnd(store: RunReader, name: LedgerName): ResultAsync<LedgerEnd, LoadError> {
-  const find = async (): Promise<Result<LedgerEnd, LoadError>> => {
-    const page = await store.readStream(ledgerStream(name), {
-      from: 'end',
-      direction: 'backward',
-      limit: 1,
-    })
-    if (page.isErr() && page.error.type !== 'stream_not_found') return err(page.error)
-    const [last] = page.unwrapOr([])
-    if (last === undefined) return ok(LEDGER_START)
-    return decodeAs(AnyEntry, last).map(({ seq, meta }) => ({ length: seq + 1, head: meta.hash }))
-  }
-  return new ResultAsync(find())
+export function ledgerEnd(
+  store: StreamReader,
+  name: LedgerName,
+): ResultAsync<LedgerEnd, LoadError> {
+  return lastEvent(store, ledgerStream(name))
+    .andThen(
+      (event): Result<LedgerEnd, LoadError> =>
+        decodeAs(AnyEntry, event).map(({ seq, meta }) => ({ length: seq + 1, head: meta.hash })),
+    )
+    .orElse((error) => (error.type === 'stream_not_found' ? ok(LEDGER_START) : err(error)))
 }
-
-const PAGE = 500
 
 /** Which entries, and which way. `after` is exclusive; without it, all. */
 export type LedgerRange = {
@@ -50,25 +45,19 @@ export type LedgerRange = {
 
 /** A ledger in pages, up to its end. */
 export async function* ledgerPages(
-  store: RunReader,
+  store: StreamReader,
   name: LedgerName,
   { after, direction = 'forward' }: LedgerRange = {},
 ): AsyncGenerator<Result<readonly RecordedEvent[], ReadError>> {
-  const step = direction === 'forward' ? 1 : -1
-  let from: number | 'end' =
-    after === undefined ? (direction === 'forward' ? 0 : 'end') : after + step
-  while (from === 'end' || from >= 0) {
-    const page = await store.readStream(ledgerStream(name), { from, direction, limit: PAGE })
+  const from = after === undefined ? {} : { from: after + (direction === 'forward' ? 1 : -1) }
+  for await (const page of streamPages(store, ledgerStream(name), { direction, ...from })) {
     if (page.isErr() && page.error.type === 'stream_not_found') return
     yield page
-    const last = page.isOk() ? page.value.at(-1) : undefined
-    if (last === undefined || (page.isOk() && page.value.length < PAGE)) return
-    from = last.revision + step
   }
 }
 
 /** The lines of a ledger, as in `records.ndjson` of an export. @throws where it cannot be read on */
-export async function* ledgerLines(store: RunReader, name: LedgerName): AsyncGenerator<Buffer> {
+export async function* ledgerLines(store: StreamReader, name: LedgerName): AsyncGenerator<Buffer> {
   for await (const page of ledgerPages(store, name)) {
     if (page.isErr()) throw new Error(`a ledger cannot be read: ${JSON.stringify(page.error)}`)
     yield Buffer.from(page.value.map((event) => `${eventLine(event)}\n`).join(''))

@@ -144,7 +144,7 @@ export class Access {
       TOKEN_LEDGER,
       (tokens) => decide(tokens, { now: clock(), otherAdmin }),
       author,
-      this.#reader.loaded,
+      { from: this.#reader.loaded },
     ).map((loaded: Folded<Tokens>) => {
       this.#reader.learn(loaded)
       return loaded.state

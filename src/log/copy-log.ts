@@ -8,10 +8,12 @@ import {
   type RecordedEvent,
   type StoreFailure,
 } from '../store/event-store.ts'
+import { appendAfter } from './decider.ts'
 import { LOG_ID_STREAM } from './log-id.ts'
-import type { LogPages } from './log-pages.ts'
+import { patientStore, type StreamStore } from './patience.ts'
 import { RUN_STREAM_PREFIX } from './run-log.ts'
 import { isSameEvent } from './same-event.ts'
+import type { LogPages } from './stream-pages.ts'
 
 /** Events so far. */
 export type CopyProgress = {
@@ -26,12 +28,13 @@ export type CopyProgress = {
 
 export type CopyError =
   | StoreFailure
+  | Extract<AppendError, { type: 'outcome_unknown' }>
   /** A stream of the target holds something else; nothing more was copied. */
   | { readonly type: 'other_content'; readonly message: string }
 
 export type CopyOptions = {
   readonly onProgress?: (progress: CopyProgress) => void
-  /** Waits before an append that found no store is made again; false to give up. */
+  /** Waits before an attempt is repeated that found no store, or got no answer; false gives up. */
   readonly retry?: (failures: number) => Promise<boolean>
 }
 
@@ -83,15 +86,15 @@ function* groups(events: readonly RecordedEvent[]): Generator<readonly RecordedE
 }
 
 class Copy {
-  readonly #target: EventStore
-  readonly #retry: (failures: number) => Promise<boolean>
-  /** Where streams of the target end, as far as that is known: the revision of their next event. */
+  readonly #target: StreamStore
+  /** The revision of the next event of streams of the target, as far as that is known. */
   readonly #ends = new Map<string, number>()
   progress: CopyProgress = { copied: 0, present: 0, leftOut: 0, streams: 0 }
 
   constructor(target: EventStore, retry: (failures: number) => Promise<boolean>) {
-    this.#target = target
-    this.#retry = retry
+    this.#target = patientStore(target, {
+      wait: async ({ type }, failures) => type !== 'store_failed' && retry(failures),
+    })
   }
 
   /** Sees to it that the target has these events of one stream. */
@@ -122,7 +125,7 @@ class Copy {
   ): Promise<Result<number, CopyError>> {
     if (this.#ends.get(stream) === revision) return ok(0)
     const page = { from: revision, direction: 'forward', limit: events.length } as const
-    const read = await this.#patiently(() => this.#target.readStream(stream, page))
+    const read = await this.#target.readStream(stream, page)
     if (read.isErr() && read.error.type !== 'stream_not_found') return err(read.error)
     const there = read.isOk() ? read.value : []
     const other = there.find((event, index) => !isSameEvent(event, events[index]))
@@ -135,25 +138,11 @@ class Copy {
   ): Promise<Result<void, CopyError>> {
     const [first] = events
     if (first === undefined) return ok()
-    const expectedRevision = first.revision === 0 ? 'no_stream' : first.revision - 1
     const bare = events.map(
       ({ id, type, data, metadata }): NewEvent => ({ id, type, data, metadata }),
     )
-    const appended = await this.#patiently(() =>
-      this.#target.append(stream, bare, { expectedRevision }),
-    )
-    return appended.map(() => undefined).mapErr((error) => copyError(error, stream, first.revision))
-  }
-
-  /** Does it again while the store is away or did not confirm: all that is done here is idempotent. */
-  async #patiently<T, E extends { readonly type: string }>(
-    attempt: () => ResultAsync<T, E>,
-  ): Promise<Result<T, E>> {
-    for (let failures = 0; ; failures += 1) {
-      const result = await attempt()
-      if (result.isOk() || !isPassing(result.error)) return result
-      if (!(await this.#retry(failures))) return result
-    }
+    const failure = await appendAfter(this.#target, stream, first.revision - 1, bare)
+    return failure === null ? ok() : err(copyError(failure, stream, first.revision))
   }
 
   #remember(stream: string, end: number): void {
@@ -175,9 +164,6 @@ class Copy {
 const isOurs = (stream: string): boolean =>
   stream.startsWith(OWN_STREAM_PREFIX) || stream.startsWith(RUN_STREAM_PREFIX)
 
-const isPassing = ({ type }: { readonly type: string }): boolean =>
-  type === 'store_unavailable' || type === 'outcome_unknown'
-
 function otherContent(stream: string, revision: number): CopyError {
   const message =
     stream === LOG_ID_STREAM
@@ -195,9 +181,8 @@ function copyError(error: AppendError, stream: string, revision: number): CopyEr
   switch (error.type) {
     case 'store_unavailable':
     case 'store_failed':
-      return error
     case 'outcome_unknown':
-      return { type: 'store_unavailable', message: error.message }
+      return error
     case 'wrong_expected_revision':
       return error.actual === 'no_stream' || error.actual < revision - 1
         ? beginsLate(stream, revision)

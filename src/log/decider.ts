@@ -2,10 +2,12 @@ import { randomBytes } from 'node:crypto'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { z } from 'zod'
 import { BrokenInvariant } from '../domain/errors.ts'
-import type { AppendError, EventStore, NewEvent, ReadError } from '../store/event-store.ts'
+import type { AppendError, NewEvent, ReadError } from '../store/event-store.ts'
 import { GENESIS } from './chain.ts'
 import { type DamagedRecord, decodeAs, encode, type Logged } from './codec.ts'
 import { SALT_BYTES } from './commitment.ts'
+import type { StreamStore } from './patience.ts'
+import { type StreamReader, streamPages } from './stream-pages.ts'
 
 /** A chained stream, and what is folded from it. Runs are such streams, and so are ledgers. */
 export type StreamDefinition<R, S> = {
@@ -33,7 +35,6 @@ export type Author = { readonly commandId: string; readonly principal?: string }
 
 type StoredRecord = { readonly kind: string; readonly payload: object }
 
-const PAGE = 1000
 /** How often a command is decided again because another writer was faster. */
 const MAX_CONFLICTS = 50
 /** How often an append is made at most to learn whether it is stored. */
@@ -65,25 +66,23 @@ export function foldRecord<R, S>(
 }
 
 /**
- * Folds a stream from `from` on, up to its end or to the revision `to` (inclusive), and shows each record that
- * it reads to `visit`. A stream that does not exist is empty.
+ * Folds a stream from `from` on, up to its end or to the revision `to` (inclusive). Shows each record that it reads
+ * to `visit`, and ends after a record for which that returns 'stop'. A stream that does not exist is empty.
  */
 export function foldStream<R, S>(
-  store: Pick<EventStore, 'readStream'>,
+  store: StreamReader,
   definition: StreamDefinition<R, S>,
   options: {
     readonly from?: Folded<S> | undefined
     readonly to?: number
-    readonly visit?: (logged: Logged<R>) => void
+    readonly visit?: (logged: Logged<R>, folded: Folded<S>) => unknown
   } = {},
 ): ResultAsync<Folded<S>, LoadError> {
   const { from = emptyStream(definition), to = Number.POSITIVE_INFINITY, visit } = options
   const foldPages = async (): Promise<Result<Folded<S>, LoadError>> => {
     let folded = from
-    while (folded.revision < to) {
-      const limit = Math.min(PAGE, to - folded.revision)
-      const next = { from: folded.revision + 1, direction: 'forward', limit } as const
-      const page = await store.readStream(definition.stream, next)
+    const rest = { from: folded.revision + 1, to }
+    for await (const page of streamPages(store, definition.stream, rest)) {
       if (page.isErr()) return page.error.type === 'stream_not_found' ? ok(folded) : err(page.error)
       for (const event of page.value) {
         const logged = decodeAs(definition.schema, event)
@@ -91,9 +90,8 @@ export function foldStream<R, S>(
         const after = foldRecord(definition, folded, logged.value)
         if (after.isErr()) return err(after.error)
         folded = after.value
-        visit?.(logged.value)
+        if (visit?.(logged.value, folded) === 'stop') return ok(folded)
       }
-      if (page.value.length < limit) break
     }
     return ok(folded)
   }
@@ -124,33 +122,51 @@ export function chain<R extends StoredRecord, S>(
   return { events, records: encoded, after }
 }
 
+/** How `decideAndAppend` gets to the state that is decided on. */
+export type DecideOptions<R, S> = {
+  /** The stream as far as it is known. */
+  readonly from?: Folded<S>
+  /** Decides on `from` as it is, and reads the stream only after a conflict. */
+  readonly isCurrent?: boolean
+  /** Gets each record after `from` once, whether it is read or appended. */
+  readonly visit?: (logged: Logged<R>) => void
+}
+
 /**
- * Folds a stream (from `from` on, if that is known), decides which records to add, and appends them at exactly
- * the revision that was decided on. Decides again if another writer was faster. Without records, nothing is
- * appended. The error `outcome_unknown` means that the records may be stored; all others, that they are not.
+ * Folds a stream, decides which records to add, and appends them at exactly the revision that was decided on.
+ * Decides again if another writer was faster. Without records, nothing is appended. The error `outcome_unknown`
+ * means that the records may be stored; all others, that they are not.
  */
 export function decideAndAppend<R extends StoredRecord, S, X = never>(
-  store: EventStore,
+  store: StreamStore,
   definition: StreamDefinition<R, S>,
   decide: (
     state: S,
     folded: Folded<S>,
   ) => Result<readonly R[], X> | Promise<Result<readonly R[], X>>,
   author: Author,
-  from: Folded<S> = emptyStream(definition),
+  { from = emptyStream(definition), isCurrent = false, visit }: DecideOptions<R, S> = {},
 ): ResultAsync<Folded<S>, AppendError | LoadError | X> {
   const attempt = async (): Promise<Result<Folded<S>, AppendError | LoadError | X>> => {
     let known = from
     for (let conflicts = 0; ; conflicts += 1) {
-      const folded = await foldStream(store, definition, { from: known })
-      if (folded.isErr()) return err(folded.error)
-      known = folded.value
-      const records = await decide(known.state, known)
-      if (records.isErr()) return err(records.error)
-      if (records.value.length === 0) return ok(known)
-      const { events, after } = chain(definition, known, records.value, author)
-      const failure = await appendAt(store, definition.stream, events, known.revision)
-      if (failure === null) return ok(after)
+      if (!isCurrent || conflicts > 0) {
+        const folded = await foldStream(store, definition, {
+          from: known,
+          visit: (it) => visit?.(it),
+        })
+        if (folded.isErr()) return err(folded.error)
+        known = folded.value
+      }
+      const decided = await decide(known.state, known)
+      if (decided.isErr()) return err(decided.error)
+      if (decided.value.length === 0) return ok(known)
+      const { events, records, after } = chain(definition, known, decided.value, author)
+      const failure = await appendAfter(store, definition.stream, known.revision, events)
+      if (failure === null) {
+        if (visit !== undefined) records.forEach(visit)
+        return ok(after)
+      }
       const isConflict = failure.type === 'wrong_expected_revision'
       if (!isConflict || conflicts >= MAX_CONFLICTS) return err(failure)
     }
@@ -159,15 +175,15 @@ export function decideAndAppend<R extends StoredRecord, S, X = never>(
 }
 
 /**
- * Appends after `revision`; null if the events are stored. An append whose outcome is unknown is made again, as
- * the same append. From then on only a success, or what is read from the stream, decides: a store that
- * refuses the next attempt may have stored the first one.
+ * Appends after `revision` (-1 begins the stream); null if the events are stored. An append whose outcome is unknown
+ * is made again, as the same append. From then on only a success, or what is read from the stream, decides: a store
+ * that refuses the next attempt may have stored the first one.
  */
-async function appendAt(
-  store: EventStore,
+export async function appendAfter(
+  store: StreamStore,
   stream: string,
-  events: readonly NewEvent[],
   revision: number,
+  events: readonly NewEvent[],
 ): Promise<AppendError | null> {
   const expectedRevision = revision === -1 ? 'no_stream' : revision
   let unknown: AppendError | null = null

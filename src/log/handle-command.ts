@@ -42,7 +42,7 @@ export function handleCommand(
       return decide(command, state, now(), hashes.value)
     },
     author,
-    foldedRun(snapshot),
+    { from: foldedRun(snapshot) },
   ).map((folded) => {
     const run = loadedRun(folded)
     if (run === null) throw new BrokenInvariant('a command was decided without a record')

@@ -1,4 +1,4 @@
-import { err, ok, type Result, type ResultAsync } from 'neverthrow'
+import { Result, type ResultAsync } from 'neverthrow'
 import { BrokenInvariant } from '../domain/errors.ts'
 import { evolve } from '../domain/evolve.ts'
 import { RunRecord } from '../domain/records.ts'
@@ -15,6 +15,7 @@ import {
   type LoadError,
   type StreamDefinition,
 } from './decider.ts'
+import { type StreamReader, streamPages } from './stream-pages.ts'
 
 export type { Author, LoadError } from './decider.ts'
 
@@ -84,22 +85,29 @@ export function append(
 
 /** One page of a run's records, from `from` (inclusive) on. */
 export function readRecords(
-  store: EventStore,
+  store: StreamReader,
   runId: string,
   from: number,
   limit: number,
 ): ResultAsync<LoggedRecord[], LoadError> {
   return store
     .readStream(streamOf(runId), { from, direction: 'forward', limit })
-    .andThen((events): Result<LoggedRecord[], LoadError> => {
-      const records: LoggedRecord[] = []
-      for (const event of events) {
-        const decoded = decode(event)
-        if (decoded.isErr()) return err(decoded.error)
-        records.push(decoded.value)
-      }
-      return ok(records)
-    })
+    .andThen((events): Result<LoggedRecord[], LoadError> => Result.combine(events.map(decode)))
+}
+
+/** A run's records in pages, as `streamPages`. */
+export async function* recordPages(
+  store: StreamReader,
+  runId: string,
+  range: { readonly from?: number; readonly to?: number } = {},
+): AsyncGenerator<Result<readonly LoggedRecord[], LoadError>, void, void> {
+  for await (const page of streamPages(store, streamOf(runId), range)) {
+    const records: Result<readonly LoggedRecord[], LoadError> = page.andThen((events) =>
+      Result.combine(events.map(decode)),
+    )
+    yield records
+    if (records.isErr()) return
+  }
 }
 
 /** Folds one stored record in; a record that breaks the chain or the order of a run is damage. */
@@ -115,14 +123,23 @@ export function foldLogged(
 }
 
 /**
- * Folds a run's stream, from `from` on if that is known, and shows each record that it reads to `visit`.
- * A stream that does not exist is null.
+ * Folds a run's stream, as `foldStream` does. A run without records is null.
+ * @param options.from the run as far as it is known
  */
 export function load(
-  store: Pick<EventStore, 'readStream'>,
+  store: StreamReader,
   runId: string,
-  from: LoadedRun | null = null,
-  visit: (record: LoggedRecord) => void = () => {},
+  options: {
+    readonly from?: LoadedRun | null
+    readonly to?: number
+    readonly visit?: (record: LoggedRecord, run: LoadedRun) => unknown
+  } = {},
 ): ResultAsync<LoadedRun | null, LoadError> {
-  return foldStream(store, runStream(runId), { from: foldedRun(from), visit }).map(loadedRun)
+  const { from = null, visit, ...upTo } = options
+  const visitRun = (record: LoggedRecord, folded: Folded<RunState | null>): unknown => {
+    const run = loadedRun(folded)
+    return run === null ? null : visit?.(record, run)
+  }
+  const rest = { ...upTo, from: foldedRun(from), visit: visitRun }
+  return foldStream(store, runStream(runId), rest).map(loadedRun)
 }

@@ -1,13 +1,8 @@
-import { err, ok, type Result } from 'neverthrow'
 import type { Logger } from '../lib/logger.ts'
-import type { LoggedRecord } from '../log/codec.ts'
-import { foldLogged, type LoadError, type LoadedRun, readRecords } from '../log/run-log.ts'
+import { type LoadError, type LoadedRun, load } from '../log/run-log.ts'
 import type { Forget } from '../redaction/redactor.ts'
 import type { EventStore, StoreFailure } from '../store/event-store.ts'
 import type { SqliteReadModel } from './sqlite-read-model.ts'
-
-/** Records that are read and folded at once. */
-const PAGE = 250
 
 type Deps = {
   /** With redactions. */
@@ -56,41 +51,19 @@ async function refolded(
   return runs
 }
 
-/** Null for a run that cannot be read to there any more: it is left as it is. */
+/** Null for a run that cannot be read up to there any more: it stays as it is. */
 async function foldUpTo(
   { store, log }: Deps,
   runId: string,
   last: number,
   from: LoadedRun | null,
 ): Promise<LoadedRun | null> {
-  let run = from
-  while (run === null || run.state.seq < last) {
-    const next: number = run === null ? 0 : run.state.seq + 1
-    const limit = Math.min(PAGE, last - next + 1)
-    const page = await readRecords(store, runId, next, limit)
-    const folded = page.andThen((records) => foldAll(runId, run, records))
-    if (folded.isErr() && isOfStore(folded.error)) throw new Error(folded.error.message)
-    if (folded.isErr() || folded.value === run) {
-      log.error({ run_id: runId, next }, 'a run cannot be rebuilt after a redaction')
-      return null
-    }
-    run = folded.value
-  }
-  return run
-}
-
-function foldAll(
-  runId: string,
-  from: LoadedRun | null,
-  records: readonly LoggedRecord[],
-): Result<LoadedRun | null, LoadError> {
-  let run = from
-  for (const logged of records) {
-    const folded = foldLogged(runId, run, logged)
-    if (folded.isErr()) return err(folded.error)
-    run = folded.value
-  }
-  return ok(run)
+  const run = await load(store, runId, { from, to: last })
+  if (run.isErr() && isOfStore(run.error)) throw new Error(run.error.message)
+  if (run.isOk() && run.value?.state.seq === last) return run.value
+  const problem = run.isErr() ? { error: run.error } : {}
+  log.error({ run_id: runId, ...problem }, 'a run cannot be rebuilt after a redaction')
+  return null
 }
 
 const isOfStore = (error: LoadError): error is StoreFailure =>

@@ -2,10 +2,10 @@ import { err, ok, type Result } from 'neverthrow'
 import { LruCache } from '../lib/lru-cache.ts'
 import { decode } from '../log/codec.ts'
 import { streamOf } from '../log/run-log.ts'
+import { streamPages } from '../log/stream-pages.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { QueryError } from './query-error.ts'
 
-const PAGE = 500
 /** Runs whose references are kept. */
 const RUNS = 16
 
@@ -36,11 +36,11 @@ export class References {
 
   async #read(runId: string, { artifacts, next }: Known): Promise<Result<Known, QueryError>> {
     const found = new Set(artifacts)
-    for (let from = next; ; from += PAGE) {
-      const options = { from, direction: 'forward', limit: PAGE } as const
-      const page = await this.#store.readStream(streamOf(runId), options)
+    let read = next
+    for await (const page of streamPages(this.#store, streamOf(runId), { from: next })) {
       if (page.isErr()) return err(page.error)
       for (const event of page.value) {
+        read = event.revision + 1
         if (event.type !== 'tool_result' || !NAMES_ARTIFACT.test(event.data)) continue
         const decoded = decode(event)
         if (decoded.isErr()) return err(decoded.error)
@@ -48,7 +48,7 @@ export class References {
         if (record.kind !== 'tool_result' || record.payload.sha256 === null) continue
         found.add(record.payload.sha256)
       }
-      if (page.value.length < PAGE) return ok({ artifacts: found, next: from + page.value.length })
     }
+    return ok({ artifacts: found, next: read })
   }
 }

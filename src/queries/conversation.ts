@@ -7,12 +7,11 @@ import {
   toMessages,
 } from '../domain/conversation.ts'
 import type { PayloadOf } from '../domain/records.ts'
-import { foldLogged, type LoadedRun, readRecords } from '../log/run-log.ts'
+import type { LoggedRecord } from '../log/codec.ts'
+import { type LoadedRun, load } from '../log/run-log.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { QueryError } from './query-error.ts'
 import { whyMissing } from './run-history.ts'
-
-const PAGE = 250
 
 /** What one request holds of the conversation of a run. */
 export type SentConversation = {
@@ -44,29 +43,24 @@ export async function sentConversation(
 ): Promise<Result<SentConversation, QueryError>> {
   const missing = at === null ? null : await whyMissing(deps.store, runId, at)
   if (missing !== null) return err(missing)
-  let run: LoadedRun | null = null
   let conversation: Conversation | null = null
   let usage: PayloadOf<'llm_usage'> | null = null
-  for (;;) {
-    const from: number = run === null ? 0 : run.state.seq + 1
-    const page = await readRecords(deps.store, runId, from, PAGE)
-    if (page.isErr()) return err(page.error)
-    for (const logged of page.value) {
-      const { seq, record } = logged
-      if (record.kind === 'llm_usage') usage = record.payload
-      const isReply = record.kind === 'assistant_message' && at !== null && seq >= at
-      if (isReply && usage !== null && conversation !== null) {
-        return ok(answered(conversation, usage, seq))
-      }
-      const folded = foldLogged(runId, run, logged)
-      if (folded.isErr()) return err(folded.error)
-      run = folded.value
-      conversation = converse(conversation, record)
+  let sent: SentConversation | null = null
+  const visit = ({ seq, record }: LoggedRecord): unknown => {
+    const isReply = record.kind === 'assistant_message' && at !== null && seq >= at
+    if (isReply && usage !== null && conversation !== null) {
+      sent = answered(conversation, usage, seq)
+      return 'stop'
     }
-    if (page.value.length < PAGE) break
+    if (record.kind === 'llm_usage') usage = record.payload
+    conversation = converse(conversation, record)
+    return null
   }
-  if (run === null || conversation === null) return err({ type: 'run_not_found' })
-  return ok(await unanswered(conversation, run, deps))
+  const run = await load(deps.store, runId, { visit })
+  if (run.isErr()) return err(run.error)
+  if (sent !== null) return ok(sent)
+  if (run.value === null || conversation === null) return err({ type: 'run_not_found' })
+  return ok(await unanswered(conversation, run.value, deps))
 }
 
 function answered(

@@ -2,14 +2,12 @@ import { err, ok, type Result } from 'neverthrow'
 import type { RunState } from '../domain/state.ts'
 import { LruCache } from '../lib/lru-cache.ts'
 import type { LoggedRecord } from '../log/codec.ts'
-import { foldLogged, type LoadedRun, readRecords } from '../log/run-log.ts'
-import { lastEvent } from '../log/run-pages.ts'
+import { type LoadedRun, load, recordPages, streamOf } from '../log/run-log.ts'
+import { lastEvent } from '../log/stream-pages.ts'
 import type { ReadModel } from '../projections/read-model.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { QueryError } from './query-error.ts'
 
-/** Records that are read and folded at once. */
-const PAGE = 250
 /** Every so many records the state is kept, so that the moments behind it need not be folded anew. */
 const SNAPSHOT_EVERY = 1000
 const SNAPSHOTS = 64
@@ -49,12 +47,13 @@ export class Moments {
     [from, to]: readonly [number, number],
     visit: (logged: LoggedRecord) => void,
   ): Promise<Result<void, QueryError>> {
-    for (let next = from; next <= to; next += PAGE) {
-      const page = await this.#read(runId, [next, to])
+    let last = from - 1
+    for await (const page of recordPages(this.#deps.store, runId, { from, to })) {
       if (page.isErr()) return err(page.error)
       for (const logged of page.value) visit(logged)
+      last = page.value.at(-1)?.seq ?? last
     }
-    return ok(undefined)
+    return last < to ? err({ type: 'record_not_found', seq: to, last }) : ok(undefined)
   }
 
   async #fold(
@@ -63,19 +62,14 @@ export class Moments {
     seq: number,
   ): Promise<Result<LoadedRun, QueryError>> {
     const snapshots = this.#snapshots
-    let run = from
-    while (run === null || run.state.seq < seq) {
-      const next: number = run === null ? 0 : run.state.seq + 1
-      const page = await this.#read(runId, [next, seq])
-      if (page.isErr()) return err(page.error)
-      for (const logged of page.value) {
-        const folded = foldLogged(runId, run, logged)
-        if (folded.isErr()) return err(folded.error)
-        run = folded.value
-        if (logged.seq % SNAPSHOT_EVERY === 0) snapshots.set(keyOf(runId, logged.seq), run)
-      }
+    const visit = (logged: LoggedRecord, run: LoadedRun): void => {
+      if (logged.seq % SNAPSHOT_EVERY === 0) snapshots.set(keyOf(runId, logged.seq), run)
     }
-    return ok(run)
+    const loaded = await load(this.#deps.store, runId, { from, to: seq, visit })
+    if (loaded.isErr()) return err(loaded.error)
+    if (loaded.value === null) return err({ type: 'run_not_found' })
+    const last = loaded.value.state.seq
+    return last < seq ? err({ type: 'record_not_found', seq, last }) : ok(loaded.value)
   }
 
   /** Of the snapshots there are, the nearest: how many are looked at does not depend on what is asked. */
@@ -89,19 +83,6 @@ export class Moments {
     if (nearest !== null) this.#snapshots.get(keyOf(runId, nearest.state.seq))
     return nearest
   }
-
-  /** A page of the records from `from` to `to`, or why there is none in full. */
-  async #read(
-    runId: string,
-    [from, to]: readonly [number, number],
-  ): Promise<Result<readonly LoggedRecord[], QueryError>> {
-    const count = Math.min(PAGE, to - from + 1)
-    const page = await readRecords(this.#deps.store, runId, from, count)
-    if (page.isErr()) return err(page.error)
-    if (page.value.length === count) return ok(page.value)
-    const last = from + page.value.length - 1
-    return err({ type: 'record_not_found', seq: to, last })
-  }
 }
 
 /** What the log says is missing: the run, or its record with this seq. Null if the record is there. */
@@ -110,7 +91,7 @@ export async function whyMissing(
   runId: string,
   seq: number,
 ): Promise<QueryError | null> {
-  const last = await lastEvent(store, runId)
+  const last = await lastEvent(store, streamOf(runId))
   if (last.isErr()) return last.error
   const { revision } = last.value
   return revision < seq ? { type: 'record_not_found', seq, last: revision } : null

@@ -4,7 +4,7 @@ import type { RunRecord } from '../domain/records.ts'
 import { decode, type LoggedRecord } from '../log/codec.ts'
 import { decideAndAppend } from '../log/decider.ts'
 import { type ByPointer, withoutStrings } from '../log/remainder.ts'
-import { type Author, type LoadError, load, streamOf } from '../log/run-log.ts'
+import { type Author, type LoadError, load, recordPages, streamOf } from '../log/run-log.ts'
 import type { AppendError, EventStore, RecordedEvent } from '../store/event-store.ts'
 import { holdsAny, needlesOf, type Place, stringsAt, stringsOf } from './places.ts'
 import { REDACTIONS, type Redaction } from './redaction-ledger.ts'
@@ -59,7 +59,6 @@ export type RedactDeps = {
 
 /** How long it is waited until the redaction is carried out, milliseconds. */
 const PATIENCE_MS = 10_000
-const PAGE = 200
 
 /**
  * Takes strings out of a record: records it in the ledger, then waits until it is carried out. What was
@@ -204,24 +203,17 @@ async function findElsewhere(
   const found: PlaceInRun[] = []
   if (needles.length === 0) return ok(found)
   const meant = new Set(places.map(({ pointer }) => pointer))
-  for (let from = 0; ; from += PAGE) {
-    const page = await store.readStream(streamOf(runId), {
-      from,
-      direction: 'forward',
-      limit: PAGE,
-    })
+  for await (const page of recordPages(store, runId)) {
     if (page.isErr()) return err(page.error)
-    for (const event of page.value) {
-      const decoded = decode(event)
-      if (decoded.isErr()) return err(decoded.error)
-      for (const pointer of await placesIn(decoded.value.record, needles, artifactHolds)) {
-        if (event.revision === seq && meant.has(pointer)) continue
-        const redactable = isFreeText(decoded.value.record.kind, pointer)
-        found.push({ seq: event.revision, pointer, redactable })
+    for (const logged of page.value) {
+      for (const pointer of await placesIn(logged.record, needles, artifactHolds)) {
+        if (logged.seq === seq && meant.has(pointer)) continue
+        const redactable = isFreeText(logged.record.kind, pointer)
+        found.push({ seq: logged.seq, pointer, redactable })
       }
     }
-    if (page.value.length < PAGE) return ok(found)
   }
+  return ok(found)
 }
 
 /** An output counts as holding what its whole holds, with which it is taken out. */

@@ -1,8 +1,8 @@
 import { err, type ResultAsync } from 'neverthrow'
 import { foldStream } from '../log/decider.ts'
-import type { LogPages } from '../log/log-pages.ts'
 import { withoutStrings } from '../log/remainder.ts'
 import { runIdOf } from '../log/run-log.ts'
+import type { LogPages } from '../log/stream-pages.ts'
 import type { EventStore, RecordedEvent, StoreFailure } from '../store/event-store.ts'
 import { type LoggedRedaction, REDACTIONS, redactionsOf } from './redaction-ledger.ts'
 

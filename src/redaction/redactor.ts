@@ -4,6 +4,7 @@ import type { Logger } from '../lib/logger.ts'
 import { Signal } from '../lib/signal.ts'
 import { decodeAs } from '../log/codec.ts'
 import { streamOf } from '../log/run-log.ts'
+import { streamPages } from '../log/stream-pages.ts'
 import type { EventStore, Overwrite, RecordedEvent, StoreFailure } from '../store/event-store.ts'
 import { RedactionIndex } from './redaction-index.ts'
 import { type LoggedRedaction, REDACTIONS, Redaction } from './redaction-ledger.ts'
@@ -17,7 +18,6 @@ export type Forget = (redactions: readonly LoggedRedaction[]) => Promise<void>
 /** How far a redaction has come: nothing serves the text any more; nothing stores it any more. */
 export type CarriedOut = { readonly hidden: boolean; readonly erased: boolean }
 
-const PAGE = 1000
 /** Records that are overwritten at once. */
 const ERASED_AT_ONCE = 50
 /** Pauses between attempts. */
@@ -95,17 +95,13 @@ export class Redactor {
   }
 
   async #read(): Promise<Result<void, StoreFailure>> {
-    for (;;) {
-      const from = this.#known + 1
-      const options = { from, direction: 'forward', limit: PAGE } as const
-      const page = await this.#store.readStream(REDACTIONS.stream, options)
+    const rest = { from: this.#known + 1 }
+    for await (const page of streamPages(this.#store, REDACTIONS.stream, rest)) {
       if (page.isErr() && page.error.type !== 'stream_not_found') {
         this.#reading = null
         return err(page.error)
       }
-      const events = page.unwrapOr([])
-      this.#take(events)
-      if (events.length < PAGE) break
+      this.#take(page.unwrapOr([]))
     }
     this.#ready = true
     return ok()

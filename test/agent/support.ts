@@ -160,7 +160,7 @@ export class Workshop implements AsyncDisposable {
   async records(runId: string): Promise<RunRecord[]> {
     const records: RunRecord[] = []
     const visit = ({ record }: { record: RunRecord }) => records.push(record)
-    const loaded = await load(this.store, runId, null, visit)
+    const loaded = await load(this.store, runId, { visit })
     loaded._unsafeUnwrap()
     return records
   }

@@ -12,7 +12,7 @@ import type { RunRecord } from '../../src/domain/records.ts'
 import { GENESIS } from '../../src/log/chain.ts'
 import { encode } from '../../src/log/codec.ts'
 import { streamOf } from '../../src/log/run-log.ts'
-import type { RunReader } from '../../src/log/run-pages.ts'
+import type { StreamReader } from '../../src/log/stream-pages.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
 import { createdRecord } from '../support/run-records.ts'
 import { NOW, newKeys } from './support.ts'
@@ -41,7 +41,7 @@ function* events(): Generator<RecordedEvent> {
 let last: RecordedEvent | undefined
 for (const event of events()) last = event
 let reading = events()
-const store: RunReader = {
+const store: StreamReader = {
   readStream: (stream, { from, direction, limit }) => {
     if (stream !== streamOf(RUN_ID)) return errAsync({ type: 'stream_not_found', stream })
     if (direction === 'backward') return okAsync(last === undefined ? [] : [last])

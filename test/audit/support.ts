@@ -16,7 +16,7 @@ import { encode } from '../../src/log/codec.ts'
 import { SALT_BYTES } from '../../src/log/commitment.ts'
 import { withoutStrings } from '../../src/log/remainder.ts'
 import { prepare, streamOf } from '../../src/log/run-log.ts'
-import type { RunReader } from '../../src/log/run-pages.ts'
+import type { StreamReader } from '../../src/log/stream-pages.ts'
 import { REDACTIONS, type Redaction } from '../../src/redaction/redaction-ledger.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
 
@@ -91,7 +91,7 @@ export function withTaken(
 }
 
 /** Reads from memory what a store would hold. */
-function readerOf(events: readonly RecordedEvent[]): RunReader {
+function readerOf(events: readonly RecordedEvent[]): StreamReader {
   return {
     readStream: (stream, { from, direction, limit }) => {
       const found = events.filter((event) => event.stream === stream)

@@ -3,7 +3,7 @@ import { err, errAsync, ok } from 'neverthrow'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import * as z from 'zod'
 import { GENESIS, recordHash } from '../../src/log/chain.ts'
-import { decodeAs } from '../../src/log/codec.ts'
+import { decodeAs, type Logged } from '../../src/log/codec.ts'
 import {
   decideAndAppend,
   emptyStream,
@@ -85,6 +85,30 @@ test('an append whose answer is lost is settled', async () => {
   )
   expect((await extend(added('a'))).isOk()).toBe(true)
   expect(await stateNow()).toEqual(['a'])
+})
+
+test('a writer that knows the present state reads the stream only after a conflict', async () => {
+  const seen: string[] = []
+  const visit = ({ record }: Logged<Added>) => seen.push(record.payload.name)
+  const from = (await extend(added('a')))._unsafeUnwrap()
+  const read = vi.spyOn(store, 'readStream')
+  const decide = (state: readonly string[]) => ok([added(`after ${state.at(-1)}`)])
+  const options = { from, isCurrent: true, visit }
+  const after = (await decideAndAppend(store, names, decide, author, options))._unsafeUnwrap()
+  expect(read).not.toHaveBeenCalled()
+  expect(after.state).toEqual(['a', 'after a'])
+  const again = (await decideAndAppend(store, names, decide, author, options))._unsafeUnwrap()
+  expect(read).toHaveBeenCalled()
+  expect(again.state).toEqual(['a', 'after a', 'after after a'])
+  expect(seen).toEqual(['after a', 'after a', 'after after a'])
+})
+
+test('a fold ends at a revision, or where its visitor stops it', async () => {
+  await extend(added('a'), added('b'), added('c'))
+  const upTo = (await foldStream(store, names, { to: 1 }))._unsafeUnwrap()
+  expect(upTo).toMatchObject({ revision: 1, state: ['a', 'b'] })
+  const visit = ({ record }: Logged<Added>) => (record.payload.name === 'b' ? 'stop' : null)
+  expect((await foldStream(store, names, { visit }))._unsafeUnwrap()).toEqual(upTo)
 })
 
 test('an entry out of another ledger breaks the chain, and is named', async () => {

@@ -1,11 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import { errAsync, type Result } from 'neverthrow'
+import { errAsync, ok, type Result } from 'neverthrow'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { Access } from '../../src/auth/auth.ts'
 import { TOKEN_LEDGER } from '../../src/auth/token-ledger.ts'
 import type { RunCommand } from '../../src/domain/commands.ts'
+import { copyLog } from '../../src/log/copy-log.ts'
 import { handleCommand } from '../../src/log/handle-command.ts'
+import { ensureLogId, LOG_ID_STREAM } from '../../src/log/log-id.ts'
 import { append, prepare, streamOf } from '../../src/log/run-log.ts'
+import type { LogPages } from '../../src/log/stream-pages.ts'
 import { redactRun } from '../../src/redaction/redact-run.ts'
 import { REDACTIONS } from '../../src/redaction/redaction-ledger.ts'
 import { Redactor } from '../../src/redaction/redactor.ts'
@@ -148,7 +151,25 @@ const WRITES: readonly Write[] = [
       return redactRun(deps, request, { commandId: randomUUID() })
     },
   },
+  {
+    name: 'name a log',
+    stream: LOG_ID_STREAM,
+    prepare: async () => {},
+    write: async (faulty) => ensureLogId(faulty),
+  },
+  {
+    name: 'copy a log',
+    stream: streamOf(NEW_RUN_ID),
+    prepare: async () => {},
+    write: async (faulty) => copyLog(newRun(), faulty),
+  },
 ]
+
+async function* newRun(): LogPages {
+  const { events } = prepare(NEW_RUN_ID, null, [createdRecord(NEW_RUN_ID)], { commandId: 'c' })
+  const place = { stream: streamOf(NEW_RUN_ID), position: '', created: 0 }
+  yield ok(events.map((event, revision) => ({ ...event, ...place, revision })))
+}
 
 const lengthOf = async (stream: string): Promise<number> =>
   (await store.readStream(stream, { from: 0, direction: 'forward', limit: 100 }))

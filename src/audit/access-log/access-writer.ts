@@ -111,7 +111,13 @@ export class AccessWriter {
     if (end.isErr()) return end
     // An append whose answer was lost may be there already.
     const decide = (last: string | null) => ok(last === id ? [] : entries)
-    return decideAndAppend(this.#store, ACCESS_LEDGER, decide, { commandId: id }, end.value)
+    return decideAndAppend(
+      this.#store,
+      ACCESS_LEDGER,
+      decide,
+      { commandId: id },
+      { from: end.value },
+    )
   }
 
   #tell(done: boolean): void {

@@ -6,7 +6,8 @@ import * as z from 'zod'
 import type { RunProof } from '../../api/audit.ts'
 import type { ArtifactSource } from '../../artifacts/artifact-source.ts'
 import { sha256 } from '../../lib/sha256.ts'
-import { type RunReader, runPages } from '../../log/run-pages.ts'
+import { streamOf } from '../../log/run-log.ts'
+import { firstEvents, type StreamReader } from '../../log/stream-pages.ts'
 import type { ReadError, RecordedEvent } from '../../store/event-store.ts'
 import { canonicalJson } from '../proofs/canonical.ts'
 import type { Keys } from '../proofs/keyring.ts'
@@ -27,7 +28,7 @@ import { placeOf, type RedactionsOfRun, redactionsOf } from './redactions-of.ts'
 import { packed } from './tar.ts'
 
 export type ExportDeps = {
-  readonly store: RunReader
+  readonly store: StreamReader
   readonly artifacts: ArtifactSource
   readonly keys: Keys
   readonly now: Date
@@ -185,7 +186,7 @@ async function scan(
   const referenced = new Set<string>()
   const gone = new Set<string>()
   let bytes = 0
-  for await (const page of runPages(store, run_id, length)) {
+  for await (const page of firstEvents(store, streamOf(run_id), length)) {
     if (page.isErr()) return err(page.error)
     const content = linesOf(page.value)
     hash.update(content)
@@ -267,14 +268,14 @@ async function* once(content: Uint8Array): AsyncGenerator<Uint8Array> {
 }
 
 async function* recordBody(
-  store: RunReader,
+  store: StreamReader,
   runId: string,
   length: number,
   { bytes, sha256 }: Pick<Part, 'bytes' | 'sha256'>,
 ): AsyncGenerator<Uint8Array> {
   const hash = createHash('sha256')
   let left = bytes
-  for await (const page of runPages(store, runId, length)) {
+  for await (const page of firstEvents(store, streamOf(runId), length)) {
     if (page.isErr()) throw new Unfinished(page.error)
     const content = linesOf(page.value)
     hash.update(content)

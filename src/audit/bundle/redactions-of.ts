@@ -1,6 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import { decodeAs } from '../../log/codec.ts'
-import type { RunReader } from '../../log/run-pages.ts'
+import type { StreamReader } from '../../log/stream-pages.ts'
 import { Redaction } from '../../redaction/redaction-ledger.ts'
 import type { ReadError } from '../../store/event-store.ts'
 import { ledgerPages } from '../ledgers.ts'
@@ -17,7 +17,7 @@ export type RedactionsOfRun = {
 
 /** @param artifacts those that the run names: another run may have named one that was taken from both */
 export async function redactionsOf(
-  store: RunReader,
+  store: StreamReader,
   runId: string,
   artifacts: readonly string[],
 ): Promise<Result<RedactionsOfRun, ReadError>> {

@@ -5,7 +5,7 @@ import * as z from 'zod'
 import { Checkpoint, PublishedKey, RunHead } from '../../api/audit.ts'
 import { OWN_STREAM_PREFIX } from '../../domain/own-streams.ts'
 import { storedValue } from '../../log/codec.ts'
-import type { RunReader } from '../../log/run-pages.ts'
+import { type StreamReader, streamPages } from '../../log/stream-pages.ts'
 import type { NewEvent, ReadError, RecordedEvent } from '../../store/event-store.ts'
 import { knownKeys } from '../proofs/public-keys.ts'
 
@@ -74,12 +74,11 @@ export type CheckpointEntry = { readonly revision: number } & (
 
 /** The events of the stream after a revision, up to its end. */
 export async function* checkpointEntries(
-  store: RunReader,
+  store: StreamReader,
   after: number,
 ): AsyncGenerator<Result<CheckpointEntry, CheckpointError>> {
-  for (let from = after + 1; ; ) {
-    const options = { from, direction: 'forward', limit: PAGE } as const
-    const page = await store.readStream(CHECKPOINT_STREAM, options)
+  const rest = { from: after + 1, limit: PAGE }
+  for await (const page of streamPages(store, CHECKPOINT_STREAM, rest)) {
     if (page.isErr() && page.error.type !== 'stream_not_found') yield err(page.error)
     if (page.isErr()) return
     for (const stored of page.value) {
@@ -88,8 +87,6 @@ export async function* checkpointEntries(
       if (entry.isErr()) return
       if (stored.data.length > LARGE) await nextTurn()
     }
-    if (page.value.length < PAGE) return
-    from += page.value.length
   }
 }
 
@@ -98,7 +95,7 @@ export async function* checkpointEntries(
  * on to change as soon as the next one is asked for.
  */
 async function* readCheckpoints(
-  store: RunReader,
+  store: StreamReader,
 ): AsyncGenerator<Result<CheckpointLog, CheckpointError>> {
   const heads = new Map<string, RunHead>()
   let log: CheckpointLog = { ...NO_CHECKPOINTS, heads }
@@ -145,7 +142,7 @@ function read(event: RecordedEvent): Result<CheckpointEntry, CheckpointError> {
 
 /** The log as of the checkpoint of that number; null where there is none. */
 export function checkpointAt(
-  store: RunReader,
+  store: StreamReader,
   number: number | 'latest',
 ): ResultAsync<CheckpointLog | null, CheckpointError> {
   const find = async (): Promise<Result<CheckpointLog | null, CheckpointError>> => {
@@ -163,7 +160,7 @@ export function checkpointAt(
 
 /** At most `limit` checkpoints behind the number `after`, oldest first. */
 export function listCheckpoints(
-  store: RunReader,
+  store: StreamReader,
   after: number,
   limit: number,
 ): ResultAsync<Checkpoint[], CheckpointError> {
@@ -182,7 +179,7 @@ export function listCheckpoints(
 }
 
 /** The keys that servers have published in the log with their checkpoints. */
-export function keysInLog(store: RunReader): ResultAsync<PublishedKey[], CheckpointError> {
+export function keysInLog(store: StreamReader): ResultAsync<PublishedKey[], CheckpointError> {
   const collect = async (): Promise<Result<PublishedKey[], CheckpointError>> => {
     const found = new Map<string, PublishedKey>()
     for await (const entry of checkpointEntries(store, -1)) {

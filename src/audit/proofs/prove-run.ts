@@ -1,8 +1,8 @@
 import { err, ok, type Result, type ResultAsync } from 'neverthrow'
 import type { RunProof } from '../../api/audit.ts'
 import { type DamagedRecord, decode } from '../../log/codec.ts'
-import type { LoadError, LoadedRun } from '../../log/run-log.ts'
-import { lastEvent, type RunReader } from '../../log/run-pages.ts'
+import { type LoadError, type LoadedRun, streamOf } from '../../log/run-log.ts'
+import { lastEvent, type StreamReader } from '../../log/stream-pages.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
 import { type Signer, seal } from './statements.ts'
 
@@ -11,13 +11,13 @@ import { type Signer, seal } from './statements.ts'
  * run (null where that is not known) must agree with it.
  */
 export function proveRun(
-  store: RunReader,
+  store: StreamReader,
   projected: LoadedRun | null,
   runId: string,
   signer: Signer,
   now: Date,
 ): ResultAsync<RunProof, LoadError> {
-  return lastEvent(store, runId)
+  return lastEvent(store, streamOf(runId))
     .andThen((event) => confirmed(event, projected))
     .map(({ length, head, last_kind }) =>
       seal<RunProof>(

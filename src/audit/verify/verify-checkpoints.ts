@@ -1,7 +1,7 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Checkpoint, RunHead } from '../../api/audit.ts'
 import { GENESIS } from '../../log/chain.ts'
-import type { RunReader } from '../../log/run-pages.ts'
+import type { StreamReader } from '../../log/stream-pages.ts'
 import {
   type CheckpointError,
   type CheckpointLog,
@@ -86,7 +86,7 @@ export const countSigner = (signed: Map<string, number>, { key }: Checkpoint): v
  * @param roots which roots: of all checkpoints, or only of the last one, which costs the least
  */
 export function verifyCheckpoints(
-  store: RunReader,
+  store: StreamReader,
   given: KnownKeys,
   wantedNumber: number | null,
   roots: 'all' | 'last' = 'all',

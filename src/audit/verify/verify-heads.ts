@@ -2,7 +2,7 @@ import { err, ok, type Result } from 'neverthrow'
 import type { Checkpoint, RunHead } from '../../api/audit.ts'
 import { uuidOfHash } from '../../log/chain.ts'
 import { streamOf } from '../../log/run-log.ts'
-import type { RunReader } from '../../log/run-pages.ts'
+import type { StreamReader } from '../../log/stream-pages.ts'
 import { subjectOf } from '../checkpoints/run-heads.ts'
 import { ledgerOf } from '../ledgers.ts'
 import type { KnownKeys } from '../proofs/public-keys.ts'
@@ -19,7 +19,7 @@ const AT_ONCE = 8
  * @param kept the last checkpoint that was written, from outside of the log; null if that is not known
  */
 export async function verifyHeads(
-  store: RunReader,
+  store: StreamReader,
   keys: KnownKeys,
   kept: Checkpoint | null,
 ): Promise<Result<Finding[], string>> {
@@ -37,11 +37,11 @@ export async function verifyHeads(
   return ok(findings)
 }
 
-const firstOf = (store: RunReader, stream: string) =>
+const firstOf = (store: StreamReader, stream: string) =>
   store.readStream(stream, { from: 0, direction: 'forward', limit: 1 })
 
 async function headFinding(
-  store: RunReader,
+  store: StreamReader,
   { run_id, length, head }: RunHead,
 ): Promise<Result<Finding | null, string>> {
   const stream = ledgerOf(run_id) === null ? streamOf(run_id) : run_id

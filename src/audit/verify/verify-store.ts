@@ -1,8 +1,7 @@
 import { err, ok, type Result } from 'neverthrow'
 import type { Checkpoint } from '../../api/audit.ts'
 import type { ArtifactSource } from '../../artifacts/artifact-source.ts'
-import type { LogPages } from '../../log/log-pages.ts'
-import type { RunReader } from '../../log/run-pages.ts'
+import type { LogPages, StreamReader } from '../../log/stream-pages.ts'
 import type { CheckpointLog } from '../checkpoints/checkpoint-stream.ts'
 import { KeptHeads } from '../checkpoints/kept-heads.ts'
 import type { KnownKeys } from '../proofs/public-keys.ts'
@@ -18,7 +17,7 @@ import {
 import { type LogReport, verifyLog } from './verify-log.ts'
 
 export type VerifiableStore = {
-  readonly reader: RunReader
+  readonly reader: StreamReader
   /** Read once, after the checkpoints. */
   pages(): LogPages
   readonly artifacts: ArtifactSource

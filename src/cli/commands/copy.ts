@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises'
 import { Command } from 'commander'
 import type { Result } from 'neverthrow'
 import { type CopyProgress, copyLog } from '../../log/copy-log.ts'
-import { type LogPages, pagesOf } from '../../log/log-pages.ts'
+import { type LogPages, logPages } from '../../log/stream-pages.ts'
 import { withoutRedacted } from '../../redaction/redaction-index.ts'
 import type { EventStore } from '../../store/event-store.ts'
 import { isConnectionString, openEventStoreDb, openStore } from '../data-folder.ts'
@@ -56,7 +56,7 @@ async function openSource(place: string): Promise<Result<Source, string>> {
   if (isConnectionString(place)) {
     const store = await openEventStoreDb(place)
     return store.map((opened) => {
-      return { pages: pagesOf(opened), reader: opened, close: () => opened.close() }
+      return { pages: logPages(opened), reader: opened, close: () => opened.close() }
     })
   }
   const { openReadableLog } = await import('../../store/embedded/existing-log.ts')

@@ -6,7 +6,7 @@ import { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import { createAudit } from '../../audit/audit.ts'
 import { messageOf } from '../../lib/message-of.ts'
-import type { RunReader } from '../../log/run-pages.ts'
+import type { StreamReader } from '../../log/stream-pages.ts'
 import { redactionIndexOf } from '../../redaction/redaction-index.ts'
 import { download } from '../connection.ts'
 import { dataDirOf, openDataFolder } from '../data-folder.ts'
@@ -74,7 +74,7 @@ async function fromFolder(runId: string, given: string): Promise<Result<Opened, 
     await log.close()
     return err(index.error.message)
   }
-  const store: RunReader = {
+  const store: StreamReader = {
     readStream: (stream, options) =>
       log.readStream(stream, options).map((page) => page.map((event) => index.value.apply(event))),
   }

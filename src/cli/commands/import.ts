@@ -73,6 +73,7 @@ function explain(error: ImportError): readonly string[] {
     }
     case 'store_unavailable':
     case 'store_failed':
+    case 'outcome_unknown':
     case 'artifact_failed':
       return lines(`The import could not be finished: ${error.message}. Start it again.`)
     case 'other_content':

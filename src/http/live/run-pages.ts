@@ -1,8 +1,9 @@
 import { err, ok, type Result, type ResultAsync } from 'neverthrow'
 import type { Form, Selection } from '../../api/event-query.ts'
 import { streamOf } from '../../log/run-log.ts'
+import { streamPages } from '../../log/stream-pages.ts'
 import type { ReadModel } from '../../projections/read-model.ts'
-import type { EventStore, ReadError, ReadOptions } from '../../store/event-store.ts'
+import type { EventStore, ReadError, ReadOptions, RecordedEvent } from '../../store/event-store.ts'
 import { commandProblem } from '../problems/command-problem.ts'
 import type { Problem } from '../problems/problem.ts'
 import { framesOf, isEnd, type RunFrame } from './frame.ts'
@@ -27,19 +28,6 @@ export function readFrames(
   return deps.store
     .readStream(streamOf(runId), options)
     .map((events) => framesOf(events, projectedSeq(runId, deps), form))
-}
-
-/** One page of a run as JSON. */
-function readRecords(
-  runId: string,
-  options: ReadOptions,
-  deps: PageDeps,
-  form: Form,
-): ResultAsync<(RecordJson | Damage)[], ReadError> {
-  return deps.store.readStream(streamOf(runId), options).map((events) => {
-    const projected = projectedSeq(runId, deps)
-    return events.map((event) => recordJsonOf(event, event.revision <= projected, form))
-  })
 }
 
 const MIN_RECORDS = 8
@@ -85,33 +73,24 @@ export async function* pagesOf(
   pageSize: PageSize,
   deps: PageDeps,
 ): AsyncGenerator<Result<(RecordJson | Damage)[], ReadError>, void, void> {
-  const step = direction === 'forward' ? 1 : -1
-  const read = (from: number | 'end') => {
-    const limit = pageSize.records
-    return { limit, page: readRecords(runId, { from, direction, limit }, deps, form) }
+  const from = after === null ? {} : { from: after + (direction === 'forward' ? 1 : -1) }
+  const limit = (last: readonly RecordedEvent[] | null): number => {
+    if (last !== null) pageSize.learn(last.length, sum(last.map(({ data }) => data.length)))
+    return pageSize.records
   }
-  const start = direction === 'forward' ? -1 : null
-  const origin = after ?? start
-  if (origin !== null && origin + step < 0) return
-  let reading = read(origin === null ? 'end' : origin + step)
-  for (;;) {
-    const page = await reading.page
-    if (page.isErr()) {
-      yield page
-      return
-    }
-    pageSize.learn(
-      page.value.length,
-      page.value.reduce((sum, item) => sum + (item.type === 'record' ? item.json.length : 0), 0),
-    )
-    const last = page.value.at(-1)
-    const isLast = last === undefined || page.value.length < reading.limit
-    const next = last === undefined ? 0 : last.seq + step
-    if (!isLast && next >= 0) reading = read(next)
-    yield page
-    if (isLast || next < 0) return
+  for await (const page of streamPages(deps.store, streamOf(runId), {
+    direction,
+    limit,
+    ...from,
+  })) {
+    yield page.map((events) => {
+      const projected = projectedSeq(runId, deps)
+      return events.map((event) => recordJsonOf(event, event.revision <= projected, form))
+    })
   }
 }
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((all, one) => all + one, 0)
 
 /** Whether the run has ended at the seq `after`, or why it cannot be read from there. */
 export async function checkStart(

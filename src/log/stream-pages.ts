@@ -1,0 +1,96 @@
+import { err, ok, type Result, type ResultAsync } from 'neverthrow'
+import type {
+  EventStore,
+  ReadError,
+  ReadOptions,
+  RecordedEvent,
+  StoreFailure,
+} from '../store/event-store.ts'
+
+/** The part of a store from which streams are read. A log that is open for reading only has it too. */
+export type StreamReader = Pick<EventStore, 'readStream'>
+
+/** Records hold tens of kilobytes at most, so a page stays within some megabytes. */
+const PAGE = 250
+
+type Pages<E> = AsyncGenerator<Result<readonly RecordedEvent[], E>, void, void>
+
+/**
+ * The events of a stream in pages, up to its end or to the revision `to` (inclusive). Reads the next page while the
+ * caller works on one. Ends after an error, which may be `stream_not_found`.
+ * @param limit how many events to read at once; a function gets the page that was read last, null at first
+ */
+export async function* streamPages(
+  store: StreamReader,
+  stream: string,
+  {
+    direction = 'forward',
+    from = direction === 'forward' ? 0 : 'end',
+    to = direction === 'forward' ? Number.POSITIVE_INFINITY : 0,
+    limit = PAGE,
+  }: {
+    readonly from?: ReadOptions['from']
+    readonly direction?: ReadOptions['direction']
+    readonly to?: number
+    readonly limit?: number | ((last: readonly RecordedEvent[] | null) => number)
+  } = {},
+): Pages<ReadError> {
+  const step = direction === 'forward' ? 1 : -1
+  const read = (next: ReadOptions['from'], last: readonly RecordedEvent[] | null) => {
+    const left = typeof next === 'number' ? (to - next) * step + 1 : Number.POSITIVE_INFINITY
+    const count = Math.min(typeof limit === 'number' ? limit : limit(last), left)
+    return count > 0
+      ? { count, page: store.readStream(stream, { from: next, direction, limit: count }) }
+      : null
+  }
+  let reading = read(from, null)
+  while (reading !== null) {
+    const page: Result<readonly RecordedEvent[], ReadError> = await reading.page
+    const events = page.unwrapOr([])
+    const last = events.at(-1)
+    const isLast = last === undefined || events.length < reading.count
+    reading = isLast ? null : read(last.revision + step, events)
+    if (page.isErr() || last !== undefined) yield page
+  }
+}
+
+/** The first `length` events of a stream in pages; an error if it has fewer. */
+export async function* firstEvents(
+  store: StreamReader,
+  stream: string,
+  length: number,
+): Pages<ReadError> {
+  let found = 0
+  for await (const page of streamPages(store, stream, { to: length - 1 })) {
+    yield page
+    if (page.isErr()) return
+    found += page.value.length
+  }
+  if (found === length) return
+  yield err({ type: 'store_failed', message: `${stream} ends before record ${found}` })
+}
+
+/** The last event of a stream; `stream_not_found` for a stream without events. */
+export function lastEvent(
+  store: StreamReader,
+  stream: string,
+): ResultAsync<RecordedEvent, ReadError> {
+  return store
+    .readStream(stream, { from: 'end', direction: 'backward', limit: 1 })
+    .andThen(([event]): Result<RecordedEvent, ReadError> => {
+      return event === undefined ? err({ type: 'stream_not_found', stream }) : ok(event)
+    })
+}
+
+/** A whole log in pages, in the order in which it was appended. */
+export type LogPages = AsyncIterable<Result<readonly RecordedEvent[], StoreFailure>>
+
+/** The whole log of a store, up to what is stored when its end is reached. */
+export async function* logPages(store: Pick<EventStore, 'subscribeAll'>): LogPages {
+  const caughtUp = new AbortController()
+  const all = { after: null, prefix: '', signal: caughtUp.signal }
+  for await (const item of store.subscribeAll(all)) {
+    if (item.type === 'events') yield ok(item.events)
+    else caughtUp.abort()
+  }
+}
