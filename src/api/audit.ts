@@ -1,33 +1,31 @@
 import * as z from 'zod'
+import { ACCESS_KINDS } from '../domain/access.ts'
 import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
+import { Sha256, Timestamp } from './fields.ts'
 
-/** 64 lower-case hex digits. */
-export const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits')
-
-/** ISO 8601 in UTC, with milliseconds. */
-export const Moment = z.iso.datetime({ precision: 3 })
-
-/** A public key of a server. Signatures made before it was retired stay good. */
+/** A public key of a server. Signatures from before it was retired remain valid. */
 export const PublishedKey = z.strictObject({
   fingerprint: Sha256.describe('SHA-256 of the key in DER (SubjectPublicKeyInfo)'),
   public_key: z.string().describe('Ed25519, PEM (SubjectPublicKeyInfo)'),
-  created: Moment,
-  retired: Moment.nullable().describe('When another key took its place; null for the one in use'),
+  created: Timestamp,
+  retired: Timestamp.nullable().describe('When another key replaced it; null for the current key'),
 })
 export type PublishedKey = z.infer<typeof PublishedKey>
 
-/** What GET /api/keys answers, and what `keys.json` of an export holds. */
-export const PublishedKeys = z.strictObject({ keys: z.array(PublishedKey).readonly() })
+/** GET /api/keys, and `keys.json` of an export. */
+export const PublishedKeys = z
+  .strictObject({ keys: z.array(PublishedKey).readonly() })
+  .meta({ id: 'PublishedKeys' })
 export type PublishedKeys = z.infer<typeof PublishedKeys>
 
-/** What is kept beside the runs, in chained streams of their own. */
+/** The chained streams that a log holds beside the runs. */
 export const LEDGERS = ['access', 'redactions', 'tokens'] as const
 export const LedgerName = z.enum(LEDGERS)
 export type LedgerName = z.infer<typeof LedgerName>
 
 export const ledgerStream = (name: LedgerName): string => `${OWN_STREAM_PREFIX}${name}`
 
-/** Every signed statement names its type, so that none can be taken for another. */
+/** Every signed statement names its type, so that nobody can pass it off as another one. */
 export const sealed = <T extends string, S extends z.ZodRawShape>(type: T, shape: S) =>
   z.strictObject({
     type: z.literal(type),
@@ -41,45 +39,45 @@ export const sealed = <T extends string, S extends z.ZodRawShape>(type: T, shape
       ),
   })
 
-/** What the server has of a run: how many records, and the hash of the last. */
+/** A run as the server has it: its number of records, and the hash of the last. */
 export const RunProof = sealed('retrai.run-proof.v1', {
   run_id: z.uuid(),
   length: z.int().positive(),
   head: Sha256.describe('Hash of the last record, which commits to all before it'),
-  last_kind: z.string().describe('`run_end` where the run is complete'),
-  signed_at: Moment,
-})
+  last_kind: z.string().describe('`run_end` if the run is complete'),
+  signed_at: Timestamp,
+}).meta({ id: 'RunProof' })
 export type RunProof = z.infer<typeof RunProof>
 
-/** What the server has of one of the ledgers beside the runs. */
+/** A ledger as the server has it. */
 export const LedgerProof = sealed('retrai.ledger-proof.v1', {
   ledger: LedgerName,
   length: z.int().nonnegative(),
   head: Sha256.describe(
-    'Hash of the last entry, which commits to all before it; 64 zeros for none',
+    'Hash of the last entry, which commits to all before it; 64 zeros if there is no entry',
   ),
-  signed_at: Moment,
-})
+  signed_at: Timestamp,
+}).meta({ id: 'LedgerProof' })
 export type LedgerProof = z.infer<typeof LedgerProof>
 
-/** What the server has of all runs and ledgers. */
+/** All runs and ledgers as the server has them. */
 export const Checkpoint = sealed('retrai.checkpoint.v1', {
-  log_id: z.uuid().describe('The log that is spoken of'),
+  log_id: z.uuid().describe('The id of the log'),
   number: z.int().nonnegative().describe('Counts the checkpoints of the log from 0'),
   runs: z.int().nonnegative().describe('How many runs and ledgers'),
   root: Sha256.describe(
     'Merkle root (RFC 6962) over run id, length and head of all runs and ledgers',
   ),
   previous: Sha256.describe(
-    'SHA-256 of the canonical form of the checkpoint before; 64 zeros for none',
+    'SHA-256 of the canonical form of the checkpoint before; 64 zeros for the first',
   ),
-  signed_at: Moment,
-})
+  signed_at: Timestamp,
+}).meta({ id: 'Checkpoint' })
 export type Checkpoint = z.infer<typeof Checkpoint>
 
 /**
- * How far a run had come: its number of records, and the hash of the last. A ledger is told of in the same
- * way, with the name of its stream in the place of the run id.
+ * The length of a run, and the hash of its last record. The head of a ledger has the name of the ledger's stream
+ * as its run id.
  */
 export const RunHead = z.strictObject({
   run_id: z.union([z.uuid(), z.enum(LEDGERS.map(ledgerStream))]),
@@ -88,11 +86,23 @@ export const RunHead = z.strictObject({
 })
 export type RunHead = z.infer<typeof RunHead>
 
-/** That a run, with this length and head, is one of those that a checkpoint is made over. */
-export const InclusionProof = z.strictObject({
-  checkpoint: Checkpoint,
-  leaf: RunHead,
-  index: z.int().nonnegative().describe('Place of the leaf among all, which stand by run id'),
-  path: z.array(Sha256).describe('RFC 6962 audit path: the hashes from the leaf up to the root'),
-})
+/** Proves that a checkpoint covers a run with this length and head. */
+export const InclusionProof = z
+  .strictObject({
+    checkpoint: Checkpoint,
+    leaf: RunHead,
+    index: z.int().nonnegative().describe('Index of the leaf; leaves are sorted by run id'),
+    path: z.array(Sha256).describe('RFC 6962 audit path: the hashes from the leaf up to the root'),
+  })
+  .meta({ id: 'InclusionProof' })
 export type InclusionProof = z.infer<typeof InclusionProof>
+
+/** An entry of the access log: an item of GET /api/access. `AccessEntry` gives the payloads by kind. */
+export const AccessFrame = z
+  .object({
+    seq: z.int().describe('Place in the access log: 0, 1, 2 … without gaps'),
+    kind: z.enum(ACCESS_KINDS),
+    ts: z.number().describe('When the server wrote the entry, seconds since the epoch'),
+    payload: z.record(z.string(), z.unknown()),
+  })
+  .meta({ id: 'AccessFrame' })

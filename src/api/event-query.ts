@@ -1,27 +1,20 @@
 import * as z from 'zod'
-import { DOCUMENTED_KINDS, type Kind } from '../domain/records.ts'
+import { ALL_KINDS, DOCUMENTED_KINDS, type Kind } from '../domain/records.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
-import { Kinds } from './kinds.ts'
-import { RunId } from './run-id.ts'
+import { MAX_SEQ, RunId } from './fields.ts'
 
-/** No stream has a record with a larger seq, nor ever will. */
-export const MAX_SEQ = 9_999_999_999
-
-/** The place of a record in its run. */
+/** The place of a record in its run, in a query. */
 export const Seq = z
   .string()
   .regex(/^\d{1,10}$/, `must be the seq of a record: a whole number from 0 to ${MAX_SEQ}`)
   .transform(Number)
-
-/** The same in a body. */
-export const SeqInBody = z.int().nonnegative().max(MAX_SEQ)
 
 export const Seconds = z
   .string()
   .regex(/^\d{1,12}(\.\d{1,9})?$/, 'must be seconds since the epoch, such as 1771416000.25')
   .transform(Number)
 
-/** The seq behind which to go on; -1 is in front of the first record. */
+/** The seq after which the wanted records begin; -1 is before the first record. */
 export const After = z
   .string()
   .regex(
@@ -30,26 +23,31 @@ export const After = z
   )
   .transform(Number)
 
-/** Whether a frame between history and live is wanted. */
-export const CaughtUp = z
-  .enum(['true', 'false'])
-  .transform((text) => text === 'true')
-  .meta({
-    description:
-      '"true": one frame of kind `caught_up` once all that is stored has been sent; it is no record',
-    examples: ['true'],
-  })
+export const PAGE_LIMIT = 500
+const MAX_LIMIT = 5000
 
-/** Whether frames are to hold what is kept beside the record. */
-export const WithMeta = z
-  .enum(['true', 'false'])
-  .transform((text) => text === 'true')
-  .meta({
-    description:
-      '"true": each frame also holds `id`, the id of its event, and `meta`, the metadata of the record ' +
-      'as it is stored: who caused it, and the hashes and salts that verify it (docs/verification.md)',
-    examples: ['true'],
-  })
+export const PageLimit = z.coerce
+  .number()
+  .int()
+  .min(1)
+  .max(MAX_LIMIT)
+  .optional()
+  .describe(`The most frames to return. A JSON page has at most ${PAGE_LIMIT} without it`)
+
+const flag = () => z.enum(['true', 'false']).transform((text) => text === 'true')
+
+const CaughtUp = flag().meta({
+  description:
+    '"true": after all stored records, one frame of kind `caught_up` follows. It is not a record',
+  examples: ['true'],
+})
+
+const WithMeta = flag().meta({
+  description:
+    '"true": each frame also holds `id`, the id of its event, and `meta`, the metadata of the record ' +
+    'as it is stored: who caused it, and the hashes and salts that verify it (docs/verification.md)',
+  examples: ['true'],
+})
 
 /** What observers get of a record: it and its seq, or the id of its event and its metadata as well. */
 export type Form = 'record' | 'with_meta'
@@ -58,8 +56,27 @@ export type Form = 'record' | 'with_meta'
 export const formIn = ({ meta }: { readonly meta?: boolean | undefined }): Form =>
   meta === true ? 'with_meta' : 'record'
 
-export const PAGE_LIMIT = 500
-const MAX_LIMIT = 5000
+const KINDS: ReadonlyMap<string, Kind> = new Map(ALL_KINDS.map((kind) => [kind, kind]))
+
+const Kinds = z
+  .string()
+  .meta({
+    description: `"all", or kinds separated by commas, of ${ALL_KINDS.join(', ')}. Without it: the ten documented kinds.`,
+    examples: ['all', 'goal_check,run_end'],
+  })
+  .transform((text, context): ReadonlySet<Kind> => {
+    if (text === 'all') return new Set(ALL_KINDS)
+    const chosen = new Set<Kind>()
+    for (const name of text.split(',')) {
+      const kind = KINDS.get(name)
+      if (kind === undefined) {
+        context.addIssue(`must be "all", or some of ${ALL_KINDS.join(', ')}, not "${name}"`)
+        return z.NEVER
+      }
+      chosen.add(kind)
+    }
+    return chosen
+  })
 
 const selection = {
   kinds: Kinds.optional(),
@@ -73,29 +90,37 @@ const selection = {
   }),
 }
 
-export const pageLimit = z.coerce
-  .number()
-  .int()
-  .min(1)
-  .max(MAX_LIMIT)
-  .optional()
-  .describe(`How many frames at most. A JSON page has ${PAGE_LIMIT} unless told otherwise`)
-
 /** The query of GET /api/runs/{run_id}/events. */
 export const RunEventsQuery = z.strictObject({
   after: After.optional().meta({
-    description:
-      'Only records behind this seq: with larger ones forward, with smaller ones backward',
+    description: 'Only records after this seq; with direction=backward, only records before it',
     examples: ['41'],
   }),
-  limit: pageLimit,
+  limit: PageLimit,
   direction: z.enum(['forward', 'backward']).default('forward'),
   meta: WithMeta.optional(),
   ...selection,
 })
 
-/** What can be asked of the feed of all runs. */
-export const feedFilters = {
+/** The query of WS /api/ws/{run_id}. */
+export const WatchRunQuery = z.strictObject({
+  after: After.optional().meta({
+    description: 'seq of the last frame that the client has; the frames after it follow. -1: all.',
+    examples: ['41'],
+  }),
+  kinds: selection.kinds,
+  caught_up: CaughtUp.optional(),
+  meta: WithMeta.optional(),
+})
+
+const AllRunsCursor = z.string().meta({
+  description:
+    'The `cursor` of a frame: only records that come after it in the log. "end": only records that are ' +
+    'added from now on. Without it: all.',
+  examples: ['VQ6EAOKbQdSnFkRmVUQAAN7xq8kQ2dE1.41', 'end'],
+})
+
+const allRunsFilters = {
   ...selection,
   run_id: z
     .union([z.string(), z.array(z.string())])
@@ -106,33 +131,36 @@ export const feedFilters = {
       return new Set(parsed.flatMap((id) => id.data ?? []))
     })
     .optional()
-    .meta({ description: 'Only these runs; more than one are separated by commas' }),
+    .meta({ description: 'Only these runs, separated by commas' }),
   goal: z.string().optional().describe('Only runs with this goal'),
   status: z
     .enum(RUN_STATUSES)
     .optional()
-    .describe('Only records with which, or during which, their run had this status'),
+    .describe(
+      'Only records that gave their run this status, or that came while it had this status',
+    ),
 }
 
-export const FeedCursor = z.string().meta({
-  description:
-    'The `cursor` of a frame: only records that stand behind it in the log. "end": only what is ' +
-    'added from now on. Without it: all.',
-  examples: ['VQ6EAOKbQdSnFkRmVUQAAN7xq8kQ2dE1.41', 'end'],
+/** The query of GET /api/events. */
+export const AllEventsQuery = z.strictObject({
+  after: AllRunsCursor.optional(),
+  limit: PageLimit,
+  meta: WithMeta.optional(),
+  ...allRunsFilters,
 })
 
-/** The query of GET /api/events. */
-export const FeedQuery = z.strictObject({
-  after: FeedCursor.optional(),
-  limit: pageLimit,
+/** The query of WS /api/ws. */
+export const WatchAllQuery = z.strictObject({
+  after: AllRunsCursor.optional(),
+  ...allRunsFilters,
+  caught_up: CaughtUp.optional(),
   meta: WithMeta.optional(),
-  ...feedFilters,
 })
 
 /** Which records of a run are wanted. */
 export type Selection = {
   readonly kinds: ReadonlySet<Kind>
-  /** Seconds since the epoch: the first inclusive, the second not. */
+  /** Seconds since the epoch: the first inclusive, the second exclusive. */
   readonly fromTs: number
   readonly toTs: number
 }

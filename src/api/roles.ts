@@ -1,4 +1,4 @@
-/** What a person or a program that asks may be. Pure, and for browsers too. */
+/** The roles of callers. Pure, and for browsers too. */
 export const ROLES = ['viewer', 'operator', 'auditor', 'admin'] as const
 export type Role = (typeof ROLES)[number]
 
@@ -8,7 +8,7 @@ const OPERATORS = ['operator', 'admin'] as const
 const AUDITORS = ['auditor', 'admin'] as const
 const ADMINS = ['admin'] as const
 
-/** Who may do what. docs/operations.md has the same table, and a test compares the two. */
+/** Which roles have which permission. docs/operations.md has the same table, and a test compares the two. */
 export const RULES = {
   'self:read': { roles: ROLES, what: 'ask who one is, get a ticket for a WebSocket' },
   'runs:read': { roles: ROLES, what: 'read and watch runs, their history and artifacts; goals' },

@@ -1,59 +1,127 @@
 import * as z from 'zod'
+import { Decision } from '../domain/records.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
+import { Timestamp } from './fields.ts'
 
-const Timestamp = z.iso.datetime({ precision: 3 })
-const Cost = z.number().nullable().describe('US dollars; null where a price is not known')
+const Cost = z.number().nullable().describe('US dollars; null if a price is not known')
+
+/** A goal that a run can have: an item of GET /api/goals. */
+export const Goal = z.object({ name: z.string(), description: z.string() }).meta({ id: 'Goal' })
+export type Goal = z.infer<typeof Goal>
 
 /** A row of GET /api/runs. */
-export const RunSummary = z.object({
-  run_id: z.uuid(),
-  goal: z.string(),
-  status: z.enum(RUN_STATUSES),
-  created_at: Timestamp,
-})
+export const RunSummary = z
+  .object({
+    run_id: z.uuid(),
+    goal: z.string(),
+    status: z.enum(RUN_STATUSES),
+    created_at: Timestamp,
+  })
+  .meta({ id: 'RunSummary' })
 export type RunSummary = z.infer<typeof RunSummary>
 
+/** Which run, and its status: the answer to creating, aborting and resuming it. */
+export const RunAndStatus = z
+  .object({ run_id: z.uuid(), status: z.enum(RUN_STATUSES) })
+  .meta({ id: 'RunAndStatus' })
+export type RunAndStatus = z.infer<typeof RunAndStatus>
+
+/** The answer to POST /api/runs if it started a run. */
+export const StartedRun = z
+  .object({ run_id: z.uuid(), status: z.literal('running') })
+  .meta({ id: 'StartedRun' })
+
+/** The answer to POST /api/runs/{run_id}/resume. */
+export const ResumedRun = RunAndStatus.extend({ resumed_with: Decision }).meta({ id: 'ResumedRun' })
+
 /** GET /api/runs/{run_id}. */
-export const RunDetails = z.object({
-  run_id: z.uuid(),
-  goal: z.string(),
-  status: z.enum(RUN_STATUSES),
-  model_name: z.string(),
-  max_iterations: z.int(),
-  hitl_enabled: z.boolean(),
-  cwd: z.string(),
-  error: z.string().nullable().describe('Message of the error record that ended the run'),
-  final_state: z
-    .object({
+export const RunDetails = z
+  .object({
+    run_id: z.uuid(),
+    goal: z.string(),
+    status: z.enum(RUN_STATUSES),
+    model_name: z.string(),
+    max_iterations: z.int(),
+    hitl_enabled: z.boolean(),
+    cwd: z.string(),
+    error: z.string().nullable().describe('Message of the error record that ended the run'),
+    final_state: z
+      .object({
+        iteration: z.int(),
+        goal_achieved: z.boolean(),
+        goal_reason: z.string(),
+        total_tokens: z.int(),
+        estimated_cost_usd: Cost,
+      })
+      .nullable()
+      .describe('Null until the run has ended'),
+    created_at: Timestamp,
+    ended_at: Timestamp.nullable(),
+    end_reason: z
+      .string()
+      .nullable()
+      .describe('Why the run ended, such as a limit, an abort or an error; null until then'),
+    max_cost_usd: z.number().nullable(),
+    max_tokens: z.int().nullable(),
+    max_seconds: z.number().nullable(),
+    progress: z.object({
       iteration: z.int(),
-      goal_achieved: z.boolean(),
-      goal_reason: z.string(),
       total_tokens: z.int(),
       estimated_cost_usd: Cost,
-    })
-    .nullable()
-    .describe('Null until the run has ended'),
-  created_at: Timestamp,
-  ended_at: Timestamp.nullable(),
-  end_reason: z
-    .string()
-    .nullable()
-    .describe('Why the run has ended, which may be a limit, an abort or an error; null until then'),
-  max_cost_usd: z.number().nullable(),
-  max_tokens: z.int().nullable(),
-  max_seconds: z.number().nullable(),
-  progress: z.object({
-    iteration: z.int(),
-    total_tokens: z.int(),
-    estimated_cost_usd: Cost,
-    seq: z.int().describe('Revision of the last record'),
-    waiting_for: z
-      .object({
-        kind: z.literal('human_check_required'),
-        seq: z.int().describe('seq of the human check that waits for a decision'),
-        summary: z.string(),
-      })
-      .nullable(),
-  }),
-})
+      seq: z.int().describe('Revision of the last record'),
+      waiting_for: z
+        .object({
+          kind: z.literal('human_check_required'),
+          seq: z.int().describe('seq of the human check that waits for a decision'),
+          summary: z.string(),
+        })
+        .nullable(),
+    }),
+  })
+  .meta({ id: 'RunDetails' })
 export type RunDetails = z.infer<typeof RunDetails>
+
+/** The answer to POST /api/runs/{run_id}/redact. */
+export const RedactedRecord = z
+  .object({
+    run_id: z.uuid(),
+    seq: z.int(),
+    redaction: z.int().describe('Number of the entry in the ledger of redactions'),
+    pointers: z.array(z.string()).readonly().describe('The texts that were redacted'),
+    artifact: z
+      .string()
+      .nullable()
+      .describe('SHA-256 of the whole output, which was removed with its text'),
+    erased: z
+      .boolean()
+      .describe(
+        'Whether the store erased the texts. False if it cannot (EventStoreDB), or could not yet. In ' +
+          'any case the server no longer serves them',
+      ),
+    elsewhere: z
+      .array(
+        z.object({
+          seq: z.int(),
+          pointer: z.string(),
+          redactable: z.boolean().describe('False if the log needs the text'),
+        }),
+      )
+      .readonly()
+      .describe('Other places of this run that hold one of the texts, or the secret'),
+  })
+  .meta({ id: 'RedactedRecord' })
+export type RedactedRecord = z.infer<typeof RedactedRecord>
+
+/** An item of GET /api/runs/{run_id}/redactions. */
+export const Redaction = z
+  .object({
+    redaction: z.int().describe('Number of the entry in the ledger of redactions'),
+    ts: z.number().describe('Seconds since the epoch'),
+    principal: z.string().nullable(),
+    reason: z.string(),
+    seq: z.int().describe('The record'),
+    pointers: z.array(z.string()),
+    artifact: z.string().nullable(),
+  })
+  .meta({ id: 'Redaction' })
+export type Redaction = z.infer<typeof Redaction>

@@ -1,4 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
+import { RESERVED_NAMES } from '../api/auth-requests.ts'
 import type { Role } from '../api/roles.ts'
 import { isActive, type Token, type TokenEntry, type Tokens } from './token-ledger.ts'
 
@@ -9,13 +10,6 @@ export type TokenError =
   | { readonly type: 'name_taken'; readonly name: string }
   /** Nobody could manage the tokens after that. */
   | { readonly type: 'admin_needed' }
-
-/** The principal of requests to a server that needs no token, and of commands on the store itself. */
-export const LOCAL = 'local'
-/** The principal of the token that a server is configured with. */
-export const CONFIGURED = 'token'
-/** Names that no token gets. */
-export const RESERVED_NAMES: readonly string[] = [LOCAL, CONFIGURED]
 
 type Now = {
   /** Seconds since the epoch. */

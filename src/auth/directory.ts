@@ -1,7 +1,7 @@
 import { timingSafeEqual } from 'node:crypto'
 import { err, ok, type Result } from 'neverthrow'
+import { CONFIGURED, LOCAL } from '../api/auth-requests.ts'
 import type { Caller, Rejection } from './caller.ts'
-import { CONFIGURED, LOCAL } from './decide-token.ts'
 import { Lease } from './lease.ts'
 import { digestOf } from './secret.ts'
 import { isActive, type Token, type Tokens } from './token-ledger.ts'

@@ -1,13 +1,9 @@
 import * as z from 'zod'
+import { TokenName } from '../api/auth-requests.ts'
 import { ROLES } from '../api/roles.ts'
 import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
 import type { Logged } from '../log/codec.ts'
 import type { StreamDefinition } from '../log/decider.ts'
-
-/** Names stand in the records of what was done with a token, so each is given once and never again. */
-export const TokenName = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, {
-  error: 'must be of a-z, 0-9, ".", "_" and "-", begin with a letter or digit, and have at most 64',
-})
 
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/)
 

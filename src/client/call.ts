@@ -1,5 +1,6 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
+import { codeOf, ProblemDocument } from '../api/problems.ts'
 import type { RequestError } from './errors.ts'
 import { textOf } from './lines.ts'
 
@@ -114,12 +115,6 @@ function send(
   )
 }
 
-const Problem = z.object({
-  type: z.string().startsWith('urn:retrai:problem:'),
-  detail: z.string(),
-  errors: z.array(z.object({ field: z.string(), message: z.string() })).default([]),
-})
-
 function readAnswer<T>(
   { response, text }: Sent,
   schema: z.ZodType<T>,
@@ -133,10 +128,10 @@ function readAnswer<T>(
   const body = text === null ? undefined : parseJson(text)
   const parsed = good ? schema.safeParse(body) : undefined
   if (parsed?.success) return ok({ value: parsed.data, text, headers })
-  const problem = Problem.safeParse(body)
-  if (!good && problem.success) {
-    const { type, detail: message, errors } = problem.data
-    const code = type.slice(type.lastIndexOf(':') + 1)
+  const problem = ProblemDocument.safeParse(body)
+  const code = problem.success ? codeOf(problem.data.type) : null
+  if (!good && problem.success && code !== null) {
+    const { detail: message, errors = [] } = problem.data
     return err({ type: 'refused', code, status, message, errors })
   }
   const what = text === null ? ' and more than is read of an answer' : ''

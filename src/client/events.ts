@@ -1,5 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
-import * as z from 'zod'
+import type * as z from 'zod'
+import { EventMeta } from '../api/frames.ts'
 import {
   ALL_KINDS,
   DOCUMENTED_KINDS,
@@ -12,22 +13,6 @@ type Seq = {
   /** The place of the record in its run: 0, 1, 2 … It is what a watch goes on behind. */
   readonly seq: number
 }
-
-const EventMeta = z
-  .looseObject({
-    schema: z.int(),
-    command_id: z.string(),
-    principal: z.string().optional(),
-    prev_hash: z.string(),
-    hash: z.string(),
-  })
-  .readonly()
-
-/**
- * What is kept beside a record, as it is stored: who caused it, where a person did, and what it takes to
- * verify it, salts among it.
- */
-export type EventMeta = z.infer<typeof EventMeta>
 
 type Kept = {
   /** The id of the record's event; only where the watch asks for `meta`. */

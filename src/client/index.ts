@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { Me, TicketView } from '../api/auth.ts'
+import { Goal } from '../api/runs.ts'
 import { type Accesses, type Audit, createAccesses, createAudit } from './audit.ts'
 import { type Answered, createCaller, createGetter, createOpener, type Signal } from './call.ts'
 import type { AgentEvent, ChosenKind, Kinds } from './events.ts'
@@ -17,9 +18,16 @@ export type {
   RunProof,
 } from '../api/audit.ts'
 export type { Me, NewTokenView, TicketView, TokenView } from '../api/auth.ts'
+export type { EventMeta } from '../api/frames.ts'
 export type { RunDiff, SentConversation, SentMessage } from '../api/history.ts'
 export type { Permission, Role } from '../api/roles.ts'
-export type { RunDetails, RunSummary } from '../api/runs.ts'
+export type {
+  Goal,
+  RedactedRecord as Redacted,
+  RunAndStatus as RunStanding,
+  RunDetails,
+  RunSummary,
+} from '../api/runs.ts'
 export type { Kind } from '../domain/records.ts'
 export { ALL_KINDS, DOCUMENTED_KINDS } from '../domain/records.ts'
 export type {
@@ -37,11 +45,11 @@ export {
   WatchError,
   type WatchErrorType,
 } from './errors.ts'
-export type { AgentEvent, ChosenKind, EventMeta, Kinds } from './events.ts'
+export type { AgentEvent, ChosenKind, Kinds } from './events.ts'
 export type { WatchState } from './follow.ts'
 export type { History, HistoryOptions } from './history.ts'
 export type { ClientLimits } from './limits.ts'
-export type { Redacted, RunPage, RunQuery, RunRequest, RunStanding, Runs, Why } from './runs.ts'
+export type { RunPage, RunQuery, RunRequest, Runs, Why } from './runs.ts'
 export type { Tokens } from './tokens.ts'
 export type { WatchOptions } from './watch.ts'
 export type { FeedEvent, FeedOptions } from './watch-all.ts'
@@ -54,9 +62,6 @@ export type ClientOptions = {
   readonly WebSocket?: (new (url: string, protocols: string[]) => WebSocket) | undefined
   readonly limits?: Partial<ClientLimits> | undefined
 }
-
-const Goal = z.object({ name: z.string(), description: z.string() })
-export type Goal = z.infer<typeof Goal>
 
 export type Client = {
   readonly runs: Runs

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { RunDetails, RunSummary } from '../api/runs.ts'
+import { RedactedRecord, RunAndStatus, RunDetails, RunSummary } from '../api/runs.ts'
 import type { Decision, Seen } from '../domain/records.ts'
 import type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
 import type { RunStatus } from '../domain/state.ts'
@@ -40,31 +40,13 @@ export type RunQuery = {
 /** Runs, newest first; `next` is the cursor of the page behind, null on the last. */
 export type RunPage = { readonly runs: readonly RunSummary[]; readonly next: string | null }
 
-const RunStanding = RunSummary.pick({ run_id: true, status: true })
-/** Which run, and how it stands now. */
-export type RunStanding = z.infer<typeof RunStanding>
-
-const Redacted = z.object({
-  /** The texts that are gone, and the artifact that went with them. */
-  pointers: z.array(z.string()).readonly(),
-  artifact: z.string().nullable(),
-  /** Whether the store itself has them no more; nothing serves them any more in any case. */
-  erased: z.boolean(),
-  /** Where else in the run one of the texts stands; not all of it is redactable. */
-  elsewhere: z
-    .array(z.object({ seq: z.int(), pointer: z.string(), redactable: z.boolean() }).readonly())
-    .readonly(),
-})
-/** What was taken out of a record, and what was not. */
-export type Redacted = z.infer<typeof Redacted>
-
 /** The calls of /api/runs. */
 export type Runs = {
   /** With an idempotency key, the same request can safely be made again: it starts one run only. */
   create(
     request: RunRequest,
     options?: Signal & { readonly idempotencyKey?: string | undefined },
-  ): Answered<RunStanding>
+  ): Answered<RunAndStatus>
   list(query?: RunQuery, options?: Signal): Answered<RunPage>
   /** As it stands now, or with `at`, right behind the record with that seq. */
   get(runId: string, options?: Signal & { readonly at?: number | undefined }): Answered<RunDetails>
@@ -76,8 +58,8 @@ export type Runs = {
       readonly seq?: number | null | undefined
     },
     options?: Signal,
-  ): Answered<RunStanding>
-  abort(runId: string, why?: Why, options?: Signal): Answered<RunStanding>
+  ): Answered<RunAndStatus>
+  abort(runId: string, why?: Why, options?: Signal): Answered<RunAndStatus>
   /**
    * Takes texts out of a record, for ever. The pointer (RFC 6901) begins at the payload. To make it again is
    * safe.
@@ -92,7 +74,7 @@ export type Runs = {
       readonly secret?: string | undefined
     },
     options?: Signal,
-  ): Answered<Redacted>
+  ): Answered<RedactedRecord>
   /** Takes effect at the next step of the run. */
   configure(runId: string, changes: ConfigChanges & Why, options?: Signal): Answered<RunDetails>
 }
@@ -105,7 +87,7 @@ export function createRuns(call: Caller): Runs {
         path: '/api/runs',
         body,
         headers: idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey },
-        schema: RunStanding,
+        schema: RunAndStatus,
         signal,
       }).map(({ value }) => value),
 
@@ -129,7 +111,7 @@ export function createRuns(call: Caller): Runs {
         method: 'POST',
         path: runPath(runId, '/resume'),
         body,
-        schema: RunStanding,
+        schema: RunAndStatus,
         signal,
       }).map(({ value }) => value),
 
@@ -138,7 +120,7 @@ export function createRuns(call: Caller): Runs {
         method: 'POST',
         path: runPath(runId, '/abort'),
         body,
-        schema: RunStanding,
+        schema: RunAndStatus,
         signal,
       }).map(({ value }) => value),
 
@@ -147,7 +129,7 @@ export function createRuns(call: Caller): Runs {
         method: 'POST',
         path: runPath(runId, '/redact'),
         body,
-        schema: Redacted,
+        schema: RedactedRecord,
         signal,
       }).map(({ value }) => value),
 

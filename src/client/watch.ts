@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { CLOSE_CODES } from '../api/close-codes.ts'
 import type { Kind } from '../domain/records.ts'
 import type { Connection, Ending } from './connection.ts'
 import { WatchError } from './errors.ts'
@@ -73,7 +74,7 @@ async function judge(
 ): Promise<Next> {
   const final = ending.type === 'closed' ? finalError(ending, lastWords, cursor) : null
   if (final !== null) throw final
-  const complete = ending.type === 'closed' && ending.code === NORMAL
+  const complete = ending.type === 'closed' && ending.code === CLOSE_CODES.run_ended
   if (opened && !complete) return 'later'
   // A browser does not say why a WebSocket was refused, and a proxy closes like a server: ask.
   const run = await runs.get(runId, { signal })
@@ -84,19 +85,16 @@ async function judge(
   throw new WatchError(type, error.message, cursor)
 }
 
-const NORMAL = 1000
-const INTERNAL_ERROR = 1011
-const UNKNOWN_RUN = 4404
-
 /** Why the server closed for good, if it did. From 4000 on the codes are its own. */
 function finalError(
   { code, reason }: Extract<Ending, { type: 'closed' }>,
   lastWords: string | null,
   seq: number,
 ): WatchError | null {
-  if (code === UNKNOWN_RUN) return new WatchError('unknown_run', lastWords ?? reason, seq)
+  if (code === CLOSE_CODES.unknown_run)
+    return new WatchError('unknown_run', lastWords ?? reason, seq)
   if (code >= 4000) return new WatchError('refused', lastWords ?? reason, seq)
-  if (code === INTERNAL_ERROR && lastWords !== null) {
+  if (code === CLOSE_CODES.internal_error && lastWords !== null) {
     return new WatchError('damaged_record', lastWords, seq)
   }
   return null

@@ -1,6 +1,10 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
-import type { FastifyBaseLogger } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { ResultAsync } from 'neverthrow'
+import type { Readiness } from '../api/health.ts'
+import type { FieldProblem } from '../api/problems.ts'
 import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import type { Audit } from '../audit/audit.ts'
 import type { Access } from '../auth/auth.ts'
@@ -12,22 +16,23 @@ import type { RedactError, Redacted, RedactRequest } from '../redaction/redact-r
 import type { LoggedRedaction } from '../redaction/redaction-ledger.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import type { LiveLimits } from './live/limits.ts'
-import type { FieldProblem } from './problems/problem.ts'
+
+/** A fastify instance whose routes get their types from zod schemas. */
+export type ZodApp = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>
 
 /** What a client may choose of a run, with the defaults filled in. */
 export type RunRequest = Omit<RunConfig, 'shell_goal'>
 
-/** What a run is made from. */
+/** What the server creates a run from. */
 export type PlannedRun = { readonly config: RunConfig; readonly systemPrompt: string }
 
-export type Readiness = {
-  readonly ready: boolean
-  readonly checks: Readonly<
-    Record<string, { readonly ok: boolean; readonly detail?: string | undefined }>
-  >
-}
-
-/** A tool as models are told of it. `parameters` is a JSON Schema of an object. */
+/** A tool as models get it. `parameters` is a JSON Schema of an object. */
 export type OfferedTool = {
   readonly name: string
   readonly description: string
@@ -36,50 +41,53 @@ export type OfferedTool = {
 
 /** Whole outputs of tools, by the SHA-256 (hex) of their bytes. */
 export type ArtifactSource = {
-  /** Null where there is none of that name. The stream must be read or destroyed. */
+  /** Null if there is no such output. The caller must read or destroy the stream. */
   read(sha256: string): Promise<{ readonly bytes: number; readonly stream: Readable } | null>
 }
 
-/** What was taken out of runs, and how more of it is. */
+/** The redactions of this log, and the way to add one. */
 export type Redactions = {
   redact(request: RedactRequest, author: Author): ResultAsync<Redacted, RedactError>
   /** Oldest first. */
   ofRun(runId: string): readonly LoggedRedaction[]
-  /** An event as it is now. */
+  /** An event without the texts that have been redacted. */
   asOfNow(event: RecordedEvent): RecordedEvent
-  /** Calls `forget` with each run out of which something was taken, before that is answered. */
+  /** Calls `forget` with each run of which a text is redacted, before the redaction is answered. */
   onRedacted(forget: (runId: string) => void): void
 }
 
-/** All that the HTTP room needs from the rest of the house. */
+/** Everything that the HTTP room needs from the other rooms. */
 export type AppDeps = {
   readonly store: EventStore
   readonly readModel: ReadModel
-  /** The last record that is projected; null while there is none. */
+  /** The last record that is projected; null if there is none. */
   readonly checkpoint: () => Checkpoint | null
   readonly artifacts: ArtifactSource
-  /** Without one there are no keys, proofs, exports and checkpoints to ask for. */
+  /** Without it, there are no routes for keys, proofs, exports and checkpoints. */
   readonly audit?: Audit
-  /** Tokens of conversation that a model is sent at most. */
+  /** The most tokens of a conversation that a model is sent. */
   readonly contextBudget: (modelName: string) => Promise<number>
-  /** The tools that models are offered. */
+  /** The tools that models may call. */
   readonly tools: readonly OfferedTool[]
   readonly goals: readonly { readonly name: string; readonly description: string }[]
-  /** Checks what only the agent can know, and names all problems at once. */
+  /** Checks what only the agent knows, and returns all problems at once. */
   readonly planRun: (request: RunRequest) => ResultAsync<PlannedRun, readonly FieldProblem[]>
-  /** The environment variable that a model needs and that is not set; null if it can be used. */
+  /** The environment variable that a model needs and that is not set; null if the model can be used. */
   readonly missingKey: (modelName: string) => string | null
   /** Seconds since the epoch. */
   readonly clock: () => number
   readonly defaults: Pick<RunConfig, 'cwd' | 'model_name' | 'max_iterations'>
   readonly ready: () => Promise<Readiness>
-  /** Who may ask. */
+  /** Authenticates callers. */
   readonly access: Access
-  /** Where it is noted who was shown what. Without one it is not. */
+  /** Records who reads what. Without it, nothing records it. */
   readonly accessLog?: Pick<AccessRecorder, 'note'>
-  /** Without them nothing can be taken out of a run. */
+  /** Without them, nothing can be redacted. */
   readonly redactions?: Redactions
-  /** Without one nothing is logged. */
+  /** Without one, nothing is logged. */
   readonly logger?: FastifyBaseLogger
   readonly live?: Partial<LiveLimits>
 }
+
+/** How long a reply waits for the read model to show what the client reads next, milliseconds. */
+export const PROJECTION_WAIT_MS = 2000

@@ -9,7 +9,7 @@ import { knownKeys } from '../../src/audit/proofs/public-keys.ts'
 import { checkSeal } from '../../src/audit/proofs/statements.ts'
 import { verifyLedgerLines } from '../../src/audit/verify/verify-ledger.ts'
 import { AccessEntry } from '../../src/domain/access.ts'
-import { SHOWN } from '../../src/http/plugins/access-kinds.ts'
+import { SHOWN } from '../../src/http/plugins/access-log.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
 import {
   agentDoes,

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import * as z from 'zod'
+import { ProblemDocument } from '../../src/api/problems.ts'
 import { RunDetails, RunSummary } from '../../src/api/runs.ts'
-import { ProblemDocument } from '../../src/http/problems/problem.ts'
 import {
   agentDoes,
   CLAIM,

@@ -121,6 +121,19 @@ describe('the description of the API', () => {
     }
   })
 
+  it('names the schema of every JSON body, or of its items', () => {
+    for (const { operation } of operations()) {
+      const media = [
+        operation.requestBody?.content['application/json'],
+        ...Object.values(operation.responses).map((r) => r.content?.['application/json']),
+      ]
+      for (const { schema } of media.filter((each) => each !== undefined)) {
+        const named = schema.type === 'array' ? Schema.parse(schema.items) : schema
+        expect(named, operation.operationId).toHaveProperty('$ref')
+      }
+    }
+  })
+
   it('has no schema that nothing refers to', () => {
     for (const name of Object.keys(document.components.schemas)) {
       expect(text).toContain(`"$ref":"#/components/schemas/${name}"`)
@@ -171,13 +184,23 @@ describe('the description of the API', () => {
     }
   })
 
+  const resolve = (schema: unknown): Record<string, unknown> => {
+    const given = Schema.parse(schema)
+    const name = /\/([^/]+)$/.exec(String(given.$ref ?? ''))?.[1]
+    return name === undefined ? given : Schema.parse(document.components.schemas[name])
+  }
+
   function checkExamples({ schema, example, examples }: Media): void {
-    const name = /\/([^/]+)$/.exec(String(schema.$ref ?? ''))?.[1]
-    const resolved = name === undefined ? schema : document.components.schemas[name]
+    const resolved = resolve(schema)
+    const ofItems = resolved.items === undefined ? [] : (resolve(resolved.items).examples ?? [])
     const given = [
       ...(example === undefined ? [] : [example]),
       ...Object.values(examples ?? {}).map(({ value }) => value),
-      ...z.array(z.unknown()).parse(resolved?.examples ?? []),
+      ...z.array(z.unknown()).parse(resolved.examples ?? []),
+      ...z
+        .array(z.unknown())
+        .parse(ofItems)
+        .map((item) => [item]),
     ]
     expect(given.length, JSON.stringify(schema)).toBeGreaterThan(0)
     // Where it refers to other schemas, they go along.

@@ -1,9 +1,8 @@
 import websocket from '@fastify/websocket'
 import fastify from 'fastify'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { limitSockets } from '../../src/http/plugins/admission.ts'
-import { limitConnections } from '../../src/http/plugins/connections.ts'
-import { describeApi } from '../../src/http/plugins/docs.ts'
+import { limitConnections, limitSockets } from '../../src/http/plugins/admission.ts'
+import { describeApi } from '../../src/http/plugins/openapi.ts'
 import { security } from '../../src/http/plugins/security.ts'
 import { createRun, json, startTestServer, type TestServer } from './support.ts'
 
@@ -16,8 +15,9 @@ describe('plugins', () => {
 
   test('fail the start if one that they depend on is missing', async () => {
     const { access } = server
+    const defaults = { cwd: '/', model_name: 'gpt-5-mini', max_iterations: 20 }
     const limits = { connections: 1, connectionsPerClient: 1, stallMs: 1000 }
-    await expect(fastify().register(describeApi)).rejects.toThrow("'permissions'")
+    await expect(fastify().register(describeApi, { defaults })).rejects.toThrow("'permissions'")
     const withoutWebsocket = fastify()
     await withoutWebsocket.register(limitConnections, limits)
     await expect(withoutWebsocket.register(security, { access })).rejects.toThrow(

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import * as z from 'zod'
+import { ProblemDocument } from '../../src/api/problems.ts'
 import { RunDetails, RunSummary } from '../../src/api/runs.ts'
-import { ProblemDocument } from '../../src/http/problems/problem.ts'
 import { readRecords } from '../../src/log/run-log.ts'
 import {
   agentDoes,

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { RunRecord } from '../../src/domain/records.ts'
-import { MAX_PAGE_BYTES } from '../../src/http/routes/json-page.ts'
+import { MAX_PAGE_BYTES } from '../../src/http/replies/json.ts'
 import { createdRecord } from '../support/run-records.ts'
 import { type Answer, RunWriter, rawRequest, startTestServer, type TestServer } from './support.ts'
 

@@ -1,12 +1,6 @@
 import * as z from 'zod'
-import {
-  type Checkpoint,
-  type LedgerProof,
-  Moment,
-  type RunProof,
-  Sha256,
-  sealed,
-} from '../../api/audit.ts'
+import { type Checkpoint, type LedgerProof, type RunProof, sealed } from '../../api/audit.ts'
+import { Sha256, Timestamp } from '../../api/fields.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { canonicalJson } from './canonical.ts'
 import { hasSigned, type KnownKeys } from './public-keys.ts'
@@ -15,7 +9,7 @@ import { hasSigned, type KnownKeys } from './public-keys.ts'
 export const Manifest = sealed('retrai.export.v1', {
   run_id: z.uuid(),
   records: z.int().positive(),
-  exported_at: Moment,
+  exported_at: Timestamp,
   /** In the order in which they stand in the archive, behind the manifest itself. */
   parts: z
     .array(

@@ -1,12 +1,12 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { NewTokenView, TokenView } from '../../api/auth.ts'
-import { CATALOGUE } from '../../api/problem-codes.ts'
+import { TokenName } from '../../api/auth-requests.ts'
+import { CATALOGUE } from '../../api/problems.ts'
 import { ROLES, type Role } from '../../api/roles.ts'
 import { Access, type TokenFailure, type WantedToken } from '../../auth/auth.ts'
-import { TokenName } from '../../auth/token-ledger.ts'
-import { tokenProblem } from '../../http/problems/token-problem.ts'
-import { tokenView } from '../../http/token-view.ts'
+import { tokenView } from '../../auth/token-view.ts'
+import { tokenProblem } from '../../http/problems/problem-of.ts'
 import { readStorePlace } from '../../server/settings.ts'
 import {
   endingWith,

@@ -1,5 +1,5 @@
 import { err, errAsync, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
-import { RunId } from '../../api/run-id.ts'
+import { RunId } from '../../api/fields.ts'
 import { runIdOf, streamOf } from '../../log/run-log.ts'
 import type { Checkpoint } from '../../projections/batch.ts'
 import type {

@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import { type FeedQuery, type Selection, selectionOf } from '../../api/event-query.ts'
+import { type AllEventsQuery, type Selection, selectionOf } from '../../api/event-query.ts'
 import type { RunStatus } from '../../domain/state.ts'
 import { statusAfter } from '../../domain/status-after.ts'
 import { Backoff } from '../../lib/backoff.ts'
@@ -81,7 +81,7 @@ export class RunFacts {
 }
 
 type Filters = Pick<
-  z.output<typeof FeedQuery>,
+  z.output<typeof AllEventsQuery>,
   'kinds' | 'from_ts' | 'to_ts' | 'run_id' | 'goal' | 'status'
 >
 

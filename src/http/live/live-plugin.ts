@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import websocket from '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
 import type { Checkpoint } from '../../projections/batch.ts'
 import type { AppDeps } from '../deps.ts'
 import { chooseProtocol } from '../plugins/credentials.ts'
@@ -44,35 +45,45 @@ export function createLive(deps: LiveDeps): Live {
 /** Clients send nothing that the server needs, so it accepts nothing large. */
 const MAX_MESSAGE_BYTES = 16 * 1024
 
-/**
- * Adds live delivery, over WebSockets and otherwise. To be called before anything that may refuse a
- * request: only then is the connection of a refused upgrade closed, which HTTP has released by then.
- */
-export async function livePlugin(app: FastifyInstance, deps: AppDeps): Promise<Live> {
-  const { store, readModel, clock, checkpoint } = deps
-  const limits = { ...LIVE_LIMITS, ...deps.live }
-  const watchLog = new WatchLog(deps.accessLog ?? null, clock)
-  const asOfNow = deps.redactions === undefined ? {} : { asOfNow: deps.redactions.asOfNow }
-  const live = createLive({
-    ...{ store, readModel, clock, checkpoint, watchLog, limits, log: app.log },
-    ...asOfNow,
-  })
-  deps.redactions?.onRedacted((runId) => {
-    live.runTopics.forget(runId)
-    live.allRuns.forget()
-  })
-  await app.register(websocket, {
-    options: { maxPayload: MAX_MESSAGE_BYTES, handleProtocols: chooseProtocol },
-    preClose: async () => {
-      app.websocketServer.close()
-      await Promise.all([live.sockets.close(), live.streams.close()])
-    },
-  })
-  releaseResponses(app)
-  return live
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Live delivery of records. */
+    readonly live: Live
+  }
 }
 
-/** When a WebSocket is open, its connection stops holding the HTTP response, and so the request. */
+/**
+ * Adds live delivery, over WebSockets and otherwise. It comes before every plugin that may refuse a request, so that
+ * the connection of a refused upgrade is closed: HTTP has released it by then.
+ */
+export const livePlugin = fp<AppDeps>(
+  async (app, deps) => {
+    const { store, readModel, clock, checkpoint } = deps
+    const limits = { ...LIVE_LIMITS, ...deps.live }
+    const watchLog = new WatchLog(deps.accessLog ?? null, clock)
+    const asOfNow = deps.redactions === undefined ? {} : { asOfNow: deps.redactions.asOfNow }
+    const live = createLive({
+      ...{ store, readModel, clock, checkpoint, watchLog, limits, log: app.log },
+      ...asOfNow,
+    })
+    deps.redactions?.onRedacted((runId) => {
+      live.runTopics.forget(runId)
+      live.allRuns.forget()
+    })
+    await app.register(websocket, {
+      options: { maxPayload: MAX_MESSAGE_BYTES, handleProtocols: chooseProtocol },
+      preClose: async () => {
+        app.websocketServer.close()
+        await Promise.all([live.sockets.close(), live.streams.close()])
+      },
+    })
+    releaseResponses(app)
+    app.decorate('live', live)
+  },
+  { name: 'live', dependencies: ['connection-limits'] },
+)
+
+/** When a WebSocket opens, its connection releases the HTTP response, and so the request. */
 function releaseResponses(app: FastifyInstance): void {
   const responses = new WeakMap<IncomingMessage, ServerResponse>()
   app.addHook('onRequest', (request, reply, done) => {

@@ -1,6 +1,6 @@
 import type { Result } from 'neverthrow'
-import * as z from 'zod'
-import { CaughtUp, FeedCursor, feedFilters, formIn, WithMeta } from '../../api/event-query.ts'
+import type * as z from 'zod'
+import { formIn, type WatchAllQuery } from '../../api/event-query.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import type { Watched } from '../plugins/watch-log.ts'
 import { type AllRunsStart, startAfter } from './all-runs-cursor.ts'
@@ -11,14 +11,6 @@ import type { Live } from './live-plugin.ts'
 import { notWritten } from './observe-run.ts'
 import type { SocketWriter } from './socket-writer.ts'
 import type { Ending, Observation } from './sockets.ts'
-
-/** The query of WS /api/ws. */
-export const WatchAllQuery = z.strictObject({
-  after: FeedCursor.optional(),
-  ...feedFilters,
-  caught_up: CaughtUp.optional(),
-  meta: WithMeta.optional(),
-})
 
 /** All runs over a WebSocket, as its address asks for them. */
 export function observeAllRuns(

@@ -1,34 +1,22 @@
 import type { Result } from 'neverthrow'
-import * as z from 'zod'
-import { After, CaughtUp, type Form, formIn, WithMeta } from '../../api/event-query.ts'
-import { Kinds } from '../../api/kinds.ts'
-import { RunId } from '../../api/run-id.ts'
+import type * as z from 'zod'
+import { type Form, formIn, type WatchRunQuery } from '../../api/event-query.ts'
+import { RunId } from '../../api/fields.ts'
 import { ALL_KINDS, DOCUMENTED_KINDS, type Kind } from '../../domain/records.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import { streamOf } from '../../log/run-log.ts'
+import { PROJECTION_WAIT_MS } from '../deps.ts'
 import { NOT_WRITTEN, type Watched } from '../plugins/watch-log.ts'
-import { PROJECTION_WAIT_MS } from '../projection-wait.ts'
 import { caughtUpFrame, framesOf, isEnd, type RunFrame, refusalFrame } from './frame.ts'
 import type { Live } from './live-plugin.ts'
 import { type Damage, damageMessage } from './record-json.ts'
 import type { SocketWriter } from './socket-writer.ts'
 import type { Ending, Observation } from './sockets.ts'
 
-/** The query of WS /api/ws/{run_id}. */
-export const WatchQuery = z.strictObject({
-  after: After.optional().meta({
-    description: 'seq of the last frame that the client has; the frames after it follow. -1: all.',
-    examples: ['41'],
-  }),
-  kinds: Kinds.optional(),
-  caught_up: CaughtUp.optional(),
-  meta: WithMeta.optional(),
-})
-
 /** The projector may not have read the last record yet. */
 const NOT_PROJECTED = -1
 
-type Query = Result<z.output<typeof WatchQuery>, string>
+type Query = Result<z.output<typeof WatchRunQuery>, string>
 
 /** One run over a WebSocket, as its address asks for it. */
 export function observeRun(

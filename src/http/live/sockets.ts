@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import type { WebSocket } from '@fastify/websocket'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
+import { CLOSE_CODES } from '../../api/close-codes.ts'
 import type { Watched } from '../plugins/watch-log.ts'
 import { Heartbeats } from './heartbeats.ts'
 import type { LiveLimits } from './limits.ts'
@@ -16,18 +17,14 @@ export type Ending =
       readonly message: string
     }
 
-/** The close frame of each ending: codes from 4000 on are defined by this server. */
+/** The close frame of each ending. */
 const CLOSES: Record<Ending['type'], readonly [code: number, reason: string]> = {
-  complete: [1000, 'the run has ended'],
-  unknown_run: [4404, 'no such run'],
-  bad_request: [4400, 'bad request'],
-  damaged: [1011, 'a record of this run cannot be read'],
-  not_written: [1013, 'the access log cannot be written'],
+  complete: [CLOSE_CODES.run_ended, 'the run has ended'],
+  unknown_run: [CLOSE_CODES.unknown_run, 'no such run'],
+  bad_request: [CLOSE_CODES.bad_request, 'bad request'],
+  damaged: [CLOSE_CODES.internal_error, 'a record of this run cannot be read'],
+  not_written: [CLOSE_CODES.try_again_later, 'the access log cannot be written'],
 }
-const GOING_AWAY = 1001
-const NOT_AUTHENTICATED = [4401, 'the token was revoked or has expired'] as const
-const INTERNAL_ERROR = 1011
-const TRY_AGAIN_LATER = 1013
 
 /** What is sent over a socket. */
 export type Observation = {
@@ -80,7 +77,7 @@ export class Sockets {
       .then((ending) => end(socket, writer, ending, refusal))
       .catch((err: unknown) => {
         this.#log.error({ reqId: id, err }, 'serving a WebSocket failed')
-        socket.close(INTERNAL_ERROR, 'the server failed; see its log')
+        socket.close(CLOSE_CODES.internal_error, 'the server failed; see its log')
       })
   }
 
@@ -93,7 +90,7 @@ export class Sockets {
       [...this.#open].map(([socket, { leave }]) => {
         leave.abort()
         const closed = once(socket, 'close')
-        socket.close(GOING_AWAY, 'the server is closing')
+        socket.close(CLOSE_CODES.going_away, 'the server is closing')
         return closed
       }),
     )
@@ -103,14 +100,14 @@ export class Sockets {
   /** Stops at once: a caller that lost its permission gets nothing more, however slowly it leaves. */
   #turnAway(socket: WebSocket): void {
     this.#open.get(socket)?.leave.abort()
-    socket.close(...NOT_AUTHENTICATED)
+    socket.close(CLOSE_CODES.unauthenticated, 'the token was revoked or has expired')
     setTimeout(() => socket.terminate(), this.#limits.closeMs).unref()
   }
 
   /** What is on its way is still sent. If the client reads none of it, the socket is terminated later. */
   readonly #onStall = (socket: WebSocket): void => {
     this.#open.get(socket)?.leave.abort()
-    socket.close(TRY_AGAIN_LATER, 'the client makes no progress')
+    socket.close(CLOSE_CODES.try_again_later, 'the client makes no progress')
   }
 
   // One listener for all sockets: `this` is the socket.

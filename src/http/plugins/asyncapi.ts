@@ -1,10 +1,13 @@
 import type { FastifyInstance } from 'fastify'
 import * as z from 'zod'
 import packageJson from '../../../package.json' with { type: 'json' }
-import { CLOSE_CODES, SOCKET_FRAMES } from '../../api/frames.ts'
+import { CLOSE_CODES, CLOSE_MEANINGS } from '../../api/close-codes.ts'
+import { frameSchemas } from '../../api/frames.ts'
 import { jsonSchemas, schemaRef, usedSchemas } from './json-schemas.ts'
 
-type SocketName = keyof typeof SOCKET_FRAMES
+/** The operations that open sockets. */
+const SOCKETS = ['watchRun', 'watchAll'] as const
+type SocketName = (typeof SOCKETS)[number]
 
 /** The route of a socket, as it is registered. */
 type SocketRoute = {
@@ -16,7 +19,7 @@ type SocketRoute = {
 }
 
 const isSocket = (operationId: string | undefined): operationId is SocketName =>
-  operationId !== undefined && Object.hasOwn(SOCKET_FRAMES, operationId)
+  SOCKETS.some((name) => name === operationId)
 
 /** Describes the sockets among the routes that are registered after it, at /asyncapi.json, as AsyncAPI 3. */
 export function describeSockets(app: FastifyInstance): void {
@@ -52,7 +55,7 @@ function describe(routes: ReadonlyMap<SocketName, SocketRoute>): object {
   })
   const messages = Object.fromEntries(
     [...routes.keys()].flatMap((name) =>
-      SOCKET_FRAMES[name].map((frame) => [nameOf(frame), messageOf(frame)] as const),
+      frameSchemas().sockets[name].map((frame) => [nameOf(frame), messageOf(frame)] as const),
     ),
   )
   return {
@@ -84,13 +87,16 @@ function describe(routes: ReadonlyMap<SocketName, SocketRoute>): object {
 
 const nameOf = (frame: z.ZodType): string => z.globalRegistry.get(frame)?.id ?? ''
 
-function messageOf(frame: (typeof SOCKET_FRAMES)[SocketName][number]): object {
+type CloseName = keyof typeof CLOSE_CODES
+type SocketFrame = ReturnType<typeof frameSchemas>['sockets'][SocketName][number]
+
+function messageOf(frame: SocketFrame): object {
   const { kind } = frame.shape
   return { name: kind.value, title: nameOf(frame), payload: { $ref: schemaRef(nameOf(frame)) } }
 }
 
 function channelOf(name: SocketName, { url, summary, query }: SocketRoute): object {
-  const frames = SOCKET_FRAMES[name].map(nameOf)
+  const frames = frameSchemas().sockets[name].map(nameOf)
   const { $schema: _, ...asked } =
     query instanceof z.ZodType
       ? z.toJSONSchema(query, { io: 'input', target: 'draft-7', unrepresentable: 'any' })
@@ -103,6 +109,8 @@ function channelOf(name: SocketName, { url, summary, query }: SocketRoute): obje
     ),
     parameters: url.includes(':run_id') ? { run_id: { description: 'The id of a run' } } : {},
     bindings: { ws: { method: 'GET', query: asked, bindingVersion: '0.1.0' } },
-    'x-close-codes': CLOSE_CODES,
+    'x-close-codes': Object.fromEntries(
+      Object.entries(CLOSE_CODES).map(([name, code]) => [code, CLOSE_MEANINGS[name as CloseName]]),
+    ),
   }
 }

@@ -2,7 +2,7 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:ht
 import type { Socket } from 'node:net'
 import type { ConnectionError, FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import type { ProblemCode } from '../../api/problem-codes.ts'
+import type { ProblemCode } from '../../api/problems.ts'
 import {
   isPassing,
   type Problem,

@@ -5,10 +5,10 @@ export type Schemas = Readonly<Record<string, unknown>>
 
 export const schemaRef = (name: string): string => `#/components/schemas/${name}`
 
-/** Generators of types cannot write one that names itself, so this one is left open. */
+/** Generators of types cannot write a type that names itself, so this one is open. */
 export const JSON_VALUE = { description: 'Any JSON value' } as const
 
-/** All that have a name in the contract, as the answers of this server fit them. */
+/** All named schemas of the contract, in the form of answers. */
 export function jsonSchemas(): Schemas {
   const { schemas } = z.toJSONSchema(z.globalRegistry, {
     target: 'draft-7',
@@ -22,7 +22,7 @@ export function jsonSchemas(): Schemas {
   return { ...Object.fromEntries(named), Json: JSON_VALUE }
 }
 
-/** Those of the schemas to which the part of a description refers, or to which these refer. */
+/** The schemas that a part of a description refers to, directly or through other schemas. */
 export function usedSchemas(part: unknown, schemas: Schemas): Schemas {
   const used = new Map<string, unknown>()
   const follow = (value: unknown): void => {

@@ -1,7 +1,7 @@
 import type { FastifySchema } from 'fastify'
 import fp from 'fastify-plugin'
 import * as z from 'zod'
-import type { ProblemCode } from '../../api/problem-codes.ts'
+import type { ProblemCode } from '../../api/problems.ts'
 import { type Permission, rolesThatMay } from '../../api/roles.ts'
 import { problems, withProblems } from '../problems/problem.ts'
 

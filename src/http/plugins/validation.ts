@@ -1,10 +1,14 @@
-import type { FastifySchemaCompiler } from 'fastify'
+import type { FastifyReply, FastifyRequest, FastifySchemaCompiler } from 'fastify'
+import fp from 'fastify-plugin'
 import type { z } from 'zod'
-import type { FieldProblem } from '../problems/problem.ts'
+import { RunId } from '../../api/fields.ts'
+import type { FieldProblem } from '../../api/problems.ts'
+import { RunParams } from '../../api/run-requests.ts'
+import { Refusal, sendProblem } from '../problems/problem.ts'
 
 type Issue = z.core.$ZodIssue
 
-/** A part of a request that does not fit its schema: all that is wrong with it, field by field. */
+/** A part of a request does not fit its schema. Names everything that is wrong, field by field. */
 export class InvalidInput extends Error {
   override readonly name = 'InvalidInput'
   readonly statusCode = 422
@@ -16,7 +20,7 @@ export class InvalidInput extends Error {
   }
 }
 
-/** Validates with zod and tells every problem in a sentence. */
+/** Validates with zod, and reports every problem in a sentence. */
 export const validatorCompiler: FastifySchemaCompiler<z.ZodType> = ({ schema, httpPart }) => {
   return (data: unknown) => {
     const parsed = schema.safeParse(data ?? undefined, { reportInput: true })
@@ -25,7 +29,7 @@ export const validatorCompiler: FastifySchemaCompiler<z.ZodType> = ({ schema, ht
   }
 }
 
-/** @param whole what to call the thing itself, where it is wrong as a whole */
+/** @param whole the name of the part of the request, for problems of the part as a whole */
 function problemsOf(issues: readonly Issue[], whole: string): FieldProblem[] {
   return issues.flatMap((issue) => {
     const field = issue.path.map(String).join('.') || whole
@@ -68,3 +72,84 @@ const NAMES: Readonly<Record<string, string>> = {
   object: 'a JSON object',
 }
 const named = (expected: string): string => NAMES[expected] ?? `of type ${expected}`
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The run that the address names, in lower case. Only under /api/runs/{run_id}. */
+    runId: string
+  }
+}
+
+/** Refuses an address under /api/runs/{run_id} whose id is not a UUID: there is no such run. */
+export const runParams = fp(
+  async (app) => {
+    app.decorateRequest('runId', '')
+    app.addHook('onRoute', (route) => {
+      if (!route.url.startsWith('/api/runs/:run_id')) return
+      // After validation, so that fields that are not valid are reported first.
+      route.preHandler = [readRunId, ...[route.preHandler ?? []].flat()]
+    })
+  },
+  { name: 'run-params', dependencies: ['security'] },
+)
+
+async function readRunId(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  const { run_id: given } = RunParams.parse(request.params)
+  const runId = RunId.safeParse(given)
+  if (!runId.success) return sendProblem(request, reply, { code: 'run_not_found' })
+  request.runId = runId.data
+  return undefined
+}
+
+/** No body of this API needs more than three levels. */
+const MAX_DEPTH = 64
+
+/**
+ * Accepts only bodies that are declared as JSON: a browser does not send these to another origin without
+ * asking first. An empty body counts as no body.
+ */
+export const acceptJsonOnly = fp(
+  async (app) => {
+    const parseJson = app.getDefaultJsonParser('error', 'error')
+    app.removeAllContentTypeParsers()
+    app.addContentTypeParser<string>(
+      'application/json',
+      { parseAs: 'string' },
+      (request, body, done) => {
+        if (body === '') return done(null, undefined)
+        void parseJson(request, body, (error, parsed) => {
+          if (error) return done(error)
+          try {
+            done(null, sound(parsed, '', 0))
+          } catch (refused) {
+            done(refused instanceof Error ? refused : new Error(String(refused)))
+          }
+        })
+      },
+    )
+  },
+  { name: 'json-bodies' },
+)
+
+/**
+ * JSON that the rest of the server can hash, and walk with recursive functions. Halves of surrogate pairs, which
+ * UTF-8 cannot hold, are replaced as in the log.
+ * @throws InvalidInput for a number that JavaScript reads as infinite; Refusal if the nesting is too deep
+ */
+function sound(value: unknown, field: string, depth: number): unknown {
+  if (typeof value === 'string') return value.toWellFormed()
+  if (typeof value === 'number' && !Number.isFinite(value)) {
+    const name = field || 'body'
+    throw new InvalidInput([{ field: name, message: `${name} is a number that is too large.` }])
+  }
+  if (typeof value !== 'object' || value === null) return value
+  if (depth === MAX_DEPTH) {
+    const detail = `The body is nested more than ${MAX_DEPTH} levels deep. Send less.`
+    throw new Refusal({ code: 'malformed_json', detail })
+  }
+  const inner = (name: string | number, item: unknown) =>
+    sound(item, field === '' ? `${name}` : `${field}.${name}`, depth + 1)
+  if (Array.isArray(value)) return value.map((item, index) => inner(index, item))
+  const entries = Object.entries(value)
+  return Object.fromEntries(entries.map(([name, item]) => [name.toWellFormed(), inner(name, item)]))
+}

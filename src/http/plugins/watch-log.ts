@@ -1,27 +1,31 @@
 import type { FastifyRequest } from 'fastify'
+import * as z from 'zod'
+import { RunId } from '../../api/fields.ts'
 import type { AccessRecorder } from '../../audit/access-log/access-recorder.ts'
-import { whoAndWhat } from './who-and-what.ts'
+import type { Access } from '../../audit/access-log/access-windows.ts'
+import { sha256 } from '../../lib/sha256.ts'
 
 type Recorder = Pick<AccessRecorder, 'note'>
 
-/** How a server that must write down every access refuses what it cannot write down. */
+/** How a server that must record every access refuses one that it cannot record. */
 export const NOT_WRITTEN = {
   code: 'store_unavailable',
   detail:
-    'This server shows nothing that it cannot note in its access log, and the event store does not take it. Try again in a moment.',
+    'This server answers only if it can record the access in its access log, and the event store does not accept the entry. Try again in a moment.',
 } as const
 
-/** Records that are sent to somebody for as long as they watch. */
+/** One watch of records, for the access log. */
 export type Watched = {
-  /** Of the last record that was sent: its seq, in the feed its cursor. */
+  /** Of the last record that was sent: its seq or, for all runs, its cursor. */
   last: number | string | null
-  /** To be called before the first is sent. @returns whether it may be */
+  /** Call it before the first record is sent. @returns whether records may be sent */
   begin(): boolean | Promise<boolean>
   end(): void
 }
 
-/** Takes note of watches; null where there is no access log. */
+/** Records watches in the access log. */
 export class WatchLog {
+  /** Null if there is no access log. */
   readonly #recorder: Recorder | null
   /** Seconds since the epoch. */
   readonly #clock: () => number
@@ -34,7 +38,7 @@ export class WatchLog {
   watch(request: FastifyRequest, kind: 'run_watched' | 'feed_watched'): Watched {
     const recorder = this.#recorder
     if (recorder === null) return { last: null, begin: () => true, end: () => {} }
-    const access = whoAndWhat(request)
+    const access = auditContext(request)
     let began: number | null = null
     const watched: Watched = {
       last: null,
@@ -50,4 +54,39 @@ export class WatchLog {
     }
     return watched
   }
+}
+
+/** The most characters of a query that are recorded; of a longer one, the beginning and a hash of the whole. */
+const MAX_ASKED_CHARS = 300
+const HASH_DIGITS = 32
+
+const Params = z.record(z.string(), z.string()).catch({})
+
+type AuditContext = Pick<Access, 'run_id' | 'principal' | 'client' | 'operation' | 'asked'>
+
+/** Who reads what, as the access log records it. */
+export function auditContext(request: FastifyRequest): AuditContext {
+  const { caller, ip: client, routeOptions } = request
+  const { run_id: given, ...params } = Params.parse(request.params)
+  return {
+    run_id: RunId.safeParse(given).data ?? null,
+    principal: caller?.principal ?? null,
+    client,
+    operation: routeOptions.schema?.operationId ?? '',
+    asked: askedOf(request, params),
+  }
+}
+
+/** Only what the route reads: anything else in the address may be a secret that is there by mistake. */
+function askedOf({ routeOptions, url }: FastifyRequest, params: Record<string, string>): string {
+  const asked = new URLSearchParams(params)
+  if (routeOptions.schema?.querystring !== undefined && url.includes('?')) {
+    for (const [name, value] of new URLSearchParams(url.slice(url.indexOf('?')))) {
+      if (name !== 'ticket') asked.append(name, value)
+    }
+  }
+  const text = asked.toString()
+  if (text.length <= MAX_ASKED_CHARS) return text
+  const hash = sha256(text).slice(0, HASH_DIGITS)
+  return `${text.slice(0, MAX_ASKED_CHARS - HASH_DIGITS - 1)}#${hash}`
 }

@@ -1,10 +1,13 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Result } from 'neverthrow'
-import * as z from 'zod'
-import { CATALOGUE, type ProblemCode } from '../../api/problem-codes.ts'
-
-/** What is wrong with one field of a request. `message` is a whole sentence for a person. */
-export type FieldProblem = { readonly field: string; readonly message: string }
+import type * as z from 'zod'
+import {
+  CATALOGUE,
+  type FieldProblem,
+  type ProblemCode,
+  ProblemDocument,
+  problemType,
+} from '../../api/problems.ts'
 
 export type Problem = {
   readonly code: ProblemCode
@@ -13,7 +16,7 @@ export type Problem = {
   readonly errors?: readonly FieldProblem[]
 }
 
-/** A problem that is met where there is nothing to answer it on, such as in the making of a stream. */
+/** A problem, as an error: for code that has no reply to send it with, such as the source of a stream. */
 export class Refusal extends Error {
   override readonly name = 'Refusal'
   readonly problem: Problem
@@ -24,44 +27,13 @@ export class Refusal extends Error {
   }
 }
 
-/** RFC 9457. */
-export const ProblemDocument = z
-  .object({
-    type: z.string().describe('Identifies the kind of problem: urn:retrai:problem:<code>'),
-    title: z.string(),
-    status: z.int(),
-    detail: z.string().describe('For a person: what is wrong and what to do'),
-    instance: z.string().describe('The address that was asked for'),
-    errors: z
-      .array(z.object({ field: z.string(), message: z.string() }))
-      .optional()
-      .describe('Every problem of an invalid request'),
-  })
-  .register(z.globalRegistry, {
-    id: 'Problem',
-    description: 'A problem document, RFC 9457',
-    examples: [
-      {
-        type: 'urn:retrai:problem:invalid_request',
-        title: 'Invalid request',
-        status: 422,
-        detail: 'max_iterations must be at least 1.',
-        instance: '/api/runs',
-        errors: [{ field: 'max_iterations', message: 'max_iterations must be at least 1.' }],
-      },
-    ],
-  })
-type ProblemDocument = z.infer<typeof ProblemDocument>
-
-const typeOf = (code: ProblemCode): string => `urn:retrai:problem:${code}`
-
 export function problemDocument(
   { code, detail, errors }: Problem,
   instance: string,
 ): ProblemDocument {
   const [status, title, usual] = CATALOGUE[code]
   return {
-    type: typeOf(code),
+    type: problemType(code),
     title,
     status,
     detail: detail ?? usual,
@@ -71,7 +43,7 @@ export function problemDocument(
 }
 
 export const RETRY_AFTER_SECONDS = '1'
-/** Statuses of what may be over in a moment. */
+/** Statuses of problems that may be over in a moment. */
 export const isPassing = (status: number): boolean => status === 429 || status === 503
 
 export function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem) {
@@ -85,8 +57,8 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
 }
 
 /**
- * What a handler returns for a result: its value, or an answer with the problem.
- * @param problemOf the problem that an error is for the client, if it is none yet
+ * The one way from a result to a reply: a handler returns what this returns, the value or a reply with the problem.
+ * @param problemOf makes a problem of an error; not needed if the error is a problem already
  */
 export async function sendResult<T>(
   request: FastifyRequest,
@@ -122,7 +94,7 @@ export function problems(...codes: ProblemCode[]): Record<number, ProblemRespons
   for (const code of codes) {
     const [status, title] = CATALOGUE[code]
     const before = responses[status]?.description
-    const line = `${title} (\`${typeOf(code)}\`)`
+    const line = `${title} (\`${problemType(code)}\`)`
     responses[status] = {
       description: before === undefined ? line : `${before}; ${line}`,
       content: { 'application/problem+json': { schema: ProblemDocument } },
@@ -131,7 +103,13 @@ export function problems(...codes: ProblemCode[]): Record<number, ProblemRespons
   return responses
 }
 
-/** The responses of a route with further ones: where both have a status, its descriptions are joined. */
+/** A response with a description, for the description of a route. */
+export const described = <S extends z.ZodType>(description: string, schema: S) => ({
+  description,
+  content: { 'application/json': { schema } },
+})
+
+/** The responses of a route with further ones. If both have a status, their descriptions are joined. */
 export function withProblems(
   described: Readonly<Record<string, unknown>>,
   further: Record<number, ProblemResponse>,
@@ -155,7 +133,7 @@ export function sendInvalid(
   return sendProblem(request, reply, { code: 'invalid_request', detail, errors })
 }
 
-/** What can be wrong with every body before its route looks at it. */
+/** The problems that every body can have before its route handles it. */
 export const BODY_PROBLEMS = [
   'malformed_json',
   'too_large',
@@ -163,7 +141,7 @@ export const BODY_PROBLEMS = [
   'invalid_request',
 ] as const satisfies readonly ProblemCode[]
 
-/** What can happen to every request that has a body and writes to the log. */
+/** The problems that every request can have that has a body and writes to the log. */
 export const COMMAND_PROBLEMS = [
   ...BODY_PROBLEMS,
   'append_too_large',
@@ -172,4 +150,17 @@ export const COMMAND_PROBLEMS = [
   'store_failed',
   'outcome_unknown',
   'busy',
+] as const satisfies readonly ProblemCode[]
+
+/** The problems that every request can have that reads records from the store. */
+export const READ_PROBLEMS = [
+  'damaged_record',
+  'store_unavailable',
+  'store_failed',
+] as const satisfies readonly ProblemCode[]
+
+/** The problems that every request of an auditor can have. */
+export const AUDIT_PROBLEMS = [
+  'keys_unusable',
+  ...READ_PROBLEMS,
 ] as const satisfies readonly ProblemCode[]

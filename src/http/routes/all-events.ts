@@ -1,7 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import * as z from 'zod'
-import { FeedQuery, formIn, PAGE_LIMIT } from '../../api/event-query.ts'
-import { ALL_EVENTS } from '../../api/frames.ts'
+import { AllEventsQuery, formIn, PAGE_LIMIT } from '../../api/event-query.ts'
+import { allEventsResponse } from '../../api/frames.ts'
+import type { ZodApp } from '../deps.ts'
 import { type AllRunsStart, type StartError, startAfter } from '../live/all-runs-cursor.ts'
 import { AllRunsFilter } from '../live/all-runs-filter.ts'
 import type { Live } from '../live/live-plugin.ts'
@@ -9,28 +10,27 @@ import { allRunsLines } from '../live/ndjson.ts'
 import { allRunsEventStream, beginEventStream, EVENT_STREAM } from '../live/sse.ts'
 import { NOT_WRITTEN } from '../plugins/watch-log.ts'
 import { type Problem, problems, sendProblem } from '../problems/problem.ts'
-import type { ZodApp } from '../zod-app.ts'
-import { formatOf, lastEventId, NDJSON } from './format.ts'
-import { JsonPage } from './json-page.ts'
+import { formatOf, lastEventId, NDJSON } from '../replies/format.ts'
+import { JsonPage } from '../replies/json.ts'
 
 const DESCRIPTION = `
 The records of all runs in the order of the log, in the forms of \`GET /api/runs/{run_id}/events\`. Frames have
-\`cursor\` beside \`seq\`; it is the \`id\` of server-sent events, and \`after\` takes it. A cursor names a record, so it
-holds after a restart, for every server on the same log and after the log was moved to another store; one
-that is none of this log is refused with 400. The event stream has no end.
+\`cursor\` beside \`seq\`; it is the \`id\` of server-sent events, and \`after\` accepts it. A cursor names a record, so it
+is valid after a restart, for every server on the same log and after the log was moved to another store. A cursor
+that does not belong to this log is refused with 400. The event stream has no end.
 
-Filters are about the record: \`status\` is what the run's status was as of that record, by the log alone, so the
-answer is the same whenever it is asked for. A run's goal never changes.
+Filters are about the record: \`status\` is the status of the run as of that record, by the log alone, so the
+answer is the same at any time. A run's goal never changes.
 
-A record that cannot be read is told of by a frame of kind \`error\` in its place, with its seq, to all who want
-its run; the records of other runs go on.
+In place of a record that cannot be read, there is a frame of kind \`error\` with its seq, for all clients that want
+its run; the records of other runs follow.
 `
 
 const Headers = z.looseObject({
   'last-event-id': z.string().optional().describe('cursor of the last event received'),
 })
 
-type Query = z.output<typeof FeedQuery>
+type Query = z.output<typeof AllEventsQuery>
 
 /** GET /api/events */
 export function allEvents(app: ZodApp, live: Live): void {
@@ -44,10 +44,10 @@ export function allEvents(app: ZodApp, live: Live): void {
       tags: ['history'],
       summary: 'Read the history of all runs, or follow it',
       description: DESCRIPTION,
-      querystring: FeedQuery,
+      querystring: AllEventsQuery,
       headers: Headers,
       response: {
-        200: ALL_EVENTS,
+        200: allEventsResponse(),
         ...problems(
           'unknown_cursor',
           'invalid_request',

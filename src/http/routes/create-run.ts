@@ -1,33 +1,29 @@
 import { randomUUID } from 'node:crypto'
+import canonicalize from 'canonicalize'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { okAsync, type ResultAsync } from 'neverthrow'
+import { err, ok, okAsync, type Result, type ResultAsync } from 'neverthrow'
 import * as z from 'zod'
+import type { FieldProblem } from '../../api/problems.ts'
+import { CreateRun, REQUESTED_CONFIG as FIELDS } from '../../api/run-requests.ts'
+import { RunAndStatus, StartedRun } from '../../api/runs.ts'
 import { existing } from '../../domain/decide.ts'
-import { RUN_STATUSES, statusOf } from '../../domain/state.ts'
+import type { Idempotency } from '../../domain/records.ts'
+import { statusOf } from '../../domain/state.ts'
+import { sha256 } from '../../lib/sha256.ts'
+import { uuidOfHash } from '../../log/chain.ts'
 import { type LoadedRun, load } from '../../log/run-log.ts'
-import { command } from '../commands.ts'
-import type { AppDeps } from '../deps.ts'
-import { IDEMPOTENCY_KEY, type NamedRequest, namedRequest } from '../idempotency.ts'
-import { commandProblem } from '../problems/command-problem.ts'
+import type { AppDeps, PlannedRun, RunRequest, ZodApp } from '../deps.ts'
+import { InvalidInput } from '../plugins/validation.ts'
 import {
   COMMAND_PROBLEMS,
+  described,
   type Problem,
   problems,
   sendInvalid,
   sendProblem,
 } from '../problems/problem.ts'
-import { planRequest, runRequestSchema } from '../run-request.ts'
-import type { ZodApp } from '../zod-app.ts'
-
-const RunStarted = z
-  .object({ run_id: z.uuid(), status: z.literal('running') })
-  .describe('The run is in the log, and is taken up at once')
-  .meta({ examples: [{ run_id: '550e8400-e29b-41d4-a716-446655440000', status: 'running' }] })
-
-const RunKnown = z
-  .object({ run_id: z.uuid(), status: z.enum(RUN_STATUSES) })
-  .describe('The same request, by its Idempotency-Key, has created this run before')
-  .meta({ examples: [{ run_id: '550e8400-e29b-41d4-a716-446655440000', status: 'achieved' }] })
+import { commandProblem, invalidField } from '../problems/problem-of.ts'
+import { command } from './run-commands.ts'
 
 /** POST /api/runs */
 export function createRun(app: ZodApp, deps: AppDeps): void {
@@ -41,22 +37,25 @@ export function createRun(app: ZodApp, deps: AppDeps): void {
       tags: ['runs'],
       summary: 'Start a run',
       description:
-        'Unknown fields are refused, and every problem of a request is named at once. ' +
+        'Unknown fields are refused, and the answer names every problem of the request at once. ' +
         'The Location header of the answer is the address of the run. ' +
-        'With an `Idempotency-Key` header, a request can safely be sent again: the same key and ' +
+        'With an `Idempotency-Key` header, a client can safely send the request again: the same key and ' +
         'body give the same run, and the same key with another body is refused.',
-      body: runRequestSchema(deps.defaults),
+      body: CreateRun,
       response: {
-        200: RunKnown,
-        201: RunStarted,
+        200: described(
+          'An earlier request with the same Idempotency-Key created this run',
+          RunAndStatus,
+        ),
+        201: described('The run is in the log, and its agent starts at once', StartedRun),
         ...problems('invalid_request', 'key_reused', ...COMMAND_PROBLEMS),
       },
     },
-    // Before defaults are filled in, so that a key stands for what the client has sent.
+    // Before defaults are filled in, so that the key belongs to what the client sent.
     preValidation: async (request, reply) => {
       const asked = namedRequest(request.headers[IDEMPOTENCY_KEY], request.body)
       if (asked.isErr()) {
-        return sendInvalid(request, reply, [{ field: IDEMPOTENCY_KEY, message: asked.error }])
+        return sendProblem(request, reply, invalidField(IDEMPOTENCY_KEY, asked.error))
       }
       if (asked.value === null) return
       const before = await findRun(deps, asked.value.runId)
@@ -64,7 +63,7 @@ export function createRun(app: ZodApp, deps: AppDeps): void {
       if (before.value !== null) return repeat(request, reply, before.value, asked.value)
       named.set(request, asked.value)
     },
-    // A body that does not fit is judged further, so that the answer names every problem.
+    // The handler checks the rest of an invalid body too, so that the answer names every problem.
     attachValidation: true,
     handler: async (request, reply) => {
       const planned = await planRequest(request.body, request.validationError, deps)
@@ -82,7 +81,7 @@ export function createRun(app: ZodApp, deps: AppDeps): void {
         if (created.error.code !== 'already_created' || twin === undefined) {
           return sendProblem(request, reply, created.error)
         }
-        // The same request came twice at once, and the other one was faster.
+        // The client sent the request twice at the same time, and the other one was faster.
         const faster = await findRun(deps, runId)
         if (faster.isErr()) return sendProblem(request, reply, faster.error)
         if (faster.value !== null) return repeat(request, reply, faster.value, twin)
@@ -93,7 +92,7 @@ export function createRun(app: ZodApp, deps: AppDeps): void {
   })
 }
 
-/** The run as the log has it now: what came from another server may not be projected here yet. */
+/** From the log if the read model does not have it: another server may have created it. */
 function findRun(
   { store, readModel }: AppDeps,
   runId: string,
@@ -114,4 +113,72 @@ function repeat(
     .code(200)
     .header('location', `/api/runs/${runId}`)
     .send({ run_id: runId, status: statusOf(state) })
+}
+
+/** The header in which a client names its request, so that it can safely send it again. */
+const IDEMPOTENCY_KEY = 'idempotency-key'
+const IdempotencyKey = z
+  .string()
+  .regex(/^[\x21-\x7e]{1,255}$/, 'must have 1 to 255 printable ASCII characters without blanks')
+
+/** A run that can be created only once: its id is made from the key, so its stream is the lock. */
+type NamedRequest = { readonly runId: string; readonly idempotency: Idempotency }
+
+/**
+ * The run that a request with an idempotency key creates; null without a key. Only the log remembers keys, so they
+ * hold across restarts and for all servers on one store.
+ */
+function namedRequest(
+  header: string | string[] | undefined,
+  body: unknown,
+): Result<NamedRequest | null, string> {
+  if (header === undefined) return ok(null)
+  const key = IdempotencyKey.safeParse(header)
+  if (!key.success) return err(`The header Idempotency-Key ${key.error.issues[0]?.message}.`)
+  return ok({
+    runId: uuidOfHash(sha256(`retrai run\n${key.data}`)),
+    idempotency: { key: key.data, request_sha256: sha256(canonicalize(body) ?? '') },
+  })
+}
+
+/**
+ * Plans the run that a request asks for, or names everything that is wrong with the request: what does not fit the
+ * schema (`misfit`, from the framework), and what only the agent knows about the other fields.
+ */
+async function planRequest(
+  body: z.output<typeof CreateRun>,
+  misfit: unknown,
+  { planRun, defaults }: Pick<AppDeps, 'planRun' | 'defaults'>,
+): Promise<Result<PlannedRun, readonly FieldProblem[]>> {
+  if (!(misfit instanceof InvalidInput)) {
+    const {
+      reason: _,
+      cwd = defaults.cwd,
+      model_name = defaults.model_name,
+      max_iterations = defaults.max_iterations,
+      ...request
+    } = body
+    return planRun({ ...request, cwd, model_name, max_iterations })
+  }
+  const { problems } = misfit
+  const request = salvage(body, defaults)
+  const planned = request === null ? ok(null) : await planRun(request)
+  const known = new Set(problems.map(({ field }) => field))
+  const further = planned.isErr() ? planned.error.filter(({ field }) => !known.has(field)) : []
+  return err([...problems, ...further])
+}
+
+/** The valid fields of an invalid request, with defaults for the others; null if it is not an object. */
+function salvage(body: unknown, defaults: AppDeps['defaults']): RunRequest | null {
+  const lenient = z.object({
+    goal: FIELDS.goal.catch(''),
+    cwd: FIELDS.cwd.catch(defaults.cwd),
+    model_name: FIELDS.model_name.catch(defaults.model_name),
+    max_iterations: FIELDS.max_iterations.catch(defaults.max_iterations),
+    hitl_enabled: FIELDS.hitl_enabled.catch(false),
+    max_cost_usd: FIELDS.max_cost_usd.catch(null),
+    max_tokens: FIELDS.max_tokens.catch(null),
+    max_seconds: FIELDS.max_seconds.catch(null),
+  })
+  return lenient.safeParse(body).data ?? null
 }

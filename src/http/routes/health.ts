@@ -1,22 +1,6 @@
-import * as z from 'zod'
-import type { AppDeps } from '../deps.ts'
-import type { ZodApp } from '../zod-app.ts'
-
-const Live = z.object({ status: z.literal('ok') }).meta({ examples: [{ status: 'ok' }] })
-
-const Ready = z
-  .object({
-    ready: z.boolean(),
-    checks: z.record(z.string(), z.object({ ok: z.boolean(), detail: z.string().optional() })),
-  })
-  .meta({
-    examples: [
-      {
-        ready: true,
-        checks: { store: { ok: true }, projections: { ok: true }, integrity: { ok: true } },
-      },
-    ],
-  })
+import { Liveness, Readiness } from '../../api/health.ts'
+import type { AppDeps, ZodApp } from '../deps.ts'
+import { described } from '../problems/problem.ts'
 
 /** GET /health/live and GET /health/ready. They need no token. */
 export function health(app: ZodApp, { ready }: AppDeps): void {
@@ -28,7 +12,7 @@ export function health(app: ZodApp, { ready }: AppDeps): void {
       tags: ['health'],
       summary: 'Whether the server runs',
       security: [],
-      response: { 200: Live },
+      response: { 200: described('It runs', Liveness) },
     },
     handler: async () => ({ status: 'ok' }) as const,
   })
@@ -41,10 +25,11 @@ export function health(app: ZodApp, { ready }: AppDeps): void {
       summary: 'Whether the server can do its work now',
       security: [],
       response: {
-        200: Ready.describe(
-          'The store answers, and the projections have caught up. `integrity` tells if something that is stored was changed or removed: it is served all the same',
+        200: described(
+          'The store answers, and the projections have caught up. `integrity` reports if something in the log was changed or removed; the server serves it nevertheless',
+          Readiness,
         ),
-        503: Ready.describe('Not yet, or not now'),
+        503: described('Not yet, or not now', Readiness),
       },
     },
     handler: async (_request, reply) => {

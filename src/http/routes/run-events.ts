@@ -1,38 +1,38 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import * as z from 'zod'
 import { After, formIn, PAGE_LIMIT, RunEventsQuery, selectionOf } from '../../api/event-query.ts'
-import { RUN_EVENTS } from '../../api/frames.ts'
-import { RunId, RunParams } from '../../api/run-id.ts'
+import { runEventsResponse } from '../../api/frames.ts'
+import { RunParams } from '../../api/run-requests.ts'
+import type { ZodApp } from '../deps.ts'
 import type { Live } from '../live/live-plugin.ts'
 import { runLines } from '../live/ndjson.ts'
 import { damageMessage, frameText, selects } from '../live/record-json.ts'
 import { checkStart, PageSize, pagesOf, type RunSelection } from '../live/run-pages.ts'
 import { beginEventStream, EVENT_STREAM, runEventStream } from '../live/sse.ts'
 import { NOT_WRITTEN } from '../plugins/watch-log.ts'
-import { commandProblem } from '../problems/command-problem.ts'
-import { problems, sendInvalid, sendProblem } from '../problems/problem.ts'
-import type { ZodApp } from '../zod-app.ts'
-import { formatOf, lastEventId, NDJSON } from './format.ts'
-import { JsonPage, MAX_PAGE_BYTES } from './json-page.ts'
+import { problems, READ_PROBLEMS, sendProblem } from '../problems/problem.ts'
+import { commandProblem, invalidField } from '../problems/problem-of.ts'
+import { formatOf, lastEventId, NDJSON } from '../replies/format.ts'
+import { JsonPage, MAX_PAGE_BYTES } from '../replies/json.ts'
 
 const DESCRIPTION = `
 The records of a run, as the WebSocket sends them. The Accept header chooses the form:
 
-- \`application/json\` (the default): one page, an array of frames. A page ends early where its frames are
-  large or where filters leave out very many; the Link header tells whether there is more.
-- \`application/x-ndjson\`: all of them up to now, a frame a line, streamed. A stream that cannot be
-  finished breaks off without a proper end: ask for the JSON page behind the last seq to be told why.
+- \`application/json\` (the default): one page, an array of frames. A page ends early if its frames are
+  large or if filters omit very many; if there is more, the Link header has the address of the next page.
+- \`application/x-ndjson\`: all records up to now, a frame a line, streamed. If the server cannot send them all, the
+  stream breaks off without a proper end: the JSON page after the last seq then reports why.
 - \`text/event-stream\`: history, then live, as server-sent events. The \`id\` of an event is its seq, its
-  data is the frame, and it has no name, so that a browser's \`onmessage\` gets it. Between events come
-  comments as signs of life. Behind \`run_end\` comes one event named \`end\`; who connects again after it
-  (browsers do so by themselves) gets 204, which tells an EventSource to stop. An event named \`failed\`
-  with a frame of kind \`error\` tells of a record that cannot be read. \`Last-Event-ID\` goes before \`after\`.
+  data is the frame, and it has no name, so that a browser's \`onmessage\` gets it. Between events, comments
+  show that the connection is alive. After \`run_end\`, one event named \`end\` follows. A client that connects again
+  after it (browsers do so by themselves) gets 204, which stops an EventSource. An event named \`failed\`
+  with a frame of kind \`error\` reports a record that cannot be read. \`Last-Event-ID\` takes precedence over \`after\`.
 
 With \`meta=true\` each frame also holds \`id\` and \`meta\`, what is stored beside the record, in all three forms.
-With \`kinds=all\` this is all that it takes to verify the run (docs/verification.md).
+With \`kinds=all\` too, a client can verify the run (docs/verification.md).
 `
 
-/** One page often has room for no more than these; if they are small, the next reads are larger. */
+/** Often one page has no room for more records; if they are small, the next reads are larger. */
 const FIRST_READ = 16
 
 const Headers = z.looseObject({
@@ -55,28 +55,26 @@ export function runEvents(app: ZodApp, live: Live): void {
       querystring: RunEventsQuery,
       headers: Headers,
       response: {
-        200: RUN_EVENTS,
-        204: z.undefined().describe('Event streams only: the run has ended, and all was received'),
+        200: runEventsResponse(),
+        204: z
+          .undefined()
+          .describe('Event streams only: the run has ended, and the client has all of it'),
         ...problems(
           'invalid_request',
           'run_not_found',
           'not_acceptable',
           'too_many_of_client',
           'too_many_sockets',
-          'damaged_record',
-          'store_unavailable',
-          'store_failed',
+          ...READ_PROBLEMS,
         ),
       },
     },
     handler: async (request, reply) => {
-      const runId = RunId.safeParse(request.params.run_id)
-      if (!runId.success) return sendProblem(request, reply, { code: 'run_not_found' })
-      const { query } = request
+      const { query, runId } = request
       const format = formatOf(request, query)
       if (format.isErr()) return sendProblem(request, reply, format.error)
       const wanted = {
-        runId: runId.data,
+        runId,
         after: query.after ?? null,
         direction: query.direction,
         limit: query.limit ?? Number.POSITIVE_INFINITY,
@@ -107,7 +105,7 @@ async function sendPage(
     if (read.isErr()) return sendProblem(request, reply, commandProblem(read.error))
     for (const record of read.value) {
       if (record.type === 'damage') {
-        // What can be read is served; the next page begins with what cannot.
+        // This page has the records before the damaged one; the next page reports the damage.
         if (!page.empty) return page.send(request, reply, String(last))
         return sendProblem(request, reply, {
           code: 'damaged_record',
@@ -132,7 +130,7 @@ async function sendEvents(
   const received = After.safeParse(lastEventId(request) ?? String(wanted.after ?? -1))
   if (!received.success) {
     const message = 'Last-Event-ID must be the id of an event of this stream, which is a seq.'
-    return sendInvalid(request, reply, [{ field: 'last-event-id', message }])
+    return sendProblem(request, reply, invalidField('last-event-id', message))
   }
   const after = received.data
   const ready = await checkStart({ ...wanted, after }, live)

@@ -1,71 +1,33 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyRequest } from 'fastify'
 import * as z from 'zod'
-import { NewTokenView, TokenView } from '../../api/auth.ts'
-import { CATALOGUE } from '../../api/problem-codes.ts'
-import { ROLES } from '../../api/roles.ts'
+import { Me, NewTokenView, TicketView, TokenView } from '../../api/auth.ts'
+import { CreateToken, RevokeTokenQuery, TokenParams } from '../../api/auth-requests.ts'
+import { CATALOGUE } from '../../api/problems.ts'
+import { PERMISSIONS, roleMay } from '../../api/roles.ts'
 import type { TokenFailure } from '../../auth/auth.ts'
-import { RESERVED_NAMES } from '../../auth/decide-token.ts'
-import { TokenName } from '../../auth/token-ledger.ts'
-import type { AppDeps } from '../deps.ts'
-import { COMMAND_PROBLEMS, problems, sendProblem } from '../problems/problem.ts'
-import { tokenProblem } from '../problems/token-problem.ts'
-import { tokenView } from '../token-view.ts'
-import type { ZodApp } from '../zod-app.ts'
+import { isoTime, tokenView } from '../../auth/token-view.ts'
+import type { AppDeps, ZodApp } from '../deps.ts'
+import {
+  BODY_PROBLEMS,
+  COMMAND_PROBLEMS,
+  described,
+  type Problem,
+  problems,
+  sendProblem,
+  sendResult,
+} from '../problems/problem.ts'
+import { tokenProblem } from '../problems/problem-of.ts'
 
-const EXAMPLE = {
-  id: '0b1f7e0a-4f5e-4a55-9d0b-6d1d7d3c9a10',
-  name: 'ci',
-  role: 'operator',
-  status: 'active',
-  created_at: '2026-02-18T12:00:00.000Z',
-  created_by: 'local',
-  expires_at: '2026-03-20T12:00:00.000Z',
-  revoked_at: null,
-  revoked_by: null,
-  revoked_reason: null,
-} as const
+/** GET and POST /api/tokens, DELETE /api/tokens/{id}, GET /api/me, POST /api/tickets */
+export function tokens(app: ZodApp, deps: AppDeps): void {
+  listTokens(app, deps)
+  createToken(app, deps)
+  revokeToken(app, deps)
+  me(app)
+  createTicket(app, deps)
+}
 
-const DAY = 86_400
-const MAX_SECONDS = 3650 * DAY
-
-const Wanted = z
-  .strictObject({
-    name: TokenName.describe(
-      `The principal in the records of what is done with it. Names are given once; ${RESERVED_NAMES.join(' and ')} are taken`,
-    ),
-    role: z.enum(ROLES),
-    expires_in: z
-      .int()
-      .min(1)
-      .max(MAX_SECONDS)
-      .nullable()
-      .default(null)
-      .describe('Seconds from now on; null: it does not expire'),
-  })
-  .meta({ examples: [{ name: 'ci', role: 'operator', expires_in: 30 * DAY }] })
-
-const Reason = z.strictObject({
-  reason: z.string().max(1000).optional().describe('Kept in the log'),
-})
-
-const Created = NewTokenView.meta({
-  examples: [{ ...EXAMPLE, secret: 'retrai_s0m3Th1ngOfFortyThreeCharactersThatNobodyKnows' }],
-})
-const Revoked = TokenView.meta({
-  examples: [
-    {
-      ...EXAMPLE,
-      status: 'revoked',
-      revoked_at: '2026-02-19T09:30:00.000Z',
-      revoked_by: 'ada',
-      revoked_reason: 'It stood in a build log',
-    },
-  ],
-})
-const Listed = z.array(TokenView).meta({ examples: [[EXAMPLE]] })
-
-/** GET and POST /api/tokens, DELETE /api/tokens/{id} */
-export function tokens(app: ZodApp, { access, clock }: AppDeps): void {
+function listTokens(app: ZodApp, { access, clock }: AppDeps): void {
   app.route({
     method: 'GET',
     url: '/api/tokens',
@@ -73,8 +35,8 @@ export function tokens(app: ZodApp, { access, clock }: AppDeps): void {
     schema: {
       operationId: 'listTokens',
       tags: ['access'],
-      summary: 'All tokens that were ever made, the newest first, without their secrets',
-      response: { 200: Listed },
+      summary: 'All tokens that were ever created, newest first, without their secrets',
+      response: { 200: described('All tokens', z.array(TokenView)) },
     },
     handler: async () =>
       access
@@ -82,6 +44,9 @@ export function tokens(app: ZodApp, { access, clock }: AppDeps): void {
         .map((token) => tokenView(token, clock()))
         .reverse(),
   })
+}
+
+function createToken(app: ZodApp, { access, clock }: AppDeps): void {
   app.route({
     method: 'POST',
     url: '/api/tokens',
@@ -89,25 +54,30 @@ export function tokens(app: ZodApp, { access, clock }: AppDeps): void {
     schema: {
       operationId: 'createToken',
       tags: ['access'],
-      summary: 'Make a token',
+      summary: 'Create a token',
       description:
-        'The answer holds its secret, which is told here only. Once a token was made, every request needs ' +
-        'one; so the first must be an admin’s, unless the server has RETRAI_TOKEN.',
-      body: Wanted,
+        'Only this answer holds the secret of the token. After the first token is created, every request needs ' +
+        'a token, so the first one must have the role admin, unless the server has RETRAI_TOKEN.',
+      body: CreateToken,
       response: {
-        201: Created,
+        201: described('The token, with its secret', NewTokenView),
         ...problems('invalid_request', 'name_taken', 'admin_needed', ...COMMAND_PROBLEMS),
       },
     },
     handler: async (request, reply) => {
       const { name, role, expires_in: expiresIn } = request.body
-      const created = await access.create({ name, role, expiresIn }, request.principal)
-      if (created.isErr()) return refuse(request, reply, created.error)
-      const { token, secret } = created.value
-      reply.code(201).header('cache-control', 'no-store')
-      return { ...tokenView(token, clock()), secret }
+      const created = access
+        .create({ name, role, expiresIn }, request.principal)
+        .map(({ token, secret }) => {
+          reply.code(201).header('cache-control', 'no-store')
+          return { ...tokenView(token, clock()), secret }
+        })
+      return sendResult(request, reply, created, loggedTokenProblem)
     },
   })
+}
+
+function revokeToken(app: ZodApp, { access, clock }: AppDeps): void {
   app.route({
     method: 'DELETE',
     url: '/api/tokens/:id',
@@ -117,29 +87,78 @@ export function tokens(app: ZodApp, { access, clock }: AppDeps): void {
       tags: ['access'],
       summary: 'Revoke a token',
       description:
-        'It is refused from then on by all servers of the log, and what was opened with it is closed. ' +
-        'Revoking it again changes nothing. The last active token of an admin is not revoked, unless the ' +
-        'server has RETRAI_TOKEN: make another one first.',
-      params: z.object({ id: z.string() }),
-      querystring: Reason,
+        'From then on, all servers of the log refuse the token, and close everything that was opened with it. ' +
+        'Revoking it again changes nothing. The last active token with the role admin cannot be revoked, unless ' +
+        'the server has RETRAI_TOKEN: create another one first.',
+      params: TokenParams,
+      querystring: RevokeTokenQuery,
       response: {
-        200: Revoked,
+        200: described('The token, which is revoked now', TokenView),
         ...problems('invalid_request', 'token_not_found', 'admin_needed', ...COMMAND_PROBLEMS),
       },
     },
     handler: async (request, reply) => {
       const { reason = null } = request.query
-      const revoked = await access.revoke(request.params.id, reason, request.principal)
-      if (revoked.isErr()) return refuse(request, reply, revoked.error)
-      return tokenView(revoked.value, clock())
+      const revoked = access
+        .revoke(request.params.id, reason, request.principal)
+        .map((token) => tokenView(token, clock()))
+      return sendResult(request, reply, revoked, loggedTokenProblem)
     },
   })
 }
 
-function refuse(request: FastifyRequest, reply: FastifyReply, error: TokenFailure) {
+function loggedTokenProblem(error: TokenFailure, request: FastifyRequest): Problem {
   const problem = tokenProblem(error)
   if (CATALOGUE[problem.code][0] >= 500) {
     request.log.error({ error }, 'the token ledger could not be written')
   }
-  return sendProblem(request, reply, problem)
+  return problem
+}
+
+function me(app: ZodApp): void {
+  app.route({
+    method: 'GET',
+    url: '/api/me',
+    config: { needs: 'self:read' },
+    schema: {
+      operationId: 'me',
+      tags: ['access'],
+      summary: 'The name, the role and the permissions of the caller',
+      response: { 200: described('The caller', Me) },
+    },
+    handler: async ({ principal, role }, reply) => {
+      reply.header('cache-control', 'no-store')
+      return { principal, role, may: PERMISSIONS.filter((each) => roleMay(role, each)) }
+    },
+  })
+}
+
+function createTicket(app: ZodApp, { access }: AppDeps): void {
+  app.route({
+    method: 'POST',
+    url: '/api/tickets',
+    config: { needs: 'self:read' },
+    schema: {
+      operationId: 'createTicket',
+      tags: ['access'],
+      summary: 'Get a ticket for a WebSocket',
+      description:
+        'A browser cannot send a header with a WebSocket. A ticket opens one WebSocket on this server, ' +
+        'within 30 seconds: as `?ticket=…`, or as the subprotocol `retrai.ticket.…` beside `retrai`. It ' +
+        'is valid only once, so it does no harm in a log of addresses.',
+      response: {
+        201: described('The ticket', TicketView),
+        ...problems('too_many_tickets', ...BODY_PROBLEMS),
+      },
+    },
+    handler: async (request, reply) => {
+      const { caller } = request
+      if (caller === null)
+        throw new TypeError('request.caller was read on an unauthenticated route')
+      const issued = access.issueTicket(caller)
+      if (issued.isErr()) return sendProblem(request, reply, { code: issued.error.type })
+      reply.code(201).header('cache-control', 'no-store')
+      return { ticket: issued.value.ticket, expires_at: isoTime(issued.value.expiresAt) }
+    },
+  })
 }

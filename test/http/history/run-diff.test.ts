@@ -138,7 +138,7 @@ describe('what changed between two moments', () => {
   })
 
   it.each([
-    ['from=1&to=0', 'invalid_request', 'from must not be behind to'],
+    ['from=1&to=0', 'invalid_request', 'from must not be after to'],
     ['from=0', 'invalid_request', 'to is required'],
     ['from=0&to=9', 'record_not_found', 'its last one is 0'],
     ['from=x&to=9', 'invalid_request', 'from must be the seq'],

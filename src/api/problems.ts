@@ -1,0 +1,213 @@
+import * as z from 'zod'
+
+/** What is wrong with one field of a request. `message` is a whole sentence for a person. */
+export const FieldProblem = z.object({ field: z.string(), message: z.string() })
+export type FieldProblem = Readonly<z.infer<typeof FieldProblem>>
+
+/** RFC 9457. */
+export const ProblemDocument = z
+  .object({
+    type: z.string().describe('Identifies the kind of problem: urn:retrai:problem:<code>'),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string().describe('For a person: what is wrong and what to do'),
+    instance: z.string().describe('The address of the request'),
+    errors: z.array(FieldProblem).optional().describe('Every problem of an invalid request'),
+  })
+  .meta({ id: 'Problem', description: 'A problem document, RFC 9457' })
+export type ProblemDocument = z.infer<typeof ProblemDocument>
+
+const PREFIX = 'urn:retrai:problem:'
+export const problemType = (code: ProblemCode): string => `${PREFIX}${code}`
+
+/** The code in the type of a problem; null if the problem is not one of this API. A newer server may have more codes. */
+export const codeOf = (type: string): string | null =>
+  type.startsWith(PREFIX) ? type.slice(PREFIX.length) : null
+
+/**
+ * Every problem, as a client sees it: status, title, and the `detail` that a problem without a more exact one
+ * has. The code ends the `type` of the problem document.
+ */
+export const CATALOGUE = {
+  bad_request: [400, 'Bad request', 'The server cannot understand the request.'],
+  malformed_json: [
+    400,
+    'Malformed JSON',
+    'The body is not valid JSON. Correct it and send it again.',
+  ],
+  unknown_cursor: [
+    400,
+    'Unknown cursor',
+    'This cursor does not belong to this log. Start again without it.',
+  ],
+  unauthenticated: [
+    401,
+    'Token needed',
+    'This server needs a token. Send it as "Authorization: Bearer <token>".',
+  ],
+  forbidden: [403, 'Not permitted', 'Your role does not permit this.'],
+  foreign_host: [
+    403,
+    'Foreign host name',
+    'This server answers on localhost, 127.0.0.1 and [::1] only. Use one of them in the address.',
+  ],
+  foreign_origin: [
+    403,
+    'Foreign origin',
+    'A page of another origin cannot use this server. Open the page from this server itself.',
+  ],
+  not_found: [404, 'Not found', 'There is nothing at this address. /docs lists all addresses.'],
+  run_not_found: [404, 'Unknown run', 'There is no such run. GET /api/runs lists all runs.'],
+  record_not_found: [404, 'No such record', 'The run has no record with this seq yet.'],
+  artifact_not_found: [404, 'Unknown artifact', 'No tool result of this run names this artifact.'],
+  checkpoint_not_found: [
+    404,
+    'Unknown checkpoint',
+    'There is no such checkpoint. GET /api/checkpoints lists all of them; a server writes them if RETRAI_CHECKPOINT_SECONDS is set.',
+  ],
+  token_not_found: [404, 'Unknown token', 'There is no such token. GET /api/tokens lists them.'],
+  method_not_allowed: [
+    405,
+    'Method not allowed',
+    'Use one of the methods that the Allow header names.',
+  ],
+  not_acceptable: [
+    406,
+    'Not acceptable',
+    'The Accept header names none of the media types of this address.',
+  ],
+  request_timeout: [408, 'Request timed out', 'The request did not arrive in time. Send it again.'],
+  name_taken: [
+    409,
+    'Name taken',
+    'Another token has or had this name, and each name is used only once. Choose another one.',
+  ],
+  admin_needed: [
+    409,
+    'Admin needed',
+    'Nobody could manage the tokens after this: at least one active token must have the role admin, and after a revocation it must be valid for another day. Create that token first.',
+  ],
+  redacted_meanwhile: [
+    409,
+    'Redacted meanwhile',
+    'Texts of the run were redacted during each attempt to export it. Export it again.',
+  ],
+  run_exists: [409, 'Run exists', 'There is already a run with this id.'],
+  already_created: [409, 'Already created', 'An earlier request with this key created this run.'],
+  key_reused: [
+    409,
+    'Key already used',
+    'Another request used this Idempotency-Key before. Use a new key for a new request.',
+  ],
+  run_ended: [409, 'Run has ended', 'The run has ended. Start a new one.'],
+  not_awaiting_human: [
+    409,
+    'Nothing to decide',
+    'The run does not wait for a decision now. Check its status before you answer.',
+  ],
+  stale_decision: [
+    409,
+    'Outdated decision',
+    'The decision answers a human check that is no longer open.',
+  ],
+  seen_otherwise: [
+    409,
+    'Different record',
+    'The record that `seen` names is not in the log. Read the history of the run again, then decide again.',
+  ],
+  still_needed: [
+    409,
+    'Still needed',
+    'The run still needs this text. Wait until it has used it, or abort the run.',
+  ],
+  out_of_step: [
+    409,
+    'Out of step',
+    'The run is in another step by now. Read the run again, then decide.',
+  ],
+  too_large: [413, 'Too large', 'The body is larger than 1 MiB. Shorten it.'],
+  append_too_large: [413, 'Too large', 'This is more than one record can hold. Shorten it.'],
+  unsupported_media_type: [
+    415,
+    'Not JSON',
+    'The body must be JSON, with the header Content-Type: application/json.',
+  ],
+  expectation_failed: [
+    417,
+    'Expectation failed',
+    'This server does not support this Expect header. Send the request without it.',
+  ],
+  invalid_request: [422, 'Invalid request', 'The request has fields that are not valid.'],
+  upgrade_required: [
+    426,
+    'WebSocket needed',
+    'This address is for WebSockets. Connect to it with a WebSocket client.',
+  ],
+  too_many_of_client: [
+    429,
+    'Too many connections',
+    'Your address has the most live connections that it may have. Close some, or connect again later.',
+  ],
+  too_many_connections_of_client: [
+    429,
+    'Too many connections',
+    'Your address has the most connections that it may have. Close some, or connect again later.',
+  ],
+  too_many_tickets: [
+    429,
+    'Too many tickets',
+    'Too many tickets wait to be used. Use them, or try again in some seconds.',
+  ],
+  headers_too_large: [431, 'Headers too large', 'The headers are too large. Send fewer of them.'],
+  keys_unusable: [
+    500,
+    'Keys unusable',
+    'This server cannot use its keys. Its log names the file that is wrong.',
+  ],
+  internal: [500, 'Internal error', 'The server failed.'],
+  damaged_record: [500, 'Damaged record', 'A record of this run cannot be read.'],
+  store_unavailable: [
+    503,
+    'Store unavailable',
+    'The server cannot reach the event store, so nothing was done. Try again in a moment.',
+  ],
+  tokens_unread: [
+    503,
+    'Tokens not known',
+    'The server could not read the tokens from its log, so it accepts none. Its log has the reason; try again in a moment.',
+  ],
+  store_failed: [503, 'Store failed', 'The event store cannot do this.'],
+  outcome_unknown: [
+    503,
+    'Outcome unknown',
+    'The event store did not answer in time, so this may or may not be done. Read the run before you try again.',
+  ],
+  too_many_sockets: [
+    503,
+    'Too many connections',
+    'This server has the most live connections that it may have. Connect again later.',
+  ],
+  too_many_connections: [
+    503,
+    'Too many connections',
+    'This server has the most connections that it may have. Connect again later.',
+  ],
+  stuck: [
+    503,
+    'Server stuck',
+    'The event loop of the server is stuck; its log shows where. Restart the server; its runs continue.',
+  ],
+  redaction_pending: [
+    503,
+    'Redaction not complete',
+    'The redaction is recorded, but not everything that holds the text has removed it yet. The server keeps trying. Send the same request again to see whether it is done.',
+  ],
+  busy: [503, 'Too many writers', 'Others changed this run at the same time. Try again.'],
+  not_projected: [
+    503,
+    'Not ready yet',
+    'The run exists, but the server has not read it to its end yet. Try again in a moment.',
+  ],
+} as const satisfies Record<string, readonly [status: number, title: string, detail: string]>
+
+export type ProblemCode = keyof typeof CATALOGUE

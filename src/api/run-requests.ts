@@ -1,0 +1,204 @@
+import * as z from 'zod'
+import { Decision, Seen as KnownRecord } from '../domain/records.ts'
+import { ConfigChanges, RunConfig } from '../domain/run-config.ts'
+import { RUN_STATUSES } from '../domain/state.ts'
+import { Seq } from './event-query.ts'
+import { MAX_SEQ } from './fields.ts'
+
+/** Any text in the path is valid, so that a wrong id is an unknown run and not an invalid request. */
+export const RunParams = z.object({
+  run_id: z.string().meta({ format: 'uuid', examples: ['550e8400-e29b-41d4-a716-446655440000'] }),
+})
+
+export const ArtifactParams = RunParams.extend({
+  sha256: z.string().meta({
+    description: '`sha256` of a tool_result',
+    examples: ['9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08'],
+  }),
+})
+
+/** The query of GET /api/runs. */
+export const ListRunsQuery = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  cursor: z.string().optional().describe('From the Link header of the page before'),
+  status: z.enum(RUN_STATUSES).optional(),
+  goal: z.string().optional(),
+})
+export type ListRunsQuery = z.output<typeof ListRunsQuery>
+
+/** The query of GET /api/runs/{run_id}. */
+export const GetRunQuery = z.strictObject({
+  at: Seq.optional().meta({
+    description: 'seq of a record: the run after that record. Without it: the run now',
+    examples: ['12'],
+  }),
+})
+
+/** The query of GET /api/runs/{run_id}/conversation. */
+export const ConversationQuery = z.strictObject({
+  at: Seq.optional().meta({ description: 'seq of a record', examples: ['4'] }),
+})
+
+/** The query of GET /api/runs/{run_id}/diff. */
+export const DiffQuery = z.strictObject({ from: Seq, to: Seq })
+
+const { shell_goal: _, ...config } = RunConfig.unwrap().shape
+
+/** The most that a request may ask for: stored runs may have more. */
+const MAX_ITERATIONS = 1_000_000
+const MAX_TOKENS = 1_000_000_000_000
+const MAX_COST_USD = 1_000_000_000
+const MAX_SECONDS = 3650 * 86_400
+
+/** What a client may choose of a run. */
+export const REQUESTED_CONFIG = {
+  ...config,
+  max_iterations: config.max_iterations.max(MAX_ITERATIONS),
+  max_tokens: config.max_tokens.unwrap().max(MAX_TOKENS).nullable(),
+  max_cost_usd: config.max_cost_usd.unwrap().max(MAX_COST_USD).nullable(),
+  max_seconds: config.max_seconds.unwrap().max(MAX_SECONDS).nullable(),
+} as const
+
+const reason = z.string().nullable().default(null).describe('Kept in the log')
+
+/** The body of POST /api/runs. The server has defaults for `cwd`, `model_name` and `max_iterations`. */
+export const CreateRun = z
+  .strictObject({
+    goal: REQUESTED_CONFIG.goal.describe('The name of one of GET /api/goals'),
+    cwd: REQUESTED_CONFIG.cwd
+      .optional()
+      .describe("The project's folder. Without it: the one in which the server was started"),
+    model_name: REQUESTED_CONFIG.model_name.optional(),
+    max_iterations: REQUESTED_CONFIG.max_iterations.optional(),
+    hitl_enabled: REQUESTED_CONFIG.hitl_enabled
+      .default(false)
+      .describe('Wait for a person after every iteration that did not reach the goal'),
+    max_cost_usd: REQUESTED_CONFIG.max_cost_usd.default(null).describe('US dollars'),
+    max_tokens: REQUESTED_CONFIG.max_tokens.default(null),
+    max_seconds: REQUESTED_CONFIG.max_seconds
+      .default(null)
+      .describe('Working time; waiting for a person does not count'),
+    reason: reason.describe('Why somebody starts the run. Kept in the log'),
+  })
+  .meta({
+    id: 'CreateRun',
+    examples: [
+      {
+        goal: 'pytest',
+        cwd: '/path/to/project',
+        model_name: 'claude-sonnet-4-6',
+        max_iterations: 20,
+        hitl_enabled: false,
+      },
+    ],
+  })
+export type CreateRun = z.input<typeof CreateRun>
+
+/** A seq in a body. */
+const SeqInBody = z.int().nonnegative().max(MAX_SEQ)
+
+const SEEN_EXAMPLE = {
+  seq: 14,
+  hash: '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08',
+} as const
+
+const Seen = z
+  .strictObject({ ...KnownRecord.unwrap().shape, seq: SeqInBody })
+  .meta({ id: 'Seen', description: 'A record of a run', examples: [SEEN_EXAMPLE] })
+
+const seen = Seen.nullable()
+  .default(null)
+  .describe(
+    'The last record of the run that the person was shown: its seq and hash. The hash commits to all ' +
+      'records before it. If the log has another record there, the request is refused. Kept in the log',
+  )
+
+/** The body of POST /api/runs/{run_id}/abort. */
+export const AbortRun = z
+  .strictObject({ reason, seen })
+  .prefault({})
+  .meta({
+    id: 'AbortRun',
+    description: 'Optional',
+    examples: [{ reason: 'No longer needed' }, { reason: 'Too expensive', seen: SEEN_EXAMPLE }],
+  })
+export type AbortRun = z.input<typeof AbortRun>
+
+/** The body of POST /api/runs/{run_id}/resume. */
+export const ResumeRun = z
+  .strictObject({
+    decision: Decision,
+    reason: reason.describe('Kept in the log beside the decision'),
+    seq: SeqInBody.nullable()
+      .default(null)
+      .describe(
+        'seq of the human_check_required that this answers: if another check is open by then, the ' +
+          'decision is refused. Without it, the decision answers the check that is open',
+      ),
+    seen,
+  })
+  .meta({
+    id: 'ResumeRun',
+    examples: [
+      { decision: 'approve' },
+      { decision: 'abort', reason: 'Too expensive', seq: 14 },
+      { decision: 'approve', seq: 14, seen: SEEN_EXAMPLE },
+    ],
+  })
+export type ResumeRun = z.input<typeof ResumeRun>
+
+const changes = ConfigChanges.unwrap().shape
+
+/** The body of PATCH /api/runs/{run_id}/config. */
+export const ConfigureRun = z
+  .strictObject({
+    ...changes,
+    max_iterations: changes.max_iterations.unwrap().max(MAX_ITERATIONS).exactOptional(),
+    reason,
+    seen,
+  })
+  .refine(
+    ({ reason: _, seen: __, ...changes }) => Object.keys(changes).length > 0,
+    'must name at least one of max_iterations, model_name, hitl_enabled',
+  )
+  .meta({
+    id: 'ConfigureRun',
+    minProperties: 1,
+    examples: [
+      { max_iterations: 30 },
+      { model_name: 'gpt-5-mini', hitl_enabled: true, reason: 'The first one is too slow' },
+    ],
+  })
+export type ConfigureRun = z.input<typeof ConfigureRun>
+
+/** The body of POST /api/runs/{run_id}/redact. */
+export const RedactRun = z
+  .strictObject({
+    seq: SeqInBody.describe('The record'),
+    pointer: z
+      .string()
+      .regex(/^(\/|$)/, 'must be a JSON pointer, such as /output')
+      .describe(
+        'RFC 6901, from the payload of the record (or from its frame: /payload/…). It names a text, or ' +
+          'an object or array: then all texts in it are redacted',
+      ),
+    reason: z
+      .string()
+      .trim()
+      .min(1)
+      .max(2000)
+      .describe('Kept in the log for ever. It must not hold the text itself'),
+    secret: z
+      .string()
+      .min(4)
+      .nullable()
+      .default(null)
+      .describe(
+        'The secret, if it is only a part of the text: the server looks for it elsewhere in the run. Not kept',
+      ),
+  })
+  .meta({
+    id: 'RedactRun',
+    examples: [{ seq: 7, pointer: '/args/command', reason: 'A password of a person' }],
+  })
+export type RedactRun = z.input<typeof RedactRun>

@@ -1,0 +1,106 @@
+import type { FastifyRequest } from 'fastify'
+import type { AuditError } from '../../audit/audit.ts'
+import type { TokenFailure } from '../../auth/auth.ts'
+import type { CommandError } from '../../log/handle-command.ts'
+import type { QueryError } from '../../queries/query-error.ts'
+import type { RedactError } from '../../redaction/redact-run.ts'
+import type { Problem } from './problem.ts'
+
+/** The problem that reports why a command failed. */
+export function commandProblem(error: CommandError): Problem {
+  switch (error.type) {
+    case 'run_not_found':
+    case 'stream_not_found':
+      return { code: 'run_not_found' }
+    case 'run_exists':
+    case 'already_created':
+    case 'key_reused':
+    case 'not_awaiting_human':
+    case 'out_of_step':
+    case 'store_unavailable':
+    case 'outcome_unknown':
+      return { code: error.type }
+    case 'run_ended': {
+      const detail = `The run has ended, with status "${error.status}". Start a new one.`
+      return { code: 'run_ended', detail }
+    }
+    case 'stale_decision': {
+      const { open, answered } = error
+      const detail = `The decision answers the human check with seq ${answered}, but the one with seq ${open} is open. Read the run and decide again.`
+      return { code: 'stale_decision', detail }
+    }
+    case 'seen_otherwise': {
+      const detail = `Record ${error.seq} of the run, as you were shown it, is not in the log of this server. Read the history of the run again, then decide again.`
+      return { code: 'seen_otherwise', detail }
+    }
+    case 'claim_lost':
+      return { code: 'out_of_step' }
+    case 'wrong_expected_revision':
+      return { code: 'busy' }
+    case 'append_too_large': {
+      const { bytes, limit } = error
+      const detail = `This would be ${bytes} bytes in the log, and the limit is ${limit}. Shorten it.`
+      return { code: 'append_too_large', detail }
+    }
+    case 'store_failed': {
+      const detail = `The event store cannot do this: ${error.message}. Repair it, then try again; nothing was done.`
+      return { code: 'store_failed', detail }
+    }
+    case 'damaged_record': {
+      const detail = `Record ${error.seq} of ${error.stream} cannot be read: ${error.message}. The log was changed, or a newer server wrote it; nothing was done.`
+      return { code: 'damaged_record', detail }
+    }
+  }
+}
+
+/** The problem that reports why a query about a run failed. */
+export function queryProblem(error: QueryError): Problem {
+  if (error.type !== 'record_not_found') return commandProblem(error)
+  const detail = `The run has no record with seq ${error.seq} yet: its last one is ${error.last}.`
+  return { code: 'record_not_found', detail }
+}
+
+/** The problem that reports an error to an auditor. The server also logs an error of its own. */
+export function auditProblem(error: AuditError, request: FastifyRequest): Problem {
+  if (error.type === 'redacted_meanwhile') return { code: error.type }
+  const problem: Problem =
+    error.type === 'keyring_failed' ? { code: 'keys_unusable' } : commandProblem(error)
+  if (problem.code !== 'run_not_found') request.log.error({ error }, 'an audit failed')
+  return problem
+}
+
+/** The problem that reports why a token was not created or revoked. */
+export function tokenProblem(error: TokenFailure): Problem {
+  switch (error.type) {
+    case 'token_not_found':
+    case 'admin_needed':
+      return { code: error.type }
+    case 'name_taken': {
+      const detail = `The name "${error.name}" is taken: another token has or had it, or it is reserved. Choose another one.`
+      return { code: 'name_taken', detail }
+    }
+    default:
+      return commandProblem(error)
+  }
+}
+
+/** The problem that reports why a text was not redacted. */
+export function redactProblem(error: RedactError): Problem {
+  switch (error.type) {
+    case 'record_not_found':
+      return { code: 'record_not_found' }
+    case 'still_needed':
+      return { code: 'still_needed', detail: error.message }
+    case 'not_redactable':
+      return invalidField('pointer', error.message)
+    case 'reason_tells':
+      return invalidField('reason', error.message)
+    default:
+      return commandProblem(error)
+  }
+}
+
+/** One field of a request is not valid. @param message a whole sentence for a person */
+export const invalidField = (field: string, message: string): Problem => {
+  return { code: 'invalid_request', detail: message, errors: [{ field, message }] }
+}

@@ -1,0 +1,82 @@
+import type { Readable } from 'node:stream'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { err, ok, type Result } from 'neverthrow'
+import type { FieldProblem } from '../../api/problems.ts'
+import { EVENT_STREAM } from '../live/sse.ts'
+import type { Problem } from '../problems/problem.ts'
+
+export const JSON_TYPE = 'application/json'
+export const NDJSON = 'application/x-ndjson'
+const FORMATS = [JSON_TYPE, NDJSON, EVENT_STREAM] as const
+
+type Format = (typeof FORMATS)[number]
+
+/**
+ * The form of records that a client wants, by its Accept header. A stream is live, so parameters that only a page
+ * can have are refused there.
+ */
+export function formatOf(
+  request: FastifyRequest,
+  query: { readonly limit?: number | undefined; readonly direction?: string },
+): Result<Format, Problem> {
+  const format = preferred(request.headers.accept, FORMATS)
+  if (format === null) {
+    const detail = `This address answers ${FORMATS.join(', ')}; the Accept header names none of them.`
+    return err({ code: 'not_acceptable', detail })
+  }
+  if (format !== EVENT_STREAM) return ok(format)
+  const errors: FieldProblem[] = [
+    ...(query.limit === undefined ? [] : [{ field: 'limit', message: notLive('limit') }]),
+    ...(query.direction === 'backward'
+      ? [{ field: 'direction', message: notLive('direction=backward') }]
+      : []),
+  ]
+  if (errors.length === 0) return ok(format)
+  const detail = errors.map(({ message }) => message).join(' ')
+  return err({ code: 'invalid_request', detail, errors })
+}
+
+const notLive = (what: string): string => `${what} is not for ${EVENT_STREAM}, which is live.`
+
+/** Answers with a stream, which is made while it is sent. If that fails, the connection breaks off. */
+export const sendStream = (reply: FastifyReply, type: string, stream: Readable): FastifyReply =>
+  reply.type(type).send(stream)
+
+/** The id of the last event that an EventSource got before it connected again. */
+export function lastEventId({ headers }: FastifyRequest): string | undefined {
+  const given = headers['last-event-id']
+  return typeof given === 'string' && given !== '' ? given : undefined
+}
+
+/**
+ * The offered media type that a client prefers, by its Accept header (RFC 9110): the first one if it prefers none,
+ * null if it accepts none.
+ */
+export function preferred<T extends string>(
+  accept: string | undefined,
+  offered: readonly T[],
+): T | null {
+  const ranges = (accept?.trim() || '*/*').split(',').map(parseRange)
+  const weighed = offered.map((type) => ({ type, weight: weightOf(type, ranges) }))
+  const best = weighed.toSorted((a, b) => b.weight - a.weight)[0]
+  return best === undefined || best.weight <= 0 ? null : best.type
+}
+
+type Range = { readonly range: string; readonly weight: number }
+
+function parseRange(text: string): Range {
+  const [range = '', ...parameters] = text.split(';').map((part) => part.trim().toLowerCase())
+  const q = parameters.find((parameter) => parameter.startsWith('q='))
+  const weight = q === undefined ? 1 : Number(q.slice(2))
+  return { range, weight: weight >= 0 && weight <= 1 ? weight : 0 }
+}
+
+/** The most exact range that names the type decides. */
+function weightOf(type: string, ranges: readonly Range[]): number {
+  const [group] = type.split('/')
+  for (const name of [type, `${group}/*`, '*/*']) {
+    const found = ranges.find(({ range }) => range === name)
+    if (found !== undefined) return found.weight
+  }
+  return 0
+}

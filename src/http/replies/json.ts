@@ -1,0 +1,78 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+
+/**
+ * Makes the JSON of values that never change, once for each value while it is in use. This JSON is not checked against
+ * the schema of the response again: the types and the tests do that.
+ */
+export function jsonOnce<T extends object>(view: (value: T) => unknown): (value: T) => string {
+  const made = new WeakMap<T, string>()
+  return (value) => {
+    const known = made.get(value)
+    if (known !== undefined) return known
+    const json = JSON.stringify(view(value))
+    made.set(value, json)
+    return json
+  }
+}
+
+/** Answers with JSON that is text already. */
+export function sendJson(reply: FastifyReply, json: string): FastifyReply {
+  return reply.type('application/json; charset=utf-8').serializer(asItIs).send(json)
+}
+
+const asItIs = (body: string): string => body
+
+/**
+ * The limits of a JSON page: it ends before it passes one of them, and its Link header continues after it. A record
+ * that is larger by itself is a page of its own.
+ */
+export const MAX_PAGE_BYTES = 512 * 1024
+const MAX_LOOKED_AT = 50_000
+
+/** Collects the frames of one page. */
+export class JsonPage {
+  readonly #frames: string[] = []
+  readonly #limit: number
+  #bytes = 2
+  #lookedAt = 0
+
+  constructor(limit: number) {
+    this.#limit = limit
+  }
+
+  /**
+   * Adds a frame. Returns false if the page has no room for it: then the page ends before it.
+   * @param frame null for a record that was not selected
+   */
+  add(frame: string | null): boolean {
+    if (frame !== null) {
+      const bytes = Buffer.byteLength(frame) + 1
+      if (this.#frames.length > 0 && this.#bytes + bytes > MAX_PAGE_BYTES) return false
+      this.#frames.push(frame)
+      this.#bytes += bytes
+    }
+    this.#lookedAt += 1
+    return true
+  }
+
+  get empty(): boolean {
+    return this.#lookedAt === 0
+  }
+
+  get full(): boolean {
+    return this.#frames.length >= this.#limit || this.#lookedAt >= MAX_LOOKED_AT
+  }
+
+  /** @param next the `after` of the next page; null on the last page */
+  send(request: FastifyRequest, reply: FastifyReply, next: string | null): FastifyReply {
+    if (next !== null) reply.header('link', nextLink(request.url, next))
+    return sendJson(reply, `[${this.#frames.join(',')}]`)
+  }
+}
+
+function nextLink(url: string, after: string): string {
+  const [path, query] = url.split('?')
+  const next = new URLSearchParams(query)
+  next.set('after', after)
+  return `<${path}?${next}>; rel="next"`
+}

@@ -1,0 +1,201 @@
+import type { Readable } from 'node:stream'
+import type { FastifyReply } from 'fastify'
+import * as z from 'zod'
+import { RunDiff, SentConversation, type SentMessage } from '../../api/history.ts'
+import { ArtifactParams, ConversationQuery, DiffQuery, RunParams } from '../../api/run-requests.ts'
+import type { ChatMessage } from '../../domain/conversation.ts'
+import type { Kind } from '../../domain/records.ts'
+import { Touched } from '../../domain/touched.ts'
+import { References } from '../../queries/artifact-index.ts'
+import { sentConversation } from '../../queries/conversation.ts'
+import { fieldChanges } from '../../queries/field-changes.ts'
+import { openCall } from '../../queries/open-call.ts'
+import { runDetails } from '../../queries/run-details.ts'
+import { Moments } from '../../queries/run-history.ts'
+import type { AppDeps, ZodApp } from '../deps.ts'
+import { described, problems, READ_PROBLEMS, sendProblem, sendResult } from '../problems/problem.ts'
+import { invalidField, queryProblem } from '../problems/problem-of.ts'
+import { entityTag, isKnownStill } from '../replies/conditional.ts'
+
+const HISTORY_PROBLEMS = ['run_not_found', 'record_not_found', ...READ_PROBLEMS] as const
+const UNCHANGED = z.undefined().describe('The client has this already')
+
+/** GET /api/runs/{run_id}/diff */
+export function runDiff(app: ZodApp, deps: AppDeps): void {
+  const moments = new Moments(deps)
+  deps.redactions?.onRedacted(() => moments.forget())
+  app.route({
+    method: 'GET',
+    url: '/api/runs/:run_id/diff',
+    config: { needs: 'runs:read' },
+    schema: {
+      operationId: 'diffRun',
+      tags: ['history'],
+      summary: 'What changed between two records of a run',
+      description:
+        '`from` and `to` are the seqs of two records: the answer compares the run after the one with the run ' +
+        'after the other. A call of a tool counts if its call or its result lies between the two. Only ' +
+        '`file_write` and `file_patch` name the file that they change. The answer lists commands too, but the ' +
+        'log does not record what they did to files.',
+      params: RunParams,
+      querystring: DiffQuery,
+      response: {
+        200: described('The changes', RunDiff),
+        304: UNCHANGED,
+        ...problems('invalid_request', ...HISTORY_PROBLEMS),
+      },
+    },
+    handler: async (request, reply) => {
+      const { from, to } = request.query
+      const { runId } = request
+      if (from > to) {
+        const message = `from must not be after to: ${from} is more than ${to}.`
+        return sendProblem(request, reply, invalidField('from', message))
+      }
+      const before = await moments.stateAt(runId, from)
+      if (before.isErr()) return sendProblem(request, reply, queryProblem(before.error))
+      const after = await moments.stateAt(runId, to)
+      if (after.isErr()) return sendProblem(request, reply, queryProblem(after.error))
+      const redactions = deps.redactions?.ofRun(runId).length ?? 0
+      if (isKnownStill(request, reply, entityTag(`${from}-${to}`, redactions))) {
+        return reply.code(304).send()
+      }
+      const records: Partial<Record<Kind, number>> = {}
+      const open = await openCall(before.value, deps)
+      if (open.isErr()) return sendProblem(request, reply, queryProblem(open.error))
+      const touched = new Touched(open.value)
+      const walked = await moments.walk(runId, [from + 1, to], ({ seq, record }) => {
+        records[record.kind] = (records[record.kind] ?? 0) + 1
+        touched.add(seq, record)
+      })
+      const diff = walked.map(() => ({
+        run_id: runId,
+        from,
+        to,
+        changes: fieldChanges(runDetails(before.value), runDetails(after.value)),
+        records,
+        files: touched.files(),
+        commands: touched.commands(),
+      }))
+      return sendResult(request, reply, diff, queryProblem)
+    },
+  })
+}
+
+const CONVERSATION = `
+The answer is the request to the model whose reply is the first \`assistant_message\` at or after \`at\`: with the seq of
+a reply, what led to it; with any other seq, what came next. If there is no such reply, and without \`at\`, it is the
+request that the server sends or would send next.
+
+Messages and omitted turns are what was sent, by the log. The form in which a provider gets them is not shown: the
+server changes call ids and tool names to the form that the provider accepts, and fills empty texts.
+`
+
+/** GET /api/runs/{run_id}/conversation */
+export function conversation(app: ZodApp, deps: AppDeps): void {
+  app.route({
+    method: 'GET',
+    url: '/api/runs/:run_id/conversation',
+    config: { needs: 'runs:read' },
+    schema: {
+      operationId: 'readConversation',
+      tags: ['history'],
+      summary: 'What the model was sent at a record of a run',
+      description: CONVERSATION,
+      params: RunParams,
+      querystring: ConversationQuery,
+      response: {
+        200: described('The request to the model', SentConversation),
+        ...problems('invalid_request', ...HISTORY_PROBLEMS),
+      },
+    },
+    handler: async (request, reply) => {
+      const { runId } = request
+      const sent = (await sentConversation(runId, request.query.at ?? null, deps)).map(
+        ({ modelName, request, asOf, answeredBy, messages, omittedTurns }) => ({
+          run_id: runId,
+          model_name: modelName,
+          request,
+          as_of: asOf,
+          answered_by: answeredBy,
+          messages: messages.map(sentMessage),
+          omitted_turns: omittedTurns,
+          tools: [...deps.tools],
+        }),
+      )
+      return sendResult(request, reply, sent, queryProblem)
+    },
+  })
+}
+
+function sentMessage(message: ChatMessage): SentMessage {
+  switch (message.role) {
+    case 'system':
+    case 'user':
+      return message
+    case 'assistant': {
+      const calls = message.calls.map(({ id, tool, args }) => ({ call_id: id, tool, args }))
+      return { role: 'assistant', content: message.content, tool_calls: calls }
+    }
+    case 'tool':
+      return { role: 'tool', call_id: message.callId, content: message.content }
+  }
+}
+
+/** GET /api/runs/{run_id}/artifacts/{sha256} */
+export function readArtifact(app: ZodApp, deps: AppDeps): void {
+  const references = new References(deps.store)
+  app.route({
+    method: 'GET',
+    url: '/api/runs/:run_id/artifacts/:sha256',
+    config: { needs: 'runs:read' },
+    schema: {
+      operationId: 'readArtifact',
+      tags: ['history'],
+      summary: 'Read the whole output of a tool call',
+      description:
+        'If an output is too long for the log, its tool result holds the head, the tail and the SHA-256 of ' +
+        'the whole output, which the server keeps beside the log. It serves an output only if a record of ' +
+        'this run names it.',
+      params: ArtifactParams,
+      response: {
+        200: {
+          description: 'The output, as a file',
+          content: { 'text/plain': { schema: z.string() } },
+        },
+        304: UNCHANGED,
+        ...problems('run_not_found', 'artifact_not_found', ...READ_PROBLEMS),
+      },
+    },
+    handler: async (request, reply) => {
+      const { sha256 } = request.params
+      const named = await references.names(request.runId, sha256)
+      if (named.isErr()) return sendProblem(request, reply, queryProblem(named.error))
+      if (!named.value) return sendProblem(request, reply, { code: 'artifact_not_found' })
+      const artifact = await deps.artifacts.read(sha256)
+      if (artifact === null) {
+        const detail =
+          'The run names this artifact, but this server does not have its file: it was redacted, or lost.'
+        return sendProblem(request, reply, { code: 'artifact_not_found', detail })
+      }
+      if (isKnownStill(request, reply, `"${sha256}"`)) {
+        artifact.stream.destroy()
+        return reply.code(304).send()
+      }
+      return sendFile(reply, sha256, artifact)
+    },
+  })
+}
+
+/** A tool may print anything, so a browser saves it and does not show it. */
+function sendFile(
+  reply: FastifyReply,
+  sha256: string,
+  { bytes, stream }: { readonly bytes: number; readonly stream: Readable },
+): FastifyReply {
+  return reply
+    .type('text/plain; charset=utf-8')
+    .header('content-length', bytes)
+    .header('content-disposition', `attachment; filename="${sha256}.txt"`)
+    .send(stream)
+}

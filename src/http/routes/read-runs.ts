@@ -1,0 +1,150 @@
+import * as z from 'zod'
+import { GetRunQuery, ListRunsQuery, RunParams } from '../../api/run-requests.ts'
+import { Goal, RunDetails, RunSummary } from '../../api/runs.ts'
+import type { RunState } from '../../domain/state.ts'
+import { streamOf } from '../../log/run-log.ts'
+import type { RunPage } from '../../projections/read-model.ts'
+import { runDetails } from '../../queries/run-details.ts'
+import { Moments } from '../../queries/run-history.ts'
+import type { AppDeps, ZodApp } from '../deps.ts'
+import {
+  described,
+  type Problem,
+  problems,
+  READ_PROBLEMS,
+  sendProblem,
+} from '../problems/problem.ts'
+import { commandProblem, invalidField, queryProblem } from '../problems/problem-of.ts'
+import { entityTag, isKnown, isKnownStill } from '../replies/conditional.ts'
+import { jsonOnce, sendJson } from '../replies/json.ts'
+
+const rowsOf = jsonOnce(({ runs }: RunPage) => runs)
+
+/** GET /api/runs */
+export function listRuns(app: ZodApp, { readModel }: AppDeps): void {
+  app.route({
+    method: 'GET',
+    url: '/api/runs',
+    config: { needs: 'runs:read' },
+    schema: {
+      operationId: 'listRuns',
+      tags: ['runs'],
+      summary: 'List runs, newest first',
+      querystring: ListRunsQuery,
+      response: {
+        200: described(
+          'One page. If there are more, the Link header holds the address of the next: `<…>; rel="next"`.',
+          z.array(RunSummary),
+        ),
+        ...problems('invalid_request'),
+      },
+    },
+    handler: async (request, reply) => {
+      const page = readModel.list(request.query)
+      if (page === null) {
+        const message =
+          'cursor does not belong to this list. Use the one in the Link header of a page.'
+        return sendProblem(request, reply, invalidField('cursor', message))
+      }
+      const link = linkOf(page, request.query)
+      if (link !== null) reply.header('link', link)
+      return sendJson(reply, rowsOf(page))
+    },
+  })
+}
+
+/** By page, because the read model returns the same page for the same query, and for no other. */
+const links = new WeakMap<RunPage, string>()
+
+/** The Link header of a page; null on the last. */
+function linkOf(page: RunPage, query: ListRunsQuery): string | null {
+  if (page.next === null) return null
+  const link = links.get(page) ?? nextLink(query, page.next)
+  links.set(page, link)
+  return link
+}
+
+function nextLink({ limit, status, goal }: ListRunsQuery, cursor: string): string {
+  const next = new URLSearchParams({ limit: String(limit), cursor })
+  if (status !== undefined) next.set('status', status)
+  if (goal !== undefined) next.set('goal', goal)
+  return `</api/runs?${next}>; rel="next"`
+}
+
+const detailsOf = jsonOnce(runDetails)
+
+/** GET /api/runs/{run_id} */
+export function getRun(app: ZodApp, deps: AppDeps): void {
+  const moments = new Moments(deps)
+  deps.redactions?.onRedacted(() => moments.forget())
+  const tagOf = ({ runId, seq }: RunState): string =>
+    entityTag(seq, deps.redactions?.ofRun(runId).length ?? 0)
+  app.route({
+    method: 'GET',
+    url: '/api/runs/:run_id',
+    config: { needs: 'runs:read' },
+    schema: {
+      operationId: 'getRun',
+      tags: ['runs'],
+      summary: 'Read a run',
+      description:
+        'The ETag is the revision of the run, which is the seq of its last record. ' +
+        'With it in If-None-Match, the answer is 304 if the run has no newer record. With `at`, ' +
+        'the answer is the run after that record. That changes only if a text of the run is redacted; ' +
+        'then the ETag changes too.',
+      params: RunParams,
+      querystring: GetRunQuery,
+      response: {
+        200: described('The run', RunDetails),
+        304: z.undefined().describe('The run has no newer record'),
+        ...problems(
+          'invalid_request',
+          'run_not_found',
+          'record_not_found',
+          'not_projected',
+          ...READ_PROBLEMS,
+        ),
+      },
+    },
+    handler: async (request, reply) => {
+      const { runId } = request
+      const { at } = request.query
+      if (at !== undefined) {
+        const state = await moments.stateAt(runId, at)
+        if (state.isErr()) return sendProblem(request, reply, queryProblem(state.error))
+        const known = isKnownStill(request, reply, tagOf(state.value))
+        return known ? reply.code(304).send() : runDetails(state.value)
+      }
+      const run = deps.readModel.get(runId)
+      if (run === null) return sendProblem(request, reply, await whyMissing(runId, deps))
+      if (isKnown(request, reply, tagOf(run.state))) return reply.code(304).send()
+      return sendJson(reply, detailsOf(run.state))
+    },
+  })
+}
+
+/** Whether a run that is not in the read model does not exist, or is only not projected yet. */
+async function whyMissing(runId: string, { store }: AppDeps): Promise<Problem> {
+  const first = await store.readStream(streamOf(runId), {
+    from: 'start',
+    direction: 'forward',
+    limit: 1,
+  })
+  return first.isErr() ? commandProblem(first.error) : { code: 'not_projected' }
+}
+
+/** GET /api/goals */
+export function listGoals(app: ZodApp, { goals }: AppDeps): void {
+  app.route({
+    method: 'GET',
+    url: '/api/goals',
+    config: { needs: 'runs:read' },
+    schema: {
+      operationId: 'listGoals',
+      tags: ['goals'],
+      summary: 'List the goals that a run can have',
+      response: { 200: described('All goals of this server', z.array(Goal)) },
+    },
+    handler: async () => [...goals],
+  })
+}

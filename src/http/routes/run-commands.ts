@@ -1,0 +1,166 @@
+import { randomUUID } from 'node:crypto'
+import type { FastifyRequest } from 'fastify'
+import { ResultAsync } from 'neverthrow'
+import { AbortRun, ConfigureRun, ResumeRun, RunParams } from '../../api/run-requests.ts'
+import { ResumedRun, RunAndStatus, RunDetails } from '../../api/runs.ts'
+import type { PersonCommand } from '../../domain/commands.ts'
+import { statusOf } from '../../domain/state.ts'
+import { handleCommand } from '../../log/handle-command.ts'
+import type { LoadedRun } from '../../log/run-log.ts'
+import { runDetails } from '../../queries/run-details.ts'
+import { type AppDeps, PROJECTION_WAIT_MS, type ZodApp } from '../deps.ts'
+import {
+  COMMAND_PROBLEMS,
+  described,
+  type Problem,
+  problems,
+  sendProblem,
+  sendResult,
+} from '../problems/problem.ts'
+import { commandProblem, invalidField } from '../problems/problem-of.ts'
+import { entityTag } from '../replies/conditional.ts'
+
+/**
+ * Carries out a person's command on a run. The result comes after the read model shows it, so that the client finds
+ * it there; the wait is bounded.
+ */
+export function command(
+  { store, readModel, clock }: Pick<AppDeps, 'store' | 'readModel' | 'clock'>,
+  request: FastifyRequest,
+  runId: string,
+  wanted: PersonCommand,
+): ResultAsync<LoadedRun, Problem> {
+  return handleCommand(store, runId, wanted, {
+    author: { commandId: randomUUID(), principal: request.principal },
+    now: clock,
+    snapshot: readModel.get(runId),
+  })
+    .mapErr((error) => {
+      const problem = commandProblem(error)
+      if (['store_failed', 'damaged_record', 'busy'].includes(problem.code)) {
+        request.log.error({ run_id: runId, error }, 'a command failed')
+      }
+      return problem
+    })
+    .andThen((run) => {
+      const { seq } = run.state
+      return ResultAsync.fromSafePromise(
+        readModel.waitFor(runId, seq, PROJECTION_WAIT_MS).then(() => run),
+      )
+    })
+}
+
+/** POST /api/runs/{run_id}/resume */
+export function resumeRun(app: ZodApp, deps: AppDeps): void {
+  app.route({
+    method: 'POST',
+    url: '/api/runs/:run_id/resume',
+    config: { needs: 'runs:decide' },
+    schema: {
+      operationId: 'resumeRun',
+      tags: ['runs'],
+      summary: 'Decide for a run that waits for a person',
+      description:
+        'The log keeps who decided, the reason, the `seq` of the human check, and its hash as ' +
+        '`shown_sha256`. That hash covers the whole history that led to the question.',
+      params: RunParams,
+      body: ResumeRun,
+      response: {
+        200: described('The decision is in the log', ResumedRun),
+        ...problems(
+          'invalid_request',
+          'run_not_found',
+          'not_awaiting_human',
+          'stale_decision',
+          'seen_otherwise',
+          'run_ended',
+          ...COMMAND_PROBLEMS,
+        ),
+      },
+    },
+    handler: async (request, reply) => {
+      const { decision, reason, seq: answers, seen } = request.body
+      const answer = { type: 'respond', decision, reason, answers, seen } as const
+      const resumed = command(deps, request, request.runId, answer).map(({ state }) => {
+        return { run_id: state.runId, status: statusOf(state), resumed_with: decision }
+      })
+      return sendResult(request, reply, resumed)
+    },
+  })
+}
+
+/** POST /api/runs/{run_id}/abort */
+export function abortRun(app: ZodApp, deps: AppDeps): void {
+  app.route({
+    method: 'POST',
+    url: '/api/runs/:run_id/abort',
+    config: { needs: 'runs:abort' },
+    schema: {
+      operationId: 'abortRun',
+      tags: ['runs'],
+      summary: 'Abort a run',
+      params: RunParams,
+      body: AbortRun,
+      response: {
+        200: described('The run has ended. Its agent stops what it is doing', RunAndStatus),
+        ...problems(
+          'invalid_request',
+          'run_not_found',
+          'run_ended',
+          'seen_otherwise',
+          ...COMMAND_PROBLEMS,
+        ),
+      },
+    },
+    handler: async (request, reply) => {
+      const { reason, seen } = request.body
+      const wanted = { type: 'abort', reason, seen } as const
+      const aborted = command(deps, request, request.runId, wanted).map(({ state }) => {
+        return { run_id: state.runId, status: statusOf(state) }
+      })
+      return sendResult(request, reply, aborted)
+    },
+  })
+}
+
+/** PATCH /api/runs/{run_id}/config */
+export function configureRun(app: ZodApp, deps: AppDeps): void {
+  app.route({
+    method: 'PATCH',
+    url: '/api/runs/:run_id/config',
+    config: { needs: 'runs:configure' },
+    schema: {
+      operationId: 'configureRun',
+      tags: ['runs'],
+      summary: 'Change the configuration of a run while it works',
+      description: 'A change takes effect at the next step of the run.',
+      params: RunParams,
+      body: ConfigureRun,
+      response: {
+        200: described('The run with its new configuration', RunDetails),
+        ...problems(
+          'invalid_request',
+          'run_not_found',
+          'run_ended',
+          'seen_otherwise',
+          ...COMMAND_PROBLEMS,
+        ),
+      },
+    },
+    handler: async (request, reply) => {
+      const { reason, seen, ...changes } = request.body
+      const missing = changes.model_name === undefined ? null : deps.missingKey(changes.model_name)
+      if (missing !== null) {
+        const message = `model_name "${changes.model_name}" needs ${missing}, which is not set. Set it for the server, or choose another model.`
+        return sendProblem(request, reply, invalidField('model_name', message))
+      }
+      const wanted = { type: 'configure', changes, reason, seen } as const
+      const changed = command(deps, request, request.runId, wanted).map(({ state }) => {
+        const redactions = deps.redactions?.ofRun(state.runId).length ?? 0
+        reply.header('etag', entityTag(state.seq, redactions))
+        return runDetails(state)
+      })
+      return sendResult(request, reply, changed)
+    },
+  })
+}

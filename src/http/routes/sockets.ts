@@ -1,0 +1,128 @@
+import { err, ok, type Result } from 'neverthrow'
+import * as z from 'zod'
+import { WatchAllQuery, WatchRunQuery } from '../../api/event-query.ts'
+import { RunParams } from '../../api/run-requests.ts'
+import type { ZodApp } from '../deps.ts'
+import type { Live } from '../live/live-plugin.ts'
+import { observeAllRuns } from '../live/observe-all-runs.ts'
+import { observeRun } from '../live/observe-run.ts'
+import { problems, sendProblem } from '../problems/problem.ts'
+
+const RUN = `
+A WebSocket. It sends the run's events as text frames, each a JSON object with exactly the keys
+\`kind\`, \`run_id\`, \`iteration\`, \`ts\`, \`payload\` and \`seq\`: first the history after \`after\`,
+then what happens live, each event once and in the order of \`seq\`.
+
+- \`seq\` counts the records of the run from 0 without gaps. Kinds that the client did not ask for are omitted,
+  so the numbers that arrive may have gaps. After a lost connection, connect again with
+  \`?after=\` and the last seq received.
+- With \`?meta=true\` each frame also holds \`id\` and \`meta\`: what is stored beside the record, such as
+  who caused it and the hashes that verify it. Frames that are not records have neither.
+- With \`?caught_up=true\` one frame \`{"kind":"caught_up","run_id":"…","seq":41}\` follows when the server has sent
+  all records that are stored at that time. It comes once on a connection, and only if the client asked for it. It is
+  not a record and has no other keys. Its \`seq\` is that of the last record that was looked at: \`?after=\` accepts it.
+- After \`run_end\` the server closes with code 1000.
+- For an unknown run, the server sends one frame of kind \`error\` and closes with 4404; for a query that is
+  not valid, or an \`after\` beyond the end of the run, it sends one such frame and closes with 4400; for a record that
+  cannot be read, it sends one such frame and closes with 1011. The \`seq\` of such a frame is the last one that the
+  client has.
+- When the server stops, it closes with 1001: connect again later with \`?after=\`.
+- The server ignores what the client sends. Every WebSocket client answers pings by itself, in the
+  order in which it reads. If a client makes no progress for 60 seconds (it neither reads 64 KiB of
+  the frames that wait for it nor answers a ping), the server closes with 1013; the client misses nothing if it connects
+  again with \`?after=\`. A client that reads slowly stays connected.
+- If the server or the address of the client has too many connections, the server refuses the upgrade with a problem
+  document (503 or 429). Connect again later.
+- If the server needs a token, send it in the \`Authorization\` header. A browser gets a ticket with
+  \`POST /api/tickets\` and sends it as \`?ticket=\` or as a subprotocol, \`new WebSocket(url, ['retrai',
+  'retrai.ticket.' + ticket])\`; it may also send the token as a subprotocol, \`'retrai.bearer.' +
+  base64url(token)\`. When the token is revoked or expires, the server closes with 4401.
+`
+
+const ALL_RUNS = `
+A WebSocket. It sends the records of all runs as text frames, in the order of the log, first the history
+after \`after\`, then what happens live, each once. A frame has the keys of the frames of one run
+(\`/api/ws/{run_id}\`) and \`cursor\`.
+
+- After a lost connection, connect again with \`?after=\` and the last \`cursor\` received. A cursor
+  is valid after a restart, for every server on the same log, and for \`GET /api/events\` too.
+- If the cursor does not belong to this log, or the query is not valid, the server sends one frame of kind
+  \`error\` (with an empty \`run_id\` and no cursor) and closes with 4400.
+- In place of a record that cannot be read, there is a frame of kind \`error\` with its seq;
+  the records of other runs follow.
+- With \`?meta=true\` each frame also holds \`id\` and \`meta\`, as with \`/api/ws/{run_id}\`.
+- With \`?caught_up=true\` one frame \`{"kind":"caught_up","cursor":"…"}\` comes between history and live.
+  It is not a record; its cursor is that of the last record of the log that was looked at, selected or not,
+  or null if there is none.
+- The server closes only with 1001 when it stops, with 1013 if the client makes no progress, and with 4401 if its
+  token is no longer valid. Pings and tokens are as with \`/api/ws/{run_id}\`.
+`
+
+const SOCKET_RESPONSES = {
+  101: z.undefined().describe('The connection is a WebSocket from here on'),
+  ...problems('upgrade_required', 'too_many_of_client', 'too_many_sockets'),
+}
+
+/** WS /api/ws/{run_id} */
+export function watchRun(app: ZodApp, live: Live): void {
+  app.route({
+    method: 'GET',
+    url: '/api/ws/:run_id',
+    config: { needs: 'runs:read' },
+    schema: {
+      operationId: 'watchRun',
+      tags: ['live'],
+      summary: 'Watch a run live, over a WebSocket',
+      description: RUN,
+      params: RunParams,
+      querystring: WatchRunQuery,
+      response: SOCKET_RESPONSES,
+    },
+    // A WebSocket client cannot read an HTTP response, so the server reports a bad query on the socket.
+    attachValidation: true,
+    handler: (request, reply) => {
+      reply.header('upgrade', 'websocket')
+      return sendProblem(request, reply, { code: 'upgrade_required' })
+    },
+    wsHandler: (socket, request) => {
+      const { run_id: runId } = RunParams.parse(request.params)
+      const watched = live.watchLog.watch(request, 'run_watched')
+      live.sockets.serve(socket, observeRun(runId, queryOf(request), live, watched), request)
+    },
+  })
+}
+
+/** WS /api/ws */
+export function watchAll(app: ZodApp, live: Live): void {
+  app.route({
+    method: 'GET',
+    url: '/api/ws',
+    config: { needs: 'runs:read' },
+    schema: {
+      operationId: 'watchAll',
+      tags: ['live'],
+      summary: 'Watch all runs live, over a WebSocket',
+      description: ALL_RUNS,
+      querystring: WatchAllQuery,
+      response: SOCKET_RESPONSES,
+    },
+    attachValidation: true,
+    handler: (request, reply) => {
+      reply.header('upgrade', 'websocket')
+      return sendProblem(request, reply, { code: 'upgrade_required' })
+    },
+    wsHandler: (socket, request) => {
+      const watched = live.watchLog.watch(request, 'feed_watched')
+      live.sockets.serve(socket, observeAllRuns(queryOf(request), live, watched), request)
+    },
+  })
+}
+
+/** The query of a route with `attachValidation`; the error is one or more sentences for a person. */
+function queryOf<T>(request: {
+  readonly query: T
+  readonly validationError?: Error
+}): Result<T, string> {
+  const { query, validationError } = request
+  return validationError === undefined ? ok(query) : err(validationError.message)
+}
