@@ -60,6 +60,7 @@ export async function followTokens(
     try {
       const after = reader.loaded.revision
       for await (const item of store.subscribeStream(TOKEN_LEDGER.stream, { after, signal })) {
+        if (item.type === 'interrupted') continue
         const taken = item.type === 'events' ? reader.take(item.events) : ok(reader.caughtUp())
         if (taken.isErr()) return taken.error
       }

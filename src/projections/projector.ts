@@ -39,6 +39,12 @@ type ProjectorDeps = {
   /** Stops the projector, as `stop` does. */
   readonly signal?: AbortSignal
   readonly retryMs?: number
+  /**
+   * Called once the store holds another log than the one that this process has followed: it came back empty, or
+   * from a backup. Whatever the process derived from the log may be wrong now.
+   * @param reason for a person
+   */
+  readonly onLogReplaced?: (reason: string) => void
 }
 
 export type Projector = {
@@ -101,9 +107,13 @@ type Progress = {
 
 async function project(deps: ProjectorDeps, on: Progress, signal: AbortSignal): Promise<void> {
   const { readModel, retryMs = RETRY_MS } = deps
+  let followed = false
   while (!signal.aborted) {
     try {
       const checked = await checkLog(deps)
+      const replaced = checked.unwrapOr(null)
+      if (replaced !== null && followed) deps.onLogReplaced?.(replaced)
+      followed ||= checked.isOk()
       const round = AbortSignal.any([signal, readModel.generation])
       const ended = checked.isErr() ? checked : await follow(deps, on, round)
       if (ended.isErr()) on.failed(ended.error)
@@ -115,15 +125,21 @@ async function project(deps: ProjectorDeps, on: Progress, signal: AbortSignal): 
 }
 
 /**
- * Starts over where the log is not the one that was projected: another one, one that was restored from
- * a backup, or one that was moved to a store with other positions.
+ * Starts over if the log is not the one that was projected: another one, one that was restored from a
+ * backup, or one that was moved to a store with other positions. Returns why, for a person; null if it is the same.
  */
-async function checkLog({ store, readModel }: ProjectorDeps): Promise<Result<void, Failure>> {
+async function checkLog({
+  store,
+  readModel,
+}: ProjectorDeps): Promise<Result<string | null, Failure>> {
   const logId = await ensureLogId(store)
   if (logId.isErr()) return err(logId.error)
-  const adopted = readModel.adopt(logId.value)
+  const before = readModel.generation
   const last = readModel.checkpoint
-  if (adopted.isErr() || last === null) return adopted
+  const adopted = readModel.adopt(logId.value)
+  if (adopted.isErr()) return err(adopted.error)
+  if (readModel.generation !== before) return ok('it is another log')
+  if (last === null) return ok(null)
   const read = await store.readStream(last.stream, {
     from: last.revision,
     direction: 'forward',
@@ -131,12 +147,13 @@ async function checkLog({ store, readModel }: ProjectorDeps): Promise<Result<voi
   })
   if (read.isErr() && read.error.type !== 'stream_not_found') return err(read.error)
   const found = read.isOk() ? read.value[0] : undefined
-  if (found?.id !== last.eventId) {
-    readModel.startOver('the log does not hold the last record that was projected')
-  } else if (found.position !== last.position) {
-    readModel.startOver('the log was moved: its records have other positions now')
-  }
-  return ok(undefined)
+  const isSame = found?.id === last.eventId
+  if (isSame && found.position === last.position) return ok(null)
+  const why = isSame
+    ? 'the log was moved: its records have other positions now'
+    : 'the log does not hold the last record that was projected'
+  readModel.startOver(why)
+  return ok(why)
 }
 
 /** Projects what the log holds and gets, until `round` aborts. */
@@ -152,6 +169,8 @@ async function follow(
   try {
     for await (const item of store.subscribeAll(options)) {
       if (round.aborted) break
+      // Ends the round: the next one begins by checking that the log is still the same.
+      if (item.type === 'interrupted') return open.commit()
       if (item.type === 'caught_up') {
         const committed = open.commit()
         if (committed.isErr()) return committed

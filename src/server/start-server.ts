@@ -40,10 +40,15 @@ export type StartOptions = {
   readonly log: Logger
   /** When what is stored is verified, other than by default. */
   readonly verify?: Partial<VerifyPace>
+  /** Called if the store holds another log than before: close this server then, and start it again. */
+  readonly onLogReplaced?: () => void
 }
 
 /** How long a start waits until all that was recorded to be taken out is gone. */
 const REDACTED_WITHIN_MS = 5_000
+
+const LOG_REPLACED =
+  'the event store came back with another log, for instance an empty one or an older backup: the server starts again from it'
 
 /**
  * Puts the rooms together: store, projections, agent, HTTP. An EventStoreDB that is away is waited for
@@ -82,7 +87,13 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   if (readModel.isErr()) return err(readModel.error.message)
   opened.defer(() => readModel.value.close())
   const asOfNow = redactor.apply.bind(redactor)
-  const projector = startProjector({ store, readModel: readModel.value, log, asOfNow })
+  const projector = startProjector({
+    ...{ store, readModel: readModel.value, log, asOfNow },
+    onLogReplaced: (reason) => {
+      log.error({ reason }, LOG_REPLACED)
+      options.onLogReplaced?.()
+    },
+  })
   opened.defer(() => projector.stop())
 
   // The read model is locked by now, so no other server has checks under way in this folder.

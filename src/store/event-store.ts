@@ -87,6 +87,8 @@ export type OverwriteError =
 export type SubscriptionItem =
   | { readonly type: 'events'; readonly events: readonly RecordedEvent[] }
   | { readonly type: 'caught_up' }
+  /** The connection to the store was lost. The store that answers next may hold another log. */
+  | { readonly type: 'interrupted' }
 
 /** A catch-up subscription: history, then live, in order, each event once, until `signal` aborts. */
 export type Subscription = AsyncIterable<SubscriptionItem>

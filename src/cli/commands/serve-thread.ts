@@ -19,7 +19,10 @@ const { settings, beats } = workerData as ThreadData
 startBeating(beats)
 report({ type: 'beating' })
 guardSecrets(secretsOf(settings))
-const server = await startServer(settings, { log: createLog(settings.RETRAI_LOG_LEVEL) })
+const server = await startServer(settings, {
+  log: createLog(settings.RETRAI_LOG_LEVEL),
+  onLogReplaced: () => report({ type: 'restart' }),
+})
 if (server.isErr()) report({ type: 'failed', message: server.error })
 else {
   port.on('message', async (_stop: ToThread) => {

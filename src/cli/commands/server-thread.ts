@@ -14,6 +14,8 @@ export type FromThread =
   | { readonly type: 'ready'; readonly url: string }
   /** The text is for people. */
   | { readonly type: 'failed'; readonly message: string }
+  /** All that it holds in memory may be wrong: it must be stopped and started again. */
+  | { readonly type: 'restart' }
   | { readonly type: 'stopped' }
 
 const SCRIPT = siblingModule('serve-thread', import.meta.url)
@@ -26,67 +28,42 @@ const SILENT_MS = 1_000
 export class ServerThread {
   /** The address of the server, or why it cannot start, for people. */
   readonly started: Promise<Result<string, string>>
-  readonly #worker: Worker
   readonly #log: Logger
-  readonly #stopped: Promise<void>
-  #watchdog: Watchdog | null = null
+  #settings: Settings
+  #running: Running
+  #isStopping = false
 
   constructor(settings: Settings, log: Logger) {
-    const beats = newBeats()
-    const workerData: ThreadData = { settings, beats }
-    const worker = new Worker(SCRIPT, { workerData })
-    const started = Promise.withResolvers<Result<string, string>>()
-    const stopped = Promise.withResolvers<void>()
-    worker.on('message', (message: FromThread) => {
-      switch (message.type) {
-        case 'beating':
-          this.#watchdog = this.#watch(beats)
-          break
-        case 'ready':
-          started.resolve(ok(message.url))
-          break
-        case 'failed':
-          started.resolve(err(message.message))
-          break
-        case 'stopped':
-          stopped.resolve()
-          break
-      }
-    })
-    worker.once('error', (error) => {
-      log.fatal({ err: error }, 'the server broke down')
-      process.exit(1)
-    })
-    this.started = started.promise
-    this.#stopped = stopped.promise
-    this.#worker = worker
+    this.#settings = settings
     this.#log = log
+    this.#running = this.#run()
+    this.started = this.#running.started
   }
 
   /** What keeps the server from working; null if nothing does. */
   problem(): Problem | null {
-    if (!this.#watchdog?.stuck) return null
-    const seconds = Math.floor(this.#watchdog.silentMs / 1000)
+    const { watchdog } = this.#running
+    if (!watchdog?.stuck) return null
+    const seconds = Math.floor(watchdog.silentMs / 1000)
     const detail = `The server has been stuck for ${seconds} seconds. Its log shows where; restart it.`
     return { code: 'stuck', detail }
   }
 
   /** Ends sockets, requests and work under way; resolves when all is stored. */
   stop(): Promise<void> {
-    const message: ToThread = { type: 'stop' }
-    this.#worker.postMessage(message)
-    return this.#stopped
+    this.#isStopping = true
+    return stopThread(this.#running)
   }
 
   /** Ends the thread of a server that could not start. */
   async terminate(): Promise<void> {
-    this.#watchdog?.stop()
-    await this.#worker.terminate()
+    this.#running.watchdog?.stop()
+    await this.#running.worker.terminate()
   }
 
   /** Ends the whole process, whatever the thread does: as `kill -9` does if it does not turn. */
   endProcess(): void {
-    const silentMs = this.#watchdog?.silentMs ?? 0
+    const silentMs = this.#running.watchdog?.silentMs ?? 0
     if (silentMs < SILENT_MS) process.exit(1)
     this.#log.fatal(
       { stuck_ms: Math.round(silentMs) },
@@ -94,6 +71,62 @@ export class ServerThread {
     )
     // exit() would wait for the thread, which may never return from native code.
     process.kill(process.pid, 'SIGKILL')
+  }
+
+  #run(): Running {
+    const beats = newBeats()
+    const workerData: ThreadData = { settings: this.#settings, beats }
+    const worker = new Worker(SCRIPT, { workerData })
+    const started = Promise.withResolvers<Result<string, string>>()
+    const stopped = Promise.withResolvers<void>()
+    const running: Running = {
+      ...{ worker, started: started.promise, stopped: stopped.promise },
+      watchdog: null,
+    }
+    worker.on('message', (message: FromThread) => {
+      switch (message.type) {
+        case 'beating':
+          running.watchdog = this.#watch(beats)
+          break
+        case 'ready':
+          started.resolve(ok(message.url))
+          break
+        case 'failed':
+          started.resolve(err(message.message))
+          break
+        case 'restart':
+          void this.#restart()
+          break
+        case 'stopped':
+          stopped.resolve()
+          break
+      }
+    })
+    worker.once('error', (error) => {
+      this.#log.fatal({ err: error }, 'the server broke down')
+      process.exit(1)
+    })
+    return running
+  }
+
+  /** Starts a new thread in the place of this one, at the same address. */
+  async #restart(): Promise<void> {
+    if (this.#isStopping) return
+    const before = this.#running
+    const url = await before.started
+    await stopThread(before)
+    before.watchdog?.stop()
+    await before.worker.terminate()
+    if (this.#isStopping) return
+    const port = url.map((text) => Number(new URL(text).port)).unwrapOr(this.#settings.RETRAI_PORT)
+    this.#settings = { ...this.#settings, RETRAI_PORT: port }
+    this.#running = this.#run()
+    const started = await this.#running.started
+    if (started.isOk()) this.#log.info(`retrai is ready again at ${started.value}`)
+    else {
+      this.#log.fatal({ reason: started.error }, 'the server cannot start again')
+      process.exit(1)
+    }
   }
 
   #watch(beats: Beats): Watchdog {
@@ -110,4 +143,19 @@ export class ServerThread {
       },
     })
   }
+}
+
+/** One thread, from its start to its end. */
+type Running = {
+  readonly worker: Worker
+  readonly started: Promise<Result<string, string>>
+  readonly stopped: Promise<void>
+  /** Null until its event loop turns. */
+  watchdog: Watchdog | null
+}
+
+function stopThread({ worker, stopped }: Running): Promise<void> {
+  const message: ToThread = { type: 'stop' }
+  worker.postMessage(message)
+  return stopped
 }

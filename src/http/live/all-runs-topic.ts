@@ -67,6 +67,7 @@ export class AllRunsTopic {
         yield null
         continue
       }
+      if (item.type === 'interrupted') continue
       const frames = allRunsFrames(item.events, form, this.#deps)
       if (frames.length > 0) yield frames
     }

@@ -47,6 +47,7 @@ export async function* follow<P>(
           `holds: ${clientMessageOf(cause)}`,
       )
     }
+    if (cursor.heard) yield { type: 'interrupted' }
     cursor.heard = false
     await backoff.wait(signal)
   }

@@ -153,6 +153,7 @@ describe('opening again', () => {
     const after = second?.position ?? null
     for await (const item of store.subscribeAll({ after, prefix: '', signal })) {
       if (item.type === 'caught_up') break
+      if (item.type !== 'events') continue
       seen.push(...item.events.map((event) => `${event.stream}@${event.revision}`))
     }
     expect(seen).toEqual(['again@2', 'again@3'])

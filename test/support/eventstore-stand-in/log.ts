@@ -91,6 +91,13 @@ export class Log {
     this.#appended.emit('appended')
   }
 
+  /** Another log in the place of this one: that of a backup, or none. Call it only while nobody is connected. */
+  restore(backup: readonly LoggedEvent[]): void {
+    this.all.splice(0, this.all.length, ...backup)
+    this.#streams.clear()
+    for (const event of backup) this.#stream(event.stream).events.push(event)
+  }
+
   #stream(name: string): Stream {
     const known = this.#streams.get(name)
     if (known !== undefined) return known

@@ -1,0 +1,88 @@
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { Script } from '../../examples/scripted-model/script.ts'
+import type { StandIn } from '../support/eventstore-stand-in/index.ts'
+import { get, post, runIn, Site, start, until, untilReady, untilStatus, watch } from './support.ts'
+
+let site: Site
+beforeEach(async () => {
+  site = await Site.open()
+})
+afterEach(async () => {
+  await site[Symbol.asyncDispose]()
+})
+
+/** Reaches its goal at once, but for a project named WAITS. */
+const script: Script = ({ turn, messages }) => {
+  const waits = messages.some(({ content }) => content.includes('WAITS')) && turn === 0
+  return { calls: [{ tool: 'bash_exec', args: { command: waits ? 'true' : 'touch done' } }] }
+}
+
+/** The store goes away and comes back with another log. */
+async function replace(standIn: StandIn, backup: StandIn['log']['all']): Promise<void> {
+  await standIn.faults.down()
+  standIn.log.restore(backup)
+  await standIn.faults.up()
+}
+
+const cases = [
+  ['an older backup', (backup: StandIn['log']['all']) => backup, 1],
+  ['an empty log', () => [], 0],
+] as const
+
+test.each(cases)(
+  'a store that comes back with %s is noticed, and the server starts over',
+  async (_, restored, left) => {
+    const standIn = await site.standIn()
+    const model = await site.model(script)
+    const args = ['--store', standIn.connectionString]
+    const server = await site.serve('data', { model: model.url, args })
+    const kept = await start(server, await site.project('kept'))
+    await untilStatus(server, kept, 'achieved')
+    const backup = [...standIn.log.all]
+    const lost = await start(server, await site.project('lost'))
+    await untilStatus(server, lost, 'achieved')
+    const waiting = await start(server, await site.project('WAITS'), { hitl_enabled: true })
+    await untilStatus(server, waiting, 'awaiting_human')
+    const observer = watch(server, waiting)
+    await observer.have(1)
+
+    await replace(standIn, restored(backup))
+
+    // Its observers are disconnected, and learn that it is gone when they come back.
+    expect(await observer.closed).toMatchObject({ code: 1001 })
+    const listed = await until(
+      () => get(server, '/api/runs').catch(() => null),
+      (answer) => answer?.status === 200 && Number(answer.body.length) === left,
+    )
+    expect(listed?.body).toMatchObject(left === 0 ? [] : [{ run_id: kept }])
+    await untilReady(server)
+    expect(await watch(server, waiting).closed).toMatchObject({ code: 4404 })
+    expect((await get(server, `/api/runs/${lost}`)).status).toBe(404)
+    expect(
+      (await post(server, `/api/runs/${waiting}/resume`, { decision: 'approve' })).status,
+    ).toBe(404)
+    const created = await post(server, '/api/runs', runIn(await site.project('new')))
+    expect(created.status).toBe(201)
+    await untilStatus(server, String(created.body.run_id), 'achieved')
+  },
+)
+
+test('a store that comes back with the same log restarts nothing', async () => {
+  const standIn = await site.standIn()
+  const model = await site.model(script)
+  const server = await site.serve('data', {
+    model: model.url,
+    args: ['--store', standIn.connectionString],
+  })
+  const waiting = await start(server, await site.project('WAITS'), { hitl_enabled: true })
+  await untilStatus(server, waiting, 'awaiting_human')
+  const observer = watch(server, waiting)
+  await observer.have(1)
+  await replace(standIn, [...standIn.log.all])
+  const later = await start(server, await site.project('later'))
+  await untilStatus(server, later, 'achieved')
+  expect(observer.socket.readyState).toBe(observer.socket.OPEN)
+  expect((await post(server, `/api/runs/${waiting}/resume`, { decision: 'approve' })).status).toBe(
+    200,
+  )
+})
