@@ -32,4 +32,6 @@ test('a client that is refused for another reason gets it, however large its bod
   server = await startTestServer()
   const headers = { 'content-type': 'text/plain', 'content-length': `${BODY.length}` }
   expect(await refusalOf('/api/nothing', headers)).toBe('urn:retrai:problem:not_found')
+  const expecting = { ...headers, expect: 'more' }
+  expect(await refusalOf('/api/runs', expecting)).toBe('urn:retrai:problem:expectation_failed')
 })

@@ -13,6 +13,7 @@ import {
 } from '../problems/problem.ts'
 import { sendMissingPage, wantsPage } from './console.ts'
 import { SECURITY_HEADERS } from './security.ts'
+import { discardUnreadBody } from './unread-body.ts'
 import { InvalidInput } from './validation.ts'
 
 /** What the framework refuses by itself, by its error code. */
@@ -74,8 +75,12 @@ export function endWithProblem(socket: Socket, problem: Problem): void {
 }
 
 /** Answers an Expect header that asks for anything but 100-continue, which Node refuses by itself. */
-export function refuseExpectation({ url = '/' }: IncomingMessage, response: ServerResponse): void {
-  const document = problemDocument({ code: 'expectation_failed' }, url)
+export async function refuseExpectation(
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  await discardUnreadBody(request)
+  const document = problemDocument({ code: 'expectation_failed' }, request.url ?? '/')
   const body = JSON.stringify(document)
   response.writeHead(document.status, problemHeaders(body)).end(body)
 }

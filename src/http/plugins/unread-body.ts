@@ -13,25 +13,24 @@ const DISCARD_MS = 2000
  */
 export const discardUnreadBodies = fp(
   async (app) => {
-    app.addHook('onSend', async ({ raw }) => {
-      if (hasBody(raw) && !raw.complete && !raw.destroyed) await discardRest(raw)
-    })
+    app.addHook('onSend', async ({ raw }) => discardUnreadBody(raw))
   },
   { name: 'unread-bodies' },
 )
 
-const hasBody = ({ headers }: IncomingMessage): boolean =>
-  headers['transfer-encoding'] !== undefined || Number(headers['content-length']) > 0
-
-/** Ends with the body, or at one of the limits, or when the client leaves. */
-async function discardRest(body: IncomingMessage): Promise<void> {
+/** Resolves at the end of the body, at one of the limits, or when the client leaves. */
+export async function discardUnreadBody(request: IncomingMessage): Promise<void> {
+  if (!hasBody(request) || request.complete || request.destroyed) return
   const ended = new AbortController()
   const end = (): void => ended.abort()
   let bytes = 0
-  body.on('data', (chunk: Buffer) => {
+  request.on('data', (chunk: Buffer) => {
     bytes += chunk.length
     if (bytes > DISCARD_BYTES) end()
   })
-  for (const event of ['end', 'close', 'error']) body.once(event, end)
+  for (const event of ['end', 'close', 'error']) request.once(event, end)
   await sleep(DISCARD_MS, undefined, { signal: ended.signal }).catch(() => undefined)
 }
+
+const hasBody = ({ headers }: IncomingMessage): boolean =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length']) > 0
