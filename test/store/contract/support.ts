@@ -90,7 +90,7 @@ export function observe(
     for await (const item of subscribe(controller.signal)) {
       items.push(item)
       if (item.type === 'events') events.push(...item.events)
-      else caughtUpAt.push(events.length)
+      if (item.type === 'caught_up') caughtUpAt.push(events.length)
       check()
       await beforeNext()
     }
