@@ -10,34 +10,37 @@ import { refusalFrame } from './frame.ts'
 import type { Live } from './live-plugin.ts'
 import { notWritten } from './observe-run.ts'
 import type { SocketWriter } from './socket-writer.ts'
-import type { Ending, Observation } from './sockets.ts'
+import type { Ending, Observer, ServedSocket } from './sockets.ts'
 
 /** All runs over a WebSocket, as its address asks for them. */
-export function observeAllRuns(
+export const observeAllRuns =
+  (query: Result<z.output<typeof WatchAllQuery>, string>, live: Live, watched: Watched) =>
+  (socket: ServedSocket): Observer => ({
+    advance: () => send(query, socket, live, watched),
+    refusal: ({ message }) => refusalFrame('', -1, live.clock(), message),
+    closed: () => watched.end(),
+  })
+
+async function send(
   query: Result<z.output<typeof WatchAllQuery>, string>,
+  { writer, signal }: ServedSocket,
   live: Live,
   watched: Watched,
-): Observation {
-  return {
-    send: async (writer, signal) => {
-      if (query.isErr()) return { type: 'bad_request', cursor: -1, message: query.error }
-      const start = await findStart(query.value.after, live, signal)
-      if (start === null || 'type' in start) return start
-      if (!(await watched.begin())) return notWritten(-1)
-      const filter = new AllRunsFilter(query.value, live.facts, signal)
-      const form = formIn(query.value)
-      let { cursor } = start
-      for await (const frames of live.allRuns.follow(start.position, form, signal)) {
-        await sendAll(frames, { filter, writer, signal, watched })
-        cursor = frames.at(-1)?.cursor ?? cursor
-        const historyEnds = frames.length === 0
-        if (historyEnds && query.value.caught_up === true) writer.send(caughtUpFrame(cursor))
-      }
-      return null
-    },
-    refusal: ({ message }) => refusalFrame('', -1, live.clock(), message),
-    watched,
+): Promise<Ending | null> {
+  if (query.isErr()) return { type: 'bad_request', cursor: -1, message: query.error }
+  const start = await findStart(query.value.after, live, signal)
+  if (start === null || 'type' in start) return start
+  if (!(await watched.begin())) return notWritten(-1)
+  const filter = new AllRunsFilter(query.value, live.facts, signal)
+  const form = formIn(query.value)
+  let { cursor } = start
+  for await (const frames of live.allRuns.follow(start.position, form, signal)) {
+    await sendAll(frames, { filter, writer, signal, watched })
+    cursor = frames.at(-1)?.cursor ?? cursor
+    const historyEnds = frames.length === 0
+    if (historyEnds && query.value.caught_up === true) writer.send(caughtUpFrame(cursor))
   }
+  return null
 }
 
 /** Waits while the store has trouble. */

@@ -10,8 +10,9 @@ import { NOT_WRITTEN, type Watched } from '../plugins/watch-log.ts'
 import { caughtUpFrame, framesOf, isEnd, type RunFrame, refusalFrame } from './frame.ts'
 import type { Live } from './live-plugin.ts'
 import { type Damage, damageMessage } from './record-json.ts'
-import type { SocketWriter } from './socket-writer.ts'
-import type { Ending, Observation } from './sockets.ts'
+import type { RunTopic } from './run-topics.ts'
+import type { Follower } from './shared-topic.ts'
+import type { Ending, Observer, ServedSocket } from './sockets.ts'
 
 /** The projector may not have read the last record yet. */
 const NOT_PROJECTED = -1
@@ -19,105 +20,150 @@ const NOT_PROJECTED = -1
 type Query = Result<z.output<typeof WatchRunQuery>, string>
 
 /** One run over a WebSocket, as its address asks for it. */
-export function observeRun(
-  givenId: string,
-  query: Query,
-  live: Live,
-  watched: Watched,
-): Observation {
-  return {
-    send: async (writer, signal) => {
-      const start = await begin(givenId, query, watched, signal, live)
-      return start === null || 'type' in start
-        ? start
-        : sendRun(start, { writer, signal, watched }, live)
-    },
-    refusal: refusalOf(givenId, live),
-    watched,
-  }
-}
+export const observeRun =
+  (givenId: string, query: Query, live: Live, watched: Watched) =>
+  (socket: ServedSocket): Observer =>
+    new RunObserver(givenId, query, socket, live, watched)
 
-/** A function of its own, so that it does not hold the query while the socket is open. */
-function refusalOf(givenId: string, { clock }: Live): Observation['refusal'] {
-  return ({ cursor, message }) => refusalFrame(givenId, cursor, clock(), message)
-}
+/** Sends the selected frames of a run. Nothing but this object waits for the next one. */
+class RunObserver implements Observer, Follower<number> {
+  form: Form = 'record'
+  /** Frames up to this seq have been taken. */
+  cursor = -1
+  readonly #runId: string
+  readonly #socket: ServedSocket
+  readonly #live: Live
+  readonly #watched: Watched
+  /** Null once it was read: an idle socket does not hold it. */
+  #query: Query | null
+  #topic: RunTopic | null = null
+  #kinds: ReadonlySet<Kind> = DOCUMENTED
+  #caughtUp: CaughtUpReport | null = null
 
-async function sendRun(
-  { runId, after, kinds, form, caughtUp, isComplete }: Start,
-  { writer, signal, watched }: Omit<Sending, 'kinds'>,
-  live: Live,
-): Promise<Ending | null> {
-  if (isComplete) {
-    caughtUp?.send(after, writer)
-    return completed(runId, after, live)
+  constructor(runId: string, query: Query, socket: ServedSocket, live: Live, watched: Watched) {
+    this.#runId = runId
+    this.#query = query
+    this.#socket = socket
+    this.#live = live
+    this.#watched = watched
   }
-  let cursor = after
-  await caughtUp?.check(cursor, writer, signal)
-  for await (const frames of live.runTopics.follow({ runId, after, form }, signal)) {
-    const ending = await sendAll(frames, cursor, { kinds, writer, signal, watched })
-    cursor += frames.length
-    if (ending?.type === 'complete') {
-      caughtUp?.send(cursor, writer)
-      return completed(runId, cursor, live)
+
+  advance(): Ending | null | Promise<Ending | null> {
+    if (this.#topic === null) return this.#begin()
+    const seq = this.cursor + 1
+    const frames = this.#topic.take(this)
+    if (frames === null) return this.#catchUp(this.#topic)
+    const sent = frames.length === 0 ? null : this.#send(frames, seq)
+    return sent ?? this.#caughtUp?.check(this.cursor, this.#socket) ?? null
+  }
+
+  onNews(): void {
+    this.#socket.wake()
+  }
+
+  refusal({ cursor, message }: Parameters<Observer['refusal']>[0]): Buffer {
+    return refusalFrame(this.#runId, cursor, this.#live.clock(), message)
+  }
+
+  closed(): void {
+    this.#topic?.leave(this)
+    this.#watched.end()
+  }
+
+  /** Joins the topic of the run, or returns why nothing is sent. */
+  async #begin(): Promise<Ending | null> {
+    const query = this.#query
+    if (query === null) return null
+    const { signal } = this.#socket
+    const runId = RunId.safeParse(this.#runId)
+    if (!runId.success) {
+      const message = `"${this.#runId}" is not a run id. GET /api/runs lists all runs.`
+      return { type: 'unknown_run', cursor: -1, message }
     }
-    if (ending !== null) return ending
-    await caughtUp?.check(cursor, writer, signal)
+    if (query.isErr()) return { type: 'bad_request', cursor: -1, message: query.error }
+    const head = await readHead(runId.data, signal, this.#live)
+    if (head === null) return null
+    if (head === 'unknown_run') {
+      const message = `There is no run ${runId.data}. GET /api/runs lists all runs.`
+      return { type: 'unknown_run', cursor: -1, message }
+    }
+    const { after = -1, kinds, caught_up: wantsCaughtUp } = query.value
+    if (after > head.seq) {
+      const message = `after=${after} is beyond the last record of this run, which has seq ${head.seq}.`
+      return { type: 'bad_request', cursor: after, message }
+    }
+    this.cursor = after
+    this.form = formIn(query.value)
+    this.#kinds = sharedKinds(kinds)
+    if (wantsCaughtUp === true) {
+      this.#caughtUp = new CaughtUpReport(runId.data, head.seq, this.#live)
+    }
+    if (after === head.seq && isEnd(head)) return this.#complete(after)
+    if (signal.aborted) return null
+    if (!(await this.#watched.begin())) return notWritten(after)
+    this.#query = null
+    if (!signal.aborted) this.#topic = this.#live.runTopics.join(runId.data, this)
+    return null
   }
-  return null
-}
 
-/** A client that reconnects over REST sees the final state, unless the read model lags far behind. */
-async function completed(runId: string, cursor: number, { readModel }: Live): Promise<Ending> {
-  await readModel.waitFor(runId, cursor, PROJECTION_WAIT_MS)
-  return { type: 'complete', cursor }
-}
+  async #catchUp(topic: RunTopic): Promise<Ending | null> {
+    const { signal } = this.#socket
+    let seq = this.cursor + 1
+    for await (const page of topic.catchUp(this, signal)) {
+      const ending = await this.#send(page, seq)
+      if (ending !== null) return ending
+      seq = this.cursor + 1
+    }
+    return null
+  }
 
-type Start = {
-  readonly runId: string
-  /** Frames after this seq; -1 is all. */
-  readonly after: number
-  readonly kinds: ReadonlySet<Kind>
-  readonly form: Form
-  /** Null if the observer did not ask for it. */
-  readonly caughtUp: CaughtUpReport | null
-  /** The observer has the whole run already. */
-  readonly isComplete: boolean
-}
+  /**
+   * Sends those of the frames that are selected.
+   * @param seq of the first frame
+   */
+  #send(
+    frames: readonly RunFrame[],
+    seq: number,
+    start = 0,
+  ): Ending | null | Promise<Ending | null> {
+    const { writer, signal } = this.#socket
+    let index = start
+    writer.cork()
+    try {
+      for (; index < frames.length; index += 1) {
+        const frame = frames[index]
+        if (frame === undefined || signal.aborted) return null
+        if (frame.type === 'damage') return damaged(frame)
+        if (frame.seq !== seq + index) {
+          const message = `the store returned ${frame.seq} instead`
+          return damaged({ seq: seq + index, message })
+        }
+        if (this.#kinds.has(frame.kind)) writer.sendFrame(frame)
+        this.#watched.last = frame.seq
+        if (isEnd(frame)) return this.#complete(frame.seq)
+        if (writer.full) break
+      }
+    } finally {
+      writer.uncork()
+    }
+    return index < frames.length ? this.#sendLater(frames, seq, index + 1) : null
+  }
 
-/** What to send, or why nothing is sent; null if `signal` has aborted. */
-async function begin(
-  givenId: string,
-  query: Query,
-  watched: Watched,
-  signal: AbortSignal,
-  live: Live,
-): Promise<Start | Ending | null> {
-  const refuse = (type: 'unknown_run' | 'bad_request', cursor: number, message: string): Ending => {
-    return { type, cursor, message }
+  async #sendLater(
+    frames: readonly RunFrame[],
+    seq: number,
+    start: number,
+  ): Promise<Ending | null> {
+    await this.#socket.writer.drained()
+    return this.#send(frames, seq, start)
   }
-  const runId = RunId.safeParse(givenId)
-  if (!runId.success) {
-    const message = `"${givenId}" is not a run id. GET /api/runs lists all runs.`
-    return refuse('unknown_run', -1, message)
+
+  /** A client that reconnects over REST sees the final state, unless the read model lags far behind. */
+  async #complete(cursor: number): Promise<Ending> {
+    this.#caughtUp?.send(cursor, this.#socket)
+    await this.#live.readModel.waitFor(this.#runId, cursor, PROJECTION_WAIT_MS)
+    return { type: 'complete', cursor }
   }
-  if (query.isErr()) return refuse('bad_request', -1, query.error)
-  const head = await readHead(runId.data, signal, live)
-  if (head === null) return null
-  if (head === 'unknown_run') {
-    const message = `There is no run ${runId.data}. GET /api/runs lists all runs.`
-    return refuse('unknown_run', -1, message)
-  }
-  const { after = -1, caught_up: wantsCaughtUp } = query.value
-  const kinds = sharedKinds(query.value.kinds)
-  const { seq: stored } = head
-  if (after > stored) {
-    const message = `after=${after} is beyond the last record of this run, which has seq ${stored}.`
-    return refuse('bad_request', after, message)
-  }
-  const isComplete = after === stored && isEnd(head)
-  if (!isComplete && !(await watched.begin())) return notWritten(after)
-  const caughtUp = wantsCaughtUp === true ? new CaughtUpReport(runId.data, stored, live) : null
-  return { runId: runId.data, after, kinds, form: formIn(query.value), caughtUp, isComplete }
 }
 
 const [ALL, DOCUMENTED] = [new Set(ALL_KINDS), new Set(DOCUMENTED_KINDS)]
@@ -165,53 +211,25 @@ class CaughtUpReport {
   }
 
   /** To be called when everything up to the cursor is sent. Sends unless more is stored by now. */
-  async check(cursor: number, writer: SocketWriter, signal: AbortSignal): Promise<void> {
-    if (this.#stored === null || cursor < this.#stored) return
-    const head = await readHead(this.#runId, signal, this.#live)
-    if (head === null || head === 'unknown_run') return
-    if (head.seq > cursor) this.#stored = head.seq
-    else this.send(cursor, writer)
+  check(cursor: number, socket: ServedSocket): Promise<null> | null {
+    return this.#stored === null || cursor < this.#stored ? null : this.#check(cursor, socket)
   }
 
   /** To be called if nothing is stored after the cursor. */
-  send(cursor: number, writer: SocketWriter): void {
+  send(cursor: number, { writer }: ServedSocket): void {
     if (this.#stored === null) return
     this.#stored = null
     writer.send(caughtUpFrame(this.#runId, cursor))
   }
-}
 
-type Sending = {
-  readonly kinds: ReadonlySet<Kind>
-  readonly writer: SocketWriter
-  readonly signal: AbortSignal
-  readonly watched: Watched
-}
-
-/** Sends the selected frames, no faster than the client reads. */
-async function sendAll(
-  frames: readonly RunFrame[],
-  cursor: number,
-  { kinds, writer, signal, watched }: Sending,
-): Promise<Ending | null> {
-  writer.cork()
-  try {
-    for (const [index, frame] of frames.entries()) {
-      if (signal.aborted) return null
-      const expected = cursor + index + 1
-      if (frame.type === 'damage') return damaged(frame)
-      if (frame.seq !== expected) {
-        return damaged({ seq: expected, message: `the store returned ${frame.seq} instead` })
-      }
-      if (kinds.has(frame.kind)) writer.sendFrame(frame)
-      watched.last = frame.seq
-      if (isEnd(frame)) return { type: 'complete', cursor: frame.seq }
-      if (writer.full) await writer.uncorkedDrain()
-    }
-  } finally {
-    writer.uncork()
+  async #check(cursor: number, socket: ServedSocket): Promise<null> {
+    const head = await readHead(this.#runId, socket.signal, this.#live)
+    if (head === null) return null
+    const stored = head === 'unknown_run' ? cursor : head.seq
+    if (stored > cursor) this.#stored = stored
+    else this.send(cursor, socket)
+    return null
   }
-  return null
 }
 
 function damaged(damage: Omit<Damage, 'type'>): Ending {

@@ -4,7 +4,7 @@ import { framesOf, type RunFrame, sizeOf } from './frame.ts'
 import { PageCache } from './page-cache.ts'
 import { seqPlaces } from './ring.ts'
 import { PageSize } from './run-pages.ts'
-import { SharedTopic, type TopicDeps } from './shared-topic.ts'
+import { type Follower, SharedTopic, type TopicDeps } from './shared-topic.ts'
 
 /** One run as its followers read it; a cursor is the seq of a record. */
 export type RunTopic = SharedTopic<number, RunFrame>
@@ -36,13 +36,24 @@ export class RunTopics {
     { runId, after, form }: Followed,
     signal: AbortSignal,
   ): AsyncGenerator<readonly RunFrame[], void, void> {
-    return (this.#topics.get(runId) ?? this.#open(runId)).follow(after, form, signal)
+    return this.#topicOf(runId).follow(after, form, signal)
+  }
+
+  /** Adds a follower, as `SharedTopic.join`. */
+  join(runId: string, follower: Follower<number>): RunTopic {
+    const topic = this.#topicOf(runId)
+    topic.join(follower)
+    return topic
   }
 
   /** Drops all that is kept of a run, because a part of it was redacted. */
   forget(runId: string): void {
     for (const form of FORMS) this.#pages.forget(runId, form)
     this.#topics.get(runId)?.forget()
+  }
+
+  #topicOf(runId: string): RunTopic {
+    return this.#topics.get(runId) ?? this.#open(runId)
   }
 
   #open(runId: string): RunTopic {

@@ -40,6 +40,15 @@ export type TopicSource<Cursor, Item> = {
   released?(form: Form, isIdle: boolean): void
 }
 
+/** A reader of a topic. While nothing is new for it, the topic holds nothing else for it. */
+export type Follower<Cursor> = {
+  readonly form: Form
+  /** Of the last item that it took. */
+  cursor: Cursor
+  /** There may be something new to take. Must not throw. */
+  onNews(): void
+}
+
 /** The one subscription of a topic, and a ring for each form that somebody follows. */
 type Shared<Cursor, Item> = {
   readonly rings: Map<Form, Ring<Cursor, Item>>
@@ -57,8 +66,7 @@ type Shared<Cursor, Item> = {
 export class SharedTopic<Cursor, Item> {
   readonly #source: TopicSource<Cursor, Item>
   readonly #deps: Pick<TopicDeps, 'limits' | 'log' | 'asOfNow'>
-  readonly #news = new Signal()
-  readonly #followers: Record<Form, number> = { record: 0, with_meta: 0 }
+  readonly #followers = new Set<Follower<Cursor>>()
   #shared: Shared<Cursor, Item> | null = null
 
   constructor(
@@ -67,6 +75,61 @@ export class SharedTopic<Cursor, Item> {
   ) {
     this.#source = source
     this.#deps = deps
+  }
+
+  /** Adds a reader, which begins after its cursor and calls `take` and `catchUp` until it calls `leave`. */
+  join(follower: Follower<Cursor>): void {
+    this.#followers.add(follower)
+  }
+
+  leave(follower: Follower<Cursor>): void {
+    const { form } = follower
+    if (!this.#followers.delete(follower)) return
+    for (const other of this.#followers) if (other.form === form) return
+    this.#shared?.rings.delete(form)
+    const isIdle = this.#followers.size === 0
+    if (isIdle) {
+      this.#shared?.stop.abort()
+      this.#shared = null
+    }
+    this.#source.released?.(form, isIdle)
+  }
+
+  /** The items after the cursor of a follower; null if it must catch up first. Moves the cursor. */
+  take(follower: Follower<Cursor>): readonly Item[] | null {
+    const items = this.#shared?.rings.get(follower.form)?.after(follower.cursor) ?? null
+    if (items !== null) this.#advance(follower, items)
+    return items
+  }
+
+  /**
+   * What is stored after the cursor of a follower, page by page, until `take` has what comes next. Moves the
+   * cursor. Yields no items at the end of what is stored. Waits while the store has trouble.
+   */
+  async *catchUp(
+    follower: Follower<Cursor>,
+    signal: AbortSignal,
+  ): AsyncGenerator<readonly Item[], void, void> {
+    const backoff = new Backoff(this.#deps.limits.retryMs)
+    while (!signal.aborted && !this.#isLive(follower)) {
+      const { cursor } = follower
+      try {
+        for await (const page of this.#source.stored(cursor, follower.form, signal)) {
+          if (page === null) {
+            this.#openRing(follower)
+            yield []
+          } else if (!this.#isLive(follower)) {
+            this.#advance(follower, page)
+            yield page
+          }
+          if (this.#isLive(follower)) break
+        }
+      } catch (error) {
+        this.#deps.log.error({ ...this.#source.logFields, err: error }, 'reading a topic failed')
+      }
+      // The store has trouble, or its reads lag behind its subscription.
+      if (follower.cursor === cursor && !this.#isLive(follower)) await backoff.wait(signal)
+    }
   }
 
   /**
@@ -78,86 +141,50 @@ export class SharedTopic<Cursor, Item> {
     form: Form,
     signal: AbortSignal,
   ): AsyncGenerator<readonly Item[], void, void> {
-    let cursor = after
+    const news = new Signal()
+    const follower = { form, cursor: after, onNews: () => news.notify() }
     let inHistory = true
-    this.#followers[form] += 1
+    this.join(follower)
     try {
-      let backoff: Backoff | null = null
       while (!signal.aborted) {
-        const live = this.#live(cursor, form)
-        if (live !== null) {
-          backoff = null
-          if (live.length > 0 || inHistory) {
-            inHistory &&= live.length > 0
-            cursor = this.#lastOf(live, cursor)
-            yield live
-          } else await this.#news.wait(signal)
-          continue
-        }
-        const before = cursor
-        try {
-          for await (const page of this.#source.stored(cursor, form, signal)) {
-            if (page === null) {
-              this.#openRing(cursor, form)
-              if (inHistory) {
-                inHistory = false
-                yield []
-              }
-            } else if (!this.#isLive(cursor, form)) {
-              cursor = this.#lastOf(page, cursor)
-              yield page
-            }
-            if (this.#isLive(cursor, form)) break
+        const seen = news.count
+        const live = this.take(follower)
+        const pages = live === null ? this.catchUp(follower, signal) : [live]
+        for await (const page of pages) {
+          if (page.length > 0) yield page
+          else if (inHistory) {
+            inHistory = false
+            yield page
           }
-        } catch (error) {
-          this.#deps.log.error({ ...this.#source.logFields, err: error }, 'reading a topic failed')
         }
-        if (cursor !== before || this.#isLive(cursor, form)) continue
-        // The store has trouble, or its reads lag behind its subscription.
-        backoff ??= new Backoff(this.#deps.limits.retryMs)
-        await backoff.wait(signal)
+        if (live?.length === 0) await news.wait(signal, seen)
       }
     } finally {
-      this.#release(form)
+      this.leave(follower)
     }
   }
 
   /** Drops all that is kept, because a part of it was redacted. Followers read the store again. */
   forget(): void {
     this.#shared?.rings.clear()
-    this.#news.notify()
+    this.#notify()
   }
 
-  #release(form: Form): void {
-    const followers = this.#followers
-    followers[form] -= 1
-    if (followers[form] > 0) return
-    this.#shared?.rings.delete(form)
-    const isIdle = followers.record + followers.with_meta === 0
-    if (isIdle) {
-      this.#shared?.stop.abort()
-      this.#shared = null
-    }
-    this.#source.released?.(form, isIdle)
-  }
-
-  /** What the ring has after a cursor; null if the cursor is not within it. */
-  #live(cursor: Cursor, form: Form): readonly Item[] | null {
-    return this.#shared?.rings.get(form)?.after(cursor) ?? null
-  }
-
-  #isLive(cursor: Cursor, form: Form): boolean {
+  #isLive({ form, cursor }: Follower<Cursor>): boolean {
     return this.#shared?.rings.get(form)?.has(cursor) === true
   }
 
-  #lastOf(items: readonly Item[], cursor: Cursor): Cursor {
+  #advance(follower: Follower<Cursor>, items: readonly Item[]): void {
     const last = items.at(-1)
-    return last === undefined ? cursor : this.#source.cursorOf(last)
+    if (last !== undefined) follower.cursor = this.#source.cursorOf(last)
   }
 
   /** Opens the ring of a form. It begins where the subscription is, if there is one already. */
-  #openRing(after: Cursor, form: Form): void {
-    this.#shared ??= this.#subscribe(after)
+  #openRing(follower: Follower<Cursor>): void {
+    // A follower that has left may still be reading: nothing would end a subscription for it.
+    if (!this.#followers.has(follower)) return
+    const { cursor, form } = follower
+    this.#shared ??= this.#subscribe(cursor)
     const { rings, delivered } = this.#shared
     if (rings.has(form)) return
     const { cursorOf, sizeOf, placesAfter } = this.#source
@@ -185,7 +212,7 @@ export class SharedTopic<Cursor, Item> {
           await nextTurn()
           this.#push(asOfNow === undefined ? item.events : item.events.map(asOfNow), shared)
           backoff.reset()
-          this.#news.notify()
+          this.#notify()
         }
       } catch (error) {
         log.error({ ...this.#source.logFields, err: error }, 'the subscription of a topic failed')
@@ -200,5 +227,9 @@ export class SharedTopic<Cursor, Item> {
     }
     const last = events.at(-1)
     if (last !== undefined) shared.delivered = this.#source.cursorOfEvent(last)
+  }
+
+  #notify(): void {
+    for (const follower of this.#followers) follower.onNews()
   }
 }

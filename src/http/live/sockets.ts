@@ -2,7 +2,6 @@ import { once } from 'node:events'
 import type { WebSocket } from '@fastify/websocket'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import { CLOSE_CODES } from '../../api/close-codes.ts'
-import type { Watched } from '../plugins/watch-log.ts'
 import { Heartbeats } from './heartbeats.ts'
 import type { LiveLimits } from './limits.ts'
 import { SocketWriter } from './socket-writer.ts'
@@ -26,22 +25,102 @@ const CLOSES: Record<Ending['type'], readonly [code: number, reason: string]> = 
   not_written: [CLOSE_CODES.try_again_later, 'the access log cannot be written'],
 }
 
-/** What is sent over a socket. */
-export type Observation = {
-  /** Sends until there is nothing more to send. Resolves to null if `signal` aborts first. */
-  readonly send: (writer: SocketWriter, signal: AbortSignal) => Promise<Ending | null>
-  /** The frame that reports to an observer why the server ends the observation. */
-  readonly refusal: (ending: Exclude<Ending, { type: 'complete' }>) => Buffer
-  /** Ends when the socket has closed. */
-  readonly watched: Pick<Watched, 'end'>
+/** Sends to one socket what its client asked for. */
+export type Observer = {
+  /**
+   * Sends what there is to send, no faster than the client reads. Null: that is all for now, or the socket is
+   * closing. The observer calls `wake` of the socket when there may be more.
+   */
+  advance(): Ending | null | Promise<Ending | null>
+  /** The frame that reports to the client why the server ends the observation. */
+  refusal(ending: Exclude<Ending, { type: 'complete' }>): Buffer
+  /** The socket has closed. */
+  closed(): void
 }
 
-type Served = {
-  readonly leave: AbortController
+/** Is called with what the observer of a socket has thrown. */
+type OnFailure = (served: ServedSocket, error: unknown) => void
+
+/** An open WebSocket and its observer. While nothing is sent, this is all that it holds: no promise, no iterator. */
+export class ServedSocket {
   readonly writer: SocketWriter
-  readonly watched: Pick<Watched, 'end'>
-  /** Stops listening for the end of the caller's lease. */
-  forget: () => void
+  /** Of the request that opened the socket. */
+  readonly requestId: string
+  readonly #socket: WebSocket
+  readonly #leave = new AbortController()
+  readonly #onFailure: OnFailure
+  readonly #observer: Observer
+  #isSending = false
+
+  constructor(
+    socket: WebSocket,
+    writer: SocketWriter,
+    observe: (served: ServedSocket) => Observer,
+    { requestId, onFailure }: { readonly requestId: string; readonly onFailure: OnFailure },
+  ) {
+    this.#socket = socket
+    this.writer = writer
+    this.requestId = requestId
+    this.#onFailure = onFailure
+    this.#observer = observe(this)
+  }
+
+  /** Aborts when nothing more may be sent. */
+  get signal(): AbortSignal {
+    return this.#leave.signal
+  }
+
+  /** Sends what is new. If that is going on already, it looks once more before it stops. */
+  wake(): void {
+    if (this.#isSending || this.signal.aborted) return
+    try {
+      const outcome = this.#observer.advance()
+      if (outcome !== null) void this.#finish(outcome)
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  /** Nothing more is sent. What is on its way still is. */
+  close(...[code, reason]: readonly [code: number, reason: string]): void {
+    this.#leave.abort()
+    this.#socket.close(code, reason)
+  }
+
+  /** To be called when the socket has closed. */
+  closed(): void {
+    this.#leave.abort()
+    this.writer.closed()
+    this.#observer.closed()
+  }
+
+  async #finish(outcome: Ending | Promise<Ending | null>): Promise<void> {
+    this.#isSending = true
+    try {
+      let ending = await outcome
+      while (ending === null && !this.signal.aborted) {
+        const next = this.#observer.advance()
+        if (next === null) break
+        ending = await next
+      }
+      if (ending !== null) await this.#end(ending)
+      else this.#isSending = false
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  async #end(ending: Ending): Promise<void> {
+    if (ending.type !== 'complete') this.writer.send(this.#observer.refusal(ending))
+    // A closing socket is terminated after a while, so a slow client must have taken everything before.
+    await this.writer.drained()
+    this.#socket.close(...CLOSES[ending.type])
+  }
+
+  #fail(error: unknown): void {
+    this.#onFailure(this, error)
+    this.close(CLOSE_CODES.internal_error, 'the server failed; see its log')
+  }
 }
 
 /** The open WebSockets of this process. An open socket holds neither its request nor its response. */
@@ -49,7 +128,7 @@ export class Sockets {
   readonly #limits: LiveLimits
   readonly #log: FastifyBaseLogger
   readonly #heartbeats: Heartbeats
-  readonly #open = new Map<WebSocket, Served>()
+  readonly #open = new Map<WebSocket, ServedSocket>()
 
   constructor(limits: LiveLimits, log: FastifyBaseLogger) {
     this.#limits = limits
@@ -60,25 +139,26 @@ export class Sockets {
   /** Serves one socket until either side ends it. Listeners are in place before this returns. */
   serve(
     socket: WebSocket,
-    { send, refusal, watched }: Observation,
+    observe: (served: ServedSocket) => Observer,
     { id, raw, lease }: Pick<FastifyRequest, 'id' | 'raw' | 'lease'>,
   ): void {
     // The listener of the WebSocket plugin would hold the request while the socket is open.
     socket.removeAllListeners('error')
     socket.on('error', this.#onError)
-    socket.once('close', this.#onClose)
-    const leave = new AbortController()
+    // `once` would hold a wrapper for as long as the socket is open.
+    socket.on('close', this.#onClose)
     const heartbeat = this.#heartbeats.start(socket, this.#onStall)
     const writer = new SocketWriter(socket, raw.socket, this.#limits.socketBytes, heartbeat)
-    const served: Served = { leave, writer, watched, forget: () => {} }
+    const served = new ServedSocket(socket, writer, observe, {
+      requestId: id,
+      onFailure: this.#onFailure,
+    })
     this.#open.set(socket, served)
-    served.forget = lease.onEnd(() => this.#turnAway(socket))
-    send(writer, leave.signal)
-      .then((ending) => end(socket, writer, ending, refusal))
-      .catch((err: unknown) => {
-        this.#log.error({ reqId: id, err }, 'serving a WebSocket failed')
-        socket.close(CLOSE_CODES.internal_error, 'the server failed; see its log')
-      })
+    socket.on(
+      'close',
+      lease.onEnd(() => this.#turnAway(socket)),
+    )
+    served.wake()
   }
 
   /** Closes all sockets, and terminates those whose clients do not answer in time. */
@@ -87,10 +167,9 @@ export class Sockets {
       for (const socket of this.#open.keys()) socket.terminate()
     }, this.#limits.closeMs)
     await Promise.all(
-      [...this.#open].map(([socket, { leave }]) => {
-        leave.abort()
+      [...this.#open].map(([socket, served]) => {
         const closed = once(socket, 'close')
-        socket.close(CLOSE_CODES.going_away, 'the server is closing')
+        served.close(CLOSE_CODES.going_away, 'the server is closing')
         return closed
       }),
     )
@@ -99,21 +178,28 @@ export class Sockets {
 
   /** Stops at once: a caller that lost its permission gets nothing more, however slowly it leaves. */
   #turnAway(socket: WebSocket): void {
-    this.#open.get(socket)?.leave.abort()
-    socket.close(CLOSE_CODES.unauthenticated, 'the token was revoked or has expired')
+    this.#open
+      .get(socket)
+      ?.close(CLOSE_CODES.unauthenticated, 'the token was revoked or has expired')
     setTimeout(() => socket.terminate(), this.#limits.closeMs).unref()
   }
 
   /** What is on its way is still sent. If the client reads none of it, the socket is terminated later. */
   readonly #onStall = (socket: WebSocket): void => {
-    this.#open.get(socket)?.leave.abort()
-    socket.close(CLOSE_CODES.try_again_later, 'the client makes no progress')
+    this.#open.get(socket)?.close(CLOSE_CODES.try_again_later, 'the client makes no progress')
+  }
+
+  readonly #onFailure: OnFailure = ({ requestId }, err) => {
+    this.#log.error({ reqId: requestId, err }, 'serving a WebSocket failed')
   }
 
   // One listener for all sockets: `this` is the socket.
   readonly #onClose = ((sockets: Sockets) =>
     function (this: WebSocket): void {
-      sockets.#forget(this)
+      const served = sockets.#open.get(this)
+      sockets.#open.delete(this)
+      sockets.#heartbeats.stop(this)
+      served?.closed()
     })(this)
 
   readonly #onError = ((sockets: Sockets) =>
@@ -121,27 +207,4 @@ export class Sockets {
       sockets.#log.debug({ err }, 'a WebSocket failed')
       this.terminate()
     })(this)
-
-  #forget(socket: WebSocket): void {
-    const served = this.#open.get(socket)
-    this.#open.delete(socket)
-    this.#heartbeats.stop(socket)
-    served?.forget()
-    served?.leave.abort()
-    served?.writer.closed()
-    served?.watched.end()
-  }
-}
-
-async function end(
-  socket: WebSocket,
-  writer: SocketWriter,
-  ending: Ending | null,
-  refusal: Observation['refusal'],
-): Promise<void> {
-  if (ending === null) return
-  if (ending.type !== 'complete') writer.send(refusal(ending))
-  // A closing socket is terminated after a while, so a slow client must have taken everything before.
-  await writer.drained()
-  socket.close(...CLOSES[ending.type])
 }

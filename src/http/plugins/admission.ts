@@ -63,7 +63,8 @@ export const limitConnections = fp<ConnectionLimits>(
       const address = socket.remoteAddress ?? ''
       const code = admission.enter(address)
       if (code === null) {
-        socket.once('close', () => admission.leave(address))
+        // `once` would hold a wrapper for as long as the connection is open.
+        socket.on('close', () => admission.leave(address))
         return
       }
       refused.add(socket)
@@ -109,7 +110,8 @@ export const limitSockets = fp<Pick<LiveLimits, 'sockets' | 'socketsPerClient'>>
       const refusal = admission.enter(ip)
       if (refusal !== null) return sendProblem(request, reply, { code: refusal })
       const held = request.ws ? request.raw.socket : reply.raw
-      held.once('close', () => admission.leave(ip))
+      // `once` would hold a wrapper for as long as the socket is open.
+      held.on('close', () => admission.leave(ip))
     })
   },
   { name: 'socket-limits', dependencies: ['security'] },

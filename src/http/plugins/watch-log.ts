@@ -35,24 +35,47 @@ export class WatchLog {
     this.#clock = clock
   }
 
-  watch(request: FastifyRequest, kind: 'run_watched' | 'feed_watched'): Watched {
+  watch(request: FastifyRequest, kind: Watch['kind']): Watched {
     const recorder = this.#recorder
-    if (recorder === null) return { last: null, begin: () => true, end: () => {} }
-    const access = auditContext(request)
-    let began: number | null = null
-    const watched: Watched = {
-      last: null,
-      begin: () => {
-        began = this.#clock()
-        return recorder.note({ ...access, kind })
-      },
-      end: () => {
-        if (began === null) return
-        const seconds = Math.max(0, this.#clock() - began)
-        void recorder.note({ ...access, kind: 'watch_ended', last: watched.last, seconds })
-      },
-    }
-    return watched
+    if (recorder === null) return new Unrecorded()
+    return new Recorded(recorder, this.#clock, { ...auditContext(request), kind })
+  }
+}
+
+class Unrecorded implements Watched {
+  last: Watched['last'] = null
+
+  begin(): boolean {
+    return true
+  }
+
+  end(): void {}
+}
+
+type Watch = AuditContext & { readonly kind: 'run_watched' | 'feed_watched' }
+
+class Recorded implements Watched {
+  last: Watched['last'] = null
+  readonly #recorder: Recorder
+  readonly #clock: () => number
+  readonly #watch: Watch
+  #began: number | null = null
+
+  constructor(recorder: Recorder, clock: () => number, watch: Watch) {
+    this.#recorder = recorder
+    this.#clock = clock
+    this.#watch = watch
+  }
+
+  begin(): boolean | Promise<boolean> {
+    this.#began = this.#clock()
+    return this.#recorder.note(this.#watch)
+  }
+
+  end(): void {
+    if (this.#began === null) return
+    const seconds = Math.max(0, this.#clock() - this.#began)
+    void this.#recorder.note({ ...this.#watch, kind: 'watch_ended', last: this.last, seconds })
   }
 }
 
