@@ -10,7 +10,7 @@ import type { AgentEvent } from '../client/index.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { decodeParsed } from '../log/codec.ts'
 
-/** An export in a file; each call reads it from its beginning. */
+/** An export in a file. Each call reads it from the beginning. */
 type BundleFile = () => AsyncIterable<BundlePart>
 
 export async function bundleFile(path: string): Promise<Result<BundleFile, string>> {
@@ -22,23 +22,23 @@ export async function bundleFile(path: string): Promise<Result<BundleFile, strin
   }
 }
 
-/** A record of an export cannot be shown; `retrai verify` tells more. */
+/** A record of an export cannot be shown. `retrai verify` reports why. */
 export class UnreadableExport extends Error {
   override readonly name = 'UnreadableExport'
 }
 
-/** Reads an archive to its end, so that nothing is shown of one that is not whole. */
+/** Reads an archive to its end, so a part of a broken one is never shown. */
 export async function readWhole(open: BundleFile): Promise<Result<void, string>> {
   try {
     for await (const { body } of open()) for await (const _ of body);
     return ok()
   } catch (cause) {
     if (!(cause instanceof BrokenArchive)) throw cause
-    return err(`The file is not one whole export: ${cause.message}. "retrai verify" tells more.`)
+    return err(`The file is not one whole export: ${cause.message}. "retrai verify" reports more.`)
   }
 }
 
-/** The records of an export behind a seq, in order. @throws UnreadableExport */
+/** The records of an export after a seq, in order. @throws UnreadableExport */
 export async function* bundleEvents(open: BundleFile, after: number): AsyncGenerator<AgentEvent> {
   for await (const { path, body } of open()) {
     if (path === RECORDS) {

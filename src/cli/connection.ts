@@ -16,31 +16,34 @@ const DEFAULT_URL = 'http://127.0.0.1:8000'
 const ENVIRONMENT = `
 Environment:
   RETRAI_SERVER  the address of the server (default ${DEFAULT_URL}); --server wins
-  RETRAI_TOKEN   the secret of a token, if the server asks for one
-  NO_COLOR       when set, nothing is coloured`
+  RETRAI_TOKEN   the secret of a token, if the server needs one
+  NO_COLOR       if set, the output has no colours`
 
-/** The server that a command talks to. */
+/** The server of a command. */
 export type Server = {
   readonly client: Client
-  /** A command line for a person that talks to the same server; what is not plain in it is quoted. */
+  /** A command line that a person can paste. It names the same server, and its arguments are quoted. */
   hint(...args: readonly string[]): string
-  /** Says what is wrong and what to do. */
+  /** What is wrong, and what to do. */
   explain(error: RequestError): string
 }
 
 export type ServerOptions = { readonly server?: string | undefined }
 
-/** A command that talks to a server: its options, help and exit codes that all of them share. */
+/** A command that talks to a server, with the option, the help and the exit codes of all such commands. */
 export function serverCommand(name: string, exitCodes: string = PLAIN_EXIT_CODES): Command {
   return new Command(name)
     .option('--server <url>', `the server (default ${DEFAULT_URL})`)
     .addHelpText('after', `${exitCodes}\n${ENVIRONMENT}`)
-    .exitOverride(({ exitCode }: CommanderError) => {
-      process.exit(exitCode === 0 ? EXIT.done : EXIT.notDone)
-    })
+    .exitOverride(exitWithOurs)
 }
 
-/** Does the work of a command and ends with its exit code, or tells why it could not be done. */
+/** For `exitOverride`: wrong options end with the exit code for a command that could not be carried out. */
+export function exitWithOurs({ exitCode }: CommanderError): never {
+  process.exit(exitCode === 0 ? EXIT.done : EXIT.notDone)
+}
+
+/** Connects, does the work of a command, and sets its exit code; or prints why it failed. */
 export async function withServer(
   options: ServerOptions,
   work: (server: Server) => Promise<Result<number, string>>,
@@ -49,7 +52,7 @@ export async function withServer(
   await endingWith(async () => (server.isErr() ? err(server.error) : work(server.value)))
 }
 
-/** Ends with the exit code that `work` gives, or tells why it could not be done. */
+/** Does the work of a command and sets the exit code that it returns; or prints why it failed. */
 export async function endingWith(work: () => Promise<Result<number, string>>): Promise<void> {
   endWithReader()
   const done = await work()
@@ -74,7 +77,7 @@ function isServerUrl(text: string): boolean {
   }
 }
 
-/** The address of the server, and the token to send. The error is a text for people. */
+/** The address of the server, and the token for it. The error is a text for people. */
 const serverAddress = ({
   server,
 }: ServerOptions): Result<{ readonly url: string; readonly token: string | undefined }, string> =>
@@ -91,21 +94,21 @@ export function connect({ server }: ServerOptions): Result<Server, string> {
   }))
 }
 
-/** As a shell takes it: a server must not have a person paste a command of its own. */
+/** Quoted for a shell: a server must not make a person paste a command of its own. */
 const quoted = (arg: string): string =>
   /^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`
 
-/** Says what is wrong with a call, and what to do. */
+/** What is wrong with a call, and what to do. */
 function explain(error: RequestError): string {
   switch (error.type) {
     case 'unreachable':
-      return `${error.message} Start one with "retrai serve", or name another with --server or RETRAI_SERVER.`
+      return `${error.message} Start one with "retrai serve", or name another one with --server or RETRAI_SERVER.`
     case 'refused':
       if (error.code === 'run_not_found') {
-        return 'There is no such run. "retrai runs" lists those there are.'
+        return 'There is no such run. "retrai runs" lists the runs.'
       }
       if (error.code !== 'unauthenticated') return error.message
-      return `${error.message} Set RETRAI_TOKEN to the secret of one of its tokens; "retrai token create" makes them.`
+      return `${error.message} Set RETRAI_TOKEN to the secret of one of its tokens; "retrai token create" makes one.`
     case 'not_understood':
       return `${error.message} Is it the right address?`
     case 'aborted':
@@ -113,16 +116,16 @@ function explain(error: RequestError): string {
   }
 }
 
-/** Why a file of a server could not be had. */
+/** Why a download failed. */
 export type DownloadFailure = {
-  /** The end of the problem's type; null where no server answered as one. */
+  /** The problem code; null if the answer has none, or if there is no answer. */
   readonly code: string | null
   readonly message: string
 }
 
 type Body = ReadableStream<Uint8Array<ArrayBuffer>>
 
-/** What a server sends at an address, as it comes. @param path begins with a slash */
+/** Streams what the server has at an address. @param path begins with a slash */
 export async function download(
   options: ServerOptions,
   path: string,
@@ -133,7 +136,7 @@ export async function download(
   )
 }
 
-/** A JSON document of a server. */
+/** Reads a JSON document of the server. */
 export async function downloadJson<T>(
   options: ServerOptions,
   path: string,
@@ -144,9 +147,12 @@ export async function downloadJson<T>(
   try {
     const text = await textOf(body.value, CLIENT_LIMITS.answerBytes)
     if (text !== null) return ok(schema.parse(JSON.parse(text)))
-    return err({ code: null, message: `${path} is answered with more than is read of an answer.` })
+    return err({ code: null, message: `The answer to ${path} is longer than this program reads.` })
   } catch (cause) {
-    return err({ code: null, message: `${path} is not what was expected: ${String(cause)}` })
+    return err({
+      code: null,
+      message: `The answer to ${path} is not as expected: ${String(cause)}`,
+    })
   }
 }
 

@@ -8,14 +8,14 @@ import type { ReadableLog } from '../store/embedded/existing-log.ts'
 import type { EventStore } from '../store/event-store.ts'
 import { say } from './terminal/print.ts'
 
-/** What an auditor reads of a data folder; a server may be using it. */
+/** What an auditor reads of a data folder. A server may be using it. */
 export type DataFolder = {
   readonly log: ReadableLog
   readonly artifacts: ReturnType<typeof createArtifacts>
   readonly keyring: Keyring
 }
 
-/** The folder that is meant: as given, or by RETRAI_DATA_DIR, or the one for the working folder. */
+/** The data folder: the given one, that of RETRAI_DATA_DIR, or the default for the working folder. */
 export function dataDirOf(dataDir: string | undefined): Result<string, string> {
   const place = readStorePlace(dataDir === undefined ? {} : { dataDir }, process.env)
   return place.map(({ RETRAI_DATA_DIR }) => RETRAI_DATA_DIR)
@@ -44,12 +44,12 @@ export async function openDataFolder(dataDir: string): Promise<Result<DataFolder
 
 export const isConnectionString = (place: string): boolean => /^esdb(\+discover)?:/.test(place)
 
-/** Opens the store at a data folder, which no server may be using, or at the esdb://… of an EventStoreDB. */
+/** Opens the store of a data folder that no server uses, or an EventStoreDB. @param place a folder, or esdb://… */
 export async function openStore(place: string): Promise<Result<EventStore, string>> {
   return isConnectionString(place) ? openEventStoreDb(place) : openDataFolderStore(place)
 }
 
-/** The log of a data folder, which is made if there is none. */
+/** Opens the log of a data folder, and makes it if there is none. */
 export async function openDataFolderStore(place: string): Promise<Result<EventStore, string>> {
   const { openEmbeddedStore } = await import('../store/embedded/embedded-store.ts')
   const folder = resolve(place)
@@ -59,7 +59,7 @@ export async function openDataFolderStore(place: string): Promise<Result<EventSt
   return store.mapErr(({ message }) => message)
 }
 
-/** An EventStoreDB that answers. */
+/** Connects to an EventStoreDB, and waits until it answers. */
 export async function openEventStoreDb(
   connectionString: string,
 ): Promise<Result<EventStore, string>> {

@@ -1,19 +1,16 @@
 #!/usr/bin/env node
 import { Command } from 'commander'
 import { accessCommand } from './commands/access.ts'
-import { backupCommand } from './commands/backup.ts'
-import { copyCommand } from './commands/copy.ts'
-import { abortCommand, approveCommand } from './commands/decide.ts'
+import { backupCommand, copyCommand } from './commands/backup.ts'
 import { exportCommand } from './commands/export.ts'
-import { goalsCommand } from './commands/goals.ts'
+import { abortCommand, approveCommand } from './commands/human-checks.ts'
 import { importCommand } from './commands/import.ts'
 import { keyCommand } from './commands/key.ts'
 import { redactCommand } from './commands/redact.ts'
 import { replayCommand } from './commands/replay.ts'
 import { runCommand } from './commands/run.ts'
-import { runsCommand } from './commands/runs.ts'
+import { goalsCommand, runsCommand, showCommand } from './commands/runs.ts'
 import { serveCommand } from './commands/serve.ts'
-import { showCommand } from './commands/show.ts'
 import { tokenCommand } from './commands/token.ts'
 import { verifyCommand } from './commands/verify.ts'
 import { watchCommand } from './commands/watch.ts'
@@ -22,7 +19,7 @@ import { fail } from './terminal/print.ts'
 
 const program = new Command('retrai')
   .description(
-    'Runs coding agents towards a checkable goal, and keeps a record that can be trusted.',
+    'Runs coding agents towards a goal that can be checked, and keeps a record that can be trusted.',
   )
   .version('0.1.0')
   .addCommand(serveCommand())
@@ -48,7 +45,7 @@ program.hook('preAction', (_, command) => {
   if (command.name() !== 'serve') process.on('uncaughtException', endWithFault)
 })
 
-/** A fault of this program must not look like the end of a run, or like a verdict; and it may quote anything. */
+/** A fault of this program must not look like the end of a run or like a verdict. Its text may quote anything. */
 function endWithFault(thrown: Error): void {
   fail(...(thrown.stack ?? thrown.message).split('\n'))
   process.exit(EXIT.notDone)

@@ -46,7 +46,7 @@ async function isComplete(url: string, runId: string): Promise<boolean> {
   return included.data?.leaf.length === proof.length
 }
 
-/** The newest checkpoint, as soon as it is over all records of these runs. */
+/** The newest checkpoint, as soon as it covers all records of these runs. */
 async function checkpointOver(url: string, ids: readonly string[]): Promise<string> {
   for (;;) {
     const complete = await Promise.all(ids.map((id) => isComplete(url, id)))
@@ -98,11 +98,11 @@ describe('an export', () => {
       const done = await retrai(['verify', target, '--fingerprint', fingerprint])
       expect(done.code).toBe(0)
       expect(done.stdout).toContain('the run is complete')
-      expect(done.stdout).toContain('a key that you trust')
+      expect(done.stdout).toContain('You trust this key')
     }
   })
 
-  test('signed by another key than the wanted one is told from a broken one, and that from none', async () => {
+  test('that another key signed, that is broken, or that does not exist has its own exit code', async () => {
     const target = await exportTo('trust.tar.gz', ...fromServer())
     const other = await retrai(['verify', target, '--fingerprint', '0'.repeat(64)])
     expect(other.code).toBe(2)
@@ -116,7 +116,7 @@ describe('an export', () => {
     expect((await retrai(['verify', target, '--fingerprint', 'short'])).code).toBe(3)
   })
 
-  test('that is not exactly one whole archive is refused by each command, with a sentence', async () => {
+  test('that is not exactly one whole archive is refused by each command, with a message', async () => {
     const good = await readFile(await exportTo('whole.tar.gz', ...fromServer()))
     const others = {
       zeros: Buffer.concat([good, Buffer.alloc(700)]),
@@ -138,7 +138,7 @@ describe('an export', () => {
     }
   })
 
-  test('of a run that is not there leaves no file', async () => {
+  test('of a run that does not exist leaves no file', async () => {
     const id = '550e8400-e29b-41d4-a716-446655440000'
     for (const from of [fromServer(), fromFolder()]) {
       const done = await retrai(['export', id, '-o', file('none.tar.gz'), ...from])
@@ -147,7 +147,7 @@ describe('an export', () => {
     }
   })
 
-  test('where no data folder can be made is told so, and not tried for ever', async () => {
+  test('fails with a message if the data folder cannot be made', async () => {
     const target = await exportTo('nowhere.tar.gz', ...fromServer())
     for (const command of [
       ['import', target],
@@ -176,7 +176,7 @@ describe('an export', () => {
 describe('a replay', () => {
   const lines = ({ stdout }: Finished): string[] => stdout.trim().split('\n')
 
-  test('from a server and from an export shows the same, without colours where there is no terminal', async () => {
+  test('from a server and from an export shows the same, without colours if there is no terminal', async () => {
     const target = await exportTo('replay.tar.gz', ...fromServer())
     const live = await retrai(['replay', run(), '--speed', 'max', ...fromServer()])
     const offline = await retrai(['replay', target, '--speed', 'max'])
@@ -185,7 +185,7 @@ describe('a replay', () => {
     expect(live.stdout).not.toContain('\u001b')
   })
 
-  test('from an iteration on, of some kinds, as JSON', async () => {
+  test('from an iteration, of some kinds, as JSON', async () => {
     const args = ['--speed', 'max', '--iteration', '3', '--kinds', 'step_start,run_end', '--json']
     const shown = lines(await retrai(['replay', run(), ...args, ...fromServer()]))
     const events = shown.map((line) => JSON.parse(line))
@@ -193,7 +193,7 @@ describe('a replay', () => {
     expect(new Set(events.map(({ kind }) => kind))).toEqual(new Set(['step_start', 'run_end']))
   })
 
-  test('from where the run has ended already says so', async () => {
+  test('that begins after the end of the run fails with a message', async () => {
     const target = await exportTo('beyond.tar.gz', ...fromServer())
     for (const [where, why] of [
       [[target, '--iteration', '99'], 'no iteration 99'],
@@ -206,20 +206,22 @@ describe('a replay', () => {
     }
   })
 
-  test('from a record and from an iteration at once is refused', async () => {
+  test('from both a record and an iteration is refused', async () => {
     const both = await retrai(['replay', run(), '--from', '1', '--iteration', '2', ...fromServer()])
     expect(both).toMatchObject({ stdout: '', stderr: expect.stringContaining('cannot be used') })
     expect(both.code).not.toBe(0)
   })
 
-  test('of what is no run says so', async () => {
+  test('of something that is no run fails with a message', async () => {
     await writeFile(file('text'), 'no archive')
     const none = await retrai(['replay', file('text'), '--speed', 'max'])
     expect(none).toMatchObject({ code: 3 })
     expect(none.stderr).toContain('is not one whole export')
     const verified = await retrai(['verify', file('text')])
     expect(verified.code).toBe(1)
-    expect(verified.stdout).toContain('This is no export of a run, or its beginning is lost.')
+    expect(verified.stdout).toContain(
+      'This is not an export of a run, or its beginning is missing.',
+    )
     const unknown = await retrai(['replay', 'x', '--speed', 'max', ...fromServer()])
     expect(unknown.code).toBe(3)
   })
@@ -228,17 +230,17 @@ describe('a replay', () => {
 describe('a store', () => {
   const kept = () => ['--checkpoint', file('kept.json'), '--fingerprint', fingerprint]
 
-  test('holds, by the server and by its folder, against a checkpoint that was kept', async () => {
+  test('holds, from the server and from its folder, and agrees with a checkpoint that was kept', async () => {
     for (const from of [fromServer(), fromFolder()]) {
       const done = await retrai(['verify', ...from, ...kept()])
       expect(done, done.stdout).toMatchObject({ code: 0 })
       expect(done.stdout).toContain('in 2 runs hold')
       expect(done.stdout).toMatch(/\d+ entries of the ledger access hold/)
-      expect(done.stdout).toContain('a key that you trust')
+      expect(done.stdout).toContain('You trust this key')
     }
   })
 
-  /** Verifies a copy of the log in which somebody with access to the file has done this. */
+  /** Verifies a copy of the log after somebody with access to the file has changed it. */
   async function changed(name: string, sql: string): Promise<Finished> {
     const dir = file(name)
     await mkdir(join(dir, 'keys'), { recursive: true })
@@ -261,7 +263,7 @@ describe('a store', () => {
     return retrai(['verify', '--data-dir', dir, ...kept()])
   }
 
-  test('with a record changed names it', async () => {
+  test('with a changed record names the record', async () => {
     const sql = `UPDATE events SET data = replace(data, '"iteration":1', '"iteration":2')
       WHERE stream_id = $RUN AND revision = 6`
     const done = await changed('edited', sql)
@@ -269,14 +271,14 @@ describe('a store', () => {
     expect(done.stdout).toContain(`run ${run()}, record 6: changed`)
   })
 
-  test('with the end of a run cut off names where it ends', async () => {
+  test('with the end of a run cut off names the first missing record', async () => {
     const done = await changed('cut', 'DELETE FROM events WHERE stream_id = $RUN AND revision > 9')
     expect(done.code).toBe(1)
     expect(done.stdout).toContain(`run ${run()}, record 10: missing`)
     expect(done.stdout).toContain('its end was cut off')
   })
 
-  test('with a run and all its checkpoints dropped is found by the one that was kept', async () => {
+  test('with a run and all checkpoints dropped does not agree with the checkpoint that was kept', async () => {
     const sql = `DELETE FROM events WHERE stream_id IN ($RUN, $CHECKPOINTS)`
     const done = await changed('dropped', sql)
     expect(done.code).toBe(1)
@@ -304,21 +306,21 @@ describe('a store', () => {
       'DELETE FROM events WHERE stream_id = $ACCESS',
       'ledger access, record 0: missing: it had',
     ],
-  ])('with %s says so', async (what, sql, finding) => {
+  ])('with %s does not hold', async (what, sql, finding) => {
     const done = await changed(what.replaceAll(' ', '-'), sql)
     expect(done.code).toBe(1)
     expect(done.stdout).toContain(finding)
   })
 
-  test('with a run dropped is found by its own checkpoints', async () => {
+  test('with a run dropped does not agree with its own checkpoints', async () => {
     const done = await changed('dropped-one', 'DELETE FROM events WHERE stream_id = $RUN')
     expect(done.code).toBe(1)
     expect(done.stdout).toContain('it was dropped')
   })
 })
 
-describe('who was shown what', () => {
-  test('is listed, newest first, and can be narrowed', async () => {
+describe('the access log', () => {
+  test('is listed, newest first, and can be filtered', async () => {
     const listed = await retrai(['access', '--limit', '1000', ...fromServer()])
     expect(listed.code).toBe(0)
     expect(listed.stdout).toContain('run_exported')
@@ -333,7 +335,7 @@ describe('who was shown what', () => {
     expect((await retrai(['access', '--kinds', 'run_created', ...fromServer()])).code).toBe(3)
   })
 
-  test('is read page by page by the client, and proved', async () => {
+  test('is read page by page by the client, with its proof', async () => {
     const { access } = createClient({ baseUrl: server.url })
     const seqs: number[] = []
     for (let after: number | null | undefined; after !== null; ) {
@@ -352,7 +354,7 @@ describe('who was shown what', () => {
 
 const lines = (text: string): string[] => text.trim().split('\n')
 
-test('a rotated key is used at once, and what the old one has signed stays good', async () => {
+test('a new key is used at once, and signatures of the old one stay valid', async () => {
   const before = await exportTo('before.tar.gz', ...fromServer())
   const rotated = await retrai(['key', 'rotate', '--json', ...fromFolder()])
   await writeFile(file('keys.json'), rotated.stdout)

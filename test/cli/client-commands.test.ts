@@ -22,7 +22,7 @@ import {
 const UNKNOWN = '550e8400-e29b-41d4-a716-446655440000'
 const UUID = /[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/
 
-/** A terminal takes a program that makes one. */
+/** Python makes the terminal. */
 const atTerminal = test.skipIf(isMissing('python3'))
 
 let folder: string
@@ -33,7 +33,7 @@ const cleanups: (() => unknown)[] = []
 
 const bash = (command: string): Turn => ({ calls: [{ tool: 'bash_exec', args: { command } }] })
 
-/** The second reply reaches the goal, but in a project that waits for the file `go`. */
+/** The second reply reaches the goal. In a `waiting` project, the command waits for the file `go`. */
 function play({ turn, messages }: ScriptedRequest): Turn {
   const waits = messages.some(({ content }) => content.includes('/waiting-'))
   if (waits) return bash('until test -e go; do sleep 0.02; done; touch done')
@@ -58,7 +58,7 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
 })
 
-/** A project whose goal is that there is a file `done`. */
+/** A project with the goal that a file `done` exists. */
 async function project(kind: 'plain' | 'waiting' = 'plain'): Promise<string> {
   const cwd = await mkdtemp(join(folder, `${kind}-`))
   await writeFile(join(cwd, '.retrai.yml'), 'check_command: test -e done\n')
@@ -94,7 +94,7 @@ describe('retrai run', () => {
     expect(stdout).toContain('tool_result        bash_exec exit 0: a red word\n')
     expect(stdout).toMatch(/goal_check {9}not reached: .*\n/)
     expect(lines.at(-1)).toMatch(/^Run achieved: .* \(2 iterations, \d+ tokens, cost unknown\)$/)
-    // Neither the colours of this program nor those of the tools reach a pipe.
+    // No colours reach a pipe, neither of this program nor of the tools.
     expect(stdout).not.toContain('\x1b')
   })
 
@@ -158,7 +158,7 @@ describe('retrai run', () => {
     expect(JSON.parse(stdout)).toEqual({ run_id: expect.stringMatching(UUID), status: 'running' })
   })
 
-  test('says all that is wrong with a request', async () => {
+  test('prints everything that is wrong with a request', async () => {
     const cwd = join(folder, 'nowhere')
     const { code, stdout, stderr } = await cli('run', 'dance', '--cwd', cwd)
     expect([code, stdout]).toEqual([3, ''])
@@ -174,7 +174,7 @@ describe('a human check', () => {
     return { running, runId }
   }
 
-  test('is told of where there is no terminal, and answered by retrai approve', async () => {
+  test('is shown without a terminal, and retrai approve answers it', async () => {
     const { running, runId } = await waiting()
     expect(running.stderr).toContain(`The run waits for a person: retrai approve ${runId}, or`)
     const shown = await cli('show', runId)
@@ -194,11 +194,11 @@ describe('a human check', () => {
     expect(approved).toEqual({ code: 0, stdout: `${runId} running\n`, stderr: '' })
     expect([await running.exit, await late.exit]).toEqual([0, 0])
     expect(running.stdout).toContain('human_check_response approve: go on\n')
-    // What is answered already is history.
+    // A check that is answered is history.
     expect((await cli('watch', runId)).stderr).toBe('')
   })
 
-  atTerminal('is asked at a terminal, and again until the answer is one', async () => {
+  atTerminal('is asked at a terminal, until the answer is valid', async () => {
     const args = ['run', 'shell-goal', '--hitl', '--cwd', await project()]
     const running = kept(startAtTerminal(args, env))
     await running.prints(/\[a\]pprove/)
@@ -216,7 +216,7 @@ describe('a human check', () => {
     expect(payload.seen).toEqual({ seq: payload.answers, hash: payload.shown_sha256 })
   })
 
-  atTerminal('that somebody else answers is asked no longer', async () => {
+  atTerminal('is withdrawn when somebody else answers it', async () => {
     const args = ['run', 'shell-goal', '--hitl', '--cwd', await project()]
     const running = kept(startAtTerminal(args, env))
     const [runId = ''] = await running.prints(UUID)
@@ -225,7 +225,7 @@ describe('a human check', () => {
     expect(await running.exit).toBe(0)
   })
 
-  atTerminal('can be left open, and Ctrl+C leaves the run alone', async () => {
+  atTerminal('can be left open, and Ctrl+C does not end the run', async () => {
     const args = ['run', 'shell-goal', '--hitl', '--cwd', await project()]
     const running = kept(startAtTerminal(args, { ...env, NO_COLOR: '1' }))
     const [runId = ''] = await running.prints(UUID)
@@ -240,7 +240,7 @@ describe('a human check', () => {
     expect(running.stdout).not.toContain('\x1b[36m')
   })
 
-  atTerminal('also Ctrl+C at the question', async () => {
+  atTerminal('is left with Ctrl+C at the question too', async () => {
     const args = ['run', 'shell-goal', '--hitl', '--cwd', await project()]
     const running = kept(startAtTerminal(args, env))
     await running.prints(/\[a\]pprove/)
@@ -252,7 +252,7 @@ describe('a human check', () => {
 })
 
 describe('retrai watch', () => {
-  test('goes on over a lost connection, and says so on stderr', async () => {
+  test('continues after a lost connection, with a message on stderr', async () => {
     const proxy = await startCuttingProxy(Number(new URL(server.url).port))
     cleanups.push(() => proxy.stop())
     const cwd = await project('waiting')
@@ -267,7 +267,7 @@ describe('retrai watch', () => {
     expect(running.stdout).toBe((await cli('watch', runId, '--json')).stdout)
   })
 
-  test('SIGINT ends it with 130, and says how to go on', async () => {
+  test('SIGINT ends it with 130, with a message that says how to continue', async () => {
     const cwd = await project('waiting')
     const runId = await detached('--cwd', cwd)
     const running = begin('watch', runId, '--server', server.url)
@@ -283,7 +283,7 @@ describe('retrai watch', () => {
     expect(rest.stdout).not.toContain('tool_call')
   })
 
-  test('shows the kinds that are asked for, and tells how a run has ended', async () => {
+  test('shows the requested kinds, and how a run ended', async () => {
     const runId = await detached('--cwd', await project(), '--max-iterations', '1')
     const all = await cli('watch', runId, '--kinds', 'all', '--json')
     expect(all.code).toBe(1)
@@ -294,17 +294,17 @@ describe('retrai watch', () => {
     expect(events.map(({ seq }) => seq)).toEqual(events.map((_, index) => index))
     const behind = await cli('watch', runId, '--after', String(events.length - 1))
     expect(behind.code).toBe(1)
-    expect(behind.stdout).toMatch(/\nRun failed: nothing has happened behind seq \d+\n$/)
+    expect(behind.stdout).toMatch(/\nRun failed: nothing has happened after seq \d+\n$/)
     const beyond = await cli('watch', runId, '--after', '9999')
     expect(beyond.code).toBe(3)
     expect(beyond.stderr).toContain('after=9999 is beyond the last record')
   })
 
-  test('without a run shows all of them, from now on or behind a cursor', async () => {
+  test('without a run shows all runs, from now on or after a cursor', async () => {
     const [before, cwd] = [await detached('--cwd', await project()), await project('waiting')]
     await cli('watch', before)
     const running = begin('watch', '--kinds', 'all', '--server', server.url)
-    await running.prints(/All runs are watched/)
+    await running.prints(/Watching all runs/)
     const runId = await detached('--cwd', cwd)
     await running.prints(new RegExp(`${runId.slice(0, 8)} .* tool_call`))
     running.child.kill('SIGINT')
@@ -327,7 +327,7 @@ describe('retrai watch', () => {
     expect([foreign.code, foreign.stderr]).toEqual([3, expect.stringContaining('not a cursor')])
   })
 
-  test('ends quietly when its reader has gone', async () => {
+  test('ends quietly when its reader has ended', async () => {
     const runId = await detached('--cwd', await project('waiting'))
     const running = begin('watch', runId, '--kinds', 'all')
     await running.prints(/tool_call/)
@@ -356,8 +356,8 @@ describe('lists', () => {
     const none = await cli('runs', '--json', '--goal', 'pytest')
     expect(none).toEqual({ code: 0, stdout: '', stderr: '' })
     await cli('abort', second)
-    const told = await cli('runs', '--goal', 'pytest')
-    expect(told).toEqual({ code: 0, stdout: '', stderr: 'No run fits this.\n' })
+    const empty = await cli('runs', '--goal', 'pytest')
+    expect(empty).toEqual({ code: 0, stdout: '', stderr: 'No run matches.\n' })
     const more = await cli('runs', '--limit', '1')
     expect(more.stderr).toContain('There are more than 1')
   })
@@ -371,8 +371,8 @@ describe('lists', () => {
   })
 })
 
-describe('what cannot be done is said, with 3', () => {
-  test('no server there', async () => {
+describe('a command fails with 3 and a message', () => {
+  test('if no server answers', async () => {
     const other = createServer().listen(0, '127.0.0.1')
     await once(other, 'listening')
     const address = other.address()
@@ -392,7 +392,7 @@ describe('what cannot be done is said, with 3', () => {
       ['runs', '--server', 'localhost'],
       '--server (RETRAI_SERVER): must be the address of a server',
     ],
-    [['watch', UNKNOWN], '"retrai runs" lists those there are'],
+    [['watch', UNKNOWN], '"retrai runs" lists the runs'],
     [['watch', 'x'], 'There is no such run'],
     [['show', UNKNOWN], 'There is no such run'],
     [['approve', UNKNOWN], 'There is no such run'],
@@ -410,7 +410,7 @@ describe('what cannot be done is said, with 3', () => {
     expect(stderr.trimEnd().split('\n')).toHaveLength(1)
   })
 
-  test('a server that asks for a token', async () => {
+  test('if the server needs a token', async () => {
     const token = 'secret-0123456789'
     const data = join(folder, 'guarded')
     const guarded = await startServer(['--port', '0', '--data-dir', data], {
@@ -428,12 +428,12 @@ describe('what cannot be done is said, with 3', () => {
   })
 })
 
-test('--help tells of exit codes and variables', async () => {
+test('--help lists exit codes and variables', async () => {
   for (const name of ['run', 'watch', 'runs', 'show', 'approve', 'abort', 'goals']) {
     const { code, stdout } = await cli(name, '--help')
     expect(code).toBe(0)
-    for (const told of ['Exit codes:', 'RETRAI_SERVER', 'RETRAI_TOKEN', '--server']) {
-      expect(stdout).toContain(told)
+    for (const part of ['Exit codes:', 'RETRAI_SERVER', 'RETRAI_TOKEN', '--server']) {
+      expect(stdout).toContain(part)
     }
   }
 })

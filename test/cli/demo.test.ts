@@ -7,7 +7,7 @@ import { cleanEnv } from './support.ts'
 
 const DEMO = join(import.meta.dirname, '../../examples/demo/demo.ts')
 
-/** What the demo prints; rejects unless it exits with 0. */
+/** The output of the demo; rejects unless it exits with 0. */
 async function printed(...args: string[]): Promise<string> {
   const env = { ...cleanEnv(), NO_COLOR: '1' }
   const demo = promisify(execFile)(process.execPath, [DEMO, '--once', ...args], { env })
@@ -21,13 +21,13 @@ const LINES = [
   /: the same, in the same order\.$/m,
 ]
 
-test('the demo shows a run that is achieved, a line for each event', async () => {
+test('the demo shows a run that reaches its goal, one line for each event', async () => {
   const text = await printed()
   for (const line of LINES) expect(text).toMatch(line)
   expect(text).toContain('"goal": "npm-test"')
 })
 
-test.skipIf(isMissing('pytest'))('and one in Python with --python', async () => {
+test.skipIf(isMissing('pytest'))('the demo shows a run in Python with --python', async () => {
   const text = await printed('--python')
   for (const line of LINES) expect(text).toMatch(line)
   expect(text).toContain('"goal": "pytest"')

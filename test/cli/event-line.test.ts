@@ -26,14 +26,14 @@ const result = (
   },
 })
 
-test('a result says how its call ended, also where nothing was run', () => {
+test('a result shows how its call ended, even if nothing ran', () => {
   const gist = (event: AgentEvent) => stripVTControlCharacters(rendered(eventLine(event))).slice(31)
   expect(gist(result('error', 2))).toBe('bash_exec exit 2: what it printed')
   expect(gist(result('rejected', null))).toBe('bash_exec rejected: what it printed')
   expect(gist(result('unknown', null))).toBe('bash_exec unknown: what it printed')
 })
 
-test('the end of an iteration and of a run are told in words, not in JSON', () => {
+test('the end of an iteration and of a run is shown in words, not in JSON', () => {
   const gist = (event: AgentEvent) => stripVTControlCharacters(rendered(eventLine(event))).slice(31)
   const { run_id, iteration, ts, seq } = result('error', 1)
   const at = { run_id, iteration, ts, seq }

@@ -20,7 +20,7 @@ const OWN = {
 }
 const KEY_LINES = pem('RSA ', 12)
 
-/** Everything that must be nowhere, in the ways in which it could be written. */
+/** All secrets, in all forms in which they could be written. */
 const SECRETS = [
   ...[github, ghs, aws, slack, stripe, npm],
   ...Object.values(OWN).flatMap((own) => [
@@ -30,16 +30,16 @@ const SECRETS = [
   ]),
   KEY_LINES.split('\n')[1] ?? '',
 ]
-/** A part of a secret is one too: these lie within whatever it is split into. */
+/** The parts of the secrets: any larger piece of a secret contains one of them. */
 const PARTS = SECRETS.flatMap((secret) => {
   const count = Math.floor(secret.length / 10)
   return Array.from({ length: count }, (_, at) => secret.slice(10 * at, 10 * at + 10))
 })
 
-/** Works in every way in which a secret can come into a record. */
+/** Brings secrets into records in every possible way. */
 const script: Script = [
   {
-    text: `I found ${github}, and was told ${OWN.RETRAI_LLM_API_KEY}.`,
+    text: `I found ${github}, and got ${OWN.RETRAI_LLM_API_KEY}.`,
     first: [
       { status: 500, body: { error: { message: `Incorrect key ${OWN.RETRAI_LLM_API_KEY}` } } },
       { status: 503, body: `<p>${'x'.repeat(280)}${OWN.RETRAI_LLM_API_KEY}</p>` },
@@ -122,7 +122,7 @@ beforeAll(async () => {
   }
   const named = { 'idempotency-key': npm }
   runId = Id.parse(await call('POST', '/api/runs', wanted, named)).run_id
-  // The key of a request still names it, though it is masked in the log.
+  // The idempotency key still works, although it is masked in the log.
   expect(Id.parse(await call('POST', '/api/runs', wanted, named)).run_id).toBe(runId)
   await untilStatus('awaiting_human')
   const changes = { max_iterations: 7, reason: `As ${OWN.OPENAI_API_KEY} says` }
@@ -144,7 +144,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-/** All GET routes that the server itself describes, with all that can be asked of them for. */
+/** The answers of all GET routes in the description of the server. */
 async function everythingThatIsServed(): Promise<string[]> {
   const { paths } = z
     .object({ paths: z.record(z.string(), z.record(z.string(), z.unknown())) })
@@ -186,8 +186,8 @@ async function filesBelow(path: string): Promise<[name: string, content: Buffer]
 
 const found = (text: string | Buffer): string[] => PARTS.filter((part) => text.includes(part))
 
-describe('a secret is in no place', () => {
-  test('that the server keeps', async () => {
+describe('a secret is nowhere', () => {
+  test('in the files of the server', async () => {
     const files = await filesBelow(join(folder, 'data'))
     const names = files.map(([name]) => name).join('\n')
     for (const kept of ['log.sqlite', 'read-model.sqlite', 'artifacts'])
@@ -195,17 +195,17 @@ describe('a secret is in no place', () => {
     for (const [name, content] of files) expect(found(content), name).toEqual([])
   })
 
-  test('that it serves', () => {
+  test('in its answers', () => {
     for (const answer of seen) expect(found(answer), answer.slice(0, 2_000)).toEqual([])
   })
 
-  test('of its own log', () => {
+  test('in its output', () => {
     expect(server.stdout).toContain('/nowhere/[masked:github-token]?q=[masked:RETRAI_TOKEN]')
     expect(found(server.stdout)).toEqual([])
     expect(found(server.stderr)).toEqual([])
   })
 
-  test('of what the model is sent, but for its own key in the header', () => {
+  test('in the requests to the model, except for its own key in the header', () => {
     for (const { messages, headers } of model.requests) {
       expect(found(JSON.stringify(messages))).toEqual([])
       expect(headers.authorization).toBe(`Bearer ${OWN.RETRAI_LLM_API_KEY}`)
@@ -213,7 +213,7 @@ describe('a secret is in no place', () => {
   })
 })
 
-test('the mask stands in its place, under the name of what it was', () => {
+test('the mask replaces it, and names what it was', () => {
   const [records = ''] = seen
   for (const kind of [
     ...['github-token', 'aws-access-key', 'slack-token', 'stripe-key', 'npm-token', 'private-key'],
@@ -227,7 +227,7 @@ test('the mask stands in its place, under the name of what it was', () => {
   }
 })
 
-test('the work was done with the real ones', async () => {
+test('the tools worked with the real secrets', async () => {
   const made = await readFile(join(folder, 'project', 'made.txt'), 'utf8')
   expect(made).toBe(`${ghs}\n${KEY_LINES}\n`)
   expect(found(made).length).toBeGreaterThan(4)

@@ -10,7 +10,7 @@ import {
 } from '../../src/cli/terminal/plain-text.ts'
 import { expectLinearTime } from '../support/linear-time.ts'
 
-/** All that a terminal obeys begins with one of these, and a line ends with one. */
+/** Every terminal command begins with one of these characters, and every line ends with one. */
 const CONTROL = /\p{Cc}/u
 const BIDI = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/
 const hostile = fc
@@ -49,7 +49,7 @@ const hostile = fc
   .map((parts) => parts.join(''))
 
 describe('text from outside', () => {
-  test('does nothing to a terminal and stays in its line, whatever it is', () => {
+  test('cannot control a terminal and stays in its line, whatever it is', () => {
     fc.assert(
       fc.property(hostile, (text) => {
         for (const line of [rendered(text), oneLine(text), rendered([text, text])]) {
@@ -60,14 +60,14 @@ describe('text from outside', () => {
     )
   })
 
-  test('loses what a terminal obeys, and keeps its words', () => {
+  test('loses terminal commands and keeps its words', () => {
     expect(rendered('a\x1b[31mb\x9b1mc\x1b]0;title\x07d\x1bcd\x1b]open')).toBe('abcddopen')
     expect(rendered('two  spaces, ❤️ 👩‍💻')).toBe('two  spaces, ❤️ 👩‍💻')
     expect(oneLine(' a\tb\r\nc\u202ed  e ')).toBe('a b c d e')
     expect(shorten({ a: 'x'.repeat(90) }, 10)).toBe('{"a":"xxx…')
   })
 
-  test('is cut where it is very long', () => {
+  test('is cut if it is very long', () => {
     expect(oneLine('x'.repeat(1_000_000))).toHaveLength(10_001)
   })
 
@@ -93,7 +93,7 @@ describe('JSON', () => {
     )
   })
 
-  test('of a log is harmless also after it is read', () => {
+  test('of a log is harmless even after it is parsed', () => {
     const text = '\x1b[2J\u0090\u202e\r\b\f "\\u001b" \\ \n\tend'
     const read: unknown = JSON.parse(withoutControls(JSON.stringify({ text })))
     expect(read).toEqual({ text: ' [2J      "\\u001b" \\ \n\tend' })
@@ -112,7 +112,7 @@ test.each(['\x1b', '\x1b[', '\x1b]', '\x9d', '\x1b[0', '\x1b]0;\x1b[', '\u202e',
   },
 )
 
-test('a number that is no time is no fault', () => {
+test('a number that is not a time is no error', () => {
   expect(timeOf(0)).toBe('1970-01-01T00:00:00.000Z')
   expect(timeOf(1e300)).toBe('1e+300 s')
 })

@@ -20,8 +20,8 @@ const events: readonly AgentEvent[] = Array.from({ length: 6 }, (_, seq) => ({
 type Script = Readonly<Record<number, readonly PlaybackCommand[]>>
 
 /**
- * Plays, and does at each wait what the script says for it, from 0. Waits end at once.
- * @returns seqs as they were shown, and the waits
+ * Plays, and at each wait, counted from 0, does the commands of the script. Waits end at once.
+ * @returns the seqs in the order in which they were shown, and the waits
  */
 async function play({
   script = {},
@@ -56,7 +56,7 @@ async function play({
 }
 
 describe('a run is shown', () => {
-  test('with its pauses as they were', async () => {
+  test('with its original pauses', async () => {
     expect(await play({})).toEqual({
       shown: [0, 1, 2, 3, 4, 5],
       waits: [2000, 2000, 2000, 2000, 2000],
@@ -68,12 +68,12 @@ describe('a run is shown', () => {
     expect((await play({ speed: Number.POSITIVE_INFINITY })).waits).toEqual([])
   })
 
-  test('from a record or an iteration on', async () => {
+  test('from a record, or from an iteration', async () => {
     expect((await play({ from: { seq: 4 } })).shown).toEqual([4, 5])
     expect((await play({ from: { iteration: 2 } })).shown).toEqual([2, 3, 4, 5])
   })
 
-  test('without what is not wanted, whose time passes all the same', async () => {
+  test('without the records that are not wanted, but with their pauses', async () => {
     const wanted = ({ seq }: AgentEvent): boolean => seq % 3 === 0
     expect(await play({ wanted })).toEqual({ shown: [0, 3], waits: [6000] })
   })
@@ -81,20 +81,20 @@ describe('a run is shown', () => {
 
 describe('a person', () => {
   const [pause, step, quit]: PlaybackCommand[] = [
-    { type: 'pause_or_go_on' },
+    { type: 'pause_or_continue' },
     { type: 'step' },
     { type: 'quit' },
   ] as const satisfies PlaybackCommand[]
   if (pause === undefined || step === undefined || quit === undefined) throw new Error()
 
-  test('pauses, and goes on', async () => {
+  test('pauses and continues', async () => {
     const { shown, waits } = await play({ script: { 0: [pause], 1: [pause] } })
     expect(shown).toEqual([0, 1, 2, 3, 4, 5])
     expect(waits[1]).toBe(Number.POSITIVE_INFINITY)
     expect(waits[2]).toBeGreaterThan(0)
   })
 
-  test('goes record by record', async () => {
+  test('steps from record to record', async () => {
     const { shown, waits } = await play({ script: { 0: [step], 1: [step], 2: [quit] } })
     expect(shown).toEqual([0, 1, 2])
     expect(waits.slice(1)).toEqual([Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY])
@@ -109,7 +109,7 @@ describe('a person', () => {
     expect((await play({ script })).shown).toEqual([0, 4, 1])
   })
 
-  test('who jumps to where the run has ended is back where they were, paused', async () => {
+  test('who jumps beyond the end of the run is back at the last record, paused', async () => {
     const jump = (target: Target): PlaybackCommand => ({ type: 'jump', target })
     const script = { 1: [jump({ seq: 9 })], 2: [pause], 3: [jump({ iteration: 9 })], 4: [pause] }
     expect((await play({ script })).shown).toEqual([0, 1, 1, 1, 2, 3, 4, 5])

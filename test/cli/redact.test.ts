@@ -20,7 +20,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-/** An aborted run with the secret in three texts, each of which says more than it. */
+/** An aborted run with the secret in three texts, each with other words around it. */
 async function runWithSecret(): Promise<string> {
   const runId = await createRun(server, { reason: `because of ${SECRET}` })
   const call = { call_id: 'a', tool: 'bash_exec', args: { command: `echo ${SECRET}` } }
@@ -40,13 +40,13 @@ const history = async (runId: string) =>
 const redact = (runId: string, place: readonly [string, string], ...options: string[]) =>
   retrai(['redact', runId, ...place, '--server', server.url, '--reason', 'a password', ...options])
 
-test('a text is taken out, and where else the secret in it stands is told, also later', async () => {
+test('a text is redacted, and a later command lists where else the run contains the secret in it', async () => {
   const runId = await runWithSecret()
   const plain = await redact(runId, ['0', '/reason'])
-  expect(plain).toMatchObject({ code: 0, stdout: 'Gone from record 0: /reason.\n' })
+  expect(plain).toMatchObject({ code: 0, stdout: 'Redacted in record 0: /reason.\n' })
   const again = await redact(runId, ['0', '/reason'], '--secret-file', join(folder, 'secret'))
   expect(again.code).toBe(0)
-  expect(again.stdout).toContain('It still stands in this run:\n  4 /text\n')
+  expect(again.stdout).toContain('This run still contains it:\n  4 /text\n')
   expect(await history(runId)).toContain(SECRET)
 })
 
@@ -55,13 +55,13 @@ test('with --everywhere the secret is gone from the whole run', async () => {
   const options = ['--secret-file', join(folder, 'secret'), '--everywhere']
   const done = await redact(runId, ['0', '/reason'], ...options)
   expect(done.code, done.stderr).toBe(0)
-  expect(done.stdout).not.toContain('still stands')
+  expect(done.stdout).not.toContain('still contains')
   const after = await history(runId)
   expect(after).toContain('[redacted]')
   expect(after).not.toContain(SECRET)
 })
 
-test('a secret that cannot be read, or is too short to be looked for, changes nothing', async () => {
+test('a secret that cannot be read or is too short changes nothing', async () => {
   const runId = await runWithSecret()
   for (const [name, why] of [
     ['nothing', 'cannot be read'],

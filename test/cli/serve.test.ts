@@ -66,7 +66,7 @@ async function start(url: string, body: Record<string, unknown>): Promise<string
   return String(created.run_id)
 }
 
-/** Watches a run until an event is the wanted one; the connection is left to the server to close. */
+/** Watches a run until the wanted event. The server closes the connection. */
 function see(url: string, runId: string, wanted: (event: AgentEvent) => boolean) {
   return new Promise<void>((resolve) => {
     observe(url, runId, (event) => {
@@ -76,7 +76,7 @@ function see(url: string, runId: string, wanted: (event: AgentEvent) => boolean)
 }
 
 describe('a run on a real project', () => {
-  test('is driven to its goal, seen alike by all, and read alike after a restart', async () => {
+  test('reaches its goal, and all observers see the same, also after a restart', async () => {
     const cwd = await project(brokenProject)
     const server = await serve(await model(script))
     const runId = await start(server.url, { goal, cwd, model_name: 'scripted' })
@@ -99,7 +99,7 @@ describe('a run on a real project', () => {
     expect(await observe(again.url, runId)).toEqual(first)
   })
 
-  test('goes on after kill -9, without losing or doubling a record', async () => {
+  test('continues after kill -9, without a lost or doubled record', async () => {
     const cwd = await project(brokenProject)
     const llmUrl = await model(script)
     const killed = await serve(llmUrl)
@@ -121,7 +121,7 @@ describe('a run on a real project', () => {
 })
 
 describe('stopping', () => {
-  test('SIGTERM closes sockets and ends commands, and the run goes on at the next start', async () => {
+  test('SIGTERM closes sockets and ends commands, and the run continues at the next start', async () => {
     const cwd = await project({ 'README.md': '' })
     const command = 'test -f go || { touch go; exec sleep 600; }'
     const llmUrl = await model([{ calls: [{ tool: 'bash_exec', args: { command } }] }])
@@ -136,7 +136,7 @@ describe('stopping', () => {
     })
     expect(await closed).toBe(1001)
     await once(server.process, 'exit')
-    // A stop that had to be cut short exits with 1.
+    // The exit code is 1 if the stop takes too long.
     expect(server.process.exitCode).toBe(0)
 
     const again = await serve(llmUrl)
@@ -145,7 +145,7 @@ describe('stopping', () => {
     expect(events.at(-1)?.kind).toBe('run_end')
   })
 
-  test('SIGINT ends an idle server too, and nobody else may look into its new data folder', async () => {
+  test('SIGINT ends an idle server too, and other users cannot read its new data folder', async () => {
     const server = await serve()
     expect((await stat(dataDir())).mode & 0o777).toBe(0o700)
     server.process.kill('SIGINT')
@@ -171,8 +171,8 @@ describe('stopping', () => {
   })
 })
 
-describe('what cannot work is said when it is started', () => {
-  test('settings that are not valid, all of them', async () => {
+describe('the start fails with a message', () => {
+  test('for all settings that are not valid', async () => {
     const env = { ...cleanEnv(), EVENTSTORE_URL: 'http://example.org', RETRAI_LLM_BASE_URL: 'x' }
     const { code, stderr } = await retrai(['serve', '--port', 'eighty', '--log-level', 'loud'], env)
     expect(code).toBe(1)
@@ -181,14 +181,14 @@ describe('what cannot work is said when it is started', () => {
     }
   })
 
-  test('an address beyond loopback without a token', async () => {
+  test('for an address beyond loopback without a token', async () => {
     const place = ['--host', '0.0.0.0', '--port', '0', '--data-dir', dataDir()]
     const { code, stderr } = await retrai(['serve', ...place])
     expect(code).toBe(1)
     expect(stderr).toContain('RETRAI_TOKEN')
   })
 
-  test('a port that is taken', async () => {
+  test('for a port that is in use', async () => {
     const other = createServer().listen(0, '127.0.0.1')
     cleanups.push(async () => other.close())
     await once(other, 'listening')
@@ -203,7 +203,7 @@ describe('what cannot work is said when it is started', () => {
   test.each([
     ['OLLAMA_HOST', 'box:port'],
     ['OPENAI_BASE_URL', 'localhost:8000'],
-  ])('a setting that is not valid: %s', async (name, value) => {
+  ])('for a setting that is not valid: %s', async (name, value) => {
     const { code, stderr } = await retrai(['serve', '--data-dir', dataDir()], {
       ...cleanEnv(),
       [name]: value,
@@ -214,7 +214,7 @@ describe('what cannot work is said when it is started', () => {
     )
   })
 
-  test('a data folder that another server uses, or that is none', async () => {
+  test('for a data folder that another server uses, or that is not a folder', async () => {
     await serve()
     const second = await retrai(['serve', '--port', '0', '--data-dir', dataDir()])
     expect(second.code).toBe(1)
@@ -225,13 +225,13 @@ describe('what cannot work is said when it is started', () => {
     expect(none.stderr).toBe(
       `retrai: The data folder ${join(folder, 'file')} cannot be made: there is a file of that name. Choose another one.\n`,
     )
-    // Where no folder can be made, the making of it must not be tried for ever.
+    // If the folder cannot be made, the attempts must end.
     const nowhere = await retrai(['serve', '--port', '0', '--data-dir', '/proc/retrai/data'])
     expect(nowhere.code).toBe(1)
     expect(nowhere.stderr).toMatch(/^retrai: The data folder \/proc\/retrai\/data cannot be made: /)
   })
 
-  test('--help tells of every flag and variable', async () => {
+  test('--help lists every flag and variable', async () => {
     const { code, stdout } = await retrai(['serve', '--help'])
     expect(code).toBe(0)
     const names = ['--host', '--port', '--data-dir', '--store', '--log-level', 'RETRAI_HOST']

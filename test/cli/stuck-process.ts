@@ -2,8 +2,8 @@ import { existsSync, readFileSync } from 'node:fs'
 import { workerData } from 'node:worker_threads'
 
 /**
- * Loaded into a server by `--import`: makes its thread stuck for as long as the file RETRAI_TEST_STUCK is there. If
- * that is a FIFO, the thread is stuck in native code, for good.
+ * A server loads this with `--import`. It makes the thread of the server stuck while the file RETRAI_TEST_STUCK
+ * exists. If the file is a FIFO, the thread is stuck in native code for ever.
  */
 const file = process.env.RETRAI_TEST_STUCK ?? ''
 
@@ -11,7 +11,7 @@ function spinWhileItIsThere(): void {
   while (existsSync(file));
 }
 
-// The thread of the server is the one that beats.
+// Only the thread of the server has beats.
 if (workerData?.beats !== undefined) {
   setInterval(() => {
     if (!existsSync(file)) return

@@ -7,7 +7,7 @@ import { ALL_KINDS, createClient } from '../../src/client/index.ts'
 import { cleanEnv, type Running, start } from './support.ts'
 
 const HOOK = new URL('./stuck-process.ts', import.meta.url).href
-/** The server is found stuck after 5 s, and cut short 4.5 s after SIGTERM. */
+/** A server counts as stuck after 5 s, and is killed 4.5 s after SIGTERM. */
 const AMPLE = 120_000
 
 let folder: string
@@ -24,7 +24,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-/** A server that becomes stuck once there is a file of this name in the folder. */
+/** A server that is stuck while there is a file of this name in the folder. */
 async function serve(name: string) {
   const env = {
     ...cleanEnv(),
@@ -50,7 +50,7 @@ async function live(health: string, status: number): Promise<unknown> {
 }
 
 test(
-  'a server that is stuck in a loop is reported from outside of it, with its stack',
+  'a server that is stuck in a loop is reported from another thread, with its stack',
   async () => {
     const { server, health, url } = await serve('stuck')
     expect(await live(health, 200)).toEqual({ status: 'ok' })
@@ -68,7 +68,7 @@ test(
       /at spinWhileItIsThere \(file:.*stuck-process\.ts:\d+:\d+\)/,
     )
 
-    // It was only looked at: when the loop is over it continues.
+    // The report did not end it: it continues after the loop.
     await rm(join(folder, 'stuck'))
     await server.prints(/the server is no longer stuck/)
     expect(await live(health, 200)).toEqual({ status: 'ok' })

@@ -10,8 +10,8 @@ export const CLI =
   fileURLToPath(new URL('../../src/cli/retrai.ts', import.meta.url))
 
 /**
- * The environment of this test run without any setting of ours, and without what decides on colours,
- * so that neither a developer's own nor those of CI leak in.
+ * The environment of this test run without the settings of retrAI and of colours, so those of a developer or of CI
+ * have no effect.
  */
 export const cleanEnv = (): NodeJS.ProcessEnv =>
   Object.fromEntries(
@@ -46,7 +46,7 @@ export const startServer = (
 /** `retrai …` while it runs. */
 export class Running {
   readonly child: ChildProcess
-  /** The exit code, once all output is here; null where a signal ended it. */
+  /** The exit code, after all output has come; null if a signal ended it. */
   readonly exit: Promise<number | null>
   stdout = ''
   stderr = ''
@@ -71,7 +71,7 @@ export class Running {
     })
   }
 
-  /** Resolves to what it has printed as soon as that matches; rejects when it ends before. */
+  /** Resolves to the match as soon as the output matches; rejects if the process ends before. */
   async prints(wanted: RegExp): Promise<RegExpExecArray> {
     for (;;) {
       const found = wanted.exec(this.stdout) ?? wanted.exec(this.stderr)
@@ -97,15 +97,15 @@ import os, pty, sys
 status = pty.spawn(sys.argv[1:])
 sys.exit(os.waitstatus_to_exitcode(status))`
 
-/** At a terminal, on which stdout and stderr are the same. */
+/** `retrai …` at a terminal, where stdout and stderr are the same. */
 export function startAtTerminal(args: readonly string[], env: NodeJS.ProcessEnv): Running {
   const command = ['python3', '-c', PTY, process.execPath, CLI, ...args]
   return new Running(command, { ...env, TERM: 'xterm-256color' })
 }
 
 /**
- * Watches a run to its end; resolves to all that was seen, in the order it came. Other than a person's
- * client, it takes a lost connection for a failure.
+ * Watches a run to its end; resolves to all events, in their order. Unlike the client of a person, it fails if the
+ * connection is lost.
  */
 export async function observe(
   baseUrl: string,

@@ -69,8 +69,8 @@ test('tokens are made in a data folder, and then through the server that uses it
   expect([none.code, none.stderr]).toEqual([3, expect.stringContaining('no token "bob"')])
 })
 
-test('a server listens beyond loopback only where a token was made', async () => {
-  // Reached from this machine only, and yet none of the names of loopback.
+test('a server listens beyond loopback only if there is a token', async () => {
+  // Only this machine reaches it, but it is not one of the names of loopback.
   const beyond = ['--host', '127.0.0.2']
   const refused = await retrai(['serve', ...beyond, '--port', '0', '--data-dir', dataDir()])
   expect(refused.code).toBe(1)
@@ -88,8 +88,8 @@ test.each([
   [['create', 'ada', '--role', 'root'], 'viewer, operator, auditor, admin'],
   [['create', 'Ada', '--role', 'admin'], 'must be of a-z'],
   [['create', 'ada', '--role', 'admin', '--expires-in', 'soon'], '30d'],
-])('%j is told what is wrong', async (args, told) => {
+])('%j is refused with a reason', async (args, reason) => {
   const { code, stderr } = await atFolder(...args)
   expect(code).toBe(3)
-  expect(stderr).toContain(told)
+  expect(stderr).toContain(reason)
 })

@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import * as z from 'zod'
 import { ApiDocument, type FuzzRequest, requests } from './requests.ts'
 
-/** Who asks: no token, and one of each role. */
+/** A client: without a token, or with a token of one role. */
 export type Identity = { readonly name: string; readonly token: string | null }
 
 export type FuzzOptions = {
@@ -21,9 +21,9 @@ export type FuzzReport = { readonly requests: number; readonly statuses: Record<
 
 /** Milliseconds after which an answer may be a hang. */
 const SLOW_MS = 1000
-/** So many times the time of a health probe an answer may take on a machine that is busy. */
+/** On a busy machine, an answer may take this many times as long as a health probe. */
 const PROBES = 40
-/** What the process may hold more than at the start, bytes. */
+/** How much the memory of the process may grow, bytes. */
 const MEMORY_BYTES = 600 * 1024 * 1024
 const AT_ONCE = 2000
 
@@ -35,7 +35,7 @@ type Answer = {
 }
 
 /**
- * Sends requests that are made from the description of the API, and compares each answer with it.
+ * Sends requests that follow from the description of the API, and compares each answer with it.
  * @throws at the first answer that does not fit, with the seed, the index and the request
  */
 export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
@@ -77,7 +77,7 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
 
 const NO_ANSWER: Answer = { status: 0, headers: {}, body: '', ms: 0 }
 
-/** What earlier answers have named. */
+/** The ids in earlier answers. */
 type Known = { readonly runs: string[]; readonly tokens: string[] }
 
 function filledIn(request: FuzzRequest, { runs, tokens }: Known, index: number): FuzzRequest {
@@ -107,7 +107,7 @@ async function check(
   const answer = await send(request, identity?.token ?? null, url)
   const problem = judge.problemOf(request, answer)
   if (problem !== null || answer.ms < SLOW_MS) return { answer, problem }
-  // Slow only counts if it is so again and again while a probe is answered at once.
+  // An answer is too slow only if it is slow each time while a probe is fast.
   for (let attempts = 0; attempts < 2; attempts += 1) {
     const [again, probe] = await Promise.all([
       send(request, identity?.token ?? null, url),
@@ -124,7 +124,7 @@ async function probeMs(url: string): Promise<number> {
   return performance.now() - begun
 }
 
-/** A stream of events has no end: so long it is looked at, milliseconds. */
+/** A stream of events has no end, so it is read for this time, milliseconds. */
 const LOOK_MS = 100
 
 function send(request: FuzzRequest, token: string | null, url: string): Promise<Answer> {
@@ -182,7 +182,7 @@ const ALWAYS = [
   'cross-origin-resource-policy',
 ] as const
 
-/** Damage and away stores are not part of this, so a server that fails has failed. */
+/** Nothing damages the store here, so no other answer may be a failure. */
 const NO_FAILURE = /urn:retrai:problem:(redaction_pending|not_projected|too_many_sockets|busy)"/
 
 /** Compares answers with the description. */

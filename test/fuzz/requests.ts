@@ -24,7 +24,7 @@ const Operation = z.looseObject({
     }),
   ),
 })
-/** The description of the API, as far as it is fuzzed. */
+/** The parts of the description of the API that the fuzz uses. */
 export const ApiDocument = z.looseObject({
   paths: z.record(z.string(), z.record(z.string(), Operation)),
   components: z.looseObject({ schemas: z.record(z.string(), Schema) }),
@@ -33,14 +33,14 @@ export type ApiDocument = z.infer<typeof ApiDocument>
 export type Operation = z.infer<typeof Operation>
 type Parameter = z.infer<typeof Parameter>
 
-/** One request. `{run}` in it stands for the id of a run there is, `{token}` for that of a token. */
+/** One request. `{run}` in it is replaced by the id of a run, `{token}` by the id of a token. */
 export type FuzzRequest = {
   readonly operation: Operation
   readonly method: string
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
   readonly body: string | undefined
-  /** Index of who asks. */
+  /** The index of the identity that sends it. */
   readonly identity: number
 }
 
@@ -174,7 +174,7 @@ const headers: fc.Arbitrary<Record<string, string>> = fc
   )
   .map((pairs) => Object.fromEntries(pairs))
 
-/** What stands in an address for a parameter. */
+/** The values of a parameter in an address. */
 function parameterOf(
   { name, schema = {} }: Parameter,
   document: ApiDocument,

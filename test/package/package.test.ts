@@ -6,17 +6,17 @@ import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { build } from 'vite'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { cleanEnv, type Finished, Running } from '../cli/support.ts'
 import { startStandIn } from '../support/eventstore-stand-in/index.ts'
 
 const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url))
 const NODE = process.execPath
-/** npm of the machine, run by the Node that runs the tests. */
+/** For the npm of the machine, with the Node that runs the tests. */
 const env = { ...cleanEnv(), npm_config_audit: 'false', npm_config_fund: 'false' }
 
-/** A program run to its end in a folder; its output, whatever its exit code is. */
+/** Runs a program to its end in a folder; resolves to its output, with any exit code. */
 function run(cwd: string, file: string, ...args: string[]): Promise<Finished> {
   return new Promise((resolve) => {
     execFile(file, args, { cwd, env, maxBuffer: 1e8 }, (error, stdout, stderr) => {
@@ -48,14 +48,14 @@ describe('the package, installed into an empty folder', () => {
   })
   afterAll(() => rm(folder, { recursive: true, force: true }))
 
-  it('holds what was built and nothing else, in about a megabyte', async () => {
+  test('contains only what was built, in about a megabyte', async () => {
     const root = join(folder, 'node_modules/retrai')
     const names = ['LICENSE', 'README.md', 'bin', 'dist', 'package.json', 'web']
     expect((await readdir(root)).sort()).toEqual(names)
     expect((await stat(tarball)).size).toBeLessThan(1.3e6)
   })
 
-  it('holds each module that is started as a program of its own', async () => {
+  test('contains each module that is started as a separate program', async () => {
     const built = await readdir(join(folder, 'node_modules/retrai/dist'))
     for (const path of globSync('src/**/*.ts', { cwd: CHECKOUT })) {
       const source = await readFile(join(CHECKOUT, path), 'utf8')
@@ -68,11 +68,11 @@ describe('the package, installed into an empty folder', () => {
     }
   })
 
-  it('is installed without a warning', () => {
+  test('is installed without a warning', () => {
     expect(installed.stderr.split('\n').filter((line) => /npm (warn|error)/.test(line))).toEqual([])
   })
 
-  it('runs the server, its console, and an agent that searches files', async () => {
+  test('runs the server, its console, and an agent that searches files', async () => {
     const project = join(folder, 'project')
     await mkdir(project)
     await writeFile(join(project, 'needle.txt'), 'found')
@@ -112,7 +112,7 @@ describe('the package, installed into an empty folder', () => {
     expect(verified).toMatchObject({ code: 0 })
   })
 
-  it('has its client of EventStoreDB in it', async () => {
+  test('contains the client of EventStoreDB', async () => {
     const standIn = await startStandIn()
     const server = new Running(
       [
@@ -142,12 +142,12 @@ describe('the package, installed into an empty folder', () => {
     }
   })
 
-  it('gives Node a client', async () => {
+  test('gives Node a client', async () => {
     const program = "import('retrai/client').then((m) => console.log(typeof m.createClient))"
     expect((await must(folder, NODE, '-e', program)).stdout.trim()).toBe('function')
   })
 
-  it('gives TypeScript a client whose payloads narrow by kind', async () => {
+  test('gives TypeScript a client whose payloads narrow by kind', async () => {
     await writeFile(
       join(folder, 'program.ts'),
       `import { createClient } from 'retrai/client'
@@ -174,7 +174,7 @@ for await (const event of client.watch('550e8400-e29b-41d4-a716-446655440000')) 
     }
   })
 
-  it('gives browsers a client below 45 KB', async () => {
+  test('gives browsers a client below 45 KB', async () => {
     const entry = join(folder, 'browser.js')
     await writeFile(entry, "export { createClient } from 'retrai/client'\n")
     const outDir = join(folder, 'bundle')
@@ -190,7 +190,7 @@ for await (const event of client.watch('550e8400-e29b-41d4-a716-446655440000')) 
     expect(bundle.toString()).not.toMatch(/from ?["']node:/)
   })
 
-  it('says in one line which Node it needs', async () => {
+  test('says in one line which Node it needs', async () => {
     const program = pathToFileURL(join(folder, 'node_modules/retrai/bin/retrai.js')).href
     const asOld = `const versions = { ...process.versions, node: '20.19.0' }
       Object.defineProperty(process, 'versions', { value: versions })

@@ -39,7 +39,7 @@ async function usedFolder(): Promise<string> {
   return runId
 }
 
-test('a backup that is made while runs go on is one moment of the log, and a log to go on from', async () => {
+test('a backup that is made during runs shows one moment of the log, and a server can continue from it', async () => {
   const model = await site.model([
     ...dense(0, 6).map((n) => bash(`echo ${n} >> effects; sleep 0.02`)),
     bash('touch done'),
@@ -65,7 +65,7 @@ test('a backup that is made while runs go on is one moment of the log, and a log
   const made = await backup(file)
   expect(made.stderr).toBe('')
   expect(made.code).toBe(0)
-  // The runs, what names the log, and the access log if it has been written to by then.
+  // The runs, the id of the log, and the access log if it exists by then.
   expect(made.stdout).toMatch(/holds \d+ events in (9|10) streams, up to position \d+; checked/)
   expect(await readdir(site.folder)).not.toContainEqual(expect.stringContaining('partial'))
   const unfinished = await get(server, '/api/runs?status=running')
@@ -93,7 +93,7 @@ test('a backup that is made while runs go on is one moment of the log, and a log
   })
 })
 
-test('a backup put in the place of the log begins a new read model', async () => {
+test('a backup that replaces the log begins a new read model', async () => {
   const first = await usedFolder()
   const file = site.path('log.backup')
   expect((await backup(file)).code).toBe(0)
@@ -111,7 +111,7 @@ test('a backup put in the place of the log begins a new read model', async () =>
   expect((await get(restored, '/api/runs')).body).toHaveLength(1)
 })
 
-test('a file that is there is kept, unless it is to be replaced', async () => {
+test('an existing file is kept, unless --force replaces it', async () => {
   await usedFolder()
   const file = site.path('log.backup')
   await writeFile(file, 'dear')
@@ -129,7 +129,7 @@ test('a file that is there is kept, unless it is to be replaced', async () => {
   expect((await stat(file)).mode).toBe((await stat(site.path('data', 'log.sqlite'))).mode)
 })
 
-test('what cannot be backed up is said, and leaves nothing behind', async () => {
+test('a backup that fails names the reason, and leaves no file', async () => {
   const file = site.path('log.backup')
   const missing = await backup(file)
   expect(missing.code).toBe(1)
@@ -144,7 +144,7 @@ test('what cannot be backed up is said, and leaves nothing behind', async () => 
   expect(await readdir(site.folder)).toEqual(['data'])
 })
 
-test('a log that is damaged is no backup', async () => {
+test('a damaged log is not backed up', async () => {
   await usedFolder()
   const log = site.path('data', 'log.sqlite')
   const bytes = await readFile(log)
@@ -156,7 +156,7 @@ test('a log that is damaged is no backup', async () => {
   expect(await readdir(site.folder)).toEqual(['data', 'project'])
 })
 
-test('nor is one that lacks a record', async () => {
+test('a log that lacks a record is not backed up', async () => {
   await usedFolder()
   const db = new DatabaseSync(site.path('data', 'log.sqlite'))
   db.exec('DELETE FROM events WHERE revision = 3')
@@ -166,7 +166,7 @@ test('nor is one that lacks a record', async () => {
   expect(refused.stderr).toMatch(/not whole.*1 broken/)
 })
 
-test('a backup does not replace the log that it is made of, and no folder', async () => {
+test('a backup replaces neither its own log nor a folder', async () => {
   await usedFolder()
   const log = site.path('data', 'log.sqlite')
   const { ino } = await stat(log)
@@ -183,7 +183,7 @@ test('a backup does not replace the log that it is made of, and no folder', asyn
   expect((await stat(log)).ino).toBe(ino)
 })
 
-test('nor the log of another server', async () => {
+test('a backup does not replace the log of another server', async () => {
   await usedFolder()
   const other = await site.serve('other')
   const log = site.path('other', 'log.sqlite')

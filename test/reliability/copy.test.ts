@@ -31,7 +31,7 @@ const bash = (command: string) => ({ calls: [{ tool: 'bash_exec', args: { comman
 
 const copy = (from: string, to: string) => retrai(['copy', '--from', from, '--to', to])
 
-/** A data folder with runs whose records are mixed in the log; the last run waits for a person. */
+/** A data folder with runs whose records are mixed in the log. The last run waits for a person. */
 async function usedFolder(runs = 2, steps = 1) {
   const model = await site.model([
     ...dense(1, steps).map((n) => bash(`echo ${n}`)),
@@ -57,7 +57,7 @@ async function usedFolder(runs = 2, steps = 1) {
   return { dataDir: site.path('data'), runIds, waiting, details, model: model.url }
 }
 
-/** All that a subscriber to the whole log is given; what belongs to a store is left out. */
+/** All events that a subscriber to the whole log gets, without what depends on the store. */
 async function wholeLog(store: EventStore) {
   const observer = observeAll(store, '')
   await observer.untilCaughtUp()
@@ -83,7 +83,7 @@ async function ofStandIn<T>(standIn: StandIn, use: (store: EventStore) => Promis
   }
 }
 
-test('a log goes to EventStoreDB and back, interrupted and made again, and stays the same', async () => {
+test('a log is copied to EventStoreDB and back, with an interruption and a repetition, and stays the same', async () => {
   const { dataDir, runIds, waiting, details, model } = await usedFolder(6, 4)
   const standIn = await site.standIn()
   const to = standIn.connectionString
@@ -121,11 +121,11 @@ test('a log goes to EventStoreDB and back, interrupted and made again, and stays
     expect(await withLog(site.path('back'), (store) => audit(store, runId))).toEqual(inTarget)
   }
 
-  // The same server goes on over the other store, in the same data folder.
+  // The same server continues with the other store, in the same data folder.
   const server = await site.serve('data', { model, args: ['--store', to] })
   await untilReady(server)
   for (const [index, runId] of runIds.entries()) {
-    // The one that waits is claimed by the new process, which is a record more.
+    // The new process claims the run that waits, which adds a record.
     const { body } = await get(server, `/api/runs/${runId}`)
     const changed = runId === waiting ? { progress: body.progress } : {}
     expect(body).toEqual({ ...details[index], ...changed })
@@ -140,7 +140,7 @@ test('a log goes to EventStoreDB and back, interrupted and made again, and stays
   expect(await watcher.closed).toMatchObject({ code: 1000 })
 })
 
-test('a log is copied while a server writes to it, and the rest once it has stopped', async () => {
+test('a log is copied while a server writes to it, and the rest after the server has stopped', async () => {
   const model = await site.model([...dense(0, 5).map((n) => bash(`echo ${n}`)), bash('touch done')])
   const server = await site.serve('data', { model: model.url })
   const runId = await start(server, await site.project(), { max_iterations: 30 })
@@ -155,7 +155,7 @@ test('a log is copied while a server writes to it, and the rest once it has stop
   )
 })
 
-test('a target with other content is refused, and left as it is', async () => {
+test('a target with other content is refused, and stays unchanged', async () => {
   const { dataDir, runIds } = await usedFolder()
   const own = await site.serve('own')
   await own.stop()
@@ -176,7 +176,7 @@ test('a target with other content is refused, and left as it is', async () => {
   )
 })
 
-test('streams of other programs in an EventStoreDB are left where they are', async () => {
+test('streams of other programs in an EventStoreDB are not copied', async () => {
   const { dataDir } = await usedFolder()
   const standIn = await site.standIn()
   await ofStandIn(standIn, (store) => append(store, 'invoice-1', [newEvent(), newEvent()]))
@@ -192,7 +192,7 @@ test('streams of other programs in an EventStoreDB are left where they are', asy
   })
 })
 
-test('places that cannot be read or written are named', async () => {
+test('the message names a place that cannot be read or written', async () => {
   const standIn = await site.standIn()
   await standIn.faults.down()
   const away = await copy(site.path('data'), site.path('copy'))

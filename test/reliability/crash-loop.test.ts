@@ -6,7 +6,7 @@ import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { createClient } from '../../src/client/index.ts'
 import { Server } from '../chaos/server-process.ts'
 
-/** Begins, and then never ends: whatever ends the server does so while this is under way. */
+/** Begins and never ends, so a server always dies during it. */
 const CHECK = `
 check_command: echo begun >> checks; exec sleep 600
 success_condition: { exit_code: 0 }
@@ -21,7 +21,7 @@ async function untilChecks(project: string, count: number): Promise<void> {
   while ((await checksIn(project)) < count) await new Promise((resolve) => setTimeout(resolve, 20))
 }
 
-test('a check that was under way in three crashes is not made again; stops do not count', async () => {
+test('a check that ran in three crashes is not repeated; stops do not count', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'retrai-crash-loop-'))
   const project = join(folder, 'project')
   const dataDir = join(folder, 'data')

@@ -45,7 +45,7 @@ const bash = (command: string) => ({ calls: [{ tool: 'bash_exec', args: { comman
 
 /**
  * Writes 50 kB to the log with each step, until there is a file `go`; then the goal is reached. Each
- * reply has a number of its own, so that a command that ran twice leaves the same line twice.
+ * reply has its own number, so a command that ran twice writes the same line twice.
  */
 function talkative(): Script {
   let replies = 0
@@ -78,17 +78,17 @@ async function mount(folder: string, ...options: readonly string[]): Promise<voi
   site.onClose(async () => shell('umount', '--lazy', folder))
 }
 
-/** Seconds of processor time that a process has used. */
+/** The processor time of a process, seconds. */
 async function usedBy({ process: { pid } }: ServerProcess): Promise<number> {
   const text = await readFile(`/proc/${pid}/stat`, 'utf8')
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
   return (Number(fields[11]) + Number(fields[12])) / 100
 }
 
-/** A server that cannot write, with a run under way: what it answers, and what it does meanwhile. */
+/** Checks what a server answers and does while it cannot write and a run is active. */
 async function expectToWait(server: ServerProcess, runId: string, cwd: string): Promise<void> {
   const file = site.path('data', 'log.sqlite')
-  // The read model may be the first to find no room: the log is told of with the next append.
+  // The read model may run out of space first. The log reports it at the next append.
   await until(
     () => get(server, '/health/ready'),
     ({ status, body }) => status === 503 && JSON.stringify(body).includes(file),
@@ -137,7 +137,7 @@ describe('a disk that is full', () => {
     const filling = async () => {
       for (;;) await ballast.write(Buffer.alloc(16_384))
     }
-    // What is left is eaten up by whoever is faster.
+    // Either the server or the filler uses the rest of the space.
     await expect(filling()).rejects.toThrow(/ENOSPC/)
     await ballast.close()
     await expectToWait(server, runId, cwd)
@@ -145,7 +145,7 @@ describe('a disk that is full', () => {
     await expectToGoOn(server, runId, cwd)
   })
 
-  test('or a quota: files that may not grow', async () => {
+  test('or a quota that does not let files grow', async () => {
     const model = await site.model(talkative())
     const server = await site.serve('data', { model: model.url })
     const cwd = await site.project()
@@ -164,7 +164,7 @@ describe('a disk that is full', () => {
   })
 })
 
-describe('a data folder that cannot be used is named when the server is started', () => {
+describe('the start of a server names a data folder that cannot be used', () => {
   /** A data folder that a server has used. */
   async function used(): Promise<string> {
     const model = await site.model([bash('touch done')])
@@ -184,7 +184,7 @@ describe('a data folder that cannot be used is named when the server is started'
 
   const log = () => site.path('data', 'log.sqlite')
 
-  test('damaged', async () => {
+  test('with a damaged log', async () => {
     await used()
     const bytes = await readFile(log())
     bytes.fill(0x5a, 8192, 8192 + 3000)
@@ -193,13 +193,13 @@ describe('a data folder that cannot be used is named when the server is started'
     expect(await readFile(log())).toEqual(bytes)
   })
 
-  test('cut off', async () => {
+  test('with a log that is cut off', async () => {
     await used()
     await truncate(log(), 20_000)
     expect(await refused()).toMatch(new RegExp(`${log()} is damaged.*restore it from a backup`))
   })
 
-  test('of another program', async () => {
+  test('with the log of another program', async () => {
     await mkdir(site.path('data'))
     const db = new DatabaseSync(log())
     db.exec('CREATE TABLE things (name TEXT)')
@@ -207,7 +207,7 @@ describe('a data folder that cannot be used is named when the server is started'
     expect(await refused()).toContain(`${log()} is the database of another program`)
   })
 
-  test('no database', async () => {
+  test('with a log that is no database', async () => {
     await site.write('data/log.sqlite', 'Dear Sir or Madam, '.repeat(1000))
     expect(await refused()).toContain(`${log()} is not an event store`)
   })
@@ -222,7 +222,7 @@ describe('a data folder that cannot be used is named when the server is started'
     expect(await refused()).toMatch(new RegExp(`${file}.*another program: move it away`))
   })
 
-  test('while a damaged read model is only made again', async () => {
+  test('but rebuilds a damaged read model', async () => {
     const runId = await used()
     const file = site.path('data', 'read-model.sqlite')
     const { size } = await stat(file)

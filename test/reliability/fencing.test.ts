@@ -32,7 +32,7 @@ afterEach(async () => {
 
 const bash = (command: string) => ({ calls: [{ tool: 'bash_exec', args: { command } }] })
 
-/** What the model says in each of three projects, told apart by their names in the system prompt. */
+/** The replies of the model in each of three projects. The system prompt names the project. */
 async function playedModel() {
   const asked: string[] = []
   const { promise: released, resolve: release } = Promise.withResolvers<void>()
@@ -61,7 +61,7 @@ const outcomesOf = (records: readonly LoggedRecord[]) =>
 
 const eventsOf = (standIn: StandIn, runId: string) => standIn.log.events(`run-${runId}`).length
 
-test('a server that stalls and wakes up after another took over lets go at once', async () => {
+test('a server that stalls and wakes up after a takeover stops its work at once', async () => {
   const standIn = await site.standIn()
   const { url, asked, release } = await playedModel()
   const args = ['--store', standIn.connectionString]
@@ -88,7 +88,7 @@ test('a server that stalls and wakes up after another took over lets go at once'
   const successor = await site.serve('second', options)
   const watcher = watch(successor, commanding)
   for (const runId of runIds.slice(1)) await untilStatus(successor, runId, 'achieved')
-  // The successor is still at work on this one when the stalled server wakes up.
+  // The successor still works on this run when the stalled server wakes up.
   expect((await get(successor, `/api/runs/${commanding}`)).body.status).toBe('running')
   for (const pid of await pids()) expect(await isAlive(pid)).toBe(true)
 
@@ -104,7 +104,7 @@ test('a server that stalls and wakes up after another took over lets go at once'
   const before = runIds.map((runId) => eventsOf(standIn, runId))
   await untilReady(stalled)
   for (const runId of runIds) await untilStatus(stalled, runId, 'achieved')
-  // What it would still write, it would have written by then.
+  // By now it would have written everything that it still wants to write.
   await delay(2_500)
   expect(runIds.map((runId) => eventsOf(standIn, runId))).toEqual(before)
 
@@ -118,12 +118,12 @@ test('a server that stalls and wakes up after another took over lets go at once'
     expect(new Set(claimants).size).toBe(2)
     expect(claimants).toHaveLength(2)
   }
-  // One start of each effect: what was under way at the takeover is told to the model as unknown.
+  // Each effect starts once. The model gets `unknown` for the effect that ran at the takeover.
   expect(await pids()).toHaveLength(2)
   expect(await linesOf(site.path('asking', 'effects'))).toEqual(['0', '1'])
   const steps = await linesOf(site.path('stepping', 'effects'))
   expect(new Set(steps).size).toBe(steps.length)
-  // The one that was just being started at the stall may have come late, or not at all.
+  // The effect that started at the moment of the stall may have come late, or not at all.
   const unknown = String(outcomesOf(await audit(store, stepping)).indexOf('unknown'))
   const others = dense(0, 29)
     .map(String)
@@ -132,7 +132,7 @@ test('a server that stalls and wakes up after another took over lets go at once'
   expect(await watcher.closed).toMatchObject({ code: 1000 })
 })
 
-test('runs that are created on either of two servers are worked on once', async () => {
+test('a run that is created on one of two servers is worked on once', async () => {
   const standIn = await site.standIn()
   const { url } = await playedModel()
   const options = { model: url, args: ['--store', standIn.connectionString] }
@@ -154,13 +154,13 @@ test('runs that are created on either of two servers are worked on once', async 
   }
 })
 
-/** Longer than any test takes: whoever waits for its end fails. */
+/** Longer than any test: a server that waits for its end fails. */
 const FOR_EVER = { RETRAI_LEASE_SECONDS: '3600' }
 
 const claimsOf = (records: readonly LoggedRecord[]) =>
   records.filter(({ record }) => record.kind === 'run_claimed').length
 
-test('a server that starts beside another leaves its runs alone', async () => {
+test('a server that starts beside another does not touch its runs', async () => {
   const standIn = await site.standIn()
   const { url, release } = await playedModel()
   const options = { model: url, args: ['--store', standIn.connectionString], env: FOR_EVER }
@@ -170,11 +170,11 @@ test('a server that starts beside another leaves its runs alone', async () => {
   await until(pids, (found) => found.length === 2)
   const second = await site.serve('second', options)
   await untilReady(second)
-  // It works, and has seen all that there is.
+  // It works, and has read the whole log.
   const other = await start(second, await site.project('asking'), { max_iterations: 40 })
   await untilStatus(second, other, 'achieved')
   for (const pid of await pids()) expect(await isAlive(pid)).toBe(true)
-  // The one that stops says so, and nobody has to wait for its lease to end.
+  // A server that stops releases its lease, so no server waits for its end.
   release()
   await first.stop()
   await untilStatus(second, runId, 'achieved')
@@ -184,7 +184,7 @@ test('a server that starts beside another leaves its runs alone', async () => {
   expect(claimsOf(await audit(store, other))).toBe(1)
 })
 
-test('the runs of a server that is killed go on at another, and answers to them too', async () => {
+test('the runs of a killed server continue on another, which also takes the answers to them', async () => {
   const standIn = await site.standIn()
   const { url } = await playedModel()
   const args = ['--store', standIn.connectionString]
@@ -201,13 +201,13 @@ test('the runs of a server that is killed go on at another, and answers to them 
   await untilReady(second)
   first.process.kill('SIGKILL')
   await untilStatus(second, working, 'achieved')
-  // A run that waits for a person needs nobody, until the answer is there.
+  // A run that waits for a person needs no server until the answer comes.
   expect((await get(second, `/api/runs/${waiting}`)).body.status).toBe('awaiting_human')
   await post(second, `/api/runs/${waiting}/resume`, { decision: 'approve' })
   await untilStatus(second, waiting, 'achieved')
 })
 
-test('a server that is killed takes its runs up at once when it is started again', async () => {
+test('a killed server continues its runs at once when it starts again', async () => {
   const standIn = await site.standIn()
   const { url } = await playedModel()
   const options = { model: url, args: ['--store', standIn.connectionString], env: FOR_EVER }
@@ -222,7 +222,7 @@ test('a server that is killed takes its runs up at once when it is started again
   await untilStatus(again, runId, 'achieved')
 })
 
-test('a second server on one data folder is refused, and the first does not notice', async () => {
+test('a second server on one data folder refuses to start, and does not disturb the first', async () => {
   const server = await site.serve('data')
   await untilReady(server)
   const dataDir = site.path('data')

@@ -33,13 +33,13 @@ afterEach(async () => {
 const bash = (command: string) => ({ calls: [{ tool: 'bash_exec', args: { command } }] })
 const step = (n: number) => bash(`echo ${n} >> effects; sleep 0.05`)
 
-/** So many steps, each of which leaves its number in the file `effects`; then the goal is reached. */
+/** A number of steps that each write their number to the file `effects`; then the goal is reached. */
 const stepsOf = (count: number): Script => [
   ...Array.from({ length: count }, (_, n) => step(n)),
   bash('touch done'),
 ]
 
-test('a server whose store is away at the start listens, reads, and begins when it is back', async () => {
+test('a server that starts without its store listens, and begins to work when the store is back', async () => {
   const standIn = await site.standIn()
   const model = await site.model((request) => {
     const held = request.messages.some(({ content }) => content.includes('HELD'))
@@ -97,10 +97,10 @@ test('a server whose store is away at the start listens, reads, and begins when 
   }
 })
 
-test('an outage in the middle of runs costs time and nothing else', async () => {
+test('an outage during runs costs only time', async () => {
   const standIn = await site.standIn()
   const model = await site.model(stepsOf(12))
-  // Calls that are never answered are given up sooner than usual, so that the test does not take long.
+  // A short deadline for calls without an answer keeps the test short.
   const args = ['--store', `${standIn.connectionString}&defaultDeadline=1000`]
   const server = await site.serve('data', { model: model.url, args })
   const cwds = await Promise.all([0, 1, 2, 3].map((n) => site.project(`project-${n}`)))
@@ -126,7 +126,7 @@ test('an outage in the middle of runs costs time and nothing else', async () => 
     post(server, `/api/runs/${runId}/resume`, { decision: 'approve' }),
   ])
   for (const answer of commands) expectUnavailable(answer)
-  // What had come in before the cut is stored by then.
+  // By now the store has everything that arrived before the cut.
   const held = standIn.log.all.length
   await delay(1500)
   expect(standIn.log.all.length).toBe(held)
@@ -156,12 +156,12 @@ test('an outage in the middle of runs costs time and nothing else', async () => 
     expect(await watchers[index]?.closed).toMatchObject({ code: 1000 })
     expect(watchers[index]?.seqs).toEqual(dense(0, records.length - 1))
   }
-  // Nothing that was refused came to the log after all.
+  // The log has nothing that was refused.
   const created = standIn.log.all.filter(({ type }) => type === 'run_created')
   expect(created).toHaveLength(runIds.length)
 })
 
-test('a network that is silent is told from one that works within the deadline', async () => {
+test('a silent network is noticed within the deadline', async () => {
   const standIn = await site.standIn()
   const model = await site.model([bash('touch begun; sleep 2'), bash('touch done')])
   const args = ['--store', `${standIn.connectionString}&defaultDeadline=1000`]
@@ -186,7 +186,7 @@ test('a network that is silent is told from one that works within the deadline',
   expect(read.status).toBe(200)
   standIn.faults.thaw()
   await untilReady(server)
-  // An abort of which nobody knows whether it is stored may have been carried out.
+  // An abort with an unknown outcome may be stored.
   const { body } = await until(
     () => get(server, `/api/runs/${runId}`),
     (answer) => answer.body.status !== 'running',

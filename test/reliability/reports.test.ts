@@ -5,7 +5,7 @@ import { kill, linesOf, Site, start, until, untilReady } from './support.ts'
 
 const SECRET = 'ghp_Ab3dEf6hIj9lMn2pQr5tUv8xYz1Ab3dEf6hI'
 
-/** A project whose "pytest" leaves a report with a secret in it, notes where, and does not end by itself. */
+/** A project with a "pytest" that writes a report with a secret, notes where, and does not end by itself. */
 async function endlessProject(site: Site): Promise<string> {
   await site.write('project/.keep', '')
   await site.write(
@@ -23,7 +23,7 @@ exec sleep 600
   return site.path('project')
 }
 
-test('the report of a check that a kill -9 has cut short is in the data folder, and gone after the next start', async () => {
+test('the report of a check that a kill -9 interrupts is in the data folder, and gone after the next start', async () => {
   await using site = await Site.open()
   const model = await site.model(() => ({ text: 'It is done.' }))
   const cwd = await endlessProject(site)
@@ -46,7 +46,7 @@ test('the report of a check that a kill -9 has cut short is in the data folder, 
   const next = await serve()
   await untilReady(next)
   await expect(access(dirname(report))).rejects.toThrow('ENOENT')
-  // The check is made once more, in a folder of its own, which goes when the server stops.
+  // The check runs again in its own folder, which is removed when the server stops.
   const [, again = ''] = await reports(2)
   expect(dirname(again)).not.toBe(dirname(report))
   await next.stop()

@@ -6,7 +6,7 @@ import { RunSession } from '../../src/agent/run-session.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
 import { Workshop } from '../agent/support.ts'
 
-/** A store whose appends take their time behind what they do. */
+/** A store whose appends resolve some time after they are stored. */
 function slow(store: EventStore, meanwhile: () => Promise<void>): EventStore {
   const append: EventStore['append'] = (...args) =>
     store
@@ -61,7 +61,7 @@ async function claimed() {
   }
 }
 
-test('who stalled in an append finds out that another has taken over before it does anything', async () => {
+test('a process that stalled in an append notices a takeover before it does anything', async () => {
   const { first, behindNextAppend, takeOver } = await claimed()
   behindNextAppend(async () => {
     await takeOver()
@@ -71,7 +71,7 @@ test('who stalled in an append finds out that another has taken over before it d
   expect(recorded._unsafeUnwrapErr()).toMatchObject({ type: 'claim_lost', claimant: 'second' })
 })
 
-test('who stalled and is still the one goes on', async () => {
+test('a process that stalled without a takeover continues', async () => {
   const { first, behindNextAppend } = await claimed()
   behindNextAppend(() => delay(1_100))
   const recorded = await first.record({ type: 'record_retry', reason: 'busy', delayMs: 0 })

@@ -20,12 +20,12 @@ import { type StandIn, startStandIn } from '../support/eventstore-stand-in/index
 export type Answer = {
   readonly status: number
   readonly headers: Headers
-  /** Milliseconds until the answer. */
+  /** The time until the answer, milliseconds. */
   readonly took: number
   readonly body: Record<string, unknown>
 }
 
-/** A place for server processes, stand-ins and projects, all of which go when it is disposed of. */
+/** Server processes, stand-ins and projects. Its disposal ends and removes all of them. */
 export class Site implements AsyncDisposable {
   readonly folder: string
   readonly #cleanups: (() => Promise<unknown>)[] = []
@@ -48,7 +48,7 @@ export class Site implements AsyncDisposable {
     return join(this.folder, ...names)
   }
 
-  /** A project whose goal is reached when it holds a file named `done`. */
+  /** A project whose goal is a file named `done`. */
   async project(name = 'project'): Promise<string> {
     const cwd = this.path(name)
     await this.write(join(name, '.retrai.yml'), 'check_command: test -f done\n')
@@ -133,21 +133,21 @@ export const runIn = (cwd: string, changes: object = {}) => ({
   ...changes,
 })
 
-/** Starts a run; any refusal fails the test. */
+/** Starts a run. A refusal fails the test. */
 export async function start(server: ServerProcess, cwd: string, changes = {}): Promise<string> {
   const created = await post(server, '/api/runs', runIn(cwd, changes))
   expect(created.status, JSON.stringify(created.body)).toBe(201)
   return String(created.body.run_id)
 }
 
-/** A 503 that tells when to come again, and that came in time. */
+/** Expects a 503 with `retry-after`, in time. */
 export function expectUnavailable(answer: Answer, withinMs = 10_000): void {
   expect(answer.status, JSON.stringify(answer.body)).toBe(503)
   expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0)
   expect(answer.took).toBeLessThan(withinMs)
 }
 
-/** Asks again and again until the answer is the wanted one. */
+/** Repeats a request until the answer is the wanted one. */
 export async function until<T>(
   ask: () => Promise<T>,
   wanted: (value: T) => boolean,
@@ -181,13 +181,13 @@ export const untilStatus = (
 export const watch = (server: ServerProcess, runId: string): Watcher =>
   new Watcher({ port: Number(new URL(server.url).port) }, `${runId}?kinds=all`)
 
-/** The lines of a file; none while it is not there. */
+/** The lines of a file; empty if the file does not exist. */
 export async function linesOf(file: string): Promise<string[]> {
   const text = await readFile(file, 'utf8').catch(() => '')
   return text.split('\n').filter((line) => line !== '')
 }
 
-/** Whether a process with this id is at work: one that has ended and was not collected is not. */
+/** Whether the process with this id runs. A zombie does not. */
 export async function isAlive(pid: number): Promise<boolean> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
   return stat !== '' && !/\) [ZX] /.test(stat)
@@ -197,7 +197,7 @@ export async function openStandInStore(standIn: StandIn): Promise<EventStore> {
   return (await openEventStoreDb({ connectionString: standIn.connectionString }))._unsafeUnwrap()
 }
 
-/** Gives the store of a data folder that no server uses, for a moment. */
+/** Opens the store of a data folder that no server uses, for the time of `use`. */
 export async function withLog<T>(
   dataDir: string,
   use: (store: EventStore) => Promise<T>,
@@ -211,8 +211,8 @@ export async function withLog<T>(
 }
 
 /**
- * All records of a run as the log has them. Fails unless they are dense, each hash is that of its
- * record, the chain is whole, each tool call has one result, and `run_end` comes once, as the last.
+ * All records of a run in the log. Fails unless they are dense, each hash fits its record, the chain is whole, each
+ * tool call has one result, and `run_end` comes once, as the last.
  */
 export async function audit(store: EventStore, runId: string): Promise<LoggedRecord[]> {
   const records: LoggedRecord[] = []

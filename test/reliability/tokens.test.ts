@@ -21,7 +21,7 @@ const statusFor = async (server: ServerProcess, token?: string): Promise<number>
   return (await fetch(`${server.url}/api/runs`, { headers })).status
 }
 
-test('servers that share a log take the same tokens, and forget them together', async () => {
+test('servers that share a log accept the same tokens, and refuse them after their revocation', async () => {
   const standIn = await site.standIn()
   const args = ['--store', standIn.connectionString]
   const make = async (name: string, role: string): Promise<string> => {
@@ -33,7 +33,7 @@ test('servers that share a log take the same tokens, and forget them together', 
   await Promise.all([untilReady(one), untilReady(two)])
   expect(await statusFor(two)).toBe(200)
 
-  // Straight in the log, while both run.
+  // Directly in the log, while both servers run.
   const root = await make('root', 'admin')
   for (const server of [one, two]) {
     await until(
@@ -57,7 +57,7 @@ test('servers that share a log take the same tokens, and forget them together', 
   expect((await closed)[0]).toBe(4401)
   expect(await statusFor(two, ada.secret)).toBe(401)
 
-  // A server that is started without its store goes by what it saw last; one that saw nothing waits.
+  // A server that starts without its store uses the tokens that it last read; a new server waits.
   await until(
     () => readFile(site.path('two', 'tokens.json'), 'utf8').catch(() => ''),
     (kept) => kept.includes('"by":"root"'),

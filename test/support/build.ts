@@ -6,21 +6,21 @@ import { promisify } from 'node:util'
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const PROGRAM_FOLDER = 'test/dist'
 
-/** All that the console is built from. */
+/** What the console is built from. */
 const CONSOLE_SOURCES = [
   ...['web/src', 'web/index.html', 'web/vite.config.ts', 'package-lock.json'],
   ...['src/api', 'src/audit', 'src/client', 'src/domain', 'src/lib', 'src/log', 'src/store'],
 ]
 
-/** Builds the console if its build is missing or older than what it is made from. */
+/** Builds the console, unless its build is newer than its sources. */
 export async function buildConsole(): Promise<void> {
   if (await isBuilt('web/dist/index.html', CONSOLE_SOURCES)) return
   await promisify(execFile)('npm', ['run', '--silent', 'build:web'], { cwd: ROOT })
 }
 
 /**
- * Builds the program, as the package has it, if its build is missing or older than its sources: a process that
- * runs the build starts in a third of the time.
+ * Builds the program as for the package, unless its build is newer than its sources. A process starts from the build
+ * with a third of the processor time.
  * @returns the file that Node runs
  */
 export async function buildProgram(): Promise<string> {
@@ -39,7 +39,7 @@ async function isBuilt(file: string, sources: readonly string[]): Promise<boolea
   return built > Math.max(...(await Promise.all(sources.map(newest))))
 }
 
-/** When a file, or the youngest file of a folder, was changed; 0 for what is not there. */
+/** When a file, or the newest file of a folder, was changed; 0 if it does not exist. */
 async function newest(path: string): Promise<number> {
   const whole = `${ROOT}${path}`
   const stats = await stat(whole).catch(() => null)

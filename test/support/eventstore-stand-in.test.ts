@@ -9,7 +9,7 @@ import { type StandIn, startStandIn } from './eventstore-stand-in/index.ts'
 const { AppendReq } = generated
 type Sending = ClientWritableStream<InstanceType<typeof AppendReq>>
 
-/** Begins an append of two events, of which one has been sent so far. */
+/** Begins an append of two events, and sends one of them. */
 async function beginAppend({
   port,
 }: StandIn): Promise<{ sending: Sending; failed: Promise<void> }> {
@@ -25,7 +25,7 @@ async function beginAppend({
   const id = new shared.UUID().setString('11111111-1111-4111-8111-111111111111')
   const event = new AppendReq.ProposedMessage().setId(id).setData(Buffer.from('{}'))
   await new Promise((resolve) => sending.write(new AppendReq().setProposedMessage(event), resolve))
-  // Nothing tells when it has arrived; where it has not, nothing is stored either.
+  // Nothing shows when it has arrived. If it has not, nothing is stored either.
   await delay(100)
   return { sending, failed: failed.promise }
 }

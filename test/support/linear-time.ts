@@ -1,15 +1,15 @@
 import fc from 'fast-check'
 import { expect } from 'vitest'
 
-/** A shorter time says more of the machine than of the text. */
+/** A shorter time depends more on the machine than on the text. */
 const TELLING_MS = 30
-/** Twice the text takes twice the time; what is quadratic takes four times as long. */
+/** Twice the text takes twice the time in linear code, and four times in quadratic code. */
 const MOST_TIMES = 3
 const REPETITIONS = 4
-/** The text is doubled up to its limit, so that what is quadratic fails long before it hangs. */
+/** The text doubles up to its limit, so quadratic code fails long before it hangs. */
 const FIRST_SHARE = 64
 
-/** The least of several times: others on the machine can only make one longer. */
+/** The shortest of several times, because other processes can only make a time longer. */
 function leastMs(read: (text: string) => unknown, text: string): number {
   let least = Number.POSITIVE_INFINITY
   for (let count = 0; count < REPETITIONS; count += 1) {
@@ -22,8 +22,8 @@ function leastMs(read: (text: string) => unknown, text: string): number {
 }
 
 /**
- * Fails where reading a text takes more than in proportion to its length, up to `limit` characters.
- * @param textOf a text of about so many characters
+ * Fails if the time to read a text grows faster than its length, up to `limit` characters.
+ * @param textOf makes a text of about this length
  */
 export function expectLinearTime(
   read: (text: string) => unknown,
@@ -35,7 +35,7 @@ export function expectLinearTime(
     const text = textOf(limit / share)
     let ms = leastMs(read, text)
     const isTooMuch = () => half.ms > 0 && ms > TELLING_MS && ms > MOST_TIMES * half.ms
-    // What is linear may be late for once, what is not is late each time.
+    // Linear code may be late once, other code is late each time.
     for (let again = 0; again < 3 && isTooMuch(); again += 1) {
       half.ms = Math.max(half.ms, leastMs(read, textOf(half.length)))
       ms = Math.min(ms, leastMs(read, text))
@@ -46,7 +46,7 @@ export function expectLinearTime(
   }
 }
 
-/** Texts that are a beginning, a part again and again, and an end, all made of `words`. */
+/** Texts made of `words`: a beginning, a part that repeats, and an end. */
 export function hostileTexts(words: readonly string[]): fc.Arbitrary<(length: number) => string> {
   const some = (maxLength: number) =>
     fc.array(fc.constantFrom(...words), { maxLength }).map((parts) => parts.join(''))

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { inject } from 'vitest'
 
-/** Debian's Chromium, or the one that the environment names. */
+/** Chromium of Debian, or the one in the environment. */
 export const CHROMIUM = process.env.RETRAI_CHROMIUM ?? '/usr/bin/chromium'
 
 const answers = (file: string, ...args: string[]) => {
@@ -30,7 +30,7 @@ declare module 'vitest' {
   }
 }
 
-/** The tools that are not on this machine. Prints a line for each: what is not tested must be seen. */
+/** The tools that this machine lacks. Prints a line for each, so nobody overlooks the skipped tests. */
 export function findMissing(): Tool[] {
   const names = Object.keys(TOOLS) as Tool[]
   const missing = names.filter((name) => !TOOLS[name].isThere())
@@ -38,10 +38,10 @@ export function findMissing(): Tool[] {
   return missing
 }
 
-/** @param install the command that brings it */
+/** @param install the command that installs it */
 export function warnOfMissing(name: string, install: string): void {
   console.warn(`*** SKIPPED: tests that need ${name}, which is missing. To run them: ${install}`)
 }
 
-/** For `test.skipIf` and `describe.skipIf`. The machine was looked at once, before all tests. */
+/** For `test.skipIf` and `describe.skipIf`. The global setup looks for the tools once. */
 export const isMissing = (tool: Tool): boolean => inject('missing').includes(tool)

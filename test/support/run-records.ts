@@ -7,14 +7,14 @@ import type { PayloadOf, RunRecord } from '../../src/domain/records.ts'
 import type { ConfigChanges, RunConfig } from '../../src/domain/run-config.ts'
 import type { RunState } from '../../src/domain/state.ts'
 
-/** Tools of the runs made here that change nothing. */
+/** The tools in these runs that only read. */
 const READ_ONLY: ReadonlySet<string> = new Set(['file_read', 'grep_search'])
 const TOOLS = ['bash_exec', 'file_write', ...READ_ONLY]
 const START = 1_770_000_000
 
 type RequestedCall = PayloadOf<'assistant_message'>['tool_calls'][number]
 
-/** One turn of fortune: what happens next, and how whatever is under way turns out. */
+/** One random move: what happens next, and the outcome of the current effect. */
 type Move = {
   readonly event: 'work' | 'model_failure' | 'exception' | 'crash' | 'configure' | 'abort' | 'stray'
   readonly seconds: number
@@ -114,7 +114,7 @@ const config: fc.Arbitrary<RunConfig> = fc.record({
   }),
 })
 
-/** Distributes over the union, so that what is common to all agent commands can be left out. */
+/** Omits members from each type of the union. */
 type Report<C = AgentCommand> = C extends AgentCommand
   ? Omit<C, 'claimant' | 'readOnlyTools'>
   : never
@@ -127,7 +127,7 @@ function claim(state: RunState): RunCommand {
   return byAgent(claimant, { type: 'claim', expected: state.claimant, pid: state.seq, host: 'a' })
 }
 
-/** The step that the run's log asks for, turned out as the move says. */
+/** The next step of the run, with the outcome that the move says. */
 function work(state: RunState, claimant: string, move: Move): RunCommand {
   const step = nextStep(state)
   switch (step.type) {
@@ -174,7 +174,7 @@ function commandFor(state: RunState, move: Move): RunCommand {
   }
 }
 
-/** The appends that accepted commands make; a command that the domain refuses adds nothing. */
+/** The appends of the accepted commands. A command that the domain refuses adds nothing. */
 function play(runId: string, runConfig: RunConfig, moves: readonly Move[]): RunRecord[][] {
   const create: RunCommand = { type: 'create', runId, config: runConfig, systemPrompt: 'Mend it.' }
   const created = decide(create, null, START)._unsafeUnwrap()
@@ -193,9 +193,9 @@ function play(runId: string, runConfig: RunConfig, moves: readonly Move[]): RunR
 }
 
 /**
- * Random runs as the domain itself writes them, a list of records for each append: any number of
- * iterations and calls, failures, retries, people who answer, change and abort, and processes that
- * die and are followed by others. About four of five have ended.
+ * Random runs as the domain writes them, with a list of records for each append: any number of iterations and calls,
+ * failures, retries, people who answer, change and abort, and processes that replace dead ones. About four of five
+ * runs have ended.
  */
 export function validAppends(
   runId: fc.Arbitrary<string> = fc.uuid({ version: 4 }),
@@ -228,7 +228,7 @@ export function createdRecord(
   return decide(create, null, ts)._unsafeUnwrap()[0] as RunRecord
 }
 
-/** The records of `validAppends`, in order: a whole stream, or any beginning of one. */
+/** The records of `validAppends`, in order: a whole stream, or the beginning of one. */
 export function validRun(
   runId?: fc.Arbitrary<string>,
   options?: { readonly maxMoves?: number },

@@ -16,15 +16,15 @@ type Options = ServerOptions & {
   readonly json?: boolean
 }
 
-/** The most that a server gives at once. */
+/** The longest page of a server. */
 const PAGE = 5000
 
-/** `retrai access`: who was shown what, newest first. */
+/** `retrai access`: the access log, newest first. */
 export function accessCommand(): Command {
   return serverCommand('access')
     .description('Show who has read, watched, exported or verified which run, newest first.')
-    .option('--run <run>', 'only what was about this run')
-    .option('--principal <name>', 'only what this person or program was shown')
+    .option('--run <run>', 'only accesses to this run')
+    .option('--principal <name>', 'only accesses of this person or program')
     .option('--kinds <list>', `only some of ${ACCESS_KINDS.join(', ')}`, kinds)
     .option('--limit <n>', 'the most to show', positiveInt, 50)
     .option('--json', 'print each entry as JSON, one a line')
@@ -74,7 +74,7 @@ function rowOf({ seq, kind, payload }: LoggedAccess): string[] {
   const when = timeOf(last_ts)
   if (!('operation' in payload)) return [String(seq), when, '', '', kind, '', String(count), '']
   const { principal, client, run_id } = payload
-  const who = [principal ?? 'nobody known', client ?? 'many addresses']
+  const who = [principal ?? 'unknown', client ?? 'many addresses']
   return [String(seq), when, ...who, kind, run_id ?? '', String(count), detailOf(payload)]
 }
 

@@ -3,7 +3,8 @@ import { type Command, InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import { Checkpoint, PublishedKeys } from '../../api/audit.ts'
 import { type KnownKeys, knownKeys } from '../../audit/proofs/public-keys.ts'
-import type { TrustAnchors } from '../../audit/proofs/trust-anchors.ts'
+import { hasAnchors, isTrusted, type TrustAnchors } from '../../audit/proofs/trust-anchors.ts'
+import type { Trust } from '../../audit/verify/report.ts'
 import { messageOf } from '../../lib/message-of.ts'
 
 export type AnchorOptions = {
@@ -11,16 +12,16 @@ export type AnchorOptions = {
   readonly keys?: string
 }
 
-/** The options by which a reader says whose signatures are good. */
+/** The options that name the keys that a reader trusts. */
 export function withAnchors(command: Command): Command {
   return command
     .option(
       '--fingerprint <hex>',
-      'a key that you trust, by its fingerprint; may be given again',
+      'the fingerprint of a key that you trust; may be repeated',
       collect,
       [],
     )
-    .option('--keys <file>', 'keys that you trust: what GET /api/keys has answered')
+    .option('--keys <file>', 'keys that you trust: an answer to GET /api/keys')
 }
 
 function collect(text: string, before: readonly string[]): readonly string[] {
@@ -46,7 +47,7 @@ async function readKeys(file: string): Promise<Result<KnownKeys, string>> {
   }
 }
 
-/** A checkpoint that somebody has kept; null where none was given. */
+/** A checkpoint that a reader has kept; null if there is no file. */
 export async function readKept(
   file: string | undefined,
 ): Promise<Result<Checkpoint | null, string>> {
@@ -55,6 +56,14 @@ export async function readKept(
     return ok(Checkpoint.parse(JSON.parse(await readFile(file, 'utf8'))))
   } catch (cause) {
     const reason = messageOf(cause)
-    return err(`${file} is no checkpoint, as GET /api/checkpoints/latest answers one: ${reason}`)
+    return err(
+      `${file} is not a checkpoint as in an answer to GET /api/checkpoints/latest: ${reason}`,
+    )
   }
+}
+
+/** Whether the reader trusts all these signers. @param signers fingerprints */
+export function trustOf(anchors: TrustAnchors, signers: readonly string[]): Trust {
+  if (!hasAnchors(anchors) || signers.length === 0) return 'not_compared'
+  return signers.every((key) => isTrusted(anchors, key)) ? 'trusted' : 'not_trusted'
 }

@@ -8,36 +8,37 @@ import { createAudit } from '../../audit/audit.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import type { StreamReader } from '../../log/stream-pages.ts'
 import { redactionIndexOf } from '../../redaction/redaction-index.ts'
-import { download } from '../connection.ts'
+import { download, endingWith } from '../connection.ts'
 import { dataDirOf, openDataFolder } from '../data-folder.ts'
 import { EXIT, PLAIN_EXIT_CODES } from '../terminal/exit-codes.ts'
-import { endWithReader, say } from '../terminal/print.ts'
+import { say } from '../terminal/print.ts'
 
 const HELP = `
 The file is a .tar.gz with the records, the artifacts that they name, a signed proof, the public keys and
 a signed manifest. "retrai verify FILE" checks it, and docs/verification.md describes it byte by byte.
-With --data-dir the log is read from the folder, also while a server uses it, and signed with its key.
+With --data-dir the log is read from the folder, even while a server uses it, and signed with its key.
 ${PLAIN_EXIT_CODES}`
 
 type Options = { readonly output?: string; readonly server?: string; readonly dataDir?: string }
 
-/** `retrai export RUN`: all that is kept of a run, as one file that can be verified offline. */
+/** `retrai export RUN`: writes a run to one file that can be verified offline. */
 export function exportCommand(): Command {
   return new Command('export')
     .description('Export a run as one file that can be verified without the server.')
     .argument('<run>', 'the id of the run')
-    .option('-o, --output <file>', 'where to (default retrai-run-<id>.tar.gz; - for stdout)')
+    .option(
+      '-o, --output <file>',
+      'the file to write (default retrai-run-<id>.tar.gz; - for stdout)',
+    )
     .option('--server <url>', 'the server (default http://127.0.0.1:8000)')
-    .option('--data-dir <folder>', 'read this data folder instead of asking a server')
+    .option('--data-dir <folder>', 'read this data folder instead of a server')
     .addHelpText('after', HELP)
-    .action(async (runId: string, options: Options) => {
-      const done = await run(runId.toLowerCase(), options)
-      if (done.isErr()) say(`retrai: ${done.error}`)
-      process.exitCode = done.isOk() ? EXIT.done : EXIT.notDone
-    })
+    .action((runId: string, options: Options) =>
+      endingWith(() => run(runId.toLowerCase(), options)),
+    )
 }
 
-async function run(runId: string, options: Options): Promise<Result<void, string>> {
+async function run(runId: string, options: Options): Promise<Result<number, string>> {
   const opened = await (options.dataDir === undefined
     ? fromServer(runId, options)
     : fromFolder(runId, options.dataDir))
@@ -45,12 +46,14 @@ async function run(runId: string, options: Options): Promise<Result<void, string
   const { archive, close } = opened.value
   const target = options.output ?? `retrai-run-${runId}.tar.gz`
   try {
-    await (target === '-' ? toStdout(archive) : toFile(archive, target))
+    await (target === '-'
+      ? pipeline(archive, process.stdout, { end: false })
+      : toFile(archive, target))
     if (target !== '-') say(`${target} is written. To check it: retrai verify ${target}`)
-    return ok()
+    return ok(EXIT.done)
   } catch (cause) {
     const reason = messageOf(cause)
-    return err(`The export could not be finished: ${reason}. Nothing was kept of it.`)
+    return err(`The export could not be finished: ${reason}. No file was written.`)
   } finally {
     await close()
   }
@@ -88,12 +91,7 @@ async function fromFolder(runId: string, given: string): Promise<Result<Opened, 
   )
 }
 
-async function toStdout(archive: Readable): Promise<void> {
-  endWithReader()
-  await pipeline(archive, process.stdout, { end: false })
-}
-
-/** The file gets its name only once it is complete. */
+/** Writes a file, which gets its name only when it is complete. */
 async function toFile(archive: Readable, target: string): Promise<void> {
   const part = `${target}.part`
   try {

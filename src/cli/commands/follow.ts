@@ -10,11 +10,11 @@ import type { Server } from '../connection.ts'
 import { eventLine } from '../terminal/event-line.ts'
 import { EXIT, exitCodeOf } from '../terminal/exit-codes.ts'
 import { oneLine } from '../terminal/plain-text.ts'
-import { print, printJson, say, tellState } from '../terminal/print.ts'
+import { print, printJson, reportState, say } from '../terminal/print.ts'
 import { HumanChecks } from './human-checks.ts'
 
 export type FollowOptions = {
-  /** Events as JSON, one a line, instead of lines for people. */
+  /** Prints events as JSON, one a line, instead of lines for people. */
   readonly json: boolean
   readonly after: number
   readonly kinds?: readonly Kind[] | undefined
@@ -22,7 +22,7 @@ export type FollowOptions = {
   readonly ask: boolean
 }
 
-/** Prints a run as it happens, to its end. The value is the exit code: how the run ended. */
+/** Prints a run while it happens, to its end. The value is the exit code for its outcome. */
 export async function follow(
   { client, hint, explain }: Server,
   runId: string,
@@ -39,12 +39,12 @@ export async function follow(
   const wanted = new Set(kinds)
   const watched = client.watch(runId, {
     after,
-    // What the checks and the exit code need; what was not asked for is not printed.
+    // The checks and the exit code need more kinds than are printed.
     kinds: [...new Set([...wanted, ...NEEDED])],
-    // Whoever decides says what they were shown, by its hash.
+    // A decision names the hash of the record that the person saw.
     meta: ask,
     signal: leave.signal,
-    onState: tellState(),
+    onState: reportState(),
   })
   let last = after
   try {
@@ -59,7 +59,7 @@ export async function follow(
   } catch (thrown) {
     if (leave.signal.aborted) {
       const rest = hint('watch', runId, '--after', String(last))
-      say('', `The run goes on. To see the rest of it: ${rest}`)
+      say('', `The run continues. To see the rest of it: ${rest}`)
       return ok(EXIT.interrupted)
     }
     if (thrown instanceof WatchError) return err(thrown.message)
@@ -68,12 +68,12 @@ export async function follow(
     process.removeListener('SIGINT', interrupt)
     checks.close()
   }
-  // Nothing was behind the cursor: the run had ended before.
+  // The watch had no record: the run had ended before.
   const { status } = found.value
   if (status === 'running' || status === 'awaiting_human') {
-    return err(`The server ended the watch of a run with status "${status}".`)
+    return err(`The server ended the watch, but the run has the status "${status}".`)
   }
-  if (!json) await print(`Run ${status}: nothing has happened behind seq ${after}`)
+  if (!json) await print(`Run ${status}: nothing has happened after seq ${after}`)
   return ok(exitCodeOf(status))
 }
 

@@ -12,21 +12,21 @@ import { bundleLines } from '../terminal/report-lines.ts'
 import { type AnchorOptions, readAnchors, withAnchors } from './anchors.ts'
 
 const HELP = `
-The run comes into the embedded log of the data folder with the same ids, data, metadata and hashes, and
-its artifacts with it. It has ended, so nobody can change it there. The file is verified first; a run that
-had not ended when it was exported is refused, since a server would go on with it.
+The import writes the run into the log of the data folder, with the same ids, data, metadata and hashes, and
+copies its artifacts. First it verifies the file. It refuses a run that had not ended at the time of the
+export, because a server would continue it.
 
-The server of that data folder must be stopped. An import that was interrupted goes on when it is started
-again, and one that is made again changes nothing. If there is another run under the same id it is
-refused. Keep the file: the proof in it is the other server's, and this one signs only its own.
+Stop the server of the data folder first. After an interruption, start the same import again: it continues,
+and an import that is complete changes nothing. If the log has another run with the same id, the import is
+refused. Keep the file: the proof in it is from the other server, and this server signs only its own.
 ${PLAIN_EXIT_CODES}`
 
 type Options = AnchorOptions & { readonly dataDir?: string }
 
-/** `retrai import FILE`: takes the run of an export into the embedded log of a stopped server. */
+/** `retrai import FILE`: imports the run of an export into the log of a stopped server. */
 export function importCommand(): Command {
   return withAnchors(new Command('import'))
-    .description('Take the run of an export into a data folder, as a run that can only be read.')
+    .description('Import the run of an export into a data folder, as a run that can only be read.')
     .argument('<file>', 'an export')
     .option('--data-dir <folder>', 'the data folder (default: as for serve)')
     .addHelpText('after', HELP)
@@ -68,7 +68,7 @@ function explain(error: ImportError): readonly string[] {
     case 'not_complete': {
       const { run_id, verified } = error.report
       return lines(
-        `The run ${run_id} had not ended when it was exported, after ${verified} records. Only complete runs are imported: export it again once it has ended.`,
+        `The run ${run_id} had not ended when it was exported, after ${verified} records. Only complete runs can be imported: export it again after its end.`,
       )
     }
     case 'store_unavailable':

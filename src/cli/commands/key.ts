@@ -1,44 +1,39 @@
 import { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { Keys } from '../../audit/proofs/keyring.ts'
+import { endingWith } from '../connection.ts'
 import { dataDirOf, keyringOf } from '../data-folder.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
-import { print, printJson, say } from '../terminal/print.ts'
+import { print, printJson } from '../terminal/print.ts'
 
 const HELP = `
-The server signs proofs, exports and checkpoints with the newest key, and publishes all of them at
-/api/keys. Its private part is in the folder "keys" of the data folder. Keep the fingerprints where the
-server's operator cannot change them: they are what "retrai verify --fingerprint" compares with.
-A running server uses a new key at once; it need not be restarted.`
+The server signs proofs, exports and checkpoints with the newest key, and publishes all keys at /api/keys.
+The private part of the key is in the folder "keys" of the data folder. Keep the fingerprints where the
+operator of the server cannot change them: "retrai verify --fingerprint" compares with them.
+A running server uses a new key at once; you need not restart it.`
 
 type Options = { readonly dataDir?: string; readonly json?: boolean }
 
-/** `retrai key`: the keys that a server signs with. */
+/** `retrai key`: the keys with which a server signs. */
 export function keyCommand(): Command {
   const list = new Command('list')
-    .description('List the public keys, newest first; makes the first one where there is none.')
+    .description('List the public keys, newest first. If there is none, make the first one.')
     .option('--data-dir <folder>', 'the data folder (default: as for serve)')
-    .option('--json', 'print what GET /api/keys answers')
-    .action((options: Options) => end(show(options, false)))
+    .option('--json', 'print the answer of GET /api/keys')
+    .action((options: Options) => endingWith(() => show(options, false)))
   const rotate = new Command('rotate')
-    .description('Make a new key. The old one stays listed, and its private part is removed.')
+    .description('Make a new key. The list keeps the old key, and its private part is deleted.')
     .option('--data-dir <folder>', 'the data folder (default: as for serve)')
-    .option('--json', 'print what GET /api/keys answers')
-    .action((options: Options) => end(show(options, true)))
+    .option('--json', 'print the answer of GET /api/keys')
+    .action((options: Options) => endingWith(() => show(options, true)))
   return new Command('key')
-    .description('List or rotate the keys that a server signs with.')
+    .description('List or rotate the keys with which a server signs.')
     .addCommand(list)
     .addCommand(rotate)
     .addHelpText('after', HELP)
 }
 
-async function end(work: Promise<Result<void, string>>): Promise<void> {
-  const done = await work
-  if (done.isErr()) say(`retrai: ${done.error}`)
-  process.exitCode = done.isOk() ? EXIT.done : EXIT.notDone
-}
-
-async function show({ dataDir, json }: Options, rotate: boolean): Promise<Result<void, string>> {
+async function show({ dataDir, json }: Options, rotate: boolean): Promise<Result<number, string>> {
   const folder = dataDirOf(dataDir)
   if (folder.isErr()) return err(folder.error)
   const keyring = await keyringOf(folder.value)
@@ -47,7 +42,7 @@ async function show({ dataDir, json }: Options, rotate: boolean): Promise<Result
   if (keys.isErr()) return err(keys.error.message)
   if (json === true) await printJson(keys.value.published)
   else for (const line of linesOf(keys.value)) await print(line)
-  return ok()
+  return ok(EXIT.done)
 }
 
 function linesOf({ published }: Keys): string[] {

@@ -10,14 +10,15 @@ import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson } from '../terminal/print.ts'
 
 const HELP = `
-The pointer (RFC 6901) begins at the payload of the record: /output, /args/command, /tool_calls/0/args. An
-object or array stands for all texts in it. The reason is kept for ever, so say it without the text itself.
+The pointer (RFC 6901) begins at the payload of the record: /output, /args/command, /tool_calls/0/args. If
+it names an object or an array, all texts in it are redacted. The reason is kept for ever, so it must not
+contain the text.
 
-Where else in the run the same text stands is told; with --everywhere it is taken out there too. Where the
-secret is only a part of the text, give it with --secret-file, or on stdin with --secret-file -: then the
-secret is what is looked for, also within other texts and whole outputs. Each text that holds it is taken
-out as a whole. It is safe to give the same command again. Other runs are not looked through. Backups, and
-exports that were made before, still have the text.`
+The command lists where else the run contains the same text; with --everywhere it redacts these places too.
+If the secret is only a part of the text, pass it with --secret-file, or on stdin with --secret-file -. Then
+the command searches for the secret, within other texts and whole outputs too. Each text that contains it is
+redacted as a whole. You can repeat the command safely. Other runs are not searched. Backups and earlier
+exports still contain the text.`
 
 type Options = ServerOptions & {
   readonly reason: string
@@ -26,16 +27,16 @@ type Options = ServerOptions & {
   readonly json?: boolean
 }
 
-/** `retrai redact RUN SEQ POINTER`: takes a secret or a personal datum out of a record. */
+/** `retrai redact RUN SEQ POINTER`: redacts a secret or personal data in a record. */
 export function redactCommand(): Command {
   return serverCommand('redact')
-    .description('Take a text out of a record of a run, for ever; the chain of hashes stays whole.')
+    .description('Redact a text in a record of a run, for ever. The chain of hashes stays whole.')
     .argument('<run>', 'the id of the run')
     .argument('<seq>', 'the record')
     .argument('<pointer>', 'JSON pointer to the text, such as /output')
-    .requiredOption('--reason <text>', 'why; kept for ever')
-    .option('--secret-file <file>', 'look for what this file holds, not for the whole text')
-    .option('--everywhere', 'also take it out wherever else in this run it stands')
+    .requiredOption('--reason <text>', 'the reason; kept for ever')
+    .option('--secret-file <file>', 'search for the secret in this file, not for the whole text')
+    .option('--everywhere', 'also redact it everywhere else in this run')
     .option('--json', 'print each answer as JSON, one a line')
     .addHelpText('after', HELP)
     .action((runId: string, seq: string, pointer: string, options: Options) =>
@@ -50,19 +51,19 @@ async function redact(
   { runId, seq, pointer }: Place,
   { reason, secretFile, everywhere, json }: Options,
 ): Promise<Result<number, string>> {
-  if (!/^\d{1,15}$/.test(seq)) return err(`"${seq}" is no seq. Give the number of the record.`)
+  if (!/^\d{1,15}$/.test(seq)) return err(`"${seq}" is not a seq. Give the number of the record.`)
   const secret = await readSecret(secretFile)
   if (secret.isErr()) return err(secret.error)
   const what = { seq: Number(seq), pointer, reason, secret: secret.value }
   const ask = (wanted: RedactWhat) => client.runs.redact(runId, wanted).mapErr(explain)
   for await (const done of redactAll(ask, what, everywhere === true)) {
     if (done.isErr()) return err(done.error)
-    await tell(done.value, json === true)
+    await printPlace(done.value, json === true)
   }
   return ok(EXIT.done)
 }
 
-async function tell({ seq, answer, left }: Carried, asJson: boolean): Promise<void> {
+async function printPlace({ seq, answer, left }: RedactedPlace, asJson: boolean): Promise<void> {
   if (asJson) await printJson(answer)
   else for (const line of linesOf(seq, answer, left)) await print(line)
 }
@@ -71,9 +72,9 @@ function linesOf(seq: number, answer: Redacted, left: Redacted['elsewhere']): st
   const { pointers, artifact, erased } = answer
   const whole = artifact === null ? '' : `, and the artifact ${artifact}`
   return [
-    oneLine(`Gone from record ${seq}: ${pointers.join(', ')}${whole}.`),
-    ...(erased ? [] : ['Nothing serves it any more, but the store itself still has it.']),
-    ...(left.length === 0 ? [] : ['It still stands in this run:']),
+    oneLine(`Redacted in record ${seq}: ${pointers.join(', ')}${whole}.`),
+    ...(erased ? [] : ['No server shows it any more, but the store still contains it.']),
+    ...(left.length === 0 ? [] : ['This run still contains it:']),
     ...left.map(({ seq, pointer, redactable }) => {
       return `  ${seq} ${oneLine(pointer)}${redactable ? '' : ' (cannot be redacted)'}`
     }),
@@ -87,8 +88,8 @@ type RedactWhat = {
   readonly secret: string | undefined
 }
 
-/** What was done at one record, and where the text is left standing for good. */
-type Carried = {
+/** The redaction in one record, and the places that still contain the text. */
+type RedactedPlace = {
   readonly seq: number
   readonly answer: Redacted
   readonly left: Redacted['elsewhere']
@@ -97,14 +98,14 @@ type Carried = {
 type Ask = (what: RedactWhat) => PromiseLike<Result<Redacted, string>>
 
 /**
- * Takes a text out of one record and, with `everywhere`, out of all others of the run that its answer names.
- * Ends at the first request that is refused: what was done until then is done, and may be asked for again.
+ * Redacts a text in one record and, with `everywhere`, in all other places that the answer names. Ends at the
+ * first request that is refused. Earlier redactions stay, and may be repeated.
  */
 async function* redactAll(
   ask: Ask,
   what: RedactWhat,
   everywhere: boolean,
-): AsyncGenerator<Result<Carried, string>> {
+): AsyncGenerator<Result<RedactedPlace, string>> {
   const first = await ask(what)
   if (first.isErr()) return yield err(first.error)
   const { elsewhere } = first.value
@@ -114,15 +115,15 @@ async function* redactAll(
   for (const { seq, pointer } of next) {
     const done = await ask({ ...what, seq, pointer })
     if (done.isErr()) {
-      return yield err(`Record ${seq}, ${pointer}: ${done.error} Then give the command again.`)
+      return yield err(`Record ${seq}, ${pointer}: ${done.error} Then repeat the command.`)
     }
     yield ok({ seq, answer: done.value, left: [] })
   }
 }
 
 /**
- * A secret from a file, or from stdin for `-`, without the line feed at its end. It is no option of its own,
- * since arguments of commands stand in histories and in lists of processes.
+ * Reads a secret from a file, or from stdin for `-`, without the line feed at its end. The secret is not an option,
+ * because shell histories and process lists show arguments.
  */
 async function readSecret(file: string | undefined): Promise<Result<string | undefined, string>> {
   if (file === undefined) return ok(undefined)
@@ -130,7 +131,7 @@ async function readSecret(file: string | undefined): Promise<Result<string | und
     const read = await (file === '-' ? text(process.stdin) : readFile(file, 'utf8'))
     const secret = read.replace(/\r?\n$/, '')
     if (secret.length >= 4) return ok(secret)
-    return err('The secret is too short to be looked for: it needs at least 4 characters.')
+    return err('The secret is too short: it needs at least 4 characters.')
   } catch (cause) {
     const message = messageOf(cause)
     return err(`${file} cannot be read: ${message}`)

@@ -18,10 +18,10 @@ import { KEYS_HELP, Playback, type Target, takeKeys } from '../terminal/playback
 import { print, printJson, say } from '../terminal/print.ts'
 
 const HELP = `
-What is shown is what was recorded, with the pauses between the records as they were. A FILE that is not
-exactly one whole archive is refused; what is in it is verified by "retrai verify" and not by this. A run that has not ended is followed to its end.
+The replay shows the records with their original pauses. A FILE must be exactly one whole archive; only
+"retrai verify" verifies what is in it. If the run has not ended, the replay follows it to its end.
 
-Keys, where stdin and stdout are a terminal:
+Keys, if stdin and stdout are a terminal:
   ${KEYS_HELP.replaceAll(' · ', '\n  ')}`
 
 type Options = ServerOptions & {
@@ -32,12 +32,12 @@ type Options = ServerOptions & {
   readonly json?: boolean
 }
 
-/** `retrai replay RUN|FILE`: a run as it happened, in the terminal. */
+/** `retrai replay RUN|FILE`: shows a run as it happened, in the terminal. */
 export function replayCommand(): Command {
   return serverCommand('replay')
     .description('Show a run as it happened, from a server or an export.')
     .argument('<run>', 'the id of a run, or the file of an export')
-    .option('--speed <factor>', '2 is twice as fast, "max" without pauses', speed, 1)
+    .option('--speed <factor>', '2 is twice as fast, "max" is without pauses', speed, 1)
     .option('--from <seq>', 'begin with this record', seq)
     .addOption(
       new Option('--iteration <number>', 'begin with this iteration')
@@ -134,7 +134,7 @@ async function sourceOf(
   return found.map((): Source => (after) => watched(client, run, after, signal)).mapErr(explain)
 }
 
-/** Nothing, where the run has not come so far. */
+/** Watches a run after a seq. Empty if the run has no record after it yet. */
 async function* watched(
   client: Client,
   run: string,

@@ -25,15 +25,15 @@ type Options = ServerOptions & {
 export function runCommand(): Command {
   return serverCommand('run', OUTCOME_EXIT_CODES)
     .description('Start a run and watch it until it ends. Ctrl+C stops watching, not the run.')
-    .argument('<goal>', 'what to reach; "retrai goals" lists the goals')
+    .argument('<goal>', 'the goal; "retrai goals" lists the goals')
     .option('--cwd <folder>', "the project's folder, on the machine of the server", '.')
     .option('--model <name>', "the model (default the server's)")
     .option('--max-iterations <n>', 'the most iterations', number)
     .option('--hitl', 'wait for a person after every iteration that did not reach the goal')
     .option('--max-cost-usd <dollars>', 'the most that it may cost', number)
     .option('--max-tokens <n>', 'the most tokens it may use', number)
-    .option('--max-seconds <n>', 'the longest that it may work', number)
-    .option('--reason <text>', 'why it is started; kept in the log')
+    .option('--max-seconds <n>', 'the longest that it may run', number)
+    .option('--reason <text>', 'why you start it; kept in the log')
     .option('--detach', 'only start it, and print its id')
     .option('--json', 'print each event as JSON, one a line')
     .action((goal: string, options: Options) =>
@@ -66,6 +66,6 @@ async function run(
   const { run_id } = created.value
   if (!detach) return follow(server, run_id, { json, after: -1, ask: hitl && !json })
   await (json ? printJson(created.value) : print(run_id))
-  say(`The run is under way. To watch it: ${server.hint('watch', run_id)}`)
+  say(`The run has started. To watch it: ${server.hint('watch', run_id)}`)
   return ok(EXIT.done)
 }

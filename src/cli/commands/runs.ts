@@ -1,20 +1,23 @@
 import { type Command, Option } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
-import type { RunSummary } from '../../client/index.ts'
+import type { RunDetails, RunSummary } from '../../client/index.ts'
 import { RUN_STATUSES, type RunStatus } from '../../domain/state.ts'
 import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { positiveInt } from '../terminal/option-values.ts'
+import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, say, table } from '../terminal/print.ts'
 
-type Options = ServerOptions & {
+type JsonOption = ServerOptions & { readonly json?: boolean }
+
+type ListOptions = ServerOptions & {
   readonly status?: RunStatus
   readonly goal?: string
   readonly limit: number
   readonly json?: boolean
 }
 
-/** The most that a server gives at once. */
+/** The longest page of a server. */
 const PAGE = 1000
 
 /** `retrai runs`: the runs, newest first. */
@@ -25,12 +28,12 @@ export function runsCommand(): Command {
     .option('--goal <goal>', 'only those with this goal')
     .option('--limit <n>', 'the most to list', positiveInt, 20)
     .option('--json', 'print each run as JSON, one a line')
-    .action((options: Options) => withServer(options, (server) => runs(server, options)))
+    .action((options: ListOptions) => withServer(options, (server) => runs(server, options)))
 }
 
 async function runs(
   { client, explain }: Server,
-  { status, goal, limit, json = false }: Options,
+  { status, goal, limit, json = false }: ListOptions,
 ): Promise<Result<number, string>> {
   const found: RunSummary[] = []
   let next: string | null | undefined
@@ -46,7 +49,7 @@ async function runs(
     next = page.value.next
   }
   if (found.length === 0 && !json) {
-    say(status === undefined && goal === undefined ? 'There are no runs yet.' : 'No run fits this.')
+    say(status === undefined && goal === undefined ? 'There are no runs yet.' : 'No run matches.')
     return ok(EXIT.done)
   }
   const rows = found.map((run) => [run.run_id, run.goal, run.status, run.created_at])
@@ -54,4 +57,86 @@ async function runs(
   else for (const line of table(['RUN', 'GOAL', 'STATUS', 'CREATED'], rows)) await print(line)
   if (next !== null && !json) say(`There are more than ${limit}; --limit shows more of them.`)
   return ok(EXIT.done)
+}
+
+/** `retrai show RUN`: the state of a run. */
+export function showCommand(): Command {
+  return serverCommand('show')
+    .description('Show the state of a run.')
+    .argument('<run>', 'the id of the run')
+    .option('--json', 'print the run as JSON')
+    .action((runId: string, options: JsonOption) =>
+      withServer(options, (server) => show(server, runId, options.json ?? false)),
+    )
+}
+
+async function show(
+  { client, hint, explain }: Server,
+  runId: string,
+  json: boolean,
+): Promise<Result<number, string>> {
+  const found = await client.runs.get(runId)
+  if (found.isErr()) return err(explain(found.error))
+  const run = found.value
+  if (json) {
+    await printJson(run, 2)
+    return ok(EXIT.done)
+  }
+  for (const [name, value] of rowsOf(run)) await print(`${name.padEnd(10)} ${oneLine(value)}`)
+  if (run.progress.waiting_for !== null) {
+    await print(`${' '.repeat(10)} ${hint('approve', run.run_id)}`)
+    await print(`${' '.repeat(10)} ${hint('abort', run.run_id)}`)
+  }
+  return ok(EXIT.done)
+}
+
+type Row = readonly [name: string, value: string]
+
+function rowsOf(run: RunDetails): Row[] {
+  const { progress, final_state } = run
+  const rows: (readonly [name: string, value: string | null | undefined])[] = [
+    ['run', run.run_id],
+    ['status', run.status],
+    ['goal', run.goal],
+    ['reason', final_state?.goal_reason],
+    ['ended by', run.end_reason === final_state?.goal_reason ? null : run.end_reason],
+    ['error', run.error],
+    ['folder', run.cwd],
+    ['model', run.model_name],
+    ['iteration', `${progress.iteration} of at most ${run.max_iterations}`],
+    ['tokens', amount(progress.total_tokens, run.max_tokens)],
+    ['cost', costOf(run)],
+    ['seconds', run.max_seconds === null ? null : `at most ${run.max_seconds}`],
+    ['created', run.created_at],
+    ['ended', run.ended_at],
+    ['seq', String(progress.seq)],
+    ['waits for', progress.waiting_for?.summary],
+  ]
+  return rows.flatMap(([name, value]) => (value == null ? [] : [[name, value] as const]))
+}
+
+const amount = (used: number | string, limit: number | string | null): string => {
+  return limit === null ? `${used}` : `${used} of at most ${limit}`
+}
+
+function costOf({ progress: { estimated_cost_usd: cost }, max_cost_usd }: RunDetails): string {
+  const limit = max_cost_usd === null ? null : `$${max_cost_usd}`
+  return amount(cost === null ? 'unknown' : `$${cost.toFixed(4)}`, limit)
+}
+
+/** `retrai goals`: the goals that a run can have. */
+export function goalsCommand(): Command {
+  return serverCommand('goals')
+    .description('List the goals that a run can have.')
+    .option('--json', 'print each goal as JSON, one a line')
+    .action(({ json = false, ...options }: JsonOption) =>
+      withServer(options, async ({ client, explain }) => {
+        const goals = await client.goals()
+        if (goals.isErr()) return err(explain(goals.error))
+        const rows = goals.value.map(({ name, description }) => [name, description])
+        if (json) for (const goal of goals.value) await printJson(goal)
+        else for (const line of table(['GOAL', 'WHAT IT MEANS'], rows)) await print(line)
+        return ok(EXIT.done)
+      }),
+    )
 }

@@ -7,8 +7,8 @@ import { createLog } from '../terminal/log.ts'
 import type { FromThread, ThreadData, ToThread } from './server-thread.ts'
 
 /**
- * The thread in which the server runs. The main thread of the process only watches it and takes the
- * signals, so a server that is stuck is noticed, and ends when it is asked to.
+ * The thread in which the server runs. The main thread only watches it and takes the signals, so the process
+ * reports a server that is stuck, and can end it.
  */
 
 if (parentPort === null) throw new Error('this module is the main module of a worker thread')

@@ -4,40 +4,40 @@ import { readSettings, secretsOf } from '../../server/settings.ts'
 import { fail } from '../terminal/print.ts'
 import type { ServerThread } from './server-thread.ts'
 
-/** A stop that takes longer than this is cut short: what is not stored by then was not acknowledged. */
+/** The longest time for a stop, then the process ends. What is not stored by then was not acknowledged. */
 const STOP_WITHIN_MS = 4_500
 
 const ENVIRONMENT = `
 Environment (flags win; a variable that is empty counts as not set):
   RETRAI_HOST, RETRAI_PORT, RETRAI_HEALTH_PORT, RETRAI_DATA_DIR, EVENTSTORE_URL, RETRAI_LOG_LEVEL
                          as the flags above
-  RETRAI_TOKEN           a token with the role admin, beside those of "retrai token"; at least one of
-                         either is needed to listen beyond loopback, and then all clients need one
+  RETRAI_TOKEN           a token with the role admin, beside those of "retrai token". To listen beyond
+                         loopback, the server needs a token, and then all clients need one
   RETRAI_MAX_RUNS_AT_WORK
-                         runs that are worked on at once (default 16); more wait their turn
+                         the most runs that are worked on at the same time (default 16); others wait
   RETRAI_COMMAND_MEMORY_MIB
-                         memory that all processes of one command may have together, where there is a
-                         /proc (default: half of the machine's)
+                         the most memory of all processes of one command together, on machines with
+                         a /proc (default: half of the memory of the machine)
   RETRAI_COMMAND_OUTPUT_MIB
                          output after which a command is stopped (default 512)
-  RETRAI_LEASE_SECONDS   where servers share an EventStoreDB: how long one must be silent before the
-                         others take its runs over (default 15)
+  RETRAI_LEASE_SECONDS   if servers share an EventStoreDB: how long one must be silent before the
+                         others take over its runs (default 15)
   RETRAI_MAX_COST_USD, RETRAI_MAX_TOKENS, RETRAI_MAX_SECONDS
-                         the most that any run may be given; also what a run gets that asks for none
+                         the highest limits of a run, and the limits of a run that sets none
   RETRAI_MAX_SOCKETS, RETRAI_MAX_SOCKETS_PER_CLIENT
-                         WebSockets that may be open, in all and from one address (default 10000
-                         and 5000); behind a proxy all clients have the address of the proxy
+                         the most open WebSockets, in all and from one address (default 10000 and
+                         5000); behind a proxy, all clients have the address of the proxy
   RETRAI_MAX_CONNECTIONS, RETRAI_MAX_CONNECTIONS_PER_CLIENT
-                         connections that may be open, WebSockets among them (default 12000 and 6000)
+                         the most open connections, with WebSockets (default 12000 and 6000)
   RETRAI_SOCKET_STALL_SECONDS
-                         how long a client may take nothing of what waits for it before its WebSocket is
-                         closed or its answer cut off (default 60)
+                         how long a client may read nothing that waits for it, before the server closes
+                         its WebSocket or ends its answer (default 60)
   RETRAI_CHECKPOINT_SECONDS
-                         the longest time until a change is in a checkpoint, a signed statement of all
-                         runs (default 60); one is also written soon after each end of a run. 0: never
-  RETRAI_ACCESS_LOG      whether it is noted who was shown what: on (default), strict (nothing is shown
-                         before it is noted), off
-  RETRAI_LLM_BASE_URL    OpenAI-compatible endpoint that every model goes to
+                         the longest time until a change is in a checkpoint, which is a signed statement
+                         about all runs (default 60); the end of a run also causes one soon. 0: never
+  RETRAI_ACCESS_LOG      whether accesses are recorded: on (default), strict (before the server shows
+                         anything), off
+  RETRAI_LLM_BASE_URL    OpenAI-compatible endpoint for all models
   RETRAI_LLM_API_KEY     its key
   ANTHROPIC_API_KEY      for models named claude-*
   GEMINI_API_KEY         for models named gemini*
@@ -57,7 +57,7 @@ export function serveCommand(): Command {
     )
     .option(
       '--data-dir <folder>',
-      'where the log, the read model and artifacts are (default: a folder for this one in ~/.local/share/retrai)',
+      'folder of the log, the read model and the artifacts (default: one in ~/.local/share/retrai for this working folder)',
     )
     .option('--store <url>', 'esdb://… of an EventStoreDB (default: embedded, in the data folder)')
     .option(
@@ -71,7 +71,7 @@ export function serveCommand(): Command {
 async function serve(flags: Record<string, string>): Promise<void> {
   const settings = readSettings(flags, process.env)
   if (settings.isErr()) return fail(...settings.error.split('\n'))
-  // Loaded here, so that --help and mistakes are answered at once.
+  // Loaded here, so --help and wrong settings are answered at once.
   const [{ ServerThread }, { listenForHealth }, { createLog }] = await Promise.all([
     import('./server-thread.ts'),
     import('../../server/listen.ts'),
@@ -84,7 +84,7 @@ async function serve(flags: Record<string, string>): Promise<void> {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve)
   })
   const thread = new ServerThread(settings.value, log)
-  // Counted from the signal, so that it also ends a server that is still waiting for its store.
+  // The time begins with the signal, so it also ends a server that still waits for its store.
   void signalled.then(() => setTimeout(() => thread.endProcess(), STOP_WITHIN_MS).unref())
   if (healthPort !== undefined) {
     const health = await listenForHealth({ host, port: healthPort }, () => thread.problem())

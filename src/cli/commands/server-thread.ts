@@ -9,7 +9,7 @@ import { type Beats, newBeats, STUCK_MS, stackOfThread, Watchdog } from '../../s
 export type ThreadData = { readonly settings: Settings; readonly beats: Beats }
 export type ToThread = { readonly type: 'stop' }
 export type FromThread =
-  /** Its event loop turns from now on. */
+  /** The event loop runs from now on. */
   | { readonly type: 'beating' }
   | { readonly type: 'ready'; readonly url: string }
   /** The text is for people. */
@@ -19,14 +19,14 @@ export type FromThread =
   | { readonly type: 'stopped' }
 
 const SCRIPT = siblingModule('serve-thread', import.meta.url)
-/** A thread that is in JavaScript shows its stack within milliseconds, on a machine that has time for it. */
+/** A thread in JavaScript shows its stack within milliseconds, but a busy machine needs longer. */
 const STACK_WITHIN_MS = 15_000
-/** A thread that has been silent for longer may never end by itself, milliseconds. */
+/** A thread that is silent for longer may never end by itself, milliseconds. */
 const SILENT_MS = 1_000
 
-/** The server in a thread of its own, watched by the calling one. */
+/** The server in a thread of its own. The calling thread watches it. */
 export class ServerThread {
-  /** The address of the server, or why it cannot start, for people. */
+  /** The address of the server, or a text for people: why it cannot start. */
   readonly started: Promise<Result<string, string>>
   readonly #log: Logger
   #settings: Settings
@@ -40,7 +40,7 @@ export class ServerThread {
     this.started = this.#running.started
   }
 
-  /** What keeps the server from working; null if nothing does. */
+  /** Why the server does not work; null if it works. */
   problem(): Problem | null {
     const { watchdog } = this.#running
     if (!watchdog?.stuck) return null
@@ -49,7 +49,7 @@ export class ServerThread {
     return { code: 'stuck', detail }
   }
 
-  /** Ends sockets, requests and work under way; resolves when all is stored. */
+  /** Ends sockets, requests and running work. Resolves when everything is stored. */
   stop(): Promise<void> {
     this.#isStopping = true
     return stopThread(this.#running)
@@ -61,7 +61,7 @@ export class ServerThread {
     await this.#running.worker.terminate()
   }
 
-  /** Ends the whole process, whatever the thread does: as `kill -9` does if it does not turn. */
+  /** Ends the whole process, whatever the thread does. If its event loop is stuck, as `kill -9` does. */
   endProcess(): void {
     const silentMs = this.#running.watchdog?.silentMs ?? 0
     if (silentMs < SILENT_MS) process.exit(1)
@@ -103,7 +103,7 @@ export class ServerThread {
       }
     })
     worker.once('error', (error) => {
-      this.#log.fatal({ err: error }, 'the server broke down')
+      this.#log.fatal({ err: error }, 'the server failed')
       process.exit(1)
     })
     return running

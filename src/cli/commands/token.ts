@@ -22,9 +22,9 @@ import type { Line } from '../terminal/plain-text.ts'
 import { print, printJson, say, table } from '../terminal/print.ts'
 
 const HELP = `
-A token is made and revoked through a running server, which takes the token of an admin once there is
-one; or, while no server uses the log, in the log itself (--data-dir, --store). The first token must be
-an admin's. docs/operations.md says what each role may do.`
+Make and revoke tokens through a running server: it needs the token of an admin after the first one is made.
+Or, while no server uses the log, in the log itself (--data-dir, --store). The first token must have the
+role admin. docs/operations.md says what each role may do.`
 
 type Options = ServerOptions & {
   readonly dataDir?: string
@@ -33,10 +33,10 @@ type Options = ServerOptions & {
 }
 type Work = (book: TokenBook) => Promise<Result<void, string>>
 
-/** `retrai token`: who may ask a server. */
+/** `retrai token`: the tokens of a server. */
 export function tokenCommand(): Command {
   return new Command('token')
-    .description('Make, list and revoke the tokens that a server asks for.')
+    .description('Make, list and revoke the tokens of a server.')
     .addCommand(createCommand())
     .addCommand(listCommand())
     .addCommand(revokeCommand())
@@ -45,19 +45,23 @@ export function tokenCommand(): Command {
 
 function subcommand(name: string): Command {
   return serverCommand(name)
-    .option('--data-dir <folder>', 'the data folder of a server that does not run')
+    .option('--data-dir <folder>', 'the data folder of a stopped server')
     .option('--store <url>', 'esdb://… of an EventStoreDB')
-    .option('--json', 'print what the API answers')
+    .option('--json', 'print the answer of the API')
 }
 
 function createCommand(): Command {
   return subcommand('create')
-    .description('Make a token. Its secret is printed, and never again.')
-    .argument('<name>', 'the principal in the records of what is done with it', tokenName)
+    .description('Make a token, and print its secret. It cannot be printed again.')
+    .argument('<name>', 'the principal in the records that the token makes', tokenName)
     .addOption(
       new Option('--role <role>', 'what it may do').choices(ROLES).makeOptionMandatory(true),
     )
-    .option('--expires-in <time>', 'such as 12h or 30d (default: it does not expire)', duration)
+    .option(
+      '--expires-in <time>',
+      'a time such as 12h or 30d (default: it does not expire)',
+      duration,
+    )
     .action(
       (name: string, options: Options & { readonly role: Role; readonly expiresIn?: number }) =>
         withBook(options, async (book) => {
@@ -66,7 +70,9 @@ function createCommand(): Command {
           if (created.isErr()) return err(created.error)
           const { secret, expires_at } = created.value
           const until = expires_at === null ? 'does not expire' : `expires ${expires_at}`
-          say(`The token "${name}" has the role ${role} and ${until}. Its secret is told only now:`)
+          say(
+            `The token "${name}" has the role ${role} and ${until}. Its secret is shown only now:`,
+          )
           await (options.json ? printJson(created.value) : print(secret))
           return ok()
         }),
@@ -75,7 +81,7 @@ function createCommand(): Command {
 
 function listCommand(): Command {
   return subcommand('list')
-    .description('List all tokens that were ever made, newest first.')
+    .description('List all tokens, newest first, revoked ones too.')
     .action((options: Options) =>
       withBook(options, async (book) => {
         const tokens = await book.list()
@@ -89,7 +95,7 @@ function listCommand(): Command {
 
 function revokeCommand(): Command {
   return subcommand('revoke')
-    .description('Revoke a token: it is refused from then on, and what it has open is closed.')
+    .description('Revoke a token. The server refuses it from now on, and closes its connections.')
     .argument('<name>')
     .option('--reason <text>', 'kept in the log')
     .action((name: string, options: Options & { readonly reason?: string }) =>
@@ -134,7 +140,7 @@ function linesOf(tokens: readonly TokenView[]): Line[] {
 
 type Answered<T> = ResultAsync<T, string>
 
-/** Where tokens are made, listed and revoked. Errors are texts for people. */
+/** Makes, lists and revokes tokens. Errors are texts for people. */
 type TokenBook = {
   create(wanted: WantedToken): Answered<NewTokenView>
   /** Newest first. */
@@ -152,9 +158,9 @@ function bookOfServer({ client: { tokens }, explain }: Server): TokenBook {
 }
 
 const HINT =
-  'While a server uses this log, name the server instead: --server, and RETRAI_TOKEN for an admin.'
+  'If a server uses this log, name the server instead, with --server and the RETRAI_TOKEN of an admin.'
 const READ_WITHIN_MS = 10_000
-/** Who can open the store is as good as its owner. */
+/** A process that can open the store has all rights of its owner. */
 const PRINCIPAL = 'local'
 const now = (): number => Date.now() / 1000
 const silent = { warn: () => {}, error: () => {} }
@@ -177,7 +183,7 @@ async function withBookOfStore<T>(
   })
   try {
     if (await access.read(READ_WITHIN_MS)) return await work(bookOf(access))
-    return err('It cannot be read which tokens there are: the store is away, or is damaged.')
+    return err('The tokens cannot be read: the store is not available, or is damaged.')
   } finally {
     await access.close()
     await store.value.close()

@@ -1,11 +1,9 @@
 import type { Readable } from 'node:stream'
 import { err, ok, type Result } from 'neverthrow'
-import * as z from 'zod'
-import { Checkpoint, PublishedKeys, RunHead } from '../../api/audit.ts'
+import { type Checkpoint, PublishedKeys } from '../../api/audit.ts'
 import { RunDetails, type RunSummary } from '../../api/runs.ts'
-import { linesOf } from '../../audit/bundle/lines.ts'
 import { unpacked } from '../../audit/bundle/tar.ts'
-import { KeptHeads } from '../../audit/checkpoints/kept-heads.ts'
+import type { KeptHeads } from '../../audit/checkpoints/kept-heads.ts'
 import { ledgerOf } from '../../audit/ledgers.ts'
 import { canonicalJson } from '../../audit/proofs/canonical.ts'
 import { type KnownKeys, knownKeys } from '../../audit/proofs/public-keys.ts'
@@ -14,28 +12,20 @@ import { READ_MODEL } from '../../audit/verify/projected-runs.ts'
 import { combined, ofRun } from '../../audit/verify/redaction-check.ts'
 import type { BundleReport, Finding, RedactionReport } from '../../audit/verify/report.ts'
 import { verifyBundle } from '../../audit/verify/verify-bundle.ts'
-import {
-  countSigner,
-  linkFinding,
-  rootFinding,
-  sealFinding,
-  signersOf,
-} from '../../audit/verify/verify-checkpoints.ts'
-import { keptFindings } from '../../audit/verify/verify-store.ts'
+import { signersOf } from '../../audit/verify/verify-checkpoints.ts'
 import { foldLogged, type LoadedRun } from '../../log/run-log.ts'
 import { runDetails } from '../../queries/run-details.ts'
-import {
-  connect,
-  type DownloadFailure,
-  download,
-  downloadJson,
-  type ServerOptions,
-} from '../connection.ts'
+import { connect, download, downloadJson, type ServerOptions } from '../connection.ts'
 import type { LiveReport } from '../terminal/report-lines.ts'
-import { trustOf } from './verify-data-folder.ts'
-import { type VerifiedLedgers, verifyLedgers } from './verify-server-ledgers.ts'
+import { trustOf } from './anchors.ts'
+import {
+  type ReadCheckpoints,
+  readCheckpoints,
+  type VerifiedLedgers,
+  verifyLedgers,
+} from './verify-server-chains.ts'
 
-/** Verifies all runs of a server, each by its export, its ledgers, and what its checkpoints say of them. */
+/** Verifies all runs of a server by their exports, its ledgers, and its checkpoints. */
 export async function verifyServer(
   options: ServerOptions,
   kept: Checkpoint | null,
@@ -60,7 +50,7 @@ export async function verifyServer(
   return ledgers.map((verified) => check.report(checkpoints.value, verified, own))
 }
 
-/** The runs as the server lists them, by their ids. */
+/** The list of runs of the server, by id. */
 async function listedRuns(
   options: ServerOptions,
 ): Promise<Result<ReadonlyMap<string, RunSummary>, string>> {
@@ -76,87 +66,6 @@ async function listedRuns(
     if (page.value.next === null) return ok(runs)
     if (runs.size === before) return err('The server lists the same runs again and again.')
     cursor = page.value.next
-  }
-}
-
-type ReadCheckpoints = {
-  readonly heads: readonly KeptHeads[]
-  readonly runIds: ReadonlySet<string>
-  readonly compared: readonly Checkpoint[]
-  readonly signed: ReadonlyMap<string, number>
-  readonly findings: readonly Finding[]
-}
-
-/** The chain of the server's checkpoints, and the runs of the last one and of the one that was kept. */
-async function readCheckpoints(
-  options: ServerOptions,
-  kept: Checkpoint | null,
-  keys: KnownKeys,
-): Promise<Result<ReadCheckpoints, string>> {
-  const findings: Finding[] = []
-  const signed = new Map<string, number>()
-  let latest: Checkpoint | null = null
-  let wanted: Checkpoint | null = null
-  for (;;) {
-    const after: number = latest?.number ?? -1
-    const path = `/api/checkpoints?limit=1000&after=${after}`
-    const page = await downloadJson(options, path, z.array(Checkpoint))
-    if (page.isErr()) return err(page.error.message)
-    for (const checkpoint of page.value) {
-      if (checkpoint.number <= (latest?.number ?? -1)) {
-        return err(`The server sends checkpoint ${checkpoint.number} behind ${latest?.number}.`)
-      }
-      countSigner(signed, checkpoint)
-      const found = [sealFinding(checkpoint, keys), linkFinding(latest, checkpoint)]
-      findings.push(...found.filter((each) => each !== null))
-      if (checkpoint.number === kept?.number) wanted = checkpoint
-      latest = checkpoint
-    }
-    if (page.value.length === 0) break
-  }
-  const asWanted = wanted && { checkpoint: wanted, revision: 0, heads: new Map(), pending: [] }
-  findings.push(...keptFindings(kept, { wanted: asWanted }, (each) => sealFinding(each, keys)))
-  const compared = await compare(options, findings, [
-    ...(latest === null ? [] : [{ checkpoint: latest, name: 'the last checkpoint of the server' }]),
-    ...(kept === null ? [] : [{ checkpoint: kept, name: 'the checkpoint that you kept' }]),
-  ])
-  return compared.map((found) => ({ ...found, signed }))
-}
-
-async function compare(
-  options: ServerOptions,
-  findings: Finding[],
-  sources: readonly { readonly checkpoint: Checkpoint; readonly name: string }[],
-): Promise<Result<Omit<ReadCheckpoints, 'signed'>, string>> {
-  const heads: KeptHeads[] = []
-  const ids = new Set<string>()
-  for (const { checkpoint, name } of sources) {
-    const runs = await runsOf(options, checkpoint)
-    if (runs.isErr() && runs.error.code === 'checkpoint_not_found') continue
-    if (runs.isErr()) return err(runs.error.message)
-    const wrong = rootFinding(checkpoint, runs.value.values())
-    if (wrong !== null) findings.push(wrong)
-    heads.push(new KeptHeads(runs.value, name))
-    for (const runId of runs.value.keys()) ids.add(runId)
-  }
-  return ok({ heads, runIds: ids, compared: sources.map((each) => each.checkpoint), findings })
-}
-
-async function runsOf(
-  options: ServerOptions,
-  { number }: Checkpoint,
-): Promise<Result<Map<string, RunHead>, DownloadFailure>> {
-  const got = await download(options, `/api/checkpoints/${number}/runs`)
-  if (got.isErr()) return err(got.error)
-  const heads = new Map<string, RunHead>()
-  try {
-    for await (const { text } of linesOf(got.value)) {
-      const head = RunHead.parse(JSON.parse(text))
-      heads.set(head.run_id, head)
-    }
-    return ok(heads)
-  } catch (cause) {
-    return err({ code: null, message: `The runs of a checkpoint cannot be read: ${String(cause)}` })
   }
 }
 
@@ -196,11 +105,11 @@ class ServerCheck {
       this.#findings.push({ problem: 'unreadable', where: `run ${runId}`, seq: null, message })
       return ok()
     }
-    // One that is gone is told of by the checkpoint that names it.
+    // If a run is gone, the checkpoint that names it reports that.
     return code === 'run_not_found' ? ok() : err(message)
   }
 
-  /** `folded` is the run as its records say; null if they do not hold. */
+  /** `folded` is the state that the records give; null if they do not hold. */
   async #verify(
     runId: string,
     archive: Readable,
@@ -217,30 +126,30 @@ class ServerCheck {
     return { report, folded: report.holds ? folded : null }
   }
 
-  /** Compares what the server says of a run, which it reads from its read model, with the records. */
+  /** Compares the answers of the server about a run, which come from its read model, with the records. */
   async #compare({ state }: LoadedRun): Promise<Result<void, string>> {
     const { runId, seq } = state
     const got = await downloadJson(this.#options, `/api/runs/${runId}`, RunDetails)
     if (got.isErr() && got.error.code !== 'run_not_found') return err(got.error.message)
     const listed = this.#listed.get(runId)
-    const said = got.isOk() ? got.value : null
+    const answered = got.isOk() ? got.value : null
     this.#compared += 1
     const expected = runDetails(state)
     const problems = [
-      ...(said === null ? ['the server says that there is no such run'] : []),
-      // A run may have gone on since it was exported; it does not go back.
-      ...(said !== null && said.progress.seq < seq
-        ? [`the server knows of no record after ${said.progress.seq}`]
+      ...(answered === null ? ['the server answers that there is no such run'] : []),
+      // A run may have continued since the export, but it cannot go back.
+      ...(answered !== null && answered.progress.seq < seq
+        ? [`the server knows of no record after ${answered.progress.seq}`]
         : []),
-      ...(said?.progress.seq === seq && canonicalJson(said) !== canonicalJson(expected)
-        ? ['what the server says of the run is not what its records say']
+      ...(answered?.progress.seq === seq && canonicalJson(answered) !== canonicalJson(expected)
+        ? ['the answer of the server does not match the records']
         : []),
       ...(listed === undefined && this.#listed.size > 0 && state.phase.type === 'ended'
         ? ['the server does not list it']
         : []),
       ...(listed !== undefined &&
       (listed.goal !== expected.goal || listed.created_at !== expected.created_at)
-        ? ['what the list of runs says of it is not what its records say']
+        ? ['the list of runs does not match the records']
         : []),
     ]
     for (const problem of problems) {
@@ -258,7 +167,7 @@ class ServerCheck {
     this.#artifacts += artifacts
     if (key !== null) this.#signers.add(key)
     if (run_id !== null && run_id !== runId) {
-      const message = `the server sends the run ${run_id} in its place`
+      const message = `the server sends the run ${run_id} instead`
       this.#findings.push({ problem: 'unexpected', where, seq: null, message })
     }
     for (const finding of findings) {

@@ -1,35 +1,34 @@
+import { join } from 'node:path'
 import { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
+import type { Checkpoint } from '../../api/audit.ts'
+import { knownKeys } from '../../audit/proofs/public-keys.ts'
+import type { TrustAnchors } from '../../audit/proofs/trust-anchors.ts'
 import type { Trust } from '../../audit/verify/report.ts'
 import { verifyBundle } from '../../audit/verify/verify-bundle.ts'
+import { verifyStore } from '../../audit/verify/verify-store.ts'
+import { readProjected } from '../../projections/read-projected.ts'
 import { bundleFile } from '../bundle-file.ts'
-import { EXIT } from '../terminal/exit-codes.ts'
-import { endWithReader, print, printJson, say } from '../terminal/print.ts'
-import {
-  bundleLines,
-  findingLines,
-  type LiveReport,
-  redactionLines,
-  trustLine,
-} from '../terminal/report-lines.ts'
-import { type AnchorOptions, readAnchors, readKept, withAnchors } from './anchors.ts'
-import { verifyDataFolder } from './verify-data-folder.ts'
+import { endingWith, exitWithOurs } from '../connection.ts'
+import { type DataFolder, dataDirOf, openDataFolder } from '../data-folder.ts'
+import { print, printJson } from '../terminal/print.ts'
+import { bundleLines, type LiveReport, liveLines } from '../terminal/report-lines.ts'
+import { type AnchorOptions, readAnchors, readKept, trustOf, withAnchors } from './anchors.ts'
 import { verifyServer } from './verify-server.ts'
 
 const HELP = `
-A FILE is verified without server or network. It says whether it holds by itself; whether it is from the
-server that you mean, you learn only by --fingerprint or --keys, taken from a source that you trust.
+A FILE is verified without a server or a network: whether it is complete and unaltered. Only --fingerprint
+or --keys, from a source that you trust, can show that the server that you mean signed it.
 
-A store is verified run by run, and against its own last checkpoint. With --checkpoint also against one
-that you have kept (what GET /api/checkpoints/latest has answered): so it is found when a run was
-dropped or the end of one was cut off since. What the read model says of the runs, from which a server
-answers, is compared with their records.
+A store is verified run by run, and compared with its own last checkpoint. --checkpoint also compares it
+with a checkpoint that you have kept (an answer to GET /api/checkpoints/latest). This finds runs that were
+dropped or cut off since then. A server answers from its read model, which is compared with the records.
 
 Exit codes:
-  0    all of it holds
-  1    something does not hold; the first bad record is named
-  2    it holds by itself, but is not signed by a key that you trust
-  3    it could not be verified: no such file, no server, a wrong option; stderr says why`
+  0    everything holds
+  1    something does not hold; the output names the first bad record
+  2    everything holds, but the signer is not a key that you trust
+  3    the verification failed: no such file, no server, a wrong option; stderr says why`
 
 type Options = AnchorOptions & {
   readonly server?: string
@@ -46,23 +45,21 @@ export function verifyCommand(): Command {
     .description('Verify an export, or all runs of a server or data folder.')
     .argument('[file]', 'an export')
     .option('--server <url>', 'verify all runs of this server')
-    .option('--data-dir <folder>', 'verify all runs of this data folder; a server may be using it')
+    .option(
+      '--data-dir <folder>',
+      'verify all runs of this data folder, even while a server uses it',
+    )
     .option('--checkpoint <file>', 'a checkpoint that you have kept')
     .option('--json', 'print the findings as JSON')
     .addHelpText('after', HELP)
-    .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? EXIT.done : EXIT.notDone))
-    .action(async (file: string | undefined, options: Options) => {
-      endWithReader()
-      const done = await run(file, options)
-      if (done.isErr()) say(`retrai: ${done.error}`)
-      process.exitCode = done.unwrapOr(EXIT.notDone)
-    })
+    .exitOverride(exitWithOurs)
+    .action((file: string | undefined, options: Options) => endingWith(() => run(file, options)))
 }
 
 async function run(file: string | undefined, options: Options): Promise<Result<number, string>> {
   const { server, dataDir } = options
   const given = [file, server, dataDir].filter((each) => each !== undefined)
-  if (given.length !== 1) return err('Name one of: a file, --server or --data-dir.')
+  if (given.length !== 1) return err('Name exactly one of: a file, --server, --data-dir.')
   const anchors = await readAnchors(options)
   if (anchors.isErr()) return err(anchors.error)
   if (file !== undefined) {
@@ -70,7 +67,7 @@ async function run(file: string | undefined, options: Options): Promise<Result<n
     const bundle = await bundleFile(file)
     if (bundle.isErr()) return err(bundle.error)
     const report = await verifyBundle(bundle.value(), { anchors: anchors.value })
-    return tell(report, bundleLines(report), options)
+    return printReport(report, bundleLines(report), options)
   }
   const kept = await readKept(options.checkpoint)
   if (kept.isErr()) return err(kept.error)
@@ -78,10 +75,10 @@ async function run(file: string | undefined, options: Options): Promise<Result<n
     ? verifyServer(server === undefined ? {} : { server }, kept.value, anchors.value)
     : verifyDataFolder(dataDir, kept.value, anchors.value))
   if (report.isErr()) return err(report.error)
-  return tell(report.value, liveLines(report.value), options)
+  return printReport(report.value, liveLines(report.value), options)
 }
 
-async function tell(
+async function printReport(
   report: { readonly holds: boolean; readonly trust: Trust },
   lines: readonly string[],
   { json }: Options,
@@ -92,30 +89,44 @@ async function tell(
   return ok(report.trust === 'not_trusted' ? VERDICT.otherKey : VERDICT.holds)
 }
 
-function liveLines(report: LiveReport): string[] {
-  const { holds, runs, records, ledgers, artifacts, checkpoints, findings, trust } = report
-  const { read_model, signers } = report
-  const compared =
-    checkpoints.length === 0
-      ? 'There is no checkpoint to compare with: whether runs were dropped cannot be told.'
-      : `Compared with checkpoint ${[...new Set(checkpoints)].join(' and ')}.`
-  const beside = Object.entries(ledgers).filter(([, length]) => length > 0)
-  const counts = [
-    `${records} records in ${runs} runs hold, and ${artifacts} artifacts.`,
-    ...beside.map(([name, length]) => `${length} entries of the ledger ${name} hold.`),
-    ...(read_model === null
-      ? []
-      : [
-          `Compared what is said of ${read_model} runs, which is from the read model, with their records.`,
-        ]),
-    ...signers
-      .filter(({ own }) => !own)
-      .map(
-        ({ key, checkpoints: count }) =>
-          `${count} checkpoints are signed by the key ${key}, which is another server's.`,
-      ),
-    ...(holds ? redactionLines(report.redacted) : []),
-  ]
-  if (!holds) return ['The store DOES NOT HOLD.', ...findingLines(findings), ...counts, compared]
-  return ['The store holds.', ...counts, compared, trustLine(trust)]
+/** Verifies all runs of the log of a data folder, and compares them with its checkpoints. */
+async function verifyDataFolder(
+  given: string,
+  kept: Checkpoint | null,
+  anchors: TrustAnchors,
+): Promise<Result<LiveReport, string>> {
+  const dir = dataDirOf(given)
+  if (dir.isErr()) return err(dir.error)
+  const folder = await openDataFolder(dir.value)
+  if (folder.isErr()) return err(folder.error)
+  try {
+    return await verifyFolder(folder.value, join(dir.value, 'read-model.sqlite'), kept, anchors)
+  } finally {
+    await folder.value.log.close()
+  }
+}
+
+async function verifyFolder(
+  { log, artifacts, keyring }: DataFolder,
+  readModel: string,
+  kept: Checkpoint | null,
+  anchors: TrustAnchors,
+): Promise<Result<LiveReport, string>> {
+  const own = await keyring.load()
+  if (own.isErr()) return err(own.error.message)
+  const keys = new Map([...knownKeys(own.value.published), ...anchors.keys])
+  const projected = await readProjected(readModel)
+  const store = { reader: log, pages: () => log.pages(), artifacts, keys, projected }
+  const verified = await verifyStore(store, kept)
+  return verified.map(({ compared, ...report }) => {
+    const latest = compared[0]
+    const signers = [kept, latest ?? null].flatMap((each) => each?.key ?? [])
+    return {
+      ...report,
+      holds: report.findings.length === 0,
+      trust: trustOf(anchors, signers),
+      checkpoints: compared.map(({ number }) => number),
+      read_model: projected === null ? null : projected.runs.size,
+    }
+  })
 }

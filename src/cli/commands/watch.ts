@@ -6,7 +6,7 @@ import { eventLine } from '../terminal/event-line.ts'
 import { EXIT, OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
 import { isSeq, kinds } from '../terminal/option-values.ts'
 import type { Line } from '../terminal/plain-text.ts'
-import { print, printJson, say, tellState } from '../terminal/print.ts'
+import { print, printJson, reportState, say } from '../terminal/print.ts'
 import { follow } from './follow.ts'
 
 type Choice = {
@@ -15,16 +15,16 @@ type Choice = {
   readonly json?: boolean
 }
 
-/** `retrai watch [RUN]`: what has happened in a run, then what happens, to its end; or all runs from now on. */
+/** `retrai watch [RUN]`: the history of a run, then its new records until it ends; or all runs from now on. */
 export function watchCommand(): Command {
   return serverCommand('watch', OUTCOME_EXIT_CODES)
     .description(
-      'Watch a run: all that has happened, then what happens, until it ends. Without RUN: all runs, from now on.',
+      'Watch a run: its history, then its new records, until it ends. Without RUN: all runs, from now on.',
     )
     .argument('[run]', 'the id of the run')
     .option(
       '--after <place>',
-      'only what is behind this: a seq of the run; or of all runs, a cursor of an event, "start" or "end"',
+      'begin after this place: a seq of the run; for all runs, the cursor of an event, "start" or "end"',
     )
     .option(
       '--kinds <list>',
@@ -44,20 +44,20 @@ async function watch(
 ): Promise<Result<number, string>> {
   if (runId === undefined) return followAll(server, { after: after ?? 'end', kinds, json })
   if (after !== undefined && !isSeq(after)) {
-    return err(`--after ${after} is no place in a run. Give a seq, or -1 for all of it.`)
+    return err(`--after ${after} is not a place in a run. Give a seq, or -1 for the whole run.`)
   }
   return follow(server, runId, { after: Number(after ?? -1), kinds, json, ask: false })
 }
 
 type Options = {
-  /** Events as JSON, one a line, instead of lines for people. */
+  /** Prints events as JSON, one a line, instead of lines for people. */
   readonly json: boolean
-  /** A cursor, or `start` or `end` of the log. */
+  /** A cursor, or the `start` or `end` of the log. */
   readonly after: string
   readonly kinds?: readonly Kind[] | undefined
 }
 
-/** Prints what happens in all runs, until it is interrupted. */
+/** Prints what happens in all runs, until an interrupt. */
 async function followAll(
   { client, hint, explain }: Server,
   { json, after, kinds = DOCUMENTED_KINDS }: Options,
@@ -73,9 +73,9 @@ async function followAll(
     kinds,
     after: after === 'start' ? undefined : after,
     signal: leave.signal,
-    onState: tellState(),
+    onState: reportState(),
     onCaughtUp: (cursor) => {
-      if (!json && last === after) say('All runs are watched; Ctrl+C ends it.')
+      if (!json && last === after) say('Watching all runs. Ctrl+C stops.')
       last = cursor ?? last
     },
   })
@@ -87,7 +87,7 @@ async function followAll(
     return ok(EXIT.done)
   } catch (thrown) {
     if (leave.signal.aborted) {
-      say('', `To see what happens meanwhile: ${hint('watch', '--after', last)}`)
+      say('', `To see what happens from here: ${hint('watch', '--after', last)}`)
       return ok(EXIT.interrupted)
     }
     if (thrown instanceof FeedError) return err(thrown.message)
@@ -97,7 +97,7 @@ async function followAll(
   }
 }
 
-/** As of one run, and which: ids differ in their first digits. */
+/** The line of an event, after the first digits of the id of its run, by which ids differ. */
 function lineOf(event: AgentEvent): Line {
   return [{ text: event.run_id.slice(0, 8), style: 'dim' }, '  ', ...eventLine(event)]
 }

@@ -42,7 +42,7 @@ const BOLD: ReadonlySet<string> = new Set([
   'run_end',
 ])
 
-/** One line for people: seq, iteration, kind, what happened. */
+/** One line for people: seq, iteration, kind, and what happened. */
 export function eventLine(event: AgentEvent): Exclude<Line, string> {
   const seq = String(event.seq).padStart(4)
   const kind = event.kind.padEnd(18)

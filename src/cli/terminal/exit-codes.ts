@@ -1,13 +1,13 @@
 import type { EndStatus } from '../../domain/records.ts'
 
-/** How the commands that talk to a server end. */
+/** Exit codes of the commands that talk to a server. */
 export const EXIT = {
   done: 0,
   failed: 1,
   aborted: 2,
   /** stderr says why. */
   notDone: 3,
-  /** As shells tell of SIGINT. */
+  /** What shells use for SIGINT. */
   interrupted: 130,
 } as const
 
@@ -24,10 +24,10 @@ Exit codes:
   0    the goal was achieved
   1    the run failed: it ended without reaching the goal
   2    the run was aborted
-  3    it could not be done: no server, no such run, a wrong option; stderr says why
-  130  Ctrl+C: the run goes on without you`
+  3    the command failed: no server, no such run, a wrong option; stderr says why
+  130  Ctrl+C: you stopped watching, and the run continues`
 
 export const PLAIN_EXIT_CODES = `
 Exit codes:
   0    done
-  3    it could not be done: no server, no such run, a wrong option; stderr says why`
+  3    the command failed: no server, no such run, a wrong option; stderr says why`

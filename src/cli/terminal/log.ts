@@ -4,19 +4,19 @@ import pretty from 'pino-pretty'
 import { processMask } from '../../log/masking.ts'
 import { visibleJson, withoutControls } from './plain-text.ts'
 
-/** Structured JSON lines on stdout, secrets masked; readable ones where stdout is a terminal. */
+/** Logs JSON lines to stdout, or readable lines if stdout is a terminal. Secrets are masked. */
 export function createLog(level: string): Logger {
   const options = {
     level,
     redact: ['req.headers.authorization', 'req.headers.cookie'],
   }
-  // Asked of the file: in a thread, process.stdout is a pipe to the main one.
+  // In a thread, process.stdout is a pipe to the main thread, so this checks the file.
   if (!isatty(1)) return pino(options, cleaned(pino.destination({ sync: true }), visibleJson))
   const readable = pretty({ ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l', sync: true })
   return pino(options, cleaned(readable, withoutControls))
 }
 
-/** Whole lines come in, so no secret comes in pieces. */
+/** It gets whole lines, so no secret is split. */
 function cleaned(
   destination: DestinationStream,
   clean: (line: string) => string,

@@ -2,7 +2,7 @@ import { InvalidArgumentError } from 'commander'
 import { ALL_KINDS, type Kind } from '../../client/index.ts'
 import type { Seen } from '../../domain/records.ts'
 
-/** A number; which ones make sense is for the server to say. */
+/** A number. The server checks its range. */
 export function number(text: string): number {
   const value = Number(text)
   if (text.trim() === '' || !Number.isFinite(value))
@@ -10,7 +10,7 @@ export function number(text: string): number {
   return value
 }
 
-/** Whether a text is a seq, or -1 for before the first. */
+/** Whether a text is a seq, or -1, which means before the first record. */
 export const isSeq = (text: string): boolean => /^(-1|\d{1,15})$/.test(text)
 
 export function seq(text: string): number {
@@ -18,17 +18,18 @@ export function seq(text: string): number {
   return Number(text)
 }
 
-/** A record that a person has seen, by its seq and hash, such as `14:9f86…`. */
+/** A record that a person has seen: its seq and hash, such as `14:9f86…`. */
 export function seen(text: string): Seen {
   const [, seq, hash] = /^(\d{1,15}):([0-9a-f]{64})$/.exec(text) ?? []
   if (seq === undefined || hash === undefined) {
-    throw new InvalidArgumentError('Give seq:hash of a record, such as 14:9f86…')
+    throw new InvalidArgumentError('Give the seq:hash of a record, such as 14:9f86…')
   }
   return { seq: Number(seq), hash }
 }
 
 export function positiveInt(text: string): number {
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('Give a whole number from 1.')
+  if (!/^[1-9]\d{0,8}$/.test(text))
+    throw new InvalidArgumentError('Give a whole number of at least 1.')
   return Number(text)
 }
 

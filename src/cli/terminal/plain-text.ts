@@ -2,46 +2,46 @@ import { styleText } from 'node:util'
 import { stripTerminalCodes } from '../../domain/terminal-codes.ts'
 
 /**
- * What is not seen, or changes how other text is seen: control characters, separators of lines, half surrogates,
- * and what is ignored by default, with the characters that turn the direction of writing. What joins emoji
- * and letters of some scripts stays.
+ * Characters that are invisible, or that change how other text looks: control characters, line separators, lone
+ * surrogates, and the characters that Unicode lets programs ignore, such as those that change the writing direction.
+ * The characters that join emoji, and letters of some scripts, stay.
  */
 const HIDDEN =
   /[[\p{Cc}\p{Zl}\p{Zp}\p{Cs}\p{Default_Ignorable_Code_Point}\ufff9-\ufffb]--[\u200c\u200d\ufe0e\ufe0f]]+/gv
 
-/** The most characters of a text that are shown. */
+/** A longer text is cut. */
 const MAX_CHARS = 10_000
 
-/** Text that does nothing to a terminal and stays in its line. Spaces stay as they are; very long text is cut. */
+/** Text that cannot control a terminal and stays in its line. Spaces stay; very long text is cut. */
 function harmless(text: string): string {
   const shown = stripTerminalCodes(text.slice(0, MAX_CHARS)).replace(HIDDEN, ' ')
   return text.length > MAX_CHARS ? `${shown}…` : shown
 }
 
 /**
- * Text as one line, its spaces joined, for within another: what an agent, its tools or a server have said
- * may try to look like more than one.
+ * Text as one line with single spaces, for use within another text: the text of an agent, a tool or a server
+ * must not look like several lines.
  */
 export function oneLine(text: string): string {
   return harmless(text).replace(/\s+/g, ' ').trim()
 }
 
-/** A text, or a value as JSON, in one line of at most so many characters. */
+/** A text, or a value as JSON, in one line. @param length the most characters of the line */
 export function shorten(value: unknown, length: number): string {
   const text = typeof value === 'string' ? value : JSON.stringify(value)
-  // Far more than is shown, and still little where a tool has printed a lot.
+  // More than the line can show, but little even if a tool has printed a lot.
   const line = oneLine(text.slice(0, 10 * length))
   return line.length > length ? `${line.slice(0, length - 1)}…` : line
 }
 
-/** JSON in which nothing is hidden from who reads it at a terminal; its value is the same. */
+/** JSON with the same value, in which a reader at a terminal sees every character. */
 export function visibleJson(json: string): string {
   return json.replace(HIDDEN, (found) =>
     Array.from({ length: found.length }, (_, at) => escaped(found.charCodeAt(at))).join(''),
   )
 }
 
-/** JSON whose texts do nothing to a terminal, also once they are read out of it. Line feeds and tabs stay. */
+/** JSON with texts that cannot control a terminal, even after they are parsed. Line feeds and tabs stay. */
 export function withoutControls(json: string): string {
   return visibleJson(json).replace(/\\(?:u([0-9a-f]{4})|.)/g, (written, code?: string) => {
     if (code === undefined) return /[bfr]/.test(written) ? ' ' : written
@@ -50,21 +50,21 @@ export function withoutControls(json: string): string {
   })
 }
 
-// Line feeds and spaces within JSON stand between its values.
+// A raw line feed in JSON is between its values.
 const escaped = (unit: number): string =>
   unit === 0x0a ? '\n' : `\\u${unit.toString(16).padStart(4, '0')}`
 
-/** A time for people. Not every number that comes from outside is one. @param seconds since the epoch */
+/** A time for people. A number from outside may not be a time. @param seconds since the epoch */
 export function timeOf(seconds: number): string {
   const time = new Date(seconds * 1000)
   return Number.isNaN(time.getTime()) ? `${seconds} s` : time.toISOString()
 }
 
-/** A line for people; its parts are plain, or in a style. */
+/** A line for people. Its parts are plain or have a style. */
 export type Line = string | readonly (string | Styled)[]
 export type Styled = { readonly text: string; readonly style: 'bold' | 'cyan' | 'dim' }
 
-/** What is written to a terminal: the only colours in it are those of the parts. */
+/** The text for the terminal. Only the styles of its parts colour it. */
 export function rendered(line: Line): string {
   if (typeof line === 'string') return harmless(line)
   return line

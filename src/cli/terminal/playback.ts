@@ -4,12 +4,12 @@ import type { AgentEvent } from '../../client/index.ts'
 import { oneLine } from './plain-text.ts'
 import { say } from './print.ts'
 
-/** Where to go on: at a record, or at the first one of an iteration. */
+/** Where to continue: at a record, or at the first record of an iteration. */
 export type Target = { readonly seq: number } | { readonly iteration: number }
 
-/** What a person can ask for meanwhile. */
+/** What a person can do during the playback. */
 export type PlaybackCommand =
-  | { readonly type: 'pause_or_go_on' }
+  | { readonly type: 'pause_or_continue' }
   /** Shows the next record and pauses. */
   | { readonly type: 'step' }
   | { readonly type: 'faster' }
@@ -18,32 +18,32 @@ export type PlaybackCommand =
   | { readonly type: 'quit' }
 
 type PlaybackOptions = {
-  /** The records behind a seq, in order. */
+  /** The records after a seq, in order. */
   readonly open: (after: number) => AsyncIterable<AgentEvent>
   readonly show: (event: AgentEvent) => Promise<void>
-  /** Those that are shown. */
+  /** Whether a record is shown. */
   readonly wanted: (event: AgentEvent) => boolean
-  /** Told of a jump to where the run has ended already; it pauses where it was. */
+  /** Called after a jump beyond the end of the run. The playback pauses where it was. */
   readonly beyond?: (target: Target) => void
-  /** As fast as it happened is 1; `Infinity` waits for nothing. */
+  /** 1 is the original speed; `Infinity` does not wait. */
   readonly speed: number
-  /** Waits so many milliseconds, or until the signal aborts. */
+  /** Waits `ms` milliseconds, or until the signal aborts. */
   readonly wait?: (ms: number, signal: AbortSignal) => Promise<void>
 }
 
 const FASTEST = 1024
 const SLOWEST = 1 / 16
 
-/** Shows records with the pauses between them as they were. */
+/** Shows records with their original pauses. */
 export class Playback {
   readonly #options: PlaybackOptions
   readonly #wait: (ms: number, signal: AbortSignal) => Promise<void>
   #speed: number
   #paused = false
-  /** Records that are shown without waiting. */
+  /** How many of the next records are shown without waiting. */
   #steps = 0
   #target: Target | null = null
-  /** seq of the last record that was shown. */
+  /** The seq of the last record that was shown. */
   #last: number | null = null
   #quit = false
   #interrupt = new AbortController()
@@ -64,7 +64,7 @@ export class Playback {
 
   do(command: PlaybackCommand): void {
     switch (command.type) {
-      case 'pause_or_go_on':
+      case 'pause_or_continue':
         this.#paused = !this.#paused
         break
       case 'step':
@@ -88,7 +88,7 @@ export class Playback {
     this.#interrupt = new AbortController()
   }
 
-  /** Resolves at the end of the records, or when a person has quit. */
+  /** Resolves at the end of the records, or when a person quits. */
   async play(from: Target): Promise<void> {
     this.#target = from
     while (this.#target !== null && !this.#quit) {
@@ -123,7 +123,7 @@ export class Playback {
     return this.#quit || this.#target !== null
   }
 
-  /** Waits as long as it took, at the present speed; a step ends it, a pause prolongs it. */
+  /** Waits until the next record is due at the current speed. A step ends the wait, a pause prolongs it. */
   async #due(ms: number): Promise<void> {
     let remaining = ms
     while (!this.#left) {
@@ -141,19 +141,19 @@ export class Playback {
   }
 }
 
-/** The longest that a timer can wait, milliseconds. */
-const LONGEST = 2 ** 31 - 1
+/** The longest wait of a timer, milliseconds. */
+const LONGEST_MS = 2 ** 31 - 1
 
 async function interruptible(ms: number, signal: AbortSignal): Promise<void> {
-  for (let left = ms; left > 0 && !signal.aborted; left -= LONGEST) {
-    await sleep(Math.min(left, LONGEST), undefined, { signal }).catch(() => {})
+  for (let left = ms; left > 0 && !signal.aborted; left -= LONGEST_MS) {
+    await sleep(Math.min(left, LONGEST_MS), undefined, { signal }).catch(() => {})
   }
 }
 
 export const KEYS_HELP =
-  'space: pause or go on · →: next record · + and -: faster, slower · g: jump · q: quit'
+  'space: pause or continue · →: next record · + and -: faster, slower · g: jump · q: quit'
 
-/** Takes keys from the terminal, where Ctrl+C is one. @returns what gives the terminal back */
+/** Reads keys from the terminal, Ctrl+C among them. @returns a function that releases the terminal */
 export function takeKeys(playback: Playback, quit: () => void): () => void {
   const { stdin } = process
   let asked: string | null = null
@@ -196,8 +196,8 @@ function press(
   { ask, quit }: { readonly ask: () => void; readonly quit: () => void },
 ): void {
   if (name === 'space') {
-    playback.do({ type: 'pause_or_go_on' })
-    say(playback.paused ? `Paused. ${KEYS_HELP}` : 'Going on.')
+    playback.do({ type: 'pause_or_continue' })
+    say(playback.paused ? `Paused. ${KEYS_HELP}` : 'Continuing.')
   } else if (name === 'right') playback.do({ type: 'step' })
   else if (name === 'q') quit()
   else if (name === 'g') ask()
@@ -207,7 +207,7 @@ function press(
   }
 }
 
-/** `12` is a seq, `i3` an iteration; null for anything else. */
+/** Parses a seq such as `12` or an iteration such as `i3`; null for anything else. */
 export function readTarget(text: string): Target | null {
   const [, iteration, number] = /^(i?) *(\d{1,9})$/i.exec(text.trim()) ?? []
   if (number === undefined) return null

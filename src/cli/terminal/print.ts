@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import type { WatchState } from '../../client/index.ts'
 import { type Line, rendered, shorten, visibleJson } from './plain-text.ts'
 
-/** As shells tell of SIGPIPE. */
+/** What shells use for SIGPIPE. */
 const BROKEN_PIPE = 141
 
-/** Writes a line to stdout, no faster than its reader takes it. Nothing in it reaches the terminal but text. */
+/** Writes a line to stdout, and waits if the reader is slow. Only text of it reaches the terminal. */
 export function print(line: Line): Promise<void> {
   return write(rendered(line))
 }
@@ -19,18 +19,18 @@ async function write(text: string): Promise<void> {
   if (!process.stdout.write(`${text}\n`)) await once(process.stdout, 'drain')
 }
 
-/** Tells a person something that is no result, each text in its line: stdout is left to those. */
+/** Writes messages for a person to stderr, one a line. Results go to stdout. */
 export function say(...lines: readonly string[]): void {
   process.stderr.write(lines.map((line) => `${rendered(line)}\n`).join(''))
 }
 
-/** Tells a person why a command could not be carried out; the process ends with 1. */
+/** Writes to stderr why a command failed, and lets the process end with 1. */
 export function fail(...lines: readonly string[]): void {
   say(...lines.map((line, at) => (at === 0 ? `retrai: ${line}` : line)))
   process.exitCode = 1
 }
 
-/** Ends quietly where the reader of the output has gone, such as `| head`. */
+/** Ends the process quietly when the reader of its output has ended, as with `| head`. */
 export function endWithReader(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(BROKEN_PIPE)
@@ -38,10 +38,10 @@ export function endWithReader(): void {
   })
 }
 
-/** The widest that a cell may be: one long text would fill up the lines of all others. */
+/** The most characters of a cell. One long text would widen the lines of all others. */
 const MAX_CELL = 300
 
-/** Lines of a table with columns of even width, for people. */
+/** The lines of a table with aligned columns, for people. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): Line[] {
   const cells = [head, ...rows].map((row) => row.map((cell) => shorten(cell, MAX_CELL)))
   const widths = head.map((_, column) =>
@@ -56,11 +56,11 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   return [[{ text: first, style: 'bold' }], ...others]
 }
 
-/** Tells a person when a connection is lost, and when it is back. */
-export function tellState(): (state: WatchState) => void {
+/** Writes to stderr when a connection is lost, and when it is back. */
+export function reportState(): (state: WatchState) => void {
   let lost = false
   return (state) => {
-    if (state === 'reconnecting' && !lost) say('The connection is lost; trying to connect again …')
+    if (state === 'reconnecting' && !lost) say('The connection is lost. Trying to connect again …')
     if (state === 'live' && lost) say('Connected again.')
     lost = state === 'reconnecting'
   }

@@ -7,7 +7,7 @@ import type {
 } from '../../audit/verify/report.ts'
 import { oneLine, timeOf } from './plain-text.ts'
 
-/** What was found of a store, run by run. */
+/** The findings of the verification of a store. */
 export type LiveReport = {
   readonly holds: boolean
   readonly trust: Trust
@@ -17,22 +17,25 @@ export type LiveReport = {
   /** Entries that hold, by the name of their ledger. */
   readonly ledgers: Readonly<Record<string, number>>
   readonly artifacts: number
-  /** What was taken out of runs, as it should be. */
+  /** The redactions that are recorded and carried out. */
   readonly redacted: RedactionReport
-  /** The checkpoints that runs were compared with, by their numbers. */
+  /** The numbers of the checkpoints that runs were compared with. */
   readonly checkpoints: readonly number[]
-  /** Whose keys have signed the checkpoints of the log. */
+  /** The keys that signed the checkpoints of the log. */
   readonly signers: readonly CheckpointSigner[]
-  /** Runs of which what the read model says was compared with the log; null if it was not. */
+  /** How many runs of the read model were compared with the log; null if none were. */
   readonly read_model: number | null
   readonly findings: readonly Finding[]
 }
 
-/** What was found of an export, for people. */
+/** The report on an export, for people. */
 export function bundleLines(report: BundleReport): string[] {
   const { run_id, verified, signed, complete, artifacts, findings, holds } = report
   if (run_id === null) {
-    return ['This is no export of a run, or its beginning is lost.', ...findingLines(findings)]
+    return [
+      'This is not an export of a run, or its beginning is missing.',
+      ...findingLines(findings),
+    ]
   }
   const run = `Run ${run_id}`
   if (!holds) {
@@ -44,7 +47,9 @@ export function bundleLines(report: BundleReport): string[] {
       `${verified} of ${signed ?? 'unknown'} records hold up to there.`,
     ]
   }
-  const end = complete ? 'the run is complete' : 'the run had not ended when this was signed'
+  const end = complete
+    ? 'the run is complete'
+    : 'the run had not ended at the time of the signature'
   return [
     `${run} holds: ${verified} records, ${artifacts} artifacts; ${end}.`,
     ...redactionLines(report.redacted),
@@ -54,10 +59,10 @@ export function bundleLines(report: BundleReport): string[] {
   ]
 }
 
-/** What was taken out as it should be; nothing where nothing was. */
-export function redactionLines({ strings, records, artifacts, redactions }: RedactionReport) {
+/** The redactions, for people; empty if there are none. */
+function redactionLines({ strings, records, artifacts, redactions }: RedactionReport) {
   if (redactions.length === 0) return []
-  const counts = `Redacted: ${strings} strings in ${records} records, and ${artifacts} artifacts; all of it is recorded.`
+  const counts = `Redacted: ${strings} strings in ${records} records, and ${artifacts} artifacts, all recorded.`
   return [
     counts,
     ...redactions.map(({ run_id, seq, pointers, ts, principal, reason }) => {
@@ -68,20 +73,47 @@ export function redactionLines({ strings, records, artifacts, redactions }: Reda
   ]
 }
 
-export function findingLines(findings: readonly Finding[]): string[] {
+function findingLines(findings: readonly Finding[]): string[] {
   return findings.map(({ where, seq, problem, message }) => {
     const record = seq === null ? '' : `, record ${seq}`
     return `  ${where}${record}: ${problem}: ${oneLine(message)}`
   })
 }
 
-export function trustLine(trust: Trust): string {
+function trustLine(trust: Trust): string {
   switch (trust) {
     case 'trusted':
-      return 'That is a key that you trust.'
+      return 'You trust this key.'
     case 'not_trusted':
-      return 'That is NOT a key that you trust: somebody else has signed this.'
+      return 'You do NOT trust this key: somebody else signed this.'
     case 'not_compared':
-      return 'Whose key that is was not compared: give --fingerprint or --keys, from a source that you trust.'
+      return 'The key was not compared with keys that you trust: give --fingerprint or --keys, from a source that you trust.'
   }
+}
+
+/** The report on a store, for people. */
+export function liveLines(report: LiveReport): string[] {
+  const { holds, runs, records, ledgers, artifacts, checkpoints, findings, trust } = report
+  const { read_model, signers } = report
+  const compared =
+    checkpoints.length === 0
+      ? 'There is no checkpoint to compare with, so it is unknown whether runs were dropped.'
+      : `Compared with checkpoint ${[...new Set(checkpoints)].join(' and ')}.`
+  const beside = Object.entries(ledgers).filter(([, length]) => length > 0)
+  const counts = [
+    `${records} records in ${runs} runs hold, and ${artifacts} artifacts.`,
+    ...beside.map(([name, length]) => `${length} entries of the ledger ${name} hold.`),
+    ...(read_model === null
+      ? []
+      : [`Compared ${read_model} runs of the read model with their records.`]),
+    ...signers
+      .filter(({ own }) => !own)
+      .map(
+        ({ key, checkpoints: count }) =>
+          `${count} checkpoints are signed by the key ${key} of another server.`,
+      ),
+    ...(holds ? redactionLines(report.redacted) : []),
+  ]
+  if (!holds) return ['The store DOES NOT HOLD.', ...findingLines(findings), ...counts, compared]
+  return ['The store holds.', ...counts, compared, trustLine(trust)]
 }
