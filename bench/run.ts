@@ -1,16 +1,21 @@
 import { writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 import * as history from './history.ts'
 import * as live from './live.ts'
 import * as loop from './loop.ts'
 import { describeMachine } from './machine.ts'
+import * as packaged from './package.ts'
 import * as rest from './rest.ts'
 import * as startup from './startup.ts'
 import * as storeAppend from './store-append.ts'
 import * as storeRead from './store-read.ts'
 import * as verify from './verify.ts'
 
-/** `npm run bench [-- name…]`. All of them write the page; some of them only print their sections. */
+/**
+ * `npm run bench [-- name… --ref <commit>]`. Without names, all benches run and write the page; otherwise they only
+ * print their sections. `package` compares with the commit.
+ */
 const BENCHES = [
   { name: 'store-append', run: storeAppend.run },
   { name: 'store-read', run: storeRead.run },
@@ -20,6 +25,7 @@ const BENCHES = [
   { name: 'live', run: live.run },
   { name: 'rest', run: rest.run },
   { name: 'startup', run: startup.run },
+  { name: 'package', run: packaged.run },
 ] as const
 const PAGE = fileURLToPath(new URL('../docs/benchmarks.md', import.meta.url))
 
@@ -29,11 +35,14 @@ Every figure is beside its limit, measured in the same run. To repeat them, run 
 machine that does nothing else. It takes some minutes and writes this page. \`npm run bench -- loop\`
 prints one section and writes nothing.`
 
-const wanted = process.argv.slice(2)
+const { positionals: wanted, values } = parseArgs({
+  allowPositionals: true,
+  options: { ref: { type: 'string' } },
+})
 const unknown = wanted.filter((name) => !BENCHES.some((bench) => bench.name === name))
 if (unknown.length > 0) {
   const names = BENCHES.map(({ name }) => name).join(', ')
-  console.error(`There is no bench ${unknown.join(', ')}. Choose of: ${names}.`)
+  console.error(`There is no bench ${unknown.join(', ')}. Choose from: ${names}.`)
   process.exit(1)
 }
 
@@ -42,12 +51,12 @@ const sections: string[] = []
 for (const { name, run } of BENCHES) {
   if (wanted.length > 0 && !wanted.includes(name)) continue
   console.error(`${name} …`)
-  const section = (await run()).trim()
+  const section = (await run(values)).trim()
   console.log(`${section}\n`)
   sections.push(section)
 }
 
-// A page holds the figures of one machine at one time, so a part of them does not make one.
+// The page holds the figures of one machine at one time, so some of them are not enough.
 if (wanted.length === 0) {
   await writeFile(PAGE, `${[HEAD, machine, ...sections].join('\n\n')}\n`)
   console.error(`Written to ${PAGE}`)

@@ -10,7 +10,12 @@ export function atLeast(ratio: number, asked: number): Verdict {
   return [`≥ ${asked.toFixed(2)}`, ratio.toFixed(2), held(ratio >= asked)]
 }
 
-/** So many a second. */
+/** A share of what was measured beside it. */
+export function atMost(ratio: number, asked: number): Verdict {
+  return [`≤ ${asked.toFixed(2)}`, ratio.toFixed(2), held(ratio <= asked)]
+}
+
+/** A number for each second. */
 export function moreThan(perSecond: number, asked: number): Verdict {
   return [`> ${integer(asked)}/s`, `${integer(perSecond)}/s`, held(perSecond > asked)]
 }
@@ -25,5 +30,5 @@ export function below(ms: number, asked: number): Verdict {
   return [`< ${asked} ms`, `${ms.toFixed(1)} ms`, held(ms < asked)]
 }
 
-/** For a figure of which nothing was asked: the cells of another verdict without its asking. */
+/** The cells for a figure without a target: those of a verdict, without the target. */
 export const notAsked = ([, measured]: Verdict): Verdict => ['–', measured, '–']

@@ -1,7 +1,7 @@
 import { join, resolve } from 'node:path'
-import { setTimeout } from 'node:timers/promises'
 import { Command } from 'commander'
 import type { Result } from 'neverthrow'
+import { pauseMs, sleep } from '../../lib/backoff.ts'
 import { type CopyProgress, copyLog } from '../../log/copy-log.ts'
 import { type LogPages, logPages } from '../../log/stream-pages.ts'
 import { withoutRedacted } from '../../redaction/redaction-index.ts'
@@ -48,9 +48,9 @@ second one. The target must be empty or an earlier copy. After an interruption, 
 it continues, and a copy that is complete changes nothing. Redacted texts are not copied, even from an
 EventStoreDB, which cannot erase them. The folder "artifacts" is not copied.`
 
-/** How often a lost target is tried again: for about a minute. */
-const ATTEMPTS = 12
-const LONGEST_PAUSE_MS = 8_000
+/** A lost target is tried again for about a minute. */
+const ATTEMPTS = 14
+const PAUSES_MS = [100, 8_000] as const
 const PROGRESS_EVERY_MS = 1_000
 
 /** `retrai copy`: moves a log between stores. */
@@ -103,9 +103,7 @@ async function openSource(place: string): Promise<Result<Source, string>> {
 }
 
 async function retryAfterPause(failures: number): Promise<boolean> {
-  if (failures >= ATTEMPTS) return false
-  await setTimeout(Math.min(LONGEST_PAUSE_MS, 100 * 2 ** failures))
-  return true
+  return failures < ATTEMPTS && (await sleep(pauseMs(PAUSES_MS, failures)))
 }
 
 function printer(): (progress: CopyProgress) => void {

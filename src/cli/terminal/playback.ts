@@ -1,6 +1,6 @@
 import { emitKeypressEvents, type Key } from 'node:readline'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { AgentEvent } from '../../client/index.ts'
+import { sleep } from '../../lib/backoff.ts'
 import { oneLine } from './plain-text.ts'
 import { say } from './print.ts'
 
@@ -145,8 +145,8 @@ export class Playback {
 const LONGEST_MS = 2 ** 31 - 1
 
 async function interruptible(ms: number, signal: AbortSignal): Promise<void> {
-  for (let left = ms; left > 0 && !signal.aborted; left -= LONGEST_MS) {
-    await sleep(Math.min(left, LONGEST_MS), undefined, { signal }).catch(() => {})
+  for (let left = ms; left > 0; left -= LONGEST_MS) {
+    if (!(await sleep(Math.min(left, LONGEST_MS), signal))) return
   }
 }
 
