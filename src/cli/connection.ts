@@ -19,8 +19,8 @@ Environment:
   RETRAI_TOKEN   the secret of a token, if the server needs one
   NO_COLOR       if set, the output has no colours`
 
-/** The server of a command. */
-export type Server = {
+/** The connection of a command to a server. */
+export type Connection = {
   readonly client: Client
   /** A command line that a person can paste. It names the same server, and its arguments are quoted. */
   hint(...args: readonly string[]): string
@@ -44,12 +44,14 @@ export function exitWithOurs({ exitCode }: CommanderError): never {
 }
 
 /** Connects, does the work of a command, and sets its exit code; or prints why it failed. */
-export async function withServer(
+export async function withConnection(
   options: ServerOptions,
-  work: (server: Server) => Promise<Result<number, string>>,
+  work: (connection: Connection) => Promise<Result<number, string>>,
 ): Promise<void> {
-  const server = connect(options)
-  await endingWith(async () => (server.isErr() ? err(server.error) : work(server.value)))
+  const connection = connect(options)
+  await endingWith(async () => {
+    return connection.isErr() ? err(connection.error) : work(connection.value)
+  })
 }
 
 /** Does the work of a command and sets the exit code that it returns; or prints why it failed. */
@@ -85,7 +87,7 @@ const serverAddress = ({
     ({ RETRAI_SERVER: url, RETRAI_TOKEN: token }) => ({ url, token }),
   )
 
-export function connect({ server }: ServerOptions): Result<Server, string> {
+export function connect({ server }: ServerOptions): Result<Connection, string> {
   const flag = server === undefined ? [] : ['--server', server]
   return serverAddress({ server }).map(({ url, token }) => ({
     client: createClient({ baseUrl: url, token }),

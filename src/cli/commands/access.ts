@@ -2,7 +2,12 @@ import { type Command, InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { LoggedAccess } from '../../client/index.ts'
 import { ACCESS_KINDS, type AccessKind } from '../../domain/access.ts'
-import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
+import {
+  type Connection,
+  type ServerOptions,
+  serverCommand,
+  withConnection,
+} from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { positiveInt } from '../terminal/option-values.ts'
 import { timeOf } from '../terminal/plain-text.ts'
@@ -28,7 +33,9 @@ export function accessCommand(): Command {
     .option('--kinds <list>', `only some of ${ACCESS_KINDS.join(', ')}`, kinds)
     .option('--limit <n>', 'the most to show', positiveInt, 50)
     .option('--json', 'print each entry as JSON, one a line')
-    .action((options: Options) => withServer(options, (server) => show(server, options)))
+    .action((options: Options) =>
+      withConnection(options, (connection) => show(connection, options)),
+    )
 }
 
 function kinds(text: string): readonly AccessKind[] {
@@ -40,7 +47,7 @@ function kinds(text: string): readonly AccessKind[] {
 }
 
 async function show(
-  { client, explain }: Server,
+  { client, explain }: Connection,
   { run, principal, kinds, limit, json = false }: Options,
 ): Promise<Result<number, string>> {
   const found: LoggedAccess[] = []

@@ -6,7 +6,7 @@ import {
   type RunDetails,
   WatchError,
 } from '../../client/index.ts'
-import type { Server } from '../connection.ts'
+import type { Connection } from '../connection.ts'
 import { eventLine } from '../terminal/event-line.ts'
 import { EXIT, exitCodeOf } from '../terminal/exit-codes.ts'
 import { oneLine } from '../terminal/plain-text.ts'
@@ -24,7 +24,7 @@ export type FollowOptions = {
 
 /** Prints a run while it happens, to its end. The value is the exit code for its outcome. */
 export async function follow(
-  { client, hint, explain }: Server,
+  { client, hint, explain }: Connection,
   runId: string,
   { json, after, kinds = DOCUMENTED_KINDS, ask }: FollowOptions,
 ): Promise<Result<number, string>> {

@@ -3,7 +3,12 @@ import type { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { AgentEvent, RunDetails, RunStanding } from '../../client/index.ts'
 import type { Decision, Seen } from '../../domain/records.ts'
-import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
+import {
+  type Connection,
+  type ServerOptions,
+  serverCommand,
+  withConnection,
+} from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { seen, seq } from '../terminal/option-values.ts'
 import { print, say } from '../terminal/print.ts'
@@ -29,7 +34,7 @@ export function approveCommand(): Command {
     .option('--seq <seq>', 'the human check that you answer: refused if another one is open', seq)
     .option(...SEEN)
     .action((runId: string, { reason, seq, seen, ...options }: DecideOptions) =>
-      withServer(options, async ({ client, explain }) => {
+      withConnection(options, async ({ client, explain }) => {
         const answer = { decision: 'approve', reason, seq, seen } as const
         return printStatus((await client.runs.resume(runId, answer)).mapErr(explain))
       }),
@@ -44,7 +49,7 @@ export function abortCommand(): Command {
     .option('--reason <text>', 'kept in the log')
     .option(...SEEN)
     .action((runId: string, { reason, seen, ...options }: DecideOptions) =>
-      withServer(options, async ({ client, explain }) => {
+      withConnection(options, async ({ client, explain }) => {
         return printStatus((await client.runs.abort(runId, { reason, seen })).mapErr(explain))
       }),
     )
@@ -64,14 +69,14 @@ type Options = {
 
 /** The human checks of a run that is followed: asks the person about those that are open. */
 export class HumanChecks {
-  readonly #server: Server
+  readonly #connection: Connection
   readonly #run: RunDetails
   readonly #options: Options
   #question: AbortController | null = null
 
   /** @param run as it was when the watch began: earlier checks are history */
-  constructor(server: Server, run: RunDetails, options: Options) {
-    this.#server = server
+  constructor(connection: Connection, run: RunDetails, options: Options) {
+    this.#connection = connection
     this.#run = run
     this.#options = options
   }
@@ -95,7 +100,7 @@ export class HumanChecks {
   }
 
   #showHints(): void {
-    const { hint } = this.#server
+    const { hint } = this.#connection
     const { run_id } = this.#run
     say(`The run waits for a person: ${hint('approve', run_id)}, or`)
     say(`                            ${hint('abort', run_id)}`)
@@ -107,7 +112,7 @@ export class HumanChecks {
     const answer = await askDecision(question.signal, this.#options.interrupt)
     if (question.signal.aborted) return
     if (answer === null) return this.#showHints()
-    const { client, explain } = this.#server
+    const { client, explain } = this.#connection
     const seen = meta === undefined ? null : { seq, hash: meta.hash }
     const answered = await client.runs.resume(this.#run.run_id, { ...answer, seq, seen })
     if (answered.isErr()) say(explain(answered.error))

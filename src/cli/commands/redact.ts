@@ -4,7 +4,12 @@ import type { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { Redacted } from '../../client/index.ts'
 import { messageOf } from '../../lib/message-of.ts'
-import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
+import {
+  type Connection,
+  type ServerOptions,
+  serverCommand,
+  withConnection,
+} from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson } from '../terminal/print.ts'
@@ -40,14 +45,14 @@ export function redactCommand(): Command {
     .option('--json', 'print each answer as JSON, one a line')
     .addHelpText('after', HELP)
     .action((runId: string, seq: string, pointer: string, options: Options) =>
-      withServer(options, (server) => redact(server, { runId, seq, pointer }, options)),
+      withConnection(options, (connection) => redact(connection, { runId, seq, pointer }, options)),
     )
 }
 
 type Place = { readonly runId: string; readonly seq: string; readonly pointer: string }
 
 async function redact(
-  { client, explain }: Server,
+  { client, explain }: Connection,
   { runId, seq, pointer }: Place,
   { reason, secretFile, everywhere, json }: Options,
 ): Promise<Result<number, string>> {

@@ -10,7 +10,12 @@ import {
   WatchError,
 } from '../../client/index.ts'
 import { bundleEvents, bundleFile, readWhole, UnreadableExport } from '../bundle-file.ts'
-import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
+import {
+  type Connection,
+  type ServerOptions,
+  serverCommand,
+  withConnection,
+} from '../connection.ts'
 import { eventLine } from '../terminal/event-line.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { kinds, positiveInt, seq } from '../terminal/option-values.ts'
@@ -52,7 +57,7 @@ export function replayCommand(): Command {
     .option('--json', 'print each event as JSON, one a line')
     .addHelpText('after', HELP)
     .action((run: string, options: Options) =>
-      withServer(options, (server) => replay(run, options, server)),
+      withConnection(options, (connection) => replay(run, options, connection)),
     )
 }
 
@@ -66,10 +71,10 @@ function speed(text: string): number {
 async function replay(
   run: string,
   options: Options,
-  server: Server,
+  connection: Connection,
 ): Promise<Result<number, string>> {
   const leave = new AbortController()
-  const source = await sourceOf(run, server, leave.signal)
+  const source = await sourceOf(run, connection, leave.signal)
   if (source.isErr()) return err(source.error)
   const wanted: ReadonlySet<string> = new Set(options.kinds ?? DOCUMENTED_KINDS)
   const json = options.json === true
@@ -121,7 +126,7 @@ type Source = (after: number) => AsyncIterable<AgentEvent>
 
 async function sourceOf(
   run: string,
-  { client, explain }: Server,
+  { client, explain }: Connection,
   signal: AbortSignal,
 ): Promise<Result<Source, string>> {
   if (existsSync(run)) {

@@ -2,7 +2,12 @@ import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { RunRequest } from '../../client/index.ts'
-import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
+import {
+  type Connection,
+  type ServerOptions,
+  serverCommand,
+  withConnection,
+} from '../connection.ts'
 import { EXIT, OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
 import { number } from '../terminal/option-values.ts'
 import { print, printJson, say } from '../terminal/print.ts'
@@ -37,7 +42,7 @@ export function runCommand(): Command {
     .option('--detach', 'only start it, and print its id')
     .option('--json', 'print each event as JSON, one a line')
     .action((goal: string, options: Options) =>
-      withServer(options, (server) => run(server, requestOf(goal, options), options)),
+      withConnection(options, (connection) => run(connection, requestOf(goal, options), options)),
     )
 }
 
@@ -57,15 +62,15 @@ function requestOf(goal: string, options: Options): RunRequest {
 }
 
 async function run(
-  server: Server,
+  connection: Connection,
   request: RunRequest,
   { detach = false, json = false, hitl = false }: Options,
 ): Promise<Result<number, string>> {
-  const created = await server.client.runs.create(request)
-  if (created.isErr()) return err(server.explain(created.error))
+  const created = await connection.client.runs.create(request)
+  if (created.isErr()) return err(connection.explain(created.error))
   const { run_id } = created.value
-  if (!detach) return follow(server, run_id, { json, after: -1, ask: hitl && !json })
+  if (!detach) return follow(connection, run_id, { json, after: -1, ask: hitl && !json })
   await (json ? printJson(created.value) : print(run_id))
-  say(`The run has started. To watch it: ${server.hint('watch', run_id)}`)
+  say(`The run has started. To watch it: ${connection.hint('watch', run_id)}`)
   return ok(EXIT.done)
 }

@@ -2,7 +2,12 @@ import { type Command, Option } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { RunDetails, RunSummary } from '../../client/index.ts'
 import { RUN_STATUSES, type RunStatus } from '../../domain/state.ts'
-import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
+import {
+  type Connection,
+  type ServerOptions,
+  serverCommand,
+  withConnection,
+} from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { positiveInt } from '../terminal/option-values.ts'
 import { oneLine } from '../terminal/plain-text.ts'
@@ -28,11 +33,13 @@ export function runsCommand(): Command {
     .option('--goal <goal>', 'only those with this goal')
     .option('--limit <n>', 'the most to list', positiveInt, 20)
     .option('--json', 'print each run as JSON, one a line')
-    .action((options: ListOptions) => withServer(options, (server) => runs(server, options)))
+    .action((options: ListOptions) =>
+      withConnection(options, (connection) => runs(connection, options)),
+    )
 }
 
 async function runs(
-  { client, explain }: Server,
+  { client, explain }: Connection,
   { status, goal, limit, json = false }: ListOptions,
 ): Promise<Result<number, string>> {
   const found: RunSummary[] = []
@@ -66,12 +73,12 @@ export function showCommand(): Command {
     .argument('<run>', 'the id of the run')
     .option('--json', 'print the run as JSON')
     .action((runId: string, options: JsonOption) =>
-      withServer(options, (server) => show(server, runId, options.json ?? false)),
+      withConnection(options, (connection) => show(connection, runId, options.json ?? false)),
     )
 }
 
 async function show(
-  { client, hint, explain }: Server,
+  { client, hint, explain }: Connection,
   runId: string,
   json: boolean,
 ): Promise<Result<number, string>> {
@@ -130,7 +137,7 @@ export function goalsCommand(): Command {
     .description('List the goals that a run can have.')
     .option('--json', 'print each goal as JSON, one a line')
     .action(({ json = false, ...options }: JsonOption) =>
-      withServer(options, async ({ client, explain }) => {
+      withConnection(options, async ({ client, explain }) => {
         const goals = await client.goals()
         if (goals.isErr()) return err(explain(goals.error))
         const rows = goals.value.map(({ name, description }) => [name, description])

@@ -9,11 +9,11 @@ import { tokenView } from '../../auth/token-view.ts'
 import { tokenProblem } from '../../http/problems/problem-of.ts'
 import { readStorePlace } from '../../server/settings.ts'
 import {
+  type Connection,
   endingWith,
-  type Server,
   type ServerOptions,
   serverCommand,
-  withServer,
+  withConnection,
 } from '../connection.ts'
 import { openStore } from '../data-folder.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
@@ -116,7 +116,7 @@ function withBook(options: Options, work: Work): Promise<void> {
   const { dataDir, store } = options
   const place = { ...(dataDir !== undefined && { dataDir }), ...(store !== undefined && { store }) }
   if (Object.keys(place).length === 0) {
-    return withServer(options, async (server) => done(await work(bookOfServer(server))))
+    return withConnection(options, async (connection) => done(await work(bookOfServer(connection))))
   }
   return endingWith(async () => done(await withBookOfStore(place, work)))
 }
@@ -148,7 +148,7 @@ type TokenBook = {
   revoke(id: string, reason: string | undefined): Answered<TokenView>
 }
 
-function bookOfServer({ client: { tokens }, explain }: Server): TokenBook {
+function bookOfServer({ client: { tokens }, explain }: Connection): TokenBook {
   return {
     create: ({ name, role, expiresIn }) =>
       tokens.create({ name, role, expires_in: expiresIn }).mapErr(explain),

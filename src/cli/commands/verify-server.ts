@@ -54,9 +54,9 @@ export async function verifyServer(
 async function listedRuns(
   options: ServerOptions,
 ): Promise<Result<ReadonlyMap<string, RunSummary>, string>> {
-  const server = connect(options)
-  if (server.isErr()) return err(server.error)
-  const { client, explain } = server.value
+  const connection = connect(options)
+  if (connection.isErr()) return err(connection.error)
+  const { client, explain } = connection.value
   const runs = new Map<string, RunSummary>()
   for (let cursor: string | undefined; ; ) {
     const page = await client.runs.list({ limit: 1000, cursor })

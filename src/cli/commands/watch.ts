@@ -1,7 +1,12 @@
 import type { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import { type AgentEvent, DOCUMENTED_KINDS, FeedError, type Kind } from '../../client/index.ts'
-import { type Server, type ServerOptions, serverCommand, withServer } from '../connection.ts'
+import {
+  type Connection,
+  type ServerOptions,
+  serverCommand,
+  withConnection,
+} from '../connection.ts'
 import { eventLine } from '../terminal/event-line.ts'
 import { EXIT, OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
 import { isSeq, kinds } from '../terminal/option-values.ts'
@@ -33,20 +38,22 @@ export function watchCommand(): Command {
     )
     .option('--json', 'print each event as JSON, one a line')
     .action((runId: string | undefined, { server, ...choice }: Choice & ServerOptions) =>
-      withServer(server === undefined ? {} : { server }, (to) => watch(to, runId, choice)),
+      withConnection(server === undefined ? {} : { server }, (connection) =>
+        watch(connection, runId, choice),
+      ),
     )
 }
 
 async function watch(
-  server: Server,
+  connection: Connection,
   runId: string | undefined,
   { after, kinds, json = false }: Choice,
 ): Promise<Result<number, string>> {
-  if (runId === undefined) return followAll(server, { after: after ?? 'end', kinds, json })
+  if (runId === undefined) return followAll(connection, { after: after ?? 'end', kinds, json })
   if (after !== undefined && !isSeq(after)) {
     return err(`--after ${after} is not a place in a run. Give a seq, or -1 for the whole run.`)
   }
-  return follow(server, runId, { after: Number(after ?? -1), kinds, json, ask: false })
+  return follow(connection, runId, { after: Number(after ?? -1), kinds, json, ask: false })
 }
 
 type Options = {
@@ -59,7 +66,7 @@ type Options = {
 
 /** Prints what happens in all runs, until an interrupt. */
 async function followAll(
-  { client, hint, explain }: Server,
+  { client, hint, explain }: Connection,
   { json, after, kinds = DOCUMENTED_KINDS }: Options,
 ): Promise<Result<number, string>> {
   const reached = await client.runs.list({ limit: 1 })
