@@ -7,6 +7,7 @@ export default defineConfig({
     globalSetup: ['test/support/global-setup.ts'],
     // Vitest leaves one core free, which is half of a machine with two. Many tests wait for a process or a timer.
     maxWorkers: availableParallelism() + 1,
+    maxConcurrency: availableParallelism() + 1,
     // Real servers, real child processes and a shared machine: generous, and never a measure of speed.
     testTimeout: 180_000,
     hookTimeout: 120_000,

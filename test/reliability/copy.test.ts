@@ -107,14 +107,14 @@ test('a log is copied to EventStoreDB and back, with an interruption and a repet
   standIn.faults.nextAppends('lose_answer', 2)
   const resumed = await copy(dataDir, to)
   expect(resumed.code, resumed.stderr).toBe(0)
-  expect(resumed.stdout).toMatch(/^Done: \d+ events copied, \d+ there already; 9 streams$/m)
+  expect(resumed.stdout).toMatch(/^Done: \d+ events copied, \d+ were there already; 9 streams$/m)
   const again = await copy(dataDir, to)
-  expect(again.stdout).toContain(`Done: 0 events copied, ${original.length} there already`)
+  expect(again.stdout).toContain(`Done: 0 events copied, ${original.length} were there already`)
   expect(standIn.log.all).toHaveLength(original.length)
   expect(await ofStandIn(standIn, wholeLog)).toEqual(original)
 
   const back = await copy(to, site.path('back'))
-  expect(back.stdout).toContain(`Done: ${original.length} events copied, 0 there already`)
+  expect(back.stdout).toContain(`Done: ${original.length} events copied, 0 were there already`)
   expect(await withLog(site.path('back'), wholeLog)).toEqual(original)
   for (const runId of runIds.filter((id) => id !== waiting)) {
     const inTarget = await ofStandIn(standIn, (store) => audit(store, runId))
