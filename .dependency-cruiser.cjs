@@ -18,7 +18,8 @@ const ROOMS = {
     ...['api', 'audit', 'auth', 'domain', 'lib', 'log', 'projections', 'queries', 'redaction'],
     'store/event-store.ts',
   ],
-  client: ['api', 'domain', 'lib'],
+  // The domain's types that are on the wire come through api/records.ts.
+  client: ['api', 'lib'],
   server: [
     ...[
       'agent',
@@ -34,7 +35,28 @@ const ROOMS = {
     ],
     ...['redaction', 'runner', 'store'],
   ],
+  cli: [
+    ...['api', 'artifacts', 'audit', 'auth', 'client', 'domain', 'lib', 'log', 'server', 'store'],
+    ...['http/problems/problem-of.ts', 'projections/read-projected.ts', 'queries/run-details.ts'],
+    'redaction/redaction-index.ts',
+  ],
 }
+
+/** What the console may import of the server: the contract, the client, and what it folds and verifies runs with. */
+const CONSOLE = [
+  ...[
+    'api/',
+    'client/index\\.ts$',
+    'domain/evolve\\.ts$',
+    'domain/state\\.ts$',
+    'log/run-log\\.ts$',
+  ],
+  ...[
+    'audit/proofs/canonical\\.ts$',
+    'audit/proofs/public-keys\\.ts$',
+    'audit/verify/verify-run\\.ts$',
+  ],
+]
 
 const rooms = Object.entries(ROOMS).map(([room, doors]) => ({
   name: `room-${room}`,
@@ -61,6 +83,12 @@ module.exports = {
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
     { name: 'no-unresolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
     ...rooms,
+    {
+      name: 'the-console-shares-the-contract',
+      severity: 'error',
+      from: { path: '^web/' },
+      to: { path: '^src/', pathNot: CONSOLE.map((door) => `^src/${door}`) },
+    },
     {
       name: 'adapters-do-not-know-each-other',
       severity: 'error',

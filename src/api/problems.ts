@@ -211,3 +211,27 @@ export const CATALOGUE = {
 } as const satisfies Record<string, readonly [status: number, title: string, detail: string]>
 
 export type ProblemCode = keyof typeof CATALOGUE
+
+/** A problem before it is an answer to a request. */
+export type Problem = {
+  readonly code: ProblemCode
+  /** One sentence or more for a person, instead of the one in the catalogue. */
+  readonly detail?: string
+  readonly errors?: readonly FieldProblem[]
+}
+
+/** @param instance the address of the request */
+export function problemDocument(
+  { code, detail, errors }: Problem,
+  instance: string,
+): ProblemDocument {
+  const [status, title, usual] = CATALOGUE[code]
+  return {
+    type: problemType(code),
+    title,
+    status,
+    detail: detail ?? usual,
+    instance,
+    ...(errors === undefined ? {} : { errors: [...errors] }),
+  }
+}

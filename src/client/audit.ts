@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { Checkpoint, InclusionProof, LedgerProof, PublishedKey, RunProof } from '../api/audit.ts'
-import { AccessEntry, type AccessKind } from '../domain/access.ts'
+import { AccessEntry, type AccessKind } from '../api/records.ts'
 import {
   type Answered,
   type Caller,

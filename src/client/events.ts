@@ -1,13 +1,7 @@
 import { err, ok, type Result } from 'neverthrow'
 import type * as z from 'zod'
 import { EventMeta } from '../api/frames.ts'
-import {
-  ALL_KINDS,
-  DOCUMENTED_KINDS,
-  type Kind,
-  type RecordOf,
-  RunRecord,
-} from '../domain/records.ts'
+import { ALL_KINDS, DOCUMENTED_KINDS, type Kind, type RecordOf, RunRecord } from '../api/records.ts'
 
 type Seq = {
   /** The place of the record in its run: 0, 1, 2 … It is what a watch goes on behind. */

@@ -1,7 +1,7 @@
 import type { Result } from 'neverthrow'
 import * as z from 'zod'
 import { RunDiff, SentConversation } from '../api/history.ts'
-import type { Kind } from '../domain/records.ts'
+import type { Kind } from '../api/records.ts'
 import {
   type Answered,
   type Caller,

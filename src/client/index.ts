@@ -1,3 +1,5 @@
+export { ALL_KINDS, DOCUMENTED_KINDS, type Kind } from '../api/records.ts'
+
 import * as z from 'zod'
 import { Me, TicketView } from '../api/auth.ts'
 import { Goal } from '../api/runs.ts'
@@ -28,8 +30,6 @@ export type {
   RunDetails,
   RunSummary,
 } from '../api/runs.ts'
-export type { Kind } from '../domain/records.ts'
-export { ALL_KINDS, DOCUMENTED_KINDS } from '../domain/records.ts'
 export type {
   Accesses,
   AccessPage,

@@ -1,8 +1,13 @@
 import * as z from 'zod'
+import type { RunStatus } from '../api/records.ts'
+import type {
+  AbortRun,
+  ConfigureRun,
+  CreateRun,
+  RedactRun,
+  ResumeRun,
+} from '../api/run-requests.ts'
 import { RedactedRecord, RunAndStatus, RunDetails, RunSummary } from '../api/runs.ts'
-import type { Decision, Seen } from '../domain/records.ts'
-import type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
-import type { RunStatus } from '../domain/state.ts'
 import {
   type Answered,
   type Caller,
@@ -13,20 +18,14 @@ import {
   type Signal,
 } from './call.ts'
 
-/** What to run; what is left out gets the server's defaults. */
-export type RunRequest = Pick<RunConfig, 'goal'> &
-  Partial<Omit<RunConfig, 'goal' | 'shell_goal'>> &
-  Pick<Why, 'reason'>
+/** What to run. The server has defaults for the optional fields. */
+export type RunRequest = CreateRun
 
-/** What the log keeps of a person beside what they do. */
-export type Why = {
-  readonly reason?: string | null | undefined
-  /**
-   * The last record that they were shown, with its hash, which commits to all before it. The server
-   * refuses what they do where its log has another record there.
-   */
-  readonly seen?: Seen | null | undefined
-}
+/**
+ * What the log keeps of a person beside what they do: the reason, and with `seen` the last record that they were shown.
+ * If the log has another record there, the server refuses the request.
+ */
+export type Why = NonNullable<AbortRun>
 
 export type RunQuery = {
   /** At most 1000; the server's default is 100. */
@@ -51,32 +50,15 @@ export type Runs = {
   /** As it stands now, or with `at`, right behind the record with that seq. */
   get(runId: string, options?: Signal & { readonly at?: number | undefined }): Answered<RunDetails>
   /** Answers a human check. With its `seq`, the answer is refused once another check is open. */
-  resume(
-    runId: string,
-    answer: Why & {
-      readonly decision: Decision
-      readonly seq?: number | null | undefined
-    },
-    options?: Signal,
-  ): Answered<RunAndStatus>
+  resume(runId: string, answer: ResumeRun, options?: Signal): Answered<RunAndStatus>
   abort(runId: string, why?: Why, options?: Signal): Answered<RunAndStatus>
   /**
    * Takes texts out of a record, for ever. The pointer (RFC 6901) begins at the payload. To make it again is
    * safe.
    */
-  redact(
-    runId: string,
-    what: {
-      readonly seq: number
-      readonly pointer: string
-      readonly reason: string
-      /** Where the secret is only a part of the text: what is looked for elsewhere. */
-      readonly secret?: string | undefined
-    },
-    options?: Signal,
-  ): Answered<RedactedRecord>
+  redact(runId: string, what: RedactRun, options?: Signal): Answered<RedactedRecord>
   /** Takes effect at the next step of the run. */
-  configure(runId: string, changes: ConfigChanges & Why, options?: Signal): Answered<RunDetails>
+  configure(runId: string, changes: ConfigureRun, options?: Signal): Answered<RunDetails>
 }
 
 export function createRuns(call: Caller): Runs {

@@ -1,6 +1,5 @@
 import * as z from 'zod'
-import type { Kind } from '../domain/records.ts'
-import type { RunStatus } from '../domain/state.ts'
+import type { Kind, RunStatus } from '../api/records.ts'
 import { queryOf } from './call.ts'
 import type { Connection } from './connection.ts'
 import { FeedError } from './errors.ts'

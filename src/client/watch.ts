@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { CLOSE_CODES } from '../api/close-codes.ts'
-import type { Kind } from '../domain/records.ts'
+import type { Kind } from '../api/records.ts'
 import type { Connection, Ending } from './connection.ts'
 import { WatchError } from './errors.ts'
 import {

@@ -1,8 +1,8 @@
 import { createServer, type Server, STATUS_CODES } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { ResultAsync } from 'neverthrow'
+import { type Problem, problemDocument } from '../api/problems.ts'
 import type { buildApp } from '../http/app.ts'
-import { type Problem, problemDocument } from '../http/problems/problem.ts'
 import type { Settings } from './settings.ts'
 
 /** Begins to answer; resolves to the address. The error is a text for people that says what to do. */

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import { err, ok, type Result } from 'neverthrow'
 import type { Logger } from 'pino'
-import type { Problem } from '../../http/problems/problem.ts'
+import type { Problem } from '../../api/problems.ts'
 import { siblingModule } from '../../lib/package-files.ts'
 import type { Settings } from '../../server/settings.ts'
 import { type Beats, newBeats, STUCK_MS, stackOfThread, Watchdog } from '../../server/watchdog.ts'

@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from 'commander'
+import type { Seen } from '../../api/records.ts'
 import { ALL_KINDS, type Kind } from '../../client/index.ts'
-import type { Seen } from '../../domain/records.ts'
 
 /** A number. The server checks its range. */
 export function number(text: string): number {

@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import type { ProblemCode } from '../../api/problems.ts'
+import type { Problem, ProblemCode } from '../../api/problems.ts'
 import type { LiveLimits } from '../live/limits.ts'
-import { type Problem, sendProblem } from '../problems/problem.ts'
+import { sendProblem } from '../problems/problem.ts'
 import { endWithProblem } from './errors.ts'
 
 type Scoped<T> = { readonly all: T; readonly perClient: T }

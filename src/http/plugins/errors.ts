@@ -2,15 +2,8 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:ht
 import type { Socket } from 'node:net'
 import type { ConnectionError, FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import type { ProblemCode } from '../../api/problems.ts'
-import {
-  isPassing,
-  type Problem,
-  problemDocument,
-  RETRY_AFTER_SECONDS,
-  Refusal,
-  sendProblem,
-} from '../problems/problem.ts'
+import { type Problem, type ProblemCode, problemDocument } from '../../api/problems.ts'
+import { isPassing, RETRY_AFTER_SECONDS, Refusal, sendProblem } from '../problems/problem.ts'
 import { sendMissingPage, wantsPage } from './console.ts'
 import { SECURITY_HEADERS } from './security.ts'
 import { discardUnreadBody } from './unread-body.ts'

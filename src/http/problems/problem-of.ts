@@ -1,10 +1,10 @@
 import type { FastifyRequest } from 'fastify'
+import type { Problem } from '../../api/problems.ts'
 import type { AuditError } from '../../audit/audit.ts'
 import type { TokenFailure } from '../../auth/auth.ts'
 import type { CommandError } from '../../log/handle-command.ts'
 import type { QueryError } from '../../queries/query-error.ts'
 import type { RedactError } from '../../redaction/redact-run.ts'
-import type { Problem } from './problem.ts'
 
 /** The problem that reports why a command failed. */
 export function commandProblem(error: CommandError): Problem {

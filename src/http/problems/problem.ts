@@ -4,17 +4,12 @@ import type * as z from 'zod'
 import {
   CATALOGUE,
   type FieldProblem,
+  type Problem,
   type ProblemCode,
   ProblemDocument,
+  problemDocument,
   problemType,
 } from '../../api/problems.ts'
-
-export type Problem = {
-  readonly code: ProblemCode
-  /** One sentence or more for a person, in place of the catalogue's. */
-  readonly detail?: string
-  readonly errors?: readonly FieldProblem[]
-}
 
 /** A problem, as an error: for code that has no reply to send it with, such as the source of a stream. */
 export class Refusal extends Error {
@@ -24,21 +19,6 @@ export class Refusal extends Error {
   constructor(problem: Problem) {
     super(problem.detail ?? problem.code)
     this.problem = problem
-  }
-}
-
-export function problemDocument(
-  { code, detail, errors }: Problem,
-  instance: string,
-): ProblemDocument {
-  const [status, title, usual] = CATALOGUE[code]
-  return {
-    type: problemType(code),
-    title,
-    status,
-    detail: detail ?? usual,
-    instance,
-    ...(errors === undefined ? {} : { errors: [...errors] }),
   }
 }
 

@@ -1,9 +1,8 @@
 import type { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { err, ok, type Result } from 'neverthrow'
-import type { FieldProblem } from '../../api/problems.ts'
+import type { FieldProblem, Problem } from '../../api/problems.ts'
 import { EVENT_STREAM } from '../live/sse.ts'
-import type { Problem } from '../problems/problem.ts'
 
 export const JSON_TYPE = 'application/json'
 export const NDJSON = 'application/x-ndjson'

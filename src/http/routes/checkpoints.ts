@@ -5,19 +5,14 @@ import * as z from 'zod'
 import { Checkpoint, InclusionProof } from '../../api/audit.ts'
 import { CheckpointParams, ListCheckpointsQuery } from '../../api/audit-requests.ts'
 import { RunId } from '../../api/fields.ts'
+import type { Problem } from '../../api/problems.ts'
 import { RunParams } from '../../api/run-requests.ts'
 import type { Audit } from '../../audit/audit.ts'
 import { sortedHeads } from '../../audit/checkpoints/run-heads.ts'
 import { ledgerOf } from '../../audit/ledgers.ts'
 import { canonicalJson } from '../../audit/proofs/canonical.ts'
 import type { ZodApp } from '../deps.ts'
-import {
-  AUDIT_PROBLEMS,
-  described,
-  type Problem,
-  problems,
-  sendResult,
-} from '../problems/problem.ts'
+import { AUDIT_PROBLEMS, described, problems, sendResult } from '../problems/problem.ts'
 import { auditProblem } from '../problems/problem-of.ts'
 import { NDJSON, sendStream } from '../replies/format.ts'
 

@@ -3,7 +3,7 @@ import canonicalize from 'canonicalize'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { err, ok, okAsync, type Result, type ResultAsync } from 'neverthrow'
 import * as z from 'zod'
-import type { FieldProblem } from '../../api/problems.ts'
+import type { FieldProblem, Problem } from '../../api/problems.ts'
 import { CreateRun, REQUESTED_CONFIG as FIELDS } from '../../api/run-requests.ts'
 import { RunAndStatus, StartedRun } from '../../api/runs.ts'
 import { existing } from '../../domain/decide.ts'
@@ -17,7 +17,6 @@ import { InvalidInput } from '../plugins/validation.ts'
 import {
   COMMAND_PROBLEMS,
   described,
-  type Problem,
   problems,
   sendInvalid,
   sendProblem,

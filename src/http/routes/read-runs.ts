@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import type { Problem } from '../../api/problems.ts'
 import { GetRunQuery, ListRunsQuery, RunParams } from '../../api/run-requests.ts'
 import { Goal, RunDetails, RunSummary } from '../../api/runs.ts'
 import type { RunState } from '../../domain/state.ts'
@@ -7,13 +8,7 @@ import type { RunPage } from '../../projections/read-model.ts'
 import { runDetails } from '../../queries/run-details.ts'
 import { Moments } from '../../queries/run-history.ts'
 import type { AppDeps, ZodApp } from '../deps.ts'
-import {
-  described,
-  type Problem,
-  problems,
-  READ_PROBLEMS,
-  sendProblem,
-} from '../problems/problem.ts'
+import { described, problems, READ_PROBLEMS, sendProblem } from '../problems/problem.ts'
 import { commandProblem, invalidField, queryProblem } from '../problems/problem-of.ts'
 import { entityTag, isKnown, isKnownStill } from '../replies/conditional.ts'
 import { jsonOnce, sendJson } from '../replies/json.ts'

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { err, ok } from 'neverthrow'
 import * as z from 'zod'
+import type { Problem } from '../../api/problems.ts'
 import { RedactRun, RunParams } from '../../api/run-requests.ts'
 import { RedactedRecord, Redaction } from '../../api/runs.ts'
 import type { LoggedRedaction } from '../../redaction/redaction-ledger.ts'
@@ -8,7 +9,6 @@ import type { AppDeps, ZodApp } from '../deps.ts'
 import {
   COMMAND_PROBLEMS,
   described,
-  type Problem,
   problems,
   sendProblem,
   sendResult,

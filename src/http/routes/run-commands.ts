@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { ResultAsync } from 'neverthrow'
+import type { Problem } from '../../api/problems.ts'
 import { AbortRun, ConfigureRun, ResumeRun, RunParams } from '../../api/run-requests.ts'
 import { ResumedRun, RunAndStatus, RunDetails } from '../../api/runs.ts'
 import type { PersonCommand } from '../../domain/commands.ts'
@@ -12,7 +13,6 @@ import { type AppDeps, PROJECTION_WAIT_MS, type ZodApp } from '../deps.ts'
 import {
   COMMAND_PROBLEMS,
   described,
-  type Problem,
   problems,
   sendProblem,
   sendResult,

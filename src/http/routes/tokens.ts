@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import * as z from 'zod'
 import { Me, NewTokenView, TicketView, TokenView } from '../../api/auth.ts'
 import { CreateToken, RevokeTokenQuery, TokenParams } from '../../api/auth-requests.ts'
-import { CATALOGUE } from '../../api/problems.ts'
+import { CATALOGUE, type Problem } from '../../api/problems.ts'
 import { PERMISSIONS, roleMay } from '../../api/roles.ts'
 import type { TokenFailure } from '../../auth/auth.ts'
 import { isoTime, tokenView } from '../../auth/token-view.ts'
@@ -11,7 +11,6 @@ import {
   BODY_PROBLEMS,
   COMMAND_PROBLEMS,
   described,
-  type Problem,
   problems,
   sendProblem,
   sendResult,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { problemDocument } from '../../../src/http/problems/problem.ts'
+import { problemDocument } from '../../../src/api/problems.ts'
 import { commandProblem } from '../../../src/http/problems/problem-of.ts'
 import type { CommandError } from '../../../src/log/handle-command.ts'
 

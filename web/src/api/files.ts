@@ -1,4 +1,4 @@
-import * as z from 'zod'
+import { ProblemDocument } from '../../../src/api/problems.ts'
 import { authorization, client } from './client.ts'
 import { answerOf } from './problem.ts'
 
@@ -16,12 +16,10 @@ export async function fetchExport(runId: string): Promise<Blob> {
   return new Response(await answerOf(client().audit.export(runId))).blob()
 }
 
-const Problem = z.object({ detail: z.string() })
-
 async function get(path: string, signal: AbortSignal | null = null): Promise<Response> {
   const response = await fetch(path, { headers: authorization(), signal })
   if (response.ok) return response
-  const problem = Problem.safeParse(await response.json().catch(() => null))
+  const problem = ProblemDocument.safeParse(await response.json().catch(() => null))
   throw new Error(problem.data?.detail ?? `The server answered ${response.status}.`)
 }
 

@@ -1,5 +1,5 @@
 import { queryOptions } from '@tanstack/react-query'
-import * as z from 'zod'
+import { Readiness } from '../../../src/api/health.ts'
 import { hasEnded } from '../ui/status.ts'
 import { checkProof } from '../verify/verifier.ts'
 import { client } from './client.ts'
@@ -13,16 +13,12 @@ export const meQuery = queryOptions({
   refetchInterval: 5_000,
 })
 
-const Ready = z.object({
-  checks: z.object({ integrity: z.object({ detail: z.string().optional() }).optional() }),
-})
-
 /** What is wrong with what the server has stored, as it says itself; null while it knows of nothing. */
 export const integrityQuery = queryOptions({
   queryKey: ['integrity'],
   queryFn: async ({ signal }) => {
     const answer = await fetch('/health/ready', { signal })
-    return Ready.safeParse(await answer.json()).data?.checks.integrity?.detail ?? null
+    return Readiness.safeParse(await answer.json()).data?.checks.integrity?.detail ?? null
   },
   refetchInterval: 30_000,
 })

@@ -1,5 +1,5 @@
 import { useSearchParams } from 'wouter'
-import { RUN_STATUSES, type RunStatus } from '../../../src/domain/state.ts'
+import { RUN_STATUSES, type RunStatus } from '../../../src/api/records.ts'
 
 /** What the server sorts out; null is all. */
 export type RunFilter = { readonly status: RunStatus | null; readonly goal: string | null }

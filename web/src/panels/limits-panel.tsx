@@ -1,4 +1,4 @@
-import type { RunConfig } from '../../../src/domain/run-config.ts'
+import type { RunConfig } from '../../../src/api/records.ts'
 import { formatCost, formatCount, formatDuration } from '../ui/format.ts'
 import classes from './limits-panel.module.css'
 import { Panel } from './panel.tsx'

@@ -1,8 +1,7 @@
 import { Alert, Button, Group, Modal, NumberInput, Stack, Switch, TextInput } from '@mantine/core'
 import { useMutation } from '@tanstack/react-query'
 import { useState } from 'react'
-import type { Seen } from '../../../src/domain/records.ts'
-import type { ConfigChanges, RunConfig } from '../../../src/domain/run-config.ts'
+import type { ConfigChanges, RunConfig, Seen } from '../../../src/api/records.ts'
 import { client } from '../api/client.ts'
 import { answerOf, fieldProblem, messageOf } from '../api/problem.ts'
 

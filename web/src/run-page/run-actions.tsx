@@ -1,7 +1,7 @@
 import { Button } from '@mantine/core'
 import { useDisclosure } from '@mantine/hooks'
 import { IconAdjustmentsHorizontal, IconPlayerStopFilled } from '@tabler/icons-react'
-import type { Seen } from '../../../src/domain/records.ts'
+import type { Seen } from '../../../src/api/records.ts'
 import type { RunState } from '../../../src/domain/state.ts'
 import { useMayNot } from '../api/use-may.ts'
 import { AbortDialog } from './abort-dialog.tsx'

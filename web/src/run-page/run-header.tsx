@@ -1,6 +1,7 @@
 import { CopyButton, Tooltip } from '@mantine/core'
 import type { ReactNode } from 'react'
-import { type RunState, type RunStatus, statusOf } from '../../../src/domain/state.ts'
+import type { RunStatus } from '../../../src/api/records.ts'
+import { type RunState, statusOf } from '../../../src/domain/state.ts'
 import { seenIn } from '../run/answers.ts'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'

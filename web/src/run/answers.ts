@@ -1,4 +1,4 @@
-import type { Seen } from '../../../src/domain/records.ts'
+import type { Seen } from '../../../src/api/records.ts'
 import type { RunView } from './run-view.ts'
 import type { SeqRecordOf } from './seq-record.ts'
 

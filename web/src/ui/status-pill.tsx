@@ -7,7 +7,7 @@ import {
   IconX,
 } from '@tabler/icons-react'
 import type { ComponentType } from 'react'
-import type { RunStatus } from '../../../src/domain/state.ts'
+import type { RunStatus } from '../../../src/api/records.ts'
 import { STATUS_NAMES } from './status.ts'
 import classes from './status-pill.module.css'
 

@@ -1,4 +1,4 @@
-import type { RunStatus } from '../../../src/domain/state.ts'
+import type { RunStatus } from '../../../src/api/records.ts'
 
 export const STATUS_NAMES: Readonly<Record<RunStatus, string>> = {
   running: 'Running',

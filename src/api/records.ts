@@ -1,0 +1,13 @@
+/** The types of the domain that are a part of the wire contract: clients and the console have them from here. */
+export { AccessEntry, type AccessKind } from '../domain/access.ts'
+export {
+  ALL_KINDS,
+  type Decision,
+  DOCUMENTED_KINDS,
+  type Kind,
+  type RecordOf,
+  RunRecord,
+  type Seen,
+} from '../domain/records.ts'
+export type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
+export { RUN_STATUSES, type RunStatus } from '../domain/state.ts'
