@@ -24,8 +24,8 @@ export type Command = {
 
 export type CommandResult = {
   /**
-   * How it ended: by itself, at a limit of time, memory or output, with its run, or not at all for lack
-   * of a program.
+   * How it ended: by itself, at a limit of time, memory or output, with its run, or not at all because its program
+   * is missing. `lost`: the process that runs commands has died, and what the command did is not known.
    */
   readonly end:
     | 'exited'
@@ -35,6 +35,7 @@ export type CommandResult = {
     | 'aborted'
     | 'not_found'
     | 'not_started'
+    | 'lost'
   /** The limit that ended it, where that was one of memory or output. */
   readonly limitBytes?: number
   /** If it was not started because the system is short of something: the error code, such as EMFILE. */

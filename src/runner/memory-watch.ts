@@ -1,72 +1,148 @@
-import { existsSync } from 'node:fs'
-import { Worker } from 'node:worker_threads'
-import { siblingModule } from '../lib/package-files.ts'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 
-/** A command whose memory is looked at: the process that leads its group, and its mark. */
-export type Watched = {
-  readonly id: number
+/** A command whose memory is watched. */
+type Watched = {
+  /** The process that leads its session. */
   readonly pid: number
   /** As it is in the environment of all its processes: `NAME=value`. */
   readonly mark: string
   readonly maxBytes: number
+  readonly onTooMuch: () => void
 }
 
-export type ToWatcher =
-  | { readonly type: 'watch'; readonly watched: Watched }
-  | { readonly type: 'forget'; readonly id: number }
-
-/** A command that has more memory than it may. */
-export type TooMuch = { readonly id: number }
-
-/** Whether the memory of commands can be limited here: only Linux tells what each process has. */
+/** Whether the memory of commands can be limited here: only Linux reports what each process has. */
 export const canLimitMemory: boolean =
   process.platform === 'linux' && existsSync('/proc/self/status')
 
-const watching = new Map<number, { readonly watched: Watched; readonly onTooMuch: () => void }>()
-let worker: Worker | null = null
+const INTERVAL_MS = 200
+/** With so many processes that a look takes long, the next one is later. */
+const MOST_SHARE = 0.05
+
+const watches = new Map<number, Watched>()
+/** The command that a process belongs to, or null, with the time at which the process began. */
+const known = new Map<number, { readonly began: string; readonly watch: number | null }>()
 let count = 0
+let isLooking = false
 
 /**
+ * Watches the memory of a command and all its processes, until the returned function is called.
+ *
  * Memory is watched, not limited by the kernel. Its limits for a process (RLIMIT_AS, RLIMIT_DATA) count what
  * Node, Go, the JVM and sanitizers only reserve: Node with eight idle worker threads has 6 GB of address space
- * and 5 GB of data, and 85 MB of memory. Control groups need rights that a server mostly has not.
- *
- * A thread of its own, since it reads of all processes again and again; it keeps nothing alive.
+ * and 5 GB of data, and 85 MB of memory. Control groups need rights that a server rarely has.
+ * @param watched `onTooMuch` is called when the processes together have more than `maxBytes`, perhaps more than once
  */
-function watcher(): Worker {
-  if (worker !== null) return worker
-  const started = new Worker(siblingModule('memory-watcher', import.meta.url))
-  started.unref()
-  started.on('message', ({ id }: TooMuch) => watching.get(id)?.onTooMuch())
-  // The next command starts another one, which looks at all commands again.
-  const lost = (): void => {
-    if (worker === started) worker = null
-  }
-  started.on('error', lost)
-  started.on('exit', lost)
-  for (const { watched } of watching.values()) {
-    started.postMessage({ type: 'watch', watched } satisfies ToWatcher)
-  }
-  worker = started
-  return started
-}
-
-/**
- * Looks at the memory of a command and all that comes of it, until the answer is called.
- * @param onTooMuch called when together they have more than `maxBytes`, perhaps more than once
- */
-export function watchMemory(
-  { pid, mark, maxBytes }: Omit<Watched, 'id'>,
-  onTooMuch: () => void,
-): () => void {
+export function watchMemory(watched: Watched): () => void {
   if (!canLimitMemory) return () => {}
   count += 1
   const id = count
-  const watched = { id, pid, mark, maxBytes }
-  watcher().postMessage({ type: 'watch', watched } satisfies ToWatcher)
-  watching.set(id, { watched, onTooMuch })
+  watches.set(id, watched)
+  if (!isLooking) {
+    isLooking = true
+    setTimeout(look, INTERVAL_MS)
+  }
   return () => {
-    watching.delete(id)
-    worker?.postMessage({ type: 'forget', id } satisfies ToWatcher)
+    watches.delete(id)
+  }
+}
+
+function look(): void {
+  isLooking = watches.size > 0
+  if (!isLooking) {
+    known.clear()
+    return
+  }
+  const begun = performance.now()
+  for (const [id, pids] of members()) {
+    const watched = watches.get(id)
+    if (watched === undefined) continue
+    // The first sum is cheap, but counts twice what processes share; the second does not.
+    const { maxBytes, onTooMuch } = watched
+    if (sum(pids, roughBytes) > maxBytes && sum(pids, exactBytes) > maxBytes) onTooMuch()
+  }
+  const took = performance.now() - begun
+  setTimeout(look, Math.max(INTERVAL_MS, took / MOST_SHARE))
+}
+
+const sum = (pids: readonly number[], bytesOf: (pid: number) => number): number =>
+  pids.reduce((total, pid) => total + bytesOf(pid), 0)
+
+/** The processes of each command: of its session, or with its mark, wherever they went. */
+function members(): Map<number, number[]> {
+  const found = new Map<number, number[]>()
+  const alive = new Set<number>()
+  for (const name of processNames()) {
+    const pid = Number(name)
+    if (!Number.isInteger(pid)) continue
+    const id = watchOf(pid)
+    if (id === undefined) continue
+    alive.add(pid)
+    if (id !== null && watches.has(id)) found.set(id, [...(found.get(id) ?? []), pid])
+  }
+  for (const pid of known.keys()) if (!alive.has(pid)) known.delete(pid)
+  return found
+}
+
+function processNames(): string[] {
+  try {
+    return readdirSync('/proc')
+  } catch {
+    return [] // this process has no descriptor left; the next look comes soon
+  }
+}
+
+/** Undefined where the process is gone. */
+function watchOf(pid: number): number | null | undefined {
+  const stat = read(`/proc/${pid}/stat`)
+  if (stat === '') return undefined
+  // After the name, which is in parentheses and may hold anything: state, parent, group, session, …
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  const session = Number(fields[3])
+  const began = fields[19] ?? ''
+  const led = bySession(session)
+  if (led !== null) return led
+  const before = known.get(pid)
+  if (before?.began === began) return before.watch
+  const watch = byMark(read(`/proc/${pid}/environ`))
+  known.set(pid, { began, watch })
+  return watch
+}
+
+function bySession(session: number): number | null {
+  for (const [id, { pid }] of watches) if (pid === session) return id
+  return null
+}
+
+function byMark(environment: string): number | null {
+  const entries = `\0${environment}`
+  for (const [id, { mark }] of watches) if (entries.includes(`\0${mark}\0`)) return id
+  return null
+}
+
+/** Memory that is a process' own, and what of it was swapped out. */
+const roughBytes = (pid: number): number =>
+  kibOf(read(`/proc/${pid}/status`), ['RssAnon', 'RssShmem', 'VmSwap']) * 1024
+
+/** The same, where a page that n processes share counts as an nth of it for each. */
+function exactBytes(pid: number): number {
+  const rollup = read(`/proc/${pid}/smaps_rollup`)
+  if (!rollup.includes('Pss_Anon:')) return roughBytes(pid)
+  return kibOf(rollup, ['Pss_Anon', 'Pss_Shmem', 'SwapPss']) * 1024
+}
+
+function kibOf(text: string, names: readonly string[]): number {
+  let total = 0
+  for (const line of text.split('\n')) {
+    const [name = '', amount = '0'] = line.split(':')
+    if (names.includes(name)) total += Number.parseInt(amount, 10)
+  }
+  return total
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'latin1')
+  } catch {
+    return '' // gone, or of another user
   }
 }

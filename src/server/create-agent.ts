@@ -9,6 +9,7 @@ import { Supervisor } from '../agent/supervisor.ts'
 import { createToolbox } from '../agent/tools/toolbox.ts'
 import type { Artifacts } from '../artifacts/artifacts.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../runner/run-command.ts'
+import type { Runner } from '../runner/runner.ts'
 import { withCrashingEffects } from './crash-points.ts'
 import { now, type Parts } from './parts.ts'
 import type { Settings } from './settings.ts'
@@ -23,13 +24,17 @@ export function createEffects(
   settings: Settings,
   artifacts: Artifacts,
   resources: Resources,
+  runner: Runner,
 ): Effects {
   const memoryMib = settings.RETRAI_COMMAND_MEMORY_MIB
   const runCommand = resources.patient(
-    commandRunner({
-      memoryBytes: memoryMib === undefined ? DEFAULT_LIMITS.memoryBytes : memoryMib * MIB,
-      outputBytes: settings.RETRAI_COMMAND_OUTPUT_MIB * MIB,
-    }),
+    commandRunner(
+      {
+        memoryBytes: memoryMib === undefined ? DEFAULT_LIMITS.memoryBytes : memoryMib * MIB,
+        outputBytes: settings.RETRAI_COMMAND_OUTPUT_MIB * MIB,
+      },
+      runner,
+    ),
   )
   const reportsDir = join(settings.RETRAI_DATA_DIR, REPORTS_FOLDER)
   const effects: Effects = {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { dirname, join } from 'node:path'
-import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { err, fromThrowable, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
 import { clearReports } from '../agent/goals/report-folder.ts'
 import { Resources } from '../agent/resources.ts'
@@ -12,6 +12,7 @@ import { guardSecrets } from '../log/masking.ts'
 import { startProjector } from '../projections/projector.ts'
 import { openReadModel } from '../projections/sqlite-read-model.ts'
 import { canLimitMemory } from '../runner/memory-watch.ts'
+import { Runner } from '../runner/runner.ts'
 import { createEffects, createSupervisor, REPORTS_FOLDER } from './create-agent.ts'
 import { createApp } from './create-app.ts'
 import {
@@ -63,10 +64,16 @@ export function startServer(
 
 async function start(settings: Settings, options: StartOptions): Promise<Result<Server, string>> {
   const { log } = options
+  // First, while this process is small and has read no key.
+  const runner = new Runner(log)
+  const connected = fromThrowable(() => runner.connect(), String)()
+  if (connected.isErr())
+    return err(`The process that runs commands cannot be started: ${connected.error}`)
   warnOfShortSecrets(settings, log)
   warnOfFormerDataDir(settings, log)
   // Whatever was opened is closed again, in the opposite order, unless all of it could be.
   await using opened = new AsyncDisposableStack()
+  opened.defer(() => runner.close())
   const dataDir = settings.RETRAI_DATA_DIR
   const made = await makeDataFolder(dataDir)
   if (made.isErr()) return err(made.error)
@@ -108,7 +115,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   const artifacts = createArtifacts(join(dataDir, 'artifacts'))
   const parts: Parts = { settings, log, store, artifacts, readModel: readModel.value, projector }
   const resources = new Resources({ retryMs: [100, 5_000], log })
-  const effects = createEffects(settings, artifacts, resources)
+  const effects = createEffects(settings, artifacts, resources, runner)
   const redactions = createRedactions({ ...parts, ledger, redactor, now })
   const claimant = `${serverId.value}/${randomUUID()}`
   const stops = join(dataDir, 'clean-stops')

@@ -87,7 +87,6 @@ import { openSync, closeSync } from 'node:fs'
 const { runCommand } = await import(${JSON.stringify(new URL('../../src/runner/run-command.ts', import.meta.url).href)})
 const signal = new AbortController().signal
 const command = { file: 'true', args: [], cwd: '/', timeoutMs: 10000, signal }
-await runCommand(command)
 try { for (;;) openSync('/dev/null') } catch {}
 console.log(JSON.stringify(await runCommand(command)))
 `

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, vi } from 'vitest'
 import type { Command, CommandResult } from '../../src/runner/command.ts'
-import { GRACE_MS, runCommand } from '../../src/runner/run-command.ts'
+import { GRACE_MS } from '../../src/runner/process.ts'
+import { runCommand } from '../../src/runner/run-command.ts'
 import { expectAllDead, pidsIn, temporaryFolder } from './support.ts'
 
 const AMPLE_MS = 50_000

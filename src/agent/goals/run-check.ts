@@ -75,7 +75,9 @@ export async function runCheck(
   const { programs, isMissing = () => false, missing, timeoutMs, env = {} } = check
   for (const program of programs) {
     const command = { ...program, cwd: config.cwd, timeoutMs, maxBytes: MAX_BYTES, env, signal }
-    const result = await runCommand(command)
+    let result = await runCommand(command)
+    // A check changes no record, so it is repeated as after a crash of the server.
+    if (result.end === 'lost') result = await runCommand(command)
     if (result.end === 'not_found') continue
     if (!isExited(result)) return err(interrupted(check, result))
     if (isMissing(result)) continue

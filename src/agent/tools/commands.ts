@@ -29,6 +29,11 @@ export function commandOutput(result: CommandResult, timeoutMs: number): ToolOut
       const note = 'stopped with the run, with all its processes'
       return { output: withNote(output, note), exitCode, outcome: 'aborted' }
     }
+    case 'lost': {
+      const note =
+        'the process that runs commands has died: whether this took effect is not known. Look before you run it again'
+      return { output: withNote(output, note), exitCode, outcome: 'unknown' }
+    }
     case 'not_found':
     case 'not_started':
       return { output, exitCode, outcome: 'error' }

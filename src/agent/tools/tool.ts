@@ -20,7 +20,7 @@ export type ToolOutput = {
   readonly output: string
   /** Of the command that ran; 0 or 1 for tools that run none. */
   readonly exitCode: number | null
-  readonly outcome: 'ok' | 'error' | 'timed_out' | 'aborted'
+  readonly outcome: 'ok' | 'error' | 'timed_out' | 'aborted' | 'unknown'
 }
 
 /** A tool, defined once: its zod schema is what the model is told and what its arguments must be. */

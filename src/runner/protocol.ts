@@ -1,0 +1,98 @@
+/**
+ * What the server and its runner send each other over their pipe. A frame is `[u32 length of the payload][u8 type]
+ * [u32 call][payload]`, big-endian. Both ends are the same version of retrAI, and nothing else can reach the pipe.
+ */
+export const FRAME = {
+  /** To the runner: `StartRequest` as JSON. */
+  start: 1,
+  /** To the runner: a `StopCause`. */
+  stop: 2,
+  /** To the runner: `[u8 stream][u32 bytes]` that the server has consumed. */
+  window: 3,
+  /** To the server: output. */
+  stdout: 4,
+  stderr: 5,
+  /** To the server: `CallEnd` as JSON; nothing of the command lives any more. */
+  end: 6,
+} as const
+export type FrameType = (typeof FRAME)[keyof typeof FRAME]
+
+/** Bytes of each stream of a call that may be on their way to the server, so that one slow reader stops nobody. */
+export const WINDOW_BYTES = 256 * 1024
+
+/** A command, with all that the runner needs to know of it: the runner has no environment and no settings. */
+export type StartRequest = {
+  readonly file: string
+  readonly args: readonly string[]
+  readonly cwd: string
+  readonly env: Readonly<Record<string, string>>
+  readonly timeoutMs: number
+  readonly memoryBytes: number
+}
+
+/** Why a command is stopped. */
+export type StopCause = 'timed_out' | 'out_of_memory' | 'too_much_output' | 'aborted'
+
+export type CallEnd =
+  | { readonly end: 'exited'; readonly exitCode: number }
+  | { readonly end: StopCause }
+  | NotStarted
+
+export type NotStarted = {
+  readonly end: 'not_found' | 'not_started'
+  /** A sentence for people. */
+  readonly message: string
+  /** The error code if the system is short of something, such as EMFILE. */
+  readonly shortage?: string
+}
+
+const HEADER_BYTES = 9
+
+export function frameHeader(type: FrameType, call: number, payloadBytes: number): Buffer {
+  const header = Buffer.allocUnsafe(HEADER_BYTES)
+  header.writeUInt32BE(payloadBytes, 0)
+  header.writeUInt8(type, 4)
+  header.writeUInt32BE(call, 5)
+  return header
+}
+
+export function frame(type: FrameType, call: number, payload: string | Uint8Array): Buffer {
+  const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload
+  return Buffer.concat([frameHeader(type, call, bytes.length), bytes])
+}
+
+export function windowFrame(call: number, stream: 'stdout' | 'stderr', bytes: number): Buffer {
+  const payload = Buffer.allocUnsafe(5)
+  payload.writeUInt8(FRAME[stream], 0)
+  payload.writeUInt32BE(bytes, 1)
+  return frame(FRAME.window, call, payload)
+}
+
+export type Frame = {
+  readonly type: FrameType
+  readonly call: number
+  readonly payload: Buffer
+}
+
+/** Cuts what arrives into frames. */
+export class FrameReader {
+  #rest: Buffer = Buffer.alloc(0)
+
+  /** The frames that are complete with this chunk. */
+  read(chunk: Buffer): Frame[] {
+    const frames: Frame[] = []
+    let bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
+    while (bytes.length >= HEADER_BYTES) {
+      const end = HEADER_BYTES + bytes.readUInt32BE(0)
+      if (bytes.length < end) break
+      frames.push({
+        type: bytes.readUInt8(4) as FrameType,
+        call: bytes.readUInt32BE(5),
+        payload: bytes.subarray(HEADER_BYTES, end),
+      })
+      bytes = bytes.subarray(end)
+    }
+    this.#rest = bytes
+    return frames
+  }
+}

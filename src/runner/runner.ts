@@ -1,0 +1,238 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { realpathSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import { basename } from 'node:path'
+import { Readable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import type { Logger } from '../lib/logger.ts'
+import { messageOf } from '../lib/message-of.ts'
+import { siblingModule } from '../lib/package-files.ts'
+import { shortageOf } from './command.ts'
+import {
+  type CallEnd,
+  FRAME,
+  type Frame,
+  FrameReader,
+  frame,
+  type StartRequest,
+  type StopCause,
+  windowFrame,
+} from './protocol.ts'
+
+const PROGRAM = fileURLToPath(siblingModule('runner-process', import.meta.url))
+const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'].find(isOfUtilLinux)
+
+/** The runner died while the command ran: what the command did is not known. */
+export type Lost = { readonly end: 'lost' }
+
+/** A command that the runner was asked to start. */
+export type RunningCall = {
+  readonly stdout: Readable
+  readonly stderr: Readable
+  /** Resolves when nothing of the command lives. Never rejects. */
+  readonly ended: Promise<CallEnd | Lost>
+  stop(cause: StopCause): void
+}
+
+/** The handle of the server on its runner, which is started at once and, after its death, with the next command. */
+export class Runner {
+  readonly #log: Pick<Logger, 'info' | 'error'>
+  #connection: Connection | null = null
+  #deaths = 0
+
+  constructor(log: Pick<Logger, 'info' | 'error'>) {
+    this.#log = log
+  }
+
+  /** Starts the process now, not with the first command. Throws what `spawn` throws. */
+  connect(): void {
+    this.#connected()
+  }
+
+  start(request: StartRequest): RunningCall {
+    try {
+      return this.#connected().start(request)
+    } catch (cause) {
+      return notStarted(Promise.resolve(cause))
+    }
+  }
+
+  /** Process id of the runner; null if there is none now. */
+  get pid(): number | null {
+    return this.#connection?.pid ?? null
+  }
+
+  /** Ends the runner, and with it all that it runs. */
+  close(): void {
+    this.#connection?.close()
+    this.#connection = null
+  }
+
+  #connected(): Connection {
+    if (this.#connection !== null) return this.#connection
+    // One that could not be started is replaced by the next command.
+    const connection = new Connection((lost, how) => {
+      if (this.#connection !== connection) return
+      this.#connection = null
+      this.#deaths += 1
+      this.#log.error(
+        { pid: connection.pid, how, commands: lost },
+        'the process that runs commands has died: what its commands did is not known',
+      )
+    })
+    if (connection.pid === null) return connection
+    this.#connection = connection
+    if (this.#deaths > 0) {
+      this.#log.info({ pid: connection.pid }, 'the process that runs commands was started again')
+    }
+    return connection
+  }
+}
+
+class Connection {
+  readonly #child: ChildProcess
+  readonly #pipe: Socket | undefined
+  /** Resolves to the cause if the process could not be started. */
+  readonly #failed: Promise<unknown>
+  readonly #calls = new Map<number, Call>()
+  #count = 0
+
+  /** @param onDeath called with the number of commands that were running, and the exit code or signal */
+  constructor(onDeath: (lost: number, how: string) => void) {
+    const node = [process.execPath, '--max-old-space-size=64', PROGRAM]
+    // Ends the runner with this process also if it is stopped by a signal.
+    const [file = '', ...args] =
+      SETPRIV === undefined ? node : [SETPRIV, '--pdeathsig', 'KILL', '--', ...node]
+    const child = spawn(file, args, {
+      stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
+      env: {},
+      cwd: '/',
+      // A Ctrl-C in a terminal is for the server, which stops its commands itself.
+      detached: true,
+    })
+    this.#child = child
+    // Without descriptors there are no pipes either.
+    const pipe = child.stdio?.[3] as Socket | undefined
+    this.#pipe = pipe
+    let how = 'unknown'
+    this.#failed = new Promise((resolve) => child.on('error', resolve))
+    child.once('exit', (code, signal) => {
+      how = String(signal ?? code)
+    })
+    const reader = new FrameReader()
+    pipe?.on('data', (chunk: Buffer) => {
+      for (const received of reader.read(chunk)) this.#take(received)
+    })
+    pipe?.on('error', () => {})
+    pipe?.once('close', () => {
+      const lost = this.#calls.size
+      for (const call of this.#calls.values()) call.end({ end: 'lost' })
+      this.#calls.clear()
+      // The pipe may close before the exit is reported.
+      setTimeout(() => onDeath(lost, how), 20).unref()
+    })
+    // Without commands, the runner keeps no process from ending.
+    child.unref()
+    pipe?.unref()
+  }
+
+  get pid(): number | null {
+    return this.#child.pid ?? null
+  }
+
+  start(request: StartRequest): RunningCall {
+    const pipe = this.#pipe
+    if (pipe === undefined || this.pid === null) return notStarted(this.#failed)
+    this.#count += 1
+    const id = this.#count
+    const call = new Call((stream, bytes) => {
+      if (this.#calls.has(id)) pipe.write(windowFrame(id, stream, bytes))
+    })
+    this.#calls.set(id, call)
+    pipe.ref()
+    pipe.write(frame(FRAME.start, id, JSON.stringify(request)))
+    return {
+      stdout: call.stdout,
+      stderr: call.stderr,
+      ended: call.ended,
+      stop: (cause) => {
+        if (this.#calls.has(id)) pipe.write(frame(FRAME.stop, id, cause))
+      },
+    }
+  }
+
+  close(): void {
+    this.#pipe?.destroy()
+    this.#child.kill('SIGKILL')
+  }
+
+  #take({ type, call: id, payload }: Frame): void {
+    const call = this.#calls.get(id)
+    if (call === undefined) return
+    if (type === FRAME.stdout) call.push('stdout', payload)
+    else if (type === FRAME.stderr) call.push('stderr', payload)
+    else if (type === FRAME.end) {
+      this.#calls.delete(id)
+      if (this.#calls.size === 0) this.#pipe?.unref()
+      call.end(JSON.parse(payload.toString()) as CallEnd)
+    }
+  }
+}
+
+/** A command whose runner cannot be started, and why. */
+function notStarted(failed: Promise<unknown>): RunningCall {
+  const ended = failed.then((cause): CallEnd => {
+    const shortage = shortageOf(cause)
+    const message = `The process that runs commands cannot be started: ${messageOf(cause)}`
+    return { end: 'not_started', message, ...(shortage === null ? {} : { shortage }) }
+  })
+  return { stdout: Readable.from([]), stderr: Readable.from([]), ended, stop: () => {} }
+}
+
+type Stream = 'stdout' | 'stderr'
+
+/** The server's end of a command. */
+class Call {
+  readonly stdout: Readable
+  readonly stderr: Readable
+  readonly ended: Promise<CallEnd | Lost>
+  readonly #end: (end: CallEnd | Lost) => void
+  /** Bytes that were received and not yet given back to the window. */
+  readonly #received = { stdout: 0, stderr: 0 }
+
+  constructor(consumed: (stream: Stream, bytes: number) => void) {
+    const { promise, resolve } = Promise.withResolvers<CallEnd | Lost>()
+    this.ended = promise
+    this.#end = resolve
+    const readable = (stream: Stream): Readable =>
+      new Readable({
+        read: () => {
+          const bytes = this.#received[stream]
+          this.#received[stream] = 0
+          if (bytes > 0) consumed(stream, bytes)
+        },
+      })
+    this.stdout = readable('stdout')
+    this.stderr = readable('stderr')
+  }
+
+  push(stream: Stream, payload: Buffer): void {
+    this.#received[stream] += payload.length
+    this[stream].push(payload)
+  }
+
+  end(end: CallEnd | Lost): void {
+    this.stdout.push(null)
+    this.stderr.push(null)
+    this.#end(end)
+  }
+}
+
+/** The setpriv of BusyBox knows no signal at the death of a parent. */
+function isOfUtilLinux(path: string): boolean {
+  try {
+    return basename(realpathSync(path)) === 'setpriv'
+  } catch {
+    return false
+  }
+}

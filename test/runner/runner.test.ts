@@ -1,0 +1,134 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { commandOutput } from '../../src/agent/tools/commands.ts'
+import type { CommandResult } from '../../src/runner/command.ts'
+import { WINDOW_BYTES } from '../../src/runner/protocol.ts'
+import { commandRunner, DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
+import { Runner } from '../../src/runner/runner.ts'
+import { expectAllDead, pidsIn, temporaryFolder } from './support.ts'
+
+const onLinux = process.platform === 'linux'
+const AMPLE_MS = 100_000
+
+function startRunner() {
+  const logged: string[] = []
+  const note = (_: object, message: string) => void logged.push(message)
+  const runner = new Runner({ info: note, error: note })
+  runner.connect()
+  onTestFinished(() => runner.close())
+  const run = commandRunner(DEFAULT_LIMITS, runner)
+  const bash = (cwd: string, script: string): Promise<CommandResult> => {
+    const { signal } = new AbortController()
+    return run({ file: 'bash', args: ['-c', script], cwd, timeoutMs: AMPLE_MS, signal })
+  }
+  return { runner, bash, logged }
+}
+
+const request = (cwd: string, script: string) => ({
+  file: 'bash',
+  args: ['-c', script],
+  cwd,
+  env: { PATH: process.env.PATH ?? '' },
+  timeoutMs: AMPLE_MS,
+  memoryBytes: DEFAULT_LIMITS.memoryBytes,
+})
+
+test.runIf(onLinux)(
+  'the process that runs commands has no environment and little memory',
+  async () => {
+    const { runner, bash } = startRunner()
+    const { stdout } = await bash(await temporaryFolder(), 'echo $PPID')
+    expect(stdout).toBe(`${runner.pid}\n`)
+    expect(await readFile(`/proc/${runner.pid}/environ`, 'utf8')).toBe('')
+    const resident = /^VmRSS:\s+(\d+) kB$/m.exec(
+      await readFile(`/proc/${runner.pid}/status`, 'utf8'),
+    )
+    expect(Number(resident?.[1])).toBeLessThan(80 * 1024)
+  },
+)
+
+test('a command whose output nobody reads is stopped by its pipe, and stops no other', async () => {
+  const { runner, bash } = startRunner()
+  const cwd = await temporaryFolder()
+  const unread = runner.start(request(cwd, 'yes & wait'))
+  await once(unread.stdout, 'readable')
+  const results = await Promise.all([1, 2, 3].map((n) => bash(cwd, `seq 1 200000; echo ${n}`)))
+  expect(results.map(({ exitCode, bytes }) => [exitCode, bytes])).toEqual(
+    Array.from({ length: 3 }, () => [0, 1_288_897]),
+  )
+  let last = -1
+  await vi.waitFor(() => {
+    const before = last
+    last = unread.stdout.readableLength
+    expect(last).toBe(before)
+  })
+  expect(last).toBeLessThan(3 * WINDOW_BYTES)
+  unread.stop('aborted')
+  unread.stdout.resume()
+  expect(await unread.ended).toEqual({ end: 'aborted' })
+})
+
+test.runIf(onLinux)('when its process dies, a command is lost, and the next one runs', async () => {
+  const { runner, bash, logged } = startRunner()
+  const cwd = await temporaryFolder()
+  const script = "setsid bash -c 'echo $$ >> pids; sleep 1000; :' & echo $$ >> pids; wait"
+  const result = bash(cwd, script)
+  const pids = await pidsIn(join(cwd, 'pids'), 2)
+  const first = runner.pid ?? 0
+  process.kill(first, 'SIGKILL')
+  expect(await result).toMatchObject({ end: 'lost', exitCode: null })
+  expect(commandOutput(await result, 1)).toMatchObject({ outcome: 'unknown' })
+  await expectAllDead(pids)
+  await vi.waitFor(() => expect(runner.pid).not.toBe(first))
+  expect(await bash(cwd, 'echo again')).toMatchObject({ end: 'exited', stdout: 'again\n' })
+  expect(logged).toEqual([
+    'the process that runs commands has died: what its commands did is not known',
+    'the process that runs commands was started again',
+  ])
+})
+
+test.runIf(onLinux).each(['SIGCONT', 'SIGSTOP'] as const)(
+  'it ends with the server after %s, and its commands with it',
+  async (signal) => {
+    const cwd = await temporaryFolder()
+    const module = (name: string) =>
+      JSON.stringify(fileURLToPath(new URL(`../../src/runner/${name}.ts`, import.meta.url)))
+    const script =
+      "setsid bash -c 'echo $$ >> pids; sleep 1000; :' & echo $$ >> pids; sleep 1000; :"
+    const server = join(cwd, 'server.ts')
+    await writeFile(
+      server,
+      `import { writeFileSync } from 'node:fs'
+       import { Runner } from ${module('runner')}
+       const runner = new Runner({ info: () => {}, error: () => {} })
+       runner.connect()
+       writeFileSync('runner', String(runner.pid))
+       await runner.start(${JSON.stringify(request(cwd, script))}).ended`,
+    )
+    const started = spawn(process.execPath, [server], { cwd, stdio: 'ignore' })
+    const pids = await pidsIn(join(cwd, 'pids'), 2)
+    const [runner = 0] = await pidsIn(join(cwd, 'runner'), 1)
+    process.kill(runner, signal)
+    started.kill('SIGKILL')
+    await once(started, 'exit')
+    await expectAllDead([...pids, runner])
+  },
+)
+
+test('an idle one keeps no process from ending', async () => {
+  const cwd = await temporaryFolder()
+  const module = fileURLToPath(new URL('../../src/runner/run-command.ts', import.meta.url))
+  const program = join(cwd, 'program.ts')
+  await writeFile(
+    program,
+    `import { runCommand } from ${JSON.stringify(module)}
+     const { signal } = new AbortController()
+     await runCommand({ file: 'true', args: [], cwd: '/', timeoutMs: 9_000, signal })`,
+  )
+  const started = spawn(process.execPath, [program], { stdio: 'ignore' })
+  expect(await once(started, 'exit')).toEqual([0, null])
+})
