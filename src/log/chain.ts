@@ -1,26 +1,26 @@
 import { sha256 } from '../lib/sha256.ts'
 import { canonicalText, committed, quoted } from './commitment.ts'
-import { committedRemainder, type Remainder } from './remainder.ts'
+import { committedRedacted, type RedactedSalts } from './redacted-record.ts'
 
 type CommonMeta = {
   /** Version of the record's shape, for upcasting. */
   readonly schema: number
   /** Unique to the command that wrote the record: two writers never make the same event. */
   readonly command_id: string
-  /** Who caused it, where a person did. */
+  /** The person who caused it, if a person did. */
   readonly principal?: string
   readonly prev_hash: string
   readonly hash: string
 }
 
-/** As a record is written. */
+/** The metadata of a record as it is written. */
 export type SaltedMeta = CommonMeta & {
-  /** Random, hex; the commitments to the record's strings are made with it. */
+  /** Random, hex. The commitments to the record's strings are made with it. */
   readonly salt: string
 }
 
-/** What is kept beside each record, as the event's metadata: whole, or after a redaction. */
-export type RecordMeta = SaltedMeta | (CommonMeta & Remainder)
+/** The metadata of the event of a record: as written, or after a redaction. */
+export type RecordMeta = SaltedMeta | (CommonMeta & RedactedSalts)
 
 /** Distributes over the union. */
 export type Unhashed<M extends RecordMeta = RecordMeta> = M extends RecordMeta
@@ -31,10 +31,10 @@ export type Unhashed<M extends RecordMeta = RecordMeta> = M extends RecordMeta
 export const GENESIS = '0'.repeat(64)
 
 /**
- * SHA-256 (hex) over the RFC 8785 canonical form of the record together with its place in the stream
- * and its metadata. The strings of the payload stand in it as commitments; the salts and the hash itself
- * do not. So it is the same after a redaction.
- * @throws NotAsRedacted where the record is not what its metadata says was taken out of it
+ * SHA-256 (hex) over the RFC 8785 canonical form of the record together with its place in the stream and its
+ * metadata. Commitments replace the strings of the payload; the salts and the hash itself are left out. So a
+ * redaction does not change it.
+ * @throws NotAsRedacted if the record does not have the strings that its metadata names
  */
 export function recordHash(
   seq: number,
@@ -43,7 +43,7 @@ export function recordHash(
 ): string {
   const { payload, ...top } = record
   const [rest, committedPayload] = commitments(payload, meta)
-  // Only strings of the payload are committed to, so its text stands in for it, in the order of the names.
+  // There are commitments only to strings of the payload, so its text is put in whole, in the order of the names.
   const canonical = canonicalText({ ...top, ...rest, payload: '', seq }, (text, pointer) =>
     pointer === '/payload' ? committedPayload : quoted(text),
   )
@@ -56,10 +56,10 @@ function commitments(payload: object, meta: Unhashed) {
     return [rest, committed(payload, salt)] as const
   }
   const { salts, redacted, ...rest } = meta
-  return [rest, committedRemainder(payload, { salts, redacted })] as const
+  return [rest, committedRedacted(payload, { salts, redacted })] as const
 }
 
-/** An RFC 9562 UUIDv8 made of the first bits of a SHA-256 (hex): the event id of a record, by its hash. */
+/** The event id of a record: an RFC 9562 UUIDv8 made of the first bits of its hash, a SHA-256 (hex). */
 export function uuidOfHash(hash: string): string {
   const variant = ((Number.parseInt(hash.charAt(16), 16) & 0x3) | 0x8).toString(16)
   return `${hash.slice(0, 8)}-${hash.slice(8, 12)}-8${hash.slice(13, 16)}-${variant}${hash.slice(17, 20)}-${hash.slice(20, 32)}`

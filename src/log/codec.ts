@@ -2,6 +2,7 @@ import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { maskPayload } from '../domain/mask/mask-payload.ts'
 import { RunRecord } from '../domain/records.ts'
+import { LruCache } from '../lib/lru-cache.ts'
 import type { NewEvent, RecordedEvent } from '../store/event-store.ts'
 import { type RecordMeta, recordHash, type SaltedMeta, uuidOfHash } from './chain.ts'
 import { processMask } from './masking.ts'
@@ -9,7 +10,7 @@ import { processMask } from './masking.ts'
 /** Version of the records that this server writes. */
 export const SCHEMA = 1
 
-/** A record as it stands in its stream. */
+/** A record at its place in its stream. */
 export type Logged<R> = {
   readonly seq: number
   readonly record: R
@@ -38,17 +39,17 @@ const ByPointer = z.record(z.string().startsWith('/'), Hash)
 const WholeMeta = z.strictObject({ ...common, salt: Salt })
 const RedactedMeta = z.strictObject({ ...common, salts: ByPointer, redacted: ByPointer })
 
-/** Of the two forms, the one that is meant is known by its names, so that a problem is told well. */
+/** The names say which of the two forms is meant, so that an error is about that form. */
 function readMeta(metadata: unknown): RecordMeta {
   const isRedacted = typeof metadata === 'object' && metadata !== null && 'redacted' in metadata
   return isRedacted ? RedactedMeta.parse(metadata) : WholeMeta.parse(metadata)
 }
 
-/** The metadata of nearly all records as it is stored: text that matches says all that `WholeMeta` asks for. */
+/** The stored metadata of nearly all records. Text that matches is valid by `WholeMeta`. */
 const PLAIN_META =
   /^\{"schema":1,"command_id":"([\w-]+)",(?:"principal":"([\w .@-]+)",)?"salt":"([0-9a-f]{32})","prev_hash":"([0-9a-f]{64})","hash":"([0-9a-f]{64})"\}$/
 
-/** The metadata that plain text holds, several times faster than `readMeta`; null for any other text. */
+/** Reads the metadata from plain text, several times as fast as `readMeta`; null for any other text. */
 function readPlainMeta(text: string): RecordMeta | null {
   const [, command_id, principal, salt, prev_hash, hash] = PLAIN_META.exec(text) ?? []
   if (command_id === undefined || salt === undefined) return null
@@ -57,13 +58,13 @@ function readPlainMeta(text: string): RecordMeta | null {
   return { schema: 1, ...author, salt, prev_hash, hash }
 }
 
-/** Why text that is no JSON, or JSON that is written in another way than ours, is no record. */
+/** Why text that is not JSON, or JSON that is written in another way than ours, is not a record. */
 const OTHER_TEXT =
-  'its text is not the JSON that is written for what it holds: a name twice, white space, or another spelling'
+  'its text is not the JSON that would be written for its contents: a name twice, white space, or another spelling'
 
 /**
- * What a stored text holds. Text that was altered, or is no JSON, stays text: no reader takes it for a record,
- * also not after it was exported.
+ * The JSON value of a stored text. Text that was altered, or is not JSON, stays text, so that no reader takes it for a
+ * record, not even after an export.
  */
 export function storedJson({ altered }: Pick<RecordedEvent, 'altered'>, text: string): unknown {
   if (altered === true) return text
@@ -74,7 +75,7 @@ export function storedJson({ altered }: Pick<RecordedEvent, 'altered'>, text: st
   }
 }
 
-/** JSON text may carry lone surrogates as escapes; canonical UTF-8 cannot, so they are replaced. */
+/** Replaces lone surrogates: JSON text may hold them as escapes, but canonical UTF-8 cannot. */
 function wellFormed<T>(value: T): T {
   const text = JSON.stringify(value)
   if (!/\\ud[89a-f]/i.test(text)) return value
@@ -86,15 +87,15 @@ function wellFormed<T>(value: T): T {
   })
 }
 
-/** Masks a record; the same object comes back where there was nothing to mask. */
+/** Masks a record. If there is nothing to mask, returns the same object. */
 function masked<R extends { readonly payload: object }>(record: R): R {
   const payload = maskPayload(record.payload, processMask.text)
   return payload === record.payload ? record : { ...record, payload }
 }
 
 /**
- * Makes the event of a record. All records come through here, so this is where secrets are masked:
- * before anything is hashed. What is in the log is `logged`, not `record`.
+ * Makes the event of a record. All records pass through here, so secrets are masked here, before anything is hashed.
+ * The log holds `logged`, not `record`.
  */
 export function encode<R extends { readonly kind: string; readonly payload: object }>(
   seq: number,
@@ -113,12 +114,12 @@ export function encode<R extends { readonly kind: string; readonly payload: obje
   return { event, logged: { seq, record: written, meta: complete } }
 }
 
-/** Brings the stored data of an older schema version to the present one. There is one place for it. */
+/** Brings stored data of an older schema version to the present one. This is the only place for that. */
 function upcast(data: unknown, _schema: number): unknown {
   return data
 }
 
-/** Where a stored record stands. */
+/** Where a record is stored. */
 type Place = Pick<RecordedEvent, 'stream' | 'revision'>
 
 function read<R>(
@@ -136,16 +137,46 @@ function read<R>(
   return { seq: revision, record: shape.parse(upcast(data, meta.schema)), meta }
 }
 
-/** What an event holds that is no record. @throws where it is not what was appended */
+/** The contents of an event that is not a record. @throws if its text is not what was appended */
 export function storedValue(event: RecordedEvent): unknown {
   const value = storedJson(event, event.data)
   if (typeof value === 'string') throw new Error(OTHER_TEXT)
   return value
 }
 
-/** Reads a stored event. It may come from any writer, so it is validated in full. */
+/**
+ * Reads a stored event. It may come from any writer, so it is validated in full. Each subscription of a process
+ * delivers a new event, to the projector and to the observers: the first of them decodes it for all.
+ */
 export function decode(event: RecordedEvent): Result<LoggedRecord, DamagedRecord> {
-  return decodeAs(RunRecord, event)
+  const known = recent.get(event.id)
+  if (known !== undefined && isSameText(known.event, event)) return ok(known.logged)
+  const decoded = decodeAs(RunRecord, event)
+  if (decoded.isOk() && event.data.length <= MAX_RECENT_CHARS) {
+    recent.set(event.id, { event, logged: decoded.value })
+  }
+  return decoded
+}
+
+/** The records that were decoded last, by the ids of their events. Longer ones are not kept. */
+const recent = new LruCache<{ readonly event: RecordedEvent; readonly logged: LoggedRecord }>(256)
+const MAX_RECENT_CHARS = 16_000
+
+/** An id alone proves nothing: a redacted record keeps its id, and a writer may use an id twice. */
+function isSameText(one: RecordedEvent, other: RecordedEvent): boolean {
+  if (one === other) return true
+  return (
+    one.revision === other.revision &&
+    one.stream === other.stream &&
+    one.altered === other.altered &&
+    one.data === other.data &&
+    one.metadata === other.metadata
+  )
+}
+
+/** Drops the records that were decoded last, because a part of them was redacted. */
+export function forgetDecoded(): void {
+  recent.clear()
 }
 
 /** Reads a stored event of another stream than a run's. */
@@ -160,7 +191,7 @@ export function decodeAs<R>(
   })
 }
 
-/** Reads a record whose data and metadata are parsed JSON, such as a line of an export. */
+/** Reads a record whose data and metadata are parsed JSON already, such as a line of an export. */
 export function decodeParsed(
   place: Place,
   data: unknown,
@@ -169,7 +200,7 @@ export function decodeParsed(
   return decodeParsedAs(RunRecord, place, data, metadata)
 }
 
-/** The same for what is in another stream than a run's. */
+/** The same for another stream than a run's. */
 export function decodeParsedAs<R>(
   shape: z.ZodType<R>,
   place: Place,

@@ -6,18 +6,18 @@ type Json = string | number | boolean | null | readonly Json[] | { readonly [key
 export const SALT_BYTES = 16
 
 /**
- * The salt (hex) of one string of a record, by its RFC 6901 pointer from the payload. Both salts have a
- * fixed length, so nothing here can be read in two ways; and the secret stands last, so that the salt
- * of one string tells nothing about that of another.
+ * The salt (hex) of one string of a record, by its RFC 6901 pointer from the payload. Both salts have a fixed length,
+ * so nothing here can be read in two ways. The secret comes last, so that the salt of one string reveals nothing about
+ * the salt of another.
  */
 export const leafSalt = (recordSalt: string, pointer: string): string =>
   sha256(pointer + recordSalt)
 
 /**
- * The canonical form of the payload with every string in it replaced by a commitment to it: SHA-256 (hex) of
- * the string's own salt and the string. The hash of a record is made over this, so that one string can later
- * be redacted in what is stored, together with its salt, while the chain still verifies and nobody can learn
- * the string by guessing. Numbers, booleans and keys stay as they are.
+ * The canonical form of the payload in which a commitment replaces each string: the SHA-256 (hex) of the string's own
+ * salt and the string. The hash of a record is made over this. So one string can later be redacted together with its
+ * salt: the chain still verifies, and nobody can learn the string by guessing. Numbers, booleans and keys stay as
+ * they are.
  * @param salt of the record, hex
  */
 export function committed(payload: object, salt: string): string {
@@ -28,10 +28,10 @@ export function committed(payload: object, salt: string): string {
 }
 
 /**
- * The RFC 8785 canonical form of a JSON value, like that of `canonicalize`, in which `written` decides what is
- * written for each string. Written directly, since all verification goes through here.
+ * The RFC 8785 canonical form of a JSON value, like that of `canonicalize`, but `written` decides what is written for
+ * each string. It is written directly, since all verification passes through here.
  * @param written gets a string and its RFC 6901 pointer, and returns JSON text
- * @throws TypeError for what has no canonical form: lone surrogates and numbers that are not finite
+ * @throws TypeError for a lone surrogate and for a number that is not finite: they have no canonical form
  */
 export function canonicalText(
   given: unknown,
@@ -40,7 +40,7 @@ export function canonicalText(
   const write = (value: unknown, pointer: string): string => {
     if (typeof value === 'string') return written(value, pointer)
     if (typeof value === 'number' && !Number.isFinite(value)) throw new TypeError(`${value}`)
-    // As JSON has it: null in an array for what is none.
+    // An undefined item of an array is null, as in JSON.
     if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null'
     if (Array.isArray(value)) {
       return `[${value.map((item, index) => write(item, `${pointer}/${index}`)).join(',')}]`
@@ -56,11 +56,11 @@ export function canonicalText(
   return write(given, '')
 }
 
-/** A name of an object, with what it begins in the canonical form, and what it adds to a pointer. */
+/** A name of an object, the canonical text before its value, and what the name adds to a pointer. */
 type Member = { readonly name: string; readonly prefix: string; readonly step: string }
 type Shape = { readonly names: readonly string[]; readonly members: readonly Member[] }
 
-/** Objects of records have few shapes: their names are sorted and quoted once for each. */
+/** Records have few shapes of objects. The names of each shape are sorted and quoted once. */
 const SHAPES = new Map<string, Shape>()
 const MAX_SHAPES = 1_000
 
@@ -88,7 +88,7 @@ export function quoted(text: string): string {
 /** A commitment (hex) to a string, by the string's own salt. */
 export const commitmentTo = (text: string, ownSalt: string): string => sha256(ownSalt + text)
 
-/** A copy of the payload with every string in it replaced; `replace` is told the pointer of each. */
+/** A copy of the payload with each string replaced by what `replace` returns for it and its pointer. */
 export function mapStrings(
   payload: object,
   replace: (text: string, pointer: string) => string,

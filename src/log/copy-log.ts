@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
 import {
@@ -11,41 +12,41 @@ import {
 import { appendAfter } from './decider.ts'
 import { LOG_ID_STREAM } from './log-id.ts'
 import { patientStore, type StreamStore } from './patience.ts'
+import { redactedPointers, redactStrings } from './redacted-record.ts'
 import { RUN_STREAM_PREFIX } from './run-log.ts'
-import { isSameEvent } from './same-event.ts'
 import type { LogPages } from './stream-pages.ts'
 
-/** Events so far. */
+/** Counts so far, of events unless named otherwise. */
 export type CopyProgress = {
   readonly copied: number
-  /** The target had them already. */
+  /** Events that the target had already. */
   readonly present: number
-  /** They stand in streams that are not ours. */
+  /** Events of streams that are not ours. */
   readonly leftOut: number
-  /** Streams that were met. */
+  /** Streams of which events were copied or present. */
   readonly streams: number
 }
 
 export type CopyError =
   | StoreFailure
   | Extract<AppendError, { type: 'outcome_unknown' }>
-  /** A stream of the target holds something else; nothing more was copied. */
+  /** A stream of the target holds other events; nothing more was copied. */
   | { readonly type: 'other_content'; readonly message: string }
 
 export type CopyOptions = {
   readonly onProgress?: (progress: CopyProgress) => void
-  /** Waits before an attempt is repeated that found no store, or got no answer; false gives up. */
+  /** Waits before the next attempt if the store was away or did not answer; false gives up. */
   readonly retry?: (failures: number) => Promise<boolean>
 }
 
-/** How many streams of the target are remembered; others are looked up. */
+/** How many streams of the target are remembered. Others are looked up. */
 const REMEMBERED = 10_000
 
 /**
- * Copies our streams of a log into a store: the same names, revisions, ids, data and metadata, in the
- * order of the log. What the target holds already is compared and left; so a copy that was interrupted
- * goes on where it was, and one that is made again changes nothing. The log keeps its identity. What was
- * taken out of the source since an earlier copy is taken out of the target by the server that starts on it.
+ * Copies our streams of a log into a store: the same names, revisions, ids, data and metadata, in the order of the
+ * log. Compares what the target holds already, and leaves it as it is. So a copy that was interrupted can be
+ * continued, and a second copy changes nothing. The log keeps its identity. If the source was redacted since an
+ * earlier copy, the server that starts on the target redacts it there.
  */
 export function copyLog(
   source: LogPages,
@@ -67,7 +68,7 @@ export function copyLog(
   return new ResultAsync(run())
 }
 
-/** Neighbours of one stream, together as far as one append can hold them. */
+/** Groups consecutive events of one stream, as many as one append can hold. */
 function* groups(events: readonly RecordedEvent[]): Generator<readonly RecordedEvent[]> {
   let group: RecordedEvent[] = []
   let bytes = 0
@@ -97,7 +98,7 @@ class Copy {
     })
   }
 
-  /** Sees to it that the target has these events of one stream. */
+  /** Makes sure that the target has these events of one stream. */
   async take(events: readonly RecordedEvent[]): Promise<Result<void, CopyError>> {
     const [first] = events
     if (first === undefined) return ok()
@@ -118,7 +119,7 @@ class Copy {
     return ok()
   }
 
-  /** How many of the events the target has; an error if it has others in their places. */
+  /** How many of the events the target has. An error if it has others in their places. */
   async #present(
     { stream, revision }: RecordedEvent,
     events: readonly RecordedEvent[],
@@ -161,6 +162,46 @@ class Copy {
   }
 }
 
+/** Whether two stores hold the same event at the same place, apart from redactions. */
+function isSameEvent(there: RecordedEvent, event: RecordedEvent | undefined): boolean {
+  return (
+    there.revision === event?.revision &&
+    there.id === event.id &&
+    there.type === event.type &&
+    there.altered !== true &&
+    event.altered !== true &&
+    (isSameContent(there, event) || isSameButForRedactions(there, event))
+  )
+}
+
+const isSameContent = (one: NewEvent, other: NewEvent): boolean =>
+  isSameJson(one.data, other.data) && isSameJson(one.metadata, other.metadata)
+
+/** Strings of either may have been redacted since the event was copied. */
+function isSameButForRedactions(one: NewEvent, other: NewEvent): boolean {
+  try {
+    const pointers = new Set([...redactedPointers(one), ...redactedPointers(other)])
+    if (pointers.size === 0) return false
+    return isSameContent(redactStrings(one, pointers).event, redactStrings(other, pointers).event)
+  } catch {
+    // One of them is not a record of ours.
+    return false
+  }
+}
+
+/** A store may write the same JSON in another way than the other. */
+function isSameJson(one: string, other: string): boolean {
+  return one === other || isDeepStrictEqual(jsonOf(one), jsonOf(other))
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
 const isOurs = (stream: string): boolean =>
   stream.startsWith(OWN_STREAM_PREFIX) || stream.startsWith(RUN_STREAM_PREFIX)
 
@@ -168,12 +209,12 @@ function otherContent(stream: string, revision: number): CopyError {
   const message =
     stream === LOG_ID_STREAM
       ? 'the target is a log of its own already: copy into an empty one, or into an earlier copy of this log'
-      : `the stream ${stream} of the target holds another event at revision ${revision}: it is no copy of this log, or was written to since`
+      : `the stream ${stream} of the target holds another event at revision ${revision}: the target is not a copy of this log, or something was appended to it since`
   return { type: 'other_content', message }
 }
 
 function notAsAppended({ stream, revision }: RecordedEvent): CopyError {
-  const message = `revision ${revision} of ${stream} in the source is not the text that was appended: somebody has altered it. Verify the source, and copy what holds from a backup`
+  const message = `revision ${revision} of ${stream} in the source is not the text that was appended: somebody has altered it. Verify the source, and copy from a backup that holds`
   return { type: 'store_failed', message }
 }
 
@@ -189,13 +230,13 @@ function copyError(error: AppendError, stream: string, revision: number): CopyEr
         : otherContent(stream, revision)
     case 'append_too_large': {
       const { bytes, limit } = error
-      const message = `the target takes ${limit} bytes at once, and ${stream} holds an event of ${bytes}`
+      const message = `the target takes ${limit} bytes in one append, and ${stream} holds an event of ${bytes} bytes`
       return { type: 'store_failed', message }
     }
   }
 }
 
 function beginsLate(stream: string, revision: number): CopyError {
-  const message = `the source holds ${stream} only from revision ${revision} on: what came before was truncated`
+  const message = `the source holds ${stream} only from revision ${revision} on: its beginning was truncated`
   return { type: 'other_content', message }
 }

@@ -9,7 +9,7 @@ import { SALT_BYTES } from './commitment.ts'
 import type { StreamStore } from './patience.ts'
 import { type StreamReader, streamPages } from './stream-pages.ts'
 
-/** A chained stream, and what is folded from it. Runs are such streams, and so are ledgers. */
+/** A chained stream and its fold. Runs are such streams, and so are ledgers. */
 export type StreamDefinition<R, S> = {
   readonly stream: string
   readonly schema: z.ZodType<R>
@@ -18,7 +18,7 @@ export type StreamDefinition<R, S> = {
   readonly evolve: (state: S, logged: Logged<R>) => S
 }
 
-/** A stream folded up to a revision, which is -1 while it is empty, and the hash of the record there. */
+/** A stream folded up to a revision (-1 while it is empty), with the hash of the record there. */
 export type Folded<S> = { readonly revision: number; readonly head: string; readonly state: S }
 
 /** Records that are chained and encoded, and the stream after them. */
@@ -30,21 +30,21 @@ export type Chained<R, S> = {
 
 export type LoadError = ReadError | DamagedRecord
 
-/** Who writes: unique per command, and the person behind it, if there is one. */
+/** Who writes: an id that is unique to the command, and the person who gave the command, if there is one. */
 export type Author = { readonly commandId: string; readonly principal?: string }
 
 type StoredRecord = { readonly kind: string; readonly payload: object }
 
-/** How often a command is decided again because another writer was faster. */
+/** How often a command is decided again at most because another writer was faster. */
 const MAX_CONFLICTS = 50
-/** How often an append is made at most to learn whether it is stored. */
+/** How many attempts an append gets at most while its outcome is unknown. */
 const MAX_ATTEMPTS = 3
 
 export function emptyStream<S>({ initial }: { readonly initial: S }): Folded<S> {
   return { revision: -1, head: GENESIS, state: initial }
 }
 
-/** Folds one stored record in; one that breaks the order or the chain is damage. */
+/** Folds one stored record. A record that breaks the order or the chain is damaged. */
 export function foldRecord<R, S>(
   { stream, evolve }: StreamDefinition<R, S>,
   { revision, head, state }: Folded<S>,
@@ -175,9 +175,9 @@ export function decideAndAppend<R extends StoredRecord, S, X = never>(
 }
 
 /**
- * Appends after `revision` (-1 begins the stream); null if the events are stored. An append whose outcome is unknown
- * is made again, as the same append. From then on only a success, or what is read from the stream, decides: a store
- * that refuses the next attempt may have stored the first one.
+ * Appends after `revision` (-1 begins the stream); null if the events are stored. Repeats an append whose outcome is
+ * unknown, with the same ids. From then on only a success, or what is read from the stream, decides: a store that
+ * refuses the next attempt may have stored the first one.
  */
 export async function appendAfter(
   store: StreamStore,
@@ -198,7 +198,7 @@ export async function appendAfter(
   const next = { from: revision + 1, direction: 'forward', limit: 1 } as const
   const stored = await store.readStream(stream, next)
   const [event] = stored.unwrapOr([])
-  // While its place is free, an append that is still on its way may arrive.
+  // While the place is free, an append that is still on its way may arrive.
   if (event === undefined) return unknown
   if (event.id === events[0]?.id) return null
   return { type: 'wrong_expected_revision', expected: expectedRevision, actual: event.revision }

@@ -19,7 +19,7 @@ import {
 export type CommandError = RunError | AppendError | LoadError
 
 /**
- * Folds the run (from `snapshot` on, if one is known), decides, and appends: see `decideAndAppend`.
+ * Folds the run (after `snapshot`, if one is known), decides, and appends: see `decideAndAppend`.
  * @param now seconds since the epoch
  */
 export function handleCommand(

@@ -15,7 +15,7 @@ const LogCreated = z.strictObject({ log_id: z.uuid() })
 export type LogIdError =
   | StoreFailure
   | Extract<AppendError, { type: 'outcome_unknown' }>
-  /** The stream that names the log holds something else. */
+  /** The stream that names the log does not hold a log id. */
   | { readonly type: 'log_id_unreadable'; readonly message: string }
 
 /**

@@ -5,10 +5,9 @@ let secrets: readonly OwnSecret[] = []
 let mask = createMask(secrets)
 
 /**
- * Names secrets that this process holds, for all that it writes from now on; they are added to those
- * that are known. This belongs to the process, as its environment does, and not to a part of it: so no
- * writer of records can be without it. Answers the names of those that cannot be masked: a secret
- * that is as short as a word would spoil every text.
+ * Adds secrets that this process holds to those that it masks, in all that it writes from now on. They belong to the
+ * whole process, like its environment, so that no writer of records can miss them.
+ * @returns the names of the secrets that cannot be masked: a secret that is short like a word would spoil every text
  */
 export function guardSecrets(added: readonly OwnSecret[]): string[] {
   const known = new Set(secrets.map(({ value }) => value))
@@ -17,7 +16,7 @@ export function guardSecrets(added: readonly OwnSecret[]): string[] {
   return added.filter((secret) => !canBeMasked(secret, secrets)).map(({ name }) => name)
 }
 
-/** What masks all that this process keeps or logs. Records are masked when they are encoded. */
+/** Masks all that this process keeps or logs. Records are masked when they are encoded. */
 export const processMask: Mask = {
   text: (text) => mask.text(text),
   pieces: () => mask.pieces(),

@@ -1,7 +1,7 @@
 import { type Result, ResultAsync } from 'neverthrow'
 import type { AppendError, EventStore, ReadError } from '../store/event-store.ts'
 
-/** The part of a store that a decision needs: what it is decided on, and where its records go. */
+/** The part of a store that a decision needs: it reads what it decides on, and appends its records. */
 export type StreamStore = Pick<EventStore, 'append' | 'readStream'>
 
 /** What a caller does while its store is in trouble. */
@@ -21,8 +21,8 @@ export type Trouble = Extract<
 >
 
 /**
- * The store for a caller with patience: what fails because the store is in trouble is tried again. An append is
- * made again as the same append. If its outcome was unknown once, `outcome_unknown` is its only error.
+ * The store for a caller with patience: it repeats what fails because the store is in trouble. It repeats an append
+ * with the same ids. Once the outcome of an append is unknown, `outcome_unknown` is its only error.
  */
 export function patientStore(store: StreamStore, patience: Patience): StreamStore {
   return {

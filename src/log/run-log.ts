@@ -19,7 +19,7 @@ import { type StreamReader, streamPages } from './stream-pages.ts'
 
 export type { Author, LoadError } from './decider.ts'
 
-/** The streams of runs begin with this; what follows is the run id. */
+/** The names of the streams of runs begin with this. The run id follows. */
 export const RUN_STREAM_PREFIX = 'run-'
 export const streamOf = (runId: string): string => `${RUN_STREAM_PREFIX}${runId}`
 
@@ -52,7 +52,7 @@ export const foldedRun = (run: LoadedRun | null): Folded<RunState | null> =>
 export const loadedRun = ({ state, head }: Folded<RunState | null>): LoadedRun | null =>
   state === null ? null : { state, head }
 
-/** Events ready to be appended; appending the same again is the same append. */
+/** Events that are ready to be appended. To append them again is the same append. */
 export type PreparedAppend = {
   readonly runId: string
   readonly expected: number | 'no_stream'
@@ -110,7 +110,7 @@ export async function* recordPages(
   }
 }
 
-/** Folds one stored record in; a record that breaks the chain or the order of a run is damage. */
+/** Folds one stored record. A record that breaks the chain or the order of a run is damaged. */
 export function foldLogged(
   runId: string,
   run: LoadedRun | null,

@@ -3,7 +3,7 @@ import { escapedName, mapStrings } from '../log/commitment.ts'
 /** A string of a payload, by its RFC 6901 pointer. */
 export type Place = { readonly pointer: string; readonly text: string }
 
-/** All strings of a payload. */
+/** All strings of a payload, in their order. */
 export function stringsOf(payload: object): Place[] {
   const places: Place[] = []
   mapStrings(payload, (text, pointer) => {
@@ -13,7 +13,7 @@ export function stringsOf(payload: object): Place[] {
   return places
 }
 
-/** The string at a pointer, or all strings below it; none where it leads to neither. */
+/** The string at a pointer, or all strings below it. */
 export function stringsAt(payload: object, pointer: string): Place[] {
   const asWritten = pointer.split('/').map(canonicalName).join('/')
   return stringsOf(payload).filter((place) => {
@@ -21,14 +21,14 @@ export function stringsAt(payload: object, pointer: string): Place[] {
   })
 }
 
-/** Two spellings of one name, such as a `~` that is not escaped, are brought to one. */
+/** Brings two spellings of one name to one, such as a `~` that is not escaped. */
 const canonicalName = (name: string): string =>
   escapedName(name.replaceAll('~1', '/').replaceAll('~0', '~'))
 
-/** Texts to look for: too short ones would be found everywhere. */
+/** Shorter texts are not looked for: they would be found everywhere. */
 const SHORTEST = 4
 
-/** Texts as they may stand within others: as they are, and escaped, as within JSON. */
+/** The forms that texts may have within other texts: as they are, and escaped as in JSON. */
 export function needlesOf(texts: Iterable<string>): readonly string[] {
   const needles = new Set<string>()
   for (const text of texts) {

@@ -3,7 +3,7 @@ import { isFreeText, neededFor } from '../domain/free-text.ts'
 import type { RunRecord } from '../domain/records.ts'
 import { decode, type LoggedRecord } from '../log/codec.ts'
 import { decideAndAppend } from '../log/decider.ts'
-import { type ByPointer, withoutStrings } from '../log/remainder.ts'
+import { type ByPointer, redactStrings } from '../log/redacted-record.ts'
 import { type Author, type LoadError, load, recordPages, streamOf } from '../log/run-log.ts'
 import type { AppendError, EventStore, RecordedEvent } from '../store/event-store.ts'
 import { holdsAny, needlesOf, type Place, stringsAt, stringsOf } from './places.ts'
@@ -13,14 +13,14 @@ import type { CarriedOut, Redactor } from './redactor.ts'
 export type RedactRequest = {
   readonly runId: string
   readonly seq: number
-  /** RFC 6901, from the payload: of a string, or of what holds strings. */
+  /** RFC 6901, from the payload: to a string, or to an object or array that holds strings. */
   readonly pointer: string
   readonly reason: string
-  /** What is looked for elsewhere, where that is a part of the text; null for the whole. Not kept. */
+  /** The part of the text to look for elsewhere in the run; null for the whole text. Not kept. */
   readonly secret: string | null
 }
 
-/** Where a text stands in a run. `redactable` is false for what the log needs. */
+/** Where a text is in a run. `redactable` is false for a text that the log needs. */
 export type PlaceInRun = {
   readonly seq: number
   readonly pointer: string
@@ -28,12 +28,12 @@ export type PlaceInRun = {
 }
 
 export type Redacted = {
-  /** Revision of the ledger: that of the entry, also of one that was there before. */
+  /** Revision of the entry in the ledger, which may be older than the request. */
   readonly redaction: number
   readonly pointers: readonly string[]
-  /** SHA-256 of the artifact that went with an output. */
+  /** SHA-256 of the artifact that is removed with an output. */
   readonly artifact: string | null
-  /** Where one of the texts stands still. */
+  /** Where one of the texts still is. */
   readonly elsewhere: readonly PlaceInRun[]
   readonly carriedOut: CarriedOut
 }
@@ -42,13 +42,13 @@ export type RedactError =
   | AppendError
   | LoadError
   | { readonly type: 'record_not_found'; readonly seq: number }
-  /** The message is a sentence that says why, and what to do. */
+  /** The message explains why, and what to do. */
   | { readonly type: 'not_redactable' | 'still_needed' | 'reason_tells'; readonly message: string }
 
 export type RedactDeps = {
-  /** Without redactions: where they are recorded. */
+  /** The store without redactions, in which they are recorded. */
   readonly ledger: EventStore
-  /** With redactions. */
+  /** The store with redactions. */
   readonly store: EventStore
   readonly redactor: Redactor
   /** Seconds since the epoch. */
@@ -57,12 +57,12 @@ export type RedactDeps = {
   readonly artifactHolds: (sha256: string, texts: readonly string[]) => Promise<boolean>
 }
 
-/** How long it is waited until the redaction is carried out, milliseconds. */
+/** How long to wait until the redaction is carried out, in milliseconds. */
 const PATIENCE_MS = 10_000
 
 /**
- * Takes strings out of a record: records it in the ledger, then waits until it is carried out. What was
- * taken out before is answered as it was then, so that a request can safely be made again.
+ * Redacts strings of a record: records the redaction in the ledger, then waits until it is carried out. For strings
+ * that are redacted already, returns the earlier redaction, so that a request can safely be repeated.
  */
 export function redactRun(
   deps: RedactDeps,
@@ -82,9 +82,9 @@ async function redact(
   const { event, logged } = found.value
   const places = redactable(logged, request.pointer)
   if (places.isErr()) return err(places.error)
-  const gone = 'redacted' in logged.meta ? logged.meta.redacted : {}
-  const left = places.value.filter(({ pointer }) => gone[pointer] === undefined)
-  if (left.length === 0) return before(deps, request, places.value)
+  const done = 'redacted' in logged.meta ? logged.meta.redacted : {}
+  const left = places.value.filter(({ pointer }) => done[pointer] === undefined)
+  if (left.length === 0) return redactedBefore(deps, request, places.value)
   const run = await load(deps.store, request.runId)
   if (run.isErr()) return err(run.error)
   const needed = run.value === null ? null : neededFor(logged.record, run.value.state)
@@ -109,7 +109,8 @@ async function redact(
 
 const REASON_TELLS = {
   type: 'reason_tells',
-  message: 'The reason is kept, and it holds the text that is to be taken out. Say it without.',
+  message:
+    'The reason is kept, and it contains the text to redact. Give a reason without that text.',
 } as const
 
 type Found = { readonly event: RecordedEvent; readonly logged: LoggedRecord }
@@ -126,7 +127,7 @@ async function findRecord(
   return decode(event).map((logged) => ({ event, logged }))
 }
 
-/** The strings that are meant, all of which the log can do without. */
+/** The strings at or below the pointer, if the log needs none of them. */
 function redactable(
   { record }: LoggedRecord,
   pointer: string,
@@ -135,21 +136,21 @@ function redactable(
   const places = stringsAt(record.payload, pointer)
   if (places.length === 0) {
     return refused(
-      `There is no text at "${pointer}" in the payload of this ${record.kind}: only texts can be taken out.`,
+      `There is no text at "${pointer}" in the payload of this ${record.kind}: only texts can be redacted.`,
     )
   }
   const kept = places.find((place) => !isFreeText(record.kind, place.pointer))
   if (kept === undefined) return ok(places)
-  const sentence = `The log needs ${kept.pointer} of a ${record.kind}, by which it is found, folded or verified`
+  const sentence = `The log needs ${kept.pointer} of a ${record.kind} to find, fold or verify it`
   return refused(
     places.length === 1
-      ? `${sentence}: it cannot be taken out.`
-      : `${sentence}: name the texts below "${pointer}" that are to be taken out.`,
+      ? `${sentence}: it cannot be redacted.`
+      : `${sentence}: name the texts below "${pointer}" to redact.`,
   )
 }
 
-/** The texts are gone, so elsewhere only the secret can be looked for. */
-async function before(
+/** The texts are redacted already. They are not known any more, so only the secret is looked for elsewhere. */
+async function redactedBefore(
   deps: RedactDeps,
   request: RedactRequest,
   places: readonly Place[],
@@ -184,7 +185,7 @@ function entryOf(
   places: readonly Place[],
 ): Redaction {
   const pointers = new Set(places.map(({ pointer }) => pointer))
-  const commitments = withoutStrings(event, pointers).redacted
+  const commitments = redactStrings(event, pointers).redacted
   const redacted: ByPointer = Object.fromEntries(
     [...pointers].map((pointer) => [pointer, commitments[pointer] ?? '']),
   )
@@ -193,7 +194,7 @@ function entryOf(
   return { kind: 'redacted', ts, payload: { run_id: runId, seq, redacted, ...artifact, reason } }
 }
 
-/** Where else in the run one of the texts stands, also within another. */
+/** Where else in the run one of the texts is, also as a part of another text. */
 async function findElsewhere(
   { store, artifactHolds }: RedactDeps,
   { runId, seq }: RedactRequest,
@@ -216,7 +217,7 @@ async function findElsewhere(
   return ok(found)
 }
 
-/** An output counts as holding what its whole holds, with which it is taken out. */
+/** An output counts as holding what its artifact holds, because both are redacted together. */
 async function placesIn(
   { kind, payload }: RunRecord,
   needles: readonly string[],

@@ -1,6 +1,6 @@
 import { err, type ResultAsync } from 'neverthrow'
 import { foldStream } from '../log/decider.ts'
-import { withoutStrings } from '../log/remainder.ts'
+import { redactStrings } from '../log/redacted-record.ts'
 import { runIdOf } from '../log/run-log.ts'
 import type { LogPages } from '../log/stream-pages.ts'
 import type { EventStore, RecordedEvent, StoreFailure } from '../store/event-store.ts'
@@ -11,7 +11,7 @@ type OfRun = {
   readonly pointers: Map<number, Set<string>>
 }
 
-/** The redactions of a log that nobody follows here. */
+/** The redactions of a log, for a process that does not follow it. */
 export function redactionIndexOf(
   reader: Pick<EventStore, 'readStream'>,
 ): ResultAsync<RedactionIndex, StoreFailure> {
@@ -19,11 +19,11 @@ export function redactionIndexOf(
     .map(({ state }) => new RedactionIndex(redactionsOf(state)))
     .mapErr((error): StoreFailure => {
       if (error.type === 'store_unavailable') return error
-      return { type: 'store_failed', message: `what was redacted cannot be read (${error.type})` }
+      return { type: 'store_failed', message: `the redactions cannot be read (${error.type})` }
     })
 }
 
-/** Which strings were taken out of which records, and events without them. */
+/** Knows which strings of which records are redacted, and redacts them in events. */
 export class RedactionIndex {
   readonly #runs = new Map<string, OfRun>()
 
@@ -46,22 +46,22 @@ export class RedactionIndex {
     return this.#runs.get(runId)?.redactions ?? []
   }
 
-  /** The event without what was taken out of it, whether or not its store still has that. */
+  /** The event without its redacted strings, even if its store still has them. */
   apply(event: RecordedEvent): RecordedEvent {
     if (this.#runs.size === 0) return event
     const run = this.#runs.get(runIdOf(event.stream))
     const pointers = run?.pointers.get(event.revision)
     if (pointers === undefined) return event
     try {
-      return withoutStrings(event, pointers).event
+      return redactStrings(event, pointers).event
     } catch {
-      // It is no record of ours, and so is never served as one.
+      // It is not a record of ours, so it is never served as one.
       return event
     }
   }
 }
 
-/** The log without what was taken out of it, also where its store still has that. */
+/** The log without redacted strings, even if its store still has them. */
 export async function* withoutRedacted(
   pages: LogPages,
   reader: Pick<EventStore, 'readStream'>,

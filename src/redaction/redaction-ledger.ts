@@ -5,7 +5,7 @@ import type { StreamDefinition } from '../log/decider.ts'
 
 const Hash = z.string().regex(/^[0-9a-f]{64}$/)
 
-/** That strings were taken out of a record. Appended before they are, so that none is lost unsaid. */
+/** Strings of a record are redacted. Appended before they are, so that none disappears without an entry. */
 export const Redaction = z.strictObject({
   kind: z.literal('redacted'),
   ts: z.number().nonnegative(),
@@ -14,10 +14,10 @@ export const Redaction = z.strictObject({
     seq: z.int().nonnegative(),
     /** The commitments to the strings, by their pointers from the payload of the record. */
     redacted: z.record(z.string().startsWith('/'), Hash),
-    /** SHA-256 of the whole output, which went with its head and tail. */
+    /** SHA-256 of the whole output, which is removed together with its head and tail. */
     artifact: Hash.exactOptional(),
     reason: z.string(),
-    /** The entry of another log by which it was done there, where the run was imported from that. */
+    /** The entry of another log, if the run was imported from that log and redacted there. */
     origin: z
       .strictObject({
         hash: Hash,
@@ -30,7 +30,7 @@ export const Redaction = z.strictObject({
 export type Redaction = z.infer<typeof Redaction>
 export type LoggedRedaction = Logged<Redaction>
 
-/** All redactions of a log, the last one first. */
+/** All redactions of a log, the last one first. A list, so that adding one copies nothing. */
 export type RedactionChain = {
   readonly last: LoggedRedaction
   readonly before: RedactionChain

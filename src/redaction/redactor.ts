@@ -2,7 +2,7 @@ import { err, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
 import { Backoff, keepRunning, type PauseBoundsMs } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import { Signal } from '../lib/signal.ts'
-import { decodeAs } from '../log/codec.ts'
+import { decodeAs, forgetDecoded } from '../log/codec.ts'
 import { streamOf } from '../log/run-log.ts'
 import { streamPages } from '../log/stream-pages.ts'
 import type { EventStore, Overwrite, RecordedEvent, StoreFailure } from '../store/event-store.ts'
@@ -10,23 +10,23 @@ import { RedactionIndex } from './redaction-index.ts'
 import { type LoggedRedaction, REDACTIONS, Redaction } from './redaction-ledger.ts'
 
 /**
- * Makes what was derived of runs anew, or forgets it. Told of the same redactions again it changes
- * nothing; where it rejects it is told again.
+ * Rebuilds or drops what was derived from runs. A second call with the same redactions changes nothing. If it rejects,
+ * it is called again.
  */
 export type Forget = (redactions: readonly LoggedRedaction[]) => Promise<void>
 
-/** How far a redaction has come: nothing serves the text any more; nothing stores it any more. */
+/** `hidden`: nothing serves the text any more. `erased`: the store does not hold it any more. */
 export type CarriedOut = { readonly hidden: boolean; readonly erased: boolean }
 
-/** Records that are overwritten at once. */
+/** How many records are overwritten at once. */
 const ERASED_AT_ONCE = 50
 /** Pauses between attempts. */
 const RETRY_MS: PauseBoundsMs = [100, 10_000]
 
 /**
- * Follows the ledger of redactions and carries out what it says: hides it from all who read through
- * `withRedactions`, has it forgotten by what was derived of it, and erases it from the store, where that
- * can be. Whatever is interrupted is carried out again from the beginning at the next start.
+ * Follows the ledger of redactions and carries them out: hides the strings from all that read through
+ * `withRedactions`, has what was derived from them rebuilt or dropped, and erases them from the store, if it can. At
+ * each start all redactions are carried out from the beginning, so an interruption does no harm.
  */
 export class Redactor {
   readonly #store: EventStore
@@ -35,7 +35,7 @@ export class Redactor {
   readonly #stop = new AbortController()
   #reading: ResultAsync<void, StoreFailure> | null = null
   #ready = false
-  /** Revisions of the ledger: up to where it is known, and carried out. */
+  /** Up to which revision the ledger is known, its redactions are hidden, and erased. */
   #known = -1
   #hidden = -1
   #erased = -1
@@ -43,20 +43,20 @@ export class Redactor {
   #following: Promise<void> = Promise.resolve()
   #erasing: Promise<void> = Promise.resolve()
 
-  /** @param store that redactions are erased from and recorded in: not one made by `withRedactions` */
+  /** @param store holds the ledger and is erased from: not one made by `withRedactions` */
   constructor({ store, log }: { readonly store: EventStore; readonly log: Logger }) {
     this.#store = store
     this.#log = log
   }
 
-  /** Knows all redactions that were recorded before; only the first time it takes a while. */
+  /** Resolves once all redactions that were recorded before are known. Only the first call takes a while. */
   ready(): ResultAsync<void, StoreFailure> {
     if (this.#ready) return okAsync()
     this.#reading ??= new ResultAsync(this.#read())
     return this.#reading
   }
 
-  /** The event without what was taken out of it. */
+  /** The event without its redacted strings. */
   apply(event: RecordedEvent): RecordedEvent {
     return this.#index.apply(event)
   }
@@ -66,7 +66,7 @@ export class Redactor {
     return this.#index.ofRun(runId)
   }
 
-  /** Begins to carry out what is recorded. `forget` is done in this order, before anything is erased. */
+  /** Begins to carry out redactions. Each of `forget` is called in this order, before anything is erased. */
   start(forget: readonly Forget[]): void {
     this.#following = this.#follow(forget)
   }
@@ -77,7 +77,7 @@ export class Redactor {
     await this.#erasing
   }
 
-  /** How far the ledger is carried out up to a revision, as soon as all of it is or after `ms`. */
+  /** Resolves once the ledger is carried out up to a revision, at the latest after `ms`. */
   async carriedOut(revision: number, ms: number): Promise<CarriedOut> {
     const patience = AbortSignal.timeout(ms)
     const signal = AbortSignal.any([patience, this.#stop.signal])
@@ -89,7 +89,7 @@ export class Redactor {
     }
   }
 
-  /** Resolves when all that is recorded by now is carried out, when it cannot be known, or after `ms`. */
+  /** Resolves once all that is recorded now is carried out, if the ledger cannot be read, or after `ms`. */
   async settled(ms: number): Promise<void> {
     if ((await this.ready()).isOk()) await this.carriedOut(this.#known, ms)
   }
@@ -107,18 +107,21 @@ export class Redactor {
     return ok()
   }
 
-  /** Takes note of what is recorded there, from where it can be read. */
+  /** Adds the redactions to what is known, except those that cannot be read. */
   #take(events: readonly RecordedEvent[]): LoggedRedaction[] {
     return events.flatMap((event) => {
       const decoded = decodeAs(Redaction, event)
       if (decoded.isErr()) {
         this.#log.error(
           { error: decoded.error },
-          'a redaction cannot be read: it is not carried out',
+          'a redaction cannot be read, so it is not carried out',
         )
         return []
       }
-      if (event.revision > this.#known) this.#index.add(decoded.value)
+      if (event.revision > this.#known) {
+        this.#index.add(decoded.value)
+        forgetDecoded()
+      }
       this.#known = Math.max(this.#known, event.revision)
       return [decoded.value]
     })
@@ -159,7 +162,7 @@ export class Redactor {
     })
   }
 
-  /** Does it until it is done, or this is stopped. */
+  /** Repeats the work until it succeeds or the redactor stops. */
   async #patiently(work: () => Promise<void>): Promise<void> {
     const { signal } = this.#stop
     const backoff = new Backoff(RETRY_MS)
@@ -178,8 +181,8 @@ export class Redactor {
 }
 
 /**
- * Overwrites the redacted records, also those that lack the strings already: only then is it certain that nothing
- * of them is left in the files. Skips records that do not exist.
+ * Overwrites the redacted records, also those that lack the strings already, so that certainly nothing of the strings
+ * is left in the files. Skips records that do not exist.
  * @param without the event without the strings
  * @throws if the store cannot do it now
  */

@@ -2,12 +2,12 @@ import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
 import type { EventStore, RecordedEvent, Subscription } from '../store/event-store.ts'
 import type { Redactor } from './redactor.ts'
 
-/** Pauses of a subscription until what was redacted can be read. */
+/** Pauses of a subscription until the redactions can be read. */
 const RETRY_MS: PauseBoundsMs = [100, 1_000]
 
 /**
- * The store as all but the redactor read it: no event has in it what was taken out of it, also where the
- * store itself still has that or cannot let go of it.
+ * The store as all but the redactor read it: without redacted strings, even if the store still has them or cannot
+ * erase them.
  */
 export function withRedactions(store: EventStore, redactor: Redactor): EventStore {
   const apply = (event: RecordedEvent): RecordedEvent => redactor.apply(event)

@@ -14,7 +14,7 @@ import type { RunRecord } from '../../src/domain/records.ts'
 import { GENESIS } from '../../src/log/chain.ts'
 import { encode } from '../../src/log/codec.ts'
 import { SALT_BYTES } from '../../src/log/commitment.ts'
-import { withoutStrings } from '../../src/log/remainder.ts'
+import { redactStrings } from '../../src/log/redacted-record.ts'
 import { prepare, streamOf } from '../../src/log/run-log.ts'
 import type { StreamReader } from '../../src/log/stream-pages.ts'
 import { REDACTIONS, type Redaction } from '../../src/redaction/redaction-ledger.ts'
@@ -64,7 +64,7 @@ export function withTaken(
   for (const { seq, pointer, artifact } of taken) {
     const before = run[seq]
     if (before === undefined) throw new Error(`there is no record ${seq}`)
-    const { event, redacted } = withoutStrings(before, new Set([pointer]))
+    const { event, redacted } = redactStrings(before, new Set([pointer]))
     run[seq] = event
     const payload = {
       run_id: before.stream.slice('run-'.length),

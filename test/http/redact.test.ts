@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import { unpacked } from '../../src/audit/bundle/tar.ts'
 import { decideAndAppend } from '../../src/log/decider.ts'
-import { withoutStrings } from '../../src/log/remainder.ts'
+import { redactStrings } from '../../src/log/redacted-record.ts'
 import { streamOf } from '../../src/log/run-log.ts'
 import { REDACTIONS } from '../../src/redaction/redaction-ledger.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
@@ -123,7 +123,7 @@ describe('a text that was redacted', () => {
     const { elsewhere } = Done.parse(await part.json())
     expect(elsewhere.map(({ seq }) => seq)).toEqual([0, 4, 4, 4, 6, 8])
     const telling = { ...asked, seq: 0, pointer: '/reason', secret: SECRET, reason: SECRET }
-    expect((await refusal(runId, telling)).detail).toContain('Say it without')
+    expect((await refusal(runId, telling)).detail).toContain('Give a reason without that text')
   })
 
   test('may be an object of texts, from the payload or from the frame', async () => {
@@ -160,7 +160,7 @@ describe('a text that was redacted', () => {
     const [event] = page._unsafeUnwrap()
     if (event === undefined) throw new Error('there is no record 7')
     const origin = { hash: 'a'.repeat(64), ts: 1_771_416_193.25, principal: 'alice' }
-    const { redacted } = withoutStrings(event, new Set(['/output']))
+    const { redacted } = redactStrings(event, new Set(['/output']))
     const payload = { run_id: runId, seq: 7, redacted, reason: 'a password', origin }
     const entry = { kind: 'redacted', ts: 1_800_000_000, payload } as const
     const taken = await decideAndAppend(server.store, REDACTIONS, () => ok([entry]), {
@@ -243,7 +243,7 @@ describe('a redaction is refused', () => {
   test('where its reason tells the text, or there is none', async () => {
     const runId = await endedRun()
     const telling = { seq: 6, pointer: '/args/command', reason: `it was ${SECRET}!` }
-    expect((await refusal(runId, telling)).detail).toContain('Say it without')
+    expect((await refusal(runId, telling)).detail).toContain('Give a reason without that text')
     expect(await refusal(runId, { ...telling, reason: ' ' })).toMatchObject({ status: 422 })
   })
 

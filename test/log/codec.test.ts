@@ -3,7 +3,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { GENESIS, recordHash, uuidOfHash } from '../../src/log/chain.ts'
-import { decode, encode, SCHEMA } from '../../src/log/codec.ts'
+import { decode, encode, forgetDecoded, SCHEMA } from '../../src/log/codec.ts'
+import { redactStrings } from '../../src/log/redacted-record.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
 import { validRun } from '../support/run-records.ts'
 
@@ -32,7 +33,19 @@ test('what is written is read back, for all valid runs', () => {
   )
 })
 
-test('metadata is read alike and checked alike in its usual form and in any other', () => {
+test('an event that is delivered twice is decoded once, unless its text differs', () => {
+  const event = stored(5)
+  const first = decode(event)._unsafeUnwrap()
+  expect(decode({ ...event, position: '99' })._unsafeUnwrap()).toBe(first)
+  expect(decode({ ...event, altered: true }).isErr()).toBe(true)
+  expect(decode({ ...event, metadata: '{}' }).isErr()).toBe(true)
+  const redacted = redactStrings(event, new Set(['/message'])).event
+  expect(decode(redacted)._unsafeUnwrap().record.payload).toMatchObject({ message: '[redacted]' })
+  forgetDecoded()
+  expect(decode(event)._unsafeUnwrap()).toEqual(first)
+})
+
+test('metadata is read and checked in the same way in its usual form and in any other', () => {
   const good = stored(4)
   const usual: Record<string, unknown> = JSON.parse(good.metadata)
   expect(decode(good)._unsafeUnwrap().meta).toEqual(usual)
@@ -105,7 +118,7 @@ test('a lone surrogate, which UTF-8 cannot hold, is replaced in what is hashed a
   expect(recordHash(0, read.record, rest)).toBe(hash)
 })
 
-test('so is one in the name of an argument that a model has made up', () => {
+test('a lone surrogate in the name of an argument is replaced too', () => {
   const call = { call_id: 'a', tool: 'bash_exec', args: { 'x\ud800': { 'y\udfff': 'z' } } }
   const broken: RunRecord = {
     ...record,
@@ -116,7 +129,7 @@ test('so is one in the name of an argument that a model has made up', () => {
   expect(read.payload).toMatchObject({ tool_calls: [{ args: { 'x\ufffd': { 'y\ufffd': 'z' } } }] })
 })
 
-describe('a stored event that is no record of ours is an error that tells where and why', () => {
+describe('a stored event that is not a record of ours is an error that names its place and the reason', () => {
   const good = stored(4)
   test.each([
     ['data that is no JSON', { data: '{' }, /JSON/],

@@ -15,7 +15,7 @@ test('strings become commitments at any depth; keys, numbers, booleans and null 
   expect(new Set(all).size).toBe(3)
 })
 
-test('a commitment tells its text apart from every other, and depends on the salt', () => {
+test('two texts never have the same commitment, and it depends on the salt', () => {
   fc.assert(
     fc.property(fc.string(), fc.string(), (one, other) => {
       const of = (text: string, key = salt) => committed({ text }, key)
@@ -44,7 +44,7 @@ test('the canonical form is that of RFC 8785', () => {
   }
 })
 
-test('strings are given with their RFC 6901 pointers', () => {
+test('each string is passed with its RFC 6901 pointer', () => {
   const pointers: string[] = []
   canonicalText({ 'a/b~c': ['x', { '': 'y' }] }, (_, pointer) => {
     pointers.push(pointer)

@@ -39,12 +39,12 @@ afterEach(() => close())
 const extend = (...entries: Added[]) => decideAndAppend(store, names, () => ok(entries), author)
 const stateNow = async () => (await foldStream(store, names))._unsafeUnwrap().state
 
-test('a ledger that nobody wrote to is empty', async () => {
+test('a ledger without entries is empty', async () => {
   expect((await foldStream(store, names))._unsafeUnwrap()).toEqual(emptyStream(names))
   expect((await extend())._unsafeUnwrap()).toEqual(emptyStream(names))
 })
 
-test('entries are chained, and their writer is known', async () => {
+test('entries are chained, and name their writer', async () => {
   await extend(added('a'), added('b'))
   const after = (await extend(added('c')))._unsafeUnwrap()
   const events = await store.readStream(names.stream, {
@@ -64,7 +64,7 @@ test('entries are chained, and their writer is known', async () => {
   expect(after).toEqual({ revision: 2, head, state: ['a', 'b', 'c'] })
 })
 
-test('of many writers at once each adds its entry once, and decides on what stands before it', async () => {
+test('of many writers at once, each adds its entry once, and decides on the entries before it', async () => {
   const unlessThere = (name: string) => (state: readonly string[]) =>
     state.includes(name) ? err('taken' as const) : ok([added(name)])
   const outcomes = await Promise.all(
@@ -76,7 +76,7 @@ test('of many writers at once each adds its entry once, and decides on what stan
   expect((await stateNow()).toSorted()).toEqual(['a', 'b', 'c'])
 })
 
-test('an append whose answer is lost is settled', async () => {
+test('an append whose answer is lost is found in the stream', async () => {
   const real = store.append.bind(store)
   vi.spyOn(store, 'append').mockImplementationOnce((...args) =>
     real(...args).andThen(() =>
@@ -111,7 +111,7 @@ test('a fold ends at a revision, or where its visitor stops it', async () => {
   expect((await foldStream(store, names, { visit }))._unsafeUnwrap()).toEqual(upTo)
 })
 
-test('an entry out of another ledger breaks the chain, and is named', async () => {
+test('an entry of another ledger breaks the chain, and the error names it', async () => {
   await extend(added('a'), added('b'))
   const other = await openStore(join(await testFolder(), 'other.sqlite'))
   await decideAndAppend(other, names, () => ok([added('x'), added('y'), added('z')]), author)

@@ -28,7 +28,7 @@ test('a log gets one identity and keeps it', async () => {
   expect((await ensureLogId(store))._unsafeUnwrap()).toBe(first)
 })
 
-test('another log gets another', async () => {
+test('another log gets another identity', async () => {
   const other = (await openEmbeddedStore({ file: file('other') }))._unsafeUnwrap()
   const ids = [await ensureLogId(store), await ensureLogId(other)]
   await other.close()
@@ -36,12 +36,12 @@ test('another log gets another', async () => {
   expect(a).not.toBe(b)
 })
 
-test('all who ask at once learn the same', async () => {
+test('all that ask at once get the same identity', async () => {
   const ids = await Promise.all(Array.from({ length: 8 }, () => ensureLogId(store)))
   expect(new Set(ids.map((id) => id._unsafeUnwrap())).size).toBe(1)
 })
 
-test('an append whose answer is lost is settled', async () => {
+test('an append whose answer is lost is found in the log', async () => {
   const real = store.append.bind(store)
   vi.spyOn(store, 'append').mockImplementationOnce((...args) =>
     real(...args).andThen(() =>
@@ -52,7 +52,7 @@ test('an append whose answer is lost is settled', async () => {
   expect((await ensureLogId(store))._unsafeUnwrap()).toBe(id)
 })
 
-test('a store that is away is told', async () => {
+test('a store that is away is an error', async () => {
   await store.close()
   expect((await ensureLogId(store))._unsafeUnwrapErr().type).toBe('store_unavailable')
 })
@@ -61,7 +61,7 @@ test.each([
   ['something else', '{}'],
   ['log_created', '{}'],
   ['log_created', '{'],
-])('a stream that begins with %s %s is no identity', async (type, data) => {
+])('a stream that begins with %s %s names no log', async (type, data) => {
   const event = { id: 'f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a10', type, data, metadata: '{}' }
   await store.append('retrai-log', [event], { expectedRevision: 'no_stream' })
   expect((await ensureLogId(store))._unsafeUnwrapErr().type).toBe('log_id_unreadable')

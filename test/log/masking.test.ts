@@ -8,7 +8,7 @@ const [token = ''] = FAKES['github-token'] ?? []
 const META = { command_id: 'c', salt: '0'.repeat(32), prev_hash: '0'.repeat(64) }
 const record = (payload: object) => ({ kind: 'note', ts: 1, payload })
 
-test('a record is masked before it is hashed, and what is in the log is answered', () => {
+test('a record is masked before it is hashed, and the masked record is returned', () => {
   const asked = record({ text: `${token}!` })
   const { event, logged } = encode(0, asked, META)
   expect(logged.record).toEqual(record({ text: '[masked:github-token]!' }))
@@ -18,7 +18,7 @@ test('a record is masked before it is hashed, and what is in the log is answered
   expect(asked.payload).toEqual({ text: `${token}!` })
 })
 
-test('secrets of the process are known from then on, by all, and weak ones are named', () => {
+test('secrets of the process are masked from then on everywhere, and weak ones are named', () => {
   expect(guardSecrets([{ name: 'A_KEY', value: 'first-secret' }])).toEqual([])
   const second = [
     { name: 'B_KEY', value: 'second-secret' },

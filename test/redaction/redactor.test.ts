@@ -62,7 +62,7 @@ const promptIn = async (store: EventStore) => {
 }
 
 describe('a redaction', () => {
-  test('that was recorded before is hidden from the first read and subscription on', () =>
+  test('that was recorded before the start is hidden from the first read and subscription', () =>
     withRun(async (store) => {
       await record(store)
       const hidden = withRedactions(rigid(store), new Redactor({ store: rigid(store), log }))
@@ -74,7 +74,7 @@ describe('a redaction', () => {
       expect(await promptIn(store)).toBe('Mend it.')
     }))
 
-  test('is hidden, then forgotten, then erased; and of one that cannot be erased that is told', () =>
+  test('is hidden, then forgotten, then erased; if it cannot be erased, the result reports that', () =>
     withRun(async (store) => {
       for (const given of [rigid(store), store]) {
         const redactor = new Redactor({ store: given, log })
@@ -92,7 +92,7 @@ describe('a redaction', () => {
       }
     }))
 
-  test('is tried again until all have forgotten it and the store has erased it', () =>
+  test('is repeated until all have forgotten it and the store has erased it', () =>
     withRun(async (store) => {
       await record(store)
       let failures = 0
@@ -114,7 +114,7 @@ describe('a redaction', () => {
       await redactor.stop()
     }))
 
-  test('of a store that does not answer is not known, and so nothing is read', () =>
+  test('is not known while the store does not answer, so nothing is read', () =>
     withRun(async (store) => {
       await record(store)
       const away = { type: 'store_unavailable', message: 'away' } as const

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import type { ServerProcess } from '../../examples/demo/server.ts'
 import { decideAndAppend } from '../../src/log/decider.ts'
-import { withoutStrings } from '../../src/log/remainder.ts'
+import { redactStrings } from '../../src/log/redacted-record.ts'
 import { streamOf } from '../../src/log/run-log.ts'
 import { REDACTIONS } from '../../src/redaction/redaction-ledger.ts'
 import { retrai } from '../cli/support.ts'
@@ -214,7 +214,7 @@ describe('a secret in a run', () => {
         const options = { from: seq, direction: 'forward', limit: 1 } as const
         const [event] = (await store.readStream(streamOf(runId), options))._unsafeUnwrap()
         if (event === undefined) throw new Error('no such record')
-        const { redacted } = withoutStrings(event, new Set([pointer]))
+        const { redacted } = redactStrings(event, new Set([pointer]))
         const artifact = seq === cut?.seq ? { artifact: sha256 } : {}
         const payload = { run_id: runId, seq, redacted, ...artifact, reason: 'a password' }
         const entry = { kind: 'redacted', ts: 1_770_000_000, payload } as const

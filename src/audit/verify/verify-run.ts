@@ -1,7 +1,7 @@
 import { err, ok, type Result } from 'neverthrow'
 import { recordHash, uuidOfHash } from '../../log/chain.ts'
 import { decodeParsed, type Logged, type LoggedRecord, storedJson } from '../../log/codec.ts'
-import { NotAsRedacted } from '../../log/remainder.ts'
+import { NotAsRedacted } from '../../log/redacted-record.ts'
 import { foldLogged, type LoadedRun, streamOf } from '../../log/run-log.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
 

@@ -18,7 +18,7 @@ import { sha256 } from '../../../src/lib/sha256.ts'
 import { GENESIS } from '../../../src/log/chain.ts'
 import { encode } from '../../../src/log/codec.ts'
 import { committed } from '../../../src/log/commitment.ts'
-import { committedRemainder } from '../../../src/log/remainder.ts'
+import { committedRedacted } from '../../../src/log/redacted-record.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { archiveOf, NOW, type Taken, withTaken } from '../support.ts'
 
@@ -175,7 +175,7 @@ function recordVector(event: RecordedEvent) {
   const payload = JSON.parse(
     redacted === undefined
       ? committed(data.payload, salt)
-      : committedRemainder(data.payload, { salts, redacted }),
+      : committedRedacted(data.payload, { salts, redacted }),
   )
   const canonical = canonicalJson({ ...data, ...meta, payload, seq: event.revision })
   return {
