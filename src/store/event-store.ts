@@ -6,8 +6,8 @@ export type Revision = number
 export type Position = string
 
 /**
- * An event to append. `data` and `metadata` are JSON text as `JSON.stringify` writes it: a store keeps and
- * never interprets them.
+ * An event to append. `data` and `metadata` are JSON text as `JSON.stringify` writes it. A store keeps them, and never
+ * interprets them.
  */
 export type NewEvent = {
   /** Lower-case UUID. The same id at the same place again is the same append. */
@@ -21,16 +21,16 @@ export type RecordedEvent = NewEvent & {
   readonly stream: string
   readonly revision: Revision
   readonly position: Position
-  /** When the store took it, milliseconds since the epoch. */
+  /** When the store appended it, milliseconds since the epoch. */
   readonly created: number
   /**
-   * The stored text of its data or metadata is not what `JSON.stringify` writes for what it holds, so it was
-   * not appended like this. Two readers of such text may see two records: it is read as none.
+   * Somebody has altered the stored text of its data or metadata: `JSON.stringify` would not write it like this. Two
+   * readers may understand such text differently, so it is not read as a record.
    */
   readonly altered?: true
 }
 
-/** What a stream must look like for an append to be made. A number is the exact last revision. */
+/** The state of a stream in which an append is made. A number is the exact last revision. */
 export type ExpectedRevision = Revision | 'no_stream' | 'stream_exists' | 'any'
 
 /** The largest append, in bytes of data and metadata: below the 1 MiB of EventStoreDB 23 and 24. */
@@ -39,9 +39,9 @@ export const MAX_APPEND_BYTES = 1_000_000
 export const MAX_PAGE = 4096
 
 export type StoreFailure =
-  /** The store cannot be reached or is closing; nothing is known to be wrong with the request. */
+  /** The store cannot be reached or is closing. The request may be right. */
   | { readonly type: 'store_unavailable'; readonly message: string }
-  /** The store answered that it cannot do it: a full disk, no access, damaged data. */
+  /** The store reports that it cannot do it: a full disk, no access, damaged data. */
   | { readonly type: 'store_failed'; readonly message: string }
 
 export type AppendError =
@@ -52,7 +52,7 @@ export type AppendError =
       readonly actual: Revision | 'no_stream'
     }
   | { readonly type: 'append_too_large'; readonly bytes: number; readonly limit: number }
-  /** No answer in time: it may or may not be stored. Append the same again to settle it. */
+  /** No answer in time: the events may or may not be stored. Repeat the append with the same ids to find out. */
   | { readonly type: 'outcome_unknown'; readonly message: string }
 
 export type ReadError =
@@ -72,17 +72,17 @@ export type ReadOptions = {
   readonly limit: number
 }
 
-/** What is to stand in the place of a stored event. */
+/** What replaces a stored event. */
 export type Overwrite = Pick<RecordedEvent, 'stream' | 'revision' | 'id' | 'data' | 'metadata'>
 
 export type OverwriteError =
   | StoreFailure
-  /** There is no event there, or one with another id. Nothing was changed. */
+  /** There is no event at that place, or one with another id. Nothing was changed. */
   | { readonly type: 'other_event'; readonly stream: string; readonly revision: Revision }
 
 /**
- * What a subscription delivers. `caught_up` comes once all that was stored when it is said has been
- * delivered, and again after each time the subscription fell behind or lost its store.
+ * What a subscription delivers. `caught_up` comes when all that is stored at that moment has been delivered, and again
+ * each time the subscription fell behind, or lost its store.
  */
 export type SubscriptionItem =
   | { readonly type: 'events'; readonly events: readonly RecordedEvent[] }
@@ -95,7 +95,7 @@ export type Subscription = AsyncIterable<SubscriptionItem>
 
 /**
  * An append-only log of streams. One contract suite (test/store/contract.ts) holds for all adapters.
- * Subscriptions mend lost connections by themselves and continue after the last delivered event.
+ * Subscriptions replace lost connections by themselves, and continue after the last delivered event.
  */
 export interface EventStore {
   /** Appends all events or none. */
@@ -105,10 +105,10 @@ export interface EventStore {
     options: { readonly expectedRevision: ExpectedRevision },
   ): ResultAsync<Appended, AppendError>
 
-  /** One page. Empty beyond either end of an existing stream; `stream_not_found` for no stream. */
+  /** One page. It is empty beyond either end of a stream. `stream_not_found` if the stream does not exist. */
   readStream(stream: string, options: ReadOptions): ResultAsync<RecordedEvent[], ReadError>
 
-  /** Events after `after` (exclusive; -1 is all). A stream that does not exist yet is waited for. */
+  /** Events after `after` (exclusive; -1 is all). Waits for a stream that does not exist yet. */
   subscribeStream(
     stream: string,
     options: { readonly after: Revision; readonly signal: AbortSignal },
@@ -122,16 +122,15 @@ export interface EventStore {
   }): Subscription
 
   /**
-   * Puts other data and metadata in the place of stored events, all of them or none, so that nothing of
-   * what was there is left in the files of the store. Made again it changes nothing, but makes sure of
-   * that. Only for taking something out of the log: an event keeps its place, type and id, by which it is
-   * recognized. Stores that cannot change what is stored do not have it.
+   * Replaces the data and metadata of stored events, of all of them or of none, so that nothing of the old texts is
+   * left in the files of the store. A second call changes nothing, but makes sure of that. Only for redactions: an
+   * event keeps its place, type and id. A store that cannot change what is stored does not have this.
    */
   overwrite?(events: readonly Overwrite[]): ResultAsync<void, OverwriteError>
 
   /** Whether the store answers now. */
   ping(): ResultAsync<void, StoreFailure>
 
-  /** Finishes what is under way and lets go; later calls answer `store_unavailable`. */
+  /** Finishes what is under way and closes the store. Later calls fail with `store_unavailable`. */
   close(): Promise<void>
 }

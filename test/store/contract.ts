@@ -8,7 +8,7 @@ import { readTests } from './contract/reads.ts'
 import { leavingTests, streamSubscriptionTests } from './contract/stream-subscriptions.ts'
 import { numbered, uniqueName } from './contract/support.ts'
 
-/** An open store, and how to let go of it and of all that was made for it. */
+/** An open store. `close` closes it and removes all that was created for it. */
 type Opened = { readonly store: EventStore; close(): Promise<void> }
 
 /**
@@ -22,7 +22,7 @@ export function describeEventStoreContract(
   open: () => Promise<Opened>,
   options: { readonly propertyRuns?: number } = {},
 ): void {
-  describe(`${name} honours the contract of an event store`, () => {
+  describe(`${name} fulfils the contract of an event store`, () => {
     let opened: Opened | undefined
     beforeAll(async () => {
       opened = await open()
@@ -46,7 +46,7 @@ export function describeEventStoreContract(
 }
 
 function closeTest(open: () => Promise<Opened>): void {
-  test('what is under way is finished, later calls answer store_unavailable', async () => {
+  test('what is under way is finished, later calls fail with store_unavailable', async () => {
     const opened = await open()
     const { store } = opened
     try {

@@ -14,16 +14,12 @@ import {
 } from '../event-store.ts'
 import type { CommitFeed } from './commit-feed.ts'
 import {
-  ANY,
   type Cell,
+  expectedCell,
   FAILED,
-  NO_STREAM,
-  REPEATED,
+  resultOf,
   STORED,
-  STREAM_EXISTS,
   toCells,
-  UNKNOWN,
-  WRONG_REVISION,
   type WriteReply,
   type WriteRequest,
 } from './messages.ts'
@@ -43,14 +39,22 @@ type Pending = {
 /** Publishes how many appends went into one commit, for measurements. */
 const commits = channel('retrai.store.commit')
 
-/** So many are sent at once; more of the same turn follow while the thread writes these. */
+/** How many appends are sent at once. More of the same turn follow while the thread writes these. */
 const GATHERED = 8
+
+/**
+ * How long the event loop stays awake for the answer to an append. On a fast disk, to be woken for it costs a good
+ * part of a commit: bench/store-append.ts measures it.
+ */
+const AWAKE_MS = 0.25
+/** For so long it sleeps as usual after it has stayed awake in vain: the disk is slow, or the processors are busy. */
+const ASLEEP_MS = 10
 
 const WRITER = siblingModule('worker-writer', import.meta.url)
 
 /**
- * The appends under way. Sends those of one turn of the event loop to the writing thread together, and
- * settles them in the order they were sent.
+ * The appends under way. Sends the appends of one turn of the event loop to the writing thread together, and settles
+ * them in the order in which they were sent.
  */
 export class AppendQueue {
   readonly #feed: CommitFeed
@@ -58,11 +62,14 @@ export class AppendQueue {
   #gathered: Pending[] = []
   #sent: Pending[] = []
   #lost: StoreFailure | null = null
-  /** Why the last append failed, while nothing was written since. */
+  /** Why the last append failed; null if it was written. */
   #trouble: StoreFailure | null = null
   readonly #probes: ((failure: StoreFailure | null) => void)[] = []
   readonly #overwrites: ((failure: OverwriteError | null) => void)[] = []
   #idle: () => void = () => {}
+  /** By `performance.now()`; 0 while it does not stay awake. */
+  #awakeUntil = 0
+  #asleepUntil = 0
 
   constructor(file: string, feed: CommitFeed) {
     this.#feed = feed
@@ -114,7 +121,7 @@ export class AppendQueue {
     )
   }
 
-  /** Whether the disk takes appends: after one has failed, by writing again. */
+  /** Whether the disk takes appends. After an append has failed, tries to write. */
   ping(): ResultAsync<void, StoreFailure> {
     if (this.#lost !== null) return errAsync(this.#lost)
     if (this.#trouble === null) return okAsync(undefined)
@@ -128,7 +135,7 @@ export class AppendQueue {
     })
   }
 
-  /** Finishes what is under way, and lets go of the file. No append comes after it. */
+  /** Finishes what is under way, and closes the file. No append may follow. */
   async close(): Promise<void> {
     if (this.#isBusy()) {
       await new Promise<void>((resolve) => {
@@ -148,7 +155,7 @@ export class AppendQueue {
     if (!this.#isBusy()) this.#idle()
   }
 
-  /** Takes the answers to the appends that were sent first. */
+  /** Settles the appends that were sent first. */
   #settle({ outcomes, created, failure }: Settled): void {
     const group = this.#sent.splice(0, outcomes.length / 3)
     this.#trouble = failure
@@ -166,7 +173,7 @@ export class AppendQueue {
     if (!this.#isBusy()) this.#idle()
   }
 
-  /** The writer is gone: the outcome of the appends that it had is unknown. */
+  /** The writer has ended: the outcome of the appends that it had is unknown. */
   #lose(failure: StoreFailure): void {
     const { message } = failure
     this.#lost ??= failure
@@ -190,6 +197,25 @@ export class AppendQueue {
     this.#sent.push(...this.#gathered)
     this.#gathered = []
     this.#thread.send({ type: 'append', cells })
+    this.#stayAwake()
+  }
+
+  /** While the event loop has a next turn, it does not sleep, and takes an answer as soon as it arrives. */
+  #stayAwake(): void {
+    const now = performance.now()
+    if (now < this.#asleepUntil) return
+    const isAwake = this.#awakeUntil > 0
+    this.#awakeUntil = now + AWAKE_MS
+    if (!isAwake) setImmediate(() => this.#turn())
+  }
+
+  #turn(): void {
+    const now = performance.now()
+    if (this.#sent.length > 0 && now < this.#awakeUntil) setImmediate(() => this.#turn())
+    else {
+      if (this.#sent.length > 0) this.#asleepUntil = now + ASLEEP_MS
+      this.#awakeUntil = 0
+    }
   }
 
   #publish(
@@ -216,47 +242,10 @@ export class AppendQueue {
   }
 }
 
-/** What became of an append, by its outcome. */
-function resultOf(
-  expected: ExpectedRevision,
-  outcome: number,
-  revision: number,
-  failure: StoreFailure | null,
-): Result<Appended, AppendError> {
-  const message = failure?.message ?? 'the append failed'
-  switch (outcome) {
-    case STORED:
-    case REPEATED:
-      return ok({ revision })
-    case WRONG_REVISION: {
-      const actual = revision === NO_STREAM ? 'no_stream' : revision
-      return err({ type: 'wrong_expected_revision', expected, actual })
-    }
-    case UNKNOWN:
-      return err({ type: 'outcome_unknown', message })
-    default:
-      return err({ type: 'store_failed', message })
-  }
-}
-
-/** An expected revision as it is sent. */
-function expectedCell(expected: ExpectedRevision): number {
-  switch (expected) {
-    case 'no_stream':
-      return NO_STREAM
-    case 'any':
-      return ANY
-    case 'stream_exists':
-      return STREAM_EXISTS
-    default:
-      return expected
-  }
-}
-
-/** @throws RangeError where it is no revision at all: the caller's mistake */
+/** @throws RangeError if it is not a revision at all: the caller's mistake */
 function assertRevision(expected: ExpectedRevision): void {
   if (typeof expected === 'string' || (Number.isSafeInteger(expected) && expected >= 0)) return
-  throw new RangeError(`an expected revision is an integer from 0 on, not ${expected}`)
+  throw new RangeError(`an expected revision is an integer of at least 0, not ${expected}`)
 }
 
 /** Bytes of data and metadata. */

@@ -15,7 +15,7 @@ const Contents = z.object({
   events: z.int(),
   /** Position of the last event; 0 for none. */
   head: z.int(),
-  /** Streams whose revisions have gaps; there are none in a log that is whole. */
+  /** Streams whose revisions have gaps. A whole log has no such stream. */
   broken: z.int(),
 })
 type LogContents = z.infer<typeof Contents>
@@ -28,20 +28,20 @@ const CONTENTS = `
     FROM events GROUP BY stream_id
   )`
 
-/** So many pages of 4 KiB are copied in one go. */
+/** How many pages of 4 KiB are copied at once. */
 const PAGES = 2_000
 
 type BackupOptions = {
   /** The log, which a server may be writing to. */
   readonly source: string
   readonly target: string
-  /** Whether a target that is there is replaced. */
+  /** Whether an existing target is replaced. */
   readonly overwrite: boolean
 }
 
 /**
- * Copies the log as it is at one moment to another file, which gets its name only when it is complete,
- * checked, and on the disk. It is a log of its own, to be put in the place of a lost one.
+ * Copies the log as it is at one moment to another file. The file gets its name only when it is complete, checked, and
+ * on the disk. It can replace a lost log.
  */
 export function backupLog(options: BackupOptions): ResultAsync<LogContents, StoreFailure> {
   const target = resolve(options.target)
@@ -74,17 +74,17 @@ export function backupLog(options: BackupOptions): ResultAsync<LogContents, Stor
 
 const storeFailure = (message: string): StoreFailure => ({ type: 'store_failed', message })
 
-/** Why the target cannot be replaced even if that is wanted; null if it can. */
+/** Why the target cannot be replaced, even with `overwrite`; null if it can. */
 async function whatIsInTheWay(source: string, target: string): Promise<string | null> {
   const there = await stat(target).catch(() => null)
   if (there === null) return null
   if (there.isDirectory()) return `${target} is a folder: name a file in it`
   const log = await stat(source).catch(() => null)
-  // Its server would keep writing to a file without a name, and all of that would be lost.
+  // Its server would continue to write to a file without a name, and all of that would be lost.
   if (log !== null && log.ino === there.ino && log.dev === there.dev) {
     return `${target} is the log itself: choose another file for the copy`
   }
-  // The same for the log of another server; and what a killed one left there would be mixed with the copy.
+  // The same for the log of another server. And what a killed one left there would be mixed with the copy.
   if (!existsSync(`${target}-wal`)) return null
   return `${target} is a database in use, or was when its program was killed: choose another file for the copy`
 }
@@ -94,7 +94,7 @@ async function copyAndCheck(
   sourceFile: string,
   partial: string,
 ): Promise<Result<LogContents, StoreFailure>> {
-  // A transaction that reads keeps the log as it is for this connection, whatever a server writes.
+  // For this connection, a read transaction keeps the log as it is, whatever a server writes.
   source.exec('BEGIN')
   const expected = contentsOf(source)
   const { mode } = await stat(sourceFile)
@@ -119,7 +119,7 @@ function contentsOf(db: DatabaseSync): LogContents {
   return Contents.parse(db.prepare(CONTENTS).get())
 }
 
-/** Opens a file that is not being changed, without making the files of a shared one beside it. */
+/** Opens a file that nobody changes, without creating the files of a shared one beside it. */
 function immutable(file: string): URL {
   const url = pathToFileURL(file)
   url.searchParams.set('immutable', '1')

@@ -57,11 +57,11 @@ export class CommitFeed {
   }
 }
 
-/** The most that is kept for a subscriber that does not keep up: events, and characters of them. */
+/** The most that is kept for a subscriber that does not keep up: events, and their characters. */
 const MAX_EVENTS = 2048
 const MAX_SIZE = 4_000_000
 
-/** What was committed since a subscriber last looked. One that overflows is emptied, and `overflowed` is true. */
+/** What was committed since a subscriber last looked. When an inbox overflows, it is emptied. */
 export class Inbox {
   #events: RecordedEvent[] = []
   #size = 0

@@ -21,9 +21,9 @@ import { follow, followedLog, followedStream } from './follow.ts'
 import { atLeast, ReadQueue, readStream } from './read-queue.ts'
 
 /**
- * Opens the event store in one SQLite file; makes the file, in a folder that is there, where there is none. An
- * acknowledged append survives the death of the process and a loss of power. One store has the file at
- * a time: any other is refused with `store_failed`, and so are foreign, newer and damaged files.
+ * Opens the event store in one SQLite file. Creates the file if it does not exist, but not its folder. An acknowledged
+ * append survives the death of the process and a loss of power. Only one store can have the file open: any other is
+ * refused with `store_failed`, and so are foreign, newer and damaged files.
  */
 export function openEmbeddedStore(options: {
   readonly file: string
@@ -102,7 +102,7 @@ class EmbeddedStore implements EventStore {
     return this.#closing
   }
 
-  /** The writer closes last: it copies the log into the file after all reads have ended. */
+  /** The writer closes last: it copies the write-ahead log into the file after all reads have ended. */
   async #finish(): Promise<void> {
     this.#feed.close()
     await this.#reads.close()

@@ -9,7 +9,7 @@ import { ReadQueue, readStream } from './read-queue.ts'
 import { Refused, refuseOthers } from './schema.ts'
 import { storeFailed } from './sqlite-failure.ts'
 
-/** Opens a log that is there, for reading only. A server may be writing to it. */
+/** A connection to an existing log, for reading only. A server may be writing to it. */
 export function openExisting(file: string): Result<DatabaseSync, StoreFailure> {
   if (!existsSync(file)) {
     return err({ type: 'store_failed', message: `there is no event store ${file}` })
@@ -26,13 +26,13 @@ export function openExisting(file: string): Result<DatabaseSync, StoreFailure> {
   })
 }
 
-/** A log to read: whole, in pages, in the order it was appended, up to what is stored when the end is reached. */
+/** A log to read: `pages` is all of it, in the order of the appends, up to what is stored when the end is reached. */
 export type ReadableLog = Pick<EventStore, 'readStream'> & {
   pages(): AsyncGenerator<Result<readonly RecordedEvent[], StoreFailure>>
   close(): Promise<void>
 }
 
-/** Opens a log that is there, only to read it. A server may be writing to it. */
+/** Opens an existing log, for reading only. A server may be writing to it. */
 export function openReadableLog(file: string): ResultAsync<ReadableLog, StoreFailure> {
   const found = openExisting(file)
   if (found.isErr()) return errAsync(found.error)

@@ -13,7 +13,7 @@ type CatchUpPage = {
   readonly end: boolean
 }
 
-/** What is followed, a stream by its revisions or the whole log by its positions. */
+/** What is followed: a stream by its revisions, or the whole log by its positions. */
 export type Followed = {
   join(): Inbox
   leave(inbox: Inbox): void
@@ -25,9 +25,9 @@ export type Followed = {
 const RETRY_MS: PauseBoundsMs = [100, 5000]
 
 /**
- * Catch-up pages from the file, then commits from memory, each event once and in order. The inbox is
- * joined before the first page is read, so what a page does not hold comes to the inbox; the cursor
- * drops what both hold. A subscriber whose inbox overflowed goes back to pages.
+ * Delivers pages from the file, then commits from memory, each event once and in order. The inbox is joined before the
+ * first page is read, so the inbox gets what a page does not hold, and the cursor drops what both hold. A subscriber
+ * whose inbox overflowed reads pages again.
  */
 export async function* follow(
   followed: Followed,
@@ -85,7 +85,7 @@ async function* live(
   return cursor
 }
 
-/** The next page, as soon as the file can be read; null when the subscription ends before. */
+/** The next page, as soon as the file can be read; null if the subscription ends before. */
 async function readPatiently(
   followed: Followed,
   after: number,
@@ -103,7 +103,7 @@ async function readPatiently(
   return null
 }
 
-/** Pages of a subscription are cut short by the reader long before this. */
+/** The reader ends the pages of a subscription long before this. */
 const NO_LIMIT = 1_000_000
 
 /** One stream, by its revisions. A stream that does not exist yet is an empty one. */

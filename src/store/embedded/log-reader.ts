@@ -3,11 +3,11 @@ import { crc32 } from 'node:zlib'
 import type { Cell, ReadReply, ReadRequest, Rows } from './messages.ts'
 import { DATA, METADATA, POSITION, Replacements } from './overwriting.ts'
 
-/** Rows are sent on in parts of about this many characters, so that no thread stops for long. */
+/** Rows are sent in parts of about this many characters, so that no thread is busy for long. */
 const PART_SIZE = 256_000
 /** A page of a subscription ends with this many rows at the latest. */
 const SHORT_PAGE = 1000
-/** How many positions of the whole log are looked through in one go. */
+/** How many positions of the whole log one page covers at most. */
 const WINDOW = 5000
 
 const COLUMNS = 'e.position, e.revision, e.id, e.type, e.data, e.metadata, e.created'
@@ -38,7 +38,7 @@ export class LogReader {
       last: db.prepare('SELECT coalesce(max(position), 0) AS last FROM events'),
       forward: arrays(`${OF_STREAM} AND e.revision >= ? ORDER BY e.revision LIMIT ?`),
       backward: arrays(`${OF_STREAM} AND e.revision <= ? ORDER BY e.revision DESC LIMIT ?`),
-      // The events come first: from a position on, in their order, whatever the planner thinks.
+      // CROSS JOIN makes the planner begin with the events, from a position on, in their order.
       all: arrays(`
         SELECT ${COLUMNS}, s.name FROM events e CROSS JOIN streams s ON s.id = e.stream_id
         WHERE e.position > ? AND e.position <= ? AND substr(s.name, 1, length(?)) = ?
@@ -86,7 +86,7 @@ export class LogReader {
   }
 }
 
-/** Collects rows. With `parts` it sends them on in parts; without, it ends when it is full. */
+/** Collects rows. With `parts` it sends them in parts; without, it ends when it is full. */
 class Page {
   readonly #replacements: Replacements
   readonly #compared: Compared
@@ -146,13 +146,12 @@ class Page {
 const PLAIN_METADATA =
   /^\{"schema":1,"command_id":"[\w-]+",(?:"principal":"[\w .@-]+",)?"salt":"[0-9a-f]{32}","prev_hash":"[0-9a-f]{64}","hash":"[0-9a-f]{64}"\}$/
 
-/** So many rows are remembered, in four bytes each; those with higher positions are compared each time. */
+/** How many rows are remembered, in four bytes each. Rows with higher positions are checked each time. */
 const REMEMBERED = 4_000_000
 
 /**
- * Compares both texts of a row with what `JSON.stringify` writes for what they hold: all that we append is
- * that. It takes as long as to read the row, so it is done once, and again if the CRC-32 of the texts is
- * another by then.
+ * Checks that both texts of a row are what `JSON.stringify` writes: all that we append is. That costs as much as to
+ * read the row, so it is done once for each row, and again only if the CRC-32 of its texts has changed.
  */
 class Compared {
   /** CRC-32 by position; 0 for rows that have not been compared. */

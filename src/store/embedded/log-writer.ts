@@ -27,7 +27,7 @@ type Outcome = readonly [outcome: number, revision: number, position: number]
 
 const CELLS = 4
 
-/** A group was rolled back; `committing` is true if all of it had been written before. */
+/** A group was rolled back. `committing` is true if all of it had been written, and only the commit failed. */
 class RolledBack extends Error {
   readonly committing: boolean
   constructor(cause: unknown, committing: boolean) {
@@ -45,7 +45,7 @@ export class LogWriter {
   readonly #statements
   #position = 0
   #created = 0
-  /** Whether what is remembered is sure to agree with the file. */
+  /** Whether what is remembered certainly agrees with the file. */
   #sure = false
 
   constructor(db: DatabaseSync, file: string) {
@@ -67,7 +67,7 @@ export class LogWriter {
 
   /**
    * Stores what can be stored; returns an outcome for each append in turn. What is STORED is durable.
-   * @param more adds what has come in meanwhile to the group; false when there is nothing
+   * @param more adds what has arrived meanwhile to the group; false if nothing has
    */
   write(group: readonly Append[], more: () => boolean = () => false): Settled[] {
     try {
@@ -82,7 +82,21 @@ export class LogWriter {
     }
   }
 
-  /** Puts events in the place of others, all or none; null where that is done. */
+  /** Begins a transaction for the next group. End it with `write`, or with `rest` if no group follows. */
+  begin(): void {
+    try {
+      this.#statements.begin.run()
+    } catch {
+      // Another program holds the file: then the next group waits for it, and reports it.
+    }
+  }
+
+  /** Ends a transaction without a group. */
+  rest(): void {
+    if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+  }
+
+  /** Replaces events by others, all or none; null if that is done. */
   overwrite(events: readonly Overwrite[]): OverwriteError | null {
     try {
       return this.#overwriter.overwrite(events)
@@ -92,7 +106,7 @@ export class LogWriter {
     }
   }
 
-  /** Writes what is there already; null where the file takes it, else why it does not. */
+  /** Writes what is there already; null if the file takes it, else why it does not. */
   probe(): StoreFailure | null {
     try {
       const format = this.#db.prepare('PRAGMA user_version').get()?.user_version
@@ -106,9 +120,9 @@ export class LogWriter {
   #commit(group: readonly Append[], more: () => boolean): Settled {
     let committing = false
     try {
-      this.#statements.begin.run()
+      if (!this.#db.isTransaction) this.#statements.begin.run()
       if (!this.#sure) this.#recall()
-      // A clock that is set back does not turn the order of the log round.
+      // A clock that is set back does not change the order of times in the log.
       this.#created = Math.max(this.#created, Date.now())
       const outcomes: number[] = []
       do {
@@ -162,7 +176,7 @@ export class LogWriter {
     return revision
   }
 
-  /** Whether the very same events stand at the very place where these were to go. */
+  /** Whether the stream holds these events at the place where they were to be appended. */
   #isRepeated({ expected, events }: Append, streamId: number): boolean {
     if (expected < NO_STREAM) return false
     const stored = this.#statements.ids.all(streamId, expected, events.length / CELLS)
@@ -186,7 +200,7 @@ function failed(group: readonly Append[], file: string, error: unknown): Settled
 /** A stream and its last revision. */
 type Head = { readonly id: number; readonly last: number }
 
-/** How many are remembered; others are looked up. */
+/** How many streams are remembered. Others are looked up. */
 const REMEMBERED = 10_000
 
 /** The last revisions of the streams, remembered: only the writer changes them. */
@@ -224,7 +238,7 @@ class StreamHeads {
     return { id: Number(this.#insert.run(stream).lastInsertRowid), last: NO_STREAM }
   }
 
-  /** After a rollback nothing that is remembered is sure. */
+  /** After a rollback, nothing that is remembered is certain. */
   forget(): void {
     this.#heads.clear()
   }

@@ -1,17 +1,26 @@
-import type { Overwrite, OverwriteError, RecordedEvent, StoreFailure } from '../event-store.ts'
+import { err, ok, type Result } from 'neverthrow'
+import type {
+  AppendError,
+  Appended,
+  ExpectedRevision,
+  Overwrite,
+  OverwriteError,
+  RecordedEvent,
+  StoreFailure,
+} from '../event-store.ts'
 
-/** Between threads go flat arrays of these: they are copied many times faster than objects. */
+/** Threads exchange flat arrays of these, which are copied many times as fast as objects. */
 export type Cell = string | number
 
-/** How an expected revision is sent, where it is not the number itself. */
+/** How an expected revision is sent if it is not a number. */
 export const NO_STREAM = -1
 export const ANY = -2
 export const STREAM_EXISTS = -3
 
-/** Appends, one after the other: stream, expected revision, count, then four cells an event. */
+/** Appends, one after the other: stream, expected revision, count, then four cells for each event. */
 export type WriteRequest =
   | { readonly type: 'append'; readonly cells: readonly Cell[] }
-  /** Events to put in the place of others, all or none: five cells each, of which the last is metadata. */
+  /** Events that replace others, all or none: five cells each, as `toCells` makes them. */
   | { readonly type: 'overwrite'; readonly cells: readonly Cell[] }
   /** Asks whether the file takes a write now. */
   | { readonly type: 'probe' }
@@ -32,8 +41,8 @@ export type WriteReply =
       /** When the group was committed, milliseconds since the epoch. */
       readonly created: number
       /**
-       * Three numbers an append, in the order of the requests: the outcome, the last revision (the
-       * actual one of the stream after WRONG_REVISION, NO_STREAM for none), the last position.
+       * Three numbers for each append, in the order of the requests: the outcome, the last revision (after
+       * WRONG_REVISION that of the stream, NO_STREAM if it does not exist), the last position.
        */
       readonly outcomes: readonly number[]
       /** Why appends are FAILED or UNKNOWN. */
@@ -41,6 +50,43 @@ export type WriteReply =
     }
   | { readonly type: 'probed'; readonly failure: StoreFailure | null }
   | { readonly type: 'overwritten'; readonly failure: OverwriteError | null }
+
+/** The result of an append, by its outcome. */
+export function resultOf(
+  expected: ExpectedRevision,
+  outcome: number,
+  revision: number,
+  failure: StoreFailure | null,
+): Result<Appended, AppendError> {
+  const message = failure?.message ?? 'the append failed'
+  switch (outcome) {
+    case STORED:
+    case REPEATED:
+      return ok({ revision })
+    case WRONG_REVISION: {
+      const actual = revision === NO_STREAM ? 'no_stream' : revision
+      return err({ type: 'wrong_expected_revision', expected, actual })
+    }
+    case UNKNOWN:
+      return err({ type: 'outcome_unknown', message })
+    default:
+      return err({ type: 'store_failed', message })
+  }
+}
+
+/** An expected revision as it is sent. */
+export function expectedCell(expected: ExpectedRevision): number {
+  switch (expected) {
+    case 'no_stream':
+      return NO_STREAM
+    case 'any':
+      return ANY
+    case 'stream_exists':
+      return STREAM_EXISTS
+    default:
+      return expected
+  }
+}
 
 export type ReadRequest =
   | {
@@ -57,7 +103,7 @@ export type ReadRequest =
   | { readonly op: 'ping'; readonly id: number }
   | { readonly op: 'close' }
 
-/** Rows that were read, and the positions of those among them whose text was altered. */
+/** Rows that were read, and the positions of the rows whose text was altered. */
 export type Rows = {
   readonly id: number
   readonly cells: readonly Cell[]
@@ -79,7 +125,7 @@ export type ReadReply =
       readonly cursor: number
     })
 
-/** The cells of events that are to stand in the place of others. */
+/** The cells of events that replace others. */
 export function toCells(events: readonly Overwrite[]): Cell[] {
   return events.flatMap(({ stream, revision, id, data, metadata }) => {
     return [stream, revision, id, data, metadata]
@@ -101,7 +147,7 @@ export function toOverwrites(cells: readonly Cell[]): Overwrite[] {
   return events
 }
 
-/** Takes cells one after the other; the wrong type is a broken invariant (the tables are STRICT). */
+/** Takes cells one after the other. A wrong type is a broken invariant: the tables are STRICT. */
 export class CellReader {
   readonly #cells: readonly unknown[]
   #next = 0
@@ -127,7 +173,7 @@ export class CellReader {
   }
 }
 
-/** Rows as the reader sends them; where the stream is not known beforehand, its name is in each row. */
+/** @param stream the stream of all rows; null if each row names its own */
 export function toEvents({ cells, altered }: Rows, stream: string | null): RecordedEvent[] {
   const reader = new CellReader(cells)
   const events: RecordedEvent[] = []

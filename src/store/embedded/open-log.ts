@@ -16,11 +16,11 @@ export type OpenedLog = {
   close(): void
 }
 
-/** Locks the file, checks it, and makes or upgrades it. The lock holds until `close`. */
+/** Locks the file, checks it, and creates or upgrades it. The lock holds until `close`. */
 export function openLog(wanted: string): Result<OpenedLog, StoreFailure> {
   const opened: DatabaseSync[] = []
   const close = (): void => {
-    // The lock goes last, when the file is at rest.
+    // The lock is released last, when nothing uses the file any more.
     for (const db of opened.toReversed()) db.close()
   }
   try {
@@ -66,9 +66,9 @@ function refusal(file: string, error: unknown): StoreFailure {
 }
 
 /**
- * Keeps others out of `file`: an empty database beside it, in a transaction that never ends. The lock
- * belongs to the open file, so the kernel lets go of it however the process dies, and nothing stale is
- * ever left. (The log itself cannot be locked whole, because the readers' connection needs it.)
+ * Locks `file` for this store: an empty database beside it, in a transaction that never ends. The lock belongs to the
+ * open file, so the kernel releases it however the process ends, and nothing stale is ever left. (The log itself
+ * cannot be locked, because the connection of the reading thread needs it.)
  * @throws SQLite's "database is locked" while another store has it
  */
 function lock(file: string): DatabaseSync {

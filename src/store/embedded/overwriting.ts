@@ -8,7 +8,7 @@ const RewrittenRow = Content.extend({ id: z.int() })
 const Checkpoint = z.object({ busy: z.int() })
 const Timeout = z.object({ timeout: z.int() })
 
-/** How long readers of the file may hold up the emptying of its log. */
+/** How long to wait for readers of the file before its write-ahead log is emptied. */
 const PATIENCE_MS = 250
 
 /** Overwrites events so that nothing of what was there is left in the file or in its log. */
@@ -29,7 +29,7 @@ export class Overwriter {
     }
   }
 
-  /** Null where it is done. @throws what SQLite throws */
+  /** Null if it is done. @throws what SQLite throws */
   overwrite(events: readonly Overwrite[]): OverwriteError | null {
     this.#db.exec('BEGIN IMMEDIATE')
     for (const event of events) {
@@ -57,7 +57,7 @@ export class Overwriter {
     return true
   }
 
-  /** The write-ahead log still has the pages as they were. Appends wait meanwhile, so others get little time. */
+  /** Removes the old pages from the write-ahead log. Appends wait meanwhile, so readers get little time to finish. */
   #emptyLog(): OverwriteError | null {
     const { timeout } = Timeout.parse(this.#db.prepare('PRAGMA busy_timeout').get())
     this.#db.exec(`PRAGMA busy_timeout = ${PATIENCE_MS}`)
@@ -65,15 +65,15 @@ export class Overwriter {
     this.#db.exec(`PRAGMA busy_timeout = ${timeout}`)
     const { busy } = Checkpoint.parse(emptied)
     if (busy === 0) return null
-    const message = 'somebody reads the event store, so its log cannot be emptied now'
+    const message =
+      'another program reads the event store, so its write-ahead log cannot be emptied now'
     return { type: 'store_unavailable', message }
   }
 }
 
 /**
- * An event that was overwritten has blanks in its row; what it holds now is in the newest row of
- * `rewritten` with its position. Rows are never made shorter or longer: SQLite would move others about
- * within the file, and leave copies of them.
+ * The row of an overwritten event holds blanks; its present texts are in the newest row of `rewritten` with its
+ * position. Rows never become shorter or longer: SQLite would move other rows within the file, and leave copies.
  */
 const isBlank = (data: string): boolean => data !== '' && data.trim() === ''
 
@@ -83,10 +83,10 @@ const padding = (text: string): string => ' '.repeat(Buffer.byteLength(text))
 const NEWEST = `
   SELECT id, data, metadata FROM rewritten WHERE position = ? ORDER BY id DESC LIMIT 1`
 
-/** Where these stand in a row as it is read. */
+/** The indexes of these columns in a row that is read. */
 export const [POSITION, DATA, METADATA] = [0, 4, 5]
 
-/** Puts what events hold now in the place of the blanks in their rows. */
+/** Replaces the blanks in rows by the present texts of the events. */
 export class Replacements {
   readonly #db: DatabaseSync
   #newest: StatementSync | null = null

@@ -27,7 +27,7 @@ type Waiting = {
 
 const READER = siblingModule('worker-reader', import.meta.url)
 
-/** The reads under way: puts together the parts in which the reading thread answers. */
+/** The reads under way. Joins the parts in which the reading thread answers. */
 export class ReadQueue {
   readonly #thread: Thread<ReadRequest, Reply>
   readonly #waiting = new Map<number, Waiting>()
@@ -65,7 +65,7 @@ export class ReadQueue {
     )
   }
 
-  /** Finishes what is under way, and lets go of the file. No read comes after it. */
+  /** Finishes what is under way, and closes the file. No read may follow. */
   async close(): Promise<void> {
     if (this.#waiting.size > 0) {
       await new Promise<void>((resolve) => {
@@ -89,7 +89,7 @@ export class ReadQueue {
     this.#settle(reply.id, waiting, ok({ events: waiting.events, found, end, cursor }))
   }
 
-  /** The reader is gone. */
+  /** The reader has ended. */
   #lose(failure: StoreFailure): void {
     this.#lost ??= failure
     for (const [id, waiting] of this.#waiting) this.#settle(id, waiting, err(failure))
@@ -128,8 +128,8 @@ function firstRevision(from: ReadOptions['from']): number {
   return from === 'end' ? Number.MAX_SAFE_INTEGER : atLeast(0, from)
 }
 
-/** @throws RangeError for what is no integer from `least` on */
+/** @throws RangeError unless the value is an integer of at least `least` */
 export function atLeast(least: number, value: number): number {
   if (Number.isSafeInteger(value) && value >= least) return value
-  throw new RangeError(`an integer from ${least} on is needed, not ${value}`)
+  throw new RangeError(`an integer of at least ${least} is needed, not ${value}`)
 }

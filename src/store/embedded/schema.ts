@@ -34,8 +34,8 @@ const STEPS: readonly string[] = [
 ]
 
 /**
- * Commits survive a loss of power (FULL); the log is copied into the file about every 4 MB. What is
- * dropped or moved within the file is overwritten, so that nothing is left of what is redacted later.
+ * Commits survive a loss of power (FULL). The write-ahead log is copied into the file about every 4 MB. SQLite
+ * overwrites what it drops or moves within the file, so that nothing is left of what is redacted later.
  */
 const DURABLE = `
   PRAGMA secure_delete = ON;
@@ -45,16 +45,16 @@ const DURABLE = `
   PRAGMA cache_size = -16000;
 `
 
-/** Up to this size a file is checked page by page when it is opened, which takes a moment at most. */
+/** A file of at most this many pages is checked when it is opened, which takes a moment at most. */
 const CHECKED_PAGES = 65_536
 
-/** Why a file is not taken, for a person. */
+/** Why a file is not opened, for a person. */
 export class Refused extends Error {
   override readonly name = 'Refused'
 }
 
 /**
- * Makes an empty database an event store, and an older one one of the present format.
+ * Makes an event store of an empty database, and upgrades one of an older format.
  * @throws Refused, or an error of SQLite: the file is foreign, newer or damaged, and is left as it is
  */
 export function prepareSchema(db: DatabaseSync, file: string): void {
@@ -65,7 +65,7 @@ export function prepareSchema(db: DatabaseSync, file: string): void {
   // Last, so that the mark of the file is in the file itself and not only in its log.
   if (pragma(db, 'journal_mode = WAL') !== 'wal') {
     throw new Refused(
-      `the event store ${file} lies where SQLite cannot share memory between connections ` +
+      `the event store ${file} is where SQLite cannot share memory between connections ` +
         '(a network folder?): choose a local folder',
     )
   }
@@ -79,7 +79,7 @@ function pragma(db: DatabaseSync, statement: string): unknown {
   return row === undefined ? undefined : Object.values(row)[0]
 }
 
-/** For a file that must be a log already. @throws Refused, or an error of SQLite */
+/** Refuses a file that is not a log yet. @throws Refused, or an error of SQLite */
 export function refuseOthers(db: DatabaseSync, file: string): void {
   refuseForeign(db, file)
   if (pragma(db, 'application_id') !== APPLICATION_ID) {
@@ -122,7 +122,7 @@ function refuseDamaged(db: DatabaseSync, file: string): void {
 function upgrade(db: DatabaseSync): void {
   const format = pragma(db, 'user_version')
   if (format === STEPS.length || typeof format !== 'number') return
-  // Before there was this table, what was moved within the file was not overwritten.
+  // Format 1 did not overwrite what was moved within the file.
   if (format === 1) db.exec('VACUUM')
   db.exec('BEGIN IMMEDIATE')
   for (const step of STEPS.slice(format)) db.exec(step)

@@ -1,10 +1,10 @@
 import { messageOf } from '../../lib/message-of.ts'
 import type { StoreFailure } from '../event-store.ts'
 
-/** Primary result codes of SQLite that a person can do something about. */
+/** Primary result codes of SQLite for which the message gives advice. */
 const [PERM, BUSY, LOCKED, READONLY, IOERR] = [3, 5, 6, 8, 10]
 const [CORRUPT, FULL, CANTOPEN, AUTH, NOTADB] = [11, 13, 14, 23, 26]
-/** Extended code: written, but it is not known whether it reached the disk. */
+/** Extended code: written, but it is unknown whether it reached the disk. */
 const IOERR_FSYNC = 1034
 
 /** The extended result code of an error that SQLite raised, else 0. */
@@ -17,12 +17,12 @@ export function isBusy(error: unknown): boolean {
   return (codeOf(error) & 0xff) === BUSY
 }
 
-/** Whether a commit that failed with this may come to light all the same, after a loss of power. */
+/** Whether a commit that failed with this error may still be there after a loss of power. */
 export function leavesOutcomeUnknown(error: unknown): boolean {
   return codeOf(error) === IOERR_FSYNC
 }
 
-/** What went wrong with `file`, and what to do about it. */
+/** What failed with `file`, and what to do about it. */
 export function storeFailed(file: string, error: unknown): StoreFailure {
   return { type: 'store_failed', message: describe(file, error) }
 }

@@ -3,7 +3,7 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { messageOf } from '../../lib/message-of.ts'
 import type { StoreFailure } from '../event-store.ts'
 
-/** What a thread says first: that it has the file open, or why it has not. */
+/** The first message of a thread: it has opened the file, or why it has not. */
 type Opening =
   | { readonly type: 'opened' }
   | { readonly type: 'refused'; readonly failure: StoreFailure }
@@ -16,7 +16,7 @@ export class Thread<Request, Reply extends { readonly type: string }> {
 
   /**
    * @param script main module of the thread
-   * @param onLost the thread has ended, by itself or because it was asked to: it does not answer any more
+   * @param onLost called when the thread has ended, by itself or because it was asked to
    */
   constructor(
     script: URL,
@@ -51,7 +51,7 @@ export class Thread<Request, Reply extends { readonly type: string }> {
     this.#worker.postMessage(request)
   }
 
-  /** Resolves when the thread has let go of the file. */
+  /** Resolves when the thread has closed the file and ended. */
   ended(): Promise<void> {
     return this.#ended
   }

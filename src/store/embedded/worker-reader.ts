@@ -5,7 +5,7 @@ import type { ReadReply, ReadRequest } from './messages.ts'
 import { openForReading } from './open-log.ts'
 import { storeFailed } from './sqlite-failure.ts'
 
-/** The thread that reads, so that a long read never holds up an append. */
+/** The thread that reads, so that a long read never delays an append. */
 
 if (parentPort === null) throw new Error('this module is the main module of a worker thread')
 const port = parentPort

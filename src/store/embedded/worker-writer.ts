@@ -11,12 +11,12 @@ import { type OpenedLog, openLog } from './open-log.ts'
 
 /** The thread that writes. It owns the file: no other thread creates, locks or changes it. */
 
-/** A group is closed when it has as many characters as this, so that a commit stays short. */
+/** A group takes no more appends once it has this many characters, so that a commit stays short. */
 const GROUP_SIZE = 8_000_000
 
 /**
- * How long to poll for the next request after one. A caller whose append has settled often makes the
- * next at once, and to be woken for it costs a good part of a commit: bench/store-append.ts measures it.
+ * How long to poll for the next request. A caller whose append has settled often makes the next one at once, and to be
+ * woken for it costs a good part of a commit: bench/store-append.ts measures it.
  */
 const SPIN_MS = 0.05
 
@@ -41,7 +41,7 @@ function serve(log: OpenedLog): void {
     let request: WriteRequest | undefined = first
     while (request !== undefined) {
       answer(request, log, writer)
-      request = request.type === 'close' ? undefined : spin()
+      request = request.type === 'close' ? undefined : nextSoon(writer)
     }
   })
 }
@@ -58,8 +58,8 @@ function answer(request: WriteRequest, log: OpenedLog, writer: LogWriter): void 
 }
 
 /**
- * Everything that was queued since the last commit goes into one transaction, and also what comes in
- * while that is written. A close is sent only when all appends are settled.
+ * All that was queued since the last commit goes into one transaction, together with what arrives while that is
+ * written. A close is sent only when all appends are settled.
  */
 function answerGroup(cells: readonly Cell[], log: OpenedLog, writer: LogWriter): void {
   const group: Append[] = []
@@ -80,11 +80,13 @@ function take(): WriteRequest | undefined {
   return receiveMessageOnPort(port)?.message
 }
 
-/** The next request, if it comes soon. */
-function spin(): WriteRequest | undefined {
+/** The next request, if it comes soon. Its transaction begins meanwhile. */
+function nextSoon(writer: LogWriter): WriteRequest | undefined {
   const until = performance.now() + SPIN_MS
+  writer.begin()
   let request = take()
   while (request === undefined && performance.now() < until) request = take()
+  if (request?.type !== 'append') writer.rest()
   return request
 }
 

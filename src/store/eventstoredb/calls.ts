@@ -10,8 +10,8 @@ const MAX_LEADERS = 3
 const ignore = (): void => {}
 
 /**
- * Makes a call, again where it met a server that is not the leader and so did nothing. When it fails,
- * the client has already replaced a broken connection, so that calling again makes sense.
+ * Makes a call. Repeats it if the server is not the leader and so did nothing. When a call fails, the client has already
+ * replaced a broken connection, so a later call may succeed.
  */
 export async function call<T>(once: () => Promise<T>): Promise<T> {
   for (let leaders = 1; ; leaders += 1) {
@@ -28,8 +28,8 @@ export async function call<T>(once: () => Promise<T>): Promise<T> {
 const DROPPED_MS: PauseBoundsMs = [20, 500]
 
 /**
- * Makes an append, and again while the server drops it as one of two that came at the same time. It has the same
- * ids and expected revision each time, so that it is stored once.
+ * Makes an append. Repeats it while the server drops it as one of two that arrived at the same time. The ids and the
+ * expected revision are the same each time, so it is stored once.
  * @param once makes the append within so many milliseconds
  * @param ms the time limit of all attempts
  */
@@ -50,7 +50,7 @@ export async function appendWithin<T>(ms: number, once: (ms: number) => Promise<
   }
 }
 
-/** Rejects with NoAnswer after `ms`. What the promise does later is ignored. */
+/** Rejects with NoAnswer after `ms`. Ignores what the promise does later. */
 async function within<T>(ms: number, answer: Promise<T>): Promise<T> {
   const { promise: expiry, reject } = Promise.withResolvers<never>()
   const timer = setTimeout(() => reject(new NoAnswer(`no answer within ${ms} ms`)), ms)
@@ -63,8 +63,8 @@ async function within<T>(ms: number, answer: Promise<T>): Promise<T> {
 }
 
 /**
- * Reads to the end; leaves no call open on the server, whatever happens. What comes too late is still
- * taken: the client waits for ever for the end of a call whose answers are not read.
+ * Reads to the end. Leaves no call open on the server, whatever happens. Reads even what arrives too late, because the
+ * client waits forever for the end of a call whose answers are not read.
  */
 export async function collect<E>(ms: number, read: StreamingRead<E>): Promise<E[]> {
   const events: E[] = []
@@ -96,18 +96,18 @@ const Fault = z.looseObject({
 
 const faultOf = (cause: unknown) => Fault.parse(Object(cause))
 
-/** gRPC codes of an answer that will be the same next time, and that means that nothing was done. */
+/** gRPC codes of an answer that means that nothing was done, and that will be the same next time. */
 const REFUSED = new Set([3, 5, 6, 7, 8, 9, 11, 12, 16])
-/** gRPC codes (and the client's own errors) of a server that is not there, or not now. */
+/** gRPC codes of a server that is not there, or not now. */
 const ABSENT = new Set([1, 4, 10, 14])
 /** gRPC code of an append that the server has dropped. */
 const ABORTED = 10
-/** gRPC's words for a connection that broke under a call; their code is that of an internal error. */
+/** gRPC's words for a connection that broke during a call. Their code is that of an internal error. */
 const BROKEN = /RST_STREAM|ECONNRESET|EPIPE/
 /** gRPC gave up before it had sent anything. */
 const NEVER_SENT = /No connection established|Name resolution failed|Failed to discover/
 
-/** What gRPC ends with where it has nothing to note. */
+/** How a message of gRPC ends if there is no note. */
 const NOTHING_NOTED = 'Resolution note:'
 
 /** No answer within our own time limit. */
@@ -124,7 +124,7 @@ export function clientMessageOf(cause: unknown): string {
   return noted || type || String(cause)
 }
 
-/** The server is not the leader; the client turns to the leader it named. */
+/** The server is not the leader. The client connects to the leader that it named. */
 const isNotLeader = (cause: unknown): boolean => faultOf(cause).type === 'not-leader'
 
 /** The server waited in vain for an append to be committed, such as the second of two that are the same. */
@@ -164,7 +164,7 @@ export function readError(cause: unknown, stream: string): ReadError {
   return storeFailure(cause)
 }
 
-/** Whatever is not certainly refused may be stored: then the outcome is unknown. */
+/** An append that is not certainly refused may be stored: its outcome is unknown. */
 export function appendError(
   cause: unknown,
   append: { readonly expected: ExpectedRevision; readonly bytes: number },

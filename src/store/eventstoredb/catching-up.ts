@@ -2,16 +2,16 @@ import type { Signal } from '../../lib/signal.ts'
 import type { Source } from './sources.ts'
 
 /**
- * An answer about the head of the log that has lain for longer is asked for again: the consumer was busy
- * meanwhile. A consumer that waits for it uses it at once, however long it was under way.
+ * An older answer about the head of the log is not used, but asked for again: the consumer was busy meanwhile. A
+ * consumer that waits uses an answer at once, however long it was under way.
  */
 const FRESH_MS = 50
-/** How long to wait until the head is asked for again when it is not reached, or no answer came. */
+/** How long to wait before the head is asked for again, if it is not reached or no answer came. */
 const AGAIN_MS = 1000
 
 /**
- * Finds out when a subscription has caught up by asking what the last stored event is, and comparing.
- * The server's own word is not used: not all versions give it, nor for streams that do not exist yet.
+ * Finds out when a subscription has caught up: asks which event is the last one that is stored, and compares. The
+ * server's own report is not used, because not all versions send it, nor for streams that do not exist yet.
  */
 export class CatchingUp<P> {
   readonly #source: Source<P>
@@ -31,11 +31,11 @@ export class CatchingUp<P> {
     this.#ask()
   }
 
-  /** True once, when all that is stored has been delivered up to `reached`. */
+  /** True once, when all that is stored is delivered up to `reached`. */
   isDue(reached: P | null): boolean {
     if (this.#state.type !== 'known') return false
     const { head, knownAt } = this.#state
-    if (head !== null && this.#source.isBehind(head, reached)) return false
+    if (head !== null && this.#source.isAfter(head, reached)) return false
     this.#attempt = 0
     if (performance.now() - knownAt > FRESH_MS) {
       this.#ask()

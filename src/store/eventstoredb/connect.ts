@@ -6,7 +6,7 @@ import type { StoreFailure } from '../event-store.ts'
 import { clientMessageOf } from './calls.ts'
 
 /**
- * Makes a client for an `esdb://` connection string. It connects when it is first used.
+ * Makes a client for an `esdb://` connection string. The client connects when it is first used.
  * @returns `store_failed` for a string, or a certificate file named in it, that cannot be used
  */
 export function connect(
@@ -15,7 +15,7 @@ export function connect(
 ): Result<EventStoreDBClient, StoreFailure> {
   try {
     const client = EventStoreDBClient.connectionString(effectiveOptions(connectionString, log))
-    mend(client, log)
+    replaceMethods(client, log)
     return ok(client)
   } catch (cause) {
     const message = `The connection string of EventStoreDB cannot be used: ${clientMessageOf(cause)}`
@@ -24,16 +24,16 @@ export function connect(
 }
 
 /**
- * Two habits of the client (6.2.1) would end the whole process, so its own methods are replaced:
+ * Replaces two methods of the client (6.2.1) that would end the whole process:
  *
- * - Batch appends share one table of unanswered appends between all connections. A lost connection
- *   rejects the appends of the healthy one, whose answers then throw where nothing can catch it. Saying
- *   that the server has no batch append makes the client use a call of its own for each append.
- * - `handleError`, which replaces a failed connection, is never awaited: when it fails the rejection is
- *   unhandled. And it closes the channel under an append that is just being started, which has the same
- *   end; so it is put off until no append can be in between.
+ * - Batch appends share one table of unanswered appends between all connections. A lost connection rejects the appends
+ *   of a healthy one, whose answers then throw where nothing can catch the error. If the server has no batch append,
+ *   the client makes a call for each append, so `supports` returns false.
+ * - `handleError`, which replaces a failed connection, is never awaited: if it fails, the rejection is unhandled. And it
+ *   closes the channel of an append that is just starting, with the same effect. So it waits until no append is
+ *   starting.
  */
-function mend(client: EventStoreDBClient, log: (message: string) => void): void {
+function replaceMethods(client: EventStoreDBClient, log: (message: string) => void): void {
   const handleError: unknown = Reflect.get(client, 'handleError')
   if (typeof handleError !== 'function' || typeof Reflect.get(client, 'supports') !== 'function') {
     throw new BrokenInvariant('this version of @eventstore/db-client is not the one we know')
@@ -51,7 +51,7 @@ function mend(client: EventStoreDBClient, log: (message: string) => void): void 
   })
 }
 
-/** The options that the client knows, without those that we cannot leave to it. */
+/** The options that are passed to the client: those that it knows, except for `LEFT_OUT`. */
 const KNOWN = new Set([
   'connectionname',
   'defaultdeadline',
@@ -67,7 +67,7 @@ const KNOWN = new Set([
   'userkeyfile',
 ])
 
-/** Why an option that the client would take, or complain of, is left out. */
+/** Why an option that the client knows is not passed to it. */
 const LEFT_OUT: Readonly<Record<string, string>> = {
   tlsverifycert: 'it has no effect in this client: name the authority with tlsCAFile',
   throwonappendfailure: 'a refused append is always reported',
@@ -76,8 +76,8 @@ const LEFT_OUT: Readonly<Record<string, string>> = {
 const flat = (key: string): string => key.trim().toLowerCase().replace(/[_-]/g, '')
 
 /**
- * The connection string without the options that have no effect here, each of which is logged. The
- * client would print the whole string, password and all, on the console.
+ * The connection string without the options that have no effect here. Each of them is logged. The client would print
+ * the whole string, with the password, on the console.
  */
 function effectiveOptions(connectionString: string, log: (message: string) => void): string {
   const [address = ''] = /^[^:]*:\/\/(?:[^:]+:[^@]+@)?[^?]*/.exec(connectionString) ?? [
@@ -100,8 +100,8 @@ export function namedDeadline(connectionString: string): number | undefined {
   return named === undefined ? undefined : Number(named)
 }
 
-/** A function that takes the password of a connection string out of any text. */
-export function redactor(connectionString: string): (text: string) => string {
+/** A function that removes the password of a connection string from any text. */
+export function scrubber(connectionString: string): (text: string) => string {
   const password = /^[^:]*:\/\/[^:@]*:([^@]*)@/.exec(connectionString)?.[1]
   const secrets = password === undefined ? [] : [password, decoded(password)]
   return (text) => {
@@ -110,9 +110,9 @@ export function redactor(connectionString: string): (text: string) => string {
   }
 }
 
-/** The error with its message redacted. */
-export const redacted = <E extends object>(error: E, redact: (text: string) => string): E => {
-  return 'message' in error ? { ...error, message: redact(String(error.message)) } : error
+/** The error with its message scrubbed. */
+export const scrubbed = <E extends object>(error: E, scrub: (text: string) => string): E => {
+  return 'message' in error ? { ...error, message: scrub(String(error.message)) } : error
 }
 
 function decoded(text: string): string {

@@ -5,8 +5,8 @@ import type { NewEvent, Position, RecordedEvent } from '../event-store.ts'
 const utf8 = new TextEncoder()
 
 /**
- * A JSON event, which EventStoreDB's own pages can show and its projections can read.
- * @throws SyntaxError where the data is not JSON text
+ * A JSON event, so that EventStoreDB's own pages can show it and its projections can read it.
+ * @throws SyntaxError if the data is not JSON text
  */
 export function toEventData({ id, type, data, metadata }: NewEvent): EventData {
   const value: unknown = JSON.parse(data)
@@ -28,7 +28,7 @@ export type StoredEvent = {
   readonly position?: LogPosition
 }
 
-/** JSON text of what the client has parsed; bytes and texts that it could not parse as they are. */
+/** JSON text of a value that the client has parsed. Bytes that it could not parse stay as they are. */
 function textOf(value: unknown): string {
   if (value instanceof Uint8Array) return Buffer.from(value).toString('utf8')
   return JSON.stringify(value ?? null)
@@ -47,7 +47,7 @@ export function toRecordedEvent(event: StoredEvent): RecordedEvent {
   }
 }
 
-/** Links, tombstones and whatever else EventStoreDB writes into streams for itself. */
+/** Links, tombstones and other events that EventStoreDB writes into streams for itself. */
 export const isSystemEvent = (event: StoredEvent): boolean => event.type.startsWith('$')
 
 const PositionText = z.string().regex(/^\d+:\d+$/)
@@ -62,7 +62,7 @@ export function decodePosition(position: Position): LogPosition {
   return { commit: BigInt(commit), prepare: BigInt(prepare) }
 }
 
-/** A read of a stream may name another prepare position than $all does: there both are the same. */
+/** A read of a stream may return another prepare position than $all, where commit and prepare are equal. */
 export const positionInAll = (event: StoredEvent): StoredEvent => {
   if (event.position === undefined) return event
   const { commit } = event.position

@@ -32,12 +32,12 @@ import {
   readError,
   storeFailure,
 } from './calls.ts'
-import { connect, namedDeadline, redacted, redactor } from './connect.ts'
+import { connect, namedDeadline, scrubbed, scrubber } from './connect.ts'
 import { decodePosition, positionInAll, toEventData, toRecordedEvent } from './event-format.ts'
 import { follow } from './follow.ts'
 import { allSource, streamSource } from './sources.ts'
 
-/** How long the server may take over one call. */
+/** How long the server may take for one call. */
 const CALL_TIMEOUT_MS = 10_000
 /** How long opening the store waits for a first answer. */
 const FIRST_ANSWER_MS = 2_000
@@ -52,21 +52,21 @@ type EventStoreDbOptions = {
 }
 
 /**
- * Opens a store in an EventStoreDB. A server that cannot be reached is no error: the store answers
- * `store_unavailable` until it can be.
+ * Opens a store in an EventStoreDB. If the server cannot be reached, that is not an error here: all calls fail with
+ * `store_unavailable` until it can be reached.
  * @returns `store_failed` for a bad connection string, or a server that refuses the credentials
  */
 export function openEventStoreDb(
   options: EventStoreDbOptions,
 ): ResultAsync<EventStore, StoreFailure> {
-  const redact = redactor(options.connectionString)
-  const log = (message: string) => options.log?.(redact(message))
+  const scrub = scrubber(options.connectionString)
+  const log = (message: string) => options.log?.(scrub(message))
   const open = async (): Promise<Result<EventStore, StoreFailure>> => {
     const client = connect(options.connectionString, log)
-    if (client.isErr()) return err(redacted(client.error, redact))
+    if (client.isErr()) return err(scrubbed(client.error, scrub))
     const timeoutMs =
       options.timeoutMs ?? namedDeadline(options.connectionString) ?? CALL_TIMEOUT_MS
-    const store = new ClientStore(client.value, { timeoutMs, redact, log })
+    const store = new ClientStore(client.value, { timeoutMs, scrub, log })
     const first = await firstAnswer(store)
     if (first === null || first.isOk()) return ok(store)
     log(first.error.message)
@@ -77,7 +77,7 @@ export function openEventStoreDb(
   return new ResultAsync(open())
 }
 
-/** Null where there is none yet. */
+/** Null if the server does not answer in time. */
 async function firstAnswer(store: EventStore): Promise<Result<void, StoreFailure> | null> {
   const waited = new AbortController()
   const silence = setTimeout(FIRST_ANSWER_MS, null, waited).catch(() => null)
@@ -88,7 +88,7 @@ async function firstAnswer(store: EventStore): Promise<Result<void, StoreFailure
 class ClientStore implements EventStore {
   readonly #client: EventStoreDBClient
   readonly #timeoutMs: number
-  readonly #redact: (text: string) => string
+  readonly #scrub: (text: string) => string
   readonly #log: (message: string) => void
   readonly #closing = new AbortController()
   readonly #underWay = new Set<Promise<unknown>>()
@@ -97,13 +97,13 @@ class ClientStore implements EventStore {
     client: EventStoreDBClient,
     options: {
       readonly timeoutMs: number
-      readonly redact: (text: string) => string
+      readonly scrub: (text: string) => string
       readonly log: (message: string) => void
     },
   ) {
     this.#client = client
     this.#timeoutMs = options.timeoutMs
-    this.#redact = options.redact
+    this.#scrub = options.scrub
     this.#log = options.log
   }
 
@@ -132,7 +132,7 @@ class ClientStore implements EventStore {
   }
 
   readStream(stream: string, options: ReadOptions): ResultAsync<RecordedEvent[], ReadError> {
-    // There is nothing after the end; a read of the last event shows whether the stream exists.
+    // There is nothing after the end. A read of the last event shows whether the stream exists.
     const onlyExistence = options.from === 'end' && options.direction === 'forward'
     const request = {
       fromRevision: toClientPlace(options.from),
@@ -194,7 +194,7 @@ class ClientStore implements EventStore {
     const answer = call(once)
     this.#underWay.add(answer)
     const settled = answer.finally(() => this.#underWay.delete(answer))
-    return ResultAsync.fromPromise(settled, (cause) => redacted(toError(cause), this.#redact))
+    return ResultAsync.fromPromise(settled, (cause) => scrubbed(toError(cause), this.#scrub))
   }
 }
 

@@ -16,7 +16,7 @@ type FollowOptions = {
 
 type Cursor<P> = {
   reached: P | null
-  /** Whether anything was delivered since the subscription last broke off. */
+  /** Whether anything was delivered since the last connection ended. */
   heard: boolean
 }
 
@@ -40,11 +40,11 @@ export async function* follow<P>(
       return
     }
     if (cursor.reached !== before) backoff.reset()
-    // One line for an outage, however often it takes to come back.
+    // One line for each outage, however many attempts it takes.
     if (cursor.heard) {
       log(
-        `EventStoreDB: the subscription to ${source.name} broke off, and is made again until it ` +
-          `holds: ${clientMessageOf(cause)}`,
+        `EventStoreDB: the subscription to ${source.name} ended, and is retried until it ` +
+          `works: ${clientMessageOf(cause)}`,
       )
     }
     if (cursor.heard) yield { type: 'interrupted' }
@@ -53,7 +53,7 @@ export async function* follow<P>(
   }
 }
 
-/** One connection: moves the cursor on with every delivery, returns why the connection ended. */
+/** One connection: advances the cursor with each delivery, and returns why the connection ended. */
 async function* connected<P>(
   source: Source<P>,
   cursor: Cursor<P>,
@@ -84,7 +84,7 @@ async function* connected<P>(
   }
 }
 
-/** The events that are really after the cursor, which advances. */
+/** The events after the cursor, which advances. */
 function fresh<P>(
   source: Source<P>,
   cursor: Cursor<P>,
@@ -97,7 +97,7 @@ function fresh<P>(
 }
 
 function advance<P>(source: Source<P>, cursor: Cursor<P>, place: P | null): boolean {
-  if (place === null || !source.isBehind(place, cursor.reached)) return false
+  if (place === null || !source.isAfter(place, cursor.reached)) return false
   cursor.reached = place
   cursor.heard = true
   return true
@@ -113,23 +113,23 @@ function aborted(signal: AbortSignal): Promise<void> {
 const ignore = (): void => {}
 
 /**
- * One subscription of the client, until it drops. It is pulled from: what is not taken stays in the
- * stream's buffer, and when that is full, with the server.
+ * One subscription of the client, until it ends. What is not taken stays in the stream's buffer, and when that is full,
+ * with the server.
  */
 class Connection<P> {
   readonly #source: Source<P>
   readonly #subscription: ClientSubscription
-  readonly #passed: { readonly place: P; readonly behind: number }[] = []
+  readonly #passed: { readonly place: P; readonly takenBefore: number }[] = []
   #taken = 0
   #fellBehind = false
   #end: { readonly cause: unknown } | null = null
 
-  /** @param news notified whenever there is something new to look at */
+  /** @param news notified whenever there is something new to take */
   constructor(source: Source<P>, after: P | null, news: Signal) {
     this.#source = source
     this.#subscription = source.connect(after, (place) => {
-      // Events in front of this place may still be in the buffer.
-      this.#passed.push({ place, behind: this.#taken + this.#subscription.readableLength })
+      // Events before this place may still be in the buffer.
+      this.#passed.push({ place, takenBefore: this.#taken + this.#subscription.readableLength })
       news.notify()
     })
     const ended = (cause: unknown) => this.#ended(cause, news)
@@ -143,12 +143,12 @@ class Connection<P> {
     })
   }
 
-  /** Why the subscription dropped, once it has and all that came before was taken. */
+  /** Why the subscription ended, once all that arrived before is taken; null until then. */
   get end(): { readonly cause: unknown } | null {
     return this.#subscription.readableLength === 0 ? this.#end : null
   }
 
-  /** Whether the server has said, since the last question, that it sends history again. */
+  /** Whether the server has reported since the last call that it sends history again. */
   fellBehind(): boolean {
     const fell = this.#fellBehind
     this.#fellBehind = false
@@ -167,19 +167,19 @@ class Connection<P> {
     return events
   }
 
-  /** The last place that the server has passed and all events in front of which are taken. */
+  /** The last place that the server has passed, if all events before it are taken. */
   takePassed(): P | null {
     let last: P | null = null
-    while (this.#passed[0] !== undefined && this.#passed[0].behind <= this.#taken) {
+    while (this.#passed[0] !== undefined && this.#passed[0].takenBefore <= this.#taken) {
       const place = this.#passed.shift()?.place ?? null
-      if (place !== null && this.#source.isBehind(place, last)) last = place
+      if (place !== null && this.#source.isAfter(place, last)) last = place
     }
     return last
   }
 
   close(): void {
     this.#subscription.unsubscribe().catch(ignore)
-    // Whatever is still on its way is thrown away. The error listener stays: errors may come late.
+    // What is still on its way is dropped. The error listener stays, because errors may come late.
     this.#subscription.removeAllListeners('readable').resume()
   }
 

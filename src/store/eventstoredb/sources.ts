@@ -13,7 +13,7 @@ import {
 import { call, collect, readError } from './calls.ts'
 import { isSystemEvent, type StoredEvent } from './event-format.ts'
 
-/** Events that the client reads ahead; then it lets the server wait. */
+/** How many events the client reads ahead before the server has to wait. */
 export const READ_AHEAD = 128
 
 /** A subscription of the client, before anything was read from it. */
@@ -21,16 +21,16 @@ export type ClientSubscription = StreamSubscription | AllStreamSubscription
 
 /** What a subscription follows: one stream, or $all. `P` is a place in it. */
 export type Source<P> = {
-  /** For the log: what is followed. */
+  /** What is followed, for log lines. */
   readonly name: string
-  /** Subscribes after `after`; null is from the start. `passed` is called with places without events. */
+  /** Subscribes after `after` (null is the start). Calls `passed` with places that the server has passed without events. */
   connect(after: P | null, passed: (place: P) => void): ClientSubscription
   placeOf(event: StoredEvent): P
-  isBehind(place: P, other: P | null): boolean
+  isAfter(place: P, other: P | null): boolean
   /**
-   * The place which all that is stored now lies in front of or at; null where there is nothing to
-   * wait for. Rejects when the server does not answer.
-   * @param attempt how often it was asked before and not reached in time: then look more closely
+   * The place of the last event that is stored now, or a later one; null if there is nothing to wait for. Rejects if
+   * the server does not answer.
+   * @param attempt how often it was asked before without being reached in time: then it looks more closely
    */
   head(attempt: number): Promise<P | null>
 }
@@ -50,7 +50,7 @@ export function streamSource(
         { highWaterMark: READ_AHEAD },
       ),
     placeOf: (event) => event.revision,
-    isBehind: (place, other) => other === null || place > other,
+    isAfter: (place, other) => other === null || place > other,
     head: async () => {
       const last = { direction: BACKWARDS, fromRevision: END, maxCount: 1 } as const
       const options = { ...last, requiresLeader: true }
@@ -65,17 +65,17 @@ export function streamSource(
   }
 }
 
-/** After so many events that the filter drops, the server reports the place it has passed. */
+/** After this many events that the filter drops, the server reports the place that it has passed. */
 const SEARCH_WINDOW = 32
-/** How far the last event that passes the filter is looked for: more than one window. */
+/** How far back the last event that passes the filter is looked for: more than one window. */
 const LOOK_BACK = 4 * SEARCH_WINDOW
-/** How much further it is looked for each time, should the server not tell where it is. */
+/** The factor by which that grows each time, if the server does not report where it is. */
 const FURTHER = 8
 const MAX_LOOK_BACK = LOOK_BACK * FURTHER ** 3
 
 const BEFORE_ALL: LogPosition = { commit: 0n, prepare: 0n }
 
-function isBehind(place: LogPosition, other: LogPosition | null): boolean {
+function isAfter(place: LogPosition, other: LogPosition | null): boolean {
   if (other === null || place.commit > other.commit) return true
   return place.commit === other.commit && place.prepare > other.prepare
 }
@@ -113,7 +113,7 @@ export function allSource(
         { highWaterMark: READ_AHEAD },
       ),
     placeOf: (event) => event.position ?? BEFORE_ALL,
-    isBehind,
+    isAfter,
     head: async (attempt) => {
       const furthest = Math.min(LOOK_BACK * FURTHER ** attempt, MAX_LOOK_BACK)
       for (let limit = LOOK_BACK; ; limit *= FURTHER) {
@@ -121,7 +121,7 @@ export function allSource(
         const last = events.find((event) => passes(event) && !isSystemEvent(event))
         if (last !== undefined) return last.position ?? null
         if (events.length < limit) return null
-        // None of these passes: the server will tell that it has passed the first of them.
+        // None of these passes the filter: the server will report that it has passed the first of them.
         if (limit >= furthest) return events.at(-1)?.position ?? null
       }
     },

@@ -34,7 +34,7 @@ export function allSubscriptionTests(open: () => EventStore): void {
     expect(observer.events.filter((event) => event.stream === `${prefix}-4`)).toEqual(stored)
   })
 
-  test('the prefix is taken literally', async () => {
+  test('the prefix is matched literally', async () => {
     const prefix = `${uniqueName('prefix')}_%*`
     const inside = [prefix, `${prefix}a`, `${prefix}-b`]
     const outside = [
@@ -56,7 +56,7 @@ export function allSubscriptionTests(open: () => EventStore): void {
     )
   })
 
-  test('nothing with the prefix: caught up, then live', async () => {
+  test('without events that have the prefix: caught up, then live', async () => {
     const prefix = uniqueName('empty')
     const observer = observeAll(open(), prefix)
     await observer.untilCaughtUp()

@@ -4,7 +4,7 @@ import { append, dense, newEvent, numbered, readAll, revisions, uniqueName } fro
 
 /** What an append does to a stream, and what it answers. */
 export function appendTests(open: () => EventStore): void {
-  test('revisions begin at 0 and rise by 1; an append answers the revision of its last event', async () => {
+  test('revisions begin at 0 and rise by 1; an append returns the revision of its last event', async () => {
     const stream = uniqueName('revisions')
     expect(await append(open(), stream, numbered(1), 'no_stream')).toBe(0)
     expect(await append(open(), stream, numbered(3, 1), 0)).toBe(3)
@@ -68,7 +68,7 @@ export function appendTests(open: () => EventStore): void {
     })
   })
 
-  test('a refused append leaves nothing behind', async () => {
+  test('a refused append leaves no trace', async () => {
     const stream = uniqueName('refused')
     await append(open(), stream, numbered(2))
     const refused = await open().append(stream, numbered(5), { expectedRevision: 0 })
@@ -77,7 +77,7 @@ export function appendTests(open: () => EventStore): void {
     expect(await append(open(), stream, numbered(1), 1)).toBe(2)
   })
 
-  test('of concurrent appends with the same expected revision exactly one is made', async () => {
+  test('of concurrent appends with the same expected revision, exactly one is made', async () => {
     const stream = uniqueName('race')
     await append(open(), stream, numbered(1))
     const appends = Array.from({ length: 16 }, () => numbered(2))
@@ -97,7 +97,7 @@ export function appendTests(open: () => EventStore): void {
     expect(stored.slice(1).map((event) => event.id)).toEqual(won.flat().map((event) => event.id))
   })
 
-  test('the events of one append stand together, however many append at once', async () => {
+  test('the events of one append are consecutive, however many writers append at once', async () => {
     const stream = uniqueName('atomic')
     const appends = Array.from({ length: 20 }, (_, writer) =>
       Array.from({ length: 5 }, (_, n) => newEvent({ writer, n })),
@@ -112,7 +112,7 @@ export function appendTests(open: () => EventStore): void {
     }
   })
 
-  test('an append of the size limit is taken, one byte more is refused and leaves nothing', async () => {
+  test('an append of the size limit is made, one byte more is refused and leaves no trace', async () => {
     const stream = uniqueName('limit')
     const frame = JSON.stringify({ x: '' }).length + '{}'.length
     const full = newEvent({ x: 'x'.repeat(MAX_APPEND_BYTES - frame) })
@@ -141,7 +141,7 @@ export function appendTests(open: () => EventStore): void {
 
 /** The same append again is the same append; anything near it is not. */
 export function idempotenceTests(open: () => EventStore): void {
-  test('the same append again with no_stream succeeds with the original revision', async () => {
+  test('a repeated append with no_stream succeeds with the original revision', async () => {
     const stream = uniqueName('again')
     const events = numbered(3)
     expect(await append(open(), stream, events, 'no_stream')).toBe(2)
@@ -151,7 +151,7 @@ export function idempotenceTests(open: () => EventStore): void {
     expect(await readAll(open(), stream)).toHaveLength(7)
   })
 
-  test('the same append again with an exact revision succeeds with the original revision', async () => {
+  test('a repeated append with an exact revision succeeds with the original revision', async () => {
     const stream = uniqueName('again-exact')
     await append(open(), stream, numbered(2))
     const events = numbered(3)
@@ -162,7 +162,7 @@ export function idempotenceTests(open: () => EventStore): void {
     expect(await readAll(open(), stream)).toHaveLength(6)
   })
 
-  test('the same append at once from two sides is stored once, and both succeed', async () => {
+  test('the same append from two sides at once is stored once, and both succeed', async () => {
     const stream = uniqueName('again-at-once')
     const events = numbered(3)
     const both = await Promise.all([

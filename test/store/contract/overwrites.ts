@@ -17,7 +17,7 @@ export function overwriteTests(open: () => EventStore): void {
     return overwrite === undefined ? null : { store, overwrite: overwrite.bind(store) }
   }
 
-  test('an event is read in its new form, with its place and id, again and again', async ({
+  test('an event is read in its new form, with its place and id, after each overwrite', async ({
     skip,
   }) => {
     const { store, overwrite } = able() ?? skip()
@@ -43,7 +43,7 @@ export function overwriteTests(open: () => EventStore): void {
     expect(read).toEqual(observer.events.toReversed())
   })
 
-  test('another event in its place is left as it is, and so are all with it', async ({ skip }) => {
+  test('if another event is in its place, none of the events is changed', async ({ skip }) => {
     const { store, overwrite } = able() ?? skip()
     const stream = uniqueName('others')
     await append(store, stream, numbered(2))

@@ -110,7 +110,7 @@ async function play(store: EventStore, script: readonly Step[]): Promise<void> {
   }
 }
 
-/** Whoever joins and leaves whenever: each sees exactly the dense sequence behind where it joined. */
+/** Whenever observers join and leave, each gets exactly the events after the place where it joined. */
 export function propertyTests(open: () => EventStore, runs: number): void {
   test(`random appends, joins and leaves (${runs} runs)`, { timeout: 300_000 }, async () => {
     await fc.assert(

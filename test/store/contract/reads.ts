@@ -43,7 +43,7 @@ export function readTests(open: () => EventStore): void {
     expect(await read(stream, { ...backward, from: 'start', limit: 9 })).toEqual([0])
   })
 
-  test('a page holds at most MAX_PAGE events, and the pages make up the stream', async () => {
+  test('a page holds at most MAX_PAGE events, and the pages together are the stream', async () => {
     const stream = uniqueName('pages')
     for (let first = 0; first < MAX_PAGE + 904; first += 500) {
       await append(open(), stream, numbered(500, first))
@@ -56,7 +56,7 @@ export function readTests(open: () => EventStore): void {
     expect(back).toEqual(dense(5000 - MAX_PAGE, 4999).reverse())
   })
 
-  test('an event comes back as it was appended, with its place and time', async () => {
+  test('an event is read as it was appended, with its place and time', async () => {
     const stream = uniqueName('round-trip')
     const data = {
       text: 'line\nbreak "quoted" \\ \u0000 \u2028 äöü 日本語 🜁',

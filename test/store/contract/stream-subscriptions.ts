@@ -25,7 +25,7 @@ export function streamSubscriptionTests(open: () => EventStore): void {
     expect(observer.events).toEqual(await readAll(open(), stream))
   })
 
-  test.each([0, 3, 8])('events behind revision %i (exclusive)', async (after) => {
+  test.each([0, 3, 8])('events after revision %i (exclusive)', async (after) => {
     const stream = uniqueName('after')
     await append(open(), stream, numbered(10))
     const observer = observeStream(open(), stream, after)
@@ -58,7 +58,7 @@ export function streamSubscriptionTests(open: () => EventStore): void {
     expectDense(observer, -1, 2)
   })
 
-  test('other streams, refused and repeated appends are not seen', async () => {
+  test('other streams, refused and repeated appends are not delivered', async () => {
     const [stream, other] = [uniqueName('mine'), uniqueName('other')]
     const observer = observeStream(open(), stream)
     await observer.untilCaughtUp()
@@ -75,7 +75,7 @@ export function streamSubscriptionTests(open: () => EventStore): void {
     expect(observer.events.every((event) => event.stream === stream)).toBe(true)
   })
 
-  test('joining while somebody appends: nothing missing, doubled or out of order', async () => {
+  test('joining while others append: nothing missing, doubled or out of order', async () => {
     const stream = uniqueName('joining')
     const total = 300
     const observers = []
@@ -89,7 +89,7 @@ export function streamSubscriptionTests(open: () => EventStore): void {
     for (const observer of observers) expectDense(observer, -1, total - 1)
   })
 
-  test('a slow consumer misses nothing, and holds up nobody', async () => {
+  test('a slow consumer misses nothing, and delays no other', async () => {
     const stream = uniqueName('slow')
     const [batches, size] = [60, 100]
     await append(open(), stream, numbered(1))
@@ -142,7 +142,7 @@ export function leavingTests(open: () => EventStore): void {
     }
   })
 
-  test('an observer can break out, and come back behind what it has', async () => {
+  test('an observer can leave, and subscribe again after what it has', async () => {
     const stream = uniqueName('break')
     await append(open(), stream, numbered(4))
     const { signal } = new AbortController()

@@ -23,7 +23,7 @@ export function newEvent(data: unknown = {}, metadata: unknown = {}): NewEvent {
   }
 }
 
-/** Events whose data tells their place: `{n: 0}`, `{n: 1}` … from `first` on. */
+/** Events whose data is their number: `{n: 0}`, `{n: 1}` … from `first` on. */
 export function numbered(count: number, first = 0): NewEvent[] {
   return Array.from({ length: count }, (_, i) => newEvent({ n: first + i }))
 }

@@ -4,10 +4,9 @@ import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts
 import type { EventStore } from '../../../src/store/event-store.ts'
 
 /**
- * A process of its own for the tests: `appender.ts FILE WRITERS BYTES`. Says `open` or `refused …`, then
- * appends until it is killed or an append fails, and tells each acknowledged event in a line: stream,
- * revision, id. After a failure it says `failed …` and how many events can still be read; then it ends
- * as soon as its standard input does.
+ * A process of its own for the tests: `appender.ts FILE WRITERS BYTES`. Prints `open` or `refused …`, then appends until
+ * it is killed or an append fails, and prints a line for each acknowledged event: stream, revision, id. After a failure
+ * it prints `failed …` and how many events can still be read. Then it waits for the end of its standard input.
  */
 
 const [file = '', writers = '1', bytes = '0'] = process.argv.slice(2)

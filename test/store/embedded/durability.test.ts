@@ -29,7 +29,7 @@ async function kill({ child }: Appender): Promise<void> {
 }
 
 describe('an acknowledged append', () => {
-  test('survives kill -9, time and again, and the streams go on where they were', async () => {
+  test('survives kill -9 again and again, and the streams continue after it', async () => {
     const file = join(await testFolder(), 'log.db')
     const acknowledged = new Map<string, string>()
     for (const enough of [1, 60, 500]) {
@@ -80,7 +80,7 @@ describe('one process at a time', () => {
 })
 
 describe('a disk that takes no more', () => {
-  test('appends fail with the name of the file, reading goes on, nothing acknowledged is lost', async () => {
+  test('appends fail with the name of the file, reads still work, nothing acknowledged is lost', async () => {
     const file = join(await testFolder(), 'log.db')
     // A limit on the size of files, in blocks of 512 or 1024 bytes, met with an error and not a signal.
     const running = appender(file, 2, 5000, "trap '' XFSZ; ulimit -f 2048")

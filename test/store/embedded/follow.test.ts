@@ -22,7 +22,7 @@ const recorded = (revision: number): RecordedEvent => {
   }
 }
 
-/** A log in memory whose reads take as long as `slowly` says, and see what is stored by then. */
+/** A log in memory. Each of its reads waits for `slowly`, and returns what is stored then. */
 function logInMemory(slowly: () => Promise<void>) {
   const feed = new CommitFeed()
   const log: RecordedEvent[] = []
@@ -54,7 +54,7 @@ describe('a subscription', () => {
           const { feed, log, followed } = logInMemory(read)
           for (let n = 0; n <= start; n += 1) log.push(recorded(n))
           const observer = observe((signal) => follow(followed, start, signal))
-          // A commit is in the file a while before it is told, and commits are told in their order.
+          // A commit is in the file before it is published, and commits are published in their order.
           const told: RecordedEvent[][] = []
           const tell = (): void => {
             for (const events of told.splice(0)) feed.publish(STREAM, events, 1)
@@ -101,14 +101,14 @@ describe('a subscription', () => {
         expect(seen).toBe(known)
         break
       }
-      // Something is committed behind each of the first items that are delivered.
+      // After each of the first items that are delivered, something is committed.
       if (step < 4) commit()
     }
     await iterator.return()
     expect(feed.hasListeners(STREAM)).toBe(false)
   })
 
-  test('that does not keep up goes back to the file, and is caught up anew', async () => {
+  test('that does not keep up reads the file again, and catches up again', async () => {
     const { feed, log, followed } = logInMemory(() => Promise.resolve())
     const { signal } = new AbortController()
     const iterator = follow(followed, -1, signal)
@@ -129,7 +129,7 @@ describe('a subscription', () => {
     await iterator.return()
   })
 
-  test('waits for a file that cannot be read, and goes on', async () => {
+  test('waits for a file that cannot be read, and continues', async () => {
     const { followed } = logInMemory(() => Promise.resolve())
     let reads = 0
     const failing: Followed = {
@@ -150,7 +150,7 @@ describe('a subscription', () => {
 })
 
 describe('an inbox', () => {
-  test('keeps no more than its bounds, and says so once', async () => {
+  test('keeps no more than its bounds, and then overflows', async () => {
     const inbox = new Inbox()
     inbox.push([recorded(0)], 3_000_000)
     expect(inbox.overflowed).toBe(false)

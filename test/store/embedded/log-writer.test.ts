@@ -34,7 +34,7 @@ const stored = (db: DatabaseSync): unknown[] =>
     .map((row) => `${row.name}@${row.revision} #${row.position}`)
 
 describe('a group of appends', () => {
-  test('is one commit, and a wrong revision in it hurts nobody else', async () => {
+  test('is one commit, and a wrong revision in it affects no other append', async () => {
     const { db, writer } = await openLog()
     const group = [append('a', NO_STREAM), append('a', NO_STREAM), append('a', 0), append('b', 7)]
     const [settled, ...others] = writer.write(group)
@@ -50,7 +50,7 @@ describe('a group of appends', () => {
     expect(stored(db)).toEqual(['a@0 #1', 'a@1 #2'])
   })
 
-  test('takes in what comes while it is written', async () => {
+  test('includes what arrives while it is written', async () => {
     const { db, writer } = await openLog()
     const group = [append('a', NO_STREAM)]
     const later = [append('a', 0), append('b', NO_STREAM)]
@@ -63,7 +63,7 @@ describe('a group of appends', () => {
     expect(stored(db)).toEqual(['a@0 #1', 'a@1 #2', 'b@0 #3'])
   })
 
-  test('is written one by one when SQLite refuses one of it', async () => {
+  test('is written one by one if SQLite refuses one of its appends', async () => {
     const { db, writer, file } = await openLog()
     db.exec(`CREATE TRIGGER poison BEFORE INSERT ON events WHEN new.type = 'poison'
       BEGIN SELECT RAISE(ABORT, 'poisoned'); END`)
@@ -76,7 +76,7 @@ describe('a group of appends', () => {
     expect(stored(db)).toEqual(['a@0 #1', 'a@1 #2', 'b@0 #3', 'a@2 #4'])
   })
 
-  test('leaves nothing behind when its commit fails, and the next one is fine', async () => {
+  test('leaves no trace if its commit fails, and the next group is written', async () => {
     const { db, writer } = await openLog()
     db.exec(`
       CREATE TABLE allowed (type TEXT PRIMARY KEY) STRICT;
@@ -91,7 +91,7 @@ describe('a group of appends', () => {
   })
 })
 
-test('a full disk is told, and the log goes on when there is room again', async () => {
+test('a full disk is reported, and appends work again when there is room', async () => {
   const { db, writer, file } = await openLog()
   db.exec('PRAGMA max_page_count = 20')
   const large = 'x'.repeat(20_000)
@@ -114,7 +114,7 @@ test('a full disk is told, and the log goes on when there is room again', async 
   expect(writer.write([append('a', last)])[0]?.outcomes.slice(0, 2)).toEqual([STORED, last + 1])
 })
 
-test('time does not run backwards in the log, whatever the clock does', async () => {
+test('times in the log never run backwards, whatever the clock does', async () => {
   const { db, writer } = await openLog()
   writer.write([append('a', NO_STREAM)])
   const future = Date.now() + 1e9

@@ -22,7 +22,7 @@ function sql(file: string, statements: string): void {
 }
 
 describe('one store at a time', () => {
-  test('a second store in the same process is refused, by whatever name', async () => {
+  test('a second store in the same process is refused, by each name of the file', async () => {
     const folder = await testFolder()
     const file = join(folder, 'log.db')
     const store = await openStore(file)
@@ -64,7 +64,7 @@ describe('a file that is refused', () => {
     expect(await readFile(file)).toEqual(before)
   })
 
-  test('is left as it is when it is no database at all', async () => {
+  test('is left as it is when it is not a database', async () => {
     const file = join(await testFolder(), 'letter.txt')
     await writeFile(file, 'Dear Sir or Madam, '.repeat(1000))
     const before = await readFile(file)
@@ -100,7 +100,7 @@ describe('a file that is refused', () => {
     },
   )
 
-  test('lies in a folder that cannot be', async () => {
+  test('is in a folder that cannot exist', async () => {
     const folder = await testFolder()
     await writeFile(join(folder, 'file'), '')
     const { type, message } = await refusal(join(folder, 'file', 'log.db'))
@@ -117,7 +117,7 @@ describe('a file that is refused', () => {
     expect(message).toContain('write access')
   })
 
-  test.skipIf(process.getuid?.() === 0)('lies in a folder without write access', async () => {
+  test.skipIf(process.getuid?.() === 0)('is in a folder without write access', async () => {
     const folder = await testFolder()
     await chmod(folder, 0o500)
     const { message } = await refusal(join(folder, 'log.db'))
@@ -128,14 +128,14 @@ describe('a file that is refused', () => {
 })
 
 describe('opening again', () => {
-  test('in a folder that is not there, it is told so and none is made', async () => {
+  test('in a folder that does not exist fails, and the folder is not created', async () => {
     const missing = join(await testFolder(), 'missing')
     const { message } = await refusal(join(missing, 'log.db'))
     expect(message).toContain(missing)
     expect(existsSync(missing)).toBe(false)
   })
 
-  test('revisions, positions and ids go on, and cursors stay good', async () => {
+  test('continues revisions, positions and ids, and cursors stay valid', async () => {
     const file = join(await testFolder(), 'log.db')
     const first = await openStore(file)
     const events = numbered(3)

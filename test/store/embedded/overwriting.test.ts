@@ -47,7 +47,7 @@ const without = (event: Overwrite): Overwrite => {
   return { ...event, data: '{"text":"[redacted]"}', metadata: JSON.stringify({ salts }) }
 }
 
-test('nothing of what was overwritten is left in any file, whatever is overwritten how often', async () => {
+test('nothing of an overwritten event is left in any file, however often it is overwritten', async () => {
   const file = await logFile()
   const store = await openStore(file)
   const secrets = Array.from({ length: 800 }, secret)
@@ -75,7 +75,7 @@ test('nothing of what was overwritten is left in any file, whatever is overwritt
   await store.close()
 })
 
-test('an append under way and one that follows are not disturbed, and all is there after a restart', async () => {
+test('appends at the same time and afterwards succeed, and everything is there after a restart', async () => {
   const file = await logFile()
   const store = await openStore(file)
   await fill(store, Array.from({ length: 40 }, secret))
@@ -104,7 +104,7 @@ test('an overwrite under way is finished before the store closes', async () => {
   expect(await store.overwrite?.([])).toMatchObject({ error: { type: 'store_unavailable' } })
 })
 
-test('while somebody reads the file its log cannot be emptied, which is told and can be made good', async () => {
+test('while another program reads the file, its write-ahead log cannot be emptied: the overwrite fails, and can be repeated', async () => {
   const file = await logFile()
   const store = await openStore(file)
   const text = secret()
@@ -123,7 +123,7 @@ test('while somebody reads the file its log cannot be emptied, which is told and
   await store.close()
 })
 
-test('a log of the format before is brought up, with nothing left of what it had moved about', async () => {
+test('a log of the format before is upgraded, and nothing is left of the rows that it had moved', async () => {
   const file = await logFile()
   const store = await openStore(file)
   const secrets = Array.from({ length: 30 }, secret)

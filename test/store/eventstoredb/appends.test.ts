@@ -53,14 +53,14 @@ test('an append that the server keeps dropping ends within the time limit, its o
   expect(server.calls.appends).toBeGreaterThan(1)
 })
 
-test('an append that was dropped, and then refused as of another revision, was not made', async () => {
+test('an append that was dropped, and then refused because of its revision, was not made', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
   server.faults.nextAppends('drop')
   expect(await failed(store, numbered(1), 4)).toMatchObject({ type: 'wrong_expected_revision' })
 })
 
-test('a frozen network: appends have an unknown outcome, reads and pings find no store', async () => {
+test('on a frozen network, appends have an unknown outcome, and reads and pings find no store', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString, { timeoutMs: 400 })
   await append(store, 'run-1', numbered(1))
@@ -75,7 +75,7 @@ test('a frozen network: appends have an unknown outcome, reads and pings find no
   expect(revisions(await readAll(store, 'run-1'))).toEqual([0, 1, 2])
 })
 
-test('a server that is down: the store opens, is unavailable, and is there when the server is', async () => {
+test('if the server is down, the store opens, is unavailable, and works when the server is up', async () => {
   const server = await standIn()
   await server.faults.down()
   const messages: string[] = []
@@ -91,7 +91,7 @@ test('a server that is down: the store opens, is unavailable, and is there when 
   expect(await append(store, 'run-1', events, 'no_stream')).toBe(0)
 })
 
-test('connections that break again and again under many appends: each is stored once, in order', async () => {
+test('if connections break again and again during many appends, each is stored once, in order', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
   const [writers, each] = [24, 12]
@@ -156,7 +156,7 @@ test('the lost connection of one store does not touch the appends of another', a
   expect(await kept).toBe(0)
 })
 
-test('a node that is not the leader: the client goes on to the leader that it names', async () => {
+test('if a node is not the leader, the client continues with the leader that it names', async () => {
   const [follower, leader] = [await standIn(), await standIn()]
   follower.faults.leader = { host: '127.0.0.1', port: leader.port }
   const store = await openStore(follower.connectionString)
@@ -184,7 +184,7 @@ test('a cluster is found by gossip, lost as a whole, and found again', async () 
   expect(await append(store, 'run-1', numbered(1), 0)).toBe(1)
 })
 
-test('what is not JSON text is refused before it is sent', async () => {
+test('text that is not JSON is refused before it is sent', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
   const error = await failed(store, [{ ...newEvent(), data: '{"half' }])

@@ -10,7 +10,7 @@ import {
 } from '../contract/support.ts'
 import { openStore, standIn } from './support.ts'
 
-test('deleted and tombstoned streams are not found, and not waited for in vain', async () => {
+test('deleted and tombstoned streams are not found, and nothing waits for them in vain', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
   const admin = EventStoreDBClient.connectionString(server.connectionString)

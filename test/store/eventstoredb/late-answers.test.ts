@@ -13,7 +13,7 @@ function stall(ms: number): void {
   while (performance.now() < end);
 }
 
-test('a store closes, though the answer to a read was there when it was given up', async () => {
+test('a store closes even if the answer to a read arrived as the read was given up', async () => {
   const { connectionString, calls } = await standIn()
   const patient = await openStore(connectionString)
   await append(patient, 'run-1', [newEvent()], 'no_stream')

@@ -58,7 +58,7 @@ test('no message shows the password, however the string is broken', async () => 
   }
 })
 
-test('positions tell the same place, whether read from the stream or from all', async () => {
+test('an event has the same position, whether it is read from the stream or from all', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
   await append(store, 'run-1', [newEvent({ n: 0 }), newEvent({ n: 1 })])
@@ -68,7 +68,7 @@ test('positions tell the same place, whether read from the stream or from all', 
   expect(observer.events).toEqual(await readAll(store, 'run-1'))
 })
 
-test('metadata comes back as it was given, also what is false', async () => {
+test('metadata is read as it was appended, also falsy values', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
   const events = [false, 0, '', null, [], { a: 1 }].map((metadata) => newEvent({}, metadata))
@@ -86,7 +86,7 @@ test('JSON of every kind can be data', async () => {
   expect(stored.map(({ data }) => data)).toEqual(events.map(({ data }) => data))
 })
 
-test('a server that is silent holds up the opening only for a moment, and calls as long as told', async () => {
+test('a silent server delays the opening only for a moment, and calls up to their time limit', async () => {
   const server = await standIn()
   server.faults.freeze()
   const store = await openStore(`${server.connectionString}&defaultDeadline=300`)

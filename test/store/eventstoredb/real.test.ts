@@ -13,7 +13,7 @@ if (server.type === 'missing') {
     `a real EventStoreDB (${server.why})`,
     'apt-get install docker.io, or set EVENTSTORE_URL',
   )
-  describe.skip('a real EventStoreDB honours the contract of an event store', () => {
+  describe.skip('a real EventStoreDB fulfils the contract of an event store', () => {
     test(`there is none: ${server.why}`, () => {})
   })
 } else {

@@ -58,7 +58,7 @@ test.each(Object.entries(faults))(
   },
 )
 
-test('a subscription that the server says fell behind says caught up again', async () => {
+test('a subscription that fell behind, as the server reports, reports caught up again', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
   await append(store, 'run-1', numbered(2))
@@ -86,11 +86,11 @@ test('a subscription waits for a server that is not there yet', async () => {
   await observer.stop()
 })
 
-test.each(['tells', 'does not tell'])(
+test.each(['reports', 'does not report'])(
   'events of others at the end of the log: it catches up where the server %s where it is',
   async (word) => {
     const server = await standIn()
-    server.faults.noCheckpoints = word !== 'tells'
+    server.faults.noCheckpoints = word !== 'reports'
     const store = await openStore(server.connectionString)
     await append(store, 'run-1', numbered(3))
     await append(store, '$stats-127.0.0.1:2113', numbered(300))
@@ -104,7 +104,7 @@ test.each(['tells', 'does not tell'])(
   },
 )
 
-test('places told between events are not taken before the events in front of them', async () => {
+test('a place that is reported between events counts only after the events before it', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
   for (let n = 0; n < 20; n += 1) {
@@ -137,7 +137,7 @@ test('without a prefix all streams are followed, but not those of the system', a
   expect(observer.events.map(({ stream }) => stream)).toEqual(['run-1', 'other'])
 })
 
-test('a reader that stops reading holds the server back, and goes on where it was', async () => {
+test('a reader that stops reading holds the server back, and continues where it was', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
   const total = 6000
@@ -166,7 +166,7 @@ test('a reader that stops reading holds the server back, and goes on where it wa
   expectDense(observer, -1, total - 1)
 })
 
-test('who leaves leaves no call open on the server', async () => {
+test('an observer that leaves leaves no call open on the server', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
   for (let n = 0; n < 5; n += 1) await append(store, 'run-1', numbered(400))
@@ -191,23 +191,23 @@ test('closing the store ends its subscriptions', async () => {
   await observer.stop()
 })
 
-test('an outage is told of once, however often the subscription is tried, and the next one again', async () => {
+test('an outage is logged once, however often the subscription is retried, and so is the next one', async () => {
   const server = await standIn()
   const lines: string[] = []
   const store = await openStore(server.connectionString, { log: (line) => lines.push(line) })
   const observer = observeStream(store, 'run-1')
   await observer.untilCaughtUp()
-  const told = () => lines.filter((line) => line.includes('subscription to run-1 broke off'))
+  const logged = () => lines.filter((line) => line.includes('subscription to run-1 ended'))
   for (const outages of [1, 2]) {
     const before = observer.caughtUpAt.length
     await server.faults.down()
     await severalAttempts(server.port)
-    expect(told()).toHaveLength(outages)
+    expect(logged()).toHaveLength(outages)
     await server.faults.up()
     await observer.until(() => observer.caughtUpAt.length > before)
   }
   await observer.stop()
-  expect(told().join()).not.toContain('Resolution note')
+  expect(logged().join()).not.toContain('Resolution note')
 })
 
 /** Waits until clients have knocked three times at a port where nobody answers. */
