@@ -12,7 +12,7 @@ import { createMask } from '../src/domain/mask/mask.ts'
 import { RULES } from '../src/domain/mask/rules.ts'
 import { stripTerminalCodes } from '../src/domain/terminal-codes.ts'
 import { clientMessageOf } from '../src/store/eventstoredb/calls.ts'
-import { redactor } from '../src/store/eventstoredb/connect.ts'
+import { scrubber } from '../src/store/eventstoredb/connect.ts'
 import { distanceOf } from '../web/src/run/verdict.ts'
 import { baseName } from '../web/src/ui/format.ts'
 import { expectLinearTime, hostileTexts } from './support/linear-time.ts'
@@ -159,7 +159,7 @@ describe('the time that foreign text takes to read grows with its length and no 
       256 * KIB,
       ['Resolution note:'],
     ],
-    ['a password in an error', redactor('esdb://h'), 64 * KIB, ['://', '@']],
+    ['a password in an error', scrubber('esdb://h'), 64 * KIB, ['://', '@']],
     ['the name of a file', baseName, 64 * KIB, []],
     ['a verdict', (reason) => distanceOf({ achieved: false, reason }), 64 * KIB, ['1 of 1 test']],
     ['head and tail', (text) => headAndTail(text, text.length), 256 * KIB, []],

@@ -63,6 +63,25 @@ describe('a group of appends', () => {
     expect(stored(db)).toEqual(['a@0 #1', 'a@1 #2', 'b@0 #3'])
   })
 
+  test('is written in the transaction that began before it came', async () => {
+    const { db, writer, file } = await openLog()
+    writer.begin()
+    expect(db.isTransaction).toBe(true)
+    writer.write([append('a', NO_STREAM)])
+    expect(db.isTransaction).toBe(false)
+    writer.begin()
+    writer.rest()
+    expect(db.isTransaction).toBe(false)
+    const other = new DatabaseSync(file)
+    onTestFinished(() => other.close())
+    other.exec('BEGIN IMMEDIATE')
+    db.exec('PRAGMA busy_timeout = 0')
+    writer.begin()
+    other.exec('ROLLBACK')
+    writer.write([append('a', 0)])
+    expect(stored(db)).toEqual(['a@0 #1', 'a@1 #2'])
+  })
+
   test('is written one by one if SQLite refuses one of its appends', async () => {
     const { db, writer, file } = await openLog()
     db.exec(`CREATE TRIGGER poison BEFORE INSERT ON events WHEN new.type = 'poison'

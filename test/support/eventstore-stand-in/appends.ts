@@ -6,7 +6,7 @@ import generated, {
   type BatchAppendReq,
 } from '@eventstore/db-client/generated/streams_pb.js'
 import type { ServerReadableStream } from '@grpc/grpc-js'
-import type { Context } from './context.ts'
+import type { Context } from './calls.ts'
 import type { AppendOutcome, Expected, ProposedEvent } from './log.ts'
 import { empty, nameOf, refusal } from './messages.ts'
 import { notLeader } from './server-info.ts'
@@ -36,10 +36,10 @@ export function expectedOf(options: ExpectedOptions, exact: () => string): Expec
   return options.hasAny() ? 'any' : BigInt(exact())
 }
 
-/** What a real server answers to the second of two appends that are the same. */
+/** The answer of a real server to the second of two equal appends. */
 const DROPPED = { code: 10, details: 'Operation returned Aborted. Reason: Commit phase timeout' }
 
-/** The Append call: options, then one message an event, then one answer. */
+/** The Append call: options, then one message for each event, then one answer. */
 export function appendHandler({ log, faults, calls }: Context): IStreamsServer['append'] {
   return async (call, answer) => {
     calls.appends += 1
@@ -65,7 +65,7 @@ export function appendHandler({ log, faults, calls }: Context): IStreamsServer['
   }
 }
 
-/** Null where the client goes while it sends: it has made no append, and a part of one is none. */
+/** Null if the client disconnects before it has sent everything: then nothing is appended. */
 async function received(call: ServerReadableStream<AppendReq, AppendResp>) {
   let options: AppendReq.Options | null = null
   const events: ProposedEvent[] = []
@@ -78,7 +78,7 @@ async function received(call: ServerReadableStream<AppendReq, AppendResp>) {
   } catch {
     return null
   }
-  // A cancellation looks like the end of the request first, and like itself a moment later.
+  // A cancellation looks like the end of the request at first, and like a cancellation a moment later.
   await setImmediate()
   return call.cancelled ? null : { options, events }
 }

@@ -6,15 +6,15 @@ import generated, {
   type BatchAppendResp,
 } from '@eventstore/db-client/generated/streams_pb.js'
 import { expectedOf, proposedEvent } from './appends.ts'
-import type { Context } from './context.ts'
+import type { Context } from './calls.ts'
 import type { AppendOutcome, Log, ProposedEvent } from './log.ts'
 import { empty, nameOf } from './messages.ts'
 
 type Batch = { readonly options: BatchAppendReq.Options; readonly events: ProposedEvent[] }
 
 /**
- * The BatchAppend call: many appends over one stream, told apart by their correlation ids. Our adapter
- * does not make it; the client's own setStreamMetadata does.
+ * The BatchAppend call: many appends over one stream, each with a correlation id. Our adapter does not make it, but the
+ * client's own setStreamMetadata does.
  */
 export function batchAppendHandler(context: Context): IStreamsServer['batchAppend'] {
   const { log, faults, calls } = context
@@ -67,7 +67,7 @@ function response(request: BatchAppendReq, batch: Batch, outcome: AppendOutcome)
   return answer.setError(errorStatus('WrongExpectedVersion', wrong.serializeBinary()))
 }
 
-/** A google.rpc.Status whose details are an Any; there is no generated Any at hand, so bytes. */
+/** A google.rpc.Status whose details are an Any, written as bytes, because the client has no generated Any. */
 function errorStatus(name: string, value: Uint8Array): InstanceType<typeof generatedStatus.Status> {
   const url = Buffer.from(`type.googleapis.com/event_store.client.${name}`)
   const any = Buffer.concat([field(1, url), field(2, value)])

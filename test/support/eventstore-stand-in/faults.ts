@@ -13,23 +13,23 @@ export type Leader = { readonly host: string; readonly port: number }
 
 type Subscriber = { end(): void; fail(): void; fallBehind(): void }
 
-/** What goes wrong. Everything can be changed while calls are under way. */
+/** The faults of the server. Everything can be changed while calls are under way. */
 export class Faults {
   readonly #wire: Wire
   readonly #appends: AppendFault[] = []
   readonly #subscriptions = new Set<Subscriber>()
-  /** Every answer to a read or an append is held back for so long. */
+  /** How long each answer to a read or an append is delayed. */
   delayMs = 0
-  /** Subscriptions to $all are not told where the server is in the log. */
+  /** The server does not report to subscriptions to $all where it is in the log. */
   noCheckpoints = false
-  /** Another node is the leader: calls that need one are sent there. */
+  /** The other node that is the leader. Calls that need a leader are sent to it. */
   leader: Leader | null = null
 
   constructor(wire: Wire) {
     this.#wire = wire
   }
 
-  /** Resets all connections; new ones are taken at once. */
+  /** Resets all connections. New ones are accepted at once. */
   cutConnections(): void {
     this.#wire.cut()
   }
@@ -39,7 +39,7 @@ export class Faults {
     return this.#wire.close()
   }
 
-  /** Refuses new connections until `up`; those that are there stay. */
+  /** Refuses new connections until `up`. Open ones stay. */
   refuseConnections(): void {
     this.#wire.refuse()
   }
@@ -48,7 +48,7 @@ export class Faults {
     return this.#wire.open()
   }
 
-  /** Nothing goes over the connections any more, though they stay open, until `thaw`. */
+  /** Until `thaw`, nothing passes over the connections, though they stay open. */
   freeze(): void {
     this.#wire.freeze()
   }
@@ -57,7 +57,7 @@ export class Faults {
     this.#wire.thaw()
   }
 
-  /** The next `times` appends meet this. */
+  /** The next `times` appends have this fault. */
   nextAppends(fault: AppendFault, times = 1): void {
     this.#appends.push(...new Array<AppendFault>(times).fill(fault))
   }
@@ -72,7 +72,7 @@ export class Faults {
     for (const subscription of this.#subscriptions) subscription.fail()
   }
 
-  /** The server tells all subscriptions that it has fallen behind, and then that it has caught up. */
+  /** The server reports to all subscriptions that they fell behind, and then that they have caught up. */
   fallBehind(): void {
     for (const subscription of this.#subscriptions) subscription.fallBehind()
   }

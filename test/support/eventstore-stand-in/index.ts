@@ -7,7 +7,7 @@ import generated from '@eventstore/db-client/generated/streams_pb.js'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import { appendHandler } from './appends.ts'
 import { batchAppendHandler } from './batch-appends.ts'
-import type { Calls } from './context.ts'
+import type { Calls } from './calls.ts'
 import { Faults } from './faults.ts'
 import { Log } from './log.ts'
 import { nameOf } from './messages.ts'
@@ -20,7 +20,7 @@ export type StandIn = {
   readonly connectionString: string
   readonly port: number
   readonly faults: Faults
-  /** What is stored, past all faults. */
+  /** What is stored, without any faults. */
   readonly log: Log
   readonly calls: Readonly<Calls>
   stop(): Promise<void>
@@ -28,9 +28,9 @@ export type StandIn = {
 
 /**
  * Starts a stand-in for an EventStoreDB. It is NOT an EventStoreDB: it speaks the gRPC calls of its
- * streams (made from the client's own generated stubs), keeps everything in memory, and knows only the
- * rules that the tests of the adapter need. It is there to go wrong in ways that a real server cannot
- * be made to. What holds over it still has to hold over a real one: see test/store/eventstoredb/real.test.ts.
+ * streams (with the stubs that were generated for the client), keeps everything in memory, and knows only the rules that
+ * the tests of the adapter need. It can fail in ways in which a real server cannot be made to fail. What it proves must
+ * also be tested with a real server: see test/store/eventstoredb/real.test.ts.
  */
 export async function startStandIn(options: { readonly port?: number } = {}): Promise<StandIn> {
   const log = new Log()

@@ -32,7 +32,7 @@ type Stream = {
   tombstoned: boolean
 }
 
-/** What is stored, and the rules of appending to it, as far as the tests need them. */
+/** What is stored, and the rules of appends, as far as the tests need them. */
 export class Log {
   readonly all: LoggedEvent[] = []
   readonly #streams = new Map<string, Stream>()
@@ -44,7 +44,7 @@ export class Log {
     return () => this.#appended.off('appended', listener)
   }
 
-  /** All events that a stream ever had, as a list that grows. */
+  /** All events that a stream ever had. The list grows. */
   events(name: string): readonly LoggedEvent[] {
     return this.#stream(name).events
   }
@@ -73,7 +73,7 @@ export class Log {
     return placeOf(stream.events.at(-1))
   }
 
-  /** A soft deletion: the stream may be made again and goes on with its revisions. */
+  /** A soft deletion: if something is appended later, the stream exists again, and its revisions continue. */
   delete(name: string): void {
     this.#stream(name).truncateBefore = NO_MORE
   }
@@ -91,7 +91,7 @@ export class Log {
     this.#appended.emit('appended')
   }
 
-  /** Another log in the place of this one: that of a backup, or none. Call it only while nobody is connected. */
+  /** Replaces this log by another: that of a backup, or an empty one. Call it only while no client is connected. */
   restore(backup: readonly LoggedEvent[]): void {
     this.all.splice(0, this.all.length, ...backup)
     this.#streams.clear()
@@ -138,7 +138,7 @@ function fits(expected: Expected, current: bigint | null, stream: Stream): boole
   return expected === current
 }
 
-/** The last event of the same append, if it was made before: the same ids where they would go now. */
+/** The last event of the same append, if it was made before: the same ids at the same place. */
 function repeated(
   stream: Stream,
   expected: Expected,

@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { IStreamsServer } from '@eventstore/db-client/generated/streams_grpc_pb.js'
 import type { ReadReq } from '@eventstore/db-client/generated/streams_pb.js'
-import type { Context } from './context.ts'
+import { type Context, type ReadCall, refuse, write, writeEvent } from './calls.ts'
 import type { LoggedEvent } from './log.ts'
 import { nameOf, notFound, tombstoned } from './messages.ts'
 import { notLeader } from './server-info.ts'
 import { subscribeToAll, subscribeToStream } from './subscriptions.ts'
-import { type ReadCall, refuse, write, writeEvent } from './writing.ts'
 
 type Options = NonNullable<ReturnType<ReadReq['getOptions']>>
 

@@ -9,7 +9,7 @@ import { refusal } from './messages.ts'
 
 const LEADER = 8
 
-/** Tells the client which calls there are, so that it makes batch appends where it may. */
+/** Lists the calls that the server knows, so that the client makes batch appends. */
 export const serverFeatures: IServerFeaturesServer = {
   getSupportedMethods: (_call, answer) => {
     const methods = new generatedFeatures.SupportedMethods()
@@ -37,7 +37,7 @@ export const gossip = (port: () => number): IGossipServer => ({
   },
 })
 
-/** The refusal of a call that needs the leader, where another node is the leader. */
+/** The refusal of a call that needs the leader, if another node is the leader. */
 export function notLeader(faults: Faults, metadata: Metadata): ReturnType<typeof refusal> | null {
   if (faults.leader === null || metadata.get('requires-leader')[0] !== 'true') return null
   const { host, port } = faults.leader

@@ -1,14 +1,13 @@
 import type { ReadReq } from '@eventstore/db-client/generated/streams_pb.js'
 import { status } from '@grpc/grpc-js'
-import type { Context } from './context.ts'
+import { type Context, type ReadCall, refuse, write, writeEvent } from './calls.ts'
 import type { LoggedEvent } from './log.ts'
 import { caughtUp, checkpoint, confirmation, fellBehind, tombstoned } from './messages.ts'
-import { type ReadCall, refuse, write, writeEvent } from './writing.ts'
 
 type Options = NonNullable<ReturnType<ReadReq['getOptions']>>
 type Filter = NonNullable<ReturnType<Options['getFilter']>>
 
-/** The events of one stream, from wherever the request says, for ever. */
+/** The events of one stream, from the requested place on, without an end. */
 export async function subscribeToStream(
   context: Context,
   call: ReadCall,
@@ -27,7 +26,7 @@ export async function subscribeToStream(
   })
 }
 
-/** All events that pass the filter; where many do not, checkpoints tell how far the search is. */
+/** All events that pass the filter. If many do not, checkpoints report how far the search is. */
 export async function subscribeToAll(
   context: Context,
   call: ReadCall,
@@ -37,8 +36,8 @@ export async function subscribeToAll(
   const { log, faults } = context
   const from = options.getAll()
   const after = BigInt(from?.getPosition()?.getCommitPosition() ?? -1)
-  const behind = log.all.findIndex((event) => event.position > after)
-  const first = from?.hasEnd() || behind < 0 ? log.all.length : behind
+  const next = log.all.findIndex((event) => event.position > after)
+  const first = from?.hasEnd() || next < 0 ? log.all.length : next
   const filter = options.getFilter()
   const window = (filter?.getMax() || 32) * (filter?.getCheckpointintervalmultiplier() || 1)
   let considered = 0
@@ -69,7 +68,7 @@ type Served = {
   readonly first: number
 }
 
-/** Confirms, delivers history, says `caught up`, and goes on with what is appended. */
+/** Confirms, delivers history, reports `caught up`, and then delivers what is appended. */
 async function serve(
   { log, faults }: Context,
   { call, id, events, first }: Served,

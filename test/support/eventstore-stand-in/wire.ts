@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 
-/** A TCP relay in front of the gRPC server, which can be cut, closed and frozen. */
+/** A TCP relay between clients and the gRPC server. It can be cut, closed and frozen. */
 export class Wire {
   readonly #target: number
   readonly #pairs = new Map<Socket, Socket>()
@@ -9,7 +9,7 @@ export class Wire {
   #frozen = false
   port: number
 
-  /** @param port 0 for a free one; it is kept from then on */
+  /** @param port 0 chooses a free one, which stays the same from then on */
   constructor(port: number, target: number) {
     this.port = port
     this.#target = target
@@ -25,7 +25,7 @@ export class Wire {
     if (address !== null && typeof address === 'object') this.port = address.port
   }
 
-  /** Takes no new connections any more; those that are there stay. */
+  /** Accepts no new connections. Open ones stay. */
   refuse(): void {
     this.#server?.close()
     this.#server = null

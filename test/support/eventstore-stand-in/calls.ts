@@ -1,12 +1,24 @@
 import type { ReadReq, ReadResp } from '@eventstore/db-client/generated/streams_pb.js'
 import type { ServerWritableStream, StatusObject } from '@grpc/grpc-js'
-import type { Context } from './context.ts'
-import type { LoggedEvent } from './log.ts'
+import type { Faults } from './faults.ts'
+import type { Log, LoggedEvent } from './log.ts'
 import { eventMessage } from './messages.ts'
+
+/** How many calls the stand-in got, and how many events it has sent. */
+export type Calls = {
+  appends: number
+  batchAppends: number
+  /** Reads and subscriptions that have not ended. */
+  openReads: number
+  /** Events that were written to readers, whether the readers have taken them or not. */
+  eventsSent: number
+}
+
+export type Context = { readonly log: Log; readonly faults: Faults; readonly calls: Calls }
 
 export type ReadCall = ServerWritableStream<ReadReq, ReadResp>
 
-/** Writes at the reader's pace. False when the reader has gone. */
+/** Writes at the reader's pace. False if the reader has disconnected. */
 export async function write(call: ReadCall, message: ReadResp): Promise<boolean> {
   if (call.cancelled || call.destroyed) return false
   if (!call.write(message)) {
