@@ -1,6 +1,6 @@
 /** The server over a log that is there, as a process of its own. Argument: the folder of its data. */
 import { join } from 'node:path'
-import { Access } from '../../src/auth/auth.ts'
+import { Auth } from '../../src/auth/auth.ts'
 import { buildApp } from '../../src/http/app.ts'
 import { startProjector } from '../../src/projections/projector.ts'
 import { openReadModel } from '../../src/projections/sqlite-read-model.ts'
@@ -14,7 +14,7 @@ const store = must(await openEmbeddedStore({ file: join(folder, 'log.sqlite') })
 const readModel = must(openReadModel({ file: join(folder, 'read.sqlite'), log }))
 const projector = startProjector({ store, readModel, log })
 await projector.caughtUpOnce()
-const access = await Access.open({ store, configured: null, clock: now, log })
+const auth = await Auth.open({ store, configured: null, clock: now, log })
 const app = await buildApp({
   store,
   readModel,
@@ -30,12 +30,12 @@ const app = await buildApp({
   clock: now,
   defaults: { cwd: folder, model_name: 'none', max_iterations: 1 },
   ready: async () => ({ ready: true, checks: {} }),
-  access,
+  auth,
 })
 const url = await app.listen({ host: '127.0.0.1', port: 0 })
 process.once('disconnect', async () => {
   await app.close()
-  await access.close()
+  await auth.close()
   await projector.stop()
   readModel.close()
   await store.close()

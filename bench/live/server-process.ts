@@ -2,7 +2,7 @@
  * The store, the projections and the whole HTTP side in a process of their own, without an agent.
  * Argument: the folder of its data.
  */
-import { Access } from '../../src/auth/auth.ts'
+import { Auth } from '../../src/auth/auth.ts'
 import { buildApp } from '../../src/http/app.ts'
 import { answerCalls } from '../support/calls.ts'
 import { openHouse } from './house.ts'
@@ -12,7 +12,7 @@ import { Writer } from './writer.ts'
 const [folder = ''] = process.argv.slice(2)
 const { store, readModel, close } = await openHouse(folder)
 const clock = () => Date.now() / 1000
-const access = await Access.open({ store, configured: null, clock, log: console })
+const auth = await Auth.open({ store, configured: null, clock, log: console })
 const app = await buildApp({
   store,
   readModel,
@@ -28,7 +28,7 @@ const app = await buildApp({
   clock,
   defaults: { cwd: folder, model_name: 'none', max_iterations: 1 },
   ready: async () => ({ ready: true, checks: {} }),
-  access,
+  auth,
   live: { sockets: 20_000, socketsPerClient: 20_000 },
 })
 await app.listen({ host: '127.0.0.1', port: 0 })
@@ -50,6 +50,6 @@ export type ServerOperations = typeof operations
 
 answerCalls(operations, async () => {
   await app.close()
-  await access.close()
+  await auth.close()
   await close()
 })

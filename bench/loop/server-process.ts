@@ -5,7 +5,7 @@
 
 import { systemPrompt } from '../../src/agent/goals/prompt.ts'
 import { planRun } from '../../src/agent/plan-run.ts'
-import { Access } from '../../src/auth/auth.ts'
+import { Auth } from '../../src/auth/auth.ts'
 import { buildApp } from '../../src/http/app.ts'
 import { realEffects } from './effects.ts'
 import { idleGoal } from './idle-goal.ts'
@@ -18,7 +18,7 @@ const goals = [idleGoal]
 const ceilings = { max_cost_usd: null, max_tokens: null, max_seconds: null }
 const service = await Service.open(folder, effects)
 const { store } = service
-const access = await Access.open({ store, configured: null, clock: now, log: console })
+const auth = await Auth.open({ store, configured: null, clock: now, log: console })
 const app = await buildApp({
   store,
   readModel: service.readModel,
@@ -32,12 +32,12 @@ const app = await buildApp({
   clock: now,
   defaults: { cwd: folder, model_name: 'scripted-model', max_iterations: 20 },
   ready: async () => ({ ready: true, checks: {} }),
-  access,
+  auth,
 })
 const url = await app.listen({ host: '127.0.0.1', port: 0 })
 process.once('disconnect', async () => {
   await app.close()
-  await access.close()
+  await auth.close()
   await service.close()
 })
 process.send?.({ url })

@@ -8,34 +8,39 @@ import type { AppendError, EventStore } from '../store/event-store.ts'
 import type { Caller, Rejection } from './caller.ts'
 import { decideCreation, decideRevocation, type TokenError } from './decide-token.ts'
 import { Directory } from './directory.ts'
-import { followTokens, TokenReader } from './follow-tokens.ts'
-import { KeptTokens } from './kept-tokens.ts'
-import { digestOf, newSecret } from './secret.ts'
 import { Tickets } from './tickets.ts'
-import { TOKEN_LEDGER, type Token, type TokenEntry, type Tokens } from './token-ledger.ts'
+import {
+  digestOf,
+  newSecret,
+  TOKEN_LEDGER,
+  type Token,
+  type TokenEntry,
+  type Tokens,
+} from './token-ledger.ts'
+import { KeptTokens, TokenReader } from './token-reader.ts'
 
-export type AccessDeps = {
+export type AuthDeps = {
   readonly store: EventStore
-  /** A token by configuration, which is an admin's; null for none. */
+  /** The admin token from the configuration; null if there is none. */
   readonly configured: string | null
   /** Seconds since the epoch. */
   readonly clock: () => number
   readonly log: Pick<Logger, 'warn' | 'error'>
-  /** The file of what is gone by while the store cannot be read; undefined for none. */
+  /** The file with the tokens to go by while the store cannot be read; undefined keeps none. */
   readonly keptIn?: string | undefined
 }
 
-/** What a token is to be. */
+/** The token that somebody wants to create. */
 export type WantedToken = Pick<Token, 'name' | 'role'> & {
-  /** Seconds from now on; null for ever. */
+  /** Seconds from now; null for never. */
   readonly expiresIn: number | null
 }
 
 export type TokenFailure = TokenError | AppendError | LoadError
 
-/** Who may ask this server, as the token ledger of its log has it. */
-export class Access {
-  readonly #deps: AccessDeps
+/** Authenticates clients by the token ledger of the log, and changes that ledger. */
+export class Auth {
+  readonly #deps: AuthDeps
   readonly #directory: Directory
   readonly #reader: TokenReader
   readonly #tickets: Tickets
@@ -43,7 +48,7 @@ export class Access {
   readonly #readOnce = Promise.withResolvers<void>()
   #following: Promise<unknown> = Promise.resolve()
 
-  private constructor(deps: AccessDeps) {
+  private constructor(deps: AuthDeps) {
     this.#deps = deps
     this.#directory = new Directory(deps)
     this.#tickets = new Tickets(deps.clock)
@@ -57,29 +62,29 @@ export class Access {
     })
   }
 
-  /** Begins to follow the ledger, until it is stopped. */
-  static async open(deps: AccessDeps): Promise<Access> {
-    const access = new Access(deps)
+  /** Starts to follow the ledger, until `close`. */
+  static async open(deps: AuthDeps): Promise<Auth> {
+    const auth = new Auth(deps)
     const kept = deps.keptIn === undefined ? null : await new KeptTokens(deps.keptIn).read()
-    if (kept !== null) access.#directory.update(kept)
-    access.#following = access.#follow()
-    return access
+    if (kept !== null) auth.#directory.update(kept)
+    auth.#following = auth.#follow()
+    return auth
   }
 
   /**
-   * Whether nobody is let in without a token, as far as is known. Where not, no token was ever made, and
-   * everybody who reaches the server is `local`; or the tokens were not read yet, and nobody is let in.
+   * Whether a client needs a token, as far as is known. If not, either no token was ever created, and every
+   * client is `local`, or the tokens are not read yet, and every client is rejected.
    */
   get guarded(): boolean {
     return this.#directory.guarded
   }
 
-  /** @param secret undefined where none was given */
+  /** @param secret undefined if the client sent none */
   authenticate(secret: string | undefined): Result<Caller, Rejection> {
     return this.#directory.find(secret)
   }
 
-  /** Resolves to whether it is known which tokens there are, after so many milliseconds at the latest. */
+  /** Resolves to whether the tokens are known, after `withinMs` milliseconds at the latest. */
   async read(withinMs: number): Promise<boolean> {
     if (this.#directory.read) return true
     const given = new AbortController()
@@ -93,17 +98,17 @@ export class Access {
     return this.#tickets.issue(caller)
   }
 
-  /** A ticket lets in once. */
+  /** A ticket is valid once. */
   redeem(ticket: string): Result<Caller, Rejection> {
     return this.#tickets.redeem(ticket)
   }
 
-  /** All tokens that were ever made, as far as this server knows. */
+  /** All tokens that were ever created, as far as this server knows. */
   tokens(): readonly Token[] {
     return [...this.#reader.loaded.state.values()]
   }
 
-  /** The secret is told here and never again. */
+  /** Returns the secret, which is stored nowhere. */
   create(
     { name, role, expiresIn }: WantedToken,
     principal: string,
@@ -153,15 +158,15 @@ export class Access {
 
   async #follow(): Promise<void> {
     const { store, log } = this.#deps
-    const damage = await followTokens(store, this.#reader, log, this.#stop.signal)
+    const damage = await this.#reader.follow(store, log, this.#stop.signal)
     if (damage === null) return
-    log.error({ ...damage }, 'the token ledger is damaged: none of its tokens is taken any more')
+    log.error({ ...damage }, 'the token ledger is damaged: its tokens are no longer accepted')
     this.#directory.update(null)
   }
 }
 
 function tokenOf(tokens: Tokens, id: string): Token {
   const token = tokens.get(id)
-  if (token === undefined) throw new TypeError(`the ledger has no token ${id} after all`)
+  if (token === undefined) throw new TypeError(`the ledger has no token ${id}`)
   return token
 }

@@ -3,22 +3,22 @@ import { RESERVED_NAMES } from '../api/auth-requests.ts'
 import type { Role } from '../api/roles.ts'
 import { isActive, type Token, type TokenEntry, type Tokens } from './token-ledger.ts'
 
-/** Why a token was not made or revoked. */
+/** Why a token was not created or revoked. */
 export type TokenError =
   | { readonly type: 'token_not_found' }
-  /** There is or was a token of that name, or the name means something else. */
+  /** There is or was a token with this name, or the name is reserved. */
   | { readonly type: 'name_taken'; readonly name: string }
-  /** Nobody could manage the tokens after that. */
+  /** After that, nobody could manage the tokens. */
   | { readonly type: 'admin_needed' }
 
 type Now = {
   /** Seconds since the epoch. */
   readonly now: number
-  /** Whether there is an admin beside those of the ledger: a token by configuration. */
+  /** Whether there is an admin beside those in the ledger: the token from the configuration. */
   readonly otherAdmin: boolean
 }
 
-/** The first token must be an admin's: with any other one nobody could make the second. */
+/** The first token must be an admin's: otherwise nobody could create the second. */
 export function decideCreation(
   tokens: Tokens,
   wanted: Pick<Token, 'id' | 'name' | 'role' | 'sha256' | 'expires_at'>,
@@ -33,12 +33,12 @@ export function decideCreation(
   return ok([{ kind: 'token_created', ts: now, payload: wanted }])
 }
 
-/** An admin that is good for less long than this, in seconds, does not count as one who can take over: a day. */
+/** An admin whose token is valid for less than a day cannot take over the management of the tokens. */
 const TAKES_OVER_S = 86_400
 
 /**
- * Revoking what is revoked adds nothing. What is revoked must leave an admin, and one that lasts if it lasts
- * itself: one who could look after the tokens tomorrow, not one of the next second.
+ * Revoking a revoked token adds nothing. An admin must be left. If the revoked token is the last admin that could
+ * take over tomorrow, it stays, even if an admin is left whose token expires earlier.
  */
 export function decideRevocation(
   tokens: Tokens,

@@ -1,22 +1,20 @@
 import { timingSafeEqual } from 'node:crypto'
 import { err, ok, type Result } from 'neverthrow'
 import { CONFIGURED, LOCAL } from '../api/auth-requests.ts'
-import type { Caller, Rejection } from './caller.ts'
-import { Lease } from './lease.ts'
-import { digestOf } from './secret.ts'
-import { isActive, type Token, type Tokens } from './token-ledger.ts'
+import { type Caller, type Rejection, TokenLifetime } from './caller.ts'
+import { digestOf, isActive, type Token, type Tokens } from './token-ledger.ts'
 
 type Deps = {
-  /** A token by configuration, which is an admin's; null for none. */
+  /** The admin token from the configuration; null if there is none. */
   readonly configured: string | null
   /** Seconds since the epoch. */
   readonly clock: () => number
 }
 
-/** The longest time that a timer can be set for, milliseconds. */
+/** The longest time for which a timer can be set. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
-/** Who is let in now. Leases end as soon as their token is revoked or has expired. */
+/** Finds the caller for a secret. A token's lifetime ends as soon as the token is revoked or expires. */
 export class Directory {
   readonly #clock: () => number
   readonly #configured: { readonly digest: Buffer; readonly caller: Caller } | null
@@ -24,28 +22,32 @@ export class Directory {
   #guarded: boolean
   #bySecret: ReadonlyMap<string, Token> | null = null
   /** Of tokens that were used, by the id of the token. */
-  readonly #leases = new Map<string, { readonly token: Token; readonly lease: Lease }>()
+  readonly #lifetimes = new Map<
+    string,
+    { readonly token: Token; readonly lifetime: TokenLifetime }
+  >()
   #timer: NodeJS.Timeout | undefined
 
   constructor({ configured, clock }: Deps) {
     this.#clock = clock
     this.#local = this.#newLocal()
-    const caller = { principal: CONFIGURED, role: 'admin', lease: new Lease(null, clock) } as const
+    const lifetime = new TokenLifetime(null, clock)
+    const caller = { principal: CONFIGURED, role: 'admin', lifetime } as const
     this.#guarded = configured !== null
     this.#configured = configured === null ? null : { digest: bytesOf(configured), caller }
   }
 
-  /** Whether it is known which tokens there are. */
+  /** Whether the tokens are known. */
   get read(): boolean {
     return this.#bySecret !== null
   }
 
-  /** Whether nobody is let in without a token, as far as is known. */
+  /** Whether a client needs a token, as far as is known. */
   get guarded(): boolean {
     return this.#guarded
   }
 
-  /** Whether everybody who reaches the server is let in: no token was ever made. */
+  /** Whether every client that reaches the server is accepted: no token was ever created. */
   get open(): boolean {
     return this.read && !this.#guarded
   }
@@ -54,48 +56,48 @@ export class Directory {
     return this.#configured !== null
   }
 
-  /** Takes over what is known of the tokens; null for nothing that can be trusted. */
+  /** @param tokens all that are known; null if none can be trusted */
   update(tokens: Tokens | null): void {
     const bySecret = tokens && new Map([...tokens.values()].map((token) => [token.sha256, token]))
     this.#bySecret = bySecret
     if (tokens !== null) this.#guarded = this.hasConfigured || tokens.size > 0
     if (!this.open) {
-      this.#local.lease.end()
+      this.#local.lifetime.end()
       this.#local = this.#newLocal()
     }
-    for (const [id, { lease }] of this.#leases) {
+    for (const [id, { lifetime }] of this.#lifetimes) {
       const token = tokens?.get(id)
-      if (token === undefined || !isActive(token, this.#clock())) this.#end(id, lease)
+      if (token === undefined || !isActive(token, this.#clock())) this.#end(id, lifetime)
     }
     this.#watchExpiry()
   }
 
-  /** @param secret undefined where none was given */
+  /** @param secret undefined if the client sent none */
   find(secret: string | undefined): Result<Caller, Rejection> {
-    // A token of the ledger goes first: set as the configuration too, it is still no more than it was.
+    // The ledger comes first: a token of it keeps its role if it is in the configuration, too.
     const token = secret === undefined ? undefined : this.#bySecret?.get(digestOf(secret))
-    if (token !== undefined) return this.#letIn(token)
+    if (token !== undefined) return this.#accept(token)
     const configured = this.#configured
     if (secret !== undefined && configured !== null) {
       if (timingSafeEqual(bytesOf(secret), configured.digest)) return ok(configured.caller)
     }
     if (this.open) return ok(this.#local)
-    const couldBeGood = secret !== undefined || configured === null
-    if (!this.read && couldBeGood) return err({ type: 'tokens_unread' })
+    const couldBeValid = secret !== undefined || configured === null
+    if (!this.read && couldBeValid) return err({ type: 'tokens_unread' })
     if (secret === undefined) return err({ type: 'unauthenticated' })
     return err({ type: 'unauthenticated', detail: 'This server knows no such token.' })
   }
 
-  /** Ends what it watches, and no lease. */
+  /** Stops the timer; ends no lifetime. */
   close(): void {
     clearTimeout(this.#timer)
   }
 
   #newLocal(): Caller {
-    return { principal: LOCAL, role: 'admin', lease: new Lease(null, this.#clock) }
+    return { principal: LOCAL, role: 'admin', lifetime: new TokenLifetime(null, this.#clock) }
   }
 
-  #letIn(token: Token): Result<Caller, Rejection> {
+  #accept(token: Token): Result<Caller, Rejection> {
     if (isActive(token, this.#clock())) return ok(this.#callerOf(token))
     const why = token.revoked === null ? 'has expired' : 'was revoked'
     return err({ type: 'unauthenticated', detail: `The token "${token.name}" ${why}.` })
@@ -103,32 +105,32 @@ export class Directory {
 
   #callerOf(token: Token): Caller {
     const { id, name: principal, role, expires_at } = token
-    let held = this.#leases.get(id)
+    let held = this.#lifetimes.get(id)
     if (held === undefined) {
-      held = { token, lease: new Lease(expires_at, this.#clock) }
-      this.#leases.set(id, held)
+      held = { token, lifetime: new TokenLifetime(expires_at, this.#clock) }
+      this.#lifetimes.set(id, held)
       this.#watchExpiry()
     }
-    return { principal, role, lease: held.lease }
+    return { principal, role, lifetime: held.lifetime }
   }
 
-  #end(id: string, lease: Lease): void {
-    this.#leases.delete(id)
-    lease.end()
+  #end(id: string, lifetime: TokenLifetime): void {
+    this.#lifetimes.delete(id)
+    lifetime.end()
   }
 
-  /** Sets the timer for the lease that ends first. */
+  /** Sets the timer for the token that expires first. */
   #watchExpiry(): void {
     clearTimeout(this.#timer)
     const now = this.#clock()
-    const times = [...this.#leases.values()].flatMap(({ token }) => token.expires_at ?? [])
+    const times = [...this.#lifetimes.values()].flatMap(({ token }) => token.expires_at ?? [])
     if (times.length === 0) return
     const ms = Math.max(0, Math.min(...times) - now) * 1000
     this.#timer = setTimeout(() => this.#expire(), Math.min(Math.ceil(ms), MAX_TIMER_MS)).unref()
   }
 
   #expire(): void {
-    for (const [id, { lease }] of this.#leases) if (lease.ended) this.#end(id, lease)
+    for (const [id, { lifetime }] of this.#lifetimes) if (lifetime.ended) this.#end(id, lifetime)
     this.#watchExpiry()
   }
 }

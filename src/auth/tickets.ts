@@ -1,12 +1,13 @@
+import { randomBytes } from 'node:crypto'
 import { err, ok, type Result } from 'neverthrow'
 import type { Caller, Rejection } from './caller.ts'
-import { newTicket } from './secret.ts'
 
-/** How long a ticket is good for, seconds. */
-const SECONDS = 30
-/** Tickets of one token that may wait to be used: many more than a console of many tabs asks for at once. */
+/** How long a ticket is valid, seconds. */
+const VALID_S = 30
+const TICKET_BYTES = 32
+/** Unused tickets of one token: many more than a console with many tabs asks for at once. */
 const MAX_OF_TOKEN = 100
-/** Tickets that may wait to be used in all: one token can never reach that. */
+/** Unused tickets in all: one token can never reach that. */
 const MAX_WAITING = 10_000
 
 export type Ticket = {
@@ -18,15 +19,15 @@ export type Ticket = {
 type Waiting = { readonly caller: Caller; readonly expiresAt: number }
 
 /**
- * Tickets for connections that cannot carry a token: each lets in once, and only soon after it was
- * given. They are kept in this process, so a ticket is good for the server that gave it. Whoever asks for
- * too many loses their own oldest ones: those that they use are the newest, and nobody else loses any.
+ * Tickets for connections that cannot carry a token. A ticket is valid once, for a short time, and only on the
+ * server that issued it, which keeps it in memory. A token that asks for too many loses its own oldest tickets: it
+ * uses the newest, and no other token loses any.
  */
 export class Tickets {
   readonly #clock: () => number
   /** In the order in which they expire. */
   readonly #waiting = new Map<string, Waiting>()
-  /** The tickets of each principal, whose name belongs to one token, oldest first. */
+  /** By the principal, whose name belongs to one token; oldest first. */
   readonly #ofPrincipal = new Map<string, Set<string>>()
 
   /** @param clock seconds since the epoch */
@@ -44,8 +45,8 @@ export class Tickets {
     const [oldest] = own
     if (oldest !== undefined && own.size >= MAX_OF_TOKEN) this.#forget(oldest)
     if (this.#waiting.size >= MAX_WAITING) return err({ type: 'too_many_tickets' })
-    const ticket = newTicket()
-    const expiresAt = now + SECONDS
+    const ticket = randomBytes(TICKET_BYTES).toString('base64url')
+    const expiresAt = now + VALID_S
     this.#waiting.set(ticket, { caller, expiresAt })
     this.#ofPrincipal.set(caller.principal, own.add(ticket))
     return ok({ ticket, expiresAt })
@@ -53,9 +54,9 @@ export class Tickets {
 
   redeem(ticket: string): Result<Caller, Rejection> {
     const waiting = this.#forget(ticket)
-    const good = waiting !== undefined && this.#clock() < waiting.expiresAt
-    if (good && !waiting.caller.lease.ended) return ok(waiting.caller)
-    const detail = `The ticket is none, was used, or is older than ${SECONDS} seconds. Get another one with POST /api/tickets.`
+    const isValid = waiting !== undefined && this.#clock() < waiting.expiresAt
+    if (isValid && !waiting.caller.lifetime.ended) return ok(waiting.caller)
+    const detail = `The ticket is unknown, was used, or is older than ${VALID_S} seconds. Get another one with POST /api/tickets.`
     return err({ type: 'unauthenticated', detail })
   }
 

@@ -1,7 +1,9 @@
+import { randomBytes } from 'node:crypto'
 import * as z from 'zod'
 import { TokenName } from '../api/auth-requests.ts'
 import { ROLES } from '../api/roles.ts'
 import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
+import { sha256 } from '../lib/sha256.ts'
 import type { Logged } from '../log/codec.ts'
 import type { StreamDefinition } from '../log/decider.ts'
 
@@ -34,7 +36,7 @@ export type TokenEntry = z.infer<typeof TokenEntry>
 export const Token = z.strictObject({
   ...TokenCreated.shape.payload.shape,
   created_at: z.number(),
-  /** Null where the log does not say. */
+  /** Null if the log does not name anybody. */
   created_by: z.string().nullable(),
   revoked: z
     .strictObject({ at: z.number(), by: z.string().nullable(), reason: z.string().nullable() })
@@ -42,10 +44,10 @@ export const Token = z.strictObject({
 })
 export type Token = z.infer<typeof Token>
 
-/** All tokens that were ever made, by their id, in the order in which they were made. */
+/** All tokens that were ever created, by id, in the order of their creation. */
 export type Tokens = ReadonlyMap<string, Token>
 
-/** The tokens of a log: who may ask its servers, and who let them. */
+/** The stream of the tokens for the servers of a log: who created them, and who revoked them. */
 export const TOKEN_LEDGER: StreamDefinition<TokenEntry, Tokens> = {
   stream: `${OWN_STREAM_PREFIX}tokens`,
   schema: TokenEntry,
@@ -69,3 +71,16 @@ function evolve(tokens: Tokens, { record, meta }: Logged<TokenEntry>): Tokens {
 /** @param now seconds since the epoch */
 export const isActive = ({ revoked, expires_at }: Token, now: number): boolean =>
   revoked === null && (expires_at === null || now < expires_at)
+
+/** Scanners of code and logs recognize a secret of ours by this; 43 characters of base64url follow it. */
+const PREFIX = 'retrai_'
+const SECRET_BYTES = 32
+
+export const newSecret = (): string => `${PREFIX}${randomBytes(SECRET_BYTES).toString('base64url')}`
+
+/**
+ * What is stored in place of a secret, hex. A slow hash would protect secrets that can be guessed; these
+ * have 256 random bits. Nor does it matter how long it takes to find a digest among others: a client that guesses
+ * cannot choose the digest of its guess.
+ */
+export const digestOf = (secret: string): string => sha256(secret)

@@ -82,7 +82,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   await app.register(requirePermissions)
   if (deps.accessLog !== undefined) await app.register(logAccesses, { recorder: deps.accessLog })
   await app.register(livePlugin, deps)
-  await app.register(security, { access: deps.access })
+  await app.register(security, { auth: deps.auth })
   await app.register(limitSockets, limits)
   await app.register(acceptJsonOnly)
   await app.register(handleNotFound)

@@ -7,7 +7,7 @@ import type { Readiness } from '../api/health.ts'
 import type { FieldProblem } from '../api/problems.ts'
 import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import type { Audit } from '../audit/audit.ts'
-import type { Access } from '../auth/auth.ts'
+import type { Auth } from '../auth/auth.ts'
 import type { RunConfig } from '../domain/run-config.ts'
 import type { Author } from '../log/run-log.ts'
 import type { Checkpoint } from '../projections/batch.ts'
@@ -79,7 +79,7 @@ export type AppDeps = {
   readonly defaults: Pick<RunConfig, 'cwd' | 'model_name' | 'max_iterations'>
   readonly ready: () => Promise<Readiness>
   /** Authenticates callers. */
-  readonly access: Access
+  readonly auth: Auth
   /** Records who reads what. Without it, nothing records it. */
   readonly accessLog?: Pick<AccessRecorder, 'note'>
   /** Without them, nothing can be redacted. */

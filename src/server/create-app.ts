@@ -6,7 +6,7 @@ import type { Effects } from '../agent/run-loop.ts'
 import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import { createAudit } from '../audit/audit.ts'
 import type { Keyring } from '../audit/proofs/keyring.ts'
-import type { Access } from '../auth/auth.ts'
+import type { Auth } from '../auth/auth.ts'
 import { buildApp } from '../http/app.ts'
 import type { Redactions } from '../http/deps.ts'
 import type { Projector } from '../projections/projector.ts'
@@ -20,7 +20,7 @@ export function createApp(
   { settings, log, store, artifacts, readModel, projector }: Parts,
   {
     keyring,
-    access,
+    auth,
     effects: { models, toolbox },
     resources,
     redactions,
@@ -28,7 +28,7 @@ export function createApp(
     integrity,
   }: {
     readonly keyring: Keyring
-    readonly access: Access
+    readonly auth: Auth
     readonly effects: Effects
     readonly resources: Resources
     readonly redactions: Redactions
@@ -58,7 +58,7 @@ export function createApp(
     clock: now,
     defaults: { cwd: process.cwd(), model_name: 'claude-sonnet-4-6', max_iterations: 20 },
     ready: () => readiness(store, readModel, projector, { integrity, resources }),
-    access,
+    auth,
     redactions,
     live: {
       connections: settings.RETRAI_MAX_CONNECTIONS,

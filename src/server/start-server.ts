@@ -25,7 +25,7 @@ import {
 } from './data-folder.ts'
 import { startCheckpointing, startIntegrity, type VerifyPace } from './integrity.ts'
 import { listen } from './listen.ts'
-import { openAccess, openLog } from './open-log.ts'
+import { openAuth, openLog } from './open-log.ts'
 import { date, now, type Parts } from './parts.ts'
 import { createRedactions } from './redactions.ts'
 import { type Settings, secretsOf } from './settings.ts'
@@ -87,9 +87,9 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   const { ledger, store, redactor } = stored.value
   opened.defer(() => store.close())
   opened.defer(() => redactor.stop())
-  const access = await openAccess(settings, log, store)
-  if (access.isErr()) return err(access.error)
-  opened.defer(() => access.value.close())
+  const auth = await openAuth(settings, log, store)
+  if (auth.isErr()) return err(auth.error)
+  opened.defer(() => auth.value.close())
   const readModel = openReadModel({ file: join(dataDir, 'read-model.sqlite'), log })
   if (readModel.isErr()) return err(readModel.error.message)
   opened.defer(() => readModel.value.close())
@@ -134,7 +134,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   opened.defer(() => integrity.stop())
   const app = await createApp(parts, {
     keyring: keyring.value,
-    access: access.value,
+    auth: auth.value,
     effects,
     resources,
     redactions,

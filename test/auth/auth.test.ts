@@ -1,9 +1,9 @@
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
-import { Access, type AccessDeps } from '../../src/auth/auth.ts'
-import { digestOf } from '../../src/auth/secret.ts'
-import { TOKEN_LEDGER } from '../../src/auth/token-ledger.ts'
+import { Auth, type AuthDeps } from '../../src/auth/auth.ts'
+
+import { digestOf, TOKEN_LEDGER } from '../../src/auth/token-ledger.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
 import { bound } from '../http/support.ts'
 import { openTemporaryStore, testFolder } from '../store/embedded/support.ts'
@@ -22,93 +22,92 @@ const clock = () => Date.now() / 1000 + offset
 const errors: string[] = []
 const log = { warn: () => {}, error: (_: object, message: string) => errors.push(message) }
 
-/** What a server opens; it goes with the test. */
-async function open(changes: Partial<AccessDeps> = {}): Promise<Access> {
-  const access = await Access.open({ store, configured: null, clock, log, ...changes })
-  onTestFinished(() => access.close())
-  return access
+/** As a server opens it; closed after the test. */
+async function open(changes: Partial<AuthDeps> = {}): Promise<Auth> {
+  const auth = await Auth.open({ store, configured: null, clock, log, ...changes })
+  onTestFinished(() => auth.close())
+  return auth
 }
-async function opened(changes: Partial<AccessDeps> = {}): Promise<Access> {
-  const access = await open(changes)
-  expect(await access.read(PATIENCE)).toBe(true)
-  return access
+async function opened(changes: Partial<AuthDeps> = {}): Promise<Auth> {
+  const auth = await open(changes)
+  expect(await auth.read(PATIENCE)).toBe(true)
+  return auth
 }
 const make = async (
-  access: Access,
+  auth: Auth,
   name: string,
   role: 'admin' | 'viewer' = 'admin',
   expiresIn: number | null = null,
-) => (await access.create({ name, role, expiresIn }, 'local'))._unsafeUnwrap()
-const rejection = (access: Access, secret?: string) =>
-  access.authenticate(secret)._unsafeUnwrapErr()
+) => (await auth.create({ name, role, expiresIn }, 'local'))._unsafeUnwrap()
+const rejection = (auth: Auth, secret?: string) => auth.authenticate(secret)._unsafeUnwrapErr()
 
 describe('a log without tokens', () => {
-  test('lets everybody in as local, until the first token is made', async () => {
-    const access = await opened()
-    expect(access.guarded).toBe(false)
-    const caller = access.authenticate(undefined)._unsafeUnwrap()
+  test('accepts every client as local, until the first token is created', async () => {
+    const auth = await opened()
+    expect(auth.guarded).toBe(false)
+    const caller = auth.authenticate(undefined)._unsafeUnwrap()
     expect([caller.principal, caller.role]).toEqual(['local', 'admin'])
-    expect(access.authenticate('anything').isOk()).toBe(true)
-    await make(access, 'root')
-    expect(access.guarded).toBe(true)
-    expect(caller.lease.ended).toBe(true)
-    expect(rejection(access).type).toBe('unauthenticated')
+    expect(auth.authenticate('anything').isOk()).toBe(true)
+    await make(auth, 'root')
+    expect(auth.guarded).toBe(true)
+    expect(caller.lifetime.ended).toBe(true)
+    expect(rejection(auth).type).toBe('unauthenticated')
   })
 
-  test('lets in by the token of the configuration only, where there is one', async () => {
-    const access = await opened({ configured: 'configured-0123456789' })
-    expect(access.guarded).toBe(true)
-    expect(rejection(access).type).toBe('unauthenticated')
-    expect(rejection(access, 'configured').type).toBe('unauthenticated')
-    const caller = access.authenticate('configured-0123456789')._unsafeUnwrap()
+  test('accepts only the token from the configuration, if there is one', async () => {
+    const auth = await opened({ configured: 'configured-0123456789' })
+    expect(auth.guarded).toBe(true)
+    expect(rejection(auth).type).toBe('unauthenticated')
+    expect(rejection(auth, 'configured').type).toBe('unauthenticated')
+    const caller = auth.authenticate('configured-0123456789')._unsafeUnwrap()
     expect([caller.principal, caller.role]).toEqual(['token', 'admin'])
   })
 })
 
-test('a token that is also the configuration is no more than it was', async () => {
+test('a token of the ledger keeps its role if it is also in the configuration', async () => {
   const { secret } = await (async () => {
-    const access = await opened()
-    await make(access, 'root')
-    return make(access, 'ada', 'viewer')
+    const auth = await opened()
+    await make(auth, 'root')
+    return make(auth, 'ada', 'viewer')
   })()
-  const access = await opened({ configured: secret })
-  expect(access.authenticate(secret)._unsafeUnwrap()).toMatchObject({
+  const auth = await opened({ configured: secret })
+  expect(auth.authenticate(secret)._unsafeUnwrap()).toMatchObject({
     principal: 'ada',
     role: 'viewer',
   })
 })
 
 describe('a token', () => {
-  test('has a secret that only its holder has', async () => {
-    const access = await opened()
-    const { token, secret } = await make(access, 'root')
+  test('has a secret that is stored nowhere', async () => {
+    const auth = await opened()
+    const { token, secret } = await make(auth, 'root')
     expect(secret).toMatch(/^retrai_[\w-]{43}$/)
-    expect((await make(access, 'other')).secret).not.toBe(secret)
+    expect((await make(auth, 'other')).secret).not.toBe(secret)
     const options = { from: 0, direction: 'forward', limit: 10 } as const
     const stored = (await store.readStream(TOKEN_LEDGER.stream, options))._unsafeUnwrap()
     const text = JSON.stringify(stored)
     expect(text).not.toContain(secret.slice(7))
     expect(text).toContain(digestOf(secret))
     expect(JSON.parse(stored[0]?.metadata ?? '')).toMatchObject({ principal: 'local' })
-    expect(access.authenticate(secret)._unsafeUnwrap()).toMatchObject({
+    expect(auth.authenticate(secret)._unsafeUnwrap()).toMatchObject({
       principal: 'root',
       role: 'admin',
     })
     for (const guess of [secret.slice(0, -1), `${secret}x`, token.sha256, token.id, 'root', '']) {
-      expect(rejection(access, guess)).toEqual({
+      expect(rejection(auth, guess)).toEqual({
         type: 'unauthenticated',
         detail: 'This server knows no such token.',
       })
     }
   })
 
-  test('is good on all servers of the log until it is revoked on any', async () => {
+  test('is valid on all servers of the log until it is revoked on one', async () => {
     const [one, two] = [await opened(), await opened()]
     await make(one, 'root')
     const { token, secret } = await make(one, 'ada', 'viewer')
     await expect.poll(() => two.authenticate(secret).isOk()).toBe(true)
-    const { lease } = two.authenticate(secret)._unsafeUnwrap()
-    const ended = new Promise<void>((resolve) => lease.onEnd(resolve))
+    const { lifetime } = two.authenticate(secret)._unsafeUnwrap()
+    const ended = new Promise<void>((resolve) => lifetime.onEnd(resolve))
     const revoked = (await one.revoke(token.id, 'lost', 'root'))._unsafeUnwrap()
     expect(revoked.revoked).toMatchObject({ by: 'root', reason: 'lost' })
     const why = { type: 'unauthenticated', detail: 'The token "ada" was revoked.' }
@@ -118,27 +117,27 @@ describe('a token', () => {
     expect(two.tokens().map(({ name }) => name)).toEqual(['root', 'ada'])
   })
 
-  test('is good until it expires', async () => {
-    const access = await opened()
-    await make(access, 'root')
-    const { secret } = await make(access, 'ada', 'viewer', 60)
-    const { lease } = access.authenticate(secret)._unsafeUnwrap()
-    expect(lease.ended).toBe(false)
+  test('is valid until it expires', async () => {
+    const auth = await opened()
+    await make(auth, 'root')
+    const { secret } = await make(auth, 'ada', 'viewer', 60)
+    const { lifetime } = auth.authenticate(secret)._unsafeUnwrap()
+    expect(lifetime.ended).toBe(false)
     offset = 61
-    expect(lease.ended).toBe(true)
-    expect(rejection(access, secret).type).toBe('unauthenticated')
+    expect(lifetime.ended).toBe(true)
+    expect(rejection(auth, secret).type).toBe('unauthenticated')
   })
 
-  test('ends what it let in at the moment in which it expires', async () => {
-    const access = await opened()
-    await make(access, 'root')
-    const { token, secret } = await make(access, 'ada', 'viewer', 1)
-    const { lease } = access.authenticate(secret)._unsafeUnwrap()
-    await new Promise<void>((resolve) => lease.onEnd(resolve))
+  test('ends its lifetime at the moment in which it expires', async () => {
+    const auth = await opened()
+    await make(auth, 'root')
+    const { token, secret } = await make(auth, 'ada', 'viewer', 1)
+    const { lifetime } = auth.authenticate(secret)._unsafeUnwrap()
+    await new Promise<void>((resolve) => lifetime.onEnd(resolve))
     expect(clock()).toBeGreaterThanOrEqual(token.expires_at ?? 0)
   })
 
-  test('gets its name once, also where two are made at once', async () => {
+  test('has a unique name, even if two are created at once', async () => {
     const [one, two] = [await opened(), await opened()]
     const wanted = { name: 'ada', role: 'admin', expiresIn: null } as const
     const made = await Promise.all([one.create(wanted, 'x'), two.create(wanted, 'y')])
@@ -147,7 +146,7 @@ describe('a token', () => {
     expect(lost?._unsafeUnwrapErr().type).toBe('name_taken')
   })
 
-  test('of the last admin stays, also where two are revoked at once', async () => {
+  test('of the last admin stays, even if two are revoked at once', async () => {
     const [one, two] = [await opened(), await opened()]
     const tokens = [(await make(one, 'ada')).token, (await make(one, 'bob')).token]
     const revoked = await Promise.all([
@@ -167,7 +166,7 @@ describe('a log that cannot be read', () => {
     },
   })
 
-  test('lets nobody in but by the configuration', async () => {
+  test('rejects every client without the token from the configuration', async () => {
     const unread = await open({ store: away() })
     expect(await unread.read(10)).toBe(false)
     expect(unread.guarded).toBe(false)
@@ -180,7 +179,7 @@ describe('a log that cannot be read', () => {
     expect(rejection(configured, 'another').type).toBe('tokens_unread')
   })
 
-  test('is gone by what was known of it last, in a file that only its owner reads', async () => {
+  test('is replaced by the last known tokens, in a file that only its owner reads', async () => {
     const keptIn = join(await testFolder(), 'tokens.json')
     const before = await opened({ keptIn })
     await expect.poll(async () => (await open({ store: away(), keptIn })).guarded).toBe(false)
@@ -191,31 +190,31 @@ describe('a log that cannot be read', () => {
     const kept = await readFile(keptIn, 'utf8')
     expect(kept).not.toContain(secret.slice(7))
     expect((await stat(keptIn)).mode & 0o777).toBe(0o600)
-    const access = await open({ store: away(), keptIn })
-    expect(access.guarded).toBe(true)
-    expect(access.authenticate(secret)._unsafeUnwrap().principal).toBe('root')
-    expect(rejection(access, gone.secret).type).toBe('unauthenticated')
-    expect(rejection(access).type).toBe('unauthenticated')
+    const auth = await open({ store: away(), keptIn })
+    expect(auth.guarded).toBe(true)
+    expect(auth.authenticate(secret)._unsafeUnwrap().principal).toBe('root')
+    expect(rejection(auth, gone.secret).type).toBe('unauthenticated')
+    expect(rejection(auth).type).toBe('unauthenticated')
   })
 
-  test.each(['', '{}', '{"tokens":[{}]}'])('goes by no file such as %j', async (text) => {
+  test.each(['', '{}', '{"tokens":[{}]}'])('ignores a file that holds %j', async (text) => {
     const keptIn = join(await testFolder(), 'tokens.json')
     await writeFile(keptIn, text)
-    const access = await open({ store: away(), keptIn })
-    expect(rejection(access).type).toBe('tokens_unread')
+    const auth = await open({ store: away(), keptIn })
+    expect(rejection(auth).type).toBe('tokens_unread')
   })
 
-  test('lets nobody in any more as soon as an entry cannot be read', async () => {
-    const access = await opened()
-    const { secret } = await make(access, 'root')
-    const { lease } = access.authenticate(secret)._unsafeUnwrap()
+  test('rejects every client as soon as an entry cannot be read', async () => {
+    const auth = await opened()
+    const { secret } = await make(auth, 'root')
+    const { lifetime } = auth.authenticate(secret)._unsafeUnwrap()
     const event = { id: crypto.randomUUID(), type: 'token_created', data: '{}', metadata: '{}' }
     await store.append(TOKEN_LEDGER.stream, [event], { expectedRevision: 0 })
-    await new Promise<void>((resolve) => lease.onEnd(resolve))
-    expect(rejection(access, secret).type).toBe('tokens_unread')
-    expect(access.guarded).toBe(true)
+    await new Promise<void>((resolve) => lifetime.onEnd(resolve))
+    expect(rejection(auth, secret).type).toBe('tokens_unread')
+    expect(auth.guarded).toBe(true)
     expect(errors.join()).toContain('damaged')
-    const made = await access.create({ name: 'ada', role: 'admin', expiresIn: null }, 'local')
+    const made = await auth.create({ name: 'ada', role: 'admin', expiresIn: null }, 'local')
     expect(made._unsafeUnwrapErr().type).toBe('damaged_record')
   })
 })

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { PERMISSIONS, ROLES, RULES, roleMay } from '../../src/api/roles.ts'
 
-test('the table in docs/operations.md says what the code does', async () => {
+test('the table of permissions in docs/operations.md matches the code', async () => {
   const text = await readFile(new URL('../../docs/operations.md', import.meta.url), 'utf8')
   const rows = text
     .split('\n')

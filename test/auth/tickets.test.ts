@@ -1,6 +1,5 @@
 import { beforeEach, expect, test } from 'vitest'
-import type { Caller } from '../../src/auth/caller.ts'
-import { Lease } from '../../src/auth/lease.ts'
+import { type Caller, TokenLifetime } from '../../src/auth/caller.ts'
 import { Tickets } from '../../src/auth/tickets.ts'
 
 let now: number
@@ -9,20 +8,20 @@ let tickets: Tickets
 const clock = () => now
 beforeEach(() => {
   now = 1000
-  caller = { principal: 'ada', role: 'viewer', lease: new Lease(1020, clock) }
+  caller = { principal: 'ada', role: 'viewer', lifetime: new TokenLifetime(1020, clock) }
   tickets = new Tickets(clock)
 })
 const issue = (to: Caller = caller) => tickets.issue(to)._unsafeUnwrap().ticket
-const forever = (): Caller => ({ ...caller, lease: new Lease(null, clock) })
+const forever = (): Caller => ({ ...caller, lifetime: new TokenLifetime(null, clock) })
 
-test('a ticket lets in its caller, once', () => {
+test('a ticket is valid for its caller, once', () => {
   const { ticket, expiresAt } = tickets.issue(caller)._unsafeUnwrap()
   expect(expiresAt).toBe(1030)
   expect(tickets.redeem(ticket)._unsafeUnwrap()).toBe(caller)
   expect(tickets.redeem(ticket)._unsafeUnwrapErr().type).toBe('unauthenticated')
 })
 
-test('it is good for 30 seconds', () => {
+test('it is valid for 30 seconds', () => {
   const [first, second] = [issue(forever()), issue(forever())]
   now = 1029.9
   expect(tickets.redeem(first).isOk()).toBe(true)
@@ -30,7 +29,7 @@ test('it is good for 30 seconds', () => {
   expect(tickets.redeem(second).isErr()).toBe(true)
 })
 
-test('it is no longer good than the token that it was got with', () => {
+test('it is not valid longer than the token that it was issued for', () => {
   const [first, second] = [issue(), issue()]
   now = 1019
   expect(tickets.redeem(first).isOk()).toBe(true)
@@ -39,19 +38,19 @@ test('it is no longer good than the token that it was got with', () => {
   const third = issue(forever())
   const revoked = forever()
   const fourth = issue(revoked)
-  revoked.lease.end()
+  revoked.lifetime.end()
   expect(tickets.redeem(third).isOk()).toBe(true)
   expect(tickets.redeem(fourth).isErr()).toBe(true)
 })
 
-test('what is none lets nobody in', () => {
+test('a text that is not a ticket is rejected', () => {
   issue()
   for (const guess of ['', 'x', 'constructor']) expect(tickets.redeem(guess).isErr()).toBe(true)
 })
 
 const of = (principal: string): Caller => ({ ...forever(), principal })
 
-test('whoever asks for too many loses their own oldest, and nobody else any', () => {
+test('a token that asks for too many loses its own oldest, and no other token loses any', () => {
   const other = issue(of('grace'))
   const held = Array.from({ length: 20_000 }, () => issue(of('ada')))
   expect(tickets.redeem(other).isOk()).toBe(true)
@@ -59,7 +58,7 @@ test('whoever asks for too many loses their own oldest, and nobody else any', ()
   expect(held.filter((ticket) => tickets.redeem(ticket).isOk())).toEqual(held.slice(-100))
 })
 
-test('what was used or is too old does not count', () => {
+test('used and expired tickets do not count', () => {
   const first = issue(of('ada'))
   for (let n = 0; n < 500; n += 1) expect(tickets.redeem(issue(of('ada'))).isOk()).toBe(true)
   expect(tickets.redeem(first).isOk()).toBe(true)
@@ -69,7 +68,7 @@ test('what was used or is too old does not count', () => {
   expect(held.every((ticket) => tickets.redeem(ticket).isOk())).toBe(true)
 })
 
-test('only so many wait in all, and those that are too old make room', () => {
+test('the number of unused tickets is limited, and expired ones make room', () => {
   const held = Array.from({ length: 10_000 }, (_, n) => issue(of(`token ${n % 100}`)))
   expect(tickets.issue(of('ada'))._unsafeUnwrapErr().type).toBe('too_many_tickets')
   // Room of one's own is made first.

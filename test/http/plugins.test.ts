@@ -14,13 +14,13 @@ describe('plugins', () => {
   afterAll(() => server.stop())
 
   test('fail the start if one that they depend on is missing', async () => {
-    const { access } = server
+    const { auth } = server
     const defaults = { cwd: '/', model_name: 'gpt-5-mini', max_iterations: 20 }
     const limits = { connections: 1, connectionsPerClient: 1, stallMs: 1000 }
     await expect(fastify().register(describeApi, { defaults })).rejects.toThrow("'permissions'")
     const withoutWebsocket = fastify()
     await withoutWebsocket.register(limitConnections, limits)
-    await expect(withoutWebsocket.register(security, { access })).rejects.toThrow(
+    await expect(withoutWebsocket.register(security, { auth })).rejects.toThrow(
       "'@fastify/websocket'",
     )
     const unguarded = fastify()

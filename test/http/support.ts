@@ -10,7 +10,7 @@ import * as z from 'zod'
 import { AccessRecorder, type RecorderDeps } from '../../src/audit/access-log/access-recorder.ts'
 import { createAudit } from '../../src/audit/audit.ts'
 import { openKeyring } from '../../src/audit/proofs/keyring.ts'
-import { Access } from '../../src/auth/auth.ts'
+import { Auth } from '../../src/auth/auth.ts'
 import type { AgentCommand } from '../../src/domain/commands.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { buildApp } from '../../src/http/app.ts'
@@ -32,7 +32,7 @@ export const GOALS = [
 
 export type TestServer = {
   readonly app: FastifyInstance
-  readonly access: Access
+  readonly auth: Auth
   readonly store: EventStore
   readonly readModel: AppDeps['readModel']
   /** The folder of its keys. */
@@ -105,7 +105,7 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
     ...{ ledger: store, store: without, redactor, readModel: projected, now: clock, log: silent },
     artifacts: { remove: async () => {}, ...artifacts },
   })
-  const access = await Access.open({
+  const auth = await Auth.open({
     store: wrapTokenStore(store),
     configured: token,
     clock,
@@ -135,7 +135,7 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
     clock,
     defaults: { cwd: '/', model_name: 'claude-sonnet-4-6', max_iterations: 20 },
     ready: async () => ({ ready: true, checks: { store: { ok: true } } }),
-    access,
+    auth,
     redactions,
     ...deps,
   })
@@ -145,13 +145,13 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
   const stop = async () => {
     await app.close()
     await recorder?.stop()
-    await access.close()
+    await auth.close()
     await Promise.all([projector.stop(), redactor.stop()])
     projected.close()
     await store.close()
     await rm(folder, { recursive: true })
   }
-  return { app, access, store, readModel, keys, url: `http://127.0.0.1:${port}`, port, stop }
+  return { app, auth, store, readModel, keys, url: `http://127.0.0.1:${port}`, port, stop }
 }
 
 const same = <T>(value: T): T => value

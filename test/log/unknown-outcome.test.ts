@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { errAsync, ok, type Result } from 'neverthrow'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
-import { Access } from '../../src/auth/auth.ts'
+import { Auth } from '../../src/auth/auth.ts'
 import { TOKEN_LEDGER } from '../../src/auth/token-ledger.ts'
 import type { RunCommand } from '../../src/domain/commands.ts'
 import { copyLog } from '../../src/log/copy-log.ts'
@@ -127,9 +127,9 @@ const WRITES: readonly Write[] = [
     stream: TOKEN_LEDGER.stream,
     prepare: async () => {},
     write: async (faulty) => {
-      const access = await Access.open({ store: faulty, configured: null, clock: now, log })
-      onTestFinished(() => access.close())
-      return access.create({ name: 'root', role: 'admin', expiresIn: null }, 'local')
+      const auth = await Auth.open({ store: faulty, configured: null, clock: now, log })
+      onTestFinished(() => auth.close())
+      return auth.create({ name: 'root', role: 'admin', expiresIn: null }, 'local')
     },
   },
   {

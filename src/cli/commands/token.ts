@@ -4,7 +4,7 @@ import type { NewTokenView, TokenView } from '../../api/auth.ts'
 import { TokenName } from '../../api/auth-requests.ts'
 import { CATALOGUE } from '../../api/problems.ts'
 import { ROLES, type Role } from '../../api/roles.ts'
-import { Access, type TokenFailure, type WantedToken } from '../../auth/auth.ts'
+import { Auth, type TokenFailure, type WantedToken } from '../../auth/auth.ts'
 import { tokenView } from '../../auth/token-view.ts'
 import { tokenProblem } from '../../http/problems/problem-of.ts'
 import { readStorePlace } from '../../server/settings.ts'
@@ -175,34 +175,34 @@ async function withBookOfStore<T>(
   const { EVENTSTORE_URL, RETRAI_DATA_DIR } = found.value
   const store = await openStore(EVENTSTORE_URL ?? RETRAI_DATA_DIR)
   if (store.isErr()) return err(`${store.error} ${HINT}`)
-  const access = await Access.open({
+  const auth = await Auth.open({
     store: store.value,
     configured: null,
     clock: now,
     log: silent,
   })
   try {
-    if (await access.read(READ_WITHIN_MS)) return await work(bookOf(access))
+    if (await auth.read(READ_WITHIN_MS)) return await work(bookOf(auth))
     return err('The tokens cannot be read: the store is not available, or is damaged.')
   } finally {
-    await access.close()
+    await auth.close()
     await store.value.close()
   }
 }
 
-function bookOf(access: Access): TokenBook {
+function bookOf(auth: Auth): TokenBook {
   return {
     create: (wanted) =>
-      access
+      auth
         .create(wanted, PRINCIPAL)
         .map(({ token, secret }) => ({ ...tokenView(token, now()), secret }))
         .mapErr(explain),
     list: () => {
-      const all = access.tokens().map((token) => tokenView(token, now()))
+      const all = auth.tokens().map((token) => tokenView(token, now()))
       return new ResultAsync(Promise.resolve(ok(all.reverse())))
     },
     revoke: (id, reason) =>
-      access
+      auth
         .revoke(id, reason ?? null, PRINCIPAL)
         .map((token) => tokenView(token, now()))
         .mapErr(explain),

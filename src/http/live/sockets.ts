@@ -140,7 +140,7 @@ export class Sockets {
   serve(
     socket: WebSocket,
     observe: (served: ServedSocket) => Observer,
-    { id, raw, lease }: Pick<FastifyRequest, 'id' | 'raw' | 'lease'>,
+    { id, raw, tokenLifetime }: Pick<FastifyRequest, 'id' | 'raw' | 'tokenLifetime'>,
   ): void {
     // The listener of the WebSocket plugin would hold the request while the socket is open.
     socket.removeAllListeners('error')
@@ -156,7 +156,7 @@ export class Sockets {
     this.#open.set(socket, served)
     socket.on(
       'close',
-      lease.onEnd(() => this.#turnAway(socket)),
+      tokenLifetime.onEnd(() => this.#turnAway(socket)),
     )
     served.wake()
   }

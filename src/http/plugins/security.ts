@@ -5,9 +5,8 @@ import fp from 'fastify-plugin'
 import { err, type Result } from 'neverthrow'
 import type { Problem, ProblemCode } from '../../api/problems.ts'
 import { type Permission, type Role, roleMay, rolesThatMay } from '../../api/roles.ts'
-import type { Access } from '../../auth/auth.ts'
-import type { Caller, Rejection } from '../../auth/caller.ts'
-import type { Lease } from '../../auth/lease.ts'
+import type { Auth } from '../../auth/auth.ts'
+import type { Caller, Rejection, TokenLifetime } from '../../auth/caller.ts'
 import { sendProblem } from '../problems/problem.ts'
 import { credentialOf } from './credentials.ts'
 
@@ -30,15 +29,15 @@ export const SECURITY_HEADERS = {
  * name (Origin, Sec-Fetch-Site) nor under a name that leads here (Host). Then it admits callers who may do what
  * the route needs; a route that needs nothing is for everybody.
  */
-export const security = fp<{ readonly access: Access }>(
-  async (app, { access }) => {
+export const security = fp<{ readonly auth: Auth }>(
+  async (app, { auth }) => {
     app.decorateRequest('caller', null)
     app.decorateRequest('principal', { getter: principalOf })
     app.decorateRequest('role', { getter: roleOf })
-    app.decorateRequest('lease', { getter: leaseOf })
+    app.decorateRequest('tokenLifetime', { getter: lifetimeOf })
     app.addHook('onRequest', async (request, reply) => {
       reply.headers(SECURITY_HEADERS)
-      const foreign = foreignness(request, access.guarded)
+      const foreign = foreignness(request, auth.guarded)
       if (foreign !== null) return sendProblem(request, reply, { code: foreign })
       const broken = brokenHead(request)
       if (broken !== null) {
@@ -47,7 +46,7 @@ export const security = fp<{ readonly access: Access }>(
       }
       const { needs } = request.routeOptions.config
       if (needs === undefined) return
-      const caller = await identify(request, access)
+      const caller = await identify(request, auth)
       if (caller.isErr()) {
         const { type: code, ...rest } = caller.error
         if (code === 'unauthenticated') reply.header('www-authenticate', 'Bearer realm="retrai"')
@@ -59,7 +58,8 @@ export const security = fp<{ readonly access: Access }>(
       }
     })
     app.addHook('onSend', (request, { raw }, payload, done) => {
-      if (request.caller !== null && payload instanceof Readable) cutWith(request.caller.lease, raw)
+      if (request.caller !== null && payload instanceof Readable)
+        cutWith(request.caller.lifetime, raw)
       done()
     })
   },
@@ -91,8 +91,8 @@ function brokenHead({ headers, raw, ws }: FastifyRequest): string | null {
  * Cuts off a long answer when its caller may not read any more. It gets no proper end, so that a part is never
  * taken for the whole.
  */
-function cutWith(lease: Lease, response: ServerResponse): void {
-  const forget = lease.onEnd(() => response.destroy())
+function cutWith(lifetime: TokenLifetime, response: ServerResponse): void {
+  const forget = lifetime.onEnd(() => response.destroy())
   response.once('close', forget)
 }
 
@@ -104,7 +104,7 @@ declare module 'fastify' {
     readonly principal: string
     readonly role: Role
     /** How long the caller may continue. */
-    readonly lease: Lease
+    readonly tokenLifetime: TokenLifetime
   }
 }
 
@@ -118,24 +118,21 @@ function principalOf(this: FastifyRequest): string {
 function roleOf(this: FastifyRequest): Role {
   return callerOf(this).role
 }
-function leaseOf(this: FastifyRequest): Lease {
-  return callerOf(this).lease
+function lifetimeOf(this: FastifyRequest): TokenLifetime {
+  return callerOf(this).lifetime
 }
 
 /** How long a request waits for the tokens to be read, milliseconds. */
 const READ_WITHIN_MS = 2_000
 
-async function identify(
-  request: FastifyRequest,
-  access: Access,
-): Promise<Result<Caller, Rejection>> {
+async function identify(request: FastifyRequest, auth: Auth): Promise<Result<Caller, Rejection>> {
   const credential = credentialOf(request)
-  if (credential?.type === 'ticket') return access.redeem(credential.ticket)
-  const caller = access.authenticate(credential?.token)
+  if (credential?.type === 'ticket') return auth.redeem(credential.ticket)
+  const caller = auth.authenticate(credential?.token)
   if (caller.isOk() || caller.error.type !== 'tokens_unread') return caller
   // A server that has just been started reads them now.
-  const read = await access.read(READ_WITHIN_MS)
-  return read ? access.authenticate(credential?.token) : err(caller.error)
+  const read = await auth.read(READ_WITHIN_MS)
+  return read ? auth.authenticate(credential?.token) : err(caller.error)
 }
 
 function forbidden({ role }: Caller, needs: Permission): Problem {

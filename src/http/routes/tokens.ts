@@ -26,7 +26,7 @@ export function tokens(app: ZodApp, deps: AppDeps): void {
   createTicket(app, deps)
 }
 
-function listTokens(app: ZodApp, { access, clock }: AppDeps): void {
+function listTokens(app: ZodApp, { auth, clock }: AppDeps): void {
   app.route({
     method: 'GET',
     url: '/api/tokens',
@@ -38,14 +38,14 @@ function listTokens(app: ZodApp, { access, clock }: AppDeps): void {
       response: { 200: described('All tokens', z.array(TokenView)) },
     },
     handler: async () =>
-      access
+      auth
         .tokens()
         .map((token) => tokenView(token, clock()))
         .reverse(),
   })
 }
 
-function createToken(app: ZodApp, { access, clock }: AppDeps): void {
+function createToken(app: ZodApp, { auth, clock }: AppDeps): void {
   app.route({
     method: 'POST',
     url: '/api/tokens',
@@ -65,7 +65,7 @@ function createToken(app: ZodApp, { access, clock }: AppDeps): void {
     },
     handler: async (request, reply) => {
       const { name, role, expires_in: expiresIn } = request.body
-      const created = access
+      const created = auth
         .create({ name, role, expiresIn }, request.principal)
         .map(({ token, secret }) => {
           reply.code(201).header('cache-control', 'no-store')
@@ -76,7 +76,7 @@ function createToken(app: ZodApp, { access, clock }: AppDeps): void {
   })
 }
 
-function revokeToken(app: ZodApp, { access, clock }: AppDeps): void {
+function revokeToken(app: ZodApp, { auth, clock }: AppDeps): void {
   app.route({
     method: 'DELETE',
     url: '/api/tokens/:id',
@@ -98,7 +98,7 @@ function revokeToken(app: ZodApp, { access, clock }: AppDeps): void {
     },
     handler: async (request, reply) => {
       const { reason = null } = request.query
-      const revoked = access
+      const revoked = auth
         .revoke(request.params.id, reason, request.principal)
         .map((token) => tokenView(token, clock()))
       return sendResult(request, reply, revoked, loggedTokenProblem)
@@ -132,7 +132,7 @@ function me(app: ZodApp): void {
   })
 }
 
-function createTicket(app: ZodApp, { access }: AppDeps): void {
+function createTicket(app: ZodApp, { auth }: AppDeps): void {
   app.route({
     method: 'POST',
     url: '/api/tickets',
@@ -154,7 +154,7 @@ function createTicket(app: ZodApp, { access }: AppDeps): void {
       const { caller } = request
       if (caller === null)
         throw new TypeError('request.caller was read on an unauthenticated route')
-      const issued = access.issueTicket(caller)
+      const issued = auth.issueTicket(caller)
       if (issued.isErr()) return sendProblem(request, reply, { code: issued.error.type })
       reply.code(201).header('cache-control', 'no-store')
       return { ticket: issued.value.ticket, expires_at: isoTime(issued.value.expiresAt) }

@@ -20,11 +20,11 @@ export async function startWithPeople(
   let offset = 0
   const server = await startTestServer({ ...options, clock: () => Date.now() / 1000 + offset })
   const make = async (name: string, role: Role, expiresIn: number | null = null) =>
-    (await server.access.create({ name, role, expiresIn }, 'local'))._unsafeUnwrap()
+    (await server.auth.create({ name, role, expiresIn }, 'local'))._unsafeUnwrap()
   const secrets = { viewer: '', operator: '', auditor: '', admin: '' }
   for (const role of [...ROLES].reverse()) secrets[role] = (await make(role, role)).secret
   const revoked = await make('revoked', 'admin')
-  await server.access.revoke(revoked.token.id, null, 'admin')
+  await server.auth.revoke(revoked.token.id, null, 'admin')
   const expired = await make('expired', 'admin', 60)
   offset = 61
   return { server, secrets, revoked: revoked.secret, expired: expired.secret }

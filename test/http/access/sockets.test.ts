@@ -44,7 +44,7 @@ const protocolOf = (secret: string) => `retrai.bearer.${Buffer.from(secret).toSt
 const getTicket = async (secret: string): Promise<string> =>
   (await call<{ ticket: string }>(people, secret, 'POST', '/api/tickets')).ticket
 const idOf = (name: string): string =>
-  people.server.access.tokens().find((token) => token.name === name)?.id ?? ''
+  people.server.auth.tokens().find((token) => token.name === name)?.id ?? ''
 
 describe('a WebSocket', () => {
   test('opens by a header, a subprotocol or a ticket of whoever may read', async () => {
@@ -169,13 +169,13 @@ test('a revocation breaks off a download', async () => {
     result: { ...call, output: '', sha256, ...rest },
   })
   const wanted = { name: 'ada', role: 'viewer', expiresIn: null } as const
-  const { token, secret } = (await server.access.create(wanted, 'token'))._unsafeUnwrap()
+  const { token, secret } = (await server.auth.create(wanted, 'token'))._unsafeUnwrap()
   const path = `${server.url}/api/runs/${id}/artifacts/${sha256}`
   const { status, body } = await fetch(path, { headers: bearer(secret) })
   expect(status).toBe(200)
   const reader = body?.getReader()
   await reader?.read()
-  await server.access.revoke(token.id, null, 'token')
+  await server.auth.revoke(token.id, null, 'token')
   const drain = async () => {
     while (!(await reader?.read())?.done);
   }
