@@ -4,19 +4,19 @@ import { decode } from '../log/codec.ts'
 import { streamOf } from '../log/run-log.ts'
 import { streamPages } from '../log/stream-pages.ts'
 import type { EventStore } from '../store/event-store.ts'
-import type { QueryError } from './query-error.ts'
+import type { QueryError } from './run-history.ts'
 
-/** Runs whose references are kept. */
+/** Runs whose artifacts are kept in memory. */
 const RUNS = 16
 
-/** The artifacts that a run names, as far as its stream was looked through. */
+/** The artifacts that the records of a run name, before the record `next`. */
 type Known = { readonly artifacts: ReadonlySet<string>; readonly next: number }
 const NOTHING: Known = { artifacts: new Set(), next: 0 }
 
 const NAMES_ARTIFACT = /"sha256"\s*:\s*"/
 
-/** Which artifacts belong to which runs, by the records of the runs. */
-export class References {
+/** The artifacts of each run, by its records. */
+export class ArtifactIndex {
   readonly #store: EventStore
   readonly #known = new LruCache<Known>(RUNS)
 

@@ -10,17 +10,16 @@ import type { PayloadOf } from '../domain/records.ts'
 import type { LoggedRecord } from '../log/codec.ts'
 import { type LoadedRun, load } from '../log/run-log.ts'
 import type { EventStore } from '../store/event-store.ts'
-import type { QueryError } from './query-error.ts'
-import { whyMissing } from './run-history.ts'
+import { type QueryError, whyMissing } from './run-history.ts'
 
-/** What one request holds of the conversation of a run. */
+/** The part of a run's conversation that one request to the model holds. */
 export type SentConversation = {
   readonly modelName: string
-  /** `under_way`: the reply is not in the log yet. `not_sent`: nobody is asking the model. */
+  /** `under_way`: the reply is not in the log yet. `not_sent`: no request is under way. */
   readonly request: 'answered' | 'under_way' | 'not_sent'
   /** seq of the last record that the messages follow from. */
   readonly asOf: number
-  /** seq of the reply, where there is one. */
+  /** seq of the reply; null if there is none. */
   readonly answeredBy: number | null
   readonly messages: readonly ChatMessage[]
   readonly omittedTurns: number
@@ -32,9 +31,9 @@ type Deps = {
 }
 
 /**
- * The request to the model whose reply is the first one at or behind the record `at`; where there is
- * none, the request that is or would be made as the log stands. Which turns an answered request left
- * out is taken from the log, so it is what was sent, whatever budget a model has by now.
+ * The request to the model whose reply is the first one at or after the record `at`. If there is no such reply, the
+ * request that the server sends now or would send next. The log holds how many turns an answered request left out, so
+ * the messages are those that were sent, even if the model has another budget now.
  */
 export async function sentConversation(
   runId: string,
@@ -69,7 +68,7 @@ function answered(
   seq: number,
 ): SentConversation {
   const messages = messagesBehind(conversation, omittedTurns)
-  // The usage stands between the request and the reply.
+  // The usage comes between the request and the reply.
   return { modelName, request: 'answered', asOf: seq - 2, answeredBy: seq, messages, omittedTurns }
 }
 

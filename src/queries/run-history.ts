@@ -2,20 +2,26 @@ import { err, ok, type Result } from 'neverthrow'
 import type { RunState } from '../domain/state.ts'
 import { LruCache } from '../lib/lru-cache.ts'
 import type { LoggedRecord } from '../log/codec.ts'
-import { type LoadedRun, load, recordPages, streamOf } from '../log/run-log.ts'
+import { type LoadError, type LoadedRun, load, recordPages, streamOf } from '../log/run-log.ts'
 import { lastEvent } from '../log/stream-pages.ts'
 import type { ReadModel } from '../projections/read-model.ts'
 import type { EventStore } from '../store/event-store.ts'
-import type { QueryError } from './query-error.ts'
 
-/** Every so many records the state is kept, so that the moments behind it need not be folded anew. */
+/** Why a query about a run failed. */
+export type QueryError =
+  | LoadError
+  | { readonly type: 'run_not_found' }
+  /** The run has no record with this seq yet. */
+  | { readonly type: 'record_not_found'; readonly seq: number; readonly last: number }
+
+/** The state is kept after each of so many records: a fold to a later record begins there. */
 const SNAPSHOT_EVERY = 1000
 const SNAPSHOTS = 64
 
 type Deps = { readonly store: EventStore; readonly readModel: Pick<ReadModel, 'get'> }
 
 /** Runs as they were at any of their records. */
-export class Moments {
+export class RunHistory {
   readonly #deps: Deps
   #snapshots = new LruCache<LoadedRun>(SNAPSHOTS)
 
@@ -23,9 +29,9 @@ export class Moments {
     this.#deps = deps
   }
 
-  /** To be called when something was taken out of a run. */
+  /** To be called when something in a run was redacted. */
   forget(): void {
-    // What is being folded from records that were read before is kept nowhere.
+    // A fold that is under way puts its snapshots into the old cache.
     this.#snapshots = new LruCache<LoadedRun>(SNAPSHOTS)
   }
 
@@ -41,7 +47,7 @@ export class Moments {
     return folded.map(({ state }) => state)
   }
 
-  /** Shows the records from `from` to `to`, both inclusive, to `visit`; there must be all of them. */
+  /** Shows each record from `from` to `to`, both inclusive, to `visit`; fails if the run does not have them all. */
   async walk(
     runId: string,
     [from, to]: readonly [number, number],
@@ -72,7 +78,7 @@ export class Moments {
     return last < seq ? err({ type: 'record_not_found', seq, last }) : ok(loaded.value)
   }
 
-  /** Of the snapshots there are, the nearest: how many are looked at does not depend on what is asked. */
+  /** The nearest snapshot; null if there is none. Its cost depends only on the number of snapshots. */
   #snapshotBefore(runId: string, seq: number): LoadedRun | null {
     let nearest: LoadedRun | null = null
     for (const snapshot of this.#snapshots.values()) {
@@ -85,7 +91,7 @@ export class Moments {
   }
 }
 
-/** What the log says is missing: the run, or its record with this seq. Null if the record is there. */
+/** The error that names what is missing in the log: the run, or its record with this seq. Null if the record exists. */
 export async function whyMissing(
   store: EventStore,
   runId: string,

@@ -37,7 +37,7 @@ const ended = (status: 'achieved' | 'failed'): RunRecord => ({
   },
 })
 
-test('details and summaries of any run have the shape that is promised', () => {
+test('details and summaries of every run match their schemas', () => {
   fc.assert(
     fc.property(validRun(), (records) => {
       const state = fold(records)
@@ -94,14 +94,14 @@ describe('a run', () => {
     })
   })
 
-  test('that ended by a limit says so beside what its last check found', () => {
+  test('that ended by a limit has that reason beside the reason of its last check', () => {
     const short = { ...check, payload: { ...check.payload, achieved: false, reason: '3 failing' } }
     const details = runDetails(stateOf(short, ended('failed')))
     expect(details.end_reason).toBe('Stopped by max_tokens')
     expect(details.final_state?.goal_reason).toBe('3 failing')
   })
 
-  test('that ended before its goal was ever checked gives the reason for its end', () => {
+  test('that ended before its goal was ever checked has the reason for its end', () => {
     const { final_state } = runDetails(stateOf(ended('failed')))
     expect(final_state).toMatchObject({
       goal_achieved: false,
@@ -120,7 +120,7 @@ describe('a run', () => {
     expect(details).toMatchObject({ status: 'failed', error: 'The model refused the key' })
   })
 
-  test('that waits for a person says for what', () => {
+  test('that waits for a person names its question', () => {
     const asked: RunRecord = {
       ...at,
       kind: 'human_check_required',

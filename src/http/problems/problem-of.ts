@@ -3,7 +3,7 @@ import type { Problem } from '../../api/problems.ts'
 import type { AuditError } from '../../audit/audit.ts'
 import type { TokenFailure } from '../../auth/auth.ts'
 import type { CommandError } from '../../log/handle-command.ts'
-import type { QueryError } from '../../queries/query-error.ts'
+import type { QueryError } from '../../queries/run-history.ts'
 import type { RedactError } from '../../redaction/redact-run.ts'
 
 /** The problem that reports why a command failed. */

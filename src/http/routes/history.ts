@@ -6,12 +6,11 @@ import { ArtifactParams, ConversationQuery, DiffQuery, RunParams } from '../../a
 import type { ChatMessage } from '../../domain/conversation.ts'
 import type { Kind } from '../../domain/records.ts'
 import { Touched } from '../../domain/touched.ts'
-import { References } from '../../queries/artifact-index.ts'
+import { ArtifactIndex } from '../../queries/artifact-index.ts'
 import { sentConversation } from '../../queries/conversation.ts'
-import { fieldChanges } from '../../queries/field-changes.ts'
-import { openCall } from '../../queries/open-call.ts'
 import { runDetails } from '../../queries/run-details.ts'
-import { Moments } from '../../queries/run-history.ts'
+import { fieldChanges, openCall } from '../../queries/run-diff.ts'
+import { RunHistory } from '../../queries/run-history.ts'
 import type { AppDeps, ZodApp } from '../deps.ts'
 import { described, problems, READ_PROBLEMS, sendProblem, sendResult } from '../problems/problem.ts'
 import { invalidField, queryProblem } from '../problems/problem-of.ts'
@@ -22,8 +21,8 @@ const UNCHANGED = z.undefined().describe('The client has this already')
 
 /** GET /api/runs/{run_id}/diff */
 export function runDiff(app: ZodApp, deps: AppDeps): void {
-  const moments = new Moments(deps)
-  deps.redactions?.onRedacted(() => moments.forget())
+  const history = new RunHistory(deps)
+  deps.redactions?.onRedacted(() => history.forget())
   app.route({
     method: 'GET',
     url: '/api/runs/:run_id/diff',
@@ -52,9 +51,9 @@ export function runDiff(app: ZodApp, deps: AppDeps): void {
         const message = `from must not be after to: ${from} is more than ${to}.`
         return sendProblem(request, reply, invalidField('from', message))
       }
-      const before = await moments.stateAt(runId, from)
+      const before = await history.stateAt(runId, from)
       if (before.isErr()) return sendProblem(request, reply, queryProblem(before.error))
-      const after = await moments.stateAt(runId, to)
+      const after = await history.stateAt(runId, to)
       if (after.isErr()) return sendProblem(request, reply, queryProblem(after.error))
       const redactions = deps.redactions?.ofRun(runId).length ?? 0
       if (isKnownStill(request, reply, entityTag(`${from}-${to}`, redactions))) {
@@ -64,7 +63,7 @@ export function runDiff(app: ZodApp, deps: AppDeps): void {
       const open = await openCall(before.value, deps)
       if (open.isErr()) return sendProblem(request, reply, queryProblem(open.error))
       const touched = new Touched(open.value)
-      const walked = await moments.walk(runId, [from + 1, to], ({ seq, record }) => {
+      const walked = await history.walk(runId, [from + 1, to], ({ seq, record }) => {
         records[record.kind] = (records[record.kind] ?? 0) + 1
         touched.add(seq, record)
       })
@@ -144,7 +143,7 @@ function sentMessage(message: ChatMessage): SentMessage {
 
 /** GET /api/runs/{run_id}/artifacts/{sha256} */
 export function readArtifact(app: ZodApp, deps: AppDeps): void {
-  const references = new References(deps.store)
+  const artifactIndex = new ArtifactIndex(deps.store)
   app.route({
     method: 'GET',
     url: '/api/runs/:run_id/artifacts/:sha256',
@@ -169,7 +168,7 @@ export function readArtifact(app: ZodApp, deps: AppDeps): void {
     },
     handler: async (request, reply) => {
       const { sha256 } = request.params
-      const named = await references.names(request.runId, sha256)
+      const named = await artifactIndex.names(request.runId, sha256)
       if (named.isErr()) return sendProblem(request, reply, queryProblem(named.error))
       if (!named.value) return sendProblem(request, reply, { code: 'artifact_not_found' })
       const artifact = await deps.artifacts.read(sha256)

@@ -6,7 +6,7 @@ import type { RunState } from '../../domain/state.ts'
 import { streamOf } from '../../log/run-log.ts'
 import type { RunPage } from '../../projections/read-model.ts'
 import { runDetails } from '../../queries/run-details.ts'
-import { Moments } from '../../queries/run-history.ts'
+import { RunHistory } from '../../queries/run-history.ts'
 import type { AppDeps, ZodApp } from '../deps.ts'
 import { described, problems, READ_PROBLEMS, sendProblem } from '../problems/problem.ts'
 import { commandProblem, invalidField, queryProblem } from '../problems/problem-of.ts'
@@ -70,8 +70,8 @@ const detailsOf = jsonOnce(runDetails)
 
 /** GET /api/runs/{run_id} */
 export function getRun(app: ZodApp, deps: AppDeps): void {
-  const moments = new Moments(deps)
-  deps.redactions?.onRedacted(() => moments.forget())
+  const history = new RunHistory(deps)
+  deps.redactions?.onRedacted(() => history.forget())
   const tagOf = ({ runId, seq }: RunState): string =>
     entityTag(seq, deps.redactions?.ofRun(runId).length ?? 0)
   app.route({
@@ -105,7 +105,7 @@ export function getRun(app: ZodApp, deps: AppDeps): void {
       const { runId } = request
       const { at } = request.query
       if (at !== undefined) {
-        const state = await moments.stateAt(runId, at)
+        const state = await history.stateAt(runId, at)
         if (state.isErr()) return sendProblem(request, reply, queryProblem(state.error))
         const known = isKnownStill(request, reply, tagOf(state.value))
         return known ? reply.code(304).send() : runDetails(state.value)

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fold } from '../../../src/domain/evolve.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
 import { runDetails } from '../../../src/queries/run-details.ts'
-import { Moments } from '../../../src/queries/run-history.ts'
+import { RunHistory } from '../../../src/queries/run-history.ts'
 import { createdRecord, validRun } from '../../support/run-records.ts'
 import {
   agentDoes,
@@ -41,7 +41,7 @@ describe('a run at a moment', () => {
           expect(await server.readModel.waitFor(runId, seq, 20_000)).toBe(true)
           served.push(await get(runId))
         }
-        // Backwards, so that what is kept of later moments cannot help.
+        // Backwards, so that what is kept of later records cannot help.
         for (const seq of [...served.keys()].toReversed()) {
           expect(await get(`${runId}?at=${seq}`)).toEqual(served[seq])
         }
@@ -81,10 +81,10 @@ describe('a run at a moment', () => {
 
   it('is not looked for by counting down from the number that was asked for', async () => {
     const runId = await createRun(server)
-    const moments = new Moments(server)
+    const history = new RunHistory(server)
     const far = 500_000_000_000
-    expect((await moments.stateAt(runId, far))._unsafeUnwrapErr().type).toBe('record_not_found')
-    const none = await moments.stateAt(randomUUID(), far)
+    expect((await history.stateAt(runId, far))._unsafeUnwrapErr().type).toBe('record_not_found')
+    const none = await history.stateAt(randomUUID(), far)
     expect(none._unsafeUnwrapErr().type).toBe('stream_not_found')
     // Counting takes a minute, a look at the end of the run some milliseconds.
   }, 15_000)
