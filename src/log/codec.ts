@@ -3,6 +3,8 @@ import * as z from 'zod'
 import { maskPayload } from '../domain/mask/mask-payload.ts'
 import { RunRecord } from '../domain/records.ts'
 import { LruCache } from '../lib/lru-cache.ts'
+import { plainMetadata } from '../lib/plain-metadata.ts'
+import { quickParse } from '../lib/quick-parse.ts'
 import type { NewEvent, RecordedEvent } from '../store/event-store.ts'
 import { type RecordMeta, recordHash, type SaltedMeta, uuidOfHash } from './chain.ts'
 import { processMask } from './masking.ts'
@@ -43,19 +45,6 @@ const RedactedMeta = z.strictObject({ ...common, salts: ByPointer, redacted: ByP
 function readMeta(metadata: unknown): RecordMeta {
   const isRedacted = typeof metadata === 'object' && metadata !== null && 'redacted' in metadata
   return isRedacted ? RedactedMeta.parse(metadata) : WholeMeta.parse(metadata)
-}
-
-/** The stored metadata of nearly all records. Text that matches is valid by `WholeMeta`. */
-const PLAIN_META =
-  /^\{"schema":1,"command_id":"([\w-]+)",(?:"principal":"([\w .@-]+)",)?"salt":"([0-9a-f]{32})","prev_hash":"([0-9a-f]{64})","hash":"([0-9a-f]{64})"\}$/
-
-/** Reads the metadata from plain text, several times as fast as `readMeta`; null for any other text. */
-function readPlainMeta(text: string): RecordMeta | null {
-  const [, command_id, principal, salt, prev_hash, hash] = PLAIN_META.exec(text) ?? []
-  if (command_id === undefined || salt === undefined) return null
-  if (prev_hash === undefined || hash === undefined) return null
-  const author = principal === undefined ? { command_id } : { command_id, principal }
-  return { schema: 1, ...author, salt, prev_hash, hash }
 }
 
 /** Why text that is not JSON, or JSON that is written in another way than ours, is not a record. */
@@ -134,7 +123,7 @@ function read<R>(
   if (meta.schema > SCHEMA) {
     throw new Error(`it has schema ${meta.schema}, this server reads up to ${SCHEMA}: update it`)
   }
-  return { seq: revision, record: shape.parse(upcast(data, meta.schema)), meta }
+  return { seq: revision, record: quickParse(shape, upcast(data, meta.schema)), meta }
 }
 
 /** The contents of an event that is not a record. @throws if its text is not what was appended */
@@ -186,7 +175,7 @@ export function decodeAs<R>(
 ): Result<Logged<R>, DamagedRecord> {
   return attempt(event, () => {
     const data = storedJson(event, event.data)
-    const plain = event.altered === true ? null : readPlainMeta(event.metadata)
+    const plain = event.altered === true ? null : plainMetadata(event.metadata)
     return read(event, shape, data, plain ?? storedJson(event, event.metadata), plain)
   })
 }

@@ -2,7 +2,7 @@ import { decode } from '../log/codec.ts'
 import { foldLogged, type LoadedRun, runIdOf } from '../log/run-log.ts'
 import type { Position, RecordedEvent } from '../store/event-store.ts'
 
-/** The last event that a read model speaks of. */
+/** The last event that is projected. */
 export type Checkpoint = {
   readonly position: Position
   readonly stream: string
@@ -10,20 +10,20 @@ export type Checkpoint = {
   readonly eventId: string
 }
 
-/** A run that cannot be read on from `seq`: it stays as it was before, and its records are skipped. */
+/** A run whose record `seq` cannot be read: it stays as it was before, and its later records are skipped. */
 type DamagedRun = {
   readonly runId: string
   readonly seq: number
   readonly message: string
 }
 
-/** What is known of runs before a batch. */
+/** The runs before a batch. */
 type Projected = {
   get(runId: string): LoadedRun | null
   isDamaged(runId: string): boolean
 }
 
-/** Events of the log folded into the runs that they change. Nothing is kept before it is committed. */
+/** Events of the log, folded into the runs that they change. The read model knows nothing of them before the commit. */
 export class Batch {
   readonly #before: Projected
   readonly #runs = new Map<string, LoadedRun>()
@@ -36,7 +36,7 @@ export class Batch {
     this.#before = before
   }
 
-  /** Folds one event in; one that is projected already changes nothing. */
+  /** Folds one event in. An event that is already projected changes nothing. */
   add(event: RecordedEvent): void {
     const { stream, revision, position, id } = event
     this.#size += 1
@@ -68,7 +68,7 @@ export class Batch {
     return this.#runs
   }
 
-  /** Whether nothing was known of the run before this batch. */
+  /** Whether the run begins in this batch. */
   isNew(runId: string): boolean {
     return this.#newRuns.has(runId)
   }
@@ -78,7 +78,7 @@ export class Batch {
     return [...this.#damaged.values()]
   }
 
-  /** The last event added; null while there is none. */
+  /** The last event added; null before the first. */
   get checkpoint(): Checkpoint | null {
     return this.#checkpoint
   }

@@ -12,9 +12,8 @@ type Deps = {
 }
 
 /**
- * Folds the redacted runs again, each up to the record that it is projected to, and replaces what was
- * projected of them. What was rebuilt after an earlier redaction is
- * remembered, so that nothing is done at a start after which nothing was redacted.
+ * Folds the redacted runs again, each up to its last projected record, and replaces them in the read model. The read
+ * model remembers the last redaction that it was rebuilt for, so a start without a new one has nothing to do.
  */
 export function forgetRedacted(deps: Deps): Forget {
   return async (redactions) => {
@@ -34,7 +33,7 @@ export function forgetRedacted(deps: Deps): Forget {
 const isAsProjected = (readModel: SqliteReadModel, { state }: LoadedRun): boolean =>
   readModel.get(state.runId)?.state.seq === state.seq
 
-/** Runs as of what is projected of them now; those of which nothing is are left out. */
+/** The runs as of their last projected records, without those that are not projected. */
 async function refolded(
   deps: Deps,
   runIds: ReadonlySet<string>,
@@ -51,7 +50,7 @@ async function refolded(
   return runs
 }
 
-/** Null for a run that cannot be read up to there any more: it stays as it is. */
+/** Null if the run can no longer be read up to `last`: then it stays as it is. */
 async function foldUpTo(
   { store, log }: Deps,
   runId: string,

@@ -5,7 +5,7 @@ export class ProjectionWaiters {
   readonly #byRun = new Map<string, Set<Waiter>>()
   #wake: () => void = () => {}
 
-  /** Resolves to true once the run has reached `seq`, to false after `timeoutMs` or at `giveUp`. */
+  /** Resolves to true once the run has reached `seq`, to false after `timeoutMs` or when `giveUp` is called. */
   wait(runId: string, seq: number, timeoutMs: number): Promise<boolean> {
     return new Promise((resolve) => {
       const settle = (reached: boolean): void => {
@@ -22,8 +22,8 @@ export class ProjectionWaiters {
     })
   }
 
-  /** Resolves after `ms` milliseconds, or as soon as a call waits. */
-  nobodyFor(ms: number): Promise<void> {
+  /** Resolves after `ms` milliseconds, or as soon as a call waits for a record. */
+  idleFor(ms: number): Promise<void> {
     if (this.#byRun.size > 0) return Promise.resolve()
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, ms)

@@ -10,21 +10,18 @@ import { Batch } from './batch.ts'
 import type { ReadModelFailure } from './read-model-file.ts'
 import type { SqliteReadModel } from './sqlite-read-model.ts'
 
-/** Folding stops after this many events or milliseconds, whichever comes first, so that others have their turn. */
+/** Folding pauses after this many events or milliseconds, whichever comes first, so that other work gets its turn. */
 const SLICE_EVENTS = 100
 const SLICE_MS = 3
 
 /**
  * A commit costs more than the events in it. While the read model catches up, each commit takes this many
- * events or changed runs.
+ * events or changed runs: the runs are written in about 20 ms, during which no other work gets its turn.
  */
-const COMMIT_EVENTS = 2000
-const COMMIT_RUNS = 250
+const COMMIT_EVENTS = 10_000
+const COMMIT_RUNS = 1000
 
-/**
- * While no call waits, this much time passes from one transaction to the next: what comes in between is
- * committed together, since a transaction costs more than the records in it. Milliseconds.
- */
+/** Between two commits while no call waits for a record: a commit costs more than the records in it. */
 const PACE_MS = 5
 
 /** Between attempts to continue after the store or the read model's file has failed. */
@@ -48,17 +45,14 @@ type ProjectorDeps = {
 }
 
 export type Projector = {
-  /**
-   * Resolves to true as soon as all that was in the log has been projected, to false if the projector
-   * stops before.
-   */
+  /** Resolves to true once everything in the log has been projected, to false if the projector stops before. */
   caughtUpOnce(): Promise<boolean>
   /**
-   * The position up to which the log is projected; null is none of it. What the read model answers in
-   * the same tick speaks of the log up to here.
+   * The position up to which the log is projected; null is nothing of it. What the read model returns in the
+   * same tick is as of this position.
    */
   checkpoint(): Position | null
-  /** Why the log cannot be followed now, for a person; null while it can, as far as is known. */
+  /** Why the log cannot be followed now, for a person; null while no problem is known. */
   problem(): string | null
   /** Resolves once nothing more is written to the read model. */
   stop(): Promise<void>
@@ -67,8 +61,8 @@ export type Projector = {
 type Failure = LogIdError | ReadModelFailure
 
 /**
- * Follows the log from the read model's checkpoint and folds it into the read model, until it is
- * stopped. Failures of the store or of the file are waited out; a damaged run stops no other.
+ * Follows the log from the read model's checkpoint and folds it into the read model until it is stopped. After a
+ * failure of the store or the file it tries again. A damaged run stops no other run.
  */
 export function startProjector(deps: ProjectorDeps): Projector {
   const { readModel, log } = deps
@@ -78,8 +72,9 @@ export function startProjector(deps: ProjectorDeps): Projector {
   const outage = new OutageLog(log)
   const on = {
     caughtUp: () => {
-      if (!readModel.caughtUp) log.info({}, 'the read model has caught up with the log')
+      const isFirst = !readModel.caughtUp
       readModel.markCaughtUp()
+      if (isFirst) log.info({}, 'the read model has caught up with the log')
       outage.isOver()
       caughtUp.resolve(true)
     },
@@ -105,6 +100,7 @@ type Progress = {
   failed(cause: unknown): void
 }
 
+/** Each round follows the log from the checkpoint, until a failure or until its batch is no longer valid. */
 async function project(deps: ProjectorDeps, on: Progress, signal: AbortSignal): Promise<void> {
   const { readModel, retryMs = RETRY_MS } = deps
   let followed = false
@@ -114,9 +110,11 @@ async function project(deps: ProjectorDeps, on: Progress, signal: AbortSignal): 
       const replaced = checked.unwrapOr(null)
       if (replaced !== null && followed) deps.onLogReplaced?.(replaced)
       followed ||= checked.isOk()
-      const round = AbortSignal.any([signal, readModel.generation])
+      const { generation } = readModel
+      const round = AbortSignal.any([signal, generation])
       const ended = checked.isErr() ? checked : await follow(deps, on, round)
       if (ended.isErr()) on.failed(ended.error)
+      else if (generation.aborted) continue
     } catch (cause) {
       on.failed(cause)
     }
@@ -125,8 +123,8 @@ async function project(deps: ProjectorDeps, on: Progress, signal: AbortSignal): 
 }
 
 /**
- * Starts over if the log is not the one that was projected: another one, one that was restored from a
- * backup, or one that was moved to a store with other positions. Returns why, for a person; null if it is the same.
+ * Starts over if the log is not the one that was projected: another log, one that was restored from a backup, or
+ * one that was moved to a store with other positions. Returns why, for a person; null if it is the same.
  */
 async function checkLog({
   store,
@@ -140,11 +138,8 @@ async function checkLog({
   if (adopted.isErr()) return err(adopted.error)
   if (readModel.generation !== before) return ok('it is another log')
   if (last === null) return ok(null)
-  const read = await store.readStream(last.stream, {
-    from: last.revision,
-    direction: 'forward',
-    limit: 1,
-  })
+  const options = { from: last.revision, direction: 'forward', limit: 1 } as const
+  const read = await store.readStream(last.stream, options)
   if (read.isErr() && read.error.type !== 'stream_not_found') return err(read.error)
   const found = read.isOk() ? read.value[0] : undefined
   const isSame = found?.id === last.eventId
@@ -156,7 +151,7 @@ async function checkLog({
   return ok(why)
 }
 
-/** Projects what the log holds and gets, until `round` aborts. */
+/** Projects the log from the checkpoint on until `round` aborts. */
 async function follow(
   deps: ProjectorDeps,
   on: Progress,
@@ -198,7 +193,6 @@ async function projectEvents(
 ): Promise<Result<void, Failure>> {
   for (let next = 0; next < events.length; ) {
     next += open.fold(events.slice(next, next + SLICE_EVENTS))
-    // The read model may have thrown itself away meanwhile: then the batch belongs to nothing.
     if (round.aborted) return ok(undefined)
     if (open.isFull || (next === events.length && readModel.caughtUp)) {
       const committed = open.commit()
@@ -212,19 +206,12 @@ async function projectEvents(
 
 /** The batch that is folded in slices until it is committed. */
 class OpenBatch {
-  readonly #readModel: SqliteReadModel
-  readonly #log: Logger
-  readonly #asOfNow: (event: RecordedEvent) => RecordedEvent
+  readonly #deps: ProjectorDeps
   #batch: Batch
-  #events: RecordedEvent[] = []
-  #redaction: number
 
-  constructor({ readModel, log, asOfNow = same }: ProjectorDeps) {
-    this.#readModel = readModel
-    this.#log = log
-    this.#asOfNow = asOfNow
-    this.#batch = new Batch(readModel)
-    this.#redaction = readModel.redaction
+  constructor(deps: ProjectorDeps) {
+    this.#deps = deps
+    this.#batch = new Batch(deps.readModel)
   }
 
   get isFull(): boolean {
@@ -233,11 +220,11 @@ class OpenBatch {
 
   /** Folds events until a slice is over; returns how many. */
   fold(events: readonly RecordedEvent[]): number {
+    const { asOfNow } = this.#deps
     const began = performance.now()
     let folded = 0
     for (const event of events) {
-      this.#batch.add(this.#asOfNow(event))
-      this.#events.push(event)
+      this.#batch.add(asOfNow === undefined ? event : asOfNow(event))
       folded += 1
       if (performance.now() - began > SLICE_MS) break
     }
@@ -245,31 +232,20 @@ class OpenBatch {
   }
 
   commit(): Result<void, ReadModelFailure> {
-    if (this.#events.length === 0) return ok(undefined)
-    // What was folded before a redaction may hold what was redacted since: it is folded again without it.
-    if (this.#redaction !== this.#readModel.redaction) {
-      this.#batch = new Batch(this.#readModel)
-      for (const event of this.#events) this.#batch.add(this.#asOfNow(event))
-    }
+    const { readModel, log } = this.#deps
     const batch = this.#batch
-    const committed = this.#readModel.commit(batch)
+    if (batch.size === 0) return ok(undefined)
+    const committed = readModel.commit(batch)
     if (committed.isErr()) return committed
     for (const damaged of batch.damaged) {
-      this.#log.error(
-        { ...damaged },
-        'a run is damaged: its records from here on are not projected',
-      )
+      log.error({ ...damaged }, 'a run is damaged: its records from here on are not projected')
     }
-    this.#batch = new Batch(this.#readModel)
-    this.#events = []
-    this.#redaction = this.#readModel.redaction
+    this.#batch = new Batch(readModel)
     return ok(undefined)
   }
 }
 
-const same = (event: RecordedEvent): RecordedEvent => event
-
-/** Why the log cannot be projected now. It is logged when it begins, changes and ends, not each time. */
+/** Why the log cannot be projected now. It is logged when it begins, changes and ends, not at each attempt. */
 class OutageLog {
   readonly #log: Logger
   #now: string | null = null
@@ -278,7 +254,7 @@ class OutageLog {
     this.#log = log
   }
 
-  /** For a person; null while there is none. */
+  /** For a person; null if there is no outage. */
   get now(): string | null {
     return this.#now
   }
@@ -288,7 +264,7 @@ class OutageLog {
     if (message === this.#now) return
     this.#now = message
     const field = cause instanceof Error ? { err: cause } : { error: cause }
-    this.#log.error(field, 'the log cannot be projected now; this is tried again until it works')
+    this.#log.error(field, 'the log cannot be projected now; retrying until it can')
   }
 
   isOver(): void {

@@ -7,19 +7,24 @@ import { SCHEMA } from '../log/codec.ts'
 import type { Checkpoint } from './batch.ts'
 import { Altered, NOTHING_SUMMED, Sealer, sealKey } from './read-model-seal.ts'
 import { ReadModelTables } from './read-model-tables.ts'
+import { RunLists } from './run-lists.ts'
 
 /**
- * Raise the first number whenever the tables, `RunState` or what `evolve` makes of a record change:
- * files of other versions are rebuilt from the log. A new version of the records counts as well.
+ * Raise the first number whenever the tables, `RunState` or the result of `evolve` for a record change: files of
+ * other versions are rebuilt from the log. A new version of the records changes the number, too.
  */
 const VERSION = 6 * 10_000 + SCHEMA
 
 /** Marks the file as ours in the header of the database: "rtRM". */
 const APPLICATION_ID = 0x7274524d
 
-/** One process at a time; a power loss may cost the last commits, which the log then repeats. */
+/**
+ * One process at a time; a power loss may cost the last commits, which the log then repeats. Until the read model
+ * has caught up (`ReadModelTables.settle`), its write-ahead log is copied to the file every 64 MiB.
+ */
 const ONE_PROCESS = 'PRAGMA locking_mode = EXCLUSIVE'
-const PRAGMAS = 'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL'
+const PRAGMAS = `
+  PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 16384`
 
 const TABLES = `
   CREATE TABLE runs (
@@ -32,10 +37,6 @@ const TABLES = `
     state TEXT NOT NULL,
     seal TEXT NOT NULL
   ) STRICT;
-  CREATE INDEX runs_newest ON runs (created_at, run_id);
-  CREATE INDEX runs_by_status ON runs (status, created_at, run_id);
-  CREATE INDEX runs_by_goal ON runs (goal, created_at, run_id);
-  CREATE INDEX runs_by_goal_and_status ON runs (goal, status, created_at, run_id);
   CREATE TABLE damaged (
     run_id TEXT NOT NULL PRIMARY KEY,
     seq INTEGER NOT NULL,
@@ -68,7 +69,7 @@ class Foreign extends Error {
 }
 
 /**
- * Opens the file if it was made by this version, and makes a new one where there is none.
+ * Opens the file if this version made it, and makes one if there is none.
  * @throws Outdated, Foreign, or what SQLite throws
  */
 function openReadModelFile(file: string): DatabaseSync {
@@ -122,7 +123,7 @@ function removeReadModelFile(file: string): void {
 }
 
 const SQLITE_BUSY = 5
-/** What SQLite answers to writes once its file was moved or deleted. */
+/** SQLite's answer to a write after its file was moved or deleted. */
 const SQLITE_READONLY = 8
 const SQLITE_CORRUPT = 11
 const SQLITE_NOTADB = 26
@@ -140,12 +141,12 @@ function isInUse(cause: unknown): boolean {
   return resultCode(cause) === SQLITE_BUSY
 }
 
-/** Whether the file must not be thrown away: another process has it open, or it is no read model. */
+/** Whether the file must stay: another process has it open, or it is no read model. */
 function isOfOthers(cause: unknown): boolean {
   return isInUse(cause) || cause instanceof Foreign
 }
 
-/** Whether the file is at fault: it cannot be read, is not what was written, or is gone. */
+/** Whether the file cannot be read, does not hold what was written, or is gone. */
 export function isDamage(cause: unknown): boolean {
   if (cause instanceof Altered || cause instanceof SyntaxError || cause instanceof z.ZodError)
     return true
@@ -153,7 +154,7 @@ export function isDamage(cause: unknown): boolean {
 }
 
 export type ReadModelOptions = {
-  /** Path of the SQLite file. It belongs to the read model and may be deleted at any time it is closed. */
+  /** Path of the SQLite file. It belongs to the read model, and may be deleted while it is closed. */
   readonly file: string
   readonly log: Logger
 }
@@ -164,7 +165,7 @@ export type ReadModelFailure =
   /** The file system or SQLite refuses: no access, a full disk. */
   | { readonly type: 'read_model_failed'; readonly message: string }
 
-/** What SQLite or the file system threw, as an error that is a value. */
+/** The error for what SQLite or the file system threw. */
 export function failure(file: string, cause: unknown): ReadModelFailure {
   if (isInUse(cause)) {
     return {
@@ -175,13 +176,14 @@ export function failure(file: string, cause: unknown): ReadModelFailure {
   return { type: 'read_model_failed', message: `${file}: ${messageOf(cause)}` }
 }
 
-/** An open file, and what is kept of it in memory. */
+/** An open file, and its parts that are kept in memory. */
 export type Contents = {
   readonly tables: ReadModelTables
+  readonly lists: RunLists
   readonly damaged: Set<string>
   logId: string | null
   checkpoint: Checkpoint | null
-  /** Why the file that was there was thrown away, if it was not what a server had written. */
+  /** Why the previous file was thrown away, if something else than a server had changed it. */
   altered: string | null
 }
 
@@ -191,7 +193,8 @@ function open({ file }: ReadModelOptions): Contents {
     const tables = new ReadModelTables(db, new Sealer(sealKey(`${file}.key`)))
     tables.verify()
     const [damaged, logId] = [tables.damaged(), tables.logId()]
-    return { tables, damaged, logId, checkpoint: tables.checkpoint(), altered: null }
+    const lists = new RunLists(db)
+    return { tables, lists, damaged, logId, checkpoint: tables.checkpoint(), altered: null }
   } catch (cause) {
     db.close()
     throw cause
@@ -208,8 +211,8 @@ export function openNew(options: ReadModelOptions, reason: string): Contents {
 }
 
 /**
- * Opens the file; one that is damaged or was made by another version is thrown away.
- * @throws when another process has the file open, it is no read model, or none can be made there
+ * Opens the file. If it is damaged, or another version made it, it is replaced by an empty one.
+ * @throws if another process has the file open, it is no read model, or it cannot be created
  */
 export function openOrRebuild(options: ReadModelOptions): Contents {
   try {

@@ -1,7 +1,8 @@
 import { createHmac, createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
+import * as z from 'zod'
 
-/** The contents of the file are not what this server has written there. */
+/** The file does not hold what this server wrote to it. */
 export class Altered extends Error {
   override readonly name = 'Altered'
 }
@@ -9,7 +10,7 @@ export class Altered extends Error {
 const KEY_BYTES = 32
 const MODULUS = 1n << 256n
 
-/** The key of the seal, in a file beside the read model. One that is missing or not a key is made again. */
+/** The key of the seals, in a file beside the read model. If it is missing or no key, a new one is written. */
 export function sealKey(file: string): Buffer {
   try {
     const key = readFileSync(file)
@@ -22,19 +23,22 @@ export function sealKey(file: string): Buffer {
   return key
 }
 
-type SealedRow = {
-  readonly run_id: string
-  readonly created_at: string
-  readonly goal: string
-  readonly status: string
-  readonly seq: number
-  readonly head: string
-  readonly state: string
-}
+/** A row of the table of runs. `state` is JSON. */
+export const SealedRow = z.object({
+  run_id: z.string(),
+  created_at: z.string(),
+  goal: z.string(),
+  status: z.string(),
+  seq: z.int(),
+  head: z.string(),
+  state: z.string(),
+  seal: z.string(),
+})
+type Row = Omit<z.infer<typeof SealedRow>, 'seal'>
 
 /**
- * Makes the seals of rows, and the one over all of them: a sum of the seals of the rows, so that a commit
- * costs the rows in it. A program that cannot read the key can make none.
+ * Makes the seal of each row, and a seal over the sum of all of them, so that a commit costs only the rows in it.
+ * A program that cannot read the key can make none.
  */
 export class Sealer {
   readonly #key: KeyObject
@@ -45,20 +49,20 @@ export class Sealer {
   }
 
   /** @returns 64 hex digits */
-  row({ run_id, created_at, goal, status, seq, head, state }: SealedRow): string {
+  row({ run_id, created_at, goal, status, seq, head, state }: Row): string {
     return createHmac('sha256', this.#key)
       .update(JSON.stringify(['run', run_id, created_at, goal, status, seq, head]))
       .update(state)
       .digest('hex')
   }
 
-  /** Of anything else, as it is in JSON. */
+  /** The seal of anything else, by its JSON. */
   of(...parts: readonly unknown[]): string {
     return createHmac('sha256', this.#key).update(JSON.stringify(parts)).digest('hex')
   }
 }
 
-/** The sum of the seals of rows after some were removed and others added; hex. */
+/** The sum of the seals of rows after some rows were removed and others added; hex. */
 export function summed(sum: string, removed: readonly string[], added: readonly string[]): string {
   let total = BigInt(`0x${sum}`)
   for (const seal of removed) total -= BigInt(`0x${seal}`)

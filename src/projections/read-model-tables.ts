@@ -3,9 +3,9 @@ import * as z from 'zod'
 import type { RunState } from '../domain/state.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 import type { Batch, Checkpoint } from './batch.ts'
-import { type Cursor, type Filters, ListRow, listSql } from './list-query.ts'
-import { type RunRow, runRow } from './read-model.ts'
-import { Altered, NOTHING_SUMMED, type Sealer, summed } from './read-model-seal.ts'
+import { runRow } from './read-model.ts'
+import { Altered, NOTHING_SUMMED, SealedRow, type Sealer, summed } from './read-model-seal.ts'
+import { LIST_INDICES } from './run-lists.ts'
 
 /** A run that has not ended: the process that works on it, and whether it waits for a person. */
 export type UnfinishedRun = {
@@ -14,19 +14,9 @@ export type UnfinishedRun = {
   readonly resting: boolean
 }
 
-const SealedRow = z.object({
-  run_id: z.string(),
-  created_at: z.string(),
-  goal: z.string(),
-  status: z.string(),
-  seq: z.int(),
-  head: z.string(),
-  state: z.string(),
-  seal: z.string(),
-})
 const Seal = z.object({ seal: z.string() })
 const SealedProgress = z.looseObject({ rows: z.string(), seal: z.string().nullable() })
-/** As a new file has it, before anything was sealed. */
+/** The progress in a new file, before anything was sealed. */
 const Untouched = z.object({
   log_id: z.null(),
   position: z.null(),
@@ -52,17 +42,14 @@ const ProgressRow = z.union([
   z.object({ position: z.null() }),
 ])
 
-/**
- * States are written by this server alone, from validated records, so a full check at every read would
- * only cost time: this one catches a row that is not what was written.
- */
+/** The seal shows that this server wrote the state, from validated records, so this checks only that the row is the right one. */
 function isStateOf(value: unknown, runId: string, seq: number): value is RunState {
   const { data } = z.object({ runId: z.string(), seq: z.int() }).safeParse(value)
   return data?.runId === runId && data.seq === seq
 }
 
 const alteredRow = (runId: string): string =>
-  `what it says of run ${runId} was changed by something else than this server`
+  `its row of the run ${runId} was changed by something else than this server`
 
 /** The statements of an open read model file. Methods throw what SQLite throws. */
 export class ReadModelTables {
@@ -77,7 +64,6 @@ export class ReadModelTables {
   readonly #sealOf: StatementSync
   readonly #progress: StatementSync
   readonly #putSeal: StatementSync
-  readonly #lists = new Map<string, StatementSync>()
 
   constructor(db: DatabaseSync, sealer: Sealer) {
     this.#db = db
@@ -117,19 +103,6 @@ export class ReadModelTables {
     return { state, head: row.head }
   }
 
-  /** At most `limit` runs after the cursor, newest first. */
-  list({ status, goal }: Filters, after: Cursor, limit: number): RunRow[] {
-    const sql = listSql({ status, goal })
-    const statement = this.#lists.get(sql) ?? this.#db.prepare(sql)
-    this.#lists.set(sql, statement)
-    const filters = {
-      ...(status === undefined ? {} : { status }),
-      ...(goal === undefined ? {} : { goal }),
-    }
-    const rows = statement.all({ ...filters, ...after, limit })
-    return rows.map((row) => ListRow.parse(row))
-  }
-
   /** The runs that have not ended, oldest first. */
   unfinished(): UnfinishedRun[] {
     return this.#unfinished.all().map((row) => {
@@ -138,7 +111,7 @@ export class ReadModelTables {
     })
   }
 
-  /** At most `limit` runs whose ids come after `after`, by their ids. */
+  /** At most `limit` runs whose ids come after `after`, ordered by id. */
   heads(after: string, limit: number): z.infer<typeof HeadRow>[] {
     return this.#heads.all(after, limit).map((row) => HeadRow.parse(row))
   }
@@ -148,7 +121,7 @@ export class ReadModelTables {
     return new Set(rows.map((row) => RunId.parse(row).run_id))
   }
 
-  /** The log that is projected; null while that is not known. */
+  /** The log that is projected; null while it is not known. */
   logId(): string | null {
     return Identity.parse(this.#db.prepare('SELECT log_id FROM progress').get()).log_id
   }
@@ -168,7 +141,7 @@ export class ReadModelTables {
     return { ...place, eventId }
   }
 
-  /** Writes the runs and the checkpoint of a batch, or none of it. */
+  /** Writes the runs and the checkpoint of a batch, or nothing of it. */
   commit(batch: Batch): void {
     const { runs, damaged, checkpoint } = batch
     this.#transact(() => {
@@ -182,15 +155,21 @@ export class ReadModelTables {
     })
   }
 
-  /** Up to which revision of the ledger of redactions the runs are without what was redacted; -1 is none. */
+  /** To be called when a rebuild is over: makes the indices of the lists, and expects small commits from here on. */
+  settle(): void {
+    this.#transact(() => this.#db.exec(LIST_INDICES))
+    this.#db.exec('PRAGMA wal_autocheckpoint = 1000')
+  }
+
+  /** The last revision of the ledger of redactions that the runs are rebuilt for; -1 before the first. */
   redaction(): number {
     const row = this.#db.prepare('SELECT redaction FROM progress').get()
     return z.object({ redaction: z.int() }).parse(row).redaction
   }
 
   /**
-   * Replaces what was projected of runs, so that nothing of it is left in the file: the whole file is
-   * rewritten, which takes longer the more runs there are.
+   * Replaces runs, and leaves nothing of the old rows in the file. For that the whole file is rewritten, which takes
+   * longer the more runs there are.
    */
   replace(runs: readonly LoadedRun[], redaction: number): void {
     this.#transact(() => {
@@ -207,7 +186,7 @@ export class ReadModelTables {
     })
   }
 
-  /** @throws Altered if the contents are not those that were written last */
+  /** @throws Altered if the file does not hold what this server wrote last */
   verify(): void {
     const seals: string[] = []
     for (const found of this.#db.prepare('SELECT * FROM runs').iterate()) {
@@ -225,11 +204,11 @@ export class ReadModelTables {
       )
     }
     if (seal !== this.#progressSeal(rows)) {
-      throw new Altered('how far it has come was changed by something else than this server')
+      throw new Altered('its checkpoint was changed by something else than this server')
     }
   }
 
-  /** Seals what the file holds, after rows were put there. */
+  /** Seals the sum of the rows and the progress. @param before the seals of replaced rows @param after of new ones */
   #seal(before: readonly string[], after: readonly string[]): void {
     const rows = summed(SealedProgress.parse(this.#progress.get()).rows, before, after)
     this.#putSeal.run(rows, this.#progressSeal(rows))

@@ -1,7 +1,7 @@
 import { type RunState, type RunStatus, statusOf } from '../domain/state.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 
-/** What a list shows of a run. */
+/** A run in a list. */
 export type RunRow = {
   readonly run_id: string
   readonly goal: string
@@ -33,14 +33,14 @@ export type RunQuery = {
   readonly goal?: string | undefined
 }
 
-/** What has been projected from the log. Reading it costs the same for short and for long runs. */
+/** The runs as projected from the log. Reading a long run costs as much as reading a short one. */
 export interface ReadModel {
-  /** The run as of its last projected record; null if there is none. */
+  /** The run as of its last projected record; null if it has none. */
   get(runId: string): LoadedRun | null
   /** Newest first. Null for a cursor that this read model did not make. */
   list(query: RunQuery): RunPage | null
   /** Resolves to true once the record `seq` of the run is projected, to false after `timeoutMs`. */
   waitFor(runId: string, seq: number, timeoutMs: number): Promise<boolean>
-  /** Whether all that was in the log has been projected at least once since the start. */
+  /** Whether the whole log has been projected at least once since the start. */
   readonly caughtUp: boolean
 }

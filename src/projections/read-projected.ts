@@ -9,25 +9,17 @@ import type { LoadedRun } from '../log/run-log.ts'
 import type { RecordedEvent } from '../store/event-store.ts'
 import { runRow } from './read-model.ts'
 import { isCurrent } from './read-model-file.ts'
+import { SealedRow } from './read-model-seal.ts'
 
-/** What the read model says of a run, as one digest. */
+/** The digest of a run's row. */
 type ProjectedRun = { readonly seq: number; readonly digest: string }
-/** What a read model file says of its log. */
+/** The contents of a read model file. */
 type ProjectedRuns = {
   readonly runs: ReadonlyMap<string, ProjectedRun>
   readonly last: Pick<RecordedEvent, 'id' | 'stream' | 'revision' | 'position'> | null
   digestOf(run: LoadedRun): string
 }
 
-const Row = z.object({
-  run_id: z.string(),
-  created_at: z.string(),
-  goal: z.string(),
-  status: z.string(),
-  seq: z.int(),
-  head: z.string(),
-  state: z.string(),
-})
 const Place = z.object({
   id: z.string(),
   stream: z.string(),
@@ -35,12 +27,12 @@ const Place = z.object({
   position: z.string(),
 })
 
-/** Copies in which a writer was met are made again, so often. */
+/** A copy that a writer has disturbed is repeated so often at most. */
 const ATTEMPTS = 5
 
 /**
- * Reads a read model file, which a server may have open: null where there is none that this version has
- * made. A server locks its file, so a copy is read.
+ * Reads a read model file; null if there is none, or another version made it. A server may have the file open, and
+ * locks it, so this reads a copy.
  */
 export async function readProjected(file: string): Promise<ProjectedRuns | null> {
   await removeLeft(dirname(file))
@@ -53,9 +45,9 @@ export async function readProjected(file: string): Promise<ProjectedRuns | null>
   }
 }
 
-/** Folders with copies are beside the file: what a crash leaves of runs stays in the data folder. */
+/** Copies are in folders beside the file: if a crash leaves one, the runs in it are still in the data folder. */
 const COPIES = 'verify-'
-/** A copy that is older than this was left by a process that has ended. */
+/** The process that made an older copy has ended. */
 const LEFT_AFTER_MS = 24 * 3_600_000
 
 async function removeLeft(folder: string): Promise<void> {
@@ -69,8 +61,8 @@ async function removeLeft(folder: string): Promise<void> {
 }
 
 /**
- * What was moved from the write-ahead log to the file while that was copied is in the copy of the log as
- * well, unless that was restarted meanwhile: then its header is another one.
+ * While the file is copied, pages may move to it from the write-ahead log. They are in the copy of that log as well,
+ * unless SQLite has restarted the log meanwhile: then its header has changed.
  */
 async function copied(file: string, copy: string): Promise<boolean> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
@@ -112,7 +104,7 @@ function read(file: string): ProjectedRuns | null {
     if (!isCurrent(db)) return null
     const runs = new Map<string, ProjectedRun>()
     for (const found of db.prepare('SELECT * FROM runs').iterate()) {
-      const { state, ...columns } = Row.parse(found)
+      const { state, seal: _, ...columns } = SealedRow.parse(found)
       const digest = digestOf(columns, parsed(state))
       runs.set(columns.run_id, { seq: columns.seq, digest })
     }
@@ -137,6 +129,9 @@ function parsed(text: string): unknown {
   }
 }
 
-function digestOf(columns: Omit<z.infer<typeof Row>, 'state'>, state: unknown): string {
+function digestOf(
+  columns: Omit<z.infer<typeof SealedRow>, 'state' | 'seal'>,
+  state: unknown,
+): string {
   return sha256(canonicalize({ columns, state }) ?? '')
 }

@@ -4,7 +4,6 @@ import { LruCache } from '../lib/lru-cache.ts'
 import { messageOf } from '../lib/message-of.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 import type { Batch, Checkpoint } from './batch.ts'
-import { decodeCursor, encodeCursor } from './list-query.ts'
 import { ProjectionWaiters } from './projection-waiters.ts'
 import type { ReadModel, RunPage, RunQuery } from './read-model.ts'
 import {
@@ -17,20 +16,15 @@ import {
   type ReadModelOptions,
 } from './read-model-file.ts'
 import { Altered } from './read-model-seal.ts'
-import type { ReadModelTables, UnfinishedRun } from './read-model-tables.ts'
+import type { UnfinishedRun } from './read-model-tables.ts'
 
-/** How far a run has come. */
+/** How many records of a run are projected, and the hash of the last one. */
 type RunHead = { readonly run_id: string; readonly length: number; readonly head: string }
 
 /** Runs that are kept in memory in front of the file. */
 const RECENT_RUNS = 256
-/** Pages of lists that are kept until a run is listed otherwise. */
-const RECENT_PAGES = 64
 
-/**
- * Opens the read model, empty where there is no usable file: whatever is wrong with the content of a
- * file is mended by throwing it away, and logged.
- */
+/** Opens the read model. A file whose content cannot be used is replaced by an empty one, which is logged. */
 export function openReadModel(
   options: ReadModelOptions,
 ): Result<SqliteReadModel, ReadModelFailure> {
@@ -42,13 +36,12 @@ export function openReadModel(
 }
 
 /**
- * The read model in a SQLite file beside the log. One projector fills it. A file that turns out to be
- * damaged is thrown away at once, which begins a new generation that a projector fills from zero.
+ * The read model in a SQLite file beside the log. One projector fills it. If the file turns out to be damaged, it is
+ * thrown away at once, and the projector fills a new one from zero.
  */
 export class SqliteReadModel implements ReadModel {
   readonly #options: ReadModelOptions
   readonly #recent = new LruCache<LoadedRun>(RECENT_RUNS)
-  readonly #pages = new LruCache<RunPage>(RECENT_PAGES)
   readonly #waiters = new ProjectionWaiters()
   #contents: Contents
   #generation = new AbortController()
@@ -67,29 +60,13 @@ export class SqliteReadModel implements ReadModel {
   get(runId: string): LoadedRun | null {
     const known = this.#recent.get(runId)
     if (known !== undefined) return known
-    const found = this.#mending((tables) => tables.run(runId))
+    const found = this.#read(({ tables }) => tables.run(runId))
     if (found !== null) this.#recent.set(runId, found)
     return found
   }
 
   list(query: RunQuery): RunPage | null {
-    const { limit, cursor, status, goal } = query
-    const key = JSON.stringify([limit, cursor, status, goal])
-    const known = this.#pages.get(key)
-    if (known !== undefined) return known
-    const page = this.#readPage(query)
-    if (page !== null) this.#pages.set(key, page)
-    return page
-  }
-
-  #readPage(query: RunQuery): RunPage | null {
-    const after = decodeCursor(query.cursor)
-    if (after === null) return null
-    const found = this.#mending((tables) => tables.list(query, after, query.limit + 1))
-    const runs = found.slice(0, query.limit)
-    const last = runs.at(-1)
-    const more = found.length > runs.length && last !== undefined
-    return { runs, next: more ? encodeCursor(last) : null }
+    return this.#read(({ lists }) => lists.page(query))
   }
 
   waitFor(runId: string, seq: number, timeoutMs: number): Promise<boolean> {
@@ -100,28 +77,31 @@ export class SqliteReadModel implements ReadModel {
 
   /** Resolves after `ms` milliseconds, or as soon as a call waits for a record to be projected. */
   unhurried(ms: number): Promise<void> {
-    return this.#waiters.nobodyFor(ms)
+    return this.#waiters.idleFor(ms)
   }
 
   get caughtUp(): boolean {
     return this.#caughtUp
   }
 
+  /** To be called when all that was in the log has been committed. @throws what SQLite throws */
   markCaughtUp(): void {
+    if (this.#caughtUp) return
+    this.#contents.tables.settle()
     this.#caughtUp = true
   }
 
   /** The runs that have not ended as of the checkpoint, oldest first. */
   unfinished(): UnfinishedRun[] {
-    return this.#mending((tables) => tables.unfinished())
+    return this.#read(({ tables }) => tables.unfinished())
   }
 
-  /** How far runs have come: at most `limit` whose ids come after `after`, by their ids. */
+  /** At most `limit` runs whose ids come after `after`, ordered by id. */
   heads(after: string, limit: number): readonly RunHead[] {
-    return this.#mending((tables) => tables.heads(after, limit))
+    return this.#read(({ tables }) => tables.heads(after, limit))
   }
 
-  /** The runs that were projected since this was last asked for; null if that is not known: look at all. */
+  /** The runs that were projected since the last call; null if they are not known, so every run may have changed. */
   takeChanged(): readonly RunHead[] | null {
     const changed = this.#changed
     this.#changed = new Map()
@@ -133,7 +113,7 @@ export class SqliteReadModel implements ReadModel {
     this.#onEnd = listener
   }
 
-  /** Takes the log for its own; what was projected from another log is thrown away. */
+  /** Names the log that is projected. If another log was projected before, everything is thrown away. */
   adopt(logId: string): Result<void, ReadModelFailure> {
     const before = this.#contents.logId
     if (before === logId) return ok(undefined)
@@ -146,22 +126,25 @@ export class SqliteReadModel implements ReadModel {
     }
   }
 
-  /** Whether the run has a record that cannot be read: it is kept as it was before that one. */
+  /** Whether the run has a record that cannot be read. The run stays as it was before that record. */
   isDamaged(runId: string): boolean {
     return this.#contents.damaged.has(runId)
   }
 
-  /** The last event that is projected; null is none. */
+  /** The last event that is projected; null before the first. */
   get checkpoint(): Checkpoint | null {
     return this.#contents.checkpoint
   }
 
-  /** Aborts when all that was projected has been thrown away; then there is a new signal here. */
+  /**
+   * Aborts when what was folded before must not be committed any more: the read model was thrown away, or a
+   * redaction changed it. Then there is a new signal here.
+   */
   get generation(): AbortSignal {
     return this.#generation.signal
   }
 
-  /** Commits runs and checkpoint together, then settles the calls that waited for them. */
+  /** Commits runs and checkpoint together, then answers the calls that waited for them. */
   commit(batch: Batch): Result<void, ReadModelFailure> {
     try {
       this.#contents.tables.commit(batch)
@@ -172,7 +155,7 @@ export class SqliteReadModel implements ReadModel {
     this.#contents.checkpoint = batch.checkpoint
     for (const { runId } of batch.damaged) this.#contents.damaged.add(runId)
     for (const [runId, run] of batch.runs) {
-      if (!isListedAs(run, this.#recent.get(runId))) this.#pages.clear()
+      if (!isListedAs(run, this.#recent.get(runId))) this.#contents.lists.forget()
       this.#recent.set(runId, run)
       this.#waiters.reached(runId, run.state.seq)
       const length = run.state.seq + 1
@@ -182,28 +165,29 @@ export class SqliteReadModel implements ReadModel {
     return ok(undefined)
   }
 
-  /** Up to which revision of the ledger of redactions the runs here are without what was redacted. */
+  /** The last revision of the ledger of redactions that the runs here are rebuilt for; -1 before the first. */
   get redaction(): number {
-    return this.#mending((tables) => tables.redaction())
+    return this.#read(({ tables }) => tables.redaction())
   }
 
   /**
-   * Replaces what was projected of runs with the same runs, each folded again up to the same record, and leaves
-   * nothing of it in the file. @throws what SQLite throws
+   * Replaces runs with the same runs, each folded again up to the same record, and leaves nothing of the old rows in
+   * the file. @throws what SQLite throws
    */
   replace(runs: readonly LoadedRun[], redaction: number): void {
     this.#contents.tables.replace(runs, redaction)
     for (const run of runs) this.#recent.set(run.state.runId, run)
+    this.#beginGeneration()
   }
 
-  /** Why what was there was thrown away, if something else than a server had changed it; null if nothing had. */
+  /** Why the file was thrown away, if something else than a server had changed it; null if nothing had. */
   get altered(): string | null {
     return this.#contents.altered
   }
 
   /**
-   * Throws all that was projected away; the log stays the same.
-   * @param altered whether that is because something else than this server had changed it
+   * Throws everything that was projected away and begins with an empty file for the same log.
+   * @param altered whether something else than this server had changed the file
    * @throws when no new file can be made
    */
   startOver(reason: string, { altered = false }: { readonly altered?: boolean } = {}): void {
@@ -211,14 +195,11 @@ export class SqliteReadModel implements ReadModel {
     this.#caughtUp = false
     this.#changed = null
     this.#recent.clear()
-    this.#pages.clear()
     this.#contents.tables.close()
     this.#contents = openNew(this.#options, reason)
     this.#contents.altered = altered ? reason : before
     if (logId !== null) this.#nameLog(logId)
-    const over = this.#generation
-    this.#generation = new AbortController()
-    over.abort()
+    this.#beginGeneration()
   }
 
   close(): void {
@@ -227,19 +208,25 @@ export class SqliteReadModel implements ReadModel {
     this.#contents.tables.close()
   }
 
+  #beginGeneration(): void {
+    const over = this.#generation
+    this.#generation = new AbortController()
+    over.abort()
+  }
+
   #nameLog(logId: string): void {
     this.#contents.tables.putLogId(logId)
     this.#contents.logId = logId
   }
 
-  /** Reads; where the file turns out to be damaged, what a new and empty one answers. */
-  #mending<T>(read: (tables: ReadModelTables) => T): T {
+  /** If the file turns out to be damaged, a new and empty one is read instead. */
+  #read<T>(read: (contents: Contents) => T): T {
     try {
-      return read(this.#contents.tables)
+      return read(this.#contents)
     } catch (cause) {
       if (!this.#isBroken(cause)) throw cause
       this.startOver(messageOf(cause), { altered: cause instanceof Altered })
-      return read(this.#contents.tables)
+      return read(this.#contents)
     }
   }
 
@@ -248,7 +235,7 @@ export class SqliteReadModel implements ReadModel {
   }
 }
 
-/** Whether lists show the same of a run as before: all that can change is its status. */
+/** Whether lists show the run as before: only its status can change. */
 function isListedAs(run: LoadedRun, before: LoadedRun | undefined): boolean {
   return before !== undefined && statusOf(before.state) === statusOf(run.state)
 }

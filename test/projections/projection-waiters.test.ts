@@ -8,7 +8,7 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-test('whoever waits goes on when the run has come far enough, and not before', async () => {
+test('a call waits until the record is projected, and no longer', async () => {
   const waiting = new ProjectionWaiters()
   const settled: string[] = []
   const first = waiting.wait('a', 3, 1000).then((reached) => settled.push(`3 ${reached}`))
@@ -26,7 +26,7 @@ test('whoever waits goes on when the run has come far enough, and not before', a
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('nobody waits longer than the time that was given', async () => {
+test('no call waits longer than its timeout', async () => {
   const waiting = new ProjectionWaiters()
   const reached = waiting.wait('a', 3, 1000)
   const longer = waiting.wait('a', 3, 2000)
@@ -36,7 +36,7 @@ test('nobody waits longer than the time that was given', async () => {
   expect(await longer).toBe(true)
 })
 
-test('giving up lets all go', async () => {
+test('giving up ends all calls', async () => {
   const waiting = new ProjectionWaiters()
   const all = [waiting.wait('a', 3, 1000), waiting.wait('a', 4, 1000), waiting.wait('b', 0, 1000)]
   waiting.giveUp()
@@ -44,15 +44,15 @@ test('giving up lets all go', async () => {
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('an unhurried pause ends as soon as somebody waits, and is none while somebody does', async () => {
+test('an idle pause ends as soon as a call waits, and does not begin while one does', async () => {
   const waiting = new ProjectionWaiters()
-  const pause = waiting.nobodyFor(600_000)
+  const pause = waiting.idleFor(600_000)
   const waiter = waiting.wait('run', 1, 600_000)
   await pause
-  await waiting.nobodyFor(600_000)
+  await waiting.idleFor(600_000)
   waiting.reached('run', 1)
   expect(await waiter).toBe(true)
-  const undisturbed = waiting.nobodyFor(5)
+  const undisturbed = waiting.idleFor(5)
   vi.advanceTimersByTime(5)
   await undisturbed
 })

@@ -42,7 +42,7 @@ function start(store: EventStore, file = newFile()) {
   return { readModel, projector, lines, stop, file }
 }
 
-/** Appends records behind those that the run has, and says how far the run is then. */
+/** Appends records to a run, and returns the run after them. */
 async function write(
   store: EventStore,
   records: readonly RunRecord[],
@@ -102,7 +102,7 @@ describe('the projector', () => {
     )
   })
 
-  test('says when all that was in the log is projected, and up to where', async () => {
+  test('reports when the whole log is projected, and its checkpoint', async () => {
     const store = await openStore()
     await write(store, longRun(RUN))
     const { projector, readModel, lines } = start(store)
@@ -113,7 +113,7 @@ describe('the projector', () => {
     expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
     expect(lines.map(({ level }) => level)).toEqual(['info'])
 
-    // What comes behind the checkpoint is what is not projected.
+    // The log after the checkpoint is empty.
     const behind = new AbortController()
     const subscription = store.subscribeAll({
       after: projector.checkpoint(),
@@ -126,7 +126,7 @@ describe('the projector', () => {
     }
   })
 
-  test('that stops before it has caught up says so', async () => {
+  test('that stops before it has caught up reports it', async () => {
     const store = await openStore()
     const { projector, readModel } = start(store)
     await projector.stop()
@@ -134,7 +134,7 @@ describe('the projector', () => {
     expect(readModel.caughtUp).toBe(false)
   })
 
-  test('stops with the signal that it was given', async () => {
+  test('stops when its signal aborts', async () => {
     const store = await openStore()
     const { log } = collectingLog()
     const readModel = open(newFile())
@@ -148,7 +148,7 @@ describe('the projector', () => {
     expect(readModel.get(RUN)).toBeNull()
   })
 
-  test('lets others have their turn while it projects a long history', async () => {
+  test('lets other work have its turn while it projects a long history', async () => {
     const store = await openStore()
     const events = numbered(
       Array.from({ length: 3000 }, (_, i) => {
@@ -169,7 +169,7 @@ describe('the projector', () => {
     expect(turns).toBeGreaterThanOrEqual(20)
   })
 
-  test('commits many items at once while it catches up, and each item after that', async () => {
+  test('commits many items at once while it catches up, and each item separately after that', async () => {
     const store = await openStore()
     const records = longRun(RUN)
     const items = numbered(eventsOf(records)).map((event): SubscriptionItem => {
@@ -189,7 +189,7 @@ describe('the projector', () => {
     expect(stateOf(readModel, RUN)).toEqual(fold(records))
   })
 
-  test('folds again what a redaction met before it was committed', async () => {
+  test('folds records again if a redaction comes before their commit', async () => {
     const store = await openStore()
     const records = [createdRecord(RUN)]
     const events = numbered(eventsOf(records))
@@ -201,8 +201,10 @@ describe('the projector', () => {
     const readModel = open(newFile(), null, log)
     const delivered = withSubscriptions(store, function* () {
       yield { type: 'events', events }
-      redacted = true
-      readModel.replace([], 0)
+      if (!redacted) {
+        redacted = true
+        readModel.replace([], 0)
+      }
       yield { type: 'caught_up' }
     })
     const projector = startProjector({ store: delivered, readModel, log, asOfNow })
@@ -212,7 +214,7 @@ describe('the projector', () => {
   })
 })
 
-/** The store with other deliveries than its own; each ends only with its signal. */
+/** The store with subscriptions that deliver something else; each ends only with its signal. */
 function withSubscriptions(
   store: EventStore,
   deliver: () => Iterable<SubscriptionItem>,
@@ -231,7 +233,7 @@ function withSubscriptions(
 }
 
 describe('what goes wrong', () => {
-  test('a damaged run stops no other, and is told of once', async () => {
+  test('a damaged run stops no other run, and is logged once', async () => {
     const store = await openStore()
     const records = longRun(RUN)
     await write(store, records.slice(0, 3))
@@ -253,7 +255,7 @@ describe('what goes wrong', () => {
     expect(second.lines.filter(({ level }) => level === 'error')).toEqual([])
   })
 
-  test('a log that was restored from a backup and went on otherwise is projected anew', async () => {
+  test('a log that was restored from a backup and then took other records is projected from zero', async () => {
     const before = await openStore()
     await write(before, longRun(RUN))
     await write(before, longRun(OTHER))
@@ -270,7 +272,7 @@ describe('what goes wrong', () => {
     expect(lines[0]).toMatchObject({ level: 'warn' })
   })
 
-  test('damage of the file is mended from the log', async () => {
+  test('a damaged file is rebuilt from the log', async () => {
     const store = await openStore()
     await write(store, longRun(RUN))
     const filled = start(store)
@@ -287,7 +289,7 @@ describe('what goes wrong', () => {
     expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
   })
 
-  test('damage that folding a batch finds costs no record', async () => {
+  test('damage that is found while a batch is folded loses no record', async () => {
     const store = await openStore()
     const records = longRun(RUN)
     await write(store, longRun(OTHER))
@@ -308,7 +310,7 @@ describe('what goes wrong', () => {
     expect(lines.filter(({ level }) => level === 'error')).toEqual([])
   })
 
-  test('a commit that fails is made again', async () => {
+  test('a failed commit is retried', async () => {
     const store = await openStore()
     await write(store, longRun(RUN))
     const { log, lines } = collectingLog()
@@ -322,7 +324,7 @@ describe('what goes wrong', () => {
     expect(lines[0]).toMatchObject({ level: 'error', error: failure })
   })
 
-  test('a subscription that ends or breaks is made again', async () => {
+  test('a subscription that ends or breaks is renewed', async () => {
     const store = await openStore()
     await write(store, longRun(RUN))
     const page = { from: 'start', direction: 'forward', limit: 1000 } as const
@@ -345,7 +347,7 @@ describe('what goes wrong', () => {
     expect(lines[0]).toMatchObject({ level: 'error' })
   })
 
-  test('a log that was moved to where positions are others is projected anew', async () => {
+  test('a log that was moved to a store with other positions is projected from zero', async () => {
     const store = await openStore()
     await write(store, longRun(RUN))
     const filled = start(store)
@@ -365,7 +367,7 @@ describe('what goes wrong', () => {
     expect(stateOf(readModel, OTHER)).toEqual(fold(longRun(OTHER)))
   })
 
-  test('the read model of another log is thrown away once the store says which log it is', async () => {
+  test('the read model of another log is thrown away once the store names its log', async () => {
     const store = await openStore()
     await write(store, longRun(RUN))
     const filled = start(store)
@@ -382,7 +384,7 @@ describe('what goes wrong', () => {
     expect(stateOf(readModel, OTHER)).toEqual(fold(longRun(OTHER)))
   })
 
-  test('trouble is told while it lasts, and logged when it begins and ends', async () => {
+  test('an outage is reported while it lasts, and logged when it begins and ends', async () => {
     const store = await openStore()
     await write(store, longRun(RUN))
     const { promise: tried, resolve } = Promise.withResolvers<void>()
@@ -404,7 +406,7 @@ describe('what goes wrong', () => {
     expect(lines.at(-1)?.message).toMatch(/projected again/)
   })
 
-  test('a store that cannot be asked for the last record is waited for', async () => {
+  test('the projector waits for a store that cannot read the last record', async () => {
     const store = await openStore()
     await write(store, longRun(RUN))
     const filled = start(store)

@@ -64,7 +64,7 @@ function edit(file: string, from: string, to: string): void {
   closeSync(descriptor)
 }
 
-/** Overwrites everything behind the first page, which says what the file is. */
+/** Overwrites everything after the first page, which identifies the file. */
 function scribble(file: string): void {
   const descriptor = openSync(file, 'r+')
   writeSync(descriptor, Buffer.alloc(readFileSync(file).length - 4096, 0xa5), 0, null, 4096)
@@ -103,7 +103,7 @@ describe('a file that cannot be used is thrown away', () => {
     expect(lines).toEqual([expect.objectContaining({ level: 'warn', file })])
   })
 
-  test('while one that can be used is kept, without a word', () => {
+  test('while a usable file is kept, and nothing is logged', () => {
     const file = filledFile()
     const { log, lines } = collectingLog()
     const readModel = openLater(file, LOG_ID, log)
@@ -112,7 +112,7 @@ describe('a file that cannot be used is thrown away', () => {
     expect(lines).toEqual([])
   })
 
-  test('a file that was deleted is made again', () => {
+  test('a file that was deleted is replaced', () => {
     const file = filledFile()
     rmSync(file)
     expect(openLater(file).checkpoint).toBeNull()
@@ -121,7 +121,7 @@ describe('a file that cannot be used is thrown away', () => {
 })
 
 describe('damage found while the read model is open', () => {
-  test('in a state begins a new generation, and what reads goes on with it', () => {
+  test('in a state begins a new generation, which reads use at once', () => {
     // So long that SQLite does not keep its end in memory. The first run is the first in the file.
     const file = filledFile(`/${'x'.repeat(100_000)}`)
     const { log, lines } = collectingLog()
@@ -154,7 +154,7 @@ describe('damage found while the read model is open', () => {
     expect(readModel.checkpoint).toBeNull()
   })
 
-  test('as a status that is none counts as damage too', () => {
+  test('as an unknown status counts as damage too', () => {
     const file = filledFile()
     change(file, `UPDATE runs SET status = 'lost' WHERE run_id = '${RUN}'`)
     const readModel = openLater(file)
@@ -164,7 +164,7 @@ describe('damage found while the read model is open', () => {
 })
 
 describe('damage that is there when the read model is opened', () => {
-  test('in the pages of the file is mended', () => {
+  test('in the pages of the file is repaired', () => {
     const file = filledFile()
     const db = new DatabaseSync(file)
     const root = db.prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'runs'").get()
@@ -180,7 +180,7 @@ describe('damage that is there when the read model is opened', () => {
   })
 })
 
-test('a file that another has open is refused and left alone', () => {
+test('a file that another process has open is refused and stays as it is', () => {
   const file = filledFile()
   const first = openLater(file)
   const second = openReadModel({ file, log: collectingLog().log })
@@ -189,7 +189,7 @@ test('a file that another has open is refused and left alone', () => {
   commit(first, numbered(eventsOf([createdRecord(OTHER.replace('f7', '00'))])))
 })
 
-test('a database of another program is refused and left alone', () => {
+test('a database of another program is refused and stays as it is', () => {
   const file = newFile()
   change(file, 'CREATE TABLE events (name TEXT); PRAGMA user_version = 1')
   const before = readFileSync(file)
@@ -201,7 +201,7 @@ test('a database of another program is refused and left alone', () => {
   expect(readFileSync(file)).toEqual(before)
 })
 
-test('a place where no file can be made is an error', () => {
+test('a path where no file can be created is an error', () => {
   const folder = newFile()
   mkdirSync(folder)
   const inFolder = openReadModel({ file: folder, log: collectingLog().log })
@@ -232,14 +232,14 @@ describe('a failed commit', () => {
   })
 })
 
-test('closing lets go of those who wait', async () => {
+test('closing ends the calls that wait', async () => {
   const readModel = open(newFile())
   const waiting = readModel.waitFor(RUN, 3, 60_000)
   readModel.close()
   expect(await waiting).toBe(false)
 })
 
-test('waiting ends with the commit of the record', async () => {
+test('a call waits until its record is committed', async () => {
   const readModel = openLater(newFile())
   const waiting = readModel.waitFor(RUN, 0, 60_000)
   commit(readModel, numbered(eventsOf([createdRecord(RUN)])))

@@ -19,11 +19,11 @@ import {
 const newFile = temporaryFiles()
 const RUN = 'f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a10'
 
-/** How the log arrives: some events in one commit, and what happens to the process behind it. */
+/** How the log arrives: some events in one commit, and what happens to the process after it. */
 const deliveries = fc.array(
   fc.record({
     size: fc.integer({ min: 1, max: 30 }),
-    afterwards: fc.constantFrom('go on', 'go on', 'restart', 'crash', 'deliver again'),
+    afterwards: fc.constantFrom('continue', 'continue', 'restart', 'crash', 'deliver again'),
   }),
   { minLength: 1, maxLength: 12 },
 )
@@ -111,7 +111,7 @@ describe('the read model', () => {
     )
   })
 
-  test('of a run that nobody has created is null', () => {
+  test('has nothing of a run that nobody has created', () => {
     const readModel = open(newFile())
     expect(readModel.get(RUN)).toBeNull()
     expect(readModel.checkpoint).toBeNull()
@@ -145,28 +145,31 @@ describe('a damaged run', () => {
     }),
   }
 
-  test.each(Object.entries(breakings))('stays as it was before %s, others go on', (_, broken) => {
-    const run = fc.sample(validRun(fc.constant(RUN)), { numRuns: 50, seed: 7 })
-    const records = run.find((candidate) => candidate.length > 8) ?? []
-    const events = eventsOf(records)
-    const file = newFile()
-    const log = numbered([...events, ...eventsOf([createdRecord(other)])])
-    const damaged = log.map((event, i) => (i === 4 ? broken(event) : event))
-    const readModel = open(file)
-    commit(readModel, damaged.slice(0, 6))
-    commit(readModel, damaged.slice(6))
-    expect(readModel.get(RUN)?.state).toEqual(statesAfter(log, 4).get(RUN))
-    expect(readModel.get(other)?.state.seq).toBe(0)
-    expect(readModel.isDamaged(RUN)).toBe(true)
-    readModel.close()
+  test.each(Object.entries(breakings))(
+    'stays as it was before %s, and other runs continue',
+    (_, broken) => {
+      const run = fc.sample(validRun(fc.constant(RUN)), { numRuns: 50, seed: 7 })
+      const records = run.find((candidate) => candidate.length > 8) ?? []
+      const events = eventsOf(records)
+      const file = newFile()
+      const log = numbered([...events, ...eventsOf([createdRecord(other)])])
+      const damaged = log.map((event, i) => (i === 4 ? broken(event) : event))
+      const readModel = open(file)
+      commit(readModel, damaged.slice(0, 6))
+      commit(readModel, damaged.slice(6))
+      expect(readModel.get(RUN)?.state).toEqual(statesAfter(log, 4).get(RUN))
+      expect(readModel.get(other)?.state.seq).toBe(0)
+      expect(readModel.isDamaged(RUN)).toBe(true)
+      readModel.close()
 
-    const again = open(file)
-    expect(again.isDamaged(RUN)).toBe(true)
-    expect(again.isDamaged(other)).toBe(false)
-    again.close()
-  })
+      const again = open(file)
+      expect(again.isDamaged(RUN)).toBe(true)
+      expect(again.isDamaged(other)).toBe(false)
+      again.close()
+    },
+  )
 
-  test('whose first record cannot be read is not there', () => {
+  test('whose first record cannot be read is not in the read model', () => {
     const [event] = eventsOf([createdRecord(RUN)])
     if (event === undefined) throw new Error('no event')
     const metadata = event.metadata.replace(GENESIS, GENESIS.replace('0', '1'))

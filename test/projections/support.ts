@@ -16,7 +16,7 @@ import { validRun } from '../support/run-records.ts'
 
 export const LOG_ID = '0c9b6a52-8b3f-4c11-9c60-3f6f2a3f7d10'
 
-/** Gives paths in a folder of the test file's own, which is removed when its tests are done. */
+/** Returns paths in a folder of the test file, which is removed after its tests. */
 export function temporaryFiles(): () => string {
   const folder = mkdtempSync(join(tmpdir(), 'retrai-projections-'))
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -37,7 +37,7 @@ export function collectingLog(): { readonly log: Logger; readonly lines: LogLine
   return { lines, log: { info: write('info'), warn: write('warn'), error: write('error') } }
 }
 
-/** @param logId null leaves it to a projector to say which log is projected */
+/** @param logId null leaves it to a projector to name the log that is projected */
 export function open(
   file: string,
   logId: string | null = LOG_ID,
@@ -60,7 +60,7 @@ export function eventsOf(records: readonly RunRecord[]): Omit<RecordedEvent, 'po
   }))
 }
 
-/** Puts events behind each other into one log. */
+/** Puts events one after the other into one log. */
 export function numbered(events: readonly Omit<RecordedEvent, 'position'>[]): RecordedEvent[] {
   return events.map((event, i) => ({ ...event, position: `p${i}` }))
 }

@@ -1,5 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { crc32 } from 'node:zlib'
+import { plainMetadata } from '../../lib/plain-metadata.ts'
 import type { Cell, ReadReply, ReadRequest, Rows } from './messages.ts'
 import { DATA, METADATA, POSITION, Replacements } from './overwriting.ts'
 
@@ -142,10 +143,6 @@ class Page {
   }
 }
 
-/** The metadata of nearly all records, without anything in it that could be written in another way. */
-const PLAIN_METADATA =
-  /^\{"schema":1,"command_id":"[\w-]+",(?:"principal":"[\w .@-]+",)?"salt":"[0-9a-f]{32}","prev_hash":"[0-9a-f]{64}","hash":"[0-9a-f]{64}"\}$/
-
 /** How many rows are remembered, in four bytes each. Rows with higher positions are checked each time. */
 const REMEMBERED = 4_000_000
 
@@ -162,7 +159,7 @@ class Compared {
     const [data, metadata] = [String(row[DATA]), String(row[METADATA])]
     const sum = crc32(metadata, crc32(data)) || 1
     if (this.#sums[position] === sum) return true
-    const exact = isExact(data) && (PLAIN_METADATA.test(metadata) || isExact(metadata))
+    const exact = isExact(data) && (plainMetadata(metadata) !== null || isExact(metadata))
     if (exact && position < REMEMBERED) this.#remember(position, sum)
     return exact
   }

@@ -4,9 +4,9 @@ import { describe, expect, test } from 'vitest'
 import type { RunSummary } from '../../src/api/runs.ts'
 import { fold } from '../../src/domain/evolve.ts'
 import { RUN_STATUSES } from '../../src/domain/state.ts'
-import { listSql } from '../../src/projections/list-query.ts'
 import type { RunQuery } from '../../src/projections/read-model.ts'
 import { runRow } from '../../src/projections/read-model.ts'
+import { listSql } from '../../src/projections/run-lists.ts'
 import type { SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
 import { createdRecord, validRun } from '../support/run-records.ts'
 import {
@@ -57,7 +57,7 @@ function allPages(readModel: SqliteReadModel, asked: RunQuery): RunSummary[][] {
 }
 
 describe('the list', () => {
-  test('is what sorting and filtering all runs gives, page by page', () => {
+  test('equals all runs, sorted and filtered, page by page', () => {
     fc.assert(
       fc.property(runs, fc.array(query, { minLength: 3, maxLength: 6 }), (all, queries) => {
         const readModel = open(newFile())
@@ -80,7 +80,7 @@ describe('the list', () => {
     )
   })
 
-  test('is that of now after every commit, although pages are kept', () => {
+  test('is current after every commit, although pages are kept', () => {
     fc.assert(
       fc.property(
         mixedLog,
@@ -102,7 +102,7 @@ describe('the list', () => {
     )
   })
 
-  test('keeps its pages while runs go on, and no longer than they are listed so', () => {
+  test('keeps a page while its runs are listed the same, and no longer', () => {
     const created = createdRecord('f7c2a5de-2c55-4b5c-8a34-000000000001')
     const at = { run_id: created.run_id, iteration: 1, ts: created.ts }
     const payload = { node: 'plan' } as const
@@ -131,7 +131,7 @@ describe('the list', () => {
     readModel.close()
   })
 
-  test('goes on behind its cursor although new runs have come since', () => {
+  test('continues after its cursor although new runs have come since', () => {
     const id = (n: number) => `f7c2a5de-2c55-4b5c-8a34-00000000000${n}`
     const created = (n: number) => eventsOf([createdRecord(id(n), { ts: 1_770_000_000 + n })])
     const readModel = open(newFile())
@@ -154,7 +154,7 @@ describe('the list', () => {
     Buffer.from('{"created_at":"soon","run_id":"f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a10"}').toString(
       'base64url',
     ),
-  ])('refuses the cursor %j, which it did not make', (cursor) => {
+  ])('refuses the foreign cursor %j', (cursor) => {
     const readModel = open(newFile())
     expect(readModel.list({ limit: 10, cursor })).toBeNull()
     readModel.close()
@@ -165,9 +165,11 @@ describe('the list', () => {
     [{ status: 'running' as const }, 'runs_by_status'],
     [{ goal: 'pytest' }, 'runs_by_goal'],
     [{ goal: 'pytest', status: 'running' as const }, 'runs_by_goal_and_status'],
-  ])('filtered by %j reads one index in order and no more', (filters, index) => {
+  ])('filtered by %j reads only one index, in order', (filters, index) => {
     const file = newFile()
-    open(file).close()
+    const readModel = open(file)
+    readModel.markCaughtUp()
+    readModel.close()
     const db = new DatabaseSync(file)
     const plan = db.prepare(`EXPLAIN QUERY PLAN ${listSql(filters)}`)
     plan.setAllowUnknownNamedParameters(true)
