@@ -232,7 +232,7 @@ test('a read model that was changed with its seals is found by verification, and
   await start(dir, HEADS_ONLY)
   expect((await doubts()).checks.integrity.ok).toBe(true)
   const remote = await retrai(['verify', '--server', server?.url ?? ''])
-  expect(remote.stdout).toContain(`run ${RUN}: what the server says of the run is not what`)
+  expect(remote.stdout).toContain(`run ${RUN}: the answer of the server does not match the records`)
   await stop()
   await start(dir, AT_ONCE)
   await logged(({ msg }) => msg === 'the store was verified')
