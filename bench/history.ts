@@ -17,7 +17,7 @@ const FORMS = [
 ] as const
 type Form = (typeof FORMS)[number]
 
-/** The whole history of a run over HTTP, against a bare scan of its table to the same kind of socket. */
+/** The whole history of a run over HTTP, against a bare scan of its table over the same kind of socket. */
 export async function run(): Promise<string> {
   const lines: string[][] = []
   for (const records of SIZES) {
@@ -91,7 +91,7 @@ async function compare(
 
 type Taken = { readonly ms: number; readonly bytes: number }
 
-/** Takes a whole response; fails when it does not hold all records. */
+/** Reads a whole response. @throws if a record is missing */
 async function take(url: string, { accept, linesEach }: Form, records: number): Promise<Taken> {
   const start = performance.now()
   let [bytes, lines] = [0, 0]
@@ -108,7 +108,7 @@ async function take(url: string, { accept, linesEach }: Form, records: number): 
     outgoing.end()
   })
   const ms = performance.now() - start
-  // An event stream has some lines more: how to come again, and the end.
+  // An event stream also has the time after which to reconnect, and an end.
   if (lines < records * linesEach || lines > records * linesEach + 8) {
     throw new Error(`${lines} lines came for ${records} records`)
   }

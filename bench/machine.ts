@@ -3,7 +3,7 @@ import { statfs } from 'node:fs/promises'
 import { cpus, loadavg, release, tmpdir, totalmem, type } from 'node:os'
 import { promisify } from 'node:util'
 
-/** File systems by the number that `statfs` gives them on Linux. */
+/** The names of file systems by their `statfs` type on Linux. */
 const FILE_SYSTEMS: ReadonlyMap<number, string> = new Map([
   [0xef53, 'ext4'],
   [0x58465342, 'xfs'],
@@ -12,7 +12,7 @@ const FILE_SYSTEMS: ReadonlyMap<number, string> = new Map([
   [0x01021994, 'tmpfs: in memory, so NOTHING here was ever flushed to a disk'],
 ])
 
-/** What the figures were measured on, as Markdown. Asked before the first bench, for the load. */
+/** The machine, as Markdown. Call it before the first bench: it reads the load. */
 export async function describeMachine(): Promise<string> {
   const processors = cpus()
   const memory = `${(totalmem() / 2 ** 30).toFixed(0)} GiB of memory`

@@ -11,7 +11,7 @@ const SHORT_RUN = 10
 const LONG_RUN = 100_000
 const CONNECTIONS = 16
 const ROUNDS = 7
-/** Milliseconds of each round of each side. */
+/** The time of one side in a round, milliseconds. */
 const DURATION = 1000
 const ASKED = 0.6
 
@@ -22,7 +22,7 @@ type Peers = {
   readonly load: Peer<LoadOperations>
 }
 
-/** Single answers and lists with many runs in the store, against a route that has the answer ready. */
+/** One run and lists of runs, with many runs in the store, against a route that sends a ready answer. */
 export function run(): Promise<string> {
   return inTemporaryFolder(async (folder) => {
     const live = new URL('./live/server-process.ts', import.meta.url)

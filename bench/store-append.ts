@@ -11,10 +11,10 @@ import { inTemporaryFolder } from './support/temporary-folder.ts'
 import { atLeast, below, notAsked } from './support/verdicts.ts'
 
 const WRITERS = [1, 32]
-/** The number of writers of which something was asked: a share of the limit, and a delay in milliseconds. */
+/** The targets by the number of writers: a share of the limit, and a delay in milliseconds. */
 const ASKED = { writers: 32, ratio: 0.8, delay: 10 }
 const ROUNDS = 7
-/** Milliseconds of each round of each side. */
+/** The time of one side in a round, milliseconds. */
 const DURATION = 1000
 
 /** 1 KB of data and metadata. */

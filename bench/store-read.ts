@@ -10,7 +10,7 @@ import { atLeast } from './support/verdicts.ts'
 const RECORDS = 10_000
 const PAGES = [500, 1000, MAX_PAGE]
 const ROUNDS = 15
-/** Other runs, whose records lie between those of the one that is read. */
+/** Other runs, whose records are between those of the run that is read. */
 const OTHERS = 4
 const STREAM = 1
 const ASKED = 0.5
@@ -86,7 +86,7 @@ async function readPages(store: EventStore, page: number): Promise<number> {
   }
 }
 
-/** Milliseconds; fails when not all records were read. */
+/** @returns milliseconds @throws if a record is missing */
 async function timed(read: () => Promise<number>): Promise<number> {
   const start = performance.now()
   const records = await read()

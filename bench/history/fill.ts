@@ -5,10 +5,10 @@ import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import { must } from '../loop/must.ts'
 
 const START = 1_770_000_000
-/** Records of one append: together below the most that an append may have. */
+/** Records of one append: together they stay below the limit of an append. */
 const AT_ONCE = 400
 
-/** Writes a run of so many records of about 1 KB that has ended. @returns its id */
+/** Writes a finished run of `count` records of about 1 KB. @returns its id */
 export async function fill(file: string, count: number): Promise<string> {
   const store = must(await openEmbeddedStore({ file }))
   const runId = randomUUID()
@@ -27,7 +27,7 @@ export async function fill(file: string, count: number): Promise<string> {
 
 const TEXT = 'The quick brown fox jumps over the lazy dog and "quotes" it.\n'.repeat(13)
 
-/** With its keys in the order in which the server writes them. */
+/** Its keys are in the order in which the server writes them. */
 function recordAt(run_id: string, seq: number, count: number): RunRecord {
   const at = { run_id, iteration: 0, ts: START + seq / 8 } as const
   if (seq === 0) {

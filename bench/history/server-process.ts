@@ -1,4 +1,4 @@
-/** The server over a log that is there, as a process of its own. Argument: the folder of its data. */
+/** The server over an existing log, as a separate process. Argument: its data folder. */
 import { join } from 'node:path'
 import { Auth } from '../../src/auth/auth.ts'
 import { buildApp } from '../../src/http/app.ts'

@@ -1,6 +1,6 @@
 /**
- * The limit: a bare `ws` server beside the same store and projections. What is appended it broadcasts to all that are
- * connected; at `/rows/<stream id>` it reads a run with node:sqlite and sends that.
+ * The limit: a bare `ws` server beside the same store and projections. It broadcasts each append to all sockets. At
+ * `/rows/<stream id>` it reads a run with node:sqlite and sends it.
  * Argument: the folder of its data.
  */
 import { createServer } from 'node:http'
@@ -43,7 +43,7 @@ const rows = db.prepare(`
   SELECT e.revision, e.data FROM events e JOIN streams s ON s.id = e.stream_id
   WHERE s.name = ? AND e.revision >= ? ORDER BY e.revision LIMIT ?`)
 
-/** A page at a time; the next one when the one before has gone out. */
+/** One page at a time: it reads the next page after the last one was sent. */
 async function sendRows(socket: WebSocket, runId: string): Promise<void> {
   for (let from = 0; socket.readyState === socket.OPEN; ) {
     const page = rows.all(`run-${runId}`, from, PAGE)

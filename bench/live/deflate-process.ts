@@ -15,7 +15,7 @@ const MODES: Readonly<Record<string, PerMessageDeflateOptions | false>> = {
   each: { threshold: 0, serverNoContextTakeover: true },
   stream: { threshold: 0 },
 }
-/** Frames that are handed to all sockets before it waits until they are gone. */
+/** Frames that all sockets get before it waits until they are sent. */
 const ABREAST = 20
 
 const [mode = 'none'] = process.argv.slice(2)

@@ -5,12 +5,12 @@ import { type Pair, type Side, startPair, watchPath } from './pair.ts'
 
 const OBSERVERS = [1, 100, 1000, 5000]
 const ROUNDS = 5
-/** Records of one append: what was done, and what comes next. */
+/** Records of one append: an outcome, and the next intent. */
 const PER_APPEND = 4
 const HISTORY = 20
-/** Frames that a burst brings in all, and the appends that it has at least and at most. */
+/** All frames of a burst, and the smallest and largest number of its appends. */
 const [FRAMES, FEWEST_APPENDS, MOST_APPENDS] = [400_000, 25, 4000]
-/** How many frames a second all observers get together while delays are measured. */
+/** Frames a second, of all observers together, while delays are measured. */
 const CALM = 20_000
 const TRICKLE_MS = 1500
 const ASKED = 0.9

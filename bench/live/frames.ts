@@ -1,6 +1,6 @@
-/** What an observer does with the frames of a WebSocket: a text frame, a ping, and the close. */
+/** Called for each frame of a WebSocket: text, ping and close. */
 export type FrameUser = {
-  /** @param at where the payload lies in the buffer */
+  /** @param at the offset of the payload in the buffer */
   readonly text: (buffer: Buffer, at: number, length: number) => void
   readonly ping: (payload: Buffer) => void
   readonly close: (code: number) => void
@@ -9,7 +9,7 @@ export type FrameUser = {
 const NOTHING = Buffer.alloc(0)
 const [TEXT, CLOSE, PING] = [0x1, 0x8, 0x9]
 
-/** Takes the stream of a server apart into frames, which are neither masked nor in fragments. */
+/** Splits the stream of a server into its frames, which are neither masked nor fragmented. */
 export class FrameParser {
   readonly #user: FrameUser
   #rest: Buffer = NOTHING

@@ -12,7 +12,7 @@ const CPU_MS = 5000
 
 type Cost = { readonly rss: number; readonly heap: number; readonly cpu: number }
 
-/** What a socket costs on which nothing happens. */
+/** The cost of an idle socket. */
 export async function idleSockets(): Promise<string> {
   const oneRun = await cost(({ ours }) => ours, 1)
   const manyRuns = await cost(({ ours }) => ours, RUNS)
@@ -40,7 +40,7 @@ export async function idleSockets(): Promise<string> {
   ].join('\n')
 }
 
-/** In processes of their own, so that nobody uses memory that another has left. */
+/** Each in a separate process, so that none reuses memory of another. */
 function cost(choose: (pair: Pair) => Side, runs: number): Promise<Cost> {
   return inTemporaryFolder(async (folder) => {
     await using pair = await startPair(folder)

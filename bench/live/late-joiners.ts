@@ -9,10 +9,10 @@ const RECORDS = 10_000
 const ROUNDS = 3
 const ASKED = 0.7
 const ASKED_PER_SECOND = 100_000
-/** What memory may vary by once all has been done once. */
+/** How much memory may vary after the first round. */
 const FLAT_MIB = 64
 
-/** Many who join a long run at once, against a loop that reads the rows for each of them. */
+/** Many observers join a long run at once, against a loop that reads the rows for each of them. */
 export function lateJoiners(): Promise<string> {
   return inTemporaryFolder(async (folder) => {
     await using pair = await startPair(folder)

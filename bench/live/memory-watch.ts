@@ -5,7 +5,7 @@ import type { ServerOperations } from './server-process.ts'
 const EVERY_MS = 200
 const mib = (bytes: number): number => bytes / 2 ** 20
 
-/** Looks at the memory of a server now and then. */
+/** Samples the memory of a server. */
 export class MemoryWatch {
   readonly #peer: Peer<ServerOperations>
   #first: Memory | null = null
@@ -23,7 +23,7 @@ export class MemoryWatch {
     return watch
   }
 
-  /** The most that the process held, how much more that is than at the beginning, and a text that says all. */
+  /** The peak, its growth since the beginning, and a text with all figures. */
   async end(): Promise<{
     readonly mostMiB: number
     readonly peakMiB: number

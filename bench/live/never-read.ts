@@ -9,10 +9,10 @@ const READERS = 90
 const DEAF = 10
 const ROUNDS = 5
 const UNDISTURBED = 0.9
-/** What may come on top: for each of the deaf a full socket buffer, and what they hold back of pages. */
+/** The allowed growth: for each client that never reads, a full socket buffer and the pages that it holds. */
 const BOUND_MIB = 64
 
-/** Readers of a long run, alone and beside others who never read. */
+/** Readers of a long run, alone and beside clients that never read. */
 export function neverRead(): Promise<string> {
   return inTemporaryFolder(async (folder) => {
     await using pair = await startPair(folder)
@@ -60,7 +60,7 @@ export function neverRead(): Promise<string> {
   })
 }
 
-/** Records per second that the readers get in all, and the most memory that the server had meanwhile. */
+/** Records per second of all readers together, and the server's peak memory meanwhile. */
 type Half = { readonly perSecond: number; readonly mostMiB: number }
 
 async function readAll({ observers, ours }: Pair, runId: string): Promise<Half> {

@@ -7,24 +7,23 @@ const END_OF_HEAD = Buffer.from('\r\n\r\n')
 export type Target = {
   readonly port: number
   readonly path: string
-  /** Whether frames may come compressed. They are counted and not read, so it is all the same here. */
+  /** Whether frames may be compressed. The observer only counts them, so it reads both forms alike. */
   readonly deflate?: boolean
 }
 type OnFrame = (buffer: Buffer, at: number, length: number) => void
 
 /**
- * A WebSocket client on a bare TCP socket, so that receiving costs as little as it can and the server
- * is what is measured.
+ * A WebSocket client on a bare TCP socket. Receiving costs little there, so the bench measures the server.
  */
 export class Observer {
   readonly socket: Socket
   readonly #parser: FrameParser
   readonly #accepted = Promise.withResolvers<void>()
-  /** What has come of the server's first answer; null once it is complete. */
+  /** The part of the handshake's answer that has arrived; null once it is complete. */
   #head: Buffer | null = Buffer.alloc(0)
-  /** Text frames that have come. */
+  /** Text frames received. */
   frames = 0
-  /** The code that the server has closed with. */
+  /** The server's close code. */
   closed: number | null = null
 
   private constructor(socket: Socket, onFrame: OnFrame) {

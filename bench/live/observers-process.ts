@@ -3,7 +3,7 @@ import { answerCalls } from '../support/calls.ts'
 import { Observer, type Target } from './observer.ts'
 import { now } from './writer.ts'
 
-/** How many connect at once. */
+/** Connections that are opened at once. */
 const ABREAST = 50
 const STAMP = Buffer.from('"changes":{"model_name":"')
 
@@ -29,7 +29,7 @@ function countAndTime(buffer: Buffer, at: number, length: number): void {
 }
 
 const operations = {
-  /** Opens so many, and resolves when the server has accepted them. */
+  /** Opens connections, and resolves when the server has accepted all. */
   open: async ({ target, observers: wantedObservers }: Opening) => {
     for (let done = 0; done < wantedObservers; done += ABREAST) {
       const abreast = Math.min(ABREAST, wantedObservers - done)
@@ -37,7 +37,7 @@ const operations = {
       observers.push(...(await Promise.all(opening)))
     }
   },
-  /** Opens so many that never read. */
+  /** Opens connections that never read. */
   openDeaf: async ({ target, observers: wantedObservers }: Opening) => {
     for (let done = 0; done < wantedObservers; done += 1) {
       const observer = await Observer.open(target)
@@ -45,7 +45,7 @@ const operations = {
       observers.push(observer)
     }
   },
-  /** Opens so many as fast as it can, and does not wait. @returns when it began */
+  /** Opens connections as fast as it can, and does not wait. @returns when it began */
   rush: ({ target, observers: wantedObservers }: Opening) => {
     const start = now()
     for (let done = 0; done < wantedObservers; done += 1) {
@@ -53,7 +53,7 @@ const operations = {
     }
     return start
   },
-  /** Starts counting from zero, up to so many frames in all. */
+  /** Starts counting from zero, up to `expected` frames in all. */
   expect: (frames: number) => {
     received = 0
     wanted = frames
@@ -67,7 +67,7 @@ const operations = {
     const sorted = delays.toSorted((a, b) => a - b)
     return (sorted[Math.floor(quantile * (sorted.length - 1))] ?? Number.NaN) / 1e6
   },
-  /** Bytes that have come over all connections. */
+  /** Bytes received over all connections. */
   bytes: () => observers.reduce((sum, { socket }) => sum + socket.bytesRead, 0),
   close: () => {
     for (const { socket } of observers) socket.destroy()

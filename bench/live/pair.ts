@@ -4,7 +4,7 @@ import { type Peer, startPeer } from '../support/calls.ts'
 import type { ObserverOperations } from './observers-process.ts'
 import type { ServerOperations } from './server-process.ts'
 
-/** A server that is watched, and where. */
+/** A server process and its address. */
 export type Side = {
   readonly peer: Peer<ServerOperations>
   readonly port: number
@@ -26,7 +26,7 @@ export async function startPair(folder: string): Promise<Pair> {
   const start = async (name: string): Promise<Side> => {
     const data = join(folder, name)
     await mkdir(data)
-    // The bare server can be asked the same.
+    // The bare server has the same operations.
     const peer = stack.use(await startPeer<ServerOperations>(moduleOf(name), [data], OPTIONS))
     return { peer, port: await peer.ask('port') }
   }

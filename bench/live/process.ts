@@ -2,7 +2,7 @@ import type { Server } from 'node:net'
 
 export type Memory = { readonly rss: number; readonly heap: number; readonly buffers: number }
 
-/** What this process holds, bytes; after a collection if that is wanted (it takes --expose-gc). */
+/** The memory of this process, bytes; on request after a collection, which needs --expose-gc. */
 export function memory({ collect }: { readonly collect: boolean }): Memory {
   if (collect) globalThis.gc?.()
   const { rss, heapUsed, arrayBuffers } = process.memoryUsage()
@@ -15,7 +15,7 @@ export function portOf(server: Pick<Server, 'address'>): number {
   return address.port
 }
 
-/** What this process has used of all processors, milliseconds. */
+/** The processor time of this process, milliseconds. */
 export function cpu(): number {
   const { user, system } = process.cpuUsage()
   return (user + system) / 1000

@@ -94,7 +94,7 @@ export class RunScript {
     return this.#prepare(Array.from({ length: records }, () => this.#records.next().value))
   }
 
-  /** A record of ordinary size that holds a text, by itself. */
+  /** One record of ordinary size with a text in it. */
   stamped(stamp: string): PreparedAppend {
     const payload = { changes: { model_name: stamp } }
     return this.#prepare([
@@ -102,7 +102,7 @@ export class RunScript {
     ])
   }
 
-  /** The end of the run, from wherever it is. */
+  /** Ends the run, whatever its state. */
   end(): PreparedAppend {
     const payload = {
       achieved: false,

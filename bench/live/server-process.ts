@@ -1,5 +1,5 @@
 /**
- * The store, the projections and the whole HTTP side in a process of their own, without an agent.
+ * The store, the projections and the HTTP side in a separate process, without an agent.
  * Argument: the folder of its data.
  */
 import { Auth } from '../../src/auth/auth.ts'

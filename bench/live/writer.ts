@@ -7,16 +7,16 @@ import { RunScript } from './records.ts'
 
 /** Records of one append while a run is filled. */
 const FILL = 500
-/** Appends under way while many runs are made. */
+/** Appends under way at once while many runs are written. */
 const MANY_AT_ONCE = 256
 
 export type Load = { readonly runId: string; readonly appends: number; readonly perAppend: number }
 export type Pace = { readonly runId: string; readonly appends: number; readonly everyMs: number }
 
-/** Nanoseconds of a clock that all processes of this machine share. */
+/** Nanoseconds, of a clock that all processes of this machine share. */
 export const now = (): number => Number(process.hrtime.bigint())
 
-/** Writes runs as one agent would: the next append when the one before is stored. */
+/** Writes runs as one agent does: each append begins after the last one is stored. */
 export class Writer {
   readonly #store: EventStore
   readonly #stored: (prepared: PreparedAppend) => void
@@ -28,7 +28,7 @@ export class Writer {
     this.#stored = stored
   }
 
-  /** Makes a run of so many records. @returns its id */
+  /** Writes a run of `count` records. @returns its id */
   async fill({ records, ended }: { readonly records: number; readonly ended: boolean }) {
     const runId = randomUUID()
     const script = new RunScript(runId)
@@ -41,7 +41,7 @@ export class Writer {
     return runId
   }
 
-  /** Makes many short runs that have ended, many at once. @returns the id of the last */
+  /** Writes many short runs that have ended, many at once. @returns the id of the last */
   async fillMany({ runs, records }: { readonly runs: number; readonly records: number }) {
     let left = runs
     let last = ''
@@ -58,7 +58,7 @@ export class Writer {
     return last
   }
 
-  /** Appends as fast as the store takes it. @returns when it began */
+  /** Appends as fast as the store can. @returns when it began */
   async burst({ runId, appends, perAppend }: Load): Promise<number> {
     const script = this.#script(runId)
     const prepared = Array.from({ length: appends }, () => script.next(perAppend))

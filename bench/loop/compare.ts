@@ -1,7 +1,7 @@
 import { median } from '../support/figures.ts'
 import { closedLoop, type Round } from './closed-loop.ts'
 
-/** Somebody who can do runs, and how many of them make a round. */
+/** One side: how it does a run, and how many runs are a round. */
 export type Contender = {
   readonly runOnce: () => Promise<unknown>
   /** Model calls of one run. */
@@ -12,7 +12,7 @@ export type Contender = {
 /** Medians over the rounds. */
 export type Figures = { readonly msPerStep: number; readonly runsPerSecond: number }
 
-/** All do their rounds in turn, so that other load on the machine affects all of them. */
+/** The sides take turns, so that other load on the machine affects all of them. */
 export async function compare(
   contenders: readonly Contender[],
   { atOnce, rounds }: { readonly atOnce: number; readonly rounds: number },

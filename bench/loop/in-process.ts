@@ -12,7 +12,7 @@ import { now, type Service } from './service.ts'
 
 const RunEnd = z.object({ payload: z.object({ iterations: z.literal(ITERATIONS) }) })
 
-/** Starts runs in this very process, by appending to the log, and learns from the log when they end. */
+/** Starts runs in this process by appending to the log, and sees in the log when they end. */
 export class InProcess {
   readonly #service: Service
   readonly #config: RunConfig

@@ -13,10 +13,10 @@ const ROUNDS = 5
 /** Runs at once in the round that does not count. */
 const WARM_UP = 32
 const runsPerRound = (atOnce: number): number => 40 + 10 * atOnce
-/** A file system in memory, where there is one: there a log has no disk to wait for. */
+/** A file system in memory, if there is one: a log there does not wait for a disk. */
 const MEMORY = '/dev/shm'
 
-/** The loop, and with parts of it taken away. */
+/** The loop, whole and without some of its parts. */
 type Variant = { readonly name: string; readonly loop: InProcess; readonly costs: Cost[] }
 
 /** Milliseconds of the clock and of processors (all threads) for one iteration. */

@@ -7,7 +7,7 @@ export const PROMPT = 'Read the notes five times.'
 export const FILE = 'notes.txt'
 export const CONTENT = 'A small file that is read again and again.\n'.repeat(20)
 
-/** Asks for the file with the reading tool of whoever asks, then says that it is done. */
+/** Asks for the file with the client's own reading tool, then reports that it is done. */
 export function script({ tools, turn }: ScriptedRequest): Turn {
   if (tools.length === 0) return { text: 'Reading notes' }
   if (turn >= ITERATIONS) return { text: 'Done.' }

@@ -9,13 +9,13 @@ import type { EventStore } from '../../src/store/event-store.ts'
 import { must } from './must.ts'
 
 export const now = (): number => Date.now() / 1000
-/** More than any bench has under way. */
+/** More runs than any bench has under way. */
 const MAX_RUNS_AT_WORK = 64
 const log = { info: () => {}, warn: console.warn, error: console.error }
 
 type Projections = { readonly readModel: SqliteReadModel; stop(): Promise<void> }
 
-/** Store, projections and supervisor, put together as the server does it. */
+/** Store, projections and supervisor, composed as in the server. */
 export class Service {
   readonly store: EventStore
   readonly readModel: SqliteReadModel

@@ -12,16 +12,16 @@ const Messages = z.array(
   }),
 )
 
-/** Makes a session and has it work until the model says that it is done; resolves to the session. */
+/** Creates a session that works until the model reports that it is done. Resolves to the session. */
 export async function runOnOpencode(serverUrl: string): Promise<string> {
-  // A title that is given saves it from asking a model for one.
+  // Without a title, it asks a model for one.
   const { id } = Session.parse(await post(`${serverUrl}/session`, { title: 'bench' }))
   const message = { model: MODEL, parts: [{ type: 'text', text: PROMPT }] }
   Answer.parse(await post(`${serverUrl}/session/${id}/message`, message))
   return id
 }
 
-/** Throws unless the session has read the file as often as the script asks. */
+/** @throws unless the session has read the file as often as the script asks */
 export async function checkSession(serverUrl: string, id: string): Promise<void> {
   const response = await fetch(`${serverUrl}/session/${id}/message`)
   const parts = Messages.parse(await response.json()).flatMap((message) => message.parts)

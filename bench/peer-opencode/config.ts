@@ -1,7 +1,7 @@
-/** The provider and model names that its API is asked for. */
+/** The provider and model names in requests to its API. */
 export const MODEL = { providerID: 'scripted', modelID: 'scripted-model' } as const
 
-/** Configures opencode for the scripted model, with all switched off that has nothing to do with runs. */
+/** Configures opencode for the scripted model, and switches off everything that a run does not need. */
 export function opencodeConfig(modelUrl: string): object {
   const id = `${MODEL.providerID}/${MODEL.modelID}`
   return {
@@ -24,7 +24,7 @@ export function opencodeConfig(modelUrl: string): object {
   }
 }
 
-/** Its whole environment: a home of its own in `folder`, and nothing looked up on the network. */
+/** Its whole environment: a separate home in `folder`, and no look-ups on the network. */
 export function opencodeEnvironment(folder: string, configFile: string): Record<string, string> {
   return {
     PATH: process.env.PATH ?? '',

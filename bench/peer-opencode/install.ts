@@ -10,14 +10,14 @@ export const OPENCODE_VERSION = '1.18.33'
 const run = promisify(execFile)
 const CACHE = fileURLToPath(new URL('../../node_modules/.cache/retrai-bench', import.meta.url))
 
-/** Its post-install script puts the program for this machine in place, so it must be allowed. */
+/** Its post-install script installs the program for this machine, so it must be allowed. */
 const MANIFEST = {
   private: true,
   dependencies: { 'opencode-ai': OPENCODE_VERSION },
   allowScripts: { 'opencode-ai': true },
 }
 
-/** Path of the program, which is installed where it is not there yet. The error is a text for people. */
+/** The path of the program; installs it first if needed. The error is a text for people. */
 export function installOpencode(): ResultAsync<string, string> {
   const folder = join(CACHE, `opencode-${OPENCODE_VERSION}`)
   const program = join(folder, 'node_modules', '.bin', 'opencode')

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline'
 import type { ServerProcess } from '../loop/start-process.ts'
 import { opencodeConfig, opencodeEnvironment } from './config.ts'
 
-/** Starts `opencode serve` on the project, with everything that it keeps in `folder`. */
+/** Starts `opencode serve` on the project. It keeps all of its data in `folder`. */
 export async function startOpencode(
   program: string,
   places: { readonly folder: string; readonly project: string; readonly modelUrl: string },

@@ -1,4 +1,4 @@
-/** The limit: a bare fastify route that answers with bytes it has been given. */
+/** The limit: a bare fastify route that answers with given bytes. */
 import fastify from 'fastify'
 import { portOf } from '../live/process.ts'
 import { answerCalls } from '../support/calls.ts'

@@ -12,7 +12,7 @@ type Load = {
   readonly ms: number
 }
 
-/** One connection: the next request when the answer to the one before is here in full. */
+/** One connection. It sends the next request after it has read the whole answer to the last one. */
 class Client {
   readonly #socket: Socket
   readonly #request: string

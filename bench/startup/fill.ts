@@ -52,7 +52,7 @@ const CHECK = byAgent({
   check: { achieved: true, reason: 'It succeeded', details: 'x'.repeat(200), duration_ms: 5 },
 })
 
-/** The appends of one run, as the server makes them; an unfinished one still waits for its model. */
+/** The appends of one run, as the server makes them. An unfinished run waits for its model. */
 function appends(runId: string, finished: boolean): PreparedAppend[] {
   const commands = [create(runId), CLAIM, ...(finished ? [REPLY, CHECK] : [])]
   const made: PreparedAppend[] = []
@@ -70,7 +70,7 @@ function appends(runId: string, finished: boolean): PreparedAppend[] {
   return made
 }
 
-/** Stores so many runs, of which the last `unfinished` wait for their model. Answers with the records. */
+/** Stores `runs` runs; the last `unfinished` of them wait for their model. @returns the number of records */
 export function fill(log: BareLog, runs: number, unfinished: number): number {
   let records = 0
   for (let first = 1; first <= runs; first += AT_ONCE) {

@@ -9,13 +9,13 @@ const log = { info: () => {}, warn: console.warn, error: console.error }
 export type Rebuild = {
   /** Records a second, from an empty read model until it has caught up. */
   readonly projected: number
-  /** Records a second, through the store's port without anything being done with them. */
+  /** Records a second, through the store's port alone. */
   readonly subscribed: number
   /** Records a second, through a bare SELECT in this thread. */
   readonly scanned: number
 }
 
-/** Builds the read model of a data folder from zero, and reads the same log without building anything. */
+/** Times a rebuild of a data folder's read model from zero, and two ways to only read the same log. */
 export async function timeRebuild(dataDir: string, records: number): Promise<Rebuild> {
   const file = join(dataDir, 'log.sqlite')
   const perSecond = (seconds: number): number => records / seconds

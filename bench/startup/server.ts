@@ -6,7 +6,7 @@ import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 export type Start = {
   /** Milliseconds from the start of the process until it listens … */
   readonly listening: number
-  /** … until it says that it is ready … */
+  /** … until it reports that it is ready … */
   readonly ready: number
   /** … and until the first run that continues asks the model. */
   readonly resumed: number
@@ -14,7 +14,7 @@ export type Start = {
 
 const POLL_MS = 2
 
-/** Starts the server on a data folder, waits until it is at work again, and kills it. */
+/** Starts the server on a data folder, waits until it works on a run, and kills it. */
 export async function timeStart(dataDir: string): Promise<Start> {
   const asked = Promise.withResolvers<number>()
   const model = await startScriptedModel({

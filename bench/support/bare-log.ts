@@ -2,7 +2,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { prepareSchema } from '../../src/store/embedded/schema.ts'
 import type { NewEvent } from '../../src/store/event-store.ts'
 
-/** node:sqlite with nothing round it: the schema and the pragmas of the store, in this very thread. */
+/** Bare node:sqlite with the schema and the pragmas of the store, in this thread. */
 export class BareLog {
   readonly #db: DatabaseSync
   readonly #insert
@@ -44,7 +44,7 @@ export class BareLog {
     this.#db.exec('COMMIT')
   }
 
-  /** All rows of a stream, with the columns that make an event. */
+  /** All rows of a stream, with the columns of an event. */
   read(stream: number): unknown[] {
     return this.#select.all(stream)
   }

@@ -2,13 +2,13 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
-/** What a process can be asked to do. Arguments and answers travel as JSON. */
+/** The operations of a process. Arguments and answers are sent as JSON. */
 type Operations = Record<string, (argument: never) => unknown>
 
 type Question = { readonly id: number; readonly operation: string; readonly argument: unknown }
 type Answer = { readonly id: number; readonly value?: unknown; readonly error?: string }
 
-/** A process of this bench that does what it is asked. It ends when it is disposed of. */
+/** A process of this bench that carries out operations. It ends when it is disposed of. */
 export type Peer<O extends Operations> = AsyncDisposable & {
   ask<K extends keyof O & string>(
     operation: K,
@@ -51,11 +51,11 @@ export async function startPeer<O extends Operations>(
       await exited
     },
   }
-  // Both sides of the wire are this bench, so what comes back is what the operation returns.
+  // Both sides are this bench, so the answer has the type that the operation returns.
   return peer as Peer<O>
 }
 
-/** Answers the process that started this one; calls `close` when that lets go. */
+/** Answers the process that started this one; calls `close` when that process disconnects. */
 export function answerCalls<O extends Operations>(
   operations: O,
   close: () => Promise<void> = async () => {},

@@ -1,4 +1,4 @@
-/** The middle of the figures; the mean of the two in the middle where their number is even. */
+/** The median: the middle figure, or the mean of the two in the middle. */
 export function median(figures: readonly number[]): number {
   const sorted = figures.toSorted((a, b) => a - b)
   const middle = Math.floor(sorted.length / 2)

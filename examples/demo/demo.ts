@@ -17,9 +17,9 @@ import { startScriptedModel } from '../scripted-model/server.ts'
 import { startServerProcess } from './server.ts'
 
 /**
- * The product at work, for real except for the model: a server process, a broken project, a run that fixes
- * it, and two people who watch. With a key of a provider in the environment the model is real too. The
- * project is in JavaScript, which every machine that runs this can test; with `--python` it is in Python.
+ * A real server process, a broken project, a run that fixes it, and two observers. Only the model is scripted, unless
+ * the environment has the key of a provider. The project is in JavaScript, so its tests need only Node; with `--python`
+ * it is in Python.
  */
 const REAL_MODELS = [
   ['ANTHROPIC_API_KEY', 'claude-sonnet-4-6'],
@@ -60,7 +60,7 @@ async function createProject(folder: string): Promise<void> {
   }
 }
 
-/** Watches a run to its end; resolves to all that was seen, in the order it came. */
+/** Watches a run to its end. Resolves to all events, in the order in which they arrived. */
 async function observe(
   client: Client,
   runId: string,
@@ -74,7 +74,7 @@ async function observe(
   return seen
 }
 
-/** The value of a call; a demo has no way on without it. */
+/** The value of a call. Without it, the demo cannot continue. */
 function orThrow<T>(called: Result<T, RequestError>): T {
   if (called.isErr()) throw new Error(called.error.message)
   return called.value

@@ -1,12 +1,12 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
-/** What a caller has sent, as far as a script may care. */
+/** The parts of a request that a script may use. */
 export type ScriptedRequest = {
   readonly model: string
   readonly messages: readonly ScriptedMessage[]
   /** Names of the tools on offer. */
   readonly tools: readonly string[]
-  /** Which reply this will be in its conversation, from 0: the assistant messages sent along. */
+  /** The number of this reply in its conversation, from 0: the number of assistant messages in the request. */
   readonly turn: number
   /** The same for all requests of one conversation: model and messages before the first reply. */
   readonly conversation: string
@@ -25,15 +25,15 @@ export type ScriptedMessage = {
 export type Turn = {
   readonly text?: string
   readonly calls?: readonly { readonly tool: string; readonly args: Record<string, unknown> }[]
-  /** Tokens; worked out from the sizes of request and reply unless given. */
+  /** Tokens; by default they follow from the sizes of request and reply. */
   readonly usage?: { readonly input: number; readonly output: number; readonly cached?: number }
   readonly delayMs?: number
   readonly finishReason?: string
-  /** What the first requests for this reply get instead, in each conversation. */
+  /** The answers to the first requests for this reply, in each conversation. */
   readonly first?: readonly Fault[]
 }
 
-/** An answer that is no good. A `body` that is no string is sent as JSON. */
+/** A faulty answer. A `body` that is not a string is sent as JSON. */
 export type Fault =
   | {
       readonly status: number
@@ -41,15 +41,15 @@ export type Fault =
       readonly headers?: Readonly<Record<string, string>>
     }
   /**
-   * `hang`: never an answer. `drop`: the connection breaks at once; `cut`: in the middle of the answer.
+   * `hang`: no answer ever. `drop`: the connection breaks at once. `cut`: it breaks in the middle of the answer.
    * `garbage`: a page of HTML with status 200. `empty`: a completion without choices.
    */
   | { readonly fault: 'hang' | 'drop' | 'cut' | 'garbage' | 'empty' }
 
 /**
- * What the stand-in says. A list holds the replies of every conversation in order: the request itself
- * shows which is due, so a repeated request gets the same reply and conversations at once do not
- * disturb each other. (A caller that leaves old turns out needs a function instead.)
+ * The answers of the stand-in. A list holds the replies of every conversation in order. The request itself shows which
+ * reply is next, so a repeated request gets the same reply, and conversations do not disturb each other. (A client that
+ * leaves out old turns needs a function instead.)
  */
 export type Script =
   | readonly (Turn | Fault)[]
