@@ -45,8 +45,9 @@ export default defineConfig([
     platform: 'node',
     fixedExtension: false,
     dts: false,
-    // Of the dependencies only EventStoreDB's client is taken in: it would bring install scripts along.
-    deps: { onlyBundle: false },
+    // A start takes less time and memory with the parts of these that are used than with all their files. The
+    // client of EventStoreDB is in the build too: as a dependency of the package it would bring install scripts.
+    deps: { onlyBundle: false, alwaysBundle: ['commander', 'neverthrow', 'zod'] },
     plugins: [licenses],
   },
   {
