@@ -44,7 +44,7 @@ export function exitWithOurs({ exitCode }: CommanderError): never {
 }
 
 /** Connects, does the work of a command, and sets its exit code; or prints why it failed. */
-export async function withConnection(
+export async function whenConnected(
   options: ServerOptions,
   work: (connection: Connection) => Promise<Result<number, string>>,
 ): Promise<void> {

@@ -2,12 +2,7 @@ import { type Command, InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { LoggedAccess } from '../../client/index.ts'
 import { ACCESS_KINDS, type AccessKind } from '../../domain/access.ts'
-import {
-  type Connection,
-  type ServerOptions,
-  serverCommand,
-  withConnection,
-} from '../connection.ts'
+import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { positiveInt } from '../terminal/option-values.ts'
 import { timeOf } from '../terminal/plain-text.ts'
@@ -33,9 +28,7 @@ export function accessCommand(): Command {
     .option('--kinds <list>', `only some of ${ACCESS_KINDS.join(', ')}`, kinds)
     .option('--limit <n>', 'the most to show', positiveInt, 50)
     .option('--json', 'print each entry as JSON, one a line')
-    .action((options: Options) =>
-      withConnection(options, (connection) => show(connection, options)),
-    )
+    .action((options: Options) => whenConnected(options, (connection) => show(connection, options)))
 }
 
 function kinds(text: string): readonly AccessKind[] {

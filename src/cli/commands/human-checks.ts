@@ -3,12 +3,7 @@ import type { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { AgentEvent, RunDetails, RunStanding } from '../../client/index.ts'
 import type { Decision, Seen } from '../../domain/records.ts'
-import {
-  type Connection,
-  type ServerOptions,
-  serverCommand,
-  withConnection,
-} from '../connection.ts'
+import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { seen, seq } from '../terminal/option-values.ts'
 import { print, say } from '../terminal/print.ts'
@@ -34,7 +29,7 @@ export function approveCommand(): Command {
     .option('--seq <seq>', 'the human check that you answer: refused if another one is open', seq)
     .option(...SEEN)
     .action((runId: string, { reason, seq, seen, ...options }: DecideOptions) =>
-      withConnection(options, async ({ client, explain }) => {
+      whenConnected(options, async ({ client, explain }) => {
         const answer = { decision: 'approve', reason, seq, seen } as const
         return printStatus((await client.runs.resume(runId, answer)).mapErr(explain))
       }),
@@ -49,7 +44,7 @@ export function abortCommand(): Command {
     .option('--reason <text>', 'kept in the log')
     .option(...SEEN)
     .action((runId: string, { reason, seen, ...options }: DecideOptions) =>
-      withConnection(options, async ({ client, explain }) => {
+      whenConnected(options, async ({ client, explain }) => {
         return printStatus((await client.runs.abort(runId, { reason, seen })).mapErr(explain))
       }),
     )

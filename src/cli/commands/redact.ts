@@ -4,12 +4,7 @@ import type { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { Redacted } from '../../client/index.ts'
 import { messageOf } from '../../lib/message-of.ts'
-import {
-  type Connection,
-  type ServerOptions,
-  serverCommand,
-  withConnection,
-} from '../connection.ts'
+import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson } from '../terminal/print.ts'
@@ -45,7 +40,7 @@ export function redactCommand(): Command {
     .option('--json', 'print each answer as JSON, one a line')
     .addHelpText('after', HELP)
     .action((runId: string, seq: string, pointer: string, options: Options) =>
-      withConnection(options, (connection) => redact(connection, { runId, seq, pointer }, options)),
+      whenConnected(options, (connection) => redact(connection, { runId, seq, pointer }, options)),
     )
 }
 

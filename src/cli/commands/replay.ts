@@ -10,12 +10,7 @@ import {
   WatchError,
 } from '../../client/index.ts'
 import { bundleEvents, bundleFile, readWhole, UnreadableExport } from '../bundle-file.ts'
-import {
-  type Connection,
-  type ServerOptions,
-  serverCommand,
-  withConnection,
-} from '../connection.ts'
+import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { eventLine } from '../terminal/event-line.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { kinds, positiveInt, seq } from '../terminal/option-values.ts'
@@ -57,7 +52,7 @@ export function replayCommand(): Command {
     .option('--json', 'print each event as JSON, one a line')
     .addHelpText('after', HELP)
     .action((run: string, options: Options) =>
-      withConnection(options, (connection) => replay(run, options, connection)),
+      whenConnected(options, (connection) => replay(run, options, connection)),
     )
 }
 

@@ -2,12 +2,7 @@ import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { RunRequest } from '../../client/index.ts'
-import {
-  type Connection,
-  type ServerOptions,
-  serverCommand,
-  withConnection,
-} from '../connection.ts'
+import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { EXIT, OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
 import { number } from '../terminal/option-values.ts'
 import { print, printJson, say } from '../terminal/print.ts'
@@ -42,7 +37,7 @@ export function runCommand(): Command {
     .option('--detach', 'only start it, and print its id')
     .option('--json', 'print each event as JSON, one a line')
     .action((goal: string, options: Options) =>
-      withConnection(options, (connection) => run(connection, requestOf(goal, options), options)),
+      whenConnected(options, (connection) => run(connection, requestOf(goal, options), options)),
     )
 }
 

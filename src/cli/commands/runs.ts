@@ -2,12 +2,7 @@ import { type Command, Option } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { RunDetails, RunSummary } from '../../client/index.ts'
 import { RUN_STATUSES, type RunStatus } from '../../domain/state.ts'
-import {
-  type Connection,
-  type ServerOptions,
-  serverCommand,
-  withConnection,
-} from '../connection.ts'
+import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { positiveInt } from '../terminal/option-values.ts'
 import { oneLine } from '../terminal/plain-text.ts'
@@ -34,7 +29,7 @@ export function runsCommand(): Command {
     .option('--limit <n>', 'the most to list', positiveInt, 20)
     .option('--json', 'print each run as JSON, one a line')
     .action((options: ListOptions) =>
-      withConnection(options, (connection) => runs(connection, options)),
+      whenConnected(options, (connection) => runs(connection, options)),
     )
 }
 
@@ -73,7 +68,7 @@ export function showCommand(): Command {
     .argument('<run>', 'the id of the run')
     .option('--json', 'print the run as JSON')
     .action((runId: string, options: JsonOption) =>
-      withConnection(options, (connection) => show(connection, runId, options.json ?? false)),
+      whenConnected(options, (connection) => show(connection, runId, options.json ?? false)),
     )
 }
 
@@ -137,7 +132,7 @@ export function goalsCommand(): Command {
     .description('List the goals that a run can have.')
     .option('--json', 'print each goal as JSON, one a line')
     .action(({ json = false, ...options }: JsonOption) =>
-      withConnection(options, async ({ client, explain }) => {
+      whenConnected(options, async ({ client, explain }) => {
         const goals = await client.goals()
         if (goals.isErr()) return err(explain(goals.error))
         const rows = goals.value.map(({ name, description }) => [name, description])

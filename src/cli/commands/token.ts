@@ -13,7 +13,7 @@ import {
   endingWith,
   type ServerOptions,
   serverCommand,
-  withConnection,
+  whenConnected,
 } from '../connection.ts'
 import { openStore } from '../data-folder.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
@@ -116,7 +116,7 @@ function withBook(options: Options, work: Work): Promise<void> {
   const { dataDir, store } = options
   const place = { ...(dataDir !== undefined && { dataDir }), ...(store !== undefined && { store }) }
   if (Object.keys(place).length === 0) {
-    return withConnection(options, async (connection) => done(await work(bookOfServer(connection))))
+    return whenConnected(options, async (connection) => done(await work(bookOfServer(connection))))
   }
   return endingWith(async () => done(await withBookOfStore(place, work)))
 }

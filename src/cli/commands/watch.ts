@@ -1,12 +1,7 @@
 import type { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import { type AgentEvent, DOCUMENTED_KINDS, FeedError, type Kind } from '../../client/index.ts'
-import {
-  type Connection,
-  type ServerOptions,
-  serverCommand,
-  withConnection,
-} from '../connection.ts'
+import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { eventLine } from '../terminal/event-line.ts'
 import { EXIT, OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
 import { isSeq, kinds } from '../terminal/option-values.ts'
@@ -38,7 +33,7 @@ export function watchCommand(): Command {
     )
     .option('--json', 'print each event as JSON, one a line')
     .action((runId: string | undefined, { server, ...choice }: Choice & ServerOptions) =>
-      withConnection(server === undefined ? {} : { server }, (connection) =>
+      whenConnected(server === undefined ? {} : { server }, (connection) =>
         watch(connection, runId, choice),
       ),
     )
