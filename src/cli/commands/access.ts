@@ -1,10 +1,10 @@
-import { type Command, InvalidArgumentError } from 'commander'
+import type { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { LoggedAccess } from '../../client/index.ts'
 import { ACCESS_KINDS, type AccessKind } from '../../domain/access.ts'
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
-import { positiveInt } from '../terminal/option-values.ts'
+import { positiveInt, someOf } from '../terminal/option-values.ts'
 import { timeOf } from '../terminal/plain-text.ts'
 import { print, printJson, say, table } from '../terminal/print.ts'
 
@@ -25,18 +25,10 @@ export function accessCommand(): Command {
     .description('Show who has read, watched, exported or verified which run, newest first.')
     .option('--run <run>', 'only accesses to this run')
     .option('--principal <name>', 'only accesses of this person or program')
-    .option('--kinds <list>', `only some of ${ACCESS_KINDS.join(', ')}`, kinds)
+    .option('--kinds <list>', `only some of ${ACCESS_KINDS.join(', ')}`, someOf(ACCESS_KINDS))
     .option('--limit <n>', 'the most to show', positiveInt, 50)
     .option('--json', 'print each entry as JSON, one a line')
     .action((options: Options) => whenConnected(options, (connection) => show(connection, options)))
-}
-
-function kinds(text: string): readonly AccessKind[] {
-  return text.split(',').map((name) => {
-    const kind = ACCESS_KINDS.find((known) => known === name.trim())
-    if (kind !== undefined) return kind
-    throw new InvalidArgumentError(`Choose some of ${ACCESS_KINDS.join(', ')}.`)
-  })
 }
 
 async function show(

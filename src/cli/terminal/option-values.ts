@@ -44,11 +44,15 @@ export function duration(text: string): number {
 }
 
 /** "all", or kinds separated by commas. */
-export function kinds(text: string): readonly Kind[] {
-  if (text === 'all') return ALL_KINDS
-  return text.split(',').map((name) => {
-    const kind = ALL_KINDS.find((known) => known === name.trim())
-    if (kind !== undefined) return kind
-    throw new InvalidArgumentError(`Choose "all", or some of ${ALL_KINDS.join(', ')}.`)
-  })
-}
+export const kinds = (text: string): readonly Kind[] =>
+  text === 'all' ? ALL_KINDS : someOf(ALL_KINDS, 'Choose "all", or some of')(text)
+
+/** Parses names separated by commas. @param advice begins the sentence about other names */
+export const someOf =
+  <T extends string>(all: readonly T[], advice = 'Choose some of') =>
+  (text: string): readonly T[] =>
+    text.split(',').map((name) => {
+      const found = all.find((known) => known === name.trim())
+      if (found !== undefined) return found
+      throw new InvalidArgumentError(`${advice} ${all.join(', ')}.`)
+    })
