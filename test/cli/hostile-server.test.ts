@@ -42,7 +42,10 @@ const summary = {
   status: 'running',
   created_at: '2026-01-01T00:00:00.000Z',
 }
-const problem = { type: 'urn:retrai:problem:forbidden', detail: EVIL, title: EVIL, status: 403 }
+const problem = {
+  ...{ type: 'urn:retrai:problem:forbidden', title: EVIL, status: 403 },
+  ...{ detail: EVIL, instance: EVIL },
+}
 const access = {
   seq: 1,
   kind: 'run_read',
