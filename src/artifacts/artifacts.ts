@@ -4,28 +4,34 @@ import { mkdir, open, rename, rm, stat, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { sha256 as sha256Of } from '../lib/sha256.ts'
 
-type Artifact = { readonly bytes: number; readonly stream: ReadStream }
+/** Where whole tool outputs are kept, by their SHA-256 (64 lower-case hex digits). */
+export type ArtifactSource = {
+  /** Opens an artifact; null if there is no artifact of that name. The stream must be read or destroyed. */
+  read(
+    sha256: string,
+  ): Promise<{ readonly bytes: number; readonly stream: AsyncIterable<Uint8Array> } | null>
+}
 
-/** Files named by the SHA-256 of what is in them, as 64 lower-case hex digits. */
+/** Artifacts as files. */
 export type Artifacts = {
-  /** Keeps content and answers its SHA-256; it is on the disk by then. Rejects where it cannot be. */
+  /** Keeps content and returns its SHA-256 once it is on the disk. Rejects if it cannot be written. */
   put(content: string | Buffer): Promise<string>
-  /** Opens an artifact; null where there is none of that name. The stream must be read or destroyed. */
-  read(sha256: string): Promise<Artifact | null>
+  /** As of `ArtifactSource`. */
+  read(sha256: string): Promise<{ readonly bytes: number; readonly stream: ReadStream } | null>
   /** Deletes an artifact, if there is one of that name. */
   remove(sha256: string): Promise<void>
 }
 
 const SHA256 = /^[0-9a-f]{64}$/
 
-/** Content-addressed files below `dir`, as `dir/ab/abcd…`. The folder is made when it is needed. */
+/** Content-addressed files below `dir`, as `dir/ab/abcd…`. The first artifact creates the folder. */
 export function createArtifacts(dir: string): Artifacts {
   const pathOf = (sha256: string): string => join(dir, sha256.slice(0, 2), sha256)
   return {
     async put(content) {
       const sha256 = sha256Of(content)
       const path = pathOf(sha256)
-      // A file gets its name only once it is complete, so one that is there is right.
+      // A file gets its name only when it is complete, so a file that exists is right.
       if ((await stat(path).catch(() => null)) === null) await writeDurably(path, content)
       return sha256
     },
@@ -72,7 +78,7 @@ async function writeDurably(path: string, content: string | Buffer): Promise<voi
   if (created !== undefined) await syncFolder(dirname(folder))
 }
 
-/** A name lives in its folder, so the folder must reach the disk too. */
+/** The folder holds the name of the file, so the folder must reach the disk too. */
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r')
   try {

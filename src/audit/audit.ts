@@ -9,11 +9,12 @@ import {
   type PublishedKeys,
   type RunProof,
 } from '../api/audit.ts'
-import type { ArtifactSource } from '../artifacts/artifact-source.ts'
+import type { ArtifactSource } from '../artifacts/artifacts.ts'
 import type { LoadError } from '../log/run-log.ts'
 import type { StreamReader } from '../log/stream-pages.ts'
 import { readAccesses } from './access-log/access-ledger.ts'
-import { type ExportError, exportRun } from './bundle/export-run.ts'
+import type { ExportError } from './bundle/export-parts.ts'
+import { exportRun } from './bundle/export-run.ts'
 import {
   type CheckpointError,
   type CheckpointLog,
@@ -21,43 +22,41 @@ import {
   keysInLog,
   listCheckpoints,
 } from './checkpoints/checkpoint-stream.ts'
-import { proveInclusion } from './checkpoints/inclusion.ts'
-import type { RunHeads } from './checkpoints/run-heads.ts'
+import { proveInclusion, type RunHeads } from './checkpoints/run-heads.ts'
 import { type LedgerRange, ledgerLines } from './ledgers.ts'
 import type { Keyring, KeyringFailure } from './proofs/keyring.ts'
-import { proveLedger } from './proofs/prove-ledger.ts'
-import { proveRun } from './proofs/prove-run.ts'
+import { proveLedger, proveRun } from './proofs/prove.ts'
 
 export type AuditError = LoadError | KeyringFailure | CheckpointError | ExportError
 
 export type AuditDeps = {
   readonly store: StreamReader
-  /** What has been projected; a proof must agree with it. */
+  /** The read model; a proof must agree with it. */
   readonly runs: Pick<RunHeads, 'get'>
   readonly keyring: Keyring
   readonly artifacts: ArtifactSource
   readonly clock: () => Date
 }
 
-/** What an auditor can ask of a server. Run ids are in lower case. */
+/** What a server gives to an auditor. Run ids are in lower case. */
 export type Audit = {
-  /** @param all also those that other servers have published in the log */
+  /** @param all also the keys that other servers have published in the log */
   keys(all?: boolean): ResultAsync<PublishedKeys, AuditError>
   prove(runId: string): ResultAsync<RunProof, AuditError>
-  /** A .tar.gz, which is made as it is read. */
+  /** A .tar.gz, which is made while it is read. */
   exportRun(runId: string): ResultAsync<Readable, AuditError>
-  /** At most `limit` checkpoints behind the number `after`, oldest first. */
+  /** At most `limit` checkpoints after the number `after`, oldest first. */
   checkpoints(after: number, limit: number): ResultAsync<readonly Checkpoint[], AuditError>
-  /** Null where there is no such checkpoint. */
+  /** Null if there is no such checkpoint. */
   checkpoint(number: number | 'latest'): ResultAsync<CheckpointLog | null, AuditError>
   /** Of each ledger. */
   proveLedgers(): ResultAsync<readonly LedgerProof[], AuditError>
   proveLedger(name: LedgerName): ResultAsync<LedgerProof, AuditError>
-  /** The lines of a ledger, as in `records.ndjson` of an export, made as they are read. */
+  /** The lines of a ledger, with checksums, made while they are read. */
   ledgerLines(name: LedgerName): Readable
   /** The access log in pages, up to its end. */
   accesses(range: LedgerRange): ReturnType<typeof readAccesses>
-  /** Null where the run is not in the checkpoint. */
+  /** Null if the run is not in the checkpoint. */
   inclusion(log: CheckpointLog, runId: string): InclusionProof | null
 }
 

@@ -6,25 +6,25 @@ import { decodeAs } from '../log/codec.ts'
 import type { LoadError } from '../log/run-log.ts'
 import { lastEvent, type StreamReader, streamPages } from '../log/stream-pages.ts'
 import type { ReadError, RecordedEvent } from '../store/event-store.ts'
-import { eventLine } from './bundle/record-line.ts'
+import { eventLine } from './bundle/record-lines.ts'
 
-/** The ledger that a stream is; null for another stream. */
+/** The ledger that a stream holds; null for another stream. */
 export function ledgerOf(stream: string): LedgerName | null {
   return LEDGERS.find((name) => ledgerStream(name) === stream) ?? null
 }
 
-/** What all entries of all ledgers have. */
+/** What the entries of all ledgers have. */
 export const AnyEntry = z.strictObject({
   kind: z.string(),
   ts: z.number(),
   payload: z.record(z.string(), z.unknown()),
 })
 
-/** How many entries there are, and the hash of the last; GENESIS for none. */
+/** How many entries a ledger has, and the hash of the last; GENESIS for an empty one. */
 export type LedgerEnd = { readonly length: number; readonly head: string }
 export const LEDGER_START: LedgerEnd = { length: 0, head: GENESIS }
 
-/** Where a ledger ends, by its last entry. */
+/** The end of a ledger, by its last entry. */
 export function ledgerEnd(
   store: StreamReader,
   name: LedgerName,
@@ -37,7 +37,7 @@ export function ledgerEnd(
     .orElse((error) => (error.type === 'stream_not_found' ? ok(LEDGER_START) : err(error)))
 }
 
-/** Which entries, and which way. `after` is exclusive; without it, all. */
+/** Which entries, and in which direction. `after` is exclusive; without it, all. */
 export type LedgerRange = {
   readonly after?: number | undefined
   readonly direction?: 'forward' | 'backward'
@@ -56,10 +56,10 @@ export async function* ledgerPages(
   }
 }
 
-/** The lines of a ledger, as in `records.ndjson` of an export. @throws where it cannot be read on */
+/** The lines of a ledger, with checksums. @throws if the store cannot be read */
 export async function* ledgerLines(store: StreamReader, name: LedgerName): AsyncGenerator<Buffer> {
   for await (const page of ledgerPages(store, name)) {
     if (page.isErr()) throw new Error(`a ledger cannot be read: ${JSON.stringify(page.error)}`)
-    yield Buffer.from(page.value.map((event) => `${eventLine(event)}\n`).join(''))
+    yield Buffer.from(page.value.map((event) => `${eventLine(event, 'checksummed')}\n`).join(''))
   }
 }

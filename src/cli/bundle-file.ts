@@ -1,10 +1,9 @@
 import { createReadStream } from 'node:fs'
 import { access, constants } from 'node:fs/promises'
 import { err, ok, type Result } from 'neverthrow'
-import { type BundlePart, RECORDS } from '../audit/bundle/bundle-format.ts'
+import { type BundlePart, firstSeqOf, RECORDS_V1 } from '../audit/bundle/bundle-format.ts'
 import { BrokenArchive } from '../audit/bundle/inflate.ts'
-import { linesOf } from '../audit/bundle/lines.ts'
-import { readLine } from '../audit/bundle/record-line.ts'
+import { type LineFormat, linesOf, readLine } from '../audit/bundle/record-lines.ts'
 import { unpacked } from '../audit/bundle/tar.ts'
 import type { AgentEvent } from '../client/index.ts'
 import { messageOf } from '../lib/message-of.ts'
@@ -40,23 +39,27 @@ export async function readWhole(open: BundleFile): Promise<Result<void, string>>
 
 /** The records of an export after a seq, in order. @throws UnreadableExport */
 export async function* bundleEvents(open: BundleFile, after: number): AsyncGenerator<AgentEvent> {
+  let hasRecords = false
   for await (const { path, body } of open()) {
-    if (path === RECORDS) {
-      yield* recordEvents(body, after)
-      return
-    }
-    for await (const _ of body);
+    const first = firstSeqOf(path)
+    if (first !== null) {
+      hasRecords = true
+      yield* recordEvents(body, first, after, path === RECORDS_V1 ? 'checksummed' : 'plain')
+    } else if (hasRecords) return
+    else for await (const _ of body);
   }
-  throw new UnreadableExport(`the archive holds no ${RECORDS}`)
+  if (!hasRecords) throw new UnreadableExport('the archive holds no records')
 }
 
 async function* recordEvents(
   body: AsyncIterable<Uint8Array>,
+  first: number,
   after: number,
+  format: LineFormat,
 ): AsyncGenerator<AgentEvent> {
-  let expected = 0
-  for await (const { text } of linesOf(body)) {
-    const line = readLine(text)
+  let expected = first
+  for await (const text of linesOf(body)) {
+    const line = readLine(text, format)
     if (typeof line === 'string') throw new UnreadableExport(`record ${expected}: ${line}`)
     expected += 1
     if (line.seq <= after) continue

@@ -185,8 +185,9 @@ export function decodeParsed(
   place: Place,
   data: unknown,
   metadata: unknown,
+  known?: RecordMeta,
 ): Result<LoggedRecord, DamagedRecord> {
-  return decodeParsedAs(RunRecord, place, data, metadata)
+  return decodeParsedAs(RunRecord, place, data, metadata, known)
 }
 
 /** The same for another stream than a run's. */
@@ -195,8 +196,9 @@ export function decodeParsedAs<R>(
   place: Place,
   data: unknown,
   metadata: unknown,
+  known?: RecordMeta,
 ): Result<Logged<R>, DamagedRecord> {
-  return attempt(place, () => read(place, shape, data, metadata))
+  return attempt(place, () => read(place, shape, data, metadata, known))
 }
 
 function attempt<R>(

@@ -2,9 +2,9 @@ import { constants } from 'node:fs'
 import { copyFile, mkdtemp, open, readdir, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import canonicalize from 'canonicalize'
 import * as z from 'zod'
 import { sha256 } from '../lib/sha256.ts'
+import { canonicalText } from '../log/commitment.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 import type { RecordedEvent } from '../store/event-store.ts'
 import { runRow } from './read-model.ts'
@@ -133,5 +133,5 @@ function digestOf(
   columns: Omit<z.infer<typeof SealedRow>, 'state' | 'seal'>,
   state: unknown,
 ): string {
-  return sha256(canonicalize({ columns, state }) ?? '')
+  return sha256(canonicalText({ columns, state }))
 }

@@ -1,19 +1,30 @@
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
+import { crc32 } from 'node:zlib'
 import { errAsync, okAsync } from 'neverthrow'
-import type { ArtifactSource } from '../../src/artifacts/artifact-source.ts'
-import type { BundlePart } from '../../src/audit/bundle/bundle-format.ts'
+import type { ArtifactSource } from '../../src/artifacts/artifacts.ts'
+import {
+  type BundlePart,
+  firstSeqOf,
+  MANIFEST,
+  Manifest,
+  RECORDS_V1,
+  REDACTIONS_FILE,
+  recordsPath,
+  type Version,
+} from '../../src/audit/bundle/bundle-format.ts'
 import { exportRun } from '../../src/audit/bundle/export-run.ts'
 import { unpacked } from '../../src/audit/bundle/tar.ts'
 import { type Keys, openKeyring } from '../../src/audit/proofs/keyring.ts'
-import { proveRun } from '../../src/audit/proofs/prove-run.ts'
+import { proveRun } from '../../src/audit/proofs/prove.ts'
+import { seal } from '../../src/audit/proofs/statements.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { GENESIS } from '../../src/log/chain.ts'
 import { encode } from '../../src/log/codec.ts'
-import { SALT_BYTES } from '../../src/log/commitment.ts'
+import { canonicalText, SALT_BYTES } from '../../src/log/commitment.ts'
 import { redactStrings } from '../../src/log/redacted-record.ts'
 import { prepare, streamOf } from '../../src/log/run-log.ts'
 import type { StreamReader } from '../../src/log/stream-pages.ts'
@@ -22,10 +33,10 @@ import type { RecordedEvent } from '../../src/store/event-store.ts'
 
 export const NOW = new Date('2026-02-18T12:00:00.000Z')
 
-/** A part in memory, to be changed at will. */
+/** A part in memory, which a test can change. */
 export type Part = { readonly path: string; readonly content: Buffer }
 
-/** A new key in a folder that is removed again. */
+/** A new key, whose folder is removed. */
 export async function newKeys(): Promise<Keys> {
   const dir = await mkdtemp(join(tmpdir(), 'retrai-keys-'))
   try {
@@ -49,10 +60,10 @@ export function eventsOf(records: readonly RunRecord[]): RecordedEvent[] {
   }))
 }
 
-/** Where strings are taken out of a run, each by an entry of its own; with an output goes its artifact. */
+/** Strings to redact from a run, each by its own entry; the artifact of an output is deleted with it. */
 export type Taken = { readonly seq: number; readonly pointer: string; readonly artifact?: string }
 
-/** The events of a run without these strings, and behind them the ledger that says so. */
+/** The events of a run with these strings redacted, and then the ledger of the redactions. */
 export function withTaken(
   events: readonly RecordedEvent[],
   taken: readonly Taken[],
@@ -126,13 +137,59 @@ export async function archiveOf(
   return Buffer.concat(await archive.toArray())
 }
 
-/** An export of these events, taken apart. */
+/** The parts of an export of these events. */
 export async function exported(...args: Parameters<typeof archiveOf>): Promise<Part[]> {
   const parts: Part[] = []
   for await (const { path, body } of unpacked(Readable.from([await archiveOf(...args)]))) {
     parts.push({ path, content: Buffer.concat(await Readable.from(body).toArray()) })
   }
   return parts
+}
+
+/** The part with the records of a short run. */
+export const recordsPart = (version: Version): string =>
+  version === 1 ? RECORDS_V1 : recordsPath(0)
+
+/** A line with its checksum, as version 1 of exports and ledgers have it. */
+export function checksummed(line: string): string {
+  const rest = line.slice(1)
+  return `{"crc32":"${crc32(rest).toString(16).padStart(8, '0')}",${rest}`
+}
+
+/** An export in the layout of another version, signed by the same key. */
+export function asVersion(version: Version, parts: readonly Part[], { signer }: Keys): Part[] {
+  if (version === 2) return [...parts]
+  const manifest = parts.find(({ path }) => path === MANIFEST)
+  const records = parts.filter(({ path }) => firstSeqOf(path) !== null)
+  const redactions = parts.filter(({ path }) => path === REDACTIONS_FILE)
+  const rest = parts.filter((part) => ![manifest, ...records, ...redactions].includes(part))
+  const withChecksums = (path: string, from: readonly Part[]): Part => {
+    const lines = Buffer.concat(from.map(({ content }) => content))
+      .toString()
+      .split('\n')
+      .slice(0, -1)
+    return { path, content: Buffer.from(lines.map((line) => `${checksummed(line)}\n`).join('')) }
+  }
+  const body = [
+    ...rest.slice(0, 3),
+    ...redactions.map((part) => withChecksums(part.path, [part])),
+    withChecksums(RECORDS_V1, records),
+    ...rest.slice(3),
+  ]
+  const {
+    key: _,
+    signature: __,
+    ...statement
+  } = Manifest.parse(JSON.parse(String(manifest?.content)))
+  const listed = body.map(({ path, content }) => {
+    return {
+      path,
+      bytes: content.length,
+      sha256: createHash('sha256').update(content).digest('hex'),
+    }
+  })
+  const sealed = seal<Manifest>({ ...statement, type: 'retrai.export.v1', parts: listed }, signer)
+  return [{ path: MANIFEST, content: Buffer.from(`${canonicalText(sealed)}\n`) }, ...body]
 }
 
 export async function* partsOf(parts: readonly Part[]): AsyncGenerator<BundlePart> {

@@ -1,12 +1,12 @@
-import { crc32 } from 'node:zlib'
 import * as z from 'zod'
+import { firstSeqOf } from '../../src/audit/bundle/bundle-format.ts'
 import { isFreeText } from '../../src/domain/free-text.ts'
 import { decode } from '../../src/log/codec.ts'
 import { stringsOf } from '../../src/redaction/places.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
-import { contentOf, type Part, replaced, type Taken } from './support.ts'
+import { checksummed, contentOf, type Part, replaced, type Taken } from './support.ts'
 
-/** Up to four texts that can be taken out of a run, in the order of its records. @param where from 0 to 1 */
+/** Up to four texts that can be redacted from a run, in the order of its records. @param where from 0 to 1 */
 export function someTexts(events: readonly RecordedEvent[], where: number): Taken[] {
   const all = events.flatMap((event) => {
     const { seq, record } = decode(event)._unsafeUnwrap()
@@ -24,12 +24,12 @@ type Line = z.infer<typeof Line>
 const linesOf = (parts: readonly Part[], path: string): string[] =>
   contentOf(parts, path).toString().split('\n').slice(0, -1)
 
-/** The line with its contents changed, and the checksum that goes with them. */
+/** The line with its contents changed, and its checksum, if it has one, made to fit. */
 function changed(line: string, change: (line: Line) => void): string {
-  const { crc32: _, ...rest } = Line.parse(JSON.parse(line))
+  const { crc32, ...rest } = Line.parse(JSON.parse(line))
   change(rest as Line)
-  const text = JSON.stringify(rest).slice(1)
-  return `{"crc32":"${crc32(text).toString(16).padStart(8, '0')}",${text}`
+  const text = JSON.stringify(rest)
+  return crc32 === undefined ? text : checksummed(text)
 }
 
 const withLines = (parts: readonly Part[], path: string, lines: readonly string[]): Part[] =>
@@ -37,17 +37,18 @@ const withLines = (parts: readonly Part[], path: string, lines: readonly string[
 
 /**
  * An export with redactions as somebody without a key could change it: entries dropped, doubled, moved
- * and written anew; commitments, salts and placeholders changed.
+ * and rewritten; commitments, salts and placeholders changed.
  */
 export function forgedRedactions(parts: readonly Part[]): Part[][] {
   if (!parts.some(({ path }) => path === 'redactions.ndjson')) return []
   const entries = linesOf(parts, 'redactions.ndjson')
-  const records = linesOf(parts, 'records.ndjson')
+  const file = parts.find(({ path }) => firstSeqOf(path) === 0)?.path ?? ''
+  const records = linesOf(parts, file)
   const at = records.findIndex((line) => 'redacted' in Line.parse(JSON.parse(line)).metadata)
   const first = entries[0] ?? ''
   const record = records[at] ?? ''
   const ofRecord = (change: (line: Line) => void) =>
-    withLines(parts, 'records.ndjson', records.with(at, changed(record, change)))
+    withLines(parts, file, records.with(at, changed(record, change)))
   const ofEntry = (change: (line: Line) => void) =>
     withLines(parts, 'redactions.ndjson', entries.with(0, changed(first, change)))
   const Gone = z.record(z.string(), z.string())

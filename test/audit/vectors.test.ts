@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process'
+import { createReadStream } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
@@ -14,6 +14,7 @@ import type { RunRecord } from '../../src/domain/records.ts'
 import { isMissing } from '../support/missing.ts'
 import { validRun } from '../support/run-records.ts'
 import {
+  asVersion,
   contentOf,
   eventsOf,
   exported,
@@ -21,6 +22,7 @@ import {
   newKeys,
   type Part,
   partsOf,
+  recordsPart,
   replaced,
   withTaken,
 } from './support.ts'
@@ -29,8 +31,9 @@ import { FOLDER, makeVectors } from './vectors/make.ts'
 
 const VERIFIER = join(import.meta.dirname, 'verify.py')
 const VECTORS = join(FOLDER, 'vectors.json')
-const EXAMPLE = join(FOLDER, 'example.tar.gz')
-const REDACTED = join(FOLDER, 'redacted.tar.gz')
+/** Of both versions of exports. */
+const EXAMPLES = ['example.tar.gz', 'example-v2.tar.gz'].map((name) => join(FOLDER, name))
+const REDACTED = ['redacted.tar.gz', 'redacted-v2.tar.gz'].map((name) => join(FOLDER, name))
 
 let folder: string
 beforeAll(async () => {
@@ -38,23 +41,25 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true }))
 
-test('the formats are those of the committed vectors: logs and exports of today stay verifiable', async () => {
+test('the formats are those of the committed vectors: logs and exports of today and before stay verifiable', async () => {
   const { vectors } = await makeVectors()
   expect(JSON.parse(JSON.stringify(vectors))).toEqual(JSON.parse(await readFile(VECTORS, 'utf8')))
-  const example = Readable.from([await readFile(EXAMPLE)])
-  expect(await verifyBundle(unpacked(example))).toMatchObject({
-    holds: true,
-    complete: true,
-    verified: vectors.records.length,
-    artifacts: 1,
-  })
-  const redacted = Readable.from([await readFile(REDACTED)])
-  expect(await verifyBundle(unpacked(redacted))).toMatchObject({
-    holds: true,
-    verified: vectors.records.length,
-    artifacts: 0,
-    redacted: { strings: 3, records: 2, artifacts: 1 },
-  })
+  for (const file of EXAMPLES) {
+    expect(await verifyBundle(unpacked(createReadStream(file)))).toMatchObject({
+      holds: true,
+      complete: true,
+      verified: vectors.records.length,
+      artifacts: 1,
+    })
+  }
+  for (const file of REDACTED) {
+    expect(await verifyBundle(unpacked(createReadStream(file)))).toMatchObject({
+      holds: true,
+      verified: vectors.records.length,
+      artifacts: 0,
+      redacted: { strings: 3, records: 2, artifacts: 1 },
+    })
+  }
 })
 
 const python = (...args: string[]) => promisify(execFile)('python3', [VERIFIER, ...args])
@@ -83,67 +88,83 @@ const repacked = async (parts: readonly Part[]): Promise<Buffer> =>
 describe.skipIf(!hasPython)('a verifier in another language, written by the documentation', () => {
   test('agrees with all vectors', async () => {
     expect((await python('--vectors', VECTORS)).stdout).toContain('all other vectors fit')
-    expect((await python(EXAMPLE)).stdout).toContain('holds: 12 records')
-    expect((await python(REDACTED)).stdout).toContain('redacted, as recorded: record 7, /output')
-  })
-
-  test('reads the archive to its checksum, and sees what stands behind it', async () => {
-    const good = await readFile(EXAMPLE)
-    const wrong = Buffer.from(good)
-    wrong.writeUInt8(wrong.readUInt8(wrong.length - 6) ^ 1, wrong.length - 6)
-    const tar = gunzipSync(good)
-    for (const archive of [
-      wrong,
-      good.subarray(0, -1),
-      good.subarray(0, -8),
-      Buffer.concat([good, Buffer.from('more')]),
-      Buffer.concat([good, Buffer.from([0x1f])]),
-      Buffer.concat([good, Buffer.alloc(700)]),
-      Buffer.concat([good, good]),
-      gzipSync(Buffer.concat([tar, tar])),
-      gzipSync(Buffer.concat([tar, Buffer.alloc(512)])),
-    ]) {
-      expect(await inPython(archive)).toMatchObject({ holds: false, code: 1, first_bad_seq: null })
+    for (const file of EXAMPLES) {
+      expect((await python(file)).stdout).toContain('holds: 12 records')
+    }
+    for (const file of REDACTED) {
+      expect((await python(file)).stdout).toContain('redacted, as recorded: record 7, /output')
     }
   })
 
-  test('agrees on exports of any run, and on what is wrong with changed ones', async () => {
-    const keys = await newKeys()
-    const place = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
-    await fc.assert(
-      fc.asyncProperty(validRun(undefined, { maxMoves: 25 }), place, async (records, where) => {
-        const events = eventsOf(records)
-        const parts = await exported(withTaken(events, someTexts(events, where)), keys)
-        const good = await inPython(await repacked(parts))
-        expect(good).toMatchObject({ findings: [], holds: true, code: 0 })
-        const lines = contentOf(parts, 'records.ndjson')
-          .toString()
-          .split(/(?<=\n)/)
-        const index = Math.floor(where * lines.length)
-        const changed = [
-          lines.toSpliced(index, 1),
-          lines.toSpliced(index, 0, lines[index] ?? ''),
-          lines.slice(0, index),
-          lines.with(index, (lines[index] ?? '').replace(/"ts":1/, '"ts":2')),
-        ]
-        for (const each of changed) {
-          const bad = replaced(parts, 'records.ndjson', each.join(''))
-          const report = await verifyBundle(partsOf(bad))
-          const { first_bad_seq } = report
-          expect(report.holds).toBe(false)
-          expect(await inPython(await repacked(bad))).toMatchObject({ code: 1, first_bad_seq })
-        }
-        for (const forged of forgedRedactions(parts)) {
-          const { holds, first_bad_seq } = await verifyBundle(partsOf(forged))
-          expect(holds).toBe(false)
-          expect(await inPython(await repacked(forged))).toMatchObject({ code: 1, first_bad_seq })
-        }
-      }),
-      { numRuns: 6 },
-    )
-  })
+  test.each(EXAMPLES)(
+    'reads an archive to its checksum, and finds what follows it: %s',
+    async (file) => {
+      const good = await readFile(file)
+      const wrong = Buffer.from(good)
+      wrong.writeUInt8(wrong.readUInt8(wrong.length - 6) ^ 1, wrong.length - 6)
+      const tar = gunzipSync(good)
+      for (const archive of [
+        wrong,
+        good.subarray(0, -1),
+        good.subarray(0, -8),
+        Buffer.concat([good, Buffer.from('more')]),
+        Buffer.concat([good, Buffer.from([0x1f])]),
+        Buffer.concat([good, Buffer.alloc(700)]),
+        Buffer.concat([good, good]),
+        gzipSync(Buffer.concat([tar, tar])),
+        gzipSync(Buffer.concat([tar, Buffer.alloc(512)])),
+      ]) {
+        expect(await inPython(archive)).toMatchObject({
+          holds: false,
+          code: 1,
+          first_bad_seq: null,
+        })
+      }
+    },
+  )
 
-  test('tells a key from another, a cut archive from a whole one, and forged statements', async () => {
+  test.each([1, 2] as const)(
+    'agrees on exports of any run, and on what is wrong with changed ones, version %i',
+    async (version) => {
+      const file = recordsPart(version)
+      const keys = await newKeys()
+      const place = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
+      await fc.assert(
+        fc.asyncProperty(validRun(undefined, { maxMoves: 25 }), place, async (records, where) => {
+          const events = eventsOf(records)
+          const whole = await exported(withTaken(events, someTexts(events, where)), keys)
+          const parts = asVersion(version, whole, keys)
+          const good = await inPython(await repacked(parts))
+          expect(good).toMatchObject({ findings: [], holds: true, code: 0 })
+          const lines = contentOf(parts, file)
+            .toString()
+            .split(/(?<=\n)/)
+          const index = Math.floor(where * lines.length)
+          const changed = [
+            lines.toSpliced(index, 1),
+            lines.toSpliced(index, 0, lines[index] ?? ''),
+            lines.slice(0, index),
+            lines.with(index, (lines[index] ?? '').replace(/"ts":1/, '"ts":2')),
+          ]
+          for (const each of changed) {
+            const bad = replaced(parts, file, each.join(''))
+            const report = await verifyBundle(partsOf(bad))
+            const { first_bad_seq } = report
+            expect(report.holds).toBe(false)
+            expect(await inPython(await repacked(bad))).toMatchObject({ code: 1, first_bad_seq })
+          }
+          for (const forged of forgedRedactions(parts)) {
+            const { holds, first_bad_seq } = await verifyBundle(partsOf(forged))
+            expect(holds).toBe(false)
+            expect(await inPython(await repacked(forged))).toMatchObject({ code: 1, first_bad_seq })
+          }
+        }),
+        { numRuns: 4 },
+      )
+    },
+  )
+
+  test('distinguishes keys, a cut archive from a whole one, and forged statements', async () => {
     const keys = await newKeys()
     const records = fc.sample(validRun(), { numRuns: 1, seed: 5 })[0] as RunRecord[]
     const parts = await exported(eventsOf(records), keys)

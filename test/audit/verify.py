@@ -5,7 +5,7 @@
     verify.py --vectors vectors.json
 
 Exit codes: 0 holds, 1 does not hold, 2 signed by another key than the one given, 3 could not be verified.
-It does not know what kinds of records there are and in which order they make sense; retrai verify does.
+It does not know which kinds of records exist and in which order they make sense; retrai verify does.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def sha256(data):
 def no_name_twice(pairs):
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise ValueError("a name stands twice in an object")
+        raise ValueError("an object has a name twice")
     return value
 
 
@@ -51,7 +51,7 @@ def parse(text):
 
 
 def no_constant(name):
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def number(value):
@@ -182,15 +182,15 @@ SPKI = bytes.fromhex("302a300506032b6570032100")
 
 
 def keys_of(published):
-    """Public keys (32 bytes) by fingerprints, which are computed and not believed."""
+    """Public keys (32 bytes) by fingerprints, which are computed and never believed."""
     keys = {}
     for entry in published["keys"]:
         lines = entry["public_key"].strip().split("\n")
         if lines[0] != "-----BEGIN PUBLIC KEY-----" or lines[-1] != "-----END PUBLIC KEY-----":
-            raise Bad("keys.json: a key is no PEM")
+            raise Bad("keys.json: a key is not PEM")
         der = base64.b64decode("".join(lines[1:-1]), validate=True)
         if len(der) != 44 or der[:12] != SPKI:
-            raise Bad("keys.json: a key is no Ed25519 key")
+            raise Bad("keys.json: a key is not an Ed25519 key")
         if sha256(der) != entry["fingerprint"]:
             raise Bad("keys.json: a fingerprint is not that of its key")
         keys[entry["fingerprint"]] = der[12:]
@@ -201,7 +201,7 @@ def check_seal(name, statement, kind, keys):
     unsigned = {key: value for key, value in statement.items() if key != "signature"}
     signature = statement.get("signature")
     if unsigned.get("type") != kind:
-        raise Bad(f"{name}: it is no {kind}")
+        raise Bad(f"{name}: it is not a {kind}")
     if not isinstance(signature, str) or not re.fullmatch(r"[0-9a-f]{128}", signature):
         raise Bad(f"{name}: it has no signature")
     if unsigned.get("key") not in keys:
@@ -215,7 +215,7 @@ def check_seal(name, statement, kind, keys):
 
 
 def map_strings(value, replace, pointer=""):
-    """A copy in which every string value is replaced; replace is told its pointer."""
+    """A copy in which every string value is replaced; replace gets its pointer."""
     if isinstance(value, str):
         return replace(value, pointer)
     if isinstance(value, list):
@@ -233,20 +233,20 @@ def committed(payload, salt):
 
 
 def committed_remainder(payload, salts, redacted):
-    """The same for a record out of which strings were taken."""
+    """The same for a record from which strings were redacted."""
     met = set()
 
     def commitment(text, pointer):
         met.add(pointer)
         if pointer in redacted:
             if text != "[redacted]":
-                raise ValueError(f"{pointer} was taken out, and there is a text in its place")
+                raise ValueError(f"{pointer} was redacted, and there is a text in its place")
             return redacted[pointer]
         return sha256(salts[pointer] + text)
 
     result = map_strings(payload, commitment)
     if met != set(salts) | set(redacted) or set(salts) & set(redacted):
-        raise ValueError("the metadata speaks of strings that the record does not have")
+        raise ValueError("the metadata names strings that the record does not have")
     return result
 
 
@@ -273,91 +273,92 @@ ENTRY = {"kind", "ts", "payload"}
 META = {"schema", "command_id", "prev_hash", "hash"}
 WHOLE = META | {"salt"}
 REDACTED = META | {"salts", "redacted"}
-LINE = ["crc32", "seq", "id", "type", "created", "data", "metadata"]
+LINE = ["seq", "id", "type", "created", "data", "metadata"]
 
 
 def all_hex64(values):
     return all(HEX64.match(value) for value in values)
 
 
-def check_line(raw, names, seq, need):
-    """A line of records.ndjson or redactions.ndjson that is what its hash says."""
+def check_line(raw, names, seq, need, has_checksum):
+    """A line with a record or an entry whose hash is right."""
     need(raw.endswith(b"\n"), "the line is cut off")
     text = raw[:-1].decode()
-    prefix = re.match(r'\{"crc32":"([0-9a-f]{8})",', text)
-    need(prefix, "the line does not begin with its checksum")
-    need(f"{zlib.crc32(raw[20:-1]):08x}" == prefix[1], "the checksum of the line is wrong")
+    if has_checksum:
+        prefix = re.match(r'\{"crc32":"([0-9a-f]{8})",', text)
+        need(prefix, "the line does not begin with its checksum")
+        need(f"{zlib.crc32(raw[20:-1]):08x}" == prefix[1], "the checksum of the line is wrong")
     line = parse(text)
     need(written(line) == text, "the line is not the JSON that is written for what it holds")
-    need(list(line) == LINE, "the line has other names than it should")
-    need(seq is None or line["seq"] == seq, f"record {line['seq']:.0f} stands in its place")
+    need(list(line) == (["crc32"] if has_checksum else []) + LINE, "the line has other names than it should")
+    need(seq is None or line["seq"] == seq, f"record {line['seq']:.0f} is in its place")
     data, meta = line["data"], line["metadata"]
     need(set(data) == names, "the record has other names than it should")
     need(set(meta) - {"principal"} in (WHOLE, REDACTED), "the metadata has other names than it should")
     if "salt" in meta:
-        need(re.fullmatch(r"[0-9a-f]{32}", meta["salt"]), "the salt is none")
+        need(re.fullmatch(r"[0-9a-f]{32}", meta["salt"]), "the salt is not valid")
     else:
-        need(all_hex64([*meta["salts"].values(), *meta["redacted"].values()]), "a salt is none")
+        need(all_hex64([*meta["salts"].values(), *meta["redacted"].values()]), "a salt is not valid")
     need(meta["schema"] == 1, "it has another schema than this verifier knows")
     digest = sha256(hashed_form(line["seq"], data, meta))
-    need(digest == meta["hash"], "its contents do not have the hash that stands beside them")
-    need(line["id"] == id_of(digest), "its id is not made of its hash")
-    need(line["type"] == data["kind"], "it is stored as another kind than it says")
+    need(digest == meta["hash"], "its contents do not have the hash in its metadata")
+    need(line["id"] == id_of(digest), "its id is not made from its hash")
+    need(line["type"] == data["kind"], "it is stored as another kind than it names")
     return line
 
 
-def check_record(raw, seq, run_id, before):
-    """Returns the record, once it is good and stands where it belongs."""
+def check_record(raw, seq, run_id, before, has_checksum):
+    """Returns the record, if it is valid and in its place."""
 
     def need(condition, message):
         if not condition:
             raise Bad(message, seq)
 
     try:
-        line = check_line(raw, DATA, seq, need)
+        line = check_line(raw, DATA, seq, need, has_checksum)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise Bad(f"the line is no record: {error}", seq) from error
+        raise Bad(f"the line is not a record: {error}", seq) from error
     need(line["data"]["run_id"] == run_id, "it belongs to another run")
     need(line["metadata"]["prev_hash"] == before, "its prev_hash is not the hash of the record before it")
     return line
 
 
 class Redactions:
-    """Reads redactions.ndjson: entries of a ledger, by which strings were taken out of records."""
+    """Reads redactions.ndjson: entries of a ledger, by which strings were redacted from records."""
 
     def __init__(self):
         self.entries, self.bad = [], None
 
-    def read(self, lines):
+    def read(self, lines, has_checksums):
         before = None
         for raw in lines:
             if self.bad is not None:
                 continue
             try:
-                before = self.check(raw, before)
+                before = self.check(raw, before, has_checksums)
                 self.entries.append(before)
             except Bad as bad:
                 self.bad = bad
             except (ValueError, TypeError, KeyError, AttributeError) as error:
-                self.bad = Bad(f"redactions.ndjson: a line is no entry: {error}")
+                self.bad = Bad(f"redactions.ndjson: a line is not an entry: {error}")
 
-    def check(self, raw, before):
+    def check(self, raw, before, has_checksum):
         def need(condition, message):
             if not condition:
                 raise Bad(f"redactions.ndjson: {message}")
 
-        line = check_line(raw, ENTRY, None, need)
+        line = check_line(raw, ENTRY, None, need, has_checksum)
         payload = line["data"]["payload"]
         need(line["data"]["kind"] == "redacted", "an entry is of another kind")
-        need(isinstance(payload["run_id"], str) and isinstance(payload["reason"], str), "an entry is none")
-        need(all_hex64(payload["redacted"].values()), "a commitment is none")
+        need(isinstance(payload["run_id"], str) and isinstance(payload["reason"], str), "an entry is not valid")
+        need(all_hex64(payload["redacted"].values()), "a commitment is not valid")
         need(before is None or line["seq"] > before["seq"], "entries are out of order")
         if before is not None and line["seq"] == before["seq"] + 1:
             need(line["metadata"]["prev_hash"] == before["metadata"]["hash"], "entries are not linked")
         return line
 
     def recorded(self, run_id):
-        """Commitments of what is recorded to be taken out of a run, by seq and pointer."""
+        """Commitments of the recorded redactions of a run, by seq and pointer."""
         places = {}
         for payload in (entry["data"]["payload"] for entry in self.entries):
             if payload["run_id"] == run_id:
@@ -365,26 +366,26 @@ class Redactions:
                     places.setdefault((int(payload["seq"]), pointer), set()).add(commitment)
         return places
 
-    def taken(self):
-        """Artifacts that went with outputs, of whichever run."""
+    def deleted(self):
+        """Artifacts that were deleted with outputs, of any run."""
         return {entry["data"]["payload"].get("artifact") for entry in self.entries}
 
 
 class Records:
-    """Reads records.ndjson; bad is what is wrong with the first bad record."""
+    """Reads records, in one part or several; bad is what is wrong with the first bad record."""
 
     def __init__(self):
         self.count, self.head, self.last_kind = 0, GENESIS, None
-        self.artifacts, self.gone, self.bad = {}, {}, None
+        self.artifacts, self.redacted, self.bad = {}, {}, None
 
-    def read(self, lines, run_id):
+    def read(self, lines, run_id, has_checksums):
         for raw in lines:
             if self.bad is not None:
                 continue
             try:
                 if self.last_kind == "run_end":
-                    raise Bad("it stands behind run_end", self.count)
-                line = check_record(raw, self.count, run_id, self.head)
+                    raise Bad("it comes after run_end", self.count)
+                line = check_record(raw, self.count, run_id, self.head, has_checksums)
                 kind, payload = line["data"]["kind"], line["data"]["payload"]
                 if (self.count == 0) != (kind == "run_created"):
                     raise Bad("a run begins with run_created, and has one", self.count)
@@ -395,7 +396,7 @@ class Records:
             if artifact is not None:
                 self.artifacts.setdefault(artifact, self.count)
             for pointer, commitment in line["metadata"].get("redacted", {}).items():
-                self.gone[self.count, pointer] = commitment
+                self.redacted[self.count, pointer] = commitment
             self.head, self.last_kind = line["metadata"]["hash"], kind
             self.count += 1
 
@@ -408,7 +409,7 @@ class Records:
         if self.count > length:
             return [Bad(f"only {length} records were signed", length)]
         if self.head != proof["head"]:
-            return [Bad("it or some before it were written anew: its hash is not the signed one", length - 1)]
+            return [Bad("it or some before it were rewritten: its hash is not the signed one", length - 1)]
         if self.last_kind != proof["last_kind"]:
             return [Bad("it is of another kind than was signed", length - 1)]
         return []
@@ -416,9 +417,13 @@ class Records:
 
 # --- The archive ---
 
-FIXED = ["manifest.json", "README.txt", "keys.json", "proof.json", "records.ndjson"]
-# Only where something was taken out of the run.
+FIXED = ["README.txt", "keys.json", "proof.json"]
+MANIFEST = "manifest.json"
+# Only if something was redacted from the run.
 REDACTIONS = "redactions.ndjson"
+# Version 1 of exports has one part with all records.
+RECORDS_1 = "records.ndjson"
+RECORDS_2 = re.compile(r"records/(\d{10})\.ndjson\Z")
 
 
 BLOCK = 512
@@ -525,7 +530,7 @@ class Hashed:
 
 class Bundle:
     def __init__(self):
-        self.findings, self.seen, self.json, self.records = [], {}, {}, None
+        self.findings, self.seen, self.json, self.records, self.version = [], {}, {}, None, None
         self.redactions, self.times = Redactions(), set()
 
     def read(self, path):
@@ -544,13 +549,18 @@ class Bundle:
     def take(self, name, part):
         if name in self.seen:
             raise Bad(f"{name} is there twice")
-        if name == "records.ndjson":
-            run_id = (self.json.get("proof.json") or self.json.get("manifest.json") or {}).get("run_id")
-            self.records = Records()
-            self.records.read(part, run_id)
+        if self.version is None:
+            self.version = 1 if name == MANIFEST else 2
+        numbered = RECORDS_2.match(name)
+        if name == RECORDS_1 or numbered:
+            run_id = (self.json.get("proof.json") or self.json.get(MANIFEST) or {}).get("run_id")
+            self.records = self.records or Records()
+            if numbered and self.records.bad is None and int(numbered[1]) != self.records.count:
+                self.findings.append(Bad(f"{name}: record {self.records.count} comes next"))
+            self.records.read(part, run_id, name == RECORDS_1)
         elif name == REDACTIONS:
-            self.redactions.read(part)
-        elif name in FIXED and name.endswith(".json"):
+            self.redactions.read(part, self.version == 1)
+        elif name == MANIFEST or name in FIXED and name.endswith(".json"):
             self.json[name] = self.statement(name, part.all())
         else:
             for _ in part:
@@ -568,15 +578,15 @@ class Bundle:
         return None
 
     def check(self):
-        manifest, proof = self.json.get("manifest.json"), self.json.get("proof.json")
+        manifest, proof = self.json.get(MANIFEST), self.json.get("proof.json")
         try:
             if manifest is None or proof is None or self.json.get("keys.json") is None:
                 raise Bad("manifest.json, keys.json or proof.json is missing or changed")
             keys = keys_of(self.json["keys.json"])
-            check_seal("manifest.json", manifest, "retrai.export.v1", keys)
+            check_seal("manifest.json", manifest, f"retrai.export.v{self.version}", keys)
             check_seal("proof.json", proof, "retrai.run-proof.v1", keys)
             if (manifest["run_id"], manifest["records"]) != (proof["run_id"], proof["length"]):
-                raise Bad("proof.json and manifest.json speak of different runs")
+                raise Bad("proof.json and manifest.json are about different runs")
         except Bad as bad:
             self.findings.append(bad)
         except (ValueError, TypeError, KeyError, IndexError) as error:
@@ -586,7 +596,7 @@ class Bundle:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             self.findings.append(Bad(f"manifest.json cannot be understood: {error!r}"))
         if self.records is None:
-            self.findings.append(Bad("records.ndjson is missing", 0))
+            self.findings.append(Bad("there are no records", 0))
         else:
             self.findings += self.records.against(proof) if proof else [self.records.bad or Bad("no proof")]
             self.check_artifacts(manifest)
@@ -596,12 +606,18 @@ class Bundle:
         if manifest is None:
             return
         listed = {part["path"]: (int(part["bytes"]), part["sha256"]) for part in manifest["parts"]}
-        fixed = [*FIXED[1:4], REDACTIONS, FIXED[4]] if REDACTIONS in listed else FIXED[1:]
-        if list(self.seen) != ["manifest.json", *listed] or list(listed)[: len(fixed)] != fixed:
+        redactions = [path for path in listed if path == REDACTIONS]
+        artifacts = [path for path in listed if path.startswith("artifacts/")]
+        if self.version == 1:
+            wanted = [*FIXED, *redactions, RECORDS_1, *artifacts]
+            order = [MANIFEST, *listed]
+        else:
+            wanted = [*FIXED, *filter(RECORDS_2.match, listed), *redactions, *artifacts]
+            order = [*listed, MANIFEST]
+        if list(self.seen) != order:
             self.findings.append(Bad("the archive does not hold the parts of its manifest, in their order"))
-        extra = [path for path in listed if path not in fixed and not path.startswith("artifacts/")]
-        if extra or len(listed) != len(manifest["parts"]):
-            self.findings.append(Bad("manifest.json names other parts than an export has, or one twice"))
+        if list(listed) != wanted or len(listed) != len(manifest["parts"]):
+            self.findings.append(Bad("manifest.json lists other parts than an export has, or one twice"))
         exported_at = datetime.datetime.fromisoformat(manifest["exported_at"].replace("Z", "+00:00"))
         if self.times != {int(exported_at.timestamp())}:
             self.findings.append(Bad("the parts were not packed when the manifest says"))
@@ -611,7 +627,7 @@ class Bundle:
 
     def check_artifacts(self, manifest):
         for name, seq in self.records.artifacts.items():
-            if f"artifacts/{name}" not in self.seen and name in self.redactions.taken():
+            if f"artifacts/{name}" not in self.seen and name in self.redactions.deleted():
                 continue
             if self.seen.get(f"artifacts/{name}", (0, None))[1] != name:
                 self.findings.append(Bad(f"its artifact {name} is missing or changed", seq))
@@ -625,14 +641,14 @@ class Bundle:
             self.findings.append(self.redactions.bad)
         recorded = self.redactions.recorded(run_id)
         for (seq, pointer), commitments in recorded.items():
-            if seq < self.records.count and commitments != {self.records.gone.get((seq, pointer))}:
-                self.findings.append(Bad(f"{pointer} is recorded to be taken out, and was not", seq))
-        for (seq, pointer), commitment in self.records.gone.items():
+            if seq < self.records.count and commitments != {self.records.redacted.get((seq, pointer))}:
+                self.findings.append(Bad(f"a redaction of {pointer} is recorded, and was not carried out", seq))
+        for (seq, pointer), commitment in self.records.redacted.items():
             if commitment not in recorded.get((seq, pointer), ()):
-                self.findings.append(Bad(f"{pointer} was taken out, and that is not recorded", seq))
+                self.findings.append(Bad(f"{pointer} was redacted, and that is not recorded", seq))
 
     def signed_by(self):
-        return {(self.json.get(name) or {}).get("key") for name in ("manifest.json", "proof.json")}
+        return {(self.json.get(name) or {}).get("key") for name in (MANIFEST, "proof.json")}
 
 
 def verify(path, fingerprint, as_json):
@@ -646,7 +662,7 @@ def verify(path, fingerprint, as_json):
         print(json.dumps({"holds": holds, "first_bad_seq": first, "findings": list(map(str, bundle.findings))}))
     elif holds:
         print(f"holds: {bundle.records.count} records, signed by {', '.join(sorted(bundle.signed_by()))}")
-        for (seq, pointer), _ in sorted(bundle.records.gone.items()):
+        for (seq, pointer), _ in sorted(bundle.records.redacted.items()):
             print(f"  redacted, as recorded: record {seq}, {pointer}")
     else:
         print("DOES NOT HOLD" + ("" if first is None else f", the first bad record is seq {first}"))

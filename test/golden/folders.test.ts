@@ -12,7 +12,7 @@ import type { Script } from '../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { Checkpoint, InclusionProof, PublishedKeys, RunProof } from '../../src/api/audit.ts'
 import { unpacked } from '../../src/audit/bundle/tar.ts'
-import { includes } from '../../src/audit/checkpoints/inclusion.ts'
+import { includes } from '../../src/audit/checkpoints/run-heads.ts'
 import { knownKeys } from '../../src/audit/proofs/public-keys.ts'
 import { checkpointHash, checkSeal } from '../../src/audit/proofs/statements.ts'
 import { verifyBundle } from '../../src/audit/verify/verify-bundle.ts'
@@ -59,7 +59,7 @@ class Opened implements AsyncDisposable {
     const model = await startScriptedModel({ script })
     const env = { ...cleanEnv(), RETRAI_LLM_BASE_URL: model.url, ...settings }
     const server = await startServer(['--port', '0', '--data-dir', dataDir], env)
-    // Until then a read model that this version has to rebuild is behind the log.
+    // Until then, a read model that this version rebuilds lags behind the log.
     await expect.poll(async () => (await fetch(`${server.url}/health/ready`)).status).toBe(200)
     return new Opened(server, model.close, secret)
   }
@@ -179,7 +179,7 @@ describe.each(FOLDERS)('the data folder of $name', (golden) => {
   const { about, answers } = golden
   const { admin, viewer, auditor, revoked, expired } = about.tokens
 
-  test('is served as it was, byte for byte, to those who may see it', async () => {
+  test('is served as it was, byte for byte, to callers with the permission', async () => {
     const dataDir = await copyOf(golden)
     const unfinished = runOf(golden, 'unfinished')
     await leaveAlone(dataDir, unfinished.run_id)
@@ -208,7 +208,7 @@ describe.each(FOLDERS)('the data folder of $name', (golden) => {
     expect((await server.post(`${path}/abort`, {}, {}, viewer.secret)).status).toBe(403)
   })
 
-  test('goes on: its runs end, and all of it verifies, is exported and watched over', async () => {
+  test('continues: its runs end, and everything verifies, can be exported and is in checkpoints', async () => {
     const dataDir = await copyOf(golden)
     const [key = ''] = about.keys
     const kept = join(folder, `${golden.name}-checkpoint.json`)
@@ -264,7 +264,7 @@ describe.each(FOLDERS)('the data folder of $name', (golden) => {
     await expectNothingIn(golden, dataDir)
   })
 
-  test('has exports that hold; those of whole runs can be imported, and are the same runs then', async () => {
+  test('has exports that hold; exports of complete runs can be imported, and give the same runs', async () => {
     const dataDir = await mkdtemp(join(folder, 'imported-'))
     const taken = []
     const file = golden.exportFile('achieved.tar.gz')
@@ -318,7 +318,7 @@ async function expectCheckpointsToGoOn(golden: GoldenFolder, server: Opened): Pr
   expect(checkSeal(proof, keys)).toBe('good')
 }
 
-/** What was noted stays, and what is shown now is noted behind it. */
+/** Former accesses stay, and new ones come after them. */
 async function expectAccessesToBeKept(golden: GoldenFolder, server: Opened): Promise<void> {
   const before = Entries.parse(JSON.parse(answerOf(golden, '/api/access?limit=1000')))
   const list = () => server.json('/api/access?limit=1000', Entries)

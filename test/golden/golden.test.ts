@@ -40,7 +40,7 @@ describe('the golden logs', () => {
     )
   })
 
-  test.each(LOGS)('$name: reads and folds to what it has always meant', (golden) => {
+  test.each(LOGS)('$name: reads and folds to the same state as ever', (golden) => {
     const { runId, meaning } = golden
     const read = stored(golden).map((event) =>
       decode({ ...event, stream: streamOf(runId), position: '', created: 0 })._unsafeUnwrap(),
@@ -81,7 +81,7 @@ describe('a server that finds the golden logs', () => {
     await rm(folder, { recursive: true })
   })
 
-  test('serves those that have ended, and takes the others to their end', async () => {
+  test('serves the runs that have ended, and continues the others to their end', async () => {
     const waiting = LOGS.find(({ name }) => name === 'waiting-for-a-person')
     if (waiting === undefined) throw new Error('one log waits for a person')
     const seq = waiting.events.length - 1

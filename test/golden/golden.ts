@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import * as z from 'zod'
 
-/** One line of a golden log: an event as a server has stored it. `data` and `metadata` stood there as text. */
+/** One line of a golden log: an event as a server has stored it. In the log, `data` and `metadata` are text. */
 const GoldenEvent = z.strictObject({
   revision: z.int(),
   id: z.uuid(),

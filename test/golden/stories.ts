@@ -61,7 +61,7 @@ const endlessCheck: Effects['findGoal'] = (name) => ({
   check: ({ signal }) => aborted(signal),
 })
 
-/** By the name of the log. The first ones have ended, the others go on when a server finds them. */
+/** By the name of the log. The first ones have ended; a server continues the others when it finds them. */
 export const STORIES: Readonly<Record<string, Story>> = {
   achieved: {
     script: [

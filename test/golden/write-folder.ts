@@ -1,6 +1,6 @@
 /**
  * Writes the golden data folder of this version, unless it is there: `node test/golden/write-folder.ts`.
- * One that is there is never written again, since it stands for the version that wrote it.
+ * An existing folder is never written again, because it represents the version that wrote it.
  *
  * v0.1.0 was written at commit 4d28809.
  *

@@ -1,6 +1,6 @@
 /**
  * Writes the golden logs that are not there yet, and what they mean: `node test/golden/write.ts`. A log
- * that is there is never written again, since it stands for the version that wrote it.
+ * that is there is never written again, because it represents the version that wrote it.
  */
 
 import { randomUUID } from 'node:crypto'

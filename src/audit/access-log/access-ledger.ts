@@ -7,7 +7,7 @@ import type { LoadError } from '../../log/run-log.ts'
 import { lastEvent, type StreamReader } from '../../log/stream-pages.ts'
 import { type LedgerRange, ledgerPages } from '../ledgers.ts'
 
-/** Who was shown what. All that is folded from it is which command has written last. */
+/** Who was shown what. Its state is the id of the command that wrote last. */
 export const ACCESS_LEDGER: StreamDefinition<AccessEntry, string | null> = {
   stream: ledgerStream('access'),
   schema: AccessEntry,
@@ -15,7 +15,7 @@ export const ACCESS_LEDGER: StreamDefinition<AccessEntry, string | null> = {
   evolve: (_, { meta }) => meta.command_id,
 }
 
-/** The ledger as its last entry tells it: nothing before needs to be read to write behind it. */
+/** The state of the ledger, from its last entry: a writer needs to read no other. */
 export function accessLedgerEnd(
   store: StreamReader,
 ): ResultAsync<Folded<string | null>, LoadError> {
@@ -32,7 +32,7 @@ export function accessLedgerEnd(
     )
 }
 
-/** The entries in pages, up to the end of what there is. */
+/** The entries in pages, up to the last one. */
 export async function* readAccesses(
   store: StreamReader,
   options: LedgerRange,

@@ -8,11 +8,11 @@ export type RecorderDeps = {
   /** Seconds since the epoch. */
   readonly clock: () => number
   readonly log: Pick<Logger, 'info' | 'warn'>
-  /** Whether nothing may be shown before it is written down that it is. */
+  /** Whether an access must be written before anything is shown. */
   readonly strict: boolean
   /** How long an entry waits for others to be written with it, milliseconds. */
   readonly flushMs?: number
-  /** Entries that wait for the store at most. */
+  /** How many entries can wait for the store. */
   readonly bound?: number
 }
 
@@ -20,8 +20,8 @@ const FLUSH_MS = 1000
 const BOUND = 10_000
 
 /**
- * Keeps the access log: in batches, beside those who ask. A crash loses what was not written yet, which is
- * what the last second has brought, and counts of the last minute.
+ * Writes the access log, in batches, while requests are answered. A crash loses what was not written yet: the entries of
+ * the last second, and counts of the last minute.
  */
 export class AccessRecorder {
   readonly #deps: RecorderDeps
@@ -40,8 +40,8 @@ export class AccessRecorder {
   }
 
   /**
-   * Takes note of an access.
-   * @returns whether it may be granted; in the strict mode that is known once it is written down
+   * Notes an access.
+   * @returns whether it may be granted; in strict mode that is known when it is written
    */
   note(access: Access): boolean | Promise<boolean> {
     if (this.#stopped) return true
@@ -50,7 +50,7 @@ export class AccessRecorder {
     return taken && this.#writer.written()
   }
 
-  /** Writes down what is known, if the store takes it. */
+  /** Writes everything that is noted, if the store accepts it. */
   async stop(): Promise<void> {
     clearInterval(this.#timer)
     this.#windows.closeAll(this.#deps.clock())

@@ -1,6 +1,6 @@
 import type { AccessEntry, GrantedKind } from '../../domain/access.ts'
 
-/** What one request was shown, or was not. */
+/** What one request was shown, or was refused. */
 export type Access = {
   readonly run_id: string | null
   readonly principal: string | null
@@ -17,38 +17,38 @@ export type Access = {
     }
 )
 
-/** Accesses that are the same but for their time and what else was asked for. */
+/** Accesses that differ only in their time and their query. */
 type Window = {
   readonly key: string
   began: number
-  /** The last of those that are not written down yet, which stands for all of them. */
+  /** The last access that is not written yet; its entry covers all of them. */
   access: Access
   count: number
   first: number
   last: number
-  /** How often each thing was asked for, of those that are listed. */
+  /** How often each listed query was made. */
   queries: Map<string, number>
-  /** Characters of those. */
+  /** Characters of these queries. */
   length: number
   unlisted: number
 }
 
-/** What was asked for is listed in an entry up to so many things, of so many characters in all. */
+/** An entry lists at most this many queries, with this many characters in all. */
 const [MAX_QUERIES, MAX_LENGTH] = [100, 8_000] as const
-/** Characters that all open windows list at most: beyond that the oldest are written down. */
+/** All open windows list at most this many characters: beyond that, the oldest are written. */
 const MAX_LENGTH_IN_ALL = 8_000_000
 
-/** For so long equal accesses are counted before they are written down, seconds. */
+/** How long equal accesses are counted before they are written, seconds. */
 const WINDOW_SECONDS = 60
 const MAX_WINDOWS = 10_000
-/** So many addresses of those whom nobody knows are told apart at a time. */
+/** How many addresses of unknown clients are distinguished at a time. */
 const MAX_STRANGERS = 100
 
 /**
- * Makes entries of accesses. The first is an entry at once; those that equal it are counted, and are
- * one entry a minute, so that a client that asks every second does not fill the log. What they have asked
- * for is listed with its count: each of it, up to a bound, and behind that how much is not listed. So a client
- * that varies its query without end adds one entry of some kilobytes a minute, and no more.
+ * Makes entries of accesses. The first access is an entry at once. Equal ones are counted and become one entry a
+ * minute, so a client that polls every second does not fill the log. The entry lists their queries with counts, up to
+ * a bound, and how many are not listed. So a client that varies its query without end adds one entry of some
+ * kilobytes a minute, and no more.
  */
 export class AccessWindows {
   readonly #write: (entry: AccessEntry) => boolean
@@ -57,12 +57,12 @@ export class AccessWindows {
   #strangers = 0
   #length = 0
 
-  /** @param write whether it has taken the entry */
+  /** @param write returns whether it accepted the entry */
   constructor(write: (entry: AccessEntry) => boolean) {
     this.#write = write
   }
 
-  /** @param now seconds since the epoch @returns whether it is an entry, or counted for one */
+  /** @param now seconds since the epoch @returns whether the access became an entry or was counted */
   add(given: Access, now: number): boolean {
     const access = this.#strangerOf(given)
     const key = keyOf(access)
@@ -105,12 +105,12 @@ export class AccessWindows {
     }
   }
 
-  /** Writes down what was counted for a minute. */
+  /** Writes what was counted for a minute. */
   closeOld(now: number): void {
     for (const window of this.#windows.values()) {
       if (now - window.began < WINDOW_SECONDS) return
       this.#close(window, now)
-      // Who has asked all the time asks on: the next entry comes in a minute, and not at once.
+      // A client that asked the whole minute will ask again: its next entry comes in a minute, not at once.
       if (window.count > 0) this.#open({ ...window, began: now, count: 0, ...nothing() })
     }
   }
@@ -134,7 +134,7 @@ export class AccessWindows {
     this.#write(entryOf({ ...access, ...listOf(window) }, times, now))
   }
 
-  /** Of those whom nobody knows only the address counts, and only of so many. */
+  /** Of unknown clients only the address counts, and only up to a number of addresses. */
   #strangerOf(access: Access): Access {
     if (access.principal !== null) return access
     const stranger = { ...access, run_id: null, asked: '' }
@@ -150,14 +150,14 @@ function keyOf({ kind, principal, client, run_id, operation }: Access): string {
 
 const nothing = () => ({ queries: new Map<string, number>(), length: 0, unlisted: 0 })
 
-/** Left out if all have asked for the same, which the entry has already. */
+/** Empty if all made the same query, which the entry has already. */
 function listOf({ queries, unlisted }: Window) {
   if (queries.size <= 1 && unlisted === 0) return {}
   const listed = [...queries].map(([asked, count]) => ({ asked, count }))
   return { queries: listed, ...(unlisted === 0 ? {} : { unlisted }) }
 }
 
-/** One that stands for both: of watches, the one that came furthest. */
+/** One access for both: of watches, the one that reached furthest. */
 function merged(before: Access, access: Access): Access {
   if (access.kind !== 'watch_ended' || before.kind !== 'watch_ended') return access
   const [a, b] = [before.last, access.last]

@@ -6,16 +6,16 @@ import type { LoadError } from '../../log/run-log.ts'
 import type { AppendError, EventStore } from '../../store/event-store.ts'
 import { ACCESS_LEDGER, accessLedgerEnd } from './access-ledger.ts'
 
-/** Entries in one append, and about how many bytes of them: far below what one may hold. */
+/** Entries in one append, and about how many bytes: far below the limit of an append. */
 const [BATCH, BATCH_BYTES] = [500, 300_000] as const
 
 type End = Folded<string | null>
 type Times = { count: number; first_ts: number; last_ts: number }
-type Waiter = { readonly upTo: number; readonly tell: (written: boolean) => void }
+type Waiter = { readonly upTo: number; readonly resolve: (written: boolean) => void }
 
 /**
- * Entries on their way into the access log, in order. They wait while the store is away; beyond the
- * bound they are lost, and the log gets an entry that says how many.
+ * Writes entries to the access log, in order. They wait while the store is away. Beyond the bound they are lost, and
+ * the log gets an entry with their number.
  */
 export class AccessWriter {
   readonly #store: EventStore
@@ -24,7 +24,7 @@ export class AccessWriter {
   readonly #onFailure: (error: AppendError | LoadError) => void
   #queue: AccessEntry[] = []
   #lost: Times | null = null
-  /** The first of the queue, under the id that they keep when they are tried again. */
+  /** The first entries of the queue, under the id that they keep when the append is repeated. */
   #batch: { readonly id: string; readonly size: number } | null = null
   #end: End | null = null
   #writing: Promise<boolean> | null = null
@@ -60,11 +60,11 @@ export class AccessWriter {
     return true
   }
 
-  /** Whether all that was taken so far is in the log; false as soon as one attempt has failed. */
+  /** Whether everything that was taken is in the log; false when one attempt fails. */
   written(): true | Promise<boolean> {
     if (this.#written === this.#taken) return true
-    return new Promise((tell) => {
-      this.#waiters.push({ upTo: this.#taken, tell })
+    return new Promise((resolve) => {
+      this.#waiters.push({ upTo: this.#taken, resolve })
       void this.write()
     })
   }
@@ -80,10 +80,10 @@ export class AccessWriter {
     let done = true
     while (done && this.#queue.length > 0) {
       done = await this.#writeBatch()
-      this.#tell(done)
-      if (done) this.#ownUp()
+      this.#resolveWaiters(done)
+      if (done) this.#recordLoss()
     }
-    // At once, so that nobody joins what has ended.
+    // Without an await before it, so that no caller joins a loop that has ended.
     this.#writing = null
     return done
   }
@@ -109,7 +109,7 @@ export class AccessWriter {
   ): Promise<Result<End, AppendError | LoadError>> {
     const end = this.#end === null ? await accessLedgerEnd(this.#store) : ok(this.#end)
     if (end.isErr()) return end
-    // An append whose answer was lost may be there already.
+    // An append whose answer was lost may be stored.
     const decide = (last: string | null) => ok(last === id ? [] : entries)
     return decideAndAppend(
       this.#store,
@@ -120,12 +120,12 @@ export class AccessWriter {
     )
   }
 
-  #tell(done: boolean): void {
+  #resolveWaiters(done: boolean): void {
     const waiters = this.#waiters
     this.#waiters = []
     for (const waiter of waiters) {
-      if (!done) waiter.tell(false)
-      else if (waiter.upTo <= this.#written) waiter.tell(true)
+      if (!done) waiter.resolve(false)
+      else if (waiter.upTo <= this.#written) waiter.resolve(true)
       else this.#waiters.push(waiter)
     }
   }
@@ -136,8 +136,8 @@ export class AccessWriter {
     this.#lost.last_ts = ts
   }
 
-  /** There is room again: what was lost stands where it is missing. */
-  #ownUp(): void {
+  /** There is room again: an entry for the lost ones is written where they are missing. */
+  #recordLoss(): void {
     const lost = this.#lost
     if (lost === null) return
     this.#lost = null
@@ -146,7 +146,7 @@ export class AccessWriter {
   }
 }
 
-/** How many of the first of these go into one append: at least one. */
+/** How many of the first entries go into one append: at least one. */
 function sizeOfBatch(queue: readonly AccessEntry[]): number {
   let bytes = 0
   const tooMany = queue.slice(0, BATCH).findIndex((entry, index) => {

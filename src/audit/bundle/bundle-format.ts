@@ -1,43 +1,86 @@
-/** The parts of an export that are always there, in the order in which they stand in the archive. */
-export const MANIFEST = 'manifest.json'
+import * as z from 'zod'
+import { sealed } from '../../api/audit.ts'
+import { Sha256, Timestamp } from '../../api/fields.ts'
+
+/** The parts of an export: `redactions.ndjson` only if something was redacted, `artifacts/` only if a record names one. */
 export const README = 'README.txt'
 export const KEYS = 'keys.json'
 export const PROOF = 'proof.json'
-/** Only where something was taken out of the run. */
 export const REDACTIONS_FILE = 'redactions.ndjson'
-export const RECORDS = 'records.ndjson'
 export const ARTIFACTS = 'artifacts/'
+export const MANIFEST = 'manifest.json'
 
-export const FIXED_PARTS = [README, KEYS, PROOF, RECORDS] as const
+/**
+ * How an export is laid out (docs/adr/0016-the-manifest-comes-last.md). Version 1 begins with the manifest, has all
+ * records in one part, and each line begins with its CRC-32. Nothing writes it any more.
+ */
+export type Version = 1 | 2
 
-/** One file of the archive. The body must be read to its end before the next part is asked for. */
+export const RECORDS_V1 = 'records.ndjson'
+const RECORDS_FOLDER = 'records/'
+const RECORDS_PATH = /^records\/(\d{10})\.ndjson$/
+
+/** The part of a version 2 export whose first record has this seq. */
+export const recordsPath = (seq: number): string =>
+  `${RECORDS_FOLDER}${String(seq).padStart(10, '0')}.ndjson`
+
+/** The seq of the first record in a part; null if the part does not hold records. */
+export function firstSeqOf(path: string): number | null {
+  if (path === RECORDS_V1) return 0
+  const [, digits] = RECORDS_PATH.exec(path) ?? []
+  return digits === undefined ? null : Number(digits)
+}
+
+const contents = {
+  run_id: z.uuid(),
+  records: z.int().positive(),
+  exported_at: Timestamp,
+  /** All parts except the manifest, in the order of the archive. */
+  parts: z
+    .array(
+      z.strictObject({ path: z.string(), bytes: z.int().nonnegative(), sha256: Sha256 }).readonly(),
+    )
+    .readonly(),
+  /** Artifacts that records name and that the server did not have. */
+  missing_artifacts: z.array(Sha256).readonly(),
+}
+
+/** What an export holds, signed. */
+export const Manifest = z.discriminatedUnion('type', [
+  sealed('retrai.export.v1', contents),
+  sealed('retrai.export.v2', contents),
+])
+export type Manifest = z.infer<typeof Manifest>
+export type ListedPart = Manifest['parts'][number]
+
+/** One file of the archive. The body must be read to its end before the next part is requested. */
 export type BundlePart = {
   readonly path: string
   readonly bytes: number
-  /** When it was packed, seconds since the epoch, as far as an archive has said so. */
+  /** When it was packed, seconds since the epoch, if the archive names a time. */
   readonly mtime?: number
   readonly body: AsyncIterable<Uint8Array>
 }
 
 export const readme = (runId: string): string => `\
-This is the record of the retrAI run ${runId}, as its server has exported it.
+This is the record of the retrAI run ${runId}, as its server exported it.
 
-manifest.json   what is in the archive: size and SHA-256 of every other part, signed
-keys.json       the public keys of the server (Ed25519)
-proof.json      how many records the run has and the hash of the last one, signed
-redactions.ndjson   only where texts were taken out of the run: which, by whom and why
-records.ndjson  the records, one JSON object a line, in order
-artifacts/      outputs that records hold only in part, named by their SHA-256
+keys.json           the public keys of the server (Ed25519)
+proof.json          how many records the run has and the hash of the last one, signed
+records/            the records in order, one JSON object a line; each file is named by the seq of its first record
+redactions.ndjson   only if texts were redacted from the run: which, by whom and why
+artifacts/          outputs of which records hold only a part, named by their SHA-256
+manifest.json       what is in the archive: size and SHA-256 of every other part, signed
 
 To verify it without a server and without a network:
 
     retrai verify FILE --fingerprint FINGERPRINT
 
-The fingerprint is that of the server's key. Take it from somewhere else than this archive: who makes up
-an archive can put a key of his own into it.
+The fingerprint is that of the server's key. Take it from another source than this archive: anybody who
+forges an archive can put their own key into it.
 
-What is verified, and the formats byte by byte, so that a verifier can be written in any language, is
-in docs/verification.md of retrAI. In short: the hash of each record is SHA-256 over its RFC 8785
-canonical form, in which a salted hash stands for each string of the payload; it covers the hash of the
-record before it; and the last hash is signed in proof.json.
+docs/verification.md of retrAI describes the checks and the formats byte by byte, so that you can write a
+verifier in any language. In short: the hash of each record is SHA-256 over its RFC 8785 canonical form, in
+which a salted hash replaces each string of the payload; it covers the hash of the record before it; and
+proof.json signs the last hash.
 `

@@ -1,16 +1,23 @@
+import { randomUUID } from 'node:crypto'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { sha256 } from '../../lib/sha256.ts'
 import { type CopyError, copyLog } from '../../log/copy-log.ts'
-import { streamOf } from '../../log/run-log.ts'
-import type { LoggedRedaction } from '../../redaction/redaction-ledger.ts'
-import type { EventStore, RecordedEvent } from '../../store/event-store.ts'
-import type { TrustAnchors } from '../proofs/trust-anchors.ts'
+import { decideAndAppend } from '../../log/decider.ts'
+import { type LoadError, streamOf } from '../../log/run-log.ts'
+import {
+  type LoggedRedaction,
+  REDACTIONS,
+  type Redaction,
+  type RedactionChain,
+  redactionsOf,
+} from '../../redaction/redaction-ledger.ts'
+import type { AppendError, EventStore, RecordedEvent } from '../../store/event-store.ts'
+import type { TrustAnchors } from '../proofs/public-keys.ts'
 import type { BundleReport } from '../verify/report.ts'
 import { verifyBundle } from '../verify/verify-bundle.ts'
 import { ARTIFACTS, type BundlePart } from './bundle-format.ts'
 import { beginImport, endImport } from './pending-imports.ts'
-import type { RecordLine } from './record-line.ts'
-import { takeRedactions } from './take-redactions.ts'
+import type { RecordLine } from './record-lines.ts'
 
 export type ImportDeps = {
   readonly store: EventStore
@@ -23,7 +30,7 @@ export type ImportDeps = {
 }
 
 export type ImportError =
-  /** The export does not hold, or not by a key that is trusted; nothing was imported. */
+  /** The export does not hold, or is not signed by a trusted key; nothing was imported. */
   | { readonly type: 'refused'; readonly report: BundleReport }
   /** The run had not ended when it was exported; nothing was imported. */
   | { readonly type: 'not_complete'; readonly report: BundleReport }
@@ -33,7 +40,7 @@ export type ImportError =
 export type Imported = {
   readonly runId: string
   readonly records: number
-  /** The target had these records already. */
+  /** How many of the records the target had already. */
   readonly present: number
   readonly artifacts: number
 }
@@ -42,10 +49,9 @@ export type Imported = {
 const BATCH = 100
 
 /**
- * Takes the run of an export into a store, as it is: the same ids, data, metadata and hashes, and what is
- * recorded of redactions. Verifies
- * the whole of it first, and again while it is taken over. Made again it changes nothing; interrupted,
- * it goes on. No server may work on the store meanwhile.
+ * Copies the run of an export into a store: the same ids, data, metadata and hashes, and the recorded redactions.
+ * Verifies the whole export first, and again while it copies. A repeated import changes nothing; one that was
+ * interrupted continues. Until it ends, no server may work on the store.
  * @param open reads the archive from its beginning; it is read several times
  */
 export function importRun(
@@ -53,7 +59,7 @@ export function importRun(
   open: () => AsyncIterable<BundlePart>,
   anchors: TrustAnchors,
 ): ResultAsync<Imported, ImportError> {
-  const take = async (): Promise<Result<Imported, ImportError>> => {
+  const importAll = async (): Promise<Result<Imported, ImportError>> => {
     const redactions: LoggedRedaction[] = []
     const onRedaction = (redaction: LoggedRedaction) => redactions.push(redaction)
     const report = await verifyBundle(open(), { anchors, onRedaction })
@@ -62,30 +68,30 @@ export function importRun(
       return err({ type: 'refused', report })
     }
     if (!report.complete) return err({ type: 'not_complete', report })
-    const artifacts = await takeArtifacts(deps, open())
+    const artifacts = await importArtifacts(deps, open())
     if (artifacts.isErr()) return err(artifacts.error)
     await beginImport(deps.markers, runId)
-    const records = await takeRecords(deps.store, runId, open, anchors)
-    const recorded = records.isOk() ? await takeRedactions(deps, redactions) : ok()
+    const records = await importRecords(deps.store, runId, open, anchors)
+    const recorded = records.isOk() ? await importRedactions(deps, redactions) : ok()
     if (recorded.isErr()) {
       const message = `the redactions cannot be recorded (${recorded.error.type})`
       return err({ type: 'store_failed', message })
     }
-    // A run of the target's own under this id stays what it is, so the server may go on with it.
+    // The target's own run under this id stays as it is, so the server may continue it.
     if (records.isOk() || records.error.type === 'other_content') {
       await endImport(deps.markers, runId)
     }
     if (records.isErr()) return err(records.error)
     return ok({ runId, artifacts: artifacts.value, ...records.value })
   }
-  return new ResultAsync(take())
+  return new ResultAsync(importAll())
 }
 
-async function takeArtifacts(
+async function importArtifacts(
   { putArtifact }: ImportDeps,
   parts: AsyncIterable<BundlePart>,
 ): Promise<Result<number, ImportError>> {
-  let taken = 0
+  let imported = 0
   try {
     for await (const { path, body } of parts) {
       const chunks: Uint8Array[] = []
@@ -94,15 +100,15 @@ async function takeArtifacts(
       const content = Buffer.concat(chunks)
       if (sha256(content) !== path.slice(ARTIFACTS.length)) throw new Error(`${path} has changed`)
       await putArtifact(content)
-      taken += 1
+      imported += 1
     }
-    return ok(taken)
+    return ok(imported)
   } catch (cause) {
     return err({ type: 'artifact_failed', message: String(cause) })
   }
 }
 
-async function takeRecords(
+async function importRecords(
   store: EventStore,
   runId: string,
   open: () => AsyncIterable<BundlePart>,
@@ -134,7 +140,7 @@ async function* once<T>(value: T): AsyncGenerator<T> {
   yield value
 }
 
-/** The position is the target's to give. */
+/** The event of a record. The target's store gives it a position. */
 function eventOf(runId: string, line: RecordLine): RecordedEvent {
   return {
     stream: streamOf(runId),
@@ -146,4 +152,35 @@ function eventOf(runId: string, line: RecordLine): RecordedEvent {
     created: line.created,
     position: '',
   }
+}
+
+/** Records the redactions of an export, each once; each names its entry in the other log. */
+function importRedactions(
+  { store, now }: ImportDeps,
+  redactions: readonly LoggedRedaction[],
+): ResultAsync<void, AppendError | LoadError> {
+  const missing = (chain: RedactionChain) => {
+    const known = new Set(redactionsOf(chain).flatMap(hashesOf))
+    const fresh = redactions.filter(
+      (redaction) => !hashesOf(redaction).some((hash) => known.has(hash)),
+    )
+    return ok(fresh.map((redaction) => imported(redaction, now())))
+  }
+  return decideAndAppend(store, REDACTIONS, missing, { commandId: randomUUID() }).map(
+    () => undefined,
+  )
+}
+
+/** Of the entry itself, and of the entry that first redacted the strings. */
+const hashesOf = ({ record, meta }: LoggedRedaction): string[] => [
+  meta.hash,
+  ...(record.payload.origin === undefined ? [] : [record.payload.origin.hash]),
+]
+
+function imported({ record, meta }: LoggedRedaction, ts: number): Redaction {
+  const { principal } = meta
+  const {
+    origin = { hash: meta.hash, ts: record.ts, ...(principal === undefined ? {} : { principal }) },
+  } = record.payload
+  return { ...record, ts, payload: { ...record.payload, origin } }
 }

@@ -1,22 +1,22 @@
 import { constants, crc32, createInflateRaw } from 'node:zlib'
 
-/** Bytes. Small, since what came of the piece in which damage shows is lost; smaller ones cost time. */
+/** Bytes. Small, because the output of the piece in which damage shows is lost. Smaller pieces cost time. */
 const PIECE = 1024
-/** How a gzip member begins that we have written: DEFLATE, no flags, no time, the default effort. */
+/** The beginning of a gzip member that retrAI wrote: DEFLATE, no flags, no time, the default effort. */
 const START = Buffer.from('1f8b0800000000000000', 'hex')
-/** The last byte of that: the system it was written on, as zlib names Unix, Windows and macOS. */
+/** Its last byte names the system it was written on: for zlib, Unix, Windows or macOS. */
 const SYSTEMS = new Set([3, 10, 19])
-/** Checksum and length, which stand at the end, bytes. */
+/** Bytes of the checksum and the length at the end. */
 const TRAILER = 8
 
-/** The archive ends early, is damaged, or is not exactly one archive as an export is one. */
+/** The archive ends early, is damaged, or is not exactly the one archive of an export. */
 export class BrokenArchive extends Error {
   override readonly name = 'BrokenArchive'
 }
 
 /**
- * What is in a gzip file of exactly one member, up to where it is damaged.
- * @throws BrokenArchive once all has been yielded that can be read before what is wrong
+ * Inflates a gzip file of exactly one member. zlib's own streams drop output when they fail, and accept more members.
+ * @throws BrokenArchive after everything before the damage has been yielded
  */
 export async function* inflated(archive: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const inflating = new Inflating()
@@ -36,7 +36,7 @@ export async function* inflated(archive: AsyncIterable<Uint8Array>): AsyncGenera
     inflating.checkEnd()
   } catch (cause) {
     if (cause instanceof BrokenArchive) throw cause
-    throw new BrokenArchive(`it cannot be read on: ${String(cause)}`)
+    throw new BrokenArchive(`the rest cannot be read: ${String(cause)}`)
   } finally {
     inflating.close()
   }
@@ -48,9 +48,9 @@ function checkStart(start: Buffer): void {
   throw new BrokenArchive('it does not begin as the gzip file of an export does')
 }
 
-/** Inflates pieces, one after the other, and finds where the compressed data end. */
+/** Inflates one piece after the other, and finds where the compressed data end. */
 class Inflating {
-  // What is there of a file that ends early is looked at.
+  // Of a file that ends early, everything that is there is inflated.
   readonly #raw = createInflateRaw({ finishFlush: constants.Z_SYNC_FLUSH })
   #ready: Uint8Array[] = []
   #failure: Error | null = null
@@ -58,7 +58,7 @@ class Inflating {
   #fed = 0
   #crc = 0
   #length = 0
-  /** What comes after the compressed data, once their end was met. */
+  /** What comes after the compressed data; null before their end. */
   #rest: Uint8Array | null = null
 
   constructor() {
@@ -75,7 +75,7 @@ class Inflating {
       this.#rest = Buffer.concat([this.#rest, piece])
       return []
     }
-    // Once the data have ended no callback comes, but the end.
+    // After the end of the data, the callback does not come; the event `end` does.
     await this.#done(() => this.#raw.write(piece, () => this.#wake()))
     this.#fed += piece.length
     const left = this.#fed - this.#raw.bytesWritten
@@ -83,7 +83,7 @@ class Inflating {
     return this.#taken()
   }
 
-  /** @throws BrokenArchive where no more can be read */
+  /** @throws BrokenArchive if no more can be read */
   check(): void {
     if (this.#failure !== null) {
       throw new BrokenArchive(`it is damaged: ${this.#failure.message}`)
@@ -96,7 +96,7 @@ class Inflating {
     return this.#taken()
   }
 
-  /** @throws BrokenArchive unless all of it was there, and as it was written */
+  /** @throws BrokenArchive unless the archive is whole and unaltered */
   checkEnd(): void {
     this.check()
     if (this.#rest?.length !== TRAILER) throw new BrokenArchive('it ends early')

@@ -2,8 +2,8 @@ import { mkdir, open, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 
 /**
- * Runs whose import has begun and not ended, as empty files by their ids. A run that is imported in part
- * looks like one that an agent has to go on with, so a server must know that it is none.
+ * Runs whose import has begun and not ended, as empty files named by their ids. A run that is imported in part looks like
+ * one that an agent must continue; the file keeps a server from continuing it.
  */
 export const IMPORTS_FOLDER = 'imports'
 

@@ -4,13 +4,13 @@ import { createTarPacker } from 'modern-tar'
 import type { BundlePart } from './bundle-format.ts'
 import { BrokenArchive, inflated } from './inflate.ts'
 
-/** Parts as a .tar.gz, at constant memory. A part that fails breaks the stream off. */
+/** Packs parts as a .tar.gz, at constant memory. If a part fails, the stream fails. */
 export function packed(parts: AsyncIterable<BundlePart>, mtime: Date): Readable {
   const { readable, controller } = createTarPacker()
   const archive = createGzip()
   const tar = Readable.fromWeb(readable)
   tar.on('error', (error) => archive.destroy(error))
-  // Whoever reads the archive may leave before its end.
+  // A reader may leave before the end.
   archive.on('close', () => tar.destroy())
   fill(parts, controller, mtime).catch((cause: unknown) => {
     controller.error(cause)
@@ -32,16 +32,16 @@ async function fill(
   controller.finalize()
 }
 
-/** Bytes; a header is one block, and a file is filled up to a whole number of them. */
+/** Bytes. A header is one block; a file is padded to whole blocks. */
 const BLOCK = 512
-/** Of a path, in a header; all that are in an export are shorter. */
+/** Bytes of a path in a header; all paths of an export are shorter. */
 const PATH_BYTES = 100
-/** Where the time stands in a header, as octal digits. */
+/** The place of the time in a header, and its octal digits. */
 const [MTIME, MTIME_DIGITS] = [136, 11] as const
 
 /**
- * The parts of a .tar.gz, in order, of which every byte is where `packed` puts it: else two readers might
- * see two archives.
+ * The parts of a .tar.gz, in order. Every byte must be where `packed` puts it: otherwise two readers could see two
+ * archives.
  * @throws BrokenArchive
  */
 export async function* unpacked(archive: Readable): AsyncGenerator<BundlePart> {
@@ -59,7 +59,7 @@ export async function* unpacked(archive: Readable): AsyncGenerator<BundlePart> {
       if (isZero(await input.exactly(-part.bytes & (BLOCK - 1)))) continue
       throw new BrokenArchive(`something comes between ${part.path} and the next part`)
     }
-    if (!isZero(await input.exactly(BLOCK))) throw new BrokenArchive('it is not closed')
+    if (!isZero(await input.exactly(BLOCK))) throw new BrokenArchive('its end is missing')
     if (!(await input.isAtEnd())) throw new BrokenArchive('something comes after its last part')
   } finally {
     await input.close()
@@ -69,14 +69,14 @@ export async function* unpacked(archive: Readable): AsyncGenerator<BundlePart> {
 
 const isZero = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === 0)
 
-/** @throws BrokenArchive where the header is not the one that is written for what it says */
+/** @throws BrokenArchive unless the header is exactly what `packed` writes for this part */
 function partOf(block: Buffer): Omit<BundlePart, 'body'> & { readonly mtime: number } {
   const end = block.indexOf(0)
   const path = block.toString('latin1', 0, Math.min(end, PATH_BYTES))
   const bytes = octal(block, 124, 11)
   const mtime = octal(block, MTIME, MTIME_DIGITS)
   if (block.equals(headerOf(path, bytes, mtime))) return { path, bytes, mtime }
-  throw new BrokenArchive('a header in it is not the one of a part of an export')
+  throw new BrokenArchive('it has a header that no part of an export has')
 }
 
 const octal = (block: Buffer, from: number, digits: number): number =>
@@ -104,18 +104,18 @@ function headerOf(path: string, bytes: number, mtime: number): Buffer {
   return header
 }
 
-/** Bytes, as many as are asked for. */
+/** Gives the bytes of chunks in other sizes. */
 class Input {
   readonly #chunks: AsyncGenerator<Uint8Array>
   #held: Uint8Array = new Uint8Array()
-  /** Of the part under way. */
+  /** What is left of the part that is being read, bytes. */
   #left = 0
 
   constructor(chunks: AsyncGenerator<Uint8Array>) {
     this.#chunks = chunks
   }
 
-  /** @throws BrokenArchive where there are fewer */
+  /** @throws BrokenArchive if there are fewer */
   async exactly(count: number): Promise<Buffer> {
     const pieces: Uint8Array[] = []
     for (let missing = count; missing > 0; ) {
@@ -126,7 +126,7 @@ class Input {
     return Buffer.concat(pieces)
   }
 
-  /** So many bytes, as a part whose rest is left out by `skipped`. */
+  /** The next bytes, as a part; `skipped` skips what is left of it. */
   async *upTo(count: number): AsyncGenerator<Uint8Array> {
     this.#left = count
     while (this.#left > 0) {

@@ -12,14 +12,14 @@ import { knownKeys } from '../proofs/public-keys.ts'
 /** The stream of the checkpoints. */
 export const CHECKPOINT_STREAM = `${OWN_STREAM_PREFIX}checkpoints`
 
-/** Before each checkpoint stand the runs that are new or longer since the one before, in some events. */
+/** Before each checkpoint, some events hold the runs that are new or longer since the previous one. */
 const RUNS = 'checkpoint_runs'
 const CHECKPOINT = 'checkpoint'
 const Runs = z.strictObject({ runs: z.array(RunHead) })
 /** The metadata of a checkpoint: public keys of the server that wrote it, if the log did not have them yet. */
 const Publishes = z.looseObject({ keys: z.array(PublishedKey).readonly().default([]) })
 
-/** Runs in one event: far below what one append may hold. */
+/** Runs in one event: far below the limit of an append. */
 export const RUNS_PER_EVENT = 2000
 
 export const runsEvent = (runs: readonly RunHead[]): NewEvent => event(RUNS, { runs })
@@ -38,14 +38,14 @@ const event = (type: string, data: object, metadata: object = {}): NewEvent => {
   }
 }
 
-/** All that the stream says up to a revision. */
+/** What the stream holds up to a revision. */
 export type CheckpointLog = {
-  /** Of the last event; -1 for none. */
+  /** Of the last event; -1 for an empty stream. */
   readonly revision: number
   /** The last checkpoint, and the runs that it is made over. */
   readonly checkpoint: Checkpoint | null
   readonly heads: ReadonlyMap<string, RunHead>
-  /** Runs that stand behind it, for a checkpoint that has not been written yet. */
+  /** Runs after it, for a checkpoint that has not been written yet. */
   readonly pending: readonly RunHead[]
 }
 
@@ -58,7 +58,7 @@ const NO_CHECKPOINTS: CheckpointLog = {
 
 export type CheckpointError =
   | Exclude<ReadError, { type: 'stream_not_found' }>
-  /** The stream holds something else. */
+  /** The stream holds another event. */
   | {
       readonly type: 'damaged_record'
       readonly stream: string
@@ -66,7 +66,7 @@ export type CheckpointError =
       readonly message: string
     }
 
-/** What one event of the stream says. */
+/** What one event of the stream holds. */
 export type CheckpointEntry = { readonly revision: number } & (
   | { readonly runs: readonly RunHead[] }
   | { readonly checkpoint: Checkpoint; readonly keys: readonly PublishedKey[] }
@@ -91,8 +91,8 @@ export async function* checkpointEntries(
 }
 
 /**
- * The stream from its start: an entry for each checkpoint, and one for its end. The map of an entry goes
- * on to change as soon as the next one is asked for.
+ * The stream from its start: an entry for each checkpoint, and one for its end. The map of an entry changes when the
+ * next one is requested.
  */
 async function* readCheckpoints(
   store: StreamReader,
@@ -119,7 +119,7 @@ async function* readCheckpoints(
   yield ok(log)
 }
 
-/** Length of the text of an event after which others get their turn. */
+/** After an event with a longer text, other tasks get a turn. */
 const LARGE = 50_000
 const PAGE = 20
 
@@ -140,7 +140,7 @@ function read(event: RecordedEvent): Result<CheckpointEntry, CheckpointError> {
   }
 }
 
-/** The log as of the checkpoint of that number; null where there is none. */
+/** The stream up to the checkpoint of that number; null if there is no such checkpoint. */
 export function checkpointAt(
   store: StreamReader,
   number: number | 'latest',
@@ -158,7 +158,7 @@ export function checkpointAt(
   return new ResultAsync(find())
 }
 
-/** At most `limit` checkpoints behind the number `after`, oldest first. */
+/** At most `limit` checkpoints after the number `after`, oldest first. */
 export function listCheckpoints(
   store: StreamReader,
   after: number,

@@ -4,19 +4,19 @@ import type { CheckpointWriter, WriteError } from './checkpoint-writer.ts'
 
 type DebugLogger = Pick<Logger, 'info' | 'warn'> & { readonly debug: Logger['info'] }
 
-/** After the end of a run; the ends that come meanwhile are in the same checkpoint. */
+/** Pause after the end of a run, so that runs that end together are in one checkpoint. */
 const SOON_MS = 1_000
-/** At least so much time is between two checkpoints of a log, whoever writes them. */
+/** The shortest time between two checkpoints of a log, from all its servers. */
 const PAUSE_MS = 5_000
-/** A checkpoint may take one hundredth of the time, however many runs there are. */
+/** Checkpoints may take one hundredth of the time, for any number of runs. */
 const TIMES_AS_LONG = 100
-/** Servers that share a log do not begin at the same moment. */
+/** So that servers that share a log do not begin at the same moment. */
 const JITTER_MS = 1_000
 
 export type CheckpointTimer = {
-  /** Says that a run has ended: a checkpoint is written soon. */
+  /** Reports that a run has ended: a checkpoint is written soon. */
   runEnded(): void
-  /** Writes what is left, unless that takes longer than `withinMs`. */
+  /** Writes a last checkpoint, unless that takes longer than `withinMs`. */
   stop(withinMs?: number): Promise<void>
 }
 
@@ -54,7 +54,7 @@ export function startCheckpoints(
     const began = performance.now()
     const written = await writer.write({ pauseMs: pause })
     const took = performance.now() - began
-    if (written.isErr()) tell(written.error, log)
+    if (written.isErr()) logFailure(written.error, log)
     else if (written.value === 'too_soon') endedSince = true
     else if (written.value !== null) {
       const { number, runs, root } = written.value
@@ -100,7 +100,7 @@ export function startCheckpoints(
   }
 }
 
-function tell(error: WriteError, log: DebugLogger): void {
+function logFailure(error: WriteError, log: DebugLogger): void {
   if (error.type === 'wrong_expected_revision') {
     log.debug({ error }, 'another server has written a checkpoint meanwhile')
   } else {

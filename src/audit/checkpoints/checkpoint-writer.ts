@@ -33,12 +33,12 @@ export type WriterDeps = {
 
 export type WriteError = CheckpointError | AppendError | LogIdError | KeyringFailure
 
-/** Runs that are looked at before others get their turn. */
+/** After this many runs, other tasks get a turn. */
 const PAGE = 1000
 
 /**
- * Writes checkpoints over all runs and ledgers. It keeps what it has read of the stream, and the tree over it:
- * a checkpoint costs what has changed since the one before, not what there is.
+ * Writes checkpoints over all runs and ledgers. It keeps what it has read of the stream, and the tree over it, so the
+ * cost of a checkpoint depends on what has changed since the previous one, not on the number of runs.
  */
 export class CheckpointWriter {
   readonly #deps: WriterDeps
@@ -46,11 +46,11 @@ export class CheckpointWriter {
   readonly #lengths = new Map<string, number>()
   /** Runs that come after the last checkpoint in the stream, for one that has not been written yet. */
   #pending = new Map<string, RunHead>()
-  /** What the tree does not have yet. */
+  /** Leaves that are not in the tree yet. */
   #leaves = new Map<string, Uint8Array>()
-  /** Runs and ledgers that are longer than in the stream, as far as is known. */
+  /** Runs and ledgers that are known to be longer than in the stream. */
   readonly #grown = new Map<string, RunHead>()
-  /** Keys by which checkpoints are signed, and those of them that the log has. */
+  /** Keys that have signed checkpoints, and those that are published in the log. */
   readonly #signers = new Set<string>()
   readonly #published = new Set<string>()
   #revision = -1
@@ -61,9 +61,9 @@ export class CheckpointWriter {
   }
 
   /**
-   * Appends a checkpoint if a run or ledger is new or longer since the last one, or if others cannot verify
-   * what this server has signed because its keys are not in the log; else null. `too_soon` if the
-   * last one is younger than `pauseMs`, whoever has written it: servers that share a log write no more.
+   * Appends a checkpoint if a run or ledger is new or longer since the last one, or if the log lacks keys by which
+   * others verify what this server has signed; otherwise null. `too_soon` if the last checkpoint, of any server,
+   * is younger than `pauseMs`.
    */
   write({
     pauseMs = 0,
@@ -103,7 +103,7 @@ export class CheckpointWriter {
     return ok(checkpoint)
   }
 
-  /** Reads on in the stream. */
+  /** Reads what is new in the stream. */
   async #read(): Promise<Result<void, CheckpointError>> {
     for await (const entry of checkpointEntries(this.#deps.store, this.#revision)) {
       if (entry.isErr()) return err(entry.error)
@@ -141,7 +141,7 @@ export class CheckpointWriter {
       await nextTurn()
     }
     for (const name of LEDGERS) {
-      // A ledger that cannot be read stays as it was; verification tells of it.
+      // A ledger that cannot be read keeps its former head; verification reports it.
       const end = (await ledgerEnd(store, name)).unwrapOr(LEDGER_START)
       this.#keepGrown([{ run_id: ledgerStream(name), ...end }])
     }
@@ -157,7 +157,7 @@ export class CheckpointWriter {
     }
   }
 
-  /** Brings the tree up to the stream and these heads. */
+  /** Updates the tree to the stream and these heads. */
   async #plant(heads: readonly RunHead[]): Promise<void> {
     for (const head of heads) this.#leaves.set(head.run_id, leafOf(head))
     const leaves = this.#leaves
@@ -180,7 +180,7 @@ export class CheckpointWriter {
     )
   }
 
-  /** The last of the runs and the checkpoint are one append, mostly the only one. @returns the new revision */
+  /** The last runs and the checkpoint are one append, and usually the only one. @returns the new revision */
   async #append(
     grown: readonly RunHead[],
     checkpoint: Checkpoint,

@@ -1,6 +1,6 @@
 import { createHash, hash } from 'node:crypto'
 
-/** The hashes of RFC 6962: leaves and nodes begin with different bytes, so neither passes for the other. */
+/** As in RFC 6962, leaves and nodes begin with different bytes, so neither can be taken for the other. */
 const LEAF = Uint8Array.of(0)
 const NODE = Uint8Array.of(1)
 
@@ -12,7 +12,7 @@ function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
   return createHash('sha256').update(NODE).update(left).update(right).digest()
 }
 
-/** The largest power of two below `count`: where a tree of so many leaves is split. */
+/** The largest power of two below `count`: where a tree with that many leaves is split. */
 const splitOf = (count: number): number => 2 ** Math.ceil(Math.log2(count) - 1)
 
 /** Root of the tree over these leaf hashes. */
@@ -37,7 +37,7 @@ export function inclusionPath(leaves: readonly Uint8Array[], index: number): Buf
     : [...inclusionPath(right, index - middle), merkleRoot(left)]
 }
 
-/** The root to which a path leads from a leaf; null where the path does not fit the tree. */
+/** The root to which a path leads from a leaf; null if the path does not fit the tree. */
 export function rootOfPath(
   leaf: Uint8Array,
   {
@@ -61,12 +61,12 @@ export function rootOfPath(
 }
 
 const HASH_BYTES = 32
-/** Hashes that are made before others get their turn: about a millisecond. */
+/** After this many hashes, about a millisecond, other tasks get a turn. */
 const HASHES_PER_STEP = 1000
 
 /**
- * The tree over leaves that are sorted by their ids. It keeps its nodes, so that a change costs the nodes
- * above it, and a new leaf those after it as well: a checkpoint must not hash all runs that there are.
+ * The tree over leaves that are sorted by their ids. It keeps its nodes. A changed leaf costs the nodes above it; a new
+ * leaf also costs those after it. So a checkpoint does not hash all runs.
  */
 export class MerkleTree {
   #ids: readonly string[] = []
@@ -83,7 +83,7 @@ export class MerkleTree {
     return top === undefined || this.size === 0 ? createHash('sha256').digest() : Buffer.from(top)
   }
 
-  /** Adds or replaces leaf hashes, by id. The tree is whole once the steps are done. */
+  /** Adds or replaces leaf hashes, by id. The tree is complete after the last step. */
   *put(leaves: ReadonlyMap<string, Uint8Array>): Generator<void, void> {
     const added = [...leaves.keys()].filter((id) => this.#ids[this.#placeOf(id)] !== id)
     const from = this.#insert(added.sort())
@@ -159,7 +159,7 @@ export class MerkleTree {
     return start
   }
 
-  /** Where the id is, or belongs. */
+  /** The place of the id, or the place where it belongs. */
   #placeOf(id: string): number {
     let [low, high] = [0, this.size]
     while (low < high) {
@@ -171,7 +171,7 @@ export class MerkleTree {
   }
 }
 
-/** A buffer of so many hashes that begins like `nodes`. */
+/** A buffer for `count` hashes that begins like `nodes`. */
 function resized(nodes: Buffer | undefined, count: number): Buffer {
   if (nodes?.length === count * HASH_BYTES) return nodes
   const made = Buffer.alloc(count * HASH_BYTES)

@@ -14,13 +14,13 @@ import { messageOf } from '../../lib/message-of.ts'
 import { fingerprintOf } from './public-keys.ts'
 import type { Signer } from './statements.ts'
 
-/** Keys cannot be read or written; the message names the file. */
+/** The keys cannot be read or written; the message names the file. */
 export type KeyringFailure = { readonly type: 'keyring_failed'; readonly message: string }
 
 /** The key in use, and all public keys, newest first. */
 export type Keys = { readonly signer: Signer; readonly published: PublishedKeys }
 
-/** A server's keys, in files. Read anew each time, so that a rotation needs no restart. */
+/** A server's keys, in files. They are read each time, so a rotation needs no restart. */
 export type Keyring = {
   load(): ResultAsync<Keys, KeyringFailure>
   /** Makes a key and retires the one in use: its private part is removed, its public part stays. */
@@ -30,8 +30,8 @@ export type Keyring = {
 class Unusable extends Error {}
 
 /**
- * The keyring in the folder `dir`: `keyring.json` lists the public keys, `<fingerprint>.pem` is the
- * private one in use. Makes the first key where there is none.
+ * The keyring in the folder `dir`: `keyring.json` lists the public keys, `<fingerprint>.pem` is the private key in use.
+ * Makes the first key if there is no key.
  */
 export function openKeyring(dir: string, clock: () => Date): ResultAsync<Keyring, KeyringFailure> {
   const keyring: Keyring = {
@@ -58,7 +58,7 @@ function attempt<T>(dir: string, work: () => Promise<T>): ResultAsync<T, Keyring
   })
 }
 
-/** Whether the folder is without keys; makes it where there is none. */
+/** Whether the folder has no keys; creates the folder if necessary. */
 async function isEmpty(dir: string): Promise<boolean> {
   await mkdir(dir, { recursive: true, mode: 0o700 })
   const names = await readdir(dir)
@@ -102,9 +102,9 @@ async function readPrivate(dir: string, fingerprint: string): Promise<KeyObject>
     const key = createPrivateKey(text)
     if (fingerprintOf(createPublicKey(text)) === fingerprint) return key
   } catch (cause) {
-    throw new Unusable(`${file} holds no private key: ${String(cause)}`)
+    throw new Unusable(`${file} does not hold a private key: ${String(cause)}`)
   }
-  throw new Unusable(`${file} holds another key than its name says.`)
+  throw new Unusable(`${file} holds another key than the one in its name.`)
 }
 
 const signerOf = (fingerprint: string, key: KeyObject): Signer => ({
@@ -137,7 +137,7 @@ async function addKey(dir: string, clock: () => Date): Promise<Keys> {
   return { signer: signerOf(fingerprint, privateKey), published: { keys } }
 }
 
-/** A reader finds the old list or the new one, never a half. */
+/** A reader finds the old list or the new one, never part of one. */
 async function replace(file: string, text: string): Promise<void> {
   await writeFile(`${file}.new`, text, { mode: 0o600, flush: true })
   await rename(`${file}.new`, file)

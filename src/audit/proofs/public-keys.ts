@@ -10,12 +10,14 @@ export function fingerprintOf(key: KeyObject): string {
 /** Public keys by their fingerprints, which are computed here and never believed. */
 export type KnownKeys = ReadonlyMap<string, KeyObject>
 
-/** @throws where a text is no Ed25519 key, or a fingerprint is not that of its key */
+/** @throws if a text is not an Ed25519 key, or a fingerprint is not that of its key */
 export function knownKeys({ keys }: PublishedKeys): KnownKeys {
   return new Map(
     keys.map(({ fingerprint, public_key }) => {
       const key = createPublicKey(public_key)
-      if (key.asymmetricKeyType !== 'ed25519') throw new Error(`${fingerprint} is no Ed25519 key`)
+      if (key.asymmetricKeyType !== 'ed25519') {
+        throw new Error(`the key that is listed as ${fingerprint} is not an Ed25519 key`)
+      }
       const actual = fingerprintOf(key)
       if (actual !== fingerprint) {
         throw new Error(`the key that is listed as ${fingerprint} has the fingerprint ${actual}`)
@@ -32,3 +34,17 @@ export function hasSigned(key: KeyObject, text: string, signature: string): bool
 
 const bytesOfHex = (hex: string): Uint8Array =>
   Uint8Array.from(hex.match(/../g) ?? [], (digits) => Number.parseInt(digits, 16))
+
+/** What a reader trusts, from another source than what is verified: keys, or only fingerprints. */
+export type TrustAnchors = {
+  readonly keys: KnownKeys
+  readonly fingerprints: ReadonlySet<string>
+}
+
+export const NO_ANCHORS: TrustAnchors = { keys: new Map(), fingerprints: new Set() }
+
+export const hasAnchors = ({ keys, fingerprints }: TrustAnchors): boolean =>
+  keys.size + fingerprints.size > 0
+
+export const isTrusted = ({ keys, fingerprints }: TrustAnchors, fingerprint: string): boolean =>
+  keys.has(fingerprint) || fingerprints.has(fingerprint)

@@ -1,39 +1,48 @@
 import type { z } from 'zod'
 import { PublishedKeys, RunProof } from '../../api/audit.ts'
 import { messageOf } from '../../lib/message-of.ts'
+import { canonicalText } from '../../log/commitment.ts'
 import type { LoggedRedaction } from '../../redaction/redaction-ledger.ts'
 import {
   ARTIFACTS,
   type BundlePart,
-  FIXED_PARTS,
+  firstSeqOf,
   KEYS,
   MANIFEST,
+  Manifest,
   PROOF,
-  RECORDS,
+  RECORDS_V1,
   REDACTIONS_FILE,
+  type Version,
 } from '../bundle/bundle-format.ts'
-import { Counted } from '../bundle/counted.ts'
-import { canonicalJson } from '../proofs/canonical.ts'
+import { HashedBody } from '../bundle/hashed-body.ts'
 import { type KnownKeys, knownKeys } from '../proofs/public-keys.ts'
-import { Manifest } from '../proofs/statements.ts'
 import { RedactionCheck } from './redaction-check.ts'
 import type { Finding } from './report.ts'
-import { CutOff, type SeeRecord, type VerifiedRecords, verifyRecords } from './verify-records.ts'
-import { verifyRedactions } from './verify-redactions.ts'
+import { verifyRedactions } from './verify-ledger.ts'
+import { RecordsCheck, type SeeRecord, type VerifiedRecords } from './verify-records.ts'
 
-/** Who wants to see what is read. */
-export type Onlookers = {
-  /** Sees each record that holds, in order. */
+export type Observers = {
+  /** Gets each record that holds, in order. */
   readonly onRecord?: SeeRecord
-  /** Sees each recorded redaction that holds, in order, before any record. */
+  /** Gets each recorded redaction that holds, in order. */
   readonly onRedaction?: (redaction: LoggedRedaction) => void
+}
+
+export type ReadPart = {
+  readonly path: string
+  /** Null if the archive ended in it. */
+  readonly contents: { readonly bytes: number; readonly sha256: string } | null
 }
 
 /** What was read of an export; a part that is missing or cannot be read is null. */
 export type BundleContents = {
-  /** The paths of all parts, in the order they came. */
-  readonly paths: readonly string[]
-  /** Those of the archive, and those that the reader trusts, which go before. */
+  readonly version: Version
+  /** In the order of the archive. */
+  readonly parts: readonly ReadPart[]
+  /** When the archive was packed, seconds since the epoch; null if that is not known. */
+  readonly mtime: number | null
+  /** Those of the archive, and those that the reader trusts, which take precedence. */
   readonly keys: KnownKeys
   readonly manifest: Manifest | null
   readonly proof: RunProof | null
@@ -47,32 +56,33 @@ export type BundleContents = {
   readonly findings: readonly Finding[]
 }
 
-/** Reads an export part by part, and checks each by itself. */
+/** Reads an export part by part, and checks each part by itself. */
 export class BundleReading {
   readonly #trusted: KnownKeys
-  readonly #onlookers: Onlookers
+  readonly #observers: Observers
   readonly #findings: Finding[] = []
-  readonly #paths: string[] = []
+  readonly #parts: ReadPart[] = []
   readonly #redactions = new RedactionCheck()
-  /** The part under way. */
-  #reading: string | null = null
+  #mtime: number | null = null
   #keys: KnownKeys
   #manifest: Manifest | null = null
   #proof: RunProof | null = null
-  #records: VerifiedRecords | null = null
+  #records: RecordsCheck | null = null
   #artifacts = 0
   #broken: BundleContents['broken'] = null
 
-  /** @param trusted keys that the reader need not take from the archive */
-  constructor(trusted: KnownKeys, onlookers: Onlookers) {
+  /** @param trusted keys that the reader does not take from the archive */
+  constructor(trusted: KnownKeys, observers: Observers) {
     this.#trusted = trusted
-    this.#onlookers = onlookers
+    this.#observers = observers
     this.#keys = trusted
   }
 
   get contents(): BundleContents {
     return {
-      paths: this.#paths,
+      version: this.#version,
+      parts: this.#parts,
+      mtime: this.#mtime,
       keys: this.#keys,
       manifest: this.#manifest,
       proof: this.#proof,
@@ -84,24 +94,22 @@ export class BundleReading {
     }
   }
 
-  async take(part: BundlePart): Promise<void> {
-    const expected = this.#expected(this.#paths.length)
-    this.#paths.push(part.path)
-    if (expected !== part.path) {
-      const message = `it stands where ${expected ?? 'nothing'} is expected`
-      this.#find({ problem: 'unexpected', where: part.path, message })
-    }
-    this.#compareTime(part)
-    const counted = new Counted(part.body)
-    this.#reading = part.path
-    await this.#read(part.path, counted)
-    await counted.drain()
-    this.#reading = null
-    this.#compare(part.path, counted)
+  get #version(): Version {
+    return this.#parts[0]?.path === MANIFEST ? 1 : 2
   }
 
-  async #read(path: string, body: Counted): Promise<void> {
-    if (path === RECORDS) await this.#readRecords(body)
+  async take({ path, mtime, body }: BundlePart): Promise<void> {
+    this.#mtime = mtime ?? null
+    const index = this.#parts.push({ path, contents: null }) - 1
+    const hashed = new HashedBody(body)
+    await this.#read(path, hashed)
+    await hashed.drain()
+    const { bytes, sha256 } = hashed
+    this.#parts[index] = { path, contents: { bytes, sha256 } }
+  }
+
+  async #read(path: string, body: HashedBody): Promise<void> {
+    if (firstSeqOf(path) !== null) await this.#readRecords(path, body)
     else if (path === REDACTIONS_FILE) await this.#readRedactions(body)
     else if (path.startsWith(ARTIFACTS)) await this.#readArtifact(path, body)
     else if (path === MANIFEST) this.#manifest = await this.#statement(path, body, Manifest)
@@ -109,25 +117,18 @@ export class BundleReading {
     else if (path === KEYS) this.#takeKeys(await this.#statement(path, body, PublishedKeys))
   }
 
-  /** Null for a part that does not belong into an export. */
-  #expected(index: number): string | null {
-    if (index === 0) return MANIFEST
-    const listed = this.#manifest?.parts[index - 1]?.path
-    return listed ?? FIXED_PARTS[index - 1] ?? null
-  }
-
   async #statement<T extends object>(
     path: string,
-    body: Counted,
+    body: HashedBody,
     schema: z.ZodType<T>,
   ): Promise<T | null> {
     const text = await body.text()
     const value = jsonOf(text)
     const parsed = schema.safeParse(value)
-    if (parsed.success && `${canonicalJson(parsed.data)}\n` === text) return parsed.data
+    if (parsed.success && `${canonicalText(parsed.data)}\n` === text) return parsed.data
     const message = parsed.success
       ? 'it is not written in canonical form'
-      : `it cannot be read: ${parsed.error.issues[0]?.message ?? 'no JSON'}`
+      : `it cannot be read: ${parsed.error.issues[0]?.message ?? 'not JSON'}`
     this.#find({ problem: 'changed', where: path, message })
     return null
   }
@@ -142,65 +143,47 @@ export class BundleReading {
     }
   }
 
-  async #readRecords(body: Counted): Promise<void> {
+  async #readRecords(path: string, body: HashedBody): Promise<void> {
     const runId = this.#proof?.run_id ?? this.#manifest?.run_id
     if (runId === undefined) return
-    try {
-      this.#records = await verifyRecords(runId, body, async (line, logged) => {
-        this.#redactions.see(logged)
-        await this.#onlookers.onRecord?.(line, logged)
-      })
-    } catch (cause) {
-      if (!(cause instanceof CutOff)) throw cause
-      this.#records = cause.verified
-      throw cause
+    const { onRecord } = this.#observers
+    this.#records ??= new RecordsCheck(runId, (line, logged) => {
+      this.#redactions.see(logged)
+      return onRecord?.(line, logged)
+    })
+    const { bad, next } = this.#records
+    if (bad === null && firstSeqOf(path) !== next) {
+      this.#find({ problem: 'unexpected', where: path, message: `record ${next} comes next` })
     }
+    await this.#records.read(body, path === RECORDS_V1 ? 'checksummed' : 'plain')
   }
 
-  async #readRedactions(body: Counted): Promise<void> {
-    const message = await verifyRedactions(body, (redaction) => {
+  async #readRedactions(body: HashedBody): Promise<void> {
+    const format = this.#version === 1 ? 'checksummed' : 'plain'
+    const message = await verifyRedactions(body, format, (redaction) => {
       this.#redactions.add(redaction)
-      this.#onlookers.onRedaction?.(redaction)
+      this.#observers.onRedaction?.(redaction)
     })
     if (message !== null) this.#find({ problem: 'changed', where: REDACTIONS_FILE, message })
   }
 
-  async #readArtifact(path: string, body: Counted): Promise<void> {
+  async #readArtifact(path: string, body: HashedBody): Promise<void> {
     await body.drain()
-    const name = path.slice(ARTIFACTS.length)
     const seq = namedBy(path, this.#records)
     if (seq === null && this.#records?.bad === null) {
       this.#find({ problem: 'unexpected', where: path, message: 'no record names it' })
     }
-    if (body.sha256 !== name) {
+    if (body.sha256 !== path.slice(ARTIFACTS.length)) {
       const message = `its contents have the SHA-256 ${body.sha256}`
       this.#find({ problem: 'changed', where: path, seq, message })
     } else this.#artifacts += 1
   }
 
-  #compare(path: string, { bytes, sha256 }: Counted): void {
-    const listed = this.#manifest?.parts.find((part) => part.path === path)
-    if (listed === undefined || (listed.bytes === bytes && listed.sha256 === sha256)) return
-    const message = `it has ${bytes} bytes and the SHA-256 ${sha256}; the manifest says ${listed.bytes} and ${listed.sha256}`
-    this.#find({ problem: 'changed', where: path, message })
-  }
-
-  /** All parts are packed when the manifest says that the run was exported. */
-  #compareTime({ path, mtime }: BundlePart): void {
-    if (mtime === undefined || this.#manifest === null) return
-    const { exported_at } = this.#manifest
-    if (mtime === Math.floor(Date.parse(exported_at) / 1000)) return
-    const message = `it was not packed when the manifest says that the run was exported, ${exported_at}`
-    this.#find({ problem: 'changed', where: path, message })
-  }
-
   /** No further part can be read. */
-  brokenOff(cause: unknown): void {
-    const message = messageOf(cause)
-    this.#broken = {
-      seq: this.#reading === null ? null : namedBy(this.#reading, this.#records),
-      message,
-    }
+  breakOff(cause: unknown): void {
+    const last = this.#parts.at(-1)
+    const seq = last?.contents === null ? namedBy(last.path, this.#records) : null
+    this.#broken = { seq, message: messageOf(cause) }
   }
 
   #find({ seq = null, ...finding }: Omit<Finding, 'seq'> & { readonly seq?: number | null }): void {
@@ -208,7 +191,7 @@ export class BundleReading {
   }
 }
 
-/** The record that names an artifact, by its path; null for all else. */
+/** The record that names an artifact, by the path of the artifact; null for any other path. */
 export function namedBy(path: string, records: VerifiedRecords | null): number | null {
   return records?.artifacts.get(path.slice(ARTIFACTS.length)) ?? null
 }

@@ -2,26 +2,26 @@ import type { LoadedRun } from '../../log/run-log.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
 import type { Finding } from './report.ts'
 
-/** What a read model says of one run. */
+/** What a read model holds of one run. */
 export type ProjectedRun = {
   readonly seq: number
-  /** Of all that it says of the run, as `digestOf` makes it. */
+  /** Of everything that it holds of the run, as `digestOf` makes it. */
   readonly digest: string
 }
 
-/** What a read model says of a log. */
+/** What a read model holds of a log. */
 export type Projected = {
   readonly runs: ReadonlyMap<string, ProjectedRun>
-  /** The last event that it speaks of; null for none. */
+  /** The last event that is projected; null before the first. */
   readonly last: Pick<RecordedEvent, 'id' | 'stream' | 'revision' | 'position'> | null
-  /** What a read model has to say of a run, as a digest. */
+  /** The digest of what a read model should hold of a run. */
   digestOf(run: LoadedRun): string
 }
 
-/** What findings about the read model name as their place. */
+/** The place that findings about the read model name. */
 export const READ_MODEL = 'read model'
 
-/** Compares what a read model says with the log, as that is read in order. */
+/** Compares a read model with the log, while the log is read in order. */
 export class ProjectedCheck {
   readonly #projected: Projected
   readonly #findings: Finding[] = []
@@ -33,20 +33,17 @@ export class ProjectedCheck {
     this.#reached = projected.last === null
   }
 
-  /** Takes note of a run as of a record that holds. */
+  /** Notes a run as of a record that holds. */
   see(run: LoadedRun): void {
     const { runId, seq } = run.state
     const known = this.#projected.runs.get(runId)
     if (known?.seq !== seq) return
     this.#met.add(runId)
     if (known.digest === this.#projected.digestOf(run)) return
-    this.#add(
-      'changed',
-      `what it says of run ${runId} is not what the log says up to record ${seq}`,
-    )
+    this.#add('changed', `it differs from the log about run ${runId} as of record ${seq}`)
   }
 
-  /** Takes note of an event that was read. @param runs all runs as of it, those that are bad left out */
+  /** Notes an event that was read. @param runs all runs as of this event, without those that do not hold */
   reach(event: RecordedEvent, runs: () => Iterable<LoadedRun>): void {
     const { last } = this.#projected
     if (this.#reached || last === null || event.id !== last.id) return
@@ -63,13 +60,12 @@ export class ProjectedCheck {
     }
   }
 
-  /** @param isBad whether the log itself does not hold for a run, which is told of elsewhere */
+  /** @param isBad whether a run does not hold in the log itself, which is reported elsewhere */
   findings(isBad: (runId: string) => boolean): Finding[] {
-    if (!this.#reached)
-      this.#add('changed', 'the log does not have the last record that it speaks of')
+    if (!this.#reached) this.#add('changed', 'the log does not have the last record that it names')
     for (const [runId, { seq }] of this.#projected.runs) {
       if (this.#met.has(runId) || isBad(runId)) continue
-      this.#add('added', `the log has no record ${seq} of run ${runId}, of which it speaks`)
+      this.#add('added', `it names record ${seq} of run ${runId}, which the log does not have`)
     }
     return this.#findings
   }

@@ -1,9 +1,9 @@
 import type { LoggedRecord } from '../../log/codec.ts'
 import type { LoggedRedaction } from '../../redaction/redaction-ledger.ts'
-import { RECORDS, REDACTIONS_FILE } from '../bundle/bundle-format.ts'
+import { REDACTIONS_FILE } from '../bundle/bundle-format.ts'
 import type { Finding, RedactionReport, ReportedRedaction } from './report.ts'
 
-/** Without the redactions of other runs, which have taken away an artifact that both name. */
+/** Without the redactions of other runs, which deleted an artifact that both name. */
 export function ofRun(runId: string, report: RedactionReport): RedactionReport {
   return withRedactions(
     report,
@@ -29,34 +29,34 @@ function withRedactions(
   return { strings, records, artifacts, redactions }
 }
 
-/** Compares what is recorded to be taken out of runs with what was. Order does not matter. */
+/** Compares the redactions that are recorded with those that were carried out. Their order does not matter. */
 export class RedactionCheck {
-  /** Commitments of what is gone, by run, seq and pointer. */
-  readonly #gone = new Map<string, { readonly place: Place; readonly commitment: string }>()
+  /** Commitments to the redacted strings, by run, seq and pointer. */
+  readonly #redacted = new Map<string, { readonly place: Place; readonly commitment: string }>()
   readonly #redactions: LoggedRedaction[] = []
 
-  /** Takes note of a record that holds. */
+  /** Notes a record that holds. */
   see({ seq, record, meta }: LoggedRecord): void {
     if (!('redacted' in meta)) return
     for (const [pointer, commitment] of Object.entries(meta.redacted)) {
       const place = { runId: record.run_id, seq, pointer }
-      this.#gone.set(keyOf(place), { place, commitment })
+      this.#redacted.set(keyOf(place), { place, commitment })
     }
   }
 
-  /** Takes note of an entry of the ledger that holds. */
+  /** Notes an entry of the ledger that holds. */
   add(redaction: LoggedRedaction): void {
     this.#redactions.push(redaction)
   }
 
-  /** Whether a redaction of whichever run has taken this artifact away. */
-  hasTaken(artifact: string): boolean {
+  /** Whether a redaction of any run deleted this artifact. */
+  hasDeleted(artifact: string): boolean {
     return this.#redactions.some(({ record }) => record.payload.artifact === artifact)
   }
 
   /**
-   * What was taken out and not recorded, or the other way round.
-   * @param lengthOf how many records of a run hold: what stands behind them is not spoken of
+   * Strings that were redacted without a recorded redaction, and recorded redactions that were not carried out.
+   * @param lengthOf how many records of a run hold; later records are not compared
    */
   findings(lengthOf: (runId: string) => number): RedactionFinding[] {
     const recorded = new Map<string, Set<string>>()
@@ -66,22 +66,22 @@ export class RedactionCheck {
       for (const [pointer, commitment] of Object.entries(redacted)) {
         const key = keyOf({ runId, seq, pointer })
         recorded.set(key, (recorded.get(key) ?? new Set()).add(commitment))
-        if (seq >= lengthOf(runId) || this.#gone.get(key)?.commitment === commitment) continue
-        const message = `${pointer} is recorded to be taken out, and what stands there is not what is left then`
+        if (seq >= lengthOf(runId) || this.#redacted.get(key)?.commitment === commitment) continue
+        const message = `a redaction of ${pointer} is recorded, and the record does not have its commitment there`
         found.push({ runId, problem: 'redaction', where: REDACTIONS_FILE, seq, message })
       }
     }
-    for (const [key, { place, commitment }] of this.#gone) {
+    for (const [key, { place, commitment }] of this.#redacted) {
       if (recorded.get(key)?.has(commitment) === true) continue
-      const message = `${place.pointer} was taken out, and no redaction that is recorded says so`
+      const message = `${place.pointer} was redacted, and no redaction of it is recorded`
       const { runId, seq } = place
-      found.push({ runId, problem: 'redaction', where: RECORDS, seq, message })
+      found.push({ runId, problem: 'redaction', where: null, seq, message })
     }
     return found
   }
 
   report(): RedactionReport {
-    const places = [...this.#gone.values()].map(({ place }) => place)
+    const places = [...this.#redacted.values()].map(({ place }) => place)
     const records = new Set(places.map(({ runId, seq }) => `${runId}/${seq}`)).size
     const counts = { strings: places.length, records }
     return withRedactions(counts, this.#redactions.map(reported))
@@ -89,11 +89,16 @@ export class RedactionCheck {
 }
 
 type Place = { readonly runId: string; readonly seq: number; readonly pointer: string }
-type RedactionFinding = Finding & { readonly runId: string }
+type RedactionFinding = Pick<Finding, 'problem' | 'message'> & {
+  readonly runId: string
+  /** The part of an export that it is about; null for the part with the record. */
+  readonly where: string | null
+  readonly seq: number
+}
 
 const keyOf = ({ runId, seq, pointer }: Place): string => `${runId}/${seq}${pointer}`
 
-/** One that came with an import is told of as it was done. */
+/** An imported redaction is reported as it was made in the other log. */
 function reported({ record, meta }: LoggedRedaction): ReportedRedaction {
   const { run_id, seq, redacted, artifact = null, reason, origin } = record.payload
   const { ts } = origin ?? record

@@ -3,25 +3,25 @@ import type { BadRecord } from './verify-run.ts'
 /** One thing that does not hold. */
 export type Finding = {
   /**
-   * As of `BadRecord`, and: `incomplete`, the archive ends early; `unexpected`, a part that does not
-   * belong there; `signature`, a statement is not signed as it says; `redaction`, a text was taken out and
-   * that is not recorded, or it is recorded and was not done.
+   * As of `BadRecord`, and: `incomplete`, the archive ends early; `unexpected`, a part does not belong there;
+   * `signature`, a statement is not signed by the key that it names; `redaction`, a text was redacted and that is
+   * not recorded, or a recorded redaction was not carried out.
    */
   readonly problem: BadRecord['problem'] | 'incomplete' | 'unexpected' | 'signature' | 'redaction'
-  /** The part of the export that it is about, or the run of a live store. */
+  /** The part of an export, or the run or ledger of a store. */
   readonly where: string
-  /** The record it is about; null where it is about none. */
+  /** The record it is about; null if it is not about a record. */
   readonly seq: number | null
   readonly message: string
 }
 
 /**
- * Whose signature it is: one of the keys that the reader trusts, another one, or the reader has named
- * none, so that the archive's own key says who signed.
+ * Whose signature it is: of a key that the reader trusts, or of another key. It is not compared if the reader named no
+ * key; then the archive's own keys are used.
  */
 export type Trust = 'trusted' | 'not_trusted' | 'not_compared'
 
-/** A key that has signed checkpoints; `own` if it is one of the server that is verified. */
+/** A key that has signed checkpoints; `own` if it belongs to the server that is verified. */
 export type CheckpointSigner = {
   readonly key: string
   readonly own: boolean
@@ -40,7 +40,7 @@ export type ReportedRedaction = {
   readonly ts: number
 }
 
-/** What was taken out of runs as it should be: it is recorded, and it was carried out. */
+/** Redactions that hold: they are recorded and were carried out. */
 export type RedactionReport = {
   readonly strings: number
   readonly records: number
@@ -48,13 +48,13 @@ export type RedactionReport = {
   readonly redactions: readonly ReportedRedaction[]
 }
 
-/** What a verification has found. */
+/** The result of a verification. */
 export type BundleReport = {
-  /** Nothing was found to be wrong; whether to trust the key is told apart. */
+  /** Nothing is wrong. `trust` reports separately whether to trust the key. */
   readonly holds: boolean
   readonly trust: Trust
   readonly run_id: string | null
-  /** How many records were verified, and how many were signed for. */
+  /** How many records were verified, and how many the proof covers. */
   readonly verified: number
   readonly signed: number | null
   /** The run had ended when it was exported. */
@@ -64,9 +64,9 @@ export type BundleReport = {
   readonly key: string | null
   readonly signed_at: string | null
   readonly artifacts: number
-  /** What was taken out of the run, as it should be. */
+  /** The redactions of the run that hold. */
   readonly redacted: RedactionReport
-  /** The first record that is not what was signed. */
+  /** The first record that differs from what was signed. */
   readonly first_bad_seq: number | null
   readonly findings: readonly Finding[]
 }

@@ -13,29 +13,29 @@ import { type KnownKeys, knownKeys } from '../proofs/public-keys.ts'
 import { checkpointHash, checkSeal } from '../proofs/statements.ts'
 import type { CheckpointSigner, Finding } from './report.ts'
 
-/** What is wrong with a checkpoint by itself; null where nothing is. */
+/** What is wrong with the signature of a checkpoint; null if nothing is. */
 export function sealFinding(checkpoint: Checkpoint, keys: KnownKeys): Finding | null {
   const seal = checkSeal(checkpoint, keys)
   if (seal === 'good') return null
   const message =
     seal === 'bad'
-      ? `its signature is not one of the key ${checkpoint.key}`
+      ? `its signature is not from the key ${checkpoint.key}`
       : `nobody has published the key ${checkpoint.key}, so its signature cannot be verified`
   return finding('signature', checkpoint, message)
 }
 
-/** Whether a checkpoint comes right behind another (null: is the first); null where it does. */
+/** What is wrong if a checkpoint should follow another one, or be the first (null); null if nothing is. */
 export function linkFinding(before: Checkpoint | null, checkpoint: Checkpoint): Finding | null {
   const number = before === null ? 0 : before.number + 1
   if (checkpoint.number !== number) {
-    return finding('missing', checkpoint, `it stands where number ${number} is expected`)
+    return finding('missing', checkpoint, `number ${number} is expected in its place`)
   }
   const previous = before === null ? GENESIS : checkpointHash(before)
   if (checkpoint.previous === previous) return null
   return finding('unlinked', checkpoint, 'it does not follow the checkpoint before it')
 }
 
-/** Whether these are the runs that a checkpoint is made over; null where they are. */
+/** What is wrong if a checkpoint should be made over these runs; null if nothing is. */
 export function rootFinding(checkpoint: Checkpoint, heads: Iterable<RunHead>): Finding | null {
   const tree = new MerkleTree()
   grow(tree, heads)
@@ -50,7 +50,7 @@ function grow(tree: MerkleTree, heads: Iterable<RunHead>): void {
 
 function treeFinding(checkpoint: Checkpoint, { root, size }: MerkleTree): Finding | null {
   if (root.toString('hex') === checkpoint.root && size === checkpoint.runs) return null
-  return finding('changed', checkpoint, 'the runs that are listed for it do not make its root')
+  return finding('changed', checkpoint, 'the runs that are listed for it do not give its root')
 }
 
 function finding(problem: Finding['problem'], { number }: Checkpoint, message: string): Finding {
@@ -59,18 +59,18 @@ function finding(problem: Finding['problem'], { number }: Checkpoint, message: s
 
 export type VerifiedCheckpoints = {
   readonly count: number
-  /** The keys that were given, and those that servers have published in the log. */
+  /** The given keys, and those that servers have published in the log. */
   readonly keys: KnownKeys
   /** How many checkpoints each key has signed. */
   readonly signed: ReadonlyMap<string, number>
-  /** As of the last one; null where there is none. */
+  /** As of the last checkpoint; null if there is no checkpoint. */
   readonly latest: CheckpointLog | null
-  /** As of the one with the wanted number; null where there is none. */
+  /** As of the checkpoint with the wanted number; null if it does not exist. */
   readonly wanted: CheckpointLog | null
   readonly findings: readonly Finding[]
 }
 
-/** Whose keys have signed checkpoints. @param own the keys of the server that is verified */
+/** Which keys have signed checkpoints. @param own the keys of the server that is verified */
 export const signersOf = (
   signed: ReadonlyMap<string, number>,
   own: KnownKeys,
@@ -83,7 +83,7 @@ export const countSigner = (signed: Map<string, number>, { key }: Checkpoint): v
 
 /**
  * Verifies the checkpoints of a log: signatures, order, roots.
- * @param roots which roots: of all checkpoints, or only of the last one, which costs the least
+ * @param roots the roots of all checkpoints, or only of the last one, which costs less
  */
 export function verifyCheckpoints(
   store: StreamReader,
@@ -95,7 +95,7 @@ export function verifyCheckpoints(
     const findings: Finding[] = []
     const keys = new Map(given)
     const signed = new Map<string, number>()
-    /** Signed by keys that may be published further on. */
+    /** Signed by keys that may be published later in the log. */
     const unknown: Checkpoint[] = []
     const tree = new MerkleTree()
     const heads = new Map<string, RunHead>()

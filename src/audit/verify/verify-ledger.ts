@@ -1,14 +1,14 @@
 import { err, ok, type Result } from 'neverthrow'
 import { type LedgerName, ledgerStream } from '../../api/audit.ts'
 import { decodeParsedAs } from '../../log/codec.ts'
-import { linesOf } from '../bundle/lines.ts'
-import { readLine } from '../bundle/record-line.ts'
+import { type LoggedRedaction, REDACTIONS, Redaction } from '../../redaction/redaction-ledger.ts'
+import { type LineFormat, linesOf, readLine } from '../bundle/record-lines.ts'
 import { AnyEntry, LEDGER_START, type LedgerEnd } from '../ledgers.ts'
 import { type BadRecord, misplaced, type StoredRecord, whatChanged } from './verify-run.ts'
 
 /**
- * Verifies the next entry of a ledger. Pure: begin with LEDGER_START, and go on with each result, which is
- * what has been verified up to there.
+ * Verifies the next entry of a ledger. Pure: begin with LEDGER_START, and continue with each result, which is
+ * the ledger as far as it is verified.
  */
 export function verifyEntry(
   name: LedgerName,
@@ -29,15 +29,15 @@ export function verifyEntry(
   return ok({ length: seq + 1, head: hash })
 }
 
-/** Verifies the lines of a ledger up to the first bad one. @param see told of each that holds */
+/** Verifies the lines of a ledger up to the first bad one. @param see gets each entry that holds */
 export async function verifyLedgerLines(
   name: LedgerName,
   body: AsyncIterable<Uint8Array>,
   see: (seq: number, hash: string) => void,
 ): Promise<{ readonly end: LedgerEnd; readonly bad: BadRecord | null }> {
   let end = LEDGER_START
-  for await (const { text, ended } of linesOf(body)) {
-    const line = ended ? readLine(text) : 'the line is cut off or is no UTF-8'
+  for await (const text of linesOf(body)) {
+    const line = readLine(text, 'checksummed')
     if (typeof line === 'string') {
       return { end, bad: { problem: 'changed', seq: end.length, message: line } }
     }
@@ -47,4 +47,48 @@ export async function verifyLedgerLines(
     end = verified.value
   }
   return { end, bad: null }
+}
+
+/** Reads an entry of the ledger of redactions whose hash is right, or says what is wrong with it. */
+export function readRedaction(stored: StoredRecord): Result<LoggedRedaction, string> {
+  const place = { stream: REDACTIONS.stream, revision: stored.seq }
+  return decodeParsedAs(Redaction, place, stored.data, stored.metadata)
+    .mapErr(({ message }) => message)
+    .andThen((logged) => {
+      const changed = whatChanged(stored, logged)
+      return changed === null ? ok(logged) : err(changed)
+    })
+}
+
+/**
+ * Verifies `redactions.ndjson`: some entries of a ledger, in order.
+ * @param see gets each entry that holds
+ * @returns what is wrong; null if nothing is
+ */
+export async function verifyRedactions(
+  body: AsyncIterable<Uint8Array>,
+  format: LineFormat,
+  see: (redaction: LoggedRedaction) => void,
+): Promise<string | null> {
+  let before: LoggedRedaction | null = null
+  let bad: string | null = null
+  for await (const text of linesOf(body)) {
+    if (bad !== null) continue
+    const line = readLine(text, format)
+    const read: Result<LoggedRedaction, string> =
+      typeof line === 'string' ? err(line) : readRedaction(line)
+    bad = read.isErr() ? read.error : outOfOrder(before, read.value)
+    if (read.isErr() || bad !== null) continue
+    before = read.value
+    see(read.value)
+  }
+  return bad
+}
+
+/** Null if an entry can follow another. Entries about other runs may be missing in between. */
+function outOfOrder(before: LoggedRedaction | null, { seq, meta }: LoggedRedaction): string | null {
+  if (before === null) return null
+  if (seq <= before.seq) return `entry ${seq} follows entry ${before.seq}`
+  if (seq > before.seq + 1 || meta.prev_hash === before.meta.hash) return null
+  return `the prev_hash of entry ${seq} is not the hash of the one before it`
 }

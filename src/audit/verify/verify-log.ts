@@ -1,17 +1,16 @@
 import { createHash } from 'node:crypto'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { LedgerName } from '../../api/audit.ts'
-import type { ArtifactSource } from '../../artifacts/artifact-source.ts'
+import type { ArtifactSource } from '../../artifacts/artifacts.ts'
 import { type LoadedRun, RUN_STREAM_PREFIX, runIdOf } from '../../log/run-log.ts'
 import type { LogPages } from '../../log/stream-pages.ts'
 import type { RecordedEvent, StoreFailure } from '../../store/event-store.ts'
-import type { KeptHeads } from '../checkpoints/kept-heads.ts'
+import type { KeptHeads } from '../checkpoints/run-heads.ts'
 import { LEDGER_START, type LedgerEnd, ledgerOf } from '../ledgers.ts'
 import { type Projected, ProjectedCheck } from './projected-runs.ts'
 import { RedactionCheck } from './redaction-check.ts'
 import type { Finding, RedactionReport } from './report.ts'
-import { verifyEntry } from './verify-ledger.ts'
-import { readRedaction } from './verify-redactions.ts'
+import { readRedaction, verifyEntry } from './verify-ledger.ts'
 import { artifactOf, storedRecord, verifyRecord } from './verify-run.ts'
 
 export type LogReport = {
@@ -21,12 +20,12 @@ export type LogReport = {
   /** Records that hold. */
   readonly records: number
   readonly artifacts: number
-  /** What was taken out of runs, as it should be. */
+  /** The redactions of runs that hold. */
   readonly redacted: RedactionReport
   readonly findings: readonly Finding[]
 }
 
-/** Verifies all runs and ledgers of a log, in one reading; of each up to its first bad record. */
+/** Verifies all runs and ledgers of a log in one pass, each up to its first bad record. */
 export function verifyLog(
   pages: LogPages,
   artifacts: ArtifactSource,
@@ -53,7 +52,7 @@ class LogCheck {
   readonly #projected: ProjectedCheck | null
   readonly #runs = new Map<string, RunCheck>()
   readonly #ledgers = new Map<LedgerName, LedgerCheck>()
-  /** Artifacts that records name, each with the first record that does. */
+  /** Artifacts that records name, each with the first record that names it. */
   readonly #named = new Map<string, { readonly where: string; readonly seq: number }>()
   readonly #findings: Finding[] = []
   readonly #redactions = new RedactionCheck()
@@ -132,7 +131,7 @@ class LogCheck {
     let artifacts = 0
     for (const [name, place] of this.#named) {
       const problem = await artifactProblem(this.#artifacts, name)
-      if (problem?.problem === 'missing' && this.#redactions.hasTaken(name)) continue
+      if (problem?.problem === 'missing' && this.#redactions.hasDeleted(name)) continue
       if (problem === null) artifacts += 1
       else this.#findings.push({ ...problem, ...place })
     }
@@ -167,7 +166,7 @@ async function artifactProblem(
   name: string,
 ): Promise<Pick<Finding, 'problem' | 'message'> | null> {
   const found = await artifacts.read(name)
-  if (found === null) return { problem: 'missing', message: `its artifact ${name} is gone` }
+  if (found === null) return { problem: 'missing', message: `its artifact ${name} is missing` }
   const hash = createHash('sha256')
   for await (const chunk of found.stream) hash.update(chunk)
   if (hash.digest('hex') === name) return null

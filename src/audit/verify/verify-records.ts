@@ -1,13 +1,16 @@
-import { messageOf } from '../../lib/message-of.ts'
 import type { LoggedRecord } from '../../log/codec.ts'
 import type { LoadedRun } from '../../log/run-log.ts'
-import { lineBatches } from '../bundle/lines.ts'
-import { type RecordLine, readLine } from '../bundle/record-line.ts'
+import {
+  type LineFormat,
+  lineBatches,
+  type RecordLine,
+  readLine,
+  type TextLine,
+} from '../bundle/record-lines.ts'
 import { artifactOf, type BadRecord, verifyRecord } from './verify-run.ts'
 
-/** The records of an export, as far as they hold. */
+/** The records of an export up to the first bad one. */
 export type VerifiedRecords = {
-  /** The run up to the first bad record. */
   readonly run: LoadedRun | null
   readonly bad: BadRecord | null
   /** The artifacts that records name, each with the first record that does. */
@@ -16,51 +19,52 @@ export type VerifiedRecords = {
 
 export type SeeRecord = (line: RecordLine, logged: LoggedRecord) => void | Promise<void>
 
-/** Verifies `records.ndjson` up to the first bad record, and reads it to its end. */
-export async function verifyRecords(
-  runId: string,
-  body: AsyncIterable<Uint8Array>,
-  see: SeeRecord = () => {},
-): Promise<VerifiedRecords> {
-  const artifacts = new Map<string, number>()
-  let run: LoadedRun | null = null
-  let bad: BadRecord | null = null
-  const verified = (): VerifiedRecords => ({ run, bad, artifacts })
-  try {
+/** Verifies the records of a run, line by line. */
+export class RecordsCheck implements VerifiedRecords {
+  readonly #runId: string
+  readonly #see: SeeRecord
+  run: LoadedRun | null = null
+  bad: BadRecord | null = null
+  readonly artifacts = new Map<string, number>()
+
+  /** @param see gets each record that holds, in order */
+  constructor(runId: string, see: SeeRecord = () => {}) {
+    this.#runId = runId
+    this.#see = see
+  }
+
+  /** The seq of the next record, if all before it hold. */
+  get next(): number {
+    return this.run === null ? 0 : this.run.state.seq + 1
+  }
+
+  /** Continues with the lines of a part, and reads it to its end. */
+  async read(body: AsyncIterable<Uint8Array>, format: LineFormat): Promise<void> {
     for await (const lines of lineBatches(body)) {
-      for (const { text, ended } of lines) {
-        if (bad !== null) break
-        const seq: number = run === null ? 0 : run.state.seq + 1
-        const line = ended ? readLine(text) : 'the line is cut off or is no UTF-8'
-        if (typeof line === 'string') {
-          bad = { problem: 'changed', seq, message: line }
-          break
-        }
-        const checked = verifyRecord(runId, run, line)
-        if (checked.isErr()) {
-          bad = checked.error
-          break
-        }
-        run = checked.value.run
-        const artifact = artifactOf(checked.value.logged)
-        if (artifact !== null && !artifacts.has(artifact)) artifacts.set(artifact, seq)
-        const seen = see(line, checked.value.logged)
+      for (const line of lines) {
+        if (this.bad !== null) break
+        const seen = this.#take(line, format)
         if (seen !== undefined) await seen
       }
     }
-  } catch (cause) {
-    throw new CutOff(verified(), cause)
   }
-  return verified()
-}
 
-/** The archive could not be read on: what was verified up to there. */
-export class CutOff extends Error {
-  override readonly name = 'CutOff'
-  readonly verified: VerifiedRecords
-
-  constructor(verified: VerifiedRecords, cause: unknown) {
-    super(messageOf(cause), { cause })
-    this.verified = verified
+  #take(text: TextLine, format: LineFormat): void | Promise<void> {
+    const seq = this.next
+    const line = readLine(text, format)
+    if (typeof line === 'string') {
+      this.bad = { problem: 'changed', seq, message: line }
+      return
+    }
+    const verified = verifyRecord(this.#runId, this.run, line)
+    if (verified.isErr()) {
+      this.bad = verified.error
+      return
+    }
+    const { run, logged } = verified.value
+    this.run = run
+    const artifact = artifactOf(logged)
+    if (artifact !== null && !this.artifacts.has(artifact)) this.artifacts.set(artifact, seq)
+    return this.#see(line, logged)
   }
 }

@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
-import { recordHash, uuidOfHash } from '../../log/chain.ts'
+import { type RecordMeta, recordHash, uuidOfHash } from '../../log/chain.ts'
 import { decodeParsed, type Logged, type LoggedRecord, storedJson } from '../../log/codec.ts'
 import { NotAsRedacted } from '../../log/redacted-record.ts'
 import { foldLogged, type LoadedRun, streamOf } from '../../log/run-log.ts'
@@ -12,14 +12,16 @@ export type StoredRecord = {
   readonly type: string
   readonly data: unknown
   readonly metadata: unknown
+  /** The same metadata, if it is known to be valid. */
+  readonly meta?: RecordMeta
 }
 
-/** The first record of a run that is not what it should be. */
+/** The first record of a run that does not hold. */
 export type BadRecord = {
   /**
-   * `missing`: a later one stands in its place, or nothing; `added`: one that does not belong there;
-   * `unreadable`: no record at all; `changed`: not what was hashed; `unlinked`: its prev_hash is not
-   * the hash of the one before; `impossible`: no run can have it there.
+   * `missing`: a later record is in its place, or nothing; `added`: a record that does not belong there;
+   * `unreadable`: it is not a record; `changed`: it is not what was hashed; `unlinked`: its prev_hash is not
+   * the hash of the record before; `impossible`: no run can have it there.
    */
   readonly problem: 'missing' | 'added' | 'unreadable' | 'changed' | 'unlinked' | 'impossible'
   readonly seq: number
@@ -29,8 +31,8 @@ export type BadRecord = {
 export type VerifiedRecord = { readonly run: LoadedRun; readonly logged: LoggedRecord }
 
 /**
- * Verifies the next record of a run. Pure: begin with `null`, and go on with the `run` of each result.
- * What has been verified up to there is the run's state and the hash of its last record.
+ * Verifies the next record of a run. Pure: begin with `null`, and continue with the `run` of each result, which is the
+ * run's state and the hash of its last record, as far as they are verified.
  */
 export function verifyRecord(
   runId: string,
@@ -45,6 +47,7 @@ export function verifyRecord(
     { stream: streamOf(runId), revision: seq },
     record.data,
     record.metadata,
+    record.meta,
   )
   if (decoded.isErr()) return bad('unreadable', decoded.error.message)
   const logged = decoded.value
@@ -58,39 +61,40 @@ export function verifyRecord(
   return ok({ run: folded.value, logged })
 }
 
-/** What is wrong where the record `actual` stands in the place of `seq`; null where it belongs there. */
+/** What is wrong if the record `actual` is in the place of `seq`; null if it belongs there. */
 export function misplaced(actual: number, seq: number): BadRecord | null {
   if (actual === seq) return null
   if (actual > seq) {
-    const message = `record ${actual} stands in its place: dropped, or the order changed`
+    const message = `record ${actual} is in its place: it was dropped, or the order was changed`
     return { problem: 'missing', seq, message }
   }
-  const message = `record ${actual} stands here once more: added, or the order changed`
+  const message = `record ${actual} is here once more: it was added, or the order was changed`
   return { problem: 'added', seq, message }
 }
 
-/** Null where the record is what its hash says. */
+/** What differs from the hash of a record; null if nothing does. */
 export function whatChanged(
   stored: StoredRecord,
   { seq, record, meta }: Logged<{ readonly kind: string; readonly payload: object }>,
 ): string | null {
   const { hash, ...rest } = meta
-  // Over what is stored, and not over what an older schema becomes when it is read.
+  // The hash covers what is stored, not what an older schema becomes when it is read.
   const actual = hashOf(seq, stored.data as typeof record, rest)
   if (typeof actual !== 'string') return actual.message
-  if (actual !== hash) return `its contents have the hash ${actual}, and ${hash} stands beside them`
-  if (stored.id !== uuidOfHash(hash)) return `its id ${stored.id} is not made of its hash`
-  if (stored.type !== record.kind) return `it is stored as ${stored.type} and says ${record.kind}`
+  if (actual !== hash) return `its contents have the hash ${actual}, and its metadata names ${hash}`
+  if (stored.id !== uuidOfHash(hash)) return `its id ${stored.id} is not made from its hash`
+  if (stored.type !== record.kind)
+    return `it is stored as ${stored.type}, and its kind is ${record.kind}`
   return null
 }
 
-/** Why there is none, for what has no canonical form: no server has written it. */
+/** The hash, or why there is no hash: a record without a canonical form was written by no server. */
 function hashOf(...args: Parameters<typeof recordHash>): string | { readonly message: string } {
   try {
     return recordHash(...args)
   } catch (cause) {
     if (cause instanceof NotAsRedacted) return { message: cause.message }
-    return { message: 'it holds text that has no UTF-8, so no hash can be made of it' }
+    return { message: 'it holds text that has no UTF-8, so it has no hash' }
   }
 }
 
@@ -101,7 +105,7 @@ export function storedRecord(event: RecordedEvent): StoredRecord {
   return { seq, id, type, data, metadata: storedJson(event, event.metadata) }
 }
 
-/** The artifact that a record names; null for none. */
+/** The artifact that a record names; null if it names none. */
 export function artifactOf({ record }: LoggedRecord): string | null {
   return record.kind === 'tool_result' ? record.payload.sha256 : null
 }

@@ -1,9 +1,12 @@
 import { err, ok, type Result } from 'neverthrow'
-import type { Checkpoint } from '../../api/audit.ts'
-import type { ArtifactSource } from '../../artifacts/artifact-source.ts'
+import type { Checkpoint, RunHead } from '../../api/audit.ts'
+import type { ArtifactSource } from '../../artifacts/artifacts.ts'
+import { uuidOfHash } from '../../log/chain.ts'
+import { streamOf } from '../../log/run-log.ts'
 import type { LogPages, StreamReader } from '../../log/stream-pages.ts'
 import type { CheckpointLog } from '../checkpoints/checkpoint-stream.ts'
-import { KeptHeads } from '../checkpoints/kept-heads.ts'
+import { KeptHeads, subjectOf } from '../checkpoints/run-heads.ts'
+import { ledgerOf } from '../ledgers.ts'
 import type { KnownKeys } from '../proofs/public-keys.ts'
 import { checkpointHash } from '../proofs/statements.ts'
 import type { Projected } from './projected-runs.ts'
@@ -22,7 +25,7 @@ export type VerifiableStore = {
   pages(): LogPages
   readonly artifacts: ArtifactSource
   readonly keys: KnownKeys
-  /** What a read model says of the same log, as of before; null for none. */
+  /** What a read model held of the same log before it was read; null without a read model. */
   readonly projected: Projected | null
 }
 
@@ -32,7 +35,7 @@ export type StoreReport = LogReport & {
   readonly signers: readonly CheckpointSigner[]
 }
 
-/** Verifies all runs and ledgers of a store, what its checkpoints say of them, and what was projected of them. */
+/** Verifies all runs and ledgers of a store, and compares them with its checkpoints and its read model. */
 export async function verifyStore(
   { reader, pages, artifacts, keys, projected }: VerifiableStore,
   kept: Checkpoint | null = null,
@@ -63,7 +66,7 @@ export async function verifyStore(
   })
 }
 
-/** Whether the log still has the checkpoint that somebody has kept. */
+/** What is wrong if the log should still have a checkpoint that somebody has kept. */
 export function keptFindings(
   kept: Checkpoint | null,
   { wanted }: Pick<VerifiedCheckpoints, 'wanted'>,
@@ -79,6 +82,60 @@ export function keptFindings(
     ]
   }
   if (checkpointHash(wanted.checkpoint) === checkpointHash(kept)) return []
-  const message = 'the store has another one under this number'
+  const message = 'the store has another checkpoint under this number'
   return [{ problem: 'changed', where, seq: null, message }]
+}
+
+/** Concurrent reads: enough to keep the store busy, few enough to leave it room for others. */
+const AT_ONCE = 8
+
+/**
+ * Verifies the checkpoints, and that each run and ledger in the last one is in the log with the record that it names.
+ * Reads only the id of one event of each, because ids are made from hashes.
+ * @param kept the last checkpoint that was written, from outside of the log; null if it is not known
+ */
+export async function verifyHeads(
+  store: StreamReader,
+  keys: KnownKeys,
+  kept: Checkpoint | null,
+): Promise<Result<Finding[], string>> {
+  const checked = await verifyCheckpoints(store, keys, kept?.number ?? null, 'last')
+  if (checked.isErr()) return err(checked.error.message)
+  const findings = [...checked.value.findings, ...keptFindings(kept, checked.value, () => null)]
+  const heads = [...(checked.value.latest?.heads.values() ?? [])]
+  for (let from = 0; from < heads.length; from += AT_ONCE) {
+    const some = heads.slice(from, from + AT_ONCE)
+    for (const found of await Promise.all(some.map((head) => headFinding(store, head)))) {
+      if (found.isErr()) return err(found.error)
+      if (found.value !== null) findings.push(found.value)
+    }
+  }
+  return ok(findings)
+}
+
+const firstOf = (store: StreamReader, stream: string) =>
+  store.readStream(stream, { from: 0, direction: 'forward', limit: 1 })
+
+async function headFinding(
+  store: StreamReader,
+  { run_id, length, head }: RunHead,
+): Promise<Result<Finding | null, string>> {
+  const stream = ledgerOf(run_id) === null ? streamOf(run_id) : run_id
+  const options = { from: length - 1, direction: 'forward', limit: 1 } as const
+  const read = await store.readStream(stream, options)
+  // A store may know the name of a stream without events.
+  const first = read.isOk() && read.value.length === 0 ? await firstOf(store, stream) : read
+  if (read.isErr() && read.error.type !== 'stream_not_found') return err(read.error.message)
+  const finding = (problem: Finding['problem'], message: string) =>
+    ok({ problem, where: subjectOf(run_id), seq: length - 1, message })
+  if (read.isErr() || first.unwrapOr([]).length === 0) {
+    return finding('missing', 'a checkpoint names it, and it does not exist now: it was dropped')
+  }
+  const [event] = read.value
+  if (event === undefined) {
+    const message = `it had ${length} records in the last checkpoint, and has fewer now: its end was cut off`
+    return finding('missing', message)
+  }
+  if (event.id === uuidOfHash(head)) return ok(null)
+  return finding('changed', 'this is not the record that the last checkpoint names')
 }

@@ -2,8 +2,13 @@ import { readFile } from 'node:fs/promises'
 import { type Command, InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import { Checkpoint, PublishedKeys } from '../../api/audit.ts'
-import { type KnownKeys, knownKeys } from '../../audit/proofs/public-keys.ts'
-import { hasAnchors, isTrusted, type TrustAnchors } from '../../audit/proofs/trust-anchors.ts'
+import {
+  hasAnchors,
+  isTrusted,
+  type KnownKeys,
+  knownKeys,
+  type TrustAnchors,
+} from '../../audit/proofs/public-keys.ts'
 import type { Trust } from '../../audit/verify/report.ts'
 import { messageOf } from '../../lib/message-of.ts'
 

@@ -3,16 +3,15 @@ import { err, ok, type Result } from 'neverthrow'
 import { type Checkpoint, PublishedKeys } from '../../api/audit.ts'
 import { RunDetails, type RunSummary } from '../../api/runs.ts'
 import { unpacked } from '../../audit/bundle/tar.ts'
-import type { KeptHeads } from '../../audit/checkpoints/kept-heads.ts'
+import type { KeptHeads } from '../../audit/checkpoints/run-heads.ts'
 import { ledgerOf } from '../../audit/ledgers.ts'
-import { canonicalJson } from '../../audit/proofs/canonical.ts'
-import { type KnownKeys, knownKeys } from '../../audit/proofs/public-keys.ts'
-import type { TrustAnchors } from '../../audit/proofs/trust-anchors.ts'
+import { type KnownKeys, knownKeys, type TrustAnchors } from '../../audit/proofs/public-keys.ts'
 import { READ_MODEL } from '../../audit/verify/projected-runs.ts'
 import { combined, ofRun } from '../../audit/verify/redaction-check.ts'
 import type { BundleReport, Finding, RedactionReport } from '../../audit/verify/report.ts'
 import { verifyBundle } from '../../audit/verify/verify-bundle.ts'
 import { signersOf } from '../../audit/verify/verify-checkpoints.ts'
+import { canonicalText } from '../../log/commitment.ts'
 import { foldLogged, type LoadedRun } from '../../log/run-log.ts'
 import { runDetails } from '../../queries/run-details.ts'
 import { connect, download, downloadJson, type ServerOptions } from '../connection.ts'
@@ -141,7 +140,7 @@ class ServerCheck {
       ...(answered !== null && answered.progress.seq < seq
         ? [`the server knows of no record after ${answered.progress.seq}`]
         : []),
-      ...(answered?.progress.seq === seq && canonicalJson(answered) !== canonicalJson(expected)
+      ...(answered?.progress.seq === seq && canonicalText(answered) !== canonicalText(expected)
         ? ['the answer of the server does not match the records']
         : []),
       ...(listed === undefined && this.#listed.size > 0 && state.phase.type === 'ended'

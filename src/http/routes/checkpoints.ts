@@ -10,7 +10,7 @@ import { RunParams } from '../../api/run-requests.ts'
 import type { Audit } from '../../audit/audit.ts'
 import { sortedHeads } from '../../audit/checkpoints/run-heads.ts'
 import { ledgerOf } from '../../audit/ledgers.ts'
-import { canonicalJson } from '../../audit/proofs/canonical.ts'
+import { canonicalText } from '../../log/commitment.ts'
 import type { ZodApp } from '../deps.ts'
 import { AUDIT_PROBLEMS, described, problems, sendResult } from '../problems/problem.ts'
 import { auditProblem } from '../problems/problem-of.ts'
@@ -116,7 +116,7 @@ function listCheckpointRuns(app: ZodApp, audit: Audit): void {
     },
     handler: async (request, reply) => {
       const sent = findCheckpoint(audit, request.params.number, request).map(({ heads }) => {
-        const lines = sortedHeads(heads.values()).map((head) => `${canonicalJson(head)}\n`)
+        const lines = sortedHeads(heads.values()).map((head) => `${canonicalText(head)}\n`)
         return sendStream(reply, NDJSON, Readable.from(lines))
       })
       return sendResult(request, reply, sent)

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import canonicalize from 'canonicalize'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { err, ok, okAsync, type Result, type ResultAsync } from 'neverthrow'
 import * as z from 'zod'
@@ -11,6 +10,7 @@ import type { Idempotency } from '../../domain/records.ts'
 import { statusOf } from '../../domain/state.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { uuidOfHash } from '../../log/chain.ts'
+import { canonicalText } from '../../log/commitment.ts'
 import { type LoadedRun, load } from '../../log/run-log.ts'
 import type { AppDeps, PlannedRun, RunRequest, ZodApp } from '../deps.ts'
 import { InvalidInput } from '../plugins/validation.ts'
@@ -136,7 +136,10 @@ function namedRequest(
   if (!key.success) return err(`The header Idempotency-Key ${key.error.issues[0]?.message}.`)
   return ok({
     runId: uuidOfHash(sha256(`retrai run\n${key.data}`)),
-    idempotency: { key: key.data, request_sha256: sha256(canonicalize(body) ?? '') },
+    idempotency: {
+      key: key.data,
+      request_sha256: sha256(body === undefined ? '' : canonicalText(body)),
+    },
   })
 }
 

@@ -141,7 +141,7 @@ function readLedger(app: ZodApp, audit: Audit): void {
       tags: ['audit'],
       summary: 'All entries of a ledger, in the form in which they can be verified',
       description:
-        'Lines as in `records.ndjson` of an export (docs/verification.md). `retrai verify --server URL` ' +
+        'Lines with a checksum (docs/verification.md). `retrai verify --server URL` ' +
         'compares them with the proof. If the server cannot send them all, the response breaks off.',
       params: LedgerParams,
       response: {

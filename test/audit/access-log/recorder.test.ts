@@ -27,7 +27,7 @@ const by = (principal: string): Access => ({
   asked: '',
 })
 
-/** One that writes only when it is told to, unless it is strict. */
+/** A recorder that writes only when a test calls it, unless it is strict. */
 function recorderOn(store: EventStore, changes: Partial<RecorderDeps> = {}): AccessRecorder {
   const deps = { store, clock: () => now, log: silent, strict: false, flushMs: 1e6 }
   return new AccessRecorder({ ...deps, ...changes })
@@ -84,7 +84,7 @@ describe.each(Object.entries(STORES))('on %s', (_, open) => {
   })
 })
 
-test('it goes on after a restart, with what was counted', async () => {
+test('after a restart it continues, and the counts of before are written', async () => {
   const file = join(await testFolder(), 'log.sqlite')
   for (const name of ['alice', 'bob']) {
     const store = await openEmbedded(file)
@@ -120,7 +120,7 @@ function failing(store: EventStore) {
 const away = () =>
   errAsync<Appended, AppendError>({ type: 'store_unavailable', message: 'it is away' })
 
-test('what waits while the store is away is written later; what was too much is owned up to', async () => {
+test('entries that wait while the store is away are written later; an entry reports how many were lost', async () => {
   const real = await temporary()
   const { store, fail } = failing(real)
   const recorder = recorderOn(store, { bound: 3, flushMs: 5 })
@@ -144,7 +144,7 @@ test('what waits while the store is away is written later; what was too much is 
   await holds(real)
 })
 
-test('an append whose answer was lost is not made twice', async () => {
+test('an append whose answer was lost is not stored twice', async () => {
   const real = await temporary()
   const { store, fail } = failing(real)
   const recorder = recorderOn(store, { flushMs: 5 })
@@ -164,8 +164,8 @@ test('an append whose answer was lost is not made twice', async () => {
   await holds(real)
 })
 
-describe('where nothing may be shown before it is written down', () => {
-  test('an access waits for the log, and its repetitions do not', async () => {
+describe('if an access must be written before anything is shown', () => {
+  test('an access waits for the log, and repeated ones do not', async () => {
     const store = await temporary()
     const recorder = recorderOn(store, { strict: true })
     const noted = recorder.note(by('alice'))
@@ -176,7 +176,7 @@ describe('where nothing may be shown before it is written down', () => {
     await recorder.stop()
   })
 
-  test('it is refused while the log is not written, and granted again afterwards', async () => {
+  test('an access is refused while the log cannot be written, and granted again later', async () => {
     const real = await temporary()
     const { store, fail } = failing(real)
     const recorder = recorderOn(store, { strict: true, bound: 2 })

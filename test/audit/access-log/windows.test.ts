@@ -29,7 +29,7 @@ function windows(takes: () => boolean = () => true) {
 /** Count and times, the gist of an entry. */
 const gist = ({ payload: { count, first_ts, last_ts } }: AccessEntry) => [count, first_ts, last_ts]
 
-test('the first is an entry at once, those behind it are one a minute', () => {
+test('the first access is an entry at once; equal ones after it are one entry a minute', () => {
   const { entries, made } = windows()
   for (let second = 0; second < 180; second += 1) {
     made.closeOld(second)
@@ -45,7 +45,7 @@ test('the first is an entry at once, those behind it are one a minute', () => {
   expect(entries.reduce((sum, { payload }) => sum + payload.count, 0)).toBe(180)
 })
 
-test('what has come once is one entry, and the next time another one', () => {
+test('an access that comes once is one entry; after the window it is another entry', () => {
   const { entries, made } = windows()
   made.add(access(), 0)
   made.closeOld(60)
@@ -57,7 +57,7 @@ test('what has come once is one entry, and the next time another one', () => {
   ])
 })
 
-test('who, from where, which run and which address tell accesses apart', () => {
+test('accesses with another principal, client, run or operation are separate entries', () => {
   const { entries, made } = windows()
   made.add(access(), 0)
   for (const other of [
@@ -72,7 +72,7 @@ test('who, from where, which run and which address tell accesses apart', () => {
   expect(entries).toHaveLength(6)
 })
 
-test('what else was asked for is listed in one entry, each with its count', () => {
+test('an entry lists the queries, each with its count', () => {
   const { entries, made } = windows()
   made.add(access({ asked: 'at=0' }), 0)
   for (const asked of ['at=1', 'at=2', 'at=1']) made.add(access({ asked }), 1)
@@ -91,7 +91,7 @@ test('what else was asked for is listed in one entry, each with its count', () =
   expect(entries[1]?.payload).not.toHaveProperty('unlisted')
 })
 
-test('is not listed if all have asked for the same', () => {
+test('an entry lists no queries if all are the same', () => {
   const { entries, made } = windows()
   for (let second = 0; second < 100; second += 1) {
     made.closeOld(second)
@@ -106,7 +106,7 @@ test('is not listed if all have asked for the same', () => {
   for (const { payload } of entries) expect(payload).not.toHaveProperty('queries')
 })
 
-test('a query that is varied without end adds one bounded entry a minute, and says what it leaves out', () => {
+test('a query that is varied without end adds one bounded entry a minute, with the number of queries that are not listed', () => {
   const { entries, made } = windows()
   for (let n = 0; n < 50_000; n += 1) {
     made.closeOld(n / 1000)
@@ -135,7 +135,7 @@ test('many windows with many queries do not fill the memory', () => {
   expect(entries.reduce((sum, { payload }) => sum + payload.count, 0)).toBe(80_000)
 })
 
-test('watches that are counted tell of the one that came furthest', () => {
+test('watches that are counted report the one that reached furthest', () => {
   const { entries, made } = windows()
   const ended = (last: number | null, seconds: number) =>
     access({ kind: 'watch_ended', last, seconds })
@@ -153,7 +153,7 @@ test('watches that are counted tell of the one that came furthest', () => {
   expect(entries[1]?.payload).toMatchObject({ count: 4, last: 41, seconds: 8 })
 })
 
-test('those whom nobody knows are told apart by their address, and only so many of them', () => {
+test('unknown clients are distinguished by their address, up to a number of addresses', () => {
   const { entries, made } = windows()
   for (let n = 0; n < 5000; n += 1) {
     made.add(stranger(`10.1.${n % 250}.1`), 0)
@@ -172,7 +172,7 @@ test('those whom nobody knows are told apart by their address, and only so many 
   expect(entries.at(-1)?.payload).toMatchObject({ client: '10.2.0.1' })
 })
 
-test('many different ones do not fill the memory, and none is forgotten', () => {
+test('many different accesses do not fill the memory, and each is written', () => {
   const { entries, made } = windows()
   for (let n = 0; n < 25_000; n += 1) {
     made.add(access({ principal: `p${n}` }), n / 1000)
@@ -182,7 +182,7 @@ test('many different ones do not fill the memory, and none is forgotten', () => 
   expect(entries.reduce((sum, { payload }) => sum + payload.count, 0)).toBe(50_000)
 })
 
-test('what is not taken is not counted as if it were', () => {
+test('an access that is not accepted is not counted', () => {
   let open = false
   const { entries, made } = windows(() => open)
   expect(made.add(access(), 0)).toBe(false)

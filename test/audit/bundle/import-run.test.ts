@@ -5,13 +5,23 @@ import { errAsync } from 'neverthrow'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type ImportDeps, importRun } from '../../../src/audit/bundle/import-run.ts'
 import type { Keys } from '../../../src/audit/proofs/keyring.ts'
-import { NO_ANCHORS } from '../../../src/audit/proofs/trust-anchors.ts'
+import { NO_ANCHORS } from '../../../src/audit/proofs/public-keys.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import type { EventStore, RecordedEvent } from '../../../src/store/event-store.ts'
 import { createdRecord } from '../../support/run-records.ts'
-import { contentOf, eventsOf, exported, newKeys, type Part, partsOf, replaced } from '../support.ts'
+import {
+  asVersion,
+  contentOf,
+  eventsOf,
+  exported,
+  newKeys,
+  type Part,
+  partsOf,
+  recordsPart,
+  replaced,
+} from '../support.ts'
 
 const runId = '550e8400-e29b-41d4-a716-446655440000'
 const common = { run_id: runId, iteration: 0, ts: 1_770_000_001 }
@@ -76,15 +86,19 @@ const bare = ({ id, type, data, metadata, revision }: RecordedEvent) => {
   return { id, type, data, metadata, revision }
 }
 
-test('a run comes over as it is, and once more it is there already', async () => {
-  const first = (await take(parts))._unsafeUnwrap()
-  expect(first).toEqual({ runId, records: complete.length, present: 0, artifacts: 0 })
-  expect((await stored()).map(bare)).toEqual(events.map(bare))
-  expect((await take(parts))._unsafeUnwrap()).toMatchObject({ present: complete.length })
-  expect(await pending()).toEqual([])
-})
+test.each([1, 2] as const)(
+  'an export of version %i is imported as it is; a second import finds it there',
+  async (version) => {
+    parts = asVersion(version, parts, keys)
+    const first = (await take(parts))._unsafeUnwrap()
+    expect(first).toEqual({ runId, records: complete.length, present: 0, artifacts: 0 })
+    expect((await stored()).map(bare)).toEqual(events.map(bare))
+    expect((await take(parts))._unsafeUnwrap()).toMatchObject({ present: complete.length })
+    expect(await pending()).toEqual([])
+  },
+)
 
-test('an import that was interrupted is marked, so that no server goes on with it, and goes on', async () => {
+test('an import that was interrupted is marked, so that no server continues the run, and can be continued', async () => {
   let appends = 0
   const dying: EventStore = {
     append: (...args) => {
@@ -112,8 +126,8 @@ test('an import that was interrupted is marked, so that no server goes on with i
 test('what does not hold, or is not complete, leaves no trace', async () => {
   const broken = replaced(
     parts,
-    'records.ndjson',
-    contentOf(parts, 'records.ndjson').toString().replace('"ts":1', '"ts":2'),
+    recordsPart(2),
+    contentOf(parts, recordsPart(2)).toString().replace('"ts":1', '"ts":2'),
   )
   expect((await take(broken))._unsafeUnwrapErr()).toMatchObject({
     type: 'refused',

@@ -49,7 +49,7 @@ test('a checkpoint is tried at intervals', async () => {
   await timer.stop()
 })
 
-test('soon after runs have ended there is one for all of them, and the next not at once', async () => {
+test('soon after runs have ended, one checkpoint covers all of them, and the next one waits', async () => {
   const timer = start()
   for (let n = 0; n < 100; n += 1) timer.runEnded()
   await vi.advanceTimersByTimeAsync(1_000)
@@ -64,7 +64,7 @@ test('soon after runs have ended there is one for all of them, and the next not 
   await timer.stop()
 })
 
-test('where another server has just written one, it is tried again after the pause', async () => {
+test('if another server has just written a checkpoint, the next attempt comes after the pause', async () => {
   const timer = start()
   answer = 'too_soon'
   timer.runEnded()
@@ -75,7 +75,7 @@ test('where another server has just written one, it is tried again after the pau
   await timer.stop()
 })
 
-test('the last one is written when it stops, and none after that', async () => {
+test('the last checkpoint is written when the timer stops, and no more after that', async () => {
   const timer = start()
   timer.runEnded()
   await timer.stop()

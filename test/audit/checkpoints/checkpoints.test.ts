@@ -12,8 +12,7 @@ import {
   RUNS_PER_EVENT,
 } from '../../../src/audit/checkpoints/checkpoint-stream.ts'
 import { CheckpointWriter } from '../../../src/audit/checkpoints/checkpoint-writer.ts'
-import { includes, proveInclusion } from '../../../src/audit/checkpoints/inclusion.ts'
-import { KeptHeads } from '../../../src/audit/checkpoints/kept-heads.ts'
+import { includes, KeptHeads, proveInclusion } from '../../../src/audit/checkpoints/run-heads.ts'
 import { AnyEntry, LEDGER_START, ledgerPages } from '../../../src/audit/ledgers.ts'
 import { type Keyring, openKeyring } from '../../../src/audit/proofs/keyring.ts'
 import { type KnownKeys, knownKeys } from '../../../src/audit/proofs/public-keys.ts'
@@ -80,7 +79,7 @@ test('a checkpoint is written when a run is new or longer, and only then', async
   grow(2, 3)
   expect(await write(writer)).toMatchObject({ number: 1, runs: 2 })
   grow(3, 1)
-  // A server that was started anew goes on with what is in the stream.
+  // A restarted server continues with what is in the stream.
   expect(await write(writerOn(store))).toMatchObject({ number: 2, runs: 3 })
   expect(await write(writer)).toBeNull()
   expect(await verified()).toMatchObject({ count: 3, findings: [] })
@@ -88,7 +87,7 @@ test('a checkpoint is written when a run is new or longer, and only then', async
   expect(list.map(({ number }) => number)).toEqual([1])
 })
 
-test('after the first checkpoint only runs that have changed are looked at', async () => {
+test('after the first checkpoint, only runs that have changed are read', async () => {
   let looked = 0
   let changed: RunHead[] | null = null
   const writer = new CheckpointWriter({
@@ -160,7 +159,7 @@ test('a server waits until the checkpoint of another one is old enough', async (
   expect((await writer.write({ pauseMs: 5_000 }))._unsafeUnwrap()).toMatchObject({ number: 1 })
 })
 
-test('each run of a checkpoint has a proof that it is in it, as it was then', async () => {
+test('each run in a checkpoint has a proof of that, with its length and hash at that time', async () => {
   const writer = writerOn(store)
   for (let n = 1; n <= 7; n += 1) grow(n, n)
   await write(writer)
@@ -182,7 +181,7 @@ test('each run of a checkpoint has a proof that it is in it, as it was then', as
   expect((await checkpointAt(store, 7))._unsafeUnwrap()).toBeNull()
 })
 
-test('ledgers are in it by the names of their streams, and a cut or rewritten one is found', async () => {
+test('ledgers are in a checkpoint by the names of their streams, and a cut or rewritten ledger is found', async () => {
   const add = (name: LedgerName, ...kinds: string[]) => {
     const ledger = {
       stream: ledgerStream(name),
@@ -234,7 +233,7 @@ describe('servers that share a log', () => {
   })
   const keysOf = async (ring: Keyring) => (await ring.load())._unsafeUnwrap().published.keys
 
-  test('verify the checkpoints of each other by the keys that they publish, also after a rotation', async () => {
+  test('verify the checkpoints of each other with the published keys, also after a rotation', async () => {
     const [one, other] = [writerOn(store), writerOn(store, others)]
     grow(1, 1)
     await write(one)
@@ -259,7 +258,7 @@ describe('servers that share a log', () => {
     expect(metadata.map((text) => text === '{}')).toEqual([false, false, false, true])
   })
 
-  test('are told apart from one whose key nobody has published', async () => {
+  test('are distinguished from a server whose key nobody has published', async () => {
     grow(1, 1)
     await write(writerOn(store, others))
     await withoutPublishedKeys(async (other) => {
@@ -296,14 +295,14 @@ describe('servers that share a log', () => {
   }
 })
 
-test('more runs than one event holds', async () => {
+test('a checkpoint can cover more runs than one event holds', async () => {
   const count = 2 * RUNS_PER_EVENT + 1
   for (let n = 1; n <= count; n += 1) grow(n, 1)
   expect(await write(writerOn(store))).toMatchObject({ number: 0, runs: count })
   expect(await verified()).toMatchObject({ count: 1, findings: [] })
 })
 
-test('a server that died between the runs and the checkpoint leaves nothing that is in the way', async () => {
+test('the next checkpoint is written even if a server died between the runs and the checkpoint', async () => {
   grow(1, 1)
   const dying = writerOn({
     ...methods(store),
@@ -324,7 +323,7 @@ test('a server that died between the runs and the checkpoint leaves nothing that
   expect(await verified()).toMatchObject({ count: 2, findings: [] })
 })
 
-test('of two servers at once one writes, and the other sees that', async () => {
+test('if two servers write at the same time, one succeeds, and the other notices', async () => {
   grow(1, 1)
   const written = await Promise.all([writerOn(store).write(), writerOn(store).write()])
   const types = written.map((each) => (each.isOk() ? 'written' : each.error.type)).sort()
@@ -332,7 +331,7 @@ test('of two servers at once one writes, and the other sees that', async () => {
   expect(await verified()).toMatchObject({ count: 1, findings: [] })
 })
 
-describe('found is', () => {
+describe('verification finds', () => {
   /** The stream in another log, changed on the way. */
   async function rewritten(change: (data: string, index: number) => string | null) {
     const page = { from: 0, direction: 'forward', limit: 100 } as const
@@ -360,19 +359,19 @@ describe('found is', () => {
     }
   })
 
-  test('a checkpoint that was left out', async () => {
+  test('a checkpoint that was removed', async () => {
     expect(await rewritten((data, index) => (index === 3 ? null : data))).toContain(
       'missing checkpoint 2',
     )
   })
 
-  test('one that was changed', async () => {
+  test('a checkpoint that was changed', async () => {
     expect(
       await rewritten((data, index) => (index === 3 ? data.replace('2026', '2027') : data)),
     ).toEqual(['signature checkpoint 1', 'unlinked checkpoint 2'])
   })
 
-  test('a run that was made shorter', async () => {
+  test('a run that was cut off', async () => {
     expect(
       await rewritten((data, index) => data.replace('"length":3', `"length":${index}`)),
     ).toContain('changed checkpoint 2')

@@ -11,7 +11,7 @@ import {
 
 const hex = (bytes: Uint8Array | null): string | null => bytes && Buffer.from(bytes).toString('hex')
 
-test('roots are those of RFC 6962, for the inputs that its implementations are tested with', () => {
+test('roots are those of RFC 6962 for its test inputs', () => {
   const inputs = ['', '00', '10', '2021', '3031', '40414243', '5051525354555657']
   const leaves = inputs.map((input) =>
     createHash('sha256').update(Uint8Array.of(0)).update(Buffer.from(input, 'hex')).digest(),
@@ -32,7 +32,7 @@ test('roots are those of RFC 6962, for the inputs that its implementations are t
 
 const texts = fc.array(fc.string(), { minLength: 1, maxLength: 40 })
 
-test('the path of every leaf leads to the root, and that of another leaf does not', () => {
+test('the path of every leaf leads to the root, and the path of another leaf does not', () => {
   fc.assert(
     fc.property(texts, fc.nat(), fc.nat(), (given, first, second) => {
       const leaves = given.map((text, index) => leafHash(`${index} ${text}`))
@@ -54,7 +54,7 @@ const changes = fc.array(fc.dictionary(fc.string(), fc.string(), { maxKeys: 12 }
   maxLength: 12,
 })
 
-test('a tree that grows has the root of a tree that is made of all its leaves', () => {
+test('a tree that grows has the same root as a tree made of all its leaves at once', () => {
   fc.assert(
     fc.property(changes, (given) => {
       const tree = new MerkleTree()

@@ -23,7 +23,7 @@ const privateFile = async () => {
   return join(dir, names.find((name) => name.endsWith('.pem')) ?? 'none')
 }
 
-test('the first start makes a key that only its owner can read, and later ones find it', async () => {
+test('the first start makes a key that only its owner can read, and later starts find it', async () => {
   const first = await load()
   expect((await stat(dir)).mode & 0o777).toBe(0o700)
   for (const name of await readdir(dir)) {

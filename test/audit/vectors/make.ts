@@ -1,15 +1,13 @@
 /**
  * Writes the test vectors beside this file, with keys, salts and times that are always the same:
- * `node test/audit/vectors/make.ts`.
+ * `node test/audit/vectors/make.ts`. The archives of version 1 stay as an earlier version of retrAI wrote them.
  */
 import { createPrivateKey, createPublicKey, sign } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Checkpoint, RunHead } from '../../../src/api/audit.ts'
-import { proveInclusion } from '../../../src/audit/checkpoints/inclusion.ts'
 import { merkleRoot } from '../../../src/audit/checkpoints/merkle.ts'
-import { leafOf, sortedHeads } from '../../../src/audit/checkpoints/run-heads.ts'
-import { canonicalJson } from '../../../src/audit/proofs/canonical.ts'
+import { leafOf, proveInclusion, sortedHeads } from '../../../src/audit/checkpoints/run-heads.ts'
 import type { Keys } from '../../../src/audit/proofs/keyring.ts'
 import { fingerprintOf } from '../../../src/audit/proofs/public-keys.ts'
 import { checkpointHash, seal } from '../../../src/audit/proofs/statements.ts'
@@ -17,7 +15,7 @@ import type { RunRecord } from '../../../src/domain/records.ts'
 import { sha256 } from '../../../src/lib/sha256.ts'
 import { GENESIS } from '../../../src/log/chain.ts'
 import { encode } from '../../../src/log/codec.ts'
-import { committed } from '../../../src/log/commitment.ts'
+import { canonicalText, committed } from '../../../src/log/commitment.ts'
 import { committedRedacted } from '../../../src/log/redacted-record.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { archiveOf, NOW, type Taken, withTaken } from '../support.ts'
@@ -144,7 +142,7 @@ const records: readonly RunRecord[] = [
 
 const saltOf = (text: string): string => sha256(text).slice(0, 32)
 
-/** What is taken out of the example: twice out of one record, and an output with its artifact. */
+/** What is redacted from the example: two strings of one record, and an output with its artifact. */
 const TAKEN: readonly Taken[] = [
   { seq: 4, pointer: '/tool_calls/0/args/a~1b~0c/0' },
   { seq: 7, pointer: '/output', artifact: sha256(OUTPUT) },
@@ -177,7 +175,7 @@ function recordVector(event: RecordedEvent) {
       ? committed(data.payload, salt)
       : committedRedacted(data.payload, { salts, redacted }),
   )
-  const canonical = canonicalJson({ ...data, ...meta, payload, seq: event.revision })
+  const canonical = canonicalText({ ...data, ...meta, payload, seq: event.revision })
   return {
     data,
     metadata,
@@ -237,7 +235,7 @@ export async function makeVectors() {
   const takenFrom = new Set(TAKEN.map(({ seq }) => seq))
   const statement = { type: 'example', key: keys.signer.key, text: 'ö', number: 1e21 }
   const vectors = {
-    numbers: NUMBERS.map((number) => ({ number, canonical: canonicalJson([number]) })),
+    numbers: NUMBERS.map((number) => ({ number, canonical: canonicalText([number]) })),
     commitment: {
       salt: '00112233445566778899aabbccddeeff',
       payload: { 'a/b~c': ['x', { '': 'y' }], n: 1.5 },
@@ -253,8 +251,8 @@ export async function makeVectors() {
     keys: keys.published,
     seal: {
       statement,
-      canonical: canonicalJson(statement),
-      signature: keys.signer.sign(canonicalJson(statement)),
+      canonical: canonicalText(statement),
+      signature: keys.signer.sign(canonicalText(statement)),
     },
     merkle: merkleVectors(keys),
   }
@@ -266,6 +264,6 @@ export async function makeVectors() {
 if (import.meta.main) {
   const { vectors, archive, redactedArchive } = await makeVectors()
   await writeFile(join(FOLDER, 'vectors.json'), `${JSON.stringify(vectors, null, 2)}\n`)
-  await writeFile(join(FOLDER, 'example.tar.gz'), archive)
-  await writeFile(join(FOLDER, 'redacted.tar.gz'), redactedArchive)
+  await writeFile(join(FOLDER, 'example-v2.tar.gz'), archive)
+  await writeFile(join(FOLDER, 'redacted-v2.tar.gz'), redactedArchive)
 }

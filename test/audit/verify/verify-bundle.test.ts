@@ -9,12 +9,14 @@ import type { RunRecord } from '../../../src/domain/records.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { validRun } from '../../support/run-records.ts'
 import {
+  asVersion,
   contentOf,
   eventsOf,
   exported,
   newKeys,
   type Part,
   partsOf,
+  recordsPart,
   replaced,
   withTaken,
 } from '../support.ts'
@@ -38,261 +40,293 @@ beforeAll(async () => {
 })
 
 const verify = (parts: readonly Part[]): Promise<BundleReport> => verifyBundle(partsOf(parts))
-/** Out of about every second run some texts were taken. */
-const exportOf = (records: RunRecord[]) => {
-  const events = eventsOf(records)
-  return exported(withTaken(events, takenFrom(records, events)), keys, ARTIFACTS)
-}
-const takenFrom = (records: RunRecord[], events: readonly RecordedEvent[]) =>
-  records.length % 2 === 0 ? someTexts(events, (records.length % 7) / 7) : []
-
-const lines = (parts: readonly Part[]): string[] =>
-  contentOf(parts, 'records.ndjson').toString().split('\n').slice(0, -1)
-const withLines = (parts: readonly Part[], changed: readonly string[]): Part[] =>
-  replaced(parts, 'records.ndjson', changed.map((line) => `${line}\n`).join(''))
-
 /** Any run's export, and a place in it: between 0 and 1. */
 const place = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
 const at = (where: number, count: number): number => Math.floor(where * count)
-const RUNS = { numRuns: 60 }
+const RUNS = { numRuns: 40 }
 
-describe('a signed export', () => {
-  test('of any run holds, and says what it is', async () => {
-    await fc.assert(
-      fc.asyncProperty(run, async (records) => {
-        const report = await verify(await exportOf(records))
-        expect(report.findings).toEqual([])
-        expect(report).toMatchObject({
-          holds: true,
-          trust: 'not_compared',
-          run_id: records[0]?.run_id,
-          verified: records.length,
-          signed: records.length,
-          complete: records.at(-1)?.kind === 'run_end',
-          key: keys.signer.key,
-          first_bad_seq: null,
-        })
-      }),
-      RUNS,
-    )
+/** What the byte at this place of the records is part of. */
+function whatIsAt(content: Buffer, index: number): 'time or salt' | 'the rest' {
+  const from = content.lastIndexOf(0x0a, index - 1) + 1
+  const line = content.subarray(from, content.indexOf(0x0a, from)).toString('latin1')
+  const found = [...line.matchAll(/"created":(\d+)|"salt":"(\w+)"/g)]
+  const isIn = found.some((match) => {
+    const start = from + match.index + match[0].search(/\d+$|\w+"$/)
+    return index >= start && index < start + (match[1] ?? match[2] ?? '').length
   })
+  return isIn ? 'time or salt' : 'the rest'
+}
 
-  test('with any byte of its records changed names the record', async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        run,
-        place,
-        fc.integer({ min: 1, max: 255 }),
-        async (records, where, flip) => {
-          const parts = await exportOf(records)
-          const content = Buffer.from(contentOf(parts, 'records.ndjson'))
-          const index = at(where, content.length)
-          const seq = content.subarray(0, index).filter((byte) => byte === 0x0a).length
-          content[index] = (content[index] ?? 0) ^ flip
-          const report = await verify(replaced(parts, 'records.ndjson', content))
-          expect(report).toMatchObject({ holds: false, first_bad_seq: seq, verified: seq })
-        },
-      ),
-      { numRuns: 150 },
-    )
-  })
+describe.each([1, 2] as const)('version %i of exports', (version) => {
+  const file = recordsPart(version)
+  const exportedAs = async (...[events, by, artifacts]: Parameters<typeof exported>) =>
+    asVersion(version, await exported(events, by, artifacts), by)
 
-  test('with any byte of any other part changed does not hold', async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        run,
-        place,
-        place,
-        fc.integer({ min: 1, max: 255 }),
-        async (records, which, where, flip) => {
-          const parts = (await exportOf(records)).filter(({ path }) => path !== 'records.ndjson')
-          const part = parts[at(which, parts.length)]
-          if (part === undefined) throw new Error('no part')
-          const content = Buffer.from(part.content)
-          const index = at(where, content.length)
-          content[index] = (content[index] ?? 0) ^ flip
-          const report = await verify(replaced(await exportOf(records), part.path, content))
-          expect(report.holds).toBe(false)
-          expect(report.findings.map(({ where: found }) => found)).toContain(part.path)
-          if (part.path.startsWith('artifacts/')) {
-            const first = records.findIndex(
-              ({ kind, payload }) => kind === 'tool_result' && payload.sha256 === ARTIFACT,
-            )
-            expect(report.first_bad_seq).toBe(first)
-          }
-        },
-      ),
-      { numRuns: 100 },
-    )
-  })
-
-  test('with any record removed, added, swapped or cut off names the first bad one', async () => {
-    await fc.assert(
-      fc.asyncProperty(run, place, place, async (records, one, other) => {
-        const parts = await exportOf(records)
-        const good = lines(parts)
-        const count = good.length
-        const i = at(one, count)
-        const removed = await verify(withLines(parts, good.toSpliced(i, 1)))
-        expect(removed).toMatchObject({ holds: false, first_bad_seq: i })
-
-        const j = at(other, count)
-        const added = await verify(withLines(parts, good.toSpliced(i, 0, good[j] ?? '')))
-        const expected = i === j ? i + 1 : i
-        expect(added).toMatchObject({ holds: false, first_bad_seq: expected })
-
-        const cut = await verify(withLines(parts, good.slice(0, i)))
-        expect(cut).toMatchObject({ holds: false, first_bad_seq: i, verified: i })
-
-        if (i === j) return
-        const swapped = good.with(i, good[j] ?? '').with(j, good[i] ?? '')
-        expect(await verify(withLines(parts, swapped))).toMatchObject({
-          holds: false,
-          first_bad_seq: Math.min(i, j),
-        })
-      }),
-      RUNS,
-    )
-  })
-
-  test('with a part removed, added or moved names the part', async () => {
-    await fc.assert(
-      fc.asyncProperty(run, place, async (records, where) => {
-        const parts = await exportOf(records)
-        const i = at(where, parts.length)
-        const part = parts[i] as Part
-        expect(
-          (await verify(parts.toSpliced(i, 1))).findings.map((found) => found.where),
-        ).toContain(part.path)
-        const extra = { path: `artifacts/${'0'.repeat(64)}`, content: Buffer.from('x') }
-        expect((await verify([...parts, extra])).findings.map((found) => found.where)).toContain(
-          extra.path,
-        )
-        expect((await verify([...parts, part])).holds).toBe(false)
-        if (i > 0) expect((await verify([part, ...parts.toSpliced(i, 1)])).holds).toBe(false)
-      }),
-      { numRuns: 30 },
-    )
-  })
-})
-
-describe('what a forger does who has no key', () => {
-  const example = () => fc.sample(run, { numRuns: 1, seed: 7 })[0] as RunRecord[]
-
-  test('a history made up from end to end, in place of the signed one', async () => {
-    const records = example()
-    const whole = (all: RunRecord[]) => exported(eventsOf(all), keys, ARTIFACTS)
-    const parts = await whole(records)
-    const forged = await whole(records.map((record) => ({ ...record, ts: record.ts + 1 })))
-    const report = await verify(
-      replaced(parts, 'records.ndjson', contentOf(forged, 'records.ndjson')),
-    )
-    expect(report).toMatchObject({ holds: false, first_bad_seq: records.length - 1 })
-    expect(report.findings.map(({ message }) => message).join()).toContain('were written anew')
-  })
-
-  test('a proof and a manifest of a key of his own are told from those of the server', async () => {
-    const forger = await newKeys()
-    const parts = await exported(eventsOf(example()), forger, ARTIFACTS)
-    const anchors = { keys: knownKeys(keys.published), fingerprints: new Set<string>() }
-    const report = await verifyBundle(partsOf(parts), { anchors })
-    expect(report).toMatchObject({ holds: true, trust: 'not_trusted', key: forger.signer.key })
-    const genuine = await verifyBundle(partsOf(await exportOf(example())), { anchors })
-    expect(genuine).toMatchObject({ holds: true, trust: 'trusted' })
-    const fingerprints = new Set([keys.signer.key])
-    const byFingerprint = await verifyBundle(partsOf(await exportOf(example())), {
-      anchors: { keys: new Map(), fingerprints },
-    })
-    expect(byFingerprint).toMatchObject({ holds: true, trust: 'trusted' })
-  })
-
-  test('a key of his own listed under the fingerprint of the server', async () => {
-    const forger = await newKeys()
-    const published = {
-      keys: forger.published.keys.map((key) => ({ ...key, fingerprint: keys.signer.key })),
-    }
-    const parts = await exported(eventsOf(example()), { ...forger, published }, ARTIFACTS)
-    const report = await verify(parts)
-    expect(report.holds).toBe(false)
-    expect(report.findings.map(({ where }) => where)).toContain('keys.json')
-  })
-})
-
-describe('a redaction', () => {
-  const longRun = run.filter((records) => records.length > 8)
-
-  test('is named with who did it and why; the chain is the same as before', async () => {
-    await fc.assert(
-      fc.asyncProperty(longRun, place, async (records, where) => {
-        const events = eventsOf(records)
-        const taken = someTexts(events, where)
-        const before = await verify(await exported(events, keys, ARTIFACTS))
-        const after = await verify(await exported(withTaken(events, taken), keys, ARTIFACTS))
-        expect(after.findings).toEqual([])
-        expect(after).toMatchObject({ holds: true, head: before.head, verified: before.verified })
-        const { strings, redactions } = after.redacted
-        expect(strings).toBe(taken.length)
-        expect(redactions.map(({ seq, pointers: [pointer] }) => ({ seq, pointer }))).toEqual(taken)
-        expect(new Set(redactions.map((each) => `${each.principal}: ${each.reason}`))).toEqual(
-          new Set(['alice: a password']),
-        )
-      }),
-      { numRuns: 30 },
-    )
-  })
-
-  test('that is not recorded, is recorded and not done, or is of something else is found', async () => {
-    await fc.assert(
-      fc.asyncProperty(longRun, place, async (records, where) => {
-        const events = eventsOf(records)
-        const parts = await exported(withTaken(events, someTexts(events, where)), keys, ARTIFACTS)
-        const forgeries = forgedRedactions(parts)
-        expect(forgeries.length).toBeGreaterThan(3)
-        for (const forged of forgeries) expect((await verify(forged)).holds).toBe(false)
-      }),
-      { numRuns: 30 },
-    )
-  })
-
-  test('also by the server itself: what it signs is compared all the same', async () => {
-    const records = fc.sample(longRun, { numRuns: 1, seed: 4 })[0] as RunRecord[]
+  /** Of about every second run, some texts are redacted. */
+  const exportOf = (records: RunRecord[]) => {
     const events = eventsOf(records)
-    const taken = someTexts(events, 0.3)
-    const [first] = taken
-    const all = withTaken(events, taken)
-    const ledger = all.slice(records.length)
-    const unrecorded = await verify(await exported(all.slice(0, records.length), keys, ARTIFACTS))
-    expect(unrecorded).toMatchObject({ holds: false, first_bad_seq: first?.seq })
-    expect(unrecorded.findings[0]).toMatchObject({ problem: 'redaction', where: 'records.ndjson' })
-    const undone = await verify(await exported([...events, ...ledger], keys, ARTIFACTS))
-    expect(undone).toMatchObject({ holds: false, first_bad_seq: first?.seq })
-    expect(undone.findings[0]).toMatchObject({ problem: 'redaction', where: 'redactions.ndjson' })
+    return exportedAs(withTaken(events, takenFrom(records, events)), keys, ARTIFACTS)
+  }
+  const takenFrom = (records: RunRecord[], events: readonly RecordedEvent[]) =>
+    records.length % 2 === 0 ? someTexts(events, (records.length % 7) / 7) : []
+
+  const lines = (parts: readonly Part[]): string[] =>
+    contentOf(parts, file).toString().split('\n').slice(0, -1)
+  const withLines = (parts: readonly Part[], changed: readonly string[]): Part[] =>
+    replaced(parts, file, changed.map((line) => `${line}\n`).join(''))
+
+  describe('a signed export', () => {
+    test('of any run holds, and is reported as what it is', async () => {
+      await fc.assert(
+        fc.asyncProperty(run, async (records) => {
+          const report = await verify(await exportOf(records))
+          expect(report.findings).toEqual([])
+          expect(report).toMatchObject({
+            holds: true,
+            trust: 'not_compared',
+            run_id: records[0]?.run_id,
+            verified: records.length,
+            signed: records.length,
+            complete: records.at(-1)?.kind === 'run_end',
+            key: keys.signer.key,
+            first_bad_seq: null,
+          })
+        }),
+        RUNS,
+      )
+    })
+
+    test('with any byte of its records changed names the record', async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          run,
+          place,
+          fc.integer({ min: 1, max: 255 }),
+          async (records, where, flip) => {
+            const parts = await exportOf(records)
+            const content = Buffer.from(contentOf(parts, file))
+            const index = at(where, content.length)
+            const seq = content.subarray(0, index).filter((byte) => byte === 0x0a).length
+            content[index] = (content[index] ?? 0) ^ flip
+            const report = await verify(replaced(parts, file, content))
+            expect(report.holds).toBe(false)
+            const isNamed = report.first_bad_seq === seq && report.verified === seq
+            // Only the manifest covers the time at which the store took a record, and the salt of one without strings.
+            if (!isNamed)
+              expect([version, whatIsAt(contentOf(parts, file), index)]).toEqual([
+                2,
+                'time or salt',
+              ])
+            expect(report.findings.map((found) => found.where)).toContain(file)
+          },
+        ),
+        { numRuns: 70 },
+      )
+    })
+
+    test('with any byte of any other part changed does not hold', async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          run,
+          place,
+          place,
+          fc.integer({ min: 1, max: 255 }),
+          async (records, which, where, flip) => {
+            const parts = (await exportOf(records)).filter(({ path }) => path !== file)
+            const part = parts[at(which, parts.length)]
+            if (part === undefined) throw new Error('no part')
+            const content = Buffer.from(part.content)
+            const index = at(where, content.length)
+            content[index] = (content[index] ?? 0) ^ flip
+            const report = await verify(replaced(await exportOf(records), part.path, content))
+            expect(report.holds).toBe(false)
+            expect(report.findings.map(({ where: found }) => found)).toContain(part.path)
+            if (part.path.startsWith('artifacts/')) {
+              const first = records.findIndex(
+                ({ kind, payload }) => kind === 'tool_result' && payload.sha256 === ARTIFACT,
+              )
+              expect(report.first_bad_seq).toBe(first)
+            }
+          },
+        ),
+        { numRuns: 70 },
+      )
+    })
+
+    test('with any record removed, added, swapped or cut off names the first bad one', async () => {
+      await fc.assert(
+        fc.asyncProperty(run, place, place, async (records, one, other) => {
+          const parts = await exportOf(records)
+          const good = lines(parts)
+          const count = good.length
+          const i = at(one, count)
+          const removed = await verify(withLines(parts, good.toSpliced(i, 1)))
+          expect(removed).toMatchObject({ holds: false, first_bad_seq: i })
+
+          const j = at(other, count)
+          const added = await verify(withLines(parts, good.toSpliced(i, 0, good[j] ?? '')))
+          const expected = i === j ? i + 1 : i
+          expect(added).toMatchObject({ holds: false, first_bad_seq: expected })
+
+          const cut = await verify(withLines(parts, good.slice(0, i)))
+          expect(cut).toMatchObject({ holds: false, first_bad_seq: i, verified: i })
+
+          if (i === j) return
+          const swapped = good.with(i, good[j] ?? '').with(j, good[i] ?? '')
+          expect(await verify(withLines(parts, swapped))).toMatchObject({
+            holds: false,
+            first_bad_seq: Math.min(i, j),
+          })
+        }),
+        RUNS,
+      )
+    })
+
+    test('with a part removed, added or moved names the part', async () => {
+      await fc.assert(
+        fc.asyncProperty(run, place, async (records, where) => {
+          const parts = await exportOf(records)
+          const i = at(where, parts.length)
+          const part = parts[i] as Part
+          expect(
+            (await verify(parts.toSpliced(i, 1))).findings.map((found) => found.where),
+          ).toContain(part.path)
+          const extra = { path: `artifacts/${'0'.repeat(64)}`, content: Buffer.from('x') }
+          expect((await verify([...parts, extra])).findings.map((found) => found.where)).toContain(
+            extra.path,
+          )
+          expect((await verify([...parts, part])).holds).toBe(false)
+          if (i > 0) expect((await verify([part, ...parts.toSpliced(i, 1)])).holds).toBe(false)
+        }),
+        { numRuns: 30 },
+      )
+    })
   })
 
-  test('that took an artifact away does not make it a lost one', async () => {
-    const isLong = ({ kind, payload }: RunRecord) =>
-      kind === 'tool_result' && payload.sha256 === ARTIFACT
+  describe('a forger without the key', () => {
+    const example = () => fc.sample(run, { numRuns: 1, seed: 7 })[0] as RunRecord[]
+
+    test('a whole invented history in place of the signed one', async () => {
+      const records = example()
+      const whole = (all: RunRecord[]) => exportedAs(eventsOf(all), keys, ARTIFACTS)
+      const parts = await whole(records)
+      const forged = await whole(records.map((record) => ({ ...record, ts: record.ts + 1 })))
+      const report = await verify(replaced(parts, file, contentOf(forged, file)))
+      expect(report).toMatchObject({ holds: false, first_bad_seq: records.length - 1 })
+      expect(report.findings.map(({ message }) => message).join()).toContain('were rewritten')
+    })
+
+    test('a proof and a manifest that another key signed are distinguished from those of the server', async () => {
+      const forger = await newKeys()
+      const parts = await exportedAs(eventsOf(example()), forger, ARTIFACTS)
+      const anchors = { keys: knownKeys(keys.published), fingerprints: new Set<string>() }
+      const report = await verifyBundle(partsOf(parts), { anchors })
+      expect(report).toMatchObject({ holds: true, trust: 'not_trusted', key: forger.signer.key })
+      const genuine = await verifyBundle(partsOf(await exportOf(example())), { anchors })
+      expect(genuine).toMatchObject({ holds: true, trust: 'trusted' })
+      const fingerprints = new Set([keys.signer.key])
+      const byFingerprint = await verifyBundle(partsOf(await exportOf(example())), {
+        anchors: { keys: new Map(), fingerprints },
+      })
+      expect(byFingerprint).toMatchObject({ holds: true, trust: 'trusted' })
+    })
+
+    test('another key that is listed under the fingerprint of the server', async () => {
+      const forger = await newKeys()
+      const published = {
+        keys: forger.published.keys.map((key) => ({ ...key, fingerprint: keys.signer.key })),
+      }
+      const parts = await exportedAs(eventsOf(example()), { ...forger, published }, ARTIFACTS)
+      const report = await verify(parts)
+      expect(report.holds).toBe(false)
+      expect(report.findings.map(({ where }) => where)).toContain('keys.json')
+    })
+  })
+
+  describe('a redaction', () => {
+    const longRun = run.filter((records) => records.length > 8)
+
+    test('is reported with its author and reason; the chain is the same as before', async () => {
+      await fc.assert(
+        fc.asyncProperty(longRun, place, async (records, where) => {
+          const events = eventsOf(records)
+          const taken = someTexts(events, where)
+          const before = await verify(await exportedAs(events, keys, ARTIFACTS))
+          const after = await verify(await exportedAs(withTaken(events, taken), keys, ARTIFACTS))
+          expect(after.findings).toEqual([])
+          expect(after).toMatchObject({ holds: true, head: before.head, verified: before.verified })
+          const { strings, redactions } = after.redacted
+          expect(strings).toBe(taken.length)
+          expect(redactions.map(({ seq, pointers: [pointer] }) => ({ seq, pointer }))).toEqual(
+            taken,
+          )
+          expect(new Set(redactions.map((each) => `${each.principal}: ${each.reason}`))).toEqual(
+            new Set(['alice: a password']),
+          )
+        }),
+        { numRuns: 30 },
+      )
+    })
+
+    test('is found if it is not recorded, if it is recorded and was not carried out, or if it is about another text', async () => {
+      await fc.assert(
+        fc.asyncProperty(longRun, place, async (records, where) => {
+          const events = eventsOf(records)
+          const parts = await exportedAs(
+            withTaken(events, someTexts(events, where)),
+            keys,
+            ARTIFACTS,
+          )
+          const forgeries = forgedRedactions(parts)
+          expect(forgeries.length).toBeGreaterThan(3)
+          for (const forged of forgeries) expect((await verify(forged)).holds).toBe(false)
+        }),
+        { numRuns: 30 },
+      )
+    })
+
+    test('is compared also if the server itself signed the wrong export', async () => {
+      const records = fc.sample(longRun, { numRuns: 1, seed: 4 })[0] as RunRecord[]
+      const events = eventsOf(records)
+      const taken = someTexts(events, 0.3)
+      const [first] = taken
+      const all = withTaken(events, taken)
+      const ledger = all.slice(records.length)
+      const unrecorded = await verify(
+        await exportedAs(all.slice(0, records.length), keys, ARTIFACTS),
+      )
+      expect(unrecorded).toMatchObject({ holds: false, first_bad_seq: first?.seq })
+      expect(unrecorded.findings[0]).toMatchObject({ problem: 'redaction', where: file })
+      const undone = await verify(await exportedAs([...events, ...ledger], keys, ARTIFACTS))
+      expect(undone).toMatchObject({ holds: false, first_bad_seq: first?.seq })
+      expect(undone.findings[0]).toMatchObject({ problem: 'redaction', where: 'redactions.ndjson' })
+    })
+
+    test('that deleted an artifact does not make it a lost artifact', async () => {
+      const isLong = ({ kind, payload }: RunRecord) =>
+        kind === 'tool_result' && payload.sha256 === ARTIFACT
+      const records = fc.sample(
+        run.filter((each) => each.some(isLong)),
+        { numRuns: 1, seed: 3 },
+      )[0] as RunRecord[]
+      const seq = records.findIndex(isLong)
+      const taken = [{ seq, pointer: '/output', artifact: ARTIFACT }]
+      const report = await verify(await exportedAs(withTaken(eventsOf(records), taken), keys))
+      expect(report).toMatchObject({ holds: true, artifacts: 0, redacted: { artifacts: 1 } })
+    })
+  })
+
+  test('an artifact that the server had lost is named, with the record that needs it', async () => {
     const records = fc.sample(
-      run.filter((each) => each.some(isLong)),
+      run.filter((each) =>
+        each.some(({ kind, payload }) => kind === 'tool_result' && payload.sha256 !== null),
+      ),
       { numRuns: 1, seed: 3 },
     )[0] as RunRecord[]
-    const seq = records.findIndex(isLong)
-    const taken = [{ seq, pointer: '/output', artifact: ARTIFACT }]
-    const report = await verify(await exported(withTaken(eventsOf(records), taken), keys))
-    expect(report).toMatchObject({ holds: true, artifacts: 0, redacted: { artifacts: 1 } })
+    const report = await verify(await exportedAs(eventsOf(records), keys))
+    const seq = records.findIndex(
+      ({ kind, payload }) => kind === 'tool_result' && payload.sha256 !== null,
+    )
+    expect(report).toMatchObject({ holds: false, first_bad_seq: seq })
   })
-})
-
-test('an artifact that the server had lost is named, with the record that needs it', async () => {
-  const records = fc.sample(
-    run.filter((each) =>
-      each.some(({ kind, payload }) => kind === 'tool_result' && payload.sha256 !== null),
-    ),
-    { numRuns: 1, seed: 3 },
-  )[0] as RunRecord[]
-  const report = await verify(await exported(eventsOf(records), keys))
-  const seq = records.findIndex(
-    ({ kind, payload }) => kind === 'tool_result' && payload.sha256 !== null,
-  )
-  expect(report).toMatchObject({ holds: false, first_bad_seq: seq })
 })

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import { ok } from 'neverthrow'
 import { expect, onTestFinished, test } from 'vitest'
-import { eventLine } from '../../../src/audit/bundle/record-line.ts'
+import { eventLine } from '../../../src/audit/bundle/record-lines.ts'
 import { AnyEntry, ledgerLines, ledgerPages } from '../../../src/audit/ledgers.ts'
 import { verifyLedgerLines } from '../../../src/audit/verify/verify-ledger.ts'
 import { decideAndAppend } from '../../../src/log/decider.ts'
@@ -26,7 +26,7 @@ async function stored(): Promise<RecordedEvent[]> {
   return events
 }
 const textOf = (events: readonly RecordedEvent[]): string =>
-  events.map((event) => `${eventLine(event)}\n`).join('')
+  events.map((event) => `${eventLine(event, 'checksummed')}\n`).join('')
 const verify = (text: string) =>
   verifyLedgerLines('tokens', Readable.from([Buffer.from(text)]), () => {})
 
@@ -53,7 +53,7 @@ test('entries that are dropped, doubled, swapped or of another ledger are named'
   }
 })
 
-test('an entry that was changed is named, whatever of it was', async () => {
+test('an entry is named, whatever part of it was changed', async () => {
   const events = await stored()
   const changes: ((event: RecordedEvent) => Partial<RecordedEvent>)[] = [
     ({ data }) => ({ data: data.replace('token 6', 'token 7') }),
@@ -73,7 +73,7 @@ test('an entry that was changed is named, whatever of it was', async () => {
   }
 })
 
-test('any byte that is changed on the way is found in its line', async () => {
+test('any changed byte is found in its line', async () => {
   const text = Buffer.from(textOf(await stored()))
   const lines = text.toString().split('\n')
   for (let at = 0; at < text.length; at += 7) {

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { PublishedKeys } from '../../../src/api/audit.ts'
-import { canonicalJson } from '../../../src/audit/proofs/canonical.ts'
 import { hasSigned, knownKeys } from '../../../src/audit/proofs/public-keys.ts'
+import { canonicalText } from '../../../src/log/commitment.ts'
 import type { ProofVerdict } from './protocol.ts'
 
 /** All that is signed counts, also what a newer server may have added. */
@@ -20,7 +20,7 @@ export function checkProof(givenProof: unknown, givenKeys: unknown): ProofVerdic
   try {
     const { signature, ...statement } = Proof.parse(givenProof)
     const key = knownKeys(PublishedKeys.parse(givenKeys)).get(statement.key)
-    const good = key !== undefined && hasSigned(key, canonicalJson(statement), signature)
+    const good = key !== undefined && hasSigned(key, canonicalText(statement), signature)
     return {
       type: key === undefined ? 'unknown_key' : good ? 'good' : 'forged',
       runId: statement.run_id,

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 
-/** The parts that are held in memory while they are read are never larger. */
-const MAX_SMALL_PART = 64 * 1024 * 1024
+/** A part that is held in memory while it is read is never larger. */
+const MAX_TEXT_BYTES = 64 * 1024 * 1024
 
 /** The bytes of a part, counted and hashed as they are read. */
-export class Counted implements AsyncIterable<Uint8Array> {
+export class HashedBody implements AsyncIterable<Uint8Array> {
   readonly #chunks: AsyncIterator<Uint8Array>
   readonly #hash = createHash('sha256')
   #digest: string | null = null
@@ -28,17 +28,17 @@ export class Counted implements AsyncIterable<Uint8Array> {
     for await (const _ of this);
   }
 
-  /** @throws where it is too large to be what it should be */
+  /** @throws if the part is far larger than any text in an export */
   async text(): Promise<string> {
     const chunks: Uint8Array[] = []
     for await (const chunk of this) {
       chunks.push(chunk)
-      if (this.bytes > MAX_SMALL_PART) throw new Error('a part is far too large')
+      if (this.bytes > MAX_TEXT_BYTES) throw new Error('a part is far too large')
     }
     return Buffer.concat(chunks).toString()
   }
 
-  /** Of all that was read. */
+  /** Of everything that was read. Nothing can be read after it. */
   get sha256(): string {
     this.#digest ??= this.#hash.digest('hex')
     return this.#digest

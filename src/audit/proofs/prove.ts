@@ -1,14 +1,15 @@
 import { err, ok, type Result, type ResultAsync } from 'neverthrow'
-import type { RunProof } from '../../api/audit.ts'
+import type { LedgerName, LedgerProof, RunProof } from '../../api/audit.ts'
 import { type DamagedRecord, decode } from '../../log/codec.ts'
 import { type LoadError, type LoadedRun, streamOf } from '../../log/run-log.ts'
 import { lastEvent, type StreamReader } from '../../log/stream-pages.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
+import { ledgerEnd } from '../ledgers.ts'
 import { type Signer, seal } from './statements.ts'
 
 /**
- * A signed statement of what the log has of a run now, by its last record. What was projected of the
- * run (null where that is not known) must agree with it.
+ * Signs what the log has of a run now, by the run's last record.
+ * @param projected the run as the read model has it, which must agree; null if that is not known
  */
 export function proveRun(
   store: StreamReader,
@@ -51,4 +52,19 @@ function confirmed(
     return err(damaged('it is not the record that was read here before'))
   }
   return ok({ length: seq + 1, head: meta.hash, last_kind: record.kind })
+}
+
+/** Signs what the log has of a ledger now, by the ledger's last entry. */
+export function proveLedger(
+  store: StreamReader,
+  ledger: LedgerName,
+  signer: Signer,
+  now: Date,
+): ResultAsync<LedgerProof, LoadError> {
+  return ledgerEnd(store, ledger).map(({ length, head }) =>
+    seal<LedgerProof>(
+      { type: 'retrai.ledger-proof.v1', ledger, length, head, signed_at: now.toISOString() },
+      signer,
+    ),
+  )
 }

@@ -1,0 +1,168 @@
+import { randomBytes } from 'node:crypto'
+import { Readable } from 'node:stream'
+import { errAsync, okAsync } from 'neverthrow'
+import { beforeAll, expect, test } from 'vitest'
+import { recordsPath } from '../../../src/audit/bundle/bundle-format.ts'
+import { exportRun } from '../../../src/audit/bundle/export-run.ts'
+import { unpacked } from '../../../src/audit/bundle/tar.ts'
+import type { Keys } from '../../../src/audit/proofs/keyring.ts'
+import { proveRun } from '../../../src/audit/proofs/prove.ts'
+import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
+import type { RunRecord } from '../../../src/domain/records.ts'
+import { sha256 } from '../../../src/lib/sha256.ts'
+import type { StreamReader } from '../../../src/log/stream-pages.ts'
+import type { RecordedEvent } from '../../../src/store/event-store.ts'
+import { createdRecord } from '../../support/run-records.ts'
+import { eventsOf, NOW, newKeys, type Part, partsOf, withTaken } from '../support.ts'
+
+const RUN_ID = '550e8400-e29b-41d4-a716-446655440000'
+
+/** A run of some megabytes, which do not compress. */
+function longRun(count = 1000): RunRecord[] {
+  const common = { run_id: RUN_ID, iteration: 0, ts: 1_770_000_001 }
+  return [
+    createdRecord(RUN_ID),
+    ...Array.from({ length: count }, (_, index): RunRecord => {
+      const reason = randomBytes(5_000).toString('hex')
+      return { ...common, kind: 'llm_retry', payload: { attempt: index + 1, reason, delay_ms: 1 } }
+    }),
+  ]
+}
+
+let keys: Keys
+let events: RecordedEvent[]
+beforeAll(async () => {
+  keys = await newKeys()
+  events = eventsOf(longRun())
+})
+
+/** Reads from memory, and notes which records of the run were read. */
+function readerOf(all: () => readonly RecordedEvent[], read: number[] = []): StreamReader {
+  return {
+    readStream: (stream, { from, direction, limit }) => {
+      const found = all().filter((event) => event.stream === stream)
+      if (found.length === 0) return errAsync({ type: 'stream_not_found', stream })
+      if (direction === 'backward') return okAsync(found.slice(-limit).reverse())
+      const page = found.slice(Number(from), Number(from) + limit)
+      if (stream.startsWith('run-')) read.push(...page.map(({ revision }) => revision))
+      return okAsync(page)
+    },
+  }
+}
+
+async function exportFrom(store: StreamReader) {
+  const proof = (await proveRun(store, null, RUN_ID, keys.signer, NOW))._unsafeUnwrap()
+  return exportRun({ store, artifacts: { read: async () => null }, keys, now: NOW }, proof)
+}
+
+async function partsFrom(store: StreamReader): Promise<Part[]> {
+  const parts: Part[] = []
+  for await (const { path, body } of unpacked((await exportFrom(store))._unsafeUnwrap())) {
+    parts.push({ path, content: Buffer.concat(await Readable.from(body).toArray()) })
+  }
+  return parts
+}
+
+test('an export reads each record once, has some files of records, and its manifest last', async () => {
+  const read: number[] = []
+  const parts = await partsFrom(readerOf(() => events, read))
+  expect(read).toEqual(events.map(({ revision }) => revision))
+  const paths = parts.map(({ path }) => path)
+  expect(paths.slice(0, 3)).toEqual(['README.txt', 'keys.json', 'proof.json'])
+  expect(paths.at(-1)).toBe('manifest.json')
+  const records = parts.slice(3, -1)
+  expect(records.length).toBeGreaterThan(2)
+  let seq = 0
+  for (const { path, content } of records) {
+    expect(path).toBe(recordsPath(seq))
+    seq += content.toString().split('\n').length - 1
+  }
+  expect(await verifyBundle(partsOf(parts))).toMatchObject({ holds: true, verified: events.length })
+})
+
+test('an export without one of its files, or with them in another order, names the first bad record', async () => {
+  const parts = await partsFrom(readerOf(() => events))
+  const [at, next] = [4, 5]
+  const [one, two] = [parts[at] as Part, parts[next] as Part]
+  const first = Number(one.path.slice('records/'.length, -'.ndjson'.length))
+  const changed = [
+    parts.toSpliced(at, 1),
+    parts.with(at, two).with(next, one),
+    parts.with(at, { ...one, content: two.content }).with(next, { ...two, content: one.content }),
+    parts.with(at, { ...two, content: one.content }).with(next, { ...one, content: two.content }),
+    parts.toSpliced(at, 0, one),
+    parts.slice(0, at),
+  ]
+  for (const each of changed) {
+    const report = await verifyBundle(partsOf(each))
+    expect(report.holds).toBe(false)
+    expect(report.first_bad_seq ?? first).toBeGreaterThanOrEqual(first)
+    expect(report.findings.length).toBeGreaterThan(0)
+  }
+})
+
+test('a redaction while an export is sent breaks it off; one that was not carried out before it is exported', async () => {
+  const taken = [{ seq: 0, pointer: '/system_prompt' }]
+  const ledger = withTaken(events, taken).slice(events.length)
+  let all: readonly RecordedEvent[] = events
+  const begun = (await exportFrom(readerOf(() => all)))._unsafeUnwrap()
+  all = [...events, ...ledger]
+  await expect(begun.toArray()).rejects.toThrow('redacted_meanwhile')
+  const parts = await partsFrom(readerOf(() => all))
+  const report = await verifyBundle(partsOf(parts))
+  expect(report).toMatchObject({ holds: false, first_bad_seq: 0 })
+  expect(report.findings).toMatchObject([{ problem: 'redaction', where: 'redactions.ndjson' }])
+})
+
+test('an artifact that is redacted while a run is exported is not reported as lost', async () => {
+  const output = 'a whole output'
+  const call = { call_id: 'c', tool: 'bash_exec' }
+  const common = { run_id: RUN_ID, iteration: 1, ts: 1_770_000_001 }
+  const result: RunRecord = {
+    ...common,
+    kind: 'tool_result',
+    payload: {
+      ...call,
+      output: 'a whole …',
+      exit_code: 0,
+      outcome: 'ok',
+      duration_ms: 1,
+      bytes: output.length,
+      truncated: true,
+      sha256: sha256(output),
+    },
+  }
+  const run = eventsOf([createdRecord(RUN_ID), ...turnOf(common, call), result])
+  const seq = run.length - 1
+  const redacted = withTaken(run, [{ seq, pointer: '/output', artifact: sha256(output) }])
+  let all: readonly RecordedEvent[] = run
+  const store = readerOf(() => all)
+  const proof = (await proveRun(store, null, RUN_ID, keys.signer, NOW))._unsafeUnwrap()
+  const artifacts = {
+    read: async () => {
+      all = redacted
+      return null
+    },
+  }
+  const archive = (await exportRun({ store, artifacts, keys, now: NOW }, proof))._unsafeUnwrap()
+  expect(await verifyBundle(unpacked(archive))).toMatchObject({
+    holds: true,
+    redacted: { artifacts: 1 },
+  })
+})
+
+/** One tool call up to its result. */
+function turnOf(
+  common: Pick<RunRecord, 'run_id' | 'iteration' | 'ts'>,
+  call: { readonly call_id: string; readonly tool: string },
+): RunRecord[] {
+  const message = { text: null, tool_calls: [{ ...call, args: {} }], finish_reason: 'tool_calls' }
+  const usage = { input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'scripted' }
+  return [
+    { ...common, kind: 'step_start', payload: { node: 'plan' } },
+    { ...common, kind: 'llm_usage', payload: { ...usage, duration_ms: 1, omitted_turns: 0 } },
+    { ...common, kind: 'assistant_message', payload: message },
+    { ...common, kind: 'step_start', payload: { node: 'act' } },
+    { ...common, kind: 'tool_call', payload: { ...call, args: {}, read_only: false } },
+  ]
+}
