@@ -18,11 +18,11 @@ beforeEach(async () => {
 })
 afterEach(() => site[Symbol.asyncDispose]())
 
-/** A text that no pattern knows for a secret, and that stands nowhere by chance. */
+/** A text that no pattern matches as a secret, and that is nowhere by chance. */
 const newSecret = () => `orchid-${randomBytes(9).toString('hex')}`
 const bash = (command: string) => ({ tool: 'bash_exec', args: { command } })
 
-/** A run that has the secret in its configuration, in what the model says and does, and in outputs. */
+/** A run with the secret in its configuration, in the replies and calls of the model, and in outputs. */
 async function runWith(secret: string, server: (model: string) => Promise<ServerProcess>) {
   const model = await site.model([
     { text: `I try ${secret}.`, calls: [bash(`echo "is it ${secret}"`)] },
@@ -69,7 +69,7 @@ async function framesOf(server: ServerProcess, runId: string) {
   return Frames.parse(body)
 }
 
-/** Redacts one place, and then wherever else the answer says that the secret stands. */
+/** Redacts one place, and then all other places that the answer names. */
 async function redactEverywhere(server: ServerProcess, runId: string, secret: string) {
   const frames = await framesOf(server, runId)
   const call = frames.find(({ kind, payload }) => kind === 'tool_call' && holds(payload, secret))
@@ -79,7 +79,7 @@ async function redactEverywhere(server: ServerProcess, runId: string, secret: st
     expect(redactable).toBe(true)
     artifact = (await redact(server, runId, seq, pointer)).artifact ?? artifact
   }
-  // The whole output has it, and the head and tail in the record have not.
+  // The whole output contains it, but not the head and tail in the record.
   const cut = frames.find(({ payload }) => isCut(payload))
   expect(holds(cut?.payload, secret)).toBe(false)
   expect(first.elsewhere).toContainEqual({ seq: cut?.seq, pointer: '/output', redactable: true })
@@ -111,7 +111,7 @@ async function filesWith(folder: string, text: string): Promise<string[]> {
 
 const Description = z.object({ paths: z.record(z.string(), z.record(z.string(), z.unknown())) })
 
-/** All that the server answers to GET, in every form and as of every record. */
+/** All answers to GET, in every media type and at every record. */
 async function* allAnswers(server: ServerProcess, runId: string, artifact: string, last: number) {
   const described = Description.parse((await get(server, '/openapi.json')).body)
   const paths = Object.entries(described.paths).flatMap(([path, methods]) =>
@@ -153,12 +153,12 @@ async function whereServed(server: ServerProcess, runId: string, artifact: strin
 }
 
 describe('a secret in a run', () => {
-  test('is served and stored nowhere once it is redacted, and all of it still holds', async () => {
+  test('is served and stored nowhere after its redaction, and everything still holds', async () => {
     const secret = newSecret()
     const { server, runId, model } = await runWith(secret, embedded)
     const before = await get(server, `/api/runs/${runId}/proof`)
     const etag = (await get(server, `/api/runs/${runId}`)).headers.get('etag') ?? ''
-    // It is there, or what follows could not fail.
+    // If it were not there, the checks below could not fail.
     expect(await filesWith(site.path('data'), secret)).not.toEqual([])
     const { artifact } = await redactEverywhere(server, runId, secret)
     expect(await whereServed(server, runId, artifact, secret)).toEqual([])
@@ -199,7 +199,7 @@ describe('a secret in a run', () => {
     expect([stored.code, stored.stdout]).toEqual([0, expect.stringContaining('Redacted: ')])
   })
 
-  test('goes with the next start where the server dies right behind the record of its redaction', async () => {
+  test('is erased at the next start if the server dies right after the record of its redaction', async () => {
     const secret = newSecret()
     const { server, runId, model } = await runWith(secret, embedded)
     const frames = await framesOf(server, runId)
@@ -236,7 +236,7 @@ describe('a secret in a run', () => {
     expect([done.code, done.stdout]).toEqual([0, expect.stringContaining('by alice: a password')])
   })
 
-  test('is not told to the model again by a run that goes on', async () => {
+  test('does not reach the model again in a run that continues', async () => {
     const secret = newSecret()
     const asked: string[] = []
     const gate = Promise.withResolvers<void>()
@@ -266,7 +266,7 @@ describe('a secret in a run', () => {
     await withLog(site.path('data'), (store) => audit(store, runId))
   })
 
-  test('in an EventStoreDB is hidden by all servers, and goes with a copy', async () => {
+  test('in an EventStoreDB is hidden by all servers, and missing from a copy', async () => {
     const secret = newSecret()
     const standIn = await site.standIn()
     const args = ['--store', standIn.connectionString]
@@ -313,7 +313,7 @@ describe('a secret in a run', () => {
     expect(await filesWith(site.path('copy'), secret)).toEqual([])
     const stored = await retrai(['verify', '--data-dir', site.path('copy')])
     expect([stored.code, stored.stdout]).toEqual([0, expect.stringContaining('Redacted: ')])
-    // An earlier copy takes what was redacted since for the same; the server that starts on it erases it.
+    // An earlier copy still has the text. The server that starts on it erases the text.
     const brought = await retrai(into('early'))
     expect(brought.code, brought.stderr).toBe(0)
     expect(await filesWith(site.path('early'), secret)).not.toEqual([])
@@ -322,7 +322,7 @@ describe('a secret in a run', () => {
     expect(await whereServed(last, runId, artifact, secret)).toEqual([])
   })
 
-  test('that was redacted is so in another data folder that takes the run of an export', async () => {
+  test('that was redacted stays redacted in another data folder that imports the run', async () => {
     const secret = newSecret()
     const { server, runId } = await runWith(secret, embedded)
     const [early, late] = [site.path('early.tar.gz'), site.path('late.tar.gz')]

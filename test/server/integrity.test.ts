@@ -139,7 +139,7 @@ describe('at its start a server says, and serves on, that', () => {
     [
       'the list of a checkpoint was changed',
       `UPDATE events SET data = replace(data, '${RUN}', '${randomUUID()}') WHERE type = 'checkpoint_runs'`,
-      'do not make its root',
+      'do not give its root',
     ],
   ])('%s', async (_what, sql, message) => {
     await start(await changed(sql), HEADS_ONLY)
@@ -228,7 +228,7 @@ test('a read model that was changed with its seals is found by verification, and
   db.prepare('UPDATE progress SET rows = ?, seal = ?').run(rows, whole)
   db.close()
   const found = await retrai(['verify', '--data-dir', dir])
-  expect(found.stdout).toContain(`what it says of run ${RUN} is not what the log says`)
+  expect(found.stdout).toContain(`it differs from the log about run ${RUN}`)
   await start(dir, HEADS_ONLY)
   expect((await doubts()).checks.integrity.ok).toBe(true)
   const remote = await retrai(['verify', '--server', server?.url ?? ''])
