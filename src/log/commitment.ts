@@ -60,23 +60,29 @@ export function canonicalText(
 type Member = { readonly name: string; readonly prefix: string; readonly step: string }
 type Shape = { readonly names: readonly string[]; readonly members: readonly Member[] }
 
-/** Records have few shapes of objects. The names of each shape are sorted and quoted once. */
-const SHAPES = new Map<string, Shape>()
-const MAX_SHAPES = 1_000
+/** Records have few shapes of objects. The names of each shape are sorted and quoted once. By their first names. */
+const SHAPES = new Map<string, readonly Shape[]>()
+/** How many are kept: first names, shapes of each, characters of each shape. */
+const [MAX_FIRST, MAX_ALIKE, MAX_LENGTH] = [100, 20, 1_000] as const
 
 function membersOf(value: object): readonly Member[] {
   const names = Object.keys(value)
-  const key = names.join(',')
-  const known = SHAPES.get(key)
-  // Names may hold commas, so other names can have the same key.
-  if (known?.names.length === names.length && names.every((name, at) => name === known.names[at])) {
-    return known.members
-  }
+  const [first = ''] = names
+  const alike = SHAPES.get(first) ?? []
+  for (const known of alike) if (isSame(known.names, names)) return known.members
   const members = names.toSorted().map((name) => {
     return { name, prefix: `${quoted(name)}:`, step: `/${escapedName(name)}` }
   })
-  if (SHAPES.size < MAX_SHAPES && key.length < MAX_SHAPES) SHAPES.set(key, { names, members })
+  const isRoom = alike.length < MAX_ALIKE && SHAPES.size < MAX_FIRST
+  if (isRoom && names.join('').length < MAX_LENGTH)
+    SHAPES.set(first, [...alike, { names, members }])
   return members
+}
+
+function isSame(one: readonly string[], other: readonly string[]): boolean {
+  if (one.length !== other.length) return false
+  for (let at = 0; at < one.length; at += 1) if (one[at] !== other[at]) return false
+  return true
 }
 
 /** A string as JSON text. @throws TypeError for lone surrogates */
