@@ -49,13 +49,10 @@ const CONSOLE = [
     'client/index\\.ts$',
     'domain/evolve\\.ts$',
     'domain/state\\.ts$',
+    'log/commitment\\.ts$',
     'log/run-log\\.ts$',
   ],
-  ...[
-    'audit/proofs/canonical\\.ts$',
-    'audit/proofs/public-keys\\.ts$',
-    'audit/verify/verify-run\\.ts$',
-  ],
+  ...['audit/proofs/public-keys\\.ts$', 'audit/verify/verify-run\\.ts$'],
 ]
 
 const rooms = Object.entries(ROOMS).map(([room, doors]) => ({
