@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
-import { errAsync, okAsync } from 'neverthrow'
+import { errAsync, okAsync, ResultAsync } from 'neverthrow'
 import { beforeAll, expect, test } from 'vitest'
 import { recordsPath } from '../../../src/audit/bundle/bundle-format.ts'
 import { exportRun } from '../../../src/audit/bundle/export-run.ts'
@@ -105,8 +105,21 @@ test('a redaction while an export is sent breaks it off; one that was not carrie
   const taken = [{ seq: 0, pointer: '/system_prompt' }]
   const ledger = withTaken(events, taken).slice(events.length)
   let all: readonly RecordedEvent[] = events
-  const begun = (await exportFrom(readerOf(() => all)))._unsafeUnwrap()
+  const reader = readerOf(() => all)
+  const redacted = Promise.withResolvers<void>()
+  const slow: StreamReader = {
+    readStream: (stream, options) => {
+      if (typeof options.from !== 'number' || options.from < 500) {
+        return reader.readStream(stream, options)
+      }
+      return ResultAsync.fromSafePromise(redacted.promise).andThen(() =>
+        reader.readStream(stream, options),
+      )
+    },
+  }
+  const begun = (await exportFrom(slow))._unsafeUnwrap()
   all = [...events, ...ledger]
+  redacted.resolve()
   await expect(begun.toArray()).rejects.toThrow('redacted_meanwhile')
   const parts = await partsFrom(readerOf(() => all))
   const report = await verifyBundle(partsOf(parts))
