@@ -1,10 +1,163 @@
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Form } from '../../api/event-query.ts'
-import { RUN_STREAM_PREFIX } from '../../log/run-log.ts'
-import type { Position } from '../../store/event-store.ts'
-import { type AllRunsFrame, allRunsFrames } from './all-runs-frame.ts'
-import { sizeOf } from './frame.ts'
+import { RunId } from '../../api/fields.ts'
+import { RunRecord } from '../../domain/records.ts'
+import type { RunStatus } from '../../domain/state.ts'
+import { statusAfter } from '../../domain/status-after.ts'
+import { RUN_STREAM_PREFIX, runIdOf, streamOf } from '../../log/run-log.ts'
+import type {
+  EventStore,
+  Position,
+  ReadError,
+  RecordedEvent,
+  StoreFailure,
+} from '../../store/event-store.ts'
+import { encodeFrames, errorRecord, Frame, sizeOf } from './frame.ts'
+import {
+  type Damage,
+  damageMessage,
+  placeSuffix,
+  type RecordJson,
+  recordJsonOf,
+} from './record-json.ts'
 import { positionPlaces } from './ring.ts'
+import { type PageDeps, projectedSeq } from './run-pages.ts'
 import { SharedTopic, type TopicDeps } from './shared-topic.ts'
+
+/**
+ * A cursor over all runs names the last record that was delivered: its run, the first bits of its id,
+ * which derives from its hash, and its seq. The store looks up the position of the record when a client
+ * resumes. So a cursor is valid for every server on the log, after a restart, and after the log was moved
+ * to another store; a cursor of another log is detected.
+ */
+const CURSOR = /^([\w-]{32})\.(\d{1,15})$/
+const [RUN_DIGITS, ID_DIGITS] = [32, 16]
+
+const digits = (uuid: string): string => uuid.replaceAll('-', '')
+
+/** The run that a stream holds; null if it holds no run. */
+export function runOf(stream: string): string | null {
+  const runId = runIdOf(stream)
+  const parsed = RunId.safeParse(runId)
+  return parsed.success && parsed.data === runId ? runId : null
+}
+
+/** @param runId as `runOf` returns it */
+export function cursorOf(
+  runId: string,
+  { revision, id }: Pick<RecordedEvent, 'revision' | 'id'>,
+): string {
+  const place = digits(runId) + digits(id).slice(0, ID_DIGITS)
+  return `${Buffer.from(place, 'hex').toString('base64url')}.${revision}`
+}
+
+export type CursorError =
+  | StoreFailure
+  /** Not a record of this log. The message is for the client. */
+  | { readonly type: 'unknown_cursor'; readonly message: string }
+
+/** The position of the record that a cursor names. */
+export function locate(cursor: string, store: EventStore): ResultAsync<Position, CursorError> {
+  return new ResultAsync(find(cursor, store))
+}
+
+async function find(cursor: string, store: EventStore): Promise<Result<Position, CursorError>> {
+  const [, packed, seq] = CURSOR.exec(cursor) ?? []
+  if (packed === undefined) {
+    const message = `"${cursor}" is not a cursor. Take it from a frame, an SSE id or a Link header of this server.`
+    return err({ type: 'unknown_cursor', message })
+  }
+  const place = Buffer.from(packed, 'base64url').toString('hex')
+  const read = await store.readStream(streamOf(dashed(place.slice(0, RUN_DIGITS))), {
+    from: Number(seq),
+    direction: 'forward',
+    limit: 1,
+  })
+  if (read.isErr() && read.error.type !== 'stream_not_found') return err(failure(read.error))
+  const event = read.isOk() ? read.value[0] : undefined
+  if (event !== undefined && digits(event.id).startsWith(place.slice(RUN_DIGITS))) {
+    return ok(event.position)
+  }
+  const message = 'This cursor does not belong to this log. Start again without it.'
+  return err({ type: 'unknown_cursor', message })
+}
+
+function failure(error: ReadError): CursorError {
+  return error.type === 'stream_not_found'
+    ? { type: 'store_failed', message: 'a stream is missing' }
+    : error
+}
+
+function dashed(hex: string): string {
+  return [
+    hex.slice(0, 8),
+    hex.slice(8, 12),
+    hex.slice(12, 16),
+    hex.slice(16, 20),
+    hex.slice(20),
+  ].join('-')
+}
+
+type Place = { readonly position: Position; readonly runId: string; readonly cursor: string }
+
+/** A record among those of all runs. Its JSON ends with the seq, the cursor and, if wanted, the metadata. */
+export class AllRunsFrame extends Frame {
+  readonly position: Position
+  readonly runId: string
+  readonly cursor: string
+  /** The stored event is not a record: this is an `error` in its place. */
+  readonly isDamaged: boolean
+  #status: RunStatus | null | undefined
+
+  constructor(frame: Frame, { position, runId, cursor }: Place, isDamaged: boolean) {
+    super(frame.seq, frame.kind, frame)
+    this.position = position
+    this.runId = runId
+    this.cursor = cursor
+    this.isDamaged = isDamaged
+  }
+
+  /** The status that the record gives its run; null if it gives none. Read once for all observers. */
+  get status(): RunStatus | null {
+    if (this.#status === undefined) {
+      this.#status = this.isDamaged ? null : statusAfter(recordOf(this))
+    }
+    return this.#status
+  }
+}
+
+/** The frames of stored events. Events of streams that hold no run are left out. */
+function allRunsFrames(
+  events: readonly RecordedEvent[],
+  form: Form,
+  deps: Pick<PageDeps, 'readModel'>,
+): AllRunsFrame[] {
+  const placed = events.flatMap((event) => {
+    const runId = runOf(event.stream)
+    if (runId === null) return []
+    const place = { position: event.position, runId, cursor: cursorOf(runId, event) }
+    const projected = event.revision <= projectedSeq(runId, deps)
+    const record = recordJsonOf(event, projected, form, place.cursor)
+    const isDamaged = record.type === 'damage'
+    return [{ place, isDamaged, record: isDamaged ? errorOf(record, place, event) : record }]
+  })
+  const frames = encodeFrames<never>(placed.map(({ record }) => record))
+  return placed.flatMap(({ place, isDamaged }, index) => {
+    const frame = frames[index]
+    return frame === undefined ? [] : [new AllRunsFrame(frame, place, isDamaged)]
+  })
+}
+
+function errorOf(damage: Damage, { runId, cursor }: Place, { created }: RecordedEvent): RecordJson {
+  const json = JSON.stringify(errorRecord(runId, created / 1000, damageMessage(damage)))
+  const { seq } = damage
+  return { type: 'record', seq, kind: 'error', json, suffix: placeSuffix(seq, cursor) }
+}
+
+function recordOf({ data }: AllRunsFrame): RunRecord {
+  const { seq: _, cursor: __, id: ___, meta: ____, ...record } = JSON.parse(data.toString())
+  return RunRecord.parse(record)
+}
 
 type Frames = readonly AllRunsFrame[]
 

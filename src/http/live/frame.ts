@@ -1,8 +1,68 @@
 import type { Form } from '../../api/event-query.ts'
 import type { Kind, RunRecord } from '../../domain/records.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
-import { type EncodedFrame, FrameBuffer, frameSize } from './frame-buffer.ts'
 import { type Damage, placeSuffix, type RecordJson, recordJsonOf } from './record-json.ts'
+
+/**
+ * A text frame as the server sends it over a WebSocket (RFC 6455): the bytes of `memory` from `start` to
+ * `end`. The payload begins at `at`.
+ */
+export type EncodedFrame = {
+  readonly memory: Buffer
+  readonly start: number
+  readonly at: number
+  readonly end: number
+}
+
+/** The first byte of a text message that is one frame. */
+const FIN_TEXT = 0x81
+/** The largest payloads whose length fits into one byte, and into the two bytes after it. */
+const [SHORT, MEDIUM] = [125, 0xffff]
+
+const headerSize = (payload: number): number => (payload <= SHORT ? 2 : payload <= MEDIUM ? 4 : 10)
+
+/** Bytes of the frame of a payload. */
+export const frameSize = (payload: number): number => headerSize(payload) + payload
+
+/**
+ * Memory that holds frames one after the other. Adjacent frames are sent together, to any number of
+ * sockets, without a copy.
+ */
+export class FrameBuffer {
+  readonly #memory: Buffer
+  #used = 0
+
+  /** @param bytes the `frameSize` of all frames that will be added */
+  constructor(bytes: number) {
+    this.#memory = Buffer.allocUnsafe(bytes)
+  }
+
+  /** Adds a frame. @param write writes a payload of this many bytes at the given place */
+  add(payload: number, write: (memory: Buffer, at: number) => void): EncodedFrame {
+    const start = this.#used
+    const at = start + headerSize(payload)
+    const end = at + payload
+    if (end > this.#memory.length) throw new RangeError('the frame does not fit into its buffer')
+    writeHeader(this.#memory, start, payload)
+    write(this.#memory, at)
+    this.#used = end
+    return { memory: this.#memory, start, at, end }
+  }
+}
+
+function writeHeader(memory: Buffer, start: number, payload: number): void {
+  memory[start] = FIN_TEXT
+  if (payload <= SHORT) {
+    memory[start + 1] = payload
+  } else if (payload <= MEDIUM) {
+    memory[start + 1] = 126
+    memory.writeUInt16BE(payload, start + 2)
+  } else {
+    memory[start + 1] = 127
+    memory.writeUInt16BE(0, start + 2)
+    memory.writeUIntBE(payload, start + 4, 6)
+  }
+}
 
 /** A record as observers get it, encoded once and shared by all of them. */
 export class Frame implements EncodedFrame {
@@ -23,13 +83,13 @@ export class Frame implements EncodedFrame {
     this.end = end
   }
 
-  /** Its JSON. Created on demand, because many frames are kept. */
+  /** Its JSON. A view that is created on demand, because many frames are kept. */
   get data(): Buffer {
     return this.memory.subarray(this.at, this.end)
   }
 }
 
-/** What observers of a run read in place of a stored event. */
+/** What observers of a run get for a stored event. */
 export type RunFrame = Frame | Damage
 
 export const isEnd = (frame: RunFrame): boolean =>
@@ -50,7 +110,7 @@ export function framesOf(
   return encodeFrames(events.map((event) => recordJsonOf(event, event.revision <= projected, form)))
 }
 
-/** Encodes records one after the other in memory; what is not a record stays as it is. */
+/** Encodes records one after the other in memory. Damage stays as it is. */
 export function encodeFrames<D extends Damage>(
   records: readonly (RecordJson | D)[],
 ): (Frame | D)[] {
@@ -71,7 +131,7 @@ export function encodeFrames<D extends Damage>(
   })
 }
 
-/** An `error` that no record stands for: why the server ends an observation, or cannot read a record. */
+/** An `error` that is not stored: why the server ends an observation, or cannot read a record. */
 export function errorRecord(runId: string, ts: number, message: string): RunRecord {
   return { kind: 'error', run_id: runId, iteration: 0, ts, payload: { message, traceback: '' } }
 }

@@ -1,7 +1,7 @@
 import type { WebSocket } from '@fastify/websocket'
 import type { LiveLimits } from './limits.ts'
 
-/** A client is pinged after this many bytes, and need not read more in the time that it has. */
+/** A client is pinged after this many bytes, so this much is the most that it must read in its time. */
 const PING_EVERY_BYTES = 64 * 1024
 /** How many times the shared timer fires in the shorter of the two times. */
 const TICKS = 20
@@ -11,7 +11,7 @@ type Limits = Pick<LiveLimits, 'pingMs' | 'stallMs'>
 /**
  * Detects clients that make no progress. Each is pinged at a fixed pace and, while much is sent, after
  * a number of bytes. The pings are between the frames of the stream, so an answer proves that everything
- * before it has been read, whatever the buffers of both kernels hold. One timer serves all clients.
+ * before it has been read and is not in a buffer of a kernel. One timer serves all clients.
  */
 export class Heartbeats {
   readonly #limits: Limits
@@ -89,7 +89,7 @@ export class Heartbeat {
     if (this.#asked === this.#answered) this.#ping(now)
   }
 
-  /** A client may answer only the last of several pings, and may send pongs that nobody asked for. */
+  /** A client may answer only the last of several pings, and may send pongs without a ping. */
   answered(ping: number): void {
     if (!(ping > this.#answered && ping <= this.#asked)) return
     this.#answered = ping

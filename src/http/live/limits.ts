@@ -1,25 +1,25 @@
-/** What live delivery may use. Sizes are bytes of encoded frames. */
+/** The limits of live delivery. Sizes are bytes of encoded frames. */
 export type LiveLimits = {
   /** The newest frames of a watched run that are kept in memory, whichever limit is hit first. */
   readonly ringFrames: number
   readonly ringBytes: number
-  /** About how much is read from the store at once for a socket that is behind the ring. */
+  /** About how much is read from the store at once for a socket whose cursor is older than the ring. */
   readonly pageBytes: number
-  /** How much of what was read last is kept for others, of all runs together. */
+  /** How much of the pages that were read last is kept for other observers, of all runs together. */
   readonly keptBytes: number
-  /** How much may wait in one socket before its cursor stops. */
+  /** How much may be buffered for one socket before its cursor stops. */
   readonly socketBytes: number
-  /** How often a peer is asked for a sign of life, milliseconds. */
+  /** How often a client is pinged, milliseconds. */
   readonly pingMs: number
-  /** A peer that neither takes anything nor answers for this long is let go, milliseconds. */
+  /** A client that neither reads nor answers a ping for this long is disconnected, milliseconds. */
   readonly stallMs: number
-  /** Sockets that may be open at once, in all and from one address. */
+  /** The most WebSockets that are open at once, in all and from one address. */
   readonly sockets: number
   readonly socketsPerClient: number
-  /** Connections that may be open at once, in all and from one address, whatever they are used for. */
+  /** The most connections of any kind that are open at once, in all and from one address. */
   readonly connections: number
   readonly connectionsPerClient: number
-  /** Pause before a failed read is made again: it doubles from the first to the second, milliseconds. */
+  /** The pause before a failed read is retried: it doubles from the first to the second, milliseconds. */
   readonly retryMs: readonly [number, number]
   /** How long a socket may take to close when the server stops, milliseconds. */
   readonly closeMs: number

@@ -1,8 +1,6 @@
-import type { Form } from '../../api/event-query.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import { Refusal } from '../problems/problem.ts'
-import type { AllRunsStart } from './all-runs-cursor.ts'
-import type { AllRunsFilter } from './all-runs-filter.ts'
+import type { AllRunsSelection } from './all-runs-selection.ts'
 import type { AllRunsTopic } from './all-runs-topic.ts'
 import { damageMessage, frameText, selects } from './record-json.ts'
 import { CHUNK_BYTES, Chunks } from './response-streams.ts'
@@ -54,13 +52,6 @@ export async function* runLines(
   }
   signal.throwIfAborted()
   if (chunk !== '') yield Buffer.from(chunk)
-}
-
-/** What one client wants of all runs. */
-export type AllRunsSelection = {
-  readonly start: AllRunsStart
-  readonly filter: AllRunsFilter
-  readonly form: Form
 }
 
 /**

@@ -7,7 +7,7 @@ import type { LiveLimits } from './limits.ts'
 /** About how much is written to a response at once. */
 export const CHUNK_BYTES = 256 * 1024
 
-/** Joins small pieces into chunks that are worth a write. */
+/** Joins small pieces into chunks of about `CHUNK_BYTES`. */
 export class Chunks {
   readonly #done: Buffer[] = []
   #memory = Buffer.alloc(0)
@@ -54,7 +54,7 @@ export class Chunks {
   }
 }
 
-/** The responses of this process that go on while there is something to send. */
+/** The open streaming responses of this process. */
 export class ResponseStreams {
   readonly #limits: Pick<LiveLimits, 'closeMs'>
   readonly #open = new Map<ServerResponse, AbortController>()
@@ -64,15 +64,15 @@ export class ResponseStreams {
   }
 
   /**
-   * Answers with what `make` yields, no faster than the client reads. Its signal aborts when the client
-   * leaves or the server stops. If `make` throws, the response breaks off.
+   * Sends what `make` yields, no faster than the client reads. The signal aborts when the client leaves or the
+   * server stops. If the generator throws, the response breaks off.
    */
   send(
     reply: FastifyReply,
     make: (signal: AbortSignal) => AsyncGenerator<Buffer, void, void>,
   ): FastifyReply {
     const leave = new AbortController()
-    // A client may have left before there was anything to send: then `close` was emitted already.
+    // If the client has left before there was anything to send, `close` was emitted already.
     if (reply.raw.destroyed) leave.abort()
     else this.#open.set(reply.raw, leave)
     reply.raw.once('close', () => {

@@ -1,9 +1,8 @@
 import type { Form } from '../../api/event-query.ts'
 import { streamOf } from '../../log/run-log.ts'
 import { framesOf, type RunFrame, sizeOf } from './frame.ts'
-import { PageCache } from './page-cache.ts'
 import { seqPlaces } from './ring.ts'
-import { PageSize } from './run-pages.ts'
+import { PageCache, PageSize } from './run-pages.ts'
 import { type Follower, SharedTopic, type TopicDeps } from './shared-topic.ts'
 
 /** One run as its followers read it; a cursor is the seq of a record. */

@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from '@fastify/websocket'
-import type { EncodedFrame } from './frame-buffer.ts'
+import type { EncodedFrame } from './frame.ts'
 
 const TEXT = { binary: false } as const
-/** Adjacent frames are sent together, up to about this many bytes. */
+/** Adjacent frames are written together, up to about this many bytes. */
 const SPAN_BYTES = 64 * 1024
 
 /** Bytes of memory that wait to be sent together. */
@@ -11,8 +11,8 @@ type Span = Pick<EncodedFrame, 'memory' | 'start' | 'end'>
 const EMPTY: Span = { memory: Buffer.alloc(0), start: 0, end: 0 }
 
 /**
- * The sending side of one WebSocket. What waits in it is bounded, however slowly its client reads, if its
- * user stops while it is `full` and continues when it is `drained`.
+ * The sending side of one WebSocket. It buffers a bounded amount for a slow client if its user stops when it is
+ * `full` and continues when it is `drained`.
  */
 export class SocketWriter {
   readonly #socket: WebSocket
@@ -72,7 +72,7 @@ export class SocketWriter {
     this.#heartbeat.sent(end - start)
   }
 
-  /** Resolves when nothing waits any more, or the socket has closed. */
+  /** Resolves when everything is sent, or the socket has closed. */
   drained(): Promise<void> {
     if (this.#waiting === 0 || this.#socket.readyState === this.#socket.CLOSED) {
       return Promise.resolve()
@@ -83,7 +83,7 @@ export class SocketWriter {
     })
   }
 
-  /** Holds frames back until `uncork`, so that many of them leave in one system call. */
+  /** Holds frames back until `uncork`, so that one system call sends many of them. */
   cork(): void {
     this.#connection.cork()
   }

@@ -41,7 +41,7 @@ export type Observer = {
 /** Is called with what the observer of a socket has thrown. */
 type OnFailure = (served: ServedSocket, error: unknown) => void
 
-/** An open WebSocket and its observer. While nothing is sent, this is all that it holds: no promise, no iterator. */
+/** An open WebSocket and its observer. While nothing is sent, it holds no promise and no iterator. */
 export class ServedSocket {
   readonly writer: SocketWriter
   /** Of the request that opened the socket. */
@@ -70,7 +70,7 @@ export class ServedSocket {
     return this.#leave.signal
   }
 
-  /** Sends what is new. If that is going on already, it looks once more before it stops. */
+  /** Sends what is new. If it is sending already, it looks once more before it stops. */
   wake(): void {
     if (this.#isSending || this.signal.aborted) return
     try {
@@ -81,7 +81,7 @@ export class ServedSocket {
     }
   }
 
-  /** Nothing more is sent. What is on its way still is. */
+  /** Sends nothing more, except what was written already. */
   close(...[code, reason]: readonly [code: number, reason: string]): void {
     this.#leave.abort()
     this.#socket.close(code, reason)
@@ -112,7 +112,7 @@ export class ServedSocket {
 
   async #end(ending: Ending): Promise<void> {
     if (ending.type !== 'complete') this.writer.send(this.#observer.refusal(ending))
-    // A closing socket is terminated after a while, so a slow client must have taken everything before.
+    // `ws` terminates a closing socket after a while, so a slow client must have read everything first.
     await this.writer.drained()
     this.#socket.close(...CLOSES[ending.type])
   }
@@ -145,7 +145,7 @@ export class Sockets {
     // The listener of the WebSocket plugin would hold the request while the socket is open.
     socket.removeAllListeners('error')
     socket.on('error', this.#onError)
-    // `once` would hold a wrapper for as long as the socket is open.
+    // `once` would hold a wrapper while the socket is open.
     socket.on('close', this.#onClose)
     const heartbeat = this.#heartbeats.start(socket, this.#onStall)
     const writer = new SocketWriter(socket, raw.socket, this.#limits.socketBytes, heartbeat)
@@ -184,7 +184,7 @@ export class Sockets {
     setTimeout(() => socket.terminate(), this.#limits.closeMs).unref()
   }
 
-  /** What is on its way is still sent. If the client reads none of it, the socket is terminated later. */
+  /** What was written is still sent. If the client reads nothing, `ws` terminates the socket later. */
   readonly #onStall = (socket: WebSocket): void => {
     this.#open.get(socket)?.close(CLOSE_CODES.try_again_later, 'the client makes no progress')
   }

@@ -63,7 +63,7 @@ export const limitConnections = fp<ConnectionLimits>(
       const address = socket.remoteAddress ?? ''
       const code = admission.enter(address)
       if (code === null) {
-        // `once` would hold a wrapper for as long as the connection is open.
+        // `once` would hold a wrapper while the connection is open.
         socket.on('close', () => admission.leave(address))
         return
       }
@@ -110,7 +110,7 @@ export const limitSockets = fp<Pick<LiveLimits, 'sockets' | 'socketsPerClient'>>
       const refusal = admission.enter(ip)
       if (refusal !== null) return sendProblem(request, reply, { code: refusal })
       const held = request.ws ? request.raw.socket : reply.raw
-      // `once` would hold a wrapper for as long as the socket is open.
+      // `once` would hold a wrapper while the socket is open.
       held.on('close', () => admission.leave(ip))
     })
   },

@@ -4,8 +4,12 @@ import { AllEventsQuery, formIn, PAGE_LIMIT } from '../../api/event-query.ts'
 import { allEventsResponse } from '../../api/frames.ts'
 import type { Problem } from '../../api/problems.ts'
 import type { ZodApp } from '../deps.ts'
-import { type AllRunsStart, type StartError, startAfter } from '../live/all-runs-cursor.ts'
-import { AllRunsFilter } from '../live/all-runs-filter.ts'
+import {
+  AllRunsFilter,
+  type AllRunsStart,
+  type StartError,
+  startAfter,
+} from '../live/all-runs-selection.ts'
 import type { Live } from '../live/live-plugin.ts'
 import { allRunsLines } from '../live/ndjson.ts'
 import { allRunsEventStream, beginEventStream, EVENT_STREAM } from '../live/sse.ts'

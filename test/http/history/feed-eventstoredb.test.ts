@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { expect, it } from 'vitest'
-import { startAfter } from '../../../src/http/live/all-runs-cursor.ts'
+import { startAfter } from '../../../src/http/live/all-runs-selection.ts'
 import { LIVE_LIMITS } from '../../../src/http/live/limits.ts'
 import { createLive } from '../../../src/http/live/live-plugin.ts'
 import { WatchLog } from '../../../src/http/plugins/watch-log.ts'

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { ResultAsync } from 'neverthrow'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { readRecords } from '../../../src/log/run-log.ts'
 import type { EventStore, Subscription } from '../../../src/store/event-store.ts'
 import { createdRecord } from '../../support/run-records.ts'
@@ -37,7 +37,7 @@ const record = (runId: string) =>
   }) as const
 
 describe('?caught_up=true', () => {
-  it('brings one frame between history and live, which is no record', async () => {
+  test('adds one frame between history and live, which is not a record', async () => {
     server = await startTestServer()
     const runId = await createRun(server)
     await agentDoes(server, runId, CLAIM, ...iteration(false))
@@ -55,7 +55,7 @@ describe('?caught_up=true', () => {
     expect(await watcher.notices(1)).toHaveLength(1)
   })
 
-  it('comes at once to an observer that has everything, with the seq that it came with', async () => {
+  test('is answered at once if the observer has everything, with the seq that it gave', async () => {
     server = await startTestServer()
     const runId = await createRun(server)
     const watcher = new Watcher(server, `${runId}?caught_up=true&after=0`)
@@ -63,7 +63,7 @@ describe('?caught_up=true', () => {
     watcher.socket.terminate()
   })
 
-  it.each([-1, 10])(
+  test.each([-1, 10])(
     'comes in front of the close where the run has ended, after=%i',
     async (after) => {
       server = await startTestServer()
@@ -78,7 +78,7 @@ describe('?caught_up=true', () => {
     },
   )
 
-  it('names the last record up to which the run was sent, wanted or not', async () => {
+  test('names the last record that was looked at, selected or not', async () => {
     server = await startTestServer()
     const runId = await createRun(server)
     await agentDoes(server, runId, CLAIM)
@@ -88,11 +88,11 @@ describe('?caught_up=true', () => {
     watcher.socket.terminate()
   })
 
-  it('waits for what was stored while the history was sent', async () => {
+  test('comes after what was stored while the history was sent', async () => {
     let writer: RunWriter | null = null
     let more = 3
     const runId = randomUUID()
-    // Somebody else appends whenever the end of the run is looked up.
+    // Each look-up of the end of the run appends one more record.
     const appending = (store: EventStore): EventStore => ({
       ...bound(store),
       readStream: (stream, options) => {
@@ -116,17 +116,20 @@ describe('?caught_up=true', () => {
     watcher.socket.terminate()
   })
 
-  it.each(['', '?caught_up=false'])('is needed: nothing is said for "%s"', async (query) => {
-    server = await startTestServer()
-    const runId = await createRun(server)
-    await agentDoes(server, runId, CLAIM)
-    const watcher = new Watcher(server, `${runId}${query}`)
-    await agentDoes(server, runId, ...iteration(true))
-    expect((await watcher.closed).code).toBe(1000)
-    expect(watcher.texts.join()).not.toContain('caught_up')
-  })
+  test.each(['', '?caught_up=false'])(
+    'adds no frame if it is not asked for: "%s"',
+    async (query) => {
+      server = await startTestServer()
+      const runId = await createRun(server)
+      await agentDoes(server, runId, CLAIM)
+      const watcher = new Watcher(server, `${runId}${query}`)
+      await agentDoes(server, runId, ...iteration(true))
+      expect((await watcher.closed).code).toBe(1000)
+      expect(watcher.texts.join()).not.toContain('caught_up')
+    },
+  )
 
-  it('must be true or false', async () => {
+  test('must be true or false', async () => {
     server = await startTestServer()
     const runId = await createRun(server)
     const watcher = new Watcher(server, `${runId}?caught_up=1`)
@@ -143,7 +146,7 @@ async function* behind(gate: Promise<void>, subscription: Subscription): Subscri
 describe('?caught_up=true for all runs', () => {
   const isNotice = ({ kind }: Record<string, unknown>) => kind === 'caught_up'
 
-  it('brings one frame between history and live, with the cursor to go on from', async () => {
+  test('adds one frame between history and live, with the cursor to resume after', async () => {
     server = await startTestServer()
     const early = new FeedWatcher(server, 'caught_up=true&kinds=all')
     await early.have(1)
@@ -169,7 +172,7 @@ describe('?caught_up=true for all runs', () => {
     for (const { socket } of [early, late, returning]) socket.terminate()
   })
 
-  it('names the last record that was looked at, wanted or not', async () => {
+  test('names the last record that was looked at, selected or not', async () => {
     server = await startTestServer()
     await createRun(server)
     const watcher = new FeedWatcher(server, 'caught_up=true&kinds=run_end')
@@ -178,7 +181,7 @@ describe('?caught_up=true for all runs', () => {
     watcher.socket.terminate()
   })
 
-  it('does not wait until those who came before have got as far', async () => {
+  test('does not wait for observers that joined earlier', async () => {
     const gate = Promise.withResolvers<void>()
     let subscriptions = 0
     server = await startTestServer({
@@ -186,7 +189,7 @@ describe('?caught_up=true for all runs', () => {
         ...bound(store),
         subscribeAll: (options) => {
           subscriptions += 1
-          // The first watcher catches up by one; by the next it is told what happens.
+          // The first watcher catches up by the first subscription; the second one is shared.
           const subscription = store.subscribeAll(options)
           return subscriptions === 2 ? behind(gate.promise, subscription) : subscription
         },
@@ -205,7 +208,7 @@ describe('?caught_up=true for all runs', () => {
     for (const { socket } of [first, second]) socket.terminate()
   })
 
-  it('is needed', async () => {
+  test('adds no frame if it is not asked for', async () => {
     server = await startTestServer()
     const watcher = new FeedWatcher(server, 'kinds=all')
     const runId = await createRun(server)

@@ -1,6 +1,11 @@
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
-import { framesOf, type RunFrame } from '../../../src/http/live/frame.ts'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import WebSocket from 'ws'
+import { FrameBuffer, frameSize, framesOf, type RunFrame } from '../../../src/http/live/frame.ts'
 import { prepare, streamOf } from '../../../src/log/run-log.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { validRun } from '../../support/run-records.ts'
@@ -22,7 +27,7 @@ function frameOf(event: RecordedEvent, projected: boolean): RunFrame {
 }
 
 describe('the frame of a stored event', () => {
-  it('is the same whether it was projected before or not', () => {
+  test('is the same whether it was projected before or not', () => {
     fc.assert(
       fc.property(validRun(fc.constant(RUN)), (records) => {
         for (const event of stored(records)) {
@@ -39,7 +44,7 @@ describe('the frame of a stored event', () => {
   const [created] = stored(fc.sample(validRun(fc.constant(RUN)), { numRuns: 1, seed: 1 })[0] ?? [])
   if (created === undefined) throw new Error('a run has a first record')
 
-  it('is the same for a record that another writer formatted differently', () => {
+  test('is the same for a record that another writer formatted differently', () => {
     const spelt = {
       ...created,
       data: ` ${JSON.stringify(JSON.parse(created.data), null, 2)}\n`,
@@ -47,7 +52,7 @@ describe('the frame of a stored event', () => {
     expect(frameOf(spelt, true)).toEqual(frameOf(created, true))
   })
 
-  it('holds id and metadata on one line if they are wanted', () => {
+  test('holds id and metadata on one line if they are wanted', () => {
     const spelt = { ...created, metadata: JSON.stringify(JSON.parse(created.metadata), null, 2) }
     for (const event of [created, spelt]) {
       const [frame] = framesOf([event], 0, 'with_meta')
@@ -63,13 +68,13 @@ describe('the frame of a stored event', () => {
     }
   })
 
-  it('is damage if its metadata is wanted and is not JSON', () => {
+  test('is damage if its metadata is wanted and is not JSON', () => {
     const event = { ...created, metadata: created.metadata.slice(0, -1) }
     expect(frameOf(event, true).type).toBe('frame')
     expect(framesOf([event], 0, 'with_meta').map(({ type }) => type)).toEqual(['damage'])
   })
 
-  it.each([
+  test.each([
     ['broken JSON', { data: '{' }],
     ['JSON that is not a record', { data: '{"kind":"run_created"}' }],
     ['an unknown kind', { type: 'odd', data: created.data.replace('run_created', 'odd') }],
@@ -78,5 +83,60 @@ describe('the frame of a stored event', () => {
   ])('is damage for %s', (_, change) => {
     const frame = frameOf({ ...created, ...change }, false)
     expect([frame.type, frame.seq]).toEqual(['damage', 0])
+  })
+})
+
+const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
+
+describe('a frame buffer', () => {
+  let server: Server
+  let client: WebSocket
+  let accepted: Socket
+  beforeEach(async () => {
+    server = createServer()
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    const [request, socket] = await once(server, 'upgrade')
+    accepted = socket
+    const key = `${request.headers['sec-websocket-key']}${GUID}`
+    const accept = createHash('sha1').update(key).digest('base64')
+    const head = ['HTTP/1.1 101 OK', 'Upgrade: websocket', 'Connection: Upgrade']
+    socket.write([...head, `Sec-WebSocket-Accept: ${accept}`, '\r\n'].join('\r\n'))
+    await once(client, 'open')
+  })
+  afterEach(() => {
+    client.terminate()
+    accepted.destroy()
+    server.close()
+  })
+
+  test('holds frames that a WebSocket client decodes to the same texts, of every size', async () => {
+    const texts = [0, 1, 125, 126, 127, 65_535, 65_536, 300_000].map((bytes) => 'x'.repeat(bytes))
+    const buffer = new FrameBuffer(texts.reduce((sum, { length }) => sum + frameSize(length), 0))
+    const frames = texts.map((text) =>
+      buffer.add(text.length, (memory, at) => void memory.write(text, at)),
+    )
+    const received: string[] = []
+    const all = new Promise<void>((resolve) => {
+      client.on('message', (data, isBinary) => {
+        expect(isBinary).toBe(false)
+        if (received.push(String(data)) === texts.length) resolve()
+      })
+    })
+    const bytes = frames.map(({ memory, start, end }) => memory.subarray(start, end))
+    accepted.write(Buffer.concat(bytes))
+    await all
+    expect(received).toEqual(texts)
+    expect(frames.map(({ memory, at, end }) => memory.toString('utf8', at, end))).toEqual(texts)
+  })
+
+  test('puts frames next to each other, and refuses one that does not fit', () => {
+    const buffer = new FrameBuffer(2 * frameSize(3))
+    const first = buffer.add(3, () => {})
+    const second = buffer.add(3, () => {})
+    expect(second.memory).toBe(first.memory)
+    expect(second.start).toBe(first.end)
+    expect(() => buffer.add(1, () => {})).toThrow(RangeError)
   })
 })

@@ -1,11 +1,11 @@
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { DOCUMENTED_KINDS, type Kind, type RunRecord } from '../../../src/domain/records.ts'
 import { validAppends } from '../../support/run-records.ts'
 import { RunWriter, startTestServer, type TestServer } from '../support.ts'
 import { type Frame, Watcher } from './watcher.ts'
 
-/** One visit of an observer: it joins once so many appends are made, and leaves after so many frames. */
+/** One visit of an observer: it joins after a number of appends, and leaves after a number of frames. */
 type Visit = { readonly joinsAt: number; readonly leavesAfter: number }
 type Plan = { readonly all: boolean; readonly visits: readonly Visit[]; readonly pause: boolean }
 
@@ -17,7 +17,7 @@ const plan: fc.Arbitrary<Plan> = fc.record({
   pause: fc.boolean(),
 })
 
-/** Lets the observers wait for the writer, and the writer make way for the observers. */
+/** The observers wait for the writer, and the writer lets the observers run. */
 class Progress {
   #appends = 0
   #done = false
@@ -39,7 +39,7 @@ class Progress {
 describe('observers that come and go', () => {
   let server: TestServer
   beforeAll(async () => {
-    // So small that observers fall out of the ring, and pages end in the middle of a run.
+    // Small, so that observers fall out of the ring, and pages end in the middle of a run.
     server = await startTestServer({ live: { ringFrames: 5, ringBytes: 4000, pageBytes: 2000 } })
   })
   afterAll(() => server.stop())
@@ -52,7 +52,7 @@ describe('observers that come and go', () => {
     }
   }
 
-  /** All frames that an observer got over its visits; the last one stays until it has `wanted`. */
+  /** All frames that an observer got in its visits; the last visit lasts until it has `wanted`. */
   async function observe(runId: string, plan: Plan, wanted: number, progress: Progress) {
     const got: Frame[] = []
     const last: Visit = { joinsAt: 0, leavesAfter: Number.POSITIVE_INFINITY }
@@ -76,7 +76,7 @@ describe('observers that come and go', () => {
     setImmediate(() => socket.resume())
   }
 
-  it('each get every event once and in order', async () => {
+  test('get every event once and in order', async () => {
     const runs = validAppends(fc.uuid({ version: 4 }), { maxMoves: 40 })
     await fc.assert(
       fc.asyncProperty(

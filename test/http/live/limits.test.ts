@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { afterEach, expect, it } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import type { LiveLimits } from '../../../src/http/live/limits.ts'
 import {
   agentDoes,
@@ -21,7 +21,7 @@ const start = async (live: Partial<LiveLimits>) => {
   return createRun(server)
 }
 
-/** Asks for one more WebSocket, and lets it go where it is granted. */
+/** Asks for one more WebSocket, and closes it if it opens. */
 const upgrade = (runId: string, localAddress: string) => upgradeAt(`/api/ws/${runId}`, localAddress)
 
 const upgradeAt = (path: string, localAddress: string) =>
@@ -43,12 +43,12 @@ const watch = async (runId: string, localAddress: string): Promise<Watcher> => {
   return watcher
 }
 
-/** A place is free as soon as the connection is gone, which the server hears a moment later. */
+/** A place is free when the server notices that the connection is closed, which is a moment later. */
 const admitted = async (runId: string, address: string): Promise<void> => {
   while ((await upgrade(runId, address)).status !== 101) await new Promise(setImmediate)
 }
 
-it('refuses a WebSocket at an address that speaks none', async () => {
+test('a WebSocket at an address without one is refused', async () => {
   const runId = await start({})
   for (const path of ['/api/runs', `/api/runs/${runId}`, '/health/live', '/docs/']) {
     const refused = await upgradeAt(path, '127.0.0.1')
@@ -59,7 +59,7 @@ it('refuses a WebSocket at an address that speaks none', async () => {
   expect((await upgradeAt('/api/ws', '127.0.0.1')).status).toBe(101)
 })
 
-it('refuses more sockets of one address than it may have, and no others', async () => {
+test('sockets of one address beyond its limit are refused, those of others are not', async () => {
   const runId = await start({ socketsPerClient: 2 })
   const [first] = await Promise.all([watch(runId, '127.0.0.1'), watch(runId, '127.0.0.1')])
   const refused = await upgrade(runId, '127.0.0.1')
@@ -76,7 +76,7 @@ it('refuses more sockets of one address than it may have, and no others', async 
   await admitted(runId, '127.0.0.1')
 })
 
-it('refuses more sockets than there may be in all, and no other requests', async () => {
+test('sockets beyond the limit of all are refused, other requests are not', async () => {
   const runId = await start({ sockets: 2 })
   const [first] = await Promise.all([watch(runId, '127.0.0.1'), watch(runId, '127.0.0.2')])
   const refused = await upgrade(runId, '127.0.0.3')
@@ -88,7 +88,7 @@ it('refuses more sockets than there may be in all, and no other requests', async
   await admitted(runId, '127.0.0.3')
 })
 
-it('gives the place of a refused request back', async () => {
+test('a refused request does not count as an open socket', async () => {
   const runId = await start({ sockets: 1 })
   for (let i = 0; i < 5; i += 1) {
     const nowhere = new Watcher(server, `../nowhere/${i}`)
@@ -99,7 +99,7 @@ it('gives the place of a refused request back', async () => {
   await admitted(runId, '127.0.0.1')
 })
 
-it('has no subscription for a run that nobody watches', async () => {
+test('a run that nobody watches has no subscription', async () => {
   const streams: string[] = []
   server = await startTestServer({
     wrapStore: (store) => ({
@@ -115,7 +115,7 @@ it('has no subscription for a run that nobody watches', async () => {
   const watcher = await watch(watched, '127.0.0.1')
   for (const runId of runs) await agentDoes(server, runId, CLAIM, ...iteration(true))
   expect((await watcher.closed).code).toBe(1000)
-  // Not for one that has ended, either.
+  // Nor has a run that has ended.
   const late = new Watcher(server, `${runs[1]}?kinds=all`)
   expect((await late.closed).code).toBe(1000)
   expect(streams).toEqual([`run-${watched}`])

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { errAsync } from 'neverthrow'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { readRecords, streamOf } from '../../../src/log/run-log.ts'
 import {
   agentDoes,
@@ -28,7 +28,7 @@ describe('the live event stream', () => {
     return runId
   }
 
-  it('sends the whole history of an ended run, in the documented shape, and closes with 1000', async () => {
+  test('sends the whole history of an ended run, in the documented shape, and closes with 1000', async () => {
     const runId = await achieved()
     const watcher = new Watcher(server, runId)
     expect(await watcher.closed).toEqual({ code: 1000, reason: 'the run has ended' })
@@ -48,7 +48,7 @@ describe('the live event stream', () => {
     expect(watcher.frames.at(-1)?.payload).toMatchObject({ achieved: true, iterations: 2 })
   })
 
-  it('sends every record as the log holds it when all kinds are asked for', async () => {
+  test('sends every record as it is in the log, with kinds=all', async () => {
     const runId = await achieved()
     const watcher = new Watcher(server, `${runId}?kinds=all`)
     await watcher.closed
@@ -56,7 +56,7 @@ describe('the live event stream', () => {
     expect(watcher.frames).toEqual(logged.map(({ seq, record }) => ({ ...record, seq })))
   })
 
-  it('sends the kinds that are asked for, and ends although run_end is not among them', async () => {
+  test('sends only the selected kinds, and ends at run_end even if that is not one of them', async () => {
     const runId = await achieved()
     const watcher = new Watcher(server, `${runId}?kinds=goal_check,assistant_message`)
     expect((await watcher.closed).code).toBe(1000)
@@ -64,7 +64,7 @@ describe('the live event stream', () => {
     expect(kinds).toEqual(['assistant_message', 'goal_check', 'assistant_message', 'goal_check'])
   })
 
-  it('sends history, then what happens live, to early and late observers alike', async () => {
+  test('sends history, then live records, to early and late observers', async () => {
     const runId = await createRun(server)
     const early = new Watcher(server, `${runId}?kinds=all`)
     await early.have(1)
@@ -78,7 +78,7 @@ describe('the live event stream', () => {
     expect(late.texts).toEqual(early.texts)
   })
 
-  it('goes on behind the seq that a returning observer names', async () => {
+  test('resumes after the seq that a returning observer gives', async () => {
     const runId = await achieved()
     const whole = new Watcher(server, runId)
     await whole.closed
@@ -87,7 +87,7 @@ describe('the live event stream', () => {
     expect(rest.texts).toEqual(whole.texts.slice(4))
   })
 
-  it('closes at once for an observer that has everything', async () => {
+  test('closes at once if the observer has the whole run', async () => {
     const runId = await achieved()
     const whole = new Watcher(server, runId)
     await whole.closed
@@ -96,14 +96,14 @@ describe('the live event stream', () => {
     expect(again.frames).toEqual([])
   })
 
-  it('takes a run id in either case', async () => {
+  test('accepts a run id in upper and lower case', async () => {
     const runId = await achieved()
     const watcher = new Watcher(server, runId.toUpperCase())
     expect((await watcher.closed).code).toBe(1000)
     expect(watcher.frames.length).toBeGreaterThan(0)
   })
 
-  it.each(['no-uuid', randomUUID()])('tells an observer of the unknown run %s', async (runId) => {
+  test.each(['no-uuid', randomUUID()])('reports that there is no run %s', async (runId) => {
     const watcher = new Watcher(server, runId)
     expect(await watcher.closed).toEqual({ code: 4404, reason: 'no such run' })
     expect(watcher.frames).toEqual([
@@ -118,7 +118,7 @@ describe('the live event stream', () => {
     ])
   })
 
-  it.each([
+  test.each([
     ['after=', 'after must be'],
     ['after=x', 'after must be'],
     ['after=-2', 'after must be'],
@@ -128,7 +128,7 @@ describe('the live event stream', () => {
     ['kinds=', 'not ""'],
     ['kinds=goal_check,nope', 'not "nope"'],
     ['from=3', 'from is not a field'],
-  ])('tells an observer what is wrong with ?%s', async (query, message) => {
+  ])('reports what is wrong with ?%s', async (query, message) => {
     const runId = await createRun(server)
     const watcher = new Watcher(server, `${runId}?${query}`)
     expect((await watcher.closed).code).toBe(4400)
@@ -140,7 +140,7 @@ describe('the live event stream', () => {
     })
   })
 
-  it('ignores what observers send', async () => {
+  test('ignores what observers send', async () => {
     const runId = await createRun(server)
     const watcher = new Watcher(server, runId)
     await once(watcher.socket, 'open')
@@ -154,7 +154,7 @@ describe('the live event stream in trouble', () => {
   let server: TestServer
   afterEach(() => server.stop())
 
-  it('keeps the socket open while the store is away, and loses nothing', async () => {
+  test('keeps the socket open while the store is away, and loses nothing', async () => {
     let away = false
     const reads = { refused: 0 }
     server = await startTestServer({
@@ -181,7 +181,7 @@ describe('the live event stream in trouble', () => {
     expect(watcher.seqs).toEqual(watcher.frames.map((_, index) => index))
   })
 
-  it('lets nobody go at the end of a run before the read model shows that', async () => {
+  test('closes at the end of a run only after the read model shows it', async () => {
     const [asked, shown] = [Promise.withResolvers<number>(), Promise.withResolvers<void>()]
     let held = false
     server = await startTestServer({
@@ -210,7 +210,7 @@ describe('the live event stream in trouble', () => {
     expect((await watcher.closed).code).toBe(1000)
   })
 
-  it('subscribes again behind the last frame when a subscription breaks', async () => {
+  test('subscribes again after the last frame if a subscription breaks', async () => {
     let subscriptions = 0
     server = await startTestServer({
       live: { retryMs: [1, 5] },
@@ -234,7 +234,7 @@ describe('the live event stream in trouble', () => {
     expect(subscriptions).toBeGreaterThan(1)
   })
 
-  it.each(['history', 'live'])('stops at a damaged record in the %s', async (where) => {
+  test.each(['history', 'live'])('stops at a damaged record in the %s', async (where) => {
     server = await startTestServer()
     const runId = await createRun(server)
     const damage = () =>
@@ -255,7 +255,7 @@ describe('the live event stream in trouble', () => {
     expect(watcher.frames[1]?.payload.message).toContain('Record 1 of this run cannot be read')
   })
 
-  it('has one subscription for all observers of a run, and drops it with the last', async () => {
+  test('has one subscription for all observers of a run, and ends it with the last one', async () => {
     const open = new Set<AbortSignal>()
     let opened = 0
     server = await startTestServer({
@@ -278,13 +278,13 @@ describe('the live event stream in trouble', () => {
     for (const watcher of watchers) watcher.socket.close()
     await Promise.all(watchers.map(({ closed }) => closed))
     while (open.size > 0) await new Promise(setImmediate)
-    // Whoever comes now begins anew.
+    // The next observer opens a new subscription.
     await agentDoes(server, runId, ...iteration(true))
     const late = new Watcher(server, runId)
     expect((await late.closed).code).toBe(1000)
   })
 
-  it('tells its observers with 1001 that it stops, and cuts off those that do not answer', async () => {
+  test('closes with 1001 when the server stops, and cuts off observers that do not answer', async () => {
     server = await startTestServer({ live: { closeMs: 50 } })
     const runId = await createRun(server)
     const polite = new Watcher(server, `${runId}?kinds=all`)
@@ -297,7 +297,7 @@ describe('the live event stream in trouble', () => {
     expect((await deaf.closed).code).not.toBe(1000)
   })
 
-  it('closes on a peer that gives no sign of life, and on no other', async () => {
+  test('closes if a client gives no sign of life, and not on other clients', async () => {
     server = await startTestServer({ live: { pingMs: 20, stallMs: 60 } })
     const runId = await createRun(server)
     const alive = new Watcher(server, `${runId}?kinds=all`)

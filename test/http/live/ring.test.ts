@@ -22,7 +22,7 @@ const ringOfPositions = (after: string | null, limits: Limits) =>
 const sizes = fc.array(fc.nat({ max: 30 }), { maxLength: 40 })
 const someLimits = fc.record({ ringFrames: fc.integer({ min: 1, max: 8 }), ringBytes: fc.nat(60) })
 
-/** The newest items are kept within both limits, can be had from each cursor, and nothing else can. */
+/** The newest items are kept within both limits and can be read after each of their cursors; no others can. */
 function keepsTheNewest<Cursor>(
   ring: Ring<Cursor, Item<Cursor>>,
   after: Cursor,
@@ -39,7 +39,7 @@ function keepsTheNewest<Cursor>(
   const held = all.slice(first)
   expect(held.length).toBeLessThanOrEqual(limits.ringFrames)
   expect(bytes(held)).toBeLessThanOrEqual(limits.ringBytes)
-  // Nothing was dropped without need.
+  // Nothing is dropped below the limits.
   if (first === 0) return
   const more = all.slice(first - 1)
   expect(more.length > limits.ringFrames || bytes(more) > limits.ringBytes).toBe(true)
@@ -69,14 +69,14 @@ describe('a ring keeps the newest items within both limits', () => {
 
 const limits = { ringFrames: 4, ringBytes: 100 }
 
-test('a ring has nothing after its end, nor after a seq that is still to come', () => {
+test('a ring has nothing after its end, nor after a seq that was not added yet', () => {
   const ring = ringOfSeqs(3, limits)
   expect(ring.after(2)).toBe(null)
   expect(ring.after(3)).toEqual([])
   expect(ring.after(9)).toEqual([])
 })
 
-test('a ring ignores what it was given before, and refuses a gap', () => {
+test('a ring ignores an item that it has already, and refuses a gap', () => {
   const ring = ringOfSeqs(3, limits)
   const items = [4, 5].map((cursor) => ({ cursor, bytes: 1 }))
   for (const item of [...items, ...items]) ring.push(item)

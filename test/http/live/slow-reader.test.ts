@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import { createdRecord } from '../../support/run-records.ts'
 import { RunWriter, startTestServer, type TestServer } from '../support.ts'
@@ -28,7 +28,7 @@ function* bigRecords(runId: string): Generator<RunRecord> {
 
 const buffered = () => [...server.app.websocketServer.clients].map((c) => c.bufferedAmount)
 
-it('a reader that does not read costs its socket buffer, and disturbs nobody', async () => {
+test('a client that does not read costs its socket buffer, and delays nobody else', async () => {
   const runId = randomUUID()
   const writer = new RunWriter(server.store, runId)
   await writer.append([createdRecord(runId)])
@@ -44,12 +44,12 @@ it('a reader that does not read costs its socket buffer, and disturbs nobody', a
   }
   await other.have(RECORDS + 1)
   expect(other.seqs).toEqual(other.seqs.map((_, index) => index))
-  // The slow one is stuck in the middle of it, and no more waits for it than its socket may hold.
+  // The slow client is in the middle of the run, and no more is buffered for it than its socket may hold.
   expect(slow.frames.length).toBeLessThan(RECORDS / 2)
   expect(Math.max(...buffered())).toBeGreaterThan(0)
   expect(most).toBeLessThan(SOCKET_BYTES + 2 * OUTPUT)
 
-  // When it reads again it has missed nothing.
+  // When it reads again, it has missed nothing.
   slow.socket.resume()
   await slow.have(RECORDS + 1)
   expect(slow.seqs).toEqual(other.seqs)

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import { createdRecord } from '../../support/run-records.ts'
 import { RunWriter, startTestServer, type TestServer } from '../support.ts'
@@ -33,7 +33,7 @@ function bigRecord(i: number): RunRecord {
 
 const everySeq = Array.from({ length: RECORDS }, (_, seq) => seq)
 
-it('a reader that takes nothing is closed with 1013, and goes on where it was', async () => {
+test('a client that reads nothing is closed with 1013, and can resume', async () => {
   const stuck = new Watcher(server, `${runId}?kinds=all`)
   await stuck.have(1)
   stuck.socket.pause()
@@ -50,7 +50,7 @@ it('a reader that takes nothing is closed with 1013, and goes on where it was', 
   await again.closed
 })
 
-it('a reader that takes nothing is closed when all is on its way to it, too', async () => {
+test('a client that reads nothing is also closed if everything was sent to it', async () => {
   const stuck = new Watcher(server, `${runId}?kinds=all&after=${RECORDS - 2}`)
   await stuck.have(1)
   stuck.socket.pause()
@@ -60,7 +60,7 @@ it('a reader that takes nothing is closed when all is on its way to it, too', as
   expect((await stuck.closed).code).toBe(1013)
 })
 
-it('a reader that reads slowly is kept, and gets everything', async () => {
+test('a client that reads slowly is kept, and gets everything', async () => {
   const slow = new Watcher(server, `${runId}?kinds=all`)
   const start = performance.now()
   let sip = 0
@@ -72,10 +72,10 @@ it('a reader that reads slowly is kept, and gets everything', async () => {
     setTimeout(() => slow.socket.resume(), SIP_PAUSE_MS)
   })
   await slow.have(RECORDS)
-  // Had it taken nothing for so long, it would have been let go long ago.
+  // If it had read nothing for this long, it would have been closed.
   expect(performance.now() - start).toBeGreaterThan(2 * STALL_MS)
   expect(slow.seqs).toEqual(everySeq)
-  // And it stays when there is nothing more to come.
+  // It also stays open when there is nothing more to send.
   for (let pings = 0; pings < 6; pings += 1) await once(slow.socket, 'ping')
   slow.socket.terminate()
   await slow.closed

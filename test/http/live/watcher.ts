@@ -13,7 +13,7 @@ const Frame = z.strictObject({
 })
 export type Frame = z.infer<typeof Frame>
 
-/** What is no record. */
+/** A frame that is not a record. */
 const Notice = z.strictObject({ kind: z.literal('caught_up'), run_id: z.string(), seq: z.int() })
 type Notice = z.infer<typeof Notice>
 
@@ -51,12 +51,12 @@ export class Watcher {
     return this.frames.map(({ seq }) => seq)
   }
 
-  /** Resolves as soon as so many frames are here; rejects when the socket closes before. */
+  /** Resolves when it has this many frames; rejects if the socket closes before. */
   have(count: number): Promise<void> {
     return this.#haveIn(this.frames, count)
   }
 
-  /** What is no record, as soon as there is so much of it. */
+  /** The frames that are not records, when there are this many. */
   async notices(count: number): Promise<readonly Notice[]> {
     await this.#haveIn(this.#notices, count)
     return this.#notices

@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { errAsync, okAsync, type ResultAsync } from 'neverthrow'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import { framesOf, type RunFrame, sizeOf } from '../../../src/http/live/frame.ts'
-import { PageCache } from '../../../src/http/live/page-cache.ts'
-import type { PageDeps } from '../../../src/http/live/run-pages.ts'
+import { PageCache, type PageDeps } from '../../../src/http/live/run-pages.ts'
 import { prepare, streamOf } from '../../../src/log/run-log.ts'
 import type { ReadError, ReadOptions, RecordedEvent } from '../../../src/store/event-store.ts'
 import { createdRecord } from '../../support/run-records.ts'
@@ -54,7 +53,7 @@ const shown = (frame: RunFrame) =>
 const seqs = (frames: readonly RunFrame[]) => frames.map(({ seq }) => seq)
 const run = storedRun()
 
-/** What a reader gets that goes from `after` to the end. */
+/** What a reader gets from `after` to the end. */
 async function readOn(pages: PageCache, runId: string, after: number, limit: number) {
   const got: RunFrame[] = []
   for (let cursor = after; ; ) {
@@ -66,7 +65,7 @@ async function readOn(pages: PageCache, runId: string, after: number, limit: num
 }
 
 describe('the pages of a run', () => {
-  it('are read once for all observers that join at the same time', async () => {
+  test('are read once for observers that join at the same time', async () => {
     const { reads, deps } = storeOf([run])
     const pages = new PageCache(deps, 1_000_000)
     const all = await Promise.all(
@@ -77,11 +76,11 @@ describe('the pages of a run', () => {
     }
     const full = reads.filter(({ from }) => Number(from) < LENGTH)
     expect(full.length).toBeLessThanOrEqual(3 * Math.ceil(LENGTH / 16))
-    // They are the same frames, not equal ones.
+    // They are the same objects, not equal copies.
     expect(all[3]?.[20]).toBe(all[0]?.[20])
   })
 
-  it('equal the log, in whatever order they are read, however little is kept', async () => {
+  test('equal the log, read in any order and kept in any number', async () => {
     const other = storedRun()
     const visit = fc.record({
       first: fc.boolean(),
@@ -108,7 +107,7 @@ describe('the pages of a run', () => {
     )
   })
 
-  it('are dropped when they exceed the limit', async () => {
+  test('are dropped if they exceed the limit', async () => {
     const { reads, deps } = storeOf([run])
     const whole = framesOf(run.events, -1)
     const page = whole.slice(0, 20).reduce((sum, frame) => sum + sizeOf(frame), 0)
@@ -121,7 +120,7 @@ describe('the pages of a run', () => {
     expect(reads).toHaveLength(before + 1)
   })
 
-  it('are dropped when the run is forgotten', async () => {
+  test('are dropped if the run is forgotten', async () => {
     const other = storedRun()
     const { reads, deps } = storeOf([run, other])
     const pages = new PageCache(deps, 1_000_000)
@@ -134,7 +133,7 @@ describe('the pages of a run', () => {
     expect(reads).toHaveLength(3)
   })
 
-  it('are read again by a caller that waited for a read that failed', async () => {
+  test('are read again by a caller that waited for a read that failed', async () => {
     const failure = { type: 'store_unavailable', message: 'away' } as const
     let left = 1
     const { reads, deps } = storeOf([run], (rows) => {
@@ -151,7 +150,7 @@ describe('the pages of a run', () => {
     expect(reads).toHaveLength(2)
   })
 
-  it('end where the log ended when they were read, and continue when it does', async () => {
+  test('end where the log ends, and continue when it does', async () => {
     const growing = { runId: run.runId, events: run.events.slice(0, 5) }
     const pages = new PageCache(storeOf([growing]).deps, 1_000_000)
     expect(seqs(await readOn(pages, run.runId, -1, 10))).toEqual([0, 1, 2, 3, 4])

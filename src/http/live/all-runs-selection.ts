@@ -1,15 +1,62 @@
+import { errAsync, okAsync, type ResultAsync } from 'neverthrow'
 import type { z } from 'zod'
-import { type AllEventsQuery, type Selection, selectionOf } from '../../api/event-query.ts'
+import {
+  type AllEventsQuery,
+  type Form,
+  type Selection,
+  selectionOf,
+} from '../../api/event-query.ts'
 import type { RunStatus } from '../../domain/state.ts'
 import { statusAfter } from '../../domain/status-after.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import { LruCache } from '../../lib/lru-cache.ts'
 import { decode } from '../../log/codec.ts'
 import { streamOf } from '../../log/run-log.ts'
-import type { RecordedEvent } from '../../store/event-store.ts'
-import type { AllRunsFrame } from './all-runs-frame.ts'
+import type { Checkpoint } from '../../projections/batch.ts'
+import type { Position, RecordedEvent } from '../../store/event-store.ts'
+import { type AllRunsFrame, type CursorError, cursorOf, locate, runOf } from './all-runs-topic.ts'
 import { selects } from './record-json.ts'
+import type { PageDeps } from './run-pages.ts'
 import type { TopicDeps } from './shared-topic.ts'
+
+/** What one client wants of all runs. */
+export type AllRunsSelection = {
+  readonly start: AllRunsStart
+  readonly filter: AllRunsFilter
+  readonly form: Form
+}
+
+/** Where a client begins to read all runs: after a position, which the cursor names. */
+export type AllRunsStart = { readonly position: Position | null; readonly cursor: string | null }
+
+export type StartError =
+  | CursorError
+  /** This server does not know the end of the log yet. */
+  | { readonly type: 'not_projected'; readonly message: string }
+
+type StartDeps = PageDeps & {
+  /** The last record that this server has read from the log. */
+  readonly checkpoint: () => Checkpoint | null
+}
+
+/** @param after as a client gives it: a cursor, `end`, or nothing for all */
+export function startAfter(
+  after: string | undefined,
+  { store, readModel, checkpoint }: StartDeps,
+): ResultAsync<AllRunsStart, StartError> {
+  if (after === undefined) return okAsync({ position: null, cursor: null })
+  if (after !== 'end') return locate(after, store).map((position) => ({ position, cursor: after }))
+  if (!readModel.caughtUp) {
+    const message = 'The server has not read the log to its end yet. Try again in a moment.'
+    return errAsync({ type: 'not_projected', message })
+  }
+  const last = checkpoint()
+  if (last === null) return okAsync({ position: null, cursor: null })
+  const runId = runOf(last.stream)
+  const cursor =
+    runId === null ? null : cursorOf(runId, { revision: last.revision, id: last.eventId })
+  return okAsync({ position: last.position, cursor })
+}
 
 const MAX_GOALS = 1024
 /** Records that are read at once to find an earlier status: one of the nearest usually has it. */
