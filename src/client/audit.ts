@@ -3,41 +3,39 @@ import { Checkpoint, InclusionProof, LedgerProof, PublishedKey, RunProof } from 
 import { AccessEntry, type AccessKind } from '../api/records.ts'
 import {
   type Answered,
-  type Caller,
-  createGetter,
+  type Bytes,
   cursorOf,
-  type Opener,
   queryOf,
+  type Rest,
   runPath,
   type Signal,
 } from './call.ts'
 
-// All that is signed counts: what a newer server has added stays in what it says.
+// Everything that is signed counts, so fields that a newer server adds are kept.
 const Proof = RunProof.loose()
 const LooseCheckpoint = Checkpoint.loose()
 const Inclusion = InclusionProof.extend({ checkpoint: LooseCheckpoint })
 const Keys = z.object({ keys: z.array(PublishedKey.loose()) })
 
-/** What a server says and signs of its runs. docs/verification.md tells how to check it. */
+/** What a server signs about its runs. docs/verification.md describes how to check it. */
 export type Audit = {
   /** How many records a run has, and the hash of the last. */
   proof(runId: string, options?: Signal): Answered<RunProof>
   /** The public keys that the server signs with, newest first. */
   keys(options?: Signal): Answered<readonly PublishedKey[]>
-  /** Statements of all runs, oldest first: at most `limit` (100 unless told otherwise) behind a number. */
+  /** The checkpoints after a number, oldest first: at most `limit`, which is 100 by default. */
   checkpoints(
     query?: { readonly after?: number | undefined; readonly limit?: number | undefined },
     options?: Signal,
   ): Answered<readonly Checkpoint[]>
   checkpoint(number: number | 'latest', options?: Signal): Answered<Checkpoint>
-  /** That a run is one of those that a checkpoint is made over. */
+  /** The proof that a checkpoint covers a run. */
   inclusion(number: number | 'latest', runId: string, options?: Signal): Answered<InclusionProof>
-  /** All that the server has of a run: a .tar.gz that `retrai verify` checks, as it comes. */
-  export(runId: string, options?: Signal): Answered<ReadableStream<Uint8Array<ArrayBuffer>>>
+  /** Everything that the server has of a run, as a stream: a .tar.gz that `retrai verify` checks. */
+  export(runId: string, options?: Signal): Answered<Bytes>
 }
 
-export function createAudit(call: Caller, open: Opener): Audit {
-  const get = createGetter(call)
+export function createAudit({ get, open }: Rest): Audit {
   return {
     proof: (runId, options) => get(runPath(runId, '/proof'), Proof, options),
     keys: (options) => get('/api/keys', Keys, options).map(({ keys }) => keys),
@@ -46,12 +44,8 @@ export function createAudit(call: Caller, open: Opener): Audit {
     checkpoint: (number, options) => get(`/api/checkpoints/${number}`, LooseCheckpoint, options),
     inclusion: (number, runId, options) =>
       get(`/api/checkpoints/${number}/runs/${encodeURIComponent(runId)}`, Inclusion, options),
-    export: (runId, { signal } = {}) =>
-      open({
-        path: runPath(runId, '/export'),
-        accept: 'application/gzip, application/json',
-        signal,
-      }),
+    export: (runId, options) =>
+      open(runPath(runId, '/export'), 'application/gzip, application/json', options),
   }
 }
 
@@ -68,11 +62,11 @@ export type AccessQuery = {
   readonly direction?: 'forward' | 'backward' | undefined
   /** At most 5000; the server's default is 500. */
   readonly limit?: number | undefined
-  /** `next` of the page before. */
+  /** `next` of the previous page. */
   readonly after?: number | undefined
 }
 
-/** `next` is the place behind which there are more; null on the last page. */
+/** `next` is the `after` of the next page; null on the last page. */
 export type AccessPage = {
   readonly entries: readonly LoggedAccess[]
   readonly next: number | null
@@ -81,7 +75,7 @@ export type AccessPage = {
 const Frame = z.looseObject({ seq: z.int() }).transform(({ seq, ...rest }, context) => {
   const entry = AccessEntry.safeParse(rest)
   if (entry.success) return { ...entry.data, seq }
-  context.addIssue('it is no entry that this client knows')
+  context.addIssue('this client does not know such an entry')
   return z.NEVER
 })
 
@@ -96,7 +90,7 @@ export type Accesses = {
   proof(options?: Signal): Answered<AccessProof>
 }
 
-export function createAccesses(call: Caller): Accesses {
+export function createAccesses({ call, get }: Rest): Accesses {
   return {
     list: ({ kinds, ...query } = {}, { signal } = {}) =>
       call({
@@ -113,6 +107,6 @@ export function createAccesses(call: Caller): Accesses {
         }
       }),
 
-    proof: (options) => createGetter(call)('/api/access/proof', AccessLogProof, options),
+    proof: (options) => get('/api/access/proof', AccessLogProof, options),
   }
 }

@@ -13,51 +13,70 @@ type Request = {
   readonly signal?: AbortSignal | undefined
 }
 
-/** One REST call; `schema` is what a good answer holds. */
+/** One REST call; `schema` describes the answer. */
 type Call<T> = Request & { readonly schema: z.ZodType<T> }
 
 type Answer<T> = {
   readonly value: T
-  /** As it came; null where it was too long to be read. */
+  /** As it came; null if it was too long. */
   readonly text: string | null
   readonly headers: Headers
 }
 
-/** Makes REST calls of one server. */
-export type Caller = <T>(call: Call<T>) => ResultAsync<Answer<T>, RequestError>
-
 /** What every call takes. */
 export type Signal = { readonly signal?: AbortSignal | undefined }
 export type Answered<T> = ResultAsync<T, RequestError>
+export type Bytes = ReadableStream<Uint8Array<ArrayBuffer>>
 
-/** The value that a GET is answered with. @param path begins with a slash */
-type Getter = <T>(path: string, schema: z.ZodType<T>, options?: Signal) => Answered<T>
+/** Makes REST calls to one server. Each path begins with a slash. */
+export type Rest = {
+  /** The whole answer, with its headers. */
+  call<T>(call: Call<T>): Answered<Answer<T>>
+  get<T>(path: string, schema: z.ZodType<T>, options?: Signal): Answered<T>
+  send<T>(
+    method: Exclude<Request['method'], 'GET'>,
+    path: string,
+    body: unknown,
+    schema: z.ZodType<T>,
+    options?: Signal,
+  ): Answered<T>
+  /** A body that is not JSON. Only its beginning must come in time: the caller reads it as it comes. */
+  open(path: string, accept: string, options?: Signal): Answered<Bytes>
+}
 
-export const createGetter =
-  (call: Caller): Getter =>
-  (path, schema, { signal } = {}) =>
-    call({ method: 'GET', path, schema, signal }).map(({ value }) => value)
+export function createRest(options: CallerOptions): Rest {
+  const call = createCaller(options)
+  const open = createOpener(options)
+  return {
+    call,
+    get: (path, schema, { signal } = {}) =>
+      call({ method: 'GET', path, schema, signal }).map(({ value }) => value),
+    send: (method, path, body, schema, { signal } = {}) =>
+      call({ method, path, body, schema, signal }).map(({ value }) => value),
+    open: (path, accept, { signal } = {}) => open({ path, accept, signal }),
+  }
+}
 
 type CallerOptions = {
   readonly baseUrl: string
   readonly token: string | undefined
   readonly fetch: typeof fetch
   readonly requestMs: number
-  /** The most that is read of an answer. */
+  /** The most bytes of an answer that are read. */
   readonly answerBytes: number
 }
 
-export const createCaller =
-  (options: CallerOptions): Caller =>
+const createCaller =
+  (options: CallerOptions): Rest['call'] =>
   ({ schema, ...request }) =>
     send(request, options, (response) => withText(response, options)).andThen((sent) =>
       readAnswer(sent, schema),
     )
 
-/** Opens what is no JSON. Only its beginning has to come in time: whoever asks reads it, as it comes. */
-export type Opener = (
+/** As `Rest.open`. */
+type Opener = (
   request: Pick<Request, 'path' | 'signal'> & { readonly accept: string },
-) => ResultAsync<ReadableStream<Uint8Array<ArrayBuffer>>, RequestError>
+) => Answered<Bytes>
 
 export const createOpener =
   (options: CallerOptions): Opener =>
@@ -73,7 +92,7 @@ export const createOpener =
     })
   }
 
-/** The text is null where there was more of it than is read. */
+/** The text is null if it was longer than `answerBytes`. */
 type Sent = { readonly response: Response; readonly text: string | null }
 
 const withText = async (
@@ -81,7 +100,7 @@ const withText = async (
   { answerBytes }: Pick<CallerOptions, 'answerBytes'>,
 ): Promise<Sent> => ({ response, text: await textOf(response.body, answerBytes) })
 
-/** @param read what has to be there within the time of a call */
+/** @param read reads what must come within the time of a call */
 function send(
   { method, path, body, headers, signal }: Request,
   { baseUrl, token, fetch, requestMs }: CallerOptions,
@@ -99,7 +118,7 @@ function send(
         ...headers,
       },
       body: body === undefined ? null : JSON.stringify(body),
-      // What is sent is for this server: a redirect would take it to another one.
+      // The request is meant for this server: a redirect would send it to another one.
       redirect: 'manual',
       signal: signal === undefined ? patience.signal : AbortSignal.any([signal, patience.signal]),
     })
@@ -122,7 +141,7 @@ function readAnswer<T>(
   const { ok: good, status, url, headers } = response
   if (isRedirect(response)) {
     const to = headers.get('location') ?? 'another address'
-    const message = `${url} sends to ${to}, and redirects are not followed. Give the address of the server itself.`
+    const message = `${url} redirects to ${to}, and redirects are not followed. Use the address of the server itself.`
     return err({ type: 'not_understood', status, message })
   }
   const body = text === null ? undefined : parseJson(text)
@@ -134,18 +153,18 @@ function readAnswer<T>(
     const { detail: message, errors = [] } = problem.data
     return err({ type: 'refused', code, status, message, errors })
   }
-  const what = text === null ? ' and more than is read of an answer' : ''
+  const what = text === null ? ' and a response that is longer than this program reads' : ''
   const message = `${url} answers with status ${status}${what}, but not as a retrAI server of this version does.`
   return err({ type: 'not_understood', status, message })
 }
 
 const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308]
 
-/** A browser shows no more of one than that it is one. */
+/** A browser shows only that a response is a redirect, and neither status nor address. */
 const isRedirect = ({ type, status }: Response): boolean =>
   type === 'opaqueredirect' || REDIRECTS.includes(status)
 
-/** What cannot be sent as a header is quoted in the error. */
+/** The error quotes a token that is not valid as a header. */
 const withoutToken = (message: string, token: string | undefined): string =>
   token === undefined ? message : message.replaceAll(token, '[the token]')
 
@@ -157,7 +176,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Node says what happened in the cause of the error, browsers only in the error. */
+/** In Node the cause of the error has the reason, in browsers the error itself. */
 function reasonOf(thrown: unknown): string {
   if (!(thrown instanceof Error)) return String(thrown)
   const { cause } = thrown
@@ -166,7 +185,7 @@ function reasonOf(thrown: unknown): string {
   return 'code' in cause ? String(cause.code) : thrown.message
 }
 
-/** A query of what is set. */
+/** A query of the parameters that are set. */
 export function queryOf(query: Readonly<Record<string, string | number | undefined>>): string {
   const search = new URLSearchParams()
   for (const [name, value] of Object.entries(query)) {
@@ -181,6 +200,6 @@ export function cursorOf(link: string | null, parameter: string): string | null 
   return query === undefined ? null : new URLSearchParams(query).get(parameter)
 }
 
-/** Where the server has a run, or something of it. @param what begins with a slash */
+/** The path of a run, or of a part of it. @param what begins with a slash */
 export const runPath = (runId: string, what = ''): string =>
   `/api/runs/${encodeURIComponent(runId)}${what}`

@@ -1,8 +1,8 @@
-/** Why a call has no good answer. `message` is for a person. */
+/** Why a call failed. `message` is for a person. */
 export type RequestError =
-  /** There was no answer, so it is not known whether the server did anything. */
+  /** There was no answer. The server may have done what was asked, or not. */
   | { readonly type: 'unreachable'; readonly message: string }
-  /** The server said no, and did nothing. */
+  /** The server refused, and did nothing. */
   | {
       readonly type: 'refused'
       /** The end of the problem's type, `urn:retrai:problem:<code>`; /docs lists them. */
@@ -18,11 +18,11 @@ export type RequestError =
   /** The signal of the call was aborted. */
   | { readonly type: 'aborted'; readonly message: string }
 
-/** Thrown where a history cannot be read to its end. */
+/** Thrown if a history cannot be read to its end. */
 export class HistoryError extends Error {
   override readonly name = 'HistoryError'
   readonly error: RequestError
-  /** seq of the last event before: reading on with this `after` goes on there. */
+  /** seq of the last event that was read: with it as `after`, reading resumes there. */
   readonly seq: number
 
   constructor(error: RequestError, seq: number) {
@@ -33,17 +33,17 @@ export class HistoryError extends Error {
 }
 
 /**
- * Why a watch cannot go on, however often it is tried again: `unknown_run`; `refused` (no good token,
- * a query the server does not take); `damaged_record`, which the server cannot read;
- * `not_understood`, what came is not what a retrAI server sends.
+ * Why a watch ends, because connecting again would not help: `unknown_run`; `refused` (the token or the query is
+ * not valid); `damaged_record` (the server cannot read a record); `not_understood` (a retrAI server does not send
+ * such a frame).
  */
 export type WatchErrorType = 'unknown_run' | 'refused' | 'damaged_record' | 'not_understood'
 
-/** Thrown by a watch that cannot go on. A lost connection is none: it is made again. */
+/** Thrown by a watch that cannot continue. It is not thrown for a lost connection: the watch connects again. */
 export class WatchError extends Error {
   override readonly name = 'WatchError'
   readonly type: WatchErrorType
-  /** seq of the last event before: a watch with this `after` goes on there. */
+  /** seq of the last event that came: a watch with it as `after` resumes there. */
   readonly seq: number
 
   constructor(type: WatchErrorType, message: string, seq: number) {
@@ -53,11 +53,11 @@ export class WatchError extends Error {
   }
 }
 
-/** Thrown by a watch of all runs that cannot go on. A lost connection is none: it is made again. */
+/** Thrown by a watch of all runs that cannot continue, as `WatchError`. */
 export class FeedError extends Error {
   override readonly name = 'FeedError'
   readonly type: Extract<WatchErrorType, 'refused' | 'not_understood'>
-  /** Of the last event before, or where the watch began: a watch with this `after` goes on there. */
+  /** Of the last event that came, or the `after` of the watch: a watch with it as `after` resumes there. */
   readonly cursor: string | undefined
 
   constructor(type: FeedError['type'], message: string, cursor: string | undefined) {

@@ -4,28 +4,28 @@ import { EventMeta } from '../api/frames.ts'
 import { ALL_KINDS, DOCUMENTED_KINDS, type Kind, type RecordOf, RunRecord } from '../api/records.ts'
 
 type Seq = {
-  /** The place of the record in its run: 0, 1, 2 … It is what a watch goes on behind. */
+  /** The number of the record in its run: 0, 1, 2 … A watch resumes after it. */
   readonly seq: number
 }
 
 type Kept = {
-  /** The id of the record's event; only where the watch asks for `meta`. */
+  /** The id of the record's event. Only with `meta: true`. */
   readonly id?: string
   readonly meta?: EventMeta
   /**
-   * The text that came is not the JSON that is written for what it holds: there was a name twice in it,
-   * for example. Only where the watch asks for `meta`: who verifies a record takes none of these for one.
+   * The text of the frame is not the JSON that the server writes for this record: a name was in it twice, for
+   * example. Only with `meta: true`. Verification does not accept such a record.
    */
   readonly altered?: true
 }
 
-/** A record as it comes over the wire; `kind` tells the shape of `payload`. `ts` is in seconds. */
+/** A record as it comes over the wire. `kind` determines the shape of `payload`; `ts` is in seconds. */
 export type AgentEvent<K extends Kind = Kind> = RecordOf<K> & Seq & Kept
 
-/** The kinds to watch: all that this client knows, or some. Without a choice: the documented ten. */
+/** The kinds to watch: all that this client knows, or some. The default is the documented ten. */
 export type Kinds = 'all' | readonly Kind[]
 
-/** The kinds of events that a choice of kinds brings. */
+/** The kinds of events that come for a choice of kinds. */
 export type ChosenKind<S extends Kinds | undefined> = S extends 'all'
   ? Kind
   : S extends readonly (infer K extends Kind)[]
@@ -35,8 +35,8 @@ export type ChosenKind<S extends Kinds | undefined> = S extends 'all'
 const KNOWN: ReadonlySet<unknown> = new Set(ALL_KINDS)
 
 /**
- * What a frame holds: an event; the word that all that was stored has been sent, up to `seq`; or a
- * record of a newer server than this client.
+ * What a frame holds: an event, the notice that everything up to `seq` has been sent, or a record of a kind that
+ * only newer clients know.
  */
 export type Read =
   | { readonly type: 'event'; readonly event: AgentEvent }
@@ -44,14 +44,14 @@ export type Read =
   | { readonly type: 'unknown_kind'; readonly seq: number }
 
 /**
- * Reads a frame, with the schemas that the server writes by. Fields that a newer server has added to
- * a payload are no fault and stay in it. The error says what is wrong.
+ * Reads a frame with the schemas of the server. Fields that a newer server has added to a payload are kept. The
+ * error describes what is wrong.
  */
 export function readFrame(frame: unknown): Result<Read, string> {
-  if (!isObject(frame)) return err('it is no JSON object')
+  if (!isObject(frame)) return err('it is not a JSON object')
   const { seq, id, meta, ...rest } = frame
   if (typeof seq !== 'number' || !Number.isSafeInteger(seq))
-    return err('its seq is no whole number')
+    return err('its seq is not a whole number')
   if (rest.kind === 'caught_up') return ok({ type: 'caught_up', seq })
   if (typeof rest.kind === 'string' && !KNOWN.has(rest.kind))
     return ok({ type: 'unknown_kind', seq })
@@ -65,7 +65,7 @@ export function readFrame(frame: unknown): Result<Read, string> {
 function readKept(id: unknown, meta: unknown): Result<Kept, string> {
   if (id === undefined && meta === undefined) return ok({})
   const parsed = EventMeta.safeParse(meta)
-  if (typeof id !== 'string') return err('its id is no text')
+  if (typeof id !== 'string') return err('its id is not a string')
   if (!parsed.success) return err(`meta.${issuesOf(parsed.error)}`)
   return ok({ id, meta: parsed.data })
 }
@@ -75,7 +75,7 @@ function readRecord(value: object): Result<RunRecord, string> {
   if (parsed.success) return ok(parsed.data)
   const { issues } = parsed.error
   const added = issues.every(({ code }) => code === 'unrecognized_keys')
-  // All known fields have passed, so this is a record with more in it.
+  // All known fields are valid, so this is a record with additional fields.
   if (added) return ok(value as RunRecord)
   return err(issuesOf(parsed.error))
 }
@@ -90,15 +90,15 @@ export function readText(text: string): Result<Read, string> {
   return isAltered(frame, text) ? read.map(asAltered) : read
 }
 
-/** Whether the text of a frame with `meta` is not the one that is written for it; others nobody verifies. */
+/** Whether a frame with `meta` has another text than the server writes. Frames without it are not verified. */
 export const isAltered = (frame: unknown, text: string): boolean =>
   isObject(frame) && frame.meta !== undefined && JSON.stringify(frame) !== text
 
-/** What was read of a text that is not the one that is written for it. */
+/** Marks what was read of an altered text. */
 export const asAltered = (read: Read): Read =>
   read.type === 'event' ? { ...read, event: { ...read.event, altered: true } } : read
 
-/** The value of a text; undefined where it is no JSON. */
+/** The value of a text; undefined if it is not JSON. */
 export function parseFrame(text: string): unknown {
   try {
     return JSON.parse(text)
@@ -116,9 +116,9 @@ export function wantedKinds(kinds: Kinds | undefined): ReadonlySet<Kind> {
   return new Set(kinds === 'all' ? ALL_KINDS : kinds)
 }
 
-/** Whether all kinds that this client knows are wanted: then no seq may be missing between two events. */
+/** Whether all kinds are wanted that this client knows: then no seq may be missing between two events. */
 export const areAll = (wanted: ReadonlySet<Kind>): boolean => wanted.size === ALL_KINDS.length
 
-/** A choice as a query has it. All are asked for as `all`: there a newer server sends its new kinds too. */
+/** A choice as a query has it. With `all`, a newer server also sends its new kinds. */
 export const kindsText = (wanted: ReadonlySet<Kind>): string =>
   areAll(wanted) ? 'all' : [...wanted].join(',')

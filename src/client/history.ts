@@ -4,11 +4,10 @@ import { RunDiff, SentConversation } from '../api/history.ts'
 import type { Kind } from '../api/records.ts'
 import {
   type Answered,
-  type Caller,
-  createGetter,
+  type Bytes,
   cursorOf,
-  type Opener,
   queryOf,
+  type Rest,
   runPath,
   type Signal,
 } from './call.ts'
@@ -28,66 +27,61 @@ import {
 import type { ClientLimits } from './limits.ts'
 import { linesOf } from './lines.ts'
 
-/** What happened in a run, and what follows from it, at any of its records. */
+/** What happened in a run, and its state at any of its records. */
 export type History = {
   /**
-   * The events of a run up to now, in order. It is the fastest way to all of a long run; what happens from
-   * there on is for `watch`, with the `seq` of the last as its `after`.
-   * @throws HistoryError where it cannot be read to its end, the reason of `signal` when that aborts
+   * The events of a run up to now, in order. This is the fastest way to read a long run. To continue with what
+   * happens next, call `watch` with the `seq` of the last event as `after`.
+   * @throws HistoryError if the history cannot be read to its end, the reason of `signal` if that aborts
    */
   events<const S extends Kinds | undefined = undefined>(
     runId: string,
     options?: HistoryOptions<S>,
   ): AsyncGenerator<AgentEvent<ChosenKind<S>>, void, undefined>
-  /** What changed from one record to another, both by their seq: the run, and files that tools touched. */
+  /** What changed in the run between two records, given by their seqs, and which files the tools changed. */
   diff(
     runId: string,
     moments: { readonly from: number; readonly to: number },
     options?: Signal,
   ): Answered<RunDiff>
-  /** What the model was sent at a record; without `at`, what it is or would be sent now. */
+  /** What was sent to the model at a record; without `at`, what is or would be sent now. */
   conversation(
     runId: string,
     moment?: { readonly at?: number | undefined },
     options?: Signal,
   ): Answered<SentConversation>
-  /** The whole output of a tool call, of which the record holds a part and the SHA-256, as it comes. */
-  artifact(
-    runId: string,
-    sha256: string,
-    options?: Signal,
-  ): Answered<ReadableStream<Uint8Array<ArrayBuffer>>>
+  /** The whole output of a tool call, as a stream. The record holds a part of it and its SHA-256. */
+  artifact(runId: string, sha256: string, options?: Signal): Answered<Bytes>
 }
 
-export function createHistory(call: Caller, open: Opener, limits: ClientLimits): History {
-  const get = createGetter(call)
+export function createHistory(rest: Rest, limits: ClientLimits): History {
+  const { get, open } = rest
   return {
-    events: (runId, options = {}) => readHistory(runId, options, { call, open, limits }),
+    events: (runId, options = {}) => readHistory(runId, options, { rest, limits }),
     diff: (runId, { from, to }, options) =>
       get(runPath(runId, `/diff${queryOf({ from, to })}`), RunDiff, options),
     conversation: (runId, { at } = {}, options) =>
       get(runPath(runId, `/conversation${queryOf({ at })}`), SentConversation, options),
-    artifact: (runId, sha256, { signal } = {}) =>
-      open({
-        path: runPath(runId, `/artifacts/${encodeURIComponent(sha256)}`),
-        accept: 'text/plain, application/json',
-        signal,
-      }),
+    artifact: (runId, sha256, options) =>
+      open(
+        runPath(runId, `/artifacts/${encodeURIComponent(sha256)}`),
+        'text/plain, application/json',
+        options,
+      ),
   }
 }
 
 export type HistoryOptions<S extends Kinds | undefined = Kinds | undefined> = {
-  /** Only what is behind this seq; -1, which is the default, is all. */
+  /** Only events after this seq. The default is -1: all. */
   readonly after?: number | undefined
   readonly kinds?: S
-  /** Whether each event is to hold `id` and `meta`, what is kept beside its record. */
+  /** Each event also has `id` and `meta`, which are stored beside its record. */
   readonly meta?: boolean | undefined
   readonly signal?: AbortSignal | undefined
 }
 
 type Deps = {
-  readonly call: Caller
-  readonly open: Opener
+  readonly rest: Pick<Rest, 'call' | 'open'>
   readonly limits: Pick<ClientLimits, 'silenceMs' | 'answerBytes'>
 }
 
@@ -100,12 +94,12 @@ async function* readHistory<const S extends Kinds | undefined>(
   const reading = new Reading<ChosenKind<S>>(runId, wantedKinds(kinds), { after, meta, signal })
   for (;;) {
     if (yield* streamed(reading, deps)) return
-    // A stream cannot say why it breaks off. A page behind what came of it can, or has what is next.
+    // A stream that breaks off does not report why. The page after what came does, or has the next events.
     if (yield* paged(reading, deps)) return
   }
 }
 
-/** How far a history has been read, and what of it is wanted. */
+/** How far a history has been read, and which of its events are wanted. */
 class Reading<K extends Kind> {
   readonly signal: AbortSignal | undefined
   readonly #runId: string
@@ -129,21 +123,21 @@ class Reading<K extends Kind> {
     return 'meta' in this.#form
   }
 
-  /** Where what is behind the cursor is. */
+  /** The address of the events after the cursor. */
   get path(): string {
     const query = { after: this.cursor, kinds: kindsText(this.#wanted), ...this.#form }
     return runPath(this.#runId, `/events${queryOf(query)}`)
   }
 
-  /** The wanted ones of the next frames. */
+  /** The events that are wanted, of the next frames. */
   *take(frames: readonly Result<Read, string>[]): Generator<AgentEvent<K>> {
     for (const read of frames) {
       this.signal?.throwIfAborted()
-      if (read.isErr()) this.fail(notUnderstood(`what is no event: ${read.error}`))
+      if (read.isErr()) this.fail(notUnderstood(`something that is not an event: ${read.error}`))
       const event = read.value.type === 'event' ? read.value.event : read.value
       const { seq } = event
       const right = areAll(this.#wanted) ? seq === this.cursor + 1 : seq > this.cursor
-      if (!right) this.fail(notUnderstood(`the event ${seq} behind ${this.cursor}`))
+      if (!right) this.fail(notUnderstood(`the event ${seq} after the event ${this.cursor}`))
       this.cursor = seq
       if (this.#wants(event)) yield event
     }
@@ -159,14 +153,14 @@ class Reading<K extends Kind> {
   }
 }
 
-/** @returns whether that was all; else it broke off */
+/** @returns whether everything came; if not, the stream broke off */
 async function* streamed<K extends Kind>(
   reading: Reading<K>,
-  { open, limits }: Deps,
+  { rest, limits }: Deps,
 ): AsyncGenerator<AgentEvent<K>, boolean> {
   const { path, signal } = reading
-  const body = await open({ path, accept: 'application/x-ndjson', signal })
-  // What is in front of a record that cannot be read is to be had in pages.
+  const body = await rest.open(path, 'application/x-ndjson', { signal })
+  // The events before a record that cannot be read come in pages.
   if (body.isErr()) return isOfDamage(body.error) ? false : reading.fail(body.error)
   const batches = linesOf(body.value, limits)
   try {
@@ -184,10 +178,10 @@ async function* streamed<K extends Kind>(
 /** One page. @returns whether it was the last */
 async function* paged<K extends Kind>(
   reading: Reading<K>,
-  { call }: Deps,
+  { rest }: Deps,
 ): AsyncGenerator<AgentEvent<K>, boolean> {
   const { path, signal, cursor: from } = reading
-  const page = await call({ method: 'GET', path, schema: z.array(z.unknown()), signal })
+  const page = await rest.call({ method: 'GET', path, schema: z.array(z.unknown()), signal })
   if (page.isErr()) return reading.fail(page.error)
   const { value, text, headers } = page.value
   const exact = reading.wantsMeta ? JSON.stringify(value) === text : true
@@ -197,10 +191,10 @@ async function* paged<K extends Kind>(
   const next = cursorOf(headers.get('link'), 'after')
   if (next === null) return true
   const seq = Number(next)
-  // It would be read without end.
+  // Following it would never end.
   if (!Number.isSafeInteger(seq) || seq <= from)
-    reading.fail(notUnderstood(`a page behind ${from} that goes on behind ${next}`))
-  // Records that are not wanted may stand behind the last that was sent.
+    reading.fail(notUnderstood(`a page after ${from} whose next page is after ${next}`))
+  // Records that are not wanted may follow the last one that was sent.
   reading.cursor = seq
   return false
 }

@@ -1,15 +1,14 @@
 export { ALL_KINDS, DOCUMENTED_KINDS, type Kind } from '../api/records.ts'
 
 import * as z from 'zod'
-import { Me, TicketView } from '../api/auth.ts'
 import { Goal } from '../api/runs.ts'
 import { type Accesses, type Audit, createAccesses, createAudit } from './audit.ts'
-import { type Answered, createCaller, createGetter, createOpener, type Signal } from './call.ts'
+import { createIdentity, createTokens, type Identity, type Tokens } from './auth.ts'
+import { type Answered, createRest, type Signal } from './call.ts'
 import type { AgentEvent, ChosenKind, Kinds } from './events.ts'
 import { createHistory, type History } from './history.ts'
 import { CLIENT_LIMITS, type ClientLimits } from './limits.ts'
 import { createRuns, type Runs } from './runs.ts'
-import { createTokens, type Tokens } from './tokens.ts'
 import { type WatchOptions, watch } from './watch.ts'
 import { type FeedEvent, type FeedOptions, watchAll } from './watch-all.ts'
 
@@ -38,6 +37,7 @@ export type {
   Audit,
   LoggedAccess,
 } from './audit.ts'
+export type { Tokens } from './auth.ts'
 export {
   FeedError,
   HistoryError,
@@ -50,12 +50,11 @@ export type { WatchState } from './follow.ts'
 export type { History, HistoryOptions } from './history.ts'
 export type { ClientLimits } from './limits.ts'
 export type { RunPage, RunQuery, RunRequest, Runs, Why } from './runs.ts'
-export type { Tokens } from './tokens.ts'
 export type { WatchOptions } from './watch.ts'
 export type { FeedEvent, FeedOptions } from './watch-all.ts'
 
 export type ClientOptions = {
-  /** Where the server is, such as `http://127.0.0.1:8000`, or `location.origin` in its own pages. */
+  /** The address of the server, such as `http://127.0.0.1:8000`, or `location.origin` in its own pages. */
   readonly baseUrl: string
   readonly token?: string | undefined
   readonly fetch?: typeof globalThis.fetch | undefined
@@ -63,34 +62,28 @@ export type ClientOptions = {
   readonly limits?: Partial<ClientLimits> | undefined
 }
 
-export type Client = {
+export type Client = Identity & {
   readonly runs: Runs
   readonly history: History
   readonly audit: Audit
   readonly tokens: Tokens
-  /** Who was shown what. */
+  /** Who read what. */
   readonly access: Accesses
-  /** Who asks, and what they may do. */
-  me(options?: Signal): Answered<Me>
-  /** Opens one WebSocket on this server within 30 seconds, as `?ticket=`. `watch` needs none. */
-  ticket(options?: Signal): Answered<TicketView>
   /** The goals that a run can have. */
   goals(options?: Signal): Answered<readonly Goal[]>
   /**
-   * The events of a run: its history behind `after`, then what happens, until the run has ended. Each
-   * comes once and in order: a lost connection is made again, and goes on where it was.
-   * @throws WatchError (from the iteration) when there is no way to go on, the reason of `signal`
-   *   when that aborts
+   * The events of a run: its history after `after`, then live events, until the run has ended. Each event comes once
+   * and in order. If the connection is lost, the client connects again and resumes.
+   * @throws WatchError (from the iteration) if the watch cannot continue, the reason of `signal` if that aborts
    */
   watch<const S extends Kinds | undefined = undefined>(
     runId: string,
     options?: WatchOptions<S>,
   ): AsyncGenerator<AgentEvent<ChosenKind<S>>, void, undefined>
   /**
-   * The events of all runs in the order of the log: what is stored behind `after`, then what happens, for ever.
-   * Each comes once, as with `watch`.
-   * @throws FeedError (from the iteration) when there is no way to go on, the reason of `signal` when
-   *   that aborts
+   * The events of all runs in the order of the log: the history after `after`, then live events, without end. Each
+   * event comes once, as with `watch`.
+   * @throws FeedError (from the iteration) if the watch cannot continue, the reason of `signal` if that aborts
    */
   watchAll<const S extends Kinds | undefined = undefined>(
     options?: FeedOptions<S>,
@@ -99,35 +92,28 @@ export type Client = {
 
 /**
  * A client of one server, for browsers and Node.
- * @throws TypeError where `baseUrl` is no http:// or https:// URL
+ * @throws TypeError if `baseUrl` is not an http:// or https:// URL
  */
 export function createClient(options: ClientOptions): Client {
   const { token, WebSocket = globalThis.WebSocket } = options
   const baseUrl = readBaseUrl(options.baseUrl)
   const limits = { ...CLIENT_LIMITS, ...options.limits }
-  // Browsers insist that fetch is called on nothing but the window.
+  // Browsers require that fetch is called on the window.
   const fetch: typeof globalThis.fetch = options.fetch ?? ((...args) => globalThis.fetch(...args))
   const { requestMs, answerBytes } = limits
-  const how = { baseUrl, token, fetch, requestMs, answerBytes }
-  const call = createCaller(how)
-  const open = createOpener(how)
-  const get = createGetter(call)
-  const runs = createRuns(call)
+  const rest = createRest({ baseUrl, token, fetch, requestMs, answerBytes })
+  const runs = createRuns(rest)
   const protocols = token === undefined ? [] : ['retrai', `retrai.bearer.${base64url(token)}`]
   const connect = (path: string) =>
     new WebSocket(`${baseUrl.replace(/^http/, 'ws')}${path}`, protocols)
   return {
     runs,
-    history: createHistory(call, open, limits),
-    audit: createAudit(call, open),
-    tokens: createTokens(call),
-    access: createAccesses(call),
-    me: (options) => get('/api/me', Me, options),
-    ticket: ({ signal } = {}) =>
-      call({ method: 'POST', path: '/api/tickets', schema: TicketView, signal }).map(
-        ({ value }) => value,
-      ),
-    goals: (options) => get('/api/goals', z.array(Goal), options),
+    history: createHistory(rest, limits),
+    audit: createAudit(rest),
+    tokens: createTokens(rest),
+    access: createAccesses(rest),
+    ...createIdentity(rest),
+    goals: (options) => rest.get('/api/goals', z.array(Goal), options),
     watch: (runId, options = {}) => watch(runId, options, { connect, runs, limits }),
     watchAll: (options = {}) => watchAll(options, { connect, runs, limits }),
   }

@@ -1,22 +1,22 @@
-/** How a client waits, and how much it keeps. */
+/** How long a client waits, and how much it buffers. */
 export type ClientLimits = {
-  /** A call that has no answer by then has failed, milliseconds. */
+  /** A call without an answer fails after this time, milliseconds. */
   readonly requestMs: number
-  /** A connection that is not open by then has failed, milliseconds. */
+  /** A connection that does not open within this time fails, milliseconds. */
   readonly connectMs: number
   /**
-   * A connection over which nothing came for between one and two of these is made anew, milliseconds:
-   * a browser does not say when its peer is gone.
+   * If nothing comes for one to two times this long, the client connects again, milliseconds: a browser does not
+   * report that its server is gone.
    */
   readonly silenceMs: number
   /** The pause before connecting again, milliseconds: it doubles from the first to the second. */
   readonly retryMs: readonly [first: number, longest: number]
   /**
-   * How much may wait for a consumer that is slower than the server, in characters of JSON. Behind it
-   * the connection is given up, and made again where the consumer stands once it has taken everything.
+   * How much is buffered for a consumer that is slower than the server, in characters of JSON. If more comes, the
+   * client gives up the connection, and connects again after the consumer has taken everything.
    */
   readonly bufferChars: number
-  /** The most bytes of one answer, or of one line of a stream, that are kept: a server may send without end. */
+  /** The most bytes of one answer, or of one line of a stream: a server may send without end. */
   readonly answerBytes: number
 }
 

@@ -1,9 +1,9 @@
 type Body = ReadableStream<Uint8Array<ArrayBuffer>>
 
 /**
- * What comes of a body.
- * @param silenceMs it is given up where nothing comes for so long
- * @throws where it breaks off or is given up
+ * The chunks of a body as they come.
+ * @param silenceMs if nothing comes for this long, the body is given up
+ * @throws if the body breaks off or is given up
  */
 export async function* chunksOf(
   body: Body,
@@ -17,18 +17,18 @@ export async function* chunksOf(
       yield value
     }
   } finally {
-    // Whoever leaves early wants no more; of what has failed, the failure is known.
+    // The consumer wants no more, or the body has failed already.
     await reader.cancel().catch(() => {})
   }
 }
 
-/** A body as text; null where it has more bytes than are kept. @throws where it breaks off */
+/** A body as text; null if it has more than `maxBytes`. @throws if it breaks off */
 export async function textOf(body: Body | null, maxBytes: number): Promise<string | null> {
   if (body === null) return ''
   const decoder = new TextDecoder()
   const parts: string[] = []
   let bytes = 0
-  // How long all of it may take is for the call to say.
+  // The call limits the time of all of it.
   for await (const chunk of chunksOf(body, NEVER_MS)) {
     bytes += chunk.byteLength
     if (bytes > maxBytes) return null
@@ -42,15 +42,15 @@ const NEVER_MS = 2 ** 31 - 1
 
 /**
  * The lines of a body, in batches as they come.
- * @param silenceMs it is given up where nothing comes for so long
- * @throws where it breaks off, is given up, or a line is longer than is kept
+ * @param silenceMs if nothing comes for this long, the body is given up
+ * @throws if the body breaks off or is given up, or a line is longer than `answerBytes`
  */
 export async function* linesOf(
   body: Body,
   { silenceMs, answerBytes }: { readonly silenceMs: number; readonly answerBytes: number },
 ): AsyncGenerator<readonly string[], void, undefined> {
   const decoder = new TextDecoder()
-  // Of a line that has not ended yet: joined once, since it may come in very many pieces.
+  // The pieces of a line that has not ended yet. They are joined once, because there may be very many.
   let pieces: string[] = []
   let length = 0
   for await (const chunk of chunksOf(body, silenceMs)) {
@@ -64,11 +64,10 @@ export async function* linesOf(
     }
     pieces.push(rest)
     length += rest.length
-    if (length > answerBytes)
-      throw new Error(`a line of it has more than ${answerBytes} characters`)
+    if (length > answerBytes) throw new Error(`a line has more than ${answerBytes} characters`)
     if (lines.length > 0) yield lines
   }
-  if (length > 0) throw new Error('its last line has no end')
+  if (length > 0) throw new Error('the last line is not complete')
 }
 
 function inTime<T>(answer: Promise<T>, ms: number): Promise<T> {

@@ -8,22 +8,14 @@ import type {
   ResumeRun,
 } from '../api/run-requests.ts'
 import { RedactedRecord, RunAndStatus, RunDetails, RunSummary } from '../api/runs.ts'
-import {
-  type Answered,
-  type Caller,
-  createGetter,
-  cursorOf,
-  queryOf,
-  runPath,
-  type Signal,
-} from './call.ts'
+import { type Answered, cursorOf, queryOf, type Rest, runPath, type Signal } from './call.ts'
 
 /** What to run. The server has defaults for the optional fields. */
 export type RunRequest = CreateRun
 
 /**
- * What the log keeps of a person beside what they do: the reason, and with `seen` the last record that they were shown.
- * If the log has another record there, the server refuses the request.
+ * What the log records about a person's decision, besides the decision: the reason and, as `seen`, the last record
+ * that the person saw. If the log has another record there, the server refuses the request.
  */
 export type Why = NonNullable<AbortRun>
 
@@ -32,36 +24,35 @@ export type RunQuery = {
   readonly limit?: number | undefined
   readonly status?: RunStatus | undefined
   readonly goal?: string | undefined
-  /** `next` of the page before. */
+  /** `next` of the previous page. */
   readonly cursor?: string | undefined
 }
 
-/** Runs, newest first; `next` is the cursor of the page behind, null on the last. */
+/** Runs, newest first. `next` is the cursor of the next page; null on the last page. */
 export type RunPage = { readonly runs: readonly RunSummary[]; readonly next: string | null }
 
 /** The calls of /api/runs. */
 export type Runs = {
-  /** With an idempotency key, the same request can safely be made again: it starts one run only. */
+  /** With an idempotency key, the same request can be repeated safely: it starts only one run. */
   create(
     request: RunRequest,
     options?: Signal & { readonly idempotencyKey?: string | undefined },
   ): Answered<RunAndStatus>
   list(query?: RunQuery, options?: Signal): Answered<RunPage>
-  /** As it stands now, or with `at`, right behind the record with that seq. */
+  /** The run as it is now or, with `at`, as it was after the record with that seq. */
   get(runId: string, options?: Signal & { readonly at?: number | undefined }): Answered<RunDetails>
-  /** Answers a human check. With its `seq`, the answer is refused once another check is open. */
+  /** Answers a human check. With the `seq` of the check, the server refuses the answer if another check is open. */
   resume(runId: string, answer: ResumeRun, options?: Signal): Answered<RunAndStatus>
   abort(runId: string, why?: Why, options?: Signal): Answered<RunAndStatus>
   /**
-   * Takes texts out of a record, for ever. The pointer (RFC 6901) begins at the payload. To make it again is
-   * safe.
+   * Redacts texts of a record for ever. The pointer (RFC 6901) begins at the payload. Repeating the call is safe.
    */
   redact(runId: string, what: RedactRun, options?: Signal): Answered<RedactedRecord>
   /** Takes effect at the next step of the run. */
   configure(runId: string, changes: ConfigureRun, options?: Signal): Answered<RunDetails>
 }
 
-export function createRuns(call: Caller): Runs {
+export function createRuns({ call, get, send }: Rest): Runs {
   return {
     create: (body, { idempotencyKey, signal } = {}) =>
       call({
@@ -72,7 +63,6 @@ export function createRuns(call: Caller): Runs {
         schema: RunAndStatus,
         signal,
       }).map(({ value }) => value),
-
     list: (query = {}, { signal } = {}) =>
       call({
         method: 'GET',
@@ -81,47 +71,18 @@ export function createRuns(call: Caller): Runs {
         signal,
       }).map(({ value, headers }) => ({
         runs: value,
-        // An empty page is the last, whatever it says: it would be read without end.
+        // An empty page is the last one, whatever its Link header has: following it might never end.
         next: value.length === 0 ? null : cursorOf(headers.get('link'), 'cursor'),
       })),
-
     get: (runId, { at, signal } = {}) =>
-      createGetter(call)(runPath(runId, queryOf({ at })), RunDetails, { signal }),
-
-    resume: (runId, body, { signal } = {}) =>
-      call({
-        method: 'POST',
-        path: runPath(runId, '/resume'),
-        body,
-        schema: RunAndStatus,
-        signal,
-      }).map(({ value }) => value),
-
-    abort: (runId, body = {}, { signal } = {}) =>
-      call({
-        method: 'POST',
-        path: runPath(runId, '/abort'),
-        body,
-        schema: RunAndStatus,
-        signal,
-      }).map(({ value }) => value),
-
-    redact: (runId, body, { signal } = {}) =>
-      call({
-        method: 'POST',
-        path: runPath(runId, '/redact'),
-        body,
-        schema: RedactedRecord,
-        signal,
-      }).map(({ value }) => value),
-
-    configure: (runId, body, { signal } = {}) =>
-      call({
-        method: 'PATCH',
-        path: runPath(runId, '/config'),
-        body,
-        schema: RunDetails,
-        signal,
-      }).map(({ value }) => value),
+      get(runPath(runId, queryOf({ at })), RunDetails, { signal }),
+    resume: (runId, body, options) =>
+      send('POST', runPath(runId, '/resume'), body, RunAndStatus, options),
+    abort: (runId, body = {}, options) =>
+      send('POST', runPath(runId, '/abort'), body, RunAndStatus, options),
+    redact: (runId, body, options) =>
+      send('POST', runPath(runId, '/redact'), body, RedactedRecord, options),
+    configure: (runId, body, options) =>
+      send('PATCH', runPath(runId, '/config'), body, RunDetails, options),
   }
 }

@@ -1,7 +1,6 @@
 import * as z from 'zod'
 import type { Kind, RunStatus } from '../api/records.ts'
 import { queryOf } from './call.ts'
-import type { Connection } from './connection.ts'
 import { FeedError } from './errors.ts'
 import {
   type AgentEvent,
@@ -14,32 +13,32 @@ import {
   readFrame,
   wantedKinds,
 } from './events.ts'
-import { follow, type Next, type WatchState } from './follow.ts'
+import { type Connection, follow, type Next, type WatchState } from './follow.ts'
 import type { WatchDeps } from './watch.ts'
 
 export type FeedOptions<S extends Kinds | undefined = Kinds | undefined> = {
-  /** Only what is behind this cursor; `end` is only what happens from now on. Without it: all. */
+  /** Only events after this cursor; with `end`, only live events. The default is all. */
   readonly after?: string | undefined
   readonly kinds?: S
   /** Only these runs. */
   readonly runIds?: readonly string[] | undefined
   /** Only runs with this goal. */
   readonly goal?: string | undefined
-  /** Only records with which, or during which, their run had this status. */
+  /** Only records after which the run had this status. */
   readonly status?: RunStatus | undefined
-  /** Whether each event is to hold `id` and `meta`, what is kept beside its record. */
+  /** Each event also has `id` and `meta`, which are stored beside its record. */
   readonly meta?: boolean | undefined
   /** Ends the watch: the iteration rejects with the reason of the signal. */
   readonly signal?: AbortSignal | undefined
   readonly onState?: ((state: WatchState) => void) | undefined
   /**
-   * Called once all that was stored has been handed on, with the cursor of the last record of the log; null
-   * where there is none. After a lost connection it is called again.
+   * Called when all stored events have been delivered, with the cursor of the last record of the log; null if the log
+   * has no record. After a lost connection it is called again.
    */
   readonly onCaughtUp?: ((cursor: string | null) => void) | undefined
 }
 
-/** The events of all runs, whatever happens to the connection. @throws FeedError */
+/** The events of all runs. A lost connection is opened again. @throws FeedError */
 export async function* watchAll<const S extends Kinds | undefined>(
   options: FeedOptions<S>,
   { connect, runs, limits }: WatchDeps,
@@ -52,7 +51,7 @@ export async function* watchAll<const S extends Kinds | undefined>(
       throw new FeedError('refused', reader.lastWords ?? ending.reason, reader.cursor)
     }
     if (opened) return 'later'
-    // A browser does not say why a WebSocket was refused: ask for what needs the same permission.
+    // A browser does not report why a WebSocket was refused. This call needs the same permission.
     const page = await runs.list({ limit: 1 }, { signal })
     if (page.isOk()) return 'later'
     const { error } = page
@@ -73,28 +72,28 @@ const wantedOf = ({ kinds, runIds, goal, status, meta }: FeedOptions) => ({
   goal,
   status,
   meta: meta === true ? 'true' : undefined,
-  // Without it, where the end was would not be known after a connection that brought nothing.
+  // It names the end of the log, even if the connection is lost before an event came.
   caught_up: 'true',
 })
 
 /**
- * An event and its place among those of all runs. In the place of a record that the server cannot read
- * there is an event of kind `error` that says so, whatever kinds are asked for.
+ * An event and its cursor among those of all runs. For a record that the server cannot read, an event of kind `error`
+ * comes in its place, even if that kind was not requested.
  */
 export type FeedEvent<K extends Kind = Kind> = (AgentEvent<K> | AgentEvent<'error'>) & {
-  /** What a watch of all runs goes on behind; it stays good across restarts and servers. */
+  /** A watch of all runs resumes after it. It stays valid after a restart, and on other servers of the same log. */
   readonly cursor: string
 }
 
 const Placed = z.looseObject({ cursor: z.string() })
 const CaughtUp = z.object({ kind: z.literal('caught_up'), cursor: z.string().nullable() })
-/** What the server says to a person before it closes; it has no cursor. */
+/** The server's message to a person before it closes. It has no cursor. */
 const LastWords = z.object({
   kind: z.literal('error'),
   payload: z.object({ message: z.string() }),
 })
 
-/** Turns the frames of a watch of all runs, over all its connections, into its events. */
+/** Turns the frames of a watch of all runs, from all its connections, into events. */
 class FeedReader<K extends Kind> {
   readonly ended = false
   readonly #wanted: ReadonlySet<Kind>
@@ -112,7 +111,7 @@ class FeedReader<K extends Kind> {
     this.#onCaughtUp = onCaughtUp
   }
 
-  /** Where the feed goes on; undefined for its beginning. */
+  /** The watch resumes after it; undefined at the beginning of the log. */
   get cursor(): string | undefined {
     return this.#cursor
   }
@@ -125,13 +124,13 @@ class FeedReader<K extends Kind> {
     this.#lastWords = null
   }
 
-  /** @throws FeedError where a frame is not what the server may send */
+  /** @throws FeedError if the server may not send such a frame */
   *read(frames: readonly string[]): Generator<FeedEvent<K>> {
     for (const text of frames) {
       const frame = parseFrame(text)
       const caughtUp = CaughtUp.safeParse(frame)
       if (caughtUp.success) {
-        // Nothing wanted may have come so far; and what was the end has become a place.
+        // There may be no event with this cursor, and `end` becomes a cursor here.
         this.#cursor = caughtUp.data.cursor ?? undefined
         this.#onCaughtUp?.(caughtUp.data.cursor)
         continue
@@ -152,7 +151,7 @@ class FeedReader<K extends Kind> {
     }
     const { cursor, ...rest } = placed.data
     const read = readFrame(rest).map((each) => (altered ? asAltered(each) : each))
-    if (read.isErr()) throw this.#fault(`what is no event: ${read.error}`)
+    if (read.isErr()) throw this.#fault(`something that is not an event: ${read.error}`)
     this.#cursor = cursor
     if (read.value.type !== 'event') return null
     const { event } = read.value

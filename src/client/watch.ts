@@ -1,7 +1,6 @@
 import * as z from 'zod'
 import { CLOSE_CODES } from '../api/close-codes.ts'
 import type { Kind } from '../api/records.ts'
-import type { Connection, Ending } from './connection.ts'
 import { WatchError } from './errors.ts'
 import {
   type AgentEvent,
@@ -12,22 +11,22 @@ import {
   readText,
   wantedKinds,
 } from './events.ts'
-import { follow, type Next, type WatchState } from './follow.ts'
+import { type Connection, type Ending, follow, type Next, type WatchState } from './follow.ts'
 import type { ClientLimits } from './limits.ts'
 import type { Runs } from './runs.ts'
 
 export type WatchOptions<S extends Kinds | undefined = Kinds | undefined> = {
-  /** Only what is behind this seq; -1, which is the default, is all. */
+  /** Only events after this seq. The default is -1: all. */
   readonly after?: number | undefined
   readonly kinds?: S
-  /** Whether each event is to hold `id` and `meta`, what is kept beside its record. */
+  /** Each event also has `id` and `meta`, which are stored beside its record. */
   readonly meta?: boolean | undefined
   /** Ends the watch: the iteration rejects with the reason of the signal. */
   readonly signal?: AbortSignal | undefined
   readonly onState?: ((state: WatchState) => void) | undefined
   /**
-   * Called once all that was stored has been handed on, with the seq of its last record: what comes
-   * behind it is live. After a lost connection it is called again.
+   * Called when all stored events have been delivered, with the seq of the last record: later events are live. After
+   * a lost connection it is called again.
    */
   readonly onCaughtUp?: ((seq: number) => void) | undefined
 }
@@ -40,10 +39,10 @@ export type WatchDeps = {
 }
 
 /**
- * The events of a run: its history behind `after`, then what happens, until the run has ended. Each
- * comes once and in order, whatever happens to the connection, which is made again until `signal`
- * aborts. It is opened with the first step of the iteration and closed when that is left.
- * @throws WatchError when there is no way to go on
+ * The events of a run: its history after `after`, then live events, until the run has ended. Each event comes once
+ * and in order. A lost connection is opened again until `signal` aborts. The first step of the iteration opens the
+ * connection, and its end closes it.
+ * @throws WatchError if the watch cannot continue
  */
 export async function* watch<const S extends Kinds | undefined>(
   runId: string,
@@ -76,7 +75,7 @@ async function judge(
   if (final !== null) throw final
   const complete = ending.type === 'closed' && ending.code === CLOSE_CODES.run_ended
   if (opened && !complete) return 'later'
-  // A browser does not say why a WebSocket was refused, and a proxy closes like a server: ask.
+  // A browser does not report why a WebSocket was refused, and a proxy closes like a server, so REST is asked.
   const run = await runs.get(runId, { signal })
   if (run.isOk()) return complete && run.value.ended_at !== null ? 'end' : 'later'
   const { error } = run
@@ -85,7 +84,7 @@ async function judge(
   throw new WatchError(type, error.message, cursor)
 }
 
-/** Why the server closed for good, if it did. From 4000 on the codes are its own. */
+/** The error that the server closed with; null if connecting again may help. */
 function finalError(
   { code, reason }: Extract<Ending, { type: 'closed' }>,
   lastWords: string | null,
@@ -105,25 +104,25 @@ function addressOf(
   wanted: ReadonlySet<Kind>,
   { meta, caughtUp }: { readonly meta: boolean; readonly caughtUp: boolean },
 ): string {
-  // The end is always asked for: it tells a run that is over from a connection that is.
+  // run_end is always requested: it shows that the run has ended, and not only the connection.
   const kinds = kindsText(new Set<Kind>([...wanted, 'run_end']))
   const more = `${meta ? '&meta=true' : ''}${caughtUp ? '&caught_up=true' : ''}`
   return `/api/ws/${encodeURIComponent(runId)}?kinds=${kinds}${more}`
 }
 
 /**
- * Turns the frames of one watch, over all its connections, into its events: each once, in order, and
- * of the kinds that are wanted.
+ * Turns the frames of one watch, from all its connections, into events: each once, in order, and only of the kinds
+ * that are wanted.
  */
 class EventReader<K extends Kind> {
   readonly #wanted: ReadonlySet<Kind>
   readonly #onCaughtUp: ((seq: number) => void) | undefined
-  /** An event of kind `error` whose next frame has not come yet, and which may be none therefore. */
+  /** An event of kind `error`. Until the next frame comes, it may be the server's last message instead. */
   #held: AgentEvent | null = null
   #cursor: number
   #ended = false
 
-  /** @param onCaughtUp called where all that was stored has been read, with the seq of its last record */
+  /** @param onCaughtUp is called when all stored events have been read, with the seq of the last record */
   constructor(
     wanted: ReadonlySet<Kind>,
     after: number,
@@ -134,7 +133,7 @@ class EventReader<K extends Kind> {
     this.#onCaughtUp = onCaughtUp
   }
 
-  /** The seq behind which the run goes on: all up to it has been handed on, if it was wanted. */
+  /** All events up to this seq have been delivered, if they were wanted. */
   get cursor(): number {
     return this.#cursor
   }
@@ -145,23 +144,23 @@ class EventReader<K extends Kind> {
   }
 
   /**
-   * What the server said for a person before it closed, if it did. It says so in a frame that looks
-   * like an `error` event. A real one is never the last of a run, so the frame behind tells.
+   * The server's message to a person before it closed, if there was one. It comes as a frame that looks like an
+   * `error` event. A real `error` event is always followed by another frame.
    */
   get lastWords(): string | null {
     return this.#held?.kind === 'error' ? this.#held.payload.message : null
   }
 
-  /** To be called for a new connection: what was held back comes again. */
+  /** To be called for a new connection: the event that was held back comes again. */
   begin(): void {
     this.#held = null
   }
 
-  /** @throws WatchError where a frame is not what the server may send */
+  /** @throws WatchError if the server may not send such a frame */
   *read(frames: readonly string[]): Generator<AgentEvent<K>> {
     for (const text of frames) {
       const read = readText(text)
-      if (read.isErr()) throw this.#fault(`sent what is no event: ${read.error}`)
+      if (read.isErr()) throw this.#fault(`sent something that is not an event: ${read.error}`)
       if (this.#held !== null) {
         const event = this.#held
         this.#held = null
@@ -189,7 +188,7 @@ class EventReader<K extends Kind> {
     return this.#wanted.has(event.kind)
   }
 
-  /** Records that are not wanted may stand behind the last one that was sent. */
+  /** Records that are not wanted may follow the last one that was sent. */
   #catchUp(seq: number): void {
     this.#cursor = Math.max(this.#cursor, seq)
     this.#onCaughtUp?.(seq)
@@ -197,7 +196,8 @@ class EventReader<K extends Kind> {
 
   #advance(seq: number): void {
     const right = areAll(this.#wanted) ? seq === this.#cursor + 1 : seq > this.#cursor
-    if (!right || this.#ended) throw this.#fault(`sent the event ${seq} behind ${this.#cursor}`)
+    if (!right || this.#ended)
+      throw this.#fault(`sent the event ${seq} after the event ${this.#cursor}`)
     this.#cursor = seq
   }
 

@@ -34,7 +34,7 @@ const keysOf = async () => {
   return knownKeys({ keys })
 }
 
-test('a proof is signed by a key of the server, also where it says more than this client knows', async () => {
+test('a proof is signed by a key of the server, even if it has fields that this client does not know', async () => {
   const proof = (await audit().proof(runId))._unsafeUnwrap()
   expect(proof).toMatchObject({ run_id: runId, last_kind: 'run_end' })
   expect(checkSeal(proof, await keysOf())).toBe('good')
@@ -49,7 +49,7 @@ test('a proof is signed by a key of the server, also where it says more than thi
   expect((await ofNewer.proof(runId))._unsafeUnwrap()).toEqual(newer)
 })
 
-test('an export comes as it is made, and verifies', async () => {
+test('an export comes as a stream, and verifies', async () => {
   const body = (await audit().export(runId))._unsafeUnwrap()
   const anchors = { keys: await keysOf(), fingerprints: new Set<string>() }
   const archive = unpacked(Readable.fromWeb(body))
@@ -58,7 +58,7 @@ test('an export comes as it is made, and verifies', async () => {
   expect(none).toMatchObject({ type: 'refused', code: 'run_not_found' })
 })
 
-test('checkpoints, and that a run is in one', async () => {
+test('checkpoints can be listed, and prove that they cover a run', async () => {
   expect((await audit().checkpoint('latest'))._unsafeUnwrapErr()).toMatchObject({
     code: 'checkpoint_not_found',
   })

@@ -25,7 +25,7 @@ afterEach(async () => {
 
 const client = () => createClient({ baseUrl: server.url })
 
-/** Something that answers in the place of a server. */
+/** Another program that answers instead of a server. */
 async function other(listener: RequestListener): Promise<string> {
   const { url, stop } = await listen(listener)
   cleanups.push(stop)
@@ -56,7 +56,7 @@ describe('the calls', () => {
     })
   })
 
-  test('answer the human check that is named, and no other', async () => {
+  test('answer only the human check that is named', async () => {
     const { runs } = client()
     const created = await runs.create({ goal: 'pytest', hitl_enabled: true })
     const { run_id } = created._unsafeUnwrap()
@@ -95,7 +95,7 @@ describe('the calls', () => {
     expect(await idsOf({ goal: 'npm-test', status: 'failed' })).toEqual([])
   })
 
-  test('start one run for one idempotency key', async () => {
+  test('start only one run with one idempotency key', async () => {
     const { runs } = client()
     const request = { goal: 'pytest' }
     const first = await runs.create(request, { idempotencyKey: 'k1' })
@@ -103,11 +103,11 @@ describe('the calls', () => {
     expect(second._unsafeUnwrap().run_id).toBe(first._unsafeUnwrap().run_id)
   })
 
-  test('name the goals', async () => {
+  test('list the goals', async () => {
     expect((await client().goals())._unsafeUnwrap()).toEqual(GOALS)
   })
 
-  test('take a base address with a slash at its end', async () => {
+  test('accept a base address with a slash at its end', async () => {
     const slashed = createClient({ baseUrl: `${server.url}/` })
     expect((await slashed.goals())._unsafeUnwrap()).toEqual(GOALS)
   })
@@ -121,7 +121,7 @@ describe('an error is a value', () => {
     expect(odd).toMatchObject({ type: 'refused', code: 'run_not_found' })
   })
 
-  test('every field that is wrong', async () => {
+  test('every field that is not valid', async () => {
     const created = await client().runs.create({ goal: 'dance', max_iterations: 0 })
     const error = created._unsafeUnwrapErr()
     expect(error).toMatchObject({ type: 'refused', code: 'invalid_request', status: 422 })
@@ -129,7 +129,7 @@ describe('an error is a value', () => {
     expect(fields.toSorted()).toEqual(['goal', 'max_iterations'])
   })
 
-  test('nobody there', async () => {
+  test('no server at the address', async () => {
     const baseUrl = await other(() => {})
     await cleanups.pop()?.()
     const error = (await createClient({ baseUrl }).goals())._unsafeUnwrapErr()
@@ -151,13 +151,13 @@ describe('an error is a value', () => {
     ['an error page', 404, '<html></html>'],
     ['JSON of another shape', 200, '[{"title": "x"}]'],
     ['a problem of another server', 404, '{"type": "about:blank", "detail": "x"}'],
-  ])('another server, which answers with %s', async (_what, status, body) => {
+  ])('another program that answers with %s', async (_what, status, body) => {
     const baseUrl = await other((_request, response) => response.writeHead(status).end(body))
     const error = (await createClient({ baseUrl }).goals())._unsafeUnwrapErr()
     expect(error).toMatchObject({ type: 'not_understood', status })
   })
 
-  test.each([301, 302, 303, 307, 308])('a server that sends elsewhere, with %i', async (status) => {
+  test.each([301, 302, 303, 307, 308])('a server that redirects with %i', async (status) => {
     const asked: unknown[] = []
     const elsewhere = await other((request, response) => {
       asked.push(request.url)
@@ -175,7 +175,7 @@ describe('an error is a value', () => {
     expect(asked).toEqual([])
   })
 
-  test('a token that cannot be sent, which is not shown', async () => {
+  test('a token that is not valid in a header, and is not shown', async () => {
     const token = 'retrai_a\nretrai_b'
     const error = (await createClient({ baseUrl: server.url, token }).goals())._unsafeUnwrapErr()
     expect(error.message).toContain('[the token]')
@@ -190,11 +190,11 @@ describe('an error is a value', () => {
   })
 })
 
-test.each(['nowhere', 'ftp://example.org'])('"%s" is no address of a server', (baseUrl) => {
+test.each(['nowhere', 'ftp://example.org'])('"%s" is not an address of a server', (baseUrl) => {
   expect(() => createClient({ baseUrl })).toThrow(TypeError)
 })
 
-test('a token is sent along, and asked for', async () => {
+test('a token is sent, and a request without it is refused', async () => {
   const token = 'träumerei-0123456789'
   const guarded = await startTestServer({ token: 'secret-0123456789' })
   cleanups.push(() => guarded.stop())
@@ -205,6 +205,6 @@ test('a token is sent along, and asked for', async () => {
   expect(none).toMatchObject({ type: 'refused', code: 'unauthenticated', status: 401 })
   const wrong = await createClient({ baseUrl, token: 'wrong' }).goals()
   expect(wrong._unsafeUnwrapErr()).toMatchObject({ code: 'unauthenticated' })
-  // What cannot be in a header is no reason to throw.
+  // The client does not throw if the token is not valid in a header.
   expect((await createClient({ baseUrl, token: `${token}\n✓` }).goals()).isErr()).toBe(true)
 })

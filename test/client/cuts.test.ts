@@ -20,12 +20,12 @@ const chosen = (kinds: Kinds | undefined): readonly Kind[] => {
   return kinds ?? DOCUMENTED_KINDS
 }
 
-test('a watch over connections that break anywhere gets every event once and in order', async () => {
+test('a watch gets every event once and in order, wherever its connections break', async () => {
   let cuts = 0
   await fc.assert(
     fc.asyncProperty(
       validAppends(fc.uuid({ version: 4 }), { maxMoves: 40 }),
-      // Bytes after which the connections break, one after the other; the last one holds.
+      // The number of bytes after which each connection breaks; the last one does not break.
       fc.array(fc.nat({ max: 3000 }), { maxLength: 12 }),
       fc.constantFrom<Kinds | undefined>('all', undefined, SOME),
       async (made, allowances, kinds) => {
@@ -48,7 +48,7 @@ test('a watch over connections that break anywhere gets every event once and in 
           const client = createClient({ baseUrl: proxy.url, limits })
           for await (const event of client.watch(runId, { kinds })) {
             got.push(event)
-            // A run that does not end gives no more.
+            // A run that does not end has no more events.
             if (!ends && got.length === expected.length) break
           }
         }
@@ -60,7 +60,7 @@ test('a watch over connections that break anywhere gets every event once and in 
     ),
     { numRuns: 80 },
   )
-  // The property says something only where connections did break.
+  // The property is tested only if connections did break.
   expect(cuts).toBeGreaterThan(100)
 })
 

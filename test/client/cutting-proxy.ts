@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 
 export type CuttingProxy = {
   readonly url: string
-  /** Connections that were made so far. */
+  /** How many connections were opened. */
   readonly connections: number
   /** Breaks all connections that are open now. */
   cut(): void

@@ -17,7 +17,7 @@ describe('a frame', () => {
     expect(read(STEP)._unsafeUnwrap()).toEqual({ type: 'event', event: STEP })
   })
 
-  test('may hold what is kept beside the record', () => {
+  test('may hold the id and the metadata of the record', () => {
     const meta = { schema: 1, command_id: 'c', salt: '00', prev_hash: '0', hash: '1', later: {} }
     const kept = { ...STEP, id: 'an-id', meta }
     expect(read(kept)._unsafeUnwrap()).toEqual({ type: 'event', event: kept })
@@ -31,7 +31,7 @@ describe('a frame', () => {
     expect(read(unhashed)._unsafeUnwrapErr()).toContain('meta.hash')
   })
 
-  test('that is to be verified says whether its text is the one that is written for it', () => {
+  test('with metadata is marked as altered if the server writes another text for it', () => {
     const meta = { schema: 1, command_id: 'c', salt: '00', prev_hash: '0', hash: '1' }
     const text = JSON.stringify({ ...STEP, id: 'an-id', meta })
     const altered = (changed: string) => readText(changed)._unsafeUnwrap()
@@ -50,25 +50,25 @@ describe('a frame', () => {
     }
   })
 
-  test('may say that all that is stored has been sent', () => {
+  test('may be the notice that everything stored has been sent', () => {
     const caughtUp = { kind: 'caught_up', run_id: RUN, seq: 41 }
     expect(read(caughtUp)._unsafeUnwrap()).toEqual({ type: 'caught_up', seq: 41 })
   })
 
-  test('may have fields that this client does not know, and keeps them', () => {
+  test('may have fields that this client does not know; they are kept', () => {
     const newer = { ...STEP, payload: { node: 'plan', colour: 'green' }, shape: 'round' }
     expect(read(newer)._unsafeUnwrap()).toEqual({ type: 'event', event: newer })
   })
 
-  test('of a kind that this client does not know is told by its seq', () => {
+  test('of a kind that this client does not know still has its seq', () => {
     const newer = { ...STEP, kind: 'coffee_break', payload: {} }
     expect(read(newer)._unsafeUnwrap()).toEqual({ type: 'unknown_kind', seq: 2 })
   })
 
   test.each([
-    ['no JSON', '{"kind":', 'no JSON object'],
-    ['a list', '[]', 'no JSON object'],
-    ['null', 'null', 'no JSON object'],
+    ['not JSON', '{"kind":', 'not a JSON object'],
+    ['a list', '[]', 'not a JSON object'],
+    ['null', 'null', 'not a JSON object'],
     ['one without a seq', JSON.stringify({ ...STEP, seq: undefined }), 'seq'],
     ['one with half a seq', JSON.stringify({ ...STEP, seq: 1.5 }), 'seq'],
     ['one without a kind', JSON.stringify({ ...STEP, kind: undefined }), 'kind'],

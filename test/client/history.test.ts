@@ -30,7 +30,7 @@ let server: TestServer
 let cleanups: (() => unknown)[]
 beforeEach(async () => {
   server = await startTestServer({
-    // Small, so that a stream has begun when it comes to what cannot be read.
+    // Small, so that a stream has begun before it reaches a record that cannot be read.
     live: { pageBytes: 1000 },
     artifacts: {
       read: async (sha256) =>
@@ -45,7 +45,7 @@ afterEach(async () => {
 
 const client = (baseUrl = server.url, limits = {}) => createClient({ baseUrl, limits })
 
-/** What was read of a history, and how it failed. */
+/** What was read of a history before it failed, and the error. */
 async function broken(events: AsyncIterable<AgentEvent>) {
   const read: AgentEvent[] = []
   try {
@@ -53,7 +53,7 @@ async function broken(events: AsyncIterable<AgentEvent>) {
   } catch (thrown) {
     return { read, thrown }
   }
-  throw new Error('it came to its end')
+  throw new Error('the history was read to its end')
 }
 
 /** A run with one tool call whose output was cut, and whose goal is reached in the second iteration. */
@@ -79,7 +79,7 @@ async function endedRun(): Promise<string> {
   return runId
 }
 
-/** Something that answers in the place of a server. */
+/** Another program that answers instead of a server. */
 async function other(listener: RequestListener): Promise<string> {
   const { url, stop } = await listen(listener)
   cleanups.push(stop)
@@ -89,6 +89,20 @@ async function other(listener: RequestListener): Promise<string> {
 const lines = (answer: ServerResponse, ...frames: readonly unknown[]): void => {
   answer.writeHead(200, { 'content-type': 'application/x-ndjson' })
   answer.write(frames.map((frame) => `${JSON.stringify(frame)}\n`).join(''))
+}
+
+const SHORT = { silenceMs: 50, requestMs: 50 }
+
+/** Answers with one line and then nothing; answers no request for a page. */
+const beginsOnly: typeof fetch = async (_url, options) => {
+  const headers = new Headers(options?.headers)
+  if (headers.get('accept') !== 'application/x-ndjson') {
+    await new Promise((resolve) => options?.signal?.addEventListener('abort', resolve))
+    throw new Error('aborted')
+  }
+  const start = (body: ReadableStreamDefaultController<Uint8Array>) =>
+    body.enqueue(Buffer.from(`${JSON.stringify(step(0))}\n`))
+  return new Response(new ReadableStream({ start }))
 }
 
 const step = (seq: number) => {
@@ -105,13 +119,13 @@ describe('the events of a run', () => {
     { after: 4, kinds: 'all' },
     { after: 4 },
     { kinds: ['error'] },
-  ])('are those that a watch gives: %j', async (options) => {
+  ])('are the same as those of a watch: %j', async (options) => {
     const runId = await endedRun()
     const watched = await collect(client().watch(runId, options))
     expect(await collect(client().history.events(runId, options))).toEqual(watched)
   })
 
-  test('are those up to now, of a run that goes on', async () => {
+  test('are those up to now if the run has not ended', async () => {
     const runId = await createRun(server)
     await agentDoes(server, runId, CLAIM)
     const read = await collect(client().history.events(runId, { kinds: 'all' }))
@@ -120,7 +134,7 @@ describe('the events of a run', () => {
     expect(await collect(client().history.events(runId, { after, kinds: 'all' }))).toEqual([])
   })
 
-  test('are typed by the kinds that are asked for', () => {
+  test('are typed by the selected kinds', () => {
     const read = client().history.events(UNKNOWN, { kinds: ['goal_check'] })
     expectTypeOf(read).toEqualTypeOf<AsyncGenerator<AgentEvent<'goal_check'>, void, undefined>>()
   })
@@ -129,7 +143,7 @@ describe('the events of a run', () => {
     { kinds: 'all' },
     { kinds: 'all', meta: true },
     { kinds: ['goal_check'] },
-  ])('are gone on with where a connection broke: %j', async (options) => {
+  ])('are complete although connections break: %j', async (options) => {
     const runId = await endedRun()
     const all = await collect(client().history.events(runId, options))
     for (const bytes of [900, 1500, 2500, 4000]) {
@@ -141,7 +155,7 @@ describe('the events of a run', () => {
     }
   })
 
-  test('are broken off where there is no server any more, and can be gone on with', async () => {
+  test('break off if the server is gone, and can be resumed', async () => {
     const runId = await endedRun()
     const all = await collect(client().history.events(runId, { kinds: 'all' }))
     const connections = [2500, 0, 0, 0]
@@ -157,7 +171,7 @@ describe('the events of a run', () => {
   })
 
   test.each<Kinds>(['all', ['run_end', 'goal_check']])(
-    'behind which there is a record that cannot be read, asked for %s',
+    'end with an error before a record that cannot be read, with kinds %s',
     async (kinds) => {
       const runId = await createRun(server)
       await agentDoes(server, runId, CLAIM, ...iteration(false))
@@ -177,24 +191,24 @@ describe('the events of a run', () => {
     },
   )
 
-  test('of a run that there is not', async () => {
+  test('of an unknown run are refused', async () => {
     const { thrown } = await broken(client().history.events(UNKNOWN))
     expect(thrown).toMatchObject({ seq: -1, error: { type: 'refused', code: 'run_not_found' } })
   })
 
-  test('that nothing more comes of are given up', async () => {
-    const url = await other((_request, answer) => lines(answer, step(0)))
-    const waiting = client(url, { silenceMs: 50, requestMs: 50 })
-    const { read, thrown } = await broken(waiting.history.events(UNKNOWN, { kinds: 'all' }))
+  test('are given up if nothing more comes', async () => {
+    // The first line is there at once, so only the silence after it is a matter of time.
+    const silent = createClient({ baseUrl: server.url, fetch: beginsOnly, limits: SHORT })
+    const { read, thrown } = await broken(silent.history.events(UNKNOWN, { kinds: 'all' }))
     expect(read).toHaveLength(1)
     expect(thrown).toMatchObject({ seq: 0, error: { type: 'unreachable' } })
   })
 
   test.each([
-    ['what is no event', [step(0), { seq: 1 }], 0, 'what is no event'],
-    ['with one left out', [step(0), step(2)], 0, 'the event 2 behind 0'],
-    ['with one twice', [step(0), step(1), step(1)], 1, 'the event 1 behind 1'],
-  ])('%s', async (_name, frames, seq, message) => {
+    ['a frame that is not an event', [step(0), { seq: 1 }], 0, 'something that is not an event'],
+    ['a gap', [step(0), step(2)], 0, 'the event 2 after the event 0'],
+    ['an event twice', [step(0), step(1), step(1)], 1, 'the event 1 after the event 1'],
+  ])('are refused if they have %s', async (_name, frames, seq, message) => {
     const url = await other((_request, answer) => {
       lines(answer, ...frames)
       answer.end()
@@ -204,7 +218,7 @@ describe('the events of a run', () => {
     expect(String(thrown)).toContain(message)
   })
 
-  test('whose pages go on where they began are given up', async () => {
+  test('are refused if a page links to itself', async () => {
     const url = await other((request, answer) => {
       if (request.headers.accept === 'application/x-ndjson') {
         lines(answer, step(0))
@@ -218,7 +232,7 @@ describe('the events of a run', () => {
     expect(thrown).toMatchObject({ error: { type: 'not_understood' } })
   })
 
-  test('of lines and pages without end are given up', async () => {
+  test('are refused if a line or a page is too long', async () => {
     const url = await other((_request, answer) => {
       answer.writeHead(200, { 'content-type': 'application/json' })
       for (let written = 0; written < 20; written += 1) answer.write(' '.repeat(100))
@@ -226,10 +240,10 @@ describe('the events of a run', () => {
     const short = client(url, { answerBytes: 1_000 })
     const { thrown } = await broken(short.history.events(UNKNOWN, { kinds: 'all' }))
     expect(thrown).toMatchObject({ error: { type: 'not_understood' } })
-    expect(String(thrown)).toContain('more than is read of an answer')
+    expect(String(thrown)).toContain('longer than this program reads')
   })
 
-  test('of kinds that only a newer client knows are passed over', async () => {
+  test('are skipped if this client does not know their kind', async () => {
     const url = await other((_request, answer) => {
       lines(answer, step(0), { ...step(1), kind: 'sang' }, step(2))
       answer.end()
@@ -238,7 +252,7 @@ describe('the events of a run', () => {
     expect(read.map(({ seq }) => seq)).toEqual([0, 2])
   })
 
-  test('whose reader leaves, or whose signal aborts, are asked for no more', async () => {
+  test('are no longer read if the reader leaves or the signal aborts', async () => {
     const closed: Promise<unknown>[] = []
     const url = await other((_request, answer) => {
       closed.push(once(answer, 'close'))
@@ -259,8 +273,8 @@ describe('the events of a run', () => {
   })
 })
 
-describe('a moment', () => {
-  test('of the run', async () => {
+describe('an earlier state', () => {
+  test('of a run can be read', async () => {
     const runId = await endedRun()
     const { runs } = client()
     const then = (await runs.get(runId, { at: 3 }))._unsafeUnwrap()
@@ -269,7 +283,7 @@ describe('a moment', () => {
     expect(far).toMatchObject({ code: 'record_not_found' })
   })
 
-  test('and another: what changed between them', async () => {
+  test('is compared with a later one', async () => {
     const runId = await endedRun()
     const last = await headOf(server, runId)
     const diff = (await client().history.diff(runId, { from: 0, to: last }))._unsafeUnwrap()
@@ -279,7 +293,7 @@ describe('a moment', () => {
     expect(turned._unsafeUnwrapErr()).toMatchObject({ code: 'invalid_request' })
   })
 
-  test('at which the model was asked: with what', async () => {
+  test('has the conversation that was sent to the model', async () => {
     const runId = await endedRun()
     const { history } = client()
     const first = (await history.conversation(runId, { at: 0 }))._unsafeUnwrap()
@@ -290,7 +304,7 @@ describe('a moment', () => {
   })
 })
 
-test('an artifact comes whole', async () => {
+test('an artifact comes in full', async () => {
   const runId = await endedRun()
   const body = (await client().history.artifact(runId, SHA256))._unsafeUnwrap()
   expect(await new Response(body).text()).toBe(OUTPUT)

@@ -10,7 +10,7 @@ export async function collect<T>(events: AsyncIterable<T>): Promise<T[]> {
   return all
 }
 
-/** Something that speaks HTTP and is no retrAI server. */
+/** An HTTP server that is not a retrAI server. */
 export async function listen(
   listener: RequestListener,
 ): Promise<{ readonly url: string; readonly stop: () => void }> {

@@ -49,23 +49,23 @@ const failure = (events: AsyncIterable<unknown>): Promise<unknown> =>
     (thrown: unknown) => thrown,
   )
 
-/** Each by its run and its seq. */
+/** The run and the seq of each event. */
 const places = (events: readonly AgentEvent[]) => events.map(({ run_id, seq }) => [run_id, seq])
 
-/** Two runs side by side: one that ends well, of 10 records, and one that goes on, of 3. */
+/** Two runs at the same time: one of 10 records that achieves its goal, and one of 3 that has not ended. */
 async function twoRuns(): Promise<readonly [ended: string, open: string]> {
   const ended = await createRun(server)
   await agentDoes(server, ended, CLAIM)
   const open = await createRun(server, { goal: 'npm-test' })
   await agentDoes(server, open, CLAIM)
   await agentDoes(server, ended, ...iteration(true))
-  // The end of the log is as far as it has been projected.
+  // For the server, the end of the log is the last record that was projected.
   expect(await server.readModel.waitFor(ended, 6, 5000)).toBe(true)
   return [ended, open]
 }
 
 describe('a watch of all runs', () => {
-  test('gives what is stored, in the order of the log, and then what happens', async () => {
+  test('gives the history in the order of the log, and then live events', async () => {
     const [ended, open] = await twoRuns()
     const caughtUp: (string | null)[] = []
     const seen: FeedEvent[] = []
@@ -90,7 +90,7 @@ describe('a watch of all runs', () => {
     expect(seen.map(({ cursor }) => cursor)).toContain(caughtUp[0])
   })
 
-  test('gives the documented kinds unless others are asked for, and those of damage', async () => {
+  test('gives the documented kinds by default, and an error for each damaged record', async () => {
     const [ended] = await twoRuns()
     const documented = await take(client().watchAll(), 6)
     expect(documented.map(({ kind }) => kind)).not.toContain('run_created')
@@ -100,7 +100,7 @@ describe('a watch of all runs', () => {
     expect(check).toMatchObject({ run_id: ended, kind: 'goal_check' })
   })
 
-  test('gives the runs that are asked for', async () => {
+  test('gives only the selected runs', async () => {
     const [ended, open] = await twoRuns()
     const firstOf = async (options: FeedOptions) =>
       (await take(client().watchAll({ ...ALL, ...options }), 1))[0]
@@ -112,7 +112,7 @@ describe('a watch of all runs', () => {
     expect(withMeta?.id).toBeDefined()
   })
 
-  test('goes on behind a cursor, and from the end', async () => {
+  test('begins after a cursor, or at the end', async () => {
     const [, open] = await twoRuns()
     const all = await take(client().watchAll(ALL), 10)
     const after = all[3]?.cursor
@@ -122,7 +122,7 @@ describe('a watch of all runs', () => {
     expect(next).toMatchObject({ run_id: open, seq: 3 })
   })
 
-  test('gives each event once and in order over connections that break', async () => {
+  test('gives each event once and in order although connections break', async () => {
     const [, open] = await twoRuns()
     await agentDoes(server, open, ...iteration(false), ...iteration(true))
     const all = await take(client().watchAll(ALL), 22)
@@ -134,7 +134,7 @@ describe('a watch of all runs', () => {
     }
   })
 
-  test('misses nothing behind the end, though no event has come before the connection broke', async () => {
+  test('misses nothing after the end, even if the connection breaks before the first event', async () => {
     const [, open] = await twoRuns()
     const proxy = await startCuttingProxy(server.port)
     cleanups.push(() => proxy.stop())
@@ -168,7 +168,7 @@ describe('a watch of all runs', () => {
     expect(first).toMatchObject({ kind: 'run_created', seq: 0 })
   })
 
-  test('tells of a record that cannot be read in its place, and goes on', async () => {
+  test('gives an error in the place of a record that cannot be read, and continues', async () => {
     const damaged = await createRun(server)
     const event = { id: randomUUID(), type: 'step_start', data: '{}', metadata: '{}' }
     const stored = await server.store.append(streamOf(damaged), [event], { expectedRevision: 0 })
@@ -183,8 +183,8 @@ describe('a watch of all runs', () => {
   })
 })
 
-describe('there is no going on', () => {
-  test('behind a cursor of another log', async () => {
+describe('a watch of all runs that cannot continue throws', () => {
+  test('for a cursor of another log', async () => {
     await twoRuns()
     const thrown = await failure(client().watchAll({ after: 'nonsense' }))
     expect(thrown).toBeInstanceOf(FeedError)
@@ -192,14 +192,14 @@ describe('there is no going on', () => {
     expect(String(thrown)).toContain('cursor')
   })
 
-  test('without a good token', async () => {
+  test('for a token that is not valid', async () => {
     const guarded = await startTestServer({ token: 'a-token-of-at-least-32-characters-x' })
     cleanups.push(() => guarded.stop())
     const thrown = await failure(client(guarded.url).watchAll())
     expect(thrown).toMatchObject({ name: 'FeedError', type: 'refused' })
   })
 
-  test('once the signal aborts', async () => {
+  test('when the signal aborts', async () => {
     const leaving = new AbortController()
     const onCaughtUp = () => leaving.abort(new Error('enough'))
     const watched = client().watchAll({ signal: leaving.signal, onCaughtUp })
@@ -208,7 +208,7 @@ describe('there is no going on', () => {
   })
 })
 
-/** Connections of so many bytes, and more from one to the next. */
+/** Connections that break after this many bytes, each later than the one before. */
 function allowances(bytes: number): () => number {
   let next = bytes
   return () => {

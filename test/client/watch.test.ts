@@ -56,7 +56,7 @@ async function endedRun(): Promise<string> {
 }
 
 describe('a watch', () => {
-  test('gives the history, then what happens, and ends with the run', async () => {
+  test('gives the history, then live events, and ends with the run', async () => {
     const runId = await createRun(server)
     await agentDoes(server, runId, CLAIM, ...iteration(false))
     const seen: AgentEvent[] = []
@@ -70,7 +70,7 @@ describe('a watch', () => {
     expect([seen[0]?.kind, seen.at(-1)?.kind]).toEqual(['run_created', 'run_end'])
   })
 
-  test('gives the documented kinds unless others are asked for, typed by their kind', async () => {
+  test('gives the documented kinds by default, typed by their kind', async () => {
     const runId = await endedRun()
     const documented = await collect(client().watch(runId))
     expect(documented.map(({ kind }) => kind)).not.toContain('run_created')
@@ -95,7 +95,7 @@ describe('a watch', () => {
     expect(await collect(client().watch(runId, { kinds: [] }))).toEqual([])
   })
 
-  test('holds what is kept beside the records where that is asked for, and only there', async () => {
+  test('gives ids and metadata only with `meta`', async () => {
     const runId = await endedRun()
     const bare = await collect(client().watch(runId, { kinds: 'all' }))
     const kept = await collect(client().watch(runId, { kinds: 'all', meta: true }))
@@ -107,7 +107,7 @@ describe('a watch', () => {
     expect(bare.some((event) => 'meta' in event || 'id' in event)).toBe(false)
   })
 
-  test('goes on behind a seq, also behind the last', async () => {
+  test('begins after a seq, even after the last', async () => {
     const runId = await endedRun()
     const all = await collect(client().watch(runId, { kinds: 'all' }))
     const rest = await collect(client().watch(runId, { kinds: 'all', after: 3 }))
@@ -116,7 +116,7 @@ describe('a watch', () => {
     expect(await collect(client().watch(runId, { after: last }))).toEqual([])
   })
 
-  test('says where the history ends, also to who wants none of it', async () => {
+  test('reports where the history ends, even if none of it was selected', async () => {
     const runId = await createRun(server)
     await agentDoes(server, runId, CLAIM, ...iteration(false))
     const head = await headOf(server, runId)
@@ -143,7 +143,7 @@ describe('a watch', () => {
     expect(asides.every((seq) => seq <= last)).toBe(true)
   })
 
-  test('says again after a lost connection where it has caught up', async () => {
+  test('reports again after a lost connection that it has caught up', async () => {
     const runId = await createRun(server)
     const proxy = await startCuttingProxy(server.port)
     cleanups.push(() => proxy.stop())
@@ -152,13 +152,13 @@ describe('a watch', () => {
       if (caughtUp.push(seq) === 1) proxy.cut()
       else void agentDoes(server, runId, CLAIM, ...iteration(true))
     }
-    // Nothing of the history is wanted, so only the word that it is over moves the cursor.
+    // No event of the history is selected, so only the notice at its end moves the cursor.
     const seen = await collect(client(proxy.url).watch(runId, { kinds: ['run_end'], onCaughtUp }))
     expect(seen.map(({ kind }) => kind)).toEqual(['run_end'])
     expect(caughtUp).toEqual([0, 0])
   })
 
-  test('gives an error event that is the last but one of its run', async () => {
+  test('gives an error event that comes just before the end of the run', async () => {
     const runId = await createRun(server)
     await agentDoes(server, runId, CLAIM, { type: 'fail', message: 'disk full', traceback: '' })
     const seen = await collect(client().watch(runId))
@@ -167,7 +167,7 @@ describe('a watch', () => {
     expect(only.map(({ payload }) => payload.message)).toEqual(['disk full'])
   })
 
-  test('carries a token', async () => {
+  test('sends its token', async () => {
     const token = 'ÿ?-≥-0123456789'
     const guarded = await startTestServer({ token })
     cleanups.push(() => guarded.stop())
@@ -185,15 +185,15 @@ describe('a watch', () => {
   })
 })
 
-describe('a watch that cannot go on throws', () => {
-  test.each([UNKNOWN, 'the-last-one'])('at the unknown run %s', async (runId) => {
+describe('a watch that cannot continue throws', () => {
+  test.each([UNKNOWN, 'the-last-one'])('for the unknown run %s', async (runId) => {
     const thrown = await failure(client().watch(runId))
     expect(thrown).toBeInstanceOf(WatchError)
     expect(thrown).toMatchObject({ type: 'unknown_run', seq: -1 })
     expect(String(thrown)).toContain(runId)
   })
 
-  test('at a cursor that the run has not reached', async () => {
+  test('for a cursor that the run has not reached', async () => {
     const thrown = await failure(client().watch(await createRun(server), { after: 99 }))
     expect(thrown).toMatchObject({ type: 'refused', seq: 99 })
     expect(String(thrown)).toContain('after=99')
@@ -224,7 +224,7 @@ describe('leaving', () => {
     while (openSockets() > 0) await turn()
   })
 
-  test('by the signal rejects with its reason, also while nothing happens', async () => {
+  test('by the signal rejects with its reason, even while nothing happens', async () => {
     const runId = await createRun(server)
     const leave = new AbortController()
     const states: WatchState[] = []
@@ -240,7 +240,7 @@ describe('leaving', () => {
     while (openSockets() > 0) await turn()
   })
 
-  test('by the signal gives nothing more of what is there', async () => {
+  test('by the signal gives no more of the events that have come', async () => {
     const runId = await endedRun()
     const leave = new AbortController()
     const seen: number[] = []
@@ -258,7 +258,7 @@ describe('leaving', () => {
     )
   })
 
-  test('while it waits to connect again', async () => {
+  test('by the signal ends the wait before connecting again', async () => {
     const leave = new AbortController()
     const nobody = await startCuttingProxy(server.port)
     await nobody.stop()
@@ -276,7 +276,7 @@ describe('leaving', () => {
 })
 
 describe('a connection that is lost', () => {
-  test('is made again, and the watch says so', async () => {
+  test('is opened again, and the watch reports it', async () => {
     const runId = await createRun(server)
     const proxy = await startCuttingProxy(server.port)
     cleanups.push(() => proxy.stop())
@@ -295,7 +295,7 @@ describe('a connection that is lost', () => {
     expect(states).toEqual(['connecting', 'live', 'reconnecting', 'live', 'closed'])
   })
 
-  test('is made anew when it has been silent for long, without a word', async () => {
+  test('is replaced after a long silence, without a report', async () => {
     const runId = await createRun(server)
     const proxy = await startCuttingProxy(server.port)
     cleanups.push(() => proxy.stop())
@@ -309,11 +309,11 @@ describe('a connection that is lost', () => {
     expect(states).toEqual(['connecting', 'live', 'closed'])
   })
 
-  test('is tried again when it does not open in time', async () => {
+  test('is opened again if it does not open in time', async () => {
     const runId = await endedRun()
     let held = 0
     const http = createServer().listen(0, '127.0.0.1')
-    // Takes the connection and never answers.
+    // Accepts the connection and never answers.
     http.on('connection', () => {
       held += 1
     })
@@ -351,7 +351,7 @@ describe('a consumer that is slower than the server', () => {
     const proxy = await startCuttingProxy(server.port)
     cleanups.push(() => proxy.stop())
     const buffered: number[] = []
-    /** Counts what is handed over while the consumer does not come back. */
+    /** Counts what comes while the consumer does not take anything. */
     class Counting extends WebSocket {
       constructor(url: string | URL, protocols?: string | string[]) {
         super(url, protocols)
@@ -371,19 +371,19 @@ describe('a consumer that is slower than the server', () => {
     const options = { kinds: 'all', onState: (s: WatchState) => states.push(s) } as const
     for await (const { seq } of watching.watch(runId, options)) {
       seen.push(seq)
-      // So slow that whatever is under way arrives.
+      // Slow, so that everything that was sent arrives.
       if (seq % 10 === 0) for (let i = 0; i < 50; i += 1) await turn()
     }
     expect(seen).toEqual(seen.map((_, index) => index))
     expect(seen.length).toBeGreaterThan(100)
     expect(proxy.connections).toBeGreaterThan(3)
-    // One frame may go over the limit; the first one holds the whole system prompt.
+    // One frame may exceed the limit; the first one holds the whole system prompt.
     expect(Math.max(...buffered)).toBeLessThan(4000)
     expect(states).toEqual(['connecting', 'live', 'closed'])
   })
 })
 
-test('a consumer that keeps up needs one connection, however long the run', async () => {
+test('a consumer that keeps up needs one connection, even for a long run', async () => {
   const runId = await createRun(server)
   const proxy = await startCuttingProxy(server.port)
   cleanups.push(() => proxy.stop())
@@ -398,7 +398,7 @@ test('a consumer that keeps up needs one connection, however long the run', asyn
   expect(proxy.connections).toBe(1)
 })
 
-describe('a server that does not do what it should', () => {
+describe('a server that makes a mistake', () => {
   const frame = (seq: number, more: object = {}) =>
     JSON.stringify({
       kind: 'step_start',
@@ -410,7 +410,7 @@ describe('a server that does not do what it should', () => {
       ...more,
     })
 
-  /** Sends these frames to everybody, then closes. */
+  /** Sends these frames to every client, then closes. */
   async function pretender(frames: readonly string[], code = 1000): Promise<string> {
     const http = createServer((_request, response) => response.writeHead(502).end())
     const sockets = new WebSocketServer({ server: http })
@@ -431,22 +431,22 @@ describe('a server that does not do what it should', () => {
     return failure(client(await pretender(frames)).watch(UNKNOWN, options))
   }
 
-  test('by sending an event again', async () => {
+  test('by sending an event twice is refused', async () => {
     const thrown = await watchPretender([frame(3), frame(3)])
     expect(thrown).toMatchObject({ type: 'not_understood', seq: 3 })
   })
 
-  test('by leaving one out', async () => {
+  test('by omitting an event is refused', async () => {
     const thrown = await watchPretender([frame(0), frame(2)], { kinds: 'all' })
     expect(thrown).toMatchObject({ type: 'not_understood', seq: 0 })
   })
 
-  test('by sending what is no event', async () => {
+  test('by sending something that is not an event is refused', async () => {
     const thrown = await watchPretender([frame(0), 'hello'])
     expect(thrown).toMatchObject({ type: 'not_understood', seq: 0 })
   })
 
-  test('by closing as if the run had ended: it is asked again until it has', async () => {
+  test('by closing before the run has ended is asked again', async () => {
     const leave = new AbortController()
     let lost = 0
     const thrown = await watchPretender([frame(0)], {
@@ -454,14 +454,14 @@ describe('a server that does not do what it should', () => {
       onState: (state) => {
         if (state !== 'reconnecting') return
         lost += 1
-        // It sends the same again, whatever it is asked.
+        // This server always sends the same frames.
         leave.abort('seen')
       },
     })
     expect([thrown, lost]).toEqual(['seen', 1])
   })
 
-  test('by sending kinds that this client does not know: they are left out', async () => {
+  test('by sending kinds that this client does not know is tolerated', async () => {
     const end = {
       achieved: true,
       iterations: 1,

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { Signal } from '../../src/lib/signal.ts'
 
-/** Whether a promise is settled by now. */
+/** Whether a promise is settled. */
 const settled = async (promise: Promise<void>): Promise<boolean> => {
   let done = false
   void promise.then(() => {
