@@ -102,10 +102,7 @@ describe('the command gives up on a server that answers endlessly', () => {
     })
     for (const args of [['runs'], ['verify', '--server', url]]) {
       const { code, stderr } = await cli(url, ...args)
-      expect([code, stderr]).toEqual([
-        3,
-        expect.stringMatching(/longer than this program reads|more than is read of an answer/),
-      ])
+      expect([code, stderr]).toEqual([3, expect.stringContaining('longer than this program reads')])
     }
   })
 

@@ -18,7 +18,7 @@ describeInBrowser('what can be trusted', () => {
   })
   afterAll(() => server.stop())
 
-  test('all of a long output is fetched and checked, and the run is taken along as a signed export', async () => {
+  test('a long output is loaded in full and checked, and the run is downloaded as a signed export', async () => {
     const cwd = await server.newProject('counting')
     const runId = await startRun(server.url, { cwd, max_iterations: 1 })
     const page = await open(`${server.url}/runs/${runId}`)

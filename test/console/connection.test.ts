@@ -19,7 +19,7 @@ describeInBrowser('a connection that is lost', () => {
     await server.stop()
   })
 
-  test('is told of, and all that happened meanwhile arrives once it is back, without a reload', async () => {
+  test('is reported, and everything that happened meanwhile arrives when it is back, without a reload', async () => {
     const runId = await startRun(server.url, { cwd: await server.newProject('calculator') })
     const page = await open(`${proxy.url}/runs/${runId}`)
     const badge = page.getByTestId('connection')
@@ -34,10 +34,10 @@ describeInBrowser('a connection that is lost', () => {
     await expect.poll(status, { timeout: 90_000 }).toBe('achieved')
     expect(await fact(page, 'Iteration').textContent()).toBe('1 of 20')
 
-    proxy.mend()
+    proxy.repair()
     await badge.getByText('All records received').waitFor({ timeout: 90_000 })
     await page.getByText(/^(\d+) of \1 records verified here, in your browser/).waitFor()
-    await page.getByText("The server's own totals follow from the records").waitFor()
+    await page.getByText("The server's totals match the records").waitFor()
     expect(await fact(page, 'Goal').textContent()).toBe('All 9 tests passed')
     expect(await page.evaluate('window.neverReloaded')).toBe(true)
   })

@@ -19,7 +19,7 @@ describeInBrowser('a run that waits for a person', () => {
   const waitingRun = async (name: string): Promise<string> =>
     startRun(server.url, { cwd: await server.newProject(name), hitl_enabled: true })
 
-  test('cannot be missed, goes on when it is approved, and ends when it is aborted', async () => {
+  test('cannot be missed; the run continues when it is approved, and ends when it is aborted', async () => {
     const runId = await waitingRun('approved')
     const list = await open(server.url)
     await list.getByRole('link', { name: '1 waits for you' }).click()
@@ -41,7 +41,7 @@ describeInBrowser('a run that waits for a person', () => {
     await expect.poll(() => list.title()).toContain('Aborted')
   })
 
-  test('shows the answer of somebody else, who was faster', async () => {
+  test('shows the answer of another person who was faster', async () => {
     const runId = await waitingRun('raced')
     const [one, other] = [
       await open(`${server.url}/runs/${runId}`),
@@ -74,7 +74,7 @@ describeInBrowser('who did what', () => {
     return { ...createClient({ baseUrl: server.url, token: made.secret }), secret: made.secret }
   }
 
-  test('is told in the timeline and where it was asked, while it happens', async () => {
+  test('appears in the timeline and in the panel that asks, while it happens', async () => {
     const [alice, bob] = [await clientOf('alice'), await clientOf('bob')]
     const cwd = await server.newProject('shared')
     const request = { goal: 'npm-test', model_name: 'scripted-model', cwd, hitl_enabled: true }
@@ -91,10 +91,10 @@ describeInBrowser('who did what', () => {
     await alice.runs.configure(runId, { max_iterations: 9, reason: 'It is an easy one' })
     await timeline.getByText('Configuration changed by alice: max_iterations is now 9').waitFor()
     await timeline.getByText('It is an easy one').waitFor()
-    await alice.runs.resume(runId, { decision: 'approve', reason: 'Go on, gently' })
+    await alice.runs.resume(runId, { decision: 'approve', reason: 'Continue gently' })
     await timeline.getByText(/^Approved by alice$/).waitFor()
     await panel.getByText('2 of 9 tests failing').waitFor()
-    await panel.getByText(/^The last time: Approved by alice after .*: Go on, gently$/).waitFor()
+    await panel.getByText(/^The last time: Approved by alice after .*: Continue gently$/).waitFor()
 
     await panel.getByRole('button', { name: 'Abort the run' }).click()
     const decided = page.getByTestId('decided')
@@ -103,7 +103,7 @@ describeInBrowser('who did what', () => {
     await decided.getByRole('button', { name: 'Dismiss' }).click()
     await decided.waitFor({ state: 'detached' })
 
-    // What bob had in sight stands in the log.
+    // The record that bob saw is in the log.
     const records: AgentEvent[] = []
     for await (const event of bob.watch(runId, { kinds: 'all', meta: true })) records.push(event)
     const last = records.findLast(({ kind }) => kind === 'human_check_response')

@@ -30,7 +30,7 @@ describeInBrowser('what a tool was asked for at length', () => {
   })
   afterAll(() => server.stop())
 
-  test('is folded until somebody wants all of it', async () => {
+  test('is folded until it is opened', async () => {
     const page = await open(`${server.url}/runs/${RUN}`)
     const timeline = page.getByTestId('timeline')
     await timeline.getByRole('button', { name: 'Show all 402 lines' }).waitFor()

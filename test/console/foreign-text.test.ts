@@ -9,7 +9,7 @@ import {
 import { baseName } from '../../web/src/ui/format.ts'
 
 describe('text that a page shows', () => {
-  test('hides nothing', () => {
+  test('has no hidden characters', () => {
     expect(visible('if admin\u202e \u2066// check\u2069 {\u200b')).toBe(
       'if admin⟨U+202E⟩ ⟨U+2066⟩// check⟨U+2069⟩ {⟨U+200B⟩',
     )
@@ -17,7 +17,7 @@ describe('text that a page shows', () => {
     expect(visible('\u{e0041}\x1b[2J\u0000')).toBe('⟨U+E0041⟩⟨U+001B⟩[2J⟨U+0000⟩')
   })
 
-  test('stays as it is where there is nothing to hide', () => {
+  test('stays as it is if it has no hidden characters', () => {
     const text = 'a\tb\r\nc  d ❤️ 👩‍💻 می‌خواهم é'
     expect(visible(text)).toBe(text)
     fc.assert(
@@ -68,7 +68,7 @@ describe('Markdown is read', () => {
   ])('not of %j again and again', (piece) => expect(isSimple(piece.repeat(5_000))).toBe(false))
 })
 
-test('code is coloured where its lines are like those of people', () => {
+test('code is highlighted if its lines are as short as those of people', () => {
   expect(isQuicklyColoured('const a = 1\n'.repeat(1_500), 'typescript')).toBe(true)
   for (const hostile of ['a'.repeat(20_000), '\n'.repeat(20_000), 'a b\n'.repeat(20_000)]) {
     expect(isQuicklyColoured(hostile, 'typescript')).toBe(false)

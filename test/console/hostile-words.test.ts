@@ -26,7 +26,7 @@ describeInBrowser('words of a model and output of tools', () => {
   })
   afterAll(() => server.stop())
 
-  test('are shown and never become part of the page, nor make it ask anybody', async () => {
+  test('are shown as text, and never become markup or cause a request', async () => {
     const page = await open(server.url)
     const asked: string[] = []
     page.on('request', (request) => asked.push(request.url()))

@@ -27,7 +27,7 @@ describeInBrowser('the list of runs', () => {
   })
   afterAll(() => server.stop())
 
-  test('holds thousands of runs, of which only those in sight are in the page', async () => {
+  test('holds thousands of runs, and only those in sight are in the page', async () => {
     const page = await open(server.url)
     await page.getByText('in project-0', { exact: true }).waitFor()
     await expect
@@ -44,7 +44,7 @@ describeInBrowser('the list of runs', () => {
     expect(await elementsIn(page, 'runs')).toBeLessThan(1200)
   })
 
-  test('is filtered by status and goal, and the address says so', async () => {
+  test('is filtered by status and goal, and the filter is in the address', async () => {
     const page = await open(`${server.url}/?status=aborted`)
     await page.getByText('in project-1', { exact: true }).waitFor()
     expect(await page.getByText('in project-0', { exact: true }).count()).toBe(0)
@@ -57,7 +57,7 @@ describeInBrowser('the list of runs', () => {
     await page.getByText('in project-1', { exact: true }).waitFor()
   })
 
-  test('finds a run by its id, however far behind it is', async () => {
+  test('finds an old run by its id', async () => {
     const page = await open(server.url)
     await page.getByText('in project-0', { exact: true }).waitFor()
     await page.keyboard.press('/')

@@ -12,7 +12,7 @@ describeInBrowser('a run that goes on', () => {
   })
   afterAll(() => server.stop())
 
-  test('is started by hand, watched live to its end, and found in the list', async () => {
+  test('is started in the form, watched live to its end, and found in the list', async () => {
     const project = await server.newProject('by-hand')
     const page = await open(server.url)
     await page.getByText('No runs yet').waitFor()
@@ -41,7 +41,7 @@ describeInBrowser('a run that goes on', () => {
     await line.getByText('3 of 20').waitFor()
   })
 
-  test('is filled in by keyboard, and keys of the page do nothing behind the form', async () => {
+  test('is filled in by keyboard, and shortcuts of the page do nothing while it is open', async () => {
     const page = await open(server.url)
     await page.getByPlaceholder('Any goal').click()
     await page.getByRole('option', { name: 'pytest' }).waitFor()
@@ -58,7 +58,7 @@ describeInBrowser('a run that goes on', () => {
     expect(await form.getByLabel('Project folder').inputValue()).toBe('/there/is/no/such/folder')
   })
 
-  test('is refused with a reason beside each field that is wrong', async () => {
+  test('is refused with a reason beside each field that is not valid', async () => {
     const page = await open(server.url)
     await page.getByRole('button', { name: 'Start a run' }).click()
     const form = page.getByRole('dialog')
@@ -69,7 +69,7 @@ describeInBrowser('a run that goes on', () => {
     expect(await form.getByLabel('Project folder').getAttribute('aria-invalid')).toBe('true')
   })
 
-  test('is aborted, once that is confirmed', async () => {
+  test('is aborted after a confirmation', async () => {
     const runId = await startRun(server.url, { cwd: await server.newProject('to-abort') })
     const page = await open(`${server.url}/runs/${runId}`)
     await page.getByRole('button', { name: 'Abort the run' }).click()
@@ -87,14 +87,14 @@ describeInBrowser('a run that goes on', () => {
     const page = await open(`${server.url}/runs/${runId}`)
     await page.getByRole('button', { name: 'Change the run' }).click()
     const dialog = page.getByRole('dialog', { name: 'Change the run' })
-    await dialog.getByLabel('Iterations, at most').fill('7')
+    await dialog.getByLabel('Iteration limit').fill('7')
     await dialog.getByRole('button', { name: 'Change from the next step' }).click()
     await dialog.waitFor({ state: 'hidden' })
     await expect.poll(() => fact(page, 'Iteration').textContent()).toMatch(/ of 7$/)
     await page.getByTestId('timeline').getByText('max_iterations is now 7').waitFor()
   })
 
-  test('that does not exist is told of', async () => {
+  test('that does not exist is reported', async () => {
     const page = await open(`${server.url}/runs/00000000-0000-4000-8000-000000000000`)
     await page.getByRole('heading', { name: 'Nothing here' }).waitFor()
     await page.getByText('This server has no run 00000000').waitFor()

@@ -8,7 +8,7 @@ const content = fc.oneof(fc.string({ unit: 'binary' }), fc.uint8Array({ maxLengt
 const lone = fc.constantFrom('\ud800', 'a\udc00b', '\udc00\ud800')
 const pemOf = (key: node.KeyObject) => key.export({ type: 'spki', format: 'pem' }).toString()
 
-describe('what stands for node:crypto in browsers', () => {
+describe('the replacement for node:crypto in browsers', () => {
   test('hashes as Node does', () => {
     fc.assert(
       fc.property(fc.array(fc.oneof(content, lone), { maxLength: 4 }), (parts) => {
@@ -24,7 +24,7 @@ describe('what stands for node:crypto in browsers', () => {
     )
   })
 
-  test('takes the signatures that Node takes, and no others', () => {
+  test('accepts exactly the signatures that Node accepts', () => {
     const { publicKey, privateKey } = node.generateKeyPairSync('ed25519')
     const key = here.createPublicKey(pemOf(publicKey))
     expect(key.asymmetricKeyType).toBe('ed25519')
@@ -52,13 +52,13 @@ describe('what stands for node:crypto in browsers', () => {
     expect(here.createPublicKey(pemOf(make())).asymmetricKeyType).toBeUndefined()
   })
 
-  test('is random where it should be', () => {
+  test('gives random bytes', () => {
     const [one, other] = [here.randomBytes(16), here.randomBytes(16)]
     expect(one.toString('hex')).toMatch(/^[0-9a-f]{32}$/)
     expect(one.toString('hex')).not.toBe(other.toString('hex'))
   })
 
-  test('takes no text for a key', () => {
+  test('refuses a text that is not a key', () => {
     expect(() => here.createPublicKey('a key, I say')).toThrow('no PEM')
   })
 })
@@ -66,7 +66,7 @@ describe('what stands for node:crypto in browsers', () => {
 test.each([
   ['no proof', {}, { keys: [] }],
   ['no keys', proofBy('a'), {}],
-  ['a signature that is none', { ...proofBy('a'), signature: 'zz' }, { keys: [] }],
+  ['a text that is not a signature', { ...proofBy('a'), signature: 'zz' }, { keys: [] }],
 ])('%s is no proof', (_name, proof, keys) => {
   expect(checkProof(proof, keys).type).toBe('unreadable')
 })

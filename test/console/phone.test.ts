@@ -32,14 +32,14 @@ describeInBrowser('on a phone', () => {
   })
   afterAll(() => server.stop())
 
-  test('a decision can be made however long its question is', async () => {
+  test('a decision can be made even if its question is long', async () => {
     const page = await open(`${server.url}/runs/${WORDY}`, { viewport: VIEWPORT })
     const approve = await boxOf(page.getByTestId('decide').getByRole('button', { name: 'Approve' }))
     expect(approve.y + approve.height).toBeLessThan(VIEWPORT.height)
     expect((await boxOf(page.getByTestId('timeline'))).height).toBeGreaterThan(50)
   })
 
-  test('the list tells of each run how it stands and when it was started', async () => {
+  test('the list shows the status and the start of each run', async () => {
     const page = await open(server.url, { viewport: VIEWPORT })
     const line = page.getByRole('link', { name: /Waits for you/ }).filter({ hasText: 'pytest' })
     const [status, started] = [line.getByText('Waits for you'), line.getByText('6 min ago')]
@@ -49,7 +49,7 @@ describeInBrowser('on a phone', () => {
     expect((await boxOf(started)).y).toBeGreaterThan((await boxOf(status)).y)
   })
 
-  test('the place in a long run stands beside the speed, and why it ended is in sight', async () => {
+  test('the place in a long run is beside the speed, and the reason of its end is in sight', async () => {
     const page = await open(`${server.url}/runs/${LONG}`, { viewport: VIEWPORT })
     await page.getByTestId('connection').getByText('All records received').waitFor()
     const speed = await boxOf(page.getByLabel('Speed of the replay'))

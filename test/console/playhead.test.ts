@@ -12,7 +12,7 @@ function recordsOf(pausesMs: readonly number[]): { readonly ts: number }[] {
 }
 
 describe('playing a run', () => {
-  test('comes to the same place in many steps as in one', () => {
+  test('reaches the same place in many steps or in one', () => {
     fc.assert(
       fc.property(
         pauses,
@@ -37,7 +37,7 @@ describe('playing a run', () => {
     )
   })
 
-  test('ends at the last record, and takes no longer than four seconds for any pause', () => {
+  test('ends at the last record, and shortens each pause to four seconds', () => {
     fc.assert(
       fc.property(pauses, (ms) => {
         const records = recordsOf(ms)
@@ -46,7 +46,7 @@ describe('playing a run', () => {
     )
   })
 
-  test('a moment in an address is read as it was written', () => {
+  test('an address names a record, and is read as it was written', () => {
     fc.assert(
       fc.property(fc.nat(), (seq) => {
         expect(seqFromHash(hashOf(seq))).toBe(seq)
@@ -58,7 +58,7 @@ describe('playing a run', () => {
   })
 })
 
-test('a thinned list has room, its order, and its last', () => {
+test('a thinned list fits, is in order, and keeps its last item', () => {
   fc.assert(
     fc.property(
       fc.uniqueArray(fc.nat(), { minLength: 1 }),

@@ -40,7 +40,7 @@ describeInBrowser('replay', () => {
     }
   })
 
-  test('a call is shown without its result until the result is there', async () => {
+  test('a call is shown without its result until the result comes', async () => {
     const seq = short.findIndex(({ kind }) => kind === 'tool_result')
     const page = await open(`${server.url}/runs/${achieved}#seq=${seq - 1}`)
     const row = page.locator('[data-here="true"]')
@@ -50,7 +50,7 @@ describeInBrowser('replay', () => {
     await row.getByText(/\d ms/).waitFor()
   })
 
-  test('goes by keyboard from record to record and iteration to iteration, and says so in the address', async () => {
+  test('moves by keyboard between records and iterations, and the address follows', async () => {
     const page = await open(`${server.url}/runs/${achieved}#seq=5`)
     await expect.poll(() => moment(page)).toMatch(/^5 \//)
     await page.keyboard.press('k')
@@ -73,7 +73,7 @@ describeInBrowser('replay', () => {
     await page.getByRole('button', { name: 'Play' }).waitFor()
   })
 
-  test('opens a run of 20,000 records, of which only those in sight are in the page', async () => {
+  test('opens a run of 20,000 records, and only those in sight are in the page', async () => {
     const page = await open('about:blank')
     let frames = 0
     page.on('websocket', (socket) =>
@@ -101,7 +101,7 @@ describeInBrowser('replay', () => {
     expect(await page.locator('*').count()).toBeLessThan(5000)
   })
 
-  test('a link to a moment deep in a long run leads there', async () => {
+  test('a link to a record in a long run opens it there', async () => {
     const seq = 12_345
     const page = await open(`${server.url}/runs/${LONG}#seq=${seq}`)
     await expect.poll(() => moment(page)).toMatch(/^12,345 \//)

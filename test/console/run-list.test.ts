@@ -7,7 +7,7 @@ const runOf = (n: number): RunSummary => ({
   run_id: `${String(n).padStart(8, '0')}-0000-4000-8000-000000000000`,
   goal: 'pytest',
   status: 'running',
-  // Some have the same moment, where only the id tells their order.
+  // Some have the same moment, so only the id determines their order.
   created_at: new Date(1_770_000_000_000 + 1000 * Math.floor(n / 3)).toISOString(),
 })
 
@@ -20,7 +20,7 @@ function pageOf(newest: number, limit: number, cursor: string | null = null): Ru
 }
 
 describe('the list of runs', () => {
-  test('holds, whatever comes meanwhile, the newest runs without a gap and in order', () => {
+  test('holds the newest runs without a gap and in order, whatever comes meanwhile', () => {
     const step = fc.record({ born: fc.nat({ max: 12 }), older: fc.boolean() })
     fc.assert(
       fc.property(fc.array(step, { maxLength: 30 }), fc.nat({ max: 40 }), (steps, known) => {
@@ -38,7 +38,7 @@ describe('the list of runs', () => {
     )
   })
 
-  test('takes over what its head says anew', () => {
+  test('takes over changes from its newest page', () => {
     const list = withHead(null, pageOf(9, 5))
     const changed = pageOf(9, 5)
     const [first, ...rest] = changed.runs

@@ -22,7 +22,7 @@ const parted = someRun.chain((records) =>
 const byNumber = (a: number, b: number): number => a - b
 
 describe('the view of a run', () => {
-  test('is the same however its records are handed over, again and again or once', () => {
+  test('is the same if its records come at once, in parts, or several times', () => {
     fc.assert(
       fc.property(parted, ([records, cuts]) => {
         let view = EMPTY_VIEW
@@ -37,7 +37,7 @@ describe('the view of a run', () => {
     )
   })
 
-  test('never changes one that was given away', () => {
+  test('never changes a view that was returned', () => {
     fc.assert(
       fc.property(parted, ([records, [cut = 0]]) => {
         const before = extend(EMPTY_VIEW, records.slice(0, cut))
@@ -48,7 +48,7 @@ describe('the view of a run', () => {
     )
   })
 
-  test('has the state that the domain folds, at every moment', () => {
+  test('has the state that the domain folds, at every record', () => {
     fc.assert(
       fc.property(someRun, fc.nat({ max: 10_000 }), (records, any) => {
         const view = extend(EMPTY_VIEW, records)
@@ -95,7 +95,7 @@ describe('the view of a run', () => {
     )
   })
 
-  test('takes nothing behind a gap, and says where it is', () => {
+  test('ignores records after a gap, and reports the gap', () => {
     fc.assert(
       fc.property(someRun, fc.nat({ max: 10_000 }), (records, any) => {
         fc.pre(records.length > 2)
@@ -108,7 +108,7 @@ describe('the view of a run', () => {
     )
   })
 
-  test('takes no record that the rules of a run do not allow', () => {
+  test('ignores a record that the rules of a run do not allow', () => {
     const [created] = fc.sample(someRun, { numRuns: 1, seed: 1 })[0] ?? []
     if (created === undefined) throw new Error('a run has a first record')
     const view = extend(EMPTY_VIEW, [created, { ...created, seq: 1 }])
@@ -117,8 +117,8 @@ describe('the view of a run', () => {
   })
 })
 
-describe('moments', () => {
-  test('the last of a sorted list up to a seq', () => {
+describe('records by place', () => {
+  test('finds the last item of a sorted list up to a seq', () => {
     fc.assert(
       fc.property(fc.uniqueArray(fc.nat({ max: 60 })), fc.nat({ max: 60 }), (seqs, seq) => {
         const sorted = seqs.sort(byNumber)
@@ -133,7 +133,7 @@ describe('moments', () => {
     )
   })
 
-  test('from iteration to iteration, forward and back again', () => {
+  test('moves between iterations, forward and back', () => {
     fc.assert(
       fc.property(someRun, (records) => {
         const view = extend(EMPTY_VIEW, records)

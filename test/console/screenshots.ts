@@ -18,7 +18,7 @@ const PHONE = {
   reducedMotion: 'reduce',
 } as const
 
-/** The calculator is mended, then the model takes its time, so that there is a run that goes on. */
+/** The calculator is fixed, then the model takes its time, so that there is a run that continues. */
 const slowly: Script = ({ turn }) => {
   const reply = script[turn]
   if (reply === undefined || turn >= 2) return { text: 'Let me think.', delayMs: 600_000 }

@@ -25,7 +25,7 @@ describe('the console is served', () => {
     await app.register(serveConsole, { root })
   }
 
-  test('the same page at every address of it, never cached without asking', async () => {
+  test('with the same page at each of its addresses, which browsers revalidate', async () => {
     await build()
     for (const url of ['/', '/?status=failed', '/runs/550e8400-e29b-41d4-a716-446655440000']) {
       const response = await app.inject(url)
@@ -36,7 +36,7 @@ describe('the console is served', () => {
     }
   })
 
-  test('scripts only from this server, and the page in no frame', async () => {
+  test('with scripts only from this server, and never in a frame', async () => {
     await build()
     for (const url of ['/', '/assets/index-abc.js']) {
       const policy = String((await app.inject(url)).headers['content-security-policy']).split('; ')
@@ -46,21 +46,21 @@ describe('the console is served', () => {
     }
   })
 
-  test('what is named by its content is cached for good', async () => {
+  test('with files that are named by their content, which browsers keep', async () => {
     await build()
     const response = await app.inject('/assets/index-abc.js')
     expect(response.body).toBe('let a')
     expect(response.headers['cache-control']).toBe('public, max-age=31536000, immutable')
   })
 
-  test('nothing else of the disk, and no page where there is none', async () => {
+  test('without any other file of the disk', async () => {
     await build()
     for (const url of ['/assets/', '/assets/../index.html', '/assets/%2e%2e/index.html', '/nope']) {
       expect([url, (await app.inject(url)).statusCode]).toEqual([url, 404])
     }
   })
 
-  test('a browser that comes to a wrong address gets the console, programs are told in JSON', async () => {
+  test('to a browser at an unknown address; programs get a problem document', async () => {
     await app.register(handleNotFound, { root })
     await build()
     const browser = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' }
@@ -79,7 +79,7 @@ describe('the console is served', () => {
     }
   })
 
-  test('where it is not built, a page says how, and a build is seen without a restart', async () => {
+  test('as a page about the build if it is not built; a build is found without a restart', async () => {
     await app.register(serveConsole, { root })
     const before = await app.inject('/')
     expect(before.statusCode).toBe(503)

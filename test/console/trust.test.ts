@@ -28,7 +28,7 @@ async function proofOf(url: string, runId: string) {
   return Proof.parse(answer)
 }
 
-describeInBrowser('a run that goes on, verified in the browser', () => {
+describeInBrowser('a run that continues, verified in the browser', () => {
   const open = useBrowser()
   const { model, letSay } = gatedModel()
   let server: ConsoleServer
@@ -37,14 +37,14 @@ describeInBrowser('a run that goes on, verified in the browser', () => {
   })
   afterAll(() => server.stop())
 
-  test('is verified as it arrives, and signed for when that is asked for', async () => {
+  test('is verified as it arrives, and signed on request', async () => {
     const cwd = await server.newProject('calculator')
     const runId = await startRun(server.url, { cwd, hitl_enabled: true })
     const page = await open(`${server.url}/runs/${runId}`)
     letSay(1)
     await page.getByTestId('decide').waitFor()
     await findings(page).getByText(VERIFIED).waitFor()
-    await findings(page).getByText('The server has not been asked to sign this yet').waitFor()
+    await findings(page).getByText('The server has not signed this yet').waitFor()
     await findings(page).getByRole('button', { name: 'Ask for its signature now' }).click()
     const { length } = await proofOf(server.url, runId)
     await findings(page).getByText(`The server has signed the first ${length} records`).waitFor()
@@ -89,7 +89,7 @@ describeInBrowser('a stored history', () => {
     return page
   }
 
-  test('that is long is verified when somebody asks for it', async () => {
+  test('that is long is verified on request', async () => {
     const { runs } = createClient({ baseUrl: server.url, token: TOKEN })
     const length = async () => (await runs.get(longId)).map(({ progress }) => progress.seq + 1)
     await expect.poll(async () => (await length()).unwrapOr(0)).toBe(long.records.length)
@@ -108,7 +108,7 @@ describeInBrowser('a stored history', () => {
     await findings(page).getByText(SIGNED).waitFor()
   })
 
-  test('is verified without TLS too, where browsers hand out no cryptography', async () => {
+  test('is verified without TLS too, when browsers provide no cryptography', async () => {
     const page = await visit(`/runs/${achieved}`, server.url.replace('127.0.0.1', 'retrai.test'))
     await findings(page).getByText(VERIFIED).waitFor()
     await findings(page).getByText(SIGNED).waitFor()
@@ -118,12 +118,12 @@ describeInBrowser('a stored history', () => {
     ])
   })
 
-  describe('is not said to be signed for', () => {
+  describe('is not reported as signed', () => {
     const tampered: Readonly<Record<string, readonly [string, (body: Body) => unknown, string]>> = {
       'where the proof was changed': [
         '**/proof',
         (proof) => ({ ...proof, signed_at: '2020-01-01T00:00:00.000Z' }),
-        'The key that the signature names did not make it',
+        'The signature is not valid for the key that it names',
       ],
       'where the key is not published': [
         '**/api/keys',
@@ -153,7 +153,7 @@ describeInBrowser('a stored history', () => {
     })
   })
 
-  test('names the record that came in a text of which two readers see two records', async () => {
+  test('reports a record whose text two readers read differently', async () => {
     const page = await open(server.url)
     await page.route(`**/runs/${achieved}/events?*`, async (route) => {
       const answer = await route.fetch()
@@ -169,7 +169,7 @@ describeInBrowser('a stored history', () => {
     expect(await findings(page).getByText(VERIFIED).count()).toBe(0)
   })
 
-  test('says which texts were redacted, and verifies without them', async () => {
+  test('reports which texts were redacted, and verifies without them', async () => {
     const output = story?.records.findIndex(({ kind }) => kind === 'tool_result') ?? -1
     const answer = await fetch(`${server.url}/api/runs/${achieved}/redact`, {
       method: 'POST',
@@ -184,7 +184,7 @@ describeInBrowser('a stored history', () => {
     await findings(page).getByText(SIGNED).waitFor()
   })
 
-  test('of which one character was changed on the disk has its first bad record named', async () => {
+  test('with one changed character on the disk reports its first bad record', async () => {
     await server.restart((dataDir) => {
       const log = new DatabaseSync(join(dataDir, 'log.sqlite'))
       const { changes } = log
@@ -210,7 +210,7 @@ describeInBrowser('a stored history', () => {
     await page.getByTestId('timeline').getByText(`Record ${changed} is not valid`).waitFor()
   })
 
-  test('that was dropped whole is said on the list of runs, after the next start', async () => {
+  test('that was deleted is reported in the list of runs after the next start', async () => {
     await server.restart((dataDir) => {
       const log = new DatabaseSync(join(dataDir, 'log.sqlite'))
       log

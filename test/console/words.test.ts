@@ -47,7 +47,7 @@ test('clocks', () => {
   expect([baseName('/home/ada/shop/'), baseName('/')]).toEqual(['shop', '/'])
 })
 
-describe('how far a check was from the goal', () => {
+describe('the distance of a check from the goal', () => {
   test.each([
     ['3 of 42 tests failing: a, b, c', { failing: 3, total: 42 }],
     ['pytest ended with exit code 1: 1 of 1 test failing: a', { failing: 1, total: 1 }],
@@ -57,7 +57,7 @@ describe('how far a check was from the goal', () => {
     expect(distanceOf({ achieved: false, reason })).toEqual(distance)
   })
 
-  test('is none once it is reached', () => {
+  test('does not exist after the goal is reached', () => {
     expect(distanceOf({ achieved: true, reason: 'All 42 tests passed' })).toEqual({
       failing: 0,
       total: 42,
@@ -65,7 +65,7 @@ describe('how far a check was from the goal', () => {
   })
 })
 
-test('a patch is told line by line', () => {
+test('a patch is shown line by line', () => {
   expect(patchLines('a\nb\nc\n', 'a\nB\nc\n')).toEqual([
     { type: 'same', text: 'a' },
     { type: 'removed', text: 'b' },
@@ -79,7 +79,7 @@ test('files are highlighted by their names', () => {
   expect(names.map(languageOf)).toEqual(['python', 'makefile', 'typescript', null, null])
 })
 
-test('a form asks for what is filled in, and leaves the rest to the server', () => {
+test('a form sends only what is filled in; the server has defaults for the rest', () => {
   const draft = {
     ...EMPTY_DRAFT,
     goal: 'pytest',

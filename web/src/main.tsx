@@ -15,7 +15,7 @@ import { theme } from './app/theme.ts'
 const queries = new QueryClient({
   defaultOptions: {
     queries: {
-      // What the server refuses it refuses again; what did not reach it is tried again by the next poll.
+      // The server would refuse the same request again; the next poll repeats one that did not reach it.
       retry: (failures, error) =>
         failures < 2 && error instanceof ApiProblem && error.error.type === 'unreachable',
     },

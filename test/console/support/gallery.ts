@@ -123,7 +123,7 @@ const WEEKEND: Chapter = {
       args: {
         path: 'billing/calendar.py',
         content:
-          'from datetime import date, timedelta\n\n\ndef next_working_day(day: date) -> date:\n    """The day itself, or the Monday behind it."""\n    while day.weekday() >= 5:\n        day += timedelta(days=1)\n    return day\n',
+          'from datetime import date, timedelta\n\n\ndef next_working_day(day: date) -> date:\n    """The day itself, or the Monday after it."""\n    while day.weekday() >= 5:\n        day += timedelta(days=1)\n    return day\n',
       },
       output: 'Wrote 214 bytes to billing/calendar.py.',
     },
@@ -154,7 +154,7 @@ const DONE: Chapter = {
 
 const APPROVED = {
   decision: 'approve',
-  reason: 'Go on, but leave the public names as they are.',
+  reason: 'Continue, but leave the public names as they are.',
 } as const
 
 type Gallery = {

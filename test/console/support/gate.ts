@@ -1,7 +1,7 @@
 import { script } from '../../../examples/scripted-model/fix-the-calculator.ts'
 import type { Script } from '../../../examples/scripted-model/script.ts'
 
-/** A model that mends the calculator, but says nothing until it is let. */
+/** A model that fixes the calculator, but says nothing until it is let. */
 export function gatedModel() {
   let opened = 0
   let waiting: { readonly turn: number; readonly go: () => void }[] = []

@@ -8,7 +8,7 @@ export function longRun(runId: string, records: number, startedAt: number): Stor
   for (let n = 1; story.records.length < records; n += 1) {
     const left = Math.max(1, 400 - Math.floor(n / 6))
     story.tell({
-      text: `Attempt ${n}: I look at \`module_${n % 90}.py\` and mend what its test complains of.`,
+      text: `Attempt ${n}: I look at \`module_${n % 90}.py\` and fix what its test complains of.`,
       calls: [
         {
           tool: 'file_read',

@@ -10,7 +10,7 @@ export const describeInBrowser = describe.skipIf(isMissing('chromium'))
 const NETWORK = /net::ERR_|WebSocket connection to|status of (404|409|422)/
 
 /**
- * Opens pages, closes them behind each test, and fails it for anything that the page complained of.
+ * Opens pages, closes them after each test, and fails it for anything that the page complained of.
  * @param expected what the browser may complain of besides
  */
 export function useBrowser(expected = NETWORK) {

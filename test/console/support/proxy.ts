@@ -3,9 +3,9 @@ import { connect, createServer, type Socket } from 'node:net'
 
 export type TcpProxy = {
   readonly url: string
-  /** Breaks all connections, and refuses new ones until `mend`. */
+  /** Breaks all connections, and refuses new ones until `repair`. */
   readonly cut: () => void
-  readonly mend: () => void
+  readonly repair: () => void
   readonly close: () => Promise<void>
 }
 
@@ -44,7 +44,7 @@ export async function startProxy(target: string): Promise<TcpProxy> {
       whole = false
       breakAll()
     },
-    mend: () => {
+    repair: () => {
       whole = true
     },
     close: async () => {

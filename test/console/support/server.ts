@@ -19,7 +19,7 @@ export type ConsoleServer = {
   readonly stop: () => Promise<void>
 }
 
-/** A server process with a scripted model behind it, and these runs in its log. */
+/** A server process with a scripted model, and these runs in its log. */
 export async function startConsoleServer(
   script: Script,
   stories: readonly Story[] = [],

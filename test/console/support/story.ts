@@ -7,12 +7,12 @@ import type { RunState } from '../../../src/domain/state.ts'
 
 type Call = { readonly tool: string; readonly args: PayloadOf<'tool_call'>['args'] }
 
-/** One iteration as it is to be told. */
+/** One iteration of a story. */
 export type Chapter = {
   readonly text: string
   readonly calls: readonly (Call & { readonly output: string; readonly exitCode?: number })[]
   readonly check: { readonly achieved: boolean; readonly reason: string; readonly details?: string }
-  /** How a person answers behind it; without an answer the run waits. */
+  /** The answer of a person after it; without one the run waits. */
   readonly answer?: { readonly decision: 'approve' | 'abort'; readonly reason: string | null }
   /** Who answers. */
   readonly by?: string

@@ -12,7 +12,7 @@ export const client = (): Client => current
 
 export const hasToken = (): boolean => sessionStorage.getItem(KEY) !== null
 
-/** What requests carry that the client does not make. */
+/** The headers of requests that the page makes without the client. */
 export function authorization(): Readonly<Record<string, string>> {
   const token = sessionStorage.getItem(KEY)
   return token === null ? {} : { authorization: `Bearer ${token}` }

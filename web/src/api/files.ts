@@ -11,7 +11,7 @@ export async function fetchArtifact(
   return new Uint8Array(await new Response(body).arrayBuffer())
 }
 
-/** All that the server has of a run, as one file that can be verified without it. */
+/** Everything that the server has of a run, as one file that can be verified without the server. */
 export async function fetchExport(runId: string): Promise<Blob> {
   return new Response(await answerOf(client().audit.export(runId))).blob()
 }
@@ -24,8 +24,8 @@ async function get(path: string, signal: AbortSignal | null = null): Promise<Res
 }
 
 /**
- * The server's signed word on a run, and the keys that it publishes, as they came: what is wrong with
- * them is to be seen.
+ * The server's signed proof of a run, and the keys that it publishes, as they came: the page checks them
+ * and shows what is wrong.
  */
 export async function fetchProof(
   runId: string,

@@ -1,7 +1,7 @@
 import type { ResultAsync } from 'neverthrow'
 import type { RequestError } from '../../../src/client/index.ts'
 
-/** A request without a good answer, as something to throw: what libraries of the page understand. */
+/** A failed request as an exception, which the libraries of the page expect. */
 export class ApiProblem extends Error {
   override readonly name = 'ApiProblem'
   readonly error: RequestError
@@ -25,6 +25,6 @@ export function fieldProblem(cause: unknown, field: string): string | undefined 
   return cause.error.errors.find((one) => one.field === field)?.message
 }
 
-/** What to tell a person of anything that was thrown. */
+/** A message for a person about anything that was thrown. */
 export const messageOf = (cause: unknown): string =>
   cause instanceof Error ? cause.message : String(cause)

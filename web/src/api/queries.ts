@@ -6,14 +6,14 @@ import { client } from './client.ts'
 import { fetchProof } from './files.ts'
 import { answerOf } from './problem.ts'
 
-/** Asked for again, so that a token that was revoked is noticed. */
+/** Requested regularly, so that the page notices when a token is revoked. */
 export const meQuery = queryOptions({
   queryKey: ['me'],
   queryFn: ({ signal }) => answerOf(client().me({ signal })),
   refetchInterval: 5_000,
 })
 
-/** What is wrong with what the server has stored, as it says itself; null while it knows of nothing. */
+/** What the server reports as wrong with its stored data; null if it reports nothing. */
 export const integrityQuery = queryOptions({
   queryKey: ['integrity'],
   queryFn: async ({ signal }) => {
@@ -51,7 +51,7 @@ export const runQuery = (runId: string) =>
       data !== undefined && hasEnded(data.status) ? false : POLL_MS,
   })
 
-/** The server's signed word on a run, checked by itself; of one that has ended it does not change. */
+/** The server's signed proof of a run, checked. It does not change after the run has ended. */
 export const proofQuery = (
   runId: string,
   { ended, enabled }: { readonly ended: boolean; readonly enabled: boolean },

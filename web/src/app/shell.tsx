@@ -18,7 +18,7 @@ export function Shell({ children }: { readonly children: ReactNode }) {
   const [, navigate] = useLocation()
   const { toggle } = useColorScheme()
   const mayNot = useMayNot('runs:create')
-  // The form begins with them: they are at hand before it opens.
+  // The form needs them as soon as it opens.
   useQuery(goalsQuery)
   useShortcuts([
     ['n', () => mayNot === null && start.open()],
@@ -29,7 +29,7 @@ export function Shell({ children }: { readonly children: ReactNode }) {
   return (
     <div className={classes.shell}>
       <a className={classes.skip} href="#content">
-        To the content
+        Skip to content
       </a>
       <TopBar onStart={start.open} onHelp={help.open} />
       <main id="content" className={classes.content} tabIndex={-1}>

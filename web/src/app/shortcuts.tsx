@@ -10,7 +10,7 @@ const SHORTCUTS: readonly (readonly [string, readonly (readonly [readonly string
         [['g'], 'All runs'],
         [['/'], 'Search'],
         [['t'], 'Light or dark'],
-        [['?'], 'This list'],
+        [['?'], 'Show this list'],
       ],
     ],
     [
@@ -20,7 +20,7 @@ const SHORTCUTS: readonly (readonly [string, readonly (readonly [readonly string
         [['j', 'k'], 'Next, previous record'],
         [[']', '['], 'Next, previous iteration'],
         [['Home', 'End'], 'First record, back to live'],
-        [['d'], 'To the decision that is open'],
+        [['d'], 'Go to the open decision'],
         [['c'], 'Copy a link to this moment'],
       ],
     ],

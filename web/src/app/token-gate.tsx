@@ -5,7 +5,7 @@ import { hasToken, keepToken } from '../api/client.ts'
 import { ApiProblem } from '../api/problem.ts'
 import { meQuery } from '../api/queries.ts'
 
-/** Asks for a token where the server needs one, and shows the page once the server takes it. */
+/** Asks for a token if the server needs one, and shows the page when the server accepts it. */
 export function TokenGate({ children }: { readonly children: ReactNode }) {
   const [token, setToken] = useState('')
   const probe = useQuery(meQuery)

@@ -57,7 +57,7 @@ export function TopBar({ onStart, onHelp }: Props) {
   )
 }
 
-/** Who looks at the page, where they came with a token. */
+/** The name of the person's token, if there is one. */
 function Who() {
   const { data: me } = useQuery(meQuery)
   if (me === undefined || me.principal === 'local') return null

@@ -3,7 +3,7 @@ import { createContext, type ReactNode, use, useState } from 'react'
 import { counted } from '../ui/format.ts'
 import classes from './fold.module.css'
 
-/** What has been unfolded, by name: rows come and go while one scrolls, and should look as they were left. */
+/** What is unfolded, by name: rows disappear and return while a person scrolls, and should look the same. */
 export const Unfolded = createContext<Set<string>>(new Set())
 
 export function useFold(name: string, openAtFirst = false): readonly [boolean, () => void] {
@@ -19,7 +19,7 @@ export function useFold(name: string, openAtFirst = false): readonly [boolean, (
 
 const SHORT = 14
 
-/** Not by an expression: `\n+$` looks at a long run of breaks once for each of them. */
+/** Not with a regular expression: `\n+$` tries each break of a long run of breaks. */
 function withoutLastBreaks(text: string): string {
   let end = text.length
   while (text[end - 1] === '\n') end -= 1
@@ -30,7 +30,7 @@ const lineCount = (text: string): number => text.split('\n', 100_000).length
 
 type ButtonProps = {
   readonly open: boolean
-  /** How many there are in all. */
+  /** The total number. */
   readonly lines: number
   readonly onToggle: () => void
 }
@@ -46,14 +46,14 @@ export function FoldButton({ open, lines, onToggle }: ButtonProps) {
 
 type Props = {
   readonly name: string
-  /** What decides how long it is. */
+  /** Determines its length. */
   readonly text: string
   readonly children: (shown: string) => ReactNode
-  /** Long text is shown by its end: what a command says last matters most. */
+  /** Long text is shown by its end: the last output of a command matters most. */
   readonly by?: 'head' | 'tail'
 }
 
-/** Long text shortened to some lines, until somebody wants all of it. */
+/** Long text shortened to some lines, until a person opens it. */
 export function Folded({ name, text, children, by = 'head' }: Props) {
   const [open, toggle] = useFold(name)
   const trimmed = withoutLastBreaks(text)

@@ -5,7 +5,7 @@ import { formatDuration } from '../ui/format.ts'
 import { STATUS_NAMES } from '../ui/status.ts'
 import classes from './decide-panel.module.css'
 
-/** What became of a human check, in a sentence: who answered what, how soon, and why. */
+/** The answer to a human check in a sentence: who answered what, how soon, and why. */
 export function AnswerWords({
   answer,
   askedAt,

@@ -23,7 +23,7 @@ type Props = {
   readonly view: RunView
 }
 
-/** A run that waits for a person, where nobody can miss it. */
+/** A run that waits for a person, in a prominent place. */
 export function DecidePanel({ runId, seq, summary, view }: Props) {
   const [reason, setReason] = useState('')
   const since = view.records[seq]?.ts ?? 0
@@ -74,7 +74,7 @@ export function DecidePanel({ runId, seq, summary, view }: Props) {
         >
           <TextInput
             id={DECISION_ID}
-            aria-label="Reason: the log keeps it and the model gets it"
+            aria-label="Reason: it is recorded, and the model reads it"
             placeholder="Optional reason or advice"
             value={reason}
             onChange={(event) => setReason(event.currentTarget.value)}

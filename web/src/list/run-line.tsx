@@ -18,7 +18,7 @@ type Props = {
   readonly run: RunSummary
   /** Milliseconds since the epoch. */
   readonly now: number
-  /** The list is being scrolled: what only passes by is not asked for. */
+  /** The list is being scrolled: runs that only pass by are not requested. */
   readonly restless: boolean
 }
 
@@ -82,7 +82,7 @@ function Iteration({ details: { progress, max_iterations } }: { readonly details
   )
 }
 
-/** What the list does not tell of a run, read for those in sight, and again while they work. */
+/** Details that the list does not have, read for the runs in sight, and again while they work. */
 function useDetails(run: RunSummary, restless: boolean): RunDetails | null {
   const { data } = useQuery({
     ...runQuery(run.run_id),

@@ -14,7 +14,7 @@ const POLL_MS = 1500
 const HEAD = 100
 const OLDER = 500
 
-/** One list of runs, kept fresh at its head while somebody looks, and longer on request. */
+/** One list of runs. Its first page is kept fresh while it is shown, and it grows on request. */
 export class RunListStore {
   readonly #filter: RunFilter
   readonly #listeners = new Set<() => void>()
@@ -49,7 +49,7 @@ export class RunListStore {
     try {
       const page = await this.#read({ limit: OLDER, cursor: list.next })
       const now = this.#snapshot.list ?? list
-      // The list may have been reset meanwhile; then this page does not belong to it any more.
+      // If the list was reset meanwhile, this page does not belong to it.
       if (now.next === list.next) this.#publish({ list: withOlder(now, page), problem: null })
     } catch (cause) {
       this.#publish({ problem: messageOf(cause) })

@@ -5,7 +5,7 @@ import { useNow } from '../ui/use-now.ts'
 import { RunLine } from './run-line.tsx'
 import classes from './run-table.module.css'
 
-/** So many runs from the end of what is known, more of them are read. */
+/** This many runs before the end of the known ones, more are read. */
 const MARGIN = 40
 
 type Props = { readonly runs: readonly RunSummary[]; readonly onEnd: () => Promise<void> }

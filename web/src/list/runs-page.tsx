@@ -23,7 +23,7 @@ export function RunsPage() {
     [list, search, searching],
   )
   useTitle('')
-  // The server has no search, so the whole list is read while somebody searches.
+  // The server has no search, so the whole list is read during a search.
   useEffect(() => {
     if (searching && list?.next != null && !loadingOlder && problem === null) void store.loadOlder()
   }, [searching, list, loadingOlder, problem, store])

@@ -1,14 +1,14 @@
 import { useSearchParams } from 'wouter'
 import { RUN_STATUSES, type RunStatus } from '../../../src/api/records.ts'
 
-/** What the server sorts out; null is all. */
+/** The filters that the server applies; null is all. */
 export type RunFilter = { readonly status: RunStatus | null; readonly goal: string | null }
 export type Filter = RunFilter & { readonly search: string }
 
 const statusFrom = (text: string | null): RunStatus | null =>
   RUN_STATUSES.find((status) => status === text) ?? null
 
-/** What the address says the list shows, so that a view of it can be shared and gone back to. */
+/** The filter of the list, kept in the address, so that a view of the list can be shared and found again. */
 export function useFilter(): readonly [Filter, (changes: Partial<Filter>) => void] {
   const [params, setParams] = useSearchParams()
   const filter: Filter = {

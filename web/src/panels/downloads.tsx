@@ -5,7 +5,7 @@ import { useMayNot } from '../api/use-may.ts'
 import type { RunView } from '../run/run-view.ts'
 import classes from './trust-panel.module.css'
 
-/** The run to take along: with all its proofs, or only what this page has. */
+/** Downloads of the run: with all its proofs, or only the records of this page. */
 export function Downloads({ view: { records } }: { readonly view: RunView }) {
   const runId = records[0]?.run_id ?? ''
   const mayNot = useMayNot('runs:export')
@@ -25,7 +25,7 @@ export function Downloads({ view: { records } }: { readonly view: RunView }) {
         title={mayNot ?? undefined}
         onClick={() => exported.mutate()}
       >
-        {exported.isPending ? 'Making the export' : 'Signed export (.tar.gz)'}
+        {exported.isPending ? 'Preparing the export' : 'Signed export (.tar.gz)'}
       </button>
       <button type="button" className={classes.download} onClick={saveLines}>
         These records (.jsonl)

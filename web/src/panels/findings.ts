@@ -7,7 +7,7 @@ import { counted, formatCount } from '../ui/format.ts'
 import type { ProofVerdict } from '../verify/protocol.ts'
 import type { Verifying } from '../verify/use-verification.ts'
 
-/** One thing about a run: checked and good, checked and bad, not checked, or only to be known. */
+/** One finding about a run: checked and good, checked and bad, not checked, or a note. */
 export type Finding = {
   readonly verdict: 'good' | 'bad' | 'open' | 'note'
   readonly what: string
@@ -16,7 +16,7 @@ export type Finding = {
   readonly action?: { readonly label: string; readonly run: () => void }
 }
 
-/** Whether the server's signature has been asked for, and what came of it. */
+/** Whether the server's signature was requested, and the result. */
 export type Signing = {
   readonly verdict: ProofVerdict | null
   readonly pending: boolean
@@ -33,7 +33,7 @@ export type Evidence = {
   readonly onSeek: (seq: number) => void
 }
 
-/** All that can be said of the records that have arrived, and no more than that. */
+/** What is known about the records that have arrived. */
 export function examine(evidence: Evidence): readonly Finding[] {
   const { view, server, connection } = evidence
   return [
@@ -75,7 +75,7 @@ function chain({ view: { records }, verifying, onSeek }: Evidence): Finding {
     return {
       verdict: 'good',
       what: `${formatCount(verified)} of ${counted(all, 'record')} verified here, in your browser`,
-      more: 'Each hash was computed again and follows the one before, and each record may come where it is',
+      more: 'Each hash was computed again and includes the one before it. The order of the records is valid',
     }
   }
   if (begun) {
@@ -105,7 +105,7 @@ function signed(evidence: Evidence): Finding {
   if (signing.pending) return { verdict: 'open', what: 'Asking the server for its signature' }
   return {
     verdict: 'open',
-    what: 'The server has not been asked to sign this yet',
+    what: 'The server has not signed this yet',
     action: { label: 'Ask for its signature now', run: signing.ask },
   }
 }
@@ -123,7 +123,7 @@ function judged(
     case 'unknown_key':
       return bad('Signed by a key that the server does not publish', `key ${verdict.key}`)
     case 'forged':
-      return bad('The key that the signature names did not make it', `key ${verdict.key}`)
+      return bad('The signature is not valid for the key that it names', `key ${verdict.key}`)
   }
   const { length, head, signedAt, runId } = verdict
   const first = view.records[0]
@@ -173,20 +173,23 @@ function redactions({ records, redactions: redacted }: RunView): Finding[] {
 function complete(view: RunView, server: RunDetails | null, connection: Connection): Finding {
   const last = view.records.length - 1
   if (connection.type === 'complete') {
-    return { verdict: 'good', what: 'The run has ended, and its end is here' }
+    return { verdict: 'good', what: 'The run has ended, and all its records are here' }
   }
   if (connection.type === 'lost') {
     return { verdict: 'open', what: 'There may be more records: the connection is lost' }
   }
   const head = server?.progress.seq ?? null
   return head !== null && last < head
-    ? { verdict: 'open', what: `Not all here yet: the server is at ${formatCount(head)}` }
+    ? {
+        verdict: 'open',
+        what: `Not complete yet: the server has records up to ${formatCount(head)}`,
+      }
     : { verdict: 'good', what: 'Up to date with the server' }
 }
 
-/** If both are at the same record, the server's account must be the one that follows from it. */
+/** If page and server are at the same record, the server's totals must be those that follow from the records. */
 function account({ state, usage }: RunView, server: RunDetails | null): Finding {
-  const what = "The server's own totals follow from the records"
+  const what = "The server's totals match the records"
   if (server === null || state === null || server.progress.seq !== state.seq) {
     return { verdict: 'open', what: 'Totals are compared when both are at the same record' }
   }
@@ -202,5 +205,5 @@ function account({ state, usage }: RunView, server: RunDetails | null): Finding 
         what,
         more: `status, iteration, tokens and cost of ${counted(usage.length, 'model call')}`,
       }
-    : { verdict: 'bad', what: "The server's totals do not follow from the records" }
+    : { verdict: 'bad', what: "The server's totals do not match the records" }
 }

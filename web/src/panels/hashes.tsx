@@ -11,7 +11,7 @@ type Props = {
   readonly proof: ProofVerdict | null
 }
 
-/** What to keep, or to compare with what was kept: this page can say nothing of who runs the server. */
+/** What to keep, or to compare with a kept copy: this page cannot check who operates the server. */
 export function Hashes({ view: { records }, verifying: { verified }, proof }: Props) {
   const head = records[verified - 1]?.meta?.hash
   const key = proof !== null && proof.type === 'good' ? proof.key : null
@@ -24,7 +24,7 @@ export function Hashes({ view: { records }, verifying: { verified }, proof }: Pr
       </dl>
       {key !== null && (
         <p className={classes.hint}>
-          Is this the fingerprint that you have from the server's operator? Only you can tell.
+          Compare it with the fingerprint that you have from the operator of the server.
         </p>
       )}
     </>

@@ -3,7 +3,7 @@ import { formatCost, formatCount, formatDuration } from '../ui/format.ts'
 import classes from './limits-panel.module.css'
 import { Panel } from './panel.tsx'
 
-/** What the run was asked to do, and what it must not pass. */
+/** The limits of the run. */
 export function LimitsPanel({ config }: { readonly config: RunConfig }) {
   const { max_tokens, max_cost_usd, max_seconds, hitl_enabled, shell_goal } = config
   const lines: (readonly [string, string])[] = [
@@ -17,7 +17,7 @@ export function LimitsPanel({ config }: { readonly config: RunConfig }) {
     ...(shell_goal === null ? [] : ([['Check', shell_goal.check_command]] as const)),
   ]
   return (
-    <Panel title="Asked for">
+    <Panel title="Limits">
       <dl className={classes.lines}>
         {lines.map(([name, value]) => (
           <div key={name} className={classes.line}>

@@ -14,7 +14,7 @@ type Props = {
   readonly points: readonly ChartPoint[]
   /** Seconds that the whole chart spans. */
   readonly span: number
-  /** The moment that is looked at, seconds. */
+  /** The time of the record that is shown, seconds. */
   readonly at: number
   readonly format: (value: number) => string
   readonly label: string
@@ -52,7 +52,7 @@ export const LineChart = memo(function LineChart(props: Props) {
       viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
       preserveAspectRatio="none"
       role="img"
-      aria-label={`${label}, ${format(most)} in all`}
+      aria-label={`${label}, ${format(most)} in total`}
       onClick={seek}
     >
       <title>{label}</title>

@@ -50,7 +50,7 @@ export function TrustPanel({ view, server, connection, verifying, onSeek }: Prop
   )
 }
 
-/** The server's signature on a run: asked for when the run has ended, before that when a person wants. */
+/** The server's signature on a run: requested when the run has ended, or earlier by a person. */
 function useSigning(runId: string, ended: boolean): Signing {
   const [asked, setAsked] = useState(false)
   const proof = useQuery(proofQuery(runId, { ended, enabled: runId !== '' && (ended || asked) }))
@@ -81,6 +81,6 @@ function Icon({ verdict }: { readonly verdict: Finding['verdict'] }) {
     case 'open':
       return <IconCircleDashed size={16} stroke={1.8} aria-label="Not checked:" />
     case 'note':
-      return <IconEyeOff size={16} stroke={1.8} aria-label="To be known:" />
+      return <IconEyeOff size={16} stroke={1.8} aria-label="Note:" />
   }
 }

@@ -8,7 +8,7 @@ export type Mark = {
   readonly height: number
 }
 
-/** What is worth seeing on a track that has room for so many marks, thinned out evenly. */
+/** The marks of a track, thinned out evenly to the number that it has room for. */
 export function marksOf(view: RunView, room: number): Mark[] {
   const worst = Math.max(1, ...thin(view.verdicts, room).map((v) => distanceOf(v)?.failing ?? 0))
   const verdicts = thin(view.verdicts, room).map((verdict): Mark => {
@@ -23,7 +23,7 @@ export function marksOf(view: RunView, room: number): Mark[] {
   return [...verdicts, ...humans]
 }
 
-/** At most `room` of the list, evenly spread, its last always among them. */
+/** At most `room` items of the list, evenly spread, always with the last one. */
 export function thin<T>(list: readonly T[], room: number): readonly T[] {
   if (list.length <= room) return list
   const step = list.length / room

@@ -6,7 +6,7 @@ export function seqFromHash(hash: string): number | null {
 
 export const hashOf = (at: number | null): string => (at === null ? '' : `#seq=${at}`)
 
-/** Where a replay stands: at a record, and so many milliseconds of its time on the way to the next. */
+/** The position of a replay: at a record, and this many milliseconds of its time on the way to the next. */
 export type Position = { readonly seq: number; readonly spentMs: number }
 
 /** A pause in the run is played as at most this, before the speed is taken into account. */

@@ -9,7 +9,7 @@ export type Playback = {
   readonly playing: boolean
   readonly speed: number
   readonly setSpeed: (speed: number) => void
-  /** Plays on from the moment that is looked at, or from the beginning when that is the end. */
+  /** Plays from the record that is shown, or from the beginning if that is the last one. */
   readonly toggle: () => void
   readonly pause: () => void
 }

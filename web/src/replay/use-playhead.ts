@@ -2,7 +2,7 @@ import { useCallback, useEffect, useState } from 'react'
 import { hashOf, seqFromHash } from './playhead.ts'
 
 export type Playhead = {
-  /** The seq that is looked at; null follows the newest. */
+  /** The seq of the record that is shown; null follows the newest. */
   readonly at: number | null
   readonly seek: (at: number | null) => void
 }
@@ -10,7 +10,7 @@ export type Playhead = {
 /** Browsers refuse to change the address too often. */
 const WRITE_AFTER_MS = 250
 
-/** The moment that is looked at, kept in the address so that it can be shared and reloaded. */
+/** The record that is shown, kept in the address so that it can be shared and reloaded. */
 export function usePlayhead(): Playhead {
   const [at, setAt] = useState(() => seqFromHash(location.hash))
   useEffect(() => {

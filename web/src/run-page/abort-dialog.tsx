@@ -28,12 +28,11 @@ export function AbortDialog({ runId, seen, opened, onClose }: Props) {
       >
         <Stack>
           <Text size="sm">
-            The run stops whatever it is doing, and cannot be continued. Its changes in the project
-            stay.
+            The run stops at once and cannot be continued. Its changes in the project stay.
           </Text>
           <TextInput
             label="Reason"
-            description="Optional. The log keeps it."
+            description="Optional. It is recorded in the log."
             value={reason}
             onChange={(event) => setReason(event.currentTarget.value)}
             data-autofocus

@@ -39,7 +39,7 @@ export function ConfigDialog({ runId, seen, config, onClose }: Props) {
       >
         <Stack>
           <NumberInput
-            label="Iterations, at most"
+            label="Iteration limit"
             min={1}
             allowDecimal={false}
             value={iterations}
@@ -59,7 +59,7 @@ export function ConfigDialog({ runId, seen, config, onClose }: Props) {
           />
           <TextInput
             label="Reason"
-            description="Optional. The log keeps it."
+            description="Optional. It is recorded in the log."
             value={reason}
             onChange={(event) => setReason(event.currentTarget.value)}
           />

@@ -10,7 +10,7 @@ type Props = {
   readonly head: number | null
 }
 
-/** How the page stands to the server, no better than it is. */
+/** The connection of the page to the server. */
 export function ConnectionBadge({ connection, received, head }: Props) {
   const { tone, text } = standing(connection, received, head)
   return (

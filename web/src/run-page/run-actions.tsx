@@ -11,7 +11,7 @@ import classes from './run-actions.module.css'
 type Props = {
   readonly runId: string
   readonly state: RunState
-  /** The last record that is here, which the log keeps of who acts. */
+  /** The last record of the page, which the log records with the person's decision. */
   readonly seen: Seen | null
 }
 

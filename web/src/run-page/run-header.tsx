@@ -16,14 +16,14 @@ import classes from './run-header.module.css'
 type Props = {
   readonly runId: string
   readonly view: RunView
-  /** As of the moment that is looked at. */
+  /** As of the record that is shown. */
   readonly state: RunState | null
   readonly moment: number
   readonly following: boolean
   readonly connection: Connection
   /** seq of the last record that the server has. */
   readonly head: number | null
-  /** How the run has ended, where that is known before all of its records are here. */
+  /** How the run has ended, if that is known before all its records have arrived. */
   readonly ended: RunStatus | null
 }
 
@@ -144,7 +144,7 @@ function nameOf({ phase }: RunState): string {
 function doing({ phase, claimant }: RunState): string {
   switch (phase.type) {
     case 'ready':
-      return claimant === null ? 'Waiting for a server' : 'About to begin an iteration'
+      return claimant === null ? 'Waiting for a server' : 'Starting an iteration'
     case 'planning':
       return phase.failures === 0
         ? 'Asking the model'

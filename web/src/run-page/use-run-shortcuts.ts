@@ -44,7 +44,7 @@ export function useRunShortcuts({ view, moment, playhead, playback }: Options): 
 
 async function copyLink(moment: number): Promise<void> {
   const link = location.origin + location.pathname + hashOf(Math.max(0, moment))
-  // Without TLS a page may not put anything there by itself.
+  // Without TLS a page may not write to the clipboard.
   if (!('clipboard' in navigator)) {
     notifications.show({ title: `Link to record ${moment}`, message: link, autoClose: false })
     return

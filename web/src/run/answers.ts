@@ -13,7 +13,7 @@ export function answerTo({ rows, rowOfSeq, records }: RunView, seq: number): Ans
   return last?.kind === 'run_end' ? last : null
 }
 
-/** The last record that whoever looks at the page has been given, as the log keeps it of what they do. */
+/** The last record that the page has shown, which the log records with a person's decision. */
 export function seenIn({ records }: RunView): Seen | null {
   const last = records.at(-1)
   return last?.meta === undefined ? null : { seq: last.seq, hash: last.meta.hash }

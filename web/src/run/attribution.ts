@@ -1,6 +1,6 @@
 import type { SeqRecord } from './seq-record.ts'
 
-/** Who caused a record; null where no person did, or it is not known. */
+/** Who caused a record; null if no person did, or it is not known. */
 export const principalOf = ({ meta }: SeqRecord): string | null => meta?.principal ?? null
 
 /** How many strings of a record were redacted. */

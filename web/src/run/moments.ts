@@ -21,7 +21,7 @@ export function countUpTo<T>(list: readonly T[], seq: number, seqOf: (item: T) =
   return low
 }
 
-/** The seq where the iteration before (-1) or behind (1) the one at `seq` begins. */
+/** The seq where the iteration before (-1) or after (1) the one at `seq` begins. */
 export function iterationBeside(view: RunView, seq: number, direction: -1 | 1): number | null {
   const { iterationStarts } = view
   const begun = countUpTo(iterationStarts, seq, (start) => start)

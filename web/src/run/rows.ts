@@ -3,9 +3,9 @@ import type { SeqRecordOf } from './seq-record.ts'
 export type StepNode = SeqRecordOf<'step_start'>['payload']['node']
 
 /**
- * What the timeline shows, one a row, in the order of `seq`. A row that more than one record belongs
- * to keeps the records, so that it can be shown as it was at any moment: what has a later seq than the
- * moment had not happened yet.
+ * The rows of the timeline, in the order of `seq`. A row that more than one record belongs
+ * to keeps the records, so that it can be shown as it was at any earlier record: what has a later seq had not
+ * happened yet.
  */
 export type Row =
   | {

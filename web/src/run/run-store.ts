@@ -4,7 +4,7 @@ import { messageOf } from '../api/problem.ts'
 import { EMPTY_VIEW, extend, type RunView } from './run-view.ts'
 import type { SeqRecord } from './seq-record.ts'
 
-/** How the connection to a run stands. */
+/** The state of the connection to a run. */
 export type Connection =
   | { readonly type: 'connecting' }
   | { readonly type: 'open' }
@@ -19,12 +19,12 @@ const STATES = { connecting: 'connecting', live: 'open', reconnecting: 'lost' } 
 
 export type RunSnapshot = { readonly view: RunView; readonly connection: Connection }
 
-/** Records wait this long for company, so that thousands of them make few renderings, milliseconds. */
+/** Records are collected for this long, so that thousands of them cause few renderings, milliseconds. */
 const BATCH_MS = 40
 const LARGE_BATCH = 500
 const LARGE_BATCH_MS = 120
 
-/** Watches one run while somebody looks. It keeps what it has received, and continues from there. */
+/** Watches one run while the page shows it. It keeps what it has received, and continues from there. */
 export class RunStore {
   readonly #runId: string
   readonly #listeners = new Set<() => void>()
@@ -74,14 +74,14 @@ export class RunStore {
     return { type: 'complete' }
   }
 
-  /** A long history comes several times as fast as one answer than as so many messages. */
+  /** A long history comes several times faster as one answer than as many messages. */
   async #catchUp(signal: AbortSignal): Promise<void> {
     try {
       for await (const event of client().history.events(this.#runId, this.#wanted(signal))) {
         this.#take(event)
       }
     } catch (cause) {
-      // Whatever is in the way, the watch finds it too, and knows what can be done about it.
+      // The watch meets the same problem, and handles it.
       if (!(cause instanceof HistoryError)) throw cause
     }
     this.#flush()
@@ -99,7 +99,7 @@ export class RunStore {
 
   #tell(connection: Connection, signal: AbortSignal): void {
     if (signal.aborted) return
-    // What has come before the news is shown before it.
+    // Records that came before the news are shown first.
     this.#flush()
     this.#publish({ ...this.#snapshot, connection })
   }

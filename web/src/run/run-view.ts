@@ -10,7 +10,7 @@ export type UsagePoint = {
   readonly seq: number
   readonly ts: number
   readonly tokens: number
-  /** US dollars; null as soon as one price was not known. */
+  /** US dollars; null if a price was not known. */
   readonly costUsd: number | null
 }
 
@@ -22,11 +22,11 @@ export type Verdict = {
   readonly reason: string
 }
 
-/** Why nothing further was taken: the records are not, or not in this order, those of a run. */
+/** Why no further records were accepted: a run cannot have them, or not in this order. */
 export type Break = { readonly seq: number; readonly message: string }
 
 /**
- * All that the console shows of a run, folded from its records. A value: it is never changed, a longer
+ * Everything that the console shows of a run, folded from its records. It is never changed: a longer
  * one is made from it. The record with seq n is `records[n]`.
  */
 export type RunView = {
@@ -100,7 +100,7 @@ function take(draft: Draft, record: SeqRecord): void {
   if (record.seq > expected) {
     draft.broken = {
       seq: expected,
-      message: `record ${record.seq} came in the place of record ${expected}`,
+      message: `record ${record.seq} came instead of record ${expected}`,
     }
     return
   }

@@ -7,7 +7,7 @@ const SENTENCES: readonly [RegExp, (match: RegExpExecArray) => Distance][] = [
   [/(?<!\d)(\d+) type errors?/, (m) => ({ failing: Number(m[1]), total: null })],
 ]
 
-/** Reads what a goal's sentence counts. It is meant for people, so nothing but a picture hangs on it. */
+/** Reads the numbers in a goal's sentence. The sentence is meant for people, so only a chart depends on it. */
 export function distanceOf(check: {
   readonly achieved: boolean
   readonly reason: string

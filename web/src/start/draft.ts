@@ -1,6 +1,6 @@
 import type { RunRequest } from '../../../src/client/index.ts'
 
-/** The form as it is filled in: a number field that is empty holds ''. */
+/** The form as it is filled in. An empty number field holds ''. */
 export type Draft = {
   readonly goal: string
   readonly cwd: string
@@ -28,7 +28,7 @@ export const EMPTY_DRAFT: Draft = {
 const NUMBERS = ['max_iterations', 'max_cost_usd', 'max_tokens', 'max_seconds'] as const
 const TEXTS = ['cwd', 'model_name', 'reason'] as const
 
-/** The request for what is filled in; what is empty is left to the server. */
+/** The request with the fields that are filled in. For the others, the server has defaults. */
 export function requestOf(draft: Draft): RunRequest {
   const numbers = NUMBERS.flatMap((field) => {
     const value = draft[field]

@@ -22,7 +22,7 @@ import classes from './start-form.module.css'
 
 const MODELS = ['claude-sonnet-4-6', 'gpt-5', 'gemini-2.5-pro', 'ollama/qwen3-coder']
 
-/** Everything that a run can be asked; what is left out the server fills in. */
+/** All settings of a run. For those that are left out, the server has defaults. */
 export function StartForm({ onDone }: { readonly onDone: () => void }) {
   const [, navigate] = useLocation()
   const [last, setLast] = useLocalStorage({
@@ -73,7 +73,7 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
             error={problem('model_name')}
           />
           <NumberInput
-            label="Iterations, at most"
+            label="Iteration limit"
             placeholder="20"
             min={1}
             allowDecimal={false}
@@ -121,7 +121,7 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
         </SimpleGrid>
         <TextInput
           label="Reason"
-          description="Optional. The log keeps it."
+          description="Optional. It is recorded in the log."
           value={draft.reason}
           onChange={(event) => change({ reason: event.currentTarget.value })}
           error={problem('reason')}

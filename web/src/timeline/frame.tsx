@@ -15,7 +15,7 @@ type Props = {
   readonly children: ReactNode
 }
 
-/** What is around every row: when it was, where it is in the stream, and its records as they are. */
+/** The frame of every row: its time, its place in the stream, and its raw records. */
 export function Frame({ records, icon, tone = 'plain', children }: Props) {
   const { began, bad, seek, showRecords } = use(RowToolsContext)
   const [{ seq, ts }] = records

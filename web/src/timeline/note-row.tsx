@@ -78,7 +78,7 @@ function noteOf(record: Note): Shown {
     }
     case 'llm_retry': {
       const { attempt, reason, delay_ms } = record.payload
-      const told = `Model call ${attempt} failed: ${reason}. Tried again after ${formatDuration(delay_ms / 1000)}.`
+      const told = `Model call ${attempt} failed: ${reason}. Retried after ${formatDuration(delay_ms / 1000)}.`
       return { ...plain(<IconRefresh {...SIZE} />, told), tone: 'human' }
     }
     case 'error': {
@@ -128,7 +128,7 @@ function noteOf(record: Note): Shown {
   }
 }
 
-/** `ada asked`, or only `Asked` where it is not known who. */
+/** `ada asked`, or only `Asked` if it is not known who did. */
 function Asked({ record }: { readonly record: Note }) {
   const principal = principalOf(record)
   if (principal === null) return 'Asked'

@@ -1,6 +1,6 @@
 import { createContext } from 'react'
 
-/** What every row may ask for. */
+/** What every row can use. */
 export type RowTools = {
   readonly runId: string
   /** When the run began, seconds since the epoch. */

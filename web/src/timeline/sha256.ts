@@ -1,4 +1,4 @@
-/** SHA-256 (hex). Browsers hand out no cryptography of their own without TLS. */
+/** SHA-256 (hex). Browsers provide no cryptography of their own without TLS. */
 export async function sha256Of(content: Uint8Array<ArrayBuffer>): Promise<string> {
   if (!isSecureContext) {
     const { hash } = await import('../verify/node-crypto.ts')

@@ -18,7 +18,7 @@ export function StepRow({ row: { seq, node, ts, until }, moment, working }: Prop
     <div className={classes.step}>
       <span className={classes.stepName}>{NAMES[node]}</span>
       <span className={classes.quiet}>
-        {over ? formatDuration(until.ts - ts) : working && begun ? 'under way' : ''}
+        {over ? formatDuration(until.ts - ts) : working && begun ? 'in progress' : ''}
       </span>
     </div>
   )

@@ -22,13 +22,13 @@ const HEIGHTS: Readonly<Record<Row['type'], number>> = {
 type Props = {
   readonly view: RunView
   readonly moment: number
-  /** Whether the newest is looked at. */
+  /** Whether the page shows the newest record. */
   readonly following: boolean
   /** Whether the run has not ended. */
   readonly growing: boolean
 }
 
-/** Whether a row is shown whole: what has happened in full, and, faintly, what is still to come. */
+/** A row as it is complete, or dimmed if it has not happened yet at this record. */
 const isSettled = (row: Row, moment: number): boolean =>
   row.seq > moment || lastSeqOf(row) <= moment
 

@@ -20,7 +20,7 @@ export function ToolBody({ call, result }: Props) {
   )
 }
 
-/** What was asked for, in the form that reads best. */
+/** The arguments of a call, in the form that reads best. */
 function Asked({ call: { seq, payload } }: { readonly call: Call }) {
   const { tool, args, raw_args } = payload
   const asked = `asked ${seq}`

@@ -41,12 +41,12 @@ type Props = {
   readonly working: boolean
 }
 
-/** A call and what came of it: the two belong together, so they are shown together. */
+/** A call and its result, which are shown together. */
 export function ToolRow({ row: { call, result: whole }, moment, working }: Props) {
   const { tool, args, read_only } = call.payload
   const result = whole !== null && whole.seq <= moment ? whole : null
   const outcome = result?.payload.outcome ?? null
-  // What changed something is shown at once, what was only looked at when it is asked for.
+  // Calls that changed something are open at first; calls that only read are folded.
   const [open, toggle] = useFold(
     `tool ${call.seq}`,
     !read_only || (outcome !== null && outcome !== 'ok'),

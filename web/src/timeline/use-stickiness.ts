@@ -5,7 +5,7 @@ const AT_END_PX = 60
 const BY_HAND_MS = 500
 
 /**
- * Whether the end of a list that grows is to be followed: until a person scrolls away from it, and
+ * Whether the page follows the end of a growing list: until a person scrolls away from it, and
  * again once the end is in sight.
  */
 export function useStickiness(scroller: RefObject<HTMLElement | null>) {

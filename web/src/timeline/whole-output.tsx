@@ -14,7 +14,7 @@ type Props = {
   readonly look: 'code' | 'terminal'
 }
 
-/** The rest of an output that was too long for the log, when somebody asks for it. */
+/** The whole of an output that was too long for the log, on request. */
 export function WholeOutput({ bytes, sha256, look }: Props) {
   const { runId } = use(RowToolsContext)
   const whole = useMutation({

@@ -5,11 +5,11 @@ import { isSimple, outsideAddress, visible } from '../ui/foreign-text.ts'
 import classes from './rows.module.css'
 
 const PLUGINS = [remarkGfm]
-/** What a model writes must not make the browser ask anybody for anything. */
+/** Text of a model must not make the browser send a request. */
 const WITHOUT = ['img']
 const COMPONENTS = { a: OutsideLink }
 
-/** What a model has said: as Markdown, or as plain text if Markdown would block the page. */
+/** Text of a model: as Markdown, or as plain text if Markdown would block the page. */
 export function Words({ text }: { readonly text: string }) {
   const seen = visible(text)
   if (!isSimple(seen)) return <div className={`${classes.words} ${classes.plain}`}>{seen}</div>
@@ -24,7 +24,7 @@ export function Words({ text }: { readonly text: string }) {
 
 type LinkProps = { readonly href?: string | undefined; readonly children?: ReactNode }
 
-/** The text of a link may say anything: where it leads is shown beside the pointer. */
+/** The text of a link may be misleading, so its address is shown beside the pointer. */
 function OutsideLink({ href, children }: LinkProps) {
   const address = outsideAddress(href)
   if (address === null) return children

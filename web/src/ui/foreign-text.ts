@@ -1,12 +1,12 @@
 /**
- * What turns the direction of writing, or is not seen at all. It does not include what joins emoji and
+ * Characters that change the direction of writing, or are invisible. It does not include what joins emoji and
  * letters of some scripts, line feeds and tabs.
  */
 const HIDDEN =
   /[[\p{Cc}\p{Default_Ignorable_Code_Point}\u2028\u2029\ufff9-\ufffb]--[\t\n\r\u200c\u200d\ufe0e\ufe0f]]/gv
 
 /**
- * Text from a model, a tool or a file in which nothing is hidden: in `a⟨U+202E⟩b` a person sees what the
+ * Makes hidden characters of foreign text visible: in `a⟨U+202E⟩b` a person sees what the
  * machine reads, and one text cannot look like another.
  */
 export const visible = (text: string): string =>
@@ -17,7 +17,7 @@ export const visible = (text: string): string =>
 
 const PROTOCOLS: readonly string[] = ['http:', 'https:', 'mailto:']
 
-/** Where a link in foreign text may lead: to an address that is named whole, of the web or of mail. */
+/** Where a link in foreign text may lead: to a complete address of the web or of mail. */
 export function outsideAddress(href: string | undefined): string | null {
   const address = URL.parse(href ?? '')
   return address !== null && PROTOCOLS.includes(address.protocol) ? address.href : null
@@ -25,9 +25,9 @@ export function outsideAddress(href: string | undefined): string | null {
 
 const MAX_CHARS = 20_000
 const MAX_LINES = 600
-/** Quotes and lists in each other; the page is drawn by recursion over them. */
+/** How deep quotes and lists may be nested; the page draws them by recursion. */
 const MAX_DEPTH = 16
-/** Characters that open emphasis, links and their like, in one paragraph: each is compared with the others. */
+/** Characters that open emphasis or links, in one paragraph: each is compared with the others. */
 const MAX_OPEN = 1000
 
 const DEEP = new RegExp(`^(?:[ \\t]*(?:[>*+-]|\\d{1,9}[.)])){${MAX_DEPTH}}`)
@@ -35,8 +35,8 @@ const INDENT = new RegExp(`^[ \\t]{${4 * MAX_DEPTH},}[>*+\\d-]`)
 const OPENING = /[[*_]/g
 
 /**
- * Whether text can be read as Markdown at once. There is text of a few thousand characters with which that takes
- * minutes, or more of the stack than there is.
+ * Whether text can be parsed as Markdown quickly. There are texts of a few thousand characters for which that takes
+ * minutes, or overflows the stack.
  */
 export function isSimple(text: string): boolean {
   if (text.length > MAX_CHARS) return false
@@ -56,7 +56,7 @@ export function isSimple(text: string): boolean {
 const MAX_CODE = { chars: 50_000, lines: 2_000, line: 240 } as const
 
 /**
- * Whether code can be coloured at once: the grammars read a long word, or many empty lines, again and again.
+ * Whether code can be highlighted quickly: the grammars read a long word, or many empty lines, repeatedly.
  * That of JSON does not.
  */
 export function isQuicklyColoured(text: string, language: string): boolean {

@@ -1,6 +1,6 @@
 import { type HotkeyItem, useHotkeys } from '@mantine/hooks'
 
-/** Keys of the page, which do nothing while a dialog is before it. */
+/** Shortcuts of the page. They do nothing while a dialog is open. */
 export function useShortcuts(shortcuts: readonly HotkeyItem[]): void {
   useHotkeys(
     shortcuts.map(([keys, act, options]) => [

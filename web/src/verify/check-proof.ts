@@ -4,7 +4,7 @@ import { hasSigned, knownKeys } from '../../../src/audit/proofs/public-keys.ts'
 import { canonicalText } from '../../../src/log/commitment.ts'
 import type { ProofVerdict } from './protocol.ts'
 
-/** All that is signed counts, also what a newer server may have added. */
+/** Everything that is signed counts, including fields that a newer server may add. */
 const Proof = z.looseObject({
   type: z.literal('retrai.run-proof.v1'),
   run_id: z.string(),

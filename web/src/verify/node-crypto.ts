@@ -3,8 +3,8 @@ import { sha256, sha512 } from '@noble/hashes/sha2.js'
 import { bytesToHex, hexToBytes } from '@noble/hashes/utils.js'
 
 /**
- * Replaces `node:crypto` in the console: as much of it as the server's own code for verifying needs.
- * The cryptography of browsers will not do: it works asynchronously, and is missing without TLS.
+ * Replaces `node:crypto` in the console: the part that the server's own code for verifying needs.
+ * The cryptography of browsers does not fit: it is asynchronous, and missing without TLS.
  */
 hashes.sha512 = sha512
 
@@ -34,7 +34,7 @@ const KEY_BYTES = 32
 const BEGIN = '-----BEGIN PUBLIC KEY-----'
 const END = '-----END PUBLIC KEY-----'
 
-/** A public key, which is an Ed25519 key or of no use here. */
+/** A public key. Only Ed25519 keys can be used here. */
 export type KeyObject = {
   readonly asymmetricKeyType: 'ed25519' | undefined
   readonly export: (options: { readonly type: 'spki'; readonly format: 'der' }) => Uint8Array
@@ -44,7 +44,7 @@ export type KeyObject = {
 export function createPublicKey(pem: string): KeyObject {
   const start = pem.indexOf(BEGIN)
   const end = start === -1 ? -1 : pem.indexOf(END, start)
-  if (end === -1) throw new Error('a key is no PEM')
+  if (end === -1) throw new Error('the key is not in PEM format')
   const base64 = pem.slice(start + BEGIN.length, end)
   const der = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0))
   const known =
@@ -59,7 +59,7 @@ export function verify(
   signature: Uint8Array,
 ): boolean {
   const point = key.export({ type: 'spki', format: 'der' }).subarray(ED25519.length)
-  // As RFC 8032 has it, and not by the rules of a currency.
+  // By the rules of RFC 8032, not those of ZIP 215.
   return verifyEd25519(signature, content, point, { zip215: false })
 }
 

@@ -17,7 +17,7 @@ export type Answer =
     }
   | { readonly type: 'proof'; readonly verdict: ProofVerdict }
 
-/** What is to be said of a proof by itself. */
+/** The verdict on a proof by itself. */
 export type ProofVerdict =
   | {
       /** Signed by a key that the server publishes, or not by the one that it names. */

@@ -2,7 +2,7 @@ import { useEffect, useMemo, useState, useSyncExternalStore } from 'react'
 import type { SeqRecord } from '../run/seq-record.ts'
 import { type Verification, Verifier } from './verifier.ts'
 
-/** Longer runs are verified when somebody asks for it: it takes seconds, and the power of a phone. */
+/** Longer runs are verified on request: it takes seconds, and much power on a phone. */
 const UNASKED = 25_000
 
 export type Verifying = Verification & {

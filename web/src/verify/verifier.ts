@@ -7,24 +7,24 @@ export type Verification = {
   /** How many are valid: all before the first that is not. */
   readonly verified: number
   readonly bad: BadRecord | null
-  /** Why this browser cannot verify; null where it can. */
+  /** Why this browser cannot verify; null if it can. */
   readonly failure: string | null
 }
 
 const NOTHING_VERIFIED: Verification = { verified: 0, bad: null, failure: null }
 
-/** Records that the worker is given at once, and how many times that before it has answered. */
+/** Records that the worker gets at once, and how many such batches it gets before it must answer. */
 const BATCH = 200
 const IN_FLIGHT = 2
 /** How often the page gets the progress, milliseconds. */
 const TELL_MS = 120
-/** Pause before the code of the worker is asked for again, where it could not be had, milliseconds. */
+/** Pause before the code of the worker is requested again after a failure, milliseconds. */
 const RETRY_MS = 3000
 
 const startWorker = (): Worker =>
   new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' })
 
-/** Verifies the records of one run, in a worker, while somebody looks. */
+/** Verifies the records of one run, in a worker, while the page shows it. */
 export class Verifier {
   readonly #runId: string
   readonly #listeners = new Set<() => void>()
@@ -51,7 +51,7 @@ export class Verifier {
     }
   }
 
-  /** @param records all that have arrived, those of before among them */
+  /** @param records all that have arrived, including those of earlier calls */
   feed(records: readonly SeqRecord[]): void {
     this.#records = records
     this.#pump()
@@ -84,7 +84,7 @@ export class Verifier {
       this.#forget()
       this.#state = { ...NOTHING_VERIFIED, failure: failureOf(message) }
       this.#tell()
-      // What failed at its work would fail again.
+      // A worker that failed at its work would fail again.
       if (hasRun) return
       this.#retry = setTimeout(() => {
         this.#state = NOTHING_VERIFIED
@@ -94,7 +94,7 @@ export class Verifier {
     return worker
   }
 
-  /** At once where there is nothing more to come, else now and then. */
+  /** At once if nothing more comes, otherwise from time to time. */
   #tellSoon(): void {
     if (this.#inFlight > 0) {
       this.#timer ??= setTimeout(() => this.#tell(), TELL_MS)
@@ -118,7 +118,7 @@ export class Verifier {
     this.#told = NOTHING_VERIFIED
   }
 
-  /** A worker that is gone has taken with it what it knew. */
+  /** A worker that has ended has lost its state. */
   #forget(): void {
     clearTimeout(this.#retry)
     this.#worker?.terminate()
@@ -133,13 +133,13 @@ const ask = (worker: Worker, question: Question): void => worker.postMessage(que
 const failureOf = (message: string | undefined): string =>
   message === undefined || message === '' ? 'The code that verifies could not be loaded.' : message
 
-/** What was stored: everything but what the frame has added to it. Altered text stays text, and no record. */
+/** The stored record: everything except what the frame adds. An altered text stays text and is not a record. */
 function storedRecord({ seq, id = '', meta, altered, ...data }: SeqRecord): StoredRecord {
   const record = altered === true ? JSON.stringify(data) : data
   return { seq, id, type: data.kind, data: record, metadata: meta }
 }
 
-/** Whether a proof is signed as it says, by itself. @throws where this browser cannot tell */
+/** Whether a proof is signed by the key that it names. @throws if this browser cannot check it */
 export function checkProof(proof: unknown, keys: unknown): Promise<ProofVerdict> {
   const worker = startWorker()
   const verdict = new Promise<ProofVerdict>((resolve, reject) => {

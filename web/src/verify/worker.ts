@@ -7,7 +7,7 @@ import type { LoadedRun } from '../../../src/log/run-log.ts'
 import { checkProof } from './check-proof.ts'
 import type { Answer, Question } from './protocol.ts'
 
-/** Verifies one run beside the page: its work must not block what a person sees. */
+/** Verifies one run in a worker, so that the page is not blocked. */
 let run: LoadedRun | null = null
 let bad: BadRecord | null = null
 
