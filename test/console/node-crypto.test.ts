@@ -59,7 +59,7 @@ describe('the replacement for node:crypto in browsers', () => {
   })
 
   test('refuses a text that is not a key', () => {
-    expect(() => here.createPublicKey('a key, I say')).toThrow('no PEM')
+    expect(() => here.createPublicKey('a key, I say')).toThrow('not in PEM format')
   })
 })
 

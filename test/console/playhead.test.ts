@@ -16,7 +16,7 @@ describe('playing a run', () => {
     fc.assert(
       fc.property(
         pauses,
-        fc.array(fc.nat({ max: 900 })),
+        fc.array(fc.nat({ max: 900 }), { minLength: 1 }),
         fc.constantFrom(1, 4, 64),
         (ms, steps, speed) => {
           const records = recordsOf(ms)
