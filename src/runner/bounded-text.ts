@@ -1,26 +1,26 @@
-/** Whether a byte is inside a UTF-8 character, not at its start. */
+/** Whether a byte is inside of a UTF-8 character, not its first. */
 const isContinuation = (byte: number | undefined): boolean =>
   byte !== undefined && (byte & 0xc0) === 0x80
 
-/** The largest index up to `at` that parts no character of valid UTF-8. */
+/** The largest index up to `at` that splits no character of valid UTF-8. */
 export function characterStart(bytes: Uint8Array, at: number): number {
   let index = at
   while (index > 0 && isContinuation(bytes[index])) index -= 1
   return index
 }
 
-/** The smallest index from `at` on that parts no character of valid UTF-8. */
+/** The smallest index from `at` on that splits no character of valid UTF-8. */
 export function nextCharacterStart(bytes: Uint8Array, at: number): number {
   let index = at
   while (isContinuation(bytes[index])) index += 1
   return index
 }
 
-const FIRST_SIZE = 4096
+const FIRST_HEAD_BYTES = 4096
 
 /**
- * Collects text and keeps at most `limit` bytes of it: the first half, and the latest as a ring. So a
- * flood costs no more memory than its limit, and the end, where a summary mostly stands, is not lost.
+ * Collects text and keeps at most `limit` bytes of it: the first half, and the latest in a ring. A long output costs no
+ * more memory than its limit, and its end, where most summaries are, is kept.
  */
 export class BoundedText {
   readonly #headLimit: number
@@ -28,8 +28,8 @@ export class BoundedText {
   #head = Buffer.alloc(0)
   #headSize = 0
   #ring: Buffer | null = null
-  /** Bytes that went past the head; the last of them are in the ring. */
-  #behind = 0
+  /** Bytes after the head; the last of them are in the ring. */
+  #afterHead = 0
 
   constructor(limit: number) {
     this.#headLimit = Math.ceil(limit / 2)
@@ -44,14 +44,14 @@ export class BoundedText {
     if (bytes.length > room) this.#addToRing(bytes.subarray(room))
   }
 
-  /** What is kept. A line stands where something was dropped and says how much. */
+  /** What is kept. If something was dropped, a line in its place has the number of bytes. */
   text(): string {
     const head = this.#head.subarray(0, this.#headSize)
     const tail = this.#tail()
-    if (this.#behind <= tail.length) return Buffer.concat([head, tail]).toString()
+    if (this.#afterHead <= tail.length) return Buffer.concat([head, tail]).toString()
     const headEnd = characterEnd(head)
     const tailStart = nextCharacterStart(tail, 0)
-    const dropped = this.#behind - tail.length + (head.length - headEnd) + tailStart
+    const dropped = this.#afterHead - tail.length + (head.length - headEnd) + tailStart
     const kept = [head.subarray(0, headEnd), tail.subarray(tailStart)].map(String)
     return kept.join(`\n[${dropped} bytes of output are dropped here]\n`)
   }
@@ -59,7 +59,10 @@ export class BoundedText {
   #addToHead(bytes: Buffer): void {
     const needed = this.#headSize + bytes.length
     if (needed > this.#head.length) {
-      const size = Math.min(this.#headLimit, Math.max(FIRST_SIZE, needed, this.#head.length * 2))
+      const size = Math.min(
+        this.#headLimit,
+        Math.max(FIRST_HEAD_BYTES, needed, this.#head.length * 2),
+      )
       const grown = Buffer.alloc(size)
       this.#head.copy(grown, 0, 0, this.#headSize)
       this.#head = grown
@@ -73,17 +76,17 @@ export class BoundedText {
     if (size > 0) {
       this.#ring ??= Buffer.alloc(size)
       const latest = bytes.subarray(Math.max(0, bytes.length - size))
-      const at = (this.#behind + bytes.length - latest.length) % size
+      const at = (this.#afterHead + bytes.length - latest.length) % size
       const untilEnd = latest.copy(this.#ring, at)
       latest.copy(this.#ring, 0, untilEnd)
     }
-    this.#behind += bytes.length
+    this.#afterHead += bytes.length
   }
 
   #tail(): Buffer {
     if (this.#ring === null) return Buffer.alloc(0)
-    if (this.#behind <= this.#tailLimit) return this.#ring.subarray(0, this.#behind)
-    const at = this.#behind % this.#tailLimit
+    if (this.#afterHead <= this.#tailLimit) return this.#ring.subarray(0, this.#afterHead)
+    const at = this.#afterHead % this.#tailLimit
     return Buffer.concat([this.#ring.subarray(at), this.#ring.subarray(0, at)])
   }
 }

@@ -3,13 +3,15 @@ import { StringDecoder } from 'node:string_decoder'
 import { processMask } from '../log/masking.ts'
 import { BoundedText } from './bounded-text.ts'
 
-/** How long a stream rests after each chunk once it is past its limit: a flood must not busy us. */
+/**
+ * How long a stream pauses after each chunk once it is over its limit, so that a flood does not keep this process busy.
+ */
 const REST_MS = 2
 
 type CollectedOutput = {
   readonly stdout: BoundedText
   readonly stderr: BoundedText
-  /** Both as they came; a character whose bytes came in two chunks stays whole. */
+  /** Both in the order in which they came. A character whose bytes came in two chunks stays whole. */
   readonly both: BoundedText
   readonly bytes: () => number
   /** Resolves when both streams are closed. */
@@ -17,14 +19,14 @@ type CollectedOutput = {
 }
 
 /**
- * Reads both streams of a child to their end, keeping at most `maxBytes` of each. Secrets are masked on
- * the way: where something is dropped later, a half of one could be left. `onTooMuch` is called once both
- * together have brought more than `mostBytes`.
+ * Reads both streams of a child to their end, keeping at most `maxBytes` of each. Secrets are masked before anything is
+ * dropped, because a half of one would not be recognized. `onTooMuch` is called once both together have more than
+ * `maxTotalBytes`.
  */
 export function collectOutput(
   streams: { readonly stdout: Readable; readonly stderr: Readable },
   maxBytes: number,
-  { mostBytes, onTooMuch }: { readonly mostBytes: number; readonly onTooMuch: () => void },
+  { maxTotalBytes, onTooMuch }: { readonly maxTotalBytes: number; readonly onTooMuch: () => void },
 ): CollectedOutput {
   const both = new BoundedText(maxBytes)
   let total = 0
@@ -46,8 +48,8 @@ export function collectOutput(
       seen += chunk.length
       total += chunk.length
       take(decoder.write(chunk))
-      if (total > mostBytes) onTooMuch()
-      // What is held back is looked at again with each chunk, so crumbs are gathered first.
+      if (total > maxTotalBytes) onTooMuch()
+      // Text that is held back is checked again with each chunk, so small chunks are collected first.
       if (seen <= maxBytes && !pieces.holds) return
       stream.pause()
       setTimeout(() => stream.resume(), REST_MS)
@@ -69,16 +71,13 @@ export function collectOutput(
   return { stdout, stderr, both, bytes: () => total, closed }
 }
 
-/** More than this does not wait for the other side, in characters. */
-const MOST_WAITING = 64_000
+/** The longest text that waits for the other side, in characters. */
+const MAX_WAITING = 64_000
 
-/** Adds text of one side; `holds` says whether more of it is held back, that came before what follows. */
+/** Adds text of one side. `holds`: more text of this side is held back, which came before what follows. */
 type Add = (text: string, holds: boolean) => void
 
-/**
- * Joins two texts in the order in which they come: while a part of one is held back, the other waits for
- * it. A side that holds nothing back any more lets go of what waits for it.
- */
+/** Joins two texts in the order in which they come. While a part of one is held back, the other waits for it. */
 export function interleave(add: (text: string) => void): readonly [Add, Add] {
   const first = { holds: false, waiting: '' }
   const second = { holds: false, waiting: '' }
@@ -92,7 +91,7 @@ export function interleave(add: (text: string) => void): readonly [Add, Add] {
       side.holds = holds
       if (other.holds) {
         side.waiting += text
-        if (side.waiting.length > MOST_WAITING) release(side)
+        if (side.waiting.length > MAX_WAITING) release(side)
       } else {
         add(text)
       }

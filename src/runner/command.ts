@@ -1,7 +1,7 @@
-/** Kept of each stream of a command that names no limit: 1 MiB. */
+/** Bytes kept of each stream of a command without a limit of its own: 1 MiB. */
 export const DEFAULT_MAX_BYTES = 1_048_576
 
-/** What no command of a server may go past, in bytes: all its processes' memory, and all that it prints. */
+/** The limits of every command of a server, in bytes: the memory of all its processes, and all that it prints. */
 export type CommandLimits = { readonly memoryBytes: number; readonly outputBytes: number }
 
 /** A program to run, in a process group of its own. */
@@ -13,19 +13,19 @@ export type Command = {
   /** Added to the allow-listed environment; the server's own variables and keys are never passed. */
   readonly env?: Readonly<Record<string, string>>
   /**
-   * Bytes kept of each of stdout and stderr, and of both together: half from the beginning, half from
-   * the end. What lies between is counted and dropped, and a line in its place says so.
+   * Bytes kept of each of stdout and stderr, and of both together: half from the beginning, half from the end. The
+   * bytes between them are counted and dropped, and a line in their place has their number.
    */
   readonly maxBytes?: number
-  /** Bytes of memory that all its processes may have together, where that is less than others may. */
+  /** Limit of the memory of all its processes together, in bytes, if it is lower than that of all commands. */
   readonly maxMemoryBytes?: number
   readonly signal: AbortSignal
 }
 
 export type CommandResult = {
   /**
-   * How it ended: by itself, at a limit of time, memory or output, with its run, or not at all because its program
-   * is missing. `lost`: the process that runs commands has died, and what the command did is not known.
+   * How it ended: by itself, at a limit of time, memory or output, or with its run. Or it was not started. `lost`: the
+   * process that runs commands died, and what the command did is not known.
    */
   readonly end:
     | 'exited'
@@ -36,16 +36,16 @@ export type CommandResult = {
     | 'not_found'
     | 'not_started'
     | 'lost'
-  /** The limit that ended it, where that was one of memory or output. */
+  /** The limit of memory or output that ended it. */
   readonly limitBytes?: number
-  /** If it was not started because the system is short of something: the error code, such as EMFILE. */
+  /** The error code, such as EMFILE, if it was not started because the system is short of something. */
   readonly shortage?: string
-  /** Null unless it exited by itself; 128 + n when a signal n ended it. */
+  /** Null unless it exited by itself; 128 + n if signal n ended it. */
   readonly exitCode: number | null
   /** As text, with secrets masked. */
   readonly stdout: string
   readonly stderr: string
-  /** stdout and stderr as they came, interleaved. */
+  /** stdout and stderr in the order in which they came. */
   readonly output: string
   /** Bytes written in all, kept or not. */
   readonly bytes: number
@@ -57,13 +57,13 @@ export type RunCommand = (command: Command) => Promise<CommandResult>
 
 const MIB = 1024 * 1024
 
-/** What a command did that was stopped at a limit of memory or output, as part of a sentence. */
+/** What a command did before it was stopped at a limit of memory or output, as part of a sentence. */
 export function overLimit({ end, limitBytes = 0 }: CommandResult): string {
   const size = `${Math.round(limitBytes / MIB)} MiB`
   return end === 'out_of_memory' ? `used more than ${size} of memory` : `printed more than ${size}`
 }
 
-/** What the system refuses for lack of descriptors, memory or processes: it may be over in a moment. */
+/** Errors for lack of descriptors, memory or processes. The shortage may be over in a moment. */
 const SHORTAGES: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM'])
 
 /** The error code if the system is short of something; null if the error has another cause. */
@@ -73,8 +73,8 @@ export function shortageOf(cause: unknown): string | null {
 }
 
 /**
- * The only variables of the server's own environment that commands see. A list of what is allowed,
- * because a list of secrets is never complete: keys, tokens and proxies with passwords stay behind.
+ * The only variables of the server's own environment that commands get. It lists what is allowed, because a list of
+ * secrets is never complete: keys, tokens and proxies with passwords are not passed on.
  */
 const ALLOWED: ReadonlySet<string> = new Set([
   ...['PATH', 'HOME', 'USER', 'LOGNAME', 'SHELL', 'TERM', 'TZ', 'TMPDIR', 'TMP', 'TEMP'],
@@ -86,7 +86,7 @@ const ALLOWED: ReadonlySet<string> = new Set([
 ])
 const ALLOWED_PREFIX = 'LC_'
 
-/** Nothing may wait for a person or a terminal, and looking at a project must not litter it. */
+/** No command waits for a person or a terminal, and looking at a project leaves no files in it. */
 const FIXED: Readonly<Record<string, string>> = {
   GIT_TERMINAL_PROMPT: '0',
   GIT_EDITOR: 'true',
@@ -95,7 +95,7 @@ const FIXED: Readonly<Record<string, string>> = {
   PYTHONDONTWRITEBYTECODE: '1',
 }
 
-/** The environment of a command: what is allowed of `own`, what is always set, then `added`. */
+/** The environment of a command: the allowed part of `own`, what is always set, then `added`. */
 export function commandEnvironment(
   own: Readonly<Record<string, string | undefined>>,
   added: Readonly<Record<string, string>> = {},

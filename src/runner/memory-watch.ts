@@ -4,22 +4,22 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 type Watched = {
   /** The process that leads its session. */
   readonly pid: number
-  /** As it is in the environment of all its processes: `NAME=value`. */
+  /** Its entry in the environment of all its processes: `NAME=value`. */
   readonly mark: string
   readonly maxBytes: number
   readonly onTooMuch: () => void
 }
 
-/** Whether the memory of commands can be limited here: only Linux reports what each process has. */
+/** Whether the memory of commands can be limited here: only Linux reports what each process uses. */
 export const canLimitMemory: boolean =
   process.platform === 'linux' && existsSync('/proc/self/status')
 
 const INTERVAL_MS = 200
-/** With so many processes that a look takes long, the next one is later. */
-const MOST_SHARE = 0.05
+/** The part of the time that a look may take. With many processes a look takes long, so the next one is later. */
+const MAX_SHARE = 0.05
 
 const watches = new Map<number, Watched>()
-/** The command that a process belongs to, or null, with the time at which the process began. */
+/** The command that a process belongs to, or null, and the time at which the process began. */
 const known = new Map<number, { readonly began: string; readonly watch: number | null }>()
 let count = 0
 let isLooking = false
@@ -27,10 +27,10 @@ let isLooking = false
 /**
  * Watches the memory of a command and all its processes, until the returned function is called.
  *
- * Memory is watched, not limited by the kernel. Its limits for a process (RLIMIT_AS, RLIMIT_DATA) count what
- * Node, Go, the JVM and sanitizers only reserve: Node with eight idle worker threads has 6 GB of address space
- * and 5 GB of data, and 85 MB of memory. Control groups need rights that a server rarely has.
- * @param watched `onTooMuch` is called when the processes together have more than `maxBytes`, perhaps more than once
+ * Memory is watched, not limited by the kernel. The kernel's limits for a process (RLIMIT_AS, RLIMIT_DATA) count what
+ * Node, Go, the JVM and sanitizers only reserve: Node with eight idle worker threads has 6 GB of address space and 5 GB
+ * of data, and uses 85 MB of memory. Control groups need rights that most servers do not have.
+ * @param watched `onTooMuch` is called when the processes use more than `maxBytes` together, perhaps more than once
  */
 export function watchMemory(watched: Watched): () => void {
   if (!canLimitMemory) return () => {}
@@ -56,18 +56,18 @@ function look(): void {
   for (const [id, pids] of members()) {
     const watched = watches.get(id)
     if (watched === undefined) continue
-    // The first sum is cheap, but counts twice what processes share; the second does not.
+    // The first sum is cheap, but counts shared memory once per process; the second counts it once.
     const { maxBytes, onTooMuch } = watched
     if (sum(pids, roughBytes) > maxBytes && sum(pids, exactBytes) > maxBytes) onTooMuch()
   }
   const took = performance.now() - begun
-  setTimeout(look, Math.max(INTERVAL_MS, took / MOST_SHARE))
+  setTimeout(look, Math.max(INTERVAL_MS, took / MAX_SHARE))
 }
 
 const sum = (pids: readonly number[], bytesOf: (pid: number) => number): number =>
   pids.reduce((total, pid) => total + bytesOf(pid), 0)
 
-/** The processes of each command: of its session, or with its mark, wherever they went. */
+/** The processes of each command: of its session, or with its mark, wherever they are. */
 function members(): Map<number, number[]> {
   const found = new Map<number, number[]>()
   const alive = new Set<number>()
@@ -87,11 +87,11 @@ function processNames(): string[] {
   try {
     return readdirSync('/proc')
   } catch {
-    return [] // this process has no descriptor left; the next look comes soon
+    return [] // this process is out of descriptors; it looks again soon
   }
 }
 
-/** Undefined where the process is gone. */
+/** Undefined if the process is gone. */
 function watchOf(pid: number): number | null | undefined {
   const stat = read(`/proc/${pid}/stat`)
   if (stat === '') return undefined
@@ -119,11 +119,11 @@ function byMark(environment: string): number | null {
   return null
 }
 
-/** Memory that is a process' own, and what of it was swapped out. */
+/** The own memory of a process, including what is swapped out. */
 const roughBytes = (pid: number): number =>
   kibOf(read(`/proc/${pid}/status`), ['RssAnon', 'RssShmem', 'VmSwap']) * 1024
 
-/** The same, where a page that n processes share counts as an nth of it for each. */
+/** The same, but a page that n processes share counts as an nth of it for each. */
 function exactBytes(pid: number): number {
   const rollup = read(`/proc/${pid}/smaps_rollup`)
   if (!rollup.includes('Pss_Anon:')) return roughBytes(pid)

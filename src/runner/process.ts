@@ -17,14 +17,14 @@ import {
   startReaper,
 } from './stragglers.ts'
 
-/** Between SIGTERM and SIGKILL: an abort has stopped everything within a second, whatever ignores it. */
+/** Time between SIGTERM and SIGKILL. An abort stops everything within a second, even what ignores SIGTERM. */
 export const GRACE_MS = 400
-/** For what is still in the pipes when all that could write to them is killed. */
+/** Time to read what is still in the pipes after all that could write to them was killed. */
 const DRAIN_MS = 1_000
-/** For the kernel to end a killed child; one that hangs in a device never ends. */
+/** Time for the kernel to end a killed child. One that hangs in a device never ends. */
 const REAP_MS = 5_000
 const POLL_MS = 20
-/** The longest that a timer of Node can be set. */
+/** The longest timer of Node. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
 type Child = ChildProcessByStdio<null, Readable, Readable>
@@ -34,17 +34,17 @@ type Started = {
   readonly exited: Promise<number>
 }
 
-/** What the caller of a process does with it. */
+/** What the caller does with a process. */
 export type ProcessIo = {
   /** Called once, before any output. `streams` end when nothing writes to them any more. */
   readonly onStarted: (streams: { readonly stdout: Readable; readonly stderr: Readable }) => void
-  /** Called when nothing of the command lives: what is left in the pipes is little. */
+  /** Called when no process of the command is alive: little is left in the pipes. */
   readonly onDead: () => void
   /** Resolves when the server stops the command. */
   readonly stopped: Promise<StopCause>
 }
 
-/** Runs a command in a process group of its own, to its end. When it resolves, nothing of the command lives. */
+/** Runs a command in a process group of its own, to its end. When it resolves, no process of the command is alive. */
 export async function runProcess(request: StartRequest, io: ProcessIo): Promise<CallEnd> {
   startReaper()
   const mark = newMark()
@@ -66,7 +66,7 @@ export async function runProcess(request: StartRequest, io: ProcessIo): Promise<
   io.onDead()
   const exitCode = end === 'exited' ? await exited : 0
   if (!(await settledWithin(closed, DRAIN_MS))) {
-    // Whatever is ready is read before a pipe that somebody still holds is given up.
+    // A process that was not found may hold a pipe open: what is in it is read before it is closed.
     await setImmediate()
     child.stdout.destroy()
     child.stderr.destroy()
@@ -127,14 +127,14 @@ async function whyNotStarted(file: string, cwd: string, cause: unknown): Promise
     : { end: 'not_started', message: `${file} cannot be started: there is no folder ${cwd}` }
 }
 
-/** Waits for the end of the child, stops it at a limit, and kills all that is left of it. */
+/** Waits until the child ends or must be stopped, and then kills all that is left of it. */
 async function untilEnded(
   { pid, exited, stopped }: Omit<Started, 'child'> & { readonly stopped: Promise<StopCause> },
   timeoutMs: number,
   mark: ReturnType<typeof newMark>,
 ): Promise<'exited' | StopCause> {
   const end = await exitOrStop(exited, stopped, timeoutMs)
-  // A command that takes more and more memory is given no time to take still more.
+  // A command that uses too much memory gets no time to use still more.
   if (end !== 'exited' && end !== 'out_of_memory') {
     sendSignal(-pid, 'SIGTERM')
     await signalMarked(mark, 'SIGTERM')
@@ -147,7 +147,7 @@ async function untilEnded(
   return end
 }
 
-/** What comes first: the exit of the child, its time limit or a stop. */
+/** Which comes first: the exit of the child, its time limit or a stop. */
 async function exitOrStop(
   exited: Promise<number>,
   stopped: Promise<StopCause>,

@@ -12,15 +12,18 @@ export const FRAME = {
   /** To the server: output. */
   stdout: 4,
   stderr: 5,
-  /** To the server: `CallEnd` as JSON; nothing of the command lives any more. */
+  /** To the server: `CallEnd` as JSON; no process of the command is alive any more. */
   end: 6,
 } as const
 export type FrameType = (typeof FRAME)[keyof typeof FRAME]
 
-/** Bytes of each stream of a call that may be on their way to the server, so that one slow reader stops nobody. */
+/**
+ * Bytes of each stream of a call that may be on their way to the server, so that one slow reader does not stop the
+ * others.
+ */
 export const WINDOW_BYTES = 256 * 1024
 
-/** A command, with all that the runner needs to know of it: the runner has no environment and no settings. */
+/** A command with everything that the runner needs: the runner has no environment and no settings. */
 export type StartRequest = {
   readonly file: string
   readonly args: readonly string[]
@@ -74,7 +77,7 @@ export type Frame = {
   readonly payload: Buffer
 }
 
-/** Cuts what arrives into frames. */
+/** Splits the received bytes into frames. */
 export class FrameReader {
   #rest: Buffer = Buffer.alloc(0)
 

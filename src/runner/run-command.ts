@@ -10,23 +10,23 @@ import {
 } from './command.ts'
 import { Runner } from './runner.ts'
 
-/** Half of the memory of the machine or its container, and more than any test suite prints. */
+/** Half of the memory of the machine or its container, and more output than any test suite prints. */
 export const DEFAULT_LIMITS: CommandLimits = {
   memoryBytes: Math.floor(Math.min(totalmem(), process.constrainedMemory() || totalmem()) / 2),
   outputBytes: 512 * 1024 * 1024,
 }
 
 const silent = { info: () => {}, error: () => {} }
-/** For those that run commands without a server; its process is started with the first command. */
+/** For code that runs commands without a server. Its process starts with the first command. */
 const ownRunner = new Runner(silent)
 
-/** Makes what runs commands, each in a process group of its own; see the type for what holds. */
+/** Runs commands within these limits, each in a process group of its own. */
 export const commandRunner =
   (limits: CommandLimits, runner: Runner = ownRunner): RunCommand =>
   (command) =>
     run(command, limits, runner)
 
-/** With the limits of a server that names none. */
+/** Runs commands within the default limits. */
 export const runCommand: RunCommand = commandRunner(DEFAULT_LIMITS)
 
 async function run(
@@ -44,7 +44,7 @@ async function run(
   const onAbort = (): void => call.stop('aborted')
   signal.addEventListener('abort', onAbort)
   const output = collectOutput(call, command.maxBytes ?? DEFAULT_MAX_BYTES, {
-    mostBytes: limits.outputBytes,
+    maxTotalBytes: limits.outputBytes,
     onTooMuch: () => call.stop('too_much_output'),
   })
   const ended = await call.ended

@@ -22,7 +22,7 @@ import {
 const server = new Socket({ fd: 3, readable: true, writable: true })
 const calls = new Map<number, Call>()
 
-/** A stream of a command on its way to the server. */
+/** A stream of a command to the server. */
 class Outlet {
   readonly #type: FrameType
   readonly #call: number

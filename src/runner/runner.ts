@@ -22,19 +22,19 @@ import {
 const PROGRAM = fileURLToPath(siblingModule('runner-process', import.meta.url))
 const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'].find(isOfUtilLinux)
 
-/** The runner died while the command ran: what the command did is not known. */
+/** The runner died during the command, so it is not known what the command did. */
 export type Lost = { readonly end: 'lost' }
 
-/** A command that the runner was asked to start. */
+/** A command that the runner starts. */
 export type RunningCall = {
   readonly stdout: Readable
   readonly stderr: Readable
-  /** Resolves when nothing of the command lives. Never rejects. */
+  /** Resolves when no process of the command is alive. Never rejects. */
   readonly ended: Promise<CallEnd | Lost>
   stop(cause: StopCause): void
 }
 
-/** The handle of the server on its runner, which is started at once and, after its death, with the next command. */
+/** Starts commands in the runner, a process that starts at once and, after its death, with the next command. */
 export class Runner {
   readonly #log: Pick<Logger, 'info' | 'error'>
   #connection: Connection | null = null
@@ -62,7 +62,7 @@ export class Runner {
     return this.#connection?.pid ?? null
   }
 
-  /** Ends the runner, and with it all that it runs. */
+  /** Ends the runner and all commands that it runs. */
   close(): void {
     this.#connection?.close()
     this.#connection = null
@@ -179,7 +179,7 @@ class Connection {
   }
 }
 
-/** A command whose runner cannot be started, and why. */
+/** A command whose runner cannot be started, with the reason. */
 function notStarted(failed: Promise<unknown>): RunningCall {
   const ended = failed.then((cause): CallEnd => {
     const shortage = shortageOf(cause)
@@ -197,7 +197,7 @@ class Call {
   readonly stderr: Readable
   readonly ended: Promise<CallEnd | Lost>
   readonly #end: (end: CallEnd | Lost) => void
-  /** Bytes that were received and not yet given back to the window. */
+  /** Bytes that were received and not yet returned to the window. */
   readonly #received = { stdout: 0, stderr: 0 }
 
   constructor(consumed: (stream: Stream, bytes: number) => void) {
@@ -228,7 +228,7 @@ class Call {
   }
 }
 
-/** The setpriv of BusyBox knows no signal at the death of a parent. */
+/** The setpriv of BusyBox has no option for a signal at the death of a parent. */
 function isOfUtilLinux(path: string): boolean {
   try {
     return basename(realpathSync(path)) === 'setpriv'

@@ -3,21 +3,20 @@ import { randomUUID } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 
 /**
- * Every command carries this variable in its environment, and so do all processes that come of it.
- * On Linux they are found by it in /proc even where they left the process group by setsid and a
- * double fork. Elsewhere nothing is found, and the process group is all that is known.
+ * Every command has this variable in its environment, and so do all its descendants. On Linux they are found by it in
+ * /proc, even if they left the process group by setsid and a double fork. Elsewhere only the process group is known.
  */
 const MARK = 'RETRAI_COMMAND_ID'
 const HAVE_PROC = process.platform === 'linux'
 
-/** Begins the mark of every command of this server process. */
+/** The beginning of the mark of every command of this server process. */
 const SERVER = randomUUID()
 let count = 0
 
-/** How the mark of every command of this server begins, as it stands in an environment. */
+/** The beginning of the entry of every command of this server in an environment. */
 const serverMark = `${MARK}=${SERVER}.`
 
-/** A mark as it is in an environment. */
+/** The entry of a mark in an environment. */
 export const entryOf = (mark: ReturnType<typeof newMark>): string => `${MARK}=${mark[MARK]}`
 
 /** Variables that mark one command. */
@@ -35,7 +34,7 @@ const carries = async (pid: string, entry: string): Promise<boolean> => {
   }
 }
 
-/** The living processes that carry a mark. Never rejects. */
+/** The living processes with a mark. Never rejects. */
 async function marked(mark: ReturnType<typeof newMark>): Promise<number[]> {
   if (!HAVE_PROC) return []
   const entry = `${entryOf(mark)}\0`
@@ -47,7 +46,7 @@ async function marked(mark: ReturnType<typeof newMark>): Promise<number[]> {
   return found.flat()
 }
 
-/** Sends a signal to all living processes that carry a mark; answers how many there were. */
+/** Sends a signal to all living processes with a mark; returns their number. */
 export async function signalMarked(
   mark: ReturnType<typeof newMark>,
   signal: NodeJS.Signals,
@@ -59,14 +58,14 @@ export async function signalMarked(
 
 const MAX_ROUNDS = 20
 
-/** Kills all that carry a mark, again and again while they fork, until none is found. */
+/** Kills all processes with a mark, again and again while they fork, until none is found. */
 export async function killMarked(mark: ReturnType<typeof newMark>): Promise<void> {
   for (let round = 0; round < MAX_ROUNDS; round += 1) {
     if ((await signalMarked(mark, 'SIGKILL')) === 0) return
   }
 }
 
-/** Sends a signal to a process, or with `-pid` to its group; false where there is none to take it. */
+/** Sends a signal to a process, or with `-pid` to its group; false if there is none. */
 export function sendSignal(pid: number, signal: NodeJS.Signals | 0): boolean {
   try {
     return process.kill(pid, signal)
@@ -76,8 +75,8 @@ export function sendSignal(pid: number, signal: NodeJS.Signals | 0): boolean {
 }
 
 /**
- * Waits on a pipe that closes when this server is gone, however it went, then kills all that carries
- * the server's mark, again and again while it forks.
+ * Waits on a pipe that closes when this server ends in any way, then kills all processes with the server's mark, again
+ * and again while they fork.
  */
 const SCRIPT = `
 read -r _
@@ -94,8 +93,8 @@ done
 let started = false
 
 /**
- * Sees to it that commands end with this server even where it is killed by SIGKILL. One small shell
- * per server, on Linux; it keeps nothing alive and costs a command nothing. Idempotent, best effort.
+ * Ends all commands when this server ends, even by SIGKILL. One small shell per server, on Linux. It keeps no process
+ * alive and costs a command nothing. Idempotent, best effort.
  */
 export function startReaper(): void {
   if (started || process.platform !== 'linux') return

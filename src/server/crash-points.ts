@@ -7,12 +7,12 @@ import type { EventStore } from '../store/event-store.ts'
 const EFFECTS = ['model', 'tool', 'goal check'] as const
 
 type Deed = `append of ${Kind}` | (typeof EFFECTS)[number]
-/** A moment at which a server can be made to die: right before or right after it does something. */
+/** A moment at which a server can be killed: right before or right after it does something. */
 export type CrashPoint = `before ${Deed}` | `after ${Deed}`
 
 /**
- * All moments. An append is named by every kind of record in it; "after" it is in the log, but nothing
- * that follows from that has happened yet. "After" an effect its outcome is not recorded yet.
+ * All crash points. An append is named by every kind of record in it. "After" an append, it is in the log, and nothing
+ * has followed from it. "After" an effect, its outcome is not recorded yet.
  */
 export const CRASH_POINTS: readonly CrashPoint[] = [
   ...ALL_KINDS.map((kind) => `append of ${kind}` as const),
@@ -21,7 +21,7 @@ export const CRASH_POINTS: readonly CrashPoint[] = [
 
 const KNOWN: ReadonlyMap<string, CrashPoint> = new Map(CRASH_POINTS.map((point) => [point, point]))
 
-/** `after append of tool_call#2` is the second time that this point is reached; without a number the first. */
+/** `after append of tool_call#2` is the second time that the server reaches this point; without a number, the first. */
 export const CrashAt = z.string().transform((text, context) => {
   const [, name = '', time = '1'] = /^(.*?)(?:#([1-9]\d*))?$/.exec(text) ?? []
   const point = KNOWN.get(name)
@@ -31,7 +31,7 @@ export const CrashAt = z.string().transform((text, context) => {
 })
 export type CrashAt = z.infer<typeof CrashAt>
 
-/** Counts the times that a point is reached, and ends this process as `kill -9` does when it is time. */
+/** Counts how often a point is reached, and kills this process as `kill -9` does at the chosen time. */
 function fuse({ point, time }: CrashAt): (reached: CrashPoint) => void {
   let times = 0
   return (reached) => {
@@ -41,7 +41,7 @@ function fuse({ point, time }: CrashAt): (reached: CrashPoint) => void {
   }
 }
 
-/** The store, with the crash points of its appends. Without `at` it is the store itself. */
+/** The store with the crash points of its appends; the store itself without `at`. */
 export function withCrashingAppends(store: EventStore, at: CrashAt | undefined): EventStore {
   if (at === undefined) return store
   const reach = fuse(at)
@@ -63,7 +63,7 @@ export function withCrashingAppends(store: EventStore, at: CrashAt | undefined):
   }
 }
 
-/** The effects of the run loop, with the crash points round each. Without `at` they are as they were. */
+/** The effects of the run loop with the crash points around them; the effects themselves without `at`. */
 export function withCrashingEffects(effects: Effects, at: CrashAt | undefined): Effects {
   if (at === undefined) return effects
   const reach = fuse(at)

@@ -16,10 +16,10 @@ import type { Settings } from './settings.ts'
 
 const MIB = 1024 * 1024
 
-/** What goal checks leave here when a server is killed, the next one removes. */
+/** Goal checks write here. What a killed server leaves, the next start removes. */
 export const REPORTS_FOLDER = 'checks'
 
-/** All that runs do to the world. */
+/** All effects of runs on the world. */
 export function createEffects(
   settings: Settings,
   artifacts: Artifacts,
@@ -64,7 +64,7 @@ export function createEffects(
   return withCrashingEffects(effects, settings.RETRAI_CRASH_AT)
 }
 
-/** Who works on the runs; nothing is done before it is started. */
+/** The supervisor that works on the runs. It does nothing before it is started. */
 export function createSupervisor(
   { settings, log, store }: Pick<Parts, 'settings' | 'log' | 'store'>,
   effects: Effects,

@@ -15,7 +15,7 @@ import type { EventStore } from '../store/event-store.ts'
 import type { Integrity } from './integrity.ts'
 import { date, now, type Parts } from './parts.ts'
 
-/** The HTTP room with all that it needs from the others. */
+/** The HTTP app with everything that it needs from the other rooms. */
 export function createApp(
   { settings, log, store, artifacts, readModel, projector }: Parts,
   {
@@ -32,7 +32,7 @@ export function createApp(
     readonly effects: Effects
     readonly resources: Resources
     readonly redactions: Redactions
-    /** Null where nothing is noted. */
+    /** Null if the access log is off. */
     readonly accessLog: AccessRecorder | null
     readonly integrity: Pick<Integrity, 'detail'>
   },
@@ -71,12 +71,12 @@ export function createApp(
   })
 }
 
-/** Whoever asks for readiness is told within this time, milliseconds. */
+/** How long a request for readiness waits for the store. */
 const PING_WITHIN_MS = 2_000
 
 /**
- * Whether the store answers and the projections have caught up, and what is wrong where not. What is stored and
- * does not hold is told of as well, but served.
+ * Whether the store answers and the projections are up to date, and what is wrong if not. Integrity problems are
+ * reported too, but the server still serves.
  */
 async function readiness(
   store: EventStore,
@@ -91,8 +91,8 @@ async function readiness(
   },
 ) {
   const storeProblem = await pingProblem(store)
-  const behind = 'The read model is still being brought up to date with the log.'
-  const projectionProblem = projector.problem() ?? (readModel.caughtUp ? null : behind)
+  const catchingUp = 'The read model is still catching up with the log.'
+  const projectionProblem = projector.problem() ?? (readModel.caughtUp ? null : catchingUp)
   const shortage = await resources.problem()
   return {
     ready: storeProblem === null && projectionProblem === null && shortage === null,
@@ -108,7 +108,7 @@ async function readiness(
 const check = (problem: string | null) =>
   problem === null ? { ok: true } : { ok: false, detail: problem }
 
-/** Null where the store answers now. */
+/** Null if the store answers now. */
 async function pingProblem(store: EventStore): Promise<string | null> {
   const { promise: silence, resolve } = Promise.withResolvers<string>()
   const text = `The store does not answer within ${PING_WITHIN_MS / 1000} seconds.`

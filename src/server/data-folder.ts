@@ -8,13 +8,13 @@ import * as z from 'zod'
 import { messageOf } from '../lib/message-of.ts'
 import { sha256 } from '../lib/sha256.ts'
 
-/** The default of earlier versions: in the folder that a server is started in, which may be a project. */
+/** The default of earlier versions: in the folder where the server is started, which may be a project. */
 export const formerDataDir = (): string => resolve('.retrai')
 
 /**
- * The data folder of servers that are started in the working folder. It is among the data of the user, so that no
- * project contains it, and named after the working folder, so that each has its own. A `.retrai` that an earlier
- * version made is used only until this folder exists: after that, a run could have made it.
+ * The data folder of a server that is started in the working folder. It is in the user's data folder, so that no
+ * project contains it, and it is named after the working folder, so that each has its own. A `.retrai` of an earlier
+ * version is used only until this folder exists: after that, a run could have made it.
  */
 export function defaultDataDir(env: Readonly<Record<string, string | undefined>>): string {
   const own = newDataDir(env)
@@ -24,7 +24,7 @@ export function defaultDataDir(env: Readonly<Record<string, string | undefined>>
   return formerExists && !existsSync(own) ? formerDataDir() : own
 }
 
-/** Where a `.retrai` of the working folder should be moved. */
+/** Where to move a `.retrai` of the working folder. */
 export function newDataDir(env: Readonly<Record<string, string | undefined>>): string {
   const given = env.XDG_DATA_HOME ?? ''
   const home = isAbsolute(given) ? given : join(homedir(), '.local', 'share')
@@ -34,7 +34,7 @@ export function newDataDir(env: Readonly<Record<string, string | undefined>>): s
   return join(home, 'retrai', [name, hash].filter(Boolean).join('-'))
 }
 
-/** Makes the folder, for this user alone, unless it exists. The error is a text for people that says what to do. */
+/** Makes the folder, for this user alone, unless it exists. The error is a text for people, with advice. */
 export function makeDataFolder(folder: string): ResultAsync<void, string> {
   return ResultAsync.fromPromise(make(folder), (cause) => {
     const { code, message } = cause as NodeJS.ErrnoException
@@ -44,8 +44,8 @@ export function makeDataFolder(folder: string): ResultAsync<void, string> {
 }
 
 /**
- * Makes it and the folders above it. With `recursive`, Node would try for ever in /proc, where no folder
- * can be made, and report no error for a read-only disk.
+ * Makes it and the folders above it. With `recursive`, Node would retry forever in /proc, where no folder can be made,
+ * and report no error for a read-only disk.
  */
 async function make(folder: string): Promise<void> {
   const above = dirname(folder)
@@ -68,8 +68,8 @@ async function makeOne(folder: string): Promise<void> {
 }
 
 const WHY: Readonly<Record<string, string>> = {
-  ENOENT: 'folders cannot be made there',
-  EEXIST: 'there is a file of that name',
+  ENOENT: 'no folder can be made there',
+  EEXIST: 'there is a file with that name',
   ENOTDIR: 'a part of its path is a file',
   EACCES: 'this user may not write there',
   EPERM: 'this user may not write there',
@@ -78,8 +78,8 @@ const WHY: Readonly<Record<string, string>> = {
 }
 
 /**
- * The identity of the server that has this data folder: made at its first start, and kept through all
- * restarts. The error is a text for people.
+ * The identity of the server that has this data folder. Its first start makes it, and every restart keeps it. The error
+ * is a text for people.
  */
 export function ensureServerId(file: string): ResultAsync<string, string> {
   return ResultAsync.fromPromise(readOrCreate(file), (cause) => {
@@ -103,10 +103,10 @@ async function readOrCreate(file: string): Promise<string> {
   return id
 }
 
-/** The claimants of processes that were stopped are kept in a file, one a line, latest last. */
+/** How many claimants of stopped processes the file keeps, one per line, latest last. */
 const KEPT_STOPS = 100
 
-/** Claimants of the processes that were stopped. Any other process has crashed, or was stopped long ago. */
+/** The claimants of processes that were stopped. Any other process crashed, or was stopped long ago. */
 export async function cleanStops(file: string): Promise<ReadonlySet<string>> {
   const text = await ResultAsync.fromPromise(readFile(file, 'utf8'), String).unwrapOr('')
   return new Set(text.split('\n').filter((line) => line !== ''))

@@ -14,29 +14,29 @@ import { siblingModule } from '../lib/package-files.ts'
 import { date, type Parts } from './parts.ts'
 import type { Task, Verdict } from './verify-worker.ts'
 
-/** When the whole store is verified, and how much of a processor that takes. */
+/** When the whole store is verified, and how much of a processor that uses. */
 export type VerifyPace = {
   readonly firstAfterMs: number
   readonly everyMs: number
-  /** So many times as long as it has worked, it rests. */
+  /** It rests this many times as long as it has worked. */
   readonly restTimes: number
 }
 
-/** Once per start and day, with a fifth of a processor at most. */
+/** After each start and once a day, with a fifth of a processor at most. */
 const PACE: VerifyPace = { firstAfterMs: 30_000, everyMs: 24 * 3_600_000, restTimes: 4 }
 
-/** Findings that the logger gets one by one. */
-const MOST_LOGGED = 20
-/** Memory of the thread, so that a huge log stops the verification and not the server. */
-const MOST_MEMORY_MB = 1_024
+/** How many findings are logged one by one. */
+const MAX_LOGGED = 20
+/** Memory of the thread. A huge log then stops the verification and not the server. */
+const MAX_MEMORY_MB = 1_024
 
 const WORKER = siblingModule('verify-worker', import.meta.url)
 
-/** What is wrong with what the server has stored, as far as that is known. */
+/** Known problems of the stored data. */
 export type Integrity = {
-  /** For anybody, without any content; null while nothing is known to be wrong. */
+  /** For anybody, so without any content; null while no problem is known. */
   detail(): string | null
-  /** Keeps a checkpoint outside of the log, so that a log that is put back to before it is found. */
+  /** Keeps a checkpoint outside of the log, so that a log that was reset to an earlier state is found. */
   keep(checkpoint: Checkpoint): Promise<void>
   stop(): Promise<void>
 }
@@ -44,8 +44,8 @@ export type Integrity = {
 type Deps = Pick<Parts, 'settings' | 'log' | 'store' | 'readModel'> & { readonly keyring: Keyring }
 
 /**
- * Verifies what is stored: at once that all that the last checkpoint names is there, later all of it in a
- * thread of its own. What does not hold is logged and said; the server serves on.
+ * Verifies the stored data: at once that everything in the last checkpoint is there, later all of it in a thread of its
+ * own. Findings are logged and reported, and the server continues to serve.
  */
 export function startIntegrity(deps: Deps, pace: Partial<VerifyPace> = {}): Integrity {
   const { settings, log } = deps
@@ -65,23 +65,23 @@ export function startIntegrity(deps: Deps, pace: Partial<VerifyPace> = {}): Inte
     if (stopped) return
     if (found.isErr()) return log.warn({ error: found.error }, NOT_VERIFIED)
     heads = found.value
-    tell(log, heads)
+    logFindings(log, heads)
   }
 
   const verifyWhole = (): void => {
     const task: Task = { dataDir: settings.RETRAI_DATA_DIR, restTimes }
     const worker = new Worker(WORKER, {
       workerData: task,
-      resourceLimits: { maxOldGenerationSizeMb: MOST_MEMORY_MB },
+      resourceLimits: { maxOldGenerationSizeMb: MAX_MEMORY_MB },
     })
     thread = worker
     worker.once('message', (verdict: Verdict) => {
       if (verdict.type === 'failed') log.warn({ error: verdict.message }, NOT_VERIFIED)
       else {
         whole = verdict.findings
-        tell(log, whole)
+        logFindings(log, whole)
         log.info({ records: verdict.records, findings: whole.length }, 'the store was verified')
-        mendReadModel(deps, whole)
+        rebuildReadModel(deps, whole)
       }
     })
     worker.once('error', (error) => {
@@ -93,8 +93,8 @@ export function startIntegrity(deps: Deps, pace: Partial<VerifyPace> = {}): Inte
     })
   }
 
-  const started = verifyStart()
-  // An EventStoreDB is verified by `retrai verify --server`: its log may be as large as all its servers.
+  const started = verifyStart().catch((error) => log.warn({ err: error }, NOT_VERIFIED))
+  // `retrai verify --server` verifies an EventStoreDB: its log may be as large as those of all its servers.
   timer = setTimeout(() => {
     if (settings.EVENTSTORE_URL === undefined) verifyWhole()
   }, firstAfterMs).unref()
@@ -103,7 +103,7 @@ export function startIntegrity(deps: Deps, pace: Partial<VerifyPace> = {}): Inte
     keep: async (checkpoint) => {
       await started
       await writeKept(keptFile, checkpoint).catch((error) =>
-        log.warn({ err: error }, 'the last checkpoint could not be kept beside the log'),
+        log.warn({ err: error }, 'the last checkpoint could not be saved beside the log'),
       )
     },
     stop: async () => {
@@ -115,22 +115,22 @@ export function startIntegrity(deps: Deps, pace: Partial<VerifyPace> = {}): Inte
   }
 }
 
-const NOT_VERIFIED = 'what is stored could not be verified'
+const NOT_VERIFIED = 'the stored data could not be verified'
 
 const textOf = ({ where, seq, message }: Finding): string => `${where} ${seq ?? ''} ${message}`
 
-/** A read model that does not fit the log is rebuilt from it. */
-function mendReadModel({ readModel }: Deps, findings: readonly Finding[]): void {
+/** Rebuilds a read model that does not match the log. */
+function rebuildReadModel({ readModel }: Deps, findings: readonly Finding[]): void {
   const [first] = findings.filter(({ where }) => where === READ_MODEL)
   if (first !== undefined) readModel.startOver(first.message, { altered: true })
 }
 
-function tell(log: Logger, findings: readonly Finding[]): void {
-  for (const finding of findings.slice(0, MOST_LOGGED)) {
-    log.error({ ...finding }, 'what is stored does not hold')
+function logFindings(log: Logger, findings: readonly Finding[]): void {
+  for (const finding of findings.slice(0, MAX_LOGGED)) {
+    log.error({ ...finding }, 'the stored data is not intact')
   }
-  const more = findings.length - MOST_LOGGED
-  if (more > 0) log.error({ more }, 'more of what is stored does not hold: see retrai verify')
+  const more = findings.length - MAX_LOGGED
+  if (more > 0) log.error({ more }, 'the stored data has more findings: see retrai verify')
 }
 
 function detail(findings: number, altered: string | null): string | null {
@@ -138,15 +138,15 @@ function detail(findings: number, altered: string | null): string | null {
     ...(findings === 0
       ? []
       : [
-          `${findings} things in the log or beside it do not hold: records or runs were changed or removed.`,
+          `Verification has ${findings} findings in the log or beside it: records or runs were changed or removed.`,
         ]),
     ...(altered === null
       ? []
-      : ['The read model was changed by something else than this server, and was rebuilt.']),
+      : ['The read model was changed by something other than this server, so it was rebuilt.']),
   ]
   return parts.length === 0
     ? null
-    : `${parts.join(' ')} The log of the server and "retrai verify" say what.`
+    : `${parts.join(' ')} See the log of the server and "retrai verify".`
 }
 
 async function readKept(file: string): Promise<Checkpoint | null> {
@@ -162,7 +162,7 @@ async function writeKept(file: string, checkpoint: Checkpoint): Promise<void> {
   await rename(`${file}.new`, file)
 }
 
-/** Signed statements over all runs, unless they are switched off. */
+/** Writes signed checkpoints over all runs, unless they are switched off. */
 export function startCheckpointing(
   { settings, log, store, readModel }: Pick<Parts, 'settings' | 'log' | 'store' | 'readModel'>,
   keyring: Keyring,

@@ -5,7 +5,7 @@ import { type Problem, problemDocument } from '../api/problems.ts'
 import type { buildApp } from '../http/app.ts'
 import type { Settings } from './settings.ts'
 
-/** Begins to answer; resolves to the address. The error is a text for people that says what to do. */
+/** Begins to listen; resolves to the address. The error is a text for people, with advice. */
 export function listen(
   app: Pick<Awaited<ReturnType<typeof buildApp>>, 'listen'>,
   { RETRAI_HOST: host, RETRAI_PORT: port }: Settings,
@@ -21,19 +21,18 @@ function listenProblem(cause: unknown, host: string, port: number, flag: string)
   if (code === 'EADDRINUSE') {
     return `Port ${port} on ${host} is taken by another program. Stop it, or choose another port with ${flag} (0 finds a free one).`
   }
-  if (code === 'EACCES')
-    return `Port ${port} may not be opened by this user. Choose one above 1023.`
+  if (code === 'EACCES') return `This user may not open port ${port}. Choose one above 1023.`
   return `Cannot listen on ${host}:${port}: ${message}`
 }
 
 const PATH = '/health/live'
-/** Whoever asks is answered at once, so nobody has to hold a connection. */
+/** Each request is answered at once, so nobody needs to hold a connection. */
 const MAX_CONNECTIONS = 64
 const REQUEST_MS = 5_000
 
 /**
- * Answers `GET /health/live` on a socket of its own, for orchestrators: it also answers while the thread
- * that serves everything else is stuck. Resolves to its address; the error is a text for people.
+ * Answers `GET /health/live` on a socket of its own, for orchestrators, even while the thread that serves everything
+ * else is stuck. Resolves to its address; the error is a text for people.
  * @param problem what is wrong now; null if nothing is
  */
 export function listenForHealth(

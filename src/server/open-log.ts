@@ -10,7 +10,7 @@ import { withCrashingAppends } from './crash-points.ts'
 import { now } from './parts.ts'
 import { isLoopback, type Settings } from './settings.ts'
 
-/** The log as it is stored, the same without what was taken out of it, and who takes it out. */
+/** The log as it is stored, the same without redacted text, and the redactor. */
 type OpenLog = {
   readonly ledger: EventStore
   readonly store: EventStore
@@ -33,23 +33,23 @@ async function openStore(settings: Settings, log: Logger): Promise<Result<EventS
     const opened = await openEmbeddedStore({ file: join(dataDir, 'log.sqlite') })
     return opened.mapErr(({ message }) => message)
   }
-  // Loaded here, so that who does not use it does not wait for its client.
+  // Loaded only here, so that a server without EventStoreDB does not wait for its client.
   const { openEventStoreDb } = await import('../store/eventstoredb/eventstoredb-store.ts')
   const opened = await openEventStoreDb({ connectionString, log: (message) => log.warn(message) })
   return opened.mapErr(({ message }) => message)
 }
 
-/** How long a server that may not listen without tokens waits to learn whether there are any. */
+/** How long the server waits to learn whether there are tokens, if it may not listen without any. */
 const TOKENS_WITHIN_MS = 10_000
 
-/** Who may ask. Beyond loopback somebody must be asked for a token; the error is a text for people. */
+/** Opens the tokens. A server that listens beyond loopback needs one; the error is a text for people. */
 export async function openAuth(
   settings: Settings,
   log: Logger,
   store: EventStore,
 ): Promise<Result<Auth, string>> {
   const { RETRAI_HOST: host, RETRAI_TOKEN: configured = null, EVENTSTORE_URL } = settings
-  // An embedded log is always there to be read.
+  // An embedded log can always be read, so its tokens need no copy.
   const kept =
     EVENTSTORE_URL === undefined ? undefined : join(settings.RETRAI_DATA_DIR, 'tokens.json')
   const auth = await Auth.open({ store, configured, clock: now, log, keptIn: kept })
@@ -57,8 +57,8 @@ export async function openAuth(
   const read = await auth.read(TOKENS_WITHIN_MS)
   if (read && auth.guarded) return ok(auth)
   await auth.close()
-  const why = read ? 'and none was made' : 'and the log cannot be read to see whether there is any'
+  const why = read ? 'there is none' : 'the log cannot be read to see whether there is one'
   return err(
-    `This server runs shell commands, so it listens on ${host} only where tokens are asked for, ${why}. Make one with "retrai token create NAME --role admin" and the same --data-dir or --store, or set RETRAI_TOKEN, or keep --host 127.0.0.1.`,
+    `This server runs shell commands, so it listens on ${host} only if it has a token, and ${why}. Make one with "retrai token create NAME --role admin" and the same --data-dir or --store, or set RETRAI_TOKEN, or keep --host 127.0.0.1.`,
   )
 }

@@ -10,9 +10,9 @@ import type { Forget, Redactor } from '../redaction/redactor.ts'
 import type { EventStore } from '../store/event-store.ts'
 
 type Deps = {
-  /** Where redactions are recorded. */
+  /** The log as it is stored, where redactions are recorded. */
   readonly ledger: EventStore
-  /** What all else reads. */
+  /** The log without redacted text, which everything else reads. */
   readonly store: EventStore
   readonly redactor: Redactor
   readonly readModel: SqliteReadModel
@@ -22,13 +22,13 @@ type Deps = {
   readonly log: Logger
 }
 
-/** Redactions as HTTP offers them, and what has to be begun once all who keep something have said so. */
+/** Redactions for HTTP. Call `start` after every part that keeps texts has called `onRedacted`. */
 export function createRedactions(deps: Deps): Redactions & { start(): void } {
   const { ledger, store, redactor, artifacts, now } = deps
-  const forgetful: ((runId: string) => void)[] = []
+  const forgetters: ((runId: string) => void)[] = []
   const forgetAll: Forget = async (redactions) => {
     for (const runId of new Set(redactions.map(({ record }) => record.payload.run_id))) {
-      for (const forget of forgetful) forget(runId)
+      for (const forget of forgetters) forget(runId)
     }
   }
   return {
@@ -41,7 +41,7 @@ export function createRedactions(deps: Deps): Redactions & { start(): void } {
     ofRun: (runId) => redactor.ofRun(runId),
     asOfNow: (event) => redactor.apply(event),
     onRedacted: (forget) => {
-      forgetful.push(forget)
+      forgetters.push(forget)
     },
     start: () => redactor.start([forgetRedacted(deps), forgetAll, removeArtifacts(artifacts)]),
   }
@@ -56,7 +56,7 @@ const removeArtifacts =
     }
   }
 
-/** Looks through an artifact; text that stands across two chunks is found too. */
+/** Searches an artifact, also across the borders of its chunks. */
 function artifactHolds(artifacts: ArtifactSource) {
   return async (sha256: string, texts: readonly string[]): Promise<boolean> => {
     const found = await ResultAsync.fromPromise(artifacts.read(sha256), String)

@@ -20,10 +20,10 @@ const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'
 const OLLAMA_PORT = '11434'
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '::1'])
 
-/** Whether a server that listens there is reached from the same machine only. */
+/** Whether a server on this host is reachable only from the same machine. */
 export const isLoopback = (host: string): boolean => LOOPBACK.has(host)
 
-/** An address of models. The client of the endpoint refuses one that holds a password. */
+/** The address of a model endpoint. Its client refuses one with a password. */
 const modelUrl = (keyName: string) =>
   z
     .url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
@@ -32,7 +32,7 @@ const modelUrl = (keyName: string) =>
       `must hold no user name or password: put the key into ${keyName}`,
     )
 
-/** OLLAMA_HOST in the forms that Ollama takes, read as the address of its OpenAI-compatible API. */
+/** OLLAMA_HOST in the forms that Ollama accepts, read as the address of its OpenAI-compatible API. */
 const ollamaUrl = text.transform((host, context) => {
   const url = ollamaApi(host)
   if (url !== null) return url
@@ -42,7 +42,7 @@ const ollamaUrl = text.transform((host, context) => {
   return z.NEVER
 })
 
-/** Null if it is not valid. The host may be written for the server (`0.0.0.0`) as well as for its clients. */
+/** Null if it is not valid. The host may be written for the server (`0.0.0.0`) or for its clients. */
 function ollamaApi(host: string): string | null {
   const parts = /^(?:(https?):\/\/)?(\[[^\]]*\]|[^:/?#@]*)(?::(\d+))?(\/[^?#]*)?$/i.exec(host)
   if (parts === null) return null
@@ -53,7 +53,7 @@ function ollamaApi(host: string): string | null {
   return URL.canParse(url) ? url : null
 }
 
-/** All settings of a server: one row for each environment variable. */
+/** All settings of a server: one row per environment variable. */
 const Settings = z.strictObject({
   RETRAI_HOST: text.default('127.0.0.1'),
   RETRAI_PORT: port.default(8000),
@@ -65,7 +65,7 @@ const Settings = z.strictObject({
   RETRAI_TOKEN: text.min(16, 'must have at least 16 characters').optional(),
   RETRAI_LOG_LEVEL: oneOf(LOG_LEVELS).default('info'),
   RETRAI_MAX_RUNS_AT_WORK: positiveInt.default(16),
-  /** Of all processes of one command; half of the memory of the machine if it is not set. */
+  /** The memory of all processes of one command; half of the memory of the machine if it is not set. */
   RETRAI_COMMAND_MEMORY_MIB: positiveInt.pipe(z.number().min(64, 'must be at least 64')).optional(),
   RETRAI_COMMAND_OUTPUT_MIB: positiveInt.default(512),
   RETRAI_MAX_COST_USD: positive.optional(),
@@ -78,7 +78,7 @@ const Settings = z.strictObject({
   RETRAI_MAX_CONNECTIONS_PER_CLIENT: positiveInt.default(6_000),
   RETRAI_MAX_SOCKETS: positiveInt.default(10_000),
   RETRAI_MAX_SOCKETS_PER_CLIENT: positiveInt.default(5_000),
-  /** At most the longest time that a timer of Node takes. */
+  /** At most the longest timer of Node. */
   RETRAI_SOCKET_STALL_SECONDS: positive
     .pipe(z.number().max(2_000_000, 'must be at most 2000000'))
     .default(60),
@@ -87,7 +87,7 @@ const Settings = z.strictObject({
     .pipe(z.int('must be a whole number').max(86_400, 'must be at most 86400'))
     .default(60),
   RETRAI_ACCESS_LOG: oneOf(['on', 'strict', 'off']).default('on'),
-  /** An endpoint that takes every model, whatever its name. */
+  /** An endpoint for every model, whatever its name. */
   RETRAI_LLM_BASE_URL: modelUrl('RETRAI_LLM_API_KEY').optional(),
   RETRAI_LLM_API_KEY: text.optional(),
   ANTHROPIC_API_KEY: text.optional(),
@@ -95,7 +95,7 @@ const Settings = z.strictObject({
   OPENAI_API_KEY: text.optional(),
   OPENAI_BASE_URL: modelUrl('OPENAI_API_KEY').optional(),
   OLLAMA_HOST: ollamaUrl.optional(),
-  /** For tests: where this server kills itself. Never set it anywhere else. */
+  /** For tests only: where this server kills itself. */
   RETRAI_CRASH_AT: CrashAt.optional(),
 })
 export type Settings = Readonly<z.infer<typeof Settings>>
@@ -105,7 +105,7 @@ const SECRETS = [
   ...(['ANTHROPIC_API_KEY', 'GEMINI_API_KEY', 'OPENAI_API_KEY'] as const),
 ] satisfies (keyof Settings)[]
 
-/** The secrets among the settings, each under the name of its variable. */
+/** The secrets among the settings, each with the name of its variable. */
 export function secretsOf(settings: Settings): OwnSecret[] {
   const password = /:\/\/[^@/]*?:([^@/]*)@/.exec(settings.EVENTSTORE_URL ?? '')?.[1] ?? ''
   return [
@@ -142,7 +142,7 @@ export const readSettings = (flags: Flags, env: Environment): Result<Settings, s
 
 const StorePlace = Settings.pick({ RETRAI_DATA_DIR: true, EVENTSTORE_URL: true })
 
-/** Reads where the log of a server is, whatever its other settings are. */
+/** Reads where the log of a server is, even if its other settings are not valid. */
 export const readStorePlace = (
   flags: Pick<Flags, 'dataDir' | 'store'>,
   env: Environment,
@@ -155,8 +155,8 @@ const withDataDir = (flags: Flags, env: Environment): Flags => ({
 })
 
 /**
- * Reads the settings of `schema` from flags, which win, and the environment. A variable that is empty counts
- * as not set. The error is a text for people that names every setting that is not valid.
+ * Reads the settings of `schema` from flags, which win, and the environment. An empty variable counts as not set. The
+ * error is a text for people that names every setting that is not valid.
  */
 export function parseSettings<S extends z.ZodObject>(
   schema: S,

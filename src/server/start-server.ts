@@ -33,27 +33,27 @@ import { type Settings, secretsOf } from './settings.ts'
 export type Server = {
   /** Where it listens, such as `http://127.0.0.1:8000`. */
   readonly url: string
-  /** Ends sockets, requests and work under way; unfinished runs go on when it is started again. */
+  /** Ends sockets, requests and the work on runs. The next start continues unfinished runs. */
   close(): Promise<void>
 }
 
 export type StartOptions = {
   readonly log: Logger
-  /** When what is stored is verified, other than by default. */
+  /** When the stored data is verified, if not by default. */
   readonly verify?: Partial<VerifyPace>
   /** Called if the store holds another log than before: close this server then, and start it again. */
   readonly onLogReplaced?: () => void
 }
 
-/** How long a start waits until all that was recorded to be taken out is gone. */
+/** How long a start waits until all recorded redactions are done. */
 const REDACTED_WITHIN_MS = 5_000
 
 const LOG_REPLACED =
   'the event store came back with another log, for instance an empty one or an older backup: the server starts again from it'
 
 /**
- * Puts the rooms together: store, projections, agent, HTTP. An EventStoreDB that is away is waited for
- * while the server listens. The error is a text for people.
+ * Joins the rooms: store, projections, agent, HTTP. If EventStoreDB is not reachable, the server listens and waits for
+ * it. The error is a text for people.
  */
 export function startServer(
   settings: Settings,
@@ -71,7 +71,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
     return err(`The process that runs commands cannot be started: ${connected.error}`)
   warnOfShortSecrets(settings, log)
   warnOfFormerDataDir(settings, log)
-  // Whatever was opened is closed again, in the opposite order, unless all of it could be.
+  // If a step fails, everything that was opened before is closed, in the opposite order.
   await using opened = new AsyncDisposableStack()
   opened.defer(() => runner.close())
   const dataDir = settings.RETRAI_DATA_DIR
@@ -103,14 +103,14 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   })
   opened.defer(() => projector.stop())
 
-  // The read model is locked by now, so no other server has checks under way in this folder.
+  // The read model is locked now, so no other server runs checks in this folder.
   const cleared = await ResultAsync.fromPromise(clearReports(join(dataDir, REPORTS_FOLDER)), String)
   if (cleared.isErr()) {
-    log.warn({ why: cleared.error }, 'reports that checks have left cannot be removed')
+    log.warn({ why: cleared.error }, 'reports of earlier checks cannot be removed')
   }
 
   if (!canLimitMemory) {
-    log.warn('the memory of commands is not limited: there is no /proc that says what they have')
+    log.warn('the memory of commands is not limited: there is no /proc that reports what they use')
   }
   const artifacts = createArtifacts(join(dataDir, 'artifacts'))
   const parts: Parts = { settings, log, store, artifacts, readModel: readModel.value, projector }
@@ -143,12 +143,12 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   })
   const checkpoints = startCheckpointing(parts, keyring.value, integrity.keep)
   opened.defer(async () => {
-    // First of all: a stop that has to be cut short is no crash either.
+    // This comes first: if the stop is cut short, it must not count as a crash.
     const noted = await noteCleanStop(stops, claimant)
-    if (noted.isErr()) log.warn({ file: stops, error: noted.error }, 'the stop cannot be noted')
+    if (noted.isErr()) log.warn({ file: stops, error: noted.error }, 'the stop cannot be recorded')
     await Promise.all([supervisor.stop(), app.close(), checkpoints.stop()])
   })
-  // Now all who keep something have said so.
+  // Every part that keeps texts is registered now.
   redactions.start()
   await redactor.settled(REDACTED_WITHIN_MS)
 
@@ -156,12 +156,16 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   if (url.isErr()) return err(url.error)
   const imports = await unfinishedImports(settings, log)
   const running = opened.move()
-  // Work begins once it is known which runs are unfinished; until then the server is not ready.
-  void projector.caughtUpOnce().then((caughtUp) => {
+  // Work begins when the unfinished runs are known. Until then the server is not ready.
+  const startWork = (caughtUp: boolean): void => {
     if (!caughtUp || running.disposed) return
     const unfinished = readModel.value.unfinished().filter(({ runId }) => !imports.has(runId))
     supervisor.start(unfinished, projector.checkpoint())
-  })
+  }
+  projector
+    .caughtUpOnce()
+    .then(startWork)
+    .catch((error) => log.fatal({ err: error }, 'no run is worked on: restart the server'))
   return ok({ url: url.value, close: () => running.disposeAsync() })
 }
 
@@ -169,23 +173,23 @@ function warnOfShortSecrets(settings: Settings, log: Logger): void {
   for (const setting of guardSecrets(secretsOf(settings))) {
     log.warn(
       { setting },
-      'this secret is too short to be masked in what runs record: choose another',
+      'this secret is too short to be masked in the records of runs: choose a longer one',
     )
   }
 }
 
-/** A project with the data folder in it can have no run. */
+/** Warns about a data folder in the folder of the start: if that is a project, it can have no run. */
 function warnOfFormerDataDir({ RETRAI_DATA_DIR: dataDir }: Settings, log: Logger): void {
   if (dataDir !== formerDataDir()) return
   const target = newDataDir(process.env)
   log.warn(
     { data_dir: dataDir },
-    'the data folder is in the folder that the server was started in: runs of a project there are refused. ' +
+    'the data folder is in the folder where the server was started: runs of a project there are refused. ' +
       `To move it, stop the server and run: mkdir -p '${dirname(target)}' && mv '${dataDir}' '${target}'`,
   )
 }
 
-/** Null where it is switched off. */
+/** Null if it is switched off. */
 function createAccessLog({
   settings: { RETRAI_ACCESS_LOG: mode },
   log,
@@ -201,7 +205,7 @@ async function unfinishedImports(settings: Settings, log: Logger): Promise<Reado
   for (const run_id of imports) {
     log.warn(
       { run_id },
-      'the import of this run was interrupted: it is left as it is, import it again',
+      'the import of this run was interrupted, so nothing works on the run: import it again',
     )
   }
   return imports

@@ -15,20 +15,20 @@ import { readProjected } from '../projections/read-projected.ts'
 import { openReadableLog } from '../store/embedded/existing-log.ts'
 import { date } from './parts.ts'
 
-/** What a thread is given. */
+/** The input of the thread. */
 const Task = z.object({
   dataDir: z.string(),
-  /** So many times as long as it has worked, it rests. */
+  /** It rests this many times as long as it has worked. */
   restTimes: z.number().nonnegative(),
 })
 export type Task = z.infer<typeof Task>
 
-/** What a thread answers, once. */
+/** The only message of the thread. */
 export type Verdict =
   | { readonly type: 'verified'; readonly records: number; readonly findings: readonly Finding[] }
   | { readonly type: 'failed'; readonly message: string }
 
-/** What is found twice is there: redactions and runs go on while the log is read. */
+/** Only what is found twice counts: redactions and runs continue while the log is read. */
 async function verifyTwice(task: Task): Promise<Verdict> {
   const first = await verify(task)
   if (first.isErr()) return { type: 'failed', message: first.error }
@@ -46,7 +46,7 @@ async function verify({ dataDir, restTimes }: Task): Promise<Result<Verified, st
   const keyring = await openKeyring(join(dataDir, 'keys'), date)
   const keys = keyring.isErr() ? err(keyring.error) : await keyring.value.load()
   if (keys.isErr()) return err(keys.error.message)
-  // Before the log, so that this has all that it speaks of.
+  // Read before the log, so that the log has everything in it.
   const projected = await readProjected(join(dataDir, 'read-model.sqlite'))
   const log = await openReadableLog(join(dataDir, 'log.sqlite'))
   if (log.isErr()) return err(log.error.message)
@@ -64,7 +64,7 @@ async function verify({ dataDir, restTimes }: Task): Promise<Result<Verified, st
   }
 }
 
-/** The pages, with a rest after each. */
+/** The pages, with a pause after each. */
 async function* resting(pages: LogPages, times: number): LogPages {
   let began = performance.now()
   for await (const page of pages) {

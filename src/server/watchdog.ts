@@ -1,23 +1,23 @@
 import { Session } from 'node:inspector'
 import * as z from 'zod'
 
-/** How often the beats are looked at, milliseconds. */
+/** How often the watchdog looks at the beats. */
 const LOOK_MS = 250
-/** A thread whose event loop has not turned for this long is stuck, milliseconds. */
+/** A thread is stuck when its event loop has not turned for this long. */
 export const STUCK_MS = 5_000
 
-/** The number of beats that a thread has made, in memory that it shares with its observer. */
+/** The number of beats of a thread, in memory that it shares with its watchdog. */
 export type Beats = Int32Array<SharedArrayBuffer>
 export const newBeats = (): Beats => new Int32Array(new SharedArrayBuffer(4))
 
-/** Beats from the event loop of the calling thread for as long as that turns. Keeps no thread alive. */
+/** Beats from the event loop of the calling thread while that turns. Keeps no thread alive. */
 export function startBeating(beats: Beats): void {
   setInterval(() => Atomics.add(beats, 0, 1), LOOK_MS).unref()
 }
 
 /**
- * Observes another thread by its beats. Only time in which the observer itself has turned counts: a
- * process that was suspended as a whole finds nobody stuck when it continues.
+ * Watches another thread by its beats. Only time during which the watchdog's own thread turns counts: after a
+ * suspension of the whole process, no thread seems stuck.
  */
 export class Watchdog {
   readonly #beats: Beats
@@ -96,21 +96,21 @@ const Parsed = z.object({
   method: z.literal('Debugger.scriptParsed'),
   params: z.object({ scriptId: z.string(), url: z.string() }),
 })
-/** The answer to the last request. */
+/** The response to the last request. */
 const Done = z.object({ id: z.literal(LAST_ID) })
 const Message = z.union([Paused, Parsed, Done])
 
 type Frames = z.infer<typeof Paused>['params']['callFrames']
 
 /**
- * What a thread of this process is doing, innermost call first, a line each. The thread is paused for a
- * moment, also in the middle of a loop. Null if it does not come to a stop in time: then it is in native
- * code, such as a read that does not return.
+ * The stack of a thread of this process, innermost call first, one per line. The thread is paused for a moment, even in
+ * the middle of a loop. Null if it does not pause in time: then it is in native code, such as a read that does not
+ * return.
  * @param script URL of the main module of the thread
  */
 export function stackOfThread(script: string, withinMs: number): Promise<string | null> {
   return new Promise((resolve) => {
-    // A thread that comes to a stop only later finds this session still there, and is let go by it.
+    // If the thread pauses only later, this session is still there and resumes it.
     const timer = setTimeout(resolve, withinMs, null).unref()
     const session = new Session()
     const urls = new Map<string, string>()
@@ -125,13 +125,13 @@ export function stackOfThread(script: string, withinMs: number): Promise<string 
       if (workerInfo.url === script) send(sessionId, ['Debugger.enable', 'Debugger.pause'])
     })
     session.on('NodeWorker.receivedMessageFromWorker', ({ params: { sessionId, message } }) => {
-      const told = Message.safeParse(JSON.parse(message))
-      if (!told.success) return
-      if ('id' in told.data) {
+      const parsed = Message.safeParse(JSON.parse(message))
+      if (!parsed.success) return
+      if ('id' in parsed.data) {
         session.disconnect()
         return
       }
-      const { method, params } = told.data
+      const { method, params } = parsed.data
       if (method === 'Debugger.scriptParsed') {
         urls.set(params.scriptId, params.url)
         return

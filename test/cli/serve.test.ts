@@ -223,7 +223,7 @@ describe('the start fails with a message', () => {
     const none = await retrai(['serve', '--port', '0', '--data-dir', join(folder, 'file')])
     expect(none.code).toBe(1)
     expect(none.stderr).toBe(
-      `retrai: The data folder ${join(folder, 'file')} cannot be made: there is a file of that name. Choose another one.\n`,
+      `retrai: The data folder ${join(folder, 'file')} cannot be made: there is a file with that name. Choose another one.\n`,
     )
     // If the folder cannot be made, the attempts must end.
     const nowhere = await retrai(['serve', '--port', '0', '--data-dir', '/proc/retrai/data'])

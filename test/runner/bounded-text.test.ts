@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { BoundedText } from '../../src/runner/bounded-text.ts'
 
 const piece = fc
@@ -8,7 +8,7 @@ const piece = fc
 const pieces = fc.array(piece, { maxLength: 40 })
 
 describe('bounded text', () => {
-  it('keeps all of what fits, and whole characters of both ends of what does not', () => {
+  test('keeps a text that fits, and otherwise whole characters of both ends', () => {
     fc.assert(
       fc.property(pieces, fc.nat(400), (texts, limit) => {
         const bounded = new BoundedText(limit)

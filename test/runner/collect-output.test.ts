@@ -7,7 +7,10 @@ const endless = () => new Readable({ read() {} })
 function collected() {
   const stdout = endless()
   const stderr = endless()
-  const output = collectOutput({ stdout, stderr }, 1000, { mostBytes: 1000, onTooMuch: () => {} })
+  const output = collectOutput({ stdout, stderr }, 1000, {
+    maxTotalBytes: 1000,
+    onTooMuch: () => {},
+  })
   const end = async (): Promise<string> => {
     stdout.push(null)
     stderr.push(null)
@@ -20,7 +23,7 @@ function collected() {
 const nextData = (stream: Readable): Promise<void> =>
   new Promise((resolve) => stream.once('data', () => resolve()))
 
-test('crumbs of what may be a secret are gathered before they are looked at again', async () => {
+test('small pieces of a possible secret are collected before they are checked again', async () => {
   const { stdout, end } = collected()
   const seen = nextData(stdout)
   stdout.push('eyJ')
@@ -30,7 +33,7 @@ test('crumbs of what may be a secret are gathered before they are looked at agai
   expect(await end()).toBe('eyJof no importance')
 })
 
-test('text that is decided at once is read on at once', async () => {
+test('after text that is decided at once, reading continues at once', async () => {
   const { stdout, end } = collected()
   const seen = nextData(stdout)
   stdout.push('a line\n')

@@ -9,7 +9,7 @@ function joined() {
   return { out, err, text: () => text }
 }
 
-test('what comes is there at once, in its order', () => {
+test('text is added at once, in order', () => {
   const { out, err, text } = joined()
   out('a', false)
   err('b', false)
@@ -18,7 +18,7 @@ test('what comes is there at once, in its order', () => {
   expect(text()).toBe('abc')
 })
 
-test('what comes behind a part that is held back waits for it', () => {
+test('text that comes after a part that is held back waits for that part', () => {
   const { out, err, text } = joined()
   out('', true)
   err('b', false)
@@ -30,7 +30,7 @@ test('what comes behind a part that is held back waits for it', () => {
   expect(text()).toBe('abcd')
 })
 
-test('where both hold something back, all comes in the end', () => {
+test('if both sides hold text back, all of it is added in the end', () => {
   const { out, err, text } = joined()
   out('1', true)
   err('2', true)
@@ -40,7 +40,7 @@ test('where both hold something back, all comes in the end', () => {
   expect([...text()].sort().join('')).toBe('12345')
 })
 
-test('nothing waits for ever, nor grows without a bound', () => {
+test('no text waits forever, and the text that waits has a limit', () => {
   const { out, err, text } = joined()
   out('', true)
   const line = 'x'.repeat(1_000)

@@ -36,7 +36,7 @@ test.runIf(onLinux).each([
 )
 
 test.runIf(onLinux)('memory that processes share counts once', async () => {
-  // Six processes with the same 20 MB, for as long as several looks take.
+  // Six processes share 20 MB during several looks.
   const script = `x=$(printf "%20000000s" ""); for n in 1 2 3 4 5; do ( sleep 1.5; : ) & done; wait; echo done`
   const result = await limited(bash(await temporaryFolder(), script))
   expect(result).toMatchObject({ end: 'exited', exitCode: 0, stdout: 'done\n' })

@@ -3,7 +3,7 @@ import { getEventListeners, once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { Command, CommandResult } from '../../src/runner/command.ts'
 import { GRACE_MS } from '../../src/runner/process.ts'
 import { runCommand } from '../../src/runner/run-command.ts'
@@ -19,7 +19,7 @@ function bash(cwd: string, script: string, options: Partial<Command> = {}): Prom
 }
 
 describe('a command that ends by itself', () => {
-  it('tells both streams apart and together, the exit code and the bytes', async () => {
+  test('returns both streams, separate and together, the exit code and the bytes', async () => {
     const result = await bash(await temporaryFolder(), 'echo out; sleep 0.1; echo bad >&2; exit 3')
     expect(result).toEqual({
       end: 'exited',
@@ -33,26 +33,26 @@ describe('a command that ends by itself', () => {
     expect(result.durationMs).toBeGreaterThan(0)
   })
 
-  it('runs where it is told to', async () => {
+  test('runs in the given folder', async () => {
     const cwd = await temporaryFolder()
     expect((await bash(cwd, 'pwd')).stdout).toBe(`${cwd}\n`)
   })
 
-  it('has 128 + n as its exit code where a signal ended it', async () => {
+  test('has the exit code 128 + n if signal n ended it', async () => {
     expect(await bash(await temporaryFolder(), 'kill -9 $$')).toMatchObject({
       end: 'exited',
       exitCode: 137,
     })
   })
 
-  it('finds its standard input at its end', async () => {
+  test('reads an empty standard input', async () => {
     expect(await bash(await temporaryFolder(), 'cat; echo done')).toMatchObject({
       end: 'exited',
       stdout: 'done\n',
     })
   })
 
-  it('leaves nothing at the signal of its run', async () => {
+  test('leaves no listener on the signal of its run', async () => {
     const { signal } = new AbortController()
     await bash(await temporaryFolder(), 'true', { signal })
     expect(getEventListeners(signal, 'abort')).toEqual([])
@@ -60,20 +60,20 @@ describe('a command that ends by itself', () => {
 })
 
 describe('a command that cannot be started', () => {
-  it('is not found where its program is not', async () => {
+  test('is reported as not found if its program is missing', async () => {
     const result = await bash(await temporaryFolder(), '', { file: 'no-such-program-anywhere' })
     expect(result).toMatchObject({ end: 'not_found', exitCode: null })
     expect(result.output).toContain('no-such-program-anywhere')
   })
 
-  it('says that its folder is missing rather than its program', async () => {
+  test('is reported with its folder if that is missing', async () => {
     const cwd = join(await temporaryFolder(), 'gone')
     const result = await bash(cwd, 'true')
     expect(result).toMatchObject({ end: 'not_started', exitCode: null })
     expect(result.output).toContain(cwd)
   })
 
-  it.each([
+  test.each([
     ['a NUL character in an argument', { args: ['a\0b'] }],
     ['more arguments than the system takes', { args: ['x'.repeat(8_000_000)] }],
     ['no name', { file: '' }],
@@ -83,14 +83,14 @@ describe('a command that cannot be started', () => {
     expect(result.output).not.toBe('')
   })
 
-  it('is not started from a file that is no program', async () => {
+  test('is not started if its file is no program', async () => {
     const cwd = await temporaryFolder()
     await writeFile(join(cwd, 'plain'), 'echo no', { mode: 0o644 })
     const result = await bash(cwd, '', { file: join(cwd, 'plain') })
     expect(result).toMatchObject({ end: 'not_started', exitCode: null })
   })
 
-  it('does not start when its run is aborted already', async () => {
+  test('is not started if its run is aborted already', async () => {
     const cwd = await temporaryFolder()
     const result = await bash(cwd, 'touch started', { signal: AbortSignal.abort() })
     expect(result).toMatchObject({ end: 'aborted', exitCode: null, bytes: 0 })
@@ -99,12 +99,12 @@ describe('a command that cannot be started', () => {
 })
 
 describe('a command that is stopped', () => {
-  it('ends at its time limit and keeps what it wrote', async () => {
+  test('ends at its time limit and keeps what it wrote', async () => {
     const result = await bash(await temporaryFolder(), 'echo begun; sleep 1000', { timeoutMs: 300 })
     expect(result).toMatchObject({ end: 'timed_out', exitCode: null, stdout: 'begun\n' })
   })
 
-  it('ends with its run', async () => {
+  test('ends with its run', async () => {
     const cwd = await temporaryFolder()
     const run = new AbortController()
     const result = bash(cwd, 'echo $$ > pids; sleep 1000', { signal: run.signal })
@@ -114,7 +114,7 @@ describe('a command that is stopped', () => {
     await expectAllDead(pids)
   })
 
-  it('may clean up before it is killed', async () => {
+  test('may clean up before it is killed', async () => {
     const cwd = await temporaryFolder()
     const script =
       'trap "sleep 0.05; echo tidy > cleaned; exit 0" TERM; while :; do sleep 0.05; done'
@@ -122,7 +122,7 @@ describe('a command that is stopped', () => {
     expect(await readFile(join(cwd, 'cleaned'), 'utf8')).toBe('tidy\n')
   })
 
-  it('dies even if it ignores SIGTERM', async () => {
+  test('dies even if it ignores SIGTERM', async () => {
     const cwd = await temporaryFolder()
     const script = 'trap "" TERM; echo $$ > pids; while :; do sleep 0.05; done'
     const run = new AbortController()
@@ -133,7 +133,7 @@ describe('a command that is stopped', () => {
     await expectAllDead(pids)
   })
 
-  it('has less than a second left of its own time when it ignores SIGTERM', async () => {
+  test('gets less than a second of its own time if it ignores SIGTERM', async () => {
     expect(GRACE_MS).toBeLessThan(1000)
     const cwd = await temporaryFolder()
     const script = 'trap "" TERM; echo $$ > pids; while :; do echo tick >> ticks; sleep 0.05; done'
@@ -145,11 +145,11 @@ describe('a command that is stopped', () => {
     const before = await ticks()
     run.abort()
     await result
-    // Counted by the command itself, so that a busy machine, which slows down both, makes no difference.
+    // The command counts by itself, because a busy machine slows down both.
     expect((await ticks()) - before).toBeLessThan(1000 / 50)
   })
 
-  it('takes its children and grandchildren with it', async () => {
+  test('ends with its children and grandchildren', async () => {
     const cwd = await temporaryFolder()
     const inner = 'bash -c \'echo $$ >> pids; trap "" TERM; sleep 1000; :\' & '
     const script = `echo $$ >> pids; bash -c 'echo $$ >> pids; ${inner.replaceAll("'", `'\\''`)} wait' & wait`
@@ -161,7 +161,7 @@ describe('a command that is stopped', () => {
     await expectAllDead(pids)
   })
 
-  it.runIf(onLinux)('takes along what left its process group, too', async () => {
+  test.runIf(onLinux)('ends with processes that left its process group, too', async () => {
     const cwd = await temporaryFolder()
     const daemon = 'setsid bash -c \'echo $$ >> pids; trap "" TERM; sleep 1000; :\''
     const script = `echo $$ >> pids; (${daemon} & ) ; sleep 1000; :`
@@ -174,8 +174,8 @@ describe('a command that is stopped', () => {
   })
 })
 
-describe('what a command leaves in the background', () => {
-  it('ends with it, though it holds the output open', async () => {
+describe('a process that a command leaves in the background', () => {
+  test('ends with the command, although it holds the output open', async () => {
     const cwd = await temporaryFolder()
     const child = 'bash -c \'echo $$ >> pids; trap "" TERM; sleep 1000; :\' &'
     const script = `${child} until [ -s pids ]; do sleep 0.01; done; echo done`
@@ -184,7 +184,7 @@ describe('what a command leaves in the background', () => {
     await expectAllDead(await pidsIn(join(cwd, 'pids'), 1))
   })
 
-  it.runIf(onLinux)('ends with it as a daemon without any tie to it', async () => {
+  test.runIf(onLinux)('ends with the command, even as a daemon', async () => {
     const cwd = await temporaryFolder()
     const daemon = "setsid bash -c 'echo $$ >> pids; sleep 1000; :' > /dev/null 2>&1 < /dev/null"
     const script = `(${daemon} & ); until [ -s pids ]; do sleep 0.01; done; echo done`
@@ -192,16 +192,16 @@ describe('what a command leaves in the background', () => {
     await expectAllDead(await pidsIn(join(cwd, 'pids'), 1))
   })
 
-  it.runIf(onLinux)('is not waited for where nothing can find it', async () => {
+  test.runIf(onLinux)('is not waited for if it cannot be found', async () => {
     const cwd = await temporaryFolder()
-    // Neither in the process group nor marked, and it holds the output open.
+    // It is neither in the process group nor marked, and it holds the output open.
     const lost = "env -i setsid bash -c 'echo $$ > pids.new; mv pids.new pids; exec sleep 1000' &"
     const result = await bash(cwd, `${lost} until [ -s pids ]; do sleep 0.01; done; echo done`)
     await pidsIn(join(cwd, 'pids'), 1)
     expect(result).toMatchObject({ end: 'exited', exitCode: 0, stdout: 'done\n' })
   })
 
-  it('does not end commands that run beside it', async () => {
+  test('does not take other commands with it', async () => {
     const cwd = await temporaryFolder()
     const results = await Promise.all(
       Array.from({ length: 14 }, (_, n) => bash(cwd, `sleep 0.${n % 7}; echo ${n}`)),
@@ -211,7 +211,7 @@ describe('what a command leaves in the background', () => {
     )
   })
 
-  it.runIf(onLinux)('ends when the server is killed by SIGKILL', async () => {
+  test.runIf(onLinux)('ends when the server is killed by SIGKILL', async () => {
     const cwd = await temporaryFolder()
     const module = fileURLToPath(new URL('../../src/runner/run-command.ts', import.meta.url))
     const script =
@@ -232,7 +232,7 @@ describe('what a command leaves in the background', () => {
 })
 
 describe('output', () => {
-  it('of a flood keeps its beginning and its end and counts the rest', async () => {
+  test('that is too long keeps its beginning and its end, and the rest is counted', async () => {
     const maxBytes = 64 * 1024
     const result = await bash(await temporaryFolder(), 'seq 1 1000000', { maxBytes })
     expect(result).toMatchObject({ end: 'exited', exitCode: 0, bytes: 6_888_896 })
@@ -243,7 +243,7 @@ describe('output', () => {
     expect(head.length + tail.length).toBeLessThanOrEqual(maxBytes)
   })
 
-  it('that never ends is kept within its limit', async () => {
+  test('that never ends is kept within its limit', async () => {
     const cwd = await temporaryFolder()
     const maxBytes = 64 * 1024
     const result = await bash(cwd, 'yes & yes >&2', { maxBytes, timeoutMs: 3_000 })
@@ -254,13 +254,13 @@ describe('output', () => {
     }
   })
 
-  it('keeps characters whole whose bytes come apart', async () => {
+  test('keeps characters whole if their bytes come separately', async () => {
     const script = "printf '\\xf0\\x9f'; sleep 0.1; printf X >&2; sleep 0.1; printf '\\x98\\x80!'"
     const result = await bash(await temporaryFolder(), script)
     expect(result).toMatchObject({ stdout: '😀!', stderr: 'X', output: 'X😀!', bytes: 6 })
   })
 
-  it('that is no UTF-8 is shown with replacement characters', async () => {
+  test('that is not UTF-8 gets replacement characters', async () => {
     const result = await bash(await temporaryFolder(), "printf 'a\\xffb\\xc3'")
     expect(result).toMatchObject({ stdout: 'a\ufffdb\ufffd', bytes: 4 })
   })
@@ -284,7 +284,7 @@ describe('the environment', () => {
     LCSECRET: 'sk-leak',
   }
 
-  it('shows none of the keys of the server', async () => {
+  test('shows none of the keys of the server', async () => {
     for (const [name, value] of Object.entries(SECRETS)) vi.stubEnv(name, value)
     try {
       const { stdout } = await bash(await temporaryFolder(), 'env; cat /proc/self/environ')
@@ -295,7 +295,7 @@ describe('the environment', () => {
     }
   })
 
-  it('has what programs need, what a command adds, and no prompts of git', async () => {
+  test('has what programs need, what a command adds, and no prompts of git', async () => {
     vi.stubEnv('LC_CTYPE', 'C.UTF-8')
     try {
       const { stdout } = await bash(await temporaryFolder(), 'env', { env: { ADDED: 'yes' } })

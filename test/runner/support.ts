@@ -4,14 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, vi } from 'vitest'
 
-/** A folder of the running test's own, without symbolic links in its path. */
+/** A folder for the running test, without symbolic links in its path. */
 export async function temporaryFolder(): Promise<string> {
   const folder = await realpath(await mkdtemp(join(tmpdir(), 'retrai-test-')))
   onTestFinished(() => rm(folder, { recursive: true, force: true }))
   return folder
 }
 
-/** Whether a process runs; one that is dead but not reaped yet does not. */
+/** Whether a process runs. A dead process that is not reaped yet does not. */
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
@@ -26,7 +26,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** The process ids that commands of a test have written down, one a line; the test leaves none alive. */
+/** The process ids that the commands of a test have written, one per line. They are killed after the test. */
 export async function pidsIn(file: string, count: number): Promise<number[]> {
   const pids = await vi.waitFor(
     async () => {

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { CRASH_POINTS, CrashAt } from '../../src/server/crash-points.ts'
 import { readSettings } from '../../src/server/settings.ts'
 
-test('every crash point can be named, the first time it is reached or a later one', () => {
+test('every crash point can be named, for the first time or a later one', () => {
   for (const point of CRASH_POINTS) {
     expect(CrashAt.parse(point)).toEqual({ point, time: 1 })
     expect(CrashAt.parse(`${point}#12`)).toEqual({ point, time: 12 })
@@ -10,13 +10,13 @@ test('every crash point can be named, the first time it is reached or a later on
 })
 
 test.each(['', 'after lunch', 'after tool#0', 'after tool#x', 'after tool#1#2'])(
-  '"%s" is no crash point, and the answer names those that are',
+  '"%s" is no crash point, and the error lists the crash points',
   (text) => {
     const message = CrashAt.safeParse(text).error?.message ?? ''
     for (const point of CRASH_POINTS) expect(message).toContain(point)
   },
 )
 
-test('a server has none unless it is told', () => {
+test('a server has no crash point by default', () => {
   expect(readSettings({}, {})._unsafeUnwrap().RETRAI_CRASH_AT).toBeUndefined()
 })

@@ -25,7 +25,7 @@ type Line = { readonly msg: string; readonly where?: string; readonly message?: 
 
 const RUNS = [randomUUID(), randomUUID(), randomUUID()]
 const [RUN = ''] = RUNS
-/** Nothing is verified as a whole while a test goes on. */
+/** The whole log is not verified during a test. */
 const HEADS_ONLY = { firstAfterMs: 3_600_000 }
 const AT_ONCE = { firstAfterMs: 0, restTimes: 0 }
 
@@ -69,12 +69,12 @@ async function stop(): Promise<void> {
   server = null
 }
 
-const doubts = async () => {
+const readiness = async () => {
   const answer = await fetch(`${server?.url}/health/ready`)
   return { status: answer.status, ...Ready.parse(await answer.json()) }
 }
 
-/** A stopped default server that has some runs, each with its end, and a checkpoint over them. */
+/** Makes the data folder of a stopped server with some ended runs and a checkpoint over them. */
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'retrai-integrity-'))
   const original = join(folder, 'original')
@@ -94,7 +94,7 @@ beforeAll(async () => {
 afterEach(stop)
 afterAll(() => rm(folder, { recursive: true }))
 
-/** A copy of the folder in which somebody has done this. */
+/** A copy of the folder in which this SQL was run on a file. */
 async function changed(sql: string, file = 'log.sqlite'): Promise<string> {
   const dir = join(folder, randomUUID())
   await cp(join(folder, 'original'), dir, { recursive: true })
@@ -104,9 +104,9 @@ async function changed(sql: string, file = 'log.sqlite'): Promise<string> {
   return dir
 }
 
-test('of a folder that nobody has changed nothing is said', async () => {
+test('a server reports no findings for an unchanged folder', async () => {
   const dir = await changed('SELECT 1')
-  // A process that was killed has left this long ago.
+  // A killed process left this folder a long time ago.
   const left = join(dir, 'verify-left')
   await mkdir(left)
   await writeFile(join(left, 'read-model.sqlite'), 'texts')
@@ -114,15 +114,15 @@ test('of a folder that nobody has changed nothing is said', async () => {
   await start(dir, AT_ONCE)
   await logged(({ msg }) => msg === 'the store was verified')
   expect((await readdir(dir)).filter((name) => name.startsWith('verify-'))).toEqual([])
-  expect(await doubts()).toMatchObject({
+  expect(await readiness()).toMatchObject({
     status: 200,
     ready: true,
     checks: { integrity: { ok: true } },
   })
-  expect(lines.filter(({ msg }) => msg.includes('does not hold'))).toEqual([])
+  expect(lines.filter(({ msg }) => msg.includes('not intact'))).toEqual([])
 })
 
-describe('at its start a server says, and serves on, that', () => {
+describe('at its start a server reports, and still serves, when', () => {
   test.each([
     ['a run was dropped', 'DELETE FROM events WHERE stream_id = $RUN', 'was dropped'],
     [
@@ -131,7 +131,7 @@ describe('at its start a server says, and serves on, that', () => {
       'its end was cut off',
     ],
     [
-      'the log was put back to before its last checkpoint',
+      'the log was reset to before its last checkpoint',
       `DELETE FROM events WHERE position >=
          (SELECT min(position) FROM events WHERE type LIKE 'checkpoint%')`,
       'the store does not have it any more',
@@ -144,11 +144,11 @@ describe('at its start a server says, and serves on, that', () => {
   ])('%s', async (_what, sql, message) => {
     await start(await changed(sql), HEADS_ONLY)
     await logged(
-      (line) => line.msg === 'what is stored does not hold' && !!line.message?.includes(message),
+      (line) => line.msg === 'the stored data is not intact' && !!line.message?.includes(message),
     )
-    const said = await doubts()
+    const said = await readiness()
     expect(said).toMatchObject({ status: 200, ready: true, checks: { integrity: { ok: false } } })
-    // Anybody may ask.
+    // Anybody may read it.
     expect(JSON.stringify(said)).not.toContain(RUN)
     expect((await fetch(`${server?.url}/api/runs`)).status).toBe(200)
   })
@@ -169,11 +169,11 @@ test.each([
   ],
 ])('after its start a server finds %s', async (_what, sql, where) => {
   await start(await changed(sql), AT_ONCE)
-  await logged((line) => line.msg === 'what is stored does not hold' && line.where === where)
-  expect((await doubts()).checks.integrity.ok).toBe(false)
+  await logged((line) => line.msg === 'the stored data is not intact' && line.where === where)
+  expect((await readiness()).checks.integrity.ok).toBe(false)
 })
 
-describe('a read model that was changed is rebuilt at the start, and that is said', () => {
+describe('a changed read model is rebuilt at the start, and this is reported', () => {
   const state = `(SELECT replace(state, '"enough"', '"other"') FROM runs WHERE run_id = '${RUN}')`
   test.each([
     ['the state of a run', `UPDATE runs SET state = ${state} WHERE run_id = '${RUN}'`],
@@ -184,26 +184,26 @@ describe('a read model that was changed is rebuilt at the start, and that is sai
       `INSERT INTO runs SELECT '${randomUUID()}', created_at, goal, status, seq, head, state, seal FROM runs LIMIT 1`,
     ],
     ['all runs removed', 'DELETE FROM runs'],
-    ['how far it has come', 'UPDATE progress SET revision = revision + 1'],
+    ['the position', 'UPDATE progress SET revision = revision + 1'],
     ['the sum of all rows', `UPDATE progress SET rows = '${'1'.repeat(64)}'`],
     ['the seal', 'UPDATE progress SET seal = NULL'],
-    ['a run that is said to be damaged', `INSERT INTO damaged VALUES ('${RUN}', 0, 'no')`],
+    ['a run that is listed as damaged', `INSERT INTO damaged VALUES ('${RUN}', 0, 'no')`],
   ])('%s', async (_what, sql) => {
     const dir = await changed(sql, 'read-model.sqlite')
     const found = await retrai(['verify', '--data-dir', dir])
-    // What the seal is about alone says nothing that the log could contradict.
+    // Only the seal shows these changes. The log does not contradict them.
     const contradicted = !/progress SET (rows|seal)|damaged/.test(sql)
     expect(found.stdout.includes('read model: '), found.stdout).toBe(contradicted)
     await start(dir, HEADS_ONLY)
     const run = await (await fetch(`${server?.url}/api/runs/${RUN}`)).json()
     expect(run).toMatchObject({ status: 'aborted', end_reason: expect.stringContaining('enough') })
-    const said = await doubts()
+    const said = await readiness()
     expect(said.checks.integrity.ok).toBe(false)
     expect(said.checks.integrity.detail).toContain('The read model was changed')
   })
 })
 
-test('a read model that was changed with its seals is found by verification, and rebuilt', async () => {
+test('verification finds a read model that was changed together with its seals, and the server rebuilds it', async () => {
   const dir = await changed('SELECT 1', 'read-model.sqlite')
   const { Sealer, sealKey, summed } = await import('../../src/projections/read-model-seal.ts')
   const db = new DatabaseSync(join(dir, 'read-model.sqlite'))
@@ -230,12 +230,12 @@ test('a read model that was changed with its seals is found by verification, and
   const found = await retrai(['verify', '--data-dir', dir])
   expect(found.stdout).toContain(`it differs from the log about run ${RUN}`)
   await start(dir, HEADS_ONLY)
-  expect((await doubts()).checks.integrity.ok).toBe(true)
+  expect((await readiness()).checks.integrity.ok).toBe(true)
   const remote = await retrai(['verify', '--server', server?.url ?? ''])
   expect(remote.stdout).toContain(`run ${RUN}: the answer of the server does not match the records`)
   await stop()
   await start(dir, AT_ONCE)
   await logged(({ msg }) => msg === 'the store was verified')
   await logged(({ msg }) => msg === 'the read model has caught up with the log')
-  expect((await doubts()).checks.integrity.detail).toContain('The read model was changed')
+  expect((await readiness()).checks.integrity.detail).toContain('The read model was changed')
 })

@@ -35,7 +35,7 @@ test('flags win over the environment, and an empty variable counts as not set', 
   })
 })
 
-describe('what is not valid is refused, by the name one has used', () => {
+describe('a setting that is not valid is refused, by its names', () => {
   test.each([
     [{ port: '-1' }, {}, '--port (RETRAI_PORT): must be a port number'],
     [{ port: '65536' }, {}, '--port (RETRAI_PORT): must be at most 65535'],
@@ -71,12 +71,12 @@ describe('what is not valid is refused, by the name one has used', () => {
     expect(message).not.toContain('secret')
   })
 
-  test('a value that is wrong in two ways is named once', () => {
+  test('a value with two mistakes is named once', () => {
     const message = read({ port: ' ' })._unsafeUnwrapErr()
     expect(message.split('\n').slice(1)).toEqual(['  --port (RETRAI_PORT): must be a port number'])
   })
 
-  test('all of it at once', () => {
+  test('all settings that are not valid are named', () => {
     const message = read({ port: 'x' }, { RETRAI_TOKEN: 'short' })._unsafeUnwrapErr()
     expect(message.split('\n')).toHaveLength(3)
   })
@@ -97,7 +97,7 @@ test.each([
   expect(read({}, { OLLAMA_HOST })._unsafeUnwrap().OLLAMA_HOST).toBe(address)
 })
 
-test('where the log is can be read while another setting is not valid', () => {
+test('the place of the log can be read while another setting is not valid', () => {
   const env = { RETRAI_PORT: 'x', RETRAI_DATA_DIR: '/elsewhere' }
   expect(readStorePlace({}, env)._unsafeUnwrap()).toEqual({ RETRAI_DATA_DIR: '/elsewhere' })
   expect(readStorePlace({ store: 'http://x' }, env)._unsafeUnwrapErr()).toBe(
@@ -105,12 +105,12 @@ test('where the log is can be read while another setting is not valid', () => {
   )
 })
 
-test('knows loopback', () => {
+test('the names of the local machine are known', () => {
   for (const host of ['localhost', '127.0.0.1', '::1']) expect(isLoopback(host)).toBe(true)
   for (const host of ['0.0.0.0', '::', '192.168.1.7', '']) expect(isLoopback(host)).toBe(false)
 })
 
-test('its secrets are known by their names, passwords in addresses among them', () => {
+test('secrets are known by their names, also passwords in addresses', () => {
   const env = {
     RETRAI_TOKEN: 'a-token-of-the-operator',
     OPENAI_API_KEY: 'sk-x',
@@ -126,8 +126,8 @@ test('its secrets are known by their names, passwords in addresses among them', 
   expect(secretsOf(read()._unsafeUnwrap())).toEqual([])
 })
 
-describe('the data folder by default', () => {
-  /** A working folder and a place for data; the process goes back to where it was. */
+describe('the default data folder', () => {
+  /** Changes to a new working folder, with a folder for data. The process returns to its own after the test. */
   async function inFolder() {
     const base = await realpath(await mkdtemp(join(tmpdir(), 'retrai-config-')))
     const before = process.cwd()
@@ -143,7 +143,7 @@ describe('the data folder by default', () => {
     return { base, folder, dataDir }
   }
 
-  test('is below XDG_DATA_HOME, another for each working folder, and the same each time', async () => {
+  test('is below XDG_DATA_HOME, one for each working folder, and always the same', async () => {
     const { base, folder, dataDir } = await inFolder()
     const first = dataDir()
     expect(first).toMatch(new RegExp(`^${base}/data/retrai/my-project-[0-9a-f]{8}$`))
@@ -155,14 +155,14 @@ describe('the data folder by default', () => {
     expect(dataDir()).toBe(first)
   })
 
-  test('is a .retrai of before, until there is a folder at the new place', async () => {
+  test('is the .retrai of an earlier version, until there is a folder at the new place', async () => {
     const { folder, dataDir } = await inFolder()
     const fresh = dataDir()
     await mkdir('.retrai')
     expect(dataDir()).toBe(fresh)
     await writeFile('.retrai/server-id', 'x')
     expect(dataDir()).toBe(join(folder, '.retrai'))
-    // A run could have made a .retrai here since.
+    // From now on, a run could have made the .retrai.
     await mkdir(fresh, { recursive: true })
     expect(dataDir()).toBe(fresh)
   })
