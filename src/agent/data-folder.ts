@@ -2,9 +2,9 @@ import { realpath, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 
 /**
- * Why a run may not work in a folder: the server's data folder is in it or round it, so that the run could read the
- * keys and change the log. A sentence that says how to mend it; null if the folders are apart. Folders are compared
- * by what they are, not by their names: through links, and in whatever case a file system takes.
+ * Why a run may not work in a folder: the server's data folder is inside it or around it, so the run could read the
+ * keys and change the log. A sentence with advice; null if the folders are separate. Folders are compared by their
+ * identity, not by name: through links, and in any case on a file system that ignores case.
  */
 export async function dataFolderProblem(
   cwd: string,
@@ -19,12 +19,12 @@ export async function dataFolderProblem(
     )
   }
   if (!project.all.includes(data.own)) return null
-  return `${cwd} is in the server's data folder ${dataDir}. Name a folder that has nothing of the server in it.`
+  return `${cwd} is in the server's data folder ${dataDir}. Choose a folder outside of it.`
 }
 
 type Identities = { readonly own: string; readonly all: readonly string[] }
 
-/** What a folder and each folder above it is, on its device; the path itself of one that is not there. */
+/** The identity of a folder and of each folder above it: device and inode, or the path if it does not exist. */
 async function folderAndParents(path: string): Promise<Identities> {
   const all: string[] = []
   let at = await realpath(path).catch(() => resolve(path))

@@ -3,12 +3,12 @@ import { decode } from '../log/codec.ts'
 import { runIdOf } from '../log/run-log.ts'
 import type { RecordedEvent } from '../store/event-store.ts'
 
-/** A run that nobody seems to work on, and who worked on it last. */
-export type LeftBehind = { readonly runId: string; readonly claimant: string }
+/** A run that no process seems to work on, and the process that worked on it last. */
+export type OrphanedRun = { readonly runId: string; readonly claimant: string }
 
 type Held = { readonly claimant: string; readonly resting: boolean }
 
-/** What people write: it tells nothing of the process that works on the run. */
+/** Records of people. They show nothing about the process that works on the run. */
 const BY_PEOPLE: ReadonlySet<string> = new Set<Kind>([
   'run_created',
   'run_config_changed',
@@ -16,22 +16,22 @@ const BY_PEOPLE: ReadonlySet<string> = new Set<Kind>([
 ])
 
 /**
- * Who holds which unfinished run, and when each of them was last heard of. Every record that a process
- * writes is a sign of life and renews its lease on all its runs. A run that waits for a person needs
- * nobody, so it is never left behind. Times are milliseconds of a clock that only goes forward.
+ * Which process holds which unfinished run, and when each process last showed that it is alive. Every record of a
+ * process renews its leases on all its runs. A run that waits for a person needs no process, so it is never orphaned.
+ * Times are milliseconds of a monotonic clock.
  */
 export class Leases {
   readonly #leaseMs: number
   readonly #runs = new Map<string, Held>()
   readonly #heard = new Map<string, number>()
-  /** A claimant is one process, so who has left never comes back. */
+  /** A claimant is one process, so one that left never comes back. */
   readonly #gone = new Set<string>()
 
   constructor(leaseMs: number) {
     this.#leaseMs = leaseMs
   }
 
-  /** A run whose records are not going to be shown. */
+  /** A run that another process holds, as known without its records. */
   hold(runId: string, claimant: string, resting: boolean, now: number): void {
     this.#runs.set(runId, { claimant, resting })
     this.heard(claimant, now)
@@ -56,7 +56,7 @@ export class Leases {
     if (type === 'human_check_required') this.#runs.set(runId, { claimant, resting: true })
     if (type === 'human_check_response') {
       this.#runs.set(runId, { claimant, resting: false })
-      // Who rested on it need not have been heard of; it has a whole lease to take the answer up.
+      // The holder may have been silent while it waited. It has a whole lease to continue after the answer.
       this.heard(claimant, now)
     }
     if (!BY_PEOPLE.has(type)) this.heard(claimant, now)
@@ -66,8 +66,8 @@ export class Leases {
     this.#heard.set(claimant, now)
   }
 
-  /** The claimant says that it is gone; returns the runs that it leaves behind. */
-  left(claimant: string): LeftBehind[] {
+  /** The claimant has announced that it leaves; returns the runs that this orphans. */
+  left(claimant: string): OrphanedRun[] {
     this.#gone.add(claimant)
     return [...this.#runs].flatMap(([runId, held]) =>
       held.claimant === claimant && !held.resting ? [{ runId, claimant }] : [],
@@ -78,27 +78,27 @@ export class Leases {
     return this.#gone.has(claimant)
   }
 
-  /** The run, if who holds it has said before that it is gone. */
-  leftBefore(runId: string): LeftBehind[] {
+  /** The run, if its holder announced earlier that it leaves. */
+  leftBefore(runId: string): OrphanedRun[] {
     const held = this.#runs.get(runId)
     if (held === undefined || held.resting || !this.#gone.has(held.claimant)) return []
     return [{ runId, claimant: held.claimant }]
   }
 
-  /** Nobody could be heard for a while: all have a whole lease again. */
+  /** Renews all leases after a time in which no record could arrive. */
   renewAll(now: number): void {
     for (const { claimant } of this.#runs.values()) this.heard(claimant, now)
   }
 
-  /** Whether the claimant was heard of within this time. */
+  /** Whether the claimant showed within this time that it is alive. */
   isFresh(claimant: string, withinMs: number, now: number): boolean {
     if (this.#gone.has(claimant)) return false
     return now - (this.#heard.get(claimant) ?? Number.NEGATIVE_INFINITY) < withinMs
   }
 
-  /** The runs of others whose lease is over. */
-  expired(self: string, now: number): LeftBehind[] {
-    const expired: LeftBehind[] = []
+  /** The runs of other processes whose lease has expired. */
+  expired(self: string, now: number): OrphanedRun[] {
+    const expired: OrphanedRun[] = []
     for (const [runId, { claimant, resting }] of this.#runs) {
       if (resting || claimant === self || this.isFresh(claimant, this.#leaseMs, now)) continue
       expired.push({ runId, claimant })

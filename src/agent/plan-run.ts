@@ -8,27 +8,27 @@ import { dataFolderProblem } from './data-folder.ts'
 import type { Goal } from './goals/goal.ts'
 import type { Models } from './model/model.ts'
 
-/** What is wrong with one field of a request, for the person who made it. */
+/** A problem with one field of a request, for its author. */
 export type Problem = { readonly field: string; readonly message: string }
 
-/** What a client may choose of a run. */
+/** The part of the configuration that a client chooses. */
 export type RunRequest = Omit<RunConfig, 'shell_goal'>
 
-/** The most that this server gives any run; null is no limit. */
+/** The limits of this server for any run; null is no limit. */
 export type Ceilings = Pick<RunConfig, 'max_cost_usd' | 'max_tokens' | 'max_seconds'>
 
 type PlanDeps = {
   readonly goals: readonly Goal[]
   readonly models: Pick<Models, 'missingKey'>
   readonly ceilings: Ceilings
-  /** The server's data folder, which no run may have in its project; null if there is none. */
+  /** The server's data folder, which no project may contain; null if there is none. */
   readonly dataDir: string | null
   readonly systemPrompt: (goal: Goal, config: RunConfig) => string
 }
 
 /**
- * Turns a request into the configuration that `run_created` records, or names everything that stands
- * in the way: an unknown goal, a folder that is none, a model without its key, bad goal settings.
+ * Turns a request into the configuration for `run_created`, or names every problem: an unknown goal, a folder that does
+ * not exist, a model without its key, bad settings of the goal.
  */
 export function planRun(
   request: RunRequest,
@@ -79,18 +79,18 @@ async function folderProblems(cwd: string, dataDir: string | null): Promise<Prob
 function modelProblems(modelName: string, models: Pick<Models, 'missingKey'>): Problem[] {
   const missing = models.missingKey(modelName)
   if (missing === null) return []
-  const message = `The model "${modelName}" needs ${missing}, which is not set. Set it in the server's environment and start it again, or choose another model.`
+  const message = `The model "${modelName}" needs ${missing}, which is not set. Set it in the server's environment and restart the server, or choose another model.`
   return [{ field: 'model_name', message }]
 }
 
 /**
- * A run works by what its first record says, and that is masked: so what it needs to work must hold no
- * secret. The messages quote the masked form.
+ * A run uses its first record, and that record is masked, so it must not need a secret from it. The messages quote the
+ * masked form.
  */
 function secretProblems(config: RunConfig): Problem[] {
   const masked = maskPayload(config, processMask.text)
   const problem = (field: string, what: string, text: string): Problem => {
-    const message = `${what} holds a secret, which is not kept in the log: ${text}. Put it where the project can read it, such as in a file or a script.`
+    const message = `${what} contains a secret, which the log does not store: ${text}. Put it where the project can read it, such as in a file or a script.`
     return { field, message }
   }
   return [
@@ -107,15 +107,13 @@ const LIMITS = ['max_cost_usd', 'max_tokens', 'max_seconds'] as const
 
 function ceilingProblems(request: RunRequest, ceilings: Ceilings): Problem[] {
   return LIMITS.flatMap((field) => {
-    const [asked, most] = [request[field], ceilings[field]]
-    if (asked === null || most === null || asked <= most) return []
-    return [
-      { field, message: `${field} must be at most ${most}, which is what this server allows.` },
-    ]
+    const [requested, ceiling] = [request[field], ceilings[field]]
+    if (requested === null || ceiling === null || requested <= ceiling) return []
+    return [{ field, message: `${field} must be at most ${ceiling}, the limit of this server.` }]
   })
 }
 
-/** Who asks for no limit gets what the server allows. */
+/** A request without a limit gets the limit of the server. */
 const withCeilings = (request: RunRequest, ceilings: Ceilings): Ceilings => ({
   max_cost_usd: request.max_cost_usd ?? ceilings.max_cost_usd,
   max_tokens: request.max_tokens ?? ceilings.max_tokens,

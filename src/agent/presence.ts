@@ -1,28 +1,28 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import * as z from 'zod'
-import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
+import { OWN_STREAM_PREFIX } from '../domain/records.ts'
 import { keepRunning, type PauseBoundsMs, sleep } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import { runIdOf } from '../log/run-log.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
-import { Leases, type LeftBehind } from './leases.ts'
+import { Leases, type OrphanedRun } from './leases.ts'
 
-/** Where servers that share a log say that they are there, while their runs say nothing. */
+/** The stream of heartbeats of the servers that share a log. */
 const SERVERS_STREAM = `${OWN_STREAM_PREFIX}servers`
 const ALIVE = 'server_alive'
 const LEFT = 'server_left'
 const Sign = z.strictObject({ claimant: z.string() })
 
-/** So many of the last signs are read at the start, for who has left just before. */
+/** How many of the last signs are read at the start, to learn which processes have just left. */
 const SIGNS_READ = 256
-/** How often in a lease a process says that it is there, and looks who is not. */
+/** How many times per lease a process writes a heartbeat and looks for orphaned runs. */
 const BEATS = 4
-/** How long a process that ends tries to say so, milliseconds. */
+/** How long a process that stops tries to announce it. */
 const FAREWELL_MS = 1_000
 const RETRY_MS: PauseBoundsMs = [100, 5_000]
 
-const CANNOT_SAY = 'this server cannot write its heartbeat: other servers may take its runs over'
+const CANNOT_BEAT = 'this server cannot write its heartbeat: other servers may take over its runs'
 
 type PresenceDeps = {
   readonly store: EventStore
@@ -31,15 +31,15 @@ type PresenceDeps = {
   readonly leaseMs: number
   /** Whether this process works on anything now. */
   readonly atWork: () => boolean
-  readonly onLeftBehind: (runs: readonly LeftBehind[]) => void
+  readonly onOrphanedRuns: (runs: readonly OrphanedRun[]) => void
   readonly log: Pick<Logger, 'info' | 'warn'>
-  /** Milliseconds of a clock that only goes forward. */
+  /** Milliseconds of a monotonic clock. */
   readonly clock?: () => number
 }
 
 /**
- * Tells other servers on the same log that this one is alive, and finds out which of them are not. It
- * decides only who tries: which of several claims holds is decided by the log.
+ * Shows other servers on the same log that this one is alive, and finds the ones that are not. It decides only which
+ * process tries to claim a run: the log decides which claim wins.
  */
 export class Presence {
   readonly #deps: PresenceDeps
@@ -47,7 +47,7 @@ export class Presence {
   readonly #clock: () => number
   readonly #stop = new AbortController()
   #work: Promise<unknown> = Promise.resolve()
-  /** Whether the last heartbeat was not stored. */
+  /** Whether the last heartbeat could not be stored. */
   #failing = false
 
   constructor(deps: PresenceDeps) {
@@ -56,8 +56,8 @@ export class Presence {
     this.#clock = deps.clock ?? (() => performance.now())
   }
 
-  /** Runs that others hold as of the start, and from then on all that `note` is shown. */
-  start(held: readonly (LeftBehind & { readonly resting: boolean })[]): void {
+  /** Begins with the runs that other processes hold. From then on, `note` gets every record. */
+  start(held: readonly (OrphanedRun & { readonly resting: boolean })[]): void {
     const now = this.#clock()
     for (const { runId, claimant, resting } of held) {
       this.#leases.hold(runId, claimant, resting, now)
@@ -70,30 +70,27 @@ export class Presence {
         onFailure: (err) => log.warn({ err }, message),
       })
     this.#work = Promise.all([
-      keep(
-        () => this.#listen(),
-        'the heartbeats of other servers cannot be followed, trying again',
-      ),
-      keep(() => this.#watch(), 'the run leases cannot be watched, trying again'),
+      keep(() => this.#listen(), 'the heartbeats of other servers cannot be followed: retrying'),
+      keep(() => this.#watch(), 'the run leases cannot be watched: retrying'),
     ])
   }
 
   note(event: RecordedEvent): void {
     this.#leases.note(event, this.#clock())
-    // The claim may be told of only after its process has left.
-    if (event.type === 'run_claimed') this.#tell(this.#leases.leftBefore(runIdOf(event.stream)))
+    // The claim may arrive only after its process has left.
+    if (event.type === 'run_claimed') this.#report(this.#leases.leftBefore(runIdOf(event.stream)))
   }
 
-  /** Whether it has said that it is gone, so it did not crash. */
+  /** Whether it announced that it leaves, so it did not crash. */
   hasLeft(claimant: string): boolean {
     return this.#leases.hasLeft(claimant)
   }
 
-  /** Says that this process is gone, so that nobody has to wait for the end of its lease. */
+  /** Announces that this process leaves, so that no process waits for the end of its leases. */
   async stop(): Promise<void> {
     this.#stop.abort()
     await this.#work
-    await Promise.race([this.#say(LEFT), delay(FAREWELL_MS, undefined, { ref: false })])
+    await Promise.race([this.#announce(LEFT), delay(FAREWELL_MS, undefined, { ref: false })])
   }
 
   async #listen(): Promise<void> {
@@ -116,7 +113,7 @@ export class Presence {
     const sign = Sign.safeParse(parsedJson(data))
     if (!sign.success) return
     if (type === ALIVE) this.#leases.heard(sign.data.claimant, this.#clock())
-    if (type === LEFT) this.#tell(this.#leases.left(sign.data.claimant))
+    if (type === LEFT) this.#report(this.#leases.left(sign.data.claimant))
   }
 
   async #watch(): Promise<void> {
@@ -124,35 +121,35 @@ export class Presence {
     const pause = leaseMs / BEATS
     for (let before = this.#clock(); await sleep(pause, this.#stop.signal); ) {
       const now = this.#clock()
-      // A process that was stopped itself, or that has no store, has heard of nobody meanwhile.
+      // A process that was suspended, or that had no store, has heard from no other process meanwhile.
       const deaf = now - before > leaseMs / 2 || (await this.#deps.store.ping()).isErr()
       before = now
       if (deaf) {
         this.#leases.renewAll(this.#clock())
         continue
       }
-      if (atWork() && !this.#leases.isFresh(claimant, pause, now)) await this.#say(ALIVE)
-      this.#tell(this.#leases.expired(claimant, this.#clock()))
+      if (atWork() && !this.#leases.isFresh(claimant, pause, now)) await this.#announce(ALIVE)
+      this.#report(this.#leases.expired(claimant, this.#clock()))
     }
   }
 
-  #tell(leftBehind: readonly LeftBehind[]): void {
-    if (leftBehind.length > 0) this.#deps.onLeftBehind(leftBehind)
+  #report(orphaned: readonly OrphanedRun[]): void {
+    if (orphaned.length > 0) this.#deps.onOrphanedRuns(orphaned)
   }
 
-  /** A heartbeat that is not stored renews no lease: the next beat writes it. */
-  async #say(type: string): Promise<void> {
+  /** A heartbeat that is not stored renews no lease. The next beat tries again. */
+  async #announce(type: string): Promise<void> {
     const { store, claimant, log } = this.#deps
     const data: z.infer<typeof Sign> = { claimant }
     const event = { id: randomUUID(), type, data: JSON.stringify(data), metadata: '{}' }
-    const said = await store.append(SERVERS_STREAM, [event], { expectedRevision: 'any' })
-    if (said.isErr()) {
-      if (!this.#failing) log.warn({ error: said.error }, CANNOT_SAY)
+    const appended = await store.append(SERVERS_STREAM, [event], { expectedRevision: 'any' })
+    if (appended.isErr()) {
+      if (!this.#failing) log.warn({ error: appended.error }, CANNOT_BEAT)
     } else if (type === ALIVE) {
       this.#leases.heard(claimant, this.#clock())
       if (this.#failing) log.info({}, 'the heartbeat of this server is written again')
     }
-    this.#failing = said.isErr()
+    this.#failing = appended.isErr()
   }
 }
 

@@ -3,7 +3,7 @@ import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import { type RunCommand, shortageOf } from '../runner/command.ts'
 
-/** So many files can be opened before something is begun that opens some. */
+/** This many files must be openable before work that opens files begins. */
 const SPARE_FILES = 16
 
 type Deps = {
@@ -14,8 +14,8 @@ type Deps = {
 }
 
 /**
- * Whether this process can open files and start others. A shortage is a trouble of the server and not the outcome
- * of a call or a check, so runs wait until it is over.
+ * Whether this process can open files and start others. A shortage is a problem of the server and not the outcome of a
+ * call or a check, so runs wait until it is over.
  */
 export class Resources {
   readonly #deps: Deps
@@ -25,7 +25,7 @@ export class Resources {
     this.#deps = deps
   }
 
-  /** Looks now: what this process is short of, for people; null if of nothing. */
+  /** Checks now. Returns what this process is short of, for people; null if nothing. */
   async problem(): Promise<string | null> {
     try {
       await (this.#deps.probe ?? openSpareFiles)()
@@ -38,7 +38,7 @@ export class Resources {
       : `The server is short of descriptors or memory (${this.#shortage}), so its runs wait. Close connections, or raise its limits.`
   }
 
-  /** Waits until nothing is short; false as soon as `signal` aborts. */
+  /** Waits until the shortage is over; false as soon as `signal` aborts. */
   async available(signal: AbortSignal): Promise<boolean> {
     const backoff = new Backoff(this.#deps.retryMs)
     while ((await this.problem()) !== null) {
@@ -47,7 +47,7 @@ export class Resources {
     return !signal.aborted
   }
 
-  /** The same, of which a command that cannot be started for a shortage is started later. */
+  /** The same, but a command that cannot start because of a shortage starts later. */
   patient(runCommand: RunCommand): RunCommand {
     return async (command) => {
       const backoff = new Backoff(this.#deps.retryMs)
@@ -63,9 +63,10 @@ export class Resources {
   #note(shortage: string | null): void {
     const { log } = this.#deps
     if (shortage !== null && this.#shortage === null) {
-      log.error({ code: shortage }, 'short of descriptors or memory: runs wait')
+      log.error({ code: shortage }, 'the server is short of descriptors or memory: runs wait')
     }
-    if (shortage === null && this.#shortage !== null) log.info({}, 'no longer short: runs continue')
+    if (shortage === null && this.#shortage !== null)
+      log.info({}, 'the shortage is over: runs continue')
     this.#shortage = shortage
   }
 }

@@ -4,10 +4,10 @@ import { nextStep } from '../domain/next-step.ts'
 import type { OpenCall } from '../domain/state.ts'
 import { type PauseBoundsMs, pauseMs, sleep } from '../lib/backoff.ts'
 import type { RunCommand } from '../runner/command.ts'
-import { notRunMasked } from './asked-calls.ts'
 import { dataFolderProblem } from './data-folder.ts'
 import type { Goal } from './goals/goal.ts'
 import type { ModelFailure, ModelReply, Models } from './model/model.ts'
+import { notRunMasked } from './requested-calls.ts'
 import type { RunSession, SessionError } from './run-session.ts'
 import type { Toolbox } from './tools/tool.ts'
 
@@ -17,32 +17,32 @@ export type Effects = {
   readonly toolbox: Toolbox
   readonly findGoal: (name: string) => Goal | undefined
   readonly runCommand: RunCommand
-  /** The server's data folder, which no run may have in its project; null if there is none. */
+  /** The server's data folder, which no project may contain; null if there is none. */
   readonly dataDir: string | null
-  /** Waits before each effect while the system is short of something; false if `signal` aborts meanwhile. */
+  /** Waits before each effect while the system has a shortage; false if `signal` aborts meanwhile. */
   readonly untilAvailable?: (signal: AbortSignal) => Promise<boolean>
-  /** Where goal checks keep the reports of tools while they run; it is emptied at a start. */
+  /** Where goal checks keep the reports of tools while they run. A start empties it. */
   readonly reportsDir: string
-  /** Waiting between attempts to reach a model, and how many attempts a step makes in all. */
+  /** Pauses between attempts to reach a model, and the attempts of one step in all. */
   readonly modelRetryMs: PauseBoundsMs
   readonly modelAttempts: number
 }
 
-/** Longest wait that a model endpoint may ask for. */
+/** The longest wait that a model endpoint may request. */
 const MAX_RETRY_AFTER_MS = 120_000
 
 type StepResult = Result<void, SessionError>
 
 /**
- * Drives a claimed run until it ends or waits for a person: asks the log what comes next, does that one
- * thing, records its outcome. Never rejects; an unexpected exception becomes the run's `error`.
+ * Works on a claimed run until it ends or waits for a person: reads the next step from the state, does it, and records
+ * its outcome. Never rejects: an unexpected exception becomes the run's `error`.
  */
 export async function runLoop(
   session: RunSession,
   effects: Effects,
   signal: AbortSignal,
 ): Promise<Result<'ended' | 'awaiting_human', SessionError>> {
-  // The project may have become a link to the data folder, or that may have moved, since the run was created.
+  // Since the run was created, the project may have become a link to the data folder, or that may have moved.
   let isApart = false
   for (;;) {
     if (signal.aborted) return err({ type: 'cancelled' })
@@ -51,7 +51,7 @@ export async function runLoop(
     const step = nextStep(session.state)
     if (step.type === 'end') return ok('ended')
     if (step.type === 'await_human') return ok('awaiting_human')
-    // What a step could not do for a shortage would be taken for its outcome.
+    // During a shortage a step would fail, and its failure would be recorded as its outcome.
     const { untilAvailable } = effects
     if (step.type !== 'proceed' && untilAvailable !== undefined) {
       if (!(await untilAvailable(signal))) return err({ type: 'cancelled' })
@@ -86,7 +86,7 @@ async function failOnException(
     const done = await step()
     if (done.isErr() && done.error.type === 'append_too_large') {
       const { bytes, limit } = done.error
-      const message = `The outcome of a step has ${bytes} bytes, more than the ${limit} that a record can hold`
+      const message = `The outcome of a step has ${bytes} bytes, more than the limit of ${limit} for a record`
       return await session.record({ type: 'fail', message, traceback: '' })
     }
     return done
@@ -153,9 +153,9 @@ async function modelFailed(
     const tries = failures > 0 ? ` (attempt ${failures + 1} of ${attempts})` : ''
     return session.record({ type: 'fail', message: `${failure.message}${tries}`, traceback: '' })
   }
-  const asked = failure.retryAfterMs ?? 0
+  const requestedMs = failure.retryAfterMs ?? 0
   const delayMs = Math.round(
-    Math.min(MAX_RETRY_AFTER_MS, Math.max(asked, pauseMs(retryMs, failures))),
+    Math.min(MAX_RETRY_AFTER_MS, Math.max(requestedMs, pauseMs(retryMs, failures))),
   )
   const recorded = await session.record({ type: 'record_retry', reason: failure.message, delayMs })
   if (recorded.isErr()) return recorded
@@ -168,11 +168,11 @@ async function runTool(
   call: OpenCall,
   signal: AbortSignal,
 ): Promise<StepResult> {
-  const asked = session.callToRun(call)
+  const requested = session.callToRun(call)
   const result =
-    asked === null
+    requested === null
       ? notRunMasked(call)
-      : await toolbox.execute(asked, { cwd: session.state.config.cwd, signal })
+      : await toolbox.execute(requested, { cwd: session.state.config.cwd, signal })
   if (signal.aborted) return err({ type: 'cancelled' })
   return session.record({ type: 'record_tool_result', result })
 }
@@ -184,7 +184,7 @@ async function checkGoal(
 ): Promise<StepResult> {
   const { config } = session.state
   const goal = findGoal(config.goal)
-  if (goal === undefined) throw new Error(`This server knows no goal named ${config.goal}`)
+  if (goal === undefined) throw new Error(`This server has no goal named ${config.goal}`)
   const began = performance.now()
   const verdict = await goal.check({ config, signal, runCommand, reportsDir })
   if (signal.aborted) return err({ type: 'cancelled' })

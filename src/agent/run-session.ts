@@ -19,7 +19,7 @@ import {
   runStream,
 } from '../log/run-log.ts'
 import type { AppendError } from '../store/event-store.ts'
-import { AskedCalls } from './asked-calls.ts'
+import { RequestedCalls } from './requested-calls.ts'
 
 /** If an append took longer, this process may have been stopped meanwhile, and others may think it dead. */
 const STALL_MS = 1_000
@@ -29,10 +29,10 @@ export type SessionError =
   | RunError
   | Exclude<LoadError, { type: 'store_unavailable' | 'store_failed' }>
   | Extract<AppendError, { type: 'append_too_large' }>
-  /** The process releases the run: it stops, or the run is no longer its own. */
+  /** This process must stop the work on the run: it stops, or the run is no longer its own. */
   | { readonly type: 'cancelled' }
 
-/** Distributes over the union, so that what is common to all agent commands can be left out. */
+/** Distributes over the union, so that reports need not repeat the fields of all agent commands. */
 type Report<C = AgentCommand> = C extends AgentCommand
   ? Omit<C, 'claimant' | 'readOnlyTools'>
   : never
@@ -51,16 +51,16 @@ export type SessionDeps = {
 }
 
 /**
- * One process' view of a run: its folded state and conversation, and the one way to add to it. It reads the log again
- * whenever another writer was faster, and it outlasts outages of the store.
+ * The view that one process has of a run: its folded state and conversation, and the only way to add to it. It reads
+ * the log again when another writer was faster, and it outlasts outages of the store.
  */
 export class RunSession {
   #run: LoadedRun
   #conversation: Conversation
   readonly #deps: SessionDeps
-  /** It fails only when the run is to be released. */
+  /** It fails only when the work on the run must stop. */
   readonly #store: StreamStore
-  readonly #asked = new AskedCalls()
+  readonly #requested = new RequestedCalls()
   #forgotten = false
 
   private constructor(run: LoadedRun, conversation: Conversation, deps: SessionDeps) {
@@ -95,7 +95,7 @@ export class RunSession {
     this.#forgotten = true
   }
 
-  /** Reads the run again from its beginning if it was to be forgotten. */
+  /** Reads the run again from its beginning if it must be forgotten. */
   async refresh(): Promise<Result<void, SessionError>> {
     if (!this.#forgotten) return ok(undefined)
     this.#forgotten = false
@@ -106,9 +106,9 @@ export class RunSession {
     return this.refresh()
   }
 
-  /** A call with the arguments that the model gave; null if only masked ones are known. */
+  /** A call with the arguments of the model; null if only the masked ones are known. */
   callToRun(call: OpenCall): OpenCall | null {
-    return this.#asked.callToRun(call)
+    return this.#requested.callToRun(call)
   }
 
   /** Decides on the present state and appends; decides again after each conflict. */
@@ -135,10 +135,10 @@ export class RunSession {
       runStream(this.#run.state.runId),
       (state, folded): Result<readonly RunRecord[], RunError | { readonly type: 'forgotten' }> => {
         this.#run = loadedRun(folded) ?? this.#run
-        // What was redacted since must not be a part of what is decided.
+        // The decision must not use text that was redacted meanwhile.
         if (this.#forgotten) return err({ type: 'forgotten' })
         const decided = decide(command, state, now())
-        if (decided.isOk()) this.#asked.keep(decided.value)
+        if (decided.isOk()) this.#requested.keep(decided.value)
         began = performance.now()
         return decided
       },
@@ -156,7 +156,7 @@ export class RunSession {
     this.#conversation = converse(this.#conversation, record)
   }
 
-  /** Another process may have taken the run over after the append: then what follows is its affair. */
+  /** Checks after a slow append whether another process has claimed the run and continues it. */
   async #confirmClaim(): Promise<Result<void, SessionError>> {
     const from = this.#run
     const visit = (logged: LoggedRecord): void => this.#converse(logged)
@@ -168,7 +168,7 @@ export class RunSession {
   }
 }
 
-/** The store of a run, which waits while the real one is in trouble, until the run is to be released. */
+/** A store that waits while the real one is in trouble, until the work on the run must stop. */
 function outlasting(runId: string, { store, retryMs, signal, log }: SessionDeps): StreamStore {
   return patientStore(store, {
     wait: (error, failures) => {
@@ -180,7 +180,7 @@ function outlasting(runId: string, { store, retryMs, signal, log }: SessionDeps)
   })
 }
 
-/** The store stays in trouble only if the run is to be released. */
+/** Trouble of the store reaches this place only if the work on the run must stop. */
 function sessionError<E extends RunError | AppendError | LoadError>(error: E): SessionError {
   switch (error.type) {
     case 'store_unavailable':

@@ -16,16 +16,18 @@ export type WorkerDeps = {
   readonly newId: () => string
   readonly retryMs: PauseBoundsMs
   readonly log: Logger
-  /** Whether the process that made these claims was stopped, and did not crash. */
+  /** Whether the process with this claimant was stopped, and did not crash. */
   readonly wasStopped: (claimant: string) => boolean
 }
 
-/** Whose turn it is: of all runs, and of those that were under way in a crash more than once. */
-export type TurnsOf = { readonly all: Semaphore; readonly suspects: Semaphore }
+/**
+ * Limits how many runs are worked on at once: of all runs, and of those that were interrupted by more than one crash.
+ */
+export type Turns = { readonly all: Semaphore; readonly suspects: Semaphore }
 
 /** This process, as `run_claimed` names it. */
 type ProcessIdentity = {
-  /** The server, which is one through all its restarts. */
+  /** The server, the same through all its restarts. */
   readonly server: string
   /** Unique to each start; begins with the server and a slash. */
   readonly claimant: string
@@ -33,17 +35,19 @@ type ProcessIdentity = {
   readonly host: string
 }
 
-/** Whose run may be taken up, beside one's own: anybody's, nobody's, or that of one claimant (null: of none). */
+/** Whose run may be claimed, beside the own: any process's, none, or that of one claimant (null: of no claimant). */
 export type From = 'anyone' | 'nobody' | { readonly claimant: string | null }
 
-/** What a `run_end` says, for the log of the server. */
+/** The content of a `run_end`, for the logger. */
 type End = { readonly status: string; readonly reason: string }
 
-/** Works on one run, when its turn has come, until that ends, rests, or belongs to somebody else. */
+/** Works on one run when its turn comes, until the run ends, waits for a person, or belongs to another process. */
 export class RunWorker {
-  /** Resolves when it has let go of the run. */
+  /** Resolves when the work on the run is over. */
   readonly done: Promise<void>
-  /** Whose run to take up behind that, once more: something has happened that it may not have seen. */
+  /**
+   * Set if something happened that this worker may not have seen: the run must then be taken up once more, from this.
+   */
   again: From | null = null
   readonly #runId: string
   readonly #from: From
@@ -51,33 +55,33 @@ export class RunWorker {
   readonly #stop = new AbortController()
   /** Whether it still waits for its turn. */
   #waiting = true
-  /** How the run ended, once the log has told. */
+  /** How the run ended, once the log shows it. */
   #end: End | null = null
-  /** Null until the run was read. */
+  /** Null until the run is read. */
   #session: RunSession | null = null
-  /** Something was taken out of the run since it was begun to be read. */
+  /** A redaction changed the run after it was begun to be read. */
   #redacted = false
-  /** Lets the next suspect work, if this run is one. */
-  #giveBackSuspects: (() => void) | null = null
+  /** Gives its turn to the next suspect, if this run is one. */
+  #releaseSuspects: (() => void) | null = null
 
-  constructor(runId: string, from: From, turns: TurnsOf, deps: WorkerDeps) {
+  constructor(runId: string, from: From, turns: Turns, deps: WorkerDeps) {
     this.#runId = runId
     this.#from = from
     this.#deps = deps
     this.done = this.#awaitTurn(turns)
   }
 
-  /** Whether it is there to take the run over from this claimant. */
+  /** Whether it exists to take the run over from this claimant. */
   takesFrom(claimant: string): boolean {
     return typeof this.#from === 'object' && this.#from.claimant === claimant
   }
 
-  /** Lets go of the run, and ends its commands. */
+  /** Stops the work on the run, and ends its commands. */
   stop(): void {
     this.#stop.abort()
   }
 
-  /** What is known of the run is read again before its next step. */
+  /** Makes the worker read the run again before its next step. */
   forget(): void {
     this.#redacted = true
     this.#session?.forget()
@@ -93,8 +97,8 @@ export class RunWorker {
   }
 
   /**
-   * Lets go of a run that another process has claimed behind all that is known of it here. What is told
-   * of while the run is being read takes nothing away: the claim that is made then stands behind it.
+   * Stops if another process has claimed the run after everything that is known of it here. A claim that arrives while
+   * the run is being read does not matter: this worker's own claim then comes after it.
    */
   noticeClaim(event: RecordedEvent): void {
     const decoded = decode(event)
@@ -104,21 +108,21 @@ export class RunWorker {
     if (this.#waiting || event.revision > known) this.stop()
   }
 
-  async #awaitTurn({ all, suspects }: TurnsOf): Promise<void> {
-    const giveBack = await all.acquire(this.#stop.signal)
-    if (giveBack === null) return
+  async #awaitTurn({ all, suspects }: Turns): Promise<void> {
+    const release = await all.acquire(this.#stop.signal)
+    if (release === null) return
     try {
       await this.#work(suspects)
     } finally {
       this.#clear()
-      giveBack()
+      release()
     }
   }
 
-  /** The check or call that was under way in crashes is over: it was not what has caused them. */
+  /** The check or call that was interrupted by crashes is over, so it was not their cause. */
   #clear(): void {
-    this.#giveBackSuspects?.()
-    this.#giveBackSuspects = null
+    this.#releaseSuspects?.()
+    this.#releaseSuspects = null
   }
 
   async #work(suspects: Semaphore): Promise<void> {
@@ -139,20 +143,20 @@ export class RunWorker {
     this.#session = session
     if (this.#redacted) session.forget()
     if (session.state.crashes > 0) {
-      // One at a time, and claimed only then: so a crash counts against the one that works.
-      this.#giveBackSuspects = await suspects.acquire(signal)
-      if (this.#giveBackSuspects === null) return
+      // Suspects are claimed and worked on one at a time, so a crash counts against only one of them.
+      this.#releaseSuspects = await suspects.acquire(signal)
+      if (this.#releaseSuspects === null) return
     }
     if (!(await this.#claim(session))) return
     const ended = await runLoop(session, effects, signal)
-    // The log may tell of the end before the loop has seen that its last append was the end.
+    // The end may arrive from the log before the loop has seen that its last append was the end.
     const end = this.#end ?? endOf(session.state)
     if (end !== null) log.info({ run_id: this.#runId, ...end }, 'run ended')
     else if (ended.isErr()) this.#report(ended.error)
     else log.info({ run_id: this.#runId }, 'run waits for a person')
   }
 
-  /** Whether the run is this process' now. */
+  /** Whether this process holds the run now. */
   async #claim(session: RunSession): Promise<boolean> {
     const { log, process, wasStopped } = this.#deps
     const { claimant } = session.state
@@ -163,7 +167,7 @@ export class RunWorker {
     const claim = { type: 'claim', expected: claimant, pid, host, afterCrash } as const
     const claimed = await session.record(claim)
     if (claimed.isErr()) this.#report(claimed.error)
-    else log.info({ run_id: this.#runId, taken_from: claimant }, 'run taken up')
+    else log.info({ run_id: this.#runId, taken_from: claimant }, 'run claimed')
     return claimed.isOk()
   }
 
@@ -174,13 +178,13 @@ export class RunWorker {
       case 'cancelled':
       case 'run_ended':
       case 'claim_lost':
-        log.info(fields, 'run let go')
+        log.info(fields, 'work on the run stopped')
         break
       case 'damaged_record':
-        log.error(fields, 'run cannot be read: it is left as it is')
+        log.error(fields, 'run cannot be read, so nothing works on it')
         break
       default:
-        log.error(fields, 'run cannot go on')
+        log.error(fields, 'run cannot continue')
     }
   }
 }
@@ -189,7 +193,7 @@ function endOf({ phase }: RunState): End | null {
   return phase.type === 'ended' ? { status: phase.status, reason: phase.reason } : null
 }
 
-/** A claim that somebody else has made meanwhile stands. */
+/** If another process has claimed the run meanwhile, that claim wins. */
 function mayTake(from: From, claimant: string | null): boolean {
   if (from === 'anyone') return true
   return from !== 'nobody' && from.claimant === claimant

@@ -4,21 +4,21 @@ import { Semaphore } from '../lib/semaphore.ts'
 import { RUN_STREAM_PREFIX, runIdOf } from '../log/run-log.ts'
 import type { Position, RecordedEvent } from '../store/event-store.ts'
 import { Presence } from './presence.ts'
-import { type From, RunWorker, type TurnsOf, type WorkerDeps } from './run-worker.ts'
+import { type From, RunWorker, type Turns, type WorkerDeps } from './run-worker.ts'
 
 export type SupervisorDeps = Omit<WorkerDeps, 'wasStopped'> & {
-  /** Processes of this server, by their claimants, of which it is known that they did not crash. */
+  /** Claimants of the processes of this server that were stopped and did not crash. */
   readonly stopped: ReadonlySet<string>
   /**
-   * How long a server that shares its store with others must be silent before its runs are taken over,
-   * milliseconds; null where the store is this process' alone.
+   * How long a server that shares its store must be silent before its runs are taken over; null if only this process
+   * uses the store.
    */
   readonly leaseMs: number | null
-  /** How many runs may be worked on at once; more are taken up in their order. */
+  /** How many runs may be worked on at once. More runs wait in order. */
   readonly maxRunsAtWork: number
 }
 
-/** An unfinished run as of the start. */
+/** A run that is unfinished at the start. */
 type Unfinished = {
   readonly runId: string
   readonly claimant: string | null
@@ -27,13 +27,13 @@ type Unfinished = {
 }
 
 /**
- * Follows the log and works on its runs. Starting a run and taking one up after a crash are the same
- * path: claim it, fold it, do what comes next.
+ * Follows the log and works on its runs. A new run and a run after a crash take the same path: claim it, fold it, do
+ * the next step.
  */
 export class Supervisor {
   readonly #deps: SupervisorDeps & WorkerDeps
   readonly #workers = new Map<string, RunWorker>()
-  readonly #turns: TurnsOf
+  readonly #turns: Turns
   readonly #presence: Presence | null
   readonly #stop = new AbortController()
   #following: Promise<void> = Promise.resolve()
@@ -47,8 +47,8 @@ export class Supervisor {
   }
 
   /**
-   * Takes up the runs that are unfinished as of the position `after` and that no other server may still
-   * be at work on, and follows the log from there.
+   * Takes up the runs that are unfinished at the position `after` and that no other server may still work on, and
+   * follows the log from there.
    */
   start(unfinished: readonly Unfinished[], after: Position | null): void {
     const held: (Unfinished & { readonly claimant: string })[] = []
@@ -71,10 +71,10 @@ export class Supervisor {
       leaseMs,
       claimant: this.#deps.process.claimant,
       atWork: () => this.#workers.size > 0,
-      onLeftBehind: (runs) => {
+      onOrphanedRuns: (runs) => {
         for (const { runId, claimant } of runs) {
           if (this.#workers.get(runId)?.takesFrom(claimant)) continue
-          log.info({ run_id: runId, claimant }, 'nothing is heard of who works on a run')
+          log.info({ run_id: runId, claimant }, 'the process that works on this run is silent')
           this.#takeUp(runId, { claimant })
         }
       },
@@ -86,7 +86,7 @@ export class Supervisor {
     return claimant.startsWith(`${this.#deps.process.server}/`)
   }
 
-  /** Lets go of all runs: nothing is recorded, so that the next process goes on where this one was. */
+  /** Stops the work on all runs. Nothing is recorded, so the next process continues where this one was. */
   async stop(): Promise<void> {
     this.#stop.abort()
     for (const worker of this.#workers.values()) worker.stop()
@@ -97,7 +97,7 @@ export class Supervisor {
     await this.#presence?.stop()
   }
 
-  /** Something was taken out of the run: what is known of it is read again before its next step. */
+  /** Call this after a redaction of the run: it is read again before its next step. */
   forget(runId: string): void {
     this.#workers.get(runId)?.forget()
   }
@@ -114,8 +114,7 @@ export class Supervisor {
         seen = item.events.at(-1)?.position ?? seen
       }
     }
-    const onFailure = (err: unknown) =>
-      log.error({ err }, 'the log cannot be followed, trying again')
+    const onFailure = (err: unknown) => log.error({ err }, 'the log cannot be followed: retrying')
     await keepRunning(follow, { signal, retryMs, onFailure })
   }
 
@@ -142,7 +141,7 @@ export class Supervisor {
     if (this.#stop.signal.aborted) return
     const known = this.#workers.get(runId)
     if (known !== undefined) {
-      // It may be just about to rest; it looks at the log once more before it does.
+      // The worker may be about to end. Then the run is taken up once more.
       if (known.again === null || from !== 'nobody') known.again = from
       return
     }
@@ -155,7 +154,7 @@ export class Supervisor {
     try {
       await worker.done
     } catch (err) {
-      this.#deps.log.error({ run_id: runId, err }, 'the work on a run broke off')
+      this.#deps.log.error({ run_id: runId, err }, 'the work on a run failed')
     }
     this.#workers.delete(runId)
     if (worker.again !== null) this.#takeUp(runId, worker.again)

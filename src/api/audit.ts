@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { ACCESS_KINDS } from '../domain/access.ts'
-import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
+import { OWN_STREAM_PREFIX } from '../domain/records.ts'
 import { Sha256, Timestamp } from './fields.ts'
 
 /** A public key of a server. Signatures from before it was retired remain valid. */

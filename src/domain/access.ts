@@ -1,6 +1,6 @@
 import * as z from 'zod'
 
-/** What somebody was shown of the log, over any address that shows it. */
+/** What a caller was shown of the log, at any address that shows it. */
 const GRANTED = [
   'runs_listed',
   /** State, history, differences, conversation or an artifact of one run. */
@@ -18,7 +18,7 @@ const GRANTED = [
 ] as const
 export type GrantedKind = (typeof GRANTED)[number]
 
-/** The closed list of what stands in the access log. */
+/** All kinds of entries in the access log. */
 export const ACCESS_KINDS = [...GRANTED, 'watch_ended', 'access_refused', 'entries_lost'] as const
 export type AccessKind = (typeof ACCESS_KINDS)[number]
 
@@ -30,19 +30,19 @@ const times = { count, first_ts: ts, last_ts: ts }
 /** Equal accesses within a minute are one entry with their count and the times of first and last. */
 const access = {
   ...times,
-  /** Null where it was about no run, or about many. */
+  /** Null if the access was to no run, or to several. */
   run_id: z.uuid().nullable(),
-  /** As authenticated; null where nobody was. */
+  /** The authenticated caller; null if the request was not authenticated. */
   principal: z.string().nullable(),
-  /** Address of the peer; null for many of them together. */
+  /** Address of the peer; null if the entry counts several peers. */
   client: z.string().nullable(),
   /** operationId of the address in the description of the API. */
   operation: z.string(),
-  /** What else was asked for, as a query; of the last of them. */
+  /** The query of the request; of the last one if the entry counts several. */
   asked: z.string(),
-  /** Where they asked for different things: each of these, and how often. Of entries of earlier versions never. */
+  /** If the queries differ: each of them with its count. Earlier versions did not record this. */
   queries: z.array(z.strictObject({ asked: z.string(), count })).exactOptional(),
-  /** How many asked for something that is not listed, since there would be too much. */
+  /** How many accesses had a query that is not listed, because the list would be too long. */
   unlisted: count.exactOptional(),
 }
 
@@ -50,7 +50,7 @@ const variant = <K extends AccessKind, S extends z.ZodRawShape>(kind: K, payload
   z.strictObject({ kind: z.literal(kind), ts, payload: z.strictObject(payload) })
 const granted = <K extends GrantedKind>(kind: K) => variant(kind, access)
 
-/** Who was shown what: an entry of the access log. `ts` is when it was written down. */
+/** An entry of the access log: who was shown what. `ts` is the time at which it was recorded. */
 export const AccessEntry = z.discriminatedUnion('kind', [
   granted('runs_listed'),
   granted('run_read'),
@@ -63,13 +63,13 @@ export const AccessEntry = z.discriminatedUnion('kind', [
   granted('ledger_read'),
   variant('watch_ended', {
     ...access,
-    /** seq of the last record that was sent, in the feed its cursor; null for none. */
+    /** seq of the last record that was sent, or its cursor in the feed of all runs; null if none was sent. */
     last: z.union([z.int(), z.string()]).nullable(),
-    /** How long it was watched, of all of them together. */
+    /** How long it was watched; the sum if the entry counts several. */
     seconds: z.number().nonnegative(),
   }),
   variant('access_refused', { ...access, status: z.int() }),
-  /** More came than could be kept until the store took it. */
+  /** More entries came than could be kept until the store accepted them. */
   variant('entries_lost', times),
 ])
 export type AccessEntry = z.infer<typeof AccessEntry>

@@ -1,5 +1,4 @@
 import { evolve } from './evolve.ts'
-import { exhaustedBudget } from './limits.ts'
 import type { EndStatus, Kind, PayloadOf, RecordOf, RunRecord, Seen } from './records.ts'
 import type { RunState } from './state.ts'
 
@@ -14,7 +13,7 @@ export function recordOf<K extends Kind>(
   return { kind, run_id, iteration, ts: now, payload } as RecordOf<K> as RunRecord
 }
 
-/** The last record of every run, with what the log says it took. @param seen by who aborted it */
+/** The last record of a run, with its totals. @param seen what the person who aborted the run had seen */
 export function runEnd(
   state: RunState,
   now: number,
@@ -33,12 +32,40 @@ export function runEnd(
   })
 }
 
+/** Seconds the run has worked until `now` (seconds since the epoch), without waiting for people. */
+function workedSeconds(state: RunState, now: number): number {
+  return Math.max(0, now - state.createdAt - state.waitedSeconds)
+}
+
+/**
+ * Why a budget forbids the next model or tool call, as a sentence for people; null if none does. A run exceeds a budget
+ * by one step at most: the one that was under way.
+ */
+function exhaustedBudget(state: RunState, now: number): string | null {
+  const { max_tokens, max_cost_usd, max_seconds } = state.config
+  const { tokens, costUsd } = state.total
+  if (max_tokens !== null && tokens >= max_tokens) {
+    return `Stopped by max_tokens: ${tokens} of ${max_tokens} tokens are used`
+  }
+  if (max_cost_usd !== null && costUsd === null) {
+    return `Stopped by max_cost_usd: the price of ${state.config.model_name} is not known, so the limit of $${max_cost_usd} cannot be kept`
+  }
+  if (max_cost_usd !== null && costUsd !== null && costUsd >= max_cost_usd) {
+    return `Stopped by max_cost_usd: $${costUsd.toFixed(4)} of $${max_cost_usd} are spent`
+  }
+  const worked = workedSeconds(state, now)
+  if (max_seconds !== null && worked >= max_seconds) {
+    return `Stopped by max_seconds: ${worked.toFixed(1)} of ${max_seconds} seconds are used`
+  }
+  return null
+}
+
 function beginIteration(state: RunState, now: number): RunRecord {
   const { max_iterations } = state.config
   if (state.iteration >= max_iterations) {
-    // The limit may have been lowered below what was done already.
+    // A person may have lowered the limit below the present iteration.
     const lowered =
-      state.iteration > max_iterations ? `, and ${max_iterations} is the most now` : ''
+      state.iteration > max_iterations ? `, and the limit is ${max_iterations} now` : ''
     const reason = `Stopped by max_iterations: the goal was not reached in ${state.iteration}${lowered}`
     return runEnd(state, now, 'failed', reason)
   }
@@ -67,7 +94,7 @@ function askHuman(state: RunState, now: number): RunRecord {
   return recordOf(state, now, 'human_check_required', { iteration, summary })
 }
 
-/** The record that follows without any effect, or null where the run waits for an outcome. */
+/** The next record that needs no effect; null while the run waits for an outcome. */
 function bookkeeping(state: RunState, readOnly: ReadOnlyTools, now: number): RunRecord | null {
   const { phase } = state
   switch (phase.type) {
@@ -111,8 +138,8 @@ function bookkeeping(state: RunState, readOnly: ReadOnlyTools, now: number): Run
 export type ReadOnlyTools = ReadonlySet<string>
 
 /**
- * All records that follow from the state without any effect, up to the intent of the next effect or
- * the end of the run. Limits are checked here, before the step that would break them.
+ * All records that follow from the state without an effect, up to the intent of the next effect or the end of the run.
+ * Limits are checked here, before the step that would exceed them.
  */
 export function advance(state: RunState, readOnly: ReadOnlyTools, now: number): RunRecord[] {
   const records: RunRecord[] = []

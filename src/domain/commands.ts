@@ -2,7 +2,7 @@ import type { ReadOnlyTools } from './advance.ts'
 import type { Decision, Idempotency, PayloadOf, Seen } from './records.ts'
 import type { ConfigChanges, RunConfig } from './run-config.ts'
 
-/** What people ask for. Recorded as such; the process that works on the run takes it from the log. */
+/** A command of a person. It is recorded, and the process that works on the run reads it from the log. */
 export type PersonCommand =
   | {
       readonly type: 'create'
@@ -28,17 +28,17 @@ export type PersonCommand =
       readonly seen?: Seen | null
     }
 
-/** What the process that works on a run reports. Refused once another process has claimed the run. */
+/** What the process that works on a run reports. It is refused once another process has claimed the run. */
 export type AgentCommand = {
   readonly claimant: string
   readonly readOnlyTools: ReadOnlyTools
-} /** `expected` is the claimant that the process saw; a claim made since then stands. */ & (
+} /** `expected` is the claimant that the process saw; if there is a later claim, that one wins. */ & (
   | {
       readonly type: 'claim'
       readonly expected: string | null
       readonly pid: number
       readonly host: string
-      /** Whether the process that held the run has ended without being stopped, as far as is known. */
+      /** Whether the process that held the run crashed: it is gone, and no stop of it is known. */
       readonly afterCrash?: boolean
     }
   | { readonly type: 'proceed' }

@@ -1,7 +1,7 @@
 import { BrokenInvariant } from './errors.ts'
 import type { PayloadOf, RunRecord } from './records.ts'
 
-/** A message as models take it; the adapter turns it into its provider's shape. */
+/** A message of a conversation. The adapter of a provider converts it. */
 export type ChatMessage =
   | { readonly role: 'system' | 'user'; readonly content: string }
   | {
@@ -15,14 +15,14 @@ export type ChatMessage =
     }
   | { readonly role: 'tool'; readonly callId: string; readonly content: string }
 
-/** One reply of the model with the results of its calls and what was said about it. */
+/** One reply of the model, the results of its calls, and the feedback to it. */
 type Turn = {
   readonly reply: PayloadOf<'assistant_message'>
   readonly results: readonly PayloadOf<'tool_result'>[]
   readonly feedback: readonly string[]
 }
 
-/** All that was said in a run, folded from its records. */
+/** The whole conversation of a run, folded from its records. */
 export type Conversation = {
   readonly system: string
   readonly opening: string
@@ -44,7 +44,7 @@ function goalFeedback({ achieved, reason, details }: PayloadOf<'goal_check'>): s
 
 function changeLast(conversation: Conversation, change: (turn: Turn) => Turn): Conversation {
   const last = conversation.turns.at(-1)
-  if (last === undefined) throw new BrokenInvariant('an outcome stands before any reply')
+  if (last === undefined) throw new BrokenInvariant('an outcome comes before any reply')
   return { ...conversation, turns: [...conversation.turns.slice(0, -1), change(last)] }
 }
 
@@ -109,9 +109,8 @@ function tokensOf(messages: readonly ChatMessage[]): number {
 }
 
 /**
- * What the model is sent: the opening and as many of the latest turns as fit the budget (in
- * estimated tokens), at least one. A turn goes or stays whole, so no call is ever parted from its
- * result.
+ * The messages for the model: the opening and as many of the latest turns as fit into the budget (in estimated tokens),
+ * at least one. A turn is kept or left out as a whole, so a call and its result stay together.
  */
 export function toMessages(
   conversation: Conversation,
@@ -126,11 +125,11 @@ export function toMessages(
     left -= size
     first -= 1
   }
-  return { messages: messagesBehind(conversation, first), omittedTurns: first }
+  return { messages: messagesWithout(conversation, first), omittedTurns: first }
 }
 
-/** What the model is sent when so many of the first turns are left out. */
-export function messagesBehind(
+/** The messages for the model without the first `omittedTurns` turns. */
+export function messagesWithout(
   conversation: Conversation,
   omittedTurns: number,
 ): readonly ChatMessage[] {

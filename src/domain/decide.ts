@@ -9,7 +9,7 @@ import type { RunState } from './state.ts'
 type Decided = Result<RunRecord[], RunError>
 type Command<T extends RunCommand['type']> = Extract<RunCommand, { type: T }>
 
-/** The hashes of those records of a run that a command speaks of, by their seq. */
+/** The hashes of the records that a command names, by seq. */
 export type KnownHashes = ReadonlyMap<number, string>
 const NO_HASHES: KnownHashes = new Map()
 
@@ -49,7 +49,7 @@ function create(command: Command<'create'>, state: RunState | null, now: number)
   return ok([record])
 }
 
-/** Why a run that is there already is not created: the same request again, or another one. */
+/** Why an existing run is not created again: the request is the same, or another one. */
 export function existing(state: RunState, idempotency: Idempotency | undefined): RunError {
   if (idempotency === undefined) return { type: 'run_exists' }
   return {
@@ -103,7 +103,7 @@ function respond(
     ...(shown === undefined ? {} : { shown_sha256: shown }),
     ...(seen === null ? {} : { seen }),
   })
-  // An abort needs no process to carry it out; an approval is taken up by the one that works on it.
+  // An abort takes effect here. After an approval, the process that works on the run continues.
   return ok(
     decision === 'abort' ? [response, ...advance(evolve(state, response), NONE, now)] : [response],
   )
@@ -124,7 +124,7 @@ function withAdvance(records: RunRecord[], command: AgentCommand, state: RunStat
   return [...records, ...advance(after, command.readOnlyTools, now)]
 }
 
-/** Takes a run up: at its start, after a restart, or from a process that is believed dead. */
+/** Claims a run for a process: at its start, after a restart, or from a process that seems dead. */
 function claim(command: Command<'claim'>, state: RunState, now: number): Decided {
   const { claimant, expected, pid, host, afterCrash = false } = command
   if (state.claimant !== expected) return err({ type: 'claim_lost', claimant: state.claimant })
@@ -133,7 +133,7 @@ function claim(command: Command<'claim'>, state: RunState, now: number): Decided
   const claimed = recordOf(state, now, 'run_claimed', { claimant, pid, host, ...why })
   if (evolve(state, claimed).crashes >= MAX_CRASHES) {
     const what = open === null ? 'goal was checked' : `call of ${open.tool} ran`
-    const reason = `The server crashed ${MAX_CRASHES} times while the ${what}, so that is not tried again`
+    const reason = `The server crashed ${MAX_CRASHES} times while the ${what}, so it is not tried again`
     return ok([
       claimed,
       ...closeOpenCall(state, now, CRASHED),
@@ -142,7 +142,7 @@ function claim(command: Command<'claim'>, state: RunState, now: number): Decided
   }
   const records = [
     claimed,
-    // Whether a call that changes something has run cannot be known; it is never run twice.
+    // Nobody can know whether a call that changes something took effect, so it is never run twice.
     ...(open !== null && !open.read_only ? closeOpenCall(state, now, IN_DOUBT) : []),
   ]
   return ok(withAdvance(records, command, state, now))
@@ -188,27 +188,27 @@ function recordOutcome(
   }
 }
 
-/** What was under way in so many crashes is not tried again: it may be what causes them. */
+/** After this many crashes during one call or check, it is not tried again: it may be the cause. */
 const MAX_CRASHES = 3
 
 const NONE: ReadonlySet<string> = new Set()
 const ABORTED = { outcome: 'aborted', output: 'The run was aborted while this call ran.' } as const
 const FAILED = {
   outcome: 'unknown',
-  output: 'The run failed while this call ran. Whether it took effect is not known.',
+  output: 'The run failed while this call ran. It is not known whether the call took effect.',
 } as const
 const CRASHED = {
   outcome: 'aborted',
-  output: 'The server crashed each time that this call ran, so the run has ended.',
+  output: 'The server crashed each time this call ran, so the run has ended.',
 } as const
 const IN_DOUBT = {
   outcome: 'unknown',
   output:
-    'The server stopped while this call ran. Whether it took effect is not known, and it is not ' +
-    'run again by itself: look at the state of the project before you decide what to do.',
+    'The server stopped while this call ran. It is not known whether the call took effect, and it is not ' +
+    'run again automatically. Look at the state of the project before you decide what to do.',
 } as const
 
-/** Answers the call that has no result yet, so that every call has exactly one. */
+/** Records a result for the open call, so that every call has exactly one. */
 function closeOpenCall(
   state: RunState,
   now: number,

@@ -11,7 +11,7 @@ function use(usage: Usage, tokens: number, costUsd: number | null): Usage {
   }
 }
 
-/** People read sums, and binary fractions add up to 0.010409999999999999: what is below 1e-12 is noise. */
+/** Rounds a sum for people: binary fractions add up to 0.010409999999999999. */
 const sumUsd = (a: number, b: number): number => Math.round((a + b) * 1e12) / 1e12
 
 function create(record: RecordOf<'run_created'>): RunState {
@@ -35,7 +35,7 @@ function create(record: RecordOf<'run_created'>): RunState {
   }
 }
 
-/** A crash counts against what was under way in the process: a check or a call, not the wait for a model. */
+/** A crash counts against the check or call that was under way in the process, not against the wait for a model. */
 function crashesAfter({ phase, crashes }: RunState, { payload }: RecordOf<'run_claimed'>): number {
   const underWay = phase.type === 'evaluating' || (phase.type === 'acting' && phase.open !== null)
   return underWay && payload.after_crash === true ? crashes + 1 : crashes
@@ -64,7 +64,9 @@ function openCall(state: RunState, record: RecordOf<'tool_call'>): Phase {
   const { phase } = state
   const next = phase.type === 'acting' ? phase.pending[0] : undefined
   if (phase.type !== 'acting' || phase.open !== null || next?.call_id !== record.payload.call_id) {
-    throw new BrokenInvariant(`tool_call ${record.payload.call_id} is not the next of its turn`)
+    throw new BrokenInvariant(
+      `tool_call ${record.payload.call_id} is not the next call of its turn`,
+    )
   }
   return { type: 'acting', pending: phase.pending.slice(1), open: record.payload }
 }
@@ -72,7 +74,7 @@ function openCall(state: RunState, record: RecordOf<'tool_call'>): Phase {
 function closeCall(state: RunState, record: RecordOf<'tool_result'>): Phase {
   const { phase } = state
   if (phase.type !== 'acting' || phase.open?.call_id !== record.payload.call_id) {
-    throw new BrokenInvariant(`tool_result ${record.payload.call_id} answers no open call`)
+    throw new BrokenInvariant(`tool_result ${record.payload.call_id} belongs to no open call`)
   }
   return { ...phase, open: null }
 }
@@ -93,7 +95,7 @@ function answer(state: RunState, record: RecordOf<'human_check_response'>): Part
 function change(state: RunState, record: RunRecord): Partial<RunState> {
   switch (record.kind) {
     case 'run_created':
-      throw new BrokenInvariant('run_created stands behind another record')
+      throw new BrokenInvariant('run_created comes after another record')
     case 'run_claimed':
       return { claimant: record.payload.claimant, crashes: crashesAfter(state, record) }
     case 'run_config_changed':
@@ -144,7 +146,7 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
 
 /**
  * Folds one record into the state of its run; `null` is the state before `run_created`.
- * @throws BrokenInvariant for a record that no accepted command can have put there.
+ * @throws BrokenInvariant for a record that no accepted command can have added
  */
 export function evolve(state: RunState | null, record: RunRecord): RunState {
   if (state === null) {
@@ -153,7 +155,7 @@ export function evolve(state: RunState | null, record: RunRecord): RunState {
     }
     return create(record)
   }
-  if (state.phase.type === 'ended') throw new BrokenInvariant(`${record.kind} behind run_end`)
+  if (state.phase.type === 'ended') throw new BrokenInvariant(`${record.kind} comes after run_end`)
   return { ...state, crashes: 0, ...change(state, record), seq: state.seq + 1 }
 }
 

@@ -2,9 +2,8 @@ import type { Kind, RunRecord } from './records.ts'
 import type { RunState } from './state.ts'
 
 /**
- * The strings of each kind that are there to be read and for nothing else, by their pointers from the
- * payload: `*` is any one name, `**` all that is below. Only they can be taken out of a record. All
- * others are what runs are found, folded and verified by.
+ * The strings of each kind that people only read, by their pointers from the payload: `*` is any one name, `**` is
+ * everything below. Only these can be redacted. Runs are found, folded and verified by all others.
  */
 const FREE_TEXT: { readonly [K in Kind]: readonly string[] } = {
   run_created: ['/system_prompt', '/reason', '/config/cwd', '/config/shell_goal/**'],
@@ -36,23 +35,20 @@ function toPattern(pointer: string): RegExp {
   return new RegExp(`^${parts.join('/')}$`, 's')
 }
 
-/** Whether the string at the pointer can be taken out of a record of this kind. */
+/** Whether the string at the pointer can be redacted in a record of this kind. */
 export function isFreeText(kind: Kind, pointer: string): boolean {
   return PATTERNS.get(kind)?.some((pattern) => pattern.test(pointer)) ?? false
 }
 
-/**
- * Why the run cannot do without the free text of a record yet, as a sentence; null where it can. What a
- * run has still to act on is not taken from under its hands.
- */
+/** Why the run still needs the free text of a record, as a sentence for people; null if it does not. */
 export function neededFor(record: RunRecord, { phase }: RunState): string | null {
   if (phase.type === 'ended') return null
   if (record.kind === 'run_created') {
-    return 'The run works by what it was created with: wait until it has ended, or abort it.'
+    return 'The run still uses the text that it was created with: wait until it has ended, or abort it.'
   }
   const calls = callsOf(record)
   if (!stillToDo(phase).some(({ call_id }) => calls.has(call_id))) return null
-  return 'The run has yet to finish a tool call with these arguments: wait for its result, or abort the run.'
+  return 'The run has not finished a tool call with these arguments: wait for its result, or abort the run.'
 }
 
 function callsOf({ kind, payload }: RunRecord): ReadonlySet<string> {

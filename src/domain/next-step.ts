@@ -1,12 +1,12 @@
 import type { OpenCall, RunState } from './state.ts'
 
-/** What a run does next, by its log alone. */
+/** What a run does next. Only its state decides. */
 export type NextStep =
   | { readonly type: 'call_model' }
   | { readonly type: 'run_tool'; readonly call: OpenCall }
   | { readonly type: 'check_goal' }
   | { readonly type: 'await_human' }
-  /** Nothing but records: the `proceed` command writes them. */
+  /** Only records follow: the `proceed` command adds them. */
   | { readonly type: 'proceed' }
   | { readonly type: 'end' }
 

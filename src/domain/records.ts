@@ -2,23 +2,23 @@ import * as z from 'zod'
 import { ConfigChanges, RunConfig } from './run-config.ts'
 
 const count = z.int().nonnegative()
-/** US dollars; null where the price of the model is not known. */
+/** US dollars; null if the price of the model is not known. */
 const cost = z.number().nonnegative().nullable()
 const args = z.record(z.string(), z.json().register(z.globalRegistry, { id: 'Json' }))
 
-/** A tool call as the model asked for it. `raw_args` is kept where its arguments were no JSON object. */
+/** A tool call as the model requested it. `raw_args` holds the arguments if they are not a JSON object. */
 export const RequestedCall = z
   .strictObject({ call_id: z.string(), tool: z.string(), args, raw_args: z.string().optional() })
   .readonly()
 export type RequestedCall = z.infer<typeof RequestedCall>
 
 /**
- * How a tool call ended: `ok` and `error` as the tool reports it, `rejected` before it ran (unknown
- * tool, bad arguments), `timed_out`, `aborted` with its run, `unknown` when the server stopped under it.
+ * How a tool call ended: `ok` and `error` as the tool reports it, `rejected` before it ran (unknown tool, bad
+ * arguments), `timed_out`, `aborted` with its run, `unknown` if the server stopped during the call.
  */
 const ToolOutcome = z.enum(['ok', 'error', 'rejected', 'timed_out', 'aborted', 'unknown'])
 
-/** Where a client named its request: the key, and SHA-256 (hex) of what was asked, in canonical form. */
+/** The idempotency key of a request, and the SHA-256 (hex) of the request in canonical form. */
 export const Idempotency = z
   .strictObject({ key: z.string(), request_sha256: z.string() })
   .readonly()
@@ -28,8 +28,8 @@ export type Idempotency = z.infer<typeof Idempotency>
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits')
 
 /**
- * The last record that a person had been shown, as they say; it was compared with the log. Its hash
- * commits to all records up to it.
+ * The last record that a person had seen, as their client reported it and compared with the log. Its hash commits to
+ * all records up to it.
  */
 export const Seen = z.strictObject({ seq: count, hash: sha256 }).readonly()
 export type Seen = z.infer<typeof Seen>
@@ -40,12 +40,12 @@ export type Decision = z.infer<typeof Decision>
 export const EndStatus = z.enum(['achieved', 'failed', 'aborted'])
 export type EndStatus = z.infer<typeof EndStatus>
 
-/** Payload shapes by kind. Closed: a field that is not named here is refused, never passed through. */
+/** Payload shapes by kind. A field that is not named here is refused. */
 const payloads = {
   run_created: z.strictObject({
     config: RunConfig,
     system_prompt: z.string(),
-    /** Why it was started, where the person said so. */
+    /** Why the run was started, if the person gave a reason. */
     reason: z.string().exactOptional(),
     idempotency: Idempotency.exactOptional(),
   }),
@@ -53,7 +53,7 @@ const payloads = {
     claimant: z.string(),
     pid: count,
     host: z.string(),
-    /** Whether the process that held the run has ended without being stopped. */
+    /** Set if the process that held the run crashed. */
     after_crash: z.literal(true).exactOptional(),
   }),
   run_config_changed: z.strictObject({
@@ -92,7 +92,7 @@ const payloads = {
     exit_code: z.int().nullable(),
     outcome: ToolOutcome,
     duration_ms: count,
-    /** Of the whole output; `sha256` names its artifact where `output` holds only head and tail. */
+    /** Of the whole output. If `output` holds only head and tail, `sha256` names the artifact. */
     bytes: count,
     truncated: z.boolean(),
     sha256: z.string().nullable(),
@@ -111,7 +111,7 @@ const payloads = {
     reason: z.string().nullable(),
     /** seq of the human_check_required that this answers. */
     answers: count,
-    /** Hash of that record: with it, all that led to the question is what was decided on. */
+    /** Hash of that record. It commits to everything that led to the question. */
     shown_sha256: sha256.exactOptional(),
     seen: Seen.exactOptional(),
   }),
@@ -123,7 +123,7 @@ const payloads = {
     estimated_cost_usd: cost,
     status: EndStatus,
     reason: z.string(),
-    /** Where a person has aborted the run. */
+    /** What the person who aborted the run had seen. */
     seen: Seen.exactOptional(),
   }),
 } as const
@@ -146,7 +146,7 @@ export type RecordOf<K extends Kind> = {
 }[K]
 export type RunRecord = RecordOf<Kind>
 
-/** The ten kinds of the public API; the others are the log's own and sent to those who ask. */
+/** The ten kinds of the public API. Clients get the other kinds only if they ask for them. */
 export const DOCUMENTED_KINDS = [
   'step_start',
   'tool_call',
@@ -167,7 +167,7 @@ const variant = <K extends Kind>(kind: K) =>
     kind: z.literal(kind),
     run_id: z.uuid(),
     iteration: count,
-    /** At most the end of the year 9999: what is behind it has no common way to be written. */
+    /** At most the end of the year 9999: later times have no common notation. */
     ts: z.number().nonnegative().max(253_402_300_799),
     payload: payloads[kind],
   })
@@ -177,9 +177,12 @@ const variants = ALL_KINDS.map((kind) => variant(kind))
 /** Validates a record of the current schema version, as read from a store. */
 export const RunRecord: z.ZodType<RunRecord> = z.discriminatedUnion(
   'kind',
-  // The map loses the tuple type that discriminatedUnion wants; every kind is in it by construction.
+  // map() loses the tuple type that discriminatedUnion expects. The list has every kind by construction.
   variants as unknown as [ReturnType<typeof variant<Kind>>, ...ReturnType<typeof variant<Kind>>[]],
 ) as unknown as z.ZodType<RunRecord>
 
 /** Payload schemas, for the description of the API. */
 export const PAYLOADS: { readonly [K in Kind]: z.ZodType<PayloadOf<K>> } = payloads as never
+
+/** The streams of a log that hold no run, such as its ledgers, begin with this. */
+export const OWN_STREAM_PREFIX = 'retrai-'

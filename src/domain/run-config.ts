@@ -1,6 +1,6 @@
 import * as z from 'zod'
 
-/** What may be asked of a check. Those that are set have to hold together. */
+/** The conditions of a check. All that are set must hold. */
 export const SuccessCondition = z.strictObject({
   exit_code: z.int().optional(),
   /** In its standard output. */
@@ -8,7 +8,7 @@ export const SuccessCondition = z.strictObject({
   max_seconds: z.number().positive().optional(),
 })
 
-/** What a `shell-goal` run checks, as `.retrai.yml` gives it. At least one condition is set. */
+/** What a `shell-goal` run checks, from `.retrai.yml`. At least one condition is set. */
 export const ShellGoal = z
   .strictObject({
     check_command: z.string().min(1),
@@ -23,8 +23,8 @@ export type ShellGoal = z.infer<typeof ShellGoal>
 const positiveInt = z.int().positive()
 
 /**
- * Everything a run was asked to do. It is fixed in `run_created`, so that what a goal means cannot
- * be changed by the agent while it works; `run_config_changed` is the only way to alter a part of it.
+ * The task of a run. `run_created` fixes it, so the agent cannot change the meaning of its goal while it works. Only
+ * `run_config_changed` changes a part of it.
  */
 export const RunConfig = z
   .strictObject({

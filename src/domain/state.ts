@@ -1,4 +1,4 @@
-import type { EndStatus, RequestedCall } from './records.ts'
+import type { EndStatus, RequestedCall, RunRecord } from './records.ts'
 import type { RunConfig } from './run-config.ts'
 
 export type RunStatus = 'running' | 'awaiting_human' | EndStatus
@@ -13,13 +13,13 @@ export const RUN_STATUSES = [
 /** A call whose `tool_call` is in the log and whose `tool_result` is not. */
 export type OpenCall = RequestedCall & { readonly read_only: boolean }
 
-/** Where in its iteration a run stands. */
+/** Where a run is in its iteration. */
 export type Phase =
   /** Nothing under way: the next iteration may begin. */
   | { readonly type: 'ready' }
   /** The model is asked; `failures` requests in this step have failed so far. */
   | { readonly type: 'planning'; readonly failures: number }
-  /** The model has answered; its calls are not taken up yet. */
+  /** The model has replied; none of its calls has begun. */
   | { readonly type: 'replied'; readonly calls: readonly RequestedCall[] }
   | {
       readonly type: 'acting'
@@ -38,7 +38,7 @@ export type Phase =
 
 export type Usage = {
   readonly tokens: number
-  /** US dollars; null as soon as the price of one call was not known. */
+  /** US dollars; null once the price of a call is unknown. */
   readonly costUsd: number | null
 }
 
@@ -49,7 +49,7 @@ export type Usage = {
 export type RunState = {
   readonly runId: string
   readonly config: RunConfig
-  /** SHA-256 of the request that created the run, where the client gave it an idempotency key. */
+  /** SHA-256 of the request that created the run, if the client sent an idempotency key. */
   readonly requestSha256: string | null
   /** Revision of the last record folded in. */
   readonly seq: number
@@ -61,12 +61,12 @@ export type RunState = {
   readonly error: string | null
   /** The process that works on the run, by the last `run_claimed`. */
   readonly claimant: string | null
-  /** How many processes have crashed in the check or call that is under way; 0 if none is. */
+  /** How many processes have crashed during the check or call that is under way; 0 if nothing is under way. */
   readonly crashes: number
   /** Seconds since the epoch. */
   readonly createdAt: number
   readonly endedAt: number | null
-  /** When the open human check was asked for, and the seconds spent waiting on earlier ones. */
+  /** When the run began to wait at the open human check, and the seconds that it waited at earlier ones. */
   readonly waitingSince: number | null
   readonly waitedSeconds: number
 }
@@ -77,6 +77,21 @@ export function statusOf(state: RunState): RunStatus {
       return state.phase.status
     case 'awaiting_human':
       return 'awaiting_human'
+    default:
+      return 'running'
+  }
+}
+
+/** The status of a run after one of its records, by that record alone; null if the record leaves it as it was. */
+export function statusAfter(record: RunRecord): RunStatus | null {
+  switch (record.kind) {
+    case 'run_end':
+      return record.payload.status
+    case 'human_check_required':
+      return 'awaiting_human'
+    case 'run_claimed':
+    case 'run_config_changed':
+      return null
     default:
       return 'running'
   }

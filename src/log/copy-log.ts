@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
-import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
+import { OWN_STREAM_PREFIX } from '../domain/records.ts'
 import {
   type AppendError,
   type EventStore,

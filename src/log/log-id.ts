@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
-import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
+import { OWN_STREAM_PREFIX } from '../domain/records.ts'
 import { messageOf } from '../lib/message-of.ts'
 import type { AppendError, EventStore, StoreFailure } from '../store/event-store.ts'
 import { storedValue } from './codec.ts'

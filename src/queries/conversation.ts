@@ -3,7 +3,7 @@ import {
   type ChatMessage,
   type Conversation,
   converse,
-  messagesBehind,
+  messagesWithout,
   toMessages,
 } from '../domain/conversation.ts'
 import type { PayloadOf } from '../domain/records.ts'
@@ -67,7 +67,7 @@ function answered(
   { model_name: modelName, omitted_turns: omittedTurns }: PayloadOf<'llm_usage'>,
   seq: number,
 ): SentConversation {
-  const messages = messagesBehind(conversation, omittedTurns)
+  const messages = messagesWithout(conversation, omittedTurns)
   // The usage comes between the request and the reply.
   return { modelName, request: 'answered', asOf: seq - 2, answeredBy: seq, messages, omittedTurns }
 }

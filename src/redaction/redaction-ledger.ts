@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { OWN_STREAM_PREFIX } from '../domain/own-streams.ts'
+import { OWN_STREAM_PREFIX } from '../domain/records.ts'
 import type { Logged } from '../log/codec.ts'
 import type { StreamDefinition } from '../log/decider.ts'
 

@@ -37,7 +37,7 @@ function having(...events: readonly RecordedEvent[]): Leases {
 const leftBehind = [{ runId: RUN, claimant: 'x' }]
 
 describe('a lease', () => {
-  test('is over when its holder was silent for its length, and not before', () => {
+  test('expires when its holder has been silent for its length, not earlier', () => {
     const leases = having(claim('x'))
     expect(leases.expired('me', 99)).toEqual([])
     expect(leases.expired('me', 100)).toEqual(leftBehind)
@@ -50,24 +50,24 @@ describe('a lease', () => {
     expect(leases.expired('me', 160)).toHaveLength(2)
   })
 
-  test('is renewed by a sign of life, and not by what people write', () => {
+  test('is renewed by a heartbeat, not by records of people', () => {
     const leases = having(claim('x'), changed)
     expect(leases.expired('me', 100)).toEqual(leftBehind)
     leases.heard('x', 150)
     expect(leases.expired('me', 249)).toEqual([])
   })
 
-  test('of a run that has ended, or that is taken by somebody else, is no more', () => {
+  test('of a run that has ended, or that another process has claimed, does not exist any more', () => {
     expect(having(claim('x'), ended).expired('me', 1_000)).toEqual([])
     const taken = having(claim('x'), claim('y'))
     expect(taken.expired('me', 1_000)).toEqual([{ runId: RUN, claimant: 'y' }])
   })
 
-  test('is never over for oneself', () => {
+  test('never expires for the process itself', () => {
     expect(having(claim('me')).expired('me', 1_000)).toEqual([])
   })
 
-  test('is not over while the run waits for a person, and begins anew with the answer', () => {
+  test('does not expire while the run waits for a person, and restarts with the answer', () => {
     const resting = having(claim('x'), asked)
     expect(resting.expired('me', 1_000)).toEqual([])
     resting.note(answered, 1_000)
@@ -75,16 +75,16 @@ describe('a lease', () => {
     expect(resting.expired('me', 1_100)).toEqual(leftBehind)
   })
 
-  test('is over at once when the holder says that it leaves', () => {
+  test('ends at once when the holder announces that it leaves', () => {
     const leases = having(claim('x'))
     leases.left('x')
     expect(leases.expired('me', 1)).toEqual(leftBehind)
-    // Though its claim comes to light only now.
+    // Its claim arrives only now.
     leases.note(claim('x'), 2)
     expect(leases.expired('me', 3)).toEqual(leftBehind)
   })
 
-  test('is whole again after a time in which nobody could be heard', () => {
+  test('is renewed after a time in which no record could arrive', () => {
     const leases = having(claim('x'))
     leases.renewAll(500)
     expect(leases.expired('me', 599)).toEqual([])

@@ -2,10 +2,10 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { AskedCalls } from '../../src/agent/asked-calls.ts'
+import { RequestedCalls } from '../../src/agent/requested-calls.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { FAKES } from '../domain/mask/fakes.ts'
-import { mend, Workshop } from './support.ts'
+import { reachGoal, Workshop } from './support.ts'
 
 const [token = ''] = FAKES['github-token'] ?? []
 const MASKED = '[masked:github-token]'
@@ -13,7 +13,7 @@ const write = (path: string, content: string) => ({ tool: 'file_write', args: { 
 const results = (records: readonly RunRecord[]) =>
   records.flatMap((record) => (record.kind === 'tool_result' ? [record.payload] : []))
 
-/** Ends, once the run has come to its first call, the process that works on it. */
+/** Stops the process that works on the run at its first call. */
 async function stoppedInCall(shop: Workshop): Promise<string> {
   const first = shop.startAgent([], {
     toolbox: {
@@ -29,7 +29,7 @@ async function stoppedInCall(shop: Workshop): Promise<string> {
 }
 
 describe('a call with a secret in its arguments', () => {
-  test('is run as it was asked for; the log and the next request have it masked', async () => {
+  test('runs with the secret; in the log and in the next request it is masked', async () => {
     await using shop = await Workshop.open([
       {
         text: `I write ${token}.`,
@@ -39,7 +39,7 @@ describe('a call with a secret in its arguments', () => {
           { tool: 'file_patch', args: { path: 'a', old: token, new: `${token}!` } },
         ],
       },
-      { calls: [mend] },
+      { calls: [reachGoal] },
     ])
     shop.startAgent()
     const records = await shop.until(await shop.create(), 'run_end')
@@ -55,10 +55,10 @@ describe('a call with a secret in its arguments', () => {
     expect(sent).not.toContain(token)
   })
 
-  test('has it masked in the names of arguments too', async () => {
+  test('is masked in the names of arguments too', async () => {
     await using shop = await Workshop.open([
       { calls: [{ tool: 'no_such_tool', args: { [token]: token } }] },
-      { calls: [mend] },
+      { calls: [reachGoal] },
     ])
     shop.startAgent()
     const records = await shop.until(await shop.create(), 'run_end')
@@ -66,10 +66,10 @@ describe('a call with a secret in its arguments', () => {
     expect(JSON.stringify(records)).not.toContain(token)
   })
 
-  test('that only reads is not run again from the log', async () => {
+  test('that only reads is not repeated from the log', async () => {
     await using shop = await Workshop.open([
       { calls: [{ tool: 'grep_search', args: { pattern: token } }] },
-      { calls: [mend] },
+      { calls: [reachGoal] },
     ])
     const runId = await stoppedInCall(shop)
     shop.startAgent([runId])
@@ -80,7 +80,7 @@ describe('a call with a secret in its arguments', () => {
     expect(JSON.stringify(shop.requests[1])).toContain('was not run')
   })
 
-  test('that was still to come is not run masked by who takes the run over; others are', async () => {
+  test('that was still pending is not run with the mask by the next process; other calls are run', async () => {
     await using shop = await Workshop.open([
       {
         calls: [
@@ -89,7 +89,7 @@ describe('a call with a secret in its arguments', () => {
           write('plain', 'no secret'),
         ],
       },
-      { calls: [mend] },
+      { calls: [reachGoal] },
     ])
     const runId = await stoppedInCall(shop)
     shop.startAgent([runId])
@@ -100,15 +100,18 @@ describe('a call with a secret in its arguments', () => {
   })
 })
 
-test('what a model itself writes that looks like a mask is run as it was asked for', async () => {
-  await using shop = await Workshop.open([{ calls: [write('docs', MASKED)] }, { calls: [mend] }])
+test('a mask that the model itself writes is passed to the tool', async () => {
+  await using shop = await Workshop.open([
+    { calls: [write('docs', MASKED)] },
+    { calls: [reachGoal] },
+  ])
   shop.startAgent()
   await shop.until(await shop.create(), 'run_end')
   expect(await readFile(join(shop.project, 'docs'), 'utf8')).toBe(MASKED)
 })
 
-test('two calls whose ids are masked alike are not taken for each other', () => {
-  const asked = new AskedCalls()
+test('two calls whose ids have the same mask are not confused', () => {
+  const asked = new RequestedCalls()
   const [other = ''] = FAKES['github-token']?.slice(1) ?? []
   const calls = [token, other].map((call_id, n) => ({ call_id, tool: 't', args: { n, token } }))
   const payload = { text: null, tool_calls: calls, finish_reason: 'stop' }

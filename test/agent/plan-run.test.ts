@@ -46,7 +46,7 @@ test('a good request becomes the configuration of a run', async () => {
   expect(planned).toMatchObject({ systemPrompt: 'Reach pytest', config: { cwd, shell_goal: null } })
 })
 
-test('every problem is named at once', async () => {
+test('all problems are named together', async () => {
   const problems = await plan({ goal: 'win', cwd: '/does/not/exist', model_name: 'gpt-5' })
   const named = problems._unsafeUnwrapErr()
   expect(named.map(({ field }) => field)).toEqual(['goal', 'cwd', 'model_name'])
@@ -55,7 +55,7 @@ test('every problem is named at once', async () => {
   expect(named[2]?.message).toContain('OPENAI_API_KEY')
 })
 
-test('a file is no folder', async () => {
+test('a file is not a folder', async () => {
   const problems = (await plan({ cwd: join(cwd, 'file') }))._unsafeUnwrapErr()
   expect(problems[0]?.message).toContain('is not a directory')
 })
@@ -69,7 +69,7 @@ test('a shell-goal is fixed when the run is created, and refused without its set
   expect(planned.config.shell_goal?.check_command).toBe('make check')
 })
 
-test('ceilings of the server hold for who asks for more, and for who asks for nothing', async () => {
+test('limits of the server apply to requests for more, and to requests without a limit', async () => {
   const ceilings = { max_cost_usd: 5, max_tokens: 1000, max_seconds: null }
   const more = (await plan({ max_cost_usd: 6, max_tokens: 1001 }, ceilings))._unsafeUnwrapErr()
   expect(more.map(({ field }) => field)).toEqual(['max_cost_usd', 'max_tokens'])
@@ -78,13 +78,13 @@ test('ceilings of the server hold for who asks for more, and for who asks for no
   expect(config).toMatchObject({ max_cost_usd: 2, max_tokens: 1000, max_seconds: 60 })
 })
 
-test('a run that needs a secret to work is refused: its first record would hold the masked form', async () => {
+test('a run that needs a secret is refused, because its first record would hold only the masked form', async () => {
   const [token = ''] = FAKES['github-token'] ?? []
   const settings = `check_command: "curl -H 'Authorization: Bearer ${token}' ://host"\n`
   await writeFile(join(cwd, '.retrai.yml'), settings)
   const [problem] = (await plan({ goal: 'shell-goal' }))._unsafeUnwrapErr()
   expect(problem?.field).toBe('goal')
-  expect(problem?.message).toContain('The check of .retrai.yml holds a secret')
+  expect(problem?.message).toContain('The check of .retrai.yml contains a secret')
   expect(problem?.message).toContain('[masked:authorization]')
   await mkdir(join(cwd, token))
   const folder = (await plan({ cwd: join(cwd, token) }))._unsafeUnwrapErr()
@@ -92,7 +92,7 @@ test('a run that needs a secret to work is refused: its first record would hold 
   expect(JSON.stringify([problem, folder])).not.toContain(token)
 })
 
-test('a project with the data folder in it, or in the data folder, is refused, and how to mend it is said', async () => {
+test('a project that contains the data folder, or is inside it, is refused, with advice', async () => {
   await mkdir(join(data, 'project'))
   await symlink(join(data, 'data'), join(data, 'link'))
   const wrong: readonly (readonly [string, RegExp])[] = [

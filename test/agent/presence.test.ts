@@ -6,7 +6,7 @@ import { openTemporaryStore } from '../store/embedded/support.ts'
 
 const AWAY = { type: 'store_unavailable', message: 'it is away' } as const
 
-/** A process that is always at work, on this store; what it logs. */
+/** Starts a process that always works, on this store; returns what it logs. */
 async function present(change: (store: EventStore) => void): Promise<string[]> {
   const { store, close } = await openTemporaryStore()
   change(store)
@@ -17,7 +17,7 @@ async function present(change: (store: EventStore) => void): Promise<string[]> {
     claimant: 'me',
     leaseMs: 40,
     atWork: () => true,
-    onLeftBehind: () => {},
+    onOrphanedRuns: () => {},
     log: { info: note, warn: note },
   })
   presence.start([])
@@ -28,7 +28,7 @@ async function present(change: (store: EventStore) => void): Promise<string[]> {
   return logged
 }
 
-test('a heartbeat that is not stored is logged once for an outage, and made up for', async () => {
+test('a heartbeat that cannot be stored is logged once per outage, and repeated', async () => {
   const logged = await present((store) => {
     vi.spyOn(store, 'append')
       .mockReturnValueOnce(errAsync(AWAY))
@@ -36,12 +36,12 @@ test('a heartbeat that is not stored is logged once for an outage, and made up f
   })
   await vi.waitFor(() => expect(logged).toHaveLength(2), 20_000)
   expect(logged).toEqual([
-    'this server cannot write its heartbeat: other servers may take its runs over',
+    'this server cannot write its heartbeat: other servers may take over its runs',
     'the heartbeat of this server is written again',
   ])
 })
 
-test('a subscription to the heartbeats that breaks is made again', async () => {
+test('a broken subscription to the heartbeats is renewed', async () => {
   let subscriptions = 0
   const logged = await present((store) => {
     const real = store.subscribeStream.bind(store)
@@ -52,5 +52,5 @@ test('a subscription to the heartbeats that breaks is made again', async () => {
     })
   })
   await vi.waitFor(() => expect(subscriptions).toBe(2), 20_000)
-  expect(logged).toContain('the heartbeats of other servers cannot be followed, trying again')
+  expect(logged).toContain('the heartbeats of other servers cannot be followed: retrying')
 })

@@ -5,7 +5,7 @@ import { only, Workshop } from './support.ts'
 
 const tooManyFiles = () => Object.assign(new Error('too many open files'), { code: 'EMFILE' })
 
-/** A process that is short of descriptors until it was looked at so many times. */
+/** A process that is short of descriptors for this many looks. */
 function shortFor(times: number) {
   const logged: string[] = []
   const note = (_fields: object, message: string) => logged.push(message)
@@ -25,26 +25,26 @@ test('a shortage is named while it lasts, and logged once', async () => {
   const { resources, logged } = shortFor(2)
   expect(await resources.problem()).toContain('EMFILE')
   expect(await resources.problem()).toContain('so its runs wait')
-  expect(logged).toEqual(['short of descriptors or memory: runs wait'])
+  expect(logged).toEqual(['the server is short of descriptors or memory: runs wait'])
   expect(await resources.problem()).toBe(null)
   expect(logged).toHaveLength(2)
 })
 
-test('what is no shortage keeps nobody waiting', async () => {
+test('an error that is no shortage causes no wait', async () => {
   const log = { info() {}, error() {} }
   const probe = () => Promise.reject(Object.assign(new Error('gone'), { code: 'ENOENT' }))
   const resources = new Resources({ retryMs: [1, 1], log, probe })
   expect(await resources.available(new AbortController().signal)).toBe(true)
 })
 
-test('a run whose commands cannot be started for want of descriptors waits, and burns no iteration', async () => {
+test('a run whose commands cannot start for lack of descriptors waits, and uses no iteration', async () => {
   await using shop = await Workshop.open([{ text: 'Done.' }])
   await shop.file('done', '')
   const { resources, looked } = shortFor(3)
   let refused = 2
   const patient = resources.patient(async (command) => {
     refused -= 1
-    // Where no program can be started, starting one fails with this code.
+    // Without free descriptors, starting a program fails with this code.
     if (refused >= 0) {
       const none = { exitCode: null, stdout: '', stderr: '', output: '', bytes: 0, durationMs: 0 }
       return { ...none, end: 'not_started', shortage: 'EMFILE' }
@@ -69,7 +69,7 @@ test('an abort ends the wait', async () => {
   expect(await waiting).toBe(false)
 })
 
-test('a command that the system has no descriptors for says which shortage it is', async () => {
+test('a command that cannot start for lack of descriptors reports this shortage', async () => {
   const command = {
     file: 'sh',
     args: ['-c', 'ulimit -n 60; exec "$0" --input-type=module -e "$1"', process.execPath, SPAWNER],
@@ -81,7 +81,7 @@ test('a command that the system has no descriptors for says which shortage it is
   expect(output).toContain('"shortage":"EMFILE"')
 })
 
-/** Opens files until there are no more, then runs a command. */
+/** Opens files until none can be opened, then runs a command. */
 const SPAWNER = `
 import { openSync, closeSync } from 'node:fs'
 const { runCommand } = await import(${JSON.stringify(new URL('../../src/runner/run-command.ts', import.meta.url).href)})

@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { handleCommand } from '../../src/log/handle-command.ts'
-import { mend, only, Workshop } from './support.ts'
+import { only, reachGoal, Workshop } from './support.ts'
 
-/** Longer than a busy machine makes anybody wait. */
+/** Longer than any delay on a busy machine. */
 const LEASE_MS = 1_500
 
 const sharing = (shop: Workshop) => shop.startAgent([], {}, 16, LEASE_MS)
@@ -12,8 +12,8 @@ const sharing = (shop: Workshop) => shop.startAgent([], {}, 16, LEASE_MS)
 const claimants = (records: readonly RunRecord[]) =>
   records.flatMap((record) => (record.kind === 'run_claimed' ? [record.payload.claimant] : []))
 
-test('a process that says nothing because its model thinks for long keeps its run', async () => {
-  await using shop = await Workshop.open([{ calls: [mend], delayMs: 3 * LEASE_MS }])
+test('a process that is silent because its model takes long keeps its run', async () => {
+  await using shop = await Workshop.open([{ calls: [reachGoal], delayMs: 3 * LEASE_MS }])
   sharing(shop)
   sharing(shop)
   const records = await shop.until(await shop.create(), 'run_end')
@@ -21,8 +21,8 @@ test('a process that says nothing because its model thinks for long keeps its ru
   only(records, 'tool_call')
 })
 
-test('a run whose process is never heard of again is taken over', async () => {
-  await using shop = await Workshop.open([{ calls: [mend] }])
+test('a run whose process stays silent is taken over', async () => {
+  await using shop = await Workshop.open([{ calls: [reachGoal] }])
   const runId = await shop.create()
   const claimed = await handleCommand(
     shop.store,
@@ -45,10 +45,10 @@ test('a run whose process is never heard of again is taken over', async () => {
   expect(only(records, 'run_end').payload.status).toBe('achieved')
 })
 
-test('a process that has stopped before another starts leaves its runs to that, which need not wait', async () => {
+test('a process that starts takes over the runs of a stopped process without a wait', async () => {
   await using shop = await Workshop.open([
     { calls: [{ tool: 'bash_exec', args: { command: 'touch begun; sleep 600' } }] },
-    { calls: [mend] },
+    { calls: [reachGoal] },
   ])
   const first = shop.startAgent([], {}, 16, 3_600_000)
   const runId = await shop.create()
@@ -58,12 +58,12 @@ test('a process that has stopped before another starts leaves its runs to that, 
   await shop.until(runId, 'run_end')
 })
 
-test('a process that stops leaves its runs to the others, which need not wait', async () => {
+test('the other processes take over the runs of a process that stops without a wait', async () => {
   await using shop = await Workshop.open([
     { calls: [{ tool: 'bash_exec', args: { command: 'touch begun; sleep 600' } }] },
-    { calls: [mend] },
+    { calls: [reachGoal] },
   ])
-  // So long that a test which waits for its end fails.
+  // A test that waits for this to end fails.
   const first = shop.startAgent([], {}, 16, 3_600_000)
   const runId = await shop.create()
   await shop.until(runId, 'tool_call')

@@ -4,16 +4,16 @@ import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { brief } from '../domain/support.ts'
-import { mend, only, Workshop } from './support.ts'
+import { only, reachGoal, Workshop } from './support.ts'
 
 const kinds = (records: readonly RunRecord[]) =>
   records.map((record) => brief(record).replace(/ call_\S+| chatcmpl\S+/, ''))
 
 describe('a run', () => {
-  test('goes from plan to act to evaluate until the goal is reached', async () => {
+  test('repeats plan, act and evaluate until the goal is reached', async () => {
     await using shop = await Workshop.open([
       { text: 'I look first.', calls: [{ tool: 'file_list', args: {} }] },
-      { calls: [mend] },
+      { calls: [reachGoal] },
     ])
     shop.startAgent()
     const records = await shop.until(await shop.create(), 'run_end')
@@ -52,7 +52,7 @@ describe('a run', () => {
     expect(records.filter(({ kind }) => kind === 'error')).toEqual([])
   })
 
-  test('tells the model what is wrong with its calls, and goes on', async () => {
+  test('shows the model what is wrong with its calls, and continues', async () => {
     await using shop = await Workshop.open([
       {
         calls: [
@@ -61,7 +61,7 @@ describe('a run', () => {
           { tool: 'file_read', args: { path: '../../etc/passwd' } },
         ],
       },
-      { calls: [mend] },
+      { calls: [reachGoal] },
     ])
     shop.startAgent()
     const records = await shop.until(await shop.create(), 'run_end')
@@ -72,8 +72,8 @@ describe('a run', () => {
     expect(second).toContain('path')
   })
 
-  test('keeps several runs apart that work at once', async () => {
-    await using shop = await Workshop.open([{ calls: [mend] }])
+  test('does not mix with other runs at the same time', async () => {
+    await using shop = await Workshop.open([{ calls: [reachGoal] }])
     shop.startAgent()
     const ids = await Promise.all(Array.from({ length: 8 }, () => shop.create()))
     const runs = await Promise.all(ids.map((id) => shop.until(id, 'run_end')))
@@ -84,8 +84,8 @@ describe('a run', () => {
   })
 })
 
-test('more runs than may work at once wait their turn, in order', async () => {
-  await using shop = await Workshop.open([{ calls: [mend] }])
+test('runs beyond the limit wait for their turn, in order', async () => {
+  await using shop = await Workshop.open([{ calls: [reachGoal] }])
   shop.startAgent([], {}, 1)
   const ids: string[] = []
   for (let n = 0; n < 4; n += 1) ids.push(await shop.create())
@@ -99,7 +99,7 @@ test('more runs than may work at once wait their turn, in order', async () => {
   }
 })
 
-test('a run that waits for a person keeps no other from its turn', async () => {
+test('a run that waits for a person does not block the turn of another', async () => {
   await using shop = await Workshop.open([{}])
   shop.startAgent([], {}, 1)
   const first = await shop.create({ hitl_enabled: true })
@@ -108,9 +108,9 @@ test('a run that waits for a person keeps no other from its turn', async () => {
 })
 
 describe('models that fail', () => {
-  test('are asked again where that helps, and each failed attempt is recorded', async () => {
+  test('are asked again if that can help, and each failed attempt is recorded', async () => {
     await using shop = await Workshop.open([
-      { calls: [mend], first: [{ status: 503 }, { fault: 'drop' }, { fault: 'garbage' }] },
+      { calls: [reachGoal], first: [{ status: 503 }, { fault: 'drop' }, { fault: 'garbage' }] },
     ])
     shop.startAgent()
     const records = await shop.until(await shop.create(), 'run_end')
@@ -139,8 +139,8 @@ describe('models that fail', () => {
 })
 
 describe('people', () => {
-  test('are waited for, and answered runs go on', async () => {
-    await using shop = await Workshop.open([{}, { calls: [mend] }])
+  test('are waited for, and a run continues after the answer', async () => {
+    await using shop = await Workshop.open([{}, { calls: [reachGoal] }])
     shop.startAgent()
     const runId = await shop.create({ hitl_enabled: true })
     const asked = await shop.until(runId, 'human_check_required')
@@ -157,7 +157,7 @@ describe('people', () => {
     expect(records.filter(({ kind }) => kind === 'run_claimed')).toHaveLength(1)
   })
 
-  test('abort a command that runs: it ends, and nothing is recorded behind run_end', async () => {
+  test('abort a command that runs: it ends, and nothing is recorded after run_end', async () => {
     await using shop = await Workshop.open([
       { calls: [{ tool: 'bash_exec', args: { command: 'echo $$ > pid; exec sleep 600' } }] },
     ])
@@ -187,9 +187,9 @@ describe('people', () => {
   })
 })
 
-describe('a process that stops and another that takes up its runs', () => {
-  test('ask the model again where its reply is missing', async () => {
-    await using shop = await Workshop.open([{ calls: [mend], first: [{ fault: 'hang' }] }])
+describe('after a process stops, another process that takes over its runs', () => {
+  test('asks the model again if the reply is missing', async () => {
+    await using shop = await Workshop.open([{ calls: [reachGoal], first: [{ fault: 'hang' }] }])
     const first = shop.startAgent()
     const runId = await shop.create()
     await eventually(async () => {
@@ -202,11 +202,11 @@ describe('a process that stops and another that takes up its runs', () => {
     expect(only(records, 'run_end').payload).toMatchObject({ status: 'achieved', iterations: 1 })
   })
 
-  test('never run a call twice that may have changed something', async () => {
+  test('never repeats a call that may have changed something', async () => {
     const command = 'echo ran >> runs; test -f go || exec sleep 600'
     await using shop = await Workshop.open([
       { calls: [{ tool: 'bash_exec', args: { command } }] },
-      { calls: [mend] },
+      { calls: [reachGoal] },
     ])
     const first = shop.startAgent()
     const runId = await shop.create()
@@ -221,8 +221,8 @@ describe('a process that stops and another that takes up its runs', () => {
     expect(JSON.stringify(shop.requests[1])).toContain('unknown')
   })
 
-  test('wait on for a person', async () => {
-    await using shop = await Workshop.open([{}, { calls: [mend] }])
+  test('still waits for a person', async () => {
+    await using shop = await Workshop.open([{}, { calls: [reachGoal] }])
     const first = shop.startAgent()
     const runId = await shop.create({ hitl_enabled: true })
     await shop.until(runId, 'human_check_required')
@@ -236,8 +236,8 @@ describe('a process that stops and another that takes up its runs', () => {
     expect(only(records, 'run_end').payload.status).toBe('achieved')
   })
 
-  test('share new runs: each is worked on by one of them', async () => {
-    await using shop = await Workshop.open([{ calls: [mend] }])
+  test('shares new runs with it: one process works on each', async () => {
+    await using shop = await Workshop.open([{ calls: [reachGoal] }])
     shop.startAgent()
     shop.startAgent()
     const ids = await Promise.all(Array.from({ length: 6 }, () => shop.create()))
@@ -248,10 +248,10 @@ describe('a process that stops and another that takes up its runs', () => {
     }
   })
 
-  test('the one that was taken over stops, and its command with it', async () => {
+  test('stops the work of the first process, and its command', async () => {
     await using shop = await Workshop.open([
       { calls: [{ tool: 'bash_exec', args: { command: 'echo $$ > pid; exec sleep 600' } }] },
-      { calls: [mend] },
+      { calls: [reachGoal] },
     ])
     shop.startAgent()
     const runId = await shop.create()
@@ -265,7 +265,7 @@ describe('a process that stops and another that takes up its runs', () => {
   })
 })
 
-test('an exception in an effect ends the run with an error that tells of it', async () => {
+test('an exception in an effect ends the run with that error', async () => {
   await using shop = await Workshop.open([{}])
   shop.startAgent([], {
     findGoal: () => {
@@ -278,15 +278,17 @@ test('an exception in an effect ends the run with an error that tells of it', as
   expect(traceback).toContain('supervisor.test.ts')
 })
 
-test('limits stop a run before the step that would break them', async () => {
-  await using shop = await Workshop.open([{ calls: [mend], usage: { input: 900, output: 100 } }])
+test('limits stop a run before the step that would exceed them', async () => {
+  await using shop = await Workshop.open([
+    { calls: [reachGoal], usage: { input: 900, output: 100 } },
+  ])
   shop.startAgent()
   const records = await shop.until(await shop.create({ max_tokens: 1000 }), 'run_end')
   expect(only(records, 'run_end').payload.reason).toContain('max_tokens: 1000 of 1000')
   expect(existsSync(join(shop.project, 'done'))).toBe(false)
 })
 
-/** Tries until it succeeds; the test's own time limit ends it. */
+/** Tries until it succeeds, or until the time limit of the test. */
 async function eventually<T>(attempt: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
@@ -306,22 +308,21 @@ function isAlive(pid: number): boolean {
   }
 }
 
-test('the log of the server tells once how a run ended, also where a person ended it', async () => {
-  await using shop = await Workshop.open([{ calls: [mend] }])
+test('the server logs once how a run ended, also if a person ended it', async () => {
+  await using shop = await Workshop.open([{ calls: [reachGoal] }])
   const hung = { calls: [{ tool: 'bash_exec', args: { command: 'sleep 600' } }] }
   await using other = await Workshop.open([hung])
   shop.startAgent()
   other.startAgent()
-  const mended = await shop.create()
+  const achieved = await shop.create()
   const aborted = await other.create()
   await other.until(aborted, 'tool_call')
   await other.command(aborted, { type: 'abort', reason: 'Enough' })
-  const logged = ({ logged }: Workshop) =>
-    logged.filter(({ message }) => message !== 'run taken up')
+  const logged = ({ logged }: Workshop) => logged.filter(({ message }) => message !== 'run claimed')
   await vi.waitFor(() => {
     const reason = expect.stringContaining('succeeded')
     expect(logged(shop)).toEqual([
-      { fields: { run_id: mended, status: 'achieved', reason }, message: 'run ended' },
+      { fields: { run_id: achieved, status: 'achieved', reason }, message: 'run ended' },
     ])
     expect(logged(other)).toEqual([
       { fields: { run_id: aborted, status: 'aborted', reason: 'Enough' }, message: 'run ended' },
@@ -330,8 +331,8 @@ test('the log of the server tells once how a run ended, also where a person ende
 })
 
 describe('a run whose project has the data folder in it', () => {
-  test('ends when it is taken up, with what is to be done, before anything is done in it', async () => {
-    await using shop = await Workshop.open([{ calls: [mend] }])
+  test('ends when it is claimed, with advice, before any work in it', async () => {
+    await using shop = await Workshop.open([{ calls: [reachGoal] }])
     const dataDir = join(shop.project, '.retrai')
     await mkdir(dataDir)
     const runId = await shop.create()

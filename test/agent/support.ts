@@ -27,17 +27,17 @@ const DONE_FILE: RunConfig['shell_goal'] = {
   check_command: 'test -f done',
   success_condition: { exit_code: 0 },
 }
-export const mend = { tool: 'bash_exec', args: { command: 'touch done' } }
+export const reachGoal = { tool: 'bash_exec', args: { command: 'touch done' } }
 
-/** As a read model names it; who holds it does not matter where the store is one process' alone. */
+/** As a read model lists it. Its claimant does not matter if only one process uses the store. */
 export const unfinishedRun = (runId: string) => ({ runId, claimant: null, resting: false })
 
-/** A real store, real tools, real processes and a real HTTP endpoint that plays a script. */
+/** A real store, real tools, real processes and a real HTTP endpoint that answers from a script. */
 export class Workshop implements AsyncDisposable {
   readonly folder: string
   readonly project: string
   readonly store: EventStore
-  /** What the agents told the log of the server. */
+  /** What the agents logged. */
   readonly logged: { readonly fields: object; readonly message: string }[] = []
   readonly #model: Awaited<ReturnType<typeof startScriptedModel>>
   readonly #supervisors: Supervisor[] = []
@@ -62,7 +62,7 @@ export class Workshop implements AsyncDisposable {
     return workshop
   }
 
-  /** What the model was sent so far. */
+  /** The requests to the model so far. */
   get requests() {
     return this.#model.requests
   }
@@ -72,7 +72,7 @@ export class Workshop implements AsyncDisposable {
     await writeFile(join(this.project, path), content)
   }
 
-  /** Starts a process' worth of agent, which takes up `unfinished` and follows the log from its start. */
+  /** Starts the agent of one process. It takes up `unfinished` and follows the log from its beginning. */
   startAgent(
     unfinished: readonly string[] = [],
     changes: Partial<Effects> = {},
@@ -173,7 +173,7 @@ export class Workshop implements AsyncDisposable {
   }
 }
 
-/** The one record of this kind. */
+/** The only record of this kind. */
 export function only<K extends Kind>(records: readonly RunRecord[], kind: K) {
   const found = records.filter((record) => record.kind === kind)
   if (found.length !== 1) throw new Error(`${found.length} records of kind ${kind}`)

@@ -8,7 +8,7 @@ type Report<C = AgentCommand> = C extends AgentCommand
   ? Omit<C, 'claimant' | 'readOnlyTools'>
   : never
 
-/** A run whose check was under way in a crash; the process that made it again has crashed, too. */
+/** A run whose check was interrupted by a crash; the process that repeated it has crashed, too. */
 async function suspect(shop: Workshop): Promise<string> {
   const runId = await shop.create({ max_iterations: 1 })
   const claim = { type: 'claim', pid: 1, host: 'elsewhere' } as const
@@ -33,7 +33,7 @@ async function suspect(shop: Workshop): Promise<string> {
   return runId
 }
 
-test('runs that were under way in two crashes are taken up one at a time, to find the one at fault', async () => {
+test('runs that were interrupted by two crashes are taken up one at a time, to find the cause', async () => {
   await using shop = await Workshop.open([])
   const suspects = [await suspect(shop), await suspect(shop), await suspect(shop)]
   let begun = 0
@@ -43,7 +43,7 @@ test('runs that were under way in two crashes are taken up one at a time, to fin
     expect(atOnce).toBe(1)
     const others = await Promise.all(suspects.map((runId) => shop.records(runId)))
     begun += 1
-    // The others are not claimed yet, so a crash now would not count against them.
+    // The other runs are not claimed yet, so a crash now would not count against them.
     const claims = others.flat().filter(({ kind }) => kind === 'run_claimed')
     expect(claims).toHaveLength(2 * suspects.length + begun)
     atOnce -= 1

@@ -23,7 +23,7 @@ const claimOf = (claimant: string, expected: string | null): RunCommand => ({
   host: 'elsewhere',
 })
 
-/** A store in which reading runs and telling of what happens can be held back, as a busy machine does. */
+/** A store in which reads of runs and notices of events can be delayed, as on a busy machine. */
 function slow(
   store: EventStore,
   held: { readonly reads?: Promise<unknown>; readonly news?: Promise<unknown> },
@@ -50,7 +50,7 @@ function slow(
   }
 }
 
-/** A model that has nothing to do, and a check that succeeds once `until` has resolved. */
+/** A model without work, and a check that succeeds once `until` has resolved. */
 function idleEffects(until: Promise<unknown>, asked: () => void): Effects {
   const reply = { text: 'Done.', toolCalls: [], finishReason: 'stop', costUsd: 0 }
   const check = async () => {
@@ -83,7 +83,7 @@ function idleEffects(until: Promise<unknown>, asked: () => void): Effects {
 const claimants = (records: readonly RunRecord[]) =>
   records.flatMap((record) => (record.kind === 'run_claimed' ? [record.payload.claimant] : []))
 
-/** A run that was unfinished as of a position in the log, and was claimed by another process since. */
+/** A run that was unfinished at a position in the log, and that another process has claimed since then. */
 async function claimedByOther(shop: Workshop) {
   const runId = await shop.create({ max_iterations: 1 })
   const options = { author: { commandId: randomUUID() }, now }
@@ -108,7 +108,7 @@ const supervise = (store: EventStore, effects: Effects) =>
   })
 
 test.each(['news', 'reads'] as const)(
-  'of two processes that take up a run at once the later one works on it, though its %s come late',
+  'if two processes claim a run at the same time, the later one works on it, even if its %s come late',
   async (late) => {
     await using shop = await Workshop.open([])
     const asked = Promise.withResolvers<void>()
@@ -125,7 +125,7 @@ test.each(['news', 'reads'] as const)(
   },
 )
 
-test('a run that another process claims while it waits for its turn is left to that process', async () => {
+test('a run that another process claims while it waits for its turn belongs to that process', async () => {
   await using shop = await Workshop.open([])
   const asked = Promise.withResolvers<void>()
   const told = Promise.withResolvers<void>()

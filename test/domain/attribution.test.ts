@@ -10,8 +10,8 @@ const approve = { type: 'respond', decision: 'approve', reason: 'go on', answers
 const abort = { type: 'abort', reason: 'enough' } as const
 const configure = { type: 'configure', changes: { max_iterations: 9 } } as const
 
-describe('the record of what a person did', () => {
-  test('a run says why it was started, where that was told', () => {
+describe('the record of a command of a person', () => {
+  test('run_created holds the reason, if the person gave one', () => {
     const why = { ...create(), reason: 'The nightly build is red' } as RunCommand
     const [told] = given().when(why).gives('0 run_created')
     expect(told?.payload).toMatchObject({ reason: 'The nightly build is red' })
@@ -32,7 +32,7 @@ describe('the record of what a person did', () => {
     })
   })
 
-  test('a change of the configuration says why', () => {
+  test('a change of the configuration holds its reason', () => {
     const [changed] = given(create())
       .when({ ...configure, reason: 'too short' })
       .gives('0 run_config_changed')
@@ -42,7 +42,7 @@ describe('the record of what a person did', () => {
   })
 })
 
-describe('what a person says to have seen', () => {
+describe('the record that a person reports as seen', () => {
   const seen = { seq: 2, hash: hashOf('b') }
   const hashes = new Map([
     [2, hashOf('b')],
@@ -50,7 +50,7 @@ describe('what a person says to have seen', () => {
   ])
   const commands = [approve, abort, configure].map((command) => ({ ...command, seen }))
 
-  test.each(commands)('is kept with $type', (command) => {
+  test.each(commands)('is stored with $type', (command) => {
     const run = given(...waiting)
     const kind = {
       respond: 'human_check_response',
@@ -63,7 +63,7 @@ describe('what a person says to have seen', () => {
     expect(record?.payload).toMatchObject({ seen })
   })
 
-  test.each(commands)('must be what the log has, or there is no $type', (command) => {
+  test.each(commands)('must be in the log, or $type is refused', (command) => {
     const otherwise = { type: 'seen_otherwise', seq: 2 } as const
     const run = given(...waiting)
     run.when(command, 9, new Map([...hashes, [2, hashOf('c')]])).refused(otherwise)

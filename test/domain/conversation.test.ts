@@ -31,13 +31,13 @@ test('holds the system prompt, the task, replies, results and the verdict on the
   )
   const { messages, omittedTurns } = toMessages(conversationOf(records), UNLIMITED)
   expect(roles(messages)).toEqual(['system', 'user', 'assistant', 'tool', 'tool', 'user'])
-  expect(messages[0]?.content).toBe('You mend code.')
+  expect(messages[0]?.content).toBe('You fix code.')
   expect(messages[1]?.content).toContain('pytest')
   expect(messages[5]?.content).toContain('3 of 8 tests failing')
   expect(omittedTurns).toBe(0)
 })
 
-test('tells the model what a person said', () => {
+test('the model reads what a person said', () => {
   const { records } = given(create({ hitl_enabled: true }), claim(), reply(), check(false), {
     type: 'respond',
     decision: 'approve',
@@ -48,7 +48,7 @@ test('tells the model what a person said', () => {
   expect(messages.at(-1)?.content).toContain('leave the API alone')
 })
 
-test('tells the model how a call ended that was not ok', () => {
+test('the model reads the outcome of a call that was not ok', () => {
   const { records } = given(create(), claim(), reply(['bash_exec', 'file_read']), claim('p2', 'p1'))
   const { messages } = toMessages(conversationOf(records), UNLIMITED)
   expect(messages.at(-1)).toMatchObject({ role: 'tool', callId: 'c0' })
@@ -56,7 +56,7 @@ test('tells the model how a call ended that was not ok', () => {
 })
 
 describe('for all valid runs and budgets', () => {
-  /** Results stand right behind the reply that asked for them, in its order. */
+  /** Results come right after the reply that requested them, in its order. */
   function expectPaired(messages: readonly ChatMessage[]): void {
     let asked: string[] = []
     for (const message of messages) {
@@ -65,7 +65,7 @@ describe('for all valid runs and budgets', () => {
     }
   }
 
-  test('a result is never parted from its call', () => {
+  test('a call and its result stay together', () => {
     fc.assert(
       fc.property(validRun(), fc.integer({ min: 1, max: 400 }), (records, budget) => {
         expectPaired(toMessages(conversationOf(records), budget).messages)
@@ -73,7 +73,7 @@ describe('for all valid runs and budgets', () => {
     )
   })
 
-  test('the latest turns are kept, at least one, and what is left out is counted', () => {
+  test('the latest turns are kept, at least one, and the omitted ones are counted', () => {
     fc.assert(
       fc.property(validRun(), fc.integer({ min: 1, max: 400 }), (records, budget) => {
         const conversation = conversationOf(records)

@@ -5,8 +5,8 @@ const checking = [create(), claim(), reply()]
 const reading = [create(), claim(), reply(['file_read'])]
 const twice = [claimAfterCrash('p2', 'p1'), claimAfterCrash('p3', 'p2')]
 
-describe('what is under way in a crash', () => {
-  test('a check is made again after one crash and after two', () => {
+describe('work that is interrupted by a crash', () => {
+  test('a check is repeated after one crash and after two', () => {
     given(...checking)
       .when(claimAfterCrash('p2', 'p1'))
       .gives('1 run_claimed')
@@ -16,16 +16,16 @@ describe('what is under way in a crash', () => {
     expect(given(...checking, ...twice).state?.crashes).toBe(2)
   })
 
-  test('a check is not made again after three: the run ends and says why', () => {
+  test('a check is not repeated after three crashes: the run ends, with this reason', () => {
     const records = given(...checking, ...twice)
       .when(claimAfterCrash('p4', 'p3'))
       .gives('1 run_claimed', '1 run_end failed')
     expect(records.at(-1)?.payload).toMatchObject({
-      reason: 'The server crashed 3 times while the goal was checked, so that is not tried again',
+      reason: 'The server crashed 3 times while the goal was checked, so it is not tried again',
     })
   })
 
-  test('a call that only reads is not run again after three either, and gets its result', () => {
+  test('a call that only reads is not repeated after three crashes either, and gets a result', () => {
     const records = given(...reading, ...twice)
       .when(claimAfterCrash('p4', 'p3'))
       .gives('1 run_claimed', '1 tool_result c0 aborted', '1 run_end failed')
@@ -34,7 +34,7 @@ describe('what is under way in a crash', () => {
     })
   })
 
-  test('a stop or an old claim, which does not say, is no crash', () => {
+  test('a stop is no crash, and neither is an old claim, which does not record crashes', () => {
     const stops = [claim('p2', 'p1'), claim('p3', 'p2'), claim('p4', 'p3')]
     given(...checking, ...stops)
       .when(claim('p5', 'p4'))
@@ -42,20 +42,20 @@ describe('what is under way in a crash', () => {
     expect(given(...checking, ...twice, claim('p4', 'p3')).state?.crashes).toBe(2)
   })
 
-  test('a change of the configuration does not make a crash undone', () => {
+  test('a change of the configuration does not reset the count of crashes', () => {
     const changed = { type: 'configure', changes: { max_iterations: 5 } } as const
     given(...checking, ...twice, changed)
       .when(claimAfterCrash('p4', 'p3'))
       .gives('1 run_claimed', '1 run_end failed')
   })
 
-  test('what comes to an outcome begins to count anew', () => {
+  test('an outcome resets the count of crashes', () => {
     const failing = { achieved: false, reason: '3 failing', details: '', duration_ms: 1 }
     const next = by('p3', { type: 'record_goal_check', check: failing })
     expect(given(...checking, ...twice, next).state?.crashes).toBe(0)
   })
 
-  test('the wait for a model or for a person is not what has crashed a server', () => {
+  test('a crash does not count against the wait for a model or for a person', () => {
     const planning = given(create(), claim(), ...twice).state
     expect(planning?.crashes).toBe(0)
     given(create(), claim(), ...twice)

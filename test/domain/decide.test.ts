@@ -12,17 +12,17 @@ describe('one iteration', () => {
     given().when(create()).gives('0 run_created')
   })
 
-  test('who claims it begins the first iteration', () => {
+  test('the first claim begins the first iteration', () => {
     given(create()).when(claim()).gives('0 run_claimed', '1 step_start plan')
   })
 
-  test('a reply with calls begins to act, and names the first call before it runs', () => {
+  test('a reply with calls starts the act step, and the first call is recorded before it runs', () => {
     given(create(), claim())
       .when(reply(['file_read', 'bash_exec']))
       .gives('1 llm_usage', '1 assistant_message', '1 step_start act', '1 tool_call c0')
   })
 
-  test('a reply without calls goes straight to the check', () => {
+  test('after a reply without calls, the goal is checked', () => {
     given(create(), claim())
       .when(reply())
       .gives('1 llm_usage', '1 assistant_message', '1 step_start evaluate')
@@ -44,7 +44,7 @@ describe('one iteration', () => {
       .gives('1 goal_check', '1 iteration_complete', '2 step_start plan')
   })
 
-  test('a goal that is reached ends the run with what it took', () => {
+  test('a goal that is reached ends the run, with its totals', () => {
     const [, , end] = given(create(), claim(), reply([], 120, 0.5))
       .when(check(true))
       .gives('1 goal_check', '1 iteration_complete', '1 run_end achieved')
@@ -73,7 +73,7 @@ describe('people', () => {
       )
   })
 
-  test('are not asked after the last iteration, nor when the goal is reached', () => {
+  test('are not asked after the last iteration, or when the goal is reached', () => {
     const last = [create({ hitl_enabled: true, max_iterations: 1 }), claim(), reply()]
     given(...last)
       .when(check(false))
@@ -83,7 +83,7 @@ describe('people', () => {
       .gives('1 goal_check', '1 iteration_complete', '1 run_end achieved')
   })
 
-  test('approve, and the process that works on the run goes on', () => {
+  test('approve, and the process that works on the run continues', () => {
     given(...waiting)
       .when(respond('approve'))
       .gives('1 human_check_response')
@@ -98,7 +98,7 @@ describe('people', () => {
       .gives('1 human_check_response', '1 run_end aborted')
   })
 
-  test('cannot answer what was not asked, nor an older question, nor twice', () => {
+  test('cannot answer without a question, or an older question, or twice', () => {
     given(create(), claim()).when(respond('approve')).refused({ type: 'not_awaiting_human' })
     const open = given(...waiting).state?.seq ?? 0
     given(...waiting)
@@ -112,7 +112,7 @@ describe('people', () => {
       .refused({ type: 'not_awaiting_human' })
   })
 
-  test('abort at any moment, and the open call is answered first', () => {
+  test('abort at any time, and the open call gets a result first', () => {
     given(create()).when(abort).gives('0 run_end aborted')
     given(create(), claim()).when(abort).gives('1 run_end aborted')
     given(...waiting)
@@ -145,8 +145,8 @@ describe('after run_end', () => {
 
 describe('a run that does not exist, or exists already', () => {
   test('takes no commands', () => given().when(abort).refused({ type: 'run_not_found' }))
-  test('is not made twice', () => given(create()).when(create()).refused({ type: 'run_exists' }))
-  test('is the one that the same request, by its key, has made before', () => {
+  test('is not created twice', () => given(create()).when(create()).refused({ type: 'run_exists' }))
+  test('is the run that the same request, with the same key, created', () => {
     const named = (sha: string) =>
       ({ ...create(), idempotency: { key: 'k', request_sha256: sha } }) as RunCommand
     given(named('a')).when(named('a')).refused({ type: 'already_created' })
@@ -156,29 +156,29 @@ describe('a run that does not exist, or exists already', () => {
 })
 
 describe('another process', () => {
-  test('that takes over a call which may have had an effect does not run it again', () => {
+  test('does not repeat a call that may have had an effect', () => {
     given(create(), claim(), reply(['bash_exec', 'file_read']))
       .when(claim('p2', 'p1'))
       .gives('1 run_claimed', '1 tool_result c0 unknown', '1 tool_call c1')
   })
 
-  test('that takes over a call which only reads leaves it open, to run it again', () => {
+  test('repeats a call that only reads', () => {
     given(create(), claim(), reply(['file_read']))
       .when(claim('p2', 'p1'))
       .gives('1 run_claimed')
   })
 
-  test('that takes over while the model is asked asks it again', () => {
+  test('asks the model again if there is no reply yet', () => {
     given(create(), claim()).when(claim('p2', 'p1')).gives('1 run_claimed')
   })
 
-  test('shuts the former one out', () => {
+  test('excludes the previous one', () => {
     given(create(), claim(), claim('p2', 'p1'))
       .when(reply())
       .refused({ type: 'claim_lost', claimant: 'p2' })
   })
 
-  test('does not take over a run that was claimed since it looked', () => {
+  test('does not take over a run that has a newer claim', () => {
     given(create(), claim()).when(claim('p2', null)).refused({ type: 'claim_lost', claimant: 'p1' })
   })
 })
@@ -198,14 +198,14 @@ describe('outcomes that do not fit', () => {
 
 describe('failures', () => {
   const retry = by('p1', { type: 'record_retry', reason: 'HTTP 429', delayMs: 500 })
-  test('of the model are counted, and the step goes on', () => {
+  test('of the model are counted, and the step continues', () => {
     const [first] = given(create(), claim()).when(retry).gives('1 llm_retry')
     expect(first?.payload).toMatchObject({ attempt: 1 })
     const [second] = given(create(), claim(), retry).when(retry).gives('1 llm_retry')
     expect(second?.payload).toMatchObject({ attempt: 2 })
   })
 
-  test('end the run with an error, and leave no call open', () => {
+  test('end the run with an error, and the open call gets a result', () => {
     const fail = by('p1', { type: 'fail', message: 'no key', traceback: '' })
     given(create(), claim()).when(fail).gives('1 error', '1 run_end failed')
     given(create(), claim(), reply(['bash_exec']))
@@ -226,7 +226,7 @@ describe('limits', () => {
       .gives('1 goal_check', '1 iteration_complete', '1 run_end failed')
   })
 
-  test('max_iterations that was lowered below what was done already', () => {
+  test('max_iterations that was lowered below the present iteration', () => {
     const changes = { max_iterations: 1 } as const
     const records = given(create({ max_iterations: 3 }), claim(), reply(), check(false), reply(), {
       type: 'configure',
@@ -235,7 +235,7 @@ describe('limits', () => {
       .when(check(false))
       .gives('2 goal_check', '2 iteration_complete', '2 run_end failed')
     expect(endReason(records)).toBe(
-      'Stopped by max_iterations: the goal was not reached in 2, and 1 is the most now',
+      'Stopped by max_iterations: the goal was not reached in 2, and the limit is 1 now',
     )
   })
 
@@ -255,7 +255,7 @@ describe('limits', () => {
       .gives('1 goal_check', '1 iteration_complete', '1 run_end achieved')
   })
 
-  test('max_cost_usd, also where a price is not known', () => {
+  test('max_cost_usd, also if a price is not known', () => {
     const spent = given(create({ max_cost_usd: 0.5 }), claim())
       .when(reply(['bash_exec'], 10, 0.5))
       .gives('1 llm_usage', '1 assistant_message', '1 step_start act', '1 run_end failed')
@@ -266,7 +266,7 @@ describe('limits', () => {
     expect(endReason(unknown)).toContain('the price of claude-sonnet-4-6 is not known')
   })
 
-  test('max_seconds counts work, not waiting for people', () => {
+  test('max_seconds counts work, not the wait for people', () => {
     const limited = create({ max_seconds: 100, hitl_enabled: true })
     const asked = [
       { command: limited, at: 0 },

@@ -34,7 +34,7 @@ describe('for all valid runs', () => {
     )
   })
 
-  test('nothing stands behind run_end, and nothing is accepted there', () => {
+  test('run_end is the last record, and no record is accepted after it', () => {
     fc.assert(
       fc.property(validRun(), (records) => {
         const end = records.findIndex(({ kind }) => kind === 'run_end')
@@ -49,7 +49,7 @@ describe('for all valid runs', () => {
     )
   })
 
-  test('a call has at most one result, behind it, and exactly one once the run has ended', () => {
+  test('a call has at most one result, after it, and exactly one at the end of the run', () => {
     fc.assert(
       fc.property(validRun(), (records) => {
         const open = new Set<string>()
@@ -69,7 +69,7 @@ describe('for all valid runs', () => {
     )
   })
 
-  test('run_end tells what the records add up to', () => {
+  test('run_end holds the sums of the records', () => {
     fc.assert(
       fc.property(validRun(), (records) => {
         const end = records.at(-1)
@@ -86,7 +86,7 @@ describe('for all valid runs', () => {
     )
   })
 
-  test('every record has the shape that stored records are held to', () => {
+  test('every record has the shape that is required of stored records', () => {
     fc.assert(
       fc.property(validRun(), (records) => {
         for (const record of records) expect(RunRecord.parse(record)).toEqual(record)
@@ -95,7 +95,7 @@ describe('for all valid runs', () => {
   })
 })
 
-describe('a log that no command can have written', () => {
+describe('a log that no commands can have produced is refused', () => {
   const records = () => fc.sample(validRun(), { numRuns: 1, seed: 7 })[0] ?? []
   test('that does not begin with run_created', () => {
     expect(() => fold(records().slice(1))).toThrow(BrokenInvariant)
@@ -107,7 +107,7 @@ describe('a log that no command can have written', () => {
   })
 })
 
-test('costs add up without the noise of binary fractions', () => {
+test('sums of costs have no rounding errors of binary fractions', () => {
   const [created] = fc.sample(validRun(), { numRuns: 1, seed: 7 })[0] ?? []
   if (created === undefined) throw new Error('no run')
   const { run_id } = created

@@ -8,7 +8,7 @@ import { mapStrings } from '../../src/log/commitment.ts'
 import { stringsOf } from '../../src/redaction/places.ts'
 import { validRun } from '../support/run-records.ts'
 
-/** The record without any text that can be taken out of it. */
+/** The record with all its free texts redacted. */
 const withoutTexts = (record: RunRecord): RunRecord => {
   const payload = mapStrings(record.payload, (text, pointer) =>
     isFreeText(record.kind, pointer) ? '[redacted]' : text,
@@ -16,7 +16,7 @@ const withoutTexts = (record: RunRecord): RunRecord => {
   return RunRecord.parse({ ...record, payload })
 }
 
-test('a run without all its free texts is a run, and stands as it did', () => {
+test('a run is still a run, in the same state, without its free texts', () => {
   fc.assert(
     fc.property(validRun(), (records) => {
       const [whole, rest] = [fold(records), fold(records.map(withoutTexts))]
@@ -43,11 +43,11 @@ test.each([
   ['run_claimed', '/claimant', false],
   ['human_check_response', '/decision', false],
   ['tool_result', '/sha256', false],
-] as const)('of a %s, whether %s can be taken out: %s', (kind, pointer, free) => {
+] as const)('in a %s, %s can be redacted: %s', (kind, pointer, free) => {
   expect(isFreeText(kind, pointer)).toBe(free)
 })
 
-test('what a run has still to do is needed; nothing is, once it has ended', () => {
+test('texts of unfinished work are needed; none is needed after the end of the run', () => {
   fc.assert(
     fc.property(validRun(), (records) => {
       const state = fold(records)

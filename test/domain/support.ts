@@ -33,7 +33,7 @@ export const create = (changes: Partial<RunConfig> = {}): RunCommand => ({
   type: 'create',
   runId: RUN_ID,
   config: { ...config, ...changes },
-  systemPrompt: 'You mend code.',
+  systemPrompt: 'You fix code.',
 })
 
 export const claim = (claimant = 'p1', expected: string | null = null): RunCommand =>
@@ -80,7 +80,7 @@ export const result = (callId: string, tool: string) =>
 export const check = (achieved: boolean, reason = achieved ? 'All passed' : '3 failing') =>
   by('p1', { type: 'record_goal_check', check: { achieved, reason, details: '', duration_ms: 1 } })
 
-/** A step of a scenario: a command, made one second after the one before unless it says when. */
+/** A step of a scenario: a command, sent one second after the previous one, unless it has a time of its own. */
 export type Step = RunCommand | { readonly command: RunCommand; readonly at: number }
 
 function apply(steps: readonly Step[]): RunRecord[] {
@@ -110,7 +110,7 @@ export function brief(record: RunRecord): string {
   }
 }
 
-/** given these commands, when this one is made (at second `at`), it gives … or is refused */
+/** given these commands, when this one is sent (at second `at`), it gives … or is refused */
 export function given(...steps: Step[]) {
   const records = apply(steps)
   return {

@@ -40,7 +40,7 @@ function entry<V>(map: Map<string, V>, key: string, make: () => V): V {
   return made
 }
 
-/** Collects what the events say of each test and package. */
+/** Collects the events of each test and package. */
 class Events {
   readonly tests = new Map<string, Test>()
   readonly packages = new Map<string, Package>()
@@ -67,14 +67,14 @@ class Events {
 }
 
 /**
- * A test with subtests stands for them: it is counted itself only where it failed and none of them
- * did. A test that never ended has failed: it took its package down, or was stopped with it.
+ * A test with subtests counts only if it failed and none of its subtests did; otherwise the subtests count. A test that
+ * never ended failed: it ended its package, or was stopped with it.
  */
 function countedTests({ tests }: Events): Test[] {
   const all = [...tests.values()].map(
     (test): Test => (test.outcome === 'running' ? { ...test, outcome: 'failed' } : test),
   )
-  // A tree, in which each part of a name stands once: a name of many slashes costs no more than its length.
+  // A tree of the parts of names, so that a name with many slashes costs no more than its length.
   const root: Place = { below: new Map(), failedBelow: false }
   const places = all.map(({ pkg, name, outcome }) => {
     const packageAt = entry(root.below, pkg, newPlace)
@@ -90,11 +90,11 @@ function countedTests({ tests }: Events): Test[] {
   })
 }
 
-/** A test, or what stands for tests, and what is below it. */
+/** A test or a package, and the tests below it. */
 type Place = { readonly below: Map<string, Place>; failedBelow: boolean }
 const newPlace = (): Place => ({ below: new Map(), failedBelow: false })
 
-/** Packages that failed though none of their tests did: they do not build, or ended early. */
+/** Packages that failed although none of their tests did: they do not build, or ended early. */
 function brokenPackages({ packages, builds }: Events, tests: readonly Test[]): Failure[] {
   const explained = new Set(
     tests.filter(({ outcome }) => outcome === 'failed').map(({ pkg }) => pkg),
@@ -110,7 +110,7 @@ function brokenPackages({ packages, builds }: Events, tests: readonly Test[]): F
 
 const FRAME = /^\s*(?:=== (?:RUN|PAUSE|CONT|NAME)|--- (?:FAIL|PASS|SKIP):)/
 
-/** go frames the output of a test with lines of its own. */
+/** The output of a test without the lines that go adds. */
 const withoutFrames = (output: string): string =>
   output
     .split('\n')
@@ -119,8 +119,8 @@ const withoutFrames = (output: string): string =>
     .trim()
 
 /**
- * Reads the output of `go test -json`. `printed` is what a person would have seen, `events` the
- * number of lines that could be read.
+ * Reads the output of `go test -json`. `printed` is the output for people, `events` the number of lines that could be
+ * read.
  */
 export function parseGoTest(stdout: string): {
   readonly summary: TestSummary

@@ -4,9 +4,9 @@ import type { RunCommand } from '../../runner/command.ts'
 
 export type GoalVerdict = {
   readonly achieved: boolean
-  /** One line a person can act on: "All 42 tests passed", "3 of 42 tests failing: a, b, c". */
+  /** One line that a person can act on: "All 42 tests passed", "3 of 42 tests failing: a, b, c". */
   readonly reason: string
-  /** What the model needs to go on: messages of failures, the tail of the output. */
+  /** What the model needs to continue: messages of failures, the tail of the output. */
   readonly details: string
 }
 
@@ -14,7 +14,7 @@ export type GoalContext = {
   readonly config: RunConfig
   readonly signal: AbortSignal
   readonly runCommand: RunCommand
-  /** Where a tool may leave its report while it is checked: outside the project, for this user alone. */
+  /** Where a tool writes its report during a check: outside of the project, for this user alone. */
   readonly reportsDir: string
 }
 
@@ -22,12 +22,12 @@ export type GoalContext = {
 export type Goal = {
   readonly name: string
   readonly description: string
-  /** What the model is told of this goal, as a part of its system prompt. */
+  /** The goal for the model, as a part of its system prompt. */
   readonly prompt: string
-  /** Whether the project at `cwd` looks like one that this goal fits. */
+  /** Whether this goal seems to fit the project at `cwd`. */
   readonly detect: (cwd: string) => Promise<boolean>
-  /** Reads what the goal needs from the project when a run is created; the error is for people. */
+  /** Reads the settings of the goal from the project when a run is created; the error is for people. */
   readonly prepare?: (cwd: string) => ResultAsync<ShellGoal, string>
-  /** Checks the goal. Never rejects; a missing program is a verdict that says so. */
+  /** Checks the goal. Never rejects: a missing program is a verdict with this reason. */
   readonly check: (context: GoalContext) => Promise<GoalVerdict>
 }

@@ -34,7 +34,7 @@ export const npmTest: Goal = {
   description: 'The test script of package.json passes',
   prompt:
     'Make `npm test` pass in the project folder. It passes when the test script of package.json ' +
-    'ends with exit code 0 and, where the test runner prints totals, at least one test passed and ' +
+    'ends with exit code 0 and, if the test runner prints totals, at least one test passed and ' +
     'none failed.',
   detect: async (cwd) => (await testScript(cwd)) !== null,
   check,

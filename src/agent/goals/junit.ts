@@ -9,11 +9,11 @@ export type JUnitCase = {
   readonly suite: string
   readonly name: string
   readonly outcome: 'passed' | 'failed' | 'skipped'
-  /** The `type` of what made it fail or be skipped: "AssertionError", "pytest.xfail"; '' if not given. */
+  /** The `type` of its failure, error or skip: "AssertionError", "pytest.xfail"; '' if not given. */
   readonly type: string
   /** The `message` attribute alone. */
   readonly title: string
-  /** All that the report says of the failure. */
+  /** Everything in the report about the failure. */
   readonly message: string
 }
 
@@ -25,7 +25,7 @@ const parser = new XMLParser({
   parseTagValue: false,
   parseAttributeValue: false,
   trimValues: false,
-  // Numeric ones too, such as the line breaks of bun's messages.
+  // Also decodes numeric entities, such as the line breaks in bun's messages.
   htmlEntities: true,
   isArray: (name, _path, _isLeaf, isAttribute) => !isAttribute && LISTS.has(name),
 })
@@ -63,14 +63,14 @@ function messageOf({ '#text': body, message }: Outcome): string {
 
 function toCase({ name, classname, failure, error, skipped }: z.infer<typeof Case>): JUnitCase {
   const wrong = [...failure, ...error]
-  const [told] = wrong.length > 0 ? wrong : skipped
-  const outcome = wrong.length > 0 ? 'failed' : told === undefined ? 'passed' : 'skipped'
+  const [first] = wrong.length > 0 ? wrong : skipped
+  const outcome = wrong.length > 0 ? 'failed' : first === undefined ? 'passed' : 'skipped'
   return {
     suite: classname,
     name,
     outcome,
-    type: told?.type ?? '',
-    title: told?.message ?? '',
+    type: first?.type ?? '',
+    title: first?.message ?? '',
     message: (wrong.length > 0 ? wrong : skipped).map(messageOf).join('\n\n'),
   }
 }
@@ -78,16 +78,16 @@ function toCase({ name, classname, failure, error, skipped }: z.infer<typeof Cas
 /** Adds the cases of a suite, then those of the suites in it. */
 function addCases(cases: JUnitCase[], suite: z.infer<typeof Suite>): void {
   for (const item of suite.testcase) {
-    // pytest leaves a nameless case behind where it was interrupted.
+    // When pytest is interrupted, it writes a case without a name.
     if (item.name !== '') cases.push(toCase(item))
   }
   for (const inner of suite.testsuite) addCases(cases, Suite.parse(inner))
 }
 
-/** Reads the test cases of a JUnit report, in its order; the error says what is wrong with it. */
+/** Reads the test cases of a JUnit report, in its order; the error gives the problem of the report. */
 export function parseJUnit(xml: string): Result<readonly JUnitCase[], string> {
   try {
-    // The parser alone forgives unclosed tags: a torn report would lose tests without a word.
+    // The parser alone accepts unclosed tags: a report that is cut off would silently lose tests.
     const valid = XMLValidator.validate(xml)
     if (valid !== true) return err(`line ${valid.err.line}: ${oneLine(valid.err.msg)}`)
     const report = Report.safeParse(parser.parse(xml))

@@ -4,7 +4,7 @@ import { textOf } from './project-files.ts'
 import { BUILD_CHECK_MS, runCheck } from './run-check.ts'
 import { tail } from './text.ts'
 
-/** Whether a line begins a rule whose targets include `test`; `test := x` is a variable. */
+/** Whether a line begins a rule with the target `test`; `test := x` is a variable. */
 export function isTestRule(line: string): boolean {
   const colon = line.indexOf(':')
   const isRule = colon > 0 && /^::?(?!=|:)/.test(line.slice(colon, colon + 3))
@@ -12,7 +12,7 @@ export function isTestRule(line: string): boolean {
   return isRule && /^\w|^[./-]/.test(line) && targets.includes('test')
 }
 
-/** make's word that it ran nothing, because a file named `test` is there or the rule is empty. */
+/** The message of make if it ran nothing, because a file named `test` exists or the rule is empty. */
 const NOTHING_DONE = /^make(?:\[\d+\])?: (?:'test' is up to date|Nothing to be done for 'test')\.$/m
 
 async function detect(cwd: string): Promise<boolean> {
@@ -51,7 +51,7 @@ export const makeTest: Goal = {
   description: 'The rule "test" of the Makefile passes',
   prompt:
     'Make `make test` pass in the project folder. It passes when make ends with exit code 0 after ' +
-    'running the rule "test" and, where a test runner prints totals, at least one test passed and ' +
+    'running the rule "test" and, if a test runner prints totals, at least one test passed and ' +
     'none failed.',
   detect,
   check,

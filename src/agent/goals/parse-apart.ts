@@ -4,14 +4,14 @@ import { messageOf } from '../../lib/message-of.ts'
 import { siblingModule } from '../../lib/package-files.ts'
 import type { Parsed, ParserName, Plain } from './parse-thread.ts'
 
-/** A report of ordinary size takes a second; what takes this long is not read. */
+/** A report of ordinary size takes a second. One that takes this long is not read. */
 const PARSE_WITHIN_MS = 30_000
 const MAX_HEAP_MIB = 1024
 
 /**
- * Reads what a tool has written in a thread of its own: megabytes of a project's making hold up nobody,
- * and have a limit of time and memory. The error is for people. Never rejects.
- * @param texts what the parser takes
+ * Reads the output of a tool in a separate thread with a limit of time and memory: a project controls its megabytes,
+ * and other work must not wait for them. The error is for people. Never rejects.
+ * @param texts the input of the parser
  * @param withinMs for tests
  */
 export async function parseApart<Name extends ParserName>(
@@ -34,7 +34,7 @@ export async function parseApart<Name extends ParserName>(
   if (signal.aborted) onAbort()
   worker.once('message', (parsed: Parsed<Name>) => resolve(ok(parsed)))
   worker.once('error', (cause) => resolve(err(messageOf(cause))))
-  worker.once('exit', () => resolve(err('its thread has ended')))
+  worker.once('exit', () => resolve(err('its thread ended')))
   const result = await promise
   clearTimeout(timer)
   signal.removeEventListener('abort', onAbort)
@@ -42,6 +42,6 @@ export async function parseApart<Name extends ParserName>(
   return result
 }
 
-/** What a parser answers that may find its text unreadable. */
+/** The result of a parser that may find its text unreadable. */
 export const toResult = <T>(plain: Plain<T>): Result<T, string> =>
   'value' in plain ? ok(plain.value) : err(plain.problem)

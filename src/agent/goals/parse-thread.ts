@@ -5,7 +5,7 @@ import { parseGoTest } from './go-test-events.ts'
 import { parseJUnit } from './junit.ts'
 import { parseCargoTest, parsePyright } from './tool-output.ts'
 
-/** A result as it passes between threads. */
+/** A result in the form that passes between threads. */
 export type Plain<T> = { readonly value: T } | { readonly problem: string }
 
 const plain = <T>(result: Result<T, string>): Plain<T> =>

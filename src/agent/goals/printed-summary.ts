@@ -7,13 +7,13 @@ import { lastLine, tail } from './text.ts'
 type Counts = Pick<TestSummary, 'passed' | 'failed' | 'skipped' | 'expectedFailures'>
 
 /**
- * How a test runner closes its output. The patterns match within one line, from its start, and no two
- * neighbouring parts of one take the same characters: so their time is linear in the line.
+ * How a test runner ends its output. The patterns match within one line, from its start, and no two neighbouring parts
+ * of a pattern match the same characters, so their time is linear in the line.
  */
 type Runner = {
-  /** Whether a line holds totals, each number beside a word. */
+  /** Whether a line has totals, each number beside a word. */
   readonly totals: (line: string) => boolean
-  /** A line that names a failed test, looked for after the line `after` where that is given. */
+  /** A line that names a failed test, after the line `after` if there is one. */
   readonly failed?: RegExp
   readonly after?: string
 }
@@ -31,7 +31,7 @@ const RUNNERS: Readonly<Record<string, Runner>> = {
   },
   tap: {
     totals: matches(/^# +(?:pass|fail|cancelled|skipped|todo) +\d+$/),
-    // Not a test that is still to be done; see also `withoutSuites`.
+    // Without tests that are marked TODO; see also `withoutSuites`.
     failed: /^ *not ok \d+ -? ?((?!.*# TODO).+)$/,
   },
   jest: {
@@ -60,9 +60,9 @@ const RUNNERS: Readonly<Record<string, Runner>> = {
   },
 }
 
-/** Characters at the end of the output that are looked at: totals stand at the end. */
+/** How many characters at the end of the output are read: totals are at the end. */
 export const PRINTED_LIMIT = 1024 * 1024
-/** A longer line holds no totals, and no name of a test that anybody reads. */
+/** A longer line has no totals, and no useful name of a test. */
 const LINE_LIMIT = 4096
 
 const WORDS: ReadonlyMap<string, keyof Counts> = new Map(
@@ -76,10 +76,10 @@ const WORDS: ReadonlyMap<string, keyof Counts> = new Map(
   ),
 )
 
-/** The numbers of one line: "3 passed, 1 failed", or "pass 3" as node and TAP have it. */
+/** The numbers of one line: "3 passed, 1 failed", or "pass 3" in the output of node and TAP. */
 function countsIn(line: string): Counts {
   const counts = { passed: 0, failed: 0, skipped: 0, expectedFailures: 0 }
-  // A pair begins where its number or word does, so that a long one is looked at once.
+  // A pair begins at the beginning of its number or word, so that a long one is read only once.
   const pair = /^[#ℹ]/.test(line)
     ? /(?<![a-z])(?<word>[a-z]+) +(?<n>\d+)/g
     : /(?<!\d)(?<n>\d+) +(?<word>[a-z]+)/g
@@ -91,8 +91,8 @@ function countsIn(line: string): Counts {
 }
 
 /**
- * The lines of TAP without those of suites that failed only because of their tests: the block of details
- * after such a line says so.
+ * The lines of TAP without those of suites that failed only because of their tests, as the block of details after such
+ * a line shows.
  */
 function withoutSuites(lines: readonly string[]): readonly string[] {
   const suites = new Set<number>()
@@ -142,8 +142,8 @@ function add(one: TestSummary, other: TestSummary): TestSummary {
 }
 
 /**
- * Reads the totals that well-known test runners print for people, all of them added up where a
- * command ran several. Null where there are none: then the exit code is all there is to go by.
+ * Reads the totals that well-known test runners print for people. If a command ran several runners, their totals are
+ * added. Null if there are none: then only the exit code counts.
  */
 export function readPrintedSummary(output: string): TestSummary | null {
   const plain = stripTerminalCodes(output.slice(-PRINTED_LIMIT))
@@ -157,14 +157,14 @@ export function readPrintedSummary(output: string): TestSummary | null {
   return found.length === 0 ? null : found.reduce(add)
 }
 
-/** Judges a command that runs tests of some kind by the totals it printed, else by its exit code. */
+/** Judges a command that runs tests of some kind by the totals it printed, otherwise by its exit code. */
 export function judgePrinted(run: TestRun): GoalVerdict {
   const { output, exitCode } = run.ended
   const summary = readPrintedSummary(output)
   if (summary !== null) return judgeTests(summary, run)
   const achieved = exitCode === 0
   const ending = achieved ? 'passed' : endedWith(exitCode)
-  const said = lastLine(output, run.noise)
-  const reason = [`${run.tool} ${ending}`, said].filter(Boolean).join(': ')
+  const lastOutput = lastLine(output, run.noise)
+  const reason = [`${run.tool} ${ending}`, lastOutput].filter(Boolean).join(': ')
   return { achieved, reason, details: tail(output, achieved ? 1024 : undefined) }
 }

@@ -7,7 +7,7 @@ import { confine, openFolder, pathIn, readConfined } from '../tools/confine.ts'
 const MAX_BYTES = 1024 * 1024
 const MAX_NAMES = 10_000
 
-/** The first of the paths, relative to the project, at which there is something. */
+/** The first of these paths, relative to the project, that exists. */
 export async function firstOf(cwd: string, paths: readonly string[]): Promise<string | null> {
   for (const path of paths) {
     const found = await stat(join(cwd, path)).catch(() => null)
@@ -16,7 +16,7 @@ export async function firstOf(cwd: string, paths: readonly string[]): Promise<st
   return null
 }
 
-/** Names in a folder of the project, not more than any of ours has; none if there is no such folder. */
+/** At most MAX_NAMES names in a folder of the project; none if there is no such folder. */
 export async function namesIn(cwd: string, path: string): Promise<readonly string[]> {
   const confined = await confine({ cwd, dataDir: null }, path)
   const folder = await confined.asyncAndThen((found) => new ResultAsync(openFolder(found)))
@@ -35,7 +35,7 @@ export async function namesIn(cwd: string, path: string): Promise<readonly strin
   }
 }
 
-/** A text file of the project; null if it cannot be read, or is too large for one that people write. */
+/** A text file of the project; null if it cannot be read, or is larger than a file that people write. */
 export async function textOf(cwd: string, path: string): Promise<string | null> {
   const content = await readConfined({ cwd, dataDir: null }, path, MAX_BYTES)
   return content.isOk() ? content.value.toString() : null
@@ -43,7 +43,7 @@ export async function textOf(cwd: string, path: string): Promise<string | null> 
 
 const PackageJson = z.object({ scripts: z.object({ test: z.string().optional() }).optional() })
 
-/** `scripts.test` of package.json; null where it has none, or holds what `npm init` puts there. */
+/** `scripts.test` of package.json; null if it is missing or is the default of `npm init`. */
 export async function testScript(cwd: string): Promise<string | null> {
   const text = await textOf(cwd, 'package.json')
   if (text === null) return null

@@ -47,7 +47,7 @@ function judge(cwd: string, report: PyrightReport, ended: Exited): GoalVerdict {
 async function check(context: GoalContext): Promise<GoalVerdict> {
   const { cwd } = context.config
   const python = await firstOf(cwd, ['.venv/bin/python', 'venv/bin/python'])
-  // Else pyright would not find what is installed for the project alone.
+  // Without it, pyright would not find packages that are installed only for the project.
   const environment = python === null ? [] : ['--pythonpath', join(cwd, python)]
   const own = await firstOf(cwd, [
     '.venv/bin/pyright',
@@ -76,7 +76,7 @@ export const pyright: Goal = {
   prompt:
     'Make this Python project free of type errors under pyright. The check runs `pyright` in the ' +
     'project folder with the settings of the project. It passes when there are no errors; warnings ' +
-    'are allowed. Mend the types: no `# type: ignore`, no looser settings, no needless `Any`.',
+    'are allowed. Fix the types: no `# type: ignore`, no looser settings, no needless `Any`.',
   detect: async (cwd) => (await firstOf(cwd, ['pyrightconfig.json'])) !== null,
   check,
 }

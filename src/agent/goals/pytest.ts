@@ -16,7 +16,7 @@ async function detect(cwd: string): Promise<boolean> {
   return names.some(isTestFile)
 }
 
-/** The ways to run pytest, best first: the project's own environment, then the system's. */
+/** The ways to run pytest, best first: with the project's own environment, then with the system's. */
 async function programs(cwd: string, options: readonly string[]): Promise<[Program, ...Program[]]> {
   const own = await firstOf(cwd, ['.venv/bin/python', 'venv/bin/python'])
   const asModule = (file: string): Program => ({ file, args: ['-m', 'pytest', ...options] })
@@ -30,7 +30,7 @@ async function runPytest(context: GoalContext, folder: string, report: string) {
     '--tb=short',
     '--color=no',
     `--junitxml=${report}`,
-    // Keeps the project clean, and a `--lf` in its settings from running a part of the tests only.
+    // Keeps the cache out of the project. Without it, a `--lf` in the project's settings has no effect.
     '-o',
     `cache_dir=${join(folder, 'cache')}`,
   ]
@@ -41,12 +41,12 @@ async function runPytest(context: GoalContext, folder: string, report: string) {
       exitCode === 1 && /: No module named '?pytest'?\s*$/.test(stderr),
     missing: 'pytest is not installed: install it with `python3 -m pip install pytest`',
     timeoutMs: SHORT_CHECK_MS,
-    // Bytecode that outlives an edit made within the same second would be run instead of it.
+    // After an edit within the same second, Python would still run the old bytecode.
     env: { PYTHONDONTWRITEBYTECODE: '1' },
   })
 }
 
-/** A test whose body and teardown both fail is reported twice, one behind the other. */
+/** A test whose body and teardown both fail is reported twice, in sequence. */
 function isSameTest(one: JUnitCase, next: JUnitCase): boolean {
   if (one.outcome !== 'failed' || next.outcome !== 'failed') return false
   return one.suite === next.suite && one.name === next.name
@@ -98,7 +98,7 @@ export const pytest: Goal = {
   description: 'All Python tests pass under pytest',
   prompt:
     'Make all tests of this Python project pass under pytest. The check runs `python3 -m pytest` ' +
-    'in the project folder (with the interpreter of .venv or venv where there is one). It passes ' +
+    'in the project folder (with the interpreter of .venv or venv if there is one). It passes ' +
     'when at least one test passed, none failed or errored, and every test file could be loaded.',
   detect,
   check: (context) => withReportFolder(context.reportsDir, (folder) => checkIn(context, folder)),

@@ -17,14 +17,14 @@ import { oneLine } from './text.ts'
 const MAX_REPORT_BYTES = 16 * 1024 * 1024
 const PIECE_BYTES = 256 * 1024
 
-/** Removes what checks have left in `reportsDir` that ended with their server. Rejects if it cannot. */
+/** Removes the reports of checks that ended with their server. Rejects if it cannot. */
 export const clearReports = (reportsDir: string): Promise<void> =>
   rm(reportsDir, { recursive: true, force: true })
 
 /**
- * Lends a fresh folder below `reportsDir` for what a tool writes during one check, so that a check
- * leaves no trace in the project and never reads the report of an earlier one. Reports hold secrets as
- * tests print them, so the folder is for this user alone, and where a start finds what a crash has left.
+ * Makes a folder below `reportsDir` for what a tool writes during one check, so that a check leaves no trace in the
+ * project and never reads the report of an earlier one. Tests print secrets into reports, so the folder is for this
+ * user alone, and a start finds what a crash left there.
  */
 export async function withReportFolder(
   reportsDir: string,
@@ -37,20 +37,20 @@ export async function withReportFolder(
     })
     folder = await mkdtemp(join(reportsDir, 'check-'))
   } catch (cause) {
-    const reason = `No folder for the report of the check could be made: ${oneLine(messageOf(cause))}`
+    const reason = `The folder for the report of the check cannot be made: ${oneLine(messageOf(cause))}`
     return { achieved: false, reason, details: '' }
   }
   try {
     return await check(folder)
   } finally {
-    // What cannot be removed is cleared at the next start: it must not undo a verdict.
+    // If the folder cannot be removed, the verdict still counts: the next start removes the folder.
     await rm(folder, { recursive: true, force: true }).catch(() => undefined)
   }
 }
 
 /**
- * Reads a report, with secrets masked; null where the tool wrote none, an error for people where it
- * cannot be read. What a project has put in its place, such as a pipe or a link, is not read.
+ * Reads a report, with secrets masked; null if the tool wrote none, an error for people if it cannot be read. If the
+ * project puts something else in its place, such as a pipe or a link, that is not read.
  */
 export async function readReport(path: string): Promise<Result<string | null, string>> {
   const content = await readConfined(
@@ -63,7 +63,7 @@ export async function readReport(path: string): Promise<Result<string | null, st
   return err(describeProblem(basename(path), content.error))
 }
 
-/** Masks piece by piece, so that other work goes on meanwhile. */
+/** Masks piece by piece, so that other work can run in between. */
 async function masked(content: Buffer): Promise<string> {
   const decoder = new StringDecoder('utf8')
   const pieces = processMask.pieces()
@@ -75,7 +75,7 @@ async function masked(content: Buffer): Promise<string> {
   return text + pieces.write(decoder.end()) + pieces.end()
 }
 
-/** Judges a test run by the JUnit report at `path`; one that is missing or broken is a verdict too. */
+/** Judges a test run by the JUnit report at `path`. A missing or broken report is a verdict too. */
 export async function judgeJUnit(
   path: string,
   summarize: (cases: readonly JUnitCase[]) => TestSummary,

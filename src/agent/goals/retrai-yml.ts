@@ -12,18 +12,18 @@ import { describeProblem, type PathProblem } from '../tools/path-problem.ts'
 import { oneLine } from './text.ts'
 
 const FILE = '.retrai.yml'
-/** Of the file, and of what it unfolds to. */
+/** Limit of the file, and of its content as JSON. */
 const MAX_BYTES = 64 * 1024
 const PARSE_WITHIN_MS = 5_000
 const PARSER = fileURLToPath(siblingModule('yaml-child', import.meta.url))
 
 const execute = promisify(execFile)
-/** Settings that take long to read must not take the machine. */
+/** Slow settings must not occupy the whole machine. */
 const parsing = new Semaphore(2)
 
 const { check_command, success_condition } = ShellGoal.unwrap().shape
 
-/** Other keys at the top are settings of other tools and none of ours. */
+/** Other top-level keys belong to other tools. */
 const Settings = z
   .object({ check_command, success_condition: success_condition.default({ exit_code: 0 }) })
   .readonly()
@@ -35,7 +35,7 @@ const NAMES: Readonly<Record<string, string>> = {
   number: 'a number',
 }
 
-/** Nothing for what says what is wrong by itself. */
+/** Undefined if the message of zod is clear enough. */
 function explain(issue: z.core.$ZodRawIssue): string | undefined {
   switch (issue.code) {
     case 'invalid_type':
@@ -61,9 +61,9 @@ function problemsOf({ issues }: z.ZodError): string {
 
 const Parsed = z.union([z.object({ problem: z.string() }), z.object({ value: z.unknown() })])
 
-/** What a YAML text says, read in a process of its own. */
+/** Parses a YAML text in a process of its own. */
 async function parseYaml(text: string): Promise<Result<unknown, string>> {
-  const giveBack = await parsing.acquire(new AbortController().signal)
+  const release = await parsing.acquire(new AbortController().signal)
   try {
     const child = execute(process.execPath, ['--max-old-space-size=64', PARSER], {
       env: {},
@@ -71,14 +71,14 @@ async function parseYaml(text: string): Promise<Result<unknown, string>> {
       killSignal: 'SIGKILL',
       maxBuffer: MAX_BYTES,
     })
-    // A child that has ended before it has read its input has failed, which is what is reported.
+    // If the child ends before it has read its input, it failed, and that is reported.
     child.child.stdin?.on('error', () => {}).end(text)
     const parsed = Parsed.parse(JSON.parse((await child).stdout))
     return 'problem' in parsed ? err(oneLine(parsed.problem)) : ok(parsed.value)
   } catch {
-    return err('it is too deep or too large to be read as YAML. Write only what the check needs')
+    return err('it is too deep or too large to be parsed as YAML. Write only what the check needs')
   } finally {
-    giveBack?.()
+    release?.()
   }
 }
 
@@ -95,7 +95,7 @@ function explainRead(problem: PathProblem): string {
   return 'there is no such file. Write one with the check of the goal, such as "check_command: make check"'
 }
 
-/** What a shell-goal checks, from `.retrai.yml` in the project; the error names every problem. */
+/** Reads what a shell-goal checks from `.retrai.yml` in the project; the error names every problem. */
 export function readShellGoal(cwd: string): ResultAsync<ShellGoal, string> {
   return new ResultAsync(readConfined({ cwd, dataDir: null }, FILE, MAX_BYTES))
     .mapErr(explainRead)

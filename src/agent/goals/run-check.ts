@@ -4,7 +4,7 @@ import { type Command, type CommandResult, overLimit } from '../../runner/comman
 import type { GoalContext, GoalVerdict } from './goal.ts'
 import { lastLine, tail } from './text.ts'
 
-/** Kept of each of stdout and stderr: enough for the machine output of large test suites. */
+/** Bytes kept of each of stdout and stderr: enough for the machine output of large test suites. */
 const MAX_BYTES = 32 * 1024 * 1024
 const MINUTE_MS = 60_000
 
@@ -13,7 +13,7 @@ export const SHORT_CHECK_MS = 10 * MINUTE_MS
 /** Time limit of checks that may build a whole project first. */
 export const BUILD_CHECK_MS = 20 * MINUTE_MS
 
-/** A command that came to its own end. */
+/** A command that ended by itself. */
 export type Exited = CommandResult & { readonly exitCode: number }
 
 export type Program = Pick<Command, 'file' | 'args'>
@@ -21,11 +21,11 @@ export type Program = Pick<Command, 'file' | 'args'>
 export type Check = {
   /** The command as people know it: "pytest", "cargo test". */
   readonly tool: string
-  /** The ways to run it, best first: the first whose program is there is taken. */
+  /** The ways to run it, best first. The first whose program exists is used. */
   readonly programs: readonly [Program, ...Program[]]
-  /** For an interpreter that runs, but lacks the module that was asked of it. */
+  /** For an interpreter that runs but lacks the requested module. */
   readonly isMissing?: (ended: Exited) => boolean
-  /** What a person reads where none of the programs is there. */
+  /** The reason for people if none of the programs exists. */
   readonly missing: string
   readonly timeoutMs: number
   readonly env?: Readonly<Record<string, string>>
@@ -39,19 +39,19 @@ function verdict(reason: string, details = ''): GoalVerdict {
   return { achieved: false, reason, details }
 }
 
-/** A verdict for a check whose tool ended without anything to read its result from. */
+/** A verdict for a check whose tool ended without a readable result. */
 export function noResult(
   tool: string,
   ended: Exited,
   problem: string,
   noise?: RegExp,
 ): GoalVerdict {
-  const said = lastLine(ended.output, noise)
+  const lastOutput = lastLine(ended.output, noise)
   const reason = `${tool} ${endedWith(ended.exitCode)} and ${problem}`
-  return verdict(said === '' ? reason : `${reason}: ${said}`, tail(ended.output))
+  return verdict(lastOutput === '' ? reason : `${reason}: ${lastOutput}`, tail(ended.output))
 }
 
-/** A verdict for a check whose output is too much to read in time, or hostile. */
+/** A verdict for a check whose output cannot be read within its limits. */
 export const unreadable = (tool: string, ended: Exited, problem: string): GoalVerdict =>
   noResult(tool, ended, `its output cannot be read (${problem})`)
 
@@ -67,7 +67,7 @@ function howLong(ms: number): string {
   return Number.isInteger(minutes) ? `${minutes} minutes` : `${Math.round(ms / 1000)} seconds`
 }
 
-/** Runs the command of a check in the project. Whatever keeps it from its own end is a verdict. */
+/** Runs the command of a check in the project. If it does not end by itself, that is a verdict. */
 export async function runCheck(
   { config, signal, runCommand }: GoalContext,
   check: Check,
@@ -96,17 +96,17 @@ function interrupted({ tool, timeoutMs }: Check, result: CommandResult): GoalVer
   if (end === 'out_of_memory' || end === 'too_much_output') {
     return verdict(`${tool} ${overLimit(result)} and was stopped`, tail(output))
   }
-  const said = lastLine(output)
-  return verdict(`${tool} could not be started${said === '' ? '' : `: ${said}`}`, tail(output))
+  const lastOutput = lastLine(output)
+  return verdict(
+    `${tool} could not be started${lastOutput === '' ? '' : `: ${lastOutput}`}`,
+    tail(output),
+  )
 }
 
-/** Room for the line that stands where output was dropped. */
+/** Room for the line that replaces dropped output. */
 const DROP_NOTE_BYTES = 64
 
-/**
- * A verdict where the middle of the output was dropped and its result is therefore not known in
- * full: there may be failures in it. Null where all of it was kept.
- */
+/** A verdict if the middle of the output was dropped: there may be failures in it. Null if all of it was kept. */
 export function tooLong(
   tool: string,
   { bytes, stdout, stderr, ...ended }: Exited,

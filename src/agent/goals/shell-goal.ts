@@ -7,10 +7,10 @@ import { type Exited, endedWith, runCheck, SHORT_CHECK_MS } from './run-check.ts
 import { lastLine, oneLine, tail } from './text.ts'
 
 type Condition = {
-  /** What has to be, for the model and the person. */
+  /** What is required, for the model and for people. */
   readonly wanted: string
   readonly isMet: (ended: Exited) => boolean
-  /** What was instead. */
+  /** What happened instead. */
   readonly found: (ended: Exited) => string
 }
 
@@ -46,20 +46,20 @@ function conditionsOf({ success_condition }: ShellGoal): Condition[] {
   return conditions
 }
 
-/** The check of a shell-goal in words: the command and all that has to hold. */
+/** The check of a shell-goal in words: the command and all its conditions. */
 export function describeShellGoal(goal: ShellGoal): string {
   const wanted = conditionsOf(goal).map((condition) => condition.wanted)
   return `\`${goal.check_command}\` with ${wanted.join(', ')}`
 }
 
-/** With this status shells tell that there is no such program; which one is in what they print. */
+/** The exit code of a shell if a program does not exist. Its output names the program. */
 const NOT_FOUND = 127
 
 const NOT_FOUND_ENDINGS = [': command not found', ': not found', ': No such file or directory']
-/** Characters at the end of the output that are looked at: the shell ended with what it says there. */
+/** How many characters at the end of the output are searched: the message of the shell is the last. */
 export const NOT_FOUND_LIMIT = 64 * 1024
 
-/** The program that a shell says it has not found, in the first line that does; null if there is none. */
+/** The program that a shell did not find, by the first such line; null if there is no such line. */
 export function missingProgram(output: string): string | null {
   for (const line of output.slice(-NOT_FOUND_LIMIT).split('\n')) {
     const ending = NOT_FOUND_ENDINGS.find((words) => line.endsWith(words))
@@ -76,7 +76,7 @@ export function missingProgram(output: string): string | null {
 
 function notFound({ exitCode, output }: Exited): string[] {
   if (exitCode !== NOT_FOUND) return []
-  const what = missingProgram(output) ?? 'a program of it'
+  const what = missingProgram(output) ?? 'one of its programs'
   return [`${what} was not found: install it, or correct the check_command for a new run`]
 }
 
@@ -94,7 +94,7 @@ function judge(goal: ShellGoal, ended: Exited): GoalVerdict {
   return { achieved: false, reason, details: tail(ended.output) }
 }
 
-/** A command that has to be quick gets some time beyond its limit, to say how far off it is. */
+/** A command with a time limit gets some time beyond it, so that the verdict can report how long it took. */
 function timeLimitMs({ success_condition }: ShellGoal): number {
   const { max_seconds } = success_condition
   return max_seconds === undefined ? SHORT_CHECK_MS : Math.ceil(max_seconds * 1000) + 30_000
@@ -103,7 +103,7 @@ function timeLimitMs({ success_condition }: ShellGoal): number {
 async function check(context: GoalContext): Promise<GoalVerdict> {
   const { shell_goal } = context.config
   if (shell_goal === null) {
-    const reason = 'This run holds no check_command: start a new run with a .retrai.yml in place'
+    const reason = 'This run has no check_command: write a .retrai.yml and start a new run'
     return { achieved: false, reason, details: '' }
   }
   const ran = await runCheck(context, {
@@ -122,7 +122,7 @@ export const shellGoal: Goal = {
   name: 'shell-goal',
   description: 'The check_command of .retrai.yml meets its success_condition',
   prompt:
-    'Make the check of this project succeed. It is run with bash in the project folder, as it was ' +
+    'Make the check of this project succeed. It runs with bash in the project folder, as it was ' +
     'set when the run began: changing .retrai.yml now has no effect.',
   detect: async (cwd) => /^check_command\s*:/m.test((await textOf(cwd, '.retrai.yml')) ?? ''),
   prepare: readShellGoal,

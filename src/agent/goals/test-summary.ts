@@ -2,42 +2,42 @@ import type { GoalVerdict } from './goal.ts'
 import { type Exited, endedWith } from './run-check.ts'
 import { counted, DETAILS_LIMIT, headAndTail, lastLine, nameList, oneLine, tail } from './text.ts'
 
-/** A test, or a file or package of tests, and what is wrong with it. */
+/** A test, or a file or package of tests, with its failure. */
 export type Failure = {
-  /** What tells it from another of the same name: its class, file or package; may be empty. */
+  /** What distinguishes it from another of the same name: its class, file or package; may be empty. */
   readonly suite: string
   readonly name: string
   readonly message: string
 }
 
-/** What a test run came to, whichever tool ran it. A test is counted in exactly one of the numbers. */
+/** The result of a test run of any tool. A test is counted in exactly one of the numbers. */
 export type TestSummary = {
   readonly passed: number
   readonly failed: number
   readonly skipped: number
-  /** Tests that are marked as failing and did fail. */
+  /** Tests that are expected to fail and did fail. */
   readonly expectedFailures: number
-  /** The failed tests that are known by name: all of them, or as many as the output tells. */
+  /** The failed tests with known names: all of them, or those that the output names. */
   readonly failures: readonly Failure[]
-  /** Test files, packages or binaries that could not be run, so that their tests are not counted. */
+  /** Test files, packages or binaries that could not run, so their tests are not counted. */
   readonly broken: readonly Failure[]
 }
 
 export type TestRun = {
   /** The command as people know it: "pytest", "cargo test". */
   readonly tool: string
-  /** What `broken` holds: "test file", "package". */
+  /** The unit in `broken`: "test file", "package". */
   readonly unit: string
-  /** Where tests are looked for; told when there is none. */
+  /** Where the tool looks for tests; the reason if there are none. */
   readonly noTests: string
-  /** The exit code by which the tool says that it found no tests, where it is not 0. */
+  /** The exit code of the tool if it found no tests and does not end with 0. */
   readonly noTestsExitCode?: number
-  /** Lines of its output that tell nothing. */
+  /** Lines of its output without information. */
   readonly noise?: RegExp
   readonly ended: Exited
 }
 
-/** Judges a test run: achieved only if a test passed, none failed and the tool itself agrees. */
+/** Judges a test run: achieved only if at least one test passed, none failed and the tool itself succeeded. */
 export function judgeTests(summary: TestSummary, run: TestRun): GoalVerdict {
   const { exitCode, output } = run.ended
   if (summary.failed > 0 || summary.broken.length > 0) {
@@ -75,27 +75,27 @@ function badReason(summary: TestSummary, { tool, unit, ended }: TestRun): string
   const { passed, failed, failures, broken } = summary
   const parts: string[] = []
   if (failed > 0) {
-    const names = nameList(tellApart(failures), failed)
+    const names = nameList(distinctNames(failures), failed)
     const failing = `${failed} of ${counted(passed + failed, 'test')} failing`
     parts.push(names === '' ? failing : `${failing}: ${names}`)
   }
   const [first] = broken
   if (first !== undefined) {
-    const names = nameList(tellApart(broken))
+    const names = nameList(distinctNames(broken))
     const why = first.message === '' ? '' : ` (${headline(first.message)})`
     parts.push(`${counted(broken.length, unit)} could not be run: ${names}${why}`)
     if (failed === 0 && passed > 0) parts.push(`${counted(passed, 'other test')} passed`)
   }
   parts.push(otherCounts(summary))
-  // Such as of a script that ends with `|| true`.
+  // For example a script that ends with `|| true`.
   if (ended.exitCode === 0) parts.push(`${tool} hides this with exit code 0`)
   return parts.filter(Boolean).join('; ')
 }
 
 const fullName = ({ suite, name }: Failure): string => (suite === '' ? name : `${suite}::${name}`)
 
-/** The bare names, with their suite where two of them are the same. */
-function tellApart(failures: readonly Failure[]): string[] {
+/** The names alone, or with their suite if two are the same. */
+function distinctNames(failures: readonly Failure[]): string[] {
   const uses = new Map<string, number>()
   for (const { name } of failures) uses.set(name, (uses.get(name) ?? 0) + 1)
   return failures.map((failure) =>
@@ -103,27 +103,27 @@ function tellApart(failures: readonly Failure[]): string[] {
   )
 }
 
-/** The line that says most: the last one that begins with the name of an error, or the last. */
+/** The most useful line: the last one that begins with the name of an error, or the last. */
 function headline(message: string): string {
   const lines = message.split('\n').map((line) => line.replace(/^E\s+/, '').trim())
-  const telling = lines.findLast((line) => /^[\w.]*(error|exception|panic)\b/i.test(line))
-  return telling === undefined ? lastLine(message) : oneLine(telling)
+  const errorLine = lines.findLast((line) => /^[\w.]*(error|exception|panic)\b/i.test(line))
+  return errorLine === undefined ? lastLine(message) : oneLine(errorLine)
 }
 
 const MESSAGE_LIMIT = 1000
 
-/** The messages of the first failures; the end of the output where some have none. */
+/** The messages of the first failures; the end of the output if some have none. */
 function badDetails({ failed, failures, broken }: TestSummary, output: string): string {
   const parts: string[] = []
-  const told = [...broken, ...failures].filter(({ message }) => message !== '')
+  const explained = [...broken, ...failures].filter(({ message }) => message !== '')
   let room = DETAILS_LIMIT
-  for (const failure of told) {
+  for (const failure of explained) {
     if (room < MESSAGE_LIMIT) break
     const part = headAndTail(`--- ${oneLine(fullName(failure))}\n${failure.message}`, MESSAGE_LIMIT)
     parts.push(part)
     room -= part.length + 2
   }
-  const all = told.length === failed + broken.length
+  const all = explained.length === failed + broken.length
   if (!all && room > MESSAGE_LIMIT / 2) parts.push(tail(output, room))
   return parts.join('\n\n')
 }

@@ -1,6 +1,6 @@
 import { stripTerminalCodes as strip } from '../../domain/terminal-codes.ts'
 
-/** Characters of `details` that a verdict carries at most. */
+/** The longest `details` of a verdict, in characters. */
 export const DETAILS_LIMIT = 4096
 
 /** One printable line: no colours, no line breaks, at most `limit` characters. */
@@ -11,7 +11,7 @@ export function oneLine(text: string, limit = 200): string {
   return line.length <= limit ? line : `${line.slice(0, limit - 1).trimEnd()}…`
 }
 
-/** The end of a text, from the start of a line where there is one. */
+/** The end of a text, from the start of a line if possible. */
 export function tail(text: string, limit = DETAILS_LIMIT): string {
   const end = strip(text.slice(-4 * limit)).trimEnd()
   const plain = text.length > 4 * limit ? end : end.replace(/^\s*\n/, '')
@@ -33,7 +33,7 @@ export function headAndTail(text: string, limit: number): string {
 
 const NAMES = 5
 
-/** "a, b, c", and how many more there are of `total` behind the first few. */
+/** "a, b, c and 2 more": the first few names, and how many more there are of `total`. */
 export function nameList(names: readonly string[], total = names.length): string {
   const shown = names.slice(0, NAMES).map((name) => oneLine(name, 120))
   const more = total - shown.length
@@ -46,7 +46,7 @@ export function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`
 }
 
-/** The last line with a word in it that `noise` does not match; '' where there is none. */
+/** The last line with a word in it that `noise` does not match; '' if there is none. */
 export function lastLine(output: string, noise: RegExp = /^$/): string {
   const lines = strip(output.slice(-16_384))
     .split('\n')

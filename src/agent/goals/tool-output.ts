@@ -5,7 +5,7 @@ import { oneLine } from './text.ts'
 
 const RESULT = /^test result: \S+ (\d+) passed; (\d+) failed; (\d+) ignored;/gm
 const FAILED = /^test (.+?)(?: - should panic)? \.\.\. FAILED$/gm
-/** What the libtest harness prints of one failed test, up to the next or the end of the section. */
+/** What the libtest harness prints about one failed test, up to the next one or the end of the section. */
 const PRINTED =
   /^---- (.+?) stdout ----\n([\s\S]*?)(?=^---- .+ stdout ----$|^failures:$|^test result:)/gm
 const CRASHED =
@@ -17,14 +17,14 @@ const NOT_COMPILED = /^error: could not compile `([^`\n]+)` \(([^)\n]+)\)/gm
 const sum = (rows: readonly RegExpMatchArray[], column: number): number =>
   rows.reduce((total, row) => total + Number(row[column]), 0)
 
-/** A target whose process ended without a result, such as one that aborted. */
+/** Targets whose process ended without a result, such as by an abort. */
 function crashedTargets(stderr: string): Failure[] {
   return [...stderr.matchAll(CRASHED)].map(([, target = '', how = '']) => {
     return { suite: '', name: target, message: how }
   })
 }
 
-/** The targets that do not compile, the first with all of the compiler's errors. */
+/** The targets that do not compile. The first has all errors of the compiler. */
 function uncompiledTargets(stderr: string): Failure[] {
   const targets = new Set(
     [...stderr.matchAll(NOT_COMPILED)].map(([, name, kind]) => `${name} (${kind})`),
@@ -36,8 +36,8 @@ function uncompiledTargets(stderr: string): Failure[] {
 }
 
 /**
- * Reads what `cargo test` prints, which has no stable machine format. `binaries` counts the test
- * binaries that came to a result.
+ * Reads the output of `cargo test`, which has no stable machine format. `binaries` is the number of test binaries with
+ * a result.
  */
 export function parseCargoTest(
   stdout: string,
@@ -69,7 +69,7 @@ const Diagnostic = z.object({
   range: z.object({ start: z.object({ line: count, character: count }) }).optional(),
   rule: z.string().optional(),
 })
-/** One finding, as pyright words it; lines and characters are counted from 0. */
+/** One finding of pyright; lines and characters count from 0. */
 export type Diagnostic = z.infer<typeof Diagnostic>
 const Report = z.object({
   generalDiagnostics: z.array(Diagnostic),
@@ -78,13 +78,13 @@ const Report = z.object({
 /** What `pyright --outputjson` prints. */
 export type PyrightReport = z.infer<typeof Report>
 
-/** Reads the report in the output of pyright: some installations print notes in front of it. */
+/** Reads the report in the output of pyright. Some installations print notes before it. */
 export function parsePyright(stdout: string): Result<PyrightReport, string> {
   const start = stdout.search(/^\{/m)
-  if (start < 0) return err('it printed none')
+  if (start < 0) return err('it printed no report')
   try {
     const report = Report.safeParse(JSON.parse(stdout.slice(start)))
-    return report.success ? ok(report.data) : err('it is not what pyright is known to print')
+    return report.success ? ok(report.data) : err('it is not a report of pyright')
   } catch (cause) {
     return err(oneLine(`${cause}`))
   }

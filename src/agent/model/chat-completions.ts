@@ -3,10 +3,10 @@ import OpenAI from 'openai'
 import type { z } from 'zod'
 import { withDeadline } from './deadline.ts'
 import {
-  type Asked,
+  type CallInfo,
   failureOf,
   holdsProblem,
-  nonsense,
+  invalidReply,
   quoter,
   readProblem,
   statusFailure,
@@ -18,10 +18,10 @@ import { Completion, parseJson, readCompletion } from './reply.ts'
 import { toRequestBody } from './request.ts'
 import { type Endpoint, KEY_OF, type ModelSettings, type Route, route } from './routing.ts'
 
-/** Longer than any deadline of ours, so that only one clock decides: `withDeadline`. */
+/** Longer than any deadline of this server, so that only `withDeadline` decides. */
 const NEVER_MS = 2 ** 31 - 1
 
-/** Keeps the whole body of an error: endpoints differ in where they put what they have to say. */
+/** Keeps the whole body of an error, because endpoints put their message in different places. */
 class EndpointClient extends OpenAI {
   protected override makeStatusError(
     status: number,
@@ -33,11 +33,11 @@ class EndpointClient extends OpenAI {
   }
 }
 
-/** A client of one endpoint. What the SDK would take from OPENAI_* variables is settled here instead. */
+/** A client of one endpoint. It sets everything that the SDK would otherwise read from OPENAI_* variables. */
 function createClient({ baseUrl, apiKey }: Endpoint): OpenAI {
   return new EndpointClient({
     baseURL: baseUrl,
-    // The SDK wants some key; local endpoints read none.
+    // The SDK requires a key, even for local endpoints that need none.
     apiKey: apiKey ?? 'none',
     adminAPIKey: null,
     organization: null,
@@ -50,39 +50,39 @@ function createClient({ baseUrl, apiKey }: Endpoint): OpenAI {
 }
 
 /**
- * The largest reply taken. It is recorded twice in one append (what the model said, and the call that
- * follows from it), and an append has to stay below the limit of the store.
+ * The largest reply that is accepted. One append records it twice (the reply, and the call that follows from it), and
+ * an append must stay below the limit of the store.
  */
 const MAX_REPLY_BYTES = 400_000
 
-/** What an endpoint answered with a status of success. */
+/** The response of an endpoint with a status of success. */
 type Answer = { readonly text: string; readonly headers: Headers }
 
-/** Reads an answer to the request `body`, and prices it. */
+/** Reads the answer to the request `body`, and computes its price. */
 function readAnswer(
   { text, headers }: Answer,
   body: unknown,
   target: Route,
-  asked: Asked,
+  call: CallInfo,
 ): Result<ModelReply, ModelFailure> {
   const json = parseJson(text)
-  if (json.isErr()) return err(nonsense(text.trim() || 'it is empty', asked))
+  if (json.isErr()) return err(invalidReply(text.trim() || 'it is empty', call))
   const completion = Completion.safeParse(json.value)
   if (!completion.success) {
-    const failure = inBandFailure(json.value, headers, asked)
-    return err(failure ?? nonsense(describe(completion.error.issues), asked))
+    const failure = inBandFailure(json.value, headers, call)
+    return err(failure ?? invalidReply(describe(completion.error.issues), call))
   }
   const { reply, usage } = readCompletion(completion.data, body)
   const bytes = Buffer.byteLength(JSON.stringify([reply.text, reply.toolCalls]))
-  if (bytes > MAX_REPLY_BYTES) return err(nonsense(`it is too large, ${bytes} bytes`, asked))
+  if (bytes > MAX_REPLY_BYTES) return err(invalidReply(`it is too large, ${bytes} bytes`, call))
   return ok({ ...reply, costUsd: costUsd(target, usage) })
 }
 
 /** Some endpoints send their errors with a status of success. */
-function inBandFailure(json: unknown, headers: Headers, asked: Asked): ModelFailure | null {
+function inBandFailure(json: unknown, headers: Headers, call: CallInfo): ModelFailure | null {
   if (!holdsProblem(json)) return null
   const code = Number(readProblem(json).code)
-  return statusFailure(code >= 400 && code < 600 ? code : 500, json, headers, asked)
+  return statusFailure(code >= 400 && code < 600 ? code : 500, json, headers, call)
 }
 
 function describe(issues: readonly z.core.$ZodIssue[]): string {
@@ -101,8 +101,8 @@ type Complete = (
 
 /**
  * Completes conversations at OpenAI-compatible endpoints.
- * @param timeoutMs how long one reply may take, from the request to its last byte. Node's fetch waits
- *   5 minutes for the first byte at most.
+ * @param timeoutMs how long one reply may take, from the request to its last byte. Node's fetch waits for the first
+ * byte for at most 5 minutes.
  */
 export function createChatCompletions(settings: ModelSettings, timeoutMs: number): Complete {
   const { llmApiKey, anthropicApiKey, geminiApiKey, openaiApiKey } = settings
@@ -113,23 +113,23 @@ export function createChatCompletions(settings: ModelSettings, timeoutMs: number
     const target = route(request.modelName, settings)
     const { endpoint, model } = target
     const keyName = KEY_OF[endpoint.provider]
-    const asked: Asked = { host: hostOf(endpoint), model, keyName, quote }
+    const call: CallInfo = { host: hostOf(endpoint), model, keyName, quote }
     const body = toRequestBody(request, target)
     const client = clientOf(endpoint)
     const answer = await withDeadline(signal, timeoutMs, (abort) => post(client, body, abort))
-    if (answer.isOk()) return readAnswer(answer.value, body, target, asked)
+    if (answer.isOk()) return readAnswer(answer.value, body, target, call)
     switch (answer.error.type) {
       case 'aborted':
         return err({ type: 'cancelled' })
       case 'timed_out':
-        return err(timedOut(timeoutMs, asked))
+        return err(timedOut(timeoutMs, call))
       case 'threw':
-        return err(failureOf(answer.error.cause, asked))
+        return err(failureOf(answer.error.cause, call))
     }
   }
 }
 
-/** One client an endpoint, so that its connections are kept alive. */
+/** One client per endpoint, so that its connections are kept alive. */
 function clientPool(): (endpoint: Endpoint) => OpenAI {
   const clients = new Map<Endpoint['provider'], OpenAI>()
   return (endpoint) => {
@@ -139,7 +139,7 @@ function clientPool(): (endpoint: Endpoint) => OpenAI {
   }
 }
 
-/** Reads the text itself rather than let the SDK parse it: not every endpoint names its content type. */
+/** Reads the text itself and does not let the SDK parse it, because not every endpoint sends its content type. */
 async function post(client: OpenAI, body: RequestBody, signal: AbortSignal): Promise<Answer> {
   const response = await client.chat.completions.create(body, { signal }).asResponse()
   return { text: await response.text(), headers: response.headers }

@@ -6,8 +6,8 @@ export type Interruption =
   | { readonly type: 'threw'; readonly cause: unknown }
 
 /**
- * Runs `work` until it ends, `signal` aborts or `ms` have passed, whichever comes first. Answers at
- * once in the last two cases, however long the work takes to notice that its own signal is aborted.
+ * Runs `work` until it ends, `signal` aborts or `ms` have passed, whichever comes first. In the last two cases it
+ * returns at once, even if the work takes long to notice that its own signal is aborted.
  */
 export function withDeadline<T>(
   signal: AbortSignal,

@@ -3,61 +3,61 @@ import * as z from 'zod'
 import { processMask } from '../../log/masking.ts'
 import type { ModelFailure } from './model.ts'
 
-/** Who was asked for what, and how to write about it. */
-export type Asked = {
+/** The endpoint and the model of a call, and how to quote it. */
+export type CallInfo = {
   readonly host: string
   readonly model: string
-  /** Environment variable with the key that was sent; null if the endpoint takes none. */
+  /** The environment variable of the key that was sent; null if the endpoint needs none. */
   readonly keyName: string | null
-  /** Shortens what an endpoint wrote, and takes the keys out. */
+  /** Shortens a text of an endpoint and removes the keys. */
   readonly quote: (text: string) => string
 }
 
-/** Statuses below 500 that another try may change. */
-const PASSING = new Set([408, 409, 425, 429])
+/** Statuses below 500 after which another attempt may succeed. */
+const RETRYABLE = new Set([408, 409, 425, 429])
 
-/** What a request has run into, from what the SDK threw. */
-export function failureOf(cause: unknown, asked: Asked): ModelFailure {
+/** The failure of a request, from what the SDK threw. */
+export function failureOf(cause: unknown, call: CallInfo): ModelFailure {
   if (cause instanceof APIConnectionTimeoutError) {
-    return transient(`${asked.host} took too long to answer for ${asked.model}`)
+    return transient(`${call.host} took too long to answer for ${call.model}`)
   }
   if (cause instanceof APIError && typeof cause.status === 'number') {
     const { status, error, headers } = cause
-    return statusFailure(status, error, headers ?? new Headers(), asked)
+    return statusFailure(status, error, headers ?? new Headers(), call)
   }
-  const why = asked.quote(rootMessage(cause))
+  const why = call.quote(rootMessage(cause))
   return transient(
     cause instanceof APIConnectionError
-      ? `${asked.host} cannot be reached for ${asked.model}: ${why}`
-      : `The connection to ${asked.host} broke while ${asked.model} answered: ${why}`,
+      ? `${call.host} cannot be reached for ${call.model}: ${why}`
+      : `The connection to ${call.host} broke during the answer of ${call.model}: ${why}`,
   )
 }
 
-/** What an error answer means: `status` as HTTP has it, `body` as parsed from the answer. */
+/** The failure that an error response means: `status` of HTTP, `body` parsed from the response. */
 export function statusFailure(
   status: number,
   body: unknown,
   headers: Headers,
-  { host, model, keyName, quote }: Asked,
+  { host, model, keyName, quote }: CallInfo,
 ): ModelFailure {
   const problem = readProblem(body)
-  const said = quote(problem.message)
-  const refused = (status < 500 && !PASSING.has(status)) || problem.code === 'insufficient_quota'
+  const text = quote(problem.message)
+  const refused = (status < 500 && !RETRYABLE.has(status)) || problem.code === 'insufficient_quota'
   if (refused) {
     const hint = status === 401 && keyName !== null ? ` (is ${keyName} right?)` : ''
-    const message = `${host} refused the request for ${model} (${status}): ${said}${hint}`
+    const message = `${host} refused the request for ${model} (${status}): ${text}${hint}`
     return { type: 'refused', message }
   }
-  const message = `${host} failed to answer for ${model} (${status}): ${said}`
+  const message = `${host} failed to answer for ${model} (${status}): ${text}`
   return transient(message, retryAfterMs(headers, Date.now()))
 }
 
-export function timedOut(ms: number, { host, model }: Asked): ModelFailure {
+export function timedOut(ms: number, { host, model }: CallInfo): ModelFailure {
   return transient(`${host} gave no reply for ${model} within ${ms / 1000} s`)
 }
 
-export function nonsense(what: string, { host, model, quote }: Asked): ModelFailure {
-  return transient(`The reply of ${host} for ${model} makes no sense: ${quote(what)}`)
+export function invalidReply(what: string, { host, model, quote }: CallInfo): ModelFailure {
+  return transient(`The reply of ${host} for ${model} is not valid: ${quote(what)}`)
 }
 
 function transient(message: string, wait: number | null = null): ModelFailure {
@@ -82,7 +82,7 @@ const Detail = z.object({
 
 const Wrapped = z.object({ error: z.union([z.string().min(1), z.looseObject({})]) })
 
-/** What an endpoint says went wrong. `code` is its own word for it, or a status in the body. */
+/** The problem that an endpoint reports. `code` is its own code, or a status in the body. */
 type Problem = { readonly message: string; readonly code: string | number | null }
 
 /**
@@ -101,7 +101,7 @@ export function readProblem(body: unknown): Problem {
   return { message: textOf(inner), code: null }
 }
 
-/** Whether a body speaks of an error at all. */
+/** Whether a body contains an error at all. */
 export function holdsProblem(body: unknown): boolean {
   return Wrapped.safeParse(body).success
 }
@@ -112,12 +112,12 @@ function textOf(value: unknown): string {
 }
 
 const MAX_LENGTH = 300
-/** A shorter key than this is no secret, and taking it out would spoil every message. */
+/** A shorter key is no secret, and removing it would spoil every message. */
 const MIN_KEY_LENGTH = 4
 
 /**
- * Makes a function that turns foreign text into a short line in which none of `keys` appears, nor any
- * other secret that is known. They go before the line is shortened, which could leave a half of one.
+ * Returns a function that turns foreign text into a short line without `keys` and other known secrets. They are removed
+ * before the line is shortened, because half of one would not be recognized.
  */
 export function quoter(keys: readonly (string | undefined)[]): (text: string) => string {
   const secrets = keys
@@ -135,8 +135,8 @@ export function quoter(keys: readonly (string | undefined)[]): (text: string) =>
 }
 
 /**
- * How long an endpoint asks us to wait, in milliseconds; null if it does not say.
- * `retry-after-ms` counts milliseconds; `Retry-After` (RFC 9110) counts seconds or names a date.
+ * How long an endpoint asks this client to wait, in milliseconds; null if it does not. `retry-after-ms` counts
+ * milliseconds; `Retry-After` (RFC 9110) counts seconds or names a date.
  * @param now milliseconds since the epoch
  */
 export function retryAfterMs(headers: Headers, now: number): number | null {

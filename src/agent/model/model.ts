@@ -2,7 +2,7 @@ import type { ResultAsync } from 'neverthrow'
 import type { ChatMessage } from '../../domain/conversation.ts'
 import type { RequestedCall } from '../../domain/records.ts'
 
-/** A tool as the model is told of it. `parameters` is a JSON Schema (draft 2020-12) of an object. */
+/** The description of a tool for the model. `parameters` is a JSON Schema (draft 2020-12) of an object. */
 export type ToolSpec = {
   readonly name: string
   readonly description: string
@@ -18,26 +18,26 @@ export type ModelRequest = {
 export type ModelReply = {
   readonly text: string | null
   readonly toolCalls: readonly RequestedCall[]
-  /** The provider's word for why the reply ended: `stop`, `tool_calls`, `length`, … */
+  /** The provider's reason for the end of the reply: `stop`, `tool_calls`, `length`, … */
   readonly finishReason: string
   readonly inputTokens: number
   readonly outputTokens: number
-  /** US dollars for this call; null where the price of the model is not known. */
+  /** US dollars for this call; null if the price of the model is not known. */
   readonly costUsd: number | null
 }
 
 export type ModelFailure =
-  /** Worth another try: unreachable, 429, 5xx, time-out, a reply that makes no sense. */
+  /** Another attempt may succeed: unreachable, 429, 5xx, time-out, a reply that is not valid. */
   | { readonly type: 'transient'; readonly message: string; readonly retryAfterMs: number | null }
-  /** Another try would fail in the same way: bad key, unknown model, a request it cannot take. */
+  /** Another attempt would fail in the same way: bad key, unknown model, a request that it cannot accept. */
   | { readonly type: 'refused'; readonly message: string }
   | { readonly type: 'cancelled' }
 
-/** The models that runs may name. Makes one attempt per call; the run loop records and repeats. */
+/** The models that runs may name. One attempt per call: the run loop records it and retries. */
 export interface Models {
   complete(request: ModelRequest, signal: AbortSignal): ResultAsync<ModelReply, ModelFailure>
-  /** Environment variable that this model needs and that is not set; null if it can be called. */
+  /** The environment variable that this model needs and that is not set; null if the model can be called. */
   missingKey(modelName: string): string | null
-  /** Tokens of conversation to send at most: the model's context window less room for its reply. */
+  /** The most tokens of conversation to send: the model's context window without room for its reply. */
   contextBudget(modelName: string): Promise<number>
 }

@@ -5,9 +5,9 @@ import { type ModelSettings, route } from './routing.ts'
 const DEFAULT_TIMEOUT_MS = 600_000
 
 /**
- * The models that the settings lead to. The SDK and the price list are loaded with the first call: a
- * server that only shows what happened does without both.
- * @param options.timeoutMs how long one reply may take; 10 minutes unless given
+ * The models of these settings. The SDK and the price list are loaded with the first call, so a server that only shows
+ * runs needs neither.
+ * @param options.timeoutMs how long one reply may take; default 10 minutes
  */
 export function createModels(
   settings: ModelSettings,

@@ -12,7 +12,7 @@ export function parseJson(text: string): Result<unknown, 'not_json'> {
   }
 }
 
-/** `wanted`, or `wanted_2`, `wanted_3`, … if it is taken; what it returns is taken from then on. */
+/** `wanted`, or `wanted_2`, `wanted_3`, … if it is taken. Adds the returned name to `taken`. */
 export function distinct(wanted: string, taken: Set<string>): string {
   let candidate = wanted
   for (let n = 2; taken.has(candidate); n += 1) candidate = `${wanted}_${n}`
@@ -22,7 +22,7 @@ export function distinct(wanted: string, taken: Set<string>): string {
 
 const JsonObject = z.record(z.string(), z.json())
 
-/** A tool call as endpoints report it: the id may be missing, the arguments text or already an object. */
+/** A tool call as endpoints report it: the id may be missing, the arguments text or an object. */
 const ReportedCall = z.object({
   id: z.string().nullish().catch(null),
   function: z.object({
@@ -32,7 +32,7 @@ const ReportedCall = z.object({
 })
 type ReportedCall = z.infer<typeof ReportedCall>
 
-/** Gives every call an id that is unique in its reply; the same reply always gets the same ids. */
+/** Gives every call an id that is unique in its reply. The same reply always gets the same ids. */
 function toRequestedCalls(calls: readonly ReportedCall[]): RequestedCall[] {
   const taken = new Set<string>()
   return calls.map(({ id, function: { name, arguments: written } }, index) => ({
@@ -54,7 +54,7 @@ function readArguments(written: string | z.infer<typeof JsonObject>): Arguments 
 const Part = z.union([
   z.string(),
   z.object({ type: z.literal('text'), text: z.string() }).transform(({ text }) => text),
-  // Thoughts, images and whatever else a provider adds.
+  // Thoughts, images and other parts of a provider.
   z.unknown().transform(() => ''),
 ])
 const Content = z
@@ -84,18 +84,18 @@ const Choice = z.object({
 
 const FirstChoice = z.array(Choice).transform(([first], context) => {
   if (first !== undefined) return first
-  context.addIssue('it holds no choices')
+  context.addIssue('it has no choices')
   return z.NEVER
 })
 
-/** A chat completion as far as we read it. Anything beyond is left alone: endpoints add a lot. */
+/** The parts of a chat completion that are read. Others are ignored: endpoints add many. */
 export const Completion = z.object({
   choices: FirstChoice,
   usage: Usage.nullish().catch(null),
 })
 type Completion = z.infer<typeof Completion>
 
-/** What a completion says and what it took, still without a price. */
+/** The reply and the usage of a completion, without a price. */
 export function readCompletion(
   { choices: choice, usage }: Completion,
   request: unknown,
@@ -118,7 +118,7 @@ function reported(usage: z.infer<typeof Usage>): TokenUsage {
   }
 }
 
-/** For an endpoint that reports no usage: about four characters a token, so that limits still hold. */
+/** Estimates the usage if the endpoint reports none, about four characters per token, so that limits still apply. */
 function estimated(request: unknown, answer: unknown): TokenUsage {
   const estimate = (value: unknown) => Math.ceil(JSON.stringify(value).length / 4)
   return {

@@ -19,8 +19,8 @@ export function toRequestBody(
   request: ModelRequest,
   { endpoint, model }: Route,
 ): ChatCompletionCreateParamsNonStreaming {
-  const unsigned = endpoint.provider === 'google' && !/^gemini-[12]\b/.test(model)
-  const messages = toMessages(request.messages, unsigned ? vouchForFirst : (calls) => calls)
+  const needsSignature = endpoint.provider === 'google' && !/^gemini-[12]\b/.test(model)
+  const messages = toMessages(request.messages, needsSignature ? signFirst : (calls) => calls)
   if (request.tools.length === 0) return { model, messages }
   return { model, messages, tools: request.tools.map(toTool) }
 }
@@ -28,8 +28,8 @@ export function toRequestBody(
 type ToolCalls = ChatCompletionMessageFunctionToolCall[]
 
 /**
- * A run may change its model, so a request can carry calls that another provider has made. Their ids
- * and names are brought into the form that every provider takes, each id once in a request.
+ * The model of a run may change, so a request can contain calls of another provider. Their ids and names are converted
+ * to a form that every provider accepts, each id once per request.
  */
 function toMessages(
   messages: readonly ChatMessage[],
@@ -69,10 +69,10 @@ function toMessages(
 }
 
 /**
- * Gemini 3 and later want the signature of the thought back that led to a call. The log keeps none;
- * this word, which Google documents for calls without one, stands in for it.
+ * Gemini 3 and later require the signature of the thought that led to a call. The log does not store it. Google
+ * documents this value for calls without a signature.
  */
-function vouchForFirst([first, ...others]: ToolCalls): ToolCalls {
+function signFirst([first, ...others]: ToolCalls): ToolCalls {
   if (first === undefined) return []
   const signature = { thought_signature: 'skip_thought_signature_validator' }
   return [Object.assign({}, first, { extra_content: { google: signature } }), ...others]

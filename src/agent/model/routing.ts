@@ -1,6 +1,6 @@
-/** Where models are, and the keys to them. `src/server/settings.ts` reads and checks both. */
+/** The endpoints of models and their keys. `src/server/settings.ts` reads and checks both. */
 export type ModelSettings = {
-  /** Takes every model, whatever its name. */
+  /** An endpoint for every model, whatever its name. */
   readonly llmBaseUrl?: string | undefined
   readonly llmApiKey?: string | undefined
   readonly anthropicApiKey?: string | undefined
@@ -10,14 +10,14 @@ export type ModelSettings = {
   readonly ollamaUrl?: string | undefined
 }
 
-/** A place that speaks the OpenAI chat completions protocol. */
+/** An endpoint for the OpenAI chat completions protocol. */
 export type Endpoint = {
   readonly provider: 'custom' | 'anthropic' | 'google' | 'ollama' | 'openai'
   readonly baseUrl: string
   readonly apiKey: string | null
 }
 
-/** The environment variables with the keys; Ollama needs none. */
+/** The environment variables of the keys; Ollama needs none. */
 export const KEY_OF: Readonly<Record<Endpoint['provider'], string | null>> = {
   custom: 'RETRAI_LLM_API_KEY',
   anthropic: 'ANTHROPIC_API_KEY',
@@ -28,9 +28,9 @@ export const KEY_OF: Readonly<Record<Endpoint['provider'], string | null>> = {
 
 export type Route = {
   readonly endpoint: Endpoint
-  /** The model's name as this endpoint knows it. */
+  /** The model's name at this endpoint. */
   readonly model: string
-  /** Environment variable that has to be set first; null if the model can be called. */
+  /** The environment variable that must be set first; null if the model can be called. */
   readonly missingKey: string | null
 }
 

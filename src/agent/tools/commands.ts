@@ -4,13 +4,13 @@ import * as z from 'zod'
 import { type CommandResult, overLimit } from '../../runner/command.ts'
 import { defineTool, type ToolOutput } from './tool.ts'
 
-/** Kept of a command's output for its artifact. */
+/** Bytes kept of a command's output, for its artifact. */
 export const WHOLE_OUTPUT_BYTES = 8 * 1024 * 1024
 
 const withNote = (output: string, note: string): string =>
   `${output}${output === '' || output.endsWith('\n') ? '' : '\n'}[${note}]`
 
-/** A command's end as the result of the tool that ran it. */
+/** The result of a tool that ran a command. */
 export function commandOutput(result: CommandResult, timeoutMs: number): ToolOutput {
   const { end, exitCode, output } = result
   switch (end) {
@@ -54,7 +54,7 @@ export const bashExec = defineTool({
     command: z
       .string()
       .min(1)
-      .refine((text) => !text.includes('\0'), 'has a NUL character in it')
+      .refine((text) => !text.includes('\0'), 'must not contain a NUL character')
       .describe('The command line, as bash takes it'),
     timeout_s: z
       .number()
@@ -80,7 +80,7 @@ export const bashExec = defineTool({
 const TIMEOUT_MS = 600_000
 const VIRTUAL_ENVIRONMENTS = ['.venv', 'venv']
 
-/** The Python of the project's own virtual environment, else the one on the PATH. */
+/** The Python of the project's own virtual environment, otherwise the one on the PATH. */
 async function pythonOf(cwd: string): Promise<string> {
   for (const folder of VIRTUAL_ENVIRONMENTS) {
     const python = join(cwd, folder, 'bin', 'python')
@@ -101,7 +101,7 @@ export const runPytest = defineTool({
   readOnly: false,
   args: z.strictObject({
     args: z
-      .array(z.string().refine((text) => !text.includes('\0'), 'has a NUL character in it'))
+      .array(z.string().refine((text) => !text.includes('\0'), 'must not contain a NUL character'))
       .max(100)
       .optional()
       .describe('Arguments of pytest, one an item, such as ["-x", "tests/test_cart.py"]'),

@@ -9,29 +9,29 @@ import { codeOf, type PathProblem, problemOf } from './path-problem.ts'
 export const projectPath = z
   .string()
   .min(1)
-  .refine((path) => !path.includes('\0'), 'has a NUL character in it')
+  .refine((path) => !path.includes('\0'), 'must not contain a NUL character')
 
 /** Where a path is resolved. */
 export type Project = {
   /** The project's folder. */
   readonly cwd: string
-  /** The server's data folder, which no path may lead into; null if there is none to protect. */
+  /** The server's data folder, which no path may reach; null if there is none to protect. */
   readonly dataDir: string | null
 }
 
-/** A path proven to be inside the project, free of symbolic links. What it names may not exist. */
+/** A path proven to be inside the project, without symbolic links. It may name something that does not exist. */
 export type ConfinedPath = {
-  /** The project's folder, free of symbolic links. */
+  /** The project's folder, without symbolic links. */
   readonly root: string
   readonly real: string
-  /** As it is told to people: relative to the project. */
+  /** For people: relative to the project. */
   readonly shown: string
 }
 
 /**
- * Resolves a path of the project: relative to it or absolute, through symbolic links. Of a path that
- * does not exist, the deepest folder that does is resolved; a link to nothing is refused, wherever it
- * points, because to write through it would make its target.
+ * Resolves a path of the project, relative to it or absolute, through symbolic links. For a path that does not exist,
+ * the deepest existing folder is resolved. A link to nothing is refused wherever it points, because writing through it
+ * would create its target.
  */
 export async function confine(
   { cwd, dataDir }: Project,
@@ -54,11 +54,11 @@ export async function confine(
   }
 }
 
-/** Whether a path is a folder or below it; both free of symbolic links. */
+/** Whether a path is this folder or below it. Both must be without symbolic links. */
 export const isInside = (folder: string, path: string): boolean =>
   !`${relative(folder, path)}${sep}`.startsWith(`..${sep}`)
 
-/** A path without symbolic links; one that does not exist as it is. */
+/** A path without symbolic links; the path itself if it does not exist. */
 const realOf = (path: string): Promise<string> => realpath(path).catch(() => resolve(path))
 
 type Resolved = { readonly existing: string; readonly rest: readonly string[] }
@@ -84,23 +84,25 @@ async function isLink(path: string): Promise<boolean> {
   }
 }
 
-/** Linux has a path for each open file, which leads to that file whatever becomes of its name. */
+/** On Linux, each open file has a path that leads to that file whatever happens to its name. */
 const DESCRIPTORS = existsSync('/proc/self/fd') ? '/proc/self/fd' : null
 
-/** The path of `name` in an open folder, or of the folder itself: in this folder whatever is swapped. */
+/**
+ * The path of `name` in an open folder, or of the folder itself. It stays in this folder even if its name is swapped.
+ */
 export function pathIn({ file, real }: OpenedPath, name = '.'): string {
   return join(DESCRIPTORS === null ? real : join(DESCRIPTORS, String(file.fd)), name)
 }
 
-/** The path by which a command reaches what this process holds open. */
+/** The path at which a command reaches what this process holds open. */
 export function pathForCommands({ file, real }: OpenedPath): string {
   return DESCRIPTORS === null ? real : `/proc/${process.pid}/fd/${file.fd}`
 }
 
 /**
- * Whether an open file is at this path, reached through no link. Asks the open file where it is: a look at the path
- * sees what another process has put there since. Without /proc (macOS) only such a look is possible, and a link that
- * is there for the opening alone can stay unseen.
+ * Whether an open file is at this path, reached through no link. It asks the open file where it is, because another
+ * process may have put something else at the path. Without /proc (macOS) it can only look at the path, and then it
+ * misses a link that is there only during the opening.
  */
 export async function isAt(file: FileHandle, real: string): Promise<boolean> {
   try {
@@ -115,10 +117,7 @@ export async function isAt(file: FileHandle, real: string): Promise<boolean> {
 export type OpenedFile = { readonly file: FileHandle; readonly stats: Stats }
 export type OpenedPath = { readonly file: FileHandle; readonly real: string }
 
-/**
- * Opens what `path` leads to, if that is at `real`. Without O_NONBLOCK, opening a pipe would wait for a
- * writer.
- */
+/** Opens what `path` leads to, if that is at `real`. Without O_NONBLOCK, opening a pipe would wait for a writer. */
 async function openAt(
   path: string,
   real: string,
@@ -135,7 +134,7 @@ async function openAt(
   return err({ type: 'changed_meanwhile' })
 }
 
-/** Opens a regular file for reading. What was put in its place meanwhile is not read. */
+/** Opens a regular file for reading. If another file was put in its place meanwhile, that is not read. */
 export async function openForReading({
   real,
 }: ConfinedPath): Promise<Result<OpenedFile, PathProblem>> {
@@ -150,7 +149,7 @@ export async function openForReading({
 
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY
 
-/** Opens a folder, so that what is done in it by `pathIn` cannot be led elsewhere. */
+/** Opens a folder, so that work in it through `pathIn` cannot be led elsewhere. */
 export async function openFolder({ real }: ConfinedPath): Promise<Result<OpenedPath, PathProblem>> {
   const opened = await openAt(real, real, FOLDER)
   return opened.map((file) => ({ file, real }))
@@ -166,7 +165,7 @@ export async function openFolderIn(
   return opened.map((file) => ({ file, real }))
 }
 
-/** As `openFolder`, for a command that reads all that is below: refuses a folder with the data folder in it. */
+/** Like `openFolder`, for a command that reads everything below it: refuses a folder that contains the data folder. */
 export async function openTree(
   confined: ConfinedPath,
   { dataDir }: Project,
@@ -179,7 +178,7 @@ export async function openTree(
 
 const CHUNK_BYTES = 64 * 1024
 
-/** What is in an open file; null if that is more than `maxBytes`, by however much. */
+/** The content of an open file; null if that is more than `maxBytes`. */
 export async function readAtMost(file: FileHandle, maxBytes: number): Promise<Buffer | null> {
   const chunks: Buffer[] = []
   for (let bytes = 0; ; ) {

@@ -16,7 +16,7 @@ async function line(folder: OpenedPath, entry: Dirent): Promise<string> {
     if (entry.isFile()) return `${entry.name} (${(await lstat(path)).size} bytes)`
     return `${entry.name} (not a regular file)`
   } catch {
-    return `${entry.name} (gone meanwhile)`
+    return `${entry.name} (gone)`
   }
 }
 

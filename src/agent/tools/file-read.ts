@@ -7,24 +7,21 @@ import { confine, openForReading, projectPath } from './confine.ts'
 import { describeProblem } from './path-problem.ts'
 import { defineTool, failed, INLINE_BYTES, succeeded } from './tool.ts'
 
-/** Bytes of a file that one call shows: the rest of what fits in a record is for the note below it. */
+/** Bytes of a file that one call shows. The rest of what fits in a record is for the note below. */
 const SHOWN_BYTES = INLINE_BYTES - 512
-/** How far into a file a line is looked for. */
-const MAX_SCANNED = 256 * 1024 * 1024
-const CHUNK = 64 * 1024
+/** How far into a file a call searches for a line. */
+const MAX_SCANNED_BYTES = 256 * 1024 * 1024
+const CHUNK_BYTES = 64 * 1024
 const NEWLINE = 0x0a
 
 type Request = { readonly offset: number; readonly limit: number; readonly signal: AbortSignal }
 
 type ReadProblem =
   | { readonly type: 'binary' }
-  | { readonly type: 'behind_the_end'; readonly lines: number }
+  | { readonly type: 'after_the_end'; readonly lines: number }
   | { readonly type: 'too_far' }
 
-/**
- * The bytes from a line on: more than SHOWN_BYTES of them where there are that many. Reads in chunks
- * and keeps none of what it skips.
- */
+/** The bytes from a line on: if possible, more than SHOWN_BYTES. Reads in chunks and keeps nothing of what it skips. */
 async function bytesFromLine(
   file: FileHandle,
   { offset, signal }: Request,
@@ -34,8 +31,8 @@ async function bytesFromLine(
   let scanned = 0
   let line = 1
   let last: number | undefined
-  // Not told of the signal: a stream that is born aborted emits its error where nobody can catch it.
-  const stream = file.createReadStream({ highWaterMark: CHUNK, autoClose: false })
+  // The stream does not get the signal: one that starts aborted emits its error where nobody can catch it.
+  const stream = file.createReadStream({ highWaterMark: CHUNK_BYTES, autoClose: false })
   for await (const chunk of stream as AsyncIterable<Buffer>) {
     signal.throwIfAborted()
     if (chunk.includes(0)) return err({ type: 'binary' })
@@ -48,13 +45,13 @@ async function bytesFromLine(
     }
     scanned += chunk.length
     last = chunk.at(-1)
-    if (line < offset && scanned >= MAX_SCANNED) return err({ type: 'too_far' })
+    if (line < offset && scanned >= MAX_SCANNED_BYTES) return err({ type: 'too_far' })
     kept.push(chunk.subarray(at))
     keptBytes += chunk.length - at
     if (keptBytes > SHOWN_BYTES) break
   }
   if (keptBytes > 0 || scanned === 0) return ok(Buffer.concat(kept))
-  return err({ type: 'behind_the_end', lines: last === NEWLINE ? line - 1 : line })
+  return err({ type: 'after_the_end', lines: last === NEWLINE ? line - 1 : line })
 }
 
 /** The whole lines at the beginning of `bytes` that may be shown, at most `limit` of them. */
@@ -75,7 +72,7 @@ function present(bytes: Buffer, { offset, limit }: Request, size: number): strin
   if (size === 0) return '[The file is empty.]'
   const { end, lines } = wholeLines(bytes, limit)
   if (lines === 0) {
-    // One line alone is too long. The decoder holds back a character that is cut.
+    // One line alone is too long. The decoder holds back a character that is cut off.
     const beginning = new StringDecoder('utf8').write(bytes.subarray(0, SHOWN_BYTES))
     const pieces = processMask.pieces()
     const shown = pieces.write(beginning) + pieces.cut()
@@ -85,17 +82,17 @@ function present(bytes: Buffer, { offset, limit }: Request, size: number): strin
   const text = bytes.toString('utf8', 0, end)
   if (end === bytes.length) return text
   const shown = `Lines ${offset} to ${offset + lines - 1} of a file of ${size} bytes`
-  return `${text}[${shown}. Read on with offset ${offset + lines}.]`
+  return `${text}[${shown}. Continue with offset ${offset + lines}.]`
 }
 
 function describeReadProblem(path: string, problem: ReadProblem): string {
   switch (problem.type) {
     case 'binary':
       return `${path} is a binary file.`
-    case 'behind_the_end':
-      return `${path} has ${problem.lines} lines only.`
+    case 'after_the_end':
+      return `${path} has only ${problem.lines} line${problem.lines === 1 ? '' : 's'}.`
     case 'too_far':
-      return `${path} is too large: that line is not within its first ${MAX_SCANNED} bytes.`
+      return `${path} is too large: that line is not within its first ${MAX_SCANNED_BYTES} bytes.`
   }
 }
 

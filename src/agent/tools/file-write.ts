@@ -22,8 +22,8 @@ export const fileWrite = defineTool({
     const lost = await lostSecrets(confined.value, content)
     if (lost.length > 0) {
       return failed(
-        `${confined.value.shown} holds secrets that were shown to you as ${lost.join(', ')}, and would ` +
-          'lose them. Nothing was changed. Change what stands round them with file_patch.',
+        `${confined.value.shown} contains secrets that you saw as ${lost.join(', ')}. This content would ` +
+          'remove them, so nothing was changed. Use file_patch to change the text around them.',
       )
     }
     const written = await writeAtomically(confined.value, content)
@@ -33,12 +33,12 @@ export const fileWrite = defineTool({
   },
 })
 
-/** What a model can have read of a file: more is not compared. */
+/** A larger file is not compared: a model cannot have read all of it. */
 const MAX_COMPARED_BYTES = 16 * 1024 * 1024
 
 /**
- * The masks in a new content of a file under which the file holds secrets. A model that was shown a mask
- * and writes the file anew would put the mask in the place of the secret, which then is lost.
+ * The masks in new content under which the file holds secrets. A model that was shown a mask and rewrites the file
+ * would write the mask in place of the secret, and the secret would be lost.
  */
 async function lostSecrets(path: ConfinedPath, content: string): Promise<string[]> {
   const masks = masksIn(content)
@@ -79,7 +79,7 @@ async function readText(path: string, confined: ConfinedPath): Promise<Result<st
   }
 }
 
-/** Where `part` stands in `text`, overlapping places too: each of them could be the one meant. */
+/** All places of `part` in `text`, also overlapping ones: each could be the intended one. */
 function placesOf(text: string, part: string): number[] {
   const places: number[] = []
   for (let at = text.indexOf(part); at !== -1; at = text.indexOf(part, at + 1)) places.push(at)
@@ -88,13 +88,18 @@ function placesOf(text: string, part: string): number[] {
 
 const lineOf = (text: string, at: number): number => text.slice(0, at).split('\n').length
 
-function whyNotOnce(path: string, text: string, old: string, places: readonly number[]): string {
+function notOnceMessage(
+  path: string,
+  text: string,
+  old: string,
+  places: readonly number[],
+): string {
   if (places.length > 1) {
     const lines = places.slice(0, 10).map((at) => lineOf(text, at))
     const more = places.length > lines.length ? ', …' : ''
     return (
       `"old" occurs ${places.length} times in ${path} (lines ${lines.join(', ')}${more}), but must ` +
-      'occur exactly once. Give more of the text around the place. Nothing was changed.'
+      'occur exactly once. Include more of the text around the place. Nothing was changed.'
     )
   }
   const otherEnds = old.includes('\n') && text.includes('\r\n') && !old.includes('\r\n')
@@ -125,7 +130,8 @@ export const filePatch = defineTool({
     const text = read.value
     const places = placesOf(text, old)
     const [at] = places
-    if (at === undefined || places.length > 1) return failed(whyNotOnce(shown, text, old, places))
+    if (at === undefined || places.length > 1)
+      return failed(notOnceMessage(shown, text, old, places))
     if (old === replacement) return failed('"old" and "new" are the same. Nothing was changed.')
     const patched = text.slice(0, at) + replacement + text.slice(at + old.length)
     const written = await writeAtomically(confined.value, patched)

@@ -9,12 +9,12 @@ import { describeProblem } from './path-problem.ts'
 import { defineTool, failed, succeeded } from './tool.ts'
 
 const TIMEOUT_MS = 30_000
-/** Beyond what Node is told to keep to, it has buffers and code. */
+/** More than the heap limit below, because Node also has buffers and code. */
 const MAX_MEMORY_BYTES = 768 * 1024 * 1024
 const MAX_FOUND = 1000
 const PROGRAM = fileURLToPath(siblingModule('glob-child', import.meta.url))
 
-/** The pattern relative to the project; null where it leads out of it. */
+/** The pattern relative to the project; null if it leads out of it. */
 function withinProject(pattern: string, folders: readonly string[]): string | null {
   const folder = folders.find((candidate) => pattern.startsWith(candidate + sep))
   const inside = folder === undefined ? pattern : pattern.slice(folder.length + 1)

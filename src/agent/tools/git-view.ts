@@ -1,58 +1,26 @@
-import type { Dirent } from 'node:fs'
-import {
-  lstat,
-  mkdir,
-  mkdtemp,
-  open,
-  readdir,
-  realpath,
-  rm,
-  symlink,
-  writeFile,
-} from 'node:fs/promises'
+import { mkdir, mkdtemp, open, realpath, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { err, ok, type Result } from 'neverthrow'
-import type { CommandResult } from '../../runner/command.ts'
+import { confine, isInside, openForReading, pathForCommands, readConfined } from './confine.ts'
 import {
-  confine,
-  isInside,
-  type OpenedPath,
-  openFolder,
-  openForReading,
-  pathForCommands,
-  pathIn,
-  readConfined,
-} from './confine.ts'
+  entriesOf,
+  findRepository,
+  type GitProblem,
+  MAX_NAMES_BYTES,
+  type Repository,
+} from './git-repository.ts'
 import type { ToolContext } from './tool.ts'
 
-/** Of files that hold a name or a few: HEAD, a gitfile, alternates. */
-const MAX_NAMES_BYTES = 64 * 1024
 const MAX_CONFIG_BYTES = 1024 * 1024
 const MAX_INDEX_BYTES = 512 * 1024 * 1024
 const TIMEOUT_MS = 30_000
 
-/** Why the repository of a project is not read. */
-export type GitProblem =
-  | { readonly type: 'no_repository' }
-  /** Something of it leads to a place outside of the folder that it is in. */
-  | { readonly type: 'leads_outside'; readonly what: string }
-  | { readonly type: 'worktree' }
-  | { readonly type: 'unusable'; readonly message: string }
-  /** git itself could not be run. */
-  | { readonly type: 'command'; readonly result: CommandResult }
-
-type Repository = {
-  /** The folder that holds `.git`. */
-  readonly holder: string
-  readonly gitDir: OpenedPath
-}
-
 /**
- * Lends an environment in which git reads the repository of the project, and nothing that the repository names is
- * run. git is shown a folder made for this call instead of `.git`: in it are the history, a copy of the index, and a
- * configuration of the few settings below. What is not copied cannot act: filters, hooks, programs, included files,
- * remotes. Nothing in the repository is written.
+ * Calls `use` with an environment in which git reads the repository of the project and runs nothing that the
+ * repository names. Instead of `.git`, git sees a folder made for this call: the history, a copy of the index, and a
+ * configuration of the few settings below. Filters, hooks, programs, included files and remotes are not copied, so
+ * they cannot act. Nothing in the repository is written.
  */
 export async function withGitView<T>(
   context: ToolContext,
@@ -83,7 +51,7 @@ const environment = (view: string, holder: string): Record<string, string> => ({
   GIT_INDEX_FILE: join(view, 'index'),
 })
 
-/** Keeps the settings of the machine out too, and every way to reach another one. */
+/** Also keeps out the settings of the machine, and every way to reach another machine. */
 const NEUTRAL: Readonly<Record<string, string>> = {
   GIT_CONFIG_NOSYSTEM: '1',
   GIT_CONFIG_SYSTEM: '/dev/null',
@@ -96,80 +64,8 @@ const NEUTRAL: Readonly<Record<string, string>> = {
   GIT_ASKPASS: 'false',
 }
 
-/** Looks for `.git` in the project and in the folders above it, as git does. */
-async function findRepository(cwd: string): Promise<Result<Repository, GitProblem>> {
-  for (let holder = cwd; ; holder = dirname(holder)) {
-    const path = await gitDirIn(holder)
-    if (path.isErr()) return err(path.error)
-    if (path.value !== null) {
-      const gitDir = await openRepository(holder, path.value)
-      if (gitDir.isErr()) return err(gitDir.error)
-      if (gitDir.value !== null) return ok({ holder, gitDir: gitDir.value })
-    }
-    if (holder === dirname(holder)) return err({ type: 'no_repository' })
-  }
-}
-
-/** Where `.git` of a folder leads to, which must be in that folder; null if there is none. */
-async function gitDirIn(holder: string): Promise<Result<string | null, GitProblem>> {
-  const path = join(holder, '.git')
-  const stats = await lstat(path).catch(() => null)
-  if (stats === null) return ok(null)
-  if (stats.isDirectory()) return ok(path)
-  let target = path
-  if (!stats.isSymbolicLink()) {
-    const content = await readConfined({ cwd: holder, dataDir: null }, '.git', MAX_NAMES_BYTES)
-    const named = content.isOk() ? /^gitdir: (.+?)\r?\n?$/.exec(content.value.toString()) : null
-    if (named?.[1] === undefined) return err({ type: 'no_repository' })
-    target = resolve(holder, named[1])
-  }
-  const real = await realpath(target).catch(() => null)
-  return real !== null && isInside(holder, real)
-    ? ok(real)
-    : err({ type: 'leads_outside', what: '.git' })
-}
-
-/** Opens a folder if it is a repository. A link in it must not lead out of the folder that holds it. */
-async function openRepository(
-  holder: string,
-  path: string,
-): Promise<Result<OpenedPath | null, GitProblem>> {
-  const confined = await confine({ cwd: holder, dataDir: null }, path)
-  if (confined.isErr()) return err({ type: 'leads_outside', what: '.git' })
-  const opened = await openFolder(confined.value)
-  if (opened.isErr()) return ok(null)
-  const gitDir = opened.value
-  const names = new Set((await entriesOf(gitDir, '.')).map(({ name }) => name))
-  const isRepository = ['HEAD', 'objects', 'refs'].every((name) => names.has(name))
-  const problem = names.has('commondir')
-    ? ({ type: 'worktree' } as const)
-    : isRepository
-      ? await linkOut(holder, gitDir)
-      : null
-  if (isRepository && problem === null) return ok(gitDir)
-  await gitDir.file.close()
-  return problem === null ? ok(null) : err(problem)
-}
-
-const entriesOf = (gitDir: OpenedPath, path: string): Promise<readonly Dirent[]> =>
-  readdir(pathIn(gitDir, path), { withFileTypes: true }).catch(() => [])
-
 /** The names below `objects` that hold objects. */
 const isObjectFolder = (name: string): boolean => name === 'pack' || /^[0-9a-f]{2}$/.test(name)
-
-async function linkOut(holder: string, gitDir: OpenedPath): Promise<GitProblem | null> {
-  const objects = await entriesOf(gitDir, 'objects')
-  const folders = objects.map(({ name }) => join('objects', name))
-  for (const folder of ['.', 'info', 'refs', 'objects', ...folders]) {
-    for (const entry of await entriesOf(gitDir, folder)) {
-      if (!entry.isSymbolicLink()) continue
-      const what = join('.git', folder, entry.name)
-      const real = await realpath(pathIn(gitDir, join(folder, entry.name))).catch(() => null)
-      if (real === null || !isInside(holder, real)) return { type: 'leads_outside', what }
-    }
-  }
-  return null
-}
 
 async function fillView(
   view: string,
@@ -186,7 +82,7 @@ async function fillView(
   if (config.isErr() && config.error.type !== 'not_found') {
     return err({ type: 'unusable', message: '.git/config is not a regular file of at most 1 MiB' })
   }
-  // Settings are read where they cannot act.
+  // git lists the settings of a file that it does not use as its configuration.
   await writeFile(join(view, 'theirs'), config.isOk() ? config.value : '')
   const settings = await settingsIn(join(view, 'theirs'), context)
   if (settings.isErr()) return err(settings.error)
@@ -211,7 +107,7 @@ async function fillView(
   return copyIndex(inGitDir('index'), holder, join(view, 'index'))
 }
 
-/** What git reads in the repository itself: nothing of it names a program. */
+/** What git reads in the repository itself: none of it names a program. */
 const LINKED: ReadonlySet<string> = new Set(['refs', 'packed-refs', 'reftable', 'shallow'])
 
 async function copyIndex(
@@ -238,7 +134,7 @@ async function copyIndex(
   }
 }
 
-/** The further folders of objects that a repository names, and those that they name. */
+/** The other folders of objects that a repository names, and those that they name in turn. */
 async function alternatesOf(
   holder: string,
   objects: string,
@@ -265,10 +161,10 @@ async function alternatesOf(
 }
 
 const BOOLEAN_OR_WORD = /^[\w.-]{0,64}$/
-/** A name of a ref or a remote: no transport of git reads it. */
+/** The name of a ref or a remote. No transport of git reads it. */
 const REF = /^[^\0\n]{0,1000}$/
 
-/** The settings that say how files and history are stored, and how they are shown. No other is used. */
+/** The settings for how git stores and shows files and history. No others are used. */
 const SETTINGS: readonly (readonly [RegExp, RegExp])[] = [
   [/^core\.repositoryformatversion$/, /^[01]$/],
   [/^extensions\.objectformat$/, /^sha(?:1|256)$/],
@@ -283,7 +179,7 @@ const SETTINGS: readonly (readonly [RegExp, RegExp])[] = [
   [/^remote\.[^\0\n]+\.fetch$/, REF],
 ]
 
-/** The settings in a file that are used, written as a file of their own. */
+/** Picks the settings that are used from a file, in the format of a configuration. */
 async function settingsIn(
   file: string,
   { runCommand, signal }: ToolContext,
@@ -314,18 +210,4 @@ function written(key: string, value: string): string {
   const [first, last] = [key.indexOf('.'), key.lastIndexOf('.')]
   const sub = first === last ? '' : ` ${quoted(key.slice(first + 1, last))}`
   return `[${key.slice(0, first)}${sub}]\n\t${key.slice(last + 1)} = ${quoted(value)}\n`
-}
-
-/** A sentence for the model. */
-export function describeGitProblem(problem: Exclude<GitProblem, { type: 'command' }>): string {
-  switch (problem.type) {
-    case 'no_repository':
-      return 'fatal: not a git repository (or any of the parent directories): .git'
-    case 'leads_outside':
-      return `${problem.what} leads out of the project's folder. The git tools read a repository only if all of it is in there; use bash_exec for others.`
-    case 'worktree':
-      return 'This is a linked worktree: its repository is outside of the project. The git tools do not read it; use bash_exec.'
-    case 'unusable':
-      return `The repository cannot be read: ${problem.message}.`
-  }
 }

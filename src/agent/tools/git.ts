@@ -1,19 +1,20 @@
 import * as z from 'zod'
 import { commandOutput, WHOLE_OUTPUT_BYTES } from './commands.ts'
-import { describeGitProblem, withGitView } from './git-view.ts'
+import { describeGitProblem } from './git-repository.ts'
+import { withGitView } from './git-view.ts'
 import { defineTool, type ToolContext, type ToolOutput } from './tool.ts'
 
 const TIMEOUT_MS = 30_000
 const COMMITS = 20
-/** How `git rev-parse --verify --quiet` says that a revision does not exist. */
+/** The exit code of `git rev-parse --verify --quiet` for a revision that does not exist. */
 const NO_SUCH_REVISION = 1
-/** How git ends if it cannot read a repository. */
+/** The exit code of git if it cannot read a repository. */
 const FATAL = 128
 
 /** Runs git in the view of the repository. */
 type Git = (...args: readonly string[]) => Promise<ToolOutput>
 
-/** Said once more, beside the configuration that names none of them: no hooks, no programs, nothing of submodules. */
+/** Repeats what the configuration of the view already ensures: no hooks and no other programs. */
 const READ_ONLY = [
   '--no-pager',
   '--no-optional-locks',
@@ -23,7 +24,7 @@ const READ_ONLY = [
   ...['-c', 'log.showSignature=false'],
 ]
 const NO_PROGRAMS = ['--no-ext-diff', '--no-textconv']
-/** Whether a submodule has changed inside is asked of a git that its own configuration rules. */
+/** To see changes inside a submodule, git would start another git with the configuration of the submodule. */
 const NO_SUBMODULES = '--ignore-submodules=dirty'
 
 async function inView(
@@ -50,8 +51,8 @@ async function inView(
   return { output: describeGitProblem(output.error), exitCode: FATAL, outcome: 'error' }
 }
 
-const orElseSay = (result: ToolOutput, words: string): ToolOutput =>
-  result.outcome === 'ok' && result.output === '' ? { ...result, output: words } : result
+const withDefault = (result: ToolOutput, text: string): ToolOutput =>
+  result.outcome === 'ok' && result.output === '' ? { ...result, output: text } : result
 
 const nothing = z.strictObject({})
 
@@ -74,13 +75,13 @@ export const gitDiff = defineTool({
     inView(context, async (git) => {
       const head = await git('rev-parse', '--verify', '--quiet', 'HEAD^{commit}')
       if (head.outcome !== 'ok' && head.exitCode !== NO_SUCH_REVISION) return head
-      // Before the first commit all is compared with the empty tree, which every repository knows.
+      // Before the first commit, everything is compared with the empty tree, which every repository knows.
       const since =
         head.outcome === 'ok'
           ? 'HEAD'
           : (await git('hash-object', '-t', 'tree', '/dev/null')).output.trim()
       const args = [...NO_PROGRAMS, NO_SUBMODULES, '--relative', since, '--', '.']
-      return orElseSay(await git('diff', ...args), 'No changes to tracked files.')
+      return withDefault(await git('diff', ...args), 'No changes to tracked files.')
     }),
 })
 

@@ -3,20 +3,20 @@ import { constants, glob, lstat, open, readlink, realpath } from 'node:fs/promis
 import { join, relative, sep } from 'node:path'
 
 /**
- * A program of its own: prints the files below the working directory that match a glob, one a line,
- * quoted as JSON where a name has control characters in it. It runs apart because a pattern of the
- * model may take any time and memory to match: a child process has limits and ends with its run.
+ * A separate program: prints the files below the working directory that match a glob, one per line, as JSON if a name
+ * has control characters. A pattern of the model may take any time and memory to match, and a child process has limits
+ * and ends with its run.
  */
 const [pattern = '', limit = '0'] = process.argv.slice(2)
-const LEFT_OUT: ReadonlySet<string> = new Set(['.git', 'node_modules'])
+const SKIPPED: ReadonlySet<string> = new Set(['.git', 'node_modules'])
 
 const root = await realpath('.')
 const hasDescriptors = existsSync('/proc/self/fd')
 
 /**
- * Whether there is such a file inside the project, once all symbolic links to its folder are followed. The folder is
- * opened and asked where it is: a look at its path sees what has been put there since. Without /proc (macOS) only
- * such a look is possible.
+ * Whether this file is inside the project when all symbolic links to its folder are followed. The open folder is asked
+ * where it is, because something else may have been put at its path. Without /proc (macOS) only the path can be
+ * checked.
  */
 async function isInProject({ parentPath, name }: Dirent): Promise<boolean> {
   const folder = await open(parentPath, constants.O_RDONLY | constants.O_DIRECTORY).catch(
@@ -38,7 +38,7 @@ async function isInProject({ parentPath, name }: Dirent): Promise<boolean> {
 const printable = (path: string): string => (/\p{Cc}/u.test(path) ? JSON.stringify(path) : path)
 
 let count = 0
-const entries = glob(pattern, { withFileTypes: true, exclude: ({ name }) => LEFT_OUT.has(name) })
+const entries = glob(pattern, { withFileTypes: true, exclude: ({ name }) => SKIPPED.has(name) })
 for await (const entry of entries) {
   if (entry.isDirectory() || !(await isInProject(entry))) continue
   console.log(printable(relative(root, join(entry.parentPath, entry.name))))

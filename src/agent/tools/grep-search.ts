@@ -17,28 +17,28 @@ import { describeProblem, type PathProblem } from './path-problem.ts'
 import { defineTool, failed, succeeded, type ToolOutput } from './tool.ts'
 
 const TIMEOUT_MS = 30_000
-const MAX_BYTES = 1024 * 1024
+const MAX_OUTPUT_BYTES = 1024 * 1024
 const MAX_PER_FILE = 500
-/** A line of a minified file can hold a megabyte; its beginning tells where it is. */
-const LINE_LENGTH = 500
-/** Stands behind a line that was cut on the way. */
+/** A line of a minified file can have a megabyte. Its beginning is enough. */
+const LINE_CHARS = 500
+/** Marks the end of a line that awk has cut. */
 const CUT = '\x1f'
-/** Cut by bytes on the way, so that such lines neither flood us nor crowd out what else is found. */
-const CUTTER = `length > ${4 * LINE_LENGTH} { $0 = substr($0, 1, ${4 * LINE_LENGTH}) "\\037" } { print }`
-/** Of each of the two programs: an expression such as a{1,30000} takes gigabytes. */
+/** awk cuts long lines by bytes, so that they neither flood this process nor hide other lines. */
+const CUTTER = `length > ${4 * LINE_CHARS} { $0 = substr($0, 1, ${4 * LINE_CHARS}) "\\037" } { print }`
+/** Memory of each of the two programs: an expression such as a{1,30000} needs gigabytes. */
 const MEMORY_MIB = 512
 /**
- * Where a shell cannot limit memory, the limit of all commands holds. Nothing leaves a core
- * file. The first argument is what grep reads if it is asked for `-`.
+ * If a shell cannot limit memory, the limit of all commands applies. No core files are written. The first argument is
+ * what grep reads for `-`.
  */
 const PIPELINE = `ulimit -c 0; ulimit -v ${MEMORY_MIB * 1024} 2>/dev/null; set -o pipefail; input="$1"; shift; grep "$@" <"$input" | LC_ALL=C awk '${CUTTER}'`
 const OPTIONS = ['-HnIE', `--max-count=${MAX_PER_FILE}`, '--color=never']
 const TREE_OPTIONS = ['-r', '--exclude-dir=.git', '--exclude-dir=node_modules']
-/** How grep ends: lines were found, none were, something went wrong. */
+/** Exit codes of grep: lines were found, or none were. Any other is a failure. */
 const FOUND = 0
 const NOTHING = 1
 
-/** What grep says where its memory does not do, with LANGUAGE as it is set below. */
+/** What grep prints if it runs out of memory, with LANGUAGE as set below. */
 const OUT_OF_MEMORY = /memory exhausted|program error/i
 const TOO_MUCH_MEMORY =
   `The search needs more than ${MEMORY_MIB} MiB of memory. Write a simpler pattern, such as one with ` +
@@ -46,11 +46,11 @@ const TOO_MUCH_MEMORY =
 
 function shortenLine(line: string): string {
   const whole = line.endsWith(CUT) ? withoutHalf(line.slice(0, -CUT.length)) : line
-  if (whole === line && line.length <= LINE_LENGTH) return line
-  return `${whole.slice(0, LINE_LENGTH).replace(/[\uD800-\uDBFF]$/, '')} […]`
+  if (whole === line && line.length <= LINE_CHARS) return line
+  return `${whole.slice(0, LINE_CHARS).replace(/[\uD800-\uDBFF]$/, '')} […]`
 }
 
-/** What a line was cut in could be a secret, of which a half is not known as one. */
+/** A line may be cut within a secret, and half a secret is not recognized as one. */
 function withoutHalf(line: string): string {
   const pieces = processMask.pieces()
   return pieces.write(line) + pieces.cut()
@@ -70,7 +70,7 @@ function searchOutput(result: CommandResult, { shown, isTree }: Place): ToolOutp
   return { output: stderr, exitCode, outcome: 'error' }
 }
 
-/** What is searched, held open: a link that is put in its place while grep starts leads nowhere. */
+/** What is searched, held open: a link that is put in its place while grep starts has no effect. */
 type Place = {
   readonly isTree: boolean
   readonly shown: string
@@ -100,7 +100,7 @@ export const grepSearch = defineTool({
       .string()
       .min(1)
       .max(10_000)
-      .refine((text) => !text.includes('\0'), 'has a NUL character in it')
+      .refine((text) => !text.includes('\0'), 'must not contain a NUL character')
       .describe('Extended regular expression, matched within each line; case matters'),
     path: projectPath.optional().describe('A folder or file to search; the project if left out'),
   }),
@@ -120,7 +120,7 @@ export const grepSearch = defineTool({
         args: ['-c', PIPELINE, 'grep', what.input, ...OPTIONS, ...what.args],
         cwd: what.cwd,
         timeoutMs: TIMEOUT_MS,
-        maxBytes: MAX_BYTES,
+        maxBytes: MAX_OUTPUT_BYTES,
         env: { LANGUAGE: 'en' },
         signal,
       })

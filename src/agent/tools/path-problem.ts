@@ -11,7 +11,7 @@ export type PathProblem =
   | { readonly type: 'not_a_file' }
   | { readonly type: 'too_large'; readonly maxBytes: number }
   | { readonly type: 'no_access' }
-  /** The path was exchanged while it was used. */
+  /** Something else was put at the path while it was used. */
   | { readonly type: 'changed_meanwhile' }
   | { readonly type: 'unusable'; readonly message: string }
 
@@ -20,9 +20,9 @@ export function describeProblem(path: string, problem: PathProblem): string {
   const name = JSON.stringify(path)
   switch (problem.type) {
     case 'outside_project':
-      return `${name} is outside the project. Paths must stay inside it, symbolic links too.`
+      return `${name} is outside the project. Paths must stay inside it, also through symbolic links.`
     case 'data_folder':
-      return `${name} is in the server's data folder, or has it in it. No tool reads or changes that.`
+      return `${name} is in the server's data folder, or contains it. No tool reads or changes that folder.`
     case 'dangling_link':
       return `${name} leads through ${problem.link}, a symbolic link to nothing.`
     case 'not_found':
@@ -30,7 +30,7 @@ export function describeProblem(path: string, problem: PathProblem): string {
     case 'is_folder':
       return `${name} is a folder, not a file.`
     case 'not_a_folder':
-      return `${name} is not a folder, or leads through something that is none.`
+      return `${name} is not a folder, or leads through something that is not a folder.`
     case 'not_a_file':
       return `${name} is not a regular file.`
     case 'too_large':
@@ -38,7 +38,7 @@ export function describeProblem(path: string, problem: PathProblem): string {
     case 'no_access':
       return `${name}: permission denied.`
     case 'changed_meanwhile':
-      return `${name} was exchanged while it was used. Nothing was done.`
+      return `${name} was replaced while it was used. Nothing was done.`
     case 'unusable':
       return `${name} cannot be used: ${problem.message}`
   }

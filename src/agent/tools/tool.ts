@@ -7,9 +7,9 @@ import type { RunCommand } from '../../runner/command.ts'
 import type { ToolSpec } from '../model/model.ts'
 import type { Project } from './confine.ts'
 
-/** What tools work on: they stay inside the project, and out of the data folder. */
+/** The context of a call. Tools stay inside the project, and out of the data folder. */
 export type ToolContext = Project & {
-  /** Where a tool puts what it needs for a moment; made when it is needed. */
+  /** The folder for temporary files of tools. It is made when it is needed. */
   readonly scratchDir: string
   /** Aborted with the run. */
   readonly signal: AbortSignal
@@ -18,16 +18,16 @@ export type ToolContext = Project & {
 
 export type ToolOutput = {
   readonly output: string
-  /** Of the command that ran; 0 or 1 for tools that run none. */
+  /** The exit code of the command; 0 or 1 for tools without a command. */
   readonly exitCode: number | null
   readonly outcome: 'ok' | 'error' | 'timed_out' | 'aborted' | 'unknown'
 }
 
-/** A tool, defined once: its zod schema is what the model is told and what its arguments must be. */
+/** A tool, defined once: its zod schema describes the arguments to the model and checks them. */
 type Tool<Args extends z.ZodObject = z.ZodObject> = {
   readonly name: string
   readonly description: string
-  /** Changes nothing: may be run again after a crash. */
+  /** It changes nothing, so it may run again after a crash. */
   readonly readOnly: boolean
   readonly args: Args
   readonly run: (args: z.infer<Args>, context: ToolContext) => Promise<ToolOutput>
@@ -37,22 +37,22 @@ type Tool<Args extends z.ZodObject = z.ZodObject> = {
 export interface Toolbox {
   readonly specs: readonly ToolSpec[]
   readonly readOnly: ReadonlySet<string>
-  /** Runs one recorded call. Never rejects: whatever goes wrong is a result for the model to read. */
+  /** Runs one recorded call. Never rejects: every failure is a result for the model. */
   execute(
     call: OpenCall,
     context: { readonly cwd: string; readonly signal: AbortSignal },
   ): Promise<PayloadOf<'tool_result'>>
 }
 
-/** A tool whose argument type is known to itself only, so that tools of all kinds fit in one list. */
+/** A tool without its argument type, so that all tools fit in one list. */
 export type DefinedTool = {
   readonly spec: ToolSpec
   readonly readOnly: boolean
-  /** Checks arguments; the error names every problem. What it answers runs the tool on them. */
+  /** Checks arguments; the error names every problem. The returned function runs the tool. */
   readonly prepare: (args: unknown) => Result<(context: ToolContext) => Promise<ToolOutput>, string>
 }
 
-/** Makes of one definition what the model is told, the check of arguments, and the run. */
+/** Turns a definition into the description for the model, the check of arguments, and the run. */
 export function defineTool<Args extends z.ZodObject>(tool: Tool<Args>): DefinedTool {
   const { name, description, readOnly } = tool
   const { $schema: _, ...parameters } = z.toJSONSchema(tool.args, { io: 'input' })
@@ -67,25 +67,25 @@ export function defineTool<Args extends z.ZodObject>(tool: Tool<Args>): DefinedT
   }
 }
 
-/** The result of a tool that did what it was asked. */
+/** The result of a tool that succeeded. */
 export const succeeded = (output: string): ToolOutput => {
   return { output, exitCode: 0, outcome: 'ok' }
 }
 
-/** The result of a tool that could not; `output` tells the model why. */
+/** The result of a tool that failed; `output` gives the model the reason. */
 export const failed = (output: string): ToolOutput => {
   return { output, exitCode: 1, outcome: 'error' }
 }
 
-/** Bytes of output that stand in the log; the whole of what is longer becomes an artifact. */
+/** Bytes of output that a record holds. Longer output becomes an artifact as a whole. */
 export const INLINE_BYTES = 16_384
 
 /** Room for the line between head and tail. */
 const MARKER_BYTES = 256
 
 /**
- * The head and the tail of a text, with a line between them that says how many bytes are left out and
- * where the whole is. Never more than INLINE_BYTES, never a part of a character.
+ * The head and the tail of a text, with a line between them: how many bytes are left out, and where the whole is. Never
+ * more than INLINE_BYTES, never a part of a character.
  * @param whole the whole text as UTF-8, longer than INLINE_BYTES
  * @param kept where the whole is, as a part of a sentence
  */

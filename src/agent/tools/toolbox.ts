@@ -39,11 +39,11 @@ type Outcome = Pick<ToolResult, 'output' | 'outcome' | 'exit_code'>
 
 export type ToolboxOptions = {
   readonly runCommand: RunCommand
-  /** Where output goes that is too long for the log. */
+  /** Where output is stored that is too long for the log. */
   readonly artifacts: Pick<Artifacts, 'put'>
   /** The server's data folder, which tools neither read nor change; null if there is none. */
   readonly dataDir: string | null
-  /** For what a tool needs for a moment. What a crash leaves in it may be removed at any start. */
+  /** For temporary files of tools. Every start may remove what a crash left there. */
   readonly scratchDir: string
 }
 
@@ -75,12 +75,12 @@ async function perform(call: OpenCall, context: ToolContext): Promise<Outcome> {
   }
   const prepared = tool.prepare(call.args)
   if (prepared.isErr()) {
-    return rejected(`The arguments of ${call.tool} are not right:\n${prepared.error}`)
+    return rejected(`The arguments of ${call.tool} are not valid:\n${prepared.error}`)
   }
   if (context.signal.aborted) {
     return { output: 'The run was aborted before this ran.', outcome: 'aborted', exit_code: null }
   }
-  // Checked before each call: a run can exchange its own folder for a link.
+  // Checked before each call: a run can replace its own folder by a link.
   const clash = await dataFolderProblem(context.cwd, context.dataDir)
   if (clash !== null) return { output: clash, outcome: 'error', exit_code: 1 }
   try {
@@ -94,7 +94,7 @@ async function perform(call: OpenCall, context: ToolContext): Promise<Outcome> {
 
 function jsonProblem(text: string): string {
   try {
-    // What is wrong is told with a piece of the text, which must not be a piece of a secret.
+    // The error quotes a piece of the text, which must not be a piece of a secret.
     JSON.parse(processMask.text(text))
     return 'JSON, but not an object'
   } catch (cause) {
@@ -103,8 +103,8 @@ function jsonProblem(text: string): string {
 }
 
 /**
- * Shortens output that is too long for a record, once the whole of it is kept as an artifact. Secrets
- * are masked before: in what is kept, hashed and counted, and before anything is cut.
+ * Shortens output that is too long for a record, after storing the whole as an artifact. Secrets are masked first:
+ * before the output is stored, hashed, counted or cut.
  */
 async function keepWithinRecord(
   outcome: Outcome,

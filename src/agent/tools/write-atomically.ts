@@ -24,8 +24,8 @@ import {
 import { codeOf, type PathProblem, problemOf } from './path-problem.ts'
 
 /**
- * Writes a file so that a reader sees the old content or the new, never a part: into a new file beside
- * it, which then takes its name. Makes parent folders; keeps the mode of a file that is there.
+ * Writes a file so that a reader sees either the old content or the new: it writes a new file beside it and renames
+ * that. Makes parent folders; keeps the mode of an existing file.
  */
 export async function writeAtomically(
   confined: ConfinedPath,
@@ -44,9 +44,11 @@ export async function writeAtomically(
   }
 }
 
-/** Opens a folder of the project, made where it is missing: each part in the open folder above it, through no link. */
+/**
+ * Opens a folder of the project and makes it if it is missing: each part in the open folder above it, through no link.
+ */
 async function makeFolder(root: string, real: string): Promise<Result<OpenedPath, PathProblem>> {
-  // The path of the project itself has no folder in it.
+  // This is the parent of the project: the path was the project itself.
   if (!isInside(root, real)) return err({ type: 'is_folder' })
   let opened = await openFolder({ root, real: root, shown: '.' })
   for (const name of relative(root, real).split(sep).filter(Boolean)) {
@@ -80,7 +82,7 @@ async function writeIn(
 ): Promise<Result<'created' | 'replaced', PathProblem>> {
   const target = pathIn(folder, name)
   const present = await statsOf(target)
-  const problem = await whyNotReplaceable(target, present)
+  const problem = await replaceProblem(target, present)
   if (problem !== null) return err(problem)
   const temporary = `.retrai-${randomUUID()}.tmp`
   const file = await open(pathIn(folder, temporary), 'wx')
@@ -115,12 +117,12 @@ async function statsOf(path: string): Promise<Stats | null> {
   }
 }
 
-async function whyNotReplaceable(path: string, present: Stats | null): Promise<PathProblem | null> {
+async function replaceProblem(path: string, present: Stats | null): Promise<PathProblem | null> {
   if (present === null) return null
   if (present.isDirectory()) return { type: 'is_folder' }
   if (present.isSymbolicLink()) return { type: 'changed_meanwhile' }
   if (!present.isFile()) return { type: 'not_a_file' }
-  // A rename asks only the folder, but a file that may not be written must stay as it is.
+  // A rename needs write access only to the folder, but a read-only file must not be replaced.
   await access(path, constants.W_OK)
   return null
 }

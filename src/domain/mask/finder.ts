@@ -1,43 +1,43 @@
 /** A secret in a text, from `start` up to but not including `end`. */
 export type Found = { readonly start: number; readonly end: number; readonly kind: string }
 
-/** Finds secrets of some sort. */
+/** Finds one sort of secrets. */
 export type Finder = {
   /**
-   * The first secret that begins at `from` or behind it. What stands before `edge` tells nothing about
-   * what begins there: it is the beginning of the text, or the end of the secret before.
+   * The first secret that begins at or after `from`. `edge` is the beginning of the text, or the end of the previous
+   * secret: the text before it does not affect what begins there.
    */
   find(text: string, from: number, edge: number): Found | null
   /**
-   * The first place, at `from` or behind it, that may turn out to be the beginning of a secret when more
-   * text comes; the length of the text where there is none.
+   * The first place at or after `from` where a secret may begin, depending on text that is still to come; the length of
+   * the text if there is none.
    */
   undecided(text: string, from: number): number
 }
 
-/** What stands in place of a secret. */
+/** The text that replaces a secret. */
 export const maskOf = (kind: string): string => `[masked:${kind}]`
 
-/** What stands in a text in place of secrets, each once, wherever it comes from. */
+/** All masks in a text, each once. */
 export const masksIn = (text: string): string[] => [
   ...new Set(text.match(/\[masked:[\w-]+\]/g) ?? []),
 ]
 
 /** How far a finder looks for the end of a secret, in characters. */
-const REACH = 24_000
-/** How far it looks at what stands before one. */
-const CONTEXT = 16
-/** Text that is held back at most until it is decided; then what is beyond reach is. */
-const MOST_HELD = 64_000
+const REACH_CHARS = 24_000
+/** How far it looks at the text before a secret, in characters. */
+const CONTEXT_CHARS = 16
+/** How much undecided text is held back, in characters. Of more, only the last REACH_CHARS characters are. */
+const MAX_HELD_CHARS = 64_000
 
-/** Puts masks in place of all that a finder finds. Text without any comes back as it is. */
+/** Replaces all that a finder finds by masks. Text without secrets is returned as it is. */
 export function maskAll(finder: Finder, text: string): string {
   return maskUpTo(finder, text, { from: 0, limit: text.length, edge: 0 }).masked
 }
 
 type Range = { readonly from: number; readonly limit: number; readonly edge: number }
 
-/** Masks what begins before `limit`. `end` is where the masked text ends in the original. */
+/** Masks the secrets that begin before `limit`. `end` is where the masked text ends in the original. */
 function maskUpTo(
   finder: Finder,
   text: string,
@@ -57,12 +57,12 @@ function maskUpTo(
 }
 
 /**
- * Masks a text that comes in pieces, in bounded memory: the same comes out, however it is cut. Text is
+ * Masks a text that comes in pieces, in bounded memory. The result does not depend on where the text is cut. Text is
  * held back only while it may be the beginning of a secret.
  */
 export class MaskingStream {
   readonly #finder: Finder
-  /** Text that went out already, for what stands before the rest; empty behind a mask. */
+  /** The end of the text that was returned already, as context for the rest; empty after a mask. */
   #context = ''
   #held = ''
 
@@ -75,23 +75,23 @@ export class MaskingStream {
     return this.#held !== ''
   }
 
-  /** Takes more text; answers what is decided by now. */
+  /** Adds text; returns what is decided by now. */
   write(more: string): string {
     if (more === '') return ''
     const text = this.#context + this.#held + more
     const from = this.#context.length
     const undecided = this.#finder.undecided(text, from)
-    const limit = text.length - undecided > MOST_HELD ? text.length - REACH : undecided
+    const limit = text.length - undecided > MAX_HELD_CHARS ? text.length - REACH_CHARS : undecided
     return this.#release(text, from, limit)
   }
 
-  /** Ends the text; answers the rest of it. */
+  /** Ends the text; returns the rest of it. */
   end(): string {
     const text = this.#context + this.#held
     return this.#release(text, this.#context.length, text.length)
   }
 
-  /** Ends the text where it was cut: what may be the beginning of a secret is left out. */
+  /** Ends a text that was cut off: drops what may be the beginning of a secret. */
   cut(): string {
     this.#held = ''
     return ''
@@ -103,7 +103,7 @@ export class MaskingStream {
       return ''
     }
     const { masked, end, endsInMask } = maskUpTo(this.#finder, text, { from, limit, edge: 0 })
-    this.#context = endsInMask ? '' : text.slice(Math.max(0, end - CONTEXT), end)
+    this.#context = endsInMask ? '' : text.slice(Math.max(0, end - CONTEXT_CHARS), end)
     this.#held = text.slice(end)
     return masked
   }

@@ -6,7 +6,7 @@ const STARTS = [...new Set(RULES.flatMap(({ starts }) => starts))]
 const ANY_START = new RegExp(STARTS.map(literally).join('|'), 'g')
 const PREFIXES = properPrefixes(STARTS)
 
-/** The rules whose secrets may begin with what was found. */
+/** The rules for each start: a secret of any of them may begin there. */
 const RULES_BY_START: ReadonlyMap<string, readonly Rule[]> = new Map(
   STARTS.map((found) => [
     found,
@@ -14,12 +14,12 @@ const RULES_BY_START: ReadonlyMap<string, readonly Rule[]> = new Map(
   ]),
 )
 
-/** What may stand right before a secret though it ends with a letter or digit: `\n`, `%3D`, a colour. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: colours of terminals begin with one
+/** What may come right before a secret, although it ends with a letter or digit: `\n`, `%3D`, a colour. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: codes for colours begin with one
 const ESCAPE = /(?:\\[nrtbf]|%[0-9A-Fa-f]{2}|\x1b\[[0-9;]{0,12}m)$/
 const ESCAPE_LENGTH = 16
 
-/** Finds the secrets that are known by their shape. */
+/** Finds secrets by their shape. */
 export const knownShapes: Finder = { find, undecided }
 
 function find(text: string, from: number, edge: number): Found | null {
@@ -35,8 +35,8 @@ function find(text: string, from: number, edge: number): Found | null {
 }
 
 function secretAt(text: string, at: number, literal: string, edge: number): Found | null {
-  for (const { kind, shape, notBehind } of RULES_BY_START.get(literal) ?? []) {
-    if (notBehind !== undefined && at !== edge && isPartOf(text, at, notBehind)) continue
+  for (const { kind, shape, notAfter } of RULES_BY_START.get(literal) ?? []) {
+    if (notAfter !== undefined && at !== edge && isPartOf(text, at, notAfter)) continue
     shape.lastIndex = at
     const match = shape.exec(text)
     if (match === null) continue
@@ -46,12 +46,12 @@ function secretAt(text: string, at: number, literal: string, edge: number): Foun
   return null
 }
 
-function isPartOf(text: string, at: number, notBehind: RegExp): boolean {
-  if (at === 0 || !notBehind.test(text.charAt(at - 1))) return false
+function isPartOf(text: string, at: number, notAfter: RegExp): boolean {
+  if (at === 0 || !notAfter.test(text.charAt(at - 1))) return false
   return !ESCAPE.test(text.slice(Math.max(0, at - ESCAPE_LENGTH), at))
 }
 
-/** Shapes match within a line, so what is before the last one is decided. */
+/** Shapes match within one line, so everything before the last line is decided. */
 function undecided(text: string, from: number): number {
   const line = Math.max(from, text.lastIndexOf('\n') + 1)
   if (line === text.length) return line

@@ -4,31 +4,31 @@ import { type OwnSecret, ownSecrets, SHORTEST_SECRET } from './own-secrets.ts'
 import { privateKeys } from './private-key.ts'
 import { KINDS } from './rules.ts'
 
-/** A text that comes in pieces; what comes out is the same, however it is cut. */
+/** A text that comes in pieces. The result does not depend on where the text is cut. */
 export type MaskedText = {
-  /** Whether text is held back until more of it tells what it is. */
+  /** Whether text is held back until more of it comes. */
   readonly holds: boolean
-  /** Takes a piece, and answers what is decided of the text by now. */
+  /** Adds a piece; returns what is decided by now. */
   write(piece: string): string
-  /** Ends the text, and answers the rest of it. */
+  /** Ends the text; returns the rest of it. */
   end(): string
-  /** Ends a text that is cut off here: what may be a part of a secret is left out. */
+  /** Ends a text that was cut off: drops what may be the beginning of a secret. */
   cut(): string
 }
 
 /**
- * Puts `[masked:<kind>]` in place of secrets: those that are known by their shape, and those of the
- * server itself. Pure; what is masked once is not changed by masking it again.
+ * Replaces secrets by `[masked:<kind>]`: those with a known shape, and those of the server itself. Pure; masking a
+ * masked text changes nothing.
  */
 export type Mask = {
   text(text: string): string
   pieces(): MaskedText
 }
 
-/** Makes a mask that knows some secrets by their value, besides all that are known by their shape. */
+/** Makes a mask for these secrets and for all that have a known shape. */
 export function createMask(secrets: readonly OwnSecret[]): Mask {
-  // One after the other, the surest first: a shape may begin before or end within a secret of another
-  // sort, and would leave a part of it.
+  // One finder after the other, the most certain first: a shape may overlap a secret of another sort and
+  // would leave a part of it.
   const own = ownSecrets(secrets.filter((secret) => canBeMasked(secret, secrets)))
   const finders = [own, privateKeys, knownShapes]
   return {
@@ -48,7 +48,7 @@ function inPieces(streams: readonly MaskingStream[]): MaskedText {
   }
 }
 
-/** Whether a secret of the server is long enough to be told from a word, and is no part of a mask. */
+/** Whether a secret of the server is too long to be an ordinary word, and not a part of a mask. */
 export function canBeMasked({ value }: OwnSecret, all: readonly OwnSecret[]): boolean {
   if (value.length < SHORTEST_SECRET) return false
   return ![...KINDS, ...all.map(({ name }) => name)].some((kind) => maskOf(kind).includes(value))

@@ -1,21 +1,21 @@
 import type { Finder } from './finder.ts'
 import { literally, properPrefixes, startOfPrefix } from './prefixes.ts'
 
-/** A secret that this server holds, under the name of the setting that it comes from. */
+/** A secret of this server, under the name of the setting that it comes from. */
 export type OwnSecret = { readonly name: string; readonly value: string }
 
-/** A shorter one cannot be told from a word: to mask it would spoil every text. */
+/** A shorter secret may be an ordinary word: masking it would spoil every text. */
 export const SHORTEST_SECRET = 8
 
 /**
- * A text by which a secret is known. In Base64 the character before it and the one behind it can hold a
- * part of the secret and of what stands beside that: `before` and `behind` say whether they do.
+ * One way to write a secret. In Base64, the characters right before and right after it can also hold bits of the
+ * secret: `before` and `after` say whether they do.
  */
 type Form = {
   readonly name: string
   readonly text: string
   readonly before: boolean
-  readonly behind: boolean
+  readonly after: boolean
 }
 
 /** Finds secrets by their value: as it is, in JSON, in a URL, in Base64 and in hex. */
@@ -36,8 +36,8 @@ export function ownSecrets(secrets: readonly OwnSecret[]): Finder {
       if (hit === null || form === undefined) return null
       const before = form.before && hit.index > from && isShared(text, hit.index - 1, edge)
       const end = hit.index + form.text.length
-      const behind = form.behind && BASE64.test(text.charAt(end))
-      return { start: hit.index - Number(before), end: end + Number(behind), kind: form.name }
+      const after = form.after && BASE64.test(text.charAt(end))
+      return { start: hit.index - Number(before), end: end + Number(after), kind: form.name }
     },
     undecided: (text, from) => {
       // No form holds a line break, and most pieces of text end with one.
@@ -52,7 +52,9 @@ const NOTHING: Finder = { find: () => null, undecided: (text) => text.length }
 
 const BASE64 = /[A-Za-z0-9+/_-]/
 
-/** Whether a character may hold the end of what stands before a secret, and the beginning of that. */
+/**
+ * Whether a Base64 character may hold the end of the text before a secret together with the beginning of the secret.
+ */
 function isShared(text: string, at: number, edge: number): boolean {
   return at > edge && BASE64.test(text.charAt(at - 1)) && BASE64.test(text.charAt(at))
 }
@@ -63,7 +65,7 @@ function formsOf({ name, value }: OwnSecret): Form[] {
     const bytes = new TextEncoder().encode(line)
     const whole = [line, JSON.stringify(line).slice(1, -1), encodeURIComponent(line), hex(bytes)]
     return [
-      ...whole.map((text) => ({ name, text, before: false, behind: false })),
+      ...whole.map((text) => ({ name, text, before: false, after: false })),
       ...[0, 1, 2].flatMap((offset) => base64Forms(name, bytes, offset)),
     ]
   })
@@ -72,7 +74,7 @@ function formsOf({ name, value }: OwnSecret): Form[] {
 const hex = (bytes: Uint8Array): string =>
   [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 
-/** The characters of Base64 that depend on nothing but the secret, which begins at byte `offset` mod 3. */
+/** The Base64 characters that depend only on the secret, if it begins at byte `offset` mod 3. */
 function base64Forms(name: string, bytes: Uint8Array, offset: number): Form[] {
   const padded = String.fromCharCode(...new Array(offset).fill(0), ...bytes)
   const bits = 8 * (offset + bytes.length)
@@ -81,6 +83,6 @@ function base64Forms(name: string, bytes: Uint8Array, offset: number): Form[] {
   const standard = btoa(padded).slice(first, last)
   const forUrls = standard.replaceAll('+', '-').replaceAll('/', '_')
   return [standard, forUrls].map((text) => {
-    return { name, text, before: offset > 0, behind: bits % 6 > 0 }
+    return { name, text, before: offset > 0, after: bits % 6 > 0 }
   })
 }

@@ -1,7 +1,7 @@
-/** A text as a part of a regular expression. */
+/** Escapes a text for a regular expression. */
 export const literally = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')
 
-/** All beginnings of some texts, by length, without the texts themselves. */
+/** All proper beginnings of some texts, and the length of the longest. */
 export type Prefixes = { readonly all: ReadonlySet<string>; readonly longest: number }
 
 export function properPrefixes(texts: readonly string[]): Prefixes {
@@ -12,7 +12,9 @@ export function properPrefixes(texts: readonly string[]): Prefixes {
   return { all, longest: Math.max(0, ...texts.map((text) => text.length - 1)) }
 }
 
-/** Where, at `from` or behind it, the longest prefix begins that a text ends with; else its length. */
+/**
+ * Where the longest prefix begins that the text ends with, at or after `from`; the length of the text if there is none.
+ */
 export function startOfPrefix(text: string, from: number, { all, longest }: Prefixes): number {
   for (let at = Math.max(from, text.length - longest); at < text.length; at += 1) {
     if (all.has(text.slice(at))) return at

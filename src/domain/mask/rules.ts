@@ -1,16 +1,16 @@
-/** A kind of secret that can be told by its shape. */
+/** A kind of secret that is recognized by its shape. */
 export type Rule = {
-  /** What stands in the record in its place: `[masked:<kind>]`. */
+  /** Its mask is `[masked:<kind>]`. */
   readonly kind: string
-  /** Texts that such a secret begins with, one of which stands in every one of them. */
+  /** Every secret of this kind begins with one of these. */
   readonly starts: readonly string[]
-  /** Characters that mean, right before it, that it is something else: `task-…` is no `sk-…`. */
-  readonly notBehind?: RegExp
-  /** The secret from its first character on; a group named `keep` is what stays readable before it. */
+  /** If one of these characters comes right before it, it is something else: `task-…` is no `sk-…`. */
+  readonly notAfter?: RegExp
+  /** The secret from its first character on. A group named `keep` is a beginning that stays readable. */
   readonly shape: RegExp
 }
 
-/** Between the name of a setting or a header and its value, also within JSON that is quoted in JSON. */
+/** What separates the name of a setting or a header from its value, also within JSON that is quoted in JSON. */
 const IS = String.raw`(?:\\{0,3}["'])?[ \t]{0,8}[:=][ \t]{0,8}(?:\\{0,3}["'])?`
 const LETTER_OR_DIGIT = /[A-Za-z0-9]/
 
@@ -19,13 +19,13 @@ function rule(kind: string, starts: readonly string[], shape: RegExp): Rule {
 }
 
 function alone(kind: string, starts: readonly string[], shape: RegExp): Rule {
-  return { ...rule(kind, starts, shape), notBehind: LETTER_OR_DIGIT }
+  return { ...rule(kind, starts, shape), notAfter: LETTER_OR_DIGIT }
 }
 
 /**
- * All kinds of secrets that are known by their shape. Every shape is bounded, matches within one line
- * (private keys are handled apart), and holds no quote or backslash, so that JSON stays JSON. It depends
- * on no more text than one character behind it.
+ * All kinds of secrets with a known shape. Every shape is bounded, matches within one line (private keys have a finder
+ * of their own), and holds no quote or backslash, so that JSON stays JSON. A match depends on one character after it at
+ * most.
  */
 export const RULES: readonly Rule[] = [
   rule('retrai-token', ['retrai_'], /retrai_[\w-]{43}/),
@@ -82,10 +82,10 @@ export const RULES: readonly Rule[] = [
   rule('azure-key', ['AccountKey='], /(?<keep>AccountKey=)[A-Za-z0-9+/]{86}/),
   {
     ...rule('jwt', ['eyJ'], /eyJ[\w-]{10,2000}\.eyJ[\w-]{10,12000}\.[\w-]{16,2000}/),
-    // All that may stand in one, so that a long text of these characters is searched once only.
-    notBehind: /[\w-]/,
+    // All characters of a token, so that a long text of them is searched only once.
+    notAfter: /[\w-]/,
   },
-  // PKCS #8 of Ed25519 in Base64, as in the key files of this server: also without the lines round it.
+  // PKCS #8 of Ed25519 in Base64, as in the key files of this server: also without the lines around it.
   rule('private-key', ['MC4CAQAwBQYDK2VwBCIEI'], /MC4CAQAwBQYDK2VwBCIEI[A-Za-z0-9+/_-]{43}/),
   rule(
     'authorization',
@@ -107,5 +107,5 @@ export const RULES: readonly Rule[] = [
   ),
 ]
 
-/** The kinds that known shapes are masked as, for people. */
+/** The names of these kinds, sorted, for people. */
 export const KINDS: readonly string[] = [...new Set(RULES.map(({ kind }) => kind))].sort()

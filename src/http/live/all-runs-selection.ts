@@ -6,8 +6,7 @@ import {
   type Selection,
   selectionOf,
 } from '../../api/event-query.ts'
-import type { RunStatus } from '../../domain/state.ts'
-import { statusAfter } from '../../domain/status-after.ts'
+import { type RunStatus, statusAfter } from '../../domain/state.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import { LruCache } from '../../lib/lru-cache.ts'
 import { decode } from '../../log/codec.ts'

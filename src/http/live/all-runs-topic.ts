@@ -2,8 +2,7 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Form } from '../../api/event-query.ts'
 import { RunId } from '../../api/fields.ts'
 import { RunRecord } from '../../domain/records.ts'
-import type { RunStatus } from '../../domain/state.ts'
-import { statusAfter } from '../../domain/status-after.ts'
+import { type RunStatus, statusAfter } from '../../domain/state.ts'
 import { RUN_STREAM_PREFIX, runIdOf, streamOf } from '../../log/run-log.ts'
 import type {
   EventStore,

@@ -4,8 +4,8 @@ import * as z from 'zod'
 import { RunDiff, SentConversation, type SentMessage } from '../../api/history.ts'
 import { ArtifactParams, ConversationQuery, DiffQuery, RunParams } from '../../api/run-requests.ts'
 import type { ChatMessage } from '../../domain/conversation.ts'
+import { FileChanges } from '../../domain/file-changes.ts'
 import type { Kind } from '../../domain/records.ts'
-import { Touched } from '../../domain/touched.ts'
 import { ArtifactIndex } from '../../queries/artifact-index.ts'
 import { sentConversation } from '../../queries/conversation.ts'
 import { runDetails } from '../../queries/run-details.ts'
@@ -62,10 +62,10 @@ export function runDiff(app: ZodApp, deps: AppDeps): void {
       const records: Partial<Record<Kind, number>> = {}
       const open = await openCall(before.value, deps)
       if (open.isErr()) return sendProblem(request, reply, queryProblem(open.error))
-      const touched = new Touched(open.value)
+      const changes = new FileChanges(open.value)
       const walked = await history.walk(runId, [from + 1, to], ({ seq, record }) => {
         records[record.kind] = (records[record.kind] ?? 0) + 1
-        touched.add(seq, record)
+        changes.add(seq, record)
       })
       const diff = walked.map(() => ({
         run_id: runId,
@@ -73,8 +73,8 @@ export function runDiff(app: ZodApp, deps: AppDeps): void {
         to,
         changes: fieldChanges(runDetails(before.value), runDetails(after.value)),
         records,
-        files: touched.files(),
-        commands: touched.commands(),
+        files: changes.files(),
+        commands: changes.commands(),
       }))
       return sendResult(request, reply, diff, queryProblem)
     },

@@ -23,7 +23,7 @@ describe('the table of goals', () => {
     expect(findGoal('no-such-goal')).toBeUndefined()
   })
 
-  test.each(names)('%s: a missing program is a verdict that says how to get it', async (name) => {
+  test.each(names)('%s: a missing program is a verdict with advice', async (name) => {
     const empty = await project({})
     const verdict = await check(name, await project(PACKAGE), {
       runCommand: withPath(empty),
@@ -67,7 +67,7 @@ describe('the table of goals', () => {
   })
 })
 
-describe('what a project suggests', () => {
+describe('suggested goals', () => {
   test.each<[string, Files, string[]]>([
     ['nothing', { 'README.md': '' }, []],
     ['pyproject.toml', { 'pyproject.toml': '' }, ['pytest']],

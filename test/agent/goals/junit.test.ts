@@ -41,7 +41,7 @@ describe('a JUnit report', () => {
     )
   })
 
-  test('gives a reason whose numbers add up', () => {
+  test('leads to a reason with consistent numbers', () => {
     fc.assert(
       fc.property(Cases, fc.constantFrom(0, 1), (cases, exitCode) => {
         const xml = `<testsuites><testsuite>${cases.map(caseXml).join('')}</testsuite></testsuites>`
@@ -68,7 +68,7 @@ describe('a JUnit report', () => {
     )
   })
 
-  test('cut anywhere is refused', async () => {
+  test('that is cut off is refused', async () => {
     const xml = (await fixture('bun-test.xml')).trimEnd()
     fc.assert(
       fc.property(fc.integer({ min: 1, max: xml.length - 1 }), (length) => {
@@ -87,7 +87,8 @@ describe('a JUnit report', () => {
     const Text = fc.oneof(fc.string(), fc.array(fc.oneof(Piece, fc.string()), { maxLength: 6 }))
     fc.assert(
       fc.property(Text, (text) => {
-        parseJUnit(Array.isArray(text) ? text.join('') : text)
+        const xml = Array.isArray(text) ? text.join('') : text
+        expect(() => parseJUnit(xml)).not.toThrow()
       }),
     )
   })

@@ -7,7 +7,7 @@ const OWN = 'q8Zr-own-key-of-the-server'
 guardSecrets([{ name: 'OPENAI_API_KEY', value: OWN }])
 const [token = ''] = FAKES['github-token'] ?? []
 
-/** Whatever is left of a secret, it is less than this. */
+/** Less than this many characters of a secret may be left. */
 function expectNothingOf(secret: string, text: string): void {
   for (let at = 0; at + 8 <= secret.length; at += 1) {
     expect(text).not.toContain(secret.slice(at, at + 8))
@@ -15,11 +15,11 @@ function expectNothingOf(secret: string, text: string): void {
 }
 
 test.each([token, OWN])(
-  'a verdict that is cut within a secret has no half of it: %s',
+  'a verdict that is cut within a secret holds no half of it: %s',
   async (secret) => {
-    for (const behind of [4_060, 4_075, 4_085]) {
+    for (const length of [4_060, 4_075, 4_085]) {
       const cwd = await project({
-        out: `x ${secret} ${'y'.repeat(behind)}\n${'z '.repeat(90)}${secret} end`,
+        out: `x ${secret} ${'y'.repeat(length)}\n${'z '.repeat(90)}${secret} end`,
       })
       const shellGoal = {
         check_command: 'cat out; false',

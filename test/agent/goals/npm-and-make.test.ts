@@ -26,7 +26,7 @@ describe('npm-test on real projects', () => {
     expect(verdict.details).toContain('1 == 2')
   })
 
-  test('failures behind `|| true` are no success', async () => {
+  test('failures before `|| true` are no success', async () => {
     const cwd = await node('node --test || true', "test('adds', () => assert.equal(1, 2))")
     const verdict = await check('npm-test', cwd)
     expect(verdict.achieved).toBe(false)
@@ -55,7 +55,7 @@ describe('npm-test on real projects', () => {
     expect(verdict.reason).toMatch(/^There is no test script/)
   })
 
-  test('a runner without totals goes by its exit code and its last words', async () => {
+  test('for a runner without totals, the exit code and the last output count', async () => {
     const cwd = await project({ 'package.json': packageJson('echo checked && exit 4') })
     const verdict = await check('npm-test', cwd)
     expect(verdict.reason).toBe('npm test ended with exit code 4: checked')
@@ -79,7 +79,7 @@ describe.skipIf(isMissing('make'))('make-test on real projects', () => {
     })
   })
 
-  test('goes by the totals of a runner that it calls', async () => {
+  test('uses the totals of a runner that it calls', async () => {
     const verdict = await make(
       "test:\n\t-@echo 'FAILED t.py::test_a'; echo '1 failed, 2 passed in 0.1s'\n",
     )

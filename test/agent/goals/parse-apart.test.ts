@@ -5,7 +5,7 @@ import { parseApart } from '../../../src/agent/goals/parse-apart.ts'
 const never = new AbortController().signal
 const MIB = 1024 * 1024
 
-test('what a parser finds is answered', async () => {
+test('the result of a parser is returned', async () => {
   const xml = '<testsuite><testcase name="a" classname="b"/></testsuite>'
   const junit = await parseApart('junit', [xml], never)
   expect(junit._unsafeUnwrap()).toMatchObject({ value: [{ name: 'a', outcome: 'passed' }] })
@@ -19,8 +19,8 @@ test('what a parser finds is answered', async () => {
   expect(cargo._unsafeUnwrap().summary).toMatchObject({ passed: 1 })
 })
 
-test('a report that takes too long to read is given up, and meanwhile all else goes on', async () => {
-  // Attributes without values, with which the XML library takes its time.
+test('a report that takes too long is given up, and other work continues meanwhile', async () => {
+  // Attributes without values are slow in the XML library.
   const hostile = `<testsuite a="1" ${'b '.repeat(4 * MIB)}></testsuite>`
   let turns = 0
   const timer = setInterval(() => turns++, 10)

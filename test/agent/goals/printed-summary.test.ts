@@ -28,7 +28,7 @@ describe('the totals that test runners print', () => {
     expect(readPrintedSummary(output)?.failures.map((failure) => failure.name)).toEqual(names)
   })
 
-  test('pytest.txt, whose errors count as failures', async () => {
+  test('in pytest.txt count errors as failures', async () => {
     const output = await fixture('pytest.txt')
     expect(numbers(output)).toEqual([3, 8, 1, 1])
     expect(readPrintedSummary(output)?.failures[0]?.name).toBe('tests/test_a.py::test_bad')
@@ -47,12 +47,12 @@ describe('the totals that test runners print', () => {
     expect(numbers(output)).toEqual([0, 0, 0, 0])
   })
 
-  test('are read from much odd output in little time', () => {
+  test('are read quickly from a lot of strange output', () => {
     const odd = 'not ok 1 - a\n ---\n  failureType: x\n'.repeat(25_000)
     expect(numbers(`${odd}\n# pass 1\n# fail 2\n`)).toEqual([1, 2, 0, 0])
   }, 5_000)
 
-  test('are unknown in words that look like them', () => {
+  test('are not seen in similar words', () => {
     expect(numbers('I ran 3 tests and 2 failed, 1 passed\nTests pass 7 of 8\n')).toBeNull()
   })
 })

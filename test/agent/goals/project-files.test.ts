@@ -9,7 +9,7 @@ import { project } from './support.ts'
 
 const READ = ['.retrai.yml', 'package.json', 'GNUmakefile', 'Makefile'] as const
 
-/** What may be in the place of a file: each fills or empties what reads it without care. */
+/** What may be in place of a file. Each blocks or floods a careless reader. */
 const HOSTILE: Readonly<Record<string, (path: string) => Promise<void>>> = {
   'a pipe that nobody writes to': async (path) => {
     const signal = new AbortController().signal
@@ -28,7 +28,7 @@ const HOSTILE: Readonly<Record<string, (path: string) => Promise<void>>> = {
 }
 
 describe.each(Object.entries(HOSTILE))('a project with %s', (_, make) => {
-  /** More than there are threads that read files. */
+  /** More than the threads that read files. */
   const projects = () =>
     Promise.all(
       Array.from({ length: 6 }, async () => {
@@ -38,7 +38,7 @@ describe.each(Object.entries(HOSTILE))('a project with %s', (_, make) => {
       }),
     )
 
-  test('suggests no goal by it, and files are still read', { timeout: 10_000 }, async () => {
+  test('gets no goal suggested by it, and files are still read', { timeout: 10_000 }, async () => {
     const found = await Promise.all(
       (await projects()).flatMap((cwd) =>
         goals
@@ -51,7 +51,7 @@ describe.each(Object.entries(HOSTILE))('a project with %s', (_, make) => {
     expect(await readFile(plain, 'utf8')).toBe('text')
   })
 
-  test('has no settings, and says why', { timeout: 10_000 }, async () => {
+  test('has no settings, and the error gives the reason', { timeout: 10_000 }, async () => {
     for (const settings of await Promise.all((await projects()).map(readShellGoal))) {
       expect(settings._unsafeUnwrapErr()).toMatch(
         /\.retrai\.yml: it cannot be read: ".retrai.yml" is (?:not a regular file|a folder|outside the project|too large)/,
@@ -92,14 +92,14 @@ describe('.retrai.yml', () => {
     expect(utilization).toBeLessThan(0.8)
   })
 
-  test('with more than its limit is refused, and says so', async () => {
+  test('above its size limit is refused with this reason', async () => {
     const text = `check_command: x\n${filled('# comment\n')}# comment\n`
     const settings = await readShellGoal(await project({ '.retrai.yml': text }))
     expect(settings._unsafeUnwrapErr()).toContain('too large to read: it has more than 65536 bytes')
   })
 })
 
-test('a Makefile of the largest size is looked at in no time', { timeout: 10_000 }, async () => {
+test('a Makefile of the largest size is read quickly', { timeout: 10_000 }, async () => {
   const cwd = await project({ Makefile: `${'test '.repeat(200_000)}\n` })
   const makeTest = goals.find(({ name }) => name === 'make-test')
   expect(await makeTest?.detect(cwd)).toBe(false)

@@ -4,7 +4,7 @@ import { systemPrompt } from '../../../src/agent/goals/prompt.ts'
 import { configOf } from './support.ts'
 
 describe('the system prompt', () => {
-  test.each(goals)('$name: tells the goal, its check, the folder and the limit', (goal) => {
+  test.each(goals)('$name: has the goal, its check, the folder and the limit', (goal) => {
     const prompt = systemPrompt(goal, configOf(goal.name, '/home/dev/project'))
     for (const part of [goal.name, goal.prompt, '/home/dev/project', 'at most 20 iterations']) {
       expect(prompt).toContain(part)
@@ -12,13 +12,13 @@ describe('the system prompt', () => {
     expect(prompt).not.toContain('undefined')
   })
 
-  test.each(goals)('$name: says of a person only where one decides', (goal) => {
+  test.each(goals)('$name: mentions a person only if one decides', (goal) => {
     const config = configOf(goal.name, '/home/dev/project')
     expect(systemPrompt(goal, config)).not.toContain('a person decides')
     expect(systemPrompt(goal, { ...config, hitl_enabled: true })).toContain('a person decides')
   })
 
-  test('tells the command and conditions of a shell-goal', () => {
+  test('has the command and the conditions of a shell-goal', () => {
     const shell_goal = {
       check_command: 'make check',
       success_condition: { exit_code: 0, output_contains: 'OK', max_seconds: 10 },

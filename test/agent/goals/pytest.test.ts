@@ -16,7 +16,7 @@ describe.skipIf(isMissing('pytest'))('pytest on real projects', () => {
     expect(verdict).toMatchObject({ achieved: true, reason: 'All 42 tests passed' })
   })
 
-  test('skipped tests and expected failures are told, not counted as passed', async () => {
+  test('skipped tests and expected failures are reported, and do not count as passed', async () => {
     const verdict = await verdictOf({
       'test_a.py': `import pytest
 def test_one(): pass
@@ -51,7 +51,7 @@ def test_known(): assert False
     expect(verdict.details.length).toBeLessThanOrEqual(4096)
   })
 
-  test('tests of one name are told apart by their files', async () => {
+  test('tests with the same name are shown with their files', async () => {
     const verdict = await verdictOf({
       'a/test_a.py': FAILS,
       'b/test_b.py': FAILS,
@@ -94,7 +94,7 @@ def test_both(leaks): assert False, "in the body"
     expect(verdict.reason).toContain("No module named 'no_such_module'")
   })
 
-  test('a broken conftest.py leaves no report: the verdict says so', async () => {
+  test('a broken conftest.py leaves no report, which is the verdict', async () => {
     const verdict = await verdictOf({
       'conftest.py': 'import no_such_module\n',
       'test_b.py': PASSES,
@@ -127,7 +127,7 @@ def test_both(leaks): assert False, "in the body"
     expect(verdict.reason).toMatch(/was ended by SIGKILL \(exit code 137\) and wrote no report/)
   })
 
-  test('passing tests do not make up for a bad exit code', async () => {
+  test('passing tests with a bad exit code are no success', async () => {
     const verdict = await verdictOf({
       'conftest.py': 'def pytest_sessionfinish(session): session.exitstatus = 7\n',
       'test_a.py': PASSES,
@@ -195,7 +195,7 @@ esac; done`
   const ONE_PASSED =
     '<testsuites><testsuite><testcase classname="t" name="a"/></testsuite></testsuites>'
 
-  test('python3 without pytest: the program pytest is taken', async () => {
+  test('without pytest in python3, the program pytest is used', async () => {
     const bin = await programs({ python3: LACKS, pytest: reports(ONE_PASSED) })
     const verdict = await check('pytest', await project({}), { runCommand: withPrograms(bin) })
     expect(verdict).toMatchObject({ achieved: true, reason: '1 test passed' })

@@ -5,7 +5,7 @@ import { check, programs, project, withPrograms } from './support.ts'
 
 const fixtureAt = (name: string): string => join(import.meta.dirname, 'fixtures', name)
 
-/** Runs a check with a program that prints what the real one was recorded to print. */
+/** Runs a check with a program that prints the recorded output of the real one. */
 async function checkWith(goal: string, program: string, script: string) {
   const bin = await programs({ [program]: script })
   return check(goal, await project({}), { runCommand: withPrograms(bin) })
@@ -16,7 +16,7 @@ describe('bun-test', () => {
   --reporter-outfile=*) cp "${fixtureAt('bun-test.xml')}" "\${option#*=}";;
 esac; done
 `
-  test('reads the JUnit report, nested suites and all', async () => {
+  test('reads the JUnit report with nested suites', async () => {
     const verdict = await checkWith(
       'bun-test',
       'bun',
@@ -28,13 +28,13 @@ esac; done
     expect(verdict.details).toContain('boom & co')
   })
 
-  test('failures behind exit code 0 are no success', async () => {
+  test('failures with exit code 0 are no success', async () => {
     const verdict = await checkWith('bun-test', 'bun', `${reporting}exit 0`)
     expect(verdict.achieved).toBe(false)
     expect(verdict.reason).toContain('bun test hides this with exit code 0')
   })
 
-  test('a test file that cannot be loaded, which the report leaves out', async () => {
+  test('a test file that cannot be loaded is named, although the report omits it', async () => {
     const printed = "error: Cannot find module './nope' from 'b.test.ts'"
     const verdict = await checkWith(
       'bun-test',
@@ -57,13 +57,13 @@ describe('pyright', () => {
     expect(verdict.details).toContain('(reportArgumentType)')
   })
 
-  test('no errors, with warnings told', async () => {
+  test('no errors, with the number of warnings', async () => {
     const verdict = await checkWith('pyright', 'pyright', clean(3))
     const reason = 'No type errors in 3 files, 2 warnings'
     expect(verdict).toMatchObject({ achieved: true, reason })
   })
 
-  test('a clean report does not make up for a bad exit code', async () => {
+  test('a clean report with a bad exit code is no success', async () => {
     const script = `${clean(3)}; echo 'Config file could not be parsed' >&2; exit 3`
     const verdict = await checkWith('pyright', 'pyright', script)
     expect(verdict.achieved).toBe(false)
@@ -129,7 +129,7 @@ describe('go-test', () => {
     expect(verdict.reason).toMatch(/^No test was run: go looks for/)
   })
 
-  test('no events at all: what go said', async () => {
+  test('without any events, the output of go is the reason', async () => {
     const script = `echo 'go: go.mod file not found' >&2; echo '{"Action": 7}'; exit 1`
     const verdict = await checkWith('go-test', 'go', script)
     expect(verdict.reason).toBe(
@@ -152,7 +152,7 @@ describe.skipIf(isMissing('go'))('go-test on a real project', () => {
 })
 
 describe('cargo-test', () => {
-  test('adds up all binaries and names one that crashed', async () => {
+  test('adds all binaries and names one that crashed', async () => {
     const script = `cat "${fixtureAt('cargo-test.stdout.txt')}"; cat "${fixtureAt('cargo-test.stderr.txt')}" >&2; exit 101`
     const verdict = await checkWith('cargo-test', 'cargo', script)
     expect(verdict.achieved).toBe(false)
@@ -170,7 +170,7 @@ describe('cargo-test', () => {
     expect(verdict.reason).toMatch(/^No test was run/)
   })
 
-  test('more output than can be read is a verdict, as failures may be in it', async () => {
+  test('more output than can be read is a verdict, because it may contain failures', async () => {
     const script = `head -c 40000000 /dev/zero | tr '\\0' x
 echo 'test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out'`
     const verdict = await checkWith('cargo-test', 'cargo', script)
@@ -205,7 +205,7 @@ describe.skipIf(isMissing('cargo'))('cargo-test on real projects', () => {
     expect(verdict.details).toContain('src/lib.rs:1')
   })
 
-  test('is no crate', async () => {
+  test('is not a crate', async () => {
     const verdict = await check('cargo-test', await project({}))
     expect(verdict.reason).toMatch(/^cargo test ended with exit code 101 .*Cargo\.toml/)
   })

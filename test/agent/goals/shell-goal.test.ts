@@ -16,7 +16,7 @@ success_condition:
 describe('.retrai.yml', () => {
   const read = async (text: string) => readShellGoal(await project({ '.retrai.yml': text }))
 
-  test('gives the command and all conditions; keys of other tools are let be', async () => {
+  test('has the command and all conditions; keys of other tools are ignored', async () => {
     expect((await read(FULL))._unsafeUnwrap()).toEqual({
       check_command: 'make check',
       success_condition: { exit_code: 0, output_contains: 'OK', max_seconds: 10 },
@@ -68,13 +68,13 @@ describe('.retrai.yml', () => {
     for (const problem of problems) expect(error).toContain(problem)
   })
 
-  test('that is not there is named', async () => {
+  test('that does not exist is named in the error', async () => {
     const cwd = await project({})
     const error = (await readShellGoal(cwd))._unsafeUnwrapErr()
     expect(error).toContain(`${cwd}/.retrai.yml: there is no such file`)
   })
 
-  test('is what a run of the goal is prepared with', async () => {
+  test('is read when a run of the goal is prepared', async () => {
     const prepared = await findGoal('shell-goal')?.prepare?.(await project({ '.retrai.yml': FULL }))
     expect(prepared?._unsafeUnwrap().check_command).toBe('make check')
   })
@@ -100,7 +100,7 @@ describe('shell-goal', () => {
     )
   })
 
-  test('names every condition that does not hold, and what was instead', async () => {
+  test('names every condition that does not hold, and what happened instead', async () => {
     const verdict = await run('echo broken; sleep 0.2; exit 3', {
       exit_code: 0,
       output_contains: 'OK',
@@ -117,7 +117,7 @@ describe('shell-goal', () => {
     ['frobnicate --all', 'frobnicate'],
     ['sh -c frobnicate', 'frobnicate'],
     ['./check.sh', './check.sh'],
-    ['exit 127', 'a program of it'],
+    ['exit 127', 'one of its programs'],
   ])('says that a program is missing: %s', async (command, what) => {
     const verdict = await run(command, { exit_code: 0 })
     expect(verdict.achieved).toBe(false)
@@ -126,7 +126,7 @@ describe('shell-goal', () => {
     )
   })
 
-  test('judges only the conditions that are named', async () => {
+  test('checks only the conditions that are set', async () => {
     expect((await run('echo OK; exit 3', { output_contains: 'OK' })).achieved).toBe(true)
     expect((await run('exit 3', { exit_code: 3 })).achieved).toBe(true)
   })
@@ -153,8 +153,8 @@ describe('shell-goal', () => {
     expect(verdict.achieved).toBe(false)
   })
 
-  test('without a command in the run is a verdict', async () => {
+  test('without a command in the run gives a verdict', async () => {
     const verdict = await check('shell-goal', await project({}))
-    expect(verdict.reason).toMatch(/holds no check_command/)
+    expect(verdict.reason).toMatch(/has no check_command/)
   })
 })

@@ -27,7 +27,7 @@ export const configOf = (
   shell_goal,
 })
 
-/** A project in a temporary folder that goes with the test. */
+/** A project in a temporary folder that is removed after the test. */
 export async function project(files: Files): Promise<string> {
   const cwd = await mkdtemp(join(tmpdir(), 'retrai-goal-'))
   onTestFinished(() => rm(cwd, { recursive: true, force: true }))
@@ -41,7 +41,7 @@ export async function project(files: Files): Promise<string> {
 export const fixture = (name: string): Promise<string> =>
   readFile(join(import.meta.dirname, 'fixtures', name), 'utf8')
 
-/** A folder of shell scripts that stand in for programs. */
+/** A folder of shell scripts in place of programs. */
 export async function programs(scripts: Files): Promise<string> {
   const folder = await project(
     Object.fromEntries(
@@ -52,13 +52,13 @@ export async function programs(scripts: Files): Promise<string> {
   return folder
 }
 
-/** Runs commands for real, with another PATH. */
+/** Runs real commands, with another PATH. */
 export const withPath =
   (path: string): RunCommand =>
   (command) =>
     runCommand({ ...command, env: { ...command.env, PATH: path } })
 
-/** Finds the programs of the folder before all others. */
+/** Finds programs in this folder first. */
 export const withPrograms = (folder: string): RunCommand =>
   withPath(`${folder}:${process.env.PATH ?? ''}`)
 

@@ -40,14 +40,14 @@ describe('shortened text', () => {
   })
 })
 
-test('the last line that says something', () => {
+test('the last line with a word', () => {
   expect(lastLine('one\ntwo\n----\n\n')).toBe('two')
   expect(lastLine('one\nnoise\n', /noise/)).toBe('one')
   expect(lastLine('noise\n', /noise/)).toBe('noise')
   expect(lastLine('')).toBe('')
 })
 
-test('a list of names tells how many it leaves out', () => {
+test('a list of names has the number of omitted names', () => {
   expect(nameList(['a', 'b'])).toBe('a, b')
   expect(nameList(['a', 'b', 'c', 'd', 'e', 'f', 'g'])).toBe('a, b, c, d, e and 2 more')
   expect(nameList(['a'], 3)).toBe('a and 2 more')

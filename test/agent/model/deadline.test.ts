@@ -1,12 +1,12 @@
 import { getEventListeners } from 'node:events'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { withDeadline } from '../../../src/agent/model/deadline.ts'
 
 const never = () => new Promise<never>(() => {})
 const LONG_MS = 60_000
 
 describe('work with a deadline', () => {
-  it('passes on what it yields or throws', async () => {
+  test('passes on what it returns or throws', async () => {
     const { signal } = new AbortController()
     const cause = new Error('broken')
     expect((await withDeadline(signal, LONG_MS, async () => 7))._unsafeUnwrap()).toBe(7)
@@ -14,7 +14,7 @@ describe('work with a deadline', () => {
     expect(threw._unsafeUnwrapErr()).toEqual({ type: 'threw', cause })
   })
 
-  it('ends at its deadline or abort, though the work does not notice', async () => {
+  test('ends at its deadline or abort, even if the work does not notice', async () => {
     const run = new AbortController()
     const late = await withDeadline(run.signal, 1, never)
     expect(late._unsafeUnwrapErr()).toEqual({ type: 'timed_out' })
@@ -23,19 +23,21 @@ describe('work with a deadline', () => {
     expect((await aborted)._unsafeUnwrapErr()).toEqual({ type: 'aborted' })
   })
 
-  it('tells the work to stop', async () => {
+  test('aborts the signal of the work', async () => {
     const given: AbortSignal[] = []
-    await withDeadline(new AbortController().signal, 1, (signal) => {
-      given.push(signal)
-      return never()
-    })
+    ;(
+      await withDeadline(new AbortController().signal, 1, (signal) => {
+        given.push(signal)
+        return never()
+      })
+    )._unsafeUnwrapErr()
     expect(given.map(({ aborted }) => aborted)).toEqual([true])
   })
 
-  it('leaves nothing behind on the signal of a long run', async () => {
+  test('leaves no listener on the signal of a long run', async () => {
     const { signal } = new AbortController()
-    await withDeadline(signal, LONG_MS, async () => 7)
-    await withDeadline(signal, 1, never)
+    ;(await withDeadline(signal, LONG_MS, async () => 7))._unsafeUnwrap()
+    ;(await withDeadline(signal, 1, never))._unsafeUnwrapErr()
     expect(getEventListeners(signal, 'abort')).toEqual([])
   })
 })

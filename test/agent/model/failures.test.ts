@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Fault } from '../../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../../examples/scripted-model/server.ts'
 import { createModels } from '../../../src/agent/model/models.ts'
@@ -11,28 +11,28 @@ async function failure(fault: Fault, options: { timeoutMs?: number } = {}) {
 }
 const message = (text: string) => ({ error: { message: text, type: 'x', code: null } })
 
-describe('a failure worth another try', () => {
-  it.each([408, 409, 425, 429, 500, 502, 503, 529])('is status %d', async (status) => {
+describe('a failure that may be retried', () => {
+  test.each([408, 409, 425, 429, 500, 502, 503, 529])('is status %d', async (status) => {
     const { error, host } = await failure({ status, body: message('Try again.') })
     const sentence = `${host} failed to answer for scripted-model (${status}): Try again.`
     expect(error).toEqual({ type: 'transient', message: sentence, retryAfterMs: null })
   })
 
-  it('tells how long the endpoint asks to wait', async () => {
+  test('has the wait that the endpoint asks for', async () => {
     const headers = { 'retry-after': '2' }
     const { error } = await failure({ status: 429, headers })
     expect(error).toMatchObject({ type: 'transient', retryAfterMs: 2000 })
   })
 
-  it.each([
+  test.each([
     [{ fault: 'drop' }, /broke|cannot be reached/],
-    [{ fault: 'cut' }, /broke while scripted-model answered/],
-    [{ fault: 'garbage' }, /makes no sense: <html><body>It works!/],
-    [{ fault: 'empty' }, /makes no sense: .*no choices/],
-    [{ status: 200, body: '' }, /makes no sense: it is empty/],
-    [{ status: 200, body: '{"choices": [' }, /makes no sense/],
-    [{ status: 200, body: 'null' }, /makes no sense/],
-    [{ status: 200, body: { choices: [{ message: null }] } }, /makes no sense: choices.0.message/],
+    [{ fault: 'cut' }, /broke during the answer of scripted-model/],
+    [{ fault: 'garbage' }, /is not valid: <html><body>It works!/],
+    [{ fault: 'empty' }, /is not valid: .*no choices/],
+    [{ status: 200, body: '' }, /is not valid: it is empty/],
+    [{ status: 200, body: '{"choices": [' }, /is not valid/],
+    [{ status: 200, body: 'null' }, /is not valid/],
+    [{ status: 200, body: { choices: [{ message: null }] } }, /is not valid: choices.0.message/],
     [{ status: 200, body: message('Overloaded.') }, /failed to answer .*\(500\): Overloaded\./],
   ] as const)('is %j', async (fault, sentence) => {
     const { error, host } = await failure(fault)
@@ -41,25 +41,25 @@ describe('a failure worth another try', () => {
     expect(error).toHaveProperty('message', expect.stringContaining(host))
   })
 
-  it('is a call without a name', async () => {
+  test('is a call without a name', async () => {
     const { models } = await scripted(says({ tool_calls: [{ id: 'a', type: 'function' }] }))
     expect((await ask(models))._unsafeUnwrapErr().type).toBe('transient')
   })
 
-  it('is a reply too large to record', async () => {
+  test('is a reply that is too large to record', async () => {
     const { models } = await scripted([{ text: 'x'.repeat(500_000) }])
     const error = (await ask(models))._unsafeUnwrapErr()
     expect(error).toMatchObject({ type: 'transient' })
     expect(error).toHaveProperty('message', expect.stringContaining('too large'))
   })
 
-  it('is an endpoint that takes too long', async () => {
+  test('is an endpoint that takes too long', async () => {
     const { error, host } = await failure({ fault: 'hang' }, { timeoutMs: 50 })
     const sentence = `${host} gave no reply for scripted-model within 0.05 s`
     expect(error).toEqual({ type: 'transient', message: sentence, retryAfterMs: null })
   })
 
-  it('is an endpoint that is not there', async () => {
+  test('is an endpoint that does not exist', async () => {
     const server = await startScriptedModel({ script: [] })
     await server.close()
     const models = createModels({ llmBaseUrl: server.url })
@@ -69,7 +69,7 @@ describe('a failure worth another try', () => {
     expect(error).toEqual({ type: 'transient', message: sentence, retryAfterMs: null })
   })
 
-  it('is over after the faults that a script names', async () => {
+  test('is over after the faults in the script', async () => {
     const { models } = await scripted([
       { text: 'Done.', first: [{ status: 503 }, { fault: 'drop' }] },
     ])
@@ -79,32 +79,32 @@ describe('a failure worth another try', () => {
 })
 
 describe('a refusal', () => {
-  it.each([400, 402, 403, 404, 413, 422])('is status %d', async (status) => {
+  test.each([400, 402, 403, 404, 413, 422])('is status %d', async (status) => {
     const { error, host } = await failure({ status, body: message('That will not do.') })
     const sentence = `${host} refused the request for scripted-model (${status}): That will not do.`
     expect(error).toEqual({ type: 'refused', message: sentence })
   })
 
-  it('of the key names the variable that holds it', async () => {
+  test('because of the key names the variable of the key', async () => {
     const { error, host } = await failure({ status: 401, body: message('Incorrect API key.') })
     const sentence = `${host} refused the request for scripted-model (401): Incorrect API key. (is RETRAI_LLM_API_KEY right?)`
     expect(error).toEqual({ type: 'refused', message: sentence })
   })
 
-  it('is a quota that is used up, though it comes as 429', async () => {
+  test('is an exhausted quota, although its status is 429', async () => {
     const code = 'insufficient_quota'
     const byCode = await failure({ status: 429, body: { error: { message: 'Pay.', code } } })
     const byType = await failure({ status: 429, body: { error: { message: 'Pay.', type: code } } })
     expect([byCode.error.type, byType.error.type]).toEqual(['refused', 'refused'])
   })
 
-  it('may come with status 200', async () => {
+  test('may come with status 200', async () => {
     const body = { error: { message: 'No such model.', code: 404 } }
     const { error } = await failure({ status: 200, body })
     expect(error).toMatchObject({ type: 'refused' })
   })
 
-  it.each([
+  test.each([
     ['OpenAI', message('Bad thing.'), 'Bad thing.'],
     ['Google', [{ error: { code: 400, message: 'Bad thing.' } }], 'Bad thing.'],
     ['Ollama', { error: 'Bad thing.' }, 'Bad thing.'],
@@ -119,7 +119,7 @@ describe('a refusal', () => {
     expect(error).toEqual({ type: 'refused', message: sentence })
   })
 
-  it('never shows the key, though the endpoint does', async () => {
+  test('never shows the key, even if the endpoint does', async () => {
     const script = ({ headers }: { headers: { authorization?: string | undefined } }) => {
       const body = message(`Incorrect API key: ${headers.authorization} ${'x'.repeat(1000)}`)
       return { status: 401, body }
@@ -136,7 +136,7 @@ describe('a refusal', () => {
 })
 
 describe('an abort', () => {
-  it('ends a request at once', async () => {
+  test('ends a request at once', async () => {
     const arrived = Promise.withResolvers<void>()
     const { models } = await scripted(() => {
       arrived.resolve()
@@ -149,7 +149,7 @@ describe('an abort', () => {
     expect((await outcome)._unsafeUnwrapErr()).toEqual({ type: 'cancelled' })
   })
 
-  it('keeps a request from being made', async () => {
+  test('prevents a request', async () => {
     const { models, server } = await scripted([{ text: 'Done.' }])
     const outcome = await models.complete(REQUEST, AbortSignal.abort())
     expect(outcome._unsafeUnwrapErr()).toEqual({ type: 'cancelled' })

@@ -20,7 +20,7 @@ async function createProject({ brokenProject }: Exercise): Promise<string> {
   return folder
 }
 
-/** Makes the patches of one turn as the tool `file_patch` would. */
+/** Applies the patches of one turn as the tool `file_patch` does. */
 async function play({ script }: Exercise, folder: string, turn: number): Promise<void> {
   for (const { tool, args } of script[turn]?.calls ?? []) {
     if (tool !== 'file_patch') continue
@@ -34,7 +34,7 @@ async function play({ script }: Exercise, folder: string, turn: number): Promise
   }
 }
 
-/** What a command prints, however it ends. */
+/** The output of a command, even if it fails. */
 async function printed(folder: string, file: string, ...args: string[]): Promise<string> {
   const env = { ...process.env, PYTHONDONTWRITEBYTECODE: '1', NO_COLOR: '1', FORCE_COLOR: '0' }
   const run = promisify(execFile)(file, args, { cwd: folder, env })
@@ -66,18 +66,21 @@ async function countsOf(exercise: Exercise, count: typeof pytest): Promise<reado
   return counts
 }
 
-/** A bug is mended in each turn. */
-const MENDED = [
+/** Each turn fixes one bug. */
+const FIXED = [
   [5, 4],
   [3, 6],
   [2, 7],
   [0, 9],
 ]
 
-test('the calculator is mended in three turns', async () => {
-  expect(await countsOf(javascript, npmTest)).toEqual(MENDED)
+test('the model fixes the calculator in three turns', async () => {
+  expect(await countsOf(javascript, npmTest)).toEqual(FIXED)
 })
 
-test.skipIf(isMissing('pytest'))('and so is the one in Python', async () => {
-  expect(await countsOf(python, pytest)).toEqual(MENDED)
-})
+test.skipIf(isMissing('pytest'))(
+  'the model fixes the calculator in Python in three turns',
+  async () => {
+    expect(await countsOf(python, pytest)).toEqual(FIXED)
+  },
+)

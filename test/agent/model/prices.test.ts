@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { contextBudget, costUsd } from '../../../src/agent/model/prices.ts'
 import { route } from '../../../src/agent/model/routing.ts'
 
@@ -22,7 +22,7 @@ describe.each(KNOWN)('the price of %s', (model) => {
   const cost = (tokens: Partial<typeof usage>, settings = own) =>
     costUsd(route(model, settings), { ...usage, ...tokens }) ?? Number.NaN
 
-  it('is known, and grows with the tokens', () => {
+  test('is known, and grows with the tokens', () => {
     expect(cost({})).toBeGreaterThan(0)
     expect(cost({})).toBeLessThan(100)
     expect(cost({ inputTokens: 200_000 })).toBeGreaterThan(cost({}))
@@ -30,37 +30,37 @@ describe.each(KNOWN)('the price of %s', (model) => {
     expect(cost({ inputTokens: 0, outputTokens: 0 })).toBe(0)
   })
 
-  it('is lower for tokens read from the cache', () => {
+  test('is lower for tokens read from the cache', () => {
     expect(cost({ cachedInputTokens: 50_000 })).toBeLessThan(cost({}))
   })
 
-  it('survives an endpoint that reports more cached tokens than tokens', () => {
+  test('is known even if an endpoint reports more cached tokens than tokens', () => {
     expect(cost({ cachedInputTokens: 900_000 })).toBe(cost({ cachedInputTokens: 100_000 }))
   })
 
-  it('is taken by name at an endpoint of one’s own', () => {
+  test('is found by name for a custom endpoint', () => {
     expect(cost({}, custom)).toBe(cost({}))
   })
 })
 
-it('knows no price for a model outside the catalogue', () => {
+test('a model outside of the catalogue has no known price', () => {
   expect(costUsd(route('scripted-model', own), usage)).toBeNull()
   expect(costUsd(route('scripted-model', custom), usage)).toBeNull()
 })
 
-it('takes local models for free', () => {
+test('local models are free', () => {
   expect(costUsd(route('ollama/gpt-5', own), usage)).toBe(0)
 })
 
 describe('the budget of a conversation', () => {
-  it('leaves room for the reply', () => {
+  test('leaves room for the reply', () => {
     const budget = contextBudget(route('claude-sonnet-4-6', own))
     expect(budget).toBeGreaterThanOrEqual(100_000)
     // gpt-5 has a window of 400,000 tokens, of which a request may take 272,000.
     expect(contextBudget(route('gpt-5', own))).toBeLessThan(272_000)
   })
 
-  it('is modest for models with an unknown window', () => {
+  test('is modest for models with an unknown window', () => {
     expect(contextBudget(route('scripted-model', custom))).toBe(96_000)
     expect(contextBudget(route('ollama/llama3', own))).toBe(96_000)
   })

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { ask, says, scripted } from './support.ts'
 
 const call = (id: unknown, args: unknown, name = 'file_read') => ({
@@ -12,8 +12,8 @@ async function replyTo(message: Record<string, unknown>, rest: Record<string, un
   return (await ask(models))._unsafeUnwrap()
 }
 
-describe('what a model says', () => {
-  it('is text, tool calls, and what they took', async () => {
+describe('a reply', () => {
+  test('has text, tool calls and usage', async () => {
     const args = { path: 'a.py' }
     const { models } = await scripted([
       {
@@ -32,7 +32,7 @@ describe('what a model says', () => {
     })
   })
 
-  it.each([
+  test.each([
     ['a string', 'Done.', 'Done.'],
     ['null', null, null],
     ['left out', undefined, null],
@@ -51,17 +51,17 @@ describe('what a model says', () => {
     expect((await replyTo({ content })).text).toBe(text)
   })
 
-  it('may be a refusal', async () => {
+  test('may be a refusal', async () => {
     const { text } = await replyTo({ content: null, refusal: 'I will not do that.' })
     expect(text).toBe('I will not do that.')
   })
 
-  it('keeps the provider’s word for why it ended', async () => {
+  test('keeps the provider’s reason for its end', async () => {
     const { models } = await scripted([{ text: 'I was just', finishReason: 'length' }])
     expect((await ask(models))._unsafeUnwrap().finishReason).toBe('length')
   })
 
-  it('leaves a legacy function_call alone', async () => {
+  test('ignores a legacy function_call', async () => {
     const reply = await replyTo({ content: 'x', function_call: { name: 'f', arguments: '{}' } })
     expect(reply.toolCalls).toEqual([])
   })
@@ -74,7 +74,7 @@ describe('tool calls', () => {
     return { args, raw_args }
   }
 
-  it.each([
+  test.each([
     ['{"path": "a.py", "nested": {"n": [1, null]}}', { path: 'a.py', nested: { n: [1, null] } }],
     ['', {}],
     ['  ', {}],
@@ -85,14 +85,14 @@ describe('tool calls', () => {
     expect(await argumentsOf(written)).toEqual({ args, raw_args: undefined })
   })
 
-  it.each(['{"path": "a.py"', '"a.py"', '["a.py"]', 'null', '42', 'path=a.py'])(
+  test.each(['{"path": "a.py"', '"a.py"', '["a.py"]', 'null', '42', 'path=a.py'])(
     'keeps the arguments %j as they are, for they are no JSON object',
     async (written) => {
       expect(await argumentsOf(written)).toEqual({ args: {}, raw_args: written })
     },
   )
 
-  it('get ids that are unique in their reply, the same each time', async () => {
+  test('get ids that are unique in their reply, and the same each time', async () => {
     const ids = ['x', 'x', undefined, '', 'call_2', 7, 'x', 'x_2']
     const message = { tool_calls: ids.map((id) => call(id, '{}')) }
     const first = (await replyTo(message)).toolCalls.map(({ call_id }) => call_id)
@@ -108,17 +108,17 @@ describe('usage', () => {
     return { inputTokens, outputTokens }
   }
 
-  it('is what the endpoint reports', async () => {
+  test('is what the endpoint reports', async () => {
     const usage = { prompt_tokens: 10, completion_tokens: 3, total_tokens: 13 }
     expect(await usageOf(usage)).toEqual({ inputTokens: 10, outputTokens: 3 })
   })
 
-  it('counts thinking that only the total holds', async () => {
+  test('counts thinking tokens that only the total includes', async () => {
     const usage = { prompt_tokens: 10, completion_tokens: 3, total_tokens: 50 }
     expect(await usageOf(usage)).toEqual({ inputTokens: 10, outputTokens: 40 })
   })
 
-  it.each([undefined, null, 'many', { prompt_tokens: -1 }, { completion_tokens: 3 }])(
+  test.each([undefined, null, 'many', { prompt_tokens: -1 }, { completion_tokens: 3 }])(
     'is estimated where the endpoint reports %j',
     async (usage) => {
       const { inputTokens, outputTokens } = await usageOf(usage)
@@ -129,7 +129,7 @@ describe('usage', () => {
     },
   )
 
-  it('makes the price, cached tokens at theirs', async () => {
+  test('determines the price, with a lower price for cached tokens', async () => {
     const usage = { input: 10_000, output: 100 }
     const cost = async (cached: number) => {
       const { models } = await scripted([{ text: 'Done.', usage: { ...usage, cached } }])

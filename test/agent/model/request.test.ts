@@ -1,4 +1,4 @@
-import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { toRequestBody } from '../../../src/agent/model/request.ts'
 import { route } from '../../../src/agent/model/routing.ts'
 import type { ChatMessage } from '../../../src/domain/conversation.ts'
@@ -15,9 +15,9 @@ const calling = (...ids: string[]): ChatMessage => ({
 const result = (callId: string): ChatMessage => ({ role: 'tool', callId, content: 'x = 1' })
 
 describe('a request', () => {
-  it('holds the conversation, and says who asks', async () => {
+  test('has the conversation and the model', async () => {
     const { server, models } = await scripted([{ text: 'Done.' }])
-    await ask(models)
+    ;(await ask(models))._unsafeUnwrap()
     const [request] = server.requests
     expect(request?.model).toBe('scripted-model')
     expect(request?.headers.authorization).toBe(`Bearer ${KEY}`)
@@ -25,22 +25,22 @@ describe('a request', () => {
     expect(request?.stream).toBe(false)
   })
 
-  it('tells a foreign endpoint nothing that the SDK finds in the environment', async () => {
+  test('sends a foreign endpoint nothing from the environment', async () => {
     vi.stubEnv('OPENAI_ORG_ID', 'org-of-mine')
     vi.stubEnv('OPENAI_PROJECT_ID', 'project-of-mine')
     vi.stubEnv('OPENAI_API_KEY', 'key-of-mine')
     onTestFinished(() => void vi.unstubAllEnvs())
     const { server, models } = await scripted([{ text: 'Done.' }])
-    await ask(models)
+    ;(await ask(models))._unsafeUnwrap()
     expect(server.requests).toHaveLength(1)
     expect(JSON.stringify(server.requests[0]?.headers)).not.toContain('of-mine')
   })
 
-  it('names the model as its endpoint knows it', () => {
+  test('names the model as its endpoint knows it', () => {
     expect(bodyOf(REQUEST.messages, 'ollama/qwen3:8b').model).toBe('qwen3:8b')
   })
 
-  it('lists tools only where there are some', () => {
+  test('lists tools only if there are any', () => {
     const parameters = { $schema: 'https://json-schema.org/draft/2020-12/schema', type: 'object' }
     const tool = { name: 'file_read', description: 'Reads a file.', parameters }
     const target = route('gpt-5', {})
@@ -51,7 +51,7 @@ describe('a request', () => {
     expect(body.tools).toEqual([{ type: 'function', function: described }])
   })
 
-  it('gives every result to its call', () => {
+  test('assigns every result to its call', () => {
     const { messages } = bodyOf([calling('a', 'b'), result('a'), result('b')])
     const fn = { name: 'file_read', arguments: '{"path":"a.py"}' }
     const tool_calls = ['a', 'b'].map((id) => ({ id, type: 'function', function: fn }))
@@ -62,7 +62,7 @@ describe('a request', () => {
     ])
   })
 
-  it('sends every id once and in plain letters, though turns repeat them', () => {
+  test('sends every id once and in plain letters, even if turns repeat ids', () => {
     const turn = [calling('call:0', 'call:1'), result('call:0'), result('call:1')]
     const { messages } = bodyOf([...turn, ...turn])
     const called = messages.flatMap((message) =>
@@ -75,13 +75,13 @@ describe('a request', () => {
     expect(answered).toEqual(called)
   })
 
-  it('sends no name that a provider would refuse', () => {
+  test('sends no name that a provider would refuse', () => {
     const calls = [{ id: 'a', tool: `functions.read file:${'x'.repeat(99)}`, args: '{}' }]
     const [message] = bodyOf([{ role: 'assistant', content: null, calls }]).messages
     expect(JSON.stringify(message)).toMatch(/"name":"functions_read_file_x{44}"/)
   })
 
-  it('sends no message without text', () => {
+  test('sends no message without text', () => {
     const empty: ChatMessage[] = [
       { role: 'assistant', content: '', calls: [] },
       { role: 'tool', callId: 'a', content: '' },
@@ -89,7 +89,7 @@ describe('a request', () => {
     expect(bodyOf(empty).messages.map(({ content }) => content)).toEqual(['(nothing)', '(nothing)'])
   })
 
-  it('vouches for the first call of a turn to Gemini 3, and to nobody else', () => {
+  test('has a signature for the first call of a turn only for Gemini 3', () => {
     const turn = [calling('a', 'b'), result('a'), result('b')]
     const signed = (model: string) =>
       JSON.stringify(bodyOf(turn, model)).match(/thought_signature":/g)?.length ?? 0

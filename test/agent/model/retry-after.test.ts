@@ -1,9 +1,9 @@
-import { expect, it } from 'vitest'
+import { expect, test } from 'vitest'
 import { retryAfterMs } from '../../../src/agent/model/failures.ts'
 
 const now = Date.UTC(2026, 1, 18, 12, 0, 0)
 
-it.each([
+test.each([
   [{}, null],
   [{ 'retry-after': '7' }, 7000],
   [{ 'retry-after': '0.25' }, 250],

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { type ModelSettings, route } from '../../../src/agent/model/routing.ts'
 
 describe('routing by model name', () => {
@@ -8,7 +8,7 @@ describe('routing by model name', () => {
     openaiApiKey: 'key-of-openai',
   }
 
-  it.each([
+  test.each([
     ['claude-sonnet-4-6', 'https://api.anthropic.com/v1/', 'key-of-anthropic', 'claude-sonnet-4-6'],
     [
       'gemini-2.5-pro',
@@ -24,7 +24,7 @@ describe('routing by model name', () => {
     expect(target).toMatchObject({ endpoint: { baseUrl, apiKey }, model, missingKey: null })
   })
 
-  it.each([
+  test.each([
     ['claude-sonnet-4-6', 'ANTHROPIC_API_KEY'],
     ['gemini-2.5-pro', 'GEMINI_API_KEY'],
     ['gpt-5', 'OPENAI_API_KEY'],
@@ -33,13 +33,13 @@ describe('routing by model name', () => {
     expect(route(name, {}).missingKey).toBe(variable)
   })
 
-  it('sends the other models to OPENAI_BASE_URL where it is set', () => {
+  test('sends the other models to OPENAI_BASE_URL if it is set', () => {
     const target = route('gpt-5', { openaiBaseUrl: 'http://127.0.0.1:9/v1' })
     expect(target.endpoint.baseUrl).toBe('http://127.0.0.1:9/v1')
     expect(target.missingKey).toBe('OPENAI_API_KEY')
   })
 
-  it.each(['claude-sonnet-4-6', 'gemini-2.5-pro', 'ollama/qwen3:8b', 'gpt-5'])(
+  test.each(['claude-sonnet-4-6', 'gemini-2.5-pro', 'ollama/qwen3:8b', 'gpt-5'])(
     'sends %s under its own name to the one endpoint that takes all',
     (model) => {
       const one = { llmBaseUrl: 'http://127.0.0.1:9/v1', anthropicApiKey: 'a', openaiApiKey: 'b' }
@@ -50,7 +50,7 @@ describe('routing by model name', () => {
     },
   )
 
-  it('sends ollama/… to the address that is set', () => {
+  test('sends ollama/… to the configured address', () => {
     const { endpoint } = route('ollama/x', { ollamaUrl: 'http://box:1234/v1' })
     expect(endpoint.baseUrl).toBe('http://box:1234/v1')
   })

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { ask, REQUEST, scripted } from './support.ts'
 
 const reply = (calls: readonly string[] = []) => ({
@@ -13,7 +13,7 @@ async function post(url: string, body: unknown): Promise<Response> {
 }
 
 describe('the scripted model', () => {
-  it('answers by the place in the conversation, so a repeated request gets the same reply', async () => {
+  test('answers by the position in the conversation, so a repeated request gets the same reply', async () => {
     const { models } = await scripted([{ text: 'one' }, { text: 'two' }])
     const second = { messages: [...REQUEST.messages, reply()] }
     const third = { messages: [...second.messages, reply()] }
@@ -24,9 +24,9 @@ describe('the scripted model', () => {
     expect(texts).toEqual(['two', 'one', 'two', 'one', 'My script ends here.'])
   })
 
-  it('counts the faults of each conversation apart', async () => {
+  test('counts the faults of each conversation separately', async () => {
     const { models } = await scripted([{ text: 'one', first: [{ status: 500 }] }])
-    const other = { messages: [{ role: 'user' as const, content: 'Mend another one.' }] }
+    const other = { messages: [{ role: 'user' as const, content: 'Fix another one.' }] }
     const outcomes = []
     for (const request of [REQUEST, other, other, REQUEST]) {
       outcomes.push((await ask(models, request)).isOk())
@@ -34,7 +34,7 @@ describe('the scripted model', () => {
     expect(outcomes).toEqual([false, false, true, true])
   })
 
-  it('asks a function where the script is one', async () => {
+  test('calls the script if it is a function', async () => {
     const { models } = await scripted(({ turn, model, tools }) => ({
       text: `${turn} ${model} ${tools.join()}`,
     }))
@@ -43,13 +43,13 @@ describe('the scripted model', () => {
     expect(outcome._unsafeUnwrap().text).toBe('1 scripted-model file_read')
   })
 
-  it('lists itself', async () => {
+  test('lists itself', async () => {
     const { server } = await scripted([])
     const models = await (await fetch(`${server.url}/models`)).json()
     expect(models).toMatchObject({ object: 'list', data: [{ id: 'scripted-model' }] })
   })
 
-  it('streams where a client wants that', async () => {
+  test('streams if a client asks for it', async () => {
     const calls = [{ tool: 'file_read', args: { path: 'a.py' } }]
     const { server } = await scripted([{ text: 'I read it.', calls }])
     const messages = [{ role: 'user', content: 'Go.' }]
@@ -66,7 +66,7 @@ describe('the scripted model', () => {
     expect(chunks[2].usage.total_tokens).toBeGreaterThan(0)
   })
 
-  it('says what is wrong with a request', async () => {
+  test('reports what is wrong with a request', async () => {
     const { server } = await scripted([])
     expect((await post(server.url, { model: 'm' })).status).toBe(400)
     expect((await fetch(`${server.url}/completions`)).status).toBe(404)

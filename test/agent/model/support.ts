@@ -6,7 +6,7 @@ import { createModels } from '../../../src/agent/model/models.ts'
 
 export const KEY = 'sk-a-key-nobody-may-see'
 
-/** Starts a scripted model for the length of a test, and the models that reach it. */
+/** Starts a scripted model until the end of the test, and models that use it. */
 export async function scripted(script: Script, options: { timeoutMs?: number } = {}) {
   const server = await startScriptedModel({ script })
   onTestFinished(() => server.close())
@@ -18,18 +18,18 @@ export async function scripted(script: Script, options: { timeoutMs?: number } =
 export const REQUEST: ModelRequest = {
   modelName: 'scripted-model',
   messages: [
-    { role: 'system', content: 'You mend programs.' },
-    { role: 'user', content: 'Mend this one.' },
+    { role: 'system', content: 'You fix programs.' },
+    { role: 'user', content: 'Fix this one.' },
   ],
   tools: [],
 }
 
-/** Asks once, with a signal that nobody aborts. */
+/** Sends one request, with a signal that is never aborted. */
 export function ask(models: Models, request: Partial<ModelRequest> = {}) {
   return models.complete({ ...REQUEST, ...request }, new AbortController().signal)
 }
 
-/** A script that answers everything with this message of an assistant, whatever is wrong with it. */
+/** A script that answers every request with this assistant message, even if that is not valid. */
 export function says(message: Record<string, unknown>, rest: Record<string, unknown> = {}): Script {
   const choice = { index: 0, message: { role: 'assistant', ...message }, finish_reason: 'stop' }
   return [{ status: 200, body: { choices: [choice], ...rest } }]

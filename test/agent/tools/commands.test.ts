@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { isMissing } from '../../support/missing.ts'
 import { type Project, projectWith } from './support.ts'
 
@@ -25,7 +25,7 @@ async function committedWith(files: Readonly<Record<string, string>>): Promise<P
 }
 
 describe('bash_exec', () => {
-  it('gives what both streams said, and the exit code', async () => {
+  test('returns the output of both streams, and the exit code', async () => {
     const { run } = await projectWith({ 'a.txt': 'hello\n' })
     const ok = await run('bash_exec', { command: 'cat a.txt && [[ -f a.txt ]] && pwd | wc -l' })
     expect(ok).toMatchObject({ outcome: 'ok', exit_code: 0, output: 'hello\n1\n' })
@@ -33,7 +33,7 @@ describe('bash_exec', () => {
     expect(bad).toMatchObject({ outcome: 'error', exit_code: 7, output: 'no\n' })
   })
 
-  it('stops at its time limit and says so behind what was printed', async () => {
+  test('stops at its time limit, with a note after the output', async () => {
     const { run } = await projectWith()
     const result = await run('bash_exec', { command: 'printf begun; sleep 1000', timeout_s: 0.3 })
     expect(result).toMatchObject({ outcome: 'timed_out', exit_code: null })
@@ -42,7 +42,7 @@ describe('bash_exec', () => {
     )
   })
 
-  it('stops with its run', async () => {
+  test('stops with its run', async () => {
     const { cwd, run } = await projectWith()
     const controller = new AbortController()
     const result = run('bash_exec', { command: 'touch up; sleep 1000' }, controller.signal)
@@ -51,7 +51,7 @@ describe('bash_exec', () => {
     expect(await result).toMatchObject({ outcome: 'aborted', exit_code: null })
   })
 
-  it('keeps the whole of a long output as an artifact', async () => {
+  test('stores a long output as an artifact', async () => {
     const { artifacts, run } = await projectWith()
     const result = await run('bash_exec', { command: 'seq 1 200000' })
     expect(result).toMatchObject({ outcome: 'ok', truncated: true, bytes: 1_288_895 })
@@ -62,7 +62,7 @@ describe('bash_exec', () => {
     artifact?.stream.destroy()
   })
 
-  it.each([
+  test.each([
     { command: '' },
     { command: 'a\0b' },
     { command: 'ls', timeout_s: 0 },
@@ -77,7 +77,7 @@ describe('bash_exec', () => {
 })
 
 describe.skipIf(isMissing('git'))('git_status', () => {
-  it('tells the branch and what changed, and touches nothing', async () => {
+  test('shows the branch and the changes, and writes nothing', async () => {
     const { cwd, run } = await committedWith({ 'a.txt': 'a\n', 'b.txt': 'b\n' })
     await writeFile(join(cwd, 'a.txt'), 'changed\n')
     await writeFile(join(cwd, 'new.txt'), 'new\n')
@@ -87,7 +87,7 @@ describe.skipIf(isMissing('git'))('git_status', () => {
     expect(await readFile(join(cwd, '.git/index'))).toEqual(index)
   })
 
-  it('runs no program that the repository names', async () => {
+  test('runs no program that the repository names', async () => {
     const { cwd, run } = await committedWith({ 'a.txt': 'a\n' })
     const program = join(cwd, '.git', 'evil')
     await writeFile(program, `#!/bin/sh\ntouch "${join(cwd, 'ran')}"\n`)
@@ -105,7 +105,7 @@ describe.skipIf(isMissing('git'))('git_status', () => {
 })
 
 describe.skipIf(isMissing('git'))('git_diff', () => {
-  it('shows changes, staged or not', async () => {
+  test('shows changes, staged or not', async () => {
     const { cwd, run } = await committedWith({ 'a.txt': 'a\n', 'b.txt': 'b\n' })
     expect((await run('git_diff')).output).toBe('No changes to tracked files.')
     await writeFile(join(cwd, 'a.txt'), 'staged\n')
@@ -116,14 +116,14 @@ describe.skipIf(isMissing('git'))('git_diff', () => {
     expect(output).toMatch(/-a\n\+staged\n.*-b\n\+not staged\n/s)
   })
 
-  it('shows what is staged before the first commit', async () => {
+  test('shows what is staged before the first commit', async () => {
     const { run } = await repositoryWith({ 'a.txt': 'first\n' })
     const result = await run('git_diff')
     expect(result).toMatchObject({ outcome: 'ok' })
     expect(result.output).toContain('+first\n')
   })
 
-  it('shows only the project where it is a part of a repository', async () => {
+  test('shows only the project if that is a part of a repository', async () => {
     const { cwd, toolbox } = await committedWith({ 'a.txt': 'a\n', 'part/b.txt': 'b\n' })
     await writeFile(join(cwd, 'a.txt'), 'elsewhere\n')
     await writeFile(join(cwd, 'part/b.txt'), 'here\n')
@@ -139,7 +139,7 @@ describe.skipIf(isMissing('git'))('git_diff', () => {
 })
 
 describe.skipIf(isMissing('git'))('git_log', () => {
-  it('tells the last commits, newest first', async () => {
+  test('shows the last commits, newest first', async () => {
     const { cwd, run } = await committedWith({ 'a.txt': 'a\n' })
     git(cwd, 'commit', '--quiet', '--allow-empty', '--message=The second one')
     const { output, outcome } = await run('git_log')
@@ -147,7 +147,7 @@ describe.skipIf(isMissing('git'))('git_log', () => {
     expect(output).toMatch(/Ada: The second one\n.*Ada: The first one\n.*a\.txt \| 1 \+/s)
   })
 
-  it('says that there are none yet', async () => {
+  test('reports that there are no commits yet', async () => {
     const { run } = await repositoryWith({})
     const result = await run('git_log')
     expect(result).toMatchObject({ outcome: 'error', exit_code: 128 })
@@ -156,7 +156,7 @@ describe.skipIf(isMissing('git'))('git_log', () => {
 })
 
 describe.skipIf(isMissing('git'))('outside of a repository', () => {
-  it.each(['git_status', 'git_diff', 'git_log'])('%s says so', async (tool) => {
+  test.each(['git_status', 'git_diff', 'git_log'])('%s reports it', async (tool) => {
     const { run } = await projectWith()
     const result = await run(tool)
     expect(result).toMatchObject({ outcome: 'error', exit_code: 128 })
@@ -164,7 +164,7 @@ describe.skipIf(isMissing('git'))('outside of a repository', () => {
   })
 })
 
-/** A stand-in for the Python of a project's virtual environment, which prints its arguments. */
+/** A replacement for the Python of a project's virtual environment. It prints its arguments. */
 async function withPython(project: Project, folder: string, script: string): Promise<Project> {
   const bin = join(project.cwd, folder, 'bin')
   await mkdir(bin, { recursive: true })
@@ -173,7 +173,7 @@ async function withPython(project: Project, folder: string, script: string): Pro
 }
 
 describe('run_pytest', () => {
-  it.each(['.venv', 'venv'])(
+  test.each(['.venv', 'venv'])(
     'runs the pytest of %s with each argument as it is',
     async (folder) => {
       const project = await withPython(await projectWith(), folder, 'printf "<%s>" "$@"; exit 1')
@@ -183,7 +183,7 @@ describe('run_pytest', () => {
     },
   )
 
-  it.each([{ args: '-x tests' }, { args: [1] }, { args: ['a\0'] }, { path: 'tests' }])(
+  test.each([{ args: '-x tests' }, { args: [1] }, { args: ['a\0'] }, { path: 'tests' }])(
     'rejects %j',
     async (args) => {
       const { run } = await projectWith()
@@ -193,7 +193,7 @@ describe('run_pytest', () => {
 })
 
 describe.skipIf(isMissing('pytest'))('run_pytest with a real pytest', () => {
-  it('reports what failed, and leaves no compiled files behind', async () => {
+  test('reports what failed, and leaves no compiled files behind', async () => {
     const test = 'def test_good():\n    pass\n\ndef test_bad():\n    assert 1 == 2\n'
     const { cwd, run } = await projectWith({ 'test_a.py': test })
     const all = await run('run_pytest')

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { confine, openForReading, openTree } from '../../../src/agent/tools/confine.ts'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import { writeAtomically } from '../../../src/agent/tools/write-atomically.ts'
@@ -11,7 +11,7 @@ import { type Project, projectWith } from './support.ts'
 
 const SECRET = 'secret of another project\n'
 
-/** A project full of ways out; `secret` lies outside. */
+/** A project with many ways out; `secret` is outside. */
 async function leakyProject(): Promise<Project> {
   const project = await projectWith({ 'inside.txt': 'inside\n', 'folder/deep.txt': 'deep\n' })
   const { cwd, outside } = project
@@ -26,11 +26,11 @@ async function leakyProject(): Promise<Project> {
   return project
 }
 
-/** Each leads out of the project, given its folder and the one outside. */
+/** Paths that lead out of the project, made from its folder and the one outside. */
 const ESCAPES: readonly (readonly [string, (project: Project) => string])[] = [
   ['..', () => '../outside/secret'],
-  ['.. behind a folder', () => 'folder/../../outside/secret'],
-  ['.. behind a folder that does not exist', () => 'none/../../outside/secret'],
+  ['.. after a folder', () => 'folder/../../outside/secret'],
+  ['.. after a folder that does not exist', () => 'none/../../outside/secret'],
   ['an absolute path', ({ outside }) => join(outside, 'secret')],
   ['an absolute path that passes the project', ({ cwd }) => `${cwd}/../outside/secret`],
   ['a folder whose name begins like the project', ({ cwd }) => `${cwd}-other/secret`],
@@ -53,7 +53,7 @@ const CALLS = {
 }
 
 describe.each(Object.entries(CALLS))('%s', (tool, argsFor) => {
-  it.each(ESCAPES)('does not leave the project by %s', async (_, pathIn) => {
+  test.each(ESCAPES)('does not leave the project by %s', async (_, pathIn) => {
     const project = await leakyProject()
     const result = await project.run(tool, argsFor(pathIn(project)))
     expect(result).toMatchObject({ outcome: 'error', exit_code: 1 })
@@ -65,7 +65,7 @@ describe.each(Object.entries(CALLS))('%s', (tool, argsFor) => {
 })
 
 describe('a path inside the project', () => {
-  it.each([
+  test.each([
     ['as it is', () => 'inside.txt'],
     ['absolute', ({ cwd }: Project) => join(cwd, 'inside.txt')],
     ['with .. that stays inside', () => 'folder/../inside.txt'],
@@ -80,12 +80,12 @@ describe('a path inside the project', () => {
     })
   })
 
-  it('can begin with two dots', async () => {
+  test('can begin with two dots', async () => {
     const { run } = await projectWith({ '..odd': 'odd\n' })
     expect(await run('file_read', { path: '..odd' })).toMatchObject({ output: 'odd\n' })
   })
 
-  it('is found where the project itself is reached by a link', async () => {
+  test('is found if the project itself is reached by a link', async () => {
     const { cwd, toolbox } = await projectWith({ 'a.txt': 'a\n' })
     const alias = join(dirname(cwd), 'alias')
     await symlink(cwd, alias)
@@ -98,8 +98,8 @@ describe('a path inside the project', () => {
   })
 })
 
-describe('a link that is swapped in after the path was checked', () => {
-  it.each([
+describe('a link that replaces a path after the check', () => {
+  test.each([
     [
       'of the folder',
       async ({ cwd, outside }: Project) => {
@@ -128,11 +128,11 @@ describe('a link that is swapped in after the path was checked', () => {
   })
 })
 
-/** Swaps a folder with a link, by renames, until it is killed. */
+/** Swaps a folder with a link by renames until it is killed. */
 const SWAP = `
 const { renameSync, rmSync } = require('node:fs')
 const [folder, link, aside] = process.argv.slice(1)
-/** A tool may have made a folder of that name meanwhile. */
+/** A tool may have created a folder with that name meanwhile. */
 const move = (from, to) => {
   for (;;) {
     try {
@@ -152,7 +152,7 @@ for (;;) {
   move(aside, folder)
 }`
 
-/** A project whose folder `folder` is swapped with a link to the folder outside, as fast as a process can. */
+/** A project whose folder `folder` is constantly swapped with a link to the folder outside. */
 async function swappingProject() {
   const project = await projectWith({ 'folder/mine': 'mine\n', 'folder/sub/deep': 'deep\n' })
   const { cwd, outside } = project
@@ -171,12 +171,12 @@ async function swappingProject() {
   return { ...project, swapper }
 }
 
-/** Only that of the files inside and outside shows which of them was used. */
+/** Only the content of the files inside and outside shows which of them was used. */
 const allOf = async (folder: string): Promise<string[]> =>
   (await readdir(folder, { recursive: true })).sort()
 
-describe('a folder that another process swaps with a link without end', () => {
-  it.each([
+describe('a folder that another process constantly swaps with a link', () => {
+  test.each([
     ['file_read', { path: 'folder/mine' }, 300],
     ['file_read', { path: 'folder/sub/deep' }, 300],
     ['file_list', { path: 'folder' }, 300],
@@ -205,7 +205,7 @@ describe('a folder that another process swaps with a link without end', () => {
 })
 
 describe('the data folder of the server', () => {
-  /** A project with the data folder in it, though no run of it would have been created. */
+  /** A project with the data folder in it, for which no run would be created. */
   async function projectWithData() {
     const project = await projectWith({ '.retrai/keys/keyring.json': 'the keys\n' })
     const dataDir = join(project.cwd, '.retrai')
@@ -224,7 +224,7 @@ describe('the data folder of the server', () => {
     return { dataDir, run }
   }
 
-  it.each(['.retrai/keys/keyring.json', 'link/keys/keyring.json', '.retrai/new', '.retrai'])(
+  test.each(['.retrai/keys/keyring.json', 'link/keys/keyring.json', '.retrai/new', '.retrai'])(
     'is not reached by %s',
     async (path) => {
       const { dataDir, run } = await projectWithData()
@@ -238,7 +238,7 @@ describe('the data folder of the server', () => {
     },
   )
 
-  it('is not a place for a path, also where a call was let through', async () => {
+  test('is not reachable by a path, even for a call that was allowed', async () => {
     const { dataDir } = await projectWithData()
     const project = { cwd: dirname(dataDir), dataDir }
     for (const path of ['.retrai', '.retrai/keys/new', 'link/keys/keyring.json']) {
@@ -248,7 +248,7 @@ describe('the data folder of the server', () => {
     expect((await openTree(root, project))._unsafeUnwrapErr()).toEqual({ type: 'data_folder' })
   })
 
-  it('keeps every tool from a project that has it', async () => {
+  test('blocks every tool in a project that contains it', async () => {
     const { run } = await projectWithData()
     for (const [tool, args] of [
       ['bash_exec', { command: 'cat .retrai/keys/keyring.json' }],
@@ -261,7 +261,7 @@ describe('the data folder of the server', () => {
     }
   })
 
-  it('is not searched with what is round it', async () => {
+  test('is not searched together with the folders around it', async () => {
     const { run } = await projectWithData()
     for (const [tool, args] of [
       ['grep_search', { pattern: 'keys' }],
@@ -274,8 +274,8 @@ describe('the data folder of the server', () => {
   })
 })
 
-describe('a project that is gone', () => {
-  it('makes an error of every file tool', async () => {
+describe('a project that was removed', () => {
+  test('gives an error from every file tool', async () => {
     const { cwd, run } = await projectWith()
     await rm(cwd, { recursive: true })
     for (const [tool, argsFor] of Object.entries(CALLS)) {

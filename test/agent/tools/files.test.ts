@@ -1,46 +1,49 @@
 import { chmod, mkdir, open, readdir, readFile, stat, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { projectWith } from './support.ts'
 
 const numbered = (from: number, to: number): string =>
   Array.from({ length: to - from + 1 }, (_, index) => `line ${from + index}\n`).join('')
 
 describe('file_read', () => {
-  it('gives a file as it is, with its line ends', async () => {
+  test('returns a file unchanged, with its line ends', async () => {
     const content = '\ufeffone\r\ntwo\n\n  grün 😀\nno end'
     const { run } = await projectWith({ 'a.txt': content })
     expect(await run('file_read', { path: 'a.txt' })).toMatchObject({ output: content })
   })
 
-  it.each([
+  test.each([
     [{ offset: 3 }, numbered(3, 5)],
-    [{ limit: 2 }, `${numbered(1, 2)}[Lines 1 to 2 of a file of 35 bytes. Read on with offset 3.]`],
+    [
+      { limit: 2 },
+      `${numbered(1, 2)}[Lines 1 to 2 of a file of 35 bytes. Continue with offset 3.]`,
+    ],
     [
       { offset: 2, limit: 3 },
-      `${numbered(2, 4)}[Lines 2 to 4 of a file of 35 bytes. Read on with offset 5.]`,
+      `${numbered(2, 4)}[Lines 2 to 4 of a file of 35 bytes. Continue with offset 5.]`,
     ],
     [{ offset: 4, limit: 2 }, numbered(4, 5)],
     [{ offset: 5, limit: 100 }, 'line 5\n'],
-  ])('gives the lines that %j names', async (range, output) => {
+  ])('returns the lines that %j names', async (range, output) => {
     const { run } = await projectWith({ 'a.txt': numbered(1, 5) })
     const result = await run('file_read', { path: 'a.txt', ...range })
     expect(result).toMatchObject({ outcome: 'ok', output })
   })
 
-  it.each([
-    [numbered(1, 5), 6, 'has 5 lines only'],
-    ['one\ntwo', 3, 'has 2 lines only'],
-    ['one', 100, 'has 1 lines only'],
-  ])('says how many lines there are where %j has no line %i', async (content, offset, words) => {
+  test.each([
+    [numbered(1, 5), 6, 'has only 5 lines.'],
+    ['one\ntwo', 3, 'has only 2 lines.'],
+    ['one', 100, 'has only 1 line.'],
+  ])('reports the number of lines if %j has no line %i', async (content, offset, words) => {
     const { run } = await projectWith({ 'a.txt': content })
     const result = await run('file_read', { path: 'a.txt', offset })
     expect(result).toMatchObject({ outcome: 'error' })
     expect(result.output).toContain(words)
   })
 
-  it('shows any file whole to who reads on as it says', async () => {
+  test('shows any file completely over calls that continue at the given offset', async () => {
     const content = fc
       .array(fc.string({ unit: fc.constantFrom('a', 'é', '😀', ' '), maxLength: 300 }), {
         maxLength: 400,
@@ -68,7 +71,7 @@ describe('file_read', () => {
     )
   })
 
-  it('shows the beginning of a line that is too long, and where to read on', async () => {
+  test('shows the beginning of a line that is too long, and where to continue', async () => {
     const { run } = await projectWith({ 'a.txt': `first\n${'€'.repeat(50_000)}\nlast\n` })
     const result = await run('file_read', { path: 'a.txt', offset: 2 })
     expect(result).toMatchObject({ outcome: 'ok', truncated: false })
@@ -76,7 +79,7 @@ describe('file_read', () => {
     expect((await run('file_read', { path: 'a.txt', offset: 3 })).output).toBe('last\n')
   })
 
-  it('reads the beginning of a huge file without reading it all', async () => {
+  test('reads the beginning of a huge file without reading it all', async () => {
     const { cwd, run } = await projectWith()
     const file = await open(join(cwd, 'huge.log'), 'w')
     await file.write(numbered(1, 20_000))
@@ -88,7 +91,7 @@ describe('file_read', () => {
     expect(result.output).toContain(`of a file of ${20 * 1024 ** 3} bytes`)
   })
 
-  it('is harmless when its run is aborted while the file is opened', async () => {
+  test('is harmless when its run is aborted while the file is opened', async () => {
     const { run } = await projectWith({ 'a.txt': 'text' })
     const aborted = new AbortController()
     const result = run('file_read', { path: 'a.txt' }, aborted.signal)
@@ -96,12 +99,12 @@ describe('file_read', () => {
     expect(await result).toMatchObject({ outcome: 'error', exit_code: 1 })
   })
 
-  it('says that an empty file is empty', async () => {
+  test('reports that a file is empty', async () => {
     const { run } = await projectWith({ 'a.txt': '' })
     expect((await run('file_read', { path: 'a.txt' })).output).toBe('[The file is empty.]')
   })
 
-  it.each([
+  test.each([
     ['none.txt', 'does not exist'],
     ['none/none.txt', 'does not exist'],
     ['folder', 'is a folder'],
@@ -118,7 +121,7 @@ describe('file_read', () => {
     expect(result.output).toContain(words)
   })
 
-  it.each([{ path: '' }, { path: 'a\0b' }, { path: 'a', offset: 0 }, { path: 'a', limit: 1.5 }])(
+  test.each([{ path: '' }, { path: 'a\0b' }, { path: 'a', offset: 0 }, { path: 'a', limit: 1.5 }])(
     'rejects %j',
     async (args) => {
       const { run } = await projectWith()
@@ -128,21 +131,21 @@ describe('file_read', () => {
 })
 
 describe('file_list', () => {
-  it('tells folders, files with their sizes, and links', async () => {
+  test('lists folders, files with their sizes, and links', async () => {
     const { cwd, run } = await projectWith({ 'b.txt': 'four', 'src/a.ts': '' })
     await symlink('b.txt', join(cwd, 'link'))
     expect((await run('file_list')).output).toBe('b.txt (4 bytes)\nlink -> b.txt\nsrc/')
     expect((await run('file_list', { path: 'src' })).output).toBe('a.ts (0 bytes)')
   })
 
-  it('says where more is than it shows', async () => {
+  test('reports that there are more entries than it shows', async () => {
     const files = Object.fromEntries(Array.from({ length: 1001 }, (_, n) => [`f${n}`, '']))
     const { run } = await projectWith(files)
     const { output } = await run('file_list')
     expect(output.split('\n').at(-1)).toContain('only 1000 entries')
   })
 
-  it.each([
+  test.each([
     ['none', 'does not exist'],
     ['a.txt', 'is not a folder'],
   ])('says why %s cannot be listed', async (path, words) => {
@@ -154,7 +157,7 @@ describe('file_list', () => {
 })
 
 describe('file_write', () => {
-  it('makes a file and its folders, and leaves nothing else', async () => {
+  test('makes a file and its folders, and leaves nothing else', async () => {
     const { cwd, run } = await projectWith()
     const result = await run('file_write', { path: 'a/b/c.txt', content: 'grün\n' })
     expect(result).toMatchObject({ outcome: 'ok', output: 'Created a/b/c.txt (6 bytes).' })
@@ -162,7 +165,7 @@ describe('file_write', () => {
     expect(await readdir(join(cwd, 'a/b'))).toEqual(['c.txt'])
   })
 
-  it('replaces a file, keeps its mode, and does not touch who reads the old one', async () => {
+  test('replaces a file, keeps its mode, and does not disturb readers of the old one', async () => {
     const { cwd, run } = await projectWith({ 'run.sh': 'old' })
     await chmod(join(cwd, 'run.sh'), 0o751)
     const reader = await open(join(cwd, 'run.sh'))
@@ -174,7 +177,7 @@ describe('file_write', () => {
     await reader.close()
   })
 
-  it('writes through a link that stays inside, and keeps the link', async () => {
+  test('writes through a link that stays inside, and keeps the link', async () => {
     const { cwd, run } = await projectWith({ 'real.txt': 'old' })
     await symlink('real.txt', join(cwd, 'link.txt'))
     expect(await run('file_write', { path: 'link.txt', content: 'new' })).toMatchObject({
@@ -184,7 +187,7 @@ describe('file_write', () => {
     expect((await readdir(cwd)).sort()).toEqual(['link.txt', 'real.txt'])
   })
 
-  it.each([
+  test.each([
     ['folder', 'is a folder'],
     ['.', 'is a folder'],
     ['text/below', 'is not a folder'],
@@ -202,7 +205,7 @@ describe('file_write', () => {
 })
 
 describe('file_patch', () => {
-  it('replaces the one place, letter for letter', async () => {
+  test('replaces exactly the one place', async () => {
     const { cwd, run } = await projectWith({ 'a.py': '\ufeffone\r\ntwo\r\nthree\r\n' })
     const args = { path: 'a.py', old: 'two\r\n', new: "$& $1 $' \\n\r\n" }
     const result = await run('file_patch', args)
@@ -211,7 +214,7 @@ describe('file_patch', () => {
     expect(patched).toBe("\ufeffone\r\n$& $1 $' \\n\r\nthree\r\n")
   })
 
-  it('can take text away', async () => {
+  test('can remove text', async () => {
     const { cwd, run } = await projectWith({ a: 'one two' })
     expect(await run('file_patch', { path: 'a', old: ' two', new: '' })).toMatchObject({
       outcome: 'ok',
@@ -219,7 +222,7 @@ describe('file_patch', () => {
     expect(await readFile(join(cwd, 'a'), 'utf8')).toBe('one')
   })
 
-  it.each([
+  test.each([
     ['x\ny\nx\n', 'x', 'occurs 2 times in a (lines 1, 3)'],
     ['aaa', 'aa', 'occurs 2 times in a (lines 1, 1)'],
     ['abc', 'abd', 'occurs 0 times'],
@@ -234,7 +237,7 @@ describe('file_patch', () => {
     expect(await readFile(join(cwd, 'a'))).toEqual(Buffer.from(content))
   })
 
-  it('refuses a file that is too large to hold', async () => {
+  test('refuses a file that is too large', async () => {
     const { cwd, run } = await projectWith()
     const file = await open(join(cwd, 'huge'), 'w')
     await file.truncate(20 * 1024 ** 3)
@@ -244,7 +247,7 @@ describe('file_patch', () => {
     expect(result.output).toContain('too large')
   })
 
-  it('says that a file does not exist', async () => {
+  test('reports that a file does not exist', async () => {
     const { run } = await projectWith()
     const result = await run('file_patch', { path: 'none', old: 'a', new: 'b' })
     expect(result.output).toContain('does not exist')

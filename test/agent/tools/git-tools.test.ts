@@ -12,7 +12,7 @@ import {
   writeFile,
 } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { isMissing } from '../../support/missing.ts'
 import { type Project, projectWith } from './support.ts'
 
@@ -46,7 +46,7 @@ async function commit(cwd: string): Promise<void> {
   git(cwd, 'commit', '--quiet', '--message=The first one')
 }
 
-/** A repository with one commit and a change that git has to look into. */
+/** A repository with one commit and a change whose content git must read. */
 async function repository(): Promise<Repository> {
   const project = await projectWith()
   const { cwd, outside } = project
@@ -85,7 +85,7 @@ async function lackingBlob({ cwd, config }: Repository, url: string): Promise<vo
   )
 }
 
-/** A commit with a signature that nobody has made, as the last one. */
+/** Adds a commit with a forged signature. */
 async function signedCommit({ cwd }: Repository, kind: 'PGP' | 'SSH'): Promise<void> {
   const tree = git(cwd, 'rev-parse', 'HEAD^{tree}').trim()
   const who = 'Ada <ada@example.org> 1700000000 +0000'
@@ -107,14 +107,14 @@ async function submodule({ cwd, outside }: Repository): Promise<string> {
   return folder
 }
 
-/** Moves the git folder out of the project and has it run a program. */
+/** Moves the git folder out of the project, with a setting that runs a program. */
 async function moveOut({ cwd, outside, config, program }: Repository): Promise<string> {
   config(['core.fsmonitor', program])
   await rename(join(cwd, '.git'), join(outside, 'moved.git'))
   return join(outside, 'moved.git')
 }
 
-/** Whether git runs the program, if nothing keeps it from that. */
+/** Whether git runs the program without protection. */
 type Trick = readonly [name: string, bites: boolean, setUp: (made: Repository) => Promise<void>]
 
 const TRICKS: readonly Trick[] = [
@@ -304,7 +304,7 @@ const TRICKS: readonly Trick[] = [
     },
   ],
   [
-    'a lazy fetch from an address that stands for another',
+    'a lazy fetch from an address that replaces another',
     true,
     async (made) => {
       await lackingBlob(made, 'https://localhost/none')
@@ -326,7 +326,7 @@ const TRICKS: readonly Trick[] = [
       const folder = await submodule(made)
       await writeFile(join(folder, '.gitattributes'), '*.txt filter=x\n')
       git(folder, 'config', 'filter.x.clean', made.program)
-      // As long as before, so that git has to read it.
+      // The length is the same, so git must read the content.
       await writeFile(join(folder, 'a.txt'), 'b\n')
     },
   ],
@@ -411,18 +411,18 @@ const TRICKS: readonly Trick[] = [
 ]
 
 describe.skipIf(isMissing('git'))('no program of a repository is run', () => {
-  it('by any of more than 23 tricks', () => {
+  test('by any of more than 23 tricks', () => {
     expect(TRICKS.length).toBeGreaterThanOrEqual(23)
   })
 
-  it.each(TRICKS)('by %s', { timeout: 60_000 }, async (_, bites, setUp) => {
+  test.each(TRICKS)('by %s', { timeout: 60_000 }, async (_, bites, setUp) => {
     const made = await repository()
     await setUp(made)
     for (const tool of TOOLS) {
       await made.run(tool)
       expect(`${tool}: ${made.hasRun()}`).toBe(`${tool}: false`)
     }
-    // A trick that does nothing to an unguarded git would prove nothing of a guarded one.
+    // A trick without effect on an unprotected git would prove nothing about the protected one.
     for (const args of [['status'], ['diff', 'HEAD'], ['log', '--stat', '--patch']]) {
       try {
         git(made.cwd, ...args)
@@ -443,7 +443,7 @@ describe.skipIf(isMissing('git'))('a repository that leads out of the project is
     return { ...made, other }
   }
 
-  it.each<[string, RegExp, (made: Repository & { readonly other: string }) => Promise<void>]>([
+  test.each<[string, RegExp, (made: Repository & { readonly other: string }) => Promise<void>]>([
     [
       'by a link in place of .git',
       /^\.git leads out of the project's folder/,
@@ -502,7 +502,7 @@ describe.skipIf(isMissing('git'))('a repository that leads out of the project is
     }
   })
 
-  it.each(['config', 'index', 'HEAD'])(
+  test.each(['config', 'index', 'HEAD'])(
     'if .git/%s is a pipe',
     { timeout: 10_000 },
     async (name) => {
@@ -514,8 +514,8 @@ describe.skipIf(isMissing('git'))('a repository that leads out of the project is
   )
 })
 
-describe.skipIf(isMissing('git'))('an ordinary repository is read as before', () => {
-  it('and nothing in it is written, or left in the folder for what is needed for a moment', async () => {
+describe.skipIf(isMissing('git'))('an ordinary repository is read', () => {
+  test('without a change in it, and without files left in the scratch folder', async () => {
     const made = await repository()
     const listed = async () => (await readdir(join(made.cwd, '.git'), { recursive: true })).sort()
     const [names, index] = [await listed(), await readFile(join(made.cwd, '.git/index'))]
@@ -525,7 +525,7 @@ describe.skipIf(isMissing('git'))('an ordinary repository is read as before', ()
     expect(await readdir(join(made.outside, '../data/reports'))).toEqual([])
   })
 
-  it('with its packed history, tags and ignored files', async () => {
+  test('with its packed history, tags and ignored files', async () => {
     const made = await repository()
     git(made.cwd, 'tag', 'one')
     git(made.cwd, 'gc', '--quiet')
@@ -537,7 +537,7 @@ describe.skipIf(isMissing('git'))('an ordinary repository is read as before', ()
     expect((await made.run('git_log')).output).toContain('The first one')
   })
 
-  it('with the branch that it follows', async () => {
+  test('with the branch that it follows', async () => {
     const made = await repository()
     const clone = join(made.outside, 'clone')
     git(made.outside, 'clone', '--quiet', made.cwd, clone)
@@ -547,7 +547,7 @@ describe.skipIf(isMissing('git'))('an ordinary repository is read as before', ()
     expect((await made.run('git_status')).output).toBe('## main...origin/main [ahead 1]\n')
   })
 
-  it('with SHA-256, a split index and line ends of its own', async () => {
+  test('with SHA-256, a split index and line ends of its own', async () => {
     const made = await repository()
     await rm(join(made.cwd, '.git'), { recursive: true })
     git(made.cwd, 'init', '--quiet', '--object-format=sha256', '--initial-branch=main')
@@ -562,7 +562,7 @@ describe.skipIf(isMissing('git'))('an ordinary repository is read as before', ()
     expect((await made.run('git_log')).output).toContain('The first one')
   })
 
-  it('with a submodule, of which it says that its commit has changed', async () => {
+  test('with a submodule whose commit has changed', async () => {
     const made = await repository()
     const folder = await submodule(made)
     expect((await made.run('git_status')).output).toBe('## main\n M a.txt\n')
@@ -571,12 +571,12 @@ describe.skipIf(isMissing('git'))('an ordinary repository is read as before', ()
     expect((await made.run('git_diff')).output).toContain('+Subproject commit')
   })
 
-  it('as a clone that borrows objects from a folder of the same project', async () => {
+  test('as a clone that borrows objects from a folder of the same project', async () => {
     const made = await repository()
     git(made.cwd, 'clone', '--quiet', '--shared', '.', 'inner')
     const call = { call_id: 'c', tool: 'git_log', args: {}, read_only: true }
     const context = { cwd: join(made.cwd, 'inner'), signal: new AbortController().signal }
-    // The project of this call is the inner folder, and what it borrows lies outside of that.
+    // The project of this call is the inner folder, and the borrowed objects are outside of it.
     expect((await made.toolbox.execute(call, context)).output).toContain('alternates leads out')
   })
 })

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { INLINE_BYTES } from '../../../src/agent/tools/tool.ts'
 import { guardSecrets } from '../../../src/log/masking.ts'
 import { FAKES, pem } from '../../domain/mask/fakes.ts'
@@ -14,7 +14,7 @@ const [jwt = ''] = FAKES.jwt ?? []
 const MASKED = '[masked:github-token]'
 
 describe('the result of a tool', () => {
-  it('holds no secret, though the file does', async () => {
+  test('holds no secret, although the file does', async () => {
     const { run } = await projectWith({ '.env': `TOKEN=${token}\nKEY=${OWN}\n` })
     const shown = `TOKEN=${MASKED}\nKEY=[masked:OPENAI_API_KEY]\n`
     expect(await run('file_read', { path: '.env' })).toMatchObject({
@@ -29,7 +29,7 @@ describe('the result of a tool', () => {
     expect(found.output).toBe(`./.env:1:TOKEN=${MASKED}\n`)
   })
 
-  it('is done with the real thing', async () => {
+  test('is computed with the real secret', async () => {
     const { run, cwd } = await projectWith()
     await run('file_write', { path: 'a', content: token })
     expect(await readFile(join(cwd, 'a'), 'utf8')).toBe(token)
@@ -37,7 +37,7 @@ describe('the result of a tool', () => {
     expect((await run('bash_exec', asked)).output.trim()).toBe(String(token.length))
   })
 
-  it('is masked before it is kept, hashed and shortened', async () => {
+  test('is masked before it is stored, hashed and shortened', async () => {
     const filler = 'x'.repeat(INLINE_BYTES / 2 - 150)
     const { run, artifacts, cwd } = await projectWith({
       'long.txt': `${filler}\n${token}${token.slice(0, 1)}\n${filler}\n${token}\n${filler}`,
@@ -50,7 +50,7 @@ describe('the result of a tool', () => {
     expect(createHash('sha256').update(whole).digest('hex')).toBe(sha256)
     expect(result.bytes).toBe(whole.length)
     expect(whole.toString().split(MASKED)).toHaveLength(3)
-    // Wherever the head ended, it would have ended within the token.
+    // The head would end within a token, wherever it ends.
     expect(result.output).not.toContain(token.slice(0, 10))
     for (const folder of await readdir(join(cwd, '..', 'artifacts'))) {
       for (const name of await readdir(join(cwd, '..', 'artifacts', folder))) {
@@ -60,7 +60,7 @@ describe('the result of a tool', () => {
     }
   })
 
-  it('masks a secret that a program prints in parts', async () => {
+  test('masks a secret that a program prints in pieces', async () => {
     const { run } = await projectWith()
     const [head, tail] = [token.slice(0, 11), token.slice(11)]
     const command = `printf ${head}; sleep 0.05; echo warning >&2; sleep 0.05; echo ${tail}`
@@ -68,11 +68,11 @@ describe('the result of a tool', () => {
     expect(output.split('\n').sort()).toEqual(['', MASKED, 'warning'])
   })
 
-  it('has no half of a secret where a line is cut', async () => {
+  test('has no half of a secret at the end of a cut line', async () => {
     const short = INLINE_BYTES - 512
     const { run } = await projectWith({
       'line.txt': 'x'.repeat(short - 20) + token.repeat(3),
-      // Masks make it shorter, so that what is behind them comes into view.
+      // Masks shorten the line, so that text after them is shown.
       'min.js': `find(${`"${jwt}",`.repeat(30)}`,
     })
     const read = await run('file_read', { path: 'line.txt' })
@@ -83,7 +83,7 @@ describe('the result of a tool', () => {
     expect(found.output).toMatch(/^\.\/min\.js:1:find\(("\[masked:jwt\]",)+" \[…\]\n$/)
   })
 
-  it('tells what is wrong with arguments without a piece of a secret in them', async () => {
+  test('names the problem of arguments without a piece of a secret', async () => {
     const { toolbox, cwd } = await projectWith()
     const { signal } = new AbortController()
     for (const raw_args of [`{"a": ${token}`, `{"content": "${OWN}" "x"}`, `[${token}`]) {
@@ -97,7 +97,7 @@ describe('the result of a tool', () => {
     }
   })
 
-  it('masks a private key of many lines', async () => {
+  test('masks a private key of many lines', async () => {
     const { run } = await projectWith({ 'key.pem': `${pem('RSA ', 30)}\n`, 'b.txt': 'b' })
     const both = await run('bash_exec', { command: 'cat key.pem b.txt; head -9 key.pem' })
     expect(both.output).toBe('[masked:private-key]\nb[masked:private-key]\n')
@@ -105,18 +105,18 @@ describe('the result of a tool', () => {
 })
 
 describe('a file that was shown with masks', () => {
-  it('is not written anew with the masks in place of its secrets', async () => {
+  test('is not rewritten with masks in place of its secrets', async () => {
     const { run, cwd } = await projectWith({ 'app.env': `A=1\nTOKEN=${token}\n` })
     const { output: shown } = await run('file_read', { path: 'app.env' })
     const refused = await run('file_write', { path: 'app.env', content: `${shown}B=2\n` })
     expect(refused).toMatchObject({ outcome: 'error' })
-    expect(refused.output).toContain(`shown to you as ${MASKED}`)
+    expect(refused.output).toContain(`that you saw as ${MASKED}`)
     expect(await readFile(join(cwd, 'app.env'), 'utf8')).toBe(`A=1\nTOKEN=${token}\n`)
     await run('file_patch', { path: 'app.env', old: 'A=1', new: 'A=2' })
     expect(await readFile(join(cwd, 'app.env'), 'utf8')).toBe(`A=2\nTOKEN=${token}\n`)
   })
 
-  it('is written where it holds the same text itself, or no secret', async () => {
+  test('is written if it contains the mask itself, or no secret', async () => {
     const { run, cwd } = await projectWith({ 'docs.md': `${MASKED} and ${token}`, 'b.md': 'plain' })
     for (const path of ['docs.md', 'b.md', 'new.md']) {
       expect(await run('file_write', { path, content: `see ${MASKED}` })).toMatchObject({

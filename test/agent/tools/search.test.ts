@@ -1,7 +1,7 @@
 import { readdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { projectWith } from './support.ts'
 
 const FILES = {
@@ -14,7 +14,7 @@ const FILES = {
 }
 
 describe('grep_search', () => {
-  it('finds lines by an extended regular expression, with path and line', async () => {
+  test('finds lines by an extended regular expression, with path and line', async () => {
     const { run } = await projectWith(FILES)
     const result = await run('grep_search', { pattern: 'def (test_)?total|cart$' })
     expect(result).toMatchObject({ outcome: 'ok', exit_code: 0 })
@@ -25,7 +25,7 @@ describe('grep_search', () => {
     ])
   })
 
-  it.each([
+  test.each([
     ['src/deep', 'src/deep/er/cart_test.py:1:def test_total():\n'],
     ['src/cart.py', 'src/cart.py:1:def total():\n'],
   ])('looks only in %s when told to', async (path, output) => {
@@ -33,13 +33,13 @@ describe('grep_search', () => {
     expect((await run('grep_search', { pattern: 'def', path })).output).toBe(output)
   })
 
-  it('takes a pattern that looks like an option as a pattern', async () => {
+  test('takes a pattern that looks like an option as a pattern', async () => {
     const { run } = await projectWith({ a: 'x --include=*.py\n' })
     const result = await run('grep_search', { pattern: '--include' })
     expect(result).toMatchObject({ outcome: 'ok', output: './a:1:x --include=*.py\n' })
   })
 
-  it('does not follow links out of the project', async () => {
+  test('does not follow links out of the project', async () => {
     const { cwd, outside, run } = await projectWith()
     await writeFile(join(outside, 'secret'), 'secret\n')
     await symlink(outside, join(cwd, 'link'))
@@ -47,7 +47,7 @@ describe('grep_search', () => {
     expect(result).toMatchObject({ outcome: 'ok', output: 'Nothing matches.' })
   })
 
-  it.runIf(process.platform === 'linux').each([['a{1,30000}'], ['((a{1,100}){1,100}){1,100}']])(
+  test.runIf(process.platform === 'linux').each([['a{1,30000}'], ['((a{1,100}){1,100}){1,100}']])(
     'gives up a pattern that takes too much memory: %s',
     async (pattern) => {
       const { run, cwd } = await projectWith({ a: 'aaa\n' })
@@ -58,7 +58,7 @@ describe('grep_search', () => {
     },
   )
 
-  it('shortens the lines of minified files, so that none hides what else is found', async () => {
+  test('shortens the lines of minified files, so that they do not hide other results', async () => {
     const minified = `total${'€'.repeat(100_000)}\n`.repeat(50)
     const { artifacts, run } = await projectWith({
       'a.js': minified,
@@ -74,14 +74,14 @@ describe('grep_search', () => {
     for (const line of lines) expect(line).toMatch(/^\.\/[abc]\.js:\d+:total(€{480,500} \[…\])?$/)
   })
 
-  it('says what is wrong with a pattern', async () => {
+  test('reports what is wrong with a pattern', async () => {
     const { run } = await projectWith(FILES)
     const result = await run('grep_search', { pattern: '(unclosed' })
     expect(result).toMatchObject({ outcome: 'error', exit_code: 2 })
     expect(result.output).toMatch(/grep: .*\(/)
   })
 
-  it('says that a path does not exist', async () => {
+  test('reports that a path does not exist', async () => {
     const { run } = await projectWith(FILES)
     const result = await run('grep_search', { pattern: 'a', path: 'none' })
     expect(result).toMatchObject({ outcome: 'error' })
@@ -90,7 +90,7 @@ describe('grep_search', () => {
 })
 
 describe('find_files', () => {
-  it.each([
+  test.each([
     ['src/**/*.py', 'src/cart.py\nsrc/deep/er/cart_test.py'],
     ['*cart*', 'src/cart.py\nsrc/deep/er/cart_test.py'],
     ['./*.md', 'readme.md'],
@@ -103,13 +103,13 @@ describe('find_files', () => {
     expect(await run('find_files', { pattern })).toMatchObject({ outcome: 'ok', output })
   })
 
-  it('takes a pattern that names the project in full', async () => {
+  test('accepts a pattern with the full path of the project', async () => {
     const { cwd, run } = await projectWith(FILES)
     const result = await run('find_files', { pattern: `${cwd}/src/*.py` })
     expect(result).toMatchObject({ outcome: 'ok', output: 'src/cart.py' })
   })
 
-  it.each(['../outside/*', '/etc/host*', 'src/../../outside/*', '{..,src}/outside/*'])(
+  test.each(['../outside/*', '/etc/host*', 'src/../../outside/*', '{..,src}/outside/*'])(
     'does not leave the project by %s',
     async (pattern) => {
       const { outside, run } = await projectWith(FILES)
@@ -120,7 +120,7 @@ describe('find_files', () => {
     },
   )
 
-  it.each(['link/*', 'l*/*', '**/secret', '{/,src}/../*/secret', '{/etc/,x}hosts'])(
+  test.each(['link/*', 'l*/*', '**/secret', '{/,src}/../*/secret', '{/etc/,x}hosts'])(
     'does not leave the project by a link or by what %s expands to',
     async (pattern) => {
       const { cwd, outside, run } = await projectWith(FILES)
@@ -130,12 +130,12 @@ describe('find_files', () => {
     },
   )
 
-  it('quotes a name with a line break, so that it cannot pass for two', async () => {
+  test('quotes a name with a line break, so that it does not look like two names', async () => {
     const { run } = await projectWith({ 'a\nb.py': '' })
     expect((await run('find_files', { pattern: '*.py' })).output).toBe('"a\\nb.py"')
   })
 
-  it('says where more files are than it shows', async () => {
+  test('reports that there are more files than it shows', async () => {
     const files = Object.fromEntries(Array.from({ length: 1002 }, (_, n) => [`f${n}.txt`, '']))
     const { run } = await projectWith(files)
     const lines = (await run('find_files', { pattern: '*.txt' })).output.split('\n')
@@ -143,7 +143,7 @@ describe('find_files', () => {
     expect(lines.at(-1)).toBe('[there are more than 1000 files]')
   })
 
-  it('ends with its run, however long its pattern takes', async () => {
+  test('ends with its run, even if its pattern takes long', async () => {
     const { run } = await projectWith({ [`${'a'.repeat(200)}.txt`]: '' })
     const pattern = `${'*a'.repeat(40)}b`
     const result = await run('find_files', { pattern }, AbortSignal.timeout(500))

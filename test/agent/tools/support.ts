@@ -14,15 +14,15 @@ type Run = (tool: string, args?: Args, signal?: AbortSignal) => Promise<PayloadO
 
 export type Project = {
   readonly cwd: string
-  /** A folder beside the project, where no tool may reach. */
+  /** A folder beside the project that no tool may reach. */
   readonly outside: string
   readonly toolbox: Toolbox
   readonly artifacts: ReturnType<typeof createArtifacts>
-  /** Runs a tool in the project, as a call of the model. */
+  /** Runs a tool in the project, like a call of the model. */
   readonly run: Run
 }
 
-/** A project with these files in it, its tools, and real processes unless told otherwise. */
+/** A project with these files, its tools, and by default real processes. */
 export async function projectWith(
   files: Readonly<Record<string, string | Buffer>> = {},
   options: { readonly runCommand?: RunCommand } = {},

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import { text } from 'node:stream/consumers'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import { PAYLOADS } from '../../../src/domain/records.ts'
 import type { RunCommand } from '../../../src/runner/command.ts'
@@ -10,7 +10,7 @@ import { projectWith } from './support.ts'
 
 const INLINE_BYTES = 16_384
 
-/** A command that prints what it is told to and ends well. */
+/** A command that prints this text and succeeds. */
 const printing =
   (output: string): RunCommand =>
   async () => {
@@ -20,7 +20,7 @@ const printing =
   }
 
 describe('the toolbox', () => {
-  it('has exactly the tools that it should, and tells which of them only read', async () => {
+  test('has exactly the documented tools, and knows which of them only read', async () => {
     const { toolbox } = await projectWith()
     expect(toolbox.specs.map(({ name }) => name).sort()).toEqual([
       'bash_exec',
@@ -46,7 +46,7 @@ describe('the toolbox', () => {
     ])
   })
 
-  it('describes each tool by a closed JSON Schema of an object', async () => {
+  test('describes each tool by a closed JSON Schema of an object', async () => {
     const { toolbox } = await projectWith()
     for (const { description, parameters } of toolbox.specs) {
       expect(description).not.toBe('')
@@ -59,7 +59,7 @@ describe('the toolbox', () => {
     })
   })
 
-  it('answers with a payload that the log takes', async () => {
+  test('returns a payload that the log accepts', async () => {
     const { run } = await projectWith({ 'a.txt': 'a\n' })
     const result = await run('file_read', { path: 'a.txt' })
     expect(PAYLOADS.tool_result.parse(result)).toEqual({
@@ -75,7 +75,7 @@ describe('the toolbox', () => {
     })
   })
 
-  it('rejects a tool that there is not, and names those that there are', async () => {
+  test('rejects a tool that does not exist, and names the tools that do', async () => {
     const { run, toolbox } = await projectWith()
     const result = await run('file_delete', { path: 'a' })
     expect(result).toMatchObject({ outcome: 'rejected', exit_code: null })
@@ -83,12 +83,12 @@ describe('the toolbox', () => {
     for (const { name } of toolbox.specs) expect(result.output).toContain(name)
   })
 
-  it('rejects a name of the prototype', async () => {
+  test('rejects a name of the prototype', async () => {
     const { run } = await projectWith()
     expect(await run('constructor')).toMatchObject({ outcome: 'rejected' })
   })
 
-  it.each([
+  test.each([
     ['{"path": "a', 'not valid JSON: '],
     ['[1]', 'JSON, but not an object'],
   ])('rejects arguments that were %s', async (raw_args, problem) => {
@@ -100,14 +100,14 @@ describe('the toolbox', () => {
     expect(result.output).toContain(problem)
   })
 
-  it('names every problem of arguments that are not right', async () => {
+  test('names every problem of arguments that are not valid', async () => {
     const { run } = await projectWith()
     const result = await run('file_patch', { path: 7, old: '', extra: true })
     expect(result).toMatchObject({ outcome: 'rejected' })
     for (const name of ['path', 'old', 'new', '"extra"']) expect(result.output).toContain(name)
   })
 
-  it('makes an error of whatever goes wrong in a tool', async () => {
+  test('turns every exception in a tool into an error', async () => {
     const runCommand: RunCommand = () => Promise.reject(new Error('it broke'))
     const { run } = await projectWith({}, { runCommand })
     expect(await run('bash_exec', { command: 'true' })).toMatchObject({
@@ -117,7 +117,7 @@ describe('the toolbox', () => {
     })
   })
 
-  it('runs nothing for a run that is aborted', async () => {
+  test('runs nothing for an aborted run', async () => {
     const { run } = await projectWith()
     const write = await run('file_write', { path: 'a', content: 'a' }, AbortSignal.abort())
     expect(write).toMatchObject({ outcome: 'aborted', exit_code: null })
@@ -133,7 +133,7 @@ const longText = fc
   .chain((parts) => fc.integer({ min: 1, max: 200 }).map((times) => parts.join('').repeat(times)))
 
 describe('output', () => {
-  it('too long for a record is its head and tail in whole characters, the rest an artifact', async () => {
+  test('that is too long for a record is cut to head and tail in whole characters, and stored as an artifact', async () => {
     const { cwd, artifacts } = await projectWith()
     const { signal } = new AbortController()
     const call = { call_id: 'c', tool: 'bash_exec', args: { command: 'print' }, read_only: false }
@@ -173,7 +173,7 @@ describe('output', () => {
     )
   })
 
-  it('that cannot be kept is shortened all the same, and says so', async () => {
+  test('that cannot be stored is shortened too, with a note', async () => {
     const { cwd } = await projectWith()
     const full = Object.assign(new Error('no space left on device'), { code: 'ENOSPC' })
     const artifacts = { put: () => Promise.reject(full) }

@@ -1,4 +1,4 @@
-/** Texts with the shape of secrets, put together here so that no scanner takes this file for a leak. */
+/** Texts with the shape of secrets. They are put together here, so that no scanner reports this file as a leak. */
 const A = 'Ab3dEf6hIj9lMn2pQr5tUv8xYz1'
 const long = (length: number): string => A.repeat(Math.ceil(length / A.length)).slice(0, length)
 const digits = (length: number): string => '8274019365'.repeat(9).slice(0, length)
@@ -14,7 +14,7 @@ export const pem = (type: string, lines = 3): string =>
     join('-----END ', type, 'PRIVATE KEY-----'),
   ].join('\n')
 
-/** For each kind the secrets that stand for it. */
+/** Examples of each kind of secret. */
 export const FAKES: Readonly<Record<string, readonly string[]>> = {
   'retrai-token': [join('retrai', '_', long(43))],
   'aws-access-key': [join('AK', 'IA', upper(16)), join('AS', 'IA', upper(16))],
@@ -69,7 +69,7 @@ export const FAKES: Readonly<Record<string, readonly string[]>> = {
   ],
 }
 
-/** Secrets of which something before them stays readable: what comes in, the secret, what comes out. */
+/** Secrets with a beginning that stays readable: the kind, that beginning, the secret, and the text after it. */
 export const KEEPING: readonly (readonly [
   kind: string,
   kept: string,

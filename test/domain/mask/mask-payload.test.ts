@@ -9,19 +9,19 @@ import { FAKES } from './fakes.ts'
 const { text } = createMask([{ name: 'OPENAI_API_KEY', value: 'achieved' }])
 const [secret = ''] = FAKES['github-token'] ?? []
 
-/** Where a person, a model or a program can put any text. */
+/** The places where a person, a model or a program can put any text. */
 const PROSE = new Set(
   'text reason details output summary message traceback system_prompt call_id tool content'.split(
     ' ',
   ),
 )
 
-test('what holds no secret comes back as it is, the same object', () => {
+test('a payload without secrets is returned as it is, the same object', () => {
   const payload = { text: 'fine', tool_calls: [{ args: { a: ['b', { c: null }] } }], n: 1 }
   expect(maskPayload(payload, text)).toBe(payload)
 })
 
-test('strings are masked however deep they are, and nothing else changes', () => {
+test('strings are masked at any depth, and nothing else changes', () => {
   const payload = { a: [1, { b: `x ${secret}` }, null], c: true, d: 'x' }
   expect(maskPayload(payload, text)).toEqual({
     a: [1, { b: 'x [masked:github-token]' }, null],
@@ -30,7 +30,7 @@ test('strings are masked however deep they are, and nothing else changes', () =>
   })
 })
 
-test('names are masked in the arguments of tools, and two that are masked alike stay two', () => {
+test('names are masked in the arguments of tools, and two names with the same mask stay apart', () => {
   const [other = ''] = FAKES['github-token']?.slice(1) ?? []
   const payload = { tool_calls: [{ tool: 'x', args: { [secret]: 1, [other]: 2, status: secret } }] }
   expect(maskPayload(payload, text)).toEqual({
@@ -55,7 +55,7 @@ test('a name that means something to JavaScript stays a name', () => {
   )
 })
 
-test('words and hashes of the server stay, though a key of it is such a word', () => {
+test('words and hashes of the server stay, even if one of its keys is such a word', () => {
   const payload = { status: 'achieved', sha256: 'achieved', reason: 'achieved' }
   expect(maskPayload(payload, text)).toEqual({
     status: 'achieved',
@@ -64,7 +64,7 @@ test('words and hashes of the server stay, though a key of it is such a word', (
   })
 })
 
-test('records stay records, and those without a secret are not touched', () => {
+test('masked records are records, and records without a secret stay as they are', () => {
   fc.assert(
     fc.property(validRun(), (records) => {
       for (const record of records) {

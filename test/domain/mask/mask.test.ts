@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, it, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { createMask, type Mask } from '../../../src/domain/mask/mask.ts'
 import { KINDS } from '../../../src/domain/mask/rules.ts'
 import { FAKES, KEEPING, pem } from './fakes.ts'
@@ -9,13 +9,13 @@ const fakes = Object.entries(FAKES).flatMap(([kind, all]) =>
   all.map((fake) => [kind, fake] as const),
 )
 
-test('every kind is tried', () => {
+test('there is an example of every kind', () => {
   const tried = new Set([...Object.keys(FAKES), ...KEEPING.map(([kind]) => kind)])
   expect([...tried].sort()).toEqual(KINDS)
 })
 
 describe('a secret of a known shape', () => {
-  it.each(fakes)('is masked as %s: %s', (kind, secret) => {
+  test.each(fakes)('is masked as %s: %s', (kind, secret) => {
     for (const [before, behind] of [
       ['', ''],
       ['KEY=', '\n'],
@@ -29,16 +29,19 @@ describe('a secret of a known shape', () => {
     }
   })
 
-  it.each(KEEPING)('is masked as %s, and what it is for stays: %s', (kind, kept, secret, rest) => {
-    expect(known.text(kept + secret + rest)).toBe(`${kept}[masked:${kind}]${rest}`)
-  })
+  test.each(KEEPING)(
+    'is masked as %s, and the text before it stays: %s',
+    (kind, kept, secret, rest) => {
+      expect(known.text(kept + secret + rest)).toBe(`${kept}[masked:${kind}]${rest}`)
+    },
+  )
 
-  it('is masked at each of its places', () => {
+  test('is masked wherever it occurs', () => {
     const text = fakes.map(([, secret]) => secret).join('\n')
     expect(known.text(text)).toBe(fakes.map(([kind]) => `[masked:${kind}]`).join('\n'))
   })
 
-  it('is a private key that is cut off, as far as it goes', () => {
+  test('may be a private key that is cut off', () => {
     const lines = pem('RSA ', 20).split('\n').slice(0, 5)
     expect(known.text(`${lines.join('\n')}\nAll tests passed`)).toBe(
       '[masked:private-key]\nAll tests passed',
@@ -46,7 +49,7 @@ describe('a secret of a known shape', () => {
     expect(known.text(`${lines.join('\n').slice(0, -30)}`)).toBe('[masked:private-key]')
   })
 
-  it('is a private key whose lines stand behind names of files or marks of a diff', () => {
+  test('may be a private key with names of files or marks of a diff before its lines', () => {
     const lines = pem('', 6).split('\n')
     expect(known.text(lines.map((line, at) => `a/key.pem:${at}:${line}`).join('\n'))).toBe(
       'a/key.pem:0:[masked:private-key]',
@@ -56,7 +59,7 @@ describe('a secret of a known shape', () => {
 })
 
 describe('what only looks like a secret', () => {
-  it.each([
+  test.each([
     'task-1234567890abcdef1234567890abcdef',
     'sk-estimator-container-with-a-long-name',
     'sk-toplevelcontainerelementsk',
@@ -73,7 +76,7 @@ describe('what only looks like a secret', () => {
     'http://localhost:3000?user=me@example.com',
     'https://user@example.com/',
     'git@github.com:owner/name.git',
-    // biome-ignore lint/suspicious/noTemplateCurlyInString: as programs have them
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: programs contain these
     'postgres://app:${DB_PASSWORD}@db/x',
     'postgres://app:$DB_PASSWORD@db/x',
     'postgres://app:{password}@db/x',
@@ -96,7 +99,7 @@ describe('what only looks like a secret', () => {
     expect(known.text(text)).toBe(text)
   })
 
-  it('is an id, a hash or a number', () => {
+  test('is an id, a hash or a number', () => {
     const hex = fc.stringMatching(/^[0-9a-f]{64}$/)
     fc.assert(
       fc.property(
@@ -116,7 +119,7 @@ const OWN = [
   { name: 'RETRAI_LLM_API_KEY', value: 'Zq9-own.key_1-and-longer' },
 ]
 const mask = createMask(OWN)
-/** Every way in which a secret may stand in a text, each with what must not be left of it. */
+/** Every way in which a text may hold a secret, each with the parts that must not be left. */
 const written: readonly ((value: string, pad: string) => string)[] = [
   (value) => value,
   (value) => JSON.stringify(value).slice(1, -1),
@@ -128,12 +131,12 @@ const written: readonly ((value: string, pad: string) => string)[] = [
 ]
 
 describe("the server's own secret", () => {
-  it.each(OWN)('is masked under its name: $name', ({ name, value }) => {
+  test.each(OWN)('is masked under its name: $name', ({ name, value }) => {
     expect(mask.text(`It is ${value}.`)).toBe(`It is [masked:${name}].`)
     for (const write of written) expect(mask.text(write(value, ''))).toMatch(`[masked:${name}]`)
   })
 
-  it('leaves nothing of itself in Base64, wherever it begins in it', () => {
+  test('leaves nothing of itself in Base64, at whatever byte it begins', () => {
     const secrets = ['Zq9-own.key_1', '!~0*7?"{}|\u007f\\#', '\u0000\u0001\u0010zQaB/+~^`@'].map(
       (value) => {
         return { name: 'A_KEY', value }
@@ -150,17 +153,17 @@ describe("the server's own secret", () => {
         const text = Buffer.from(before + secret.value + behind).toString('base64')
         return createMask([secret]).text(text)
       })
-      // Of secrets of one length the same is left, so it tells nothing about them.
+      // For secrets of one length the same text is left, so that text reveals nothing about them.
       expect(new Set(left).size, left.join('\n')).toBe(1)
     }
   })
 
-  it('is masked before shapes are looked for, so that none begins within it', () => {
+  test('is masked before shapes are, so that no shape begins within it', () => {
     const url = 'postgres://app:ab/changeit@x:changeit@db'
     expect(mask.text(url)).not.toContain('change')
   })
 
-  it('is left where it is too short to be told from a word, or a part of a mask', () => {
+  test('is not masked if it is short enough to be a word, or a part of a mask', () => {
     const weak = createMask([
       { name: 'A', value: 'test' },
       { name: 'B', value: 'github-token' },
@@ -170,7 +173,7 @@ describe("the server's own secret", () => {
   })
 })
 
-/** Text with secrets, pieces of secrets and what is all round them, in any order. */
+/** Text with secrets, pieces of secrets and other text, in any order. */
 const fragment = fc.oneof(
   fc.constantFrom(
     ...fakes.map(([, secret]) => secret),
@@ -213,7 +216,7 @@ function inPieces(by: Mask, text: string, cuts: readonly number[]): string {
 }
 
 describe('any text', () => {
-  it('comes out the same in pieces as in one', () => {
+  test('has the same result in pieces as in one', () => {
     fc.assert(
       fc.property(anyText, fc.array(fc.nat(), { maxLength: 8 }), (text, cuts) => {
         expect(inPieces(mask, text, cuts)).toBe(mask.text(text))
@@ -222,7 +225,7 @@ describe('any text', () => {
     )
   })
 
-  it('never lets an own secret out, wherever it stands and however the text is cut', () => {
+  test('reveals no secret of the server, wherever that is and however the text is cut', () => {
     const way = fc.constantFrom(...written)
     fc.assert(
       fc.property(
@@ -242,7 +245,7 @@ describe('any text', () => {
     )
   })
 
-  it('is not changed by masking it again', () => {
+  test('is not changed by masking it again', () => {
     fc.assert(
       fc.property(anyText, (text) => {
         const once = mask.text(text)
@@ -252,7 +255,7 @@ describe('any text', () => {
     )
   })
 
-  it('stays JSON where it was JSON, of the same shape', () => {
+  test('stays JSON of the same shape if it was JSON', () => {
     fc.assert(
       fc.property(fc.dictionary(fc.string(), anyText), (value) => {
         const parsed: unknown = JSON.parse(mask.text(JSON.stringify(value)))
@@ -263,14 +266,14 @@ describe('any text', () => {
 })
 
 describe('a text in pieces', () => {
-  it('is not held back where it cannot become a secret', () => {
+  test('is not held back if it cannot become a secret', () => {
     const pieces = known.pieces()
     for (const piece of ['All tests ', 'passed: 42', '.', '\n', 'ok\n']) {
       expect(pieces.write(piece)).toBe(piece)
     }
   })
 
-  it('is held back while it may become one', () => {
+  test('is held back while it may become one', () => {
     const [secret = ''] = FAKES['github-token'] ?? []
     const pieces = mask.pieces()
     expect(pieces.write(`x ${secret.slice(0, 2)}`)).toBe('x ')
@@ -278,7 +281,7 @@ describe('a text in pieces', () => {
     expect(pieces.write(`${secret.slice(20)}\n`)).toBe('[masked:github-token]\n')
   })
 
-  it('comes out in time though it is one line that may become one, and is masked all the same', () => {
+  test('is returned in time, and masked, even if it is one long line that may become a secret', () => {
     const [secret = ''] = FAKES['github-token'] ?? []
     const line = `://${'x'.repeat(99_990)}${secret}`
     const pieces = mask.pieces()
@@ -295,7 +298,7 @@ describe('a text in pieces', () => {
     expect(held).toBeLessThan(100_000)
   })
 
-  it('leaves out what may be a part of a secret where it is cut off', () => {
+  test('loses what may be a part of a secret if it is cut off', () => {
     const [secret = ''] = FAKES['github-token'] ?? []
     const pieces = mask.pieces()
     const out = pieces.write(`the key is ${secret.slice(0, -5)}`) + pieces.cut()
@@ -313,7 +316,7 @@ function fastest(act: () => void): number {
   return Math.min(...times)
 }
 
-it.each([
+test.each([
   ['starts of URLs', '://'],
   ['URLs without an end', '://aaaaaaaa:bbbbbbbb'],
   ['starts of tokens', 'eyJ'],
@@ -334,6 +337,6 @@ it.each([
   const large = small.repeat(8)
   mask.text(small)
   const [one, eight] = [fastest(() => mask.text(small)), fastest(() => mask.text(large))]
-  // Eight times in theory; what grows with the square of the length takes 64 times.
+  // In theory 8 times as long; quadratic time would be 64 times.
   expect(eight).toBeLessThan(25 * Math.max(one, 0.2))
 })

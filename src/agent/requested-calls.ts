@@ -4,11 +4,10 @@ import type { OpenCall } from '../domain/state.ts'
 import { processMask } from '../log/masking.ts'
 
 /**
- * The calls of the last reply as the model gave them. The log holds them with secrets masked, and they
- * have to be run as they were asked for. They are nowhere else, so a process that takes a run over does
- * not know them.
+ * The calls of the last reply as the model wrote them. The log holds them with secrets masked, but they must run
+ * unmasked. They are kept only in memory, so a process that takes a run over does not have them.
  */
-export class AskedCalls {
+export class RequestedCalls {
   #byId: ReadonlyMap<string, RequestedCall> = new Map()
 
   /** Keeps the calls of a reply that is about to be recorded. */
@@ -17,15 +16,15 @@ export class AskedCalls {
     if (reply?.kind !== 'assistant_message') return
     const { tool_calls: calls } = reply.payload
     const byId = new Map(calls.map((call) => [recordedId(call), call]))
-    // Ids that are masked alike do not tell which call is meant.
+    // If two ids have the same mask, they do not identify a call.
     this.#byId = byId.size === calls.length ? byId : new Map()
   }
 
-  /** A recorded call with the arguments that were asked for; null where only masked ones are known. */
+  /** A recorded call with the arguments of the model; null if only the masked ones are known. */
   callToRun(call: OpenCall): OpenCall | null {
-    const asked = this.#byId.get(call.call_id)
-    if (asked === undefined) return masksIn(JSON.stringify(call)).length > 0 ? null : call
-    const { call_id: _, tool: __, ...given } = asked
+    const requested = this.#byId.get(call.call_id)
+    if (requested === undefined) return masksIn(JSON.stringify(call)).length > 0 ? null : call
+    const { call_id: _, tool: __, ...given } = requested
     return { ...call, ...given }
   }
 }
@@ -33,10 +32,10 @@ export class AskedCalls {
 const recordedId = ({ call_id }: RequestedCall): string => processMask.text(call_id.toWellFormed())
 
 const NOT_RUN =
-  'This call was not run: its arguments held a secret, which is masked in the log, and the server was ' +
-  'started again before it got to it. Ask for it again if it is still needed.'
+  'This call was not run: its arguments contained a secret, which the log holds only in masked form, and ' +
+  'the server restarted before the call. Repeat the call if it is still needed.'
 
-/** The result of a call whose arguments are known masked only. */
+/** The result of a call whose arguments are known only with masks. */
 export function notRunMasked({ call_id, tool }: OpenCall): PayloadOf<'tool_result'> {
   return {
     call_id,

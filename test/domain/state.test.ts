@@ -1,12 +1,10 @@
 import fc from 'fast-check'
-import { expect, it } from 'vitest'
+import { expect, test } from 'vitest'
 import { fold } from '../../src/domain/evolve.ts'
-import type { RunStatus } from '../../src/domain/state.ts'
-import { statusOf } from '../../src/domain/state.ts'
-import { statusAfter } from '../../src/domain/status-after.ts'
+import { type RunStatus, statusAfter, statusOf } from '../../src/domain/state.ts'
 import { validRun } from '../support/run-records.ts'
 
-it('tells by the nearest record that says it what the fold of all records says', () => {
+test('the status after each record is the status of the folded records', () => {
   const seen = new Set<RunStatus>()
   fc.assert(
     fc.property(validRun(), (records) => {

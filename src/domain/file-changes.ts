@@ -4,30 +4,30 @@ import type { OpenCall } from './state.ts'
 /** How a call ended, null while it has no result. */
 type CallOutcome = PayloadOf<'tool_result'>['outcome'] | null
 
-/** A call that was to change the file whose path it names. `seq` is that of its `tool_call`. */
+/** A call of a tool that changes the file whose path it names. `seq` is that of its `tool_call`. */
 type FileCall = { readonly seq: number; readonly tool: string; readonly outcome: CallOutcome }
 
-export type TouchedFile = {
-  /** As the model gave it: two spellings of one path are two entries. */
+export type ChangedFile = {
+  /** As the model wrote it: two spellings of one path are two entries. */
   readonly path: string
-  /** `unknown`: a call has no result, or one that does not tell whether it took effect. */
+  /** `unknown`: a call has no result, or its result leaves open whether it took effect. */
   readonly changed: 'yes' | 'no' | 'unknown'
   readonly calls: readonly FileCall[]
 }
 
-/** A call that may have changed anything: what it did to which files is not recorded. */
+/** A call that may have changed any file: the log does not record which. */
 export type OpaqueCall = {
   readonly seq: number
   readonly tool: string
-  /** Its command, or else its arguments as JSON; the first 500 characters. */
+  /** Its command, or its arguments as JSON; the first 500 characters. */
   readonly command: string
   readonly outcome: CallOutcome
   readonly exit_code: number | null
 }
 
-/** Tools that change the one file that they name, and nothing else. */
+/** Tools that change only the file that they name. */
 const FILE_TOOLS: ReadonlySet<string> = new Set(['file_write', 'file_patch'])
-const COMMAND_LENGTH = 500
+const COMMAND_CHARS = 500
 
 type Call = {
   readonly seq: number
@@ -36,7 +36,7 @@ type Call = {
 }
 
 /** Collects from consecutive records of a run what its tools may have changed. */
-export class Touched {
+export class FileChanges {
   readonly #calls: Call[] = []
   #open: Call | null
 
@@ -56,8 +56,8 @@ export class Touched {
     }
   }
 
-  /** In the order in which they were touched first. */
-  files(): TouchedFile[] {
+  /** In the order of their first call. */
+  files(): ChangedFile[] {
     const byPath = new Map<string, FileCall[]>()
     for (const { seq, call, result } of this.#calls) {
       const path = pathOf(call)
@@ -92,11 +92,11 @@ function pathOf({ tool, args }: OpenCall): string | null {
 
 function commandOf({ args, raw_args }: OpenCall): string {
   const text = typeof args.command === 'string' ? args.command : (raw_args ?? JSON.stringify(args))
-  return text.slice(0, COMMAND_LENGTH).toWellFormed()
+  return text.slice(0, COMMAND_CHARS).toWellFormed()
 }
 
-/** A call that was rejected or reports an error has left the file as it was. */
-function changedBy(calls: readonly FileCall[]): TouchedFile['changed'] {
+/** A call that was rejected or reports an error has not changed the file. */
+function changedBy(calls: readonly FileCall[]): ChangedFile['changed'] {
   if (calls.some(({ outcome }) => outcome === 'ok')) return 'yes'
   return calls.every(({ outcome }) => outcome === 'error' || outcome === 'rejected')
     ? 'no'

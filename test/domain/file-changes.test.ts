@@ -1,6 +1,6 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { FileChanges } from '../../src/domain/file-changes.ts'
 import type { PayloadOf, RunRecord } from '../../src/domain/records.ts'
-import { Touched } from '../../src/domain/touched.ts'
 
 const at = {
   run_id: '550e8400-e29b-41d4-a716-446655440000',
@@ -20,14 +20,14 @@ function result(call_id: string, outcome: Outcome, exit_code: number | null = 0)
   return { ...at, kind: 'tool_result', payload: { call_id, outcome, exit_code, ...rest } }
 }
 
-function touchedBy(records: readonly RunRecord[], from = 10): Touched {
-  const touched = new Touched()
-  for (const [index, record] of records.entries()) touched.add(from + index, record)
-  return touched
+function changesBy(records: readonly RunRecord[], from = 10): FileChanges {
+  const changes = new FileChanges()
+  for (const [index, record] of records.entries()) changes.add(from + index, record)
+  return changes
 }
 
-describe('what tools may have changed', () => {
-  it.each<[Outcome | null, 'yes' | 'no' | 'unknown']>([
+describe('changes of files', () => {
+  test.each<[Outcome | null, 'yes' | 'no' | 'unknown']>([
     ['ok', 'yes'],
     ['error', 'no'],
     ['rejected', 'no'],
@@ -37,15 +37,15 @@ describe('what tools may have changed', () => {
     [null, 'unknown'],
   ])('a file whose call ends with %s has changed: %s', (outcome, changed) => {
     const records = [call('a', 'file_write', { path: 'x.py', content: '' })]
-    const touched = touchedBy(outcome === null ? records : [...records, result('a', outcome)])
-    expect(touched.files()).toEqual([
+    const changes = changesBy(outcome === null ? records : [...records, result('a', outcome)])
+    expect(changes.files()).toEqual([
       { path: 'x.py', changed, calls: [{ seq: 10, tool: 'file_write', outcome }] },
     ])
-    expect(touched.commands()).toEqual([])
+    expect(changes.commands()).toEqual([])
   })
 
-  it('gathers the calls of one file, in order', () => {
-    const touched = touchedBy([
+  test('the calls that change one file are listed in order', () => {
+    const changes = changesBy([
       call('a', 'file_patch', { path: 'x.py' }),
       result('a', 'error'),
       call('b', 'file_write', { path: 'y.py' }),
@@ -53,7 +53,7 @@ describe('what tools may have changed', () => {
       call('c', 'file_patch', { path: 'x.py' }),
       result('c', 'ok'),
     ])
-    expect(touched.files()).toEqual([
+    expect(changes.files()).toEqual([
       {
         path: 'x.py',
         changed: 'yes',
@@ -66,8 +66,8 @@ describe('what tools may have changed', () => {
     ])
   })
 
-  it('lists what may have changed anything, and leaves out what only reads', () => {
-    const touched = touchedBy([
+  test('calls that may have changed any file are listed, calls that only read are not', () => {
+    const changes = changesBy([
       call('a', 'bash_exec', { command: `make ${'x'.repeat(600)}` }),
       result('a', 'ok', 2),
       call('b', 'file_read', { path: 'x.py' }, true),
@@ -75,8 +75,8 @@ describe('what tools may have changed', () => {
       call('c', 'run_pytest', { args: ['-x'] }),
       call('d', 'file_write', { path: 7 }),
     ])
-    expect(touched.files()).toEqual([])
-    expect(touched.commands()).toEqual([
+    expect(changes.files()).toEqual([])
+    expect(changes.commands()).toEqual([
       {
         seq: 10,
         tool: 'bash_exec',
@@ -89,11 +89,11 @@ describe('what tools may have changed', () => {
     ])
   })
 
-  it('counts a call that was under way before', () => {
+  test('a call that was under way before the first record counts', () => {
     const { payload } = call('a', 'file_write', { path: 'x.py' })
-    const touched = new Touched({ seq: 4, call: payload as PayloadOf<'tool_call'> })
-    touched.add(6, result('a', 'ok'))
-    expect(touched.files()).toEqual([
+    const changes = new FileChanges({ seq: 4, call: payload as PayloadOf<'tool_call'> })
+    changes.add(6, result('a', 'ok'))
+    expect(changes.files()).toEqual([
       { path: 'x.py', changed: 'yes', calls: [{ seq: 4, tool: 'file_write', outcome: 'ok' }] },
     ])
   })
