@@ -10,7 +10,7 @@ const ADMINS = ['admin'] as const
 
 /** Which roles have which permission. docs/operations.md has the same table, and a test compares the two. */
 export const RULES = {
-  'self:read': { roles: ROLES, what: 'ask who one is, get a ticket for a WebSocket' },
+  'self:read': { roles: ROLES, what: "read one's own name and role, get a ticket for a WebSocket" },
   'runs:read': { roles: ROLES, what: 'read and watch runs, their history and artifacts; goals' },
   'runs:verify': { roles: ROLES, what: 'read the proof of a run, and the public keys' },
   'runs:create': { roles: OPERATORS, what: 'start a run' },
@@ -21,8 +21,8 @@ export const RULES = {
   'checkpoints:read': { roles: AUDITORS, what: 'read the checkpoints over all runs' },
   'access:read': { roles: AUDITORS, what: 'read the access log and the ledgers' },
   'tokens:read': { roles: AUDITORS, what: 'list the tokens, without their secrets' },
-  'tokens:manage': { roles: ADMINS, what: 'make and revoke tokens' },
-  'runs:redact': { roles: ADMINS, what: 'take a secret or a personal datum out of a run' },
+  'tokens:manage': { roles: ADMINS, what: 'create and revoke tokens' },
+  'runs:redact': { roles: ADMINS, what: 'redact a secret or personal data of a run' },
 } as const satisfies Record<string, Rule>
 
 export type Permission = keyof typeof RULES

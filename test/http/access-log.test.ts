@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import { errAsync } from 'neverthrow'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import WebSocket from 'ws'
 import * as z from 'zod'
 import { LedgerProof, PublishedKeys } from '../../src/api/audit.ts'
@@ -52,7 +52,7 @@ async function found(
   expect(answer.status).toBe(200)
   return Frames.parse(await answer.json())
 }
-/** Without what reading the log itself has left there. */
+/** Without the entries about reading the access log itself. */
 const others = async (...args: Parameters<typeof found>) =>
   (await found(...args)).filter(({ kind }) => kind !== 'ledger_read')
 
@@ -72,11 +72,11 @@ const Operations = z.object({
     z.record(z.string(), z.looseObject({ operationId: z.string().optional() })),
   ),
 })
-/** What shows nothing of what the log holds. */
+/** Operations that show nothing of the log. */
 const SHOWS_NOTHING = ['listGoals', 'listKeys', 'me', 'live', 'ready']
 
-describe('which addresses show something of the log', () => {
-  it('is decided for every one that can be read', async () => {
+describe('the list of operations that show something of the log', () => {
+  test('names every operation that reads', async () => {
     const { url } = await start()
     const { paths } = Operations.parse(await (await fetch(`${url}/openapi.json`)).json())
     const readable = Object.values(paths).flatMap(({ get }) => get?.operationId ?? [])
@@ -84,8 +84,8 @@ describe('which addresses show something of the log', () => {
   })
 })
 
-describe('who was shown what', () => {
-  it('is noted for every way to read a run', async () => {
+describe('an access', () => {
+  test('is recorded for every way to read a run', async () => {
     const server = await start()
     const runId = await finishedRun(server)
     const paths = [
@@ -132,7 +132,7 @@ describe('who was shown what', () => {
     expect(entries[0]?.payload).toMatchObject({ run_id: null })
   })
 
-  it('is not noted where nothing was shown: no such run, a bad request, a health check', async () => {
+  test('is not recorded if nothing was shown: no such run, a bad request, a health check', async () => {
     const server = await start()
     const paths = ['/api/runs/none', '/api/runs?limit=0', '/health/ready', '/api/goals', '/']
     for (const path of paths) await (await fetch(server.url + path)).arrayBuffer()
@@ -142,7 +142,7 @@ describe('who was shown what', () => {
       .toEqual(['runs_listed listRuns'])
   })
 
-  it('counts those who ask again and again, unchanged or not', async () => {
+  test('is counted if it is repeated, with 304 and with 200', async () => {
     let now = 1000
     const server = await start({ accessLog: { ...TO_BE_SEEN, clock: () => now } })
     const runId = await createRun(server)
@@ -155,7 +155,7 @@ describe('who was shown what', () => {
     expect(counts).toEqual([1, 20])
   })
 
-  it('names the token, and not its secret or that of a ticket', async () => {
+  test('names the token, and neither its secret nor that of a ticket', async () => {
     const server = await start({ token: TOKEN })
     const headers = { authorization: `Bearer ${TOKEN}` }
     const created = await fetch(`${server.url}/api/runs`, {
@@ -180,11 +180,11 @@ describe('who was shown what', () => {
 })
 
 describe('a watch', () => {
-  it.each([
+  test.each([
     ['a run', 'run_watched watchRun', (runId: string) => `/api/ws/${runId}?kinds=all`],
     ['all runs', 'feed_watched watchAll', () => '/api/ws?kinds=all'],
   ])(
-    'of %s over a WebSocket is told of when it begins and when it ends',
+    'of %s over a WebSocket is recorded when it begins and when it ends',
     async (_, began, path) => {
       const server = await start()
       const runId = await createRun(server)
@@ -204,7 +204,7 @@ describe('a watch', () => {
     },
   )
 
-  it('over server-sent events as well', async () => {
+  test('over server-sent events is recorded too', async () => {
     const server = await start()
     const runId = await finishedRun(server)
     const headers = { accept: 'text/event-stream' }
@@ -227,7 +227,7 @@ describe('a watch', () => {
     expect(ended?.payload).toMatchObject({ run_id: runId, last })
   })
 
-  it('of a run that there is not is none', async () => {
+  test('of an unknown run is not recorded', async () => {
     const server = await start()
     for (const path of ['nonsense', '550e8400-e29b-41d4-a716-446655440000']) {
       const socket = new WebSocket(`${server.url}/api/ws/${path}`)
@@ -239,7 +239,7 @@ describe('a watch', () => {
       .toEqual(['runs_listed listRuns'])
   })
 
-  it('ends with the server, and is in the log then', async () => {
+  test('ends with the server, and its end is in the log', async () => {
     const entries: string[] = []
     const server = await startTestServer({
       accessLog: { flushMs: 1e6 },
@@ -260,7 +260,7 @@ describe('a watch', () => {
 })
 
 describe('a refusal', () => {
-  it('is noted: of those whom nobody knows by their address, of others with what they wanted', async () => {
+  test('is recorded: with the address of an unknown caller, with the name and the operation of a known one', async () => {
     const server = await start({ token: TOKEN })
     const admin = { authorization: `Bearer ${TOKEN}` }
     const made = await fetch(`${server.url}/api/tokens`, {
@@ -293,7 +293,7 @@ describe('a refusal', () => {
 })
 
 describe('GET /api/access', () => {
-  it('is filtered by run, principal, kind and time, in pages and in both directions', async () => {
+  test('is filtered by run, principal, kind and time, in pages and in both directions', async () => {
     let now = 1000
     const server = await start({ accessLog: { ...TO_BE_SEEN, clock: () => now } })
     const ids = [await createRun(server), await createRun(server), await createRun(server)]
@@ -333,7 +333,7 @@ describe('GET /api/access', () => {
     ])
   })
 
-  it.each(['?kinds=run_created', '?after=x', '?run_id=none', '?limit=0', '?what=1'])(
+  test.each(['?kinds=run_created', '?after=x', '?run_id=none', '?limit=0', '?what=1'])(
     'refuses %s',
     async (query) => {
       const server = await start()
@@ -342,7 +342,7 @@ describe('GET /api/access', () => {
     },
   )
 
-  it('notes that it was read, and is proved by a signed statement', async () => {
+  test('records that it was read, and is proved by a signed statement', async () => {
     const server = await start()
     expect(await found(server)).toEqual([])
     await expect.poll(async () => (await found(server)).length).toBeGreaterThan(0)
@@ -367,7 +367,7 @@ describe('GET /api/access', () => {
   })
 })
 
-describe('without a store that takes it', () => {
+describe('with a store that does not accept entries', () => {
   const withoutAppends = (store: EventStore, isAway: () => boolean): EventStore => ({
     ...bound(store),
     append: (...args) =>
@@ -376,7 +376,7 @@ describe('without a store that takes it', () => {
         : store.append(...args),
   })
 
-  it('reading goes on', async () => {
+  test('runs can still be read', async () => {
     let isAway = true
     const server = await start({ wrapStore: (store) => withoutAppends(store, () => isAway) })
     const runId = await createRun(server)
@@ -385,7 +385,7 @@ describe('without a store that takes it', () => {
     await expect.poll(async () => (await others(server)).map(brief)).toEqual(['run_read getRun'])
   })
 
-  it('a strict server shows nothing, and all of it afterwards', async () => {
+  test('a strict server shows nothing until the store accepts entries again', async () => {
     let isAway = false
     const server = await start({
       accessLog: { strict: true },
@@ -415,7 +415,7 @@ describe('without a store that takes it', () => {
   })
 })
 
-it('can be switched off', async () => {
+test('can be switched off', async () => {
   const server = await startTestServer()
   started.push(server)
   await fetch(`${server.url}/api/runs`)

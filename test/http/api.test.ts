@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import { ProblemDocument } from '../../src/api/problems.ts'
 import { RunDetails, RunSummary } from '../../src/api/runs.ts'
@@ -31,7 +31,7 @@ beforeAll(async () => {
 })
 afterAll(() => server.stop())
 
-/** Makes a run in the state that a `:name` in an address asks for. @returns its id */
+/** Creates a run in the state that a `:name` in an address names. @returns its id */
 const STATES: Readonly<Record<string, () => Promise<string>>> = {
   running: () => createRun(server),
   waiting: async () => {
@@ -52,7 +52,7 @@ type Case = {
   readonly body?: unknown
   readonly headers?: Record<string, string>
   readonly status: number
-  /** The end of the problem's type, or the schema of the answer. */
+  /** The code of the problem, or the schema of the answer. */
   readonly answer: string | z.ZodType
   /** Part of the problem's detail. */
   readonly says?: string
@@ -271,7 +271,7 @@ const cases: Case[] = [
   { ask: 'GET /api/ws/:running', status: 426, answer: 'upgrade_required' },
 ]
 
-/** Not about a documented operation, so not in its description. */
+/** These answers do not belong to an operation, so the description does not have them. */
 const elsewhere: Case[] = [
   { ask: 'GET /nothing/here', status: 404, answer: 'not_found' },
   { ask: 'POST /api/nothing', body: {}, status: 404, answer: 'not_found' },
@@ -297,7 +297,7 @@ const ask = async ({ ask: line, body, headers = {} }: Case) => {
 }
 
 describe('every answer', () => {
-  it.each(cases.map((item) => [`${item.ask} → ${item.status}`, item] as const))(
+  test.each(cases.map((item) => [`${item.ask} → ${item.status}`, item] as const))(
     '%s',
     async (_, item) => {
       const { status, headers, body } = await ask(item)
@@ -307,7 +307,7 @@ describe('every answer', () => {
     },
   )
 
-  it.each(elsewhere.map((item) => [`${item.ask} → ${item.status}`, item] as const))(
+  test.each(elsewhere.map((item) => [`${item.ask} → ${item.status}`, item] as const))(
     '%s',
     async (_, item) => {
       const { status, headers, body } = await ask(item)

@@ -15,7 +15,7 @@ import {
 } from './support.ts'
 
 const Reference = z.strictObject({ $ref: z.string().startsWith('#/') })
-/** What the document uses of AsyncAPI 3.0. */
+/** The parts of AsyncAPI 3.0 that the document uses. */
 const Document = z.strictObject({
   asyncapi: z.literal('3.0.0'),
   info: z.strictObject({
@@ -81,7 +81,7 @@ beforeAll(async () => {
 afterAll(() => server.stop())
 
 const validators = new Map<string, z.ZodType>()
-/** The schema of a message, with all those to which it refers. */
+/** The schema of a message, with all schemas that it refers to. */
 function validatorOf(message: string): z.ZodType {
   const known = validators.get(message)
   if (known !== undefined) return known
@@ -99,7 +99,7 @@ const messagesFor = (channel: string, frame: unknown): string[] =>
     (message) => validatorOf(message).safeParse(frame).success,
   )
 
-/** All that a socket sends, and the code with which it closes. `leave` says after which frame to go. */
+/** All frames of a socket, and its close code. `leave` returns true for the frame after which the client closes. */
 async function listen(
   path: string,
   leave = (_frame: unknown) => false,
@@ -198,7 +198,7 @@ describe('the description of the sockets', () => {
     expect(document.channels[channel]?.['x-close-codes']).toHaveProperty(String(code))
   })
 
-  test('takes no frame whose payload is that of another kind', () => {
+  test('accepts no frame with the payload of another kind', () => {
     const frame = {
       kind: 'step_start',
       run_id: randomUUID(),

@@ -37,7 +37,7 @@ const read = async <T>(path: string, schema: z.ZodType<T>): Promise<T> => {
 const Problem = z.object({ type: z.string() })
 const problemAt = async (path: string) => Problem.parse(await (await get(path)).json()).type
 
-test('a proof speaks of the last record, and is signed by a published key', async () => {
+test('a proof names the last record, and is signed with a published key', async () => {
   const keys = knownKeys(await read('/api/keys', PublishedKeys))
   const proof = await read(`/api/runs/${runId.toUpperCase()}/proof`, RunProof)
   const state = server.readModel.get(runId)
@@ -51,7 +51,7 @@ test('a proof speaks of the last record, and is signed by a published key', asyn
   expect(checkSeal({ ...proof, length: proof.length - 1 }, keys)).toBe('bad')
 })
 
-test('an export comes as a file that holds by the same keys', async () => {
+test('an export is a file that the same keys verify', async () => {
   const answer = await get(`/api/runs/${runId}/export`)
   expect(answer.headers.get('content-type')).toBe('application/gzip')
   expect(answer.headers.get('content-disposition')).toContain(`retrai-run-${runId}.tar.gz`)
@@ -66,7 +66,7 @@ test('an export comes as a file that holds by the same keys', async () => {
   })
 })
 
-test('what is not there is told as such', async () => {
+test('unknown runs, checkpoints and ledgers are 404', async () => {
   for (const what of ['proof', 'export']) {
     for (const id of ['550e8400-e29b-41d4-a716-446655440000', 'nonsense']) {
       expect(await problemAt(`/api/runs/${id}/${what}`)).toBe('urn:retrai:problem:run_not_found')
@@ -81,7 +81,7 @@ test('what is not there is told as such', async () => {
   expect(await read('/api/checkpoints', z.array(Checkpoint))).toEqual([])
 })
 
-test('checkpoints, their runs, and the proof that a run is in one', async () => {
+test('checkpoints, their runs, and the proof that a checkpoint covers a run', async () => {
   const own = await startTestServer()
   try {
     const id = await createRun(own)

@@ -40,7 +40,7 @@ test('connections of one address beyond its limit are refused, and no others', a
   for (;;) if ((await ask(await open('127.0.0.1'))).startsWith('HTTP/1.1 200')) break
 })
 
-test('connections beyond the limit of the server are refused, whether they ask or not', async () => {
+test('connections beyond the limit of the server are refused, with and without a request', async () => {
   server = await startTestServer({ live: { connections: 2 } })
   await Promise.all([open('127.0.0.1'), open('127.0.0.2')])
   const refused = await ask(await open('127.0.0.3'))

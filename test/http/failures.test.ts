@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { connect } from 'node:net'
 import { errAsync } from 'neverthrow'
-import { afterEach, expect, it } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import { ProblemDocument } from '../../src/api/problems.ts'
 import { streamOf } from '../../src/log/run-log.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
@@ -20,12 +20,12 @@ const failing = (change: Partial<EventStore>) => (store: EventStore) => ({
   ...change,
 })
 
-it.each([
+test.each([
   ['store_unavailable', { type: 'store_unavailable', message: 'connection refused' }, 'Try again'],
   ['store_failed', { type: 'store_failed', message: 'the disk is full' }, 'the disk is full'],
   ['outcome_unknown', { type: 'outcome_unknown', message: 'no answer' }, 'Read the run before'],
   ['busy', { type: 'wrong_expected_revision', expected: 0, actual: 1 }, 'Try again'],
-] as const)('answers 503, and when to try again, for %s', async (code, error, says) => {
+] as const)('answers 503 with Retry-After for %s', async (code, error, says) => {
   server = await startTestServer({ wrapStore: failing({ append: () => errAsync(error) }) })
   const answer = await start()
   expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '1'])
@@ -34,7 +34,7 @@ it.each([
   expect(detail).toContain(says)
 })
 
-it('does not wait for ever for a read model that lags', async () => {
+test('does not wait for ever for a read model that falls behind', async () => {
   let waited = 0
   server = await startTestServer({
     wrapReadModel: (readModel) => ({
@@ -61,7 +61,7 @@ it('does not wait for ever for a read model that lags', async () => {
   expect((await fetch(`${server.url}/api/runs/${randomUUID()}`)).status).toBe(404)
 })
 
-it('says of a damaged run where it is damaged, and does nothing to it', async () => {
+test('names the damaged record of a damaged run, and changes nothing', async () => {
   server = await startTestServer()
   const runId = await createRun(server)
   const event = { id: randomUUID(), type: 'step_start', data: '{}', metadata: '{}' }
@@ -73,7 +73,7 @@ it('says of a damaged run where it is damaged, and does nothing to it', async ()
   expect(detail).toContain(`Record 1 of run-${runId} cannot be read`)
 })
 
-it('answers a fault of its own without telling about its inside, and logs it', async () => {
+test('answers an internal error without its cause, and logs the cause', async () => {
   const secret = 'at secret.ts:1:1'
   server = await startTestServer({
     ready: () => {
@@ -87,7 +87,7 @@ it('answers a fault of its own without telling about its inside, and logs it', a
   expect(text).toMatch(/its log says why, under the request id req-/i)
 })
 
-it('says 503 while it is not ready, and why', async () => {
+test('answers 503 with the reason while it is not ready', async () => {
   const readiness = { ready: false, checks: { store: { ok: false, detail: 'unreachable' } } }
   server = await startTestServer({ ready: async () => readiness })
   const answer = await fetch(`${server.url}/health/ready`)
@@ -95,7 +95,7 @@ it('says 503 while it is not ready, and why', async () => {
   expect((await fetch(`${server.url}/health/live`)).status).toBe(200)
 })
 
-it.each([
+test.each([
   ['what is no HTTP', 'HELLO\r\n\r\n', 400, 'bad_request'],
   [
     'headers without end',
@@ -117,7 +117,7 @@ it.each([
 const UPGRADE = 'Connection: Upgrade\r\nUpgrade: websocket\r\nHost: localhost\r\n'
 const KEY = 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n'
 
-it.each([
+test.each([
   ['no request at all', 400, 'bad_request', 'nonsense\r\n\r\n'],
   ['no Host', 403, 'foreign_host', 'GET /api/runs HTTP/1.1\r\n\r\n'],
   [
@@ -163,7 +163,7 @@ it.each([
     `GET /api/ws HTTP/1.1\r\n${UPGRADE}${KEY}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: a,,b\r\n\r\n`,
   ],
   [
-    'a handshake that is none',
+    'an invalid handshake',
     405,
     'method_not_allowed',
     `POST /api/ws HTTP/1.1\r\n${UPGRADE}${KEY}Sec-WebSocket-Version: 13\r\n\r\n`,
@@ -197,7 +197,7 @@ it.each([
   },
 )
 
-it('answers who offers HTTP/2 as if they had not', async () => {
+test('answers a client that offers HTTP/2 with HTTP/1.1', async () => {
   server = await startTestServer()
   const headers = {
     connection: 'Upgrade, HTTP2-Settings',

@@ -29,7 +29,7 @@ test('the same key and body give the same run: 201 the first time, 200 after', a
   expect(second.location).toBe(`/api/runs/${first.answer.run_id}`)
 })
 
-test('of many at once one creates the run, and all are given it', async () => {
+test('of many requests at once, one creates the run, and all get its id', async () => {
   const key = randomUUID()
   const answers = await Promise.all(Array.from({ length: 12 }, () => post(key)))
   expect(answers.filter(({ status }) => status === 201)).toHaveLength(1)
@@ -45,7 +45,7 @@ test('the same key with another body is refused', async () => {
   expect(other.answer.detail).toContain('new key')
 })
 
-test('a repeated request is told how the run stands now', async () => {
+test('a repeated request gets the status that the run has now', async () => {
   const key = randomUUID()
   const { answer } = await post(key)
   await agentDoes(server, String(answer.run_id), CLAIM, ...iteration(true))
@@ -59,7 +59,7 @@ test('a request that was refused leaves its key free', async () => {
   expect((await post(key)).status).toBe(201)
 })
 
-test('other keys make other runs, and a key that is none is refused', async () => {
+test('other keys create other runs, and an invalid key is refused', async () => {
   const [one, other] = [await post(randomUUID()), await post(randomUUID())]
   expect(one.answer.run_id).not.toBe(other.answer.run_id)
   const bad = await post('two words')
@@ -74,7 +74,7 @@ const postText = (key: string, body: string) =>
     body,
   })
 
-test('a number that no JSON reader can hold is refused by its name', async () => {
+test('a number that is too large for JavaScript is refused, and the answer names its field', async () => {
   const key = randomUUID()
   const answer = await postText(key, '{"goal":"pytest","max_cost_usd":1e999}')
   expect(answer.status).toBe(422)
@@ -82,7 +82,7 @@ test('a number that no JSON reader can hold is refused by its name', async () =>
   expect((await post(key)).status).toBe(201)
 })
 
-test('half of a surrogate pair is taken as the log keeps it', async () => {
+test('half of a surrogate pair is replaced as in the log', async () => {
   const key = randomUUID()
   const body = (half: string) => `{"goal":"pytest","reason":"cut ${half}"}`
   expect((await postText(key, body('\\ud83d'))).status).toBe(201)
@@ -90,7 +90,7 @@ test('half of a surrogate pair is taken as the log keeps it', async () => {
   expect((await postText(key, body('other'))).status).toBe(409)
 })
 
-test('what is nested very deep is refused before anything walks it', async () => {
+test('a body that is nested very deep is refused before any code walks it', async () => {
   for (const body of [
     '['.repeat(500_000) + ']'.repeat(500_000),
     `${'{"a":'.repeat(65)}1${'}'.repeat(65)}`,

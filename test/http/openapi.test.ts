@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import { ALL_KINDS } from '../../src/domain/records.ts'
 import { startTestServer, type TestServer } from './support.ts'
@@ -50,7 +50,7 @@ const operations = () =>
   )
 
 describe('the description of the API', () => {
-  it('is OpenAPI 3.1 and has every address', () => {
+  test('is OpenAPI 3.1 and has every address', () => {
     expect(document.openapi).toMatch(/^3\.1\./)
     const addresses = operations().map(({ method, path }) => `${method.toUpperCase()} ${path}`)
     expect(addresses.sort()).toEqual([
@@ -91,12 +91,12 @@ describe('the description of the API', () => {
     ])
   })
 
-  it('names the server that answers it, and none of its folders', () => {
+  test('names the server that answers, and none of its folders', () => {
     expect(document.servers).toEqual([{ url: '/', description: 'This server' }])
     expect(text).not.toContain(DEFAULT_CWD)
   })
 
-  it('describes each payload by its kind', () => {
+  test('describes each payload by its kind', () => {
     for (const [name, variant] of [
       ['EventFrame', 'ToolCallEvent'],
       ['FeedFrame', 'ToolCallFeedEvent'],
@@ -113,7 +113,7 @@ describe('the description of the API', () => {
     }
   })
 
-  it('refers to nothing that is missing', () => {
+  test('refers to nothing that is missing', () => {
     const references = [...text.matchAll(/"\$ref":"#\/components\/schemas\/([^"]+)"/g)]
     expect(references.length).toBeGreaterThan(0)
     for (const [, name = ''] of references) {
@@ -121,7 +121,7 @@ describe('the description of the API', () => {
     }
   })
 
-  it('names the schema of every JSON body, or of its items', () => {
+  test('names the schema of every JSON body, or of its items', () => {
     for (const { operation } of operations()) {
       const media = [
         operation.requestBody?.content['application/json'],
@@ -134,18 +134,18 @@ describe('the description of the API', () => {
     }
   })
 
-  it('has no schema that nothing refers to', () => {
+  test('has no schema that nothing refers to', () => {
     for (const name of Object.keys(document.components.schemas)) {
       expect(text).toContain(`"$ref":"#/components/schemas/${name}"`)
     }
   })
 
-  it('gives each operation a name of its own', () => {
+  test('gives each operation a name of its own', () => {
     const names = operations().map(({ operation }) => operation.operationId)
     expect(new Set(names).size).toBe(names.length)
   })
 
-  it('describes errors as problem documents', () => {
+  test('describes errors as problem documents', () => {
     for (const { path, operation } of operations()) {
       for (const [status, response] of Object.entries(operation.responses)) {
         if (Number(status) < 400 || path === '/health/ready') continue
@@ -157,7 +157,7 @@ describe('the description of the API', () => {
     }
   })
 
-  it('lists what any request may be answered before its route is asked', () => {
+  test('lists the problems that any request can have before a route handles it', () => {
     for (const { path, operation } of operations()) {
       const expected = ['400', '403', '408', '417', '431', '500']
       if (path.startsWith('/api')) expected.push('401', '503')
@@ -169,12 +169,12 @@ describe('the description of the API', () => {
     }
   })
 
-  it('says of no field of a request that it is only read', () => {
+  test('marks no field of a request as read-only', () => {
     const requests = operations().map(({ operation }) => operation.requestBody)
     expect(JSON.stringify(requests)).not.toContain('readOnly')
   })
 
-  it('has an example for every body, which fits its schema', () => {
+  test('has an example for every body, which fits its schema', () => {
     for (const { operation } of operations()) {
       const bodies = [
         operation.requestBody?.content['application/json'],
@@ -203,14 +203,14 @@ describe('the description of the API', () => {
         .map((item) => [item]),
     ]
     expect(given.length, JSON.stringify(schema)).toBeGreaterThan(0)
-    // Where it refers to other schemas, they go along.
+    // It may refer to other schemas.
     const $defs = document.components.schemas
     const whole = JSON.stringify({ ...resolved, $defs })
     const complete = JSON.parse(whole.replaceAll('#/components/schemas/', '#/$defs/'))
     for (const value of given) z.fromJSONSchema(complete).parse(value)
   }
 
-  it('tells of the headers that are sent and understood', () => {
+  test('describes the headers of requests and answers', () => {
     const headersOf = (path: string, method: string, status: string) =>
       Object.keys(document.paths[path]?.[method]?.responses[status]?.headers ?? {})
     expect(headersOf('/api/runs', 'post', '201')).toEqual(['Location'])
@@ -230,13 +230,13 @@ describe('the description of the API', () => {
     expect(asked('/api/runs/{run_id}', 'get')).toEqual(['If-None-Match'])
   })
 
-  it('says what each group of operations is for', () => {
+  test('describes each group of operations', () => {
     const tags = z.array(z.looseObject({ name: z.string() })).parse(document.tags)
     const used = operations().flatMap(({ operation }) => z.array(z.string()).parse(operation.tags))
     expect(tags.map(({ name }) => name).sort()).toEqual([...new Set(used)].sort())
   })
 
-  it('says how to use the WebSocket', () => {
+  test('explains how to use the WebSocket', () => {
     const description = document.paths['/api/ws/{run_id}']?.get?.description ?? ''
     for (const word of ['4404', '4400', '1000', '1001', '1011', '?after=', 'seq', 'run_end']) {
       expect(description).toContain(word)
@@ -244,8 +244,8 @@ describe('the description of the API', () => {
   })
 })
 
-describe('the page of it', () => {
-  it('is at /docs and loads nothing from anywhere else', async () => {
+describe('the page of the description', () => {
+  test('is at /docs and loads nothing from anywhere else', async () => {
     const page = await fetch(`${server.url}/docs`)
     expect([page.status, page.headers.get('content-type')]).toEqual([
       200,

@@ -44,7 +44,7 @@ describe('plugins', () => {
     ['POST', '/resume'],
     ['PATCH', '/config'],
     ['POST', '/redact'],
-  ])('an id that is no UUID is an unknown run: %s …%s', async (method, path) => {
+  ])('an id that is not a UUID is an unknown run: %s …%s', async (method, path) => {
     const bodies: Record<string, object> = {
       '/abort': {},
       '/resume': { decision: 'approve' },

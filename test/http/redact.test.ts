@@ -30,7 +30,7 @@ beforeAll(async () => {
 })
 afterAll(() => server.stop())
 
-/** A run in the middle of its work: the call of seq 6 has no result yet, and one more is to be made. */
+/** A run in the middle of its work: the call with seq 6 has no result yet, and one more call will follow. */
 async function runAtWork(): Promise<string> {
   const runId = await createRun(server, { reason: `because of ${SECRET}` })
   const usage = { input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'gpt-5-mini' }
@@ -95,7 +95,7 @@ const framesOf = async (runId: string) =>
   (await getPage(server, `/api/runs/${runId}/events?kinds=all`)).frames
 
 describe('a text that was redacted', () => {
-  test('is gone from where it stood, and where else it stands is told', async () => {
+  test('is redacted in its place, and the answer names its other places', async () => {
     const runId = await endedRun()
     const done = await redact(runId, 6, '/args/command')
     expect(done).toMatchObject({ pointers: ['/args/command'], erased: true })
@@ -113,7 +113,7 @@ describe('a text that was redacted', () => {
     expect(await conversation.text()).not.toContain(SECRET)
   })
 
-  test('may hold the secret as a part, which is what is looked for elsewhere', async () => {
+  test('may contain the secret, which is then what the server looks for elsewhere', async () => {
     const runId = await endedRun()
     const asked = { seq: 7, pointer: '/output', reason: 'a password' }
     const whole = Done.parse(await (await ask(runId, asked)).json())
@@ -133,7 +133,7 @@ describe('a text that was redacted', () => {
     expect((await redact(runId, 7, '/payload/output')).pointers).toEqual(['/output'])
   })
 
-  test('is gone once: the same request again is answered as it was', async () => {
+  test('is redacted once: the same request again has the same answer', async () => {
     const runId = await endedRun()
     const first = await redact(runId, 7, '/output')
     expect(await redact(runId, 7, '/output')).toEqual({ ...first, elsewhere: [] })
@@ -149,7 +149,7 @@ describe('a text that was redacted', () => {
     ])
   })
 
-  test('where the run was imported from, names who did it there', async () => {
+  test('of an imported run, names who redacted it in its first log', async () => {
     const runId = await endedRun()
     const page = await server.store.readStream(streamOf(runId), {
       from: 7,
@@ -171,7 +171,7 @@ describe('a text that was redacted', () => {
     await expect.poll(list).toMatchObject([{ principal: 'alice', ts: origin.ts, seq: 7 }])
   })
 
-  test('is gone for those who join others that watch, and those others go on', async () => {
+  test('is not sent to observers who join later, and earlier observers continue', async () => {
     const runId = await runAtWork()
     const watcher = new Watcher(server, `${runId}?kinds=all`)
     const feed = new FeedWatcher(server, `run_id=${runId}&kinds=all`)
@@ -195,7 +195,7 @@ describe('a text that was redacted', () => {
     for (const each of [watcher, feed, late, lateFeed]) each.socket.close()
   })
 
-  test('changes the ETag of the run and of its moments', async () => {
+  test('changes the ETag of the run, now and at each record', async () => {
     const runId = await endedRun()
     const addresses = ['', '?at=9', '/diff?from=0&to=9'].map(
       (end) => `${server.url}/api/runs/${runId}${end}`,
@@ -217,7 +217,7 @@ describe('a text that was redacted', () => {
 })
 
 describe('a redaction is refused', () => {
-  test('of what the log needs, of what is no text, and of what is not there', async () => {
+  test('for fields that the log needs, for values that are not texts, and for missing records', async () => {
     const runId = await endedRun()
     const needed = ['/tool', '/call_id', '/outcome']
     for (const pointer of needed) {
@@ -239,14 +239,14 @@ describe('a redaction is refused', () => {
     expect(JSON.stringify(await framesOf(runId))).not.toContain('[redacted]')
   })
 
-  test('where its reason tells the text, or there is none', async () => {
+  test('if its reason holds the text, or it has no reason', async () => {
     const runId = await endedRun()
     const telling = { seq: 6, pointer: '/args/command', reason: `it was ${SECRET}!` }
     expect((await refusal(runId, telling)).detail).toContain('Give a reason without that text')
     expect(await refusal(runId, { ...telling, reason: ' ' })).toMatchObject({ status: 422 })
   })
 
-  test('of what the run has yet to act on, and not of the rest', async () => {
+  test('for texts that the run has yet to act on, and not for others', async () => {
     const runId = await runAtWork()
     for (const [seq, pointer] of [
       [0, '/reason'],
@@ -267,7 +267,7 @@ describe('a redaction is refused', () => {
   })
 })
 
-describe('an export while something is redacted', () => {
+describe('an export during a redaction', () => {
   /** The export of a run. `meanwhile` runs after each reading of its records, before they are exported. */
   async function exportDuring(
     meanwhile: (url: string, runId: string, readings: number) => Promise<void>,
@@ -279,7 +279,7 @@ describe('an export while something is redacted', () => {
         ...bound(store),
         readStream: (stream, options) => {
           const read = store.readStream(stream, options)
-          // Nobody else reads a whole run by its length.
+          // Only an export reads a whole run by its length.
           const isExport = stream.startsWith('run-') && options.limit === length
           if (!isExport) return read
           readings += 1

@@ -10,7 +10,7 @@ type Line = {
   readonly res?: { readonly statusCode: number }
 }
 
-/** What the server has logged of its requests, once it has stopped. */
+/** The log lines about requests, after the server has stopped. */
 async function linesOf(ask: (server: TestServer) => Promise<unknown>): Promise<Line[]> {
   const lines: Line[] = []
   const sink = new Writable({
@@ -31,7 +31,7 @@ async function linesOf(ask: (server: TestServer) => Promise<unknown>): Promise<L
   return lines.filter(({ req }) => req !== undefined)
 }
 
-test('each request is one line, when it is done; probes that find all well are for debugging', async () => {
+test('each request is one log line when it is complete; successful probes are at the level debug', async () => {
   const lines = await linesOf(async (server) => {
     await createRun(server)
     await rawRequest(server, { path: '/api/runs/nobody' })

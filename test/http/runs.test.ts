@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import * as z from 'zod'
 import { ProblemDocument } from '../../src/api/problems.ts'
 import { RunDetails, RunSummary } from '../../src/api/runs.ts'
@@ -29,7 +29,7 @@ const logged = async (runId: string) => {
   return (await readRecords(server.store, runId, 0, 1000))._unsafeUnwrap()
 }
 
-it('finds a run as soon as it is created, where Location says', async () => {
+test('finds a run at its Location as soon as it is created', async () => {
   const created = await post('/api/runs', { goal: 'pytest', max_seconds: 60 })
   const location = created.headers.get('location')
   const { run_id } = z.object({ run_id: z.string() }).parse(await created.json())
@@ -54,7 +54,7 @@ it('finds a run as soon as it is created, where Location says', async () => {
   })
 })
 
-it('records the request in full, and who made it', async () => {
+test('records the whole request, and who sent it', async () => {
   const runId = await createRun(server, { max_tokens: 1000 })
   const [created] = await logged(runId)
   expect(created?.record).toMatchObject({
@@ -64,7 +64,7 @@ it('records the request in full, and who made it', async () => {
   expect(created?.meta.principal).toBe('local')
 })
 
-it('names every problem of a request at once, by its shape and by what the agent knows', async () => {
+test('names every problem of a request at once, also those that only the agent knows', async () => {
   const body = { goal: 'nope', cwd: '/no/folder', max_iterations: 0, hitl_enabled: 'yes', extra: 1 }
   const answer = await post('/api/runs', body)
   expect(answer.status).toBe(422)
@@ -76,7 +76,7 @@ it('names every problem of a request at once, by its shape and by what the agent
   expect(problem.detail).toContain('pytest, npm-test')
 })
 
-it('says what only the agent knows of a request that is well-formed', async () => {
+test('reports the problems that only the agent knows of a well-formed request', async () => {
   const answer = await post('/api/runs', { goal: 'nope' })
   expect(answer.status).toBe(422)
   const problem = ProblemDocument.parse(await answer.json())
@@ -85,7 +85,7 @@ it('says what only the agent knows of a request that is well-formed', async () =
   ])
 })
 
-it('lists runs page by page, newest first, along the Link header', async () => {
+test('lists runs page by page, newest first, along the Link header', async () => {
   const made: string[] = []
   for (let i = 0; i < 5; i += 1) made.push(await createRun(server, { goal: 'npm-test' }))
   const listed: string[] = []
@@ -103,7 +103,7 @@ it('lists runs page by page, newest first, along the Link header', async () => {
   expect(listed).toHaveLength(5)
 })
 
-it('answers 304 until something happens to the run', async () => {
+test('answers 304 until something happens to the run', async () => {
   const runId = await createRun(server)
   const path = `${server.url}/api/runs/${runId}`
   const etag = (await fetch(path)).headers.get('etag') ?? ''
@@ -118,7 +118,7 @@ it('answers 304 until something happens to the run', async () => {
   expect([read.status, read.headers.get('etag')]).toEqual([200, '"1"'])
 })
 
-it('takes a person through a human check', async () => {
+test('lets a person answer a human check', async () => {
   const runId = await createRun(server, { hitl_enabled: true })
   await agentDoes(server, runId, CLAIM, ...iteration(false))
   const waiting = (await logged(runId)).at(-1)
@@ -150,7 +150,7 @@ it('takes a person through a human check', async () => {
   expect((await details(runId)).status).toBe('running')
 })
 
-it('ends a run that a person does not approve', async () => {
+test('ends a run if a person decides to abort', async () => {
   const runId = await createRun(server, { hitl_enabled: true })
   await agentDoes(server, runId, CLAIM, ...iteration(false))
   const answer = await post(`/api/runs/${runId}/resume`, { decision: 'abort' })
@@ -159,7 +159,7 @@ it('ends a run that a person does not approve', async () => {
   expect([status, final_state?.iteration]).toEqual(['aborted', 1])
 })
 
-it.each([
+test.each([
   ['no body', { method: 'POST' }],
   ['no body that is said to be JSON', { ...json('POST', 0), body: '' }],
   ['a reason', json('POST', { reason: 'Too dear' })],
@@ -171,7 +171,7 @@ it.each([
   expect((await logged(runId)).at(-1)?.record.kind).toBe('run_end')
 })
 
-it('answers one of many who decide at the same time', async () => {
+test('accepts one of many decisions at the same time', async () => {
   const runId = await createRun(server, { hitl_enabled: true })
   await agentDoes(server, runId, CLAIM, ...iteration(false))
   const answers = await Promise.all(
@@ -181,14 +181,14 @@ it('answers one of many who decide at the same time', async () => {
   expect(statuses).toEqual([200, ...Array(7).fill(409)])
 })
 
-it('keeps why a run was started, and not in its configuration', async () => {
+test('keeps the reason of a start beside the configuration of the run', async () => {
   const runId = await createRun(server, { reason: 'The nightly build is red' })
   const [created] = await logged(runId)
   expect(created?.record.payload).toMatchObject({ reason: 'The nightly build is red' })
   expect(created?.record.payload).not.toHaveProperty('config.reason')
 })
 
-it('keeps the hash of the question that was answered, whatever stands behind it', async () => {
+test('keeps the hash of the question that was answered, whatever comes after it', async () => {
   const runId = await createRun(server, { hitl_enabled: true })
   await agentDoes(server, runId, CLAIM, ...iteration(false))
   const question = (await logged(runId)).at(-1)
@@ -204,7 +204,7 @@ it('keeps the hash of the question that was answered, whatever stands behind it'
   })
 })
 
-it('keeps what a person has seen, and refuses what was decided on another history', async () => {
+test('keeps the record that a person has seen, and refuses a decision on another history', async () => {
   const runId = await createRun(server, { hitl_enabled: true })
   await agentDoes(server, runId, CLAIM, ...iteration(false))
   const records = await logged(runId)
@@ -237,7 +237,7 @@ it('keeps what a person has seen, and refuses what was decided on another histor
   }
 })
 
-it('names what is wrong with a body that says nothing to change', async () => {
+test('reports what is wrong with a body that changes nothing', async () => {
   const runId = await createRun(server)
   const answer = await post(`/api/runs/${runId}/config`, { reason: 'none' }, 'PATCH')
   expect(answer.status).toBe(422)

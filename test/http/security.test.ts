@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readRecords } from '../../src/log/run-log.ts'
 import { Watcher } from './live/watcher.ts'
 import { rawRequest, startTestServer, type TestServer } from './support.ts'
@@ -40,7 +40,7 @@ describe('a server without a token', () => {
   }
   const own = () => `127.0.0.1:${server.port}`
 
-  it.each([
+  test.each([
     ['127.0.0.1', () => ({ host: '127.0.0.1' })],
     ['127.0.0.1 and the port', () => ({ host: own() })],
     ['localhost', () => ({ host: `LocalHost:${server.port}` })],
@@ -52,7 +52,7 @@ describe('a server without a token', () => {
     expect(await statuses(headers())).toEqual([200, 201, 101, 200])
   })
 
-  it.each([
+  test.each([
     ['a name that leads here', () => ({ host: 'attacker.example' })],
     ['a name that leads here, with the port', () => ({ host: `attacker.example:${server.port}` })],
     ['a name that begins like ours', () => ({ host: 'localhost.attacker.example' })],
@@ -73,7 +73,7 @@ describe('a server without a token', () => {
     expect(await runCount()).toBe(before)
   })
 
-  it('lets a link from another site lead to a page, and to no frame', async () => {
+  test('answers a link from another site with a page, but not in a frame', async () => {
     const link = { host: own(), 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' }
     const docs = { path: '/docs/', headers: { ...link, 'sec-fetch-dest': 'document' } }
     expect((await rawRequest(server, docs)).status).toBe(200)
@@ -83,7 +83,7 @@ describe('a server without a token', () => {
     expect((await rawRequest(server, form)).status).toBe(403)
   })
 
-  it.each(['cross-site', 'same-site'])(
+  test.each(['cross-site', 'same-site'])(
     'lets no link of a %s page reach anything under /api',
     async (site) => {
       const link = {
@@ -103,7 +103,7 @@ describe('a server without a token', () => {
     },
   )
 
-  it.each([
+  test.each([
     ['a link, by what it takes', { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' }],
     ['a picture, by the page that it is in', { referer: 'http://attacker.example/' }],
     ['a page on another port', { referer: 'http://127.0.0.1:1/' }],
@@ -114,7 +114,7 @@ describe('a server without a token', () => {
     expect((await get('/docs/')).status).toBe(200)
   })
 
-  it('lets its own page ask in a browser without Sec-Fetch-Site, and any program', async () => {
+  test('answers its own page in a browser without Sec-Fetch-Site, and any program', async () => {
     for (const headers of [
       { referer: `http://${own()}/runs/x`, accept: 'text/html,application/xhtml+xml' },
       { accept: '*/*' },
@@ -125,7 +125,7 @@ describe('a server without a token', () => {
     }
   })
 
-  it.each(['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x'])(
+  test.each(['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x'])(
     'starts nothing for %s, which a page may send anywhere unasked',
     async (type) => {
       const before = await runCount()
@@ -136,7 +136,7 @@ describe('a server without a token', () => {
     },
   )
 
-  it('closes the connection of a WebSocket that it refuses', async () => {
+  test('closes the connection of a WebSocket that it refuses', async () => {
     const connection = connect(server.port, '127.0.0.1')
     const fields = { ...UPGRADE, host: own(), origin: 'https://attacker.example' }
     const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}`)
@@ -145,7 +145,7 @@ describe('a server without a token', () => {
     expect(answer).toMatch(/^HTTP\/1.1 403 /)
   })
 
-  it('gives no other origin leave to read or to send', async () => {
+  test('permits no other origin to read or to send', async () => {
     const preflight = await rawRequest(server, {
       method: 'OPTIONS',
       path: '/api/runs',
@@ -181,14 +181,14 @@ describe('a server with a token', () => {
   })
   afterAll(() => server.stop())
 
-  it.each([
+  test.each([
     ['none', {}],
     ['a wrong one', bearer('correct-horse')],
     ['a longer one', bearer(`${token}1`)],
     ['an empty one', { authorization: 'Bearer ' }],
     ['another scheme', { authorization: `Basic ${token}` }],
     ['a wrong one as a subprotocol', { 'sec-websocket-protocol': carrier('wrong') }],
-  ])('asks for the token where there is %s', async (_, headers: Headers) => {
+  ])('answers 401 if there is %s', async (_, headers: Headers) => {
     const paths = ['/api/runs', `/api/runs/${runId}`, '/api/goals', '/%61pi/goals', '//api/goals']
     for (const path of paths) {
       const answer = await rawRequest(server, { path, headers })
@@ -202,14 +202,14 @@ describe('a server with a token', () => {
     expect((await rawRequest(server, upgrade)).status).toBe(401)
   })
 
-  it('answers any host name for whoever has it, and records so', async () => {
+  test('answers on any host name with the token, and records its name', async () => {
     const headers = { ...bearer(token), host: 'retrai.example' }
     expect((await rawRequest(server, { path: '/api/runs', headers })).status).toBe(200)
     const [created] = (await readRecords(server.store, runId, 0, 1))._unsafeUnwrap()
     expect(created?.meta.principal).toBe('token')
   })
 
-  it.each([
+  test.each([
     ['http://retrai.example', 200],
     ['https://retrai.example', 200],
     ['https://attacker.example', 403],
@@ -218,10 +218,10 @@ describe('a server with a token', () => {
     expect((await rawRequest(server, { path: '/api/runs', headers })).status).toBe(status)
   })
 
-  it.each([
+  test.each([
     [['retrai', carrier(token)], 'retrai'],
     [[carrier(token)], carrier(token)],
-  ])('takes the token of a browser as a subprotocol', async (protocols, chosen) => {
+  ])('accepts the token of a browser as a subprotocol', async (protocols, chosen) => {
     const watcher = new Watcher(server, `${runId}?kinds=all`, {}, protocols)
     await once(watcher.socket, 'open')
     expect(watcher.socket.protocol).toBe(chosen)
@@ -229,13 +229,13 @@ describe('a server with a token', () => {
     watcher.socket.terminate()
   })
 
-  it('takes the token of any other client in its header', async () => {
+  test('accepts the token of any other client in its header', async () => {
     const watcher = new Watcher(server, `${runId}?kinds=all`, { headers: bearer(token) })
     await watcher.have(1)
     watcher.socket.terminate()
   })
 
-  it.each(['/health/live', '/health/ready', '/openapi.json', '/docs/'])(
+  test.each(['/health/live', '/health/ready', '/openapi.json', '/docs/'])(
     'needs no token for %s',
     async (path) => {
       expect((await rawRequest(server, { path })).status).toBe(200)

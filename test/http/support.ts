@@ -48,16 +48,16 @@ type Options = Partial<Omit<AppDeps, 'store' | 'readModel' | 'access' | 'accessL
   readonly accessLog?: Partial<Omit<RecorderDeps, 'store' | 'log'>>
   /** A token by configuration. */
   readonly token?: string
-  /** Puts something between the server and the tokens in its store. */
+  /** Wraps the store that the server reads its tokens from. */
   readonly wrapTokenStore?: (store: EventStore) => EventStore
-  /** Puts something between the server and its store. */
+  /** Wraps the store of the server. */
   readonly wrapStore?: (store: EventStore) => EventStore
   readonly wrapReadModel?: (readModel: AppDeps['readModel']) => AppDeps['readModel']
 }
 
 const silent = { info: () => {}, warn: () => {}, error: () => {} }
 
-/** What the agent's planRun does, in little: it knows the goals, and `/` is the only directory. */
+/** A small planRun: it knows the goals, and `/` is the only directory. */
 const planRun: AppDeps['planRun'] = ({ goal, cwd, ...rest }) => {
   const problems = [
     ...(GOALS.some(({ name }) => name === goal)
@@ -75,7 +75,7 @@ const planRun: AppDeps['planRun'] = ({ goal, cwd, ...rest }) => {
   return okAsync({ config, systemPrompt: 'Mend it.' })
 }
 
-/** A whole server on a free port: embedded store, projections, HTTP; everything but the agent. */
+/** A server on a free port: embedded store, projections, HTTP; everything but the agent. */
 export async function startTestServer(options: Options = {}): Promise<TestServer> {
   const {
     wrapStore = same,
@@ -162,7 +162,7 @@ export type Answer = {
   readonly body: string
 }
 
-/** A request with exactly these headers, Host among them: what fetch does not let one set. */
+/** A request with exactly these headers, also those that fetch does not set, such as Host. */
 export function rawRequest(
   { port }: Pick<TestServer, 'port'>,
   options: RequestOptions & { readonly body?: string },
@@ -211,7 +211,7 @@ type Report<C = AgentCommand> = C extends AgentCommand
   ? Omit<C, 'claimant' | 'readOnlyTools'>
   : never
 
-/** Does what the agent's process does, by the same command handler. */
+/** Records what the agent does, with the same command handler as the agent. */
 export async function agentDoes(
   { store }: TestServer,
   runId: string,
@@ -257,7 +257,7 @@ export const iteration = (achieved: boolean): Report[] => [
   },
 ]
 
-/** Writes records as they are, each list in one append, behind what is there. */
+/** Appends records as they are, each list in one append. */
 export class RunWriter {
   readonly #store: EventStore
   readonly #runId: string
@@ -274,7 +274,7 @@ export class RunWriter {
   }
 }
 
-/** The store's methods, to be replaced one by one. */
+/** The methods of a store, so that a test can replace single ones. */
 export function bound(store: EventStore): EventStore {
   return {
     append: (...args) => store.append(...args),

@@ -9,7 +9,7 @@ import { type Answer, RunWriter, rawRequest, startTestServer, type TestServer } 
 
 const STALL_MS = 300
 const OUTPUT = 32 * 1024
-/** Far more than the buffers of both kernels hold. */
+/** Much more than the buffers of both kernels hold. */
 const RECORDS = 400
 /** One that is larger than a page. */
 const LARGE_AT = 30
@@ -52,10 +52,10 @@ async function unread(path: string, accept: string, requests = 1): Promise<Socke
   }
 }
 
-/** RUN stands for the run, which is made later. */
+/** RUN is replaced with the id of the run, which is created later. */
 const EVENTS = '/api/runs/RUN/events?kinds=all'
 
-describe('a client that reads nothing is let go', () => {
+describe('a client that reads nothing is disconnected', () => {
   test.each([
     ['server-sent events', 'text/event-stream', EVENTS, 1],
     ['server-sent events of all runs', 'text/event-stream', '/api/events?kinds=all', 1],
@@ -69,12 +69,12 @@ describe('a client that reads nothing is let go', () => {
       most = Math.max(most, socket.writableLength)
       await new Promise((resolve) => setTimeout(resolve, 5))
     }
-    // It did wait for its client, with no more than one page or some chunks in memory.
+    // The server waited for its client, with no more than one page or some chunks in memory.
     expect(most).toBeGreaterThan(0)
     expect(most).toBeLessThan(3 * MAX_PAGE_BYTES)
   })
 
-  test('one that has nothing to read yet is kept', async () => {
+  test('a client that has nothing to read yet stays connected', async () => {
     const socket = await unread(`${EVENTS}&after=${RECORDS - 1}`, 'text/event-stream')
     while (socket.bytesWritten === 0) await new Promise((resolve) => setTimeout(resolve, 5))
     await new Promise((resolve) => setTimeout(resolve, 4 * STALL_MS))
@@ -106,7 +106,7 @@ describe('a page of records', () => {
       const seqs = Array.from({ length: RECORDS }, (_, seq) => seq)
       expect(all.flatMap((page) => page.seqs)).toEqual(backward ? seqs.toReversed() : seqs)
       for (const { bytes, seqs } of all) {
-        // A record that is larger than a page is alone.
+        // A record that is larger than a page is alone on a page.
         if (seqs.includes(LARGE_AT)) expect(seqs).toEqual([LARGE_AT])
         else expect(bytes).toBeLessThanOrEqual(MAX_PAGE_BYTES)
       }

@@ -8,8 +8,8 @@ import { packageFolder } from '../../lib/package-files.ts'
 const BUILT = `${join(packageFolder(), 'web/dist')}/`
 
 /**
- * Everything comes from this server. Styles may stand in the page because its components put them
- * there; scripts may not.
+ * Everything comes from this server. Inline styles are allowed, because the components of the page add them; inline
+ * scripts are not.
  */
 const POLICY = [
   "default-src 'none'",
@@ -23,7 +23,7 @@ const POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-/** The addresses of the console's pages; it reads the rest of the address itself. */
+/** The addresses of the console's pages. The console reads the parameters itself. */
 const PAGES = ['/', '/runs/:run_id']
 
 /** Serves the console at /. `root`: the folder of its build. */
@@ -55,16 +55,16 @@ export const serveConsole = fp<{ readonly root?: string }>(
   { name: 'console' },
 )
 
-/** Whether it is a person with a browser who asks for an address that is none of the API's. */
+/** Whether a person with a browser opens an address that does not belong to the API. */
 export const wantsPage = ({ method, url, headers }: FastifyRequest): boolean =>
   method === 'GET' && !url.startsWith('/api') && headers.accept?.includes('text/html') === true
 
-/** The console's own page for an address that there is not. */
+/** The console's page for an address that does not exist. */
 export function sendMissingPage(reply: FastifyReply, root = BUILT): Promise<FastifyReply> {
   return sendPage(reply.code(404).header('content-security-policy', POLICY), root)
 }
 
-/** Read for each request, so that a new build is served without a restart. */
+/** Reads the page for each request, so that a new build is served without a restart. */
 async function sendPage(reply: FastifyReply, root: string): Promise<FastifyReply> {
   const page = await readFile(`${root}index.html`).catch(() => null)
   reply.header('cache-control', 'no-cache').type('text/html; charset=utf-8')

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 
-/** What a request says who it is by: a token, or a ticket that is used up by it. */
+/** What authenticates a request: a token, or a ticket, which is valid only once. */
 export type Credential =
   | { readonly type: 'token'; readonly token: string }
   | { readonly type: 'ticket'; readonly ticket: string }
@@ -10,9 +10,9 @@ const TOKEN_PROTOCOL = 'retrai.bearer.'
 const TICKET_PROTOCOL = 'retrai.ticket.'
 
 /**
- * The first of them: the Authorization header, a subprotocol, a ticket in the address. A browser cannot
- * set headers on a WebSocket, so only there are the other two looked for. A token never stands in an
- * address, which gets logged; a ticket may, since it is used up.
+ * The first of: the Authorization header, a subprotocol, a ticket in the address. Only WebSockets may have the last two,
+ * because a browser cannot set their headers. A token is never in an address, because addresses are logged; a ticket
+ * may be, because it is valid only once.
  */
 export function credentialOf(request: FastifyRequest): Credential | undefined {
   const token = /^bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1]
@@ -38,7 +38,7 @@ function fromProtocols(offered: readonly string[]): Credential | undefined {
   return undefined
 }
 
-/** Takes the ticket out of the query, so that the route sees only what is meant for it. */
+/** Removes the ticket from the query, so that the route gets only its own parameters. */
 function takeTicket({ query }: FastifyRequest): Credential | undefined {
   if (typeof query !== 'object' || query === null || !('ticket' in query)) return undefined
   const { ticket } = query
@@ -46,7 +46,7 @@ function takeTicket({ query }: FastifyRequest): Credential | undefined {
   return typeof ticket === 'string' ? { type: 'ticket', ticket } : undefined
 }
 
-/** Browsers insist that one of the offered protocols is chosen; a secret is not echoed if avoidable. */
+/** Browsers require that the server chooses an offered protocol. It chooses the one without a secret if it can. */
 export function chooseProtocol(offered: ReadonlySet<string>): string | false {
   if (offered.has(PROTOCOL)) return PROTOCOL
   const [first] = offered

@@ -9,7 +9,7 @@ import { SECURITY_HEADERS } from './security.ts'
 import { discardUnreadBody } from './unread-body.ts'
 import { InvalidInput } from './validation.ts'
 
-/** What the framework refuses by itself, by its error code. */
+/** The problems of requests that the framework refuses, by its error code. */
 const FRAMEWORK: Readonly<Record<string, ProblemCode>> = {
   FST_ERR_CTP_INVALID_JSON_BODY: 'malformed_json',
   FST_ERR_CTP_EMPTY_JSON_BODY: 'malformed_json',
@@ -19,14 +19,14 @@ const FRAMEWORK: Readonly<Record<string, ProblemCode>> = {
   FST_ERR_BAD_URL: 'not_found',
 }
 
-/** Answers every error that a handler did not turn into a problem document itself. */
+/** Answers every error for which a handler did not send a problem document itself. */
 export function sendError(
   error: FastifyError,
   request: FastifyRequest,
   reply: FastifyReply,
 ): FastifyReply {
   const problem = problemOf(error, request)
-  // What the framework refuses has met no hook.
+  // No hook has run for a request that the framework refuses.
   reply.headers(SECURITY_HEADERS)
   if (problem.code === 'internal') request.log.error({ err: error }, 'a request failed')
   return sendProblem(request, reply, problem)
@@ -41,11 +41,11 @@ function problemOf(error: FastifyError, request: FastifyRequest): Problem {
   if (code !== undefined) return { code }
   const status = error.statusCode ?? 500
   if (status < 500) return { code: 'bad_request' }
-  const detail = `The server failed. Its log says why, under the request id ${request.id}.`
+  const detail = `The server failed. Its log has the reason, under the request id ${request.id}.`
   return { code: 'internal', detail }
 }
 
-/** Answers what is no HTTP request, or does not arrive; there is nothing but the socket to answer on. */
+/** Answers a request that is not HTTP, or that does not arrive. Only the socket can carry the answer. */
 export function refuseConnection({ code }: ConnectionError, socket: Socket): void {
   if (!socket.writable || code === 'ECONNRESET') {
     socket.destroy()
@@ -54,7 +54,7 @@ export function refuseConnection({ code }: ConnectionError, socket: Socket): voi
   endWithProblem(socket, { code: CONNECTION[code] ?? 'bad_request' })
 }
 
-/** Answers on a bare connection, and closes it. */
+/** Answers on a connection without a request, and closes it. */
 export function endWithProblem(socket: Socket, problem: Problem): void {
   const document = problemDocument(problem, '/')
   const body = JSON.stringify(document)

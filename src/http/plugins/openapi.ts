@@ -120,7 +120,7 @@ const Properties = z.looseObject({
   properties: z.record(z.string(), z.record(z.string(), z.unknown())),
 })
 
-/** Adds the defaults of this server. Its folder is none of them: the description does not name it. */
+/** Adds the defaults of this server, but not its folder: the description does not name folders. */
 function describeDefaults(
   document: Description,
   { model_name, max_iterations }: AppDeps['defaults'],

@@ -7,12 +7,12 @@ import { problems, withProblems } from '../problems/problem.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** What a caller needs to be let in; every route under /api names it. */
+    /** The permission that a caller needs. Every route under /api names one. */
     needs?: Permission
   }
 }
 
-/** Fails the start if a route under /api does not name its permission, so that none is open by mistake. */
+/** Fails the start if a route under /api names no permission, so that no route is open by mistake. */
 export const requirePermissions = fp(
   async (app) => {
     app.addHook('onRoute', ({ url, method, config }) => {
@@ -24,7 +24,7 @@ export const requirePermissions = fp(
   { name: 'permissions' },
 )
 
-/** How any request can be answered, whatever its address: by the server before a route is asked, or instead. */
+/** The problems that any request can have before a route handles it, or without a route. */
 const ANYWHERE = [
   'bad_request',
   'foreign_host',
@@ -35,7 +35,7 @@ const ANYWHERE = [
   'internal',
 ] as const satisfies readonly ProblemCode[]
 
-/** Where a caller must be known, and it is noted what they are shown. */
+/** The problems of routes that authenticate callers and record accesses. */
 const GUARDED = [
   'unauthenticated',
   'forbidden',
@@ -43,7 +43,7 @@ const GUARDED = [
   'store_unavailable',
 ] as const satisfies readonly ProblemCode[]
 
-/** The description of a route, with who may use it and with what any request may be answered. */
+/** The description of a route, with the roles that may use it and the problems that any request can have. */
 export function describeAccess(
   schema: FastifySchema,
   url: string,
@@ -53,7 +53,7 @@ export function describeAccess(
   const further = problems(
     ...ANYWHERE,
     ...(needs === undefined ? [] : GUARDED),
-    // An address that cannot be decoded is that of nothing.
+    // An address that cannot be decoded is answered as unknown.
     ...(url.includes(':') ? (['not_found'] as const) : []),
     ...(schema.querystring === undefined ? [] : (['invalid_request'] as const)),
   )

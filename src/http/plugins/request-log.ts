@@ -5,19 +5,19 @@ import {
   LogController,
 } from 'fastify'
 
-/** What the log says of a request: as the framework does, without what lets somebody in. */
+/** Logs the fields of a request that the framework logs, without secrets. */
 export function withSafeRequests(logger: FastifyBaseLogger): FastifyBaseLogger {
   return logger.child({}, { serializers: { req: describe } })
 }
 
 /**
- * One line for each request, when it is done. A WebSocket is told of when it is asked for: it may stay
- * for days. Probes that find all well are told of at the level debug only.
+ * Logs one line for each request when it is complete. It logs a WebSocket when a client asks for it, because the socket
+ * may stay open for days. It logs successful probes at the level debug.
  */
 export class RequestLog extends LogController {
   override incomingRequest(request: FastifyRequest): void {
     if (request.headers.upgrade !== undefined)
-      request.log.info({ req: request }, 'upgrade asked for')
+      request.log.info({ req: request }, 'upgrade requested')
   }
 
   override requestCompleted(
@@ -43,7 +43,7 @@ function describe({ method, url, host, ip, socket }: FastifyRequest) {
 
 const REMOVED = '[removed]'
 
-/** A ticket belongs into an address; a token does not, but somebody may put it there by mistake. */
+/** A ticket may be in an address. A token may not, but somebody may put it there by mistake. */
 const withoutSecrets = (url: string): string =>
   url
     .replace(/([?&](?:ticket|token|access_token)=)[^&#]*/gi, `$1${REMOVED}`)

@@ -12,7 +12,7 @@ import { credentialOf } from './credentials.ts'
 
 const LOOPBACK_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/i
 
-/** On every answer; a page of the console or of the docs has a policy of its own. */
+/** Headers of every answer. Pages of the console and of the docs have policies of their own. */
 export const SECURITY_HEADERS = {
   'x-content-type-options': 'nosniff',
   'x-frame-options': 'DENY',
@@ -24,10 +24,10 @@ export const SECURITY_HEADERS = {
 } as const
 
 /**
- * Guards every request, WebSocket upgrades included, before anything else looks at it. This server runs commands
- * on its machine, so a page that somebody happens to have open must not reach it: neither under the page's own
- * name (Origin, Sec-Fetch-Site) nor under a name that leads here (Host). Then it admits callers who may do what
- * the route needs; a route that needs nothing is for everybody.
+ * Guards every request, WebSocket upgrades included, before anything else handles it. This server runs commands
+ * on its machine, so a foreign page in somebody's browser must not reach it: neither under the page's own
+ * name (Origin, Sec-Fetch-Site) nor under a name that leads to this server (Host). Then it admits callers with the
+ * permission of the route. A route without a permission is open to everybody.
  */
 export const security = fp<{ readonly auth: Auth }>(
   async (app, { auth }) => {
@@ -59,18 +59,18 @@ export const security = fp<{ readonly auth: Auth }>(
     })
     app.addHook('onSend', (request, { raw }, payload, done) => {
       if (request.caller !== null && payload instanceof Readable)
-        cutWith(request.caller.lifetime, raw)
+        cutAtEnd(request.caller.lifetime, raw)
       done()
     })
   },
-  // The plugin of WebSockets closes the connection of an upgrade that a later hook refuses.
+  // If a hook refuses an upgrade, the plugin of WebSockets closes its connection. For that it must come first.
   { name: 'security', dependencies: ['connection-limits', '@fastify/websocket'] },
 )
 
 const WEBSOCKET_VERSION = '13'
 const TOKENS = /^ *[\w!#$%&'*+.^`|~-]+ *(, *[\w!#$%&'*+.^`|~-]+ *)*$/
 
-/** What Node and the WebSocket library would refuse by themselves, without a problem document. */
+/** Why Node or the WebSocket library would refuse the request without a problem document; null if they would not. */
 function brokenHead({ headers, raw, ws }: FastifyRequest): string | null {
   if (headers.host === undefined && raw.httpVersion === '1.1') return 'The Host header is missing.'
   if (!ws) return null
@@ -88,22 +88,22 @@ function brokenHead({ headers, raw, ws }: FastifyRequest): string | null {
 }
 
 /**
- * Cuts off a long answer when its caller may not read any more. It gets no proper end, so that a part is never
- * taken for the whole.
+ * Cuts a long answer off when its caller loses the permission to read. The answer gets no proper end, so that nobody
+ * takes a part for the whole.
  */
-function cutWith(lifetime: TokenLifetime, response: ServerResponse): void {
+function cutAtEnd(lifetime: TokenLifetime, response: ServerResponse): void {
   const forget = lifetime.onEnd(() => response.destroy())
   response.once('close', forget)
 }
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Who asks; null until it is known, and on routes for everybody. */
+    /** The caller; null before authentication, and on open routes. */
     caller: Caller | null
-    /** The name of the caller, as the log records it. Throws if there is no caller. */
+    /** The name of the caller, as the log records it. @throws TypeError if there is no caller */
     readonly principal: string
     readonly role: Role
-    /** How long the caller may continue. */
+    /** The lifetime of the caller's token. */
     readonly tokenLifetime: TokenLifetime
   }
 }
@@ -122,7 +122,7 @@ function lifetimeOf(this: FastifyRequest): TokenLifetime {
   return callerOf(this).lifetime
 }
 
-/** How long a request waits for the tokens to be read, milliseconds. */
+/** How long a request waits until the server has read the tokens, milliseconds. */
 const READ_WITHIN_MS = 2_000
 
 async function identify(request: FastifyRequest, auth: Auth): Promise<Result<Caller, Rejection>> {
@@ -130,24 +130,24 @@ async function identify(request: FastifyRequest, auth: Auth): Promise<Result<Cal
   if (credential?.type === 'ticket') return auth.redeem(credential.ticket)
   const caller = auth.authenticate(credential?.token)
   if (caller.isOk() || caller.error.type !== 'tokens_unread') return caller
-  // A server that has just been started reads them now.
+  // A server that has just started is still reading them.
   const read = await auth.read(READ_WITHIN_MS)
   return read ? auth.authenticate(credential?.token) : err(caller.error)
 }
 
 function forbidden({ role }: Caller, needs: Permission): Problem {
   const roles = rolesThatMay(needs).join(' or ')
-  const detail = `This takes the role ${roles}, and yours is ${role} (permission ${needs}).`
+  const detail = `This needs the role ${roles}, and yours is ${role} (permission ${needs}).`
   return { code: 'forbidden', detail }
 }
 
-/** Where no token is needed, or may not be, only loopback names are answered. */
+/** A server that may need no token answers only on loopback names. */
 function foreignness(request: FastifyRequest, guarded: boolean): ProblemCode | null {
   if (!guarded && !LOOPBACK_HOST.test(request.headers.host ?? '')) return 'foreign_host'
   return !sameOrigin(request, guarded) || crossSite(request) ? 'foreign_origin' : null
 }
 
-/** Behind a token there may be a proxy that ends TLS, so there the scheme may differ. */
+/** A server with tokens may be behind a proxy that ends TLS, so the scheme may differ. */
 function sameOrigin({ headers, protocol }: FastifyRequest, anyScheme: boolean): boolean {
   const { origin, host } = headers
   if (origin === undefined) return true
@@ -157,8 +157,8 @@ function sameOrigin({ headers, protocol }: FastifyRequest, anyScheme: boolean): 
 }
 
 /**
- * Browsers say where a request comes from. A link of another site may lead to a page; nothing under /api
- * may be reached by one, since a link is followed without anybody having meant it (a redirect does it).
+ * Browsers send the origin of a request. A link of another site may lead to a page, but to nothing under /api, because
+ * a browser may follow a link that nobody clicked (a redirect is enough).
  */
 function crossSite(request: FastifyRequest): boolean {
   const { headers, method } = request
@@ -169,15 +169,14 @@ function crossSite(request: FastifyRequest): boolean {
   return !followsLink || isOfApi(request)
 }
 
-/** By the route, since an address can be written in many ways; by the address if it has none. */
+/** By the route, because one address has many spellings; by the address if it has no route. */
 const isOfApi = ({ routeOptions, url }: FastifyRequest): boolean =>
   /^\/api(\/|$|\?)/.test(routeOptions.url ?? url)
 
 /**
- * Old browsers do not send Sec-Fetch-Site, nor does any over plain HTTP to another machine. There the
- * address of the page (Referer) must be ours if it is given, and what asks for a page (a navigation,
- * which no program makes) gets none. Pictures and scripts of such a browser can still ask; they cannot
- * read the answer.
+ * For browsers that send no Sec-Fetch-Site: old ones, and all of them over plain HTTP to another machine. If such a
+ * request has a Referer, it must be an address of this server; if it asks for a page (a navigation, which no program
+ * makes), it is refused. Pictures and scripts of such a browser can still send requests; they cannot read the answers.
  */
 function couldBeForeign({ headers }: FastifyRequest): boolean {
   const { referer, host = '', accept = '' } = headers

@@ -6,7 +6,7 @@ import { Watcher } from '../live/watcher.ts'
 import { rawRequest } from '../support.ts'
 import { bearer, call, startWithPeople } from './people.ts'
 
-/** Let in or refused, and gone then. */
+/** Opens a socket, accepted or refused, and closes it. */
 async function settled(socket: WebSocket): Promise<void> {
   await new Promise<void>((resolve) => {
     if (socket.readyState !== socket.CONNECTING) resolve()
@@ -15,7 +15,7 @@ async function settled(socket: WebSocket): Promise<void> {
   socket.terminate()
 }
 
-test('no log line holds what lets somebody in', async () => {
+test('no log line holds a secret', async () => {
   let text = ''
   const lines = new Writable({
     write: (chunk, _, done) => {
@@ -60,7 +60,7 @@ test('no log line holds what lets somebody in', async () => {
   await server.stop()
 
   expect(text).toContain('request completed')
-  expect(text).toContain('upgrade asked for')
+  expect(text).toContain('upgrade requested')
   expect(text).toContain(`/api/ws/${run.run_id}?kinds=all&ticket=[removed]`)
   expect(text).toContain('/api/runs?limit=1&ticket=[removed]&goal=pytest')
   const inBase64 = Buffer.from(secrets.viewer).toString('base64url')

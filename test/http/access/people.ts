@@ -2,7 +2,7 @@ import { expect } from 'vitest'
 import { ROLES, type Role } from '../../../src/api/roles.ts'
 import { startTestServer, type TestServer } from '../support.ts'
 
-/** A server that asks for tokens, and the secrets of some. */
+/** A server with tokens, and their secrets. */
 export type People = {
   readonly server: TestServer
   /** By role. */
@@ -13,7 +13,7 @@ export type People = {
 
 export const bearer = (secret: string) => ({ authorization: `Bearer ${secret}` })
 
-/** The holder of each token is called like its role. */
+/** Each token has the name of its role. */
 export async function startWithPeople(
   options: Parameters<typeof startTestServer>[0] = {},
 ): Promise<People> {

@@ -10,7 +10,7 @@ const OPERATORS = ['operator', 'admin'] as const
 const AUDITORS = ['auditor', 'admin'] as const
 const ADMINS = ['admin'] as const
 
-/** What is meant, written down a second time. */
+/** The intended permissions, written a second time. */
 const EXPECTED: Readonly<Record<string, readonly Role[]>> = {
   'GET /api/me': ROLES,
   'POST /api/tickets': ROLES,
@@ -48,7 +48,7 @@ const EXPECTED: Readonly<Record<string, readonly Role[]>> = {
 
 type Route = { readonly method: string; readonly url: string }
 
-/** Every route that the real app is given, whoever gives it. */
+/** Every route that the real app registers. */
 const routes: Route[] = []
 const onInitialization = (message: unknown): void => {
   const { fastify } = message as { readonly fastify: FastifyInstance }
@@ -94,7 +94,7 @@ const ask = (route: Route, headers: Record<string, string>) =>
 
 const Problem = z.object({ type: z.string(), detail: z.string() })
 
-test('the table speaks of every route under /api, and of no other', () => {
+test('the table has every route under /api, and no other', () => {
   const api = routes.filter((route) => isApi(route) && route.method !== 'HEAD')
   expect(api.length).toBeGreaterThan(20)
   const names = api.map(({ method, url }) => `${method} ${url}`)
@@ -106,7 +106,7 @@ describe('every route under /api', () => {
 
   test.each<[string, (people: People) => Record<string, string>]>([
     ['no token', () => ({})],
-    ['a token that is none', () => bearer(`retrai_${'A'.repeat(43)}`)],
+    ['an unknown token', () => bearer(`retrai_${'A'.repeat(43)}`)],
     ['an empty token', () => ({ authorization: 'Bearer ' })],
     ['the digest of a token', ({ server }) => bearer(server.auth.tokens()[0]?.sha256 ?? '')],
     ['a revoked token', ({ revoked }) => bearer(revoked)],
@@ -120,7 +120,7 @@ describe('every route under /api', () => {
     }
   })
 
-  test.each(ROLES)('lets a %s do what the table says, and nothing else', async (role) => {
+  test.each(ROLES)('permits a %s what the table lists, and nothing else', async (role) => {
     for (const route of api()) {
       const roles = expectedFor(route) ?? []
       const answer = await ask(route, bearer(people.secrets[role]))
@@ -138,7 +138,7 @@ describe('every route under /api', () => {
     }
   })
 
-  test('takes no token out of an address', async () => {
+  test('accepts no token in an address', async () => {
     for (const name of ['token', 'access_token', 'ticket']) {
       const path = `/api/runs?${name}=${people.secrets.admin}`
       expect((await rawRequest(people.server, { path })).status).toBe(401)
@@ -146,7 +146,7 @@ describe('every route under /api', () => {
   })
 })
 
-test('all other routes are for everybody', async () => {
+test('all other routes are open', async () => {
   const open = routes.filter((route) => !isApi(route))
   expect(open.length).toBeGreaterThan(5)
   for (const route of open) {

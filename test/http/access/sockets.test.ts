@@ -47,7 +47,7 @@ const idOf = (name: string): string =>
   people.server.auth.tokens().find((token) => token.name === name)?.id ?? ''
 
 describe('a WebSocket', () => {
-  test('opens by a header, a subprotocol or a ticket of whoever may read', async () => {
+  test('opens with a header, a subprotocol or a ticket of a caller that may read', async () => {
     for (const secret of Object.values(people.secrets)) {
       expect(await outcome({ secret })).toBe('open')
       expect(await outcome({ protocols: ['retrai', protocolOf(secret)] })).toBe('open')
@@ -57,7 +57,7 @@ describe('a WebSocket', () => {
     }
   })
 
-  test('opens by nothing else', async () => {
+  test('opens with nothing else', async () => {
     const { revoked, expired } = people
     expect(await outcome({})).toBe(401)
     for (const secret of [revoked, expired, 'none']) {
@@ -71,14 +71,14 @@ describe('a WebSocket', () => {
     expect(await outcome({ protocols: ['retrai', viewer] })).toBe(401)
   })
 
-  test('opens once by a ticket', async () => {
+  test('opens once with a ticket', async () => {
     const ticket = await getTicket(people.secrets.viewer)
     expect(await outcome({ query: `&ticket=${ticket}` })).toBe('open')
     expect(await outcome({ query: `&ticket=${ticket}` })).toBe(401)
     expect(await outcome({ protocols: ['retrai', `retrai.ticket.${ticket}`] })).toBe(401)
   })
 
-  test('is chosen the subprotocol that holds no secret', async () => {
+  test('gets the subprotocol without a secret', async () => {
     const ticket = `retrai.ticket.${await getTicket(people.secrets.viewer)}`
     const watcher = watch({ protocols: [ticket, 'retrai'] })
     await once(watcher.socket, 'open')
@@ -86,13 +86,13 @@ describe('a WebSocket', () => {
     watcher.socket.terminate()
   })
 
-  test('opens by no ticket of a token that was revoked since', async () => {
+  test('does not open with a ticket of a token that was revoked since', async () => {
     const ticket = await getTicket(people.secrets.viewer)
     await call(people, people.secrets.admin, 'DELETE', `/api/tokens/${idOf('viewer')}`)
     expect(await outcome({ query: `&ticket=${ticket}` })).toBe(401)
   })
 
-  test('may get its ticket over HTTP only as whoever it is', async () => {
+  test('gets a ticket over HTTP only with a token', async () => {
     const path = '/api/tickets'
     expect((await rawRequest(people.server, { method: 'POST', path })).status).toBe(401)
     const headers = bearer(people.secrets.viewer)
@@ -108,7 +108,7 @@ describe('a revocation', () => {
   const revokeViewer = () =>
     call(people, people.secrets.admin, 'DELETE', `/api/tokens/${idOf('viewer')}?reason=lost`)
 
-  test('closes what the token has open with 4401, and nothing of others', async () => {
+  test('closes the sockets of the token with 4401, and no others', async () => {
     const { viewer, auditor } = people.secrets
     const watchers = [
       watch({ secret: viewer }),
@@ -125,7 +125,7 @@ describe('a revocation', () => {
     other.socket.terminate()
   })
 
-  test.each(['/api/events', `run`])('breaks off event streams of the token: %s', async (path) => {
+  test.each(['/api/events', `run`])('breaks off the event streams of the token: %s', async (path) => {
     const url = `${people.server.url}${path === 'run' ? `/api/runs/${runId}/events` : path}`
     const headers = { ...bearer(people.secrets.viewer), accept: 'text/event-stream' }
     const { body } = await fetch(url, { headers })
@@ -184,7 +184,7 @@ test('a revocation breaks off a download', async () => {
   await server.stop()
 })
 
-test('the first token ends what was opened without one', async () => {
+test('the first token ends everything that was opened without a token', async () => {
   const open = await startTestServer()
   const id = await createRun(open)
   const watcher = new Watcher(open, `${id}?kinds=all`)

@@ -15,7 +15,7 @@ const client = (secret: string) => createClient({ baseUrl: people.server.url, to
 const admin = () => client(people.secrets.admin)
 const refusal = z.object({ type: z.literal('refused'), code: z.string(), message: z.string() })
 
-test('a token is made, used, listed and revoked', async () => {
+test('a token is created, used, listed and revoked', async () => {
   const made = (
     await admin().tokens.create({ name: 'ci', role: 'operator', expires_in: 3600 })
   )._unsafeUnwrap()
@@ -46,7 +46,7 @@ test('a token is made, used, listed and revoked', async () => {
   expect([after.code, after.message]).toEqual(['unauthenticated', 'The token "ci" was revoked.'])
 })
 
-test('the answer with a secret is kept nowhere', async () => {
+test('no cache keeps the answer with a secret', async () => {
   const answer = await fetch(`${people.server.url}/api/tokens`, {
     method: 'POST',
     headers: { ...bearer(people.secrets.admin), 'content-type': 'application/json' },
@@ -74,7 +74,7 @@ test.each([
   expect(await answer.json()).toMatchObject({ type: `urn:retrai:problem:${code}` })
 })
 
-test('a token that is none cannot be revoked, and the last admin is not', async () => {
+test('an unknown token cannot be revoked, nor can the last admin', async () => {
   const none = refusal.parse((await admin().tokens.revoke('none'))._unsafeUnwrapErr())
   expect(none.code).toBe('token_not_found')
   const own = (await admin().tokens.list())._unsafeUnwrap().find(({ name }) => name === 'admin')
@@ -83,7 +83,7 @@ test('a token that is none cannot be revoked, and the last admin is not', async 
   expect((await admin().me()).isOk()).toBe(true)
 })
 
-test('an admin who revokes the own token gets the answer', async () => {
+test('an admin that revokes its own token gets the answer', async () => {
   const spare = (await admin().tokens.create({ name: 'spare', role: 'admin' }))._unsafeUnwrap()
   const path = `/api/tokens/${spare.id}`
   const revoked = await call<TokenView>(people, spare.secret, 'DELETE', path)
@@ -91,7 +91,7 @@ test('an admin who revokes the own token gets the answer', async () => {
   expect((await client(spare.secret).me()).isErr()).toBe(true)
 })
 
-test('a watch ends for good when its token is revoked', async () => {
+test('a watch ends and does not reconnect when its token is revoked', async () => {
   const run = (await admin().runs.create({ goal: 'pytest' }))._unsafeUnwrap()
   const wanted = { name: 'watcher', role: 'viewer' } as const
   const { id, secret } = (await admin().tokens.create(wanted))._unsafeUnwrap()
@@ -103,7 +103,7 @@ test('a watch ends for good when its token is revoked', async () => {
   await refused
 })
 
-test.each(ROLES)('a %s is told what it may do', async (role) => {
+test.each(ROLES)('GET /api/me lists the permissions of a %s', async (role) => {
   const me = (await client(people.secrets[role]).me())._unsafeUnwrap()
   const may = PERMISSIONS.filter((permission) => roleMay(role, permission))
   expect(me).toEqual({ principal: role, role, may })

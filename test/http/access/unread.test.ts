@@ -31,7 +31,7 @@ afterAll(async () => {
 const get = (which: keyof typeof servers, path: string, headers: Record<string, string> = {}) =>
   rawRequest(servers[which], { path, headers })
 
-test('as long as it is not known which tokens there are, nobody is let in by one', async () => {
+test('while the server has not read the tokens, it accepts none', async () => {
   for (const headers of [{}, bearer('some-token')]) {
     const answer = await get('bare', '/api/runs', headers)
     expect([answer.status, answer.headers['retry-after']]).toEqual([503, '1'])
@@ -45,7 +45,7 @@ test('as long as it is not known which tokens there are, nobody is let in by one
   }
 })
 
-test('and a foreign name is not waited for to be let in', async () => {
+test('and it refuses a foreign host name without waiting', async () => {
   const foreign = get('bare', '/api/runs', { host: 'attacker.example' })
   const own = get('bare', '/api/runs')
   release()

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { errAsync } from 'neverthrow'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { locate } from '../../../src/http/live/all-runs-topic.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
@@ -36,7 +36,7 @@ afterAll(() => server.stop())
 const ALL = '/api/events?kinds=all'
 
 describe('a cursor of the feed', () => {
-  it('names its record, and so its place', async () => {
+  test('names its record, and so its place', async () => {
     const { frames } = await getPages(server, ALL)
     for (const [index, { cursor }] of frames.entries()) {
       const rest = await getPages(server, `${ALL}&after=${cursor}`)
@@ -44,7 +44,7 @@ describe('a cursor of the feed', () => {
     }
   })
 
-  it.each([
+  test.each([
     ['nonsense', 'not a cursor'],
     ['', 'not a cursor'],
     ['VQ6EAOKbQdSnFkRmVUQAAN7xq8kQ2dE1.1', 'does not belong to this log'],
@@ -62,17 +62,17 @@ describe('a cursor of the feed', () => {
     expect(JSON.stringify(watcher.frames[0])).toContain(message)
   })
 
-  it('is refused where another record stands in its place', async () => {
+  test('is refused if another record is in its place', async () => {
     const { frames } = await getPages(server, ALL)
     const cursor = String(frames[0]?.cursor)
-    // Same run and seq, another record.
+    // The same run and seq, another record.
     const other = `${cursor.slice(0, 24)}AAAAAAAA${cursor.slice(32)}`
     expect((await getProblem(server, `/api/events?after=${other}`)).code).toBe('unknown_cursor')
     const beyond = cursor.replace(/\d+$/, '99')
     expect((await getProblem(server, `/api/events?after=${beyond}`)).code).toBe('unknown_cursor')
   })
 
-  it('holds after a restart, and after a move to a log with other positions', async () => {
+  test('is valid after a restart, and after a move to a log with other positions', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'retrai-cursor-'))
     try {
       const { frames } = await getPages(server, ALL)
@@ -105,13 +105,13 @@ describe('a cursor of the feed', () => {
 })
 
 describe('the feed of all runs', () => {
-  it.each([
+  test.each([
     ['limit=0', 'limit must be at least 1'],
     ['status=odd', 'status must be "running" or'],
     ['run_id=x', 'run_id must be run ids'],
     ['kinds=x', 'not "x"'],
     ['direction=backward', 'direction is not a field'],
-  ])('says what is wrong with ?%s', async (search, message) => {
+  ])('reports what is wrong with ?%s', async (search, message) => {
     const problem = await getProblem(server, `/api/events?${search}`)
     expect([problem.code, problem.status]).toEqual(['invalid_request', 422])
     expect(problem.detail).toContain(message)
@@ -121,7 +121,7 @@ describe('the feed of all runs', () => {
     expect(JSON.stringify(watcher.frames)).toContain(JSON.stringify(message).slice(1, -1))
   })
 
-  it('begins at the end for who asks for it, over a lost connection too', async () => {
+  test('begins at the end if the client asks for it, over a lost connection too', async () => {
     const own = await startTestServer({ live: { pingMs: 10 } })
     try {
       const old = await createRun(own)
@@ -145,7 +145,7 @@ describe('the feed of all runs', () => {
     }
   })
 
-  it('tells of a record that cannot be read in its place, and goes on', async () => {
+  test('reports a record that cannot be read in its place, and continues', async () => {
     const own = await startTestServer()
     try {
       const bad = await createRun(own)
@@ -163,7 +163,7 @@ describe('the feed of all runs', () => {
         ['run_created', good, 0],
       ])
       watcher.socket.terminate()
-      // Whoever comes later sees the same, and can go on behind it.
+      // An observer that joins later sees the same, and can continue after it.
       expect(await getLines(own, '/api/events?kinds=run_created')).toEqual(watcher.frames)
       const behind = await getPage(own, `${ALL}&after=${watcher.frames[1]?.cursor}`)
       expect(behind.frames.map(({ run_id }) => run_id)).toEqual([good])
@@ -172,7 +172,7 @@ describe('the feed of all runs', () => {
     }
   })
 
-  it('leaves out streams that are no runs', async () => {
+  test('omits streams that are not runs', async () => {
     const own = await startTestServer()
     try {
       const event = { id: randomUUID(), type: 'odd', data: '{}', metadata: '{}' }
@@ -188,7 +188,7 @@ describe('the feed of all runs', () => {
     }
   })
 
-  it('has one subscription for all observers who are at its end, and drops it with the last', async () => {
+  test('has one subscription for all observers at its end, and drops it with the last', async () => {
     const open = new Set<AbortSignal>()
     const own = await startTestServer({
       wrapStore: (store) => ({
@@ -218,7 +218,7 @@ describe('the feed of all runs', () => {
     }
   })
 
-  it('outlives a subscription that breaks, and a store that cannot be asked', async () => {
+  test('outlives a subscription that breaks, and a store that does not answer', async () => {
     let away = false
     let refused = 0
     const own = await startTestServer({
@@ -261,7 +261,7 @@ describe('the feed of all runs', () => {
     }
   })
 
-  it('refuses plain HTTP at the address of its WebSocket', async () => {
+  test('refuses plain HTTP at the address of its WebSocket', async () => {
     const problem = await getProblem(server, '/api/ws')
     expect([problem.code, problem.status]).toEqual(['upgrade_required', 426])
   })

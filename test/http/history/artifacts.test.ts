@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Artifacts, createArtifacts } from '../../../src/artifacts/artifacts.ts'
 import {
   agentDoes,
@@ -50,7 +50,7 @@ async function printed(runId: string, call_id: string, sha256: string | null): P
 describe('an artifact', () => {
   const whole = `<script>alert(1)</script>\n${'väst '.repeat(50_000)}`
 
-  it('is the whole output, as a file that no browser opens', async () => {
+  test('is the whole output, as a file that a browser saves', async () => {
     const runId = await acting()
     const sha256 = await artifacts.put(whole)
     await printed(runId, 'a', sha256)
@@ -75,7 +75,7 @@ describe('an artifact', () => {
     ])
   })
 
-  it('is found when it is named later than one asked first', async () => {
+  test('is found if a record names it after the first request', async () => {
     const runId = await acting()
     const sha256 = await artifacts.put('later')
     const path = `/api/runs/${runId}/artifacts/${sha256}`
@@ -86,7 +86,7 @@ describe('an artifact', () => {
     expect(await (await fetch(server.url + path)).text()).toBe('later')
   })
 
-  it('is served to no other run, and not for what a text quotes', async () => {
+  test('is not served for another run, and not if only a text mentions it', async () => {
     const [own, other] = [await acting(), await acting()]
     const sha256 = await artifacts.put('mine')
     await artifacts.put('quoted')
@@ -103,7 +103,7 @@ describe('an artifact', () => {
     }
   })
 
-  it('that is gone is said to be gone', async () => {
+  test('without its file is reported as missing', async () => {
     const runId = await acting()
     const sha256 = sha256Of('never kept')
     await printed(runId, 'a', sha256)
@@ -112,7 +112,7 @@ describe('an artifact', () => {
     expect(problem.detail).toContain('does not have its file')
   })
 
-  it('of an unknown run is unknown', async () => {
+  test('of an unknown run is unknown', async () => {
     for (const runId of ['nope', crypto.randomUUID()]) {
       const problem = await getProblem(server, `/api/runs/${runId}/artifacts/${sha256Of('x')}`)
       expect(problem.code).toBe('run_not_found')

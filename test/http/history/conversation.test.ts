@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { errAsync, okAsync } from 'neverthrow'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ModelRequest, Models } from '../../../src/agent/model/model.ts'
 import { sentConversation } from '../../../src/queries/conversation.ts'
 import { Workshop } from '../../agent/support.ts'
@@ -14,7 +14,7 @@ import {
 } from '../support.ts'
 import { getProblem } from './support.ts'
 
-/** A model that keeps what it is sent; every third request fails, and it never reaches the goal. */
+/** A model that keeps its requests; every third request fails, and it never reaches the goal. */
 class KeepingModel implements Models {
   readonly answered: ModelRequest[] = []
   #requests = 0
@@ -44,14 +44,14 @@ class KeepingModel implements Models {
     return null
   }
 
-  /** So little that turns are left out, and another for another model. */
+  /** Budgets that are small enough to omit turns, one for each model. */
   async contextBudget(modelName: string): Promise<number> {
     return modelName === 'scripted' ? 150 : 400
   }
 }
 
-describe('the conversation at a moment', () => {
-  it('is what the model was sent, to the letter', async () => {
+describe('the conversation at a record', () => {
+  test('is exactly what the model was sent', async () => {
     await using workshop = await Workshop.open([])
     const model = new KeepingModel()
     workshop.startAgent([], { models: model })
@@ -71,7 +71,7 @@ describe('the conversation at a moment', () => {
     const records = await workshop.until(runId, 'run_end')
     const replies = records.flatMap(({ kind }, seq) => (kind === 'assistant_message' ? [seq] : []))
     expect(replies).toHaveLength(model.answered.length)
-    // What a model may be sent by now says nothing about what it was sent.
+    // The budget of today does not change what was sent.
     const deps = { store: workshop.store, contextBudget: async () => 1 }
     let omitted = 0
     for (const at of records.keys()) {
@@ -111,7 +111,7 @@ describe('the conversation at a moment', () => {
       { role: 'user', content: 'Work towards the goal pytest in the project at /.' },
     ]
 
-    it('holds messages, tools, and whether it was sent', async () => {
+    test('holds the messages, the tools, and whether it was sent', async () => {
       const runId = await createRun(server)
       const common = {
         run_id: runId,
@@ -162,7 +162,7 @@ describe('the conversation at a moment', () => {
       })
     })
 
-    it.each([
+    test.each([
       ['?at=7', 'record_not_found', 'no record with seq 7 yet: its last one is 0'],
       ['?at=x', 'invalid_request', 'at must be the seq'],
     ])('is refused for %s', async (search, code, message) => {
@@ -172,7 +172,7 @@ describe('the conversation at a moment', () => {
       expect(problem.detail).toContain(message)
     })
 
-    it('knows unknown runs', async () => {
+    test('of an unknown run is 404', async () => {
       for (const runId of [randomUUID(), 'nope']) {
         const problem = await getProblem(server, `/api/runs/${runId}/conversation`)
         expect(problem.code).toBe('run_not_found')

@@ -47,7 +47,7 @@ class EventStreamParser {
   }
 }
 
-/** An EventSource in little: one connection, which keeps what it gets. */
+/** A small EventSource: one connection, which keeps what it gets. */
 export class EventReader {
   readonly events: ServerSentEvent[] = []
   readonly parser = new EventStreamParser((event) => this.events.push(event))
@@ -95,14 +95,14 @@ export class EventReader {
     this.#request.end()
   }
 
-  /** The frames that came, leaving out notices. */
+  /** The frames that came, without other events. */
   get frames(): Record<string, unknown>[] {
     return this.events
       .filter(({ type }) => type === 'message')
       .map(({ data }) => JSON.parse(data) as Record<string, unknown>)
   }
 
-  /** Resolves as soon as `done` holds; rejects when the response is over before. */
+  /** Resolves when `done` returns true; rejects if the response ends before. */
   async until(done: (reader: this) => boolean): Promise<void> {
     while (!done(this)) {
       if (this.#isOver) throw new Error(`over with ${this.events.length} events`)

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { expect, it } from 'vitest'
+import { expect, test } from 'vitest'
 import { startAfter } from '../../../src/http/live/all-runs-selection.ts'
 import { LIVE_LIMITS } from '../../../src/http/live/limits.ts'
 import { createLive } from '../../../src/http/live/live-plugin.ts'
@@ -11,7 +11,7 @@ import { RunWriter } from '../support.ts'
 
 const log = { info() {}, warn() {}, error() {}, fatal() {}, debug() {}, trace() {}, silent() {} }
 
-it('cursors of the feed hold for another server on the same EventStoreDB', async () => {
+test('cursors of the feed are valid for another server on the same EventStoreDB', async () => {
   const server = await standIn()
   const [one, other] = await Promise.all([
     openStore(server.connectionString),

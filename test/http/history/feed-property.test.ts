@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
-import { expect, it } from 'vitest'
+import { expect, test } from 'vitest'
 import { fold } from '../../../src/domain/evolve.ts'
 import { ALL_KINDS, type RunRecord } from '../../../src/domain/records.ts'
 import { RUN_STATUSES, statusOf } from '../../../src/domain/state.ts'
@@ -20,7 +20,7 @@ type Filter = {
 type Observer = {
   readonly filter: Filter
   readonly over: 'ws' | 'sse'
-  /** After so many frames it leaves and comes again. */
+  /** After so many frames the observer leaves and connects again. */
   readonly stays: readonly number[]
   readonly joinsAt: number
 }
@@ -51,10 +51,10 @@ const observer: fc.Arbitrary<Observer> = fc.record({
   joinsAt: fc.nat({ max: 30 }),
 })
 
-/** Which run the next append is one of, over and over. */
+/** The runs of the appends, in turn. */
 const turns = fc.array(fc.nat({ max: 2 }), { minLength: 1, maxLength: 12 })
 
-/** The appends of runs, taken by turns. */
+/** The appends of the runs, interleaved. */
 function interleave(runs: readonly RunRecord[][][], turn: readonly number[]) {
   const left = runs.map((appends, run) => ({ run, appends: [...appends] }))
   const order: { run: number; records: RunRecord[] }[] = []
@@ -68,7 +68,7 @@ function interleave(runs: readonly RunRecord[][][], turn: readonly number[]) {
   return order
 }
 
-/** The log as the appends make it, with what is true as of each record. */
+/** The log that results from the appends, with the state of the run as of each record. */
 function logOf(order: ReturnType<typeof interleave>): Logged[] {
   const before = new Map<number, RunRecord[]>()
   return order.flatMap(({ run, records }) =>
@@ -106,7 +106,7 @@ function searchOf({ kinds, goal, status, runs }: Filter, ids: readonly string[],
 
 const withoutCursor = ({ cursor: _, ...frame }: Record<string, unknown>) => frame
 
-/** What an observer gets over its visits, until it has `wanted`. */
+/** What an observer gets over its connections, until it has `wanted`. */
 async function observe(
   server: TestServer,
   ids: readonly string[],
@@ -135,7 +135,7 @@ async function observe(
   return got.map(withoutCursor)
 }
 
-it('the feed of all runs is the naive filter of the log, however one joins and resumes', async () => {
+test('the feed of all runs is the naive filter of the log, for every way to join and resume', async () => {
   const run = validAppends(fc.uuid({ version: 4 }), { maxMoves: 20 })
   await fc.assert(
     fc.asyncProperty(

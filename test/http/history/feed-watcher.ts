@@ -17,7 +17,7 @@ export class FeedWatcher {
     this.closed = new Promise((resolve) => this.socket.once('close', resolve))
   }
 
-  /** Resolves as soon as so many frames are here; rejects when the socket closes before. */
+  /** Resolves after so many frames; rejects if the socket closes before. */
   async have(count: number): Promise<void> {
     while (this.frames.length < count) {
       if (this.socket.readyState === WebSocket.CLOSED) {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import type { EventStore } from '../../../src/store/event-store.ts'
 import { createdRecord } from '../../support/run-records.ts'
@@ -16,7 +16,7 @@ const MB = 1024 * 1024
 
 let server: TestServer
 const runId = randomUUID()
-/** Events that were read from the store. */
+/** How many events were read from the store. */
 let read = 0
 
 const counting = (store: EventStore): EventStore => ({
@@ -46,7 +46,7 @@ beforeAll(async () => {
 })
 afterAll(() => server.stop())
 
-/** Resolves once the server has stopped reading ahead of its client. */
+/** Resolves when the server has stopped reading ahead of its client. */
 async function standstill(): Promise<void> {
   for (let [before, still] = [-1, 0]; still < 20; ) {
     await new Promise((resolve) => setTimeout(resolve, 10))
@@ -55,7 +55,7 @@ async function standstill(): Promise<void> {
   }
 }
 
-/** Takes the first chunk of a response, then nothing until the server stands still, then all of it. */
+/** Reads the first chunk of a response, then nothing until the server waits, then all of it. */
 async function download(path: string): Promise<{ lines: number; readAhead: number }> {
   const options = { host: '127.0.0.1', port: server.port, path, agent: false }
   const outgoing = request({ ...options, headers: { accept: 'application/x-ndjson' } })
@@ -72,19 +72,19 @@ async function download(path: string): Promise<{ lines: number; readAhead: numbe
 }
 
 describe('a long history', () => {
-  it.each([`/api/runs/${runId}/events?kinds=all`, '/api/events?kinds=all'])(
-    'is streamed as fast as it is taken, and held nowhere: %s',
+  test.each([`/api/runs/${runId}/events?kinds=all`, '/api/events?kinds=all'])(
+    'is streamed as fast as the client reads, and is not held in memory: %s',
     async (path) => {
       const { lines, readAhead } = await download(path)
       expect(lines).toBe(RECORDS)
-      // What is not taken is not read either, but for the buffers of both kernels: some MB.
+      // The server reads only what the client takes, and some MB for the buffers of both kernels.
       expect(readAhead).toBeLessThan(RECORDS / 2)
     },
   )
 })
 
 describe('a reader of an event stream that does not read', () => {
-  it('costs its buffers, disturbs nobody, and misses nothing', async () => {
+  test('costs only its buffers, disturbs nobody, and misses nothing', async () => {
     const own = await startTestServer({ live: { ringBytes: MB, pageBytes: 256 * 1024 } })
     try {
       const watched = randomUUID()
@@ -122,7 +122,7 @@ describe('a reader of an event stream that does not read', () => {
     }
   })
 
-  it('is cut off after a while, and comes again', async () => {
+  test('is disconnected after a while, and connects again', async () => {
     const own = await startTestServer({ live: { pingMs: 100, stallMs: 900, pageBytes: 64 * 1024 } })
     try {
       const watched = randomUUID()

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import { verifyRecord } from '../../../src/audit/verify/verify-run.ts'
 import { append, type LoadedRun, prepare, streamOf } from '../../../src/log/run-log.ts'
@@ -21,11 +21,11 @@ import { getLines, getPage, getPages, getProblem } from './support.ts'
 type Frame = Record<string, unknown>
 
 let server: TestServer
-/** Subscriptions to streams of runs that were ever made. */
+/** How many subscriptions to streams of runs were made. */
 let subscriptions: string[] = []
 beforeAll(async () => {
   server = await startTestServer({
-    // So small that observers fall out of the ring, and pages end in the middle of a run.
+    // Small, so that observers fall out of the ring and pages end in the middle of a run.
     live: { pageBytes: 4000, ringFrames: 4, ringBytes: 4000 },
     wrapStore: (store) => ({
       ...bound(store),
@@ -58,7 +58,7 @@ const expectedOf = (events: readonly RecordedEvent[]) =>
 
 const plain = ({ id: _, meta: __, ...frame }: Frame): Frame => frame
 
-/** Frames over a WebSocket of one run or of all, until `enough`; they are the texts as they came. */
+/** The texts of frames over a WebSocket, of one run or of all, until `enough`. */
 async function watch(
   path: string,
   enough: (frames: readonly Frame[]) => boolean,
@@ -79,7 +79,7 @@ const never = () => false
 const parsed = (texts: readonly string[]): Frame[] => texts.map((text) => JSON.parse(text))
 
 describe('the frames of a run with meta=true', () => {
-  it('hold the id and the metadata as they are stored, in all forms, and the rest is the same', async () => {
+  test('hold the id and the metadata as stored, in all forms, and are otherwise the same', async () => {
     const runId = await achieved()
     const all = expectedOf(await storedOf(runId))
     const path = `/api/runs/${runId}/events?kinds=all`
@@ -100,7 +100,7 @@ describe('the frames of a run with meta=true', () => {
     }
   })
 
-  it('are enough to verify the run', async () => {
+  test('are enough to verify the run', async () => {
     const runId = await achieved()
     const frames = await getLines(server, `/api/runs/${runId}/events?kinds=all&meta=true`)
     let run: LoadedRun | null = null
@@ -113,7 +113,7 @@ describe('the frames of a run with meta=true', () => {
     expect([run?.state.seq, run?.head]).toEqual([proof.length - 1, proof.head])
   })
 
-  it('can be chosen by kind and resumed behind any seq', async () => {
+  test('can be selected by kind and resumed after any seq', async () => {
     const runId = await achieved()
     const all = expectedOf(await storedOf(runId))
     const kinds = ['goal_check', 'run_end']
@@ -128,7 +128,7 @@ describe('the frames of a run with meta=true', () => {
     }
   })
 
-  it('come live beside those without, over one subscription of the run', async () => {
+  test('come live beside frames without, over one subscription of the run', async () => {
     const runId = await createRun(server)
     subscriptions = []
     const live = Array.from({ length: 6 }, (_, index) => {
@@ -154,7 +154,7 @@ describe('the frames of a run with meta=true', () => {
     expect(subscriptions).toEqual([streamOf(runId)])
   })
 
-  it('hold names that are not in ASCII', async () => {
+  test('hold names that are not in ASCII', async () => {
     const runId = randomUUID()
     const author = { commandId: 'test', principal: 'Zoë 🙂' }
     const prepared = prepare(runId, null, [createdRecord(runId)], author)
@@ -165,7 +165,7 @@ describe('the frames of a run with meta=true', () => {
     expect(parsed(texts)[0]).toEqual(frame)
   })
 
-  it('are refused for a word that says neither yes nor no', async () => {
+  test('are refused if the value is neither true nor false', async () => {
     const runId = await createRun(server)
     const problem = await getProblem(server, `/api/runs/${runId}/events?meta=1`)
     expect([problem.code, problem.status]).toEqual(['invalid_request', 422])
@@ -177,7 +177,7 @@ describe('the frames of a run with meta=true', () => {
 const Cursor = z.object({ cursor: z.string() })
 
 describe('the frames of all runs with meta=true', () => {
-  it('hold id and metadata in all forms, and go on behind the same cursors', async () => {
+  test('hold id and metadata in all forms, and continue after the same cursors', async () => {
     const runId = await achieved()
     const all = expectedOf(await storedOf(runId))
     const path = `/api/events?run_id=${runId}&kinds=all`
@@ -201,7 +201,7 @@ describe('the frames of all runs with meta=true', () => {
     checks.socket.close()
   })
 
-  it('come live beside those without', async () => {
+  test('come live beside frames without', async () => {
     const [one, other] = [
       new FeedWatcher(server, 'after=end&kinds=all&meta=true&caught_up=true'),
       new FeedWatcher(server, 'after=end&kinds=all&caught_up=true'),

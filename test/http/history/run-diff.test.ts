@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import { fold } from '../../../src/domain/evolve.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
@@ -53,8 +53,8 @@ const countKinds = (records: readonly RunRecord[]): Record<string, number> => {
   return counts
 }
 
-describe('what changed between two moments', () => {
-  it('makes the later state of the earlier one, and counts every record between', async () => {
+describe('what changed between two records', () => {
+  test('turns the earlier state into the later one, and counts every record between', async () => {
     const cuts = fc.tuple(
       fc.double({ min: 0, max: 1, noNaN: true }),
       fc.double({ min: 0, max: 1, noNaN: true }),
@@ -81,7 +81,7 @@ describe('what changed between two moments', () => {
     )
   })
 
-  it('names files and commands, with a call that was under way', async () => {
+  test('names files and commands, with a call that was not complete', async () => {
     const runId = await createRun(server)
     const call = (call_id: string, tool: string, args: Record<string, string>) => {
       return { call_id, tool, args }
@@ -127,7 +127,7 @@ describe('what changed between two moments', () => {
     ])
   })
 
-  it('never changes, and says so', async () => {
+  test('never changes, and has an ETag', async () => {
     const runId = await createRun(server)
     await agentDoes(server, runId, CLAIM)
     const path = `${server.url}/api/runs/${runId}/diff?from=0&to=2`
@@ -137,7 +137,7 @@ describe('what changed between two moments', () => {
     expect([etag, again.status]).toEqual(['"0-2"', 304])
   })
 
-  it.each([
+  test.each([
     ['from=1&to=0', 'invalid_request', 'from must not be after to'],
     ['from=0', 'invalid_request', 'to is required'],
     ['from=0&to=9', 'record_not_found', 'its last one is 0'],
@@ -149,7 +149,7 @@ describe('what changed between two moments', () => {
     expect(problem.detail).toContain(message)
   })
 
-  it('knows unknown runs', async () => {
+  test('of an unknown run is 404', async () => {
     for (const runId of [randomUUID(), 'nope']) {
       const problem = await getProblem(server, `/api/runs/${runId}/diff?from=0&to=1`)
       expect(problem.code).toBe('run_not_found')

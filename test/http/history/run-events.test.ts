@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ALL_KINDS } from '../../../src/domain/records.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
 import { createdRecord, validRun } from '../../support/run-records.ts'
@@ -29,7 +29,7 @@ const SSE = { accept: 'text/event-stream' }
 
 let server: TestServer
 beforeAll(async () => {
-  // So small that pages of the store end in the middle of a run.
+  // Small, so that pages of the store end in the middle of a run.
   server = await startTestServer({ live: { pageBytes: 8_000, ringFrames: 8, ringBytes: 4000 } })
 })
 afterAll(() => server.stop())
@@ -78,7 +78,7 @@ function addressOf(runId: string, { after, limit, direction, kinds, times }: Que
   return { fields, path: `/api/runs/${runId}/events?${search}` }
 }
 
-/** What the answer must be, by its definition. */
+/** The expected answer, by its definition. */
 function wanted(fields: ReturnType<typeof addressOf>['fields'], all: Frame[]): Frame[] {
   const { after, direction, kinds, from_ts, to_ts } = fields
   const ordered = direction === 'forward' ? all : all.toReversed()
@@ -91,7 +91,7 @@ function wanted(fields: ReturnType<typeof addressOf>['fields'], all: Frame[]): F
     .filter(({ ts }) => to_ts === null || ts < Number(to_ts))
 }
 
-it('pages and lines hold exactly what is asked for, for random runs and queries', async () => {
+test('pages and lines hold exactly the selected records, for random runs and queries', async () => {
   await fc.assert(
     fc.asyncProperty(
       validRun(),
@@ -117,7 +117,7 @@ it('pages and lines hold exactly what is asked for, for random runs and queries'
 })
 
 describe('a page of history', () => {
-  it('names the next page until there is none', async () => {
+  test('names the next page until the last', async () => {
     const runId = await achieved()
     const all = await getPages(server, `/api/runs/${runId}/events?kinds=all`)
     const paged = await getPages(server, `/api/runs/${runId}/events?kinds=all&limit=3`)
@@ -126,7 +126,7 @@ describe('a page of history', () => {
     expect(all.pages).toBe(1)
   })
 
-  it.each([
+  test.each([
     ['after=x', 'after must be the seq'],
     ['after=99', 'after=99 is beyond the last record'],
     ['limit=0', 'limit must be at least 1'],
@@ -136,28 +136,28 @@ describe('a page of history', () => {
     ['from_ts=now', 'from_ts must be seconds'],
     ['to_ts=-1', 'to_ts must be seconds'],
     ['from=1', 'from is not a field'],
-  ])('says what is wrong with ?%s', async (search, message) => {
+  ])('reports what is wrong with ?%s', async (search, message) => {
     const runId = await createRun(server)
     const problem = await getProblem(server, `/api/runs/${runId}/events?${search}`)
     expect([problem.code, problem.status]).toEqual(['invalid_request', 422])
     expect(problem.detail).toContain(message)
   })
 
-  it.each([{}, NDJSON, SSE])('knows an unknown run, as %j', async (headers) => {
+  test.each([{}, NDJSON, SSE])('answers 404 for an unknown run, as %j', async (headers) => {
     for (const runId of [randomUUID(), 'nope']) {
       const problem = await getProblem(server, `/api/runs/${runId}/events`, headers)
       expect([problem.code, problem.status]).toEqual(['run_not_found', 404])
     }
   })
 
-  it('is not given in a form that there is not', async () => {
+  test('is refused in an unknown form', async () => {
     const runId = await createRun(server)
     const problem = await getProblem(server, `/api/runs/${runId}/events`, { accept: 'text/html' })
     expect([problem.code, problem.status]).toEqual(['not_acceptable', 406])
     expect(problem.detail).toContain('application/x-ndjson')
   })
 
-  it('ends in front of a record that cannot be read, and the next one says so', async () => {
+  test('ends before a record that cannot be read, and the next one reports the record', async () => {
     const runId = await createRun(server)
     await agentDoes(server, runId, CLAIM)
     await damage(runId, 3)
@@ -175,7 +175,7 @@ describe('a page of history', () => {
 })
 
 describe('the lines of a history', () => {
-  it('break off at a record that cannot be read', async () => {
+  test('break off at a record that cannot be read', async () => {
     const runId = randomUUID()
     const changes = { model_name: 'x'.repeat(400_000) }
     const at = { run_id: runId, iteration: 0, ts: 1_770_000_000 } as const
@@ -190,7 +190,7 @@ describe('the lines of a history', () => {
   })
 })
 
-/** Puts a stored event that is no record at `seq`. */
+/** Puts a stored event at `seq` that is not a record. */
 async function damage(runId: string, seq: number): Promise<void> {
   const event = {
     id: randomUUID(),
@@ -207,7 +207,7 @@ async function damage(runId: string, seq: number): Promise<void> {
 describe('the event stream of a run', () => {
   const pathOf = (runId: string, search = 'kinds=all') => `/api/runs/${runId}/events?${search}`
 
-  it('is history, then live, then the end', async () => {
+  test('is history, then live, then the end', async () => {
     const runId = await createRun(server)
     const reader = new EventReader(server, pathOf(runId))
     await reader.until(({ events }) => events.length === 1)
@@ -224,7 +224,7 @@ describe('the event stream of a run', () => {
     expect(reader.events.at(-1)).toEqual({ type: 'end', id: last, data: `{"seq":${last}}` })
   })
 
-  it('goes on behind the Last-Event-ID, which goes before after', async () => {
+  test('continues after the Last-Event-ID, which takes precedence over `after`', async () => {
     const runId = await achieved()
     const whole = new EventReader(server, pathOf(runId))
     await whole.ended
@@ -237,9 +237,9 @@ describe('the event stream of a run', () => {
     expect(behind.events).toEqual(rest.events)
   })
 
-  it('tells who has everything with 204 to stop', async () => {
+  test('answers 204 to a client that has everything', async () => {
     const runId = await achieved()
-    // run_end was not asked for; the end names it all the same.
+    // run_end was not selected; the end names it nevertheless.
     const whole = new EventReader(server, pathOf(runId, 'kinds=goal_check'))
     await whole.ended
     const again = new EventReader(server, pathOf(runId), { lastEventId: whole.parser.lastEventId })
@@ -248,7 +248,7 @@ describe('the event stream of a run', () => {
     expect(again.events).toEqual([])
   })
 
-  it.each([
+  test.each([
     [{ 'last-event-id': 'x' }, '', 'Last-Event-ID must be'],
     [{ 'last-event-id': '7' }, '', 'after=7 is beyond'],
     [{}, 'limit=5', 'limit is not for text/event-stream'],
@@ -260,7 +260,7 @@ describe('the event stream of a run', () => {
     expect(problem.detail).toContain(message)
   })
 
-  it('tells of a record that cannot be read, once', async () => {
+  test('reports a record that cannot be read, once', async () => {
     const runId = await createRun(server)
     const reader = new EventReader(server, pathOf(runId))
     await reader.until(({ events }) => events.length === 1)
@@ -273,7 +273,7 @@ describe('the event stream of a run', () => {
     expect([again.code, again.status]).toEqual(['damaged_record', 500])
   })
 
-  it('counts as a live connection until it is over, and pages do not', async () => {
+  test('counts as a live connection until it is over, and pages do not', async () => {
     const own = await startTestServer({ live: { socketsPerClient: 1 } })
     try {
       const path = pathOf(await createRun(own))
@@ -285,7 +285,7 @@ describe('the event stream of a run', () => {
       }
       expect((await getPage(own, path)).status).toBe(200)
       reader.leave()
-      // The server hears a moment later that the reader has gone.
+      // The server notices a moment later that the reader has left.
       while ((await fetch(own.url + path, { headers: NDJSON })).status === 429) {
         await new Promise(setImmediate)
       }
@@ -295,7 +295,7 @@ describe('the event stream of a run', () => {
     }
   })
 
-  it('ends when the server stops, so that its reader comes again', async () => {
+  test('ends when the server stops, so that its reader connects again', async () => {
     const own = await startTestServer()
     const runId = await createRun(own)
     const reader = new EventReader(own, pathOf(runId))
@@ -305,7 +305,7 @@ describe('the event stream of a run', () => {
     expect(reader.events.map(({ type }) => type)).toEqual(['message'])
   })
 
-  it('gives signs of life that move the cursor past what was not asked for', async () => {
+  test('sends comments that move the cursor past records that were not selected', async () => {
     const own = await startTestServer({ live: { pingMs: 10 } })
     try {
       const runId = await createRun(own)

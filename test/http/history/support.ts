@@ -14,7 +14,7 @@ export function framesOf(records: readonly RunRecord[]) {
 }
 export type Frame = RunRecord & { readonly seq: number }
 
-/** Writes a run at once. */
+/** Writes a whole run in one append. */
 export async function writeRun(
   { store }: Pick<TestServer, 'store'>,
   runId: string,
@@ -40,7 +40,7 @@ export async function getPage({ url }: Pick<TestServer, 'url'>, path: string): P
   return { status: answer.status, frames, next: link?.[1] ?? null }
 }
 
-/** All pages from one on. */
+/** All pages, beginning with one. */
 export async function getPages(server: Pick<TestServer, 'url'>, path: string) {
   const frames: Record<string, unknown>[] = []
   let pages = 0
@@ -66,7 +66,7 @@ export async function getLines({ url }: Pick<TestServer, 'url'>, path: string) {
 
 const Problem = z.object({ type: z.string(), status: z.int(), detail: z.string() })
 
-/** What is wrong with a request: the code, the status, the sentence. */
+/** The problem of a request: the code, the status, the sentence. */
 export async function getProblem(
   { url }: Pick<TestServer, 'url'>,
   path: string,

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { fold } from '../../../src/domain/evolve.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
 import { runDetails } from '../../../src/queries/run-details.ts'
@@ -29,8 +29,8 @@ const get = async (path: string): Promise<unknown> => {
   return answer.json()
 }
 
-describe('a run at a moment', () => {
-  it('is what was served live then, for random runs and all their records', async () => {
+describe('a run at a record', () => {
+  test('is what the server answered at that time, for random runs and all their records', async () => {
     await fc.assert(
       fc.asyncProperty(validRun(fc.constant(''), { maxMoves: 25 }), async (made) => {
         const runId = randomUUID()
@@ -41,7 +41,7 @@ describe('a run at a moment', () => {
           expect(await server.readModel.waitFor(runId, seq, 20_000)).toBe(true)
           served.push(await get(runId))
         }
-        // Backwards, so that what is kept of later records cannot help.
+        // Backwards, so that snapshots of later records cannot help.
         for (const seq of [...served.keys()].toReversed()) {
           expect(await get(`${runId}?at=${seq}`)).toEqual(served[seq])
         }
@@ -50,7 +50,7 @@ describe('a run at a moment', () => {
     )
   })
 
-  it('never changes, and says so', async () => {
+  test('never changes, and has an ETag', async () => {
     const runId = await createRun(server)
     const address = `${server.url}/api/runs/${runId}?at=0`
     const first = await fetch(address)
@@ -63,7 +63,7 @@ describe('a run at a moment', () => {
     expect([again.status, await again.text()]).toEqual([304, ''])
   })
 
-  it.each([
+  test.each([
     ['at=1', 'record_not_found', 404, 'no record with seq 1 yet: its last one is 0'],
     ['at=100000', 'record_not_found', 404, 'no record with seq 100000 yet: its last one is 0'],
     ['at=9999999999', 'record_not_found', 404, 'its last one is 0'],
@@ -79,7 +79,7 @@ describe('a run at a moment', () => {
     expect(problem.detail).toContain(message)
   })
 
-  it('is not looked for by counting down from the number that was asked for', async () => {
+  test('is not found by counting down from the requested seq', async () => {
     const runId = await createRun(server)
     const history = new RunHistory(server)
     const far = 500_000_000_000
@@ -89,7 +89,7 @@ describe('a run at a moment', () => {
     // Counting takes a minute, a look at the end of the run some milliseconds.
   }, 15_000)
 
-  it('knows unknown runs, and records that cannot be read', async () => {
+  test('reports unknown runs, and records that cannot be read', async () => {
     for (const runId of [randomUUID(), 'nope']) {
       expect((await getProblem(server, `/api/runs/${runId}?at=0`)).code).toBe('run_not_found')
     }
@@ -100,7 +100,7 @@ describe('a run at a moment', () => {
     expect((await getProblem(server, `/api/runs/${runId}?at=1`)).code).toBe('damaged_record')
   })
 
-  it('is found in a long run, wherever one looked before', async () => {
+  test('is found in a long run, whatever was read before', async () => {
     const runId = randomUUID()
     const at = { run_id: runId, iteration: 0, kind: 'run_config_changed' } as const
     const changes = Array.from({ length: 2600 }, (_, i) => {

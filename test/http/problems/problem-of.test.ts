@@ -1,9 +1,9 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { problemDocument } from '../../../src/api/problems.ts'
 import { commandProblem } from '../../../src/http/problems/problem-of.ts'
 import type { CommandError } from '../../../src/log/handle-command.ts'
 
-describe('every way in which a command can fail', () => {
+describe('every error of a command', () => {
   const statuses: { readonly [E in CommandError as E['type']]: [E, number] } = {
     run_not_found: [{ type: 'run_not_found' }, 404],
     stream_not_found: [{ type: 'stream_not_found', stream: 'run-1' }, 404],
@@ -27,7 +27,7 @@ describe('every way in which a command can fail', () => {
     outcome_unknown: [{ type: 'outcome_unknown', message: 'x' }, 503],
   }
 
-  it.each(Object.entries(statuses))('%s', (_, [error, status]) => {
+  test.each(Object.entries(statuses))('%s', (_, [error, status]) => {
     const document = problemDocument(commandProblem(error), '/api/runs')
     expect(document.status).toBe(status)
     expect(document.detail).toMatch(/\.$/)

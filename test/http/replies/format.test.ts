@@ -1,9 +1,9 @@
-import { expect, it } from 'vitest'
+import { expect, test } from 'vitest'
 import { preferred } from '../../../src/http/replies/format.ts'
 
 const OFFERED = ['application/json', 'application/x-ndjson', 'text/event-stream'] as const
 
-it.each([
+test.each([
   [undefined, 'application/json'],
   ['', 'application/json'],
   ['*/*', 'application/json'],
@@ -20,6 +20,6 @@ it.each([
   ['application/json;q=nonsense', null],
   ['*/*;q=0', null],
   ['text/html', null],
-])('of %j it takes %j', (accept, taken) => {
+])('for %j, the preferred type is %j', (accept, taken) => {
   expect(preferred(accept, OFFERED)).toBe(taken)
 })
