@@ -12,6 +12,38 @@ export const EventMeta = z.looseObject({
 })
 export type EventMeta = Readonly<z.infer<typeof EventMeta>>
 
+/** Sent once, on request, after all stored records. It is not a record. */
+const RunCaughtUp = z
+  .object({
+    kind: z.literal('caught_up'),
+    run_id: z.uuid(),
+    seq: z.int().describe('Of the last record up to which the run has been sent'),
+  })
+  .meta({ id: 'RunCaughtUp' })
+
+/** The same for all runs. */
+export const FeedCaughtUp = z
+  .object({
+    kind: z.literal('caught_up'),
+    cursor: z
+      .string()
+      .nullable()
+      .describe('Of the last record of the log that was looked at, or null if there is none'),
+  })
+  .meta({ id: 'FeedCaughtUp' })
+
+/** The last frame before the server closes a socket that it cannot serve. It is not a record. */
+export const Refusal = z
+  .object({
+    kind: z.literal('error'),
+    run_id: z.string().describe('As the address names the run; empty for all runs'),
+    iteration: z.literal(0),
+    ts: z.number().describe('Seconds since the epoch'),
+    payload: PAYLOADS.error,
+    seq: z.int().min(-1).describe('The last record that the client has, for `?after=`'),
+  })
+  .meta({ id: 'Refusal' })
+
 const EXAMPLE = {
   kind: 'goal_check',
   run_id: '550e8400-e29b-41d4-a716-446655440000',
@@ -105,44 +137,13 @@ function buildFrames() {
     examples: [FEED_EXAMPLE],
   })
 
-  /** Sent once, on request, after all stored records. It is not a record. */
-  const runCaughtUp = z
-    .object({
-      kind: z.literal('caught_up'),
-      run_id: z.uuid(),
-      seq: z.int().describe('Of the last record up to which the run has been sent'),
-    })
-    .meta({ id: 'RunCaughtUp' })
-
-  const feedCaughtUp = z
-    .object({
-      kind: z.literal('caught_up'),
-      cursor: z
-        .string()
-        .nullable()
-        .describe('Of the last record of the log that was looked at, or null if there is none'),
-    })
-    .meta({ id: 'FeedCaughtUp' })
-
-  /** The last frame before the server closes a socket that it cannot serve. It is not a record. */
-  const refusal = z
-    .object({
-      kind: z.literal('error'),
-      run_id: z.string().describe('As the address names the run; empty for all runs'),
-      iteration: z.literal(0),
-      ts: common.ts,
-      payload: PAYLOADS.error,
-      seq: z.int().min(-1).describe('The last record that the client has, for `?after=`'),
-    })
-    .meta({ id: 'Refusal' })
-
   return {
     eventFrame,
     feedFrame,
     /** The text frames of the sockets, by the operation that opens one. */
     sockets: {
-      watchRun: [...events, runCaughtUp, refusal],
-      watchAll: [...feedEvents, feedCaughtUp, refusal],
+      watchRun: [...events, RunCaughtUp, Refusal],
+      watchAll: [...feedEvents, FeedCaughtUp, Refusal],
     },
   } as const
 }

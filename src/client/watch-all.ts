@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { FeedCaughtUp, Refusal } from '../api/frames.ts'
 import type { Kind, RunStatus } from '../api/records.ts'
 import { queryOf } from './call.ts'
 import { FeedError } from './errors.ts'
@@ -86,12 +87,6 @@ export type FeedEvent<K extends Kind = Kind> = (AgentEvent<K> | AgentEvent<'erro
 }
 
 const Placed = z.looseObject({ cursor: z.string() })
-const CaughtUp = z.object({ kind: z.literal('caught_up'), cursor: z.string().nullable() })
-/** The server's message to a person before it closes. It has no cursor. */
-const LastWords = z.object({
-  kind: z.literal('error'),
-  payload: z.object({ message: z.string() }),
-})
 
 /** Turns the frames of a watch of all runs, from all its connections, into events. */
 class FeedReader<K extends Kind> {
@@ -128,7 +123,7 @@ class FeedReader<K extends Kind> {
   *read(frames: readonly string[]): Generator<FeedEvent<K>> {
     for (const text of frames) {
       const frame = parseFrame(text)
-      const caughtUp = CaughtUp.safeParse(frame)
+      const caughtUp = FeedCaughtUp.safeParse(frame)
       if (caughtUp.success) {
         // There may be no event with this cursor, and `end` becomes a cursor here.
         this.#cursor = caughtUp.data.cursor ?? undefined
@@ -144,7 +139,7 @@ class FeedReader<K extends Kind> {
   #event(frame: unknown, altered: boolean): FeedEvent<K> | null {
     const placed = Placed.safeParse(frame)
     if (!placed.success) {
-      const said = LastWords.safeParse(frame)
+      const said = Refusal.safeParse(frame)
       if (!said.success) throw this.#fault('a frame that has no cursor')
       this.#lastWords = said.data.payload.message
       return null

@@ -84,7 +84,7 @@ test('answers an internal error without its cause, and logs the cause', async ()
   expect(answer.status).toBe(500)
   const text = await answer.text()
   expect(text).not.toContain(secret)
-  expect(text).toMatch(/its log says why, under the request id req-/i)
+  expect(text).toMatch(/its log has the reason, under the request id req-/i)
 })
 
 test('answers 503 with the reason while it is not ready', async () => {

@@ -125,19 +125,22 @@ describe('a revocation', () => {
     other.socket.terminate()
   })
 
-  test.each(['/api/events', `run`])('breaks off the event streams of the token: %s', async (path) => {
-    const url = `${people.server.url}${path === 'run' ? `/api/runs/${runId}/events` : path}`
-    const headers = { ...bearer(people.secrets.viewer), accept: 'text/event-stream' }
-    const { body } = await fetch(url, { headers })
-    const reader = body?.getReader()
-    await reader?.read()
-    await revokeViewer()
-    const drain = async () => {
-      while (!(await reader?.read())?.done);
-    }
-    await expect(drain()).rejects.toThrow()
-    expect((await fetch(url, { headers })).status).toBe(401)
-  })
+  test.each(['/api/events', `run`])(
+    'breaks off the event streams of the token: %s',
+    async (path) => {
+      const url = `${people.server.url}${path === 'run' ? `/api/runs/${runId}/events` : path}`
+      const headers = { ...bearer(people.secrets.viewer), accept: 'text/event-stream' }
+      const { body } = await fetch(url, { headers })
+      const reader = body?.getReader()
+      await reader?.read()
+      await revokeViewer()
+      const drain = async () => {
+        while (!(await reader?.read())?.done);
+      }
+      await expect(drain()).rejects.toThrow()
+      expect((await fetch(url, { headers })).status).toBe(401)
+    },
+  )
 })
 
 test('a revocation breaks off a download', async () => {
