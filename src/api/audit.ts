@@ -4,12 +4,16 @@ import { OWN_STREAM_PREFIX } from '../domain/records.ts'
 import { Sha256, Timestamp } from './fields.ts'
 
 /** A public key of a server. Signatures from before it was retired remain valid. */
-export const PublishedKey = z.strictObject({
-  fingerprint: Sha256.describe('SHA-256 of the key in DER (SubjectPublicKeyInfo)'),
-  public_key: z.string().describe('Ed25519, PEM (SubjectPublicKeyInfo)'),
-  created: Timestamp,
-  retired: Timestamp.nullable().describe('When another key replaced it; null for the current key'),
-})
+export const PublishedKey = z
+  .strictObject({
+    fingerprint: Sha256.describe('SHA-256 of the key in DER (SubjectPublicKeyInfo)'),
+    public_key: z.string().describe('Ed25519, PEM (SubjectPublicKeyInfo)'),
+    created: Timestamp,
+    retired: Timestamp.nullable().describe(
+      'When another key replaced it; null for the current key',
+    ),
+  })
+  .meta({ id: 'PublishedKey' })
 export type PublishedKey = z.infer<typeof PublishedKey>
 
 /** GET /api/keys, and `keys.json` of an export. */
@@ -79,11 +83,13 @@ export type Checkpoint = z.infer<typeof Checkpoint>
  * The length of a run, and the hash of its last record. The head of a ledger has the name of the ledger's stream
  * as its run id.
  */
-export const RunHead = z.strictObject({
-  run_id: z.union([z.uuid(), z.enum(LEDGERS.map(ledgerStream))]),
-  length: z.int().positive(),
-  head: Sha256,
-})
+export const RunHead = z
+  .strictObject({
+    run_id: z.union([z.uuid(), z.enum(LEDGERS.map(ledgerStream))]),
+    length: z.int().positive(),
+    head: Sha256,
+  })
+  .meta({ id: 'RunHead' })
 export type RunHead = z.infer<typeof RunHead>
 
 /** Proves that a checkpoint covers a run with this length and head. */

@@ -2,12 +2,14 @@ import * as z from 'zod'
 import { Timestamp } from './fields.ts'
 import { ROLES } from './roles.ts'
 
+const Role = z.enum(ROLES).meta({ id: 'Role' })
+
 /** An item of GET /api/tokens. */
 export const TokenView = z
   .object({
     id: z.uuid(),
     name: z.string().describe('The principal in the records that the token caused'),
-    role: z.enum(ROLES),
+    role: Role,
     status: z.enum(['active', 'expired', 'revoked']),
     created_at: Timestamp,
     created_by: z.string().nullable(),
@@ -29,7 +31,7 @@ export type NewTokenView = z.infer<typeof NewTokenView>
 export const Me = z
   .object({
     principal: z.string().describe('As in the log: "local" if the server needs no token'),
-    role: z.enum(ROLES),
+    role: Role,
     may: z.array(z.string()).describe('The permissions of the role'),
   })
   .meta({ id: 'Me' })

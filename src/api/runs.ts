@@ -3,6 +3,8 @@ import { Decision } from '../domain/records.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
 import { Timestamp } from './fields.ts'
 
+const RunStatus = z.enum(RUN_STATUSES).meta({ id: 'RunStatus' })
+
 const Cost = z.number().nullable().describe('US dollars; null if a price is not known')
 
 /** A goal that a run can have: an item of GET /api/goals. */
@@ -14,7 +16,7 @@ export const RunSummary = z
   .object({
     run_id: z.uuid(),
     goal: z.string(),
-    status: z.enum(RUN_STATUSES),
+    status: RunStatus,
     created_at: Timestamp,
   })
   .meta({ id: 'RunSummary' })
@@ -22,7 +24,7 @@ export type RunSummary = z.infer<typeof RunSummary>
 
 /** Which run, and its status: the answer to creating, aborting and resuming it. */
 export const RunAndStatus = z
-  .object({ run_id: z.uuid(), status: z.enum(RUN_STATUSES) })
+  .object({ run_id: z.uuid(), status: RunStatus })
   .meta({ id: 'RunAndStatus' })
 export type RunAndStatus = z.infer<typeof RunAndStatus>
 
@@ -39,7 +41,7 @@ export const RunDetails = z
   .object({
     run_id: z.uuid(),
     goal: z.string(),
-    status: z.enum(RUN_STATUSES),
+    status: RunStatus,
     model_name: z.string(),
     max_iterations: z.int(),
     hitl_enabled: z.boolean(),

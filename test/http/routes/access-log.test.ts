@@ -4,13 +4,13 @@ import { errAsync } from 'neverthrow'
 import { afterEach, describe, expect, test } from 'vitest'
 import WebSocket from 'ws'
 import * as z from 'zod'
-import { LedgerProof, PublishedKeys } from '../../src/api/audit.ts'
-import { knownKeys } from '../../src/audit/proofs/public-keys.ts'
-import { checkSeal } from '../../src/audit/proofs/statements.ts'
-import { verifyLedgerLines } from '../../src/audit/verify/verify-ledger.ts'
-import { AccessEntry } from '../../src/domain/access.ts'
-import { SHOWN } from '../../src/http/plugins/access-log.ts'
-import type { EventStore } from '../../src/store/event-store.ts'
+import { LedgerProof, PublishedKeys } from '../../../src/api/audit.ts'
+import { knownKeys } from '../../../src/audit/proofs/public-keys.ts'
+import { checkSeal } from '../../../src/audit/proofs/statements.ts'
+import { verifyLedgerLines } from '../../../src/audit/verify/verify-ledger.ts'
+import { AccessEntry } from '../../../src/domain/access.ts'
+import { SHOWN } from '../../../src/http/plugins/access-log.ts'
+import type { EventStore } from '../../../src/store/event-store.ts'
 import {
   agentDoes,
   bound,
@@ -21,7 +21,7 @@ import {
   rawRequest,
   startTestServer,
   type TestServer,
-} from './support.ts'
+} from '../support.ts'
 
 const TOKEN = 'a-long-enough-token'
 const TO_BE_SEEN = { flushMs: 10 }

@@ -3,14 +3,14 @@ import { Readable } from 'node:stream'
 import { ok } from 'neverthrow'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
-import { unpacked } from '../../src/audit/bundle/tar.ts'
-import { decideAndAppend } from '../../src/log/decider.ts'
-import { redactStrings } from '../../src/log/redacted-record.ts'
-import { streamOf } from '../../src/log/run-log.ts'
-import { REDACTIONS } from '../../src/redaction/redaction-ledger.ts'
-import { FeedWatcher } from './history/feed-watcher.ts'
-import { getPage } from './history/support.ts'
-import { Watcher } from './live/watcher.ts'
+import { unpacked } from '../../../src/audit/bundle/tar.ts'
+import { decideAndAppend } from '../../../src/log/decider.ts'
+import { redactStrings } from '../../../src/log/redacted-record.ts'
+import { streamOf } from '../../../src/log/run-log.ts'
+import { REDACTIONS } from '../../../src/redaction/redaction-ledger.ts'
+import { FeedWatcher } from '../history/feed-watcher.ts'
+import { getPage } from '../history/support.ts'
+import { Watcher } from '../live/watcher.ts'
 import {
   agentDoes,
   bound,
@@ -20,7 +20,7 @@ import {
   json,
   startTestServer,
   type TestServer,
-} from './support.ts'
+} from '../support.ts'
 
 const SECRET = 'orchid-on-the-sill'
 

@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream'
 import { pino } from 'pino'
 import { expect, test } from 'vitest'
-import { createRun, rawRequest, startTestServer, type TestServer } from './support.ts'
+import { createRun, rawRequest, startTestServer, type TestServer } from '../support.ts'
 
 type Line = {
   readonly level: number

@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
 import { json as readJson } from 'node:stream/consumers'
 import { afterEach, expect, test } from 'vitest'
-import { ProblemDocument } from '../../src/api/problems.ts'
-import { startTestServer, type TestServer } from './support.ts'
+import { ProblemDocument } from '../../../src/api/problems.ts'
+import { startTestServer, type TestServer } from '../support.ts'
 
 let server: TestServer
 afterEach(() => server.stop())

@@ -1,10 +1,10 @@
 import websocket from '@fastify/websocket'
 import fastify from 'fastify'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { limitConnections, limitSockets } from '../../src/http/plugins/admission.ts'
-import { describeApi } from '../../src/http/plugins/openapi.ts'
-import { security } from '../../src/http/plugins/security.ts'
-import { createRun, json, startTestServer, type TestServer } from './support.ts'
+import { limitConnections, limitSockets } from '../../../src/http/plugins/admission.ts'
+import { describeApi } from '../../../src/http/plugins/openapi.ts'
+import { security } from '../../../src/http/plugins/security.ts'
+import { createRun, json, startTestServer, type TestServer } from '../support.ts'
 
 describe('plugins', () => {
   let server: TestServer

@@ -1,9 +1,9 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { readRecords } from '../../src/log/run-log.ts'
-import { Watcher } from './live/watcher.ts'
-import { rawRequest, startTestServer, type TestServer } from './support.ts'
+import { readRecords } from '../../../src/log/run-log.ts'
+import { Watcher } from '../live/watcher.ts'
+import { rawRequest, startTestServer, type TestServer } from '../support.ts'
 
 const UPGRADE = {
   connection: 'upgrade',

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import * as z from 'zod'
-import { ProblemDocument } from '../../src/api/problems.ts'
-import { RunDetails, RunSummary } from '../../src/api/runs.ts'
-import { readRecords } from '../../src/log/run-log.ts'
+import { ProblemDocument } from '../../../src/api/problems.ts'
+import { RunDetails, RunSummary } from '../../../src/api/runs.ts'
+import { readRecords } from '../../../src/log/run-log.ts'
 import {
   agentDoes,
   CLAIM,
@@ -11,7 +11,7 @@ import {
   json,
   startTestServer,
   type TestServer,
-} from './support.ts'
+} from '../support.ts'
 
 let server: TestServer
 beforeAll(async () => {

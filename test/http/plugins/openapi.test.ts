@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
-import { ALL_KINDS } from '../../src/domain/records.ts'
-import { startTestServer, type TestServer } from './support.ts'
+import { ALL_KINDS } from '../../../src/domain/records.ts'
+import { startTestServer, type TestServer } from '../support.ts'
 
 const Schema = z.record(z.string(), z.unknown())
 const Media = z.looseObject({

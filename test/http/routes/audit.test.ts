@@ -1,14 +1,14 @@
 import { Readable } from 'node:stream'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import * as z from 'zod'
-import { Checkpoint, InclusionProof, PublishedKeys, RunProof } from '../../src/api/audit.ts'
-import { unpacked } from '../../src/audit/bundle/tar.ts'
-import { CheckpointWriter } from '../../src/audit/checkpoints/checkpoint-writer.ts'
-import { includes } from '../../src/audit/checkpoints/run-heads.ts'
-import { openKeyring } from '../../src/audit/proofs/keyring.ts'
-import { knownKeys } from '../../src/audit/proofs/public-keys.ts'
-import { checkSeal } from '../../src/audit/proofs/statements.ts'
-import { verifyBundle } from '../../src/audit/verify/verify-bundle.ts'
+import { Checkpoint, InclusionProof, PublishedKeys, RunProof } from '../../../src/api/audit.ts'
+import { unpacked } from '../../../src/audit/bundle/tar.ts'
+import { CheckpointWriter } from '../../../src/audit/checkpoints/checkpoint-writer.ts'
+import { includes } from '../../../src/audit/checkpoints/run-heads.ts'
+import { openKeyring } from '../../../src/audit/proofs/keyring.ts'
+import { knownKeys } from '../../../src/audit/proofs/public-keys.ts'
+import { checkSeal } from '../../../src/audit/proofs/statements.ts'
+import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
 import {
   agentDoes,
   CLAIM,
@@ -16,7 +16,7 @@ import {
   iteration,
   startTestServer,
   type TestServer,
-} from './support.ts'
+} from '../support.ts'
 
 let server: TestServer
 let runId: string

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import openapiTS, { astToString } from 'openapi-typescript'
 import ts from 'typescript'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { startTestServer } from './support.ts'
+import { startTestServer } from '../support.ts'
 
 let folder: string
 beforeAll(async () => {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { agentDoes, CLAIM, iteration, startTestServer, type TestServer } from './support.ts'
+import { agentDoes, CLAIM, iteration, startTestServer, type TestServer } from '../support.ts'
 
 let server: TestServer
 beforeAll(async () => {

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, expect, test } from 'vitest'
-import { startTestServer, type TestServer } from './support.ts'
+import { startTestServer, type TestServer } from '../support.ts'
 
 let server: TestServer
 const clients: Socket[] = []

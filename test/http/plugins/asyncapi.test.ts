@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import WebSocket from 'ws'
 import * as z from 'zod'
-import { ALL_KINDS } from '../../src/domain/records.ts'
+import { ALL_KINDS } from '../../../src/domain/records.ts'
 import {
   agentDoes,
   CLAIM,
@@ -12,7 +12,7 @@ import {
   json,
   startTestServer,
   type TestServer,
-} from './support.ts'
+} from '../support.ts'
 
 const Reference = z.strictObject({ $ref: z.string().startsWith('#/') })
 /** The parts of AsyncAPI 3.0 that the document uses. */
