@@ -1,5 +1,5 @@
 import { Backoff } from '../../lib/backoff.ts'
-import { Refusal } from '../problems/problem.ts'
+import { ProblemError } from '../problems/problem.ts'
 import type { AllRunsSelection } from './all-runs-selection.ts'
 import type { AllRunsTopic } from './all-runs-topic.ts'
 import { damageMessage, frameText, selects } from './record-json.ts'
@@ -35,7 +35,7 @@ export async function* runLines(
       }
       for (const record of page.value) {
         if (record.type === 'damage') {
-          throw new Refusal({ code: 'damaged_record', detail: damageMessage(record) })
+          throw new ProblemError({ code: 'damaged_record', detail: damageMessage(record) })
         }
         after = record.seq
         if (!selects(wanted.selection, record.kind, record.json)) continue

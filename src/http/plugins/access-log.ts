@@ -4,7 +4,7 @@ import fp from 'fastify-plugin'
 import type { AccessRecorder } from '../../audit/access-log/access-recorder.ts'
 import type { GrantedKind } from '../../domain/access.ts'
 import { EVENT_STREAM } from '../live/sse.ts'
-import { Refusal } from '../problems/problem.ts'
+import { ProblemError } from '../problems/problem.ts'
 import { auditContext, NOT_WRITTEN } from './watch-log.ts'
 
 /**
@@ -67,7 +67,7 @@ function noteAnswer(recorder: Recorder, kind: GrantedKind | undefined): OnSend {
       for (const name of ['etag', 'cache-control', 'link', 'content-disposition']) {
         reply.removeHeader(name)
       }
-      done(new Refusal(NOT_WRITTEN))
+      done(new ProblemError(NOT_WRITTEN))
     })
   }
 }

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { ConnectionError, FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { type Problem, type ProblemCode, problemDocument } from '../../api/problems.ts'
-import { isPassing, RETRY_AFTER_SECONDS, Refusal, sendProblem } from '../problems/problem.ts'
+import { isPassing, ProblemError, RETRY_AFTER_SECONDS, sendProblem } from '../problems/problem.ts'
 import { sendMissingPage, wantsPage } from './console.ts'
 import { SECURITY_HEADERS } from './security.ts'
 import { discardUnreadBody } from './unread-body.ts'
@@ -36,7 +36,7 @@ function problemOf(error: FastifyError, request: FastifyRequest): Problem {
   if (error instanceof InvalidInput) {
     return { code: 'invalid_request', detail: error.message, errors: error.problems }
   }
-  if (error instanceof Refusal) return error.problem
+  if (error instanceof ProblemError) return error.problem
   const code = FRAMEWORK[error.code]
   if (code !== undefined) return { code }
   const status = error.statusCode ?? 500

@@ -4,7 +4,7 @@ import type { z } from 'zod'
 import { RunId } from '../../api/fields.ts'
 import type { FieldProblem } from '../../api/problems.ts'
 import { RunParams } from '../../api/run-requests.ts'
-import { Refusal, sendProblem } from '../problems/problem.ts'
+import { ProblemError, sendProblem } from '../problems/problem.ts'
 
 type Issue = z.core.$ZodIssue
 
@@ -134,7 +134,7 @@ export const acceptJsonOnly = fp(
 /**
  * JSON that the rest of the server can hash, and walk with recursive functions. Halves of surrogate pairs, which
  * UTF-8 cannot hold, are replaced as in the log.
- * @throws InvalidInput for a number that JavaScript reads as infinite; Refusal if the nesting is too deep
+ * @throws InvalidInput for a number that JavaScript reads as infinite; ProblemError if the nesting is too deep
  */
 function sound(value: unknown, field: string, depth: number): unknown {
   if (typeof value === 'string') return value.toWellFormed()
@@ -145,7 +145,7 @@ function sound(value: unknown, field: string, depth: number): unknown {
   if (typeof value !== 'object' || value === null) return value
   if (depth === MAX_DEPTH) {
     const detail = `The body is nested more than ${MAX_DEPTH} levels deep. Send less.`
-    throw new Refusal({ code: 'malformed_json', detail })
+    throw new ProblemError({ code: 'malformed_json', detail })
   }
   const inner = (name: string | number, item: unknown) =>
     sound(item, field === '' ? `${name}` : `${field}.${name}`, depth + 1)

@@ -12,8 +12,8 @@ import {
 } from '../../api/problems.ts'
 
 /** A problem, as an error: for code that has no reply to send it with, such as the source of a stream. */
-export class Refusal extends Error {
-  override readonly name = 'Refusal'
+export class ProblemError extends Error {
+  override readonly name = 'ProblemError'
   readonly problem: Problem
 
   constructor(problem: Problem) {
