@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { err, ok, type Result } from 'neverthrow'
 import { sleep } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
@@ -6,23 +5,16 @@ import { messageOf } from '../lib/message-of.ts'
 import { ensureLogId, type LogIdError } from '../log/log-id.ts'
 import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
 import type { EventStore, Position, RecordedEvent } from '../store/event-store.ts'
-import { Batch } from './batch.ts'
+import { OpenBatch } from './open-batch.ts'
 import type { ReadModelFailure } from './read-model-file.ts'
 import type { SqliteReadModel } from './sqlite-read-model.ts'
 
-/** Folding pauses after this many events or milliseconds, whichever comes first, so that other work gets its turn. */
-const SLICE_EVENTS = 100
-const SLICE_MS = 3
-
 /**
- * A commit costs more than the events in it. While the read model catches up, each commit takes this many
- * events or changed runs: the runs are written in about 20 ms, during which no other work gets its turn.
+ * Between two commits while no call waits for a record: a commit costs more than the records in it. After a page of
+ * this many events, more follow at once.
  */
-const COMMIT_EVENTS = 10_000
-const COMMIT_RUNS = 1000
-
-/** Between two commits while no call waits for a record: a commit costs more than the records in it. */
 const PACE_MS = 5
+const LARGE_PAGE = 100
 
 /** Between attempts to continue after the store or the read model's file has failed. */
 const RETRY_MS = 1000
@@ -172,10 +164,10 @@ async function follow(
         on.caughtUp()
         continue
       }
-      const projected = await projectEvents(readModel, open, item.events, round)
+      const projected = await open.project(item.events, round)
       if (projected.isErr()) return projected
       on.projected()
-      if (item.events.length < SLICE_EVENTS) await readModel.unhurried(PACE_MS)
+      if (item.events.length < LARGE_PAGE) await readModel.unhurried(PACE_MS)
     }
   } catch (cause) {
     // What arrived before the subscription broke is kept.
@@ -183,66 +175,6 @@ async function follow(
     throw cause
   }
   return ok(undefined)
-}
-
-async function projectEvents(
-  readModel: SqliteReadModel,
-  open: OpenBatch,
-  events: readonly RecordedEvent[],
-  round: AbortSignal,
-): Promise<Result<void, Failure>> {
-  for (let next = 0; next < events.length; ) {
-    next += open.fold(events.slice(next, next + SLICE_EVENTS))
-    if (round.aborted) return ok(undefined)
-    if (open.isFull || (next === events.length && readModel.caughtUp)) {
-      const committed = open.commit()
-      if (committed.isErr()) return committed
-    }
-    await nextTurn()
-    if (round.aborted) return ok(undefined)
-  }
-  return ok(undefined)
-}
-
-/** The batch that is folded in slices until it is committed. */
-class OpenBatch {
-  readonly #deps: ProjectorDeps
-  #batch: Batch
-
-  constructor(deps: ProjectorDeps) {
-    this.#deps = deps
-    this.#batch = new Batch(deps.readModel)
-  }
-
-  get isFull(): boolean {
-    return this.#batch.size >= COMMIT_EVENTS || this.#batch.runs.size >= COMMIT_RUNS
-  }
-
-  /** Folds events until a slice is over; returns how many. */
-  fold(events: readonly RecordedEvent[]): number {
-    const { asOfNow } = this.#deps
-    const began = performance.now()
-    let folded = 0
-    for (const event of events) {
-      this.#batch.add(asOfNow === undefined ? event : asOfNow(event))
-      folded += 1
-      if (performance.now() - began > SLICE_MS) break
-    }
-    return folded
-  }
-
-  commit(): Result<void, ReadModelFailure> {
-    const { readModel, log } = this.#deps
-    const batch = this.#batch
-    if (batch.size === 0) return ok(undefined)
-    const committed = readModel.commit(batch)
-    if (committed.isErr()) return committed
-    for (const damaged of batch.damaged) {
-      log.error({ ...damaged }, 'a run is damaged: its records from here on are not projected')
-    }
-    this.#batch = new Batch(readModel)
-    return ok(undefined)
-  }
 }
 
 /** Why the log cannot be projected now. It is logged when it begins, changes and ends, not at each attempt. */
