@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { err, ok, type Result } from 'neverthrow'
 import { sleep } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
@@ -161,6 +162,10 @@ async function follow(
       if (item.type === 'caught_up') {
         const committed = open.commit()
         if (committed.isErr()) return committed
+        for (const _ of readModel.settle()) {
+          await nextTurn()
+          if (round.aborted) return ok(undefined)
+        }
         on.caughtUp()
         continue
       }

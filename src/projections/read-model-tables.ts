@@ -155,9 +155,12 @@ export class ReadModelTables {
     })
   }
 
-  /** To be called when a rebuild is over: makes the indices of the lists, and expects small commits from here on. */
-  settle(): void {
-    this.#transact(() => this.#db.exec(LIST_INDICES))
+  /** When a rebuild is over: makes one index of the lists with each step, then expects small commits. */
+  *settle(): Generator<void, void, void> {
+    for (const index of LIST_INDICES) {
+      this.#db.exec(`CREATE INDEX IF NOT EXISTS ${index}`)
+      yield
+    }
     this.#db.exec('PRAGMA wal_autocheckpoint = 1000')
   }
 

@@ -5,11 +5,12 @@ import { LruCache } from '../lib/lru-cache.ts'
 import type { RunPage, RunQuery } from './read-model.ts'
 
 /** Every list is read in order from one of these. A rebuild makes them after its rows, which takes less time. */
-export const LIST_INDICES = `
-  CREATE INDEX IF NOT EXISTS runs_newest ON runs (created_at, run_id);
-  CREATE INDEX IF NOT EXISTS runs_by_status ON runs (status, created_at, run_id);
-  CREATE INDEX IF NOT EXISTS runs_by_goal ON runs (goal, created_at, run_id);
-  CREATE INDEX IF NOT EXISTS runs_by_goal_and_status ON runs (goal, status, created_at, run_id)`
+export const LIST_INDICES = [
+  'runs_newest ON runs (created_at, run_id)',
+  'runs_by_status ON runs (status, created_at, run_id)',
+  'runs_by_goal ON runs (goal, created_at, run_id)',
+  'runs_by_goal_and_status ON runs (goal, status, created_at, run_id)',
+] as const
 
 /** Pages that are kept. */
 const RECENT_PAGES = 64

@@ -84,10 +84,15 @@ export class SqliteReadModel implements ReadModel {
     return this.#caughtUp
   }
 
-  /** To be called when all that was in the log has been committed. @throws what SQLite throws */
+  /**
+   * To be iterated before `markCaughtUp`, while `generation` has not aborted: each step makes one index of the lists,
+   * which takes longer the more runs there are. @throws what SQLite throws
+   */
+  settle(): Iterable<void> {
+    return this.#caughtUp ? [] : this.#contents.tables.settle()
+  }
+
   markCaughtUp(): void {
-    if (this.#caughtUp) return
-    this.#contents.tables.settle()
     this.#caughtUp = true
   }
 
