@@ -8,7 +8,7 @@ const ROOMS = {
   projections: ['domain', 'lib', 'log', 'redaction', 'store/event-store.ts'],
   api: ['domain'],
   queries: ['api', 'domain', 'lib', 'log', 'projections', 'store/event-store.ts'],
-  artifacts: ['domain', 'lib', 'log'],
+  artifacts: ['domain', 'lib', 'log', 'store/event-store.ts'],
   // Outputs are masked where they are cut, with the secrets of the process.
   runner: ['domain', 'lib', 'log/masking.ts'],
   agent: ['artifacts', 'domain', 'lib', 'log', 'runner', 'store/event-store.ts'],

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import type { ReadStream } from 'node:fs'
-import { mkdir, open, rename, rm, stat, unlink } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { sha256 as sha256Of } from '../lib/sha256.ts'
 
 /** Where whole tool outputs are kept, by their SHA-256 (64 lower-case hex digits). */
@@ -12,20 +12,26 @@ export type ArtifactSource = {
   ): Promise<{ readonly bytes: number; readonly stream: AsyncIterable<Uint8Array> } | null>
 }
 
-/** Artifacts as files. */
+/** Where artifacts are kept. */
 export type Artifacts = {
-  /** Keeps content and returns its SHA-256 once it is on the disk. Rejects if it cannot be written. */
+  /** Keeps content and returns its SHA-256 once it is stored. Rejects if it cannot be stored. */
   put(content: string | Buffer): Promise<string>
-  /** As of `ArtifactSource`. */
-  read(sha256: string): Promise<{ readonly bytes: number; readonly stream: ReadStream } | null>
+  /** As of `ArtifactSource`. Rejects if the place cannot be read now. */
+  read(sha256: string): Promise<{ readonly bytes: number; readonly stream: Readable } | null>
   /** Deletes an artifact, if there is one of that name. */
   remove(sha256: string): Promise<void>
+}
+
+/** Artifacts as files of one folder. */
+export type ArtifactFolder = Artifacts & {
+  /** All that the folder holds. */
+  files(): AsyncIterable<{ readonly sha256: string; readonly path: string }>
 }
 
 const SHA256 = /^[0-9a-f]{64}$/
 
 /** Content-addressed files below `dir`, as `dir/ab/abcd…`. The first artifact creates the folder. */
-export function createArtifacts(dir: string): Artifacts {
+export function createArtifacts(dir: string): ArtifactFolder {
   const pathOf = (sha256: string): string => join(dir, sha256.slice(0, 2), sha256)
   return {
     async put(content) {
@@ -48,6 +54,14 @@ export function createArtifacts(dir: string): Artifacts {
       if (!SHA256.test(sha256)) return
       const removed = await unlink(pathOf(sha256)).then(() => true, missing)
       if (removed !== null) await syncFolder(dirname(pathOf(sha256)))
+    },
+
+    async *files() {
+      for (const folder of (await readdir(dir).catch(missing)) ?? []) {
+        for (const sha256 of await readdir(join(dir, folder))) {
+          if (SHA256.test(sha256)) yield { sha256, path: pathOf(sha256) }
+        }
+      }
     },
   }
 }

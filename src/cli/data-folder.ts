@@ -1,6 +1,9 @@
 import { join, resolve } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
+import { artifactsFrom } from '../artifacts/artifact-places.ts'
+import type { ArtifactSource } from '../artifacts/artifacts.ts'
 import { createArtifacts } from '../artifacts/artifacts.ts'
+import { artifactsReadFromLog } from '../artifacts/artifacts-in-log.ts'
 import { type Keyring, openKeyring } from '../audit/proofs/keyring.ts'
 import { makeDataFolder } from '../server/data-folder.ts'
 import { readStorePlace } from '../server/settings.ts'
@@ -11,7 +14,7 @@ import { say } from './terminal/print.ts'
 /** What an auditor reads of a data folder. A server may be using it. */
 export type DataFolder = {
   readonly log: ReadableLog
-  readonly artifacts: ReturnType<typeof createArtifacts>
+  readonly artifacts: ArtifactSource
   readonly keyring: Keyring
 }
 
@@ -38,7 +41,9 @@ export async function openDataFolder(dataDir: string): Promise<Result<DataFolder
     await log.value.close()
     return err(keyring.error)
   }
-  const artifacts = createArtifacts(join(dataDir, 'artifacts'))
+  const folder = createArtifacts(join(dataDir, 'artifacts'))
+  // A log that was copied from an EventStoreDB holds artifacts itself.
+  const artifacts = artifactsFrom<ArtifactSource>([folder, artifactsReadFromLog(log.value)])
   return ok({ log: log.value, artifacts, keyring: keyring.value })
 }
 

@@ -91,6 +91,6 @@ export async function* logPages(store: Pick<EventStore, 'subscribeAll'>): LogPag
   const all = { after: null, prefix: '', signal: caughtUp.signal }
   for await (const item of store.subscribeAll(all)) {
     if (item.type === 'events') yield ok(item.events)
-    else caughtUp.abort()
+    if (item.type === 'caught_up') caughtUp.abort()
   }
 }

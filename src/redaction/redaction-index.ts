@@ -1,4 +1,5 @@
 import { err, type ResultAsync } from 'neverthrow'
+import { artifactOfStream } from '../log/artifact-streams.ts'
 import { foldStream } from '../log/decider.ts'
 import { redactStrings } from '../log/redacted-record.ts'
 import { runIdOf } from '../log/run-log.ts'
@@ -26,19 +27,25 @@ export function redactionIndexOf(
 /** Knows which strings of which records are redacted, and redacts them in events. */
 export class RedactionIndex {
   readonly #runs = new Map<string, OfRun>()
+  readonly #artifacts = new Set<string>()
 
   constructor(redactions: Iterable<LoggedRedaction> = []) {
     for (const redaction of redactions) this.add(redaction)
   }
 
   add(redaction: LoggedRedaction): void {
-    const { run_id, seq, redacted } = redaction.record.payload
+    const { run_id, seq, redacted, artifact } = redaction.record.payload
+    if (artifact !== undefined) this.#artifacts.add(artifact)
     const run: OfRun = this.#runs.get(run_id) ?? { redactions: [], pointers: new Map() }
     this.#runs.set(run_id, run)
     run.redactions.push(redaction)
     const pointers = run.pointers.get(seq) ?? new Set<string>()
     run.pointers.set(seq, pointers)
     for (const pointer of Object.keys(redacted)) pointers.add(pointer)
+  }
+
+  hasRedactedArtifact(sha256: string): boolean {
+    return this.#artifacts.has(sha256)
   }
 
   /** Oldest first. */
@@ -71,7 +78,11 @@ export async function* withoutRedacted(
     yield err(index.error)
     return
   }
+  const isKept = ({ stream }: RecordedEvent): boolean => {
+    const artifact = artifactOfStream(stream)
+    return artifact === null || !index.value.hasRedactedArtifact(artifact)
+  }
   for await (const page of pages) {
-    yield page.map((events) => events.map((event) => index.value.apply(event)))
+    yield page.map((events) => events.filter(isKept).map((event) => index.value.apply(event)))
   }
 }

@@ -61,6 +61,10 @@ export class Redactor {
     return this.#index.apply(event)
   }
 
+  hasRedactedArtifact(sha256: string): boolean {
+    return this.#index.hasRedactedArtifact(sha256)
+  }
+
   /** Oldest first. */
   ofRun(runId: string): readonly LoggedRedaction[] {
     return this.#index.ofRun(runId)

@@ -45,7 +45,7 @@ function fuse({ point, time }: CrashAt): (reached: CrashPoint) => void {
 export function withCrashingAppends(store: EventStore, at: CrashAt | undefined): EventStore {
   if (at === undefined) return store
   const reach = fuse(at)
-  const { overwrite } = store
+  const { overwrite, deleteStream } = store
   return {
     append: (stream, events, options) => {
       const kinds = new Set(events.map(({ type }) => type as Kind))
@@ -58,6 +58,9 @@ export function withCrashingAppends(store: EventStore, at: CrashAt | undefined):
     subscribeStream: (stream, options) => store.subscribeStream(stream, options),
     subscribeAll: (options) => store.subscribeAll(options),
     ...(overwrite === undefined ? {} : { overwrite: (events) => overwrite.call(store, events) }),
+    ...(deleteStream === undefined
+      ? {}
+      : { deleteStream: (stream) => deleteStream.call(store, stream) }),
     ping: () => store.ping(),
     close: () => store.close(),
   }

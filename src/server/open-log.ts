@@ -1,6 +1,9 @@
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import type { Logger } from 'pino'
+import { artifactsIn } from '../artifacts/artifact-places.ts'
+import { type ArtifactFolder, type Artifacts, createArtifacts } from '../artifacts/artifacts.ts'
+import { artifactsInLog } from '../artifacts/artifacts-in-log.ts'
 import { Auth } from '../auth/auth.ts'
 import { Redactor } from '../redaction/redactor.ts'
 import { withRedactions } from '../redaction/with-redactions.ts'
@@ -37,6 +40,33 @@ async function openStore(settings: Settings, log: Logger): Promise<Result<EventS
   const { openEventStoreDb } = await import('../store/eventstoredb/eventstoredb-store.ts')
   const opened = await openEventStoreDb({ connectionString, log: (message) => log.warn(message) })
   return opened.mapErr(({ message }) => message)
+}
+
+export type ArtifactPlaces = {
+  readonly artifacts: Artifacts
+  /** The data folder of this server. */
+  readonly local: ArtifactFolder
+  /** Where all servers of the log read them; null if there is only this one. */
+  readonly shared: Artifacts | null
+}
+
+/**
+ * Where artifacts are kept: by default in the log itself if servers share it, and in the data folder if not. Reads
+ * also find what was kept elsewhere before.
+ */
+export function openArtifacts(
+  { RETRAI_ARTIFACTS: place, RETRAI_DATA_DIR: dataDir, EVENTSTORE_URL }: Settings,
+  store: EventStore,
+): ArtifactPlaces {
+  const local = createArtifacts(join(dataDir, 'artifacts'))
+  const inLog = artifactsInLog(store)
+  if (typeof place === 'string') {
+    const shared = createArtifacts(place)
+    return { local, shared, artifacts: artifactsIn([shared], [local, inLog]) }
+  }
+  return place === null || EVENTSTORE_URL !== undefined
+    ? { local, shared: inLog, artifacts: artifactsIn([inLog, local], []) }
+    : { local, shared: null, artifacts: artifactsIn([local], [inLog]) }
 }
 
 /** How long the server waits to learn whether there are tokens, if it may not listen without any. */

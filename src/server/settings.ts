@@ -1,4 +1,4 @@
-import { resolve } from 'node:path'
+import { isAbsolute, resolve } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import type { OwnSecret } from '../domain/mask/own-secrets.ts'
@@ -61,6 +61,11 @@ const Settings = z.strictObject({
   RETRAI_DATA_DIR: text.transform((path) => resolve(path)),
   EVENTSTORE_URL: text
     .regex(/^esdb(\+discover)?:\/\//, 'must be a connection string that begins with esdb://')
+    .optional(),
+  /** A folder for artifacts that the servers of a log share; null keeps them in the log. */
+  RETRAI_ARTIFACTS: text
+    .refine((place) => place === 'log' || isAbsolute(place), 'must be "log" or an absolute path')
+    .transform((place) => (place === 'log' ? null : resolve(place)))
     .optional(),
   RETRAI_TOKEN: text.min(16, 'must have at least 16 characters').optional(),
   RETRAI_LOG_LEVEL: oneOf(LOG_LEVELS).default('info'),

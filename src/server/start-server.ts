@@ -4,7 +4,6 @@ import { err, fromThrowable, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
 import { clearReports } from '../agent/goals/report-folder.ts'
 import { Resources } from '../agent/resources.ts'
-import { createArtifacts } from '../artifacts/artifacts.ts'
 import { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import { IMPORTS_FOLDER, pendingImports } from '../audit/bundle/pending-imports.ts'
 import { openKeyring } from '../audit/proofs/keyring.ts'
@@ -25,10 +24,11 @@ import {
 } from './data-folder.ts'
 import { startCheckpointing, startIntegrity, type VerifyPace } from './integrity.ts'
 import { listen } from './listen.ts'
-import { openAuth, openLog } from './open-log.ts'
+import { openArtifacts, openAuth, openLog } from './open-log.ts'
 import { date, now, type Parts } from './parts.ts'
 import { createRedactions } from './redactions.ts'
 import { type Settings, secretsOf } from './settings.ts'
+import { shareArtifacts } from './share-artifacts.ts'
 
 export type Server = {
   /** Where it listens, such as `http://127.0.0.1:8000`. */
@@ -112,7 +112,8 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   if (!canLimitMemory) {
     log.warn('the memory of commands is not limited: there is no /proc that reports what they use')
   }
-  const artifacts = createArtifacts(join(dataDir, 'artifacts'))
+  const places = openArtifacts(settings, ledger)
+  const { artifacts } = places
   const parts: Parts = { settings, log, store, artifacts, readModel: readModel.value, projector }
   const resources = new Resources({ retryMs: [100, 5_000], log })
   const effects = createEffects(settings, artifacts, resources, runner)
@@ -151,6 +152,9 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   // Every part that keeps texts is registered now.
   redactions.start()
   await redactor.settled(REDACTED_WITHIN_MS)
+
+  const sharing = shareArtifacts(places, redactor, log)
+  opened.defer(() => sharing.stop())
 
   const url = await listen(app, settings)
   if (url.isErr()) return err(url.error)

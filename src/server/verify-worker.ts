@@ -5,7 +5,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { err, type Result } from 'neverthrow'
 import * as z from 'zod'
+import { artifactsFrom } from '../artifacts/artifact-places.ts'
+import type { ArtifactSource } from '../artifacts/artifacts.ts'
 import { createArtifacts } from '../artifacts/artifacts.ts'
+import { artifactsReadFromLog } from '../artifacts/artifacts-in-log.ts'
 import { openKeyring } from '../audit/proofs/keyring.ts'
 import { knownKeys } from '../audit/proofs/public-keys.ts'
 import type { Finding } from '../audit/verify/report.ts'
@@ -54,7 +57,10 @@ async function verify({ dataDir, restTimes }: Task): Promise<Result<Verified, st
     const verified = await verifyStore({
       reader: log.value,
       pages: () => resting(log.value.pages(), restTimes),
-      artifacts: createArtifacts(join(dataDir, 'artifacts')),
+      artifacts: artifactsFrom<ArtifactSource>([
+        createArtifacts(join(dataDir, 'artifacts')),
+        artifactsReadFromLog(log.value),
+      ]),
       keys: knownKeys(keys.value.published),
       projected,
     })

@@ -128,6 +128,12 @@ export interface EventStore {
    */
   overwrite?(events: readonly Overwrite[]): ResultAsync<void, OverwriteError>
 
+  /**
+   * Deletes a stream and all its events; one that does not exist is deleted already. The bytes leave the files of the
+   * store when its operator scavenges it. Stores that overwrite events do not have it.
+   */
+  deleteStream?(stream: string): ResultAsync<void, StoreFailure>
+
   /** Whether the store answers now. */
   ping(): ResultAsync<void, StoreFailure>
 

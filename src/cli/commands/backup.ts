@@ -1,7 +1,11 @@
 import { join, resolve } from 'node:path'
 import { Command } from 'commander'
-import type { Result } from 'neverthrow'
+import { ok, okAsync, type Result, ResultAsync } from 'neverthrow'
+import { copyArtifacts } from '../../artifacts/artifact-places.ts'
+import { createArtifacts } from '../../artifacts/artifacts.ts'
+import { artifactsInLog } from '../../artifacts/artifacts-in-log.ts'
 import { pauseMs, sleep } from '../../lib/backoff.ts'
+import { messageOf } from '../../lib/message-of.ts'
 import { type CopyProgress, copyLog } from '../../log/copy-log.ts'
 import { type LogPages, logPages } from '../../log/stream-pages.ts'
 import { withoutRedacted } from '../../redaction/redaction-index.ts'
@@ -46,7 +50,7 @@ SOURCE and TARGET are each a data folder, or the esdb://… of an EventStoreDB. 
 and hashes stay the same. The source may be in use; events that are appended during the copy may need a
 second one. The target must be empty or an earlier copy. After an interruption, start the same copy again:
 it continues, and a copy that is complete changes nothing. Redacted texts are not copied, even from an
-EventStoreDB, which cannot erase them. The folder "artifacts" is not copied.`
+EventStoreDB, which cannot erase them. The artifacts of a data folder are copied as well.`
 
 /** A lost target is tried again for about a minute. */
 const ATTEMPTS = 14
@@ -69,7 +73,9 @@ type Source = {
   close(): Promise<void>
 }
 
-async function copy(options: { readonly from: string; readonly to: string }): Promise<void> {
+type Places = { readonly from: string; readonly to: string }
+
+async function copy(options: Places): Promise<void> {
   const source = await openSource(options.from)
   if (source.isErr()) return fail(source.error)
   const target = await openStore(options.to)
@@ -82,10 +88,26 @@ async function copy(options: { readonly from: string; readonly to: string }): Pr
     onProgress: printer(),
     retry: retryAfterPause,
   })
+  const artifactsCopied = copied.isErr() ? ok(0) : await copyArtifactsOf(options, target.value)
   await Promise.all([source.value.close(), target.value.close()])
   if (copied.isErr())
     return fail(`${copied.error.message}. The target keeps what was copied so far.`)
-  await print(`Done: ${sentence(copied.value)}`)
+  if (artifactsCopied.isErr()) return fail(artifactsCopied.error)
+  const count = artifactsCopied.value
+  await print(`Done: ${sentence(copied.value)}${count === 0 ? '' : `; ${count} artifacts`}`)
+}
+
+/** Copies the artifacts of a data folder to where a server on the target reads them. */
+function copyArtifactsOf({ from, to }: Places, target: EventStore): ResultAsync<number, string> {
+  // An EventStoreDB holds artifacts in its log.
+  if (isConnectionString(from)) return okAsync(0)
+  const folderOf = (place: string) => createArtifacts(join(resolve(place), 'artifacts'))
+  const kept = isConnectionString(to) ? artifactsInLog(target) : folderOf(to)
+  return ResultAsync.fromPromise(
+    copyArtifacts(folderOf(from), kept),
+    (cause) =>
+      `The log is copied, but not all artifacts: ${messageOf(cause)}. Start the same copy again.`,
+  )
 }
 
 async function openSource(place: string): Promise<Result<Source, string>> {

@@ -20,6 +20,8 @@ Environment (flags win; a variable that is empty counts as not set):
                          a /proc (default: half of the memory of the machine)
   RETRAI_COMMAND_OUTPUT_MIB
                          output after which a command is stopped (default 512)
+  RETRAI_ARTIFACTS       where whole outputs are kept: "log" (default with an EventStoreDB) or the absolute
+                         path of a folder that all servers of a log share (default: in the data folder)
   RETRAI_LEASE_SECONDS   if servers share an EventStoreDB: how long one must be silent before the
                          others take over its runs (default 15)
   RETRAI_MAX_COST_USD, RETRAI_MAX_TOKENS, RETRAI_MAX_SECONDS

@@ -1,11 +1,13 @@
 import type { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
+import { ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { RunDiff, SentConversation, type SentMessage } from '../../api/history.ts'
 import { ArtifactParams, ConversationQuery, DiffQuery, RunParams } from '../../api/run-requests.ts'
 import type { ChatMessage } from '../../domain/conversation.ts'
 import { FileChanges } from '../../domain/file-changes.ts'
 import type { Kind } from '../../domain/records.ts'
+import { messageOf } from '../../lib/message-of.ts'
 import { ArtifactIndex } from '../../queries/artifact-index.ts'
 import { sentConversation } from '../../queries/conversation.ts'
 import { runDetails } from '../../queries/run-details.ts'
@@ -154,7 +156,7 @@ export function readArtifact(app: ZodApp, deps: AppDeps): void {
       summary: 'Read the whole output of a tool call',
       description:
         'If an output is too long for the log, its tool result holds the head, the tail and the SHA-256 of ' +
-        'the whole output, which the server keeps beside the log. It serves an output only if a record of ' +
+        'the whole output, which is kept as an artifact. The server serves an output only if a record of ' +
         'this run names it.',
       params: ArtifactParams,
       response: {
@@ -171,10 +173,14 @@ export function readArtifact(app: ZodApp, deps: AppDeps): void {
       const named = await artifactIndex.names(request.runId, sha256)
       if (named.isErr()) return sendProblem(request, reply, queryProblem(named.error))
       if (!named.value) return sendProblem(request, reply, { code: 'artifact_not_found' })
-      const artifact = await deps.artifacts.read(sha256)
+      const found = await ResultAsync.fromPromise(deps.artifacts.read(sha256), messageOf)
+      if (found.isErr()) {
+        const detail = `The artifact cannot be read now: ${found.error}. Try again later.`
+        return sendProblem(request, reply, { code: 'store_unavailable', detail })
+      }
+      const { value: artifact } = found
       if (artifact === null) {
-        const detail =
-          'The run names this artifact, but this server does not have its file: it was redacted, or lost.'
+        const detail = 'The run names this artifact, but it was redacted, or lost.'
         return sendProblem(request, reply, { code: 'artifact_not_found', detail })
       }
       if (isKnownStill(request, reply, `"${sha256}"`)) {

@@ -167,6 +167,15 @@ class ClientStore implements EventStore {
     return follow(source, after, { signal: this.#until(options.signal), log: this.#log })
   }
 
+  deleteStream(stream: string): ResultAsync<void, StoreFailure> {
+    const options = { expectedRevision: 'any', requiresLeader: true } as const
+    const once = () =>
+      appendWithin(this.#timeoutMs, (deadline) =>
+        this.#client.deleteStream(stream, { ...options, deadline }),
+      )
+    return this.#do(once, storeFailure).map(() => undefined)
+  }
+
   ping(): ResultAsync<void, StoreFailure> {
     const last = { direction: BACKWARDS, fromPosition: END, maxCount: 1 } as const
     const request = { ...last, requiresLeader: true }

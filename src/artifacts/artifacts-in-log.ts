@@ -1,0 +1,182 @@
+import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
+import { err, ok, type Result } from 'neverthrow'
+import * as z from 'zod'
+import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
+import { sha256 as sha256Of } from '../lib/sha256.ts'
+import { artifactStream } from '../log/artifact-streams.ts'
+import { patientStore, type StreamStore } from '../log/patience.ts'
+import { type StreamReader, streamPages } from '../log/stream-pages.ts'
+import type { EventStore, NewEvent, ReadError } from '../store/event-store.ts'
+import type { ArtifactSource, Artifacts } from './artifacts.ts'
+
+const KIND = 'artifact_chunk'
+/** Base64 makes 800 kB of them, which one append takes. */
+const CHUNK_BYTES = 600_000
+/** How long an artifact is kept trying while the store is away, milliseconds: more than an election of a new leader takes. */
+const PATIENCE_MS = 60_000
+const RETRY_MS: PauseBoundsMs = [100, 5_000]
+
+const Chunk = z.strictObject({
+  /** Place of the chunk: 0 … count − 1. */
+  index: z.int().nonnegative(),
+  count: z.int().positive(),
+  /** Bytes of the whole artifact. */
+  total: z.int().nonnegative(),
+  base64: z.base64(),
+})
+type Chunk = z.infer<typeof Chunk>
+
+/**
+ * Artifacts in the log itself, where every server that shares the log reads them, and `retrai copy` and backups of
+ * the store take them. Each is a stream of chunks, named by its hash. A stream is complete once it has its last chunk.
+ */
+export function artifactsInLog(store: EventStore): Artifacts {
+  return {
+    async put(content) {
+      const sha256 = sha256Of(content)
+      const patient = patientFor(store, PATIENCE_MS)
+      const stream = artifactStream(sha256)
+      if (unwrap(await lastChunk(patient, stream))?.isLast !== true) {
+        unwrap(await appendChunks(patient, stream, chunksOf(Buffer.from(content))))
+      }
+      return sha256
+    },
+
+    read: (sha256) => readFromLog(store, sha256),
+
+    async remove(sha256) {
+      const stream = artifactStream(sha256)
+      if (store.deleteStream !== undefined) unwrap(await store.deleteStream(stream))
+      else unwrap(await overwriteChunks(store, stream))
+    },
+  }
+}
+
+/** Artifacts in a log that is open for reading only. */
+export const artifactsReadFromLog = (reader: StreamReader): ArtifactSource => ({
+  read: (sha256) => readFromLog(reader, sha256),
+})
+
+async function readFromLog(
+  reader: StreamReader,
+  sha256: string,
+): Promise<{ readonly bytes: number; readonly stream: Readable } | null> {
+  const stream = artifactStream(sha256)
+  const last = unwrap(await lastChunk(reader, stream))
+  if (!last?.isLast) return null
+  return { bytes: last.total, stream: Readable.from(bytesOf(reader, stream)) }
+}
+
+function chunksOf(content: Buffer): readonly Chunk[] {
+  const total = content.length
+  const count = Math.max(1, Math.ceil(total / CHUNK_BYTES))
+  return Array.from({ length: count }, (_, index) => {
+    const bytes = content.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES)
+    return { index, count, total, base64: bytes.toString('base64') }
+  })
+}
+
+/** Two servers that keep the same output append the same events, so both succeed. */
+async function appendChunks(
+  store: StreamStore,
+  stream: string,
+  chunks: readonly Chunk[],
+): Promise<Result<void, { readonly message: string }>> {
+  let expectedRevision: number | 'no_stream' = 'no_stream'
+  for (const chunk of chunks) {
+    const appended = await store.append(stream, [eventOf(stream, chunk)], { expectedRevision })
+    if (appended.isErr()) {
+      const { error } = appended
+      return err('message' in error ? error : { message: `${error.type} at chunk ${chunk.index}` })
+    }
+    expectedRevision = appended.value.revision
+  }
+  return ok()
+}
+
+function eventOf(stream: string, chunk: Chunk): NewEvent {
+  return {
+    id: chunkId(stream, chunk.index),
+    type: KIND,
+    data: JSON.stringify(chunk),
+    metadata: '{}',
+  }
+}
+
+/** A UUID (version 8) made of the name of the stream, which names the content, and the place in it. */
+function chunkId(stream: string, index: number): string {
+  const bytes = createHash('sha256').update(`${stream}/${index}`).digest().subarray(0, 16)
+  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x80
+  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80
+  const hex = bytes.toString('hex')
+  return [
+    hex.slice(0, 8),
+    hex.slice(8, 12),
+    hex.slice(12, 16),
+    hex.slice(16, 20),
+    hex.slice(20),
+  ].join('-')
+}
+
+/** The last chunk that is stored; null if the stream does not exist. */
+async function lastChunk(
+  store: StreamReader,
+  stream: string,
+): Promise<Result<{ readonly total: number; readonly isLast: boolean } | null, ReadError>> {
+  const read = await store.readStream(stream, { from: 'end', direction: 'backward', limit: 1 })
+  if (read.isErr()) return read.error.type === 'stream_not_found' ? ok(null) : err(read.error)
+  const [event] = read.value
+  if (event === undefined) return ok(null)
+  const { index, count, total } = parsedChunk(event.data)
+  return ok({ total, isLast: index === count - 1 })
+}
+
+async function* bytesOf(store: StreamReader, stream: string): AsyncGenerator<Buffer, void, void> {
+  for await (const page of streamPages(store, stream, { limit: 4 })) {
+    for (const { data } of unwrap(page)) yield Buffer.from(parsedChunk(data).base64, 'base64')
+  }
+}
+
+/** Leaves the events of a stream in a store that cannot delete streams, without their bytes. */
+async function overwriteChunks(
+  store: EventStore,
+  stream: string,
+): Promise<Result<void, { readonly message: string }>> {
+  for await (const page of streamPages(store, stream, { limit: 4 })) {
+    if (page.isErr())
+      return page.error.type === 'stream_not_found' ? ok() : err(messageOfRead(page.error))
+    const emptied = page.value.map(({ id, revision, data, metadata }) => {
+      const chunk: Chunk = { ...parsedChunk(data), index: 0, count: 2, base64: '' }
+      return { stream, revision, id, metadata, data: JSON.stringify(chunk) }
+    })
+    const done = await store.overwrite?.(emptied)
+    if (done?.isErr()) return err({ message: `${stream} cannot be erased: ${done.error.type}` })
+  }
+  return ok()
+}
+
+const parsedChunk = (data: string): Chunk => Chunk.parse(JSON.parse(data))
+
+function messageOfRead(error: ReadError): { readonly message: string } {
+  return 'message' in error ? error : { message: `there is no stream ${error.stream}` }
+}
+
+function patientFor(store: EventStore, patienceMs: number): StreamStore {
+  const backoff = new Backoff(RETRY_MS)
+  const signal = AbortSignal.timeout(patienceMs)
+  return patientStore(store, {
+    wait: ({ type }) => (type === 'store_failed' ? Promise.resolve(false) : backoff.wait(signal)),
+    onRecovery: () => backoff.reset(),
+  })
+}
+
+/** The port of artifacts rejects if the store is in trouble. */
+function unwrap<T>(result: Result<T, { readonly message: string } | ReadError>): T {
+  if (result.isOk()) return result.value
+  const { message } = 'message' in result.error ? result.error : messageOfRead(result.error)
+  throw new ArtifactsUnreachable(message)
+}
+
+/** The place of artifacts does not answer now: nothing is known about whether it has one. */
+export class ArtifactsUnreachable extends Error {}
