@@ -3,6 +3,7 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { OWN_STREAM_PREFIX } from '../domain/records.ts'
 import {
   type AppendError,
+  appendBytes,
   type EventStore,
   MAX_APPEND_BYTES,
   type NewEvent,
@@ -73,7 +74,7 @@ function* groups(events: readonly RecordedEvent[]): Generator<readonly RecordedE
   let group: RecordedEvent[] = []
   let bytes = 0
   for (const event of events) {
-    const size = Buffer.byteLength(event.data) + Buffer.byteLength(event.metadata)
+    const size = appendBytes([event])
     const fits = group[0]?.stream === event.stream && bytes + size <= MAX_APPEND_BYTES
     if (group.length > 0 && !fits) {
       yield group

@@ -4,6 +4,7 @@ import { siblingModule } from '../../lib/package-files.ts'
 import {
   type AppendError,
   type Appended,
+  appendBytes,
   type ExpectedRevision,
   MAX_APPEND_BYTES,
   type NewEvent,
@@ -97,7 +98,7 @@ export class AppendQueue {
     if (events.length === 0) throw new RangeError('an append holds at least one event')
     assertRevision(expected)
     if (this.#lost !== null) return errAsync(this.#lost)
-    const bytes = sizeOf(events)
+    const bytes = appendBytes(events)
     if (bytes > MAX_APPEND_BYTES) {
       return errAsync({ type: 'append_too_large', bytes, limit: MAX_APPEND_BYTES })
     }
@@ -211,11 +212,13 @@ export class AppendQueue {
 
   #turn(): void {
     const now = performance.now()
-    if (this.#sent.length > 0 && now < this.#awakeUntil) setImmediate(() => this.#turn())
-    else {
-      if (this.#sent.length > 0) this.#asleepUntil = now + ASLEEP_MS
-      this.#awakeUntil = 0
+    const isWaiting = this.#sent.length > 0
+    if (isWaiting && now < this.#awakeUntil) {
+      setImmediate(() => this.#turn())
+      return
     }
+    this.#awakeUntil = 0
+    if (isWaiting) this.#asleepUntil = now + ASLEEP_MS
   }
 
   #publish(
@@ -225,18 +228,10 @@ export class AppendQueue {
     created: number,
   ): void {
     if (!this.#feed.hasListeners(stream)) return
-    const before = events.length - 1
     const recorded = events.map(({ id, type, data, metadata }, index): RecordedEvent => {
-      return {
-        position: String(position - before + index),
-        revision: last - before + index,
-        id,
-        type,
-        data,
-        metadata,
-        created,
-        stream,
-      }
+      const back = events.length - 1 - index
+      const place = { position: String(position - back), revision: last - back, created, stream }
+      return { id, type, data, metadata, ...place }
     })
     this.#feed.publish(stream, recorded, bytes)
   }
@@ -246,13 +241,4 @@ export class AppendQueue {
 function assertRevision(expected: ExpectedRevision): void {
   if (typeof expected === 'string' || (Number.isSafeInteger(expected) && expected >= 0)) return
   throw new RangeError(`an expected revision is an integer of at least 0, not ${expected}`)
-}
-
-/** Bytes of data and metadata. */
-function sizeOf(events: readonly NewEvent[]): number {
-  let bytes = 0
-  for (const { data, metadata } of events) {
-    bytes += Buffer.byteLength(data) + Buffer.byteLength(metadata)
-  }
-  return bytes
 }

@@ -11,6 +11,7 @@ import { err, errAsync, ok, Result, ResultAsync } from 'neverthrow'
 import {
   type AppendError,
   type Appended,
+  appendBytes,
   type EventStore,
   type ExpectedRevision,
   MAX_APPEND_BYTES,
@@ -112,7 +113,7 @@ class ClientStore implements EventStore {
     events: readonly NewEvent[],
     { expectedRevision }: { readonly expectedRevision: ExpectedRevision },
   ): ResultAsync<Appended, AppendError> {
-    const bytes = events.reduce((sum, event) => sum + sizeOf(event), 0)
+    const bytes = appendBytes(events)
     if (bytes > MAX_APPEND_BYTES) {
       return errAsync({ type: 'append_too_large', bytes, limit: MAX_APPEND_BYTES })
     }
@@ -213,10 +214,6 @@ const encoded = Result.fromThrowable(
     return { type: 'store_failed', message: `Events must be JSON text: ${clientMessageOf(cause)}` }
   },
 )
-
-const sizeOf = ({ data, metadata }: NewEvent): number => {
-  return Buffer.byteLength(data) + Buffer.byteLength(metadata)
-}
 
 const toClientRevision = (expected: ExpectedRevision): AppendExpectedRevision => {
   return typeof expected === 'number' ? BigInt(expected) : expected
