@@ -24,7 +24,7 @@ export type CopyProgress = {
   readonly present: number
   /** Events of streams that are not ours. */
   readonly leftOut: number
-  /** Streams of which events were copied or present. */
+  /** Streams whose events were copied or present. */
   readonly streams: number
 }
 

@@ -7,7 +7,7 @@ const PLACEHOLDER = '[redacted]'
 /** Hex texts by the RFC 6901 pointers of strings, from the payload. */
 export type ByPointer = Readonly<Record<string, string>>
 
-/** What replaces the salt of a record of which strings are redacted. */
+/** Replaces the salt of a record with redacted strings. */
 export type RedactedSalts = {
   /** The own salts of the strings that remain. */
   readonly salts: ByPointer

@@ -74,7 +74,7 @@ export function prepare(
   return { ...chained, runId, expected: from?.state.seq ?? 'no_stream', after }
 }
 
-/** Appends prepared records where they belong, and nowhere else. */
+/** Appends prepared records at exactly the revision that they were made for. */
 export function append(
   store: EventStore,
   prepared: PreparedAppend,

@@ -19,7 +19,7 @@ type ReadAnswer = Pick<Done, 'found' | 'end' | 'cursor'> & {
 }
 
 type Waiting = {
-  /** The stream that is read; null where each row names its own. */
+  /** The stream that is read; null if each row names its own. */
   readonly stream: string | null
   readonly events: RecordedEvent[]
   readonly settle: (result: Result<ReadAnswer, StoreFailure>) => void
@@ -49,7 +49,7 @@ export class ReadQueue {
     return this.#thread.opened()
   }
 
-  /** @param stream the stream that is read; null where each row names its own */
+  /** @param stream the stream that is read; null if each row names its own */
   ask(
     stream: string | null,
     request: (id: number) => ReadRequest,

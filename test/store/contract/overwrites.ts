@@ -10,7 +10,7 @@ const replaced = (event: RecordedEvent | undefined, text: string): Overwrite => 
 
 /** What a store that can change an event does, and what it leaves as it is. */
 export function overwriteTests(open: () => EventStore): void {
-  /** The store, where it can. */
+  /** The store, if it can overwrite. */
   const able = () => {
     const store = open()
     const { overwrite } = store

@@ -21,7 +21,7 @@ type Step =
   | { readonly do: 'join'; readonly stream: number; readonly at: number }
   | { readonly do: 'join_all' }
   | { readonly do: 'leave'; readonly which: number }
-  /** Waits for all appends so far, where the others run at once. */
+  /** Waits for all appends so far. Other steps do not wait. */
   | { readonly do: 'settle' }
 
 const stream = fc.nat({ max: STREAMS - 1 })

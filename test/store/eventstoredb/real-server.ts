@@ -11,8 +11,8 @@ export type RealServer =
   | { readonly type: 'missing'; readonly why: string }
 
 /**
- * A real EventStoreDB: the one at EVENTSTORE_URL, or one in a container where there is Docker and the
- * image can be had. With EVENTSTORE_REQUIRED=1 it is an error that there is none.
+ * A real EventStoreDB: the one at EVENTSTORE_URL, or one in a container, if there is Docker and the image can be pulled.
+ * With EVENTSTORE_REQUIRED=1 it is an error if there is neither.
  */
 export async function findRealServer(): Promise<RealServer> {
   const { EVENTSTORE_URL: connectionString, EVENTSTORE_REQUIRED: required } = process.env

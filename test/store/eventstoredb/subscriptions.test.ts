@@ -14,7 +14,7 @@ import {
 } from '../contract/support.ts'
 import { openStore, standIn } from './support.ts'
 
-/** What may happen to a subscription, and must not be noticed by the one who reads it. */
+/** Faults of a subscription that its reader must not notice. */
 const faults: Record<string, (server: StandIn) => Promise<void>> = {
   'connections are cut': async ({ faults }) => faults.cutConnections(),
   'the server ends its subscriptions': async ({ faults }) => faults.endSubscriptions(),
@@ -87,7 +87,7 @@ test('a subscription waits for a server that is not there yet', async () => {
 })
 
 test.each(['reports', 'does not report'])(
-  'events of others at the end of the log: it catches up where the server %s where it is',
+  'events of others at the end of the log: it catches up if the server %s where it is',
   async (word) => {
     const server = await standIn()
     server.faults.noCheckpoints = word !== 'reports'
@@ -210,7 +210,7 @@ test('an outage is logged once, however often the subscription is retried, and s
   expect(logged().join()).not.toContain('Resolution note')
 })
 
-/** Waits until clients have knocked three times at a port where nobody answers. */
+/** Waits until clients have tried three times to connect to a port where no server answers. */
 async function severalAttempts(port: number): Promise<void> {
   let attempts = 0
   const door = createServer((socket) => {
