@@ -47,7 +47,7 @@ const GATHERED = 8
  * How long the event loop stays awake for the answer to an append. On a fast disk, to be woken for it costs a good
  * part of a commit: bench/store-append.ts measures it.
  */
-const AWAKE_MS = 0.25
+const AWAKE_MS = 0.5
 /** For so long it sleeps as usual after it has stayed awake in vain: the disk is slow, or the processors are busy. */
 const ASLEEP_MS = 10
 
