@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from 'node:util'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { OWN_STREAM_PREFIX } from '../domain/records.ts'
+import { appendBytes } from '../lib/append-bytes.ts'
 import {
   type AppendError,
-  appendBytes,
   type EventStore,
   MAX_APPEND_BYTES,
   type NewEvent,

@@ -1,10 +1,10 @@
 import { channel } from 'node:diagnostics_channel'
 import { err, errAsync, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
+import { appendBytes } from '../../lib/append-bytes.ts'
 import { siblingModule } from '../../lib/package-files.ts'
 import {
   type AppendError,
   type Appended,
-  appendBytes,
   type ExpectedRevision,
   MAX_APPEND_BYTES,
   type NewEvent,

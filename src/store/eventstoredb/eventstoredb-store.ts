@@ -8,10 +8,10 @@ import {
   type ReadRevision,
 } from '@eventstore/db-client'
 import { err, errAsync, ok, Result, ResultAsync } from 'neverthrow'
+import { appendBytes } from '../../lib/append-bytes.ts'
 import {
   type AppendError,
   type Appended,
-  appendBytes,
   type EventStore,
   type ExpectedRevision,
   MAX_APPEND_BYTES,
