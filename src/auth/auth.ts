@@ -56,9 +56,11 @@ export class Auth {
     this.#reader = new TokenReader((tokens) => {
       this.#directory.update(tokens)
       this.#readOnce.resolve()
-      void kept?.write(tokens).mapErr((message) => {
-        deps.log.warn({ message }, 'the tokens could not be kept for when the store is away')
-      })
+      void kept?.write(tokens).match(
+        () => {},
+        (message) =>
+          deps.log.warn({ message }, 'the tokens could not be kept for when the store is away'),
+      )
     })
   }
 

@@ -176,7 +176,8 @@ async function follow(
     }
   } catch (cause) {
     // What arrived before the subscription broke is kept.
-    if (!round.aborted) open.commit()
+    const committed = round.aborted ? ok(undefined) : open.commit()
+    if (committed.isErr()) on.failed(committed.error)
     throw cause
   }
   return ok(undefined)

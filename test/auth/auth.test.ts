@@ -185,7 +185,7 @@ describe('a log that cannot be read', () => {
     await expect.poll(async () => (await open({ store: away(), keptIn })).guarded).toBe(false)
     const { secret } = await make(before, 'root')
     const gone = await make(before, 'ada')
-    await before.revoke(gone.token.id, null, 'root')
+    ;(await before.revoke(gone.token.id, null, 'root'))._unsafeUnwrap()
     await expect.poll(() => readFile(keptIn, 'utf8')).toContain('"revoked":{')
     const kept = await readFile(keptIn, 'utf8')
     expect(kept).not.toContain(secret.slice(7))
@@ -209,7 +209,7 @@ describe('a log that cannot be read', () => {
     const { secret } = await make(auth, 'root')
     const { lifetime } = auth.authenticate(secret)._unsafeUnwrap()
     const event = { id: crypto.randomUUID(), type: 'token_created', data: '{}', metadata: '{}' }
-    await store.append(TOKEN_LEDGER.stream, [event], { expectedRevision: 0 })
+    ;(await store.append(TOKEN_LEDGER.stream, [event], { expectedRevision: 0 }))._unsafeUnwrap()
     await new Promise<void>((resolve) => lifetime.onEnd(resolve))
     expect(rejection(auth, secret).type).toBe('tokens_unread')
     expect(auth.guarded).toBe(true)

@@ -79,7 +79,7 @@ describe('the calls', () => {
       ids.unshift((await runs.create({ goal }))._unsafeUnwrap().run_id)
     }
     const [last = '', npm = ''] = [ids[0], ids[2]]
-    await runs.abort(last)
+    ;(await runs.abort(last))._unsafeUnwrap()
     const seen: string[] = []
     let cursor: string | undefined
     do {

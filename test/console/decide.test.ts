@@ -88,10 +88,14 @@ describeInBrowser('who did what', () => {
     await timeline.getByText(/^alice asked to reach npm-test in /).waitFor()
     await page.keyboard.press('End')
 
-    await alice.runs.configure(runId, { max_iterations: 9, reason: 'It is an easy one' })
+    ;(
+      await alice.runs.configure(runId, { max_iterations: 9, reason: 'It is an easy one' })
+    )._unsafeUnwrap()
     await timeline.getByText('Configuration changed by alice: max_iterations is now 9').waitFor()
     await timeline.getByText('It is an easy one').waitFor()
-    await alice.runs.resume(runId, { decision: 'approve', reason: 'Continue gently' })
+    ;(
+      await alice.runs.resume(runId, { decision: 'approve', reason: 'Continue gently' })
+    )._unsafeUnwrap()
     await timeline.getByText(/^Approved by alice$/).waitFor()
     await panel.getByText('2 of 9 tests failing').waitFor()
     await panel.getByText(/^The last time: Approved by alice after .*: Continue gently$/).waitFor()

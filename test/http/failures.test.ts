@@ -65,7 +65,7 @@ test('names the damaged record of a damaged run, and changes nothing', async () 
   server = await startTestServer()
   const runId = await createRun(server)
   const event = { id: randomUUID(), type: 'step_start', data: '{}', metadata: '{}' }
-  await server.store.append(streamOf(runId), [event], { expectedRevision: 0 })
+  ;(await server.store.append(streamOf(runId), [event], { expectedRevision: 0 }))._unsafeUnwrap()
   const answer = await fetch(`${server.url}/api/runs/${runId}/abort`, { method: 'POST' })
   expect(answer.status).toBe(500)
   const { type, detail } = await problemOf(answer)

@@ -45,7 +45,7 @@ test('a ledger without entries is empty', async () => {
 })
 
 test('entries are chained, and name their writer', async () => {
-  await extend(added('a'), added('b'))
+  ;(await extend(added('a'), added('b')))._unsafeUnwrap()
   const after = (await extend(added('c')))._unsafeUnwrap()
   const events = await store.readStream(names.stream, {
     from: 0,
@@ -104,7 +104,7 @@ test('a writer that knows the present state reads the stream only after a confli
 })
 
 test('a fold ends at a revision, or where its visitor stops it', async () => {
-  await extend(added('a'), added('b'), added('c'))
+  ;(await extend(added('a'), added('b'), added('c')))._unsafeUnwrap()
   const upTo = (await foldStream(store, names, { to: 1 }))._unsafeUnwrap()
   expect(upTo).toMatchObject({ revision: 1, state: ['a', 'b'] })
   const visit = ({ record }: Logged<Added>) => (record.payload.name === 'b' ? 'stop' : null)
@@ -112,16 +112,20 @@ test('a fold ends at a revision, or where its visitor stops it', async () => {
 })
 
 test('an entry of another ledger breaks the chain, and the error names it', async () => {
-  await extend(added('a'), added('b'))
+  ;(await extend(added('a'), added('b')))._unsafeUnwrap()
   const other = await openStore(join(await testFolder(), 'other.sqlite'))
-  await decideAndAppend(other, names, () => ok([added('x'), added('y'), added('z')]), author)
+  ;(
+    await decideAndAppend(other, names, () => ok([added('x'), added('y'), added('z')]), author)
+  )._unsafeUnwrap()
   const foreign = await other.readStream(names.stream, {
     from: 2,
     direction: 'forward',
     limit: 1,
   })
   await other.close()
-  await store.append(names.stream, foreign._unsafeUnwrap(), { expectedRevision: 1 })
+  ;(
+    await store.append(names.stream, foreign._unsafeUnwrap(), { expectedRevision: 1 })
+  )._unsafeUnwrap()
   expect((await foldStream(store, names))._unsafeUnwrapErr()).toMatchObject({
     type: 'damaged_record',
     stream: 'retrai-names',

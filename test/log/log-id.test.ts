@@ -63,6 +63,6 @@ test.each([
   ['log_created', '{'],
 ])('a stream that begins with %s %s names no log', async (type, data) => {
   const event = { id: 'f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a10', type, data, metadata: '{}' }
-  await store.append('retrai-log', [event], { expectedRevision: 'no_stream' })
+  ;(await store.append('retrai-log', [event], { expectedRevision: 'no_stream' }))._unsafeUnwrap()
   expect((await ensureLogId(store))._unsafeUnwrapErr().type).toBe('log_id_unreadable')
 })

@@ -72,23 +72,25 @@ const created = () =>
 async function waiting(): Promise<void> {
   const step = { node: 'human_check' } as const
   const common = { run_id: RUN_ID, iteration: 1, ts: now() }
-  await append(
-    store,
-    prepare(
-      RUN_ID,
-      null,
-      [
-        createdRecord(RUN_ID),
-        { ...common, kind: 'step_start', payload: step },
-        {
-          ...common,
-          kind: 'human_check_required',
-          payload: { iteration: 1, summary: 'Is this right?' },
-        },
-      ],
-      { commandId: 'c' },
-    ),
-  )
+  ;(
+    await append(
+      store,
+      prepare(
+        RUN_ID,
+        null,
+        [
+          createdRecord(RUN_ID),
+          { ...common, kind: 'step_start', payload: step },
+          {
+            ...common,
+            kind: 'human_check_required',
+            payload: { iteration: 1, summary: 'Is this right?' },
+          },
+        ],
+        { commandId: 'c' },
+      ),
+    )
+  )._unsafeUnwrap()
 }
 
 const WRITES: readonly Write[] = [
@@ -205,7 +207,7 @@ describe.each(WRITES)('$name', ({ stream, prepare: begin, write }) => {
 })
 
 test('a command whose append was lost, and whose place another writer took, is decided again', async () => {
-  await created()
+  ;(await created())._unsafeUnwrap()
   let isFirst = true
   const raced: EventStore = {
     ...withFaults(['away'], true),

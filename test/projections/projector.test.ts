@@ -239,7 +239,7 @@ describe('what goes wrong', () => {
     await write(store, records.slice(0, 3))
     const broken = { id: LOG_ID, type: 'tool_call', data: '{}', metadata: '{}' }
     const more = { ...broken, id: RUN }
-    await store.append(streamOf(RUN), [broken, more], { expectedRevision: 2 })
+    ;(await store.append(streamOf(RUN), [broken, more], { expectedRevision: 2 }))._unsafeUnwrap()
     const first = start(store)
     await first.projector.caughtUpOnce()
     await write(store, longRun(OTHER))

@@ -39,7 +39,7 @@ function rigid(store: EventStore): EventStore {
 async function withRun(use: (store: EventStore) => Promise<void>): Promise<void> {
   const { store, close } = await openTemporaryStore()
   const prepared = prepare(RUN_ID, null, [createdRecord(RUN_ID)], { commandId: 'c' })
-  await append(store, prepared)
+  ;(await append(store, prepared))._unsafeUnwrap()
   await use(store).finally(close)
 }
 
@@ -64,7 +64,7 @@ const promptIn = async (store: EventStore) => {
 describe('a redaction', () => {
   test('that was recorded before the start is hidden from the first read and subscription', () =>
     withRun(async (store) => {
-      await record(store)
+      ;(await record(store))._unsafeUnwrap()
       const hidden = withRedactions(rigid(store), new Redactor({ store: rigid(store), log }))
       const observer = observeStream(hidden, streamOf(RUN_ID))
       await observer.untilEvents(1)
@@ -81,7 +81,7 @@ describe('a redaction', () => {
         const forget = vi.fn(async () => {
           expect(await promptIn(withRedactions(given, redactor))).toBe('[redacted]')
         })
-        await record(store)
+        ;(await record(store))._unsafeUnwrap()
         redactor.start([forget])
         await redactor.settled(10_000)
         const erased = given === store
@@ -94,7 +94,7 @@ describe('a redaction', () => {
 
   test('is repeated until all have forgotten it and the store has erased it', () =>
     withRun(async (store) => {
-      await record(store)
+      ;(await record(store))._unsafeUnwrap()
       let failures = 0
       const overwrite = store.overwrite?.bind(store)
       const failing: EventStore = {
@@ -116,7 +116,7 @@ describe('a redaction', () => {
 
   test('is not known while the store does not answer, so nothing is read', () =>
     withRun(async (store) => {
-      await record(store)
+      ;(await record(store))._unsafeUnwrap()
       const away = { type: 'store_unavailable', message: 'away' } as const
       const given = { ...rigid(store), readStream: vi.fn(store.readStream.bind(store)) }
       given.readStream.mockReturnValueOnce(errAsync(away))

@@ -219,7 +219,7 @@ describe('a secret in a run', () => {
         const payload = { run_id: runId, seq, redacted, ...artifact, reason: 'a password' }
         const entry = { kind: 'redacted', ts: 1_770_000_000, payload } as const
         const author = { commandId: `c${seq}${pointer}`, principal: 'alice' }
-        await decideAndAppend(store, REDACTIONS, () => ok([entry]), author)
+        ;(await decideAndAppend(store, REDACTIONS, () => ok([entry]), author))._unsafeUnwrap()
       }
     })
     expect(await filesWith(site.path('data'), secret)).not.toEqual([])

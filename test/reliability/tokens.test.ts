@@ -53,7 +53,7 @@ test('servers that share a log accept the same tokens, and refuse them after the
   })
   await once(socket, 'open')
   const closed = once(socket, 'close')
-  await tokens.revoke(ada.id)
+  ;(await tokens.revoke(ada.id))._unsafeUnwrap()
   expect((await closed)[0]).toBe(4401)
   expect(await statusFor(two, ada.secret)).toBe(401)
 

@@ -7,7 +7,7 @@ import { expectAllDead, pidsIn, temporaryFolder } from './support.ts'
 
 const MIB = 1024 * 1024
 const onLinux = process.platform === 'linux'
-/** Takes a mebibyte of memory at a time, until somebody stops it. */
+/** Allocates one MiB at a time until it is stopped. */
 const HOG = 'echo $$ >> pids; x=; while :; do x+=$(printf "%1000000s" ""); done'
 
 const limited = commandRunner({ ...DEFAULT_LIMITS, memoryBytes: 64 * MIB })
@@ -42,21 +42,24 @@ test.runIf(onLinux)('memory that processes share counts once', async () => {
   expect(result).toMatchObject({ end: 'exited', exitCode: 0, stdout: 'done\n' })
 })
 
-test.runIf(onLinux)('a command may have a lower limit of its own, and no higher one', async () => {
-  const cwd = await temporaryFolder()
-  const low = await limited({ ...bash(cwd, HOG), maxMemoryBytes: 32 * MIB })
-  const high = await limited({ ...bash(cwd, HOG), maxMemoryBytes: 128 * MIB })
-  expect([low.limitBytes, high.limitBytes]).toEqual([32 * MIB, 64 * MIB])
-})
+test.runIf(onLinux)(
+  'a command may have a lower limit of its own, but not a higher one',
+  async () => {
+    const cwd = await temporaryFolder()
+    const low = await limited({ ...bash(cwd, HOG), maxMemoryBytes: 32 * MIB })
+    const high = await limited({ ...bash(cwd, HOG), maxMemoryBytes: 128 * MIB })
+    expect([low.limitBytes, high.limitBytes]).toEqual([32 * MIB, 64 * MIB])
+  },
+)
 
-test('a command that prints without end is stopped, and its result says why', async () => {
+test('a command that prints without end is stopped, and its result gives the reason', async () => {
   const run = commandRunner({ ...DEFAULT_LIMITS, outputBytes: 4 * MIB })
   const result = await run({ ...bash(await temporaryFolder(), 'yes'), maxBytes: 10 })
   expect(result).toMatchObject({ end: 'too_much_output', exitCode: null, limitBytes: 4 * MIB })
   expect(commandOutput(result, 1).output).toContain('[stopped because it printed more than 4 MiB')
 })
 
-test.runIf(onLinux)('the verdict of a check says so too', async () => {
+test.runIf(onLinux)('the verdict of a check gives the reason too', async () => {
   const cwd = await project({
     Makefile: 'test:\n\t@yes "$$(yes | head -c 1000)" | tr -d "\\\\n" | tail\n',
   })

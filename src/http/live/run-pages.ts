@@ -149,15 +149,15 @@ export class PageCache {
     const from = cursor + 1
     // A caller that finds no page must have begun to read before the next caller looks.
     const page = this.#find(runId, from, form)
-    if (page === undefined) return this.#read(runId, from, limit, form)
+    if (page === undefined) return this.#begin(runId, from, limit, form).read
     const kept = (await page.read).map((frames) => frames.slice(from - page.from))
-    return kept.isOk() && kept.value.length > 0 ? kept : this.#read(runId, from, limit, form)
+    return kept.isOk() && kept.value.length > 0 ? kept : this.#begin(runId, from, limit, form).read
   }
 
   /** Begins to read what comes after `cursor`, for a caller that will ask for it soon. */
   readAhead(runId: string, cursor: number, limit: number, form: Form): void {
     if (this.#find(runId, cursor + 1, form) !== undefined) return
-    void this.#read(runId, cursor + 1, limit, form)
+    this.#begin(runId, cursor + 1, limit, form)
   }
 
   /** Drops the pages of a run in one form. */
@@ -176,15 +176,17 @@ export class PageCache {
     return page
   }
 
-  #read(runId: string, from: number, limit: number, form: Form): Promise<Read> {
+  /** Begins to read a page. Its error goes to every caller that awaits it; such a page is not kept. */
+  #begin(runId: string, from: number, limit: number, form: Form): Page {
     const options = { from, direction: 'forward', limit } as const
     const read = Promise.resolve(readFrames(runId, options, this.#deps, form))
-    const page = { runId, form, from, read, last: from + limit - 1, bytes: 0 }
+    const page: Page = { runId, form, from, read, last: from + limit - 1, bytes: 0 }
     this.#pages.push(page)
-    return read.then((result) => {
-      this.#settle(page, result.unwrapOr([]))
-      return result
-    })
+    read.then(
+      (result) => this.#settle(page, result.unwrapOr([])),
+      () => this.#settle(page, []),
+    )
+    return page
   }
 
   #settle(page: Page, frames: readonly RunFrame[]): void {

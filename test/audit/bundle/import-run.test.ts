@@ -149,7 +149,7 @@ test('another run under the same id stays what it is', async () => {
   const others = eventsOf(complete.slice(0, 3)).map(({ id, type, data, metadata }) => {
     return { id, type, data, metadata }
   })
-  await store.append(streamOf(runId), others, { expectedRevision: 'no_stream' })
+  ;(await store.append(streamOf(runId), others, { expectedRevision: 'no_stream' }))._unsafeUnwrap()
   const before = await stored()
   expect((await take(parts))._unsafeUnwrapErr().type).toBe('other_content')
   expect(await stored()).toEqual(before)

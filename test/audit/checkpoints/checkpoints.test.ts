@@ -193,12 +193,12 @@ test('ledgers are in a checkpoint by the names of their streams, and a cut or re
     return decideAndAppend(store, ledger, () => ok(entries), { commandId: kinds.join() })
   }
   const writer = writerOn(store)
-  await add('access', 'a', 'b')
+  ;(await add('access', 'a', 'b'))._unsafeUnwrap()
   expect(await write(writer)).toMatchObject({ number: 0, runs: 1 })
   expect(await write(writer)).toBeNull()
   grow(1, 5)
-  await add('access', 'c')
-  await add('tokens', 'd')
+  ;(await add('access', 'c'))._unsafeUnwrap()
+  ;(await add('tokens', 'd'))._unsafeUnwrap()
   expect(await write(writer)).toMatchObject({ number: 1, runs: 3 })
   const log = (await checkpointAt(store, 'latest'))._unsafeUnwrap()
   if (log === null) throw new Error('no checkpoint')
@@ -287,7 +287,9 @@ describe('servers that share a log', () => {
     )._unsafeUnwrap()
     try {
       const bare = events.map(({ id, type, data }) => ({ id, type, data, metadata: '{}' }))
-      await other.append(CHECKPOINT_STREAM, bare, { expectedRevision: 'no_stream' })
+      ;(
+        await other.append(CHECKPOINT_STREAM, bare, { expectedRevision: 'no_stream' })
+      )._unsafeUnwrap()
       await use(other)
     } finally {
       await other.close()
@@ -343,7 +345,9 @@ describe('verification finds', () => {
         const changed = change(data, index)
         return changed === null ? [] : [{ id, type, data: changed, metadata }]
       })
-      await other.append(CHECKPOINT_STREAM, kept, { expectedRevision: 'no_stream' })
+      ;(
+        await other.append(CHECKPOINT_STREAM, kept, { expectedRevision: 'no_stream' })
+      )._unsafeUnwrap()
       const { findings } = (await verifyCheckpoints(other, keys, null))._unsafeUnwrap()
       return findings.map(({ problem, where }) => `${problem} ${where}`)
     } finally {

@@ -46,7 +46,7 @@ test('a rotation keeps the old public key, removes its private part, and needs n
   const signature = before.signer.sign('said before')
   now = new Date('2026-03-01T00:00:00.000Z')
   // Another process rotates.
-  await (await open()).rotate()
+  ;(await (await open()).rotate())._unsafeUnwrap()
   const after = (await keyring.load())._unsafeUnwrap()
   expect(after.signer.key).not.toBe(before.signer.key)
   expect(after.published.keys.map(({ fingerprint, retired }) => [fingerprint, retired])).toEqual([

@@ -24,7 +24,7 @@ export async function startWithPeople(
   const secrets = { viewer: '', operator: '', auditor: '', admin: '' }
   for (const role of [...ROLES].reverse()) secrets[role] = (await make(role, role)).secret
   const revoked = await make('revoked', 'admin')
-  await server.auth.revoke(revoked.token.id, null, 'admin')
+  ;(await server.auth.revoke(revoked.token.id, null, 'admin'))._unsafeUnwrap()
   const expired = await make('expired', 'admin', 60)
   offset = 61
   return { server, secrets, revoked: revoked.secret, expired: expired.secret }

@@ -178,7 +178,7 @@ test('a revocation breaks off a download', async () => {
   expect(status).toBe(200)
   const reader = body?.getReader()
   await reader?.read()
-  await server.auth.revoke(token.id, null, 'token')
+  ;(await server.auth.revoke(token.id, null, 'token'))._unsafeUnwrap()
   const drain = async () => {
     while (!(await reader?.read())?.done);
   }

@@ -99,7 +99,7 @@ test('a watch ends and does not reconnect when its token is revoked', async () =
   expect((await watching.next()).value).toMatchObject({ kind: 'run_created' })
   const rest = watching.next()
   const refused = expect(rest).rejects.toMatchObject({ name: 'WatchError', type: 'refused' })
-  await admin().tokens.revoke(id)
+  ;(await admin().tokens.revoke(id))._unsafeUnwrap()
   await refused
 })
 

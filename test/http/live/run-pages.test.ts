@@ -114,9 +114,9 @@ describe('the pages of a run', () => {
     const pages = new PageCache(deps, 2 * page)
     await readOn(pages, run.runId, -1, 20)
     const before = reads.length
-    await pages.after(run.runId, -1, 20)
+    ;(await pages.after(run.runId, -1, 20))._unsafeUnwrap()
     expect(reads).toHaveLength(before + 1)
-    await pages.after(run.runId, -1, 20)
+    ;(await pages.after(run.runId, -1, 20))._unsafeUnwrap()
     expect(reads).toHaveLength(before + 1)
   })
 
@@ -124,12 +124,12 @@ describe('the pages of a run', () => {
     const other = storedRun()
     const { reads, deps } = storeOf([run, other])
     const pages = new PageCache(deps, 1_000_000)
-    await pages.after(run.runId, -1, 20)
-    await pages.after(other.runId, -1, 20)
+    ;(await pages.after(run.runId, -1, 20))._unsafeUnwrap()
+    ;(await pages.after(other.runId, -1, 20))._unsafeUnwrap()
     pages.forget(run.runId)
-    await pages.after(other.runId, -1, 20)
+    ;(await pages.after(other.runId, -1, 20))._unsafeUnwrap()
     expect(reads).toHaveLength(2)
-    await pages.after(run.runId, -1, 20)
+    ;(await pages.after(run.runId, -1, 20))._unsafeUnwrap()
     expect(reads).toHaveLength(3)
   })
 
