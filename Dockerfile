@@ -1,5 +1,5 @@
 # Built apart: what builds the package is not needed to run it.
-FROM node:24-bookworm-slim AS build
+FROM node:24-trixie-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json tsconfig.json tsdown.config.ts ./
 RUN npm ci --no-audit --no-fund
@@ -7,11 +7,11 @@ COPY src ./src
 COPY web ./web
 RUN npm run build
 
-FROM node:24-bookworm-slim
+FROM node:24-trixie-slim
 
-# What the agent works with: it runs commands, reads history, and checks goals.
+# What the agent works with: it runs commands, isolates them, reads history, and checks goals.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends bash ca-certificates git procps python3 python3-pytest \
+ && apt-get install -y --no-install-recommends bash bubblewrap ca-certificates git procps python3 python3-pytest util-linux \
  && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /app

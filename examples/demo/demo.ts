@@ -45,9 +45,16 @@ async function chooseModel() {
     return { name, env: {}, note: `the model ${name}`, close: async () => {} }
   }
   const scripted = await startScriptedModel({ script })
+  // The commands of the script are known, and the demo must run on a machine with nothing but Node.
+  const isolation = process.env.RETRAI_ISOLATION ?? 'none'
+  if (isolation === 'none') {
+    console.log(
+      'The demo sets RETRAI_ISOLATION=none: the commands of its script run with your rights.',
+    )
+  }
   return {
     name: 'scripted-model',
-    env: { RETRAI_LLM_BASE_URL: scripted.url },
+    env: { RETRAI_LLM_BASE_URL: scripted.url, RETRAI_ISOLATION: isolation },
     note: 'a SCRIPTED model: its replies are written beforehand, everything else is real. Set ANTHROPIC_API_KEY, OPENAI_API_KEY or GEMINI_API_KEY for a real one',
     close: () => scripted.close(),
   }

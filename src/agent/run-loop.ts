@@ -21,6 +21,8 @@ export type Effects = {
   readonly dataDir: string | null
   /** Waits before each effect while the system has a shortage; false if `signal` aborts meanwhile. */
   readonly untilAvailable?: (signal: AbortSignal) => Promise<boolean>
+  /** Removes what the commands of a run have left outside of its project. Never rejects. */
+  readonly forgetRun?: (runId: string) => Promise<void>
   /** Where goal checks keep the reports of tools while they run. A start empties it. */
   readonly reportsDir: string
   /** Pauses between attempts to reach a model, and the attempts of one step in all. */
@@ -172,7 +174,11 @@ async function runTool(
   const result =
     requested === null
       ? notRunMasked(call)
-      : await toolbox.execute(requested, { cwd: session.state.config.cwd, signal })
+      : await toolbox.execute(requested, {
+          cwd: session.state.config.cwd,
+          signal,
+          runId: session.state.runId,
+        })
   if (signal.aborted) return err({ type: 'cancelled' })
   return session.record({ type: 'record_tool_result', result })
 }

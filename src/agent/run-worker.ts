@@ -151,8 +151,10 @@ export class RunWorker {
     const ended = await runLoop(session, effects, signal)
     // The end may arrive from the log before the loop has seen that its last append was the end.
     const end = this.#end ?? endOf(session.state)
-    if (end !== null) log.info({ run_id: this.#runId, ...end }, 'run ended')
-    else if (ended.isErr()) this.#report(ended.error)
+    if (end !== null) {
+      log.info({ run_id: this.#runId, ...end }, 'run ended')
+      await effects.forgetRun?.(this.#runId)
+    } else if (ended.isErr()) this.#report(ended.error)
     else log.info({ run_id: this.#runId }, 'run waits for a person')
   }
 

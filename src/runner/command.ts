@@ -19,6 +19,13 @@ export type Command = {
   readonly maxBytes?: number
   /** Limit of the memory of all its processes together, in bytes, if it is lower than that of all commands. */
   readonly maxMemoryBytes?: number
+  /** The project that it works on, which an isolated command sees with the system's programs, and no more; `cwd` if left out. */
+  readonly project?: string
+  /** The run whose home and temporary files it uses; if left out, empty ones, so that nothing written before decides it. */
+  readonly run?: string
+  /** More folders that an isolated command may write or read. */
+  readonly writable?: readonly string[]
+  readonly readable?: readonly string[]
   readonly signal: AbortSignal
 }
 

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 
 /** A command whose memory is watched. */
 type Watched = {
@@ -6,6 +6,8 @@ type Watched = {
   readonly pid: number
   /** Its entry in the environment of all its processes: `NAME=value`. */
   readonly mark: string
+  /** The pid namespace that the command has to itself; null if it has none, or none yet. */
+  readonly namespace: () => string | null
   readonly maxBytes: number
   readonly onTooMuch: () => void
 }
@@ -99,7 +101,7 @@ function watchOf(pid: number): number | null | undefined {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   const session = Number(fields[3])
   const began = fields[19] ?? ''
-  const led = bySession(session)
+  const led = bySession(session) ?? byNamespace(pid)
   if (led !== null) return led
   const before = known.get(pid)
   if (before?.began === began) return before.watch
@@ -111,6 +113,23 @@ function watchOf(pid: number): number | null | undefined {
 function bySession(session: number): number | null {
   for (const [id, { pid }] of watches) if (pid === session) return id
   return null
+}
+
+/** In a container, processes may have left their session and their environment, but not the namespace. */
+function byNamespace(pid: number): number | null {
+  const contained = [...watches].filter(([, { namespace }]) => namespace() !== null)
+  const own = contained.length === 0 ? null : namespaceOf(pid)
+  if (own === null) return null
+  return contained.find(([, { namespace }]) => namespace() === own)?.[0] ?? null
+}
+
+/** The pid namespace of a process; null if it is gone or of another user. */
+export function namespaceOf(pid: number): string | null {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/pid`)
+  } catch {
+    return null
+  }
 }
 
 function byMark(environment: string): number | null {

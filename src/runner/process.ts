@@ -1,12 +1,17 @@
-import { type ChildProcessByStdio, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { closeSync } from 'node:fs'
 import { stat, writeFile } from 'node:fs/promises'
 import { constants } from 'node:os'
-import type { Readable } from 'node:stream'
+import { resolve } from 'node:path'
+import type { Readable, Writable } from 'node:stream'
 import { setTimeout as pause, setImmediate } from 'node:timers/promises'
 import { messageOf } from '../lib/message-of.ts'
 import { shortageOf } from './command.ts'
-import { watchMemory } from './memory-watch.ts'
+import { container, NOT_FOUND_FD, SECCOMP_FD, STATUS_FD } from './isolation/bubblewrap.ts'
+import { isExecutable, type Sandbox } from './isolation/sandbox.ts'
+import { restricted } from './isolation/setpriv.ts'
+import { namespaceOf, watchMemory } from './memory-watch.ts'
 import type { CallEnd, NotStarted, StartRequest, StopCause } from './protocol.ts'
 import {
   entryOf,
@@ -27,11 +32,22 @@ const POLL_MS = 20
 /** The longest timer of Node. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
-type Child = ChildProcessByStdio<null, Readable, Readable>
+type Mark = ReturnType<typeof newMark>
+
+/** A process with all that comes of it. */
 type Started = {
-  readonly child: Child
+  readonly stdout: Readable
+  readonly stderr: Readable
+  /** How it ended by itself. */
+  readonly exited: Promise<CallEnd>
   readonly pid: number
-  readonly exited: Promise<number>
+  /** The pid namespace that it is in alone; null if it shares that of the server. */
+  readonly namespace: () => string | null
+  readonly terminate: () => Promise<void>
+  /** Whether the processes that `terminate` reaches still live. */
+  readonly lives: () => boolean
+  /** Kills everything of it. */
+  readonly kill: () => Promise<void>
 }
 
 /** What the caller does with a process. */
@@ -44,35 +60,31 @@ export type ProcessIo = {
   readonly stopped: Promise<StopCause>
 }
 
-/** Runs a command in a process group of its own, to its end. When it resolves, no process of the command is alive. */
+/** Runs a command to its end. When it resolves, nothing of the command lives. */
 export async function runProcess(request: StartRequest, io: ProcessIo): Promise<CallEnd> {
-  startReaper()
   const mark = newMark()
   const started = await start(request, mark)
   if ('end' in started) return started
-  const { child, pid, exited } = started
-  const closed = Promise.all([child.stdout, child.stderr].map(untilClosed))
-  io.onStarted(child)
+  const closed = Promise.all([started.stdout, started.stderr].map(untilClosed))
+  io.onStarted(started)
   const { promise: outOfMemory, resolve: exceed } = Promise.withResolvers<StopCause>()
   const unwatch = watchMemory({
-    pid,
-    mark: entryOf(mark),
+    ...{ pid: started.pid, mark: entryOf(mark), namespace: started.namespace },
     maxBytes: request.memoryBytes,
     onTooMuch: () => exceed('out_of_memory'),
   })
   const stopped = Promise.race([io.stopped, outOfMemory])
-  const end = await untilEnded({ pid, exited, stopped }, request.timeoutMs, mark)
+  const end = await untilEnded(started, stopped, request.timeoutMs)
   unwatch()
   io.onDead()
-  const exitCode = end === 'exited' ? await exited : 0
   if (!(await settledWithin(closed, DRAIN_MS))) {
     // A process that was not found may hold a pipe open: what is in it is read before it is closed.
     await setImmediate()
-    child.stdout.destroy()
-    child.stderr.destroy()
+    started.stdout.destroy()
+    started.stderr.destroy()
     await closed
   }
-  return end === 'exited' ? { end, exitCode } : { end }
+  return end === 'exited' ? started.exited : { end }
 }
 
 const untilClosed = (stream: Readable): Promise<void> =>
@@ -81,32 +93,150 @@ const untilClosed = (stream: Readable): Promise<void> =>
     stream.once('close', resolve)
   })
 
-async function start(
-  { file, args, cwd, env }: StartRequest,
-  mark: Readonly<Record<string, string>>,
-): Promise<Started | NotStarted> {
+async function start(request: StartRequest, mark: Mark): Promise<Started | NotStarted> {
+  const { file, args, cwd, env, sandbox } = request
   try {
-    const child = spawn(file, args, {
-      cwd,
-      env: { ...env, ...mark },
-      detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    const exited = new Promise<number>((resolve) => {
-      child.once('exit', (code, signal) => {
-        resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal]))
-      })
-    })
-    await once(child, 'spawn')
-    child.on('error', () => {})
-    const { pid } = child
-    if (pid === undefined) return { end: 'not_started', message: `${file} has no process id` }
-    // If the machine runs out of memory, the kernel ends commands before it ends the server.
-    void writeFile(`/proc/${pid}/oom_score_adj`, '500').catch(() => {})
-    return { child, pid, exited }
+    if (sandbox?.level === 'namespaces') return await startContained(request, sandbox)
+    startReaper()
+    if (sandbox === null) return await startMarked({ file, args, cwd }, env, mark)
+    const found = programOf(request)
+    if (found === null) return { end: 'not_found', message: `The program ${file} is not found` }
+    const all = restricted(sandbox, [found, ...args])
+    return await startMarked({ file: sandbox.launcher, args: all, cwd }, env, mark)
   } catch (cause) {
     return whyNotStarted(file, cwd, cause)
   }
+}
+
+/** Starts a command in a process group of its own, whose processes are found by their mark. */
+async function startMarked(
+  { file, args, cwd }: Pick<StartRequest, 'file' | 'args' | 'cwd'>,
+  env: StartRequest['env'],
+  mark: Mark,
+): Promise<Started> {
+  const child = spawn(file, args, {
+    cwd,
+    env: { ...env, ...mark },
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const exited = untilExit(child).then((exitCode): CallEnd => ({ end: 'exited', exitCode }))
+  const pid = await spawned(child)
+  // If the machine runs out of memory, the kernel ends commands before it ends the server.
+  void writeFile(`/proc/${pid}/oom_score_adj`, '500').catch(() => {})
+  return {
+    ...{ stdout: child.stdout, stderr: child.stderr, exited, pid, namespace: () => null },
+    terminate: async () => {
+      sendSignal(-pid, 'SIGTERM')
+      await signalMarked(mark, 'SIGTERM')
+    },
+    lives: () => sendSignal(-pid, 0),
+    kill: async () => {
+      sendSignal(-pid, 'SIGKILL')
+      await killMarked(mark)
+    },
+  }
+}
+
+/** Starts a command in a container, whose end is the end of all that is in it. */
+async function startContained(
+  { file, args, cwd, env }: StartRequest,
+  sandbox: Sandbox,
+): Promise<Started> {
+  const { args: all, mounts, seccomp } = container(sandbox, [file, ...args], { env, cwd })
+  let child: ChildProcess
+  try {
+    child = spawn(sandbox.launcher, all, {
+      cwd: '/',
+      env: {},
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', ...mounts],
+    })
+  } finally {
+    for (const descriptor of mounts) closeSync(descriptor)
+  }
+  const { stdout, stderr } = child
+  if (stdout === null || stderr === null) throw await failureOf(child)
+  const exit = untilExit(child)
+  const pipes: readonly unknown[] = child.stdio
+  const filter = pipes[SECCOMP_FD] as Writable
+  filter.on('error', () => {}).end(seccomp)
+  const missing = textOf(pipes[NOT_FOUND_FD] as Readable)
+  const status = textOf(pipes[STATUS_FD] as Readable)
+  const pid = await spawned(child)
+  const init = (): number | null => numberIn(status.soFar(), 'child-pid')
+  const lives = (): boolean => child.exitCode === null && child.signalCode === null
+  let namespace: string | null = null
+  return {
+    ...{ stdout, stderr, pid, lives },
+    exited: exit.then(async () => {
+      await Promise.all([missing.closed, status.closed])
+      const exitCode = numberIn(status.soFar(), 'exit-code')
+      if (missing.soFar() !== '') {
+        return { end: 'not_found', message: `The program ${file} is not found` }
+      }
+      // bwrap itself failed. What it printed is the output of the call.
+      if (exitCode === null) return { end: 'not_started', message: '' }
+      return { end: 'exited', exitCode }
+    }),
+    namespace: () => {
+      const of = init()
+      if (namespace === null && of !== null) namespace = namespaceOf(of)
+      return namespace
+    },
+    terminate: async () => {
+      const of = init()
+      if (of !== null && lives()) sendSignal(-of, 'SIGTERM')
+    },
+    kill: async () => {
+      if (!lives()) return
+      // bwrap ends when everything in the container is dead. Killed with it, it would end before.
+      const of = init()
+      sendSignal(of ?? pid, 'SIGKILL')
+      if (!(await settledWithin(exit, REAP_MS))) sendSignal(pid, 'SIGKILL')
+    },
+  }
+}
+
+/** What a pipe has brought; it is small. */
+function textOf(pipe: Readable): { readonly soFar: () => string; readonly closed: Promise<void> } {
+  let text = ''
+  pipe.setEncoding('utf8').on('data', (piece: string) => {
+    text += piece
+  })
+  return { soFar: () => text, closed: untilClosed(pipe) }
+}
+
+/** A member of the JSON documents that bwrap reports. */
+function numberIn(status: string, name: 'child-pid' | 'exit-code'): number | null {
+  const found = new RegExp(`"${name}": (\\d+)`).exec(status)?.[1]
+  return found === undefined ? null : Number(found)
+}
+
+const untilExit = (child: ChildProcess): Promise<number> =>
+  new Promise((resolve) => {
+    child.once('exit', (code, signal) => {
+      resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal]))
+    })
+  })
+
+/** The id of a process that was started. Rejects if it was not. */
+async function spawned(child: ChildProcess): Promise<number> {
+  await once(child, 'spawn')
+  child.on('error', () => {})
+  if (child.pid === undefined) throw new Error('it has no process id')
+  return child.pid
+}
+
+/** The error of a process that could not be started. */
+const failureOf = (child: ChildProcess): Promise<unknown> =>
+  new Promise((resolve) => child.once('error', resolve))
+
+/** Where a program is; null if it is nowhere on the PATH of the command. */
+function programOf({ file, env, cwd }: StartRequest): string | null {
+  const folders = file.includes('/') ? [cwd] : (env.PATH ?? '').split(':')
+  const paths = folders.map((folder) => resolve(folder, file))
+  return paths.find((path) => isExecutable(path)) ?? null
 }
 
 async function whyNotStarted(file: string, cwd: string, cause: unknown): Promise<NotStarted> {
@@ -127,29 +257,27 @@ async function whyNotStarted(file: string, cwd: string, cause: unknown): Promise
     : { end: 'not_started', message: `${file} cannot be started: there is no folder ${cwd}` }
 }
 
-/** Waits until the child ends or must be stopped, and then kills all that is left of it. */
+/** Waits for the end of a command, stops it at a limit, and kills all that is left of it. */
 async function untilEnded(
-  { pid, exited, stopped }: Omit<Started, 'child'> & { readonly stopped: Promise<StopCause> },
+  { exited, terminate, lives, kill }: Started,
+  stopped: Promise<StopCause>,
   timeoutMs: number,
-  mark: ReturnType<typeof newMark>,
 ): Promise<'exited' | StopCause> {
   const end = await exitOrStop(exited, stopped, timeoutMs)
   // A command that uses too much memory gets no time to use still more.
   if (end !== 'exited' && end !== 'out_of_memory') {
-    sendSignal(-pid, 'SIGTERM')
-    await signalMarked(mark, 'SIGTERM')
+    await terminate()
     const killAt = performance.now() + GRACE_MS
-    while (sendSignal(-pid, 0) && performance.now() < killAt) await pause(POLL_MS)
+    while (lives() && performance.now() < killAt) await pause(POLL_MS)
   }
-  sendSignal(-pid, 'SIGKILL')
-  await killMarked(mark)
+  await kill()
   await settledWithin(exited, REAP_MS)
   return end
 }
 
-/** Which comes first: the exit of the child, its time limit or a stop. */
+/** What comes first: the exit of the command, its time limit or a stop. */
 async function exitOrStop(
-  exited: Promise<number>,
+  exited: Promise<unknown>,
   stopped: Promise<StopCause>,
   timeoutMs: number,
 ): Promise<'exited' | StopCause> {

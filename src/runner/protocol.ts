@@ -1,3 +1,5 @@
+import type { Sandbox } from './isolation/sandbox.ts'
+
 /**
  * What the server and its runner send each other over their pipe. A frame is `[u32 length of the payload][u8 type]
  * [u32 call][payload]`, big-endian. Both ends are the same version of retrAI, and nothing else can reach the pipe.
@@ -31,6 +33,8 @@ export type StartRequest = {
   readonly env: Readonly<Record<string, string>>
   readonly timeoutMs: number
   readonly memoryBytes: number
+  /** Null: it has the rights of the server. */
+  readonly sandbox: Sandbox | null
 }
 
 /** Why a command is stopped. */

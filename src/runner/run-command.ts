@@ -8,6 +8,7 @@ import {
   DEFAULT_MAX_BYTES,
   type RunCommand,
 } from './command.ts'
+import { type Isolation, NO_ISOLATION } from './isolation/isolation.ts'
 import { Runner } from './runner.ts'
 
 /** Half of the memory of the machine or its container, and more output than any test suite prints. */
@@ -22,9 +23,9 @@ const ownRunner = new Runner(silent)
 
 /** Runs commands within these limits, each in a process group of its own. */
 export const commandRunner =
-  (limits: CommandLimits, runner: Runner = ownRunner): RunCommand =>
+  (limits: CommandLimits, runner: Runner = ownRunner, isolation = NO_ISOLATION): RunCommand =>
   (command) =>
-    run(command, limits, runner)
+    run(command, limits, { runner, isolation })
 
 /** Runs commands within the default limits. */
 export const runCommand: RunCommand = commandRunner(DEFAULT_LIMITS)
@@ -32,15 +33,18 @@ export const runCommand: RunCommand = commandRunner(DEFAULT_LIMITS)
 async function run(
   command: Command,
   limits: CommandLimits,
-  runner: Runner,
+  { runner, isolation }: { readonly runner: Runner; readonly isolation: Isolation },
 ): Promise<CommandResult> {
   const begun = performance.now()
   const durationMs = (): number => Math.round(performance.now() - begun)
   const { file, args, cwd, timeoutMs, signal } = command
   if (signal.aborted) return notRun('aborted', '', durationMs())
   const memoryBytes = Math.min(limits.memoryBytes, command.maxMemoryBytes ?? limits.memoryBytes)
-  const env = commandEnvironment(process.env, command.env)
-  const call = runner.start({ file, args, cwd, env, timeoutMs, memoryBytes })
+  if (isolation.level === null) return notRun('not_started', isolation.detail, durationMs())
+  const ownEnv = commandEnvironment(process.env, command.env)
+  const prepared = isolation.prepare(command, ownEnv)
+  const { env, sandbox } = prepared ?? { env: ownEnv, sandbox: null }
+  const call = runner.start({ file, args, cwd, env, timeoutMs, memoryBytes, sandbox })
   const onAbort = (): void => call.stop('aborted')
   signal.addEventListener('abort', onAbort)
   const output = collectOutput(call, command.maxBytes ?? DEFAULT_MAX_BYTES, {
@@ -50,9 +54,11 @@ async function run(
   const ended = await call.ended
   await output.closed
   signal.removeEventListener('abort', onAbort)
+  await prepared?.done()
   if (ended.end === 'not_found' || ended.end === 'not_started') {
     const { end, message, ...shortage } = ended
-    return { ...notRun(end, message, durationMs()), ...shortage }
+    const isolating = `the command could not be isolated: ${output.stderr.text()}`
+    return { ...notRun(end, message || isolating, durationMs()), ...shortage }
   }
   const limitBytes = { out_of_memory: memoryBytes, too_much_output: limits.outputBytes }
   return {

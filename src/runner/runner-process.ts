@@ -1,3 +1,4 @@
+import { closeSync, existsSync, readdirSync, readFileSync } from 'node:fs'
 import { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { messageOf } from '../lib/message-of.ts'
@@ -19,6 +20,7 @@ import {
  * The runner: a process of its own that starts all commands, so that the server forks nothing. It has no secrets: its
  * environment is empty, and it reads no settings. It ends with its pipe, and its commands with it.
  */
+closeInherited()
 const server = new Socket({ fd: 3, readable: true, writable: true })
 const calls = new Map<number, Call>()
 
@@ -107,6 +109,27 @@ async function start(id: number, request: StartRequest): Promise<void> {
   })
   calls.delete(id)
   server.write(frame(FRAME.end, id, JSON.stringify(end)))
+}
+
+/** Closes what was left open by the process that started the server: commands would inherit it. */
+function closeInherited(): void {
+  const O_CLOEXEC = 0o2000000
+  const folder = '/proc/self/fdinfo'
+  if (!existsSync(folder)) return
+  for (const descriptor of readdirSync(folder)
+    .map(Number)
+    .filter((number) => number > 3)) {
+    try {
+      const flags = /^flags:\s+([0-7]+)$/m.exec(
+        readFileSync(`${folder}/${descriptor}`, 'utf8'),
+      )?.[1]
+      // Node and libuv mark all of their own.
+      if (flags !== undefined && (Number.parseInt(flags, 8) & O_CLOEXEC) === 0)
+        closeSync(descriptor)
+    } catch {
+      // It was the one that read the folder.
+    }
+  }
 }
 
 /** The reaper ends what is left. */

@@ -8,6 +8,7 @@ import type { Effects } from '../agent/run-loop.ts'
 import { Supervisor } from '../agent/supervisor.ts'
 import { createToolbox } from '../agent/tools/toolbox.ts'
 import type { Artifacts } from '../artifacts/artifacts.ts'
+import type { Isolation } from '../runner/isolation/isolation.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../runner/run-command.ts'
 import type { Runner } from '../runner/runner.ts'
 import { withCrashingEffects } from './crash-points.ts'
@@ -24,7 +25,7 @@ export function createEffects(
   settings: Settings,
   artifacts: Artifacts,
   resources: Resources,
-  runner: Runner,
+  { runner, isolation }: { readonly runner: Runner; readonly isolation: Isolation },
 ): Effects {
   const memoryMib = settings.RETRAI_COMMAND_MEMORY_MIB
   const runCommand = resources.patient(
@@ -34,9 +35,10 @@ export function createEffects(
         outputBytes: settings.RETRAI_COMMAND_OUTPUT_MIB * MIB,
       },
       runner,
+      isolation,
     ),
   )
-  const reportsDir = join(settings.RETRAI_DATA_DIR, REPORTS_FOLDER)
+  const reportsDir = isolation.scratchDir ?? join(settings.RETRAI_DATA_DIR, REPORTS_FOLDER)
   const effects: Effects = {
     models: createModels({
       llmBaseUrl: settings.RETRAI_LLM_BASE_URL,
@@ -52,11 +54,13 @@ export function createEffects(
       artifacts,
       dataDir: settings.RETRAI_DATA_DIR,
       scratchDir: reportsDir,
+      isolated: isolation.level !== 'none',
     }),
     findGoal,
     runCommand,
     dataDir: settings.RETRAI_DATA_DIR,
     reportsDir,
+    forgetRun: (runId) => isolation.forget(runId),
     untilAvailable: (signal) => resources.available(signal),
     modelRetryMs: [1_000, 30_000],
     modelAttempts: 6,

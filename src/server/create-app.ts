@@ -11,6 +11,7 @@ import { buildApp } from '../http/app.ts'
 import type { Redactions } from '../http/deps.ts'
 import type { Projector } from '../projections/projector.ts'
 import type { SqliteReadModel } from '../projections/sqlite-read-model.ts'
+import type { Isolation } from '../runner/isolation/isolation.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { Integrity } from './integrity.ts'
 import { date, now, type Parts } from './parts.ts'
@@ -23,6 +24,7 @@ export function createApp(
     auth,
     effects: { models, toolbox },
     resources,
+    isolation,
     redactions,
     accessLog,
     integrity,
@@ -31,6 +33,7 @@ export function createApp(
     readonly auth: Auth
     readonly effects: Effects
     readonly resources: Resources
+    readonly isolation: Pick<Isolation, 'level' | 'detail'>
     readonly redactions: Redactions
     /** Null if the access log is off. */
     readonly accessLog: AccessRecorder | null
@@ -57,7 +60,7 @@ export function createApp(
     missingKey: (modelName) => models.missingKey(modelName),
     clock: now,
     defaults: { cwd: process.cwd(), model_name: 'claude-sonnet-4-6', max_iterations: 20 },
-    ready: () => readiness(store, readModel, projector, { integrity, resources }),
+    ready: () => readiness(store, readModel, projector, { integrity, resources, isolation }),
     auth,
     redactions,
     live: {
@@ -85,9 +88,11 @@ async function readiness(
   {
     integrity,
     resources,
+    isolation,
   }: {
     readonly integrity: Pick<Integrity, 'detail'>
     readonly resources: Pick<Resources, 'problem'>
+    readonly isolation: Pick<Isolation, 'level' | 'detail'>
   },
 ) {
   const storeProblem = await pingProblem(store)
@@ -101,6 +106,11 @@ async function readiness(
       projections: check(projectionProblem),
       integrity: check(integrity.detail()),
       resources: check(shortage),
+      // A server that refuses commands still serves what is stored.
+      isolation: {
+        ok: isolation.level !== null,
+        detail: `${isolation.level ?? 'refused'}: ${isolation.detail}`,
+      },
     },
   }
 }

@@ -2,6 +2,7 @@ import { isAbsolute, resolve } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import type { OwnSecret } from '../domain/mask/own-secrets.ts'
+import { LEVELS } from '../runner/isolation/sandbox.ts'
 import { CrashAt } from './crash-points.ts'
 import { defaultDataDir } from './data-folder.ts'
 
@@ -73,6 +74,12 @@ const Settings = z.strictObject({
   /** The memory of all processes of one command; half of the memory of the machine if it is not set. */
   RETRAI_COMMAND_MEMORY_MIB: positiveInt.pipe(z.number().min(64, 'must be at least 64')).optional(),
   RETRAI_COMMAND_OUTPUT_MIB: positiveInt.default(512),
+  RETRAI_ISOLATION: oneOf(['auto', ...LEVELS]).default('auto'),
+  /** Folders and files that isolated commands may read. */
+  RETRAI_TOOL_PATHS: text
+    .transform((paths) => paths.split(':').filter(Boolean))
+    .pipe(z.array(z.string().startsWith('/', 'must be absolute paths, with colons between them')))
+    .optional(),
   RETRAI_MAX_COST_USD: positive.optional(),
   RETRAI_MAX_TOKENS: positiveInt.optional(),
   RETRAI_MAX_SECONDS: positive.optional(),

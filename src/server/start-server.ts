@@ -10,6 +10,7 @@ import { openKeyring } from '../audit/proofs/keyring.ts'
 import { guardSecrets } from '../log/masking.ts'
 import { startProjector } from '../projections/projector.ts'
 import { openReadModel } from '../projections/sqlite-read-model.ts'
+import { chooseIsolation } from '../runner/isolation/isolation.ts'
 import { canLimitMemory } from '../runner/memory-watch.ts'
 import { Runner } from '../runner/runner.ts'
 import { createEffects, createSupervisor, REPORTS_FOLDER } from './create-agent.ts'
@@ -82,6 +83,11 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   const serverId = await ensureServerId(join(dataDir, 'server-id'))
   if (serverId.isErr()) return err(serverId.error)
 
+  // A trial takes a moment, in which the stores are opened.
+  const choosing = chooseIsolation(settings.RETRAI_ISOLATION, {
+    ...{ runner, dataDir, env: process.env, toolPaths: settings.RETRAI_TOOL_PATHS ?? [] },
+  })
+
   const stored = await openLog(settings, log)
   if (stored.isErr()) return err(stored.error)
   const { ledger, store, redactor } = stored.value
@@ -112,11 +118,15 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   if (!canLimitMemory) {
     log.warn('the memory of commands is not limited: there is no /proc that reports what they use')
   }
+  const isolation = await choosing
+  const { level, detail } = isolation
+  if (level === 'namespaces') log.info({ isolation: level }, detail)
+  else log.warn({ isolation: level ?? 'refused' }, detail)
   const places = openArtifacts(settings, ledger)
   const { artifacts } = places
   const parts: Parts = { settings, log, store, artifacts, readModel: readModel.value, projector }
   const resources = new Resources({ retryMs: [100, 5_000], log })
-  const effects = createEffects(settings, artifacts, resources, runner)
+  const effects = createEffects(settings, artifacts, resources, { runner, isolation })
   const redactions = createRedactions({ ...parts, ledger, redactor, now })
   const claimant = `${serverId.value}/${randomUUID()}`
   const stops = join(dataDir, 'clean-stops')
@@ -138,6 +148,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
     auth: auth.value,
     effects,
     resources,
+    isolation,
     redactions,
     accessLog,
     integrity,
@@ -161,9 +172,11 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   const imports = await unfinishedImports(settings, log)
   const running = opened.move()
   // Work begins when the unfinished runs are known. Until then the server is not ready.
-  const startWork = (caughtUp: boolean): void => {
+  const startWork = async (caughtUp: boolean): Promise<void> => {
     if (!caughtUp || running.disposed) return
     const unfinished = readModel.value.unfinished().filter(({ runId }) => !imports.has(runId))
+    await isolation.forgetAllBut(new Set(unfinished.map(({ runId }) => runId)))
+    if (running.disposed) return
     supervisor.start(unfinished, projector.checkpoint())
   }
   projector

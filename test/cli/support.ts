@@ -13,15 +13,18 @@ export const CLI =
  * The environment of this test run without the settings of retrAI and of colours, so those of a developer or of CI
  * have no effect.
  */
-export const cleanEnv = (): NodeJS.ProcessEnv =>
-  Object.fromEntries(
+export const cleanEnv = (): NodeJS.ProcessEnv => ({
+  ...Object.fromEntries(
     Object.entries(process.env).filter(
       ([name]) =>
         !/^(RETRAI_|(EVENTSTORE_URL|OLLAMA_HOST|CI|NO_COLOR|FORCE_COLOR)$)|_API_KEY$|_BASE_URL$/.test(
           name,
         ),
     ),
-  )
+  ),
+  // What does not test isolation needs none, and is faster without it.
+  RETRAI_ISOLATION: 'none',
+})
 
 export type Finished = { readonly code: number; readonly stdout: string; readonly stderr: string }
 

@@ -58,7 +58,10 @@ async function logged(wanted: (line: Line) => boolean): Promise<Line> {
 async function start(dataDir: string, verify: Partial<VerifyPace>): Promise<Server> {
   lines = []
   const flags = { dataDir, port: '0' }
-  const started = await startServer(readSettings(flags, {})._unsafeUnwrap(), { log, verify })
+  const started = await startServer(
+    readSettings(flags, { RETRAI_ISOLATION: 'none' })._unsafeUnwrap(),
+    { log, verify },
+  )
   server = started._unsafeUnwrap()
   await logged(({ msg }) => msg === 'the read model has caught up with the log')
   return server

@@ -11,10 +11,15 @@ const answers = (file: string, ...args: string[]) => {
 
 /** What some tests need besides Node, npm, bash and the usual commands of a Unix. */
 const TOOLS = {
+  bwrap: { isThere: answers('bwrap', '--version'), install: 'apt-get install bubblewrap' },
   cargo: { isThere: answers('cargo', '--version'), install: 'apt-get install cargo' },
   chromium: { isThere: () => existsSync(CHROMIUM), install: 'apt-get install chromium' },
   git: { isThere: answers('git', '--version'), install: 'apt-get install git' },
   go: { isThere: answers('go', 'version'), install: 'apt-get install golang-go' },
+  landlock: {
+    isThere: answers('sh', '-c', 'setpriv --help | grep -q landlock-rule'),
+    install: 'apt-get install util-linux (2.41 or newer), on Linux 5.13 or newer',
+  },
   make: { isThere: answers('make', '--version'), install: 'apt-get install make' },
   pytest: {
     isThere: answers('python3', '-m', 'pytest', '--version'),

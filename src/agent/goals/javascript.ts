@@ -53,6 +53,7 @@ async function checkIn(context: GoalContext, folder: string): Promise<GoalVerdic
     tool: 'bun test',
     programs: [{ file: 'bun', args }],
     missing: 'bun is not installed: install it with `npm install --global bun`',
+    writable: [folder],
     timeoutMs: SHORT_CHECK_MS,
   })
   if (ran.isErr()) return ran.error

@@ -40,6 +40,7 @@ async function runPytest(context: GoalContext, folder: string, report: string) {
     isMissing: ({ exitCode, stderr }) =>
       exitCode === 1 && /: No module named '?pytest'?\s*$/.test(stderr),
     missing: 'pytest is not installed: install it with `python3 -m pip install pytest`',
+    writable: [folder],
     timeoutMs: SHORT_CHECK_MS,
     // After an edit within the same second, Python would still run the old bytecode.
     env: { PYTHONDONTWRITEBYTECODE: '1' },

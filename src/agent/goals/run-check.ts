@@ -29,6 +29,8 @@ export type Check = {
   readonly missing: string
   readonly timeoutMs: number
   readonly env?: Readonly<Record<string, string>>
+  /** Folders outside of the project that it writes its report into. */
+  readonly writable?: readonly string[]
 }
 
 function isExited(result: CommandResult): result is Exited {
@@ -72,9 +74,17 @@ export async function runCheck(
   { config, signal, runCommand }: GoalContext,
   check: Check,
 ): Promise<Result<Exited, GoalVerdict>> {
-  const { programs, isMissing = () => false, missing, timeoutMs, env = {} } = check
+  const { programs, isMissing = () => false, missing, timeoutMs, env = {}, writable = [] } = check
   for (const program of programs) {
-    const command = { ...program, cwd: config.cwd, timeoutMs, maxBytes: MAX_BYTES, env, signal }
+    const command = {
+      ...program,
+      cwd: config.cwd,
+      timeoutMs,
+      maxBytes: MAX_BYTES,
+      env,
+      writable,
+      signal,
+    }
     let result = await runCommand(command)
     // A check changes no record, so it is repeated as after a crash of the server.
     if (result.end === 'lost') result = await runCommand(command)

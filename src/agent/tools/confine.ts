@@ -94,9 +94,12 @@ export function pathIn({ file, real }: OpenedPath, name = '.'): string {
   return join(DESCRIPTORS === null ? real : join(DESCRIPTORS, String(file.fd)), name)
 }
 
-/** The path at which a command reaches what this process holds open. */
-export function pathForCommands({ file, real }: OpenedPath): string {
-  return DESCRIPTORS === null ? real : `/proc/${process.pid}/fd/${file.fd}`
+/**
+ * The path by which a command reaches what this process holds open. An isolated command does not see this process, and
+ * of the project it sees what cannot be exchanged.
+ */
+export function pathForCommands({ file, real }: OpenedPath, isolated: boolean): string {
+  return isolated || DESCRIPTORS === null ? real : `/proc/${process.pid}/fd/${file.fd}`
 }
 
 /**

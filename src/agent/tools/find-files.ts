@@ -1,8 +1,8 @@
-import { isAbsolute, sep } from 'node:path'
+import { dirname, isAbsolute, join, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ResultAsync } from 'neverthrow'
 import * as z from 'zod'
-import { siblingModule } from '../../lib/package-files.ts'
+import { packageFolder, siblingModule } from '../../lib/package-files.ts'
 import { commandOutput } from './commands.ts'
 import { confine, openTree, pathForCommands, projectPath } from './confine.ts'
 import { describeProblem } from './path-problem.ts'
@@ -42,7 +42,8 @@ export const findFiles = defineTool({
       const result = await runCommand({
         file: process.execPath,
         args: ['--max-old-space-size=512', PROGRAM, inside, String(MAX_FOUND + 1)],
-        cwd: pathForCommands(root),
+        cwd: pathForCommands(root, project.isolated),
+        readable: [dirname(PROGRAM), join(packageFolder(), 'package.json')],
         timeoutMs: TIMEOUT_MS,
         maxMemoryBytes: MAX_MEMORY_BYTES,
         signal,

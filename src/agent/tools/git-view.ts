@@ -24,7 +24,7 @@ const TIMEOUT_MS = 30_000
  */
 export async function withGitView<T>(
   context: ToolContext,
-  use: (env: Readonly<Record<string, string>>) => Promise<T>,
+  use: (env: Readonly<Record<string, string>>, readable: readonly string[]) => Promise<T>,
 ): Promise<Result<T, GitProblem>> {
   const found = await findRepository(await realpath(context.cwd))
   if (found.isErr()) return err(found.error)
@@ -35,7 +35,7 @@ export async function withGitView<T>(
     try {
       const made = await fillView(view, found.value, context)
       if (made.isErr()) return err(made.error)
-      return ok(await use(environment(view, holder)))
+      return ok(await use(environment(view, holder), [view, holder]))
     } finally {
       await rm(view, { recursive: true, force: true })
     }
@@ -102,7 +102,7 @@ async function fillView(
     ...objects.filter(isObjectFolder).map((name) => join('objects', name)),
     ...info.map(({ name }) => join('info', name)),
   ]) {
-    await symlink(join(pathForCommands(gitDir), path), join(view, path))
+    await symlink(join(pathForCommands(gitDir, context.isolated), path), join(view, path))
   }
   return copyIndex(inGitDir('index'), holder, join(view, 'index'))
 }
@@ -191,6 +191,7 @@ async function settingsIn(
     timeoutMs: TIMEOUT_MS,
     maxBytes: 4 * MAX_CONFIG_BYTES,
     env: { ...NEUTRAL, GIT_DIR: '/dev/null' },
+    readable: [dirname(file)],
     signal,
   })
   if (result.end !== 'exited') return err({ type: 'command', result })

@@ -31,7 +31,7 @@ async function inView(
   context: ToolContext,
   use: (git: Git) => Promise<ToolOutput>,
 ): Promise<ToolOutput> {
-  const output = await withGitView(context, (env) =>
+  const output = await withGitView(context, (env, readable) =>
     use(async (...args) => {
       const { cwd, signal, runCommand } = context
       const result = await runCommand({
@@ -41,6 +41,7 @@ async function inView(
         timeoutMs: TIMEOUT_MS,
         maxBytes: WHOLE_OUTPUT_BYTES,
         env,
+        readable,
         signal,
       })
       return commandOutput(result, TIMEOUT_MS)

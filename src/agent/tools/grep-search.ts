@@ -110,7 +110,7 @@ export const grepSearch = defineTool({
     const found = await openPlace(confined.value, project)
     if (found.isErr()) return failed(describeProblem(path, found.error))
     const place = found.value
-    const at = pathForCommands(place.opened)
+    const at = pathForCommands(place.opened, project.isolated)
     const what = place.isTree
       ? { cwd: at, input: '/dev/null', args: [...TREE_OPTIONS, '-e', pattern, '--', '.'] }
       : { cwd: '/', input: at, args: [`--label=${place.shown}`, '-e', pattern, '--', '-'] }

@@ -14,6 +14,8 @@ export type ToolContext = Project & {
   /** Aborted with the run. */
   readonly signal: AbortSignal
   readonly runCommand: RunCommand
+  /** Whether commands see only the project and the system's programs. */
+  readonly isolated: boolean
 }
 
 export type ToolOutput = {
@@ -40,7 +42,7 @@ export interface Toolbox {
   /** Runs one recorded call. Never rejects: every failure is a result for the model. */
   execute(
     call: OpenCall,
-    context: { readonly cwd: string; readonly signal: AbortSignal },
+    context: { readonly cwd: string; readonly signal: AbortSignal; readonly runId?: string },
   ): Promise<PayloadOf<'tool_result'>>
 }
 

@@ -45,16 +45,26 @@ export type ToolboxOptions = {
   readonly dataDir: string | null
   /** For temporary files of tools. Every start may remove what a crash left there. */
   readonly scratchDir: string
+  /** Whether commands see only the project and the system's programs; they do not if it is left out. */
+  readonly isolated?: boolean
 }
 
 /** The tools of every run. */
-export function createToolbox({ runCommand, artifacts, ...places }: ToolboxOptions): Toolbox {
+export function createToolbox({
+  runCommand,
+  artifacts,
+  isolated = false,
+  ...places
+}: ToolboxOptions): Toolbox {
   return {
     specs: TOOLS.map(({ spec }) => spec),
     readOnly: new Set(TOOLS.filter(({ readOnly }) => readOnly).map(({ spec }) => spec.name)),
-    async execute(call, { cwd, signal }) {
+    async execute(call, { cwd, signal, runId }) {
       const begun = performance.now()
-      const outcome = await perform(call, { cwd, ...places, signal, runCommand })
+      const inProject: RunCommand = (command) =>
+        runCommand({ project: cwd, ...(runId === undefined ? {} : { run: runId }), ...command })
+      const context = { cwd, ...places, isolated, signal, runCommand: inProject }
+      const outcome = await perform(call, context)
       const duration_ms = Math.round(performance.now() - begun)
       const recorded = await keepWithinRecord(outcome, artifacts)
       return { call_id: call.call_id, tool: call.tool, ...recorded, duration_ms }

@@ -22,6 +22,10 @@ Environment (flags win; a variable that is empty counts as not set):
                          output after which a command is stopped (default 512)
   RETRAI_ARTIFACTS       where whole outputs are kept: "log" (default with an EventStoreDB) or the absolute
                          path of a folder that all servers of a log share (default: in the data folder)
+  RETRAI_ISOLATION       how commands are isolated: auto (default), namespaces (bubblewrap), landlock, uid or
+                         none. auto takes namespaces, else landlock, else commands are refused
+  RETRAI_TOOL_PATHS      folders that isolated commands may read, beside the system's and those of the
+                         PATH, with colons between them
   RETRAI_LEASE_SECONDS   if servers share an EventStoreDB: how long one must be silent before the
                          others take over its runs (default 15)
   RETRAI_MAX_COST_USD, RETRAI_MAX_TOKENS, RETRAI_MAX_SECONDS

@@ -1,0 +1,248 @@
+import { closeSync, existsSync, fstatSync, lstatSync, openSync, readlinkSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import {
+  HOME,
+  isWithin,
+  type OpenedProject,
+  openProject,
+  prepareFolders,
+  type Sandbox,
+  SandboxError,
+  TMP,
+} from './sandbox.ts'
+import { seccompProgram } from './seccomp.ts'
+import { SECRET_FILES, SECRET_FOLDERS, SYSTEM } from './system.ts'
+
+/** Opens what a path names without rights to its content, and no link. */
+const O_PATH = 0o10000000
+const O_NOFOLLOW = 0o400000
+
+/** The descriptors of a container that are no mounts: see `stdio` below. */
+export const NOT_FOUND_FD = 3
+export const STATUS_FD = 4
+export const SECCOMP_FD = 5
+const FIRST_MOUNT_FD = 6
+
+const GIB = 1024 * 1024 * 1024
+/** Of the folders of a container that are in memory. */
+const MEMORY_FOLDER_BYTES = GIB
+const FILE_BLOCKS = (16 * GIB) / 512
+const PROCESSES = 512
+
+/**
+ * Process 1 of the container: its end is the end of all that the command left. Reports a missing program on a
+ * descriptor that the command does not get.
+ */
+const PRELUDE = `cd "$1" || exit 126; shift
+command -v "$1" >/dev/null 2>&1 || { echo not_found >&${NOT_FOUND_FD}; exit 127; }
+exec ${NOT_FOUND_FD}>&- 4>&2 2>/dev/null
+echo 1000 >/proc/self/oom_score_adj; ulimit -c 0; ulimit -f ${FILE_BLOCKS}; ulimit -u ${PROCESSES} || ulimit -p ${PROCESSES}
+(exec "$@") 2>&4 4>&-
+exit $?`
+
+const KERNEL_FILES = [
+  ...['kcore', 'keys', 'timer_list', 'latency_stats', 'sysrq-trigger', 'kallsyms', 'mtrr'],
+].map((name) => `/proc/${name}`)
+const KERNEL_FOLDERS = ['acpi', 'scsi', 'driver', 'fs', 'pressure'].map((name) => `/proc/${name}`)
+
+/** Guarded in a project if they exist: what git and this server run or obey later, outside of any container. */
+const GUARDED = ['.git/hooks', '.git/config', '.retrai.yml']
+
+const statusOf = (path: string) => lstatSync(path, { throwIfNoEntry: false })
+const isFolder = (path: string): boolean => statusOf(path)?.isDirectory() === true
+
+/** The part of the arguments that is the same for every command of this machine. */
+function systemArguments(): string[] {
+  return [
+    ...['--as-pid-1', '--unshare-pid', '--unshare-ipc'],
+    ...['--unshare-uts', '--unshare-cgroup-try', '--hostname', 'sandbox', '--unshare-net'],
+    ...['--die-with-parent', '--new-session', '--cap-drop', 'ALL'],
+    ...SYSTEM.flatMap((path) => {
+      const status = statusOf(path)
+      if (status?.isSymbolicLink()) return ['--symlink', readlinkSync(path), path]
+      return status?.isDirectory() ? ['--ro-bind', path, path] : []
+    }),
+    ...SECRET_FILES.filter(existsSync).flatMap((path) => ['--ro-bind', '/dev/null', path]),
+    ...SECRET_FOLDERS.filter(isFolder).flatMap((path) => ['--perms', '0000', '--tmpfs', path]),
+    ...[
+      '--dev',
+      '/dev',
+      '--perms',
+      '1777',
+      '--size',
+      String(MEMORY_FOLDER_BYTES),
+      '--tmpfs',
+      '/dev/shm',
+    ],
+    // bwrap leaves /proc/sys writable for root, and with it core_pattern, which the kernel runs as root.
+    ...['--proc', '/proc', '--ro-bind', '/proc/sys', '/proc/sys'],
+    ...KERNEL_FILES.filter(existsSync).flatMap((path) => ['--ro-bind', '/dev/null', path]),
+    ...KERNEL_FOLDERS.filter(isFolder).flatMap((path) => {
+      return ['--perms', '0555', '--tmpfs', path, '--remount-ro', path]
+    }),
+    ...['--ro-bind-try', '/sys/devices/system/cpu', '/sys/devices/system/cpu'],
+    ...['--dir', '/run', '--dir', '/var', '--symlink', '../run', '/var/run'],
+    ...['--perms', '1777', '--size', String(MEMORY_FOLDER_BYTES), '--tmpfs', '/var/tmp'],
+  ]
+}
+
+let system: readonly string[] | null = null
+
+/** A command line of bwrap, and what belongs to it. */
+export type Container = {
+  readonly args: readonly string[]
+  /** To be passed from descriptor `FIRST_MOUNT_FD` on, and closed when bwrap was started. */
+  readonly mounts: readonly number[]
+  readonly seccomp: Buffer
+}
+
+/** Mounts from open descriptors, so that nothing can be exchanged before it is mounted. */
+class Mounts {
+  readonly args: string[] = []
+  readonly descriptors: number[] = []
+  readonly #folders = new Set<string>()
+
+  add(kind: '--bind-fd' | '--ro-bind-fd', descriptor: number, target: string): void {
+    this.makeAbove(target)
+    this.args.push(kind, String(FIRST_MOUNT_FD + this.descriptors.length), target)
+    this.descriptors.push(descriptor)
+  }
+
+  /** Makes the folders above a mount so that every user may pass: by itself, bwrap makes them for root only. */
+  makeAbove(target: string): void {
+    const above = dirname(target)
+    if (above === '/' || this.#folders.has(above)) return
+    this.makeAbove(above)
+    this.#folders.add(above)
+    this.args.push('--perms', '0755', '--dir', above)
+  }
+
+  /** Nothing if there is no such path. */
+  addPath(kind: '--bind-fd' | '--ro-bind-fd', path: string, target = path): void {
+    const descriptor = opened(path)
+    if (descriptor !== null) this.add(kind, descriptor, target)
+  }
+}
+
+function opened(path: string, flags = 0): number | null {
+  try {
+    return openSync(path, O_PATH | flags)
+  } catch {
+    return null
+  }
+}
+
+/**
+ * Prepares the container of a command. Throws a `SandboxError` if the project is not what it was.
+ * @param env the whole environment of the command
+ * @param cwd where it starts, a path on the host
+ */
+export function container(
+  sandbox: Sandbox,
+  command: readonly string[],
+  { env, cwd }: { readonly env: Readonly<Record<string, string>>; readonly cwd: string },
+): Container {
+  const seccomp = seccompProgram({ network: true })
+  if (seccomp === null) throw new SandboxError(`there is no filter for ${process.arch} processors`)
+  const project = openProject(sandbox)
+  const mounts = new Mounts()
+  try {
+    prepareFolders(sandbox, project.user)
+    addMounts(mounts, sandbox, project)
+    system ??= systemArguments()
+    const environment = Object.entries(env).flatMap(([name, value]) => ['--setenv', name, value])
+    const args = [
+      ...['--json-status-fd', String(STATUS_FD), ...system, ...userArguments(project.user)],
+      ...[...mounts.args, ...environment],
+      ...['--seccomp', String(SECCOMP_FD), '--remount-ro', '/', '--chdir', '/'],
+      ...['--', ...becoming(project.user, sandbox.setpriv)],
+      ...['/bin/sh', '-c', PRELUDE, 'sh', cwd, ...command],
+    ]
+    return { args, mounts: mounts.descriptors, seccomp }
+  } catch (cause) {
+    for (const descriptor of mounts.descriptors) closeSync(descriptor)
+    throw cause
+  }
+}
+
+/**
+ * A command of the server's own user has a user namespace. It cannot be the owner of the project there: bwrap would have
+ * to run as that owner, who may not reach what is mounted. So bwrap leaves root the right to become somebody else, once.
+ */
+const userArguments = (user: OpenedProject['user']): string[] =>
+  user === null
+    ? ['--unshare-user', '--disable-userns']
+    : ['CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP'].flatMap((name) => ['--cap-add', name])
+
+function becoming(user: OpenedProject['user'], setpriv: string | null): string[] {
+  if (user === null) return []
+  if (setpriv === null) throw new SandboxError('setpriv of util-linux is not installed')
+  const ids = [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups']
+  return [setpriv, ...ids, '--inh-caps=-all', '--bounding-set=-all', '--']
+}
+
+/** Later mounts cover earlier ones. */
+function addMounts(mounts: Mounts, sandbox: Sandbox, project: OpenedProject): void {
+  const { own, tools, hidden, writable, readable } = sandbox
+  if (own === null) {
+    const inMemory = ['--size', String(MEMORY_FOLDER_BYTES), '--tmpfs']
+    mounts.makeAbove(HOME)
+    mounts.args.push('--perms', '1777', ...inMemory, TMP, '--perms', '1777', ...inMemory, HOME)
+  } else {
+    mounts.addPath('--bind-fd', own.tmp, TMP)
+    mounts.addPath('--bind-fd', own.home, HOME)
+  }
+  const shown = tools.filter((path) => !isWithin(sandbox.project, path))
+  for (const path of shown) mounts.addPath('--ro-bind-fd', path)
+  // A repository around the project may have the data folder in it.
+  const around = readable.filter((path) => hidden.some((ours) => isWithin(path, ours)))
+  for (const path of around) mounts.addPath('--ro-bind-fd', path)
+  const above = [...SYSTEM, ...shown, ...around]
+  const covered = hidden.filter((path) => above.some((folder) => isWithin(folder, path)))
+  for (const path of covered)
+    mounts.args.push('--perms', '0755', '--size', '65536', '--tmpfs', path)
+  mounts.add('--bind-fd', project.descriptor, sandbox.project)
+  guard(mounts, project.descriptor, sandbox.project)
+  if (project.real !== sandbox.project) {
+    const again = openSync(`/proc/self/fd/${project.descriptor}`, O_PATH)
+    mounts.add('--bind-fd', again, project.real)
+    guard(mounts, again, project.real)
+  }
+  for (const path of writable) mounts.addPath('--bind-fd', path)
+  for (const path of readable.filter((path) => !around.includes(path))) {
+    mounts.addPath('--ro-bind-fd', path)
+  }
+  for (const path of covered) mounts.args.push('--remount-ro', path)
+}
+
+/**
+ * Makes what is guarded read-only. A folder above it becomes a mount of its own, because a mount cannot be renamed or
+ * removed. What does not exist cannot be guarded: bwrap would make it in the project.
+ */
+function guard(mounts: Mounts, project: number, at: string): void {
+  const pinned = new Map<string, number>()
+  for (const path of GUARDED) {
+    const names = path.split('/')
+    let folder = project
+    for (const [depth, name] of names.entries()) {
+      const target = join(at, ...names.slice(0, depth + 1))
+      const found = pinned.get(target) ?? openGuarded(`/proc/self/fd/${folder}/${name}`)
+      if (found === null) break
+      const isEnd = depth === names.length - 1 || fstatSync(found).isFile()
+      if (!pinned.has(target)) mounts.add(isEnd ? '--ro-bind-fd' : '--bind-fd', found, target)
+      pinned.set(target, found)
+      folder = found
+      if (isEnd) break
+    }
+  }
+}
+
+/** A file or a folder. A link is not followed: what it leads to is no part of the repository. */
+function openGuarded(path: string): number | null {
+  const found = opened(path, O_NOFOLLOW)
+  if (found === null) return null
+  const status = fstatSync(found)
+  if (status.isDirectory() || status.isFile()) return found
+  closeSync(found)
+  return null
+}

@@ -1,0 +1,79 @@
+import { chown, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import type { Runner } from '../runner.ts'
+import type { Sandbox } from './sandbox.ts'
+
+const WITHIN_MS = 10_000
+const MIB = 1024 * 1024
+
+/** Reports what an isolated command can do, with nothing but a shell; `$1` is a file that it must not be able to read. */
+const SCRIPT = `
+while read -r name value; do
+  case $name in CapEff:|NoNewPrivs:|Seccomp:) echo "$name $value" ;; esac
+done </proc/self/status
+(: <"$1") 2>/dev/null && echo 'reads the data folder'
+(: >>/proc/sys/kernel/core_pattern) 2>/dev/null && echo 'writes core_pattern'
+(: >>/etc/passwd) 2>/dev/null && echo 'writes /etc'
+(: >written) 2>/dev/null && echo 'writes the project'
+while read -r name rest; do case $name in *:) echo "network $name" ;; esac; done </proc/net/dev
+set -- /proc/[0-9]*
+[ $# -lt 8 ] && echo 'is alone'
+:
+`
+const EVERYWHERE = ['CapEff: 0000000000000000', 'NoNewPrivs: 1', 'Seccomp: 2', 'writes the project']
+const ALONE = ['network lo:', 'is alone']
+
+/**
+ * Tries a level by running a command at it. Null if it holds, else why not, as a part of a sentence.
+ * @param sandbox of a command; its project is replaced by a folder made for this
+ * @param on `secret` is a file of the server; `owner` is who owns the project, null for the server's user
+ */
+export async function probe(
+  runner: Runner,
+  sandbox: Sandbox,
+  { secret, owner }: { readonly secret: string; readonly owner: number | null },
+): Promise<string | null> {
+  const project = await mkdtemp(join(tmpdir(), 'retrai-probe-'))
+  try {
+    if (owner !== null) await chown(project, owner, owner)
+    const call = runner.start({
+      ...{ file: '/bin/sh', args: ['-c', SCRIPT, 'probe', secret], cwd: project },
+      ...{ env: { PATH: '/usr/bin:/bin' }, timeoutMs: WITHIN_MS, memoryBytes: 512 * MIB },
+      sandbox: { ...sandbox, project },
+    })
+    const [ended, stdout, stderr] = await Promise.all([
+      call.ended,
+      text(call.stdout),
+      text(call.stderr),
+    ])
+    if (ended.end === 'timed_out') return 'a trial took too long'
+    if (ended.end !== 'exited' || stdout === '') {
+      const said = 'message' in ended ? ended.message : ''
+      return reasonOf(stderr.trim().split('\n')[0] || said || `a trial ended with ${ended.end}`)
+    }
+    const found = stdout.trim().split('\n')
+    const wanted = sandbox.level === 'namespaces' ? [...EVERYWHERE, ...ALONE] : EVERYWHERE
+    const missing = wanted.filter((line) => !found.includes(line))
+    const extra = found.filter(
+      (line) =>
+        !wanted.includes(line) && (sandbox.level === 'namespaces' || !/^network /.test(line)),
+    )
+    if (missing.length + extra.length === 0) return null
+    return `a trial found ${[...missing.map((line) => `no "${line}"`), ...extra.map((line) => `"${line}"`)].join(', ')}`
+  } finally {
+    await rm(project, { recursive: true, force: true })
+  }
+}
+
+/** What the message of bwrap or setpriv means for those who can change it. */
+function reasonOf(message: string): string {
+  if (/No permissions to create|Creating new namespace failed/.test(message)) {
+    return `this system refuses namespaces to it, as containers do by default ("${message}")`
+  }
+  if (/uid map/.test(message))
+    return `AppArmor or the like refuses user namespaces to it ("${message}")`
+  if (/mount proc/.test(message)) return `this container hides parts of /proc ("${message}")`
+  return message
+}

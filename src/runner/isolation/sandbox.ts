@@ -1,0 +1,119 @@
+import {
+  accessSync,
+  chmodSync,
+  chownSync,
+  closeSync,
+  constants,
+  fstatSync,
+  lchownSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { messageOf } from '../../lib/message-of.ts'
+
+/** How commands are isolated, best first; docs/security.md says what each level promises. */
+export const LEVELS = ['namespaces', 'landlock', 'uid', 'none'] as const
+export type Level = (typeof LEVELS)[number]
+
+/** What an isolated command sees and may do, as the runner needs it. */
+export type Sandbox = {
+  readonly level: Exclude<Level, 'none'>
+  /** Absolute path of bwrap, or of setpriv at the other levels. */
+  readonly launcher: string
+  /** That of setpriv, which a root server needs at every level. */
+  readonly setpriv: string | null
+  /** A file with the filter of system calls, for setpriv. */
+  readonly filter: string
+  /** The project as the run names it. All that the command may change is in here, or in the folders below. */
+  readonly project: string
+  /** Folders of the host for its home and its temporary files, made when missing; null: empty ones for this command. */
+  readonly own: { readonly home: string; readonly tmp: string } | null
+  /** More folders that it may write, such as the one for the report of a check. */
+  readonly writable: readonly string[]
+  /** More folders and files that it may read, also if they are above the project or are the project. */
+  readonly readable: readonly string[]
+  /** Folders of tool chains outside of the system's own, to be read. */
+  readonly tools: readonly string[]
+  /** Where the server makes folders for commands. */
+  readonly folder: string
+  /** Folders of the server: never shown, whatever they are in. */
+  readonly hidden: readonly string[]
+}
+
+/** Where home and temporary files are in a container. */
+export const HOME = '/home/agent'
+export const TMP = '/tmp'
+
+/** Whether a path is in a folder, or is it. */
+export const isWithin = (folder: string, path: string): boolean =>
+  path === folder || path.startsWith(folder.endsWith('/') ? folder : `${folder}/`)
+
+const overlap = (one: string, other: string): boolean =>
+  isWithin(one, other) || isWithin(other, one)
+
+/** The project's folder, opened: whatever the run puts in its place later, this is what is mounted. */
+export type OpenedProject = {
+  readonly descriptor: number
+  /** Where it is, through no link. */
+  readonly real: string
+  /** Who runs the command, if this process may choose: the owner of the project, unless that is root. */
+  readonly user: { readonly uid: number; readonly gid: number } | null
+}
+
+/** What the run has put in the place of its project is no project. The text is for people. */
+export class SandboxError extends Error {}
+
+/** Opens the project. Throws a `SandboxError` if it is no folder or leads to one of the server. */
+export function openProject({ project, hidden }: Sandbox): OpenedProject {
+  let descriptor: number
+  try {
+    descriptor = openSync(project, constants.O_RDONLY | constants.O_DIRECTORY)
+  } catch (cause) {
+    throw new SandboxError(`the project's folder cannot be opened: ${messageOf(cause)}`)
+  }
+  const real = readlinkSync(`/proc/self/fd/${descriptor}`)
+  if (hidden.some((path) => overlap(path, real))) {
+    closeSync(descriptor)
+    throw new SandboxError(`${project} leads to the data folder of the server`)
+  }
+  const { uid, gid } = fstatSync(descriptor)
+  const user = process.getuid?.() === 0 && uid !== 0 ? { uid, gid } : null
+  return { descriptor, real, user }
+}
+
+/** Makes the folders that a command may write, and gives them to the user who runs it. */
+export function prepareFolders(
+  { own, writable, readable, hidden, folder }: Sandbox,
+  user: OpenedProject['user'],
+): void {
+  for (const path of own === null ? [] : [own.home, own.tmp]) {
+    if (mkdirSync(path, { recursive: true, mode: 0o711 }) === undefined) continue
+    if (user !== null) chownSync(path, user.uid, user.gid)
+    chmodSync(path, 0o700)
+  }
+  if (user === null) return
+  // Only what the server has made for this command, in a folder of its own.
+  const made = [...writable, ...readable].filter((path) => {
+    return [...hidden, folder].some((ours) => isWithin(ours, path))
+  })
+  for (const path of made) give(path, user)
+}
+
+function give(path: string, user: NonNullable<OpenedProject['user']>): void {
+  lchownSync(path, user.uid, user.gid)
+  if (!lstatSync(path).isDirectory()) return
+  for (const name of readdirSync(path)) give(join(path, name), user)
+}
+
+export function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,118 @@
+import { existsSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { basename, dirname, isAbsolute, join } from 'node:path'
+import { isWithin } from './sandbox.ts'
+import { SYSTEM } from './system.ts'
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** Tool chains in a home folder, each with everything that its programs need. The rest of a home stays hidden. */
+const IN_HOME = [
+  ...['.nvm', '.volta', '.bun', '.deno', '.fnm', '.local/share/fnm', '.local/share/mise'],
+  ...[
+    '.pyenv',
+    '.local/share/uv',
+    '.local/share/pipx',
+    '.local/pipx',
+    '.rye',
+    'miniconda3',
+    'anaconda3',
+  ],
+  ...[
+    '.rustup',
+    '.cargo/bin',
+    '.cargo/registry',
+    '.cargo/git',
+    'go/bin',
+    'go/pkg',
+    '.goenv',
+    'sdk',
+  ],
+  ...['.asdf', '.rbenv', '.rvm', '.sdkman', '.ghcup', '.local/bin'],
+]
+/** Variables that name a folder of a tool chain. */
+const FOLDERS = [
+  ...['VIRTUAL_ENV', 'CONDA_PREFIX', 'PYENV_ROOT', 'NVM_DIR', 'VOLTA_HOME', 'BUN_INSTALL'],
+  ...['RUSTUP_HOME', 'GOROOT', 'GOMODCACHE', 'JAVA_HOME'],
+]
+/** Variables that name a file with certificates. */
+const FILES = ['SSL_CERT_FILE', 'NODE_EXTRA_CA_CERTS']
+/** Of the home of the server's user: an isolated command has its own. */
+const NOT_PASSED = [
+  ...[
+    'HOME',
+    'USER',
+    'LOGNAME',
+    'SHELL',
+    'TMPDIR',
+    'TMP',
+    'TEMP',
+    'XDG_CACHE_HOME',
+    'XDG_CONFIG_HOME',
+  ],
+  ...['XDG_DATA_HOME', 'XDG_RUNTIME_DIR', 'CARGO_HOME', 'GOPATH', 'GOCACHE'],
+]
+
+/**
+ * The folders and files outside of the system's own that commands read: what the PATH names, with the rest of its tool
+ * chain, what variables name, the Node of this server, and `more`.
+ */
+export function toolChains(
+  env: Environment,
+  more: readonly string[],
+  hidden: readonly string[],
+): string[] {
+  const home = env.HOME ?? homedir()
+  const onPath = (env.PATH ?? '').split(':').filter((path) => isAbsolute(path))
+  const named = [...FOLDERS, ...FILES].flatMap((name) => env[name] ?? [])
+  const inHome = IN_HOME.map((name) => join(home, name))
+  const wanted = [
+    ...[...onPath, dirname(process.execPath)].map((path) => chainOf(path, home, inHome)),
+    ...named,
+    ...(env.PATH?.includes(join(home, '.cargo')) ? [join(home, '.rustup')] : []),
+    ...['.cargo/registry', '.cargo/git', 'go/pkg'].map((name) => join(home, name)),
+    ...more,
+  ]
+  const shown = [...new Set(wanted)].filter((path) => {
+    const isSystem = SYSTEM.some((folder) => isWithin(folder, path))
+    const tooMuch = isWithin(path, home) || path === '/' || path === '/tmp'
+    const isOurs = hidden.some((folder) => isWithin(folder, path))
+    return isAbsolute(path) && !isSystem && !tooMuch && !isOurs && existsSync(path)
+  })
+  return shown.filter((path) => !shown.some((other) => other !== path && isWithin(other, path)))
+}
+
+/** What a folder of programs belongs to: its tool chain, the folder that has `bin` in it, or only itself. */
+function chainOf(path: string, home: string, inHome: readonly string[]): string {
+  const known = inHome.find((folder) => isWithin(folder, path))
+  if (known !== undefined) return known
+  const above = dirname(path)
+  const isPart = ['bin', 'sbin', '.bin', 'shims'].includes(basename(path))
+  return isPart && above !== '/' && !isWithin(above, home) ? above : path
+}
+
+/** The environment of an isolated command: without what belongs to the home of the server's user. */
+export function isolatedEnvironment(
+  env: Readonly<Record<string, string>>,
+  {
+    home,
+    tmp,
+    tools,
+  }: { readonly home: string; readonly tmp: string; readonly tools: readonly string[] },
+): Record<string, string> {
+  const missing = FOLDERS.filter((name) => {
+    const path = env[name]
+    return path !== undefined && ![...SYSTEM, ...tools].some((folder) => isWithin(folder, path))
+  })
+  const passed = Object.entries(env).filter(([name]) => ![...NOT_PASSED, ...missing].includes(name))
+  const rustup = tools.find((path) => path.endsWith('/.rustup'))
+  const modules = tools.find((path) => path.endsWith('/go/pkg'))
+  return {
+    ...Object.fromEntries(passed),
+    ...{ HOME: home, USER: 'agent', LOGNAME: 'agent', SHELL: '/bin/bash', TMPDIR: tmp },
+    ...(rustup === undefined || env.RUSTUP_HOME !== undefined ? {} : { RUSTUP_HOME: rustup }),
+    ...(modules === undefined || env.GOMODCACHE !== undefined
+      ? {}
+      : { GOMODCACHE: `${modules}/mod` }),
+  }
+}

@@ -1,0 +1,97 @@
+import { once } from 'node:events'
+import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
+import { chooseIsolation } from '../../../src/runner/isolation/isolation.ts'
+import type { Level } from '../../../src/runner/isolation/sandbox.ts'
+import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
+import { Runner } from '../../../src/runner/runner.ts'
+import { ATTACKS, type Target } from './attacks.ts'
+
+/**
+ * Plays the server: it has a key in its environment, a data folder, a home and sockets, and lets the model run the
+ * attacks. Prints the outcome of each as a line of JSON. Arguments: the level, and names of attacks (all if there are none).
+ */
+const [level = 'auto', ...names] = process.argv.slice(2)
+const base = await realpath(await mkdtemp(join(tmpdir(), 'retrai-attack-')))
+const at = (...path: readonly string[]): string => join(base, ...path)
+process.env.HOME = at('home')
+
+const FILES = {
+  'data/keys/keyring.json': 'CANARY_KEY',
+  'data/log.sqlite': 'CANARY_LOG',
+  'home/.ssh/id_ed25519': 'CANARY_SSH',
+  'home/.bashrc': '',
+  'other/notes': 'CANARY_OTHER',
+  'project/.git/hooks/pre-commit.sample': '',
+  'project/.git/config': '[core]\n\tbare = false\n',
+  'project/.git/HEAD': 'ref: refs/heads/main\n',
+  'project/.git/objects/.keep': '',
+  'project/.git/refs/.keep': '',
+  'project/.retrai.yml': 'check_command: "true"\n',
+}
+for (const [path, text] of Object.entries(FILES)) {
+  await mkdir(join(at(path), '..'), { recursive: true })
+  await writeFile(at(path), text)
+}
+const listening = async (where: number | string) => {
+  const server = createServer((socket) => socket.on('error', () => {}).end('CANARY_API'))
+  server.listen(where)
+  await once(server, 'listening')
+  return server
+}
+const abstract = `retrai-attack-${process.pid}`
+const api = await listening(0)
+const servers = [api, await listening(`\0${abstract}`), await listening(at('agent.sock'))]
+
+const target: Target = {
+  SRV: String(process.pid),
+  PORT: String((api.address() as AddressInfo).port),
+  DATA: at('data'),
+  HOME: at('home'),
+  BASE: base,
+  PROJECT: at('project'),
+  ABSTRACT: abstract,
+}
+const runner = new Runner({ info: () => {}, error: () => {} })
+const isolation = await chooseIsolation(level as Level | 'auto', {
+  ...{ runner, dataDir: at('data'), env: process.env, toolPaths: [] },
+})
+console.log(JSON.stringify({ level: isolation.level, detail: isolation.detail }))
+const toolbox = createToolbox({
+  runCommand: commandRunner(DEFAULT_LIMITS, runner, isolation),
+  artifacts: { put: async () => 'none' },
+  ...{ dataDir: at('data'), scratchDir: at('data/checks'), isolated: isolation.level !== 'none' },
+})
+
+/** Whether a process that an attack has left still runs. */
+async function leftBehind(): Promise<number> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+  const lines = await Promise.all(
+    pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '')),
+  )
+  return lines.filter((line) => line === 'sleep\x0098765\0').length
+}
+
+for (const { name, script } of ATTACKS.filter(
+  ({ name }) => names.length === 0 || names.includes(name),
+)) {
+  const command = script.replace(/\{([A-Z]+)\}/g, (_, key) => target[key as keyof Target])
+  const result = await toolbox.execute(
+    { call_id: '1', tool: 'bash_exec', args: { command, timeout_s: 60 }, read_only: false },
+    { cwd: at('project'), signal: new AbortController().signal, runId: 'run' },
+  )
+  const left = await leftBehind()
+  const changed: string[] = []
+  for (const [path, text] of Object.entries(FILES)) {
+    if ((await readFile(at(path), 'utf8').catch(() => null)) !== text) changed.push(path)
+  }
+  console.log(
+    JSON.stringify({ name, left, changed, output: result.output, exitCode: result.exit_code }),
+  )
+}
+runner.close()
+for (const server of servers) server.close()
+await rm(base, { recursive: true, force: true })

@@ -1,0 +1,115 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, realpath, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import { beforeAll, describe, expect, test } from 'vitest'
+import * as z from 'zod'
+import { isMissing } from '../../support/missing.ts'
+import { ATTACKS } from './attacks.ts'
+
+const run = promisify(execFile)
+const ROOT = join(import.meta.dirname, '../../..')
+const isRoot = process.getuid?.() === 0
+
+const Outcome = z.object({
+  name: z.string(),
+  left: z.number(),
+  changed: z.array(z.string()),
+  output: z.string(),
+  exitCode: z.number().nullable(),
+})
+type Outcome = z.infer<typeof Outcome>
+
+/**
+ * Runs attacks in a mount namespace of their own, so that one that succeeds changes nothing here. The checkout and Node are
+ * mounted where every user may read them.
+ * @param uid null: as the user who runs the tests
+ */
+async function attack(
+  level: string,
+  uid: number | null,
+  names: readonly string[] = [],
+): Promise<Outcome[]> {
+  const args = ['test/runner/isolation/attack-process.ts', level, ...names]
+  const folder = await realpath(await mkdtemp(join(tmpdir(), 'retrai-attacks-')))
+  const [file, ...rest] = isRoot
+    ? [
+        ...['unshare', '--mount', '--propagation', 'private', 'sh', '-ec', MOUNT, 'sh'],
+        ...[folder, ROOT, dirname(dirname(process.execPath)), String(uid ?? 0), ...args],
+      ]
+    : [process.execPath, ...args]
+  try {
+    const { stdout } = await run(file ?? '', rest, {
+      ...{ cwd: ROOT, maxBuffer: 64 * 1024 * 1024 },
+      env: { ...process.env, CANARY_ENV: 'CANARY_ENV' },
+    })
+    const [chosen = '', ...lines] = stdout.trim().split('\n')
+    expect(JSON.parse(chosen)).toMatchObject({ level })
+    return lines.map((line) => Outcome.parse(JSON.parse(line)))
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+const MOUNT = `
+folder=$1 root=$2 node=$3 uid=$4
+shift 4
+chmod 755 "$folder"
+mkdir "$folder/root" "$folder/node"
+mount --bind "$root" "$folder/root"
+mount --bind "$node" "$folder/node"
+cd "$folder/root"
+exec env -u NODE_OPTIONS PATH="$folder/node/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" setpriv --reuid "$uid" --regid "$uid" --clear-groups node "$@"
+`
+
+const isPossible = ({ python }: (typeof ATTACKS)[number]): boolean =>
+  python === undefined || !isMissing('python3')
+const won = ({ output }: Outcome): boolean => /WON|CANARY/.test(output)
+
+const USERS: readonly (readonly [user: string, uid: number | null])[] = isRoot
+  ? [
+      ['root', null],
+      ['an ordinary user', 1500],
+    ]
+  : [['an ordinary user', null]]
+
+describe.skipIf(isMissing('bwrap')).each(USERS)('in a container of %s', (_, uid) => {
+  let outcomes: readonly Outcome[] = []
+  beforeAll(async () => {
+    outcomes = await attack('namespaces', uid)
+  })
+
+  test.each(ATTACKS.filter(isPossible))('a command cannot $name', ({ name, exitCode }) => {
+    const outcome = outcomes.find((one) => one.name === name)
+    expect(outcome).toMatchObject({
+      output: expect.not.stringMatching(/WON|CANARY/),
+      left: 0,
+      changed: [],
+    })
+    if (exitCode !== undefined) expect(outcome?.exitCode).toBe(exitCode)
+  })
+})
+
+/** What Landlock cannot hold is in docs/security.md. */
+test.skipIf(isMissing('landlock')).each(USERS)(
+  'with Landlock, a command of %s cannot reach the server',
+  async (_, uid) => {
+    const names = ATTACKS.filter(isPossible).flatMap(({ name, landlock }) =>
+      landlock ? [name] : [],
+    )
+    const outcomes = await attack('landlock', uid, names)
+    expect(outcomes.filter(won)).toEqual([])
+    expect(outcomes.map(({ left, changed }) => [left, changed])).toEqual(names.map(() => [0, []]))
+  },
+)
+
+/** Without isolation, the same attacks succeed: otherwise the tests above would show nothing. */
+test.each(USERS)('without isolation, %s is at the mercy of its commands', async (user, uid) => {
+  const real = ATTACKS.filter(isPossible).filter(({ real }) => {
+    return real === 'always' || (real === 'root' && user === 'root')
+  })
+  const names = real.map(({ name }) => name)
+  const outcomes = await attack('none', uid, names)
+  expect(outcomes.filter(won).map(({ name }) => name)).toEqual(names)
+})

@@ -1,0 +1,315 @@
+/** What an attack is aimed at, put in the place of `{NAME}` in its script. */
+export type Target = {
+  readonly SRV: string
+  readonly PORT: string
+  readonly DATA: string
+  readonly HOME: string
+  readonly BASE: string
+  readonly PROJECT: string
+  readonly ABSTRACT: string
+}
+
+export type Attack = {
+  readonly name: string
+  /** Prints WON for each thing that it should not be able to do, or a text with CANARY in it. */
+  readonly script: string
+  /** It needs python3. */
+  readonly python?: true
+  /** Without isolation it succeeds: for everybody, or for root only. So it shows that the attack is real. */
+  readonly real?: 'always' | 'root'
+  /** It fails at the level `landlock` too. */
+  readonly landlock?: true
+  /** Its exit code, if that matters. */
+  readonly exitCode?: number
+}
+
+/** Prints WON if a command succeeds. */
+const each = (...commands: readonly string[]): string =>
+  commands
+    .map((command) => `(${command}) >/dev/null 2>&1 && echo 'WON: ${command.replaceAll("'", '"')}'`)
+    .join('\n')
+
+const opens = (mode: '<' | '>>', ...paths: readonly string[]): string =>
+  each(...paths.map((path) => `: ${mode}${path}`))
+
+const python = (text: string): string => `python3 - <<'PY'\n${text}\nPY`
+
+/** Calls of the kernel by number: any errno but EPERM and ENOSYS means that the filter let it pass. */
+const SYSTEM_CALLS = `
+import ctypes, platform
+libc = ctypes.CDLL(None, use_errno=True)
+calls = {'bpf': (321, 280), 'io_uring_setup': (425, 425), 'keyctl': (250, 219), 'userfaultfd': (323, 282),
+  'perf_event_open': (298, 241), 'add_key': (248, 217), 'open_by_handle_at': (304, 265), 'clone3': (435, 435),
+  'fsopen': (430, 430), 'open_tree': (428, 428), 'mount_setattr': (442, 442), 'setns': (308, 268)}
+for name, numbers in calls.items():
+    number = numbers[0 if platform.machine() == 'x86_64' else 1]
+    ctypes.set_errno(0)
+    libc.syscall(number, -1, 0, 0, 0, 0)
+    if ctypes.get_errno() not in (1, 38): print('WON:', name, ctypes.get_errno())
+`
+
+const SOCKETS = `
+import socket
+for family, kind, protocol in [(17, 3, 0), (40, 1, 0), (38, 5, 0), (16, 3, 9), (2, 3, 1), (15, 3, 2)]:
+    try:
+        socket.socket(family, kind, protocol)
+        print('WON: socket', family, kind, protocol)
+    except OSError: pass
+`
+
+const FOREIGN_MEMORY = `
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.ptrace(16, {SRV}, 0, 0) == 0:
+    print('WON: ptrace')
+    libc.ptrace(17, {SRV}, 0, 0)
+`
+
+const TERMINAL_INPUT = `
+import fcntl, os
+for path in ['/dev/tty', '/dev/console', '/dev/pts/0', '/dev/ptmx']:
+    try:
+        fcntl.ioctl(os.open(path, os.O_RDWR), 0x5412, b'x')
+        print('WON: TIOCSTI', path)
+    except OSError: pass
+`
+
+const SET_ID_FILE = `
+import os
+for mode in (0o4755, 0o2755):
+    try:
+        os.close(os.open('made-%o' % mode, os.O_CREAT | os.O_WRONLY, mode))
+        if os.stat('made-%o' % mode).st_mode & 0o6000: print('WON: open with mode %o' % mode)
+    except OSError: pass
+`
+
+const connects = (path: string): string =>
+  `node -e 'require("node:net").connect(process.argv[1].replace("@", "\\0")).on("connect", () => { console.log("WON"); process.exit() }).on("error", () => process.exit())' '${path}'`
+
+/** Tried through `bash_exec` against a process that plays the server. */
+export const ATTACKS: readonly Attack[] = [
+  {
+    name: 'read the environment of every process',
+    landlock: true,
+    script: "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep CANARY_ENV",
+    real: 'always',
+  },
+  {
+    name: 'read the environment of the server by its process id',
+    landlock: true,
+    script: "tr '\\0' '\\n' </proc/{SRV}/environ | grep CANARY_ENV",
+    real: 'always',
+  },
+  {
+    name: 'open the memory of the server',
+    landlock: true,
+    script: opens('<', '/proc/{SRV}/mem'),
+    real: 'root',
+  },
+  { name: 'trace the server', landlock: true, script: python(FOREIGN_MEMORY), python: true },
+  {
+    name: 'read the keys and the log',
+    landlock: true,
+    script: 'cat {DATA}/keys/keyring.json {DATA}/log.sqlite',
+    real: 'always',
+  },
+  {
+    name: 'find a keyring anywhere on the machine',
+    landlock: true,
+    script: 'find {BASE} / -xdev -name keyring.json 2>/dev/null | sed "s/^/WON: /"',
+    real: 'always',
+  },
+  {
+    name: 'change the log and the keys',
+    landlock: true,
+    script: each('echo EVIL >>{DATA}/log.sqlite', 'rm {DATA}/keys/keyring.json'),
+  },
+  {
+    name: 'move the data folder or the project',
+    landlock: true,
+    script: each('mv {DATA} {DATA}.2', 'mv {PROJECT} {PROJECT}.2'),
+  },
+  {
+    name: 'read the data folder through a link in the project',
+    landlock: true,
+    script: 'ln -s {DATA} link; cat link/keys/keyring.json; rm link',
+    real: 'always',
+  },
+  {
+    name: 'read the home of the server',
+    landlock: true,
+    script: 'cat {HOME}/.ssh/id_ed25519 ~/.ssh/id_ed25519 /proc/1/root{HOME}/.ssh/id_ed25519',
+    real: 'always',
+  },
+  {
+    name: 'read another project',
+    landlock: true,
+    script: 'cat {BASE}/other/notes',
+    real: 'always',
+  },
+  {
+    name: 'read what only root may read',
+    landlock: true,
+    script: "cat /etc/shadow | head -1 | sed 's/^/WON: /'",
+    real: 'root',
+  },
+  {
+    name: 'reach the API on loopback',
+    landlock: true,
+    script: each(
+      'exec 3<>/dev/tcp/127.0.0.1/{PORT}',
+      'exec 3<>/dev/tcp/0.0.0.0/{PORT}',
+      'exec 3<>/dev/tcp/localhost/{PORT}',
+    ),
+    real: 'always',
+  },
+  {
+    name: 'reach an abstract socket',
+    landlock: true,
+    script: connects('@{ABSTRACT}'),
+    real: 'always',
+  },
+  {
+    name: 'reach a socket in another folder',
+    landlock: true,
+    script: connects('{BASE}/agent.sock'),
+    real: 'always',
+  },
+  {
+    name: 'see what services of the machine left in /run',
+    script: 'ls -A /run | sed "s/^/WON: /"',
+    real: 'always',
+  },
+  {
+    name: 'use a descriptor of the server or the runner',
+    landlock: true,
+    script: each(...Array.from({ length: 30 }, (_, n) => `: >&${n + 3}`)),
+  },
+  {
+    name: 'forge its own exit code',
+    landlock: true,
+    script: 'for n in 3 4 5 6 7 8; do echo \'{ "exit-code": 0 }\' >&$n; done 2>/dev/null; exit 7',
+    exitCode: 7,
+  },
+  { name: 'type into a terminal', script: python(TERMINAL_INPUT), python: true },
+  {
+    name: 'link to files of the system or the server',
+    script: each('ln {DATA}/log.sqlite hard', 'ln /etc/passwd hard', 'ln /usr/bin/env hard'),
+  },
+  {
+    name: 'leave a program with the rights of its owner',
+    landlock: true,
+    script: `cp /bin/sh own; ${each('chmod 4755 own', 'chmod u+s own', 'chmod g+s own', 'install -m 4755 /bin/sh own2')}; rm -f own own2`,
+    real: 'always',
+  },
+  {
+    name: 'create a file with the rights of its owner',
+    landlock: true,
+    script: python(SET_ID_FILE),
+    python: true,
+    real: 'always',
+  },
+  {
+    name: 'mount and unmount',
+    landlock: true,
+    script: each(
+      'mount -t tmpfs none /mnt',
+      'mount -t tmpfs none /opt',
+      'umount /proc/sys',
+      'mount -o remount,rw /usr',
+      'mount -o remount,bind,rw /',
+      'mount --bind . /opt',
+    ),
+  },
+  {
+    name: 'make a namespace, or enter one',
+    landlock: true,
+    script: each(
+      'unshare -Ur true',
+      'unshare -m true',
+      'unshare -n true',
+      'nsenter -t 1 -m true',
+      'bwrap --ro-bind / / true',
+    ),
+    real: 'always',
+  },
+  {
+    name: 'change what git and this server run later',
+    script: each(
+      'echo evil >.git/hooks/pre-commit',
+      'echo evil >>.git/config',
+      'git config core.fsmonitor evil',
+      'rm -rf .git/hooks',
+      'rm -f .git/config',
+      'mv .git/hooks .git/hooks2',
+      'mv .git .git2',
+      'echo evil >.retrai.yml',
+      'rm .retrai.yml',
+      'mv .retrai.yml other.yml',
+      'ln -sf other.yml .retrai.yml',
+    ),
+    real: 'always',
+  },
+  {
+    name: 'change what people and the system run later',
+    landlock: true,
+    script: opens(
+      '>>',
+      '{HOME}/.bashrc',
+      '/etc/profile.d/x.sh',
+      '/usr/local/bin/x',
+      '/etc/ld.so.preload',
+      '/etc/cron.d/x',
+      '/etc/passwd',
+      '/usr/bin/bwrap',
+      '/proc/1/exe',
+    ),
+  },
+  {
+    name: 'change settings of the kernel',
+    landlock: true,
+    script: `${opens('>>', '/proc/sys/kernel/core_pattern', '/proc/sys/vm/drop_caches', '/proc/sys/vm/overcommit_memory', '/proc/sys/net/ipv4/ip_forward', '/proc/sys/kernel/hostname')}; ${each('hostname evil')}`,
+    real: 'root',
+  },
+  {
+    name: 'write any other file of /proc',
+    script:
+      'find /proc -maxdepth 3 -type f -writable -not -path "/proc/[0-9]*" -not -path "/proc/*self/*" -exec test -f {} ";" -print 2>/dev/null | sed "s/^/WON: /"',
+    real: 'root',
+  },
+  {
+    name: 'open or make devices',
+    landlock: true,
+    script: `${opens('<', '/dev/mem', '/dev/kmsg', '/dev/vda', '/dev/sda', '/dev/nvme0n1')}; ${each('mknod disk b 8 0', 'mknod mem c 1 1')}`,
+  },
+  {
+    name: 'take rights through sudo or su',
+    landlock: true,
+    script: each('su -c true', 'sudo -n true', 'chroot / true'),
+  },
+  {
+    name: 'signal the server and everything else',
+    script: `${each('kill -STOP {SRV}', 'kill -9 {SRV}', 'kill -0 {SRV}')}; kill -STOP $PPID; kill -STOP 1; kill -9 1; :`,
+  },
+  {
+    name: 'reach the network',
+    landlock: true,
+    script: each(
+      'exec 3<>/dev/udp/1.1.1.1/53',
+      'exec 3<>/dev/tcp/1.1.1.1/443',
+      'getent hosts example.com',
+    ),
+  },
+  { name: 'make sockets of rare families', landlock: true, script: python(SOCKETS), python: true },
+  {
+    name: 'use rare calls of the kernel',
+    landlock: true,
+    script: python(SYSTEM_CALLS),
+    python: true,
+  },
+  {
+    name: 'leave processes behind',
+    script:
+      'setsid nohup sleep 98765 >/dev/null 2>&1 & (env -i setsid sleep 98765 &) ; (setsid sleep 98765 &) ; sleep 0.2; echo done',
+  },
+]

@@ -1,0 +1,145 @@
+import { mkdir, readdir, rename, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
+import type { Command } from '../../../src/runner/command.ts'
+import { chooseIsolation } from '../../../src/runner/isolation/isolation.ts'
+import type { Level } from '../../../src/runner/isolation/sandbox.ts'
+import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
+import { Runner } from '../../../src/runner/runner.ts'
+import { isMissing } from '../../support/missing.ts'
+import { temporaryFolder } from '../support.ts'
+
+const withBwrap = test.skipIf(isMissing('bwrap'))
+
+async function place(level: Level | 'auto' = 'namespaces', env = process.env) {
+  const base = await temporaryFolder()
+  const [dataDir, project] = [join(base, 'data'), join(base, 'project')]
+  await mkdir(dataDir)
+  await mkdir(project)
+  const runner = new Runner({ info: () => {}, error: () => {} })
+  onTestFinished(() => runner.close())
+  const isolation = await chooseIsolation(level, { runner, dataDir, env, toolPaths: [] })
+  const run = commandRunner({ ...DEFAULT_LIMITS, memoryBytes: 64 * 1024 * 1024 }, runner, isolation)
+  const bash = (script: string, options: Partial<Command> = {}) => {
+    const { signal } = new AbortController()
+    const args = ['-c', script]
+    return run({ file: 'bash', args, cwd: project, timeoutMs: 60_000, signal, ...options })
+  }
+  return { base, dataDir, project, isolation, run, bash }
+}
+
+test('if nothing can isolate commands, they are refused, and the sentence says what to do', async () => {
+  const { isolation, bash, project } = await place('auto', { PATH: '/nowhere' })
+  expect(isolation.level).toBeNull()
+  expect(isolation.detail).toMatch(/Install bubblewrap \(.*\).*RETRAI_ISOLATION=none/)
+  const result = await bash('touch made')
+  expect(result).toMatchObject({ end: 'not_started', output: isolation.detail })
+  expect(await readdir(project)).toEqual([])
+})
+
+withBwrap('the best level is chosen, and it leaves nothing in the project', async () => {
+  const { isolation, bash, project } = await place('auto')
+  expect(isolation.level).toBe('namespaces')
+  expect(await bash('pwd; echo done >file')).toMatchObject({ exitCode: 0, stdout: `${project}\n` })
+  expect(await readdir(project)).toEqual(['file'])
+})
+
+withBwrap(
+  'a run keeps its home and its temporary files, a check has empty ones, and the end of the run removes them',
+  async () => {
+    const { bash, isolation, dataDir } = await place()
+    await bash('echo kept | tee ~/own >/tmp/own', { run: 'run-1' })
+    const look = 'cat ~/own /tmp/own; echo "$HOME"'
+    expect(await bash(look, { run: 'run-1' })).toMatchObject({
+      stdout: 'kept\nkept\n/home/agent\n',
+    })
+    expect(await bash(look)).toMatchObject({ stdout: '/home/agent\n' })
+    expect(await bash(look, { run: 'run-2' })).toMatchObject({ stdout: '/home/agent\n' })
+    await isolation.forget('run-1')
+    expect(await bash(look, { run: 'run-1' })).toMatchObject({ stdout: '/home/agent\n' })
+    await isolation.forgetAllBut(new Set(['run-2']))
+    expect(
+      (await readdir(join(dataDir, 'sandboxes'))).filter((name) => name.startsWith('run')),
+    ).toEqual(['run-2'])
+  },
+)
+
+withBwrap('a project that was exchanged for a link to the data folder is not opened', async () => {
+  const { bash, project, base, dataDir } = await place()
+  await rename(project, join(base, 'moved'))
+  await symlink(dataDir, project)
+  const result = await bash('ls -la')
+  expect(result).toMatchObject({ end: 'not_started' })
+  expect(result.output).toContain('leads to the data folder of the server')
+})
+
+withBwrap('a project may be named through a link', async () => {
+  const { bash, project, base } = await place()
+  await symlink(project, join(base, 'link'))
+  const cwd = join(base, 'link')
+  const result = await bash(`pwd; touch file; ls ${project}`, { cwd })
+  expect(result).toMatchObject({ stdout: `${cwd}\nfile\n` })
+})
+
+withBwrap(
+  'a program that is missing, a time limit and too much memory have the same results as without isolation',
+  async () => {
+    const { bash } = await place()
+    expect(await bash('', { file: 'no-such-program' })).toMatchObject({
+      end: 'not_found',
+      exitCode: null,
+    })
+    expect(await bash('echo begun; sleep 1000', { timeoutMs: 500 })).toMatchObject({
+      end: 'timed_out',
+      stdout: 'begun\n',
+    })
+    const hog = 'env -i setsid bash -c \'x=; while :; do x+=$(printf "%1000000s" ""); done\''
+    expect(await bash(hog)).toMatchObject({ end: 'out_of_memory' })
+    expect(await bash('kill -9 $$')).toMatchObject({ end: 'exited', exitCode: 137, output: '' })
+  },
+)
+
+withBwrap('a folder for a report can be written, a folder to read cannot', async () => {
+  const { bash, dataDir } = await place()
+  const [report, view] = [join(dataDir, 'checks/one'), join(dataDir, 'checks/two')]
+  await mkdir(report, { recursive: true })
+  await mkdir(view)
+  await writeFile(join(view, 'file'), 'seen')
+  const script = `echo report >${report}/r; cat ${view}/file; echo no >${view}/file; ls ${dataDir}`
+  const result = await bash(script, { writable: [report], readable: [view] })
+  expect(result.stdout).toBe('seenchecks\n')
+  expect(result.stderr).toContain('Read-only file system')
+  expect(await readdir(report)).toEqual(['r'])
+})
+
+test.skipIf(isMissing('bwrap') || isMissing('git'))(
+  'the tools that search and read history work in a container',
+  async () => {
+    const { bash, run, project, dataDir } = await place()
+    await bash(
+      'git init -q && echo needle >file.txt && mkdir sub && git add . && git -c user.name=a -c user.email=a@b commit -qm first && echo more >>file.txt',
+    )
+    const toolbox = createToolbox({
+      ...{ runCommand: run, artifacts: { put: async () => '' }, dataDir, isolated: true },
+      scratchDir: join(dataDir, 'checks'),
+    })
+    const call = async (tool: string, args = {}, cwd = project) => {
+      const { signal } = new AbortController()
+      const result = await toolbox.execute(
+        { call_id: '1', tool, args, read_only: false },
+        { cwd, signal, runId: 'run' },
+      )
+      return result.output
+    }
+    expect(await call('grep_search', { pattern: 'needle' })).toBe('./file.txt:1:needle\n')
+    expect(await call('grep_search', { pattern: 'needle', path: 'file.txt' })).toBe(
+      'file.txt:1:needle\n',
+    )
+    expect(await call('find_files', { pattern: '*.txt' })).toBe('file.txt')
+    expect(await call('git_status')).toContain(' M file.txt')
+    expect(await call('git_diff')).toContain('+more')
+    expect(await call('git_log')).toContain('first')
+    expect(await call('git_log', {}, join(project, 'sub'))).toContain('first')
+  },
+)
