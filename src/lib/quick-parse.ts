@@ -7,7 +7,8 @@ const checks = new WeakMap<z.core.$ZodType, Check>()
 /**
  * Parses like `schema.parse`, several times as fast for plain JSON that needs no change: the checks that the
  * schema describes run over the value, and the value itself is returned. Everything else goes through zod, which
- * makes the error. Objects are not copied, so names keep their order, and nothing is frozen.
+ * makes the error. Objects whose names are not in the order of the schema go through zod too, because it puts them into
+ * that order. Nothing is copied or frozen.
  * @throws z.ZodError as `schema.parse` does
  */
 export function quickParse<T>(schema: z.ZodType<T>, value: unknown): T {
@@ -30,7 +31,7 @@ function makeCheck(schema: z.core.$ZodType): Check {
   const { def } = (schema as z.core.$ZodTypes)._zod
   const refined = refinements(def.checks ?? [])
   if (refined === null) return leaveToZod
-  const base = baseCheck(def)
+  const base = def.type === 'lazy' ? lazyCheck(schema as z.core.$ZodLazy) : baseCheck(def)
   if (refined.length === 0 || base === leaveToZod) return base
   return (value) => base(value) && refined.every((holds) => holds(value))
 }
@@ -64,8 +65,6 @@ function baseCheck(def: z.core.$ZodTypes['_zod']['def']): Check {
       const element = checkOf(def.element)
       return (value) => Array.isArray(value) && value.every(element)
     }
-    case 'lazy':
-      return (value) => checkOf(def.getter())(value)
     case 'record':
       return recordCheck(def)
     case 'object':
@@ -74,6 +73,15 @@ function baseCheck(def: z.core.$ZodTypes['_zod']['def']): Check {
       return unionCheck(def)
     default:
       return leaveToZod
+  }
+}
+
+/** Resolves the schema once, when it is first needed: it may refer to itself. */
+function lazyCheck(schema: z.core.$ZodLazy): Check {
+  let inner: Check | null = null
+  return (value) => {
+    inner ??= checkOf(schema._zod.innerType)
+    return inner(value)
   }
 }
 
@@ -105,14 +113,15 @@ function objectCheck({ shape, catchall }: z.core.$ZodObjectDef): Check {
   })
   return (value) => {
     if (!isPlain(value)) return false
+    const names = Object.keys(value)
     let found = 0
     for (const { name, check, optional } of fields) {
-      const item = value[name]
-      if (item === undefined && optional) continue
-      if (!check(item)) return false
-      found += 1
+      if (names[found] === name) {
+        if (!check(value[name])) return false
+        found += 1
+      } else if (!optional) return false
     }
-    return Object.keys(value).length === found
+    return found === names.length
   }
 }
 
