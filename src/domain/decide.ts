@@ -221,8 +221,9 @@ function closeOpenCall(
     recordOf(state, now, 'tool_result', {
       call_id,
       tool,
-      ...how,
+      output: how.output,
       exit_code: null,
+      outcome: how.outcome,
       duration_ms: 0,
       bytes: new TextEncoder().encode(how.output).length,
       truncated: false,

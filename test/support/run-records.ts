@@ -132,7 +132,7 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
   const step = nextStep(state)
   switch (step.type) {
     case 'call_model': {
-      const tool_calls = move.calls.map((asked, i) => ({ ...asked, call_id: `${state.seq}-${i}` }))
+      const tool_calls = move.calls.map((asked, i) => ({ call_id: `${state.seq}-${i}`, ...asked }))
       const finish_reason = tool_calls.length > 0 ? 'tool_calls' : 'stop'
       const message = { text: move.text, tool_calls, finish_reason }
       return byAgent(claimant, { type: 'record_reply', usage: move.usage, message })

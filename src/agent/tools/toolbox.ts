@@ -67,7 +67,11 @@ export function createToolbox({
       const outcome = await perform(call, context)
       const duration_ms = Math.round(performance.now() - begun)
       const recorded = await keepWithinRecord(outcome, artifacts)
-      return { call_id: call.call_id, tool: call.tool, ...recorded, duration_ms }
+      const { output, exit_code, outcome: how, bytes, truncated, sha256 } = recorded
+      const { call_id, tool } = call
+      // In the order of the schema, so that the record is read fast.
+      const result = { call_id, tool, output, exit_code, outcome: how, duration_ms }
+      return { ...result, bytes, truncated, sha256 }
     },
   }
 }
