@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import { chooseIsolation } from '../../../src/runner/isolation/isolation.ts'
 import type { Level } from '../../../src/runner/isolation/sandbox.ts'
@@ -93,5 +93,7 @@ for (const { name, script } of ATTACKS.filter(
   )
 }
 runner.close()
+// At other levels than `namespaces`, a root server keeps homes outside of the data folder.
+if (isolation.scratchDir !== null) await rm(dirname(isolation.scratchDir), { recursive: true })
 for (const server of servers) server.close()
 await rm(base, { recursive: true, force: true })
