@@ -85,7 +85,8 @@ function members(): Map<number, number[]> {
   return found
 }
 
-function processNames(): string[] {
+/** What is in /proc. */
+export function processNames(): string[] {
   try {
     return readdirSync('/proc')
   } catch {

@@ -128,12 +128,12 @@ async function startMarked(
     ...{ stdout: child.stdout, stderr: child.stderr, exited, pid, namespace: () => null },
     terminate: async () => {
       sendSignal(-pid, 'SIGTERM')
-      await signalMarked(mark, 'SIGTERM')
+      signalMarked(mark, 'SIGTERM')
     },
     lives: () => sendSignal(-pid, 0),
     kill: async () => {
       sendSignal(-pid, 'SIGKILL')
-      await killMarked(mark)
+      killMarked(mark)
     },
   }
 }
