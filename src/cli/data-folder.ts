@@ -47,7 +47,8 @@ export async function openDataFolder(dataDir: string): Promise<Result<DataFolder
   return ok({ log: log.value, artifacts, keyring: keyring.value })
 }
 
-export const isConnectionString = (place: string): boolean => /^esdb(\+discover)?:/.test(place)
+export const isConnectionString = (place: string): boolean =>
+  /^(?:esdb|kurrentdb)(\+discover)?:/.test(place)
 
 /** Opens the store of a data folder that no server uses, or an EventStoreDB. @param place a folder, or esdb://… */
 export async function openStore(place: string): Promise<Result<EventStore, string>> {

@@ -61,7 +61,10 @@ const Settings = z.strictObject({
   RETRAI_HEALTH_PORT: port.optional(),
   RETRAI_DATA_DIR: text.transform((path) => resolve(path)),
   EVENTSTORE_URL: text
-    .regex(/^esdb(\+discover)?:\/\//, 'must be a connection string that begins with esdb://')
+    .regex(
+      /^(?:esdb|kurrentdb)(\+discover)?:\/\//,
+      'must be a connection string that begins with esdb:// or kurrentdb://',
+    )
     .optional(),
   /** A folder for artifacts that the servers of a log share; null keeps them in the log. */
   RETRAI_ARTIFACTS: text

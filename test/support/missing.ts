@@ -21,6 +21,7 @@ const TOOLS = {
     install: 'apt-get install util-linux (2.41 or newer), on Linux 5.13 or newer',
   },
   make: { isThere: answers('make', '--version'), install: 'apt-get install make' },
+  openssl: { isThere: answers('openssl', 'version'), install: 'apt-get install openssl' },
   pytest: {
     isThere: answers('python3', '-m', 'pytest', '--version'),
     install: 'apt-get install python3-pytest',

@@ -146,9 +146,19 @@ const failed = (message: string): StoreFailure => {
   return { type: 'store_failed', message: `EventStoreDB refused: ${message}` }
 }
 
+/** What gRPC's code of a refusal for want of rights means for the person who runs the server; null for others. */
+function rightMissing({ type, code }: { type?: string | undefined; code?: number | undefined }) {
+  if (code === 16) {
+    return 'it does not accept the user name and password in EVENTSTORE_URL. Correct them.'
+  }
+  return code === 7 || type === 'access-denied'
+    ? 'the user in EVENTSTORE_URL lacks a right. It must read and write the streams run-… and retrai-…, and read $all (for instance as a member of $admins).'
+    : null
+}
+
 export function storeFailure(cause: unknown): StoreFailure {
   const { type, code } = faultOf(cause)
-  const message = clientMessageOf(cause)
+  const message = rightMissing({ type, code }) ?? clientMessageOf(cause)
   if (cause instanceof NoAnswer || type === 'not-leader' || NEVER_SENT.test(message)) {
     return unavailable(message)
   }
@@ -170,7 +180,7 @@ export function appendError(
   append: { readonly expected: ExpectedRevision; readonly bytes: number },
 ): AppendError {
   const { type, code, actualVersion, maxAppendSize } = faultOf(cause)
-  const message = clientMessageOf(cause)
+  const message = rightMissing({ type, code }) ?? clientMessageOf(cause)
   switch (type) {
     case 'wrong-expected-version': {
       const actual = typeof actualVersion === 'bigint' ? Number(actualVersion) : 'no_stream'

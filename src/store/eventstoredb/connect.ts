@@ -18,10 +18,14 @@ export function connect(
     replaceMethods(client, log)
     return ok(client)
   } catch (cause) {
-    const message = `The connection string of EventStoreDB cannot be used: ${clientMessageOf(cause)}`
-    return err({ type: 'store_failed', message })
+    return err(unusable(clientMessageOf(cause)))
   }
 }
+
+export const unusable = (why: string): StoreFailure => ({
+  type: 'store_failed',
+  message: `The connection string of EventStoreDB cannot be used: ${why}`,
+})
 
 /**
  * Replaces two methods of the client (6.2.1) that would end the whole process:
@@ -102,7 +106,8 @@ export function namedDeadline(connectionString: string): number | undefined {
 
 /** A function that removes the password of a connection string from any text. */
 export function scrubber(connectionString: string): (text: string) => string {
-  const password = /^[^:]*:\/\/[^:@]*:([^@]*)@/.exec(connectionString)?.[1]
+  // Up to the last @ before the options: one that is not encoded belongs to the password.
+  const password = /^[^:]*:\/\/[^:@]*:([^?]*)@/.exec(connectionString)?.[1]
   const secrets = password === undefined ? [] : [password, decoded(password)]
   return (text) => {
     const known = secrets.reduce((rest, secret) => rest.replaceAll(secret || '\0', '***'), text)

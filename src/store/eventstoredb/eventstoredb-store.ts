@@ -24,6 +24,7 @@ import {
   type StoreFailure,
   type Subscription,
 } from '../event-store.ts'
+import { type Address, readAddress } from './address.ts'
 import {
   appendError,
   appendWithin,
@@ -33,15 +34,18 @@ import {
   readError,
   storeFailure,
 } from './calls.ts'
-import { connect, namedDeadline, scrubbed, scrubber } from './connect.ts'
+import { connect, namedDeadline, scrubbed, scrubber, unusable } from './connect.ts'
 import { decodePosition, positionInAll, toEventData, toRecordedEvent } from './event-format.ts'
 import { follow } from './follow.ts'
+import { probeHosts } from './probe-hosts.ts'
 import { allSource, streamSource } from './sources.ts'
 
 /** How long the server may take for one call. */
 const CALL_TIMEOUT_MS = 10_000
 /** How long opening the store waits for a first answer. */
 const FIRST_ANSWER_MS = 2_000
+/** The nodes are tried one by one at most this often, milliseconds. */
+const DIAGNOSE_EVERY_MS = 5_000
 
 type EventStoreDbOptions = {
   /** `esdb://…` or `esdb+discover://…` */
@@ -63,17 +67,23 @@ export function openEventStoreDb(
   const scrub = scrubber(options.connectionString)
   const log = (message: string) => options.log?.(scrub(message))
   const open = async (): Promise<Result<EventStore, StoreFailure>> => {
-    const client = connect(options.connectionString, log)
+    const address = readAddress(options.connectionString)
+    if (address.isErr()) return err(unusable(address.error))
+    const client = connect(address.value.connectionString, log)
     if (client.isErr()) return err(scrubbed(client.error, scrub))
     const timeoutMs =
       options.timeoutMs ?? namedDeadline(options.connectionString) ?? CALL_TIMEOUT_MS
-    const store = new ClientStore(client.value, { timeoutMs, scrub, log })
+    const store = new ClientStore(client.value, { address: address.value, timeoutMs, scrub, log })
     const first = await firstAnswer(store)
-    if (first === null || first.isOk()) return ok(store)
-    log(first.error.message)
-    if (first.error.type === 'store_unavailable') return ok(store)
+    const failure = first?.isErr() ? first.error : null
+    if (first !== null && failure === null) return ok(store)
+    if (failure === null || failure.type === 'store_unavailable') {
+      void store.diagnose().then((why) => log(why || 'EventStoreDB does not answer yet.'))
+      return ok(store)
+    }
+    log(failure.message)
     await store.close()
-    return err(first.error)
+    return err(failure)
   }
   return new ResultAsync(open())
 }
@@ -88,21 +98,26 @@ async function firstAnswer(store: EventStore): Promise<Result<void, StoreFailure
 /** The port over one client. */
 class ClientStore implements EventStore {
   readonly #client: EventStoreDBClient
+  readonly #address: Address
   readonly #timeoutMs: number
   readonly #scrub: (text: string) => string
   readonly #log: (message: string) => void
   readonly #closing = new AbortController()
   readonly #underWay = new Set<Promise<unknown>>()
+  #diagnosis: Promise<readonly string[]> = Promise.resolve([])
+  #diagnosedAt = Number.NEGATIVE_INFINITY
 
   constructor(
     client: EventStoreDBClient,
     options: {
+      readonly address: Address
       readonly timeoutMs: number
       readonly scrub: (text: string) => string
       readonly log: (message: string) => void
     },
   ) {
     this.#client = client
+    this.#address = options.address
     this.#timeoutMs = options.timeoutMs
     this.#scrub = options.scrub
     this.#log = options.log
@@ -181,7 +196,26 @@ class ClientStore implements EventStore {
     const last = { direction: BACKWARDS, fromPosition: END, maxCount: 1 } as const
     const request = { ...last, requiresLeader: true }
     const once = () => collect(this.#timeoutMs, this.#client.readAll(request))
-    return this.#do(once, storeFailure).map(() => undefined)
+    return this.#do(once, storeFailure)
+      .map(() => undefined)
+      .orElse((error) => {
+        if (error.type !== 'store_unavailable') return errAsync(error)
+        const diagnosed = this.diagnose().then((why) => ({
+          ...error,
+          message: why || error.message,
+        }))
+        return new ResultAsync(diagnosed.then((failure) => err(failure)))
+      })
+  }
+
+  /** What keeps the nodes from answering, and what to do; empty if each can be reached. */
+  async diagnose(): Promise<string> {
+    if (performance.now() - this.#diagnosedAt > DIAGNOSE_EVERY_MS) {
+      this.#diagnosedAt = performance.now()
+      this.#diagnosis = probeHosts(this.#address)
+    }
+    const problems = await this.#diagnosis
+    return problems.length === 0 ? '' : `EventStoreDB does not answer: ${problems.join(' ')}`
   }
 
   async close(): Promise<void> {

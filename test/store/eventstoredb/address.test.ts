@@ -1,0 +1,161 @@
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { type AddressInfo, createServer, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createServer as createTlsServer } from 'node:tls'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { readAddress } from '../../../src/store/eventstoredb/address.ts'
+import { appendError, storeFailure } from '../../../src/store/eventstoredb/calls.ts'
+import { openEventStoreDb } from '../../../src/store/eventstoredb/eventstoredb-store.ts'
+import { probeHosts } from '../../../src/store/eventstoredb/probe-hosts.ts'
+import { temporaryFolder } from '../../runner/support.ts'
+import { isMissing } from '../../support/missing.ts'
+import { standIn } from './support.ts'
+
+describe('a connection string', () => {
+  test.each([
+    ['esdb://host', [{ name: 'host', port: 2113 }], true],
+    ['esdb://user:p%40ss@host:2114?tls=false', [{ name: 'host', port: 2114 }], false],
+    [
+      'esdb+discover://a:1,b,c:3?tls=true',
+      [
+        { name: 'a', port: 1 },
+        { name: 'b', port: 2113 },
+        { name: 'c', port: 3 },
+      ],
+      true,
+    ],
+  ])('%s names its hosts', (connectionString, hosts, tls) => {
+    expect(readAddress(connectionString)._unsafeUnwrap()).toMatchObject({ hosts, tls })
+  })
+
+  test('of KurrentDB is the same as one of EventStoreDB', () => {
+    const { connectionString } = readAddress('kurrentdb+discover://a,b?tls=false')._unsafeUnwrap()
+    expect(connectionString).toBe('esdb+discover://a,b?tls=false')
+  })
+
+  test.each(['p@ss', 'p:ss', 'p/ss', 'a@b:c'])(
+    'with the password %s, which is not encoded, is refused without a part of it',
+    async (password) => {
+      const connectionString = `esdb://admin:${password}@127.0.0.1:2113?tls=false`
+      const { message } = (await openEventStoreDb({ connectionString }))._unsafeUnwrapErr()
+      expect(message).toContain('%40 for @')
+      expect(message.replace('esdb://user:p%40ss@host:2113', '')).not.toContain(password)
+    },
+  )
+
+  test('with a file of certificates that cannot be used is refused, and the file is named', async () => {
+    const file = join(await temporaryFolder(), 'ca.pem')
+    const open = () => openEventStoreDb({ connectionString: `esdb://host?tlsCAFile=${file}` })
+    expect((await open())._unsafeUnwrapErr().message).toContain(file)
+    await writeFile(file, '')
+    expect((await open())._unsafeUnwrapErr().message).toContain(`${file} (tlsCAFile) holds no`)
+  })
+})
+
+async function listening(server: Server): Promise<number> {
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(() => void server.close())
+  return (server.address() as AddressInfo).port
+}
+
+const problems = (connectionString: string) =>
+  probeHosts(readAddress(connectionString)._unsafeUnwrap())
+
+describe('hosts are tried one by one', () => {
+  test('a node that answers has no problem', async () => {
+    const { connectionString } = await standIn()
+    expect(await problems(connectionString)).toEqual([])
+  })
+
+  test('each host that fails is named, with what to do', async () => {
+    const { port } = await standIn()
+    const closed = createServer()
+    const unused = await listening(closed)
+    closed.close()
+    const hosts = `127.0.0.1:${unused},127.0.0.1:${port},no.such.host.invalid`
+    expect(await problems(`esdb://${hosts}?tls=false`)).toEqual([
+      expect.stringMatching(`127.0.0.1:${unused}: nobody listens there`),
+      expect.stringMatching('no.such.host.invalid:2113: the name .* does not resolve'),
+    ])
+  })
+
+  test('a node without TLS is recognized behind a string that asks for TLS', async () => {
+    const { port } = await standIn()
+    const [problem] = await problems(`esdb://127.0.0.1:${port}`)
+    expect(problem).toContain('add tls=false')
+  })
+
+  test('the store logs what is wrong, and reports it when it is asked', async () => {
+    const closed = createServer()
+    const unused = await listening(closed)
+    closed.close()
+    const lines: string[] = []
+    const connectionString = `esdb://127.0.0.1:${unused}?tls=false&maxDiscoverAttempts=1`
+    const opened = await openEventStoreDb({ connectionString, log: (line) => lines.push(line) })
+    const store = opened._unsafeUnwrap()
+    onTestFinished(() => store.close())
+    await expect.poll(() => lines.join()).toContain('nobody listens there')
+    expect((await store.ping())._unsafeUnwrapErr()).toMatchObject({
+      type: 'store_unavailable',
+      message: expect.stringContaining('nobody listens there'),
+    })
+  })
+})
+
+describe.skipIf(isMissing('openssl'))('certificates', () => {
+  let folder: string
+  const file = (name: string) => join(folder, name)
+  const openssl = (...args: string[]) =>
+    execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' })
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'retrai-certificates-'))
+    const make = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
+    for (const name of ['node', 'other']) {
+      const names = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=DNS:localhost']
+      openssl(...make, '-keyout', `${name}.key`, '-out', `${name}.pem`, '-days', '2', ...names)
+    }
+  })
+
+  afterAll(() => rm(folder, { recursive: true, force: true }))
+
+  async function tlsNode(): Promise<number> {
+    const [key, cert] = await Promise.all([readFile(file('node.key')), readFile(file('node.pem'))])
+    return listening(createTlsServer({ key, cert, ALPNProtocols: ['h2'] }))
+  }
+
+  test('of the right authority are accepted', async () => {
+    const port = await tlsNode()
+    expect(await problems(`esdb://localhost:${port}?tlsCAFile=${file('node.pem')}`)).toEqual([])
+  })
+
+  test('of an unknown or a wrong authority, or for other names, are explained', async () => {
+    const port = await tlsNode()
+    const [unknown] = await problems(`esdb://localhost:${port}`)
+    expect(unknown).toContain('Name the file of that authority with tlsCAFile')
+    const [wrong] = await problems(`esdb://localhost:${port}?tlsCAFile=${file('other.pem')}`)
+    expect(wrong).toContain('is not signed by the authority in tlsCAFile')
+    const [name] = await problems(`esdb://127.0.0.1:${port}?tlsCAFile=${file('node.pem')}`)
+    expect(name).toContain('its certificate is for other names')
+  })
+
+  test('a node with TLS is recognized behind a string that says tls=false', async () => {
+    const port = await tlsNode()
+    const [problem] = await problems(`esdb://localhost:${port}?tls=false`)
+    expect(problem).toContain('remove tls=false')
+  })
+})
+
+test.each([
+  [{ code: 16, message: 'x' }, 'does not accept the user name and password'],
+  [{ code: 7, message: 'x' }, 'lacks a right'],
+  [{ type: 'access-denied', message: 'x' }, 'lacks a right'],
+])('a refusal for want of rights (%j) names the setting and what is missing', (cause, text) => {
+  const expected = { type: 'store_failed', message: expect.stringContaining(text) }
+  expect(storeFailure(cause)).toMatchObject(expected)
+  expect(appendError(cause, { expected: 0, bytes: 1 })).toMatchObject(expected)
+})
