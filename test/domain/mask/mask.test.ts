@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createMask, type Mask } from '../../../src/domain/mask/mask.ts'
 import { KINDS } from '../../../src/domain/mask/rules.ts'
+import { expectLinearTime } from '../../support/linear-time.ts'
 import { FAKES, KEEPING, pem } from './fakes.ts'
 
 const known = createMask([])
@@ -306,16 +307,6 @@ describe('a text in pieces', () => {
   })
 })
 
-/** Milliseconds that the fastest of some tries takes. */
-function fastest(act: () => void): number {
-  const times = [1, 2, 3, 4, 5].map(() => {
-    const began = performance.now()
-    act()
-    return performance.now() - began
-  })
-  return Math.min(...times)
-}
-
 test.each([
   ['starts of URLs', '://'],
   ['URLs without an end', '://aaaaaaaa:bbbbbbbb'],
@@ -333,10 +324,6 @@ test.each([
   ['blanks', ' '],
   ['beginnings of an own secret', 'Zq9-own.key_'],
 ])('takes time in line with the length of the text: %s', (_, part) => {
-  const small = part.repeat(Math.ceil(50_000 / part.length))
-  const large = small.repeat(8)
-  mask.text(small)
-  const [one, eight] = [fastest(() => mask.text(small)), fastest(() => mask.text(large))]
-  // In theory 8 times as long; quadratic time would be 64 times.
-  expect(eight).toBeLessThan(25 * Math.max(one, 0.2))
+  const textOf = (length: number) => part.repeat(Math.ceil(length / part.length))
+  expectLinearTime(mask.text, textOf, 400_000)
 })

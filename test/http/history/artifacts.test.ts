@@ -109,7 +109,7 @@ describe('an artifact', () => {
     await printed(runId, 'a', sha256)
     const problem = await getProblem(server, `/api/runs/${runId}/artifacts/${sha256}`)
     expect(problem.code).toBe('artifact_not_found')
-    expect(problem.detail).toContain('does not have its file')
+    expect(problem.detail).toContain('it was redacted, or lost')
   })
 
   test('of an unknown run is unknown', async () => {

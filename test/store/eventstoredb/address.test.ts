@@ -83,7 +83,7 @@ describe('hosts are tried one by one', () => {
     ])
   })
 
-  test('a node without TLS is recognized behind a string that asks for TLS', async () => {
+  test('a node without TLS is recognized if the string asks for TLS', async () => {
     const { port } = await standIn()
     const [problem] = await problems(`esdb://127.0.0.1:${port}`)
     expect(problem).toContain('add tls=false')
@@ -143,7 +143,7 @@ describe.skipIf(isMissing('openssl'))('certificates', () => {
     expect(name).toContain('its certificate is for other names')
   })
 
-  test('a node with TLS is recognized behind a string that says tls=false', async () => {
+  test('a node with TLS is recognized if the string says tls=false', async () => {
     const port = await tlsNode()
     const [problem] = await problems(`esdb://localhost:${port}?tls=false`)
     expect(problem).toContain('remove tls=false')
