@@ -5,7 +5,7 @@ import { err, ok, Result } from 'neverthrow'
 import { messageOf } from '../../lib/message-of.ts'
 
 /** A connection string of EventStoreDB, or of KurrentDB, as EventStoreDB has been called since version 25. */
-export const CONNECTION_STRING = /^(?:esdb|kurrentdb)(\+discover)?:\/\//
+const CONNECTION_STRING = /^(?:esdb|kurrentdb)(\+discover)?:\/\//
 
 export type Host = { readonly name: string; readonly port: number }
 
