@@ -19,10 +19,10 @@ describeInBrowser('a server with a token', () => {
   test('is used for pages and live events until the tab is closed', async () => {
     const page = await open(`${server.url}/runs/${waiting}`)
     await page.getByRole('heading', { name: 'This server needs a token' }).waitFor()
-    await page.getByLabel('Token').fill('not the token at all')
+    await page.getByLabel('Token', { exact: true }).fill('not the token at all')
     await page.getByRole('button', { name: 'Continue' }).click()
     await page.getByText('The server does not accept this token.').waitFor()
-    await page.getByLabel('Token').fill(TOKEN)
+    await page.getByLabel('Token', { exact: true }).fill(TOKEN)
     await page.getByRole('button', { name: 'Continue' }).click()
     await page.getByTestId('connection').getByText('Live', { exact: true }).waitFor()
     await page.getByTestId('decide').waitFor()
@@ -36,7 +36,7 @@ describeInBrowser('a server with a token', () => {
     for (const role of ROLES) {
       const made = (await tokens.create({ name: `an-${role}`, role }))._unsafeUnwrap()
       const page = await open(`${server.url}/runs/${waiting}`)
-      await page.getByLabel('Token').fill(made.secret)
+      await page.getByLabel('Token', { exact: true }).fill(made.secret)
       await page.getByRole('button', { name: 'Continue' }).click()
       await page.getByTestId('connection').getByText('Live', { exact: true }).waitFor()
       expect(await page.getByTestId('who').textContent()).toBe(`an-${role} ${role}`)

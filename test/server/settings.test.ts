@@ -102,7 +102,7 @@ test('the place of the log can be read while another setting is not valid', () =
   const env = { RETRAI_PORT: 'x', RETRAI_DATA_DIR: '/elsewhere' }
   expect(readStorePlace({}, env)._unsafeUnwrap()).toEqual({ RETRAI_DATA_DIR: '/elsewhere' })
   expect(readStorePlace({ store: 'http://x' }, env)._unsafeUnwrapErr()).toBe(
-    'These settings are not valid:\n  --store (EVENTSTORE_URL): must be a connection string that begins with esdb://',
+    'These settings are not valid:\n  --store (EVENTSTORE_URL): must be a connection string that begins with esdb:// or kurrentdb://',
   )
 })
 
