@@ -35,7 +35,18 @@ async function attack(
   const folder = await realpath(await mkdtemp(join(tmpdir(), 'retrai-attacks-')))
   const [file, ...rest] = isRoot
     ? [
-        ...['unshare', '--mount', '--propagation', 'private', 'sh', '-ec', MOUNT, 'sh'],
+        ...[
+          'unshare',
+          '--mount',
+          '--uts',
+          '--ipc',
+          '--propagation',
+          'private',
+          'sh',
+          '-ec',
+          MOUNT,
+          'sh',
+        ],
         ...[folder, ROOT, dirname(dirname(process.execPath)), String(uid ?? 0), ...args],
       ]
     : [process.execPath, ...args]
