@@ -43,7 +43,7 @@ export function readAddress(connectionString: string): Result<Address, string> {
 }
 
 const UNENCODED =
-  'the user name or the password is not encoded. Write %40 for @, %3A for : and %2F for / in them, as in esdb://user:p%40ss@host:2113'
+  'the user name or the password is not encoded. Write %40 for @, %3A for : and %2F for / in them'
 
 /** The text before and after the first separator. */
 function splitOnce(text: string, separator: string): readonly [string, string] {

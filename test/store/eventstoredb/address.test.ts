@@ -42,7 +42,7 @@ describe('a connection string', () => {
       const connectionString = `esdb://admin:${password}@127.0.0.1:2113?tls=false`
       const { message } = (await openEventStoreDb({ connectionString }))._unsafeUnwrapErr()
       expect(message).toContain('%40 for @')
-      expect(message.replace('esdb://user:p%40ss@host:2113', '')).not.toContain(password)
+      expect(message).not.toContain(password)
     },
   )
 
