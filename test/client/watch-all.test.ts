@@ -69,16 +69,18 @@ describe('a watch of all runs', () => {
     const [ended, open] = await twoRuns()
     const caughtUp: (string | null)[] = []
     const seen: FeedEvent[] = []
+    let work: Promise<void> | undefined
     for await (const event of client().watchAll({
       ...ALL,
       onCaughtUp: (cursor) => {
         caughtUp.push(cursor)
-        void agentDoes(server, open, ...iteration(true))
+        work = agentDoes(server, open, ...iteration(true))
       },
     })) {
       seen.push(event)
       if (event.run_id === open && event.kind === 'run_end') break
     }
+    await work
     const [first, second] = [ended, open].map((id) => seen.filter(({ run_id }) => run_id === id))
     for (const run of [first, second]) {
       expect(run?.map(({ seq }) => seq)).toEqual(run?.map((_, index) => index))
@@ -117,8 +119,12 @@ describe('a watch of all runs', () => {
     const all = await take(client().watchAll(ALL), 10)
     const after = all[3]?.cursor
     expect(await take(client().watchAll({ ...ALL, after }), 6)).toEqual(all.slice(4))
-    const onCaughtUp = () => void agentDoes(server, open, ...iteration(false))
+    let work: Promise<void> | undefined
+    const onCaughtUp = () => {
+      work = agentDoes(server, open, ...iteration(false))
+    }
     const [next] = await take(client().watchAll({ ...ALL, after: 'end', onCaughtUp }), 1)
+    await work
     expect(next).toMatchObject({ run_id: open, seq: 3 })
   })
 
@@ -140,13 +146,14 @@ describe('a watch of all runs', () => {
     cleanups.push(() => proxy.stop())
     const states: WatchState[] = []
     let caughtUp = 0
+    let work: Promise<void> | undefined
     const [next] = await take(
       client(proxy.url).watchAll({
         ...ALL,
         after: 'end',
         onState: (state) => {
           states.push(state)
-          if (state === 'reconnecting') void agentDoes(server, open, ...iteration(false))
+          if (state === 'reconnecting') work = agentDoes(server, open, ...iteration(false))
         },
         onCaughtUp: () => {
           caughtUp += 1
@@ -155,16 +162,21 @@ describe('a watch of all runs', () => {
       }),
       1,
     )
+    await work
     expect(next).toMatchObject({ run_id: open, seq: 3 })
     expect(states).toEqual(['connecting', 'live', 'reconnecting', 'live', 'closed'])
   })
 
   test('of an empty log waits for its first record', async () => {
+    const cursors: (string | null)[] = []
+    let created: Promise<string> | undefined
     const onCaughtUp = (cursor: string | null) => {
-      expect(cursor).toBeNull()
-      void createRun(server)
+      cursors.push(cursor)
+      created = createRun(server)
     }
     const [first] = await take(client().watchAll({ ...ALL, after: 'end', onCaughtUp }), 1)
+    await created
+    expect(cursors).toEqual([null])
     expect(first).toMatchObject({ kind: 'run_created', seq: 0 })
   })
 

@@ -121,14 +121,16 @@ describe('a watch', () => {
     await agentDoes(server, runId, CLAIM, ...iteration(false))
     const head = await headOf(server, runId)
     const seen: (number | string)[] = []
+    let work: Promise<void> | undefined
     const watched = client().watch(runId, {
       kinds: 'all',
       onCaughtUp: (seq) => {
         seen.push(`caught up with ${seq}`)
-        if (seq === head) void agentDoes(server, runId, ...iteration(true))
+        if (seq === head) work = agentDoes(server, runId, ...iteration(true))
       },
     })
     for await (const { seq } of watched) seen.push(seq)
+    await work
     expect(seen.slice(0, head + 3)).toEqual([
       ...Array.from({ length: head + 1 }, (_, seq) => seq),
       `caught up with ${head}`,
@@ -148,12 +150,14 @@ describe('a watch', () => {
     const proxy = await startCuttingProxy(server.port)
     cleanups.push(() => proxy.stop())
     const caughtUp: number[] = []
+    let work: Promise<void> | undefined
     const onCaughtUp = (seq: number) => {
       if (caughtUp.push(seq) === 1) proxy.cut()
-      else void agentDoes(server, runId, CLAIM, ...iteration(true))
+      else work = agentDoes(server, runId, CLAIM, ...iteration(true))
     }
     // No event of the history is selected, so only the notice at its end moves the cursor.
     const seen = await collect(client(proxy.url).watch(runId, { kinds: ['run_end'], onCaughtUp }))
+    await work
     expect(seen.map(({ kind }) => kind)).toEqual(['run_end'])
     expect(caughtUp).toEqual([0, 0])
   })
