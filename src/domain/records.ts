@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { IsolationDifference, IsolationPolicy, KilledBy } from './isolation.ts'
 import { ConfigChanges, RunConfig } from './run-config.ts'
 
 const count = z.int().nonnegative()
@@ -48,6 +49,8 @@ const payloads = {
     /** Why the run was started, if the person gave a reason. */
     reason: z.string().exactOptional(),
     idempotency: Idempotency.exactOptional(),
+    /** How the commands of the run are isolated. Records of earlier versions do not have it. */
+    isolation: IsolationPolicy.exactOptional(),
   }),
   run_claimed: z.strictObject({
     claimant: z.string(),
@@ -96,6 +99,10 @@ const payloads = {
     bytes: count,
     truncated: z.boolean(),
     sha256: z.string().nullable(),
+    /** What ended its command, if the command did not end by itself. */
+    killed_by: KilledBy.exactOptional(),
+    /** Where its commands were isolated in another way than `run_created` says. */
+    isolation: IsolationDifference.exactOptional(),
   }),
   goal_check: z.strictObject({
     achieved: z.boolean(),
@@ -103,6 +110,8 @@ const payloads = {
     /** What the check printed, shortened; the model reads it. */
     details: z.string(),
     duration_ms: count,
+    killed_by: KilledBy.exactOptional(),
+    isolation: IsolationDifference.exactOptional(),
   }),
   iteration_complete: z.strictObject({ iteration: count, tokens: count, cost_usd: cost }),
   human_check_required: z.strictObject({ iteration: count, summary: z.string() }),

@@ -1,8 +1,8 @@
 import { isAbsolute, resolve } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
+import { LEVELS } from '../domain/isolation.ts'
 import type { OwnSecret } from '../domain/mask/own-secrets.ts'
-import { LEVELS } from '../runner/isolation/sandbox.ts'
 import { CrashAt } from './crash-points.ts'
 import { defaultDataDir } from './data-folder.ts'
 

@@ -13,11 +13,8 @@ import {
   readlinkSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import type { Level } from '../../domain/isolation.ts'
 import { messageOf } from '../../lib/message-of.ts'
-
-/** How commands are isolated, best first; docs/security.md says what each level promises. */
-export const LEVELS = ['namespaces', 'landlock', 'uid', 'none'] as const
-export type Level = (typeof LEVELS)[number]
 
 /** What an isolated command sees and may do, as the runner needs it. */
 export type Sandbox = {

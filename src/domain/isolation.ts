@@ -1,0 +1,70 @@
+import * as z from 'zod'
+
+/** How commands are isolated, the strictest first; docs/security.md says what each level promises. */
+export const LEVELS = ['namespaces', 'landlock', 'uid', 'none'] as const
+export const Level = z.enum(LEVELS)
+export type Level = z.infer<typeof Level>
+
+/** What ends a command, beside itself. `time`, `memory`, `processes`, `disk` and `output` are limits. */
+export const KilledBy = z.enum(['time', 'memory', 'processes', 'disk', 'output', 'abort'])
+export type KilledBy = z.infer<typeof KilledBy>
+
+const count = z.int().nonnegative()
+
+/** The limits of a command. A limit that is left out is not kept at the level of the policy. */
+const Limits = z
+  .strictObject({
+    /** Of all its processes together, and who keeps the limit: the kernel, or a look at them several times a second. */
+    memory_bytes: count.exactOptional(),
+    memory_by: z.enum(['cgroup', 'watch']).exactOptional(),
+    processes: count.exactOptional(),
+    output_bytes: count.exactOptional(),
+    /** Of one file that it writes. */
+    file_bytes: count.exactOptional(),
+    /** Of its home and its temporary files together. */
+    home_bytes: count.exactOptional(),
+    /** The free space on the disk of the project below which it is ended. */
+    free_disk_bytes: count.exactOptional(),
+  })
+  .readonly()
+
+/**
+ * What the commands of a run may see and do. Its paths are roles, so that the policies of runs can be compared:
+ * `project`, `home`, `tmp`, `report` (of a goal check), `system:/usr`, `tools:~/.nvm`; in `protected`, relative to the project.
+ */
+export const IsolationPolicy = z
+  .strictObject({
+    /** `refused`: the server ran no commands when the run was created. */
+    level: z.enum([...LEVELS, 'refused']),
+    /** The level that the request asked for; commands are refused where it cannot be kept. */
+    at_least: Level.exactOptional(),
+    /** `host`: the network of the server. */
+    network: z.enum(['none', 'allow-list', 'full', 'host']),
+    /** What commands may connect to, if `network` is `allow-list`. */
+    hosts: z.array(z.string()).readonly().exactOptional(),
+    visible: z.array(z.string()).readonly(),
+    writable: z.array(z.string()).readonly(),
+    protected: z.array(z.string()).readonly(),
+    limits: Limits,
+    /** SHA-256 (hex) of the arguments that make the isolation, with roles in the place of paths. */
+    policy_sha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits'),
+  })
+  .readonly()
+export type IsolationPolicy = z.infer<typeof IsolationPolicy>
+
+const { at_least: _, ...differing } = IsolationPolicy.unwrap().shape
+
+/** Where a command was isolated in another way than `run_created` says. What is not named was the same. */
+export const IsolationDifference = z
+  .strictObject({
+    level: differing.level.exactOptional(),
+    network: differing.network.exactOptional(),
+    hosts: differing.hosts,
+    visible: differing.visible.exactOptional(),
+    writable: differing.writable.exactOptional(),
+    protected: differing.protected.exactOptional(),
+    limits: differing.limits.exactOptional(),
+    policy_sha256: differing.policy_sha256.exactOptional(),
+  })
+  .readonly()
+export type IsolationDifference = z.infer<typeof IsolationDifference>
