@@ -26,7 +26,7 @@ const app = await buildApp({
   planRun: () => {
     throw new Error('no run is started here')
   },
-  missingKey: () => null,
+  changeProblems: async () => [],
   clock: now,
   defaults: { cwd: folder, model_name: 'none', max_iterations: 1 },
   ready: async () => ({ ready: true, checks: {} }),

@@ -51,7 +51,6 @@ function instantModels(): Models {
         costUsd: null,
       })
     },
-    missingKey: () => null,
     contextBudget: async () => 100_000,
   }
 }

@@ -4,6 +4,7 @@
  */
 
 import { systemPrompt } from '../../src/agent/goals/prompt.ts'
+import { createCatalogue } from '../../src/agent/model/catalogue.ts'
 import { planRun } from '../../src/agent/plan-run.ts'
 import { Auth } from '../../src/auth/auth.ts'
 import { buildApp } from '../../src/http/app.ts'
@@ -14,6 +15,7 @@ import { now, Service } from './service.ts'
 const [folder = '', modelUrl = ''] = process.argv.slice(2)
 const effects = realEffects(modelUrl, folder)
 const { models } = effects
+const catalogue = createCatalogue({ llmBaseUrl: modelUrl })
 const goals = [idleGoal]
 const ceilings = { max_cost_usd: null, max_tokens: null, max_seconds: null }
 const service = await Service.open(folder, effects)
@@ -27,8 +29,9 @@ const app = await buildApp({
   contextBudget: models.contextBudget,
   tools: effects.toolbox.specs,
   goals,
-  planRun: (request) => planRun(request, { goals, models, systemPrompt, ceilings, dataDir: null }),
-  missingKey: models.missingKey,
+  planRun: (request) =>
+    planRun(request, { goals, models: catalogue, systemPrompt, ceilings, dataDir: null }),
+  changeProblems: async () => [],
   clock: now,
   defaults: { cwd: folder, model_name: 'scripted-model', max_iterations: 20 },
   ready: async () => ({ ready: true, checks: {} }),

@@ -2,11 +2,11 @@ import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { maskPayload } from '../domain/mask/mask-payload.ts'
-import type { RunConfig } from '../domain/run-config.ts'
+import type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
 import { processMask } from '../log/masking.ts'
 import { dataFolderProblem } from './data-folder.ts'
 import type { Goal } from './goals/goal.ts'
-import type { Models } from './model/model.ts'
+import type { ModelCatalogue } from './model/catalogue.ts'
 
 /** A problem with one field of a request, for its author. */
 export type Problem = { readonly field: string; readonly message: string }
@@ -19,7 +19,7 @@ export type Ceilings = Pick<RunConfig, 'max_cost_usd' | 'max_tokens' | 'max_seco
 
 type PlanDeps = {
   readonly goals: readonly Goal[]
-  readonly models: Pick<Models, 'missingKey'>
+  readonly models: Pick<ModelCatalogue, 'problem'>
   readonly ceilings: Ceilings
   /** The server's data folder, which no project may contain; null if there is none. */
   readonly dataDir: string | null
@@ -76,11 +76,19 @@ async function folderProblems(cwd: string, dataDir: string | null): Promise<Prob
   }
 }
 
-function modelProblems(modelName: string, models: Pick<Models, 'missingKey'>): Problem[] {
-  const missing = models.missingKey(modelName)
-  if (missing === null) return []
-  const message = `The model "${modelName}" needs ${missing}, which is not set. Set it in the server's environment and restart the server, or choose another model.`
-  return [{ field: 'model_name', message }]
+/** What is wrong with a change to the configuration of a run. */
+export async function changeProblems(
+  { model_name }: ConfigChanges,
+  models: Pick<ModelCatalogue, 'problem'>,
+): Promise<readonly Problem[]> {
+  return model_name === undefined ? [] : modelProblems(model_name, models)
+}
+
+function modelProblems(modelName: string, models: Pick<ModelCatalogue, 'problem'>): Problem[] {
+  const problem = models.problem(modelName)
+  return problem === null
+    ? []
+    : [{ field: 'model_name', message: `The model "${modelName}" ${problem}` }]
 }
 
 /**

@@ -8,7 +8,7 @@ import type { FieldProblem } from '../api/problems.ts'
 import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import type { Audit } from '../audit/audit.ts'
 import type { Auth } from '../auth/auth.ts'
-import type { RunConfig } from '../domain/run-config.ts'
+import type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
 import type { Author } from '../log/run-log.ts'
 import type { Checkpoint } from '../projections/batch.ts'
 import type { ReadModel } from '../projections/read-model.ts'
@@ -72,8 +72,8 @@ export type AppDeps = {
   readonly goals: readonly { readonly name: string; readonly description: string }[]
   /** Checks what only the agent knows, and returns all problems at once. */
   readonly planRun: (request: RunRequest) => ResultAsync<PlannedRun, readonly FieldProblem[]>
-  /** The environment variable that a model needs and that is not set; null if the model can be used. */
-  readonly missingKey: (modelName: string) => string | null
+  /** Checks what only the agent knows of a change to the configuration of a run. */
+  readonly changeProblems: (changes: ConfigChanges) => Promise<readonly FieldProblem[]>
   /** Seconds since the epoch. */
   readonly clock: () => number
   readonly defaults: Pick<RunConfig, 'cwd' | 'model_name' | 'max_iterations'>

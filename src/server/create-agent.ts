@@ -3,6 +3,8 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { findGoal } from '../agent/goals/catalogue.ts'
 import { createModels } from '../agent/model/models.ts'
+import { keysFrom } from '../agent/model/providers.ts'
+import type { ModelSettings } from '../agent/model/routing.ts'
 import type { Resources } from '../agent/resources.ts'
 import type { Effects } from '../agent/run-loop.ts'
 import { Supervisor } from '../agent/supervisor.ts'
@@ -19,6 +21,16 @@ const MIB = 1024 * 1024
 
 /** Goal checks write here. What a killed server leaves, the next start removes. */
 export const REPORTS_FOLDER = 'checks'
+
+/** The settings of models, without the names of their variables. */
+export const modelSettings = (settings: Settings): ModelSettings => ({
+  ...keysFrom(settings),
+  model: settings.RETRAI_MODEL,
+  llmBaseUrl: settings.RETRAI_LLM_BASE_URL,
+  llmApiKey: settings.RETRAI_LLM_API_KEY,
+  openaiBaseUrl: settings.OPENAI_BASE_URL,
+  ollamaUrl: settings.OLLAMA_HOST,
+})
 
 /** All effects of runs on the world. */
 export function createEffects(
@@ -40,15 +52,7 @@ export function createEffects(
   )
   const reportsDir = isolation.scratchDir ?? join(settings.RETRAI_DATA_DIR, REPORTS_FOLDER)
   const effects: Effects = {
-    models: createModels({
-      llmBaseUrl: settings.RETRAI_LLM_BASE_URL,
-      llmApiKey: settings.RETRAI_LLM_API_KEY,
-      anthropicApiKey: settings.ANTHROPIC_API_KEY,
-      geminiApiKey: settings.GEMINI_API_KEY,
-      openaiApiKey: settings.OPENAI_API_KEY,
-      openaiBaseUrl: settings.OPENAI_BASE_URL,
-      ollamaUrl: settings.OLLAMA_HOST,
-    }),
+    models: createModels(modelSettings(settings)),
     toolbox: createToolbox({
       runCommand,
       artifacts,

@@ -1,6 +1,7 @@
 import { goals } from '../agent/goals/catalogue.ts'
 import { systemPrompt } from '../agent/goals/prompt.ts'
-import { planRun } from '../agent/plan-run.ts'
+import type { ModelCatalogue } from '../agent/model/catalogue.ts'
+import { changeProblems, planRun } from '../agent/plan-run.ts'
 import type { Resources } from '../agent/resources.ts'
 import type { Effects } from '../agent/run-loop.ts'
 import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
@@ -23,6 +24,7 @@ export function createApp(
     keyring,
     auth,
     effects: { models, toolbox },
+    catalogue,
     resources,
     isolation,
     redactions,
@@ -32,6 +34,7 @@ export function createApp(
     readonly keyring: Keyring
     readonly auth: Auth
     readonly effects: Effects
+    readonly catalogue: ModelCatalogue
     readonly resources: Resources
     readonly isolation: Pick<Isolation, 'level' | 'detail'>
     readonly redactions: Redactions
@@ -56,10 +59,11 @@ export function createApp(
     contextBudget: (modelName) => models.contextBudget(modelName),
     tools: toolbox.specs,
     goals,
-    planRun: (request) => planRun(request, { goals, models, systemPrompt, ceilings, dataDir }),
-    missingKey: (modelName) => models.missingKey(modelName),
+    planRun: (request) =>
+      planRun(request, { goals, models: catalogue, systemPrompt, ceilings, dataDir }),
+    changeProblems: (changes) => changeProblems(changes, catalogue),
     clock: now,
-    defaults: { cwd: process.cwd(), model_name: 'claude-sonnet-4-6', max_iterations: 20 },
+    defaults: { cwd: process.cwd(), model_name: catalogue.default.name, max_iterations: 20 },
     ready: () => readiness(store, readModel, projector, { integrity, resources, isolation }),
     auth,
     redactions,

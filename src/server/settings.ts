@@ -1,6 +1,7 @@
 import { isAbsolute, resolve } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
+import { KEY_VARIABLES } from '../agent/model/providers.ts'
 import { LEVELS } from '../domain/isolation.ts'
 import type { OwnSecret } from '../domain/mask/own-secrets.ts'
 import { CrashAt } from './crash-points.ts'
@@ -105,9 +106,19 @@ const Settings = z.strictObject({
   /** An endpoint for every model, whatever its name. */
   RETRAI_LLM_BASE_URL: modelUrl('RETRAI_LLM_API_KEY').optional(),
   RETRAI_LLM_API_KEY: text.optional(),
+  /** The model of runs that name none. */
+  RETRAI_MODEL: text.optional(),
   ANTHROPIC_API_KEY: text.optional(),
   GEMINI_API_KEY: text.optional(),
   OPENAI_API_KEY: text.optional(),
+  XAI_API_KEY: text.optional(),
+  DEEPSEEK_API_KEY: text.optional(),
+  GROQ_API_KEY: text.optional(),
+  MISTRAL_API_KEY: text.optional(),
+  MOONSHOT_API_KEY: text.optional(),
+  ZAI_API_KEY: text.optional(),
+  DASHSCOPE_API_KEY: text.optional(),
+  OPENROUTER_API_KEY: text.optional(),
   OPENAI_BASE_URL: modelUrl('OPENAI_API_KEY').optional(),
   OLLAMA_HOST: ollamaUrl.optional(),
   /** For tests only: where this server kills itself. */
@@ -117,7 +128,7 @@ export type Settings = Readonly<z.infer<typeof Settings>>
 
 const SECRETS = [
   ...(['RETRAI_TOKEN', 'RETRAI_LLM_API_KEY'] as const),
-  ...(['ANTHROPIC_API_KEY', 'GEMINI_API_KEY', 'OPENAI_API_KEY'] as const),
+  ...KEY_VARIABLES,
 ] satisfies (keyof Settings)[]
 
 /** The secrets among the settings, each with the name of its variable. */

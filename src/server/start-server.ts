@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path'
 import { err, fromThrowable, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
 import { clearReports } from '../agent/goals/report-folder.ts'
+import { createCatalogue, type ModelCatalogue } from '../agent/model/catalogue.ts'
 import { Resources } from '../agent/resources.ts'
 import { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import { IMPORTS_FOLDER, pendingImports } from '../audit/bundle/pending-imports.ts'
@@ -13,7 +14,7 @@ import { openReadModel } from '../projections/sqlite-read-model.ts'
 import { chooseIsolation } from '../runner/isolation/isolation.ts'
 import { canLimitMemory } from '../runner/memory-watch.ts'
 import { Runner } from '../runner/runner.ts'
-import { createEffects, createSupervisor, REPORTS_FOLDER } from './create-agent.ts'
+import { createEffects, createSupervisor, modelSettings, REPORTS_FOLDER } from './create-agent.ts'
 import { createApp } from './create-app.ts'
 import {
   cleanStops,
@@ -143,10 +144,13 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
     options.verify,
   )
   opened.defer(() => integrity.stop())
+  const catalogue = createCatalogue(modelSettings(settings))
+  reportDefaultModel(catalogue, log)
   const app = await createApp(parts, {
     keyring: keyring.value,
     auth: auth.value,
     effects,
+    catalogue,
     resources,
     isolation,
     redactions,
@@ -191,6 +195,18 @@ function warnOfShortSecrets(settings: Settings, log: Logger): void {
     log.warn(
       { setting },
       'this secret is too short to be masked in the records of runs: choose a longer one',
+    )
+  }
+}
+
+/** Logs which model a run has that names none, and why. */
+function reportDefaultModel({ default: { name, reason, problem } }: ModelCatalogue, log: Logger) {
+  const fields = { model: name, why: reason }
+  if (problem === null) log.info(fields, 'runs that name no model use this one')
+  else {
+    log.warn(
+      { ...fields, problem: `The model "${name}" ${problem}` },
+      'runs that name no model are refused: set the key of a provider, or set RETRAI_MODEL',
     )
   }
 }

@@ -33,7 +33,7 @@ const plan = (changes: Partial<RunRequest> = {}, ceilings = NO_CEILINGS as Ceili
     },
     {
       goals,
-      models: { missingKey: (name) => (name === 'gpt-5' ? 'OPENAI_API_KEY' : null) },
+      models: { problem: (name) => (name === 'gpt-5' ? 'needs OPENAI_API_KEY.' : null) },
       ceilings,
       dataDir: join(data, 'data'),
       systemPrompt: (goal) => `Reach ${goal.name}`,
@@ -52,7 +52,7 @@ test('all problems are named together', async () => {
   expect(named.map(({ field }) => field)).toEqual(['goal', 'cwd', 'model_name'])
   expect(named[0]?.message).toContain('pytest, pyright, npm-test')
   expect(named[1]?.message).toContain('/does/not/exist does not exist')
-  expect(named[2]?.message).toContain('OPENAI_API_KEY')
+  expect(named[2]?.message).toBe('The model "gpt-5" needs OPENAI_API_KEY.')
 })
 
 test('a file is not a folder', async () => {

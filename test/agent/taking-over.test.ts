@@ -63,7 +63,6 @@ function idleEffects(until: Promise<unknown>, asked: () => void): Effects {
         asked()
         return okAsync({ ...reply, inputTokens: 1, outputTokens: 1 })
       },
-      missingKey: () => null,
       contextBudget: async () => 1000,
     },
     toolbox: {

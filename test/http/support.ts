@@ -131,7 +131,10 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
     tools: [],
     goals: GOALS,
     planRun,
-    missingKey: (name) => (name.startsWith('gemini') ? 'GEMINI_API_KEY' : null),
+    changeProblems: async ({ model_name }) =>
+      model_name?.startsWith('gemini')
+        ? [{ field: 'model_name', message: 'This model needs GEMINI_API_KEY.' }]
+        : [],
     clock,
     defaults: { cwd: '/', model_name: 'claude-sonnet-4-6', max_iterations: 20 },
     ready: async () => ({ ready: true, checks: { store: { ok: true } } }),

@@ -16,7 +16,14 @@ import type { ModelFailure, ModelReply, ModelRequest } from './model.ts'
 import { costUsd } from './prices.ts'
 import { Completion, parseJson, readCompletion } from './reply.ts'
 import { toRequestBody } from './request.ts'
-import { type Endpoint, KEY_OF, type ModelSettings, type Route, route } from './routing.ts'
+import {
+  type Endpoint,
+  keysOf,
+  keyVariable,
+  type ModelSettings,
+  type Route,
+  route,
+} from './routing.ts'
 
 /** Longer than any deadline of this server, so that only `withDeadline` decides. */
 const NEVER_MS = 2 ** 31 - 1
@@ -105,14 +112,13 @@ type Complete = (
  * byte for at most 5 minutes.
  */
 export function createChatCompletions(settings: ModelSettings, timeoutMs: number): Complete {
-  const { llmApiKey, anthropicApiKey, geminiApiKey, openaiApiKey } = settings
-  const quote = quoter([llmApiKey, anthropicApiKey, geminiApiKey, openaiApiKey])
+  const quote = quoter(keysOf(settings))
   const clientOf = clientPool()
 
   return async (request, signal) => {
     const target = route(request.modelName, settings)
     const { endpoint, model } = target
-    const keyName = KEY_OF[endpoint.provider]
+    const keyName = keyVariable(endpoint.provider)
     const call: CallInfo = { host: hostOf(endpoint), model, keyName, quote }
     const body = toRequestBody(request, target)
     const client = clientOf(endpoint)

@@ -119,9 +119,8 @@ const MIN_KEY_LENGTH = 4
  * Returns a function that turns foreign text into a short line without `keys` and other known secrets. They are removed
  * before the line is shortened, because half of one would not be recognized.
  */
-export function quoter(keys: readonly (string | undefined)[]): (text: string) => string {
+export function quoter(keys: readonly string[]): (text: string) => string {
   const secrets = keys
-    .filter((key) => key !== undefined)
     .filter((key) => key.length >= MIN_KEY_LENGTH)
     .toSorted((a, b) => b.length - a.length)
   return (text) => {

@@ -36,8 +36,6 @@ export type ModelFailure =
 /** The models that runs may name. One attempt per call: the run loop records it and retries. */
 export interface Models {
   complete(request: ModelRequest, signal: AbortSignal): ResultAsync<ModelReply, ModelFailure>
-  /** The environment variable that this model needs and that is not set; null if the model can be called. */
-  missingKey(modelName: string): string | null
   /** The most tokens of conversation to send: the model's context window without room for its reply. */
   contextBudget(modelName: string): Promise<number>
 }

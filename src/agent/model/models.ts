@@ -24,7 +24,6 @@ export function createModels(
       loading ??= load()
       return new ResultAsync(loading.then((complete) => complete(request, signal)))
     },
-    missingKey: (modelName) => route(modelName, settings).missingKey,
     contextBudget: async (modelName) => {
       const { contextBudget } = await import('./prices.ts')
       return contextBudget(route(modelName, settings))

@@ -1,77 +1,109 @@
+import {
+  keyOf,
+  PROVIDER_NAMES,
+  PROVIDERS,
+  type ProviderKeys,
+  type ProviderName,
+  providerIn,
+} from './providers.ts'
+
 /** The endpoints of models and their keys. `src/server/settings.ts` reads and checks both. */
-export type ModelSettings = {
+export type ModelSettings = ProviderKeys & {
+  /** The model of runs that name none. */
+  readonly model?: string | undefined
   /** An endpoint for every model, whatever its name. */
   readonly llmBaseUrl?: string | undefined
   readonly llmApiKey?: string | undefined
-  readonly anthropicApiKey?: string | undefined
-  readonly geminiApiKey?: string | undefined
-  readonly openaiApiKey?: string | undefined
   readonly openaiBaseUrl?: string | undefined
   readonly ollamaUrl?: string | undefined
 }
 
-/** An endpoint for the OpenAI chat completions protocol. */
+/** The address that a model is called at. */
 export type Endpoint = {
-  readonly provider: 'custom' | 'anthropic' | 'google' | 'ollama' | 'openai'
+  readonly provider: 'custom' | ProviderName
   readonly baseUrl: string
   readonly apiKey: string | null
 }
 
-/** The environment variables of the keys; Ollama needs none. */
-export const KEY_OF: Readonly<Record<Endpoint['provider'], string | null>> = {
-  custom: 'RETRAI_LLM_API_KEY',
-  anthropic: 'ANTHROPIC_API_KEY',
-  google: 'GEMINI_API_KEY',
-  ollama: null,
-  openai: 'OPENAI_API_KEY',
-}
+/** The environment variable of an endpoint's key; null if it needs none. */
+export const keyVariable = (provider: Endpoint['provider']): string | null =>
+  provider === 'custom' ? 'RETRAI_LLM_API_KEY' : (PROVIDERS[provider].key?.variable ?? null)
+
+/** The keys of all endpoints. */
+export const keysOf = (settings: ModelSettings): string[] =>
+  [settings.llmApiKey, ...PROVIDER_NAMES.map((name) => keyOf(name, settings))].filter(
+    (key) => key !== undefined,
+  )
 
 export type Route = {
   readonly endpoint: Endpoint
   /** The model's name at this endpoint. */
   readonly model: string
-  /** The environment variable that must be set first; null if the model can be called. */
-  readonly missingKey: string | null
+  /** Why the model cannot be called with these settings, and what to do; null if it can be called. */
+  readonly problem: string | null
 }
 
-const ANTHROPIC_URL = 'https://api.anthropic.com/v1/'
-const GOOGLE_URL = 'https://generativelanguage.googleapis.com/v1beta/openai/'
-const OPENAI_URL = 'https://api.openai.com/v1'
-const OLLAMA_PREFIX = 'ollama/'
-const OLLAMA_URL = 'http://127.0.0.1:11434/v1'
-
-/** Finds the endpoint of a model by its name. */
+/**
+ * Finds the endpoint of a model by its name: `provider/model`, or one of the names without a provider, which are those
+ * of Anthropic, Google and OpenAI. RETRAI_LLM_BASE_URL takes every name. OPENAI_BASE_URL takes each name that belongs
+ * to no other provider whose key is set, with its slashes, because models of an own endpoint often have them.
+ */
 export function route(modelName: string, settings: ModelSettings): Route {
-  const { llmBaseUrl, llmApiKey, openaiBaseUrl } = settings
-  if (llmBaseUrl !== undefined) return keyless('custom', llmBaseUrl, modelName, llmApiKey)
-  if (modelName.startsWith('claude-')) {
-    return keyed('anthropic', ANTHROPIC_URL, modelName, settings.anthropicApiKey)
+  const { llmBaseUrl, llmApiKey = null } = settings
+  if (llmBaseUrl !== undefined) {
+    return routeTo({ provider: 'custom', baseUrl: llmBaseUrl, apiKey: llmApiKey }, modelName)
   }
-  if (modelName.startsWith('gemini')) {
-    return keyed('google', GOOGLE_URL, modelName, settings.geminiApiKey)
+  if (modelName.startsWith('claude-')) return toProvider('anthropic', modelName, settings)
+  if (!modelName.includes('/')) {
+    const name = modelName.startsWith('gemini') ? 'google' : 'openai'
+    return toProvider(name, modelName, settings)
   }
-  if (modelName.startsWith(OLLAMA_PREFIX)) {
-    const model = modelName.slice(OLLAMA_PREFIX.length)
-    return keyless('ollama', settings.ollamaUrl ?? OLLAMA_URL, model, undefined)
+  const named = providerIn(modelName)
+  if (ownEndpoint(settings) && !isSet(named?.name, settings)) {
+    return toProvider('openai', modelName, settings)
   }
-  return keyed('openai', openaiBaseUrl ?? OPENAI_URL, modelName, settings.openaiApiKey)
+  if (named === null) return unknownProvider(modelName, settings)
+  return toProvider(named.name, named.model, settings)
 }
 
-function keyless(
-  provider: Endpoint['provider'],
-  baseUrl: string,
-  model: string,
-  apiKey: string | undefined,
-): Route {
-  return { endpoint: { provider, baseUrl, apiKey: apiKey ?? null }, model, missingKey: null }
+/** Whether OPENAI_BASE_URL names another endpoint than OpenAI's. */
+function ownEndpoint({ openaiBaseUrl }: ModelSettings): boolean {
+  if (openaiBaseUrl === undefined) return false
+  return URL.parse(openaiBaseUrl)?.host !== new URL(PROVIDERS.openai.baseUrl).host
 }
 
-function keyed(
-  provider: Endpoint['provider'],
-  baseUrl: string,
-  model: string,
-  apiKey: string | undefined,
-): Route {
-  const missingKey = apiKey === undefined ? KEY_OF[provider] : null
-  return { endpoint: { provider, baseUrl, apiKey: apiKey ?? null }, model, missingKey }
+/** Whether a provider can be called. At an own endpoint, the key of OpenAI is the key of that endpoint. */
+function isSet(name: ProviderName | undefined, settings: ModelSettings): boolean {
+  if (name === undefined || name === 'openai') return false
+  return PROVIDERS[name].key === null || keyOf(name, settings) !== undefined
+}
+
+function toProvider(name: ProviderName, model: string, settings: ModelSettings): Route {
+  const apiKey = keyOf(name, settings) ?? null
+  const target = routeTo({ provider: name, baseUrl: baseUrlOf(name, settings), apiKey }, model)
+  const variable = keyVariable(name)
+  if (variable !== null && apiKey === null) {
+    const problem = `needs ${variable}, which is not set. Set it in the server's environment and restart the server, or choose another model.`
+    return { ...target, problem }
+  }
+  return target
+}
+
+function baseUrlOf(name: ProviderName, { openaiBaseUrl, ollamaUrl }: ModelSettings): string {
+  const own = { openai: openaiBaseUrl, ollama: ollamaUrl }
+  return (name === 'openai' || name === 'ollama' ? own[name] : undefined) ?? PROVIDERS[name].baseUrl
+}
+
+function unknownProvider(modelName: string, settings: ModelSettings): Route {
+  const prefixes = PROVIDER_NAMES.map((name) => `${PROVIDERS[name].prefix}/…`).join(', ')
+  const problem = `names a provider that this server does not know. Begin it with one of ${prefixes}, or set OPENAI_BASE_URL or RETRAI_LLM_BASE_URL to the address of an OpenAI-compatible endpoint that has this model.`
+  return { ...toProvider('openai', modelName, settings), problem }
+}
+
+function routeTo(endpoint: Endpoint, model: string): Route {
+  const problem =
+    model.trim() === ''
+      ? 'names no model. Write the model after the provider, as in openai/gpt-5.2.'
+      : null
+  return { endpoint, model, problem }
 }

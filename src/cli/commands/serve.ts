@@ -43,13 +43,20 @@ Environment (flags win; a variable that is empty counts as not set):
                          about all runs (default 60); the end of a run also causes one soon. 0: never
   RETRAI_ACCESS_LOG      whether accesses are recorded: on (default), strict (before the server shows
                          anything), off
+  RETRAI_MODEL           the model of runs that name none (default: that of the provider whose key is the
+                         only one that is set, else claude-sonnet-4-6)
   RETRAI_LLM_BASE_URL    OpenAI-compatible endpoint for all models
   RETRAI_LLM_API_KEY     its key
-  ANTHROPIC_API_KEY      for models named claude-*
-  GEMINI_API_KEY         for models named gemini*
-  OLLAMA_HOST            for models named ollama/… (default http://127.0.0.1:11434)
-  OPENAI_API_KEY, OPENAI_BASE_URL
-                         for all other models`
+  ANTHROPIC_API_KEY      for models named anthropic/… or claude-*
+  GEMINI_API_KEY         for models named gemini/… or gemini*
+  OPENAI_API_KEY         for models named openai/…, and for names without a provider
+  OPENAI_BASE_URL        an OpenAI-compatible endpoint for those, and for each name of a provider whose
+                         key is not set
+  XAI_API_KEY, DEEPSEEK_API_KEY, GROQ_API_KEY, MISTRAL_API_KEY, MOONSHOT_API_KEY, ZAI_API_KEY,
+  DASHSCOPE_API_KEY, OPENROUTER_API_KEY
+                         for models named xai/…, deepseek/…, groq/…, mistral/…, moonshot/…, zai/…,
+                         dashscope/… (Qwen), openrouter/…
+  OLLAMA_HOST            for models named ollama/… (default http://127.0.0.1:11434)`
 
 /** `retrai serve`: runs the server until SIGINT or SIGTERM. */
 export function serveCommand(): Command {

@@ -14,10 +14,10 @@ import {
   COMMAND_PROBLEMS,
   described,
   problems,
-  sendProblem,
+  sendInvalid,
   sendResult,
 } from '../problems/problem.ts'
-import { commandProblem, invalidField } from '../problems/problem-of.ts'
+import { commandProblem } from '../problems/problem-of.ts'
 import { entityTag } from '../replies/conditional.ts'
 
 /**
@@ -149,11 +149,8 @@ export function configureRun(app: ZodApp, deps: AppDeps): void {
     },
     handler: async (request, reply) => {
       const { reason, seen, ...changes } = request.body
-      const missing = changes.model_name === undefined ? null : deps.missingKey(changes.model_name)
-      if (missing !== null) {
-        const message = `model_name "${changes.model_name}" needs ${missing}, which is not set. Set it for the server, or choose another model.`
-        return sendProblem(request, reply, invalidField('model_name', message))
-      }
+      const wrong = await deps.changeProblems(changes)
+      if (wrong.length > 0) return sendInvalid(request, reply, wrong)
       const wanted = { type: 'configure', changes, reason, seen } as const
       const changed = command(deps, request, request.runId, wanted).map(({ state }) => {
         const redactions = deps.redactions?.ofRun(state.runId).length ?? 0

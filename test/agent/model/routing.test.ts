@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { defaultModel } from '../../../src/agent/model/default-model.ts'
+import { PROVIDER_NAMES, PROVIDERS } from '../../../src/agent/model/providers.ts'
 import { type ModelSettings, route } from '../../../src/agent/model/routing.ts'
 
 describe('routing by model name', () => {
@@ -21,7 +23,7 @@ describe('routing by model name', () => {
     ['my-claude-like', 'https://api.openai.com/v1', 'key-of-openai', 'my-claude-like'],
   ])('sends %s to %s', (name, baseUrl, apiKey, model) => {
     const target = route(name, keys)
-    expect(target).toMatchObject({ endpoint: { baseUrl, apiKey }, model, missingKey: null })
+    expect(target).toMatchObject({ endpoint: { baseUrl, apiKey }, model, problem: null })
   })
 
   test.each([
@@ -30,13 +32,15 @@ describe('routing by model name', () => {
     ['gpt-5', 'OPENAI_API_KEY'],
     ['ollama/qwen3:8b', null],
   ])('says which key %s lacks', (name, variable) => {
-    expect(route(name, {}).missingKey).toBe(variable)
+    const { problem } = route(name, {})
+    if (variable === null) expect(problem).toBeNull()
+    else expect(problem).toContain(`needs ${variable}, which is not set. Set it in`)
   })
 
   test('sends the other models to OPENAI_BASE_URL if it is set', () => {
     const target = route('gpt-5', { openaiBaseUrl: 'http://127.0.0.1:9/v1' })
     expect(target.endpoint.baseUrl).toBe('http://127.0.0.1:9/v1')
-    expect(target.missingKey).toBe('OPENAI_API_KEY')
+    expect(target.problem).toContain('needs OPENAI_API_KEY')
   })
 
   test.each(['claude-sonnet-4-6', 'gemini-2.5-pro', 'ollama/qwen3:8b', 'gpt-5'])(
@@ -44,7 +48,7 @@ describe('routing by model name', () => {
     (model) => {
       const one = { llmBaseUrl: 'http://127.0.0.1:9/v1', anthropicApiKey: 'a', openaiApiKey: 'b' }
       const endpoint = { provider: 'custom', baseUrl: one.llmBaseUrl, apiKey: null }
-      expect(route(model, one)).toEqual({ endpoint, model, missingKey: null })
+      expect(route(model, one)).toEqual({ endpoint, model, problem: null })
       const keyed = route(model, { ...one, llmApiKey: 'c' })
       expect(keyed.endpoint.apiKey).toBe('c')
     },
@@ -53,5 +57,115 @@ describe('routing by model name', () => {
   test('sends ollama/… to the configured address', () => {
     const { endpoint } = route('ollama/x', { ollamaUrl: 'http://box:1234/v1' })
     expect(endpoint.baseUrl).toBe('http://box:1234/v1')
+  })
+})
+
+describe('names of the form provider/model', () => {
+  const keys: ModelSettings = {
+    anthropicApiKey: 'a',
+    geminiApiKey: 'g',
+    openaiApiKey: 'o',
+    xaiApiKey: 'x',
+    deepseekApiKey: 'd',
+    groqApiKey: 'q',
+    mistralApiKey: 'm',
+    moonshotApiKey: 'k',
+    zaiApiKey: 'z',
+    dashscopeApiKey: 's',
+    openrouterApiKey: 'r',
+  }
+
+  test.each([
+    ['anthropic/claude-opus-5-5', 'api.anthropic.com', 'a', 'claude-opus-5-5'],
+    ['gemini/gemini-3.8-flash', 'generativelanguage.googleapis.com', 'g', 'gemini-3.8-flash'],
+    ['openai/gpt-5.2', 'api.openai.com', 'o', 'gpt-5.2'],
+    ['xai/grok-4.5', 'api.x.ai', 'x', 'grok-4.5'],
+    ['deepseek/deepseek-v4-pro', 'api.deepseek.com', 'd', 'deepseek-v4-pro'],
+    ['groq/openai/gpt-oss-120b', 'api.groq.com', 'q', 'openai/gpt-oss-120b'],
+    ['mistral/devstral-2512', 'api.mistral.ai', 'm', 'devstral-2512'],
+    ['moonshot/kimi-k3', 'api.moonshot.ai', 'k', 'kimi-k3'],
+    ['zai/glm-5.3', 'api.z.ai', 'z', 'glm-5.3'],
+    ['dashscope/qwen3.8-max', 'dashscope-intl.aliyuncs.com', 's', 'qwen3.8-max'],
+    ['openrouter/z-ai/glm-5.3', 'openrouter.ai', 'r', 'z-ai/glm-5.3'],
+    ['ollama/hf.co/user/model', '127.0.0.1:11434', null, 'hf.co/user/model'],
+  ])('%s is the model %4$s at %2$s', (name, host, apiKey, model) => {
+    const target = route(name, keys)
+    expect(target).toMatchObject({ endpoint: { apiKey }, model, problem: null })
+    expect(new URL(target.endpoint.baseUrl).host).toBe(host)
+  })
+
+  test('a provider without its key is named with the variable', () => {
+    expect(route('deepseek/deepseek-v4-pro', {}).problem).toContain('needs DEEPSEEK_API_KEY')
+  })
+
+  test('an unknown provider is refused, with those that are known', () => {
+    expect(route('meta-llama/llama-4', keys).problem).toMatch(
+      /^names a provider that this server does not know. Begin it with one of anthropic\/…, gemini/,
+    )
+  })
+
+  test('a provider without a model is refused', () => {
+    expect(route('openai/', keys).problem).toMatch(/^names no model/)
+  })
+
+  test('an own OPENAI_BASE_URL takes the names that it took before, with their slashes', () => {
+    const own = { openaiBaseUrl: 'http://127.0.0.1:9/v1', openaiApiKey: 'o', groqApiKey: 'q' }
+    for (const model of ['meta-llama/llama-4', 'openai/gpt-oss-120b', 'anthropic/claude-opus-5']) {
+      const target = route(model, own)
+      expect(target).toMatchObject({
+        endpoint: { baseUrl: own.openaiBaseUrl },
+        model,
+        problem: null,
+      })
+    }
+    expect(route('groq/openai/gpt-oss-120b', own).endpoint.provider).toBe('groq')
+    expect(route('ollama/qwen3', own).endpoint.provider).toBe('ollama')
+  })
+
+  test("OpenAI's own address in OPENAI_BASE_URL changes nothing", () => {
+    const settings = { ...keys, openaiBaseUrl: 'https://api.openai.com/v1' }
+    expect(route('openai/gpt-5.2', settings).model).toBe('gpt-5.2')
+  })
+})
+
+describe('the model of a run that names none', () => {
+  test('is RETRAI_MODEL', () => {
+    const settings = { model: 'xai/grok-4.5', openaiApiKey: 'o', xaiApiKey: 'x' }
+    expect(defaultModel(settings)).toEqual({
+      name: 'xai/grok-4.5',
+      reason: 'RETRAI_MODEL is set to it',
+      problem: null,
+    })
+  })
+
+  test.each([
+    [{ anthropicApiKey: 'a' }, 'claude-sonnet-4-6'],
+    [{ geminiApiKey: 'g' }, 'gemini/gemini-2.5-pro'],
+    [{ deepseekApiKey: 'd' }, 'deepseek/deepseek-v4-pro'],
+  ])('is one of the only provider whose key is set: %j', (settings, name) => {
+    const chosen = defaultModel(settings)
+    expect(chosen).toMatchObject({ name, problem: null })
+    expect(chosen.reason).toMatch(/_API_KEY is the only key that is set$/)
+  })
+
+  test.each([
+    [{}, true],
+    [{ geminiApiKey: 'g', openaiApiKey: 'o' }, true],
+    [{ anthropicApiKey: 'a', openaiApiKey: 'o' }, false],
+    [{ openaiApiKey: 'o', openaiBaseUrl: 'http://127.0.0.1:9/v1' }, true],
+    [{ llmBaseUrl: 'http://127.0.0.1:9/v1' }, false],
+  ])('is the one of earlier versions otherwise: %j', (settings, isRefused) => {
+    const chosen = defaultModel(settings)
+    expect(chosen.name).toBe('claude-sonnet-4-6')
+    expect(chosen.problem !== null).toBe(isRefused)
+  })
+
+  test('can be called at its provider', () => {
+    for (const name of PROVIDER_NAMES) {
+      const { defaultModel: model, key } = PROVIDERS[name]
+      if (model === null || key === null) continue
+      const target = route(model, { [key.setting]: 'k' })
+      expect([target.endpoint.provider, target.problem]).toEqual([name, null])
+    }
   })
 })

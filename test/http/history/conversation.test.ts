@@ -40,10 +40,6 @@ class KeepingModel implements Models {
     })
   }
 
-  missingKey(): null {
-    return null
-  }
-
   /** Budgets that are small enough to omit turns, one for each model. */
   async contextBudget(modelName: string): Promise<number> {
     return modelName === 'scripted' ? 150 : 400

@@ -1,0 +1,138 @@
+/** A service of models: where it is, which variable holds its key, and what the price list calls it. */
+type ProviderInfo = {
+  /** The first part of a name such as `anthropic/claude-sonnet-4-6`, as in LiteLLM. */
+  readonly prefix: string
+  readonly baseUrl: string
+  /** The environment variable of the key, and the name of the setting that holds it; null if none is needed. */
+  readonly key: { readonly variable: string; readonly setting: string } | null
+  /** The provider in the price list of genai-prices; null if it has no such provider. */
+  readonly priceList: string | null
+  /** The model of a run that names none, if only the key of this provider is set. */
+  readonly defaultModel: string | null
+}
+
+export const PROVIDERS = {
+  anthropic: {
+    prefix: 'anthropic',
+    baseUrl: 'https://api.anthropic.com/v1/',
+    key: { variable: 'ANTHROPIC_API_KEY', setting: 'anthropicApiKey' },
+    priceList: 'anthropic',
+    defaultModel: 'claude-sonnet-4-6',
+  },
+  google: {
+    prefix: 'gemini',
+    baseUrl: 'https://generativelanguage.googleapis.com/v1beta/openai/',
+    key: { variable: 'GEMINI_API_KEY', setting: 'geminiApiKey' },
+    priceList: 'google',
+    defaultModel: 'gemini/gemini-2.5-pro',
+  },
+  openai: {
+    prefix: 'openai',
+    baseUrl: 'https://api.openai.com/v1',
+    key: { variable: 'OPENAI_API_KEY', setting: 'openaiApiKey' },
+    priceList: 'openai',
+    defaultModel: 'openai/gpt-5.2',
+  },
+  xai: {
+    prefix: 'xai',
+    baseUrl: 'https://api.x.ai/v1',
+    key: { variable: 'XAI_API_KEY', setting: 'xaiApiKey' },
+    priceList: 'x-ai',
+    defaultModel: 'xai/grok-4.5',
+  },
+  deepseek: {
+    prefix: 'deepseek',
+    baseUrl: 'https://api.deepseek.com',
+    key: { variable: 'DEEPSEEK_API_KEY', setting: 'deepseekApiKey' },
+    priceList: 'deepseek',
+    defaultModel: 'deepseek/deepseek-v4-pro',
+  },
+  groq: {
+    prefix: 'groq',
+    baseUrl: 'https://api.groq.com/openai/v1',
+    key: { variable: 'GROQ_API_KEY', setting: 'groqApiKey' },
+    priceList: 'groq',
+    defaultModel: 'groq/openai/gpt-oss-120b',
+  },
+  mistral: {
+    prefix: 'mistral',
+    baseUrl: 'https://api.mistral.ai/v1',
+    key: { variable: 'MISTRAL_API_KEY', setting: 'mistralApiKey' },
+    priceList: 'mistral',
+    defaultModel: 'mistral/devstral-2512',
+  },
+  moonshot: {
+    prefix: 'moonshot',
+    baseUrl: 'https://api.moonshot.ai/v1',
+    key: { variable: 'MOONSHOT_API_KEY', setting: 'moonshotApiKey' },
+    priceList: 'moonshotai',
+    defaultModel: 'moonshot/kimi-k3',
+  },
+  zai: {
+    prefix: 'zai',
+    baseUrl: 'https://api.z.ai/api/paas/v4',
+    key: { variable: 'ZAI_API_KEY', setting: 'zaiApiKey' },
+    priceList: 'zai',
+    defaultModel: 'zai/glm-5.3',
+  },
+  dashscope: {
+    prefix: 'dashscope',
+    baseUrl: 'https://dashscope-intl.aliyuncs.com/compatible-mode/v1',
+    key: { variable: 'DASHSCOPE_API_KEY', setting: 'dashscopeApiKey' },
+    priceList: null,
+    defaultModel: 'dashscope/qwen3.8-max',
+  },
+  openrouter: {
+    prefix: 'openrouter',
+    baseUrl: 'https://openrouter.ai/api/v1',
+    key: { variable: 'OPENROUTER_API_KEY', setting: 'openrouterApiKey' },
+    priceList: 'openrouter',
+    defaultModel: 'openrouter/anthropic/claude-sonnet-4.6',
+  },
+  ollama: {
+    prefix: 'ollama',
+    baseUrl: 'http://127.0.0.1:11434/v1',
+    key: null,
+    priceList: null,
+    defaultModel: null,
+  },
+} as const satisfies Record<string, ProviderInfo>
+
+export type ProviderName = keyof typeof PROVIDERS
+type KeySetting = Exclude<(typeof PROVIDERS)[ProviderName]['key'], null>['setting']
+type KeyVariable = Exclude<(typeof PROVIDERS)[ProviderName]['key'], null>['variable']
+
+/** The keys of the providers, by the names of their settings. */
+export type ProviderKeys = { readonly [S in KeySetting]?: string | undefined }
+
+const isName = (name: string): name is ProviderName => Object.hasOwn(PROVIDERS, name)
+export const PROVIDER_NAMES: readonly ProviderName[] = Object.keys(PROVIDERS).filter(isName)
+
+/** The environment variables of the keys. */
+export const KEY_VARIABLES: readonly KeyVariable[] = PROVIDER_NAMES.flatMap(
+  (name) => PROVIDERS[name].key?.variable ?? [],
+)
+
+export const keyOf = (name: ProviderName, keys: ProviderKeys): string | undefined => {
+  const { key } = PROVIDERS[name]
+  return key === null ? undefined : keys[key.setting]
+}
+
+/** The keys, read from the environment variables that hold them. */
+export const keysFrom = (env: { readonly [V in KeyVariable]?: string | undefined }): ProviderKeys =>
+  Object.fromEntries(
+    PROVIDER_NAMES.flatMap((name) => {
+      const { key } = PROVIDERS[name]
+      return key === null ? [] : [[key.setting, env[key.variable]]]
+    }),
+  )
+
+/** The provider and the rest of a name such as `anthropic/claude-sonnet-4-6`; null if it begins with no known provider. */
+export function providerIn(
+  modelName: string,
+): { readonly name: ProviderName; readonly model: string } | null {
+  const slash = modelName.indexOf('/')
+  const prefix = modelName.slice(0, Math.max(0, slash))
+  const name = PROVIDER_NAMES.find((name) => PROVIDERS[name].prefix === prefix)
+  return name === undefined ? null : { name, model: modelName.slice(slash + 1) }
+}
