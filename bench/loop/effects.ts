@@ -38,6 +38,22 @@ export const instantEffects: Effects = {
   toolbox: instantTool(),
 }
 
+const UNPRICED = {
+  providerItems: null,
+  usage: {
+    inputTokens: 1000,
+    outputTokens: 20,
+    cachedTokens: null,
+    cacheWriteTokens: null,
+    longCacheWriteTokens: null,
+    reasoningTokens: null,
+  },
+  provider: 'instant',
+  costUsd: null,
+  priceSource: null,
+  firstTokenMs: null,
+} as const
+
 function instantModels(): Models {
   return {
     complete: ({ messages }) => {
@@ -46,9 +62,7 @@ function instantModels(): Models {
         text: null,
         toolCalls: [{ call_id: `call_${turn}`, tool: 'file_read', args: { path: FILE } }],
         finishReason: 'tool_calls',
-        inputTokens: 1000,
-        outputTokens: 20,
-        costUsd: null,
+        ...UNPRICED,
       })
     },
     contextBudget: async () => 100_000,

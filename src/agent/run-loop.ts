@@ -1,12 +1,13 @@
 import { err, ok, type Result } from 'neverthrow'
-import { toMessages } from '../domain/conversation.ts'
+import { tokensOf, toMessages } from '../domain/conversation.ts'
 import { nextStep } from '../domain/next-step.ts'
 import type { OpenCall } from '../domain/state.ts'
-import { type PauseBoundsMs, pauseMs, sleep } from '../lib/backoff.ts'
+import { type PauseBoundsMs, sleep } from '../lib/backoff.ts'
 import type { RunCommand } from '../runner/command.ts'
 import { dataFolderProblem } from './data-folder.ts'
 import type { Goal } from './goals/goal.ts'
-import type { ModelFailure, ModelReply, Models } from './model/model.ts'
+import type { ModelFailure, Models } from './model/model.ts'
+import { type AfterFailure, afterFailure, replyRecords } from './model-outcome.ts'
 import { notRunMasked } from './requested-calls.ts'
 import type { RunSession, SessionError } from './run-session.ts'
 import type { Toolbox } from './tools/tool.ts'
@@ -29,9 +30,6 @@ export type Effects = {
   readonly modelRetryMs: PauseBoundsMs
   readonly modelAttempts: number
 }
-
-/** The longest wait that a model endpoint may request. */
-const MAX_RETRY_AFTER_MS = 120_000
 
 type StepResult = Result<void, SessionError>
 
@@ -109,59 +107,39 @@ async function callModel(
   const budget = await models.contextBudget(modelName)
   const { messages, omittedTurns } = toMessages(session.conversation, budget)
   const began = performance.now()
-  const request = { modelName, messages, tools: toolbox.specs }
+  const request = { modelName, messages, tools: toolbox.specs, cacheKey: session.state.runId }
   const reply = await models.complete(request, signal)
   if (signal.aborted) return err({ type: 'cancelled' })
-  if (reply.isErr()) return modelFailed(session, reply.error, modelRetryMs, modelAttempts, signal)
-  return recordReply(session, reply.value, {
-    model_name: modelName,
-    duration_ms: Math.round(performance.now() - began),
-    omitted_turns: omittedTurns,
-  })
+  const sent = {
+    modelName,
+    durationMs: Math.round(performance.now() - began),
+    omittedTurns,
+    keptTurns: session.conversation.turns.length - omittedTurns,
+    tokens: tokensOf(messages),
+  }
+  if (reply.isOk())
+    return session.record({ type: 'record_reply', ...replyRecords(reply.value, sent) })
+  if (reply.error.type === 'cancelled') return err({ type: 'cancelled' })
+  return recordFailure(
+    session,
+    reply.error,
+    { retryMs: modelRetryMs, attempts: modelAttempts, sent },
+    signal,
+  )
 }
 
-function recordReply(
+async function recordFailure(
   session: RunSession,
-  reply: ModelReply,
-  call: { model_name: string; duration_ms: number; omitted_turns: number },
-): Promise<StepResult> {
-  return session.record({
-    type: 'record_reply',
-    usage: {
-      input_tokens: reply.inputTokens,
-      output_tokens: reply.outputTokens,
-      cost_usd: reply.costUsd,
-      ...call,
-    },
-    message: {
-      text: reply.text,
-      tool_calls: [...reply.toolCalls],
-      finish_reason: reply.finishReason,
-    },
-  })
-}
-
-async function modelFailed(
-  session: RunSession,
-  failure: ModelFailure,
-  retryMs: PauseBoundsMs,
-  attempts: number,
+  failure: Exclude<ModelFailure, { type: 'cancelled' }>,
+  policy: Omit<AfterFailure, 'failures'>,
   signal: AbortSignal,
 ): Promise<StepResult> {
   const { phase } = session.state
-  if (failure.type === 'cancelled') return err({ type: 'cancelled' })
   const failures = phase.type === 'planning' ? phase.failures : 0
-  if (failure.type === 'refused' || failures + 1 >= attempts) {
-    const tries = failures > 0 ? ` (attempt ${failures + 1} of ${attempts})` : ''
-    return session.record({ type: 'fail', message: `${failure.message}${tries}`, traceback: '' })
-  }
-  const requestedMs = failure.retryAfterMs ?? 0
-  const delayMs = Math.round(
-    Math.min(MAX_RETRY_AFTER_MS, Math.max(requestedMs, pauseMs(retryMs, failures))),
-  )
-  const recorded = await session.record({ type: 'record_retry', reason: failure.message, delayMs })
-  if (recorded.isErr()) return recorded
-  return (await sleep(delayMs, signal)) ? ok(undefined) : err({ type: 'cancelled' })
+  const next = afterFailure(failure, { ...policy, failures })
+  const recorded = await session.record(next)
+  if (recorded.isErr() || next.type === 'fail') return recorded
+  return (await sleep(next.delayMs, signal)) ? ok(undefined) : err({ type: 'cancelled' })
 }
 
 async function runTool(

@@ -1,5 +1,5 @@
 import type { ReadOnlyTools } from './advance.ts'
-import type { Decision, Idempotency, PayloadOf, Seen } from './records.ts'
+import type { Decision, FailureKind, Idempotency, PayloadOf, Seen } from './records.ts'
 import type { ConfigChanges, RunConfig } from './run-config.ts'
 
 /** A command of a person. It is recorded, and the process that works on the run reads it from the log. */
@@ -47,7 +47,14 @@ export type AgentCommand = {
       readonly usage: PayloadOf<'llm_usage'>
       readonly message: PayloadOf<'assistant_message'>
     }
-  | { readonly type: 'record_retry'; readonly reason: string; readonly delayMs: number }
+  | {
+      readonly type: 'record_retry'
+      readonly reason: string
+      readonly delayMs: number
+      readonly failure?: FailureKind
+      /** Set if the request did not fit into the model's context window. */
+      readonly contextTokens?: number
+    }
   | { readonly type: 'record_tool_result'; readonly result: PayloadOf<'tool_result'> }
   | { readonly type: 'record_goal_check'; readonly check: PayloadOf<'goal_check'> }
   | { readonly type: 'fail'; readonly message: string; readonly traceback: string }

@@ -1,5 +1,6 @@
 import { BrokenInvariant } from './errors.ts'
-import type { PayloadOf, RunRecord } from './records.ts'
+import { masksIn } from './mask/finder.ts'
+import type { PayloadOf, ProviderItems, RunRecord } from './records.ts'
 
 /** A message of a conversation. The adapter of a provider converts it. */
 export type ChatMessage =
@@ -12,12 +13,18 @@ export type ChatMessage =
         readonly tool: string
         readonly args: string
       }[]
+      /** The same reply as its provider sent it, if it may be sent back like this. */
+      readonly items?: ProviderItems
     }
   | { readonly role: 'tool'; readonly callId: string; readonly content: string }
 
 /** One reply of the model, the results of its calls, and the feedback to it. */
 type Turn = {
   readonly reply: PayloadOf<'assistant_message'>
+  /** What its provider sent, if it is known as it was. */
+  readonly items: ProviderItems | null
+  /** How many of the first turns the request for this reply left out. */
+  readonly omittedTurns: number
   readonly results: readonly PayloadOf<'tool_result'>[]
   readonly feedback: readonly string[]
 }
@@ -27,6 +34,10 @@ export type Conversation = {
   readonly system: string
   readonly opening: string
   readonly turns: readonly Turn[]
+  /** As the last `llm_usage` reports it. */
+  readonly omittedTurns: number
+  /** The most tokens that a request may have, because a larger one did not fit; null if none was too large. */
+  readonly contextTokens: number | null
 }
 
 function open({ config, system_prompt }: PayloadOf<'run_created'>): Conversation {
@@ -34,6 +45,8 @@ function open({ config, system_prompt }: PayloadOf<'run_created'>): Conversation
     system: system_prompt,
     opening: `Work towards the goal ${config.goal} in the project at ${config.cwd}.`,
     turns: [],
+    omittedTurns: 0,
+    contextTokens: null,
   }
 }
 
@@ -57,10 +70,12 @@ export function converse(conversation: Conversation | null, record: RunRecord): 
   const say = (text: string): Conversation =>
     changeLast(conversation, (turn) => ({ ...turn, feedback: [...turn.feedback, text] }))
   switch (record.kind) {
-    case 'assistant_message': {
-      const turn: Turn = { reply: record.payload, results: [], feedback: [] }
-      return { ...conversation, turns: [...conversation.turns, turn] }
-    }
+    case 'llm_usage':
+      return { ...conversation, omittedTurns: record.payload.omitted_turns }
+    case 'llm_retry':
+      return afterFailure(conversation, record.payload)
+    case 'assistant_message':
+      return addReply(conversation, record.payload)
     case 'tool_result':
       return changeLast(conversation, (turn) => ({
         ...turn,
@@ -79,19 +94,65 @@ export function converse(conversation: Conversation | null, record: RunRecord): 
   }
 }
 
+function addReply(conversation: Conversation, reply: PayloadOf<'assistant_message'>): Conversation {
+  const { notice, provider_items: items, context_tokens } = reply
+  const turn: Turn = {
+    reply,
+    items: items !== undefined && isWhole(items) ? items : null,
+    omittedTurns: conversation.omittedTurns,
+    results: [],
+    feedback: notice === undefined ? [] : [notice],
+  }
+  return {
+    ...conversation,
+    contextTokens: context_tokens ?? conversation.contextTokens,
+    turns: [...conversation.turns, turn],
+  }
+}
+
+/** A provider accepts its items only as they were: a mask or a redaction in them makes them useless. */
+function isWhole({ items }: ProviderItems): boolean {
+  const text = JSON.stringify(items)
+  return !text.includes('[redacted]') && masksIn(text).length === 0
+}
+
+/** If a provider refuses its own reasoning, it gets none of what came so far, and later reasoning is bound to that. */
+function afterFailure(
+  conversation: Conversation,
+  { failure, context_tokens }: PayloadOf<'llm_retry'>,
+): Conversation {
+  if (context_tokens !== undefined) return { ...conversation, contextTokens: context_tokens }
+  if (failure !== 'reasoning_refused') return conversation
+  return { ...conversation, turns: conversation.turns.map((turn) => ({ ...turn, items: null })) }
+}
+
 function resultText({ output, outcome, exit_code }: PayloadOf<'tool_result'>): string {
   const code = exit_code === null ? '' : `, exit code ${exit_code}`
   return outcome === 'ok' ? output : `[${outcome}${code}]\n${output}`
 }
 
-function turnMessages({ reply, results, feedback }: Turn): ChatMessage[] {
+/** What a model wrote before it refused is not sent back: providers advise it, for it invites the next refusal. */
+const isRefused = ({ finish_reason, notice }: PayloadOf<'assistant_message'>): boolean =>
+  finish_reason === 'refusal' && notice !== undefined
+
+/** @param omittedTurns how many of the first turns the request leaves out */
+function turnMessages(
+  { reply, items, results, feedback, ...turn }: Turn,
+  omittedTurns: number,
+): ChatMessage[] {
   const calls = reply.tool_calls.map(({ call_id, tool, args, raw_args }) => ({
     id: call_id,
     tool,
     args: raw_args === undefined ? JSON.stringify(args) : '{}',
   }))
   return [
-    { role: 'assistant', content: reply.text ?? (calls.length > 0 ? null : ''), calls },
+    {
+      role: 'assistant',
+      content: isRefused(reply) ? '' : (reply.text ?? (calls.length > 0 ? null : '')),
+      calls,
+      // Reasoning is bound to the conversation before it, so it is useless if that begins with another turn.
+      ...(items !== null && turn.omittedTurns === omittedTurns ? { items } : {}),
+    },
     ...results.map((result): ChatMessage => {
       return { role: 'tool', callId: result.call_id, content: resultText(result) }
     }),
@@ -100,12 +161,16 @@ function turnMessages({ reply, results, feedback }: Turn): ChatMessage[] {
 }
 
 /** A coarse estimate that needs no tokenizer: about four characters a token. */
-function tokensOf(messages: readonly ChatMessage[]): number {
-  const characters = messages.reduce((sum, message) => {
-    const calls = message.role === 'assistant' ? JSON.stringify(message.calls).length : 0
-    return sum + (message.content?.length ?? 0) + calls
-  }, 0)
-  return Math.ceil(characters / 4)
+export function tokensOf(messages: readonly ChatMessage[]): number {
+  return Math.ceil(messages.reduce((sum, message) => sum + charactersOf(message), 0) / 4)
+}
+
+function charactersOf(message: ChatMessage): number {
+  const content = message.content?.length ?? 0
+  if (message.role !== 'assistant') return content
+  const neutral = content + JSON.stringify(message.calls).length
+  const { items } = message
+  return items === undefined ? neutral : Math.max(neutral, JSON.stringify(items.items).length)
 }
 
 /**
@@ -116,11 +181,11 @@ export function toMessages(
   conversation: Conversation,
   budget: number,
 ): { readonly messages: readonly ChatMessage[]; readonly omittedTurns: number } {
-  const { turns } = conversation
-  let left = budget - tokensOf(headOf(conversation))
+  const { turns, contextTokens } = conversation
+  let left = Math.min(budget, contextTokens ?? budget) - tokensOf(headOf(conversation))
   let first = turns.length
   for (const turn of turns.toReversed()) {
-    const size = tokensOf(turnMessages(turn))
+    const size = tokensOf(turnMessages(turn, turn.omittedTurns))
     if (size > left && first < turns.length) break
     left -= size
     first -= 1
@@ -134,7 +199,9 @@ export function messagesWithout(
   omittedTurns: number,
 ): readonly ChatMessage[] {
   const note = omittedTurns === 0 ? [] : [omissionNote(omittedTurns)]
-  const turns = conversation.turns.slice(omittedTurns).flatMap(turnMessages)
+  const turns = conversation.turns
+    .slice(omittedTurns)
+    .flatMap((turn) => turnMessages(turn, omittedTurns))
   return [...headOf(conversation), ...note, ...turns]
 }
 

@@ -167,9 +167,13 @@ function recordOutcome(
       ])
     case 'record_retry': {
       if (phase.type !== 'planning') return outOfStep()
-      const { reason, delayMs: delay_ms } = command
+      const { reason, delayMs: delay_ms, failure, contextTokens } = command
       const attempt = phase.failures + 1
-      return ok([recordOf(state, now, 'llm_retry', { attempt, reason, delay_ms })])
+      const why = {
+        ...(failure === undefined ? {} : { failure }),
+        ...(contextTokens === undefined ? {} : { context_tokens: contextTokens }),
+      }
+      return ok([recordOf(state, now, 'llm_retry', { attempt, reason, delay_ms, ...why })])
     }
     case 'record_tool_result':
       if (phase.type !== 'acting') return outOfStep()

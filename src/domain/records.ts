@@ -5,13 +5,46 @@ import { ConfigChanges, RunConfig } from './run-config.ts'
 const count = z.int().nonnegative()
 /** US dollars; null if the price of the model is not known. */
 const cost = z.number().nonnegative().nullable()
-const args = z.record(z.string(), z.json().register(z.globalRegistry, { id: 'Json' }))
+const json = z.json().register(z.globalRegistry, { id: 'Json' })
+const args = z.record(z.string(), json)
 
 /** A tool call as the model requested it. `raw_args` holds the arguments if they are not a JSON object. */
 export const RequestedCall = z
   .strictObject({ call_id: z.string(), tool: z.string(), args, raw_args: z.string().optional() })
   .readonly()
 export type RequestedCall = z.infer<typeof RequestedCall>
+
+/**
+ * The items of one reply as its provider sent them: reasoning with its signatures, messages and calls. They go back only
+ * to the same provider, API and model, and only while none of their text is masked or redacted.
+ */
+export const ProviderItems = z
+  .strictObject({
+    provider: z.string(),
+    /** The wire API: `chat`, `responses`, `messages`, … */
+    api: z.string(),
+    /** The model's name at that provider. */
+    model: z.string(),
+    items: z.array(json),
+  })
+  .readonly()
+export type ProviderItems = z.infer<typeof ProviderItems>
+
+/** Why an attempt to get a reply failed, as far as the next attempt depends on it. */
+export const FailureKind = z.enum([
+  'unreachable',
+  'broken_off',
+  'timed_out',
+  'silent',
+  'rate_limited',
+  'overloaded',
+  'server_error',
+  'invalid_reply',
+  'context_overflow',
+  'reasoning_refused',
+  'refused',
+])
+export type FailureKind = z.infer<typeof FailureKind>
 
 /**
  * How a tool call ended: `ok` and `error` as the tool reports it, `rejected` before it ran (unknown tool, bad
@@ -73,12 +106,36 @@ const payloads = {
     duration_ms: count,
     /** Turns of the conversation that were left out of the request to keep it within its budget. */
     omitted_turns: count,
+    /** Parts of `input_tokens`: read from the provider's cache, and written to it. Null if it reports none. */
+    cached_tokens: count.nullable().exactOptional(),
+    cache_write_tokens: count.nullable().exactOptional(),
+    /** The part of `output_tokens` that the model used for reasoning; null if it is not reported. */
+    reasoning_tokens: count.nullable().exactOptional(),
+    /** From the request to the first part of the reply; null if the reply did not come in parts. */
+    first_token_ms: count.nullable().exactOptional(),
+    provider: z.string().exactOptional(),
+    /** How `cost_usd` was made: `catalogue`, `provider` (its own figure), …; null if there is no price. */
+    price_source: z.string().nullable().exactOptional(),
+    /** The provider reported no tokens, so these were estimated from the lengths of the texts. */
+    estimated: z.literal(true).exactOptional(),
   }),
-  llm_retry: z.strictObject({ attempt: z.int().positive(), reason: z.string(), delay_ms: count }),
+  llm_retry: z.strictObject({
+    attempt: z.int().positive(),
+    reason: z.string(),
+    delay_ms: count,
+    failure: FailureKind.exactOptional(),
+    /** Set if the request did not fit: from now on, requests have at most this many tokens, as the server estimates. */
+    context_tokens: count.exactOptional(),
+  }),
   assistant_message: z.strictObject({
     text: z.string().nullable(),
     tool_calls: z.array(RequestedCall),
     finish_reason: z.string(),
+    /** What the model is asked to know about this reply: that it was cut off, refused, empty, … */
+    notice: z.string().exactOptional(),
+    provider_items: ProviderItems.exactOptional(),
+    /** As in `llm_retry`, if the reply was cut off because the conversation filled the model's context window. */
+    context_tokens: count.exactOptional(),
   }),
   tool_call: z.strictObject({
     call_id: z.string(),

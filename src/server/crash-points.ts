@@ -81,8 +81,8 @@ export function withCrashingEffects(effects: Effects, at: CrashAt | undefined): 
     ...effects,
     models: {
       ...models,
-      complete: (request, signal) =>
-        new ResultAsync(around('model', () => models.complete(request, signal))),
+      complete: (request, signal, onPart) =>
+        new ResultAsync(around('model', () => models.complete(request, signal, onPart))),
     },
     toolbox: {
       ...toolbox,

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { okAsync, ResultAsync } from 'neverthrow'
 import { expect, test } from 'vitest'
+import type { ModelReply } from '../../src/agent/model/model.ts'
 import type { Effects } from '../../src/agent/run-loop.ts'
 import { Supervisor } from '../../src/agent/supervisor.ts'
 import type { RunCommand } from '../../src/domain/commands.ts'
@@ -52,7 +53,24 @@ function slow(
 
 /** A model without work, and a check that succeeds once `until` has resolved. */
 function idleEffects(until: Promise<unknown>, asked: () => void): Effects {
-  const reply = { text: 'Done.', toolCalls: [], finishReason: 'stop', costUsd: 0 }
+  const reply: ModelReply = {
+    text: 'Done.',
+    toolCalls: [],
+    finishReason: 'stop',
+    providerItems: null,
+    usage: {
+      inputTokens: 1,
+      outputTokens: 1,
+      cachedTokens: null,
+      cacheWriteTokens: null,
+      longCacheWriteTokens: null,
+      reasoningTokens: null,
+    },
+    provider: 'idle',
+    costUsd: 0,
+    priceSource: null,
+    firstTokenMs: null,
+  }
   const check = async () => {
     await until
     return { achieved: true, reason: 'done', details: '' }
@@ -61,7 +79,7 @@ function idleEffects(until: Promise<unknown>, asked: () => void): Effects {
     models: {
       complete: () => {
         asked()
-        return okAsync({ ...reply, inputTokens: 1, outputTokens: 1 })
+        return okAsync(reply)
       },
       contextBudget: async () => 1000,
     },

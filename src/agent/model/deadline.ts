@@ -2,34 +2,53 @@ import { err, ok, type Result } from 'neverthrow'
 
 export type Interruption =
   | { readonly type: 'aborted' }
-  | { readonly type: 'timed_out' }
+  | { readonly type: 'timed_out'; readonly ms: number }
+  /** Nothing was heard for too long. */
+  | { readonly type: 'silent'; readonly ms: number }
   | { readonly type: 'threw'; readonly cause: unknown }
 
+/** Limits in milliseconds. */
+export type Deadlines = {
+  readonly totalMs: number
+  /** How long the work may take until it is heard for the first time. */
+  readonly firstMs: number
+  /** How long it may be silent after that. */
+  readonly silenceMs: number
+}
+
 /**
- * Runs `work` until it ends, `signal` aborts or `ms` have passed, whichever comes first. In the last two cases it
- * returns at once, even if the work takes long to notice that its own signal is aborted.
+ * Runs `work` until it ends, `signal` aborts, or one of the limits is exceeded, whichever comes first. Unless the work
+ * ends, this returns at once, even if the work takes long to notice that its own signal is aborted.
+ * @param work calls `heard` at each sign of life
  */
-export function withDeadline<T>(
+export function withDeadlines<T>(
   signal: AbortSignal,
-  ms: number,
-  work: (signal: AbortSignal) => Promise<T>,
+  { totalMs, firstMs, silenceMs }: Deadlines,
+  work: (signal: AbortSignal, heard: () => void) => Promise<T>,
 ): Promise<Result<T, Interruption>> {
   if (signal.aborted) return Promise.resolve(err({ type: 'aborted' }))
   return new Promise((resolve) => {
     const controller = new AbortController()
     const settle = (result: Result<T, Interruption>) => {
-      clearTimeout(timer)
+      clearTimeout(total)
+      clearTimeout(silence)
       signal.removeEventListener('abort', onAbort)
       resolve(result)
     }
-    const interrupt = (type: 'aborted' | 'timed_out') => {
-      settle(err({ type }))
+    const interrupt = (why: Interruption) => {
+      settle(err(why))
       controller.abort()
     }
-    const onAbort = () => interrupt('aborted')
-    const timer = setTimeout(() => interrupt('timed_out'), ms)
+    const onAbort = () => interrupt({ type: 'aborted' })
+    const total = setTimeout(() => interrupt({ type: 'timed_out', ms: totalMs }), totalMs)
+    const listen = (ms: number) => setTimeout(() => interrupt({ type: 'silent', ms }), ms)
+    let silence = listen(firstMs)
+    const heard = () => {
+      clearTimeout(silence)
+      if (!controller.signal.aborted) silence = listen(silenceMs)
+    }
     signal.addEventListener('abort', onAbort, { once: true })
-    work(controller.signal).then(
+    work(controller.signal, heard).then(
       (value) => settle(ok(value)),
       (cause: unknown) => settle(err({ type: 'threw', cause })),
     )

@@ -1,7 +1,7 @@
-import { APIConnectionError, APIConnectionTimeoutError, APIError } from 'openai'
 import * as z from 'zod'
 import { processMask } from '../../log/masking.ts'
-import type { ModelFailure } from './model.ts'
+import type { ModelFailure, TransientKind } from './model.ts'
+import { isOverflow } from './overflow.ts'
 
 /** The endpoint and the model of a call, and how to quote it. */
 export type CallInfo = {
@@ -16,20 +16,18 @@ export type CallInfo = {
 /** Statuses below 500 after which another attempt may succeed. */
 const RETRYABLE = new Set([408, 409, 425, 429])
 
-/** The failure of a request, from what the SDK threw. */
-export function failureOf(cause: unknown, call: CallInfo): ModelFailure {
-  if (cause instanceof APIConnectionTimeoutError) {
-    return transient(`${call.host} took too long to answer for ${call.model}`)
-  }
-  if (cause instanceof APIError && typeof cause.status === 'number') {
-    const { status, error, headers } = cause
-    return statusFailure(status, error, headers ?? new Headers(), call)
-  }
-  const why = call.quote(rootMessage(cause))
+/** The failure of a request that got no response. */
+export function unreachable(cause: unknown, { host, model, quote }: CallInfo): ModelFailure {
+  const why = quote(rootMessage(cause))
+  return transient('unreachable', `${host} cannot be reached for ${model}: ${why}`)
+}
+
+/** The failure of a response that ended before its reply was whole. */
+export function brokenOff(cause: unknown, { host, model, quote }: CallInfo): ModelFailure {
+  const why = quote(rootMessage(cause))
   return transient(
-    cause instanceof APIConnectionError
-      ? `${call.host} cannot be reached for ${call.model}: ${why}`
-      : `The connection to ${call.host} broke during the answer of ${call.model}: ${why}`,
+    'broken_off',
+    `The connection to ${host} broke during the answer of ${model}: ${why}`,
   )
 }
 
@@ -42,26 +40,93 @@ export function statusFailure(
 ): ModelFailure {
   const problem = readProblem(body)
   const text = quote(problem.message)
-  const refused = (status < 500 && !RETRYABLE.has(status)) || problem.code === 'insufficient_quota'
-  if (refused) {
-    const hint = status === 401 && keyName !== null ? ` (is ${keyName} right?)` : ''
-    const message = `${host} refused the request for ${model} (${status}): ${text}${hint}`
-    return { type: 'refused', message }
+  const refusal = `${host} refused the request for ${model} (${status}): ${text}`
+  switch (natureOf(status, problem)) {
+    case 'context_overflow':
+      return { type: 'context_overflow', message: refusal }
+    case 'reasoning_refused':
+      return { type: 'reasoning_refused', message: refusal }
+    case 'refused': {
+      const hint = status === 401 && keyName !== null ? ` (is ${keyName} right?)` : ''
+      return { type: 'refused', message: `${refusal}${hint}` }
+    }
+    case 'transient': {
+      const message = `${host} failed to answer for ${model} (${status}): ${text}`
+      const wait = retryAfterMs(headers, Date.now()) ?? retryDelayMs(body)
+      return transient(transientKind(status), message, wait)
+    }
   }
-  const message = `${host} failed to answer for ${model} (${status}): ${text}`
-  return transient(message, retryAfterMs(headers, Date.now()))
 }
 
-export function timedOut(ms: number, { host, model }: CallInfo): ModelFailure {
-  return transient(`${host} gave no reply for ${model} within ${ms / 1000} s`)
+/** The failure that a provider reports in a response with a status of success, or in the middle of a stream. */
+export function reportedFailure(body: unknown, headers: Headers, call: CallInfo): ModelFailure {
+  const { code, type } = readProblem(body)
+  const status = [code, type].map(statusOf).find((known) => known !== null) ?? 500
+  return statusFailure(status, body, headers, call)
+}
+
+function natureOf(
+  status: number,
+  { message, code, type }: Problem,
+): 'context_overflow' | 'reasoning_refused' | 'refused' | 'transient' {
+  if ([code, type].some((name) => QUOTA.has(String(name)))) return 'refused'
+  if (status < 500 && status !== 429) {
+    if (isOverflow(message, [code, type])) return 'context_overflow'
+    if (status === 400 && REASONING_REFUSED.test(`${code} ${message}`)) return 'reasoning_refused'
+    // Groq: the model wrote a call that cannot be read, and may write a better one.
+    if (code === 'tool_use_failed') return 'transient'
+  }
+  return status < 500 && !RETRYABLE.has(status) ? 'refused' : 'transient'
+}
+
+function transientKind(status: number): TransientKind {
+  if (status === 429) return 'rate_limited'
+  if (status === 503 || status === 529) return 'overloaded'
+  if (status === 408 || status === 504) return 'timed_out'
+  return status < 500 ? 'invalid_reply' : 'server_error'
+}
+
+/** A limit of money: no wait helps, even if the status is that of a rate limit. */
+const QUOTA: ReadonlySet<string> = new Set([
+  ...['insufficient_quota', 'credit_balance_exhausted', 'billing_error', 'billing_not_active'],
+  ...['billing_hard_limit_reached', 'enforced_spend_limit_reached', 'contract_spend_limit_reached'],
+])
+
+/** What providers answer if reasoning of theirs that they get back is not as they sent it. */
+const REASONING_REFUSED =
+  /bound to a different conversation|invalid `?signature`?|thinking.{0,40}cannot be modified|invalid_encrypted_content|encrypted content .{0,60}(?:could not be|cannot be)|without its required following item|corrupted thought signature|invalid thought signature/i
+
+/** The statuses that the error codes of streams mean. */
+const STATUS_OF: Readonly<Record<string, number>> = {
+  ...{ invalid_request_error: 400, invalid_prompt: 400, context_length_exceeded: 400 },
+  ...{ authentication_error: 401, billing_error: 402, permission_error: 403 },
+  ...{ not_found_error: 404, model_not_found: 404, request_too_large: 413 },
+  ...{ bio_policy: 400, misalignment_policy_violation: 400, data_residency_mismatch: 400 },
+  ...{ rate_limit_error: 429, rate_limit_exceeded: 429, slow_down: 429, insufficient_quota: 429 },
+  ...{ api_error: 500, server_error: 500, timeout_error: 504, overloaded_error: 529 },
+}
+
+function statusOf(code: string | number | null): number | null {
+  const known = STATUS_OF[String(code)] ?? Number(code ?? Number.NaN)
+  return known >= 400 && known < 600 ? known : null
+}
+
+export function tooSlow(
+  { type, ms }: { readonly type: 'timed_out' | 'silent'; readonly ms: number },
+  { host, model }: CallInfo,
+): ModelFailure {
+  const what = type === 'silent' ? 'sent nothing' : 'gave no reply'
+  const how = type === 'silent' ? 'for' : 'within'
+  return transient(type, `${host} ${what} for ${model} ${how} ${ms / 1000} s`)
 }
 
 export function invalidReply(what: string, { host, model, quote }: CallInfo): ModelFailure {
-  return transient(`The reply of ${host} for ${model} is not valid: ${quote(what)}`)
+  const message = `The reply of ${host} for ${model} is not valid: ${quote(what)}`
+  return transient('invalid_reply', message)
 }
 
-function transient(message: string, wait: number | null = null): ModelFailure {
-  return { type: 'transient', message, retryAfterMs: wait }
+function transient(kind: TransientKind, message: string, wait: number | null = null): ModelFailure {
+  return { type: 'transient', kind, message, retryAfterMs: wait }
 }
 
 /** The innermost reason: fetch wraps what the socket said. */
@@ -78,12 +143,17 @@ const Detail = z.object({
   message: z.string(),
   code: z.union([z.string(), z.number()]).nullish().catch(null),
   type: z.string().nullish().catch(null),
+  details: z.looseObject({ error_code: z.string() }).nullish().catch(null),
 })
 
 const Wrapped = z.object({ error: z.union([z.string().min(1), z.looseObject({})]) })
 
 /** The problem that an endpoint reports. `code` is its own code, or a status in the body. */
-type Problem = { readonly message: string; readonly code: string | number | null }
+type Problem = {
+  readonly message: string
+  readonly code: string | number | null
+  readonly type: string | null
+}
 
 /**
  * Reads the body of an error, wherever an endpoint puts its message: `{error: {message}}`, the same
@@ -95,10 +165,10 @@ export function readProblem(body: unknown): Problem {
   const inner = wrapped.success ? wrapped.data.error : first
   const detail = Detail.safeParse(inner)
   if (detail.success) {
-    const { message, code, type } = detail.data
-    return { message, code: type === 'insufficient_quota' ? type : (code ?? null) }
+    const { message, code, type, details } = detail.data
+    return { message, code: details?.error_code ?? code ?? null, type: type ?? null }
   }
-  return { message: textOf(inner), code: null }
+  return { message: textOf(inner), code: null, type: null }
 }
 
 /** Whether a body contains an error at all. */
@@ -146,6 +216,18 @@ export function retryAfterMs(headers: Headers, now: number): number | null {
   if (seconds !== null) return Math.ceil(seconds * 1000)
   const date = value === null ? Number.NaN : Date.parse(value)
   return Number.isNaN(date) ? null : Math.max(0, date - now)
+}
+
+const RetryInfo = z.object({
+  error: z.object({ details: z.array(z.looseObject({ retryDelay: z.string().optional() })) }),
+})
+
+/** The wait that Google names in the body of an error, such as `34.4s`, in milliseconds. */
+function retryDelayMs(body: unknown): number | null {
+  const info = RetryInfo.safeParse(Array.isArray(body) ? body[0] : body)
+  const delay = info.data?.error.details.find(({ retryDelay }) => retryDelay !== undefined)
+  const seconds = /^(\d+(?:\.\d+)?)s$/.exec(delay?.retryDelay ?? '')?.[1]
+  return seconds === undefined ? null : Math.ceil(Number(seconds) * 1000)
 }
 
 function number(value: string | null): number | null {

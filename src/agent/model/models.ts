@@ -1,28 +1,57 @@
 import { ResultAsync } from 'neverthrow'
+import type { Adapter } from './adapter.ts'
+import type { Deadlines } from './deadline.ts'
 import type { Models } from './model.ts'
-import { type ModelSettings, route } from './routing.ts'
+import { type Api, type ModelSettings, route } from './routing.ts'
 
-const DEFAULT_TIMEOUT_MS = 600_000
+const DEFAULT_DEADLINES: Deadlines = {
+  totalMs: 3_600_000,
+  // An endpoint that does not stream is silent until its reply is whole.
+  firstMs: 600_000,
+  silenceMs: 300_000,
+}
+
+/** Each adapter, and with it the SDK of its provider, is loaded when a model needs it. */
+const ADAPTERS: Readonly<Record<Api, () => Promise<Adapter>>> = {
+  chat: async () => (await import('./adapters/chat.ts')).chatAdapter(),
+}
 
 /**
- * The models of these settings. The SDK and the price list are loaded with the first call, so a server that only shows
+ * The models of these settings. Adapters and the price list are loaded with the first call, so a server that only shows
  * runs needs neither.
- * @param options.timeoutMs how long one reply may take; default 10 minutes
+ * @param options.timeoutMs how long one reply may take; default 1 hour
+ * @param options.firstMs how long a provider may take to begin; default 10 minutes
+ * @param options.silenceMs how long it may be silent in the middle of a reply; default 5 minutes
  */
 export function createModels(
   settings: ModelSettings,
-  options: { readonly timeoutMs?: number } = {},
+  options: {
+    readonly timeoutMs?: number
+    readonly firstMs?: number
+    readonly silenceMs?: number
+  } = {},
 ): Models {
-  const { timeoutMs = DEFAULT_TIMEOUT_MS } = options
+  const { totalMs, firstMs, silenceMs } = DEFAULT_DEADLINES
+  const deadlines: Deadlines = {
+    totalMs: options.timeoutMs ?? totalMs,
+    firstMs: options.firstMs ?? firstMs,
+    silenceMs: options.silenceMs ?? silenceMs,
+  }
+  const adapters = new Map<Api, Promise<Adapter>>()
+  const adapterOf = (api: Api) => {
+    const adapter = adapters.get(api) ?? ADAPTERS[api]()
+    adapters.set(api, adapter)
+    return adapter
+  }
   const load = async () => {
-    const { createChatCompletions } = await import('./chat-completions.ts')
-    return createChatCompletions(settings, timeoutMs)
+    const { createComplete } = await import('./complete.ts')
+    return createComplete(settings, deadlines, adapterOf)
   }
   let loading: ReturnType<typeof load> | undefined
   return {
-    complete: (request, signal) => {
+    complete: (request, signal, onPart = () => {}) => {
       loading ??= load()
-      return new ResultAsync(loading.then((complete) => complete(request, signal)))
+      return new ResultAsync(loading.then((complete) => complete(request, signal, onPart)))
     },
     contextBudget: async (modelName) => {
       const { contextBudget } = await import('./prices.ts')

@@ -18,6 +18,9 @@ export type ModelSettings = ProviderKeys & {
   readonly ollamaUrl?: string | undefined
 }
 
+/** The wire APIs that there are adapters for. */
+export type Api = 'chat'
+
 /** The address that a model is called at. */
 export type Endpoint = {
   readonly provider: 'custom' | ProviderName
@@ -39,6 +42,7 @@ export type Route = {
   readonly endpoint: Endpoint
   /** The model's name at this endpoint. */
   readonly model: string
+  readonly api: Api
   /** Why the model cannot be called with these settings, and what to do; null if it can be called. */
   readonly problem: string | null
 }
@@ -105,5 +109,10 @@ function routeTo(endpoint: Endpoint, model: string): Route {
     model.trim() === ''
       ? 'names no model. Write the model after the provider, as in openai/gpt-5.2.'
       : null
-  return { endpoint, model, problem }
+  return { endpoint, model, api: apiOf(endpoint), problem }
+}
+
+/** The API that an endpoint speaks best. Every endpoint that is not known speaks chat completions. */
+function apiOf(_endpoint: Endpoint): Api {
+  return 'chat'
 }

@@ -6,12 +6,12 @@ const OWN_PROPERTIES: ReadonlySet<string> = new Set([
   ...['node', 'outcome', 'decision', 'status', 'role'],
   ...['claimant', 'hash', 'sha256', 'request_sha256'],
 ])
-/** The arguments of tool calls: models write any JSON there, so names in it can be secrets too. */
-const ARGUMENTS = 'args'
+/** Models and providers write any JSON in these properties, so names in it can be secrets too. */
+const FREE_PROPERTIES: ReadonlySet<string> = new Set(['args', 'items'])
 
 /**
  * The payload of a record with all its strings masked; the same object if there is nothing to mask. Property names are
- * masked only in the arguments of tool calls: elsewhere a schema fixes them.
+ * masked only where models and providers write them: elsewhere a schema fixes them.
  */
 export function maskPayload<P extends object>(payload: P, mask: (text: string) => string): P {
   return withMasked(payload, mask, false) as P
@@ -29,7 +29,7 @@ function withMasked(value: unknown, mask: (text: string) => string, free: boolea
   for (const [name, item] of Object.entries(value)) {
     const isOwn = !free && typeof item === 'string' && OWN_PROPERTIES.has(name)
     const maskedName = free ? unusedName(mask(name), masked) : name
-    const maskedItem = isOwn ? item : withMasked(item, mask, free || name === ARGUMENTS)
+    const maskedItem = isOwn ? item : withMasked(item, mask, free || FREE_PROPERTIES.has(name))
     changed ||= maskedName !== name || maskedItem !== item
     masked.set(maskedName, maskedItem)
   }

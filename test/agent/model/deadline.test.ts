@@ -1,32 +1,65 @@
 import { getEventListeners } from 'node:events'
-import { describe, expect, test } from 'vitest'
-import { withDeadline } from '../../../src/agent/model/deadline.ts'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { withDeadlines } from '../../../src/agent/model/deadline.ts'
 
 const never = () => new Promise<never>(() => {})
 const LONG_MS = 60_000
+const within = (totalMs: number, firstMs = LONG_MS, silenceMs = LONG_MS) => ({
+  totalMs,
+  firstMs,
+  silenceMs,
+})
 
 describe('work with a deadline', () => {
   test('passes on what it returns or throws', async () => {
     const { signal } = new AbortController()
     const cause = new Error('broken')
-    expect((await withDeadline(signal, LONG_MS, async () => 7))._unsafeUnwrap()).toBe(7)
-    const threw = await withDeadline(signal, LONG_MS, () => Promise.reject(cause))
+    expect((await withDeadlines(signal, within(LONG_MS), async () => 7))._unsafeUnwrap()).toBe(7)
+    const threw = await withDeadlines(signal, within(LONG_MS), () => Promise.reject(cause))
     expect(threw._unsafeUnwrapErr()).toEqual({ type: 'threw', cause })
   })
 
   test('ends at its deadline or abort, even if the work does not notice', async () => {
     const run = new AbortController()
-    const late = await withDeadline(run.signal, 1, never)
-    expect(late._unsafeUnwrapErr()).toEqual({ type: 'timed_out' })
-    const aborted = withDeadline(run.signal, LONG_MS, never)
+    const late = await withDeadlines(run.signal, within(1), never)
+    expect(late._unsafeUnwrapErr()).toEqual({ type: 'timed_out', ms: 1 })
+    const aborted = withDeadlines(run.signal, within(LONG_MS), never)
     run.abort()
     expect((await aborted)._unsafeUnwrapErr()).toEqual({ type: 'aborted' })
+  })
+
+  test('ends if it is silent for too long, at its beginning or later', async () => {
+    const { signal } = new AbortController()
+    const mute = await withDeadlines(signal, within(LONG_MS, 1), never)
+    expect(mute._unsafeUnwrapErr()).toEqual({ type: 'silent', ms: 1 })
+    const stuck = await withDeadlines(signal, within(LONG_MS, LONG_MS, 2), (_, heard) => {
+      heard()
+      return never()
+    })
+    expect(stuck._unsafeUnwrapErr()).toEqual({ type: 'silent', ms: 2 })
+  })
+
+  test('may take long if it is heard again and again', async () => {
+    vi.useFakeTimers()
+    onTestFinished(() => void vi.useRealTimers())
+    const { signal } = new AbortController()
+    const done = Promise.withResolvers<number>()
+    const work = withDeadlines(signal, within(3_600_000, 60_000, 60_000), (_, heard) => {
+      const timer = setInterval(heard, 50_000)
+      setTimeout(() => {
+        clearInterval(timer)
+        done.resolve(7)
+      }, 610_000)
+      return done.promise
+    })
+    await vi.advanceTimersByTimeAsync(610_000)
+    expect((await work)._unsafeUnwrap()).toBe(7)
   })
 
   test('aborts the signal of the work', async () => {
     const given: AbortSignal[] = []
     ;(
-      await withDeadline(new AbortController().signal, 1, (signal) => {
+      await withDeadlines(new AbortController().signal, within(1), (signal) => {
         given.push(signal)
         return never()
       })
@@ -36,8 +69,8 @@ describe('work with a deadline', () => {
 
   test('leaves no listener on the signal of a long run', async () => {
     const { signal } = new AbortController()
-    ;(await withDeadline(signal, LONG_MS, async () => 7))._unsafeUnwrap()
-    ;(await withDeadline(signal, 1, never))._unsafeUnwrapErr()
+    ;(await withDeadlines(signal, within(LONG_MS), async () => 7))._unsafeUnwrap()
+    ;(await withDeadlines(signal, within(1), never))._unsafeUnwrapErr()
     expect(getEventListeners(signal, 'abort')).toEqual([])
   })
 })

@@ -15,7 +15,7 @@ describe('a failure that may be retried', () => {
   test.each([408, 409, 425, 429, 500, 502, 503, 529])('is status %d', async (status) => {
     const { error, host } = await failure({ status, body: message('Try again.') })
     const sentence = `${host} failed to answer for scripted-model (${status}): Try again.`
-    expect(error).toEqual({ type: 'transient', message: sentence, retryAfterMs: null })
+    expect(error).toMatchObject({ type: 'transient', message: sentence, retryAfterMs: null })
   })
 
   test('has the wait that the endpoint asks for', async () => {
@@ -56,7 +56,7 @@ describe('a failure that may be retried', () => {
   test('is an endpoint that takes too long', async () => {
     const { error, host } = await failure({ fault: 'hang' }, { timeoutMs: 50 })
     const sentence = `${host} gave no reply for scripted-model within 0.05 s`
-    expect(error).toEqual({ type: 'transient', message: sentence, retryAfterMs: null })
+    expect(error).toMatchObject({ type: 'transient', message: sentence, retryAfterMs: null })
   })
 
   test('is an endpoint that does not exist', async () => {
@@ -66,7 +66,7 @@ describe('a failure that may be retried', () => {
     const error = (await ask(models))._unsafeUnwrapErr()
     const { host } = new URL(server.url)
     const sentence = `${host} cannot be reached for scripted-model: connect ECONNREFUSED ${host}`
-    expect(error).toEqual({ type: 'transient', message: sentence, retryAfterMs: null })
+    expect(error).toMatchObject({ type: 'transient', message: sentence, retryAfterMs: null })
   })
 
   test('is over after the faults in the script', async () => {

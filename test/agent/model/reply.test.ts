@@ -26,9 +26,19 @@ describe('a reply', () => {
       text: 'I read it.',
       toolCalls: [{ call_id: 'call_0_0', tool: 'file_read', args }],
       finishReason: 'tool_calls',
-      inputTokens: 120,
-      outputTokens: 34,
+      providerItems: null,
+      usage: {
+        inputTokens: 120,
+        outputTokens: 34,
+        cachedTokens: 0,
+        cacheWriteTokens: null,
+        longCacheWriteTokens: null,
+        reasoningTokens: null,
+      },
+      provider: 'custom',
       costUsd: null,
+      priceSource: null,
+      firstTokenMs: expect.any(Number),
     })
   })
 
@@ -104,7 +114,7 @@ describe('tool calls', () => {
 
 describe('usage', () => {
   const usageOf = async (usage: unknown) => {
-    const { inputTokens, outputTokens } = await replyTo({ content: 'Done.' }, { usage })
+    const { inputTokens, outputTokens } = (await replyTo({ content: 'Done.' }, { usage })).usage
     return { inputTokens, outputTokens }
   }
 

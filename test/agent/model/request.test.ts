@@ -1,11 +1,11 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import { toRequestBody } from '../../../src/agent/model/request.ts'
+import { toChatBody } from '../../../src/agent/model/adapters/chat-request.ts'
 import { route } from '../../../src/agent/model/routing.ts'
 import type { ChatMessage } from '../../../src/domain/conversation.ts'
 import { ask, KEY, REQUEST, scripted } from './support.ts'
 
 const bodyOf = (messages: readonly ChatMessage[], modelName = 'gpt-5') =>
-  toRequestBody({ modelName, messages, tools: [] }, route(modelName, {}))
+  toChatBody({ modelName, messages, tools: [] }, route(modelName, {}))
 
 const calling = (...ids: string[]): ChatMessage => ({
   role: 'assistant',
@@ -22,7 +22,7 @@ describe('a request', () => {
     expect(request?.model).toBe('scripted-model')
     expect(request?.headers.authorization).toBe(`Bearer ${KEY}`)
     expect(request?.messages).toEqual(REQUEST.messages)
-    expect(request?.stream).toBe(false)
+    expect(request?.stream).toBe(true)
   })
 
   test('sends a foreign endpoint nothing from the environment', async () => {
@@ -44,10 +44,10 @@ describe('a request', () => {
     const parameters = { $schema: 'https://json-schema.org/draft/2020-12/schema', type: 'object' }
     const tool = { name: 'file_read', description: 'Reads a file.', parameters }
     const target = route('gpt-5', {})
-    expect(toRequestBody(REQUEST, target)).not.toHaveProperty('tools')
+    expect(toChatBody(REQUEST, target)).not.toHaveProperty('tools')
     const { $schema: _, ...schema } = parameters
     const described = { name: 'file_read', description: 'Reads a file.', parameters: schema }
-    const body = toRequestBody({ ...REQUEST, tools: [tool] }, target)
+    const body = toChatBody({ ...REQUEST, tools: [tool] }, target)
     expect(body.tools).toEqual([{ type: 'function', function: described }])
   })
 

@@ -48,7 +48,7 @@ describe('routing by model name', () => {
     (model) => {
       const one = { llmBaseUrl: 'http://127.0.0.1:9/v1', anthropicApiKey: 'a', openaiApiKey: 'b' }
       const endpoint = { provider: 'custom', baseUrl: one.llmBaseUrl, apiKey: null }
-      expect(route(model, one)).toEqual({ endpoint, model, problem: null })
+      expect(route(model, one)).toEqual({ endpoint, model, api: 'chat', problem: null })
       const keyed = route(model, { ...one, llmApiKey: 'c' })
       expect(keyed.endpoint.apiKey).toBe('c')
     },

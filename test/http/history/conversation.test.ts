@@ -22,7 +22,12 @@ class KeepingModel implements Models {
   complete(request: ModelRequest): ReturnType<Models['complete']> {
     this.#requests += 1
     if (this.#requests % 3 === 0) {
-      return errAsync({ type: 'transient', message: 'HTTP 529', retryAfterMs: null })
+      return errAsync({
+        type: 'transient',
+        kind: 'overloaded',
+        message: 'HTTP 529',
+        retryAfterMs: null,
+      })
     }
     this.answered.push(structuredClone(request))
     const count = this.answered.length
@@ -34,9 +39,19 @@ class KeepingModel implements Models {
       text: `Reply ${count}`,
       toolCalls: Array.from({ length: count % 3 }, (_, index) => say(index)),
       finishReason: 'stop',
-      inputTokens: 10,
-      outputTokens: 5,
+      providerItems: null,
+      usage: {
+        inputTokens: 10,
+        outputTokens: 5,
+        cachedTokens: null,
+        cacheWriteTokens: null,
+        longCacheWriteTokens: null,
+        reasoningTokens: null,
+      },
+      provider: 'keeping',
       costUsd: null,
+      priceSource: null,
+      firstTokenMs: null,
     })
   }
 

@@ -1,0 +1,124 @@
+import type { AgentCommand } from '../domain/commands.ts'
+import type { FailureKind, PayloadOf } from '../domain/records.ts'
+import { type PauseBoundsMs, pauseMs } from '../lib/backoff.ts'
+import type { ModelFailure, ModelReply } from './model/model.ts'
+
+/** A request as it was sent. */
+type Sent = {
+  readonly modelName: string
+  readonly durationMs: number
+  /** Turns of the conversation that it left out, and those that it held. */
+  readonly omittedTurns: number
+  readonly keptTurns: number
+  /** As the server estimates. */
+  readonly tokens: number
+}
+
+/** The payloads of the two records of a reply. */
+export function replyRecords(
+  reply: ModelReply,
+  sent: Sent,
+): { readonly usage: PayloadOf<'llm_usage'>; readonly message: PayloadOf<'assistant_message'> } {
+  const { usage, providerItems, finishReason } = reply
+  const notice = noticeOf(reply)
+  return {
+    usage: {
+      input_tokens: usage.inputTokens,
+      output_tokens: usage.outputTokens,
+      cost_usd: reply.costUsd,
+      model_name: sent.modelName,
+      duration_ms: sent.durationMs,
+      omitted_turns: sent.omittedTurns,
+      cached_tokens: usage.cachedTokens,
+      cache_write_tokens: usage.cacheWriteTokens,
+      reasoning_tokens: usage.reasoningTokens,
+      first_token_ms: reply.firstTokenMs,
+      provider: reply.provider,
+      price_source: reply.priceSource,
+      ...(usage.estimated ? { estimated: true } : {}),
+    },
+    message: {
+      text: reply.text,
+      tool_calls: [...reply.toolCalls],
+      finish_reason: finishReason,
+      ...(notice === null ? {} : { notice }),
+      ...(providerItems === null
+        ? {}
+        : { provider_items: { ...providerItems, items: [...providerItems.items] } }),
+      ...(finishReason === 'overflow' ? { context_tokens: halved(sent) } : {}),
+    },
+  }
+}
+
+/** What the model must know about a reply that is not whole; null if it is. */
+function noticeOf({ finishReason, droppedCalls = [], usage }: ModelReply): string | null {
+  const calls =
+    droppedCalls.length === 0
+      ? ''
+      : ` None of the calls in it was run: ${[...new Set(droppedCalls)].join(', ')}.`
+  switch (finishReason) {
+    case 'stop':
+    case 'tool_calls':
+      return null
+    case 'length':
+      return `Your last reply was cut off after ${usage.outputTokens} tokens, the limit for one reply.${calls} Continue in smaller steps: write large files in several parts.`
+    case 'overflow':
+      return `Your last reply was cut off because the conversation filled your context window.${calls} Earlier turns are left out from now on.`
+    case 'refusal':
+      return `Your last reply was a refusal, so it is not shown.${calls} Do the parts of the task that you can do. If you can do none, say why.`
+    case 'pause':
+      return 'Your last turn was interrupted by the provider. Continue where you stopped.'
+    case 'empty':
+      return 'Your last reply was empty: it had neither text nor a tool call. Call a tool to continue, or say what you have done.'
+    case 'malformed':
+      return `Your last reply contained a tool call that could not be read.${calls} Repeat it with arguments that are valid JSON for the tool's schema.`
+  }
+}
+
+export type AfterFailure = {
+  /** How many attempts of this step have failed before. */
+  readonly failures: number
+  /** How many attempts a step has. */
+  readonly attempts: number
+  readonly retryMs: PauseBoundsMs
+  readonly sent: Sent
+}
+
+type NextStep =
+  | Pick<
+      Extract<AgentCommand, { type: 'record_retry' }>,
+      'type' | 'reason' | 'delayMs' | 'failure' | 'contextTokens'
+    >
+  | Pick<Extract<AgentCommand, { type: 'fail' }>, 'type' | 'message' | 'traceback'>
+
+/** The longest wait that a model endpoint may request. */
+const MAX_RETRY_AFTER_MS = 120_000
+
+/** What follows from a failed attempt: another one after a pause, or the end of the run. */
+export function afterFailure(
+  failure: Exclude<ModelFailure, { type: 'cancelled' }>,
+  { failures, attempts, retryMs, sent }: AfterFailure,
+): NextStep {
+  const isHopeless =
+    failure.type === 'refused' || (failure.type === 'context_overflow' && sent.keptTurns <= 1)
+  if (isHopeless || failures + 1 >= attempts) {
+    const tries = failures > 0 ? ` (attempt ${failures + 1} of ${attempts})` : ''
+    return { type: 'fail', message: `${failure.message}${tries}`, traceback: '' }
+  }
+  const requestedMs = failure.type === 'transient' ? (failure.retryAfterMs ?? 0) : 0
+  const pause = Math.max(requestedMs, pauseMs(retryMs, failures))
+  return {
+    type: 'record_retry',
+    reason: failure.message,
+    delayMs: Math.round(Math.min(MAX_RETRY_AFTER_MS, pause)),
+    failure: kindOf(failure),
+    ...(failure.type === 'context_overflow' ? { contextTokens: halved(sent) } : {}),
+  }
+}
+
+function kindOf(failure: Exclude<ModelFailure, { type: 'cancelled' }>): FailureKind {
+  return failure.type === 'transient' ? failure.kind : failure.type
+}
+
+/** The window of a model that is not known must be found by trying. */
+const halved = ({ tokens }: Sent): number => Math.floor(tokens / 2)

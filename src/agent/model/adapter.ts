@@ -1,0 +1,74 @@
+import type { Result } from 'neverthrow'
+import type * as z from 'zod'
+import type { RequestedCall } from '../../domain/records.ts'
+import type { FinishReason, ModelPart, ModelRequest, TokenUsage } from './model.ts'
+import type { Route } from './routing.ts'
+
+export type Json = z.core.util.JSONType
+
+/** What one wire API needs. The transport does all the rest: time limits, aborts, framing, errors, sizes, prices. */
+export interface Adapter {
+  /** How a response is divided into messages. */
+  readonly framing: 'events' | 'lines'
+  /**
+   * The body of a request. Pure: the same conversation always gives the same body, and a longer one begins with the same
+   * text, because providers cache and sign what comes first.
+   */
+  body(request: ModelRequest, route: Route): object
+  /**
+   * Sends a body. Resolves when the headers of the response are here. Rejects with `HttpStatusError` if its status is
+   * no success, and with anything else if no response came.
+   */
+  send(body: object, route: Route, signal: AbortSignal): Promise<Response>
+  /** Begins to read one reply. */
+  reader(): ReplyReader
+}
+
+/** Reads the messages of a streamed reply. */
+export interface ReplyReader {
+  /** Takes the next message: its parsed JSON, or the text `[DONE]`. Unknown messages are ignored. */
+  read(message: unknown): Result<readonly ModelPart[], Complaint>
+  /** Takes a response that is no stream. It is the whole reply. */
+  readWhole(message: unknown): Result<readonly ModelPart[], Complaint>
+  /**
+   * `open`: the reply is not whole yet. `may_end`: it is, if the stream ends here. `ended`: its last message was read.
+   */
+  readonly state: 'open' | 'may_end' | 'ended'
+  /** The reply, if `state` is not `open`. */
+  reply(): Result<RawReply, Complaint>
+}
+
+export type Complaint =
+  /** The message is not what the API describes. */
+  | { readonly type: 'invalid'; readonly what: string }
+  /** The provider reports an error. @see readProblem for `body` */
+  | { readonly type: 'reported'; readonly body: unknown }
+
+/** A reply in the words of one API, before it is checked and priced. */
+export type RawReply = {
+  readonly text: string | null
+  readonly toolCalls: readonly RequestedCall[]
+  readonly finishReason: FinishReason
+  /** What goes back to the same provider; null if nothing must. */
+  readonly items: readonly Json[] | null
+  /** Null if the provider reports none. */
+  readonly usage: TokenUsage | null
+  /** The provider's own figure for this call, in US dollars; null if it gives none. */
+  readonly costUsd: number | null
+}
+
+/** A response whose status is no success. */
+export class HttpStatusError extends Error {
+  override readonly name = 'HttpStatusError'
+  readonly status: number
+  /** Parsed from JSON if it is JSON, or its text. */
+  readonly body: unknown
+  readonly headers: Headers
+
+  constructor(status: number, body: unknown, headers: Headers) {
+    super(`status ${status}`)
+    this.status = status
+    this.body = body
+    this.headers = headers
+  }
+}

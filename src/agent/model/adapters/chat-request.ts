@@ -1,0 +1,134 @@
+import type {
+  ChatCompletionCreateParamsStreaming,
+  ChatCompletionMessageFunctionToolCall,
+  ChatCompletionMessageParam,
+  ChatCompletionTool,
+} from 'openai/resources/chat/completions'
+import type { ChatMessage } from '../../../domain/conversation.ts'
+import type { ModelRequest, ToolSpec } from '../model.ts'
+import { distinct, orNothing, plain } from '../reply-parts.ts'
+import type { Route } from '../routing.ts'
+import { type Vendor, vendorOf } from './chat-vendors.ts'
+import { ownItems } from './own-items.ts'
+import { shortId, withCacheMarks } from './vendor-forms.ts'
+
+type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>
+
+/** The body of a chat completions request. */
+export function toChatBody(
+  request: ModelRequest,
+  route: Route,
+): ChatCompletionCreateParamsStreaming {
+  const vendor = vendorOf(route)
+  const messages = toMessages(request.messages, route, vendor)
+  const { tools, maxOutputTokens } = request
+  return {
+    model: route.model,
+    messages: vendor.cacheMarks ? withCacheMarks(messages) : messages,
+    ...(tools.length === 0 ? {} : { tools: tools.map(toTool) }),
+    stream: true,
+    ...(vendor.isStrict ? {} : { stream_options: { include_usage: true } }),
+    ...(maxOutputTokens === undefined ? {} : { [vendor.limitName]: maxOutputTokens }),
+    ...effortOf(request, vendor),
+  }
+}
+
+function effortOf({ effort }: ModelRequest, vendor: Vendor): object {
+  if (effort === undefined || vendor.effort === 'none') return {}
+  return vendor.effort === 'reasoning' ? { reasoning: { effort } } : { reasoning_effort: effort }
+}
+
+type ToolCalls = ChatCompletionMessageFunctionToolCall[]
+
+/**
+ * The model of a run may change, so a request can contain calls of another provider. Their ids and names are converted
+ * to a form that every provider accepts, each id once per request.
+ */
+function toMessages(
+  messages: readonly ChatMessage[],
+  route: Route,
+  vendor: Vendor,
+): ChatCompletionMessageParam[] {
+  const taken = new Set<string>()
+  const idOf = (id: string) => distinct(vendor.shortIds ? shortId(id) : plain(id), taken)
+  const needsSignature = route.endpoint.provider === 'google' && !/^gemini-[12]\b/.test(route.model)
+  /** Ids of the latest turn: as recorded → as sent. */
+  let sent = new Map<string, string>()
+  const toAssistant = (message: AssistantMessage): ChatCompletionMessageParam => {
+    const { content, calls } = message
+    const own = ownFields(message, route)
+    sent = new Map(calls.map(({ id }) => [id, idOf(id)]))
+    const tool_calls = calls.map(({ id, tool, args }, index) => ({
+      id: sent.get(id) ?? id,
+      type: 'function' as const,
+      function: { name: plain(tool).slice(0, 64), arguments: args },
+      ...own.calls.get(index),
+    }))
+    const text = calls.length === 0 ? orNothing(content) : content?.trim() ? content : null
+    return {
+      role: 'assistant',
+      content: text,
+      ...(calls.length === 0
+        ? {}
+        : { tool_calls: needsSignature ? signed(tool_calls) : tool_calls }),
+      ...fillerOf(vendor, calls.length),
+      ...own.message,
+    }
+  }
+  const toMessage = (message: ChatMessage): ChatCompletionMessageParam => {
+    switch (message.role) {
+      case 'system':
+      case 'user':
+        return { role: message.role, content: orNothing(message.content) }
+      case 'assistant':
+        return toAssistant(message)
+      case 'tool': {
+        const tool_call_id = sent.get(message.callId) ?? message.callId
+        return { role: 'tool', tool_call_id, content: orNothing(message.content) }
+      }
+    }
+  }
+  return messages.map(toMessage)
+}
+
+type OwnFields = {
+  readonly message: object
+  /** Additions to calls, by their position. */
+  readonly calls: ReadonlyMap<number, object>
+}
+
+/** What the endpoint sent with this message beside text and calls: reasoning goes back under the name that it came in. */
+function ownFields(message: AssistantMessage, route: Route): OwnFields {
+  const [item] = ownItems(message, route) ?? []
+  if (typeof item !== 'object' || item === null || Array.isArray(item)) {
+    return { message: {}, calls: new Map() }
+  }
+  const { tool_calls = [], ...fields } = item
+  const additions = (Array.isArray(tool_calls) ? tool_calls : []).flatMap((call) => {
+    if (typeof call !== 'object' || call === null || Array.isArray(call)) return []
+    const { index, ...addition } = call
+    return [[Number(index), addition] as const]
+  })
+  return { message: fields, calls: new Map(additions) }
+}
+
+/** With reasoning on, some vendors refuse messages without it, so those of other models get a text in its place. */
+function fillerOf({ filler }: Vendor, calls: number): object {
+  if (filler === undefined || (filler.where === 'calls' && calls === 0)) return {}
+  return { reasoning_content: filler.text }
+}
+
+/**
+ * Gemini 3 and later require the signature of the thought that led to a call. Google documents this value for calls
+ * without one, such as those of other models.
+ */
+function signed([first, ...others]: ToolCalls): ToolCalls {
+  if (first === undefined) return []
+  const signature = { thought_signature: 'skip_thought_signature_validator' }
+  return [{ extra_content: { google: signature }, ...first } as typeof first, ...others]
+}
+
+function toTool({ name, description, parameters }: ToolSpec): ChatCompletionTool {
+  const { $schema: _, ...schema } = parameters
+  return { type: 'function', function: { name, description, parameters: schema } }
+}

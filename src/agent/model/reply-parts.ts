@@ -1,0 +1,71 @@
+import { err, ok, type Result } from 'neverthrow'
+import * as z from 'zod'
+import type { RequestedCall } from '../../domain/records.ts'
+
+export function parseJson(text: string): Result<unknown, 'not_json'> {
+  try {
+    return ok(JSON.parse(text))
+  } catch {
+    return err('not_json')
+  }
+}
+
+/** `wanted`, or `wanted_2`, `wanted_3`, … if it is taken. Adds the returned name to `taken`. */
+export function distinct(wanted: string, taken: Set<string>): string {
+  let candidate = wanted
+  for (let n = 2; taken.has(candidate); n += 1) candidate = `${wanted}_${n}`
+  taken.add(candidate)
+  return candidate
+}
+
+/** A name in the letters that every provider accepts. */
+export function plain(name: string): string {
+  return name.replaceAll(/[^a-zA-Z0-9_-]/g, '_')
+}
+
+/** Some providers refuse a message without text. */
+export function orNothing(content: string | null): string {
+  return content?.trim() ? content : '(nothing)'
+}
+
+const JsonObject = z.record(z.string(), z.json())
+
+/** A call as a provider reports it: the id may be missing, the arguments a JSON text or an object. */
+export type ReportedCall = {
+  readonly id: string | null
+  readonly name: string
+  readonly args: string | Readonly<Record<string, unknown>>
+}
+
+/** Gives every call an id that is unique in its reply. The same reply always gets the same ids. */
+export function toRequestedCalls(calls: readonly ReportedCall[]): RequestedCall[] {
+  const taken = new Set<string>()
+  return calls.map(({ id, name, args }, index) => ({
+    call_id: distinct(id?.trim() || `call_${index}`, taken),
+    tool: name,
+    ...readArguments(args),
+  }))
+}
+
+function readArguments(written: ReportedCall['args']): Pick<RequestedCall, 'args' | 'raw_args'> {
+  if (typeof written === 'string' && written.trim() === '') return { args: {} }
+  const json = typeof written === 'string' ? parseJson(written).unwrapOr(null) : written
+  const parsed = JsonObject.safeParse(json)
+  if (parsed.success) return { args: parsed.data }
+  return { args: {}, raw_args: typeof written === 'string' ? written : JSON.stringify(written) }
+}
+
+export function describeIssues(issues: readonly z.core.$ZodIssue[]): string {
+  return issues
+    .map(({ path, message }) => [path.join('.'), message].filter(Boolean).join(': '))
+    .join('; ')
+}
+
+/** A number of tokens, as a schema; null if it is missing or no such number. */
+export const tokenCount = z
+  .number()
+  .nonnegative()
+  .transform(Math.round)
+  .nullish()
+  .catch(null)
+  .transform((count) => count ?? null)
