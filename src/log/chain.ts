@@ -41,22 +41,23 @@ export function recordHash(
   record: { readonly payload: object; readonly [name: string]: unknown },
   meta: Unhashed,
 ): string {
-  const { payload, ...top } = record
-  const [rest, committedPayload] = commitments(payload, meta)
+  const { payload } = record
+  const committedPayload =
+    'salt' in meta ? committed(payload, meta.salt) : committedRedacted(payload, meta)
   // There are commitments only to strings of the payload, so its text is put in whole, in the order of the names.
-  const canonical = canonicalText({ ...top, ...rest, payload: '', seq }, (text, pointer) =>
+  const canonical = canonicalText({ ...record, ...meta, ...LEFT_OUT, seq }, (text, pointer) =>
     pointer === '/payload' ? committedPayload : quoted(text),
   )
   return sha256(canonical)
 }
 
-function commitments(payload: object, meta: Unhashed) {
-  if ('salt' in meta) {
-    const { salt, ...rest } = meta
-    return [rest, committed(payload, salt)] as const
-  }
-  const { salts, redacted, ...rest } = meta
-  return [rest, committedRedacted(payload, { salts, redacted })] as const
+/** A member that is undefined has no place in a canonical form. */
+const LEFT_OUT = {
+  payload: '',
+  hash: undefined,
+  salt: undefined,
+  salts: undefined,
+  redacted: undefined,
 }
 
 /** The event id of a record: an RFC 9562 UUIDv8 made of the first bits of its hash, a SHA-256 (hex). */

@@ -39,7 +39,11 @@ export function canonicalText(
 ): string {
   const write = (value: unknown, pointer: string): string => {
     if (typeof value === 'string') return written(value, pointer)
-    if (typeof value === 'number' && !Number.isFinite(value)) throw new TypeError(`${value}`)
+    if (typeof value === 'number') {
+      if (!Number.isFinite(value)) throw new TypeError(`${value}`)
+      // The same text as that of JSON.stringify, in a fraction of the time.
+      return `${value}`
+    }
     // An undefined item of an array is null, as in JSON.
     if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null'
     if (Array.isArray(value)) {

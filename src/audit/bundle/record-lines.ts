@@ -49,10 +49,16 @@ function parsedJson(text: string): unknown {
 
 /**
  * Reads a line. A line must be exactly what would be written for its contents, so it cannot hold a name twice.
+ * @param isRead whether the same text has been read before, and holds a record in its one form
  * @returns a sentence about what is wrong, if the line does not hold a record
  */
-export function readLine({ text, ended }: TextLine, format: LineFormat): RecordLine | string {
+export function readLine(
+  { text, ended }: TextLine,
+  format: LineFormat,
+  isRead = false,
+): RecordLine | string {
   if (!ended) return 'the line is cut off or is not UTF-8'
+  if (isRead && format === 'plain') return JSON.parse(text)
   const plain = format === 'plain' ? readPlainLine(text) : null
   if (plain !== null) return plain
   const wrong = format === 'checksummed' ? wrongChecksum(text) : null

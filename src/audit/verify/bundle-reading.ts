@@ -17,6 +17,7 @@ import {
 } from '../bundle/bundle-format.ts'
 import { HashedBody } from '../bundle/hashed-body.ts'
 import { type KnownKeys, knownKeys } from '../proofs/public-keys.ts'
+import type { ContentsPool } from './contents-pool.ts'
 import { RedactionCheck } from './redaction-check.ts'
 import type { Finding } from './report.ts'
 import { verifyRedactions } from './verify-ledger.ts'
@@ -59,6 +60,7 @@ export type BundleContents = {
 /** Reads an export part by part, and checks each part by itself. */
 export class BundleReading {
   readonly #trusted: KnownKeys
+  readonly #pool: ContentsPool
   readonly #observers: Observers
   readonly #findings: Finding[] = []
   readonly #parts: ReadPart[] = []
@@ -72,8 +74,9 @@ export class BundleReading {
   #broken: BundleContents['broken'] = null
 
   /** @param trusted keys that the reader does not take from the archive */
-  constructor(trusted: KnownKeys, observers: Observers) {
+  constructor(trusted: KnownKeys, pool: ContentsPool, observers: Observers) {
     this.#trusted = trusted
+    this.#pool = pool
     this.#observers = observers
     this.#keys = trusted
   }
@@ -147,7 +150,7 @@ export class BundleReading {
     const runId = this.#proof?.run_id ?? this.#manifest?.run_id
     if (runId === undefined) return
     const { onRecord } = this.#observers
-    this.#records ??= new RecordsCheck(runId, (line, logged) => {
+    this.#records ??= new RecordsCheck(runId, this.#pool, (line, logged) => {
       this.#redactions.see(logged)
       return onRecord?.(line, logged)
     })

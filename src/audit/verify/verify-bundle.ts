@@ -19,20 +19,24 @@ import {
 } from '../proofs/public-keys.ts'
 import { checkSeal, type Sealed } from '../proofs/statements.ts'
 import { type BundleContents, BundleReading, namedBy, type Observers } from './bundle-reading.ts'
+import { ContentsPool } from './contents-pool.ts'
 import type { BundleReport, Finding, Trust } from './report.ts'
 import type { VerifiedRecords } from './verify-records.ts'
 
 export type VerifyOptions = Observers & {
   /** What the reader trusts; without any, the keys of the archive itself are used. */
   readonly anchors?: TrustAnchors
+  /** For a caller that verifies many exports. */
+  readonly pool?: ContentsPool
 }
 
 /** Verifies an export, part by part, at constant memory. */
 export async function verifyBundle(
   parts: AsyncIterable<BundlePart>,
-  { anchors = NO_ANCHORS, ...observers }: VerifyOptions = {},
+  { anchors = NO_ANCHORS, pool: given, ...observers }: VerifyOptions = {},
 ): Promise<BundleReport> {
-  const reading = new BundleReading(anchors.keys, observers)
+  using own = new ContentsPool()
+  const reading = new BundleReading(anchors.keys, given ?? own, observers)
   try {
     for await (const part of parts) await reading.take(part)
   } catch (cause) {

@@ -7,6 +7,7 @@ import type { LogPages } from '../../log/stream-pages.ts'
 import type { RecordedEvent, StoreFailure } from '../../store/event-store.ts'
 import type { KeptHeads } from '../checkpoints/run-heads.ts'
 import { LEDGER_START, type LedgerEnd, ledgerOf } from '../ledgers.ts'
+import { ContentsPool } from './contents-pool.ts'
 import { type Projected, ProjectedCheck } from './projected-runs.ts'
 import { RedactionCheck } from './redaction-check.ts'
 import type { Finding, RedactionReport } from './report.ts'
@@ -25,18 +26,25 @@ export type LogReport = {
   readonly findings: readonly Finding[]
 }
 
+type VerifyLogOptions = {
+  readonly projected?: Projected | null
+  /** Without it, one thread does everything. */
+  readonly pool?: ContentsPool
+}
+
 /** Verifies all runs and ledgers of a log in one pass, each up to its first bad record. */
 export function verifyLog(
   pages: LogPages,
   artifacts: ArtifactSource,
   kept: readonly KeptHeads[],
-  projected: Projected | null = null,
+  { projected = null, pool = new ContentsPool(0) }: VerifyLogOptions = {},
 ): ResultAsync<LogReport, StoreFailure> {
   const check = new LogCheck(artifacts, kept, projected && new ProjectedCheck(projected))
   const verify = async (): Promise<Result<LogReport, StoreFailure>> => {
-    for await (const page of pages) {
+    const checked = pool.check(pages, (page) => ({ events: page.unwrapOr([]) }))
+    for await (const { batch: page, sound } of checked) {
       if (page.isErr()) return err(page.error)
-      for (const event of page.value) check.take(event)
+      for (const [index, event] of page.value.entries()) check.take(event, sound?.[index] === 1)
     }
     return ok(await check.finish())
   }
@@ -68,10 +76,11 @@ class LogCheck {
     this.#projected = projected
   }
 
-  take(event: RecordedEvent): void {
+  /** @param isSound whether it is a sound record by itself */
+  take(event: RecordedEvent, isSound: boolean): void {
     const ledger = ledgerOf(event.stream)
     if (ledger !== null) this.#takeEntry(ledger, event)
-    else if (event.stream.startsWith(RUN_STREAM_PREFIX)) this.#takeRecord(event)
+    else if (event.stream.startsWith(RUN_STREAM_PREFIX)) this.#takeRecord(event, isSound)
     this.#projected?.reach(event, () => this.#goodRuns())
   }
 
@@ -103,13 +112,13 @@ class LogCheck {
     for (const { run, bad } of this.#runs.values()) if (run !== null && !bad) yield run
   }
 
-  #takeRecord(event: RecordedEvent): void {
+  #takeRecord(event: RecordedEvent, isSound: boolean): void {
     const runId = runIdOf(event.stream)
     const check = this.#runs.get(runId) ?? { run: null, bad: false }
     this.#runs.set(runId, check)
     if (check.bad) return
     const where = `run ${runId}`
-    const verified = verifyRecord(runId, check.run, storedRecord(event))
+    const verified = verifyRecord(runId, check.run, storedRecord(event), isSound)
     if (verified.isErr()) {
       check.bad = true
       this.#findings.push({ ...verified.error, where })

@@ -7,6 +7,7 @@ import {
   readLine,
   type TextLine,
 } from '../bundle/record-lines.ts'
+import type { ContentsPool } from './contents-pool.ts'
 import { artifactOf, type BadRecord, verifyRecord } from './verify-run.ts'
 
 /** The records of an export up to the first bad one. */
@@ -23,13 +24,15 @@ export type SeeRecord = (line: RecordLine, logged: LoggedRecord) => void | Promi
 export class RecordsCheck implements VerifiedRecords {
   readonly #runId: string
   readonly #see: SeeRecord
+  readonly #pool: ContentsPool
   run: LoadedRun | null = null
   bad: BadRecord | null = null
   readonly artifacts = new Map<string, number>()
 
   /** @param see gets each record that holds, in order */
-  constructor(runId: string, see: SeeRecord = () => {}) {
+  constructor(runId: string, pool: ContentsPool, see: SeeRecord = () => {}) {
     this.#runId = runId
+    this.#pool = pool
     this.#see = see
   }
 
@@ -40,23 +43,26 @@ export class RecordsCheck implements VerifiedRecords {
 
   /** Continues with the lines of a part, and reads it to its end. */
   async read(body: AsyncIterable<Uint8Array>, format: LineFormat): Promise<void> {
-    for await (const lines of lineBatches(body)) {
-      for (const line of lines) {
+    const batches = this.#pool.check(gathered(lineBatches(body)), (lines) => {
+      return { lines: lines.map(({ text }) => text), format }
+    })
+    for await (const { batch, sound } of batches) {
+      for (const [index, line] of batch.entries()) {
         if (this.bad !== null) break
-        const seen = this.#take(line, format)
+        const seen = this.#take(line, format, sound?.[index] === 1)
         if (seen !== undefined) await seen
       }
     }
   }
 
-  #take(text: TextLine, format: LineFormat): void | Promise<void> {
+  #take(text: TextLine, format: LineFormat, isSound: boolean): void | Promise<void> {
     const seq = this.next
-    const line = readLine(text, format)
+    const line = readLine(text, format, isSound)
     if (typeof line === 'string') {
       this.bad = { problem: 'changed', seq, message: line }
       return
     }
-    const verified = verifyRecord(this.#runId, this.run, line)
+    const verified = verifyRecord(this.#runId, this.run, line, isSound)
     if (verified.isErr()) {
       this.bad = verified.error
       return
@@ -67,4 +73,23 @@ export class RecordsCheck implements VerifiedRecords {
     if (artifact !== null && !this.artifacts.has(artifact)) this.artifacts.set(artifact, seq)
     return this.#see(line, logged)
   }
+}
+
+/** Lines of about this size are checked together: the parts of an archive arrive in smaller pieces. In characters. */
+const BATCH_CHARS = 128 * 1024
+
+async function* gathered(
+  batches: AsyncIterable<readonly TextLine[]>,
+): AsyncGenerator<readonly TextLine[]> {
+  let lines: TextLine[] = []
+  let chars = 0
+  for await (const batch of batches) {
+    lines = lines.concat(batch)
+    chars += batch.reduce((sum, { text }) => sum + text.length, 0)
+    if (chars < BATCH_CHARS) continue
+    yield lines
+    lines = []
+    chars = 0
+  }
+  if (lines.length > 0) yield lines
 }

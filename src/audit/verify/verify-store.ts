@@ -9,6 +9,7 @@ import { KeptHeads, subjectOf } from '../checkpoints/run-heads.ts'
 import { ledgerOf } from '../ledgers.ts'
 import type { KnownKeys } from '../proofs/public-keys.ts'
 import { checkpointHash } from '../proofs/statements.ts'
+import type { ContentsPool } from './contents-pool.ts'
 import type { Projected } from './projected-runs.ts'
 import type { CheckpointSigner, Finding } from './report.ts'
 import {
@@ -27,6 +28,8 @@ export type VerifiableStore = {
   readonly keys: KnownKeys
   /** What a read model held of the same log before it was read; null without a read model. */
   readonly projected: Projected | null
+  /** Without it, one thread does everything. */
+  readonly pool?: ContentsPool
 }
 
 export type StoreReport = LogReport & {
@@ -37,7 +40,7 @@ export type StoreReport = LogReport & {
 
 /** Verifies all runs and ledgers of a store, and compares them with its checkpoints and its read model. */
 export async function verifyStore(
-  { reader, pages, artifacts, keys, projected }: VerifiableStore,
+  { reader, pages, artifacts, keys, ...options }: VerifiableStore,
   kept: Checkpoint | null = null,
 ): Promise<Result<StoreReport, string>> {
   const checked = await verifyCheckpoints(reader, keys, kept?.number ?? null)
@@ -48,7 +51,7 @@ export async function verifyStore(
     ...(wanted === null ? [] : [{ ...wanted, name: 'the checkpoint that you kept' }]),
   ]
   const heads = sources.map((source) => new KeptHeads(source.heads, source.name))
-  const verified = await verifyLog(pages(), artifacts, heads, projected)
+  const verified = await verifyLog(pages(), artifacts, heads, options)
   if (verified.isErr()) return err(verified.error.message)
   const findings = [
     ...verified.value.findings,

@@ -6,6 +6,7 @@ import { unpacked } from '../../audit/bundle/tar.ts'
 import type { KeptHeads } from '../../audit/checkpoints/run-heads.ts'
 import { ledgerOf } from '../../audit/ledgers.ts'
 import { type KnownKeys, knownKeys, type TrustAnchors } from '../../audit/proofs/public-keys.ts'
+import { ContentsPool } from '../../audit/verify/contents-pool.ts'
 import { READ_MODEL } from '../../audit/verify/projected-runs.ts'
 import { combined, ofRun } from '../../audit/verify/redaction-check.ts'
 import type { BundleReport, Finding, RedactionReport } from '../../audit/verify/report.ts'
@@ -40,7 +41,13 @@ export async function verifyServer(
   if (checkpoints.isErr()) return err(checkpoints.error)
   const listed = await listedRuns(options)
   if (listed.isErr()) return err(listed.error)
-  const check = new ServerCheck(options, anchors, checkpoints.value.heads, listed.value)
+  using pool = new ContentsPool()
+  const check = new ServerCheck(
+    { ...options, pool },
+    anchors,
+    checkpoints.value.heads,
+    listed.value,
+  )
   for (const id of new Set([...listed.value.keys(), ...checkpoints.value.runIds])) {
     const done = ledgerOf(id) === null ? await check.run(id) : ok()
     if (done.isErr()) return err(done.error)
@@ -68,8 +75,10 @@ async function listedRuns(
   }
 }
 
+type CheckOptions = ServerOptions & { readonly pool: ContentsPool }
+
 class ServerCheck {
-  readonly #options: ServerOptions
+  readonly #options: CheckOptions
   readonly #anchors: TrustAnchors
   readonly #heads: readonly KeptHeads[]
   readonly #lengths = new Map<string, number>()
@@ -81,7 +90,7 @@ class ServerCheck {
   #compared = 0
 
   constructor(
-    options: ServerOptions,
+    options: CheckOptions,
     anchors: TrustAnchors,
     heads: readonly KeptHeads[],
     listed: ReadonlyMap<string, RunSummary>,
@@ -116,6 +125,7 @@ class ServerCheck {
     let folded: LoadedRun | null = null
     const report = await verifyBundle(unpacked(archive), {
       anchors: this.#anchors,
+      pool: this.#options.pool,
       onRecord: (_line, logged) => {
         const { seq, record, meta } = logged
         for (const heads of this.#heads) heads.see(record.run_id, seq, meta.hash)

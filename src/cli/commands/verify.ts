@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { Checkpoint } from '../../api/audit.ts'
 import { knownKeys, type TrustAnchors } from '../../audit/proofs/public-keys.ts'
+import { ContentsPool } from '../../audit/verify/contents-pool.ts'
 import type { Trust } from '../../audit/verify/report.ts'
 import { verifyBundle } from '../../audit/verify/verify-bundle.ts'
 import { verifyStore } from '../../audit/verify/verify-store.ts'
@@ -115,7 +116,8 @@ async function verifyFolder(
   if (own.isErr()) return err(own.error.message)
   const keys = new Map([...knownKeys(own.value.published), ...anchors.keys])
   const projected = await readProjected(readModel)
-  const store = { reader: log, pages: () => log.pages(), artifacts, keys, projected }
+  using pool = new ContentsPool()
+  const store = { reader: log, pages: () => log.pages(), artifacts, keys, projected, pool }
   const verified = await verifyStore(store, kept)
   return verified.map(({ compared, ...report }) => {
     const latest = compared[0]
