@@ -8,6 +8,9 @@ import { createCatalogue } from '../../src/agent/model/catalogue.ts'
 import { planRun } from '../../src/agent/plan-run.ts'
 import { Auth } from '../../src/auth/auth.ts'
 import { buildApp } from '../../src/http/app.ts'
+import { NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
+import { policyOfRun } from '../../src/runner/isolation/run-policy.ts'
+import { DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
 import { realEffects } from './effects.ts'
 import { idleGoal } from './idle-goal.ts'
 import { now, Service } from './service.ts'
@@ -18,6 +21,7 @@ const { models } = effects
 const catalogue = createCatalogue({ llmBaseUrl: modelUrl })
 const goals = [idleGoal]
 const ceilings = { max_cost_usd: null, max_tokens: null, max_seconds: null }
+const isolate = (project: string) => policyOfRun(NO_ISOLATION, DEFAULT_LIMITS, project, null)
 const service = await Service.open(folder, effects)
 const { store } = service
 const auth = await Auth.open({ store, configured: null, clock: now, log: console })
@@ -30,7 +34,7 @@ const app = await buildApp({
   tools: effects.toolbox.specs,
   goals,
   planRun: (request) =>
-    planRun(request, { goals, models: catalogue, systemPrompt, ceilings, dataDir: null }),
+    planRun(request, { goals, models: catalogue, systemPrompt, ceilings, dataDir: null, isolate }),
   changeProblems: async () => [],
   clock: now,
   defaults: { cwd: folder, model_name: 'scripted-model', max_iterations: 20 },

@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import type { IsolationPolicy, Level } from '../domain/isolation.ts'
 import { maskPayload } from '../domain/mask/mask-payload.ts'
 import type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
 import { processMask } from '../log/masking.ts'
@@ -11,19 +12,34 @@ import type { ModelCatalogue } from './model/catalogue.ts'
 /** A problem with one field of a request, for its author. */
 export type Problem = { readonly field: string; readonly message: string }
 
-/** The part of the configuration that a client chooses. */
-export type RunRequest = Omit<RunConfig, 'shell_goal'>
+/** What a client chooses of a run. */
+export type RunRequest = Omit<RunConfig, 'shell_goal'> & {
+  /** The level of isolation that it asks for; null for that of the server. */
+  readonly isolation?: Level | null
+}
+
+/** What a run is created from. */
+export type PlannedRun = {
+  readonly config: RunConfig
+  readonly systemPrompt: string
+  readonly isolation: IsolationPolicy
+}
 
 /** The limits of this server for any run; null is no limit. */
 export type Ceilings = Pick<RunConfig, 'max_cost_usd' | 'max_tokens' | 'max_seconds'>
 
-type PlanDeps = {
+export type PlanDeps = {
   readonly goals: readonly Goal[]
   readonly models: Pick<ModelCatalogue, 'problem'>
   readonly ceilings: Ceilings
   /** The server's data folder, which no project may contain; null if there is none. */
   readonly dataDir: string | null
   readonly systemPrompt: (goal: Goal, config: RunConfig) => string
+  /** How commands in a project are isolated; the error is for the author of the request. */
+  readonly isolate: (
+    project: string,
+    atLeast: Level | null,
+  ) => Promise<Result<IsolationPolicy, string>>
 }
 
 /**
@@ -31,28 +47,29 @@ type PlanDeps = {
  * not exist, a model without its key, bad settings of the goal.
  */
 export function planRun(
-  request: RunRequest,
-  { goals, models, systemPrompt, ceilings, dataDir }: PlanDeps,
-): ResultAsync<{ config: RunConfig; systemPrompt: string }, readonly Problem[]> {
-  const plan = async (): Promise<
-    Result<{ config: RunConfig; systemPrompt: string }, Problem[]>
-  > => {
+  { isolation: atLeast = null, ...request }: RunRequest,
+  { goals, models, systemPrompt, ceilings, dataDir, isolate }: PlanDeps,
+): ResultAsync<PlannedRun, readonly Problem[]> {
+  const plan = async (): Promise<Result<PlannedRun, Problem[]>> => {
     const cwd = resolve(request.cwd)
     const goal = goals.find(({ name }) => name === request.goal)
+    const folder = await folderProblems(cwd, dataDir)
+    const isolation = folder.length > 0 ? null : await isolate(cwd, atLeast)
     const problems = [
       ...(goal === undefined ? [unknownGoal(request.goal, goals)] : []),
-      ...(await folderProblems(cwd, dataDir)),
+      ...folder,
       ...modelProblems(request.model_name, models),
       ...ceilingProblems(request, ceilings),
+      ...(isolation?.isErr() ? [{ field: 'isolation', message: isolation.error }] : []),
     ]
-    if (goal === undefined || problems.length > 0) return err(problems)
+    if (goal === undefined || problems.length > 0 || !isolation?.isOk()) return err(problems)
     const settings = (await goal.prepare?.(cwd)) ?? ok(null)
     if (settings.isErr()) return err([{ field: 'goal', message: settings.error }])
     const limits = withCeilings(request, ceilings)
     const config: RunConfig = { ...request, ...limits, cwd, shell_goal: settings.value }
     const secrets = secretProblems(config)
     if (secrets.length > 0) return err(secrets)
-    return ok({ config, systemPrompt: systemPrompt(goal, config) })
+    return ok({ config, systemPrompt: systemPrompt(goal, config), isolation: isolation.value })
   }
   return new ResultAsync(plan())
 }
@@ -113,7 +130,7 @@ function secretProblems(config: RunConfig): Problem[] {
 
 const LIMITS = ['max_cost_usd', 'max_tokens', 'max_seconds'] as const
 
-function ceilingProblems(request: RunRequest, ceilings: Ceilings): Problem[] {
+function ceilingProblems(request: Ceilings, ceilings: Ceilings): Problem[] {
   return LIMITS.flatMap((field) => {
     const [requested, ceiling] = [request[field], ceilings[field]]
     if (requested === null || ceiling === null || requested <= ceiling) return []
@@ -122,7 +139,7 @@ function ceilingProblems(request: RunRequest, ceilings: Ceilings): Problem[] {
 }
 
 /** A request without a limit gets the limit of the server. */
-const withCeilings = (request: RunRequest, ceilings: Ceilings): Ceilings => ({
+const withCeilings = (request: Ceilings, ceilings: Ceilings): Ceilings => ({
   max_cost_usd: request.max_cost_usd ?? ceilings.max_cost_usd,
   max_tokens: request.max_tokens ?? ceilings.max_tokens,
   max_seconds: request.max_seconds ?? ceilings.max_seconds,

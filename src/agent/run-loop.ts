@@ -8,6 +8,7 @@ import { dataFolderProblem } from './data-folder.ts'
 import type { Goal } from './goals/goal.ts'
 import type { ModelFailure, Models } from './model/model.ts'
 import { type AfterFailure, afterFailure, replyRecords } from './model-outcome.ts'
+import { observe } from './observed-commands.ts'
 import { notRunMasked } from './requested-calls.ts'
 import type { RunSession, SessionError } from './run-session.ts'
 import type { Toolbox } from './tools/tool.ts'
@@ -149,13 +150,13 @@ async function runTool(
   signal: AbortSignal,
 ): Promise<StepResult> {
   const requested = session.callToRun(call)
+  const { runId, isolation: policy } = session.state
   const result =
     requested === null
       ? notRunMasked(call)
       : await toolbox.execute(requested, {
-          cwd: session.state.config.cwd,
-          signal,
-          runId: session.state.runId,
+          ...{ cwd: session.state.config.cwd, signal, runId },
+          ...(policy === undefined ? {} : { policy }),
         })
   if (signal.aborted) return err({ type: 'cancelled' })
   return session.record({ type: 'record_tool_result', result })
@@ -163,15 +164,17 @@ async function runTool(
 
 async function checkGoal(
   session: RunSession,
-  { findGoal, runCommand, reportsDir }: Effects,
+  { findGoal, runCommand: run, reportsDir }: Effects,
   signal: AbortSignal,
 ): Promise<StepResult> {
-  const { config } = session.state
+  const { config, isolation = null } = session.state
   const goal = findGoal(config.goal)
   if (goal === undefined) throw new Error(`This server has no goal named ${config.goal}`)
   const began = performance.now()
+  const { runCommand, observed } = observe(run, isolation)
   const verdict = await goal.check({ config, signal, runCommand, reportsDir })
   if (signal.aborted) return err({ type: 'cancelled' })
   const duration_ms = Math.round(performance.now() - began)
-  return session.record({ type: 'record_goal_check', check: { ...verdict, duration_ms } })
+  const check = { ...verdict, duration_ms, ...observed() }
+  return session.record({ type: 'record_goal_check', check })
 }

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { Level } from '../domain/isolation.ts'
 import { Decision, Seen as KnownRecord } from '../domain/records.ts'
 import { ConfigChanges, RunConfig } from '../domain/run-config.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
@@ -78,6 +79,12 @@ export const CreateRun = z
     max_seconds: REQUESTED_CONFIG.max_seconds
       .default(null)
       .describe('Working time; waiting for a person does not count'),
+    isolation: Level.nullable()
+      .default(null)
+      .describe(
+        'The level of isolation that its commands need, if it is stricter than that of the server. A server ' +
+          'that cannot keep it refuses the run, and later its commands. Never less than the level of the server',
+      ),
     reason: reason.describe('Why somebody starts the run. Kept in the log'),
   })
   .meta({

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { IsolationPolicy } from '../domain/isolation.ts'
 import { Decision } from '../domain/records.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
 import { Timestamp } from './fields.ts'
@@ -66,6 +67,9 @@ export const RunDetails = z
     max_cost_usd: z.number().nullable(),
     max_tokens: z.int().nullable(),
     max_seconds: z.number().nullable(),
+    isolation: IsolationPolicy.optional().describe(
+      'What its commands see and may do, by its first record; runs of earlier versions have none',
+    ),
     progress: z.object({
       iteration: z.int(),
       total_tokens: z.int(),

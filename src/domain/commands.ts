@@ -1,4 +1,5 @@
 import type { ReadOnlyTools } from './advance.ts'
+import type { IsolationPolicy } from './isolation.ts'
 import type { Decision, FailureKind, Idempotency, PayloadOf, Seen } from './records.ts'
 import type { ConfigChanges, RunConfig } from './run-config.ts'
 
@@ -11,6 +12,7 @@ export type PersonCommand =
       readonly systemPrompt: string
       readonly reason?: string | null
       readonly idempotency?: Idempotency
+      readonly isolation?: IsolationPolicy
     }
   | {
       readonly type: 'respond'

@@ -32,7 +32,7 @@ export function decide(
 }
 
 function create(command: Command<'create'>, state: RunState | null, now: number): Decided {
-  const { runId, config, systemPrompt, reason = null, idempotency } = command
+  const { runId, config, systemPrompt, reason = null, idempotency, isolation } = command
   if (state !== null) return err(existing(state, idempotency))
   const record: RecordOf<'run_created'> = {
     kind: 'run_created',
@@ -44,6 +44,7 @@ function create(command: Command<'create'>, state: RunState | null, now: number)
       system_prompt: systemPrompt,
       ...(reason === null ? {} : { reason }),
       ...(idempotency === undefined ? {} : { idempotency }),
+      ...(isolation === undefined ? {} : { isolation }),
     },
   }
   return ok([record])

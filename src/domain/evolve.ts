@@ -15,9 +15,11 @@ function use(usage: Usage, tokens: number, costUsd: number | null): Usage {
 const sumUsd = (a: number, b: number): number => Math.round((a + b) * 1e12) / 1e12
 
 function create(record: RecordOf<'run_created'>): RunState {
+  const { isolation } = record.payload
   return {
     runId: record.run_id,
     config: record.payload.config,
+    ...(isolation === undefined ? {} : { isolation }),
     requestSha256: record.payload.idempotency?.request_sha256 ?? null,
     seq: 0,
     phase: { type: 'ready' },

@@ -6,7 +6,13 @@ import type { RunState } from './state.ts'
  * everything below. Only these can be redacted. Runs are found, folded and verified by all others.
  */
 const FREE_TEXT: { readonly [K in Kind]: readonly string[] } = {
-  run_created: ['/system_prompt', '/reason', '/config/cwd', '/config/shell_goal/**'],
+  run_created: [
+    '/system_prompt',
+    '/reason',
+    '/config/cwd',
+    '/config/shell_goal/**',
+    '/isolation/visible/*',
+  ],
   run_claimed: ['/host'],
   run_config_changed: ['/reason'],
   step_start: [],
@@ -14,8 +20,8 @@ const FREE_TEXT: { readonly [K in Kind]: readonly string[] } = {
   llm_retry: ['/reason'],
   assistant_message: ['/text', '/tool_calls/*/args/**', '/tool_calls/*/raw_args'],
   tool_call: ['/args/**', '/raw_args'],
-  tool_result: ['/output'],
-  goal_check: ['/reason', '/details'],
+  tool_result: ['/output', '/isolation/visible/*'],
+  goal_check: ['/reason', '/details', '/isolation/visible/*'],
   iteration_complete: [],
   human_check_required: ['/summary'],
   human_check_response: ['/reason'],

@@ -5,6 +5,10 @@ export const LEVELS = ['namespaces', 'landlock', 'uid', 'none'] as const
 export const Level = z.enum(LEVELS)
 export type Level = z.infer<typeof Level>
 
+/** Whether one level is as strict as another, or stricter. */
+export const isAtLeast = (level: Level, other: Level): boolean =>
+  LEVELS.indexOf(level) <= LEVELS.indexOf(other)
+
 /** What ends a command, beside itself. `time`, `memory`, `processes`, `disk` and `output` are limits. */
 export const KilledBy = z.enum(['time', 'memory', 'processes', 'disk', 'output', 'abort'])
 export type KilledBy = z.infer<typeof KilledBy>

@@ -1,3 +1,4 @@
+import type { IsolationPolicy } from './isolation.ts'
 import type { EndStatus, RequestedCall, RunRecord } from './records.ts'
 import type { RunConfig } from './run-config.ts'
 
@@ -49,6 +50,8 @@ export type Usage = {
 export type RunState = {
   readonly runId: string
   readonly config: RunConfig
+  /** How its commands are isolated, if its first record has that. */
+  readonly isolation?: IsolationPolicy
   /** SHA-256 of the request that created the run, if the client sent an idempotency key. */
   readonly requestSha256: string | null
   /** Revision of the last record folded in. */

@@ -8,6 +8,7 @@ import type { FieldProblem } from '../api/problems.ts'
 import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import type { Audit } from '../audit/audit.ts'
 import type { Auth } from '../auth/auth.ts'
+import type { IsolationPolicy, Level } from '../domain/isolation.ts'
 import type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
 import type { Author } from '../log/run-log.ts'
 import type { Checkpoint } from '../projections/batch.ts'
@@ -27,10 +28,15 @@ export type ZodApp = FastifyInstance<
 >
 
 /** What a client may choose of a run, with the defaults filled in. */
-export type RunRequest = Omit<RunConfig, 'shell_goal'>
+export type RunRequest = Omit<RunConfig, 'shell_goal'> & { readonly isolation?: Level | null }
 
 /** What the server creates a run from. */
-export type PlannedRun = { readonly config: RunConfig; readonly systemPrompt: string }
+export type PlannedRun = {
+  readonly config: RunConfig
+  readonly systemPrompt: string
+  /** How its commands are isolated, for the record. */
+  readonly isolation?: IsolationPolicy
+}
 
 /** A tool as models get it. `parameters` is a JSON Schema of an object. */
 export type OfferedTool = {

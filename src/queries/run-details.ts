@@ -18,6 +18,7 @@ export function runDetails(state: RunState): RunDetails {
     max_cost_usd: config.max_cost_usd,
     max_tokens: config.max_tokens,
     max_seconds: config.max_seconds,
+    ...(state.isolation === undefined ? {} : { isolation: state.isolation }),
     progress: {
       iteration: state.iteration,
       total_tokens: state.total.tokens,

@@ -1,3 +1,5 @@
+import type { IsolationPolicy, KilledBy, Level } from '../domain/isolation.ts'
+
 /** Bytes kept of each stream of a command without a limit of its own: 1 MiB. */
 export const DEFAULT_MAX_BYTES = 1_048_576
 
@@ -26,6 +28,8 @@ export type Command = {
   /** More folders that an isolated command may write or read. */
   readonly writable?: readonly string[]
   readonly readable?: readonly string[]
+  /** The level of isolation that the run asks for; if this server cannot keep it, the command is not started. */
+  readonly atLeast?: Level
   readonly signal: AbortSignal
 }
 
@@ -57,10 +61,22 @@ export type CommandResult = {
   /** Bytes written in all, kept or not. */
   readonly bytes: number
   readonly durationMs: number
+  /** How it was isolated; absent if it was not started. */
+  readonly policy?: IsolationPolicy
 }
 
 /** Runs a command to its end. Never rejects; kills the whole process group at a limit or abort. */
 export type RunCommand = (command: Command) => Promise<CommandResult>
+
+const KILLED_BY: Readonly<Partial<Record<CommandResult['end'], KilledBy>>> = {
+  timed_out: 'time',
+  out_of_memory: 'memory',
+  too_much_output: 'output',
+  aborted: 'abort',
+}
+
+/** What ended a command; null if it ended by itself, or if that is not known. */
+export const killedBy = ({ end }: CommandResult): KilledBy | null => KILLED_BY[end] ?? null
 
 const MIB = 1024 * 1024
 

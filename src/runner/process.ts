@@ -9,10 +9,11 @@ import { setTimeout as pause, setImmediate } from 'node:timers/promises'
 import { messageOf } from '../lib/message-of.ts'
 import { shortageOf } from './command.ts'
 import { container, NOT_FOUND_FD, SECCOMP_FD, STATUS_FD } from './isolation/bubblewrap.ts'
+import type { PolicyFacts } from './isolation/policy.ts'
 import { isExecutable, type Sandbox } from './isolation/sandbox.ts'
 import { restricted } from './isolation/setpriv.ts'
 import { namespaceOf, watchMemory } from './memory-watch.ts'
-import type { CallEnd, NotStarted, StartRequest, StopCause } from './protocol.ts'
+import type { CallEnd, Ended, NotStarted, StartRequest, StopCause } from './protocol.ts'
 import {
   entryOf,
   killMarked,
@@ -39,8 +40,10 @@ type Started = {
   readonly stdout: Readable
   readonly stderr: Readable
   /** How it ended by itself. */
-  readonly exited: Promise<CallEnd>
+  readonly exited: Promise<Ended>
   readonly pid: number
+  /** How it is isolated; null if it is not. */
+  readonly facts: PolicyFacts | null
   /** The pid namespace that it is in alone; null if it shares that of the server. */
   readonly namespace: () => string | null
   readonly terminate: () => Promise<void>
@@ -84,7 +87,8 @@ export async function runProcess(request: StartRequest, io: ProcessIo): Promise<
     started.stderr.destroy()
     await closed
   }
-  return end === 'exited' ? started.exited : { end }
+  const ended: Ended = end === 'exited' ? await started.exited : { end }
+  return started.facts === null ? ended : { ...ended, facts: started.facts }
 }
 
 const untilClosed = (stream: Readable): Promise<void> =>
@@ -98,11 +102,12 @@ async function start(request: StartRequest, mark: Mark): Promise<Started | NotSt
   try {
     if (sandbox?.level === 'namespaces') return await startContained(request, sandbox)
     startReaper()
-    if (sandbox === null) return await startMarked({ file, args, cwd }, env, mark)
+    if (sandbox === null) return await startMarked({ file, args, cwd }, env, mark, null)
     const found = programOf(request)
     if (found === null) return { end: 'not_found', message: `The program ${file} is not found` }
     const all = restricted(sandbox, [found, ...args])
-    return await startMarked({ file: sandbox.launcher, args: all, cwd }, env, mark)
+    const launched = { file: sandbox.launcher, args: all.args, cwd }
+    return await startMarked(launched, env, mark, all.facts)
   } catch (cause) {
     return whyNotStarted(file, cwd, cause)
   }
@@ -113,6 +118,7 @@ async function startMarked(
   { file, args, cwd }: Pick<StartRequest, 'file' | 'args' | 'cwd'>,
   env: StartRequest['env'],
   mark: Mark,
+  facts: PolicyFacts | null,
 ): Promise<Started> {
   const child = spawn(file, args, {
     cwd,
@@ -120,12 +126,12 @@ async function startMarked(
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  const exited = untilExit(child).then((exitCode): CallEnd => ({ end: 'exited', exitCode }))
+  const exited = untilExit(child).then((exitCode): Ended => ({ end: 'exited', exitCode }))
   const pid = await spawned(child)
   // If the machine runs out of memory, the kernel ends commands before it ends the server.
   void writeFile(`/proc/${pid}/oom_score_adj`, '500').catch(() => {})
   return {
-    ...{ stdout: child.stdout, stderr: child.stderr, exited, pid, namespace: () => null },
+    ...{ stdout: child.stdout, stderr: child.stderr, exited, pid, facts, namespace: () => null },
     terminate: async () => {
       sendSignal(-pid, 'SIGTERM')
       signalMarked(mark, 'SIGTERM')
@@ -143,7 +149,8 @@ async function startContained(
   { file, args, cwd, env }: StartRequest,
   sandbox: Sandbox,
 ): Promise<Started> {
-  const { args: all, mounts, seccomp } = container(sandbox, [file, ...args], { env, cwd })
+  const contained = container(sandbox, [file, ...args], { env, cwd })
+  const { args: all, mounts, seccomp, facts } = contained
   let child: ChildProcess
   try {
     child = spawn(sandbox.launcher, all, {
@@ -168,7 +175,7 @@ async function startContained(
   const lives = (): boolean => child.exitCode === null && child.signalCode === null
   let namespace: string | null = null
   return {
-    ...{ stdout, stderr, pid, lives },
+    ...{ stdout, stderr, pid, facts, lives },
     exited: exit.then(async () => {
       await Promise.all([missing.closed, status.closed])
       const exitCode = numberIn(status.soFar(), 'exit-code')

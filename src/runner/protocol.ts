@@ -1,3 +1,4 @@
+import type { PolicyFacts } from './isolation/policy.ts'
 import type { Sandbox } from './isolation/sandbox.ts'
 
 /**
@@ -40,7 +41,13 @@ export type StartRequest = {
 /** Why a command is stopped. */
 export type StopCause = 'timed_out' | 'out_of_memory' | 'too_much_output' | 'aborted'
 
-export type CallEnd =
+export type CallEnd = Ended & {
+  /** How the command was isolated, if it was. */
+  readonly facts?: PolicyFacts
+}
+
+/** How a call ended. */
+export type Ended =
   | { readonly end: 'exited'; readonly exitCode: number }
   | { readonly end: StopCause }
   | NotStarted

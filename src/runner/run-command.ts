@@ -1,4 +1,5 @@
 import { totalmem } from 'node:os'
+import { ok } from 'neverthrow'
 import { collectOutput } from './collect-output.ts'
 import {
   type Command,
@@ -9,6 +10,8 @@ import {
   type RunCommand,
 } from './command.ts'
 import { type Isolation, NO_ISOLATION } from './isolation/isolation.ts'
+import { EVERYTHING } from './isolation/policy.ts'
+import { policyOf } from './isolation/run-policy.ts'
 import { Runner } from './runner.ts'
 
 /** Half of the memory of the machine or its container, and more output than any test suite prints. */
@@ -33,12 +36,15 @@ export const runCommand: RunCommand = commandRunner(DEFAULT_LIMITS)
 async function run(
   command: Command,
   limits: CommandLimits,
-  { runner, isolation }: { readonly runner: Runner; readonly isolation: Isolation },
+  { runner, isolation: own }: { readonly runner: Runner; readonly isolation: Isolation },
 ): Promise<CommandResult> {
   const begun = performance.now()
   const durationMs = (): number => Math.round(performance.now() - begun)
   const { file, args, cwd, timeoutMs, signal } = command
   if (signal.aborted) return notRun('aborted', '', durationMs())
+  const enough = command.atLeast === undefined ? ok(own) : await own.atLeast(command.atLeast)
+  if (enough.isErr()) return notRun('not_started', enough.error, durationMs())
+  const isolation = enough.value
   const memoryBytes = Math.min(limits.memoryBytes, command.maxMemoryBytes ?? limits.memoryBytes)
   if (isolation.level === null) return notRun('not_started', isolation.detail, durationMs())
   const ownEnv = commandEnvironment(process.env, command.env)
@@ -56,10 +62,11 @@ async function run(
   signal.removeEventListener('abort', onAbort)
   await prepared?.done()
   if (ended.end === 'not_found' || ended.end === 'not_started') {
-    const { end, message, ...shortage } = ended
+    const { end, message, facts: _, ...shortage } = ended
     const isolating = `the command could not be isolated: ${output.stderr.text()}`
     return { ...notRun(end, message || isolating, durationMs()), ...shortage }
   }
+  const facts = ended.end === 'lost' ? undefined : sandbox === null ? EVERYTHING : ended.facts
   const limitBytes = { out_of_memory: memoryBytes, too_much_output: limits.outputBytes }
   return {
     end: ended.end,
@@ -72,6 +79,7 @@ async function run(
     output: output.both.text(),
     bytes: output.bytes(),
     durationMs: durationMs(),
+    ...(facts === undefined ? {} : { policy: policyOf(isolation, facts, limits) }),
   }
 }
 

@@ -5,12 +5,15 @@ import { findGoal } from '../agent/goals/catalogue.ts'
 import { createModels } from '../agent/model/models.ts'
 import { keysFrom } from '../agent/model/providers.ts'
 import type { ModelSettings } from '../agent/model/routing.ts'
+import type { PlanDeps } from '../agent/plan-run.ts'
 import type { Resources } from '../agent/resources.ts'
 import type { Effects } from '../agent/run-loop.ts'
 import { Supervisor } from '../agent/supervisor.ts'
 import { createToolbox } from '../agent/tools/toolbox.ts'
 import type { Artifacts } from '../artifacts/artifacts.ts'
+import type { CommandLimits } from '../runner/command.ts'
 import type { Isolation } from '../runner/isolation/isolation.ts'
+import { policyOfRun } from '../runner/isolation/run-policy.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../runner/run-command.ts'
 import type { Runner } from '../runner/runner.ts'
 import { withCrashingEffects } from './crash-points.ts'
@@ -38,18 +41,13 @@ export function createEffects(
   artifacts: Artifacts,
   resources: Resources,
   { runner, isolation }: { readonly runner: Runner; readonly isolation: Isolation },
-): Effects {
+): { readonly effects: Effects; readonly isolate: PlanDeps['isolate'] } {
   const memoryMib = settings.RETRAI_COMMAND_MEMORY_MIB
-  const runCommand = resources.patient(
-    commandRunner(
-      {
-        memoryBytes: memoryMib === undefined ? DEFAULT_LIMITS.memoryBytes : memoryMib * MIB,
-        outputBytes: settings.RETRAI_COMMAND_OUTPUT_MIB * MIB,
-      },
-      runner,
-      isolation,
-    ),
-  )
+  const limits: CommandLimits = {
+    memoryBytes: memoryMib === undefined ? DEFAULT_LIMITS.memoryBytes : memoryMib * MIB,
+    outputBytes: settings.RETRAI_COMMAND_OUTPUT_MIB * MIB,
+  }
+  const runCommand = resources.patient(commandRunner(limits, runner, isolation))
   const reportsDir = isolation.scratchDir ?? join(settings.RETRAI_DATA_DIR, REPORTS_FOLDER)
   const effects: Effects = {
     models: createModels(modelSettings(settings)),
@@ -69,7 +67,10 @@ export function createEffects(
     modelRetryMs: [1_000, 30_000],
     modelAttempts: 6,
   }
-  return withCrashingEffects(effects, settings.RETRAI_CRASH_AT)
+  return {
+    effects: withCrashingEffects(effects, settings.RETRAI_CRASH_AT),
+    isolate: (project, atLeast) => policyOfRun(isolation, limits, project, atLeast),
+  }
 }
 
 /** The supervisor that works on the runs. It does nothing before it is started. */

@@ -1,7 +1,7 @@
 import { goals } from '../agent/goals/catalogue.ts'
 import { systemPrompt } from '../agent/goals/prompt.ts'
 import type { ModelCatalogue } from '../agent/model/catalogue.ts'
-import { changeProblems, planRun } from '../agent/plan-run.ts'
+import { changeProblems, type PlanDeps, planRun } from '../agent/plan-run.ts'
 import type { Resources } from '../agent/resources.ts'
 import type { Effects } from '../agent/run-loop.ts'
 import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
@@ -25,6 +25,7 @@ export function createApp(
     auth,
     effects: { models, toolbox },
     catalogue,
+    isolate,
     resources,
     isolation,
     redactions,
@@ -35,6 +36,7 @@ export function createApp(
     readonly auth: Auth
     readonly effects: Effects
     readonly catalogue: ModelCatalogue
+    readonly isolate: PlanDeps['isolate']
     readonly resources: Resources
     readonly isolation: Pick<Isolation, 'level' | 'detail'>
     readonly redactions: Redactions
@@ -60,7 +62,7 @@ export function createApp(
     tools: toolbox.specs,
     goals,
     planRun: (request) =>
-      planRun(request, { goals, models: catalogue, systemPrompt, ceilings, dataDir }),
+      planRun(request, { goals, models: catalogue, systemPrompt, ceilings, dataDir, isolate }),
     changeProblems: (changes) => changeProblems(changes, catalogue),
     clock: now,
     defaults: { cwd: process.cwd(), model_name: catalogue.default.name, max_iterations: 20 },

@@ -127,7 +127,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   const { artifacts } = places
   const parts: Parts = { settings, log, store, artifacts, readModel: readModel.value, projector }
   const resources = new Resources({ retryMs: [100, 5_000], log })
-  const effects = createEffects(settings, artifacts, resources, { runner, isolation })
+  const { effects, isolate } = createEffects(settings, artifacts, resources, { runner, isolation })
   const redactions = createRedactions({ ...parts, ledger, redactor, now })
   const claimant = `${serverId.value}/${randomUUID()}`
   const stops = join(dataDir, 'clean-stops')
@@ -151,6 +151,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
     auth: auth.value,
     effects,
     catalogue,
+    isolate,
     resources,
     isolation,
     redactions,

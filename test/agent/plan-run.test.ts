@@ -1,9 +1,13 @@
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { err, ok } from 'neverthrow'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { goals } from '../../src/agent/goals/catalogue.ts'
 import { planRun, type RunRequest } from '../../src/agent/plan-run.ts'
+import { type Isolation, NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
+import { policyOfRun } from '../../src/runner/isolation/run-policy.ts'
+import { DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
 import { FAKES } from '../domain/mask/fakes.ts'
 
 let cwd: string
@@ -18,6 +22,14 @@ afterAll(async () => {
   await rm(cwd, { recursive: true })
   await rm(data, { recursive: true })
 })
+
+/** A server that isolates with Landlock, and has no bubblewrap. */
+const ISOLATION: Isolation = {
+  ...NO_ISOLATION,
+  level: 'landlock',
+  network: 'none',
+  atLeast: async (level) => (level === 'namespaces' ? err('There is no bwrap.') : ok(ISOLATION)),
+}
 
 const NO_CEILINGS = { max_cost_usd: null, max_tokens: null, max_seconds: null }
 const plan = (changes: Partial<RunRequest> = {}, ceilings = NO_CEILINGS as Ceilings) =>
@@ -37,6 +49,7 @@ const plan = (changes: Partial<RunRequest> = {}, ceilings = NO_CEILINGS as Ceili
       ceilings,
       dataDir: join(data, 'data'),
       systemPrompt: (goal) => `Reach ${goal.name}`,
+      isolate: (project, atLeast) => policyOfRun(ISOLATION, DEFAULT_LIMITS, project, atLeast),
     },
   )
 type Ceilings = Parameters<typeof planRun>[1]['ceilings']
@@ -44,6 +57,22 @@ type Ceilings = Parameters<typeof planRun>[1]['ceilings']
 test('a good request becomes the configuration of a run', async () => {
   const planned = (await plan({ cwd: join(cwd, '.', 'x', '..') }))._unsafeUnwrap()
   expect(planned).toMatchObject({ systemPrompt: 'Reach pytest', config: { cwd, shell_goal: null } })
+})
+
+test('a run has the level of the server, or the stricter one that it asks for', async () => {
+  const { isolation } = (await plan())._unsafeUnwrap()
+  expect(isolation).toMatchObject({ level: 'landlock', network: 'none' })
+  expect(isolation).not.toHaveProperty('at_least')
+  const same = (await plan({ isolation: 'landlock' }))._unsafeUnwrap()
+  expect(same.isolation).toMatchObject({ level: 'landlock', at_least: 'landlock' })
+})
+
+test.each([
+  ['none', 'A run may ask for a stricter level, never for less.'],
+  ['namespaces', 'There is no bwrap.'],
+] as const)('a run that asks for the level %s is refused, with the reason', async (level, why) => {
+  const problems = (await plan({ isolation: level }))._unsafeUnwrapErr()
+  expect(problems).toEqual([{ field: 'isolation', message: expect.stringContaining(why) }])
 })
 
 test('all problems are named together', async () => {

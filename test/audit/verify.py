@@ -377,6 +377,7 @@ class Records:
     def __init__(self):
         self.count, self.head, self.last_kind = 0, GENESIS, None
         self.artifacts, self.redacted, self.bad = {}, {}, None
+        self.isolation, self.isolated_otherwise = None, 0
 
     def read(self, lines, run_id, has_checksums):
         for raw in lines:
@@ -392,6 +393,10 @@ class Records:
             except Bad as bad:
                 self.bad = bad
                 continue
+            if kind == "run_created":
+                self.isolation = payload.get("isolation")
+            elif kind in ("tool_result", "goal_check") and "isolation" in payload:
+                self.isolated_otherwise += 1
             artifact = payload.get("sha256") if kind == "tool_result" else None
             if artifact is not None:
                 self.artifacts.setdefault(artifact, self.count)
@@ -651,6 +656,15 @@ class Bundle:
         return {(self.json.get(name) or {}).get("key") for name in (MANIFEST, "proof.json")}
 
 
+def isolation_of(records):
+    policy = records.isolation
+    if policy is None:
+        return "  it does not say how its commands were isolated"
+    otherwise = f"; {records.isolated_otherwise} results differ" if records.isolated_otherwise else ""
+    digits = policy["policy_sha256"][:12]
+    return f"  isolation: level {policy['level']}, network {policy['network']}, policy {digits}{otherwise}"
+
+
 def verify(path, fingerprint, as_json):
     bundle = Bundle()
     bundle.read(path)
@@ -662,6 +676,7 @@ def verify(path, fingerprint, as_json):
         print(json.dumps({"holds": holds, "first_bad_seq": first, "findings": list(map(str, bundle.findings))}))
     elif holds:
         print(f"holds: {bundle.records.count} records, signed by {', '.join(sorted(bundle.signed_by()))}")
+        print(isolation_of(bundle.records))
         for (seq, pointer), _ in sorted(bundle.records.redacted.items()):
             print(f"  redacted, as recorded: record {seq}, {pointer}")
     else:

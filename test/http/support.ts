@@ -58,7 +58,7 @@ type Options = Partial<Omit<AppDeps, 'store' | 'readModel' | 'access' | 'accessL
 const silent = { info: () => {}, warn: () => {}, error: () => {} }
 
 /** A small planRun: it knows the goals, and `/` is the only directory. */
-const planRun: AppDeps['planRun'] = ({ goal, cwd, ...rest }) => {
+const planRun: AppDeps['planRun'] = ({ goal, cwd, isolation: _, ...rest }) => {
   const problems = [
     ...(GOALS.some(({ name }) => name === goal)
       ? []

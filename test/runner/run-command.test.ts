@@ -29,6 +29,7 @@ describe('a command that ends by itself', () => {
       output: 'out\nbad\n',
       bytes: 8,
       durationMs: expect.any(Number),
+      policy: expect.objectContaining({ level: 'none', network: 'host' }),
     })
     expect(result.durationMs).toBeGreaterThan(0)
   })

@@ -1,5 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
+import type { IsolationPolicy } from '../../domain/isolation.ts'
 import type { PayloadOf } from '../../domain/records.ts'
 import type { OpenCall } from '../../domain/state.ts'
 import { characterStart, nextCharacterStart } from '../../runner/bounded-text.ts'
@@ -42,7 +43,13 @@ export interface Toolbox {
   /** Runs one recorded call. Never rejects: every failure is a result for the model. */
   execute(
     call: OpenCall,
-    context: { readonly cwd: string; readonly signal: AbortSignal; readonly runId?: string },
+    context: {
+      readonly cwd: string
+      readonly signal: AbortSignal
+      readonly runId?: string
+      /** How the commands of the run are isolated, by its first record. */
+      readonly policy?: IsolationPolicy
+    },
   ): Promise<PayloadOf<'tool_result'>>
 }
 

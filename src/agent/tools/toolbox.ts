@@ -5,6 +5,7 @@ import { messageOf } from '../../lib/message-of.ts'
 import { processMask } from '../../log/masking.ts'
 import type { RunCommand } from '../../runner/command.ts'
 import { dataFolderProblem } from '../data-folder.ts'
+import { observe } from '../observed-commands.ts'
 import { bashExec, runPytest } from './commands.ts'
 import { fileList } from './file-list.ts'
 import { fileRead } from './file-read.ts'
@@ -59,10 +60,15 @@ export function createToolbox({
   return {
     specs: TOOLS.map(({ spec }) => spec),
     readOnly: new Set(TOOLS.filter(({ readOnly }) => readOnly).map(({ spec }) => spec.name)),
-    async execute(call, { cwd, signal, runId }) {
+    async execute(call, { cwd, signal, runId, policy }) {
       const begun = performance.now()
+      const commands = observe(runCommand, policy ?? null)
       const inProject: RunCommand = (command) =>
-        runCommand({ project: cwd, ...(runId === undefined ? {} : { run: runId }), ...command })
+        commands.runCommand({
+          project: cwd,
+          ...(runId === undefined ? {} : { run: runId }),
+          ...command,
+        })
       const context = { cwd, ...places, isolated, signal, runCommand: inProject }
       const outcome = await perform(call, context)
       const duration_ms = Math.round(performance.now() - begun)
@@ -71,7 +77,7 @@ export function createToolbox({
       const { call_id, tool } = call
       // In the order of the schema, so that the record is read fast.
       const result = { call_id, tool, output, exit_code, outcome: how, duration_ms }
-      return { ...result, bytes, truncated, sha256 }
+      return { ...result, bytes, truncated, sha256, ...commands.observed() }
     },
   }
 }

@@ -1,3 +1,4 @@
+import type { IsolationPolicy } from '../../domain/isolation.ts'
 import type { BadRecord } from './verify-run.ts'
 
 /** One thing that does not hold. */
@@ -64,6 +65,10 @@ export type BundleReport = {
   readonly key: string | null
   readonly signed_at: string | null
   readonly artifacts: number
+  /** How the commands of the run were isolated, by its first record, which the signature covers; null if it does not say. */
+  readonly isolation: IsolationPolicy | null
+  /** How many calls and checks were isolated in another way, by their records. */
+  readonly isolated_otherwise: number
   /** The redactions of the run that hold. */
   readonly redacted: RedactionReport
   /** The first record that differs from what was signed. */

@@ -72,6 +72,8 @@ function judge(contents: BundleContents, anchors: TrustAnchors): BundleReport {
     key: proof?.key ?? null,
     signed_at: proof?.signed_at ?? null,
     artifacts,
+    isolation: records?.run?.state.isolation ?? null,
+    isolated_otherwise: records?.isolatedOtherwise ?? 0,
     redacted: redactions.report(),
     first_bad_seq: bad.length === 0 ? null : Math.min(...bad),
     findings,

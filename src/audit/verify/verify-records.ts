@@ -16,9 +16,14 @@ export type VerifiedRecords = {
   readonly bad: BadRecord | null
   /** The artifacts that records name, each with the first record that does. */
   readonly artifacts: ReadonlyMap<string, number>
+  /** How many calls and checks were not isolated as the first record says. */
+  readonly isolatedOtherwise: number
 }
 
 export type SeeRecord = (line: RecordLine, logged: LoggedRecord) => void | Promise<void>
+
+const isIsolatedOtherwise = ({ record: { kind, payload } }: LoggedRecord): boolean =>
+  (kind === 'tool_result' || kind === 'goal_check') && payload.isolation !== undefined
 
 /** Verifies the records of a run, line by line. */
 export class RecordsCheck implements VerifiedRecords {
@@ -28,6 +33,7 @@ export class RecordsCheck implements VerifiedRecords {
   run: LoadedRun | null = null
   bad: BadRecord | null = null
   readonly artifacts = new Map<string, number>()
+  isolatedOtherwise = 0
 
   /** @param see gets each record that holds, in order */
   constructor(runId: string, pool: ContentsPool, see: SeeRecord = () => {}) {
@@ -71,6 +77,7 @@ export class RecordsCheck implements VerifiedRecords {
     this.run = run
     const artifact = artifactOf(logged)
     if (artifact !== null && !this.artifacts.has(artifact)) this.artifacts.set(artifact, seq)
+    if (isIsolatedOtherwise(logged)) this.isolatedOtherwise += 1
     return this.#see(line, logged)
   }
 }

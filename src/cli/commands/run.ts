@@ -1,7 +1,8 @@
 import { resolve } from 'node:path'
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { RunRequest } from '../../client/index.ts'
+import { LEVELS, type Level } from '../../domain/isolation.ts'
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { EXIT, OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
 import { number } from '../terminal/option-values.ts'
@@ -16,6 +17,7 @@ type Options = ServerOptions & {
   readonly maxCostUsd?: number
   readonly maxTokens?: number
   readonly maxSeconds?: number
+  readonly isolation?: Level
   readonly reason?: string
   readonly detach?: boolean
   readonly json?: boolean
@@ -33,6 +35,12 @@ export function runCommand(): Command {
     .option('--max-cost-usd <dollars>', 'the most that it may cost', number)
     .option('--max-tokens <n>', 'the most tokens it may use', number)
     .option('--max-seconds <n>', 'the longest that it may run', number)
+    .addOption(
+      new Option(
+        '--isolation <level>',
+        'isolate its commands at least at this level, which must be as strict as that of the server or stricter',
+      ).choices(LEVELS),
+    )
     .option('--reason <text>', 'why you start it; kept in the log')
     .option('--detach', 'only start it, and print its id')
     .option('--json', 'print each event as JSON, one a line')
@@ -42,7 +50,8 @@ export function runCommand(): Command {
 }
 
 function requestOf(goal: string, options: Options): RunRequest {
-  const { cwd, model, maxIterations, hitl, maxCostUsd, maxTokens, maxSeconds, reason } = options
+  const { cwd, model, maxIterations, hitl, maxCostUsd, maxTokens, maxSeconds, isolation, reason } =
+    options
   return {
     goal,
     cwd: resolve(cwd),
@@ -52,6 +61,7 @@ function requestOf(goal: string, options: Options): RunRequest {
     ...(maxCostUsd === undefined ? {} : { max_cost_usd: maxCostUsd }),
     ...(maxTokens === undefined ? {} : { max_tokens: maxTokens }),
     ...(maxSeconds === undefined ? {} : { max_seconds: maxSeconds }),
+    ...(isolation === undefined ? {} : { isolation }),
     ...(reason === undefined ? {} : { reason }),
   }
 }

@@ -1,3 +1,4 @@
+import { isolationFacts } from '../../api/isolation.ts'
 import type {
   BundleReport,
   CheckpointSigner,
@@ -53,9 +54,23 @@ export function bundleLines(report: BundleReport): string[] {
   return [
     `${run} holds: ${verified} records, ${artifacts} artifacts; ${end}.`,
     ...redactionLines(report.redacted),
+    ...isolationLines(report),
     `Hash of the last record: ${report.head}`,
     `Signed ${report.signed_at} by the key ${report.key}`,
     trustLine(report.trust),
+  ]
+}
+
+/** How the commands of the run were isolated, for people. */
+function isolationLines({ isolation, isolated_otherwise: count }: BundleReport): string[] {
+  if (isolation === null) return ['It does not say how its commands were isolated.']
+  const [level = '', ...facts] = isolationFacts(isolation)
+  return [
+    oneLine(`Isolation: ${level}.`),
+    ...facts.map((fact) => `  ${oneLine(fact)}`),
+    ...(count === 0
+      ? []
+      : [`  ${count} calls and checks were isolated in another way, as recorded.`]),
   ]
 }
 

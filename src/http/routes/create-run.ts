@@ -6,6 +6,7 @@ import type { FieldProblem, Problem } from '../../api/problems.ts'
 import { CreateRun, REQUESTED_CONFIG as FIELDS } from '../../api/run-requests.ts'
 import { RunAndStatus, StartedRun } from '../../api/runs.ts'
 import { existing } from '../../domain/decide.ts'
+import { Level } from '../../domain/isolation.ts'
 import type { Idempotency } from '../../domain/records.ts'
 import { statusOf } from '../../domain/state.ts'
 import { sha256 } from '../../lib/sha256.ts'
@@ -181,6 +182,7 @@ function salvage(body: unknown, defaults: AppDeps['defaults']): RunRequest | nul
     max_cost_usd: FIELDS.max_cost_usd.catch(null),
     max_tokens: FIELDS.max_tokens.catch(null),
     max_seconds: FIELDS.max_seconds.catch(null),
+    isolation: Level.nullable().catch(null),
   })
   return lenient.safeParse(body).data ?? null
 }

@@ -1,6 +1,15 @@
 import { closeSync, existsSync, fstatSync, lstatSync, openSync, readlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import {
+  EMPTY_HOME,
+  EMPTY_TMP,
+  type PolicyFacts,
+  policyHash,
+  readableRole,
+  toolRole,
+  unique,
+} from './policy.ts'
+import {
   HOME,
   isWithin,
   type OpenedProject,
@@ -26,6 +35,8 @@ const FIRST_MOUNT_FD = 6
 const GIB = 1024 * 1024 * 1024
 /** Of the folders of a container that are in memory. */
 const MEMORY_FOLDER_BYTES = GIB
+/** Of an empty folder that covers one of the server. */
+const COVER_BYTES = 65_536
 const FILE_BLOCKS = (16 * GIB) / 512
 const PROCESSES = 512
 
@@ -94,18 +105,35 @@ export type Container = {
   /** To be passed from descriptor `FIRST_MOUNT_FD` on, and closed when bwrap was started. */
   readonly mounts: readonly number[]
   readonly seccomp: Buffer
+  /** What the command may see and do. */
+  readonly facts: PolicyFacts
 }
+
+type Kind = '--bind-fd' | '--ro-bind-fd'
 
 /** Mounts from open descriptors, so that nothing can be exchanged before it is mounted. */
 class Mounts {
   readonly args: string[] = []
   readonly descriptors: number[] = []
+  /** The mounts in their order, each a kind and a role. */
+  readonly roles: string[] = []
   readonly #folders = new Set<string>()
 
-  add(kind: '--bind-fd' | '--ro-bind-fd', descriptor: number, target: string): void {
+  add(kind: Kind, descriptor: number, target: string, role: string): void {
     this.makeAbove(target)
     this.args.push(kind, String(FIRST_MOUNT_FD + this.descriptors.length), target)
     this.descriptors.push(descriptor)
+    this.roles.push(`${kind} ${role}`)
+  }
+
+  /** An empty folder in memory. */
+  addMemory(
+    target: string,
+    role: string,
+    { perms, bytes }: { perms: string; bytes: number },
+  ): void {
+    this.args.push('--perms', perms, '--size', String(bytes), '--tmpfs', target)
+    this.roles.push(`--tmpfs ${role}`)
   }
 
   /** Makes the folders above a mount so that every user may pass: by itself, bwrap makes them for root only. */
@@ -118,9 +146,16 @@ class Mounts {
   }
 
   /** Nothing if there is no such path. */
-  addPath(kind: '--bind-fd' | '--ro-bind-fd', path: string, target = path): void {
+  addPath(kind: Kind, path: string, role: string, target = path): void {
     const descriptor = opened(path)
-    if (descriptor !== null) this.add(kind, descriptor, target)
+    if (descriptor !== null) this.add(kind, descriptor, target, role)
+  }
+
+  rolesOf(kind: Kind): string[] {
+    const prefix = `${kind} `
+    return this.roles.flatMap((line) =>
+      line.startsWith(prefix) ? [line.slice(prefix.length)] : [],
+    )
   }
 }
 
@@ -150,6 +185,7 @@ export function container(
     prepareFolders(sandbox, project.user)
     addMounts(mounts, sandbox, project)
     system ??= systemArguments()
+    const facts = factsOf(mounts, system, project.user !== null)
     const environment = Object.entries(env).flatMap(([name, value]) => ['--setenv', name, value])
     const args = [
       ...['--json-status-fd', String(STATUS_FD), ...system, ...userArguments(project.user)],
@@ -158,10 +194,23 @@ export function container(
       ...['--', ...becoming(project.user, sandbox.setpriv)],
       ...['/bin/sh', '-c', PRELUDE, 'sh', cwd, ...command],
     ]
-    return { args, mounts: mounts.descriptors, seccomp }
+    return { args, mounts: mounts.descriptors, seccomp, facts }
   } catch (cause) {
     for (const descriptor of mounts.descriptors) closeSync(descriptor)
     throw cause
+  }
+}
+
+/** What a command in such a container may see and do. */
+export function factsOfContainer(sandbox: Sandbox): PolicyFacts {
+  const project = openProject(sandbox)
+  const mounts = new Mounts()
+  try {
+    addMounts(mounts, sandbox, project)
+    system ??= systemArguments()
+    return factsOf(mounts, system, project.user !== null)
+  } finally {
+    for (const descriptor of mounts.descriptors) closeSync(descriptor)
   }
 }
 
@@ -181,36 +230,56 @@ function becoming(user: OpenedProject['user'], setpriv: string | null): string[]
   return [setpriv, ...ids, '--inh-caps=-all', '--bounding-set=-all', '--']
 }
 
+/** What is read-only in the project is protected; what is bound of it to be a mount is no more than the project. */
+function factsOf(mounts: Mounts, system: readonly string[], asOwner: boolean): PolicyFacts {
+  const isInProject = (role: string): boolean => role.startsWith('project/')
+  const read = mounts.rolesOf('--ro-bind-fd')
+  const memory = mounts.roles.includes(`--tmpfs ${EMPTY_HOME}`) ? [EMPTY_HOME, EMPTY_TMP] : []
+  return {
+    visible: unique(['system', ...read.filter((role) => !isInProject(role))]),
+    writable: unique([
+      ...mounts.rolesOf('--bind-fd').filter((role) => !isInProject(role)),
+      ...memory,
+    ]),
+    protected: unique(read.filter(isInProject).map((role) => role.slice('project/'.length))),
+    policy_sha256: policyHash(
+      [...system, asOwner ? 'as the owner of the project' : '', PRELUDE],
+      mounts.roles,
+    ),
+  }
+}
+
 /** Later mounts cover earlier ones. */
 function addMounts(mounts: Mounts, sandbox: Sandbox, project: OpenedProject): void {
   const { own, tools, hidden, writable, readable } = sandbox
   if (own === null) {
-    const inMemory = ['--size', String(MEMORY_FOLDER_BYTES), '--tmpfs']
+    const inMemory = { perms: '1777', bytes: MEMORY_FOLDER_BYTES }
     mounts.makeAbove(HOME)
-    mounts.args.push('--perms', '1777', ...inMemory, TMP, '--perms', '1777', ...inMemory, HOME)
+    mounts.addMemory(TMP, EMPTY_TMP, inMemory)
+    mounts.addMemory(HOME, EMPTY_HOME, inMemory)
   } else {
-    mounts.addPath('--bind-fd', own.tmp, TMP)
-    mounts.addPath('--bind-fd', own.home, HOME)
+    mounts.addPath('--bind-fd', own.tmp, 'tmp', TMP)
+    mounts.addPath('--bind-fd', own.home, 'home', HOME)
   }
   const shown = tools.filter((path) => !isWithin(sandbox.project, path))
-  for (const path of shown) mounts.addPath('--ro-bind-fd', path)
+  for (const path of shown) mounts.addPath('--ro-bind-fd', path, toolRole(path, sandbox))
   // A repository around the project may have the data folder in it.
   const around = readable.filter((path) => hidden.some((ours) => isWithin(path, ours)))
-  for (const path of around) mounts.addPath('--ro-bind-fd', path)
+  for (const path of around) mounts.addPath('--ro-bind-fd', path, readableRole(path, sandbox))
   const above = [...SYSTEM, ...shown, ...around]
   const covered = hidden.filter((path) => above.some((folder) => isWithin(folder, path)))
   for (const path of covered)
-    mounts.args.push('--perms', '0755', '--size', '65536', '--tmpfs', path)
-  mounts.add('--bind-fd', project.descriptor, sandbox.project)
+    mounts.addMemory(path, 'nothing', { perms: '0755', bytes: COVER_BYTES })
+  mounts.add('--bind-fd', project.descriptor, sandbox.project, 'project')
   guard(mounts, project.descriptor, sandbox.project)
   if (project.real !== sandbox.project) {
     const again = openSync(`/proc/self/fd/${project.descriptor}`, O_PATH)
-    mounts.add('--bind-fd', again, project.real)
+    mounts.add('--bind-fd', again, project.real, 'project')
     guard(mounts, again, project.real)
   }
-  for (const path of writable) mounts.addPath('--bind-fd', path)
+  for (const path of writable) mounts.addPath('--bind-fd', path, 'report')
   for (const path of readable.filter((path) => !around.includes(path))) {
-    mounts.addPath('--ro-bind-fd', path)
+    mounts.addPath('--ro-bind-fd', path, readableRole(path, sandbox))
   }
   for (const path of covered) mounts.args.push('--remount-ro', path)
 }
@@ -229,7 +298,8 @@ function guard(mounts: Mounts, project: number, at: string): void {
       const found = pinned.get(target) ?? openGuarded(`/proc/self/fd/${folder}/${name}`)
       if (found === null) break
       const isEnd = depth === names.length - 1 || fstatSync(found).isFile()
-      if (!pinned.has(target)) mounts.add(isEnd ? '--ro-bind-fd' : '--bind-fd', found, target)
+      const role = `project/${names.slice(0, depth + 1).join('/')}`
+      if (!pinned.has(target)) mounts.add(isEnd ? '--ro-bind-fd' : '--bind-fd', found, target, role)
       pinned.set(target, found)
       folder = found
       if (isEnd) break

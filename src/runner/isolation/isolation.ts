@@ -2,21 +2,27 @@ import { randomUUID } from 'node:crypto'
 import { lstat, mkdir, readdir, realpath, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
-import type { Level } from '../../domain/isolation.ts'
+import { type IsolationPolicy, isAtLeast, LEVELS, type Level } from '../../domain/isolation.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import type { Command } from '../command.ts'
 import type { Runner } from '../runner.ts'
+import { factsOfContainer } from './bubblewrap.ts'
+import { EVERYTHING, NOTHING, type PolicyFacts } from './policy.ts'
 import { probe } from './probe.ts'
 import { HOME, isExecutable, type Sandbox, TMP } from './sandbox.ts'
 import { seccompProgram } from './seccomp.ts'
+import { factsOfRestricted } from './setpriv.ts'
 import { isolatedEnvironment, toolChains } from './tool-chains.ts'
 
 /** Below the data folder: homes and temporary files of runs. */
 const FOLDER = 'sandboxes'
 /** What no command may see, to try that. */
 const SECRET = 'secret'
-const KEPT: ReadonlySet<string> = new Set([SECRET, 'filter', 'checks'])
+const KEPT: ReadonlySet<string> = new Set([
+  ...[SECRET, 'checks'],
+  ...LEVELS.map((level) => `filter-${level}`),
+])
 const NOBODY = 65_534
 const INSTALL = 'apt-get install bubblewrap'
 
@@ -28,6 +34,11 @@ export type Isolation = {
   readonly detail: string
   /** Where tools and checks keep what they need for a moment, if the data folder is no place for that. */
   readonly scratchDir: string | null
+  readonly network: IsolationPolicy['network']
+  /** The isolation that keeps at least a level: this one, or another that passes its trial. The error is a sentence. */
+  atLeast(level: Level): Promise<Result<Isolation, string>>
+  /** What the commands of a run in this project may see and do. Throws a `SandboxError`. */
+  factsFor(project: string): PolicyFacts
   /** What the runner needs for a command and the environment of the command; null at the level `none`. */
   prepare(command: Command, env: Readonly<Record<string, string>>): Prepared | null
   /** Removes the home and the temporary files of a run that has ended. Never rejects. */
@@ -49,6 +60,10 @@ export const NO_ISOLATION: Isolation = {
   detail:
     'Commands are not isolated: they have all rights of the server and can read its keys and change its log.',
   scratchDir: null,
+  network: 'host',
+  atLeast: async (level) =>
+    level === 'none' ? ok(NO_ISOLATION) : err('This server does not isolate commands.'),
+  factsFor: () => EVERYTHING,
   prepare: () => null,
   forget: async () => {},
   forgetAllBut: async () => {},
@@ -67,23 +82,59 @@ export async function chooseIsolation(
   wanted: Level | 'auto',
   options: Options,
 ): Promise<Isolation> {
-  if (wanted === 'none') return NO_ISOLATION
+  const attempts = new Map<Level, Promise<Result<OneLevel, string>>>()
+  const attempt = (level: Level): Promise<Result<OneLevel, string>> => {
+    const tried = attempts.get(level) ?? tryLevel(level, options)
+    attempts.set(level, tried)
+    return tried
+  }
   const why: string[] = []
   for (const level of wanted === 'auto' ? (['namespaces', 'landlock'] as const) : [wanted]) {
-    const tried = await tryLevel(level, options).catch((cause) => err(messageOf(cause)))
-    if (tried.isOk()) return tried.value
+    const tried = await attempt(level)
+    if (tried.isOk()) return withStricter(tried.value, attempt)
     why.push(`${level}: ${tried.error}`)
   }
   const detail =
     `Commands are refused, because they cannot be isolated here (${why.join('; ')}). Install bubblewrap (${INSTALL}) ` +
     'and start the server again, or set RETRAI_ISOLATION=none to run commands with all rights of the server.'
-  return { ...NO_ISOLATION, level: null, detail }
+  const atLeast = async (): Promise<Result<Isolation, string>> => err(detail)
+  return { ...NO_ISOLATION, level: null, detail, atLeast, network: 'none', factsFor: () => NOTHING }
 }
 
-async function tryLevel(
+/** Isolation at its one level. */
+type OneLevel = Omit<Isolation, 'atLeast' | 'level'> & { readonly level: Level }
+
+/** Lets a run ask for a stricter level, which is tried when the first one asks. */
+function withStricter(
+  own: OneLevel,
+  attempt: (level: Level) => Promise<Result<OneLevel, string>>,
+): Isolation {
+  const isolation: Isolation = {
+    ...own,
+    atLeast: async (wanted) => {
+      if (isAtLeast(own.level, wanted)) return ok(isolation)
+      const why: string[] = []
+      for (const level of LEVELS.filter((level) => isAtLeast(level, wanted)).reverse()) {
+        const tried = await attempt(level)
+        if (tried.isOk()) return ok(withStricter(tried.value, attempt))
+        why.push(`${level}: ${tried.error}`)
+      }
+      return err(`This server cannot isolate commands at the level ${wanted} (${why.join('; ')}).`)
+    },
+  }
+  return isolation
+}
+
+/** Never rejects. The error is a part of a sentence. */
+async function tryLevel(level: Level, options: Options): Promise<Result<OneLevel, string>> {
+  if (level === 'none') return ok({ ...NO_ISOLATION, level })
+  return trySandbox(level, options).catch((cause) => err(messageOf(cause)))
+}
+
+async function trySandbox(
   level: Sandbox['level'],
   { runner, env, toolPaths, ...options }: Options,
-): Promise<Result<Isolation, string>> {
+): Promise<Result<OneLevel, string>> {
   const launcher = programOn(env.PATH, level === 'namespaces' ? 'bwrap' : 'setpriv')
   const setpriv = programOn(env.PATH, 'setpriv')
   if (launcher === null) return err('its program is not installed')
@@ -95,18 +146,18 @@ async function tryLevel(
   const secret = join(inside, SECRET)
   await writeFile(secret, '')
   const folder = level !== 'namespaces' && isRoot() ? await folderForUsers(dataDir) : inside
-  const filter = join(folder, 'filter')
+  const filter = join(folder, `filter-${level}`)
   await writeFile(filter, seccompProgram({ network: level === 'uid' }) ?? '', { mode: 0o644 })
   const hidden = [...new Set([dataDir, options.dataDir])]
   const tools = toolChains(env, toolPaths, hidden)
   const sandbox: Sandbox = {
     ...{ level, launcher, setpriv, filter, hidden, folder, tools },
-    ...{ project: '/', own: null, writable: [], readable: [] },
+    ...{ project: '/', own: null, writable: [], readable: [], userHome: env.HOME ?? '' },
   }
   // Of a root server, commands run as the owner of the project.
   const owners = level === 'uid' ? [NOBODY] : isRoot() ? [null, NOBODY] : [null]
   for (const owner of owners) {
-    const trial = { ...sandbox, own: placesIn(join(folder, 'probe')) }
+    const trial = { ...sandbox, own: placesIn(join(folder, 'probe'), false) }
     const problem = await probe(runner, trial, { secret, owner })
     await rm(join(folder, 'probe'), { recursive: true, force: true })
     if (problem !== null) return err(problem)
@@ -138,12 +189,13 @@ const DETAILS = {
   uid: 'Commands run as the owner of the project, not as root.',
 }
 
-const placesIn = (folder: string): NonNullable<Sandbox['own']> => ({
+const placesIn = (folder: string, kept: boolean): NonNullable<Sandbox['own']> => ({
   home: join(folder, 'home'),
   tmp: join(folder, 'tmp'),
+  kept,
 })
 
-function isolated(base: Sandbox, folder: string): Isolation {
+function isolated(base: Sandbox, folder: string): OneLevel {
   const { level } = base
   // What cannot be removed is tried again at the next start.
   const remove = (name: string) =>
@@ -152,11 +204,17 @@ function isolated(base: Sandbox, folder: string): Isolation {
     level,
     detail: DETAILS[level],
     scratchDir: level !== 'namespaces' && isRoot() ? join(folder, 'checks') : null,
+    network: level === 'uid' ? 'host' : 'none',
+    factsFor(project) {
+      // The folders of a run are made with its first command. Any folder has their roles.
+      const sandbox = { ...base, project, own: { home: folder, tmp: folder, kept: true } }
+      return level === 'namespaces' ? factsOfContainer(sandbox) : factsOfRestricted(sandbox)
+    },
     prepare({ cwd, project = cwd, run, writable = [], readable = [] }, env) {
       const isContained = level === 'namespaces'
       const fresh = run === undefined && !isContained ? `fresh-${randomUUID()}` : null
       const name = run ?? fresh
-      const own = name === null ? null : placesIn(join(folder, name))
+      const own = name === null ? null : placesIn(join(folder, name), run !== undefined)
       const seen = isContained || own === null ? { home: HOME, tmp: TMP } : own
       const { tools } = base
       return {

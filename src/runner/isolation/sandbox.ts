@@ -27,8 +27,8 @@ export type Sandbox = {
   readonly filter: string
   /** The project as the run names it. All that the command may change is in here, or in the folders below. */
   readonly project: string
-  /** Folders of the host for its home and its temporary files, made when missing; null: empty ones for this command. */
-  readonly own: { readonly home: string; readonly tmp: string } | null
+  /** Folders of the host for its home and its temporary files, made when missing; null: empty ones for this command. `kept`: from one command of the run to the next. */
+  readonly own: { readonly home: string; readonly tmp: string; readonly kept: boolean } | null
   /** More folders that it may write, such as the one for the report of a check. */
   readonly writable: readonly string[]
   /** More folders and files that it may read, also if they are above the project or are the project. */
@@ -37,6 +37,8 @@ export type Sandbox = {
   readonly tools: readonly string[]
   /** Where the server makes folders for commands. */
   readonly folder: string
+  /** The home of the server's user, which records show as `~`. */
+  readonly userHome: string
   /** Folders of the server: never shown, whatever they are in. */
   readonly hidden: readonly string[]
 }

@@ -1,6 +1,15 @@
 import { closeSync, existsSync, lstatSync, readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import {
+  EMPTY_HOME,
+  EMPTY_TMP,
+  type PolicyFacts,
+  policyHash,
+  readableRole,
+  toolRole,
+  unique,
+} from './policy.ts'
+import {
   type OpenedProject,
   openProject,
   prepareFolders,
@@ -15,11 +24,13 @@ const READ_FILE = 'read-file,execute'
 const WRITE = `${READ},write-file,remove-dir,remove-file,make-dir,make-reg,make-sock,make-fifo,make-sym,refer,truncate`
 const WRITE_FILE = 'read-file,write-file'
 
+type Restricted = { readonly args: readonly string[]; readonly facts: PolicyFacts }
+
 /**
  * Prepares a command that shares the namespaces of the server: at the level `landlock` with a list of what it reads and
  * writes, at both levels with a filter of system calls and without capabilities. Throws a `SandboxError` as `container` does.
  */
-export function restricted(sandbox: Sandbox, command: readonly string[]): string[] {
+export function restricted(sandbox: Sandbox, command: readonly string[]): Restricted {
   const project = openProject(sandbox)
   closeSync(project.descriptor)
   const { user } = project
@@ -29,31 +40,85 @@ export function restricted(sandbox: Sandbox, command: readonly string[]): string
     )
   }
   prepareFolders(sandbox, user)
-  return [
-    ...['--no-new-privs', '--inh-caps=-all'],
-    ...(process.getuid?.() === 0 ? ['--bounding-set=-all'] : []),
-    ...(user === null ? [] : [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups']),
-    ...(sandbox.level === 'landlock' ? landlockArguments(sandbox, user) : []),
+  const { fixed, rules, facts } = rulesFor(sandbox, user)
+  const ids = user === null ? [] : [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups']
+  const args = [
+    ...[...fixed, ...ids],
+    ...(sandbox.level === 'landlock' ? ['--landlock-access', 'fs'] : []),
+    ...rules.flatMap(({ access, path }) => ['--landlock-rule', `path-beneath:${access}:${path}`]),
     ...['--seccomp-filter', sandbox.filter, '--', ...command],
   ]
+  return { args, facts }
 }
 
-function landlockArguments(sandbox: Sandbox, user: OpenedProject['user']): string[] {
+function rulesFor(sandbox: Sandbox, user: OpenedProject['user']) {
+  const fixed = [
+    ...['--no-new-privs', '--inh-caps=-all'],
+    ...(process.getuid?.() === 0 ? ['--bounding-set=-all'] : []),
+  ]
+  const rules = sandbox.level === 'landlock' ? landlockRules(sandbox, user) : []
+  const asUser = user === null ? '' : 'as the owner of the project'
+  return { fixed, rules, facts: factsOf(sandbox, [...fixed, asUser], rules) }
+}
+
+function factsOf(
+  { level }: Sandbox,
+  fixed: readonly string[],
+  rules: readonly Rule[],
+): PolicyFacts {
+  if (level === 'uid') {
+    const all = 'what the owner of the project may'
+    const [visible, writable] = [[all], [all]]
+    return { visible, writable, protected: [], policy_sha256: policyHash(fixed, [level]) }
+  }
+  const rolesTo = (write: boolean): string[] =>
+    unique(rules.flatMap(({ writes, role }) => (writes === write ? [role] : [])))
+  const lines = rules.map(({ access, role, path }) => {
+    return `${access} ${role === 'system' ? path : role}`
+  })
+  return {
+    visible: rolesTo(false),
+    writable: rolesTo(true).filter((role) => role !== 'system'),
+    protected: [],
+    policy_sha256: policyHash(fixed, lines),
+  }
+}
+
+/** What a command may see and do. */
+export function factsOfRestricted(sandbox: Sandbox): PolicyFacts {
+  const project = openProject(sandbox)
+  closeSync(project.descriptor)
+  return rulesFor(sandbox, project.user).facts
+}
+
+/** What Landlock allows below a path. */
+type Rule = {
+  readonly access: string
+  readonly path: string
+  readonly role: string
+  readonly writes: boolean
+}
+
+function landlockRules(sandbox: Sandbox, user: OpenedProject['user']): Rule[] {
   const { own, project, readable, writable } = sandbox
   const tools = user === null ? sandbox.tools : sandbox.tools.filter(isOpenToAll)
   const etc = user === null && process.getuid?.() === 0 ? readableOfEtc() : ['/etc']
-  const read = [...SYSTEM.filter((path) => path !== '/etc'), ...etc, '/proc', ...tools, ...readable]
-  const write = [project, ...(own === null ? [] : [own.home, own.tmp]), ...writable]
-  const rule = (path: string, folder: string, file: string): string[] => {
+  const rule = (path: string, role: string, writes: boolean): Rule[] => {
     if (!existsSync(path)) return []
-    const access = lstatSync(path).isDirectory() ? folder : file
-    return ['--landlock-rule', `path-beneath:${access}:${path}`]
+    const isFolder = lstatSync(path).isDirectory()
+    const access = writes ? (isFolder ? WRITE : WRITE_FILE) : isFolder ? READ : READ_FILE
+    return [{ access, path, role, writes }]
   }
+  const system = [...SYSTEM.filter((path) => path !== '/etc'), ...etc, '/proc']
   return [
-    ...['--landlock-access', 'fs'],
-    ...read.flatMap((path) => rule(path, READ, READ_FILE)),
-    ...DEVICES.flatMap((path) => rule(path, WRITE_FILE, WRITE_FILE)),
-    ...write.flatMap((path) => rule(path, WRITE, WRITE_FILE)),
+    ...system.flatMap((path) => rule(path, 'system', false)),
+    ...tools.flatMap((path) => rule(path, toolRole(path, sandbox), false)),
+    ...readable.flatMap((path) => rule(path, readableRole(path, sandbox), false)),
+    ...DEVICES.flatMap((path) => rule(path, 'system', true)),
+    ...rule(project, 'project', true),
+    ...(own === null ? [] : rule(own.home, own.kept ? 'home' : EMPTY_HOME, true)),
+    ...(own === null ? [] : rule(own.tmp, own.kept ? 'tmp' : EMPTY_TMP, true)),
+    ...writable.flatMap((path) => rule(path, 'report', true)),
   ]
 }
 

@@ -1,3 +1,4 @@
+import { isolationFacts } from '../../../src/api/isolation.ts'
 import type { RunDetails } from '../../../src/client/index.ts'
 import { statusOf } from '../../../src/domain/state.ts'
 import { redactedIn } from '../run/attribution.ts'
@@ -40,6 +41,7 @@ export function examine(evidence: Evidence): readonly Finding[] {
     ...order(view),
     chain(evidence),
     signed(evidence),
+    ...isolation(view),
     ...redactions(view),
     complete(view, server, connection),
     account(view, server),
@@ -153,6 +155,26 @@ const MOMENT = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle
 const momentOf = (iso: string): string => {
   const time = Date.parse(iso)
   return Number.isNaN(time) ? iso : MOMENT.format(time)
+}
+
+/** How its commands were isolated: a part of the first record, which every hash and the signature cover. */
+function isolation({ records }: RunView): Finding[] {
+  const [first] = records
+  if (first?.kind !== 'run_created') return []
+  const policy = first.payload.isolation
+  if (policy === undefined) {
+    return [{ verdict: 'note', what: 'The record does not say how its commands were isolated' }]
+  }
+  const [level = '', ...facts] = isolationFacts(policy)
+  const differing = records.filter(
+    ({ kind, payload }) =>
+      (kind === 'tool_result' || kind === 'goal_check') && payload.isolation !== undefined,
+  )
+  const otherwise =
+    differing.length === 0 ? [] : [`${counted(differing.length, 'result')} differ, as recorded`]
+  return [
+    { verdict: 'note', what: `Isolation: ${level}`, more: [...facts, ...otherwise].join('; ') },
+  ]
 }
 
 function redactions({ records, redactions: redacted }: RunView): Finding[] {

@@ -1,0 +1,36 @@
+import type { IsolationPolicy } from '../domain/isolation.ts'
+import type { PayloadOf } from '../domain/records.ts'
+import { type CommandResult, killedBy, type RunCommand } from '../runner/command.ts'
+import { differenceOf } from '../runner/isolation/run-policy.ts'
+
+type Observed = Pick<PayloadOf<'tool_result'>, 'killed_by' | 'isolation'>
+
+/**
+ * Runs the commands of one call or check as its run asks for, and keeps what the record has to say about them.
+ * @param policy how the commands of the run are isolated by its first record; null for runs of earlier versions
+ */
+export function observe(
+  runCommand: RunCommand,
+  policy: IsolationPolicy | null,
+): { readonly runCommand: RunCommand; readonly observed: () => Observed } {
+  const results: CommandResult[] = []
+  const level = policy?.at_least === undefined ? {} : { atLeast: policy.at_least }
+  return {
+    runCommand: async (command) => {
+      const result = await runCommand({ ...level, ...command })
+      results.push(result)
+      return result
+    },
+    observed: () => {
+      const killed = results.map(killedBy).find((cause) => cause !== null)
+      const differences = results.flatMap(({ policy: used }) => {
+        return policy === null || used === undefined ? [] : (differenceOf(policy, used) ?? [])
+      })
+      const [difference] = differences
+      return {
+        ...(killed === undefined ? {} : { killed_by: killed }),
+        ...(difference === undefined ? {} : { isolation: difference }),
+      }
+    },
+  }
+}

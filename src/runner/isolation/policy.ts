@@ -1,0 +1,47 @@
+import type { IsolationPolicy } from '../../domain/isolation.ts'
+import { sha256 } from '../../lib/sha256.ts'
+import { isWithin, type Sandbox } from './sandbox.ts'
+
+/** What a command sees and may change, by roles, and the hash of the arguments that make it so. */
+export type PolicyFacts = Pick<
+  IsolationPolicy,
+  'visible' | 'writable' | 'protected' | 'policy_sha256'
+>
+
+/** The home and the temporary files of a command that keeps nothing. */
+export const EMPTY_HOME = 'empty home'
+export const EMPTY_TMP = 'empty tmp'
+
+export const unique = (roles: readonly string[]): string[] => [...new Set(roles)]
+
+/** @param roles what is mounted, or what rules allow, with roles in the place of paths */
+export const policyHash = (fixed: readonly string[], roles: readonly string[]): string =>
+  sha256(JSON.stringify([fixed, roles]))
+
+/** Shows the home of the server's user as `~`: policies are compared between machines and users. */
+export function toolRole(path: string, { userHome }: Pick<Sandbox, 'userHome'>): string {
+  const inHome = userHome !== '' && userHome !== '/' && isWithin(userHome, path)
+  return `tools:${inHome ? `~${path.slice(userHome.length)}` : path}`
+}
+
+/** What a tool lets its command read: a folder made for the call, the repository around the project, a program. */
+export function readableRole(path: string, sandbox: Sandbox): string {
+  if ([...sandbox.hidden, sandbox.folder].some((ours) => isWithin(ours, path))) return 'view'
+  return isWithin(path, sandbox.project) ? 'repository' : 'program'
+}
+
+/** Without isolation. */
+export const EVERYTHING: PolicyFacts = {
+  visible: ['everything'],
+  writable: ['everything'],
+  protected: [],
+  policy_sha256: policyHash([], ['everything']),
+}
+
+/** If nothing can be started. */
+export const NOTHING: PolicyFacts = {
+  visible: [],
+  writable: [],
+  protected: [],
+  policy_sha256: policyHash([], []),
+}

@@ -1,0 +1,78 @@
+import { err, ok, type Result } from 'neverthrow'
+import {
+  type IsolationDifference,
+  type IsolationPolicy,
+  isAtLeast,
+  type Level,
+} from '../../domain/isolation.ts'
+import { messageOf } from '../../lib/message-of.ts'
+import type { CommandLimits } from '../command.ts'
+import { canLimitMemory } from '../memory-watch.ts'
+import type { Isolation } from './isolation.ts'
+import type { PolicyFacts } from './policy.ts'
+
+/** The policy of a command, or of the commands of a run. */
+export function policyOf(
+  { level, network }: Pick<Isolation, 'level' | 'network'>,
+  facts: PolicyFacts,
+  { memoryBytes, outputBytes }: CommandLimits,
+): IsolationPolicy {
+  return {
+    level: level ?? 'refused',
+    network,
+    visible: facts.visible,
+    writable: facts.writable,
+    protected: facts.protected,
+    limits: {
+      ...(canLimitMemory ? { memory_bytes: memoryBytes, memory_by: 'watch' as const } : {}),
+      output_bytes: outputBytes,
+    },
+    policy_sha256: facts.policy_sha256,
+  }
+}
+
+/**
+ * The policy for the commands of a run in a project. The error is for the author of the request.
+ * @param atLeast the level that the run asks for
+ */
+export async function policyOfRun(
+  own: Isolation,
+  limits: CommandLimits,
+  project: string,
+  atLeast: Level | null,
+): Promise<Result<IsolationPolicy, string>> {
+  if (atLeast !== null && own.level !== null && !isAtLeast(atLeast, own.level)) {
+    return err(
+      `This server isolates commands at the level ${own.level}. A run may ask for a stricter level, never for less.`,
+    )
+  }
+  const isolation = atLeast === null ? ok(own) : await own.atLeast(atLeast)
+  if (isolation.isErr()) return err(isolation.error)
+  try {
+    const {
+      at_least: _,
+      level,
+      ...policy
+    } = policyOf(isolation.value, isolation.value.factsFor(project), limits)
+    return ok({ level, ...(atLeast === null ? {} : { at_least: atLeast }), ...policy })
+  } catch (cause) {
+    return err(`Commands cannot be isolated in this folder: ${messageOf(cause)}.`)
+  }
+}
+
+const COMPARED = [
+  ...(['level', 'network', 'hosts', 'visible', 'writable', 'protected', 'limits'] as const),
+  'policy_sha256',
+] as const
+
+/** Where a command was isolated in another way than its run says; null if nowhere. */
+export function differenceOf(
+  run: IsolationPolicy,
+  used: IsolationPolicy,
+): IsolationDifference | null {
+  const differing = COMPARED.filter((name) => {
+    return used[name] !== undefined && JSON.stringify(used[name]) !== JSON.stringify(run[name])
+  })
+  if (differing.length === 0) return null
+  return Object.fromEntries(differing.map((name) => [name, used[name]]))
+}

@@ -1,0 +1,114 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
+import { IsolationPolicy, type Level } from '../../../src/domain/isolation.ts'
+import { chooseIsolation } from '../../../src/runner/isolation/isolation.ts'
+import { policyOfRun } from '../../../src/runner/isolation/run-policy.ts'
+import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
+import { Runner } from '../../../src/runner/runner.ts'
+import { isMissing } from '../../support/missing.ts'
+import { temporaryFolder } from '../support.ts'
+
+const withBwrap = test.skipIf(isMissing('bwrap'))
+
+/** A server with a project that has a hook of git, and a tool chain in the home of its user. */
+async function place(level: Level | 'auto') {
+  const base = await temporaryFolder()
+  const [dataDir, project, home] = ['data', 'project', 'home'].map((name) => join(base, name)) as [
+    string,
+    string,
+    string,
+  ]
+  for (const path of [dataDir, join(project, '.git/hooks'), join(home, '.nvm/bin')]) {
+    await mkdir(path, { recursive: true })
+  }
+  await writeFile(join(project, '.retrai.yml'), 'check_command: "true"\n')
+  const runner = new Runner({ info: () => {}, error: () => {} })
+  onTestFinished(() => runner.close())
+  const env = { HOME: home, PATH: `${process.env.PATH}:${join(home, '.nvm/bin')}` }
+  const isolation = await chooseIsolation(level, { runner, dataDir, env, toolPaths: [] })
+  const toolbox = createToolbox({
+    runCommand: commandRunner(DEFAULT_LIMITS, runner, isolation),
+    artifacts: { put: async () => '' },
+    ...{ dataDir, scratchDir: join(dataDir, 'checks'), isolated: level !== 'none' },
+  })
+  const bash = (command: string, policy: IsolationPolicy, timeout_s = 60) =>
+    toolbox.execute(
+      { call_id: '1', tool: 'bash_exec', args: { command, timeout_s }, read_only: false },
+      { cwd: project, signal: new AbortController().signal, runId: 'run', policy },
+    )
+  const policy = async (atLeast: Level | null = null) => {
+    const made = await policyOfRun(isolation, DEFAULT_LIMITS, project, atLeast)
+    return IsolationPolicy.parse(made._unsafeUnwrap())
+  }
+  return { project, isolation, policy, bash }
+}
+
+withBwrap('a policy names what commands see by roles, not by paths', async () => {
+  const { policy, project } = await place('namespaces')
+  const made = await policy()
+  expect(made).toMatchObject({ level: 'namespaces', network: 'none' })
+  expect(made.visible).toEqual(expect.arrayContaining(['system', 'tools:~/.nvm']))
+  expect(made.writable).toEqual(['tmp', 'home', 'project'])
+  expect(made.protected).toEqual(['.git/hooks', '.retrai.yml'])
+  expect(JSON.stringify(made)).not.toContain(project)
+})
+
+withBwrap('two projects with the same parts have the same policy', async () => {
+  const [one, other] = [await place('namespaces'), await place('namespaces')]
+  expect(await one.policy()).toEqual(await other.policy())
+})
+
+withBwrap('a command that was isolated as the run says has no more to record', async () => {
+  const { policy, bash } = await place('namespaces')
+  const result = await bash('true', await policy())
+  expect(result).not.toHaveProperty('isolation')
+  expect(result).not.toHaveProperty('killed_by')
+})
+
+withBwrap('what a command changes of its isolation is in the results after it', async () => {
+  const { policy, bash } = await place('namespaces')
+  const made = await policy()
+  await bash('echo "[core]" >.git/config', made)
+  const result = await bash('true', made)
+  expect(result.isolation).toEqual({
+    protected: ['.git/hooks', '.git/config', '.retrai.yml'],
+    policy_sha256: expect.not.stringMatching(made.policy_sha256),
+  })
+})
+
+withBwrap('a server that isolates less than the run began with records that', async () => {
+  const made = await (await place('namespaces')).policy()
+  const { bash } = await place('none')
+  const result = await bash('true', made)
+  expect(result).toMatchObject({ outcome: 'ok', isolation: { level: 'none', network: 'host' } })
+})
+
+withBwrap(
+  'a run that asks for a level is isolated at that level on a server with less',
+  async () => {
+    const { policy, bash } = await place('none')
+    const made = await policy('namespaces')
+    expect(made).toMatchObject({ level: 'namespaces', at_least: 'namespaces' })
+    const result = await bash('hostname', made)
+    expect(result).toMatchObject({ outcome: 'ok', output: 'sandbox\n' })
+    expect(result).not.toHaveProperty('isolation')
+  },
+)
+
+test('if a server cannot keep the level that a run asks for, its commands are refused', async () => {
+  const { bash, policy } = await place('none')
+  const result = await bash('true', { ...(await policy()), at_least: 'uid' })
+  const isRoot = process.getuid?.() === 0
+  expect(result.output).toContain(
+    isRoot ? 'belongs to the user of the server' : 'does not run as root',
+  )
+  expect(result.outcome).toBe('error')
+})
+
+test('the result of a command says what ended it', async () => {
+  const { policy, bash } = await place('none')
+  const result = await bash('sleep 1000', await policy(), 0.2)
+  expect(result).toMatchObject({ outcome: 'timed_out', killed_by: 'time' })
+})
