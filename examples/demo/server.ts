@@ -14,13 +14,17 @@ export type ServerProcess = {
 /**
  * Starts `retrai serve` as a process of its own and waits until it logs that it is ready.
  * @param program the file that Node runs; by default the sources
+ * @param launcher a command that runs the command after it, such as nsenter
  */
 export async function startServerProcess(
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
   program: string = CLI,
+  launcher: readonly string[] = [],
 ): Promise<ServerProcess> {
-  const child = spawn(process.execPath, [program, 'serve', ...args], {
+  const command = [...launcher, process.execPath, program, 'serve', ...args]
+  const [file = process.execPath, ...rest] = command
+  const child = spawn(file, rest, {
     env,
     stdio: ['ignore', 'pipe', 'inherit'],
   })

@@ -44,7 +44,8 @@ export function retrai(
 export const startServer = (
   args: readonly string[],
   env: NodeJS.ProcessEnv,
-): Promise<ServerProcess> => startServerProcess(args, env, CLI)
+  launcher: readonly string[] = [],
+): Promise<ServerProcess> => startServerProcess(args, env, CLI, launcher)
 
 /** `retrai …` while it runs. */
 export class Running {

@@ -79,12 +79,14 @@ export class Site implements AsyncDisposable {
       readonly model?: string
       readonly args?: readonly string[]
       readonly env?: Readonly<Record<string, string>>
+      /** A command that runs the server, such as nsenter. */
+      readonly launcher?: readonly string[]
     } = {},
   ): Promise<ServerProcess> {
-    const { model = 'http://127.0.0.1:9/v1', args = [] } = options
+    const { model = 'http://127.0.0.1:9/v1', args = [], launcher } = options
     const env = { ...cleanEnv(), RETRAI_LLM_BASE_URL: model, ...options.env }
     const place = ['--port', '0', '--data-dir', this.path(dataDir)]
-    const server = await startServer([...place, ...args], env)
+    const server = await startServer([...place, ...args], env, launcher)
     this.onClose(() => kill(server))
     return server
   }

@@ -1,5 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite'
 import type { Overwrite, OverwriteError, StoreFailure } from '../event-store.ts'
+import { FileGuard } from './file-guard.ts'
 import {
   ANY,
   CellReader,
@@ -39,6 +40,7 @@ class RolledBack extends Error {
 /** Writes groups of appends, each group in one transaction, each append of it atomic on its own. */
 export class LogWriter {
   readonly #file: string
+  readonly #guard: FileGuard
   readonly #overwriter: Overwriter
   readonly #db: DatabaseSync
   readonly #heads: StreamHeads
@@ -51,6 +53,7 @@ export class LogWriter {
   constructor(db: DatabaseSync, file: string) {
     this.#db = db
     this.#file = file
+    this.#guard = new FileGuard(file)
     this.#heads = new StreamHeads(db)
     this.#overwriter = new Overwriter(db)
     this.#statements = {
@@ -96,9 +99,15 @@ export class LogWriter {
     if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
   }
 
+  /** Call it after the database is closed. */
+  close(): void {
+    this.#guard.close()
+  }
+
   /** Replaces events by others, all or none; null if that is done. */
   overwrite(events: readonly Overwrite[]): OverwriteError | null {
     try {
+      this.#guard.check()
       return this.#overwriter.overwrite(events)
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
@@ -109,6 +118,7 @@ export class LogWriter {
   /** Writes what is there already; null if the file takes it, else why it does not. */
   probe(): StoreFailure | null {
     try {
+      this.#guard.check()
       const format = this.#db.prepare('PRAGMA user_version').get()?.user_version
       this.#db.exec(`PRAGMA user_version = ${format}`)
       return null
@@ -130,6 +140,7 @@ export class LogWriter {
           outcomes.push(...this.#append(append))
       } while (more())
       committing = true
+      this.#guard.check()
       this.#statements.commit.run()
       return { type: 'settled', created: this.#created, outcomes, failure: null }
     } catch (error) {

@@ -1,5 +1,6 @@
 import { messageOf } from '../../lib/message-of.ts'
 import type { StoreFailure } from '../event-store.ts'
+import { FilesLost } from './file-guard.ts'
 
 /** Primary result codes of SQLite for which the message gives advice. */
 const [PERM, BUSY, LOCKED, READONLY, IOERR] = [3, 5, 6, 8, 10]
@@ -28,6 +29,7 @@ export function storeFailed(file: string, error: unknown): StoreFailure {
 }
 
 function describe(file: string, error: unknown): string {
+  if (error instanceof FilesLost) return error.message
   const code = codeOf(error)
   const reason = messageOf(error)
   switch (code & 0xff) {

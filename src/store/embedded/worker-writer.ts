@@ -53,6 +53,7 @@ function answer(request: WriteRequest, log: OpenedLog, writer: LogWriter): void 
     reply({ type: 'overwritten', failure: writer.overwrite(toOverwrites(request.cells)) })
   } else {
     log.close()
+    writer.close()
     port.close()
   }
 }

@@ -1,0 +1,205 @@
+import { randomUUID } from 'node:crypto'
+import { expect } from 'vitest'
+import * as z from 'zod'
+import type { ServerProcess } from '../../examples/demo/server.ts'
+import { streamOf } from '../../src/log/run-log.ts'
+import type { EventStore, RecordedEvent } from '../../src/store/event-store.ts'
+import { runIn, type Site, until } from './support.ts'
+
+/** The token of the servers whose answers are compared with their log. */
+export const TOKEN = 'a-token-for-tests-of-every-write'
+
+/** The model asks a person at once, so every run waits. */
+export const ASKING = () => ({
+  text: 'I have a question about this, which nobody has answered yet.',
+})
+
+type Answer = { readonly status: number; readonly body: Readonly<Record<string, unknown>> }
+
+/** One request with the token. */
+async function send(
+  server: ServerProcess,
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<Answer> {
+  const response = await fetch(`${server.url}${path}`, {
+    method,
+    headers: {
+      authorization: `Bearer ${TOKEN}`,
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  })
+  const text = await response.text()
+  return { status: response.status, body: text === '' ? {} : JSON.parse(text) }
+}
+
+type Write = {
+  readonly name: string
+  /** Makes what the write needs; no fault is active. @returns an id */
+  readonly prepare: (site: Site, server: ServerProcess) => Promise<string>
+  readonly send: (server: ServerProcess, id: string) => Promise<Answer>
+  readonly isStored: (log: readonly RecordedEvent[], id: string) => boolean
+}
+
+async function waitingRun(site: Site, server: ServerProcess): Promise<string> {
+  const cwd = await site.project(randomUUID())
+  const wanted = runIn(cwd, { hitl_enabled: true })
+  const { status, body } = await send(server, 'POST', '/api/runs', wanted)
+  expect(status, JSON.stringify(body)).toBe(201)
+  const runId = String(body.run_id)
+  await until(
+    () => send(server, 'GET', `/api/runs/${runId}`),
+    (answer) => answer.body.status === 'awaiting_human',
+  )
+  return runId
+}
+
+const Frames = z.array(z.looseObject({ kind: z.string(), seq: z.int() }))
+
+const tokenBody = (name: string) => ({ name, role: 'viewer' })
+
+const holds =
+  (stream: (id: string) => string, kind: string, text: (id: string) => string = () => '') =>
+  (log: readonly RecordedEvent[], id: string): boolean =>
+    log.some(
+      (event) =>
+        event.stream === stream(id) && event.type === kind && event.data.includes(text(id)),
+    )
+
+/** Every request of the API that writes to the log. */
+const WRITES: readonly Write[] = [
+  {
+    name: 'create a run',
+    prepare: (site) => site.project(randomUUID()),
+    send: (server, cwd) => send(server, 'POST', '/api/runs', runIn(cwd, { hitl_enabled: true })),
+    isStored: (log, cwd) =>
+      log.some(({ type, data }) => type === 'run_created' && data.includes(cwd)),
+  },
+  {
+    name: 'resume a run',
+    prepare: waitingRun,
+    send: (server, id) => send(server, 'POST', `/api/runs/${id}/resume`, { decision: 'approve' }),
+    isStored: holds(streamOf, 'human_check_response'),
+  },
+  {
+    name: 'abort a run',
+    prepare: waitingRun,
+    send: (server, id) => send(server, 'POST', `/api/runs/${id}/abort`, { reason: 'enough' }),
+    isStored: holds(streamOf, 'run_end', () => '"aborted"'),
+  },
+  {
+    name: 'configure a run',
+    prepare: waitingRun,
+    send: (server, id) => send(server, 'PATCH', `/api/runs/${id}/config`, { max_iterations: 9 }),
+    isStored: holds(streamOf, 'run_config_changed'),
+  },
+  {
+    name: 'redact a text',
+    prepare: async (site, server) => {
+      const runId = await waitingRun(site, server)
+      // What a run still needs cannot be redacted.
+      await send(server, 'POST', `/api/runs/${runId}/abort`, {})
+      const { body } = await send(server, 'GET', `/api/runs/${runId}/events?kinds=all`)
+      const message = Frames.parse(body).find(({ kind }) => kind === 'assistant_message')
+      return `${runId}:${message?.seq}`
+    },
+    send: (server, place) => {
+      const [runId = '', seq] = place.split(':')
+      const request = { seq: Number(seq), pointer: '/text', reason: 'it is private' }
+      return send(server, 'POST', `/api/runs/${runId}/redact`, request)
+    },
+    isStored: holds(
+      () => 'retrai-redactions',
+      'redacted',
+      (place) => place.split(':')[0] ?? '',
+    ),
+  },
+  {
+    name: 'create a token',
+    prepare: async () => `t${randomUUID().slice(0, 8)}`,
+    send: (server, id) => send(server, 'POST', '/api/tokens', tokenBody(id)),
+    isStored: holds(
+      () => 'retrai-tokens',
+      'token_created',
+      (id) => `"${id}"`,
+    ),
+  },
+  {
+    name: 'revoke a token',
+    prepare: async (_, server) => {
+      const name = `t${randomUUID().slice(0, 8)}`
+      return String((await send(server, 'POST', '/api/tokens', tokenBody(name))).body.id)
+    },
+    send: (server, id) => send(server, 'DELETE', `/api/tokens/${id}`),
+    isStored: holds(
+      () => 'retrai-tokens',
+      'token_revoked',
+      (id) => id,
+    ),
+  },
+]
+
+/** What an answer says of its write. */
+type Claim = 'done' | 'nothing was done' | 'unknown'
+
+function claimOf({ status, body }: Answer): Claim {
+  const code = String(body.type).replace('urn:retrai:problem:', '')
+  if (status < 300 || code === 'redaction_pending') return 'done'
+  if (code === 'outcome_unknown') return 'unknown'
+  if (code === 'store_failed' || code === 'store_unavailable') return 'nothing was done'
+  throw new Error(`an answer that says nothing of the write: ${status} ${JSON.stringify(body)}`)
+}
+
+type Claimed = { readonly write: Write; readonly id: string; readonly claim: Claim }
+
+/** What the answers to some writes say, and whether that is what the log holds. */
+export class EveryWrite {
+  readonly #site: Site
+  readonly #server: ServerProcess
+  readonly #claims: Claimed[] = []
+
+  constructor(site: Site, server: ServerProcess) {
+    this.#site = site
+    this.#server = server
+  }
+
+  /**
+   * Makes every write once.
+   * @param begin called before each write: begins a fault
+   */
+  async cross(begin: (write: string) => Promise<unknown>): Promise<Claim[]> {
+    const ids = await Promise.all(WRITES.map((write) => write.prepare(this.#site, this.#server)))
+    const claims: Claim[] = []
+    for (const [index, write] of WRITES.entries()) {
+      await begin(write.name)
+      const id = ids[index] ?? ''
+      const claim = claimOf(await write.send(this.#server, id))
+      this.#claims.push({ write, id, claim })
+      claims.push(claim)
+    }
+    return claims
+  }
+
+  /** Fails for each answer that the log contradicts. */
+  compare(log: readonly RecordedEvent[]): void {
+    const lies = this.#claims.flatMap(({ write, id, claim }) => {
+      const stored = write.isStored(log, id)
+      const agrees = claim === 'unknown' || stored === (claim === 'done')
+      return agrees ? [] : [`${write.name}: "${claim}", and it is ${stored ? '' : 'not '}stored`]
+    })
+    expect(lies).toEqual([])
+  }
+}
+
+/** All that a store holds. */
+export async function everything(store: EventStore): Promise<RecordedEvent[]> {
+  const events: RecordedEvent[] = []
+  const { signal } = new AbortController()
+  for await (const item of store.subscribeAll({ after: null, prefix: '', signal })) {
+    if (item.type === 'events') events.push(...item.events)
+    if (item.type === 'caught_up') break
+  }
+  return events
+}
