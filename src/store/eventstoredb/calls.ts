@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
-import type { StreamingRead } from '@eventstore/db-client'
+import { convertToCommandError } from '@eventstore/db-client'
 import * as z from 'zod'
 import { Backoff, type PauseBoundsMs } from '../../lib/backoff.ts'
 import type { AppendError, ExpectedRevision, ReadError, StoreFailure } from '../event-store.ts'
@@ -28,8 +28,8 @@ export async function call<T>(once: () => Promise<T>): Promise<T> {
 const DROPPED_MS: PauseBoundsMs = [20, 500]
 
 /**
- * Makes an append. Repeats it while the server drops it as one of two that arrived at the same time. The ids and the
- * expected revision are the same each time, so it is stored once.
+ * Makes an append. Repeats it while the server drops it as one of two that arrived at the same time, and if it was sent
+ * to a node that is not the leader. The ids and the expected revision are the same each time, so it is stored once.
  * @param once makes the append within so many milliseconds
  * @param ms the time limit of all attempts
  */
@@ -37,23 +37,23 @@ export async function appendWithin<T>(ms: number, once: (ms: number) => Promise<
   const end = performance.now() + ms
   const left = (): number => Math.max(1, Math.ceil(end - performance.now()))
   const backoff = new Backoff(DROPPED_MS)
-  let dropped: unknown = null
+  let unknown: unknown = null
   for (;;) {
     try {
       return await within(left(), once(left()))
     } catch (cause) {
       // After an attempt whose outcome is unknown, only the stream itself says that nothing was stored.
-      if (!isDropped(cause)) throw dropped === null || isOtherRevision(cause) ? cause : dropped
-      dropped = cause
+      if (!mayBeRepeated(cause)) throw unknown === null || isOtherRevision(cause) ? cause : unknown
+      unknown = cause
       if (!(await backoff.wait(AbortSignal.timeout(left())))) throw cause
     }
   }
 }
 
-/** Rejects with NoAnswer after `ms`. Ignores what the promise does later. */
-async function within<T>(ms: number, answer: Promise<T>): Promise<T> {
+/** Rejects with NotAnswered after `ms`. Ignores what the promise does later. */
+export async function within<T>(ms: number, answer: Promise<T>): Promise<T> {
   const { promise: expiry, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => reject(new NoAnswer(`no answer within ${ms} ms`)), ms)
+  const timer = setTimeout(() => reject(new NotAnswered(`no answer within ${ms} ms`)), ms)
   answer.catch(ignore)
   try {
     return await Promise.race([answer, expiry])
@@ -62,23 +62,35 @@ async function within<T>(ms: number, answer: Promise<T>): Promise<T> {
   }
 }
 
-/**
- * Reads to the end. Leaves no call open on the server, whatever happens. Reads even what arrives too late, because the
- * client waits forever for the end of a call whose answers are not read.
- */
-export async function collect<E>(ms: number, read: StreamingRead<E>): Promise<E[]> {
-  const events: E[] = []
-  const { promise, resolve, reject } = Promise.withResolvers<E[]>()
-  read
-    .on('error', reject)
-    .on('end', () => resolve(events))
-    .on('close', () => reject(new Error('the read was closed')))
-    .on('data', (event: E) => events.push(event))
-  try {
-    return await within(ms, promise)
-  } catch (cause) {
-    read.cancel().catch(ignore)
-    throw cause
+/** The server got a request, or may have got it, and has not answered. */
+export class NotAnswered extends Error {
+  override readonly name = 'NotAnswered'
+  /** @param cause why the call ended, if it has */
+  constructor(message: string, cause?: Error) {
+    super(message, { cause })
+  }
+}
+
+type Refusal = {
+  /** As in the errors of the client; `commit-timeout`, `bad-request` and `not-ready` are of batch appends. */
+  readonly type: string
+  readonly message: string
+  readonly actualVersion?: bigint | 'no_stream'
+  readonly maxAppendSize?: number
+}
+
+/** An answer that is a refusal. */
+export class Refused extends Error {
+  override readonly name = 'Refused'
+  readonly type: string
+  readonly actualVersion: Refusal['actualVersion']
+  readonly maxAppendSize: Refusal['maxAppendSize']
+
+  constructor({ type, message, actualVersion, maxAppendSize }: Refusal) {
+    super(message)
+    this.type = type
+    this.actualVersion = actualVersion
+    this.maxAppendSize = maxAppendSize
   }
 }
 
@@ -94,7 +106,9 @@ const Fault = z.looseObject({
   maxAppendSize: z.number().optional().catch(undefined),
 })
 
-const faultOf = (cause: unknown) => Fault.parse(Object(cause))
+/** The trailers of a gRPC error name EventStoreDB's own errors. */
+const faultOf = (cause: unknown) =>
+  Fault.parse(cause instanceof Error ? convertToCommandError(cause) : Object(cause))
 
 /** gRPC codes of an answer that means that nothing was done, and that will be the same next time. */
 const REFUSED = new Set([3, 5, 6, 7, 8, 9, 11, 12, 16])
@@ -105,15 +119,11 @@ const ABORTED = 10
 /** gRPC's words for a connection that broke during a call. Their code is that of an internal error. */
 const BROKEN = /RST_STREAM|ECONNRESET|EPIPE/
 /** gRPC gave up before it had sent anything. */
-const NEVER_SENT = /No connection established|Name resolution failed|Failed to discover/
+const NEVER_SENT =
+  /No connection established|Name resolution failed|Failed to discover|Channel has been shut down/
 
 /** How a message of gRPC ends if there is no note. */
 const NOTHING_NOTED = 'Resolution note:'
-
-/** No answer within our own time limit. */
-class NoAnswer extends Error {
-  override readonly name = 'NoAnswer'
-}
 
 export function clientMessageOf(cause: unknown): string {
   const { message, type } = faultOf(cause)
@@ -127,10 +137,17 @@ export function clientMessageOf(cause: unknown): string {
 /** The server is not the leader. The client connects to the leader that it named. */
 const isNotLeader = (cause: unknown): boolean => faultOf(cause).type === 'not-leader'
 
+/** gRPC gave up before it had sent anything. */
+export const neverSent = (cause: unknown): boolean => NEVER_SENT.test(faultOf(cause).message)
+
+/** Whether an append failed in a way in which the same append may well succeed at once. */
+const mayBeRepeated = (cause: unknown): boolean =>
+  isDropped(cause) || (cause instanceof NotAnswered && isNotLeader(cause.cause))
+
 /** The server waited in vain for an append to be committed, such as the second of two that are the same. */
 const isDropped = (cause: unknown): boolean => {
-  const { code, message } = faultOf(cause)
-  return code === ABORTED && /commit phase timeout/i.test(message)
+  const { code, type, message } = faultOf(cause)
+  return type === 'commit-timeout' || (code === ABORTED && /commit phase timeout/i.test(message))
 }
 
 const isOtherRevision = (cause: unknown): boolean =>
@@ -159,7 +176,7 @@ function rightMissing({ type, code }: { type?: string | undefined; code?: number
 export function storeFailure(cause: unknown): StoreFailure {
   const { type, code } = faultOf(cause)
   const message = rightMissing({ type, code }) ?? clientMessageOf(cause)
-  if (cause instanceof NoAnswer || type === 'not-leader' || NEVER_SENT.test(message)) {
+  if (cause instanceof NotAnswered || type === 'not-leader' || NEVER_SENT.test(message)) {
     return unavailable(message)
   }
   const absent = (code !== undefined && ABSENT.has(code)) || BROKEN.test(message)
@@ -181,6 +198,11 @@ export function appendError(
 ): AppendError {
   const { type, code, actualVersion, maxAppendSize } = faultOf(cause)
   const message = rightMissing({ type, code }) ?? clientMessageOf(cause)
+  const unknown: AppendError = {
+    type: 'outcome_unknown',
+    message: `EventStoreDB did not confirm: ${message}`,
+  }
+  if (cause instanceof NotAnswered) return unknown
   switch (type) {
     case 'wrong-expected-version': {
       const actual = typeof actualVersion === 'bigint' ? Number(actualVersion) : 'no_stream'
@@ -190,11 +212,13 @@ export function appendError(
       return { type: 'append_too_large', bytes: append.bytes, limit: maxAppendSize ?? 0 }
     case 'stream-deleted':
     case 'access-denied':
+    case 'bad-request':
       return failed(message)
     case 'not-leader':
+    case 'not-ready':
       return unavailable(message)
   }
   if (NEVER_SENT.test(message)) return unavailable(message)
   if (code !== undefined && REFUSED.has(code)) return failed(message)
-  return { type: 'outcome_unknown', message: `EventStoreDB did not confirm: ${message}` }
+  return unknown
 }

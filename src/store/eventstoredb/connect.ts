@@ -31,15 +31,16 @@ export const unusable = (why: string): StoreFailure => ({
  * Replaces two methods of the client (6.2.1) that would end the whole process:
  *
  * - Batch appends share one table of unanswered appends between all connections. A lost connection rejects the appends
- *   of a healthy one, whose answers then throw where nothing can catch the error. If the server has no batch append,
- *   the client makes a call for each append, so `supports` returns false.
+ *   of a healthy one, whose answers then throw where nothing can catch the error. `supports` returns false, so the
+ *   client makes none. Ours are in batch-appends.ts.
  * - `handleError`, which replaces a failed connection, is never awaited: if it fails, the rejection is unhandled. And it
  *   closes the channel of an append that is just starting, with the same effect. So it waits until no append is
  *   starting.
  */
 function replaceMethods(client: EventStoreDBClient, log: (message: string) => void): void {
   const handleError: unknown = Reflect.get(client, 'handleError')
-  if (typeof handleError !== 'function' || typeof Reflect.get(client, 'supports') !== 'function') {
+  const isKnown = METHODS.every((name) => typeof Reflect.get(client, name) === 'function')
+  if (typeof handleError !== 'function' || !isKnown) {
     throw new BrokenInvariant('this version of @eventstore/db-client is not the one we know')
   }
   Object.assign(client, {
@@ -54,6 +55,9 @@ function replaceMethods(client: EventStoreDBClient, log: (message: string) => vo
     },
   })
 }
+
+/** The protected methods of the client that are used or replaced. */
+const METHODS = ['callArguments', 'getGRPCClient', 'handleError', 'supports']
 
 /** The options that are passed to the client: those that it knows, except for `LEFT_OUT`. */
 const KNOWN = new Set([

@@ -1,6 +1,9 @@
-import { type EventData, jsonEvent, type Position as LogPosition } from '@eventstore/db-client'
+import { type EventData, jsonEvent } from '@eventstore/db-client'
+import type { ReadResp } from '@eventstore/db-client/generated/streams_pb.js'
 import * as z from 'zod'
+import { plainMetadata } from '../../lib/plain-metadata.ts'
 import type { NewEvent, Position, RecordedEvent } from '../event-store.ts'
+import type { LogPosition } from './protocol.ts'
 
 const utf8 = new TextEncoder()
 
@@ -15,40 +18,54 @@ export function toEventData({ id, type, data, metadata }: NewEvent): EventData {
   return jsonEvent({ id, type, data: { toJSON: () => value }, metadata: utf8.encode(metadata) })
 }
 
-/** The fields of the client's event that we use; its own type depends on the event's. */
-export type StoredEvent = {
-  readonly streamId: string
-  readonly id: string
-  readonly revision: bigint
-  readonly type: string
-  readonly isJson: boolean
-  readonly data: unknown
-  readonly metadata?: unknown
-  readonly created: Date
-  readonly position?: LogPosition
-}
+/** An event with its place in $all. */
+export type StoredEvent = { readonly recorded: RecordedEvent; readonly place: LogPosition }
 
-/** JSON text of a value that the client has parsed. Bytes that it could not parse stay as they are. */
-function textOf(value: unknown): string {
-  if (value instanceof Uint8Array) return Buffer.from(value).toString('utf8')
-  return JSON.stringify(value ?? null)
-}
+/** EventStoreDB counts time in these. */
+const TICKS_PER_MS = 10_000
 
-export function toRecordedEvent(event: StoredEvent): RecordedEvent {
+/** Null for a link to an event that is not there any more. */
+export function toStoredEvent(message: ReadResp): StoredEvent | null {
+  const event = message.getEvent()?.getEvent()
+  if (event === undefined) return null
+  const headers = event.getMetadataMap()
+  const isJson = headers.get('content-type') === 'application/json'
+  const data = textOf(event.getData_asU8())
+  const metadata = textOf(event.getCustomMetadata_asU8())
+  const place = {
+    commit: BigInt(event.getCommitPosition()),
+    prepare: BigInt(event.getPreparePosition()),
+  }
   return {
-    stream: event.streamId,
-    id: event.id.toLowerCase(),
-    revision: Number(event.revision),
-    type: event.type,
-    data: textOf(event.data),
-    metadata: textOf(event.metadata),
-    position: event.position === undefined ? '' : encodePosition(event.position),
-    created: event.created.getTime(),
+    place,
+    recorded: {
+      stream: textOf(event.getStreamIdentifier()?.getStreamName_asU8() ?? new Uint8Array()),
+      id: (event.getId()?.getString() ?? '').toLowerCase(),
+      revision: Number(event.getStreamRevision()),
+      type: headers.get('type') ?? '',
+      data: isJson ? asWritten(data) : data,
+      metadata: plainMetadata(metadata) === null ? asWritten(metadata || 'null') : metadata,
+      position: encodePosition(place),
+      created: Math.floor(Number(headers.get('created') ?? 0) / TICKS_PER_MS),
+    },
+  }
+}
+
+/** Node decodes a Buffer much faster than a TextDecoder does. */
+const textOf = ({ buffer, byteOffset, byteLength }: Uint8Array): string =>
+  Buffer.from(buffer, byteOffset, byteLength).toString('utf8')
+
+/** JSON text as `JSON.stringify` writes it; other text as it is. */
+function asWritten(text: string): string {
+  try {
+    return JSON.stringify(JSON.parse(text))
+  } catch {
+    return text
   }
 }
 
 /** Links, tombstones and other events that EventStoreDB writes into streams for itself. */
-export const isSystemEvent = (event: StoredEvent): boolean => event.type.startsWith('$')
+export const isSystemEvent = ({ recorded }: StoredEvent): boolean => recorded.type.startsWith('$')
 
 const PositionText = z.string().regex(/^\d+:\d+$/)
 
@@ -63,8 +80,6 @@ export function decodePosition(position: Position): LogPosition {
 }
 
 /** A read of a stream may return another prepare position than $all, where commit and prepare are equal. */
-export const positionInAll = (event: StoredEvent): StoredEvent => {
-  if (event.position === undefined) return event
-  const { commit } = event.position
-  return { ...event, position: { commit, prepare: commit } }
+export const positionInAll = ({ recorded, place: { commit } }: StoredEvent): RecordedEvent => {
+  return { ...recorded, position: encodePosition({ commit, prepare: commit }) }
 }

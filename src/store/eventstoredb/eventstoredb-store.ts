@@ -1,12 +1,5 @@
 import { setTimeout } from 'node:timers/promises'
-import {
-  type AppendExpectedRevision,
-  BACKWARDS,
-  END,
-  type EventStoreDBClient,
-  FORWARDS,
-  type ReadRevision,
-} from '@eventstore/db-client'
+import type { EventStoreDBClient } from '@eventstore/db-client'
 import { err, errAsync, ok, Result, ResultAsync } from 'neverthrow'
 import { appendBytes } from '../../lib/append-bytes.ts'
 import {
@@ -25,19 +18,21 @@ import {
   type Subscription,
 } from '../event-store.ts'
 import { type Address, readAddress } from './address.ts'
+import { BatchAppends } from './batch-appends.ts'
 import {
   appendError,
   appendWithin,
   call,
   clientMessageOf,
-  collect,
   readError,
   storeFailure,
 } from './calls.ts'
 import { connect, namedDeadline, scrubbed, scrubber, unusable } from './connect.ts'
-import { decodePosition, positionInAll, toEventData, toRecordedEvent } from './event-format.ts'
+import { decodePosition, positionInAll, toEventData } from './event-format.ts'
 import { follow } from './follow.ts'
+import { readPage } from './pages.ts'
 import { probeHosts } from './probe-hosts.ts'
+import { ofAll, ofStream, page, protocolOf } from './protocol.ts'
 import { allSource, streamSource } from './sources.ts'
 
 /** How long the server may take for one call. */
@@ -98,6 +93,7 @@ async function firstAnswer(store: EventStore): Promise<Result<void, StoreFailure
 /** The port over one client. */
 class ClientStore implements EventStore {
   readonly #client: EventStoreDBClient
+  readonly #batches: BatchAppends
   readonly #address: Address
   readonly #timeoutMs: number
   readonly #scrub: (text: string) => string
@@ -117,6 +113,7 @@ class ClientStore implements EventStore {
     },
   ) {
     this.#client = client
+    this.#batches = new BatchAppends(client)
     this.#address = options.address
     this.#timeoutMs = options.timeoutMs
     this.#scrub = options.scrub
@@ -132,35 +129,41 @@ class ClientStore implements EventStore {
     if (bytes > MAX_APPEND_BYTES) {
       return errAsync({ type: 'append_too_large', bytes, limit: MAX_APPEND_BYTES })
     }
-    const data = encoded(events)
-    if (data.isErr()) return errAsync(data.error)
-    const options = {
-      expectedRevision: toClientRevision(expectedRevision),
-      requiresLeader: true,
-    }
-    const once = () =>
-      appendWithin(this.#timeoutMs, (deadline) =>
-        this.#client.appendToStream(stream, data.value, { ...options, deadline }),
-      )
-    return this.#do(once, (cause) => appendError(cause, { expected: expectedRevision, bytes })).map(
-      ({ nextExpectedRevision }) => ({ revision: Number(nextExpectedRevision) }),
-    )
+    const once = this.#appendOnce(stream, events, expectedRevision)
+    if (once.isErr()) return errAsync(once.error)
+    return this.#do(
+      () => appendWithin(this.#timeoutMs, once.value),
+      (cause) => appendError(cause, { expected: expectedRevision, bytes }),
+    ).map((revision) => ({ revision }))
+  }
+
+  /** One attempt within so many milliseconds. The error is text that is not JSON. */
+  #appendOnce(
+    stream: string,
+    events: readonly NewEvent[],
+    expectedRevision: ExpectedRevision,
+  ): Result<(ms: number) => Promise<Revision>, StoreFailure> {
+    return encoded(events).map((data) => async (deadline) => {
+      // Only these can be repeated with certainty, so only these may share a call that may end.
+      if (typeof expectedRevision === 'number' || expectedRevision === 'no_stream') {
+        return this.#batches.append({ stream, events, expectedRevision }, deadline)
+      }
+      const options = { expectedRevision, requiresLeader: true, deadline }
+      const appended = await this.#client.appendToStream(stream, data(), options)
+      return Number(appended.nextExpectedRevision)
+    })
   }
 
   readStream(stream: string, options: ReadOptions): ResultAsync<RecordedEvent[], ReadError> {
     // There is nothing after the end. A read of the last event shows whether the stream exists.
     const onlyExistence = options.from === 'end' && options.direction === 'forward'
-    const request = {
-      fromRevision: toClientPlace(options.from),
-      direction: options.direction === 'forward' && !onlyExistence ? FORWARDS : BACKWARDS,
-      maxCount: onlyExistence ? 1 : Math.min(options.limit, MAX_PAGE),
-      requiresLeader: true,
-    } as const
-    const once = () => collect(this.#timeoutMs, this.#client.readStream(stream, request))
+    const direction = onlyExistence ? 'backward' : options.direction
+    const limit = onlyExistence ? 1 : Math.min(options.limit, MAX_PAGE)
+    const from = typeof options.from === 'number' ? BigInt(options.from) : options.from
+    const request = page(ofStream(stream, from), direction, limit)
+    const once = () => readPage(protocolOf(this.#client), request, this.#timeoutMs)
     return this.#do(once, (cause) => readError(cause, stream)).map((events) =>
-      events
-        .slice(0, onlyExistence ? 0 : undefined)
-        .flatMap(({ event }) => (event === undefined ? [] : toRecordedEvent(positionInAll(event)))),
+      onlyExistence ? [] : events.map(positionInAll),
     )
   }
 
@@ -193,9 +196,8 @@ class ClientStore implements EventStore {
   }
 
   ping(): ResultAsync<void, StoreFailure> {
-    const last = { direction: BACKWARDS, fromPosition: END, maxCount: 1 } as const
-    const request = { ...last, requiresLeader: true }
-    const once = () => collect(this.#timeoutMs, this.#client.readAll(request))
+    const request = page(ofAll('end'), 'backward', 1)
+    const once = () => readPage(protocolOf(this.#client), request, this.#timeoutMs)
     return this.#do(once, storeFailure)
       .map(() => undefined)
       .orElse((error) => {
@@ -221,6 +223,7 @@ class ClientStore implements EventStore {
   async close(): Promise<void> {
     this.#closing.abort()
     await Promise.allSettled(this.#underWay)
+    this.#batches.close()
     await this.#client.dispose()
   }
 
@@ -242,17 +245,13 @@ class ClientStore implements EventStore {
   }
 }
 
+/** Checks that events are JSON text; returns what makes the client's form of them. */
 const encoded = Result.fromThrowable(
-  (events: readonly NewEvent[]) => events.map(toEventData),
+  (events: readonly NewEvent[]) => {
+    for (const { data } of events) JSON.parse(data)
+    return () => events.map(toEventData)
+  },
   (cause): StoreFailure => {
     return { type: 'store_failed', message: `Events must be JSON text: ${clientMessageOf(cause)}` }
   },
 )
-
-const toClientRevision = (expected: ExpectedRevision): AppendExpectedRevision => {
-  return typeof expected === 'number' ? BigInt(expected) : expected
-}
-
-const toClientPlace = (from: ReadOptions['from']): ReadRevision => {
-  return typeof from === 'number' ? BigInt(from) : from
-}

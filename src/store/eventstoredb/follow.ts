@@ -1,11 +1,15 @@
-import type { ResolvedEvent } from '@eventstore/db-client'
+import type { ReadResp } from '@eventstore/db-client/generated/streams_pb.js'
 import { Backoff, type PauseBoundsMs } from '../../lib/backoff.ts'
 import { Signal } from '../../lib/signal.ts'
 import type { Subscription, SubscriptionItem } from '../event-store.ts'
 import { clientMessageOf, isTombstone } from './calls.ts'
 import { CatchingUp } from './catching-up.ts'
-import { isSystemEvent, type StoredEvent, toRecordedEvent } from './event-format.ts'
-import { type ClientSubscription, READ_AHEAD, type Source } from './sources.ts'
+import { isSystemEvent, type StoredEvent, toStoredEvent } from './event-format.ts'
+import { cancel, type ReadCall } from './protocol.ts'
+import type { Source } from './sources.ts'
+
+/** How many messages are read ahead before the server has to wait. */
+const READ_AHEAD = 512
 
 const RETRY_MS: PauseBoundsMs = [50, 5000]
 
@@ -65,10 +69,13 @@ async function* connected<P>(
   try {
     while (!signal.aborted) {
       const seen = news.count
-      const events = fresh(source, cursor, connection.takeEvents())
-      if (events.length > 0) yield { type: 'events', events: events.map(toRecordedEvent) }
-      advance(source, cursor, connection.takePassed())
-      if (connection.fellBehind()) catchingUp.restart()
+      const taken = connection.take()
+      const events = fresh(source, cursor, taken.events)
+      if (events.length > 0) {
+        yield { type: 'events', events: events.map(({ recorded }) => recorded) }
+      }
+      advance(source, cursor, taken.passed)
+      if (taken.fellBehind) catchingUp.restart()
       if (catchingUp.isDue(cursor.reached)) {
         cursor.heard = true
         yield { type: 'caught_up' }
@@ -110,81 +117,80 @@ function aborted(signal: AbortSignal): Promise<void> {
   return promise
 }
 
-const ignore = (): void => {}
+type Taken<P> = {
+  /** Oldest first. */
+  readonly events: readonly StoredEvent[]
+  /** The last place that the server has passed without an event. */
+  readonly passed: P | null
+  /** Whether the server reports that it sends history again. */
+  readonly fellBehind: boolean
+}
 
-/**
- * One subscription of the client, until it ends. What is not taken stays in the stream's buffer, and when that is full,
- * with the server.
- */
+/** One call, until it ends. What is not taken stays with the server, except for a few messages. */
 class Connection<P> {
   readonly #source: Source<P>
-  readonly #subscription: ClientSubscription
-  readonly #passed: { readonly place: P; readonly takenBefore: number }[] = []
-  #taken = 0
-  #fellBehind = false
+  readonly #news: Signal
+  #call: ReadCall | null = null
+  #messages: ReadResp[] = []
+  #isClosed = false
   #end: { readonly cause: unknown } | null = null
 
   /** @param news notified whenever there is something new to take */
   constructor(source: Source<P>, after: P | null, news: Signal) {
     this.#source = source
-    this.#subscription = source.connect(after, (place) => {
-      // Events before this place may still be in the buffer.
-      this.#passed.push({ place, takenBefore: this.#taken + this.#subscription.readableLength })
-      news.notify()
-    })
-    const ended = (cause: unknown) => this.#ended(cause, news)
-    this.#subscription.on('error', ended)
-    this.#subscription.on('end', () => ended(new Error('the server ended the subscription')))
-    this.#subscription.on('close', () => ended(new Error('the subscription was closed')))
-    this.#subscription.on('readable', () => news.notify())
-    this.#subscription.on('fellBehind', () => {
-      this.#fellBehind = true
-      news.notify()
-    })
+    this.#news = news
+    source.connect(after).then(
+      (call) => this.#begin(call),
+      (cause) => this.#ended(cause),
+    )
   }
 
-  /** Why the subscription ended, once all that arrived before is taken; null until then. */
+  /** Why the call ended, once all that arrived before is taken; null until then. */
   get end(): { readonly cause: unknown } | null {
-    return this.#subscription.readableLength === 0 ? this.#end : null
+    return this.#messages.length === 0 ? this.#end : null
   }
 
-  /** Whether the server has reported since the last call that it sends history again. */
-  fellBehind(): boolean {
-    const fell = this.#fellBehind
-    this.#fellBehind = false
-    return fell
-  }
-
-  /** What has arrived, oldest first. */
-  takeEvents(): StoredEvent[] {
+  /** What has arrived. */
+  take(): Taken<P> {
+    const messages = this.#messages
+    this.#messages = []
+    if (messages.length >= READ_AHEAD) this.#call?.resume()
     const events: StoredEvent[] = []
-    while (events.length < READ_AHEAD) {
-      const resolved: ResolvedEvent | null = this.#subscription.read()
-      if (resolved === null) break
-      this.#taken += 1
-      if (resolved.event !== undefined) events.push(resolved.event)
+    let passed: P | null = null
+    let fellBehind = false
+    for (const message of messages) {
+      const event = toStoredEvent(message)
+      if (event !== null) events.push(event)
+      passed = this.#source.passedBy(message) ?? passed
+      fellBehind ||= message.hasFellBehind()
     }
-    return events
-  }
-
-  /** The last place that the server has passed, if all events before it are taken. */
-  takePassed(): P | null {
-    let last: P | null = null
-    while (this.#passed[0] !== undefined && this.#passed[0].takenBefore <= this.#taken) {
-      const place = this.#passed.shift()?.place ?? null
-      if (place !== null && this.#source.isAfter(place, last)) last = place
-    }
-    return last
+    return { events, passed, fellBehind }
   }
 
   close(): void {
-    this.#subscription.unsubscribe().catch(ignore)
-    // What is still on its way is dropped. The error listener stays, because errors may come late.
-    this.#subscription.removeAllListeners('readable').resume()
+    this.#isClosed = true
+    this.#messages = []
+    if (this.#call !== null) cancel(this.#call.resume())
   }
 
-  #ended(cause: unknown, news: Signal): void {
+  #begin(call: ReadCall): void {
+    this.#call = call
+    call
+      .on('error', (cause) => this.#ended(cause))
+      .on('end', () => this.#ended(new Error('the server ended the subscription')))
+      .on('data', (message: ReadResp) => this.#add(message, call))
+    if (this.#isClosed) cancel(call)
+  }
+
+  #add(message: ReadResp, call: ReadCall): void {
+    if (this.#isClosed) return
+    this.#messages.push(message)
+    if (this.#messages.length >= READ_AHEAD) call.pause()
+    this.#news.notify()
+  }
+
+  #ended(cause: unknown): void {
     this.#end ??= { cause }
-    news.notify()
+    this.#news.notify()
   }
 }

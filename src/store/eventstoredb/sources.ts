@@ -1,31 +1,29 @@
-import {
-  type AllStreamResolvedEvent,
-  type AllStreamSubscription,
-  BACKWARDS,
-  END,
-  type EventStoreDBClient,
-  type Filter,
-  type Position as LogPosition,
-  START,
-  type StreamSubscription,
-  streamNameFilter,
-} from '@eventstore/db-client'
-import { call, collect, readError } from './calls.ts'
+import type { EventStoreDBClient } from '@eventstore/db-client'
+import type { ReadResp } from '@eventstore/db-client/generated/streams_pb.js'
+import { call, readError } from './calls.ts'
 import { isSystemEvent, type StoredEvent } from './event-format.ts'
-
-/** How many events the client reads ahead before the server has to wait. */
-export const READ_AHEAD = 128
-
-/** A subscription of the client, before anything was read from it. */
-export type ClientSubscription = StreamSubscription | AllStreamSubscription
+import { readPage } from './pages.ts'
+import {
+  filtered,
+  type LogPosition,
+  ofAll,
+  ofStream,
+  openRead,
+  page,
+  protocolOf,
+  type ReadCall,
+  subscription,
+} from './protocol.ts'
 
 /** What a subscription follows: one stream, or $all. `P` is a place in it. */
 export type Source<P> = {
   /** What is followed, for log lines. */
   readonly name: string
-  /** Subscribes after `after` (null is the start). Calls `passed` with places that the server has passed without events. */
-  connect(after: P | null, passed: (place: P) => void): ClientSubscription
+  /** Subscribes after `after` (null is the start). */
+  connect(after: P | null): Promise<ReadCall>
   placeOf(event: StoredEvent): P
+  /** The place that the server has passed without an event, if this message reports one. */
+  passedBy(message: ReadResp): P | null
   isAfter(place: P, other: P | null): boolean
   /**
    * The place of the last event that is stored now, or a later one; null if there is nothing to wait for. Rejects if
@@ -41,22 +39,18 @@ export function streamSource(
   stream: string,
   timeoutMs: number,
 ): Source<bigint> {
+  const protocol = protocolOf(client)
   return {
     name: stream,
-    connect: (after) =>
-      client.subscribeToStream(
-        stream,
-        { fromRevision: after ?? START, requiresLeader: true },
-        { highWaterMark: READ_AHEAD },
-      ),
-    placeOf: (event) => event.revision,
+    connect: (after) => openRead(protocol, subscription(ofStream(stream, after ?? 'start'))),
+    placeOf: ({ recorded }) => BigInt(recorded.revision),
+    passedBy: () => null,
     isAfter: (place, other) => other === null || place > other,
     head: async () => {
-      const last = { direction: BACKWARDS, fromRevision: END, maxCount: 1 } as const
-      const options = { ...last, requiresLeader: true }
+      const last = () => page(ofStream(stream, 'end'), 'backward', 1)
       try {
-        const events = await call(() => collect(timeoutMs, client.readStream(stream, options)))
-        return events[0]?.event?.revision ?? null
+        const [event] = await call(() => readPage(protocol, last(), timeoutMs))
+        return event === undefined ? null : BigInt(event.recorded.revision)
       } catch (cause) {
         if (readError(cause, stream).type === 'stream_not_found') return null
         throw cause
@@ -73,8 +67,6 @@ const LOOK_BACK = 4 * SEARCH_WINDOW
 const FURTHER = 8
 const MAX_LOOK_BACK = LOOK_BACK * FURTHER ** 3
 
-const BEFORE_ALL: LogPosition = { commit: 0n, prepare: 0n }
-
 function isAfter(place: LogPosition, other: LogPosition | null): boolean {
   if (other === null || place.commit > other.commit) return true
   return place.commit === other.commit && place.prepare > other.prepare
@@ -88,41 +80,38 @@ export function allSource(
   prefix: string,
   timeoutMs: number,
 ): Source<LogPosition> {
-  const passes = ({ streamId }: StoredEvent) => {
-    return streamId.startsWith(prefix) && (isOfSystem(prefix) || !isOfSystem(streamId))
+  const protocol = protocolOf(client)
+  const names = prefix === '' ? { regex: '^[^$]' } : { prefix }
+  const passes = ({ recorded: { stream } }: StoredEvent) => {
+    return stream.startsWith(prefix) && (isOfSystem(prefix) || !isOfSystem(stream))
   }
-  const filter = (passed: (place: LogPosition) => void): Filter => {
-    const common = {
-      maxSearchWindow: SEARCH_WINDOW,
-      checkpointReached: (_: unknown, place: LogPosition) => passed(place),
-    }
-    return prefix === ''
-      ? streamNameFilter({ ...common, regex: '^[^$]' })
-      : streamNameFilter({ ...common, prefixes: [prefix] })
-  }
-  const newest = async (limit: number): Promise<StoredEvent[]> => {
-    const options = { direction: BACKWARDS, fromPosition: END, maxCount: limit } as const
-    const read = () => collect(timeoutMs, client.readAll({ ...options, requiresLeader: true }))
-    return (await call(read)).flatMap(({ event }: AllStreamResolvedEvent) => event ?? [])
-  }
+  const newest = (limit: number): Promise<StoredEvent[]> =>
+    call(() => readPage(protocol, page(ofAll('end'), 'backward', limit), timeoutMs))
   return {
     name: `$all (${prefix}…)`,
-    connect: (after, passed) =>
-      client.subscribeToAll(
-        { fromPosition: after ?? START, filter: filter(passed), requiresLeader: true },
-        { highWaterMark: READ_AHEAD },
-      ),
-    placeOf: (event) => event.position ?? BEFORE_ALL,
+    connect: (after) => {
+      const options = filtered(ofAll(after ?? 'start'), names, SEARCH_WINDOW)
+      return openRead(protocol, subscription(options))
+    },
+    placeOf: ({ place }) => place,
+    passedBy: (message) => {
+      const place = message.getCheckpoint()
+      if (place === undefined) return null
+      return {
+        commit: BigInt(place.getCommitPosition()),
+        prepare: BigInt(place.getPreparePosition()),
+      }
+    },
     isAfter,
     head: async (attempt) => {
       const furthest = Math.min(LOOK_BACK * FURTHER ** attempt, MAX_LOOK_BACK)
       for (let limit = LOOK_BACK; ; limit *= FURTHER) {
         const events = await newest(limit)
         const last = events.find((event) => passes(event) && !isSystemEvent(event))
-        if (last !== undefined) return last.position ?? null
+        if (last !== undefined) return last.place
         if (events.length < limit) return null
         // None of these passes the filter: the server will report that it has passed the first of them.
-        if (limit >= furthest) return events.at(-1)?.position ?? null
+        if (limit >= furthest) return events.at(-1)?.place ?? null
       }
     },
   }

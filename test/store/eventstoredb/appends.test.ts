@@ -40,7 +40,7 @@ test.each(['drop', 'drop_stored'] as const)(
     const store = await openStore(server.connectionString)
     server.faults.nextAppends(fault, 2)
     expect(await append(store, 'run-1', numbered(3), 'no_stream')).toBe(2)
-    expect(server.calls.appends).toBe(3)
+    expect(server.calls.batchAppends).toBe(3)
     expect(server.log.events('run-1')).toHaveLength(3)
   },
 )
@@ -50,7 +50,7 @@ test('an append that the server keeps dropping ends within the time limit, its o
   const store = await openStore(server.connectionString, { timeoutMs: 400 })
   server.faults.nextAppends('drop', 1000)
   expect(await failed(store, numbered(1))).toMatchObject({ type: 'outcome_unknown' })
-  expect(server.calls.appends).toBeGreaterThan(1)
+  expect(server.calls.batchAppends).toBeGreaterThan(1)
 })
 
 test('an append that was dropped, and then refused because of its revision, was not made', async () => {
@@ -131,12 +131,15 @@ async function settle(
   }
 }
 
-test('each append is a call of its own, never a part of a batch', async () => {
+test('appends at an exact revision share one call; others, which cannot be repeated, have their own', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
-  await append(store, 'run-1', numbered(2))
-  await append(store, 'run-1', numbered(2))
-  expect(server.calls).toMatchObject({ appends: 2, batchAppends: 0 })
+  await append(store, 'run-1', numbered(2), 'no_stream')
+  await append(store, 'run-1', numbered(2), 1)
+  expect(server.calls).toMatchObject({ appends: 0, batchAppends: 2 })
+  await append(store, 'run-1', numbered(2), 'any')
+  await append(store, 'run-1', numbered(2), 'stream_exists')
+  expect(server.calls).toMatchObject({ appends: 2, batchAppends: 2 })
 })
 
 test('the lost connection of one store does not touch the appends of another', async () => {
@@ -189,7 +192,7 @@ test('text that is not JSON is refused before it is sent', async () => {
   const store = await openStore(server.connectionString)
   const error = await failed(store, [{ ...newEvent(), data: '{"half' }])
   expect(error).toMatchObject({ type: 'store_failed', message: expect.stringContaining('JSON') })
-  expect(server.calls.appends).toBe(0)
+  expect(server.calls).toMatchObject({ appends: 0, batchAppends: 0 })
 })
 
 test('closing waits for an append without an answer no longer than the time limit', async () => {

@@ -7,11 +7,12 @@ import generated, {
 } from '@eventstore/db-client/generated/streams_pb.js'
 import type { ServerReadableStream } from '@grpc/grpc-js'
 import type { Context } from './calls.ts'
+import { commit } from './commits.ts'
 import type { AppendOutcome, Expected, ProposedEvent } from './log.ts'
 import { empty, nameOf, refusal } from './messages.ts'
-import { notLeader } from './server-info.ts'
+import { NOT_READY, notLeader } from './server-info.ts'
 
-const MAX_APPEND_BYTES = 1024 * 1024
+export const MAX_APPEND_BYTES = 1024 * 1024
 
 type Proposed = AppendReq.ProposedMessage | BatchAppendReq.ProposedMessage
 type ExpectedOptions = {
@@ -40,7 +41,8 @@ export function expectedOf(options: ExpectedOptions, exact: () => string): Expec
 const DROPPED = { code: 10, details: 'Operation returned Aborted. Reason: Commit phase timeout' }
 
 /** The Append call: options, then one message for each event, then one answer. */
-export function appendHandler({ log, faults, calls }: Context): IStreamsServer['append'] {
+export function appendHandler(context: Context): IStreamsServer['append'] {
+  const { faults, calls } = context
   return async (call, answer) => {
     calls.appends += 1
     const sent = await received(call)
@@ -48,13 +50,16 @@ export function appendHandler({ log, faults, calls }: Context): IStreamsServer['
     const { options, events } = sent
     await faults.delay()
     const refused = notLeader(faults, call.metadata) ?? tooLarge(events)
+    if (refused === 'not ready') return answer(NOT_READY)
     if (refused !== null) return answer(refused)
     const fault = faults.takeAppendFault()
     if (fault === 'swallow' || options === null) return
     if (fault === 'drop') return answer(DROPPED)
     const stream = nameOf(options.getStreamIdentifier())
     const expected = expectedOf(options, () => options.getRevision())
-    const outcome = log.append(stream, expected, events)
+    const outcome = await commit(context, stream, expected, events)
+    if (outcome.type === 'dropped') return answer(DROPPED)
+    if (outcome.type === 'lost') return
     if (fault === 'lose_answer') faults.cutConnections()
     if (fault === 'drop_stored') return answer(DROPPED)
     if (fault !== undefined) return
@@ -83,9 +88,12 @@ async function received(call: ServerReadableStream<AppendReq, AppendResp>) {
   return call.cancelled ? null : { options, events }
 }
 
+export const isTooLarge = (events: readonly ProposedEvent[]): boolean =>
+  events.reduce((sum, { data, metadata }) => sum + data.length + metadata.length, 0) >
+  MAX_APPEND_BYTES
+
 function tooLarge(events: readonly ProposedEvent[]): ReturnType<typeof refusal> | null {
-  const bytes = events.reduce((sum, { data, metadata }) => sum + data.length + metadata.length, 0)
-  if (bytes <= MAX_APPEND_BYTES) return null
+  if (!isTooLarge(events)) return null
   return refusal('maximum-append-size-exceeded', { 'maximum-append-size': `${MAX_APPEND_BYTES}` })
 }
 

@@ -5,19 +5,18 @@ import generated, {
   type BatchAppendReq,
   type BatchAppendResp,
 } from '@eventstore/db-client/generated/streams_pb.js'
-import { expectedOf, proposedEvent } from './appends.ts'
+import { expectedOf, isTooLarge, MAX_APPEND_BYTES, proposedEvent } from './appends.ts'
 import type { Context } from './calls.ts'
-import type { AppendOutcome, Log, ProposedEvent } from './log.ts'
+import { commit } from './commits.ts'
+import type { AppendOutcome, ProposedEvent } from './log.ts'
 import { empty, nameOf } from './messages.ts'
+import { notLeader } from './server-info.ts'
 
 type Batch = { readonly options: BatchAppendReq.Options; readonly events: ProposedEvent[] }
 
-/**
- * The BatchAppend call: many appends over one stream, each with a correlation id. Our adapter does not make it, but the
- * client's own setStreamMetadata does.
- */
+/** The BatchAppend call: many appends over one stream, each with a correlation id. */
 export function batchAppendHandler(context: Context): IStreamsServer['batchAppend'] {
-  const { log, faults, calls } = context
+  const { faults, calls } = context
   return (call) => {
     const open = new Map<string, Batch>()
     call.on('data', async (request: BatchAppendReq) => {
@@ -30,28 +29,47 @@ export function batchAppendHandler(context: Context): IStreamsServer['batchAppen
       if (!request.getIsFinal()) return
       open.delete(id)
       calls.batchAppends += 1
+      const answer = (error: Status | null, outcome?: AppendOutcome): void => {
+        if (!call.cancelled) call.write(response(request, batch, outcome, error))
+      }
       await faults.delay()
+      const refused = notLeader(faults, call.metadata)
+      if (refused === 'not ready') return answer(NOT_READY)
+      // A real server ends the whole call, and the other appends on it stay without an answer.
+      if (refused !== null) return void call.emit('error', refused)
+      if (isTooLarge(batch.events)) return answer(TOO_LARGE)
       const fault = faults.takeAppendFault()
       if (fault === 'swallow') return
-      const outcome = append(log, batch)
+      if (fault === 'drop') return answer(DROPPED)
+      if (call.cancelled) return
+      const outcome = await append(context, batch)
+      if (outcome.type === 'dropped') return answer(DROPPED)
+      if (outcome.type === 'lost') return
       if (fault === 'lose_answer') faults.cutConnections()
-      if (fault === undefined && !call.cancelled) call.write(response(request, batch, outcome))
+      if (fault === 'drop_stored') return answer(DROPPED)
+      if (fault === undefined) answer(null, outcome)
     })
     call.on('end', () => call.end())
     call.on('error', () => {})
   }
 }
 
-function append(log: Log, { options, events }: Batch): AppendOutcome {
+function append(context: Context, { options, events }: Batch) {
   const expected = expectedOf(options, () => options.getStreamPosition())
-  return log.append(nameOf(options.getStreamIdentifier()), expected, events)
+  return commit(context, nameOf(options.getStreamIdentifier()), expected, events)
 }
 
-function response(request: BatchAppendReq, batch: Batch, outcome: AppendOutcome): BatchAppendResp {
+function response(
+  request: BatchAppendReq,
+  batch: Batch,
+  outcome: AppendOutcome | undefined,
+  error: Status | null,
+): BatchAppendResp {
   const { BatchAppendResp } = generated
   const answer = new BatchAppendResp()
     .setCorrelationId(request.getCorrelationId())
     .setStreamIdentifier(batch.options.getStreamIdentifier())
+  if (outcome === undefined || error !== null) return answer.setError(error ?? undefined)
   if (outcome.type === 'appended') {
     return answer.setSuccess(
       new BatchAppendResp.Success().setCurrentRevision(outcome.revision.toString()),
@@ -67,8 +85,10 @@ function response(request: BatchAppendReq, batch: Batch, outcome: AppendOutcome)
   return answer.setError(errorStatus('WrongExpectedVersion', wrong.serializeBinary()))
 }
 
+type Status = InstanceType<typeof generatedStatus.Status>
+
 /** A google.rpc.Status whose details are an Any, written as bytes, because the client has no generated Any. */
-function errorStatus(name: string, value: Uint8Array): InstanceType<typeof generatedStatus.Status> {
+function errorStatus(name: string, value: Uint8Array): Status {
   const url = Buffer.from(`type.googleapis.com/event_store.client.${name}`)
   const any = Buffer.concat([field(1, url), field(2, value)])
   return generatedStatus.Status.deserializeBinary(field(3, any))
@@ -80,3 +100,19 @@ function field(number: number, value: Uint8Array): Buffer {
     value.length < 128 ? [value.length] : [(value.length & 0x7f) | 0x80, value.length >> 7]
   return Buffer.concat([Buffer.from([(number << 3) | 2, ...length]), value])
 }
+
+/** The answer of a real server to the second of two equal appends. */
+const DROPPED = errorStatus('Timeout', new generatedShared.Timeout().serializeBinary())
+/** It has neither details of a kind of its own nor a code. */
+const NOT_READY = generatedStatus.Status.deserializeBinary(
+  Buffer.concat([
+    field(2, Buffer.from('Server Is Not Ready')),
+    field(3, field(1, Buffer.from('type.googleapis.com/google.protobuf.Empty'))),
+  ]),
+)
+const TOO_LARGE = errorStatus(
+  'MaximumAppendSizeExceeded',
+  new generatedShared.MaximumAppendSizeExceeded()
+    .setMaxappendsize(MAX_APPEND_BYTES)
+    .serializeBinary(),
+)

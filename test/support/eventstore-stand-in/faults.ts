@@ -22,6 +22,18 @@ export class Faults {
   delayMs = 0
   /** The server does not report to subscriptions to $all where it is in the log. */
   noCheckpoints = false
+  /** How long an append takes from being written to being committed. Meanwhile, the same append is dropped. */
+  commitMs = 0
+  /** How long an append waits for its commit before it is dropped: a real server's time. */
+  commitTimeoutMs = 2_000
+  /** The nodes elect a leader: appends are taken and neither stored nor answered. */
+  electing = false
+  /** The node lives, accepts connections and knows no leader yet: calls that need one are refused. */
+  leaderless = false
+  /** Clients that look for the nodes of the cluster find none. */
+  noGossip = false
+  /** Counts the leaders that this node has lost its place to. */
+  term = 0
   /** The other node that is the leader. Calls that need a leader are sent to it. */
   leader: Leader | null = null
 
@@ -37,6 +49,15 @@ export class Faults {
   /** Resets all connections and refuses new ones until `up`. What is stored stays. */
   down(): Promise<void> {
     return this.#wire.close()
+  }
+
+  /**
+   * Another node has become the leader: this one cuts what is not committed off its log, and exits. What was under way
+   * is never stored, and never answered.
+   */
+  depose(): Promise<void> {
+    this.term += 1
+    return this.down()
   }
 
   /** Refuses new connections until `up`. Open ones stay. */
@@ -79,7 +100,7 @@ export class Faults {
 
   /** For the stand-in itself. */
   takeAppendFault(): AppendFault | undefined {
-    return this.#appends.shift()
+    return this.electing ? 'swallow' : this.#appends.shift()
   }
 
   /** For the stand-in itself. */

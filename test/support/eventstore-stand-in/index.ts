@@ -57,7 +57,7 @@ export async function startStandIn(options: { readonly port?: number } = {}): Pr
   server.addService(featuresService.ServerFeaturesService, serverFeatures)
   server.addService(
     gossipService.GossipService,
-    gossip(() => wire.port),
+    gossip(() => wire.port, faults),
   )
   await wire.open()
   return {

@@ -4,7 +4,7 @@ import type { ReadReq } from '@eventstore/db-client/generated/streams_pb.js'
 import { type Context, type ReadCall, refuse, write, writeEvent } from './calls.ts'
 import type { LoggedEvent } from './log.ts'
 import { nameOf, notFound, tombstoned } from './messages.ts'
-import { notLeader } from './server-info.ts'
+import { NOT_READY, notLeader } from './server-info.ts'
 import { subscribeToAll, subscribeToStream } from './subscriptions.ts'
 
 type Options = NonNullable<ReturnType<ReadReq['getOptions']>>
@@ -19,7 +19,7 @@ export function readHandler(context: Context): IStreamsServer['read'] {
     })
     await faults.delay()
     const refused = notLeader(faults, call.metadata)
-    if (refused !== null) return refuse(call, refused)
+    if (refused !== null) return refuse(call, refused === 'not ready' ? NOT_READY : refused)
     const options = call.request.getOptions()
     if (options === undefined) return call.end()
     if (!options.hasSubscription()) return readPage(context, call, options)

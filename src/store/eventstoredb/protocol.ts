@@ -1,0 +1,120 @@
+import type { EventStoreDBClient } from '@eventstore/db-client'
+import shared from '@eventstore/db-client/generated/shared_pb.js'
+import services, { type StreamsClient } from '@eventstore/db-client/generated/streams_grpc_pb.js'
+import generated, {
+  type ReadReq,
+  type ReadResp,
+} from '@eventstore/db-client/generated/streams_pb.js'
+import type { CallOptions, ClientReadableStream, Metadata } from '@grpc/grpc-js'
+
+const { Empty, StreamIdentifier } = shared
+
+/**
+ * What the client itself makes its calls with. We make those of streams ourselves: the client parses and copies what we
+ * only pass on, and its batch append ends the process in two ways (see batch-appends.ts). Finding, losing and replacing
+ * connections stays with the client.
+ */
+export type Protocol = {
+  getGRPCClient(service: typeof StreamsClient, name: string): Promise<StreamsClient>
+  callArguments(
+    base: { readonly requiresLeader: boolean },
+    options: { readonly deadline: number },
+  ): [Metadata, CallOptions]
+  handleError(client: StreamsClient, cause: unknown): Promise<void>
+}
+
+/** These parts are protected in the types of the client. `connect` checks that they are there. */
+export const protocolOf = (client: EventStoreDBClient): Protocol => client as unknown as Protocol
+
+export const streamsClient = (protocol: Protocol): Promise<StreamsClient> =>
+  protocol.getGRPCClient(services.StreamsClient, 'streams')
+
+/** Arguments of a call to the leader that has no time limit of its own. */
+export const leaderCall = (protocol: Protocol): [Metadata, CallOptions] =>
+  protocol.callArguments({ requiresLeader: true }, { deadline: Number.POSITIVE_INFINITY })
+
+export type ReadCall = ClientReadableStream<ReadResp>
+
+/** Begins a read or a subscription. A connection that breaks is replaced for later calls. */
+export async function openRead(protocol: Protocol, request: ReadReq): Promise<ReadCall> {
+  const client = await streamsClient(protocol)
+  const call = client.read(request, ...leaderCall(protocol))
+  call.on('error', (cause) => void protocol.handleError(client, cause))
+  return call
+}
+
+/** Ends a call. If gRPC is just delivering to it, it must not be cancelled at once. */
+export function cancel(call: ReadCall): void {
+  setImmediate(() => call.cancel())
+}
+
+export const streamIdentifier = (stream: string) =>
+  new StreamIdentifier().setStreamName(Buffer.from(stream))
+
+type Options = InstanceType<typeof generated.ReadReq.Options>
+
+/** Where to read: a revision or a position, or one end. */
+export type Place<P> = P | 'start' | 'end'
+export type LogPosition = { readonly commit: bigint; readonly prepare: bigint }
+
+const { StreamOptions, AllOptions, UUIDOption, FilterOptions, Position, SubscriptionOptions } =
+  generated.ReadReq.Options
+
+export function ofStream(stream: string, from: Place<bigint>): Options {
+  const place = new StreamOptions().setStreamIdentifier(streamIdentifier(stream))
+  if (from === 'start') place.setStart(new Empty())
+  else if (from === 'end') place.setEnd(new Empty())
+  else place.setRevision(from.toString())
+  return common().setStream(place)
+}
+
+export function ofAll(from: Place<LogPosition>): Options {
+  const place = new AllOptions()
+  if (from === 'start') place.setStart(new Empty())
+  else if (from === 'end') place.setEnd(new Empty())
+  else {
+    const { commit, prepare } = from
+    place.setPosition(
+      new Position().setCommitPosition(commit.toString()).setPreparePosition(prepare.toString()),
+    )
+  }
+  return common().setAll(place)
+}
+
+const common = (): Options =>
+  new generated.ReadReq.Options()
+    .setResolveLinks(false)
+    .setUuidOption(new UUIDOption().setString(new Empty()))
+    .setNoFilter(new Empty())
+
+/** A page of at most `limit` events. */
+export function page(options: Options, direction: 'forward' | 'backward', limit: number): ReadReq {
+  const { FORWARDS, BACKWARDS } = generated.ReadReq.Options.ReadDirection
+  options.setReadDirection(direction === 'forward' ? FORWARDS : BACKWARDS).setCount(String(limit))
+  return new generated.ReadReq().setOptions(options)
+}
+
+/** A subscription without an end. */
+export function subscription(options: Options): ReadReq {
+  return new generated.ReadReq().setOptions(options.setSubscription(new SubscriptionOptions()))
+}
+
+/**
+ * Lets only events of some streams pass.
+ * @param window after this many events that are dropped, the server reports where it is
+ */
+export function filtered(
+  options: Options,
+  names: { readonly prefix: string } | { readonly regex: string },
+  window: number,
+): Options {
+  const expression = new FilterOptions.Expression()
+  if ('prefix' in names) expression.setPrefixList([names.prefix])
+  else expression.setRegex(names.regex)
+  const filter = new FilterOptions()
+    .setStreamIdentifier(expression)
+    .setMax(window)
+    .setCheckpointintervalmultiplier(1)
+  options.clearNoFilter()
+  return options.setFilter(filter)
+}
