@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import * as eventstoredb from './eventstoredb.ts'
 import * as history from './history.ts'
 import * as live from './live.ts'
 import * as loop from './loop.ts'
@@ -19,6 +20,7 @@ import * as verify from './verify.ts'
 const BENCHES = [
   { name: 'store-append', run: storeAppend.run },
   { name: 'store-read', run: storeRead.run },
+  { name: 'eventstoredb', run: eventstoredb.run },
   { name: 'verify', run: verify.run },
   { name: 'history', run: history.run },
   { name: 'loop', run: loop.run },

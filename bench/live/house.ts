@@ -3,6 +3,7 @@ import { startProjector } from '../../src/projections/projector.ts'
 import { openReadModel, type SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
+import { openEventStoreDb } from '../../src/store/eventstoredb/eventstoredb-store.ts'
 import { must } from '../loop/must.ts'
 
 const log = { info: () => {}, warn: console.warn, error: console.error }
@@ -15,10 +16,17 @@ export type House = {
   close(): Promise<void>
 }
 
-/** Store and projections, as the server has them, without an agent. */
-export async function openHouse(folder: string): Promise<House> {
+/**
+ * Store and projections, as the server has them, without an agent.
+ * @param connectionString of the EventStoreDB to use instead of the embedded store
+ */
+export async function openHouse(folder: string, connectionString?: string): Promise<House> {
   const file = join(folder, 'log.sqlite')
-  const store = must(await openEmbeddedStore({ file }))
+  const store = must(
+    connectionString === undefined
+      ? await openEmbeddedStore({ file })
+      : await openEventStoreDb({ connectionString }),
+  )
   const readModel = must(openReadModel({ file: join(folder, 'read.sqlite'), log }))
   const projector = startProjector({ store, readModel, log })
   await projector.caughtUpOnce()

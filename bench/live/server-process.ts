@@ -1,6 +1,6 @@
 /**
  * The store, the projections and the HTTP side in a separate process, without an agent.
- * Argument: the folder of its data.
+ * Arguments: the folder of its data, and the connection string of an EventStoreDB if it uses one.
  */
 import { Auth } from '../../src/auth/auth.ts'
 import { buildApp } from '../../src/http/app.ts'
@@ -9,8 +9,8 @@ import { openHouse } from './house.ts'
 import { cpu, memory, portOf } from './process.ts'
 import { Writer } from './writer.ts'
 
-const [folder = ''] = process.argv.slice(2)
-const { store, readModel, close } = await openHouse(folder)
+const [folder = '', connectionString] = process.argv.slice(2)
+const { store, readModel, close } = await openHouse(folder, connectionString)
 const clock = () => Date.now() / 1000
 const auth = await Auth.open({ store, configured: null, clock, log: console })
 const app = await buildApp({

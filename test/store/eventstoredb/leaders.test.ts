@@ -64,7 +64,7 @@ test('a node that lives and knows no leader yet has done nothing; the store work
   expectDense(observer, -1, 1)
 })
 
-test('a discovery that failed is made again by the next call', async () => {
+test('after a discovery that failed, the next call tries again', async () => {
   const server = await standIn()
   server.faults.noGossip = true
   const seeds = `127.0.0.1:${server.port},127.0.0.1:${server.port}`

@@ -53,6 +53,14 @@ export class Log {
     return revision >= this.#stream(stream).truncateBefore && revision !== NO_MORE
   }
 
+  /** The events of a stream that are not truncated. */
+  readable(name: string): readonly LoggedEvent[] {
+    const events = this.events(name)
+    // Only the first ones can be truncated, and only the last one can be a tombstone.
+    const isWhole = [events[0], events.at(-1)].every((end) => end && this.isReadable(end))
+    return isWhole ? events : events.filter((event) => this.isReadable(event))
+  }
+
   stateOf(name: string): 'readable' | 'missing' | 'tombstoned' {
     const { events, truncateBefore, tombstoned } = this.#stream(name)
     if (tombstoned) return 'tombstoned'

@@ -44,8 +44,7 @@ async function readPage(context: Context, call: ReadCall, options: Options): Pro
     call.end()
     return
   }
-  const events =
-    stream === undefined ? log.all : log.events(name).filter((event) => log.isReadable(event))
+  const events = stream === undefined ? log.all : log.readable(name)
   for (const event of page(events, options)) {
     if (!(await writeEvent(context, call, event))) return
   }
@@ -59,12 +58,29 @@ function page(events: readonly LoggedEvent[], options: Options): LoggedEvent[] {
   const named = stream?.hasRevision()
     ? BigInt(stream.getRevision())
     : BigInt(options.getAll()?.getPosition()?.getCommitPosition() ?? 0)
-  const backward = options.getReadDirection() === 1
-  const matching = events.filter((event) => {
-    if (from?.hasStart()) return !backward || event === events[0]
-    if (from?.hasEnd()) return backward
-    return backward ? place(event) <= named : place(event) >= named
-  })
-  const ordered = backward ? matching.reverse() : matching
-  return ordered.slice(0, Number(options.getCount()))
+  const count = Number(options.getCount())
+  if (options.getReadDirection() === 1) {
+    let end = events.length
+    if (from?.hasStart()) end = Math.min(1, end)
+    else if (!from?.hasEnd()) end = firstIndex(events, (event) => place(event) > named)
+    return events.slice(Math.max(0, end - count), end).reverse()
+  }
+  if (from?.hasEnd()) return []
+  const first = from?.hasStart() ? 0 : firstIndex(events, (event) => place(event) >= named)
+  return events.slice(first, first + count)
+}
+
+/** The index of the first event for which this holds, and for all after it. */
+function firstIndex(
+  events: readonly LoggedEvent[],
+  holds: (event: LoggedEvent) => boolean,
+): number {
+  let [low, high] = [0, events.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    const event = events[middle]
+    if (event !== undefined && holds(event)) high = middle
+    else low = middle + 1
+  }
+  return low
 }
