@@ -6,5 +6,5 @@ export const idleGoal: Goal = {
   description: 'Never reached',
   prompt: 'There is nothing to reach. Read what you like.',
   detect: async () => false,
-  check: async () => ({ achieved: false, reason: 'It never is', details: '' }),
+  check: async () => ({ verdict: 'not_achieved', reason: 'It never is', details: '' }),
 }

@@ -27,6 +27,7 @@ const REAL_MODELS = [
   ['GEMINI_API_KEY', 'gemini-2.5-pro'],
 ] as const
 
+const SCRIPTED = 'scripted-model'
 const { brokenProject, goal, script } = process.argv.includes('--python') ? python : javascript
 
 async function chooseModel() {
@@ -53,7 +54,7 @@ async function chooseModel() {
     )
   }
   return {
-    name: 'scripted-model',
+    name: SCRIPTED,
     env: { RETRAI_LLM_BASE_URL: scripted.url, RETRAI_ISOLATION: isolation },
     note: 'a SCRIPTED model: its replies are written beforehand, everything else is real. Set ANTHROPIC_API_KEY, OPENAI_API_KEY or GEMINI_API_KEY for a real one',
     close: () => scripted.close(),
@@ -94,6 +95,8 @@ async function run(client: Client, project: string, model: string): Promise<bool
       cwd: project,
       model_name: model,
       max_iterations: 10,
+      // The scripted model fixes one bug in each reply, and the goal is checked after each.
+      ...(model === SCRIPTED ? { max_turns_per_iteration: 1 } : {}),
     }),
   )
   console.log(`Started run ${runId}. Its events as they arrive:\n`)

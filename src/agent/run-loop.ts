@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
-import { tokensOf, toMessages } from '../domain/conversation.ts'
+import { tokensOf, toMessages, turnCount } from '../domain/conversation.ts'
 import { nextStep } from '../domain/next-step.ts'
 import type { OpenCall } from '../domain/state.ts'
 import { type PauseBoundsMs, sleep } from '../lib/backoff.ts'
@@ -115,7 +115,7 @@ async function callModel(
     modelName,
     durationMs: Math.round(performance.now() - began),
     omittedTurns,
-    keptTurns: session.conversation.turns.length - omittedTurns,
+    keptTurns: turnCount(session.conversation) - omittedTurns,
     tokens: tokensOf(messages),
   }
   if (reply.isOk())
@@ -172,9 +172,10 @@ async function checkGoal(
   if (goal === undefined) throw new Error(`This server has no goal named ${config.goal}`)
   const began = performance.now()
   const { runCommand, observed } = observe(run, isolation)
-  const verdict = await goal.check({ config, signal, runCommand, reportsDir })
+  const { verdict, reason, details } = await goal.check({ config, signal, runCommand, reportsDir })
   if (signal.aborted) return err({ type: 'cancelled' })
   const duration_ms = Math.round(performance.now() - began)
-  const check = { ...verdict, duration_ms, ...observed() }
+  const achieved = verdict === 'achieved'
+  const check = { achieved, reason, details, duration_ms, ...observed(), verdict }
   return session.record({ type: 'record_goal_check', check })
 }

@@ -114,6 +114,7 @@ function addRunExamples(): void {
     status: 'achieved',
     model_name: 'claude-sonnet-4-6',
     max_iterations: 20,
+    max_turns_per_iteration: 50,
     hitl_enabled: false,
     cwd: '/my/project',
     error: null,

@@ -8,6 +8,7 @@ export {
   type RecordOf,
   RunRecord,
   type Seen,
+  type Verdict,
 } from '../domain/records.ts'
 export type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
 export { RUN_STATUSES, type RunStatus } from '../domain/state.ts'

@@ -47,6 +47,9 @@ const { shell_goal: _, ...config } = RunConfig.unwrap().shape
 
 /** The most that a request may ask for: stored runs may have more. */
 const MAX_ITERATIONS = 1_000_000
+const MAX_TURNS = 10_000
+/** Real tasks take 50 to 200 replies of the model in all. */
+const DEFAULT_TURNS = 50
 const MAX_TOKENS = 1_000_000_000_000
 const MAX_COST_USD = 1_000_000_000
 const MAX_SECONDS = 3650 * 86_400
@@ -55,6 +58,7 @@ const MAX_SECONDS = 3650 * 86_400
 export const REQUESTED_CONFIG = {
   ...config,
   max_iterations: config.max_iterations.max(MAX_ITERATIONS),
+  max_turns_per_iteration: config.max_turns_per_iteration.unwrap().max(MAX_TURNS),
   max_tokens: config.max_tokens.unwrap().max(MAX_TOKENS).nullable(),
   max_cost_usd: config.max_cost_usd.unwrap().max(MAX_COST_USD).nullable(),
   max_seconds: config.max_seconds.unwrap().max(MAX_SECONDS).nullable(),
@@ -71,6 +75,12 @@ export const CreateRun = z
       .describe("The project's folder. Without it: the one in which the server was started"),
     model_name: REQUESTED_CONFIG.model_name.optional(),
     max_iterations: REQUESTED_CONFIG.max_iterations.optional(),
+    max_turns_per_iteration: REQUESTED_CONFIG.max_turns_per_iteration
+      .default(DEFAULT_TURNS)
+      .describe(
+        'The most replies of the model before the goal is checked. The agent may end the iteration earlier, ' +
+          'with a reply without tool calls',
+      ),
     hitl_enabled: REQUESTED_CONFIG.hitl_enabled
       .default(false)
       .describe('Wait for a person after every iteration that did not reach the goal'),

@@ -45,6 +45,9 @@ export const RunDetails = z
     status: RunStatus,
     model_name: z.string(),
     max_iterations: z.int(),
+    max_turns_per_iteration: z
+      .int()
+      .describe('The most replies of the model in one iteration; 1 in runs of earlier versions'),
     hitl_enabled: z.boolean(),
     cwd: z.string(),
     error: z.string().nullable().describe('Message of the error record that ended the run'),

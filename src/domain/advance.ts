@@ -60,6 +60,30 @@ function exhaustedBudget(state: RunState, now: number): string | null {
   return null
 }
 
+/** How often in sequence a check may be impossible before the run ends. The agent gets one iteration to repair it. */
+const MAX_UNCHECKABLE = 2
+
+function uncheckable({ goal }: RunState): string {
+  return `The goal cannot be checked: ${goal?.reason ?? 'no reason is known'}`
+}
+
+/** Whether a run works in iterations of several turns, and checks its goal before the first. Earlier versions did not. */
+const hasTurns = ({ config }: RunState): boolean => config.max_turns_per_iteration !== undefined
+
+/** The goal may be reached already, or there may be nothing to check it with: neither may cost a token. */
+function begin(state: RunState, now: number): RunRecord {
+  if (hasTurns(state) && state.goal === null) {
+    return recordOf(state, now, 'step_start', { node: 'evaluate' })
+  }
+  return beginIteration(state, now)
+}
+
+function afterFirstCheck(state: RunState, now: number): RunRecord {
+  if (state.goal?.achieved) return runEnd(state, now, 'achieved', state.goal.reason)
+  if (state.uncheckable > 0) return runEnd(state, now, 'failed', uncheckable(state))
+  return beginIteration(state, now)
+}
+
 function beginIteration(state: RunState, now: number): RunRecord {
   const { max_iterations } = state.config
   if (state.iteration >= max_iterations) {
@@ -77,11 +101,44 @@ function beginIteration(state: RunState, now: number): RunRecord {
 
 function afterIteration(state: RunState, now: number): RunRecord {
   if (state.goal?.achieved) return runEnd(state, now, 'achieved', state.goal.reason)
+  if (state.uncheckable >= MAX_UNCHECKABLE) {
+    return runEnd(state, now, 'failed', uncheckable(state))
+  }
   const last = state.iteration >= state.config.max_iterations
   if (state.config.hitl_enabled && !last && exhaustedBudget(state, now) === null) {
     return recordOf(state, now, 'step_start', { node: 'human_check' })
   }
   return beginIteration(state, now)
+}
+
+/** After all calls of a reply: the model's next turn, or the end of its work in this iteration. */
+function afterTurn(state: RunState, now: number): RunRecord {
+  const turns = state.config.max_turns_per_iteration ?? 1
+  if (state.turns < turns && exhaustedBudget(state, now) === null) {
+    return recordOf(state, now, 'step_start', { node: 'plan' })
+  }
+  return afterWork(state, now)
+}
+
+/** The goal is checked unless only reading calls ran since the last check: then its verdict would be the same. */
+function afterWork(state: RunState, now: number): RunRecord {
+  if (hasTurns(state) && !state.changed) return completeIteration(state, now)
+  return recordOf(state, now, 'step_start', { node: 'evaluate' })
+}
+
+/** No call of the reply runs any more. A check costs no tokens, and earlier turns may have reached the goal. */
+function endOfBudget(state: RunState, now: number, reason: string): RunRecord {
+  return hasTurns(state) && state.changed
+    ? recordOf(state, now, 'step_start', { node: 'evaluate' })
+    : runEnd(state, now, 'failed', reason)
+}
+
+function completeIteration(state: RunState, now: number): RunRecord {
+  return recordOf(state, now, 'iteration_complete', {
+    iteration: state.iteration,
+    tokens: state.thisIteration.tokens,
+    cost_usd: state.thisIteration.costUsd,
+  })
 }
 
 function askHuman(state: RunState, now: number): RunRecord {
@@ -99,25 +156,21 @@ function bookkeeping(state: RunState, readOnly: ReadOnlyTools, now: number): Run
   const { phase } = state
   switch (phase.type) {
     case 'ready':
-      return beginIteration(state, now)
+      return begin(state, now)
     case 'replied':
-      return recordOf(state, now, 'step_start', {
-        node: phase.calls.length > 0 ? 'act' : 'evaluate',
-      })
+      return phase.calls.length > 0
+        ? recordOf(state, now, 'step_start', { node: 'act' })
+        : afterWork(state, now)
     case 'acting': {
       if (phase.open !== null) return null
       const [call] = phase.pending
-      if (call === undefined) return recordOf(state, now, 'step_start', { node: 'evaluate' })
+      if (call === undefined) return afterTurn(state, now)
       const exhausted = exhaustedBudget(state, now)
-      if (exhausted !== null) return runEnd(state, now, 'failed', exhausted)
+      if (exhausted !== null) return endOfBudget(state, now, exhausted)
       return recordOf(state, now, 'tool_call', { ...call, read_only: readOnly.has(call.tool) })
     }
     case 'checked':
-      return recordOf(state, now, 'iteration_complete', {
-        iteration: state.iteration,
-        tokens: state.thisIteration.tokens,
-        cost_usd: state.thisIteration.costUsd,
-      })
+      return state.iteration === 0 ? afterFirstCheck(state, now) : completeIteration(state, now)
     case 'iterated':
       return afterIteration(state, now)
     case 'consulting':

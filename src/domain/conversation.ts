@@ -29,24 +29,35 @@ type Turn = {
   readonly feedback: readonly string[]
 }
 
+/** The turns of a run, the latest first: adding one copies nothing, however long the run is. */
+type Turns = { readonly turn: Turn; readonly before: Turns | null; readonly count: number }
+
 /** The whole conversation of a run, folded from its records. */
 export type Conversation = {
   readonly system: string
-  readonly opening: string
-  readonly turns: readonly Turn[]
+  /** The task, and what was found before the first reply. */
+  readonly opening: readonly string[]
+  /** Null before the first reply. */
+  readonly turns: Turns | null
   /** As the last `llm_usage` reports it. */
   readonly omittedTurns: number
+  /** How many of the first turns are sent without the items of their provider, because it refused its own reasoning. */
+  readonly bareTurns: number
   /** The most tokens that a request may have, because a larger one did not fit; null if none was too large. */
   readonly contextTokens: number | null
+  /** Whether the goal was checked after the last reply. */
+  readonly checked: boolean
 }
 
 function open({ config, system_prompt }: PayloadOf<'run_created'>): Conversation {
   return {
     system: system_prompt,
-    opening: `Work towards the goal ${config.goal} in the project at ${config.cwd}.`,
-    turns: [],
+    opening: [`Work towards the goal ${config.goal} in the project at ${config.cwd}.`],
+    turns: null,
     omittedTurns: 0,
+    bareTurns: 0,
     contextTokens: null,
+    checked: false,
   }
 }
 
@@ -55,10 +66,23 @@ function goalFeedback({ achieved, reason, details }: PayloadOf<'goal_check'>): s
   return [`The goal was checked: ${verdict}. ${reason}`, details].filter(Boolean).join('\n\n')
 }
 
+const NOT_CHECKED =
+  'The goal was not checked again, because nothing has changed since its last check. It is not reached yet.'
+
+export const turnCount = ({ turns }: Pick<Conversation, 'turns'>): number => turns?.count ?? 0
+
 function changeLast(conversation: Conversation, change: (turn: Turn) => Turn): Conversation {
-  const last = conversation.turns.at(-1)
-  if (last === undefined) throw new BrokenInvariant('an outcome comes before any reply')
-  return { ...conversation, turns: [...conversation.turns.slice(0, -1), change(last)] }
+  const { turns } = conversation
+  if (turns === null) throw new BrokenInvariant('an outcome comes before any reply')
+  return { ...conversation, turns: { ...turns, turn: change(turns.turn) } }
+}
+
+/** Adds words to the model: after its last reply, or to the opening if there is none yet. */
+function say(conversation: Conversation, text: string): Conversation {
+  if (conversation.turns === null) {
+    return { ...conversation, opening: [...conversation.opening, text] }
+  }
+  return changeLast(conversation, (turn) => ({ ...turn, feedback: [...turn.feedback, text] }))
 }
 
 /** Folds one record into the conversation; `null` is the conversation before `run_created`. */
@@ -67,8 +91,6 @@ export function converse(conversation: Conversation | null, record: RunRecord): 
     if (record.kind === 'run_created') return open(record.payload)
     throw new BrokenInvariant(`a run begins with run_created, not ${record.kind}`)
   }
-  const say = (text: string): Conversation =>
-    changeLast(conversation, (turn) => ({ ...turn, feedback: [...turn.feedback, text] }))
   switch (record.kind) {
     case 'llm_usage':
       return { ...conversation, omittedTurns: record.payload.omitted_turns }
@@ -82,11 +104,14 @@ export function converse(conversation: Conversation | null, record: RunRecord): 
         results: [...turn.results, record.payload],
       }))
     case 'goal_check':
-      return say(goalFeedback(record.payload))
+      return { ...say(conversation, goalFeedback(record.payload)), checked: true }
+    case 'iteration_complete':
+      return conversation.checked ? conversation : say(conversation, NOT_CHECKED)
     case 'human_check_response':
       return record.payload.reason === null
         ? conversation
         : say(
+            conversation,
             `A person looked at the run and decided to ${record.payload.decision}: ${record.payload.reason}`,
           )
     default:
@@ -106,7 +131,8 @@ function addReply(conversation: Conversation, reply: PayloadOf<'assistant_messag
   return {
     ...conversation,
     contextTokens: context_tokens ?? conversation.contextTokens,
-    turns: [...conversation.turns, turn],
+    turns: { turn, before: conversation.turns, count: turnCount(conversation) + 1 },
+    checked: false,
   }
 }
 
@@ -123,7 +149,7 @@ function afterFailure(
 ): Conversation {
   if (context_tokens !== undefined) return { ...conversation, contextTokens: context_tokens }
   if (failure !== 'reasoning_refused') return conversation
-  return { ...conversation, turns: conversation.turns.map((turn) => ({ ...turn, items: null })) }
+  return { ...conversation, bareTurns: turnCount(conversation) }
 }
 
 function resultText({ output, outcome, exit_code }: PayloadOf<'tool_result'>): string {
@@ -135,11 +161,7 @@ function resultText({ output, outcome, exit_code }: PayloadOf<'tool_result'>): s
 const isRefused = ({ finish_reason, notice }: PayloadOf<'assistant_message'>): boolean =>
   finish_reason === 'refusal' && notice !== undefined
 
-/** @param omittedTurns how many of the first turns the request leaves out */
-function turnMessages(
-  { reply, items, results, feedback, ...turn }: Turn,
-  omittedTurns: number,
-): ChatMessage[] {
+function turnMessages({ reply, items, results, feedback }: Turn): ChatMessage[] {
   const calls = reply.tool_calls.map(({ call_id, tool, args, raw_args }) => ({
     id: call_id,
     tool,
@@ -150,14 +172,30 @@ function turnMessages(
       role: 'assistant',
       content: isRefused(reply) ? '' : (reply.text ?? (calls.length > 0 ? null : '')),
       calls,
-      // Reasoning is bound to the conversation before it, so it is useless if that begins with another turn.
-      ...(items !== null && turn.omittedTurns === omittedTurns ? { items } : {}),
+      ...(items === null ? {} : { items }),
     },
     ...results.map((result): ChatMessage => {
       return { role: 'tool', callId: result.call_id, content: resultText(result) }
     }),
     ...(feedback.length > 0 ? [{ role: 'user' as const, content: feedback.join('\n\n') }] : []),
   ]
+}
+
+/** A turn as it is sent, and its size in estimated tokens. */
+type SentTurn = { readonly messages: readonly ChatMessage[]; readonly tokens: number }
+
+/** Turns never change, so each is converted once, and not again for each request: with its items, and without them. */
+const whole = new WeakMap<Turn, SentTurn>()
+const bare = new WeakMap<Turn, SentTurn>()
+
+function sent(turn: Turn, withItems: boolean): SentTurn {
+  const known = withItems ? whole : bare
+  const before = known.get(turn)
+  if (before !== undefined) return before
+  const messages = turnMessages(withItems ? turn : { ...turn, items: null })
+  const made = { messages, tokens: tokensOf(messages) }
+  known.set(turn, made)
+  return made
 }
 
 /** A coarse estimate that needs no tokenizer: about four characters a token. */
@@ -181,16 +219,16 @@ export function toMessages(
   conversation: Conversation,
   budget: number,
 ): { readonly messages: readonly ChatMessage[]; readonly omittedTurns: number } {
-  const { turns, contextTokens } = conversation
+  const { contextTokens, bareTurns } = conversation
   let left = Math.min(budget, contextTokens ?? budget) - tokensOf(headOf(conversation))
-  let first = turns.length
-  for (const turn of turns.toReversed()) {
-    const size = tokensOf(turnMessages(turn, turn.omittedTurns))
-    if (size > left && first < turns.length) break
-    left -= size
-    first -= 1
+  let omitted = turnCount(conversation)
+  for (let turns = conversation.turns; turns !== null; turns = turns.before) {
+    const { tokens } = sent(turns.turn, turns.count > bareTurns)
+    if (tokens > left && turns !== conversation.turns) break
+    left -= tokens
+    omitted -= 1
   }
-  return { messages: messagesWithout(conversation, first), omittedTurns: first }
+  return { messages: messagesWithout(conversation, omitted), omittedTurns: omitted }
 }
 
 /** The messages for the model without the first `omittedTurns` turns. */
@@ -198,17 +236,23 @@ export function messagesWithout(
   conversation: Conversation,
   omittedTurns: number,
 ): readonly ChatMessage[] {
+  const latestFirst: SentTurn[] = []
+  for (let turns = conversation.turns; turns !== null; turns = turns.before) {
+    const { turn, count } = turns
+    if (count <= omittedTurns) break
+    // Reasoning is bound to the conversation before it, so it is useless if that begins with another turn.
+    const isBound = turn.omittedTurns === omittedTurns && count > conversation.bareTurns
+    latestFirst.push(sent(turn, isBound))
+  }
   const note = omittedTurns === 0 ? [] : [omissionNote(omittedTurns)]
-  const turns = conversation.turns
-    .slice(omittedTurns)
-    .flatMap((turn) => turnMessages(turn, omittedTurns))
+  const turns = latestFirst.reverse().flatMap(({ messages }) => messages)
   return [...headOf(conversation), ...note, ...turns]
 }
 
 function headOf({ system, opening }: Conversation): ChatMessage[] {
   return [
     { role: 'system', content: system },
-    { role: 'user', content: opening },
+    { role: 'user', content: opening.join('\n\n') },
   ]
 }
 

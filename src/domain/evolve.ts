@@ -24,6 +24,9 @@ function create(record: RecordOf<'run_created'>): RunState {
     seq: 0,
     phase: { type: 'ready' },
     iteration: 0,
+    turns: 0,
+    changed: true,
+    uncheckable: 0,
     total: NOTHING_USED,
     thisIteration: NOTHING_USED,
     goal: null,
@@ -45,12 +48,11 @@ function crashesAfter({ phase, crashes }: RunState, { payload }: RecordOf<'run_c
 
 function beginStep(state: RunState, record: RecordOf<'step_start'>): Partial<RunState> {
   switch (record.payload.node) {
-    case 'plan':
-      return {
-        iteration: record.iteration,
-        thisIteration: NOTHING_USED,
-        phase: { type: 'planning', failures: 0 },
-      }
+    case 'plan': {
+      const phase = { type: 'planning', failures: 0 } as const
+      if (record.iteration === state.iteration) return { phase }
+      return { iteration: record.iteration, turns: 0, thisIteration: NOTHING_USED, phase }
+    }
     case 'act': {
       const pending = state.phase.type === 'replied' ? state.phase.calls : []
       return { phase: { type: 'acting', pending, open: null } }
@@ -87,6 +89,8 @@ function answer(state: RunState, record: RecordOf<'human_check_response'>): Part
   return {
     waitingSince: null,
     waitedSeconds: state.waitedSeconds + Math.max(0, waited),
+    // A person may have changed the project meanwhile.
+    changed: true,
     phase:
       decision === 'approve'
         ? { type: 'ready' }
@@ -115,14 +119,25 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'llm_retry':
       return { phase: { type: 'planning', failures: record.payload.attempt } }
     case 'assistant_message':
-      return { phase: { type: 'replied', calls: record.payload.tool_calls } }
+      return {
+        turns: state.turns + 1,
+        phase: { type: 'replied', calls: record.payload.tool_calls },
+      }
     case 'tool_call':
-      return { phase: openCall(state, record) }
+      return {
+        changed: state.changed || !record.payload.read_only,
+        phase: openCall(state, record),
+      }
     case 'tool_result':
       return { phase: closeCall(state, record) }
     case 'goal_check': {
-      const { achieved, reason } = record.payload
-      return { goal: { achieved, reason }, phase: { type: 'checked' } }
+      const { achieved, reason, verdict } = record.payload
+      return {
+        goal: { achieved, reason },
+        changed: false,
+        uncheckable: verdict === 'cannot_check' ? state.uncheckable + 1 : 0,
+        phase: { type: 'checked' },
+      }
     }
     case 'iteration_complete':
       return { phase: { type: 'iterated' } }

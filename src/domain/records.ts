@@ -71,6 +71,10 @@ export type Seen = z.infer<typeof Seen>
 export const Decision = z.enum(['approve', 'abort'])
 export type Decision = z.infer<typeof Decision>
 
+/** What a check of the goal found: `cannot_check` if there is nothing to check with, such as no pytest. */
+export const Verdict = z.enum(['achieved', 'not_achieved', 'cannot_check'])
+export type Verdict = z.infer<typeof Verdict>
+
 export const EndStatus = z.enum(['achieved', 'failed', 'aborted'])
 export type EndStatus = z.infer<typeof EndStatus>
 
@@ -169,6 +173,8 @@ const payloads = {
     duration_ms: count,
     killed_by: KilledBy.exactOptional(),
     isolation: IsolationDifference.exactOptional(),
+    /** Records of earlier versions have only `achieved`. */
+    verdict: Verdict.exactOptional(),
   }),
   iteration_complete: z.strictObject({ iteration: count, tokens: count, cost_usd: cost }),
   human_check_required: z.strictObject({ iteration: count, summary: z.string() }),

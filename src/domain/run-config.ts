@@ -33,6 +33,11 @@ export const RunConfig = z
     cwd: z.string().min(1),
     model_name: z.string().min(1),
     max_iterations: positiveInt,
+    /**
+     * The most replies of the model in one iteration. A run of an earlier version has no such number: each of its
+     * iterations is one reply, and its goal is not checked before the first.
+     */
+    max_turns_per_iteration: positiveInt.exactOptional(),
     hitl_enabled: z.boolean(),
     /** Limits on the whole run; null means no limit. Seconds count work, not waiting for a person. */
     max_cost_usd: z.number().nonnegative().nullable(),

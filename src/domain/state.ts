@@ -58,6 +58,12 @@ export type RunState = {
   readonly seq: number
   readonly phase: Phase
   readonly iteration: number
+  /** Replies of the model in this iteration. */
+  readonly turns: number
+  /** Whether something may have changed since the goal was last checked. */
+  readonly changed: boolean
+  /** The last checks of the goal in sequence that could not be made. */
+  readonly uncheckable: number
   readonly total: Usage
   readonly thisIteration: Usage
   readonly goal: { readonly achieved: boolean; readonly reason: string } | null

@@ -9,6 +9,7 @@ export function runDetails(state: RunState): RunDetails {
     ...runRow(state),
     model_name: config.model_name,
     max_iterations: config.max_iterations,
+    max_turns_per_iteration: config.max_turns_per_iteration ?? 1,
     hitl_enabled: config.hitl_enabled,
     cwd: config.cwd,
     error: state.error,

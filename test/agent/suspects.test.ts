@@ -47,7 +47,7 @@ test('runs that were interrupted by two crashes are taken up one at a time, to f
     const claims = others.flat().filter(({ kind }) => kind === 'run_claimed')
     expect(claims).toHaveLength(2 * suspects.length + begun)
     atOnce -= 1
-    return { achieved: true, reason: 'done', details: '' }
+    return { verdict: 'achieved' as const, reason: 'done', details: '' }
   }
   shop.startAgent(suspects, {
     findGoal: (name) => ({ name, description: '', prompt: '', detect: async () => true, check }),

@@ -73,7 +73,7 @@ function idleEffects(until: Promise<unknown>, asked: () => void): Effects {
   }
   const check = async () => {
     await until
-    return { achieved: true, reason: 'done', details: '' }
+    return { verdict: 'achieved' as const, reason: 'done', details: '' }
   }
   return {
     models: {

@@ -14,7 +14,11 @@ export class Actors {
   /** The body of the request for the run with this number. */
   body(run: number): Readonly<Record<string, unknown>> {
     const random = new Random(this.#seed, 'body', run)
-    return { max_iterations: random.int(2, 5), hitl_enabled: random.chance(0.4) }
+    return {
+      max_iterations: random.int(2, 5),
+      max_turns_per_iteration: random.int(1, 4),
+      hitl_enabled: random.chance(0.4),
+    }
   }
 
   /** The next reply of the model, in the run with the project folder `run-<number>`. */
@@ -23,6 +27,7 @@ export class Actors {
     const random = new Random(this.#seed, 'turn', run, request.turn)
     const goalAt = new Random(this.#seed, 'goal', run).int(1, 4)
     if (random.chance(0.01)) return { status: 401 }
+    if (random.chance(0.1)) return { text: 'I think it is done.' }
     const first = random.chance(0.06) ? [random.pick(FAULTS)] : []
     const calls = Array.from({ length: random.int(0, 3) }, () => this.#call(random))
     if (request.turn >= goalAt) calls.push(bash(leaves(this.#entry(), 'touch done')))

@@ -39,16 +39,24 @@ export function claims(records: readonly RunRecord[]): string[] {
   return problems
 }
 
-/** Iterations count up by one, and each is within the limit of its time. */
+/** Iterations count up by one, and each is within the limit of its time. So are the turns of each. */
 export function iterations(records: readonly RunRecord[]): string[] {
   let limit = 0
+  let turnLimit = 1
+  let turns = 0
   let iteration = 0
   const problems: string[] = []
   for (const [seq, record] of records.entries()) {
-    if (record.kind === 'run_created') limit = record.payload.config.max_iterations
+    if (record.kind === 'run_created') {
+      limit = record.payload.config.max_iterations
+      turnLimit = record.payload.config.max_turns_per_iteration ?? 1
+    }
     if (record.kind === 'run_config_changed') limit = record.payload.changes.max_iterations ?? limit
-    const begins = record.kind === 'step_start' && record.payload.node === 'plan'
+    const plans = record.kind === 'step_start' && record.payload.node === 'plan'
+    const begins = plans && record.iteration !== iteration
     if (begins) iteration += 1
+    turns = begins ? 1 : turns + Number(plans)
+    if (turns > turnLimit) problems.push(`${seq} begins turn ${turns} of ${turnLimit}`)
     if (record.iteration !== iteration) {
       problems.push(`${seq} is of iteration ${record.iteration} within ${iteration}`)
     }

@@ -96,10 +96,11 @@ function doubled(events: Evidence['events']): string[] {
 }
 
 /** The kinds that one append stores together: the second by the first. */
-const ALWAYS_NEXT: Readonly<Partial<Record<RunRecord['kind'], RunRecord['kind']>>> = {
-  llm_usage: 'assistant_message',
-  goal_check: 'iteration_complete',
-  error: 'run_end',
+const ALWAYS_NEXT: Readonly<Partial<Record<RunRecord['kind'], readonly RunRecord['kind'][]>>> = {
+  llm_usage: ['assistant_message'],
+  // The first check comes before the first iteration.
+  goal_check: ['iteration_complete', 'step_start', 'run_end'],
+  error: ['run_end'],
 }
 
 function halves(records: readonly RunRecord[], { events }: Evidence): string[] {
@@ -107,6 +108,8 @@ function halves(records: readonly RunRecord[], { events }: Evidence): string[] {
     const wanted = ALWAYS_NEXT[kind]
     if (wanted === undefined) return []
     const [here, next] = [events[seq], events[seq + 1]].map(commandOf)
-    return records[seq + 1]?.kind === wanted && here === next ? [] : [`${seq} lacks its ${wanted}`]
+    const follower = records[seq + 1]?.kind
+    const fits = follower !== undefined && wanted.includes(follower) && here === next
+    return fits ? [] : [`${seq} lacks its ${wanted.join(' or ')}`]
   })
 }

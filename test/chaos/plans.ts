@@ -15,7 +15,9 @@ export type Plan = {
 const bash = (command: string) => ({ tool: 'bash_exec', args: { command } })
 const read = (path: string) => ({ tool: 'file_read', args: { path } })
 
-const reachGoal = (turn: number): Turn => ({ calls: [bash(leaves(`${turn}.0`, 'touch done'))] })
+/** The second turn reaches the goal, and the third reports that the work is done. */
+const finish = (turn: number): Turn =>
+  turn === 1 ? { calls: [bash(leaves('1.0', 'touch done'))] } : { text: 'It is done.' }
 
 /** Two calls that change something in one turn, then one that reaches the goal. */
 export const writer: Plan = {
@@ -23,7 +25,7 @@ export const writer: Plan = {
   body: { max_iterations: 5 },
   answers: true,
   script: ({ turn }) =>
-    turn === 0 ? { calls: [bash(leaves('0.0')), bash(leaves('0.1'))] } : reachGoal(turn),
+    turn === 0 ? { calls: [bash(leaves('0.0')), bash(leaves('0.1'))] } : finish(turn),
 }
 
 /** A model that fails once, calls that only read, and a model that refuses, which is an error. */
@@ -43,7 +45,7 @@ export const asked: Plan = {
   body: { max_iterations: 3, hitl_enabled: true },
   changes: { max_iterations: 4 },
   answers: true,
-  script: ({ turn }) => (turn === 0 ? { text: 'I have a question.' } : reachGoal(turn)),
+  script: ({ turn }) => (turn === 0 ? { text: 'I have a question.' } : finish(turn)),
 }
 
 /** A person who does not answer. */

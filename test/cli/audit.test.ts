@@ -25,11 +25,14 @@ async function project(name: string): Promise<string> {
   return cwd
 }
 
+/** The scripted model fixes one bug in each reply, and the goal is checked after each. */
+const ONE_TURN = { max_turns_per_iteration: 1 }
+
 async function finishedRun(url: string, cwd: string): Promise<string> {
   const created = await fetch(`${url}/api/runs`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ goal, cwd, model_name: 'scripted' }),
+    body: JSON.stringify({ goal, cwd, model_name: 'scripted', ...ONE_TURN }),
   })
   const { run_id } = z.object({ run_id: z.string() }).parse(await created.json())
   for await (const _ of createClient({ baseUrl: url }).watch(run_id));

@@ -33,8 +33,11 @@ const cleanups: (() => unknown)[] = []
 
 const bash = (command: string): Turn => ({ calls: [{ tool: 'bash_exec', args: { command } }] })
 
-/** The second reply reaches the goal. In a `waiting` project, the command waits for the file `go`. */
+/**
+ * The second iteration reaches the goal. In a `waiting` project, the first does, and its command waits for the file `go`.
+ */
 function play({ turn, messages }: ScriptedRequest): Turn {
+  if (turn % 2 === 1) return { text: 'It is done.' }
   const waits = messages.some(({ content }) => content.includes('/waiting-'))
   if (waits) return bash('until test -e go; do sleep 0.02; done; touch done')
   return bash(turn === 0 ? "printf 'a \\033[31mred\\033[0m word'" : 'touch done')
@@ -90,7 +93,7 @@ describe('retrai run', () => {
     expect([code, stderr]).toEqual([0, ''])
     const lines = stdout.trimEnd().split('\n')
     expect(lines[0]).toMatch(new RegExp(`^Run ${UUID.source}: shell-goal in ${cwd}, by m1$`))
-    expect(lines[1]).toBe('   2  it 1  step_start         plan')
+    expect(lines[1]).toBe('   2  it 0  step_start         evaluate')
     expect(stdout).toContain('tool_result        bash_exec exit 0: a red word\n')
     expect(stdout).toMatch(/goal_check {9}not reached: .*\n/)
     expect(lines.at(-1)).toMatch(/^Run achieved: .* \(2 iterations, \d+ tokens, cost unknown\)$/)

@@ -117,6 +117,7 @@ beforeAll(async () => {
     goal: 'shell-goal',
     cwd,
     model_name: 'scripted',
+    max_turns_per_iteration: 1,
     hitl_enabled: true,
     reason: `With ${slack}`,
   }

@@ -57,6 +57,9 @@ async function call(url: string, init?: RequestInit): Promise<Record<string, unk
   return (await response.json()) as Record<string, unknown>
 }
 
+/** The scripted model fixes one bug in each reply, and the goal is checked after each. */
+const ONE_TURN = { max_turns_per_iteration: 1 }
+
 async function start(url: string, body: Record<string, unknown>): Promise<string> {
   const created = await call(`${url}/api/runs`, {
     method: 'POST',
@@ -79,7 +82,7 @@ describe('a run on a real project', () => {
   test('reaches its goal, and all observers see the same, also after a restart', async () => {
     const cwd = await project(brokenProject)
     const server = await serve(await model(script))
-    const runId = await start(server.url, { goal, cwd, model_name: 'scripted' })
+    const runId = await start(server.url, { goal, cwd, model_name: 'scripted', ...ONE_TURN })
     let late: Promise<AgentEvent[]> | undefined
     const first = await observe(server.url, runId, ({ kind }) => {
       if (kind === 'goal_check') late ??= observe(server.url, runId)
@@ -103,7 +106,7 @@ describe('a run on a real project', () => {
     const cwd = await project(brokenProject)
     const llmUrl = await model(script)
     const killed = await serve(llmUrl)
-    const runId = await start(killed.url, { goal, cwd, model_name: 'scripted' })
+    const runId = await start(killed.url, { goal, cwd, model_name: 'scripted', ...ONE_TURN })
     const before: AgentEvent[] = []
     await see(killed.url, runId, (event) => {
       before.push(event)
@@ -122,7 +125,7 @@ describe('a run on a real project', () => {
 
 describe('stopping', () => {
   test('SIGTERM closes sockets and ends commands, and the run continues at the next start', async () => {
-    const cwd = await project({ 'README.md': '' })
+    const cwd = await project({ Makefile: 'test:\n\tfalse\n' })
     const command = 'test -f go || { touch go; exec sleep 600; }'
     const llmUrl = await model([{ calls: [{ tool: 'bash_exec', args: { command } }] }])
     const server = await serve(llmUrl)

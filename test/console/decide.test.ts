@@ -77,7 +77,13 @@ describeInBrowser('who did what', () => {
   test('appears in the timeline and in the panel that asks, while it happens', async () => {
     const [alice, bob] = [await clientOf('alice'), await clientOf('bob')]
     const cwd = await server.newProject('shared')
-    const request = { goal: 'npm-test', model_name: 'scripted-model', cwd, hitl_enabled: true }
+    const request = {
+      goal: 'npm-test',
+      model_name: 'scripted-model',
+      cwd,
+      max_turns_per_iteration: 1,
+      hitl_enabled: true,
+    }
     const { run_id: runId } = (await alice.runs.create(request))._unsafeUnwrap()
     const page = await open(`${server.url}/runs/${runId}`)
     await page.getByLabel('Token', { exact: true }).fill(bob.secret)

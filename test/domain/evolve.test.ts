@@ -81,7 +81,7 @@ describe('for all valid runs', () => {
         )
         expect(end.payload.total_tokens).toBe(tokens)
         const plans = records.filter((r) => r.kind === 'step_start' && r.payload.node === 'plan')
-        expect(end.payload.iterations).toBe(plans.length)
+        expect(end.payload.iterations).toBe(new Set(plans.map((r) => r.iteration)).size)
       }),
     )
   })
@@ -95,8 +95,11 @@ describe('for all valid runs', () => {
   })
 })
 
+/** Of more than its first record. */
+const longRun = validRun().filter(({ length }) => length > 1)
+
 describe('a log that no commands can have produced is refused', () => {
-  const records = () => fc.sample(validRun(), { numRuns: 1, seed: 7 })[0] ?? []
+  const records = () => fc.sample(longRun, { numRuns: 1, seed: 7 })[0] ?? []
   test('that does not begin with run_created', () => {
     expect(() => fold(records().slice(1))).toThrow(BrokenInvariant)
   })
@@ -108,7 +111,7 @@ describe('a log that no commands can have produced is refused', () => {
 })
 
 test('sums of costs have no rounding errors of binary fractions', () => {
-  const [created] = fc.sample(validRun(), { numRuns: 1, seed: 7 })[0] ?? []
+  const [created] = fc.sample(longRun, { numRuns: 1, seed: 7 })[0] ?? []
   if (created === undefined) throw new Error('no run')
   const { run_id } = created
   const usage = (cost_usd: number): RunRecord => ({

@@ -57,8 +57,12 @@ type Options = Partial<Omit<AppDeps, 'store' | 'readModel' | 'access' | 'accessL
 
 const silent = { info: () => {}, warn: () => {}, error: () => {} }
 
-/** A small planRun: it knows the goals, and `/` is the only directory. */
-const planRun: AppDeps['planRun'] = ({ goal, cwd, isolation: _, ...rest }) => {
+/**
+ * A small planRun: it knows the goals, and `/` is the only directory. Its runs have one turn an iteration and no first
+ * check, so the runs that tests play are short.
+ */
+const planRun: AppDeps['planRun'] = (request) => {
+  const { goal, cwd, isolation: _, max_turns_per_iteration: __, ...rest } = request
   const problems = [
     ...(GOALS.some(({ name }) => name === goal)
       ? []

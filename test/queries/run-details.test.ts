@@ -62,6 +62,7 @@ describe('a run', () => {
       status: 'running',
       model_name: 'claude-sonnet-4-6',
       max_iterations: 20,
+      max_turns_per_iteration: 1,
       hitl_enabled: false,
       cwd: '/home/ada/project',
       error: null,

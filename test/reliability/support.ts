@@ -127,11 +127,13 @@ async function answerOf(began: number, response: Response): Promise<Answer> {
   }
 }
 
+/** The request for a run whose goal is checked after each reply, so that few replies make many records. */
 export const runIn = (cwd: string, changes: object = {}) => ({
   goal: 'shell-goal',
   cwd,
   model_name: 'scripted',
   max_iterations: 5,
+  max_turns_per_iteration: 1,
   ...changes,
 })
 

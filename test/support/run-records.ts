@@ -3,7 +3,7 @@ import type { AgentCommand, RunCommand } from '../../src/domain/commands.ts'
 import { decide } from '../../src/domain/decide.ts'
 import { fold } from '../../src/domain/evolve.ts'
 import { nextStep } from '../../src/domain/next-step.ts'
-import type { PayloadOf, RunRecord } from '../../src/domain/records.ts'
+import type { PayloadOf, RunRecord, Verdict } from '../../src/domain/records.ts'
 import type { ConfigChanges, RunConfig } from '../../src/domain/run-config.ts'
 import type { RunState } from '../../src/domain/state.ts'
 
@@ -76,12 +76,14 @@ const move: fc.Arbitrary<Move> = fc.record({
     truncated: fc.boolean(),
     sha256: fc.constant(null),
   }),
-  check: fc.record({
-    achieved: fc.nat({ max: 4 }).map((n) => n === 4),
-    reason: text,
-    details: text,
-    duration_ms: count,
-  }),
+  check: fc
+    .record({
+      achieved: fc.nat({ max: 4 }).map((n) => n === 4),
+      reason: text,
+      details: text,
+      duration_ms: count,
+    })
+    .map((check) => ({ ...check, verdict: verdictOf(check) })),
   answer: fc.record({
     decision: fc.constantFrom('approve', 'approve', 'approve', 'abort'),
     reason: fc.option(text),
@@ -96,23 +98,38 @@ const move: fc.Arbitrary<Move> = fc.record({
   ),
 })
 
+/** One failed check in eight could not be made. */
+function verdictOf({ achieved, duration_ms }: { achieved: boolean; duration_ms: number }): Verdict {
+  if (achieved) return 'achieved'
+  return duration_ms % 8 === 0 ? 'cannot_check' : 'not_achieved'
+}
+
 const rarely = <T>(arbitrary: fc.Arbitrary<T>) =>
   fc.oneof({ weight: 5, arbitrary: fc.constant(null) }, { weight: 1, arbitrary })
 
-const config: fc.Arbitrary<RunConfig> = fc.record({
-  goal: fc.constantFrom('pytest', 'npm-test', 'shell-goal'),
-  cwd: fc.constantFrom('/home/ada/project', '/srv/it/väst'),
-  model_name: modelName,
-  max_iterations: fc.integer({ min: 1, max: 6 }),
-  hitl_enabled: fc.boolean(),
-  max_cost_usd: rarely(fc.constantFrom(0, 0.02, 0.5)),
-  max_tokens: rarely(fc.integer({ min: 1, max: 40_000 })),
-  max_seconds: rarely(fc.integer({ min: 1, max: 300 })),
-  shell_goal: fc.constantFrom(null, {
-    check_command: 'make check',
-    success_condition: { exit_code: 0 },
-  }),
-})
+/** Runs of this version, and runs of earlier ones, whose iterations have one turn. */
+const config: fc.Arbitrary<RunConfig> = fc
+  .record({
+    goal: fc.constantFrom('pytest', 'npm-test', 'shell-goal'),
+    cwd: fc.constantFrom('/home/ada/project', '/srv/it/väst'),
+    model_name: modelName,
+    max_iterations: fc.integer({ min: 1, max: 6 }),
+    max_turns_per_iteration: fc.option(fc.integer({ min: 1, max: 4 })),
+    hitl_enabled: fc.boolean(),
+    max_cost_usd: rarely(fc.constantFrom(0, 0.02, 0.5)),
+    max_tokens: rarely(fc.integer({ min: 1, max: 40_000 })),
+    max_seconds: rarely(fc.integer({ min: 1, max: 300 })),
+    shell_goal: fc.constantFrom(null, {
+      check_command: 'make check',
+      success_condition: { exit_code: 0 },
+    }),
+  })
+  .map(({ max_turns_per_iteration: turns, ...rest }) => {
+    if (turns === null) return rest
+    const { goal, cwd, model_name, max_iterations, ...others } = rest
+    // In the order of the schema.
+    return { goal, cwd, model_name, max_iterations, max_turns_per_iteration: turns, ...others }
+  })
 
 /** Omits members from each type of the union. */
 type Report<C = AgentCommand> = C extends AgentCommand

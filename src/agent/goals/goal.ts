@@ -1,9 +1,11 @@
 import type { ResultAsync } from 'neverthrow'
+import type { Verdict } from '../../domain/records.ts'
 import type { RunConfig, ShellGoal } from '../../domain/run-config.ts'
 import type { RunCommand } from '../../runner/command.ts'
 
 export type GoalVerdict = {
-  readonly achieved: boolean
+  /** `cannot_check`: there is nothing to check with, so no work of the agent is judged. */
+  readonly verdict: Verdict
   /** One line that a person can act on: "All 42 tests passed", "3 of 42 tests failing: a, b, c". */
   readonly reason: string
   /** What the model needs to continue: messages of failures, the tail of the output. */
@@ -28,6 +30,6 @@ export type Goal = {
   readonly detect: (cwd: string) => Promise<boolean>
   /** Reads the settings of the goal from the project when a run is created; the error is for people. */
   readonly prepare?: (cwd: string) => ResultAsync<ShellGoal, string>
-  /** Checks the goal. Never rejects: a missing program is a verdict with this reason. */
+  /** Checks the goal. Never rejects: a missing program is the verdict `cannot_check`. */
   readonly check: (context: GoalContext) => Promise<GoalVerdict>
 }

@@ -4,12 +4,12 @@ import { summarize } from './junit.ts'
 import { judgePrinted } from './printed-summary.ts'
 import { firstOf, testScript } from './project-files.ts'
 import { judgeJUnit, withReportFolder } from './report-folder.ts'
-import { runCheck, SHORT_CHECK_MS } from './run-check.ts'
+import { cannotCheck, runCheck, SHORT_CHECK_MS } from './run-check.ts'
 
 async function check(context: GoalContext): Promise<GoalVerdict> {
   if ((await testScript(context.config.cwd)) === null) {
     const reason = 'There is no test script: package.json needs "scripts": {"test": "…"}'
-    return { achieved: false, reason, details: '' }
+    return cannotCheck(reason)
   }
   const ran = await runCheck(context, {
     tool: 'npm test',

@@ -15,6 +15,9 @@ export function isTestRule(line: string): boolean {
 /** The message of make if it ran nothing, because a file named `test` exists or the rule is empty. */
 const NOTHING_DONE = /^make(?:\[\d+\])?: (?:'test' is up to date|Nothing to be done for 'test')\.$/m
 
+/** The message of make if there is no such rule, or no Makefile. */
+const NO_RULE = /^make: \*\*\* No rule to make target 'test'\./m
+
 async function detect(cwd: string): Promise<boolean> {
   for (const name of ['GNUmakefile', 'makefile', 'Makefile']) {
     const makefile = await textOf(cwd, name)
@@ -35,15 +38,16 @@ async function check(context: GoalContext): Promise<GoalVerdict> {
   const { output, exitCode } = ran.value
   if (exitCode === 0 && NOTHING_DONE.test(output)) {
     const reason = 'make test ran nothing: give the rule "test" a recipe and declare it .PHONY'
-    return { achieved: false, reason, details: tail(output) }
+    return { verdict: 'not_achieved', reason, details: tail(output) }
   }
-  return judgePrinted({
+  const judged = judgePrinted({
     tool: 'make test',
     unit: 'test file',
     noTests: 'the rule "test" of the Makefile found none',
     noise: /^make(?:\[\d+\])?: (?!.*No rule)/,
     ended: ran.value,
   })
+  return NO_RULE.test(output) ? { ...judged, verdict: 'cannot_check' } : judged
 }
 
 export const makeTest: Goal = {

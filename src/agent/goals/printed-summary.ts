@@ -166,5 +166,9 @@ export function judgePrinted(run: TestRun): GoalVerdict {
   const ending = achieved ? 'passed' : endedWith(exitCode)
   const lastOutput = lastLine(output, run.noise)
   const reason = [`${run.tool} ${ending}`, lastOutput].filter(Boolean).join(': ')
-  return { achieved, reason, details: tail(output, achieved ? 1024 : undefined) }
+  return {
+    verdict: achieved ? 'achieved' : 'not_achieved',
+    reason,
+    details: tail(output, achieved ? 1024 : undefined),
+  }
 }

@@ -2,11 +2,11 @@ import type { RunConfig } from '../../domain/run-config.ts'
 import type { Goal } from './goal.ts'
 import { describeShellGoal } from './shell-goal.ts'
 
-function limits({ max_iterations, hitl_enabled }: RunConfig): string {
+function limits({ max_iterations, max_turns_per_iteration, hitl_enabled }: RunConfig): string {
   const person = hitl_enabled
     ? ' After an iteration that did not reach it, a person decides whether you continue.'
     : ''
-  return `There are at most ${max_iterations} iterations.${person}`
+  return `An iteration has at most ${max_turns_per_iteration ?? 1} of your replies, and there are at most ${max_iterations} iterations.${person}`
 }
 
 /** The system prompt of a run, recorded when it is created. */
@@ -20,8 +20,9 @@ ${goal.prompt}${check}
 
 # How you work
 - The project is the folder ${config.cwd}. Commands run there; paths are relative to it.
-- In each iteration you reply once. Your tool calls run one after the other, in the order you give them. Then the goal is checked automatically, and you get the results and the verdict. ${limits(config)}
-- The run ends by itself once the goal is reached. After a reply without tool calls, the goal is only checked again.
+- Your tool calls run in the order you give them, and you get their results for your next reply. Reply again and again until your work is done.
+- When you think that the goal is reached, reply without tool calls: say in a few sentences what you changed and why. Only then is the goal checked. If it is not reached, you get the verdict and continue in the next iteration. ${limits(config)}
+- The check can be slow. Run single tests yourself while you work, and do not end an iteration before you have done what you can.
 - Put calls that do not depend on each other's results into one reply. If a call needs a result, wait for that result.
 
 # Rules

@@ -28,20 +28,20 @@ function judge(cwd: string, report: PyrightReport, ended: Exited): GoalVerdict {
     const example = first === undefined ? '' : `: ${oneLine(describe(cwd, first))}`
     const list = errors.map((error) => describe(cwd, error)).join('\n')
     return {
-      achieved: false,
+      verdict: 'not_achieved',
       reason: `${counted(found, 'type error')} in ${counted(files, 'file')}${example}`,
       details: headAndTail(list, DETAILS_LIMIT),
     }
   }
   const details = tail(ended.stderr)
   if (filesAnalyzed === 0) {
-    return { achieved: false, reason: 'pyright found no Python file to check', details }
+    return { verdict: 'not_achieved', reason: 'pyright found no Python file to check', details }
   }
   const warnings = warningCount > 0 ? `, ${counted(warningCount, 'warning')}` : ''
   const clean = `No type errors in ${counted(filesAnalyzed, 'file')}${warnings}`
-  if (ended.exitCode === 0) return { achieved: true, reason: clean, details }
+  if (ended.exitCode === 0) return { verdict: 'achieved', reason: clean, details }
   const reason = `${clean}, but pyright ${endedWith(ended.exitCode)}: ${lastLine(ended.stderr)}`
-  return { achieved: false, reason, details }
+  return { verdict: 'not_achieved', reason, details }
 }
 
 async function check(context: GoalContext): Promise<GoalVerdict> {

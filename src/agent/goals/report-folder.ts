@@ -10,7 +10,7 @@ import { describeProblem } from '../tools/path-problem.ts'
 import type { GoalVerdict } from './goal.ts'
 import type { JUnitCase } from './junit.ts'
 import { parseApart, toResult } from './parse-apart.ts'
-import { noResult } from './run-check.ts'
+import { cannotCheck, noResult } from './run-check.ts'
 import { judgeTests, type TestRun, type TestSummary } from './test-summary.ts'
 import { oneLine } from './text.ts'
 
@@ -38,7 +38,7 @@ export async function withReportFolder(
     folder = await mkdtemp(join(reportsDir, 'check-'))
   } catch (cause) {
     const reason = `The folder for the report of the check cannot be made: ${oneLine(messageOf(cause))}`
-    return { achieved: false, reason, details: '' }
+    return cannotCheck(reason)
   }
   try {
     return await check(folder)

@@ -38,8 +38,15 @@ function isExited(result: CommandResult): result is Exited {
 }
 
 function verdict(reason: string, details = ''): GoalVerdict {
-  return { achieved: false, reason, details }
+  return { verdict: 'not_achieved', reason, details }
 }
+
+/** A verdict if there is nothing to check the goal with: no program, no rule, no script. */
+export const cannotCheck = (reason: string, details = ''): GoalVerdict => ({
+  verdict: 'cannot_check',
+  reason,
+  details,
+})
 
 /** A verdict for a check whose tool ended without a readable result. */
 export function noResult(
@@ -93,7 +100,7 @@ export async function runCheck(
     if (isMissing(result)) continue
     return ok(result)
   }
-  return err(verdict(missing))
+  return err(cannotCheck(missing))
 }
 
 function interrupted({ tool, timeoutMs }: Check, result: CommandResult): GoalVerdict {
@@ -107,10 +114,9 @@ function interrupted({ tool, timeoutMs }: Check, result: CommandResult): GoalVer
     return verdict(`${tool} ${overLimit(result)} and was stopped`, tail(output))
   }
   const lastOutput = lastLine(output)
-  return verdict(
-    `${tool} could not be started${lastOutput === '' ? '' : `: ${lastOutput}`}`,
-    tail(output),
-  )
+  const reason = `${tool} could not be started${lastOutput === '' ? '' : `: ${lastOutput}`}`
+  // If the runner died, the next check may succeed.
+  return end === 'lost' ? verdict(reason, tail(output)) : cannotCheck(reason, tail(output))
 }
 
 /** Room for the line that replaces dropped output. */

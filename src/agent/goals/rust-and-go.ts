@@ -4,6 +4,10 @@ import { firstOf } from './project-files.ts'
 import { BUILD_CHECK_MS, noResult, runCheck, tooLong, unreadable } from './run-check.ts'
 import { judgeTests } from './test-summary.ts'
 
+const NO_CARGO_TOML = /^error: could not find `Cargo\.toml`/m
+const NO_GO_MOD =
+  /directory prefix \. does not contain main module|go\.mod file not found in current/
+
 async function checkCargo(context: GoalContext): Promise<GoalVerdict> {
   const ran = await runCheck(context, {
     tool: 'cargo test',
@@ -14,6 +18,9 @@ async function checkCargo(context: GoalContext): Promise<GoalVerdict> {
   if (ran.isErr()) return ran.error
   const cut = tooLong('cargo test', ran.value)
   if (cut !== null) return cut
+  if (NO_CARGO_TOML.test(ran.value.stderr)) {
+    return { ...noResult('cargo test', ran.value, 'ran no test'), verdict: 'cannot_check' }
+  }
   const { stdout, stderr, exitCode } = ran.value
   const parsed = await parseApart('cargoTest', [stdout, stderr], context.signal)
   if (parsed.isErr()) return unreadable('cargo test', ran.value, parsed.error)
@@ -50,6 +57,9 @@ async function checkGo(context: GoalContext): Promise<GoalVerdict> {
   if (ran.isErr()) return ran.error
   const cut = tooLong('go test', ran.value)
   if (cut !== null) return cut
+  if (NO_GO_MOD.test(ran.value.output)) {
+    return { ...noResult('go test', ran.value, 'ran no test'), verdict: 'cannot_check' }
+  }
   const parsed = await parseApart('goTest', [ran.value.stdout], context.signal)
   if (parsed.isErr()) return unreadable('go test', ran.value, parsed.error)
   const { summary, printed, events } = parsed.value

@@ -3,7 +3,7 @@ import type { CommandResult } from '../../runner/command.ts'
 import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
 import { textOf } from './project-files.ts'
 import { readShellGoal } from './retrai-yml.ts'
-import { type Exited, endedWith, runCheck, SHORT_CHECK_MS } from './run-check.ts'
+import { cannotCheck, type Exited, endedWith, runCheck, SHORT_CHECK_MS } from './run-check.ts'
 import { lastLine, oneLine, tail } from './text.ts'
 
 type Condition = {
@@ -80,6 +80,12 @@ function notFound({ exitCode, output }: Exited): string[] {
   return [`${what} was not found: install it, or correct the check_command for a new run`]
 }
 
+/** Whether a program of the system is missing. A script of the project may be what the agent has to write. */
+function lacksProgram({ exitCode, output }: Exited): boolean {
+  const program = exitCode === NOT_FOUND ? missingProgram(output) : null
+  return program !== null && !program.includes('/')
+}
+
 function judge(goal: ShellGoal, ended: Exited): GoalVerdict {
   const conditions = conditionsOf(goal)
   const failed = conditions.filter(({ isMet }) => !isMet(ended))
@@ -87,11 +93,12 @@ function judge(goal: ShellGoal, ended: Exited): GoalVerdict {
   if (failed.length === 0) {
     const met = conditions.map(({ wanted }) => wanted).join(', ')
     const reason = `${command} succeeded with ${met} (it took ${seconds(ended)})`
-    return { achieved: true, reason, details: tail(ended.output, 1024) }
+    return { verdict: 'achieved', reason, details: tail(ended.output, 1024) }
   }
   const misses = failed.map(({ wanted, found }) => `${wanted} is required, but ${found(ended)}`)
   const reason = `${command} failed: ${[...notFound(ended), ...misses].join('; ')}`
-  return { achieved: false, reason, details: tail(ended.output) }
+  const verdict = lacksProgram(ended) ? 'cannot_check' : 'not_achieved'
+  return { verdict, reason, details: tail(ended.output) }
 }
 
 /** A command with a time limit gets some time beyond it, so that the verdict can report how long it took. */
@@ -104,7 +111,7 @@ async function check(context: GoalContext): Promise<GoalVerdict> {
   const { shell_goal } = context.config
   if (shell_goal === null) {
     const reason = 'This run has no check_command: write a .retrai.yml and start a new run'
-    return { achieved: false, reason, details: '' }
+    return cannotCheck(reason)
   }
   const ran = await runCheck(context, {
     tool: `\`${oneLine(shell_goal.check_command, 80)}\``,

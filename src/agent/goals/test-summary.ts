@@ -42,16 +42,16 @@ export function judgeTests(summary: TestSummary, run: TestRun): GoalVerdict {
   const { exitCode, output } = run.ended
   if (summary.failed > 0 || summary.broken.length > 0) {
     const reason = badReason(summary, run)
-    return { achieved: false, reason, details: badDetails(summary, output) }
+    return { verdict: 'not_achieved', reason, details: badDetails(summary, output) }
   }
   if (summary.passed === 0) {
-    return { achieved: false, reason: emptyReason(summary, run), details: tail(output) }
+    return { verdict: 'not_achieved', reason: emptyReason(summary, run), details: tail(output) }
   }
   const tests = summary.passed === 1 ? '1 test passed' : `All ${summary.passed} tests passed`
   const reason = [tests, otherCounts(summary)].filter(Boolean).join(', ')
-  if (exitCode === 0) return { achieved: true, reason, details: tail(output, 1024) }
+  if (exitCode === 0) return { verdict: 'achieved', reason, details: tail(output, 1024) }
   const but = `${run.tool} ${endedWith(exitCode)}: ${lastLine(output, run.noise)}`
-  return { achieved: false, reason: `${reason}, but ${but}`, details: tail(output) }
+  return { verdict: 'not_achieved', reason: `${reason}, but ${but}`, details: tail(output) }
 }
 
 function otherCounts({ skipped, expectedFailures }: TestSummary): string {

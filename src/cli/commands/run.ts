@@ -13,6 +13,7 @@ type Options = ServerOptions & {
   readonly cwd: string
   readonly model?: string
   readonly maxIterations?: number
+  readonly maxTurns?: number
   readonly hitl?: boolean
   readonly maxCostUsd?: number
   readonly maxTokens?: number
@@ -31,6 +32,7 @@ export function runCommand(): Command {
     .option('--cwd <folder>', "the project's folder, on the machine of the server", '.')
     .option('--model <name>', "the model (default the server's)")
     .option('--max-iterations <n>', 'the most iterations', number)
+    .option('--max-turns <n>', 'the most replies of the model in one iteration', number)
     .option('--hitl', 'wait for a person after every iteration that did not reach the goal')
     .option('--max-cost-usd <dollars>', 'the most that it may cost', number)
     .option('--max-tokens <n>', 'the most tokens it may use', number)
@@ -50,13 +52,14 @@ export function runCommand(): Command {
 }
 
 function requestOf(goal: string, options: Options): RunRequest {
-  const { cwd, model, maxIterations, hitl, maxCostUsd, maxTokens, maxSeconds, isolation, reason } =
-    options
+  const { cwd, model, maxIterations, maxTurns, hitl, maxCostUsd, maxTokens, maxSeconds } = options
+  const { isolation, reason } = options
   return {
     goal,
     cwd: resolve(cwd),
     ...(model === undefined ? {} : { model_name: model }),
     ...(maxIterations === undefined ? {} : { max_iterations: maxIterations }),
+    ...(maxTurns === undefined ? {} : { max_turns_per_iteration: maxTurns }),
     ...(hitl === undefined ? {} : { hitl_enabled: hitl }),
     ...(maxCostUsd === undefined ? {} : { max_cost_usd: maxCostUsd }),
     ...(maxTokens === undefined ? {} : { max_tokens: maxTokens }),

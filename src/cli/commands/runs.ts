@@ -106,6 +106,7 @@ function rowsOf(run: RunDetails): Row[] {
     ['folder', run.cwd],
     ['model', run.model_name],
     ['iteration', `${progress.iteration} of at most ${run.max_iterations}`],
+    ['turns', `at most ${run.max_turns_per_iteration} an iteration`],
     ['tokens', amount(progress.total_tokens, run.max_tokens)],
     ['cost', costOf(run)],
     ['seconds', run.max_seconds === null ? null : `at most ${run.max_seconds}`],

@@ -1,6 +1,11 @@
 import type { AgentEvent } from '../../client/index.ts'
 import { type Line, oneLine, shorten } from './plain-text.ts'
 
+function verdictOf({ achieved, verdict }: { achieved: boolean; verdict?: string }): string {
+  if (verdict === 'cannot_check') return 'cannot be checked'
+  return achieved ? 'reached' : 'not reached'
+}
+
 function gist(event: AgentEvent): string {
   switch (event.kind) {
     case 'step_start':
@@ -15,7 +20,7 @@ function gist(event: AgentEvent): string {
     case 'llm_usage':
       return `${event.payload.input_tokens} tokens in, ${event.payload.output_tokens} out`
     case 'goal_check':
-      return `${event.payload.achieved ? 'reached' : 'not reached'}: ${oneLine(event.payload.reason)}`
+      return `${verdictOf(event.payload)}: ${oneLine(event.payload.reason)}`
     case 'human_check_required':
       return oneLine(event.payload.summary)
     case 'human_check_response': {

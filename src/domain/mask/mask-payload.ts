@@ -3,7 +3,7 @@
  * fits them, but a key of the server might be such a word.
  */
 const OWN_PROPERTIES: ReadonlySet<string> = new Set([
-  ...['node', 'outcome', 'decision', 'status', 'role'],
+  ...['node', 'outcome', 'verdict', 'decision', 'status', 'role'],
   ...['claimant', 'hash', 'sha256', 'request_sha256'],
 ])
 /** Models and providers write any JSON in these properties, so names in it can be secrets too. */

@@ -178,6 +178,7 @@ function salvage(body: unknown, defaults: AppDeps['defaults']): RunRequest | nul
     cwd: FIELDS.cwd.catch(defaults.cwd),
     model_name: FIELDS.model_name.catch(defaults.model_name),
     max_iterations: FIELDS.max_iterations.catch(defaults.max_iterations),
+    max_turns_per_iteration: FIELDS.max_turns_per_iteration.catch(1),
     hitl_enabled: FIELDS.hitl_enabled.catch(false),
     max_cost_usd: FIELDS.max_cost_usd.catch(null),
     max_tokens: FIELDS.max_tokens.catch(null),

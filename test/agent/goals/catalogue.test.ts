@@ -29,7 +29,7 @@ describe('the table of goals', () => {
       runCommand: withPath(empty),
       shellGoal,
     })
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('cannot_check')
     expect(verdict.reason).toMatch(/^\w+ is not installed: install /)
   })
 
@@ -45,7 +45,7 @@ describe('the table of goals', () => {
     async (name) => {
       const runCommand = ending('timed_out', 'still at it')
       const verdict = await check(name, await project(PACKAGE), { runCommand, shellGoal })
-      expect(verdict.achieved).toBe(false)
+      expect(verdict.verdict).toBe('not_achieved')
       expect(verdict.reason).toMatch(/did not finish within [12]0 minutes and was stopped$/)
       expect(verdict.details).toBe('still at it')
     },
@@ -62,7 +62,7 @@ describe('the table of goals', () => {
     abort.abort()
     const options = { signal: abort.signal, shellGoal }
     const verdict = await check(name, await project(PACKAGE), options)
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toMatch(/was stopped together with the run$/)
   })
 })

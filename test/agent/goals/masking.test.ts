@@ -26,7 +26,7 @@ test.each([token, OWN])(
         success_condition: { exit_code: 0 },
       }
       const verdict = await check('shell-goal', cwd, { shellGoal })
-      expect(verdict.achieved).toBe(false)
+      expect(verdict.verdict).toBe('not_achieved')
       expectNothingOf(secret, JSON.stringify(verdict))
     }
   },

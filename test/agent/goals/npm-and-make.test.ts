@@ -13,7 +13,7 @@ describe('npm-test on real projects', () => {
   test('passes, with the totals of the runner', async () => {
     const cwd = await node('node --test', "test('one', () => {}); test('two', () => {})")
     const verdict = await check('npm-test', cwd)
-    expect(verdict).toMatchObject({ achieved: true, reason: 'All 2 tests passed' })
+    expect(verdict).toMatchObject({ verdict: 'achieved', reason: 'All 2 tests passed' })
   })
 
   test('fails, with the names of the tests', async () => {
@@ -22,14 +22,14 @@ describe('npm-test on real projects', () => {
       "test('adds', () => assert.equal(1, 2)); test('two', () => {})",
     )
     const verdict = await check('npm-test', cwd)
-    expect(verdict).toMatchObject({ achieved: false, reason: '1 of 2 tests failing: adds' })
+    expect(verdict).toMatchObject({ verdict: 'not_achieved', reason: '1 of 2 tests failing: adds' })
     expect(verdict.details).toContain('1 == 2')
   })
 
   test('failures before `|| true` are no success', async () => {
     const cwd = await node('node --test || true', "test('adds', () => assert.equal(1, 2))")
     const verdict = await check('npm-test', cwd)
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toBe('1 of 1 test failing: adds; npm test hides this with exit code 0')
   })
 
@@ -39,7 +39,7 @@ describe('npm-test on real projects', () => {
       await project({ 'package.json': packageJson('node --test') }),
     )
     expect(verdict).toMatchObject({
-      achieved: false,
+      verdict: 'not_achieved',
       reason: 'No test was run: the test script of package.json found none',
     })
   })
@@ -51,7 +51,7 @@ describe('npm-test on real projects', () => {
     ['that is no JSON', '{'],
   ])('a package.json %s is a verdict', async (_what, text) => {
     const verdict = await check('npm-test', await project({ 'package.json': text }))
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('cannot_check')
     expect(verdict.reason).toMatch(/^There is no test script/)
   })
 
@@ -68,13 +68,13 @@ describe.skipIf(isMissing('make'))('make-test on real projects', () => {
 
   test('passes', async () => {
     const verdict = await make('test:\n\t@echo all is well\n')
-    expect(verdict).toMatchObject({ achieved: true, reason: 'make test passed: all is well' })
+    expect(verdict).toMatchObject({ verdict: 'achieved', reason: 'make test passed: all is well' })
   })
 
   test('fails', async () => {
     const verdict = await make('test:\n\t@echo "sums are off" && exit 3\n')
     expect(verdict).toMatchObject({
-      achieved: false,
+      verdict: 'not_achieved',
       reason: 'make test ended with exit code 2: sums are off',
     })
   })
@@ -83,7 +83,7 @@ describe.skipIf(isMissing('make'))('make-test on real projects', () => {
     const verdict = await make(
       "test:\n\t-@echo 'FAILED t.py::test_a'; echo '1 failed, 2 passed in 0.1s'\n",
     )
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toContain('1 of 3 tests failing: t.py::test_a')
   })
 
@@ -92,13 +92,13 @@ describe.skipIf(isMissing('make'))('make-test on real projects', () => {
     ['a rule without a recipe', 'test: other\nother:\n', {}],
   ])('%s makes it run nothing, which is no success', async (_what, makefile, files) => {
     const verdict = await make(makefile, files)
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toMatch(/^make test ran nothing/)
   })
 
   test('no such rule', async () => {
     const verdict = await make('build:\n\ttrue\n')
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('cannot_check')
     expect(verdict.reason).toContain("No rule to make target 'test'")
   })
 })

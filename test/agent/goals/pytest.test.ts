@@ -13,7 +13,7 @@ describe.skipIf(isMissing('pytest'))('pytest on real projects', () => {
   test('all tests pass', async () => {
     const many = 'import pytest\n@pytest.mark.parametrize("n", range(42))\ndef test_n(n): pass\n'
     const verdict = await verdictOf({ 'tests/test_many.py': many })
-    expect(verdict).toMatchObject({ achieved: true, reason: 'All 42 tests passed' })
+    expect(verdict).toMatchObject({ verdict: 'achieved', reason: 'All 42 tests passed' })
   })
 
   test('skipped tests and expected failures are reported, and do not count as passed', async () => {
@@ -27,13 +27,13 @@ def test_later(): assert False
 def test_known(): assert False
 `,
     })
-    expect(verdict.achieved).toBe(true)
+    expect(verdict.verdict).toBe('achieved')
     expect(verdict.reason).toBe('All 2 tests passed, 1 skipped, 1 expected failure')
   })
 
   test('failing tests are named, with their messages in the details', async () => {
     const verdict = await verdictOf({ 'test_a.py': FAILS + PASSES })
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toBe('1 of 2 tests failing: test_sum')
     expect(verdict.details).toContain('--- test_a::test_sum\n')
     expect(verdict.details).toContain('sums are off')
@@ -89,7 +89,7 @@ def test_both(leaks): assert False, "in the body"
 
   test('a test file that cannot be imported is named', async () => {
     const verdict = await verdictOf({ 'test_a.py': 'import no_such_module\n', 'test_b.py': PASSES })
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toContain('1 test file could not be run: test_a')
     expect(verdict.reason).toContain("No module named 'no_such_module'")
   })
@@ -99,7 +99,7 @@ def test_both(leaks): assert False, "in the body"
       'conftest.py': 'import no_such_module\n',
       'test_b.py': PASSES,
     })
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toMatch(/^pytest ended with exit code 4 and wrote no report: .*no_such/)
   })
 
@@ -108,7 +108,7 @@ def test_both(leaks): assert False, "in the body"
     ['a test file without tests', { 'test_a.py': 'x = 1\n' }],
   ])('%s is not a success', async (_what, files) => {
     const verdict = await verdictOf(files)
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toMatch(/^No test was run: pytest looks for functions named test_\*/)
   })
 
@@ -116,14 +116,14 @@ def test_both(leaks): assert False, "in the body"
     const verdict = await verdictOf({
       'test_a.py': 'import pytest\n@pytest.mark.skip\ndef test_later(): pass\n',
     })
-    expect(verdict).toMatchObject({ achieved: false, reason: 'No test passed: 1 skipped' })
+    expect(verdict).toMatchObject({ verdict: 'not_achieved', reason: 'No test passed: 1 skipped' })
   })
 
   test('a test that kills the interpreter is a verdict with the signal', async () => {
     const verdict = await verdictOf({
       'test_a.py': 'import os\ndef test_x(): os.kill(os.getpid(), 9)\n',
     })
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toMatch(/was ended by SIGKILL \(exit code 137\) and wrote no report/)
   })
 
@@ -132,7 +132,7 @@ def test_both(leaks): assert False, "in the body"
       'conftest.py': 'def pytest_sessionfinish(session): session.exitstatus = 7\n',
       'test_a.py': PASSES,
     })
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toContain('1 test passed, but pytest ended with exit code 7')
   })
 
@@ -165,9 +165,9 @@ def test_both(leaks): assert False, "in the body"
   test('an edit of the same size right after a check counts in the next', async () => {
     const cwd = await project({ 'sums.py': 'def f(): return 1\n' })
     await writeFile(join(cwd, 'test_a.py'), 'import sums\ndef test_f(): assert sums.f() == 2\n')
-    expect((await check('pytest', cwd)).achieved).toBe(false)
+    expect((await check('pytest', cwd)).verdict).toBe('not_achieved')
     await writeFile(join(cwd, 'sums.py'), 'def f(): return 2\n')
-    expect((await check('pytest', cwd)).achieved).toBe(true)
+    expect((await check('pytest', cwd)).verdict).toBe('achieved')
   })
 
   test('an aborted check ends at once', async () => {
@@ -180,7 +180,7 @@ def test_both(leaks): assert False, "in the body"
     await expect.poll(() => readdir(cwd), { timeout: 30_000 }).toContain('up')
     abort.abort()
     expect(await verdict).toMatchObject({
-      achieved: false,
+      verdict: 'not_achieved',
       reason: 'pytest was stopped together with the run',
     })
   })
@@ -198,7 +198,7 @@ esac; done`
   test('without pytest in python3, the program pytest is used', async () => {
     const bin = await programs({ python3: LACKS, pytest: reports(ONE_PASSED) })
     const verdict = await check('pytest', await project({}), { runCommand: withPrograms(bin) })
-    expect(verdict).toMatchObject({ achieved: true, reason: '1 test passed' })
+    expect(verdict).toMatchObject({ verdict: 'achieved', reason: '1 test passed' })
   })
 
   test('the environment of the project comes first', async () => {
@@ -208,7 +208,7 @@ esac; done`
     const cwd = await project({ '.venv/bin/python': python })
     await chmod(join(cwd, '.venv/bin/python'), 0o755)
     const verdict = await check('pytest', cwd, { runCommand: withPrograms(bin) })
-    expect(verdict.achieved).toBe(true)
+    expect(verdict.verdict).toBe('achieved')
     expect(verdict.details).toContain('.venv/bin/python -m pytest')
   })
 
@@ -219,7 +219,7 @@ esac; done`
   ])('a report that is %s is a verdict', async (_what, xml, problem) => {
     const bin = await programs({ python3: `${reports(xml)}\necho some words` })
     const verdict = await check('pytest', await project({}), { runCommand: withPrograms(bin) })
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toContain('pytest ended with exit code 0')
     expect(verdict.reason).toContain(problem)
     expect(verdict.reason).toMatch(/some words$/)

@@ -22,7 +22,7 @@ esac; done
       'bun',
       `${reporting}cat "${fixtureAt('bun-test.txt')}"; exit 1`,
     )
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toBe('2 of 6 tests failing: bad <one>, bad2; 2 skipped')
     expect(verdict.details).toContain('Expected: 2\nReceived: 1')
     expect(verdict.details).toContain('boom & co')
@@ -30,7 +30,7 @@ esac; done
 
   test('failures with exit code 0 are no success', async () => {
     const verdict = await checkWith('bun-test', 'bun', `${reporting}exit 0`)
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toContain('bun test hides this with exit code 0')
   })
 
@@ -52,7 +52,7 @@ describe('pyright', () => {
 
   test('names the number of errors and the first', async () => {
     const verdict = await checkWith('pyright', 'pyright', `${printing}; exit 1`)
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toMatch(/^2 type errors in 1 file: .*a\.py:1:10: error: Type "Literal/)
     expect(verdict.details).toContain('(reportArgumentType)')
   })
@@ -60,13 +60,13 @@ describe('pyright', () => {
   test('no errors, with the number of warnings', async () => {
     const verdict = await checkWith('pyright', 'pyright', clean(3))
     const reason = 'No type errors in 3 files, 2 warnings'
-    expect(verdict).toMatchObject({ achieved: true, reason })
+    expect(verdict).toMatchObject({ verdict: 'achieved', reason })
   })
 
   test('a clean report with a bad exit code is no success', async () => {
     const script = `${clean(3)}; echo 'Config file could not be parsed' >&2; exit 3`
     const verdict = await checkWith('pyright', 'pyright', script)
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toMatch(/but pyright ended with exit code 3: Config file could not/)
   })
 
@@ -80,7 +80,7 @@ describe('pyright', () => {
   test('no files are no success', async () => {
     const verdict = await checkWith('pyright', 'pyright', clean(0))
     expect(verdict).toMatchObject({
-      achieved: false,
+      verdict: 'not_achieved',
       reason: 'pyright found no Python file to check',
     })
   })
@@ -89,7 +89,7 @@ describe('pyright', () => {
     'the report %s is a verdict',
     async (text) => {
       const verdict = await checkWith('pyright', 'pyright', `echo '${text}'; exit 2`)
-      expect(verdict.achieved).toBe(false)
+      expect(verdict.verdict).toBe('not_achieved')
       expect(verdict.reason).toContain(
         'pyright ended with exit code 2 and its report cannot be read',
       )
@@ -104,7 +104,7 @@ describe('go-test', () => {
 
   test('counts tests, not their parents, and names packages that do not build', async () => {
     const verdict = await checkWith('go-test', 'go', `cat "${fixtureAt('go-test.jsonl')}"; exit 1`)
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toBe(REASON)
     expect(verdict.details).toContain('a_test.go:4: want 1, got 2')
     expect(verdict.details).toContain('assignment to entry in nil map')
@@ -125,7 +125,7 @@ describe('go-test', () => {
   test('packages without tests are no success', async () => {
     const line = { Action: 'skip', Package: 'p' }
     const verdict = await checkWith('go-test', 'go', `echo '${JSON.stringify(line)}'`)
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toMatch(/^No test was run: go looks for/)
   })
 
@@ -145,7 +145,7 @@ describe.skipIf(isMissing('go'))('go-test on a real project', () => {
       `package x\nimport "testing"\nfunc TestIt(t *testing.T) { ${body} }\n`
     const mod = { 'go.mod': 'module example.com/x\n' }
     const good = await check('go-test', await project({ ...mod, 'x_test.go': source('') }))
-    expect(good).toMatchObject({ achieved: true, reason: '1 test passed' })
+    expect(good).toMatchObject({ verdict: 'achieved', reason: '1 test passed' })
     const bad = { ...mod, 'x_test.go': source('t.Error("off")') }
     expect((await check('go-test', await project(bad))).reason).toBe('1 of 1 test failing: TestIt')
   })
@@ -155,7 +155,7 @@ describe('cargo-test', () => {
   test('adds all binaries and names one that crashed', async () => {
     const script = `cat "${fixtureAt('cargo-test.stdout.txt')}"; cat "${fixtureAt('cargo-test.stderr.txt')}" >&2; exit 101`
     const verdict = await checkWith('cargo-test', 'cargo', script)
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toBe(
       '3 of 4 tests failing: tests::sp, tests::bad, src/lib.rs - add (line 1); 1 test target could ' +
         'not be run: --test int (signal: 6, SIGABRT: process abort signal); 1 skipped',
@@ -166,7 +166,7 @@ describe('cargo-test', () => {
   test('no tests in any binary are no success', async () => {
     const none = 'test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out'
     const verdict = await checkWith('cargo-test', 'cargo', `echo '${none}'`)
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toMatch(/^No test was run/)
   })
 
@@ -174,7 +174,7 @@ describe('cargo-test', () => {
     const script = `head -c 40000000 /dev/zero | tr '\\0' x
 echo 'test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out'`
     const verdict = await checkWith('cargo-test', 'cargo', script)
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toMatch(/printed 38 MiB, too much to read its result from/)
     expect(verdict.details.length).toBeLessThanOrEqual(4096)
   })
@@ -188,7 +188,7 @@ describe.skipIf(isMissing('cargo'))('cargo-test on real projects', () => {
 
   test('passes', async () => {
     const verdict = await check('cargo-test', await crate('a + b'))
-    expect(verdict).toMatchObject({ achieved: true, reason: '1 test passed' })
+    expect(verdict).toMatchObject({ verdict: 'achieved', reason: '1 test passed' })
   })
 
   test('fails', async () => {
@@ -199,7 +199,7 @@ describe.skipIf(isMissing('cargo'))('cargo-test on real projects', () => {
 
   test('does not compile', async () => {
     const verdict = await check('cargo-test', await crate('c'))
-    expect(verdict.achieved).toBe(false)
+    expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toContain('sums (lib)')
     expect(verdict.reason).toContain('error[E0425]: cannot find value `c`')
     expect(verdict.details).toContain('src/lib.rs:1')
@@ -207,6 +207,7 @@ describe.skipIf(isMissing('cargo'))('cargo-test on real projects', () => {
 
   test('is not a crate', async () => {
     const verdict = await check('cargo-test', await project({}))
+    expect(verdict.verdict).toBe('cannot_check')
     expect(verdict.reason).toMatch(/^cargo test ended with exit code 101 .*Cargo\.toml/)
   })
 })

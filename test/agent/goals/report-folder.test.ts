@@ -37,7 +37,7 @@ test('a report that is no file, leads elsewhere or is too large is not read', as
 test('the folder of a check is for this user alone, and removed after the check', async () => {
   const reportsDir = join(await project({}), 'checks')
   let folder = ''
-  const verdict = { achieved: true, reason: '', details: '' }
+  const verdict = { verdict: 'achieved' as const, reason: '', details: '' }
   await withReportFolder(reportsDir, async (lent) => {
     folder = lent
     for (const path of [reportsDir, lent]) expect((await stat(path)).mode & 0o777).toBe(0o700)

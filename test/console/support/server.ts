@@ -72,7 +72,12 @@ export async function startRun(url: string, body: Record<string, unknown>): Prom
   const response = await fetch(`${url}/api/runs`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ goal, model_name: 'scripted-model', ...body }),
+    body: JSON.stringify({
+      goal,
+      model_name: 'scripted-model',
+      max_turns_per_iteration: 1,
+      ...body,
+    }),
   })
   const answer: unknown = await response.json()
   if (typeof answer === 'object' && answer !== null && 'run_id' in answer) {

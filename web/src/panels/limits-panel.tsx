@@ -10,6 +10,7 @@ export function LimitsPanel({ config }: { readonly config: RunConfig }) {
     ['Model', config.model_name],
     ['Folder', config.cwd],
     ['Iterations', `at most ${config.max_iterations}`],
+    ['Turns', `at most ${config.max_turns_per_iteration ?? 1} an iteration`],
     ['Asks a person', hitl_enabled ? 'after every iteration' : 'never'],
     ['Tokens', max_tokens === null ? 'no limit' : `at most ${formatCount(max_tokens)}`],
     ['Cost', max_cost_usd === null ? 'no limit' : `at most ${formatCost(max_cost_usd)}`],

@@ -100,11 +100,20 @@ function isOf<T extends Row['type']>(row: Row, type: T): row is RowOf<T> {
   return row.type === type
 }
 
+/** Whether an iteration begins here. It has a plan step for each turn of the model. */
+export function beginsIteration(
+  { iterationStarts }: Pick<Draft, 'iterationStarts'>,
+  { iteration, payload: { node } }: SeqRecordOf<'step_start'>,
+): boolean {
+  return node === 'plan' && iteration > iterationStarts.length
+}
+
 function beginStep(draft: Draft, record: SeqRecordOf<'step_start'>): void {
   endStep(draft, record)
   const { seq, ts, iteration } = record
   const { node } = record.payload
-  if (node === 'plan') push(draft, { type: 'iteration', seq, iteration, ts, closed: null })
+  if (beginsIteration(draft, record))
+    push(draft, { type: 'iteration', seq, iteration, ts, closed: null })
   push(draft, { type: 'step', seq, node, ts, until: null })
 }
 

@@ -1,7 +1,7 @@
 import { evolve } from '../../../src/domain/evolve.ts'
 import type { RunState } from '../../../src/domain/state.ts'
 import { redactedIn } from './attribution.ts'
-import { placeRow } from './place-row.ts'
+import { beginsIteration, placeRow } from './place-row.ts'
 import type { Row } from './rows.ts'
 import type { SeqRecord } from './seq-record.ts'
 
@@ -140,7 +140,7 @@ function collect(draft: Draft, record: SeqRecord, { total }: RunState): void {
       draft.humanChecks.push(seq)
       break
     case 'step_start':
-      if (record.payload.node === 'plan') draft.iterationStarts.push(seq)
+      if (beginsIteration(draft, record)) draft.iterationStarts.push(seq)
       break
   }
 }

@@ -6,6 +6,7 @@ export type Draft = {
   readonly cwd: string
   readonly model_name: string
   readonly max_iterations: number | string
+  readonly max_turns_per_iteration: number | string
   readonly hitl_enabled: boolean
   readonly max_cost_usd: number | string
   readonly max_tokens: number | string
@@ -18,6 +19,7 @@ export const EMPTY_DRAFT: Draft = {
   cwd: '',
   model_name: '',
   max_iterations: '',
+  max_turns_per_iteration: '',
   hitl_enabled: false,
   max_cost_usd: '',
   max_tokens: '',
@@ -25,7 +27,13 @@ export const EMPTY_DRAFT: Draft = {
   reason: '',
 }
 
-const NUMBERS = ['max_iterations', 'max_cost_usd', 'max_tokens', 'max_seconds'] as const
+const NUMBERS = [
+  'max_iterations',
+  'max_turns_per_iteration',
+  'max_cost_usd',
+  'max_tokens',
+  'max_seconds',
+] as const
 const TEXTS = ['cwd', 'model_name', 'reason'] as const
 
 /** The request with the fields that are filled in. For the others, the server has defaults. */

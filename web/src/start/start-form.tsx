@@ -63,7 +63,7 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
           error={problem('cwd')}
           spellCheck={false}
         />
-        <SimpleGrid cols={{ base: 1, xs: 2 }}>
+        <SimpleGrid cols={{ base: 1, xs: 3 }}>
           <Autocomplete
             label="Model"
             placeholder="The server's default"
@@ -80,6 +80,15 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
             value={draft.max_iterations}
             onChange={(max_iterations) => change({ max_iterations })}
             error={problem('max_iterations')}
+          />
+          <NumberInput
+            label="Turn limit"
+            placeholder="50 an iteration"
+            min={1}
+            allowDecimal={false}
+            value={draft.max_turns_per_iteration}
+            onChange={(max_turns_per_iteration) => change({ max_turns_per_iteration })}
+            error={problem('max_turns_per_iteration')}
           />
         </SimpleGrid>
         <Switch

@@ -1,4 +1,5 @@
 import { IconTarget, IconTargetArrow } from '@tabler/icons-react'
+import type { Verdict } from '../../../src/api/records.ts'
 import { Code } from '../code/code.tsx'
 import { useFold } from '../code/fold.tsx'
 import type { RowOf } from '../run/rows.ts'
@@ -7,8 +8,13 @@ import { formatDuration } from '../ui/format.ts'
 import { Frame } from './frame.tsx'
 import classes from './rows.module.css'
 
+const headOf = (achieved: boolean, verdict: Verdict | undefined): string => {
+  if (verdict === 'cannot_check') return 'Cannot be checked'
+  return achieved ? 'Goal reached' : 'Not there yet'
+}
+
 export function GoalRow({ row: { check } }: { readonly row: RowOf<'goal'> }) {
-  const { achieved, reason, details, duration_ms } = check.payload
+  const { achieved, verdict, reason, details, duration_ms } = check.payload
   const [open, toggle] = useFold(`goal ${check.seq}`)
   const Icon = achieved ? IconTargetArrow : IconTarget
   return (
@@ -19,7 +25,7 @@ export function GoalRow({ row: { check } }: { readonly row: RowOf<'goal'> }) {
     >
       <div className={classes.verdict} data-achieved={achieved}>
         <div className={classes.verdictHead}>
-          <b>{achieved ? 'Goal reached' : 'Not there yet'}</b>
+          <b>{headOf(achieved, verdict)}</b>
           <span className={classes.quiet}>checked in {formatDuration(duration_ms / 1000)}</span>
         </div>
         <p className={classes.reason}>{visible(reason)}</p>

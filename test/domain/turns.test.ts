@@ -1,0 +1,154 @@
+import { describe, expect, test } from 'vitest'
+import { by, check, claim, create, given, reply, result } from './support.ts'
+
+const begun = (changes: Parameters<typeof create>[0] = {}) => [
+  create({ max_turns_per_iteration: 3, ...changes }),
+  claim(),
+]
+const working = [...begun(), check(false)]
+const cannotCheck = by('p1', {
+  type: 'record_goal_check',
+  check: {
+    achieved: false,
+    reason: 'pytest is not installed',
+    details: '',
+    duration_ms: 1,
+    verdict: 'cannot_check',
+  },
+})
+const read = [reply(['file_read']), result('c0', 'file_read')]
+const change = [reply(['bash_exec']), result('c0', 'bash_exec')]
+
+describe('before the first call of a model', () => {
+  test('the goal is checked', () => {
+    given(begun()[0] as never)
+      .when(claim())
+      .gives('0 run_claimed', '0 step_start evaluate')
+    given(...begun())
+      .when(check(false))
+      .gives('0 goal_check', '1 step_start plan')
+  })
+
+  test('a goal that is reached already ends the run without a token', () => {
+    const [, end] = given(...begun())
+      .when(check(true))
+      .gives('0 goal_check', '0 run_end achieved')
+    expect(end?.payload).toMatchObject({ iterations: 0, total_tokens: 0, reason: 'All passed' })
+  })
+
+  test('a goal that cannot be checked ends the run, with the reason', () => {
+    const [, end] = given(...begun())
+      .when(cannotCheck)
+      .gives('0 goal_check', '0 run_end failed')
+    expect(end?.payload).toMatchObject({
+      reason: 'The goal cannot be checked: pytest is not installed',
+    })
+  })
+
+  test('a run of an earlier version begins with its first iteration, as before', () => {
+    given(create()).when(claim()).gives('0 run_claimed', '1 step_start plan')
+  })
+})
+
+describe('an iteration', () => {
+  test('has a turn of the model after another, until a reply without calls', () => {
+    given(...working, reply(['bash_exec']))
+      .when(result('c0', 'bash_exec'))
+      .gives('1 tool_result c0 ok', '1 step_start plan')
+    given(...working, ...change, ...read)
+      .when(reply())
+      .gives('1 llm_usage', '1 assistant_message', '1 step_start evaluate')
+  })
+
+  test('ends after the most turns that it may have', () => {
+    given(...working, ...change, ...change, reply(['bash_exec']))
+      .when(result('c0', 'bash_exec'))
+      .gives('1 tool_result c0 ok', '1 step_start evaluate')
+  })
+
+  test('counts the tokens of all its turns', () => {
+    const [, complete] = given(...working, ...change, ...change, reply([], 50))
+      .when(check(false))
+      .gives('1 goal_check', '1 iteration_complete', '2 step_start plan')
+    expect(complete?.payload).toMatchObject({ tokens: 250, cost_usd: 0.03 })
+  })
+
+  test('begins to count its turns at zero', () => {
+    const second = [...working, ...change, ...change, reply(), check(false)]
+    given(...second, ...change, reply(['bash_exec']))
+      .when(result('c0', 'bash_exec'))
+      .gives('2 tool_result c0 ok', '2 step_start plan')
+  })
+
+  test('in which only reading calls ran ends without a check, which would find the same', () => {
+    given(...working, ...read)
+      .when(reply())
+      .gives('1 llm_usage', '1 assistant_message', '1 iteration_complete', '2 step_start plan')
+    given(...working, ...read, ...read, reply(['file_read']))
+      .when(result('c0', 'file_read'))
+      .gives('1 tool_result c0 ok', '1 iteration_complete', '2 step_start plan')
+  })
+
+  test('checks the goal if it was changed in an earlier iteration and not checked since', () => {
+    const changed = [...working, ...change, reply(), check(false), ...read, reply()]
+    given(...changed, ...change)
+      .when(reply())
+      .gives('3 llm_usage', '3 assistant_message', '3 step_start evaluate')
+  })
+
+  test('checks the goal after a person answered, because they may have changed the project', () => {
+    const answered = [
+      ...begun({ hitl_enabled: true }),
+      check(false),
+      reply(),
+      { type: 'respond', decision: 'approve', reason: null, answers: null } as const,
+      by('p1', { type: 'proceed' }),
+    ]
+    given(...answered)
+      .when(reply())
+      .gives('2 llm_usage', '2 assistant_message', '2 step_start evaluate')
+  })
+
+  test('has one chance to repair a check that has become impossible', () => {
+    const broken = [...working, ...change, reply()]
+    given(...broken)
+      .when(cannotCheck)
+      .gives('1 goal_check', '1 iteration_complete', '2 step_start plan')
+    given(...broken, cannotCheck, ...change, reply())
+      .when(cannotCheck)
+      .gives('2 goal_check', '2 iteration_complete', '2 run_end failed')
+  })
+})
+
+describe('between two turns', () => {
+  test('a limit that is reached ends the work', () => {
+    given(...begun({ max_tokens: 150 }), check(false), ...read)
+      .when(reply(['file_read']))
+      .gives('1 llm_usage', '1 assistant_message', '1 step_start act', '1 run_end failed')
+  })
+
+  test('what was changed before a limit was reached is still checked', () => {
+    const spent = [...begun({ max_tokens: 150 }), check(false), ...change]
+    given(...spent)
+      .when(reply(['bash_exec']))
+      .gives('1 llm_usage', '1 assistant_message', '1 step_start act', '1 step_start evaluate')
+    given(...spent, reply(['bash_exec']))
+      .when(check(false))
+      .gives('1 goal_check', '1 iteration_complete', '1 run_end failed')
+    given(...spent, reply(['bash_exec']))
+      .when(check(true))
+      .gives('1 goal_check', '1 iteration_complete', '1 run_end achieved')
+  })
+
+  test('the seconds of a run are counted', () => {
+    given(...begun({ max_seconds: 60 }), check(false), reply(['bash_exec']))
+      .when(result('c0', 'bash_exec'), 61)
+      .gives('1 tool_result c0 ok', '1 step_start evaluate')
+    given(...begun({ max_seconds: 60 }), check(false), reply(['bash_exec']), {
+      command: result('c0', 'bash_exec'),
+      at: 61,
+    })
+      .when(check(true), 62)
+      .gives('1 goal_check', '1 iteration_complete', '1 run_end achieved')
+  })
+})
