@@ -1,10 +1,16 @@
 import type { IsolationPolicy, KilledBy, Level } from '../domain/isolation.ts'
+import type { ControlGroup, Limits } from './protocol.ts'
 
 /** Bytes kept of each stream of a command without a limit of its own: 1 MiB. */
 export const DEFAULT_MAX_BYTES = 1_048_576
 
-/** The limits of every command of a server, in bytes: the memory of all its processes, and all that it prints. */
-export type CommandLimits = { readonly memoryBytes: number; readonly outputBytes: number }
+/** The limits of every command of a server. */
+export type CommandLimits = Limits & {
+  /** Of all that it prints. */
+  readonly outputBytes: number
+  /** Where control groups of commands are made; null if they cannot be made here. */
+  readonly group: ControlGroup | null
+}
 
 /** A program to run, in a process group of its own. */
 export type Command = {
@@ -42,6 +48,8 @@ export type CommandResult = {
     | 'exited'
     | 'timed_out'
     | 'out_of_memory'
+    | 'too_many_processes'
+    | 'disk_full'
     | 'too_much_output'
     | 'aborted'
     | 'not_found'
@@ -49,6 +57,8 @@ export type CommandResult = {
     | 'lost'
   /** The limit of memory or output that ended it. */
   readonly limitBytes?: number
+  /** What it did before it was stopped at a limit, as a part of a sentence. */
+  readonly why?: string
   /** The error code, such as EMFILE, if it was not started because the system is short of something. */
   readonly shortage?: string
   /** Null unless it exited by itself; 128 + n if signal n ended it. */
@@ -71,6 +81,8 @@ export type RunCommand = (command: Command) => Promise<CommandResult>
 const KILLED_BY: Readonly<Partial<Record<CommandResult['end'], KilledBy>>> = {
   timed_out: 'time',
   out_of_memory: 'memory',
+  too_many_processes: 'processes',
+  disk_full: 'disk',
   too_much_output: 'output',
   aborted: 'abort',
 }
@@ -80,11 +92,9 @@ export const killedBy = ({ end }: CommandResult): KilledBy | null => KILLED_BY[e
 
 const MIB = 1024 * 1024
 
-/** What a command did before it was stopped at a limit of memory or output, as part of a sentence. */
-export function overLimit({ end, limitBytes = 0 }: CommandResult): string {
-  const size = `${Math.round(limitBytes / MIB)} MiB`
-  return end === 'out_of_memory' ? `used more than ${size} of memory` : `printed more than ${size}`
-}
+/** What a command did before it was stopped at a limit, as part of a sentence. */
+export const overLimit = ({ why, limitBytes = 0 }: CommandResult): string =>
+  why ?? `printed more than ${Math.round(limitBytes / MIB)} MiB`
 
 /** Errors for lack of descriptors, memory or processes. The shortage may be over in a moment. */
 const SHORTAGES: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM'])

@@ -7,13 +7,15 @@ import { resolve } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { setTimeout as pause, setImmediate } from 'node:timers/promises'
 import { messageOf } from '../lib/message-of.ts'
+import { CommandGroup } from './cgroup.ts'
 import { shortageOf } from './command.ts'
+import { watchDisk } from './disk-watch.ts'
 import { container, NOT_FOUND_FD, SECCOMP_FD, STATUS_FD } from './isolation/bubblewrap.ts'
 import type { PolicyFacts } from './isolation/policy.ts'
 import { isExecutable, type Sandbox } from './isolation/sandbox.ts'
 import { restricted } from './isolation/setpriv.ts'
-import { namespaceOf, watchMemory } from './memory-watch.ts'
-import type { CallEnd, Ended, NotStarted, StartRequest, StopCause } from './protocol.ts'
+import { namespaceOf, tooMuchMemory, watchProcesses } from './process-watch.ts'
+import type { CallEnd, Ended, NotStarted, StartRequest, Stop, StopCause } from './protocol.ts'
 import {
   entryOf,
   killMarked,
@@ -44,6 +46,8 @@ type Started = {
   readonly pid: number
   /** How it is isolated; null if it is not. */
   readonly facts: PolicyFacts | null
+  /** Its control group; null if it has none. */
+  readonly group: CommandGroup | null
   /** The pid namespace that it is in alone; null if it shares that of the server. */
   readonly namespace: () => string | null
   readonly terminate: () => Promise<void>
@@ -70,15 +74,17 @@ export async function runProcess(request: StartRequest, io: ProcessIo): Promise<
   if ('end' in started) return started
   const closed = Promise.all([started.stdout, started.stderr].map(untilClosed))
   io.onStarted(started)
-  const { promise: outOfMemory, resolve: exceed } = Promise.withResolvers<StopCause>()
-  const unwatch = watchMemory({
+  const { promise: exceeded, resolve: onTooMuch } = Promise.withResolvers<Stop>()
+  const kills = (): number => started.group?.kills() ?? 0
+  const unwatch = watchProcesses({
     ...{ pid: started.pid, mark: entryOf(mark), namespace: started.namespace },
-    maxBytes: request.memoryBytes,
-    onTooMuch: () => exceed('out_of_memory'),
+    ...{ limits: request.limits, kills, onTooMuch },
   })
-  const stopped = Promise.race([io.stopped, outOfMemory])
-  const end = await untilEnded(started, stopped, request.timeoutMs)
+  const unwatchDisk = watchDisk({ ...writtenBy(request), limits: request.limits, onTooMuch })
+  const ownStop = exceeded.then(({ cause }) => cause)
+  const end = await untilEnded(started, Promise.race([io.stopped, ownStop]), request.timeoutMs)
   unwatch()
+  unwatchDisk()
   io.onDead()
   if (!(await settledWithin(closed, DRAIN_MS))) {
     // A process that was not found may hold a pipe open: what is in it is read before it is closed.
@@ -87,8 +93,39 @@ export async function runProcess(request: StartRequest, io: ProcessIo): Promise<
     started.stderr.destroy()
     await closed
   }
-  const ended: Ended = end === 'exited' ? await started.exited : { end }
+  const wasKilled = kills() > 0
+  await started.group?.remove()
+  const ended = await endOf(started, end, { wasKilled, exceeded, request })
   return started.facts === null ? ended : { ...ended, facts: started.facts }
+}
+
+/** How a command ended, with what it did if it was stopped at a limit. */
+async function endOf(
+  { exited }: Started,
+  end: 'exited' | StopCause,
+  {
+    wasKilled,
+    exceeded,
+    request,
+  }: {
+    readonly wasKilled: boolean
+    readonly exceeded: Promise<Stop>
+    readonly request: StartRequest
+  },
+): Promise<Ended> {
+  if (end === 'exited') {
+    if (!wasKilled) return exited
+    return { end: 'out_of_memory', why: tooMuchMemory(request.limits) }
+  }
+  const stop = await Promise.race([exceeded, null])
+  return stop?.cause === end ? { end, why: stop.why } : { end }
+}
+
+/** The folders that a command writes to. */
+function writtenBy({ sandbox, cwd }: StartRequest) {
+  const own = sandbox?.own ?? null
+  const homes = own === null ? [] : [own.home, own.tmp]
+  return { homes, disks: [sandbox?.project ?? cwd, ...homes.slice(0, 1)] }
 }
 
 const untilClosed = (stream: Readable): Promise<void> =>
@@ -102,12 +139,14 @@ async function start(request: StartRequest, mark: Mark): Promise<Started | NotSt
   try {
     if (sandbox?.level === 'namespaces') return await startContained(request, sandbox)
     startReaper()
-    if (sandbox === null) return await startMarked({ file, args, cwd }, env, mark, null)
+    const group = request.group === null ? null : new CommandGroup(request.group, request.limits)
+    const how = { env, mark, group }
+    if (sandbox === null) return await startMarked({ file, args, cwd }, how, null)
     const found = programOf(request)
     if (found === null) return { end: 'not_found', message: `The program ${file} is not found` }
     const all = restricted(sandbox, [found, ...args])
     const launched = { file: sandbox.launcher, args: all.args, cwd }
-    return await startMarked(launched, env, mark, all.facts)
+    return await startMarked(launched, how, all.facts)
   } catch (cause) {
     return whyNotStarted(file, cwd, cause)
   }
@@ -116,8 +155,15 @@ async function start(request: StartRequest, mark: Mark): Promise<Started | NotSt
 /** Starts a command in a process group of its own, whose processes are found by their mark. */
 async function startMarked(
   { file, args, cwd }: Pick<StartRequest, 'file' | 'args' | 'cwd'>,
-  env: StartRequest['env'],
-  mark: Mark,
+  {
+    env,
+    mark,
+    group,
+  }: {
+    readonly env: StartRequest['env']
+    readonly mark: Mark
+    readonly group: CommandGroup | null
+  },
   facts: PolicyFacts | null,
 ): Promise<Started> {
   const child = spawn(file, args, {
@@ -128,10 +174,19 @@ async function startMarked(
   })
   const exited = untilExit(child).then((exitCode): Ended => ({ end: 'exited', exitCode }))
   const pid = await spawned(child)
+  group?.add(pid)
   // If the machine runs out of memory, the kernel ends commands before it ends the server.
   void writeFile(`/proc/${pid}/oom_score_adj`, '500').catch(() => {})
   return {
-    ...{ stdout: child.stdout, stderr: child.stderr, exited, pid, facts, namespace: () => null },
+    ...{
+      stdout: child.stdout,
+      stderr: child.stderr,
+      exited,
+      pid,
+      facts,
+      group,
+      namespace: () => null,
+    },
     terminate: async () => {
       sendSignal(-pid, 'SIGTERM')
       signalMarked(mark, 'SIGTERM')
@@ -146,18 +201,26 @@ async function startMarked(
 
 /** Starts a command in a container, whose end is the end of all that is in it. */
 async function startContained(
-  { file, args, cwd, env }: StartRequest,
+  { file, args, cwd, env, limits, group: server }: StartRequest,
   sandbox: Sandbox,
 ): Promise<Started> {
-  const contained = container(sandbox, [file, ...args], { env, cwd })
-  const { args: all, mounts, seccomp, facts } = contained
+  const blocks = server !== null
+  const { processes } = limits
+  const contained = container(sandbox, [file, ...args], { env, cwd, processes, blocks })
+  const { args: all, mounts, seccomp, facts, blockFd } = contained
   let child: ChildProcess
+  let group: CommandGroup | null = null
   try {
+    group = server === null ? null : new CommandGroup(server, limits)
     child = spawn(sandbox.launcher, all, {
       cwd: '/',
       env: {},
       detached: true,
-      stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', ...mounts],
+      stdio: [
+        ...(['ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe'] as const),
+        ...mounts,
+        ...(blocks ? (['pipe'] as const) : []),
+      ],
     })
   } finally {
     for (const descriptor of mounts) closeSync(descriptor)
@@ -172,10 +235,11 @@ async function startContained(
   const status = textOf(pipes[STATUS_FD] as Readable)
   const pid = await spawned(child)
   const init = (): number | null => numberIn(status.soFar(), 'child-pid')
+  if (group !== null) enterGroup(group, pid, status, pipes[blockFd] as Writable)
   const lives = (): boolean => child.exitCode === null && child.signalCode === null
   let namespace: string | null = null
   return {
-    ...{ stdout, stderr, pid, facts, lives },
+    ...{ stdout, stderr, pid, facts, group, lives },
     exited: exit.then(async () => {
       await Promise.all([missing.closed, status.closed])
       const exitCode = numberIn(status.soFar(), 'exit-code')
@@ -205,13 +269,37 @@ async function startContained(
   }
 }
 
+/** Moves a container into its control group. Its command begins when the pipe `gate` is closed. */
+function enterGroup(group: CommandGroup, pid: number, status: PipeText, gate: Writable): void {
+  gate.on('error', () => {})
+  const enter = (): void => {
+    const init = numberIn(status.soFar(), 'child-pid')
+    if (init === null || gate.writableEnded) return
+    for (const process of [pid, init]) group.add(process)
+    gate.end('.')
+  }
+  status.onText(enter)
+  enter()
+  void status.closed.then(() => gate.destroy())
+}
+
 /** What a pipe has brought; it is small. */
-function textOf(pipe: Readable): { readonly soFar: () => string; readonly closed: Promise<void> } {
+type PipeText = {
+  readonly soFar: () => string
+  readonly onText: (listener: () => void) => void
+  readonly closed: Promise<void>
+}
+
+function textOf(pipe: Readable): PipeText {
   let text = ''
   pipe.setEncoding('utf8').on('data', (piece: string) => {
     text += piece
   })
-  return { soFar: () => text, closed: untilClosed(pipe) }
+  return {
+    soFar: () => text,
+    onText: (listener) => pipe.on('data', listener),
+    closed: untilClosed(pipe),
+  }
 }
 
 /** A member of the JSON documents that bwrap reports. */
@@ -264,6 +352,13 @@ async function whyNotStarted(file: string, cwd: string, cause: unknown): Promise
     : { end: 'not_started', message: `${file} cannot be started: there is no folder ${cwd}` }
 }
 
+/** The limits at which a command is killed without a warning. */
+const AT_ONCE: ReadonlySet<StopCause> = new Set([
+  'out_of_memory',
+  'too_many_processes',
+  'disk_full',
+])
+
 /** Waits for the end of a command, stops it at a limit, and kills all that is left of it. */
 async function untilEnded(
   { exited, terminate, lives, kill }: Started,
@@ -271,8 +366,8 @@ async function untilEnded(
   timeoutMs: number,
 ): Promise<'exited' | StopCause> {
   const end = await exitOrStop(exited, stopped, timeoutMs)
-  // A command that uses too much memory gets no time to use still more.
-  if (end !== 'exited' && end !== 'out_of_memory') {
+  // A command that uses too much gets no time to use still more.
+  if (end !== 'exited' && !AT_ONCE.has(end)) {
     await terminate()
     const killAt = performance.now() + GRACE_MS
     while (lives() && performance.now() < killAt) await pause(POLL_MS)

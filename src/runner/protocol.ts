@@ -33,13 +33,42 @@ export type StartRequest = {
   readonly cwd: string
   readonly env: Readonly<Record<string, string>>
   readonly timeoutMs: number
-  readonly memoryBytes: number
+  readonly limits: Limits
+  /** Where its control group is made; null if none can be made here. */
+  readonly group: ControlGroup | null
   /** Null: it has the rights of the server. */
   readonly sandbox: Sandbox | null
 }
 
+/** The limits that the runner keeps. */
+export type Limits = {
+  /** Of all processes of the command together. */
+  readonly memoryBytes: number
+  readonly processes: number
+  /** Of its home and its temporary files together, if they are kept on the disk. */
+  readonly homeBytes: number
+  /** The free space on a disk that it writes to below which it is stopped. */
+  readonly freeDiskBytes: number
+  /** Of all commands of the server together. */
+  readonly all: { readonly memoryBytes: number; readonly processes: number }
+}
+
+/** The control group of a server, in which each command gets one of its own. Version 1 has a folder for each controller. */
+export type ControlGroup =
+  | { readonly version: 1; readonly memory: string; readonly pids: string | null }
+  | { readonly version: 2; readonly folder: string }
+
 /** Why a command is stopped. */
-export type StopCause = 'timed_out' | 'out_of_memory' | 'too_much_output' | 'aborted'
+export type StopCause =
+  | 'timed_out'
+  | 'out_of_memory'
+  | 'too_many_processes'
+  | 'disk_full'
+  | 'too_much_output'
+  | 'aborted'
+
+/** A stop at a limit that the runner keeps. `why` is what the command did, as a part of a sentence. */
+export type Stop = { readonly cause: StopCause; readonly why: string }
 
 export type CallEnd = Ended & {
   /** How the command was isolated, if it was. */
@@ -49,7 +78,7 @@ export type CallEnd = Ended & {
 /** How a call ended. */
 export type Ended =
   | { readonly end: 'exited'; readonly exitCode: number }
-  | { readonly end: StopCause }
+  | { readonly end: StopCause; readonly why?: string }
   | NotStarted
 
 export type NotStarted = {

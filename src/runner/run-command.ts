@@ -9,15 +9,26 @@ import {
   DEFAULT_MAX_BYTES,
   type RunCommand,
 } from './command.ts'
+import { diskShortage } from './disk-watch.ts'
 import { type Isolation, NO_ISOLATION } from './isolation/isolation.ts'
 import { EVERYTHING } from './isolation/policy.ts'
 import { policyOf } from './isolation/run-policy.ts'
 import { Runner } from './runner.ts'
 
-/** Half of the memory of the machine or its container, and more output than any test suite prints. */
+const MIB = 1024 * 1024
+const GIB = 1024 * MIB
+/** Of the machine or its container. */
+const MEMORY_BYTES = Math.min(totalmem(), process.constrainedMemory() || totalmem())
+
+/** One command may use half of the memory, all together three quarters; nothing else stops what test suites do. */
 export const DEFAULT_LIMITS: CommandLimits = {
-  memoryBytes: Math.floor(Math.min(totalmem(), process.constrainedMemory() || totalmem()) / 2),
-  outputBytes: 512 * 1024 * 1024,
+  memoryBytes: Math.floor(MEMORY_BYTES / 2),
+  processes: 512,
+  homeBytes: 4 * GIB,
+  freeDiskBytes: 512 * MIB,
+  all: { memoryBytes: Math.floor((MEMORY_BYTES * 3) / 4), processes: 4096 },
+  outputBytes: 512 * MIB,
+  group: null,
 }
 
 const silent = { info: () => {}, error: () => {} }
@@ -47,14 +58,18 @@ async function run(
   const isolation = enough.value
   const memoryBytes = Math.min(limits.memoryBytes, command.maxMemoryBytes ?? limits.memoryBytes)
   if (isolation.level === null) return notRun('not_started', isolation.detail, durationMs())
+  const { outputBytes, group, ...kept } = limits
+  const short = await diskShortage([command.project ?? cwd], limits.freeDiskBytes)
+  if (short !== null) return notRun('not_started', noDisk(short), durationMs())
   const ownEnv = commandEnvironment(process.env, command.env)
   const prepared = isolation.prepare(command, ownEnv)
   const { env, sandbox } = prepared ?? { env: ownEnv, sandbox: null }
-  const call = runner.start({ file, args, cwd, env, timeoutMs, memoryBytes, sandbox })
+  const ownLimits = { ...kept, memoryBytes }
+  const call = runner.start({ file, args, cwd, env, timeoutMs, limits: ownLimits, group, sandbox })
   const onAbort = (): void => call.stop('aborted')
   signal.addEventListener('abort', onAbort)
   const output = collectOutput(call, command.maxBytes ?? DEFAULT_MAX_BYTES, {
-    maxTotalBytes: limits.outputBytes,
+    maxTotalBytes: outputBytes,
     onTooMuch: () => call.stop('too_much_output'),
   })
   const ended = await call.ended
@@ -67,12 +82,13 @@ async function run(
     return { ...notRun(end, message || isolating, durationMs()), ...shortage }
   }
   const facts = ended.end === 'lost' ? undefined : sandbox === null ? EVERYTHING : ended.facts
-  const limitBytes = { out_of_memory: memoryBytes, too_much_output: limits.outputBytes }
+  const limitBytes = { out_of_memory: memoryBytes, too_much_output: outputBytes }
   return {
     end: ended.end,
     ...(ended.end === 'out_of_memory' || ended.end === 'too_much_output'
       ? { limitBytes: limitBytes[ended.end] }
       : {}),
+    ...('why' in ended ? { why: ended.why } : {}),
     exitCode: ended.end === 'exited' ? ended.exitCode : null,
     stdout: output.stdout.text(),
     stderr: output.stderr.text(),
@@ -82,6 +98,10 @@ async function run(
     ...(facts === undefined ? {} : { policy: policyOf(isolation, facts, limits) }),
   }
 }
+
+/** Why no command is started, for people. */
+export const noDisk = (short: string): string =>
+  `No command is started: there is less than ${short}. Free some space, or lower RETRAI_MIN_FREE_DISK_MIB.`
 
 function notRun(end: CommandResult['end'], message: string, durationMs: number): CommandResult {
   const bytes = Buffer.byteLength(message)

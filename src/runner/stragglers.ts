@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { processNames } from './memory-watch.ts'
+import { processNames } from './process-watch.ts'
 
 /**
  * Every command has this variable in its environment, and so do all its descendants. On Linux they are found by it in

@@ -14,13 +14,11 @@ import type { Artifacts } from '../artifacts/artifacts.ts'
 import type { CommandLimits } from '../runner/command.ts'
 import type { Isolation } from '../runner/isolation/isolation.ts'
 import { policyOfRun } from '../runner/isolation/run-policy.ts'
-import { commandRunner, DEFAULT_LIMITS } from '../runner/run-command.ts'
+import { commandRunner } from '../runner/run-command.ts'
 import type { Runner } from '../runner/runner.ts'
 import { withCrashingEffects } from './crash-points.ts'
 import { now, type Parts } from './parts.ts'
 import type { Settings } from './settings.ts'
-
-const MIB = 1024 * 1024
 
 /** Goal checks write here. What a killed server leaves, the next start removes. */
 export const REPORTS_FOLDER = 'checks'
@@ -40,13 +38,16 @@ export function createEffects(
   settings: Settings,
   artifacts: Artifacts,
   resources: Resources,
-  { runner, isolation }: { readonly runner: Runner; readonly isolation: Isolation },
+  {
+    runner,
+    isolation,
+    limits,
+  }: {
+    readonly runner: Runner
+    readonly isolation: Isolation
+    readonly limits: CommandLimits
+  },
 ): { readonly effects: Effects; readonly isolate: PlanDeps['isolate'] } {
-  const memoryMib = settings.RETRAI_COMMAND_MEMORY_MIB
-  const limits: CommandLimits = {
-    memoryBytes: memoryMib === undefined ? DEFAULT_LIMITS.memoryBytes : memoryMib * MIB,
-    outputBytes: settings.RETRAI_COMMAND_OUTPUT_MIB * MIB,
-  }
   const runCommand = resources.patient(commandRunner(limits, runner, isolation))
   const reportsDir = isolation.scratchDir ?? join(settings.RETRAI_DATA_DIR, REPORTS_FOLDER)
   const effects: Effects = {

@@ -14,6 +14,7 @@ import type { Projector } from '../projections/projector.ts'
 import type { SqliteReadModel } from '../projections/sqlite-read-model.ts'
 import type { Isolation } from '../runner/isolation/isolation.ts'
 import type { EventStore } from '../store/event-store.ts'
+import { type ChosenLimits, diskProblem } from './command-limits.ts'
 import type { Integrity } from './integrity.ts'
 import { date, now, type Parts } from './parts.ts'
 
@@ -28,6 +29,7 @@ export function createApp(
     isolate,
     resources,
     isolation,
+    limits,
     redactions,
     accessLog,
     integrity,
@@ -39,6 +41,7 @@ export function createApp(
     readonly isolate: PlanDeps['isolate']
     readonly resources: Resources
     readonly isolation: Pick<Isolation, 'level' | 'detail'>
+    readonly limits: ChosenLimits
     readonly redactions: Redactions
     /** Null if the access log is off. */
     readonly accessLog: AccessRecorder | null
@@ -66,7 +69,11 @@ export function createApp(
     changeProblems: (changes) => changeProblems(changes, catalogue),
     clock: now,
     defaults: { cwd: process.cwd(), model_name: catalogue.default.name, max_iterations: 20 },
-    ready: () => readiness(store, readModel, projector, { integrity, resources, isolation }),
+    ready: () =>
+      readiness(store, readModel, projector, {
+        ...{ integrity, resources, isolation, limits },
+        dataDir,
+      }),
     auth,
     redactions,
     live: {
@@ -95,10 +102,14 @@ async function readiness(
     integrity,
     resources,
     isolation,
+    limits,
+    dataDir,
   }: {
     readonly integrity: Pick<Integrity, 'detail'>
     readonly resources: Pick<Resources, 'problem'>
     readonly isolation: Pick<Isolation, 'level' | 'detail'>
+    readonly limits: ChosenLimits
+    readonly dataDir: string
   },
 ) {
   const storeProblem = await pingProblem(store)
@@ -117,6 +128,8 @@ async function readiness(
         ok: isolation.level !== null,
         detail: `${isolation.level ?? 'refused'}: ${isolation.detail}`,
       },
+      limits: { ok: true, detail: limits.detail },
+      disk: check(await diskProblem([dataDir, process.cwd()], limits.limits)),
     },
   }
 }

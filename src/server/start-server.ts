@@ -11,9 +11,10 @@ import { openKeyring } from '../audit/proofs/keyring.ts'
 import { guardSecrets } from '../log/masking.ts'
 import { startProjector } from '../projections/projector.ts'
 import { openReadModel } from '../projections/sqlite-read-model.ts'
+import { removeControlGroup } from '../runner/cgroup.ts'
 import { chooseIsolation } from '../runner/isolation/isolation.ts'
-import { canLimitMemory } from '../runner/memory-watch.ts'
 import { Runner } from '../runner/runner.ts'
+import { chooseLimits } from './command-limits.ts'
 import { createEffects, createSupervisor, modelSettings, REPORTS_FOLDER } from './create-agent.ts'
 import { createApp } from './create-app.ts'
 import {
@@ -89,6 +90,8 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
     ...{ runner, dataDir, env: process.env, toolPaths: settings.RETRAI_TOOL_PATHS ?? [] },
   })
 
+  const choosingLimits = chooseLimits(settings, runner)
+
   const stored = await openLog(settings, log)
   if (stored.isErr()) return err(stored.error)
   const { ledger, store, redactor } = stored.value
@@ -116,9 +119,11 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
     log.warn({ why: cleared.error }, 'reports of earlier checks cannot be removed')
   }
 
-  if (!canLimitMemory) {
-    log.warn('the memory of commands is not limited: there is no /proc that reports what they use')
-  }
+  const chosen = await choosingLimits
+  const { group } = chosen.limits
+  if (group !== null) opened.defer(() => removeControlGroup(group))
+  if (group === null) log.warn(chosen.detail)
+  else log.info(chosen.detail)
   const isolation = await choosing
   const { level, detail } = isolation
   if (level === 'namespaces') log.info({ isolation: level }, detail)
@@ -127,7 +132,9 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   const { artifacts } = places
   const parts: Parts = { settings, log, store, artifacts, readModel: readModel.value, projector }
   const resources = new Resources({ retryMs: [100, 5_000], log })
-  const { effects, isolate } = createEffects(settings, artifacts, resources, { runner, isolation })
+  const { effects, isolate } = createEffects(settings, artifacts, resources, {
+    ...{ runner, isolation, limits: chosen.limits },
+  })
   const redactions = createRedactions({ ...parts, ledger, redactor, now })
   const claimant = `${serverId.value}/${randomUUID()}`
   const stops = join(dataDir, 'clean-stops')
@@ -154,6 +161,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
     isolate,
     resources,
     isolation,
+    limits: chosen,
     redactions,
     accessLog,
     integrity,

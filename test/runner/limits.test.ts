@@ -1,6 +1,9 @@
-import { expect, test } from 'vitest'
+import { readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, expect, test } from 'vitest'
 import { commandOutput } from '../../src/agent/tools/commands.ts'
-import type { Command } from '../../src/runner/command.ts'
+import { makeControlGroup, removeControlGroup } from '../../src/runner/cgroup.ts'
+import { type Command, killedBy } from '../../src/runner/command.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
 import { check, project } from '../agent/goals/support.ts'
 import { expectAllDead, pidsIn, temporaryFolder } from './support.ts'
@@ -49,6 +52,61 @@ test.runIf(onLinux)(
     const low = await limited({ ...bash(cwd, HOG), maxMemoryBytes: 32 * MIB })
     const high = await limited({ ...bash(cwd, HOG), maxMemoryBytes: 128 * MIB })
     expect([low.limitBytes, high.limitBytes]).toEqual([32 * MIB, 64 * MIB])
+  },
+)
+
+test.runIf(onLinux)('a command with too many processes is stopped', async () => {
+  const run = commandRunner({ ...DEFAULT_LIMITS, processes: 20 })
+  const script = 'for n in $(seq 40); do sleep 1000 & done; wait'
+  const result = await run(bash(await temporaryFolder(), script))
+  expect(result).toMatchObject({ end: 'too_many_processes', exitCode: null })
+  expect(commandOutput(result, 1).output).toContain('it had more than 20 processes, with all')
+  expect(killedBy(result)).toBe('processes')
+})
+
+test.runIf(onLinux)(
+  'if all commands together use too much memory, the one that uses the most is stopped',
+  async () => {
+    const all = { memoryBytes: 96 * MIB, processes: 1000 }
+    const run = commandRunner({ ...DEFAULT_LIMITS, all })
+    const cwd = await temporaryFolder()
+    const small = run(bash(cwd, 'until [ -e done ]; do sleep 0.05; done; echo kept'))
+    const large = await run(bash(cwd, HOG))
+    await writeFile(join(cwd, 'done'), '')
+    expect(large).toMatchObject({ end: 'out_of_memory', why: expect.stringContaining('together') })
+    expect(await small).toMatchObject({ end: 'exited', stdout: 'kept\n' })
+  },
+)
+
+test('while a disk has too little free space, no command starts', async () => {
+  const run = commandRunner({ ...DEFAULT_LIMITS, freeDiskBytes: Number.MAX_SAFE_INTEGER })
+  const cwd = await temporaryFolder()
+  const result = await run(bash(cwd, 'touch made'))
+  expect(result).toMatchObject({ end: 'not_started', exitCode: null })
+  expect(result.output).toMatch(
+    /^No command is started: there is less than .* MiB free on the disk/,
+  )
+  expect(await readdir(cwd)).toEqual([])
+})
+
+const group = makeControlGroup({ memoryBytes: 1024 * MIB, processes: 1000 })
+afterAll(() => {
+  if (group.isOk()) removeControlGroup(group.value)
+})
+
+test.skipIf(group.isErr())(
+  'in a control group, the kernel ends what takes too much memory, and the group is removed',
+  async () => {
+    const server = group._unsafeUnwrap()
+    const run = commandRunner({ ...DEFAULT_LIMITS, memoryBytes: 64 * MIB, group: server })
+    const cwd = await temporaryFolder()
+    const named = await run(bash(cwd, 'sleep 0.1; cat /proc/self/cgroup'))
+    expect(named.stdout).toMatch(new RegExp(`/retrai-${process.pid}/c\\d+$`, 'm'))
+    const result = await run(bash(cwd, 'head -c 400000000 /dev/zero | tail -c 300000000 | wc -c'))
+    expect(result).toMatchObject({ end: 'out_of_memory', limitBytes: 64 * MIB })
+    const folder = server.version === 1 ? server.memory : server.folder
+    const left = await readdir(folder, { withFileTypes: true })
+    expect(left.filter((entry) => entry.isDirectory())).toEqual([])
   },
 )
 

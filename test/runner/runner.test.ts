@@ -34,7 +34,8 @@ const request = (cwd: string, script: string) => ({
   cwd,
   env: { PATH: process.env.PATH ?? '' },
   timeoutMs: AMPLE_MS,
-  memoryBytes: DEFAULT_LIMITS.memoryBytes,
+  limits: DEFAULT_LIMITS,
+  group: null,
   sandbox: null,
 })
 

@@ -103,6 +103,10 @@ export async function runCheck(
   return err(cannotCheck(missing))
 }
 
+const AT_LIMIT: ReadonlySet<CommandResult['end']> = new Set([
+  ...(['out_of_memory', 'too_many_processes', 'disk_full', 'too_much_output'] as const),
+])
+
 function interrupted({ tool, timeoutMs }: Check, result: CommandResult): GoalVerdict {
   const { end, output } = result
   if (end === 'aborted') return verdict(`${tool} was stopped together with the run`)
@@ -110,7 +114,7 @@ function interrupted({ tool, timeoutMs }: Check, result: CommandResult): GoalVer
     const reason = `${tool} did not finish within ${howLong(timeoutMs)} and was stopped`
     return verdict(reason, tail(output))
   }
-  if (end === 'out_of_memory' || end === 'too_much_output') {
+  if (AT_LIMIT.has(end)) {
     return verdict(`${tool} ${overLimit(result)} and was stopped`, tail(output))
   }
   const lastOutput = lastLine(output)

@@ -21,6 +21,8 @@ export function commandOutput(result: CommandResult, timeoutMs: number): ToolOut
       return { output: withNote(output, note), exitCode, outcome: 'timed_out' }
     }
     case 'out_of_memory':
+    case 'too_many_processes':
+    case 'disk_full':
     case 'too_much_output': {
       const note = `stopped because it ${overLimit(result)}, with all its processes`
       return { output: withNote(output, note), exitCode, outcome: 'error' }

@@ -20,6 +20,15 @@ Environment (flags win; a variable that is empty counts as not set):
                          a /proc (default: half of the memory of the machine)
   RETRAI_COMMAND_OUTPUT_MIB
                          output after which a command is stopped (default 512)
+  RETRAI_COMMAND_PROCESSES
+                         the most processes of one command (default 512)
+  RETRAI_COMMANDS_MEMORY_MIB, RETRAI_COMMANDS_PROCESSES
+                         the most that all commands together may have (default: three quarters of the
+                         memory of the machine, and 4096 processes); the one that has the most is stopped
+  RETRAI_RUN_HOME_MIB    the most that a run may keep in its home and its temporary files (default 4096)
+  RETRAI_MIN_FREE_DISK_MIB
+                         if less is free on the disk of a project, its commands are stopped and no other
+                         starts (default 512)
   RETRAI_ARTIFACTS       where whole outputs are kept: "log" (default with an EventStoreDB) or the absolute
                          path of a folder that all servers of a log share (default: in the data folder)
   RETRAI_ISOLATION       how commands are isolated: auto (default), namespaces (bubblewrap), landlock, uid or

@@ -1,5 +1,6 @@
 import { closeSync, existsSync, fstatSync, lstatSync, openSync, readlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { THREADS_PER_PROCESS } from '../cgroup.ts'
 import {
   EMPTY_HOME,
   EMPTY_TMP,
@@ -37,17 +38,18 @@ const GIB = 1024 * 1024 * 1024
 const MEMORY_FOLDER_BYTES = GIB
 /** Of an empty folder that covers one of the server. */
 const COVER_BYTES = 65_536
-const FILE_BLOCKS = (16 * GIB) / 512
-const PROCESSES = 512
+/** Of one file that a command writes. */
+export const MAX_FILE_BYTES = 16 * GIB
+const FILE_BLOCKS = MAX_FILE_BYTES / 512
 
 /**
  * Process 1 of the container: its end is the end of all that the command left. Reports a missing program on a
  * descriptor that the command does not get.
  */
-const PRELUDE = `cd "$1" || exit 126; shift
+const PRELUDE = `cd "$1" || exit 126; threads=$2; shift 2
 command -v "$1" >/dev/null 2>&1 || { echo not_found >&${NOT_FOUND_FD}; exit 127; }
 exec ${NOT_FOUND_FD}>&- 4>&2 2>/dev/null
-echo 1000 >/proc/self/oom_score_adj; ulimit -c 0; ulimit -f ${FILE_BLOCKS}; ulimit -u ${PROCESSES} || ulimit -p ${PROCESSES}
+echo 1000 >/proc/self/oom_score_adj; ulimit -c 0; ulimit -f ${FILE_BLOCKS}; ulimit -u "$threads" || ulimit -p "$threads"
 (exec "$@") 2>&4 4>&-
 exit $?`
 
@@ -107,6 +109,8 @@ export type Container = {
   readonly seccomp: Buffer
   /** What the command may see and do. */
   readonly facts: PolicyFacts
+  /** The descriptor that it waits for, after those of the mounts. */
+  readonly blockFd: number
 }
 
 type Kind = '--bind-fd' | '--ro-bind-fd'
@@ -167,6 +171,14 @@ function opened(path: string, flags = 0): number | null {
   }
 }
 
+type HowToRun = {
+  readonly env: Readonly<Record<string, string>>
+  readonly cwd: string
+  readonly processes: number
+  /** Whether the command waits until something is written to `blockFd`. */
+  readonly blocks: boolean
+}
+
 /**
  * Prepares the container of a command. Throws a `SandboxError` if the project is not what it was.
  * @param env the whole environment of the command
@@ -175,7 +187,7 @@ function opened(path: string, flags = 0): number | null {
 export function container(
   sandbox: Sandbox,
   command: readonly string[],
-  { env, cwd }: { readonly env: Readonly<Record<string, string>>; readonly cwd: string },
+  { env, cwd, processes, blocks }: HowToRun,
 ): Container {
   const seccomp = seccompProgram({ network: true })
   if (seccomp === null) throw new SandboxError(`there is no filter for ${process.arch} processors`)
@@ -186,15 +198,17 @@ export function container(
     addMounts(mounts, sandbox, project)
     system ??= systemArguments()
     const facts = factsOf(mounts, system, project.user !== null)
+    const blockFd = FIRST_MOUNT_FD + mounts.descriptors.length
     const environment = Object.entries(env).flatMap(([name, value]) => ['--setenv', name, value])
     const args = [
+      ...(blocks ? ['--block-fd', String(blockFd)] : []),
       ...['--json-status-fd', String(STATUS_FD), ...system, ...userArguments(project.user)],
       ...[...mounts.args, ...environment],
       ...['--seccomp', String(SECCOMP_FD), '--remount-ro', '/', '--chdir', '/'],
       ...['--', ...becoming(project.user, sandbox.setpriv)],
-      ...['/bin/sh', '-c', PRELUDE, 'sh', cwd, ...command],
+      ...['/bin/sh', '-c', PRELUDE, 'sh', cwd, String(processes * THREADS_PER_PROCESS), ...command],
     ]
-    return { args, mounts: mounts.descriptors, seccomp, facts }
+    return { args, mounts: mounts.descriptors, seccomp, facts, blockFd }
   } catch (cause) {
     for (const descriptor of mounts.descriptors) closeSync(descriptor)
     throw cause

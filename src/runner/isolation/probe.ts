@@ -2,11 +2,18 @@ import { chown, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import type { Limits } from '../protocol.ts'
 import type { Runner } from '../runner.ts'
 import type { Sandbox } from './sandbox.ts'
 
 const WITHIN_MS = 10_000
 const MIB = 1024 * 1024
+/** Of a trial. */
+const LIMITS: Limits = {
+  memoryBytes: 512 * MIB,
+  ...{ processes: 64, homeBytes: 512 * MIB, freeDiskBytes: 0 },
+  all: { memoryBytes: Number.MAX_SAFE_INTEGER, processes: Number.MAX_SAFE_INTEGER },
+}
 
 /** Reports what an isolated command can do, with nothing but a shell; `$1` is a file that it must not be able to read. */
 const SCRIPT = `
@@ -40,7 +47,7 @@ export async function probe(
     if (owner !== null) await chown(project, owner, owner)
     const call = runner.start({
       ...{ file: '/bin/sh', args: ['-c', SCRIPT, 'probe', secret], cwd: project },
-      ...{ env: { PATH: '/usr/bin:/bin' }, timeoutMs: WITHIN_MS, memoryBytes: 512 * MIB },
+      ...{ env: { PATH: '/usr/bin:/bin' }, timeoutMs: WITHIN_MS, group: null, limits: LIMITS },
       sandbox: { ...sandbox, project },
     })
     const [ended, stdout, stderr] = await Promise.all([

@@ -7,7 +7,8 @@ import {
 } from '../../domain/isolation.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import type { CommandLimits } from '../command.ts'
-import { canLimitMemory } from '../memory-watch.ts'
+import { canLimitMemory } from '../process-watch.ts'
+import { MAX_FILE_BYTES } from './bubblewrap.ts'
 import type { Isolation } from './isolation.ts'
 import type { PolicyFacts } from './policy.ts'
 
@@ -15,7 +16,7 @@ import type { PolicyFacts } from './policy.ts'
 export function policyOf(
   { level, network }: Pick<Isolation, 'level' | 'network'>,
   facts: PolicyFacts,
-  { memoryBytes, outputBytes }: CommandLimits,
+  { memoryBytes, processes, outputBytes, homeBytes, freeDiskBytes, group }: CommandLimits,
 ): IsolationPolicy {
   return {
     level: level ?? 'refused',
@@ -24,8 +25,13 @@ export function policyOf(
     writable: facts.writable,
     protected: facts.protected,
     limits: {
-      ...(canLimitMemory ? { memory_bytes: memoryBytes, memory_by: 'watch' as const } : {}),
+      ...(canLimitMemory
+        ? { memory_bytes: memoryBytes, memory_by: group === null ? 'watch' : 'cgroup', processes }
+        : {}),
       output_bytes: outputBytes,
+      ...(level === 'namespaces' ? { file_bytes: MAX_FILE_BYTES } : {}),
+      ...(level === 'namespaces' || level === 'landlock' ? { home_bytes: homeBytes } : {}),
+      free_disk_bytes: freeDiskBytes,
     },
     policy_sha256: facts.policy_sha256,
   }

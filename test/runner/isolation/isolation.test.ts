@@ -1,8 +1,9 @@
 import { mkdir, readdir, rename, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
+import { afterAll, expect, onTestFinished, test } from 'vitest'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import type { Level } from '../../../src/domain/isolation.ts'
+import { makeControlGroup, removeControlGroup } from '../../../src/runner/cgroup.ts'
 import type { Command } from '../../../src/runner/command.ts'
 import { chooseIsolation } from '../../../src/runner/isolation/isolation.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
@@ -26,7 +27,7 @@ async function place(level: Level | 'auto' = 'namespaces', env = process.env) {
     const args = ['-c', script]
     return run({ file: 'bash', args, cwd: project, timeoutMs: 60_000, signal, ...options })
   }
-  return { base, dataDir, project, isolation, run, bash }
+  return { base, dataDir, project, isolation, runner, run, bash }
 }
 
 test('if nothing can isolate commands, they are refused, and the sentence says what to do', async () => {
@@ -97,6 +98,48 @@ withBwrap(
     const hog = 'env -i setsid bash -c \'x=; while :; do x+=$(printf "%1000000s" ""); done\''
     expect(await bash(hog)).toMatchObject({ end: 'out_of_memory' })
     expect(await bash('kill -9 $$')).toMatchObject({ end: 'exited', exitCode: 137, output: '' })
+  },
+)
+
+withBwrap('a run that leaves too much in its home is stopped', async () => {
+  const { dataDir, project, isolation, runner } = await place()
+  const run = commandRunner({ ...DEFAULT_LIMITS, homeBytes: 1024 * 1024 }, runner, isolation)
+  const args = ['-c', 'head -c 8000000 /dev/zero >~/large; sleep 1000']
+  const { signal } = new AbortController()
+  const command = { file: 'bash', args, cwd: project, timeoutMs: 60_000, signal, run: 'run' }
+  expect(await run(command)).toMatchObject({
+    end: 'disk_full',
+    why: 'wrote more than 1 MiB into its home and its temporary files',
+  })
+  expect(await readdir(join(dataDir, 'sandboxes/run/home'))).toEqual(['large'])
+})
+
+const group = makeControlGroup({ memoryBytes: 4096 * 1024 * 1024, processes: 1000 })
+afterAll(() => {
+  if (group.isOk()) removeControlGroup(group.value)
+})
+
+test.skipIf(isMissing('bwrap') || group.isErr())(
+  'a container is in its control group before its command begins',
+  async () => {
+    const { project, isolation, runner } = await place()
+    const limits = {
+      ...DEFAULT_LIMITS,
+      memoryBytes: 64 * 1024 * 1024,
+      group: group._unsafeUnwrap(),
+    }
+    const run = commandRunner(limits, runner, isolation)
+    const bash = (script: string) => {
+      const { signal } = new AbortController()
+      return run({ file: 'bash', args: ['-c', script], cwd: project, timeoutMs: 60_000, signal })
+    }
+    expect(await bash('head -c 400000000 /dev/zero | tail -c 300000000 | wc -c')).toMatchObject({
+      end: 'out_of_memory',
+      policy: { limits: { memory_by: 'cgroup' } },
+    })
+    expect(await bash('exit 3')).toMatchObject({ end: 'exited', exitCode: 3 })
+    expect(await bash('ls /proc/self/fd')).toMatchObject({ stdout: '0\n1\n2\n3\n' })
+    expect(await bash('no-such-program')).toMatchObject({ end: 'exited', exitCode: 127 })
   },
 )
 

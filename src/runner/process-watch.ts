@@ -1,4 +1,5 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import type { Limits, Stop } from './protocol.ts'
 
 /** A command whose memory is watched. */
 type Watched = {
@@ -8,14 +9,17 @@ type Watched = {
   readonly mark: string
   /** The pid namespace that the command has to itself; null if it has none, or none yet. */
   readonly namespace: () => string | null
-  readonly maxBytes: number
-  readonly onTooMuch: () => void
+  readonly limits: Pick<Limits, 'memoryBytes' | 'processes' | 'all'>
+  /** How many of its processes the kernel has killed for their memory. */
+  readonly kills: () => number
+  readonly onTooMuch: (stop: Stop) => void
 }
 
-/** Whether the memory of commands can be limited here: only Linux reports what each process uses. */
+/** Whether memory and processes of commands can be limited here: only Linux reports what each process uses. */
 export const canLimitMemory: boolean =
   process.platform === 'linux' && existsSync('/proc/self/status')
 
+const MIB = 1024 * 1024
 const INTERVAL_MS = 200
 /** The part of the time that a look may take. With many processes a look takes long, so the next one is later. */
 const MAX_SHARE = 0.05
@@ -27,14 +31,15 @@ let count = 0
 let isLooking = false
 
 /**
- * Watches the memory of a command and all its processes, until the returned function is called.
+ * Watches how many processes a command has and their memory, until the returned function is called.
  *
- * Memory is watched, not limited by the kernel. The kernel's limits for a process (RLIMIT_AS, RLIMIT_DATA) count what
+ * Where no control group can be made, only this limits memory. The kernel's limits for a process (RLIMIT_AS, RLIMIT_DATA) count what
  * Node, Go, the JVM and sanitizers only reserve: Node with eight idle worker threads has 6 GB of address space and 5 GB
- * of data, and uses 85 MB of memory. Control groups need rights that most servers do not have.
- * @param watched `onTooMuch` is called when the processes use more than `maxBytes` together, perhaps more than once
+ * of data, and uses 85 MB of memory.
+ * @param watched `onTooMuch` is called when it exceeds a limit, or all commands together exceed theirs and it uses the
+ * most, perhaps more than once
  */
-export function watchMemory(watched: Watched): () => void {
+export function watchProcesses(watched: Watched): () => void {
   if (!canLimitMemory) return () => {}
   count += 1
   const id = count
@@ -55,15 +60,60 @@ function look(): void {
     return
   }
   const begun = performance.now()
-  for (const [id, pids] of members()) {
+  const used = [...members()].flatMap(([id, pids]): Used[] => {
     const watched = watches.get(id)
-    if (watched === undefined) continue
-    // The first sum is cheap, but counts shared memory once per process; the second counts it once.
-    const { maxBytes, onTooMuch } = watched
-    if (sum(pids, roughBytes) > maxBytes && sum(pids, exactBytes) > maxBytes) onTooMuch()
-  }
+    return watched === undefined ? [] : [{ watched, pids, bytes: sum(pids, roughBytes) }]
+  })
+  for (const one of used) stopBeyondOwn(one)
+  stopBeyondAll(used)
   const took = performance.now() - begun
   setTimeout(look, Math.max(INTERVAL_MS, took / MAX_SHARE))
+}
+
+type Used = {
+  readonly watched: Watched
+  readonly pids: readonly number[]
+  readonly bytes: number
+}
+
+const mib = (bytes: number): string => `${Math.round(bytes / MIB)} MiB`
+
+/** What a command at its limit of memory did, as a part of a sentence. */
+export const tooMuchMemory = ({ memoryBytes }: Pick<Limits, 'memoryBytes'>): string =>
+  `used more than ${mib(memoryBytes)} of memory`
+
+/** Stops a command that uses more than its own limits. */
+function stopBeyondOwn({ watched, pids, bytes }: Used): void {
+  const { limits, onTooMuch, kills } = watched
+  // The first sum is cheap, but counts shared memory once per process; the second counts it once.
+  const isTooLarge = bytes > limits.memoryBytes && sum(pids, exactBytes) > limits.memoryBytes
+  if (isTooLarge || kills() > 0) {
+    onTooMuch({ cause: 'out_of_memory', why: tooMuchMemory(limits) })
+  } else if (pids.length > limits.processes) {
+    const why = `had more than ${limits.processes} processes`
+    onTooMuch({ cause: 'too_many_processes', why })
+  }
+}
+
+/** Stops the command that uses the most if all together use more than they may. */
+function stopBeyondAll(used: readonly Used[]): void {
+  const [first] = used
+  if (first === undefined || used.length < 2) return
+  const { all } = first.watched.limits
+  const total = (of: (one: Used) => number): number => used.reduce((sum, one) => sum + of(one), 0)
+  const most = (of: (one: Used) => number): Used =>
+    used.reduce((most, one) => (of(one) > of(most) ? one : most), first)
+  if (total(({ bytes }) => bytes) > all.memoryBytes) {
+    const exact = used.map((one) => ({ ...one, bytes: sum(one.pids, exactBytes) }))
+    if (exact.reduce((total, { bytes }) => total + bytes, 0) > all.memoryBytes) {
+      const why = `used the most memory of all commands, which together used more than ${mib(all.memoryBytes)}`
+      most(({ bytes }) => bytes).watched.onTooMuch({ cause: 'out_of_memory', why })
+    }
+  }
+  if (total(({ pids }) => pids.length) > all.processes) {
+    const why = `had the most processes of all commands, which together had more than ${all.processes}`
+    most(({ pids }) => pids.length).watched.onTooMuch({ cause: 'too_many_processes', why })
+  }
 }
 
 const sum = (pids: readonly number[], bytesOf: (pid: number) => number): number =>

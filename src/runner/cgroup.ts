@@ -1,0 +1,224 @@
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs'
+import { basename, join, relative } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { err, ok, type Result } from 'neverthrow'
+import { messageOf } from '../lib/message-of.ts'
+import type { ControlGroup, Limits } from './protocol.ts'
+
+const PREFIX = 'retrai-'
+const STALE = /^retrai-(\d+)(-server)?$/
+/** The kernel counts threads, and every Node has a dozen. */
+export const THREADS_PER_PROCESS = 8
+const REMOVE_TRIES = 20
+const REMOVE_PAUSE_MS = 10
+
+/**
+ * Makes the control group of this server, limited to what all its commands may use together. The error says why not, as a
+ * part of a sentence.
+ */
+export function makeControlGroup(all: Limits['all']): Result<ControlGroup, string> {
+  if (process.platform !== 'linux') return err('only Linux has control groups')
+  try {
+    const group = make(readFileSync('/proc/self/cgroup', 'utf8'))
+    limit(group, all)
+    return ok(group)
+  } catch (cause) {
+    return err(messageOf(cause))
+  }
+}
+
+/** Removes the control group of this server. What still runs in it keeps it until the next start. */
+export function removeControlGroup(group: ControlGroup): void {
+  for (const folder of foldersOf(group)) removeTree(folder)
+}
+
+function make(own: string): ControlGroup {
+  const paths = new Map(
+    own.split('\n').flatMap((line) => {
+      const [, controllers, path] = /^\d+:([^:]*):(.*)$/.exec(line) ?? []
+      return (controllers ?? '').split(',').map((name) => [name, path ?? ''] as const)
+    }),
+  )
+  const memory = folderOf('memory', paths.get('memory'))
+  if (memory !== null) {
+    const pids = folderOf('pids', paths.get('pids'))
+    return { version: 1, memory: makeIn(memory), pids: pids === null ? null : makeIn(pids) }
+  }
+  const unified = folderOf(null, paths.get(''))
+  if (unified === null) throw new Error('no control groups are mounted here')
+  const controllers = readFileSync(join(unified, 'cgroup.controllers'), 'utf8').split(/\s+/)
+  if (!controllers.includes('memory')) {
+    throw new Error('the control group of this server has no memory controller')
+  }
+  const folder = makeIn(unified)
+  delegate(unified, folder)
+  delegate(folder, null)
+  return { version: 2, folder }
+}
+
+/** Where the control group with this path is, by the mounts of this process; null if it is not mounted. */
+function folderOf(controller: string | null, path: string | undefined): string | null {
+  if (path === undefined) return null
+  for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
+    const [before = '', after = ''] = line.split(' - ')
+    const [, , , root = '', mountPoint = ''] = before.split(' ')
+    const [type, , options = ''] = after.split(' ')
+    const fits =
+      controller === null
+        ? type === 'cgroup2'
+        : type === 'cgroup' && options.split(',').includes(controller)
+    const within = relative(root, path)
+    if (fits && !within.startsWith('..')) return join(mountPoint, within)
+  }
+  return null
+}
+
+function makeIn(folder: string): string {
+  removeStale(folder)
+  const own = join(folder, `${PREFIX}${process.pid}`)
+  mkdirSync(own, { recursive: true })
+  return own
+}
+
+/** Groups of servers that do not live any more. */
+function removeStale(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    const [, pid] = STALE.exec(name) ?? []
+    if (pid !== undefined && !existsSync(`/proc/${pid}`)) removeTree(join(folder, name))
+  }
+}
+
+function removeTree(folder: string): void {
+  try {
+    for (const child of readdirSync(folder, { withFileTypes: true })) {
+      if (child.isDirectory()) removeTree(join(folder, child.name))
+    }
+    rmdirSync(folder)
+  } catch {
+    // Something still runs in it, or it is gone.
+  }
+}
+
+/**
+ * Gives the groups below a folder their controllers. A group that has some may hold no processes itself, so those of this
+ * server move to a group beside. @param own the group for commands; null if the folder is that group
+ */
+function delegate(folder: string, own: string | null): void {
+  const control = join(folder, 'cgroup.subtree_control')
+  try {
+    writeFileSync(control, '+memory +pids')
+  } catch (cause) {
+    if (own === null || (cause as NodeJS.ErrnoException).code !== 'EBUSY') throw cause
+    const pids = readFileSync(join(folder, 'cgroup.procs'), 'utf8').trim().split('\n')
+    if (!pids.every(isOurs)) {
+      throw new Error('the control group of this server has processes of others in it')
+    }
+    const beside = join(folder, `${basename(own)}-server`)
+    mkdirSync(beside, { recursive: true })
+    for (const pid of pids) writeFileSync(join(beside, 'cgroup.procs'), pid)
+    writeFileSync(control, '+memory +pids')
+  }
+}
+
+/** Whether a process is this one or one that it has started. */
+function isOurs(pid: string): boolean {
+  if (pid === String(process.pid)) return true
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+  const parent = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]
+  return parent === String(process.pid) && readlinkSync(`/proc/${pid}/exe`) === process.execPath
+}
+
+const foldersOf = (group: ControlGroup): string[] =>
+  group.version === 2
+    ? [group.folder]
+    : [group.memory, ...(group.pids === null ? [] : [group.pids])]
+
+type GroupLimits = Pick<Limits, 'memoryBytes' | 'processes'>
+
+function limit(group: ControlGroup, { memoryBytes, processes }: GroupLimits): void {
+  const threads = String(processes * THREADS_PER_PROCESS)
+  if (group.version === 1) {
+    writeFileSync(join(group.memory, 'memory.limit_in_bytes'), String(memoryBytes))
+    if (group.pids !== null) writeFileSync(join(group.pids, 'pids.max'), threads)
+    return
+  }
+  writeFileSync(join(group.folder, 'memory.max'), String(memoryBytes))
+  writeFileSync(join(group.folder, 'pids.max'), threads)
+  const swap = join(group.folder, 'memory.swap.max')
+  if (existsSync(swap)) writeFileSync(swap, '0')
+}
+
+let count = 0
+
+/** The control group of one command. */
+export class CommandGroup {
+  readonly #group: ControlGroup
+
+  /** Throws what the file system throws. */
+  constructor(server: ControlGroup, limits: GroupLimits) {
+    count += 1
+    const name = `c${count}`
+    const child = (folder: string): string => {
+      mkdirSync(join(folder, name))
+      return join(folder, name)
+    }
+    this.#group =
+      server.version === 2
+        ? { version: 2, folder: child(server.folder) }
+        : {
+            version: 1,
+            memory: child(server.memory),
+            pids: server.pids === null ? null : child(server.pids),
+          }
+    limit(this.#group, limits)
+  }
+
+  /** Moves a process into the group. What it starts from now on is in the group too. */
+  add(pid: number): void {
+    for (const folder of foldersOf(this.#group)) {
+      try {
+        writeFileSync(join(folder, 'cgroup.procs'), String(pid))
+      } catch (cause) {
+        // It has ended already.
+        if ((cause as NodeJS.ErrnoException).code !== 'ESRCH') throw cause
+      }
+    }
+  }
+
+  /** How many of its processes the kernel has killed because the group had too much memory. */
+  kills(): number {
+    const group = this.#group
+    const file =
+      group.version === 2
+        ? join(group.folder, 'memory.events')
+        : join(group.memory, 'memory.oom_control')
+    try {
+      return Number(/^oom_kill (\d+)$/m.exec(readFileSync(file, 'utf8'))?.[1] ?? 0)
+    } catch {
+      return 0
+    }
+  }
+
+  /** Removes the group, whose processes are dead. The kernel may need a moment to forget them. */
+  async remove(): Promise<void> {
+    for (const folder of foldersOf(this.#group)) {
+      for (let tries = 0; tries < REMOVE_TRIES; tries += 1) {
+        try {
+          rmdirSync(folder)
+          break
+        } catch (cause) {
+          if ((cause as NodeJS.ErrnoException).code !== 'EBUSY') break
+          await pause(REMOVE_PAUSE_MS)
+        }
+      }
+    }
+  }
+}

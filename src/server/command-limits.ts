@@ -1,0 +1,65 @@
+import type { Result } from 'neverthrow'
+import { chooseControlGroup } from '../runner/choose-group.ts'
+import type { CommandLimits } from '../runner/command.ts'
+import { diskShortage } from '../runner/disk-watch.ts'
+import { canLimitMemory } from '../runner/process-watch.ts'
+import type { ControlGroup } from '../runner/protocol.ts'
+import { DEFAULT_LIMITS, noDisk } from '../runner/run-command.ts'
+import type { Runner } from '../runner/runner.ts'
+import type { Settings } from './settings.ts'
+
+const MIB = 1024 * 1024
+
+/** The limits of commands, and what a person should know about them. */
+export type ChosenLimits = {
+  readonly limits: CommandLimits
+  /** Who keeps the limit of memory, as a sentence. */
+  readonly detail: string
+}
+
+/** The limits of commands by the settings, in a control group if one can be made here. */
+export async function chooseLimits(settings: Settings, runner: Runner): Promise<ChosenLimits> {
+  const limits = limitsOf(settings)
+  const group = await chooseControlGroup(runner, limits)
+  return { limits: { ...limits, group: group.unwrapOr(null) }, detail: detailOf(group) }
+}
+
+/** The limits without a control group. */
+function limitsOf(settings: Settings): CommandLimits {
+  const memory = settings.RETRAI_COMMAND_MEMORY_MIB
+  const all = settings.RETRAI_COMMANDS_MEMORY_MIB
+  const memoryBytes = memory === undefined ? DEFAULT_LIMITS.memoryBytes : memory * MIB
+  const allBytes = all === undefined ? DEFAULT_LIMITS.all.memoryBytes : all * MIB
+  return {
+    memoryBytes: all === undefined ? memoryBytes : Math.min(memoryBytes, allBytes),
+    processes: settings.RETRAI_COMMAND_PROCESSES,
+    homeBytes: settings.RETRAI_RUN_HOME_MIB * MIB,
+    freeDiskBytes: settings.RETRAI_MIN_FREE_DISK_MIB * MIB,
+    all: {
+      memoryBytes: Math.max(memory === undefined ? 0 : memoryBytes, allBytes),
+      processes: settings.RETRAI_COMMANDS_PROCESSES,
+    },
+    outputBytes: settings.RETRAI_COMMAND_OUTPUT_MIB * MIB,
+    group: null,
+  }
+}
+
+function detailOf(group: Result<ControlGroup, string>): string {
+  if (!canLimitMemory) {
+    return 'Memory and processes of commands are not limited: there is no /proc that reports what they use.'
+  }
+  return group.match(
+    () => 'The kernel limits the memory and the processes of commands (control groups).',
+    (why) =>
+      `The memory of commands is watched five times a second, not limited by the kernel: no control group can be made (${why}).`,
+  )
+}
+
+/** Why no command is started for lack of space, for people; null if there is enough. */
+export async function diskProblem(
+  folders: readonly string[],
+  { freeDiskBytes }: Pick<CommandLimits, 'freeDiskBytes'>,
+): Promise<string | null> {
+  const short = await diskShortage(folders, freeDiskBytes)
+  return short === null ? null : noDisk(short)
+}
