@@ -35,9 +35,16 @@ export class Actors {
   }
 
   #call(random: Random) {
-    switch (random.weighted({ write: 8, slow: 3, stubborn: 2, read: 4, search: 2, bad: 1 })) {
+    switch (
+      random.weighted({ write: 8, long: 2, slow: 3, stubborn: 2, read: 4, search: 2, bad: 1 })
+    ) {
       case 'write':
         return bash(leaves(this.#entry()))
+      case 'long': {
+        // Too long for a record: it becomes an artifact.
+        const entry = this.#entry()
+        return bash(leaves(entry, `yes ${entry} | head -c 40000`))
+      }
       case 'slow':
         return bash(leaves(this.#entry(), 'sleep 0.3'))
       case 'stubborn':

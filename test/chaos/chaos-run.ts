@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { StoreName } from './environment.ts'
+import type { Cluster } from './eventstoredb-environment.ts'
 import { applyFault, faultPlan } from './faults.ts'
 import { inspect, processesIn } from './inspection.ts'
 import { type Report, summed } from './report.ts'
@@ -8,6 +9,8 @@ import { World } from './world.ts'
 export type ChaosOptions = {
   readonly seed: number
   readonly store: StoreName
+  /** The EventStoreDB, for the store of that name. */
+  readonly cluster?: Cluster | undefined
   /** The faults end after this number of servers killed by SIGKILL, or after this number of seconds. */
   readonly kills: number
   readonly seconds: number
@@ -65,7 +68,7 @@ async function applyFaults(options: ChaosOptions, world: World): Promise<void> {
     lasting.add(kept)
   }
   const end = performance.now() + options.seconds * 1000
-  for (const fault of faultPlan(options.seed, options.store)) {
+  for (const fault of faultPlan(options.seed, options.store, options.cluster)) {
     if (findings.kills >= options.kills || performance.now() >= end) break
     await delay(fault.waitMs)
     const slot = slots[Math.floor(fault.choice * slots.length)]

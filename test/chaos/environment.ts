@@ -1,10 +1,11 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { startStandIn } from '../support/eventstore-stand-in/index.ts'
+import { type Cluster, eventStoreDb } from './eventstoredb-environment.ts'
 import { eventsInFile, eventsInStandIn, type StoredEvent } from './evidence.ts'
 import type { FaultName, PlannedFault } from './faults.ts'
 
-export type StoreName = 'embedded' | 'stand-in'
+export type StoreName = 'embedded' | 'stand-in' | 'eventstoredb'
 
 /** The data folders and the store that the servers of a chaos run use. */
 export type Environment = {
@@ -17,12 +18,20 @@ export type Environment = {
   /** Ends all faults of the store. */
   endFaults(): Promise<void>
   /** The stream of a run as it is stored. No server may have the store open. */
-  events(runId: string): StoredEvent[]
+  events(runId: string): Promise<StoredEvent[]>
   close(): Promise<void>
 }
 
-export function openEnvironment(name: StoreName, folder: string): Promise<Environment> {
-  return name === 'embedded' ? embedded(folder) : standIn(folder)
+/** @param cluster the EventStoreDB, for the store of that name */
+export function openEnvironment(
+  name: StoreName,
+  folder: string,
+  cluster: Cluster | undefined,
+): Promise<Environment> {
+  if (name === 'embedded') return embedded(folder)
+  if (name === 'stand-in') return standIn(folder)
+  if (cluster === undefined) throw new RangeError('the store eventstoredb needs a cluster')
+  return eventStoreDb(folder, cluster)
 }
 
 /** One server and its file. */
@@ -33,13 +42,13 @@ async function embedded(folder: string): Promise<Environment> {
     settings: {},
     faults: {},
     endFaults: async () => {},
-    events: (runId) => eventsInFile(dataDir, runId),
+    events: async (runId) => eventsInFile(dataDir, runId),
     close: async () => {},
   }
 }
 
 /** How long a server waits for an answer of its store, milliseconds: shorter than usual, to save time. */
-const DEADLINE_MS = 1_500
+export const DEADLINE_MS = 1_500
 
 /** How long a server must be silent before the other takes over its runs, milliseconds. */
 export const LEASE_MS = 1_000
@@ -87,7 +96,7 @@ async function standIn(folder: string): Promise<Environment> {
       faults.thaw()
       await faults.up()
     },
-    events: (runId) => eventsInStandIn(store, runId),
+    events: async (runId) => eventsInStandIn(store, runId),
     close: () => store.stop(),
   }
 }

@@ -1,5 +1,6 @@
 import { readdir, readFile, readlink } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
+import { retrai } from '../cli/support.ts'
 import { Client } from './client.ts'
 import type { Environment } from './environment.ts'
 import type { Evidence } from './evidence.ts'
@@ -19,7 +20,7 @@ export type Inspected = {
 const PATIENCE_MS = 15_000
 const AT_ONCE = 8
 
-/** Requests each run from each server once more, ends the servers, and checks every run from outside. */
+/** Requests each run from each server once more, verifies all through each, ends the servers, and checks every run from outside. */
 export async function inspect({ scenarios, slots, environment }: World): Promise<Inspected> {
   const details = new Map<Scenario, unknown[]>()
   const queue = [...scenarios]
@@ -29,9 +30,9 @@ export async function inspect({ scenarios, slots, environment }: World): Promise
     }
   }
   await Promise.all(Array.from({ length: AT_ONCE }, ask))
+  const found = (await Promise.all(slots.map(verification))).flat()
   await Promise.all(slots.map((slot) => slot.close()))
   const evidence: Evidence[] = []
-  const found: string[] = []
   for (const scenario of scenarios) {
     found.push(...scenario.person.complaints)
     if (scenario.runId === null) {
@@ -60,7 +61,7 @@ async function evidenceOf(
 ): Promise<Evidence> {
   return {
     runId,
-    events: environment.events(runId),
+    events: await environment.events(runId),
     observations,
     ledger: await readLedger(project),
     acknowledged: person.acknowledged,
@@ -68,6 +69,15 @@ async function evidenceOf(
     details,
   }
 }
+
+/** Verifies all runs, and their artifacts, through a server. */
+async function verification(slot: Slot): Promise<string[]> {
+  const { code, stdout, stderr } = await retrai(['verify', '--server', await slot.ready()])
+  return HOLDS.includes(code) ? [] : [`retrai verify ends with ${code}: ${stdout}${stderr}`]
+}
+
+/** All holds; or it does, and the signer is not known, since nobody named a key. */
+const HOLDS = [0, 2]
 
 /** An observer reads the whole history from each server, and REST shows the end of the run. */
 async function lastLook(scenario: Scenario, slots: readonly Slot[]): Promise<unknown[]> {

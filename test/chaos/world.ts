@@ -5,13 +5,18 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { Actors } from './actors.ts'
 import { type Environment, openEnvironment, type StoreName } from './environment.ts'
+import type { Cluster } from './eventstoredb-environment.ts'
 import type { Findings } from './report.ts'
 import { Scenario } from './scenario.ts'
 import { type Exit, Server } from './server-process.ts'
 import { Slot } from './slot.ts'
 
 type Model = Awaited<ReturnType<typeof startScriptedModel>>
-type Options = { readonly seed: number; readonly store: StoreName }
+type Options = {
+  readonly seed: number
+  readonly store: StoreName
+  readonly cluster?: Cluster | undefined
+}
 
 /** All that takes part in a chaos run: servers, their store, a model, runs and people. */
 export class World {
@@ -44,9 +49,9 @@ export class World {
     })
   }
 
-  static async open({ seed, store }: Options): Promise<World> {
+  static async open({ seed, store, cluster }: Options): Promise<World> {
     const folder = await realpath(await mkdtemp(join(tmpdir(), 'retrai-chaos-')))
-    const environment = await openEnvironment(store, folder)
+    const environment = await openEnvironment(store, folder, cluster)
     const actors = new Actors(seed)
     const model = await startScriptedModel({ script: (request) => actors.reply(request) })
     return new World(seed, folder, environment, actors, model)

@@ -14,6 +14,10 @@ const TOOLS = {
   bwrap: { isThere: answers('bwrap', '--version'), install: 'apt-get install bubblewrap' },
   cargo: { isThere: answers('cargo', '--version'), install: 'apt-get install cargo' },
   chromium: { isThere: () => existsSync(CHROMIUM), install: 'apt-get install chromium' },
+  docker: {
+    isThere: answers('docker', 'compose', 'version'),
+    install: 'apt-get install docker.io docker-compose',
+  },
   git: { isThere: answers('git', '--version'), install: 'apt-get install git' },
   go: { isThere: answers('go', 'version'), install: 'apt-get install golang-go' },
   landlock: {

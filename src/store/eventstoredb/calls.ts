@@ -30,7 +30,7 @@ const DROPPED_MS: PauseBoundsMs = [20, 500]
 /**
  * Makes an append. Repeats it while the server drops it as one of two that arrived at the same time, and if it was sent
  * to a node that is not the leader. The ids and the expected revision are the same each time, so it is stored once.
- * @param once makes the append within so many milliseconds
+ * @param once makes the append, and rejects with NotAnswered after so many milliseconds
  * @param ms the time limit of all attempts
  */
 export async function appendWithin<T>(ms: number, once: (ms: number) => Promise<T>): Promise<T> {
@@ -40,7 +40,7 @@ export async function appendWithin<T>(ms: number, once: (ms: number) => Promise<
   let unknown: unknown = null
   for (;;) {
     try {
-      return await within(left(), once(left()))
+      return await once(left())
     } catch (cause) {
       // After an attempt whose outcome is unknown, only the stream itself says that nothing was stored.
       if (!mayBeRepeated(cause)) throw unknown === null || isOtherRevision(cause) ? cause : unknown

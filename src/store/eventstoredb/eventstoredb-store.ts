@@ -26,6 +26,7 @@ import {
   clientMessageOf,
   readError,
   storeFailure,
+  within,
 } from './calls.ts'
 import { connect, namedDeadline, scrubbed, scrubber, unusable } from './connect.ts'
 import { decodePosition, positionInAll, toEventData } from './event-format.ts'
@@ -149,7 +150,8 @@ class ClientStore implements EventStore {
         return this.#batches.append({ stream, events, expectedRevision }, deadline)
       }
       const options = { expectedRevision, requiresLeader: true, deadline }
-      const appended = await this.#client.appendToStream(stream, data(), options)
+      const appending = this.#client.appendToStream(stream, data(), options)
+      const appended = await within(deadline, appending)
       return Number(appended.nextExpectedRevision)
     })
   }
@@ -190,7 +192,7 @@ class ClientStore implements EventStore {
     const options = { expectedRevision: 'any', requiresLeader: true } as const
     const once = () =>
       appendWithin(this.#timeoutMs, (deadline) =>
-        this.#client.deleteStream(stream, { ...options, deadline }),
+        within(deadline, this.#client.deleteStream(stream, { ...options, deadline })),
       )
     return this.#do(once, storeFailure).map(() => undefined)
   }
