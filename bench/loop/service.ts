@@ -50,6 +50,7 @@ export class Service {
         pid: process.pid,
         host: 'bench',
       },
+      pool: null,
       leaseMs: null,
       now,
       newId: randomUUID,

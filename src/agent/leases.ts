@@ -3,14 +3,19 @@ import { decode } from '../log/codec.ts'
 import { runIdOf } from '../log/run-log.ts'
 import type { RecordedEvent } from '../store/event-store.ts'
 
-/** A run that no process seems to work on, and the process that worked on it last. */
-export type OrphanedRun = { readonly runId: string; readonly claimant: string }
+/** A run that no process seems to work on, its pool, and the process that worked on it last; null if none has. */
+export type OrphanedRun = {
+  readonly runId: string
+  readonly claimant: string | null
+  readonly pool: string | null
+}
 
-type Held = { readonly claimant: string; readonly resting: boolean }
+type Held = Omit<OrphanedRun, 'runId'> & { readonly resting: boolean }
 
-/** Records of people. They show nothing about the process that works on the run. */
-const BY_PEOPLE: ReadonlySet<string> = new Set<Kind>([
+/** Records of people and of other processes. They show nothing about the process that works on the run. */
+const BY_OTHERS: ReadonlySet<string> = new Set<Kind>([
   'run_created',
+  'run_queued',
   'run_config_changed',
   'human_check_response',
 ])
@@ -31,35 +36,53 @@ export class Leases {
     this.#leaseMs = leaseMs
   }
 
-  /** A run that another process holds, as known without its records. */
-  hold(runId: string, claimant: string, resting: boolean, now: number): void {
-    this.#runs.set(runId, { claimant, resting })
-    this.heard(claimant, now)
+  /** A run that another process holds, or that none has claimed yet, as known without its records. */
+  hold({ runId, ...held }: OrphanedRun & Held, now: number): void {
+    this.#runs.set(runId, held)
+    this.heard(held.claimant ?? runId, now)
   }
 
   /** A record of a run, in the order of the log. */
   note(event: RecordedEvent, now: number): void {
     const runId = runIdOf(event.stream)
     const held = this.#runs.get(runId)
-    if (event.type === 'run_end') this.#runs.delete(runId)
-    if (event.type === 'run_claimed') this.#claimed(runId, event, held?.resting ?? false, now)
+    if (event.type === 'run_end') this.#forget(runId)
+    if (event.type === 'run_created') this.#created(runId, event, now)
+    else if (event.type === 'run_claimed') this.#claimed(runId, event, now)
     else if (held !== undefined) this.#renew(runId, held, event.type, now)
   }
 
-  #claimed(runId: string, event: RecordedEvent, resting: boolean, now: number): void {
+  #created(runId: string, event: RecordedEvent, now: number): void {
     const decoded = decode(event)
-    if (decoded.isErr() || decoded.value.record.kind !== 'run_claimed') return
-    this.hold(runId, decoded.value.record.payload.claimant, resting, now)
+    if (decoded.isErr() || decoded.value.record.kind !== 'run_created') return
+    const { pool = null } = decoded.value.record.payload
+    this.hold({ runId, claimant: null, pool, resting: false }, now)
   }
 
-  #renew(runId: string, { claimant }: Held, type: string, now: number): void {
-    if (type === 'human_check_required') this.#runs.set(runId, { claimant, resting: true })
+  #claimed(runId: string, event: RecordedEvent, now: number): void {
+    const decoded = decode(event)
+    if (decoded.isErr() || decoded.value.record.kind !== 'run_claimed') return
+    const { claimant } = decoded.value.record.payload
+    const { resting = false, pool = null } = this.#runs.get(runId) ?? {}
+    this.#heard.delete(runId)
+    this.hold({ runId, claimant, pool, resting }, now)
+  }
+
+  #forget(runId: string): void {
+    this.#runs.delete(runId)
+    this.#heard.delete(runId)
+  }
+
+  #renew(runId: string, held: Held, type: string, now: number): void {
+    const { claimant } = held
+    if (claimant === null) return
+    if (type === 'human_check_required') this.#runs.set(runId, { ...held, resting: true })
     if (type === 'human_check_response') {
-      this.#runs.set(runId, { claimant, resting: false })
+      this.#runs.set(runId, { ...held, resting: false })
       // The holder may have been silent while it waited. It has a whole lease to continue after the answer.
       this.heard(claimant, now)
     }
-    if (!BY_PEOPLE.has(type)) this.heard(claimant, now)
+    if (!BY_OTHERS.has(type)) this.heard(claimant, now)
   }
 
   heard(claimant: string, now: number): void {
@@ -70,7 +93,7 @@ export class Leases {
   left(claimant: string): OrphanedRun[] {
     this.#gone.add(claimant)
     return [...this.#runs].flatMap(([runId, held]) =>
-      held.claimant === claimant && !held.resting ? [{ runId, claimant }] : [],
+      held.claimant === claimant && !held.resting ? [orphaned(runId, held)] : [],
     )
   }
 
@@ -81,13 +104,13 @@ export class Leases {
   /** The run, if its holder announced earlier that it leaves. */
   leftBefore(runId: string): OrphanedRun[] {
     const held = this.#runs.get(runId)
-    if (held === undefined || held.resting || !this.#gone.has(held.claimant)) return []
-    return [{ runId, claimant: held.claimant }]
+    if (held === undefined || held.resting || !this.#gone.has(held.claimant ?? runId)) return []
+    return [orphaned(runId, held)]
   }
 
   /** Renews all leases after a time in which no record could arrive. */
   renewAll(now: number): void {
-    for (const { claimant } of this.#runs.values()) this.heard(claimant, now)
+    for (const [runId, { claimant }] of this.#runs) this.heard(claimant ?? runId, now)
   }
 
   /** Whether the claimant showed within this time that it is alive. */
@@ -96,13 +119,21 @@ export class Leases {
     return now - (this.#heard.get(claimant) ?? Number.NEGATIVE_INFINITY) < withinMs
   }
 
-  /** The runs of other processes whose lease has expired. */
+  /** The runs of other processes whose lease has expired, and those that none has claimed in such a time. */
   expired(self: string, now: number): OrphanedRun[] {
     const expired: OrphanedRun[] = []
-    for (const [runId, { claimant, resting }] of this.#runs) {
-      if (resting || claimant === self || this.isFresh(claimant, this.#leaseMs, now)) continue
-      expired.push({ runId, claimant })
+    for (const [runId, held] of this.#runs) {
+      const { claimant, resting } = held
+      if (resting || claimant === self) continue
+      if (this.isFresh(claimant ?? runId, this.#leaseMs, now)) continue
+      expired.push(orphaned(runId, held))
     }
     return expired
   }
 }
+
+const orphaned = (runId: string, { claimant, pool }: Held): OrphanedRun => ({
+  runId,
+  claimant,
+  pool,
+})

@@ -1,15 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import * as z from 'zod'
-import { OWN_STREAM_PREFIX } from '../domain/records.ts'
 import { keepRunning, type PauseBoundsMs, sleep } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
+import { SERVERS_STREAM } from '../log/ledger-heads.ts'
 import { runIdOf } from '../log/run-log.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import { Leases, type OrphanedRun } from './leases.ts'
 
-/** The stream of heartbeats of the servers that share a log. */
-const SERVERS_STREAM = `${OWN_STREAM_PREFIX}servers`
 const ALIVE = 'server_alive'
 const LEFT = 'server_left'
 const Sign = z.strictObject({ claimant: z.string() })
@@ -56,12 +54,10 @@ export class Presence {
     this.#clock = deps.clock ?? (() => performance.now())
   }
 
-  /** Begins with the runs that other processes hold. From then on, `note` gets every record. */
+  /** Begins with the runs that this process does not take up at once. From then on, `note` gets every record. */
   start(held: readonly (OrphanedRun & { readonly resting: boolean })[]): void {
     const now = this.#clock()
-    for (const { runId, claimant, resting } of held) {
-      this.#leases.hold(runId, claimant, resting, now)
-    }
+    for (const run of held) this.#leases.hold(run, now)
     const { log } = this.#deps
     const keep = (loop: () => Promise<void>, message: string) =>
       keepRunning(loop, {

@@ -1,6 +1,7 @@
 import { err, ok, type Result } from 'neverthrow'
 import { tokensOf, toMessages, turnCount } from '../domain/conversation.ts'
 import { nextStep } from '../domain/next-step.ts'
+import type { RunConfig } from '../domain/run-config.ts'
 import type { OpenCall } from '../domain/state.ts'
 import { type PauseBoundsMs, sleep } from '../lib/backoff.ts'
 import type { RunCommand } from '../runner/command.ts'
@@ -21,6 +22,8 @@ export type Effects = {
   readonly runCommand: RunCommand
   /** The server's data folder, which no project may contain; null if there is none. */
   readonly dataDir: string | null
+  /** Why this server cannot work on a run of this configuration, with advice; null if it can. */
+  readonly obstacle?: (config: RunConfig) => Promise<string | null>
   /** Waits before each effect while the system has a shortage; false if `signal` aborts meanwhile. */
   readonly untilAvailable?: (signal: AbortSignal) => Promise<boolean>
   /** Removes what the commands of a run have left outside of its project. Never rejects. */

@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
-import type { AgentCommand } from '../domain/commands.ts'
+import type { AgentCommand, QueueCommand } from '../domain/commands.ts'
 import { type Conversation, converse } from '../domain/conversation.ts'
 import { decide } from '../domain/decide.ts'
 import type { RunError } from '../domain/errors.ts'
@@ -33,9 +33,9 @@ export type SessionError =
   | { readonly type: 'cancelled' }
 
 /** Distributes over the union, so that reports need not repeat the fields of all agent commands. */
-type Report<C = AgentCommand> = C extends AgentCommand
+type Report<C = AgentCommand | QueueCommand> = C extends AgentCommand
   ? Omit<C, 'claimant' | 'readOnlyTools'>
-  : never
+  : C
 
 export type SessionDeps = {
   readonly store: StreamStore
@@ -156,13 +156,20 @@ export class RunSession {
     this.#conversation = converse(this.#conversation, record)
   }
 
-  /** Checks after a slow append whether another process has claimed the run and continues it. */
-  async #confirmClaim(): Promise<Result<void, SessionError>> {
+  /** Reads what others have added to the run. */
+  async update(): Promise<Result<void, SessionError>> {
     const from = this.#run
     const visit = (logged: LoggedRecord): void => this.#converse(logged)
     const loaded = await load(this.#store, from.state.runId, { from, visit })
     if (loaded.isErr()) return err(sessionError(loaded.error))
     this.#run = loaded.value ?? from
+    return ok()
+  }
+
+  /** Checks after a slow append whether another process has claimed the run and continues it. */
+  async #confirmClaim(): Promise<Result<void, SessionError>> {
+    const updated = await this.update()
+    if (updated.isErr()) return updated
     const { claimant } = this.#run.state
     return claimant === this.#deps.claimant ? ok() : err({ type: 'claim_lost', claimant })
   }

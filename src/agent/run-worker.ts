@@ -1,5 +1,6 @@
+import { ok, type Result } from 'neverthrow'
 import type { RunState } from '../domain/state.ts'
-import type { PauseBoundsMs } from '../lib/backoff.ts'
+import { Backoff, type PauseBoundsMs, sleep } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import type { Semaphore } from '../lib/semaphore.ts'
 import { decode } from '../log/codec.ts'
@@ -15,6 +16,10 @@ export type WorkerDeps = {
   readonly now: () => number
   readonly newId: () => string
   readonly retryMs: PauseBoundsMs
+  /** The pool of this server: it works on no run of another one. Null if it may work on all runs. */
+  readonly pool: string | null
+  /** How long other servers have to claim a run that this one cannot work on, before it is recorded as queued. */
+  readonly queueAfterMs: number
   readonly log: Logger
   /** Whether the process with this claimant was stopped, and did not crash. */
   readonly wasStopped: (claimant: string) => boolean
@@ -59,6 +64,10 @@ export class RunWorker {
   #end: End | null = null
   /** Null until the run is read. */
   #session: RunSession | null = null
+  /** Others may have added to the run since it was read. */
+  #isStale = false
+  /** Why this server cannot work on the run, as it recorded last. */
+  #reported: string | null = null
   /** A redaction changed the run after it was begun to be read. */
   #redacted = false
   /** Gives its turn to the next suspect, if this run is one. */
@@ -68,7 +77,7 @@ export class RunWorker {
     this.#runId = runId
     this.#from = from
     this.#deps = deps
-    this.done = this.#awaitTurn(turns)
+    this.done = this.#takeTurns(turns)
   }
 
   /** Whether it exists to take the run over from this claimant. */
@@ -108,15 +117,25 @@ export class RunWorker {
     if (this.#waiting || event.revision > known) this.stop()
   }
 
-  async #awaitTurn({ all, suspects }: Turns): Promise<void> {
-    const release = await all.acquire(this.#stop.signal)
-    if (release === null) return
-    try {
-      await this.#work(suspects)
-    } finally {
-      this.#clear()
-      release()
-    }
+  /** A person has changed the run, or answered its question. */
+  noticeChange(): void {
+    this.#isStale = true
+  }
+
+  /** While this server cannot work on the run, it leaves its turn to other runs and tries again later. */
+  async #takeTurns({ all, suspects }: Turns): Promise<void> {
+    const { signal } = this.#stop
+    const backoff = new Backoff(this.#deps.retryMs)
+    do {
+      const release = await all.acquire(signal)
+      if (release === null) return
+      try {
+        if ((await this.#work(suspects)) !== 'later') return
+      } finally {
+        this.#clear()
+        release()
+      }
+    } while (await backoff.wait(signal))
   }
 
   /** The check or call that was interrupted by crashes is over, so it was not their cause. */
@@ -125,30 +144,43 @@ export class RunWorker {
     this.#releaseSuspects = null
   }
 
-  async #work(suspects: Semaphore): Promise<void> {
-    const { log, effects, process } = this.#deps
-    const { signal } = this.#stop
-    this.#waiting = false
+  async #open(): Promise<Result<RunSession, SessionError>> {
     const opened = await RunSession.open(this.#runId, {
       ...this.#deps,
-      claimant: process.claimant,
-      readOnlyTools: effects.toolbox.readOnly,
-      signal,
+      claimant: this.#deps.process.claimant,
+      readOnlyTools: this.#deps.effects.toolbox.readOnly,
+      signal: this.#stop.signal,
       onAppended: ({ crashes }) => {
         if (crashes === 0) this.#clear()
       },
     })
+    if (opened.isOk() && this.#redacted) opened.value.forget()
+    return opened
+  }
+
+  /** Resolves to 'later' if this server may work on the run but cannot now. */
+  async #work(suspects: Semaphore): Promise<'over' | 'later'> {
+    const { signal } = this.#stop
+    this.#waiting = false
+    const opened = this.#session === null ? await this.#open() : ok(this.#session)
     if (opened.isErr()) return this.#report(opened.error)
     const session = opened.value
     this.#session = session
-    if (this.#redacted) session.forget()
+    if (!this.#mayTake(session.state)) return 'over'
+    const obstacle = await this.#obstacle(session)
+    if (obstacle !== null) return this.#queue(session, obstacle)
     if (session.state.crashes > 0) {
       // Suspects are claimed and worked on one at a time, so a crash counts against only one of them.
       this.#releaseSuspects = await suspects.acquire(signal)
-      if (this.#releaseSuspects === null) return
+      if (this.#releaseSuspects === null) return 'over'
     }
-    if (!(await this.#claim(session))) return
-    const ended = await runLoop(session, effects, signal)
+    if (await this.#claim(session)) await this.#run(session)
+    return 'over'
+  }
+
+  async #run(session: RunSession): Promise<void> {
+    const { log, effects } = this.#deps
+    const ended = await runLoop(session, effects, this.#stop.signal)
     // The end may arrive from the log before the loop has seen that its last append was the end.
     const end = this.#end ?? endOf(session.state)
     if (end !== null) {
@@ -158,12 +190,42 @@ export class RunWorker {
     else log.info({ run_id: this.#runId }, 'run waits for a person')
   }
 
+  /** If another process has claimed the run meanwhile, that claim wins. */
+  #mayTake({ claimant, pool }: RunState): boolean {
+    if (claimant === this.#deps.process.claimant) return true
+    if (!isOpenTo(this.#deps.pool, pool)) return false
+    const from = this.#from
+    return from === 'anyone' || (from !== 'nobody' && from.claimant === claimant)
+  }
+
+  /** Why this server cannot claim the run now; null if it can, or has. */
+  async #obstacle(session: RunSession): Promise<string | null> {
+    if (session.state.claimant === this.#deps.process.claimant) return null
+    if (this.#isStale) {
+      this.#isStale = false
+      const updated = await session.update()
+      if (updated.isErr()) this.#report(updated.error)
+    }
+    return (await this.#deps.effects.obstacle?.(session.state.config)) ?? null
+  }
+
+  async #queue(session: RunSession, reason: string): Promise<'over' | 'later'> {
+    const { log, queueAfterMs } = this.#deps
+    if (reason === this.#reported && session.state.queued !== null) return 'later'
+    if (this.#reported === null && !(await sleep(queueAfterMs, this.#stop.signal))) return 'over'
+    const { claimant: expected } = session.state
+    const queued = await session.record({ type: 'queue', reason, expected, overrides: true })
+    if (queued.isErr()) return this.#report(queued.error)
+    if (reason !== this.#reported) log.warn({ run_id: this.#runId, reason }, 'run is queued')
+    this.#reported = reason
+    return 'later'
+  }
+
   /** Whether this process holds the run now. */
   async #claim(session: RunSession): Promise<boolean> {
     const { log, process, wasStopped } = this.#deps
     const { claimant } = session.state
     if (claimant === process.claimant) return true
-    if (!mayTake(this.#from, claimant)) return false
     const { pid, host } = process
     const afterCrash = claimant !== null && !wasStopped(claimant)
     const claim = { type: 'claim', expected: claimant, pid, host, afterCrash } as const
@@ -173,7 +235,7 @@ export class RunWorker {
     return claimed.isOk()
   }
 
-  #report(error: SessionError): void {
+  #report(error: SessionError): 'over' {
     const { log } = this.#deps
     const fields = { run_id: this.#runId, error }
     switch (error.type) {
@@ -188,6 +250,7 @@ export class RunWorker {
       default:
         log.error(fields, 'run cannot continue')
     }
+    return 'over'
   }
 }
 
@@ -195,8 +258,6 @@ function endOf({ phase }: RunState): End | null {
   return phase.type === 'ended' ? { status: phase.status, reason: phase.reason } : null
 }
 
-/** If another process has claimed the run meanwhile, that claim wins. */
-function mayTake(from: From, claimant: string | null): boolean {
-  if (from === 'anyone') return true
-  return from !== 'nobody' && from.claimant === claimant
-}
+/** Whether a server of one pool may work on a run of another. */
+export const isOpenTo = (server: string | null, run: string | null): boolean =>
+  server === null || run === null || server === run

@@ -1,12 +1,15 @@
 import type { Kind } from '../domain/records.ts'
 import { keepRunning } from '../lib/backoff.ts'
 import { Semaphore } from '../lib/semaphore.ts'
+import { decode } from '../log/codec.ts'
 import { RUN_STREAM_PREFIX, runIdOf } from '../log/run-log.ts'
 import type { Position, RecordedEvent } from '../store/event-store.ts'
+import { ForeignRuns } from './foreign-runs.ts'
+import type { OrphanedRun } from './leases.ts'
 import { Presence } from './presence.ts'
-import { type From, RunWorker, type Turns, type WorkerDeps } from './run-worker.ts'
+import { type From, isOpenTo, RunWorker, type Turns, type WorkerDeps } from './run-worker.ts'
 
-export type SupervisorDeps = Omit<WorkerDeps, 'wasStopped'> & {
+export type SupervisorDeps = Omit<WorkerDeps, 'wasStopped' | 'queueAfterMs'> & {
   /** Claimants of the processes of this server that were stopped and did not crash. */
   readonly stopped: ReadonlySet<string>
   /**
@@ -22,9 +25,13 @@ export type SupervisorDeps = Omit<WorkerDeps, 'wasStopped'> & {
 type Unfinished = {
   readonly runId: string
   readonly claimant: string | null
+  readonly pool: string | null
   /** Whether it waits for a person. */
   readonly resting: boolean
 }
+
+/** See `WorkerDeps.queueAfterMs`, if servers share the store. */
+const QUEUE_AFTER_MS = 1_000
 
 /**
  * Follows the log and works on its runs. A new run and a run after a crash take the same path: claim it, fold it, do
@@ -35,15 +42,19 @@ export class Supervisor {
   readonly #workers = new Map<string, RunWorker>()
   readonly #turns: Turns
   readonly #presence: Presence | null
+  readonly #foreign: ForeignRuns
   readonly #stop = new AbortController()
   #following: Promise<void> = Promise.resolve()
 
   constructor(deps: SupervisorDeps) {
     const wasStopped = (claimant: string): boolean =>
       deps.stopped.has(claimant) || (this.#presence?.hasLeft(claimant) ?? false)
-    this.#deps = { ...deps, wasStopped }
+    const { leaseMs } = deps
+    this.#deps = { ...deps, wasStopped, queueAfterMs: leaseMs === null ? 0 : QUEUE_AFTER_MS }
     this.#turns = { all: new Semaphore(deps.maxRunsAtWork), suspects: new Semaphore(1) }
-    this.#presence = deps.leaseMs === null ? null : this.#presenceFor(deps.leaseMs)
+    this.#presence = leaseMs === null ? null : this.#presenceFor(leaseMs)
+    const clock = () => performance.now()
+    this.#foreign = new ForeignRuns({ ...deps, clock, graceMs: leaseMs ?? 0 })
   }
 
   /**
@@ -51,13 +62,12 @@ export class Supervisor {
    * follows the log from there.
    */
   start(unfinished: readonly Unfinished[], after: Position | null): void {
-    const held: (Unfinished & { readonly claimant: string })[] = []
+    const held: Unfinished[] = []
     for (const run of unfinished) {
       const { runId, claimant } = run
       if (this.#presence === null) this.#takeUp(runId, 'anyone')
-      else if (claimant === null || this.#isOfThisServer(claimant))
-        this.#takeUp(runId, { claimant })
-      else held.push({ ...run, claimant })
+      else if (!this.#mayTake(run)) held.push(run)
+      else this.#takeUp(runId, { claimant })
     }
     this.#presence?.start(held)
     this.#following = this.#follow(after)
@@ -72,13 +82,26 @@ export class Supervisor {
       claimant: this.#deps.process.claimant,
       atWork: () => this.#workers.size > 0,
       onOrphanedRuns: (runs) => {
-        for (const { runId, claimant } of runs) {
-          if (this.#workers.get(runId)?.takesFrom(claimant)) continue
-          log.info({ run_id: runId, claimant }, 'the process that works on this run is silent')
-          this.#takeUp(runId, { claimant })
-        }
+        for (const run of runs) this.#orphaned(run)
       },
     })
+  }
+
+  #orphaned({ runId, claimant, pool }: OrphanedRun): void {
+    if (pool !== null && !isOpenTo(this.#deps.pool, pool)) {
+      void this.#foreign.abandoned({ runId, claimant, pool })
+      return
+    }
+    // A run that nobody has claimed was taken up when it was created.
+    if (claimant === null || this.#workers.get(runId)?.takesFrom(claimant)) return
+    this.#deps.log.info({ run_id: runId, claimant }, 'the process that works on this run is silent')
+    this.#takeUp(runId, { claimant })
+  }
+
+  /** Whether no other server can be at work on a run that is unfinished at the start. */
+  #mayTake({ claimant, pool }: Unfinished): boolean {
+    if (!isOpenTo(this.#deps.pool, pool)) return false
+    return claimant === null || this.#isOfThisServer(claimant)
   }
 
   /** The process that held it cannot be alive: this one has the server's data folder. */
@@ -120,12 +143,17 @@ export class Supervisor {
 
   #notice(event: RecordedEvent): void {
     this.#presence?.note(event)
+    this.#foreign.note(event)
     const runId = runIdOf(event.stream)
     switch (event.type as Kind) {
       case 'run_created':
-        this.#takeUp(runId, { claimant: null })
+        if (this.#isOfPool(event)) this.#takeUp(runId, { claimant: null })
+        break
+      case 'run_config_changed':
+        this.#workers.get(runId)?.noticeChange()
         break
       case 'human_check_response':
+        this.#workers.get(runId)?.noticeChange()
         this.#takeUp(runId, 'nobody')
         break
       case 'run_claimed':
@@ -135,6 +163,15 @@ export class Supervisor {
         this.#workers.get(runId)?.noticeEnd(event)
         break
     }
+  }
+
+  /** Whether a new run is for this server. */
+  #isOfPool(created: RecordedEvent): boolean {
+    const { pool } = this.#deps
+    const decoded = pool === null ? null : decode(created)
+    if (decoded === null || decoded.isErr()) return true
+    const { record } = decoded.value
+    return record.kind !== 'run_created' || isOpenTo(pool, record.payload.pool ?? null)
   }
 
   #takeUp(runId: string, from: From): void {

@@ -12,7 +12,9 @@ export const CLOSE_CODES = {
 /** What each code means, for the description of the API. */
 export const CLOSE_MEANINGS: Readonly<Record<keyof typeof CLOSE_CODES, string>> = {
   run_ended: 'The run has ended',
-  going_away: 'The server stops. Connect again later',
+  going_away:
+    'The server stops, or starts again because the event store came back with another log (then the reason ' +
+    'says so). Connect again later',
   internal_error: 'A record cannot be read, or the server failed',
   try_again_later:
     'The client makes no progress, or the access log cannot be written. Connect again later',

@@ -4,7 +4,17 @@ import { Decision } from '../domain/records.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
 import { Timestamp } from './fields.ts'
 
-const RunStatus = z.enum(RUN_STATUSES).meta({ id: 'RunStatus' })
+const RunStatus = z.enum(RUN_STATUSES).meta({
+  id: 'RunStatus',
+  description:
+    '`queued`: no server can work on the run now; `queued_reason` says why. It becomes `running` as soon ' +
+    'as a server of its pool takes it up',
+})
+
+const QueuedReason = z
+  .string()
+  .exactOptional()
+  .describe('Why no server works on the run, with advice; only if the status is `queued`')
 
 const Cost = z.number().nullable().describe('US dollars; null if a price is not known')
 
@@ -19,6 +29,7 @@ export const RunSummary = z
     goal: z.string(),
     status: RunStatus,
     created_at: Timestamp,
+    queued_reason: QueuedReason,
   })
   .meta({ id: 'RunSummary' })
 export type RunSummary = z.infer<typeof RunSummary>
@@ -73,6 +84,11 @@ export const RunDetails = z
     isolation: IsolationPolicy.optional().describe(
       'What its commands see and may do, by its first record; runs of earlier versions have none',
     ),
+    queued_reason: QueuedReason,
+    pool: z
+      .string()
+      .exactOptional()
+      .describe('The servers that may work on the run; absent if every server of the log may'),
     progress: z.object({
       iteration: z.int(),
       total_tokens: z.int(),

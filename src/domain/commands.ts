@@ -13,6 +13,7 @@ export type PersonCommand =
       readonly reason?: string | null
       readonly idempotency?: Idempotency
       readonly isolation?: IsolationPolicy
+      readonly pool?: string | null
     }
   | {
       readonly type: 'respond'
@@ -62,4 +63,15 @@ export type AgentCommand = {
   | { readonly type: 'fail'; readonly message: string; readonly traceback: string }
 )
 
-export type RunCommand = PersonCommand | AgentCommand
+/** What a server reports of a run that it may not or cannot work on. */
+export type QueueCommand = {
+  readonly type: 'queue'
+  /** Why no server works on the run, with advice. */
+  readonly reason: string
+  /** The claimant that the server saw: if another process has claimed the run since, nothing is recorded. */
+  readonly expected: string | null
+  /** Whether it replaces the reason that another server has recorded. */
+  readonly overrides: boolean
+}
+
+export type RunCommand = PersonCommand | QueueCommand | AgentCommand

@@ -1,6 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import { advance, recordOf, runEnd } from './advance.ts'
-import type { AgentCommand, PersonCommand, RunCommand } from './commands.ts'
+import type { AgentCommand, PersonCommand, QueueCommand, RunCommand } from './commands.ts'
 import type { RunError } from './errors.ts'
 import { evolve, fold } from './evolve.ts'
 import type { Idempotency, PayloadOf, RecordOf, RunRecord } from './records.ts'
@@ -26,13 +26,15 @@ export function decide(
   if (command.type === 'create') return create(command, state, now)
   if (state === null) return err({ type: 'run_not_found' })
   if (state.phase.type === 'ended') return err({ type: 'run_ended', status: state.phase.status })
+  if (command.type === 'queue') return queue(command, state, now)
   return 'claimant' in command
     ? decideForAgent(command, state, now)
     : decideForPerson(command, state, now, hashes)
 }
 
 function create(command: Command<'create'>, state: RunState | null, now: number): Decided {
-  const { runId, config, systemPrompt, reason = null, idempotency, isolation } = command
+  const { runId, config, systemPrompt, reason = null, idempotency } = command
+  const { isolation, pool = null } = command
   if (state !== null) return err(existing(state, idempotency))
   const record: RecordOf<'run_created'> = {
     kind: 'run_created',
@@ -45,6 +47,7 @@ function create(command: Command<'create'>, state: RunState | null, now: number)
       ...(reason === null ? {} : { reason }),
       ...(idempotency === undefined ? {} : { idempotency }),
       ...(isolation === undefined ? {} : { isolation }),
+      ...(pool === null ? {} : { pool }),
     },
   }
   return ok([record])
@@ -108,6 +111,18 @@ function respond(
   return ok(
     decision === 'abort' ? [response, ...advance(evolve(state, response), NONE, now)] : [response],
   )
+}
+
+/** A run that waits for a person needs no server until it has the answer. */
+function queue(
+  { reason, expected, overrides }: QueueCommand,
+  state: RunState,
+  now: number,
+): Decided {
+  if (state.claimant !== expected) return err({ type: 'claim_lost', claimant: state.claimant })
+  if (state.phase.type === 'awaiting_human' || state.queued === reason) return ok([])
+  if (state.queued !== null && !overrides) return ok([])
+  return ok([recordOf(state, now, 'run_queued', { reason })])
 }
 
 function decideForAgent(command: AgentCommand, state: RunState, now: number): Decided {

@@ -32,6 +32,8 @@ function create(record: RecordOf<'run_created'>): RunState {
     goal: null,
     error: null,
     claimant: null,
+    pool: record.payload.pool ?? null,
+    queued: null,
     crashes: 0,
     createdAt: record.ts,
     endedAt: null,
@@ -98,6 +100,9 @@ function answer(state: RunState, record: RecordOf<'human_check_response'>): Part
   }
 }
 
+/** What a record keeps that is not of a process at work on the run. */
+const unworked = ({ crashes, queued }: RunState) => ({ crashes, queued })
+
 function change(state: RunState, record: RunRecord): Partial<RunState> {
   switch (record.kind) {
     case 'run_created':
@@ -105,7 +110,9 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'run_claimed':
       return { claimant: record.payload.claimant, crashes: crashesAfter(state, record) }
     case 'run_config_changed':
-      return { crashes: state.crashes, config: { ...state.config, ...record.payload.changes } }
+      return { ...unworked(state), config: { ...state.config, ...record.payload.changes } }
+    case 'run_queued':
+      return { ...unworked(state), queued: record.payload.reason }
     case 'step_start':
       return beginStep(state, record)
     case 'llm_usage': {
@@ -173,7 +180,7 @@ export function evolve(state: RunState | null, record: RunRecord): RunState {
     return create(record)
   }
   if (state.phase.type === 'ended') throw new BrokenInvariant(`${record.kind} comes after run_end`)
-  return { ...state, crashes: 0, ...change(state, record), seq: state.seq + 1 }
+  return { ...state, crashes: 0, queued: null, ...change(state, record), seq: state.seq + 1 }
 }
 
 /** Folds many records, oldest first. */

@@ -14,6 +14,7 @@ const FREE_TEXT: { readonly [K in Kind]: readonly string[] } = {
     '/isolation/visible/*',
   ],
   run_claimed: ['/host'],
+  run_queued: ['/reason'],
   run_config_changed: ['/reason'],
   step_start: [],
   llm_usage: [],

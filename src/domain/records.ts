@@ -58,6 +58,16 @@ export const Idempotency = z
   .readonly()
 export type Idempotency = z.infer<typeof Idempotency>
 
+export const MAX_POOL_NAME = 100
+
+/** The name of a pool: of the servers that have the same projects and models. */
+export const PoolName = z
+  .string()
+  .regex(
+    new RegExp(`^[\\w.:-]{1,${MAX_POOL_NAME}}$`),
+    `must have 1 to ${MAX_POOL_NAME} letters, digits, or . _ : -`,
+  )
+
 /** SHA-256, lower-case hex. */
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits')
 
@@ -88,6 +98,8 @@ const payloads = {
     idempotency: Idempotency.exactOptional(),
     /** How the commands of the run are isolated. Records of earlier versions do not have it. */
     isolation: IsolationPolicy.exactOptional(),
+    /** The servers that may work on the run; without one, every server of the log may. */
+    pool: PoolName.exactOptional(),
   }),
   run_claimed: z.strictObject({
     claimant: z.string(),
@@ -96,6 +108,8 @@ const payloads = {
     /** Set if the process that held the run crashed. */
     after_crash: z.literal(true).exactOptional(),
   }),
+  /** No server can work on the run now. It stays queued until a server claims it, or its own continues. */
+  run_queued: z.strictObject({ reason: z.string() }),
   run_config_changed: z.strictObject({
     changes: ConfigChanges,
     reason: z.string().exactOptional(),

@@ -2,8 +2,9 @@ import type { IsolationPolicy } from './isolation.ts'
 import type { EndStatus, RequestedCall, RunRecord } from './records.ts'
 import type { RunConfig } from './run-config.ts'
 
-export type RunStatus = 'running' | 'awaiting_human' | EndStatus
+export type RunStatus = 'queued' | 'running' | 'awaiting_human' | EndStatus
 export const RUN_STATUSES = [
+  'queued',
   'running',
   'awaiting_human',
   'achieved',
@@ -70,6 +71,10 @@ export type RunState = {
   readonly error: string | null
   /** The process that works on the run, by the last `run_claimed`. */
   readonly claimant: string | null
+  /** The servers that may work on the run; null for every server of the log. */
+  readonly pool: string | null
+  /** Why no server can work on the run, if it waits for one that can. */
+  readonly queued: string | null
   /** How many processes have crashed during the check or call that is under way; 0 if nothing is under way. */
   readonly crashes: number
   /** Seconds since the epoch. */
@@ -87,7 +92,7 @@ export function statusOf(state: RunState): RunStatus {
     case 'awaiting_human':
       return 'awaiting_human'
     default:
-      return 'running'
+      return state.queued === null ? 'running' : 'queued'
   }
 }
 
@@ -98,6 +103,8 @@ export function statusAfter(record: RunRecord): RunStatus | null {
       return record.payload.status
     case 'human_check_required':
       return 'awaiting_human'
+    case 'run_queued':
+      return 'queued'
     case 'run_claimed':
     case 'run_config_changed':
       return null

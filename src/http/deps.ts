@@ -83,6 +83,8 @@ export type AppDeps = {
   /** Seconds since the epoch. */
   readonly clock: () => number
   readonly defaults: Pick<RunConfig, 'cwd' | 'model_name' | 'max_iterations'>
+  /** The pool of the runs that this server accepts; null if every server may work on them. */
+  readonly pool?: string | null
   readonly ready: () => Promise<Readiness>
   /** Authenticates callers. */
   readonly auth: Auth
@@ -93,6 +95,8 @@ export type AppDeps = {
   /** Without one, nothing is logged. */
   readonly logger?: FastifyBaseLogger
   readonly live?: Partial<LiveLimits>
+  /** Why the server closes its sockets when it stops, if not because somebody stops it. */
+  readonly whyClosing?: () => string | null
 }
 
 /** How long a reply waits for the read model to show what the client reads next, milliseconds. */

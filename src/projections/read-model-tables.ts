@@ -7,10 +7,11 @@ import { runRow } from './read-model.ts'
 import { Altered, NOTHING_SUMMED, SealedRow, type Sealer, summed } from './read-model-seal.ts'
 import { LIST_INDICES } from './run-lists.ts'
 
-/** A run that has not ended: the process that works on it, and whether it waits for a person. */
+/** A run that has not ended: the process that works on it, its pool, and whether it waits for a person. */
 export type UnfinishedRun = {
   readonly runId: string
   readonly claimant: string | null
+  readonly pool: string | null
   readonly resting: boolean
 }
 
@@ -29,6 +30,7 @@ const UnfinishedRow = z.object({
   run_id: z.string(),
   status: z.string(),
   claimant: z.string().nullable(),
+  pool: z.string().nullable(),
 })
 const HeadRow = z.object({ run_id: z.string(), length: z.int(), head: z.string() })
 const Identity = z.object({ log_id: z.string().nullable() })
@@ -86,7 +88,8 @@ export class ReadModelTables {
       'UPDATE progress SET position = ?, stream = ?, revision = ?, event_id = ?',
     )
     this.#unfinished = db.prepare(`
-      SELECT run_id, status, state ->> '$.claimant' AS claimant FROM runs WHERE status IN ('running', 'awaiting_human')
+      SELECT run_id, status, state ->> '$.claimant' AS claimant, state ->> '$.pool' AS pool
+      FROM runs WHERE status IN ('queued', 'running', 'awaiting_human')
       ORDER BY created_at, run_id`)
     this.#heads = db.prepare(`
       SELECT run_id, seq + 1 AS length, head FROM runs
@@ -106,8 +109,8 @@ export class ReadModelTables {
   /** The runs that have not ended, oldest first. */
   unfinished(): UnfinishedRun[] {
     return this.#unfinished.all().map((row) => {
-      const { run_id: runId, status, claimant } = UnfinishedRow.parse(row)
-      return { runId, claimant, resting: status === 'awaiting_human' }
+      const { run_id: runId, status, claimant, pool } = UnfinishedRow.parse(row)
+      return { runId, claimant, pool, resting: status === 'awaiting_human' }
     })
   }
 

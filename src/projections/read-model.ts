@@ -21,7 +21,8 @@ export const runRow = (state: RunState): RunRow => ({
 export const timestamp = (ts: number): string => new Date(Math.round(ts * 1000)).toISOString()
 
 export type RunPage = {
-  readonly runs: readonly RunRow[]
+  /** `queued_reason`: why no server works on it; only of a run that is queued. */
+  readonly runs: readonly (RunRow & { readonly queued_reason?: string })[]
   /** Opaque cursor of the next page; null on the last. */
   readonly next: string | null
 }

@@ -28,6 +28,7 @@ const ListRow = z.object({
   goal: z.string(),
   status: z.enum(RUN_STATUSES),
   created_at: z.string(),
+  queued_reason: z.string().nullable(),
 })
 
 /** The lists of runs in an open read model file. */
@@ -51,7 +52,7 @@ export class RunLists {
     return page
   }
 
-  /** To be called when a run was added, or its status changed. */
+  /** To be called when a run was added, or its status or the reason of it changed. */
   forget(): void {
     this.#pages.clear()
   }
@@ -68,7 +69,10 @@ export class RunLists {
     }
     // One more than asked for: it decides whether there is a next page.
     const rows = statement.all({ ...filters, ...after, limit: limit + 1 })
-    const runs = rows.slice(0, limit).map((row) => ListRow.parse(row))
+    const runs = rows.slice(0, limit).map((row) => {
+      const { queued_reason: reason, ...run } = ListRow.parse(row)
+      return reason === null ? run : { ...run, queued_reason: reason }
+    })
     const last = runs.at(-1)
     const more = rows.length > runs.length && last !== undefined
     return { runs, next: more ? encodeCursor(last) : null }
@@ -82,7 +86,8 @@ export function listSql({ status, goal }: Pick<RunQuery, 'status' | 'goal'>): st
     ...(status === undefined ? [] : ['status = :status AND']),
   ]
   return [
-    'SELECT run_id, goal, status, created_at FROM runs WHERE',
+    'SELECT run_id, goal, status, created_at,',
+    "CASE status WHEN 'queued' THEN state ->> '$.queued' END AS queued_reason FROM runs WHERE",
     ...filters,
     '(created_at, run_id) < (:created_at, :run_id)',
     'ORDER BY created_at DESC, run_id DESC LIMIT :limit',

@@ -240,7 +240,8 @@ export class SqliteReadModel implements ReadModel {
   }
 }
 
-/** Whether lists show the run as before: only its status can change. */
+/** Whether lists show the run as before: only its status, and why it is queued, can change. */
 function isListedAs(run: LoadedRun, before: LoadedRun | undefined): boolean {
-  return before !== undefined && statusOf(before.state) === statusOf(run.state)
+  if (before === undefined || before.state.queued !== run.state.queued) return false
+  return statusOf(before.state) === statusOf(run.state)
 }

@@ -20,6 +20,8 @@ export function runDetails(state: RunState): RunDetails {
     max_tokens: config.max_tokens,
     max_seconds: config.max_seconds,
     ...(state.isolation === undefined ? {} : { isolation: state.isolation }),
+    ...(state.queued === null ? {} : { queued_reason: state.queued }),
+    ...(state.pool === null ? {} : { pool: state.pool }),
     progress: {
       iteration: state.iteration,
       total_tokens: state.total.tokens,

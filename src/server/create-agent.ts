@@ -2,9 +2,11 @@ import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { findGoal } from '../agent/goals/catalogue.ts'
+import { createCatalogue } from '../agent/model/catalogue.ts'
 import { createModels } from '../agent/model/models.ts'
 import { keysFrom } from '../agent/model/providers.ts'
 import type { ModelSettings } from '../agent/model/routing.ts'
+import { obstacle } from '../agent/obstacle.ts'
 import type { PlanDeps } from '../agent/plan-run.ts'
 import type { Resources } from '../agent/resources.ts'
 import type { Effects } from '../agent/run-loop.ts'
@@ -50,8 +52,10 @@ export function createEffects(
 ): { readonly effects: Effects; readonly isolate: PlanDeps['isolate'] } {
   const runCommand = resources.patient(commandRunner(limits, runner, isolation))
   const reportsDir = isolation.scratchDir ?? join(settings.RETRAI_DATA_DIR, REPORTS_FOLDER)
+  const catalogue = createCatalogue(modelSettings(settings))
   const effects: Effects = {
     models: createModels(modelSettings(settings)),
+    obstacle: (config) => obstacle(config, { models: catalogue, host: hostname() }),
     toolbox: createToolbox({
       runCommand,
       artifacts,
@@ -82,15 +86,18 @@ export function createSupervisor(
     readonly server: string
     readonly claimant: string
     readonly stopped: ReadonlySet<string>
+    /** Null if it may work on all runs of its log. */
+    readonly pool: string | null
   },
 ): Supervisor {
-  const { server, claimant, stopped } = claims
+  const { server, claimant, stopped, pool } = claims
   const isShared = settings.EVENTSTORE_URL !== undefined
   return new Supervisor({
     store,
     effects,
     process: { server, claimant, pid: process.pid, host: hostname() },
     stopped,
+    pool: isShared ? pool : null,
     leaseMs: isShared ? settings.RETRAI_LEASE_SECONDS * 1000 : null,
     now,
     newId: randomUUID,

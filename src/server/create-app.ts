@@ -18,6 +18,9 @@ import { type ChosenLimits, diskProblem } from './command-limits.ts'
 import type { Integrity } from './integrity.ts'
 import { date, now, type Parts } from './parts.ts'
 
+/** A restart of the server within its process because the store holds another log: when, and what showed it. */
+export type Restart = { readonly at: Date; readonly reason: string }
+
 /** The HTTP app with everything that it needs from the other rooms. */
 export function createApp(
   { settings, log, store, artifacts, readModel, projector }: Parts,
@@ -33,6 +36,9 @@ export function createApp(
     redactions,
     accessLog,
     integrity,
+    pool,
+    restarted,
+    whyClosing,
   }: {
     readonly keyring: Keyring
     readonly auth: Auth
@@ -46,6 +52,9 @@ export function createApp(
     /** Null if the access log is off. */
     readonly accessLog: AccessRecorder | null
     readonly integrity: Pick<Integrity, 'detail'>
+    readonly pool: string | null
+    readonly restarted: Restart | null
+    readonly whyClosing: () => string | null
   },
 ): ReturnType<typeof buildApp> {
   const ceilings = {
@@ -68,14 +77,16 @@ export function createApp(
       planRun(request, { goals, models: catalogue, systemPrompt, ceilings, dataDir, isolate }),
     changeProblems: (changes) => changeProblems(changes, catalogue),
     clock: now,
+    pool,
     defaults: { cwd: process.cwd(), model_name: catalogue.default.name, max_iterations: 20 },
     ready: () =>
       readiness(store, readModel, projector, {
-        ...{ integrity, resources, isolation, limits },
+        ...{ integrity, resources, isolation, limits, restarted },
         dataDir,
       }),
     auth,
     redactions,
+    whyClosing,
     live: {
       connections: settings.RETRAI_MAX_CONNECTIONS,
       connectionsPerClient: settings.RETRAI_MAX_CONNECTIONS_PER_CLIENT,
@@ -104,7 +115,9 @@ async function readiness(
     isolation,
     limits,
     dataDir,
+    restarted,
   }: {
+    readonly restarted: Restart | null
     readonly integrity: Pick<Integrity, 'detail'>
     readonly resources: Pick<Resources, 'problem'>
     readonly isolation: Pick<Isolation, 'level' | 'detail'>
@@ -123,6 +136,8 @@ async function readiness(
       projections: check(projectionProblem),
       integrity: check(integrity.detail()),
       resources: check(shortage),
+      // It holds, but whoever misses a run learns here where it went.
+      ...(restarted === null ? {} : { log: { ok: true, detail: replacedLog(restarted) } }),
       // A server that refuses commands still serves what is stored.
       isolation: {
         ok: isolation.level !== null,
@@ -133,6 +148,9 @@ async function readiness(
     },
   }
 }
+
+const replacedLog = ({ at, reason }: Restart): string =>
+  `At ${at.toISOString()} the event store came back with another log, such as an older backup or an empty one: ${reason}. The server has started over from it. What that log does not hold is gone here.`
 
 const check = (problem: string | null) =>
   problem === null ? { ok: true } : { ok: false, detail: problem }

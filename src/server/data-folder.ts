@@ -5,6 +5,7 @@ import { homedir } from 'node:os'
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
 import { ResultAsync } from 'neverthrow'
 import * as z from 'zod'
+import { MAX_POOL_NAME, PoolName } from '../domain/records.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { sha256 } from '../lib/sha256.ts'
 
@@ -81,26 +82,45 @@ const WHY: Readonly<Record<string, string>> = {
  * The identity of the server that has this data folder. Its first start makes it, and every restart keeps it. The error
  * is a text for people.
  */
-export function ensureServerId(file: string): ResultAsync<string, string> {
-  return ResultAsync.fromPromise(readOrCreate(file), (cause) => {
+export const ensureServerId = (file: string): ResultAsync<string, string> =>
+  kept(file, z.uuid('it does not hold a server id'), randomUUID)
+
+/**
+ * The pool of the server that has this data folder, if no setting names one: the name of the machine at the first
+ * start. A container that is replaced gets another host name, and must still find its runs. The error is a text for
+ * people.
+ */
+export const ensurePool = (file: string, host: string): ResultAsync<string, string> =>
+  kept(file, PoolName, () => host.replace(/[^\w.:-]/g, '-').slice(0, MAX_POOL_NAME) || 'localhost')
+
+function kept(
+  file: string,
+  schema: z.ZodType<string>,
+  make: () => string,
+): ResultAsync<string, string> {
+  return ResultAsync.fromPromise(readOrCreate(file, schema, make), (cause) => {
     return `${file} cannot be used (${messageOf(cause)}): give the server write access to it, or delete it.`
   })
 }
 
-async function readOrCreate(file: string): Promise<string> {
+async function readOrCreate(
+  file: string,
+  schema: z.ZodType<string>,
+  make: () => string,
+): Promise<string> {
   const known = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === 'ENOENT') return null
     throw cause
   })
   // A crash may have left it empty.
   if (known !== null && known.trim() !== '') {
-    const id = z.uuid().safeParse(known.trim())
-    if (!id.success) throw new Error('it does not hold a server id')
-    return id.data
+    const value = schema.safeParse(known.trim())
+    if (!value.success) throw new Error(value.error.issues[0]?.message)
+    return value.data
   }
-  const id = randomUUID()
-  await writeFile(file, `${id}\n`)
-  return id
+  const value = make()
+  await writeFile(file, `${value}\n`)
+  return value
 }
 
 /** How many claimants of stopped processes the file keeps, one per line, latest last. */

@@ -5,6 +5,7 @@ import { artifactsIn } from '../artifacts/artifact-places.ts'
 import { type ArtifactFolder, type Artifacts, createArtifacts } from '../artifacts/artifacts.ts'
 import { artifactsInLog } from '../artifacts/artifacts-in-log.ts'
 import { Auth } from '../auth/auth.ts'
+import { LedgerHeads } from '../log/ledger-heads.ts'
 import { Redactor } from '../redaction/redactor.ts'
 import { withRedactions } from '../redaction/with-redactions.ts'
 import { openEmbeddedStore } from '../store/embedded/embedded-store.ts'
@@ -18,15 +19,17 @@ type OpenLog = {
   readonly ledger: EventStore
   readonly store: EventStore
   readonly redactor: Redactor
+  readonly ledgers: LedgerHeads
 }
 
 /** Opens the store that is configured. The error is a text for people. */
 export async function openLog(settings: Settings, log: Logger): Promise<Result<OpenLog, string>> {
   const opened = await openStore(settings, log)
   return opened.map((whole) => {
-    const ledger = withCrashingAppends(whole, settings.RETRAI_CRASH_AT)
+    const ledgers = new LedgerHeads()
+    const ledger = withCrashingAppends(ledgers.noting(whole), settings.RETRAI_CRASH_AT)
     const redactor = new Redactor({ store: ledger, log })
-    return { ledger, store: withRedactions(ledger, redactor), redactor }
+    return { ledger, store: withRedactions(ledger, redactor), redactor, ledgers }
   })
 }
 

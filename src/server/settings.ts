@@ -4,6 +4,7 @@ import * as z from 'zod'
 import { KEY_VARIABLES } from '../agent/model/providers.ts'
 import { LEVELS } from '../domain/isolation.ts'
 import type { OwnSecret } from '../domain/mask/own-secrets.ts'
+import { PoolName } from '../domain/records.ts'
 import { CrashAt } from './crash-points.ts'
 import { defaultDataDir } from './data-folder.ts'
 
@@ -67,6 +68,8 @@ const Settings = z.strictObject({
       'must be a connection string that begins with esdb:// or kurrentdb://',
     )
     .optional(),
+  /** The servers that have the same projects and models; the name of this machine at the first start if it is not set. */
+  RETRAI_POOL: trimmed.pipe(PoolName).optional(),
   /** A folder for artifacts that the servers of a log share; null keeps them in the log. */
   RETRAI_ARTIFACTS: text
     .refine((place) => place === 'log' || isAbsolute(place), 'must be "log" or an absolute path')

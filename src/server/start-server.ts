@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
 import { dirname, join } from 'node:path'
 import { err, fromThrowable, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
@@ -16,9 +17,10 @@ import { chooseIsolation } from '../runner/isolation/isolation.ts'
 import { Runner } from '../runner/runner.ts'
 import { chooseLimits } from './command-limits.ts'
 import { createEffects, createSupervisor, modelSettings, REPORTS_FOLDER } from './create-agent.ts'
-import { createApp } from './create-app.ts'
+import { createApp, type Restart } from './create-app.ts'
 import {
   cleanStops,
+  ensurePool,
   ensureServerId,
   formerDataDir,
   makeDataFolder,
@@ -45,7 +47,9 @@ export type StartOptions = {
   /** When the stored data is verified, if not by default. */
   readonly verify?: Partial<VerifyPace>
   /** Called if the store holds another log than before: close this server then, and start it again. */
-  readonly onLogReplaced?: () => void
+  readonly onLogReplaced?: (reason: string) => void
+  /** Why the server before this one in the process was stopped, for people; null if there was none. */
+  readonly restarted?: Restart | null
 }
 
 /** How long a start waits until all recorded redactions are done. */
@@ -64,6 +68,10 @@ export function startServer(
 ): ResultAsync<Server, string> {
   return new ResultAsync(start(settings, options))
 }
+
+/** The same for observers. The reason of a WebSocket's close has at most 123 bytes. */
+const LOG_REPLACED_CLOSE =
+  'the event store came back with another log; the server starts again from it'
 
 async function start(settings: Settings, options: StartOptions): Promise<Result<Server, string>> {
   const { log } = options
@@ -84,6 +92,8 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   if (keyring.isErr()) return err(keyring.error.message)
   const serverId = await ensureServerId(join(dataDir, 'server-id'))
   if (serverId.isErr()) return err(serverId.error)
+  const pool = await poolOf(settings)
+  if (pool.isErr()) return err(pool.error)
 
   // A trial takes a moment, in which the stores are opened.
   const choosing = chooseIsolation(settings.RETRAI_ISOLATION, {
@@ -94,7 +104,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
 
   const stored = await openLog(settings, log)
   if (stored.isErr()) return err(stored.error)
-  const { ledger, store, redactor } = stored.value
+  const { ledger, store, redactor, ledgers } = stored.value
   opened.defer(() => store.close())
   opened.defer(() => redactor.stop())
   const auth = await openAuth(settings, log, store)
@@ -103,12 +113,14 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   const readModel = openReadModel({ file: join(dataDir, 'read-model.sqlite'), log })
   if (readModel.isErr()) return err(readModel.error.message)
   opened.defer(() => readModel.value.close())
+  let isReplaced = false
   const asOfNow = redactor.apply.bind(redactor)
   const projector = startProjector({
-    ...{ store, readModel: readModel.value, log, asOfNow },
+    ...{ store, readModel: readModel.value, log, ledgers, asOfNow },
     onLogReplaced: (reason) => {
       log.error({ reason }, LOG_REPLACED)
-      options.onLogReplaced?.()
+      isReplaced = true
+      options.onLogReplaced?.(reason)
     },
   })
   opened.defer(() => projector.stop())
@@ -142,6 +154,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
     server: serverId.value,
     claimant,
     stopped: await cleanStops(stops),
+    pool: pool.value,
   })
   redactions.onRedacted((runId) => supervisor.forget(runId))
   const accessLog = createAccessLog(parts)
@@ -165,6 +178,9 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
     redactions,
     accessLog,
     integrity,
+    pool: pool.value,
+    restarted: options.restarted ?? null,
+    whyClosing: () => (isReplaced ? LOG_REPLACED_CLOSE : null),
   })
   const checkpoints = startCheckpointing(parts, keyring.value, integrity.keep)
   opened.defer(async () => {
@@ -197,6 +213,16 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
     .then(startWork)
     .catch((error) => log.fatal({ err: error }, 'no run is worked on: restart the server'))
   return ok({ url: url.value, close: () => running.disposeAsync() })
+}
+
+/** Only servers that share a log need pools. Null if the runs of this server may be worked on anywhere. */
+async function poolOf({
+  RETRAI_POOL: chosen,
+  RETRAI_DATA_DIR: dataDir,
+  EVENTSTORE_URL,
+}: Settings): Promise<Result<string | null, string>> {
+  if (chosen !== undefined) return ok(chosen)
+  return EVENTSTORE_URL === undefined ? ok(null) : ensurePool(join(dataDir, 'pool'), hostname())
 }
 
 function warnOfShortSecrets(settings: Settings, log: Logger): void {

@@ -34,7 +34,7 @@ function having(...events: readonly RecordedEvent[]): Leases {
   for (const [n, each] of events.entries()) leases.note(each, n * 60)
   return leases
 }
-const leftBehind = [{ runId: RUN, claimant: 'x' }]
+const leftBehind = [{ runId: RUN, claimant: 'x', pool: null }]
 
 describe('a lease', () => {
   test('expires when its holder has been silent for its length, not earlier', () => {
@@ -45,7 +45,7 @@ describe('a lease', () => {
 
   test('is renewed by every record of the holder, on any of its runs', () => {
     const leases = having(claim('x'), step)
-    leases.hold('another', 'x', false, 60)
+    leases.hold({ runId: 'another', claimant: 'x', pool: null, resting: false }, 60)
     expect(leases.expired('me', 159)).toEqual([])
     expect(leases.expired('me', 160)).toHaveLength(2)
   })
@@ -60,7 +60,7 @@ describe('a lease', () => {
   test('of a run that has ended, or that another process has claimed, does not exist any more', () => {
     expect(having(claim('x'), ended).expired('me', 1_000)).toEqual([])
     const taken = having(claim('x'), claim('y'))
-    expect(taken.expired('me', 1_000)).toEqual([{ runId: RUN, claimant: 'y' }])
+    expect(taken.expired('me', 1_000)).toEqual([{ runId: RUN, claimant: 'y', pool: null }])
   })
 
   test('never expires for the process itself', () => {

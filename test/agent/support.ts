@@ -30,7 +30,12 @@ const DONE_FILE: RunConfig['shell_goal'] = {
 export const reachGoal = { tool: 'bash_exec', args: { command: 'touch done' } }
 
 /** As a read model lists it. Its claimant does not matter if only one process uses the store. */
-export const unfinishedRun = (runId: string) => ({ runId, claimant: null, resting: false })
+export const unfinishedRun = (runId: string) => ({
+  runId,
+  claimant: null,
+  pool: null,
+  resting: false,
+})
 
 /** A real store, real tools, real processes and a real HTTP endpoint that answers from a script. */
 export class Workshop implements AsyncDisposable {
@@ -78,6 +83,7 @@ export class Workshop implements AsyncDisposable {
     changes: Partial<Effects> = {},
     maxRunsAtWork = 16,
     leaseMs: number | null = null,
+    pool: string | null = null,
   ): Supervisor {
     const artifacts = createArtifacts(join(this.folder, 'artifacts'))
     const server = randomUUID()
@@ -96,6 +102,7 @@ export class Workshop implements AsyncDisposable {
         ...changes,
       },
       process: { server, claimant: `${server}/${randomUUID()}`, pid: process.pid, host: 'test' },
+      pool,
       leaseMs,
       now,
       newId: randomUUID,
@@ -112,7 +119,7 @@ export class Workshop implements AsyncDisposable {
     this.logged.push({ fields, message })
   }
 
-  async create(changes: Partial<RunConfig> = {}): Promise<string> {
+  async create(changes: Partial<RunConfig> = {}, pool: string | null = null): Promise<string> {
     const runId = randomUUID()
     const config: RunConfig = {
       goal: 'shell-goal',
@@ -126,7 +133,7 @@ export class Workshop implements AsyncDisposable {
       shell_goal: DONE_FILE,
       ...changes,
     }
-    await this.command(runId, { type: 'create', runId, config, systemPrompt: 'Mend it.' })
+    await this.command(runId, { type: 'create', runId, config, systemPrompt: 'Mend it.', pool })
     return runId
   }
 

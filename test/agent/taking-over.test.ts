@@ -116,6 +116,7 @@ const supervise = (store: EventStore, effects: Effects) =>
     store,
     effects,
     process: { server: 'us', claimant: 'ours', pid: 2, host: 'here' },
+    pool: null,
     leaseMs: null,
     now,
     newId: randomUUID,

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import type { RunCommand } from '../../src/domain/commands.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
-import { by, check, claim, create, given, reply, result } from './support.ts'
+import type { RunState } from '../../src/domain/state.ts'
+import { by, check, claim, create, given, queue, reply, result } from './support.ts'
 
 const respond = (decision: 'approve' | 'abort', answers: number | null = null) =>
   ({ type: 'respond', decision, reason: null, answers }) as const
@@ -282,5 +283,43 @@ describe('limits', () => {
     given(...asked, approved)
       .when(proceed, 5080)
       .gives('1 run_end failed')
+  })
+})
+
+describe('a run that no server can work on', () => {
+  const reasonOf = ({ state }: { readonly state: RunState | null }) => state?.queued
+
+  test('is queued until a server claims it', () => {
+    const queued = given(create(), queue('no key'))
+    expect(reasonOf(queued)).toBe('no key')
+    queued.when(claim()).gives('0 run_claimed', '1 step_start plan')
+    expect(reasonOf(given(create(), queue('no key'), claim()))).toBeNull()
+  })
+
+  test('stays queued when a person changes it, and a person can abort it', () => {
+    const configure = { type: 'configure', changes: { max_iterations: 9 } } as const
+    expect(reasonOf(given(create(), queue('no key'), configure))).toBe('no key')
+    given(create(), queue('no key')).when(abort).gives('0 run_end aborted')
+  })
+
+  test('is queued once for each reason', () => {
+    const queued = given(create(), queue('no key'))
+    queued.when(queue('no key')).gives()
+    queued.when(queue('no folder')).gives('0 run_queued')
+    queued.when(queue('no server', null, false)).gives()
+  })
+
+  test('is not queued if another server has claimed it, or if it waits for a person', () => {
+    given(create(), claim()).when(queue('no key')).refused({ type: 'claim_lost', claimant: 'p1' })
+    const waiting = [create({ hitl_enabled: true }), claim(), reply(), check(false)]
+    given(...waiting)
+      .when(queue('no key', 'p1'))
+      .gives()
+  })
+
+  test('continues if its own server turns out to be alive', () => {
+    given(create(), claim(), queue('silent', 'p1'))
+      .when(reply())
+      .gives('1 llm_usage', '1 assistant_message', '1 step_start evaluate')
   })
 })

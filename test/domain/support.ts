@@ -39,6 +39,9 @@ export const create = (changes: Partial<RunConfig> = {}): RunCommand => ({
 export const claim = (claimant = 'p1', expected: string | null = null): RunCommand =>
   by(claimant, { type: 'claim', expected, pid: 1, host: 'host' })
 
+export const queue = (reason: string, expected: string | null = null, overrides = true) =>
+  ({ type: 'queue', reason, expected, overrides }) as const
+
 /** A claim of a run whose process has crashed. */
 export const claimAfterCrash = (claimant: string, expected: string): RunCommand =>
   by(claimant, { type: 'claim', expected, pid: 1, host: 'host', afterCrash: true })

@@ -11,6 +11,7 @@ import type { Workshop } from '../agent/support.ts'
 export type Story = {
   readonly script: Script
   readonly config?: Partial<RunConfig>
+  readonly pool?: string | null
   /** What happens to the run once it is created; it is left as it stands then. */
   readonly tell: (shop: Workshop, runId: string) => Promise<unknown>
 }
@@ -113,6 +114,14 @@ export const STORIES: Readonly<Record<string, Story>> = {
       await interrupt(shop, runId, 'tool_call', { toolbox: endlessTools })
       shop.startAgent([runId])
       await shop.until(runId, 'run_end')
+    },
+  },
+  queued: {
+    script: [],
+    pool: 'builders',
+    tell: (shop, runId) => {
+      const obstacle = async () => 'The server on builder-1 has no key for the model.'
+      return interrupt(shop, runId, 'run_queued', { obstacle })
     },
   },
   'changed-and-approved': {

@@ -30,7 +30,12 @@ const CONFIG: RunConfig = {
   shell_goal: { check_command: 'true', success_condition: { exit_code: 0 } },
 }
 
-async function play({ script, config, tell }: Story): Promise<readonly RecordedEvent[]> {
+async function play({
+  script,
+  config,
+  pool = null,
+  tell,
+}: Story): Promise<readonly RecordedEvent[]> {
   await using shop = await Workshop.open(script)
   const runId = randomUUID()
   const create = { type: 'create', runId, systemPrompt: 'Mend it.' } as const
@@ -39,7 +44,7 @@ async function play({ script, config, tell }: Story): Promise<readonly RecordedE
   const created = await handleCommand(
     shop.store,
     runId,
-    { ...create, config: { ...CONFIG, ...config }, idempotency },
+    { ...create, config: { ...CONFIG, ...config }, idempotency, pool },
     { author, now: () => Date.now() / 1000 },
   )
   created._unsafeUnwrap()

@@ -49,7 +49,7 @@ function expectFoldOf(readModel: SqliteReadModel, log: readonly RecordedEvent[],
   }
   expect(readModel.checkpoint?.position ?? null).toBe(log[length - 1]?.position ?? null)
   const unfinished = [...states.values()].filter((state) =>
-    ['running', 'awaiting_human'].includes(statusOf(state)),
+    ['queued', 'running', 'awaiting_human'].includes(statusOf(state)),
   )
   const byId = (a: { runId: string }, b: { runId: string }) => (a.runId < b.runId ? -1 : 1)
   expect(readModel.unfinished().toSorted(byId)).toEqual(
@@ -57,6 +57,7 @@ function expectFoldOf(readModel: SqliteReadModel, log: readonly RecordedEvent[],
       .map((state) => ({
         runId: state.runId,
         claimant: state.claimant,
+        pool: state.pool,
         resting: statusOf(state) === 'awaiting_human',
       }))
       .toSorted(byId),

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Script } from '../../examples/scripted-model/script.ts'
+import { retrai } from '../cli/support.ts'
 import type { StandIn } from '../support/eventstore-stand-in/index.ts'
 import { get, post, runIn, Site, start, until, untilReady, untilStatus, watch } from './support.ts'
 
@@ -49,13 +50,19 @@ test.each(cases)(
     await replace(standIn, restored(backup))
 
     // Its observers are disconnected, and learn that it is gone when they come back.
-    expect(await observer.closed).toMatchObject({ code: 1001 })
+    expect(await observer.closed).toMatchObject({
+      code: 1001,
+      reason: expect.stringContaining('came back with another log'),
+    })
     const listed = await until(
       () => get(server, '/api/runs').catch(() => null),
       (answer) => answer?.status === 200 && Number(answer.body.length) === left,
     )
     expect(listed?.body).toMatchObject(left === 0 ? [] : [{ run_id: kept }])
-    await untilReady(server)
+    const { body } = await untilReady(server)
+    expect(body).toMatchObject({
+      checks: { log: { ok: true, detail: expect.stringContaining('started over from it') } },
+    })
     expect(await watch(server, waiting).closed).toMatchObject({ code: 4404 })
     expect((await get(server, `/api/runs/${lost}`)).status).toBe(404)
     expect(
@@ -85,4 +92,34 @@ test('a store that comes back with the same log restarts nothing', async () => {
   expect((await post(server, `/api/runs/${waiting}/resume`, { decision: 'approve' })).status).toBe(
     200,
   )
+})
+
+test('a store that comes back without only a token and a redaction is noticed, and both are gone', async () => {
+  const standIn = await site.standIn()
+  const model = await site.model(script)
+  const args = ['--store', standIn.connectionString]
+  const server = await site.serve('data', { model: model.url, args })
+  const runId = await start(server, await site.project('one'))
+  await untilStatus(server, runId, 'achieved')
+  const backup = [...standIn.log.all]
+  const redaction = { seq: 0, pointer: '/system_prompt', reason: 'a password', secret: null }
+  expect((await post(server, `/api/runs/${runId}/redact`, redaction)).status).toBe(200)
+  const token = await retrai(['token', 'create', 'ada', '--role', 'admin', ...args])
+  expect(token.code, token.stderr).toBe(0)
+  await until(
+    () => get(server, '/api/runs'),
+    ({ status }) => status === 401,
+  )
+
+  await replace(standIn, backup)
+
+  const redactions = await until(
+    () => get(server, `/api/runs/${runId}/redactions`).catch(() => null),
+    (answer) => answer?.status === 200,
+  )
+  expect(redactions?.body).toEqual([])
+  const { body } = await untilReady(server)
+  expect(body).toMatchObject({
+    checks: { log: { detail: expect.stringMatching(/ledger retrai-(tokens|redactions|access)/) } },
+  })
 })

@@ -16,7 +16,15 @@ type RequestedCall = PayloadOf<'assistant_message'>['tool_calls'][number]
 
 /** One random move: what happens next, and the outcome of the current effect. */
 type Move = {
-  readonly event: 'work' | 'model_failure' | 'exception' | 'crash' | 'configure' | 'abort' | 'stray'
+  readonly event:
+    | 'work'
+    | 'model_failure'
+    | 'exception'
+    | 'crash'
+    | 'configure'
+    | 'abort'
+    | 'stray'
+    | 'queue'
   readonly seconds: number
   readonly usage: PayloadOf<'llm_usage'>
   readonly text: string | null
@@ -50,6 +58,7 @@ const event: fc.Arbitrary<Move['event']> = fc.oneof(
   { weight: 3, arbitrary: fc.constant('model_failure') },
   { weight: 2, arbitrary: fc.constant('configure') },
   { weight: 2, arbitrary: fc.constant('stray') },
+  { weight: 2, arbitrary: fc.constant('queue') },
   { weight: 1, arbitrary: fc.constant('exception') },
   { weight: 1, arbitrary: fc.constant('abort') },
 )
@@ -177,6 +186,10 @@ function commandFor(state: RunState, move: Move): RunCommand {
       return { type: 'abort', reason: move.answer.reason }
     case 'configure':
       return { type: 'configure', changes: move.changes }
+    case 'queue': {
+      const reason = move.text ?? 'no key'
+      return { type: 'queue', reason, expected: state.claimant, overrides: true }
+    }
     case 'stray':
       return byAgent('a process that never claimed', { type: 'proceed' })
   }

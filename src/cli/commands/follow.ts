@@ -50,7 +50,8 @@ export async function follow(
   try {
     for await (const event of watched) {
       last = event.seq
-      if (wanted.has(event.kind)) await (json ? printJson(event) : print(eventLine(event)))
+      const isShown = wanted.has(event.kind) || (event.kind === 'run_queued' && !json)
+      if (isShown) await (json ? printJson(event) : print(eventLine(event)))
       checks.see(event)
       if (event.kind !== 'run_end') continue
       if (!json) await print(closing(event))
@@ -70,14 +71,14 @@ export async function follow(
   }
   // The watch had no record: the run had ended before.
   const { status } = found.value
-  if (status === 'running' || status === 'awaiting_human') {
+  if (status === 'queued' || status === 'running' || status === 'awaiting_human') {
     return err(`The server ended the watch, but the run has the status "${status}".`)
   }
   if (!json) await print(`Run ${status}: nothing has happened after seq ${after}`)
   return ok(exitCodeOf(status))
 }
 
-const NEEDED = ['human_check_required', 'human_check_response', 'run_end'] as const
+const NEEDED = ['run_queued', 'human_check_required', 'human_check_response', 'run_end'] as const
 
 function heading({ run_id, goal, model_name, cwd }: RunDetails): string {
   return `Run ${run_id}: ${oneLine(goal)} in ${oneLine(cwd)}, by ${oneLine(model_name)}`

@@ -14,14 +14,15 @@ import type { FromThread, ThreadData, ToThread } from './server-thread.ts'
 if (parentPort === null) throw new Error('this module is the main module of a worker thread')
 const port = parentPort
 const report = (message: FromThread): void => port.postMessage(message)
-const { settings, beats } = workerData as ThreadData
+const { settings, beats, restarted } = workerData as ThreadData
 
 startBeating(beats)
 report({ type: 'beating' })
 guardSecrets(secretsOf(settings))
 const server = await startServer(settings, {
   log: createLog(settings.RETRAI_LOG_LEVEL),
-  onLogReplaced: () => report({ type: 'restart' }),
+  restarted,
+  onLogReplaced: (reason) => report({ type: 'restart', reason }),
 })
 if (server.isErr()) report({ type: 'failed', message: server.error })
 else {

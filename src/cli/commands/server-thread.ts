@@ -3,10 +3,16 @@ import { err, ok, type Result } from 'neverthrow'
 import type { Logger } from 'pino'
 import type { Problem } from '../../api/problems.ts'
 import { siblingModule } from '../../lib/package-files.ts'
+import type { Restart } from '../../server/create-app.ts'
 import type { Settings } from '../../server/settings.ts'
 import { type Beats, newBeats, STUCK_MS, stackOfThread, Watchdog } from '../../server/watchdog.ts'
 
-export type ThreadData = { readonly settings: Settings; readonly beats: Beats }
+export type ThreadData = {
+  readonly settings: Settings
+  readonly beats: Beats
+  /** Why the thread before it was stopped. */
+  readonly restarted: Restart | null
+}
 export type ToThread = { readonly type: 'stop' }
 export type FromThread =
   /** The event loop runs from now on. */
@@ -15,7 +21,7 @@ export type FromThread =
   /** The text is for people. */
   | { readonly type: 'failed'; readonly message: string }
   /** All that it holds in memory may be wrong: it must be stopped and started again. */
-  | { readonly type: 'restart' }
+  | { readonly type: 'restart'; readonly reason: string }
   | { readonly type: 'stopped' }
 
 const SCRIPT = siblingModule('serve-thread', import.meta.url)
@@ -36,7 +42,7 @@ export class ServerThread {
   constructor(settings: Settings, log: Logger) {
     this.#settings = settings
     this.#log = log
-    this.#running = this.#run()
+    this.#running = this.#run(null)
     this.started = this.#running.started
   }
 
@@ -73,9 +79,9 @@ export class ServerThread {
     process.kill(process.pid, 'SIGKILL')
   }
 
-  #run(): Running {
+  #run(restarted: Restart | null): Running {
     const beats = newBeats()
-    const workerData: ThreadData = { settings: this.#settings, beats }
+    const workerData: ThreadData = { settings: this.#settings, beats, restarted }
     const worker = new Worker(SCRIPT, { workerData })
     const started = Promise.withResolvers<Result<string, string>>()
     const stopped = Promise.withResolvers<void>()
@@ -95,7 +101,7 @@ export class ServerThread {
           started.resolve(err(message.message))
           break
         case 'restart':
-          void this.#restart()
+          void this.#restart(message.reason)
           break
         case 'stopped':
           stopped.resolve()
@@ -110,8 +116,9 @@ export class ServerThread {
   }
 
   /** Starts a new thread in the place of this one, at the same address. */
-  async #restart(): Promise<void> {
+  async #restart(reason: string): Promise<void> {
     if (this.#isStopping) return
+    const at = new Date()
     const before = this.#running
     const url = await before.started
     await stopThread(before)
@@ -120,7 +127,7 @@ export class ServerThread {
     if (this.#isStopping) return
     const port = url.map((text) => Number(new URL(text).port)).unwrapOr(this.#settings.RETRAI_PORT)
     this.#settings = { ...this.#settings, RETRAI_PORT: port }
-    this.#running = this.#run()
+    this.#running = this.#run({ at, reason })
     const started = await this.#running.started
     if (started.isOk()) this.#log.info(`retrai is ready again at ${started.value}`)
     else {

@@ -31,6 +31,8 @@ function gist(event: AgentEvent): string {
       const { tokens, cost_usd } = event.payload
       return `${tokens} tokens${cost_usd === null ? '' : `, $${cost_usd.toFixed(4)}`}`
     }
+    case 'run_queued':
+      return oneLine(event.payload.reason)
     case 'run_end':
       return `${event.payload.status}: ${oneLine(event.payload.reason)}`
     case 'error':
@@ -43,6 +45,7 @@ function gist(event: AgentEvent): string {
 const BOLD: ReadonlySet<string> = new Set([
   'goal_check',
   'human_check_required',
+  'run_queued',
   'error',
   'run_end',
 ])

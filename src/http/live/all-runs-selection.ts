@@ -92,15 +92,18 @@ export class RunFacts {
   }
 
   async #statusBefore(
-    { runId, seq }: AllRunsFrame,
+    { runId, seq, kind }: AllRunsFrame,
     signal: AbortSignal,
   ): Promise<RunStatus | null> {
+    let isClaimed = kind === 'run_claimed'
     for (let from = seq - 1; from >= 0; from -= LOOK_BACK) {
       for (const event of await this.#read(runId, from, LOOK_BACK, signal)) {
         const decoded = decode(event)
         if (decoded.isErr()) return null
         const status = statusAfter(decoded.value.record)
+        if (status === 'queued' && isClaimed) return 'running'
         if (status !== null) return status
+        isClaimed ||= decoded.value.record.kind === 'run_claimed'
       }
     }
     return null

@@ -74,7 +74,8 @@ export const livePlugin = fp<AppDeps>(
       options: { maxPayload: MAX_MESSAGE_BYTES, handleProtocols: chooseProtocol },
       preClose: async () => {
         app.websocketServer.close()
-        await Promise.all([live.sockets.close(), live.streams.close()])
+        const why = deps.whyClosing?.() ?? 'the server is closing'
+        await Promise.all([live.sockets.close(why), live.streams.close()])
       },
     })
     releaseResponses(app)

@@ -161,15 +161,15 @@ export class Sockets {
     served.wake()
   }
 
-  /** Closes all sockets, and terminates those whose clients do not answer in time. */
-  async close(): Promise<void> {
+  /** Closes all sockets, and terminates those whose clients do not answer in time. @param reason of at most 123 bytes */
+  async close(reason: string): Promise<void> {
     const cut = setTimeout(() => {
       for (const socket of this.#open.keys()) socket.terminate()
     }, this.#limits.closeMs)
     await Promise.all(
       [...this.#open].map(([socket, served]) => {
         const closed = once(socket, 'close')
-        served.close(CLOSE_CODES.going_away, 'the server is closing')
+        served.close(CLOSE_CODES.going_away, reason)
         return closed
       }),
     )

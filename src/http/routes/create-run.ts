@@ -75,6 +75,7 @@ export function createRun(app: ZodApp, deps: AppDeps): void {
         runId,
         ...planned.value,
         reason: request.body.reason,
+        pool: deps.pool ?? null,
         ...(twin === undefined ? {} : { idempotency: twin.idempotency }),
       })
       if (created.isErr()) {

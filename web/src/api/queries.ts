@@ -13,14 +13,25 @@ export const meQuery = queryOptions({
   refetchInterval: 5_000,
 })
 
-/** What the server reports as wrong with its stored data; null if it reports nothing. */
-export const integrityQuery = queryOptions({
-  queryKey: ['integrity'],
+const readinessQuery = queryOptions({
+  queryKey: ['readiness'],
   queryFn: async ({ signal }) => {
     const answer = await fetch('/health/ready', { signal })
-    return Readiness.safeParse(await answer.json()).data?.checks.integrity?.detail ?? null
+    return Readiness.safeParse(await answer.json()).data?.checks ?? {}
   },
   refetchInterval: 30_000,
+})
+
+/** What the server reports as wrong with its stored data; null if it reports nothing. */
+export const integrityQuery = queryOptions({
+  ...readinessQuery,
+  select: ({ integrity }) => integrity?.detail ?? null,
+})
+
+/** Why the server has started over from another log since its process began; null if it has not. */
+export const replacedLogQuery = queryOptions({
+  ...readinessQuery,
+  select: ({ log }) => log?.detail ?? null,
 })
 
 export const goalsQuery = queryOptions({

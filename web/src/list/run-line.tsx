@@ -25,6 +25,7 @@ type Props = {
 export function RunLine({ run, now, restless }: Props) {
   const details = useDetails(run, restless)
   const status = details?.status ?? run.status
+  const queued = status === 'queued' ? (details ?? run).queued_reason : undefined
   const started = Date.parse(run.created_at)
   return (
     <Link href={`/runs/${run.run_id}`} className={classes.line} data-status={status}>
@@ -39,7 +40,7 @@ export function RunLine({ run, now, restless }: Props) {
         </div>
       </span>
       <span>
-        <StatusPill status={status} />
+        <StatusPill status={status} {...(queued === undefined ? {} : { why: queued })} />
       </span>
       <span className={`${classes.iteration} ${classes.optional}`}>
         {details !== null && <Iteration details={details} />}

@@ -1,7 +1,7 @@
 import { Alert, Button, Center, Loader, Stack, Text, Title } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useEffect, useMemo, useSyncExternalStore } from 'react'
-import { integrityQuery } from '../api/queries.ts'
+import { integrityQuery, replacedLogQuery } from '../api/queries.ts'
 import { counted } from '../ui/format.ts'
 import { useTitle } from '../ui/use-title.ts'
 import { FilterBar } from './filter-bar.tsx'
@@ -17,6 +17,7 @@ export function RunsPage() {
   const store = useMemo(() => new RunListStore({ status, goal }), [status, goal])
   const { list, loadingOlder, problem } = useSyncExternalStore(store.subscribe, store.getSnapshot)
   const { data: doubt } = useQuery(integrityQuery)
+  const { data: replaced } = useQuery(replacedLogQuery)
   const searching = search.trim() !== ''
   const shown = useMemo(
     () => (list?.runs ?? []).filter((run) => !searching || matches(run, search)),
@@ -39,6 +40,11 @@ export function RunsPage() {
       {typeof doubt === 'string' && (
         <Alert color="red" variant="light" className={classes.problem} role="alert">
           The server's own verification has failed. {doubt}
+        </Alert>
+      )}
+      {typeof replaced === 'string' && (
+        <Alert color="orange" variant="light" className={classes.problem} role="status">
+          {replaced}
         </Alert>
       )}
       {problem !== null && (

@@ -133,7 +133,8 @@ function Fact({ name, limit = null, wide = false, children }: FactProps) {
 }
 
 /** The name of the last fact: what is being done, or how the run ended. */
-function nameOf({ phase }: RunState): string {
+function nameOf({ phase, queued }: RunState): string {
+  if (queued !== null) return 'Why it is queued'
   if (phase.type !== 'ended') return 'Now'
   return phase.status === 'achieved'
     ? 'Goal'
@@ -141,7 +142,8 @@ function nameOf({ phase }: RunState): string {
 }
 
 /** What the run does at the moment, in words. */
-function doing({ phase, claimant }: RunState): string {
+function doing({ phase, claimant, queued }: RunState): string {
+  if (queued !== null) return queued
   switch (phase.type) {
     case 'ready':
       return claimant === null ? 'Waiting for a server' : 'Starting an iteration'

@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { useMemo, useState } from 'react'
 import { statusOf } from '../../../src/domain/state.ts'
-import { runQuery } from '../api/queries.ts'
+import { replacedLogQuery, runQuery } from '../api/queries.ts'
 import { NotFound } from '../app/not-found.tsx'
 import { Unfolded } from '../code/fold.tsx'
 import { DecidePanel } from '../decide/decide-panel.tsx'
@@ -24,9 +24,15 @@ import { RunHeader } from './run-header.tsx'
 import classes from './run-page.module.css'
 import { useRunShortcuts } from './use-run-shortcuts.ts'
 
+/** Shown where the records of the run stay on the page. */
+const GONE = 'Gone: the event store came back with another log'
+
 /** One run: as it happens, or as it was at any moment. */
 export function RunPage({ runId }: { readonly runId: string }) {
-  const { view, connection } = useRun(runId)
+  const { view, connection: watched } = useRun(runId)
+  const isGone = watched.type === 'refused' && watched.unknown
+  const replaced = useQuery({ ...replacedLogQuery, enabled: isGone, staleTime: 0 }).data ?? null
+  const connection = isGone && replaced !== null ? { ...watched, message: GONE } : watched
   const server = useQuery(runQuery(runId)).data ?? null
   const playhead = usePlayhead()
   const playback = usePlayback(view, playhead)
@@ -63,7 +69,9 @@ export function RunPage({ runId }: { readonly runId: string }) {
   if (connection.type === 'refused' && last < 0) {
     return (
       <NotFound>
-        {connection.unknown ? `This server has no run ${runId}.` : connection.message}
+        {connection.unknown
+          ? `This server has no run ${runId}. ${replaced ?? ''}`
+          : connection.message}
       </NotFound>
     )
   }

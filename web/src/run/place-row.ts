@@ -46,6 +46,7 @@ export function placeRow(draft: Draft, record: SeqRecord): void {
       break
     case 'run_created':
     case 'run_claimed':
+    case 'run_queued':
     case 'run_config_changed':
     case 'llm_retry':
     case 'error':

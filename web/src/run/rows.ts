@@ -53,6 +53,7 @@ export type Row =
 export type Note =
   | SeqRecordOf<'run_created'>
   | SeqRecordOf<'run_claimed'>
+  | SeqRecordOf<'run_queued'>
   | SeqRecordOf<'run_config_changed'>
   | SeqRecordOf<'llm_retry'>
   | SeqRecordOf<'assistant_message'>

@@ -3,6 +3,7 @@ import {
   IconCpu,
   IconFlag,
   IconFlag3Filled,
+  IconHourglassEmpty,
   IconNote,
   IconRefresh,
   IconSettings,
@@ -58,6 +59,10 @@ function noteOf(record: Note): Shown {
     case 'run_claimed': {
       const { pid, host } = record.payload
       return plain(<IconCpu {...SIZE} />, `Process ${pid} on ${host} works on the run`)
+    }
+    case 'run_queued': {
+      const told = `Queued: ${record.payload.reason}`
+      return { ...plain(<IconHourglassEmpty {...SIZE} />, told), tone: 'human' }
     }
     case 'run_config_changed': {
       const { changes, reason } = record.payload

@@ -2,6 +2,7 @@ import {
   IconBan,
   IconCheck,
   IconHandStop,
+  IconHourglassEmpty,
   IconPlayerPlayFilled,
   type IconProps,
   IconX,
@@ -12,6 +13,7 @@ import { STATUS_NAMES } from './status.ts'
 import classes from './status-pill.module.css'
 
 const ICONS: Readonly<Record<RunStatus, ComponentType<IconProps>>> = {
+  queued: IconHourglassEmpty,
   running: IconPlayerPlayFilled,
   awaiting_human: IconHandStop,
   achieved: IconCheck,
@@ -19,12 +21,17 @@ const ICONS: Readonly<Record<RunStatus, ComponentType<IconProps>>> = {
   aborted: IconBan,
 }
 
-type Props = { readonly status: RunStatus; readonly size?: 'sm' | 'lg' }
+type Props = {
+  readonly status: RunStatus
+  readonly size?: 'sm' | 'lg'
+  /** Shown while the pointer is on it. */
+  readonly why?: string
+}
 
-export function StatusPill({ status, size = 'sm' }: Props) {
+export function StatusPill({ status, size = 'sm', why }: Props) {
   const Icon = ICONS[status]
   return (
-    <span className={classes.pill} data-status={status} data-size={size}>
+    <span className={classes.pill} title={why} data-status={status} data-size={size}>
       {status === 'running' ? (
         <span className={classes.pulse} aria-hidden />
       ) : (

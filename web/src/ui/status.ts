@@ -1,6 +1,7 @@
 import type { RunStatus } from '../../../src/api/records.ts'
 
 export const STATUS_NAMES: Readonly<Record<RunStatus, string>> = {
+  queued: 'Queued',
   running: 'Running',
   awaiting_human: 'Waits for you',
   achieved: 'Achieved',
@@ -9,4 +10,4 @@ export const STATUS_NAMES: Readonly<Record<RunStatus, string>> = {
 }
 
 export const hasEnded = (status: RunStatus): boolean =>
-  status !== 'running' && status !== 'awaiting_human'
+  status !== 'queued' && status !== 'running' && status !== 'awaiting_human'

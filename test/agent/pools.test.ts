@@ -1,0 +1,108 @@
+import { mkdir, rm } from 'node:fs/promises'
+import { expect, test } from 'vitest'
+import { obstacle } from '../../src/agent/obstacle.ts'
+import type { RunRecord } from '../../src/domain/records.ts'
+import { only, reachGoal, Workshop } from './support.ts'
+
+const LEASE_MS = 400
+const models = {
+  problem: (name: string) => (name === 'locked' ? 'needs SOME_KEY, which is not set.' : null),
+}
+const checks = {
+  obstacle: (config: Parameters<typeof obstacle>[0]) => obstacle(config, { models, host: 'here' }),
+}
+
+const reasons = (records: readonly RunRecord[]) =>
+  records.flatMap((record) => (record.kind === 'run_queued' ? [record.payload.reason] : []))
+
+test('a server leaves the runs of other pools to the servers of these pools', async () => {
+  await using shop = await Workshop.open([{ calls: [reachGoal] }])
+  shop.startAgent([], {}, 16, 3_600_000, 'east')
+  const theirs = await shop.create({}, 'west')
+  const ours = await shop.create({}, 'east')
+  await shop.until(ours, 'run_end')
+  expect(await shop.records(theirs)).toHaveLength(1)
+  shop.startAgent([theirs], {}, 16, 3_600_000, 'west')
+  await shop.until(theirs, 'run_end')
+})
+
+test('every server may work on a run without a pool', async () => {
+  await using shop = await Workshop.open([{ calls: [reachGoal] }])
+  shop.startAgent([], {}, 16, 3_600_000, 'east')
+  await shop.until(await shop.create(), 'run_end')
+})
+
+test('a run that no server of its pool takes up is queued, with the reason', async () => {
+  await using shop = await Workshop.open([{ calls: [reachGoal] }])
+  const runId = await shop.create({}, 'west')
+  shop.startAgent([], {}, 16, LEASE_MS, 'east')
+  const queued = only(await shop.until(runId, 'run_queued'), 'run_queued')
+  expect(queued.payload.reason).toMatch(/No server of its pool "west" .* RETRAI_POOL=west/)
+  shop.startAgent([runId], {}, 16, LEASE_MS, 'west')
+  const records = await shop.until(runId, 'run_end')
+  only(records, 'run_claimed')
+})
+
+test('a run whose last server has left is queued, and is not taken over by another pool', async () => {
+  await using shop = await Workshop.open([
+    { calls: [{ tool: 'bash_exec', args: { command: 'touch begun; sleep 600' } }] },
+    { calls: [reachGoal] },
+  ])
+  const west = shop.startAgent([], {}, 16, LEASE_MS, 'west')
+  shop.startAgent([], {}, 16, LEASE_MS, 'east')
+  const runId = await shop.create({}, 'west')
+  await shop.until(runId, 'tool_call')
+  await west.stop()
+  const records = await shop.until(runId, 'run_queued')
+  only(records, 'run_claimed')
+  expect(reasons(records)).toEqual([expect.stringContaining('is gone')])
+})
+
+test('a run waits until its folder is there', async () => {
+  await using shop = await Workshop.open([{ calls: [reachGoal] }])
+  await rm(shop.project, { recursive: true })
+  shop.startAgent([], checks)
+  const runId = await shop.create()
+  expect(reasons(await shop.until(runId, 'run_queued'))).toEqual([
+    expect.stringMatching(/^The server on here cannot work in .*: the folder does not exist\./),
+  ])
+  await mkdir(shop.project)
+  const records = await shop.until(runId, 'run_end')
+  expect(reasons(records)).toHaveLength(1)
+  expect(only(records, 'run_end').payload.status).toBe('achieved')
+})
+
+test('a run waits until its model can be called, and leaves its turn to other runs', async () => {
+  await using shop = await Workshop.open([{ calls: [reachGoal] }])
+  shop.startAgent([], checks, 1)
+  const locked = await shop.create({ model_name: 'locked' })
+  expect(reasons(await shop.until(locked, 'run_queued'))).toEqual([
+    expect.stringContaining('needs SOME_KEY'),
+  ])
+  await shop.until(await shop.create(), 'run_end')
+  await shop.command(locked, { type: 'configure', changes: { model_name: 'scripted' } })
+  await shop.until(locked, 'run_end')
+})
+
+test('a run that one server of a pool cannot work on is taken by another one of the pool', async () => {
+  await using shop = await Workshop.open([{ calls: [reachGoal] }])
+  shop.startAgent([], { obstacle: async () => 'no key' }, 16, 3_600_000, 'east')
+  shop.startAgent([], {}, 16, 3_600_000, 'east')
+  const records = await shop.until(await shop.create({}, 'east'), 'run_end')
+  expect(reasons(records)).toEqual([])
+})
+
+test('a run that is answered while its folder is missing is queued', async () => {
+  await using shop = await Workshop.open([{}, { calls: [reachGoal] }])
+  const runId = await shop.create({ hitl_enabled: true })
+  const first = shop.startAgent([], checks)
+  await shop.until(runId, 'human_check_required')
+  await first.stop()
+  await rm(shop.project, { recursive: true })
+  shop.startAgent([runId], checks)
+  const approve = { type: 'respond', decision: 'approve', reason: null, answers: null } as const
+  await shop.command(runId, approve)
+  await shop.until(runId, 'run_queued')
+  await mkdir(shop.project)
+  await shop.until(runId, 'run_end')
+})
