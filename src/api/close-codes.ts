@@ -13,8 +13,8 @@ export const CLOSE_CODES = {
 export const CLOSE_MEANINGS: Readonly<Record<keyof typeof CLOSE_CODES, string>> = {
   run_ended: 'The run has ended',
   going_away:
-    'The server stops, or starts again because the event store came back with another log (then the reason ' +
-    'says so). Connect again later',
+    'The server stops, or starts again because the event store came back with another log; then the close frame ' +
+    'names that reason. Connect again later',
   internal_error: 'A record cannot be read, or the server failed',
   try_again_later:
     'The client makes no progress, or the access log cannot be written. Connect again later',

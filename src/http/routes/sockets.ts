@@ -27,7 +27,7 @@ then what happens live, each event once and in the order of \`seq\`.
   cannot be read, it sends one such frame and closes with 1011. The \`seq\` of such a frame is the last one that the
   client has.
 - When the server stops, it closes with 1001: connect again later with \`?after=\`. It also does so if the event store came back with
-  another log, such as an older backup; then the reason says so.
+  another log, such as an older backup; then the reason names that.
 - The server ignores what the client sends. Every WebSocket client answers pings by itself, in the
   order in which it reads. If a client makes no progress for 60 seconds (it neither reads 64 KiB of
   the frames that wait for it nor answers a ping), the server closes with 1013; the client misses nothing if it connects
