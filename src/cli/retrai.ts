@@ -2,6 +2,7 @@
 import { Command } from 'commander'
 import { accessCommand } from './commands/access.ts'
 import { backupCommand, copyCommand } from './commands/backup.ts'
+import { doctorCommand } from './commands/doctor.ts'
 import { exportCommand } from './commands/export.ts'
 import { abortCommand, approveCommand } from './commands/human-checks.ts'
 import { importCommand } from './commands/import.ts'
@@ -40,6 +41,7 @@ const program = new Command('retrai')
   .addCommand(tokenCommand())
   .addCommand(backupCommand())
   .addCommand(copyCommand())
+  .addCommand(doctorCommand())
 
 program.hook('preAction', (_, command) => {
   if (command.name() !== 'serve') process.on('uncaughtException', endWithFault)

@@ -1,0 +1,52 @@
+import { Command } from 'commander'
+import { err, ok, type Result } from 'neverthrow'
+import { guardSecrets } from '../../log/masking.ts'
+import { examine, type Finding } from '../../server/doctor/doctor.ts'
+import { readSettings, secretsOf } from '../../server/settings.ts'
+import { endingWith, exitWithOurs } from '../connection.ts'
+import { oneLine } from '../terminal/plain-text.ts'
+import { print, printJson } from '../terminal/print.ts'
+
+const HELP = `
+Looks at what a server with the same flags and variables would need: how commands are isolated and limited,
+the programs for goals, models and keys, the store, disk space and the data folder. It changes nothing, and
+needs no server.
+
+Exit codes:
+  0    nothing fails; a line may warn
+  1    something fails: the line below it says how to fix it
+  3    the settings are not valid; stderr says which`
+
+/** What comes before a finding: its verdict, or blanks. */
+const INDENT = 6
+const EXIT_CODE = { good: 0, failing: 1 } as const
+
+type Options = { readonly dataDir?: string; readonly store?: string; readonly json?: boolean }
+
+/** `retrai doctor`: what a server would lack on this machine, and how to fix it. */
+export function doctorCommand(): Command {
+  return new Command('doctor')
+    .description('Check this machine for what a server needs, and say how to fix what it lacks.')
+    .option('--data-dir <folder>', 'the data folder (default: as for serve)')
+    .option('--store <url>', 'esdb://… of an EventStoreDB (default: as for serve)')
+    .option('--json', 'print the findings as JSON')
+    .addHelpText('after', HELP)
+    .exitOverride(exitWithOurs)
+    .action((options: Options) => endingWith(() => run(options)))
+}
+
+async function run({ json = false, ...flags }: Options): Promise<Result<number, string>> {
+  const settings = readSettings(flags, process.env)
+  if (settings.isErr()) return err(settings.error)
+  guardSecrets(secretsOf(settings.value))
+  const findings = await examine(settings.value)
+  const holds = findings.every(({ verdict }) => verdict !== 'fail')
+  if (json) await printJson({ ok: holds, findings })
+  else for (const line of findings.flatMap(linesOf)) await print(line)
+  return ok(holds ? EXIT_CODE.good : EXIT_CODE.failing)
+}
+
+function linesOf({ name, verdict, message, fix }: Finding): string[] {
+  const line = `${verdict.padEnd(INDENT)}${oneLine(`${name}: ${message}`)}`
+  return fix === null ? [line] : [line, `${' '.repeat(INDENT)}${oneLine(fix)}`]
+}

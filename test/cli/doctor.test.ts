@@ -1,0 +1,84 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import * as z from 'zod'
+import { temporaryFolder } from '../runner/support.ts'
+import { isMissing } from '../support/missing.ts'
+import { cleanEnv, retrai } from './support.ts'
+
+const Report = z.object({
+  ok: z.boolean(),
+  findings: z.array(
+    z.object({
+      name: z.string(),
+      verdict: z.enum(['ok', 'warn', 'fail']),
+      message: z.string(),
+      fix: z.string().nullable(),
+    }),
+  ),
+})
+
+async function doctor(env: Readonly<Record<string, string>>) {
+  const { code, stdout } = await retrai(['doctor', '--json'], { ...cleanEnv(), ...env })
+  const report = Report.parse(JSON.parse(stdout))
+  const about = (name: string) => report.findings.find((finding) => finding.name === name)
+  return { code, report, about }
+}
+
+test.skipIf(isMissing('bwrap'))(
+  'a machine with all that a server needs has no failure',
+  async () => {
+    const dataDir = join(await temporaryFolder(), 'data')
+    const env = {
+      RETRAI_DATA_DIR: dataDir,
+      RETRAI_ISOLATION: 'auto',
+      OPENAI_API_KEY: 'sk-not-a-key',
+    }
+    const { code, report, about } = await doctor(env)
+    expect(report.findings.filter(({ verdict }) => verdict === 'fail')).toEqual([])
+    expect([code, report.ok]).toEqual([0, true])
+    expect(about('isolation')).toMatchObject({
+      verdict: 'ok',
+      message: expect.stringMatching(/^namespaces: /),
+    })
+    expect(about('bash')?.verdict).toBe('ok')
+    expect(about('store')?.message).toContain('there is no log yet')
+    expect(about('model')?.message).toContain('OPENAI_API_KEY is the only key that is set')
+    expect(about('access')?.verdict).toBe('warn')
+  },
+)
+
+test('what fails is named with its fix, and the exit code is 1', async () => {
+  const dataDir = join(await temporaryFolder(), 'data')
+  await mkdir(dataDir, { mode: 0o755 })
+  await writeFile(join(dataDir, 'log.sqlite'), 'this is no database '.repeat(100))
+  const env = {
+    ...{ RETRAI_DATA_DIR: dataDir, RETRAI_ISOLATION: 'auto', PATH: '/nowhere' },
+    RETRAI_MIN_FREE_DISK_MIB: '1000000000',
+  }
+  const { code, report, about } = await doctor(env)
+  expect([code, report.ok]).toEqual([1, false])
+  expect(about('isolation')).toMatchObject({
+    verdict: 'fail',
+    fix: expect.stringContaining('Install bubblewrap'),
+  })
+  expect(about('data folder')).toMatchObject({
+    verdict: 'fail',
+    fix: `Run: chmod 700 '${dataDir}'`,
+  })
+  expect(about('store')).toMatchObject({ verdict: 'fail' })
+  expect(about('disk of the data folder')).toMatchObject({
+    verdict: 'fail',
+    fix: expect.stringContaining('RETRAI_MIN_FREE_DISK_MIB'),
+  })
+  const text = await retrai(['doctor'], { ...cleanEnv(), ...env })
+  expect(text.stdout).toMatch(/^fail {2}isolation: /m)
+  expect(text.stdout).toMatch(/^ {6}Run: chmod 700/m)
+})
+
+test('a level that is weaker than need be is a warning', async () => {
+  const dataDir = join(await temporaryFolder(), 'data')
+  const { code, about } = await doctor({ RETRAI_DATA_DIR: dataDir, RETRAI_ISOLATION: 'none' })
+  expect(code).toBe(0)
+  expect(about('isolation')).toMatchObject({ verdict: 'warn' })
+})
