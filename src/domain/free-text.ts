@@ -19,7 +19,10 @@ const FREE_TEXT: { readonly [K in Kind]: readonly string[] } = {
   step_start: [],
   llm_usage: [],
   llm_retry: ['/reason'],
-  assistant_message: ['/text', '/tool_calls/*/args/**', '/tool_calls/*/raw_args'],
+  assistant_message: [
+    ...['/text', '/tool_calls/*/args/**', '/tool_calls/*/raw_args', '/notice'],
+    '/provider_items/items/**',
+  ],
   tool_call: ['/args/**', '/raw_args'],
   tool_result: ['/output', '/isolation/visible/*'],
   goal_check: ['/reason', '/details', '/isolation/visible/*'],

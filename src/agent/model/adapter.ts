@@ -20,8 +20,8 @@ export interface Adapter {
    * no success, and with anything else if no response came.
    */
   send(body: object, route: Route, signal: AbortSignal): Promise<Response>
-  /** Begins to read one reply. */
-  reader(): ReplyReader
+  /** Begins to read the reply to a request. */
+  reader(request: ModelRequest): ReplyReader
 }
 
 /** Reads the messages of a streamed reply. */

@@ -4,7 +4,7 @@ import type { Deadlines } from './deadline.ts'
 import { type CallInfo, invalidReply, quoter } from './failures.ts'
 import type { ModelFailure, ModelPart, ModelReply, ModelRequest, TokenUsage } from './model.ts'
 import { costUsd } from './prices.ts'
-import { keysOf, keyVariable, type ModelSettings, type Route, route } from './routing.ts'
+import { keyVariable, type Route } from './routing.ts'
 import { attempt, type Received } from './transport.ts'
 
 /** Makes one attempt to get the reply to a request. */
@@ -14,23 +14,35 @@ export type Complete = (
   onPart: (part: ModelPart) => void,
 ) => Promise<Result<ModelReply, ModelFailure>>
 
-/** @param adapterOf loads the adapter of an API, once */
-export function createComplete(
-  settings: ModelSettings,
-  deadlines: Deadlines,
-  adapterOf: (api: Route['api']) => Promise<Adapter>,
-): Complete {
-  const quote = quoter(keysOf(settings))
+export type CompleteDeps = {
+  readonly routeOf: (modelName: string) => Route
+  /** The keys of all endpoints, which no message may show. */
+  readonly keys: readonly string[]
+  readonly deadlines: Deadlines
+  /** Loads the adapter of an API, once. */
+  readonly adapterOf: (api: Route['api']) => Promise<Adapter>
+}
+
+export function createComplete({ routeOf, keys, deadlines, adapterOf }: CompleteDeps): Complete {
+  const quote = quoter(keys)
 
   return async (request, signal, onPart) => {
-    const target = route(request.modelName, settings)
+    const target = routeOf(request.modelName)
     const { endpoint, model, api } = target
     const adapter = await adapterOf(api)
     const keyName = keyVariable(endpoint.provider)
     const host = URL.parse(endpoint.baseUrl)?.host ?? endpoint.baseUrl
     const call: CallInfo = { host, model, keyName, quote }
     const body = adapter.body(request, target)
-    const sent = { adapter, body, route: target, call, deadlines, onPart }
+    const sent = {
+      adapter,
+      body,
+      route: target,
+      reader: adapter.reader(request),
+      call,
+      deadlines,
+      onPart,
+    }
     const received = await attempt(sent, signal)
     return received.andThen((whole) => finish(whole, body, target, call))
   }

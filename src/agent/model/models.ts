@@ -2,7 +2,7 @@ import { ResultAsync } from 'neverthrow'
 import type { Adapter } from './adapter.ts'
 import type { Deadlines } from './deadline.ts'
 import type { Models } from './model.ts'
-import { type Api, type ModelSettings, route } from './routing.ts'
+import { type Api, keysOf, type ModelSettings, route } from './routing.ts'
 
 const DEFAULT_DEADLINES: Deadlines = {
   totalMs: 3_600_000,
@@ -14,6 +14,8 @@ const DEFAULT_DEADLINES: Deadlines = {
 /** Each adapter, and with it the SDK of its provider, is loaded when a model needs it. */
 const ADAPTERS: Readonly<Record<Api, () => Promise<Adapter>>> = {
   chat: async () => (await import('./adapters/chat.ts')).chatAdapter(),
+  responses: async () => (await import('./adapters/responses.ts')).responsesAdapter(),
+  messages: async () => (await import('./adapters/messages.ts')).messagesAdapter(),
 }
 
 /**
@@ -45,7 +47,8 @@ export function createModels(
   }
   const load = async () => {
     const { createComplete } = await import('./complete.ts')
-    return createComplete(settings, deadlines, adapterOf)
+    const routeOf = (modelName: string) => route(modelName, settings)
+    return createComplete({ routeOf, keys: keysOf(settings), deadlines, adapterOf })
   }
   let loading: ReturnType<typeof load> | undefined
   return {

@@ -18,11 +18,6 @@ export function distinct(wanted: string, taken: Set<string>): string {
   return candidate
 }
 
-/** A name in the letters that every provider accepts. */
-export function plain(name: string): string {
-  return name.replaceAll(/[^a-zA-Z0-9_-]/g, '_')
-}
-
 /** Some providers refuse a message without text. */
 export function orNothing(content: string | null): string {
   return content?.trim() ? content : '(nothing)'

@@ -19,7 +19,7 @@ export type ModelSettings = ProviderKeys & {
 }
 
 /** The wire APIs that there are adapters for. */
-export type Api = 'chat'
+export type Api = 'chat' | 'responses' | 'messages'
 
 /** The address that a model is called at. */
 export type Endpoint = {
@@ -113,6 +113,17 @@ function routeTo(endpoint: Endpoint, model: string): Route {
 }
 
 /** The API that an endpoint speaks best. Every endpoint that is not known speaks chat completions. */
-function apiOf(_endpoint: Endpoint): Api {
-  return 'chat'
+function apiOf({ provider, baseUrl }: Endpoint): Api {
+  switch (provider) {
+    case 'anthropic':
+      return 'messages'
+    case 'openai':
+      return URL.parse(baseUrl)?.host === new URL(PROVIDERS.openai.baseUrl).host
+        ? 'responses'
+        : 'chat'
+    case 'xai':
+      return 'responses'
+    default:
+      return 'chat'
+  }
 }

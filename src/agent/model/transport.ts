@@ -34,6 +34,7 @@ type Attempt = {
   readonly adapter: Adapter
   readonly body: object
   readonly route: Route
+  readonly reader: ReplyReader
   readonly call: CallInfo
   readonly deadlines: Deadlines
   readonly onPart: (part: ModelPart) => void
@@ -41,7 +42,7 @@ type Attempt = {
 
 /** Sends a request once and reads the reply to its end. A reply that is not whole is a failure. */
 export async function attempt(
-  { adapter, body, route, call, deadlines, onPart }: Attempt,
+  { adapter, body, route, reader, call, deadlines, onPart }: Attempt,
   signal: AbortSignal,
 ): Promise<Result<Received, ModelFailure>> {
   const began = performance.now()
@@ -54,7 +55,7 @@ export async function attempt(
     const response = await send(adapter, body, route, call, abort)
     if (response.isErr()) return err(response.error)
     heard()
-    const input = new Input(response.value, adapter, call)
+    const input = new Input(response.value, reader, adapter.framing, call)
     const reply = await input.readAll(heard, (parts) => !abort.aborted && observe(parts))
     return reply.map((raw): Received => ({ reply: raw, firstTokenMs }))
   }
@@ -98,10 +99,15 @@ class Input {
   #head = ''
   #messages = 0
 
-  constructor(response: Response, adapter: Adapter, call: CallInfo) {
+  constructor(
+    response: Response,
+    reader: ReplyReader,
+    framing: Adapter['framing'],
+    call: CallInfo,
+  ) {
     this.#response = response
-    this.#reader = adapter.reader()
-    this.#framing = adapter.framing
+    this.#reader = reader
+    this.#framing = framing
     this.#call = call
   }
 

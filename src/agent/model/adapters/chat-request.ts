@@ -6,8 +6,10 @@ import type {
 } from 'openai/resources/chat/completions'
 import type { ChatMessage } from '../../../domain/conversation.ts'
 import type { ModelRequest, ToolSpec } from '../model.ts'
-import { distinct, orNothing, plain } from '../reply-parts.ts'
+import { orNothing } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
+import { withAllResults } from './all-results.ts'
+import { CallIds, plainId, plainName } from './call-ids.ts'
 import { type Vendor, vendorOf } from './chat-vendors.ts'
 import { ownItems } from './own-items.ts'
 import { shortId, withCacheMarks } from './vendor-forms.ts'
@@ -49,19 +51,16 @@ function toMessages(
   route: Route,
   vendor: Vendor,
 ): ChatCompletionMessageParam[] {
-  const taken = new Set<string>()
-  const idOf = (id: string) => distinct(vendor.shortIds ? shortId(id) : plain(id), taken)
+  const ids = new CallIds(vendor.shortIds ? shortId : plainId)
   const needsSignature = route.endpoint.provider === 'google' && !/^gemini-[12]\b/.test(route.model)
-  /** Ids of the latest turn: as recorded → as sent. */
-  let sent = new Map<string, string>()
   const toAssistant = (message: AssistantMessage): ChatCompletionMessageParam => {
     const { content, calls } = message
     const own = ownFields(message, route)
-    sent = new Map(calls.map(({ id }) => [id, idOf(id)]))
+    ids.next(calls)
     const tool_calls = calls.map(({ id, tool, args }, index) => ({
-      id: sent.get(id) ?? id,
+      id: ids.of(id),
       type: 'function' as const,
-      function: { name: plain(tool).slice(0, 64), arguments: args },
+      function: { name: plainName(tool), arguments: args },
       ...own.calls.get(index),
     }))
     const text = calls.length === 0 ? orNothing(content) : content?.trim() ? content : null
@@ -82,13 +81,15 @@ function toMessages(
         return { role: message.role, content: orNothing(message.content) }
       case 'assistant':
         return toAssistant(message)
-      case 'tool': {
-        const tool_call_id = sent.get(message.callId) ?? message.callId
-        return { role: 'tool', tool_call_id, content: orNothing(message.content) }
-      }
+      case 'tool':
+        return {
+          role: 'tool',
+          tool_call_id: ids.of(message.callId),
+          content: orNothing(message.content),
+        }
     }
   }
-  return messages.map(toMessage)
+  return withAllResults(messages).map(toMessage)
 }
 
 type OwnFields = {

@@ -17,6 +17,6 @@ export function chatAdapter(): Adapter {
       clientOf(endpoint)
         .chat.completions.create(body as ChatCompletionCreateParamsStreaming, { signal })
         .asResponse(),
-    reader: chatReader,
+    reader: () => chatReader(),
   }
 }

@@ -1,0 +1,44 @@
+import type { ChatMessage } from '../../../domain/conversation.ts'
+import { distinct } from '../reply-parts.ts'
+
+type Calls = Extract<ChatMessage, { role: 'assistant' }>['calls']
+
+/** The most characters of an id or a name that every provider accepts. */
+const MAX_ID = 60
+const MAX_NAME = 64
+
+const plain = (name: string): string => name.replaceAll(/[^a-zA-Z0-9_-]/g, '_')
+
+/** An id in the letters that every provider accepts. */
+export const plainId = (id: string): string => plain(id).slice(0, MAX_ID)
+
+/** A tool's name in the letters that every provider accepts. */
+export const plainName = (name: string): string => plain(name).slice(0, MAX_NAME)
+
+/**
+ * The ids of calls as they are sent. Models change within a run, and each numbers its calls in its own way, so an id is
+ * converted to a form that the provider accepts, and is given once per request.
+ */
+export class CallIds {
+  readonly #taken = new Set<string>()
+  readonly #convert: (id: string) => string
+  /** Of the latest turn: as recorded → as sent. */
+  #sent: ReadonlyMap<string, string> = new Map()
+
+  constructor(convert: (id: string) => string) {
+    this.#convert = convert
+  }
+
+  /** Begins a turn. @param own the ids in the items of the provider, which stay as they are */
+  next(calls: Calls, own: readonly string[] = []): void {
+    for (const id of own) this.#taken.add(id)
+    this.#sent = new Map(
+      calls.map(({ id }, index) => [id, own[index] ?? distinct(this.#convert(id), this.#taken)]),
+    )
+  }
+
+  /** The id of a call of this turn. */
+  of(id: string): string {
+    return this.#sent.get(id) ?? id
+  }
+}

@@ -1,0 +1,137 @@
+import type {
+  ContentBlockParam,
+  MessageCreateParamsStreaming,
+  MessageParam,
+  Tool,
+} from '@anthropic-ai/sdk/resources/messages'
+import type { ChatMessage } from '../../../domain/conversation.ts'
+import type { Json } from '../adapter.ts'
+import type { ModelRequest, ToolSpec } from '../model.ts'
+import { orNothing, parseJson } from '../reply-parts.ts'
+import type { Route } from '../routing.ts'
+import { withAllResults } from './all-results.ts'
+import { CallIds, plainId, plainName } from './call-ids.ts'
+import { outputLimit, thinkingOf } from './claude-models.ts'
+import { ownItems } from './own-items.ts'
+
+type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>
+type Turn = { readonly role: 'user' | 'assistant'; readonly content: ContentBlockParam[] }
+
+/** The body of a Messages request. */
+export function toMessagesBody(request: ModelRequest, route: Route): MessageCreateParamsStreaming {
+  const [first, ...others] = request.messages
+  const system = first?.role === 'system' ? first.content : null
+  const maxTokens = outputLimit(route.model, request.maxOutputTokens)
+  const turns = toTurns(system === null ? request.messages : others, route)
+  const thinking = thinkingOf(route.model, request.effort, maxTokens)
+  const isUsable = thinking.thinking?.type !== 'enabled' || beginsWithThinking(turns)
+  return {
+    model: route.model,
+    max_tokens: maxTokens,
+    stream: true,
+    ...(isUsable ? thinking : {}),
+    ...(request.tools.length === 0 ? {} : { tools: request.tools.map(toTool) }),
+    ...(system === null
+      ? {}
+      : { system: [{ type: 'text', text: orNothing(system), cache_control: MARK }] }),
+    messages: withCacheMarks(turns),
+  }
+}
+
+function toTool({ name, description, parameters }: ToolSpec): Tool {
+  const { $schema: _, ...schema } = parameters
+  return { name, description, input_schema: { type: 'object', ...schema } }
+}
+
+function toTurns(messages: readonly ChatMessage[], route: Route): Turn[] {
+  const ids = new CallIds(plainId)
+  const toTurn = (message: ChatMessage): Turn => {
+    switch (message.role) {
+      case 'system':
+      case 'user':
+        return { role: 'user', content: [{ type: 'text', text: orNothing(message.content) }] }
+      case 'assistant': {
+        const own = ownItems(message, route)
+        ids.next(message.calls, own === null ? [] : own.flatMap(callIdOf))
+        return { role: 'assistant', content: own === null ? neutral(message, ids) : sent(own) }
+      }
+      case 'tool': {
+        const tool_use_id = ids.of(message.callId)
+        const content = orNothing(message.content)
+        return { role: 'user', content: [{ type: 'tool_result', tool_use_id, content }] }
+      }
+    }
+  }
+  return joined(withAllResults(messages).map(toTurn))
+}
+
+/** One message each time the side changes: all results of a reply must be in the message after it. */
+function joined(turns: readonly Turn[]): Turn[] {
+  const all: Turn[] = []
+  for (const turn of turns) {
+    const last = all.at(-1)
+    if (last?.role === turn.role) last.content.push(...turn.content)
+    else all.push({ role: turn.role, content: [...turn.content] })
+  }
+  return all
+}
+
+/** The blocks as they came; only empty texts are refused when they come back. */
+function sent(items: readonly Json[]): ContentBlockParam[] {
+  const blocks = items as unknown as ContentBlockParam[]
+  return blocks.filter((block) => block.type !== 'text' || block.text.trim() !== '')
+}
+
+function callIdOf(item: Json): string[] {
+  const isBlock = typeof item === 'object' && item !== null && !Array.isArray(item)
+  if (!isBlock || item.type !== 'tool_use') return []
+  return typeof item.id === 'string' ? [item.id] : []
+}
+
+function neutral({ content, calls }: AssistantMessage, ids: CallIds): ContentBlockParam[] {
+  const hasText = content?.trim() || calls.length === 0
+  return [
+    ...(hasText ? [{ type: 'text' as const, text: orNothing(content).trimEnd() }] : []),
+    ...calls.map(({ id, tool, args }) => ({
+      type: 'tool_use' as const,
+      id: ids.of(id),
+      name: plainName(tool),
+      input: parseJson(args).unwrapOr({}),
+    })),
+  ]
+}
+
+/** Models that think by a budget want each reply of an unfinished turn to begin with its thoughts. */
+function beginsWithThinking(turns: readonly Turn[]): boolean {
+  const lastReply = turns.findLast(({ role }) => role === 'assistant')
+  const [first] = lastReply?.content ?? []
+  const isOpen = turns.at(-1)?.content.some(({ type }) => type === 'tool_result') === true
+  return !isOpen || first?.type === 'thinking' || first?.type === 'redacted_thinking'
+}
+
+const MARK = { type: 'ephemeral' } as const
+/** How many blocks before a mark Anthropic looks for an earlier one. */
+const LOOK_BACK_BLOCKS = 20
+
+/**
+ * Marks the end of what is to be cached: the newest message of the user and, if the last turn was so long that the mark
+ * of the previous request would not be found, the one before that. With the system's, these are at most three of four.
+ */
+function withCacheMarks(turns: readonly Turn[]): MessageParam[] {
+  const users = turns.flatMap(({ role }, index) => (role === 'user' ? [index] : []))
+  const [previous = -1, newest = -1] = users.length < 2 ? [-1, ...users] : users.slice(-2)
+  const since = turns.slice(previous + 1).reduce((sum, { content }) => sum + content.length, 0)
+  const isFar = previous >= 0 && since > LOOK_BACK_BLOCKS
+  return turns.map(({ role, content }, index) => {
+    const isMarked = index === newest || (isFar && index === previous)
+    return { role, content: isMarked ? withMark(content) : content }
+  })
+}
+
+function withMark(content: readonly ContentBlockParam[]): ContentBlockParam[] {
+  return content.map((block, index) => {
+    if (index < content.length - 1) return block
+    if (block.type !== 'text' && block.type !== 'tool_result') return block
+    return { ...block, cache_control: MARK }
+  })
+}

@@ -1,0 +1,217 @@
+import { err, ok, type Result } from 'neverthrow'
+import * as z from 'zod'
+import type { RequestedCall } from '../../../domain/records.ts'
+import type { Complaint, Json, RawReply, ReplyReader } from '../adapter.ts'
+import type { FinishReason, ModelPart, TokenUsage, ToolSpec } from '../model.ts'
+import { describeIssues, tokenCount, toRequestedCalls } from '../reply-parts.ts'
+import { isStrict, withoutNulls } from './strict-schema.ts'
+
+const Usage = z.object({
+  input_tokens: z.number().nonnegative().transform(Math.round),
+  output_tokens: z.number().nonnegative().transform(Math.round),
+  input_tokens_details: z
+    .object({
+      cached_tokens: tokenCount,
+      cache_write_tokens: tokenCount,
+      cache_write_tokens_details: z.object({ ttl_12h_tokens: tokenCount }).nullish().catch(null),
+    })
+    .nullish()
+    .catch(null),
+  output_tokens_details: z.object({ reasoning_tokens: tokenCount }).nullish().catch(null),
+})
+
+const ResponseBody = z.object({
+  status: z.string().nullish(),
+  error: z.looseObject({}).nullish(),
+  incomplete_details: z.object({ reason: z.string().nullish() }).nullish().catch(null),
+  output: z.array(z.record(z.string(), z.json())),
+  usage: Usage.nullish().catch(null),
+})
+type ResponseBody = z.infer<typeof ResponseBody>
+
+const Item = z.record(z.string(), z.json())
+type Item = z.infer<typeof Item>
+const index = z.int().nonnegative()
+
+/** The events that are read. All others are ignored: there are many, and new ones come. */
+const Event = z.discriminatedUnion('type', [
+  z.object({
+    type: z.literal(['response.output_item.added', 'response.output_item.done']),
+    output_index: index,
+    item: Item,
+  }),
+  z.object({
+    type: z.literal(['response.output_text.delta', 'response.refusal.delta']),
+    delta: z.string(),
+  }),
+  z.object({
+    type: z.literal(['response.reasoning_summary_text.delta', 'response.reasoning_text.delta']),
+    delta: z.string(),
+  }),
+  z.object({
+    type: z.literal('response.function_call_arguments.delta'),
+    output_index: index,
+    delta: z.string(),
+  }),
+  z.object({
+    type: z.literal(['response.completed', 'response.incomplete', 'response.failed']),
+    response: ResponseBody,
+  }),
+  z.object({ type: z.literal('error'), message: z.string(), code: z.string().nullish() }),
+])
+const KNOWN: ReadonlySet<unknown> = new Set(
+  Event.options.flatMap(({ shape }) => [...shape.type.values]),
+)
+const Typed = z.object({ type: z.string() })
+
+/** Reads a response of the Responses API. @param tools the tools of its request */
+export function responsesReader(tools: readonly ToolSpec[]): ReplyReader {
+  return new ResponsesReader(tools)
+}
+
+class ResponsesReader implements ReplyReader {
+  state: ReplyReader['state'] = 'open'
+  readonly #tools: ReadonlyMap<string, ToolSpec>
+  readonly #items = new Map<number, Item>()
+  /** Positions among the calls, by the index of the item. */
+  readonly #calls = new Map<number, number>()
+  #response: ResponseBody | null = null
+
+  constructor(tools: readonly ToolSpec[]) {
+    this.#tools = new Map(tools.filter(isStrict).map((tool) => [tool.name, tool]))
+  }
+
+  read(message: unknown): Result<readonly ModelPart[], Complaint> {
+    if (message === '[DONE]') return ok([])
+    const typed = Typed.safeParse(message)
+    if (!typed.success) return invalid(typed.error)
+    if (!KNOWN.has(typed.data.type)) return ok([])
+    const event = Event.safeParse(message)
+    if (!event.success) return invalid(event.error)
+    return this.#take(event.data)
+  }
+
+  readWhole(message: unknown): Result<readonly ModelPart[], Complaint> {
+    const body = ResponseBody.safeParse(message)
+    return body.success ? this.#end(body.data) : invalid(body.error)
+  }
+
+  reply(): Result<RawReply, Complaint> {
+    const response = this.#response
+    if (response === null) return err({ type: 'invalid', what: 'it has no end' })
+    // Items that have their own event are whole in it; `output` may leave out their encrypted content.
+    const done = [...this.#items].toSorted(([a], [b]) => a - b).map(([, item]) => item)
+    const items = done.length > 0 ? done : response.output
+    const { text, refusal } = textsOf(items)
+    const finishReason = refusal === null ? finishOf(response) : 'refusal'
+    return ok({
+      text: refusal ?? text,
+      toolCalls: this.#toolCalls(items),
+      finishReason,
+      items: items as Json[],
+      usage: response.usage ? toUsage(response.usage) : null,
+      costUsd: null,
+    })
+  }
+
+  #take(event: z.infer<typeof Event>): Result<readonly ModelPart[], Complaint> {
+    switch (event.type) {
+      case 'response.output_item.added': {
+        const { type, name } = event.item
+        if (type !== 'function_call' || typeof name !== 'string') return ok([])
+        const position = this.#calls.size
+        this.#calls.set(event.output_index, position)
+        return ok([{ type: 'call', index: position, tool: name }])
+      }
+      case 'response.output_item.done':
+        this.#items.set(event.output_index, event.item)
+        return ok([])
+      case 'response.output_text.delta':
+      case 'response.refusal.delta':
+        return ok([{ type: 'text', text: event.delta }])
+      case 'response.reasoning_summary_text.delta':
+      case 'response.reasoning_text.delta':
+        return ok([{ type: 'reasoning', text: event.delta }])
+      case 'response.function_call_arguments.delta': {
+        const position = this.#calls.get(event.output_index)
+        if (position === undefined) return ok([])
+        return ok([{ type: 'arguments', index: position, text: event.delta }])
+      }
+      case 'response.completed':
+      case 'response.incomplete':
+      case 'response.failed':
+        return this.#end(event.response)
+      case 'error':
+        return err({ type: 'reported', body: { message: event.message, code: event.code ?? null } })
+    }
+  }
+
+  #end(response: ResponseBody): Result<readonly ModelPart[], Complaint> {
+    const { status, error } = response
+    if (status !== 'completed' && status !== 'incomplete') {
+      const message = `the response has the status ${status}`
+      return err({ type: 'reported', body: { error: error ?? { message } } })
+    }
+    this.#response = response
+    this.state = 'ended'
+    return ok([])
+  }
+
+  #toolCalls(items: readonly Item[]): RequestedCall[] {
+    const calls = items.filter(({ type }) => type === 'function_call')
+    const reported = calls.map(({ call_id, name, arguments: args }) => ({
+      id: String(call_id ?? ''),
+      name: String(name ?? ''),
+      args: String(args ?? ''),
+    }))
+    return toRequestedCalls(reported).map((call) => {
+      const tool = this.#tools.get(call.tool)
+      if (tool === undefined || call.raw_args !== undefined) return call
+      return { ...call, args: withoutNulls(call.args, tool.parameters) as RequestedCall['args'] }
+    })
+  }
+}
+
+function invalid(error: z.ZodError): Result<never, Complaint> {
+  return err({ type: 'invalid', what: describeIssues(error.issues) })
+}
+
+const Content = z.array(
+  z.object({ type: z.string(), text: z.string().optional(), refusal: z.string().optional() }),
+)
+
+/** A reply may have several messages: remarks between its steps, and the answer. */
+function textsOf(items: readonly Item[]): { text: string | null; refusal: string | null } {
+  const parts = items
+    .filter(({ type }) => type === 'message')
+    .map(({ content }) => Content.safeParse(content).data ?? [])
+  const texts = parts.map((content) => content.map(({ text = '' }) => text).join(''))
+  const refusals = parts.flatMap((content) => content.flatMap(({ refusal }) => refusal ?? []))
+  const text = texts.filter((part) => part.trim()).join('\n\n')
+  return { text: text || null, refusal: refusals.length > 0 ? refusals.join('\n\n') : null }
+}
+
+function finishOf({ status, incomplete_details }: ResponseBody): FinishReason {
+  if (status !== 'incomplete') return 'stop'
+  switch (incomplete_details?.reason) {
+    case 'content_filter':
+      return 'refusal'
+    case 'steered':
+    case 'max_messages':
+      return 'pause'
+    default:
+      return 'length'
+  }
+}
+
+function toUsage(usage: z.infer<typeof Usage>): TokenUsage {
+  const input = usage.input_tokens_details
+  return {
+    inputTokens: usage.input_tokens,
+    cachedTokens: input?.cached_tokens ?? null,
+    cacheWriteTokens: input?.cache_write_tokens ?? null,
+    longCacheWriteTokens: input?.cache_write_tokens_details?.ttl_12h_tokens ?? null,
+    outputTokens: usage.output_tokens,
+    reasoningTokens: usage.output_tokens_details?.reasoning_tokens ?? null,
+  }
+}

@@ -1,0 +1,104 @@
+import type { Adapter } from '../../../../src/agent/model/adapter.ts'
+import { chatAdapter } from '../../../../src/agent/model/adapters/chat.ts'
+import { messagesAdapter } from '../../../../src/agent/model/adapters/messages.ts'
+import { responsesAdapter } from '../../../../src/agent/model/adapters/responses.ts'
+import { type Complete, createComplete } from '../../../../src/agent/model/complete.ts'
+import type { ModelPart, ModelRequest } from '../../../../src/agent/model/model.ts'
+import type { Api, Route } from '../../../../src/agent/model/routing.ts'
+
+export const ADAPTERS: Readonly<Record<Api, Adapter>> = {
+  chat: chatAdapter(),
+  responses: responsesAdapter(),
+  messages: messagesAdapter(),
+} as never
+
+const HOSTS = {
+  chat: { provider: 'custom', baseUrl: 'http://127.0.0.1:9/v1', model: 'some-model' },
+  responses: { provider: 'openai', baseUrl: 'https://api.openai.com/v1', model: 'gpt-5.2' },
+  messages: {
+    provider: 'anthropic',
+    baseUrl: 'https://api.anthropic.com/v1/',
+    model: 'claude-opus-5-5',
+  },
+} as const
+export type TestedApi = keyof typeof HOSTS
+
+export function routeTo(
+  api: TestedApi,
+  changes: Partial<Route> & { baseUrl?: string } = {},
+): Route {
+  const { provider, model, baseUrl } = HOSTS[api]
+  const endpoint = { provider, baseUrl: changes.baseUrl ?? baseUrl, apiKey: 'sk-test-key' }
+  return { endpoint, model: changes.model ?? model, api, problem: null }
+}
+
+const SCHEMA = {
+  type: 'object',
+  properties: { path: { type: 'string' }, lines: { type: 'integer', minimum: 1 } },
+  required: ['path'],
+  additionalProperties: false,
+}
+export const TOOL = { name: 'file_read', description: 'Reads a file.', parameters: SCHEMA }
+
+export const REQUEST: ModelRequest = {
+  modelName: 'm',
+  messages: [
+    { role: 'system', content: 'You fix programs.' },
+    { role: 'user', content: 'Fix this one.' },
+  ],
+  tools: [TOOL],
+}
+
+/** Server-sent events with these data. Anthropic and OpenAI's Responses name each by its type. */
+export function sse(events: readonly unknown[]): string {
+  return events
+    .map((event) => {
+      if (typeof event === 'string') return `data: ${event}\n\n`
+      const { type } = event as { type?: string }
+      const name = type === undefined ? '' : `event: ${type}\n`
+      return `${name}data: ${JSON.stringify(event)}\n\n`
+    })
+    .join('')
+}
+
+export function streamOf(pieces: readonly Uint8Array[]): Response {
+  const body = new ReadableStream<Uint8Array>({
+    start(controller) {
+      for (const piece of pieces) if (piece.length > 0) controller.enqueue(piece)
+      controller.close()
+    },
+  })
+  return new Response(body, { headers: { 'content-type': 'text/event-stream' } })
+}
+
+/** Completes requests by a function in place of the network. */
+export function completeBy(
+  api: TestedApi,
+  respond: (body: object) => Response | Promise<Response>,
+  route: Route = routeTo(api),
+): Complete {
+  const adapter: Adapter = { ...ADAPTERS[api], send: async (body) => respond(body) }
+  return createComplete({
+    routeOf: () => route,
+    keys: [],
+    deadlines: { totalMs: 60_000, firstMs: 60_000, silenceMs: 60_000 },
+    adapterOf: async () => adapter,
+  })
+}
+
+/** What is read from a response that comes in these pieces. */
+export async function read(api: TestedApi, pieces: readonly Uint8Array[]) {
+  const parts: ModelPart[] = []
+  const complete = completeBy(api, () => streamOf(pieces))
+  const { signal } = new AbortController()
+  const reply = await complete(REQUEST, signal, (part) => parts.push(part))
+  return { reply, parts }
+}
+
+export const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
+
+/** A reply without the one number in it that depends on the clock. */
+export const timeless = <T extends { firstTokenMs: number | null }>(reply: T) => ({
+  ...reply,
+  firstTokenMs: null,
+})
