@@ -105,7 +105,8 @@ module.exports = {
       to: { path: '^(node:)?(crypto|fs|fs/promises|os|path|stream|url)$', reachable: true },
     },
     library('db-client-stays-in-its-adapter', 'store/eventstoredb/', '@eventstore/db-client'),
-    library('openai-stays-in-its-adapter', 'agent/model/', 'openai'),
+    library('openai-stays-in-its-adapter', 'agent/model/adapters/', 'openai'),
+    library('anthropic-stays-in-its-adapter', 'agent/model/adapters/', '@anthropic-ai/sdk'),
     library('fastify-stays-in-http', 'http/', '(@fastify|fastify)'),
   ],
   options: {

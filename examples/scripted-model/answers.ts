@@ -13,13 +13,22 @@ export function send(
   response.end(content)
 }
 
+/** Sends events one by one, so that a client sees each as soon as the network brings it. */
+export function stream(response: ServerResponse, events: readonly string[]): void {
+  response.writeHead(200, { 'content-type': 'text/event-stream' })
+  for (const event of events) response.write(event)
+  response.end()
+}
+
+const BEGUN = 'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":"I "}}]}\n\n'
+
 /** The body of an error, as OpenAI words it. */
 export function problem(message: string): string {
   return JSON.stringify({ error: { message, type: 'scripted', code: null } })
 }
 
 /** Answers in the way that `fault` describes. */
-export function fail(response: ServerResponse, fault: Fault): void {
+export function fail(response: ServerResponse, fault: Fault, isStream: boolean): void {
   if ('status' in fault) {
     const { status, body = problem(`scripted failure ${status}`), headers } = fault
     const content = typeof body === 'string' ? body : JSON.stringify(body)
@@ -33,6 +42,11 @@ export function fail(response: ServerResponse, fault: Fault): void {
       response.socket?.destroy()
       break
     case 'cut':
+      if (isStream) {
+        response.writeHead(200, { 'content-type': 'text/event-stream' })
+        response.write(BEGUN, () => response.socket?.destroy())
+        break
+      }
       response.writeHead(200, { 'content-type': 'application/json', 'content-length': 1000 })
       response.write('{"choices": [', () => response.socket?.destroy())
       break

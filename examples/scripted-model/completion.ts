@@ -38,18 +38,35 @@ function tokensIn(value: unknown): number {
   return Math.ceil(JSON.stringify(value).length / 4)
 }
 
-/** The same completion as server-sent events: all of it in one chunk, then its usage, then the end. */
-export function streamOf(completion: ReturnType<typeof completionOf>): string {
+/** The same completion as server-sent events: its text by words, its calls in two pieces each, its usage, the end. */
+export function eventsOf(completion: ReturnType<typeof completionOf>): string[] {
   const { usage, choices, ...rest } = completion
   const base = { ...rest, object: 'chat.completion.chunk' }
   const chunks = choices.flatMap(({ index, message, finish_reason }) => {
-    const tool_calls = message.tool_calls?.map((call, position) => ({ index: position, ...call }))
-    const delta = { ...message, ...(tool_calls ? { tool_calls } : {}) }
+    const deltas = [{ role: message.role }, ...textPieces(message.content), ...callPieces(message)]
     return [
-      { ...base, choices: [{ index, delta, finish_reason: null }] },
+      ...deltas.map((delta) => ({ ...base, choices: [{ index, delta, finish_reason: null }] })),
       { ...base, choices: [{ index, delta: {}, finish_reason }] },
     ]
   })
   const events = [...chunks, { ...base, choices: [], usage }].map((chunk) => JSON.stringify(chunk))
-  return [...events, '[DONE]'].map((event) => `data: ${event}\n\n`).join('')
+  return [...events, '[DONE]'].map((event) => `data: ${event}\n\n`)
+}
+
+function textPieces(text: string | null) {
+  return (text?.match(/\s*\S+|\s+$/g) ?? []).map((content) => ({ content }))
+}
+
+function callPieces({
+  tool_calls = [],
+}: ReturnType<typeof completionOf>['choices'][number]['message']) {
+  return tool_calls.flatMap((call, index) => {
+    const { arguments: written } = call.function
+    const middle = Math.ceil(written.length / 2)
+    const first = { ...call.function, arguments: written.slice(0, middle) }
+    return [
+      { tool_calls: [{ index, ...call, function: first }] },
+      { tool_calls: [{ index, function: { arguments: written.slice(middle) } }] },
+    ]
+  })
 }

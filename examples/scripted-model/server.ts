@@ -7,8 +7,8 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
-import { fail, problem, send } from './answers.ts'
-import { completionOf, streamOf } from './completion.ts'
+import { fail, problem, send, stream } from './answers.ts'
+import { completionOf, eventsOf } from './completion.ts'
 import { readRequest } from './request.ts'
 import { isFault, player, type Script, type ScriptedRequest } from './script.ts'
 
@@ -40,10 +40,10 @@ export async function startScriptedModel(options: {
     const request = readRequest(await text(incoming), incoming.headers)
     if (record) requests.push(request)
     const answer = await play(request)
-    if (isFault(answer)) return fail(response, answer)
+    if (isFault(answer)) return fail(response, answer, request.stream)
     if (answer.delayMs) await delay(answer.delayMs, undefined, { signal: closing.signal })
     const completion = completionOf(answer, request)
-    if (request.stream) send(response, 200, streamOf(completion), 'text/event-stream')
+    if (request.stream) stream(response, eventsOf(completion))
     else send(response, 200, JSON.stringify(completion))
   }
 

@@ -1,0 +1,219 @@
+import { describe, expect, test } from 'vitest'
+import type { Json } from '../../../../src/agent/model/adapter.ts'
+import { toChatBody } from '../../../../src/agent/model/adapters/chat-request.ts'
+import type { ModelRequest } from '../../../../src/agent/model/model.ts'
+import type { ChatMessage } from '../../../../src/domain/conversation.ts'
+import { bytes, REQUEST, read, routeTo, sse } from './support.ts'
+
+const said = (items: Json[] | null, ...ids: string[]): ChatMessage => ({
+  role: 'assistant',
+  content: ids.length > 0 ? null : 'Done.',
+  calls: ids.map((id) => ({ id, tool: 'file_read', args: '{}' })),
+  ...(items === null
+    ? {}
+    : { items: { provider: 'custom', api: 'chat', model: 'some-model', items } }),
+})
+const result = (callId: string): ChatMessage => ({ role: 'tool', callId, content: 'x' })
+
+function bodyAt(
+  baseUrl: string,
+  messages: readonly ChatMessage[],
+  more: Partial<ModelRequest> = {},
+) {
+  const request = { ...REQUEST, messages: [...REQUEST.messages, ...messages], ...more }
+  return toChatBody(request, routeTo('chat', { baseUrl }))
+}
+const assistants = (body: ReturnType<typeof bodyAt>) =>
+  body.messages.filter(({ role }) => role === 'assistant')
+
+const LOCAL = 'http://127.0.0.1:8080/v1'
+
+describe('reasoning goes back under the name that it came in', () => {
+  test.each([
+    { reasoning_content: 'Hm.' },
+    { reasoning: 'Hm.' },
+    { reasoning_details: [{ type: 'reasoning.encrypted', data: 'x', index: 0 }] },
+    { content: [{ type: 'thinking', thinking: [{ type: 'text', text: 'Hm.' }] }] },
+  ])('%j', (fields) => {
+    const [message] = assistants(bodyAt(LOCAL, [said([fields])]))
+    expect(message).toMatchObject(fields)
+  })
+
+  test('and signatures with the call that they came with', () => {
+    const extra_content = { google: { thought_signature: 'Cs==' } }
+    const items = [{ tool_calls: [{ index: 1, extra_content }] }]
+    const [message] = assistants(bodyAt(LOCAL, [said(items, 'a', 'b'), result('a'), result('b')]))
+    expect(message).toMatchObject({ tool_calls: [{ id: 'a' }, { id: 'b', extra_content }] })
+    expect(message).not.toHaveProperty('tool_calls.0.extra_content')
+  })
+})
+
+describe('a vendor gets what it wants and nothing that it refuses', () => {
+  const turns = [said(null, 'call_1'), result('call_1'), said(null)]
+
+  test('DeepSeek: reasoning in each reply, if only an empty one', () => {
+    const own = said([{ reasoning_content: 'Hm.' }])
+    const body = bodyAt('https://api.deepseek.com', [...turns, own])
+    expect(assistants(body).map((message) => Reflect.get(message, 'reasoning_content'))).toEqual([
+      '',
+      '',
+      'Hm.',
+    ])
+  })
+
+  test('Kimi: reasoning in each reply with calls', () => {
+    const body = bodyAt('https://api.moonshot.ai/v1', turns)
+    expect(assistants(body).map((message) => Reflect.get(message, 'reasoning_content'))).toEqual([
+      '.',
+      undefined,
+    ])
+  })
+
+  test('Mistral: ids of nine letters, and no property that it does not know', () => {
+    const body = bodyAt('https://api.mistral.ai/v1', turns, { effort: 'high' })
+    expect(body).not.toHaveProperty('stream_options')
+    expect(body).not.toHaveProperty('reasoning_effort')
+    const [message] = assistants(body)
+    const id = Reflect.get(message ?? {}, 'tool_calls')[0].id
+    expect(id).toMatch(/^[a-zA-Z0-9]{9}$/)
+    expect(body.messages).toContainEqual({ role: 'tool', tool_call_id: id, content: 'x' })
+  })
+
+  test('OpenRouter: effort in its own form, and marks for the caches of Anthropic', () => {
+    const url = 'https://openrouter.ai/api/v1'
+    expect(bodyAt(url, turns, { effort: 'low' })).toMatchObject({ reasoning: { effort: 'low' } })
+    expect(JSON.stringify(bodyAt(url, turns))).not.toContain('cache_control')
+    const request = { ...REQUEST, messages: [...REQUEST.messages, ...turns] }
+    const marked = toChatBody(
+      request,
+      routeTo('chat', { baseUrl: url, model: 'anthropic/claude-opus-5.5' }),
+    )
+    expect(JSON.stringify(marked).split('cache_control')).toHaveLength(3)
+  })
+
+  test('any other: the limit as max_tokens, the effort as reasoning_effort', () => {
+    const body = bodyAt(LOCAL, turns, { effort: 'low', maxOutputTokens: 500 })
+    expect(body).toMatchObject({
+      max_tokens: 500,
+      reasoning_effort: 'low',
+      stream_options: { include_usage: true },
+    })
+  })
+})
+
+describe('a stream of chat completions', () => {
+  const chunk = (delta: object, finish_reason: string | null = null, more: object = {}) => ({
+    choices: [{ index: 0, delta, finish_reason }],
+    ...more,
+  })
+  const reply = async (...chunks: unknown[]) =>
+    (await read('chat', [bytes(sse([...chunks, '[DONE]']))])).reply._unsafeUnwrap()
+
+  test('joins reasoning_details by their index', async () => {
+    const detail = (more: object) =>
+      chunk({ reasoning_details: [{ index: 0, type: 'reasoning.text', ...more }] })
+    const { providerItems } = await reply(
+      detail({ text: 'Let ', format: 'anthropic-claude-v1' }),
+      detail({ text: 'me see', signature: null }),
+      detail({ text: '', signature: 'Eq==' }),
+      chunk({ reasoning_details: [{ index: 1, type: 'reasoning.encrypted', data: 'opaque' }] }),
+      chunk({ content: 'Done.' }, 'stop'),
+    )
+    expect(providerItems?.items).toEqual([
+      {
+        reasoning_details: [
+          {
+            index: 0,
+            type: 'reasoning.text',
+            text: 'Let me see',
+            format: 'anthropic-claude-v1',
+            signature: 'Eq==',
+          },
+          { index: 1, type: 'reasoning.encrypted', data: 'opaque' },
+        ],
+      },
+    ])
+  })
+
+  test('joins the parts of Mistral', async () => {
+    const thinking = (text: string) =>
+      chunk({ content: [{ type: 'thinking', thinking: [{ type: 'text', text }] }] })
+    const { text, providerItems } = await reply(
+      thinking('Let '),
+      thinking('me'),
+      chunk({ content: 'Do' }),
+      chunk({ content: 'ne.' }, 'stop'),
+    )
+    expect(text).toBe('Done.')
+    expect(providerItems?.items).toEqual([
+      {
+        content: [
+          { type: 'thinking', thinking: [{ type: 'text', text: 'Let me' }] },
+          { type: 'text', text: 'Done.' },
+        ],
+      },
+    ])
+  })
+
+  test('finds calls without an index by their ids', async () => {
+    const call = (id: string | null, args: string, name?: string) =>
+      chunk({
+        tool_calls: [
+          {
+            ...(id === null ? {} : { id }),
+            function: { ...(name === undefined ? {} : { name }), arguments: args },
+          },
+        ],
+      })
+    const { toolCalls } = await reply(
+      call('a', '{"path":', 'file_read'),
+      call(null, '"x"}'),
+      call('b', '{}', 'git_status'),
+      chunk({}, 'stop'),
+    )
+    expect(toolCalls).toEqual([
+      { call_id: 'a', tool: 'file_read', args: { path: 'x' } },
+      { call_id: 'b', tool: 'git_status', args: {} },
+    ])
+  })
+
+  test('leaves out thoughts that a local server wrote into the text', async () => {
+    const { text } = await reply(
+      chunk({ content: '<think>Hm. ' }),
+      chunk({ content: 'Hm.</think>\nDone.' }, 'stop'),
+    )
+    expect(text).toBe('Done.')
+  })
+
+  test.each([
+    [
+      { prompt_tokens: 10, completion_tokens: 2, prompt_cache_hit_tokens: 7 },
+      { cachedTokens: 7, cacheWriteTokens: null },
+    ],
+    [{ prompt_tokens: 10, completion_tokens: 2, cached_tokens: 6 }, { cachedTokens: 6 }],
+    [
+      {
+        prompt_tokens: 10,
+        completion_tokens: 2,
+        prompt_tokens_details: { cached_tokens: 0, cache_creation_input_tokens: 9 },
+      },
+      { cachedTokens: 0, cacheWriteTokens: 9 },
+    ],
+    [
+      { prompt_tokens: 10, completion_tokens: 2 },
+      { cachedTokens: null, reasoningTokens: null },
+    ],
+  ])('has the usage %j', async (usage, expected) => {
+    const { usage: read } = await reply(chunk({ content: 'x' }, 'stop'), { choices: [], usage })
+    expect(read).toMatchObject({ inputTokens: 10, outputTokens: 2, ...expected })
+  })
+
+  test('has the price that OpenRouter names', async () => {
+    const usage = { prompt_tokens: 10, completion_tokens: 2, cost: 0.0125 }
+    const { costUsd, priceSource } = await reply(chunk({ content: 'x' }, 'stop'), {
+      choices: [],
+      usage,
+    })
+    expect({ costUsd, priceSource }).toEqual({ costUsd: 0.0125, priceSource: 'provider' })
+  })
+})

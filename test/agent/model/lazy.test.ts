@@ -1,0 +1,46 @@
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
+import { expect, test } from 'vitest'
+
+const MODELS = pathToFileURL(join(import.meta.dirname, '../../../src/agent/model/models.ts'))
+
+/** The SDKs that a process loads when it asks this model, at addresses where nothing answers. */
+async function loadedBy(modelName: string): Promise<string[]> {
+  const script = `
+    import { registerHooks } from 'node:module'
+    const loaded = new Set()
+    registerHooks({
+      resolve(specifier, context, next) {
+        const found = next(specifier, context)
+        const [, name] = /node_modules\\/(openai|@anthropic-ai\\/sdk)\\//.exec(found.url) ?? []
+        if (name) loaded.add(name)
+        return found
+      },
+    })
+    const { createModels } = await import(${JSON.stringify(MODELS.href)})
+    const models = createModels({ openaiBaseUrl: 'http://127.0.0.1:9/v1', openaiApiKey: 'k', anthropicApiKey: 'k' })
+    const before = [...loaded]
+    const request = { modelName: ${JSON.stringify(modelName)}, messages: [], tools: [] }
+    const stop = new AbortController()
+    const outcome = models.complete(request, stop.signal)
+    setTimeout(() => stop.abort(), 20_000).unref()
+    if (request.modelName.startsWith('claude')) await import(${JSON.stringify(new URL('adapters/messages.ts', MODELS).href)}).then(() => stop.abort())
+    await outcome
+    console.log(JSON.stringify([before, [...loaded]]))`
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    '--disable-warning=ExperimentalWarning',
+    '--input-type=module',
+    '-e',
+    script,
+  ])
+  const [before, after] = JSON.parse(stdout)
+  expect(before).toEqual([])
+  return after
+}
+
+test('a server loads the SDK of a provider when a model of it is asked, and no other', async () => {
+  expect(await loadedBy('gpt-5')).toEqual(['openai'])
+  expect(await loadedBy('claude-opus-5-5')).toEqual(['@anthropic-ai/sdk'])
+}, 60_000)
