@@ -58,7 +58,11 @@ describe('the scripted model', () => {
     const events = (await response.text()).trimEnd().split('\n\n')
     expect(events.at(-1)).toBe('data: [DONE]')
     const chunks = events.slice(0, -1).map((event) => JSON.parse(event.slice('data: '.length)))
-    const deltas = chunks.flatMap(({ choices }) => choices.map(({ delta }) => delta))
+    type Piece = { readonly function: { readonly arguments: string } }
+    type Delta = { readonly content?: string; readonly tool_calls?: readonly Piece[] }
+    const deltas: Delta[] = chunks.flatMap(({ choices }) =>
+      choices.map((choice: { delta: Delta }) => choice.delta),
+    )
     expect(deltas.map(({ content = '' }) => content).join('')).toBe('I read it.')
     const pieces = deltas.flatMap(({ tool_calls = [] }) => tool_calls)
     expect(pieces[0]).toMatchObject({ index: 0, function: { name: 'file_read' } })

@@ -4,13 +4,16 @@ import { distinct } from '../reply-parts.ts'
 type Calls = Extract<ChatMessage, { role: 'assistant' }>['calls']
 
 /** The most characters of an id or a name that every provider accepts. */
-const MAX_ID = 60
+const MAX_ID = 50
 const MAX_NAME = 64
 
 const plain = (name: string): string => name.replaceAll(/[^a-zA-Z0-9_-]/g, '_')
 
 /** An id in the letters that every provider accepts. */
 export const plainId = (id: string): string => plain(id).slice(0, MAX_ID)
+
+/** The same for calls of other models, beside own ones: no provider gives such an id, so none of its own is equal. */
+export const foreignId = (id: string): string => `other_${plainId(id)}`
 
 /** A tool's name in the letters that every provider accepts. */
 export const plainName = (name: string): string => plain(name).slice(0, MAX_NAME)

@@ -62,7 +62,7 @@ export function outputLimit(model: string, wanted: number | undefined): number {
   return Math.min(wanted ?? DEFAULT_OUTPUT_TOKENS, familyOf(model).maxOutputTokens)
 }
 
-/** The tokens of thinking that an effort stands for, in models that take a number. */
+/** The tokens of thinking that an effort means, in models that take a number. */
 const BUDGETS: Readonly<Record<Exclude<Effort, 'none'>, number>> = {
   minimal: 1_024,
   low: 4_096,

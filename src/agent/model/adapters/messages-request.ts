@@ -10,7 +10,7 @@ import type { ModelRequest, ToolSpec } from '../model.ts'
 import { orNothing, parseJson } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
 import { withAllResults } from './all-results.ts'
-import { CallIds, plainId, plainName } from './call-ids.ts'
+import { CallIds, foreignId, plainName } from './call-ids.ts'
 import { outputLimit, thinkingOf } from './claude-models.ts'
 import { ownItems } from './own-items.ts'
 
@@ -44,7 +44,7 @@ function toTool({ name, description, parameters }: ToolSpec): Tool {
 }
 
 function toTurns(messages: readonly ChatMessage[], route: Route): Turn[] {
-  const ids = new CallIds(plainId)
+  const ids = new CallIds(foreignId)
   const toTurn = (message: ChatMessage): Turn => {
     switch (message.role) {
       case 'system':

@@ -9,7 +9,7 @@ import type { Effort, ModelRequest, ToolSpec } from '../model.ts'
 import { orNothing } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
 import { withAllResults } from './all-results.ts'
-import { CallIds, plainId, plainName } from './call-ids.ts'
+import { CallIds, foreignId, plainName } from './call-ids.ts'
 import { ownItems } from './own-items.ts'
 import { strictSchema } from './strict-schema.ts'
 
@@ -22,12 +22,14 @@ export function toResponsesBody(
 ): ResponseCreateParamsStreaming {
   const { messages, tools, cacheKey, maxOutputTokens } = request
   const [first, ...others] = messages
-  const hasInstructions = first?.role === 'system'
+  const isXai = route.endpoint.provider === 'xai'
+  const hasInstructions = first?.role === 'system' && !isXai
   return {
     model: route.model,
     store: false,
     stream: true,
-    stream_options: { include_obfuscation: false },
+    // xAI accepts neither these options nor instructions apart from the messages.
+    ...(isXai ? {} : { stream_options: { include_obfuscation: false } }),
     ...reasoningOf(request, route),
     ...(hasInstructions ? { instructions: orNothing(first.content) } : {}),
     ...(maxOutputTokens === undefined ? {} : { max_output_tokens: maxOutputTokens }),
@@ -76,7 +78,7 @@ function toTool({ name, description, parameters }: ToolSpec): FunctionTool {
 }
 
 function toInput(messages: readonly ChatMessage[], route: Route): ResponseInputItem[] {
-  const ids = new CallIds(plainId)
+  const ids = new CallIds(foreignId)
   const toItems = (message: ChatMessage): ResponseInputItem[] => {
     switch (message.role) {
       case 'system':

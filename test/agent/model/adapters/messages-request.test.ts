@@ -54,7 +54,7 @@ describe('a request', () => {
     const ids = blocksOf(messages[2]).flatMap((block) =>
       block.type === 'tool_result' ? [block.tool_use_id] : [],
     )
-    expect(ids.toSorted()).toEqual(['a', 'b'])
+    expect(ids.toSorted()).toEqual(['other_a', 'other_b'])
   })
 
   test('sends the blocks of its own model as they came, and builds the others', () => {
@@ -72,7 +72,7 @@ describe('a request', () => {
     const messages = [...HEAD, own, result('toolu_1')]
     expect(bodyOf(messages).messages[1]?.content).toEqual([items[0], items[2]])
     expect(bodyOf(messages, 'claude-sonnet-5-5').messages[1]?.content).toEqual([
-      { type: 'tool_use', id: 'toolu_1', name: 'file_read', input: { path: 'ä' } },
+      { type: 'tool_use', id: 'other_toolu_1', name: 'file_read', input: { path: 'ä' } },
     ])
   })
 
@@ -121,7 +121,7 @@ describe('thinking', () => {
     const foreign = [...HEAD, said('', 'a'), result('a')]
     expect(bodyOf(foreign, 'claude-sonnet-4-5', 'low').thinking).toBeUndefined()
     expect(
-      bodyOf([...foreign, said('Done.'), user('Go on.')], 'claude-sonnet-4-5', 'low').thinking,
+      bodyOf([...foreign, said('Done.'), user('Continue.')], 'claude-sonnet-4-5', 'low').thinking,
     ).toBeDefined()
   })
 

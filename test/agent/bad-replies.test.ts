@@ -1,0 +1,73 @@
+import { describe, expect, test } from 'vitest'
+import type { Script } from '../../examples/scripted-model/script.ts'
+import { only, reachGoal, Workshop } from './support.ts'
+
+/** The records of a run of this script, from its beginning to its end. */
+async function runOf(script: Script) {
+  await using workshop = await Workshop.open(script)
+  workshop.startAgent()
+  const runId = await workshop.create()
+  const records = await workshop.until(runId, 'run_end')
+  return { records, requests: workshop.requests }
+}
+
+describe('a run continues after a reply', () => {
+  test('that was cut off: its calls are not run, and the model reads why', async () => {
+    const { records, requests } = await runOf([
+      {
+        text: 'I write',
+        calls: [{ tool: 'bash_exec', args: { command: 'touch never' } }],
+        finishReason: 'length',
+      },
+      { text: 'Now.', calls: [reachGoal] },
+    ])
+    expect(only(records, 'run_end').payload.status).toBe('achieved')
+    const replies = records.filter(({ kind }) => kind === 'assistant_message')
+    expect(replies[0]?.payload).toMatchObject({
+      finish_reason: 'length',
+      tool_calls: [],
+      notice: expect.stringContaining('bash_exec'),
+    })
+    const calls = records.flatMap((record) =>
+      record.kind === 'tool_call' ? [record.payload.args] : [],
+    )
+    expect(calls).toEqual([reachGoal.args])
+    expect(JSON.stringify(requests[1]?.messages)).toContain('Your last reply was cut off')
+  })
+
+  test('that was empty, and one that was refused', async () => {
+    const { records, requests } = await runOf([
+      {},
+      { text: 'I cannot help with', finishReason: 'content_filter' },
+      { text: 'Now.', calls: [reachGoal] },
+    ])
+    expect(only(records, 'run_end').payload.status).toBe('achieved')
+    const reasons = records.flatMap((record) =>
+      record.kind === 'assistant_message' ? [record.payload.finish_reason] : [],
+    )
+    expect(reasons).toEqual(['empty', 'refusal', 'tool_calls'])
+    const last = JSON.stringify(requests[2]?.messages)
+    expect(last).toContain('neither text nor a tool call')
+    expect(last).not.toContain('I cannot help with')
+  })
+})
+
+test('a conversation that is too long is sent again with fewer turns', async () => {
+  const chatter = { text: 'word '.repeat(300) }
+  const message = "This model's maximum context length is 1000 tokens."
+  const tooLong = { status: 400, body: { error: { message, code: 'context_length_exceeded' } } }
+  let asked = 0
+  const { records, requests } = await runOf(() => {
+    asked += 1
+    if (asked <= 3) return chatter
+    return asked === 4 ? tooLong : { text: 'Now.', calls: [reachGoal] }
+  })
+  expect(only(records, 'run_end').payload.status).toBe('achieved')
+  expect(only(records, 'llm_retry').payload).toMatchObject({
+    failure: 'context_overflow',
+    reason: expect.stringContaining(message),
+    context_tokens: expect.any(Number),
+  })
+  const [before, after] = requests.slice(-2).map(({ messages }) => messages.length)
+  expect(after).toBeLessThan(before ?? 0)
+})
