@@ -8,6 +8,7 @@ import {
   converse,
   tokensOf,
   toMessages,
+  turnCount,
 } from '../../../../src/domain/conversation.ts'
 import type { Kind, PayloadOf, RunRecord } from '../../../../src/domain/records.ts'
 import { FAKES, type FakeProvider, type Planned } from './fake-providers.ts'
@@ -99,7 +100,7 @@ class FakeRun {
       modelName: route.model,
       durationMs: 1,
       omittedTurns,
-      keptTurns: conversation.turns.length - omittedTurns,
+      keptTurns: turnCount(conversation) - omittedTurns,
       tokens: tokensOf(messages),
     }
     if (reply.isErr()) {
