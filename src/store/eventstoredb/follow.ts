@@ -1,10 +1,9 @@
-import type { ReadResp } from '@eventstore/db-client/generated/streams_pb.js'
 import { Backoff, type PauseBoundsMs } from '../../lib/backoff.ts'
 import { Signal } from '../../lib/signal.ts'
 import type { Subscription, SubscriptionItem } from '../event-store.ts'
 import { clientMessageOf, isTombstone } from './calls.ts'
 import { CatchingUp } from './catching-up.ts'
-import { isSystemEvent, type StoredEvent, toStoredEvent } from './event-format.ts'
+import { isSystemEvent, type Message, type StoredEvent } from './event-format.ts'
 import { cancel, type ReadCall } from './protocol.ts'
 import type { Source } from './sources.ts'
 
@@ -131,7 +130,7 @@ class Connection<P> {
   readonly #source: Source<P>
   readonly #news: Signal
   #call: ReadCall | null = null
-  #messages: ReadResp[] = []
+  #messages: Message[] = []
   #isClosed = false
   #end: { readonly cause: unknown } | null = null
 
@@ -159,10 +158,9 @@ class Connection<P> {
     let passed: P | null = null
     let fellBehind = false
     for (const message of messages) {
-      const event = toStoredEvent(message)
-      if (event !== null) events.push(event)
-      passed = this.#source.passedBy(message) ?? passed
-      fellBehind ||= message.hasFellBehind()
+      if (message.type === 'event') events.push(message.event)
+      else if (message.type === 'passed') passed = this.#source.placeInLog(message.place) ?? passed
+      else fellBehind ||= message.type === 'fell_behind'
     }
     return { events, passed, fellBehind }
   }
@@ -178,11 +176,11 @@ class Connection<P> {
     call
       .on('error', (cause) => this.#ended(cause))
       .on('end', () => this.#ended(new Error('the server ended the subscription')))
-      .on('data', (message: ReadResp) => this.#add(message, call))
+      .on('data', (message: Message) => this.#add(message, call))
     if (this.#isClosed) cancel(call)
   }
 
-  #add(message: ReadResp, call: ReadCall): void {
+  #add(message: Message, call: ReadCall): void {
     if (this.#isClosed) return
     this.#messages.push(message)
     if (this.#messages.length >= READ_AHEAD) call.pause()

@@ -1,6 +1,6 @@
-import type { ReadReq, ReadResp } from '@eventstore/db-client/generated/streams_pb.js'
+import type { ReadReq } from '@eventstore/db-client/generated/streams_pb.js'
 import { Refused, within } from './calls.ts'
-import { type StoredEvent, toStoredEvent } from './event-format.ts'
+import type { Message, StoredEvent } from './event-format.ts'
 import { cancel, openRead, type Protocol, type ReadCall } from './protocol.ts'
 
 const ignore = (): void => {}
@@ -29,10 +29,9 @@ function collect(call: ReadCall): Promise<StoredEvent[]> {
     call
       .on('error', reject)
       .on('end', () => resolve(events))
-      .on('data', (message: ReadResp) => {
-        const event = toStoredEvent(message)
-        if (event !== null) events.push(event)
-        if (message.hasStreamNotFound()) reject(NOT_FOUND)
+      .on('data', (message: Message) => {
+        if (message.type === 'event') events.push(message.event)
+        if (message.type === 'stream_not_found') reject(NOT_FOUND)
       })
   })
 }

@@ -1,11 +1,9 @@
 import type { EventStoreDBClient } from '@eventstore/db-client'
 import shared from '@eventstore/db-client/generated/shared_pb.js'
 import services, { type StreamsClient } from '@eventstore/db-client/generated/streams_grpc_pb.js'
-import generated, {
-  type ReadReq,
-  type ReadResp,
-} from '@eventstore/db-client/generated/streams_pb.js'
+import generated, { type ReadReq } from '@eventstore/db-client/generated/streams_pb.js'
 import type { CallOptions, ClientReadableStream, Metadata } from '@grpc/grpc-js'
+import { type LogPosition, type Message, readMessage } from './event-format.ts'
 
 const { Empty, StreamIdentifier } = shared
 
@@ -33,12 +31,20 @@ export const streamsClient = (protocol: Protocol): Promise<StreamsClient> =>
 export const leaderCall = (protocol: Protocol): [Metadata, CallOptions] =>
   protocol.callArguments({ requiresLeader: true }, { deadline: Number.POSITIVE_INFINITY })
 
-export type ReadCall = ClientReadableStream<ReadResp>
+export type ReadCall = ClientReadableStream<Message>
+
+const { path, requestSerialize } = services.StreamsService.read
 
 /** Begins a read or a subscription. A connection that breaks is replaced for later calls. */
 export async function openRead(protocol: Protocol, request: ReadReq): Promise<ReadCall> {
   const client = await streamsClient(protocol)
-  const call = client.read(request, ...leaderCall(protocol))
+  const call = client.makeServerStreamRequest(
+    path,
+    requestSerialize,
+    readMessage,
+    request,
+    ...leaderCall(protocol),
+  )
   call.on('error', (cause) => void protocol.handleError(client, cause))
   return call
 }
@@ -55,7 +61,6 @@ type Options = InstanceType<typeof generated.ReadReq.Options>
 
 /** Where to read: a revision or a position, or one end. */
 export type Place<P> = P | 'start' | 'end'
-export type LogPosition = { readonly commit: bigint; readonly prepare: bigint }
 
 const { StreamOptions, AllOptions, UUIDOption, FilterOptions, Position, SubscriptionOptions } =
   generated.ReadReq.Options

@@ -1,11 +1,9 @@
 import type { EventStoreDBClient } from '@eventstore/db-client'
-import type { ReadResp } from '@eventstore/db-client/generated/streams_pb.js'
 import { call, readError } from './calls.ts'
-import { isSystemEvent, type StoredEvent } from './event-format.ts'
+import { isSystemEvent, type LogPosition, type StoredEvent } from './event-format.ts'
 import { readPage } from './pages.ts'
 import {
   filtered,
-  type LogPosition,
   ofAll,
   ofStream,
   openRead,
@@ -22,8 +20,8 @@ export type Source<P> = {
   /** Subscribes after `after` (null is the start). */
   connect(after: P | null): Promise<ReadCall>
   placeOf(event: StoredEvent): P
-  /** The place that the server has passed without an event, if this message reports one. */
-  passedBy(message: ReadResp): P | null
+  /** The place that is meant by a position in $all; null if there is none. */
+  placeInLog(position: LogPosition): P | null
   isAfter(place: P, other: P | null): boolean
   /**
    * The place of the last event that is stored now, or a later one; null if there is nothing to wait for. Rejects if
@@ -44,7 +42,7 @@ export function streamSource(
     name: stream,
     connect: (after) => openRead(protocol, subscription(ofStream(stream, after ?? 'start'))),
     placeOf: ({ recorded }) => BigInt(recorded.revision),
-    passedBy: () => null,
+    placeInLog: () => null,
     isAfter: (place, other) => other === null || place > other,
     head: async () => {
       const last = () => page(ofStream(stream, 'end'), 'backward', 1)
@@ -94,14 +92,7 @@ export function allSource(
       return openRead(protocol, subscription(options))
     },
     placeOf: ({ place }) => place,
-    passedBy: (message) => {
-      const place = message.getCheckpoint()
-      if (place === undefined) return null
-      return {
-        commit: BigInt(place.getCommitPosition()),
-        prepare: BigInt(place.getPreparePosition()),
-      }
-    },
+    placeInLog: (position) => position,
     isAfter,
     head: async (attempt) => {
       const furthest = Math.min(LOOK_BACK * FURTHER ** attempt, MAX_LOOK_BACK)
