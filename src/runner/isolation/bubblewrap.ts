@@ -10,6 +10,7 @@ import {
   toolRole,
   unique,
 } from './policy.ts'
+import { repositoryAbove } from './repository.ts'
 import {
   HOME,
   isWithin,
@@ -195,11 +196,17 @@ export function container(
   const mounts = new Mounts()
   try {
     prepareFolders(sandbox, project.user)
-    addMounts(mounts, sandbox, project)
+    const repository = repositoryAbove(project.real, sandbox.userHome)
+    addMounts(mounts, sandbox, project, repository)
     system ??= systemArguments()
     const facts = factsOf(mounts, system, project.user !== null)
     const blockFd = FIRST_MOUNT_FD + mounts.descriptors.length
-    const environment = Object.entries(env).flatMap(([name, value]) => ['--setenv', name, value])
+    const variables = { ...gitVariables(repository, project.user), ...env }
+    const environment = Object.entries(variables).flatMap(([name, value]) => [
+      '--setenv',
+      name,
+      value,
+    ])
     const args = [
       ...(blocks ? ['--block-fd', String(blockFd)] : []),
       ...['--json-status-fd', String(STATUS_FD), ...system, ...userArguments(project.user)],
@@ -220,7 +227,7 @@ export function factsOfContainer(sandbox: Sandbox): PolicyFacts {
   const project = openProject(sandbox)
   const mounts = new Mounts()
   try {
-    addMounts(mounts, sandbox, project)
+    addMounts(mounts, sandbox, project, repositoryAbove(project.real, sandbox.userHome))
     system ??= systemArguments()
     return factsOf(mounts, system, project.user !== null)
   } finally {
@@ -263,8 +270,26 @@ function factsOf(mounts: Mounts, system: readonly string[], asOwner: boolean): P
   }
 }
 
+/** What lets git look for a repository above the project, in a folder that bwrap has made as another user. */
+function gitVariables(
+  repository: string | null,
+  user: OpenedProject['user'],
+): Readonly<Record<string, string>> {
+  if (repository === null) return {}
+  const safe = { GIT_CONFIG_COUNT: '1', GIT_CONFIG_KEY_0: 'safe.directory' }
+  return {
+    GIT_DISCOVERY_ACROSS_FILESYSTEM: '1',
+    ...(user === null ? {} : { ...safe, GIT_CONFIG_VALUE_0: dirname(repository) }),
+  }
+}
+
 /** Later mounts cover earlier ones. */
-function addMounts(mounts: Mounts, sandbox: Sandbox, project: OpenedProject): void {
+function addMounts(
+  mounts: Mounts,
+  sandbox: Sandbox,
+  project: OpenedProject,
+  repository: string | null,
+): void {
   const { own, tools, hidden, writable, readable } = sandbox
   if (own === null) {
     const inMemory = { perms: '1777', bytes: MEMORY_FOLDER_BYTES }
@@ -284,6 +309,7 @@ function addMounts(mounts: Mounts, sandbox: Sandbox, project: OpenedProject): vo
   const covered = hidden.filter((path) => above.some((folder) => isWithin(folder, path)))
   for (const path of covered)
     mounts.addMemory(path, 'nothing', { perms: '0755', bytes: COVER_BYTES })
+  if (repository !== null) mounts.addPath('--ro-bind-fd', repository, 'repository')
   mounts.add('--bind-fd', project.descriptor, sandbox.project, 'project')
   guard(mounts, project.descriptor, sandbox.project)
   if (project.real !== sandbox.project) {

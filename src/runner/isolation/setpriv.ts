@@ -9,6 +9,7 @@ import {
   toolRole,
   unique,
 } from './policy.ts'
+import { repositoryAbove } from './repository.ts'
 import {
   type OpenedProject,
   openProject,
@@ -40,7 +41,7 @@ export function restricted(sandbox: Sandbox, command: readonly string[]): Restri
     )
   }
   prepareFolders(sandbox, user)
-  const { fixed, rules, facts } = rulesFor(sandbox, user)
+  const { fixed, rules, facts } = rulesFor(sandbox, project)
   const ids = user === null ? [] : [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups']
   const args = [
     ...[...fixed, ...ids],
@@ -51,12 +52,12 @@ export function restricted(sandbox: Sandbox, command: readonly string[]): Restri
   return { args, facts }
 }
 
-function rulesFor(sandbox: Sandbox, user: OpenedProject['user']) {
+function rulesFor(sandbox: Sandbox, { user, real }: Pick<OpenedProject, 'user' | 'real'>) {
   const fixed = [
     ...['--no-new-privs', '--inh-caps=-all'],
     ...(process.getuid?.() === 0 ? ['--bounding-set=-all'] : []),
   ]
-  const rules = sandbox.level === 'landlock' ? landlockRules(sandbox, user) : []
+  const rules = sandbox.level === 'landlock' ? landlockRules(sandbox, user, real) : []
   const asUser = user === null ? '' : 'as the owner of the project'
   return { fixed, rules, facts: factsOf(sandbox, [...fixed, asUser], rules) }
 }
@@ -88,7 +89,7 @@ function factsOf(
 export function factsOfRestricted(sandbox: Sandbox): PolicyFacts {
   const project = openProject(sandbox)
   closeSync(project.descriptor)
-  return rulesFor(sandbox, project.user).facts
+  return rulesFor(sandbox, project).facts
 }
 
 /** What Landlock allows below a path. */
@@ -99,7 +100,7 @@ type Rule = {
   readonly writes: boolean
 }
 
-function landlockRules(sandbox: Sandbox, user: OpenedProject['user']): Rule[] {
+function landlockRules(sandbox: Sandbox, user: OpenedProject['user'], real: string): Rule[] {
   const { own, project, readable, writable } = sandbox
   const tools = user === null ? sandbox.tools : sandbox.tools.filter(isOpenToAll)
   const etc = user === null && process.getuid?.() === 0 ? readableOfEtc() : ['/etc']
@@ -109,11 +110,13 @@ function landlockRules(sandbox: Sandbox, user: OpenedProject['user']): Rule[] {
     const access = writes ? (isFolder ? WRITE : WRITE_FILE) : isFolder ? READ : READ_FILE
     return [{ access, path, role, writes }]
   }
+  const repository = repositoryAbove(real, sandbox.userHome)
   const system = [...SYSTEM.filter((path) => path !== '/etc'), ...etc, '/proc']
   return [
     ...system.flatMap((path) => rule(path, 'system', false)),
     ...tools.flatMap((path) => rule(path, toolRole(path, sandbox), false)),
     ...readable.flatMap((path) => rule(path, readableRole(path, sandbox), false)),
+    ...(repository === null ? [] : rule(repository, 'repository', false)),
     ...DEVICES.flatMap((path) => rule(path, 'system', true)),
     ...rule(project, 'project', true),
     ...(own === null ? [] : rule(own.home, own.kept ? 'home' : EMPTY_HOME, true)),

@@ -1,5 +1,7 @@
-import { mkdir, readdir, rename, symlink, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { execFile } from 'node:child_process'
+import { chmod, chown, mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, expect, onTestFinished, test } from 'vitest'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import type { Level } from '../../../src/domain/isolation.ts'
@@ -140,6 +142,44 @@ test.skipIf(isMissing('bwrap') || group.isErr())(
     expect(await bash('exit 3')).toMatchObject({ end: 'exited', exitCode: 3 })
     expect(await bash('ls /proc/self/fd')).toMatchObject({ stdout: '0\n1\n2\n3\n' })
     expect(await bash('no-such-program')).toMatchObject({ end: 'exited', exitCode: 127 })
+  },
+)
+
+test.skipIf(isMissing('bwrap') || isMissing('git'))(
+  'of a repository around the project, commands read the history and change nothing',
+  async () => {
+    const { base, project, bash, isolation } = await place()
+    const git = 'git -c user.name=a -c user.email=a@b'
+    await writeFile(join(base, 'secret'), 'not in the project')
+    await writeFile(join(project, 'file'), 'first')
+    const make = `cd ${base} && git init -q && git add project && ${git} commit -qm first`
+    await promisify(execFile)('bash', ['-c', make])
+    const { stdout, stderr } = await bash(
+      'git log --format=%s; git status --short -- .; cat ../secret; touch ../.git/hooks/pre-commit',
+    )
+    expect(stdout).toBe('first\n')
+    expect(stderr).toMatch(/No such file[\s\S]*Read-only file system/)
+    expect(isolation.factsFor(project).visible).toContain('repository')
+  },
+)
+
+test.runIf(process.getuid?.() === 0 && !isMissing('landlock'))(
+  'at the level uid, commands run as the owner of the project, without rights of root',
+  async () => {
+    const { base, project, isolation, bash } = await place('uid')
+    const { scratchDir } = isolation
+    if (scratchDir === null) throw new Error('a root server keeps homes where their users may pass')
+    onTestFinished(() => rm(dirname(scratchDir), { recursive: true }))
+    expect((await bash('id -u')).output).toContain('belongs to the user of the server')
+    await chmod(base, 0o711)
+    await chown(project, 1500, 1500)
+    await writeFile(join(base, 'secret'), 'CANARY', { mode: 0o600 })
+    const script =
+      'id -u; grep NoNewPrivs /proc/self/status; echo kept >~/own; cat ../secret; kill -0 $PPID'
+    const result = await bash(script, { run: 'run' })
+    expect(result.stdout).toBe('1500\nNoNewPrivs:\t1\n')
+    expect(result.stderr).toMatch(/Permission denied[\s\S]*Operation not permitted/)
+    expect((await bash('cat ~/own', { run: 'run' })).stdout).toBe('kept\n')
   },
 )
 
