@@ -10,12 +10,14 @@ import { parseSettings } from '../server/settings.ts'
 import { EXIT, PLAIN_EXIT_CODES } from './terminal/exit-codes.ts'
 import { oneLine } from './terminal/plain-text.ts'
 import { endWithReader, say } from './terminal/print.ts'
+import { localSocket, overSocket, SOCKET_URL, socketPath, type Transport } from './unix-socket.ts'
 
 const DEFAULT_URL = 'http://127.0.0.1:8000'
+const DEFAULT_SERVER = `the socket of a server of yours if there is one, else ${DEFAULT_URL}`
 
 const ENVIRONMENT = `
 Environment:
-  RETRAI_SERVER  the address of the server (default ${DEFAULT_URL}); --server wins
+  RETRAI_SERVER  the address of the server, http://… or unix:PATH; --server wins
   RETRAI_TOKEN   the secret of a token, if the server needs one
   NO_COLOR       if set, the output has no colours`
 
@@ -33,7 +35,10 @@ export type ServerOptions = { readonly server?: string | undefined }
 /** A command that talks to a server, with the option, the help and the exit codes of all such commands. */
 export function serverCommand(name: string, exitCodes: string = PLAIN_EXIT_CODES): Command {
   return new Command(name)
-    .option('--server <url>', `the server (default ${DEFAULT_URL})`)
+    .option(
+      '--server <url>',
+      `the server: http://…, https://… or unix:PATH (default: ${DEFAULT_SERVER})`,
+    )
     .addHelpText('after', `${exitCodes}\n${ENVIRONMENT}`)
     .exitOverride(exitWithOurs)
 }
@@ -65,12 +70,13 @@ export async function endingWith(work: () => Promise<Result<number, string>>): P
 const ServerSettings = z.strictObject({
   RETRAI_SERVER: z
     .string()
-    .refine(isServerUrl, `must be the address of a server, such as ${DEFAULT_URL}`)
-    .default(DEFAULT_URL),
+    .refine(isServerUrl, `must be the address of a server, such as ${DEFAULT_URL} or unix:PATH`)
+    .default(() => localSocket(process.env) ?? DEFAULT_URL),
   RETRAI_TOKEN: z.string().optional(),
 })
 
 function isServerUrl(text: string): boolean {
+  if (socketPath(text) !== null) return true
   try {
     readBaseUrl(text)
     return true
@@ -80,19 +86,30 @@ function isServerUrl(text: string): boolean {
 }
 
 /** The address of the server, and the token for it. The error is a text for people. */
-const serverAddress = ({
-  server,
-}: ServerOptions): Result<{ readonly url: string; readonly token: string | undefined }, string> =>
+const serverAddress = ({ server }: ServerOptions): Result<ServerAddress, string> =>
   parseSettings(ServerSettings, server === undefined ? {} : { server }, process.env).map(
-    ({ RETRAI_SERVER: url, RETRAI_TOKEN: token }) => ({ url, token }),
+    ({ RETRAI_SERVER: address, RETRAI_TOKEN: token }) => {
+      const path = socketPath(address)
+      return path === null
+        ? { address, url: address, token, transport: { fetch, WebSocket } }
+        : { address, url: SOCKET_URL, token, transport: overSocket(path) }
+    },
   )
+
+type ServerAddress = {
+  /** As people know it. */
+  readonly address: string
+  readonly url: string
+  readonly token: string | undefined
+  readonly transport: Transport
+}
 
 export function connect({ server }: ServerOptions): Result<Connection, string> {
   const flag = server === undefined ? [] : ['--server', server]
-  return serverAddress({ server }).map(({ url, token }) => ({
-    client: createClient({ baseUrl: url, token }),
+  return serverAddress({ server }).map(({ address, url, token, transport }) => ({
+    client: createClient({ baseUrl: url, token, ...transport }),
     hint: (...args) => ['retrai', ...args, ...flag].map(quoted).join(' '),
-    explain,
+    explain: (error) => explain(error).replaceAll(url, address),
   }))
 }
 
@@ -161,14 +178,16 @@ export async function downloadJson<T>(
 async function open(options: ServerOptions, path: string): Promise<Result<Body, DownloadFailure>> {
   const address = serverAddress(options)
   if (address.isErr()) return err({ code: null, message: address.error })
-  const { url, token } = address.value
-  const opened = await createOpener({ baseUrl: readBaseUrl(url), token, fetch, ...CLIENT_LIMITS })({
+  const { url, token, transport } = address.value
+  const baseUrl = readBaseUrl(url)
+  const { fetch } = transport
+  const opened = await createOpener({ baseUrl, token, fetch, ...CLIENT_LIMITS })({
     path,
     accept: '*/*',
     signal: undefined,
   })
   return opened.mapErr((error) => ({
     code: error.type === 'refused' ? error.code : null,
-    message: explain(error),
+    message: explain(error).replaceAll(url, address.value.address),
   }))
 }

@@ -25,14 +25,22 @@ export function defaultDataDir(env: Readonly<Record<string, string | undefined>>
   return formerExists && !existsSync(own) ? formerDataDir() : own
 }
 
+/** Where retrAI keeps what belongs to a user. */
+function ownFolder(env: Readonly<Record<string, string | undefined>>): string {
+  const given = env.XDG_DATA_HOME ?? ''
+  return join(isAbsolute(given) ? given : join(homedir(), '.local', 'share'), 'retrai')
+}
+
+/** The socket where commands look for a server. */
+export const defaultSocket = (env: Readonly<Record<string, string | undefined>>): string =>
+  join(ownFolder(env), 'server.sock')
+
 /** Where to move a `.retrai` of the working folder. */
 export function newDataDir(env: Readonly<Record<string, string | undefined>>): string {
-  const given = env.XDG_DATA_HOME ?? ''
-  const home = isAbsolute(given) ? given : join(homedir(), '.local', 'share')
   const folder = process.cwd()
   const hash = sha256(folder).slice(0, 8)
   const name = basename(folder).replace(/[^\w.-]+/g, '-')
-  return join(home, 'retrai', [name, hash].filter(Boolean).join('-'))
+  return join(ownFolder(env), [name, hash].filter(Boolean).join('-'))
 }
 
 /** Makes the folder, for this user alone, unless it exists. The error is a text for people, with advice. */

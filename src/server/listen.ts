@@ -4,12 +4,14 @@ import { ResultAsync } from 'neverthrow'
 import { type Problem, problemDocument } from '../api/problems.ts'
 import type { buildApp } from '../http/app.ts'
 import type { Settings } from './settings.ts'
+import { listenOnSocket } from './unix-socket.ts'
 
 /** Begins to listen; resolves to the address. The error is a text for people, with advice. */
 export function listen(
   app: Pick<Awaited<ReturnType<typeof buildApp>>, 'listen'>,
-  { RETRAI_HOST: host, RETRAI_PORT: port }: Settings,
+  { RETRAI_HOST: host, RETRAI_PORT: port, RETRAI_LISTEN: socket }: Settings,
 ): ResultAsync<string, string> {
+  if (socket !== undefined) return new ResultAsync(listenOnSocket(app, socket))
   return ResultAsync.fromPromise(app.listen({ host, port }), (cause) =>
     listenProblem(cause, host, port, '--port'),
   )

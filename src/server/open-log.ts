@@ -82,11 +82,12 @@ export async function openAuth(
   store: EventStore,
 ): Promise<Result<Auth, string>> {
   const { RETRAI_HOST: host, RETRAI_TOKEN: configured = null, EVENTSTORE_URL } = settings
+  const isLocal = isLoopback(host) || settings.RETRAI_LISTEN !== undefined
   // An embedded log can always be read, so its tokens need no copy.
   const kept =
     EVENTSTORE_URL === undefined ? undefined : join(settings.RETRAI_DATA_DIR, 'tokens.json')
   const auth = await Auth.open({ store, configured, clock: now, log, keptIn: kept })
-  if (isLoopback(host) || configured !== null) return ok(auth)
+  if (isLocal || configured !== null) return ok(auth)
   const read = await auth.read(TOKENS_WITHIN_MS)
   if (read && auth.guarded) return ok(auth)
   await auth.close()

@@ -61,6 +61,11 @@ const Settings = z.strictObject({
   RETRAI_HOST: text.default('127.0.0.1'),
   RETRAI_PORT: port.default(8000),
   RETRAI_HEALTH_PORT: port.optional(),
+  /** A unix socket instead of host and port. */
+  RETRAI_LISTEN: text
+    .regex(/^unix:./, 'must be unix: and a path, such as unix:/run/user/1000/retrai.sock')
+    .transform((address) => resolve(address.slice('unix:'.length)))
+    .optional(),
   RETRAI_DATA_DIR: text.transform((path) => resolve(path)),
   EVENTSTORE_URL: text
     .regex(
@@ -169,13 +174,17 @@ const FLAG_OF: Readonly<Record<string, keyof Flags>> = {
   RETRAI_HOST: 'host',
   RETRAI_PORT: 'port',
   RETRAI_HEALTH_PORT: 'healthPort',
+  RETRAI_LISTEN: 'listen',
   RETRAI_DATA_DIR: 'dataDir',
   EVENTSTORE_URL: 'store',
   RETRAI_LOG_LEVEL: 'logLevel',
   RETRAI_SERVER: 'server',
 }
 type Flags = Partial<
-  Record<'host' | 'port' | 'healthPort' | 'dataDir' | 'store' | 'logLevel' | 'server', string>
+  Record<
+    'host' | 'port' | 'healthPort' | 'listen' | 'dataDir' | 'store' | 'logLevel' | 'server',
+    string
+  >
 >
 type Environment = Readonly<Record<string, string | undefined>>
 

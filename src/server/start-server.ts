@@ -9,6 +9,7 @@ import { Resources } from '../agent/resources.ts'
 import { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import { IMPORTS_FOLDER, pendingImports } from '../audit/bundle/pending-imports.ts'
 import { openKeyring } from '../audit/proofs/keyring.ts'
+import type { Auth } from '../auth/auth.ts'
 import { guardSecrets } from '../log/masking.ts'
 import { startProjector } from '../projections/projector.ts'
 import { openReadModel } from '../projections/sqlite-read-model.ts'
@@ -34,6 +35,7 @@ import { date, now, type Parts } from './parts.ts'
 import { createRedactions } from './redactions.ts'
 import { type Settings, secretsOf } from './settings.ts'
 import { shareArtifacts } from './share-artifacts.ts'
+import { removeSocket } from './unix-socket.ts'
 
 export type Server = {
   /** Where it listens, such as `http://127.0.0.1:8000`. */
@@ -198,6 +200,9 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
 
   const url = await listen(app, settings)
   if (url.isErr()) return err(url.error)
+  const { RETRAI_LISTEN: socket } = settings
+  if (socket !== undefined) opened.defer(() => removeSocket(socket))
+  void warnOfLocalAdmins(settings, auth.value, log)
   const imports = await unfinishedImports(settings, log)
   const running = opened.move()
   // Work begins when the unfinished runs are known. Until then the server is not ready.
@@ -244,6 +249,22 @@ function reportDefaultModel({ default: { name, reason, problem } }: ModelCatalog
       'runs that name no model are refused: set the key of a provider, or set RETRAI_MODEL',
     )
   }
+}
+
+/** How long a start waits for the tokens before it says nothing about them. */
+const TOKENS_WITHIN_MS = 30_000
+
+/** Warns that nobody needs a token. Never rejects. */
+async function warnOfLocalAdmins(
+  { RETRAI_LISTEN: socket }: Settings,
+  auth: Auth,
+  log: Logger,
+): Promise<void> {
+  if (socket !== undefined || !(await auth.read(TOKENS_WITHIN_MS)) || auth.guarded) return
+  log.warn(
+    'there are no tokens: everybody who reaches loopback on this machine is an admin, other users and their programs too. ' +
+      'Make a token with "retrai token create", or listen on a socket of yours with --listen unix:PATH',
+  )
 }
 
 /** Warns about a data folder in the folder of the start: if that is a project, it can have no run. */

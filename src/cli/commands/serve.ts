@@ -9,7 +9,7 @@ const STOP_WITHIN_MS = 4_500
 
 const ENVIRONMENT = `
 Environment (flags win; a variable that is empty counts as not set):
-  RETRAI_HOST, RETRAI_PORT, RETRAI_HEALTH_PORT, RETRAI_DATA_DIR, EVENTSTORE_URL, RETRAI_LOG_LEVEL
+  RETRAI_HOST, RETRAI_PORT, RETRAI_LISTEN, RETRAI_HEALTH_PORT, RETRAI_DATA_DIR, EVENTSTORE_URL, RETRAI_LOG_LEVEL
                          as the flags above
   RETRAI_TOKEN           a token with the role admin, beside those of "retrai token". To listen beyond
                          loopback, the server needs a token, and then all clients need one
@@ -75,6 +75,10 @@ export function serveCommand(): Command {
     .description('Start the server.')
     .option('--host <address>', 'address to listen on (default 127.0.0.1)')
     .option('--port <number>', 'port to listen on, 0 for a free one (default 8000)')
+    .option(
+      '--listen <address>',
+      'listen on a unix socket of this user instead: unix:PATH. Commands look for unix:~/.local/share/retrai/server.sock',
+    )
     .option(
       '--health-port <number>',
       'port that answers GET /health/live even while the server is stuck (default: none)',
