@@ -25,6 +25,7 @@ const app = await buildApp({
     throw new Error('no run is started here')
   },
   changeProblems: async () => [],
+  models: async () => [],
   clock,
   defaults: { cwd: folder, model_name: 'none', max_iterations: 1 },
   ready: async () => ({ ready: true, checks: {} }),

@@ -36,6 +36,7 @@ const app = await buildApp({
   planRun: (request) =>
     planRun(request, { goals, models: catalogue, systemPrompt, ceilings, dataDir: null, isolate }),
   changeProblems: async () => [],
+  models: async () => [],
   clock: now,
   defaults: { cwd: folder, model_name: 'scripted-model', max_iterations: 20 },
   ready: async () => ({ ready: true, checks: {} }),

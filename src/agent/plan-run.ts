@@ -3,14 +3,11 @@ import { resolve } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { IsolationPolicy, Level } from '../domain/isolation.ts'
 import { maskPayload } from '../domain/mask/mask-payload.ts'
-import type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
+import type { RunConfig } from '../domain/run-config.ts'
 import { processMask } from '../log/masking.ts'
 import { dataFolderProblem } from './data-folder.ts'
 import type { Goal } from './goals/goal.ts'
-import type { ModelCatalogue } from './model/catalogue.ts'
-
-/** A problem with one field of a request, for its author. */
-export type Problem = { readonly field: string; readonly message: string }
+import { type ModelRules, modelProblems, type Problem } from './model-problems.ts'
 
 /** What a client chooses of a run. */
 export type RunRequest = Omit<RunConfig, 'shell_goal'> & {
@@ -30,7 +27,7 @@ export type Ceilings = Pick<RunConfig, 'max_cost_usd' | 'max_tokens' | 'max_seco
 
 export type PlanDeps = {
   readonly goals: readonly Goal[]
-  readonly models: Pick<ModelCatalogue, 'problem'>
+  readonly models: ModelRules
   readonly ceilings: Ceilings
   /** The server's data folder, which no project may contain; null if there is none. */
   readonly dataDir: string | null
@@ -58,7 +55,7 @@ export function planRun(
     const problems = [
       ...(goal === undefined ? [unknownGoal(request.goal, goals)] : []),
       ...folder,
-      ...modelProblems(request.model_name, models),
+      ...(await modelProblems({ ...request, ...withCeilings(request, ceilings) }, models)),
       ...ceilingProblems(request, ceilings),
       ...(isolation?.isErr() ? [{ field: 'isolation', message: isolation.error }] : []),
     ]
@@ -91,21 +88,6 @@ async function folderProblems(cwd: string, dataDir: string | null): Promise<Prob
       (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'does not exist' : 'cannot be opened'
     return [{ field: 'cwd', message: `${cwd} ${reason}. Name an existing directory.` }]
   }
-}
-
-/** What is wrong with a change to the configuration of a run. */
-export async function changeProblems(
-  { model_name }: ConfigChanges,
-  models: Pick<ModelCatalogue, 'problem'>,
-): Promise<readonly Problem[]> {
-  return model_name === undefined ? [] : modelProblems(model_name, models)
-}
-
-function modelProblems(modelName: string, models: Pick<ModelCatalogue, 'problem'>): Problem[] {
-  const problem = models.problem(modelName)
-  return problem === null
-    ? []
-    : [{ field: 'model_name', message: `The model "${modelName}" ${problem}` }]
 }
 
 /**

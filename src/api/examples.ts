@@ -10,6 +10,7 @@ import {
 import { Me, NewTokenView, TicketView, TokenView } from './auth.ts'
 import { Liveness, Readiness } from './health.ts'
 import { RunDiff, SentConversation } from './history.ts'
+import { Model } from './models.ts'
 import { ProblemDocument } from './problems.ts'
 import {
   Goal,
@@ -98,6 +99,23 @@ function add<T extends z.ZodType>(schema: T, ...examples: z.output<T>[]): void {
 }
 
 function addRunExamples(): void {
+  add(Model, {
+    name: 'anthropic/claude-sonnet-4-6',
+    provider: 'anthropic',
+    is_default: true,
+    problem: null,
+    key_variable: 'ANTHROPIC_API_KEY',
+    key_set: true,
+    context_window: 1_000_000,
+    max_output_tokens: 64_000,
+    prices: {
+      input_usd_per_mtok: 3,
+      output_usd_per_mtok: 15,
+      cached_input_usd_per_mtok: 0.3,
+      cache_write_usd_per_mtok: 3.75,
+    },
+    reasoning_efforts: ['low', 'medium', 'high', 'max'],
+  })
   add(Goal, { name: 'pytest', description: 'All tests pass under pytest' })
   add(RunSummary, {
     run_id: RUN_ID,
@@ -131,6 +149,9 @@ function addRunExamples(): void {
     max_cost_usd: null,
     max_tokens: null,
     max_seconds: null,
+    reasoning_effort: null,
+    max_output_tokens: null,
+    fallback_models: [],
     progress: {
       iteration: 3,
       total_tokens: 12450,

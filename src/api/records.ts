@@ -10,5 +10,5 @@ export {
   type Seen,
   type Verdict,
 } from '../domain/records.ts'
-export type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
+export { type ConfigChanges, EFFORTS, type Effort, type RunConfig } from '../domain/run-config.ts'
 export { RUN_STATUSES, type RunStatus } from '../domain/state.ts'

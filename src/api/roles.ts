@@ -11,7 +11,10 @@ const ADMINS = ['admin'] as const
 /** Which roles have which permission. docs/operations.md has the same table, and a test compares the two. */
 export const RULES = {
   'self:read': { roles: ROLES, what: "read one's own name and role, get a ticket for a WebSocket" },
-  'runs:read': { roles: ROLES, what: 'read and watch runs, their history and artifacts; goals' },
+  'runs:read': {
+    roles: ROLES,
+    what: 'read and watch runs, their history and artifacts; goals and models',
+  },
   'runs:verify': { roles: ROLES, what: 'read the proof of a run, and the public keys' },
   'runs:create': { roles: OPERATORS, what: 'start a run' },
   'runs:decide': { roles: OPERATORS, what: 'answer a human check' },

@@ -73,7 +73,18 @@ export const CreateRun = z
     cwd: REQUESTED_CONFIG.cwd
       .optional()
       .describe("The project's folder. Without it: the one in which the server was started"),
-    model_name: REQUESTED_CONFIG.model_name.optional(),
+    model_name: REQUESTED_CONFIG.model_name
+      .optional()
+      .describe('`provider/model`, such as one of GET /api/models'),
+    reasoning_effort: REQUESTED_CONFIG.reasoning_effort.describe(
+      "How much the model may think. Without it, or null: the model's own default",
+    ),
+    max_output_tokens: REQUESTED_CONFIG.max_output_tokens.describe(
+      'Of one reply, reasoning included. Without it, or null: the most that the model can',
+    ),
+    fallback_models: REQUESTED_CONFIG.fallback_models.describe(
+      'If all attempts with a model have failed, the run continues with the next one of these',
+    ),
     max_iterations: REQUESTED_CONFIG.max_iterations.optional(),
     max_turns_per_iteration: REQUESTED_CONFIG.max_turns_per_iteration
       .default(DEFAULT_TURNS)
@@ -176,13 +187,14 @@ export const ConfigureRun = z
   })
   .refine(
     ({ reason: _, seen: __, ...changes }) => Object.keys(changes).length > 0,
-    'must name at least one of max_iterations, model_name, hitl_enabled',
+    `must name at least one of ${Object.keys(changes).join(', ')}`,
   )
   .meta({
     id: 'ConfigureRun',
     minProperties: 1,
     examples: [
       { max_iterations: 30 },
+      { reasoning_effort: 'high', fallback_models: ['openai/gpt-5.2'] },
       { model_name: 'gpt-5-mini', hitl_enabled: true, reason: 'The first one is too slow' },
     ],
   })

@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { IsolationPolicy } from '../domain/isolation.ts'
 import { Decision } from '../domain/records.ts'
+import { EFFORTS } from '../domain/run-config.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
 import { Timestamp } from './fields.ts'
 
@@ -89,6 +90,9 @@ export const RunDetails = z
       .string()
       .exactOptional()
       .describe('The servers that may work on the run; absent if every server of the log may'),
+    reasoning_effort: z.enum(EFFORTS).nullable().describe("Null: the model's own default"),
+    max_output_tokens: z.int().nullable().describe('Null: the most that the model can'),
+    fallback_models: z.array(z.string()).readonly(),
     progress: z.object({
       iteration: z.int(),
       total_tokens: z.int(),

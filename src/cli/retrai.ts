@@ -7,6 +7,7 @@ import { exportCommand } from './commands/export.ts'
 import { abortCommand, approveCommand } from './commands/human-checks.ts'
 import { importCommand } from './commands/import.ts'
 import { keyCommand } from './commands/key.ts'
+import { modelsCommand } from './commands/models.ts'
 import { redactCommand } from './commands/redact.ts'
 import { replayCommand } from './commands/replay.ts'
 import { runCommand } from './commands/run.ts'
@@ -32,6 +33,7 @@ const program = new Command('retrai')
   .addCommand(abortCommand())
   .addCommand(redactCommand())
   .addCommand(goalsCommand())
+  .addCommand(modelsCommand())
   .addCommand(replayCommand())
   .addCommand(exportCommand())
   .addCommand(verifyCommand())

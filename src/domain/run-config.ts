@@ -22,6 +22,23 @@ export type ShellGoal = z.infer<typeof ShellGoal>
 
 const positiveInt = z.int().positive()
 
+/** How much a model may think before it replies. Not every model has every effort. */
+export const EFFORTS = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const
+const Effort = z.enum(EFFORTS)
+export type Effort = z.infer<typeof Effort>
+
+const MAX_FALLBACKS = 8
+
+/** How the model of a run is asked. Each is optional, because earlier versions did not have them. */
+const modelSettings = {
+  /** Null or left out: the model's own default. */
+  reasoning_effort: Effort.nullable().exactOptional(),
+  /** The most tokens of one reply, reasoning included. Null or left out: the most that the model can. */
+  max_output_tokens: positiveInt.nullable().exactOptional(),
+  /** If all attempts with a model have failed, the run continues with the next one. */
+  fallback_models: z.array(z.string().min(1)).max(MAX_FALLBACKS).readonly().exactOptional(),
+}
+
 /**
  * The task of a run. `run_created` fixes it, so the agent cannot change the meaning of its goal while it works. Only
  * `run_config_changed` changes a part of it.
@@ -44,6 +61,7 @@ export const RunConfig = z
     max_tokens: positiveInt.nullable(),
     max_seconds: z.number().positive().nullable(),
     shell_goal: ShellGoal.nullable(),
+    ...modelSettings,
   })
   .readonly()
 export type RunConfig = z.infer<typeof RunConfig>
@@ -54,6 +72,7 @@ export const ConfigChanges = z
     max_iterations: positiveInt.exactOptional(),
     model_name: z.string().min(1).exactOptional(),
     hitl_enabled: z.boolean().exactOptional(),
+    ...modelSettings,
   })
   .readonly()
 export type ConfigChanges = z.infer<typeof ConfigChanges>

@@ -22,6 +22,7 @@ import { checkpoints } from './routes/checkpoints.ts'
 import { createRun } from './routes/create-run.ts'
 import { health } from './routes/health.ts'
 import { conversation, readArtifact, runDiff } from './routes/history.ts'
+import { listModels } from './routes/models.ts'
 import { proofs } from './routes/proofs.ts'
 import { getRun, listGoals, listRuns } from './routes/read-runs.ts'
 import { redactRun } from './routes/redactions.ts'
@@ -43,6 +44,7 @@ const ROUTES = [
   configureRun,
   redactRun,
   listGoals,
+  listModels,
   health,
   runDiff,
   conversation,

@@ -4,6 +4,7 @@ import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fasti
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { ResultAsync } from 'neverthrow'
 import type { Readiness } from '../api/health.ts'
+import type { Model } from '../api/models.ts'
 import type { FieldProblem } from '../api/problems.ts'
 import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import type { Audit } from '../audit/audit.ts'
@@ -79,7 +80,12 @@ export type AppDeps = {
   /** Checks what only the agent knows, and returns all problems at once. */
   readonly planRun: (request: RunRequest) => ResultAsync<PlannedRun, readonly FieldProblem[]>
   /** Checks what only the agent knows of a change to the configuration of a run. */
-  readonly changeProblems: (changes: ConfigChanges) => Promise<readonly FieldProblem[]>
+  readonly changeProblems: (
+    changes: ConfigChanges,
+    config: RunConfig,
+  ) => Promise<readonly FieldProblem[]>
+  /** The models that runs may name, the default first. */
+  readonly models: () => Promise<readonly Model[]>
   /** Seconds since the epoch. */
   readonly clock: () => number
   readonly defaults: Pick<RunConfig, 'cwd' | 'model_name' | 'max_iterations'>

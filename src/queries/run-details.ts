@@ -22,6 +22,9 @@ export function runDetails(state: RunState): RunDetails {
     ...(state.isolation === undefined ? {} : { isolation: state.isolation }),
     ...(state.queued === null ? {} : { queued_reason: state.queued }),
     ...(state.pool === null ? {} : { pool: state.pool }),
+    reasoning_effort: config.reasoning_effort ?? null,
+    max_output_tokens: config.max_output_tokens ?? null,
+    fallback_models: config.fallback_models ?? [],
     progress: {
       iteration: state.iteration,
       total_tokens: state.total.tokens,

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { err, ok, type Result } from 'neverthrow'
 import type { OpenCall, RunState } from '../domain/state.ts'
 import { streamOf } from '../log/run-log.ts'
@@ -16,6 +17,9 @@ export function fieldChanges(before: Fields, after: Fields, path = ''): FieldCha
   return Object.keys(after).flatMap((name) => {
     const [old, now] = [before[name], after[name]]
     const field = `${path}${name}`
+    if (Array.isArray(now)) {
+      return isDeepStrictEqual(old, now) ? [] : [{ field, old, new: now }]
+    }
     if (isFields(old) && isFields(now)) return fieldChanges(old, now, `${field}.`)
     return old === now ? [] : [{ field, old, new: now }]
   })

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { findGoal } from '../agent/goals/catalogue.ts'
 import { createCatalogue } from '../agent/model/catalogue.ts'
 import { createModels } from '../agent/model/models.ts'
+import type { OwnModels } from '../agent/model/price-file.ts'
 import { keysFrom } from '../agent/model/providers.ts'
 import type { ModelSettings } from '../agent/model/routing.ts'
 import { obstacle } from '../agent/obstacle.ts'
@@ -26,18 +27,23 @@ import type { Settings } from './settings.ts'
 export const REPORTS_FOLDER = 'checks'
 
 /** The settings of models, without the names of their variables. */
-export const modelSettings = (settings: Settings): ModelSettings => ({
+export const modelSettings = (
+  settings: Settings,
+  ownModels: OwnModels | undefined,
+): ModelSettings => ({
   ...keysFrom(settings),
   model: settings.RETRAI_MODEL,
   llmBaseUrl: settings.RETRAI_LLM_BASE_URL,
   llmApiKey: settings.RETRAI_LLM_API_KEY,
   openaiBaseUrl: settings.OPENAI_BASE_URL,
   ollamaUrl: settings.OLLAMA_HOST,
+  ownModels,
 })
 
 /** All effects of runs on the world. */
 export function createEffects(
   settings: Settings,
+  models: ModelSettings,
   artifacts: Artifacts,
   resources: Resources,
   {
@@ -52,9 +58,9 @@ export function createEffects(
 ): { readonly effects: Effects; readonly isolate: PlanDeps['isolate'] } {
   const runCommand = resources.patient(commandRunner(limits, runner, isolation))
   const reportsDir = isolation.scratchDir ?? join(settings.RETRAI_DATA_DIR, REPORTS_FOLDER)
-  const catalogue = createCatalogue(modelSettings(settings))
+  const catalogue = createCatalogue(models)
   const effects: Effects = {
-    models: createModels(modelSettings(settings)),
+    models: createModels(models),
     obstacle: (config) => obstacle(config, { models: catalogue, host: hostname() }),
     toolbox: createToolbox({
       runCommand,

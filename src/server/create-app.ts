@@ -1,9 +1,11 @@
 import { goals } from '../agent/goals/catalogue.ts'
 import { systemPrompt } from '../agent/goals/prompt.ts'
-import type { ModelCatalogue } from '../agent/model/catalogue.ts'
-import { changeProblems, type PlanDeps, planRun } from '../agent/plan-run.ts'
+import type { ModelCatalogue, ModelInfo } from '../agent/model/catalogue.ts'
+import { changeProblems } from '../agent/model-problems.ts'
+import { type PlanDeps, planRun } from '../agent/plan-run.ts'
 import type { Resources } from '../agent/resources.ts'
 import type { Effects } from '../agent/run-loop.ts'
+import type { Model } from '../api/models.ts'
 import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import { createAudit } from '../audit/audit.ts'
 import type { Keyring } from '../audit/proofs/keyring.ts'
@@ -75,7 +77,8 @@ export function createApp(
     goals,
     planRun: (request) =>
       planRun(request, { goals, models: catalogue, systemPrompt, ceilings, dataDir, isolate }),
-    changeProblems: (changes) => changeProblems(changes, catalogue),
+    changeProblems: (changes, config) => changeProblems(changes, config, catalogue),
+    models: async () => (await catalogue.list()).map(modelOf),
     clock: now,
     pool,
     defaults: { cwd: process.cwd(), model_name: catalogue.default.name, max_iterations: 20 },
@@ -97,6 +100,20 @@ export function createApp(
     logger: log,
   })
 }
+
+/** A model as the API shows it. */
+const modelOf = (info: ModelInfo): Model => ({
+  name: info.name,
+  provider: info.provider,
+  is_default: info.isDefault,
+  problem: info.problem,
+  key_variable: info.keyVariable,
+  key_set: info.keySet,
+  context_window: info.contextWindow,
+  max_output_tokens: info.maxOutputTokens,
+  prices: info.prices,
+  reasoning_efforts: info.efforts,
+})
 
 /** How long a request for readiness waits for the store. */
 const PING_WITHIN_MS = 2_000

@@ -130,6 +130,8 @@ const Settings = z.strictObject({
   RETRAI_LLM_API_KEY: text.optional(),
   /** The model of runs that name none. */
   RETRAI_MODEL: text.optional(),
+  /** A JSON or YAML file with prices and windows of models. */
+  RETRAI_PRICES: text.transform((path) => resolve(path)).optional(),
   ANTHROPIC_API_KEY: text.optional(),
   GEMINI_API_KEY: text.optional(),
   OPENAI_API_KEY: text.optional(),

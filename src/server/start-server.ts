@@ -5,6 +5,7 @@ import { err, fromThrowable, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
 import { clearReports } from '../agent/goals/report-folder.ts'
 import { createCatalogue, type ModelCatalogue } from '../agent/model/catalogue.ts'
+import { readPriceFile } from '../agent/model/price-file.ts'
 import { Resources } from '../agent/resources.ts'
 import { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import { IMPORTS_FOLDER, pendingImports } from '../audit/bundle/pending-imports.ts'
@@ -87,7 +88,10 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   // If a step fails, everything that was opened before is closed, in the opposite order.
   await using opened = new AsyncDisposableStack()
   opened.defer(() => runner.close())
-  const dataDir = settings.RETRAI_DATA_DIR
+  const { RETRAI_DATA_DIR: dataDir, RETRAI_PRICES: priceFile } = settings
+  const ownModels = priceFile === undefined ? ok(undefined) : await readPriceFile(priceFile)
+  if (ownModels.isErr()) return err(ownModels.error)
+  const models = modelSettings(settings, ownModels.value)
   const made = await makeDataFolder(dataDir)
   if (made.isErr()) return err(made.error)
   const keyring = await openKeyring(join(dataDir, 'keys'), date)
@@ -146,7 +150,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   const { artifacts } = places
   const parts: Parts = { settings, log, store, artifacts, readModel: readModel.value, projector }
   const resources = new Resources({ retryMs: [100, 5_000], log })
-  const { effects, isolate } = createEffects(settings, artifacts, resources, {
+  const { effects, isolate } = createEffects(settings, models, artifacts, resources, {
     ...{ runner, isolation, limits: chosen.limits },
   })
   const redactions = createRedactions({ ...parts, ledger, redactor, now })
@@ -166,7 +170,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
     options.verify,
   )
   opened.defer(() => integrity.stop())
-  const catalogue = createCatalogue(modelSettings(settings))
+  const catalogue = createCatalogue(models)
   reportDefaultModel(catalogue, log)
   const app = await createApp(parts, {
     keyring: keyring.value,

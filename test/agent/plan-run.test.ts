@@ -4,7 +4,10 @@ import { join } from 'node:path'
 import { err, ok } from 'neverthrow'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { goals } from '../../src/agent/goals/catalogue.ts'
+import { createCatalogue } from '../../src/agent/model/catalogue.ts'
+import { changeProblems } from '../../src/agent/model-problems.ts'
 import { planRun, type RunRequest } from '../../src/agent/plan-run.ts'
+import type { ConfigChanges } from '../../src/domain/run-config.ts'
 import { type Isolation, NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
 import { policyOfRun } from '../../src/runner/isolation/run-policy.ts'
 import { DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
@@ -45,7 +48,7 @@ const plan = (changes: Partial<RunRequest> = {}, ceilings = NO_CEILINGS as Ceili
     },
     {
       goals,
-      models: { problem: (name) => (name === 'gpt-5' ? 'needs OPENAI_API_KEY.' : null) },
+      models: createCatalogue({ anthropicApiKey: 'a', llmApiKey: 'unused' }),
       ceilings,
       dataDir: join(data, 'data'),
       systemPrompt: (goal) => `Reach ${goal.name}`,
@@ -81,7 +84,7 @@ test('all problems are named together', async () => {
   expect(named.map(({ field }) => field)).toEqual(['goal', 'cwd', 'model_name'])
   expect(named[0]?.message).toContain('pytest, pyright, npm-test')
   expect(named[1]?.message).toContain('/does/not/exist does not exist')
-  expect(named[2]?.message).toBe('The model "gpt-5" needs OPENAI_API_KEY.')
+  expect(named[2]?.message).toMatch(/^The model "gpt-5" needs OPENAI_API_KEY, which is not set\./)
 })
 
 test('a file is not a folder', async () => {
@@ -142,4 +145,57 @@ test('a project that contains the data folder, or is inside it, is refused, with
     expect(problem?.message).toMatch(words)
   }
   expect((await plan({ cwd: join(data, 'project') })).isOk()).toBe(true)
+})
+
+test('a cost limit needs a known price, also one that is the limit of the server', async () => {
+  const model_name = 'anthropic/claude-haiku-5-5'
+  expect((await plan({ model_name })).isOk()).toBe(true)
+  const [problem] = (await plan({ model_name, max_cost_usd: 5 }))._unsafeUnwrapErr()
+  expect(problem?.field).toBe('max_cost_usd')
+  expect(problem?.message).toContain('Add the price to the file RETRAI_PRICES')
+  const byServer = await plan({ model_name }, { ...NO_CEILINGS, max_cost_usd: 5 })
+  expect(byServer._unsafeUnwrapErr().map(({ field }) => field)).toEqual(['max_cost_usd'])
+  expect((await plan({ max_cost_usd: 5 })).isOk()).toBe(true)
+})
+
+test('what a model cannot do is refused, with what it can', async () => {
+  const wrong = await plan({ reasoning_effort: 'minimal', max_output_tokens: 500_000 })
+  expect(wrong._unsafeUnwrapErr()).toEqual([
+    {
+      field: 'reasoning_effort',
+      message:
+        'The model "claude-sonnet-4-6" has no reasoning_effort "minimal". Choose one of low, medium, high, max, or leave it out.',
+    },
+    {
+      field: 'max_output_tokens',
+      message:
+        'max_output_tokens must be at most 64000, the most that the model "claude-sonnet-4-6" can.',
+    },
+  ])
+  expect((await plan({ reasoning_effort: 'high', max_output_tokens: 9_000 })).isOk()).toBe(true)
+})
+
+test('each fallback model must be able to work too, and be another one', async () => {
+  const fallback_models = ['gpt-5', 'claude-sonnet-4-6']
+  const problems = (await plan({ fallback_models }))._unsafeUnwrapErr()
+  expect(problems.map(({ field }) => field)).toEqual(['fallback_models', 'fallback_models'])
+  expect(problems[0]?.message).toContain('which the run has already')
+  expect(problems[1]?.message).toContain('OPENAI_API_KEY')
+  expect((await plan({ fallback_models: ['claude-opus-5'] })).isOk()).toBe(true)
+})
+
+test('a change is checked together with what the run has already', async () => {
+  const models = createCatalogue({ anthropicApiKey: 'a' })
+  const { config } = (await plan({ max_cost_usd: 5, reasoning_effort: 'max' }))._unsafeUnwrap()
+  const problems = async (changes: ConfigChanges) => {
+    const found = await changeProblems(changes, config, models)
+    return found.map(({ field }) => field)
+  }
+  expect(await problems({ model_name: 'claude-haiku-5-5' })).toEqual(['max_cost_usd'])
+  expect(await problems({ model_name: 'claude-haiku-4-5' })).toEqual(['reasoning_effort'])
+  expect(await problems({ model_name: 'claude-haiku-4-5', reasoning_effort: null })).toEqual([])
+  expect(await problems({ model_name: 'gpt-5' })).toEqual(['model_name'])
+  expect(await problems({ fallback_models: ['claude-opus-5'] })).toEqual([])
+  // The key of the model may be gone: the rest can still be changed.
+  expect(await changeProblems({ hitl_enabled: true }, config, createCatalogue({}))).toEqual([])
 })

@@ -135,6 +135,7 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
     tools: [],
     goals: GOALS,
     planRun,
+    models: async () => [],
     changeProblems: async ({ model_name }) =>
       model_name?.startsWith('gemini')
         ? [{ field: 'model_name', message: 'This model needs GEMINI_API_KEY.' }]

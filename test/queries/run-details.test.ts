@@ -73,6 +73,9 @@ describe('a run', () => {
       max_cost_usd: null,
       max_tokens: null,
       max_seconds: null,
+      reasoning_effort: null,
+      max_output_tokens: null,
+      fallback_models: [],
       progress: {
         iteration: 0,
         total_tokens: 0,

@@ -1,5 +1,25 @@
+import type { Effort } from '../../domain/run-config.ts'
 import { type DefaultModel, defaultModel } from './default-model.ts'
-import { type ModelSettings, route } from './routing.ts'
+import { discoverModels } from './discovery.ts'
+import { factsFor, LISTED_MODELS, type TokenPrices } from './known-models.ts'
+import { PROVIDERS } from './providers.ts'
+import { isOwnEndpoint, keyVariable, type ModelSettings, type Route, route } from './routing.ts'
+
+/** What is known of a model. Null is not known. */
+export type ModelInfo = {
+  readonly name: string
+  readonly provider: string
+  readonly contextWindow: number | null
+  readonly maxOutputTokens: number | null
+  readonly prices: TokenPrices | null
+  readonly efforts: readonly Effort[] | null
+  /** The environment variable of its key; null if it needs none. */
+  readonly keyVariable: string | null
+  readonly keySet: boolean
+  readonly isDefault: boolean
+  /** Why it cannot be called, and what to do; null if it can be called. */
+  readonly problem: string | null
+}
 
 /** What is known of the models that runs may name, without calling one. */
 export type ModelCatalogue = {
@@ -7,11 +27,63 @@ export type ModelCatalogue = {
   readonly default: DefaultModel
   /** Why a model cannot be called, and what to do: the rest of a sentence about it. Null if it can be called. */
   problem(modelName: string): string | null
+  /** Whether the price of a model is known. */
+  hasPrice(modelName: string): Promise<boolean>
+  /** The efforts that a model accepts; null if that is not known. */
+  efforts(modelName: string): readonly Effort[] | null
+  /** The most tokens of a reply of this model; null if that is not known. */
+  maxOutputTokens(modelName: string): Promise<number | null>
+  /** The models that this server knows. An own endpoint and Ollama are asked for theirs. */
+  list(): Promise<readonly ModelInfo[]>
 }
 
 export function createCatalogue(settings: ModelSettings): ModelCatalogue {
+  const chosen = defaultModel(settings)
+  const { ownModels } = settings
+  const discover = discoverModels(settings)
+  /** The price list is loaded with the first question about a price. */
+  const prices = () => import('./prices.ts')
   return {
-    default: defaultModel(settings),
+    default: chosen,
     problem: (modelName) => route(modelName, settings).problem,
+    hasPrice: async (modelName) =>
+      (await prices()).tokenPrices(route(modelName, settings), ownModels) !== null,
+    efforts: (modelName) => effortsOf(route(modelName, settings)),
+    maxOutputTokens: async (modelName) =>
+      (await prices()).maxOutputTokens(route(modelName, settings), ownModels),
+    list: async () => {
+      const known = await prices()
+      const infoOf = (name: string): ModelInfo => {
+        const target = route(name, settings)
+        const { endpoint, problem } = target
+        const { provider, apiKey } = endpoint
+        return {
+          name,
+          provider,
+          contextWindow: known.contextWindow(target, ownModels),
+          maxOutputTokens: known.maxOutputTokens(target, ownModels),
+          prices: known.tokenPrices(target, ownModels),
+          efforts: effortsOf(target),
+          keyVariable: keyVariable(provider),
+          keySet: apiKey !== null,
+          isDefault: name === fullName(chosen.name, settings),
+          problem: problem === null ? null : `The model "${name}" ${problem}`,
+        }
+      }
+      const listed = settings.llmBaseUrl === undefined ? LISTED_MODELS : []
+      const names = [chosen.name, ...(ownModels?.keys() ?? []), ...(await discover()), ...listed]
+      return [...new Set(names.map((name) => fullName(name, settings)))].map(infoOf)
+    },
   }
+}
+
+/** A name with its provider, because there are two ways to name a model. At an own endpoint there is one. */
+function fullName(name: string, settings: ModelSettings): string {
+  const { endpoint, model } = route(name, settings)
+  if (endpoint.provider === 'custom' || isOwnEndpoint(endpoint)) return name
+  return `${PROVIDERS[endpoint.provider].prefix}/${model}`
+}
+
+function effortsOf(target: Route): readonly Effort[] | null {
+  return factsFor(target).efforts ?? null
 }

@@ -1,10 +1,17 @@
 import { calcPrice, type PriceCalculation } from '@pydantic/genai-prices'
-import type { Route } from './routing.ts'
+import { factsFor, type TokenPrices } from './known-models.ts'
+import type { OwnModels } from './price-file.ts'
+import { PROVIDERS } from './providers.ts'
+import { type Endpoint, isOwnEndpoint, type Route } from './routing.ts'
 
-export type TokenUsage = {
-  /** All tokens of the request, including those read from the provider's cache. */
+/** The tokens of one call. Those that are not known count as none. */
+export type PricedTokens = {
+  /** All tokens of the request, including those read from the provider's cache and those written to it. */
   readonly inputTokens: number
   readonly cachedInputTokens: number
+  readonly cacheWriteTokens?: number | null
+  /** The part of `cacheWriteTokens` that is kept for an hour or longer. */
+  readonly longCacheWriteTokens?: number | null
   readonly outputTokens: number
 }
 
@@ -15,40 +22,131 @@ const DEFAULT_BUDGET_TOKENS = 96_000
  * window for it), and for the error of the token estimate, which for code can be a fifth.
  */
 const BUDGET_SHARE = 0.5
+const MILLION = 1_000_000
+const NONE: OwnModels = new Map()
 
-/** US dollars for one call; null if the catalogue does not have the model. */
-export function costUsd(route: Route, usage: TokenUsage): number | null {
+/**
+ * US dollars for one call; null if the price is not known. The file RETRAI_PRICES wins, then come our own table and the
+ * price list.
+ */
+export function costUsd(route: Route, tokens: PricedTokens, own: OwnModels = NONE): number | null {
+  const prices = ownFacts(route, own)?.prices ?? factsFor(route).prices
+  if (prices !== undefined) return costAt(prices, consistent(tokens))
   if (route.endpoint.provider === 'ollama') return 0
+  const { inputTokens, cachedInputTokens, cacheWriteTokens, outputTokens } = consistent(tokens)
   const found = lookUp(route, {
-    input_tokens: usage.inputTokens,
-    cache_read_tokens: Math.min(usage.cachedInputTokens, usage.inputTokens),
-    output_tokens: usage.outputTokens,
+    input_tokens: inputTokens,
+    cache_read_tokens: cachedInputTokens,
+    ...(cacheWriteTokens === 0 ? {} : { cache_write_tokens: cacheWriteTokens }),
+    ...longWrites(tokens, cacheWriteTokens),
+    output_tokens: outputTokens,
   })
   return found?.total_price ?? null
 }
 
+/** Parts of the request are never more than all of it: an endpoint that counts wrong must not lose a reply. */
+function consistent({
+  inputTokens,
+  cachedInputTokens,
+  cacheWriteTokens,
+  outputTokens,
+}: PricedTokens) {
+  const cached = Math.min(cachedInputTokens, inputTokens)
+  const written = Math.min(cacheWriteTokens ?? 0, inputTokens - cached)
+  return { inputTokens, cachedInputTokens: cached, cacheWriteTokens: written, outputTokens }
+}
+
+function longWrites({ longCacheWriteTokens }: PricedTokens, written: number) {
+  const long = Math.min(longCacheWriteTokens ?? 0, written)
+  return long === 0 ? {} : { cache_write_1h_tokens: long }
+}
+
+function costAt(prices: TokenPrices, tokens: ReturnType<typeof consistent>): number {
+  const { inputTokens, cachedInputTokens, cacheWriteTokens, outputTokens } = tokens
+  const fresh = inputTokens - cachedInputTokens - cacheWriteTokens
+  const total =
+    fresh * prices.input_usd_per_mtok +
+    cachedInputTokens * prices.cached_input_usd_per_mtok +
+    cacheWriteTokens * prices.cache_write_usd_per_mtok +
+    outputTokens * prices.output_usd_per_mtok
+  return total / MILLION
+}
+
+/** The prices of a short request; null if they are not known. Long ones may cost more for each token. */
+export function tokenPrices(route: Route, own: OwnModels = NONE): TokenPrices | null {
+  const prices = ownFacts(route, own)?.prices ?? factsFor(route).prices
+  if (prices !== undefined) return prices
+  const perMillion = (tokens: Partial<PricedTokens>): number | null => {
+    // Few enough that no surcharge for long requests applies.
+    const usd = costUsd(route, { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, ...tokens })
+    return usd === null ? null : rounded(usd * 1_000)
+  }
+  const input = perMillion({ inputTokens: 1_000 })
+  const output = perMillion({ outputTokens: 1_000 })
+  if (input === null || output === null) return null
+  return {
+    input_usd_per_mtok: input,
+    output_usd_per_mtok: output,
+    cached_input_usd_per_mtok:
+      perMillion({ inputTokens: 1_000, cachedInputTokens: 1_000 }) ?? input,
+    cache_write_usd_per_mtok: perMillion({ inputTokens: 1_000, cacheWriteTokens: 1_000 }) ?? input,
+  }
+}
+
+/** Binary fractions would show as 0.30000000000000004. */
+const rounded = (usd: number): number => Math.round(usd * MILLION) / MILLION
+
+/** The context window of a model, in tokens; null if it is not known. */
+export function contextWindow(route: Route, own: OwnModels = NONE): number | null {
+  const known = ownFacts(route, own)?.windowTokens ?? factsFor(route).windowTokens
+  if (known !== undefined) return known
+  if (route.endpoint.provider === 'ollama') return null
+  return lookUp(route, { input_tokens: 0, output_tokens: 0 })?.model.context_window ?? null
+}
+
 /** The most tokens of conversation to send to a model. */
-export function contextBudget(route: Route): number {
-  if (route.endpoint.provider === 'ollama') return DEFAULT_BUDGET_TOKENS
-  const window = lookUp(route, { input_tokens: 0, output_tokens: 0 })?.model.context_window
-  return window === undefined ? DEFAULT_BUDGET_TOKENS : Math.floor(window * BUDGET_SHARE)
+export function contextBudget(route: Route, own: OwnModels = NONE): number {
+  const window = contextWindow(route, own)
+  return window === null ? DEFAULT_BUDGET_TOKENS : Math.floor(window * BUDGET_SHARE)
+}
+
+/** The most tokens of a reply, reasoning included; null if that is not known. */
+export const maxOutputTokens = (route: Route, own: OwnModels = NONE): number | null =>
+  ownFacts(route, own)?.maxOutputTokens ?? factsFor(route).maxOutputTokens ?? null
+
+/** What RETRAI_PRICES has about a model, under its name with its provider or without. */
+function ownFacts({ endpoint: { provider }, model }: Route, own: OwnModels) {
+  if (provider === 'custom') return own.get(model)
+  const found = own.get(`${PROVIDERS[provider].prefix}/${model}`)
+  return found ?? (model.includes('/') ? undefined : own.get(model))
 }
 
 /**
- * Finds the model in the catalogue that is bundled with the library: under its endpoint or, if that is not a known
- * provider, by its name alone. A gap in the catalogue must not lose a reply.
+ * Finds the model in the price list that is bundled with the library: under its provider or, at an own endpoint, by its
+ * name alone. A gap in the list must not lose a reply.
  */
 function lookUp(
   { endpoint, model }: Route,
   usage: Record<string, number>,
 ): PriceCalculation | null {
   try {
-    return (
-      calcPrice(usage, model, { providerApiUrl: endpoint.baseUrl }) ??
-      calcPrice(usage, model) ??
-      null
-    )
+    const found = isOwnEndpoint(endpoint)
+      ? (calcPrice(usage, model, { providerApiUrl: endpoint.baseUrl }) ?? calcPrice(usage, model))
+      : priceAt(endpoint.provider, model, usage)
+    return found === null || isOther(found.model.id, model) ? null : found
   } catch {
     return null
   }
+}
+
+/** The price of a provider's own list: another provider has other prices for the same model. */
+function priceAt(provider: Endpoint['provider'], model: string, usage: Record<string, number>) {
+  const list = provider === 'custom' ? null : PROVIDERS[provider].priceList
+  return list === null ? null : calcPrice(usage, model, { providerId: list })
+}
+
+/** Whether a found model is another version: the list finds claude-sonnet-5 for claude-sonnet-5-5, by its beginning. */
+function isOther(found: string, wanted: string): boolean {
+  const [id, name] = [found.toLowerCase(), wanted.toLowerCase()]
+  return name.startsWith(id) && /^[-.]\d{1,2}(?!\d)/.test(name.slice(id.length))
 }

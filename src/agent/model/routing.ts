@@ -1,3 +1,4 @@
+import type { OwnModels } from './price-file.ts'
 import {
   keyOf,
   PROVIDER_NAMES,
@@ -16,6 +17,8 @@ export type ModelSettings = ProviderKeys & {
   readonly llmApiKey?: string | undefined
   readonly openaiBaseUrl?: string | undefined
   readonly ollamaUrl?: string | undefined
+  /** What RETRAI_PRICES has about models. */
+  readonly ownModels?: OwnModels | undefined
 }
 
 /** The wire APIs that there are adapters for. */
@@ -63,18 +66,20 @@ export function route(modelName: string, settings: ModelSettings): Route {
     return toProvider(name, modelName, settings)
   }
   const named = providerIn(modelName)
-  if (ownEndpoint(settings) && !isSet(named?.name, settings)) {
+  const { openaiBaseUrl: baseUrl } = settings
+  const takesAll = baseUrl !== undefined && isOwnEndpoint({ provider: 'openai', baseUrl })
+  if (takesAll && !isSet(named?.name, settings)) {
     return toProvider('openai', modelName, settings)
   }
   if (named === null) return unknownProvider(modelName, settings)
   return toProvider(named.name, named.model, settings)
 }
 
-/** Whether OPENAI_BASE_URL names another endpoint than OpenAI's. */
-function ownEndpoint({ openaiBaseUrl }: ModelSettings): boolean {
-  if (openaiBaseUrl === undefined) return false
-  return URL.parse(openaiBaseUrl)?.host !== new URL(PROVIDERS.openai.baseUrl).host
-}
+const OPENAI_HOST = new URL(PROVIDERS.openai.baseUrl).host
+
+/** Whether an endpoint is not a known provider's: RETRAI_LLM_BASE_URL, or an OPENAI_BASE_URL that is not OpenAI's. */
+export const isOwnEndpoint = ({ provider, baseUrl }: Omit<Endpoint, 'apiKey'>): boolean =>
+  provider === 'custom' || (provider === 'openai' && URL.parse(baseUrl)?.host !== OPENAI_HOST)
 
 /** Whether a provider can be called. At an own endpoint, the key of OpenAI is the key of that endpoint. */
 function isSet(name: ProviderName | undefined, settings: ModelSettings): boolean {

@@ -3,9 +3,10 @@ import { type Command, Option } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { RunRequest } from '../../client/index.ts'
 import { LEVELS, type Level } from '../../domain/isolation.ts'
+import { EFFORTS, type Effort } from '../../domain/run-config.ts'
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { EXIT, OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
-import { number } from '../terminal/option-values.ts'
+import { names, number, positiveInt } from '../terminal/option-values.ts'
 import { print, printJson, say } from '../terminal/print.ts'
 import { follow } from './follow.ts'
 
@@ -19,6 +20,9 @@ type Options = ServerOptions & {
   readonly maxTokens?: number
   readonly maxSeconds?: number
   readonly isolation?: Level
+  readonly effort?: Effort
+  readonly maxOutputTokens?: number
+  readonly fallback?: readonly string[]
   readonly reason?: string
   readonly detach?: boolean
   readonly json?: boolean
@@ -30,7 +34,14 @@ export function runCommand(): Command {
     .description('Start a run and watch it until it ends. Ctrl+C stops watching, not the run.')
     .argument('<goal>', 'the goal; "retrai goals" lists the goals')
     .option('--cwd <folder>', "the project's folder, on the machine of the server", '.')
-    .option('--model <name>', "the model (default the server's)")
+    .option('--model <name>', 'the model (default the server\'s); "retrai models" lists the models')
+    .addOption(
+      new Option('--effort <effort>', "how much the model may think (default the model's)").choices(
+        EFFORTS,
+      ),
+    )
+    .option('--max-output-tokens <n>', 'the most tokens of one reply', positiveInt)
+    .option('--fallback <models>', 'the models to continue with if it fails, with commas', names)
     .option('--max-iterations <n>', 'the most iterations', number)
     .option('--max-turns <n>', 'the most replies of the model in one iteration', number)
     .option('--hitl', 'wait for a person after every iteration that did not reach the goal')
@@ -53,11 +64,14 @@ export function runCommand(): Command {
 
 function requestOf(goal: string, options: Options): RunRequest {
   const { cwd, model, maxIterations, maxTurns, hitl, maxCostUsd, maxTokens, maxSeconds } = options
-  const { isolation, reason } = options
+  const { effort, maxOutputTokens, fallback, isolation, reason } = options
   return {
     goal,
     cwd: resolve(cwd),
     ...(model === undefined ? {} : { model_name: model }),
+    ...(effort === undefined ? {} : { reasoning_effort: effort }),
+    ...(maxOutputTokens === undefined ? {} : { max_output_tokens: maxOutputTokens }),
+    ...(fallback === undefined ? {} : { fallback_models: fallback }),
     ...(maxIterations === undefined ? {} : { max_iterations: maxIterations }),
     ...(maxTurns === undefined ? {} : { max_turns_per_iteration: maxTurns }),
     ...(hitl === undefined ? {} : { hitl_enabled: hitl }),

@@ -33,6 +33,13 @@ export function positiveInt(text: string): number {
   return Number(text)
 }
 
+/** Names separated by commas. */
+export function names(text: string): readonly string[] {
+  const found = text.split(',').map((name) => name.trim())
+  if (found.includes('')) throw new InvalidArgumentError('Give names with commas between them.')
+  return found
+}
+
 const UNITS = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 } as const
 
 /** A time such as 90m, 12h or 30d, in seconds. */

@@ -51,6 +51,7 @@ export const describeApi = fp<Pick<AppDeps, 'defaults'>>(
           },
           { name: 'access', description: 'Tokens, roles and tickets of callers' },
           { name: 'goals', description: 'The goals that a run can have' },
+          { name: 'models', description: 'The models that a run can name' },
           { name: 'health', description: 'For supervisors and load balancers' },
         ],
         security: [{}, { token: [] }],

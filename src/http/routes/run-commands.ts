@@ -149,7 +149,8 @@ export function configureRun(app: ZodApp, deps: AppDeps): void {
     },
     handler: async (request, reply) => {
       const { reason, seen, ...changes } = request.body
-      const wrong = await deps.changeProblems(changes)
+      const config = deps.readModel.get(request.runId)?.state.config
+      const wrong = config === undefined ? [] : await deps.changeProblems(changes, config)
       if (wrong.length > 0) return sendInvalid(request, reply, wrong)
       const wanted = { type: 'configure', changes, reason, seen } as const
       const changed = command(deps, request, request.runId, wanted).map(({ state }) => {

@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest'
-import { contextBudget, costUsd } from '../../../src/agent/model/prices.ts'
+import {
+  contextBudget,
+  contextWindow,
+  costUsd,
+  maxOutputTokens,
+  type PricedTokens,
+  tokenPrices,
+} from '../../../src/agent/model/prices.ts'
 import { route } from '../../../src/agent/model/routing.ts'
 
 const own = {}
@@ -40,6 +47,58 @@ describe.each(KNOWN)('the price of %s', (model) => {
 
   test('is found by name for a custom endpoint', () => {
     expect(cost({}, custom)).toBe(cost({}))
+  })
+})
+
+test('tokens that are written to the cache have their own price, and long ones another', () => {
+  const claude = route('claude-opus-5', own)
+  const cost = (more: Partial<PricedTokens>) =>
+    costUsd(claude, { inputTokens: 1_000_000, cachedInputTokens: 0, outputTokens: 0, ...more })
+  expect(cost({})).toBeCloseTo(5, 9)
+  expect(cost({ cacheWriteTokens: 1_000_000 })).toBeCloseTo(6.25, 9)
+  expect(cost({ cacheWriteTokens: 1_000_000, longCacheWriteTokens: 1_000_000 })).toBeCloseTo(10, 9)
+  expect(cost({ cachedInputTokens: 600_000, cacheWriteTokens: 400_000 })).toBeCloseTo(2.8, 9)
+  // More parts than tokens: the cached ones count first.
+  expect(cost({ cachedInputTokens: 900_000, cacheWriteTokens: 900_000 })).toBeCloseTo(1.075, 9)
+})
+
+describe('a price of another model is not taken', () => {
+  test.each([
+    ['a version that the list knows only by its beginning', 'claude-sonnet-5-7'],
+    ['a model that only another provider has', 'groq/claude-sonnet-5'],
+    ['a provider without a list', 'dashscope/qwen3-32b'],
+    ['a model without a known price', 'claude-haiku-5-5'],
+  ])('%s', (_, model) => {
+    expect(costUsd(route(model, own), usage)).toBeNull()
+    expect(tokenPrices(route(model, own))).toBeNull()
+  })
+
+  test('a date after the name is the same model', () => {
+    expect(costUsd(route('gpt-5-2025-08-07', own), usage)).toBe(costUsd(route('gpt-5', own), usage))
+  })
+})
+
+test('our own table has what the list does not have', () => {
+  const fable = route('claude-fable-5-2', own)
+  expect(tokenPrices(fable)).toEqual({
+    input_usd_per_mtok: 8,
+    output_usd_per_mtok: 40,
+    cached_input_usd_per_mtok: 0.8,
+    cache_write_usd_per_mtok: 10,
+  })
+  expect(costUsd(fable, { inputTokens: 1_000, cachedInputTokens: 0, outputTokens: 100 })).toBe(
+    0.012,
+  )
+  expect(contextWindow(fable)).toBe(1_000_000)
+  expect(maxOutputTokens(fable)).toBe(128_000)
+})
+
+test('the prices of a million tokens are those of a short request', () => {
+  expect(tokenPrices(route('gpt-5.6-terra', own))).toEqual({
+    input_usd_per_mtok: 2,
+    output_usd_per_mtok: 12,
+    cached_input_usd_per_mtok: 0.2,
+    cache_write_usd_per_mtok: 2.5,
   })
 })
 

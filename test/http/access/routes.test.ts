@@ -15,6 +15,7 @@ const EXPECTED: Readonly<Record<string, readonly Role[]>> = {
   'GET /api/me': ROLES,
   'POST /api/tickets': ROLES,
   'GET /api/goals': ROLES,
+  'GET /api/models': ROLES,
   'GET /api/runs': ROLES,
   'GET /api/runs/:run_id': ROLES,
   'GET /api/runs/:run_id/events': ROLES,

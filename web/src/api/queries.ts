@@ -40,6 +40,12 @@ export const goalsQuery = queryOptions({
   staleTime: Number.POSITIVE_INFINITY,
 })
 
+export const modelsQuery = queryOptions({
+  queryKey: ['models'],
+  queryFn: ({ signal }) => answerOf(client().models({ signal })),
+  staleTime: 30_000,
+})
+
 /** The runs that wait for a person, at most 100 of them. */
 export const waitingQuery = queryOptions({
   queryKey: ['waiting'],

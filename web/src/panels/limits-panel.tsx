@@ -3,11 +3,24 @@ import { formatCost, formatCount, formatDuration } from '../ui/format.ts'
 import classes from './limits-panel.module.css'
 import { Panel } from './panel.tsx'
 
+/** The settings of its models that the run has. */
+function optionalLines(config: RunConfig): (readonly [string, string])[] {
+  const { reasoning_effort = null, max_output_tokens = null, fallback_models = [] } = config
+  return [
+    ...(reasoning_effort === null ? [] : ([['Effort', reasoning_effort]] as const)),
+    ...(max_output_tokens === null
+      ? []
+      : ([['Replies', `at most ${formatCount(max_output_tokens)} tokens`]] as const)),
+    ...(fallback_models.length === 0 ? [] : ([['Fallbacks', fallback_models.join(', ')]] as const)),
+  ]
+}
+
 /** The limits of the run. */
 export function LimitsPanel({ config }: { readonly config: RunConfig }) {
   const { max_tokens, max_cost_usd, max_seconds, hitl_enabled, shell_goal } = config
   const lines: (readonly [string, string])[] = [
     ['Model', config.model_name],
+    ...optionalLines(config),
     ['Folder', config.cwd],
     ['Iterations', `at most ${config.max_iterations}`],
     ['Turns', `at most ${config.max_turns_per_iteration ?? 1} an iteration`],

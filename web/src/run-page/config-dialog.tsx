@@ -4,6 +4,8 @@ import { useState } from 'react'
 import type { ConfigChanges, RunConfig, Seen } from '../../../src/api/records.ts'
 import { client } from '../api/client.ts'
 import { answerOf, fieldProblem, messageOf } from '../api/problem.ts'
+import type { ModelDraft } from '../start/draft.ts'
+import { ModelFields } from '../start/model-fields.tsx'
 
 type Props = {
   readonly runId: string
@@ -14,14 +16,14 @@ type Props = {
 
 export function ConfigDialog({ runId, seen, config, onClose }: Props) {
   const [iterations, setIterations] = useState<number | string>(config.max_iterations)
-  const [model, setModel] = useState(config.model_name)
+  const [model, setModel] = useState<ModelDraft>(modelOf(config))
   const [asks, setAsks] = useState(config.hitl_enabled)
   const [reason, setReason] = useState('')
   const changes: ConfigChanges = {
     ...(iterations === config.max_iterations || iterations === ''
       ? {}
       : { max_iterations: Number(iterations) }),
-    ...(model === config.model_name ? {} : { model_name: model.trim() }),
+    ...modelChanges(modelOf(config), model),
     ...(asks === config.hitl_enabled ? {} : { hitl_enabled: asks }),
   }
   const change = useMutation({
@@ -46,11 +48,10 @@ export function ConfigDialog({ runId, seen, config, onClose }: Props) {
             onChange={setIterations}
             error={fieldProblem(change.error, 'max_iterations')}
           />
-          <TextInput
-            label="Model"
+          <ModelFields
             value={model}
-            onChange={(event) => setModel(event.currentTarget.value)}
-            error={fieldProblem(change.error, 'model_name')}
+            onChange={(changed) => setModel({ ...model, ...changed })}
+            problem={(field) => fieldProblem(change.error, field)}
           />
           <Switch
             label="Ask me after every iteration"
@@ -84,4 +85,24 @@ export function ConfigDialog({ runId, seen, config, onClose }: Props) {
       </form>
     </Modal>
   )
+}
+
+const modelOf = (config: RunConfig): ModelDraft => ({
+  model_name: config.model_name,
+  reasoning_effort: config.reasoning_effort ?? null,
+  max_output_tokens: config.max_output_tokens ?? '',
+  fallback_models: config.fallback_models ?? [],
+})
+
+function modelChanges(before: ModelDraft, after: ModelDraft): ConfigChanges {
+  const { model_name, reasoning_effort, max_output_tokens, fallback_models } = after
+  const isSame = fallback_models.join('\n') === before.fallback_models.join('\n')
+  return {
+    ...(model_name === before.model_name ? {} : { model_name: model_name.trim() }),
+    ...(reasoning_effort === before.reasoning_effort ? {} : { reasoning_effort }),
+    ...(max_output_tokens === before.max_output_tokens
+      ? {}
+      : { max_output_tokens: max_output_tokens === '' ? null : Number(max_output_tokens) }),
+    ...(isSame ? {} : { fallback_models }),
+  }
 }

@@ -1,10 +1,18 @@
+import type { Effort } from '../../../src/api/records.ts'
 import type { RunRequest } from '../../../src/client/index.ts'
 
+/** The settings of a run that depend on its model, as they are filled in. An empty number field holds ''. */
+export type ModelDraft = {
+  readonly model_name: string
+  readonly reasoning_effort: Effort | null
+  readonly max_output_tokens: number | string
+  readonly fallback_models: readonly string[]
+}
+
 /** The form as it is filled in. An empty number field holds ''. */
-export type Draft = {
+export type Draft = ModelDraft & {
   readonly goal: string
   readonly cwd: string
-  readonly model_name: string
   readonly max_iterations: number | string
   readonly max_turns_per_iteration: number | string
   readonly hitl_enabled: boolean
@@ -18,6 +26,9 @@ export const EMPTY_DRAFT: Draft = {
   goal: '',
   cwd: '',
   model_name: '',
+  reasoning_effort: null,
+  max_output_tokens: '',
+  fallback_models: [],
   max_iterations: '',
   max_turns_per_iteration: '',
   hitl_enabled: false,
@@ -28,11 +39,8 @@ export const EMPTY_DRAFT: Draft = {
 }
 
 const NUMBERS = [
-  'max_iterations',
-  'max_turns_per_iteration',
-  'max_cost_usd',
-  'max_tokens',
-  'max_seconds',
+  ...(['max_iterations', 'max_turns_per_iteration', 'max_output_tokens'] as const),
+  ...(['max_cost_usd', 'max_tokens', 'max_seconds'] as const),
 ] as const
 const TEXTS = ['cwd', 'model_name', 'reason'] as const
 
@@ -49,6 +57,8 @@ export function requestOf(draft: Draft): RunRequest {
   return {
     goal: draft.goal,
     hitl_enabled: draft.hitl_enabled,
+    ...(draft.reasoning_effort === null ? {} : { reasoning_effort: draft.reasoning_effort }),
+    ...(draft.fallback_models.length === 0 ? {} : { fallback_models: [...draft.fallback_models] }),
     ...Object.fromEntries([...texts, ...numbers]),
   }
 }

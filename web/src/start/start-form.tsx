@@ -1,6 +1,5 @@
 import {
   Alert,
-  Autocomplete,
   Button,
   Group,
   NumberInput,
@@ -18,9 +17,8 @@ import { client } from '../api/client.ts'
 import { answerOf, fieldProblem, messageOf } from '../api/problem.ts'
 import { type Draft, EMPTY_DRAFT, requestOf } from './draft.ts'
 import { GoalPicker } from './goal-picker.tsx'
+import { ModelFields } from './model-fields.tsx'
 import classes from './start-form.module.css'
-
-const MODELS = ['claude-sonnet-4-6', 'gpt-5', 'gemini-2.5-pro', 'ollama/qwen3-coder']
 
 /** All settings of a run. For those that are left out, the server has defaults. */
 export function StartForm({ onDone }: { readonly onDone: () => void }) {
@@ -63,15 +61,8 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
           error={problem('cwd')}
           spellCheck={false}
         />
-        <SimpleGrid cols={{ base: 1, xs: 3 }}>
-          <Autocomplete
-            label="Model"
-            placeholder="The server's default"
-            data={MODELS}
-            value={draft.model_name}
-            onChange={(model_name) => change({ model_name })}
-            error={problem('model_name')}
-          />
+        <ModelFields value={draft} onChange={change} problem={problem} />
+        <SimpleGrid cols={{ base: 1, xs: 2 }}>
           <NumberInput
             label="Iteration limit"
             placeholder="20"

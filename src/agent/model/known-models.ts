@@ -1,0 +1,104 @@
+import type { Effort } from '../../domain/run-config.ts'
+import type { ProviderName } from './providers.ts'
+import { isOwnEndpoint, type Route } from './routing.ts'
+
+/** US dollars for a million tokens each. */
+export type TokenPrices = {
+  readonly input_usd_per_mtok: number
+  readonly output_usd_per_mtok: number
+  /** Read from the provider's cache. */
+  readonly cached_input_usd_per_mtok: number
+  /** Written to it. */
+  readonly cache_write_usd_per_mtok: number
+}
+
+/** What is known of a model, beside what the price list of genai-prices has. */
+type ModelFacts = {
+  readonly windowTokens?: number
+  readonly maxOutputTokens?: number
+  /** The efforts that it accepts; empty if it has no such setting. */
+  readonly efforts?: readonly Effort[]
+  readonly prices?: TokenPrices
+}
+
+type Row = ModelFacts & { readonly provider: ProviderName; readonly names: RegExp }
+
+const LOW_TO_HIGH = ['low', 'medium', 'high'] as const
+const LOW_TO_MAX = ['low', 'medium', 'high', 'xhigh', 'max'] as const
+const LOW_HIGH_MAX = ['low', 'high', 'max'] as const
+
+const prices = (input: number, output: number, cached: number, write: number): TokenPrices => ({
+  input_usd_per_mtok: input,
+  output_usd_per_mtok: output,
+  cached_input_usd_per_mtok: cached,
+  cache_write_usd_per_mtok: write,
+})
+
+/**
+ * By the documentation of the providers in November 2026. A model gets the facts of all rows that match it; the first
+ * row with a fact wins. Prices are here only if the price list has none, or another model's.
+ */
+const ROWS: readonly Row[] = [
+  { provider: 'anthropic', names: /^claude-fable-5-2$/, prices: prices(8, 40, 0.8, 10) },
+  { provider: 'anthropic', names: /^claude-sonnet-5-5$/, prices: prices(2, 10, 0.2, 2.5) },
+  {
+    provider: 'anthropic',
+    names: /^claude-(fable|mythos|opus|sonnet|haiku)-5(-\d)?$/,
+    ...{ windowTokens: 1_000_000, maxOutputTokens: 128_000, efforts: LOW_TO_MAX },
+  },
+  {
+    provider: 'anthropic',
+    names: /^claude-opus-4-[78]$/,
+    ...{ windowTokens: 1_000_000, maxOutputTokens: 128_000, efforts: LOW_TO_MAX },
+  },
+  {
+    provider: 'anthropic',
+    names: /^claude-(opus|sonnet)-4-6$/,
+    ...{ maxOutputTokens: 64_000, efforts: [...LOW_TO_HIGH, 'max'] },
+  },
+  { provider: 'anthropic', names: /^claude-\w+-4-5/, maxOutputTokens: 64_000, efforts: [] },
+  { provider: 'openai', names: /^gpt-6\.1-sol/, windowTokens: 1_050_000, efforts: LOW_TO_MAX },
+  { provider: 'openai', names: /^gpt-(6-sol|6-luna|5\.6-)/, efforts: ['none', ...LOW_TO_MAX] },
+  { provider: 'openai', names: /^gpt-5\.[2-4]$/, efforts: ['none', ...LOW_TO_HIGH, 'xhigh'] },
+  { provider: 'openai', names: /^gpt-5\.1$/, efforts: ['none', ...LOW_TO_HIGH] },
+  { provider: 'openai', names: /^gpt-5(-mini|-nano)?$/, efforts: ['minimal', ...LOW_TO_HIGH] },
+  { provider: 'openai', names: /^gpt-[56]/, maxOutputTokens: 128_000 },
+  { provider: 'google', names: /^gemini-3(\.\d)?-flash/, efforts: ['minimal', ...LOW_TO_HIGH] },
+  { provider: 'google', names: /^gemini-2\.5-/, windowTokens: 1_048_576 },
+  { provider: 'google', names: /^gemini-(2\.5|[34])/, maxOutputTokens: 65_536 },
+  { provider: 'xai', names: /^grok-4\.[5-9]/, efforts: LOW_TO_HIGH },
+  { provider: 'xai', names: /^grok-4\.3/, efforts: ['none', ...LOW_TO_HIGH] },
+  { provider: 'groq', names: /^openai\/gpt-oss-/, efforts: LOW_TO_HIGH },
+  { provider: 'moonshot', names: /^kimi-k3/, efforts: LOW_HIGH_MAX },
+  { provider: 'zai', names: /^glm-5\.3/i, efforts: LOW_HIGH_MAX },
+]
+
+/** The facts of a model. At an own endpoint, only its name counts. */
+export function factsFor({ endpoint, model }: Route): ModelFacts {
+  const facts: ModelFacts = {}
+  for (const { provider, names, ...more } of ROWS) {
+    if ((isOwnEndpoint(endpoint) || endpoint.provider === provider) && names.test(model)) {
+      Object.assign(facts, { ...more, ...facts })
+    }
+  }
+  return facts
+}
+
+/** Models that are listed without a request to their provider: current ones that can call tools. */
+export const LISTED_MODELS: readonly string[] = [
+  ...['anthropic/claude-opus-5-5', 'anthropic/claude-sonnet-5-5', 'anthropic/claude-haiku-5-5'],
+  ...['anthropic/claude-fable-5-2', 'anthropic/claude-opus-5', 'anthropic/claude-sonnet-5'],
+  'anthropic/claude-sonnet-4-6',
+  ...['openai/gpt-6-astra', 'openai/gpt-6.1-sol', 'openai/gpt-6-sol', 'openai/gpt-6-luna'],
+  ...['openai/gpt-5.6-sol', 'openai/gpt-5.6-terra', 'openai/gpt-5.6-luna', 'openai/gpt-5.5'],
+  ...['openai/gpt-5.4', 'openai/gpt-5.4-mini', 'openai/gpt-5.2'],
+  ...['gemini/gemini-4-argon', 'gemini/gemini-3.8-flash', 'gemini/gemini-3.1-pro-preview'],
+  ...['gemini/gemini-2.5-pro', 'gemini/gemini-2.5-flash'],
+  ...['xai/grok-4.6', 'xai/grok-4.5'],
+  ...['deepseek/deepseek-v4-pro', 'deepseek/deepseek-v4-flash'],
+  ...['groq/openai/gpt-oss-120b', 'groq/openai/gpt-oss-20b'],
+  ...['mistral/devstral-2512', 'mistral/mistral-medium-3-5'],
+  ...['moonshot/kimi-k3', 'moonshot/kimi-k2.7-code'],
+  ...['zai/glm-5.3', 'dashscope/qwen3.8-max'],
+  ...['openrouter/anthropic/claude-opus-5', 'openrouter/openai/gpt-5.6-sol'],
+]

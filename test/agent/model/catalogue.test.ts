@@ -1,0 +1,95 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { createCatalogue, type ModelInfo } from '../../../src/agent/model/catalogue.ts'
+import type { ModelSettings } from '../../../src/agent/model/routing.ts'
+
+/** Nothing listens there. */
+const NOWHERE = 'http://127.0.0.1:9/v1'
+
+async function listed(settings: ModelSettings): Promise<ReadonlyMap<string, ModelInfo>> {
+  const models = await createCatalogue({ ollamaUrl: NOWHERE, ...settings }).list()
+  return new Map(models.map((model) => [model.name, model]))
+}
+
+/** An endpoint that has these models; `requests` are the headers of what it was asked. */
+async function endpoint(ids: readonly string[]) {
+  const requests: (string | undefined)[] = []
+  const server = createServer((request, response) => {
+    requests.push(request.headers.authorization)
+    response.end(JSON.stringify({ data: ids.map((id) => ({ id })) }))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void server.close())
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, requests }
+}
+
+describe('the list of models', () => {
+  test('has what is known of each, and begins with the default', async () => {
+    const models = await listed({ openaiApiKey: 'o' })
+    const [first] = models.values()
+    expect(first).toMatchObject({ name: 'openai/gpt-5.2', isDefault: true, problem: null })
+    expect(models.get('openai/gpt-5.6-terra')).toEqual({
+      name: 'openai/gpt-5.6-terra',
+      provider: 'openai',
+      contextWindow: 1_050_000,
+      maxOutputTokens: 128_000,
+      prices: {
+        input_usd_per_mtok: 2,
+        output_usd_per_mtok: 12,
+        cached_input_usd_per_mtok: 0.2,
+        cache_write_usd_per_mtok: 2.5,
+      },
+      efforts: ['none', 'low', 'medium', 'high', 'xhigh', 'max'],
+      keyVariable: 'OPENAI_API_KEY',
+      keySet: true,
+      isDefault: false,
+      problem: null,
+    })
+    const claude = models.get('anthropic/claude-opus-5-5')
+    expect(claude).toMatchObject({ keyVariable: 'ANTHROPIC_API_KEY', keySet: false })
+    expect(claude?.problem).toContain('The model "anthropic/claude-opus-5-5" needs ANTHROPIC')
+  })
+
+  test('names each model once, however the default is written', async () => {
+    const models = await listed({ model: 'claude-opus-5', anthropicApiKey: 'a' })
+    expect(models.has('claude-opus-5')).toBe(false)
+    expect([...models.values()].filter(({ isDefault }) => isDefault)).toHaveLength(1)
+    expect(models.get('anthropic/claude-opus-5')?.isDefault).toBe(true)
+  })
+
+  test('has the models of the file with prices', async () => {
+    const prices = {
+      input_usd_per_mtok: 1,
+      output_usd_per_mtok: 2,
+      cached_input_usd_per_mtok: 1,
+      cache_write_usd_per_mtok: 1,
+    }
+    const own = { prices, windowTokens: 9_000, maxOutputTokens: undefined }
+    const models = await listed({ ownModels: new Map([['xai/grok-9', own]]) })
+    expect(models.get('xai/grok-9')).toMatchObject({ prices, contextWindow: 9_000 })
+  })
+
+  test('is that of the own endpoint, if it takes every model', async () => {
+    const { url, requests } = await endpoint(['qwen3', 'org/llama'])
+    const catalogue = createCatalogue({ llmBaseUrl: url, llmApiKey: 'k', model: 'qwen3' })
+    const models = await catalogue.list()
+    expect(models.map(({ name, provider, problem }) => [name, provider, problem])).toEqual([
+      ['qwen3', 'custom', null],
+      ['org/llama', 'custom', null],
+    ])
+    await catalogue.list()
+    expect(requests).toEqual(['Bearer k'])
+  })
+
+  test('has the models of Ollama, which are free', async () => {
+    const { url } = await endpoint(['qwen3:8b'])
+    const models = await listed({ ollamaUrl: url })
+    expect(models.get('ollama/qwen3:8b')).toMatchObject({
+      provider: 'ollama',
+      keyVariable: null,
+      problem: null,
+      prices: { input_usd_per_mtok: 0, output_usd_per_mtok: 0 },
+    })
+  })
+})

@@ -1,0 +1,96 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { readPriceFile } from '../../../src/agent/model/price-file.ts'
+import { contextWindow, costUsd, maxOutputTokens } from '../../../src/agent/model/prices.ts'
+import { route } from '../../../src/agent/model/routing.ts'
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'retrai-prices-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+async function read(content: string) {
+  const file = join(folder, 'prices.yml')
+  await writeFile(file, content)
+  return readPriceFile(file)
+}
+
+const usage = { inputTokens: 1_000_000, cachedInputTokens: 0, outputTokens: 1_000_000 }
+
+describe('RETRAI_PRICES', () => {
+  test('adds prices and windows, in YAML or JSON', async () => {
+    const yaml = `
+models:
+  my-model:
+    input_usd_per_mtok: 2
+    output_usd_per_mtok: 8
+    cached_input_usd_per_mtok: 0.5
+    context_window: 200000
+  dashscope/qwen3.8-max: { context_window: 262144, max_output_tokens: 32000 }
+`
+    const models = (await read(yaml))._unsafeUnwrap()
+    const mine = route('my-model', { llmBaseUrl: 'http://127.0.0.1:9/v1' })
+    expect(costUsd(mine, usage, models)).toBe(10)
+    expect(costUsd(mine, { ...usage, cachedInputTokens: 1_000_000 }, models)).toBe(8.5)
+    expect(costUsd(mine, { ...usage, cacheWriteTokens: 1_000_000 }, models)).toBe(10)
+    expect(contextWindow(mine, models)).toBe(200_000)
+    const qwen = route('dashscope/qwen3.8-max', {})
+    expect(costUsd(qwen, usage, models)).toBeNull()
+    expect(contextWindow(qwen, models)).toBe(262_144)
+    expect(maxOutputTokens(qwen, models)).toBe(32_000)
+    const json = '{"models":{"my-model":{"input_usd_per_mtok":1,"output_usd_per_mtok":1}}}'
+    expect(costUsd(mine, usage, (await read(json))._unsafeUnwrap())).toBe(2)
+  })
+
+  test('corrects what is known, under either name of a model', async () => {
+    const prices = '{ input_usd_per_mtok: 1, output_usd_per_mtok: 1 }'
+    for (const name of ['claude-opus-5', 'anthropic/claude-opus-5']) {
+      const models = (await read(`models: { ${name}: ${prices} }`))._unsafeUnwrap()
+      for (const asked of ['claude-opus-5', 'anthropic/claude-opus-5']) {
+        expect(costUsd(route(asked, {}), usage, models)).toBe(2)
+      }
+      // OpenRouter has prices of its own.
+      expect(costUsd(route('openrouter/anthropic/claude-opus-5', {}), usage, models)).not.toBe(2)
+    }
+  })
+
+  test('a local model can get a price', async () => {
+    const models = await read(
+      'models: { ollama/x: { input_usd_per_mtok: 0.1, output_usd_per_mtok: 0.1 } }',
+    )
+    expect(costUsd(route('ollama/x', {}), usage, models._unsafeUnwrap())).toBeCloseTo(0.2, 9)
+  })
+
+  test.each([
+    [
+      'models: { m: { input_usd_per_mtok: x, output_usd_per_mtok: 1 } }',
+      'models › m › input_usd_per_mtok: must be a number of US dollars',
+    ],
+    [
+      'models: { m: { input_usd_per_mtok: -1, output_usd_per_mtok: 1 } }',
+      'models › m › input_usd_per_mtok: must not be negative',
+    ],
+    [
+      'models: { m: { input_usd_per_mtok: 1 } }',
+      'models › m › output_usd_per_mtok: is missing: a price needs it',
+    ],
+    ['models: { m: { price: 1 } }', 'models › m: has no field price'],
+    ['models: { m: { context_window: 0 } }', 'models › m › context_window: must be more than 0'],
+    ['prices: {}', 'the file: has no field prices'],
+  ])('%s is refused, with the file and the field', async (content, message) => {
+    const error = (await read(content))._unsafeUnwrapErr()
+    expect(error).toContain(`RETRAI_PRICES: the file ${join(folder, 'prices.yml')} is not valid:`)
+    expect(error).toContain(`  ${message}`)
+  })
+
+  test('a file that is missing or no YAML is named', async () => {
+    const missing = join(folder, 'none.yml')
+    expect((await readPriceFile(missing))._unsafeUnwrapErr()).toMatch(
+      /^RETRAI_PRICES: the file .*none\.yml cannot be read: ENOENT/,
+    )
+    expect((await read('models: {'))._unsafeUnwrapErr()).toContain('cannot be read: ')
+  })
+})

@@ -1,0 +1,80 @@
+import { Autocomplete, NumberInput, Select, SimpleGrid, TagsInput } from '@mantine/core'
+import { useQuery } from '@tanstack/react-query'
+import { EFFORTS, type Effort } from '../../../src/api/records.ts'
+import type { Model } from '../../../src/client/index.ts'
+import { modelsQuery } from '../api/queries.ts'
+import type { ModelDraft } from './draft.ts'
+
+type Props = {
+  readonly value: ModelDraft
+  readonly onChange: (changes: Partial<ModelDraft>) => void
+  readonly problem: (field: string) => string | undefined
+}
+
+const isEffort = (text: string | null): text is Effort => EFFORTS.some((effort) => effort === text)
+
+/** Every model may be typed; those that the server knows and can call are offered. */
+export function ModelFields({ value, onChange, problem }: Props) {
+  const models = useQuery(modelsQuery).data ?? []
+  const names = models.filter((model) => model.problem === null).map(({ name }) => name)
+  const chosen = models.find(({ name, is_default }) =>
+    value.model_name.trim() === '' ? is_default : name === value.model_name.trim(),
+  )
+  const standard = models.find(({ is_default }) => is_default)?.name
+  const efforts = chosen?.reasoning_efforts ?? EFFORTS
+  return (
+    <>
+      <Autocomplete
+        label="Model"
+        description={chosen === undefined ? undefined : factsOf(chosen)}
+        placeholder={standard ?? "The server's default"}
+        data={names}
+        value={value.model_name}
+        onChange={(model_name) => onChange({ model_name })}
+        error={problem('model_name')}
+        spellCheck={false}
+      />
+      <SimpleGrid cols={{ base: 1, xs: 2 }}>
+        <Select
+          label="Effort"
+          placeholder="The model's default"
+          data={[...efforts]}
+          value={value.reasoning_effort}
+          onChange={(effort) => onChange({ reasoning_effort: isEffort(effort) ? effort : null })}
+          error={problem('reasoning_effort')}
+          disabled={efforts.length === 0 && value.reasoning_effort === null}
+          clearable
+        />
+        <NumberInput
+          label="Reply limit"
+          placeholder="The most that it can"
+          suffix=" tokens"
+          min={1}
+          allowDecimal={false}
+          thousandSeparator=","
+          value={value.max_output_tokens}
+          onChange={(max_output_tokens) => onChange({ max_output_tokens })}
+          error={problem('max_output_tokens')}
+        />
+      </SimpleGrid>
+      <TagsInput
+        label="Fallbacks"
+        description="If all attempts to get a reply fail, the run continues with the next of these."
+        placeholder={value.fallback_models.length === 0 ? 'None' : ''}
+        data={names.filter((name) => name !== value.model_name)}
+        value={[...value.fallback_models]}
+        onChange={(fallback_models) => onChange({ fallback_models })}
+        error={problem('fallback_models')}
+      />
+    </>
+  )
+}
+
+/** What a person wants to know of a model before choosing it. */
+function factsOf({ context_window, prices }: Model): string {
+  const window =
+    context_window === null ? 'Unknown window' : `${context_window.toLocaleString('en')} tokens`
+  if (prices === null) return `${window}; unknown price, so it can have no cost limit`
+  const { input_usd_per_mtok: input, output_usd_per_mtok: output } = prices
+  return `${window}; $${input} in, $${output} out for a million tokens`
+}
