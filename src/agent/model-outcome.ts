@@ -1,5 +1,5 @@
 import type { AgentCommand } from '../domain/commands.ts'
-import type { FailureKind, PayloadOf } from '../domain/records.ts'
+import type { FailureKind, Fallback, PayloadOf } from '../domain/records.ts'
 import { type PauseBoundsMs, pauseMs } from '../lib/backoff.ts'
 import type { ModelFailure, ModelReply } from './model/model.ts'
 
@@ -76,32 +76,38 @@ function noticeOf({ finishReason, droppedCalls = [], usage }: ModelReply): strin
 }
 
 export type AfterFailure = {
-  /** How many attempts of this step have failed before. */
+  /** How many attempts with this model have failed before in this step. */
   readonly failures: number
-  /** How many attempts a step has. */
+  /** How many attempts a step has with each model. */
   readonly attempts: number
   readonly retryMs: PauseBoundsMs
   readonly sent: Sent
+  /** The model that comes next; null if the run has no other. */
+  readonly fallback: Fallback | null
 }
 
 type NextStep =
   | Pick<
       Extract<AgentCommand, { type: 'record_retry' }>,
-      'type' | 'reason' | 'delayMs' | 'failure' | 'contextTokens'
+      'type' | 'reason' | 'delayMs' | 'failure' | 'contextTokens' | 'fallback'
     >
   | Pick<Extract<AgentCommand, { type: 'fail' }>, 'type' | 'message' | 'traceback'>
 
 /** The longest wait that a model endpoint may request. */
 const MAX_RETRY_AFTER_MS = 120_000
 
-/** What follows from a failed attempt: another one after a pause, or the end of the run. */
+/** What follows from a failed attempt: another one after a pause, one with the next model, or the end of the run. */
 export function afterFailure(
   failure: Exclude<ModelFailure, { type: 'cancelled' }>,
-  { failures, attempts, retryMs, sent }: AfterFailure,
+  { failures, attempts, retryMs, sent, fallback }: AfterFailure,
 ): NextStep {
   const isHopeless =
     failure.type === 'refused' || (failure.type === 'context_overflow' && sent.keptTurns <= 1)
   if (isHopeless || failures + 1 >= attempts) {
+    if (fallback !== null) {
+      const reason = failure.message
+      return { type: 'record_retry', reason, delayMs: 0, failure: kindOf(failure), fallback }
+    }
     const tries = failures > 0 ? ` (attempt ${failures + 1} of ${attempts})` : ''
     return { type: 'fail', message: `${failure.message}${tries}`, traceback: '' }
   }

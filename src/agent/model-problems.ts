@@ -31,16 +31,20 @@ export async function modelProblems(choice: Choice, models: ModelRules): Promise
   return found
 }
 
+const OF_MODELS = [
+  ...(['model_name', 'reasoning_effort'] as const),
+  ...(['max_output_tokens', 'fallback_models'] as const),
+]
+
 /** What is wrong with a change to the configuration of a run, with what the run has already. */
 export async function changeProblems(
   changes: ConfigChanges,
   config: RunConfig,
   models: ModelRules,
 ): Promise<readonly Problem[]> {
-  const { max_iterations: _, hitl_enabled: __, ...ofModels } = changes
   // The rest can be changed even if the key of the model was removed meanwhile.
-  if (Object.keys(ofModels).length === 0) return []
-  return modelProblems({ ...config, ...ofModels }, models)
+  if (!OF_MODELS.some((field) => field in changes)) return []
+  return modelProblems({ ...config, ...changes }, models)
 }
 
 function twice(names: readonly string[]): Problem[] {

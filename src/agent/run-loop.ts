@@ -2,7 +2,7 @@ import { err, ok, type Result } from 'neverthrow'
 import { tokensOf, toMessages, turnCount } from '../domain/conversation.ts'
 import { nextStep } from '../domain/next-step.ts'
 import type { RunConfig } from '../domain/run-config.ts'
-import type { OpenCall } from '../domain/state.ts'
+import { modelInUse, nextFallback, type OpenCall } from '../domain/state.ts'
 import { type PauseBoundsMs, sleep } from '../lib/backoff.ts'
 import type { RunCommand } from '../runner/command.ts'
 import { dataFolderProblem } from './data-folder.ts'
@@ -107,11 +107,18 @@ async function callModel(
   { models, toolbox, modelRetryMs, modelAttempts }: Effects,
   signal: AbortSignal,
 ): Promise<StepResult> {
-  const { model_name: modelName } = session.state.config
+  const { config } = session.state
+  const modelName = modelInUse(session.state)
   const budget = await models.contextBudget(modelName)
   const { messages, omittedTurns } = toMessages(session.conversation, budget)
   const began = performance.now()
-  const request = { modelName, messages, tools: toolbox.specs, cacheKey: session.state.runId }
+  const request = {
+    modelName,
+    messages,
+    tools: toolbox.specs,
+    cacheKey: session.state.runId,
+    ...settingsOf(config),
+  }
   const reply = await models.complete(request, signal)
   if (signal.aborted) return err({ type: 'cancelled' })
   const sent = {
@@ -132,15 +139,24 @@ async function callModel(
   )
 }
 
+/** The settings of a run that are not set are the model's own. */
+function settingsOf({ reasoning_effort = null, max_output_tokens = null }: RunConfig) {
+  return {
+    ...(reasoning_effort === null ? {} : { effort: reasoning_effort }),
+    ...(max_output_tokens === null ? {} : { maxOutputTokens: max_output_tokens }),
+  }
+}
+
 async function recordFailure(
   session: RunSession,
   failure: Exclude<ModelFailure, { type: 'cancelled' }>,
-  policy: Omit<AfterFailure, 'failures'>,
+  policy: Omit<AfterFailure, 'failures' | 'fallback'>,
   signal: AbortSignal,
 ): Promise<StepResult> {
   const { phase } = session.state
-  const failures = phase.type === 'planning' ? phase.failures : 0
-  const next = afterFailure(failure, { ...policy, failures })
+  const failures = phase.type === 'planning' ? phase.failures - (phase.otherFailures ?? 0) : 0
+  const fallback = nextFallback(session.state)
+  const next = afterFailure(failure, { ...policy, failures, fallback })
   const recorded = await session.record(next)
   if (recorded.isErr() || next.type === 'fail') return recorded
   return (await sleep(next.delayMs, signal)) ? ok(undefined) : err({ type: 'cancelled' })

@@ -153,6 +153,7 @@ function addRunExamples(): void {
     max_output_tokens: null,
     fallback_models: [],
     progress: {
+      model_name: 'claude-sonnet-4-6',
       iteration: 3,
       total_tokens: 12450,
       estimated_cost_usd: 0.037,

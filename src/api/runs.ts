@@ -94,6 +94,9 @@ export const RunDetails = z
     max_output_tokens: z.int().nullable().describe('Null: the most that the model can'),
     fallback_models: z.array(z.string()).readonly(),
     progress: z.object({
+      model_name: z
+        .string()
+        .describe('The model that is asked now: `model_name` of the run, or one of its fallbacks'),
       iteration: z.int(),
       total_tokens: z.int(),
       estimated_cost_usd: Cost,

@@ -2,6 +2,7 @@
 import { Command } from 'commander'
 import { accessCommand } from './commands/access.ts'
 import { backupCommand, copyCommand } from './commands/backup.ts'
+import { configureCommand } from './commands/configure.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { exportCommand } from './commands/export.ts'
 import { abortCommand, approveCommand } from './commands/human-checks.ts'
@@ -31,6 +32,7 @@ const program = new Command('retrai')
   .addCommand(showCommand())
   .addCommand(approveCommand())
   .addCommand(abortCommand())
+  .addCommand(configureCommand())
   .addCommand(redactCommand())
   .addCommand(goalsCommand())
   .addCommand(modelsCommand())

@@ -1,6 +1,6 @@
 import { evolve } from './evolve.ts'
 import type { EndStatus, Kind, PayloadOf, RecordOf, RunRecord, Seen } from './records.ts'
-import type { RunState } from './state.ts'
+import { modelInUse, type RunState } from './state.ts'
 
 /** Builds a record of the run at its present iteration. `now` is in seconds since the epoch. */
 export function recordOf<K extends Kind>(
@@ -48,7 +48,7 @@ function exhaustedBudget(state: RunState, now: number): string | null {
     return `Stopped by max_tokens: ${tokens} of ${max_tokens} tokens are used`
   }
   if (max_cost_usd !== null && costUsd === null) {
-    return `Stopped by max_cost_usd: the price of ${state.config.model_name} is not known, so the limit of $${max_cost_usd} cannot be kept`
+    return `Stopped by max_cost_usd: the price of ${modelInUse(state)} is not known, so the limit of $${max_cost_usd} cannot be kept`
   }
   if (max_cost_usd !== null && costUsd !== null && costUsd >= max_cost_usd) {
     return `Stopped by max_cost_usd: $${costUsd.toFixed(4)} of $${max_cost_usd} are spent`

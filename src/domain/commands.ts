@@ -1,6 +1,6 @@
 import type { ReadOnlyTools } from './advance.ts'
 import type { IsolationPolicy } from './isolation.ts'
-import type { Decision, FailureKind, Idempotency, PayloadOf, Seen } from './records.ts'
+import type { Decision, FailureKind, Fallback, Idempotency, PayloadOf, Seen } from './records.ts'
 import type { ConfigChanges, RunConfig } from './run-config.ts'
 
 /** A command of a person. It is recorded, and the process that works on the run reads it from the log. */
@@ -57,6 +57,8 @@ export type AgentCommand = {
       readonly failure?: FailureKind
       /** Set if the request did not fit into the model's context window. */
       readonly contextTokens?: number
+      /** Set if the run asks another model from now on. */
+      readonly fallback?: Fallback
     }
   | { readonly type: 'record_tool_result'; readonly result: PayloadOf<'tool_result'> }
   | { readonly type: 'record_goal_check'; readonly check: PayloadOf<'goal_check'> }

@@ -145,8 +145,10 @@ function isWhole({ items }: ProviderItems): boolean {
 /** If a provider refuses its own reasoning, it gets none of what came so far, and later reasoning is bound to that. */
 function afterFailure(
   conversation: Conversation,
-  { failure, context_tokens }: PayloadOf<'llm_retry'>,
+  { failure, context_tokens, fallback }: PayloadOf<'llm_retry'>,
 ): Conversation {
+  // The next model may have a larger window.
+  if (fallback !== undefined) return { ...conversation, contextTokens: null }
   if (context_tokens !== undefined) return { ...conversation, contextTokens: context_tokens }
   if (failure !== 'reasoning_refused') return conversation
   return { ...conversation, bareTurns: turnCount(conversation) }

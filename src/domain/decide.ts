@@ -183,11 +183,12 @@ function recordOutcome(
       ])
     case 'record_retry': {
       if (phase.type !== 'planning') return outOfStep()
-      const { reason, delayMs: delay_ms, failure, contextTokens } = command
+      const { reason, delayMs: delay_ms, failure, contextTokens, fallback } = command
       const attempt = phase.failures + 1
       const why = {
         ...(failure === undefined ? {} : { failure }),
         ...(contextTokens === undefined ? {} : { context_tokens: contextTokens }),
+        ...(fallback === undefined ? {} : { fallback }),
       }
       return ok([recordOf(state, now, 'llm_retry', { attempt, reason, delay_ms, ...why })])
     }

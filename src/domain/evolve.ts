@@ -1,5 +1,6 @@
 import { BrokenInvariant } from './errors.ts'
-import type { RecordOf, RunRecord } from './records.ts'
+import type { PayloadOf, RecordOf, RunRecord } from './records.ts'
+import type { ConfigChanges } from './run-config.ts'
 import type { Phase, RunState, Usage } from './state.ts'
 
 const NOTHING_USED: Usage = { tokens: 0, costUsd: 0 }
@@ -85,6 +86,27 @@ function closeCall(state: RunState, record: RecordOf<'tool_result'>): Phase {
   return { ...phase, open: null }
 }
 
+/** A change of its models is a decision of a person, so the run asks the first of them again. */
+function configure(state: RunState, changes: ConfigChanges): Partial<RunState> {
+  const { model_name, fallback_models } = changes
+  const isReset = state.fallback != null && (model_name ?? fallback_models) !== undefined
+  return {
+    ...unworked(state),
+    config: { ...state.config, ...changes },
+    ...(isReset ? { fallback: null } : {}),
+  }
+}
+
+function retry(state: RunState, { attempt, fallback }: PayloadOf<'llm_retry'>): Partial<RunState> {
+  const before = state.phase.type === 'planning' ? state.phase.otherFailures : undefined
+  const otherFailures = fallback === undefined ? before : attempt
+  const others = otherFailures === undefined ? {} : { otherFailures }
+  return {
+    phase: { type: 'planning', failures: attempt, ...others },
+    ...(fallback === undefined ? {} : { fallback: fallback.to }),
+  }
+}
+
 function answer(state: RunState, record: RecordOf<'human_check_response'>): Partial<RunState> {
   const { decision, reason } = record.payload
   const waited = state.waitingSince === null ? 0 : record.ts - state.waitingSince
@@ -110,7 +132,7 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'run_claimed':
       return { claimant: record.payload.claimant, crashes: crashesAfter(state, record) }
     case 'run_config_changed':
-      return { ...unworked(state), config: { ...state.config, ...record.payload.changes } }
+      return configure(state, record.payload.changes)
     case 'run_queued':
       return { ...unworked(state), queued: record.payload.reason }
     case 'step_start':
@@ -124,7 +146,7 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
       }
     }
     case 'llm_retry':
-      return { phase: { type: 'planning', failures: record.payload.attempt } }
+      return retry(state, record.payload)
     case 'assistant_message':
       return {
         turns: state.turns + 1,

@@ -88,6 +88,10 @@ export type Verdict = z.infer<typeof Verdict>
 export const EndStatus = z.enum(['achieved', 'failed', 'aborted'])
 export type EndStatus = z.infer<typeof EndStatus>
 
+/** The model that a run asked until now, and the one that it asks from now on. */
+export const Fallback = z.strictObject({ from: z.string(), to: z.string() }).readonly()
+export type Fallback = z.infer<typeof Fallback>
+
 /** Payload shapes by kind. A field that is not named here is refused. */
 const payloads = {
   run_created: z.strictObject({
@@ -142,6 +146,8 @@ const payloads = {
     reason: z.string(),
     delay_ms: count,
     failure: FailureKind.exactOptional(),
+    /** Set if all attempts with a model have failed: from now on, the run asks another one. */
+    fallback: Fallback.exactOptional(),
     /** Set if the request did not fit: from now on, requests have at most this many tokens, as the server estimates. */
     context_tokens: count.exactOptional(),
   }),

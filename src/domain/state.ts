@@ -1,5 +1,5 @@
 import type { IsolationPolicy } from './isolation.ts'
-import type { EndStatus, RequestedCall, RunRecord } from './records.ts'
+import type { EndStatus, Fallback, RequestedCall, RunRecord } from './records.ts'
 import type { RunConfig } from './run-config.ts'
 
 export type RunStatus = 'queued' | 'running' | 'awaiting_human' | EndStatus
@@ -19,8 +19,11 @@ export type OpenCall = RequestedCall & { readonly read_only: boolean }
 export type Phase =
   /** Nothing under way: the next iteration may begin. */
   | { readonly type: 'ready' }
-  /** The model is asked; `failures` requests in this step have failed so far. */
-  | { readonly type: 'planning'; readonly failures: number }
+  /**
+   * The model is asked; `failures` requests in this step have failed so far, `otherFailures` of them with the models
+   * before this one.
+   */
+  | { readonly type: 'planning'; readonly failures: number; readonly otherFailures?: number }
   /** The model has replied; none of its calls has begun. */
   | { readonly type: 'replied'; readonly calls: readonly RequestedCall[] }
   | {
@@ -53,6 +56,8 @@ export type RunState = {
   readonly config: RunConfig
   /** How its commands are isolated, if its first record has that. */
   readonly isolation?: IsolationPolicy
+  /** The fallback model that the run asks; null or left out: the model of its configuration. */
+  readonly fallback?: string | null
   /** SHA-256 of the request that created the run, if the client sent an idempotency key. */
   readonly requestSha256: string | null
   /** Revision of the last record folded in. */
@@ -83,6 +88,19 @@ export type RunState = {
   /** When the run began to wait at the open human check, and the seconds that it waited at earlier ones. */
   readonly waitingSince: number | null
   readonly waitedSeconds: number
+}
+
+/** The model that a run asks now. */
+export const modelInUse = ({ config, fallback }: RunState): string => fallback ?? config.model_name
+
+/** The model that a run asks if all attempts with the one in use fail; null if it has no other. */
+export function nextFallback(state: RunState): Fallback | null {
+  const { model_name, fallback_models = [] } = state.config
+  const models = [model_name, ...fallback_models]
+  const from = modelInUse(state)
+  const at = models.indexOf(from)
+  const to = at === -1 ? undefined : models[at + 1]
+  return to === undefined ? null : { from, to }
 }
 
 export function statusOf(state: RunState): RunStatus {

@@ -7,6 +7,7 @@ import {
   toMessages,
 } from '../domain/conversation.ts'
 import type { PayloadOf } from '../domain/records.ts'
+import { modelInUse } from '../domain/state.ts'
 import type { LoggedRecord } from '../log/codec.ts'
 import { type LoadedRun, load } from '../log/run-log.ts'
 import type { EventStore } from '../store/event-store.ts'
@@ -77,7 +78,7 @@ async function unanswered(
   { state }: LoadedRun,
   { contextBudget }: Deps,
 ): Promise<SentConversation> {
-  const { model_name: modelName } = state.config
+  const modelName = modelInUse(state)
   const sent = toMessages(conversation, await contextBudget(modelName))
   const request = state.phase.type === 'planning' ? 'under_way' : 'not_sent'
   return { modelName, request, asOf: state.seq, answeredBy: null, ...sent }

@@ -1,5 +1,5 @@
 import type { RunDetails } from '../api/runs.ts'
-import type { RunState } from '../domain/state.ts'
+import { modelInUse, type RunState } from '../domain/state.ts'
 import { runRow, timestamp } from '../projections/read-model.ts'
 
 /** What a client sees of a run, read from its folded state alone. */
@@ -26,6 +26,7 @@ export function runDetails(state: RunState): RunDetails {
     max_output_tokens: config.max_output_tokens ?? null,
     fallback_models: config.fallback_models ?? [],
     progress: {
+      model_name: modelInUse(state),
       iteration: state.iteration,
       total_tokens: state.total.tokens,
       estimated_cost_usd: state.total.costUsd,

@@ -77,6 +77,7 @@ describe('a run', () => {
       max_output_tokens: null,
       fallback_models: [],
       progress: {
+        model_name: 'claude-sonnet-4-6',
         iteration: 0,
         total_tokens: 0,
         estimated_cost_usd: 0,

@@ -47,10 +47,10 @@ export function createCatalogue(settings: ModelSettings): ModelCatalogue {
     default: chosen,
     problem: (modelName) => route(modelName, settings).problem,
     hasPrice: async (modelName) =>
-      (await prices()).tokenPrices(route(modelName, settings), ownModels) !== null,
+      (await prices()).tokenPrices(route(modelName, settings)) !== null,
     efforts: (modelName) => effortsOf(route(modelName, settings)),
     maxOutputTokens: async (modelName) =>
-      (await prices()).maxOutputTokens(route(modelName, settings), ownModels),
+      (await prices()).maxOutputTokens(route(modelName, settings)),
     list: async () => {
       const known = await prices()
       const infoOf = (name: string): ModelInfo => {
@@ -60,9 +60,9 @@ export function createCatalogue(settings: ModelSettings): ModelCatalogue {
         return {
           name,
           provider,
-          contextWindow: known.contextWindow(target, ownModels),
-          maxOutputTokens: known.maxOutputTokens(target, ownModels),
-          prices: known.tokenPrices(target, ownModels),
+          contextWindow: known.contextWindow(target),
+          maxOutputTokens: known.maxOutputTokens(target),
+          prices: known.tokenPrices(target),
           efforts: effortsOf(target),
           keyVariable: keyVariable(provider),
           keySet: apiKey !== null,
@@ -70,7 +70,8 @@ export function createCatalogue(settings: ModelSettings): ModelCatalogue {
           problem: problem === null ? null : `The model "${name}" ${problem}`,
         }
       }
-      const listed = settings.llmBaseUrl === undefined ? LISTED_MODELS : []
+      // An own endpoint takes names of providers too, but nobody knows whether it has these models.
+      const listed = LISTED_MODELS.filter((name) => !isOwnEndpoint(route(name, settings).endpoint))
       const names = [chosen.name, ...(ownModels?.keys() ?? []), ...(await discover()), ...listed]
       return [...new Set(names.map((name) => fullName(name, settings)))].map(infoOf)
     },

@@ -3,7 +3,7 @@ import type { Adapter, RawReply } from './adapter.ts'
 import type { Deadlines } from './deadline.ts'
 import { type CallInfo, invalidReply, quoter } from './failures.ts'
 import type { ModelFailure, ModelPart, ModelReply, ModelRequest, TokenUsage } from './model.ts'
-import { costUsd } from './prices.ts'
+import { priceOf } from './prices.ts'
 import { keyVariable, type Route } from './routing.ts'
 import { attempt, type Received } from './transport.ts'
 
@@ -68,15 +68,15 @@ function finish(
   if (bytes > MAX_REPLY_BYTES) return err(invalidReply(`it is too large, ${bytes} bytes`, call))
   const usage = raw.usage ?? estimated(body, raw)
   const own = raw.costUsd
-  const cost = own ?? priceOf(target, usage)
+  const price = own === null ? priceFor(target, usage) : { usd: own, source: 'provider' }
   return ok({
     text: raw.text,
     ...ended,
     providerItems: keptItems(raw, ended, bytes, target),
     usage,
     provider: target.endpoint.provider,
-    costUsd: cost,
-    priceSource: cost === null ? null : own === null ? 'catalogue' : 'provider',
+    costUsd: price?.usd ?? null,
+    priceSource: price?.source ?? null,
     firstTokenMs,
   })
 }
@@ -117,9 +117,8 @@ function keptItems(
   return { provider: endpoint.provider, api, model, items: [...items] }
 }
 
-function priceOf(target: Route, usage: TokenUsage): number | null {
-  const { inputTokens, outputTokens, cachedTokens } = usage
-  return costUsd(target, { inputTokens, outputTokens, cachedInputTokens: cachedTokens ?? 0 })
+function priceFor(target: Route, { cachedTokens, ...usage }: TokenUsage) {
+  return priceOf(target, { ...usage, cachedInputTokens: cachedTokens ?? 0 })
 }
 
 /** Estimates the usage if the endpoint reports none, about four characters per token, so that limits still apply. */

@@ -1,6 +1,7 @@
 import type { ResultAsync } from 'neverthrow'
 import type { ChatMessage } from '../../domain/conversation.ts'
 import type { FailureKind, ProviderItems, RequestedCall } from '../../domain/records.ts'
+import type { Effort } from '../../domain/run-config.ts'
 
 /** The description of a tool for the model. `parameters` is a JSON Schema (draft 2020-12) of an object. */
 export type ToolSpec = {
@@ -8,10 +9,6 @@ export type ToolSpec = {
   readonly description: string
   readonly parameters: Readonly<Record<string, unknown>>
 }
-
-/** How much a model may think. Each adapter sends what its API understands. */
-export const EFFORTS = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const
-export type Effort = (typeof EFFORTS)[number]
 
 export type ModelRequest = {
   readonly modelName: string

@@ -58,7 +58,7 @@ export function createModels(
     },
     contextBudget: async (modelName) => {
       const { contextBudget } = await import('./prices.ts')
-      return contextBudget(route(modelName, settings), settings.ownModels)
+      return contextBudget(route(modelName, settings))
     },
   }
 }

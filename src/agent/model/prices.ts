@@ -1,6 +1,5 @@
 import { calcPrice, type PriceCalculation } from '@pydantic/genai-prices'
 import { factsFor, type TokenPrices } from './known-models.ts'
-import type { OwnModels } from './price-file.ts'
 import { PROVIDERS } from './providers.ts'
 import { type Endpoint, isOwnEndpoint, type Route } from './routing.ts'
 
@@ -23,17 +22,22 @@ const DEFAULT_BUDGET_TOKENS = 96_000
  */
 const BUDGET_SHARE = 0.5
 const MILLION = 1_000_000
-const NONE: OwnModels = new Map()
 
-/**
- * US dollars for one call; null if the price is not known. The file RETRAI_PRICES wins, then come our own table and the
- * price list.
- */
-export function costUsd(route: Route, tokens: PricedTokens, own: OwnModels = NONE): number | null {
-  const prices = ownFacts(route, own)?.prices ?? factsFor(route).prices
-  if (prices !== undefined) return costAt(prices, consistent(tokens))
-  if (route.endpoint.provider === 'ollama') return 0
-  const { inputTokens, cachedInputTokens, cacheWriteTokens, outputTokens } = consistent(tokens)
+/** A price, and where it is from: RETRAI_PRICES, our own table, the price list; local models are free. */
+type Price = {
+  readonly usd: number
+  readonly source: 'file' | 'table' | 'catalogue' | 'local'
+}
+
+/** The price of one call; null if it is not known. */
+export function priceOf(route: Route, tokens: PricedTokens): Price | null {
+  const parts = consistent(tokens)
+  const { own } = route
+  if (own?.prices !== undefined) return { usd: costAt(own.prices, parts), source: 'file' }
+  const { prices } = factsFor(route)
+  if (prices !== undefined) return { usd: costAt(prices, parts), source: 'table' }
+  if (route.endpoint.provider === 'ollama') return { usd: 0, source: 'local' }
+  const { inputTokens, cachedInputTokens, cacheWriteTokens, outputTokens } = parts
   const found = lookUp(route, {
     input_tokens: inputTokens,
     cache_read_tokens: cachedInputTokens,
@@ -41,7 +45,7 @@ export function costUsd(route: Route, tokens: PricedTokens, own: OwnModels = NON
     ...longWrites(tokens, cacheWriteTokens),
     output_tokens: outputTokens,
   })
-  return found?.total_price ?? null
+  return found === null ? null : { usd: found.total_price, source: 'catalogue' }
 }
 
 /** Parts of the request are never more than all of it: an endpoint that counts wrong must not lose a reply. */
@@ -73,13 +77,18 @@ function costAt(prices: TokenPrices, tokens: ReturnType<typeof consistent>): num
 }
 
 /** The prices of a short request; null if they are not known. Long ones may cost more for each token. */
-export function tokenPrices(route: Route, own: OwnModels = NONE): TokenPrices | null {
-  const prices = ownFacts(route, own)?.prices ?? factsFor(route).prices
+export function tokenPrices(route: Route): TokenPrices | null {
+  const prices = route.own?.prices ?? factsFor(route).prices
   if (prices !== undefined) return prices
   const perMillion = (tokens: Partial<PricedTokens>): number | null => {
     // Few enough that no surcharge for long requests applies.
-    const usd = costUsd(route, { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, ...tokens })
-    return usd === null ? null : rounded(usd * 1_000)
+    const usd = priceOf(route, {
+      inputTokens: 0,
+      cachedInputTokens: 0,
+      outputTokens: 0,
+      ...tokens,
+    })?.usd
+    return usd === undefined ? null : rounded(usd * 1_000)
   }
   const input = perMillion({ inputTokens: 1_000 })
   const output = perMillion({ outputTokens: 1_000 })
@@ -97,29 +106,22 @@ export function tokenPrices(route: Route, own: OwnModels = NONE): TokenPrices | 
 const rounded = (usd: number): number => Math.round(usd * MILLION) / MILLION
 
 /** The context window of a model, in tokens; null if it is not known. */
-export function contextWindow(route: Route, own: OwnModels = NONE): number | null {
-  const known = ownFacts(route, own)?.windowTokens ?? factsFor(route).windowTokens
+export function contextWindow(route: Route): number | null {
+  const known = route.own?.windowTokens ?? factsFor(route).windowTokens
   if (known !== undefined) return known
   if (route.endpoint.provider === 'ollama') return null
   return lookUp(route, { input_tokens: 0, output_tokens: 0 })?.model.context_window ?? null
 }
 
 /** The most tokens of conversation to send to a model. */
-export function contextBudget(route: Route, own: OwnModels = NONE): number {
-  const window = contextWindow(route, own)
+export function contextBudget(route: Route): number {
+  const window = contextWindow(route)
   return window === null ? DEFAULT_BUDGET_TOKENS : Math.floor(window * BUDGET_SHARE)
 }
 
 /** The most tokens of a reply, reasoning included; null if that is not known. */
-export const maxOutputTokens = (route: Route, own: OwnModels = NONE): number | null =>
-  ownFacts(route, own)?.maxOutputTokens ?? factsFor(route).maxOutputTokens ?? null
-
-/** What RETRAI_PRICES has about a model, under its name with its provider or without. */
-function ownFacts({ endpoint: { provider }, model }: Route, own: OwnModels) {
-  if (provider === 'custom') return own.get(model)
-  const found = own.get(`${PROVIDERS[provider].prefix}/${model}`)
-  return found ?? (model.includes('/') ? undefined : own.get(model))
-}
+export const maxOutputTokens = (route: Route): number | null =>
+  route.own?.maxOutputTokens ?? factsFor(route).maxOutputTokens ?? null
 
 /**
  * Finds the model in the price list that is bundled with the library: under its provider or, at an own endpoint, by its

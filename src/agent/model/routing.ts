@@ -1,4 +1,4 @@
-import type { OwnModels } from './price-file.ts'
+import type { OwnModel, OwnModels } from './price-file.ts'
 import {
   keyOf,
   PROVIDER_NAMES,
@@ -46,6 +46,8 @@ export type Route = {
   /** The model's name at this endpoint. */
   readonly model: string
   readonly api: Api
+  /** What RETRAI_PRICES has about it. */
+  readonly own?: OwnModel | undefined
   /** Why the model cannot be called with these settings, and what to do; null if it can be called. */
   readonly problem: string | null
 }
@@ -56,6 +58,20 @@ export type Route = {
  * to no other provider whose key is set, with its slashes, because models of an own endpoint often have them.
  */
 export function route(modelName: string, settings: ModelSettings): Route {
+  const target = routeByName(modelName, settings)
+  const own = settings.ownModels === undefined ? undefined : ownFacts(target, settings.ownModels)
+  return own === undefined ? target : { ...target, own }
+}
+
+/** What RETRAI_PRICES has about a model, under its name with its provider or without. */
+function ownFacts({ endpoint, model }: Route, own: OwnModels): OwnModel | undefined {
+  const { provider } = endpoint
+  if (provider === 'custom' || isOwnEndpoint(endpoint)) return own.get(model)
+  const found = own.get(`${PROVIDERS[provider].prefix}/${model}`)
+  return found ?? (model.includes('/') ? undefined : own.get(model))
+}
+
+function routeByName(modelName: string, settings: ModelSettings): Route {
   const { llmBaseUrl, llmApiKey = null } = settings
   if (llmBaseUrl !== undefined) {
     return routeTo({ provider: 'custom', baseUrl: llmBaseUrl, apiKey: llmApiKey }, modelName)

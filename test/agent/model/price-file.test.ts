@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { readPriceFile } from '../../../src/agent/model/price-file.ts'
-import { contextWindow, costUsd, maxOutputTokens } from '../../../src/agent/model/prices.ts'
+import { contextWindow, maxOutputTokens, priceOf } from '../../../src/agent/model/prices.ts'
 import { route } from '../../../src/agent/model/routing.ts'
 
 let folder: string
@@ -19,6 +19,7 @@ async function read(content: string) {
 }
 
 const usage = { inputTokens: 1_000_000, cachedInputTokens: 0, outputTokens: 1_000_000 }
+const usdOf = (...args: Parameters<typeof priceOf>) => priceOf(...args)?.usd ?? null
 
 describe('RETRAI_PRICES', () => {
   test('adds prices and windows, in YAML or JSON', async () => {
@@ -31,29 +32,32 @@ models:
     context_window: 200000
   dashscope/qwen3.8-max: { context_window: 262144, max_output_tokens: 32000 }
 `
-    const models = (await read(yaml))._unsafeUnwrap()
-    const mine = route('my-model', { llmBaseUrl: 'http://127.0.0.1:9/v1' })
-    expect(costUsd(mine, usage, models)).toBe(10)
-    expect(costUsd(mine, { ...usage, cachedInputTokens: 1_000_000 }, models)).toBe(8.5)
-    expect(costUsd(mine, { ...usage, cacheWriteTokens: 1_000_000 }, models)).toBe(10)
-    expect(contextWindow(mine, models)).toBe(200_000)
-    const qwen = route('dashscope/qwen3.8-max', {})
-    expect(costUsd(qwen, usage, models)).toBeNull()
-    expect(contextWindow(qwen, models)).toBe(262_144)
-    expect(maxOutputTokens(qwen, models)).toBe(32_000)
+    const own = { ownModels: (await read(yaml))._unsafeUnwrap() }
+    const at = { llmBaseUrl: 'http://127.0.0.1:9/v1' }
+    const mine = route('my-model', { ...at, ...own })
+    expect(priceOf(mine, usage)).toEqual({ usd: 10, source: 'file' })
+    expect(usdOf(mine, { ...usage, cachedInputTokens: 1_000_000 })).toBe(8.5)
+    expect(usdOf(mine, { ...usage, cacheWriteTokens: 1_000_000 })).toBe(10)
+    expect(contextWindow(mine)).toBe(200_000)
+    const qwen = route('dashscope/qwen3.8-max', own)
+    expect(priceOf(qwen, usage)).toBeNull()
+    expect(contextWindow(qwen)).toBe(262_144)
+    expect(maxOutputTokens(qwen)).toBe(32_000)
     const json = '{"models":{"my-model":{"input_usd_per_mtok":1,"output_usd_per_mtok":1}}}'
-    expect(costUsd(mine, usage, (await read(json))._unsafeUnwrap())).toBe(2)
+    const ownModels = (await read(json))._unsafeUnwrap()
+    expect(usdOf(route('my-model', { ...at, ownModels }), usage)).toBe(2)
   })
 
   test('corrects what is known, under either name of a model', async () => {
     const prices = '{ input_usd_per_mtok: 1, output_usd_per_mtok: 1 }'
     for (const name of ['claude-opus-5', 'anthropic/claude-opus-5']) {
-      const models = (await read(`models: { ${name}: ${prices} }`))._unsafeUnwrap()
+      const ownModels = (await read(`models: { ${name}: ${prices} }`))._unsafeUnwrap()
       for (const asked of ['claude-opus-5', 'anthropic/claude-opus-5']) {
-        expect(costUsd(route(asked, {}), usage, models)).toBe(2)
+        expect(usdOf(route(asked, { ownModels }), usage)).toBe(2)
       }
       // OpenRouter has prices of its own.
-      expect(costUsd(route('openrouter/anthropic/claude-opus-5', {}), usage, models)).not.toBe(2)
+      const elsewhere = route('openrouter/anthropic/claude-opus-5', { ownModels })
+      expect(usdOf(elsewhere, usage)).not.toBe(2)
     }
   })
 
@@ -61,7 +65,10 @@ models:
     const models = await read(
       'models: { ollama/x: { input_usd_per_mtok: 0.1, output_usd_per_mtok: 0.1 } }',
     )
-    expect(costUsd(route('ollama/x', {}), usage, models._unsafeUnwrap())).toBeCloseTo(0.2, 9)
+    expect(usdOf(route('ollama/x', { ownModels: models._unsafeUnwrap() }), usage)).toBeCloseTo(
+      0.2,
+      9,
+    )
   })
 
   test.each([

@@ -2,14 +2,15 @@ import { describe, expect, test } from 'vitest'
 import {
   contextBudget,
   contextWindow,
-  costUsd,
   maxOutputTokens,
   type PricedTokens,
+  priceOf,
   tokenPrices,
 } from '../../../src/agent/model/prices.ts'
 import { route } from '../../../src/agent/model/routing.ts'
 
 const own = {}
+const usdOf = (...args: Parameters<typeof priceOf>) => priceOf(...args)?.usd ?? null
 const custom = { llmBaseUrl: 'http://127.0.0.1:9/v1' }
 const usage = { inputTokens: 100_000, cachedInputTokens: 0, outputTokens: 10_000 }
 
@@ -27,7 +28,7 @@ const KNOWN = [
 
 describe.each(KNOWN)('the price of %s', (model) => {
   const cost = (tokens: Partial<typeof usage>, settings = own) =>
-    costUsd(route(model, settings), { ...usage, ...tokens }) ?? Number.NaN
+    usdOf(route(model, settings), { ...usage, ...tokens }) ?? Number.NaN
 
   test('is known, and grows with the tokens', () => {
     expect(cost({})).toBeGreaterThan(0)
@@ -53,7 +54,7 @@ describe.each(KNOWN)('the price of %s', (model) => {
 test('tokens that are written to the cache have their own price, and long ones another', () => {
   const claude = route('claude-opus-5', own)
   const cost = (more: Partial<PricedTokens>) =>
-    costUsd(claude, { inputTokens: 1_000_000, cachedInputTokens: 0, outputTokens: 0, ...more })
+    usdOf(claude, { inputTokens: 1_000_000, cachedInputTokens: 0, outputTokens: 0, ...more })
   expect(cost({})).toBeCloseTo(5, 9)
   expect(cost({ cacheWriteTokens: 1_000_000 })).toBeCloseTo(6.25, 9)
   expect(cost({ cacheWriteTokens: 1_000_000, longCacheWriteTokens: 1_000_000 })).toBeCloseTo(10, 9)
@@ -69,12 +70,12 @@ describe('a price of another model is not taken', () => {
     ['a provider without a list', 'dashscope/qwen3-32b'],
     ['a model without a known price', 'claude-haiku-5-5'],
   ])('%s', (_, model) => {
-    expect(costUsd(route(model, own), usage)).toBeNull()
+    expect(usdOf(route(model, own), usage)).toBeNull()
     expect(tokenPrices(route(model, own))).toBeNull()
   })
 
   test('a date after the name is the same model', () => {
-    expect(costUsd(route('gpt-5-2025-08-07', own), usage)).toBe(costUsd(route('gpt-5', own), usage))
+    expect(usdOf(route('gpt-5-2025-08-07', own), usage)).toBe(usdOf(route('gpt-5', own), usage))
   })
 })
 
@@ -86,9 +87,7 @@ test('our own table has what the list does not have', () => {
     cached_input_usd_per_mtok: 0.8,
     cache_write_usd_per_mtok: 10,
   })
-  expect(costUsd(fable, { inputTokens: 1_000, cachedInputTokens: 0, outputTokens: 100 })).toBe(
-    0.012,
-  )
+  expect(usdOf(fable, { inputTokens: 1_000, cachedInputTokens: 0, outputTokens: 100 })).toBe(0.012)
   expect(contextWindow(fable)).toBe(1_000_000)
   expect(maxOutputTokens(fable)).toBe(128_000)
 })
@@ -103,12 +102,12 @@ test('the prices of a million tokens are those of a short request', () => {
 })
 
 test('a model outside of the catalogue has no known price', () => {
-  expect(costUsd(route('scripted-model', own), usage)).toBeNull()
-  expect(costUsd(route('scripted-model', custom), usage)).toBeNull()
+  expect(usdOf(route('scripted-model', own), usage)).toBeNull()
+  expect(usdOf(route('scripted-model', custom), usage)).toBeNull()
 })
 
 test('local models are free', () => {
-  expect(costUsd(route('ollama/gpt-5', own), usage)).toBe(0)
+  expect(priceOf(route('ollama/gpt-5', own), usage)).toEqual({ usd: 0, source: 'local' })
 })
 
 describe('the budget of a conversation', () => {

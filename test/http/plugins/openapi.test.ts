@@ -67,6 +67,7 @@ describe('the description of the API', () => {
       'GET /api/ledgers',
       'GET /api/ledgers/{name}',
       'GET /api/me',
+      'GET /api/models',
       'GET /api/runs',
       'GET /api/runs/{run_id}',
       'GET /api/runs/{run_id}/artifacts/{sha256}',

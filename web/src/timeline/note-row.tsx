@@ -82,8 +82,12 @@ function noteOf(record: Note): Shown {
       }
     }
     case 'llm_retry': {
-      const { attempt, reason, delay_ms } = record.payload
-      const told = `Model call ${attempt} failed: ${reason}. Retried after ${formatDuration(delay_ms / 1000)}.`
+      const { attempt, reason, delay_ms, fallback } = record.payload
+      const next =
+        fallback === undefined
+          ? `Retried after ${formatDuration(delay_ms / 1000)}.`
+          : `The run continues with ${fallback.to}.`
+      const told = `Model call ${attempt} failed: ${reason}. ${next}`
       return { ...plain(<IconRefresh {...SIZE} />, told), tone: 'human' }
     }
     case 'error': {

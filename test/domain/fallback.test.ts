@@ -1,0 +1,47 @@
+import { describe, expect, test } from 'vitest'
+import type { RunCommand } from '../../src/domain/commands.ts'
+import type { ConfigChanges } from '../../src/domain/run-config.ts'
+import { modelInUse, nextFallback } from '../../src/domain/state.ts'
+import { by, claim, create, given, type Step } from './support.ts'
+
+const MODELS = { model_name: 'a', fallback_models: ['b', 'c'] }
+const retry = by('p1', { type: 'record_retry', reason: 'HTTP 503', delayMs: 500 })
+const fallBack = (from: string, to: string): RunCommand =>
+  by('p1', { type: 'record_retry', reason: 'HTTP 503', delayMs: 0, fallback: { from, to } })
+const configure = (changes: ConfigChanges): RunCommand => ({ type: 'configure', changes })
+
+function asking(...steps: Step[]) {
+  const { state } = given(create(MODELS), claim(), ...steps)
+  if (state === null) throw new Error('there is no run')
+  return { state, model: modelInUse(state), next: nextFallback(state)?.to }
+}
+
+describe('the model that a run asks', () => {
+  test('is that of its configuration, and then the next of its fallbacks', () => {
+    expect(asking()).toMatchObject({ model: 'a', next: 'b' })
+    expect(asking(retry, fallBack('a', 'b'))).toMatchObject({ model: 'b', next: 'c' })
+    const last = asking(fallBack('a', 'b'), fallBack('b', 'c'))
+    expect(last).toMatchObject({ model: 'c', next: undefined })
+  })
+
+  test('has attempts of its own: those of the models before it are counted apart', () => {
+    const { state } = asking(retry, fallBack('a', 'b'), retry)
+    expect(state.phase).toEqual({ type: 'planning', failures: 3, otherFailures: 2 })
+  })
+
+  test('is the first again after a person has changed the models', () => {
+    expect(asking(fallBack('a', 'b'), configure({ model_name: 'd' }))).toMatchObject({
+      model: 'd',
+      next: 'b',
+    })
+    expect(asking(fallBack('a', 'b'), configure({ fallback_models: ['e'] }))).toMatchObject({
+      model: 'a',
+      next: 'e',
+    })
+    expect(asking(fallBack('a', 'b'), configure({ hitl_enabled: true })).model).toBe('b')
+  })
+
+  test('leaves no trace in the state of a run that never needed another', () => {
+    expect(asking(retry, configure({ model_name: 'd' })).state).not.toHaveProperty('fallback')
+  })
+})
