@@ -13,7 +13,7 @@ let env: NodeJS.ProcessEnv
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'retrai-models-'))
   await writeFile(join(folder, 'prices.yml'), PRICES)
-  await writeFile(join(folder, '.retrai.yml'), 'check_command: "true"\n')
+  await writeFile(join(folder, '.retrai.yml'), 'check_command: "false"\n')
   server = await startServer(['--port', '0', '--data-dir', join(folder, '..', `${folder}-data`)], {
     ...cleanEnv(),
     DASHSCOPE_API_KEY: 'sk-no-key-of-anybody',
