@@ -1,7 +1,8 @@
 import type { Effort } from '../../domain/run-config.ts'
 import { type DefaultModel, defaultModel } from './default-model.ts'
 import { discoverModels } from './discovery.ts'
-import { factsFor, LISTED_MODELS, type TokenPrices } from './known-models.ts'
+import { factsFor, LISTED_MODELS } from './known-models.ts'
+import type { TokenPrices } from './price-file.ts'
 import { PROVIDERS } from './providers.ts'
 import { isOwnEndpoint, keyVariable, type ModelSettings, type Route, route } from './routing.ts'
 

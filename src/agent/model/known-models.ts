@@ -1,16 +1,7 @@
 import type { Effort } from '../../domain/run-config.ts'
+import type { TokenPrices } from './price-file.ts'
 import type { ProviderName } from './providers.ts'
 import { isOwnEndpoint, type Route } from './routing.ts'
-
-/** US dollars for a million tokens each. */
-export type TokenPrices = {
-  readonly input_usd_per_mtok: number
-  readonly output_usd_per_mtok: number
-  /** Read from the provider's cache. */
-  readonly cached_input_usd_per_mtok: number
-  /** Written to it. */
-  readonly cache_write_usd_per_mtok: number
-}
 
 /** What is known of a model, beside what the price list of genai-prices has. */
 type ModelFacts = {

@@ -3,7 +3,6 @@ import { err, ok, type Result } from 'neverthrow'
 import { parse } from 'yaml'
 import * as z from 'zod'
 import { messageOf } from '../../lib/message-of.ts'
-import type { TokenPrices } from './known-models.ts'
 
 const usd = z.number('must be a number of US dollars').nonnegative('must not be negative')
 const tokens = z.int('must be a whole number of tokens').positive('must be more than 0')
@@ -30,6 +29,16 @@ const Entry = z
 
 /** The content of RETRAI_PRICES. */
 const PriceFile = z.strictObject({ models: z.record(z.string().min(1), Entry) })
+
+/** US dollars for a million tokens each. */
+export type TokenPrices = {
+  readonly input_usd_per_mtok: number
+  readonly output_usd_per_mtok: number
+  /** Read from the provider's cache. */
+  readonly cached_input_usd_per_mtok: number
+  /** Written to it. */
+  readonly cache_write_usd_per_mtok: number
+}
 
 /** What an operator knows of a model. It wins over what retrAI knows. */
 export type OwnModel = {

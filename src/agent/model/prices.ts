@@ -1,5 +1,6 @@
 import { calcPrice, type PriceCalculation } from '@pydantic/genai-prices'
-import { factsFor, type TokenPrices } from './known-models.ts'
+import { factsFor } from './known-models.ts'
+import type { TokenPrices } from './price-file.ts'
 import { PROVIDERS } from './providers.ts'
 import { type Endpoint, isOwnEndpoint, type Route } from './routing.ts'
 
