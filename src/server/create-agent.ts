@@ -29,7 +29,7 @@ export const REPORTS_FOLDER = 'checks'
 /** The settings of models, without the names of their variables. */
 export const modelSettings = (
   settings: Settings,
-  ownModels: OwnModels | undefined,
+  ownModels?: OwnModels,
 ): ModelSettings => ({
   ...keysFrom(settings),
   model: settings.RETRAI_MODEL,
