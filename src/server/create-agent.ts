@@ -27,10 +27,7 @@ import type { Settings } from './settings.ts'
 export const REPORTS_FOLDER = 'checks'
 
 /** The settings of models, without the names of their variables. */
-export const modelSettings = (
-  settings: Settings,
-  ownModels?: OwnModels,
-): ModelSettings => ({
+export const modelSettings = (settings: Settings, ownModels?: OwnModels): ModelSettings => ({
   ...keysFrom(settings),
   model: settings.RETRAI_MODEL,
   llmBaseUrl: settings.RETRAI_LLM_BASE_URL,
