@@ -83,7 +83,7 @@ export type AfterFailure = {
   readonly retryMs: PauseBoundsMs
   readonly sent: Sent
   /** The model that comes next; null if the run has no other. */
-  readonly fallback: Fallback | null
+  readonly fallback?: Fallback | null
 }
 
 type NextStep =
@@ -99,7 +99,7 @@ const MAX_RETRY_AFTER_MS = 120_000
 /** What follows from a failed attempt: another one after a pause, one with the next model, or the end of the run. */
 export function afterFailure(
   failure: Exclude<ModelFailure, { type: 'cancelled' }>,
-  { failures, attempts, retryMs, sent, fallback }: AfterFailure,
+  { failures, attempts, retryMs, sent, fallback = null }: AfterFailure,
 ): NextStep {
   const isHopeless =
     failure.type === 'refused' || (failure.type === 'context_overflow' && sent.keptTurns <= 1)

@@ -114,7 +114,7 @@ function addRunExamples(): void {
       cached_input_usd_per_mtok: 0.3,
       cache_write_usd_per_mtok: 3.75,
     },
-    reasoning_efforts: ['low', 'medium', 'high', 'max'],
+    reasoning_efforts: ['none', 'low', 'medium', 'high'],
   })
   add(Goal, { name: 'pytest', description: 'All tests pass under pytest' })
   add(RunSummary, {

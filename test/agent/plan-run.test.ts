@@ -164,7 +164,7 @@ test('what a model cannot do is refused, with what it can', async () => {
     {
       field: 'reasoning_effort',
       message:
-        'The model "claude-sonnet-4-6" has no reasoning_effort "minimal". Choose one of low, medium, high, max, or leave it out.',
+        'The model "claude-sonnet-4-6" has no reasoning_effort "minimal". Choose one of none, low, medium, high, or leave it out.',
     },
     {
       field: 'max_output_tokens',
@@ -186,7 +186,11 @@ test('each fallback model must be able to work too, and be another one', async (
 
 test('a change is checked together with what the run has already', async () => {
   const models = createCatalogue({ anthropicApiKey: 'a' })
-  const { config } = (await plan({ max_cost_usd: 5, reasoning_effort: 'max' }))._unsafeUnwrap()
+  const { config } = (
+    await plan({
+      ...{ model_name: 'claude-opus-5', max_cost_usd: 5, reasoning_effort: 'max' },
+    })
+  )._unsafeUnwrap()
   const problems = async (changes: ConfigChanges) => {
     const found = await changeProblems(changes, config, models)
     return found.map(({ field }) => field)
@@ -195,7 +199,7 @@ test('a change is checked together with what the run has already', async () => {
   expect(await problems({ model_name: 'claude-haiku-4-5' })).toEqual(['reasoning_effort'])
   expect(await problems({ model_name: 'claude-haiku-4-5', reasoning_effort: null })).toEqual([])
   expect(await problems({ model_name: 'gpt-5' })).toEqual(['model_name'])
-  expect(await problems({ fallback_models: ['claude-opus-5'] })).toEqual([])
+  expect(await problems({ fallback_models: ['claude-sonnet-5'] })).toEqual([])
   // The key of the model may be gone: the rest can still be changed.
   expect(await changeProblems({ hitl_enabled: true }, config, createCatalogue({}))).toEqual([])
 })

@@ -16,6 +16,7 @@ type Row = ModelFacts & { readonly provider: ProviderName; readonly names: RegEx
 
 const LOW_TO_HIGH = ['low', 'medium', 'high'] as const
 const LOW_TO_MAX = ['low', 'medium', 'high', 'xhigh', 'max'] as const
+const NONE_TO_MAX = ['none', ...LOW_TO_MAX] as const
 const LOW_HIGH_MAX = ['low', 'high', 'max'] as const
 
 const prices = (input: number, output: number, cached: number, write: number): TokenPrices => ({
@@ -32,24 +33,31 @@ const prices = (input: number, output: number, cached: number, write: number): T
 const ROWS: readonly Row[] = [
   { provider: 'anthropic', names: /^claude-fable-5-2$/, prices: prices(8, 40, 0.8, 10) },
   { provider: 'anthropic', names: /^claude-sonnet-5-5$/, prices: prices(2, 10, 0.2, 2.5) },
+  // Those that cannot be kept from thinking: the others have the effort none.
+  { provider: 'anthropic', names: /^claude-(fable-5|mythos-5|opus-5-5)/, efforts: LOW_TO_MAX },
+  { provider: 'anthropic', names: /^claude-(opus|sonnet|haiku)-5/, efforts: NONE_TO_MAX },
   {
     provider: 'anthropic',
     names: /^claude-(fable|mythos|opus|sonnet|haiku)-5(-\d)?$/,
-    ...{ windowTokens: 1_000_000, maxOutputTokens: 128_000, efforts: LOW_TO_MAX },
+    ...{ windowTokens: 1_000_000, maxOutputTokens: 128_000 },
   },
   {
     provider: 'anthropic',
     names: /^claude-opus-4-[78]$/,
-    ...{ windowTokens: 1_000_000, maxOutputTokens: 128_000, efforts: LOW_TO_MAX },
+    ...{ windowTokens: 1_000_000, maxOutputTokens: 128_000, efforts: NONE_TO_MAX },
   },
   {
     provider: 'anthropic',
     names: /^claude-(opus|sonnet)-4-6$/,
-    ...{ maxOutputTokens: 64_000, efforts: [...LOW_TO_HIGH, 'max'] },
+    ...{ maxOutputTokens: 64_000, efforts: ['none', ...LOW_TO_HIGH] },
   },
-  { provider: 'anthropic', names: /^claude-\w+-4-5/, maxOutputTokens: 64_000, efforts: [] },
+  {
+    provider: 'anthropic',
+    names: /^claude-\w+-4-5/,
+    ...{ maxOutputTokens: 64_000, efforts: ['none', 'minimal', ...LOW_TO_HIGH] },
+  },
   { provider: 'openai', names: /^gpt-6\.1-sol/, windowTokens: 1_050_000, efforts: LOW_TO_MAX },
-  { provider: 'openai', names: /^gpt-(6-sol|6-luna|5\.6-)/, efforts: ['none', ...LOW_TO_MAX] },
+  { provider: 'openai', names: /^gpt-(6-sol|6-luna|5\.6-)/, efforts: NONE_TO_MAX },
   { provider: 'openai', names: /^gpt-5\.[2-4]$/, efforts: ['none', ...LOW_TO_HIGH, 'xhigh'] },
   { provider: 'openai', names: /^gpt-5\.1$/, efforts: ['none', ...LOW_TO_HIGH] },
   { provider: 'openai', names: /^gpt-5(-mini|-nano)?$/, efforts: ['minimal', ...LOW_TO_HIGH] },

@@ -3,6 +3,8 @@ import type { ChatMessage } from '../../domain/conversation.ts'
 import type { FailureKind, ProviderItems, RequestedCall } from '../../domain/records.ts'
 import type { Effort } from '../../domain/run-config.ts'
 
+export type { Effort }
+
 /** The description of a tool for the model. `parameters` is a JSON Schema (draft 2020-12) of an object. */
 export type ToolSpec = {
   readonly name: string

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { EFFORTS } from '../../../../src/agent/model/model.ts'
+import { EFFORTS } from '../../../../src/domain/run-config.ts'
 import { conversationWith, messagesAfter } from './conversations.ts'
 import { ADAPTERS, REQUEST, routeTo, type TestedApi, TOOL } from './support.ts'
 import { complaintsOf, VENDOR_TYPES } from './vendor-types.ts'
