@@ -7,10 +7,21 @@ import { Words } from './words.tsx'
 
 type Props = { readonly row: RowOf<'message'>; readonly moment: number }
 
+/** How replies ended that are not whole. */
+const ENDINGS: Readonly<Record<string, string>> = {
+  length: 'cut off at its length limit',
+  overflow: 'cut off by the context window',
+  refusal: 'refused',
+  pause: 'interrupted by the provider',
+  empty: 'empty',
+  malformed: 'with a call that cannot be read',
+}
+
 export function MessageRow({ row: { usage, message }, moment }: Props) {
   const said = message !== null && message.seq <= moment ? message.payload : null
   const { input_tokens, output_tokens, cost_usd, duration_ms, model_name, omitted_turns } =
     usage.payload
+  const ending = said === null ? undefined : ENDINGS[said.finish_reason]
   return (
     <Frame
       records={said === null || message === null ? [usage] : [usage, message]}
@@ -25,7 +36,7 @@ export function MessageRow({ row: { usage, message }, moment }: Props) {
         <span>{formatDuration(duration_ms / 1000)}</span>
         {cost_usd !== null && <span>{formatCost(cost_usd)}</span>}
         {omitted_turns > 0 && <span>{counted(omitted_turns, 'earlier turn')} left out</span>}
-        {said?.finish_reason === 'length' && <span>cut off at its length limit</span>}
+        {ending !== undefined && <span title={said?.notice}>{ending}</span>}
       </div>
     </Frame>
   )

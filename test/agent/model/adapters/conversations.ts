@@ -105,7 +105,7 @@ export const conversationWith = (route: Route, max = 8): fc.Arbitrary<Turn[]> =>
     }),
   )
 
-const HEAD: readonly ChatMessage[] = [
+export const HEAD: readonly ChatMessage[] = [
   { role: 'system', content: 'You fix programs.' },
   { role: 'user', content: 'Fix this one.' },
 ]
