@@ -21,10 +21,12 @@ const { models } = effects
 const catalogue = createCatalogue({ llmBaseUrl: modelUrl })
 const goals = [idleGoal]
 const ceilings = { max_cost_usd: null, max_tokens: null, max_seconds: null }
-const isolate = (project: string) => policyOfRun(NO_ISOLATION, DEFAULT_LIMITS, project, null)
+const isolate = (project: string) =>
+  policyOfRun(NO_ISOLATION, DEFAULT_LIMITS, project, { atLeast: null, network: 'none' })
 const service = await Service.open(folder, effects)
 const { store } = service
 const auth = await Auth.open({ store, configured: null, clock: now, log: console })
+const network = { most: 'none', level: 'none', fullProblem: null } as const
 const app = await buildApp({
   store,
   readModel: service.readModel,
@@ -34,7 +36,9 @@ const app = await buildApp({
   tools: effects.toolbox.specs,
   goals,
   planRun: (request) =>
-    planRun(request, { goals, models: catalogue, systemPrompt, ceilings, dataDir: null, isolate }),
+    planRun(request, {
+      ...{ goals, models: catalogue, systemPrompt, ceilings, dataDir: null, isolate, network },
+    }),
   changeProblems: async () => [],
   models: async () => [],
   clock: now,

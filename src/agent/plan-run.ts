@@ -3,11 +3,13 @@ import { resolve } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { IsolationPolicy, Level } from '../domain/isolation.ts'
 import { maskPayload } from '../domain/mask/mask-payload.ts'
+import { type Network, withoutPresets } from '../domain/network.ts'
 import type { RunConfig } from '../domain/run-config.ts'
 import { processMask } from '../log/masking.ts'
 import { dataFolderProblem } from './data-folder.ts'
 import type { Goal } from './goals/goal.ts'
 import { type ModelRules, modelProblems, type Problem } from './model-problems.ts'
+import { type NetworkRules, networkProblem } from './network-rules.ts'
 
 /** What a client chooses of a run. */
 export type RunRequest = Omit<RunConfig, 'shell_goal'> & {
@@ -32,11 +34,16 @@ export type PlanDeps = {
   /** The server's data folder, which no project may contain; null if there is none. */
   readonly dataDir: string | null
   readonly systemPrompt: (goal: Goal, config: RunConfig) => string
-  /** How commands in a project are isolated; the error is for the author of the request. */
+  /**
+   * How commands in a project are isolated; the error is for the author of the request.
+   * @param network what the run asks for, without presets
+   */
   readonly isolate: (
     project: string,
     atLeast: Level | null,
+    network: Network,
   ) => Promise<Result<IsolationPolicy, string>>
+  readonly network: NetworkRules
 }
 
 /**
@@ -45,25 +52,32 @@ export type PlanDeps = {
  */
 export function planRun(
   { isolation: atLeast = null, ...request }: RunRequest,
-  { goals, models, systemPrompt, ceilings, dataDir, isolate }: PlanDeps,
+  { goals, models, systemPrompt, ceilings, dataDir, isolate, network: rules }: PlanDeps,
 ): ResultAsync<PlannedRun, readonly Problem[]> {
   const plan = async (): Promise<Result<PlannedRun, Problem[]>> => {
     const cwd = resolve(request.cwd)
     const goal = goals.find(({ name }) => name === request.goal)
     const folder = await folderProblems(cwd, dataDir)
-    const isolation = folder.length > 0 ? null : await isolate(cwd, atLeast)
+    const network = withoutPresets(request.network ?? 'none', goal?.registries ?? [])
+    const isolation = folder.length > 0 ? null : await isolate(cwd, atLeast, network)
+    const level = atLeast !== null && isolation?.isOk() ? atLeast : rules.level
+    const refused = networkProblem(request.network, goal, { ...rules, level })
     const problems = [
       ...(goal === undefined ? [unknownGoal(request.goal, goals)] : []),
       ...folder,
       ...(await modelProblems({ ...request, ...withCeilings(request, ceilings) }, models)),
       ...ceilingProblems(request, ceilings),
       ...(isolation?.isErr() ? [{ field: 'isolation', message: isolation.error }] : []),
+      ...(refused === null ? [] : [{ field: 'network', message: refused }]),
     ]
     if (goal === undefined || problems.length > 0 || !isolation?.isOk()) return err(problems)
     const settings = (await goal.prepare?.(cwd)) ?? ok(null)
     if (settings.isErr()) return err([{ field: 'goal', message: settings.error }])
     const limits = withCeilings(request, ceilings)
-    const config: RunConfig = { ...request, ...limits, cwd, shell_goal: settings.value }
+    const config: RunConfig = {
+      ...{ ...request, ...limits, cwd, shell_goal: settings.value },
+      ...(request.network === undefined ? {} : { network }),
+    }
     const secrets = secretProblems(config)
     if (secrets.length > 0) return err(secrets)
     return ok({ config, systemPrompt: systemPrompt(goal, config), isolation: isolation.value })

@@ -9,6 +9,7 @@ import { dataFolderProblem } from './data-folder.ts'
 import type { Goal } from './goals/goal.ts'
 import type { ModelFailure, Models } from './model/model.ts'
 import { type AfterFailure, afterFailure, replyRecords } from './model-outcome.ts'
+import { Notices } from './notices.ts'
 import { observe } from './observed-commands.ts'
 import { notRunMasked } from './requested-calls.ts'
 import type { RunSession, SessionError } from './run-session.ts'
@@ -162,6 +163,13 @@ async function recordFailure(
   return (await sleep(next.delayMs, signal)) ? ok(undefined) : err({ type: 'cancelled' })
 }
 
+/** What the commands of a run reach, and where they report what they did. */
+function surroundings(session: RunSession) {
+  const { network = 'none' } = session.state.config
+  const notices = new Notices((notices) => session.record({ type: 'record_notices', notices }))
+  return { notices, forCommands: { network, onNotice: notices.add } }
+}
+
 async function runTool(
   session: RunSession,
   { toolbox }: Effects,
@@ -169,14 +177,16 @@ async function runTool(
   signal: AbortSignal,
 ): Promise<StepResult> {
   const requested = session.callToRun(call)
-  const { runId, isolation: policy } = session.state
+  const { notices, forCommands } = surroundings(session)
+  const { config, runId, isolation: policy } = session.state
   const result =
     requested === null
       ? notRunMasked(call)
       : await toolbox.execute(requested, {
-          ...{ cwd: session.state.config.cwd, signal, runId },
+          ...{ cwd: config.cwd, signal, runId, ...forCommands },
           ...(policy === undefined ? {} : { policy }),
         })
+  await notices.settled()
   if (signal.aborted) return err({ type: 'cancelled' })
   return session.record({ type: 'record_tool_result', result })
 }
@@ -190,8 +200,13 @@ async function checkGoal(
   const goal = findGoal(config.goal)
   if (goal === undefined) throw new Error(`This server has no goal named ${config.goal}`)
   const began = performance.now()
+  const { notices, forCommands } = surroundings(session)
   const { runCommand, observed } = observe(run, isolation)
-  const { verdict, reason, details } = await goal.check({ config, signal, runCommand, reportsDir })
+  const { verdict, reason, details } = await goal.check({
+    ...{ config, signal, reportsDir },
+    runCommand: (command) => runCommand({ ...forCommands, ...command }),
+  })
+  await notices.settled()
   if (signal.aborted) return err({ type: 'cancelled' })
   const duration_ms = Math.round(performance.now() - began)
   const achieved = verdict === 'achieved'

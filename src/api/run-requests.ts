@@ -106,6 +106,14 @@ export const CreateRun = z
         'The level of isolation that its commands need, if it is stricter than that of the server. A server ' +
           'that cannot keep it refuses the run, and later its commands. Never less than the level of the server',
       ),
+    network: REQUESTED_CONFIG.network.describe(
+      'What the commands of the run reach. `none`: nothing. `{"allow": […]}`: these hosts, through a proxy ' +
+        'for HTTPS; an entry is a name, such as `pypi.org`, `*.pythonhosted.org` (all names below it) or ' +
+        '`example.org:8443` (without a port: 443 and 80), or the package registries of a tool: `preset:npm`, ' +
+        '`preset:pypi`, `preset:cargo`, `preset:go`, `preset:maven`, or `preset:goal` for those of the goal. ' +
+        '`full`: everything except the machine of the server. Without it: nothing, if commands are isolated. ' +
+        'The setting RETRAI_NETWORK says the most that a run may have',
+    ),
     reason: reason.describe('Why somebody starts the run. Kept in the log'),
   })
   .meta({
@@ -117,6 +125,7 @@ export const CreateRun = z
         model_name: 'claude-sonnet-4-6',
         max_iterations: 20,
         hitl_enabled: false,
+        network: { allow: ['preset:goal'] },
       },
     ],
   })

@@ -1,6 +1,14 @@
 import type { ReadOnlyTools } from './advance.ts'
 import type { IsolationPolicy } from './isolation.ts'
-import type { Decision, FailureKind, Fallback, Idempotency, PayloadOf, Seen } from './records.ts'
+import type {
+  Decision,
+  FailureKind,
+  Fallback,
+  Idempotency,
+  Notice,
+  PayloadOf,
+  Seen,
+} from './records.ts'
 import type { ConfigChanges, RunConfig } from './run-config.ts'
 
 /** A command of a person. It is recorded, and the process that works on the run reads it from the log. */
@@ -61,6 +69,8 @@ export type AgentCommand = {
       readonly fallback?: Fallback
     }
   | { readonly type: 'record_tool_result'; readonly result: PayloadOf<'tool_result'> }
+  /** What the commands of the open call or check have done so far. */
+  | { readonly type: 'record_notices'; readonly notices: readonly Notice[] }
   | { readonly type: 'record_goal_check'; readonly check: PayloadOf<'goal_check'> }
   | { readonly type: 'fail'; readonly message: string; readonly traceback: string }
 )

@@ -196,6 +196,14 @@ function recordOutcome(
       if (phase.type !== 'acting') return outOfStep()
       if (phase.open?.call_id !== command.result.call_id) return outOfStep()
       return ok([recordOf(state, now, 'tool_result', command.result)])
+    case 'record_notices': {
+      const call_id = phase.type === 'acting' ? (phase.open?.call_id ?? null) : null
+      return ok(
+        command.notices.map(({ kind, payload }) =>
+          recordOf(state, now, kind, { call_id, ...payload }),
+        ),
+      )
+    }
     case 'record_goal_check':
       if (phase.type !== 'evaluating') return outOfStep()
       return ok([recordOf(state, now, 'goal_check', command.check)])

@@ -135,6 +135,10 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
       return configure(state, record.payload.changes)
     case 'run_queued':
       return { ...unworked(state), queued: record.payload.reason }
+    case 'network_connection':
+    case 'guard_changed':
+      // Its call or check is still under way.
+      return { crashes: state.crashes }
     case 'step_start':
       return beginStep(state, record)
     case 'llm_usage': {

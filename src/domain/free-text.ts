@@ -26,6 +26,8 @@ const FREE_TEXT: { readonly [K in Kind]: readonly string[] } = {
   tool_call: ['/args/**', '/raw_args'],
   tool_result: ['/output', '/isolation/visible/*'],
   goal_check: ['/reason', '/details', '/isolation/visible/*'],
+  network_connection: ['/host', '/reason'],
+  guard_changed: ['/path'],
   iteration_complete: [],
   human_check_required: ['/summary'],
   human_check_response: ['/reason'],

@@ -196,6 +196,32 @@ const payloads = {
     /** Records of earlier versions have only `achieved`. */
     verdict: Verdict.exactOptional(),
   }),
+  /** A connection of a command through the proxy, when it has ended or was refused. */
+  network_connection: z.strictObject({
+    /** The tool call of the command; null if it belongs to the check of the goal. */
+    call_id: z.string().nullable(),
+    /** As the command wrote it; `*` if the record is the sum of more than one. */
+    host: z.string(),
+    port: count,
+    /** Whether the run may reach the host. */
+    allowed: z.boolean(),
+    /** Why it was refused or failed; null if it ended by itself. */
+    reason: z.string().nullable(),
+    /** From the host to the command. */
+    bytes_in: count,
+    bytes_out: count,
+    /** How many connections this record sums up, if more than one. */
+    connections: count.exactOptional(),
+  }),
+  /** A file that git or this server obeys later appeared, changed or went away while a command ran. */
+  guard_changed: z.strictObject({
+    /** The tool call of the command; null if it belongs to the check of the goal. */
+    call_id: z.string().nullable(),
+    /** From the project's folder, such as `.git/hooks/pre-commit`. */
+    path: z.string(),
+    /** Of its content (of a link: where it leads); null if it is gone, or too large or no file. */
+    sha256: sha256.nullable(),
+  }),
   iteration_complete: z.strictObject({ iteration: count, tokens: count, cost_usd: cost }),
   human_check_required: z.strictObject({ iteration: count, summary: z.string() }),
   human_check_response: z.strictObject({
@@ -237,6 +263,14 @@ export type RecordOf<K extends Kind> = {
   }
 }[K]
 export type RunRecord = RecordOf<Kind>
+
+/** What a command did that its run records beside the result. */
+export type Notice = {
+  [K in 'network_connection' | 'guard_changed']: {
+    readonly kind: K
+    readonly payload: Omit<PayloadOf<K>, 'call_id'>
+  }
+}['network_connection' | 'guard_changed']
 
 /** The ten kinds of the public API. Clients get the other kinds only if they ask for them. */
 export const DOCUMENTED_KINDS = [

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { Network } from './network.ts'
 
 /** The conditions of a check. All that are set must hold. */
 export const SuccessCondition = z.strictObject({
@@ -62,6 +63,8 @@ export const RunConfig = z
     max_seconds: z.number().positive().nullable(),
     shell_goal: ShellGoal.nullable(),
     ...modelSettings,
+    /** What its commands reach, if the run asked for it. Left out: nothing, if commands are isolated. */
+    network: Network.exactOptional(),
   })
   .readonly()
 export type RunConfig = z.infer<typeof RunConfig>

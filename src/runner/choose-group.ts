@@ -20,7 +20,14 @@ export async function chooseControlGroup(
   if (made.isErr()) return err(made.error)
   const args = ['-c', SCRIPT, 'sh', `retrai-${process.pid}`]
   const call = runner.start({
-    ...{ file: '/bin/sh', args, cwd: '/', env: { PATH: '/usr/bin:/bin' }, timeoutMs: WITHIN_MS },
+    ...{
+      file: '/bin/sh',
+      args,
+      cwd: '/',
+      project: '/',
+      env: { PATH: '/usr/bin:/bin' },
+      timeoutMs: WITHIN_MS,
+    },
     ...{ limits, group: made.value, sandbox: null },
   })
   call.stdout.resume()

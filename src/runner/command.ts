@@ -1,4 +1,6 @@
 import type { IsolationPolicy, KilledBy, Level } from '../domain/isolation.ts'
+import type { Network } from '../domain/network.ts'
+import type { Notice } from '../domain/records.ts'
 import type { ControlGroup, Limits } from './protocol.ts'
 
 /** Bytes kept of each stream of a command without a limit of its own: 1 MiB. */
@@ -36,6 +38,10 @@ export type Command = {
   readonly readable?: readonly string[]
   /** The level of isolation that the run asks for; if this server cannot keep it, the command is not started. */
   readonly atLeast?: Level
+  /** What it reaches; nothing if it is left out. Only containers have a network of their own. */
+  readonly network?: Network
+  /** Called with what the run records beside the result, before the result. */
+  readonly onNotice?: (notice: Notice) => void
   readonly signal: AbortSignal
 }
 

@@ -212,7 +212,8 @@ async function startContained(
   let group: CommandGroup | null = null
   try {
     group = server === null ? null : new CommandGroup(server, limits)
-    child = spawn(sandbox.launcher, all, {
+    const [launcher = '', ...before] = [...sandbox.enter, sandbox.launcher]
+    child = spawn(launcher, [...before, ...all], {
       cwd: '/',
       env: {},
       detached: true,

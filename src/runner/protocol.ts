@@ -17,6 +17,10 @@ export const FRAME = {
   stderr: 5,
   /** To the server: `CallEnd` as JSON; no process of the command is alive any more. */
   end: 6,
+  /** To the server: a `Notice` as JSON, before the end of its call. */
+  notice: 7,
+  /** From the proxy to the runner: a door is open. */
+  opened: 8,
 } as const
 export type FrameType = (typeof FRAME)[keyof typeof FRAME]
 
@@ -31,6 +35,8 @@ export type StartRequest = {
   readonly file: string
   readonly args: readonly string[]
   readonly cwd: string
+  /** The folder that it works on; `cwd` is in it. */
+  readonly project: string
   readonly env: Readonly<Record<string, string>>
   readonly timeoutMs: number
   readonly limits: Limits

@@ -51,7 +51,7 @@ async function run(
 ): Promise<CommandResult> {
   const begun = performance.now()
   const durationMs = (): number => Math.round(performance.now() - begun)
-  const { file, args, cwd, timeoutMs, signal } = command
+  const { file, args, cwd, project = cwd, timeoutMs, signal } = command
   if (signal.aborted) return notRun('aborted', '', durationMs())
   const enough = command.atLeast === undefined ? ok(own) : await own.atLeast(command.atLeast)
   if (enough.isErr()) return notRun('not_started', enough.error, durationMs())
@@ -65,7 +65,10 @@ async function run(
   const prepared = isolation.prepare(command, ownEnv)
   const { env, sandbox } = prepared ?? { env: ownEnv, sandbox: null }
   const ownLimits = { ...kept, memoryBytes }
-  const call = runner.start({ file, args, cwd, env, timeoutMs, limits: ownLimits, group, sandbox })
+  const call = runner.start(
+    { file, args, cwd, project, env, timeoutMs, limits: ownLimits, group, sandbox },
+    command.onNotice,
+  )
   const onAbort = (): void => call.stop('aborted')
   signal.addEventListener('abort', onAbort)
   const output = collectOutput(call, command.maxBytes ?? DEFAULT_MAX_BYTES, {
@@ -95,7 +98,7 @@ async function run(
     output: output.both.text(),
     bytes: output.bytes(),
     durationMs: durationMs(),
-    ...(facts === undefined ? {} : { policy: policyOf(isolation, facts, limits) }),
+    ...(facts === undefined ? {} : { policy: policyOf(isolation, facts, limits, command.network) }),
   }
 }
 

@@ -1,7 +1,11 @@
-import { closeSync, existsSync, readdirSync, readFileSync } from 'node:fs'
 import { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
+import type { Notice } from '../domain/records.ts'
 import { messageOf } from '../lib/message-of.ts'
+import { closeInherited } from './close-inherited.ts'
+import { GuardedFiles } from './isolation/guarded-files.ts'
+import { Doors } from './network/doors.ts'
+import { openWholeNetwork } from './network/whole-network.ts'
 import { runProcess } from './process.ts'
 import {
   type CallEnd,
@@ -23,6 +27,7 @@ import {
 closeInherited()
 const server = new Socket({ fd: 3, readable: true, writable: true })
 const calls = new Map<number, Call>()
+const doors = new Doors()
 
 /** A stream of a command to the server. */
 class Outlet {
@@ -104,31 +109,38 @@ function take({ type, call: id, payload }: Frame): void {
 async function start(id: number, request: StartRequest): Promise<void> {
   const call = new Call(id)
   calls.set(id, call)
-  const end = await call.run(request).catch((cause): CallEnd => {
-    return { end: 'not_started', message: messageOf(cause) }
-  })
+  const note = (notice: Notice): void => {
+    server.write(frame(FRAME.notice, id, JSON.stringify(notice)))
+  }
+  const guarded = new GuardedFiles(request.project)
+  const end = await withNetwork(request, note, (prepared) => call.run(prepared)).catch(
+    (cause): CallEnd => ({ end: 'not_started', message: messageOf(cause) }),
+  )
+  for (const payload of guarded.changes()) note({ kind: 'guard_changed', payload })
   calls.delete(id)
   server.write(frame(FRAME.end, id, JSON.stringify(end)))
 }
 
-/** Closes what was left open by the process that started the server: commands would inherit it. */
-function closeInherited(): void {
-  const O_CLOEXEC = 0o2000000
-  const folder = '/proc/self/fdinfo'
-  if (!existsSync(folder)) return
-  for (const descriptor of readdirSync(folder)
-    .map(Number)
-    .filter((number) => number > 3)) {
-    try {
-      const flags = /^flags:\s+([0-7]+)$/m.exec(
-        readFileSync(`${folder}/${descriptor}`, 'utf8'),
-      )?.[1]
-      // Node and libuv mark all of their own.
-      if (flags !== undefined && (Number.parseInt(flags, 8) & O_CLOEXEC) === 0)
-        closeSync(descriptor)
-    } catch {
-      // It was the one that read the folder.
-    }
+/** Runs a command while it can reach what it may reach. */
+async function withNetwork(
+  request: StartRequest,
+  note: (notice: Notice) => void,
+  run: (request: StartRequest) => Promise<CallEnd>,
+): Promise<CallEnd> {
+  const { sandbox } = request
+  if (sandbox === null || sandbox.network === 'none') return run(request)
+  if (sandbox.network === 'full') {
+    if (sandbox.networkTools === null) throw new Error('the programs for the network are missing')
+    const { enter, close } = await openWholeNetwork(sandbox.networkTools, sandbox.folder)
+    return run({ ...request, sandbox: { ...sandbox, enter } }).finally(close)
+  }
+  const door = await doors.open(sandbox.folder, sandbox.network.allow, (payload) =>
+    note({ kind: 'network_connection', payload }),
+  )
+  try {
+    return await run({ ...request, sandbox: { ...sandbox, proxy: door.path } })
+  } finally {
+    await door.close()
   }
 }
 

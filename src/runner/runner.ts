@@ -1,13 +1,12 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { realpathSync } from 'node:fs'
+import type { ChildProcess } from 'node:child_process'
 import type { Socket } from 'node:net'
-import { basename } from 'node:path'
 import { Readable } from 'node:stream'
-import { fileURLToPath } from 'node:url'
+import type { Notice } from '../domain/records.ts'
 import type { Logger } from '../lib/logger.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { siblingModule } from '../lib/package-files.ts'
 import { shortageOf } from './command.ts'
+import { startHelper } from './helper-process.ts'
 import {
   type CallEnd,
   FRAME,
@@ -18,9 +17,6 @@ import {
   type StopCause,
   windowFrame,
 } from './protocol.ts'
-
-const PROGRAM = fileURLToPath(siblingModule('runner-process', import.meta.url))
-const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'].find(isOfUtilLinux)
 
 /** The runner died during the command, so it is not known what the command did. */
 export type Lost = { readonly end: 'lost' }
@@ -49,9 +45,10 @@ export class Runner {
     this.#connected()
   }
 
-  start(request: StartRequest): RunningCall {
+  /** @param onNotice called with what the run records beside the result, before the call ends */
+  start(request: StartRequest, onNotice: (notice: Notice) => void = () => {}): RunningCall {
     try {
-      return this.#connected().start(request)
+      return this.#connected().start(request, onNotice)
     } catch (cause) {
       return notStarted(Promise.resolve(cause))
     }
@@ -99,17 +96,7 @@ class Connection {
 
   /** @param onDeath called with the number of commands that were running, and the exit code or signal */
   constructor(onDeath: (lost: number, how: string) => void) {
-    const node = [process.execPath, '--max-old-space-size=64', PROGRAM]
-    // Ends the runner with this process also if it is stopped by a signal.
-    const [file = '', ...args] =
-      SETPRIV === undefined ? node : [SETPRIV, '--pdeathsig', 'KILL', '--', ...node]
-    const child = spawn(file, args, {
-      stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
-      env: {},
-      cwd: '/',
-      // A Ctrl-C in a terminal is for the server, which stops its commands itself.
-      detached: true,
-    })
+    const child = startHelper(siblingModule('runner-process', import.meta.url), '/')
     this.#child = child
     // Without descriptors there are no pipes either.
     const pipe = child.stdio?.[3] as Socket | undefined
@@ -140,14 +127,14 @@ class Connection {
     return this.#child.pid ?? null
   }
 
-  start(request: StartRequest): RunningCall {
+  start(request: StartRequest, onNotice: (notice: Notice) => void): RunningCall {
     const pipe = this.#pipe
     if (pipe === undefined || this.pid === null) return notStarted(this.#failed)
     this.#count += 1
     const id = this.#count
     const call = new Call((stream, bytes) => {
       if (this.#calls.has(id)) pipe.write(windowFrame(id, stream, bytes))
-    })
+    }, onNotice)
     this.#calls.set(id, call)
     pipe.ref()
     pipe.write(frame(FRAME.start, id, JSON.stringify(request)))
@@ -171,6 +158,7 @@ class Connection {
     if (call === undefined) return
     if (type === FRAME.stdout) call.push('stdout', payload)
     else if (type === FRAME.stderr) call.push('stderr', payload)
+    else if (type === FRAME.notice) call.onNotice(JSON.parse(payload.toString()) as Notice)
     else if (type === FRAME.end) {
       this.#calls.delete(id)
       if (this.#calls.size === 0) this.#pipe?.unref()
@@ -196,11 +184,16 @@ class Call {
   readonly stdout: Readable
   readonly stderr: Readable
   readonly ended: Promise<CallEnd | Lost>
+  readonly onNotice: (notice: Notice) => void
   readonly #end: (end: CallEnd | Lost) => void
   /** Bytes that were received and not yet returned to the window. */
   readonly #received = { stdout: 0, stderr: 0 }
 
-  constructor(consumed: (stream: Stream, bytes: number) => void) {
+  constructor(
+    consumed: (stream: Stream, bytes: number) => void,
+    onNotice: (notice: Notice) => void,
+  ) {
+    this.onNotice = onNotice
     const { promise, resolve } = Promise.withResolvers<CallEnd | Lost>()
     this.ended = promise
     this.#end = resolve
@@ -225,14 +218,5 @@ class Call {
     this.stdout.push(null)
     this.stderr.push(null)
     this.#end(end)
-  }
-}
-
-/** The setpriv of BusyBox has no option for a signal at the death of a parent. */
-function isOfUtilLinux(path: string): boolean {
-  try {
-    return basename(realpathSync(path)) === 'setpriv'
-  } catch {
-    return false
   }
 }

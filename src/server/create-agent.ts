@@ -77,7 +77,8 @@ export function createEffects(
   }
   return {
     effects: withCrashingEffects(effects, settings.RETRAI_CRASH_AT),
-    isolate: (project, atLeast) => policyOfRun(isolation, limits, project, atLeast),
+    isolate: (project, atLeast, network) =>
+      policyOfRun(isolation, limits, project, { atLeast, network }),
   }
 }
 

@@ -2,6 +2,7 @@ import { goals } from '../agent/goals/catalogue.ts'
 import { systemPrompt } from '../agent/goals/prompt.ts'
 import type { ModelCatalogue, ModelInfo } from '../agent/model/catalogue.ts'
 import { changeProblems } from '../agent/model-problems.ts'
+import type { NetworkRules } from '../agent/network-rules.ts'
 import { type PlanDeps, planRun } from '../agent/plan-run.ts'
 import type { Resources } from '../agent/resources.ts'
 import type { Effects } from '../agent/run-loop.ts'
@@ -48,7 +49,7 @@ export function createApp(
     readonly catalogue: ModelCatalogue
     readonly isolate: PlanDeps['isolate']
     readonly resources: Resources
-    readonly isolation: Pick<Isolation, 'level' | 'detail'>
+    readonly isolation: Isolation
     readonly limits: ChosenLimits
     readonly redactions: Redactions
     /** Null if the access log is off. */
@@ -64,6 +65,10 @@ export function createApp(
     max_tokens: settings.RETRAI_MAX_TOKENS ?? null,
     max_seconds: settings.RETRAI_MAX_SECONDS ?? null,
   }
+  const network: NetworkRules = {
+    ...{ most: settings.RETRAI_NETWORK, level: isolation.level },
+    fullProblem: isolation.fullNetworkProblem,
+  }
   const dataDir = settings.RETRAI_DATA_DIR
   return buildApp({
     ...(accessLog === null ? {} : { accessLog }),
@@ -76,7 +81,9 @@ export function createApp(
     tools: toolbox.specs,
     goals,
     planRun: (request) =>
-      planRun(request, { goals, models: catalogue, systemPrompt, ceilings, dataDir, isolate }),
+      planRun(request, {
+        ...{ goals, models: catalogue, systemPrompt, ceilings, dataDir, isolate, network },
+      }),
     changeProblems: (changes, config) => changeProblems(changes, config, catalogue),
     models: async () => (await catalogue.list()).map(modelOf),
     clock: now,

@@ -4,6 +4,7 @@ import * as z from 'zod'
 import { KEY_VARIABLES } from '../agent/model/providers.ts'
 import { LEVELS } from '../domain/isolation.ts'
 import type { OwnSecret } from '../domain/mask/own-secrets.ts'
+import { asksForGoal, Network, withoutPresets } from '../domain/network.ts'
 import { PoolName } from '../domain/records.ts'
 import { CrashAt } from './crash-points.ts'
 import { defaultDataDir } from './data-folder.ts'
@@ -56,6 +57,19 @@ function ollamaApi(host: string): string | null {
   return URL.canParse(url) ? url : null
 }
 
+/** `none`, `hosts` (any that a run names), `full`, or the hosts that runs may name, without presets. */
+const networkSetting = text.transform((value, context) => {
+  if (value === 'none' || value === 'hosts' || value === 'full') return value
+  const listed = Network.safeParse({ allow: value.split(',').map((entry) => entry.trim()) })
+  const isMeant = listed.success && !asksForGoal(listed.data)
+  const network = isMeant ? withoutPresets(listed.data, []) : 'none'
+  if (typeof network !== 'string') return network.allow
+  context.addIssue(
+    'must be none, hosts, full, or a list of hosts and presets such as pypi.org,*.example.org,preset:npm',
+  )
+  return z.NEVER
+})
+
 /** All settings of a server: one row per environment variable. */
 const Settings = z.strictObject({
   RETRAI_HOST: text.default('127.0.0.1'),
@@ -101,6 +115,8 @@ const Settings = z.strictObject({
   /** 0: no command is ended or refused for lack of space. */
   RETRAI_MIN_FREE_DISK_MIB: number.pipe(z.int('must be a whole number')).default(512),
   RETRAI_ISOLATION: oneOf(['auto', ...LEVELS]).default('auto'),
+  /** The most that a run may ask for. */
+  RETRAI_NETWORK: networkSetting.default('hosts'),
   /** Folders and files that isolated commands may read. */
   RETRAI_TOOL_PATHS: text
     .transform((paths) => paths.split(':').filter(Boolean))

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { goals } from '../../src/agent/goals/catalogue.ts'
 import { createCatalogue } from '../../src/agent/model/catalogue.ts'
 import { changeProblems } from '../../src/agent/model-problems.ts'
+import type { NetworkRules } from '../../src/agent/network-rules.ts'
 import { planRun, type RunRequest } from '../../src/agent/plan-run.ts'
 import type { ConfigChanges } from '../../src/domain/run-config.ts'
 import { type Isolation, NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
@@ -35,7 +36,12 @@ const ISOLATION: Isolation = {
 }
 
 const NO_CEILINGS = { max_cost_usd: null, max_tokens: null, max_seconds: null }
-const plan = (changes: Partial<RunRequest> = {}, ceilings = NO_CEILINGS as Ceilings) =>
+const ANY_HOSTS: NetworkRules = { most: 'hosts', level: 'namespaces', fullProblem: null }
+const plan = (
+  changes: Partial<RunRequest> = {},
+  ceilings = NO_CEILINGS as Ceilings,
+  network = ANY_HOSTS,
+) =>
   planRun(
     {
       goal: 'pytest',
@@ -51,8 +57,10 @@ const plan = (changes: Partial<RunRequest> = {}, ceilings = NO_CEILINGS as Ceili
       models: createCatalogue({ anthropicApiKey: 'a', llmApiKey: 'unused' }),
       ceilings,
       dataDir: join(data, 'data'),
+      network,
       systemPrompt: (goal) => `Reach ${goal.name}`,
-      isolate: (project, atLeast) => policyOfRun(ISOLATION, DEFAULT_LIMITS, project, atLeast),
+      isolate: (project, atLeast, network) =>
+        policyOfRun(ISOLATION, DEFAULT_LIMITS, project, { atLeast, network }),
     },
   )
 type Ceilings = Parameters<typeof planRun>[1]['ceilings']
@@ -202,4 +210,43 @@ test('a change is checked together with what the run has already', async () => {
   expect(await problems({ fallback_models: ['claude-sonnet-5'] })).toEqual([])
   // The key of the model may be gone: the rest can still be changed.
   expect(await changeProblems({ hitl_enabled: true }, config, createCatalogue({}))).toEqual([])
+})
+
+test('the presets of a run are recorded as their hosts', async () => {
+  const planned = await plan({ goal: 'npm-test', network: { allow: ['preset:goal'] } })
+  expect(planned._unsafeUnwrap().config.network).toEqual({
+    allow: ['registry.npmjs.org', 'registry.yarnpkg.com'],
+  })
+})
+
+test.each([
+  [{ most: 'none' }, { allow: ['pypi.org'] }, 'no run have a network (RETRAI_NETWORK=none)'],
+  [{ most: 'hosts' }, 'full', 'start it with RETRAI_NETWORK=full'],
+  [{ most: ['pypi.org'] }, { allow: ['pypi.org', 'evil.com'] }, 'no run reach evil.com'],
+  [{ most: 'full', fullProblem: 'Install passt.' }, 'full', 'Install passt.'],
+  [{ level: 'landlock' }, { allow: ['pypi.org'] }, 'install bubblewrap'],
+  [{ level: 'none' }, 'none', 'use its own network whatever a run asks for'],
+] as const)('a server with %j refuses the network %j', async (rules, network, why) => {
+  const planned = await plan({ network }, NO_CEILINGS, { ...ANY_HOSTS, ...rules })
+  expect(planned._unsafeUnwrapErr()).toEqual([
+    { field: 'network', message: expect.stringContaining(why) },
+  ])
+})
+
+test.each([
+  [{ most: 'none' }, undefined],
+  [{ most: 'none' }, 'none'],
+  [{ most: 'hosts' }, { allow: ['anything.example'] }],
+  [{ most: ['*.example'] }, { allow: ['anything.example'] }],
+  [{ most: 'full' }, 'full'],
+  [{ level: 'none' }, undefined],
+] as const)('a server with %j accepts the network %j', async (rules, network) => {
+  const asked = network === undefined ? {} : { network }
+  const planned = await plan(asked, NO_CEILINGS, { ...ANY_HOSTS, ...rules })
+  expect(planned.isOk()).toBe(true)
+})
+
+test('a goal without registries has no preset', async () => {
+  const planned = await plan({ goal: 'make-test', network: { allow: ['preset:goal'] } })
+  expect(planned._unsafeUnwrapErr()[0]?.message).toContain('The goal make-test has no registries')
 })

@@ -39,13 +39,19 @@ export const reader: Plan = {
       : { status: 401 },
 }
 
+/** A call that leaves a hook of git. */
+const LEAVES_A_HOOK = 'mkdir -p .git/hooks; echo true >.git/hooks/pre-commit'
+
 /** A person who is asked, changes the limits of the run, and approves. */
 export const asked: Plan = {
   name: 'asked',
   body: { max_iterations: 3, hitl_enabled: true },
   changes: { max_iterations: 4 },
   answers: true,
-  script: ({ turn }) => (turn === 0 ? { text: 'I have a question.' } : finish(turn)),
+  script: ({ turn }) =>
+    turn === 1
+      ? { calls: [bash(leaves('1.0', `touch done; ${LEAVES_A_HOOK}`))] }
+      : { text: turn === 0 ? 'I have a question.' : 'It is done.' },
 }
 
 /** A person who does not answer. */
@@ -54,6 +60,19 @@ export const waiting: Plan = {
   body: { max_iterations: 3, hitl_enabled: true },
   answers: false,
   script: () => ({ text: 'I have a question.' }),
+}
+
+const CONNECT = "printf 'CONNECT other.example:443 HTTP/1.1\\r\\n\\r\\n' >&3; cat <&3"
+
+/** A command that asks the proxy for a host that its run may not reach. */
+export const connecting: Plan = {
+  name: 'connecting',
+  body: { max_iterations: 2, network: { allow: ['allowed.example'] } },
+  answers: true,
+  script: ({ turn }) =>
+    turn === 0
+      ? { calls: [bash(leaves('0.0', `touch done; exec 3<>/dev/tcp/127.0.0.1/3128; ${CONNECT}`))] }
+      : { text: 'It is done.' },
 }
 
 /** The goal of all plans. */

@@ -62,6 +62,33 @@ const endlessCheck: Effects['findGoal'] = (name) => ({
   check: ({ signal }) => aborted(signal),
 })
 
+/** A command that asks for two connections and leaves a hook. */
+const noticingTools: Effects['toolbox'] = {
+  specs: [],
+  readOnly: new Set(),
+  execute: async ({ call_id, tool }, { onNotice = () => {} }) => {
+    const bytes = { bytes_in: 5120, bytes_out: 640 }
+    onNotice({
+      kind: 'network_connection',
+      payload: { host: 'pypi.org', port: 443, allowed: true, reason: null, ...bytes },
+    })
+    const reason = 'This run may not reach evil.example:443. It may reach: pypi.org'
+    onNotice({
+      kind: 'network_connection',
+      payload: {
+        ...{ host: 'evil.example', port: 443, allowed: false, reason },
+        ...{ bytes_in: 0, bytes_out: 0, connections: 3 },
+      },
+    })
+    const path = '.git/hooks/pre-commit'
+    onNotice({ kind: 'guard_changed', payload: { path, sha256: 'cd'.repeat(32) } })
+    return {
+      ...{ call_id, tool, output: 'done', exit_code: 0, outcome: 'ok', duration_ms: 2 },
+      ...{ bytes: 4, truncated: false, sha256: null },
+    }
+  },
+}
+
 /** By the name of the log. The first ones have ended; a server continues the others when it finds them. */
 export const STORIES: Readonly<Record<string, Story>> = {
   achieved: {
@@ -133,6 +160,14 @@ export const STORIES: Readonly<Record<string, Story>> = {
       const changes = { max_iterations: 2, model_name: 'claude-sonnet-4-6', hitl_enabled: false }
       await shop.command(runId, { type: 'configure', changes })
       await shop.command(runId, { ...approve, reason: 'mind the tests' })
+      await shop.until(runId, 'run_end')
+    },
+  },
+  'with-connections-and-a-hook': {
+    script: [{ calls: [bash('pip install left-pad')] }],
+    config: { shell_goal: goal('true'), network: { allow: ['pypi.org'] } },
+    tell: async (shop, runId) => {
+      shop.startAgent([], { toolbox: noticingTools })
       await shop.until(runId, 'run_end')
     },
   },

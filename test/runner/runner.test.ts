@@ -32,6 +32,7 @@ const request = (cwd: string, script: string) => ({
   file: 'bash',
   args: ['-c', script],
   cwd,
+  project: cwd,
   env: { PATH: process.env.PATH ?? '' },
   timeoutMs: AMPLE_MS,
   limits: DEFAULT_LIMITS,

@@ -20,12 +20,14 @@ const TOOLS = {
   },
   git: { isThere: answers('git', '--version'), install: 'apt-get install git' },
   go: { isThere: answers('go', 'version'), install: 'apt-get install golang-go' },
+  ip: { isThere: answers('ip', '-V'), install: 'apt-get install iproute2' },
   landlock: {
     isThere: answers('sh', '-c', 'setpriv --help | grep -q landlock-rule'),
     install: 'apt-get install util-linux (2.41 or newer), on Linux 5.13 or newer',
   },
   make: { isThere: answers('make', '--version'), install: 'apt-get install make' },
   openssl: { isThere: answers('openssl', 'version'), install: 'apt-get install openssl' },
+  pasta: { isThere: answers('pasta', '--version'), install: 'apt-get install passt' },
   pytest: {
     isThere: answers('python3', '-m', 'pytest', '--version'),
     install: 'apt-get install python3-pytest',

@@ -1,4 +1,5 @@
 import type { ResultAsync } from 'neverthrow'
+import type { Preset } from '../../domain/network.ts'
 import type { Verdict } from '../../domain/records.ts'
 import type { RunConfig, ShellGoal } from '../../domain/run-config.ts'
 import type { RunCommand } from '../../runner/command.ts'
@@ -26,6 +27,8 @@ export type Goal = {
   readonly description: string
   /** The goal for the model, as a part of its system prompt. */
   readonly prompt: string
+  /** The package registries that its tools use, which a run may allow as `preset:goal`. */
+  readonly registries?: readonly Preset[]
   /** Whether this goal seems to fit the project at `cwd`. */
   readonly detect: (cwd: string) => Promise<boolean>
   /** Reads the settings of the goal from the project when a run is created; the error is for people. */

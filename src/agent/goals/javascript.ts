@@ -36,6 +36,7 @@ export const npmTest: Goal = {
     'Make `npm test` pass in the project folder. It passes when the test script of package.json ' +
     'ends with exit code 0 and, if the test runner prints totals, at least one test passed and ' +
     'none failed.',
+  registries: ['npm'],
   detect: async (cwd) => (await testScript(cwd)) !== null,
   check,
 }
@@ -77,6 +78,7 @@ export const bunTest: Goal = {
   prompt:
     'Make all tests of this project pass under bun. The check runs `bun test` in the project ' +
     'folder. It passes when at least one test passed, none failed, and bun itself ends with exit code 0.',
+  registries: ['npm'],
   detect,
   check: (context) => withReportFolder(context.reportsDir, (folder) => checkIn(context, folder)),
 }

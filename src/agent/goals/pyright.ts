@@ -77,6 +77,7 @@ export const pyright: Goal = {
     'Make this Python project free of type errors under pyright. The check runs `pyright` in the ' +
     'project folder with the settings of the project. It passes when there are no errors; warnings ' +
     'are allowed. Fix the types: no `# type: ignore`, no looser settings, no needless `Any`.',
+  registries: ['pypi', 'npm'],
   detect: async (cwd) => (await firstOf(cwd, ['pyrightconfig.json'])) !== null,
   check,
 }

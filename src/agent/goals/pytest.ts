@@ -101,6 +101,7 @@ export const pytest: Goal = {
     'Make all tests of this Python project pass under pytest. The check runs `python3 -m pytest` ' +
     'in the project folder (with the interpreter of .venv or venv if there is one). It passes ' +
     'when at least one test passed, none failed or errored, and every test file could be loaded.',
+  registries: ['pypi'],
   detect,
   check: (context) => withReportFolder(context.reportsDir, (folder) => checkIn(context, folder)),
 }

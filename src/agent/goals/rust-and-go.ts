@@ -43,6 +43,7 @@ export const cargoTest: Goal = {
     'Make all tests of this Rust project pass. The check runs `cargo test --no-fail-fast` in the ' +
     'project folder: unit, integration and documentation tests. It passes when the code compiles, ' +
     'at least one test passed and none failed.',
+  registries: ['cargo'],
   detect: async (cwd) => (await firstOf(cwd, ['Cargo.toml'])) !== null,
   check: checkCargo,
 }
@@ -79,6 +80,7 @@ export const goTest: Goal = {
   prompt:
     'Make all tests of this Go project pass. The check runs `go test ./...` in the project folder. ' +
     'It passes when every package builds, at least one test passed and none failed.',
+  registries: ['go'],
   detect: async (cwd) => (await firstOf(cwd, ['go.mod'])) !== null,
   check: checkGo,
 }

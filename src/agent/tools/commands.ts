@@ -65,7 +65,7 @@ export const bashExec = defineTool({
       .optional()
       .describe(`Seconds until it is stopped; ${DEFAULT_TIMEOUT_S} where left out`),
   }),
-  run: async ({ command, timeout_s = DEFAULT_TIMEOUT_S }, { cwd, signal, runCommand }) => {
+  run: async ({ command, timeout_s = DEFAULT_TIMEOUT_S }, { cwd, signal, runCommand, network }) => {
     const timeoutMs = timeout_s * 1000
     const result = await runCommand({
       file: 'bash',
@@ -73,6 +73,7 @@ export const bashExec = defineTool({
       cwd,
       timeoutMs,
       maxBytes: WHOLE_OUTPUT_BYTES,
+      network,
       signal,
     })
     return commandOutput(result, timeoutMs)
@@ -108,13 +109,14 @@ export const runPytest = defineTool({
       .optional()
       .describe('Arguments of pytest, one an item, such as ["-x", "tests/test_cart.py"]'),
   }),
-  run: async ({ args = [] }, { cwd, signal, runCommand }) => {
+  run: async ({ args = [] }, { cwd, signal, runCommand, network }) => {
     const result = await runCommand({
       file: await pythonOf(cwd),
       args: ['-m', 'pytest', '--color=no', ...args],
       cwd,
       timeoutMs: TIMEOUT_MS,
       maxBytes: WHOLE_OUTPUT_BYTES,
+      network,
       signal,
     })
     return commandOutput(result, TIMEOUT_MS)

@@ -1,10 +1,11 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import type { IsolationPolicy } from '../../domain/isolation.ts'
+import type { Network } from '../../domain/network.ts'
 import type { PayloadOf } from '../../domain/records.ts'
 import type { OpenCall } from '../../domain/state.ts'
 import { characterStart, nextCharacterStart } from '../../runner/bounded-text.ts'
-import type { RunCommand } from '../../runner/command.ts'
+import type { Command, RunCommand } from '../../runner/command.ts'
 import type { ToolSpec } from '../model/model.ts'
 import type { Project } from './confine.ts'
 
@@ -15,6 +16,8 @@ export type ToolContext = Project & {
   /** Aborted with the run. */
   readonly signal: AbortSignal
   readonly runCommand: RunCommand
+  /** What commands of the model reach. Those of the server's own tools reach nothing. */
+  readonly network: Network
   /** Whether commands see only the project and the system's programs. */
   readonly isolated: boolean
 }
@@ -36,21 +39,21 @@ type Tool<Args extends z.ZodObject = z.ZodObject> = {
   readonly run: (args: z.infer<Args>, context: ToolContext) => Promise<ToolOutput>
 }
 
+/** What a call knows of its run. */
+export type CallContext = Pick<Command, 'onNotice' | 'network'> & {
+  readonly cwd: string
+  readonly signal: AbortSignal
+  readonly runId?: string
+  /** How the commands of the run are isolated, by its first record. */
+  readonly policy?: IsolationPolicy
+}
+
 /** The tools of a run loop. */
 export interface Toolbox {
   readonly specs: readonly ToolSpec[]
   readonly readOnly: ReadonlySet<string>
   /** Runs one recorded call. Never rejects: every failure is a result for the model. */
-  execute(
-    call: OpenCall,
-    context: {
-      readonly cwd: string
-      readonly signal: AbortSignal
-      readonly runId?: string
-      /** How the commands of the run are isolated, by its first record. */
-      readonly policy?: IsolationPolicy
-    },
-  ): Promise<PayloadOf<'tool_result'>>
+  execute(call: OpenCall, context: CallContext): Promise<PayloadOf<'tool_result'>>
 }
 
 /** A tool without its argument type, so that all tools fit in one list. */

@@ -60,16 +60,16 @@ export function createToolbox({
   return {
     specs: TOOLS.map(({ spec }) => spec),
     readOnly: new Set(TOOLS.filter(({ readOnly }) => readOnly).map(({ spec }) => spec.name)),
-    async execute(call, { cwd, signal, runId, policy }) {
+    async execute(call, { cwd, signal, runId, policy, network = 'none', onNotice }) {
       const begun = performance.now()
       const commands = observe(runCommand, policy ?? null)
+      const ofRun = {
+        ...(runId === undefined ? {} : { run: runId }),
+        ...(onNotice === undefined ? {} : { onNotice }),
+      }
       const inProject: RunCommand = (command) =>
-        commands.runCommand({
-          project: cwd,
-          ...(runId === undefined ? {} : { run: runId }),
-          ...command,
-        })
-      const context = { cwd, ...places, isolated, signal, runCommand: inProject }
+        commands.runCommand({ project: cwd, ...ofRun, ...command })
+      const context = { cwd, ...places, isolated, signal, network, runCommand: inProject }
       const outcome = await perform(call, context)
       const duration_ms = Math.round(performance.now() - begun)
       const recorded = await keepWithinRecord(outcome, artifacts)

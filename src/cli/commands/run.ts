@@ -6,7 +6,7 @@ import type { RunRequest } from '../../client/index.ts'
 import { LEVELS, type Level } from '../../domain/isolation.ts'
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { EXIT, OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
-import { names, number, positiveInt } from '../terminal/option-values.ts'
+import { names, network, number, positiveInt } from '../terminal/option-values.ts'
 import { print, printJson, say } from '../terminal/print.ts'
 import { follow } from './follow.ts'
 
@@ -23,6 +23,7 @@ type Options = ServerOptions & {
   readonly effort?: Effort
   readonly maxOutputTokens?: number
   readonly fallback?: readonly string[]
+  readonly network?: RunRequest['network']
   readonly reason?: string
   readonly detach?: boolean
   readonly json?: boolean
@@ -54,6 +55,11 @@ export function runCommand(): Command {
         'isolate its commands at least at this level, which must be as strict as that of the server or stricter',
       ).choices(LEVELS),
     )
+    .option(
+      '--network <what>',
+      'what its commands reach: none, full, or hosts and presets with commas between them, such as pypi.org,*.example.org,preset:goal',
+      network,
+    )
     .option('--reason <text>', 'why you start it; kept in the log')
     .option('--detach', 'only start it, and print its id')
     .option('--json', 'print each event as JSON, one a line')
@@ -64,7 +70,7 @@ export function runCommand(): Command {
 
 function requestOf(goal: string, options: Options): RunRequest {
   const { cwd, model, maxIterations, maxTurns, hitl, maxCostUsd, maxTokens, maxSeconds } = options
-  const { effort, maxOutputTokens, fallback, isolation, reason } = options
+  const { effort, maxOutputTokens, fallback, isolation, network, reason } = options
   return {
     goal,
     cwd: resolve(cwd),
@@ -79,6 +85,7 @@ function requestOf(goal: string, options: Options): RunRequest {
     ...(maxTokens === undefined ? {} : { max_tokens: maxTokens }),
     ...(maxSeconds === undefined ? {} : { max_seconds: maxSeconds }),
     ...(isolation === undefined ? {} : { isolation }),
+    ...(network === undefined ? {} : { network }),
     ...(reason === undefined ? {} : { reason }),
   }
 }

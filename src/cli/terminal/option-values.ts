@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from 'commander'
 import type { Seen } from '../../api/records.ts'
-import { ALL_KINDS, type Kind } from '../../client/index.ts'
+import { ALL_KINDS, type Kind, type RunRequest } from '../../client/index.ts'
 
 /** A number. The server checks its range. */
 export function number(text: string): number {
@@ -38,6 +38,14 @@ export function names(text: string): readonly string[] {
   const found = text.split(',').map((name) => name.trim())
   if (found.includes('')) throw new InvalidArgumentError('Give names with commas between them.')
   return found
+}
+
+/** What commands reach: "none", "full", or hosts and presets separated by commas. The server checks them. */
+export function network(text: string): NonNullable<RunRequest['network']> {
+  if (text === 'none' || text === 'full') return text
+  const allow = text.split(',').map((entry) => entry.trim())
+  if (!allow.includes('')) return { allow }
+  throw new InvalidArgumentError('Give none, full, or hosts with commas between them.')
 }
 
 const UNITS = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 } as const

@@ -185,6 +185,7 @@ function salvage(body: unknown, defaults: AppDeps['defaults']): RunRequest | nul
     max_tokens: FIELDS.max_tokens.catch(null),
     max_seconds: FIELDS.max_seconds.catch(null),
     isolation: Level.nullable().catch(null),
+    network: FIELDS.network.catch('none'),
   })
   return lenient.safeParse(body).data ?? null
 }

@@ -1,6 +1,10 @@
 import { closeSync, existsSync, fstatSync, lstatSync, openSync, readlinkSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { THREADS_PER_PROCESS } from '../cgroup.ts'
+import { PROXY_SOCKET, startForwarder } from '../network/forwarder.ts'
+import { RESOLV_CONF } from '../network/whole-network.ts'
+import { GUARDED } from './guarded-files.ts'
+import { hostSockets } from './host-sockets.ts'
 import {
   EMPTY_HOME,
   EMPTY_TMP,
@@ -47,9 +51,10 @@ const FILE_BLOCKS = MAX_FILE_BYTES / 512
  * Process 1 of the container: its end is the end of all that the command left. Reports a missing program on a
  * descriptor that the command does not get.
  */
-const PRELUDE = `cd "$1" || exit 126; threads=$2; shift 2
+const prelude = (forward: string): string => `cd "$1" || exit 126; threads=$2; shift 2
 command -v "$1" >/dev/null 2>&1 || { echo not_found >&${NOT_FOUND_FD}; exit 127; }
 exec ${NOT_FOUND_FD}>&- 4>&2 2>/dev/null
+${forward}
 echo 1000 >/proc/self/oom_score_adj; ulimit -c 0; ulimit -f ${FILE_BLOCKS}; ulimit -u "$threads" || ulimit -p "$threads"
 (exec "$@") 2>&4 4>&-
 exit $?`
@@ -59,17 +64,22 @@ const KERNEL_FILES = [
 ].map((name) => `/proc/${name}`)
 const KERNEL_FOLDERS = ['acpi', 'scsi', 'driver', 'fs', 'pressure'].map((name) => `/proc/${name}`)
 
-/** Guarded in a project if they exist: what git and this server run or obey later, outside of any container. */
-const GUARDED = ['.git/hooks', '.git/config', '.retrai.yml']
-
 const statusOf = (path: string) => lstatSync(path, { throwIfNoEntry: false })
+/** Where links lead, also if that does not exist. */
+function realPathOf(path: string): string {
+  try {
+    return resolve(dirname(path), readlinkSync(path))
+  } catch {
+    return path
+  }
+}
 const isFolder = (path: string): boolean => statusOf(path)?.isDirectory() === true
 
 /** The part of the arguments that is the same for every command of this machine. */
 function systemArguments(): string[] {
   return [
     ...['--as-pid-1', '--unshare-pid', '--unshare-ipc'],
-    ...['--unshare-uts', '--unshare-cgroup-try', '--hostname', 'sandbox', '--unshare-net'],
+    ...['--unshare-uts', '--unshare-cgroup-try', '--hostname', 'sandbox'],
     ...['--die-with-parent', '--new-session', '--cap-drop', 'ALL'],
     ...SYSTEM.flatMap((path) => {
       const status = statusOf(path)
@@ -201,6 +211,7 @@ export function container(
     system ??= systemArguments()
     const facts = factsOf(mounts, system, project.user !== null)
     const blockFd = FIRST_MOUNT_FD + mounts.descriptors.length
+    const forward = sandbox.proxy === null ? '' : startForwarder(sandbox.socat)
     const variables = { ...gitVariables(repository, project.user), ...env }
     const environment = Object.entries(variables).flatMap(([name, value]) => [
       '--setenv',
@@ -210,10 +221,12 @@ export function container(
     const args = [
       ...(blocks ? ['--block-fd', String(blockFd)] : []),
       ...['--json-status-fd', String(STATUS_FD), ...system, ...userArguments(project.user)],
+      ...(sandbox.network === 'full' ? [] : ['--unshare-net']),
       ...[...mounts.args, ...environment],
       ...['--seccomp', String(SECCOMP_FD), '--remount-ro', '/', '--chdir', '/'],
       ...['--', ...becoming(project.user, sandbox.setpriv)],
-      ...['/bin/sh', '-c', PRELUDE, 'sh', cwd, String(processes * THREADS_PER_PROCESS), ...command],
+      ...['/bin/sh', '-c', prelude(forward), 'sh', cwd],
+      ...[String(processes * THREADS_PER_PROCESS), ...command],
     ]
     return { args, mounts: mounts.descriptors, seccomp, facts, blockFd }
   } catch (cause) {
@@ -264,7 +277,7 @@ function factsOf(mounts: Mounts, system: readonly string[], asOwner: boolean): P
     ]),
     protected: unique(read.filter(isInProject).map((role) => role.slice('project/'.length))),
     policy_sha256: policyHash(
-      [...system, asOwner ? 'as the owner of the project' : '', PRELUDE],
+      [...system, asOwner ? 'as the owner of the project' : '', prelude('')],
       mounts.roles,
     ),
   }
@@ -290,7 +303,7 @@ function addMounts(
   project: OpenedProject,
   repository: string | null,
 ): void {
-  const { own, tools, hidden, writable, readable } = sandbox
+  const { own, tools, hidden, writable, readable, proxy, network } = sandbox
   if (own === null) {
     const inMemory = { perms: '1777', bytes: MEMORY_FOLDER_BYTES }
     mounts.makeAbove(HOME)
@@ -311,33 +324,44 @@ function addMounts(
     mounts.addMemory(path, 'nothing', { perms: '0755', bytes: COVER_BYTES })
   if (repository !== null) mounts.addPath('--ro-bind-fd', repository, 'repository')
   mounts.add('--bind-fd', project.descriptor, sandbox.project, 'project')
-  guard(mounts, project.descriptor, sandbox.project)
+  const sockets = hostSockets([project.real, sandbox.project])
+  guard(mounts, project.descriptor, sandbox.project, sockets)
   if (project.real !== sandbox.project) {
     const again = openSync(`/proc/self/fd/${project.descriptor}`, O_PATH)
     mounts.add('--bind-fd', again, project.real, 'project')
-    guard(mounts, again, project.real)
+    guard(mounts, again, project.real, sockets)
   }
   for (const path of writable) mounts.addPath('--bind-fd', path, 'report')
   for (const path of readable.filter((path) => !around.includes(path))) {
     mounts.addPath('--ro-bind-fd', path, readableRole(path, sandbox))
   }
+  if (network === 'full') {
+    const path = join(sandbox.folder, RESOLV_CONF.name)
+    mounts.addPath('--ro-bind-fd', path, 'resolver', realPathOf(RESOLV_CONF.path))
+  }
+  mounts.roles.push(network === 'full' ? 'the network of the machine' : '--unshare-net')
+  // Where a run is described, there is no proxy yet.
+  if (typeof network !== 'string') {
+    mounts.addPath('--ro-bind-fd', proxy ?? '/dev/null', 'proxy', PROXY_SOCKET)
+  }
   for (const path of covered) mounts.args.push('--remount-ro', path)
 }
 
 /**
- * Makes what is guarded read-only. A folder above it becomes a mount of its own, because a mount cannot be renamed or
- * removed. What does not exist cannot be guarded: bwrap would make it in the project.
+ * Makes what is guarded read-only, and puts nothing in the place of sockets. A folder above them becomes a mount of its
+ * own, because a mount cannot be renamed or removed. What does not exist cannot be guarded: bwrap would make it in the project.
+ * @param sockets as paths from the project
  */
-function guard(mounts: Mounts, project: number, at: string): void {
+function guard(mounts: Mounts, project: number, at: string, sockets: readonly string[]): void {
   const pinned = new Map<string, number>()
-  for (const path of GUARDED) {
+  for (const path of [...GUARDED, ...sockets]) {
     const names = path.split('/')
     let folder = project
     for (const [depth, name] of names.entries()) {
       const target = join(at, ...names.slice(0, depth + 1))
       const found = pinned.get(target) ?? openGuarded(`/proc/self/fd/${folder}/${name}`)
       if (found === null) break
-      const isEnd = depth === names.length - 1 || fstatSync(found).isFile()
+      const isEnd = depth === names.length - 1 || !fstatSync(found).isDirectory()
       const role = `project/${names.slice(0, depth + 1).join('/')}`
       if (!pinned.has(target)) mounts.add(isEnd ? '--ro-bind-fd' : '--bind-fd', found, target, role)
       pinned.set(target, found)
@@ -347,12 +371,12 @@ function guard(mounts: Mounts, project: number, at: string): void {
   }
 }
 
-/** A file or a folder. A link is not followed: what it leads to is no part of the repository. */
+/** A file or a folder, or nothing for a socket. A link is not followed: what it leads to is no part of the repository. */
 function openGuarded(path: string): number | null {
   const found = opened(path, O_NOFOLLOW)
   if (found === null) return null
   const status = fstatSync(found)
   if (status.isDirectory() || status.isFile()) return found
   closeSync(found)
-  return null
+  return status.isSocket() ? opened('/dev/null') : null
 }

@@ -3,9 +3,14 @@ import { lstat, mkdir, readdir, realpath, rm, writeFile } from 'node:fs/promises
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { type IsolationPolicy, isAtLeast, LEVELS, type Level } from '../../domain/isolation.ts'
+import type { Network } from '../../domain/network.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import type { Command } from '../command.ts'
+import { DOORS_FOLDER } from '../network/doors.ts'
+import { proxyVariables } from '../network/forwarder.ts'
+import { findNetworkTools } from '../network/network-tools.ts'
+import { RESOLV_CONF } from '../network/whole-network.ts'
 import type { Runner } from '../runner.ts'
 import { factsOfContainer } from './bubblewrap.ts'
 import { EVERYTHING, NOTHING, type PolicyFacts } from './policy.ts'
@@ -20,7 +25,7 @@ const FOLDER = 'sandboxes'
 /** What no command may see, to try that. */
 const SECRET = 'secret'
 const KEPT: ReadonlySet<string> = new Set([
-  ...[SECRET, 'checks'],
+  ...[SECRET, 'checks', DOORS_FOLDER, RESOLV_CONF.name],
   ...LEVELS.map((level) => `filter-${level}`),
 ])
 const NOBODY = 65_534
@@ -32,13 +37,15 @@ export type Isolation = {
   readonly level: Level | null
   /** A sentence for people. */
   readonly detail: string
+  /** Why no command can have the whole network here, as a sentence for people; null if one can. */
+  readonly fullNetworkProblem: string | null
   /** Where tools and checks keep what they need for a moment, if the data folder is no place for that. */
   readonly scratchDir: string | null
   readonly network: IsolationPolicy['network']
   /** The isolation that keeps at least a level: this one, or another that passes its trial. The error is a sentence. */
   atLeast(level: Level): Promise<Result<Isolation, string>>
   /** What the commands of a run in this project may see and do. Throws a `SandboxError`. */
-  factsFor(project: string): PolicyFacts
+  factsFor(project: string, network: Network): PolicyFacts
   /** What the runner needs for a command and the environment of the command; null at the level `none`. */
   prepare(command: Command, env: Readonly<Record<string, string>>): Prepared | null
   /** Removes the home and the temporary files of a run that has ended. Never rejects. */
@@ -59,6 +66,7 @@ export const NO_ISOLATION: Isolation = {
   level: 'none',
   detail:
     'Commands are not isolated: they have all rights of the server and can read its keys and change its log.',
+  fullNetworkProblem: null,
   scratchDir: null,
   network: 'host',
   atLeast: async (level) =>
@@ -149,11 +157,16 @@ async function trySandbox(
   const filter = join(folder, `filter-${level}`)
   await writeFile(filter, seccompProgram({ network: level === 'uid' }) ?? '', { mode: 0o644 })
   const hidden = [...new Set([dataDir, options.dataDir])]
+  // Where administrators have their programs, which are not on the PATH of every user.
+  const whole = findNetworkTools((name) => programOn(`${env.PATH ?? ''}:/usr/sbin:/sbin`, name))
   const tools = toolChains(env, toolPaths, hidden)
   const sandbox: Sandbox = {
     ...{ level, launcher, setpriv, filter, hidden, folder, tools },
     ...{ project: '/', own: null, writable: [], readable: [], userHome: env.HOME ?? '' },
+    ...{ network: 'none', proxy: null, socat: programOn(env.PATH, 'socat'), enter: [] },
+    networkTools: 'tools' in whole ? whole.tools : null,
   }
+  await writeFile(join(folder, RESOLV_CONF.name), RESOLV_CONF.text, { mode: 0o644 })
   // Of a root server, commands run as the owner of the project.
   const owners = level === 'uid' ? [NOBODY] : isRoot() ? [null, NOBODY] : [null]
   for (const owner of owners) {
@@ -162,7 +175,7 @@ async function trySandbox(
     await rm(join(folder, 'probe'), { recursive: true, force: true })
     if (problem !== null) return err(problem)
   }
-  return ok(isolated(sandbox, folder))
+  return ok(isolated(sandbox, folder, 'problem' in whole ? whole.problem : null))
 }
 
 const isRoot = (): boolean => process.getuid?.() === 0
@@ -183,7 +196,8 @@ async function folderForUsers(dataDir: string): Promise<string> {
 }
 
 const DETAILS = {
-  namespaces: 'Each command runs in a container of its own (bubblewrap), without a network.',
+  namespaces:
+    'Each command runs in a container of its own (bubblewrap). It has no network, unless its run asks for one.',
   landlock:
     'Commands cannot read or change the data folder (Landlock), and have no network. They can signal the server, and what they start is found by a mark.',
   uid: 'Commands run as the owner of the project, not as root.',
@@ -195,7 +209,7 @@ const placesIn = (folder: string, kept: boolean): NonNullable<Sandbox['own']> =>
   kept,
 })
 
-function isolated(base: Sandbox, folder: string): OneLevel {
+function isolated(base: Sandbox, folder: string, fullNetworkProblem: string | null): OneLevel {
   const { level } = base
   // What cannot be removed is tried again at the next start.
   const remove = (name: string) =>
@@ -203,14 +217,17 @@ function isolated(base: Sandbox, folder: string): OneLevel {
   return {
     level,
     detail: DETAILS[level],
+    fullNetworkProblem,
     scratchDir: level !== 'namespaces' && isRoot() ? join(folder, 'checks') : null,
     network: level === 'uid' ? 'host' : 'none',
-    factsFor(project) {
+    factsFor(project, network) {
       // The folders of a run are made with its first command. Any folder has their roles.
-      const sandbox = { ...base, project, own: { home: folder, tmp: folder, kept: true } }
+      const own = { home: folder, tmp: folder, kept: true }
+      const sandbox = { ...base, project, own, network }
       return level === 'namespaces' ? factsOfContainer(sandbox) : factsOfRestricted(sandbox)
     },
-    prepare({ cwd, project = cwd, run, writable = [], readable = [] }, env) {
+    prepare(command, env) {
+      const { cwd, project = cwd, run, writable = [], readable = [], network = 'none' } = command
       const isContained = level === 'namespaces'
       const fresh = run === undefined && !isContained ? `fresh-${randomUUID()}` : null
       const name = run ?? fresh
@@ -218,8 +235,8 @@ function isolated(base: Sandbox, folder: string): OneLevel {
       const seen = isContained || own === null ? { home: HOME, tmp: TMP } : own
       const { tools } = base
       return {
-        sandbox: { ...base, project, own, writable, readable },
-        env: isolatedEnvironment(env, { ...seen, tools }),
+        sandbox: { ...base, project, own, writable, readable, network },
+        env: { ...isolatedEnvironment(env, { ...seen, tools }), ...proxyVariables(network) },
         done: async () => (fresh === null ? undefined : remove(fresh)),
       }
     },

@@ -46,7 +46,7 @@ export async function probe(
   try {
     if (owner !== null) await chown(project, owner, owner)
     const call = runner.start({
-      ...{ file: '/bin/sh', args: ['-c', SCRIPT, 'probe', secret], cwd: project },
+      ...{ file: '/bin/sh', args: ['-c', SCRIPT, 'probe', secret], cwd: project, project },
       ...{ env: { PATH: '/usr/bin:/bin' }, timeoutMs: WITHIN_MS, group: null, limits: LIMITS },
       sandbox: { ...sandbox, project },
     })

@@ -5,6 +5,7 @@ import {
   isAtLeast,
   type Level,
 } from '../../domain/isolation.ts'
+import type { Network } from '../../domain/network.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import type { CommandLimits } from '../command.ts'
 import { canLimitMemory } from '../process-watch.ts'
@@ -17,10 +18,12 @@ export function policyOf(
   { level, network }: Pick<Isolation, 'level' | 'network'>,
   facts: PolicyFacts,
   { memoryBytes, processes, outputBytes, homeBytes, freeDiskBytes, group }: CommandLimits,
+  wanted: Network = 'none',
 ): IsolationPolicy {
   return {
     level: level ?? 'refused',
-    network,
+    // Only containers have a network of their own.
+    ...(level === 'namespaces' ? networkOf(wanted) : { network }),
     visible: facts.visible,
     writable: facts.writable,
     protected: facts.protected,
@@ -37,15 +40,19 @@ export function policyOf(
   }
 }
 
+const networkOf = (wanted: Network): Pick<IsolationPolicy, 'network' | 'hosts'> =>
+  typeof wanted === 'string' ? { network: wanted } : { network: 'allow-list', hosts: wanted.allow }
+
 /**
  * The policy for the commands of a run in a project. The error is for the author of the request.
  * @param atLeast the level that the run asks for
+ * @param network what it asks for, without presets
  */
 export async function policyOfRun(
   own: Isolation,
   limits: CommandLimits,
   project: string,
-  atLeast: Level | null,
+  { atLeast, network }: { readonly atLeast: Level | null; readonly network: Network },
 ): Promise<Result<IsolationPolicy, string>> {
   if (atLeast !== null && own.level !== null && !isAtLeast(atLeast, own.level)) {
     return err(
@@ -59,7 +66,7 @@ export async function policyOfRun(
       at_least: _,
       level,
       ...policy
-    } = policyOf(isolation.value, isolation.value.factsFor(project), limits)
+    } = policyOf(isolation.value, isolation.value.factsFor(project, network), limits, network)
     return ok({ level, ...(atLeast === null ? {} : { at_least: atLeast }), ...policy })
   } catch (cause) {
     return err(`Commands cannot be isolated in this folder: ${messageOf(cause)}.`)

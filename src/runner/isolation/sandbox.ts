@@ -14,7 +14,9 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import type { Level } from '../../domain/isolation.ts'
+import type { Network } from '../../domain/network.ts'
 import { messageOf } from '../../lib/message-of.ts'
+import type { NetworkTools } from '../network/network-tools.ts'
 
 /** What an isolated command sees and may do, as the runner needs it. */
 export type Sandbox = {
@@ -35,6 +37,16 @@ export type Sandbox = {
   readonly readable: readonly string[]
   /** Folders of tool chains outside of the system's own, to be read. */
   readonly tools: readonly string[]
+  /** What it reaches. */
+  readonly network: Network
+  /** The socket of the proxy, if it reaches a list of hosts. The runner knows it. */
+  readonly proxy: string | null
+  /** The program that passes connections on to that socket; null: the Node of this server does it. */
+  readonly socat: string | null
+  /** The programs for the network `full`; null if one is missing. */
+  readonly networkTools: NetworkTools | null
+  /** What comes before the launcher, so that it starts in a network namespace that was made for it. */
+  readonly enter: readonly string[]
   /** Where the server makes folders for commands. */
   readonly folder: string
   /** The home of the server's user, which records show as `~`. */

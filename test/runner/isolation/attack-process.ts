@@ -44,7 +44,14 @@ const listening = async (where: number | string) => {
 }
 const abstract = `retrai-attack-${process.pid}`
 const api = await listening(0)
-const servers = [api, await listening(`\0${abstract}`), await listening(at('agent.sock'))]
+await mkdir(at('project/tmp'), { recursive: true })
+const servers = [
+  api,
+  await listening(at('project/own.sock')),
+  await listening(at('project/tmp/deep.sock')),
+  await listening(`\0${abstract}`),
+  await listening(at('agent.sock')),
+]
 
 const target: Target = {
   SRV: String(process.pid),

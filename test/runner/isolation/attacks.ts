@@ -176,6 +176,17 @@ export const ATTACKS: readonly Attack[] = [
     real: 'always',
   },
   {
+    name: 'reach a socket of the machine in its project',
+    landlock: true,
+    script: `${connects('{PROJECT}/own.sock')}; ${connects('{PROJECT}/tmp/deep.sock')}`,
+    real: 'always',
+  },
+  {
+    name: 'take away what covers a socket of the machine',
+    script: each('mv tmp moved', 'ln own.sock hard.sock', 'rm -f own.sock', 'umount own.sock'),
+    real: 'always',
+  },
+  {
     name: 'see what services of the machine left in /run',
     script: 'ls -A /run | sed "s/^/WON: /"',
     real: 'always',

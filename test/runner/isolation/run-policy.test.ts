@@ -39,7 +39,9 @@ async function place(level: Level | 'auto') {
       { cwd: project, signal: new AbortController().signal, runId: 'run', policy },
     )
   const policy = async (atLeast: Level | null = null) => {
-    const made = await policyOfRun(isolation, DEFAULT_LIMITS, project, atLeast)
+    const made = await policyOfRun(isolation, DEFAULT_LIMITS, project, {
+      ...{ atLeast, network: 'none' },
+    })
     return IsolationPolicy.parse(made._unsafeUnwrap())
   }
   return { project, isolation, policy, bash }

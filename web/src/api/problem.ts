@@ -22,7 +22,8 @@ export async function answerOf<T>(answer: ResultAsync<T, RequestError>): Promise
 /** What is wrong with a field of a request, if anything. */
 export function fieldProblem(cause: unknown, field: string): string | undefined {
   if (!(cause instanceof ApiProblem) || cause.error.type !== 'refused') return undefined
-  return cause.error.errors.find((one) => one.field === field)?.message
+  return cause.error.errors.find((one) => one.field === field || one.field.startsWith(`${field}.`))
+    ?.message
 }
 
 /** A message for a person about anything that was thrown. */

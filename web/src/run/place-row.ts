@@ -49,6 +49,8 @@ export function placeRow(draft: Draft, record: SeqRecord): void {
     case 'run_queued':
     case 'run_config_changed':
     case 'llm_retry':
+    case 'network_connection':
+    case 'guard_changed':
     case 'error':
       push(draft, note(record))
       break

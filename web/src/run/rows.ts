@@ -56,6 +56,8 @@ export type Note =
   | SeqRecordOf<'run_queued'>
   | SeqRecordOf<'run_config_changed'>
   | SeqRecordOf<'llm_retry'>
+  | SeqRecordOf<'network_connection'>
+  | SeqRecordOf<'guard_changed'>
   | SeqRecordOf<'assistant_message'>
   | SeqRecordOf<'tool_result'>
   | SeqRecordOf<'human_check_response'>

@@ -19,6 +19,8 @@ export type Draft = ModelDraft & {
   readonly max_cost_usd: number | string
   readonly max_tokens: number | string
   readonly max_seconds: number | string
+  /** Hosts that commands may reach, or `full`; '' is nothing. */
+  readonly network: string
   readonly reason: string
 }
 
@@ -35,6 +37,7 @@ export const EMPTY_DRAFT: Draft = {
   max_cost_usd: '',
   max_tokens: '',
   max_seconds: '',
+  network: '',
   reason: '',
 }
 
@@ -54,11 +57,21 @@ export function requestOf(draft: Draft): RunRequest {
     const value = draft[field].trim()
     return value === '' ? [] : [[field, value] as const]
   })
+  const network = networkOf(draft.network)
   return {
     goal: draft.goal,
     hitl_enabled: draft.hitl_enabled,
     ...(draft.reasoning_effort === null ? {} : { reasoning_effort: draft.reasoning_effort }),
     ...(draft.fallback_models.length === 0 ? {} : { fallback_models: [...draft.fallback_models] }),
+    ...(network === null ? {} : { network }),
     ...Object.fromEntries([...texts, ...numbers]),
   }
+}
+
+/** Null if the field is empty. */
+function networkOf(text: string): NonNullable<RunRequest['network']> | null {
+  const entries = text.split(/[\s,]+/).filter(Boolean)
+  const [first] = entries
+  if (first === undefined) return null
+  return entries.length === 1 && (first === 'full' || first === 'none') ? first : { allow: entries }
 }

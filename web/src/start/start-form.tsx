@@ -120,6 +120,15 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
           />
         </SimpleGrid>
         <TextInput
+          label="Network of the commands"
+          description="Hosts with commas between them, preset:goal for the package registries of the goal, or full. If empty, isolated commands have no network."
+          placeholder="None"
+          value={draft.network}
+          onChange={(event) => change({ network: event.currentTarget.value })}
+          error={problem('network')}
+          spellCheck={false}
+        />
+        <TextInput
           label="Reason"
           description="Optional. It is recorded in the log."
           value={draft.reason}

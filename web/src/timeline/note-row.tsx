@@ -7,12 +7,15 @@ import {
   IconNote,
   IconRefresh,
   IconSettings,
+  IconWorld,
 } from '@tabler/icons-react'
 import type { ReactNode } from 'react'
+import type { RunConfig } from '../../../src/api/records.ts'
 import { Code } from '../code/code.tsx'
 import { useFold } from '../code/fold.tsx'
 import { principalOf } from '../run/attribution.ts'
 import type { Note, RowOf } from '../run/rows.ts'
+import type { SeqRecordOf } from '../run/seq-record.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { counted, formatCost, formatCount, formatDuration } from '../ui/format.ts'
 import { STATUS_NAMES } from '../ui/status.ts'
@@ -50,6 +53,11 @@ function noteOf(record: Note): Shown {
               <Asked record={record} /> to reach <b>{config.goal}</b> in{' '}
               <code>{visible(config.cwd)}</code>
             </p>
+            {config.network !== undefined && (
+              <p className={classes.line}>
+                Network of its commands: {visible(networkOf(config.network))}
+              </p>
+            )}
             {reason !== undefined && <q className={classes.said}>{visible(reason)}</q>}
             <More name={`prompt ${record.seq}`} label="System prompt" text={system_prompt} />
           </>
@@ -89,6 +97,19 @@ function noteOf(record: Note): Shown {
           : `The run continues with ${fallback.to}.`
       const told = `Model call ${attempt} failed: ${reason}. ${next}`
       return { ...plain(<IconRefresh {...SIZE} />, told), tone: 'human' }
+    }
+    case 'network_connection': {
+      const { allowed, reason } = record.payload
+      return {
+        ...plain(<IconWorld {...SIZE} />, connection(record.payload)),
+        tone: allowed && reason === null ? 'plain' : 'failed',
+      }
+    }
+    case 'guard_changed': {
+      const { path, sha256 } = record.payload
+      const how = sha256 === null ? 'is gone, or is no file' : 'appeared or changed'
+      const what = `${path} ${how} while a command ran. It decides what git or this server runs later.`
+      return { ...plain(<IconAlertTriangle {...SIZE} />, what), tone: 'human' }
     }
     case 'error': {
       const { message, traceback } = record.payload
@@ -136,6 +157,18 @@ function noteOf(record: Note): Shown {
       }
   }
 }
+
+function connection(payload: SeqRecordOf<'network_connection'>['payload']): string {
+  const { host, port, allowed, reason, bytes_in, bytes_out, connections } = payload
+  const to = connections === undefined ? `${host}:${port}` : `${counted(connections, 'host')}`
+  const what = `${allowed ? 'Connection' : 'Refused connection'} to ${to}`
+  const bytes = `${formatCount(bytes_out)} bytes sent, ${formatCount(bytes_in)} received`
+  return [what, ...(allowed ? [bytes] : []), ...(reason === null ? [] : [reason])].join(': ')
+}
+
+/** What a run asked for, for people. */
+const networkOf = (network: RunConfig['network']): string =>
+  typeof network === 'object' ? network.allow.join(', ') : (network ?? 'none')
 
 /** `ada asked`, or only `Asked` if it is not known who did. */
 function Asked({ record }: { readonly record: Note }) {

@@ -1,0 +1,102 @@
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import type { Notice } from '../../domain/records.ts'
+import { sha256 } from '../../lib/sha256.ts'
+
+/** What git and this server run or obey later, outside of any container. A container cannot change those that exist. */
+export const GUARDED = ['.git/hooks', '.git/config', '.retrai.yml']
+
+const HOOKS = '.git/hooks'
+/** git installs examples of hooks, which it does not run. */
+const EXAMPLE = '.sample'
+const MAX_BYTES = 16 * 1024 * 1024
+
+type Change = Extract<Notice, { kind: 'guard_changed' }>['payload']
+
+/** The guarded files of a project, as they are before a command. */
+export class GuardedFiles {
+  readonly #project: string
+  readonly #before: ReadonlyMap<string, string>
+
+  constructor(project: string) {
+    this.#project = project
+    this.#before = this.#look()
+  }
+
+  /** What appeared, changed or went away since. */
+  changes(): Change[] {
+    const now = this.#look()
+    const gone = [...this.#before.keys()].filter((path) => !now.has(path))
+    const changed = [...now].filter(([path, version]) => this.#before.get(path) !== version)
+    return [
+      ...changed.map(([path]) => ({ path, sha256: hashOf(join(this.#project, path)) })),
+      ...gone.map((path) => ({ path, sha256: null })),
+    ]
+  }
+
+  /** The files that exist, each with what changes when it is written or replaced. */
+  #look(): Map<string, string> {
+    const found = new Map<string, string>()
+    const note = (path: string): void => {
+      const status = statusOf(join(this.#project, path))
+      if (status === null || status.isDirectory()) return
+      const { ino, size, mtimeNs, ctimeNs, mode } = status
+      found.set(path, [ino, size, mtimeNs, ctimeNs, mode].join())
+    }
+    note('.retrai.yml')
+    // A file that leads to a repository elsewhere, or a link: what it leads to is no part of the project.
+    note('.git')
+    if (found.has('.git')) return found
+    note('.git/config')
+    note(HOOKS)
+    if (found.has(HOOKS)) return found
+    for (const name of namesIn(join(this.#project, HOOKS))) {
+      if (!name.endsWith(EXAMPLE)) note(`${HOOKS}/${name}`)
+    }
+    return found
+  }
+}
+
+const statusOf = (path: string) => {
+  try {
+    return lstatSync(path, { bigint: true })
+  } catch {
+    return null
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
+  }
+}
+
+/** Null if it is too large, or neither a file nor a link. */
+function hashOf(path: string): string | null {
+  try {
+    if (lstatSync(path).isSymbolicLink()) return sha256(readlinkSync(path))
+    const descriptor = openSync(
+      path,
+      constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+    )
+    try {
+      const status = fstatSync(descriptor)
+      return status.isFile() && status.size <= MAX_BYTES ? sha256(readFileSync(descriptor)) : null
+    } finally {
+      closeSync(descriptor)
+    }
+  } catch {
+    return null
+  }
+}

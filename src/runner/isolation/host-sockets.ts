@@ -1,0 +1,78 @@
+import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { isAbsolute, join, relative } from 'node:path'
+import { processNames } from '../process-watch.ts'
+import { isWithin } from './sandbox.ts'
+
+/** Where a socket with a relative name was bound, by its inode; null if nobody can say. */
+let folders = new Map<string, string | null>()
+
+/**
+ * The unix sockets of processes of this machine that are in a project, as paths from it. A command could connect to them
+ * also through a read-only mount. A list of the kernel has them, so the project, which may be large, is not searched.
+ * @param project its paths, with and without links
+ */
+export function hostSockets(project: readonly string[]): string[] {
+  const found = new Set<string>()
+  const known = new Map<string, string | null>()
+  for (const [inode, name] of boundSockets()) {
+    for (const path of pathsOf(inode, name, project, known)) {
+      const root = project.find((folder) => isWithin(folder, path) && path !== folder)
+      if (root !== undefined && isSocket(path)) found.add(relative(root, path))
+    }
+  }
+  folders = known
+  return [...found].toSorted()
+}
+
+/** The sockets of this network namespace that have a path, each an inode and a name. */
+function boundSockets(): (readonly [inode: string, name: string])[] {
+  try {
+    const list = readFileSync('/proc/net/unix', 'utf8')
+    // Num RefCount Protocol Flags Type St Inode Path. Abstract names begin with @.
+    const bound = list.matchAll(/^\w+: (?:\w+ ){5} *(\d+) ([^@\n].*)$/gm)
+    return [...bound].map(([, inode = '', name = '']) => [inode, name])
+  } catch {
+    return []
+  }
+}
+
+/** A relative name belongs to the folder that its process was in. That may be the project. */
+function pathsOf(
+  inode: string,
+  name: string,
+  project: readonly string[],
+  known: Map<string, string | null>,
+): string[] {
+  if (isAbsolute(name)) return [name]
+  const folder = folders.get(inode) ?? folderOfOwner(inode)
+  known.set(inode, folder)
+  return [...project, ...(folder === null ? [] : [folder])].map((base) => join(base, name))
+}
+
+/** The working folder of the process that has a socket open, if this process may know it. */
+function folderOfOwner(inode: string): string | null {
+  for (const pid of processNames()) {
+    if (!/^\d+$/.test(pid)) continue
+    try {
+      const descriptors = readdirSync(`/proc/${pid}/fd`)
+      const isOwner = descriptors.some(
+        (fd) => linkOf(`/proc/${pid}/fd/${fd}`) === `socket:[${inode}]`,
+      )
+      if (isOwner) return readlinkSync(`/proc/${pid}/cwd`)
+    } catch {
+      // It is gone, or belongs to another user.
+    }
+  }
+  return null
+}
+
+function linkOf(path: string): string | null {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return null
+  }
+}
+
+const isSocket = (path: string): boolean =>
+  lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true

@@ -1,0 +1,119 @@
+import type { ChildProcess } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import { join } from 'node:path'
+import { siblingModule } from '../../lib/package-files.ts'
+import { startHelper } from '../helper-process.ts'
+import { FRAME, type Frame, FrameReader, frame } from '../protocol.ts'
+import type { Connection } from './connection.ts'
+
+/** What the proxy needs to open a door; `socket` is a name in its folder. */
+export type DoorRequest = { readonly socket: string; readonly hosts: readonly string[] }
+
+/** The way of one command to its hosts, as the runner has it. */
+export type OpenDoor = {
+  /** The socket on which the proxy listens. */
+  readonly path: string
+  /** Ends its connections. Resolves when all of them are reported. */
+  close(): Promise<void>
+}
+
+type Opening = {
+  readonly opened: PromiseWithResolvers<void>
+  readonly closed: PromiseWithResolvers<void>
+  readonly onConnection: (connection: Connection) => void
+}
+
+/** Below the folder where the server makes folders for commands. */
+export const DOORS_FOLDER = 'proxy'
+
+/** Opens doors in the proxy, a process that starts with the first of them and, after its death, with the next one. */
+export class Doors {
+  #proxy: ProxyProcess | null = null
+
+  /** Rejects if there is no way. @param folder where the server makes folders for commands */
+  async open(
+    folder: string,
+    hosts: readonly string[],
+    onConnection: (connection: Connection) => void,
+  ): Promise<OpenDoor> {
+    if (this.#proxy === null || this.#proxy.isDead) {
+      const doors = join(folder, DOORS_FOLDER)
+      mkdirSync(doors, { recursive: true, mode: 0o700 })
+      this.#proxy = new ProxyProcess(doors)
+    }
+    return this.#proxy.open(hosts, onConnection)
+  }
+}
+
+const DEAD = 'The proxy has died: what was sent through this connection is not known'
+
+class ProxyProcess {
+  isDead = false
+  readonly #folder: string
+  readonly #pipe: Socket
+  readonly #doors = new Map<number, Opening>()
+  #count = 0
+
+  constructor(folder: string) {
+    this.#folder = folder
+    const child: ChildProcess = startHelper(siblingModule('proxy-process', import.meta.url), folder)
+    this.#pipe = child.stdio?.[3] as Socket
+    child.on('error', () => this.#die())
+    const reader = new FrameReader()
+    this.#pipe.on('data', (chunk: Buffer) => {
+      for (const received of reader.read(chunk)) this.#take(received)
+    })
+    this.#pipe.on('error', () => {}).once('close', () => this.#die())
+    child.unref()
+  }
+
+  async open(
+    hosts: readonly string[],
+    onConnection: (connection: Connection) => void,
+  ): Promise<OpenDoor> {
+    this.#count += 1
+    const id = this.#count
+    const socket = `door-${id}`
+    const door: Opening = {
+      opened: Promise.withResolvers(),
+      closed: Promise.withResolvers(),
+      onConnection,
+    }
+    this.#doors.set(id, door)
+    const request: DoorRequest = { socket, hosts }
+    this.#pipe.write(frame(FRAME.start, id, JSON.stringify(request)))
+    await door.opened.promise
+    return {
+      path: join(this.#folder, socket),
+      close: () => {
+        if (!this.isDead) this.#pipe.write(frame(FRAME.stop, id, ''))
+        return door.closed.promise
+      },
+    }
+  }
+
+  #take({ type, call, payload }: Frame): void {
+    const door = this.#doors.get(call)
+    if (door === undefined) return
+    if (type === FRAME.opened) door.opened.resolve()
+    else if (type === FRAME.notice) door.onConnection(JSON.parse(payload.toString()))
+    else if (type === FRAME.end) {
+      this.#doors.delete(call)
+      door.opened.reject(new Error(`the proxy cannot listen: ${payload}`))
+      door.closed.resolve()
+    }
+  }
+
+  #die(): void {
+    if (this.isDead) return
+    this.isDead = true
+    for (const { opened, closed, onConnection } of this.#doors.values()) {
+      opened.reject(new Error('the proxy has died'))
+      const lost = { host: '*', port: 0, allowed: true, reason: DEAD, bytes_in: 0, bytes_out: 0 }
+      onConnection(lost)
+      closed.resolve()
+    }
+    this.#doors.clear()
+  }
+}

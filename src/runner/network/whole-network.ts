@@ -1,0 +1,133 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { isIPv6 } from 'node:net'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { setTimeout as pause } from 'node:timers/promises'
+import { SandboxError } from '../isolation/sandbox.ts'
+import type { NetworkTools } from './network-tools.ts'
+import { ownAddresses } from './public-address.ts'
+
+/** Where a container finds a resolver: pasta passes queries on to that of the machine. */
+const RESOLVER = '169.254.1.1'
+/** The file that names it: where it is in a container, and its name in the folder that the server makes for commands. */
+export const RESOLV_CONF = {
+  path: '/etc/resolv.conf',
+  name: 'resolv.conf',
+  text: `nameserver ${RESOLVER}\n`,
+} as const
+
+const WITHIN_MS = 10_000
+const POLL_MS = 2
+
+/** A network namespace with the network of the machine. */
+export type WholeNetwork = {
+  /** What comes before a command line, to run it in there. */
+  readonly enter: readonly string[]
+  /** Ends the connection. */
+  readonly close: () => void
+}
+
+/**
+ * Makes a namespace that has the network of the machine: pasta passes on what is sent in it. The addresses of the machine
+ * itself are out of reach, because the server listens there.
+ * @param folder where the server makes folders for commands
+ * @returns rejects with a `SandboxError`
+ */
+export async function openWholeNetwork(
+  { pasta, ip, nsenter, unshare }: NetworkTools,
+  folder: string,
+): Promise<WholeNetwork> {
+  const isRoot = process.getuid?.() === 0
+  const users = isRoot ? [] : ['--user', '--map-current-user', '--keep-caps']
+  const holder = started([unshare, ...users, '--net', '/bin/sh', '-c', HOLD, 'sh', ip])
+  try {
+    await untilHeld(holder)
+    const ns = `/proc/${holder.pid}/ns`
+    const place = join(folder, RESOLV_CONF.name)
+    const whose = isRoot ? ['--runas', '0', '--netns-only'] : ['--userns', `${ns}/user`]
+    const command = [
+      ...[pasta, '--foreground', '--quiet', '--config-net', '--no-map-gw'],
+      ...['--dns-forward', RESOLVER, '-t', 'none', '-u', 'none', '-T', 'none', '-U', 'none'],
+      ...[...whose, '--netns', isRoot ? place : `${ns}/net`],
+    ]
+    const mounted = [unshare, '--mount', '--propagation', 'private', '/bin/sh', '-c', MOUNT, 'sh']
+    const passing = started(isRoot ? [...mounted, `${ns}/net`, place, ...command] : command)
+    await untilConnected(passing, holder.pid ?? 0)
+    const also = isRoot ? [] : ['--user', '--preserve-credentials']
+    return {
+      enter: [nsenter, `--target=${holder.pid}`, ...also, '--net', '--'],
+      close: () => {
+        passing.kill('SIGKILL')
+        holder.kill('SIGKILL')
+      },
+    }
+  } catch (cause) {
+    holder.kill('SIGKILL')
+    throw cause
+  }
+}
+
+/** Puts addresses out of reach, and keeps the namespace until it is killed. */
+const HOLD = '"$1" -batch - && echo ready && exec sleep 2147483'
+
+/**
+ * pasta gives up its rights before it opens the namespace. That of root it finds through a mount in the place of a file,
+ * which only it sees.
+ */
+const MOUNT = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+
+const started = ([file = '', ...args]: readonly string[]) =>
+  spawn(file, args, { cwd: '/', env: {} }).on('error', () => {})
+
+const firstLine = (text: string): string => text.trim().split('\n')[0] ?? ''
+
+async function untilHeld(holder: ReturnType<typeof started>): Promise<void> {
+  const routes = [...ownAddresses()]
+    .filter((address) => !/^(127\.|::1$|fe80:)/.test(address))
+    .map((address) => `route add unreachable ${address}/${isIPv6(address) ? 128 : 32}\n`)
+  holder.stdin.on('error', () => {}).end(['link set lo up\n', ...routes].join(''))
+  const failed = text(holder.stderr)
+  const isReady = await Promise.race([
+    once(holder.stdout, 'data').then(() => true),
+    failed.then(() => false),
+  ])
+  if (isReady) return
+  const why = firstLine(await failed) || 'it ended'
+  throw new SandboxError(`a network namespace cannot be made: ${why}`)
+}
+
+/** pasta in the foreground does not report when it is ready: the namespace has a default route then. */
+async function untilConnected(passing: ChildProcess, holder: number): Promise<void> {
+  let said = ''
+  passing.stdout?.resume()
+  passing.stderr?.setEncoding('utf8').on('data', (piece: string) => {
+    said = (said + piece).slice(0, 4096)
+  })
+  const { promise: ended, resolve } = Promise.withResolvers<true>()
+  passing.once('exit', () => resolve(true)).once('error', () => resolve(true))
+  const late = performance.now() + WITHIN_MS
+  while (!hasRoute(holder)) {
+    const isOver = await Promise.race([ended, pause(POLL_MS, false)])
+    if (!isOver && performance.now() < late) continue
+    passing.kill('SIGKILL')
+    const why = firstLine(said) || 'it took too long'
+    throw new SandboxError(`pasta does not give it a network: ${why}`)
+  }
+}
+
+/** Whether the namespace of a process has a default route. */
+function hasRoute(pid: number): boolean {
+  const read = (name: string): string => {
+    try {
+      return readFileSync(`/proc/${pid}/net/${name}`, 'utf8')
+    } catch {
+      return ''
+    }
+  }
+  return (
+    /^\S+\t00000000\t(?!00000000)/m.test(read('route')) ||
+    /^0{32} 00 0{32} 00 (?!0{32})[0-9a-f]{32} .* (?!lo)\S+$/m.test(read('ipv6_route'))
+  )
+}
