@@ -159,7 +159,7 @@ test.skipIf(isMissing('bwrap') || isMissing('git'))(
     )
     expect(stdout).toBe('first\n')
     expect(stderr).toMatch(/No such file[\s\S]*Read-only file system/)
-    expect(isolation.factsFor(project).visible).toContain('repository')
+    expect(isolation.factsFor(project, 'none').visible).toContain('repository')
   },
 )
 
