@@ -28,6 +28,18 @@ export const integrityQuery = queryOptions({
   select: ({ integrity }) => integrity?.detail ?? null,
 })
 
+/** How the server isolates commands, as a sentence, and whether it runs any. */
+export const isolationQuery = queryOptions({
+  ...readinessQuery,
+  select: ({ isolation }) => isolation ?? null,
+})
+
+/** Why the server starts no commands for lack of disk space; null if it does. */
+export const diskQuery = queryOptions({
+  ...readinessQuery,
+  select: ({ disk }) => disk?.detail ?? null,
+})
+
 /** Why the server has started over from another log since its process began; null if it has not. */
 export const replacedLogQuery = queryOptions({
   ...readinessQuery,

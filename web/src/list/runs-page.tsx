@@ -1,7 +1,7 @@
 import { Alert, Button, Center, Loader, Stack, Text, Title } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useEffect, useMemo, useSyncExternalStore } from 'react'
-import { integrityQuery, replacedLogQuery } from '../api/queries.ts'
+import { diskQuery, integrityQuery, isolationQuery, replacedLogQuery } from '../api/queries.ts'
 import { counted } from '../ui/format.ts'
 import { useTitle } from '../ui/use-title.ts'
 import { FilterBar } from './filter-bar.tsx'
@@ -18,6 +18,8 @@ export function RunsPage() {
   const { list, loadingOlder, problem } = useSyncExternalStore(store.subscribe, store.getSnapshot)
   const { data: doubt } = useQuery(integrityQuery)
   const { data: replaced } = useQuery(replacedLogQuery)
+  const { data: isolation } = useQuery(isolationQuery)
+  const { data: noDisk } = useQuery(diskQuery)
   const searching = search.trim() !== ''
   const shown = useMemo(
     () => (list?.runs ?? []).filter((run) => !searching || matches(run, search)),
@@ -40,6 +42,16 @@ export function RunsPage() {
       {typeof doubt === 'string' && (
         <Alert color="red" variant="light" className={classes.problem} role="alert">
           The server's own verification has failed. {doubt}
+        </Alert>
+      )}
+      {isolation?.ok === false && (
+        <Alert color="orange" variant="light" className={classes.problem} role="status">
+          {isolation.detail}
+        </Alert>
+      )}
+      {typeof noDisk === 'string' && (
+        <Alert color="orange" variant="light" className={classes.problem} role="status">
+          {noDisk}
         </Alert>
       )}
       {typeof replaced === 'string' && (

@@ -6,15 +6,17 @@ import {
   SimpleGrid,
   Stack,
   Switch,
+  Text,
   TextInput,
 } from '@mantine/core'
 import { useLocalStorage } from '@mantine/hooks'
-import { useMutation } from '@tanstack/react-query'
+import { useMutation, useQuery } from '@tanstack/react-query'
 import type { FormEvent } from 'react'
 import { useState } from 'react'
 import { useLocation } from 'wouter'
 import { client } from '../api/client.ts'
 import { answerOf, fieldProblem, messageOf } from '../api/problem.ts'
+import { isolationQuery } from '../api/queries.ts'
 import { type Draft, EMPTY_DRAFT, requestOf } from './draft.ts'
 import { GoalPicker } from './goal-picker.tsx'
 import { ModelFields } from './model-fields.tsx'
@@ -28,6 +30,7 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
     defaultValue: { cwd: '', model_name: '' },
     getInitialValueInEffect: false,
   })
+  const { data: isolation } = useQuery(isolationQuery)
   const [draft, setDraft] = useState<Draft>({ ...EMPTY_DRAFT, ...last })
   const change = (changes: Partial<Draft>): void => setDraft({ ...draft, ...changes })
   const start = useMutation({
@@ -135,6 +138,11 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
           onChange={(event) => change({ reason: event.currentTarget.value })}
           error={problem('reason')}
         />
+        {isolation?.detail !== undefined && (
+          <Text size="sm" c="dimmed" data-testid="isolation">
+            Isolation: {isolation.detail}
+          </Text>
+        )}
         {start.error !== null && (
           <Alert color="red" variant="light" role="alert">
             {messageOf(start.error)}
