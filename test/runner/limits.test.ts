@@ -123,7 +123,7 @@ test.runIf(onLinux)('the verdict of a check gives the reason too', async () => {
   })
   const verdict = await check('make-test', cwd, { runCommand: limited })
   expect(verdict).toMatchObject({
-    achieved: false,
+    verdict: 'not_achieved',
     reason: 'make test used more than 64 MiB of memory and was stopped',
   })
 })
