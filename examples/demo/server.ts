@@ -12,7 +12,7 @@ export type ServerProcess = {
 }
 
 /**
- * Starts `retrai serve` as a process of its own and waits until it logs that it is ready.
+ * Starts `retrai serve` as a process of its own and waits until it logs where it listens.
  * @param program the file that Node runs; by default the sources
  * @param launcher a command that runs the command after it, such as nsenter
  */
@@ -47,7 +47,7 @@ function readyAt(child: ChildProcess): Promise<string> {
   return new Promise((resolve) => {
     if (child.stdout === null) throw new Error('stdout is a pipe')
     createInterface({ input: child.stdout }).on('line', (line) => {
-      const url = /ready at (http[^\s"]+)/.exec(line)?.[1]
+      const url = /(?:ready|listens) at (http[^\s",]+)/.exec(line)?.[1]
       if (url !== undefined) resolve(url)
     })
   })

@@ -131,6 +131,11 @@ export class SqliteReadModel implements ReadModel {
     }
   }
 
+  /** The log that is projected; null while it is not known. */
+  get logId(): string | null {
+    return this.#contents.logId
+  }
+
   /** Whether the run has a record that cannot be read. The run stays as it was before that record. */
   isDamaged(runId: string): boolean {
     return this.#contents.damaged.has(runId)

@@ -12,6 +12,7 @@ import { openEmbeddedStore } from '../store/embedded/embedded-store.ts'
 import type { EventStore } from '../store/event-store.ts'
 import { withCrashingAppends } from './crash-points.ts'
 import { now } from './parts.ts'
+import { missingRight } from './probe-rights.ts'
 import { isLoopback, type Settings } from './settings.ts'
 
 /** The log as it is stored, the same without redacted text, and the redactor. */
@@ -41,8 +42,16 @@ async function openStore(settings: Settings, log: Logger): Promise<Result<EventS
   }
   // Loaded only here, so that a server without EventStoreDB does not wait for its client.
   const { openEventStoreDb } = await import('../store/eventstoredb/eventstoredb-store.ts')
-  const opened = await openEventStoreDb({ connectionString, log: (message) => log.warn(message) })
-  return opened.mapErr(({ message }) => message)
+  const opened = await openEventStoreDb({
+    connectionString,
+    log: (message) => log.warn(message),
+    onAnswer: (node) => log.info(node, 'the event store answers'),
+  })
+  if (opened.isErr()) return err(opened.error.message)
+  const missing = await missingRight(opened.value)
+  if (missing === null) return ok(opened.value)
+  await opened.value.close()
+  return err(missing)
 }
 
 export type ArtifactPlaces = {

@@ -41,6 +41,8 @@ import { removeSocket } from './unix-socket.ts'
 export type Server = {
   /** Where it listens, such as `http://127.0.0.1:8000`. */
   readonly url: string
+  /** Resolves to true once the server is ready: the store answers and the read model is up to date; to false if it stops before. */
+  readonly ready: Promise<boolean>
   /** Ends sockets, requests and the work on runs. The next start continues unfinished runs. */
   close(): Promise<void>
 }
@@ -221,7 +223,11 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
     .caughtUpOnce()
     .then(startWork)
     .catch((error) => log.fatal({ err: error }, 'no run is worked on: restart the server'))
-  return ok({ url: url.value, close: () => running.disposeAsync() })
+  return ok({
+    url: url.value,
+    ready: projector.caughtUpOnce(),
+    close: () => running.disposeAsync(),
+  })
 }
 
 /** Only servers that share a log need pools. Null if the runs of this server may be worked on anywhere. */

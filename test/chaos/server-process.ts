@@ -61,7 +61,7 @@ export class Server {
         createInterface({ input }).on('line', (line) => {
           this.#lines.push(line)
           if (this.#lines.length > KEPT_LINES) this.#lines.shift()
-          const url = /ready at (http[^\s"]+)/.exec(line)?.[1]
+          const url = /(?:ready|listens) at (http[^\s",]+)/.exec(line)?.[1]
           if (url !== undefined) resolve(url)
         })
       }

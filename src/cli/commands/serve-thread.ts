@@ -30,5 +30,6 @@ else {
     await server.value.close()
     report({ type: 'stopped' })
   })
-  report({ type: 'ready', url: server.value.url })
+  report({ type: 'listening', url: server.value.url })
+  if (await server.value.ready) report({ type: 'ready' })
 }

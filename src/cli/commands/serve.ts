@@ -7,6 +7,9 @@ import type { ServerThread } from './server-thread.ts'
 /** The longest time for a stop, then the process ends. What is not stored by then was not acknowledged. */
 const STOP_WITHIN_MS = 4_500
 
+/** If the server is not ready by then, it logs where it listens, milliseconds. */
+const NOT_READY_MS = 1_000
+
 const ENVIRONMENT = `
 Environment (flags win; a variable that is empty counts as not set):
   RETRAI_HOST, RETRAI_PORT, RETRAI_LISTEN, RETRAI_HEALTH_PORT, RETRAI_DATA_DIR, EVENTSTORE_URL, RETRAI_LOG_LEVEL
@@ -122,8 +125,16 @@ async function serve(flags: Record<string, string>): Promise<void> {
   }
   const started = await thread.started
   if (started.isErr()) return giveUp(thread, started.error)
-  log.info(`retrai is ready at ${started.value}`)
+  const late = setTimeout(
+    () => log.info(`retrai listens at ${started.value}, and is not ready yet: see /health/ready`),
+    NOT_READY_MS,
+  )
+  void thread.ready.then(() => {
+    clearTimeout(late)
+    log.info(`retrai is ready at ${started.value}`)
+  })
   log.info(`${await signalled} received, stopping`)
+  clearTimeout(late)
   await thread.stop()
   process.exit(0)
 }

@@ -17,7 +17,9 @@ export type ToThread = { readonly type: 'stop' }
 export type FromThread =
   /** The event loop runs from now on. */
   | { readonly type: 'beating' }
-  | { readonly type: 'ready'; readonly url: string }
+  | { readonly type: 'listening'; readonly url: string }
+  /** The store answers, and the read model is up to date. */
+  | { readonly type: 'ready' }
   /** The text is for people. */
   | { readonly type: 'failed'; readonly message: string }
   /** All that it holds in memory may be wrong: it must be stopped and started again. */
@@ -34,6 +36,8 @@ const SILENT_MS = 1_000
 export class ServerThread {
   /** The address of the server, or a text for people: why it cannot start. */
   readonly started: Promise<Result<string, string>>
+  /** Resolves once the server is ready for requests. */
+  readonly ready: Promise<void>
   readonly #log: Logger
   #settings: Settings
   #running: Running
@@ -44,6 +48,7 @@ export class ServerThread {
     this.#log = log
     this.#running = this.#run(null)
     this.started = this.#running.started
+    this.ready = this.#running.ready
   }
 
   /** Why the server does not work; null if it works. */
@@ -84,9 +89,10 @@ export class ServerThread {
     const workerData: ThreadData = { settings: this.#settings, beats, restarted }
     const worker = new Worker(SCRIPT, { workerData })
     const started = Promise.withResolvers<Result<string, string>>()
+    const ready = Promise.withResolvers<void>()
     const stopped = Promise.withResolvers<void>()
     const running: Running = {
-      ...{ worker, started: started.promise, stopped: stopped.promise },
+      ...{ worker, started: started.promise, ready: ready.promise, stopped: stopped.promise },
       watchdog: null,
     }
     worker.on('message', (message: FromThread) => {
@@ -94,8 +100,11 @@ export class ServerThread {
         case 'beating':
           running.watchdog = this.#watch(beats)
           break
-        case 'ready':
+        case 'listening':
           started.resolve(ok(message.url))
+          break
+        case 'ready':
+          ready.resolve()
           break
         case 'failed':
           started.resolve(err(message.message))
@@ -129,11 +138,12 @@ export class ServerThread {
     this.#settings = { ...this.#settings, RETRAI_PORT: port }
     this.#running = this.#run({ at, reason })
     const started = await this.#running.started
-    if (started.isOk()) this.#log.info(`retrai is ready again at ${started.value}`)
-    else {
+    if (started.isErr()) {
       this.#log.fatal({ reason: started.error }, 'the server cannot start again')
       process.exit(1)
     }
+    await this.#running.ready
+    this.#log.info(`retrai is ready again at ${started.value}`)
   }
 
   #watch(beats: Beats): Watchdog {
@@ -156,6 +166,7 @@ export class ServerThread {
 type Running = {
   readonly worker: Worker
   readonly started: Promise<Result<string, string>>
+  readonly ready: Promise<void>
   readonly stopped: Promise<void>
   /** Null until its event loop turns. */
   watchdog: Watchdog | null

@@ -163,13 +163,16 @@ const failed = (message: string): StoreFailure => {
   return { type: 'store_failed', message: `EventStoreDB refused: ${message}` }
 }
 
+/** How messages name the user of the connection string. */
+export const THE_USER = 'the user in EVENTSTORE_URL'
+
 /** What gRPC's code of a refusal for want of rights means for the person who runs the server; null for others. */
 function rightMissing({ type, code }: { type?: string | undefined; code?: number | undefined }) {
   if (code === 16) {
     return 'it does not accept the user name and password in EVENTSTORE_URL. Correct them.'
   }
   return code === 7 || type === 'access-denied'
-    ? 'the user in EVENTSTORE_URL lacks a right. It must read and write the streams run-… and retrai-…, and read $all (for instance as a member of $admins).'
+    ? `${THE_USER} lacks a right. It must read and write the streams run-… and retrai-…, and read $all (for instance as a member of $admins).`
     : null
 }
 

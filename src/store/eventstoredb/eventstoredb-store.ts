@@ -26,14 +26,16 @@ import {
   clientMessageOf,
   readError,
   storeFailure,
+  THE_USER,
   within,
 } from './calls.ts'
 import { connect, namedDeadline, scrubbed, scrubber, unusable } from './connect.ts'
+import { proxyVariable, silenceServername } from './environment.ts'
 import { decodePosition, positionInAll, toEventData } from './event-format.ts'
 import { follow } from './follow.ts'
 import { readPage } from './pages.ts'
 import { probeHosts } from './probe-hosts.ts'
-import { ofAll, ofStream, page, protocolOf } from './protocol.ts'
+import { answeringNode, ofAll, ofStream, page, protocolOf } from './protocol.ts'
 import { allSource, streamSource } from './sources.ts'
 
 /** How long the server may take for one call. */
@@ -48,9 +50,14 @@ type EventStoreDbOptions = {
   readonly connectionString: string
   /** Logs lost connections, without passwords. */
   readonly log?: (message: string) => void
+  /** Called at the first answer of the store. */
+  readonly onAnswer?: (node: AnsweringNode) => void
   /** How long a call waits for its answer, in milliseconds; else `defaultDeadline` of the string. */
   readonly timeoutMs?: number
 }
+
+/** The node that answers first: with a cluster it is the leader. */
+type AnsweringNode = { readonly version: string; readonly leader: string }
 
 /**
  * Opens a store in an EventStoreDB. If the server cannot be reached, that is not an error here: all calls fail with
@@ -60,16 +67,20 @@ type EventStoreDbOptions = {
 export function openEventStoreDb(
   options: EventStoreDbOptions,
 ): ResultAsync<EventStore, StoreFailure> {
-  const scrub = scrubber(options.connectionString)
+  const scrub = naming(options.connectionString, scrubber(options.connectionString))
   const log = (message: string) => options.log?.(scrub(message))
   const open = async (): Promise<Result<EventStore, StoreFailure>> => {
     const address = readAddress(options.connectionString)
     if (address.isErr()) return err(unusable(address.error))
+    silenceServername()
     const client = connect(address.value.connectionString, log)
     if (client.isErr()) return err(scrubbed(client.error, scrub))
     const timeoutMs =
       options.timeoutMs ?? namedDeadline(options.connectionString) ?? CALL_TIMEOUT_MS
-    const store = new ClientStore(client.value, { address: address.value, timeoutMs, scrub, log })
+    const store = new ClientStore(client.value, {
+      ...{ address: address.value, timeoutMs, scrub, log },
+      onAnswer: options.onAnswer ?? (() => {}),
+    })
     const first = await firstAnswer(store)
     const failure = first?.isErr() ? first.error : null
     if (first !== null && failure === null) return ok(store)
@@ -99,6 +110,8 @@ class ClientStore implements EventStore {
   readonly #timeoutMs: number
   readonly #scrub: (text: string) => string
   readonly #log: (message: string) => void
+  readonly #onAnswer: (node: AnsweringNode) => void
+  #hasAnswered = false
   readonly #closing = new AbortController()
   readonly #underWay = new Set<Promise<unknown>>()
   #diagnosis: Promise<readonly string[]> = Promise.resolve([])
@@ -111,6 +124,7 @@ class ClientStore implements EventStore {
       readonly timeoutMs: number
       readonly scrub: (text: string) => string
       readonly log: (message: string) => void
+      readonly onAnswer: (node: AnsweringNode) => void
     },
   ) {
     this.#client = client
@@ -119,6 +133,7 @@ class ClientStore implements EventStore {
     this.#timeoutMs = options.timeoutMs
     this.#scrub = options.scrub
     this.#log = options.log
+    this.#onAnswer = options.onAnswer
   }
 
   append(
@@ -219,7 +234,18 @@ class ClientStore implements EventStore {
       this.#diagnosis = probeHosts(this.#address)
     }
     const problems = await this.#diagnosis
-    return problems.length === 0 ? '' : `EventStoreDB does not answer: ${problems.join(' ')}`
+    if (problems.length > 0) return `EventStoreDB does not answer: ${problems.join(' ')}`
+    const proxy = proxyVariable(this.#address.hosts, process.env)
+    return proxy === null
+      ? ''
+      : `EventStoreDB does not answer through the proxy in ${proxy}, but its hosts can be reached without it. List them in no_proxy.`
+  }
+
+  async #noteAnswer(): Promise<void> {
+    if (this.#hasAnswered) return
+    this.#hasAnswered = true
+    const node = await answeringNode(this.#client).catch(() => null)
+    if (node !== null && !this.#closing.signal.aborted) this.#onAnswer(node)
   }
 
   async close(): Promise<void> {
@@ -240,11 +266,21 @@ class ClientStore implements EventStore {
     if (this.#closing.signal.aborted) {
       return errAsync({ type: 'store_unavailable', message: 'The store is closed' })
     }
-    const answer = call(once)
+    const answer = call(once).then((value) => {
+      void this.#noteAnswer()
+      return value
+    })
     this.#underWay.add(answer)
     const settled = answer.finally(() => this.#underWay.delete(answer))
     return ResultAsync.fromPromise(settled, (cause) => scrubbed(toError(cause), this.#scrub))
   }
+}
+
+/** Names the user in messages about rights. */
+const naming = (connectionString: string, scrub: (text: string) => string) => {
+  const user = /:\/\/([^:@/?]*):[^@/?]*@/.exec(connectionString)?.[1]
+  if (user === undefined || user === '') return scrub
+  return (text: string) => scrub(text).replaceAll(THE_USER, `the user "${user}" in EVENTSTORE_URL`)
 }
 
 /** Checks that events are JSON text; returns what makes the client's form of them. */

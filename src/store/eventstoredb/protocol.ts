@@ -19,10 +19,19 @@ export type Protocol = {
     options: { readonly deadline: number },
   ): [Metadata, CallOptions]
   handleError(client: StreamsClient, cause: unknown): Promise<void>
+  readonly capabilities: Promise<{ readonly serverVersion: string }>
 }
 
 /** These parts are protected in the types of the client. `connect` checks that they are there. */
 export const protocolOf = (client: EventStoreDBClient): Protocol => client as unknown as Protocol
+
+/** The version and the address of the node that the client is connected to. */
+export async function answeringNode(client: EventStoreDBClient) {
+  const protocol = protocolOf(client)
+  const { serverVersion: version } = await protocol.capabilities
+  const target = (await streamsClient(protocol)).getChannel().getTarget()
+  return { version, leader: target.replace(/^dns:/, '') }
+}
 
 export const streamsClient = (protocol: Protocol): Promise<StreamsClient> =>
   protocol.getGRPCClient(services.StreamsClient, 'streams')

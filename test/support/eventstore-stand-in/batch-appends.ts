@@ -37,6 +37,7 @@ export function batchAppendHandler(context: Context): IStreamsServer['batchAppen
       if (refused === 'not ready') return answer(NOT_READY)
       // A real server ends the whole call, and the other appends on it stay without an answer.
       if (refused !== null) return void call.emit('error', refused)
+      if (isRefused(context, batch)) return answer(ACCESS_DENIED)
       if (isTooLarge(batch.events)) return answer(TOO_LARGE)
       const fault = faults.takeAppendFault()
       if (fault === 'swallow') return
@@ -86,6 +87,16 @@ function response(
 }
 
 type Status = InstanceType<typeof generatedStatus.Status>
+
+/** gRPC code of a user without the right. */
+const PERMISSION_DENIED = 7
+const ACCESS_DENIED = new generatedStatus.Status()
+  .setCode(PERMISSION_DENIED)
+  .setMessage('Access Denied')
+
+function isRefused({ faults: { readOnly } }: Context, { options }: Batch): boolean {
+  return readOnly !== null && nameOf(options.getStreamIdentifier()).startsWith(readOnly)
+}
 
 /** A google.rpc.Status whose details are an Any, written as bytes, because the client has no generated Any. */
 function errorStatus(name: string, value: Uint8Array): Status {

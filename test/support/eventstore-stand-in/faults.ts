@@ -32,6 +32,8 @@ export class Faults {
   leaderless = false
   /** Clients that look for the nodes of the cluster find none. */
   noGossip = false
+  /** The user may not write streams whose names begin with this; null: may write all. */
+  readOnly: string | null = null
   /** Counts the leaders that this node has lost its place to. */
   term = 0
   /** The other node that is the leader. Calls that need a leader are sent to it. */
