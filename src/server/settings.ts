@@ -2,6 +2,7 @@ import { isAbsolute, resolve } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { KEY_VARIABLES } from '../agent/model/providers.ts'
+import { readBucketPlace } from '../artifacts/bucket-place.ts'
 import { LEVELS } from '../domain/isolation.ts'
 import type { OwnSecret } from '../domain/mask/own-secrets.ts'
 import { asksForGoal, Network, withoutPresets } from '../domain/network.ts'
@@ -89,11 +90,29 @@ const Settings = z.strictObject({
     .optional(),
   /** The servers that have the same projects and models; the name of this machine at the first start if it is not set. */
   RETRAI_POOL: trimmed.pipe(PoolName).optional(),
-  /** A folder for artifacts that the servers of a log share; null keeps them in the log. */
+  /** A folder or a bucket for artifacts that the servers of a log share; null keeps them in the log. */
   RETRAI_ARTIFACTS: text
-    .refine((place) => place === 'log' || isAbsolute(place), 'must be "log" or an absolute path')
-    .transform((place) => (place === 'log' ? null : resolve(place)))
+    .transform((place, context) => {
+      if (place === 'log') return null
+      if (isAbsolute(place)) return resolve(place)
+      if (!place.startsWith('s3:')) {
+        context.addIssue('must be "log", an absolute path, or s3://bucket/prefix')
+        return z.NEVER
+      }
+      return readBucketPlace(place).match(
+        (bucket) => bucket,
+        (problem) => {
+          context.addIssue(problem.replace(/^it /, ''))
+          return z.NEVER
+        },
+      )
+    })
     .optional(),
+  /** For a bucket in RETRAI_ARTIFACTS. */
+  AWS_ACCESS_KEY_ID: text.optional(),
+  AWS_SECRET_ACCESS_KEY: text.optional(),
+  AWS_SESSION_TOKEN: text.optional(),
+  AWS_REGION: text.optional(),
   RETRAI_TOKEN: text.min(16, 'must have at least 16 characters').optional(),
   RETRAI_LOG_LEVEL: oneOf(LOG_LEVELS).default('info'),
   RETRAI_MAX_RUNS_AT_WORK: positiveInt.default(16),
@@ -168,6 +187,7 @@ export type Settings = Readonly<z.infer<typeof Settings>>
 
 const SECRETS = [
   ...(['RETRAI_TOKEN', 'RETRAI_LLM_API_KEY'] as const),
+  ...(['AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN'] as const),
   ...KEY_VARIABLES,
 ] satisfies (keyof Settings)[]
 

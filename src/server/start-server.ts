@@ -149,7 +149,8 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   if (level === 'namespaces') log.info({ isolation: level }, detail)
   else log.warn({ isolation: level ?? 'refused' }, detail)
   const places = openArtifacts(settings, ledger)
-  const { artifacts } = places
+  if (places.isErr()) return err(places.error)
+  const { artifacts } = places.value
   const parts: Parts = { settings, log, store, artifacts, readModel: readModel.value, projector }
   const resources = new Resources({ retryMs: [100, 5_000], log })
   const { effects, isolate } = createEffects(settings, models, artifacts, resources, {
@@ -201,7 +202,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   redactions.start()
   await redactor.settled(REDACTED_WITHIN_MS)
 
-  const sharing = shareArtifacts(places, redactor, log)
+  const sharing = shareArtifacts(places.value, redactor, log)
   opened.defer(() => sharing.stop())
 
   const url = await listen(app, settings)

@@ -4,7 +4,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import * as z from 'zod'
 import type { ServerProcess } from '../../examples/demo/server.ts'
 import { artifactStream } from '../../src/log/artifact-streams.ts'
-import { retrai } from '../cli/support.ts'
+import { cleanEnv, retrai } from '../cli/support.ts'
+import { ACCESS_KEY, BUCKET, S3StandIn, SECRET_KEY } from '../support/s3-stand-in.ts'
 import {
   get,
   openStandInStore,
@@ -161,4 +162,36 @@ test('servers may share a folder for artifacts instead', async () => {
   expect((await artifactOf(other, runId, sha256)).status).toBe(200)
   await rename(join(folder, sha256.slice(0, 2)), join(folder, 'zz'))
   expect((await artifactOf(other, runId, sha256)).status).toBe(404)
+})
+
+test('a bucket serves every server, and an artifact that it cannot give now is not called missing', async () => {
+  const service = await S3StandIn.start()
+  site.onClose(() => service.stop())
+  const standIn = await site.standIn()
+  const options = {
+    model: (await model()).url,
+    args: ['--store', standIn.connectionString],
+    env: {
+      RETRAI_ARTIFACTS: `s3://${BUCKET}/outputs?endpoint=${service.endpoint}`,
+      AWS_ACCESS_KEY_ID: ACCESS_KEY,
+      AWS_SECRET_ACCESS_KEY: SECRET_KEY,
+    },
+  }
+  const [one, other] = [await site.serve('one', options), await site.serve('other', options)]
+  const { runId, sha256 } = await runWithArtifact(one)
+  await untilStatus(other, runId, 'achieved')
+  expect([...service.objects.keys()]).toEqual([`outputs/${sha256.slice(0, 2)}/${sha256}`])
+  expect(await (await artifactOf(other, runId, sha256)).text()).toContain(SECRET)
+
+  service.failures.push({ status: 503, code: 'SlowDown' })
+  expect((await artifactOf(other, runId, sha256)).status).toBe(503)
+  service.objects.clear()
+  expect((await artifactOf(other, runId, sha256)).status).toBe(404)
+})
+
+test('a bucket without a key keeps the server from starting, and the message says what to set', async () => {
+  const args = ['serve', '--port', '0', '--data-dir', site.path('data')]
+  const refused = await retrai(args, { ...cleanEnv(), RETRAI_ARTIFACTS: 's3://outputs' })
+  expect(refused.code).not.toBe(0)
+  expect(refused.stderr).toContain('AWS_SECRET_ACCESS_KEY')
 })

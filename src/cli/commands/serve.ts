@@ -32,8 +32,11 @@ Environment (flags win; a variable that is empty counts as not set):
   RETRAI_MIN_FREE_DISK_MIB
                          if less is free on the disk of a project, its commands are stopped and no other
                          starts (default 512)
-  RETRAI_ARTIFACTS       where whole outputs are kept: "log" (default with an EventStoreDB) or the absolute
-                         path of a folder that all servers of a log share (default: in the data folder)
+  RETRAI_ARTIFACTS       where whole outputs are kept: "log" (default with an EventStoreDB), the absolute path of
+                         a folder that all servers of a log share, or an S3-compatible bucket:
+                         s3://bucket/prefix?endpoint=https://…&region=… (default: in the data folder)
+  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION
+                         the key for that bucket
   RETRAI_ISOLATION       how commands are isolated: auto (default), namespaces (bubblewrap), landlock, uid or
                          none. auto takes namespaces, else landlock, else commands are refused
   RETRAI_TOOL_PATHS      folders that isolated commands may read, beside the system's and those of the

@@ -37,7 +37,7 @@ export function batchAppendHandler(context: Context): IStreamsServer['batchAppen
       if (refused === 'not ready') return answer(NOT_READY)
       // A real server ends the whole call, and the other appends on it stay without an answer.
       if (refused !== null) return void call.emit('error', refused)
-      if (isRefused(context, batch)) return answer(ACCESS_DENIED)
+      if (isRefused(context, batch)) return answer(errorStatus('AccessDenied', new Uint8Array()))
       if (isTooLarge(batch.events)) return answer(TOO_LARGE)
       const fault = faults.takeAppendFault()
       if (fault === 'swallow') return
@@ -87,12 +87,6 @@ function response(
 }
 
 type Status = InstanceType<typeof generatedStatus.Status>
-
-/** gRPC code of a user without the right. */
-const PERMISSION_DENIED = 7
-const ACCESS_DENIED = new generatedStatus.Status()
-  .setCode(PERMISSION_DENIED)
-  .setMessage('Access Denied')
 
 function isRefused({ faults: { readOnly } }: Context, { options }: Batch): boolean {
   return readOnly !== null && nameOf(options.getStreamIdentifier()).startsWith(readOnly)
