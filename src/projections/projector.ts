@@ -72,7 +72,8 @@ export function startProjector(deps: ProjectorDeps): Projector {
     caughtUp: () => {
       const isFirst = !readModel.caughtUp
       readModel.markCaughtUp()
-      if (isFirst) log.info({ log_id: readModel.logId }, 'the read model has caught up with the log')
+      if (isFirst)
+        log.info({ log_id: readModel.logId }, 'the read model has caught up with the log')
       outage.isOver()
       caughtUp.resolve(true)
     },
