@@ -14,6 +14,7 @@ import { CONTENT, FILE } from './script.ts'
 const common = {
   findGoal: () => idleGoal,
   runCommand,
+  readProject: async () => ({ documents: [], files: null, git: null, programs: null }),
   dataDir: null,
   reportsDir: '/nowhere',
   modelRetryMs: [1_000, 30_000],

@@ -1,6 +1,7 @@
 import { err, ok, type Result } from 'neverthrow'
-import { tokensOf, toMessages, turnCount } from '../domain/conversation.ts'
+import { allMessages, tokensOf, toMessages, turnCount } from '../domain/conversation.ts'
 import { nextStep } from '../domain/next-step.ts'
+import type { ProjectContext } from '../domain/records.ts'
 import type { RunConfig } from '../domain/run-config.ts'
 import { modelInUse, nextFallback, type OpenCall } from '../domain/state.ts'
 import { type PauseBoundsMs, sleep } from '../lib/backoff.ts'
@@ -11,6 +12,7 @@ import type { ModelFailure, Models } from './model/model.ts'
 import { type AfterFailure, afterFailure, replyRecords } from './model-outcome.ts'
 import { Notices } from './notices.ts'
 import { observe } from './observed-commands.ts'
+import type { Project } from './project-context.ts'
 import { notRunMasked } from './requested-calls.ts'
 import type { RunSession, SessionError } from './run-session.ts'
 import type { Toolbox } from './tools/tool.ts'
@@ -21,6 +23,8 @@ export type Effects = {
   readonly toolbox: Toolbox
   readonly findGoal: (name: string) => Goal | undefined
   readonly runCommand: RunCommand
+  /** Reads what an agent is shown of its project. Never rejects. */
+  readonly readProject: (project: Project, signal: AbortSignal) => Promise<ProjectContext>
   /** The server's data folder, which no project may contain; null if there is none. */
   readonly dataDir: string | null
   /** Why this server cannot work on a run of this configuration, with advice; null if it can. */
@@ -76,6 +80,8 @@ export async function runLoop(
           return runTool(session, effects, step.call, signal)
         case 'check_goal':
           return checkGoal(session, effects, signal)
+        case 'read_context':
+          return readContext(session, effects, signal)
       }
     })
     if (done.isErr()) return err(done.error)
@@ -120,14 +126,17 @@ async function callModel(
     cacheKey: session.state.runId,
     ...settingsOf(config),
   }
+  const userMessages = allMessages(session.conversation)
+  const keptTurns = turnCount(session.conversation) - omittedTurns
   const reply = await models.complete(request, signal)
   if (signal.aborted) return err({ type: 'cancelled' })
   const sent = {
     modelName,
     durationMs: Math.round(performance.now() - began),
     omittedTurns,
-    keptTurns: turnCount(session.conversation) - omittedTurns,
+    keptTurns,
     tokens: tokensOf(messages),
+    userMessages,
   }
   if (reply.isOk())
     return session.record({ type: 'record_reply', ...replyRecords(reply.value, sent) })
@@ -212,4 +221,15 @@ async function checkGoal(
   const achieved = verdict === 'achieved'
   const check = { achieved, reason, details, duration_ms, ...observed(), verdict }
   return session.record({ type: 'record_goal_check', check })
+}
+
+async function readContext(
+  session: RunSession,
+  { readProject }: Effects,
+  signal: AbortSignal,
+): Promise<StepResult> {
+  const { config, runId, isolation: policy } = session.state
+  const context = await readProject({ cwd: config.cwd, runId, policy }, signal)
+  if (signal.aborted) return err({ type: 'cancelled' })
+  return session.record({ type: 'record_context', context })
 }

@@ -14,6 +14,7 @@ import { Model } from './models.ts'
 import { ProblemDocument } from './problems.ts'
 import {
   Goal,
+  RecordedMessage,
   RedactedRecord,
   Redaction,
   ResumedRun,
@@ -125,6 +126,7 @@ function addRunExamples(): void {
   })
   add(RunAndStatus, { run_id: RUN_ID, status: 'aborted' })
   add(StartedRun, { run_id: RUN_ID, status: 'running' })
+  add(RecordedMessage, { run_id: RUN_ID, status: 'running', seq: 14 })
   add(ResumedRun, { run_id: RUN_ID, status: 'running', resumed_with: 'approve' })
   add(RunDetails, {
     run_id: RUN_ID,

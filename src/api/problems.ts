@@ -94,6 +94,7 @@ export const CATALOGUE = {
   ],
   run_exists: [409, 'Run exists', 'There is already a run with this id.'],
   already_created: [409, 'Already created', 'An earlier request with this key created this run.'],
+  already_sent: [409, 'Already sent', 'An earlier request with this key sent this message.'],
   key_reused: [
     409,
     'Key already used',

@@ -64,6 +64,9 @@ export const REQUESTED_CONFIG = {
   max_seconds: config.max_seconds.unwrap().max(MAX_SECONDS).nullable(),
 } as const
 
+/** The most characters that a person may say to an agent at once. */
+const MAX_WORDS = 100_000
+
 const reason = z.string().nullable().default(null).describe('Kept in the log')
 
 /** The body of POST /api/runs. The server has defaults for `cwd`, `model_name` and `max_iterations`. */
@@ -114,6 +117,17 @@ export const CreateRun = z
         '`full`: everything except the machine of the server. Without it: nothing, if commands are isolated. ' +
         'The setting RETRAI_NETWORK says the most that a run may have',
     ),
+    instructions: z
+      .string()
+      .trim()
+      .min(1)
+      .max(MAX_WORDS)
+      .nullable()
+      .default(null)
+      .describe(
+        'What the agent shall do, beside reaching the goal. With instructions, a goal that is reached at the ' +
+          'beginning does not end the run',
+      ),
     reason: reason.describe('Why somebody starts the run. Kept in the log'),
   })
   .meta({
@@ -160,6 +174,20 @@ export const AbortRun = z
     examples: [{ reason: 'No longer needed' }, { reason: 'Too expensive', seen: SEEN_EXAMPLE }],
   })
 export type AbortRun = z.input<typeof AbortRun>
+
+/** The body of POST /api/runs/{run_id}/messages. */
+export const SendMessage = z
+  .strictObject({
+    text: z
+      .string()
+      .trim()
+      .min(1)
+      .max(MAX_WORDS)
+      .describe('Kept in the log, and sent to the model'),
+    seen,
+  })
+  .meta({ id: 'SendMessage', examples: [{ text: 'Leave the public API as it is.' }] })
+export type SendMessage = z.input<typeof SendMessage>
 
 /** The body of POST /api/runs/{run_id}/resume. */
 export const ResumeRun = z

@@ -49,6 +49,12 @@ export const StartedRun = z
 /** The answer to POST /api/runs/{run_id}/resume. */
 export const ResumedRun = RunAndStatus.extend({ resumed_with: Decision }).meta({ id: 'ResumedRun' })
 
+/** The answer to POST /api/runs/{run_id}/messages. */
+export const RecordedMessage = RunAndStatus.extend({
+  seq: z.int().describe('Of the record of the message'),
+}).meta({ id: 'RecordedMessage' })
+export type RecordedMessage = z.infer<typeof RecordedMessage>
+
 /** GET /api/runs/{run_id}. */
 export const RunDetails = z
   .object({

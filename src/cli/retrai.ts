@@ -13,6 +13,7 @@ import { redactCommand } from './commands/redact.ts'
 import { replayCommand } from './commands/replay.ts'
 import { runCommand } from './commands/run.ts'
 import { goalsCommand, runsCommand, showCommand } from './commands/runs.ts'
+import { sendCommand } from './commands/send.ts'
 import { serveCommand } from './commands/serve.ts'
 import { tokenCommand } from './commands/token.ts'
 import { verifyCommand } from './commands/verify.ts'
@@ -33,6 +34,7 @@ const program = new Command('retrai')
   .addCommand(approveCommand())
   .addCommand(abortCommand())
   .addCommand(configureCommand())
+  .addCommand(sendCommand())
   .addCommand(redactCommand())
   .addCommand(goalsCommand())
   .addCommand(modelsCommand())

@@ -6,8 +6,15 @@ import type {
   CreateRun,
   RedactRun,
   ResumeRun,
+  SendMessage,
 } from '../api/run-requests.ts'
-import { RedactedRecord, RunAndStatus, RunDetails, RunSummary } from '../api/runs.ts'
+import {
+  RecordedMessage,
+  RedactedRecord,
+  RunAndStatus,
+  RunDetails,
+  RunSummary,
+} from '../api/runs.ts'
 import { type Answered, cursorOf, queryOf, type Rest, runPath, type Signal } from './call.ts'
 
 /** What to run. The server has defaults for the optional fields. */
@@ -48,6 +55,15 @@ export type Runs = {
    * Redacts texts of a record for ever. The pointer (RFC 6901) begins at the payload. Repeating the call is safe.
    */
   redact(runId: string, what: RedactRun, options?: Signal): Answered<RedactedRecord>
+  /**
+   * Says something to the agent of a run: its next request to the model holds it. With an idempotency key, the same
+   * message can be sent again safely.
+   */
+  send(
+    runId: string,
+    message: SendMessage,
+    options?: Signal & { readonly idempotencyKey?: string | undefined },
+  ): Answered<RecordedMessage>
   /** Takes effect at the next step of the run. */
   configure(runId: string, changes: ConfigureRun, options?: Signal): Answered<RunDetails>
 }
@@ -80,6 +96,15 @@ export function createRuns({ call, get, send }: Rest): Runs {
       send('POST', runPath(runId, '/resume'), body, RunAndStatus, options),
     abort: (runId, body = {}, options) =>
       send('POST', runPath(runId, '/abort'), body, RunAndStatus, options),
+    send: (runId, body, { idempotencyKey, signal } = {}) =>
+      call({
+        method: 'POST',
+        path: runPath(runId, '/messages'),
+        body,
+        headers: idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey },
+        schema: RecordedMessage,
+        signal,
+      }).map(({ value }) => value),
     redact: (runId, body, options) =>
       send('POST', runPath(runId, '/redact'), body, RedactedRecord, options),
     configure: (runId, body, options) =>

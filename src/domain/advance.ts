@@ -78,10 +78,37 @@ function begin(state: RunState, now: number): RunRecord {
   return beginIteration(state, now)
 }
 
-function afterFirstCheck(state: RunState, now: number): RunRecord {
-  if (state.goal?.achieved) return runEnd(state, now, 'achieved', state.goal.reason)
+/** Whether the model has not been sent all messages of people. */
+const hasUnread = ({ messages }: RunState): boolean => messages.sent > messages.read
+
+/** Whether the run ends because the goal is reached: not while there is more to do than the goal. */
+function isDone(state: RunState): boolean {
+  const wanted = hasUnread(state) || (state.instructed && state.iteration === 0)
+  return state.goal?.achieved === true && !wanted
+}
+
+/** Whether the agent is to be shown its project next: after a first check that leaves something to do. */
+export function isIntroductionDue(state: RunState): boolean {
+  const { phase, iteration, introduced, uncheckable: impossible } = state
+  return (
+    phase.type === 'checked' && iteration === 0 && !introduced && impossible === 0 && !isDone(state)
+  )
+}
+
+/** Null while the context of the project is still to be read. */
+function afterFirstCheck(state: RunState, now: number): RunRecord | null {
+  const { goal } = state
+  if (isDone(state)) return runEnd(state, now, 'achieved', goal?.reason ?? '')
   if (state.uncheckable > 0) return runEnd(state, now, 'failed', uncheckable(state))
-  return beginIteration(state, now)
+  return isIntroductionDue(state) ? null : beginIteration(state, now)
+}
+
+/** A goal that was reached counts, even if a person said more than the limit leaves room for. */
+function endAtLimit(state: RunState, now: number, reason: string): RunRecord {
+  const { goal, iteration } = state
+  return goal?.achieved && iteration > 0
+    ? runEnd(state, now, 'achieved', goal.reason)
+    : runEnd(state, now, 'failed', reason)
 }
 
 function beginIteration(state: RunState, now: number): RunRecord {
@@ -91,21 +118,22 @@ function beginIteration(state: RunState, now: number): RunRecord {
     const lowered =
       state.iteration > max_iterations ? `, and the limit is ${max_iterations} now` : ''
     const reason = `Stopped by max_iterations: the goal was not reached in ${state.iteration}${lowered}`
-    return runEnd(state, now, 'failed', reason)
+    return endAtLimit(state, now, reason)
   }
   const exhausted = exhaustedBudget(state, now)
-  if (exhausted !== null) return runEnd(state, now, 'failed', exhausted)
+  if (exhausted !== null) return endAtLimit(state, now, exhausted)
   const next = { ...state, iteration: state.iteration + 1 }
   return recordOf(next, now, 'step_start', { node: 'plan' })
 }
 
 function afterIteration(state: RunState, now: number): RunRecord {
-  if (state.goal?.achieved) return runEnd(state, now, 'achieved', state.goal.reason)
+  if (isDone(state)) return runEnd(state, now, 'achieved', state.goal?.reason ?? '')
   if (state.uncheckable >= MAX_UNCHECKABLE) {
     return runEnd(state, now, 'failed', uncheckable(state))
   }
   const last = state.iteration >= state.config.max_iterations
-  if (state.config.hitl_enabled && !last && exhaustedBudget(state, now) === null) {
+  const asks = state.config.hitl_enabled && !last && !state.goal?.achieved
+  if (asks && exhaustedBudget(state, now) === null) {
     return recordOf(state, now, 'step_start', { node: 'human_check' })
   }
   return beginIteration(state, now)
@@ -160,7 +188,9 @@ function bookkeeping(state: RunState, readOnly: ReadOnlyTools, now: number): Run
     case 'replied':
       return phase.calls.length > 0
         ? recordOf(state, now, 'step_start', { node: 'act' })
-        : afterWork(state, now)
+        : hasUnread(state)
+          ? afterTurn(state, now)
+          : afterWork(state, now)
     case 'acting': {
       if (phase.open !== null) return null
       const [call] = phase.pending

@@ -19,6 +19,8 @@ export type PersonCommand =
       readonly config: RunConfig
       readonly systemPrompt: string
       readonly reason?: string | null
+      /** What the agent shall do, beside reaching the goal. */
+      readonly instructions?: string | null
       readonly idempotency?: Idempotency
       readonly isolation?: IsolationPolicy
       readonly pool?: string | null
@@ -32,6 +34,12 @@ export type PersonCommand =
       readonly seen?: Seen | null
     }
   | { readonly type: 'abort'; readonly reason: string | null; readonly seen?: Seen | null }
+  | {
+      readonly type: 'send_message'
+      readonly text: string
+      readonly idempotency?: Idempotency
+      readonly seen?: Seen | null
+    }
   | {
       readonly type: 'configure'
       readonly changes: ConfigChanges
@@ -53,6 +61,7 @@ export type AgentCommand = {
       readonly afterCrash?: boolean
     }
   | { readonly type: 'proceed' }
+  | { readonly type: 'record_context'; readonly context: PayloadOf<'project_context'> }
   | {
       readonly type: 'record_reply'
       readonly usage: PayloadOf<'llm_usage'>

@@ -45,20 +45,40 @@ export type Conversation = {
   readonly bareTurns: number
   /** The most tokens that a request may have, because a larger one did not fit; null if none was too large. */
   readonly contextTokens: number | null
+  /** Messages of people that no request has held yet, and how many have been held. */
+  readonly inbox: readonly string[]
+  readonly readMessages: number
   /** Whether the goal was checked after the last reply. */
   readonly checked: boolean
 }
 
-function open({ config, system_prompt }: PayloadOf<'run_created'>): Conversation {
+function open({ config, system_prompt, instructions }: PayloadOf<'run_created'>): Conversation {
+  const task = `Work towards the goal ${config.goal} in the project at ${config.cwd}.`
   return {
     system: system_prompt,
-    opening: [`Work towards the goal ${config.goal} in the project at ${config.cwd}.`],
+    opening: instructions === undefined ? [task] : [task, `# Instructions\n${instructions}`],
     turns: null,
     omittedTurns: 0,
     bareTurns: 0,
     contextTokens: null,
+    inbox: [],
+    readMessages: 0,
     checked: false,
   }
+}
+
+/** The project as the agent is shown it before its first reply. */
+function introduction({ documents, files, git, programs }: PayloadOf<'project_context'>): string {
+  const parts = [
+    ...documents.map(({ path, text, bytes, truncated }) => {
+      const cut = truncated ? `\n[… shortened: the whole file has ${bytes} bytes …]` : ''
+      return `# ${path}\n${text.trimEnd()}${cut}`
+    }),
+    ...(files === null ? [] : [`# Files of the project\n${files}`]),
+    ...(git === null ? [] : [`# State of the repository\n${git}`]),
+    ...(programs === null ? [] : [`# Programs\n${programs}`]),
+  ]
+  return parts.join('\n\n')
 }
 
 function goalFeedback({ achieved, reason, details }: PayloadOf<'goal_check'>): string {
@@ -92,6 +112,12 @@ export function converse(conversation: Conversation | null, record: RunRecord): 
     throw new BrokenInvariant(`a run begins with run_created, not ${record.kind}`)
   }
   switch (record.kind) {
+    case 'project_context': {
+      const text = introduction(record.payload)
+      return text === '' ? conversation : say(conversation, text)
+    }
+    case 'user_message':
+      return { ...conversation, inbox: [...conversation.inbox, fromPerson(record.payload.text)] }
     case 'llm_usage':
       return { ...conversation, omittedTurns: record.payload.omitted_turns }
     case 'llm_retry':
@@ -119,7 +145,17 @@ export function converse(conversation: Conversation | null, record: RunRecord): 
   }
 }
 
-function addReply(conversation: Conversation, reply: PayloadOf<'assistant_message'>): Conversation {
+const fromPerson = (text: string): string => `A person says about this run:\n${text}`
+
+/** Puts the messages before the reply to the request that held them. Later ones wait for the next request. */
+function readInbox(conversation: Conversation, upTo: number): Conversation {
+  const held = Math.max(0, upTo - conversation.readMessages)
+  const read = conversation.inbox.slice(0, held).reduce(say, conversation)
+  return { ...read, inbox: conversation.inbox.slice(held), readMessages: Math.max(upTo, 0) }
+}
+
+function addReply(before: Conversation, reply: PayloadOf<'assistant_message'>): Conversation {
+  const conversation = readInbox(before, reply.user_messages ?? before.readMessages)
   const { notice, provider_items: items, context_tokens } = reply
   const turn: Turn = {
     reply,
@@ -218,9 +254,10 @@ function charactersOf(message: ChatMessage): number {
  * at least one. A turn is kept or left out as a whole, so a call and its result stay together.
  */
 export function toMessages(
-  conversation: Conversation,
+  unread: Conversation,
   budget: number,
 ): { readonly messages: readonly ChatMessage[]; readonly omittedTurns: number } {
+  const conversation = readInbox(unread, allMessages(unread))
   const { contextTokens, bareTurns } = conversation
   let left = Math.min(budget, contextTokens ?? budget) - tokensOf(headOf(conversation))
   let omitted = turnCount(conversation)
@@ -233,11 +270,20 @@ export function toMessages(
   return { messages: messagesWithout(conversation, omitted), omittedTurns: omitted }
 }
 
-/** The messages for the model without the first `omittedTurns` turns. */
+/** How many messages of people a request holds that is made now. */
+export const allMessages = ({ inbox, readMessages }: Conversation): number =>
+  readMessages + inbox.length
+
+/**
+ * The messages for the model without the first `omittedTurns` turns.
+ * @param userMessages how many messages of people they hold; by default all
+ */
 export function messagesWithout(
-  conversation: Conversation,
+  unread: Conversation,
   omittedTurns: number,
+  userMessages: number = allMessages(unread),
 ): readonly ChatMessage[] {
+  const conversation = readInbox(unread, userMessages)
   const latestFirst: SentTurn[] = []
   for (let turns = conversation.turns; turns !== null; turns = turns.before) {
     const { turn, count } = turns

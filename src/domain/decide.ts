@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
-import { advance, recordOf, runEnd } from './advance.ts'
+import { advance, isIntroductionDue, recordOf, runEnd } from './advance.ts'
 import type { AgentCommand, PersonCommand, QueueCommand, RunCommand } from './commands.ts'
 import type { RunError } from './errors.ts'
 import { evolve, fold } from './evolve.ts'
@@ -34,7 +34,7 @@ export function decide(
 
 function create(command: Command<'create'>, state: RunState | null, now: number): Decided {
   const { runId, config, systemPrompt, reason = null, idempotency } = command
-  const { isolation, pool = null } = command
+  const { isolation, pool = null, instructions = null } = command
   if (state !== null) return err(existing(state, idempotency))
   const record: RecordOf<'run_created'> = {
     kind: 'run_created',
@@ -46,6 +46,7 @@ function create(command: Command<'create'>, state: RunState | null, now: number)
       system_prompt: systemPrompt,
       ...(reason === null ? {} : { reason }),
       ...(idempotency === undefined ? {} : { idempotency }),
+      ...(instructions === null ? {} : { instructions }),
       ...(isolation === undefined ? {} : { isolation }),
       ...(pool === null ? {} : { pool }),
     },
@@ -79,12 +80,32 @@ function decideForPerson(
         ...closeOpenCall(state, now, ABORTED),
         runEnd(state, now, 'aborted', command.reason ?? 'Aborted on request', seen),
       ])
+    case 'send_message':
+      return sendMessage(command, state, now)
     case 'configure': {
       const { changes, reason = null } = command
       const why = { ...(reason === null ? {} : { reason }), ...(seen === null ? {} : { seen }) }
       return ok([recordOf(state, now, 'run_config_changed', { changes, ...why })])
     }
   }
+}
+
+/** A message never answers a human check, and never interrupts a call: the next request to the model holds it. */
+function sendMessage(command: Command<'send_message'>, state: RunState, now: number): Decided {
+  const { text, idempotency, seen = null } = command
+  const twin = state.namedMessages.find(({ key }) => key === idempotency?.key)
+  if (twin !== undefined) {
+    return err(
+      twin.request_sha256 === idempotency?.request_sha256
+        ? { type: 'already_sent', seq: twin.seq }
+        : { type: 'key_reused' },
+    )
+  }
+  const why = {
+    ...(idempotency === undefined ? {} : { idempotency }),
+    ...(seen === null ? {} : { seen }),
+  }
+  return ok([recordOf(state, now, 'user_message', { text, ...why })])
 }
 
 function respond(
@@ -181,6 +202,9 @@ function recordOutcome(
         recordOf(state, now, 'llm_usage', command.usage),
         recordOf(state, now, 'assistant_message', command.message),
       ])
+    case 'record_context':
+      if (!isIntroductionDue(state)) return outOfStep()
+      return ok([recordOf(state, now, 'project_context', command.context)])
     case 'record_retry': {
       if (phase.type !== 'planning') return outOfStep()
       const { reason, delayMs: delay_ms, failure, contextTokens, fallback } = command

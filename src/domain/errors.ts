@@ -9,6 +9,8 @@ export type RunError =
   /** The idempotency key was used for another request. */
   | { readonly type: 'key_reused' }
   | { readonly type: 'run_ended'; readonly status: EndStatus }
+  /** The same message, with the same idempotency key, is in the log at this seq. */
+  | { readonly type: 'already_sent'; readonly seq: number }
   | { readonly type: 'not_awaiting_human' }
   /** The decision answers another human check than the open one. */
   | { readonly type: 'stale_decision'; readonly open: number; readonly answered: number }

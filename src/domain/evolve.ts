@@ -27,6 +27,10 @@ function create(record: RecordOf<'run_created'>): RunState {
     iteration: 0,
     turns: 0,
     changed: true,
+    instructed: record.payload.instructions !== undefined,
+    introduced: false,
+    messages: { sent: 0, read: 0 },
+    namedMessages: [],
     uncheckable: 0,
     total: NOTHING_USED,
     thisIteration: NOTHING_USED,
@@ -124,6 +128,21 @@ function answer(state: RunState, record: RecordOf<'human_check_response'>): Part
 
 /** What a record keeps that is not of a process at work on the run. */
 const unworked = ({ crashes, queued }: RunState) => ({ crashes, queued })
+/** The last messages whose keys are remembered. */
+const NAMED_MESSAGES = 64
+
+function receive(state: RunState, { payload }: RecordOf<'user_message'>): Partial<RunState> {
+  const { idempotency } = payload
+  const named = idempotency === undefined ? [] : [{ seq: state.seq + 1, ...idempotency }]
+  return {
+    // It interrupts nothing that is under way.
+    ...unworked(state),
+    // The person may have changed the project, too.
+    changed: true,
+    messages: { ...state.messages, sent: state.messages.sent + 1 },
+    namedMessages: [...state.namedMessages, ...named].slice(-NAMED_MESSAGES),
+  }
+}
 
 function change(state: RunState, record: RunRecord): Partial<RunState> {
   switch (record.kind) {
@@ -139,6 +158,10 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'guard_changed':
       // Its call or check is still under way.
       return { crashes: state.crashes }
+    case 'project_context':
+      return { introduced: true }
+    case 'user_message':
+      return receive(state, record)
     case 'step_start':
       return beginStep(state, record)
     case 'llm_usage': {
@@ -154,6 +177,7 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'assistant_message':
       return {
         turns: state.turns + 1,
+        messages: { ...state.messages, read: record.payload.user_messages ?? state.messages.read },
         phase: { type: 'replied', calls: record.payload.tool_calls },
       }
     case 'tool_call':

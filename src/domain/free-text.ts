@@ -9,6 +9,7 @@ const FREE_TEXT: { readonly [K in Kind]: readonly string[] } = {
   run_created: [
     '/system_prompt',
     '/reason',
+    '/instructions',
     '/config/cwd',
     '/config/shell_goal/**',
     '/isolation/visible/*',
@@ -18,6 +19,8 @@ const FREE_TEXT: { readonly [K in Kind]: readonly string[] } = {
   run_config_changed: ['/reason'],
   step_start: [],
   llm_usage: [],
+  project_context: ['/documents/*/text', '/files', '/git', '/programs'],
+  user_message: ['/text'],
   llm_retry: ['/reason'],
   assistant_message: [
     ...['/text', '/tool_calls/*/args/**', '/tool_calls/*/raw_args', '/notice'],

@@ -1,3 +1,4 @@
+import { isIntroductionDue } from './advance.ts'
 import type { OpenCall, RunState } from './state.ts'
 
 /** What a run does next. Only its state decides. */
@@ -5,6 +6,7 @@ export type NextStep =
   | { readonly type: 'call_model' }
   | { readonly type: 'run_tool'; readonly call: OpenCall }
   | { readonly type: 'check_goal' }
+  | { readonly type: 'read_context' }
   | { readonly type: 'await_human' }
   /** Only records follow: the `proceed` command adds them. */
   | { readonly type: 'proceed' }
@@ -23,9 +25,10 @@ export function nextStep(state: RunState): NextStep {
       return { type: 'await_human' }
     case 'ended':
       return { type: 'end' }
+    case 'checked':
+      return { type: isIntroductionDue(state) ? 'read_context' : 'proceed' }
     case 'ready':
     case 'replied':
-    case 'checked':
     case 'iterated':
     case 'consulting':
     case 'aborting':

@@ -91,6 +91,28 @@ export type EndStatus = z.infer<typeof EndStatus>
 /** The model that a run asked until now, and the one that it asks from now on. */
 export const Fallback = z.strictObject({ from: z.string(), to: z.string() }).readonly()
 export type Fallback = z.infer<typeof Fallback>
+/** What of its project an agent is shown before its first reply. */
+export const ProjectContext = z
+  .strictObject({
+    /** AGENTS.md, or CLAUDE.md, of each folder from the root of the repository to the project, in this order. */
+    documents: z.array(
+      z.strictObject({
+        /** Relative to the root of the repository. */
+        path: z.string(),
+        /** Shortened if `truncated`. `sha256` and `bytes` are of the whole text, with secrets masked. */
+        text: z.string(),
+        sha256,
+        bytes: count,
+        truncated: z.boolean(),
+      }),
+    ),
+    /** Files of the project, the state of its repository, and the programs that commands find; null if not known. */
+    files: z.string().nullable(),
+    git: z.string().nullable(),
+    programs: z.string().nullable(),
+  })
+  .readonly()
+export type ProjectContext = z.infer<typeof ProjectContext>
 
 /** Payload shapes by kind. A field that is not named here is refused. */
 const payloads = {
@@ -100,6 +122,8 @@ const payloads = {
     /** Why the run was started, if the person gave a reason. */
     reason: z.string().exactOptional(),
     idempotency: Idempotency.exactOptional(),
+    /** What a person wants of the agent, beside the goal. */
+    instructions: z.string().exactOptional(),
     /** How the commands of the run are isolated. Records of earlier versions do not have it. */
     isolation: IsolationPolicy.exactOptional(),
     /** The servers that may work on the run; without one, every server of the log may. */
@@ -141,6 +165,14 @@ const payloads = {
     /** The provider reported no tokens, so these were estimated from the lengths of the texts. */
     estimated: z.literal(true).exactOptional(),
   }),
+  /** Read once, between the first check of the goal and the first iteration. */
+  project_context: ProjectContext.unwrap(),
+  /** What a person says to the agent while the run works. The next request to the model holds it. */
+  user_message: z.strictObject({
+    text: z.string(),
+    idempotency: Idempotency.exactOptional(),
+    seen: Seen.exactOptional(),
+  }),
   llm_retry: z.strictObject({
     attempt: z.int().positive(),
     reason: z.string(),
@@ -160,6 +192,8 @@ const payloads = {
     provider_items: ProviderItems.exactOptional(),
     /** As in `llm_retry`, if the reply was cut off because the conversation filled the model's context window. */
     context_tokens: count.exactOptional(),
+    /** How many messages of people (`user_message`) the request for this reply held; left out if none. */
+    user_messages: count.exactOptional(),
   }),
   tool_call: z.strictObject({
     call_id: z.string(),

@@ -41,6 +41,13 @@ export type Phase =
   | { readonly type: 'erred'; readonly message: string }
   | { readonly type: 'ended'; readonly status: EndStatus; readonly reason: string }
 
+/** A message that its client named, so that it is recorded once however often it is sent. */
+export type NamedMessage = {
+  readonly seq: number
+  readonly key: string
+  readonly request_sha256: string
+}
+
 export type Usage = {
   readonly tokens: number
   /** US dollars; null once the price of a call is unknown. */
@@ -68,6 +75,14 @@ export type RunState = {
   readonly turns: number
   /** Whether something may have changed since the goal was last checked. */
   readonly changed: boolean
+  /** Whether a person wants more than the goal: then a goal that is reached at the beginning does not end the run. */
+  readonly instructed: boolean
+  /** Whether the agent was shown its project. */
+  readonly introduced: boolean
+  /** Messages of people, and how many of them the model has been sent. */
+  readonly messages: { readonly sent: number; readonly read: number }
+  /** The last messages with an idempotency key, the latest last. */
+  readonly namedMessages: readonly NamedMessage[]
   /** The last checks of the goal in sequence that could not be made. */
   readonly uncheckable: number
   readonly total: Usage
@@ -125,6 +140,7 @@ export function statusAfter(record: RunRecord): RunStatus | null {
       return 'queued'
     case 'run_claimed':
     case 'run_config_changed':
+    case 'user_message':
       return null
     default:
       return 'running'

@@ -28,6 +28,7 @@ import { getRun, listGoals, listRuns } from './routes/read-runs.ts'
 import { redactRun } from './routes/redactions.ts'
 import { abortRun, configureRun, resumeRun } from './routes/run-commands.ts'
 import { runEvents } from './routes/run-events.ts'
+import { sendMessage } from './routes/send-message.ts'
 import { watchAll, watchRun } from './routes/sockets.ts'
 import { tokens } from './routes/tokens.ts'
 
@@ -41,6 +42,7 @@ const ROUTES = [
   getRun,
   resumeRun,
   abortRun,
+  sendMessage,
   configureRun,
   redactRun,
   listGoals,

@@ -49,7 +49,7 @@ export async function sentConversation(
   const visit = ({ seq, record }: LoggedRecord): unknown => {
     const isReply = record.kind === 'assistant_message' && at !== null && seq >= at
     if (isReply && usage !== null && conversation !== null) {
-      sent = answered(conversation, usage, seq)
+      sent = answered(conversation, usage, { seq, userMessages: record.payload.user_messages ?? 0 })
       return 'stop'
     }
     if (record.kind === 'llm_usage') usage = record.payload
@@ -66,9 +66,9 @@ export async function sentConversation(
 function answered(
   conversation: Conversation,
   { model_name: modelName, omitted_turns: omittedTurns }: PayloadOf<'llm_usage'>,
-  seq: number,
+  { seq, userMessages }: { readonly seq: number; readonly userMessages: number },
 ): SentConversation {
-  const messages = messagesWithout(conversation, omittedTurns)
+  const messages = messagesWithout(conversation, omittedTurns, userMessages)
   // The usage comes between the request and the reply.
   return { modelName, request: 'answered', asOf: seq - 2, answeredBy: seq, messages, omittedTurns }
 }

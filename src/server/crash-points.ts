@@ -4,7 +4,7 @@ import type { Effects } from '../agent/run-loop.ts'
 import { ALL_KINDS, type Kind } from '../domain/records.ts'
 import type { EventStore } from '../store/event-store.ts'
 
-const EFFECTS = ['model', 'tool', 'goal check'] as const
+const EFFECTS = ['model', 'tool', 'goal check', 'project'] as const
 
 type Deed = `append of ${Kind}` | (typeof EFFECTS)[number]
 /** A moment at which a server can be killed: right before or right after it does something. */
@@ -70,7 +70,7 @@ export function withCrashingAppends(store: EventStore, at: CrashAt | undefined):
 export function withCrashingEffects(effects: Effects, at: CrashAt | undefined): Effects {
   if (at === undefined) return effects
   const reach = fuse(at)
-  const { models, toolbox, findGoal } = effects
+  const { models, toolbox, findGoal, readProject } = effects
   const around = async <T>(effect: (typeof EFFECTS)[number], act: () => PromiseLike<T>) => {
     reach(`before ${effect}`)
     const outcome = await act()
@@ -88,6 +88,7 @@ export function withCrashingEffects(effects: Effects, at: CrashAt | undefined): 
       ...toolbox,
       execute: (call, context) => around('tool', () => toolbox.execute(call, context)),
     },
+    readProject: (project, signal) => around('project', () => readProject(project, signal)),
     findGoal: (name) => {
       const goal = findGoal(name)
       if (goal === undefined) return undefined

@@ -9,6 +9,7 @@ import { keysFrom } from '../agent/model/providers.ts'
 import type { ModelSettings } from '../agent/model/routing.ts'
 import { obstacle } from '../agent/obstacle.ts'
 import type { PlanDeps } from '../agent/plan-run.ts'
+import { projectContext } from '../agent/project-context.ts'
 import type { Resources } from '../agent/resources.ts'
 import type { Effects } from '../agent/run-loop.ts'
 import { Supervisor } from '../agent/supervisor.ts'
@@ -56,16 +57,19 @@ export function createEffects(
   const runCommand = resources.patient(commandRunner(limits, runner, isolation))
   const reportsDir = isolation.scratchDir ?? join(settings.RETRAI_DATA_DIR, REPORTS_FOLDER)
   const catalogue = createCatalogue(models)
+  const toolbox = createToolbox({
+    runCommand,
+    artifacts,
+    dataDir: settings.RETRAI_DATA_DIR,
+    scratchDir: reportsDir,
+    isolated: isolation.level !== 'none',
+  })
   const effects: Effects = {
     models: createModels(models),
     obstacle: (config) => obstacle(config, { models: catalogue, host: hostname() }),
-    toolbox: createToolbox({
-      runCommand,
-      artifacts,
-      dataDir: settings.RETRAI_DATA_DIR,
-      scratchDir: reportsDir,
-      isolated: isolation.level !== 'none',
-    }),
+    toolbox,
+    readProject: (project, signal) =>
+      projectContext(project, { toolbox, runCommand, dataDir: settings.RETRAI_DATA_DIR, signal }),
     findGoal,
     runCommand,
     dataDir: settings.RETRAI_DATA_DIR,

@@ -6,6 +6,7 @@ import type { Script } from '../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { findGoal } from '../../src/agent/goals/catalogue.ts'
 import { createModels } from '../../src/agent/model/models.ts'
+import { projectContext } from '../../src/agent/project-context.ts'
 import type { Effects } from '../../src/agent/run-loop.ts'
 import { Supervisor } from '../../src/agent/supervisor.ts'
 import { createToolbox } from '../../src/agent/tools/toolbox.ts'
@@ -87,12 +88,15 @@ export class Workshop implements AsyncDisposable {
   ): Supervisor {
     const artifacts = createArtifacts(join(this.folder, 'artifacts'))
     const server = randomUUID()
+    const toolbox = createToolbox({ runCommand, artifacts, dataDir: null, scratchDir: tmpdir() })
     const supervisor = new Supervisor({
       stopped: new Set(),
       store: this.store,
       effects: {
         models: createModels({ llmBaseUrl: this.#model.url }, { timeoutMs: 5_000 }),
-        toolbox: createToolbox({ runCommand, artifacts, dataDir: null, scratchDir: tmpdir() }),
+        toolbox,
+        readProject: (project, signal) =>
+          projectContext(project, { toolbox, runCommand, dataDir: null, signal }),
         findGoal,
         runCommand,
         dataDir: null,

@@ -83,6 +83,7 @@ function idleEffects(until: Promise<unknown>, asked: () => void): Effects {
       },
       contextBudget: async () => 1000,
     },
+    readProject: async () => ({ documents: [], files: null, git: null, programs: null }),
     toolbox: {
       specs: [],
       readOnly: new Set(),

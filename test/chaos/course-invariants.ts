@@ -85,3 +85,23 @@ export function humanChecks(records: readonly RunRecord[]): string[] {
   }
   return problems
 }
+
+/** A message that is sent again with its key is not recorded again, and the model reads each before the run is done. */
+export function messages(records: readonly RunRecord[]): string[] {
+  const keys = new Set<string>()
+  const problems: string[] = []
+  let sent = 0
+  let read = 0
+  for (const [seq, record] of records.entries()) {
+    if (record.kind === 'assistant_message') read = record.payload.user_messages ?? read
+    if (record.kind === 'run_end' && record.payload.achieved && read < sent) {
+      problems.push(`${seq} ends the run, and ${sent - read} messages are not read`)
+    }
+    if (record.kind !== 'user_message') continue
+    sent += 1
+    const key = record.payload.idempotency?.key ?? `seq ${seq}`
+    if (keys.has(key)) problems.push(`${seq} is a second record of the message ${key}`)
+    keys.add(key)
+  }
+  return problems
+}

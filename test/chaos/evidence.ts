@@ -26,6 +26,7 @@ export type Acknowledged =
   | { readonly type: 'created' }
   | { readonly type: 'resumed'; readonly seq: number; readonly decision: 'approve' | 'abort' }
   | { readonly type: 'aborted' }
+  | { readonly type: 'said'; readonly key: string }
   | { readonly type: 'configured'; readonly changes: Readonly<Record<string, unknown>> }
 
 /** All that is known of a run from outside. */

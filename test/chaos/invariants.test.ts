@@ -106,6 +106,17 @@ const at = <T>(list: readonly T[], n: number): T => {
 }
 
 /** Histories that must not pass: what is wrong, the invariant that it violates, and the evidence. */
+const stepStart = at(events, place('step_start'))
+const MESSAGE: typeof stepStart = {
+  ...stepStart,
+  type: 'user_message',
+  data: JSON.stringify({
+    ...JSON.parse(stepStart.data),
+    kind: 'user_message',
+    payload: { text: 'Hurry.', idempotency: { key: 'k', request_sha256: '' } },
+  }),
+}
+
 const BROKEN: readonly (readonly [string, string, Evidence])[] = [
   ['a record is lost', 'seq is dense', { ...good, events: without(events, 5) }],
   [
@@ -218,6 +229,11 @@ const BROKEN: readonly (readonly [string, string, Evidence])[] = [
     'a run continues after an abort',
     'each human check is answered once, by its seq',
     withPayload(place('human_check_response'), { decision: 'abort' }),
+  ],
+  [
+    'a message is recorded twice',
+    'each message of a person is recorded once, and read before an achieved end',
+    { ...good, events: events.toSpliced(place('step_start'), 0, MESSAGE, MESSAGE) },
   ],
   [
     'a call has no result',

@@ -2,7 +2,7 @@ import { fold } from '../../src/domain/evolve.ts'
 import { RunRecord } from '../../src/domain/records.ts'
 import { callProblems, effectProblems } from './call-invariants.ts'
 import { chainProblems } from './chain.ts'
-import { claims, humanChecks, iterations, sums } from './course-invariants.ts'
+import { claims, humanChecks, iterations, messages, sums } from './course-invariants.ts'
 import type { Evidence } from './evidence.ts'
 import {
   acknowledgementProblems,
@@ -48,6 +48,7 @@ const INVARIANTS: Readonly<Record<string, Check>> = {
   'each claim is by another process': claims,
   'iterations count up, within their limit': iterations,
   'each human check is answered once, by its seq': humanChecks,
+  'each message of a person is recorded once, and read before an achieved end': messages,
   'each tool call has one result': callProblems,
   'a call that changes something runs at most once': effectProblems,
   'observers see what is stored': observationProblems,
@@ -98,15 +99,16 @@ function doubled(events: Evidence['events']): string[] {
 /** The kinds that one append stores together: the second by the first. */
 const ALWAYS_NEXT: Readonly<Partial<Record<RunRecord['kind'], readonly RunRecord['kind'][]>>> = {
   llm_usage: ['assistant_message'],
-  // The first check comes before the first iteration.
-  goal_check: ['iteration_complete', 'step_start', 'run_end'],
+  goal_check: ['iteration_complete'],
+  project_context: ['step_start', 'run_end'],
   error: ['run_end'],
 }
 
 function halves(records: readonly RunRecord[], { events }: Evidence): string[] {
-  return records.flatMap(({ kind }, seq) => {
+  return records.flatMap(({ kind, iteration }, seq) => {
     const wanted = ALWAYS_NEXT[kind]
-    if (wanted === undefined) return []
+    // After the first check, the project may have to be read.
+    if (wanted === undefined || (kind === 'goal_check' && iteration === 0)) return []
     const [here, next] = [events[seq], events[seq + 1]].map(commandOf)
     const follower = records[seq + 1]?.kind
     const fits = follower !== undefined && wanted.includes(follower) && here === next

@@ -52,6 +52,8 @@ function keeps({ kind, payload }: RunRecord, promise: Acknowledged): boolean {
       if (kind !== 'human_check_response') return false
       return payload.answers === seq && payload.decision === decision
     }
+    case 'said':
+      return kind === 'user_message' && payload.idempotency?.key === promise.key
     case 'aborted':
       return kind === 'run_end' && payload.status === 'aborted'
     case 'configured':

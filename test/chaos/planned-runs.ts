@@ -137,6 +137,12 @@ async function answer(run: PlannedRun, runId: string, seq: number, client: Clien
     const changed = await client.send('PATCH', `/api/runs/${runId}/config`, changes)
     if (changed?.status === 200) run.acknowledged.push({ type: 'configured', changes })
   }
+  const key = `${run.plan.name}-${seq}`
+  const words = { text: 'Please finish it.' }
+  const said = await client.send('POST', `/api/runs/${runId}/messages`, words, {
+    'idempotency-key': key,
+  })
+  if (said?.status === 201 || said?.status === 200) run.acknowledged.push({ type: 'said', key })
   const decision = { decision: 'approve', seq } as const
   const answered = await client.send('POST', `/api/runs/${runId}/resume`, decision)
   if (answered?.status === 200) run.acknowledged.push({ type: 'resumed', ...decision })

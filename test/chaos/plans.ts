@@ -15,9 +15,9 @@ export type Plan = {
 const bash = (command: string) => ({ tool: 'bash_exec', args: { command } })
 const read = (path: string) => ({ tool: 'file_read', args: { path } })
 
-/** The second turn reaches the goal, and the third reports that the work is done. */
+/** The second turn reaches the goal, and the third reports that the work is done. A call that was lost is repeated. */
 const finish = (turn: number): Turn =>
-  turn === 1 ? { calls: [bash(leaves('1.0', 'touch done'))] } : { text: 'It is done.' }
+  turn % 2 === 1 ? { calls: [bash(leaves(`${turn}.0`, 'touch done'))] } : { text: 'It is done.' }
 
 /** Two calls that change something in one turn, then one that reaches the goal. */
 export const writer: Plan = {

@@ -121,6 +121,38 @@ describe('retrai run', () => {
     })
   })
 
+  test('takes instructions from an option, a file or the standard input', async () => {
+    const file = join(folder, 'instructions.txt')
+    await writeFile(file, 'Rename nothing.\n')
+    for (const [args, words] of [
+      [['-m', 'Add a test.'], 'Add a test.'],
+      [['-f', file], 'Rename nothing.'],
+    ] as const) {
+      const runId = await detached('--cwd', await project(), ...args)
+      const watched = await cli('watch', runId, '--kinds', 'run_created', '--json')
+      const [created = ''] = watched.stdout.split('\n')
+      expect(JSON.parse(created).payload.instructions).toBe(words)
+    }
+    const both = await cli('run', 'shell-goal', '-m', 'a', '-f', file)
+    expect([both.code, both.stderr]).toEqual([4, expect.stringContaining('not both')])
+  })
+
+  test('retrai send says something to the agent of a run', async () => {
+    const cwd = await project('waiting')
+    const runId = await detached('--cwd', cwd)
+    const sent = await cli('send', runId, 'Leave the API alone.')
+    expect([sent.code, sent.stderr]).toEqual([0, ''])
+    expect(sent.stdout).toMatch(new RegExp(`^${runId} running, record \\d+\n$`))
+    await writeFile(join(cwd, 'go'), '')
+    await cli('watch', runId)
+    const asked = model.requests.filter(({ messages }) =>
+      messages.some(({ content }) => content.includes('Leave the API alone.')),
+    )
+    expect(asked.length).toBeGreaterThan(0)
+    expect((await cli('send', runId, 'Too late.')).stderr).toContain('has ended')
+    expect((await cli('send', runId)).stderr).toContain('Say something')
+  })
+
   test('ends with 2 when somebody aborts the run', async () => {
     const running = begin('run', 'shell-goal', '--cwd', await project('waiting'))
     const [runId = ''] = await running.prints(UUID)

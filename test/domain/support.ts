@@ -83,6 +83,12 @@ export const result = (callId: string, tool: string) =>
 export const check = (achieved: boolean, reason = achieved ? 'All passed' : '3 failing') =>
   by('p1', { type: 'record_goal_check', check: { achieved, reason, details: '', duration_ms: 1 } })
 
+/** The agent looks at its project. */
+export const look = by('p1', {
+  type: 'record_context',
+  context: { documents: [], files: 'a.py', git: null, programs: null },
+})
+
 /** A step of a scenario: a command, sent one second after the previous one, unless it has a time of its own. */
 export type Step = RunCommand | { readonly command: RunCommand; readonly at: number }
 

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import { by, check, claim, create, given, reply, result } from './support.ts'
+import { by, check, claim, create, given, look, reply, result } from './support.ts'
 
 const begun = (changes: Parameters<typeof create>[0] = {}) => [
   create({ max_turns_per_iteration: 3, ...changes }),
   claim(),
 ]
-const working = [...begun(), check(false)]
+const working = [...begun(), check(false), look]
 const cannotCheck = by('p1', {
   type: 'record_goal_check',
   check: {
@@ -26,7 +26,10 @@ describe('before the first call of a model', () => {
       .gives('0 run_claimed', '0 step_start evaluate')
     given(...begun())
       .when(check(false))
-      .gives('0 goal_check', '1 step_start plan')
+      .gives('0 goal_check')
+    given(...begun(), check(false))
+      .when(look)
+      .gives('0 project_context', '1 step_start plan')
   })
 
   test('a goal that is reached already ends the run without a token', () => {
@@ -100,6 +103,7 @@ describe('an iteration', () => {
     const answered = [
       ...begun({ hitl_enabled: true }),
       check(false),
+      look,
       reply(),
       { type: 'respond', decision: 'approve', reason: null, answers: null } as const,
       by('p1', { type: 'proceed' }),
@@ -122,13 +126,13 @@ describe('an iteration', () => {
 
 describe('between two turns', () => {
   test('a limit that is reached ends the work', () => {
-    given(...begun({ max_tokens: 150 }), check(false), ...read)
+    given(...begun({ max_tokens: 150 }), check(false), look, ...read)
       .when(reply(['file_read']))
       .gives('1 llm_usage', '1 assistant_message', '1 step_start act', '1 run_end failed')
   })
 
   test('what was changed before a limit was reached is still checked', () => {
-    const spent = [...begun({ max_tokens: 150 }), check(false), ...change]
+    const spent = [...begun({ max_tokens: 150 }), check(false), look, ...change]
     given(...spent)
       .when(reply(['bash_exec']))
       .gives('1 llm_usage', '1 assistant_message', '1 step_start act', '1 step_start evaluate')
@@ -141,10 +145,10 @@ describe('between two turns', () => {
   })
 
   test('the seconds of a run are counted', () => {
-    given(...begun({ max_seconds: 60 }), check(false), reply(['bash_exec']))
+    given(...begun({ max_seconds: 60 }), check(false), look, reply(['bash_exec']))
       .when(result('c0', 'bash_exec'), 61)
       .gives('1 tool_result c0 ok', '1 step_start evaluate')
-    given(...begun({ max_seconds: 60 }), check(false), reply(['bash_exec']), {
+    given(...begun({ max_seconds: 60 }), check(false), look, reply(['bash_exec']), {
       command: result('c0', 'bash_exec'),
       at: 61,
     })

@@ -125,6 +125,7 @@ const RAW_BODIES = [
 const GOOD: Readonly<Record<string, readonly string[]>> = {
   createRun: ['{"goal":"pytest"}', '{"goal":"pytest","hitl_enabled":true,"max_iterations":2}'],
   abortRun: ['{"reason":"no longer needed"}'],
+  sendMessage: ['{"text":"Leave the API as it is."}'],
   configureRun: ['{"max_iterations":30}'],
   redactRun: ['{"seq":0,"pointer":"/system_prompt","reason":"a password"}'],
 }

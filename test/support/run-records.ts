@@ -18,6 +18,7 @@ type RequestedCall = PayloadOf<'assistant_message'>['tool_calls'][number]
 type Move = {
   readonly event:
     | 'work'
+    | 'message'
     | 'model_failure'
     | 'exception'
     | 'crash'
@@ -57,6 +58,7 @@ const event: fc.Arbitrary<Move['event']> = fc.oneof(
   { weight: 4, arbitrary: fc.constant('crash') },
   { weight: 3, arbitrary: fc.constant('model_failure') },
   { weight: 2, arbitrary: fc.constant('configure') },
+  { weight: 2, arbitrary: fc.constant('message') },
   { weight: 2, arbitrary: fc.constant('stray') },
   { weight: 2, arbitrary: fc.constant('queue') },
   { weight: 1, arbitrary: fc.constant('exception') },
@@ -160,7 +162,9 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
     case 'call_model': {
       const tool_calls = move.calls.map((asked, i) => ({ call_id: `${state.seq}-${i}`, ...asked }))
       const finish_reason = tool_calls.length > 0 ? 'tool_calls' : 'stop'
-      const message = { text: move.text, tool_calls, finish_reason }
+      const { sent } = state.messages
+      const held = sent === 0 ? {} : { user_messages: sent }
+      const message = { text: move.text, tool_calls, finish_reason, ...held }
       return byAgent(claimant, { type: 'record_reply', usage: move.usage, message })
     }
     case 'run_tool': {
@@ -172,6 +176,10 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
     }
     case 'check_goal':
       return byAgent(claimant, { type: 'record_goal_check', check: move.check })
+    case 'read_context': {
+      const context = { documents: [], files: move.result.output, git: null, programs: null }
+      return byAgent(claimant, { type: 'record_context', context })
+    }
     case 'await_human':
       return { type: 'respond', ...move.answer, answers: null }
     case 'proceed':
@@ -190,6 +198,8 @@ function commandFor(state: RunState, move: Move): RunCommand {
       const reason = move.text ?? 'no key'
       return { type: 'queue', reason, expected: state.claimant, overrides: true }
     }
+    case 'message':
+      return { type: 'send_message', text: move.result.output }
     case 'stray':
       return byAgent('a process that never claimed', { type: 'proceed' })
   }

@@ -8,9 +8,12 @@ import { type Connection, type ServerOptions, serverCommand, whenConnected } fro
 import { EXIT, OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
 import { names, network, number, positiveInt } from '../terminal/option-values.ts'
 import { print, printJson, say } from '../terminal/print.ts'
+import { wordsOf } from '../terminal/words-of.ts'
 import { follow } from './follow.ts'
 
 type Options = ServerOptions & {
+  readonly message?: string
+  readonly file?: string
   readonly cwd: string
   readonly model?: string
   readonly maxIterations?: number
@@ -34,6 +37,8 @@ export function runCommand(): Command {
   return serverCommand('run', OUTCOME_EXIT_CODES)
     .description('Start a run and watch it until it ends. Ctrl+C stops watching, not the run.')
     .argument('<goal>', 'the goal; "retrai goals" lists the goals')
+    .option('-m, --message <text>', 'what the agent shall do, beside reaching the goal')
+    .option('-f, --file <path>', 'read that from a file; "-" is the standard input')
     .option('--cwd <folder>', "the project's folder, on the machine of the server", '.')
     .option('--model <name>', 'the model (default the server\'s); "retrai models" lists the models')
     .addOption(
@@ -64,7 +69,11 @@ export function runCommand(): Command {
     .option('--detach', 'only start it, and print its id')
     .option('--json', 'print each event as JSON, one a line')
     .action((goal: string, options: Options) =>
-      whenConnected(options, (connection) => run(connection, requestOf(goal, options), options)),
+      whenConnected(options, async (connection) => {
+        const words = await wordsOf({ text: options.message, file: options.file })
+        if (words.isErr()) return err(words.error)
+        return run(connection, { ...requestOf(goal, options), instructions: words.value }, options)
+      }),
     )
 }
 

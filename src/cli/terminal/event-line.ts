@@ -35,6 +35,8 @@ function gist(event: AgentEvent): string {
       return oneLine(event.payload.reason)
     case 'run_end':
       return `${event.payload.status}: ${oneLine(event.payload.reason)}`
+    case 'user_message':
+      return shorten(event.payload.text, 200)
     case 'error':
       return shorten(event.payload.message, 200)
     default:

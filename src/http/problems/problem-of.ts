@@ -14,6 +14,7 @@ export function commandProblem(error: CommandError): Problem {
       return { code: 'run_not_found' }
     case 'run_exists':
     case 'already_created':
+    case 'already_sent':
     case 'key_reused':
     case 'not_awaiting_human':
     case 'out_of_step':

@@ -11,7 +11,6 @@ import type { Idempotency } from '../../domain/records.ts'
 import { statusOf } from '../../domain/state.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { uuidOfHash } from '../../log/chain.ts'
-import { canonicalText } from '../../log/commitment.ts'
 import { type LoadedRun, load } from '../../log/run-log.ts'
 import type { AppDeps, PlannedRun, RunRequest, ZodApp } from '../deps.ts'
 import { InvalidInput } from '../plugins/validation.ts'
@@ -23,6 +22,7 @@ import {
   sendProblem,
 } from '../problems/problem.ts'
 import { commandProblem, invalidField } from '../problems/problem-of.ts'
+import { IDEMPOTENCY_KEY, idempotencyOf } from './idempotency.ts'
 import { command } from './run-commands.ts'
 
 /** POST /api/runs */
@@ -76,6 +76,7 @@ export function createRun(app: ZodApp, deps: AppDeps): void {
         ...planned.value,
         reason: request.body.reason,
         pool: deps.pool ?? null,
+        instructions: request.body.instructions,
         ...(twin === undefined ? {} : { idempotency: twin.idempotency }),
       })
       if (created.isErr()) {
@@ -116,12 +117,6 @@ function repeat(
     .send({ run_id: runId, status: statusOf(state) })
 }
 
-/** The header in which a client names its request, so that it can safely send it again. */
-const IDEMPOTENCY_KEY = 'idempotency-key'
-const IdempotencyKey = z
-  .string()
-  .regex(/^[\x21-\x7e]{1,255}$/, 'must have 1 to 255 printable ASCII characters without blanks')
-
 /** A run that can be created only once: its id is made from the key, so its stream is the lock. */
 type NamedRequest = { readonly runId: string; readonly idempotency: Idempotency }
 
@@ -133,15 +128,9 @@ function namedRequest(
   header: string | string[] | undefined,
   body: unknown,
 ): Result<NamedRequest | null, string> {
-  if (header === undefined) return ok(null)
-  const key = IdempotencyKey.safeParse(header)
-  if (!key.success) return err(`The header Idempotency-Key ${key.error.issues[0]?.message}.`)
-  return ok({
-    runId: uuidOfHash(sha256(`retrai run\n${key.data}`)),
-    idempotency: {
-      key: key.data,
-      request_sha256: sha256(body === undefined ? '' : canonicalText(body)),
-    },
+  return idempotencyOf(header, body).map((idempotency) => {
+    if (idempotency === null) return null
+    return { runId: uuidOfHash(sha256(`retrai run\n${idempotency.key}`)), idempotency }
   })
 }
 
@@ -157,6 +146,7 @@ async function planRequest(
   if (!(misfit instanceof InvalidInput)) {
     const {
       reason: _,
+      instructions: __,
       cwd = defaults.cwd,
       model_name = defaults.model_name,
       max_iterations = defaults.max_iterations,

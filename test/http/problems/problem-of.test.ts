@@ -9,6 +9,7 @@ describe('every error of a command', () => {
     stream_not_found: [{ type: 'stream_not_found', stream: 'run-1' }, 404],
     run_exists: [{ type: 'run_exists' }, 409],
     already_created: [{ type: 'already_created' }, 409],
+    already_sent: [{ type: 'already_sent', seq: 4 }, 409],
     key_reused: [{ type: 'key_reused' }, 409],
     run_ended: [{ type: 'run_ended', status: 'failed' }, 409],
     not_awaiting_human: [{ type: 'not_awaiting_human' }, 409],

@@ -1,11 +1,12 @@
 import { Button } from '@mantine/core'
 import { useDisclosure } from '@mantine/hooks'
-import { IconAdjustmentsHorizontal, IconPlayerStopFilled } from '@tabler/icons-react'
+import { IconAdjustmentsHorizontal, IconMessage, IconPlayerStopFilled } from '@tabler/icons-react'
 import type { Seen } from '../../../src/api/records.ts'
 import type { RunState } from '../../../src/domain/state.ts'
 import { useMayNot } from '../api/use-may.ts'
 import { AbortDialog } from './abort-dialog.tsx'
 import { ConfigDialog } from './config-dialog.tsx'
+import { MessageDialog } from './message-dialog.tsx'
 import classes from './run-actions.module.css'
 
 type Props = {
@@ -19,11 +20,25 @@ type Props = {
 export function RunActions({ runId, state, seen }: Props) {
   const [aborting, abort] = useDisclosure(false)
   const [configuring, configure] = useDisclosure(false)
+  const [writing, write] = useDisclosure(false)
+  const mayNotWrite = useMayNot('runs:message')
   const mayNotConfigure = useMayNot('runs:configure')
   const mayNotAbort = useMayNot('runs:abort')
   if (state.phase.type === 'ended') return null
   return (
     <div className={classes.actions}>
+      <Button
+        variant="default"
+        size="xs"
+        aria-label="Send a message to the agent"
+        classNames={{ section: classes.section }}
+        leftSection={<IconMessage size={15} />}
+        disabled={mayNotWrite !== null}
+        title={mayNotWrite ?? undefined}
+        onClick={write.open}
+      >
+        <span className={classes.label}>Message</span>
+      </Button>
       <Button
         variant="default"
         size="xs"
@@ -50,6 +65,7 @@ export function RunActions({ runId, state, seen }: Props) {
         <span className={classes.label}>Abort</span>
       </Button>
       <AbortDialog runId={runId} seen={seen} opened={aborting} onClose={abort.close} />
+      {writing && <MessageDialog runId={runId} seen={seen} onClose={write.close} />}
       {configuring && (
         <ConfigDialog runId={runId} seen={seen} config={state.config} onClose={configure.close} />
       )}

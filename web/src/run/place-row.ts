@@ -48,6 +48,8 @@ export function placeRow(draft: Draft, record: SeqRecord): void {
     case 'run_claimed':
     case 'run_queued':
     case 'run_config_changed':
+    case 'project_context':
+    case 'user_message':
     case 'llm_retry':
     case 'network_connection':
     case 'guard_changed':

@@ -55,6 +55,8 @@ export type Note =
   | SeqRecordOf<'run_claimed'>
   | SeqRecordOf<'run_queued'>
   | SeqRecordOf<'run_config_changed'>
+  | SeqRecordOf<'project_context'>
+  | SeqRecordOf<'user_message'>
   | SeqRecordOf<'llm_retry'>
   | SeqRecordOf<'network_connection'>
   | SeqRecordOf<'guard_changed'>

@@ -21,6 +21,7 @@ export type Draft = ModelDraft & {
   readonly max_seconds: number | string
   /** Hosts that commands may reach, or `full`; '' is nothing. */
   readonly network: string
+  readonly instructions: string
   readonly reason: string
 }
 
@@ -38,6 +39,7 @@ export const EMPTY_DRAFT: Draft = {
   max_tokens: '',
   max_seconds: '',
   network: '',
+  instructions: '',
   reason: '',
 }
 
@@ -45,7 +47,7 @@ const NUMBERS = [
   ...(['max_iterations', 'max_turns_per_iteration', 'max_output_tokens'] as const),
   ...(['max_cost_usd', 'max_tokens', 'max_seconds'] as const),
 ] as const
-const TEXTS = ['cwd', 'model_name', 'reason'] as const
+const TEXTS = ['cwd', 'model_name', 'instructions', 'reason'] as const
 
 /** The request with the fields that are filled in. For the others, the server has defaults. */
 export function requestOf(draft: Draft): RunRequest {

@@ -7,6 +7,7 @@ import {
   Stack,
   Switch,
   Text,
+  Textarea,
   TextInput,
 } from '@mantine/core'
 import { useLocalStorage } from '@mantine/hooks'
@@ -54,6 +55,16 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
           value={draft.goal}
           onChange={(goal) => change({ goal })}
           problem={problem('goal')}
+        />
+        <Textarea
+          label="Instructions"
+          description="Optional. What the agent shall do, beside reaching the goal."
+          autosize
+          minRows={2}
+          maxRows={12}
+          value={draft.instructions}
+          onChange={(event) => change({ instructions: event.currentTarget.value })}
+          error={problem('instructions')}
         />
         <TextInput
           label="Project folder"

@@ -3,7 +3,9 @@ import {
   IconCpu,
   IconFlag,
   IconFlag3Filled,
+  IconFolderOpen,
   IconHourglassEmpty,
+  IconMessage,
   IconNote,
   IconRefresh,
   IconSettings,
@@ -43,7 +45,7 @@ type Shown = {
 function noteOf(record: Note): Shown {
   switch (record.kind) {
     case 'run_created': {
-      const { config, system_prompt, reason } = record.payload
+      const { config, system_prompt, instructions, reason } = record.payload
       return {
         icon: <IconFlag {...SIZE} />,
         tone: 'plain',
@@ -58,12 +60,51 @@ function noteOf(record: Note): Shown {
                 Network of its commands: {visible(networkOf(config.network))}
               </p>
             )}
+            {instructions !== undefined && <q className={classes.said}>{visible(instructions)}</q>}
             {reason !== undefined && <q className={classes.said}>{visible(reason)}</q>}
             <More name={`prompt ${record.seq}`} label="System prompt" text={system_prompt} />
           </>
         ),
       }
     }
+    case 'project_context': {
+      const { documents, files, git, programs } = record.payload
+      const parts = [
+        ...documents.map(({ path, text }) => `# ${path}\n${text}`),
+        ...[files, git, programs].filter((text) => text !== null),
+      ]
+      const names = documents.map(({ path }) => path).join(', ')
+      return {
+        icon: <IconFolderOpen {...SIZE} />,
+        tone: 'plain',
+        content: (
+          <>
+            <p className={classes.line}>
+              The agent was shown its project{names === '' ? '' : `, with ${visible(names)}`}
+            </p>
+            <More
+              name={`context ${record.seq}`}
+              label="What it was shown"
+              text={parts.join('\n\n')}
+            />
+          </>
+        ),
+      }
+    }
+    case 'user_message':
+      return {
+        icon: <IconMessage {...SIZE} />,
+        tone: 'human',
+        content: (
+          <>
+            <p className={classes.line}>
+              A message to the agent
+              <By record={record} />
+            </p>
+            <q className={classes.said}>{visible(record.payload.text)}</q>
+          </>
+        ),
+      }
     case 'run_claimed': {
       const { pid, host } = record.payload
       return plain(<IconCpu {...SIZE} />, `Process ${pid} on ${host} works on the run`)

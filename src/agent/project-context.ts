@@ -1,0 +1,181 @@
+import { realpath, stat } from 'node:fs/promises'
+import { dirname, join, relative } from 'node:path'
+import type { IsolationPolicy } from '../domain/isolation.ts'
+import type { ProjectContext } from '../domain/records.ts'
+import { sha256 } from '../lib/sha256.ts'
+import { processMask } from '../log/masking.ts'
+import { characterStart } from '../runner/bounded-text.ts'
+import type { RunCommand } from '../runner/command.ts'
+import { readConfined } from './tools/confine.ts'
+import type { Toolbox } from './tools/tool.ts'
+
+/** The project of a run. */
+export type Project = {
+  readonly cwd: string
+  readonly runId: string
+  readonly policy: IsolationPolicy | undefined
+}
+
+type Deps = {
+  readonly toolbox: Toolbox
+  readonly runCommand: RunCommand
+  /** The server's data folder, which is not read; null if there is none. */
+  readonly dataDir: string | null
+  readonly signal: AbortSignal
+}
+
+/** What one look at the project may take. What is not known by then is left out. */
+const WITHIN_MS = 10_000
+
+/**
+ * Reads what an agent is shown of its project before its first reply: the instructions of its authors, its files, its
+ * repository and its programs. Bounded in time and size. Never rejects: what cannot be read is left out.
+ */
+export async function projectContext(project: Project, deps: Deps): Promise<ProjectContext> {
+  const signal = AbortSignal.any([deps.signal, AbortSignal.timeout(WITHIN_MS)])
+  const look = { ...deps, signal }
+  const [documents, files, git, programs] = await Promise.all([
+    readDocuments(project.cwd, deps.dataDir),
+    outputOf('find_files', { pattern: '**/*' }, project, look).then(outline),
+    outputOf('git_status', {}, project, look),
+    installedPrograms(project, look),
+  ])
+  return { documents, files, git: git && shorten(git, TEXT_BYTES), programs }
+}
+
+type Document = ProjectContext['documents'][number]
+
+/** What all documents of a project may have together, as in Codex. */
+const DOCUMENTS_BYTES = 32 * 1024
+/** A larger file is not read. */
+const MAX_FILE_BYTES = 1024 * 1024
+/** The first of these in a folder is its document. */
+const NAMES = ['AGENTS.md', 'CLAUDE.md']
+
+/** The documents from the root of the repository down to the project. The nearest comes last, so it counts most. */
+async function readDocuments(cwd: string, dataDir: string | null): Promise<Document[]> {
+  const documents: Document[] = []
+  let left = DOCUMENTS_BYTES
+  try {
+    const project = await realpath(cwd)
+    const root = await repositoryRoot(project)
+    for (const folder of foldersBetween(root, project)) {
+      const document = await readDocument(root, relative(root, folder), dataDir, left)
+      if (document === null) continue
+      documents.push(document)
+      left -= Buffer.byteLength(document.text)
+    }
+  } catch {
+    // The project was moved meanwhile.
+  }
+  return documents
+}
+
+async function readDocument(
+  root: string,
+  folder: string,
+  dataDir: string | null,
+  left: number,
+): Promise<Document | null> {
+  for (const name of NAMES) {
+    const path = join(folder, name)
+    const content = await readConfined({ cwd: root, dataDir }, path, MAX_FILE_BYTES)
+    if (content.isErr()) continue
+    const whole = processMask.text(content.value.toString().toWellFormed())
+    if (whole.trim() === '') continue
+    const bytes = Buffer.byteLength(whole)
+    const text = bytes <= left ? whole : cutTo(whole, left)
+    return { path, text, sha256: sha256(whole), bytes, truncated: text !== whole }
+  }
+  return null
+}
+
+/** The nearest folder with a repository, from the project upwards; the project itself if there is none. */
+async function repositoryRoot(project: string): Promise<string> {
+  for (let folder = project; ; folder = dirname(folder)) {
+    if (await exists(join(folder, '.git'))) return folder
+    if (dirname(folder) === folder) return project
+  }
+}
+
+const exists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  )
+
+function foldersBetween(root: string, project: string): string[] {
+  const folders = [project]
+  for (let folder = project; folder !== root; ) {
+    folder = dirname(folder)
+    folders.unshift(folder)
+  }
+  return folders
+}
+
+/** The output of a tool that only reads; null if it fails. */
+async function outputOf(
+  tool: string,
+  args: Readonly<Record<string, string>>,
+  { cwd, runId, policy }: Project,
+  { toolbox, signal }: Deps,
+): Promise<string | null> {
+  const call = { call_id: 'context', tool, args, read_only: true }
+  const context = { cwd, runId, signal, ...(policy === undefined ? {} : { policy }) }
+  const { output, outcome } = await toolbox.execute(call, context)
+  return outcome === 'ok' ? output : null
+}
+
+/** What the list of files and the state of the repository may have, each. */
+const TEXT_BYTES = 8 * 1024
+/** Deeper folders are shown with the number of their files. */
+const DEPTH = 3
+/** Folders that tools make: their contents are shown as a number. */
+const MADE =
+  /^(?:.*\/)?(?:node_modules|\.?venv|target|dist|build|__pycache__|\.\w+_cache|vendor)(?=\/)/
+
+/** The files of a project as a short list: deep folders, and those that tools make, as the number of their files. */
+function outline(listed: string | null): string | null {
+  if (listed === null) return null
+  const counts = new Map<string, number>()
+  for (const path of listed.split('\n')) {
+    const shown = MADE.exec(path)?.[0] ?? path.split('/').slice(0, DEPTH).join('/')
+    counts.set(shown, (counts.get(shown) ?? 0) + Number(shown !== path))
+  }
+  const lines = [...counts].map(([path, inside]) => (inside === 0 ? path : `${path}/ (${inside})`))
+  return shorten(lines.join('\n'), TEXT_BYTES)
+}
+
+/** The beginning of a text, in whole lines. */
+function shorten(text: string, maxBytes: number): string {
+  if (Buffer.byteLength(text) <= maxBytes) return text
+  const kept = cutTo(text, maxBytes)
+  return `${kept.slice(0, kept.lastIndexOf('\n') + 1)}[… there is more …]`
+}
+
+function cutTo(text: string, maxBytes: number): string {
+  const bytes = Buffer.from(text)
+  return bytes.subarray(0, characterStart(bytes, Math.max(0, maxBytes))).toString()
+}
+
+const PROGRAMS = 'node npm bun deno python3 uv go cargo rustc java make gcc git rg'
+/** One line for each program that is installed: its name, and the first line that it prints about its version. */
+const VERSIONS = `for program in ${PROGRAMS}; do
+  command -v "$program" > /dev/null || continue
+  case $program in go) flag=version ;; *) flag=--version ;; esac
+  ("$program" $flag 2>&1 < /dev/null | head -1 | sed "s/^/$program: /") &
+done; wait`
+
+async function installedPrograms(
+  { cwd, runId, policy }: Project,
+  { runCommand, signal }: Deps,
+): Promise<string | null> {
+  const result = await runCommand({
+    file: 'bash',
+    args: ['-c', VERSIONS],
+    ...{ cwd, run: runId, timeoutMs: WITHIN_MS, maxBytes: TEXT_BYTES, signal },
+    ...(policy?.at_least === undefined ? {} : { atLeast: policy.at_least }),
+  })
+  const lines = result.stdout.split('\n').filter(Boolean).sort()
+  return result.end === 'exited' && lines.length > 0 ? lines.join('\n') : null
+}

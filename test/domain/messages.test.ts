@@ -1,0 +1,150 @@
+import { describe, expect, test } from 'vitest'
+import type { PersonCommand } from '../../src/domain/commands.ts'
+import { type Conversation, converse, toMessages } from '../../src/domain/conversation.ts'
+import { nextStep } from '../../src/domain/next-step.ts'
+import type { RunRecord } from '../../src/domain/records.ts'
+import { check, claim, create, given, look, reply, result, type Step } from './support.ts'
+
+const say = (text: string, key?: string): PersonCommand => ({
+  type: 'send_message',
+  text,
+  ...(key === undefined ? {} : { idempotency: { key, request_sha256: `hash of ${text}` } }),
+})
+const replyAfter = (messages: number, tools: readonly string[] = []) => {
+  const command = reply(tools)
+  if (command.type !== 'record_reply') throw new Error('a reply')
+  return { ...command, message: { ...command.message, user_messages: messages } }
+}
+const begun = [create({ max_turns_per_iteration: 5 }), claim()]
+const working = [...begun, check(false), look]
+const change = [reply(['bash_exec']), result('c0', 'bash_exec')]
+
+function sent(records: readonly RunRecord[]): string[] {
+  let conversation: Conversation | null = null
+  for (const record of records) conversation = converse(conversation, record)
+  if (conversation === null) throw new Error('an empty run')
+  const { messages } = toMessages(conversation, Number.MAX_SAFE_INTEGER)
+  return messages.map(({ role, content }) => `${role}: ${content}`)
+}
+
+describe('a message of a person', () => {
+  const phases: readonly (readonly [string, readonly Step[]])[] = [
+    ['before the first check', begun],
+    ['while the project is read', [...begun, check(false)]],
+    ['while the model replies', working],
+    ['while a call runs', [...working, reply(['bash_exec'])]],
+    ['while the goal is checked', [...working, ...change, reply()]],
+    [
+      'while a person is asked',
+      [
+        create({ max_turns_per_iteration: 5, hitl_enabled: true }),
+        claim(),
+        check(false),
+        look,
+        reply(),
+      ],
+    ],
+  ]
+  test.each(phases)('%s is recorded, and nothing else changes', (_, steps) => {
+    const before = given(...steps).state
+    const { state, records } = given(...steps, say('Leave the API alone.'))
+    expect(records.at(-1)?.kind).toBe('user_message')
+    expect(state?.phase).toEqual(before?.phase)
+    expect(sent(records).at(-1)).toContain('Leave the API alone.')
+  })
+
+  test('that a request did not hold comes after its reply, and before the next one', () => {
+    const { records } = given(...working, say('Hurry.'), replyAfter(0, ['bash_exec']))
+    const later = given(
+      ...working,
+      say('Hurry.'),
+      replyAfter(0, ['bash_exec']),
+      result('c0', 'bash_exec'),
+    )
+    expect(sent(records).slice(2).join('\n')).toMatch(/^assistant: I look\.\nuser: .*\nHurry\.$/s)
+    expect(sent(later.records).map((line) => line.split(':')[0])).toEqual([
+      'system',
+      'user',
+      'assistant',
+      'tool',
+      'user',
+    ])
+  })
+
+  test('that a request held stays where the model read it', () => {
+    const first = given(...working, say('Hurry.')).records
+    const { records } = given(...working, say('Hurry.'), replyAfter(1))
+    expect(sent(records).slice(0, 2)).toEqual(sent(first))
+  })
+
+  test('keeps a run from ending before the model has read it', () => {
+    given(...working, ...change, say('And add a test.'))
+      .when(replyAfter(0))
+      .gives('1 llm_usage', '1 assistant_message', '1 step_start plan')
+    const checking = [...working, ...change, reply(), say('And add a test.')]
+    given(...checking)
+      .when(check(true))
+      .gives('1 goal_check', '1 iteration_complete', '2 step_start plan')
+    given(...checking, check(true))
+      .when(replyAfter(1))
+      .gives('2 llm_usage', '2 assistant_message', '2 iteration_complete', '2 run_end achieved')
+  })
+
+  test('keeps a green project at work', () => {
+    given(...begun, say('Add a test.'))
+      .when(check(true))
+      .gives('0 goal_check')
+    expect(nextStep(given(...begun, say('Add a test.'), check(true)).state as never).type).toBe(
+      'read_context',
+    )
+  })
+
+  test('is refused once the run has ended', () => {
+    given(...begun, { type: 'abort', reason: null })
+      .when(say('Wait!'))
+      .refused({ type: 'run_ended', status: 'aborted' })
+  })
+
+  test('with a key is recorded once', () => {
+    const { state } = given(...working, say('Hurry.', 'k1'))
+    given(...working, say('Hurry.', 'k1'))
+      .when(say('Hurry.', 'k1'))
+      .refused({ type: 'already_sent', seq: state?.seq ?? 0 })
+    given(...working, say('Hurry.', 'k1'))
+      .when(say('Slowly.', 'k1'))
+      .refused({ type: 'key_reused' })
+    given(...working, say('Hurry.', 'k1'))
+      .when(say('Hurry.', 'k2'))
+      .gives('1 user_message')
+  })
+})
+
+describe('instructions', () => {
+  const instructed = {
+    ...create({ max_turns_per_iteration: 5 }),
+    instructions: 'Add a test.',
+  } as Step
+  const steps = [instructed, claim()]
+
+  test('are in the first request', () => {
+    const { records } = given(...steps, check(false), look)
+    expect(sent(records)[1]).toMatch(
+      /# Instructions\nAdd a test\..*not reached yet.*# Files of the project\na\.py/s,
+    )
+  })
+
+  test('keep a green project at work, and the run ends achieved when the agent is done', () => {
+    given(...steps)
+      .when(check(true))
+      .gives('0 goal_check')
+    given(...steps, check(true), look, ...change, reply())
+      .when(check(true))
+      .gives('1 goal_check', '1 iteration_complete', '1 run_end achieved')
+  })
+
+  test('a question about a green project is answered without another check', () => {
+    given(...steps, check(true), look)
+      .when(reply())
+      .gives('1 llm_usage', '1 assistant_message', '1 iteration_complete', '1 run_end achieved')
+  })
+})

@@ -1,0 +1,81 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createRun, json, startTestServer, type TestServer } from '../support.ts'
+
+let server: TestServer
+beforeAll(async () => {
+  server = await startTestServer()
+})
+afterAll(() => server.stop())
+
+async function send(runId: string, body: unknown, headers: Readonly<Record<string, string>> = {}) {
+  const request = json('POST', body)
+  const response = await fetch(`${server.url}/api/runs/${runId}/messages`, {
+    ...request,
+    headers: { ...request.headers, ...headers },
+  })
+  return { status: response.status, body: (await response.json()) as Record<string, unknown> }
+}
+
+const messagesOf = async (runId: string) => {
+  const response = await fetch(`${server.url}/api/runs/${runId}/events?kinds=user_message`)
+  return ((await response.json()) as { payload: { text: string } }[]).map(
+    ({ payload }) => payload.text,
+  )
+}
+
+describe('a message to the agent of a run', () => {
+  test('is a record of the run', async () => {
+    const runId = await createRun(server)
+    const sent = await send(runId, { text: '  Leave the API alone.\n' })
+    expect(sent).toEqual({ status: 201, body: { run_id: runId, status: 'running', seq: 1 } })
+    expect(await messagesOf(runId)).toEqual(['Leave the API alone.'])
+  })
+
+  test('with the same key is recorded once, and answered the same', async () => {
+    const runId = await createRun(server)
+    const key = { 'idempotency-key': 'm1' }
+    const [first, second] = [
+      await send(runId, { text: 'Hurry.' }, key),
+      await send(runId, { text: 'Hurry.' }, key),
+    ]
+    expect([first.status, second.status]).toEqual([201, 200])
+    expect(second.body).toEqual(first.body)
+    expect(await messagesOf(runId)).toEqual(['Hurry.'])
+    const other = await send(runId, { text: 'Slowly.' }, key)
+    expect(other).toMatchObject({ status: 409, body: { type: 'urn:retrai:problem:key_reused' } })
+  })
+
+  test('is recorded once if it is sent many times at once', async () => {
+    const runId = await createRun(server)
+    const key = { 'idempotency-key': 'm2' }
+    const sent = await Promise.all(
+      Array.from({ length: 6 }, () => send(runId, { text: 'Hurry.' }, key)),
+    )
+    expect(new Set(sent.map(({ body }) => body.seq)).size).toBe(1)
+    expect(await messagesOf(runId)).toEqual(['Hurry.'])
+  })
+
+  test('is refused if it is empty, or the run has ended, or there is no such run', async () => {
+    const runId = await createRun(server)
+    expect(await send(runId, { text: ' ' })).toMatchObject({ status: 422 })
+    expect(await send(runId, {})).toMatchObject({ status: 422 })
+    await fetch(`${server.url}/api/runs/${runId}/abort`, { method: 'POST' })
+    expect(await send(runId, { text: 'Wait!' })).toMatchObject({
+      status: 409,
+      body: { type: 'urn:retrai:problem:run_ended' },
+    })
+    expect(await send('none', { text: 'Hello?' })).toMatchObject({ status: 404 })
+  })
+})
+
+test('instructions are kept in the first record', async () => {
+  const response = await fetch(
+    `${server.url}/api/runs`,
+    json('POST', { goal: 'pytest', instructions: ' Add a test. ' }),
+  )
+  const { run_id } = (await response.json()) as { run_id: string }
+  const events = await fetch(`${server.url}/api/runs/${run_id}/events?kinds=run_created`)
+  const [created] = (await events.json()) as [{ payload: Record<string, unknown> }]
+  expect(created.payload.instructions).toBe('Add a test.')
+  expect(created.payload.config).not.toHaveProperty('instructions')
+})
