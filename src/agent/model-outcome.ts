@@ -12,8 +12,8 @@ type Sent = {
   readonly keptTurns: number
   /** As the server estimates. */
   readonly tokens: number
-  /** Messages of people that it held. */
-  readonly userMessages: number
+  /** Messages of people that it held; none if left out. */
+  readonly userMessages?: number
 }
 
 /** The payloads of the two records of a reply. */
@@ -48,7 +48,7 @@ export function replyRecords(
         ? {}
         : { provider_items: { ...providerItems, items: [...providerItems.items] } }),
       ...(finishReason === 'overflow' ? { context_tokens: halved(sent) } : {}),
-      ...(sent.userMessages === 0 ? {} : { user_messages: sent.userMessages }),
+      ...(sent.userMessages ? { user_messages: sent.userMessages } : {}),
     },
   }
 }

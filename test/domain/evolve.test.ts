@@ -41,7 +41,7 @@ describe('for all valid runs', () => {
         const state = fold(records)
         expect(end === -1 || end === records.length - 1).toBe(true)
         if (state === null) throw new Error('a run has at least one record')
-        expect(['running', 'awaiting_human'].includes(statusOf(state))).toBe(end === -1)
+        expect(['running', 'queued', 'awaiting_human'].includes(statusOf(state))).toBe(end === -1)
         const first = records[0]
         if (end === -1 || first === undefined) return
         expect(() => evolve(state, first)).toThrow(BrokenInvariant)
