@@ -7,7 +7,15 @@ import { RunRecord } from '../../src/domain/records.ts'
 import { statusOf } from '../../src/domain/state.ts'
 import { validRun } from '../support/run-records.ts'
 
-const EFFECTS = ['call_model', 'run_tool', 'check_goal', 'read_context', 'await_human', 'end', 'proceed']
+const EFFECTS = [
+  'call_model',
+  'run_tool',
+  'check_goal',
+  'read_context',
+  'await_human',
+  'end',
+  'proceed',
+]
 
 describe('for all valid runs', () => {
   test('fold(all) = fold(rest, fold(prefix))', () => {
