@@ -37,7 +37,7 @@ const modelUrl = (keyName: string) =>
       `must hold no user name or password: put the key into ${keyName}`,
     )
 
-/** OLLAMA_HOST in the forms that Ollama accepts, read as the address of its OpenAI-compatible API. */
+/** OLLAMA_HOST in the forms that Ollama accepts, read as its address. */
 const ollamaUrl = text.transform((host, context) => {
   const url = ollamaApi(host)
   if (url !== null) return url
@@ -54,7 +54,7 @@ function ollamaApi(host: string): string | null {
   const [, scheme, name = '', port, path = ''] = parts
   const address = name === '' || name === '0.0.0.0' || name === '[::]' ? '127.0.0.1' : name
   const suffix = port ?? (scheme === undefined ? OLLAMA_PORT : '')
-  const url = `${scheme?.toLowerCase() ?? 'http'}://${address}${suffix && `:${suffix}`}${path.replace(/\/+$/, '')}/v1`
+  const url = `${scheme?.toLowerCase() ?? 'http'}://${address}${suffix && `:${suffix}`}${path.replace(/\/+$/, '')}`
   return URL.canParse(url) ? url : null
 }
 

@@ -38,7 +38,7 @@ describe('retrai models', () => {
     expect(code).toBe(0)
     const [head, first] = stdout.split('\n')
     expect(head).toMatch(/^MODEL +WINDOW +OUTPUT +\$\/M IN/)
-    expect(first).toMatch(/^ollama\/mine \* +\? +\? +1 +1 +2 +\?$/)
+    expect(first).toMatch(/^ollama\/mine \* +66k +\? +1 +1 +2 +\?$/)
     expect(stderr).toMatch(/^\d+ more models cannot be called/)
     const all = await cli('models', '--all')
     expect(all.stdout).toMatch(/^xai\/grok-4\.5 .* low medium high +XAI_API_KEY$/m)
@@ -57,7 +57,7 @@ describe('retrai models', () => {
       problem: null,
       key_variable: null,
       key_set: false,
-      context_window: null,
+      context_window: 65_536,
       max_output_tokens: null,
       prices: {
         input_usd_per_mtok: 1,

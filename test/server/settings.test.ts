@@ -88,16 +88,16 @@ describe('a setting that is not valid is refused, by its names', () => {
 })
 
 test.each([
-  ['127.0.0.1', 'http://127.0.0.1:11434/v1'],
-  ['box:1234', 'http://box:1234/v1'],
-  [':1234', 'http://127.0.0.1:1234/v1'],
-  ['0.0.0.0', 'http://127.0.0.1:11434/v1'],
-  ['0.0.0.0:1234', 'http://127.0.0.1:1234/v1'],
-  ['[::]:1234', 'http://127.0.0.1:1234/v1'],
-  ['[::1]:1234', 'http://[::1]:1234/v1'],
-  ['http://box:1234/', 'http://box:1234/v1'],
-  ['HTTPS://ollama.example.com', 'https://ollama.example.com/v1'],
-  ['https://example.com/ollama/', 'https://example.com/ollama/v1'],
+  ['127.0.0.1', 'http://127.0.0.1:11434'],
+  ['box:1234', 'http://box:1234'],
+  [':1234', 'http://127.0.0.1:1234'],
+  ['0.0.0.0', 'http://127.0.0.1:11434'],
+  ['0.0.0.0:1234', 'http://127.0.0.1:1234'],
+  ['[::]:1234', 'http://127.0.0.1:1234'],
+  ['[::1]:1234', 'http://[::1]:1234'],
+  ['http://box:1234/', 'http://box:1234'],
+  ['HTTPS://ollama.example.com', 'https://ollama.example.com'],
+  ['https://example.com/ollama/', 'https://example.com/ollama'],
 ])('OLLAMA_HOST %s is the address %s', (OLLAMA_HOST, address) => {
   expect(read({}, { OLLAMA_HOST })._unsafeUnwrap().OLLAMA_HOST).toBe(address)
 })

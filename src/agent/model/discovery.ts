@@ -33,7 +33,7 @@ export function discoverModels(settings: ModelSettings): () => Promise<readonly 
 function sourcesOf(settings: ModelSettings): Source[] {
   const { llmBaseUrl, llmApiKey, openaiBaseUrl, openaiApiKey, ollamaUrl } = settings
   if (llmBaseUrl !== undefined) return [{ url: llmBaseUrl, apiKey: llmApiKey, prefix: '' }]
-  const ollama = { url: ollamaUrl ?? PROVIDERS.ollama.baseUrl, apiKey: undefined }
+  const ollama = { url: `${ollamaUrl ?? PROVIDERS.ollama.baseUrl}/v1`, apiKey: undefined }
   const own =
     openaiBaseUrl !== undefined && isOwnEndpoint({ provider: 'openai', baseUrl: openaiBaseUrl })
       ? [{ url: openaiBaseUrl, apiKey: openaiApiKey, prefix: '' }]

@@ -3,6 +3,12 @@ import type { TokenPrices } from './price-file.ts'
 import type { ProviderName } from './providers.ts'
 import { isOwnEndpoint, type Route } from './routing.ts'
 
+/**
+ * The context window that Ollama is asked for, unless RETRAI_PRICES has another for the model. Its own default may be
+ * 4,096, and it cuts longer prompts without an error; a larger window takes more memory.
+ */
+export const OLLAMA_WINDOW_TOKENS = 65_536
+
 /** What is known of a model, beside what the price list of genai-prices has. */
 type ModelFacts = {
   readonly windowTokens?: number

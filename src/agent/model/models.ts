@@ -16,6 +16,8 @@ const ADAPTERS: Readonly<Record<Api, () => Promise<Adapter>>> = {
   chat: async () => (await import('./adapters/chat.ts')).chatAdapter(),
   responses: async () => (await import('./adapters/responses.ts')).responsesAdapter(),
   messages: async () => (await import('./adapters/messages.ts')).messagesAdapter(),
+  gemini: async () => (await import('./adapters/gemini.ts')).geminiAdapter(),
+  ollama: async () => (await import('./adapters/ollama.ts')).ollamaAdapter(),
 }
 
 /**

@@ -21,7 +21,7 @@ export const PROVIDERS = {
   },
   google: {
     prefix: 'gemini',
-    baseUrl: 'https://generativelanguage.googleapis.com/v1beta/openai/',
+    baseUrl: 'https://generativelanguage.googleapis.com/v1',
     key: { variable: 'GEMINI_API_KEY', setting: 'geminiApiKey' },
     priceList: 'google',
     defaultModel: 'gemini/gemini-2.5-pro',
@@ -91,7 +91,7 @@ export const PROVIDERS = {
   },
   ollama: {
     prefix: 'ollama',
-    baseUrl: 'http://127.0.0.1:11434/v1',
+    baseUrl: 'http://127.0.0.1:11434',
     key: null,
     priceList: null,
     defaultModel: null,

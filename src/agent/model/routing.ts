@@ -22,7 +22,7 @@ export type ModelSettings = ProviderKeys & {
 }
 
 /** The wire APIs that there are adapters for. */
-export type Api = 'chat' | 'responses' | 'messages'
+export type Api = 'chat' | 'responses' | 'messages' | 'gemini' | 'ollama'
 
 /** The address that a model is called at. */
 export type Endpoint = {
@@ -144,6 +144,10 @@ function apiOf({ provider, baseUrl }: Endpoint): Api {
         : 'chat'
     case 'xai':
       return 'responses'
+    case 'google':
+      return 'gemini'
+    case 'ollama':
+      return 'ollama'
     default:
       return 'chat'
   }

@@ -5,7 +5,7 @@ import { createCatalogue, type ModelInfo } from '../../../src/agent/model/catalo
 import type { ModelSettings } from '../../../src/agent/model/routing.ts'
 
 /** Nothing listens there. */
-const NOWHERE = 'http://127.0.0.1:9/v1'
+const NOWHERE = 'http://127.0.0.1:9'
 
 async function listed(settings: ModelSettings): Promise<ReadonlyMap<string, ModelInfo>> {
   const models = await createCatalogue({ ollamaUrl: NOWHERE, ...settings }).list()
@@ -84,7 +84,7 @@ describe('the list of models', () => {
 
   test('has the models of Ollama, which are free', async () => {
     const { url } = await endpoint(['qwen3:8b'])
-    const models = await listed({ ollamaUrl: url })
+    const models = await listed({ ollamaUrl: url.replace(/\/v1$/, '') })
     expect(models.get('ollama/qwen3:8b')).toMatchObject({
       provider: 'ollama',
       keyVariable: null,

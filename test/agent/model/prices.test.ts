@@ -120,6 +120,9 @@ describe('the budget of a conversation', () => {
 
   test('is modest for models with an unknown window', () => {
     expect(contextBudget(route('scripted-model', custom))).toBe(96_000)
-    expect(contextBudget(route('ollama/llama3', own))).toBe(96_000)
+  })
+
+  test('is half of the window that Ollama is asked for', () => {
+    expect(contextBudget(route('ollama/llama3', own))).toBe(32_768)
   })
 })

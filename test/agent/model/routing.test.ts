@@ -14,11 +14,11 @@ describe('routing by model name', () => {
     ['claude-sonnet-4-6', 'https://api.anthropic.com/v1/', 'key-of-anthropic', 'claude-sonnet-4-6'],
     [
       'gemini-2.5-pro',
-      'https://generativelanguage.googleapis.com/v1beta/openai/',
+      'https://generativelanguage.googleapis.com/v1',
       'key-of-google',
       'gemini-2.5-pro',
     ],
-    ['ollama/qwen3:8b', 'http://127.0.0.1:11434/v1', null, 'qwen3:8b'],
+    ['ollama/qwen3:8b', 'http://127.0.0.1:11434', null, 'qwen3:8b'],
     ['gpt-5', 'https://api.openai.com/v1', 'key-of-openai', 'gpt-5'],
     ['my-claude-like', 'https://api.openai.com/v1', 'key-of-openai', 'my-claude-like'],
   ])('sends %s to %s', (name, baseUrl, apiKey, model) => {

@@ -20,3 +20,26 @@ const withoutResult = (callId: string): ChatMessage => ({
   callId,
   content: NO_RESULT,
 })
+
+/** The results of each reply, in the order of its calls. */
+export function inCallOrder(messages: readonly ChatMessage[]): ChatMessage[] {
+  let order: readonly string[] = []
+  const sorted: ChatMessage[] = []
+  let results: Extract<ChatMessage, { role: 'tool' }>[] = []
+  const flush = () => {
+    const place = ({ callId }: { callId: string }) => order.indexOf(callId)
+    sorted.push(...results.toSorted((a, b) => place(a) - place(b)))
+    results = []
+  }
+  for (const message of messages) {
+    if (message.role === 'tool') {
+      results.push(message)
+      continue
+    }
+    flush()
+    sorted.push(message)
+    if (message.role === 'assistant') order = message.calls.map(({ id }) => id)
+  }
+  flush()
+  return sorted
+}

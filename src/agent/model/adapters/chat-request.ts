@@ -52,7 +52,7 @@ function toMessages(
   vendor: Vendor,
 ): ChatCompletionMessageParam[] {
   const ids = new CallIds(vendor.shortIds ? shortId : plainId)
-  const needsSignature = route.endpoint.provider === 'google' && !/^gemini-[12]\b/.test(route.model)
+  const needsSignature = isGoogle(route) && !/^gemini-[12]\b/.test(route.model)
   const toAssistant = (message: AssistantMessage): ChatCompletionMessageParam => {
     const { content, calls } = message
     const own = ownFields(message, route)
@@ -133,3 +133,7 @@ function toTool({ name, description, parameters }: ToolSpec): ChatCompletionTool
   const { $schema: _, ...schema } = parameters
   return { type: 'function', function: { name, description, parameters: schema } }
 }
+
+/** Google's OpenAI-compatible endpoint, at an own OPENAI_BASE_URL. */
+const isGoogle = ({ endpoint }: Route): boolean =>
+  URL.parse(endpoint.baseUrl)?.hostname.endsWith('googleapis.com') === true

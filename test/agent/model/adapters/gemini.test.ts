@@ -1,0 +1,270 @@
+import { describe, expect, test } from 'vitest'
+import { geminiAdapter } from '../../../../src/agent/model/adapters/gemini.ts'
+import { toGeminiBody } from '../../../../src/agent/model/adapters/gemini-request.ts'
+import type { ModelRequest } from '../../../../src/agent/model/model.ts'
+import type { Route } from '../../../../src/agent/model/routing.ts'
+import type { ChatMessage } from '../../../../src/domain/conversation.ts'
+import { askBy, fakeServer, readBy } from './native.ts'
+import { bytes, REQUEST, sse, TOOL, timeless } from './support.ts'
+
+const adapter = geminiAdapter()
+const routeTo = (
+  model: string,
+  baseUrl = 'https://generativelanguage.googleapis.com/v1',
+): Route => ({
+  endpoint: { provider: 'google', baseUrl, apiKey: 'key-of-google' },
+  ...{ model, api: 'gemini', problem: null },
+})
+const route = routeTo('gemini-3.8-flash')
+
+const piece = (parts: readonly object[], more: object = {}) => ({
+  candidates: [{ content: { role: 'model', parts }, index: 0, ...more }],
+})
+const call = (id: string, path: string) => ({
+  functionCall: { id, name: 'file_read', args: { path } },
+})
+const USAGE = {
+  promptTokenCount: 900,
+  toolUsePromptTokenCount: 20,
+  cachedContentTokenCount: 512,
+  candidatesTokenCount: 40,
+  thoughtsTokenCount: 60,
+  totalTokenCount: 1020,
+}
+const SIGNED = { ...call('c1', 'ä.py'), thoughtSignature: 'Cs+/==' }
+/** Thoughts, a text in pieces, two calls of which the first is signed, and a signature in an empty last part. */
+const PIECES = [
+  piece([{ text: 'I think', thought: true }]),
+  piece([{ text: ' of ä 🚀.', thought: true }]),
+  piece([{ text: 'I look' }]),
+  piece([{ text: ' at it.' }]),
+  piece([SIGNED, call('c2', 'b.py')]),
+  {
+    ...piece([{ text: '', thoughtSignature: 'Last==' }], { finishReason: 'STOP' }),
+    usageMetadata: USAGE,
+  },
+]
+const STREAM = bytes(sse(PIECES))
+
+async function whole() {
+  const { reply, parts } = await readBy(adapter, route, [STREAM])
+  return { reply: timeless(reply._unsafeUnwrap()), parts }
+}
+
+describe('a reply of Gemini', () => {
+  test('has the parts as they came, and its usage adds up to the total of Google', async () => {
+    const { reply, parts } = await whole()
+    expect(reply).toMatchObject({
+      text: 'I look at it.',
+      finishReason: 'tool_calls',
+      toolCalls: [
+        { call_id: 'c1', tool: 'file_read', args: { path: 'ä.py' } },
+        { call_id: 'c2', tool: 'file_read', args: { path: 'b.py' } },
+      ],
+      provider: 'google',
+      providerItems: {
+        ...{ provider: 'google', api: 'gemini', model: 'gemini-3.8-flash' },
+        items: [
+          { text: 'I think of ä 🚀.', thought: true },
+          { text: 'I look at it.' },
+          SIGNED,
+          call('c2', 'b.py'),
+          { text: '', thoughtSignature: 'Last==' },
+        ],
+      },
+      usage: {
+        inputTokens: 920,
+        cachedTokens: 512,
+        cacheWriteTokens: null,
+        outputTokens: 100,
+        reasoningTokens: 60,
+      },
+    })
+    expect(reply.usage.inputTokens + reply.usage.outputTokens).toBe(USAGE.totalTokenCount)
+    expect(parts.filter(({ type }) => type === 'call')).toHaveLength(2)
+  })
+
+  test('is the same at whatever byte its stream is divided, and failed where it is cut', async () => {
+    const expected = await whole()
+    // The bytes after the last piece are only its end mark.
+    const last = STREAM.length - 3
+    for (let at = 1; at < STREAM.length; at += 1) {
+      const { reply, parts } = await readBy(adapter, route, [STREAM.slice(0, at), STREAM.slice(at)])
+      expect({ reply: timeless(reply._unsafeUnwrap()), parts }).toEqual(expected)
+      if (at > last) continue
+      const cut = await readBy(adapter, route, [STREAM.slice(0, at)])
+      if (cut.reply.isErr()) expect(cut.reply.error.type).toBe('transient')
+      else expect(timeless(cut.reply.value)).toEqual(expected.reply)
+    }
+    const early = await readBy(adapter, route, [bytes(sse(PIECES.slice(0, -1)))])
+    expect(early.reply._unsafeUnwrapErr()).toMatchObject({ type: 'transient', kind: 'broken_off' })
+  })
+
+  test.each([
+    ['MAX_TOKENS', 'length'],
+    ['SAFETY', 'refusal'],
+    ['MALFORMED_FUNCTION_CALL', 'malformed'],
+    ['STOP', 'stop'],
+    ['SOMETHING_NEW', 'stop'],
+  ])('that ends with %s ends with %s', async (finishReason, expected) => {
+    const stream = bytes(sse([piece([{ text: 'x' }], { finishReason })]))
+    const { reply } = await readBy(adapter, route, [stream])
+    expect(reply._unsafeUnwrap().finishReason).toBe(expected)
+  })
+
+  test('to a blocked prompt is a refusal, and one without parts is empty', async () => {
+    const blocked = { promptFeedback: { blockReason: 'OTHER' }, usageMetadata: USAGE }
+    const refused = await readBy(adapter, route, [bytes(sse([blocked]))])
+    expect(refused.reply._unsafeUnwrap()).toMatchObject({ finishReason: 'refusal', toolCalls: [] })
+    const empty = await readBy(adapter, route, [bytes(sse([piece([], { finishReason: 'STOP' })]))])
+    expect(empty.reply._unsafeUnwrap().finishReason).toBe('empty')
+  })
+
+  test('without a signature that Google misses is asked for again without reasoning', async () => {
+    const lost = piece([], { finishReason: 'MISSING_THOUGHT_SIGNATURE' })
+    const { reply } = await readBy(adapter, route, [bytes(sse([lost]))])
+    expect(reply._unsafeUnwrapErr().type).toBe('reasoning_refused')
+  })
+})
+
+const foreign: ChatMessage = {
+  role: 'assistant',
+  content: null,
+  calls: [
+    { id: 'toolu_1', tool: 'file_read', args: '{"path":"a"}' },
+    { id: 'toolu_2', tool: 'file_read', args: '{"path":"b"}' },
+  ],
+}
+const result = (callId: string, content = 'text'): ChatMessage => ({
+  role: 'tool',
+  callId,
+  content,
+})
+type Body = {
+  readonly contents: readonly {
+    readonly role: string
+    readonly parts: readonly Record<string, unknown>[]
+  }[]
+  readonly generationConfig: Record<string, unknown>
+  readonly systemInstruction: unknown
+  readonly tools: unknown
+}
+const bodyOf = (changes: Partial<ModelRequest> = {}, model = route.model) =>
+  toGeminiBody({ ...REQUEST, ...changes }, routeTo(model)) as Body
+
+describe('a request to Gemini', () => {
+  test('has its instructions and tools apart, with plain JSON Schema', () => {
+    const body = bodyOf()
+    expect(body.systemInstruction).toEqual({ parts: [{ text: 'You fix programs.' }] })
+    const { name, description, parameters } = TOOL
+    expect(body.tools).toEqual([
+      { functionDeclarations: [{ name, description, parametersJsonSchema: parameters }] },
+    ])
+    expect(body.contents).toEqual([{ role: 'user', parts: [{ text: 'Fix this one.' }] }])
+  })
+
+  test('has the sentinel on the first call of a step of another model, from Gemini 3 on', () => {
+    const messages = [...REQUEST.messages, foreign, result('toolu_1'), result('toolu_2')]
+    const signatures = (model: string) =>
+      bodyOf({ messages }, model).contents[1]?.parts.map(({ thoughtSignature }) => thoughtSignature)
+    expect(signatures('gemini-3.8-flash')).toEqual(['skip_thought_signature_validator', undefined])
+    expect(signatures('gemini-2.5-pro')).toEqual([undefined, undefined])
+  })
+
+  test.each([
+    ['gemini-3.8-flash', 'high', { thinkingLevel: 'HIGH', includeThoughts: true }],
+    ['gemini-3.8-flash', 'none', { thinkingLevel: 'MINIMAL', includeThoughts: true }],
+    ['gemini-2.5-flash', 'none', { thinkingBudget: 0 }],
+    ['gemini-2.5-pro', 'none', { thinkingBudget: 128, includeThoughts: true }],
+    ['gemini-2.5-pro', 'low', { thinkingBudget: 1024, includeThoughts: true }],
+    ['gemini-2.0-flash', 'low', undefined],
+  ] as const)('to %s with the effort %s', (model, effort, expected) => {
+    expect(bodyOf({ effort, maxOutputTokens: 9_000 }, model).generationConfig).toEqual({
+      maxOutputTokens: 9_000,
+      ...(expected === undefined ? {} : { thinkingConfig: expected }),
+    })
+  })
+})
+
+/** What Google refuses: a step whose first call is not signed, and calls without all of their results next. */
+function violation({ contents }: Body): string | null {
+  for (const [at, { role, parts }] of contents.entries()) {
+    if (at > 0 && contents[at - 1]?.role === role) return 'two contents of one role'
+    const calls = parts.filter(({ functionCall }) => functionCall !== undefined)
+    if (calls.length === 0) continue
+    if (calls[0]?.thoughtSignature === undefined)
+      return 'Function call is missing a thought_signature'
+    const next = contents[at + 1]?.parts ?? []
+    const answers = next.filter(({ functionResponse }) => functionResponse !== undefined)
+    const idOf = (value: unknown) => (value as { id?: string } | undefined)?.id
+    const asked = calls.map(({ functionCall }) => idOf(functionCall))
+    const answered = answers.map(({ functionResponse }) => idOf(functionResponse))
+    if (JSON.stringify(asked) !== JSON.stringify(answered)) return 'calls and responses differ'
+  }
+  return null
+}
+
+test('a conversation keeps the rules of Google: signatures as they came, each call answered', async () => {
+  const bodies: Body[] = []
+  const url = await fakeServer((body: Body, request) => {
+    expect(request.url).toBe('/v1/models/gemini-3.8-flash:streamGenerateContent?alt=sse')
+    expect(request.headers['x-goog-api-key']).toBe('key-of-google')
+    bodies.push(body)
+    const message = violation(body)
+    if (message === null) return { status: 200, text: sse(PIECES) }
+    return {
+      status: 400,
+      text: JSON.stringify({ error: { code: 400, message, status: 'INVALID_ARGUMENT' } }),
+    }
+  })
+  const target = routeTo('gemini-3.8-flash', `${url}/v1`)
+  const messages: ChatMessage[] = [
+    ...REQUEST.messages,
+    foreign,
+    result('toolu_2'),
+    result('toolu_1'),
+  ]
+  // The results came in another order, and the next reply stays without one of its results.
+  const first = (
+    await askBy(adapter, target, { ...REQUEST, messages: [...REQUEST.messages] })
+  ).reply._unsafeUnwrap()
+  const own: ChatMessage = {
+    role: 'assistant',
+    content: first.text,
+    calls: first.toolCalls.map(({ call_id: id, tool, args }) => ({
+      id,
+      tool,
+      args: JSON.stringify(args),
+    })),
+    ...(first.providerItems === null ? {} : { items: first.providerItems }),
+  }
+  const longer = [
+    ...REQUEST.messages,
+    own,
+    result('c1'),
+    result('c2'),
+    { role: 'user', content: 'Again.' } as const,
+  ]
+  ;(await askBy(adapter, target, { ...REQUEST, messages: longer })).reply._unsafeUnwrap()
+  expect(bodies[1]?.contents[1]?.parts).toEqual(first.providerItems?.items)
+  expect(JSON.stringify(bodies[1]).startsWith(JSON.stringify(bodies[0]).slice(0, -2))).toBe(true)
+  ;(await askBy(adapter, target, { ...REQUEST, messages })).reply._unsafeUnwrap()
+})
+
+test('errors of Google are read: the wait that it asks for, a bad key', async () => {
+  const details = [{ '@type': 'type.googleapis.com/google.rpc.RetryInfo', retryDelay: '34.4s' }]
+  const exhausted = {
+    error: { code: 429, message: 'slow down', status: 'RESOURCE_EXHAUSTED', details },
+  }
+  const url = await fakeServer(() => ({ status: 429, text: JSON.stringify(exhausted) }))
+  const { reply } = await askBy(adapter, routeTo('gemini-3.8-flash', `${url}/v1`))
+  expect(reply._unsafeUnwrapErr()).toMatchObject({
+    type: 'transient',
+    kind: 'rate_limited',
+    retryAfterMs: 34_400,
+  })
+  const bad = { error: { code: 400, message: 'API key not valid.', status: 'INVALID_ARGUMENT' } }
+  const other = await fakeServer(() => ({ status: 400, text: JSON.stringify(bad) }))
+  const refused = await askBy(adapter, routeTo('gemini-3.8-flash', `${other}/v1`))
+  expect(refused.reply._unsafeUnwrapErr()).toMatchObject({ type: 'refused' })
+})

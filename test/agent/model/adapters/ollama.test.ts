@@ -1,0 +1,167 @@
+import { describe, expect, test } from 'vitest'
+import { ollamaAdapter } from '../../../../src/agent/model/adapters/ollama.ts'
+import { toOllamaBody } from '../../../../src/agent/model/adapters/ollama-request.ts'
+import type { ModelRequest } from '../../../../src/agent/model/model.ts'
+import type { Route } from '../../../../src/agent/model/routing.ts'
+import type { ChatMessage } from '../../../../src/domain/conversation.ts'
+import { askBy, fakeServer, readBy } from './native.ts'
+import { bytes, REQUEST, timeless } from './support.ts'
+
+const adapter = ollamaAdapter()
+const routeTo = (model: string, baseUrl = 'http://127.0.0.1:11434'): Route => ({
+  endpoint: { provider: 'ollama', baseUrl, apiKey: null },
+  ...{ model, api: 'ollama', problem: null },
+})
+const route = routeTo('qwen3:8b')
+
+const lines = (values: readonly object[]): string =>
+  values.map((value) => `${JSON.stringify(value)}\n`).join('')
+const piece = (message: object) => ({
+  message: { role: 'assistant', content: '', ...message },
+  done: false,
+})
+const call = (path: string) => ({ function: { name: 'file_read', arguments: { path } } })
+const END = { message: { role: 'assistant', content: '' }, done: true, done_reason: 'stop' }
+const COUNTS = { prompt_eval_count: 300, prompt_eval_cached_count: 200, eval_count: 40 }
+const PIECES = [
+  piece({ thinking: 'I think' }),
+  piece({ thinking: ' of ä 🚀.' }),
+  piece({ content: 'I look' }),
+  piece({ content: ' at it.' }),
+  piece({ tool_calls: [call('ä.py'), call('b.py')] }),
+  { ...END, ...COUNTS },
+]
+const STREAM = bytes(lines(PIECES))
+
+async function whole() {
+  const { reply, parts } = await readBy(adapter, route, [STREAM])
+  return { reply: timeless(reply._unsafeUnwrap()), parts }
+}
+
+describe('a reply of Ollama', () => {
+  test('has text, thoughts, calls with ids of our own, and its counts', async () => {
+    const { reply, parts } = await whole()
+    expect(reply).toMatchObject({
+      text: 'I look at it.',
+      finishReason: 'tool_calls',
+      toolCalls: [
+        { call_id: 'call_0', tool: 'file_read', args: { path: 'ä.py' } },
+        { call_id: 'call_1', tool: 'file_read', args: { path: 'b.py' } },
+      ],
+      usage: { inputTokens: 300, cachedTokens: 200, cacheWriteTokens: null, outputTokens: 40 },
+      providerItems: { api: 'ollama', items: [{ thinking: 'I think of ä 🚀.' }] },
+      costUsd: 0,
+      priceSource: 'local',
+    })
+    expect(parts.map(({ type }) => type)).toEqual([
+      ...['reasoning', 'reasoning', 'text', 'text'],
+      ...['call', 'arguments', 'call', 'arguments'],
+    ])
+  })
+
+  test('is the same at whatever byte it is divided, and failed wherever it is cut', async () => {
+    const expected = await whole()
+    for (let at = 1; at < STREAM.length; at += 1) {
+      const { reply, parts } = await readBy(adapter, route, [STREAM.slice(0, at), STREAM.slice(at)])
+      expect({ reply: timeless(reply._unsafeUnwrap()), parts }).toEqual(expected)
+      const cut = (await readBy(adapter, route, [STREAM.slice(0, at)])).reply
+      // Only the end of the last line may be missing.
+      expect(cut.isOk()).toBe(at === STREAM.length - 1)
+    }
+  })
+
+  test.each([
+    [{ done_reason: 'length' }, 'length'],
+    [{ done_reason: 'load' }, 'empty'],
+    [{}, 'stop'],
+  ])('that ends with %j', async (end, expected) => {
+    const said = expected === 'empty' ? [] : [piece({ content: 'x' })]
+    const { reply } = await readBy(adapter, route, [bytes(lines([...said, { ...END, ...end }]))])
+    expect(reply._unsafeUnwrap().finishReason).toBe(expected)
+  })
+
+  test('without counts is estimated, and never 0', async () => {
+    const { reply } = await readBy(adapter, route, [bytes(lines([piece({ content: 'x' }), END]))])
+    const { usage } = reply._unsafeUnwrap()
+    expect(usage).toMatchObject({ estimated: true, cachedTokens: null })
+    expect(usage.inputTokens).toBeGreaterThan(0)
+  })
+
+  test('with an error in a line is a failed attempt', async () => {
+    const broken = lines([piece({ content: 'x' }), { error: 'the runner has stopped' }])
+    const { reply } = await readBy(adapter, route, [bytes(broken)])
+    expect(reply._unsafeUnwrapErr()).toMatchObject({
+      type: 'transient',
+      message: expect.stringContaining('the runner has stopped'),
+    })
+  })
+})
+
+type Body = {
+  readonly options: object
+  readonly think?: unknown
+  readonly messages: readonly {
+    readonly role: string
+    readonly tool_name?: string
+    readonly tool_calls?: readonly {
+      readonly function: { readonly name: string; readonly arguments: unknown }
+    }[]
+  }[]
+}
+const bodyOf = (changes: Partial<ModelRequest> = {}, target = route) =>
+  toOllamaBody({ ...REQUEST, ...changes }, target) as Body
+
+describe('a request to Ollama', () => {
+  test('asks for a context window, because the default of Ollama cuts prompts', () => {
+    expect(bodyOf().options).toEqual({ num_ctx: 65_536 })
+    const own = { prices: undefined, windowTokens: 16_384, maxOutputTokens: undefined }
+    expect(bodyOf({ maxOutputTokens: 4_000 }, { ...route, own }).options).toEqual({
+      num_ctx: 16_384,
+      num_predict: 4_000,
+    })
+  })
+
+  test.each([
+    ['qwen3:8b', undefined, undefined],
+    ['qwen3:8b', 'none', false],
+    ['qwen3:8b', 'high', true],
+    ['gpt-oss:20b', 'none', 'low'],
+    ['gpt-oss:20b', 'max', 'high'],
+  ] as const)('to %s with the effort %s has think %s', (model, effort, think) => {
+    const changes = effort === undefined ? {} : { effort }
+    expect(bodyOf(changes, routeTo(model)).think).toBe(think)
+  })
+
+  test('has results in the order of their calls, with the name of the tool, and no foreign thoughts', async () => {
+    const url = await fakeServer(({ messages }: Body) => {
+      for (const [at, { tool_calls = [] }] of messages.entries()) {
+        const results = messages.slice(at + 1, at + 1 + tool_calls.length)
+        const wrong = tool_calls.some(
+          ({ function: { name, arguments: args } }, n) =>
+            results[n]?.tool_name !== name || typeof args !== 'object',
+        )
+        if (wrong) return { status: 400, text: '{"error":"a call has no result"}' }
+      }
+      return { status: 200, text: lines(PIECES) }
+    })
+    const calls = [
+      { id: 'a', tool: 'file_read', args: '{"path":"a"}' },
+      { id: 'b', tool: 'bash_exec', args: 'no JSON' },
+    ]
+    const items = {
+      provider: 'ollama',
+      api: 'ollama',
+      model: 'qwen3:8b',
+      items: [{ thinking: 'Hm.' }],
+    }
+    const messages: ChatMessage[] = [
+      ...REQUEST.messages,
+      { role: 'assistant', content: null, calls, items },
+      { role: 'tool', callId: 'b', content: 'of b' },
+    ]
+    const { reply } = await askBy(adapter, routeTo('qwen3:8b', url), { ...REQUEST, messages })
+    expect(reply._unsafeUnwrap().text).toBe('I look at it.')
+    expect(bodyOf({ messages }).messages[2]).toMatchObject({ thinking: 'Hm.' })
+    expect(bodyOf({ messages }, routeTo('other')).messages[2]).not.toHaveProperty('thinking')
+  })
+})
