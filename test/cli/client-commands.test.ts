@@ -134,7 +134,7 @@ describe('retrai run', () => {
       expect(JSON.parse(created).payload.instructions).toBe(words)
     }
     const both = await cli('run', 'shell-goal', '-m', 'a', '-f', file)
-    expect([both.code, both.stderr]).toEqual([4, expect.stringContaining('not both')])
+    expect([both.code, both.stderr]).toEqual([3, expect.stringContaining('not both')])
   })
 
   test('retrai send says something to the agent of a run', async () => {
