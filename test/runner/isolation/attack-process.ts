@@ -3,8 +3,10 @@ import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { shellGoal } from '../../../src/agent/goals/shell-goal.ts'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import type { Level } from '../../../src/domain/isolation.ts'
+import type { OpenCall } from '../../../src/domain/state.ts'
 import { chooseIsolation } from '../../../src/runner/isolation/isolation.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
 import { Runner } from '../../../src/runner/runner.ts'
@@ -12,9 +14,10 @@ import { ATTACKS, type Target } from './attacks.ts'
 
 /**
  * Plays the server: it has a key in its environment, a data folder, a home and sockets, and lets the model run the
- * attacks. Prints the outcome of each as a line of JSON. Arguments: the level, and names of attacks (all if there are none).
+ * attacks. Prints the outcome of each as a line of JSON. Arguments: the level, the way (`tool`: what the attack names, or
+ * `bash_exec`; `check`: the check of a goal), and names of attacks (all if there are none).
  */
-const [level = 'auto', ...names] = process.argv.slice(2)
+const [level = 'auto', way = 'tool', ...names] = process.argv.slice(2)
 const base = await realpath(await mkdtemp(join(tmpdir(), 'retrai-attack-')))
 const at = (...path: readonly string[]): string => join(base, ...path)
 process.env.HOME = at('home')
@@ -67,8 +70,9 @@ const isolation = await chooseIsolation(level as Level | 'auto', {
   ...{ runner, dataDir: at('data'), env: process.env, toolPaths: [] },
 })
 console.log(JSON.stringify({ level: isolation.level, detail: isolation.detail }))
+const runCommand = commandRunner(DEFAULT_LIMITS, runner, isolation)
 const toolbox = createToolbox({
-  runCommand: commandRunner(DEFAULT_LIMITS, runner, isolation),
+  runCommand,
   artifacts: { put: async () => 'none' },
   ...{ dataDir: at('data'), scratchDir: at('data/checks'), isolated: isolation.level !== 'none' },
 })
@@ -82,22 +86,46 @@ async function leftBehind(): Promise<number> {
   return lines.filter((line) => line === 'sleep\x0098765\0').length
 }
 
-for (const { name, script } of ATTACKS.filter(
+const { signal } = new AbortController()
+const cwd = at('project')
+
+async function call(tool: string, args: OpenCall['args']) {
+  const open = { call_id: '1', tool, args, read_only: false }
+  const { output, exit_code } = await toolbox.execute(open, { cwd, signal, runId: 'run' })
+  return { output, exitCode: exit_code }
+}
+
+/** As the check of a goal, whose output the model reads too. */
+async function check(check_command: string) {
+  const shell_goal = { check_command, success_condition: { exit_code: 0 } }
+  const config = { ...CONFIG, cwd, shell_goal }
+  const places = { signal, runCommand, reportsDir: at('data/checks') }
+  const { details } = await shellGoal.check({ config, ...places })
+  return { output: details, exitCode: null }
+}
+const CONFIG = {
+  ...{ goal: 'shell-goal', model_name: 'scripted', max_iterations: 1, hitl_enabled: false },
+  ...{ max_cost_usd: null, max_tokens: null, max_seconds: null },
+}
+
+for (const { name, script, calls = [] } of ATTACKS.filter(
   ({ name }) => names.length === 0 || names.includes(name),
 )) {
-  const command = script.replace(/\{([A-Z]+)\}/g, (_, key) => target[key as keyof Target])
-  const result = await toolbox.execute(
-    { call_id: '1', tool: 'bash_exec', args: { command, timeout_s: 60 }, read_only: false },
-    { cwd: at('project'), signal: new AbortController().signal, runId: 'run' },
-  )
+  const filled = (text: string) =>
+    text.replace(/\{([A-Z]+)\}/g, (_, key) => target[key as keyof Target])
+  const command = filled(script)
+  let result =
+    way === 'check' ? await check(command) : await call('bash_exec', { command, timeout_s: 60 })
+  for (const { tool, args } of calls) {
+    const { output } = await call(tool, JSON.parse(filled(JSON.stringify(args))))
+    result = { ...result, output: `${result.output}${output}` }
+  }
   const left = await leftBehind()
   const changed: string[] = []
   for (const [path, text] of Object.entries(FILES)) {
     if ((await readFile(at(path), 'utf8').catch(() => null)) !== text) changed.push(path)
   }
-  console.log(
-    JSON.stringify({ name, left, changed, output: result.output, exitCode: result.exit_code }),
-  )
+  console.log(JSON.stringify({ name, left, changed, ...result }))
 }
 runner.close()
 // At other levels than `namespaces`, a root server keeps homes outside of the data folder.

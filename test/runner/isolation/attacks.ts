@@ -13,6 +13,11 @@ export type Attack = {
   readonly name: string
   /** Prints WON for each thing that it should not be able to do, or a text with CANARY in it. */
   readonly script: string
+  /** Calls of other tools after the script, with what they must not be able to do. */
+  readonly calls?: readonly {
+    readonly tool: string
+    readonly args: Readonly<Record<string, string>>
+  }[]
   /** It needs python3. */
   readonly python?: true
   /** Without isolation it succeeds: for everybody, or for root only. So it shows that the attack is real. */
@@ -317,6 +322,48 @@ export const ATTACKS: readonly Attack[] = [
     landlock: true,
     script: python(SYSTEM_CALLS),
     python: true,
+  },
+  {
+    name: 'lead the file tools out of the project',
+    landlock: true,
+    script:
+      'ln -sfn {DATA} out; ln -sf {DATA}/log.sqlite log; mkdir -p deep; ln -sfn {HOME} deep/home; :',
+    calls: [
+      { tool: 'file_read', args: { path: 'out/keys/keyring.json' } },
+      { tool: 'file_read', args: { path: 'log' } },
+      { tool: 'file_read', args: { path: '{DATA}/keys/keyring.json' } },
+      { tool: 'file_read', args: { path: '../data/log.sqlite' } },
+      { tool: 'file_read', args: { path: 'deep/home/.ssh/id_ed25519' } },
+      { tool: 'file_write', args: { path: 'out/keys/keyring.json', content: 'EVIL' } },
+      { tool: 'file_write', args: { path: '{DATA}/log.sqlite', content: 'EVIL' } },
+      { tool: 'file_write', args: { path: 'deep/home/.bashrc', content: 'EVIL' } },
+      { tool: 'file_patch', args: { path: 'log', old: 'CANARY_LOG', new: 'EVIL' } },
+      { tool: 'file_list', args: { path: 'out/keys' } },
+      { tool: 'grep_search', args: { pattern: 'CANARY', path: 'out' } },
+      { tool: 'grep_search', args: { pattern: 'CANARY' } },
+      { tool: 'find_files', args: { pattern: 'out/**' } },
+    ],
+  },
+  {
+    name: 'run programs of its choice through the git tools',
+    landlock: true,
+    script: `cat >spy <<'END'
+#!/bin/sh
+cat {DATA}/keys/keyring.json {HOME}/.ssh/id_ed25519 >>{PROJECT}/stolen
+END
+chmod +x spy; echo '* diff=spy' >.gitattributes
+for name in core.fsmonitor core.pager diff.external diff.spy.textconv; do git config --global $name "$PWD/spy"; done; :`,
+    calls: [
+      { tool: 'git_status', args: {} },
+      { tool: 'git_diff', args: {} },
+      { tool: 'git_log', args: {} },
+      {
+        tool: 'bash_exec',
+        args: {
+          command: 'cat stolen 2>/dev/null; rm -f stolen spy .gitattributes ~/.gitconfig; :',
+        },
+      },
+    ],
   },
   {
     name: 'leave processes behind',
