@@ -56,6 +56,13 @@ describe('a setting that is not valid is refused, by its names', () => {
     [{}, { RETRAI_MAX_TOKENS: '1.5' }, 'RETRAI_MAX_TOKENS: must be a whole number'],
     [{}, { RETRAI_MAX_COST_USD: '0' }, 'RETRAI_MAX_COST_USD: must be more than 0'],
     [{}, { RETRAI_MAX_RUNS_AT_WORK: 'many' }, 'RETRAI_MAX_RUNS_AT_WORK: must be a number'],
+    [{}, { RETRAI_POOL: 'two words' }, 'RETRAI_POOL: must have 1 to 100 letters, digits'],
+    [
+      {},
+      { RETRAI_ARTIFACTS: 'here' },
+      'RETRAI_ARTIFACTS: must be "log", an absolute path, or s3://',
+    ],
+    [{}, { RETRAI_ARTIFACTS: 's3://b/x' }, 'RETRAI_ARTIFACTS: must name a bucket'],
     [{}, { RETRAI_MAX_SOCKETS: '0' }, 'RETRAI_MAX_SOCKETS: must be at least 1'],
     [{}, { RETRAI_SOCKET_STALL_SECONDS: '9e9' }, 'RETRAI_SOCKET_STALL_SECONDS: must be a number'],
     [
