@@ -31,6 +31,7 @@ const EXPECTED: Readonly<Record<string, readonly Role[]>> = {
   'POST /api/runs': OPERATORS,
   'POST /api/runs/:run_id/resume': OPERATORS,
   'POST /api/runs/:run_id/abort': OPERATORS,
+  'POST /api/runs/:run_id/messages': OPERATORS,
   'PATCH /api/runs/:run_id/config': OPERATORS,
   'GET /api/runs/:run_id/export': AUDITORS,
   'GET /api/checkpoints': AUDITORS,
