@@ -1,4 +1,6 @@
-import { decode } from '../log/codec.ts'
+import { err } from 'neverthrow'
+import { RunRecord } from '../domain/records.ts'
+import { decode, decodeAs } from '../log/codec.ts'
 import { foldLogged, type LoadedRun, runIdOf } from '../log/run-log.ts'
 import type { Position, RecordedEvent } from '../store/event-store.ts'
 
@@ -19,6 +21,8 @@ type DamagedRun = {
 
 /** The runs before a batch. */
 type Projected = {
+  /** While it catches up, nothing else needs the same records soon, so they are not kept. */
+  readonly caughtUp: boolean
   get(runId: string): LoadedRun | null
   isDamaged(runId: string): boolean
 }
@@ -43,17 +47,18 @@ export class Batch {
     this.#checkpoint = { position, stream, revision, eventId: id }
     const runId = runIdOf(stream)
     if (this.#damaged.has(runId) || this.#before.isDamaged(runId)) return
-    const run = this.#runs.get(runId) ?? this.#find(runId)
+    const run = this.#runs.get(runId) ?? this.#find(runId, revision)
     if (run !== null && revision <= run.state.seq) return
-    const folded = decode(event).andThen((logged) => foldLogged(runId, run, logged))
-    folded.match(
-      (after) => this.#runs.set(runId, after),
-      ({ seq, message }) => this.#damaged.set(runId, { runId, seq, message }),
-    )
+    const decoded = this.#before.caughtUp ? decode(event) : decodeAs(RunRecord, event)
+    const folded = decoded.isOk() ? foldLogged(runId, run, decoded.value) : err(decoded.error)
+    if (folded.isOk()) this.#runs.set(runId, folded.value)
+    else this.#damaged.set(runId, { runId, seq: folded.error.seq, message: folded.error.message })
   }
 
-  #find(runId: string): LoadedRun | null {
-    const run = this.#before.get(runId)
+  /** While it catches up, it gets each event once, so the run of a first record is new. */
+  #find(runId: string, revision: number): LoadedRun | null {
+    const isFirst = revision === 0 && !this.#before.caughtUp
+    const run = isFirst ? null : this.#before.get(runId)
     if (run === null) this.#newRuns.add(runId)
     return run
   }
