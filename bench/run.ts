@@ -53,7 +53,9 @@ const sections: string[] = []
 for (const { name, run } of BENCHES) {
   if (wanted.length > 0 && !wanted.includes(name)) continue
   console.error(`${name} …`)
+  const began = performance.now()
   const section = (await run(values)).trim()
+  console.error(`${name}: ${Math.round((performance.now() - began) / 1000)} s`)
   console.log(`${section}\n`)
   sections.push(section)
 }

@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { buildProgram } from '../test/support/build.ts'
 import { fill, RECORDS_EACH } from './startup/fill.ts'
 import { type Rebuild, timeRebuild } from './startup/rebuild.ts'
 import { type Start, timeStart } from './startup/server.ts'
@@ -9,7 +10,7 @@ import { inTemporaryFolder } from './support/temporary-folder.ts'
 
 const SIZES = [1, 1_000, 100_000]
 const UNFINISHED = 10
-const ROUNDS = 7
+const ROUNDS = 5
 
 type History = {
   readonly runs: number
@@ -22,10 +23,11 @@ type History = {
 /** How long a server with a long history takes to start work again, and to build its read model. */
 export async function run(): Promise<string> {
   return await inTemporaryFolder(async (folder) => {
+    const program = await buildProgram()
     const histories: History[] = []
     for (const runs of SIZES) histories.push(await prepare(join(folder, `${runs}`), runs))
     for (let round = 0; round < ROUNDS; round += 1) {
-      for (const { dataDir, starts } of histories) starts.push(await timeStart(dataDir))
+      for (const { dataDir, starts } of histories) starts.push(await timeStart(program, dataDir))
     }
     return report(histories)
   })
@@ -54,7 +56,7 @@ function report(histories: readonly History[]): string {
       ]),
     ),
     '',
-    `From the start of the process, medians of ${ROUNDS} alternating rounds, each after a kill -9. All runs but ${UNFINISHED} (or`,
+    `From the start of the built program, medians of ${ROUNDS} alternating rounds, each after a kill -9. All runs but ${UNFINISHED} (or`,
     'the only one) have ended. Those continue, and the first resumed step is the first request to',
     'the model. The limit is the start with one run: what a longer history adds is its cost.',
     '',

@@ -9,7 +9,7 @@ const ROUNDS = 5
 const PER_APPEND = 4
 const HISTORY = 20
 /** All frames of a burst, and the smallest and largest number of its appends. */
-const [FRAMES, FEWEST_APPENDS, MOST_APPENDS] = [400_000, 25, 4000]
+const [FRAMES, FEWEST_APPENDS, MOST_APPENDS] = [200_000, 25, 500]
 /** Frames a second, of all observers together, while delays are measured. */
 const CALM = 20_000
 const TRICKLE_MS = 1500

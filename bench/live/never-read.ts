@@ -7,7 +7,7 @@ import { type Pair, startPair, watchPath } from './pair.ts'
 const RECORDS = 100_000
 const READERS = 90
 const DEAF = 10
-const ROUNDS = 5
+const ROUNDS = 3
 const UNDISTURBED = 0.9
 /** The allowed growth: for each client that never reads, a full socket buffer and the pages that it holds. */
 const BOUND_MIB = 64

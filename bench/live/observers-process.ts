@@ -5,6 +5,8 @@ import { now } from './writer.ts'
 
 /** Connections that are opened at once. */
 const ABREAST = 50
+/** The close code of a run that has ended. */
+const NORMAL = 1000
 const STAMP = Buffer.from('"changes":{"model_name":"')
 
 let observers: Observer[] = []
@@ -28,13 +30,23 @@ function countAndTime(buffer: Buffer, at: number, length: number): void {
   count()
 }
 
+/** An observer that loses its server would let the bench wait for ever. */
+function add(observer: Observer): void {
+  observers.push(observer)
+  observer.socket.once('close', () => {
+    if (received >= wanted || observer.closed === NORMAL) return
+    const code = observer.closed ?? 'no code'
+    complete.reject(new Error(`closed with ${code} after ${received} of ${wanted} frames`))
+  })
+}
+
 const operations = {
   /** Opens connections, and resolves when the server has accepted all. */
   open: async ({ target, observers: wantedObservers }: Opening) => {
     for (let done = 0; done < wantedObservers; done += ABREAST) {
       const abreast = Math.min(ABREAST, wantedObservers - done)
       const opening = Array.from({ length: abreast }, () => Observer.open(target, countAndTime))
-      observers.push(...(await Promise.all(opening)))
+      for (const observer of await Promise.all(opening)) add(observer)
     }
   },
   /** Opens connections that never read. */
@@ -49,7 +61,7 @@ const operations = {
   rush: ({ target, observers: wantedObservers }: Opening) => {
     const start = now()
     for (let done = 0; done < wantedObservers; done += 1) {
-      void Observer.open(target, count).then((observer) => observers.push(observer))
+      void Observer.open(target, count).then(add)
     }
     return start
   },
@@ -59,6 +71,7 @@ const operations = {
     wanted = frames
     delays = []
     complete = Promise.withResolvers<number>()
+    complete.promise.catch(() => {})
   },
   /** When the last of the expected frames came. */
   complete: () => complete.promise,

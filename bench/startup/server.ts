@@ -14,8 +14,8 @@ export type Start = {
 
 const POLL_MS = 2
 
-/** Starts the server on a data folder, waits until it works on a run, and kills it. */
-export async function timeStart(dataDir: string): Promise<Start> {
+/** Starts the server on a data folder, as a package starts it, waits until it works on a run, and kills it. */
+export async function timeStart(program: string, dataDir: string): Promise<Start> {
   const asked = Promise.withResolvers<number>()
   const model = await startScriptedModel({
     script: () => {
@@ -24,10 +24,9 @@ export async function timeStart(dataDir: string): Promise<Start> {
     },
   })
   const began = performance.now()
-  const server = await startServerProcess(['--port', '0', '--data-dir', dataDir], {
-    PATH: process.env.PATH,
-    RETRAI_LLM_BASE_URL: model.url,
-  })
+  const env = { PATH: process.env.PATH, RETRAI_LLM_BASE_URL: model.url }
+  const args = ['--port', '0', '--data-dir', dataDir]
+  const server = await startServerProcess(args, env, program)
   const listening = performance.now() - began
   try {
     while (!(await isReady(server.url))) await delay(POLL_MS)
