@@ -1,53 +1,46 @@
 #!/usr/bin/env node
 import { Command } from 'commander'
-import { accessCommand } from './commands/access.ts'
-import { backupCommand, copyCommand } from './commands/backup.ts'
-import { configureCommand } from './commands/configure.ts'
-import { doctorCommand } from './commands/doctor.ts'
-import { exportCommand } from './commands/export.ts'
-import { abortCommand, approveCommand } from './commands/human-checks.ts'
-import { importCommand } from './commands/import.ts'
-import { keyCommand } from './commands/key.ts'
-import { modelsCommand } from './commands/models.ts'
-import { redactCommand } from './commands/redact.ts'
-import { replayCommand } from './commands/replay.ts'
-import { runCommand } from './commands/run.ts'
-import { goalsCommand, runsCommand, showCommand } from './commands/runs.ts'
-import { sendCommand } from './commands/send.ts'
-import { serveCommand } from './commands/serve.ts'
-import { tokenCommand } from './commands/token.ts'
-import { verifyCommand } from './commands/verify.ts'
-import { watchCommand } from './commands/watch.ts'
 import { EXIT } from './terminal/exit-codes.ts'
 import { fail } from './terminal/print.ts'
+
+/** Only the wanted command is loaded: a server that starts needs no client, and a client no server. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  serve: async () => (await import('./commands/serve.ts')).serveCommand(),
+  run: async () => (await import('./commands/run.ts')).runCommand(),
+  watch: async () => (await import('./commands/watch.ts')).watchCommand(),
+  runs: async () => (await import('./commands/runs.ts')).runsCommand(),
+  show: async () => (await import('./commands/runs.ts')).showCommand(),
+  approve: async () => (await import('./commands/human-checks.ts')).approveCommand(),
+  abort: async () => (await import('./commands/human-checks.ts')).abortCommand(),
+  configure: async () => (await import('./commands/configure.ts')).configureCommand(),
+  send: async () => (await import('./commands/send.ts')).sendCommand(),
+  redact: async () => (await import('./commands/redact.ts')).redactCommand(),
+  goals: async () => (await import('./commands/runs.ts')).goalsCommand(),
+  models: async () => (await import('./commands/models.ts')).modelsCommand(),
+  replay: async () => (await import('./commands/replay.ts')).replayCommand(),
+  export: async () => (await import('./commands/export.ts')).exportCommand(),
+  verify: async () => (await import('./commands/verify.ts')).verifyCommand(),
+  import: async () => (await import('./commands/import.ts')).importCommand(),
+  access: async () => (await import('./commands/access.ts')).accessCommand(),
+  key: async () => (await import('./commands/key.ts')).keyCommand(),
+  token: async () => (await import('./commands/token.ts')).tokenCommand(),
+  backup: async () => (await import('./commands/backup.ts')).backupCommand(),
+  copy: async () => (await import('./commands/backup.ts')).copyCommand(),
+  doctor: async () => (await import('./commands/doctor.ts')).doctorCommand(),
+}
 
 const program = new Command('retrai')
   .description(
     'Runs coding agents towards a goal that can be checked, and keeps a record that can be trusted.',
   )
   .version('0.1.0')
-  .addCommand(serveCommand())
-  .addCommand(runCommand())
-  .addCommand(watchCommand())
-  .addCommand(runsCommand())
-  .addCommand(showCommand())
-  .addCommand(approveCommand())
-  .addCommand(abortCommand())
-  .addCommand(configureCommand())
-  .addCommand(sendCommand())
-  .addCommand(redactCommand())
-  .addCommand(goalsCommand())
-  .addCommand(modelsCommand())
-  .addCommand(replayCommand())
-  .addCommand(exportCommand())
-  .addCommand(verifyCommand())
-  .addCommand(importCommand())
-  .addCommand(accessCommand())
-  .addCommand(keyCommand())
-  .addCommand(tokenCommand())
-  .addCommand(backupCommand())
-  .addCommand(copyCommand())
-  .addCommand(doctorCommand())
+
+const [, , name = ''] = process.argv
+const wanted = Object.hasOwn(COMMANDS, name) ? [name] : Object.keys(COMMANDS)
+for (const each of wanted) {
+  const command = await COMMANDS[each]?.()
+  if (command !== undefined) program.addCommand(command)
+}
 
 program.hook('preAction', (_, command) => {
   if (command.name() !== 'serve') process.on('uncaughtException', endWithFault)

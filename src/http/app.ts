@@ -1,7 +1,7 @@
-import { maxHeaderSize } from 'node:http'
 import fastify, { type FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
+import { maxHeaderSize } from '../lib/node-http.ts'
 import type { AppDeps } from './deps.ts'
 import { LIVE_LIMITS } from './live/limits.ts'
 import { livePlugin } from './live/live-plugin.ts'

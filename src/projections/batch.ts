@@ -47,7 +47,7 @@ export class Batch {
     this.#checkpoint = { position, stream, revision, eventId: id }
     const runId = runIdOf(stream)
     if (this.#damaged.has(runId) || this.#before.isDamaged(runId)) return
-    const run = this.#runs.get(runId) ?? this.#find(runId, revision)
+    const run = this.#runs.get(runId) ?? this.#find(runId)
     if (run !== null && revision <= run.state.seq) return
     const decoded = this.#before.caughtUp ? decode(event) : decodeAs(RunRecord, event)
     const folded = decoded.isOk() ? foldLogged(runId, run, decoded.value) : err(decoded.error)
@@ -55,10 +55,8 @@ export class Batch {
     else this.#damaged.set(runId, { runId, seq: folded.error.seq, message: folded.error.message })
   }
 
-  /** While it catches up, it gets each event once, so the run of a first record is new. */
-  #find(runId: string, revision: number): LoadedRun | null {
-    const isFirst = revision === 0 && !this.#before.caughtUp
-    const run = isFirst ? null : this.#before.get(runId)
+  #find(runId: string): LoadedRun | null {
+    const run = this.#before.get(runId)
     if (run === null) this.#newRuns.add(runId)
     return run
   }

@@ -1,8 +1,9 @@
-import { createServer, type Server, STATUS_CODES } from 'node:http'
+import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { ResultAsync } from 'neverthrow'
 import { type Problem, problemDocument } from '../api/problems.ts'
 import type { buildApp } from '../http/app.ts'
+import { createServer, STATUS_CODES } from '../lib/node-http.ts'
 import type { Settings } from './settings.ts'
 import { listenOnSocket } from './unix-socket.ts'
 

@@ -1,4 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads'
+import { collectAfterStart } from '../../lib/collect-garbage.ts'
 import { guardSecrets } from '../../log/masking.ts'
 import { secretsOf } from '../../server/settings.ts'
 import { startServer } from '../../server/start-server.ts'
@@ -31,5 +32,8 @@ else {
     report({ type: 'stopped' })
   })
   report({ type: 'listening', url: server.value.url })
-  if (await server.value.ready) report({ type: 'ready' })
+  if (await server.value.ready) {
+    report({ type: 'ready' })
+    collectAfterStart()
+  }
 }

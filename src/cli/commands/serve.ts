@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { collectAfterStart } from '../../lib/collect-garbage.ts'
 import { guardSecrets, processMask } from '../../log/masking.ts'
 import { readSettings, secretsOf } from '../../server/settings.ts'
 import { fail } from '../terminal/print.ts'
@@ -135,6 +136,7 @@ async function serve(flags: Record<string, string>): Promise<void> {
   void thread.ready.then(() => {
     clearTimeout(late)
     log.info(`retrai is ready at ${started.value}`)
+    collectAfterStart()
   })
   log.info(`${await signalled} received, stopping`)
   clearTimeout(late)

@@ -1,12 +1,5 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import * as z from 'zod'
 import type { Overwrite, OverwriteError } from '../event-store.ts'
-
-const Content = z.object({ data: z.string(), metadata: z.string() })
-const EventRow = Content.extend({ position: z.int(), id: z.string() })
-const RewrittenRow = Content.extend({ id: z.int() })
-const Checkpoint = z.object({ busy: z.int() })
-const Timeout = z.object({ timeout: z.int() })
 
 /** How long to wait for readers of the file before its write-ahead log is emptied. */
 const PATIENCE_MS = 250
@@ -45,26 +38,27 @@ export class Overwriter {
   /** @returns whether it is the event that is meant */
   #one({ stream, revision, id, data, metadata }: Overwrite): boolean {
     const { find, newest, blank, blankNewest, add } = this.#statements
-    const row = EventRow.safeParse(find.get(stream, revision)).data
-    if (row?.id !== id) return false
-    const before = RewrittenRow.safeParse(newest.get(row.position)).data
-    const present = before !== undefined && isBlank(row.data) ? before : row
+    const row = find.get(stream, revision)
+    if (row === undefined || row.id !== id) return false
+    // The tables are STRICT, so the types of the columns are known.
+    const position = Number(row.position)
+    const before = isBlank(String(row.data)) ? newest.get(position) : undefined
+    const present = before ?? row
     if (present.data === data && present.metadata === metadata) return true
-    const [noData, noMetadata] = [padding(present.data), padding(present.metadata)]
-    if (present === row) blank.run(noData, noMetadata, row.position)
-    else blankNewest.run(noData, noMetadata, present.id)
-    add.run(row.position, data, metadata)
+    const [noData, noMetadata] = [padding(String(present.data)), padding(String(present.metadata))]
+    if (before === undefined) blank.run(noData, noMetadata, position)
+    else blankNewest.run(noData, noMetadata, Number(before.id))
+    add.run(position, data, metadata)
     return true
   }
 
   /** Removes the old pages from the write-ahead log. Appends wait meanwhile, so readers get little time to finish. */
   #emptyLog(): OverwriteError | null {
-    const { timeout } = Timeout.parse(this.#db.prepare('PRAGMA busy_timeout').get())
+    const timeout = Number(this.#db.prepare('PRAGMA busy_timeout').get()?.timeout)
     this.#db.exec(`PRAGMA busy_timeout = ${PATIENCE_MS}`)
     const emptied = this.#db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()
     this.#db.exec(`PRAGMA busy_timeout = ${timeout}`)
-    const { busy } = Checkpoint.parse(emptied)
-    if (busy === 0) return null
+    if (emptied?.busy === 0) return null
     const message =
       'another program reads the event store, so its write-ahead log cannot be emptied now'
     return { type: 'store_unavailable', message }

@@ -1,0 +1,21 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+
+/** A start has ended by then, milliseconds after the server is ready. */
+const AFTER_START_MS = 1_000
+
+/**
+ * Collects all garbage of this thread and returns its memory to the system, which V8 would put off for as long as the
+ * thread has little to do. Takes some tens of milliseconds.
+ */
+export function collectGarbage(): void {
+  // The flag is that of the whole process, and other threads may be here too, so it stays set.
+  setFlagsFromString('--expose-gc')
+  const collect: NodeJS.GCFunction | undefined = runInNewContext('globalThis.gc')
+  collect?.({ type: 'major', execution: 'sync', flavor: 'last-resort' })
+}
+
+/** Once, for a thread that has just started: much of its memory holds what only the start needed. */
+export function collectAfterStart(): void {
+  setTimeout(collectGarbage, AFTER_START_MS).unref()
+}
