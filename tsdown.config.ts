@@ -58,8 +58,12 @@ export default defineConfig([
     platform: 'node',
     fixedExtension: false,
     dts: false,
-    // Names stay, so a stack shows them.
-    minify: { compress: true, mangle: false, codegen: { removeWhitespace: true } },
+    // The names of functions stay, so a stack shows them.
+    minify: {
+      compress: true,
+      mangle: { toplevel: false, keepNames: { function: true, class: true } },
+      codegen: { removeWhitespace: true },
+    },
     // A start takes less time and memory with the parts of these that are used than with all their files. The
     // client of EventStoreDB is in the build too: as a dependency of the package it would bring install scripts.
     deps: { onlyBundle: false, alwaysBundle: STARTED_WITH },
