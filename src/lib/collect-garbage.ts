@@ -5,8 +5,8 @@ import { runInNewContext } from 'node:vm'
 const AFTER_START_MS = 1_000
 
 /**
- * Collects all garbage of this thread and returns its memory to the system, which V8 would put off for as long as the
- * thread has little to do. Takes some tens of milliseconds.
+ * Collects all garbage of this thread and returns its memory to the system. V8 puts that off while a thread has little to
+ * do. Takes some tens of milliseconds.
  */
 export function collectGarbage(): void {
   // The flag is that of the whole process, and other threads may be here too, so it stays set.
