@@ -170,6 +170,8 @@ test('the golden folders hold every kind of record and of access, every end and 
     'run_queued',
     'network_connection',
     'guard_changed',
+    'project_context',
+    'user_message',
   ]
   const wanted = [...ALL_KINDS, ...ACCESS_KINDS].filter((kind) => !others.includes(kind))
   expect(wanted.filter((kind) => !kinds.has(kind))).toEqual([])

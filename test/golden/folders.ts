@@ -15,12 +15,32 @@ const Secret = z.strictObject({ name: z.string(), role: z.string(), secret: z.st
 /** Larger answers are kept by their digest, unless they are read here. */
 const LONGEST_ANSWER = 12_000
 
-/** An answer as it is kept and compared. */
-export function keptAnswer(address: string, text: string): string {
+/** What later versions have added to the details of every run. Nothing that an earlier version gave may change. */
+const ADDED_TO_DETAILS = [
+  'max_turns_per_iteration',
+  'reasoning_effort',
+  'max_output_tokens',
+  'fallback_models',
+] as const
+
+/** An answer as it is kept and compared: without what later versions have added. */
+export function keptAnswer(address: string, answer: string): string {
   // The checksum of a line is no part of the entry that it holds.
-  if (address.startsWith('/api/ledgers/')) return text.replace(/^\{"crc32":"[0-9a-f]{8}",/gm, '{')
+  if (address.startsWith('/api/ledgers/')) {
+    return answer.replace(/^\{"crc32":"[0-9a-f]{8}",/gm, '{')
+  }
+  const text = RUN_DETAILS.test(address) ? withoutAdditions(answer) : answer
   if (text.length <= LONGEST_ANSWER) return text
   return `sha256:${createHash('sha256').update(text).digest('hex')}`
+}
+
+const RUN_DETAILS = /^\/api\/runs\/[0-9a-f-]{36}(?:\?at=\d+)?$/
+
+function withoutAdditions(answer: string): string {
+  const details = JSON.parse(answer)
+  for (const name of ADDED_TO_DETAILS) delete details[name]
+  delete details.progress?.model_name
+  return JSON.stringify(details)
 }
 
 /** What is in a golden data folder, `about.json`. */
