@@ -12,6 +12,7 @@ export type Story = {
   readonly script: Script
   readonly config?: Partial<RunConfig>
   readonly pool?: string | null
+  readonly instructions?: string
   /** What happens to the run once it is created; it is left as it stands then. */
   readonly tell: (shop: Workshop, runId: string) => Promise<unknown>
 }
@@ -88,6 +89,22 @@ const noticingTools: Effects['toolbox'] = {
     }
   },
 }
+
+/** What the run is shown of a project, whatever this machine holds. */
+const readProject: Effects['readProject'] = async () => ({
+  documents: [
+    {
+      path: 'AGENTS.md',
+      text: 'Run the tests first.',
+      sha256: 'ef'.repeat(32),
+      bytes: 20,
+      truncated: false,
+    },
+  ],
+  files: 'AGENTS.md\nsrc/ (2)',
+  git: 'On branch main',
+  programs: 'node v24.21.0',
+})
 
 /** By the name of the log. The first ones have ended; a server continues the others when it finds them. */
 export const STORIES: Readonly<Record<string, Story>> = {
@@ -168,6 +185,16 @@ export const STORIES: Readonly<Record<string, Story>> = {
     config: { shell_goal: goal('true'), network: { allow: ['pypi.org'] } },
     tell: async (shop, runId) => {
       shop.startAgent([], { toolbox: noticingTools })
+      await shop.until(runId, 'run_end')
+    },
+  },
+  'with-instructions-and-a-message': {
+    script: [{ calls: [read('no-such-file')] }, { text: 'It is done.' }],
+    config: { shell_goal: goal('true'), max_turns_per_iteration: 50 },
+    instructions: 'Leave the public API as it is.',
+    tell: async (shop, runId) => {
+      await shop.command(runId, { type: 'send_message', text: 'Add a line to the changelog.' })
+      shop.startAgent([], { readProject })
       await shop.until(runId, 'run_end')
     },
   },

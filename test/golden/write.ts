@@ -34,6 +34,7 @@ async function play({
   script,
   config,
   pool = null,
+  instructions,
   tell,
 }: Story): Promise<readonly RecordedEvent[]> {
   await using shop = await Workshop.open(script)
@@ -44,7 +45,13 @@ async function play({
   const created = await handleCommand(
     shop.store,
     runId,
-    { ...create, config: { ...CONFIG, ...config }, idempotency, pool },
+    {
+      ...create,
+      config: { ...CONFIG, ...config },
+      idempotency,
+      pool,
+      instructions: instructions ?? null,
+    },
     { author, now: () => Date.now() / 1000 },
   )
   created._unsafeUnwrap()
