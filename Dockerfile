@@ -11,7 +11,7 @@ FROM node:24-trixie-slim
 
 # What the agent works with: it runs commands, isolates them, reads history, and checks goals.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends bash bubblewrap ca-certificates git procps python3 python3-pytest util-linux \
+ && apt-get install -y --no-install-recommends bash bubblewrap ca-certificates git iproute2 passt procps python3 python3-pytest socat util-linux \
  && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /app

@@ -22,6 +22,7 @@ const ADDED_TO_DETAILS = [
   'max_output_tokens',
   'fallback_models',
 ] as const
+const ADDED_TO_PROGRESS = 'model_name'
 
 /** An answer as it is kept and compared: without what later versions have added. */
 export function keptAnswer(address: string, answer: string): string {
@@ -29,17 +30,22 @@ export function keptAnswer(address: string, answer: string): string {
   if (address.startsWith('/api/ledgers/')) {
     return answer.replace(/^\{"crc32":"[0-9a-f]{8}",/gm, '{')
   }
-  const text = RUN_DETAILS.test(address) ? withoutAdditions(answer) : answer
+  const text = ABOUT_A_RUN.test(address) ? withoutAdditions(answer) : answer
   if (text.length <= LONGEST_ANSWER) return text
   return `sha256:${createHash('sha256').update(text).digest('hex')}`
 }
 
-const RUN_DETAILS = /^\/api\/runs\/[0-9a-f-]{36}(?:\?at=\d+)?$/
+/** The details of a run, now or at a record, and what changed in them. */
+const ABOUT_A_RUN = /^\/api\/runs\/[0-9a-f-]{36}(?:\?at=\d+|\/diff\?.*)?$/
 
 function withoutAdditions(answer: string): string {
   const details = JSON.parse(answer)
   for (const name of ADDED_TO_DETAILS) delete details[name]
-  delete details.progress?.model_name
+  delete details.progress?.[ADDED_TO_PROGRESS]
+  const isAdded = ({ field }: { field: string }) => field === `progress.${ADDED_TO_PROGRESS}`
+  if (Array.isArray(details.changes)) {
+    details.changes = details.changes.filter((change: { field: string }) => !isAdded(change))
+  }
   return JSON.stringify(details)
 }
 
