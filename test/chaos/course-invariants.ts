@@ -1,3 +1,4 @@
+import { fold } from '../../src/domain/evolve.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 
 /** run_end names the tokens, the cost and the iterations of the records before it. */
@@ -86,7 +87,10 @@ export function humanChecks(records: readonly RunRecord[]): string[] {
   return problems
 }
 
-/** A message that is sent again with its key is not recorded again, and the model reads each before the run is done. */
+/**
+ * A message that is sent again with its key is not recorded again. The model reads each before the run is done, unless
+ * a limit leaves no room for another reply.
+ */
 export function messages(records: readonly RunRecord[]): string[] {
   const keys = new Set<string>()
   const problems: string[] = []
@@ -94,7 +98,8 @@ export function messages(records: readonly RunRecord[]): string[] {
   let read = 0
   for (const [seq, record] of records.entries()) {
     if (record.kind === 'assistant_message') read = record.payload.user_messages ?? read
-    if (record.kind === 'run_end' && record.payload.achieved && read < sent) {
+    const ends = record.kind === 'run_end' && record.payload.achieved
+    if (ends && read < sent && hasRoom(records.slice(0, seq), record.ts)) {
       problems.push(`${seq} ends the run, and ${sent - read} messages are not read`)
     }
     if (record.kind !== 'user_message') continue
@@ -104,4 +109,21 @@ export function messages(records: readonly RunRecord[]): string[] {
     keys.add(key)
   }
   return problems
+}
+
+/** Whether no limit of the run forbids another reply at this time. */
+function hasRoom(records: readonly RunRecord[], ts: number): boolean {
+  const state = fold(records)
+  if (state === null) return true
+  const { max_iterations, max_tokens, max_cost_usd, max_seconds } = state.config
+  const { tokens, costUsd } = state.total
+  const seconds = ts - state.createdAt - state.waitedSeconds
+  const isBelow = (used: number | null, limit: number | null) =>
+    limit === null || (used !== null && used < limit)
+  return (
+    state.iteration < max_iterations &&
+    isBelow(tokens, max_tokens) &&
+    isBelow(costUsd, max_cost_usd) &&
+    isBelow(seconds, max_seconds)
+  )
 }

@@ -107,7 +107,7 @@ describe('a cursor of the feed', () => {
 describe('the feed of all runs', () => {
   test.each([
     ['limit=0', 'limit must be at least 1'],
-    ['status=odd', 'status must be "running" or'],
+    ['status=odd', 'or "running" or'],
     ['run_id=x', 'run_id must be run ids'],
     ['kinds=x', 'not "x"'],
     ['direction=backward', 'direction is not a field'],
