@@ -3,10 +3,11 @@ import { StringDecoder } from 'node:string_decoder'
 import { processMask } from '../log/masking.ts'
 import { BoundedText } from './bounded-text.ts'
 
-/**
- * How long a stream pauses after each chunk once it is over its limit, so that a flood does not keep this process busy.
- */
+/** Once a stream is over its limit, it pauses so long after so much work, so that a flood does not keep this process busy. */
 const REST_MS = 2
+const WORK_MS = 4
+/** Text that is held back is checked again with each chunk, so chunks smaller than this are collected first. */
+const SMALL_BYTES = 16 * 1024
 
 type CollectedOutput = {
   readonly stdout: BoundedText
@@ -43,14 +44,19 @@ export function collectOutput(
       addToBoth(masked, pieces.holds)
     }
     let seen = 0
+    let workedMs = 0
     stream.on('error', () => {})
     stream.on('data', (chunk: Buffer) => {
+      const began = performance.now()
       seen += chunk.length
       total += chunk.length
       take(decoder.write(chunk))
       if (total > maxTotalBytes) onTooMuch()
-      // Text that is held back is checked again with each chunk, so small chunks are collected first.
-      if (seen <= maxBytes && !pieces.holds) return
+      workedMs += performance.now() - began
+      const isCrumb = pieces.holds && chunk.length < SMALL_BYTES
+      const isFlood = seen > maxBytes && workedMs >= WORK_MS
+      if (!isCrumb && !isFlood) return
+      workedMs = 0
       stream.pause()
       setTimeout(() => stream.resume(), REST_MS)
     })
