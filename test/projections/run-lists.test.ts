@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { RunSummary } from '../../src/api/runs.ts'
 import { fold } from '../../src/domain/evolve.ts'
-import { RUN_STATUSES } from '../../src/domain/state.ts'
+import { RUN_STATUSES, type RunState, statusOf } from '../../src/domain/state.ts'
 import type { RunQuery } from '../../src/projections/read-model.ts'
 import { runRow } from '../../src/projections/read-model.ts'
 import { listSql } from '../../src/projections/run-lists.ts'
@@ -36,6 +36,11 @@ const query = fc.record({
   goal: fc.option(fc.constantFrom('pytest', 'npm-test', 'shell-goal'), { nil: undefined }),
 })
 
+function summaryOf(state: RunState): RunSummary {
+  const isQueued = statusOf(state) === 'queued' && state.queued !== null
+  return { ...runRow(state), ...(isQueued ? { queued_reason: state.queued } : {}) }
+}
+
 function naive(summaries: readonly RunSummary[], { status, goal }: RunQuery): RunSummary[] {
   const key = ({ created_at, run_id }: RunSummary) => `${created_at} ${run_id}`
   return summaries
@@ -65,7 +70,7 @@ describe('the list', () => {
         const summaries = all.map((records) => {
           const state = fold(records)
           if (state === null) throw new Error('a run has a record')
-          return runRow(state)
+          return summaryOf(state)
         })
         for (const asked of queries) {
           const pages = allPages(readModel, asked)
@@ -92,7 +97,7 @@ describe('the list', () => {
             const start = end
             end += 1 + (steps.next().value ?? 0)
             commit(readModel, log.slice(start, end))
-            const summaries = [...statesAfter(log, end).values()].map(runRow)
+            const summaries = [...statesAfter(log, end).values()].map(summaryOf)
             expect(allPages(readModel, asked).flat()).toEqual(naive(summaries, asked))
           }
           readModel.close()
