@@ -29,11 +29,12 @@ async function crashAndContinue(
   runs: PlannedRuns,
   at: string,
   plans: readonly Plan[],
+  settings: Readonly<Record<string, string>> = {},
 ): Promise<Evidence[]> {
-  const dying = runs.startServer({ RETRAI_CRASH_AT: at })
+  const dying = runs.startServer({ ...settings, RETRAI_CRASH_AT: at })
   await runs.play(dying)
   expect(await dying.exit, dying.output).toEqual({ code: null, signal: 'SIGKILL' })
-  const server = runs.startServer()
+  const server = runs.startServer(settings)
   const client = await alive(server)
   await runs.play(server)
   if (plans.includes(waiting)) await abortTwice(client, runs.runId(waiting))
@@ -53,10 +54,13 @@ async function abortTwice(client: Client, runId: string): Promise<void> {
   expect(answers.map((answer) => answer?.status).toSorted()).toEqual([200, 409])
 }
 
+/** Without isolation, commands use the network of the machine, and nothing sees their connections. */
+const ISOLATED = { RETRAI_ISOLATION: 'namespaces' }
+const isOfTheQueue = (point: CrashPoint): boolean => point.endsWith('run_queued')
 const isOfTheProxy = (point: CrashPoint): boolean => point.endsWith('network_connection')
 
 describe.concurrent('a server that is killed', AMPLE, () => {
-  test.for(CRASH_POINTS.filter((point) => !isOfTheProxy(point)))(
+  test.for(CRASH_POINTS.filter((point) => !isOfTheProxy(point) && !isOfTheQueue(point)))(
     '%s continues all its runs',
     async (point, { expect }) => {
       const plans = [writer, reader, asked, waiting]
@@ -72,11 +76,35 @@ describe.concurrent('a server that is killed', AMPLE, () => {
     },
   )
 
+  test.for(CRASH_POINTS.filter(isOfTheQueue))(
+    '%s continues its run once the project is back',
+    async (point, { expect }) => {
+      await using runs = await PlannedRuns.open([writer])
+      const creating = runs.startServer({ RETRAI_CRASH_AT: 'after append of run_created' })
+      await runs.play(creating)
+      await creating.exit
+      const moveBack = await runs.withoutProject(writer)
+      const queueing = runs.startServer({ RETRAI_CRASH_AT: point })
+      expect(await queueing.exit, queueing.output).toEqual({ code: null, signal: 'SIGKILL' })
+      await moveBack()
+      const server = runs.startServer()
+      await runs.play(server)
+      const { body } = (await (await alive(server)).get(`/api/runs/${runs.runId(writer)}`)) ?? {}
+      await server.stop()
+      const evidence = await runs.evidence(writer, body)
+      expect(violations(evidence)).toEqual([])
+      expect(recordsOf(evidence).some(({ kind }) => kind === 'run_queued')).toBe(
+        point.startsWith('after'),
+      )
+      expect(endOf(evidence)).toMatchObject({ status: 'achieved' })
+    },
+  )
+
   test.skipIf(isMissing('bwrap')).for(CRASH_POINTS.filter(isOfTheProxy))(
     '%s continues its run, and does not repeat the call',
     async (point, { expect }) => {
       await using runs = await PlannedRuns.open([connecting])
-      const [evidence] = await crashAndContinue(runs, point, [connecting])
+      const [evidence] = await crashAndContinue(runs, point, [connecting], ISOLATED)
       if (evidence === undefined) throw new Error('there is one run')
       expect(violations(evidence)).toEqual([])
       expect(evidence.ledger).toEqual(['0.0'])

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, realpath, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
@@ -66,6 +66,13 @@ export class PlannedRuns implements AsyncDisposable {
     void server.exit.then(() => gone.abort())
     const client = new Client(url, gone.signal)
     await Promise.all(this.#runs.map((run) => play(run, client, gone.signal)))
+  }
+
+  /** Moves the project of a plan away, so that no server can work on its run. @returns what moves it back */
+  async withoutProject(plan: Plan): Promise<() => Promise<void>> {
+    const { project } = this.#run(plan)
+    await rename(project, `${project}-away`)
+    return () => rename(`${project}-away`, project)
   }
 
   runId(plan: Plan): string {
