@@ -25,6 +25,7 @@ describeInBrowser('a run that goes on', () => {
     await page.getByRole('option', { name: 'high', exact: true }).click()
     await form.getByLabel('Fallbacks').fill('another-model')
     await page.keyboard.press('Enter')
+    await form.getByLabel('Turn limit').fill('1')
     await form.getByTestId('isolation').getByText('Isolation: none: Commands are not').waitFor()
     await form.getByRole('button', { name: 'Start the run' }).click()
 

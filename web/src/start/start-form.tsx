@@ -56,6 +56,15 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
           onChange={(goal) => change({ goal })}
           problem={problem('goal')}
         />
+        <TextInput
+          label="Project folder"
+          description="A folder on the server's machine. If empty, the folder in which the server was started."
+          placeholder="/home/you/project"
+          value={draft.cwd}
+          onChange={(event) => change({ cwd: event.currentTarget.value })}
+          error={problem('cwd')}
+          spellCheck={false}
+        />
         <Textarea
           label="Instructions"
           description="Optional. What the agent shall do, beside reaching the goal."
@@ -65,15 +74,6 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
           value={draft.instructions}
           onChange={(event) => change({ instructions: event.currentTarget.value })}
           error={problem('instructions')}
-        />
-        <TextInput
-          label="Project folder"
-          description="A folder on the server's machine. If empty, the folder in which the server was started."
-          placeholder="/home/you/project"
-          value={draft.cwd}
-          onChange={(event) => change({ cwd: event.currentTarget.value })}
-          error={problem('cwd')}
-          spellCheck={false}
         />
         <ModelFields value={draft} onChange={change} problem={problem} />
         <SimpleGrid cols={{ base: 1, xs: 2 }}>
