@@ -157,7 +157,7 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'network_connection':
     case 'guard_changed':
       // Its call or check is still under way.
-      return { crashes: state.crashes }
+      return unworked(state)
     case 'project_context':
       return { introduced: true }
     case 'user_message':

@@ -141,6 +141,8 @@ export function statusAfter(record: RunRecord): RunStatus | null {
     case 'run_claimed':
     case 'run_config_changed':
     case 'user_message':
+    case 'network_connection':
+    case 'guard_changed':
       return null
     default:
       return 'running'

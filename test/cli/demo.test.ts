@@ -15,7 +15,7 @@ async function printed(...args: string[]): Promise<string> {
 }
 
 const LINES = [
-  /^ +4 {2}it 1 {2}step_start +plan$/m,
+  /^ +\d+ {2}it 1 {2}step_start +plan$/m,
   /^ +\d+ {2}it 0 {2}goal_check +not reached: /m,
   /^ +\d+ {2}it 1 {2}goal_check +not reached: 3 of 9 tests failing: /m,
   /^ +\d+ {2}it 3 {2}run_end +achieved: All 9 tests passed$/m,

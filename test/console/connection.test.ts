@@ -24,6 +24,7 @@ describeInBrowser('a connection that is lost', () => {
     const page = await open(`${proxy.url}/runs/${runId}`)
     const badge = page.getByTestId('connection')
     await badge.getByText('Live', { exact: true }).waitFor()
+    await expect.poll(() => fact(page, 'Iteration').textContent()).toBe('1 of 20')
     await page.evaluate('window.neverReloaded = true')
 
     proxy.cut()

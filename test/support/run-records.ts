@@ -3,7 +3,7 @@ import type { AgentCommand, RunCommand } from '../../src/domain/commands.ts'
 import { decide } from '../../src/domain/decide.ts'
 import { fold } from '../../src/domain/evolve.ts'
 import { nextStep } from '../../src/domain/next-step.ts'
-import type { PayloadOf, RunRecord, Verdict } from '../../src/domain/records.ts'
+import type { Notice, PayloadOf, RunRecord, Verdict } from '../../src/domain/records.ts'
 import type { ConfigChanges, RunConfig } from '../../src/domain/run-config.ts'
 import type { RunState } from '../../src/domain/state.ts'
 
@@ -11,6 +11,22 @@ import type { RunState } from '../../src/domain/state.ts'
 const READ_ONLY: ReadonlySet<string> = new Set(['file_read', 'grep_search'])
 const TOOLS = ['bash_exec', 'file_write', ...READ_ONLY]
 const START = 1_770_000_000
+
+/** What a command did beside its output. */
+const NOTICES: readonly Notice[] = [
+  {
+    kind: 'network_connection',
+    payload: {
+      host: 'pypi.org',
+      port: 443,
+      allowed: true,
+      reason: null,
+      bytes_in: 5120,
+      bytes_out: 640,
+    },
+  },
+  { kind: 'guard_changed', payload: { path: '.git/hooks/pre-commit', sha256: null } },
+]
 
 type RequestedCall = PayloadOf<'assistant_message'>['tool_calls'][number]
 
@@ -26,6 +42,7 @@ type Move = {
     | 'abort'
     | 'stray'
     | 'queue'
+    | 'notice'
   readonly seconds: number
   readonly usage: PayloadOf<'llm_usage'>
   readonly text: string | null
@@ -61,6 +78,7 @@ const event: fc.Arbitrary<Move['event']> = fc.oneof(
   { weight: 2, arbitrary: fc.constant('message') },
   { weight: 2, arbitrary: fc.constant('stray') },
   { weight: 2, arbitrary: fc.constant('queue') },
+  { weight: 2, arbitrary: fc.constant('notice') },
   { weight: 1, arbitrary: fc.constant('exception') },
   { weight: 1, arbitrary: fc.constant('abort') },
 )
@@ -207,6 +225,8 @@ function commandFor(state: RunState, move: Move): RunCommand {
   switch (move.event) {
     case 'model_failure':
       return byAgent(state.claimant, { type: 'record_retry', reason: 'HTTP 529', delayMs: 250 })
+    case 'notice':
+      return byAgent(state.claimant, { type: 'record_notices', notices: NOTICES })
     case 'exception':
       return byAgent(state.claimant, { type: 'fail', message: 'disk full', traceback: 'at f' })
     case 'work':

@@ -8,24 +8,21 @@ import type { Parsed, ParserName, Plain } from './parse-thread.ts'
 const PARSE_WITHIN_MS = 30_000
 const MAX_HEAP_MIB = 1024
 
-/** What a parser may use. */
-type Limits = { readonly withinMs?: number; readonly heapMib?: number }
-
 /**
  * Reads the output of a tool in a separate thread with a limit of time and memory: a project controls its megabytes,
  * and other work must not wait for them. The error is for people. Never rejects.
  * @param texts the input of the parser
- * @param limits if it has others than the parsers of reports
+ * @param withinMs for tests
  */
 export async function parseApart<Name extends ParserName>(
   name: Name,
   texts: readonly string[],
   signal: AbortSignal,
-  { withinMs = PARSE_WITHIN_MS, heapMib = MAX_HEAP_MIB }: Limits = {},
+  withinMs = PARSE_WITHIN_MS,
 ): Promise<Result<Parsed<Name>, string>> {
   const worker = new Worker(siblingModule('parse-thread', import.meta.url), {
     workerData: { name, texts },
-    resourceLimits: { maxOldGenerationSizeMb: heapMib },
+    resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB },
   })
   const { promise, resolve } = Promise.withResolvers<Result<Parsed<Name>, string>>()
   const timer = setTimeout(

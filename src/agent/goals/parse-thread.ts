@@ -19,16 +19,15 @@ const parsers = {
   pyright: ([stdout = '']: Texts) => plain(parsePyright(stdout)),
   goTest: ([stdout = '']: Texts) => parseGoTest(stdout),
   cargoTest: ([stdout = '', stderr = '']: Texts) => parseCargoTest(stdout, stderr),
-  yaml: async ([text = '']: Texts) => (await import('./yaml.ts')).parseYaml(text),
 }
 type Texts = readonly string[]
 export type ParserName = keyof typeof parsers
-export type Parsed<Name extends ParserName> = Awaited<ReturnType<(typeof parsers)[Name]>>
+export type Parsed<Name extends ParserName> = ReturnType<(typeof parsers)[Name]>
 
 const Job = z.object({
-  name: z.enum(['junit', 'pyright', 'goTest', 'cargoTest', 'yaml']),
+  name: z.enum(['junit', 'pyright', 'goTest', 'cargoTest']),
   texts: z.array(z.string()),
 })
 
 const { name, texts } = Job.parse(workerData)
-parentPort?.postMessage(await parsers[name](texts))
+parentPort?.postMessage(parsers[name](texts))

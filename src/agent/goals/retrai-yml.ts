@@ -1,19 +1,23 @@
+import { execFile } from 'node:child_process'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { ShellGoal, SuccessCondition } from '../../domain/run-config.ts'
+import { siblingModule } from '../../lib/package-files.ts'
 import { Semaphore } from '../../lib/semaphore.ts'
 import { readConfined } from '../tools/confine.ts'
 import { describeProblem, type PathProblem } from '../tools/path-problem.ts'
-import { parseApart } from './parse-apart.ts'
 import { oneLine } from './text.ts'
 
 const FILE = '.retrai.yml'
-/** Limit of the file. */
+/** Limit of the file, and of its content as JSON. */
 const MAX_BYTES = 64 * 1024
 const PARSE_WITHIN_MS = 5_000
-const PARSE_HEAP_MIB = 64
+const PARSER = fileURLToPath(siblingModule('yaml-child', import.meta.url))
 
+const execute = promisify(execFile)
 /** Slow settings must not occupy the whole machine. */
 const parsing = new Semaphore(2)
 
@@ -55,21 +59,28 @@ function problemsOf({ issues }: z.ZodError): string {
     .join('; ')
 }
 
-/** Parses a YAML text in a thread of its own, with limits of time and memory. */
-async function parseYaml(text: string): Promise<Result<unknown, string>> {
-  const { signal } = new AbortController()
-  const release = await parsing.acquire(signal)
-  const limits = { withinMs: PARSE_WITHIN_MS, heapMib: PARSE_HEAP_MIB }
-  const read = await parseApart('yaml', [text], signal, limits)
-  release?.()
-  // The thread ended at a limit, or the library at the depth of the stack.
-  if (read.isErr() || ('problem' in read.value && TOO_MUCH.test(read.value.problem))) {
-    return err('it is too deep or too large to be parsed as YAML. Write only what the check needs')
-  }
-  return 'problem' in read.value ? err(oneLine(read.value.problem)) : ok(read.value.value)
-}
+const Parsed = z.union([z.object({ problem: z.string() }), z.object({ value: z.unknown() })])
 
-const TOO_MUCH = /call stack size|too large/
+/** Parses a YAML text in a process of its own. */
+async function parseYaml(text: string): Promise<Result<unknown, string>> {
+  const release = await parsing.acquire(new AbortController().signal)
+  try {
+    const child = execute(process.execPath, ['--max-old-space-size=64', PARSER], {
+      env: {},
+      timeout: PARSE_WITHIN_MS,
+      killSignal: 'SIGKILL',
+      maxBuffer: MAX_BYTES,
+    })
+    // If the child ends before it has read its input, it failed, and that is reported.
+    child.child.stdin?.on('error', () => {}).end(text)
+    const parsed = Parsed.parse(JSON.parse((await child).stdout))
+    return 'problem' in parsed ? err(oneLine(parsed.problem)) : ok(parsed.value)
+  } catch {
+    return err('it is too deep or too large to be parsed as YAML. Write only what the check needs')
+  } finally {
+    release?.()
+  }
+}
 
 async function parseSettings(content: Buffer): Promise<Result<ShellGoal, string>> {
   const parsed = await parseYaml(content.toString())
