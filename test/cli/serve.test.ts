@@ -125,11 +125,11 @@ describe('a run on a real project', () => {
 
 describe('stopping', () => {
   test('SIGTERM closes sockets and ends commands, and the run continues at the next start', async () => {
-    const cwd = await project({ Makefile: 'test:\n\tfalse\n' })
+    const cwd = await project({ '.retrai.yml': 'check_command: "false"\n' })
     const command = 'test -f go || { touch go; exec sleep 600; }'
     const llmUrl = await model([{ calls: [{ tool: 'bash_exec', args: { command } }] }])
     const server = await serve(llmUrl)
-    const body = { goal: 'make-test', cwd, model_name: 'scripted', max_iterations: 1 }
+    const body = { goal: 'shell-goal', cwd, model_name: 'scripted', max_iterations: 1 }
     const runId = await start(server.url, body)
     await see(server.url, runId, ({ kind }) => kind === 'tool_call')
     const closed = new Promise<number>((resolve) => {
