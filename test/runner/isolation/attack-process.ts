@@ -115,7 +115,7 @@ for (const { name, script, calls = [] } of ATTACKS.filter(
     text.replace(/\{([A-Z]+)\}/g, (_, key) => target[key as keyof Target])
   const command = filled(script)
   let result =
-    way === 'check' ? await check(command) : await call('bash_exec', { command, timeout_s: 60 })
+    way === 'check' ? await check(command) : await call('bash_exec', { command, timeout_s: 120 })
   for (const { tool, args } of calls) {
     const { output } = await call(tool, JSON.parse(filled(JSON.stringify(args))))
     result = { ...result, output: `${result.output}${output}` }
