@@ -5,6 +5,9 @@ export class FilesLost extends Error {
   override readonly name = 'FilesLost'
 }
 
+/** Files that were there just now are not asked again: what is written right before they are lost is lost in any case. */
+const FRESH_MS = 5
+
 /**
  * Notices that the files of a log were removed, replaced or cut off while they are open: SQLite writes on, and reports
  * success. Asking an open file costs a fifth of asking for a path.
@@ -14,6 +17,7 @@ export class FileGuard {
   #log: number | null = null
   #wal: number | null = null
   #size = 0
+  #checkedAt = Number.NEGATIVE_INFINITY
 
   /** @param file the log, which SQLite has open */
   constructor(file: string) {
@@ -23,7 +27,8 @@ export class FileGuard {
 
   /** @throws FilesLost */
   check(): void {
-    if (this.#log === null) return
+    const now = performance.now()
+    if (this.#log === null || now - this.#checkedAt < FRESH_MS) return
     const { nlink, size } = fstatSync(this.#log)
     if (nlink === 0) throw this.#lost('was removed or replaced')
     // A checkpoint makes it longer; nothing of ours makes it shorter.
@@ -33,6 +38,7 @@ export class FileGuard {
     if (this.#wal !== null && fstatSync(this.#wal).nlink === 0) {
       throw this.#lost('has lost its write-ahead log (-wal)')
     }
+    this.#checkedAt = now
   }
 
   /** Call it after SQLite has closed the file: to close any handle of a file drops the locks of the process on it. */
