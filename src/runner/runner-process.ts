@@ -21,7 +21,7 @@ import {
 } from './protocol.ts'
 
 /**
- * The runner: a process of its own that starts all commands, so that the server forks nothing. It has no secrets: its
+ * The runner: a process of its own that starts all commands, so that the server forks for none. It has no secrets: its
  * environment is empty, and it reads no settings. It ends with its pipe, and its commands with it.
  */
 closeInherited()

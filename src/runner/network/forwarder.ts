@@ -13,7 +13,7 @@ createServer({ allowHalfOpen: true }, (client) => {
   proxy.on('error', () => client.destroy()).pipe(client)
 }).listen(${PORT}, '127.0.0.1')`
 
-/** Passes connections on from the port to the socket: socat, which starts in 2 ms, or else Node, which needs 40. */
+/** Passes connections on from the port to the socket: socat, or else Node, which starts more slowly. */
 const commandLine = (socat: string | null): readonly string[] =>
   socat === null
     ? [process.execPath, '--max-old-space-size=64', '-e', NODE_FORWARDER]
