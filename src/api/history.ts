@@ -1,10 +1,7 @@
 import * as z from 'zod'
-import { ALL_KINDS } from '../domain/records.ts'
+import { ALL_KINDS, ToolOutcome } from '../domain/records.ts'
 
-const CallOutcome = z
-  .enum(['ok', 'error', 'rejected', 'timed_out', 'aborted', 'unknown'])
-  .nullable()
-  .describe('Null while the call has no result')
+const CallOutcome = ToolOutcome.nullable().describe('Null while the call has no result')
 
 /** GET /api/runs/{run_id}/diff: what changed between two records. */
 export const RunDiff = z

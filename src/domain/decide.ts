@@ -245,7 +245,11 @@ function recordOutcome(
 const MAX_CRASHES = 3
 
 const NONE: ReadonlySet<string> = new Set()
-const ABORTED = { outcome: 'aborted', output: 'The run was aborted while this call ran.' } as const
+const ABORTED = {
+  outcome: 'aborted',
+  output: 'The run was aborted while this call ran.',
+  killed_by: 'abort',
+} as const
 const FAILED = {
   outcome: 'unknown',
   output: 'The run failed while this call ran. It is not known whether the call took effect.',
@@ -265,7 +269,7 @@ const IN_DOUBT = {
 function closeOpenCall(
   state: RunState,
   now: number,
-  how: Pick<PayloadOf<'tool_result'>, 'outcome' | 'output'>,
+  { output, outcome, ...why }: Pick<PayloadOf<'tool_result'>, 'outcome' | 'output' | 'killed_by'>,
 ): RunRecord[] {
   const open = state.phase.type === 'acting' ? state.phase.open : null
   if (open === null) return []
@@ -274,13 +278,14 @@ function closeOpenCall(
     recordOf(state, now, 'tool_result', {
       call_id,
       tool,
-      output: how.output,
+      output,
       exit_code: null,
-      outcome: how.outcome,
+      outcome,
       duration_ms: 0,
-      bytes: new TextEncoder().encode(how.output).length,
+      bytes: new TextEncoder().encode(output).length,
       truncated: false,
       sha256: null,
+      ...why,
     }),
   ]
 }

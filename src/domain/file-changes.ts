@@ -95,10 +95,10 @@ function commandOf({ args, raw_args }: OpenCall): string {
   return text.slice(0, COMMAND_CHARS).toWellFormed()
 }
 
+const UNCHANGED: ReadonlySet<CallOutcome> = new Set(['error', 'rejected', 'not_isolated'])
+
 /** A call that was rejected or reports an error has not changed the file. */
 function changedBy(calls: readonly FileCall[]): ChangedFile['changed'] {
   if (calls.some(({ outcome }) => outcome === 'ok')) return 'yes'
-  return calls.every(({ outcome }) => outcome === 'error' || outcome === 'rejected')
-    ? 'no'
-    : 'unknown'
+  return calls.every(({ outcome }) => UNCHANGED.has(outcome)) ? 'no' : 'unknown'
 }

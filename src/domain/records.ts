@@ -48,9 +48,12 @@ export type FailureKind = z.infer<typeof FailureKind>
 
 /**
  * How a tool call ended: `ok` and `error` as the tool reports it, `rejected` before it ran (unknown tool, bad
- * arguments), `timed_out`, `aborted` with its run, `unknown` if the server stopped during the call.
+ * arguments), `not_isolated` if its command was refused because it could not be isolated as it must be, `timed_out`,
+ * `aborted` with its run, `unknown` if the server stopped during the call.
  */
-const ToolOutcome = z.enum(['ok', 'error', 'rejected', 'timed_out', 'aborted', 'unknown'])
+export const ToolOutcome = z.enum([
+  ...(['ok', 'error', 'rejected', 'not_isolated', 'timed_out', 'aborted', 'unknown'] as const),
+])
 
 /** The idempotency key of a request, and the SHA-256 (hex) of the request in canonical form. */
 export const Idempotency = z
@@ -214,7 +217,7 @@ const payloads = {
     bytes: count,
     truncated: z.boolean(),
     sha256: z.string().nullable(),
-    /** What ended its command, if the command did not end by itself. */
+    /** What ended its command, if the command did not end by itself; `abort` for every call that its run was aborted in. */
     killed_by: KilledBy.exactOptional(),
     /** Where its commands were isolated in another way than `run_created` says. */
     isolation: IsolationDifference.exactOptional(),

@@ -47,8 +47,8 @@ export type Command = {
 
 export type CommandResult = {
   /**
-   * How it ended: by itself, at a limit of time, memory or output, or with its run. Or it was not started. `lost`: the
-   * process that runs commands died, and what the command did is not known.
+   * How it ended: by itself, at a limit of time, memory or output, or with its run. Or it was not started: `not_isolated`
+   * if it cannot be isolated as it must be. `lost`: the process that runs commands died, and what the command did is not known.
    */
   readonly end:
     | 'exited'
@@ -60,6 +60,7 @@ export type CommandResult = {
     | 'aborted'
     | 'not_found'
     | 'not_started'
+    | 'not_isolated'
     | 'lost'
   /** The limit of memory or output that ended it. */
   readonly limitBytes?: number

@@ -12,7 +12,7 @@ import { shortageOf } from './command.ts'
 import { watchDisk } from './disk-watch.ts'
 import { container, NOT_FOUND_FD, SECCOMP_FD, STATUS_FD } from './isolation/bubblewrap.ts'
 import type { PolicyFacts } from './isolation/policy.ts'
-import { isExecutable, type Sandbox } from './isolation/sandbox.ts'
+import { isExecutable, notIsolated, type Sandbox, SandboxError } from './isolation/sandbox.ts'
 import { restricted } from './isolation/setpriv.ts'
 import { namespaceOf, tooMuchMemory, watchProcesses } from './process-watch.ts'
 import type { CallEnd, Ended, NotStarted, StartRequest, Stop, StopCause } from './protocol.ts'
@@ -248,7 +248,7 @@ async function startContained(
         return { end: 'not_found', message: `The program ${file} is not found` }
       }
       // bwrap itself failed. What it printed is the output of the call.
-      if (exitCode === null) return { end: 'not_started', message: '' }
+      if (exitCode === null) return { end: 'not_isolated', message: '' }
       return { end: 'exited', exitCode }
     }),
     namespace: () => {
@@ -337,6 +337,7 @@ function programOf({ file, env, cwd }: StartRequest): string | null {
 
 async function whyNotStarted(file: string, cwd: string, cause: unknown): Promise<NotStarted> {
   const message = messageOf(cause)
+  if (cause instanceof SandboxError) return notIsolated(message)
   const missing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT'
   if (!missing) {
     const shortage = shortageOf(cause)

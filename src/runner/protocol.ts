@@ -88,7 +88,7 @@ export type Ended =
   | NotStarted
 
 export type NotStarted = {
-  readonly end: 'not_found' | 'not_started'
+  readonly end: 'not_found' | 'not_started' | 'not_isolated'
   /** A sentence for people. */
   readonly message: string
   /** The error code if the system is short of something, such as EMFILE. */

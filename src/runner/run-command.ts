@@ -13,6 +13,7 @@ import { diskShortage } from './disk-watch.ts'
 import { type Isolation, NO_ISOLATION } from './isolation/isolation.ts'
 import { EVERYTHING } from './isolation/policy.ts'
 import { policyOf } from './isolation/run-policy.ts'
+import { notIsolated } from './isolation/sandbox.ts'
 import { Runner } from './runner.ts'
 
 const MIB = 1024 * 1024
@@ -54,10 +55,10 @@ async function run(
   const { file, args, cwd, project = cwd, timeoutMs, signal } = command
   if (signal.aborted) return notRun('aborted', '', durationMs())
   const enough = command.atLeast === undefined ? ok(own) : await own.atLeast(command.atLeast)
-  if (enough.isErr()) return notRun('not_started', enough.error, durationMs())
+  if (enough.isErr()) return notRun('not_isolated', enough.error, durationMs())
   const isolation = enough.value
   const memoryBytes = Math.min(limits.memoryBytes, command.maxMemoryBytes ?? limits.memoryBytes)
-  if (isolation.level === null) return notRun('not_started', isolation.detail, durationMs())
+  if (isolation.level === null) return notRun('not_isolated', isolation.detail, durationMs())
   const { outputBytes, group, ...kept } = limits
   const short = await diskShortage([command.project ?? cwd], limits.freeDiskBytes)
   if (short !== null) return notRun('not_started', noDisk(short), durationMs())
@@ -79,10 +80,11 @@ async function run(
   await output.closed
   signal.removeEventListener('abort', onAbort)
   await prepared?.done()
-  if (ended.end === 'not_found' || ended.end === 'not_started') {
+  if ('message' in ended) {
     const { end, message, facts: _, ...shortage } = ended
-    const isolating = `the command could not be isolated: ${output.stderr.text()}`
-    return { ...notRun(end, message || isolating, durationMs()), ...shortage }
+    // Without a message it is bwrap that failed, and that printed why.
+    const why = message || notIsolated(output.stderr.text()).message
+    return { ...notRun(end, why, durationMs()), ...shortage }
   }
   const facts = ended.end === 'lost' ? undefined : sandbox === null ? EVERYTHING : ended.facts
   const limitBytes = { out_of_memory: memoryBytes, too_much_output: outputBytes }

@@ -4,6 +4,7 @@ import type { Notice } from '../domain/records.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { closeInherited } from './close-inherited.ts'
 import { GuardedFiles } from './isolation/guarded-files.ts'
+import { notIsolated, SandboxError } from './isolation/sandbox.ts'
 import { Doors } from './network/doors.ts'
 import { openWholeNetwork } from './network/whole-network.ts'
 import { runProcess } from './process.ts'
@@ -114,7 +115,10 @@ async function start(id: number, request: StartRequest): Promise<void> {
   }
   const guarded = new GuardedFiles(request.project)
   const end = await withNetwork(request, note, (prepared) => call.run(prepared)).catch(
-    (cause): CallEnd => ({ end: 'not_started', message: messageOf(cause) }),
+    (cause): CallEnd =>
+      cause instanceof SandboxError
+        ? notIsolated(messageOf(cause))
+        : { end: 'not_started', message: messageOf(cause) },
   )
   for (const payload of guarded.changes()) note({ kind: 'guard_changed', payload })
   calls.delete(id)
@@ -130,7 +134,8 @@ async function withNetwork(
   const { sandbox } = request
   if (sandbox === null || sandbox.network === 'none') return run(request)
   if (sandbox.network === 'full') {
-    if (sandbox.networkTools === null) throw new Error('the programs for the network are missing')
+    if (sandbox.networkTools === null)
+      throw new SandboxError('the programs for its network are missing')
     const { enter, close } = await openWholeNetwork(sandbox.networkTools, sandbox.folder)
     return run({ ...request, sandbox: { ...sandbox, enter } }).finally(close)
   }

@@ -3,10 +3,12 @@ import { expect, test } from 'vitest'
 import { eventLine } from '../../src/cli/terminal/event-line.ts'
 import { rendered } from '../../src/cli/terminal/plain-text.ts'
 import type { AgentEvent } from '../../src/client/index.ts'
+import type { PayloadOf } from '../../src/domain/records.ts'
 
 const result = (
-  outcome: 'error' | 'rejected' | 'unknown',
+  outcome: PayloadOf<'tool_result'>['outcome'],
   exit_code: number | null,
+  why: Pick<PayloadOf<'tool_result'>, 'killed_by'> = {},
 ): AgentEvent => ({
   kind: 'tool_result',
   run_id: '550e8400-e29b-41d4-a716-446655440000',
@@ -23,6 +25,7 @@ const result = (
     truncated: false,
     sha256: null,
     duration_ms: 1,
+    ...why,
   },
 })
 
@@ -31,6 +34,9 @@ test('a result shows how its call ended, even if nothing ran', () => {
   expect(gist(result('error', 2))).toBe('bash_exec exit 2: what it printed')
   expect(gist(result('rejected', null))).toBe('bash_exec rejected: what it printed')
   expect(gist(result('unknown', null))).toBe('bash_exec unknown: what it printed')
+  expect(gist(result('not_isolated', null))).toBe('bash_exec not_isolated: what it printed')
+  const limit = result('error', null, { killed_by: 'memory' })
+  expect(gist(limit)).toBe('bash_exec error, ended by memory: what it printed')
 })
 
 test('the end of an iteration and of a run is shown in words, not in JSON', () => {

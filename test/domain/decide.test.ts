@@ -119,9 +119,10 @@ describe('people', () => {
     given(...waiting)
       .when(abort)
       .gives('1 run_end aborted')
-    given(create(), claim(), reply(['bash_exec']))
+    const [result] = given(create(), claim(), reply(['bash_exec']))
       .when(abort)
       .gives('1 tool_result c0 aborted', '1 run_end aborted')
+    expect(result?.payload).toMatchObject({ killed_by: 'abort' })
   })
 
   test('change the configuration for the steps to come', () => {

@@ -31,6 +31,7 @@ describe('changes of files', () => {
     ['ok', 'yes'],
     ['error', 'no'],
     ['rejected', 'no'],
+    ['not_isolated', 'no'],
     ['timed_out', 'unknown'],
     ['aborted', 'unknown'],
     ['unknown', 'unknown'],

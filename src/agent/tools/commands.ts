@@ -36,6 +36,8 @@ export function commandOutput(result: CommandResult, timeoutMs: number): ToolOut
         'the process that runs commands has died: whether this took effect is not known. Look before you run it again'
       return { output: withNote(output, note), exitCode, outcome: 'unknown' }
     }
+    case 'not_isolated':
+      return { output, exitCode, outcome: 'not_isolated' }
     case 'not_found':
     case 'not_started':
       return { output, exitCode, outcome: 'error' }

@@ -26,7 +26,7 @@ export type ToolOutput = {
   readonly output: string
   /** The exit code of the command; 0 or 1 for tools without a command. */
   readonly exitCode: number | null
-  readonly outcome: 'ok' | 'error' | 'timed_out' | 'aborted' | 'unknown'
+  readonly outcome: Exclude<PayloadOf<'tool_result'>['outcome'], 'rejected'>
 }
 
 /** A tool, defined once: its zod schema describes the arguments to the model and checks them. */

@@ -13,8 +13,9 @@ function gist(event: AgentEvent): string {
     case 'tool_call':
       return `${oneLine(event.payload.tool)} ${shorten(event.payload.args, 70)}`
     case 'tool_result': {
-      const { tool, exit_code, outcome, output } = event.payload
-      const how = exit_code === null ? outcome : `exit ${exit_code}`
+      const { tool, exit_code, outcome, output, killed_by } = event.payload
+      const end = exit_code === null ? outcome : `exit ${exit_code}`
+      const how = killed_by === undefined ? end : `${end}, ended by ${killed_by}`
       return `${oneLine(tool)} ${how}: ${shorten(output, 60)}`
     }
     case 'llm_usage':

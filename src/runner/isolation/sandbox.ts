@@ -75,8 +75,17 @@ export type OpenedProject = {
   readonly user: { readonly uid: number; readonly gid: number } | null
 }
 
-/** What the run has put in the place of its project is no project. The text is for people. */
+/** Why a command cannot be isolated, such as that the run has put something else in the place of its project. The text is for people. */
 export class SandboxError extends Error {}
+
+/**
+ * The end of a command that is refused for that.
+ * @param why as a part of a sentence
+ */
+export function notIsolated(why: string) {
+  const message = `The command was not started, because it cannot be isolated: ${why}`
+  return { end: 'not_isolated', message } as const
+}
 
 /** Opens the project. Throws a `SandboxError` if it is no folder or leads to one of the server. */
 export function openProject({ project, hidden }: Sandbox): OpenedProject {

@@ -37,7 +37,7 @@ test('if nothing can isolate commands, they are refused, and the sentence says w
   expect(isolation.level).toBeNull()
   expect(isolation.detail).toMatch(/Install bubblewrap \(.*\).*RETRAI_ISOLATION=none/)
   const result = await bash('touch made')
-  expect(result).toMatchObject({ end: 'not_started', output: isolation.detail })
+  expect(result).toMatchObject({ end: 'not_isolated', output: isolation.detail })
   expect(await readdir(project)).toEqual([])
 })
 
@@ -73,7 +73,7 @@ withBwrap('a project that was exchanged for a link to the data folder is not ope
   await rename(project, join(base, 'moved'))
   await symlink(dataDir, project)
   const result = await bash('ls -la')
-  expect(result).toMatchObject({ end: 'not_started' })
+  expect(result).toMatchObject({ end: 'not_isolated' })
   expect(result.output).toContain('leads to the data folder of the server')
 })
 

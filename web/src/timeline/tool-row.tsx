@@ -73,16 +73,22 @@ export function ToolRow({ row: { call, result: whole }, moment, working }: Props
   )
 }
 
-const OUTCOMES = {
+const OUTCOMES: Readonly<Record<Result['payload']['outcome'], string>> = {
   ok: 'ok',
   error: 'failed',
   rejected: 'rejected',
+  not_isolated: 'refused: not isolated',
   timed_out: 'timed out',
   aborted: 'aborted',
   unknown: 'outcome unknown',
-} as const
+}
 
 type Result = NonNullable<RowOf<'tool'>['result']>
+
+/** The limits that end a command with the outcome `failed`: the other outcomes name what ended it. */
+const LIMITS: ReadonlySet<Result['payload']['killed_by']> = new Set([
+  ...(['memory', 'processes', 'disk', 'output'] as const),
+])
 
 function Outcome({
   result,
@@ -98,10 +104,11 @@ function Outcome({
       </span>
     )
   }
-  const { outcome, exit_code, duration_ms } = result.payload
+  const { outcome, exit_code, duration_ms, killed_by } = result.payload
   return (
     <span className={classes.outcome} data-outcome={outcome}>
       {outcome !== 'ok' && <b>{OUTCOMES[outcome]}</b>}
+      {killed_by !== undefined && LIMITS.has(killed_by) && <b>limit of {killed_by}</b>}
       {exit_code !== null && exit_code !== 0 && <span>exit {exit_code}</span>}
       <span>{formatDuration(duration_ms / 1000)}</span>
     </span>
