@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { IsolationPolicy } from '../domain/isolation.ts'
-import { Decision } from '../domain/records.ts'
+import { Decision, Stuck } from '../domain/records.ts'
 import { EFFORTS } from '../domain/run-config.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
 import { Timestamp } from './fields.ts'
@@ -107,6 +107,12 @@ export const RunDetails = z
       total_tokens: z.int(),
       estimated_cost_usd: Cost,
       seq: z.int().describe('Revision of the last record'),
+      stuck: Stuck.omit({ message: true })
+        .exactOptional()
+        .describe(
+          'How the agent made no progress in its last turns, and what was done about it: it got a hint, was asked ' +
+            'for another approach, or the run ends. Absent while it makes progress',
+        ),
       waiting_for: z
         .object({
           kind: z.literal('human_check_required'),

@@ -1,6 +1,7 @@
+import { exhaustedBudget } from './budget.ts'
 import { evolve } from './evolve.ts'
 import type { EndStatus, Kind, PayloadOf, RecordOf, RunRecord, Seen } from './records.ts'
-import { modelInUse, type RunState } from './state.ts'
+import type { RunState } from './state.ts'
 
 /** Builds a record of the run at its present iteration. `now` is in seconds since the epoch. */
 export function recordOf<K extends Kind>(
@@ -30,34 +31,6 @@ export function runEnd(
     reason,
     ...(seen === null ? {} : { seen }),
   })
-}
-
-/** Seconds the run has worked until `now` (seconds since the epoch), without waiting for people. */
-function workedSeconds(state: RunState, now: number): number {
-  return Math.max(0, now - state.createdAt - state.waitedSeconds)
-}
-
-/**
- * Why a budget forbids the next model or tool call, as a sentence for people; null if none does. A run exceeds a budget
- * by one step at most: the one that was under way.
- */
-function exhaustedBudget(state: RunState, now: number): string | null {
-  const { max_tokens, max_cost_usd, max_seconds } = state.config
-  const { tokens, costUsd } = state.total
-  if (max_tokens !== null && tokens >= max_tokens) {
-    return `Stopped by max_tokens: ${tokens} of ${max_tokens} tokens are used`
-  }
-  if (max_cost_usd !== null && costUsd === null) {
-    return `Stopped by max_cost_usd: the price of ${modelInUse(state)} is not known, so the limit of $${max_cost_usd} cannot be kept`
-  }
-  if (max_cost_usd !== null && costUsd !== null && costUsd >= max_cost_usd) {
-    return `Stopped by max_cost_usd: $${costUsd.toFixed(4)} of $${max_cost_usd} are spent`
-  }
-  const worked = workedSeconds(state, now)
-  if (max_seconds !== null && worked >= max_seconds) {
-    return `Stopped by max_seconds: ${worked.toFixed(1)} of ${max_seconds} seconds are used`
-  }
-  return null
 }
 
 /** How often in sequence a check may be impossible before the run ends. The agent gets one iteration to repair it. */
@@ -131,6 +104,7 @@ function afterIteration(state: RunState, now: number): RunRecord {
   if (state.uncheckable >= MAX_UNCHECKABLE) {
     return runEnd(state, now, 'failed', uncheckable(state))
   }
+  if (state.watch.over !== null) return runEnd(state, now, 'failed', state.watch.over)
   const last = state.iteration >= state.config.max_iterations
   const asks = state.config.hitl_enabled && !last && !state.goal?.achieved
   if (asks && exhaustedBudget(state, now) === null) {
@@ -139,8 +113,14 @@ function afterIteration(state: RunState, now: number): RunRecord {
   return beginIteration(state, now)
 }
 
-/** After all calls of a reply: the model's next turn, or the end of its work in this iteration. */
-function afterTurn(state: RunState, now: number): RunRecord {
+/** After a reply and all its calls: what must be said about it, then the next turn or the end of the iteration. */
+function afterTurn(state: RunState, now: number, isDone = false): RunRecord {
+  const { due, over } = state.watch
+  if (hasTurns(state) && due !== null) return recordOf(state, now, 'agent_stuck', due)
+  return isDone || over !== null ? afterWork(state, now) : nextTurn(state, now)
+}
+
+function nextTurn(state: RunState, now: number): RunRecord {
   const turns = state.config.max_turns_per_iteration ?? 1
   if (state.turns < turns && exhaustedBudget(state, now) === null) {
     return recordOf(state, now, 'step_start', { node: 'plan' })
@@ -188,9 +168,7 @@ function bookkeeping(state: RunState, readOnly: ReadOnlyTools, now: number): Run
     case 'replied':
       return phase.calls.length > 0
         ? recordOf(state, now, 'step_start', { node: 'act' })
-        : hasUnread(state)
-          ? afterTurn(state, now)
-          : afterWork(state, now)
+        : afterTurn(state, now, !hasUnread(state) && phase.isBroken !== true)
     case 'acting': {
       if (phase.open !== null) return null
       const [call] = phase.pending

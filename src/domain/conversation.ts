@@ -131,6 +131,10 @@ export function converse(conversation: Conversation | null, record: RunRecord): 
       }))
     case 'goal_check':
       return { ...say(conversation, goalFeedback(record.payload)), checked: true }
+    case 'agent_stuck':
+      return record.payload.action === 'end'
+        ? conversation
+        : say(conversation, record.payload.message)
     case 'iteration_complete':
       return conversation.checked ? conversation : say(conversation, NOT_CHECKED)
     case 'human_check_response':

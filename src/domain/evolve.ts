@@ -2,6 +2,7 @@ import { BrokenInvariant } from './errors.ts'
 import type { PayloadOf, RecordOf, RunRecord } from './records.ts'
 import type { ConfigChanges } from './run-config.ts'
 import type { Phase, RunState, Usage } from './state.ts'
+import { UNSUSPICIOUS, watchFinding, watchReply, watchResult } from './stuck.ts'
 
 const NOTHING_USED: Usage = { tokens: 0, costUsd: 0 }
 
@@ -27,6 +28,7 @@ function create(record: RecordOf<'run_created'>): RunState {
     iteration: 0,
     turns: 0,
     changed: true,
+    watch: UNSUSPICIOUS,
     instructed: record.payload.instructions !== undefined,
     introduced: false,
     messages: { sent: 0, read: 0 },
@@ -82,12 +84,26 @@ function openCall(state: RunState, record: RecordOf<'tool_call'>): Phase {
   return { type: 'acting', pending: phase.pending.slice(1), open: record.payload }
 }
 
-function closeCall(state: RunState, record: RecordOf<'tool_result'>): Phase {
+function closeCall(state: RunState, { payload }: RecordOf<'tool_result'>): Partial<RunState> {
   const { phase } = state
-  if (phase.type !== 'acting' || phase.open?.call_id !== record.payload.call_id) {
-    throw new BrokenInvariant(`tool_result ${record.payload.call_id} belongs to no open call`)
+  if (phase.type !== 'acting' || phase.open?.call_id !== payload.call_id) {
+    throw new BrokenInvariant(`tool_result ${payload.call_id} belongs to no open call`)
   }
-  return { ...phase, open: null }
+  const isLast = phase.pending.length === 0
+  return {
+    phase: { ...phase, open: null },
+    watch: watchResult(state.watch, phase.open, payload, isLast),
+  }
+}
+
+function reply(state: RunState, { payload }: RecordOf<'assistant_message'>): Partial<RunState> {
+  const { user_messages, tool_calls: calls, notice } = payload
+  return {
+    turns: state.turns + 1,
+    messages: { ...state.messages, read: user_messages ?? state.messages.read },
+    watch: watchReply(state.watch, payload),
+    phase: { type: 'replied', calls, ...(notice === undefined ? {} : { isBroken: true }) },
+  }
 }
 
 /** A change of its models is a decision of a person, so the run asks the first of them again. */
@@ -119,6 +135,7 @@ function answer(state: RunState, record: RecordOf<'human_check_response'>): Part
     waitedSeconds: state.waitedSeconds + Math.max(0, waited),
     // A person may have changed the project meanwhile.
     changed: true,
+    watch: UNSUSPICIOUS,
     phase:
       decision === 'approve'
         ? { type: 'ready' }
@@ -139,6 +156,7 @@ function receive(state: RunState, { payload }: RecordOf<'user_message'>): Partia
     ...unworked(state),
     // The person may have changed the project, too.
     changed: true,
+    watch: UNSUSPICIOUS,
     messages: { ...state.messages, sent: state.messages.sent + 1 },
     namedMessages: [...state.namedMessages, ...named].slice(-NAMED_MESSAGES),
   }
@@ -175,18 +193,16 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'llm_retry':
       return retry(state, record.payload)
     case 'assistant_message':
-      return {
-        turns: state.turns + 1,
-        messages: { ...state.messages, read: record.payload.user_messages ?? state.messages.read },
-        phase: { type: 'replied', calls: record.payload.tool_calls },
-      }
+      return reply(state, record)
     case 'tool_call':
       return {
         changed: state.changed || !record.payload.read_only,
         phase: openCall(state, record),
       }
     case 'tool_result':
-      return { phase: closeCall(state, record) }
+      return closeCall(state, record)
+    case 'agent_stuck':
+      return { watch: watchFinding(state.watch, record.payload) }
     case 'goal_check': {
       const { achieved, reason, verdict } = record.payload
       return {

@@ -34,6 +34,7 @@ const FREE_TEXT: { readonly [K in Kind]: readonly string[] } = {
   iteration_complete: [],
   human_check_required: ['/summary'],
   human_check_response: ['/reason'],
+  agent_stuck: [],
   error: ['/message', '/traceback'],
   run_end: ['/reason'],
 }

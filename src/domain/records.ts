@@ -117,6 +117,21 @@ export const ProjectContext = z
   .readonly()
 export type ProjectContext = z.infer<typeof ProjectContext>
 
+/** How an agent makes no progress, and what was done about it. */
+export const Stuck = z.strictObject({
+  /** `malformed`, `empty`, `cut` and `refused` are replies that are not whole. */
+  pattern: z.enum([
+    ...(['repeating', 'alternating', 'failing', 'idle'] as const),
+    ...(['malformed', 'empty', 'cut', 'refused'] as const),
+  ]),
+  /** How many turns in a row show it. */
+  times: count,
+  /** `reflection`: the model is asked for another approach. */
+  action: z.enum(['hint', 'reflection', 'end']),
+  message: z.string(),
+})
+export type Stuck = z.infer<typeof Stuck>
+
 /** Payload shapes by kind. A field that is not named here is refused. */
 const payloads = {
   run_created: z.strictObject({
@@ -270,6 +285,8 @@ const payloads = {
     shown_sha256: sha256.exactOptional(),
     seen: Seen.exactOptional(),
   }),
+  /** The agent makes no progress. The model reads the message, or the run ends with it. */
+  agent_stuck: Stuck,
   error: z.strictObject({ message: z.string(), traceback: z.string() }),
   run_end: z.strictObject({
     achieved: z.boolean(),

@@ -1,6 +1,7 @@
 import type { IsolationPolicy } from './isolation.ts'
 import type { EndStatus, Fallback, RequestedCall, RunRecord } from './records.ts'
 import type { RunConfig } from './run-config.ts'
+import type { Watch } from './stuck.ts'
 
 export type RunStatus = 'queued' | 'running' | 'awaiting_human' | EndStatus
 export const RUN_STATUSES = [
@@ -24,8 +25,12 @@ export type Phase =
    * before this one.
    */
   | { readonly type: 'planning'; readonly failures: number; readonly otherFailures?: number }
-  /** The model has replied; none of its calls has begun. */
-  | { readonly type: 'replied'; readonly calls: readonly RequestedCall[] }
+  /** The model has replied; none of its calls has begun. A reply that is not whole does not end its work. */
+  | {
+      readonly type: 'replied'
+      readonly calls: readonly RequestedCall[]
+      readonly isBroken?: true
+    }
   | {
       readonly type: 'acting'
       readonly pending: readonly RequestedCall[]
@@ -75,6 +80,8 @@ export type RunState = {
   readonly turns: number
   /** Whether something may have changed since the goal was last checked. */
   readonly changed: boolean
+  /** Whether the agent makes progress. */
+  readonly watch: Watch
   /** Whether a person wants more than the goal: then a goal that is reached at the beginning does not end the run. */
   readonly instructed: boolean
   /** Whether the agent was shown its project. */

@@ -31,6 +31,7 @@ export function runDetails(state: RunState): RunDetails {
       total_tokens: state.total.tokens,
       estimated_cost_usd: state.total.costUsd,
       seq: state.seq,
+      ...(state.watch.found === null ? {} : { stuck: state.watch.found }),
       waiting_for: waitingFor(state),
     },
   }

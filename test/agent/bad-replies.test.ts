@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import type { Script } from '../../examples/scripted-model/script.ts'
+import type { RunConfig } from '../../src/domain/run-config.ts'
 import { only, reachGoal, Workshop } from './support.ts'
 
 /** The records of a run of this script, from its beginning to its end. */
-async function runOf(script: Script) {
+async function runOf(script: Script, changes: Partial<RunConfig> = {}) {
   await using workshop = await Workshop.open(script)
   workshop.startAgent()
-  const runId = await workshop.create()
+  const runId = await workshop.create(changes)
   const records = await workshop.until(runId, 'run_end')
   return { records, requests: workshop.requests }
 }
@@ -70,4 +71,37 @@ test('a conversation that is too long is sent again with fewer turns', async () 
   })
   const [before, after] = requests.slice(-2).map(({ messages }) => messages.length)
   expect(after).toBeLessThan(before ?? 0)
+})
+
+describe('a model that makes no progress', () => {
+  const stuck = { max_turns_per_iteration: 50 }
+
+  test('reads a hint and is asked for another approach, and a better one solves the task', async () => {
+    const { records, requests } = await runOf(({ turn, messages }) => {
+      const asked = JSON.stringify(messages).includes('take another approach')
+      return asked
+        ? { calls: [reachGoal] }
+        : { calls: [{ tool: 'file_list', args: {} }], text: `${turn}` }
+    }, stuck)
+    expect(only(records, 'run_end').payload.status).toBe('achieved')
+    expect(JSON.stringify(requests[3]?.messages)).toContain(
+      'The same calls had the same results 3 times',
+    )
+    expect(requests).toHaveLength(6)
+  })
+
+  test('ends its run with the reason', async () => {
+    const { records } = await runOf(() => ({ calls: [{ tool: 'file_list', args: {} }] }), stuck)
+    expect(only(records, 'run_end').payload.reason).toMatch(/makes no progress: the same calls/)
+  })
+
+  test.each([
+    ['empty', {}],
+    ['cut off', { text: 'I write', finishReason: 'length' as const }],
+    ['not valid', { calls: [{ tool: 'no_such_tool', args: {} }] }],
+  ])('with replies that are %s ends after five of them', async (what, reply) => {
+    const { records, requests } = await runOf(() => reply, stuck)
+    expect(only(records, 'run_end').payload.reason).toContain(`replies in a row were ${what}`)
+    expect(requests).toHaveLength(5)
+  })
 })

@@ -21,7 +21,7 @@ const longTask: Script = ({ turn }) => {
   if (turn === 59) return { calls: [reachGoal] }
   return turn % 20 === 19
     ? { calls: [{ tool: 'file_write', args: { path: `step-${turn}`, content: 'a step' } }] }
-    : { calls: [{ tool: 'file_list', args: { path: turn % 2 === 0 ? '.' : './' } }] }
+    : { calls: [{ tool: 'grep_search', args: { pattern: `function ${turn}` } }] }
 }
 
 test('60 turns with a slow check are solved with at most five checks', async () => {

@@ -62,6 +62,14 @@ export const waiting: Plan = {
   script: () => ({ text: 'I have a question.' }),
 }
 
+/** A model that makes no progress. */
+export const stuck: Plan = {
+  name: 'stuck',
+  body: { max_iterations: 3 },
+  answers: true,
+  script: () => ({ calls: [read('.retrai.yml')] }),
+}
+
 const CONNECT = "printf 'CONNECT other.example:443 HTTP/1.1\\r\\n\\r\\n' >&3; cat <&3"
 
 /** A command that asks the proxy for a host that its run may not reach. */

@@ -64,17 +64,17 @@ export const reply = (tools: readonly string[] = [], tokens = 100, cost: number 
     },
   })
 
-export const result = (callId: string, tool: string) =>
+export const result = (callId: string, tool: string, output = 'done') =>
   by('p1', {
     type: 'record_tool_result',
     result: {
       call_id: callId,
       tool,
-      output: 'done',
+      output,
       exit_code: 0,
       outcome: 'ok',
       duration_ms: 1,
-      bytes: 4,
+      bytes: output.length,
       truncated: false,
       sha256: null,
     },

@@ -65,7 +65,7 @@ describe('an iteration', () => {
 
   test('ends after the most turns that it may have', () => {
     given(...working, ...change, ...change, reply(['bash_exec']))
-      .when(result('c0', 'bash_exec'))
+      .when(result('c0', 'bash_exec', 'other'))
       .gives('1 tool_result c0 ok', '1 step_start evaluate')
   })
 
@@ -88,7 +88,7 @@ describe('an iteration', () => {
       .when(reply())
       .gives('1 llm_usage', '1 assistant_message', '1 iteration_complete', '2 step_start plan')
     given(...working, ...read, ...read, reply(['file_read']))
-      .when(result('c0', 'file_read'))
+      .when(result('c0', 'file_read', 'other'))
       .gives('1 tool_result c0 ok', '1 iteration_complete', '2 step_start plan')
   })
 

@@ -172,6 +172,7 @@ test('the golden folders hold every kind of record and of access, every end and 
     'guard_changed',
     'project_context',
     'user_message',
+    'agent_stuck',
   ]
   const wanted = [...ALL_KINDS, ...ACCESS_KINDS].filter((kind) => !others.includes(kind))
   expect(wanted.filter((kind) => !kinds.has(kind))).toEqual([])

@@ -198,6 +198,14 @@ export const STORIES: Readonly<Record<string, Story>> = {
       await shop.until(runId, 'run_end')
     },
   },
+  stuck: {
+    script: () => ({ calls: [read('no-such-file')] }),
+    config: { ...fails, max_turns_per_iteration: 50 },
+    tell: async (shop, runId) => {
+      shop.startAgent([], { readProject })
+      await shop.until(runId, 'run_end')
+    },
+  },
   created: { script: [], tell: async () => {} },
   planning: {
     script: [{ fault: 'hang' }],

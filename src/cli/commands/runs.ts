@@ -114,6 +114,7 @@ function rowsOf(run: RunDetails): Row[] {
     ['turns', `at most ${run.max_turns_per_iteration} an iteration`],
     ['tokens', amount(progress.total_tokens, run.max_tokens)],
     ['cost', costOf(run)],
+    ['progress', stuckness(progress)],
     ['seconds', run.max_seconds === null ? null : `at most ${run.max_seconds}`],
     ['created', run.created_at],
     ['ended', run.ended_at],
@@ -125,6 +126,11 @@ function rowsOf(run: RunDetails): Row[] {
 
 const amount = (used: number | string, limit: number | string | null): string => {
   return limit === null ? `${used}` : `${used} of at most ${limit}`
+}
+
+function stuckness({ stuck }: RunDetails['progress']): string | null {
+  if (stuck === undefined) return null
+  return `none: ${stuck.pattern} for ${stuck.times} turns (${stuck.action})`
 }
 
 function costOf({ progress: { estimated_cost_usd: cost }, max_cost_usd }: RunDetails): string {

@@ -36,6 +36,8 @@ function gist(event: AgentEvent): string {
       return oneLine(event.payload.reason)
     case 'run_end':
       return `${event.payload.status}: ${oneLine(event.payload.reason)}`
+    case 'agent_stuck':
+      return `${event.payload.action}: ${shorten(event.payload.message, 200)}`
     case 'user_message':
       return shorten(event.payload.text, 200)
     case 'error':

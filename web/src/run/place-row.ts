@@ -50,6 +50,7 @@ export function placeRow(draft: Draft, record: SeqRecord): void {
     case 'run_config_changed':
     case 'project_context':
     case 'user_message':
+    case 'agent_stuck':
     case 'llm_retry':
     case 'network_connection':
     case 'guard_changed':

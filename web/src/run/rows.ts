@@ -57,6 +57,7 @@ export type Note =
   | SeqRecordOf<'run_config_changed'>
   | SeqRecordOf<'project_context'>
   | SeqRecordOf<'user_message'>
+  | SeqRecordOf<'agent_stuck'>
   | SeqRecordOf<'llm_retry'>
   | SeqRecordOf<'network_connection'>
   | SeqRecordOf<'guard_changed'>

@@ -8,6 +8,7 @@ import {
   IconMessage,
   IconNote,
   IconRefresh,
+  IconRotate2,
   IconSettings,
   IconWorld,
 } from '@tabler/icons-react'
@@ -105,6 +106,10 @@ function noteOf(record: Note): Shown {
           </>
         ),
       }
+    case 'agent_stuck': {
+      const { action, message } = record.payload
+      return { ...plain(<IconRotate2 {...SIZE} />, `${STUCK[action]}: ${message}`), tone: 'human' }
+    }
     case 'run_claimed': {
       const { pid, host } = record.payload
       return plain(<IconCpu {...SIZE} />, `Process ${pid} on ${host} works on the run`)
@@ -198,6 +203,12 @@ function noteOf(record: Note): Shown {
       }
   }
 }
+
+const STUCK = {
+  hint: 'A hint for the agent',
+  reflection: 'The agent was asked for another approach',
+  end: 'The agent is stuck',
+} as const
 
 function connection(payload: SeqRecordOf<'network_connection'>['payload']): string {
   const { host, port, allowed, reason, bytes_in, bytes_out, connections } = payload

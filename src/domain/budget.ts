@@ -1,0 +1,29 @@
+import { modelInUse, type RunState } from './state.ts'
+
+/** Seconds the run has worked until `now` (seconds since the epoch), without waiting for people. */
+function workedSeconds(state: RunState, now: number): number {
+  return Math.max(0, now - state.createdAt - state.waitedSeconds)
+}
+
+/**
+ * Why a budget forbids the next model or tool call, as a sentence for people; null if none does. A run exceeds a budget
+ * by one step at most: the one that was under way.
+ */
+export function exhaustedBudget(state: RunState, now: number): string | null {
+  const { max_tokens, max_cost_usd, max_seconds } = state.config
+  const { tokens, costUsd } = state.total
+  if (max_tokens !== null && tokens >= max_tokens) {
+    return `Stopped by max_tokens: ${tokens} of ${max_tokens} tokens are used`
+  }
+  if (max_cost_usd !== null && costUsd === null) {
+    return `Stopped by max_cost_usd: the price of ${modelInUse(state)} is not known, so the limit of $${max_cost_usd} cannot be kept`
+  }
+  if (max_cost_usd !== null && costUsd !== null && costUsd >= max_cost_usd) {
+    return `Stopped by max_cost_usd: $${costUsd.toFixed(4)} of $${max_cost_usd} are spent`
+  }
+  const worked = workedSeconds(state, now)
+  if (max_seconds !== null && worked >= max_seconds) {
+    return `Stopped by max_seconds: ${worked.toFixed(1)} of ${max_seconds} seconds are used`
+  }
+  return null
+}

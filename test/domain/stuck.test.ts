@@ -1,0 +1,155 @@
+import { describe, expect, test } from 'vitest'
+import type { PayloadOf } from '../../src/domain/records.ts'
+import { by, check, claim, create, given, look, type Step } from './support.ts'
+
+type Result = Partial<PayloadOf<'tool_result'>>
+
+/** A reply with one call, and the result of the call. */
+function turn(
+  args: PayloadOf<'tool_call'>['args'] = {},
+  result: Result = {},
+  tool = 'bash_exec',
+): Step[] {
+  const call = { call_id: 'c0', tool }
+  const found = { output: 'done', exit_code: 0, outcome: 'ok', duration_ms: 1 } as const
+  const whole = { bytes: 4, truncated: false, sha256: null }
+  return [
+    replied({ tool_calls: [{ ...call, args }], finish_reason: 'tool_calls' }),
+    by('p1', { type: 'record_tool_result', result: { ...call, ...found, ...whole, ...result } }),
+  ]
+}
+
+function replied(message: Partial<PayloadOf<'assistant_message'>>) {
+  const usage = { input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'm' }
+  return by('p1', {
+    type: 'record_reply',
+    usage: { ...usage, duration_ms: 1, omitted_turns: 0 },
+    message: { text: 'I look.', tool_calls: [], finish_reason: 'stop', ...message },
+  })
+}
+
+const times = (n: number, steps: (at: number) => Step[]): Step[] =>
+  Array.from({ length: n }, (_, at) => steps(at)).flat()
+
+const working = (changes: Parameters<typeof create>[0] = {}): Step[] => [
+  create({ max_turns_per_iteration: 100, ...changes }),
+  claim(),
+  check(false),
+  look,
+]
+
+const say: Step = { type: 'send_message', text: 'Look at the log.' }
+
+/** What was found of a run of these steps, in its order. */
+function found(...steps: Step[]): string[] {
+  return given(...working(), ...steps).records.flatMap(({ kind, payload }) =>
+    kind === 'agent_stuck' ? [`${payload.pattern} ${payload.times} ${payload.action}`] : [],
+  )
+}
+
+describe('the same call with the same result', () => {
+  test('gives the model a hint after 3 times, and asks it for another approach after 5', () => {
+    expect(found(...times(2, () => turn()))).toEqual([])
+    expect(found(...times(4, () => turn()))).toEqual(['repeating 3 hint'])
+    expect(found(...times(5, () => turn()))).toEqual(['repeating 3 hint', 'repeating 5 reflection'])
+  })
+
+  test('ends the run if the model repeats itself after that, once the goal was checked', () => {
+    const stuck = [...working(), ...times(7, () => turn()), ...turn().slice(0, 1)]
+    given(...stuck)
+      .when(turn()[1] as never)
+      .gives('1 tool_result c0 ok', '1 agent_stuck', '1 step_start evaluate')
+    const [, , end] = given(...stuck, turn()[1] as never)
+      .when(check(false))
+      .gives('1 goal_check', '1 iteration_complete', '1 run_end failed')
+    expect(end?.payload).toMatchObject({
+      reason: expect.stringMatching(/makes no progress: the same calls .* 3 times .* asked/),
+    })
+    given(...stuck, turn()[1] as never)
+      .when(check(true))
+      .gives('1 goal_check', '1 iteration_complete', '1 run_end achieved')
+  })
+
+  test('counts again after another result, another call, or a word of a person', () => {
+    expect(found(...times(9, (at) => turn({}, { output: `line ${at >> 1}` })))).toEqual([])
+    expect(found(...times(9, (at) => turn({ command: `test ${at >> 1}` })))).toEqual([])
+    expect(found(...times(4, () => [...turn(), ...turn(), say]))).toEqual([])
+  })
+
+  test('is no pattern if a test follows each of different edits', () => {
+    const work = times(9, (at) => [
+      ...turn({ path: 'a', content: `${at}` }, {}, 'file_write'),
+      ...turn({ command: 'npm test' }, { outcome: 'error', exit_code: 1 }),
+    ])
+    expect(found(...work)).toEqual([])
+  })
+
+  test('may be repeated more often by a model that waits for something', () => {
+    const poll = () => turn({ command: 'sleep 5; tail log' }, { duration_ms: 5_000 })
+    expect(found(...times(19, poll))).toEqual(['repeating 3 hint'])
+    expect(found(...times(20, poll))).toEqual(['repeating 3 hint', 'repeating 20 reflection'])
+  })
+
+  test('is forgiven after 20 good turns', () => {
+    const good = (n: number) => times(n, (at) => turn({ command: `step ${at}` }))
+    const again = times(5, () => turn())
+    const asked = ['repeating 3 hint', 'repeating 5 reflection']
+    expect(found(...again, ...good(20), ...again)).toEqual([...asked, ...asked])
+    expect(found(...again, ...good(10), ...times(3, () => turn()))).toEqual([
+      ...asked,
+      'repeating 3 end',
+    ])
+  })
+})
+
+test('two turns that alternate are asked for another approach', () => {
+  const alternate = (at: number) => turn({ content: at % 2 === 0 ? 'a' : 'b' }, {}, 'file_write')
+  expect(found(...times(5, alternate))).toEqual([])
+  expect(found(...times(6, alternate))).toEqual(['alternating 6 reflection'])
+  expect(found(...times(12, alternate))).toEqual(['alternating 6 reflection', 'alternating 6 end'])
+})
+
+test('only errors are asked for another approach', () => {
+  const fail = (at: number) => turn({ command: `try ${at}` }, { outcome: 'error', exit_code: 1 })
+  expect(found(...times(8, fail))).toEqual(['failing 8 reflection'])
+  expect(found(...times(7, fail), ...turn(), ...times(7, fail))).toEqual([])
+})
+
+test('a model that only talks is asked, and then its run ends', () => {
+  const idle = () => [replied({})]
+  const state = given(...working({ max_iterations: 20 }), ...times(6, idle)).state
+  expect(state?.phase).toMatchObject({ type: 'ended', status: 'failed' })
+  expect(state?.iteration).toBe(6)
+})
+
+describe('replies that are not whole', () => {
+  const BROKEN = { length: 'cut', empty: 'empty', malformed: 'malformed' } as const
+
+  test.each(Object.entries(BROKEN))('%s: the fifth in a row ends the run', (reason, pattern) => {
+    const broken = () => [replied({ finish_reason: reason, notice: 'It was not whole.' })]
+    expect(found(...times(4, broken), ...turn(), ...times(4, broken))).toEqual([])
+    const { state, records } = given(...working(), ...times(5, broken))
+    expect(records.filter(({ kind }) => kind === 'iteration_complete')).toHaveLength(1)
+    expect(state?.watch.found).toEqual({ pattern, times: 5, action: 'end' })
+    expect(state?.phase.type).toBe('ended')
+  })
+
+  test('do not interrupt what is counted of the work', () => {
+    const empty = replied({ finish_reason: 'empty', notice: 'It was empty.' })
+    expect(found(...turn(), ...turn(), empty, ...turn())).toEqual(['repeating 3 hint'])
+  })
+
+  test('include calls that are all rejected', () => {
+    const bad = (at: number) => turn({ at }, { outcome: 'rejected', exit_code: null })
+    expect(found(...times(5, bad))).toEqual(['malformed 5 end'])
+  })
+})
+
+test('a run of an earlier version is not stopped', () => {
+  const steps = [
+    create({ max_iterations: 9 }),
+    claim(),
+    ...times(8, () => [replied({}), check(false)]),
+  ]
+  expect(given(...steps).records.filter(({ kind }) => kind === 'agent_stuck')).toEqual([])
+})
