@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
-import type { Effects } from '../../src/agent/run-loop.ts'
+import type { Effects } from '../../src/agent/effects.ts'
 import { Supervisor } from '../../src/agent/supervisor.ts'
 import { startProjector } from '../../src/projections/projector.ts'
 import { openReadModel, type SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'

@@ -5,7 +5,8 @@ import type { Logger } from '../lib/logger.ts'
 import type { Semaphore } from '../lib/semaphore.ts'
 import { decode } from '../log/codec.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
-import { type Effects, runLoop } from './run-loop.ts'
+import type { Effects } from './effects.ts'
+import { runLoop } from './run-loop.ts'
 import { RunSession, type SessionError } from './run-session.ts'
 
 export type WorkerDeps = {

@@ -1,6 +1,6 @@
 import { ResultAsync } from 'neverthrow'
 import * as z from 'zod'
-import type { Effects } from '../agent/run-loop.ts'
+import type { Effects } from '../agent/effects.ts'
 import { ALL_KINDS, type Kind } from '../domain/records.ts'
 import type { EventStore } from '../store/event-store.ts'
 

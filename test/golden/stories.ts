@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { okAsync } from 'neverthrow'
 import type { Script } from '../../examples/scripted-model/script.ts'
-import type { Effects } from '../../src/agent/run-loop.ts'
+import type { Effects } from '../../src/agent/effects.ts'
 import type { PersonCommand } from '../../src/domain/commands.ts'
 import type { Kind } from '../../src/domain/records.ts'
 import type { RunConfig } from '../../src/domain/run-config.ts'

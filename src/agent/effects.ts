@@ -1,0 +1,31 @@
+import type { ProjectContext } from '../domain/records.ts'
+import type { RunConfig } from '../domain/run-config.ts'
+import type { PauseBoundsMs } from '../lib/backoff.ts'
+import type { RunCommand } from '../runner/command.ts'
+import type { Goal } from './goals/goal.ts'
+import type { Models } from './model/model.ts'
+import type { Project } from './project-context.ts'
+import type { Toolbox } from './tools/tool.ts'
+
+/** The effects that a run loop may have on the world. */
+export type Effects = {
+  readonly models: Models
+  readonly toolbox: Toolbox
+  readonly findGoal: (name: string) => Goal | undefined
+  readonly runCommand: RunCommand
+  /** Reads what an agent is shown of its project. Never rejects. */
+  readonly readProject: (project: Project, signal: AbortSignal) => Promise<ProjectContext>
+  /** The server's data folder, which no project may contain; null if there is none. */
+  readonly dataDir: string | null
+  /** Why this server cannot work on a run of this configuration, with advice; null if it can. */
+  readonly obstacle?: (config: RunConfig) => Promise<string | null>
+  /** Waits before each effect while the system has a shortage; false if `signal` aborts meanwhile. */
+  readonly untilAvailable?: (signal: AbortSignal) => Promise<boolean>
+  /** Removes what the commands of a run have left outside of its project. Never rejects. */
+  readonly forgetRun?: (runId: string) => Promise<void>
+  /** Where goal checks keep the reports of tools while they run. A start empties it. */
+  readonly reportsDir: string
+  /** Pauses between attempts to reach a model, and the attempts of one step in all. */
+  readonly modelRetryMs: PauseBoundsMs
+  readonly modelAttempts: number
+}

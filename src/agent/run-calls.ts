@@ -1,0 +1,92 @@
+import { err, type Result } from 'neverthrow'
+import type { Notice, PayloadOf } from '../domain/records.ts'
+import type { OpenCall, RunState } from '../domain/state.ts'
+import type { Effects } from './effects.ts'
+import { Notices } from './notices.ts'
+import { notRunMasked } from './requested-calls.ts'
+import type { RunSession, SessionError } from './run-session.ts'
+
+/** How many calls of one reply run side by side. */
+const READS_AT_ONCE = 4
+
+/** A call under way. Until its turn comes, it keeps what its commands report. */
+type Started = {
+  readonly result: Promise<PayloadOf<'tool_result'>>
+  readonly reported: Notice[]
+  onNotice: ((notice: Notice) => void) | null
+}
+
+/**
+ * Runs the calls of replies and records their results, in the order of the calls. While a call that only reads runs,
+ * those after it that only read run too: to begin them before they are in the log does no harm, because after a crash
+ * they are run again. A call that may change something begins when all before it are recorded.
+ */
+export class RunCalls implements AsyncDisposable {
+  readonly #session: RunSession
+  readonly #toolbox: Effects['toolbox']
+  readonly #stop = new AbortController()
+  readonly #signal: AbortSignal
+  readonly #started = new Map<string, Started>()
+
+  constructor(session: RunSession, { toolbox }: Effects, signal: AbortSignal) {
+    this.#session = session
+    this.#toolbox = toolbox
+    this.#signal = AbortSignal.any([signal, this.#stop.signal])
+  }
+
+  /** Runs the open call of the run. */
+  async run(call: OpenCall): Promise<Result<void, SessionError>> {
+    for (const next of readsFrom(call, this.#session.state, this.#toolbox.readOnly)) {
+      if (!this.#started.has(next.call_id)) this.#started.set(next.call_id, this.#start(next))
+    }
+    const started = this.#started.get(call.call_id) ?? this.#start(call)
+    this.#started.delete(call.call_id)
+    const session = this.#session
+    const notices = new Notices((notices) => session.record({ type: 'record_notices', notices }))
+    for (const notice of started.reported) notices.add(notice)
+    started.onNotice = notices.add
+    const result = await started.result
+    await notices.settled()
+    if (this.#signal.aborted) return err({ type: 'cancelled' })
+    return session.record({ type: 'record_tool_result', result })
+  }
+
+  #start(call: OpenCall): Started {
+    const requested = this.#session.callToRun(call)
+    const { config, runId, isolation: policy } = this.#session.state
+    const { cwd, network = 'none' } = config
+    const reported: Notice[] = []
+    const onNotice = (notice: Notice): void => {
+      if (started.onNotice === null) reported.push(notice)
+      else started.onNotice(notice)
+    }
+    const context = {
+      ...{ cwd, signal: this.#signal, runId, network, onNotice },
+      ...(policy === undefined ? {} : { policy }),
+    }
+    const run = async () =>
+      requested === null ? notRunMasked(call) : this.#toolbox.execute(requested, context)
+    const started: Started = { result: run(), reported, onNotice: null }
+    return started
+  }
+
+  /** Ends the calls that nobody waits for any more. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort()
+    await Promise.allSettled([...this.#started.values()].map(({ result }) => result))
+  }
+}
+
+/** The open call and those right after it, if all of them only read. */
+function readsFrom(
+  open: OpenCall,
+  { phase }: RunState,
+  readOnly: ReadonlySet<string>,
+): readonly OpenCall[] {
+  if (!open.read_only || phase.type !== 'acting') return []
+  const next = phase.pending.slice(0, READS_AT_ONCE - 1)
+  const end = next.findIndex(({ tool }) => !readOnly.has(tool))
+  const reads = end === -1 ? next : next.slice(0, end)
+  const calls = [open, ...reads.map((call) => ({ ...call, read_only: true }))]
+  return new Set(calls.map(({ call_id }) => call_id)).size === calls.length ? calls : []
+}
