@@ -1,5 +1,4 @@
-import type { PayloadOf, Stuck } from './records.ts'
-import type { OpenCall } from './state.ts'
+import type { PayloadOf, RequestedCall, Stuck } from './records.ts'
 
 type StuckPattern = Stuck['pattern']
 
@@ -93,7 +92,7 @@ export function watchReply(watch: Watch, reply: PayloadOf<'assistant_message'>):
 /** @param isLast whether the turn ends with this call */
 export function watchResult(
   watch: Watch,
-  call: OpenCall,
+  call: RequestedCall,
   result: PayloadOf<'tool_result'>,
   isLast: boolean,
 ): Watch {
