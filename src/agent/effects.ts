@@ -1,9 +1,10 @@
 import type { ProjectContext } from '../domain/records.ts'
-import type { RunConfig } from '../domain/run-config.ts'
+import type { RunState } from '../domain/state.ts'
 import type { PauseBoundsMs } from '../lib/backoff.ts'
 import type { RunCommand } from '../runner/command.ts'
 import type { Goal } from './goals/goal.ts'
 import type { Models } from './model/model.ts'
+import type { Obstacle } from './obstacle.ts'
 import type { Project } from './project-context.ts'
 import type { Toolbox } from './tools/tool.ts'
 
@@ -17,8 +18,8 @@ export type Effects = {
   readonly readProject: (project: Project, signal: AbortSignal) => Promise<ProjectContext>
   /** The server's data folder, which no project may contain; null if there is none. */
   readonly dataDir: string | null
-  /** Why this server cannot work on a run of this configuration, with advice; null if it can. */
-  readonly obstacle?: (config: RunConfig) => Promise<string | null>
+  /** Why this server should not claim a run; null if it can work on it. */
+  readonly obstacle?: (run: RunState) => Promise<Obstacle | null>
   /** Waits before each effect while the system has a shortage; false if `signal` aborts meanwhile. */
   readonly untilAvailable?: (signal: AbortSignal) => Promise<boolean>
   /** Removes what the commands of a run have left outside of its project. Never rejects. */

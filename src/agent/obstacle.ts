@@ -1,21 +1,43 @@
 import { stat } from 'node:fs/promises'
 import type { RunConfig } from '../domain/run-config.ts'
+import { type ModelChoice, modelsLeft } from '../domain/state.ts'
 import type { ModelCatalogue } from './model/catalogue.ts'
 
+/** Why this server should not claim a run. */
+export type Obstacle = {
+  /** `cannot_work`: on no account. `only_fallback`: only if no other server can call the model that comes first. */
+  readonly type: 'cannot_work' | 'only_fallback'
+  /** A sentence with advice. */
+  readonly reason: string
+}
+
 /**
- * Why this server cannot work on a run: it does not have the project's folder, or cannot call the model. A sentence
- * with advice; null if it can.
+ * What keeps this server from working on a run: it does not have the project's folder, or cannot call the model in use.
+ * A server that can call one of the run's fallback models can work on it, but others may be better. Null if nothing
+ * keeps it.
  */
 export async function obstacle(
-  { cwd, model_name: model }: Pick<RunConfig, 'cwd' | 'model_name'>,
+  run: ModelChoice & { readonly config: Pick<RunConfig, 'cwd'> },
   { models, host }: { readonly models: Pick<ModelCatalogue, 'problem'>; readonly host: string },
-): Promise<string | null> {
+): Promise<Obstacle | null> {
+  const { cwd } = run.config
   const folder = await folderProblem(cwd)
   if (folder !== null) {
-    return `The server on ${host} cannot work in ${cwd}: ${folder}. Put the project there, or start a server of the same pool on a machine that has it.`
+    const reason = `The server on ${host} cannot work in ${cwd}: ${folder}. Put the project there, or start a server of the same pool on a machine that has it.`
+    return { type: 'cannot_work', reason }
   }
-  const problem = models.problem(model)
-  return problem === null ? null : `On ${host}, the model "${model}" ${problem}`
+  const problems = modelsLeft(run).map((model) => {
+    const problem = models.problem(model)
+    return problem === null ? null : `the model "${model}" ${problem}`
+  })
+  const [first] = problems
+  if (first == null) return null
+  const callable = problems.includes(null)
+  const named = callable ? [first] : problems
+  return {
+    type: callable ? 'only_fallback' : 'cannot_work',
+    reason: `On ${host}, ${named.join(' Also, ')}`,
+  }
 }
 
 async function folderProblem(cwd: string): Promise<string | null> {

@@ -6,6 +6,7 @@ import type { Semaphore } from '../lib/semaphore.ts'
 import { decode } from '../log/codec.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import type { Effects } from './effects.ts'
+import type { Obstacle } from './obstacle.ts'
 import { runLoop } from './run-loop.ts'
 import { RunSession, type SessionError } from './run-session.ts'
 
@@ -19,7 +20,7 @@ export type WorkerDeps = {
   readonly retryMs: PauseBoundsMs
   /** The pool of this server: it works on no run of another one. Null if it may work on all runs. */
   readonly pool: string | null
-  /** How long other servers have to claim a run that this one cannot work on, before it is recorded as queued. */
+  /** How long a run that this server cannot work on, or only with a fallback model, is left to others. */
   readonly queueAfterMs: number
   readonly log: Logger
   /** Whether the process with this claimant was stopped, and did not crash. */
@@ -169,7 +170,8 @@ export class RunWorker {
     this.#session = session
     if (!this.#mayTake(session.state)) return 'over'
     const obstacle = await this.#obstacle(session)
-    if (obstacle !== null) return this.#queue(session, obstacle)
+    if (obstacle?.type === 'cannot_work') return this.#queue(session, obstacle.reason)
+    if (obstacle !== null && !(await this.#leaveToOthers())) return 'over'
     if (session.state.crashes > 0) {
       // Suspects are claimed and worked on one at a time, so a crash counts against only one of them.
       this.#releaseSuspects = await suspects.acquire(signal)
@@ -199,21 +201,26 @@ export class RunWorker {
     return from === 'anyone' || (from !== 'nobody' && from.claimant === claimant)
   }
 
-  /** Why this server cannot claim the run now; null if it can, or has. */
-  async #obstacle(session: RunSession): Promise<string | null> {
+  /** Why this server should not claim the run now; null if it can, or has. */
+  async #obstacle(session: RunSession): Promise<Obstacle | null> {
     if (session.state.claimant === this.#deps.process.claimant) return null
     if (this.#isStale) {
       this.#isStale = false
       const updated = await session.update()
       if (updated.isErr()) this.#report(updated.error)
     }
-    return (await this.#deps.effects.obstacle?.(session.state.config)) ?? null
+    return (await this.#deps.effects.obstacle?.(session.state)) ?? null
+  }
+
+  /** Waits while other servers may claim the run; false if it was stopped meanwhile. */
+  #leaveToOthers(): Promise<boolean> {
+    return sleep(this.#deps.queueAfterMs, this.#stop.signal)
   }
 
   async #queue(session: RunSession, reason: string): Promise<'over' | 'later'> {
-    const { log, queueAfterMs } = this.#deps
+    const { log } = this.#deps
     if (reason === this.#reported && session.state.queued !== null) return 'later'
-    if (this.#reported === null && !(await sleep(queueAfterMs, this.#stop.signal))) return 'over'
+    if (this.#reported === null && !(await this.#leaveToOthers())) return 'over'
     const { claimant: expected } = session.state
     const queued = await session.record({ type: 'queue', reason, expected, overrides: true })
     if (queued.isErr()) return this.#report(queued.error)

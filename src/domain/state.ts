@@ -112,16 +112,27 @@ export type RunState = {
   readonly waitedSeconds: number
 }
 
+/** The models of a run, and the one of its fallback models that it asks now, if any. */
+export type ModelChoice = Pick<RunState, 'fallback'> & {
+  readonly config: Pick<RunConfig, 'model_name' | 'fallback_models'>
+}
+
 /** The model that a run asks now. */
-export const modelInUse = ({ config, fallback }: RunState): string => fallback ?? config.model_name
+export const modelInUse = ({ config, fallback }: ModelChoice): string =>
+  fallback ?? config.model_name
+
+/** The models that a run may still ask: the one in use, then those that follow if it fails. */
+export function modelsLeft(choice: ModelChoice): [string, ...string[]] {
+  const { model_name, fallback_models = [] } = choice.config
+  const models = [model_name, ...fallback_models]
+  const inUse = modelInUse(choice)
+  const at = models.indexOf(inUse)
+  return [inUse, ...(at === -1 ? [] : models.slice(at + 1))]
+}
 
 /** The model that a run asks if all attempts with the one in use fail; null if it has no other. */
 export function nextFallback(state: RunState): Fallback | null {
-  const { model_name, fallback_models = [] } = state.config
-  const models = [model_name, ...fallback_models]
-  const from = modelInUse(state)
-  const at = models.indexOf(from)
-  const to = at === -1 ? undefined : models[at + 1]
+  const [from, to] = modelsLeft(state)
   return to === undefined ? null : { from, to }
 }
 

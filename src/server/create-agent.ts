@@ -66,7 +66,7 @@ export function createEffects(
   })
   const effects: Effects = {
     models: createModels(models),
-    obstacle: (config) => obstacle(config, { models: catalogue, host: hostname() }),
+    obstacle: (run) => obstacle(run, { models: catalogue, host: hostname() }),
     toolbox,
     readProject: (project, signal) =>
       projectContext(project, { toolbox, runCommand, dataDir: settings.RETRAI_DATA_DIR, signal }),

@@ -9,7 +9,7 @@ const models = {
   problem: (name: string) => (name === 'locked' ? 'needs SOME_KEY, which is not set.' : null),
 }
 const checks = {
-  obstacle: (config: Parameters<typeof obstacle>[0]) => obstacle(config, { models, host: 'here' }),
+  obstacle: (run: Parameters<typeof obstacle>[0]) => obstacle(run, { models, host: 'here' }),
 }
 
 const reasons = (records: readonly RunRecord[]) =>
@@ -86,10 +86,57 @@ test('a run waits until its model can be called, and leaves its turn to other ru
 
 test('a run that one server of a pool cannot work on is taken by another one of the pool', async () => {
   await using shop = await Workshop.open([{ calls: [reachGoal] }])
-  shop.startAgent([], { obstacle: async () => 'no key' }, 16, 3_600_000, 'east')
+  shop.startAgent(
+    [],
+    { obstacle: async () => ({ type: 'cannot_work', reason: 'no key' }) },
+    16,
+    3_600_000,
+    'east',
+  )
   shop.startAgent([], {}, 16, 3_600_000, 'east')
   const records = await shop.until(await shop.create({}, 'east'), 'run_end')
   expect(reasons(records)).toEqual([])
+})
+
+test('a server that can call only a fallback model takes the run if no other server does', async () => {
+  await using shop = await Workshop.open([{ calls: [reachGoal] }])
+  shop.startAgent([], checks)
+  const runId = await shop.create({ model_name: 'locked', fallback_models: ['scripted'] })
+  expect(reasons(await shop.until(runId, 'run_end'))).toEqual([])
+})
+
+test('a server that can call the first model comes before one that can call only a fallback', async () => {
+  await using shop = await Workshop.open([{ calls: [reachGoal] }])
+  const byFallback = shop.startAgent([], checks, 16, 3_600_000)
+  shop.startAgent([], {}, 16, 3_600_000)
+  const runId = await shop.create({ model_name: 'locked', fallback_models: ['scripted'] })
+  await shop.until(runId, 'run_end')
+  await byFallback.stop()
+  expect(shop.requests.map(({ model }) => model)).toEqual(['locked'])
+})
+
+test('an obstacle names each model that the run may still ask', async () => {
+  const config = { cwd: '/', model_name: 'locked', fallback_models: ['open', 'locked too'] }
+  const problems = { problem: (name: string) => (name === 'open' ? null : 'needs SOME_KEY.') }
+  const found = (fallback: string | null) => {
+    return obstacle({ config, fallback }, { models: problems, host: 'here' })
+  }
+  expect(await found(null)).toEqual({
+    type: 'only_fallback',
+    reason: 'On here, the model "locked" needs SOME_KEY.',
+  })
+  expect(await found('open')).toBeNull()
+  expect(await found('locked too')).toMatchObject({ type: 'cannot_work' })
+  expect(
+    await obstacle(
+      { config: { ...config, fallback_models: ['locked too'] } },
+      { models: problems, host: 'here' },
+    ),
+  ).toEqual({
+    type: 'cannot_work',
+    reason:
+      'On here, the model "locked" needs SOME_KEY. Also, the model "locked too" needs SOME_KEY.',
+  })
 })
 
 test('a run that is answered while its folder is missing is queued', async () => {

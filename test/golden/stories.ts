@@ -164,7 +164,8 @@ export const STORIES: Readonly<Record<string, Story>> = {
     script: [],
     pool: 'builders',
     tell: (shop, runId) => {
-      const obstacle = async () => 'The server on builder-1 has no key for the model.'
+      const reason = 'The server on builder-1 has no key for the model.'
+      const obstacle = async () => ({ type: 'cannot_work', reason }) as const
       return interrupt(shop, runId, 'run_queued', { obstacle })
     },
   },

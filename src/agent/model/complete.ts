@@ -28,7 +28,10 @@ export function createComplete({ routeOf, keys, deadlines, adapterOf }: Complete
 
   return async (request, signal, onPart) => {
     const target = routeOf(request.modelName)
-    const { endpoint, model, api } = target
+    const { endpoint, model, api, problem } = target
+    if (problem !== null) {
+      return err({ type: 'refused', message: `The model "${request.modelName}" ${problem}` })
+    }
     const adapter = await adapterOf(api)
     const keyName = keyVariable(endpoint.provider)
     const host = URL.parse(endpoint.baseUrl)?.host ?? endpoint.baseUrl
