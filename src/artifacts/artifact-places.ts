@@ -1,4 +1,6 @@
 import { readFile } from 'node:fs/promises'
+import { buffer } from 'node:stream/consumers'
+import { messageOf } from '../lib/message-of.ts'
 import type { ArtifactFolder, ArtifactSource, Artifacts } from './artifacts.ts'
 
 /**
@@ -59,12 +61,51 @@ export async function copyArtifacts(
   for await (const { sha256, path } of from.files()) {
     if (signal?.aborted) break
     if (isRedacted(sha256)) continue
-    const present = await to.read(sha256)
-    present?.stream.destroy()
-    if (present !== null) continue
+    if (await holds(to, sha256)) continue
     await to.put(await readFile(path))
     if (isRedacted(sha256)) await to.remove(sha256)
     copied += 1
   }
   return copied
+}
+
+async function holds(place: Artifacts, sha256: string): Promise<boolean> {
+  const present = await place.read(sha256)
+  present?.stream.destroy()
+  return present !== null
+}
+
+export type CopiedArtifacts = {
+  readonly copied: number
+  /** In neither place. */
+  readonly missing: readonly string[]
+  /** Those that could not be read or written, each with the reason: they may be there. */
+  readonly failed: readonly { readonly sha256: string; readonly message: string }[]
+}
+
+/** How many artifacts may fail before the others are not looked for. */
+const MAX_FAILED = 10
+
+/** Copies the artifacts of these names that `to` does not have. Never rejects. */
+export async function copyNamed(
+  names: Iterable<string>,
+  from: ArtifactSource,
+  to: Artifacts,
+): Promise<CopiedArtifacts> {
+  let copied = 0
+  const missing: string[] = []
+  const failed: { readonly sha256: string; readonly message: string }[] = []
+  for (const sha256 of names) {
+    if (failed.length >= MAX_FAILED) break
+    try {
+      if (await holds(to, sha256)) continue
+      const found = await from.read(sha256)
+      if (found === null) missing.push(sha256)
+      else if ((await to.put(await buffer(found.stream))) === sha256) copied += 1
+      else failed.push({ sha256, message: 'The source has other contents under this name' })
+    } catch (cause) {
+      failed.push({ sha256, message: messageOf(cause) })
+    }
+  }
+  return { copied, missing, failed }
 }

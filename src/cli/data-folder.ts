@@ -1,12 +1,10 @@
 import { join, resolve } from 'node:path'
-import { err, ok, type Result } from 'neverthrow'
-import { artifactsFrom } from '../artifacts/artifact-places.ts'
+import { err, ok, Result } from 'neverthrow'
 import type { ArtifactSource } from '../artifacts/artifacts.ts'
-import { createArtifacts } from '../artifacts/artifacts.ts'
-import { artifactsReadFromLog } from '../artifacts/artifacts-in-log.ts'
 import { type Keyring, openKeyring } from '../audit/proofs/keyring.ts'
 import { makeDataFolder } from '../server/data-folder.ts'
-import { readStorePlace } from '../server/settings.ts'
+import { readableArtifacts } from '../server/open-artifacts.ts'
+import { readArtifactSettings, readStorePlace } from '../server/settings.ts'
 import type { ReadableLog } from '../store/embedded/existing-log.ts'
 import type { EventStore } from '../store/event-store.ts'
 import { say } from './terminal/print.ts'
@@ -36,16 +34,19 @@ export async function openDataFolder(dataDir: string): Promise<Result<DataFolder
   const { openReadableLog } = await import('../store/embedded/existing-log.ts')
   const log = await openReadableLog(join(dataDir, 'log.sqlite'))
   if (log.isErr()) return err(log.error.message)
-  const keyring = await keyringOf(dataDir)
-  if (keyring.isErr()) {
-    await log.value.close()
-    return err(keyring.error)
-  }
-  const folder = createArtifacts(join(dataDir, 'artifacts'))
-  // A log that was copied from an EventStoreDB holds artifacts itself.
-  const artifacts = artifactsFrom<ArtifactSource>([folder, artifactsReadFromLog(log.value)])
-  return ok({ log: log.value, artifacts, keyring: keyring.value })
+  const parts = Result.combine([
+    await keyringOf(dataDir),
+    artifactsAround({ dataDir, reader: log.value }),
+  ])
+  if (parts.isErr()) await log.value.close()
+  return parts.map(([keyring, artifacts]) => ({ log: log.value, artifacts, keyring }))
 }
+
+/** The artifacts of a log, as a server with the same variables would find them. */
+export const artifactsAround = (
+  log: Parameters<typeof readableArtifacts>[1],
+): Result<ArtifactSource, string> =>
+  readArtifactSettings(process.env).andThen((settings) => readableArtifacts(settings, log))
 
 export const isConnectionString = (place: string): boolean =>
   /^(?:esdb|kurrentdb)(\+discover)?:/.test(place)

@@ -25,7 +25,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   key: async () => (await import('./commands/key.ts')).keyCommand(),
   token: async () => (await import('./commands/token.ts')).tokenCommand(),
   backup: async () => (await import('./commands/backup.ts')).backupCommand(),
-  copy: async () => (await import('./commands/backup.ts')).copyCommand(),
+  copy: async () => (await import('./commands/copy.ts')).copyCommand(),
   doctor: async () => (await import('./commands/doctor.ts')).doctorCommand(),
 }
 

@@ -1,4 +1,4 @@
-import { err, type ResultAsync } from 'neverthrow'
+import type { ResultAsync } from 'neverthrow'
 import { artifactOfStream } from '../log/artifact-streams.ts'
 import { foldStream } from '../log/decider.ts'
 import { redactStrings } from '../log/redacted-record.ts'
@@ -69,20 +69,12 @@ export class RedactionIndex {
 }
 
 /** The log without redacted strings, even if its store still has them. */
-export async function* withoutRedacted(
-  pages: LogPages,
-  reader: Pick<EventStore, 'readStream'>,
-): LogPages {
-  const index = await redactionIndexOf(reader)
-  if (index.isErr()) {
-    yield err(index.error)
-    return
-  }
+export async function* withoutRedacted(pages: LogPages, index: RedactionIndex): LogPages {
   const isKept = ({ stream }: RecordedEvent): boolean => {
     const artifact = artifactOfStream(stream)
-    return artifact === null || !index.value.hasRedactedArtifact(artifact)
+    return artifact === null || !index.hasRedactedArtifact(artifact)
   }
   for await (const page of pages) {
-    yield page.map((events) => events.filter(isKept).map((event) => index.value.apply(event)))
+    yield page.map((events) => events.filter(isKept).map((event) => index.apply(event)))
   }
 }

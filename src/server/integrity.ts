@@ -69,7 +69,7 @@ export function startIntegrity(deps: Deps, pace: Partial<VerifyPace> = {}): Inte
   }
 
   const verifyWhole = (): void => {
-    const task: Task = { dataDir: settings.RETRAI_DATA_DIR, restTimes }
+    const task: Task = { dataDir: settings.RETRAI_DATA_DIR, artifacts: settings, restTimes }
     const worker = new Worker(WORKER, {
       workerData: task,
       resourceLimits: { maxOldGenerationSizeMb: MAX_MEMORY_MB },
@@ -78,8 +78,12 @@ export function startIntegrity(deps: Deps, pace: Partial<VerifyPace> = {}): Inte
     worker.once('message', (verdict: Verdict) => {
       if (verdict.type === 'failed') log.warn({ error: verdict.message }, NOT_VERIFIED)
       else {
-        whole = verdict.findings
+        const { findings } = verdict
+        whole = findings.filter(({ problem }) => problem !== 'unreachable')
         logFindings(log, whole)
+        const unread = findings.filter(({ problem }) => problem === 'unreachable')
+        const [first] = unread
+        if (first) log.warn({ artifacts: unread.length, first: first.message }, NOT_READ)
         log.info({ records: verdict.records, findings: whole.length }, 'the store was verified')
         rebuildReadModel(deps, whole)
       }
@@ -115,6 +119,7 @@ export function startIntegrity(deps: Deps, pace: Partial<VerifyPace> = {}): Inte
   }
 }
 
+const NOT_READ = 'some artifacts could not be read, so they were not verified'
 const NOT_VERIFIED = 'the stored data could not be verified'
 
 const textOf = ({ where, seq, message }: Finding): string => `${where} ${seq ?? ''} ${message}`

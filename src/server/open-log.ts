@@ -1,11 +1,6 @@
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import type { Logger } from 'pino'
-import { artifactsIn } from '../artifacts/artifact-places.ts'
-import { type ArtifactFolder, type Artifacts, createArtifacts } from '../artifacts/artifacts.ts'
-import { artifactsInBucket } from '../artifacts/artifacts-in-bucket.ts'
-import { artifactsInLog } from '../artifacts/artifacts-in-log.ts'
-import type { BucketPlace } from '../artifacts/bucket-place.ts'
 import { Auth } from '../auth/auth.ts'
 import { LedgerHeads } from '../log/ledger-heads.ts'
 import { Redactor } from '../redaction/redactor.ts'
@@ -55,60 +50,6 @@ async function openStore(settings: Settings, log: Logger): Promise<Result<EventS
   await opened.value.close()
   return err(missing)
 }
-
-export type ArtifactPlaces = {
-  readonly artifacts: Artifacts
-  /** The data folder of this server. */
-  readonly local: ArtifactFolder
-  /** Where all servers of the log read them; null if there is only this one. */
-  readonly shared: Artifacts | null
-}
-
-/**
- * Where artifacts are kept: by default in the log itself if servers share it, and in the data folder if not. Reads
- * also find what was kept elsewhere before.
- */
-export function openArtifacts(
-  settings: Settings,
-  store: EventStore,
-): Result<ArtifactPlaces, string> {
-  const { RETRAI_ARTIFACTS: place, RETRAI_DATA_DIR: dataDir, EVENTSTORE_URL } = settings
-  const local = createArtifacts(join(dataDir, 'artifacts'))
-  const inLog = artifactsInLog(store)
-  if (place === null || (place === undefined && EVENTSTORE_URL !== undefined)) {
-    return ok({ local, shared: inLog, artifacts: artifactsIn([inLog, local], []) })
-  }
-  if (place === undefined) {
-    return ok({ local, shared: null, artifacts: artifactsIn([local], [inLog]) })
-  }
-  const opened =
-    typeof place === 'string' ? ok(createArtifacts(place)) : openBucket(place, settings)
-  return opened.map((shared) => {
-    return { local, shared, artifacts: artifactsIn([shared], [local, inLog]) }
-  })
-}
-
-function openBucket(
-  place: BucketPlace,
-  {
-    AWS_ACCESS_KEY_ID: accessKeyId,
-    AWS_SECRET_ACCESS_KEY: secretAccessKey,
-    AWS_SESSION_TOKEN: sessionToken,
-    AWS_REGION,
-  }: Settings,
-): Result<Artifacts, string> {
-  if (accessKeyId === undefined || secretAccessKey === undefined) {
-    return err(
-      `RETRAI_ARTIFACTS names the bucket ${place.bucket}, so set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to a key that may read and write it.`,
-    )
-  }
-  const region = place.region ?? AWS_REGION ?? DEFAULT_REGION
-  const credentials = { accessKeyId, secretAccessKey, sessionToken }
-  return ok(artifactsInBucket({ place, credentials, region }))
-}
-
-/** Services other than that of AWS mostly take any region. */
-const DEFAULT_REGION = 'us-east-1'
 
 /** How long the server waits to learn whether there are tokens, if it may not listen without any. */
 const TOKENS_WITHIN_MS = 10_000

@@ -239,6 +239,20 @@ export const readStorePlace = (
 ): Result<z.infer<typeof StorePlace>, string> =>
   parseSettings(StorePlace, withDataDir(flags, env), env)
 
+const ArtifactSettings = Settings.pick({
+  RETRAI_ARTIFACTS: true,
+  AWS_ACCESS_KEY_ID: true,
+  AWS_SECRET_ACCESS_KEY: true,
+  AWS_SESSION_TOKEN: true,
+  AWS_REGION: true,
+})
+/** Where artifacts are kept, and the key of a bucket. */
+export type ArtifactSettings = Readonly<z.infer<typeof ArtifactSettings>>
+
+/** Reads where the artifacts of a server are, even if its other settings are not valid. */
+export const readArtifactSettings = (env: Environment): Result<ArtifactSettings, string> =>
+  parseSettings(ArtifactSettings, {}, env)
+
 const withDataDir = (flags: Flags, env: Environment): Flags => ({
   ...flags,
   dataDir: flags.dataDir ?? (env.RETRAI_DATA_DIR?.trim() || defaultDataDir(env)),

@@ -2,7 +2,7 @@ import { copyArtifacts } from '../artifacts/artifact-places.ts'
 import { keepRunning, type PauseBoundsMs } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import type { Redactor } from '../redaction/redactor.ts'
-import type { ArtifactPlaces } from './open-log.ts'
+import type { ArtifactPlaces } from './open-artifacts.ts'
 
 const RETRY_MS: PauseBoundsMs = [1_000, 60_000]
 

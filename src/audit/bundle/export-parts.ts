@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import * as z from 'zod'
 import type { RunProof } from '../../api/audit.ts'
 import type { ArtifactSource } from '../../artifacts/artifacts.ts'
+import { messageOf } from '../../lib/message-of.ts'
 import { decodeAs } from '../../log/codec.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import { streamOf } from '../../log/run-log.ts'
@@ -38,6 +39,8 @@ export type ExportError =
   | ReadError
   /** Something was redacted from the run after it was read. */
   | { readonly type: 'redacted_meanwhile'; readonly message: string }
+  /** An artifact that the run names cannot be read now. */
+  | { readonly type: 'artifact_unreachable'; readonly message: string }
 
 /** An archive that cannot be finished. */
 export class Unfinished extends Error {
@@ -91,7 +94,7 @@ export async function* exportParts(
   }
   const missing: string[] = []
   for (const name of seen.artifacts) {
-    const found = await artifacts.read(name)
+    const found = await artifacts.read(name).catch(unreachable)
     if (found === null) {
       missing.push(name)
       continue
@@ -112,6 +115,11 @@ export async function* exportParts(
   } as const
   const manifest = jsonFile(seal<Manifest>(unsigned, keys.signer))
   yield { path: MANIFEST, bytes: manifest.length, body: inOrder([manifest]) }
+}
+
+/** The artifact may be there, so it must not be listed as missing. */
+function unreachable(cause: unknown): never {
+  throw new Unfinished({ type: 'artifact_unreachable', message: messageOf(cause) })
 }
 
 const jsonFile = (value: object): Buffer => Buffer.from(`${canonicalText(value)}\n`)

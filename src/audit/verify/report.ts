@@ -6,15 +6,26 @@ export type Finding = {
   /**
    * As of `BadRecord`, and: `incomplete`, the archive ends early; `unexpected`, a part does not belong there;
    * `signature`, a statement is not signed by the key that it names; `redaction`, a text was redacted and that is
-   * not recorded, or a recorded redaction was not carried out.
+   * not recorded, or a recorded redaction was not carried out; `unreachable`: an artifact that cannot be read now, so
+   * it is not known whether it holds.
    */
-  readonly problem: BadRecord['problem'] | 'incomplete' | 'unexpected' | 'signature' | 'redaction'
+  readonly problem:
+    | BadRecord['problem']
+    | 'incomplete'
+    | 'unexpected'
+    | 'signature'
+    | 'redaction'
+    | 'unreachable'
   /** The part of an export, or the run or ledger of a store. */
   readonly where: string
   /** The record it is about; null if it is not about a record. */
   readonly seq: number | null
   readonly message: string
 }
+
+/** Whether findings show that something does not hold, and not only that something could not be read. */
+export const isBroken = (findings: readonly Finding[]): boolean =>
+  findings.some(({ problem }) => problem !== 'unreachable')
 
 /**
  * Whose signature it is: of a key that the reader trusts, or of another key. It is not compared if the reader named no
@@ -51,7 +62,7 @@ export type RedactionReport = {
 
 /** The result of a verification. */
 export type BundleReport = {
-  /** Nothing is wrong. `trust` reports separately whether to trust the key. */
+  /** Everything was read, and nothing is wrong. `trust` reports separately whether to trust the key. */
   readonly holds: boolean
   readonly trust: Trust
   readonly run_id: string | null

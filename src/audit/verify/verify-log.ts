@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { LedgerName } from '../../api/audit.ts'
 import type { ArtifactSource } from '../../artifacts/artifacts.ts'
+import { messageOf } from '../../lib/message-of.ts'
 import { type LoadedRun, RUN_STREAM_PREFIX, runIdOf } from '../../log/run-log.ts'
 import type { LogPages } from '../../log/stream-pages.ts'
 import type { RecordedEvent, StoreFailure } from '../../store/event-store.ts'
@@ -138,8 +139,14 @@ class LogCheck {
 
   async finish(): Promise<LogReport> {
     let artifacts = 0
+    let unreachable = 0
     for (const [name, place] of this.#named) {
-      const problem = await artifactProblem(this.#artifacts, name)
+      // A place that has been away so often is not waited for any more.
+      const problem: ArtifactProblem | null =
+        unreachable < MAX_UNREACHABLE
+          ? await artifactProblem(this.#artifacts, name)
+          : { problem: 'unreachable', message: `its artifact ${name} was not looked for` }
+      if (problem?.problem === 'unreachable') unreachable += 1
       if (problem?.problem === 'missing' && this.#redactions.hasDeleted(name)) continue
       if (problem === null) artifacts += 1
       else this.#findings.push({ ...problem, ...place })
@@ -170,14 +177,24 @@ class LogCheck {
   }
 }
 
+/** How many artifacts may be out of reach before the others are not looked for. */
+const MAX_UNREACHABLE = 10
+
+type ArtifactProblem = Pick<Finding, 'problem' | 'message'>
+
 async function artifactProblem(
   artifacts: ArtifactSource,
   name: string,
-): Promise<Pick<Finding, 'problem' | 'message'> | null> {
-  const found = await artifacts.read(name)
-  if (found === null) return { problem: 'missing', message: `its artifact ${name} is missing` }
-  const hash = createHash('sha256')
-  for await (const chunk of found.stream) hash.update(chunk)
-  if (hash.digest('hex') === name) return null
-  return { problem: 'changed', message: `its artifact ${name} has other contents` }
+): Promise<ArtifactProblem | null> {
+  try {
+    const found = await artifacts.read(name)
+    if (found === null) return { problem: 'missing', message: `its artifact ${name} is missing` }
+    const hash = createHash('sha256')
+    for await (const chunk of found.stream) hash.update(chunk)
+    if (hash.digest('hex') === name) return null
+    return { problem: 'changed', message: `its artifact ${name} has other contents` }
+  } catch (cause) {
+    const why = messageOf(cause)
+    return { problem: 'unreachable', message: `its artifact ${name} cannot be read now: ${why}` }
+  }
 }

@@ -12,6 +12,7 @@ import { combined, ofRun } from '../../audit/verify/redaction-check.ts'
 import type { BundleReport, Finding, RedactionReport } from '../../audit/verify/report.ts'
 import { verifyBundle } from '../../audit/verify/verify-bundle.ts'
 import { signersOf } from '../../audit/verify/verify-checkpoints.ts'
+import { messageOf } from '../../lib/message-of.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import { foldLogged, type LoadedRun } from '../../log/run-log.ts'
 import { runDetails } from '../../queries/run-details.ts'
@@ -75,6 +76,10 @@ async function listedRuns(
   }
 }
 
+/** A server breaks an export off if it cannot read the rest of it. That is not a finding about the run. */
+const brokenOff = (runId: string, cause: Error): string =>
+  `The export of run ${runId} broke off: ${messageOf(cause)}. The log of the server says why. Verify it again later.`
+
 type CheckOptions = ServerOptions & { readonly pool: ContentsPool }
 
 class ServerCheck {
@@ -104,7 +109,9 @@ class ServerCheck {
   async run(runId: string): Promise<Result<void, string>> {
     const got = await download(this.#options, `/api/runs/${runId}/export`)
     if (got.isOk()) {
-      const { report, folded } = await this.#verify(runId, got.value)
+      const archive = got.value
+      const { report, folded } = await this.#verify(runId, archive)
+      if (archive.errored !== null) return err(brokenOff(runId, archive.errored))
       this.#take(runId, report)
       return folded === null ? ok() : this.#compare(folded)
     }

@@ -2,15 +2,24 @@ import { join } from 'node:path'
 import { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { Checkpoint } from '../../api/audit.ts'
+import { keysInLog } from '../../audit/checkpoints/checkpoint-stream.ts'
 import { knownKeys, type TrustAnchors } from '../../audit/proofs/public-keys.ts'
 import { ContentsPool } from '../../audit/verify/contents-pool.ts'
-import type { Trust } from '../../audit/verify/report.ts'
+import { isBroken } from '../../audit/verify/report.ts'
 import { verifyBundle } from '../../audit/verify/verify-bundle.ts'
-import { verifyStore } from '../../audit/verify/verify-store.ts'
+import { type VerifiableStore, verifyStore } from '../../audit/verify/verify-store.ts'
+import { logPages } from '../../log/stream-pages.ts'
 import { readProjected } from '../../projections/read-projected.ts'
 import { bundleFile } from '../bundle-file.ts'
 import { endingWith, exitWithOurs } from '../connection.ts'
-import { type DataFolder, dataDirOf, openDataFolder } from '../data-folder.ts'
+import {
+  artifactsAround,
+  type DataFolder,
+  dataDirOf,
+  isConnectionString,
+  openDataFolder,
+  openEventStoreDb,
+} from '../data-folder.ts'
 import { print, printJson } from '../terminal/print.ts'
 import { bundleLines, type LiveReport, liveLines } from '../terminal/report-lines.ts'
 import { type AnchorOptions, readAnchors, readKept, trustOf, withAnchors } from './anchors.ts'
@@ -24,31 +33,37 @@ A store is verified run by run, and compared with its own last checkpoint. --che
 with a checkpoint that you have kept (an answer to GET /api/checkpoints/latest). This finds runs that were
 dropped or cut off since then. A server answers from its read model, which is compared with the records.
 
+Without a server, artifacts are read from the data folder, from the log, and from the folder or the bucket
+of RETRAI_ARTIFACTS, so set that (and AWS_…) as for the server.
+
 Exit codes:
   0    everything holds
   1    something does not hold; the output names the first bad record
   2    everything holds, but the signer is not a key that you trust
-  3    the verification failed: no such file, no server, a wrong option; stderr says why`
+  3    the verification failed: no such file, no server, a wrong option; stderr says why. Or some artifacts
+       cannot be read now; the output names them`
 
 type Options = AnchorOptions & {
   readonly server?: string
   readonly dataDir?: string
+  readonly store?: string
   readonly checkpoint?: string
   readonly json?: boolean
 }
 
-const VERDICT = { holds: 0, broken: 1, otherKey: 2 } as const
+const VERDICT = { holds: 0, broken: 1, otherKey: 2, incomplete: 3 } as const
 
 /** `retrai verify`: whether an export, or all runs of a store, are complete and unaltered. */
 export function verifyCommand(): Command {
   return withAnchors(new Command('verify'))
-    .description('Verify an export, or all runs of a server or data folder.')
+    .description('Verify an export, or all runs of a server, data folder or EventStoreDB.')
     .argument('[file]', 'an export')
     .option('--server <url>', 'verify all runs of this server')
     .option(
       '--data-dir <folder>',
       'verify all runs of this data folder, even while a server uses it',
     )
+    .option('--store <url>', 'verify all runs of the EventStoreDB at esdb://…')
     .option('--checkpoint <file>', 'a checkpoint that you have kept')
     .option('--json', 'print the findings as JSON')
     .addHelpText('after', HELP)
@@ -57,13 +72,13 @@ export function verifyCommand(): Command {
 }
 
 async function run(file: string | undefined, options: Options): Promise<Result<number, string>> {
-  const { server, dataDir } = options
-  const given = [file, server, dataDir].filter((each) => each !== undefined)
-  if (given.length !== 1) return err('Name exactly one of: a file, --server, --data-dir.')
+  const { server, dataDir, store } = options
+  const given = [file, server, dataDir, store].filter((each) => each !== undefined)
+  if (given.length !== 1) return err('Name exactly one of: a file, --server, --data-dir, --store.')
   const anchors = await readAnchors(options)
   if (anchors.isErr()) return err(anchors.error)
   if (file !== undefined) {
-    if (options.checkpoint !== undefined) return err('--checkpoint needs --server or --data-dir.')
+    if (options.checkpoint !== undefined) return err('--checkpoint verifies no file.')
     const bundle = await bundleFile(file)
     if (bundle.isErr()) return err(bundle.error)
     const report = await verifyBundle(bundle.value(), { anchors: anchors.value })
@@ -71,21 +86,30 @@ async function run(file: string | undefined, options: Options): Promise<Result<n
   }
   const kept = await readKept(options.checkpoint)
   if (kept.isErr()) return err(kept.error)
-  const report = await (dataDir === undefined
-    ? verifyServer(server === undefined ? {} : { server }, kept.value, anchors.value)
-    : verifyDataFolder(dataDir, kept.value, anchors.value))
+  const report = await verifyLive(options, kept.value, anchors.value)
   if (report.isErr()) return err(report.error)
   return printReport(report.value, liveLines(report.value), options)
 }
 
+function verifyLive(
+  { server, dataDir, store }: Options,
+  kept: Checkpoint | null,
+  anchors: TrustAnchors,
+): Promise<Result<LiveReport, string>> {
+  if (dataDir !== undefined) return verifyDataFolder(dataDir, kept, anchors)
+  if (store !== undefined) return verifyEventStoreDb(store, kept, anchors)
+  return verifyServer(server === undefined ? {} : { server }, kept, anchors)
+}
+
 async function printReport(
-  report: { readonly holds: boolean; readonly trust: Trust },
+  report: Pick<LiveReport, 'holds' | 'trust' | 'findings'>,
   lines: readonly string[],
   { json }: Options,
 ): Promise<Result<number, string>> {
   if (json === true) await printJson(report)
   else for (const line of lines) await print(line)
-  if (!report.holds) return ok(VERDICT.broken)
+  if (isBroken(report.findings)) return ok(VERDICT.broken)
+  if (!report.holds) return ok(VERDICT.incomplete)
   return ok(report.trust === 'not_trusted' ? VERDICT.otherKey : VERDICT.holds)
 }
 
@@ -116,9 +140,41 @@ async function verifyFolder(
   if (own.isErr()) return err(own.error.message)
   const keys = new Map([...knownKeys(own.value.published), ...anchors.keys])
   const projected = await readProjected(readModel)
+  const store = { reader: log, pages: () => log.pages(), artifacts, keys, projected }
+  return reportOn(store, kept, anchors)
+}
+
+/** Verifies all runs of an EventStoreDB, with the keys that its servers have published in it. */
+async function verifyEventStoreDb(
+  url: string,
+  kept: Checkpoint | null,
+  anchors: TrustAnchors,
+): Promise<Result<LiveReport, string>> {
+  if (!isConnectionString(url)) return err('--store must be esdb://…, as for serve.')
+  const store = await openEventStoreDb(url)
+  if (store.isErr()) return err(store.error)
+  const reader = store.value
+  try {
+    const artifacts = artifactsAround({ dataDir: null, reader })
+    if (artifacts.isErr()) return err(artifacts.error)
+    const inLog = await keysInLog(reader)
+    if (inLog.isErr()) return err(inLog.error.message)
+    const keys = new Map([...knownKeys({ keys: inLog.value }), ...anchors.keys])
+    const whole = { reader, pages: () => logPages(reader), artifacts: artifacts.value, keys }
+    return await reportOn({ ...whole, projected: null }, kept, anchors)
+  } finally {
+    await reader.close()
+  }
+}
+
+async function reportOn(
+  store: VerifiableStore,
+  kept: Checkpoint | null,
+  anchors: TrustAnchors,
+): Promise<Result<LiveReport, string>> {
+  const { projected } = store
   using pool = new ContentsPool()
-  const store = { reader: log, pages: () => log.pages(), artifacts, keys, projected, pool }
-  const verified = await verifyStore(store, kept)
+  const verified = await verifyStore({ ...store, pool }, kept)
   return verified.map(({ compared, ...report }) => {
     const latest = compared[0]
     const signers = [kept, latest ?? null].flatMap((each) => each?.key ?? [])

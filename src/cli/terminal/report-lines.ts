@@ -1,10 +1,11 @@
 import { isolationFacts } from '../../api/isolation.ts'
-import type {
-  BundleReport,
-  CheckpointSigner,
-  Finding,
-  RedactionReport,
-  Trust,
+import {
+  type BundleReport,
+  type CheckpointSigner,
+  type Finding,
+  isBroken,
+  type RedactionReport,
+  type Trust,
 } from '../../audit/verify/report.ts'
 import { oneLine, timeOf } from './plain-text.ts'
 
@@ -106,6 +107,9 @@ function trustLine(trust: Trust): string {
   }
 }
 
+const NOT_ALL_READ =
+  'Nothing is wrong in what was read, but NOT EVERYTHING COULD BE READ. Verify it again when the artifacts can be reached.'
+
 /** The report on a store, for people. */
 export function liveLines(report: LiveReport): string[] {
   const { holds, runs, records, ledgers, artifacts, checkpoints, findings, trust } = report
@@ -129,6 +133,9 @@ export function liveLines(report: LiveReport): string[] {
       ),
     ...(holds ? redactionLines(report.redacted) : []),
   ]
-  if (!holds) return ['The store DOES NOT HOLD.', ...findingLines(findings), ...counts, compared]
+  if (!holds) {
+    const verdict = isBroken(findings) ? 'The store DOES NOT HOLD.' : NOT_ALL_READ
+    return [verdict, ...findingLines(findings), ...counts, compared]
+  }
   return ['The store holds.', ...counts, compared, trustLine(trust)]
 }

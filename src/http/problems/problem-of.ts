@@ -64,11 +64,18 @@ export function queryProblem(error: QueryError): Problem {
 /** The problem that reports an error to an auditor. The server also logs an error of its own. */
 export function auditProblem(error: AuditError, request: FastifyRequest): Problem {
   if (error.type === 'redacted_meanwhile') return { code: error.type }
+  if (error.type === 'artifact_unreachable') return artifactProblem(error.message)
   const problem: Problem =
     error.type === 'keyring_failed' ? { code: 'keys_unusable' } : commandProblem(error)
   if (problem.code !== 'run_not_found') request.log.error({ error }, 'an audit failed')
   return problem
 }
+
+/** The problem that reports that an artifact, which may be there, cannot be read now. */
+export const artifactProblem = (why: string): Problem => ({
+  code: 'store_unavailable',
+  detail: `An artifact cannot be read now: ${why}. Try again later.`,
+})
 
 /** The problem that reports why a token was not created or revoked. */
 export function tokenProblem(error: TokenFailure): Problem {

@@ -15,7 +15,7 @@ import { fieldChanges, openCall } from '../../queries/run-diff.ts'
 import { RunHistory } from '../../queries/run-history.ts'
 import type { AppDeps, ZodApp } from '../deps.ts'
 import { described, problems, READ_PROBLEMS, sendProblem, sendResult } from '../problems/problem.ts'
-import { invalidField, queryProblem } from '../problems/problem-of.ts'
+import { artifactProblem, invalidField, queryProblem } from '../problems/problem-of.ts'
 import { entityTag, isKnownStill } from '../replies/conditional.ts'
 
 const HISTORY_PROBLEMS = ['run_not_found', 'record_not_found', ...READ_PROBLEMS] as const
@@ -174,10 +174,7 @@ export function readArtifact(app: ZodApp, deps: AppDeps): void {
       if (named.isErr()) return sendProblem(request, reply, queryProblem(named.error))
       if (!named.value) return sendProblem(request, reply, { code: 'artifact_not_found' })
       const found = await ResultAsync.fromPromise(deps.artifacts.read(sha256), messageOf)
-      if (found.isErr()) {
-        const detail = `The artifact cannot be read now: ${found.error}. Try again later.`
-        return sendProblem(request, reply, { code: 'store_unavailable', detail })
-      }
+      if (found.isErr()) return sendProblem(request, reply, artifactProblem(found.error))
       const { value: artifact } = found
       if (artifact === null) {
         const detail = 'The run names this artifact, but it was redacted, or lost.'
