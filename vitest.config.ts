@@ -5,6 +5,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
+    setupFiles: ['test/support/valid-requests.ts'],
     // Vitest leaves one core free, which is half of a machine with two. Many tests wait for a process or a timer.
     maxWorkers: availableParallelism() + 1,
     maxConcurrency: availableParallelism() + 1,

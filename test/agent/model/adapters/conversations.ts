@@ -48,7 +48,18 @@ function itemsOf({ content, calls }: Assistant, { api }: Route, thought: string)
           status: 'completed',
         })),
       ]
-    default:
+    case 'gemini':
+      return [
+        { text: `thought ${thought}`, thought: true },
+        ...(content ? [{ text: content }] : []),
+        ...calls.map(({ id, tool, args }, at) => ({
+          functionCall: { id, name: tool, args: JSON.parse(args) },
+          ...(at === 0 ? { thoughtSignature: `sig-${thought}` } : {}),
+        })),
+      ]
+    case 'ollama':
+      return [{ thinking: `thought ${thought}` }]
+    case 'chat':
       return [{ reasoning_content: `thought ${thought}` }]
   }
 }

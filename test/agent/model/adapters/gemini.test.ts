@@ -5,6 +5,7 @@ import type { ModelRequest } from '../../../../src/agent/model/model.ts'
 import type { Route } from '../../../../src/agent/model/routing.ts'
 import type { ChatMessage } from '../../../../src/domain/conversation.ts'
 import { askBy, fakeServer, readBy } from './native.ts'
+import { EVENTS, STREAMS } from './streams.ts'
 import { bytes, REQUEST, sse, TOOL, timeless } from './support.ts'
 
 const adapter = geminiAdapter()
@@ -23,28 +24,7 @@ const piece = (parts: readonly object[], more: object = {}) => ({
 const call = (id: string, path: string) => ({
   functionCall: { id, name: 'file_read', args: { path } },
 })
-const USAGE = {
-  promptTokenCount: 900,
-  toolUsePromptTokenCount: 20,
-  cachedContentTokenCount: 512,
-  candidatesTokenCount: 40,
-  thoughtsTokenCount: 60,
-  totalTokenCount: 1020,
-}
-const SIGNED = { ...call('c1', 'ä.py'), thoughtSignature: 'Cs+/==' }
-/** Thoughts, a text in pieces, two calls of which the first is signed, and a signature in an empty last part. */
-const PIECES = [
-  piece([{ text: 'I think', thought: true }]),
-  piece([{ text: ' of ä 🚀.', thought: true }]),
-  piece([{ text: 'I look' }]),
-  piece([{ text: ' at it.' }]),
-  piece([SIGNED, call('c2', 'b.py')]),
-  {
-    ...piece([{ text: '', thoughtSignature: 'Last==' }], { finishReason: 'STOP' }),
-    usageMetadata: USAGE,
-  },
-]
-const STREAM = bytes(sse(PIECES))
+const STREAM = bytes(STREAMS.gemini)
 
 async function whole() {
   const { reply, parts } = await readBy(adapter, route, [STREAM])
@@ -67,7 +47,7 @@ describe('a reply of Gemini', () => {
         items: [
           { text: 'I think of ä 🚀.', thought: true },
           { text: 'I look at it.' },
-          SIGNED,
+          { ...call('c1', 'ä.py'), thoughtSignature: 'Cs+/==' },
           call('c2', 'b.py'),
           { text: '', thoughtSignature: 'Last==' },
         ],
@@ -80,7 +60,7 @@ describe('a reply of Gemini', () => {
         reasoningTokens: 60,
       },
     })
-    expect(reply.usage.inputTokens + reply.usage.outputTokens).toBe(USAGE.totalTokenCount)
+    expect(reply.usage.inputTokens + reply.usage.outputTokens).toBe(1020)
     expect(parts.filter(({ type }) => type === 'call')).toHaveLength(2)
   })
 
@@ -96,7 +76,7 @@ describe('a reply of Gemini', () => {
       if (cut.reply.isErr()) expect(cut.reply.error.type).toBe('transient')
       else expect(timeless(cut.reply.value)).toEqual(expected.reply)
     }
-    const early = await readBy(adapter, route, [bytes(sse(PIECES.slice(0, -1)))])
+    const early = await readBy(adapter, route, [bytes(sse(EVENTS.gemini.slice(0, -1)))])
     expect(early.reply._unsafeUnwrapErr()).toMatchObject({ type: 'transient', kind: 'broken_off' })
   })
 
@@ -113,7 +93,10 @@ describe('a reply of Gemini', () => {
   })
 
   test('to a blocked prompt is a refusal, and one without parts is empty', async () => {
-    const blocked = { promptFeedback: { blockReason: 'OTHER' }, usageMetadata: USAGE }
+    const blocked = {
+      promptFeedback: { blockReason: 'OTHER' },
+      usageMetadata: { promptTokenCount: 9 },
+    }
     const refused = await readBy(adapter, route, [bytes(sse([blocked]))])
     expect(refused.reply._unsafeUnwrap()).toMatchObject({ finishReason: 'refusal', toolCalls: [] })
     const empty = await readBy(adapter, route, [bytes(sse([piece([], { finishReason: 'STOP' })]))])
@@ -211,7 +194,7 @@ test('a conversation keeps the rules of Google: signatures as they came, each ca
     expect(request.headers['x-goog-api-key']).toBe('key-of-google')
     bodies.push(body)
     const message = violation(body)
-    if (message === null) return { status: 200, text: sse(PIECES) }
+    if (message === null) return { status: 200, text: STREAMS.gemini }
     return {
       status: 400,
       text: JSON.stringify({ error: { code: 400, message, status: 'INVALID_ARGUMENT' } }),

@@ -1,9 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { conversationWith, messagesAfter } from './conversations.ts'
-import { ADAPTERS, REQUEST, routeTo, type TestedApi } from './support.ts'
-
-const APIS: readonly TestedApi[] = ['chat', 'responses', 'messages']
+import { ADAPTERS, APIS, REQUEST, routeTo } from './support.ts'
 
 /** A body without its cache marks, which no provider counts as a part of the text. */
 const unmarked = (body: object): Record<string, unknown> =>
@@ -11,11 +9,12 @@ const unmarked = (body: object): Record<string, unknown> =>
 
 /** The list that grows with the conversation, as text without its end. */
 function growing(body: Record<string, unknown>): string {
-  const list = JSON.stringify(body.messages ?? body.input)
+  const list = JSON.stringify(body.messages ?? body.input ?? body.contents)
   return list.slice(0, -1)
 }
 
-const rest = ({ messages: _, input: __, ...others }: Record<string, unknown>) => others
+const rest = ({ messages: _, input: __, contents: ___, ...others }: Record<string, unknown>) =>
+  others
 
 describe.each(APIS)('two consecutive requests of a run over %s', (api) => {
   test('begin with the same bytes: the first is a prefix of the second', () => {

@@ -2,7 +2,8 @@
  * Streams as the providers document them, written for these tests by hand: no provider was called for them, and none is
  * a copy of a recording. Each has text that is cut inside of characters, reasoning and calls.
  */
-import { sse, type TestedApi } from './support.ts'
+import type { Api } from '../../../../src/agent/model/routing.ts'
+import { sse } from './support.ts'
 
 const usage = {
   input_tokens: 9000,
@@ -211,10 +212,39 @@ const chat = [
   '[DONE]',
 ]
 
+const piece = (parts: readonly object[], more: object = {}) => ({
+  candidates: [{ content: { role: 'model', parts }, index: 0, ...more }],
+})
+const geminiCall = (id: string, path: string) => ({
+  functionCall: { id, name: 'file_read', args: { path } },
+})
+/** Thoughts, a text in pieces, two calls of which the first is signed, and a signature in an empty last part. */
+const gemini = [
+  piece([{ text: 'I think', thought: true }]),
+  piece([{ text: ' of ä 🚀.', thought: true }]),
+  piece([{ text: 'I look' }]),
+  piece([{ text: ' at it.' }]),
+  piece([{ ...geminiCall('c1', 'ä.py'), thoughtSignature: 'Cs+/==' }, geminiCall('c2', 'b.py')]),
+  {
+    ...piece([{ text: '', thoughtSignature: 'Last==' }], { finishReason: 'STOP' }),
+    usageMetadata: {
+      promptTokenCount: 900,
+      toolUsePromptTokenCount: 20,
+      cachedContentTokenCount: 512,
+      candidatesTokenCount: 40,
+      thoughtsTokenCount: 60,
+      totalTokenCount: 1020,
+    },
+  },
+]
+
 /** One whole reply of each API. */
-export const EVENTS: Readonly<Record<TestedApi, readonly unknown[]>> = { chat, responses, messages }
-export const STREAMS: Readonly<Record<TestedApi, string>> = {
+export const EVENTS = { chat, responses, messages, gemini } as const satisfies Partial<
+  Record<Api, readonly unknown[]>
+>
+export const STREAMS: Readonly<Record<keyof typeof EVENTS, string>> = {
   chat: `: keep-alive\n\n${sse(chat)}`,
   responses: sse(responses),
   messages: sse(messages),
+  gemini: sse(gemini),
 }

@@ -1,6 +1,8 @@
 import type { Adapter } from '../../../../src/agent/model/adapter.ts'
 import { chatAdapter } from '../../../../src/agent/model/adapters/chat.ts'
+import { geminiAdapter } from '../../../../src/agent/model/adapters/gemini.ts'
 import { messagesAdapter } from '../../../../src/agent/model/adapters/messages.ts'
+import { ollamaAdapter } from '../../../../src/agent/model/adapters/ollama.ts'
 import { responsesAdapter } from '../../../../src/agent/model/adapters/responses.ts'
 import { type Complete, createComplete } from '../../../../src/agent/model/complete.ts'
 import type { ModelPart, ModelRequest } from '../../../../src/agent/model/model.ts'
@@ -10,7 +12,14 @@ export const ADAPTERS: Readonly<Record<Api, Adapter>> = {
   chat: chatAdapter(),
   responses: responsesAdapter(),
   messages: messagesAdapter(),
-} as never
+  gemini: geminiAdapter(),
+  ollama: ollamaAdapter(),
+}
+
+/** The APIs that an SDK of the vendor speaks, so that its own reader can be compared. */
+export type TestedApi = 'chat' | 'responses' | 'messages'
+
+export const APIS = ['chat', 'responses', 'messages', 'gemini', 'ollama'] as const
 
 const HOSTS = {
   chat: { provider: 'custom', baseUrl: 'http://127.0.0.1:9/v1', model: 'some-model' },
@@ -20,13 +29,15 @@ const HOSTS = {
     baseUrl: 'https://api.anthropic.com/v1/',
     model: 'claude-opus-5-5',
   },
+  gemini: {
+    provider: 'google',
+    baseUrl: 'https://generativelanguage.googleapis.com/v1',
+    model: 'gemini-3.8-flash',
+  },
+  ollama: { provider: 'ollama', baseUrl: 'http://127.0.0.1:11434', model: 'qwen3:8b' },
 } as const
-export type TestedApi = keyof typeof HOSTS
 
-export function routeTo(
-  api: TestedApi,
-  changes: Partial<Route> & { baseUrl?: string } = {},
-): Route {
+export function routeTo(api: Api, changes: Partial<Route> & { baseUrl?: string } = {}): Route {
   const { provider, model, baseUrl } = HOSTS[api]
   const endpoint = { provider, baseUrl: changes.baseUrl ?? baseUrl, apiKey: 'sk-test-key' }
   return { endpoint, model: changes.model ?? model, api, problem: null }
@@ -73,7 +84,7 @@ export function streamOf(pieces: readonly Uint8Array[]): Response {
 
 /** Completes requests by a function in place of the network. */
 export function completeBy(
-  api: TestedApi,
+  api: Api,
   respond: (body: object) => Response | Promise<Response>,
   route: Route = routeTo(api),
 ): Complete {
@@ -87,7 +98,7 @@ export function completeBy(
 }
 
 /** What is read from a response that comes in these pieces. */
-export async function read(api: TestedApi, pieces: readonly Uint8Array[]) {
+export async function read(api: Api, pieces: readonly Uint8Array[]) {
   const parts: ModelPart[] = []
   const complete = completeBy(api, () => streamOf(pieces))
   const { signal } = new AbortController()
