@@ -1,6 +1,7 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import type { RequestedCall } from '../../domain/records.ts'
+import type { Complaint } from './adapter.ts'
 
 export function parseJson(text: string): Result<unknown, 'not_json'> {
   try {
@@ -50,17 +51,31 @@ function readArguments(written: ReportedCall['args']): Pick<RequestedCall, 'args
   return { args: {}, raw_args: typeof written === 'string' ? written : JSON.stringify(written) }
 }
 
-export function describeIssues(issues: readonly z.core.$ZodIssue[]): string {
+function describeIssues(issues: readonly z.core.$ZodIssue[]): string {
   return issues
     .map(({ path, message }) => [path.join('.'), message].filter(Boolean).join(': '))
     .join('; ')
 }
 
-/** A number of tokens, as a schema; null if it is missing or no such number. */
-export const tokenCount = z
-  .number()
-  .nonnegative()
-  .transform(Math.round)
-  .nullish()
-  .catch(null)
-  .transform((count) => count ?? null)
+/** The complaint about a message that is not what its API describes. */
+export const invalid = (error: z.ZodError): Result<never, Complaint> =>
+  err({ type: 'invalid', what: describeIssues(error.issues) })
+
+type Events<E> = z.ZodType<E> & {
+  readonly options: readonly { readonly shape: { readonly type: z.ZodLiteral<string> } }[]
+}
+const Typed = z.object({ type: z.string() })
+
+/** Reads the messages of a stream that name their type. Null for all that are not among `events`: new ones come. */
+export function eventReader<E>(
+  events: Events<E>,
+): (message: unknown) => Result<E | null, Complaint> {
+  const known = new Set<string>(events.options.flatMap(({ shape }) => [...shape.type.values]))
+  return (message) => {
+    const typed = Typed.safeParse(message)
+    if (!typed.success) return message === '[DONE]' ? ok(null) : invalid(typed.error)
+    if (!known.has(typed.data.type)) return ok(null)
+    const event = events.safeParse(message)
+    return event.success ? ok(event.data) : invalid(event.error)
+  }
+}

@@ -2,9 +2,9 @@ import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import type { Complaint, Json, RawReply, ReplyReader } from '../adapter.ts'
 import type { FinishReason, ModelPart } from '../model.ts'
-import { describeIssues, toRequestedCalls } from '../reply-parts.ts'
+import { invalid, toRequestedCalls } from '../reply-parts.ts'
 import { type ContentPart, ContentParts, ReasoningDetails } from './chat-reasoning.ts'
-import { ChatUsage, toUsage } from './chat-usage.ts'
+import { ReportedUsage, usageOf } from './usage.ts'
 
 const text = z.string().nullish().catch(null)
 
@@ -33,17 +33,19 @@ const Piece = z.object({
 })
 type Piece = z.infer<typeof Piece>
 
-const usage = ChatUsage.nullish().catch(null)
 const Chunk = z.object({
   choices: z
     .array(z.object({ delta: Piece.nullish(), message: Piece.nullish(), finish_reason: text }))
     .nullish(),
-  usage,
+  usage: ReportedUsage,
 })
 const Completion = z.object({
   choices: z.array(z.object({ message: Piece, finish_reason: text })).min(1, 'it has no choices'),
-  usage,
+  usage: ReportedUsage,
 })
+
+/** OpenRouter's own figure, in US dollars. */
+const Cost = z.number().nonnegative().nullable().catch(null)
 
 /** Reads a chat completion, streamed or not. */
 export function chatReader(): ReplyReader {
@@ -65,7 +67,7 @@ class ChatReader implements ReplyReader {
   readonly #reasoning: { [name in (typeof REASONING)[number]]?: string } = {}
   #refusal = ''
   #finish: string | null = null
-  #usage: z.infer<typeof ChatUsage> | null = null
+  #usage: ReportedUsage = null
 
   read(message: unknown): Result<readonly ModelPart[], Complaint> {
     if (message === '[DONE]') {
@@ -102,8 +104,8 @@ class ChatReader implements ReplyReader {
       toolCalls: toRequestedCalls(this.#calls),
       finishReason: content === null && refusal !== null ? 'refusal' : finishReason,
       items: this.#items(),
-      usage: this.#usage === null ? null : toUsage(this.#usage),
-      costUsd: this.#usage?.cost ?? null,
+      usage: usageOf('chat', this.#usage),
+      costUsd: Cost.parse(this.#usage?.cost),
     })
   }
 
@@ -185,10 +187,6 @@ class ChatReader implements ReplyReader {
     }
     return Object.keys(message).length === 0 ? null : [message as Json]
   }
-}
-
-function invalid(error: z.ZodError): Result<never, Complaint> {
-  return err({ type: 'invalid', what: describeIssues(error.issues) })
 }
 
 /** Some local servers leave the reasoning in the text. */

@@ -1,20 +1,12 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import type { Complaint, Json, RawReply, ReplyReader } from '../adapter.ts'
-import type { FinishReason, ModelPart, TokenUsage } from '../model.ts'
-import { describeIssues, tokenCount, toRequestedCalls } from '../reply-parts.ts'
+import type { FinishReason, ModelPart } from '../model.ts'
+import { invalid, toRequestedCalls } from '../reply-parts.ts'
+import { ReportedUsage, usageOf } from './usage.ts'
 
 const Part = z.record(z.string(), z.json())
 type Part = z.infer<typeof Part>
-
-const Usage = z.object({
-  promptTokenCount: tokenCount,
-  toolUsePromptTokenCount: tokenCount,
-  cachedContentTokenCount: tokenCount,
-  candidatesTokenCount: tokenCount,
-  thoughtsTokenCount: tokenCount,
-})
-type Usage = z.infer<typeof Usage>
 
 const text = z.string().nullish().catch(null)
 /** A piece of a response, or all of it. Other properties are ignored. */
@@ -29,7 +21,7 @@ const Piece = z.object({
     )
     .nullish(),
   promptFeedback: z.object({ blockReason: text, blockReasonMessage: text }).nullish().catch(null),
-  usageMetadata: Usage.nullish().catch(null),
+  usageMetadata: ReportedUsage,
 })
 
 const Call = z.object({
@@ -49,7 +41,7 @@ class GeminiReader implements ReplyReader {
   #finish: string | null = null
   /** What Google says about the end. */
   #message = ''
-  #usage: Usage | null = null
+  #usage: ReportedUsage = null
   #calls = 0
 
   read(message: unknown): Result<readonly ModelPart[], Complaint> {
@@ -91,7 +83,7 @@ class GeminiReader implements ReplyReader {
       ),
       finishReason,
       items: this.#parts as Json[],
-      usage: this.#usage === null ? null : toUsage(this.#usage),
+      usage: usageOf('gemini', this.#usage),
       costUsd: null,
     })
   }
@@ -144,10 +136,6 @@ const isPlain = (part: Part): boolean =>
   typeof part.text === 'string' &&
   Object.keys(part).every((name) => name === 'text' || name === 'thought')
 
-function invalid(error: z.ZodError): Result<never, Complaint> {
-  return err({ type: 'invalid', what: describeIssues(error.issues) })
-}
-
 /** A whole reply ends with STOP, also one with calls. */
 const FINISH: Readonly<Record<string, FinishReason>> = {
   MAX_TOKENS: 'length',
@@ -161,22 +149,4 @@ const FINISH: Readonly<Record<string, FinishReason>> = {
   UNEXPECTED_TOOL_CALL: 'malformed',
   TOO_MANY_TOOL_CALLS: 'malformed',
   MALFORMED_RESPONSE: 'malformed',
-}
-
-/** Google counts cached tokens in the prompt, and thoughts apart from the reply. */
-function toUsage(usage: Usage): TokenUsage | null {
-  const {
-    promptTokenCount: prompt,
-    candidatesTokenCount: said,
-    thoughtsTokenCount: thoughts,
-  } = usage
-  if (prompt === null) return null
-  return {
-    inputTokens: prompt + (usage.toolUsePromptTokenCount ?? 0),
-    cachedTokens: usage.cachedContentTokenCount,
-    cacheWriteTokens: null,
-    longCacheWriteTokens: null,
-    outputTokens: (said ?? 0) + (thoughts ?? 0),
-    reasoningTokens: thoughts,
-  }
 }

@@ -1,25 +1,16 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import type { Complaint, Json, RawReply, ReplyReader } from '../adapter.ts'
-import type { FinishReason, ModelPart, TokenUsage } from '../model.ts'
-import { describeIssues, parseJson, tokenCount, toRequestedCalls } from '../reply-parts.ts'
+import type { FinishReason, ModelPart } from '../model.ts'
+import { eventReader, invalid, parseJson, toRequestedCalls } from '../reply-parts.ts'
+import { ReportedUsage, usageOf } from './usage.ts'
 
 const Block = z.record(z.string(), z.json())
 type Block = z.infer<typeof Block>
 
-const Usage = z.object({
-  input_tokens: tokenCount,
-  cache_creation_input_tokens: tokenCount,
-  cache_read_input_tokens: tokenCount,
-  cache_creation: z.object({ ephemeral_1h_input_tokens: tokenCount }).nullish().catch(null),
-  output_tokens: tokenCount,
-  output_tokens_details: z.object({ thinking_tokens: tokenCount }).nullish().catch(null),
-})
-type Usage = z.infer<typeof Usage>
-
 const StopDetails = z.object({ explanation: z.string().nullish() }).nullish().catch(null)
 const End = { stop_reason: z.string().nullish(), stop_details: StopDetails }
-const MessageBody = z.object({ content: z.array(Block), usage: Usage, ...End })
+const MessageBody = z.object({ content: z.array(Block), usage: ReportedUsage, ...End })
 
 const index = z.int().nonnegative()
 /** The events that are read; all others are ignored. */
@@ -39,14 +30,11 @@ const Event = z.discriminatedUnion('type', [
     }),
   }),
   z.object({ type: z.literal('content_block_stop'), index }),
-  z.object({ type: z.literal('message_delta'), delta: z.object(End), usage: Usage.nullish() }),
+  z.object({ type: z.literal('message_delta'), delta: z.object(End), usage: ReportedUsage }),
   z.object({ type: z.literal('message_stop') }),
 ])
 type Event = z.infer<typeof Event>
-const KNOWN: ReadonlySet<unknown> = new Set(
-  Event.options.flatMap(({ shape }) => [...shape.type.values]),
-)
-const Typed = z.object({ type: z.string() })
+const readEvent = eventReader(Event)
 
 /** Reads a message of Anthropic's Messages API. */
 export function messagesReader(): ReplyReader {
@@ -59,15 +47,11 @@ class MessagesReader implements ReplyReader {
   /** The JSON texts of the inputs of calls, by the index of their block. */
   readonly #inputs = new Map<number, string>()
   readonly #calls = new Map<number, number>()
-  #usage: Partial<Usage> = {}
+  #usage: ReportedUsage = null
   #stop: z.infer<z.ZodObject<typeof End>> = { stop_reason: null, stop_details: null }
 
   read(message: unknown): Result<readonly ModelPart[], Complaint> {
-    const typed = Typed.safeParse(message)
-    if (!typed.success) return message === '[DONE]' ? ok([]) : invalid(typed.error)
-    if (!KNOWN.has(typed.data.type)) return ok([])
-    const event = Event.safeParse(message)
-    return event.success ? this.#take(event.data) : invalid(event.error)
+    return readEvent(message).andThen((event) => (event === null ? ok([]) : this.#take(event)))
   }
 
   readWhole(message: unknown): Result<readonly ModelPart[], Complaint> {
@@ -101,7 +85,7 @@ class MessagesReader implements ReplyReader {
       toolCalls,
       finishReason,
       items: isReadable ? (blocks as Json[]) : null,
-      usage: toUsage(this.#usage),
+      usage: usageOf('messages', this.#usage),
       costUsd: null,
     })
   }
@@ -119,7 +103,7 @@ class MessagesReader implements ReplyReader {
         return ok([])
       case 'message_delta':
         this.#stop = event.delta
-        this.#usage = { ...this.#usage, ...known(event.usage ?? {}) }
+        this.#usage = merged(this.#usage, event.usage)
         return ok([])
       case 'message_stop':
         this.state = 'ended'
@@ -195,13 +179,11 @@ class MessagesReader implements ReplyReader {
   }
 }
 
-function invalid(error: z.ZodError): Result<never, Complaint> {
-  return err({ type: 'invalid', what: describeIssues(error.issues) })
-}
-
-/** Only what is reported: a later report leaves out what has not changed. */
-const known = (usage: Partial<Usage>): Partial<Usage> =>
-  Object.fromEntries(Object.entries(usage).filter(([, value]) => value !== null))
+/** A later report leaves out what has not changed. */
+const merged = (before: ReportedUsage, after: ReportedUsage): ReportedUsage => ({
+  ...before,
+  ...Object.fromEntries(Object.entries(after ?? {}).filter(([, value]) => value !== null)),
+})
 
 const FINISH: Readonly<Record<string, FinishReason>> = {
   tool_use: 'tool_calls',
@@ -209,20 +191,4 @@ const FINISH: Readonly<Record<string, FinishReason>> = {
   pause_turn: 'pause',
   refusal: 'refusal',
   model_context_window_exceeded: 'overflow',
-}
-
-/** Anthropic counts cached tokens apart from the others. */
-function toUsage(usage: Partial<Usage>): TokenUsage | null {
-  const { input_tokens: input = null, output_tokens: output = null } = usage
-  if (input === null || output === null) return null
-  const { cache_read_input_tokens: read = null, cache_creation_input_tokens: written = null } =
-    usage
-  return {
-    inputTokens: input + (read ?? 0) + (written ?? 0),
-    cachedTokens: read,
-    cacheWriteTokens: written,
-    longCacheWriteTokens: usage.cache_creation?.ephemeral_1h_input_tokens ?? null,
-    outputTokens: output,
-    reasoningTokens: usage.output_tokens_details?.thinking_tokens ?? null,
-  }
 }

@@ -1,8 +1,9 @@
-import { err, ok, type Result } from 'neverthrow'
+import { ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import type { Complaint, RawReply, ReplyReader } from '../adapter.ts'
 import type { FinishReason, ModelPart } from '../model.ts'
-import { describeIssues, type ReportedCall, tokenCount, toRequestedCalls } from '../reply-parts.ts'
+import { invalid, type ReportedCall, toRequestedCalls } from '../reply-parts.ts'
+import { ReportedUsage, usageOf } from './usage.ts'
 
 const text = z.string().nullish().catch(null)
 const Call = z.object({
@@ -11,16 +12,13 @@ const Call = z.object({
     arguments: z.union([z.record(z.string(), z.json()), z.string()]).nullish(),
   }),
 })
-/** A line of a response. Other properties are ignored. */
-const Line = z.object({
+/** A line of a response. The last one has the usage. */
+const Line = z.looseObject({
   message: z
     .object({ content: text, thinking: text, tool_calls: z.array(Call).nullish() })
     .nullish(),
   done: z.boolean().nullish(),
   done_reason: text,
-  prompt_eval_count: tokenCount,
-  prompt_eval_cached_count: tokenCount,
-  eval_count: tokenCount,
 })
 type Line = z.infer<typeof Line>
 
@@ -38,7 +36,7 @@ class OllamaReader implements ReplyReader {
 
   read(message: unknown): Result<readonly ModelPart[], Complaint> {
     const line = Line.safeParse(message)
-    if (!line.success) return err({ type: 'invalid', what: describeIssues(line.error.issues) })
+    if (!line.success) return invalid(line.error)
     const { content, thinking, tool_calls } = line.data.message ?? {}
     const parts: ModelPart[] = []
     if (thinking) parts.push({ type: 'reasoning', text: thinking })
@@ -64,23 +62,12 @@ class OllamaReader implements ReplyReader {
   }
 
   reply(): Result<RawReply, Complaint> {
-    const { prompt_eval_count: input = null, eval_count: output = null } = this.#last ?? {}
-    const isUnknown = input === null || output === null
     return ok({
       text: this.#text.trim() ? this.#text : null,
       toolCalls: toRequestedCalls(this.#calls),
       finishReason: FINISH[this.#last?.done_reason ?? ''] ?? 'stop',
       items: this.#thinking === '' ? null : [{ thinking: this.#thinking }],
-      usage: isUnknown
-        ? null
-        : {
-            inputTokens: input,
-            cachedTokens: this.#last?.prompt_eval_cached_count ?? null,
-            cacheWriteTokens: null,
-            longCacheWriteTokens: null,
-            outputTokens: output,
-            reasoningTokens: null,
-          },
+      usage: usageOf('ollama', ReportedUsage.parse(this.#last)),
       costUsd: null,
     })
   }

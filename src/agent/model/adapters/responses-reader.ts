@@ -2,30 +2,17 @@ import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import type { RequestedCall } from '../../../domain/records.ts'
 import type { Complaint, Json, RawReply, ReplyReader } from '../adapter.ts'
-import type { FinishReason, ModelPart, TokenUsage, ToolSpec } from '../model.ts'
-import { describeIssues, tokenCount, toRequestedCalls } from '../reply-parts.ts'
+import type { FinishReason, ModelPart, ToolSpec } from '../model.ts'
+import { eventReader, invalid, toRequestedCalls } from '../reply-parts.ts'
 import { isStrict, withoutNulls } from './strict-schema.ts'
-
-const Usage = z.object({
-  input_tokens: z.number().nonnegative().transform(Math.round),
-  output_tokens: z.number().nonnegative().transform(Math.round),
-  input_tokens_details: z
-    .object({
-      cached_tokens: tokenCount,
-      cache_write_tokens: tokenCount,
-      cache_write_tokens_details: z.object({ ttl_12h_tokens: tokenCount }).nullish().catch(null),
-    })
-    .nullish()
-    .catch(null),
-  output_tokens_details: z.object({ reasoning_tokens: tokenCount }).nullish().catch(null),
-})
+import { ReportedUsage, usageOf } from './usage.ts'
 
 const ResponseBody = z.object({
   status: z.string().nullish(),
   error: z.looseObject({}).nullish(),
   incomplete_details: z.object({ reason: z.string().nullish() }).nullish().catch(null),
   output: z.array(z.record(z.string(), z.json())),
-  usage: Usage.nullish().catch(null),
+  usage: ReportedUsage,
 })
 type ResponseBody = z.infer<typeof ResponseBody>
 
@@ -59,10 +46,7 @@ const Event = z.discriminatedUnion('type', [
   }),
   z.object({ type: z.literal('error'), message: z.string(), code: z.string().nullish() }),
 ])
-const KNOWN: ReadonlySet<unknown> = new Set(
-  Event.options.flatMap(({ shape }) => [...shape.type.values]),
-)
-const Typed = z.object({ type: z.string() })
+const readEvent = eventReader(Event)
 
 /** Reads a response of the Responses API. @param tools the tools of its request */
 export function responsesReader(tools: readonly ToolSpec[]): ReplyReader {
@@ -82,13 +66,7 @@ class ResponsesReader implements ReplyReader {
   }
 
   read(message: unknown): Result<readonly ModelPart[], Complaint> {
-    if (message === '[DONE]') return ok([])
-    const typed = Typed.safeParse(message)
-    if (!typed.success) return invalid(typed.error)
-    if (!KNOWN.has(typed.data.type)) return ok([])
-    const event = Event.safeParse(message)
-    if (!event.success) return invalid(event.error)
-    return this.#take(event.data)
+    return readEvent(message).andThen((event) => (event === null ? ok([]) : this.#take(event)))
   }
 
   readWhole(message: unknown): Result<readonly ModelPart[], Complaint> {
@@ -109,7 +87,7 @@ class ResponsesReader implements ReplyReader {
       toolCalls: this.#toolCalls(items),
       finishReason,
       items: items as Json[],
-      usage: response.usage ? toUsage(response.usage) : null,
+      usage: usageOf('responses', response.usage),
       costUsd: null,
     })
   }
@@ -172,10 +150,6 @@ class ResponsesReader implements ReplyReader {
   }
 }
 
-function invalid(error: z.ZodError): Result<never, Complaint> {
-  return err({ type: 'invalid', what: describeIssues(error.issues) })
-}
-
 const Content = z.array(
   z.object({ type: z.string(), text: z.string().optional(), refusal: z.string().optional() }),
 )
@@ -201,17 +175,5 @@ function finishOf({ status, incomplete_details }: ResponseBody): FinishReason {
       return 'pause'
     default:
       return 'length'
-  }
-}
-
-function toUsage(usage: z.infer<typeof Usage>): TokenUsage {
-  const input = usage.input_tokens_details
-  return {
-    inputTokens: usage.input_tokens,
-    cachedTokens: input?.cached_tokens ?? null,
-    cacheWriteTokens: input?.cache_write_tokens ?? null,
-    longCacheWriteTokens: input?.cache_write_tokens_details?.ttl_12h_tokens ?? null,
-    outputTokens: usage.output_tokens,
-    reasoningTokens: usage.output_tokens_details?.reasoning_tokens ?? null,
   }
 }
