@@ -3,10 +3,12 @@ import { allMessages, tokensOf, toMessages, turnCount } from '../domain/conversa
 import type { RunConfig } from '../domain/run-config.ts'
 import { modelInUse, nextFallback } from '../domain/state.ts'
 import { sleep } from '../lib/backoff.ts'
+import type { Attempt } from '../live/attempt.ts'
 import type { Effects } from './effects.ts'
 import type { ModelFailure } from './model/model.ts'
 import { type AfterFailure, afterFailure, replyRecords } from './model-outcome.ts'
 import type { RunSession, SessionError } from './run-session.ts'
+import { writeReply } from './under-way.ts'
 
 type StepResult = Result<void, SessionError>
 
@@ -14,6 +16,7 @@ type StepResult = Result<void, SessionError>
 export async function callModel(
   session: RunSession,
   { models, toolbox, modelRetryMs, modelAttempts }: Effects,
+  attempt: Attempt | null,
   signal: AbortSignal,
 ): Promise<StepResult> {
   const { config } = session.state
@@ -30,7 +33,7 @@ export async function callModel(
   }
   const userMessages = allMessages(session.conversation)
   const keptTurns = turnCount(session.conversation) - omittedTurns
-  const reply = await models.complete(request, signal)
+  const reply = await models.complete(request, signal, writeReply(attempt))
   if (signal.aborted) return err({ type: 'cancelled' })
   const sent = {
     modelName,
@@ -43,6 +46,7 @@ export async function callModel(
   if (reply.isOk())
     return session.record({ type: 'record_reply', ...replyRecords(reply.value, sent) })
   if (reply.error.type === 'cancelled') return err({ type: 'cancelled' })
+  attempt?.end('withdrawn')
   return recordFailure(
     session,
     reply.error,

@@ -1,6 +1,7 @@
 import type { ProjectContext } from '../domain/records.ts'
 import type { RunState } from '../domain/state.ts'
 import type { PauseBoundsMs } from '../lib/backoff.ts'
+import type { LiveParts } from '../live/live-parts.ts'
 import type { RunCommand } from '../runner/command.ts'
 import type { Goal } from './goals/goal.ts'
 import type { Models } from './model/model.ts'
@@ -24,6 +25,8 @@ export type Effects = {
   readonly untilAvailable?: (signal: AbortSignal) => Promise<boolean>
   /** Removes what the commands of a run have left outside of its project. Never rejects. */
   readonly forgetRun?: (runId: string) => Promise<void>
+  /** Where replies and outputs are written while they come; nobody observes them if it is left out. */
+  readonly liveParts?: LiveParts
   /** Where goal checks keep the reports of tools while they run. A start empties it. */
   readonly reportsDir: string
   /** Pauses between attempts to reach a model, and the attempts of one step in all. */

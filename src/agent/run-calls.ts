@@ -1,6 +1,7 @@
 import { err, type Result } from 'neverthrow'
 import type { Notice, PayloadOf } from '../domain/records.ts'
 import type { OpenCall, RunState } from '../domain/state.ts'
+import type { Attempt } from '../live/attempt.ts'
 import type { Effects } from './effects.ts'
 import { Notices } from './notices.ts'
 import { notRunMasked } from './requested-calls.ts'
@@ -27,6 +28,8 @@ export class RunCalls implements AsyncDisposable {
   readonly #stop = new AbortController()
   readonly #signal: AbortSignal
   readonly #started = new Map<string, Started>()
+  /** Of the open call, where observers see its output. */
+  #attempt: Attempt | null = null
 
   constructor(session: RunSession, { toolbox }: Effects, signal: AbortSignal) {
     this.#session = session
@@ -35,7 +38,8 @@ export class RunCalls implements AsyncDisposable {
   }
 
   /** Runs the open call of the run. */
-  async run(call: OpenCall): Promise<Result<void, SessionError>> {
+  async run(call: OpenCall, attempt: Attempt | null): Promise<Result<void, SessionError>> {
+    this.#attempt = attempt
     for (const next of readsFrom(call, this.#session.state, this.#toolbox.readOnly)) {
       if (!this.#started.has(next.call_id)) this.#started.set(next.call_id, this.#start(next))
     }
@@ -60,8 +64,11 @@ export class RunCalls implements AsyncDisposable {
       if (started.onNotice === null) reported.push(notice)
       else started.onNotice(notice)
     }
+    const onOutput = (text: string): void => {
+      this.#attempt?.write({ of: 'output', call_id: call.call_id }, text)
+    }
     const context = {
-      ...{ cwd, signal: this.#signal, runId, network, onNotice },
+      ...{ cwd, signal: this.#signal, runId, network, onNotice, onOutput },
       ...(policy === undefined ? {} : { policy }),
     }
     const run = async () =>

@@ -1,5 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import { nextStep } from '../domain/next-step.ts'
+import type { Attempt } from '../live/attempt.ts'
 import { callModel } from './call-model.ts'
 import { dataFolderProblem } from './data-folder.ts'
 import type { Effects } from './effects.ts'
@@ -7,6 +8,7 @@ import { Notices } from './notices.ts'
 import { observe } from './observed-commands.ts'
 import { RunCalls } from './run-calls.ts'
 import type { RunSession, SessionError } from './run-session.ts'
+import { underWay } from './under-way.ts'
 
 type StepResult = Result<void, SessionError>
 
@@ -44,11 +46,15 @@ export async function runLoop(
         case 'proceed':
           return session.record({ type: 'proceed' })
         case 'call_model':
-          return callModel(session, effects, signal)
+          return underWay(session, effects.liveParts, (attempt) =>
+            callModel(session, effects, attempt, signal),
+          )
         case 'run_tool':
-          return calls.run(step.call)
+          return underWay(session, effects.liveParts, (attempt) => calls.run(step.call, attempt))
         case 'check_goal':
-          return checkGoal(session, effects, signal)
+          return underWay(session, effects.liveParts, (attempt) =>
+            checkGoal(session, effects, attempt, signal),
+          )
         case 'read_context':
           return readContext(session, effects, signal)
       }
@@ -81,6 +87,7 @@ async function failOnException(
 async function checkGoal(
   session: RunSession,
   { findGoal, runCommand: run, reportsDir }: Effects,
+  attempt: Attempt | null,
   signal: AbortSignal,
 ): Promise<StepResult> {
   const { config, isolation = null } = session.state
@@ -89,10 +96,11 @@ async function checkGoal(
   const began = performance.now()
   const { network = 'none' } = config
   const notices = new Notices((notices) => session.record({ type: 'record_notices', notices }))
+  const onOutput = (text: string) => attempt?.write({ of: 'output', call_id: null }, text)
   const { runCommand, observed } = observe(run, isolation)
   const { verdict, reason, details } = await goal.check({
     ...{ config, signal, reportsDir },
-    runCommand: (command) => runCommand({ network, onNotice: notices.add, ...command }),
+    runCommand: (command) => runCommand({ network, onNotice: notices.add, onOutput, ...command }),
   })
   await notices.settled()
   if (signal.aborted) return err({ type: 'cancelled' })

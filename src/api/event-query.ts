@@ -49,6 +49,13 @@ const WithMeta = flag().meta({
   examples: ['true'],
 })
 
+const WithParts = flag().meta({
+  description:
+    '"true": parts of replies and of the output of commands come while they are written, in frames of the kinds ' +
+    '`part` and `parts_end`. They are not records. Only for WebSockets and server-sent events',
+  examples: ['true'],
+})
+
 /** What observers get of a record: it and its seq, or the id of its event and its metadata as well. */
 export type Form = 'record' | 'with_meta'
 
@@ -99,6 +106,7 @@ export const RunEventsQuery = z.strictObject({
   limit: PageLimit,
   direction: z.enum(['forward', 'backward']).default('forward'),
   meta: WithMeta.optional(),
+  live: WithParts.optional(),
   ...selection,
 })
 
@@ -111,6 +119,7 @@ export const WatchRunQuery = z.strictObject({
   kinds: selection.kinds,
   caught_up: CaughtUp.optional(),
   meta: WithMeta.optional(),
+  live: WithParts.optional(),
 })
 
 const AllRunsCursor = z.string().meta({
@@ -146,6 +155,7 @@ export const AllEventsQuery = z.strictObject({
   after: AllRunsCursor.optional(),
   limit: PageLimit,
   meta: WithMeta.optional(),
+  live: WithParts.optional(),
   ...allRunsFilters,
 })
 
@@ -155,6 +165,7 @@ export const WatchAllQuery = z.strictObject({
   ...allRunsFilters,
   caught_up: CaughtUp.optional(),
   meta: WithMeta.optional(),
+  live: WithParts.optional(),
 })
 
 /** Which records of a run are wanted. */

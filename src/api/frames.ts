@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { ALL_KINDS, type Kind, PAYLOADS } from '../domain/records.ts'
+import { PartFrame, PartsEnd } from './live-parts.ts'
 
 /** What is kept beside a record, as it is stored; docs/verification.md describes it. */
 export const EventMeta = z.looseObject({
@@ -43,6 +44,9 @@ export const Refusal = z
     seq: z.int().min(-1).describe('The last record that the client has, for `?after=`'),
   })
   .meta({ id: 'Refusal' })
+
+/** With `live=true`: what is under way, and its end. */
+const LIVE = [...PartFrame.options, PartsEnd] as const
 
 const EXAMPLE = {
   kind: 'goal_check',
@@ -142,8 +146,8 @@ function buildFrames() {
     feedFrame,
     /** The text frames of the sockets, by the operation that opens one. */
     sockets: {
-      watchRun: [...events, RunCaughtUp, Refusal],
-      watchAll: [...feedEvents, FeedCaughtUp, Refusal],
+      watchRun: [...events, RunCaughtUp, Refusal, ...LIVE],
+      watchAll: [...feedEvents, FeedCaughtUp, Refusal, ...LIVE],
     },
   } as const
 }

@@ -11,6 +11,7 @@ import type { Audit } from '../audit/audit.ts'
 import type { Auth } from '../auth/auth.ts'
 import type { IsolationPolicy, Level } from '../domain/isolation.ts'
 import type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
+import type { LiveParts } from '../live/live-parts.ts'
 import type { Author } from '../log/run-log.ts'
 import type { Checkpoint } from '../projections/batch.ts'
 import type { ReadModel } from '../projections/read-model.ts'
@@ -101,6 +102,8 @@ export type AppDeps = {
   /** Without one, nothing is logged. */
   readonly logger?: FastifyBaseLogger
   readonly live?: Partial<LiveLimits>
+  /** What the agent of this process writes before it is recorded. Without it, observers get records only. */
+  readonly liveParts?: LiveParts
   /** Why the server closes its sockets when it stops, if not because somebody stops it. */
   readonly whyClosing?: () => string | null
 }

@@ -27,7 +27,16 @@ type CollectedOutput = {
 export function collectOutput(
   streams: { readonly stdout: Readable; readonly stderr: Readable },
   maxBytes: number,
-  { maxTotalBytes, onTooMuch }: { readonly maxTotalBytes: number; readonly onTooMuch: () => void },
+  {
+    maxTotalBytes,
+    onTooMuch,
+    onOutput = () => {},
+  }: {
+    readonly maxTotalBytes: number
+    readonly onTooMuch: () => void
+    /** Called with each piece of both streams, masked and in order. */
+    readonly onOutput?: (text: string) => void
+  },
 ): CollectedOutput {
   const both = new BoundedText(maxBytes)
   let total = 0
@@ -69,7 +78,10 @@ export function collectOutput(
   }
   const stdout = new BoundedText(maxBytes)
   const stderr = new BoundedText(maxBytes)
-  const [addOut, addErr] = interleave((text) => both.add(text))
+  const [addOut, addErr] = interleave((text) => {
+    both.add(text)
+    if (text !== '') onOutput(text)
+  })
   const closed = Promise.all([
     follow(streams.stdout, stdout, addOut),
     follow(streams.stderr, stderr, addErr),

@@ -42,6 +42,8 @@ export type Command = {
   readonly network?: Network
   /** Called with what the run records beside the result, before the result. */
   readonly onNotice?: (notice: Notice) => void
+  /** Called with pieces of its output as it comes, with secrets masked. */
+  readonly onOutput?: (text: string) => void
   readonly signal: AbortSignal
 }
 

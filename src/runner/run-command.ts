@@ -75,6 +75,7 @@ async function run(
   const output = collectOutput(call, command.maxBytes ?? DEFAULT_MAX_BYTES, {
     maxTotalBytes: outputBytes,
     onTooMuch: () => call.stop('too_much_output'),
+    ...(command.onOutput === undefined ? {} : { onOutput: command.onOutput }),
   })
   const ended = await call.ended
   await output.closed

@@ -15,6 +15,8 @@ import type { Resources } from '../agent/resources.ts'
 import { Supervisor } from '../agent/supervisor.ts'
 import { createToolbox } from '../agent/tools/toolbox.ts'
 import type { Artifacts } from '../artifacts/artifacts.ts'
+import { LiveParts } from '../live/live-parts.ts'
+import { processMask } from '../log/masking.ts'
 import type { CommandLimits } from '../runner/command.ts'
 import type { Isolation } from '../runner/isolation/isolation.ts'
 import { policyOfRun } from '../runner/isolation/run-policy.ts'
@@ -74,6 +76,7 @@ export function createEffects(
     runCommand,
     dataDir: settings.RETRAI_DATA_DIR,
     reportsDir,
+    liveParts: new LiveParts(processMask),
     forgetRun: (runId) => isolation.forget(runId),
     untilAvailable: (signal) => resources.available(signal),
     modelRetryMs: [1_000, 30_000],

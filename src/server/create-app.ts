@@ -30,7 +30,7 @@ export function createApp(
   {
     keyring,
     auth,
-    effects: { models, toolbox },
+    effects: { models, toolbox, liveParts },
     catalogue,
     isolate,
     resources,
@@ -97,6 +97,7 @@ export function createApp(
     auth,
     redactions,
     whyClosing,
+    ...(liveParts === undefined ? {} : { liveParts }),
     live: {
       connections: settings.RETRAI_MAX_CONNECTIONS,
       connectionsPerClient: settings.RETRAI_MAX_CONNECTIONS_PER_CLIENT,

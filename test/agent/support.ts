@@ -68,6 +68,11 @@ export class Workshop implements AsyncDisposable {
     return workshop
   }
 
+  /** The address of the model. */
+  get url(): string {
+    return this.#model.url
+  }
+
   /** The requests to the model so far. */
   get requests() {
     return this.#model.requests

@@ -67,7 +67,8 @@ export const bashExec = defineTool({
       .optional()
       .describe(`Seconds until it is stopped; ${DEFAULT_TIMEOUT_S} where left out`),
   }),
-  run: async ({ command, timeout_s = DEFAULT_TIMEOUT_S }, { cwd, signal, runCommand, network }) => {
+  run: async ({ command, timeout_s = DEFAULT_TIMEOUT_S }, context) => {
+    const { cwd, signal, runCommand, network, onOutput } = context
     const timeoutMs = timeout_s * 1000
     const result = await runCommand({
       file: 'bash',
@@ -76,6 +77,7 @@ export const bashExec = defineTool({
       timeoutMs,
       maxBytes: WHOLE_OUTPUT_BYTES,
       network,
+      onOutput,
       signal,
     })
     return commandOutput(result, timeoutMs)
@@ -111,7 +113,7 @@ export const runPytest = defineTool({
       .optional()
       .describe('Arguments of pytest, one an item, such as ["-x", "tests/test_cart.py"]'),
   }),
-  run: async ({ args = [] }, { cwd, signal, runCommand, network }) => {
+  run: async ({ args = [] }, { cwd, signal, runCommand, network, onOutput }) => {
     const result = await runCommand({
       file: await pythonOf(cwd),
       args: ['-m', 'pytest', '--color=no', ...args],
@@ -119,6 +121,7 @@ export const runPytest = defineTool({
       timeoutMs: TIMEOUT_MS,
       maxBytes: WHOLE_OUTPUT_BYTES,
       network,
+      onOutput,
       signal,
     })
     return commandOutput(result, TIMEOUT_MS)

@@ -18,6 +18,8 @@ export type ToolContext = Project & {
   readonly runCommand: RunCommand
   /** What commands of the model reach. Those of the server's own tools reach nothing. */
   readonly network: Network
+  /** Observers see the output of commands of the model as it comes. */
+  readonly onOutput: (text: string) => void
   /** Whether commands see only the project and the system's programs. */
   readonly isolated: boolean
 }
@@ -40,7 +42,7 @@ type Tool<Args extends z.ZodObject = z.ZodObject> = {
 }
 
 /** What a call knows of its run. */
-export type CallContext = Pick<Command, 'onNotice' | 'network'> & {
+export type CallContext = Pick<Command, 'onNotice' | 'onOutput' | 'network'> & {
   readonly cwd: string
   readonly signal: AbortSignal
   readonly runId?: string

@@ -60,7 +60,8 @@ export function createToolbox({
   return {
     specs: TOOLS.map(({ spec }) => spec),
     readOnly: new Set(TOOLS.filter(({ readOnly }) => readOnly).map(({ spec }) => spec.name)),
-    async execute(call, { cwd, signal, runId, policy, network = 'none', onNotice }) {
+    async execute(call, given) {
+      const { cwd, signal, runId, policy, network = 'none', onNotice, onOutput = () => {} } = given
       const begun = performance.now()
       const commands = observe(runCommand, policy ?? null)
       const ofRun = {
@@ -69,7 +70,10 @@ export function createToolbox({
       }
       const inProject: RunCommand = (command) =>
         commands.runCommand({ project: cwd, ...ofRun, ...command })
-      const context = { cwd, ...places, isolated, signal, network, runCommand: inProject }
+      const context = {
+        ...{ cwd, ...places, isolated, signal, network, onOutput },
+        runCommand: inProject,
+      }
       const outcome = await perform(call, context)
       const duration_ms = Math.round(performance.now() - begun)
       const recorded = await keepWithinRecord(outcome, artifacts)

@@ -9,6 +9,7 @@ import {
 import { type RunStatus, statusAfter } from '../../domain/state.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import { LruCache } from '../../lib/lru-cache.ts'
+import type { AttemptOf } from '../../live/attempt.ts'
 import { decode } from '../../log/codec.ts'
 import { streamOf } from '../../log/run-log.ts'
 import type { Checkpoint } from '../../projections/batch.ts'
@@ -156,6 +157,14 @@ export class AllRunsFilter {
     if (frame.isDamaged) return true
     if (!selects(this.#selection, frame.kind, frame.data)) return false
     return goal === undefined && status === undefined ? true : this.#passesFacts(frame)
+  }
+
+  /** Parts come while a run has the status `running`, at the present time. */
+  passesParts({ runId, goal }: AttemptOf, now: number): boolean {
+    const { run_id, goal: wanted = goal, status = 'running' } = this.#filters
+    if (run_id !== undefined && !run_id.has(runId)) return false
+    const { fromTs, toTs } = this.#selection
+    return goal === wanted && status === 'running' && now >= fromTs && now < toTs
   }
 
   async #passesFacts(frame: AllRunsFrame): Promise<boolean> {

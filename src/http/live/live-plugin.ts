@@ -2,6 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import websocket from '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { LiveParts } from '../../live/live-parts.ts'
+import { processMask } from '../../log/masking.ts'
 import type { Checkpoint } from '../../projections/batch.ts'
 import type { AppDeps } from '../deps.ts'
 import { chooseProtocol } from '../plugins/credentials.ts'
@@ -20,6 +22,8 @@ type LiveDeps = TopicDeps & {
   /** The last record that this server has read from the log. */
   readonly checkpoint: () => Checkpoint | null
   readonly watchLog: WatchLog
+  /** What runs of this process write before it is recorded. */
+  readonly parts: LiveParts
 }
 
 /** Everything in this process that delivers records while they are created. */
@@ -61,14 +65,16 @@ export const livePlugin = fp<AppDeps>(
     const { store, readModel, clock, checkpoint } = deps
     const limits = { ...LIVE_LIMITS, ...deps.live }
     const watchLog = new WatchLog(deps.accessLog ?? null, clock)
+    const parts = deps.liveParts ?? new LiveParts(processMask)
     const asOfNow = deps.redactions === undefined ? {} : { asOfNow: deps.redactions.asOfNow }
     const live = createLive({
-      ...{ store, readModel, clock, checkpoint, watchLog, limits, log: app.log },
+      ...{ store, readModel, clock, checkpoint, watchLog, parts, limits, log: app.log },
       ...asOfNow,
     })
     deps.redactions?.onRedacted((runId) => {
       live.runTopics.forget(runId)
       live.allRuns.forget()
+      parts.forget(runId)
     })
     await app.register(websocket, {
       options: { maxPayload: MAX_MESSAGE_BYTES, handleProtocols: chooseProtocol },

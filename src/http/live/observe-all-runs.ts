@@ -2,12 +2,14 @@ import type { Result } from 'neverthrow'
 import type * as z from 'zod'
 import { formIn, type WatchAllQuery } from '../../api/event-query.ts'
 import { Backoff } from '../../lib/backoff.ts'
+import type { AttemptOf } from '../../live/attempt.ts'
 import type { Watched } from '../plugins/watch-log.ts'
 import { AllRunsFilter, type AllRunsStart, startAfter } from './all-runs-selection.ts'
 import type { AllRunsFrame } from './all-runs-topic.ts'
 import { refusalFrame } from './frame.ts'
 import type { Live } from './live-plugin.ts'
 import { notWritten } from './observe-run.ts'
+import { PartsSender } from './parts-follower.ts'
 import type { SocketWriter } from './socket-writer.ts'
 import type { Ending, Observer, ServedSocket } from './sockets.ts'
 
@@ -32,12 +34,23 @@ async function send(
   if (!(await watched.begin())) return notWritten(-1)
   const filter = new AllRunsFilter(query.value, live.facts, signal)
   const form = formIn(query.value)
+  const scope = {
+    runId: null,
+    wants: (attempt: AttemptOf) => filter.passesParts(attempt, live.clock()),
+  }
+  const parts = query.value.live === true ? new PartsSender(live.parts, scope, writer) : null
   let { cursor } = start
-  for await (const frames of live.allRuns.follow(start.position, form, signal)) {
-    await sendAll(frames, { filter, writer, signal, watched })
-    cursor = frames.at(-1)?.cursor ?? cursor
-    const historyEnds = frames.length === 0
-    if (historyEnds && query.value.caught_up === true) writer.send(caughtUpFrame(cursor))
+  try {
+    for await (const frames of live.allRuns.follow(start.position, form, signal)) {
+      await sendAll(frames, { filter, writer, signal, watched, parts })
+      cursor = frames.at(-1)?.cursor ?? cursor
+      const historyEnds = frames.length === 0
+      if (historyEnds && query.value.caught_up === true) writer.send(caughtUpFrame(cursor))
+      if (historyEnds) parts?.begin()
+      parts?.send()
+    }
+  } finally {
+    parts?.leave()
   }
   return null
 }
@@ -65,21 +78,25 @@ type Sending = {
   readonly writer: SocketWriter
   readonly signal: AbortSignal
   readonly watched: Watched
+  readonly parts: PartsSender | null
 }
 
 /** Sends the selected frames, no faster than the client reads. */
 async function sendAll(
   frames: readonly AllRunsFrame[],
-  { filter, writer, signal, watched }: Sending,
+  { filter, writer, signal, watched, parts }: Sending,
 ): Promise<void> {
   writer.cork()
   try {
     for (const frame of frames) {
       const passes = filter.passes(frame)
-      if (passes === false || (passes !== true && !(await passes))) continue
+      const isWanted = passes === true || (passes !== false && (await passes))
       if (signal.aborted) return
-      writer.sendFrame(frame)
-      watched.last = frame.cursor
+      if (isWanted) {
+        writer.sendFrame(frame)
+        watched.last = frame.cursor
+      }
+      parts?.passed(frame.runId, frame.seq, frame.kind)
       if (writer.full) await writer.uncorkedDrain()
     }
   } finally {

@@ -9,6 +9,7 @@ import { PROJECTION_WAIT_MS } from '../deps.ts'
 import { NOT_WRITTEN, type Watched } from '../plugins/watch-log.ts'
 import { caughtUpFrame, framesOf, isEnd, type RunFrame, refusalFrame } from './frame.ts'
 import type { Live } from './live-plugin.ts'
+import { PartsSender } from './parts-follower.ts'
 import { type Damage, damageMessage } from './record-json.ts'
 import type { RunTopic } from './run-topics.ts'
 import type { Follower } from './shared-topic.ts'
@@ -39,6 +40,7 @@ class RunObserver implements Observer, Follower<number> {
   #topic: RunTopic | null = null
   #kinds: ReadonlySet<Kind> = DOCUMENTED
   #caughtUp: CaughtUpReport | null = null
+  #parts: PartsSender | null = null
 
   constructor(runId: string, query: Query, socket: ServedSocket, live: Live, watched: Watched) {
     this.#runId = runId
@@ -54,6 +56,7 @@ class RunObserver implements Observer, Follower<number> {
     const frames = this.#topic.take(this)
     if (frames === null) return this.#catchUp(this.#topic)
     const sent = frames.length === 0 ? null : this.#send(frames, seq)
+    this.#parts?.send()
     return sent ?? this.#caughtUp?.check(this.cursor, this.#socket) ?? null
   }
 
@@ -67,6 +70,7 @@ class RunObserver implements Observer, Follower<number> {
 
   closed(): void {
     this.#topic?.leave(this)
+    this.#parts?.leave()
     this.#watched.end()
   }
 
@@ -87,7 +91,7 @@ class RunObserver implements Observer, Follower<number> {
       const message = `There is no run ${runId.data}. GET /api/runs lists all runs.`
       return { type: 'unknown_run', cursor: -1, message }
     }
-    const { after = -1, kinds, caught_up: wantsCaughtUp } = query.value
+    const { after = -1, kinds, caught_up: wantsCaughtUp, live: wantsParts } = query.value
     if (after > head.seq) {
       const message = `after=${after} is beyond the last record of this run, which has seq ${head.seq}.`
       return { type: 'bad_request', cursor: after, message }
@@ -102,7 +106,14 @@ class RunObserver implements Observer, Follower<number> {
     if (signal.aborted) return null
     if (!(await this.#watched.begin())) return notWritten(after)
     this.#query = null
-    if (!signal.aborted) this.#topic = this.#live.runTopics.join(runId.data, this)
+    if (signal.aborted) return null
+    this.#topic = this.#live.runTopics.join(runId.data, this)
+    if (wantsParts !== true) return null
+    this.#parts = new PartsSender(
+      this.#live.parts,
+      { runId: runId.data, after },
+      this.#socket.writer,
+    )
     return null
   }
 
@@ -139,6 +150,7 @@ class RunObserver implements Observer, Follower<number> {
           return damaged({ seq: seq + index, message })
         }
         if (this.#kinds.has(frame.kind)) writer.sendFrame(frame)
+        this.#parts?.passed(this.#runId, frame.seq, frame.kind)
         this.#watched.last = frame.seq
         if (isEnd(frame)) return this.#complete(frame.seq)
         if (writer.full) break

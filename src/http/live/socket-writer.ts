@@ -43,7 +43,12 @@ export class SocketWriter {
   }
 
   get full(): boolean {
-    return this.#socket.bufferedAmount + this.#span.end - this.#span.start > this.#maxBytes
+    return this.backlog > this.#maxBytes
+  }
+
+  /** How many bytes wait to be sent. */
+  get backlog(): number {
+    return this.#socket.bufferedAmount + this.#span.end - this.#span.start
   }
 
   /** Sends a text frame with this payload. */

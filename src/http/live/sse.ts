@@ -1,9 +1,12 @@
 import type { FastifyReply } from 'fastify'
 import type { Form, Selection } from '../../api/event-query.ts'
+import type { AttemptOf } from '../../live/attempt.ts'
+import type { LiveParts } from '../../live/live-parts.ts'
 import type { Watched } from '../plugins/watch-log.ts'
 import type { AllRunsSelection } from './all-runs-selection.ts'
 import type { AllRunsTopic } from './all-runs-topic.ts'
-import { isEnd, refusalFrame } from './frame.ts'
+import { type EncodedFrame, isEnd, refusalFrame } from './frame.ts'
+import { PartsFollower } from './parts-follower.ts'
 import { damageMessage, selects } from './record-json.ts'
 import { Chunks } from './response-streams.ts'
 import type { RunTopics } from './run-topics.ts'
@@ -29,10 +32,13 @@ type RunObservation = {
   readonly selection: Selection
   readonly form: Form
   readonly watched: Watched
+  /** Whether parts are wanted, too. */
+  readonly live: boolean
 }
 
 type RunStreamDeps = {
   readonly runTopics: RunTopics
+  readonly parts: LiveParts
   readonly heartbeatMs: number
   /** Seconds since the epoch. */
   readonly clock: () => number
@@ -40,17 +46,18 @@ type RunStreamDeps = {
 
 /** The selected records of a run as server-sent events: history, then live, then `end`. */
 export async function* runEventStream(
-  { runId, after, selection, form, watched }: RunObservation,
-  { runTopics, heartbeatMs, clock }: RunStreamDeps,
+  { runId, after, selection, form, watched, live }: RunObservation,
+  { runTopics, parts, heartbeatMs, clock }: RunStreamDeps,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer, void, void> {
   const chunks = new Chunks()
   let cursor = after
   yield START
   const source = runTopics.follow({ runId, after, form }, signal)
-  for await (const frames of withHeartbeat(source, heartbeatMs)) {
-    if (frames === null) yield heartbeat(cursor < 0 ? null : String(cursor))
-    for (const frame of frames ?? []) {
+  using news = live ? new PartsNews(parts, { runId, after }) : null
+  for await (const frames of withHeartbeat(source, heartbeatMs, news)) {
+    if (frames === 'silence') yield heartbeat(cursor < 0 ? null : String(cursor))
+    for (const frame of typeof frames === 'string' ? [] : frames) {
       if (frame.type === 'damage') {
         addNotice(chunks, 'failed', refusalFrame(runId, cursor, clock(), damageMessage(frame)))
         yield chunks.take()
@@ -60,6 +67,7 @@ export async function* runEventStream(
       watched.last = cursor
       const id = String(cursor)
       if (selects(selection, frame.kind, frame.data)) addEvent(chunks, id, frame.data)
+      addParts(chunks, news?.follower.passed(runId, cursor, frame.kind))
       if (isEnd(frame)) addNotice(chunks, 'end', Buffer.from(`{"seq":${id}}`), id)
       if (chunks.full) yield chunks.take()
       if (isEnd(frame)) {
@@ -67,14 +75,23 @@ export async function* runEventStream(
         return
       }
     }
+    addParts(chunks, news?.follower.take())
     if (!chunks.empty) yield chunks.take()
   }
 }
 
+type AllRunsStreamDeps = Omit<RunStreamDeps, 'runTopics'> & { readonly allRuns: AllRunsTopic }
+
 /** The selected records of all runs as server-sent events: history, then live, without end. */
 export async function* allRunsEventStream(
-  { start, filter, form, watched }: AllRunsSelection & { readonly watched: Watched },
-  { allRuns, heartbeatMs }: { readonly allRuns: AllRunsTopic; readonly heartbeatMs: number },
+  {
+    start,
+    filter,
+    form,
+    watched,
+    live,
+  }: AllRunsSelection & Pick<RunObservation, 'watched' | 'live'>,
+  { allRuns, parts, heartbeatMs, clock }: AllRunsStreamDeps,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer, void, void> {
   const chunks = new Chunks()
@@ -82,16 +99,23 @@ export async function* allRunsEventStream(
   // A client that loses its connection before the first event resumes here.
   yield Buffer.concat([START, heartbeat(cursor)])
   const source = allRuns.follow(start.position, form, signal)
-  for await (const frames of withHeartbeat(source, heartbeatMs)) {
-    if (frames === null) yield heartbeat(cursor)
-    for (const frame of frames ?? []) {
+  const wants = (attempt: AttemptOf) => filter.passesParts(attempt, clock())
+  using news = live ? new PartsNews(parts, { runId: null, wants }) : null
+  let inHistory = true
+  for await (const frames of withHeartbeat(source, heartbeatMs, news)) {
+    if (frames === 'silence') yield heartbeat(cursor)
+    inHistory &&= typeof frames === 'string' || frames.length > 0
+    for (const frame of typeof frames === 'string' ? [] : frames) {
       cursor = frame.cursor
       const passes = filter.passes(frame)
-      if (passes === false || (passes !== true && !(await passes))) continue
-      addEvent(chunks, cursor, frame.data)
-      watched.last = cursor
+      if (passes === true || (passes !== false && (await passes))) {
+        addEvent(chunks, cursor, frame.data)
+        watched.last = cursor
+      }
+      addParts(chunks, news?.follower.passed(frame.runId, frame.seq, frame.kind))
       if (chunks.full) yield chunks.take()
     }
+    if (!inHistory) addParts(chunks, news?.follower.take())
     if (!chunks.empty) yield chunks.take()
   }
 }
@@ -110,15 +134,40 @@ function addNotice(chunks: Chunks, name: string, data: Buffer, id?: string): voi
   chunks.addText('\n\n')
 }
 
+/** Adds parts. They have no id, so a client that connects again resumes after the last record. */
+function addParts(chunks: Chunks, frames: readonly EncodedFrame[] = []): void {
+  for (const { memory, at, end } of frames) addNotice(chunks, 'part', memory.subarray(at, end))
+}
+
 /** A sign of life. The id moves the cursor of the client past records that it did not select. */
 const heartbeat = (id: string | null): Buffer =>
   Buffer.from(id === null ? ':\n\n' : `:\nid: ${id}\n\n`)
 
-/** What the source yields, and null after each interval in which it yields nothing. */
+/** The parts for one stream, and the signal that there are new ones. */
+class PartsNews {
+  readonly follower: PartsFollower
+  isNew = false
+  /** Called when something is new. */
+  wake = (): void => {}
+
+  constructor(parts: LiveParts, scope: ConstructorParameters<typeof PartsFollower>[1]) {
+    this.follower = new PartsFollower(parts, scope, () => {
+      this.isNew = true
+      this.wake()
+    })
+  }
+
+  [Symbol.dispose](): void {
+    this.follower.leave()
+  }
+}
+
+/** What the source yields, `silence` after each interval in which it yields nothing, and `parts` if there are new ones. */
 async function* withHeartbeat<T>(
   source: AsyncGenerator<T, void, void>,
   everyMs: number,
-): AsyncGenerator<T | null, void, void> {
+  news: PartsNews | null,
+): AsyncGenerator<T | 'silence' | 'parts', void, void> {
   try {
     for (;;) {
       let wake = () => {}
@@ -130,14 +179,20 @@ async function* withHeartbeat<T>(
       // A failure is handled below, by the await.
       next.catch(() => {})
       while (!settled) {
-        await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, everyMs)
+        if (news?.isNew === true) {
+          news.isNew = false
+          yield 'parts'
+        }
+        const isSilent = await new Promise<boolean>((resolve) => {
+          const timer = setTimeout(() => resolve(true), everyMs)
           wake = () => {
             clearTimeout(timer)
-            resolve()
+            resolve(false)
           }
+          if (news !== null) news.wake = wake
+          if (settled || news?.isNew === true) wake()
         })
-        if (!settled) yield null
+        if (isSilent) yield 'silence'
       }
       const { done, value } = await next
       if (done) return

@@ -16,23 +16,36 @@ type Format = (typeof FORMATS)[number]
  */
 export function formatOf(
   request: FastifyRequest,
-  query: { readonly limit?: number | undefined; readonly direction?: string },
+  query: {
+    readonly limit?: number | undefined
+    readonly direction?: string
+    readonly live?: boolean | undefined
+  },
 ): Result<Format, Problem> {
   const format = preferred(request.headers.accept, FORMATS)
   if (format === null) {
     const detail = `This address answers ${FORMATS.join(', ')}; the Accept header names none of them.`
     return err({ code: 'not_acceptable', detail })
   }
-  if (format !== EVENT_STREAM) return ok(format)
-  const errors: FieldProblem[] = [
+  const isLive = format === EVENT_STREAM
+  const errors: FieldProblem[] = isLive ? onlyForPages(query) : onlyLive(query)
+  if (errors.length === 0) return ok(format)
+  const detail = errors.map(({ message }) => message).join(' ')
+  return err({ code: 'invalid_request', detail, errors })
+}
+
+function onlyForPages(query: Parameters<typeof formatOf>[1]): FieldProblem[] {
+  return [
     ...(query.limit === undefined ? [] : [{ field: 'limit', message: notLive('limit') }]),
     ...(query.direction === 'backward'
       ? [{ field: 'direction', message: notLive('direction=backward') }]
       : []),
   ]
-  if (errors.length === 0) return ok(format)
-  const detail = errors.map(({ message }) => message).join(' ')
-  return err({ code: 'invalid_request', detail, errors })
+}
+
+function onlyLive({ live = false }: { readonly live?: boolean | undefined }): FieldProblem[] {
+  const message = `live=true is only for ${EVENT_STREAM}: name it in the Accept header, or use a WebSocket.`
+  return live ? [{ field: 'live', message }] : []
 }
 
 const notLive = (what: string): string => `${what} is not for ${EVENT_STREAM}, which is live.`

@@ -95,10 +95,11 @@ async function sendEvents(
   if (!(await watched.begin())) return sendProblem(request, reply, NOT_WRITTEN)
   reply.raw.once('close', () => watched.end())
   beginEventStream(reply)
-  const deps = { allRuns: live.allRuns, heartbeatMs: live.limits.pingMs }
+  const deps = { ...live, heartbeatMs: live.limits.pingMs }
   return live.streams.send(reply, (signal) => {
     const filter = new AllRunsFilter(query, live.facts, signal)
-    return allRunsEventStream({ start, filter, form: formIn(query), watched }, deps, signal)
+    const wanted = { start, filter, form: formIn(query), watched, live: query.live === true }
+    return allRunsEventStream(wanted, deps, signal)
   })
 }
 

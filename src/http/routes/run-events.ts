@@ -28,6 +28,9 @@ The records of a run, as the WebSocket sends them. The Accept header chooses the
   after it (browsers do so by themselves) gets 204, which stops an EventSource. An event named \`failed\`
   with a frame of kind \`error\` reports a record that cannot be read. \`Last-Event-ID\` takes precedence over \`after\`.
 
+With \`live=true\` an event stream also has events named \`part\`, without an id: what is written before it is recorded, as
+with \`WS /api/ws/{run_id}\`.
+
 With \`meta=true\` each frame also holds \`id\` and \`meta\`, what is stored beside the record, in all three forms.
 With \`kinds=all\` too, a client can verify the run (docs/verification.md).
 `
@@ -80,6 +83,7 @@ export function runEvents(app: ZodApp, live: Live): void {
         limit: query.limit ?? Number.POSITIVE_INFINITY,
         selection: selectionOf(query),
         form: formIn(query),
+        live: query.live === true,
       }
       if (format.value === EVENT_STREAM) return sendEvents(request, reply, wanted, live)
       const ready = await checkStart(wanted, live)
@@ -124,7 +128,7 @@ async function sendPage(
 async function sendEvents(
   request: FastifyRequest,
   reply: FastifyReply,
-  wanted: RunSelection,
+  wanted: RunSelection & { readonly live: boolean },
   live: Live,
 ): Promise<FastifyReply> {
   const received = After.safeParse(lastEventId(request) ?? String(wanted.after ?? -1))

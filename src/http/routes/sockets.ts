@@ -1,12 +1,15 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { WatchAllQuery, WatchRunQuery } from '../../api/event-query.ts'
+import { BETWEEN_PARTS } from '../../api/live-parts.ts'
 import { RunParams } from '../../api/run-requests.ts'
 import type { ZodApp } from '../deps.ts'
 import type { Live } from '../live/live-plugin.ts'
 import { observeAllRuns } from '../live/observe-all-runs.ts'
 import { observeRun } from '../live/observe-run.ts'
 import { problems, sendProblem } from '../problems/problem.ts'
+
+const BETWEEN_TEXT = BETWEEN_PARTS.map((kind) => `\`${kind}\``).join(', ')
 
 const RUN = `
 A WebSocket. It sends the run's events as text frames, each a JSON object with exactly the keys
@@ -21,6 +24,15 @@ then what happens live, each event once and in the order of \`seq\`.
 - With \`?caught_up=true\` one frame \`{"kind":"caught_up","run_id":"…","seq":41}\` follows when the server has sent
   all records that are stored at that time. It comes once on a connection, and only if the client asked for it. It is
   not a record and has no other keys. Its \`seq\` is that of the last record that was looked at: \`?after=\` accepts it.
+- With \`?live=true\` frames of the kinds \`part\` and \`parts_end\` come between the records: what the model and commands
+  write before it is recorded. They are not stored, have no \`seq\`, and are \`"partial":true\`. A part is named by its
+  \`attempt\`, by \`of\` (\`text\`, \`reasoning\`, \`arguments\` or \`output\`), and by its \`call\` or \`call_id\`: the frames of
+  one name are pieces of one text, each at its \`offset\`. A larger offset than expected means that the text between is lost:
+  a client that reads slowly loses parts, never records. A client that joins late gets each part so far, once.
+  \`attempt\` is the seq of the record before the attempt. Its parts are replaced by the next record of the run that is no
+  ${BETWEEN_TEXT}, and \`parts_end\` follows, also for clients that do not get that record's kind. With
+  \`"outcome":"withdrawn"\` nothing replaces them: the attempt failed, or a text of the run was redacted. Only the server
+  that works on the run has its parts.
 - After \`run_end\` the server closes with code 1000.
 - For an unknown run, the server sends one frame of kind \`error\` and closes with 4404; for a query that is
   not valid, or an \`after\` beyond the end of the run, it sends one such frame and closes with 4400; for a record that
@@ -52,6 +64,8 @@ after \`after\`, then what happens live, each once. A frame has the keys of the 
 - In place of a record that cannot be read, there is a frame of kind \`error\` with its seq;
   the records of other runs follow.
 - With \`?meta=true\` each frame also holds \`id\` and \`meta\`, as with \`/api/ws/{run_id}\`.
+- With \`?live=true\` parts come, as with \`/api/ws/{run_id}\`, for the runs that \`run_id\`, \`goal\` and \`status\` select. They
+  have no \`cursor\`.
 - With \`?caught_up=true\` one frame \`{"kind":"caught_up","cursor":"…"}\` comes between history and live.
   It is not a record; its cursor is that of the last record of the log that was looked at, selected or not,
   or null if there is none.

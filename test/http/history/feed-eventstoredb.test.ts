@@ -4,6 +4,8 @@ import { startAfter } from '../../../src/http/live/all-runs-selection.ts'
 import { LIVE_LIMITS } from '../../../src/http/live/limits.ts'
 import { createLive } from '../../../src/http/live/live-plugin.ts'
 import { WatchLog } from '../../../src/http/plugins/watch-log.ts'
+import { LiveParts } from '../../../src/live/live-parts.ts'
+import { processMask } from '../../../src/log/masking.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
 import { openStore, standIn } from '../../store/eventstoredb/support.ts'
 import { createdRecord } from '../../support/run-records.ts'
@@ -34,7 +36,8 @@ test('cursors of the feed are valid for another server on the same EventStoreDB'
     const readModel = { get: () => null, caughtUp: true, waitFor: async () => true }
     const [clock, checkpoint] = [() => 0, () => null]
     const watchLog = new WatchLog(null, clock)
-    const deps = { store, readModel, clock, checkpoint, watchLog, limits: LIVE_LIMITS }
+    const parts = new LiveParts(processMask)
+    const deps = { store, readModel, clock, checkpoint, watchLog, parts, limits: LIVE_LIMITS }
     return createLive({ ...deps, log: { ...log, level: 'info', child: () => log as never } })
   }
   const read = async (live: ReturnType<typeof feedOf>, after?: string) => {

@@ -141,8 +141,19 @@ describe('the description of the sockets', () => {
       Object.keys(channel?.bindings.ws.query.properties ?? {}).sort(),
     )
     expect(queries).toEqual([
-      ['after', 'caught_up', 'kinds', 'meta'],
-      ['after', 'caught_up', 'from_ts', 'goal', 'kinds', 'meta', 'run_id', 'status', 'to_ts'],
+      ['after', 'caught_up', 'kinds', 'live', 'meta'],
+      [
+        'after',
+        'caught_up',
+        'from_ts',
+        'goal',
+        'kinds',
+        'live',
+        'meta',
+        'run_id',
+        'status',
+        'to_ts',
+      ],
     ])
     const codes = ['1000', '1001', '1011', '1013', '4400', '4401', '4404']
     expect(Object.keys(watchRun?.['x-close-codes'] ?? {})).toEqual(codes)
@@ -151,7 +162,7 @@ describe('the description of the sockets', () => {
   test('has a message for each kind, and refers to nothing that is missing', () => {
     for (const { messages } of Object.values(document.channels)) {
       const names = Object.keys(messages).map((name) => document.components.messages[name]?.name)
-      expect(new Set(names)).toEqual(new Set([...ALL_KINDS, 'caught_up']))
+      expect(new Set(names)).toEqual(new Set([...ALL_KINDS, 'caught_up', 'part', 'parts_end']))
     }
     for (const [, path = ''] of text.matchAll(/"\$ref":"#\/([^"]+)"/g)) {
       const target = path
