@@ -22,7 +22,11 @@ const catalogue = createCatalogue({ llmBaseUrl: modelUrl })
 const goals = [idleGoal]
 const ceilings = { max_cost_usd: null, max_tokens: null, max_seconds: null }
 const isolate = (project: string) =>
-  policyOfRun(NO_ISOLATION, DEFAULT_LIMITS, project, { atLeast: null, network: 'none' })
+  policyOfRun(NO_ISOLATION, DEFAULT_LIMITS, project, {
+    atLeast: null,
+    network: 'none',
+    atMost: null,
+  })
 const service = await Service.open(folder, effects)
 const { store } = service
 const auth = await Auth.open({ store, configured: null, clock: now, log: console })

@@ -14,10 +14,13 @@ export function observe(
   policy: IsolationPolicy | null,
 ): { readonly runCommand: RunCommand; readonly observed: () => Observed } {
   const results: CommandResult[] = []
-  const level = policy?.at_least === undefined ? {} : { atLeast: policy.at_least }
+  const asked = {
+    ...(policy?.at_least === undefined ? {} : { atLeast: policy.at_least }),
+    ...(policy?.at_most === undefined ? {} : { atMost: policy.at_most }),
+  }
   return {
     runCommand: async (command) => {
-      const result = await runCommand({ ...level, ...command })
+      const result = await runCommand({ ...asked, ...command })
       results.push(result)
       return result
     },

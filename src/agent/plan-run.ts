@@ -1,11 +1,12 @@
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
-import type { IsolationPolicy, Level } from '../domain/isolation.ts'
+import type { IsolationPolicy, Level, LowerLimits } from '../domain/isolation.ts'
 import { maskPayload } from '../domain/mask/mask-payload.ts'
-import { type Network, withoutPresets } from '../domain/network.ts'
+import { withoutPresets } from '../domain/network.ts'
 import type { RunConfig } from '../domain/run-config.ts'
 import { processMask } from '../log/masking.ts'
+import type { Wanted } from '../runner/isolation/run-policy.ts'
 import { dataFolderProblem } from './data-folder.ts'
 import type { Goal } from './goals/goal.ts'
 import { type ModelRules, modelProblems, type Problem } from './model-problems.ts'
@@ -15,6 +16,8 @@ import { type NetworkRules, networkProblem } from './network-rules.ts'
 export type RunRequest = Omit<RunConfig, 'shell_goal'> & {
   /** The level of isolation that it asks for; null for that of the server. */
   readonly isolation?: Level | null
+  /** The limits of its commands that it asks for; null for those of the server. */
+  readonly command_limits?: LowerLimits | null
 }
 
 /** What a run is created from. */
@@ -34,15 +37,8 @@ export type PlanDeps = {
   /** The server's data folder, which no project may contain; null if there is none. */
   readonly dataDir: string | null
   readonly systemPrompt: (goal: Goal, config: RunConfig) => string
-  /**
-   * How commands in a project are isolated; the error is for the author of the request.
-   * @param network what the run asks for, without presets
-   */
-  readonly isolate: (
-    project: string,
-    atLeast: Level | null,
-    network: Network,
-  ) => Promise<Result<IsolationPolicy, string>>
+  /** How commands in a project are isolated. */
+  readonly isolate: (project: string, wanted: Wanted) => Promise<Result<IsolationPolicy, Problem>>
   readonly network: NetworkRules
 }
 
@@ -51,7 +47,7 @@ export type PlanDeps = {
  * not exist, a model without its key, bad settings of the goal.
  */
 export function planRun(
-  { isolation: atLeast = null, ...request }: RunRequest,
+  { isolation: atLeast = null, command_limits: atMost = null, ...request }: RunRequest,
   { goals, models, systemPrompt, ceilings, dataDir, isolate, network: rules }: PlanDeps,
 ): ResultAsync<PlannedRun, readonly Problem[]> {
   const plan = async (): Promise<Result<PlannedRun, Problem[]>> => {
@@ -59,7 +55,7 @@ export function planRun(
     const goal = goals.find(({ name }) => name === request.goal)
     const folder = await folderProblems(cwd, dataDir)
     const network = withoutPresets(request.network ?? 'none', goal?.registries ?? [])
-    const isolation = folder.length > 0 ? null : await isolate(cwd, atLeast, network)
+    const isolation = folder.length > 0 ? null : await isolate(cwd, { atLeast, network, atMost })
     const level = atLeast !== null && isolation?.isOk() ? atLeast : rules.level
     const refused = networkProblem(request.network, goal, { ...rules, level })
     const problems = [
@@ -67,7 +63,7 @@ export function planRun(
       ...folder,
       ...(await modelProblems({ ...request, ...withCeilings(request, ceilings) }, models)),
       ...ceilingProblems(request, ceilings),
-      ...(isolation?.isErr() ? [{ field: 'isolation', message: isolation.error }] : []),
+      ...(isolation?.isErr() ? [isolation.error] : []),
       ...(refused === null ? [] : [{ field: 'network', message: refused }]),
     ]
     if (goal === undefined || problems.length > 0 || !isolation?.isOk()) return err(problems)

@@ -10,6 +10,7 @@ import {
 import { Me, NewTokenView, TicketView, TokenView } from './auth.ts'
 import { Liveness, Readiness } from './health.ts'
 import { RunDiff, SentConversation } from './history.ts'
+import { IsolationOffer } from './isolation.ts'
 import { Model } from './models.ts'
 import { ProblemDocument } from './problems.ts'
 import {
@@ -116,6 +117,25 @@ function addRunExamples(): void {
       cache_write_usd_per_mtok: 3.75,
     },
     reasoning_efforts: ['none', 'low', 'medium', 'high'],
+  })
+  add(IsolationOffer, {
+    level: 'namespaces',
+    detail: 'Each command runs in a container of its own (bubblewrap).',
+    levels: [
+      {
+        level: 'namespaces',
+        problem: null,
+        hosts_problem: null,
+        full_problem: 'This server lets no run have the whole network.',
+      },
+    ],
+    hosts: null,
+    limits: {
+      memory_bytes: 8_589_934_592,
+      processes: 512,
+      output_bytes: 536_870_912,
+      home_bytes: 4_294_967_296,
+    },
   })
   add(Goal, { name: 'pytest', description: 'All tests pass under pytest' })
   add(RunSummary, {

@@ -1,4 +1,37 @@
-import type { IsolationPolicy } from '../domain/isolation.ts'
+import * as z from 'zod'
+import { type IsolationPolicy, Level, LowerLimits } from '../domain/isolation.ts'
+
+export type { Level, LowerLimits } from '../domain/isolation.ts'
+
+const whyNot = (what: string) => z.string().nullable().describe(`Why ${what}; null if it can`)
+
+/** GET /api/isolation: how this server isolates commands, and what a run may ask for. */
+export const IsolationOffer = z
+  .object({
+    level: Level.nullable().describe('The level of the server; null if it refuses commands'),
+    detail: z.string().describe('A sentence about that'),
+    levels: z
+      .array(
+        z.object({
+          level: Level,
+          problem: whyNot('a run cannot have it'),
+          hosts_problem: whyNot('commands at this level cannot reach a list of hosts'),
+          full_problem: whyNot('they cannot reach the whole network'),
+        }),
+      )
+      .readonly()
+      .describe('The level of the server and all stricter ones, the strictest first'),
+    hosts: z
+      .array(z.string())
+      .readonly()
+      .nullable()
+      .describe('The hosts that a run may ask for; null if the server names none'),
+    limits: z
+      .object(LowerLimits.unwrap().required().shape)
+      .describe('The limits of a command; a run may ask for lower ones'),
+  })
+  .meta({ id: 'IsolationOffer' })
+export type IsolationOffer = z.infer<typeof IsolationOffer>
 
 const LEVEL: Readonly<Record<IsolationPolicy['level'], string>> = {
   namespaces: 'each command in a container of its own (namespaces)',

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { Level } from '../domain/isolation.ts'
+import { Level, LowerLimits } from '../domain/isolation.ts'
 import { Decision, Seen as KnownRecord } from '../domain/records.ts'
 import { ConfigChanges, RunConfig } from '../domain/run-config.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
@@ -109,6 +109,9 @@ export const CreateRun = z
         'The level of isolation that its commands need, if it is stricter than that of the server. A server ' +
           'that cannot keep it refuses the run, and later its commands. Never less than the level of the server',
       ),
+    command_limits: LowerLimits.nullable()
+      .default(null)
+      .describe('Limits of its commands below those of the server, which GET /api/isolation shows'),
     network: REQUESTED_CONFIG.network.describe(
       'What the commands of the run reach. `none`: nothing. `{"allow": […]}`: these hosts, through a proxy ' +
         'for HTTPS; an entry is a name, such as `pypi.org`, `*.pythonhosted.org` (all names below it) or ' +

@@ -1,6 +1,7 @@
 export { ALL_KINDS, DOCUMENTED_KINDS, type Kind } from '../api/records.ts'
 
 import * as z from 'zod'
+import { IsolationOffer } from '../api/isolation.ts'
 import { Model } from '../api/models.ts'
 import { Goal } from '../api/runs.ts'
 import { type Accesses, type Audit, createAccesses, createAudit } from './audit.ts'
@@ -22,6 +23,7 @@ export type {
 export type { Me, NewTokenView, TicketView, TokenView } from '../api/auth.ts'
 export type { EventMeta } from '../api/frames.ts'
 export type { RunDiff, SentConversation, SentMessage } from '../api/history.ts'
+export type { IsolationOffer } from '../api/isolation.ts'
 export type { Model } from '../api/models.ts'
 export type { Permission, Role } from '../api/roles.ts'
 export type {
@@ -75,6 +77,8 @@ export type Client = Identity & {
   goals(options?: Signal): Answered<readonly Goal[]>
   /** The models that a run can name, the default first. */
   models(options?: Signal): Answered<readonly Model[]>
+  /** What a run may ask for of the isolation of its commands. */
+  isolation(options?: Signal): Answered<IsolationOffer>
   /**
    * The events of a run: its history after `after`, then live events, until the run has ended. Each event comes once
    * and in order. If the connection is lost, the client connects again and resumes.
@@ -118,6 +122,7 @@ export function createClient(options: ClientOptions): Client {
     access: createAccesses(rest),
     ...createIdentity(rest),
     goals: (options) => rest.get('/api/goals', z.array(Goal), options),
+    isolation: (options) => rest.get('/api/isolation', IsolationOffer, options),
     models: (options) => rest.get('/api/models', z.array(Model), options),
     watch: (runId, options = {}) => watch(runId, options, { connect, runs, limits }),
     watchAll: (options = {}) => watchAll(options, { connect, runs, limits }),

@@ -32,6 +32,19 @@ const Limits = z
   })
   .readonly()
 
+const most = z.int().positive().exactOptional()
+
+/** What a run may ask for: limits below those of the server. */
+export const LowerLimits = z
+  .strictObject({
+    memory_bytes: most.describe('Memory of all processes of a command together'),
+    processes: most.describe('Processes and threads of a command'),
+    output_bytes: most.describe('All that a command prints'),
+    home_bytes: most.describe('Home and temporary files of the run together'),
+  })
+  .readonly()
+export type LowerLimits = z.infer<typeof LowerLimits>
+
 /**
  * What the commands of a run may see and do. Its paths are roles, so that the policies of runs can be compared:
  * `project`, `home`, `tmp`, `report` (of a goal check), `system:/usr`, `tools:~/.nvm`; in `protected`, relative to the project.
@@ -42,6 +55,8 @@ export const IsolationPolicy = z
     level: z.enum([...LEVELS, 'refused']),
     /** The level that the request asked for; commands are refused where it cannot be kept. */
     at_least: Level.exactOptional(),
+    /** The limits that the request asked for: on every server, its commands have these or lower ones. */
+    at_most: LowerLimits.exactOptional(),
     /** `host`: the network of the server. */
     network: z.enum(['none', 'allow-list', 'full', 'host']),
     /** What commands may connect to, if `network` is `allow-list`. */
@@ -56,7 +71,7 @@ export const IsolationPolicy = z
   .readonly()
 export type IsolationPolicy = z.infer<typeof IsolationPolicy>
 
-const { at_least: _, ...differing } = IsolationPolicy.unwrap().shape
+const { at_least: _, at_most: __, ...differing } = IsolationPolicy.unwrap().shape
 
 /** Where a command was isolated in another way than `run_created` says. What is not named was the same. */
 export const IsolationDifference = z

@@ -22,6 +22,7 @@ import { checkpoints } from './routes/checkpoints.ts'
 import { createRun } from './routes/create-run.ts'
 import { health } from './routes/health.ts'
 import { conversation, readArtifact, runDiff } from './routes/history.ts'
+import { showIsolation } from './routes/isolation.ts'
 import { listModels } from './routes/models.ts'
 import { proofs } from './routes/proofs.ts'
 import { getRun, listGoals, listRuns } from './routes/read-runs.ts'
@@ -47,6 +48,7 @@ const ROUTES = [
   redactRun,
   listGoals,
   listModels,
+  showIsolation,
   health,
   runDiff,
   conversation,

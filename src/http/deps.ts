@@ -4,12 +4,13 @@ import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fasti
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { ResultAsync } from 'neverthrow'
 import type { Readiness } from '../api/health.ts'
+import type { IsolationOffer } from '../api/isolation.ts'
 import type { Model } from '../api/models.ts'
 import type { FieldProblem } from '../api/problems.ts'
 import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import type { Audit } from '../audit/audit.ts'
 import type { Auth } from '../auth/auth.ts'
-import type { IsolationPolicy, Level } from '../domain/isolation.ts'
+import type { IsolationPolicy, Level, LowerLimits } from '../domain/isolation.ts'
 import type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
 import type { LiveParts } from '../live/live-parts.ts'
 import type { Author } from '../log/run-log.ts'
@@ -30,7 +31,10 @@ export type ZodApp = FastifyInstance<
 >
 
 /** What a client may choose of a run, with the defaults filled in. */
-export type RunRequest = Omit<RunConfig, 'shell_goal'> & { readonly isolation?: Level | null }
+export type RunRequest = Omit<RunConfig, 'shell_goal'> & {
+  readonly isolation?: Level | null
+  readonly command_limits?: LowerLimits | null
+}
 
 /** What the server creates a run from. */
 export type PlannedRun = {
@@ -87,6 +91,8 @@ export type AppDeps = {
   ) => Promise<readonly FieldProblem[]>
   /** The models that runs may name, the default first. */
   readonly models: () => Promise<readonly Model[]>
+  /** What a run may ask for of the isolation of its commands. Without it, there is no route for that. */
+  readonly isolationOffer?: () => Promise<IsolationOffer>
   /** Seconds since the epoch. */
   readonly clock: () => number
   readonly defaults: Pick<RunConfig, 'cwd' | 'model_name' | 'max_iterations'>

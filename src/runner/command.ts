@@ -1,4 +1,4 @@
-import type { IsolationPolicy, KilledBy, Level } from '../domain/isolation.ts'
+import type { IsolationPolicy, KilledBy, Level, LowerLimits } from '../domain/isolation.ts'
 import type { Network } from '../domain/network.ts'
 import type { Notice } from '../domain/records.ts'
 import type { ControlGroup, Limits } from './protocol.ts'
@@ -38,6 +38,8 @@ export type Command = {
   readonly readable?: readonly string[]
   /** The level of isolation that the run asks for; if this server cannot keep it, the command is not started. */
   readonly atLeast?: Level
+  /** The limits that the run asks for, if they are lower than those of the server. */
+  readonly atMost?: LowerLimits
   /** What it reaches; nothing if it is left out. Only containers have a network of their own. */
   readonly network?: Network
   /** Called with what the run records beside the result, before the result. */

@@ -12,7 +12,7 @@ import {
 import { diskShortage } from './disk-watch.ts'
 import { type Isolation, NO_ISOLATION } from './isolation/isolation.ts'
 import { EVERYTHING } from './isolation/policy.ts'
-import { policyOf } from './isolation/run-policy.ts'
+import { lowerLimits, policyOf } from './isolation/run-policy.ts'
 import { notIsolated } from './isolation/sandbox.ts'
 import { Runner } from './runner.ts'
 
@@ -47,7 +47,7 @@ export const runCommand: RunCommand = commandRunner(DEFAULT_LIMITS)
 
 async function run(
   command: Command,
-  limits: CommandLimits,
+  most: CommandLimits,
   { runner, isolation: own }: { readonly runner: Runner; readonly isolation: Isolation },
 ): Promise<CommandResult> {
   const begun = performance.now()
@@ -57,6 +57,7 @@ async function run(
   const enough = command.atLeast === undefined ? ok(own) : await own.atLeast(command.atLeast)
   if (enough.isErr()) return notRun('not_isolated', enough.error, durationMs())
   const isolation = enough.value
+  const limits = lowerLimits(most, command.atMost ?? {})
   const memoryBytes = Math.min(limits.memoryBytes, command.maxMemoryBytes ?? limits.memoryBytes)
   if (isolation.level === null) return notRun('not_isolated', isolation.detail, durationMs())
   const { outputBytes, group, ...kept } = limits

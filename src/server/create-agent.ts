@@ -84,8 +84,7 @@ export function createEffects(
   }
   return {
     effects: withCrashingEffects(effects, settings.RETRAI_CRASH_AT),
-    isolate: (project, atLeast, network) =>
-      policyOfRun(isolation, limits, project, { atLeast, network }),
+    isolate: (project, wanted) => policyOfRun(isolation, limits, project, wanted),
   }
 }
 

@@ -19,6 +19,7 @@ import type { Isolation } from '../runner/isolation/isolation.ts'
 import type { EventStore } from '../store/event-store.ts'
 import { type ChosenLimits, diskProblem } from './command-limits.ts'
 import type { Integrity } from './integrity.ts'
+import { isolationOffer } from './isolation-offer.ts'
 import { date, now, type Parts } from './parts.ts'
 
 /** A restart of the server within its process because the store holds another log: when, and what showed it. */
@@ -86,6 +87,7 @@ export function createApp(
       }),
     changeProblems: (changes, config) => changeProblems(changes, config, catalogue),
     models: async () => (await catalogue.list()).map(modelOf),
+    isolationOffer: () => isolationOffer(isolation, network, limits.limits),
     clock: now,
     pool,
     defaults: { cwd: process.cwd(), model_name: catalogue.default.name, max_iterations: 20 },

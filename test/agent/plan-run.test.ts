@@ -59,8 +59,7 @@ const plan = (
       dataDir: join(data, 'data'),
       network,
       systemPrompt: (goal) => `Reach ${goal.name}`,
-      isolate: (project, atLeast, network) =>
-        policyOfRun(ISOLATION, DEFAULT_LIMITS, project, { atLeast, network }),
+      isolate: (project, wanted) => policyOfRun(ISOLATION, DEFAULT_LIMITS, project, wanted),
     },
   )
 type Ceilings = Parameters<typeof planRun>[1]['ceilings']
@@ -84,6 +83,17 @@ test.each([
 ] as const)('a run that asks for the level %s is refused, with the reason', async (level, why) => {
   const problems = (await plan({ isolation: level }))._unsafeUnwrapErr()
   expect(problems).toEqual([{ field: 'isolation', message: expect.stringContaining(why) }])
+})
+
+test('a run may ask for lower limits of its commands, and is refused higher ones', async () => {
+  const lower = { memory_bytes: 1024 * 1024, processes: 7 }
+  const { isolation } = (await plan({ command_limits: lower }))._unsafeUnwrap()
+  expect(isolation).toMatchObject({ at_most: lower, limits: lower })
+  const most = DEFAULT_LIMITS.processes
+  const problems = (await plan({ command_limits: { processes: most + 1 } }))._unsafeUnwrapErr()
+  expect(problems).toEqual([
+    { field: 'command_limits.processes', message: expect.stringContaining(`more than ${most}.`) },
+  ])
 })
 
 test('all problems are named together', async () => {

@@ -26,10 +26,13 @@ describeInBrowser('a run that goes on', () => {
     await form.getByLabel('Fallbacks').fill('another-model')
     await page.keyboard.press('Enter')
     await form.getByLabel('Turn limit').fill('1')
-    await form.getByTestId('isolation').getByText('Isolation: none: Commands are not').waitFor()
+    await form.getByText('Commands are not isolated').waitFor()
+    await form.getByLabel('Processes').fill('400')
     await form.getByRole('button', { name: 'Start the run' }).click()
 
     await page.waitForURL(/\/runs\/[0-9a-f-]{36}$/)
+    const run = await fetch(page.url().replace('/runs/', '/api/runs/'))
+    expect(await run.json()).toMatchObject({ isolation: { at_most: { processes: 400 } } })
     await page.getByRole('heading', { name: 'npm-test in by-hand' }).waitFor()
     await page.getByTestId('connection').getByText('Live', { exact: true }).waitFor()
     await page.getByText('another-model').first().waitFor()
@@ -74,6 +77,11 @@ describeInBrowser('a run that goes on', () => {
     await form.getByRole('button', { name: 'Start the run' }).click()
     await form.getByRole('alert').waitFor()
     expect(await form.getByLabel('Project folder').getAttribute('aria-invalid')).toBe('true')
+    await form.getByLabel('Project folder').fill(await server.newProject('too-much'))
+    await form.getByLabel('Processes').fill('1000000')
+    await form.getByRole('button', { name: 'Start the run' }).click()
+    await form.getByText('A run may ask for less.').first().waitFor()
+    expect(await form.getByLabel('Processes').getAttribute('aria-invalid')).toBe('true')
   })
 
   test('is aborted after a confirmation', async () => {

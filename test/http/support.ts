@@ -62,7 +62,14 @@ const silent = { info: () => {}, warn: () => {}, error: () => {} }
  * check, so the runs that tests play are short.
  */
 const planRun: AppDeps['planRun'] = (request) => {
-  const { goal, cwd, isolation: _, max_turns_per_iteration: __, ...rest } = request
+  const {
+    goal,
+    cwd,
+    isolation: _,
+    command_limits: __,
+    max_turns_per_iteration: ___,
+    ...rest
+  } = request
   const problems = [
     ...(GOALS.some(({ name }) => name === goal)
       ? []
@@ -136,6 +143,10 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
     goals: GOALS,
     planRun,
     models: async () => [],
+    isolationOffer: async () => ({
+      ...{ level: 'none', detail: 'Nothing isolates commands.', levels: [], hosts: null },
+      limits: { memory_bytes: 1, processes: 1, output_bytes: 1, home_bytes: 1 },
+    }),
     changeProblems: async ({ model_name }) =>
       model_name?.startsWith('gemini')
         ? [{ field: 'model_name', message: 'This model needs GEMINI_API_KEY.' }]

@@ -27,6 +27,10 @@ type Options = ServerOptions & {
   readonly maxOutputTokens?: number
   readonly fallback?: readonly string[]
   readonly network?: RunRequest['network']
+  readonly commandMemory?: number
+  readonly commandProcesses?: number
+  readonly commandOutput?: number
+  readonly runHome?: number
   readonly reason?: string
   readonly detach?: boolean
   readonly json?: boolean
@@ -65,6 +69,14 @@ export function runCommand(): Command {
       'what its commands reach: none, full, or hosts and presets with commas between them, such as pypi.org,*.example.org,preset:goal',
       network,
     )
+    .option(
+      '--command-memory <MiB>',
+      'the most memory of a command, if less than that of the server',
+      positiveInt,
+    )
+    .option('--command-processes <n>', 'the most processes of a command', positiveInt)
+    .option('--command-output <MiB>', 'the most that a command prints', positiveInt)
+    .option('--run-home <MiB>', 'the most that its commands keep in their home', positiveInt)
     .option('--reason <text>', 'why you start it; kept in the log')
     .option('--detach', 'only start it, and print its id')
     .option('--json', 'print each event as JSON, one a line')
@@ -96,7 +108,21 @@ function requestOf(goal: string, options: Options): RunRequest {
     ...(isolation === undefined ? {} : { isolation }),
     ...(network === undefined ? {} : { network }),
     ...(reason === undefined ? {} : { reason }),
+    ...commandLimits(options),
   }
+}
+
+const MIB = 1024 * 1024
+
+function commandLimits(options: Options): Pick<RunRequest, 'command_limits'> {
+  const { commandMemory, commandProcesses, commandOutput, runHome } = options
+  const limits = {
+    ...(commandMemory === undefined ? {} : { memory_bytes: commandMemory * MIB }),
+    ...(commandProcesses === undefined ? {} : { processes: commandProcesses }),
+    ...(commandOutput === undefined ? {} : { output_bytes: commandOutput * MIB }),
+    ...(runHome === undefined ? {} : { home_bytes: runHome * MIB }),
+  }
+  return Object.keys(limits).length === 0 ? {} : { command_limits: limits }
 }
 
 async function run(

@@ -6,7 +6,7 @@ import type { FieldProblem, Problem } from '../../api/problems.ts'
 import { CreateRun, REQUESTED_CONFIG as FIELDS } from '../../api/run-requests.ts'
 import { RunAndStatus, StartedRun } from '../../api/runs.ts'
 import { existing } from '../../domain/decide.ts'
-import { Level } from '../../domain/isolation.ts'
+import { Level, LowerLimits } from '../../domain/isolation.ts'
 import type { Idempotency } from '../../domain/records.ts'
 import { statusOf } from '../../domain/state.ts'
 import { sha256 } from '../../lib/sha256.ts'
@@ -175,6 +175,7 @@ function salvage(body: unknown, defaults: AppDeps['defaults']): RunRequest | nul
     max_tokens: FIELDS.max_tokens.catch(null),
     max_seconds: FIELDS.max_seconds.catch(null),
     isolation: Level.nullable().catch(null),
+    command_limits: LowerLimits.nullable().catch(null),
     network: FIELDS.network.catch('none'),
   })
   return lenient.safeParse(body).data ?? null

@@ -4,6 +4,7 @@ import {
   type IsolationPolicy,
   isAtLeast,
   type Level,
+  type LowerLimits,
 } from '../../domain/isolation.ts'
 import type { Network } from '../../domain/network.ts'
 import { messageOf } from '../../lib/message-of.ts'
@@ -43,34 +44,76 @@ export function policyOf(
 const networkOf = (wanted: Network): Pick<IsolationPolicy, 'network' | 'hosts'> =>
   typeof wanted === 'string' ? { network: wanted } : { network: 'allow-list', hosts: wanted.allow }
 
-/**
- * The policy for the commands of a run in a project. The error is for the author of the request.
- * @param atLeast the level that the run asks for
- * @param network what it asks for, without presets
- */
+/** What a run asks for beside the isolation that the server gives every run. */
+export type Wanted = {
+  readonly atLeast: Level | null
+  /** Without presets. */
+  readonly network: Network
+  readonly atMost: LowerLimits | null
+}
+
+/** Why a run is refused: the field of the request, and a sentence for its author. */
+type Refusal = { readonly field: string; readonly message: string }
+
+/** The policy for the commands of a run in a project. */
 export async function policyOfRun(
   own: Isolation,
   limits: CommandLimits,
   project: string,
-  { atLeast, network }: { readonly atLeast: Level | null; readonly network: Network },
-): Promise<Result<IsolationPolicy, string>> {
+  { atLeast, network, atMost }: Wanted,
+): Promise<Result<IsolationPolicy, Refusal>> {
+  const refused = (message: string) => err({ field: 'isolation', message })
   if (atLeast !== null && own.level !== null && !isAtLeast(atLeast, own.level)) {
-    return err(
+    return refused(
       `This server isolates commands at the level ${own.level}. A run may ask for a stricter level, never for less.`,
     )
   }
+  const excess = atMost === null ? null : excessOf(atMost, limits)
+  if (excess !== null) return err(excess)
   const isolation = atLeast === null ? ok(own) : await own.atLeast(atLeast)
-  if (isolation.isErr()) return err(isolation.error)
+  if (isolation.isErr()) return refused(isolation.error)
   try {
-    const {
-      at_least: _,
+    const facts = isolation.value.factsFor(project, network)
+    const lowered = lowerLimits(limits, atMost ?? {})
+    const { level, ...policy } = policyOf(isolation.value, facts, lowered, network)
+    return ok({
       level,
-      ...policy
-    } = policyOf(isolation.value, isolation.value.factsFor(project, network), limits, network)
-    return ok({ level, ...(atLeast === null ? {} : { at_least: atLeast }), ...policy })
+      ...(atLeast === null ? {} : { at_least: atLeast }),
+      ...(atMost === null ? {} : { at_most: atMost }),
+      ...policy,
+    })
   } catch (cause) {
-    return err(`Commands cannot be isolated in this folder: ${messageOf(cause)}.`)
+    return refused(`Commands cannot be isolated in this folder: ${messageOf(cause)}.`)
   }
+}
+
+/** The limits of the server that a run may lower, as a request names them. */
+export const mostOf = (limits: CommandLimits): Required<LowerLimits> => ({
+  memory_bytes: limits.memoryBytes,
+  processes: limits.processes,
+  output_bytes: limits.outputBytes,
+  home_bytes: limits.homeBytes,
+})
+
+/** The limits of the server, lowered to those that a run asks for. */
+export function lowerLimits(limits: CommandLimits, wanted: LowerLimits): CommandLimits {
+  const { memory_bytes, processes, output_bytes, home_bytes } = { ...mostOf(limits), ...wanted }
+  return {
+    ...limits,
+    memoryBytes: Math.min(limits.memoryBytes, memory_bytes),
+    processes: Math.min(limits.processes, processes),
+    outputBytes: Math.min(limits.outputBytes, output_bytes),
+    homeBytes: Math.min(limits.homeBytes, home_bytes),
+  }
+}
+
+function excessOf(wanted: LowerLimits, limits: CommandLimits): Refusal | null {
+  for (const [name, most] of Object.entries(mostOf(limits))) {
+    if ((wanted[name as keyof LowerLimits] ?? 0) <= most) continue
+    const message = `This server lets no command have more than ${most}. A run may ask for less.`
+    return { field: `command_limits.${name}`, message }
+  }
+  return null
 }
 
 const COMPARED = [

@@ -16,6 +16,7 @@ const EXPECTED: Readonly<Record<string, readonly Role[]>> = {
   'POST /api/tickets': ROLES,
   'GET /api/goals': ROLES,
   'GET /api/models': ROLES,
+  'GET /api/isolation': ROLES,
   'GET /api/runs': ROLES,
   'GET /api/runs/:run_id': ROLES,
   'GET /api/runs/:run_id/events': ROLES,

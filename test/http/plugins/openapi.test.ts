@@ -63,6 +63,7 @@ describe('the description of the API', () => {
       'GET /api/checkpoints/{number}/runs/{run_id}',
       'GET /api/events',
       'GET /api/goals',
+      'GET /api/isolation',
       'GET /api/keys',
       'GET /api/ledgers',
       'GET /api/ledgers/{name}',

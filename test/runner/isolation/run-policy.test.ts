@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
-import { IsolationPolicy, type Level } from '../../../src/domain/isolation.ts'
+import { IsolationPolicy, type Level, type LowerLimits } from '../../../src/domain/isolation.ts'
 import { chooseIsolation } from '../../../src/runner/isolation/isolation.ts'
 import { policyOfRun } from '../../../src/runner/isolation/run-policy.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
@@ -38,9 +38,9 @@ async function place(level: Level | 'auto') {
       { call_id: '1', tool: 'bash_exec', args: { command, timeout_s }, read_only: false },
       { cwd: project, signal: new AbortController().signal, runId: 'run', policy },
     )
-  const policy = async (atLeast: Level | null = null) => {
+  const policy = async (atLeast: Level | null = null, atMost: LowerLimits | null = null) => {
     const made = await policyOfRun(isolation, DEFAULT_LIMITS, project, {
-      ...{ atLeast, network: 'none' },
+      ...{ atLeast, network: 'none', atMost },
     })
     return IsolationPolicy.parse(made._unsafeUnwrap())
   }
@@ -107,6 +107,14 @@ test('if a server cannot keep the level that a run asks for, its commands are re
     isRoot ? 'belongs to the user of the server' : 'does not run as root',
   )
   expect(result).toMatchObject({ outcome: 'not_isolated', exit_code: null })
+})
+
+test('the commands of a run have the lower limits that it asks for', async () => {
+  const { policy, bash } = await place('none')
+  const made = await policy(null, { output_bytes: 1000 })
+  const result = await bash('head -c 5000 /dev/zero; sleep 1000', made)
+  expect(result).toMatchObject({ outcome: 'error', killed_by: 'output' })
+  expect(result).not.toHaveProperty('isolation')
 })
 
 test('the result of a command says what ended it', async () => {

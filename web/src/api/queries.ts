@@ -52,6 +52,13 @@ export const goalsQuery = queryOptions({
   staleTime: Number.POSITIVE_INFINITY,
 })
 
+/** What a run may ask for of the isolation of its commands. */
+export const isolationOfferQuery = queryOptions({
+  queryKey: ['isolation'],
+  queryFn: ({ signal }) => answerOf(client().isolation({ signal })),
+  staleTime: 30_000,
+})
+
 export const modelsQuery = queryOptions({
   queryKey: ['models'],
   queryFn: ({ signal }) => answerOf(client().models({ signal })),

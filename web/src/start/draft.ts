@@ -1,3 +1,4 @@
+import type { Level, LowerLimits } from '../../../src/api/isolation.ts'
 import type { Effort } from '../../../src/api/records.ts'
 import type { RunRequest } from '../../../src/client/index.ts'
 
@@ -9,21 +10,32 @@ export type ModelDraft = {
   readonly fallback_models: readonly string[]
 }
 
-/** The form as it is filled in. An empty number field holds ''. */
-export type Draft = ModelDraft & {
-  readonly goal: string
-  readonly cwd: string
-  readonly max_iterations: number | string
-  readonly max_turns_per_iteration: number | string
-  readonly hitl_enabled: boolean
-  readonly max_cost_usd: number | string
-  readonly max_tokens: number | string
-  readonly max_seconds: number | string
+/** What its commands may do, as it is filled in. */
+export type CommandDraft = {
+  /** Null: the level of the server. */
+  readonly isolation: Level | null
   /** Hosts that commands may reach, or `full`; '' is nothing. */
   readonly network: string
-  readonly instructions: string
-  readonly reason: string
+  readonly memory_mib: number | string
+  readonly processes: number | string
+  readonly home_mib: number | string
+  readonly output_mib: number | string
 }
+
+/** The form as it is filled in. An empty number field holds ''. */
+export type Draft = ModelDraft &
+  CommandDraft & {
+    readonly goal: string
+    readonly cwd: string
+    readonly max_iterations: number | string
+    readonly max_turns_per_iteration: number | string
+    readonly hitl_enabled: boolean
+    readonly max_cost_usd: number | string
+    readonly max_tokens: number | string
+    readonly max_seconds: number | string
+    readonly instructions: string
+    readonly reason: string
+  }
 
 export const EMPTY_DRAFT: Draft = {
   goal: '',
@@ -38,7 +50,12 @@ export const EMPTY_DRAFT: Draft = {
   max_cost_usd: '',
   max_tokens: '',
   max_seconds: '',
+  isolation: null,
   network: '',
+  memory_mib: '',
+  processes: '',
+  home_mib: '',
+  output_mib: '',
   instructions: '',
   reason: '',
 }
@@ -60,12 +77,15 @@ export function requestOf(draft: Draft): RunRequest {
     return value === '' ? [] : [[field, value] as const]
   })
   const network = networkOf(draft.network)
+  const limits = limitsOf(draft)
   return {
     goal: draft.goal,
     hitl_enabled: draft.hitl_enabled,
     ...(draft.reasoning_effort === null ? {} : { reasoning_effort: draft.reasoning_effort }),
     ...(draft.fallback_models.length === 0 ? {} : { fallback_models: [...draft.fallback_models] }),
+    ...(draft.isolation === null ? {} : { isolation: draft.isolation }),
     ...(network === null ? {} : { network }),
+    ...(Object.keys(limits).length === 0 ? {} : { command_limits: limits }),
     ...Object.fromEntries([...texts, ...numbers]),
   }
 }
@@ -76,4 +96,16 @@ function networkOf(text: string): NonNullable<RunRequest['network']> | null {
   const [first] = entries
   if (first === undefined) return null
   return entries.length === 1 && (first === 'full' || first === 'none') ? first : { allow: entries }
+}
+
+const MIB = 1024 * 1024
+
+function limitsOf({ memory_mib, processes, home_mib, output_mib }: CommandDraft): LowerLimits {
+  const mib = (value: number | string) => Math.round(Number(value) * MIB)
+  return {
+    ...(memory_mib === '' ? {} : { memory_bytes: mib(memory_mib) }),
+    ...(processes === '' ? {} : { processes: Number(processes) }),
+    ...(home_mib === '' ? {} : { home_bytes: mib(home_mib) }),
+    ...(output_mib === '' ? {} : { output_bytes: mib(output_mib) }),
+  }
 }

@@ -6,18 +6,17 @@ import {
   SimpleGrid,
   Stack,
   Switch,
-  Text,
   Textarea,
   TextInput,
 } from '@mantine/core'
 import { useLocalStorage } from '@mantine/hooks'
-import { useMutation, useQuery } from '@tanstack/react-query'
+import { useMutation } from '@tanstack/react-query'
 import type { FormEvent } from 'react'
 import { useState } from 'react'
 import { useLocation } from 'wouter'
 import { client } from '../api/client.ts'
 import { answerOf, fieldProblem, messageOf } from '../api/problem.ts'
-import { isolationQuery } from '../api/queries.ts'
+import { CommandFields } from './command-fields.tsx'
 import { type Draft, EMPTY_DRAFT, requestOf } from './draft.ts'
 import { GoalPicker } from './goal-picker.tsx'
 import { ModelFields } from './model-fields.tsx'
@@ -31,7 +30,6 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
     defaultValue: { cwd: '', model_name: '' },
     getInitialValueInEffect: false,
   })
-  const { data: isolation } = useQuery(isolationQuery)
   const [draft, setDraft] = useState<Draft>({ ...EMPTY_DRAFT, ...last })
   const change = (changes: Partial<Draft>): void => setDraft({ ...draft, ...changes })
   const start = useMutation({
@@ -133,15 +131,7 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
             error={problem('max_seconds')}
           />
         </SimpleGrid>
-        <TextInput
-          label="Network of the commands"
-          description="Hosts with commas between them, preset:goal for the package registries of the goal, or full. If empty, isolated commands have no network."
-          placeholder="None"
-          value={draft.network}
-          onChange={(event) => change({ network: event.currentTarget.value })}
-          error={problem('network')}
-          spellCheck={false}
-        />
+        <CommandFields value={draft} onChange={change} problem={problem} />
         <TextInput
           label="Reason"
           description="Optional. It is recorded in the log."
@@ -149,11 +139,6 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
           onChange={(event) => change({ reason: event.currentTarget.value })}
           error={problem('reason')}
         />
-        {isolation?.detail !== undefined && (
-          <Text size="sm" c="dimmed" data-testid="isolation">
-            Isolation: {isolation.detail}
-          </Text>
-        )}
         {start.error !== null && (
           <Alert color="red" variant="light" role="alert">
             {messageOf(start.error)}

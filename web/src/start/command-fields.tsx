@@ -1,0 +1,99 @@
+import { NumberInput, Select, SimpleGrid, Text, TextInput } from '@mantine/core'
+import { useQuery } from '@tanstack/react-query'
+import type { Level } from '../../../src/api/isolation.ts'
+import type { IsolationOffer } from '../../../src/client/index.ts'
+import { isolationOfferQuery } from '../api/queries.ts'
+import type { CommandDraft } from './draft.ts'
+
+type Props = {
+  readonly value: CommandDraft
+  readonly onChange: (changes: Partial<CommandDraft>) => void
+  readonly problem: (field: string) => string | undefined
+}
+
+const MIB = 1024 * 1024
+
+/** What the commands of a run may do: what the server offers can be chosen, and the rest says why not. */
+export function CommandFields({ value, onChange, problem }: Props) {
+  const offer = useQuery(isolationOfferQuery).data
+  const limits = offer?.limits
+  const mib = (bytes: number | undefined): string | undefined =>
+    bytes === undefined ? undefined : `At most ${Math.floor(bytes / MIB)}`
+  const limit = (field: 'memory_mib' | 'home_mib' | 'output_mib' | 'processes') => ({
+    ...{ min: 1, allowDecimal: false, value: value[field] },
+    onChange: (entered: number | string) => onChange({ [field]: entered }),
+  })
+  return (
+    <>
+      <Select
+        label="Isolation"
+        description={offer?.detail}
+        placeholder={`The level of the server${offer === undefined ? '' : ` (${offer.level ?? 'commands are refused'})`}`}
+        data={(offer?.levels ?? []).map(({ level, problem }) => {
+          return { value: level, label: level, disabled: problem !== null }
+        })}
+        value={value.isolation}
+        onChange={(level) => onChange({ isolation: level as Level | null })}
+        error={problem('isolation')}
+        clearable
+      />
+      {offer?.levels.map(
+        ({ level, problem }) =>
+          problem !== null && (
+            <Text key={level} size="sm" c="dimmed" data-testid={`not-${level}`}>
+              {problem}
+            </Text>
+          ),
+      )}
+      <TextInput
+        label="Network of the commands"
+        description={networkHint(offer, value.isolation)}
+        placeholder="None"
+        value={value.network}
+        onChange={(event) => onChange({ network: event.currentTarget.value })}
+        error={problem('network')}
+        spellCheck={false}
+      />
+      <SimpleGrid cols={{ base: 2, xs: 4 }}>
+        <NumberInput
+          {...limit('memory_mib')}
+          label="Memory"
+          suffix=" MiB"
+          placeholder={mib(limits?.memory_bytes)}
+          error={problem('command_limits.memory_bytes')}
+        />
+        <NumberInput
+          {...limit('processes')}
+          label="Processes"
+          placeholder={limits === undefined ? undefined : `At most ${limits.processes}`}
+          error={problem('command_limits.processes')}
+        />
+        <NumberInput
+          {...limit('home_mib')}
+          label="Home"
+          suffix=" MiB"
+          placeholder={mib(limits?.home_bytes)}
+          error={problem('command_limits.home_bytes')}
+        />
+        <NumberInput
+          {...limit('output_mib')}
+          label="Output"
+          suffix=" MiB"
+          placeholder={mib(limits?.output_bytes)}
+          error={problem('command_limits.output_bytes')}
+        />
+      </SimpleGrid>
+    </>
+  )
+}
+
+/** What the field of the network may hold at a level, or why it must be empty. */
+function networkHint(offer: IsolationOffer | undefined, chosen: Level | null): string | undefined {
+  const level = chosen ?? offer?.level
+  const at = offer?.levels.find((one) => one.level === level)
+  if (offer === undefined || at === undefined) return undefined
+  if (at.hosts_problem !== null) return at.hosts_problem
+  const hosts = offer.hosts === null ? '' : ` The server allows: ${offer.hosts.join(', ')}.`
+  const full = at.full_problem === null ? ', or full' : ''
+  return `Hosts with commas between them, preset:goal for the package registries of the goal${full}. If empty, commands have no network.${hosts}`
+}
