@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { crc32 } from 'node:zlib'
 import { errAsync, okAsync } from 'neverthrow'
+import type { RunProof } from '../../src/api/audit.ts'
 import type { ArtifactSource } from '../../src/artifacts/artifacts.ts'
 import {
   type BundlePart,
@@ -21,6 +22,7 @@ import { unpacked } from '../../src/audit/bundle/tar.ts'
 import { type Keys, openKeyring } from '../../src/audit/proofs/keyring.ts'
 import { proveRun } from '../../src/audit/proofs/prove.ts'
 import { seal } from '../../src/audit/proofs/statements.ts'
+import type { IsolationPolicy } from '../../src/domain/isolation.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { GENESIS } from '../../src/log/chain.ts'
 import { encode } from '../../src/log/codec.ts'
@@ -101,6 +103,20 @@ export function withTaken(
   return [...run, ...ledger]
 }
 
+/** The hash of the policy that `isolated` records. */
+export const POLICY = 'a'.repeat(64)
+
+/** A run that records how its commands are isolated. */
+export const isolated = (records: readonly RunRecord[]): RunRecord[] =>
+  records.map((record) => {
+    if (record.kind !== 'run_created') return record
+    const isolation: IsolationPolicy = {
+      ...{ level: 'namespaces', network: 'none', visible: ['system'], writable: ['project'] },
+      ...{ protected: [], limits: {}, policy_sha256: POLICY },
+    }
+    return { ...record, payload: { ...record.payload, isolation } }
+  })
+
 /** Reads from memory what a store would hold. */
 function readerOf(events: readonly RecordedEvent[]): StreamReader {
   return {
@@ -123,15 +139,24 @@ const artifactsOf = (contents: ReadonlyMap<string, Buffer>): ArtifactSource => (
   },
 })
 
-/** An export of these events, as an archive. */
+/**
+ * An export of these events, as an archive.
+ * @param policy is signed in the place of the policy that the first record names
+ */
 export async function archiveOf(
   events: readonly RecordedEvent[],
   keys: Keys,
   artifacts: ReadonlyMap<string, Buffer> = new Map(),
+  policy?: string,
 ): Promise<Buffer> {
   const runId = events[0]?.stream.slice('run-'.length) ?? ''
   const store = readerOf(events)
-  const proof = (await proveRun(store, null, runId, keys.signer, NOW))._unsafeUnwrap()
+  const proved = (await proveRun(store, null, runId, keys.signer, NOW))._unsafeUnwrap()
+  const { signature: _, key: __, ...statement } = proved
+  const proof =
+    policy === undefined
+      ? proved
+      : seal<RunProof>({ ...statement, policy_sha256: policy }, keys.signer)
   const deps = { store, artifacts: artifactsOf(artifacts), keys, now: NOW }
   const archive = (await exportRun(deps, proof))._unsafeUnwrap()
   return Buffer.concat(await archive.toArray())

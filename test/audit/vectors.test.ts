@@ -14,10 +14,12 @@ import type { RunRecord } from '../../src/domain/records.ts'
 import { isMissing } from '../support/missing.ts'
 import { validRun } from '../support/run-records.ts'
 import {
+  archiveOf,
   asVersion,
   contentOf,
   eventsOf,
   exported,
+  isolated,
   NOW,
   newKeys,
   type Part,
@@ -122,6 +124,18 @@ describe.skipIf(!hasPython)('a verifier in another language, written by the docu
       }
     },
   )
+
+  test('checks that the signature names the policy of isolation that is recorded', async () => {
+    const keys = await newKeys()
+    const [records = []] = fc.sample(validRun(), { numRuns: 1, seed: 7 })
+    const events = eventsOf(isolated(records))
+    expect(await inPython(await archiveOf(events, keys))).toMatchObject({ holds: true })
+    const forged = await archiveOf(events, keys, undefined, 'f'.repeat(64))
+    expect(await inPython(forged)).toMatchObject({
+      ...{ holds: false, first_bad_seq: 0 },
+      findings: ['it has another policy of isolation than was signed'],
+    })
+  })
 
   test.each([1, 2] as const)(
     'agrees on exports of any run, and on what is wrong with changed ones, version %i',

@@ -417,6 +417,8 @@ class Records:
             return [Bad("it or some before it were rewritten: its hash is not the signed one", length - 1)]
         if self.last_kind != proof["last_kind"]:
             return [Bad("it is of another kind than was signed", length - 1)]
+        if "policy_sha256" in proof and proof["policy_sha256"] != (self.isolation or {}).get("policy_sha256"):
+            return [Bad("it has another policy of isolation than was signed", 0)]
         return []
 
 
@@ -656,13 +658,14 @@ class Bundle:
         return {(self.json.get(name) or {}).get("key") for name in (MANIFEST, "proof.json")}
 
 
-def isolation_of(records):
+def isolation_of(records, proof):
     policy = records.isolation
     if policy is None:
         return "  it does not say how its commands were isolated"
     otherwise = f"; {records.isolated_otherwise} results differ" if records.isolated_otherwise else ""
-    digits = policy["policy_sha256"][:12]
-    return f"  isolation: level {policy['level']}, network {policy['network']}, policy {digits}{otherwise}"
+    named = ", which the signature names" if "policy_sha256" in proof else ""
+    what = f"level {policy['level']}, network {policy['network']}, policy {policy['policy_sha256']}"
+    return f"  isolation: {what}{named}{otherwise}"
 
 
 def verify(path, fingerprint, as_json):
@@ -676,7 +679,7 @@ def verify(path, fingerprint, as_json):
         print(json.dumps({"holds": holds, "first_bad_seq": first, "findings": list(map(str, bundle.findings))}))
     elif holds:
         print(f"holds: {bundle.records.count} records, signed by {', '.join(sorted(bundle.signed_by()))}")
-        print(isolation_of(bundle.records))
+        print(isolation_of(bundle.records, bundle.json["proof.json"]))
         for (seq, pointer), _ in sorted(bundle.records.redacted.items()):
             print(f"  redacted, as recorded: record {seq}, {pointer}")
     else:

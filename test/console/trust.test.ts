@@ -20,7 +20,10 @@ const same = (body: Body): unknown => body
 const renamed = (key: Body): Body => ({ ...key, fingerprint: 'f'.repeat(64) })
 
 const findings = (page: Page) => page.getByTestId('findings')
-const Proof = z.looseObject({ length: z.int(), head: z.string(), key: z.string() })
+const Proof = z.looseObject({
+  ...{ length: z.int(), head: z.string(), key: z.string() },
+  policy_sha256: z.string().optional(),
+})
 const Keys = z.object({ keys: z.array(z.looseObject({ fingerprint: z.string() })) })
 
 async function proofOf(url: string, runId: string) {
@@ -58,6 +61,7 @@ describeInBrowser('a run that continues, verified in the browser', () => {
     await page.getByTestId('connection').getByText('All records received').waitFor()
     const proof = await proofOf(server.url, runId)
     await findings(page).getByText(SIGNED).waitFor()
+    await findings(page).getByText(`It names the policy ${proof.policy_sha256}`).waitFor()
     await findings(page).getByText(`${proof.length} of ${proof.length} records verified`).waitFor()
     await page.getByText(proof.head, { exact: true }).waitFor()
     const answer: unknown = await (await fetch(`${server.url}/api/keys`)).json()

@@ -78,6 +78,8 @@ export type BundleReport = {
   readonly artifacts: number
   /** How the commands of the run were isolated, by its first record, which the signature covers; null if it does not say. */
   readonly isolation: IsolationPolicy | null
+  /** The hash of the policy that the signature names; null if it names none, as those of earlier versions. */
+  readonly signed_policy: string | null
   /** How many calls and checks were isolated in another way, by their records. */
   readonly isolated_otherwise: number
   /** The redactions of the run that hold. */

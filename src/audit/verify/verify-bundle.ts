@@ -57,6 +57,7 @@ function judge(contents: BundleContents, anchors: TrustAnchors): BundleReport {
     ...manifestMalformed(contents),
     ...sealsBroken(contents),
     ...recordsNotSigned(contents),
+    ...policyNotSigned(contents),
     ...artifactsMissing(contents),
     ...redactionsAmiss(contents),
   ]
@@ -73,6 +74,7 @@ function judge(contents: BundleContents, anchors: TrustAnchors): BundleReport {
     signed_at: proof?.signed_at ?? null,
     artifacts,
     isolation: records?.run?.state.isolation ?? null,
+    signed_policy: proof?.policy_sha256 ?? null,
     isolated_otherwise: records?.isolatedOtherwise ?? 0,
     redacted: redactions.report(),
     first_bad_seq: bad.length === 0 ? null : Math.min(...bad),
@@ -205,6 +207,16 @@ function recordsNotSigned(contents: BundleContents): Finding[] {
   if (records.run?.head === proof.head) return []
   const message = `its hash ${records.run?.head} is not the signed one ${proof.head}: this record or some before it were rewritten`
   return found('changed', length - 1, message)
+}
+
+/** Proofs of earlier versions name no policy. One that does names that of the first record. */
+function policyNotSigned(contents: BundleContents): Finding[] {
+  const { records, proof } = contents
+  if (proof?.policy_sha256 === undefined || records?.run == null) return []
+  const recorded = records.run.state.isolation?.policy_sha256 ?? 'none'
+  if (recorded === proof.policy_sha256) return []
+  const message = `the proof names the policy ${proof.policy_sha256} of isolation, and this record ${recorded}`
+  return [{ problem: 'changed', where: fileOf(0, contents), seq: 0, message }]
 }
 
 /** An artifact that a record names must be there. If the server had lost it, the signed manifest says that. */

@@ -58,6 +58,9 @@ export function bundleLines(report: BundleReport): string[] {
     ...isolationLines(report),
     `Hash of the last record: ${report.head}`,
     `Signed ${report.signed_at} by the key ${report.key}`,
+    ...(report.signed_policy === null
+      ? []
+      : [`The signature names the policy ${report.signed_policy} of isolation.`]),
     trustLine(report.trust),
   ]
 }

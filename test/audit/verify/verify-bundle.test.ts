@@ -5,6 +5,7 @@ import type { Keys } from '../../../src/audit/proofs/keyring.ts'
 import { knownKeys } from '../../../src/audit/proofs/public-keys.ts'
 import type { BundleReport } from '../../../src/audit/verify/report.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
+import { bundleLines } from '../../../src/cli/terminal/report-lines.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { validRun } from '../../support/run-records.ts'
@@ -13,8 +14,10 @@ import {
   contentOf,
   eventsOf,
   exported,
+  isolated,
   newKeys,
   type Part,
+  POLICY,
   partsOf,
   recordsPart,
   replaced,
@@ -56,6 +59,29 @@ function whatIsAt(content: Buffer, index: number): 'time or salt' | 'the rest' {
   })
   return isIn ? 'time or salt' : 'the rest'
 }
+
+describe('the policy of isolation', () => {
+  const [records = []] = fc.sample(run, { numRuns: 1, seed: 7 })
+  const verifyWith = async (records: readonly RunRecord[], policy?: string) =>
+    verify(await exported(eventsOf(records), keys, ARTIFACTS, policy))
+
+  test('is named by the signature, if the first record names it', async () => {
+    const plain = await verifyWith(records)
+    expect(plain).toMatchObject({ holds: true, isolation: null, signed_policy: null })
+    const report = await verifyWith(isolated(records))
+    expect(report).toMatchObject({ holds: true, signed_policy: POLICY })
+    expect(bundleLines(report)).toContain(`The signature names the policy ${POLICY} of isolation.`)
+  })
+
+  test('must be that of the first record, if the signature names one', async () => {
+    for (const run of [records, isolated(records)]) {
+      expect(await verifyWith(run, 'f'.repeat(64))).toMatchObject({
+        ...{ holds: false, first_bad_seq: 0 },
+        findings: [{ problem: 'changed', seq: 0, message: expect.stringContaining('policy') }],
+      })
+    }
+  })
+})
 
 describe.each([1, 2] as const)('version %i of exports', (version) => {
   const file = recordsPart(version)

@@ -127,7 +127,7 @@ function judged(
     case 'forged':
       return bad('The signature is not valid for the key that it names', `key ${verdict.key}`)
   }
-  const { length, head, signedAt, runId } = verdict
+  const { length, head, policy, signedAt, runId } = verdict
   const first = view.records[0]
   if (first !== undefined && first.run_id !== runId) return bad('The server has signed another run')
   const last = view.records[length - 1]
@@ -140,13 +140,18 @@ function judged(
     return { verdict: 'open', what }
   }
   if (last.meta?.hash !== head) return bad('The server has signed another history than this one')
+  if (policy !== null && policyOf(view)?.policy_sha256 !== policy) {
+    return bad('The server has signed another policy of isolation than the recorded one', policy)
+  }
   const again = ended ? {} : { action: { label: 'Ask again', run: signing.ask } }
   return {
     verdict: 'good',
     what: ended
       ? 'The server has signed exactly this history'
       : `The server has signed the first ${counted(length, 'record')} as they are here`,
-    more: `Its head hash equals the one computed here; the Ed25519 signature of ${momentOf(signedAt)} is valid`,
+    more:
+      `Its head hash equals the one computed here; the Ed25519 signature of ${momentOf(signedAt)} is valid` +
+      (policy === null ? '' : `. It names the policy ${policy} of isolation`),
     ...again,
   }
 }
@@ -157,11 +162,16 @@ const momentOf = (iso: string): string => {
   return Number.isNaN(time) ? iso : MOMENT.format(time)
 }
 
+/** The policy of isolation in the first record. */
+function policyOf({ records: [first] }: RunView) {
+  return first?.kind === 'run_created' ? first.payload.isolation : undefined
+}
+
 /** How its commands were isolated: a part of the first record, which every hash and the signature cover. */
-function isolation({ records }: RunView): Finding[] {
-  const [first] = records
-  if (first?.kind !== 'run_created') return []
-  const policy = first.payload.isolation
+function isolation(view: RunView): Finding[] {
+  const { records } = view
+  if (records[0]?.kind !== 'run_created') return []
+  const policy = policyOf(view)
   if (policy === undefined) {
     return [{ verdict: 'note', what: 'The record does not say how its commands were isolated' }]
   }

@@ -10,6 +10,7 @@ const Proof = z.looseObject({
   run_id: z.string(),
   length: z.int(),
   head: z.string(),
+  policy_sha256: z.string().optional(),
   signed_at: z.string(),
   key: z.string(),
   signature: z.string().regex(/^[0-9a-f]{128}$/),
@@ -26,6 +27,7 @@ export function checkProof(givenProof: unknown, givenKeys: unknown): ProofVerdic
       runId: statement.run_id,
       length: statement.length,
       head: statement.head,
+      policy: statement.policy_sha256 ?? null,
       key: statement.key,
       signedAt: statement.signed_at,
     }

@@ -25,6 +25,8 @@ export type ProofVerdict =
       readonly runId: string
       readonly length: number
       readonly head: string
+      /** The hash of the policy of isolation that it names; null if it names none. */
+      readonly policy: string | null
       /** Fingerprint of the key, computed here. */
       readonly key: string
       readonly signedAt: string
