@@ -1,21 +1,7 @@
-import { bytes, sse, streamOf, type TestedApi } from './support.ts'
-
-/** What a fake provider replies with. */
-export type Planned = {
-  readonly text: string
-  readonly calls: readonly { readonly path: string }[]
-  readonly end: 'whole' | 'cut' | 'refused' | 'paused' | 'empty'
-}
-
-type Json = Record<string, unknown>
-
-/** A provider that keeps to the documented rules of its API and refuses each request that breaks one. */
-export interface FakeProvider {
-  respond(body: Json, planned: Planned): Response
-}
-
-const refusal = (message: string) =>
-  Response.json({ error: { type: 'invalid_request_error', message } }, { status: 400 })
+import type { Api } from '../../../../src/agent/model/routing.ts'
+import { FakeGoogle, FakeOllama } from './fake-native-providers.ts'
+import { FakeProvider, type Json, type Planned } from './fake-provider.ts'
+import { sse } from './support.ts'
 
 const unmarked = (value: unknown): string =>
   JSON.stringify(value, (name, part) => (name === 'cache_control' ? undefined : part))
@@ -23,16 +9,10 @@ const unmarked = (value: unknown): string =>
 const count = (text: string, word: string): number => text.split(word).length - 1
 
 /** Anthropic: sides alternate, calls are answered at once, thinking is bound to what comes before it, four marks. */
-class FakeAnthropic implements FakeProvider {
+class FakeAnthropic extends FakeProvider {
   /** The beginnings of requests, by the signatures that they were answered with. */
   readonly #bound = new Map<string, string>()
-  #replies = 0
-
-  respond(body: Json, planned: Planned): Response {
-    const broken = this.#broken(body)
-    if (broken !== null) return refusal(broken)
-    this.#replies += 1
-    const n = this.#replies
+  protected reply(body: Json, planned: Planned, n: number): string {
     const signature = `sig+${n}/=`
     const messages = body.messages as Json[]
     this.#bound.set(signature, unmarked([body.model, body.system, body.tools, messages]))
@@ -67,19 +47,15 @@ class FakeAnthropic implements FakeProvider {
       paused: 'pause_turn',
     }[end]
     const usage = { input_tokens: 1, output_tokens: 1 }
-    return streamOf([
-      bytes(
-        sse([
-          { type: 'message_start', message: { content: [], usage } },
-          ...blocks.flatMap((make, at) => make(at)),
-          { type: 'message_delta', delta: { stop_reason }, usage: { output_tokens: 2 } },
-          { type: 'message_stop' },
-        ]),
-      ),
+    return sse([
+      { type: 'message_start', message: { content: [], usage } },
+      ...blocks.flatMap((make, at) => make(at)),
+      { type: 'message_delta', delta: { stop_reason }, usage: { output_tokens: 2 } },
+      { type: 'message_stop' },
     ])
   }
 
-  #broken(body: Json): string | null {
+  protected broken(body: Json): string | null {
     const messages = body.messages as { role: string; content: Json[] }[]
     if (count(JSON.stringify(body), '"cache_control"') > 4)
       return 'A maximum of 4 blocks with cache_control'
@@ -120,15 +96,9 @@ class FakeAnthropic implements FakeProvider {
 }
 
 /** OpenAI: reasoning is its own and is followed by its item, each call has one output, nothing is stored. */
-class FakeOpenAI implements FakeProvider {
+class FakeOpenAI extends FakeProvider {
   readonly #sealed = new Map<string, string>()
-  #replies = 0
-
-  respond(body: Json, planned: Planned): Response {
-    const broken = this.#broken(body)
-    if (broken !== null) return refusal(broken)
-    this.#replies += 1
-    const n = this.#replies
+  protected reply(body: Json, planned: Planned, n: number): string {
     const { text, calls, end } = planned
     const sealed = `enc_${n}==`
     this.#sealed.set(sealed, String(body.model))
@@ -161,24 +131,20 @@ class FakeOpenAI implements FakeProvider {
     const status = end === 'cut' ? 'incomplete' : 'completed'
     const incomplete_details = end === 'cut' ? { reason: 'max_output_tokens' } : null
     const usage = { input_tokens: 1, output_tokens: 1 }
-    return streamOf([
-      bytes(
-        sse([
-          ...output.map((item, output_index) => ({
-            type: 'response.output_item.done',
-            output_index,
-            item,
-          })),
-          {
-            type: `response.${status}`,
-            response: { status, incomplete_details, output, usage, error: null },
-          },
-        ]),
-      ),
+    return sse([
+      ...output.map((item, output_index) => ({
+        type: 'response.output_item.done',
+        output_index,
+        item,
+      })),
+      {
+        type: `response.${status}`,
+        response: { status, incomplete_details, output, usage, error: null },
+      },
     ])
   }
 
-  #broken(body: Json): string | null {
+  protected broken(body: Json): string | null {
     if (body.store !== false) return 'store must be false'
     const input = body.input as Json[]
     const open = new Set<string>()
@@ -208,14 +174,8 @@ class FakeOpenAI implements FakeProvider {
 }
 
 /** DeepSeek: every reply goes back with its reasoning, if only an empty one; each call is answered before the next message. */
-class FakeDeepSeek implements FakeProvider {
-  #replies = 0
-
-  respond(body: Json, planned: Planned): Response {
-    const broken = this.#broken(body)
-    if (broken !== null) return refusal(broken)
-    this.#replies += 1
-    const n = this.#replies
+class FakeDeepSeek extends FakeProvider {
+  protected reply(_: Json, planned: Planned, n: number): string {
     const { text, calls, end } = planned
     const tool_calls = calls.map(({ path }, index) => ({
       index,
@@ -236,18 +196,14 @@ class FakeDeepSeek implements FakeProvider {
       paused: 'stop',
       empty: 'stop',
     }
-    return streamOf([
-      bytes(
-        sse([
-          { choices: [{ index: 0, delta }] },
-          { choices: [{ index: 0, delta: {}, finish_reason: reasons[end] }] },
-          '[DONE]',
-        ]),
-      ),
+    return sse([
+      { choices: [{ index: 0, delta }] },
+      { choices: [{ index: 0, delta: {}, finish_reason: reasons[end] }] },
+      '[DONE]',
     ])
   }
 
-  #broken(body: Json): string | null {
+  protected broken(body: Json): string | null {
     let open: unknown[] = []
     for (const message of body.messages as Json[]) {
       if (message.role === 'tool') {
@@ -267,8 +223,10 @@ class FakeDeepSeek implements FakeProvider {
   }
 }
 
-export const FAKES: Readonly<Record<TestedApi, () => FakeProvider>> = {
+export const FAKES: Readonly<Record<Api, () => FakeProvider>> = {
   messages: () => new FakeAnthropic(),
   responses: () => new FakeOpenAI(),
   chat: () => new FakeDeepSeek(),
+  gemini: () => new FakeGoogle(),
+  ollama: () => new FakeOllama(),
 }

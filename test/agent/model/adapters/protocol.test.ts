@@ -1,9 +1,11 @@
 import fc from 'fast-check'
+import { err, ok, type Result } from 'neverthrow'
 import { expect, test } from 'vitest'
-import type { Complete } from '../../../../src/agent/model/complete.ts'
-import type { Route } from '../../../../src/agent/model/routing.ts'
+import type { ModelFailure, ModelReply } from '../../../../src/agent/model/model.ts'
+import type { Api, Route } from '../../../../src/agent/model/routing.ts'
 import { afterFailure, replyRecords } from '../../../../src/agent/model-outcome.ts'
 import {
+  allMessages,
   type Conversation,
   converse,
   tokensOf,
@@ -11,18 +13,30 @@ import {
   turnCount,
 } from '../../../../src/domain/conversation.ts'
 import type { Kind, PayloadOf, RunRecord } from '../../../../src/domain/records.ts'
-import { FAKES, type FakeProvider, type Planned } from './fake-providers.ts'
-import { completeBy, REQUEST, routeTo, type TestedApi } from './support.ts'
+import type { FakeProvider, Planned } from './fake-provider.ts'
+import { FAKES } from './fake-providers.ts'
+import { APIS, completeBy, REQUEST, routeTo } from './support.ts'
+
+type Sent = Parameters<typeof replyRecords>[1]
 
 /** What happens in one step of a run. */
 type Step = {
   readonly planned: Planned
   /** The model of the run from now on: an API, and one of two models there. */
-  readonly model: readonly [api: TestedApi, first: boolean] | null
+  readonly model: readonly [api: Api, first: boolean] | null
   /** How much of the conversation is sent, in tokens. */
   readonly budget: number
-  /** The connection breaks in the middle of the reply, so the step is repeated. */
-  readonly isCut: boolean
+  /**
+   * What happens to the first attempt, so that the step is repeated: the connection breaks in the middle of the reply,
+   * the run is aborted there, or the process ends after the reply and before it is recorded.
+   */
+  readonly first: 'cut' | 'aborted' | 'crashed' | null
+  /** How the calls end: some are under way when a process ends, so nobody knows what they did. */
+  readonly outcome: PayloadOf<'tool_result'>['outcome']
+  /** Calls that run at the same time end in any order. */
+  readonly isReversed: boolean
+  /** A person says this while the calls run. */
+  readonly said: string | null
   /** The text of this earlier reply is redacted, and the run is folded again. */
   readonly redacted: number | null
   readonly feedback: string
@@ -35,12 +49,12 @@ const step: fc.Arbitrary<Step> = fc.record({
     calls: fc.array(fc.record({ path: text }), { maxLength: 3 }),
     end: fc.constantFrom('whole', 'whole', 'whole', 'cut', 'refused', 'paused', 'empty'),
   }),
-  model: fc.option(
-    fc.tuple(fc.constantFrom<TestedApi>('chat', 'responses', 'messages'), fc.boolean()),
-    { freq: 3 },
-  ),
+  model: fc.option(fc.tuple(fc.constantFrom(...APIS), fc.boolean()), { freq: 3 }),
   budget: fc.constantFrom(100_000, 100_000, 100_000, 400, 150),
-  isCut: fc.boolean(),
+  first: fc.constantFrom(null, null, 'cut', 'aborted', 'crashed'),
+  outcome: fc.constantFrom('ok', 'ok', 'error', 'timed_out', 'unknown'),
+  isReversed: fc.boolean(),
+  said: fc.option(text, { freq: 3 }),
   redacted: fc.option(fc.nat({ max: 5 }), { freq: 2 }),
   feedback: fc.constantFrom('Not reached yet.', 'The goal was checked.'),
 })
@@ -49,9 +63,11 @@ const MODELS = {
   chat: ['deepseek-v4-pro', 'deepseek-v4-flash'],
   responses: ['gpt-5.2', 'gpt-5.6-sol'],
   messages: ['claude-opus-5-5', 'claude-sonnet-5-5'],
+  gemini: ['gemini-3.8-flash', 'gemini-3.1-pro-preview'],
+  ollama: ['qwen3:8b', 'gpt-oss:20b'],
 } as const
 
-const routeOf = ([api, isFirst]: readonly [TestedApi, boolean]): Route => ({
+const routeOf = ([api, isFirst]: readonly [Api, boolean]): Route => ({
   ...routeTo(api, api === 'chat' ? { baseUrl: 'https://api.deepseek.com' } : {}),
   model: MODELS[api][isFirst ? 0 : 1],
 })
@@ -61,89 +77,96 @@ class FakeRun {
   #records: RunRecord[] = []
   #conversation: Conversation | null = null
   #redactions = 0
-  readonly #fakes = new Map<TestedApi, FakeProvider>()
-  #planned: Planned | null = null
+  readonly #fakes = new Map<Api, FakeProvider>()
 
   constructor() {
     const config = { goal: 'pytest', cwd: '/p' } as PayloadOf<'run_created'>['config']
     this.#add('run_created', { config, system_prompt: 'Fix it.' })
   }
 
-  async take({ planned, budget, isCut, redacted, feedback }: Step, route: Route): Promise<void> {
-    if (redacted !== null) this.#redact(redacted)
-    this.#planned = planned
-    if (isCut) await this.#attempt(route, budget, (response) => cutOff(response))
+  async take(step: Step, route: Route): Promise<void> {
+    if (step.redacted !== null) this.#redact(step.redacted)
+    if (step.first !== null) await this.#interrupted(step, route)
     let refusals = 0
     for (;;) {
-      const failure = await this.#attempt(route, budget, async (response) => response)
-      if (failure === null) break
+      const reply = await this.#attempt(step, route)
+      if (reply.isOk()) {
+        this.#record(step, reply.value)
+        break
+      }
       // Only a redaction changes what was sent before, and then the provider refuses once.
-      expect(failure).toMatchObject({ type: 'reasoning_refused' })
+      expect(reply.error).toMatchObject({ type: 'reasoning_refused' })
       refusals += 1
       expect(refusals).toBeLessThanOrEqual(this.#redactions > 0 ? 1 : 0)
     }
-    this.#add('goal_check', { achieved: false, reason: feedback, details: '', duration_ms: 1 })
+    const verdict = { achieved: false, reason: step.feedback, details: '', duration_ms: 1 }
+    this.#add('goal_check', verdict)
+  }
+
+  /** An attempt whose reply is never recorded. The next one is made by the process that takes up the run. */
+  async #interrupted(step: Step, route: Route): Promise<void> {
+    const stop = new AbortController()
+    const change = {
+      cut: cutOff,
+      aborted: (response: Response) => hanging(response, () => stop.abort()),
+      crashed: async (response: Response) => response,
+    }[step.first ?? 'crashed']
+    const reply = await this.#attempt(step, route, change, stop.signal)
+    if (reply.isErr() && reply.error.type !== 'reasoning_refused') {
+      const expected = step.first === 'cut' ? 'transient' : 'cancelled'
+      expect(reply.error.type).toBe(expected)
+    }
+    this.#fold()
   }
 
   async #attempt(
+    step: Step,
     route: Route,
-    budget: number,
-    change: (response: Response) => Promise<Response>,
-  ): Promise<object | null> {
+    change = async (response: Response) => response,
+    signal = new AbortController().signal,
+  ): Promise<Result<{ reply: ModelReply; sent: Sent }, ModelFailure>> {
     const conversation = this.#conversation
     if (conversation === null) throw new Error('the run has begun')
-    const { messages, omittedTurns } = toMessages(conversation, budget)
-    const complete = this.#complete(route, change)
-    const request = { ...REQUEST, messages }
-    const reply = await complete(request, new AbortController().signal, () => {})
+    const { messages, omittedTurns } = toMessages(conversation, step.budget)
+    const respond = (body: object) => {
+      const fake = this.#fakes.get(route.api) ?? FAKES[route.api]()
+      this.#fakes.set(route.api, fake)
+      return change(fake.respond(JSON.parse(JSON.stringify(body)), step.planned))
+    }
+    const complete = completeBy(route.api, respond, route)
+    const reply = await complete({ ...REQUEST, messages }, signal, () => {})
     const sent = {
       modelName: route.model,
       durationMs: 1,
       omittedTurns,
       keptTurns: turnCount(conversation) - omittedTurns,
       tokens: tokensOf(messages),
+      userMessages: allMessages(conversation),
     }
-    if (reply.isErr()) {
-      const { error } = reply
-      if (error.type === 'cancelled') throw new Error('nobody aborts')
-      const next = afterFailure(error, { failures: 0, attempts: 9, retryMs: [0, 0], sent })
-      if (next.type === 'fail') throw new Error(next.message)
-      const { reason, delayMs: delay_ms, failure = 'refused' } = next
-      this.#add('llm_retry', { attempt: 1, reason, delay_ms, failure })
-      return error.type === 'transient' && error.kind === 'broken_off' ? null : error
-    }
-    const { usage, message } = replyRecords(reply.value, sent)
-    this.#add('llm_usage', usage)
-    this.#add('assistant_message', message)
-    for (const { call_id, tool } of message.tool_calls) {
-      const result = {
-        call_id,
-        tool,
-        output: `of ${call_id}`,
-        exit_code: 0,
-        outcome: 'ok' as const,
-      }
-      this.#add('tool_result', {
-        ...result,
-        duration_ms: 1,
-        bytes: 1,
-        truncated: false,
-        sha256: null,
-      })
-    }
-    return null
+    if (reply.isOk()) return ok({ reply: reply.value, sent })
+    const { error } = reply
+    if (error.type === 'cancelled') return err(error)
+    const next = afterFailure(error, { failures: 0, attempts: 9, retryMs: [0, 0], sent })
+    if (next.type === 'fail') throw new Error(next.message)
+    const { reason, delayMs: delay_ms, failure = 'refused' } = next
+    this.#add('llm_retry', { attempt: 1, reason, delay_ms, failure })
+    return err(error)
   }
 
-  #complete(route: Route, change: (response: Response) => Promise<Response>): Complete {
-    const api = route.api as TestedApi
-    const fake = this.#fakes.get(api) ?? FAKES[api]()
-    this.#fakes.set(api, fake)
-    const respond = (body: object) => {
-      if (this.#planned === null) throw new Error('no reply is planned')
-      const asSent = JSON.parse(JSON.stringify(body))
-      return change(fake.respond(asSent, this.#planned))
+  #record(
+    { outcome, said, isReversed }: Step,
+    { reply, sent }: { reply: ModelReply; sent: Sent },
+  ): void {
+    const { usage, message } = replyRecords(reply, sent)
+    this.#add('llm_usage', usage)
+    this.#add('assistant_message', message)
+    if (said !== null) this.#add('user_message', { text: said })
+    const calls = message.tool_calls
+    for (const { call_id, tool, args } of isReversed ? calls.toReversed() : calls) {
+      const result = { call_id, tool, output: `of ${args.path}`, exit_code: 0, outcome }
+      const rest = { duration_ms: 1, bytes: 1, truncated: false, sha256: null }
+      this.#add('tool_result', { ...result, ...rest })
     }
-    return completeBy(api, respond, route)
   }
 
   #redact(which: number): void {
@@ -154,6 +177,11 @@ class FakeRun {
     const changed = JSON.stringify(this.#records).replaceAll(JSON.stringify(text), '"[redacted]"')
     this.#redactions += 1
     this.#records = JSON.parse(changed)
+    this.#fold()
+  }
+
+  /** Folds the run from its records, as a process that takes it up does. */
+  #fold(): void {
     this.#conversation = null
     for (const record of this.#records) this.#conversation = converse(this.#conversation, record)
   }
@@ -174,11 +202,22 @@ async function cutOff(response: Response): Promise<Response> {
   return new Response(half, response)
 }
 
+/** The first half of a response, after which nothing comes. @param onSilence called when it is waited for */
+async function hanging(response: Response, onSilence: () => void): Promise<Response> {
+  if (!response.ok) return response
+  const half = new Uint8Array(await (await cutOff(response)).arrayBuffer())
+  const body = new ReadableStream<Uint8Array>({
+    start: (controller) => controller.enqueue(half),
+    pull: onSilence,
+  })
+  return new Response(body, response)
+}
+
 test('whatever happens in a run, no provider has a reason to refuse a request of it', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 10 }), async (steps) => {
       const run = new FakeRun()
-      let model: readonly [TestedApi, boolean] = ['messages', true]
+      let model: readonly [Api, boolean] = ['messages', true]
       for (const step of steps) {
         model = step.model ?? model
         await run.take(step, routeOf(model))
