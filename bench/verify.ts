@@ -3,7 +3,8 @@ import { eventLine } from '../src/audit/bundle/record-lines.ts'
 import { ContentsPool } from '../src/audit/verify/contents-pool.ts'
 import { RecordsCheck } from '../src/audit/verify/verify-records.ts'
 import type { RunRecord } from '../src/domain/records.ts'
-import { type LoadedRun, prepare, streamOf } from '../src/log/run-log.ts'
+import { type LoadedRun, streamOf } from '../src/log/run-log.ts'
+import { prepare } from '../test/support/append-records.ts'
 import { integer, median, table } from './support/figures.ts'
 
 const RECORDS = [10_000, 100_000]

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { RunRecord } from '../../src/domain/records.ts'
-import { append, type LoadedRun, prepare } from '../../src/log/run-log.ts'
+import type { LoadedRun } from '../../src/log/run-log.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
+import { append, prepare } from '../../test/support/append-records.ts'
 import { must } from '../loop/must.ts'
 
 const START = 1_770_000_000

@@ -6,7 +6,7 @@
 import { createServer } from 'node:http'
 import { DatabaseSync } from 'node:sqlite'
 import { type WebSocket, WebSocketServer } from 'ws'
-import type { PreparedAppend } from '../../src/log/run-log.ts'
+import type { PreparedAppend } from '../../test/support/append-records.ts'
 import { answerCalls } from '../support/calls.ts'
 import { openHouse } from './house.ts'
 import { cpu, memory, portOf } from './process.ts'

@@ -1,5 +1,6 @@
 import type { RunRecord } from '../../src/domain/records.ts'
-import { type LoadedRun, type PreparedAppend, prepare } from '../../src/log/run-log.ts'
+import type { LoadedRun } from '../../src/log/run-log.ts'
+import { type PreparedAppend, prepare } from '../../test/support/append-records.ts'
 
 const START = 1_770_000_000
 const AUTHOR = { commandId: 'bench', principal: 'bench' }

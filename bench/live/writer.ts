@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { append, type PreparedAppend } from '../../src/log/run-log.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
+import { append, type PreparedAppend } from '../../test/support/append-records.ts'
 import { must } from '../loop/must.ts'
 import { RunScript } from './records.ts'
 

@@ -2,7 +2,8 @@ import { createHash, randomUUID } from 'node:crypto'
 import type { AgentCommand, PersonCommand } from '../../src/domain/commands.ts'
 import { decide } from '../../src/domain/decide.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
-import { type LoadedRun, type PreparedAppend, prepare, streamOf } from '../../src/log/run-log.ts'
+import { type LoadedRun, streamOf } from '../../src/log/run-log.ts'
+import { type PreparedAppend, prepare } from '../../test/support/append-records.ts'
 import type { BareLog } from '../support/bare-log.ts'
 
 /** Records of a run of one iteration, from its creation to its end. */

@@ -1,6 +1,12 @@
 import { err, errAsync, ok, okAsync, type Result } from 'neverthrow'
 import { OWN_STREAM_PREFIX } from '../domain/records.ts'
-import type { EventStore, RecordedEvent, StoreFailure, Subscription } from '../store/event-store.ts'
+import {
+  type EventStore,
+  type RecordedEvent,
+  type StoreFailure,
+  type Subscription,
+  storeWith,
+} from '../store/event-store.ts'
 import { artifactOfStream } from './artifact-streams.ts'
 import type { StreamReader } from './stream-pages.ts'
 
@@ -20,8 +26,7 @@ export class LedgerHeads {
 
   /** The store, whose appends, reads and subscriptions are noted here. */
   noting(store: EventStore): EventStore {
-    const { overwrite, deleteStream } = store
-    return {
+    return storeWith(store, {
       append: (stream, events, options) =>
         store.append(stream, events, options).andTee(({ revision }) => {
           const last = events.at(-1)
@@ -33,14 +38,7 @@ export class LedgerHeads {
         isLedger(stream)
           ? this.#noted(stream, store.subscribeStream(stream, options))
           : store.subscribeStream(stream, options),
-      subscribeAll: (options) => store.subscribeAll(options),
-      ...(overwrite === undefined ? {} : { overwrite: (events) => overwrite.call(store, events) }),
-      ...(deleteStream === undefined
-        ? {}
-        : { deleteStream: (stream) => deleteStream.call(store, stream) }),
-      ping: () => store.ping(),
-      close: () => store.close(),
-    }
+    })
   }
 
   /** A ledger that does not hold the entry that was seen last; null if each does. */

@@ -3,11 +3,8 @@ import { BrokenInvariant } from '../domain/errors.ts'
 import { evolve } from '../domain/evolve.ts'
 import { RunRecord } from '../domain/records.ts'
 import type { RunState } from '../domain/state.ts'
-import type { AppendError, EventStore, NewEvent } from '../store/event-store.ts'
 import { type DamagedRecord, decode, type LoggedRecord } from './codec.ts'
 import {
-  type Author,
-  chain,
   emptyStream,
   type Folded,
   foldRecord,
@@ -51,37 +48,6 @@ export const foldedRun = (run: LoadedRun | null): Folded<RunState | null> =>
 /** The reverse of `foldedRun`. */
 export const loadedRun = ({ state, head }: Folded<RunState | null>): LoadedRun | null =>
   state === null ? null : { state, head }
-
-/** Events that are ready to be appended. To append them again is the same append. */
-export type PreparedAppend = {
-  readonly runId: string
-  readonly expected: number | 'no_stream'
-  readonly events: readonly NewEvent[]
-  readonly records: readonly LoggedRecord[]
-  readonly after: LoadedRun
-}
-
-/** Chains, encodes and folds records after `from`; `null` begins the stream. */
-export function prepare(
-  runId: string,
-  from: LoadedRun | null,
-  records: readonly RunRecord[],
-  author: Author,
-): PreparedAppend {
-  const chained = chain(runStream(runId), foldedRun(from), records, author)
-  const after = loadedRun(chained.after)
-  if (after === null) throw new RangeError('an append holds at least one record')
-  return { ...chained, runId, expected: from?.state.seq ?? 'no_stream', after }
-}
-
-/** Appends prepared records at exactly the revision that they were made for. */
-export function append(
-  store: EventStore,
-  prepared: PreparedAppend,
-): ResultAsync<LoadedRun, AppendError> {
-  const { runId, expected, events, after } = prepared
-  return store.append(streamOf(runId), events, { expectedRevision: expected }).map(() => after)
-}
 
 /** One page of a run's records, from `from` (inclusive) on. */
 export function readRecords(

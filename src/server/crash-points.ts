@@ -2,7 +2,7 @@ import { ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import type { Effects } from '../agent/effects.ts'
 import { ALL_KINDS, type Kind } from '../domain/records.ts'
-import type { EventStore } from '../store/event-store.ts'
+import { type EventStore, storeWith } from '../store/event-store.ts'
 
 const EFFECTS = ['model', 'tool', 'goal check', 'project'] as const
 
@@ -45,8 +45,7 @@ function fuse({ point, time }: CrashAt): (reached: CrashPoint) => void {
 export function withCrashingAppends(store: EventStore, at: CrashAt | undefined): EventStore {
   if (at === undefined) return store
   const reach = fuse(at)
-  const { overwrite, deleteStream } = store
-  return {
+  return storeWith(store, {
     append: (stream, events, options) => {
       const kinds = new Set(events.map(({ type }) => type as Kind))
       for (const kind of kinds) reach(`before append of ${kind}`)
@@ -54,16 +53,7 @@ export function withCrashingAppends(store: EventStore, at: CrashAt | undefined):
         for (const kind of kinds) reach(`after append of ${kind}`)
       })
     },
-    readStream: (stream, options) => store.readStream(stream, options),
-    subscribeStream: (stream, options) => store.subscribeStream(stream, options),
-    subscribeAll: (options) => store.subscribeAll(options),
-    ...(overwrite === undefined ? {} : { overwrite: (events) => overwrite.call(store, events) }),
-    ...(deleteStream === undefined
-      ? {}
-      : { deleteStream: (stream) => deleteStream.call(store, stream) }),
-    ping: () => store.ping(),
-    close: () => store.close(),
-  }
+  })
 }
 
 /** The effects of the run loop with the crash points around them; the effects themselves without `at`. */

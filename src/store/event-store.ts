@@ -140,3 +140,19 @@ export interface EventStore {
   /** Finishes what is under way and closes the store. Later calls fail with `store_unavailable`. */
   close(): Promise<void>
 }
+
+/** A store that answers some calls in its own way, and all others as `store` does. */
+export function storeWith(store: EventStore, own: Partial<EventStore>): EventStore {
+  const { overwrite, deleteStream } = store
+  return {
+    append: (...call) => store.append(...call),
+    readStream: (...call) => store.readStream(...call),
+    subscribeStream: (...call) => store.subscribeStream(...call),
+    subscribeAll: (...call) => store.subscribeAll(...call),
+    ...(overwrite && { overwrite: (...call) => overwrite.apply(store, call) }),
+    ...(deleteStream && { deleteStream: (...call) => deleteStream.apply(store, call) }),
+    ping: () => store.ping(),
+    close: () => store.close(),
+    ...own,
+  }
+}

@@ -28,10 +28,11 @@ import { GENESIS } from '../../src/log/chain.ts'
 import { encode } from '../../src/log/codec.ts'
 import { canonicalText, SALT_BYTES } from '../../src/log/commitment.ts'
 import { redactStrings } from '../../src/log/redacted-record.ts'
-import { prepare, streamOf } from '../../src/log/run-log.ts'
+import { streamOf } from '../../src/log/run-log.ts'
 import type { StreamReader } from '../../src/log/stream-pages.ts'
 import { REDACTIONS, type Redaction } from '../../src/redaction/redaction-ledger.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
+import { prepare } from '../support/append-records.ts'
 
 export const NOW = new Date('2026-02-18T12:00:00.000Z')
 

@@ -16,7 +16,7 @@ import type { RunRecord } from '../../src/domain/records.ts'
 import { buildApp } from '../../src/http/app.ts'
 import type { AppDeps } from '../../src/http/deps.ts'
 import { handleCommand } from '../../src/log/handle-command.ts'
-import { append, type LoadedRun, prepare } from '../../src/log/run-log.ts'
+import type { LoadedRun } from '../../src/log/run-log.ts'
 import { startProjector } from '../../src/projections/projector.ts'
 import { openReadModel } from '../../src/projections/sqlite-read-model.ts'
 import { Redactor } from '../../src/redaction/redactor.ts'
@@ -24,6 +24,7 @@ import { withRedactions } from '../../src/redaction/with-redactions.ts'
 import { createRedactions } from '../../src/server/redactions.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import type { EventStore, RecordedEvent } from '../../src/store/event-store.ts'
+import { append, prepare } from '../support/append-records.ts'
 
 export const GOALS = [
   { name: 'pytest', description: 'All tests pass under pytest' },

@@ -1,7 +1,7 @@
 import { errAsync, ok } from 'neverthrow'
 import { describe, expect, test, vi } from 'vitest'
 import { decideAndAppend } from '../../src/log/decider.ts'
-import { append, prepare, readRecords, streamOf } from '../../src/log/run-log.ts'
+import { readRecords, streamOf } from '../../src/log/run-log.ts'
 import { REDACTIONS, type Redaction } from '../../src/redaction/redaction-ledger.ts'
 import { Redactor } from '../../src/redaction/redactor.ts'
 import { withRedactions } from '../../src/redaction/with-redactions.ts'
@@ -9,6 +9,7 @@ import type { EventStore } from '../../src/store/event-store.ts'
 import { observeStream } from '../store/contract/support.ts'
 import { describeEventStoreContract } from '../store/contract.ts'
 import { openTemporaryStore } from '../store/embedded/support.ts'
+import { append, prepare } from '../support/append-records.ts'
 import { createdRecord } from '../support/run-records.ts'
 
 const log = { info: () => {}, warn: () => {}, error: () => {} }

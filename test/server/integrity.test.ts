@@ -9,12 +9,12 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import { decide } from '../../src/domain/decide.ts'
 import { fold } from '../../src/domain/evolve.ts'
-import { append, prepare } from '../../src/log/run-log.ts'
 import type { VerifyPace } from '../../src/server/integrity.ts'
 import { readSettings } from '../../src/server/settings.ts'
 import { type Server, startServer } from '../../src/server/start-server.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import { retrai } from '../cli/support.ts'
+import { append, prepare } from '../support/append-records.ts'
 import { createdRecord } from '../support/run-records.ts'
 
 const Ready = z.object({

@@ -150,13 +150,30 @@ export class AllRunsFilter {
     this.#signal = signal
   }
 
+  /** The frames that the observer wants, in their order, `limit` at most. Looks up facts only for frames before the last of them. */
+  async select(
+    frames: readonly AllRunsFrame[],
+    limit = Number.POSITIVE_INFINITY,
+  ): Promise<ReadonlySet<AllRunsFrame>> {
+    const selected = new Set<AllRunsFrame>()
+    for (const frame of frames) {
+      if (selected.size >= limit) break
+      if (!this.#passesAlone(frame)) continue
+      if (frame.isDamaged || !this.#asksForFacts || (await this.#passesFacts(frame)))
+        selected.add(frame)
+    }
+    return selected
+  }
+
+  get #asksForFacts(): boolean {
+    return this.#filters.goal !== undefined || this.#filters.status !== undefined
+  }
+
   /** A damaged record passes for every observer of its run, whatever else it filters on. */
-  passes(frame: AllRunsFrame): boolean | Promise<boolean> {
-    const { run_id, goal, status } = this.#filters
-    if (run_id !== undefined && !run_id.has(frame.runId)) return false
-    if (frame.isDamaged) return true
-    if (!selects(this.#selection, frame.kind, frame.data)) return false
-    return goal === undefined && status === undefined ? true : this.#passesFacts(frame)
+  #passesAlone({ runId, isDamaged, kind, data }: AllRunsFrame): boolean {
+    const { run_id } = this.#filters
+    if (run_id !== undefined && !run_id.has(runId)) return false
+    return isDamaged || selects(this.#selection, kind, data)
   }
 
   /** Parts come while a run has the status `running`, at the present time. */

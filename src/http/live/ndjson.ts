@@ -66,14 +66,11 @@ export async function* allRunsLines(
   const chunks = new Chunks()
   let left = limit
   for await (const frames of topic.history(start.position, form, signal)) {
-    for (const frame of frames) {
-      const passes = filter.passes(frame)
-      if (passes === false || (passes !== true && !(await passes))) continue
+    for (const frame of await filter.select(frames, left)) {
       chunks.add(frame.data)
       chunks.addText('\n')
       left -= 1
       if (chunks.full) yield chunks.take()
-      if (left === 0) break
     }
     if (left === 0) break
   }

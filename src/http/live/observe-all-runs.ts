@@ -86,13 +86,12 @@ async function sendAll(
   frames: readonly AllRunsFrame[],
   { filter, writer, signal, watched, parts }: Sending,
 ): Promise<void> {
+  const selected = await filter.select(frames)
   writer.cork()
   try {
     for (const frame of frames) {
-      const passes = filter.passes(frame)
-      const isWanted = passes === true || (passes !== false && (await passes))
       if (signal.aborted) return
-      if (isWanted) {
+      if (selected.has(frame)) {
         writer.sendFrame(frame)
         watched.last = frame.cursor
       }

@@ -105,10 +105,11 @@ export async function* allRunsEventStream(
   for await (const frames of withHeartbeat(source, heartbeatMs, news)) {
     if (frames === 'silence') yield heartbeat(cursor)
     inHistory &&= typeof frames === 'string' || frames.length > 0
-    for (const frame of typeof frames === 'string' ? [] : frames) {
+    const page = typeof frames === 'string' ? [] : frames
+    const selected = await filter.select(page)
+    for (const frame of page) {
       cursor = frame.cursor
-      const passes = filter.passes(frame)
-      if (passes === true || (passes !== false && (await passes))) {
+      if (selected.has(frame)) {
         addEvent(chunks, cursor, frame.data)
         watched.last = cursor
       }

@@ -59,8 +59,13 @@ export class JsonPage {
     return this.#lookedAt === 0
   }
 
+  /** How many more frames it takes at most. */
+  get left(): number {
+    return this.#limit - this.#frames.length
+  }
+
   get full(): boolean {
-    return this.#frames.length >= this.#limit || this.#lookedAt >= MAX_LOOKED_AT
+    return this.left <= 0 || this.#lookedAt >= MAX_LOOKED_AT
   }
 
   /** @param next the `after` of the next page; null on the last page */

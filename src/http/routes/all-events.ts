@@ -131,9 +131,10 @@ async function sendPage(
   const form = formIn(query)
   let { cursor } = start
   for await (const frames of live.allRuns.history(start.position, form, leave.signal)) {
+    const selected = await filter.select(frames, page.left)
     for (const frame of frames) {
-      const text = (await filter.passes(frame)) ? frame.data.toString() : null
-      if (!page.add(text)) return page.send(request, reply, cursor)
+      if (!page.add(selected.has(frame) ? frame.data.toString() : null))
+        return page.send(request, reply, cursor)
       cursor = frame.cursor
       if (page.full) return page.send(request, reply, cursor)
     }

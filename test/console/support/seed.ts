@@ -1,8 +1,9 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { RunConfig } from '../../../src/domain/run-config.ts'
-import { append, type LoadedRun, prepare } from '../../../src/log/run-log.ts'
+import type { LoadedRun } from '../../../src/log/run-log.ts'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
+import { append, prepare } from '../../support/append-records.ts'
 import type { Story } from './story.ts'
 
 const CHUNK = 400

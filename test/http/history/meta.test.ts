@@ -2,8 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import { verifyRecord } from '../../../src/audit/verify/verify-run.ts'
-import { append, type LoadedRun, prepare, streamOf } from '../../../src/log/run-log.ts'
+import { type LoadedRun, streamOf } from '../../../src/log/run-log.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
+import { append, prepare } from '../../support/append-records.ts'
 import { createdRecord } from '../../support/run-records.ts'
 import {
   agentDoes,

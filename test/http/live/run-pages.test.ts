@@ -5,8 +5,9 @@ import { describe, expect, test } from 'vitest'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import { framesOf, type RunFrame, sizeOf } from '../../../src/http/live/frame.ts'
 import { PageCache, type PageDeps } from '../../../src/http/live/run-pages.ts'
-import { prepare, streamOf } from '../../../src/log/run-log.ts'
+import { streamOf } from '../../../src/log/run-log.ts'
 import type { ReadError, ReadOptions, RecordedEvent } from '../../../src/store/event-store.ts'
+import { prepare } from '../../support/append-records.ts'
 import { createdRecord } from '../../support/run-records.ts'
 
 const LENGTH = 60
