@@ -25,7 +25,7 @@ import {
 import { proveInclusion, type RunHeads } from './checkpoints/run-heads.ts'
 import { type LedgerRange, ledgerLines } from './ledgers.ts'
 import type { Keyring, KeyringFailure } from './proofs/keyring.ts'
-import { proveLedger, proveRun } from './proofs/prove.ts'
+import { proveLedger, proveRun } from './proofs/statements.ts'
 
 export type AuditError = LoadError | KeyringFailure | CheckpointError | ExportError
 

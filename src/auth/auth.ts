@@ -6,15 +6,17 @@ import { decideAndAppend, type Folded } from '../log/decider.ts'
 import type { LoadError } from '../log/run-log.ts'
 import type { AppendError, EventStore } from '../store/event-store.ts'
 import type { Caller, Rejection } from './caller.ts'
-import { decideCreation, decideRevocation, type TokenError } from './decide-token.ts'
 import { Directory } from './directory.ts'
 import { Tickets } from './tickets.ts'
 import {
+  decideCreation,
+  decideRevocation,
   digestOf,
   newSecret,
   TOKEN_LEDGER,
   type Token,
   type TokenEntry,
+  type TokenError,
   type Tokens,
 } from './token-ledger.ts'
 import { KeptTokens, TokenReader } from './token-reader.ts'

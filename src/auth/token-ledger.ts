@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto'
+import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
-import { TokenName } from '../api/auth-requests.ts'
-import { ROLES } from '../api/roles.ts'
+import type { TokenView } from '../api/auth.ts'
+import { RESERVED_NAMES, TokenName } from '../api/auth-requests.ts'
+import { ROLES, type Role } from '../api/roles.ts'
+
 import { OWN_STREAM_PREFIX } from '../domain/records.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Logged } from '../log/codec.ts'
@@ -84,3 +87,89 @@ export const newSecret = (): string => `${PREFIX}${randomBytes(SECRET_BYTES).toS
  * cannot choose the digest of its guess.
  */
 export const digestOf = (secret: string): string => sha256(secret)
+
+/** Why a token was not created or revoked. */
+export type TokenError =
+  | { readonly type: 'token_not_found' }
+  /** There is or was a token with this name, or the name is reserved. */
+  | { readonly type: 'name_taken'; readonly name: string }
+  /** After that, nobody could manage the tokens. */
+  | { readonly type: 'admin_needed' }
+
+type Now = {
+  /** Seconds since the epoch. */
+  readonly now: number
+  /** Whether there is an admin beside those in the ledger: the token from the configuration. */
+  readonly otherAdmin: boolean
+}
+
+/** The first token must be an admin's: otherwise nobody could create the second. */
+export function decideCreation(
+  tokens: Tokens,
+  wanted: Pick<Token, 'id' | 'name' | 'role' | 'sha256' | 'expires_at'>,
+  { now, otherAdmin }: Now,
+): Result<readonly TokenEntry[], TokenError> {
+  const { name, role } = wanted
+  const taken =
+    RESERVED_NAMES.includes(name) || [...tokens.values()].some((token) => token.name === name)
+  if (taken) return err({ type: 'name_taken', name })
+  const managed = otherAdmin || role === 'admin' || activeAdmins(tokens, now).length > 0
+  if (!managed) return err({ type: 'admin_needed' })
+  return ok([{ kind: 'token_created', ts: now, payload: wanted }])
+}
+
+/** An admin whose token is valid for less than a day cannot take over the management of the tokens. */
+const TAKES_OVER_S = 86_400
+
+/**
+ * Revoking a revoked token adds nothing. An admin must be left. If the revoked token is the last admin that could
+ * take over tomorrow, it stays, even if an admin is left whose token expires earlier.
+ */
+export function decideRevocation(
+  tokens: Tokens,
+  id: string,
+  reason: string | null,
+  { now, otherAdmin }: Now,
+): Result<readonly TokenEntry[], TokenError> {
+  const token = tokens.get(id)
+  if (token === undefined) return err({ type: 'token_not_found' })
+  if (token.revoked !== null) return ok([])
+  const admins = otherAdmin ? [] : activeAdmins(tokens, now)
+  if (isLast(token, admins) || isLast(token, admins.filter(lastsFrom(now)))) {
+    return err({ type: 'admin_needed' })
+  }
+  return ok([{ kind: 'token_revoked', ts: now, payload: { id, reason } }])
+}
+
+const ADMIN: Role = 'admin'
+
+const isLast = ({ id }: Token, admins: readonly Token[]): boolean =>
+  admins.length === 1 && admins[0]?.id === id
+
+const lastsFrom =
+  (now: number) =>
+  ({ expires_at }: Token): boolean =>
+    expires_at === null || expires_at >= now + TAKES_OVER_S
+
+const activeAdmins = (tokens: Tokens, now: number): Token[] =>
+  [...tokens.values()].filter((token) => token.role === ADMIN && isActive(token, now))
+
+/** A token as the API shows it. @param now seconds since the epoch */
+export function tokenView(token: Token, now: number): TokenView {
+  const { id, name, role, created_at, created_by, expires_at, revoked } = token
+  return {
+    id,
+    name,
+    role,
+    status: revoked === null ? (isActive(token, now) ? 'active' : 'expired') : 'revoked',
+    created_at: isoTime(created_at),
+    created_by,
+    expires_at: expires_at === null ? null : isoTime(expires_at),
+    revoked_at: revoked === null ? null : isoTime(revoked.at),
+    revoked_by: revoked?.by ?? null,
+    revoked_reason: revoked?.reason ?? null,
+  }
+}
+
+/** @param seconds since the epoch */
+export const isoTime = (seconds: number): string => new Date(seconds * 1000).toISOString()

@@ -1,3 +1,5 @@
+import { lstatSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { Command, type CommanderError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
@@ -6,11 +8,11 @@ import { createOpener } from '../client/call.ts'
 import { type Client, createClient, type RequestError, readBaseUrl } from '../client/index.ts'
 import { CLIENT_LIMITS } from '../client/limits.ts'
 import { chunksOf, textOf } from '../client/lines.ts'
+import { defaultSocket } from '../server/data-folder.ts'
 import { parseSettings } from '../server/settings.ts'
 import { EXIT, PLAIN_EXIT_CODES } from './terminal/exit-codes.ts'
 import { oneLine } from './terminal/plain-text.ts'
 import { endWithReader, say } from './terminal/print.ts'
-import { localSocket, overSocket, SOCKET_URL, socketPath, type Transport } from './unix-socket.ts'
 
 const DEFAULT_URL = 'http://127.0.0.1:8000'
 const DEFAULT_SERVER = `the socket of a server of yours if there is one, else ${DEFAULT_URL}`
@@ -190,4 +192,45 @@ async function open(options: ServerOptions, path: string): Promise<Result<Body, 
     code: error.type === 'refused' ? error.code : null,
     message: explain(error).replaceAll(url, address.value.address),
   }))
+}
+
+const PREFIX = 'unix:'
+/** What the Host header says; the connection goes to the socket. */
+const SOCKET_URL = 'http://localhost'
+
+/** The path in `unix:PATH`; null if it is another address. */
+const socketPath = (address: string): string | null =>
+  address.startsWith(PREFIX) ? resolve(address.slice(PREFIX.length)) : null
+
+/** The address of the server of this user on this machine, if it listens on a socket: RETRAI_LISTEN, or the default. */
+function localSocket(env: Readonly<Record<string, string | undefined>>): string | null {
+  const path = socketPath(env.RETRAI_LISTEN?.trim() ?? '') ?? defaultSocket(env)
+  const found = lstatSync(path, { throwIfNoEntry: false })
+  const isOurs = found?.isSocket() === true && found.uid === process.getuid?.()
+  return isOurs ? `${PREFIX}${path}` : null
+}
+
+type Dispatcher = { readonly constructor: new (options: object) => object }
+type Transport = {
+  readonly fetch: typeof fetch
+  readonly WebSocket: new (url: string, protocols: string[]) => WebSocket
+}
+
+/**
+ * The fetch and the WebSocket of Node, through a unix socket. Node offers no public way to its HTTP client, but keeps its
+ * dispatcher where the package undici finds it.
+ */
+function overSocket(path: string): Transport {
+  // Node makes the dispatcher with the first use of this.
+  void globalThis.WebSocket
+  const shared = Reflect.get(globalThis, Symbol.for('undici.globalDispatcher.1')) as Dispatcher
+  const dispatcher = new shared.constructor({ connect: { socketPath: path } })
+  return {
+    fetch: (input, init) => fetch(input, { ...init, dispatcher } as RequestInit),
+    WebSocket: class extends WebSocket {
+      constructor(url: string, protocols: string[]) {
+        super(url, { protocols, dispatcher } as unknown as string[])
+      }
+    },
+  }
 }

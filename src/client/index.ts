@@ -1,12 +1,13 @@
 export { ALL_KINDS, DOCUMENTED_KINDS, type Kind } from '../api/records.ts'
 
 import * as z from 'zod'
+import { Me, NewTokenView, TicketView, TokenView } from '../api/auth.ts'
 import { IsolationOffer } from '../api/isolation.ts'
 import { Model } from '../api/models.ts'
+import type { Role } from '../api/roles.ts'
 import { Goal } from '../api/runs.ts'
 import { type Accesses, type Audit, createAccesses, createAudit } from './audit.ts'
-import { createIdentity, createTokens, type Identity, type Tokens } from './auth.ts'
-import { type Answered, createRest, type Signal } from './call.ts'
+import { type Answered, createRest, queryOf, type Rest, type Signal } from './call.ts'
 import type { AgentEvent, ChosenKind, Kinds } from './events.ts'
 import { createHistory, type History } from './history.ts'
 import { CLIENT_LIMITS, type ClientLimits } from './limits.ts'
@@ -41,7 +42,6 @@ export type {
   Audit,
   LoggedAccess,
 } from './audit.ts'
-export type { Tokens } from './auth.ts'
 export {
   FeedError,
   HistoryError,
@@ -66,7 +66,11 @@ export type ClientOptions = {
   readonly limits?: Partial<ClientLimits> | undefined
 }
 
-export type Client = Identity & {
+export type Client = {
+  /** Whose token the client has, and what it permits. */
+  me(options?: Signal): Answered<Me>
+  /** A ticket opens one WebSocket of this server within 30 seconds, as `?ticket=`. `watch` does not need one. */
+  ticket(options?: Signal): Answered<TicketView>
   readonly runs: Runs
   readonly history: History
   readonly audit: Audit
@@ -115,12 +119,13 @@ export function createClient(options: ClientOptions): Client {
   const connect = (path: string) =>
     new WebSocket(`${baseUrl.replace(/^http/, 'ws')}${path}`, protocols)
   return {
+    me: (options) => rest.get('/api/me', Me, options),
+    ticket: (options) => rest.send('POST', '/api/tickets', undefined, TicketView, options),
     runs,
     history: createHistory(rest, limits),
     audit: createAudit(rest),
     tokens: createTokens(rest),
     access: createAccesses(rest),
-    ...createIdentity(rest),
     goals: (options) => rest.get('/api/goals', z.array(Goal), options),
     isolation: (options) => rest.get('/api/isolation', IsolationOffer, options),
     models: (options) => rest.get('/api/models', z.array(Model), options),
@@ -140,4 +145,35 @@ export function readBaseUrl(text: string): string {
 function base64url(text: string): string {
   const bytes = String.fromCodePoint(...new TextEncoder().encode(text))
   return btoa(bytes).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')
+}
+
+/** The calls of /api/tokens, for admins; auditors may list. */
+export type Tokens = {
+  /** All tokens, newest first, revoked ones too. */
+  list(options?: Signal): Answered<readonly TokenView[]>
+  /** The secret is only in this answer. `expires_in` is in seconds; without it, the token does not expire. */
+  create(
+    wanted: {
+      readonly name: string
+      readonly role: Role
+      readonly expires_in?: number | null | undefined
+    },
+    options?: Signal,
+  ): Answered<NewTokenView>
+  revoke(
+    id: string,
+    why?: { readonly reason?: string | undefined },
+    options?: Signal,
+  ): Answered<TokenView>
+}
+
+function createTokens({ get, send }: Rest): Tokens {
+  return {
+    list: (options) => get('/api/tokens', z.array(TokenView), options),
+    create: (body, options) => send('POST', '/api/tokens', body, NewTokenView, options),
+    revoke: (id, { reason } = {}, options) => {
+      const path = `/api/tokens/${encodeURIComponent(id)}${queryOf({ reason })}`
+      return send('DELETE', path, undefined, TokenView, options)
+    },
+  }
 }

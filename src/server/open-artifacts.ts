@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
-import { artifactsFrom, artifactsIn } from '../artifacts/artifact-places.ts'
+import { artifactsFrom, artifactsIn, copyArtifacts } from '../artifacts/artifact-places.ts'
 import {
   type ArtifactFolder,
   type ArtifactSource,
@@ -10,7 +10,10 @@ import {
 import { artifactsInBucket } from '../artifacts/artifacts-in-bucket.ts'
 import { artifactsInLog, artifactsReadFromLog } from '../artifacts/artifacts-in-log.ts'
 import type { BucketPlace } from '../artifacts/bucket-place.ts'
+import { keepRunning, type PauseBoundsMs } from '../lib/backoff.ts'
+import type { Logger } from '../lib/logger.ts'
 import type { StreamReader } from '../log/stream-pages.ts'
+import type { Redactor } from '../redaction/redactor.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { ArtifactSettings, Settings } from './settings.ts'
 
@@ -93,3 +96,34 @@ function openBucket(
 
 /** Services other than that of AWS mostly take any region. */
 const DEFAULT_REGION = 'us-east-1'
+
+/** Pauses until artifacts are copied again. */
+const SHARE_RETRY_MS: PauseBoundsMs = [1_000, 60_000]
+
+/**
+ * Copies artifacts that only this server has to where all servers of the log read them, in the background. Earlier
+ * versions kept them in the data folder alone.
+ */
+export function shareArtifacts(
+  { local, shared }: Pick<ArtifactPlaces, 'local' | 'shared'>,
+  redactor: Pick<Redactor, 'hasRedactedArtifact'>,
+  log: Pick<Logger, 'info' | 'warn'>,
+): { stop(): Promise<void> } {
+  const stop = new AbortController()
+  const isRedacted = (sha256: string): boolean => redactor.hasRedactedArtifact(sha256)
+  const share = async (): Promise<void> => {
+    if (shared === null) return stop.abort()
+    const copied = await copyArtifacts(local, shared, { isRedacted, signal: stop.signal })
+    if (copied > 0) log.info({ copied }, 'artifacts of this server are shared with other servers')
+    stop.abort()
+  }
+  const onFailure = (err: unknown): void =>
+    log.warn({ err }, 'artifacts of this server cannot be shared now, trying again')
+  const done = keepRunning(share, { signal: stop.signal, retryMs: SHARE_RETRY_MS, onFailure })
+  return {
+    stop: () => {
+      stop.abort()
+      return done
+    },
+  }
+}

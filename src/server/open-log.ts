@@ -1,15 +1,17 @@
+import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import type { Logger } from 'pino'
 import { Auth } from '../auth/auth.ts'
+import { OWN_STREAM_PREFIX } from '../domain/records.ts'
 import { LedgerHeads } from '../log/ledger-heads.ts'
+import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
 import { Redactor } from '../redaction/redactor.ts'
 import { withRedactions } from '../redaction/with-redactions.ts'
 import { openEmbeddedStore } from '../store/embedded/embedded-store.ts'
 import type { EventStore } from '../store/event-store.ts'
 import { withCrashingAppends } from './crash-points.ts'
 import { now } from './parts.ts'
-import { missingRight } from './probe-rights.ts'
 import { isLoopback, type Settings } from './settings.ts'
 
 /** The log as it is stored, the same without redacted text, and the redactor. */
@@ -49,6 +51,28 @@ async function openStore(settings: Settings, log: Logger): Promise<Result<EventS
   if (missing === null) return ok(opened.value)
   await opened.value.close()
   return err(missing)
+}
+
+/** One stream of each kind that a server writes. Neither ever exists. */
+const PROBED = [`${RUN_STREAM_PREFIX}${randomUUID()}`, `${OWN_STREAM_PREFIX}right-to-write`]
+
+/**
+ * Why the user of the store may not write the log, as a sentence for people; null if the user may, or if the store does
+ * not answer now. Each stream is asked for an append after a revision that it cannot have: a store that would allow it
+ * answers that the revision is wrong, so nothing is left behind.
+ */
+export async function missingRight(store: Pick<EventStore, 'append'>): Promise<string | null> {
+  const event = { id: randomUUID(), type: 'probe', data: '{}', metadata: '{}' }
+  for (const stream of PROBED) {
+    const probed = await store.append(stream, [event], {
+      expectedRevision: Number.MAX_SAFE_INTEGER,
+    })
+    if (probed.isErr() && probed.error.type === 'store_failed') {
+      const prefix = stream.startsWith(RUN_STREAM_PREFIX) ? RUN_STREAM_PREFIX : OWN_STREAM_PREFIX
+      return `The server cannot write streams named ${prefix}… . ${probed.error.message}`
+    }
+  }
+  return null
 }
 
 /** How long the server waits to learn whether there are tokens, if it may not listen without any. */

@@ -8,7 +8,7 @@ import { createCatalogue, type ModelCatalogue } from '../agent/model/catalogue.t
 import { readPriceFile } from '../agent/model/price-file.ts'
 import { Resources } from '../agent/resources.ts'
 import { AccessRecorder } from '../audit/access-log/access-recorder.ts'
-import { IMPORTS_FOLDER, pendingImports } from '../audit/bundle/pending-imports.ts'
+import { IMPORTS_FOLDER, pendingImports } from '../audit/bundle/import-run.ts'
 import { openKeyring } from '../audit/proofs/keyring.ts'
 import type { Auth } from '../auth/auth.ts'
 import { guardSecrets } from '../log/masking.ts'
@@ -31,12 +31,11 @@ import {
 } from './data-folder.ts'
 import { startCheckpointing, startIntegrity, type VerifyPace } from './integrity.ts'
 import { listen } from './listen.ts'
-import { openArtifacts } from './open-artifacts.ts'
+import { openArtifacts, shareArtifacts } from './open-artifacts.ts'
 import { openAuth, openLog } from './open-log.ts'
 import { date, now, type Parts } from './parts.ts'
 import { createRedactions } from './redactions.ts'
 import { type Settings, secretsOf } from './settings.ts'
-import { shareArtifacts } from './share-artifacts.ts'
 import { removeSocket } from './unix-socket.ts'
 
 export type Server = {

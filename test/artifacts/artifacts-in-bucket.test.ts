@@ -1,7 +1,6 @@
 import { buffer } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { artifactsInBucket } from '../../src/artifacts/artifacts-in-bucket.ts'
-import { signedHeaders } from '../../src/artifacts/aws-signature.ts'
+import { artifactsInBucket, signedHeaders } from '../../src/artifacts/artifacts-in-bucket.ts'
 import { readBucketPlace } from '../../src/artifacts/bucket-place.ts'
 import { sha256 as sha256Of } from '../../src/lib/sha256.ts'
 import { ACCESS_KEY, BUCKET, S3StandIn, SECRET_KEY } from '../support/s3-stand-in.ts'

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fastify, { type FastifyInstance } from 'fastify'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { serveConsole } from '../../src/http/plugins/console.ts'
 import { handleNotFound } from '../../src/http/plugins/errors.ts'
+import { serveConsole } from '../../src/http/plugins/pages.ts'
 
 describe('the console is served', () => {
   let root: string

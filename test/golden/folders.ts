@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { createGunzip } from 'node:zlib'
 import { unpackTar } from 'modern-tar/fs'
 import * as z from 'zod'
-import { beginImport, IMPORTS_FOLDER } from '../../src/audit/bundle/pending-imports.ts'
+import { beginImport, IMPORTS_FOLDER } from '../../src/audit/bundle/import-run.ts'
 
 const GOLDEN = new URL('./', import.meta.url)
 const Hash = z.string().regex(/^[0-9a-f]{64}$/)

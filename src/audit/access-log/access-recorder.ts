@@ -1,7 +1,12 @@
+import { randomUUID } from 'node:crypto'
+import { ok, type Result } from 'neverthrow'
+import type { AccessEntry } from '../../domain/access.ts'
 import type { Logger } from '../../lib/logger.ts'
-import type { EventStore } from '../../store/event-store.ts'
+import { decideAndAppend, type Folded } from '../../log/decider.ts'
+import type { LoadError } from '../../log/run-log.ts'
+import type { AppendError, EventStore } from '../../store/event-store.ts'
+import { ACCESS_LEDGER, accessLedgerEnd } from './access-ledger.ts'
 import { type Access, AccessWindows } from './access-windows.ts'
-import { AccessWriter } from './access-writer.ts'
 
 export type RecorderDeps = {
   readonly store: EventStore
@@ -74,4 +79,154 @@ export class AccessRecorder {
     this.#failing = true
     this.#deps.log.warn({ error }, 'the access log cannot be written, trying again')
   }
+}
+
+/** Entries in one append, and about how many bytes: far below the limit of an append. */
+const [BATCH, BATCH_BYTES] = [500, 300_000] as const
+
+type End = Folded<string | null>
+type Times = { count: number; first_ts: number; last_ts: number }
+type Waiter = { readonly upTo: number; readonly resolve: (written: boolean) => void }
+
+/**
+ * Writes entries to the access log, in order. They wait while the store is away. Beyond the bound they are lost, and
+ * the log gets an entry with their number.
+ */
+class AccessWriter {
+  readonly #store: EventStore
+  readonly #clock: () => number
+  readonly #bound: number
+  readonly #onFailure: (error: AppendError | LoadError) => void
+  #queue: AccessEntry[] = []
+  #lost: Times | null = null
+  /** The first entries of the queue, under the id that they keep when the append is repeated. */
+  #batch: { readonly id: string; readonly size: number } | null = null
+  #end: End | null = null
+  #writing: Promise<boolean> | null = null
+  #waiters: Waiter[] = []
+  #taken = 0
+  #written = 0
+
+  constructor(
+    store: EventStore,
+    clock: () => number,
+    bound: number,
+    onFailure: (error: AppendError | LoadError) => void,
+  ) {
+    this.#store = store
+    this.#clock = clock
+    this.#bound = bound
+    this.#onFailure = onFailure
+  }
+
+  get waiting(): number {
+    return this.#queue.length + (this.#lost?.count ?? 0)
+  }
+
+  /** @returns whether there was room for it */
+  take(entry: AccessEntry): boolean {
+    if (this.#queue.length >= this.#bound) {
+      this.#lose(entry.ts)
+      return false
+    }
+    this.#queue.push(entry)
+    this.#taken += 1
+    if (this.#queue.length >= BATCH) void this.write()
+    return true
+  }
+
+  /** Whether everything that was taken is in the log; false when one attempt fails. */
+  written(): true | Promise<boolean> {
+    if (this.#written === this.#taken) return true
+    return new Promise((resolve) => {
+      this.#waiters.push({ upTo: this.#taken, resolve })
+      void this.write()
+    })
+  }
+
+  /** Writes until nothing waits, or an attempt fails. */
+  write(): Promise<boolean> {
+    if (this.#queue.length === 0) return Promise.resolve(true)
+    this.#writing ??= this.#writeAll()
+    return this.#writing
+  }
+
+  async #writeAll(): Promise<boolean> {
+    let done = true
+    while (done && this.#queue.length > 0) {
+      done = await this.#writeBatch()
+      this.#resolveWaiters(done)
+      if (done) this.#recordLoss()
+    }
+    // Without an await before it, so that no caller joins a loop that has ended.
+    this.#writing = null
+    return done
+  }
+
+  async #writeBatch(): Promise<boolean> {
+    this.#batch ??= { id: randomUUID(), size: sizeOfBatch(this.#queue) }
+    const { id, size } = this.#batch
+    const appended = await this.#append(id, this.#queue.slice(0, size))
+    if (appended.isErr()) {
+      this.#onFailure(appended.error)
+      return false
+    }
+    this.#end = appended.value
+    this.#batch = null
+    this.#queue.splice(0, size)
+    this.#written += size
+    return true
+  }
+
+  async #append(
+    id: string,
+    entries: readonly AccessEntry[],
+  ): Promise<Result<End, AppendError | LoadError>> {
+    const end = this.#end === null ? await accessLedgerEnd(this.#store) : ok(this.#end)
+    if (end.isErr()) return end
+    // An append whose answer was lost may be stored.
+    const decide = (last: string | null) => ok(last === id ? [] : entries)
+    return decideAndAppend(
+      this.#store,
+      ACCESS_LEDGER,
+      decide,
+      { commandId: id },
+      { from: end.value },
+    )
+  }
+
+  #resolveWaiters(done: boolean): void {
+    const waiters = this.#waiters
+    this.#waiters = []
+    for (const waiter of waiters) {
+      if (!done) waiter.resolve(false)
+      else if (waiter.upTo <= this.#written) waiter.resolve(true)
+      else this.#waiters.push(waiter)
+    }
+  }
+
+  #lose(ts: number): void {
+    this.#lost ??= { count: 0, first_ts: ts, last_ts: ts }
+    this.#lost.count += 1
+    this.#lost.last_ts = ts
+  }
+
+  /** There is room again: an entry for the lost ones is written where they are missing. */
+  #recordLoss(): void {
+    const lost = this.#lost
+    if (lost === null) return
+    this.#lost = null
+    this.#queue.push({ kind: 'entries_lost', ts: this.#clock(), payload: lost })
+    this.#taken += 1
+  }
+}
+
+/** How many of the first entries go into one append: at least one. */
+function sizeOfBatch(queue: readonly AccessEntry[]): number {
+  let bytes = 0
+  const tooMany = queue.slice(0, BATCH).findIndex((entry, index) => {
+    bytes += JSON.stringify(entry).length
+    return index > 0 && bytes > BATCH_BYTES
+  })
+  return tooMany === -1 ? Math.min(BATCH, queue.length) : tooMany
 }

@@ -15,6 +15,7 @@ import { seal } from '../proofs/statements.ts'
 import {
   ARTIFACTS,
   type BundlePart,
+  HashedBody,
   KEYS,
   type ListedPart,
   MANIFEST,
@@ -25,7 +26,6 @@ import {
   readme,
   recordsPath,
 } from './bundle-format.ts'
-import { HashedBody } from './hashed-body.ts'
 import { eventLine } from './record-lines.ts'
 
 export type ExportDeps = {

@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { mkdir, open, readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { sha256 } from '../../lib/sha256.ts'
 import { type CopyError, copyLog } from '../../log/copy-log.ts'
@@ -16,7 +18,6 @@ import type { TrustAnchors } from '../proofs/public-keys.ts'
 import type { BundleReport } from '../verify/report.ts'
 import { verifyBundle } from '../verify/verify-bundle.ts'
 import { ARTIFACTS, type BundlePart } from './bundle-format.ts'
-import { beginImport, endImport } from './pending-imports.ts'
 import type { RecordLine } from './record-lines.ts'
 
 export type ImportDeps = {
@@ -183,4 +184,30 @@ function imported({ record, meta }: LoggedRedaction, ts: number): Redaction {
     origin = { hash: meta.hash, ts: record.ts, ...(principal === undefined ? {} : { principal }) },
   } = record.payload
   return { ...record, ts, payload: { ...record.payload, origin } }
+}
+
+/**
+ * Runs whose import has begun and not ended, as empty files named by their ids. A run that is imported in part looks like
+ * one that an agent must continue; the file keeps a server from continuing it.
+ */
+export const IMPORTS_FOLDER = 'imports'
+
+/** @param dir the folder of the markers */
+export async function beginImport(dir: string, runId: string): Promise<void> {
+  await mkdir(dir, { recursive: true, mode: 0o700 })
+  const marker = await open(join(dir, runId), 'w', 0o600)
+  await marker.sync()
+  await marker.close()
+  const folder = await open(dir, 'r')
+  await folder.sync()
+  await folder.close()
+}
+
+async function endImport(dir: string, runId: string): Promise<void> {
+  await rm(join(dir, runId), { force: true })
+}
+
+/** Ids of runs whose import was interrupted. */
+export async function pendingImports(dir: string): Promise<ReadonlySet<string>> {
+  return new Set(await readdir(dir).catch(() => []))
 }

@@ -1,7 +1,13 @@
-import type { Checkpoint, LedgerProof, RunProof } from '../../api/audit.ts'
+import { err, ok, type Result, type ResultAsync } from 'neverthrow'
+import type { Checkpoint, LedgerName, LedgerProof, RunProof } from '../../api/audit.ts'
 import { sha256 } from '../../lib/sha256.ts'
+import { type DamagedRecord, decode } from '../../log/codec.ts'
 import { canonicalText } from '../../log/commitment.ts'
+import { type LoadError, type LoadedRun, streamOf } from '../../log/run-log.ts'
+import { lastEvent, type StreamReader } from '../../log/stream-pages.ts'
+import type { RecordedEvent } from '../../store/event-store.ts'
 import type { Manifest } from '../bundle/bundle-format.ts'
+import { ledgerEnd } from '../ledgers.ts'
 import { hasSigned, type KnownKeys } from './public-keys.ts'
 
 export type Sealed = RunProof | LedgerProof | Checkpoint | Manifest
@@ -33,3 +39,65 @@ export function checkSeal(
 
 /** The hash by which the next checkpoint names this one. */
 export const checkpointHash = (checkpoint: Checkpoint): string => sha256(canonicalText(checkpoint))
+
+/**
+ * Signs what the log has of a run now, by the run's last record.
+ * @param projected the run as the read model has it, which must agree; null if that is not known
+ */
+export function proveRun(
+  store: StreamReader,
+  projected: LoadedRun | null,
+  runId: string,
+  signer: Signer,
+  now: Date,
+): ResultAsync<RunProof, LoadError> {
+  return lastEvent(store, streamOf(runId))
+    .andThen((event) => confirmed(event, projected))
+    .map(({ length, head, last_kind }) =>
+      seal<RunProof>(
+        {
+          type: 'retrai.run-proof.v1',
+          run_id: runId,
+          length,
+          head,
+          last_kind,
+          signed_at: now.toISOString(),
+        },
+        signer,
+      ),
+    )
+}
+
+function confirmed(
+  event: RecordedEvent,
+  projected: LoadedRun | null,
+): Result<Pick<RunProof, 'length' | 'head' | 'last_kind'>, DamagedRecord> {
+  const decoded = decode(event)
+  if (decoded.isErr()) return err(decoded.error)
+  const { seq, record, meta } = decoded.value
+  const damaged = (message: string): DamagedRecord => {
+    return { type: 'damaged_record', stream: event.stream, seq, message }
+  }
+  if (projected !== null && projected.state.seq > seq) {
+    return err(damaged(`the run had ${projected.state.seq + 1} records before: its end is cut off`))
+  }
+  if (projected?.state.seq === seq && projected.head !== meta.hash) {
+    return err(damaged('it is not the record that was read here before'))
+  }
+  return ok({ length: seq + 1, head: meta.hash, last_kind: record.kind })
+}
+
+/** Signs what the log has of a ledger now, by the ledger's last entry. */
+export function proveLedger(
+  store: StreamReader,
+  ledger: LedgerName,
+  signer: Signer,
+  now: Date,
+): ResultAsync<LedgerProof, LoadError> {
+  return ledgerEnd(store, ledger).map(({ length, head }) =>
+    seal<LedgerProof>(
+      { type: 'retrai.ledger-proof.v1', ledger, length, head, signed_at: now.toISOString() },
+      signer,
+    ),
+  )
+}

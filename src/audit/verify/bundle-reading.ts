@@ -7,6 +7,7 @@ import {
   ARTIFACTS,
   type BundlePart,
   firstSeqOf,
+  HashedBody,
   KEYS,
   MANIFEST,
   Manifest,
@@ -15,7 +16,6 @@ import {
   REDACTIONS_FILE,
   type Version,
 } from '../bundle/bundle-format.ts'
-import { HashedBody } from '../bundle/hashed-body.ts'
 import { type KnownKeys, knownKeys } from '../proofs/public-keys.ts'
 import type { ContentsPool } from './contents-pool.ts'
 import { RedactionCheck } from './redaction-check.ts'

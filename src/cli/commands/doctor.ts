@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import { guardSecrets } from '../../log/masking.ts'
-import { examine, type Finding } from '../../server/doctor/doctor.ts'
+import { examine, type Finding } from '../../server/doctor.ts'
 import { readSettings, secretsOf } from '../../server/settings.ts'
 import { endingWith, exitWithOurs } from '../connection.ts'
 import { oneLine } from '../terminal/plain-text.ts'

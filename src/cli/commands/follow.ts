@@ -1,3 +1,4 @@
+import { createInterface } from 'node:readline/promises'
 import { err, ok, type Result } from 'neverthrow'
 import {
   type AgentEvent,
@@ -6,12 +7,12 @@ import {
   type RunDetails,
   WatchError,
 } from '../../client/index.ts'
+import type { Decision } from '../../domain/records.ts'
 import type { Connection } from '../connection.ts'
 import { eventLine } from '../terminal/event-line.ts'
 import { EXIT, exitCodeOf } from '../terminal/exit-codes.ts'
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, reportState, say } from '../terminal/print.ts'
-import { HumanChecks } from './human-checks.ts'
 
 export type FollowOptions = {
   /** Prints events as JSON, one a line, instead of lines for people. */
@@ -91,3 +92,103 @@ function closing({ payload }: AgentEvent<'run_end'>): string {
 }
 
 const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`
+
+type CheckOptions = {
+  /** Whether to ask the person at the terminal. Otherwise a message says how to decide. */
+  readonly ask: boolean
+  readonly interrupt: () => void
+}
+
+/** The human checks of a run that is followed: asks the person about those that are open. */
+class HumanChecks {
+  readonly #connection: Connection
+  readonly #run: RunDetails
+  readonly #options: CheckOptions
+  #question: AbortController | null = null
+
+  /** @param run as it was when the watch began: earlier checks are history */
+  constructor(connection: Connection, run: RunDetails, options: CheckOptions) {
+    this.#connection = connection
+    this.#run = run
+    this.#options = options
+  }
+
+  see(event: AgentEvent): void {
+    if (event.kind === 'human_check_response' || event.kind === 'run_end') this.close()
+    if (event.kind !== 'human_check_required' || !this.#isOpen(event.seq)) return
+    if (this.#options.ask && atTerminal()) void this.#ask(event)
+    else this.#showHints()
+  }
+
+  /** Withdraws the question. */
+  close(): void {
+    this.#question?.abort()
+    this.#question = null
+  }
+
+  #isOpen(seq: number): boolean {
+    const { progress } = this.#run
+    return seq > progress.seq || seq === progress.waiting_for?.seq
+  }
+
+  #showHints(): void {
+    const { hint } = this.#connection
+    const { run_id } = this.#run
+    say(`The run waits for a person: ${hint('approve', run_id)}, or`)
+    say(`                            ${hint('abort', run_id)}`)
+  }
+
+  async #ask({ seq, meta }: AgentEvent): Promise<void> {
+    const question = new AbortController()
+    this.#question = question
+    const answer = await askDecision(question.signal, this.#options.interrupt)
+    if (question.signal.aborted) return
+    if (answer === null) return this.#showHints()
+    const { client, explain } = this.#connection
+    const seen = meta === undefined ? null : { seq, hash: meta.hash }
+    const answered = await client.runs.resume(this.#run.run_id, { ...answer, seq, seen })
+    if (answered.isErr()) say(explain(answered.error))
+  }
+}
+
+type Answer = { readonly decision: Decision; readonly reason: string | null }
+
+const DECISIONS: Readonly<Record<string, Decision | 'later'>> = {
+  a: 'approve',
+  approve: 'approve',
+  x: 'abort',
+  abort: 'abort',
+  '': 'later',
+}
+
+/** Whether there is a person to ask. */
+const atTerminal = (): boolean => process.stdin.isTTY && process.stderr.isTTY
+
+/**
+ * Asks the person at the terminal what to do with a run. Null if the person leaves the decision open, or
+ * `signal` withdraws the question.
+ * @param onInterrupt called for Ctrl+C, which is no signal while the terminal is in this mode
+ */
+async function askDecision(signal: AbortSignal, onInterrupt: () => void): Promise<Answer | null> {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr })
+  const closed = new AbortController()
+  terminal.once('SIGINT', onInterrupt)
+  terminal.once('close', () => closed.abort())
+  const options = { signal: AbortSignal.any([signal, closed.signal]) }
+  try {
+    for (;;) {
+      const text = await terminal.question('[a]pprove, [x] abort, Enter to decide later: ', options)
+      const decision = DECISIONS[text.trim().toLowerCase()]
+      if (decision === undefined) continue
+      if (decision === 'later') return null
+      const reason = await terminal.question('Reason (Enter for none): ', options)
+      return { decision, reason: reason.trim() || null }
+    }
+  } catch (thrown) {
+    if (!options.signal.aborted) throw thrown
+    process.stderr.write('\n')
+    return null
+  } finally {
+    terminal.close()
+  }
+}

@@ -2,8 +2,12 @@ import { join } from 'node:path'
 import { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import { createArtifacts } from '../../artifacts/artifacts.ts'
-import { type ImportError, type Imported, importRun } from '../../audit/bundle/import-run.ts'
-import { IMPORTS_FOLDER } from '../../audit/bundle/pending-imports.ts'
+import {
+  IMPORTS_FOLDER,
+  type ImportError,
+  type Imported,
+  importRun,
+} from '../../audit/bundle/import-run.ts'
 import { bundleFile } from '../bundle-file.ts'
 import { dataDirOf, openDataFolderStore } from '../data-folder.ts'
 import { EXIT, PLAIN_EXIT_CODES } from '../terminal/exit-codes.ts'

@@ -6,9 +6,8 @@ import type { RunRequest } from '../../client/index.ts'
 import { LEVELS, type Level } from '../../domain/isolation.ts'
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { EXIT, OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
-import { names, network, number, positiveInt } from '../terminal/option-values.ts'
+import { names, network, number, positiveInt, wordsOf } from '../terminal/option-values.ts'
 import { print, printJson, say } from '../terminal/print.ts'
-import { wordsOf } from '../terminal/words-of.ts'
 import { follow } from './follow.ts'
 
 type Options = ServerOptions & {

@@ -5,7 +5,7 @@ import { TokenName } from '../../api/auth-requests.ts'
 import { CATALOGUE } from '../../api/problems.ts'
 import { ROLES, type Role } from '../../api/roles.ts'
 import { Auth, type TokenFailure, type WantedToken } from '../../auth/auth.ts'
-import { tokenView } from '../../auth/token-view.ts'
+import { tokenView } from '../../auth/token-ledger.ts'
 import { tokenProblem } from '../../http/problems/problem-of.ts'
 import { readStorePlace } from '../../server/settings.ts'
 import {

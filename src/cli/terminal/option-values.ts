@@ -1,6 +1,10 @@
+import { readFile } from 'node:fs/promises'
+import { text as textOf } from 'node:stream/consumers'
 import { InvalidArgumentError } from 'commander'
+import { err, ok, type Result } from 'neverthrow'
 import type { Seen } from '../../api/records.ts'
 import { ALL_KINDS, type Kind, type RunRequest } from '../../client/index.ts'
+import { messageOf } from '../../lib/message-of.ts'
 
 /** A number. The server checks its range. */
 export function number(text: string): number {
@@ -71,3 +75,20 @@ export const someOf =
       if (found !== undefined) return found
       throw new InvalidArgumentError(`${advice} ${all.join(', ')}.`)
     })
+
+/** What a person says in an option or a file ("-" is the standard input); null if it is neither. */
+export async function wordsOf({
+  text,
+  file,
+}: {
+  readonly text?: string | undefined
+  readonly file?: string | undefined
+}): Promise<Result<string | null, string>> {
+  if (text !== undefined && file !== undefined) return err('Give a text or a file, not both.')
+  if (file === undefined) return ok(text ?? null)
+  try {
+    return ok(file === '-' ? await textOf(process.stdin) : await readFile(file, 'utf8'))
+  } catch (cause) {
+    return err(`The file cannot be read: ${messageOf(cause)}`)
+  }
+}

@@ -1,6 +1,117 @@
 import type { Finder, Found } from './finder.ts'
 import { literally, properPrefixes, startOfPrefix } from './prefixes.ts'
-import { RULES, type Rule } from './rules.ts'
+
+/** A kind of secret that is recognized by its shape. */
+type Rule = {
+  /** Its mask is `[masked:<kind>]`. */
+  readonly kind: string
+  /** Every secret of this kind begins with one of these. */
+  readonly starts: readonly string[]
+  /** If one of these characters comes right before it, it is something else: `task-…` is no `sk-…`. */
+  readonly notAfter?: RegExp
+  /** The secret from its first character on. A group named `keep` is a beginning that stays readable. */
+  readonly shape: RegExp
+}
+
+/** What separates the name of a setting or a header from its value, also within JSON that is quoted in JSON. */
+const IS = String.raw`(?:\\{0,3}["'])?[ \t]{0,8}[:=][ \t]{0,8}(?:\\{0,3}["'])?`
+const LETTER_OR_DIGIT = /[A-Za-z0-9]/
+
+function rule(kind: string, starts: readonly string[], shape: RegExp): Rule {
+  return { kind, starts, shape: new RegExp(shape.source, `${shape.flags}y`) }
+}
+
+function alone(kind: string, starts: readonly string[], shape: RegExp): Rule {
+  return { ...rule(kind, starts, shape), notAfter: LETTER_OR_DIGIT }
+}
+
+/**
+ * All kinds of secrets with a known shape. Every shape is bounded, matches within one line (private keys have a finder
+ * of their own), and holds no quote or backslash, so that JSON stays JSON. A match depends on one character after it at
+ * most.
+ */
+export const RULES: readonly Rule[] = [
+  rule('retrai-token', ['retrai_'], /retrai_[\w-]{43}/),
+  alone('aws-access-key', ['AKIA', 'ASIA', 'ABIA', 'ACCA'], /A[A-Z]{3}[A-Z2-7]{16}/),
+  rule(
+    'aws-secret-key',
+    ['aws_secret_access_key', 'AWS_SECRET_ACCESS_KEY', 'SecretAccessKey', 'secretAccessKey'],
+    new RegExp(`(?<keep>\\w{15,21}${IS})[A-Za-z0-9/+]{40}`),
+  ),
+  rule(
+    'github-token',
+    ['ghp_', 'gho_', 'ghu_', 'ghs_', 'ghr_', 'github_pat_'],
+    /(?:gh[pousr]|github_pat)_(?:\w|[.-](?=\w)){36,1000}/,
+  ),
+  rule(
+    'gitlab-token',
+    ['glpat-', 'gldt-', 'glrt-', 'glptt-', 'glft-', 'glsoat-', 'glcbt-', 'gloas-', 'glagent-'],
+    /gl(?:pat|dt|rt|ptt|ft|soat|cbt|oas|agent)-(?:[\w-]|\.(?=\w)){20,400}/,
+  ),
+  rule(
+    'slack-token',
+    ['xoxa-', 'xoxb-', 'xoxc-', 'xoxd-', 'xoxe-', 'xoxo-', 'xoxp-', 'xoxr-', 'xoxs-', 'xapp-'],
+    /(?:xox[abceoprs]-\d[A-Za-z0-9-]{9,500}|xoxd-[A-Za-z0-9%/+=-]{20,500}|xapp-\d-[A-Za-z0-9-]{20,500})/,
+  ),
+  rule(
+    'slack-webhook',
+    ['hooks.slack.com/'],
+    /(?<keep>hooks\.slack\.com\/(?:services|workflows|triggers)\/)[\w/]{20,200}/,
+  ),
+  alone('anthropic-key', ['sk-'], /sk-ant-[\w-]{20,400}/),
+  alone(
+    'openai-key',
+    ['sk-'],
+    /sk-(?:(?:proj|svcacct|admin|service|None|or-v1)-[\w-]{20,400}|(?=[A-Za-z]{0,40}\d)[A-Za-z0-9]{20,400})/,
+  ),
+  alone('google-key', ['AIza'], /AIza[\w-]{35}/),
+  alone('google-oauth-token', ['ya29.', 'GOCSPX-'], /(?:ya29\.[\w-]{20,2000}|GOCSPX-[\w-]{28})/),
+  alone(
+    'stripe-key',
+    ['sk_live_', 'sk_test_', 'rk_live_', 'rk_test_', 'whsec_'],
+    /(?:[sr]k_(?:live|test)_[A-Za-z0-9]{16,300}|whsec_[A-Za-z0-9+/]{32,300})/,
+  ),
+  alone('npm-token', ['npm_'], /npm_[A-Za-z0-9]{36}/),
+  rule('pypi-token', ['pypi-AgE'], /pypi-AgE[\w-]{50,2000}/),
+  alone('huggingface-token', ['hf_', 'api_org_'], /(?:hf|api_org)_[A-Za-z0-9]{34,100}/),
+  alone('groq-key', ['gsk_'], /gsk_[A-Za-z0-9]{48,100}/),
+  alone('xai-key', ['xai-'], /xai-[A-Za-z0-9]{70,200}/),
+  alone('perplexity-key', ['pplx-'], /pplx-[A-Za-z0-9]{40,200}/),
+  alone('sendgrid-key', ['SG.'], /SG\.[\w-]{22}\.[\w-]{43}/),
+  rule('digitalocean-token', ['dop_v1_', 'doo_v1_', 'dor_v1_'], /do[opr]_v1_[a-f0-9]{64}/),
+  rule('docker-token', ['dckr_pat_'], /dckr_pat_[\w-]{27,100}/),
+  alone('vault-token', ['hvs.', 'hvb.'], /hv[sb]\.[\w-]{24,400}/),
+  rule('age-key', ['AGE-SECRET-KEY-1'], /AGE-SECRET-KEY-1[A-Z0-9]{58}/),
+  rule('azure-key', ['AccountKey='], /(?<keep>AccountKey=)[A-Za-z0-9+/]{86}/),
+  {
+    ...rule('jwt', ['eyJ'], /eyJ[\w-]{10,2000}\.eyJ[\w-]{10,12000}\.[\w-]{16,2000}/),
+    // All characters of a token, so that a long text of them is searched only once.
+    notAfter: /[\w-]/,
+  },
+  // PKCS #8 of Ed25519 in Base64, as in the key files of this server: also without the lines around it.
+  rule('private-key', ['MC4CAQAwBQYDK2VwBCIEI'], /MC4CAQAwBQYDK2VwBCIEI[A-Za-z0-9+/_-]{43}/),
+  rule(
+    'authorization',
+    ['authorization', 'Authorization', 'AUTHORIZATION'],
+    new RegExp(
+      `(?<keep>authorization${IS}(?:(?:bearer|token)[ \\t]{1,8}(?=[\\w.~+/=-]{16})|basic[ \\t]{1,8}(?=[\\w+/=-]{8})))[\\w.~+/=-]{8,16000}`,
+      'i',
+    ),
+  ),
+  rule(
+    'api-key-header',
+    ['x-api-key', 'X-Api-Key', 'X-API-Key', 'X-API-KEY', 'x-goog-api-key', 'X-Goog-Api-Key'],
+    new RegExp(`(?<keep>x-(?:goog-)?api-key${IS})[\\w.~+/=-]{16,2000}`, 'i'),
+  ),
+  rule(
+    'url-password',
+    ['://', ':\\/\\/'],
+    /(?<keep>:\\?\/\\?\/[^\s:/?#@"'`<>\\[\]]{0,200}:)(?!\$[{(]|\$[A-Z_]{1,99}@|\{|%[sv(]|\*{1,99}@|\[masked:)[^\s/?#@"'`<>\\]{1,1000}(?=@)/,
+  ),
+]
+
+/** The names of these kinds, sorted, for people. */
+export const KINDS: readonly string[] = [...new Set(RULES.map(({ kind }) => kind))].sort()
 
 const STARTS = [...new Set(RULES.flatMap(({ starts }) => starts))]
 const ANY_START = new RegExp(STARTS.map(literally).join('|'), 'g')

@@ -1,8 +1,7 @@
 import { MaskingStream, maskAll, maskOf } from './finder.ts'
-import { knownShapes } from './known-shapes.ts'
+import { KINDS, knownShapes } from './known-shapes.ts'
 import { type OwnSecret, ownSecrets, SHORTEST_SECRET } from './own-secrets.ts'
 import { privateKeys } from './private-key.ts'
-import { KINDS } from './rules.ts'
 
 /** A text that comes in pieces. The result does not depend on where the text is cut. */
 export type MaskedText = {

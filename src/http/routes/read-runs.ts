@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { Model } from '../../api/models.ts'
 import type { Problem } from '../../api/problems.ts'
 import { GetRunQuery, ListRunsQuery, RunParams } from '../../api/run-requests.ts'
 import { Goal, RunDetails, RunSummary } from '../../api/runs.ts'
@@ -141,5 +142,24 @@ export function listGoals(app: ZodApp, { goals }: AppDeps): void {
       response: { 200: described('All goals of this server', z.array(Goal)) },
     },
     handler: async () => [...goals],
+  })
+}
+
+/** GET /api/models */
+export function listModels(app: ZodApp, { models }: AppDeps): void {
+  app.route({
+    method: 'GET',
+    url: '/api/models',
+    config: { needs: 'runs:read' },
+    schema: {
+      operationId: 'listModels',
+      tags: ['models'],
+      summary: 'List the models that a run can name',
+      description:
+        'The models that this server knows, with those that an own endpoint and Ollama report. A run may name others ' +
+        'of the same providers too. Those that cannot be called now have a `problem`.',
+      response: { 200: described('The default comes first', z.array(Model)) },
+    },
+    handler: async () => [...(await models())],
   })
 }

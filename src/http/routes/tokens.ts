@@ -5,7 +5,7 @@ import { CreateToken, RevokeTokenQuery, TokenParams } from '../../api/auth-reque
 import { CATALOGUE, type Problem } from '../../api/problems.ts'
 import { PERMISSIONS, roleMay } from '../../api/roles.ts'
 import type { TokenFailure } from '../../auth/auth.ts'
-import { isoTime, tokenView } from '../../auth/token-view.ts'
+import { isoTime, tokenView } from '../../auth/token-ledger.ts'
 import type { AppDeps, ZodApp } from '../deps.ts'
 import {
   BODY_PROBLEMS,

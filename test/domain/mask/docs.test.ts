@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
-import { KINDS } from '../../../src/domain/mask/rules.ts'
+import { KINDS } from '../../../src/domain/mask/known-shapes.ts'
 
 test('docs/operations.md names every kind of secret with a known shape', async () => {
   const text = await readFile(new URL('../../../docs/operations.md', import.meta.url), 'utf8')

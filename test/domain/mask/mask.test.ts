@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { KINDS } from '../../../src/domain/mask/known-shapes.ts'
 import { createMask, type Mask } from '../../../src/domain/mask/mask.ts'
-import { KINDS } from '../../../src/domain/mask/rules.ts'
 import { expectLinearTime } from '../../support/linear-time.ts'
 import { FAKES, KEEPING, pem } from './fakes.ts'
 

@@ -1,8 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { TokenName } from '../../src/api/auth-requests.ts'
 import { PERMISSIONS, ROLES, roleMay, rolesThatMay } from '../../src/api/roles.ts'
-import { decideCreation, decideRevocation } from '../../src/auth/decide-token.ts'
-import { isActive, type Token, type Tokens } from '../../src/auth/token-ledger.ts'
+import {
+  decideCreation,
+  decideRevocation,
+  isActive,
+  type Token,
+  type Tokens,
+} from '../../src/auth/token-ledger.ts'
 
 const now = { now: 1000, otherAdmin: false }
 const token = (name: string, changes: Partial<Token> = {}): Token => ({

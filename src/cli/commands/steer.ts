@@ -1,0 +1,135 @@
+import { type Command, Option } from 'commander'
+import { err, ok, type Result } from 'neverthrow'
+import { EFFORTS, type Effort, type Seen } from '../../api/records.ts'
+import type { RunStanding } from '../../client/index.ts'
+import { type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
+import { EXIT } from '../terminal/exit-codes.ts'
+import { names, positiveInt, seen, seq, wordsOf } from '../terminal/option-values.ts'
+import { print } from '../terminal/print.ts'
+
+type DecideOptions = ServerOptions & {
+  readonly reason?: string
+  readonly seq?: number
+  readonly seen?: Seen
+}
+
+const SEEN = [
+  '--seen <seq:hash>',
+  'the last record that you saw: refused if the log has another record there',
+  seen,
+] as const
+
+/** `retrai approve RUN`: lets a run that waits for a person continue. */
+export function approveCommand(): Command {
+  return serverCommand('approve')
+    .description('Approve another iteration of a run that waits for a person.')
+    .argument('<run>', 'the id of the run')
+    .option('--reason <text>', 'kept in the log, and shown to the model')
+    .option('--seq <seq>', 'the human check that you answer: refused if another one is open', seq)
+    .option(...SEEN)
+    .action((runId: string, { reason, seq, seen, ...options }: DecideOptions) =>
+      whenConnected(options, async ({ client, explain }) => {
+        const answer = { decision: 'approve', reason, seq, seen } as const
+        return printStatus((await client.runs.resume(runId, answer)).mapErr(explain))
+      }),
+    )
+}
+
+/** `retrai abort RUN`: ends a run, whatever it is doing. */
+export function abortCommand(): Command {
+  return serverCommand('abort')
+    .description('Abort a run, whatever it is doing.')
+    .argument('<run>', 'the id of the run')
+    .option('--reason <text>', 'kept in the log')
+    .option(...SEEN)
+    .action((runId: string, { reason, seen, ...options }: DecideOptions) =>
+      whenConnected(options, async ({ client, explain }) => {
+        return printStatus((await client.runs.abort(runId, { reason, seen })).mapErr(explain))
+      }),
+    )
+}
+
+type ConfigureOptions = ServerOptions & {
+  readonly model?: string
+  readonly effort?: Effort | 'default'
+  readonly maxOutputTokens?: number
+  readonly fallback?: readonly string[]
+  readonly maxIterations?: number
+  /** False for --no-hitl. */
+  readonly hitl?: boolean
+  readonly reason?: string
+  readonly seen?: Seen
+}
+
+/** `retrai configure RUN`: changes the configuration of a run while it works. */
+export function configureCommand(): Command {
+  return serverCommand('configure')
+    .description('Change the configuration of a run, from its next step on.')
+    .argument('<run>', 'the id of the run')
+    .option('--model <name>', 'the model; "retrai models" lists the models')
+    .addOption(
+      new Option(
+        '--effort <effort>',
+        "how much the model may think; default: the model's own",
+      ).choices([...EFFORTS, 'default']),
+    )
+    .option('--max-output-tokens <n>', 'the most tokens of one reply', positiveInt)
+    .option('--fallback <models>', 'the models to continue with if it fails, with commas', names)
+    .option('--max-iterations <n>', 'the most iterations', positiveInt)
+    .option('--hitl', 'wait for a person after every iteration that did not reach the goal')
+    .option('--no-hitl', 'do not wait for a person')
+    .option('--reason <text>', 'kept in the log')
+    .option(...SEEN)
+    .action((runId: string, { reason, seen, ...options }: ConfigureOptions) =>
+      whenConnected(options, async ({ client, explain }) => {
+        const changes = { ...changesOf(options), reason, seen }
+        return printStatus((await client.runs.configure(runId, changes)).mapErr(explain))
+      }),
+    )
+}
+
+function changesOf({
+  model,
+  effort,
+  maxOutputTokens,
+  fallback,
+  maxIterations,
+  hitl,
+}: ConfigureOptions) {
+  return {
+    ...(model === undefined ? {} : { model_name: model }),
+    ...(effort === undefined ? {} : { reasoning_effort: effort === 'default' ? null : effort }),
+    ...(maxOutputTokens === undefined ? {} : { max_output_tokens: maxOutputTokens }),
+    ...(fallback === undefined ? {} : { fallback_models: fallback }),
+    ...(maxIterations === undefined ? {} : { max_iterations: maxIterations }),
+    ...(hitl === undefined ? {} : { hitl_enabled: hitl }),
+  }
+}
+
+type SendOptions = ServerOptions & { readonly file?: string }
+
+/** `retrai send RUN TEXT`: says something to the agent of a run. */
+export function sendCommand(): Command {
+  return serverCommand('send')
+    .description('Say something to the agent of a run. Its next request to the model holds it.')
+    .argument('<run>', 'the id of the run')
+    .argument('[text]', 'what you say')
+    .option('-f, --file <path>', 'read it from a file; "-" is the standard input')
+    .action((runId: string, text: string | undefined, { file, ...options }: SendOptions) =>
+      whenConnected(options, async ({ client, explain }) => {
+        const words = await wordsOf({ text, file })
+        if (words.isErr()) return err(words.error)
+        if (words.value === null) return err('Say something: retrai send RUN TEXT, or -f FILE.')
+        const sent = await client.runs.send(runId, { text: words.value })
+        if (sent.isErr()) return err(explain(sent.error))
+        await print(`${sent.value.run_id} ${sent.value.status}, record ${sent.value.seq}`)
+        return ok(EXIT.done)
+      }),
+    )
+}
+
+async function printStatus(done: Result<RunStanding, string>): Promise<Result<number, string>> {
+  if (done.isErr()) return err(done.error)
+  await print(`${done.value.run_id} ${done.value.status}`)
+  return ok(EXIT.done)
+}
