@@ -1,17 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { err, fromThrowable, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
 import { clearReports } from '../agent/goals/report-folder.ts'
-import { createCatalogue, type ModelCatalogue } from '../agent/model/catalogue.ts'
+import { createCatalogue } from '../agent/model/catalogue.ts'
 import { readPriceFile } from '../agent/model/price-file.ts'
 import { Resources } from '../agent/resources.ts'
 import { AccessRecorder } from '../audit/access-log/access-recorder.ts'
-import { IMPORTS_FOLDER, pendingImports } from '../audit/bundle/import-run.ts'
 import { openKeyring } from '../audit/proofs/keyring.ts'
-import type { Auth } from '../auth/auth.ts'
-import { guardSecrets } from '../log/masking.ts'
 import { startProjector } from '../projections/projector.ts'
 import { openReadModel } from '../projections/sqlite-read-model.ts'
 import { removeControlGroup } from '../runner/cgroup.ts'
@@ -24,9 +21,7 @@ import {
   cleanStops,
   ensurePool,
   ensureServerId,
-  formerDataDir,
   makeDataFolder,
-  newDataDir,
   noteCleanStop,
 } from './data-folder.ts'
 import { startCheckpointing, startIntegrity, type VerifyPace } from './integrity.ts'
@@ -35,7 +30,14 @@ import { openArtifacts, shareArtifacts } from './open-artifacts.ts'
 import { openAuth, openLog } from './open-log.ts'
 import { date, now, type Parts } from './parts.ts'
 import { createRedactions } from './redactions.ts'
-import { type Settings, secretsOf } from './settings.ts'
+import type { Settings } from './settings.ts'
+import {
+  reportDefaultModel,
+  unfinishedImports,
+  warnOfFormerDataDir,
+  warnOfLocalAdmins,
+  warnOfShortSecrets,
+} from './start-notices.ts'
 import { removeSocket } from './unix-socket.ts'
 
 export type Server = {
@@ -63,6 +65,10 @@ const REDACTED_WITHIN_MS = 5_000
 const LOG_REPLACED =
   'the event store came back with another log, for instance an empty one or an older backup: the server starts again from it'
 
+/** The same for observers. The reason of a WebSocket's close has at most 123 bytes. */
+const LOG_REPLACED_CLOSE =
+  'the event store came back with another log; the server starts again from it'
+
 /**
  * Joins the rooms: store, projections, agent, HTTP. If EventStoreDB is not reachable, the server listens and waits for
  * it. The error is a text for people.
@@ -74,17 +80,14 @@ export function startServer(
   return new ResultAsync(start(settings, options))
 }
 
-/** The same for observers. The reason of a WebSocket's close has at most 123 bytes. */
-const LOG_REPLACED_CLOSE =
-  'the event store came back with another log; the server starts again from it'
-
 async function start(settings: Settings, options: StartOptions): Promise<Result<Server, string>> {
   const { log } = options
   // First, while this process is small and has read no key.
   const runner = new Runner(log)
   const connected = fromThrowable(() => runner.connect(), String)()
-  if (connected.isErr())
+  if (connected.isErr()) {
     return err(`The process that runs commands cannot be started: ${connected.error}`)
+  }
   warnOfShortSecrets(settings, log)
   warnOfFormerDataDir(settings, log)
   // If a step fails, everything that was opened before is closed, in the opposite order.
@@ -107,9 +110,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   const choosing = chooseIsolation(settings.RETRAI_ISOLATION, {
     ...{ runner, dataDir, env: process.env, toolPaths: settings.RETRAI_TOOL_PATHS ?? [] },
   })
-
   const choosingLimits = chooseLimits(settings, runner)
-
   const stored = await openLog(settings, log)
   if (stored.isErr()) return err(stored.error)
   const { ledger, store, redactor, ledgers } = stored.value
@@ -201,7 +202,6 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   // Every part that keeps texts is registered now.
   redactions.start()
   await redactor.settled(REDACTED_WITHIN_MS)
-
   const sharing = shareArtifacts(places.value, redactor, log)
   opened.defer(() => sharing.stop())
 
@@ -241,72 +241,10 @@ async function poolOf({
   return EVENTSTORE_URL === undefined ? ok(null) : ensurePool(join(dataDir, 'pool'), hostname())
 }
 
-function warnOfShortSecrets(settings: Settings, log: Logger): void {
-  for (const setting of guardSecrets(secretsOf(settings))) {
-    log.warn(
-      { setting },
-      'this secret is too short to be masked in the records of runs: choose a longer one',
-    )
-  }
-}
-
-/** Logs which model a run has that names none, and why. */
-function reportDefaultModel({ default: { name, reason, problem } }: ModelCatalogue, log: Logger) {
-  const fields = { model: name, why: reason }
-  if (problem === null) log.info(fields, 'runs that name no model use this one')
-  else {
-    log.warn(
-      { ...fields, problem: `The model "${name}" ${problem}` },
-      'runs that name no model are refused: set the key of a provider, or set RETRAI_MODEL',
-    )
-  }
-}
-
-/** How long a start waits for the tokens before it says nothing about them. */
-const TOKENS_WITHIN_MS = 30_000
-
-/** Warns that nobody needs a token. Never rejects. */
-async function warnOfLocalAdmins(
-  { RETRAI_LISTEN: socket }: Settings,
-  auth: Auth,
-  log: Logger,
-): Promise<void> {
-  if (socket !== undefined || !(await auth.read(TOKENS_WITHIN_MS)) || auth.guarded) return
-  log.warn(
-    'there are no tokens: everybody who reaches loopback on this machine is an admin, other users and their programs too. ' +
-      'Make a token with "retrai token create", or listen on a socket of yours with --listen unix:PATH',
-  )
-}
-
-/** Warns about a data folder in the folder of the start: if that is a project, it can have no run. */
-function warnOfFormerDataDir({ RETRAI_DATA_DIR: dataDir }: Settings, log: Logger): void {
-  if (dataDir !== formerDataDir()) return
-  const target = newDataDir(process.env)
-  log.warn(
-    { data_dir: dataDir },
-    'the data folder is in the folder where the server was started: runs of a project there are refused. ' +
-      `To move it, stop the server and run: mkdir -p '${dirname(target)}' && mv '${dataDir}' '${target}'`,
-  )
-}
-
 /** Null if it is switched off. */
-function createAccessLog({
-  settings: { RETRAI_ACCESS_LOG: mode },
-  log,
-  store,
-}: Pick<Parts, 'settings' | 'log' | 'store'>): AccessRecorder | null {
+function createAccessLog({ settings, log, store }: Parts): AccessRecorder | null {
+  const mode = settings.RETRAI_ACCESS_LOG
   return mode === 'off'
     ? null
     : new AccessRecorder({ store, clock: now, log, strict: mode === 'strict' })
-}
-
-async function unfinishedImports(settings: Settings, log: Logger): Promise<ReadonlySet<string>> {
-  const imports = await pendingImports(join(settings.RETRAI_DATA_DIR, IMPORTS_FOLDER))
-  for (const run_id of imports) {
-    log.warn(
-      { run_id },
-      'the import of this run was interrupted, so nothing works on the run: import it again',
-    )
-  }
-  return imports
 }

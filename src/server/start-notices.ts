@@ -1,0 +1,75 @@
+import { dirname, join } from 'node:path'
+import type { Logger } from 'pino'
+import type { ModelCatalogue } from '../agent/model/catalogue.ts'
+import { IMPORTS_FOLDER, pendingImports } from '../audit/bundle/import-run.ts'
+import type { Auth } from '../auth/auth.ts'
+import { guardSecrets } from '../log/masking.ts'
+import { formerDataDir, newDataDir } from './data-folder.ts'
+import { type Settings, secretsOf } from './settings.ts'
+
+/** Masks the secrets of the settings from now on, and warns of those that are too short for that. */
+export function warnOfShortSecrets(settings: Settings, log: Logger): void {
+  for (const setting of guardSecrets(secretsOf(settings))) {
+    log.warn(
+      { setting },
+      'this secret is too short to be masked in the records of runs: choose a longer one',
+    )
+  }
+}
+
+/** Warns about a data folder in the folder of the start: if that is a project, it can have no run. */
+export function warnOfFormerDataDir({ RETRAI_DATA_DIR: dataDir }: Settings, log: Logger): void {
+  if (dataDir !== formerDataDir()) return
+  const target = newDataDir(process.env)
+  log.warn(
+    { data_dir: dataDir },
+    'the data folder is in the folder where the server was started: runs of a project there are refused. ' +
+      `To move it, stop the server and run: mkdir -p '${dirname(target)}' && mv '${dataDir}' '${target}'`,
+  )
+}
+
+/** Logs which model a run has that names none, and why. */
+export function reportDefaultModel(
+  { default: { name, reason, problem } }: ModelCatalogue,
+  log: Logger,
+) {
+  const fields = { model: name, why: reason }
+  if (problem === null) log.info(fields, 'runs that name no model use this one')
+  else {
+    log.warn(
+      { ...fields, problem: `The model "${name}" ${problem}` },
+      'runs that name no model are refused: set the key of a provider, or set RETRAI_MODEL',
+    )
+  }
+}
+
+/** How long a start waits for the tokens. */
+const TOKENS_WITHIN_MS = 30_000
+
+/** Warns that nobody needs a token. Never rejects. */
+export async function warnOfLocalAdmins(
+  { RETRAI_LISTEN: socket }: Settings,
+  auth: Auth,
+  log: Logger,
+): Promise<void> {
+  if (socket !== undefined || !(await auth.read(TOKENS_WITHIN_MS)) || auth.guarded) return
+  log.warn(
+    'there are no tokens: everybody who reaches loopback on this machine is an admin, other users and their programs too. ' +
+      'Make a token with "retrai token create", or listen on a socket of yours with --listen unix:PATH',
+  )
+}
+
+/** The runs whose import was interrupted. Nothing works on them, and a line for each reports that. */
+export async function unfinishedImports(
+  settings: Settings,
+  log: Logger,
+): Promise<ReadonlySet<string>> {
+  const imports = await pendingImports(join(settings.RETRAI_DATA_DIR, IMPORTS_FOLDER))
+  for (const run_id of imports) {
+    log.warn(
+      { run_id },
+      'the import of this run was interrupted, so nothing works on the run: import it again',
+    )
+  }
+  return imports
+}
