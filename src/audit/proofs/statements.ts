@@ -53,19 +53,33 @@ export function proveRun(
 ): ResultAsync<RunProof, LoadError> {
   return lastEvent(store, streamOf(runId))
     .andThen((event) => confirmed(event, projected))
-    .map(({ length, head, last_kind }) =>
+    .andThen((end) => policyOf(store, runId).map((policy) => ({ ...end, ...policy })))
+    .map((confirmed) =>
       seal<RunProof>(
         {
           type: 'retrai.run-proof.v1',
           run_id: runId,
-          length,
-          head,
-          last_kind,
+          ...confirmed,
           signed_at: now.toISOString(),
         },
         signer,
       ),
     )
+}
+
+/** The policy that the first record of a run names, if it does. If that record is damaged, a verifier finds that. */
+function policyOf(
+  store: StreamReader,
+  runId: string,
+): ResultAsync<Pick<RunProof, 'policy_sha256'>, LoadError> {
+  return store
+    .readStream(streamOf(runId), { from: 0, direction: 'forward', limit: 1 })
+    .map(([event]) => {
+      const first = event === undefined ? null : decode(event).unwrapOr(null)
+      if (first?.record.kind !== 'run_created') return {}
+      const { isolation } = first.record.payload
+      return isolation === undefined ? {} : { policy_sha256: isolation.policy_sha256 }
+    })
 }
 
 function confirmed(
