@@ -1,6 +1,5 @@
 import { lstat, opendir, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import type { Limits, Stop } from './protocol.ts'
 
 const MIB = 1024 * 1024
@@ -21,33 +20,29 @@ type Watched = {
 }
 
 /** Watches what a command leaves on the disk, until the returned function is called. */
-export function watchDisk(watched: Watched): () => void {
-  const done = new AbortController()
-  void watch(watched, done.signal)
-  return () => done.abort()
-}
-
-/** Never rejects. */
-async function watch(
-  { homes, disks, limits, onTooMuch }: Watched,
-  signal: AbortSignal,
-): Promise<void> {
+export function watchDisk({ homes, disks, limits, onTooMuch }: Watched): () => void {
+  let isOver = false
   let measureAt = 0
-  for (;;) {
-    await pause(INTERVAL_MS, undefined, { signal }).catch(() => {})
-    if (signal.aborted) return
+  const look = async (): Promise<void> => {
     const short = await diskShortage(disks, limits.freeDiskBytes)
     if (short !== null) onTooMuch({ cause: 'disk_full', why: `left less than ${short}` })
     const begun = performance.now()
-    if (begun < measureAt || homes.length === 0) continue
-    let bytes = 0
-    for (const folder of homes) bytes += await sizeOf(folder, signal)
-    if (bytes > limits.homeBytes) {
-      const why = `wrote more than ${Math.round(limits.homeBytes / MIB)} MiB into its home and its temporary files`
-      onTooMuch({ cause: 'disk_full', why })
+    if (begun >= measureAt && homes.length > 0) {
+      let bytes = 0
+      for (const folder of homes) bytes += await sizeOf(folder, () => isOver)
+      if (bytes > limits.homeBytes) {
+        const why = `wrote more than ${Math.round(limits.homeBytes / MIB)} MiB into its home and its temporary files`
+        onTooMuch({ cause: 'disk_full', why })
+      }
+      const now = performance.now()
+      measureAt = now + (now - begun) / MAX_SHARE
     }
-    const now = performance.now()
-    measureAt = now + (now - begun) / MAX_SHARE
+    if (!isOver) timer = setTimeout(look, INTERVAL_MS)
+  }
+  let timer = setTimeout(look, INTERVAL_MS)
+  return () => {
+    isOver = true
+    clearTimeout(timer)
   }
 }
 
@@ -66,10 +61,10 @@ export async function diskShortage(
 }
 
 /** What a folder takes of its disk, in bytes. What cannot be read counts nothing. */
-async function sizeOf(folder: string, signal: AbortSignal): Promise<number> {
+async function sizeOf(folder: string, isOver: () => boolean): Promise<number> {
   let bytes = 0
   const folders = [folder]
-  for (let at = folders.pop(); at !== undefined && !signal.aborted; at = folders.pop()) {
+  for (let at = folders.pop(); at !== undefined && !isOver(); at = folders.pop()) {
     const names: string[] = []
     try {
       for await (const entry of await opendir(at)) {

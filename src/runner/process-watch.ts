@@ -5,8 +5,8 @@ import type { Limits, Stop } from './protocol.ts'
 type Watched = {
   /** The process that leads its session. */
   readonly pid: number
-  /** Its entry in the environment of all its processes: `NAME=value`. */
-  readonly mark: string
+  /** Its entry in the environment of all its processes: `NAME=value`; null if it has a namespace. */
+  readonly mark: string | null
   /** The pid namespace that the command has to itself; null if it has none, or none yet. */
   readonly namespace: () => string | null
   readonly limits: Pick<Limits, 'memoryBytes' | 'processes' | 'all'>
@@ -185,7 +185,9 @@ export function namespaceOf(pid: number): string | null {
 
 function byMark(environment: string): number | null {
   const entries = `\0${environment}`
-  for (const [id, { mark }] of watches) if (entries.includes(`\0${mark}\0`)) return id
+  for (const [id, { mark }] of watches) {
+    if (mark !== null && entries.includes(`\0${mark}\0`)) return id
+  }
   return null
 }
 

@@ -33,11 +33,17 @@ export type RunningCall = {
 /** Starts commands in the runner, a process that starts at once and, after its death, with the next command. */
 export class Runner {
   readonly #log: Pick<Logger, 'info' | 'error'>
+  readonly #program: URL
   #connection: Connection | null = null
   #deaths = 0
 
-  constructor(log: Pick<Logger, 'info' | 'error'>) {
+  /** @param program the module that the process runs */
+  constructor(
+    log: Pick<Logger, 'info' | 'error'>,
+    program: URL = siblingModule('runner-process', import.meta.url),
+  ) {
     this.#log = log
+    this.#program = program
   }
 
   /** Starts the process now, not with the first command. Throws what `spawn` throws. */
@@ -68,7 +74,7 @@ export class Runner {
   #connected(): Connection {
     if (this.#connection !== null) return this.#connection
     // One that could not be started is replaced by the next command.
-    const connection = new Connection((lost, how) => {
+    const connection = new Connection(this.#program, (lost, how) => {
       if (this.#connection !== connection) return
       this.#connection = null
       this.#deaths += 1
@@ -95,8 +101,8 @@ class Connection {
   #count = 0
 
   /** @param onDeath called with the number of commands that were running, and the exit code or signal */
-  constructor(onDeath: (lost: number, how: string) => void) {
-    const child = startHelper(siblingModule('runner-process', import.meta.url), '/')
+  constructor(program: URL, onDeath: (lost: number, how: string) => void) {
+    const child = startHelper(program, '/')
     this.#child = child
     // Without descriptors there are no pipes either.
     const pipe = child.stdio?.[3] as Socket | undefined

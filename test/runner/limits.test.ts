@@ -94,21 +94,44 @@ afterAll(() => {
   if (group.isOk()) removeControlGroup(group.value)
 })
 
-test.skipIf(group.isErr())(
-  'in a control group, the kernel ends what takes too much memory, and the group is removed',
-  async () => {
-    const server = group._unsafeUnwrap()
-    const run = commandRunner({ ...DEFAULT_LIMITS, memoryBytes: 64 * MIB, group: server })
-    const cwd = await temporaryFolder()
-    const named = await run(bash(cwd, 'sleep 0.1; cat /proc/self/cgroup'))
-    expect(named.stdout).toMatch(new RegExp(`/retrai-${process.pid}/c\\d+$`, 'm'))
-    const result = await run(bash(cwd, 'head -c 400000000 /dev/zero | tail -c 300000000 | wc -c'))
-    expect(result).toMatchObject({ end: 'out_of_memory', limitBytes: 64 * MIB })
-    const folder = server.version === 1 ? server.memory : server.folder
-    const left = await readdir(folder, { withFileTypes: true })
-    expect(left.filter((entry) => entry.isDirectory())).toEqual([])
-  },
-)
+const ifGrouped = test.skipIf(group.isErr())
+const grouped = () => {
+  const server = group._unsafeUnwrap()
+  const folder = server.version === 1 ? server.memory : server.folder
+  const run = commandRunner({ ...DEFAULT_LIMITS, memoryBytes: 64 * MIB, group: server })
+  return { run, folder }
+}
+
+ifGrouped('in a control group, the kernel ends what takes too much memory', async () => {
+  const { run } = grouped()
+  const cwd = await temporaryFolder()
+  const named = await run(bash(cwd, 'sleep 0.1; cat /proc/self/cgroup'))
+  expect(named.stdout).toMatch(new RegExp(`/retrai-${process.pid}/c[\\d-]+$`, 'm'))
+  const result = await run(bash(cwd, 'head -c 400000000 /dev/zero | tail -c 300000000 | wc -c'))
+  expect(result).toMatchObject({ end: 'out_of_memory', limitBytes: 64 * MIB })
+})
+
+ifGrouped('a control group is used by one command after the other, each by itself', async () => {
+  const { run, folder } = grouped()
+  const cwd = await temporaryFolder()
+  const groups = async () =>
+    (await readdir(folder, { withFileTypes: true })).filter((entry) => entry.isDirectory())
+  await run(bash(cwd, 'true'))
+  const before = await groups()
+  const killed = await run(bash(cwd, 'head -c 400000000 /dev/zero | tail -c 300000000 | wc -c'))
+  expect(killed.end).toBe('out_of_memory')
+  expect(await run(bash(cwd, 'echo fine'))).toMatchObject({ end: 'exited', stdout: 'fine\n' })
+  expect(await groups()).toEqual(before)
+})
+
+ifGrouped('in a control group, even a process without a mark ends with its command', async () => {
+  const { run } = grouped()
+  const cwd = await temporaryFolder()
+  const hidden = "env -i setsid bash -c 'echo $$ > pids.new; mv pids.new pids; exec sleep 1000' &"
+  const script = `sleep 0.1; ${hidden} until [ -s pids ]; do sleep 0.01; done; echo done`
+  expect(await run(bash(cwd, script))).toMatchObject({ end: 'exited', stdout: 'done\n' })
+  await expectAllDead(await pidsIn(join(cwd, 'pids'), 1))
+})
 
 test('a command that prints without end is stopped, and its result gives the reason', async () => {
   const run = commandRunner({ ...DEFAULT_LIMITS, outputBytes: 4 * MIB })

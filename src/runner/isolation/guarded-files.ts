@@ -46,19 +46,20 @@ export class GuardedFiles {
   /** The files that exist, each with what changes when it is written or replaced. */
   #look(): Map<string, string> {
     const found = new Map<string, string>()
-    const note = (path: string): void => {
+    /** Whether it is a folder, which is not noted. */
+    const note = (path: string): boolean => {
       const status = statusOf(join(this.#project, path))
-      if (status === null || status.isDirectory()) return
+      if (status === null) return false
+      if (status.isDirectory()) return true
       const { ino, size, mtimeNs, ctimeNs, mode } = status
       found.set(path, [ino, size, mtimeNs, ctimeNs, mode].join())
+      return false
     }
     note('.retrai.yml')
     // A file that leads to a repository elsewhere, or a link: what it leads to is no part of the project.
-    note('.git')
-    if (found.has('.git')) return found
+    if (!note('.git')) return found
     note('.git/config')
-    note(HOOKS)
-    if (found.has(HOOKS)) return found
+    if (!note(HOOKS)) return found
     for (const name of namesIn(join(this.#project, HOOKS))) {
       if (!name.endsWith(EXAMPLE)) note(`${HOOKS}/${name}`)
     }
@@ -68,7 +69,7 @@ export class GuardedFiles {
 
 const statusOf = (path: string) => {
   try {
-    return lstatSync(path, { bigint: true })
+    return lstatSync(path, { bigint: true, throwIfNoEntry: false }) ?? null
   } catch {
     return null
   }

@@ -1,0 +1,83 @@
+import { spawn } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { CommandGroup } from './cgroup.ts'
+import { type Started, spawned, untilExit } from './child.ts'
+import type { PolicyFacts } from './isolation/policy.ts'
+import { isExecutable } from './isolation/sandbox.ts'
+import { restricted } from './isolation/setpriv.ts'
+import type { Ended, NotStarted, StartRequest } from './protocol.ts'
+import {
+  entryOf,
+  killCommand,
+  newMark,
+  originOf,
+  sendSignal,
+  signalCommand,
+  startReaper,
+} from './stragglers.ts'
+
+/**
+ * Starts a command that shares the namespaces of the server, in a process group of its own. Its processes are found by
+ * their mark.
+ */
+export async function startPlain(
+  request: StartRequest,
+  group: CommandGroup | null,
+): Promise<Started | NotStarted> {
+  const { file, args, cwd, sandbox } = request
+  startReaper()
+  if (sandbox === null) return startMarked({ file, args, cwd }, request.env, { group, facts: null })
+  const found = programOf(request)
+  if (found === null) return { end: 'not_found', message: `The program ${file} is not found` }
+  const all = restricted(sandbox, [found, ...args])
+  const launched = { file: sandbox.launcher, args: all.args, cwd }
+  return startMarked(launched, request.env, { group, facts: all.facts })
+}
+
+async function startMarked(
+  { file, args, cwd }: Pick<StartRequest, 'file' | 'args' | 'cwd'>,
+  env: StartRequest['env'],
+  { group, facts }: { readonly group: CommandGroup | null; readonly facts: PolicyFacts | null },
+): Promise<Started> {
+  const mark = newMark()
+  const before = performance.now()
+  const child = spawn(file, args, {
+    cwd,
+    env: { ...env, ...mark },
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const { stdout, stderr } = child
+  const exited = untilExit(child).then((exitCode): Ended => ({ end: 'exited', exitCode }))
+  const pid = await spawned(child)
+  const origin = originOf(pid, mark, before)
+  group?.add(pid)
+  preferForKilling(pid)
+  return {
+    ...{ stdout, stderr, exited, pid, facts, group },
+    ...{ mark: entryOf(mark), namespace: () => null },
+    terminate: () => signalCommand(origin, 'SIGTERM'),
+    lives: () => sendSignal(-pid, 0),
+    kill: async () => {
+      killCommand(origin, child.exitCode !== null || child.signalCode !== null)
+      group?.killAll()
+    },
+  }
+}
+
+/** If the machine runs out of memory, the kernel ends commands before it ends the server. */
+function preferForKilling(pid: number): void {
+  try {
+    writeFileSync(`/proc/${pid}/oom_score_adj`, '500')
+  } catch {
+    // It has ended already, or this is no Linux.
+  }
+}
+
+/** Where a program is; null if it is nowhere on the PATH of the command. */
+function programOf({ file, env, cwd }: StartRequest): string | null {
+  const folders = file.includes('/') ? [cwd] : (env.PATH ?? '').split(':')
+  const paths = folders.map((folder) => resolve(folder, file))
+  return paths.find((path) => isExecutable(path)) ?? null
+}
