@@ -30,6 +30,8 @@ export class BoundedText {
   #ring: Buffer | null = null
   /** Bytes after the head; the last of them are in the ring. */
   #afterHead = 0
+  /** Bytes after the head since some were skipped. */
+  #inTail = 0
 
   constructor(limit: number) {
     this.#headLimit = Math.ceil(limit / 2)
@@ -42,6 +44,17 @@ export class BoundedText {
     const room = this.#headLimit - this.#headSize
     this.#addToHead(bytes.subarray(0, room))
     if (bytes.length > room) this.#addToRing(bytes.subarray(room))
+  }
+
+  /** Whether all that comes from now on is kept only until more comes. */
+  get isHeadFull(): boolean {
+    return this.#headSize === this.#headLimit
+  }
+
+  /** Counts bytes that are dropped, with what is kept after the head. The head must be full. */
+  skip(bytes: number): void {
+    this.#afterHead += bytes
+    this.#inTail = 0
   }
 
   /** What is kept. If something was dropped, a line in its place has the number of bytes. */
@@ -81,13 +94,15 @@ export class BoundedText {
       latest.copy(this.#ring, 0, untilEnd)
     }
     this.#afterHead += bytes.length
+    this.#inTail += bytes.length
   }
 
   #tail(): Buffer {
     if (this.#ring === null) return Buffer.alloc(0)
-    if (this.#afterHead <= this.#tailLimit) return this.#ring.subarray(0, this.#afterHead)
-    const at = this.#afterHead % this.#tailLimit
-    return Buffer.concat([this.#ring.subarray(at), this.#ring.subarray(0, at)])
+    const end = this.#afterHead % this.#tailLimit
+    const size = Math.min(this.#inTail, this.#tailLimit)
+    const latest = this.#ring.subarray(Math.max(0, end - size), end)
+    return Buffer.concat([this.#ring.subarray(this.#tailLimit - (size - latest.length)), latest])
   }
 }
 

@@ -1,13 +1,16 @@
 import type { Readable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
+import { setImmediate } from 'node:timers/promises'
 import { processMask } from '../log/masking.ts'
 import { BoundedText } from './bounded-text.ts'
+import { OutputQueue, type Side, type Waiting } from './output-queue.ts'
 
-/** Once a stream is over its limit, it pauses so long after so much work, so that a flood does not keep this process busy. */
-const REST_MS = 2
+/** Work on a flood that is done at once, and the pause after it, so that it does not keep this process busy. */
 const WORK_MS = 4
+const REST_MS = 40
 /** Text that is held back is checked again with each chunk, so chunks smaller than this are collected first. */
 const SMALL_BYTES = 16 * 1024
+const PAUSE_MS = 2
 
 type CollectedOutput = {
   readonly stdout: BoundedText
@@ -21,8 +24,8 @@ type CollectedOutput = {
 
 /**
  * Reads both streams of a child to their end, keeping at most `maxBytes` of each. Secrets are masked before anything is
- * dropped, because a half of one would not be recognized. `onTooMuch` is called once both together have more than
- * `maxTotalBytes`.
+ * dropped, because a half of one would not be recognized; of a flood, only what may be kept is masked. `onTooMuch` is
+ * called once both together have more than `maxTotalBytes`.
  */
 export function collectOutput(
   streams: { readonly stdout: Readable; readonly stderr: Readable },
@@ -39,19 +42,35 @@ export function collectOutput(
   },
 ): CollectedOutput {
   const both = new BoundedText(maxBytes)
+  const adders = interleave((text) => {
+    both.add(text)
+    if (text !== '') onOutput(text)
+  })
+  const sides = [
+    new MaskedSide(adders[0], maxBytes, both),
+    new MaskedSide(adders[1], maxBytes, both),
+  ] as const
+  const queue = new OutputQueue(maxBytes)
   let total = 0
-  const follow = (
-    stream: Readable,
-    own: BoundedText,
-    addToBoth: (text: string, holds: boolean) => void,
-  ): Promise<void> => {
-    const decoder = new StringDecoder('utf8')
-    const pieces = processMask.pieces()
-    const take = (text: string, isLast = false) => {
-      const masked = isLast ? pieces.write(text) + pieces.end() : pieces.write(text)
-      own.add(masked)
-      addToBoth(masked, pieces.holds)
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const take = (one: Waiting): void => sides[one.side].take(one)
+  /** Works on what waits for some time; whether more waits. */
+  const work = (): boolean => {
+    const until = performance.now() + WORK_MS
+    while (performance.now() < until) {
+      const one = queue.shift()
+      if (one === undefined) return false
+      take(one)
     }
+    return !queue.isEmpty
+  }
+  const workLater = (): void => {
+    timer ??= setTimeout(() => {
+      timer = undefined
+      if (work()) workLater()
+    }, REST_MS)
+  }
+  const follow = (side: Side, stream: Readable): Promise<void> => {
     let seen = 0
     let workedMs = 0
     stream.on('error', () => {})
@@ -59,34 +78,90 @@ export function collectOutput(
       const began = performance.now()
       seen += chunk.length
       total += chunk.length
-      take(decoder.write(chunk))
       if (total > maxTotalBytes) onTooMuch()
+      if (!queue.isEmpty || sides[side].isFull) {
+        for (const one of queue.push(side, chunk)) take(one)
+        return workLater()
+      }
+      take({ side, chunk, gap: 0, isMuted: false })
       workedMs += performance.now() - began
-      const isCrumb = pieces.holds && chunk.length < SMALL_BYTES
-      const isFlood = seen > maxBytes && workedMs >= WORK_MS
-      if (!isCrumb && !isFlood) return
+      const isCrumb = sides[side].holds && chunk.length < SMALL_BYTES
+      // What is full of secrets becomes so short that all of it is kept.
+      const isMuchWork = seen > maxBytes && workedMs >= WORK_MS
+      if (!isCrumb && !isMuchWork) return
       workedMs = 0
       stream.pause()
-      setTimeout(() => stream.resume(), REST_MS)
+      setTimeout(() => stream.resume(), PAUSE_MS)
     })
     return new Promise((resolve) => {
-      stream.once('close', () => {
-        take(decoder.end(), true)
+      stream.once('close', async () => {
+        while (work()) await setImmediate()
+        sides[side].end()
         resolve()
       })
     })
   }
-  const stdout = new BoundedText(maxBytes)
-  const stderr = new BoundedText(maxBytes)
-  const [addOut, addErr] = interleave((text) => {
-    both.add(text)
-    if (text !== '') onOutput(text)
-  })
-  const closed = Promise.all([
-    follow(streams.stdout, stdout, addOut),
-    follow(streams.stderr, stderr, addErr),
-  ])
-  return { stdout, stderr, both, bytes: () => total, closed }
+  const closed = Promise.all([follow(0, streams.stdout), follow(1, streams.stderr)])
+  const [{ own: stdout }, { own: stderr }] = sides
+  return {
+    ...{ stdout, stderr, both },
+    bytes: () => total,
+    closed: closed.finally(() => clearTimeout(timer)),
+  }
+}
+
+/** One stream of a command as masked text. */
+class MaskedSide {
+  readonly own: BoundedText
+  readonly #both: BoundedText
+  readonly #add: Add
+  #decoder = new StringDecoder('utf8')
+  #pieces = processMask.pieces()
+
+  constructor(add: Add, maxBytes: number, both: BoundedText) {
+    this.own = new BoundedText(maxBytes)
+    this.#both = both
+    this.#add = add
+  }
+
+  get holds(): boolean {
+    return this.#pieces.holds
+  }
+
+  /** Whether what comes from now on may be dropped. */
+  get isFull(): boolean {
+    return this.own.isHeadFull && this.#both.isHeadFull
+  }
+
+  take({ chunk, gap, isMuted }: Waiting): void {
+    if (gap > 0) this.#beginAfter(gap)
+    const masked = this.#pieces.write(this.#decoder.write(chunk))
+    if (isMuted) this.#skip(chunk.length)
+    else this.#show(masked)
+  }
+
+  end(): void {
+    this.#show(this.#pieces.write(this.#decoder.end()) + this.#pieces.end())
+  }
+
+  #show(masked: string): void {
+    this.own.add(masked)
+    this.#add(masked, this.#pieces.holds)
+  }
+
+  /** Begins again after bytes that were dropped, with what was held back before them. */
+  #beginAfter(gap: number): void {
+    const held = this.#pieces.write(this.#decoder.end()) + this.#pieces.end()
+    this.#decoder = new StringDecoder('utf8')
+    this.#pieces = processMask.pieces()
+    this.#add('', false)
+    this.#skip(Buffer.byteLength(held) + gap)
+  }
+
+  #skip(bytes: number): void {
+    this.own.skip(bytes)
+    this.#both.skip(bytes)
+  }
 }
 
 /** The longest text that waits for the other side, in characters. */
