@@ -8,7 +8,7 @@ const ROOMS = {
   projections: ['domain', 'lib', 'log', 'redaction', 'store/event-store.ts'],
   api: ['domain'],
   queries: ['api', 'domain', 'lib', 'log', 'projections', 'store/event-store.ts'],
-  artifacts: ['domain', 'lib', 'log', 'store/event-store.ts'],
+  artifacts: ['lib', 'log', 'store/event-store.ts'],
   // Outputs are masked where they are cut, with the secrets of the process.
   runner: ['domain', 'lib', 'log/masking.ts'],
   // What is under way in runs and not recorded yet: the agent writes it, and http delivers it.

@@ -32,7 +32,8 @@ export const RULES = {
 export type Permission = keyof typeof RULES
 
 const isPermission = (name: string): name is Permission => Object.hasOwn(RULES, name)
-export const PERMISSIONS: readonly Permission[] = Object.keys(RULES).filter(isPermission)
+/** All permissions. A function, so that a bundle of the client can leave the table out. */
+export const permissions = (): readonly Permission[] => Object.keys(RULES).filter(isPermission)
 
 export const rolesThatMay = (permission: Permission): readonly Role[] => RULES[permission].roles
 

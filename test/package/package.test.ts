@@ -72,6 +72,16 @@ describe('the package, installed into an empty folder', () => {
     expect(installed.stderr.split('\n').filter((line) => /npm (warn|error)/.test(line))).toEqual([])
   })
 
+  test('brings no package that is in its build, but the two that the client needs', async () => {
+    const root = join(folder, 'node_modules/retrai')
+    const { dependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
+    const licenses = await readFile(join(root, 'dist/licenses.txt'), 'utf8')
+    const built = [...licenses.matchAll(/^(\S+) \d+\.\d+\.\d+\S*, /gm)].map(([, name]) => name)
+    expect(built).toEqual(expect.arrayContaining(['fastify', '@eventstore/db-client']))
+    const twice = Object.keys(dependencies).filter((name) => built.includes(name))
+    expect(twice).toEqual(['neverthrow', 'zod'])
+  })
+
   test('runs the server, its console, and an agent that searches files', async () => {
     const project = join(folder, 'project')
     await mkdir(project)

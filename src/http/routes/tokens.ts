@@ -3,7 +3,7 @@ import * as z from 'zod'
 import { Me, NewTokenView, TicketView, TokenView } from '../../api/auth.ts'
 import { CreateToken, RevokeTokenQuery, TokenParams } from '../../api/auth-requests.ts'
 import { CATALOGUE, type Problem } from '../../api/problems.ts'
-import { PERMISSIONS, roleMay } from '../../api/roles.ts'
+import { permissions, roleMay } from '../../api/roles.ts'
 import type { TokenFailure } from '../../auth/auth.ts'
 import { isoTime, tokenView } from '../../auth/token-ledger.ts'
 import type { AppDeps, ZodApp } from '../deps.ts'
@@ -127,7 +127,7 @@ function me(app: ZodApp): void {
     },
     handler: async ({ principal, role }, reply) => {
       reply.header('cache-control', 'no-store')
-      return { principal, role, may: PERMISSIONS.filter((each) => roleMay(role, each)) }
+      return { principal, role, may: permissions().filter((each) => roleMay(role, each)) }
     },
   })
 }

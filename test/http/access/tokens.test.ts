@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import * as z from 'zod'
-import { PERMISSIONS, ROLES, roleMay } from '../../../src/api/roles.ts'
+import { permissions, ROLES, roleMay } from '../../../src/api/roles.ts'
 import { createClient, type TokenView } from '../../../src/client/index.ts'
 import { readRecords } from '../../../src/log/run-log.ts'
 import { bearer, call, type People, startWithPeople } from './people.ts'
@@ -105,7 +105,7 @@ test('a watch ends and does not reconnect when its token is revoked', async () =
 
 test.each(ROLES)('GET /api/me lists the permissions of a %s', async (role) => {
   const me = (await client(people.secrets[role]).me())._unsafeUnwrap()
-  const may = PERMISSIONS.filter((permission) => roleMay(role, permission))
+  const may = permissions().filter((permission) => roleMay(role, permission))
   expect(me).toEqual({ principal: role, role, may })
   const ticket = (await client(people.secrets[role]).ticket())._unsafeUnwrap()
   expect(ticket.ticket).toMatch(/^[\w-]{43}$/)
