@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { createMask } from '../../src/domain/mask/mask.ts'
-import { Attempt, MAX_PART_CHARS, type PartName } from '../../src/live/attempt.ts'
-import { plainEscapes } from '../../src/live/plain-escapes.ts'
+import { Attempt, MAX_PART_CHARS, type PartName, plainEscapes } from '../../src/live/attempt.ts'
+
 import { FAKES } from '../domain/mask/fakes.ts'
 
 const secret = 'hunter2-hunter2'

@@ -26,16 +26,16 @@ const checked =
     return body
   }
 
-vi.mock(import('../../src/agent/model/adapters/chat-request.ts'), async (original) => ({
+vi.mock(import('../../src/agent/model/adapters/chat.ts'), async (original) => ({
   toChatBody: checked('chat', (await original()).toChatBody),
 }))
-vi.mock(import('../../src/agent/model/adapters/responses-request.ts'), async (original) => ({
+vi.mock(import('../../src/agent/model/adapters/responses.ts'), async (original) => ({
   toResponsesBody: checked('responses', (await original()).toResponsesBody),
 }))
 vi.mock(import('../../src/agent/model/adapters/messages-request.ts'), async (original) => ({
   toMessagesBody: checked('messages', (await original()).toMessagesBody),
 }))
-vi.mock(import('../../src/agent/model/adapters/gemini-request.ts'), async (original) => ({
+vi.mock(import('../../src/agent/model/adapters/gemini.ts'), async (original) => ({
   toGeminiBody: checked('gemini', (await original()).toGeminiBody),
 }))
 vi.mock(import('../../src/agent/model/adapters/ollama-request.ts'), async (original) => ({

@@ -7,10 +7,10 @@ import type { RunCommand } from '../../runner/command.ts'
 import { dataFolderProblem } from '../data-folder.ts'
 import { observe } from '../observed-commands.ts'
 import { bashExec, runPytest } from './commands.ts'
-import { fileList } from './file-list.ts'
 import { fileRead } from './file-read.ts'
 import { filePatch, fileWrite } from './file-write.ts'
-import { findFiles } from './find-files.ts'
+import { fileList, findFiles } from './find-files.ts'
+
 import { gitDiff, gitLog, gitStatus } from './git.ts'
 import { grepSearch } from './grep-search.ts'
 import {

@@ -1,5 +1,5 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
-import { toChatBody } from '../../../src/agent/model/adapters/chat-request.ts'
+import { toChatBody } from '../../../src/agent/model/adapters/chat.ts'
 import { route } from '../../../src/agent/model/routing.ts'
 import type { ChatMessage } from '../../../src/domain/conversation.ts'
 import { ask, KEY, REQUEST, scripted } from './support.ts'

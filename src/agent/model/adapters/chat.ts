@@ -1,9 +1,21 @@
-import type { ChatCompletionCreateParamsStreaming } from 'openai/resources/chat/completions'
+import type {
+  ChatCompletionCreateParamsStreaming,
+  ChatCompletionMessageFunctionToolCall,
+  ChatCompletionMessageParam,
+  ChatCompletionTool,
+} from 'openai/resources/chat/completions'
+import type { ChatMessage } from '../../../domain/conversation.ts'
+import { sha256 } from '../../../lib/sha256.ts'
 import type { Adapter } from '../adapter.ts'
+import type { ModelRequest, ToolSpec } from '../model.ts'
+import { orNothing } from '../reply-parts.ts'
+import type { Route } from '../routing.ts'
+import { withAllResults } from './all-results.ts'
+import { CallIds, plainId, plainName } from './call-ids.ts'
 import { chatReader } from './chat-reader.ts'
-import { toChatBody } from './chat-request.ts'
 import { openaiClients } from './openai-client.ts'
 import { type OptionalParam, withOptional } from './optional-params.ts'
+import { ownItems } from './own-items.ts'
 
 const STREAM_OPTIONS: OptionalParam = {
   name: 'stream_options',
@@ -26,4 +38,189 @@ export function chatAdapter(): Adapter {
     ),
     reader: () => chatReader(),
   }
+}
+
+type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>
+
+/** The body of a chat completions request. */
+export function toChatBody(
+  request: ModelRequest,
+  route: Route,
+): ChatCompletionCreateParamsStreaming {
+  const vendor = vendorOf(route)
+  const messages = toMessages(request.messages, route, vendor)
+  const { tools, maxOutputTokens } = request
+  return {
+    model: route.model,
+    messages: vendor.cacheMarks ? withCacheMarks(messages) : messages,
+    ...(tools.length === 0 ? {} : { tools: tools.map(toTool) }),
+    stream: true,
+    ...(vendor.isStrict ? {} : { stream_options: { include_usage: true } }),
+    ...(maxOutputTokens === undefined ? {} : { [vendor.limitName]: maxOutputTokens }),
+    ...effortOf(request, vendor),
+  }
+}
+
+function effortOf({ effort }: ModelRequest, vendor: Vendor): object {
+  if (effort === undefined || vendor.effort === 'none') return {}
+  return vendor.effort === 'reasoning' ? { reasoning: { effort } } : { reasoning_effort: effort }
+}
+
+type ToolCalls = ChatCompletionMessageFunctionToolCall[]
+
+/**
+ * The model of a run may change, so a request can contain calls of another provider. Their ids and names are converted
+ * to a form that every provider accepts, each id once per request.
+ */
+function toMessages(
+  messages: readonly ChatMessage[],
+  route: Route,
+  vendor: Vendor,
+): ChatCompletionMessageParam[] {
+  const ids = new CallIds(vendor.shortIds ? shortId : plainId)
+  const needsSignature = isGoogle(route) && !/^gemini-[12]\b/.test(route.model)
+  const toAssistant = (message: AssistantMessage): ChatCompletionMessageParam => {
+    const { content, calls } = message
+    const own = ownFields(message, route)
+    ids.next(calls)
+    const tool_calls = calls.map(({ id, tool, args }, index) => ({
+      id: ids.of(id),
+      type: 'function' as const,
+      function: { name: plainName(tool), arguments: args },
+      ...own.calls.get(index),
+    }))
+    const text = calls.length === 0 ? orNothing(content) : content?.trim() ? content : null
+    return {
+      role: 'assistant',
+      content: text,
+      ...(calls.length === 0
+        ? {}
+        : { tool_calls: needsSignature ? signed(tool_calls) : tool_calls }),
+      ...fillerOf(vendor, calls.length),
+      ...own.message,
+    }
+  }
+  const toMessage = (message: ChatMessage): ChatCompletionMessageParam => {
+    switch (message.role) {
+      case 'system':
+      case 'user':
+        return { role: message.role, content: orNothing(message.content) }
+      case 'assistant':
+        return toAssistant(message)
+      case 'tool':
+        return {
+          role: 'tool',
+          tool_call_id: ids.of(message.callId),
+          content: orNothing(message.content),
+        }
+    }
+  }
+  return withAllResults(messages).map(toMessage)
+}
+
+type OwnFields = {
+  readonly message: object
+  /** Additions to calls, by their position. */
+  readonly calls: ReadonlyMap<number, object>
+}
+
+/** What the endpoint sent with this message beside text and calls: reasoning goes back under the name that it came in. */
+function ownFields(message: AssistantMessage, route: Route): OwnFields {
+  const [item] = ownItems(message, route) ?? []
+  if (typeof item !== 'object' || item === null || Array.isArray(item)) {
+    return { message: {}, calls: new Map() }
+  }
+  const { tool_calls = [], ...fields } = item
+  const additions = (Array.isArray(tool_calls) ? tool_calls : []).flatMap((call) => {
+    if (typeof call !== 'object' || call === null || Array.isArray(call)) return []
+    const { index, ...addition } = call
+    return [[Number(index), addition] as const]
+  })
+  return { message: fields, calls: new Map(additions) }
+}
+
+/** With reasoning on, some vendors refuse messages without it, so those of other models get a text in its place. */
+function fillerOf({ filler }: Vendor, calls: number): object {
+  if (filler === undefined || (filler.where === 'calls' && calls === 0)) return {}
+  return { reasoning_content: filler.text }
+}
+
+/**
+ * Gemini 3 and later require the signature of the thought that led to a call. Google documents this value for calls
+ * without one, such as those of other models.
+ */
+function signed([first, ...others]: ToolCalls): ToolCalls {
+  if (first === undefined) return []
+  const signature = { thought_signature: 'skip_thought_signature_validator' }
+  return [{ extra_content: { google: signature }, ...first } as typeof first, ...others]
+}
+
+function toTool({ name, description, parameters }: ToolSpec): ChatCompletionTool {
+  const { $schema: _, ...schema } = parameters
+  return { type: 'function', function: { name, description, parameters: schema } }
+}
+
+/** Google's OpenAI-compatible endpoint, at an own OPENAI_BASE_URL. */
+const isGoogle = ({ endpoint }: Route): boolean =>
+  URL.parse(endpoint.baseUrl)?.hostname.endsWith('googleapis.com') === true
+
+/** What an endpoint for chat completions wants that the others do not, or refuse. */
+type Vendor = {
+  /**
+   * What an assistant's message needs if its own reasoning is not known: `each` message or each with `calls`, and the
+   * text to put there.
+   */
+  readonly filler?: { readonly where: 'each' | 'calls'; readonly text: string }
+  /** How the endpoint is asked for its effort of reasoning. */
+  readonly effort: 'reasoning_effort' | 'reasoning' | 'none'
+  /** Refuses properties that it does not know, such as `stream_options`. */
+  readonly isStrict?: true
+  /** Wants ids of calls with exactly nine letters and digits. */
+  readonly shortIds?: true
+  /** Caches only what a mark ends. */
+  readonly cacheMarks?: true
+  readonly limitName: 'max_tokens' | 'max_completion_tokens'
+}
+
+const ANY: Vendor = { effort: 'reasoning_effort', limitName: 'max_tokens' }
+
+const VENDORS: readonly (readonly [host: RegExp, vendor: Vendor])[] = [
+  [/(^|\.)deepseek\.com$/, { ...ANY, filler: { where: 'each', text: '' } }],
+  [/(^|\.)moonshot\.(ai|cn)$/, { ...ANY, filler: { where: 'calls', text: '.' } }],
+  [/(^|\.)mistral\.ai$/, { ...ANY, effort: 'none', isStrict: true, shortIds: true }],
+  [/(^|\.)openai\.com$/, { ...ANY, limitName: 'max_completion_tokens' }],
+  [/(^|\.)openrouter\.ai$/, { ...ANY, effort: 'reasoning' }],
+  [/(^|\.)aliyuncs\.com$/, { ...ANY, effort: 'none', cacheMarks: true }],
+]
+
+/** OpenRouter passes marks to the vendors that need them. */
+const MARKED_AT_OPENROUTER = /^(anthropic|qwen|alibaba)\//
+
+function vendorOf({ endpoint, model }: Route): Vendor {
+  const host = URL.parse(endpoint.baseUrl)?.hostname ?? ''
+  const vendor = VENDORS.find(([pattern]) => pattern.test(host))?.[1] ?? ANY
+  const isMarked = vendor.effort === 'reasoning' && MARKED_AT_OPENROUTER.test(model)
+  return isMarked ? { ...vendor, cacheMarks: true } : vendor
+}
+
+/** An id in the form that Mistral wants: nine letters and digits, the same for the same id. */
+function shortId(id: string): string {
+  return /^[a-zA-Z0-9]{9}$/.test(id) ? id : sha256(id).slice(0, 9)
+}
+
+const MARK = { cache_control: { type: 'ephemeral' } }
+
+/** Marks the ends of what is to be cached: the system message, and the newest message with a text. */
+function withCacheMarks(
+  messages: readonly ChatCompletionMessageParam[],
+): ChatCompletionMessageParam[] {
+  const newest = messages.findLastIndex(
+    ({ role, content }) => role !== 'assistant' && typeof content === 'string',
+  )
+  return messages.map((message, index) => {
+    const isEnd = message.role === 'system' || index === newest
+    if (!isEnd || typeof message.content !== 'string') return message
+    const part = { type: 'text', text: message.content, ...MARK }
+    return { ...message, content: [part] } as ChatCompletionMessageParam
+  })
 }

@@ -1,9 +1,20 @@
-import type { ResponseCreateParamsStreaming } from 'openai/resources/responses/responses'
-import type { Adapter } from '../adapter.ts'
+import type {
+  FunctionTool,
+  ResponseCreateParamsStreaming,
+  ResponseInputItem,
+} from 'openai/resources/responses/responses'
+import type { ChatMessage } from '../../../domain/conversation.ts'
+import type { Adapter, Json } from '../adapter.ts'
+import type { Effort, ModelRequest, ToolSpec } from '../model.ts'
+import { orNothing } from '../reply-parts.ts'
+import type { Route } from '../routing.ts'
+import { withAllResults } from './all-results.ts'
+import { CallIds, foreignId, plainName } from './call-ids.ts'
 import { openaiClients } from './openai-client.ts'
 import { type OptionalParam, withOptional } from './optional-params.ts'
+import { ownItems } from './own-items.ts'
 import { responsesReader } from './responses-reader.ts'
-import { toResponsesBody } from './responses-request.ts'
+import { strictSchema } from './strict-schema.ts'
 
 type Body = { readonly reasoning?: { readonly summary?: unknown } }
 
@@ -40,4 +51,113 @@ export function responsesAdapter(): Adapter {
     ),
     reader: ({ tools }) => responsesReader(tools),
   }
+}
+
+type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>
+
+/** The body of a Responses request. */
+export function toResponsesBody(
+  request: ModelRequest,
+  route: Route,
+): ResponseCreateParamsStreaming {
+  const { messages, tools, cacheKey, maxOutputTokens } = request
+  const [first, ...others] = messages
+  const isXai = route.endpoint.provider === 'xai'
+  const hasInstructions = first?.role === 'system' && !isXai
+  return {
+    model: route.model,
+    store: false,
+    stream: true,
+    // xAI accepts neither these options nor instructions apart from the messages.
+    ...(isXai ? {} : { stream_options: { include_obfuscation: false } }),
+    ...reasoningOf(request, route),
+    ...(hasInstructions ? { instructions: orNothing(first.content) } : {}),
+    ...(maxOutputTokens === undefined ? {} : { max_output_tokens: maxOutputTokens }),
+    ...(cacheKey === undefined ? {} : { prompt_cache_key: cacheKey }),
+    ...(tools.length === 0 ? {} : { tools: tools.map(toTool) }),
+    input: toInput(hasInstructions ? others : messages, route),
+  }
+}
+
+/** The models of OpenAI that do not reason. They refuse every parameter about it. */
+const UNREASONING = /^(gpt-4|gpt-3|chatgpt-|gpt-5-chat)/
+
+function reasoningOf(
+  { effort }: ModelRequest,
+  { endpoint, model }: Route,
+): Pick<ResponseCreateParamsStreaming, 'include' | 'reasoning'> {
+  if (UNREASONING.test(model)) return {}
+  const include = ['reasoning.encrypted_content' as const]
+  if (endpoint.provider === 'xai') {
+    const known = effort === undefined ? undefined : XAI_EFFORT[effort]
+    return known === undefined ? { include } : { include, reasoning: { effort: known } }
+  }
+  return { include, reasoning: { summary: 'auto', ...(effort === undefined ? {} : { effort }) } }
+}
+
+const XAI_EFFORT: Readonly<Record<Effort, 'none' | 'low' | 'medium' | 'high'>> = {
+  none: 'none',
+  minimal: 'low',
+  low: 'low',
+  medium: 'medium',
+  high: 'high',
+  xhigh: 'high',
+  max: 'high',
+}
+
+function toTool({ name, description, parameters }: ToolSpec): FunctionTool {
+  const strict = strictSchema(parameters)
+  const { $schema: _, ...schema } = parameters
+  return {
+    type: 'function',
+    name,
+    description,
+    strict: strict !== null,
+    parameters: { ...(strict ?? schema) },
+  }
+}
+
+function toInput(messages: readonly ChatMessage[], route: Route): ResponseInputItem[] {
+  const ids = new CallIds(foreignId)
+  const toItems = (message: ChatMessage): ResponseInputItem[] => {
+    switch (message.role) {
+      case 'system':
+      case 'user':
+        return [{ role: message.role, content: orNothing(message.content) }]
+      case 'assistant': {
+        const own = ownItems(message, route)
+        ids.next(message.calls, own === null ? [] : own.flatMap(callIdOf))
+        // They are sent as they came, so they have the types of the provider.
+        return own === null ? neutral(message, ids) : ([...own] as unknown as ResponseInputItem[])
+      }
+      case 'tool':
+        return [
+          {
+            type: 'function_call_output',
+            call_id: ids.of(message.callId),
+            output: orNothing(message.content),
+          },
+        ]
+    }
+  }
+  return withAllResults(messages).flatMap(toItems)
+}
+
+function callIdOf(item: Json): string[] {
+  const isCall = typeof item === 'object' && item !== null && !Array.isArray(item)
+  if (!isCall || item.type !== 'function_call') return []
+  return typeof item.call_id === 'string' ? [item.call_id] : []
+}
+
+function neutral({ content, calls }: AssistantMessage, ids: CallIds): ResponseInputItem[] {
+  const hasText = content?.trim() || calls.length === 0
+  return [
+    ...(hasText ? [{ role: 'assistant' as const, content: orNothing(content) }] : []),
+    ...calls.map(({ id, tool, args }) => ({
+      type: 'function_call' as const,
+      call_id: ids.of(id),
+      name: plainName(tool),
+      arguments: args,
+    })),
+  ]
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Json } from '../../../../src/agent/model/adapter.ts'
-import { toChatBody } from '../../../../src/agent/model/adapters/chat-request.ts'
+import { toChatBody } from '../../../../src/agent/model/adapters/chat.ts'
 import type { ModelRequest } from '../../../../src/agent/model/model.ts'
 import type { ChatMessage } from '../../../../src/domain/conversation.ts'
 import { bytes, REQUEST, read, routeTo, sse } from './support.ts'

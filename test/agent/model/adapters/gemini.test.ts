@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { geminiAdapter } from '../../../../src/agent/model/adapters/gemini.ts'
-import { toGeminiBody } from '../../../../src/agent/model/adapters/gemini-request.ts'
+import { geminiAdapter, toGeminiBody } from '../../../../src/agent/model/adapters/gemini.ts'
+
 import type { ModelRequest } from '../../../../src/agent/model/model.ts'
 import type { Route } from '../../../../src/agent/model/routing.ts'
 import type { ChatMessage } from '../../../../src/domain/conversation.ts'
