@@ -44,12 +44,35 @@ export function recordHash(
   const { payload } = record
   const committedPayload =
     'salt' in meta ? committed(payload, meta.salt) : committedRedacted(payload, meta)
-  // There are commitments only to strings of the payload, so its text is put in whole, in the order of the names.
-  const canonical = canonicalText({ ...record, ...meta, ...LEFT_OUT, seq }, (text, pointer) =>
-    pointer === '/payload' ? committedPayload : quoted(text),
+  return sha256(
+    ofRun(seq, record, meta, committedPayload) ??
+      // There are commitments only to strings of the payload, so its text is put in whole, in the order of the names.
+      canonicalText({ ...record, ...meta, ...LEFT_OUT, seq }, (text, pointer) =>
+        pointer === '/payload' ? committedPayload : quoted(text),
+      ),
   )
-  return sha256(canonical)
 }
+
+/**
+ * The same text for a record of a run, put together from fewer pieces: to write it and to hash it takes half of the
+ * time. Null for other records.
+ */
+function ofRun(
+  seq: number,
+  record: { readonly [name: string]: unknown },
+  { command_id, prev_hash, principal, schema }: Unhashed,
+  payload: string,
+): string | null {
+  const { iteration, kind, run_id, ts } = record
+  if (typeof kind !== 'string' || typeof run_id !== 'string') return null
+  if (!Number.isFinite(iteration) || !Number.isFinite(ts)) return null
+  if (Object.keys(record).length !== RUN_RECORD_NAMES) return null
+  const by = principal === undefined ? '' : `"principal":${quoted(principal)},`
+  return `{"command_id":${quoted(command_id)},"iteration":${iteration},"kind":${quoted(kind)},"payload":${payload},"prev_hash":${quoted(prev_hash)},${by}"run_id":${quoted(run_id)},"schema":${schema},"seq":${seq},"ts":${ts}}`
+}
+
+/** kind, run_id, iteration, ts and payload. */
+const RUN_RECORD_NAMES = 5
 
 /** A member that is undefined has no place in a canonical form. */
 const LEFT_OUT = {

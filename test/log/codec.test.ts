@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import canonicalize from 'canonicalize'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { RunRecord } from '../../src/domain/records.ts'
@@ -71,6 +72,33 @@ test('the hash is SHA-256 over the canonical form, with commitments in place of 
   const expected = sha256(canonical)
   expect(recordHash(7, record, { schema: SCHEMA, ...meta })).toBe(expected)
   expect(encode(7, record, meta).logged.meta.hash).toBe(expected)
+})
+
+test('the hash of any record is that of the canonical form of its parts', () => {
+  const texts = fc.string({ unit: 'grapheme' })
+  const names = {
+    kind: texts,
+    run_id: texts,
+    iteration: fc.oneof(fc.integer(), fc.constant(-0)),
+    ts: fc.double({ noNaN: true, noDefaultInfinity: true }),
+  }
+  const records = fc.oneof(
+    fc.record(names),
+    fc.record({ ...names, more: texts }),
+    fc.record(names, { requiredKeys: ['kind'] }),
+  )
+  const authors = fc.record(
+    { command_id: texts, principal: texts },
+    { requiredKeys: ['command_id'] },
+  )
+  fc.assert(
+    fc.property(records, authors, fc.nat(), (parts, author, seq) => {
+      const unhashed = { schema: 1, ...author, prev_hash: GENESIS }
+      const canonical = canonicalize({ ...parts, payload: {}, ...unhashed, seq }) ?? ''
+      const expected = createHash('sha256').update(canonical).digest('hex')
+      expect(recordHash(seq, { ...parts, payload: {} }, { ...unhashed, salt })).toBe(expected)
+    }),
+  )
 })
 
 test('the hash depends on every part of a record and of its place', () => {

@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib'
 import * as z from 'zod'
+import { isExactJson } from '../../lib/exact-json.ts'
 import { plainMetadata } from '../../lib/plain-metadata.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
 import { type StoredRecord, storedRecord } from '../verify/verify-run.ts'
@@ -89,7 +90,7 @@ function readPlainLine(text: string): RecordLine | null {
   if (meta === null || !text.endsWith('}')) return null
   const written = text.slice(start.length, end)
   const data = parsedJson(written)
-  if (typeof data !== 'object' || JSON.stringify(data) !== written) return null
+  if (typeof data !== 'object' || !isExactJson(written, data)) return null
   return { seq: Number(seq), id, type, created: Number(created), data, metadata: meta, meta }
 }
 

@@ -1,5 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { crc32 } from 'node:zlib'
+import { isExactJson } from '../../lib/exact-json.ts'
 import { plainMetadata } from '../../lib/plain-metadata.ts'
 import type { Cell, ReadReply, ReadRequest, Rows } from './messages.ts'
 import { DATA, METADATA, POSITION, Replacements } from './overwriting.ts'
@@ -176,7 +177,7 @@ class Compared {
 
 function isExact(json: string): boolean {
   try {
-    return JSON.stringify(JSON.parse(json)) === json
+    return isExactJson(json, JSON.parse(json))
   } catch {
     return false
   }
