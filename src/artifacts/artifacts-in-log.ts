@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
 import { sha256 as sha256Of } from '../lib/sha256.ts'
 import { artifactStream } from '../log/artifact-streams.ts'
+import { uuidOfHash } from '../log/chain.ts'
 import { patientStore, type StreamStore } from '../log/patience.ts'
 import { type StreamReader, streamPages } from '../log/stream-pages.ts'
 import type { EventStore, NewEvent, ReadError } from '../store/event-store.ts'
@@ -97,26 +97,12 @@ async function appendChunks(
 
 function eventOf(stream: string, chunk: Chunk): NewEvent {
   return {
-    id: chunkId(stream, chunk.index),
+    // The name of the stream names the content, so the same chunk is always the same event.
+    id: uuidOfHash(sha256Of(`${stream}/${chunk.index}`)),
     type: KIND,
     data: JSON.stringify(chunk),
     metadata: '{}',
   }
-}
-
-/** A UUID (version 8) made of the name of the stream, which names the content, and the place in it. */
-function chunkId(stream: string, index: number): string {
-  const bytes = createHash('sha256').update(`${stream}/${index}`).digest().subarray(0, 16)
-  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x80
-  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80
-  const hex = bytes.toString('hex')
-  return [
-    hex.slice(0, 8),
-    hex.slice(8, 12),
-    hex.slice(12, 16),
-    hex.slice(16, 20),
-    hex.slice(20),
-  ].join('-')
 }
 
 /** The last chunk that is stored; null if the stream does not exist. */
