@@ -69,7 +69,7 @@ async function isListenedOn(path: string): Promise<boolean> {
   }
 }
 
-/** A new socket is open to whom the umask allows, so it is made where only this user can reach it. */
+/** The umask decides who may open a new socket, so the socket is made in a folder that only this user can reach. */
 async function listenPrivately(app: Listener, path: string): Promise<void> {
   const own = await mkdtemp(join(dirname(path), OWN_FOLDER))
   try {

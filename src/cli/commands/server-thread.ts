@@ -72,7 +72,7 @@ export class ServerThread {
     await this.#running.worker.terminate()
   }
 
-  /** Ends the whole process, whatever the thread does. If its event loop is stuck, as `kill -9` does. */
+  /** Ends the whole process, whatever the thread does; by SIGKILL if the event loop of the thread is stuck. */
   endProcess(): void {
     const silentMs = this.#running.watchdog?.silentMs ?? 0
     if (silentMs < SILENT_MS) process.exit(1)

@@ -4,8 +4,8 @@ import { isWithin } from './sandbox.ts'
 
 /**
  * The `.git` of the repository in which the project is a subfolder; null if the project has its own or there is none.
- * A repository around the home of the server's user is not the project's: it holds settings and their history. Neither is
- * one of another owner, which git would refuse, nor a `.git` that is a link or a file, which leads elsewhere.
+ * Null, too, if the home of the server's user is in that repository, because it holds settings and their history; if the
+ * repository has another owner, because git would refuse it; and if `.git` is a link or a file, because it leads elsewhere.
  * @param project its path, through no link
  */
 export function repositoryAbove(project: string, userHome: string): string | null {
