@@ -14,7 +14,9 @@ import { oneLine } from './text.ts'
 const FILE = '.retrai.yml'
 /** Limit of the file, and of its content as JSON. */
 const MAX_BYTES = 64 * 1024
-const PARSE_WITHIN_MS = 5_000
+/** Milliseconds are enough, but on a busy machine a process may need seconds to start. */
+const PARSE_WITHIN_MS = 20_000
+const TOOK_TOO_LONG = `to parse it took more than ${PARSE_WITHIN_MS / 1_000} s. Write only what the check needs, or try again when this machine is less busy`
 const PARSER = fileURLToPath(siblingModule('yaml-child', import.meta.url))
 
 const execute = promisify(execFile)
@@ -75,7 +77,10 @@ async function parseYaml(text: string): Promise<Result<unknown, string>> {
     child.child.stdin?.on('error', () => {}).end(text)
     const parsed = Parsed.parse(JSON.parse((await child).stdout))
     return 'problem' in parsed ? err(oneLine(parsed.problem)) : ok(parsed.value)
-  } catch {
+  } catch (cause) {
+    if (cause instanceof Error && 'signal' in cause && cause.signal === 'SIGKILL') {
+      return err(TOOK_TOO_LONG)
+    }
     return err('it is too deep or too large to be parsed as YAML. Write only what the check needs')
   } finally {
     release?.()
