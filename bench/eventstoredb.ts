@@ -1,6 +1,7 @@
 import { streamOf } from '../src/log/run-log.ts'
 import { appendsBench } from './eventstoredb/appends.ts'
 import { startWatched } from './eventstoredb/joiner.ts'
+import { memoryBench } from './eventstoredb/memory.ts'
 import { readModelBench } from './eventstoredb/read-model.ts'
 import { readsBench } from './eventstoredb/reads.ts'
 import { openBare, openOurs } from './eventstoredb/side.ts'
@@ -49,6 +50,10 @@ async function report(name: string, connectionString: string): Promise<string> {
       'All runs of the log:',
       '',
       readModel,
+      '',
+      'A soak of a minute, with three runs a second on each of two servers at the same time:',
+      '',
+      await memoryBench(connectionString),
       '',
       'Medians of alternating rounds; ratios are medians of the rounds’ ratios. The bare client is @eventstore/db-client.',
       'The stand-in runs in a process of its own and keeps everything in memory. It is not an EventStoreDB: with it, the',

@@ -1,11 +1,12 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import * as z from 'zod'
 import { type ServerProcess, startServerProcess } from '../../examples/demo/server.ts'
-import { startProcess } from '../loop/start-process.ts'
 import { CONTENT, FILE, PROMPT } from '../loop/script.ts'
-import { inTemporaryFolder } from '../support/temporary-folder.ts'
+import { startProcess } from '../loop/start-process.ts'
 import { median, table } from '../support/figures.ts'
+import { inTemporaryFolder } from '../support/temporary-folder.ts'
 import { atMost } from '../support/verdicts.ts'
 
 const ENDPOINT = new URL('../loop/endpoint-process.ts', import.meta.url)
@@ -26,6 +27,7 @@ export async function memoryBench(connectionString: string, seconds = SECONDS): 
     const project = join(folder, 'project')
     await mkdir(project)
     await writeFile(join(project, FILE), CONTENT)
+    await writeFile(join(project, '.retrai.yml'), 'check_command: "true"\n')
     const serve = (name: string, ...more: string[]) =>
       startServerProcess(['--port', '0', '--data-dir', join(folder, name), ...more], {
         PATH: process.env.PATH,
@@ -39,17 +41,15 @@ export async function memoryBench(connectionString: string, seconds = SECONDS): 
         servers.map((server) => soak(server, project, seconds)),
       )
       if (embedded === undefined || ours === undefined) throw new Error('there are two servers')
-      const mib = (kib: number): string => (kib / 1024).toFixed(0)
+      const shared = atMost(ours.end / embedded.end, ASKED)
+      const growth = atMost(ours.end / ours.middle, ASKED_GROWTH)
+      const head = ['runs', 'MiB in the middle', 'MiB at the end', 'asked', 'measured', 'held']
       return table(
-        ['resident memory', 'MiB in the middle', 'MiB at the end', 'asked', 'measured', 'held'],
+        ['resident memory', ...head],
         [
-          ['embedded store', mib(embedded.middle), mib(embedded.end), '', '', ''],
-          [
-            'EventStoreDB, against the embedded store',
-            ...[mib(ours.middle), mib(ours.end)],
-            ...atMost(ours.end / embedded.end, ASKED),
-          ],
-          ['EventStoreDB, end against middle', '', '', ...atMost(ours.end / ours.middle, ASKED_GROWTH)],
+          ['embedded store', ...figuresOf(embedded), '', '', ''],
+          ['EventStoreDB, against the embedded store', ...figuresOf(ours), ...shared],
+          ['EventStoreDB, end against middle', '', '', '', ...growth],
         ],
       )
     } finally {
@@ -58,14 +58,23 @@ export async function memoryBench(connectionString: string, seconds = SECONDS): 
   })
 }
 
-/** Medians of the resident memory in KiB, in the second and in the last third. */
-async function soak({ url, process: child }: ServerProcess, project: string, seconds: number) {
+/** How many runs have ended, and medians of the resident memory in KiB, in the second and in the last third. */
+type Soak = { readonly runs: number; readonly middle: number; readonly end: number }
+
+const figuresOf = ({ runs, middle, end }: Soak): string[] => [
+  String(runs),
+  ...[middle, end].map((kib) => (kib / 1024).toFixed(0)),
+]
+
+async function soak(
+  { url, process: child }: ServerProcess,
+  project: string,
+  seconds: number,
+): Promise<Soak> {
   const samples: number[] = []
   const end = performance.now() + seconds * 1_000
-  const body = JSON.stringify({
-    ...{ goal: 'shell-goal', cwd: project, instructions: PROMPT, max_iterations: 20 },
-    shell_goal: { check_command: 'true' },
-  })
+  const asked = { goal: 'shell-goal', cwd: project, instructions: PROMPT, max_iterations: 20 }
+  const body = JSON.stringify(asked)
   const create = async (): Promise<void> => {
     for (let at = performance.now(); at < end; at += 1_000 / RUNS_PER_SECOND) {
       await delay(Math.max(0, at - performance.now()))
@@ -83,7 +92,18 @@ async function soak({ url, process: child }: ServerProcess, project: string, sec
   }
   await created
   const third = Math.floor(samples.length / 3)
-  return { middle: median(samples.slice(third, 2 * third)), end: median(samples.slice(2 * third)) }
+  return {
+    runs: await endedRuns(url),
+    middle: median(samples.slice(third, 2 * third)),
+    end: median(samples.slice(2 * third)),
+  }
+}
+
+const Ended = z.array(z.object({ run_id: z.string() }))
+
+async function endedRuns(url: string): Promise<number> {
+  const answer = await fetch(`${url}/api/runs?status=achieved&limit=1000`)
+  return Ended.parse(await answer.json()).length
 }
 
 async function residentKiB(pid: number): Promise<number> {

@@ -2,6 +2,7 @@ import { access, constants, mkdir, mkdtemp, realpath, rm, stat, statfs } from 'n
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createCatalogue } from '../agent/model/catalogue.ts'
+import { type OwnModels, readPriceFile } from '../agent/model/price-file.ts'
 import type { Level } from '../domain/isolation.ts'
 import { removeControlGroup } from '../runner/cgroup.ts'
 import { chooseIsolation, type Isolation } from '../runner/isolation/isolation.ts'
@@ -11,6 +12,7 @@ import { openReadableLog } from '../store/embedded/existing-log.ts'
 import { chooseLimits } from './command-limits.ts'
 import { modelSettings } from './create-agent.ts'
 import { formerDataDir, newDataDir } from './data-folder.ts'
+import { openWritable } from './open-log.ts'
 import { isLoopback, type Settings } from './settings.ts'
 
 /** What `retrai doctor` found about one thing. */
@@ -42,11 +44,22 @@ export async function examine(settings: Settings): Promise<Finding[]> {
     examineCommands(settings),
     examineStorage(settings),
   ])
-  return [...commands, aboutModel(settings), ...aboutAccess(settings), ...storage]
+  return [...commands, ...(await aboutModels(settings)), ...aboutAccess(settings), ...storage]
 }
 
-function aboutModel(settings: Settings): Finding {
-  const { name, reason, problem } = createCatalogue(modelSettings(settings)).default
+async function aboutModels(settings: Settings): Promise<Finding[]> {
+  const { RETRAI_PRICES: file } = settings
+  if (file === undefined) return [aboutModel(settings)]
+  const own = await readPriceFile(file)
+  const prices = own.match(
+    ({ size }) => ok('prices', `${file} has prices or windows of ${size} models.`),
+    (problem) => fail('prices', problem, 'Correct the file, or unset RETRAI_PRICES.'),
+  )
+  return [prices, aboutModel(settings, own.unwrapOr(undefined))]
+}
+
+function aboutModel(settings: Settings, ownModels?: OwnModels): Finding {
+  const { name, reason, problem } = createCatalogue(modelSettings(settings, ownModels)).default
   const chosen = `Runs that name no model use ${name}, because ${reason}.`
   if (problem === null) return ok('model', chosen)
   return warn('model', `${chosen} It ${problem}`, 'Set a key of a provider, or RETRAI_MODEL.')
@@ -188,13 +201,18 @@ async function aboutStore({
 
 async function aboutEventStoreDb(name: string, connectionString: string): Promise<Finding> {
   const fix = 'Check EVENTSTORE_URL, the server that it names, and the rights of its user.'
-  const { openEventStoreDb } = await import('../store/eventstoredb/eventstoredb-store.ts')
-  const store = await openEventStoreDb({ connectionString })
-  if (store.isErr()) return fail(name, store.error.message, fix)
+  let node = 'The EventStoreDB answers'
+  const store = await openWritable({
+    connectionString,
+    onAnswer: ({ version, leader }) => {
+      node = `EventStoreDB ${version} answers, and its leader is ${leader}`
+    },
+  })
+  if (store.isErr()) return fail(name, store.error, fix)
   const answer = await store.value.ping()
   await store.value.close()
   if (answer.isErr()) return fail(name, answer.error.message, fix)
-  return ok(name, 'The EventStoreDB answers, and this user may read it.')
+  return ok(name, `${node}. This user may read and write the log.`)
 }
 
 async function aboutFolder(dataDir: string): Promise<Finding> {

@@ -10,6 +10,7 @@ import { Redactor } from '../redaction/redactor.ts'
 import { withRedactions } from '../redaction/with-redactions.ts'
 import { openEmbeddedStore } from '../store/embedded/embedded-store.ts'
 import type { EventStore } from '../store/event-store.ts'
+import type { EventStoreDbOptions } from '../store/eventstoredb/eventstoredb-store.ts'
 import { withCrashingAppends } from './crash-points.ts'
 import { now } from './parts.ts'
 import { isLoopback, type Settings } from './settings.ts'
@@ -39,13 +40,20 @@ async function openStore(settings: Settings, log: Logger): Promise<Result<EventS
     const opened = await openEmbeddedStore({ file: join(dataDir, 'log.sqlite') })
     return opened.mapErr(({ message }) => message)
   }
-  // Loaded only here, so that a server without EventStoreDB does not wait for its client.
-  const { openEventStoreDb } = await import('../store/eventstoredb/eventstoredb-store.ts')
-  const opened = await openEventStoreDb({
+  return openWritable({
     connectionString,
     log: (message) => log.warn(message),
     onAnswer: (node) => log.info(node, 'the event store answers'),
   })
+}
+
+/** Opens an EventStoreDB whose user may write the log, or does not answer now. The error is a text for people. */
+export async function openWritable(
+  options: EventStoreDbOptions,
+): Promise<Result<EventStore, string>> {
+  // Loaded only here, so that a server without EventStoreDB does not wait for its client.
+  const { openEventStoreDb } = await import('../store/eventstoredb/eventstoredb-store.ts')
+  const opened = await openEventStoreDb(options)
   if (opened.isErr()) return err(opened.error.message)
   const missing = await missingRight(opened.value)
   if (missing === null) return ok(opened.value)

@@ -1,8 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import * as z from 'zod'
 import { temporaryFolder } from '../runner/support.ts'
+import { startStandIn } from '../support/eventstore-stand-in/index.ts'
 import { isMissing } from '../support/missing.ts'
 import { cleanEnv, retrai } from './support.ts'
 
@@ -81,4 +82,48 @@ test('a level that is weaker than need be is a warning', async () => {
   const { code, about } = await doctor({ RETRAI_DATA_DIR: dataDir, RETRAI_ISOLATION: 'none' })
   expect(code).toBe(0)
   expect(about('isolation')).toMatchObject({ verdict: 'warn' })
+})
+
+test('an EventStoreDB is reported with its version, its leader and the rights of the user', async () => {
+  const standIn = await startStandIn()
+  onTestFinished(() => standIn.stop())
+  const env = {
+    RETRAI_DATA_DIR: join(await temporaryFolder(), 'data'),
+    EVENTSTORE_URL: `esdb://ada:secret@127.0.0.1:${standIn.port}?tls=false`,
+  }
+  expect((await doctor(env)).about('store')).toMatchObject({
+    verdict: 'ok',
+    message: `EventStoreDB 0.0.0-stand-in answers, and its leader is 127.0.0.1:${standIn.port}. This user may read and write the log.`,
+  })
+  standIn.faults.readOnly = 'retrai-'
+  const { code, about } = await doctor(env)
+  expect(code).toBe(1)
+  expect(about('store')).toMatchObject({
+    verdict: 'fail',
+    message: expect.stringMatching(/cannot write streams named retrai-… .*the user "ada"/),
+  })
+  await standIn.faults.down()
+  expect((await doctor(env)).about('store')).toMatchObject({
+    verdict: 'fail',
+    message: expect.stringContaining('nobody listens there'),
+  })
+})
+
+test('the file of prices is read, and a wrong one is named with its mistakes', async () => {
+  const folder = await temporaryFolder()
+  const file = join(folder, 'prices.yml')
+  const env = { RETRAI_DATA_DIR: join(folder, 'data'), RETRAI_PRICES: file }
+  await writeFile(file, 'models: { our-model: { context_window: 8192 } }')
+  expect((await doctor(env)).about('prices')).toEqual({
+    ...{ name: 'prices', verdict: 'ok', fix: null },
+    message: `${file} has prices or windows of 1 models.`,
+  })
+  await writeFile(file, 'models: { our-model: { context_window: 0, colour: red } }')
+  const { code, about } = await doctor(env)
+  expect(code).toBe(1)
+  expect(about('prices')).toMatchObject({
+    verdict: 'fail',
+    message: expect.stringMatching(/prices\.yml is not valid:[\s\S]*context_window.*more than 0/),
+    fix: expect.stringContaining('RETRAI_PRICES'),
+  })
 })

@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import { retrai } from '../cli/support.ts'
@@ -73,6 +75,42 @@ test.each(cases)(
     await untilStatus(server, String(created.body.run_id), 'achieved')
   },
 )
+
+test.each([
+  ['an older backup', (backup: StandIn['log']['all']) => backup],
+  ['an empty log', () => []],
+])('two servers with a run at work and observers start over from %s', async (_, restored) => {
+  const standIn = await site.standIn()
+  const model = await site.model(() => ({
+    calls: [{ tool: 'bash_exec', args: { command: 'test -e go && touch done; sleep 0.1' } }],
+  }))
+  const options = { model: model.url, args: ['--store', standIn.connectionString] }
+  const servers = [await site.serve('one', options), await site.serve('two', options)] as const
+  const [one] = servers
+  const project = await site.project('busy')
+  const busy = await start(one, project, { max_iterations: 400 })
+  for (const server of servers) await untilStatus(server, busy, 'running')
+  await watch(one, busy).have(20)
+  const backup = [...standIn.log.all]
+  const observers = servers.map((server) => watch(server, busy))
+  await Promise.all(observers.map((observer) => observer.have(40)))
+
+  await replace(standIn, restored(backup))
+
+  for (const observer of observers) expect((await observer.closed).code).toBe(1001)
+  await writeFile(join(project, 'go'), '')
+  const isLeft = restored(backup).length > 0
+  for (const server of servers) {
+    await until(
+      () => get(server, '/health/ready').catch(() => null),
+      (answer) => answer?.status === 200,
+    )
+    if (isLeft) await untilStatus(server, busy, 'achieved')
+    else expect((await get(server, `/api/runs/${busy}`)).status).toBe(404)
+    const verified = await retrai(['verify', '--server', server.url])
+    expect(verified, verified.stdout).toMatchObject({ code: 0 })
+  }
+})
 
 test('a store that comes back with the same log restarts nothing', async () => {
   const standIn = await site.standIn()

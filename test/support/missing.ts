@@ -18,6 +18,13 @@ const TOOLS = {
     isThere: answers('docker', 'compose', 'version'),
     install: 'apt-get install docker.io docker-compose',
   },
+  'the images of docker-compose.yml': {
+    isThere: answers(
+      ...(['docker', 'image', 'inspect', 'retrai', 'eventstore/eventstore:24.10'] as const),
+      'eventstore/es-gencert-cli:1.0.2',
+    ),
+    install: 'docker compose --profile cluster build && docker compose --profile cluster pull',
+  },
   git: { isThere: answers('git', '--version'), install: 'apt-get install git' },
   go: { isThere: answers('go', 'version'), install: 'apt-get install golang-go' },
   ip: { isThere: answers('ip', '-V'), install: 'apt-get install iproute2' },

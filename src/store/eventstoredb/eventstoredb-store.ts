@@ -45,7 +45,7 @@ const FIRST_ANSWER_MS = 2_000
 /** The nodes are tried one by one at most this often, milliseconds. */
 const DIAGNOSE_EVERY_MS = 5_000
 
-type EventStoreDbOptions = {
+export type EventStoreDbOptions = {
   /** `esdb://…` or `esdb+discover://…` */
   readonly connectionString: string
   /** Logs lost connections, without passwords. */
