@@ -1,46 +1,43 @@
 import { err, ok, type Result } from 'neverthrow'
-import { allMessages, tokensOf, toMessages, turnCount } from '../domain/conversation.ts'
-import type { RunConfig } from '../domain/run-config.ts'
+import { allMessages, turnCount } from '../domain/conversation.ts'
+import { toMessages } from '../domain/sent-messages.ts'
 import { modelInUse, nextFallback } from '../domain/state.ts'
 import { sleep } from '../lib/backoff.ts'
 import type { Attempt } from '../live/attempt.ts'
 import type { Effects } from './effects.ts'
 import type { ModelFailure } from './model/model.ts'
 import { type AfterFailure, afterFailure, replyRecords } from './model-outcome.ts'
+import { requestOf } from './model-request.ts'
 import type { RunSession, SessionError } from './run-session.ts'
+import { compactIfDue } from './summaries.ts'
 import { writeReply } from './under-way.ts'
 
 type StepResult = Result<void, SessionError>
 
-/** Asks the model for its next reply, and records it, or why there is none. */
+/** Asks the model for its next reply, and records it, or why there is none. A conversation that is too long comes first. */
 export async function callModel(
   session: RunSession,
-  { models, toolbox, modelRetryMs, modelAttempts }: Effects,
+  effects: Effects,
   attempt: Attempt | null,
   signal: AbortSignal,
 ): Promise<StepResult> {
-  const { config } = session.state
-  const modelName = modelInUse(session.state)
-  const budget = await models.contextBudget(modelName)
-  const { messages, omittedTurns } = toMessages(session.conversation, budget)
-  const began = performance.now()
-  const request = {
-    modelName,
-    messages,
-    tools: toolbox.specs,
-    cacheKey: session.state.runId,
-    ...settingsOf(config),
-  }
+  const { models, toolbox, modelRetryMs, modelAttempts } = effects
+  const budget = await models.contextBudget(modelInUse(session.state))
+  const compacted = compactIfDue(session, effects, budget, signal)
+  if (compacted !== null) return compacted
+  const { messages, omittedTurns, tokens } = toMessages(session.conversation, budget)
+  const request = requestOf(session.state, messages, toolbox.specs)
   const userMessages = allMessages(session.conversation)
   const keptTurns = turnCount(session.conversation) - omittedTurns
+  const began = performance.now()
   const reply = await models.complete(request, signal, writeReply(attempt))
   if (signal.aborted) return err({ type: 'cancelled' })
   const sent = {
-    modelName,
+    modelName: request.modelName,
     durationMs: Math.round(performance.now() - began),
     omittedTurns,
     keptTurns,
-    tokens: tokensOf(messages),
+    tokens,
     userMessages,
   }
   if (reply.isOk())
@@ -53,14 +50,6 @@ export async function callModel(
     { retryMs: modelRetryMs, attempts: modelAttempts, sent },
     signal,
   )
-}
-
-/** The settings of a run that are not set are the model's own. */
-function settingsOf({ reasoning_effort = null, max_output_tokens = null }: RunConfig) {
-  return {
-    ...(reasoning_effort === null ? {} : { effort: reasoning_effort }),
-    ...(max_output_tokens === null ? {} : { maxOutputTokens: max_output_tokens }),
-  }
 }
 
 async function recordFailure(

@@ -4,7 +4,7 @@ import { type PauseBoundsMs, pauseMs } from '../lib/backoff.ts'
 import type { ModelFailure, ModelReply } from './model/model.ts'
 
 /** A request as it was sent. */
-type Sent = {
+export type SentRequest = {
   readonly modelName: string
   readonly durationMs: number
   /** Turns of the conversation that it left out, and those that it held. */
@@ -19,7 +19,7 @@ type Sent = {
 /** The payloads of the two records of a reply. */
 export function replyRecords(
   reply: ModelReply,
-  sent: Sent,
+  sent: SentRequest,
 ): { readonly usage: PayloadOf<'llm_usage'>; readonly message: PayloadOf<'assistant_message'> } {
   const { usage, providerItems, finishReason } = reply
   const notice = noticeOf(reply)
@@ -84,7 +84,7 @@ export type AfterFailure = {
   /** How many attempts a step has with each model. */
   readonly attempts: number
   readonly retryMs: PauseBoundsMs
-  readonly sent: Sent
+  readonly sent: SentRequest
   /** The model that comes next; null if the run has no other. */
   readonly fallback?: Fallback | null
 }
@@ -130,4 +130,4 @@ function kindOf(failure: Exclude<ModelFailure, { type: 'cancelled' }>): FailureK
 }
 
 /** The window of a model that is not known must be found by trying. */
-const halved = ({ tokens }: Sent): number => Math.floor(tokens / 2)
+const halved = ({ tokens }: SentRequest): number => Math.floor(tokens / 2)

@@ -8,6 +8,7 @@ import { Notices } from './notices.ts'
 import { observe } from './observed-commands.ts'
 import { RunCalls } from './run-calls.ts'
 import type { RunSession, SessionError } from './run-session.ts'
+import { summarizeRun } from './summaries.ts'
 import { underWay } from './under-way.ts'
 
 type StepResult = Result<void, SessionError>
@@ -55,6 +56,8 @@ export async function runLoop(
           return underWay(session, effects.liveParts, (attempt) =>
             checkGoal(session, effects, attempt, signal),
           )
+        case 'summarize':
+          return summarizeRun(session, effects, signal)
         case 'read_context':
           return readContext(session, effects, signal)
       }

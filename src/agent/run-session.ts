@@ -1,6 +1,8 @@
 import { err, ok, type Result } from 'neverthrow'
+import { exhaustedBudget } from '../domain/budget.ts'
 import type { AgentCommand, QueueCommand } from '../domain/commands.ts'
-import { type Conversation, converse } from '../domain/conversation.ts'
+import type { Conversation } from '../domain/conversation.ts'
+import { converse } from '../domain/converse.ts'
 import { decide } from '../domain/decide.ts'
 import type { RunError } from '../domain/errors.ts'
 import type { RunRecord } from '../domain/records.ts'
@@ -62,6 +64,7 @@ export class RunSession {
   readonly #store: StreamStore
   readonly #requested = new RequestedCalls()
   #forgotten = false
+  #redactions = 0
 
   private constructor(run: LoadedRun, conversation: Conversation, deps: SessionDeps) {
     this.#run = run
@@ -93,6 +96,17 @@ export class RunSession {
   /** A part of the run was redacted: see `refresh`. */
   forget(): void {
     this.#forgotten = true
+    this.#redactions += 1
+  }
+
+  /** How often a part of the run was redacted since it was opened. */
+  get redactions(): number {
+    return this.#redactions
+  }
+
+  /** Why a budget of the run forbids another call now; null if none does. */
+  exhausted(): string | null {
+    return exhaustedBudget(this.state, this.#deps.now())
   }
 
   /** Reads the run again from its beginning if it must be forgotten. */
@@ -112,12 +126,22 @@ export class RunSession {
   }
 
   /** Decides on the present state and appends; decides again after each conflict. */
-  async record(report: Report): Promise<Result<void, SessionError>> {
+  record(report: Report): Promise<Result<void, SessionError>> {
+    return this.#record(report, null)
+  }
+
+  /** Records nothing if a part of the run was redacted since then: the report may hold what was redacted. */
+  recordUnlessRedacted(since: number, report: Report): Promise<Result<void, SessionError>> {
+    return this.#record(report, since)
+  }
+
+  async #record(report: Report, since: number | null): Promise<Result<void, SessionError>> {
     const { claimant, readOnlyTools } = this.#deps
     const command = { ...report, claimant, readOnlyTools } as AgentCommand
     for (;;) {
       const fresh = await this.refresh()
       if (fresh.isErr()) return err(fresh.error)
+      if (since !== null && since !== this.#redactions) return ok(undefined)
       const recorded = await this.#decideAndAppend(command)
       if (recorded.isOk()) return recorded.value < STALL_MS ? ok(undefined) : this.#confirmClaim()
       const { error } = recorded

@@ -189,6 +189,7 @@ function addRunExamples(): void {
     redaction: 0,
     pointers: ['/args/command'],
     artifact: null,
+    summaries: [],
     erased: true,
     elsewhere: [{ seq: 5, pointer: '/tool_calls/0/args/command', redactable: true }],
   })

@@ -85,6 +85,13 @@ export const RunDetails = z
       .string()
       .nullable()
       .describe('Why the run ended, such as a limit, an abort or an error; null until then'),
+    summary: z
+      .object({ text: z.string(), source: z.enum(['model', 'log']) })
+      .exactOptional()
+      .describe(
+        'What was done, for people, if the run has ended without its goal: written by the model, or put together ' +
+          'from the log. Absent for other ends, and in runs of earlier versions',
+      ),
     max_cost_usd: z.number().nullable(),
     max_tokens: z.int().nullable(),
     max_seconds: z.number().nullable(),
@@ -136,6 +143,10 @@ export const RedactedRecord = z
       .string()
       .nullable()
       .describe('SHA-256 of the whole output, which was removed with its text'),
+    summaries: z
+      .array(z.int())
+      .readonly()
+      .describe('seqs of the summaries after the record, which were redacted with it'),
     erased: z
       .boolean()
       .describe(

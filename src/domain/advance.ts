@@ -33,6 +33,13 @@ export function runEnd(
   })
 }
 
+/** A run that has worked ends with a summary of its work. Runs of earlier versions have none. */
+function endWithSummary(state: RunState, now: number, reason: string): RunRecord {
+  return hasTurns(state) && state.iteration > 0
+    ? recordOf(state, now, 'run_ending', { reason })
+    : runEnd(state, now, 'failed', reason)
+}
+
 /** How often in sequence a check may be impossible before the run ends. The agent gets one iteration to repair it. */
 const MAX_UNCHECKABLE = 2
 
@@ -81,7 +88,7 @@ function endAtLimit(state: RunState, now: number, reason: string): RunRecord {
   const { goal, iteration } = state
   return goal?.achieved && iteration > 0
     ? runEnd(state, now, 'achieved', goal.reason)
-    : runEnd(state, now, 'failed', reason)
+    : endWithSummary(state, now, reason)
 }
 
 function beginIteration(state: RunState, now: number): RunRecord {
@@ -102,9 +109,9 @@ function beginIteration(state: RunState, now: number): RunRecord {
 function afterIteration(state: RunState, now: number): RunRecord {
   if (isDone(state)) return runEnd(state, now, 'achieved', state.goal?.reason ?? '')
   if (state.uncheckable >= MAX_UNCHECKABLE) {
-    return runEnd(state, now, 'failed', uncheckable(state))
+    return endWithSummary(state, now, uncheckable(state))
   }
-  if (state.watch.over !== null) return runEnd(state, now, 'failed', state.watch.over)
+  if (state.watch.over !== null) return endWithSummary(state, now, state.watch.over)
   const last = state.iteration >= state.config.max_iterations
   const asks = state.config.hitl_enabled && !last && !state.goal?.achieved
   if (asks && exhaustedBudget(state, now) === null) {
@@ -138,7 +145,13 @@ function afterWork(state: RunState, now: number): RunRecord {
 function endOfBudget(state: RunState, now: number, reason: string): RunRecord {
   return hasTurns(state) && state.changed
     ? recordOf(state, now, 'step_start', { node: 'evaluate' })
-    : runEnd(state, now, 'failed', reason)
+    : endWithSummary(state, now, reason)
+}
+
+/** To make the conversation shorter has a price, so it may have used up what the next reply needs. */
+function afterCompaction(state: RunState, now: number): RunRecord | null {
+  const exhausted = exhaustedBudget(state, now)
+  return exhausted === null ? null : endOfBudget(state, now, exhausted)
 }
 
 function completeIteration(state: RunState, now: number): RunRecord {
@@ -187,7 +200,10 @@ function bookkeeping(state: RunState, readOnly: ReadOnlyTools, now: number): Run
       return runEnd(state, now, 'aborted', phase.reason)
     case 'erred':
       return runEnd(state, now, 'failed', phase.message)
+    case 'ending':
+      return phase.isSummarized ? runEnd(state, now, 'failed', phase.reason) : null
     case 'planning':
+      return phase.isCompacted === true ? afterCompaction(state, now) : null
     case 'evaluating':
     case 'awaiting_human':
     case 'ended':

@@ -77,6 +77,17 @@ export type AgentCommand = {
       /** Set if the run asks another model from now on. */
       readonly fallback?: Fallback
     }
+  | {
+      readonly type: 'record_compaction'
+      /** Null if no summary was made. */
+      readonly usage: PayloadOf<'llm_usage'> | null
+      readonly compaction: PayloadOf<'context_compacted'>
+    }
+  | {
+      readonly type: 'record_summary'
+      readonly usage: PayloadOf<'llm_usage'> | null
+      readonly summary: PayloadOf<'run_summary'>
+    }
   | { readonly type: 'record_tool_result'; readonly result: PayloadOf<'tool_result'> }
   /** What the commands of the open call or check have done so far. */
   | { readonly type: 'record_notices'; readonly notices: readonly Notice[] }

@@ -205,6 +205,18 @@ function recordOutcome(
     case 'record_context':
       if (!isIntroductionDue(state)) return outOfStep()
       return ok([recordOf(state, now, 'project_context', command.context)])
+    case 'record_compaction':
+      if (phase.type !== 'planning') return outOfStep()
+      return ok([
+        ...(command.usage === null ? [] : [recordOf(state, now, 'llm_usage', command.usage)]),
+        recordOf(state, now, 'context_compacted', command.compaction),
+      ])
+    case 'record_summary':
+      if (phase.type !== 'ending' || phase.isSummarized) return outOfStep()
+      return ok([
+        ...(command.usage === null ? [] : [recordOf(state, now, 'llm_usage', command.usage)]),
+        recordOf(state, now, 'run_summary', command.summary),
+      ])
     case 'record_retry': {
       if (phase.type !== 'planning') return outOfStep()
       const { reason, delayMs: delay_ms, failure, contextTokens, fallback } = command

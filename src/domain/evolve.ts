@@ -38,6 +38,7 @@ function create(record: RecordOf<'run_created'>): RunState {
     thisIteration: NOTHING_USED,
     goal: null,
     error: null,
+    summary: null,
     claimant: null,
     pool: record.payload.pool ?? null,
     queued: null,
@@ -115,6 +116,14 @@ function configure(state: RunState, changes: ConfigChanges): Partial<RunState> {
     config: { ...state.config, ...changes },
     ...(isReset ? { fallback: null } : {}),
   }
+}
+
+/** Attempts to get a summary do not count against those to get the next reply. */
+function compact({ phase }: RunState): Partial<RunState> {
+  const otherFailures = phase.type === 'planning' ? phase.otherFailures : undefined
+  const others = otherFailures === undefined ? {} : { otherFailures }
+  const failures = otherFailures ?? 0
+  return { phase: { type: 'planning', failures, ...others, isCompacted: true } }
 }
 
 function retry(state: RunState, { attempt, fallback }: PayloadOf<'llm_retry'>): Partial<RunState> {
@@ -201,6 +210,8 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
       }
     case 'tool_result':
       return closeCall(state, record)
+    case 'context_compacted':
+      return compact(state)
     case 'agent_stuck':
       return { watch: watchFinding(state.watch, record.payload) }
     case 'goal_check': {
@@ -226,6 +237,13 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'error': {
       const { message } = record.payload
       return { error: message, phase: { type: 'erred', message } }
+    }
+    case 'run_ending':
+      return { phase: { type: 'ending', reason: record.payload.reason, isSummarized: false } }
+    case 'run_summary': {
+      const { text, source } = record.payload
+      const reason = state.phase.type === 'ending' ? state.phase.reason : ''
+      return { summary: { text, source }, phase: { type: 'ending', reason, isSummarized: true } }
     }
     case 'run_end': {
       const { status, reason } = record.payload

@@ -1,4 +1,4 @@
-import type { PayloadOf, RunRecord } from './records.ts'
+import type { PayloadOf, RequestedCall, RunRecord } from './records.ts'
 import type { OpenCall } from './state.ts'
 
 /** How a call ended, null while it has no result. */
@@ -60,7 +60,7 @@ export class FileChanges {
   files(): ChangedFile[] {
     const byPath = new Map<string, FileCall[]>()
     for (const { seq, call, result } of this.#calls) {
-      const path = pathOf(call)
+      const path = writtenFile(call)
       if (path === null) continue
       const calls = byPath.get(path) ?? []
       byPath.set(path, calls)
@@ -71,7 +71,7 @@ export class FileChanges {
 
   commands(): OpaqueCall[] {
     return this.#calls
-      .filter(({ call }) => pathOf(call) === null)
+      .filter(({ call }) => writtenFile(call) === null)
       .map(({ seq, call, result }) => ({
         seq,
         tool: call.tool,
@@ -86,7 +86,8 @@ export class FileChanges {
   }
 }
 
-function pathOf({ tool, args }: OpenCall): string | null {
+/** The file that a call writes, as the model named it; null if the call is not of a tool that names it. */
+export function writtenFile({ tool, args }: RequestedCall): string | null {
   return FILE_TOOLS.has(tool) && typeof args.path === 'string' ? args.path : null
 }
 

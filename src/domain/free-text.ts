@@ -34,8 +34,11 @@ const FREE_TEXT: { readonly [K in Kind]: readonly string[] } = {
   iteration_complete: [],
   human_check_required: ['/summary'],
   human_check_response: ['/reason'],
+  context_compacted: ['/summary', '/failure'],
   agent_stuck: [],
   error: ['/message', '/traceback'],
+  run_ending: ['/reason'],
+  run_summary: ['/text', '/failure'],
   run_end: ['/reason'],
 }
 

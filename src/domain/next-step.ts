@@ -8,6 +8,7 @@ export type NextStep =
   | { readonly type: 'check_goal' }
   | { readonly type: 'read_context' }
   | { readonly type: 'await_human' }
+  | { readonly type: 'summarize' }
   /** Only records follow: the `proceed` command adds them. */
   | { readonly type: 'proceed' }
   | { readonly type: 'end' }
@@ -25,6 +26,8 @@ export function nextStep(state: RunState): NextStep {
       return { type: 'await_human' }
     case 'ended':
       return { type: 'end' }
+    case 'ending':
+      return { type: phase.isSummarized ? 'proceed' : 'summarize' }
     case 'checked':
       return { type: isIntroductionDue(state) ? 'read_context' : 'proceed' }
     case 'ready':

@@ -180,6 +180,8 @@ const payloads = {
     provider: z.string().exactOptional(),
     /** How `cost_usd` was made: `catalogue`, `provider` (its own figure), …; null if there is no price. */
     price_source: z.string().nullable().exactOptional(),
+    /** What was asked for, if it is not the next reply. */
+    purpose: z.enum(['compaction', 'summary']).exactOptional(),
     /** The provider reported no tokens, so these were estimated from the lengths of the texts. */
     estimated: z.literal(true).exactOptional(),
   }),
@@ -285,9 +287,31 @@ const payloads = {
     shown_sha256: sha256.exactOptional(),
     seen: Seen.exactOptional(),
   }),
+  /** The first turns of the conversation are left out of all later requests; a summary comes in their place. */
+  context_compacted: z.strictObject({
+    /** How many turns, and the seq of the last reply among them. */
+    turns: count,
+    up_to: count,
+    /** Null if the model could not be asked for one; then `failure` says why. */
+    summary: z.string().nullable(),
+    failure: z.string().exactOptional(),
+    model_name: z.string(),
+    cost_usd: cost,
+    /** Of the next request without and with this, as the server estimates. */
+    tokens_before: count,
+    tokens_after: count,
+  }),
   /** The agent makes no progress. The model reads the message, or the run ends with it. */
   agent_stuck: Stuck,
   error: z.strictObject({ message: z.string(), traceback: z.string() }),
+  /** The run ends for this reason, without its goal. A summary for people comes before `run_end`. */
+  run_ending: z.strictObject({ reason: z.string() }),
+  run_summary: z.strictObject({
+    text: z.string(),
+    /** `log`: put together from the records, because the model was not asked or did not answer; `failure` says why. */
+    source: z.enum(['model', 'log']),
+    failure: z.string().exactOptional(),
+  }),
   run_end: z.strictObject({
     achieved: z.boolean(),
     iterations: count,

@@ -1,5 +1,5 @@
 import type { IsolationPolicy } from './isolation.ts'
-import type { EndStatus, Fallback, RequestedCall, RunRecord } from './records.ts'
+import type { EndStatus, Fallback, PayloadOf, RequestedCall, RunRecord } from './records.ts'
 import type { RunConfig } from './run-config.ts'
 import type { Watch } from './stuck.ts'
 
@@ -24,7 +24,13 @@ export type Phase =
    * The model is asked; `failures` requests in this step have failed so far, `otherFailures` of them with the models
    * before this one.
    */
-  | { readonly type: 'planning'; readonly failures: number; readonly otherFailures?: number }
+  | {
+      readonly type: 'planning'
+      readonly failures: number
+      readonly otherFailures?: number
+      /** Its conversation was made shorter in this step, which had a price. */
+      readonly isCompacted?: true
+    }
   /** The model has replied; none of its calls has begun. A reply that is not whole does not end its work. */
   | {
       readonly type: 'replied'
@@ -44,6 +50,8 @@ export type Phase =
   | { readonly type: 'awaiting_human'; readonly seq: number; readonly summary: string }
   | { readonly type: 'aborting'; readonly reason: string }
   | { readonly type: 'erred'; readonly message: string }
+  /** The run ends without its goal, as soon as its summary is recorded. */
+  | { readonly type: 'ending'; readonly reason: string; readonly isSummarized: boolean }
   | { readonly type: 'ended'; readonly status: EndStatus; readonly reason: string }
 
 /** A message that its client named, so that it is recorded once however often it is sent. */
@@ -96,6 +104,8 @@ export type RunState = {
   readonly thisIteration: Usage
   readonly goal: { readonly achieved: boolean; readonly reason: string } | null
   readonly error: string | null
+  /** What was done, for people; null if there is no such record. */
+  readonly summary: Pick<PayloadOf<'run_summary'>, 'text' | 'source'> | null
   /** The process that works on the run, by the last `run_claimed`. */
   readonly claimant: string | null
   /** The servers that may work on the run; null for every server of the log. */

@@ -1,12 +1,8 @@
 import { err, ok, type Result } from 'neverthrow'
-import {
-  type ChatMessage,
-  type Conversation,
-  converse,
-  messagesWithout,
-  toMessages,
-} from '../domain/conversation.ts'
+import type { ChatMessage, Conversation } from '../domain/conversation.ts'
+import { converse } from '../domain/converse.ts'
 import type { PayloadOf } from '../domain/records.ts'
+import { messagesWithout, toMessages } from '../domain/sent-messages.ts'
 import { modelInUse } from '../domain/state.ts'
 import type { LoggedRecord } from '../log/codec.ts'
 import { type LoadedRun, load } from '../log/run-log.ts'
@@ -79,7 +75,8 @@ async function unanswered(
   { contextBudget }: Deps,
 ): Promise<SentConversation> {
   const modelName = modelInUse(state)
-  const sent = toMessages(conversation, await contextBudget(modelName))
+  const budget = await contextBudget(modelName)
+  const { messages, omittedTurns } = toMessages(conversation, budget)
   const request = state.phase.type === 'planning' ? 'under_way' : 'not_sent'
-  return { modelName, request, asOf: state.seq, answeredBy: null, ...sent }
+  return { modelName, request, asOf: state.seq, answeredBy: null, messages, omittedTurns }
 }

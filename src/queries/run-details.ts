@@ -16,6 +16,7 @@ export function runDetails(state: RunState): RunDetails {
     final_state: finalState(state),
     ended_at: state.endedAt === null ? null : timestamp(state.endedAt),
     end_reason: state.phase.type === 'ended' ? state.phase.reason : null,
+    ...(state.summary === null ? {} : { summary: state.summary }),
     max_cost_usd: config.max_cost_usd,
     max_tokens: config.max_tokens,
     max_seconds: config.max_seconds,

@@ -33,6 +33,8 @@ export type Redacted = {
   readonly pointers: readonly string[]
   /** SHA-256 of the artifact that is removed with an output. */
   readonly artifact: string | null
+  /** Seqs of the summaries that may hold a part of the texts, and were redacted with them. */
+  readonly summaries: readonly number[]
   /** Where one of the texts still is. */
   readonly elsewhere: readonly PlaceInRun[]
   readonly carriedOut: CarriedOut
@@ -95,17 +97,60 @@ async function redact(
   const elsewhere = await findElsewhere(deps, request, left, needles)
   if (elsewhere.isErr()) return err(elsewhere.error)
   const entry = entryOf(deps.now(), request, event, logged.record, left)
-  const recorded = await decideAndAppend(deps.ledger, REDACTIONS, () => ok([entry]), author)
+  const summaries = await summariesAfter(deps, request)
+  if (summaries.isErr()) return err(summaries.error)
+  const entries = [entry, ...summaries.value]
+  const recorded = await decideAndAppend(deps.ledger, REDACTIONS, () => ok(entries), author)
   if (recorded.isErr()) return err(recorded.error)
   const { revision } = recorded.value
+  // An agent may have finished another one meanwhile. Once the text is hidden, none can be made of it.
+  await deps.redactor.carriedOut(revision, PATIENCE_MS)
+  const late = await summariesAfter(deps, request)
+  if (late.isErr()) return err(late.error)
+  const added = late.value
+  const last =
+    added.length === 0
+      ? recorded
+      : await decideAndAppend(deps.ledger, REDACTIONS, () => ok(added), author)
+  if (last.isErr()) return err(last.error)
+  const seqs = [...summaries.value, ...added].map(({ payload }) => payload.seq)
   return ok({
-    redaction: revision,
+    redaction: revision - summaries.value.length,
     pointers: left.map(({ pointer }) => pointer),
     artifact: entry.payload.artifact ?? null,
-    elsewhere: elsewhere.value,
-    carriedOut: await deps.redactor.carriedOut(revision, PATIENCE_MS),
+    summaries: seqs,
+    elsewhere: elsewhere.value.filter(({ seq }) => !seqs.includes(seq)),
+    carriedOut: await deps.redactor.carriedOut(last.value.revision, PATIENCE_MS),
   })
 }
+
+/**
+ * The redactions of the summaries that come after a record: each was made of the whole conversation before it, and may
+ * hold its text in other words. An agent at work makes another one.
+ */
+async function summariesAfter(
+  { store, now }: RedactDeps,
+  request: RedactRequest,
+): Promise<Result<Redaction[], RedactError>> {
+  const entries: Redaction[] = []
+  for await (const page of recordPages(store, request.runId, { from: request.seq + 1 })) {
+    if (page.isErr()) return err(page.error)
+    for (const { seq, record, meta } of page.value.filter(isSummary)) {
+      const done = 'redacted' in meta ? meta.redacted : {}
+      const left = stringsOf(record.payload).filter(
+        ({ pointer }) => isFreeText(record.kind, pointer) && done[pointer] === undefined,
+      )
+      if (left.length === 0) continue
+      const found = await findRecord(store, { ...request, seq })
+      if (found.isErr()) return err(found.error)
+      entries.push(entryOf(now(), { ...request, seq }, found.value.event, record, left))
+    }
+  }
+  return ok(entries)
+}
+
+const isSummary = ({ record: { kind } }: LoggedRecord): boolean =>
+  kind === 'context_compacted' || kind === 'run_summary'
 
 const REASON_TELLS = {
   type: 'reason_tells',
@@ -172,6 +217,7 @@ async function redactedBefore(
     redaction,
     pointers,
     artifact: last?.record.payload.artifact ?? null,
+    summaries: [],
     elsewhere: elsewhere.value,
     carriedOut: await redactor.carriedOut(redaction, PATIENCE_MS),
   })

@@ -78,6 +78,11 @@ export class Workshop implements AsyncDisposable {
     return this.#model.requests
   }
 
+  /** The models of an agent. */
+  get models() {
+    return createModels({ llmBaseUrl: this.#model.url }, { timeoutMs: 5_000 })
+  }
+
   async file(path: string, content: string): Promise<void> {
     await mkdir(dirname(join(this.project, path)), { recursive: true })
     await writeFile(join(this.project, path), content)
@@ -98,7 +103,7 @@ export class Workshop implements AsyncDisposable {
       stopped: new Set(),
       store: this.store,
       effects: {
-        models: createModels({ llmBaseUrl: this.#model.url }, { timeoutMs: 5_000 }),
+        models: this.models,
         toolbox,
         readProject: (project, signal) =>
           projectContext(project, { toolbox, runCommand, dataDir: null, signal }),

@@ -1,5 +1,6 @@
 import type { Fault, ScriptedRequest, Turn } from '../../examples/scripted-model/script.ts'
 import { leaves } from './ledger.ts'
+import { isAside } from './plans.ts'
 import { Random } from './random.ts'
 
 /** The client and the model of a chaos run: what each run is asked for, and what the model replies, by the seed alone. */
@@ -25,6 +26,7 @@ export class Actors {
   reply(request: ScriptedRequest): Turn | Fault {
     const run = Number(/\/run-(\d+)\./.exec(request.conversation)?.[1])
     const random = new Random(this.#seed, 'turn', run, request.turn)
+    if (isAside(request.messages) && random.chance(0.8)) return { text: 'Much was done.' }
     const goalAt = new Random(this.#seed, 'goal', run).int(1, 4)
     if (random.chance(0.01)) return { status: 401 }
     if (random.chance(0.1)) return { text: 'I think it is done.' }

@@ -6,7 +6,7 @@ import { Client } from './client.ts'
 import type { Evidence } from './evidence.ts'
 import { violations } from './invariants.ts'
 import { PlannedRuns } from './planned-runs.ts'
-import { asked, connecting, type Plan, reader, stuck, waiting, writer } from './plans.ts'
+import { asked, connecting, type Plan, reader, stuck, talkative, waiting, writer } from './plans.ts'
 import type { Server } from './server-process.ts'
 
 const never = new AbortController().signal
@@ -63,7 +63,7 @@ describe.concurrent('a server that is killed', AMPLE, () => {
   test.for(CRASH_POINTS.filter((point) => !isOfTheProxy(point) && !isOfTheQueue(point)))(
     '%s continues all its runs',
     async (point, { expect }) => {
-      const plans = [writer, reader, asked, waiting, stuck]
+      const plans = [writer, reader, asked, waiting, stuck, talkative]
       await using runs = await PlannedRuns.open(plans)
       const evidence = await crashAndContinue(runs, point, plans)
       expect(evidence.flatMap(violations)).toEqual([])
@@ -73,6 +73,7 @@ describe.concurrent('a server that is killed', AMPLE, () => {
         { status: 'achieved' },
         { status: 'aborted', iterations: 1 },
         { status: 'failed', iterations: 1, reason: expect.stringContaining('no progress') },
+        { status: 'achieved' },
       ])
     },
   )

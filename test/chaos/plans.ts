@@ -70,6 +70,23 @@ export const stuck: Plan = {
   script: () => ({ calls: [read('.retrai.yml')] }),
 }
 
+/** A model that prints so much that its conversation is summarized, and then reaches the goal. */
+export const talkative: Plan = {
+  name: 'talkative',
+  body: { max_iterations: 5 },
+  answers: true,
+  script: ({ turn, messages }) => {
+    if (isAside(messages)) return { text: 'Much was printed.' }
+    const isShort = messages.some(({ content }) => content.includes('turns of this run are left'))
+    if (isShort) return finish(turn)
+    return { calls: [bash(leaves(`${turn}.1`, `printf '${turn}%014000d'`))] }
+  },
+}
+
+/** Whether the model is asked for a summary, beside its work. */
+export const isAside = (messages: ScriptedRequest['messages']): boolean =>
+  messages.at(-1)?.content.includes('as text only') === true
+
 const CONNECT = "printf 'CONNECT other.example:443 HTTP/1.1\\r\\n\\r\\n' >&3; cat <&3"
 
 /** A command that asks the proxy for a host that its run may not reach. */

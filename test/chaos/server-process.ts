@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 import { CLI, cleanEnv } from '../cli/support.ts'
 
 const KEPT_LINES = 200
@@ -11,6 +12,8 @@ const NODE_COMPILE_CACHE = join(tmpdir(), 'node-compile-cache')
 
 /** How a process ended. */
 export type Exit = { readonly code: number | null; readonly signal: NodeJS.Signals | null }
+
+const MODELS = fileURLToPath(new URL('./models.yaml', import.meta.url))
 
 /** A real `retrai serve`. */
 export class Server {
@@ -26,7 +29,8 @@ export class Server {
     settings: Readonly<Record<string, string>> = {},
   ) {
     const args = ['--disable-warning=ExperimentalWarning', CLI, 'serve', '--port', '0']
-    const ours = { NODE_COMPILE_CACHE, RETRAI_LLM_BASE_URL: options.modelUrl, ...settings }
+    const model = { RETRAI_LLM_BASE_URL: options.modelUrl, RETRAI_PRICES: MODELS }
+    const ours = { NODE_COMPILE_CACHE, ...model, ...settings }
     this.#process = spawn(process.execPath, [...args, '--data-dir', options.dataDir], {
       env: { ...cleanEnv(), ...ours },
       stdio: ['ignore', 'pipe', 'pipe'],

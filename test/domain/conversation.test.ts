@@ -1,12 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import {
-  type ChatMessage,
-  type Conversation,
-  converse,
-  toMessages,
-} from '../../src/domain/conversation.ts'
+import type { ChatMessage, Conversation } from '../../src/domain/conversation.ts'
+import { converse } from '../../src/domain/converse.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
+import { toMessages } from '../../src/domain/sent-messages.ts'
 import { validRun } from '../support/run-records.ts'
 import { check, claim, create, given, reply, result } from './support.ts'
 

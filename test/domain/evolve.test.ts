@@ -13,6 +13,7 @@ const EFFECTS = [
   'check_goal',
   'read_context',
   'await_human',
+  'summarize',
   'end',
   'proceed',
 ]

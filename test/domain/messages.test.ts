@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import type { PersonCommand } from '../../src/domain/commands.ts'
-import { type Conversation, converse, toMessages } from '../../src/domain/conversation.ts'
+import type { Conversation } from '../../src/domain/conversation.ts'
+import { converse } from '../../src/domain/converse.ts'
 import { nextStep } from '../../src/domain/next-step.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
+import { toMessages } from '../../src/domain/sent-messages.ts'
 import { check, claim, create, given, look, reply, result, type Step } from './support.ts'
 
 const say = (text: string, key?: string): PersonCommand => ({

@@ -1,11 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import {
-  type Conversation,
-  converse,
-  messagesWithout,
-  toMessages,
-} from '../../src/domain/conversation.ts'
+import type { Conversation } from '../../src/domain/conversation.ts'
+import { converse } from '../../src/domain/converse.ts'
 import type { Kind, PayloadOf, RunRecord } from '../../src/domain/records.ts'
+import { messagesWithout, toMessages } from '../../src/domain/sent-messages.ts'
 
 const record = <K extends Kind>(kind: K, payload: PayloadOf<K>) =>
   ({ kind, run_id: 'r', iteration: 1, ts: 1, payload }) as RunRecord

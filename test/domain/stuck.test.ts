@@ -61,7 +61,7 @@ describe('the same call with the same result', () => {
       .gives('1 tool_result c0 ok', '1 agent_stuck', '1 step_start evaluate')
     const [, , end] = given(...stuck, turn()[1] as never)
       .when(check(false))
-      .gives('1 goal_check', '1 iteration_complete', '1 run_end failed')
+      .gives('1 goal_check', '1 iteration_complete', '1 run_ending')
     expect(end?.payload).toMatchObject({
       reason: expect.stringMatching(/makes no progress: the same calls .* 3 times .* asked/),
     })
@@ -118,7 +118,7 @@ test('only errors are asked for another approach', () => {
 test('a model that only talks is asked, and then its run ends', () => {
   const idle = () => [replied({})]
   const state = given(...working({ max_iterations: 20 }), ...times(6, idle)).state
-  expect(state?.phase).toMatchObject({ type: 'ended', status: 'failed' })
+  expect(state?.phase).toMatchObject({ type: 'ending' })
   expect(state?.iteration).toBe(6)
 })
 
@@ -131,7 +131,7 @@ describe('replies that are not whole', () => {
     const { state, records } = given(...working(), ...times(5, broken))
     expect(records.filter(({ kind }) => kind === 'iteration_complete')).toHaveLength(1)
     expect(state?.watch.found).toEqual({ pattern, times: 5, action: 'end' })
-    expect(state?.phase.type).toBe('ended')
+    expect(state?.phase.type).toBe('ending')
   })
 
   test('do not interrupt what is counted of the work', () => {

@@ -120,7 +120,7 @@ describe('an iteration', () => {
       .gives('1 goal_check', '1 iteration_complete', '2 step_start plan')
     given(...broken, cannotCheck, ...change, reply())
       .when(cannotCheck)
-      .gives('2 goal_check', '2 iteration_complete', '2 run_end failed')
+      .gives('2 goal_check', '2 iteration_complete', '2 run_ending')
   })
 })
 
@@ -128,7 +128,7 @@ describe('between two turns', () => {
   test('a limit that is reached ends the work', () => {
     given(...begun({ max_tokens: 150 }), check(false), look, ...read)
       .when(reply(['file_read']))
-      .gives('1 llm_usage', '1 assistant_message', '1 step_start act', '1 run_end failed')
+      .gives('1 llm_usage', '1 assistant_message', '1 step_start act', '1 run_ending')
   })
 
   test('what was changed before a limit was reached is still checked', () => {
@@ -138,7 +138,7 @@ describe('between two turns', () => {
       .gives('1 llm_usage', '1 assistant_message', '1 step_start act', '1 step_start evaluate')
     given(...spent, reply(['bash_exec']))
       .when(check(false))
-      .gives('1 goal_check', '1 iteration_complete', '1 run_end failed')
+      .gives('1 goal_check', '1 iteration_complete', '1 run_ending')
     given(...spent, reply(['bash_exec']))
       .when(check(true))
       .gives('1 goal_check', '1 iteration_complete', '1 run_end achieved')
@@ -154,5 +154,63 @@ describe('between two turns', () => {
     })
       .when(check(true), 62)
       .gives('1 goal_check', '1 iteration_complete', '1 run_end achieved')
+  })
+})
+
+describe('a run that ends without its goal', () => {
+  const ending = [
+    ...begun({ max_iterations: 1 }),
+    check(false),
+    look,
+    ...change,
+    reply(),
+    check(false),
+  ]
+  const summary = by('p1', {
+    type: 'record_summary',
+    usage: null,
+    summary: { text: 'I changed a file.', source: 'log' },
+  })
+
+  test('is summarized for people before its end, with the reason that was found first', () => {
+    const { state } = given(...ending)
+    const reason = 'Stopped by max_iterations: the goal was not reached in 1'
+    expect(state?.phase).toEqual({ type: 'ending', reason, isSummarized: false })
+    const [, end] = given(...ending)
+      .when(summary)
+      .gives('1 run_summary', '1 run_end failed')
+    expect(end?.payload).toMatchObject({ reason })
+    expect(given(...ending, summary).state?.summary).toEqual({
+      text: 'I changed a file.',
+      source: 'log',
+    })
+  })
+
+  test('is not summarized twice, and can be taken over and aborted before that', () => {
+    given(...begun())
+      .when(summary)
+      .refused({
+        type: 'out_of_step',
+        command: 'record_summary',
+        phase: 'evaluating',
+      })
+    given(...ending)
+      .when(claim('p2', 'p1'))
+      .gives('1 run_claimed')
+    given(...ending)
+      .when({ type: 'abort', reason: null })
+      .gives('1 run_end aborted')
+  })
+
+  test('has no summary if it has not worked, or is of an earlier version', () => {
+    given(...begun({ max_tokens: 1 }), check(false), look)
+      .when(reply(['bash_exec']))
+      .gives('1 llm_usage', '1 assistant_message', '1 step_start act', '1 run_ending')
+    given(...begun({ max_seconds: 1 }))
+      .when(check(false), 9)
+      .gives('0 goal_check')
+    given(create({ max_iterations: 1 }), claim(), reply())
+      .when(check(false))
+      .gives('1 goal_check', '1 iteration_complete', '1 run_end failed')
   })
 })

@@ -173,6 +173,9 @@ test('the golden folders hold every kind of record and of access, every end and 
     'project_context',
     'user_message',
     'agent_stuck',
+    'context_compacted',
+    'run_ending',
+    'run_summary',
   ]
   const wanted = [...ALL_KINDS, ...ACCESS_KINDS].filter((kind) => !others.includes(kind))
   expect(wanted.filter((kind) => !kinds.has(kind))).toEqual([])

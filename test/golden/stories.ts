@@ -207,6 +207,20 @@ export const STORIES: Readonly<Record<string, Story>> = {
       await shop.until(runId, 'run_end')
     },
   },
+  'compacted-and-summarized': {
+    script: ({ messages, turn }) => {
+      const asked = messages.at(-1)?.content ?? ''
+      if (asked.includes('replaced by a summary')) return { text: '# Done\nI printed zeros.' }
+      if (asked.includes('summary for the person')) return { text: 'I printed zeros.' }
+      return { text: 'I print.', calls: [bash(`printf '${turn}%0999d'`)] }
+    },
+    config: { ...fails, max_turns_per_iteration: 12, max_iterations: 1 },
+    tell: async (shop, runId) => {
+      const models = { ...shop.models, contextBudget: async () => 2_000 }
+      shop.startAgent([], { readProject, models })
+      await shop.until(runId, 'run_end')
+    },
+  },
   created: { script: [], tell: async () => {} },
   planning: {
     script: [{ fault: 'hang' }],

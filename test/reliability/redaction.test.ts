@@ -47,6 +47,7 @@ const Answer = z.object({
   artifact: z.string().nullable(),
   erased: z.boolean(),
   redaction: z.int(),
+  summaries: z.array(z.int()),
   elsewhere: z.array(Place),
 })
 
@@ -197,6 +198,39 @@ describe('a secret in a run', () => {
     await withLog(site.path('data'), (store) => audit(store, runId))
     const stored = await retrai(['verify', '--data-dir', site.path('data')])
     expect([stored.code, stored.stdout]).toEqual([0, expect.stringContaining('Redacted: ')])
+  })
+
+  test('takes the summaries after it along, which may hold it in other words', async () => {
+    const secret = newSecret()
+    const inOtherWords = secret.toUpperCase()
+    const model = await site.model(({ messages }) => {
+      const asked = messages.at(-1)?.content ?? ''
+      if (asked.includes('as text only')) return { text: `The flower is ${inOtherWords}.` }
+      return { calls: [bash(`echo ${secret}; printf '${messages.length}%04000d'`)] }
+    })
+    await site.write('models.yaml', 'models: { scripted: { context_window: 8000 } }')
+    const env = { RETRAI_PRICES: site.path('models.yaml') }
+    const server = await site.serve('data', { model: model.url, env })
+    await site.write('project/.retrai.yml', 'check_command: test -f done')
+    const limits = { max_iterations: 1, max_turns_per_iteration: 8 }
+    const runId = await start(server, site.path('project'), limits)
+    await untilStatus(server, runId, 'failed')
+    const frames = await framesOf(server, runId)
+    const summaries = frames.filter(({ payload }) => holds(payload, inOtherWords))
+    expect(new Set(summaries.map(({ kind }) => kind))).toEqual(
+      new Set(['context_compacted', 'run_summary']),
+    )
+    const output = frames.find(
+      ({ kind, payload }) => kind === 'tool_result' && holds(payload, secret),
+    )
+    const answer = await redact(server, runId, output?.seq ?? -1, '/output')
+    expect(answer.summaries).toEqual(summaries.map(({ seq }) => seq))
+    expect(holds(await framesOf(server, runId), inOtherWords)).toBe(false)
+    expect((await get(server, `/api/runs/${runId}`)).body).toMatchObject({
+      summary: { text: '[redacted]' },
+    })
+    await server.stop()
+    expect(await filesWith(site.path('data'), inOtherWords)).toEqual([])
   })
 
   test('is erased at the next start if the server dies right after the record of its redaction', async () => {

@@ -198,6 +198,10 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
       const context = { documents: [], files: move.result.output, git: null, programs: null }
       return byAgent(claimant, { type: 'record_context', context })
     }
+    case 'summarize': {
+      const summary = { text: move.result.output, source: 'log' } as const
+      return byAgent(claimant, { type: 'record_summary', usage: null, summary })
+    }
     case 'await_human':
       return { type: 'respond', ...move.answer, answers: null }
     case 'proceed':

@@ -17,11 +17,12 @@ export type PricedTokens = {
 
 /** The budget for a model whose context window is not known. */
 const DEFAULT_BUDGET_TOKENS = 96_000
-/**
- * The part of a context window that a conversation may fill. The rest is for the reply (gpt-5 reserves a third of its
- * window for it), and for the error of the token estimate, which for code can be a fifth.
- */
-const BUDGET_SHARE = 0.5
+/** The part of a context window that a conversation may fill. The rest is for the reply and the error of the estimate. */
+const BUDGET_SHARE = 0.85
+/** The part of what is left if a provider keeps room in the window for the longest reply, as OpenAI does. */
+const BESIDE_REPLY_SHARE = 0.95
+/** More makes each request dear, and models less attentive. */
+const MAX_BUDGET_TOKENS = 400_000
 const MILLION = 1_000_000
 
 /** A price, and where it is from: RETRAI_PRICES, our own table, the price list; local models are free. */
@@ -117,7 +118,9 @@ export function contextWindow(route: Route): number | null {
 /** The most tokens of conversation to send to a model. */
 export function contextBudget(route: Route): number {
   const window = contextWindow(route)
-  return window === null ? DEFAULT_BUDGET_TOKENS : Math.floor(window * BUDGET_SHARE)
+  if (window === null) return DEFAULT_BUDGET_TOKENS
+  const besideReply = (window - (maxOutputTokens(route) ?? 0)) * BESIDE_REPLY_SHARE
+  return Math.floor(Math.min(window * BUDGET_SHARE, besideReply, MAX_BUDGET_TOKENS))
 }
 
 /** The most tokens of a reply, reasoning included; null if that is not known. */

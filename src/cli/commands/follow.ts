@@ -51,7 +51,7 @@ export async function follow(
   try {
     for await (const event of watched) {
       last = event.seq
-      const isShown = wanted.has(event.kind) || (event.kind === 'run_queued' && !json)
+      const isShown = wanted.has(event.kind) || (FOR_PEOPLE.has(event.kind) && !json)
       if (isShown) await (json ? printJson(event) : print(eventLine(event)))
       checks.see(event)
       if (event.kind !== 'run_end') continue
@@ -79,7 +79,13 @@ export async function follow(
   return ok(exitCodeOf(status))
 }
 
-const NEEDED = ['run_queued', 'human_check_required', 'human_check_response', 'run_end'] as const
+/** What people see beside the kinds that they chose. */
+const ALWAYS_SHOWN = ['run_queued', 'agent_stuck', 'run_summary'] as const
+const FOR_PEOPLE: ReadonlySet<Kind> = new Set(ALWAYS_SHOWN)
+const NEEDED = [
+  ...ALWAYS_SHOWN,
+  ...(['human_check_required', 'human_check_response', 'run_end'] as const),
+]
 
 function heading({ run_id, goal, model_name, cwd }: RunDetails): string {
   return `Run ${run_id}: ${oneLine(goal)} in ${oneLine(cwd)}, by ${oneLine(model_name)}`

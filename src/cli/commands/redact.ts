@@ -69,10 +69,13 @@ async function printPlace({ seq, answer, left }: RedactedPlace, asJson: boolean)
 }
 
 function linesOf(seq: number, answer: Redacted, left: Redacted['elsewhere']): string[] {
-  const { pointers, artifact, erased } = answer
+  const { pointers, artifact, erased, summaries = [] } = answer
   const whole = artifact === null ? '' : `, and the artifact ${artifact}`
   return [
     oneLine(`Redacted in record ${seq}: ${pointers.join(', ')}${whole}.`),
+    ...(summaries.length === 0
+      ? []
+      : [`Redacted with it: the summaries after it, records ${summaries.join(', ')}.`]),
     ...(erased ? [] : ['No server shows it any more, but the store still contains it.']),
     ...(left.length === 0 ? [] : ['This run still contains it:']),
     ...left.map(({ seq, pointer, redactable }) => {

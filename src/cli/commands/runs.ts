@@ -104,6 +104,7 @@ function rowsOf(run: RunDetails): Row[] {
     ['goal', run.goal],
     ['reason', final_state?.goal_reason],
     ['ended by', run.end_reason === final_state?.goal_reason ? null : run.end_reason],
+    ['summary', run.summary?.text],
     ['error', run.error],
     ['folder', run.cwd],
     ['model', run.model_name],

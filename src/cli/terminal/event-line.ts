@@ -36,6 +36,12 @@ function gist(event: AgentEvent): string {
       return oneLine(event.payload.reason)
     case 'run_end':
       return `${event.payload.status}: ${oneLine(event.payload.reason)}`
+    case 'run_summary':
+      return oneLine(event.payload.text)
+    case 'context_compacted': {
+      const { turns, tokens_before, tokens_after } = event.payload
+      return `${turns} turns left out: ${tokens_before} tokens before, ${tokens_after} after`
+    }
     case 'agent_stuck':
       return `${event.payload.action}: ${shorten(event.payload.message, 200)}`
     case 'user_message':
@@ -51,6 +57,8 @@ const BOLD: ReadonlySet<string> = new Set([
   'goal_check',
   'human_check_required',
   'run_queued',
+  'agent_stuck',
+  'run_summary',
   'error',
   'run_end',
 ])

@@ -21,7 +21,8 @@ erase, on the disk. Each is replaced with \`[redacted]\`. The hashes stay, so ea
 redacted what, when and why is an entry of a ledger of its own, which exports and verification name.
 
 Only free texts can be redacted: arguments and outputs of tools, what the model and people wrote, reasons, errors,
-prompts. Names, ids, kinds and numbers cannot. With the output of a tool, its artifact is removed. The answer names
+prompts. Names, ids, kinds and numbers cannot. With the output of a tool, its artifact is removed. Summaries that come
+after the record may hold its text in other words, so they are redacted with it; an agent at work makes another one. The answer names
 the other places of the run that hold the same text; the server changes nothing there. A client can safely send the
 request again.
 `
@@ -60,9 +61,9 @@ export function redactRun(app: ZodApp, { redactions, readModel }: AppDeps): void
       const redacted = redactions
         .redact({ runId, seq, pointer, reason, secret }, author)
         .mapErr(redactProblem)
-        .andThen(({ redaction, pointers, artifact, elsewhere, carriedOut: { hidden, erased } }) =>
+        .andThen(({ carriedOut: { hidden, erased }, ...redacted }) =>
           hidden
-            ? ok({ run_id: runId, seq, redaction, pointers, artifact, erased, elsewhere })
+            ? ok({ run_id: runId, seq, erased, ...redacted })
             : err<never, Problem>({ code: 'redaction_pending' }),
         )
       return sendResult(request, reply, redacted)

@@ -122,7 +122,11 @@ describe('the budget of a conversation', () => {
     expect(contextBudget(route('scripted-model', custom))).toBe(96_000)
   })
 
-  test('is half of the window that Ollama is asked for', () => {
-    expect(contextBudget(route('ollama/llama3', own))).toBe(32_768)
+  test('is near the window that Ollama is asked for', () => {
+    expect(contextBudget(route('ollama/llama3', own))).toBe(55_705)
+  })
+
+  test('is limited for models with a very large window', () => {
+    expect(contextBudget(route('gemini/gemini-2.5-pro', own))).toBe(400_000)
   })
 })

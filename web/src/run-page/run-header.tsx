@@ -165,6 +165,8 @@ function doing({ phase, claimant, queued }: RunState): string {
       return 'Ending the iteration'
     case 'aborting':
       return 'Stopping'
+    case 'ending':
+      return `Writing a summary: ${phase.reason}`
     case 'erred':
       return `Failing: ${phase.message}`
     case 'ended':

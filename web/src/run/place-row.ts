@@ -16,7 +16,8 @@ export function placeRow(draft: Draft, record: SeqRecord): void {
       beginStep(draft, record)
       break
     case 'llm_usage':
-      push(draft, { type: 'message', seq, usage: record, message: null })
+      if (record.payload.purpose !== undefined) push(draft, note(record))
+      else push(draft, { type: 'message', seq, usage: record, message: null })
       break
     case 'assistant_message':
       endMessage(draft, record)
@@ -51,6 +52,9 @@ export function placeRow(draft: Draft, record: SeqRecord): void {
     case 'project_context':
     case 'user_message':
     case 'agent_stuck':
+    case 'context_compacted':
+    case 'run_ending':
+    case 'run_summary':
     case 'llm_retry':
     case 'network_connection':
     case 'guard_changed':

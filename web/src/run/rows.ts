@@ -58,6 +58,11 @@ export type Note =
   | SeqRecordOf<'project_context'>
   | SeqRecordOf<'user_message'>
   | SeqRecordOf<'agent_stuck'>
+  | SeqRecordOf<'context_compacted'>
+  /** A request beside the replies of the agent. */
+  | SeqRecordOf<'llm_usage'>
+  | SeqRecordOf<'run_ending'>
+  | SeqRecordOf<'run_summary'>
   | SeqRecordOf<'llm_retry'>
   | SeqRecordOf<'network_connection'>
   | SeqRecordOf<'guard_changed'>

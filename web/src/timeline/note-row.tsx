@@ -3,30 +3,26 @@ import {
   IconCpu,
   IconFlag,
   IconFlag3Filled,
-  IconFolderOpen,
   IconHourglassEmpty,
   IconMessage,
   IconNote,
   IconRefresh,
-  IconRotate2,
   IconSettings,
   IconWorld,
 } from '@tabler/icons-react'
-import type { ReactNode } from 'react'
 import type { RunConfig } from '../../../src/api/records.ts'
 import { Code } from '../code/code.tsx'
-import { useFold } from '../code/fold.tsx'
 import { principalOf } from '../run/attribution.ts'
 import type { Note, RowOf } from '../run/rows.ts'
 import type { SeqRecordOf } from '../run/seq-record.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { counted, formatCost, formatCount, formatDuration } from '../ui/format.ts'
 import { STATUS_NAMES } from '../ui/status.ts'
+import { agentNoteOf } from './agent-note.tsx'
 import { By } from './by.tsx'
 import { Frame } from './frame.tsx'
+import { More, plain, type Shown, SIZE } from './note-parts.tsx'
 import classes from './rows.module.css'
-
-const SIZE = { size: 15, stroke: 1.7 } as const
 
 export function NoteRow({ row: { record } }: { readonly row: RowOf<'note'> }) {
   const { icon, tone, content } = noteOf(record)
@@ -35,12 +31,6 @@ export function NoteRow({ row: { record } }: { readonly row: RowOf<'note'> }) {
       {content}
     </Frame>
   )
-}
-
-type Shown = {
-  readonly icon: ReactNode
-  readonly tone: 'plain' | 'human' | 'achieved' | 'failed'
-  readonly content: ReactNode
 }
 
 function noteOf(record: Note): Shown {
@@ -68,30 +58,6 @@ function noteOf(record: Note): Shown {
         ),
       }
     }
-    case 'project_context': {
-      const { documents, files, git, programs } = record.payload
-      const parts = [
-        ...documents.map(({ path, text }) => `# ${path}\n${text}`),
-        ...[files, git, programs].filter((text) => text !== null),
-      ]
-      const names = documents.map(({ path }) => path).join(', ')
-      return {
-        icon: <IconFolderOpen {...SIZE} />,
-        tone: 'plain',
-        content: (
-          <>
-            <p className={classes.line}>
-              The agent was shown its project{names === '' ? '' : `, with ${visible(names)}`}
-            </p>
-            <More
-              name={`context ${record.seq}`}
-              label="What it was shown"
-              text={parts.join('\n\n')}
-            />
-          </>
-        ),
-      }
-    }
     case 'user_message':
       return {
         icon: <IconMessage {...SIZE} />,
@@ -106,10 +72,13 @@ function noteOf(record: Note): Shown {
           </>
         ),
       }
-    case 'agent_stuck': {
-      const { action, message } = record.payload
-      return { ...plain(<IconRotate2 {...SIZE} />, `${STUCK[action]}: ${message}`), tone: 'human' }
-    }
+    case 'project_context':
+    case 'agent_stuck':
+    case 'context_compacted':
+    case 'llm_usage':
+    case 'run_ending':
+    case 'run_summary':
+      return agentNoteOf(record)
     case 'run_claimed': {
       const { pid, host } = record.payload
       return plain(<IconCpu {...SIZE} />, `Process ${pid} on ${host} works on the run`)
@@ -204,12 +173,6 @@ function noteOf(record: Note): Shown {
   }
 }
 
-const STUCK = {
-  hint: 'A hint for the agent',
-  reflection: 'The agent was asked for another approach',
-  end: 'The agent is stuck',
-} as const
-
 function connection(payload: SeqRecordOf<'network_connection'>['payload']): string {
   const { host, port, allowed, reason, bytes_in, bytes_out, connections } = payload
   const to = connections === undefined ? `${host}:${port}` : `${counted(connections, 'host')}`
@@ -229,36 +192,6 @@ function Asked({ record }: { readonly record: Note }) {
   return (
     <>
       <b className={classes.principal}>{principal}</b> asked
-    </>
-  )
-}
-
-const plain = (icon: ReactNode, text: string): Shown => ({
-  icon,
-  tone: 'plain',
-  content: <p className={classes.line}>{visible(text)}</p>,
-})
-
-function More({
-  name,
-  label,
-  text,
-}: {
-  readonly name: string
-  readonly label: string
-  readonly text: string
-}) {
-  const [open, toggle] = useFold(name)
-  return (
-    <>
-      <button type="button" className={classes.link} aria-expanded={open} onClick={toggle}>
-        {open ? `Hide: ${label.toLowerCase()}` : label}
-      </button>
-      {open && (
-        <div className={classes.printed}>
-          <Code text={text} />
-        </div>
-      )}
     </>
   )
 }

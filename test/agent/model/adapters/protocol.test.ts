@@ -4,15 +4,10 @@ import { expect, test } from 'vitest'
 import type { ModelFailure, ModelReply } from '../../../../src/agent/model/model.ts'
 import type { Api, Route } from '../../../../src/agent/model/routing.ts'
 import { afterFailure, replyRecords } from '../../../../src/agent/model-outcome.ts'
-import {
-  allMessages,
-  type Conversation,
-  converse,
-  tokensOf,
-  toMessages,
-  turnCount,
-} from '../../../../src/domain/conversation.ts'
+import { allMessages, type Conversation, turnCount } from '../../../../src/domain/conversation.ts'
+import { converse } from '../../../../src/domain/converse.ts'
 import type { Kind, PayloadOf, RunRecord } from '../../../../src/domain/records.ts'
+import { tokensOf, toMessages } from '../../../../src/domain/sent-messages.ts'
 import type { FakeProvider, Planned } from './fake-provider.ts'
 import { FAKES } from './fake-providers.ts'
 import { APIS, completeBy, REQUEST, routeTo } from './support.ts'

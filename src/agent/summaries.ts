@@ -1,0 +1,162 @@
+import { err, ok, type Result } from 'neverthrow'
+import {
+  compact,
+  type DueCompaction,
+  dueCompaction,
+  withoutRedacted,
+} from '../domain/compaction.ts'
+import { type Conversation, turnCount } from '../domain/conversation.ts'
+import type { PayloadOf } from '../domain/records.ts'
+import { toMessages } from '../domain/sent-messages.ts'
+import { modelInUse } from '../domain/state.ts'
+import {
+  COMPACTION_REQUEST,
+  factualSummary,
+  MAX_SUMMARY_CHARACTERS,
+  summaryRequest,
+} from '../domain/summary.ts'
+import { sleep } from '../lib/backoff.ts'
+import type { Effects } from './effects.ts'
+import type { ModelFailure } from './model/model.ts'
+import { afterFailure, replyRecords, type SentRequest } from './model-outcome.ts'
+import { requestOf } from './model-request.ts'
+import type { RunSession, SessionError } from './run-session.ts'
+
+type StepResult = Result<void, SessionError>
+
+/** How often the model is asked for a summary of its first turns. */
+const COMPACTION_ATTEMPTS = 2
+/** How long the model may take for the summary at the end of a run. */
+const SUMMARY_WITHIN_MS = 120_000
+
+/**
+ * Makes the conversation shorter if it would not fit into the budget of the next request: the model summarizes its first
+ * turns. If it cannot, they are left out without a summary, which is recorded too. Null if there is nothing to do.
+ */
+export function compactIfDue(
+  session: RunSession,
+  effects: Effects,
+  budget: number,
+  signal: AbortSignal,
+): Promise<StepResult> | null {
+  const due = dueCompaction(session.conversation, budget)
+  return due === null ? null : compactNow(session, effects, { due, budget }, signal)
+}
+
+async function compactNow(
+  session: RunSession,
+  effects: Effects,
+  { due, budget }: { readonly due: DueCompaction; readonly budget: number },
+  signal: AbortSignal,
+): Promise<StepResult> {
+  const { conversation, redactions } = session
+  const source = withoutRedacted(conversation)
+  const asked = await ask(session, effects, { source, budget, what: COMPACTION_REQUEST }, signal)
+  if (signal.aborted) return err({ type: 'cancelled' })
+  const record = (text: string | null, usage: PayloadOf<'llm_usage'> | null, failure?: string) => {
+    const { turns, upTo, tokensBefore } = due
+    const after = compact(conversation, { turns, summary: text })
+    const compaction = {
+      turns,
+      up_to: upTo,
+      summary: text,
+      ...(failure === undefined ? {} : { failure }),
+      model_name: modelInUse(session.state),
+      cost_usd: usage?.cost_usd ?? null,
+      tokens_before: tokensBefore,
+      tokens_after: toMessages(after, budget).tokens,
+    }
+    const report = { type: 'record_compaction', usage, compaction } as const
+    return session.recordUnlessRedacted(redactions, report)
+  }
+  if (asked.isOk()) {
+    const { text, usage } = asked.value
+    return record(text, usage, text === null ? NO_TEXT : undefined)
+  }
+  const { failure, sent } = asked.error
+  if (failure.type === 'cancelled') return err({ type: 'cancelled' })
+  const { phase } = session.state
+  const failures = phase.type === 'planning' ? phase.failures - (phase.otherFailures ?? 0) : 0
+  const policy = { failures, attempts: COMPACTION_ATTEMPTS, retryMs: effects.modelRetryMs, sent }
+  const next = afterFailure(failure, policy)
+  if (next.type === 'fail') return record(null, null, next.message)
+  const recorded = await session.record(next)
+  if (recorded.isErr()) return recorded
+  return (await sleep(next.delayMs, signal)) ? ok() : err({ type: 'cancelled' })
+}
+
+/** Records a summary of a run that ends without its goal: by the model, or from the log if no limit leaves room. */
+export async function summarizeRun(
+  session: RunSession,
+  effects: Effects,
+  signal: AbortSignal,
+): Promise<StepResult> {
+  const { state, conversation, redactions } = session
+  const record = (summary: PayloadOf<'run_summary'>, usage: PayloadOf<'llm_usage'> | null = null) =>
+    session.recordUnlessRedacted(redactions, { type: 'record_summary', usage, summary })
+  const fromLog = (failure?: string, usage?: PayloadOf<'llm_usage'>) => {
+    const why = failure === undefined ? {} : { failure }
+    const text = factualSummary(state, conversation).slice(0, MAX_SUMMARY_CHARACTERS)
+    return record({ text: text.toWellFormed(), source: 'log', ...why }, usage)
+  }
+  if (session.exhausted() !== null) return fromLog()
+  const reason = state.phase.type === 'ending' ? state.phase.reason : ''
+  const budget = await effects.models.contextBudget(modelInUse(state))
+  const source = withoutRedacted(conversation)
+  const within = AbortSignal.any([signal, AbortSignal.timeout(SUMMARY_WITHIN_MS)])
+  const asked = await ask(
+    session,
+    effects,
+    { source, budget, what: summaryRequest(reason) },
+    within,
+  )
+  if (signal.aborted) return err({ type: 'cancelled' })
+  if (asked.isErr()) return fromLog(messageOf(asked.error.failure))
+  const { text, usage } = asked.value
+  if (text === null) return fromLog(NO_TEXT, usage)
+  return record({ text, source: 'model' }, usage)
+}
+
+const NO_TEXT = 'The model wrote no text'
+
+const messageOf = (failure: ModelFailure): string =>
+  failure.type === 'cancelled'
+    ? `The model did not answer within ${SUMMARY_WITHIN_MS / 1000} seconds`
+    : failure.message
+
+type Asked = { readonly text: string | null; readonly usage: PayloadOf<'llm_usage'> }
+
+/**
+ * Asks the model something beside its work, after the conversation as it is. The request keeps the tools, because some
+ * providers want them with earlier calls and all of them cache a beginning that stays the same; but no call is run.
+ */
+async function ask(
+  session: RunSession,
+  { models, toolbox }: Effects,
+  {
+    source,
+    budget,
+    what,
+  }: { readonly source: Conversation; readonly budget: number; readonly what: string },
+  signal: AbortSignal,
+): Promise<Result<Asked, { readonly failure: ModelFailure; readonly sent: SentRequest }>> {
+  const { messages, omittedTurns, tokens } = toMessages(source, budget)
+  const question = { role: 'user', content: what } as const
+  const request = requestOf(session.state, [...messages, question], toolbox.specs)
+  const began = performance.now()
+  const reply = await models.complete(request, signal)
+  const sent = {
+    modelName: request.modelName,
+    durationMs: Math.round(performance.now() - began),
+    omittedTurns,
+    keptTurns: turnCount(source) - omittedTurns,
+    tokens,
+  }
+  if (reply.isErr()) return err({ failure: reply.error, sent })
+  const { finishReason } = reply.value
+  const written = finishReason === 'refusal' ? '' : (reply.value.text?.trim() ?? '')
+  const isUsable = written !== '' && written !== '[redacted]'
+  const text = isUsable ? written.slice(0, MAX_SUMMARY_CHARACTERS).toWellFormed() : null
+  const purpose = what === COMPACTION_REQUEST ? 'compaction' : 'summary'
+  return ok({ text, usage: { ...replyRecords(reply.value, sent).usage, purpose } })
+}

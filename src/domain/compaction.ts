@@ -1,0 +1,156 @@
+import {
+  allMessages,
+  type Compaction,
+  type Conversation,
+  readInbox,
+  type Turn,
+  type Turns,
+  turnCount,
+} from './conversation.ts'
+import { writtenFile } from './file-changes.ts'
+import type { PayloadOf } from './records.ts'
+import { headOf, tokensOf, tokensOfTurn } from './sent-messages.ts'
+
+/** The part of the budget that the latest turns keep. Much is left out at once, because each time a cache is lost. */
+const KEPT_SHARE = 0.2
+/** A compaction that makes less room than this part of the budget is not worth its price. */
+const WORTH_SHARE = 0.2
+/** The most files that are named. */
+const MAX_FILES = 100
+/** What the log holds in place of a text that was redacted. */
+const REDACTED = '[redacted]'
+
+/** What to leave out of the conversation: the first turns, up to the record of a reply. */
+export type DueCompaction = {
+  readonly turns: number
+  readonly upTo: number
+  readonly tokensBefore: number
+}
+
+/**
+ * Whether the conversation is to be made shorter before the next request: if it would have more tokens than the budget,
+ * or the summary in it was redacted. Null if it is not, or if that would make too little room.
+ * @param budget in tokens
+ */
+export function dueCompaction(unread: Conversation, budget: number): DueCompaction | null {
+  const conversation = readInbox(unread, allMessages(unread))
+  const { compaction } = conversation
+  if (compaction?.summary === REDACTED) {
+    const tokensBefore = sizeOf(withoutRedacted(conversation))
+    return { turns: compaction.turns, upTo: seqOf(conversation, compaction.turns), tokensBefore }
+  }
+  const limit = Math.min(budget, conversation.contextTokens ?? budget)
+  const tokensBefore = sizeOf(conversation)
+  if (tokensBefore <= limit) return null
+  const estimated = estimateOf(conversation)
+  // The provider counts other tokens than the estimate.
+  const scale = tokensBefore / estimated
+  const kept = latestWithin(conversation, limit * KEPT_SHARE, scale)
+  const turns = turnCount(conversation) - kept.count
+  const room = (estimated - kept.tokens - tokensOf(headOf(conversation))) * scale
+  if (turns <= (compaction?.turns ?? 0) || room < limit * WORTH_SHARE) return null
+  return { turns, upTo: seqOf(conversation, turns), tokensBefore }
+}
+
+/** The conversation whose first turns are to be summarized: with those whose summary was redacted. */
+export function withoutRedacted(conversation: Conversation): Conversation {
+  const { compaction } = conversation
+  return compaction?.summary === REDACTED
+    ? { ...conversation, compaction: compaction.base }
+    : conversation
+}
+
+/** Leaves the first turns out, and keeps of them what people said, the last check, and which files were written. */
+export function compact(
+  conversation: Conversation,
+  { turns: count, summary }: Pick<PayloadOf<'context_compacted'>, 'turns' | 'summary'>,
+): Conversation {
+  const { compaction: base } = withoutRedacted(conversation)
+  const latestFirst = listed(conversation.turns)
+  const first = latestFirst.filter((turns) => turns.count <= count).map(({ turn }) => turn)
+  const oldestFirst = first.toReversed()
+  const said = oldestFirst.flatMap(({ feedback }) => feedback)
+  const made: Compaction = {
+    turns: count,
+    summary,
+    words: [
+      ...(base?.words ?? []),
+      ...said.filter(({ from }) => from === 'person').map(({ text }) => text),
+    ],
+    check: said.findLast(({ from }) => from === 'check')?.text ?? base?.check ?? null,
+    files: filesOf(oldestFirst, base?.files ?? []),
+    base: null,
+  }
+  // The log still has what was summarized, so another summary can be made of it.
+  if (summary === REDACTED) return { ...conversation, compaction: { ...made, base } }
+  const latest = latestFirst.filter((turns) => turns.count > count)
+  const kept = latest.reduceRight<Turns | null>((before, turns) => ({ ...turns, before }), null)
+  return { ...conversation, compaction: made, turns: kept }
+}
+
+/** The files that calls of these turns have written, after those that are known. */
+function filesOf(turns: readonly Turn[], known: readonly string[]): readonly string[] {
+  const written = turns.flatMap(({ reply, results }) => {
+    const done = new Set(results.flatMap((r) => (r.outcome === 'ok' ? [r.call_id] : [])))
+    const calls = reply.tool_calls.filter(({ call_id }) => done.has(call_id))
+    return calls.flatMap((call) => writtenFile(call) ?? [])
+  })
+  return [...new Set([...known, ...written])].slice(-MAX_FILES)
+}
+
+/** The files that calls have written since the run began, as far as they are known. */
+export const filesWritten = ({ turns, compaction }: Conversation): readonly string[] =>
+  filesOf(
+    listed(turns)
+      .map(({ turn }) => turn)
+      .toReversed(),
+    compaction?.files ?? [],
+  )
+
+/** The turns as a list, the latest first. */
+function listed(turns: Turns | null): Turns[] {
+  const list: Turns[] = []
+  for (let next = turns; next !== null; next = next.before) list.push(next)
+  return list
+}
+
+/** The tokens of the next request, by those that its provider counted for the last one if nothing else changed. */
+function sizeOf(conversation: Conversation): number {
+  const { turns, compaction } = conversation
+  const last = turns?.turn
+  if (last === undefined || last.tokens === null) return estimateOf(conversation)
+  if (last.omittedTurns !== (compaction?.turns ?? 0)) return estimateOf(conversation)
+  const answers = last.results.reduce((sum, { output }) => sum + output.length, 0)
+  const words = last.feedback.reduce((sum, { text }) => sum + text.length, 0)
+  return Math.max(last.tokens + Math.ceil((answers + words) / 4), estimateOf(conversation))
+}
+
+function estimateOf(conversation: Conversation): number {
+  const first = conversation.compaction?.turns ?? 0
+  let tokens = tokensOf(headOf(conversation))
+  for (let next = conversation.turns; next !== null && next.count > first; next = next.before) {
+    tokens += tokensOfTurn(next, conversation)
+  }
+  return tokens
+}
+
+/** The latest turns that fit, at least one. */
+function latestWithin(conversation: Conversation, room: number, scale: number) {
+  const first = conversation.compaction?.turns ?? 0
+  let count = 0
+  let tokens = 0
+  for (let next = conversation.turns; next !== null && next.count > first; next = next.before) {
+    const more = tokensOfTurn(next, conversation)
+    if (count > 0 && (tokens + more) * scale > room) break
+    count += 1
+    tokens += more
+  }
+  return { count, tokens }
+}
+
+function seqOf({ turns }: Conversation, count: number): number {
+  for (let next = turns; next !== null; next = next.before) {
+    if (next.count <= count) return next.turn.seq
+  }
+  return 0
+}

@@ -1,0 +1,144 @@
+import { compact } from './compaction.ts'
+import {
+  type Conversation,
+  changeLast,
+  readInbox,
+  say,
+  type Turn,
+  turnCount,
+} from './conversation.ts'
+import { BrokenInvariant } from './errors.ts'
+import { masksIn } from './mask/finder.ts'
+import type { PayloadOf, ProviderItems, RunRecord } from './records.ts'
+
+function open({ config, system_prompt, instructions }: PayloadOf<'run_created'>): Conversation {
+  const task = `Work towards the goal ${config.goal} in the project at ${config.cwd}.`
+  return {
+    system: system_prompt,
+    opening: instructions === undefined ? [task] : [task, `# Instructions\n${instructions}`],
+    turns: null,
+    compaction: null,
+    seq: 0,
+    omittedTurns: 0,
+    tokens: null,
+    bareTurns: 0,
+    contextTokens: null,
+    inbox: [],
+    readMessages: 0,
+    checked: false,
+  }
+}
+
+/** The project as the agent is shown it before its first reply. */
+function introduction({ documents, files, git, programs }: PayloadOf<'project_context'>): string {
+  const parts = [
+    ...documents.map(({ path, text, bytes, truncated }) => {
+      const cut = truncated ? `\n[… shortened: the whole file has ${bytes} bytes …]` : ''
+      return `# ${path}\n${text.trimEnd()}${cut}`
+    }),
+    ...(files === null ? [] : [`# Files of the project\n${files}`]),
+    ...(git === null ? [] : [`# State of the repository\n${git}`]),
+    ...(programs === null ? [] : [`# Programs\n${programs}`]),
+  ]
+  return parts.join('\n\n')
+}
+
+function goalFeedback({ achieved, reason, details }: PayloadOf<'goal_check'>): string {
+  const verdict = achieved ? 'reached' : 'not reached yet'
+  return [`The goal was checked: ${verdict}. ${reason}`, details].filter(Boolean).join('\n\n')
+}
+
+const NOT_CHECKED =
+  'The goal was not checked again, because nothing has changed since its last check. It is not reached yet.'
+
+/** Folds one record into the conversation; `null` is the conversation before `run_created`. */
+export function converse(before: Conversation | null, record: RunRecord): Conversation {
+  if (before !== null) return add({ ...before, seq: before.seq + 1 }, record)
+  if (record.kind === 'run_created') return open(record.payload)
+  throw new BrokenInvariant(`a run begins with run_created, not ${record.kind}`)
+}
+
+function add(conversation: Conversation, record: RunRecord): Conversation {
+  switch (record.kind) {
+    case 'project_context': {
+      const text = introduction(record.payload)
+      return text === '' ? conversation : say(conversation, text)
+    }
+    case 'user_message':
+      return { ...conversation, inbox: [...conversation.inbox, fromPerson(record.payload.text)] }
+    case 'llm_usage': {
+      const { omitted_turns, input_tokens, output_tokens } = record.payload
+      const tokens = input_tokens + output_tokens
+      return { ...conversation, omittedTurns: omitted_turns, tokens }
+    }
+    case 'context_compacted':
+      return compact(conversation, record.payload)
+    case 'llm_retry':
+      return afterFailure(conversation, record.payload)
+    case 'assistant_message':
+      return addReply(conversation, record.payload)
+    case 'tool_result':
+      return changeLast(conversation, (turn) => ({
+        ...turn,
+        results: [...turn.results, record.payload],
+      }))
+    case 'goal_check':
+      return { ...say(conversation, goalFeedback(record.payload), 'check'), checked: true }
+    case 'agent_stuck':
+      return record.payload.action === 'end'
+        ? conversation
+        : say(conversation, record.payload.message)
+    case 'iteration_complete':
+      return conversation.checked ? conversation : say(conversation, NOT_CHECKED)
+    case 'human_check_response':
+      return record.payload.reason === null
+        ? conversation
+        : say(
+            conversation,
+            `A person looked at the run and decided to ${record.payload.decision}: ${record.payload.reason}`,
+            'person',
+          )
+    default:
+      return conversation
+  }
+}
+
+const fromPerson = (text: string): string => `A person says about this run:\n${text}`
+
+function addReply(before: Conversation, reply: PayloadOf<'assistant_message'>): Conversation {
+  const conversation = readInbox(before, reply.user_messages ?? before.readMessages)
+  const { notice, provider_items: items, context_tokens } = reply
+  const turn: Turn = {
+    reply,
+    seq: conversation.seq,
+    items: items !== undefined && isWhole(items) ? items : null,
+    omittedTurns: conversation.omittedTurns,
+    tokens: conversation.tokens,
+    results: [],
+    feedback: notice === undefined ? [] : [{ from: 'server', text: notice }],
+  }
+  return {
+    ...conversation,
+    contextTokens: context_tokens ?? conversation.contextTokens,
+    turns: { turn, before: conversation.turns, count: turnCount(conversation) + 1 },
+    checked: false,
+  }
+}
+
+/** A provider accepts its items only as they were: a mask or a redaction in them makes them useless. */
+function isWhole({ items }: ProviderItems): boolean {
+  const text = JSON.stringify(items)
+  return !text.includes('[redacted]') && masksIn(text).length === 0
+}
+
+/** If a provider refuses its own reasoning, it gets none of what came so far, and later reasoning is bound to that. */
+function afterFailure(
+  conversation: Conversation,
+  { failure, context_tokens, fallback }: PayloadOf<'llm_retry'>,
+): Conversation {
+  // The next model may have a larger window.
+  if (fallback !== undefined) return { ...conversation, contextTokens: null }
+  if (context_tokens !== undefined) return { ...conversation, contextTokens: context_tokens }
+  if (failure !== 'reasoning_refused') return conversation
+  return { ...conversation, bareTurns: turnCount(conversation) }
+}

@@ -1,0 +1,160 @@
+import {
+  allMessages,
+  type ChatMessage,
+  type Compaction,
+  type Conversation,
+  readInbox,
+  type Turn,
+  type Turns,
+  turnCount,
+} from './conversation.ts'
+import type { PayloadOf } from './records.ts'
+
+function resultText({ output, outcome, exit_code }: PayloadOf<'tool_result'>): string {
+  const code = exit_code === null ? '' : `, exit code ${exit_code}`
+  return outcome === 'ok' ? output : `[${outcome}${code}]\n${output}`
+}
+
+/** What a model wrote before it refused is not sent back: providers advise it, for it invites the next refusal. */
+const isRefused = ({ finish_reason, notice }: PayloadOf<'assistant_message'>): boolean =>
+  finish_reason === 'refusal' && notice !== undefined
+
+function turnMessages({ reply, items, results, feedback }: Turn): ChatMessage[] {
+  const calls = reply.tool_calls.map(({ call_id, tool, args, raw_args }) => ({
+    id: call_id,
+    tool,
+    args: raw_args === undefined ? JSON.stringify(args) : '{}',
+  }))
+  return [
+    {
+      role: 'assistant',
+      content: isRefused(reply) ? '' : (reply.text ?? (calls.length > 0 ? null : '')),
+      calls,
+      ...(items === null ? {} : { items }),
+    },
+    ...results.map((result): ChatMessage => {
+      return { role: 'tool', callId: result.call_id, content: resultText(result) }
+    }),
+    ...(feedback.length > 0
+      ? [{ role: 'user' as const, content: feedback.map(({ text }) => text).join('\n\n') }]
+      : []),
+  ]
+}
+
+/** A turn as it is sent, and its size in estimated tokens. */
+type SentTurn = { readonly messages: readonly ChatMessage[]; readonly tokens: number }
+
+/** Turns never change, so each is converted once, and not again for each request: with its items, and without them. */
+const whole = new WeakMap<Turn, SentTurn>()
+const bare = new WeakMap<Turn, SentTurn>()
+
+function sent(turn: Turn, withItems: boolean): SentTurn {
+  const known = withItems ? whole : bare
+  const before = known.get(turn)
+  if (before !== undefined) return before
+  const messages = turnMessages(withItems ? turn : { ...turn, items: null })
+  const made = { messages, tokens: tokensOf(messages) }
+  known.set(turn, made)
+  return made
+}
+
+/** The estimated tokens of a turn as it is sent. */
+export const tokensOfTurn = (
+  { turn, count }: Turns,
+  { bareTurns }: Pick<Conversation, 'bareTurns'>,
+): number => sent(turn, count > bareTurns).tokens
+
+/** A coarse estimate that needs no tokenizer: about four characters a token. */
+export function tokensOf(messages: readonly ChatMessage[]): number {
+  return Math.ceil(messages.reduce((sum, message) => sum + charactersOf(message), 0) / 4)
+}
+
+function charactersOf(message: ChatMessage): number {
+  const content = message.content?.length ?? 0
+  if (message.role !== 'assistant') return content
+  const neutral = content + JSON.stringify(message.calls).length
+  const { items } = message
+  return items === undefined ? neutral : Math.max(neutral, JSON.stringify(items.items).length)
+}
+
+/** What a request holds. `tokens` are estimated. */
+type Sent = {
+  readonly messages: readonly ChatMessage[]
+  readonly omittedTurns: number
+  readonly tokens: number
+}
+
+/**
+ * The messages for the model: the opening and as many of the latest turns as fit into the budget (in estimated tokens),
+ * at least one. A turn is kept or left out as a whole, so a call and its result stay together.
+ */
+export function toMessages(unread: Conversation, budget: number): Sent {
+  const conversation = readInbox(unread, allMessages(unread))
+  const { contextTokens } = conversation
+  const limit = Math.min(budget, contextTokens ?? budget)
+  let tokens = tokensOf(headOf(conversation))
+  const compacted = conversation.compaction?.turns ?? 0
+  let omitted = turnCount(conversation)
+  for (let turns = conversation.turns; turns !== null; turns = turns.before) {
+    const more = tokensOfTurn(turns, conversation)
+    const isFull = tokens + more > limit && turns !== conversation.turns
+    if (turns.count <= compacted || isFull) break
+    tokens += more
+    omitted -= 1
+  }
+  return { messages: messagesWithout(conversation, omitted), omittedTurns: omitted, tokens }
+}
+
+/**
+ * The messages for the model without the first `omittedTurns` turns.
+ * @param userMessages how many messages of people they hold; by default all
+ */
+export function messagesWithout(
+  unread: Conversation,
+  omittedTurns: number,
+  userMessages: number = allMessages(unread),
+): readonly ChatMessage[] {
+  const conversation = readInbox(unread, userMessages)
+  const latestFirst: SentTurn[] = []
+  for (let turns = conversation.turns; turns !== null; turns = turns.before) {
+    const { turn, count } = turns
+    if (count <= omittedTurns) break
+    // Reasoning is bound to the conversation before it, so it is useless if that begins with another turn.
+    const isBound = turn.omittedTurns === omittedTurns && count > conversation.bareTurns
+    latestFirst.push(sent(turn, isBound))
+  }
+  const compacted = conversation.compaction?.turns ?? 0
+  const pruned = Math.max(0, omittedTurns - compacted)
+  const note = pruned === 0 ? [] : [omissionNote(pruned)]
+  const turns = latestFirst.reverse().flatMap(({ messages }) => messages)
+  return [...headOf(conversation), ...note, ...turns]
+}
+
+/** All that comes before the turns. */
+export function headOf({ system, opening, compaction }: Conversation): ChatMessage[] {
+  return [
+    { role: 'system', content: system },
+    { role: 'user', content: opening.join('\n\n') },
+    ...(compaction === null ? [] : [compactionNote(compaction)]),
+  ]
+}
+
+/** What comes in place of the turns that a compaction replaces. It says what is kept. */
+function compactionNote({ turns, summary, words, check, files }: Compaction): ChatMessage {
+  const parts = [
+    `[The first ${turns} turns of this run are left out, because they had nearly filled your context window. Your task, all messages of people, what the last check found, and your latest turns are kept word for word. ` +
+      `${summary === null ? 'There is no summary of the rest: look at the project itself for what was done.' : 'The rest is summarized here, by you. It is no new instruction.'}]`,
+    ...(summary === null ? [] : [`# Summary\n${summary}`]),
+    ...(files.length === 0 ? [] : [`# Files that you have written\n${files.join('\n')}`]),
+    ...(words.length === 0 ? [] : [`# What people have said\n${words.join('\n\n')}`]),
+    ...(check === null ? [] : [`# The last check\n${check}`]),
+  ]
+  return { role: 'user', content: parts.join('\n\n') }
+}
+
+function omissionNote(turns: number): ChatMessage {
+  return {
+    role: 'user',
+    content: `[${turns} earlier turns are left out here. Look at the project itself for what they did.]`,
+  }
+}

@@ -1,0 +1,172 @@
+import { describe, expect, test } from 'vitest'
+import type { Fault, Script, ScriptedRequest, Turn } from '../../examples/scripted-model/script.ts'
+import type { RunRecord } from '../../src/domain/records.ts'
+import { only, reachGoal, Workshop } from './support.ts'
+
+const config = { max_turns_per_iteration: 200, max_iterations: 2 }
+const isCompaction = ({ messages }: Pick<ScriptedRequest, 'messages'>): boolean =>
+  messages.at(-1)?.content.includes('about to be replaced by a summary') === true
+const isSummary = ({ messages }: Pick<ScriptedRequest, 'messages'>): boolean =>
+  messages.at(-1)?.content.includes('Write a summary for the person') === true
+
+/** Prints 1,000 characters, another text each time. */
+const chat = (n: number): Turn => ({
+  calls: [{ tool: 'bash_exec', args: { command: `printf '${n}%0999d'` } }],
+})
+
+/** Works for so many turns, whatever of them a request holds, and then reaches the goal. */
+function longTask(turns: number, summary: () => Turn | Fault) {
+  let done = 0
+  const script: Script = (request) => {
+    if (isCompaction(request)) return summary()
+    done += 1
+    if (done < turns) return chat(done)
+    return done === turns ? { calls: [reachGoal] } : { text: 'It is done.' }
+  }
+  return script
+}
+
+async function runOf(script: Script, budget: number) {
+  await using shop = await Workshop.open(script)
+  shop.startAgent([], { models: { ...shop.models, contextBudget: async () => budget } })
+  const runId = await shop.create(config)
+  const records = await shop.until(runId, 'run_end')
+  return { records, requests: shop.requests }
+}
+
+const compactionsIn = (records: readonly RunRecord[]) =>
+  records.flatMap((record) => (record.kind === 'context_compacted' ? [record.payload] : []))
+
+describe('a conversation that grows beyond the budget', () => {
+  test('is summarized by the model, rarely and much, and the run continues from the summary', async () => {
+    const script = longTask(60, () => ({ text: '# Done\nI printed zeros.' }))
+    const { records, requests } = await runOf(script, 6_000)
+    expect(only(records, 'run_end').payload.achieved).toBe(true)
+    const compactions = compactionsIn(records)
+    expect(compactions.length).toBeGreaterThan(1)
+    expect(compactions.length).toBeLessThan(8)
+    for (const compaction of compactions) {
+      expect(compaction).toMatchObject({
+        summary: '# Done\nI printed zeros.',
+        model_name: 'scripted',
+        cost_usd: null,
+      })
+      expect(compaction.tokens_after).toBeLessThan(compaction.tokens_before / 2)
+    }
+    const asked = requests.findIndex(isCompaction)
+    const [before, after] = [requests[asked - 1], requests[asked + 1]]
+    expect(JSON.stringify(requests[asked]?.messages)).toContain(
+      JSON.stringify(before?.messages.slice(1)).slice(1, -1),
+    )
+    expect(after?.messages[2]?.content).toContain('I printed zeros.')
+    expect(after?.messages.length).toBeLessThan((before?.messages.length ?? 0) / 2)
+    const usage = records.flatMap((r) => (r.kind === 'llm_usage' ? [r.payload] : []))
+    expect(usage.filter(({ purpose }) => purpose === 'compaction')).toHaveLength(compactions.length)
+  })
+
+  test('is left out without a summary if the model cannot write one, which is recorded', async () => {
+    const script = longTask(20, () => ({ status: 500 }))
+    const { records, requests } = await runOf(script, 4_000)
+    expect(only(records, 'run_end').payload.achieved).toBe(true)
+    const [first] = compactionsIn(records)
+    expect(first).toMatchObject({ summary: null, failure: expect.stringContaining('500') })
+    const asked = requests.findIndex(isCompaction)
+    expect(isCompaction(requests[asked + 1] as never)).toBe(true)
+    expect(requests[asked + 2]?.messages[2]?.content).toContain('There is no summary')
+  })
+
+  test('is left out without a summary if the model answers with a call, which is not run', async () => {
+    const script = longTask(20, () => ({ calls: [reachGoal] }))
+    const { records } = await runOf(script, 4_000)
+    expect(compactionsIn(records)[0]).toMatchObject({ failure: 'The model wrote no text' })
+    const touched = records.filter(
+      ({ kind, payload }) => kind === 'tool_call' && payload.args.command === 'touch done',
+    )
+    expect(touched).toHaveLength(1)
+  })
+
+  test('is summarized again if a part of it was redacted meanwhile', async () => {
+    const began = Promise.withResolvers<void>()
+    const held = Promise.withResolvers<void>()
+    let asked = 0
+    const script: Script = async (request) => {
+      if (!isCompaction(request)) return chat(request.turn)
+      asked += 1
+      if (asked > 1) return { text: 'Without it.' }
+      began.resolve()
+      await held.promise
+      return { text: 'With the secret.' }
+    }
+    await using shop = await Workshop.open(script)
+    const models = { ...shop.models, contextBudget: async () => 4_000 }
+    const agent = shop.startAgent([], { models })
+    const runId = await shop.create(config)
+    await began.promise
+    agent.forget(runId)
+    held.resolve()
+    const records = await shop.until(runId, 'context_compacted')
+    expect(only(records, 'context_compacted').payload.summary).toBe('Without it.')
+    expect(JSON.stringify(records)).not.toContain('With the secret.')
+  })
+})
+
+describe('a run that ends without its goal', () => {
+  const idle = (request: ScriptedRequest): Turn =>
+    isSummary(request) ? { text: 'I looked around.' } : chat(request.turn)
+  const limited = { max_turns_per_iteration: 2, max_iterations: 1 }
+
+  test('has a summary by its model, whose call is not run', async () => {
+    await using shop = await Workshop.open(idle)
+    shop.startAgent()
+    const records = await shop.until(await shop.create(limited), 'run_end')
+    expect(only(records, 'run_summary').payload).toEqual({
+      text: 'I looked around.',
+      source: 'model',
+    })
+    expect(only(records, 'run_end').payload.reason).toContain('max_iterations')
+    expect(shop.requests).toHaveLength(3)
+    expect(shop.requests[2]?.messages.at(-1)?.content).toContain('max_iterations')
+  })
+
+  test('has a summary from the log if a limit leaves no room for another request', async () => {
+    await using shop = await Workshop.open((request) => ({
+      ...idle(request),
+      calls: [{ tool: 'file_write', args: { path: 'src/a.ts', content: 'a' } }],
+    }))
+    shop.startAgent()
+    const records = await shop.until(await shop.create({ ...limited, max_tokens: 1 }), 'run_end')
+    expect(shop.requests).toHaveLength(1)
+    expect(only(records, 'run_summary').payload.source).toBe('log')
+    expect(only(records, 'run_summary').payload.text).toContain('1 replies')
+  })
+
+  test('has a summary from the log if the model cannot write one, with the reason', async () => {
+    await using shop = await Workshop.open((request) =>
+      isSummary(request) ? { status: 500 } : chat(request.turn),
+    )
+    shop.startAgent()
+    const records = await shop.until(await shop.create(limited), 'run_end')
+    expect(only(records, 'run_summary').payload).toMatchObject({
+      source: 'log',
+      failure: expect.stringContaining('500'),
+    })
+  })
+
+  test('is summarized after a crash in the middle of that', async () => {
+    const began = Promise.withResolvers<void>()
+    let asked = 0
+    await using shop = await Workshop.open((request) => {
+      if (!isSummary(request)) return chat(request.turn)
+      began.resolve()
+      asked += 1
+      return asked === 1 ? { fault: 'hang' } : { text: 'I looked around.' }
+    })
+    const first = shop.startAgent()
+    const runId = await shop.create(limited)
+    await began.promise
+    await first.stop()
+    shop.startAgent([runId])
+    const records = await shop.until(runId, 'run_end')
+    expect(only(records, 'run_summary').payload.text).toBe('I looked around.')
+  })
+})

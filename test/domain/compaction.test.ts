@@ -1,0 +1,153 @@
+import { describe, expect, test } from 'vitest'
+import { dueCompaction } from '../../src/domain/compaction.ts'
+import type { Conversation } from '../../src/domain/conversation.ts'
+import { converse } from '../../src/domain/converse.ts'
+import type { PayloadOf, RunRecord } from '../../src/domain/records.ts'
+import { messagesWithout, toMessages } from '../../src/domain/sent-messages.ts'
+import { by, check, claim, create, given, look, result, type Step } from './support.ts'
+
+/** About this many tokens. */
+const text = (tokens: number) => 'word '.repeat((tokens * 4) / 5)
+
+function reply(omittedTurns = 0, inputTokens = 1, userMessages = 0) {
+  return by('p1', {
+    type: 'record_reply',
+    usage: {
+      ...{ input_tokens: inputTokens, output_tokens: 1, cost_usd: 0, model_name: 'm' },
+      ...{ duration_ms: 1, omitted_turns: omittedTurns },
+    },
+    message: {
+      text: null,
+      tool_calls: [{ call_id: 'c0', tool: 'file_write', args: { path: 'src/a.ts' } }],
+      finish_reason: 'tool_calls',
+      ...(userMessages === 0 ? {} : { user_messages: userMessages }),
+    },
+  })
+}
+
+const turn = (name: string, tokens = 100): Step[] => [
+  reply(),
+  result('c0', 'file_write', `${name} ${text(tokens)}`),
+]
+
+function compacted(changes: Partial<PayloadOf<'context_compacted'>>) {
+  const compaction = {
+    ...{ turns: 2, up_to: 8, summary: 'I wrote a file.', model_name: 'm', cost_usd: 0 },
+    ...{ tokens_before: 400, tokens_after: 100 },
+    ...changes,
+  }
+  return by('p1', { type: 'record_compaction', usage: null, compaction })
+}
+
+const say = (words: string): Step => ({ type: 'send_message', text: words })
+const begun = [create({ max_turns_per_iteration: 50 }), claim(), check(false, 'two fail'), look]
+
+const conversationOf = (records: readonly RunRecord[]): Conversation =>
+  records.reduce<Conversation | null>(converse, null) as Conversation
+const talk = (...steps: Step[]) => conversationOf(given(...begun, ...steps).records)
+const sent = (conversation: Conversation) =>
+  toMessages(conversation, 10_000).messages.map(({ content }) => content ?? '')
+
+describe('a conversation is made shorter', () => {
+  const five = ['a', 'b', 'c', 'd', 'e'].flatMap((name) => turn(name))
+
+  test('if it would not fit, so that its latest turns keep a fifth of the budget', () => {
+    expect(dueCompaction(talk(...five), 1_000)).toBeNull()
+    expect(dueCompaction(talk(...five), 500)).toMatchObject({ turns: 4 })
+    const long = Array.from({ length: 50 }, (_, n) => turn(`${n}`)).flat()
+    expect(dueCompaction(talk(...long), 5_000)?.turns).toBeGreaterThanOrEqual(39)
+  })
+
+  test('by the tokens that the provider counts, which may be more than the estimate', () => {
+    const counted = talk(...five, reply(0, 2_000), result('c0', 'file_write', 'f'))
+    expect(dueCompaction(counted, 1_500)).toMatchObject({ turns: 5, tokensBefore: 2_002 })
+  })
+
+  test('not if that would make little room', () => {
+    const huge = talk(...turn('a', 20), ...turn('b', 20), ...turn('c', 4_000))
+    expect(dueCompaction(huge, 3_000)).toBeNull()
+  })
+
+  test('not again right after it', () => {
+    expect(dueCompaction(talk(...five, compacted({ turns: 4 })), 500)).toBeNull()
+  })
+})
+
+describe('the next request', () => {
+  const steps = [...turn('a'), say('Leave the API alone.'), ...turn('b'), reply(0, 1, 1)]
+  const worked = [...steps, result('c0', 'file_write', 'c')]
+
+  test('holds task, summary, words of people and the latest turns, and says what is kept', () => {
+    const [, opening, note, , last] = sent(talk(...worked, compacted({})))
+    expect(opening).toContain('Work towards the goal pytest')
+    expect(opening).toContain('two fail')
+    expect(note).toContain('first 2 turns of this run are left out')
+    expect(note).toContain('# Summary\nI wrote a file.')
+    expect(note).toContain('# Files that you have written\nsrc/a.ts')
+    expect(note).toContain('Leave the API alone.')
+    expect(last).toBe('c')
+  })
+
+  test('holds what the last check found, and what people said, after the second time too', () => {
+    const checked = by('p1', {
+      type: 'record_reply',
+      usage: {
+        ...{ input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'm', duration_ms: 1 },
+        omitted_turns: 0,
+      },
+      message: { text: 'Done.', tool_calls: [], finish_reason: 'stop' },
+    })
+    const twice = talk(
+      ...[...worked, compacted({}), checked, check(false, 'one fails'), ...turn('d'), ...turn('e')],
+      compacted({ turns: 5, summary: 'Much was done.' }),
+    )
+    const [, , note = ''] = sent(twice)
+    expect(note).toContain('Leave the API alone.')
+    expect(note).toContain('# The last check\nThe goal was checked: not reached yet. one fails')
+    expect(note).not.toContain('I wrote a file.')
+    expect(twice.turns?.before).toBeNull()
+  })
+
+  test('says that there is no summary if the model could not write one', () => {
+    const [, , note] = sent(talk(...worked, compacted({ summary: null, failure: 'HTTP 500' })))
+    expect(note).toContain('There is no summary of the rest')
+  })
+
+  test('has a message that no request has held yet', () => {
+    const messages = sent(talk(...worked, compacted({}), say('Hurry up.')))
+    expect(messages.filter((content) => content.includes('Hurry up.'))).toHaveLength(1)
+  })
+
+  test('is shown as it was sent, before and after', () => {
+    const { records } = given(...begun, ...worked, compacted({}), reply(2))
+    const at = records.findLastIndex(({ kind }) => kind === 'context_compacted')
+    const before = conversationOf(records.slice(0, at))
+    expect(messagesWithout(before, 0).filter(({ role }) => role === 'tool')).toHaveLength(3)
+    const answer = records.findLastIndex(({ kind }) => kind === 'assistant_message')
+    const asked = messagesWithout(conversationOf(records.slice(0, answer)), 2)
+    expect(asked).toEqual(toMessages(conversationOf(records.slice(0, at + 1)), 10_000).messages)
+  })
+})
+
+describe('a summary that was redacted', () => {
+  const steps = [...turn('a'), ...turn('b'), ...turn('c')]
+  const redacted = talk(...steps, compacted({ summary: '[redacted]' }))
+
+  test('is made again, of the turns that it replaces', () => {
+    expect(dueCompaction(redacted, 10_000)).toMatchObject({ turns: 2 })
+    const again = talk(
+      ...steps,
+      compacted({ summary: '[redacted]' }),
+      compacted({ summary: 'Once more.' }),
+    )
+    expect(dueCompaction(again, 10_000)).toBeNull()
+    expect(sent(again)[2]).toContain('Once more.')
+    expect(again.compaction?.files).toEqual(['src/a.ts'])
+  })
+
+  test('falls back to the summary before it', () => {
+    const second = talk(...steps, compacted({ turns: 1 }), compacted({ summary: '[redacted]' }))
+    expect(second.compaction?.base).toMatchObject({ turns: 1, summary: 'I wrote a file.' })
+    expect(second.turns?.count).toBe(3)
+  })
+})
