@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util'
 import * as eventstoredb from './eventstoredb.ts'
 import * as history from './history.ts'
 import * as live from './live.ts'
+import * as longRuns from './long-runs.ts'
 import * as loop from './loop.ts'
 import { describeMachine } from './machine.ts'
 import * as packaged from './package.ts'
@@ -24,6 +25,7 @@ const BENCHES = [
   { name: 'verify', run: verify.run },
   { name: 'history', run: history.run },
   { name: 'loop', run: loop.run },
+  { name: 'long-runs', run: longRuns.run },
   { name: 'live', run: live.run },
   { name: 'rest', run: rest.run },
   { name: 'startup', run: startup.run },

@@ -1,11 +1,6 @@
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Toolbox } from '../../src/agent/tools/tool.ts'
-import { createToolbox } from '../../src/agent/tools/toolbox.ts'
-import { createArtifacts } from '../../src/artifacts/artifacts.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
-import { runCommand } from '../../src/runner/run-command.ts'
 import { only, reachGoal, Workshop } from './support.ts'
 
 const read = (path: string) => ({ tool: 'file_read', args: { path } })
@@ -19,8 +14,7 @@ class Watched {
   readonly toolbox: Toolbox
 
   constructor(shop: Workshop, mayEnd: (path: string) => Promise<void>) {
-    const artifacts = createArtifacts(join(shop.folder, 'artifacts'))
-    const real = createToolbox({ runCommand, artifacts, dataDir: null, scratchDir: tmpdir() })
+    const real = shop.toolbox
     this.toolbox = {
       ...real,
       execute: async (call, context) => {

@@ -78,6 +78,12 @@ export class Workshop implements AsyncDisposable {
     return this.#model.requests
   }
 
+  /** The tools of an agent. */
+  get toolbox() {
+    const artifacts = createArtifacts(join(this.folder, 'artifacts'))
+    return createToolbox({ runCommand, artifacts, dataDir: null, scratchDir: tmpdir() })
+  }
+
   /** The models of an agent. */
   get models() {
     return createModels({ llmBaseUrl: this.#model.url }, { timeoutMs: 5_000 })
@@ -96,9 +102,8 @@ export class Workshop implements AsyncDisposable {
     leaseMs: number | null = null,
     pool: string | null = null,
   ): Supervisor {
-    const artifacts = createArtifacts(join(this.folder, 'artifacts'))
     const server = randomUUID()
-    const toolbox = createToolbox({ runCommand, artifacts, dataDir: null, scratchDir: tmpdir() })
+    const { toolbox } = this
     const supervisor = new Supervisor({
       stopped: new Set(),
       store: this.store,

@@ -133,7 +133,7 @@ describe('a summary that was redacted', () => {
   const steps = [...turn('a'), ...turn('b'), ...turn('c')]
   const redacted = talk(...steps, compacted({ summary: '[redacted]' }))
 
-  test('is made again, of the turns that it replaces', () => {
+  test('is written once more, of the turns that it replaces', () => {
     expect(dueCompaction(redacted, 10_000)).toMatchObject({ turns: 2 })
     const again = talk(
       ...steps,

@@ -1,0 +1,146 @@
+import { randomUUID } from 'node:crypto'
+import { dueCompaction } from '../src/domain/compaction.ts'
+import type { Conversation } from '../src/domain/conversation.ts'
+import { converse } from '../src/domain/converse.ts'
+import { decide } from '../src/domain/decide.ts'
+import { evolve, fold } from '../src/domain/evolve.ts'
+import type { RunRecord } from '../src/domain/records.ts'
+import { toMessages } from '../src/domain/sent-messages.ts'
+import type { RunState } from '../src/domain/state.ts'
+import { must } from './loop/must.ts'
+import { median, table } from './support/figures.ts'
+
+const TURNS = 10_000
+/** The two stretches of turns that are measured: when all is compiled, and at the end of a run. */
+const STRETCH = 1_000
+const FIRST = 1_000
+const ROUNDS = 5
+const OUTPUT_CHARACTERS = 1_000
+const BUDGET_TOKENS = 100_000
+const READ_ONLY: ReadonlySet<string> = new Set()
+
+/** What a turn of a run of 10,000 costs at its beginning and at its end: folding, and making the next request. */
+export async function run(): Promise<string> {
+  const rounds = Array.from({ length: ROUNDS }, oneRun)
+  const rows = (['fold', 'converse', 'request'] as const).map((what) => {
+    const first = median(rounds.map((round) => round[what].first))
+    const last = median(rounds.map((round) => round[what].last))
+    return [NAMES[what], first.toFixed(1), last.toFixed(1), `${(last / first).toFixed(2)}×`]
+  })
+  const head = ['of one turn', 'the second 1,000 turns, µs', 'the last 1,000, µs', 'ratio']
+  return ['### A run of 10,000 turns', '', table(head, rows), '', NOTES].join('\n')
+}
+
+const NAMES = {
+  fold: 'its records are folded into the state',
+  converse: 'its records are folded into the conversation',
+  request: 'the next request is made',
+} as const
+
+/** Microseconds a turn. */
+type Cost = { readonly first: number; readonly last: number }
+
+function oneRun(): Record<keyof typeof NAMES, Cost> {
+  const spent = { fold: [0, 0], converse: [0, 0], request: [0, 0] }
+  const begun = begin()
+  let state = begun.state
+  let conversation = begun.conversation
+  const add = (records: readonly RunRecord[], part: number): void => {
+    timed(spent.fold, part, () => {
+      for (const record of records) state = evolve(state, record)
+    })
+    timed(spent.converse, part, () => {
+      for (const record of records) conversation = converse(conversation, record)
+    })
+  }
+  for (let turn = 0; turn < TURNS; turn += 1) {
+    const isFirst = turn >= FIRST && turn < FIRST + STRETCH
+    const part = isFirst ? 0 : turn >= TURNS - STRETCH ? 1 : 2
+    timed(spent.request, part, () => {
+      if (dueCompaction(conversation, BUDGET_TOKENS) === null) {
+        toMessages(conversation, BUDGET_TOKENS)
+      }
+    })
+    const due = dueCompaction(conversation, BUDGET_TOKENS)
+    if (due !== null) add(decided(state, compaction(due.turns)), part)
+    add(decided(state, reply(turn)), part)
+    add(decided(state, result(turn)), part)
+  }
+  const cost = ([first = 0, last = 0]: number[]): Cost => {
+    return { first: (first * 1_000) / STRETCH, last: (last * 1_000) / STRETCH }
+  }
+  return {
+    fold: cost(spent.fold),
+    converse: cost(spent.converse),
+    request: cost(spent.request),
+  }
+}
+
+function timed(spent: number[], part: number, work: () => void): void {
+  const began = performance.now()
+  work()
+  spent[part] = (spent[part] ?? 0) + performance.now() - began
+}
+
+type Command = Parameters<typeof decide>[0]
+const by = { claimant: 'bench', readOnlyTools: READ_ONLY } as const
+
+function begin(): { readonly state: RunState; readonly conversation: Conversation } {
+  const limits = { max_cost_usd: null, max_tokens: null, max_seconds: null }
+  const config = {
+    ...{ goal: 'idle', cwd: '/', model_name: 'm', shell_goal: null, hitl_enabled: false },
+    ...{ max_iterations: 1, max_turns_per_iteration: TURNS * 2, ...limits },
+  }
+  const context = { documents: [], files: null, git: null, programs: null }
+  const check = { achieved: false, reason: 'no', details: '', duration_ms: 1 }
+  const commands: Command[] = [
+    { type: 'create', runId: randomUUID(), config, systemPrompt: 'Work.' },
+    { ...by, type: 'claim', expected: null, pid: 1, host: 'bench' },
+    { ...by, type: 'record_goal_check', check },
+    { ...by, type: 'record_context', context },
+  ]
+  const records: RunRecord[] = []
+  for (const command of commands) records.push(...must(decide(command, fold(records), 0)))
+  const conversation = records.reduce<Conversation | null>(converse, null)
+  const state = fold(records)
+  if (state === null || conversation === null) throw new Error('a run begins with a record')
+  return { state, conversation }
+}
+
+const decided = (state: RunState, command: Command): RunRecord[] => must(decide(command, state, 0))
+
+function reply(turn: number): Command {
+  const call = { call_id: `c${turn}`, tool: 'bash_exec', args: { command: `step ${turn}` } }
+  const usage = { input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'm' }
+  return {
+    ...by,
+    type: 'record_reply',
+    usage: { ...usage, duration_ms: 1, omitted_turns: 0 },
+    message: { text: 'I work.', tool_calls: [call], finish_reason: 'tool_calls' },
+  }
+}
+
+function result(turn: number): Command {
+  const output = `${turn}`.padEnd(OUTPUT_CHARACTERS, 'x')
+  const whole = { bytes: output.length, truncated: false, sha256: null, duration_ms: 1 }
+  return {
+    ...by,
+    type: 'record_tool_result',
+    result: {
+      ...{ call_id: `c${turn}`, tool: 'bash_exec', output, exit_code: 0, outcome: 'ok' as const },
+      ...whole,
+    },
+  }
+}
+
+function compaction(turns: number): Command {
+  const sizes = { tokens_before: 1, tokens_after: 1 }
+  const made = { turns, up_to: 0, summary: 'Much was done.', model_name: 'm', cost_usd: 0 }
+  return { ...by, type: 'record_compaction', usage: null, compaction: { ...made, ...sizes } }
+}
+
+const NOTES = `Medians of ${ROUNDS} runs, in one process, without a store. Each turn has one call with an output of ${OUTPUT_CHARACTERS} characters. The
+budget of a request is ${BUDGET_TOKENS} tokens, so a request holds up to about 370 turns, and the conversation is summarized about every 290 turns. A
+request is made of all turns that it holds; the limit is a ratio of 1.`
+
+if (import.meta.main) console.log(await run())
