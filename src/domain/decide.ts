@@ -1,9 +1,10 @@
 import { err, ok, type Result } from 'neverthrow'
 import { advance, isIntroductionDue, recordOf, runEnd } from './advance.ts'
+import { closeOpenCall } from './close-call.ts'
 import type { AgentCommand, PersonCommand, QueueCommand, RunCommand } from './commands.ts'
 import type { RunError } from './errors.ts'
 import { evolve, fold } from './evolve.ts'
-import type { Idempotency, PayloadOf, RecordOf, RunRecord } from './records.ts'
+import type { Idempotency, RecordOf, RunRecord } from './records.ts'
 import type { RunState } from './state.ts'
 
 type Decided = Result<RunRecord[], RunError>
@@ -77,7 +78,7 @@ function decideForPerson(
       return respond(command, state, now, hashes)
     case 'abort':
       return ok([
-        ...closeOpenCall(state, now, ABORTED),
+        ...closeOpenCall(state, now, 'aborted'),
         runEnd(state, now, 'aborted', command.reason ?? 'Aborted on request', seen),
       ])
     case 'send_message':
@@ -173,14 +174,14 @@ function claim(command: Command<'claim'>, state: RunState, now: number): Decided
     const reason = `The server crashed ${MAX_CRASHES} times while the ${what}, so it is not tried again`
     return ok([
       claimed,
-      ...closeOpenCall(state, now, CRASHED),
+      ...closeOpenCall(state, now, 'crashed'),
       runEnd(state, now, 'failed', reason),
     ])
   }
   const records = [
     claimed,
     // Nobody can know whether a call that changes something took effect, so it is never run twice.
-    ...(open !== null && !open.read_only ? closeOpenCall(state, now, IN_DOUBT) : []),
+    ...(open !== null && !open.read_only ? closeOpenCall(state, now, 'in_doubt') : []),
   ]
   return ok(withAdvance(records, command, state, now))
 }
@@ -246,7 +247,7 @@ function recordOutcome(
     case 'fail': {
       const { message, traceback } = command
       return ok([
-        ...closeOpenCall(state, now, FAILED),
+        ...closeOpenCall(state, now, 'failed'),
         recordOf(state, now, 'error', { message, traceback }),
       ])
     }
@@ -257,47 +258,3 @@ function recordOutcome(
 const MAX_CRASHES = 3
 
 const NONE: ReadonlySet<string> = new Set()
-const ABORTED = {
-  outcome: 'aborted',
-  output: 'The run was aborted while this call ran.',
-  killed_by: 'abort',
-} as const
-const FAILED = {
-  outcome: 'unknown',
-  output: 'The run failed while this call ran. It is not known whether the call took effect.',
-} as const
-const CRASHED = {
-  outcome: 'aborted',
-  output: 'The server crashed each time this call ran, so the run has ended.',
-} as const
-const IN_DOUBT = {
-  outcome: 'unknown',
-  output:
-    'The server stopped while this call ran. It is not known whether the call took effect, and it is not ' +
-    'run again automatically. Look at the state of the project before you decide what to do.',
-} as const
-
-/** Records a result for the open call, so that every call has exactly one. */
-function closeOpenCall(
-  state: RunState,
-  now: number,
-  { output, outcome, ...why }: Pick<PayloadOf<'tool_result'>, 'outcome' | 'output' | 'killed_by'>,
-): RunRecord[] {
-  const open = state.phase.type === 'acting' ? state.phase.open : null
-  if (open === null) return []
-  const { call_id, tool } = open
-  return [
-    recordOf(state, now, 'tool_result', {
-      call_id,
-      tool,
-      output,
-      exit_code: null,
-      outcome,
-      duration_ms: 0,
-      bytes: new TextEncoder().encode(output).length,
-      truncated: false,
-      sha256: null,
-      ...why,
-    }),
-  ]
-}

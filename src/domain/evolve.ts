@@ -1,6 +1,6 @@
 import { BrokenInvariant } from './errors.ts'
+import { answer, configure, receive, unworked } from './evolve-people.ts'
 import type { PayloadOf, RecordOf, RunRecord } from './records.ts'
-import type { ConfigChanges } from './run-config.ts'
 import type { Phase, RunState, Usage } from './state.ts'
 import { UNSUSPICIOUS, watchFinding, watchReply, watchResult } from './stuck.ts'
 
@@ -107,17 +107,6 @@ function reply(state: RunState, { payload }: RecordOf<'assistant_message'>): Par
   }
 }
 
-/** A change of its models is a decision of a person, so the run asks the first of them again. */
-function configure(state: RunState, changes: ConfigChanges): Partial<RunState> {
-  const { model_name, fallback_models } = changes
-  const isReset = state.fallback != null && (model_name ?? fallback_models) !== undefined
-  return {
-    ...unworked(state),
-    config: { ...state.config, ...changes },
-    ...(isReset ? { fallback: null } : {}),
-  }
-}
-
 /** Attempts to get a summary do not count against those to get the next reply. */
 function compact({ phase }: RunState): Partial<RunState> {
   const otherFailures = phase.type === 'planning' ? phase.otherFailures : undefined
@@ -133,41 +122,6 @@ function retry(state: RunState, { attempt, fallback }: PayloadOf<'llm_retry'>): 
   return {
     phase: { type: 'planning', failures: attempt, ...others },
     ...(fallback === undefined ? {} : { fallback: fallback.to }),
-  }
-}
-
-function answer(state: RunState, record: RecordOf<'human_check_response'>): Partial<RunState> {
-  const { decision, reason } = record.payload
-  const waited = state.waitingSince === null ? 0 : record.ts - state.waitingSince
-  return {
-    waitingSince: null,
-    waitedSeconds: state.waitedSeconds + Math.max(0, waited),
-    // A person may have changed the project meanwhile.
-    changed: true,
-    watch: UNSUSPICIOUS,
-    phase:
-      decision === 'approve'
-        ? { type: 'ready' }
-        : { type: 'aborting', reason: reason ?? 'Aborted at a human check' },
-  }
-}
-
-/** What a record keeps that is not of a process at work on the run. */
-const unworked = ({ crashes, queued }: RunState) => ({ crashes, queued })
-/** The last messages whose keys are remembered. */
-const NAMED_MESSAGES = 64
-
-function receive(state: RunState, { payload }: RecordOf<'user_message'>): Partial<RunState> {
-  const { idempotency } = payload
-  const named = idempotency === undefined ? [] : [{ seq: state.seq + 1, ...idempotency }]
-  return {
-    // It interrupts nothing that is under way.
-    ...unworked(state),
-    // The person may have changed the project, too.
-    changed: true,
-    watch: UNSUSPICIOUS,
-    messages: { ...state.messages, sent: state.messages.sent + 1 },
-    namedMessages: [...state.namedMessages, ...named].slice(-NAMED_MESSAGES),
   }
 }
 
