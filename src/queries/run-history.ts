@@ -114,10 +114,11 @@ type Fields = { readonly [name: string]: unknown }
 
 const isFields = (value: unknown): value is Fields => typeof value === 'object' && value !== null
 
-/** The differences between two objects of the same shape, in the order of their fields. */
+/** The differences between two objects, in the order of their fields. A field that one of them lacks is null there. */
 export function fieldChanges(before: Fields, after: Fields, path = ''): FieldChange[] {
-  return Object.keys(after).flatMap((name) => {
-    const [old, now] = [before[name], after[name]]
+  const names = new Set([...Object.keys(after), ...Object.keys(before)])
+  return [...names].flatMap((name) => {
+    const [old, now] = [before[name] ?? null, after[name] ?? null]
     const field = `${path}${name}`
     if (Array.isArray(now)) {
       return isDeepStrictEqual(old, now) ? [] : [{ field, old, new: now }]

@@ -38,14 +38,20 @@ async function diff(runId: string, from: number, to: number) {
 
 /** Sets the fields that changed. */
 function patch(details: object, changes: z.infer<typeof Diff>['changes']): unknown {
-  const copy: Record<string, unknown> = structuredClone({ ...details })
+  const copy: Fields = structuredClone({ ...details })
   for (const { field, new: value } of changes) {
-    const [first = '', second] = field.split('.')
-    if (second === undefined) copy[first] = value
-    else copy[first] = { ...(copy[first] as object), [second]: value }
+    const names = field.split('.')
+    const last = names.pop() ?? ''
+    const place = names.reduce((object, name) => object[name] as Fields, copy)
+    // A field that is absent counts as null.
+    if (value === null && OPTIONAL.has(field)) delete place[last]
+    else place[last] = value
   }
   return copy
 }
+
+type Fields = Record<string, unknown>
+const OPTIONAL: ReadonlySet<string> = new Set(['queued_reason', 'progress.stuck', 'summary'])
 
 const countKinds = (records: readonly RunRecord[]): Record<string, number> => {
   const counts: Record<string, number> = {}
