@@ -1,14 +1,14 @@
 import { readFile } from 'node:fs/promises'
 import { err, ok, type Result } from 'neverthrow'
-import { parse } from 'yaml'
+import { type Document, isNode, LineCounter, parseDocument } from 'yaml'
 import * as z from 'zod'
 import { messageOf } from '../../lib/message-of.ts'
 
 const usd = z.number('must be a number of US dollars').nonnegative('must not be negative')
 const tokens = z.int('must be a whole number of tokens').positive('must be more than 0')
 
-const Entry = z
-  .strictObject({
+const Fields = z.strictObject(
+  {
     input_usd_per_mtok: usd.optional(),
     output_usd_per_mtok: usd.optional(),
     /** The price of input if it is left out, and so for writes. */
@@ -16,19 +16,22 @@ const Entry = z
     cache_write_usd_per_mtok: usd.optional(),
     context_window: tokens.optional(),
     max_output_tokens: tokens.optional(),
-  })
-  .superRefine((entry, context) => {
-    const { input_usd_per_mtok: input, output_usd_per_mtok: output } = entry
-    const hasPrice = Object.keys(entry).some((name) => name.endsWith('_usd_per_mtok'))
-    if (!hasPrice) return
-    const missing = (name: string) =>
-      context.addIssue({ code: 'custom', path: [name], message: 'is missing: a price needs it' })
-    if (input === undefined) missing('input_usd_per_mtok')
-    if (output === undefined) missing('output_usd_per_mtok')
-  })
+  },
+  'must have fields, such as `context_window: 200000`',
+)
+const Entry = Fields.superRefine((entry, context) => {
+  const { input_usd_per_mtok: input, output_usd_per_mtok: output } = entry
+  const hasPrice = Object.keys(entry).some((name) => name.endsWith('_usd_per_mtok'))
+  if (!hasPrice) return
+  const missing = (name: string) =>
+    context.addIssue({ code: 'custom', path: [name], message: 'is missing: a price needs it' })
+  if (input === undefined) missing('input_usd_per_mtok')
+  if (output === undefined) missing('output_usd_per_mtok')
+})
 
+const NO_LIST = 'must have a list of models, as in `models: {}`'
 /** The content of RETRAI_PRICES. */
-const PriceFile = z.strictObject({ models: z.record(z.string().min(1), Entry) })
+const PriceFile = z.strictObject({ models: z.record(z.string().min(1), Entry, NO_LIST) }, NO_LIST)
 
 /** US dollars for a million tokens each. */
 export type TokenPrices = {
@@ -49,25 +52,46 @@ export type OwnModel = {
 /** By the names of models, with their provider or without. */
 export type OwnModels = ReadonlyMap<string, OwnModel>
 
-/** Reads RETRAI_PRICES: JSON or YAML. The error is a text for people that names the file and each wrong field. */
+/** Reads RETRAI_PRICES: JSON or YAML. The error is a text for people that names the file, and line and field of each mistake. */
 export async function readPriceFile(path: string): Promise<Result<OwnModels, string>> {
   const problem = (what: string) => err(`RETRAI_PRICES: the file ${path} ${what}`)
-  let content: unknown
+  const lines = new LineCounter()
+  let document: Document.Parsed
   try {
     // YAML contains JSON.
-    content = parse(await readFile(path, 'utf8'))
+    document = parseDocument(await readFile(path, 'utf8'), { lineCounter: lines })
+    const [mistake] = document.errors
+    if (mistake !== undefined) throw mistake
   } catch (cause) {
     return problem(`cannot be read: ${messageOf(cause)}`)
   }
-  const file = PriceFile.safeParse(content)
-  if (!file.success) return problem(`is not valid:\n${file.error.issues.map(described).join('\n')}`)
-  return ok(new Map(Object.entries(file.data.models).map(([name, entry]) => [name, own(entry)])))
+  const file = PriceFile.safeParse(document.toJS())
+  if (file.success) {
+    return ok(new Map(Object.entries(file.data.models).map(([name, entry]) => [name, own(entry)])))
+  }
+  const mistakes = file.error.issues.flatMap(mistakesIn).map(({ place, what }) => {
+    const line = lines.linePos(offsetOf(document, place)).line
+    return `  line ${line}: ${place.map(String).join(' › ') || 'the file'} ${what}`
+  })
+  return problem(`is not valid:\n${mistakes.join('\n')}`)
 }
 
-function described({ path, message, ...issue }: z.core.$ZodIssue): string {
-  const unknown = issue.code === 'unrecognized_keys' ? issue.keys.join(', ') : ''
-  const what = unknown === '' ? message : `has no field ${unknown}`
-  return `  ${path.map(String).join(' › ') || 'the file'}: ${what}`
+type Mistake = { readonly place: readonly PropertyKey[]; readonly what: string }
+
+function mistakesIn({ path, message, ...issue }: z.core.$ZodIssue): Mistake[] {
+  if (issue.code !== 'unrecognized_keys') return [{ place: path, what: message }]
+  const known = path.length === 0 ? 'models' : Object.keys(Fields.shape).join(', ')
+  const what = `is not a field. The fields are: ${known}`
+  return issue.keys.map((key) => ({ place: [...path, key], what }))
+}
+
+/** Where a value is in the text, or the innermost one around it that is there. */
+function offsetOf(document: Document.Parsed, place: readonly PropertyKey[]): number {
+  for (let length = place.length; length > 0; length -= 1) {
+    const node = document.getIn(place.slice(0, length), true)
+    if (isNode(node) && node.range) return node.range[0]
+  }
+  return 0
 }
 
 function own(entry: z.infer<typeof Entry>): OwnModel {

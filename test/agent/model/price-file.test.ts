@@ -74,20 +74,30 @@ models:
   test.each([
     [
       'models: { m: { input_usd_per_mtok: x, output_usd_per_mtok: 1 } }',
-      'models › m › input_usd_per_mtok: must be a number of US dollars',
+      'line 1: models › m › input_usd_per_mtok must be a number of US dollars',
     ],
     [
-      'models: { m: { input_usd_per_mtok: -1, output_usd_per_mtok: 1 } }',
-      'models › m › input_usd_per_mtok: must not be negative',
+      'models:\n  m:\n    output_usd_per_mtok: 1\n    input_usd_per_mtok: -1',
+      'line 4: models › m › input_usd_per_mtok must not be negative',
     ],
     [
-      'models: { m: { input_usd_per_mtok: 1 } }',
-      'models › m › output_usd_per_mtok: is missing: a price needs it',
+      'models:\n\n  m: { input_usd_per_mtok: 1 }',
+      'line 3: models › m › output_usd_per_mtok is missing: a price needs it',
     ],
-    ['models: { m: { price: 1 } }', 'models › m: has no field price'],
-    ['models: { m: { context_window: 0 } }', 'models › m › context_window: must be more than 0'],
-    ['prices: {}', 'the file: has no field prices'],
-  ])('%s is refused, with the file and the field', async (content, message) => {
+    [
+      '{"models": {\n"m": {"price": 1}\n}}',
+      'line 2: models › m › price is not a field. The fields are: input_usd_per_mtok, output_',
+    ],
+    [
+      'models: { m: { context_window: 0 } }',
+      'line 1: models › m › context_window must be more than 0',
+    ],
+    ['models:\n  m: 5', 'line 2: models › m must have fields, such as `context_window: 200000`'],
+    ['# mine\nprices: {}', 'line 2: prices is not a field. The fields are: models'],
+    ['- m', 'line 1: the file must have a list of models, as in `models: {}`'],
+    ['', 'line 1: the file must have a list of models, as in `models: {}`'],
+    ['{}', 'line 1: models must have a list of models, as in `models: {}`'],
+  ])('%j is refused, with the file, the line and the field', async (content, message) => {
     const error = (await read(content))._unsafeUnwrapErr()
     expect(error).toContain(`RETRAI_PRICES: the file ${join(folder, 'prices.yml')} is not valid:`)
     expect(error).toContain(`  ${message}`)
