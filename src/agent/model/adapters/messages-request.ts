@@ -13,6 +13,7 @@ import { withAllResults } from './all-results.ts'
 import { CallIds, foreignId, plainName } from './call-ids.ts'
 import { outputLimit, thinkingOf } from './claude-models.ts'
 import { ownItems } from './own-items.ts'
+import { closedSchema, optionalCount } from './strict-schema.ts'
 
 type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>
 type Turn = { readonly role: 'user' | 'assistant'; readonly content: ContentBlockParam[] }
@@ -30,7 +31,7 @@ export function toMessagesBody(request: ModelRequest, route: Route): MessageCrea
     max_tokens: maxTokens,
     stream: true,
     ...(isUsable ? thinking : {}),
-    ...(request.tools.length === 0 ? {} : { tools: request.tools.map(toTool) }),
+    ...(request.tools.length === 0 ? {} : { tools: toTools(request.tools) }),
     ...(system === null
       ? {}
       : { system: [{ type: 'text', text: orNothing(system), cache_control: MARK }] }),
@@ -38,9 +39,25 @@ export function toMessagesBody(request: ModelRequest, route: Route): MessageCrea
   }
 }
 
-function toTool({ name, description, parameters }: ToolSpec): Tool {
-  const { $schema: _, ...schema } = parameters
-  return { name, description, input_schema: { type: 'object', ...schema } }
+/** What Anthropic can enforce in one request. */
+const MAX_STRICT_TOOLS = 20
+const MAX_OPTIONAL_PROPERTIES = 24
+
+/** The first tools that Anthropic can enforce are strict: their calls have what their schemas require. */
+function toTools(tools: readonly ToolSpec[]): Tool[] {
+  let [strict, optional] = [0, 0]
+  return tools.map(({ name, description, parameters }) => {
+    const { $schema: _, ...schema } = parameters
+    const closed = closedSchema(schema)
+    const added = optionalCount(closed)
+    const isStrict =
+      closed !== null && strict < MAX_STRICT_TOOLS && optional + added <= MAX_OPTIONAL_PROPERTIES
+    const sent = { name, description, input_schema: { type: 'object' as const, ...schema } }
+    if (!isStrict) return sent
+    strict += 1
+    optional += added
+    return { ...sent, input_schema: { ...closed, type: 'object' as const }, strict: true }
+  })
 }
 
 function toTurns(messages: readonly ChatMessage[], route: Route): Turn[] {

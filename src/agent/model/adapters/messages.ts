@@ -1,10 +1,11 @@
 import Anthropic from '@anthropic-ai/sdk'
-import type { MessageCreateParamsStreaming } from '@anthropic-ai/sdk/resources/messages'
+import type { MessageCreateParamsStreaming, Tool } from '@anthropic-ai/sdk/resources/messages'
 import { type Adapter, HttpStatusError } from '../adapter.ts'
 import { patientFetch } from '../patient-fetch.ts'
 import type { Endpoint } from '../routing.ts'
 import { messagesReader } from './messages-reader.ts'
 import { toMessagesBody } from './messages-request.ts'
+import { type OptionalParam, withOptional } from './optional-params.ts'
 
 /** Longer than any deadline of this server, so that only our own decide. */
 const NEVER_MS = 2 ** 31 - 1
@@ -40,6 +41,16 @@ function createClient({ baseUrl, apiKey }: Endpoint): Anthropic {
   })
 }
 
+/** Older models know no strict tools, and some schemas are too complex to be enforced. */
+const STRICT: OptionalParam = {
+  name: 'strict',
+  refusal: /tools\.\d+\.(custom\.)?strict|strict tools?|too complex for compilation/i,
+  without: ({ tools = [], ...body }: { tools?: readonly Tool[] }) => ({
+    ...body,
+    ...(tools.length === 0 ? {} : { tools: tools.map(({ strict: _, ...tool }) => tool) }),
+  }),
+}
+
 /** Anthropic's Messages API. */
 export function messagesAdapter(): Adapter {
   const clients = new Map<string, Anthropic>()
@@ -51,10 +62,11 @@ export function messagesAdapter(): Adapter {
   return {
     framing: 'events',
     body: toMessagesBody,
-    send: (body, { endpoint }, signal) =>
+    send: withOptional([STRICT], (body, { endpoint }, signal) =>
       clientOf(endpoint)
         .messages.create(body as MessageCreateParamsStreaming, { signal })
         .asResponse(),
+    ),
     reader: () => messagesReader(),
   }
 }

@@ -4,6 +4,8 @@ import { type Adapter, HttpStatusError } from '../adapter.ts'
 /** A parameter that a request can do without: its name in errors, and the body without it. */
 export type OptionalParam = {
   readonly name: string
+  /** What an endpoint writes if it names no parameter. */
+  readonly refusal?: RegExp
   readonly without: (body: object) => object
 }
 
@@ -37,11 +39,12 @@ export function withOptional(
 }
 
 /** Some endpoints name the parameter in a property, others only in their text. */
-function isRefused(cause: unknown, { name }: OptionalParam): boolean {
+function isRefused(cause: unknown, { name, refusal: phrase }: OptionalParam): boolean {
   if (!(cause instanceof HttpStatusError) || ![400, 422].includes(cause.status)) return false
   const refusal = Refusal.safeParse({ error: cause.body })
   const wrapped = Refusal.safeParse(cause.body)
   const param = refusal.data?.error.param ?? wrapped.data?.error.param
   if (param !== undefined) return param === name
-  return name.includes('_') && JSON.stringify(cause.body).includes(name)
+  const text = JSON.stringify(cause.body)
+  return phrase?.test(text) ?? (name.includes('_') && text.includes(name))
 }

@@ -3,11 +3,23 @@ import type { ToolSpec } from '../model.ts'
 
 type Schema = Readonly<Record<string, unknown>>
 
-/** Keywords that a strict schema may have. All others must not be in it; `description` names what they meant. */
-const KEPT = new Set([
+/** What a provider can enforce. */
+type Form = {
+  /** Keywords that a schema may have. All others must not be in it; `description` names what they meant. */
+  readonly kept: ReadonlySet<string>
+  /** Every property is required, so an optional one may be null instead. */
+  readonly isAllRequired: boolean
+}
+
+const KEPT = [
   ...['type', 'description', 'enum', 'const', 'items', 'anyOf', 'properties', 'required'],
-  ...['additionalProperties', 'minimum', 'maximum', 'minItems', 'maxItems'],
-])
+  'additionalProperties',
+]
+const OPENAI: Form = {
+  kept: new Set([...KEPT, 'minimum', 'maximum', 'minItems', 'maxItems']),
+  isAllRequired: true,
+}
+const ANTHROPIC: Form = { kept: new Set(KEPT), isAllRequired: false }
 
 const ObjectSchema = z.looseObject({
   type: z.literal('object'),
@@ -20,23 +32,29 @@ const ObjectSchema = z.looseObject({
  * The schema of a tool in the form that OpenAI can enforce: every object is closed, and every property is required, so
  * an optional one may be null instead. Null if the schema cannot have that form.
  */
-export function strictSchema(schema: Schema): Schema | null {
-  const strict = strictly(schema)
+export const strictSchema = (schema: Schema): Schema | null => inForm(schema, OPENAI)
+
+/** The same in the form that Anthropic can enforce: every object is closed, and no number or length is limited. */
+export const closedSchema = (schema: Schema): Schema | null => inForm(schema, ANTHROPIC)
+
+function inForm(schema: Schema, form: Form): Schema | null {
+  const strict = strictly(schema, form)
   return strict !== null && strict.type === 'object' ? strict : null
 }
 
-function strictly(schema: Schema): Schema | null {
-  const kept = Object.fromEntries(Object.entries(schema).filter(([name]) => KEPT.has(name)))
+function strictly(schema: Schema, form: Form): Schema | null {
+  const kept = Object.fromEntries(Object.entries(schema).filter(([name]) => form.kept.has(name)))
   if (Object.keys(schema).some((name) => UNSUPPORTED.has(name))) return null
-  if (schema.type === 'object') return strictObject(schema, kept)
+  if (schema.type === 'object') return strictObject(schema, kept, form)
   const anyOf = schema.anyOf
   if (Array.isArray(anyOf)) {
-    const choices = anyOf.map((choice) => strictly(choice as Schema))
+    const choices = anyOf.map((choice) => strictly(choice as Schema, form))
     return choices.includes(null) ? null : { ...kept, anyOf: choices }
   }
   if (schema.type === 'array') {
     const items = schema.items
-    const strict = typeof items === 'object' && items !== null ? strictly(items as Schema) : null
+    const strict =
+      typeof items === 'object' && items !== null ? strictly(items as Schema, form) : null
     return strict === null ? null : { ...kept, items: strict }
   }
   return 'type' in schema || 'enum' in schema || 'const' in schema ? kept : null
@@ -48,7 +66,7 @@ const UNSUPPORTED = new Set([
   ...['if', 'dependentRequired'],
 ])
 
-function strictObject(schema: Schema, kept: Schema): Schema | null {
+function strictObject(schema: Schema, kept: Schema, form: Form): Schema | null {
   const read = ObjectSchema.safeParse(schema)
   if (!read.success) return null
   const { properties, required, additionalProperties = false } = read.data
@@ -56,11 +74,13 @@ function strictObject(schema: Schema, kept: Schema): Schema | null {
   const names = Object.keys(properties)
   const strict: Record<string, Schema> = {}
   for (const name of names) {
-    const property = strictly(properties[name] ?? {})
+    const property = strictly(properties[name] ?? {}, form)
     if (property === null) return null
-    strict[name] = required.includes(name) ? property : orNull(property)
+    const isOptional = form.isAllRequired && !required.includes(name)
+    strict[name] = isOptional ? orNull(property) : property
   }
-  return { ...kept, properties: strict, required: names, additionalProperties: false }
+  const all = form.isAllRequired ? names : required
+  return { ...kept, properties: strict, required: all, additionalProperties: false }
 }
 
 function orNull(schema: Schema): Schema {
@@ -93,6 +113,16 @@ export function withoutNulls(
 
 const isSchema = (value: unknown): value is Schema =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** How many properties of a schema, and of those in it, may be left out. */
+export function optionalCount(schema: unknown): number {
+  if (Array.isArray(schema)) return schema.reduce((sum: number, one) => sum + optionalCount(one), 0)
+  if (!isSchema(schema)) return 0
+  const read = schema.type === 'object' ? ObjectSchema.safeParse(schema) : undefined
+  const { properties = {}, required = [] } = read?.data ?? {}
+  const own = Object.keys(properties).filter((name) => !required.includes(name)).length
+  return own + optionalCount([schema.items, schema.anyOf, ...Object.values(properties)].flat())
+}
 
 /** Whether a tool's calls may hold such nulls. */
 export const isStrict = ({ parameters }: ToolSpec): boolean => strictSchema(parameters) !== null

@@ -231,6 +231,10 @@ const REASONS: Readonly<Record<Api, readonly (readonly [path: RegExp, reason: st
       /^\/tools\/0\/eager_input_streaming$/,
       'Without it, Anthropic checks that arguments are JSON.',
     ],
+    [
+      /^\/tools\/0\/(strict|input_schema)/,
+      'This server sends schemas that Anthropic can enforce, which are those without limits of numbers.',
+    ],
     [/citations$/, 'This server sends a block as it came, with the fields that are null.'],
   ],
   gemini: [

@@ -1,10 +1,11 @@
 import type {
   ContentBlockParam,
   MessageCreateParamsStreaming,
+  Tool,
 } from '@anthropic-ai/sdk/resources/messages'
 import { describe, expect, test } from 'vitest'
 import { toMessagesBody } from '../../../../src/agent/model/adapters/messages-request.ts'
-import type { Effort } from '../../../../src/agent/model/model.ts'
+import type { Effort, ModelRequest } from '../../../../src/agent/model/model.ts'
 import type { ChatMessage } from '../../../../src/domain/conversation.ts'
 import { REQUEST, routeTo, TOOL } from './support.ts'
 
@@ -130,5 +131,36 @@ describe('thinking', () => {
     expect(bodyOf(HEAD, 'claude-3-haiku-20240307').max_tokens).toBe(4_096)
     const wanted = toMessagesBody({ ...REQUEST, tools: [TOOL], maxOutputTokens: 100_000 }, route)
     expect(wanted.max_tokens).toBe(100_000)
+  })
+})
+
+describe('the tools of a request', () => {
+  const toolsOf = (tools: ModelRequest['tools']) =>
+    (toMessagesBody({ ...REQUEST, tools }, route).tools ?? []) as Tool[]
+
+  test('are strict: closed, with optional properties, and without limits that Anthropic refuses', () => {
+    const [tool] = toolsOf([TOOL])
+    expect(tool?.strict).toBe(true)
+    expect(tool?.input_schema).toEqual({
+      type: 'object',
+      properties: { path: { type: 'string' }, lines: { type: 'integer' } },
+      required: ['path'],
+      additionalProperties: false,
+    })
+  })
+
+  test('are not all strict if that is more than Anthropic can enforce', () => {
+    const named = (name: string, optional: number) => {
+      const names = Array.from({ length: optional }, (_, n) => [`p${n}`, { type: 'string' }])
+      const parameters = { ...TOOL.parameters, properties: Object.fromEntries(names), required: [] }
+      return { ...TOOL, name, parameters }
+    }
+    const strict = (tools: ModelRequest['tools']) =>
+      toolsOf(tools).flatMap((tool) => (tool.strict ? [tool.name] : []))
+    expect(strict([named('a', 20), named('b', 5), named('c', 4)])).toEqual(['a', 'c'])
+    const many = Array.from({ length: 25 }, (_, n) => named(`t${n}`, 0))
+    expect(strict(many)).toHaveLength(20)
+    const open = { ...TOOL, parameters: { type: 'object', additionalProperties: true } }
+    expect(strict([open])).toEqual([])
   })
 })
