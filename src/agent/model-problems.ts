@@ -24,7 +24,7 @@ export async function modelProblems(choice: Choice, models: ModelRules): Promise
     [choice.model_name, 'model_name'] as const,
     ...fallbacks.map((name) => [name, 'fallback_models'] as const),
   ]) {
-    const problem = models.problem(name)
+    const problem = await models.problem(name)
     if (problem !== null) found.push({ field, message: `The model "${name}" ${problem}` })
     else found.push(...(await settingProblems(name, choice, models)))
   }
@@ -65,7 +65,7 @@ async function settingProblems(
     const message = `The price of "${name}" is not known, so max_cost_usd cannot be kept. Add the price to the file RETRAI_PRICES of the server, limit the run with max_tokens, or choose another model.`
     found.push({ field: 'max_cost_usd', message })
   }
-  const efforts = models.efforts(name)
+  const efforts = await models.efforts(name)
   if (reasoning_effort !== null && efforts !== null && !efforts.includes(reasoning_effort)) {
     const choice =
       efforts.length === 0

@@ -26,10 +26,11 @@ export async function obstacle(
     const reason = `The server on ${host} cannot work in ${cwd}: ${folder}. Put the project there, or start a server of the same pool on a machine that has it.`
     return { type: 'cannot_work', reason }
   }
-  const problems = modelsLeft(run).map((model) => {
-    const problem = models.problem(model)
+  const ask = async (model: string) => {
+    const problem = await models.problem(model)
     return problem === null ? null : `the model "${model}" ${problem}`
-  })
+  }
+  const problems = await Promise.all(modelsLeft(run).map(ask))
   const [first] = problems
   if (first == null) return null
   const callable = problems.includes(null)

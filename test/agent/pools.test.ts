@@ -6,7 +6,7 @@ import { only, reachGoal, Workshop } from './support.ts'
 
 const LEASE_MS = 400
 const models = {
-  problem: (name: string) => (name === 'locked' ? 'needs SOME_KEY, which is not set.' : null),
+  problem: async (name: string) => (name === 'locked' ? 'needs SOME_KEY, which is not set.' : null),
 }
 const checks = {
   obstacle: (run: Parameters<typeof obstacle>[0]) => obstacle(run, { models, host: 'here' }),
@@ -117,7 +117,7 @@ test('a server that can call the first model comes before one that can call only
 
 test('an obstacle names each model that the run may still ask', async () => {
   const config = { cwd: '/', model_name: 'locked', fallback_models: ['open', 'locked too'] }
-  const problems = { problem: (name: string) => (name === 'open' ? null : 'needs SOME_KEY.') }
+  const problems = { problem: async (name: string) => (name === 'open' ? null : 'needs SOME_KEY.') }
   const found = (fallback: string | null) => {
     return obstacle({ config, fallback }, { models: problems, host: 'here' })
   }

@@ -1,6 +1,6 @@
 import type { Effort } from '../../domain/run-config.ts'
 import { type DefaultModel, defaultModel } from './default-model.ts'
-import { discoverModels } from './discovery.ts'
+import { askedRoutes, discoverModels } from './discovery.ts'
 import { factsFor, LISTED_MODELS } from './known-models.ts'
 import type { TokenPrices } from './price-file.ts'
 import { PROVIDERS } from './providers.ts'
@@ -27,11 +27,11 @@ export type ModelCatalogue = {
   /** The model of a run that names none. */
   readonly default: DefaultModel
   /** Why a model cannot be called, and what to do: the rest of a sentence about it. Null if it can be called. */
-  problem(modelName: string): string | null
+  problem(modelName: string): Promise<string | null>
   /** Whether the price of a model is known. */
   hasPrice(modelName: string): Promise<boolean>
   /** The efforts that a model accepts; null if that is not known. */
-  efforts(modelName: string): readonly Effort[] | null
+  efforts(modelName: string): Promise<readonly Effort[] | null>
   /** The most tokens of a reply of this model; null if that is not known. */
   maxOutputTokens(modelName: string): Promise<number | null>
   /** The models that this server knows. An own endpoint and Ollama are asked for theirs. */
@@ -42,20 +42,21 @@ export function createCatalogue(settings: ModelSettings): ModelCatalogue {
   const chosen = defaultModel(settings)
   const { ownModels } = settings
   const discover = discoverModels(settings)
+  const routeOf = askedRoutes(settings)
   /** The price list is loaded with the first question about a price. */
   const prices = () => import('./prices.ts')
   return {
     default: chosen,
-    problem: (modelName) => route(modelName, settings).problem,
+    problem: async (modelName) => (await routeOf(modelName)).problem,
     hasPrice: async (modelName) =>
       (await prices()).tokenPrices(route(modelName, settings)) !== null,
-    efforts: (modelName) => effortsOf(route(modelName, settings)),
+    efforts: async (modelName) => effortsOf(await routeOf(modelName)),
     maxOutputTokens: async (modelName) =>
       (await prices()).maxOutputTokens(route(modelName, settings)),
     list: async () => {
       const known = await prices()
-      const infoOf = (name: string): ModelInfo => {
-        const target = route(name, settings)
+      const infoOf = async (name: string): Promise<ModelInfo> => {
+        const target = await routeOf(name)
         const { endpoint, problem } = target
         const { provider, apiKey } = endpoint
         return {
@@ -74,7 +75,8 @@ export function createCatalogue(settings: ModelSettings): ModelCatalogue {
       // An own endpoint takes names of providers too, but nobody knows whether it has these models.
       const listed = LISTED_MODELS.filter((name) => !isOwnEndpoint(route(name, settings).endpoint))
       const names = [chosen.name, ...(ownModels?.keys() ?? []), ...(await discover()), ...listed]
-      return [...new Set(names.map((name) => fullName(name, settings)))].map(infoOf)
+      const distinct = new Set(names.map((name) => fullName(name, settings)))
+      return Promise.all([...distinct].map(infoOf))
     },
   }
 }
@@ -87,5 +89,6 @@ function fullName(name: string, settings: ModelSettings): string {
 }
 
 function effortsOf(target: Route): readonly Effort[] | null {
+  if (target.served?.capabilities?.includes('thinking') === false) return []
   return factsFor(target).efforts ?? null
 }

@@ -15,7 +15,7 @@ export type Complete = (
 ) => Promise<Result<ModelReply, ModelFailure>>
 
 export type CompleteDeps = {
-  readonly routeOf: (modelName: string) => Route
+  readonly routeOf: (modelName: string) => Promise<Route>
   /** The keys of all endpoints, which no message may show. */
   readonly keys: readonly string[]
   readonly deadlines: Deadlines
@@ -27,7 +27,7 @@ export function createComplete({ routeOf, keys, deadlines, adapterOf }: Complete
   const quote = quoter(keys)
 
   return async (request, signal, onPart) => {
-    const target = routeOf(request.modelName)
+    const target = await routeOf(request.modelName)
     const { endpoint, model, api, problem } = target
     if (problem !== null) {
       return err({ type: 'refused', message: `The model "${request.modelName}" ${problem}` })

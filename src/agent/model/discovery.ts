@@ -1,32 +1,60 @@
 import * as z from 'zod'
 import { PROVIDERS } from './providers.ts'
-import { isOwnEndpoint, type ModelSettings } from './routing.ts'
+import {
+  isOwnEndpoint,
+  type ModelSettings,
+  type Route,
+  route,
+  type ServedModel,
+} from './routing.ts'
 
-/** A list of models is for people who choose one: it must come soon, or not at all. */
+/** What an endpoint says about its models is for people who choose one: it must come soon, or not at all. */
 const WITHIN_MS = 1_000
 const FRESH_MS = 30_000
 const MAX_BYTES = 4 * 1024 * 1024
 const MAX_MODELS = 500
 
-const ModelList = z.object({ data: z.array(z.object({ id: z.string().min(1) })) })
-
 type Source = { readonly url: string; readonly apiKey: string | undefined; readonly prefix: string }
 
 /**
  * Returns a function that asks the own endpoint and Ollama which models they have. An endpoint that does not answer has
- * none. The answers are kept for a while, so that many readers cause few requests.
+ * none.
  */
 export function discoverModels(settings: ModelSettings): () => Promise<readonly string[]> {
   const sources = sourcesOf(settings)
-  let latest: Promise<readonly string[]> | null = null
-  let askedAt = 0
-  return () => {
-    const now = performance.now()
-    if (latest === null || now - askedAt > FRESH_MS) {
-      askedAt = now
-      latest = Promise.all(sources.map(namesAt)).then((names) => names.flat())
+  const ask = async () => (await Promise.all(sources.map(namesAt))).flat()
+  const names = remembered(ask)
+  return () => names('')
+}
+
+/** Returns a function that finds the endpoint of a model, and asks Ollama what it knows of that model. */
+export function askedRoutes(settings: ModelSettings): (modelName: string) => Promise<Route> {
+  const show = remembered((modelName) => servedAt(route(modelName, settings)))
+  return async (modelName) => {
+    const target = route(modelName, settings)
+    if (target.api !== 'ollama' || target.problem !== null) return target
+    const served = await show(modelName)
+    if (served === null) return target
+    if (served === 'missing') {
+      const host = URL.parse(target.endpoint.baseUrl)?.host
+      const problem = `is not at Ollama on ${host}. Get it there with \`ollama pull ${target.model}\`, or choose another model.`
+      return { ...target, problem }
     }
-    return latest
+    const isUsable = served.capabilities?.includes('tools') ?? true
+    const problem = isUsable ? null : 'cannot call tools, and an agent needs them. Choose another.'
+    return { ...target, served, problem }
+  }
+}
+
+/** Keeps the answers for a while, so that many readers cause few requests. */
+function remembered<T>(ask: (key: string) => Promise<T>): (key: string) => Promise<T> {
+  const answers = new Map<string, { readonly answer: Promise<T>; readonly at: number }>()
+  return (key) => {
+    const now = performance.now()
+    for (const [old, { at }] of answers) if (now - at > FRESH_MS) answers.delete(old)
+    const { answer } = answers.get(key) ?? { answer: ask(key) }
+    if (!answers.has(key)) answers.set(key, { answer, at: now })
+    return answer
   }
 }
 
@@ -41,17 +69,43 @@ function sourcesOf(settings: ModelSettings): Source[] {
   return [...own, { ...ollama, prefix: `${PROVIDERS.ollama.prefix}/` }]
 }
 
+const ModelList = z.object({ data: z.array(z.object({ id: z.string().min(1) })) })
+
 async function namesAt({ url, apiKey, prefix }: Source): Promise<string[]> {
+  const headers: Record<string, string> = apiKey ? { authorization: `Bearer ${apiKey}` } : {}
+  const answer = await ask(`${url.replace(/\/+$/, '')}/models`, { headers })
+  const list = ModelList.safeParse(answer?.content).data?.data ?? []
+  return list.slice(0, MAX_MODELS).map(({ id }) => `${prefix}${id}`)
+}
+
+const Shown = z.object({
+  capabilities: z.array(z.string()).nullish(),
+  model_info: z.record(z.string(), z.unknown()).nullish(),
+})
+
+/** Null if Ollama does not answer. */
+async function servedAt({ endpoint, model }: Route): Promise<ServedModel | 'missing' | null> {
+  const url = `${endpoint.baseUrl.replace(/\/+$/, '')}/api/show`
+  const answer = await ask(url, { method: 'POST', body: JSON.stringify({ model }) })
+  if (answer?.status === 404) return 'missing'
+  const shown = Shown.safeParse(answer?.content)
+  if (answer?.status !== 200 || !shown.success) return null
+  const { capabilities = null, model_info } = shown.data
+  const entries = Object.entries(model_info ?? {})
+  const length = entries.find(([name]) => name.endsWith('.context_length'))?.[1]
+  return { windowTokens: Tokens.safeParse(length).data ?? null, capabilities }
+}
+const Tokens = z.int().positive()
+
+type Answer = { readonly status: number; readonly content: unknown }
+
+async function ask(url: string, init: RequestInit): Promise<Answer | null> {
   try {
-    const response = await fetch(`${url.replace(/\/+$/, '')}/models`, {
-      headers: apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` },
-      redirect: 'error',
-      signal: AbortSignal.timeout(WITHIN_MS),
-    })
-    const list = ModelList.parse(JSON.parse(await textUpTo(response, MAX_BYTES)))
-    return list.data.slice(0, MAX_MODELS).map(({ id }) => `${prefix}${id}`)
+    const signal = AbortSignal.timeout(WITHIN_MS)
+    const response = await fetch(url, { ...init, redirect: 'error', signal })
+    return { status: response.status, content: JSON.parse(await textUpTo(response, MAX_BYTES)) }
   } catch {
-    return []
+    return null
   }
 }
 
@@ -61,7 +115,7 @@ async function textUpTo({ body }: Response, maxBytes: number): Promise<string> {
   let bytes = 0
   for await (const chunk of body ?? []) {
     bytes += chunk.byteLength
-    if (bytes > maxBytes) throw new RangeError('the list is too long')
+    if (bytes > maxBytes) throw new RangeError('the answer is too long')
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')

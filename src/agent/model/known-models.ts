@@ -4,10 +4,14 @@ import type { ProviderName } from './providers.ts'
 import { isOwnEndpoint, type Route } from './routing.ts'
 
 /**
- * The context window that Ollama is asked for, unless RETRAI_PRICES has another for the model. Its own default may be
- * 4,096, and it cuts longer prompts without an error; a larger window takes more memory.
+ * The most that Ollama is asked for, unless RETRAI_PRICES has another window for the model. Its own default may be 4,096,
+ * and it cuts longer prompts without an error; a larger window takes more memory.
  */
-export const OLLAMA_WINDOW_TOKENS = 65_536
+const OLLAMA_WINDOW_TOKENS = 65_536
+
+/** The context window that Ollama is asked for: no more than the model has. */
+export const ollamaWindow = ({ own, served }: Route): number =>
+  own?.windowTokens ?? Math.min(served?.windowTokens ?? OLLAMA_WINDOW_TOKENS, OLLAMA_WINDOW_TOKENS)
 
 /** What is known of a model, beside what the price list of genai-prices has. */
 type ModelFacts = {

@@ -1,8 +1,9 @@
 import { ResultAsync } from 'neverthrow'
 import type { Adapter } from './adapter.ts'
 import type { Deadlines } from './deadline.ts'
+import { askedRoutes } from './discovery.ts'
 import type { Models } from './model.ts'
-import { type Api, keysOf, type ModelSettings, route } from './routing.ts'
+import { type Api, keysOf, type ModelSettings } from './routing.ts'
 
 const DEFAULT_DEADLINES: Deadlines = {
   totalMs: 3_600_000,
@@ -41,6 +42,7 @@ export function createModels(
     firstMs: options.firstMs ?? firstMs,
     silenceMs: options.silenceMs ?? silenceMs,
   }
+  const routeOf = askedRoutes(settings)
   const adapters = new Map<Api, Promise<Adapter>>()
   const adapterOf = (api: Api) => {
     const adapter = adapters.get(api) ?? ADAPTERS[api]()
@@ -49,7 +51,6 @@ export function createModels(
   }
   const load = async () => {
     const { createComplete } = await import('./complete.ts')
-    const routeOf = (modelName: string) => route(modelName, settings)
     return createComplete({ routeOf, keys: keysOf(settings), deadlines, adapterOf })
   }
   let loading: ReturnType<typeof load> | undefined
@@ -60,7 +61,7 @@ export function createModels(
     },
     contextBudget: async (modelName) => {
       const { contextBudget } = await import('./prices.ts')
-      return contextBudget(route(modelName, settings))
+      return contextBudget(await routeOf(modelName))
     },
   }
 }

@@ -1,5 +1,5 @@
 import { calcPrice, type PriceCalculation } from '@pydantic/genai-prices'
-import { factsFor, OLLAMA_WINDOW_TOKENS } from './known-models.ts'
+import { factsFor, ollamaWindow } from './known-models.ts'
 import type { TokenPrices } from './price-file.ts'
 import { PROVIDERS } from './providers.ts'
 import { type Endpoint, isOwnEndpoint, type Route } from './routing.ts'
@@ -111,7 +111,7 @@ const rounded = (usd: number): number => Math.round(usd * MILLION) / MILLION
 export function contextWindow(route: Route): number | null {
   const known = route.own?.windowTokens ?? factsFor(route).windowTokens
   if (known !== undefined) return known
-  if (route.endpoint.provider === 'ollama') return OLLAMA_WINDOW_TOKENS
+  if (route.endpoint.provider === 'ollama') return ollamaWindow(route)
   return lookUp(route, { input_tokens: 0, output_tokens: 0 })?.model.context_window ?? null
 }
 

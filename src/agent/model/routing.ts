@@ -41,6 +41,13 @@ export const keysOf = (settings: ModelSettings): string[] =>
     (key) => key !== undefined,
   )
 
+/** What Ollama says about a model. Null is not known. */
+export type ServedModel = {
+  readonly windowTokens: number | null
+  /** What it can do: `tools`, `thinking` and others. */
+  readonly capabilities: readonly string[] | null
+}
+
 export type Route = {
   readonly endpoint: Endpoint
   /** The model's name at this endpoint. */
@@ -48,6 +55,8 @@ export type Route = {
   readonly api: Api
   /** What RETRAI_PRICES has about it. */
   readonly own?: OwnModel | undefined
+  /** What Ollama says about it, if it was asked. */
+  readonly served?: ServedModel
   /** Why the model cannot be called with these settings, and what to do; null if it can be called. */
   readonly problem: string | null
 }

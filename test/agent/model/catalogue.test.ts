@@ -1,7 +1,9 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { createCatalogue, type ModelInfo } from '../../../src/agent/model/catalogue.ts'
+import { createModels } from '../../../src/agent/model/models.ts'
 import type { ModelSettings } from '../../../src/agent/model/routing.ts'
 
 /** Nothing listens there. */
@@ -91,5 +93,59 @@ describe('the list of models', () => {
       problem: null,
       prices: { input_usd_per_mtok: 0, output_usd_per_mtok: 0 },
     })
+  })
+})
+
+/** An Ollama with these models, by what it shows of them. */
+async function ollama(models: Readonly<Record<string, object>>) {
+  const shown: string[] = []
+  const server = createServer(async (request, response) => {
+    const { model = '' } = JSON.parse((await text(request)) || '{}')
+    if (request.url !== '/api/show') {
+      return response.end(JSON.stringify({ data: Object.keys(models).map((id) => ({ id })) }))
+    }
+    shown.push(model)
+    const found = models[model]
+    return response.writeHead(found ? 200 : 404).end(JSON.stringify(found ?? { error: 'no model' }))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  onTestFinished(() => void server.close())
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, shown }
+}
+
+describe('Ollama is asked what it knows of a model', () => {
+  const small = {
+    capabilities: ['completion', 'tools'],
+    model_info: { 'general.architecture': 'llama', 'llama.context_length': 8_192 },
+  }
+  const large = {
+    capabilities: ['completion', 'tools', 'thinking'],
+    model_info: { 'qwen3.context_length': 262_144 },
+  }
+  const deaf = { capabilities: ['completion'], model_info: {} }
+
+  test('its window, which is asked for up to 65,536 tokens, and whether it can think', async () => {
+    const { url, shown } = await ollama({ small, large, old: {} })
+    const models = await listed({ ollamaUrl: url })
+    expect(models.get('ollama/small')).toMatchObject({ contextWindow: 8_192, efforts: [] })
+    expect(models.get('ollama/large')).toMatchObject({ contextWindow: 65_536, efforts: null })
+    expect(models.get('ollama/old')).toMatchObject({ contextWindow: 65_536, problem: null })
+    expect(shown.toSorted()).toEqual(['large', 'old', 'small'])
+  })
+
+  test('a model without tools, or one that is not there, cannot be called', async () => {
+    const { url } = await ollama({ deaf })
+    const { problem } = createCatalogue({ ollamaUrl: url })
+    expect(await problem('ollama/deaf')).toContain('cannot call tools')
+    expect(await problem('ollama/gone')).toContain('`ollama pull gone`')
+  })
+
+  test('a model is not refused because Ollama does not answer now', async () => {
+    expect(await createCatalogue({ ollamaUrl: NOWHERE }).problem('ollama/qwen3')).toBeNull()
+  })
+
+  test('the request asks for that window', async () => {
+    const { url } = await ollama({ small })
+    expect(await createModels({ ollamaUrl: url }).contextBudget('ollama/small')).toBe(4_096)
   })
 })

@@ -1,6 +1,6 @@
 import type { ChatMessage } from '../../../domain/conversation.ts'
 import type { Json } from '../adapter.ts'
-import { OLLAMA_WINDOW_TOKENS } from '../known-models.ts'
+import { ollamaWindow } from '../known-models.ts'
 import type { Effort, ModelRequest, ToolSpec } from '../model.ts'
 import { parseJson } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
@@ -18,15 +18,18 @@ export function toOllamaBody(request: ModelRequest, route: Route): object {
     model: route.model,
     stream: true,
     keep_alive: KEEP_ALIVE,
-    ...(effort === undefined ? {} : { think: thinkOf(effort, route.model) }),
+    ...(effort === undefined || !canThink(route) ? {} : { think: thinkOf(effort, route.model) }),
     options: {
-      num_ctx: route.own?.windowTokens ?? OLLAMA_WINDOW_TOKENS,
+      num_ctx: ollamaWindow(route),
       ...(maxOutputTokens === undefined ? {} : { num_predict: maxOutputTokens }),
     },
     ...(tools.length === 0 ? {} : { tools: tools.map(toTool) }),
     messages: toMessages(request.messages, route),
   }
 }
+
+/** Ollama refuses the setting for a model that cannot. */
+const canThink = ({ served }: Route): boolean => served?.capabilities?.includes('thinking') ?? true
 
 /** Most models know only whether to think. */
 function thinkOf(effort: Effort, model: string): boolean | string {

@@ -4,8 +4,9 @@ import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { createComplete } from '../../../../src/agent/model/complete.ts'
+import type { Api } from '../../../../src/agent/model/routing.ts'
 import { STREAMS } from './streams.ts'
-import { ADAPTERS, REQUEST, routeTo, type TestedApi } from './support.ts'
+import { ADAPTERS, REQUEST, routeTo } from './support.ts'
 
 type Seen = { readonly url: string; readonly headers: IncomingHttpHeaders; readonly body: string }
 
@@ -28,9 +29,9 @@ async function serve(answer: (response: ServerResponse) => void) {
   return { requests, origin: `http://127.0.0.1:${port}` }
 }
 
-function completeAt(api: TestedApi, baseUrl: string, silenceMs = 60_000) {
+function completeAt(api: Api, baseUrl: string, silenceMs = 60_000) {
   return createComplete({
-    routeOf: () => routeTo(api, { baseUrl }),
+    routeOf: async () => routeTo(api, { baseUrl }),
     keys: ['sk-test-key'],
     deadlines: { totalMs: 60_000, firstMs: 60_000, silenceMs },
     adapterOf: async () => ADAPTERS[api],
@@ -59,6 +60,22 @@ describe('a request', () => {
     expect(request?.headers.authorization).toBe('Bearer sk-test-key')
   })
 
+  test('over messages is sent again without strict tools if Anthropic cannot enforce them', async () => {
+    let isRefused = false
+    const server = await serve((response) => {
+      if (isRefused) return answerWith(STREAMS.messages)(response)
+      isRefused = true
+      const message = 'tools.0.custom.strict: Schema is too complex for compilation.'
+      response
+        .writeHead(400)
+        .end(JSON.stringify({ type: 'error', error: { type: 'invalid_request_error', message } }))
+    })
+    const complete = completeAt('messages', `${server.origin}/v1`)
+    expect((await complete(REQUEST, new AbortController().signal, () => {})).isOk()).toBe(true)
+    const strict = server.requests.map(({ body }) => JSON.parse(body).tools[0].strict)
+    expect(strict).toEqual([true, undefined])
+  })
+
   test('to an endpoint of another vendor that speaks Messages has the key in the older header too', async () => {
     const server = await serve(answerWith(STREAMS.messages))
     const complete = completeAt('messages', `${server.origin}/anthropic`)
@@ -71,7 +88,7 @@ describe('a request', () => {
   })
 })
 
-describe.each(['chat', 'responses', 'messages'] as const)('a stream over %s', (api) => {
+describe.each(['chat', 'responses', 'messages', 'gemini'] as const)('a stream over %s', (api) => {
   const half = STREAMS[api].slice(0, STREAMS[api].length / 2)
   const begin = (response: ServerResponse) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' })

@@ -11,7 +11,7 @@ import { REQUEST, streamOf } from './support.ts'
 export async function askBy(adapter: Adapter, route: Route, request: ModelRequest = REQUEST) {
   const parts: ModelPart[] = []
   const complete = createComplete({
-    routeOf: () => route,
+    routeOf: async () => route,
     keys: [],
     deadlines: { totalMs: 60_000, firstMs: 60_000, silenceMs: 60_000 },
     adapterOf: async () => adapter,

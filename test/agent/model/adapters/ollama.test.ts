@@ -114,6 +114,8 @@ const bodyOf = (changes: Partial<ModelRequest> = {}, target = route) =>
 describe('a request to Ollama', () => {
   test('asks for a context window, because the default of Ollama cuts prompts', () => {
     expect(bodyOf().options).toEqual({ num_ctx: 65_536 })
+    const served = { windowTokens: 8_192, capabilities: null }
+    expect(bodyOf({}, { ...route, served }).options).toEqual({ num_ctx: 8_192 })
     const own = { prices: undefined, windowTokens: 16_384, maxOutputTokens: undefined }
     expect(bodyOf({ maxOutputTokens: 4_000 }, { ...route, own }).options).toEqual({
       num_ctx: 16_384,
@@ -130,6 +132,11 @@ describe('a request to Ollama', () => {
   ] as const)('to %s with the effort %s has think %s', (model, effort, think) => {
     const changes = effort === undefined ? {} : { effort }
     expect(bodyOf(changes, routeTo(model)).think).toBe(think)
+  })
+
+  test('has no think for a model that cannot', () => {
+    const served = { windowTokens: null, capabilities: ['tools'] }
+    expect(bodyOf({ effort: 'high' }, { ...route, served })).not.toHaveProperty('think')
   })
 
   test('has results in the order of their calls, with the name of the tool, and no foreign thoughts', async () => {

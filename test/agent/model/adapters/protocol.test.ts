@@ -221,3 +221,26 @@ test('whatever happens in a run, no provider has a reason to refuse a request of
     { numRuns: 150 },
   )
 })
+
+const WHOLE: Step = {
+  planned: { text: 'I look.', calls: [{ path: 'a.py' }, { path: 'b.py' }], end: 'whole' },
+  model: null,
+  budget: 100_000,
+  first: null,
+  outcome: 'ok',
+  isReversed: false,
+  said: null,
+  redacted: null,
+  feedback: 'Not reached yet.',
+}
+const EACH_MODEL = APIS.flatMap((api) => [[api, true] as const, [api, false] as const])
+
+test.each(EACH_MODEL)(
+  'a run can change from %s (first model: %s) to each other model and back',
+  async (...from) => {
+    for (const to of EACH_MODEL) {
+      const run = new FakeRun()
+      for (const model of [from, to, from]) await run.take(WHOLE, routeOf(model))
+    }
+  },
+)

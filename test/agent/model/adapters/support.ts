@@ -90,7 +90,7 @@ export function completeBy(
 ): Complete {
   const adapter: Adapter = { ...ADAPTERS[api], send: async (body) => respond(body) }
   return createComplete({
-    routeOf: () => route,
+    routeOf: async () => route,
     keys: [],
     deadlines: { totalMs: 60_000, firstMs: 60_000, silenceMs: 60_000 },
     adapterOf: async () => adapter,
