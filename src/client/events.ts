@@ -84,8 +84,10 @@ const issuesOf = ({ issues }: z.ZodError): string =>
   issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ')
 
 /** Reads the text of a frame. */
-export function readText(text: string): Result<Read, string> {
-  const frame = parseFrame(text)
+export const readText = (text: string): Result<Read, string> => readValue(parseFrame(text), text)
+
+/** The same, for a text that was parsed already. */
+export function readValue(frame: unknown, text: string): Result<Read, string> {
   const read = readFrame(frame)
   return isAltered(frame, text) ? read.map(asAltered) : read
 }

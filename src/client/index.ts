@@ -11,6 +11,7 @@ import { type Answered, createRest, queryOf, type Rest, type Signal } from './ca
 import type { AgentEvent, ChosenKind, Kinds } from './events.ts'
 import { createHistory, type History } from './history.ts'
 import { CLIENT_LIMITS, type ClientLimits } from './limits.ts'
+import type { PartsOf } from './live-parts.ts'
 import { createRuns, type Runs } from './runs.ts'
 import { type WatchOptions, watch } from './watch.ts'
 import { type FeedEvent, type FeedOptions, watchAll } from './watch-all.ts'
@@ -53,6 +54,7 @@ export type { AgentEvent, ChosenKind, Kinds } from './events.ts'
 export type { WatchState } from './follow.ts'
 export type { History, HistoryOptions } from './history.ts'
 export type { ClientLimits } from './limits.ts'
+export { type Part, type PartsEnd, type PartText, partsAfter } from './live-parts.ts'
 export type { RunPage, RunQuery, RunRequest, Runs, Why } from './runs.ts'
 export type { WatchOptions } from './watch.ts'
 export type { FeedEvent, FeedOptions } from './watch-all.ts'
@@ -85,21 +87,28 @@ export type Client = {
   isolation(options?: Signal): Answered<IsolationOffer>
   /**
    * The events of a run: its history after `after`, then live events, until the run has ended. Each event comes once
-   * and in order. If the connection is lost, the client connects again and resumes.
+   * and in order. If the connection is lost, the client connects again and resumes. With `live: true` it also yields
+   * what is being written and is no record yet.
    * @throws WatchError (from the iteration) if the watch cannot continue, the reason of `signal` if that aborts
    */
-  watch<const S extends Kinds | undefined = undefined>(
+  watch<
+    const S extends Kinds | undefined = undefined,
+    const L extends boolean | undefined = undefined,
+  >(
     runId: string,
-    options?: WatchOptions<S>,
-  ): AsyncGenerator<AgentEvent<ChosenKind<S>>, void, undefined>
+    options?: WatchOptions<S, L>,
+  ): AsyncGenerator<AgentEvent<ChosenKind<S>> | PartsOf<L>, void, undefined>
   /**
    * The events of all runs in the order of the log: the history after `after`, then live events, without end. Each
    * event comes once, as with `watch`.
    * @throws FeedError (from the iteration) if the watch cannot continue, the reason of `signal` if that aborts
    */
-  watchAll<const S extends Kinds | undefined = undefined>(
-    options?: FeedOptions<S>,
-  ): AsyncGenerator<FeedEvent<ChosenKind<S>>, void, undefined>
+  watchAll<
+    const S extends Kinds | undefined = undefined,
+    const L extends boolean | undefined = undefined,
+  >(
+    options?: FeedOptions<S, L>,
+  ): AsyncGenerator<FeedEvent<ChosenKind<S>> | PartsOf<L>, void, undefined>
 }
 
 /**

@@ -15,9 +15,13 @@ import {
   wantedKinds,
 } from './events.ts'
 import { type Connection, follow, type Next, type WatchState } from './follow.ts'
+import { type PartsOf, readPart } from './live-parts.ts'
 import type { WatchDeps } from './watch.ts'
 
-export type FeedOptions<S extends Kinds | undefined = Kinds | undefined> = {
+export type FeedOptions<
+  S extends Kinds | undefined = Kinds | undefined,
+  L extends boolean | undefined = undefined,
+> = {
   /** Only events after this cursor; with `end`, only live events. The default is all. */
   readonly after?: string | undefined
   readonly kinds?: S
@@ -29,6 +33,8 @@ export type FeedOptions<S extends Kinds | undefined = Kinds | undefined> = {
   readonly status?: RunStatus | undefined
   /** Each event also has `id` and `meta`, which are stored beside its record. */
   readonly meta?: boolean | undefined
+  /** Also yields what is being written and is no record yet, as with `watch`. */
+  readonly live?: L
   /** Ends the watch: the iteration rejects with the reason of the signal. */
   readonly signal?: AbortSignal | undefined
   readonly onState?: ((state: WatchState) => void) | undefined
@@ -40,12 +46,15 @@ export type FeedOptions<S extends Kinds | undefined = Kinds | undefined> = {
 }
 
 /** The events of all runs. A lost connection is opened again. @throws FeedError */
-export async function* watchAll<const S extends Kinds | undefined>(
-  options: FeedOptions<S>,
+export async function* watchAll<
+  const S extends Kinds | undefined,
+  L extends boolean | undefined = undefined,
+>(
+  options: FeedOptions<S, L>,
   { connect, runs, limits }: WatchDeps,
-): AsyncGenerator<FeedEvent<ChosenKind<S>>, void, undefined> {
+): AsyncGenerator<FeedEvent<ChosenKind<S>> | PartsOf<L>, void, undefined> {
   const { after, signal, onState, onCaughtUp } = options
-  const reader = new FeedReader<ChosenKind<S>>(wantedKinds(options.kinds), after, onCaughtUp)
+  const reader = new FeedReader<ChosenKind<S>, L>(wantedKinds(options.kinds), after, onCaughtUp)
   const ask = async (connection: Connection): Promise<Next> => {
     const { ending, opened } = connection
     if (ending.type === 'closed' && ending.code >= 4000) {
@@ -67,12 +76,20 @@ export async function* watchAll<const S extends Kinds | undefined>(
   })
 }
 
-const wantedOf = ({ kinds, runIds, goal, status, meta }: FeedOptions) => ({
+const wantedOf = ({
+  kinds,
+  runIds,
+  goal,
+  status,
+  meta,
+  live,
+}: FeedOptions<Kinds | undefined, boolean | undefined>) => ({
   kinds: kindsText(wantedKinds(kinds)),
   run_id: runIds?.join(','),
   goal,
   status,
   meta: meta === true ? 'true' : undefined,
+  live: live === true ? 'true' : undefined,
   // It names the end of the log, even if the connection is lost before an event came.
   caught_up: 'true',
 })
@@ -89,7 +106,7 @@ export type FeedEvent<K extends Kind = Kind> = (AgentEvent<K> | AgentEvent<'erro
 const Placed = z.looseObject({ cursor: z.string() })
 
 /** Turns the frames of a watch of all runs, from all its connections, into events. */
-class FeedReader<K extends Kind> {
+class FeedReader<K extends Kind, L extends boolean | undefined> {
   readonly ended = false
   readonly #wanted: ReadonlySet<Kind>
   readonly #onCaughtUp: ((cursor: string | null) => void) | undefined
@@ -120,7 +137,7 @@ class FeedReader<K extends Kind> {
   }
 
   /** @throws FeedError if the server may not send such a frame */
-  *read(frames: readonly string[]): Generator<FeedEvent<K>> {
+  *read(frames: readonly string[]): Generator<FeedEvent<K> | PartsOf<L>> {
     for (const text of frames) {
       const frame = parseFrame(text)
       const caughtUp = FeedCaughtUp.safeParse(frame)
@@ -128,6 +145,11 @@ class FeedReader<K extends Kind> {
         // There may be no event with this cursor, and `end` becomes a cursor here.
         this.#cursor = caughtUp.data.cursor ?? undefined
         this.#onCaughtUp?.(caughtUp.data.cursor)
+        continue
+      }
+      const part = readPart(frame)
+      if (part !== undefined) {
+        if (part !== null) yield part as PartsOf<L>
         continue
       }
       const event = this.#event(frame, isAltered(frame, text))

@@ -1,3 +1,4 @@
+import { ok } from 'neverthrow'
 import * as z from 'zod'
 import { CLOSE_CODES } from '../api/close-codes.ts'
 import type { Kind } from '../api/records.ts'
@@ -8,19 +9,26 @@ import {
   type ChosenKind,
   type Kinds,
   kindsText,
-  readText,
+  parseFrame,
+  readValue,
   wantedKinds,
 } from './events.ts'
 import { type Connection, type Ending, follow, type Next, type WatchState } from './follow.ts'
 import type { ClientLimits } from './limits.ts'
+import { type PartsOf, readPart } from './live-parts.ts'
 import type { Runs } from './runs.ts'
 
-export type WatchOptions<S extends Kinds | undefined = Kinds | undefined> = {
+export type WatchOptions<
+  S extends Kinds | undefined = Kinds | undefined,
+  L extends boolean | undefined = undefined,
+> = {
   /** Only events after this seq. The default is -1: all. */
   readonly after?: number | undefined
   readonly kinds?: S
   /** Each event also has `id` and `meta`, which are stored beside its record. */
   readonly meta?: boolean | undefined
+  /** Also yields what is being written and is no record yet: `part` and `parts_end`. `partsAfter` joins the pieces. */
+  readonly live?: L
   /** Ends the watch: the iteration rejects with the reason of the signal. */
   readonly signal?: AbortSignal | undefined
   readonly onState?: ((state: WatchState) => void) | undefined
@@ -44,14 +52,18 @@ export type WatchDeps = {
  * connection, and its end closes it.
  * @throws WatchError if the watch cannot continue
  */
-export async function* watch<const S extends Kinds | undefined>(
+export async function* watch<
+  const S extends Kinds | undefined,
+  L extends boolean | undefined = undefined,
+>(
   runId: string,
-  { after = -1, kinds, meta = false, signal, onState, onCaughtUp }: WatchOptions<S>,
+  { after = -1, kinds, meta = false, live, signal, onState, onCaughtUp }: WatchOptions<S, L>,
   { connect, runs, limits }: WatchDeps,
-): AsyncGenerator<AgentEvent<ChosenKind<S>>, void, undefined> {
+): AsyncGenerator<AgentEvent<ChosenKind<S>> | PartsOf<L>, void, undefined> {
   const wanted = wantedKinds(kinds)
-  const reader = new EventReader<ChosenKind<S>>(wanted, after, onCaughtUp)
-  const address = addressOf(runId, wanted, { meta, caughtUp: onCaughtUp !== undefined })
+  const reader = new EventReader<ChosenKind<S>, L>(wanted, after, onCaughtUp)
+  const asked = { meta, live: live === true, caughtUp: onCaughtUp !== undefined }
+  const address = addressOf(runId, wanted, asked)
   if (!z.uuid().safeParse(runId).success) {
     throw new WatchError('unknown_run', `"${runId}" is not a run id.`, after)
   }
@@ -67,7 +79,7 @@ type Judges = { readonly runs: Pick<Runs, 'get'>; readonly signal: AbortSignal |
 
 async function judge(
   { ending, opened }: Connection,
-  { lastWords, cursor }: EventReader<Kind>,
+  { lastWords, cursor }: EventReader<Kind, boolean | undefined>,
   runId: string,
   { runs, signal }: Judges,
 ): Promise<Next> {
@@ -102,11 +114,12 @@ function finalError(
 function addressOf(
   runId: string,
   wanted: ReadonlySet<Kind>,
-  { meta, caughtUp }: { readonly meta: boolean; readonly caughtUp: boolean },
+  asked: { readonly meta: boolean; readonly live: boolean; readonly caughtUp: boolean },
 ): string {
   // run_end is always requested: it shows that the run has ended, and not only the connection.
   const kinds = kindsText(new Set<Kind>([...wanted, 'run_end']))
-  const more = `${meta ? '&meta=true' : ''}${caughtUp ? '&caught_up=true' : ''}`
+  const { meta, live, caughtUp } = asked
+  const more = `${meta ? '&meta=true' : ''}${live ? '&live=true' : ''}${caughtUp ? '&caught_up=true' : ''}`
   return `/api/ws/${encodeURIComponent(runId)}?kinds=${kinds}${more}`
 }
 
@@ -114,7 +127,7 @@ function addressOf(
  * Turns the frames of one watch, from all its connections, into events: each once, in order, and only of the kinds
  * that are wanted.
  */
-class EventReader<K extends Kind> {
+class EventReader<K extends Kind, L extends boolean | undefined> {
   readonly #wanted: ReadonlySet<Kind>
   readonly #onCaughtUp: ((seq: number) => void) | undefined
   /** An event of kind `error`. Until the next frame comes, it may be the server's last message instead. */
@@ -157,15 +170,22 @@ class EventReader<K extends Kind> {
   }
 
   /** @throws WatchError if the server may not send such a frame */
-  *read(frames: readonly string[]): Generator<AgentEvent<K>> {
+  *read(frames: readonly string[]): Generator<AgentEvent<K> | PartsOf<L>> {
     for (const text of frames) {
-      const read = readText(text)
+      const frame = parseFrame(text)
+      const part = readPart(frame)
+      const read = part === undefined ? readValue(frame, text) : ok(null)
       if (read.isErr()) throw this.#fault(`sent something that is not an event: ${read.error}`)
       if (this.#held !== null) {
         const event = this.#held
         this.#held = null
         this.#advance(event.seq)
         if (this.#wants(event)) yield event
+      }
+      if (read.value === null) {
+        // The server sends parts only if they were asked for.
+        if (part != null) yield part as PartsOf<L>
+        continue
       }
       if (read.value.type !== 'event') {
         const { type, seq } = read.value

@@ -11,6 +11,7 @@ import type { Decision } from '../../domain/records.ts'
 import type { Connection } from '../connection.ts'
 import { eventLine } from '../terminal/event-line.ts'
 import { EXIT, exitCodeOf } from '../terminal/exit-codes.ts'
+import { liveBlock } from '../terminal/live-block.ts'
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, reportState, say } from '../terminal/print.ts'
 
@@ -38,18 +39,26 @@ export async function follow(
   process.once('SIGINT', interrupt)
   const checks = new HumanChecks({ client, hint, explain }, found.value, { ask, interrupt })
   const wanted = new Set(kinds)
+  const block = json ? null : liveBlock()
+  const reportLoss = reportState()
   const watched = client.watch(runId, {
     after,
     // The checks and the exit code need more kinds than are printed.
     kinds: [...new Set([...wanted, ...NEEDED])],
     // A decision names the hash of the record that the person saw.
     meta: ask,
+    live: block !== null,
     signal: leave.signal,
-    onState: reportState(),
+    onState: (state) => {
+      block?.clear()
+      reportLoss(state)
+    },
   })
   let last = after
   try {
     for await (const event of watched) {
+      block?.see(event)
+      if (event.kind === 'part' || event.kind === 'parts_end') continue
       last = event.seq
       const isShown = wanted.has(event.kind) || (FOR_PEOPLE.has(event.kind) && !json)
       if (isShown) await (json ? printJson(event) : print(eventLine(event)))
@@ -59,6 +68,7 @@ export async function follow(
       return ok(exitCodeOf(event.payload.status))
     }
   } catch (thrown) {
+    block?.clear()
     if (leave.signal.aborted) {
       const rest = hint('watch', runId, '--after', String(last))
       say('', `The run continues. To see the rest of it: ${rest}`)
@@ -67,6 +77,7 @@ export async function follow(
     if (thrown instanceof WatchError) return err(thrown.message)
     throw thrown
   } finally {
+    block?.clear()
     process.removeListener('SIGINT', interrupt)
     checks.close()
   }

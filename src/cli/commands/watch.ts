@@ -4,6 +4,7 @@ import { type AgentEvent, DOCUMENTED_KINDS, FeedError, type Kind } from '../../c
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { eventLine } from '../terminal/event-line.ts'
 import { EXIT, OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
+import { liveBlock } from '../terminal/live-block.ts'
 import { isSeq, kinds } from '../terminal/option-values.ts'
 import type { Line } from '../terminal/plain-text.ts'
 import { print, printJson, reportState, say } from '../terminal/print.ts'
@@ -19,7 +20,7 @@ type Choice = {
 export function watchCommand(): Command {
   return serverCommand('watch', OUTCOME_EXIT_CODES)
     .description(
-      'Watch a run: its history, then its new records, until it ends. Without RUN: all runs, from now on.',
+      'Watch a run: its history, then its new records, until it ends. Without RUN: all runs, from now on. At a terminal, what is being written is shown below the records.',
     )
     .argument('[run]', 'the id of the run')
     .option(
@@ -71,11 +72,17 @@ async function followAll(
   const interrupt = () => leave.abort()
   process.once('SIGINT', interrupt)
   let last = after
+  const block = json ? null : liveBlock()
+  const reportLoss = reportState()
   const watched = client.watchAll({
     kinds,
     after: after === 'start' ? undefined : after,
     signal: leave.signal,
-    onState: reportState(),
+    live: block !== null,
+    onState: (state) => {
+      block?.clear()
+      reportLoss(state)
+    },
     onCaughtUp: (cursor) => {
       if (!json && last === after) say('Watching all runs. Ctrl+C stops.')
       last = cursor ?? last
@@ -83,11 +90,14 @@ async function followAll(
   })
   try {
     for await (const event of watched) {
+      block?.see(event)
+      if (event.kind === 'part' || event.kind === 'parts_end') continue
       last = event.cursor
       await (json ? printJson(event) : print(lineOf(event)))
     }
     return ok(EXIT.done)
   } catch (thrown) {
+    block?.clear()
     if (leave.signal.aborted) {
       say('', `To see what happens from here: ${hint('watch', '--after', last)}`)
       return ok(EXIT.interrupted)

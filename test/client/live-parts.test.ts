@@ -1,0 +1,149 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from 'vitest'
+import {
+  type AgentEvent,
+  createClient,
+  type FeedEvent,
+  type Part,
+  type PartsEnd,
+  type PartText,
+  partsAfter,
+} from '../../src/client/index.ts'
+import { LiveParts } from '../../src/live/live-parts.ts'
+import { processMask } from '../../src/log/masking.ts'
+import {
+  agentDoes,
+  CLAIM,
+  createRun,
+  iteration,
+  startTestServer,
+  type TestServer,
+} from '../http/support.ts'
+import { startCuttingProxy } from './cutting-proxy.ts'
+
+const liveParts = new LiveParts(processMask)
+let server: TestServer
+beforeAll(async () => {
+  server = await startTestServer({ liveParts })
+})
+afterAll(() => server.stop())
+
+async function plannedRun() {
+  const runId = await createRun(server)
+  await agentDoes(server, runId, CLAIM)
+  return { runId, attempt: liveParts.begin({ runId, goal: 'pytest', iteration: 1, seq: 2 }) }
+}
+
+const run_id = randomUUID()
+const piece = (offset: number, text: string, changes: object = {}) =>
+  ({
+    ...{ kind: 'part', run_id, iteration: 1, attempt: 4, of: 'text', offset, text, partial: true },
+    ...changes,
+  }) as Part
+const step = (seq: number, changes: object = {}) =>
+  ({
+    ...{ kind: 'step_start', run_id, iteration: 1, ts: 1, payload: { node: 'act' }, seq },
+    ...changes,
+  }) as AgentEvent
+const end: PartsEnd = { kind: 'parts_end', run_id, attempt: 4, outcome: 'withdrawn' }
+const folded = (...all: Parameters<typeof partsAfter>[1][]) =>
+  all.reduce((parts: readonly PartText[], next) => partsAfter(parts, next), [])
+const texts = (parts: readonly PartText[]) => parts.map(({ text, lost }) => [lost, text])
+
+describe('the texts under way', () => {
+  test('are joined from their pieces, each under its name', () => {
+    const call = { of: 'arguments', call: 0, tool: 'bash_exec' }
+    const parts = folded(piece(0, 'I '), piece(0, '{', call), piece(2, 'will'), piece(1, '}', call))
+    expect(texts(parts)).toEqual([
+      [0, 'I will'],
+      [0, '{}'],
+    ])
+    expect(new Set(parts.map(({ key }) => key)).size).toBe(2)
+  })
+
+  test('show what is lost, and come again from the beginning after a lost connection', () => {
+    expect(texts(folded(piece(0, 'one'), piece(90, 'two')))).toEqual([[90, 'two']])
+    expect(texts(folded(piece(0, 'one'), piece(0, 'one two')))).toEqual([[0, 'one two']])
+  })
+
+  test('are replaced by the next record that is not about something else', () => {
+    const usage = step(5, { kind: 'llm_usage' })
+    expect(folded(piece(0, 'one'), step(4), usage)).toHaveLength(1)
+    expect(folded(piece(0, 'one'), step(5, { run_id: randomUUID() }))).toHaveLength(1)
+    expect(folded(piece(0, 'one'), step(5))).toEqual([])
+  })
+
+  test('end with their attempt', () => {
+    expect(folded(piece(0, 'one'), piece(0, 'x', { attempt: 9 }), end)).toHaveLength(1)
+    expect(folded(piece(0, 'one'), { ...end, attempt: 3 })).toHaveLength(1)
+  })
+})
+
+describe('a watch with live: true', () => {
+  test('yields parts among the events, with types', async () => {
+    const { runId, attempt } = await plannedRun()
+    attempt.write({ of: 'text' }, 'I will\n')
+    const watched = createClient({ baseUrl: server.url }).watch(runId, {
+      kinds: ['assistant_message'],
+      live: true,
+    })
+    expectTypeOf(watched).toEqualTypeOf<
+      AsyncGenerator<AgentEvent<'assistant_message'> | Part | PartsEnd, void, undefined>
+    >()
+    const seen: string[] = []
+    for await (const next of watched) {
+      seen.push(next.kind)
+      if (next.kind === 'part') {
+        expect(next.text).toBe('I will\n')
+        await agentDoes(server, runId, ...iteration(true))
+      }
+    }
+    expect(seen).toEqual(['part', 'assistant_message', 'parts_end'])
+  })
+
+  test('of all runs yields them too', async () => {
+    const { runId, attempt } = await plannedRun()
+    attempt.write({ of: 'text' }, 'I will\n')
+    const watched = createClient({ baseUrl: server.url }).watchAll({
+      runIds: [runId],
+      kinds: ['goal_check'],
+      live: true,
+    })
+    for await (const next of watched) {
+      expectTypeOf(next).toEqualTypeOf<FeedEvent<'goal_check'> | Part | PartsEnd>()
+      expect(next).toMatchObject({ kind: 'part', run_id: runId, text: 'I will\n' })
+      break
+    }
+  })
+
+  test('after a lost connection has each text once', async () => {
+    const { runId, attempt } = await plannedRun()
+    const proxy = await startCuttingProxy(server.port)
+    try {
+      attempt.write({ of: 'text' }, 'one\n')
+      const client = createClient({ baseUrl: proxy.url, limits: { retryMs: [1, 4] } })
+      let parts: readonly PartText[] = []
+      let connections = 0
+      const onState = (state: string) => {
+        if (state === 'live') connections += 1
+      }
+      for await (const next of client.watch(runId, { live: true, onState })) {
+        parts = partsAfter(parts, next)
+        if (next.kind !== 'part') continue
+        if (connections === 1) {
+          expect(texts(parts)).toEqual([[0, 'one\n']])
+          proxy.cut()
+          attempt.write({ of: 'text' }, 'two\n')
+        } else if (parts[0]?.text === 'one\ntwo\n') break
+      }
+      expect(texts(parts)).toEqual([[0, 'one\ntwo\n']])
+    } finally {
+      await proxy.stop()
+    }
+  })
+
+  test('without it yields no part, also by its type', () => {
+    const watched = createClient({ baseUrl: server.url }).watch(run_id, { kinds: ['run_end'] })
+    expectTypeOf(watched).toEqualTypeOf<AsyncGenerator<AgentEvent<'run_end'>, void, undefined>>()
+  })
+})
