@@ -2,46 +2,7 @@ import * as z from 'zod'
 import { Level, LowerLimits } from '../domain/isolation.ts'
 import { Decision, Seen as KnownRecord } from '../domain/records.ts'
 import { ConfigChanges, RunConfig } from '../domain/run-config.ts'
-import { RUN_STATUSES } from '../domain/state.ts'
-import { Seq } from './event-query.ts'
 import { MAX_SEQ } from './fields.ts'
-
-/** Any text in the path is valid, so that a wrong id is an unknown run and not an invalid request. */
-export const RunParams = z.object({
-  run_id: z.string().meta({ format: 'uuid', examples: ['550e8400-e29b-41d4-a716-446655440000'] }),
-})
-
-export const ArtifactParams = RunParams.extend({
-  sha256: z.string().meta({
-    description: '`sha256` of a tool_result',
-    examples: ['9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08'],
-  }),
-})
-
-/** The query of GET /api/runs. */
-export const ListRunsQuery = z.strictObject({
-  limit: z.coerce.number().int().min(1).max(1000).default(100),
-  cursor: z.string().optional().describe('From the Link header of the page before'),
-  status: z.enum(RUN_STATUSES).optional(),
-  goal: z.string().optional(),
-})
-export type ListRunsQuery = z.output<typeof ListRunsQuery>
-
-/** The query of GET /api/runs/{run_id}. */
-export const GetRunQuery = z.strictObject({
-  at: Seq.optional().meta({
-    description: 'seq of a record: the run after that record. Without it: the run now',
-    examples: ['12'],
-  }),
-})
-
-/** The query of GET /api/runs/{run_id}/conversation. */
-export const ConversationQuery = z.strictObject({
-  at: Seq.optional().meta({ description: 'seq of a record', examples: ['4'] }),
-})
-
-/** The query of GET /api/runs/{run_id}/diff. */
-export const DiffQuery = z.strictObject({ from: Seq, to: Seq })
 
 const { shell_goal: _, ...config } = RunConfig.unwrap().shape
 

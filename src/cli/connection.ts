@@ -9,7 +9,7 @@ import { type Client, createClient, type RequestError, readBaseUrl } from '../cl
 import { CLIENT_LIMITS } from '../client/limits.ts'
 import { chunksOf, textOf } from '../client/lines.ts'
 import { defaultSocket } from '../server/data-folder.ts'
-import { parseSettings } from '../server/settings.ts'
+import { parseSettings } from '../server/read-settings.ts'
 import { EXIT, PLAIN_EXIT_CODES } from './terminal/exit-codes.ts'
 import { oneLine } from './terminal/plain-text.ts'
 import { endWithReader, say } from './terminal/print.ts'

@@ -15,7 +15,8 @@ import type { Logger } from '../lib/logger.ts'
 import type { StreamReader } from '../log/stream-pages.ts'
 import type { Redactor } from '../redaction/redactor.ts'
 import type { EventStore } from '../store/event-store.ts'
-import type { ArtifactSettings, Settings } from './settings.ts'
+import type { ArtifactSettings } from './read-settings.ts'
+import type { Settings } from './settings.ts'
 
 export type ArtifactPlaces = {
   readonly artifacts: Artifacts

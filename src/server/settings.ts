@@ -1,5 +1,4 @@
 import { isAbsolute, resolve } from 'node:path'
-import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { KEY_VARIABLES } from '../agent/model/providers.ts'
 import { readBucketPlace } from '../artifacts/bucket-place.ts'
@@ -8,7 +7,6 @@ import type { OwnSecret } from '../domain/mask/own-secrets.ts'
 import { asksForGoal, Network, withoutPresets } from '../domain/network.ts'
 import { PoolName } from '../domain/records.ts'
 import { CrashAt } from './crash-points.ts'
-import { defaultDataDir } from './data-folder.ts'
 
 const trimmed = z.string().trim()
 const text = trimmed.min(1, 'must not be empty')
@@ -72,7 +70,7 @@ const networkSetting = text.transform((value, context) => {
 })
 
 /** All settings of a server: one row per environment variable. */
-const Settings = z.strictObject({
+export const Settings = z.strictObject({
   RETRAI_HOST: text.default('127.0.0.1'),
   RETRAI_PORT: port.default(8000),
   RETRAI_HEALTH_PORT: port.optional(),
@@ -206,79 +204,4 @@ function decoded(text: string): string {
   } catch {
     return text
   }
-}
-
-const FLAG_OF: Readonly<Record<string, keyof Flags>> = {
-  RETRAI_HOST: 'host',
-  RETRAI_PORT: 'port',
-  RETRAI_HEALTH_PORT: 'healthPort',
-  RETRAI_LISTEN: 'listen',
-  RETRAI_DATA_DIR: 'dataDir',
-  EVENTSTORE_URL: 'store',
-  RETRAI_LOG_LEVEL: 'logLevel',
-  RETRAI_SERVER: 'server',
-}
-type Flags = Partial<
-  Record<
-    'host' | 'port' | 'healthPort' | 'listen' | 'dataDir' | 'store' | 'logLevel' | 'server',
-    string
-  >
->
-type Environment = Readonly<Record<string, string | undefined>>
-
-/** Reads the settings of a server. The error is a text for people that names every setting that is not valid. */
-export const readSettings = (flags: Flags, env: Environment): Result<Settings, string> =>
-  parseSettings(Settings, withDataDir(flags, env), env)
-
-const StorePlace = Settings.pick({ RETRAI_DATA_DIR: true, EVENTSTORE_URL: true })
-
-/** Reads where the log of a server is, even if its other settings are not valid. */
-export const readStorePlace = (
-  flags: Pick<Flags, 'dataDir' | 'store'>,
-  env: Environment,
-): Result<z.infer<typeof StorePlace>, string> =>
-  parseSettings(StorePlace, withDataDir(flags, env), env)
-
-const ArtifactSettings = Settings.pick({
-  RETRAI_ARTIFACTS: true,
-  AWS_ACCESS_KEY_ID: true,
-  AWS_SECRET_ACCESS_KEY: true,
-  AWS_SESSION_TOKEN: true,
-  AWS_REGION: true,
-})
-/** Where artifacts are kept, and the key of a bucket. */
-export type ArtifactSettings = Readonly<z.infer<typeof ArtifactSettings>>
-
-/** Reads where the artifacts of a server are, even if its other settings are not valid. */
-export const readArtifactSettings = (env: Environment): Result<ArtifactSettings, string> =>
-  parseSettings(ArtifactSettings, {}, env)
-
-const withDataDir = (flags: Flags, env: Environment): Flags => ({
-  ...flags,
-  dataDir: flags.dataDir ?? (env.RETRAI_DATA_DIR?.trim() || defaultDataDir(env)),
-})
-
-/**
- * Reads the settings of `schema` from flags, which win, and the environment. An empty variable counts as not set. The
- * error is a text for people that names every setting that is not valid.
- */
-export function parseSettings<S extends z.ZodObject>(
-  schema: S,
-  flags: Flags,
-  env: Environment,
-): Result<z.infer<S>, string> {
-  const given: Record<string, string> = {}
-  for (const name of Object.keys(schema.shape)) {
-    const flag = FLAG_OF[name]
-    const value = (flag && flags[flag]) ?? (env[name]?.trim() || undefined)
-    if (value !== undefined) given[name] = value
-  }
-  const parsed = schema.safeParse(given)
-  if (parsed.success) return ok(parsed.data)
-  const problems = parsed.error.issues.map(({ path, message }) => {
-    const name = String(path[0])
-    const flag = FLAG_OF[name]?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
-    return `  ${flag === undefined ? name : `--${flag} (${name})`}: ${message}`
-  })
-  return err(`These settings are not valid:\n${problems.join('\n')}`)
 }

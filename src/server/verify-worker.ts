@@ -14,7 +14,7 @@ import { readProjected } from '../projections/read-projected.ts'
 import { openReadableLog } from '../store/embedded/existing-log.ts'
 import { readableArtifacts } from './open-artifacts.ts'
 import { date } from './parts.ts'
-import type { ArtifactSettings } from './settings.ts'
+import type { ArtifactSettings } from './read-settings.ts'
 
 /** The input of the thread. */
 const Task = z.object({

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { CRASH_POINTS, CrashAt } from '../../src/server/crash-points.ts'
-import { readSettings } from '../../src/server/settings.ts'
+import { readSettings } from '../../src/server/read-settings.ts'
 
 test('every crash point can be named, for the first time or a later one', () => {
   for (const point of CRASH_POINTS) {

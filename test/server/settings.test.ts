@@ -2,7 +2,8 @@ import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { isLoopback, readSettings, readStorePlace, secretsOf } from '../../src/server/settings.ts'
+import { readSettings, readStorePlace } from '../../src/server/read-settings.ts'
+import { isLoopback, secretsOf } from '../../src/server/settings.ts'
 
 const read = (flags = {}, env = {}) => readSettings(flags, env)
 

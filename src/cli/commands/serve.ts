@@ -1,7 +1,8 @@
 import { Command } from 'commander'
 import { collectAfterStart } from '../../lib/collect-garbage.ts'
 import { guardSecrets, processMask } from '../../log/masking.ts'
-import { readSettings, secretsOf } from '../../server/settings.ts'
+import { readSettings } from '../../server/read-settings.ts'
+import { secretsOf } from '../../server/settings.ts'
 import { fail } from '../terminal/print.ts'
 import type { ServerThread } from './server-thread.ts'
 

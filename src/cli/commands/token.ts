@@ -7,7 +7,7 @@ import { ROLES, type Role } from '../../api/roles.ts'
 import { Auth, type TokenFailure, type WantedToken } from '../../auth/auth.ts'
 import { tokenView } from '../../auth/token-ledger.ts'
 import { tokenProblem } from '../../http/problems/problem-of.ts'
-import { readStorePlace } from '../../server/settings.ts'
+import { readStorePlace } from '../../server/read-settings.ts'
 import {
   type Connection,
   endingWith,

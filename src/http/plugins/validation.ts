@@ -3,7 +3,7 @@ import fp from 'fastify-plugin'
 import type { z } from 'zod'
 import { RunId } from '../../api/fields.ts'
 import type { FieldProblem } from '../../api/problems.ts'
-import { RunParams } from '../../api/run-requests.ts'
+import { RunParams } from '../../api/run-queries.ts'
 import { ProblemError, sendProblem } from '../problems/problem.ts'
 
 type Issue = z.core.$ZodIssue

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { LedgerName, LedgerProof, PublishedKeys, RunProof } from '../../api/audit.ts'
 import { LedgerParams, ListKeysQuery } from '../../api/audit-requests.ts'
-import { RunParams } from '../../api/run-requests.ts'
+import { RunParams } from '../../api/run-queries.ts'
 import type { Audit } from '../../audit/audit.ts'
 import type { ZodApp } from '../deps.ts'
 import {

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { Model } from '../../api/models.ts'
 import type { Problem } from '../../api/problems.ts'
-import { GetRunQuery, ListRunsQuery, RunParams } from '../../api/run-requests.ts'
+import { GetRunQuery, ListRunsQuery, RunParams } from '../../api/run-queries.ts'
 import { Goal, RunDetails, RunSummary } from '../../api/runs.ts'
 import type { RunState } from '../../domain/state.ts'
 import { streamOf } from '../../log/run-log.ts'

@@ -2,13 +2,8 @@ import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { okAsync, ResultAsync } from 'neverthrow'
 import type { Problem } from '../../api/problems.ts'
-import {
-  AbortRun,
-  ConfigureRun,
-  ResumeRun,
-  RunParams,
-  SendMessage,
-} from '../../api/run-requests.ts'
+import { RunParams } from '../../api/run-queries.ts'
+import { AbortRun, ConfigureRun, ResumeRun, SendMessage } from '../../api/run-requests.ts'
 import { RecordedMessage, ResumedRun, RunAndStatus, RunDetails } from '../../api/runs.ts'
 import type { PersonCommand } from '../../domain/commands.ts'
 import type { Idempotency } from '../../domain/records.ts'
