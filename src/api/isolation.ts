@@ -48,6 +48,12 @@ const NETWORK: Readonly<Record<IsolationPolicy['network'], string>> = {
   host: 'the network of the server',
 }
 
+const USER: Readonly<Record<NonNullable<IsolationPolicy['user']>, string>> = {
+  owner: 'as the owner of the project',
+  own: 'as a user of their own',
+  root: 'as root without capabilities',
+}
+
 /** What the commands of a run could see and do, for people: one fact a line. */
 export function isolationFacts(policy: IsolationPolicy): string[] {
   const { level, network, hosts = [], visible, writable, limits, policy_sha256 } = policy
@@ -56,6 +62,7 @@ export function isolationFacts(policy: IsolationPolicy): string[] {
   return [
     `${LEVEL[level]}, ${NETWORK[network]}${hosts.length === 0 ? '' : ` (${listed(hosts)})`}`,
     `reads ${listed(visible)}; writes ${listed(writable)}; protected: ${listed(policy.protected)}`,
+    ...(policy.user === undefined ? [] : [USER[policy.user]]),
     `${memory}; policy ${policy_sha256.slice(0, SHOWN_DIGITS)}`,
   ]
 }

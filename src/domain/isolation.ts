@@ -64,6 +64,8 @@ export const IsolationPolicy = z
     visible: z.array(z.string()).readonly(),
     writable: z.array(z.string()).readonly(),
     protected: z.array(z.string()).readonly(),
+    /** Whose rights commands of a root server have: those of the owner of the project, of a user of their own, or of root without capabilities. */
+    user: z.enum(['owner', 'own', 'root']).exactOptional(),
     limits: Limits,
     /** SHA-256 (hex) of the arguments that make the isolation, with roles in the place of paths. */
     policy_sha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits'),
@@ -82,6 +84,7 @@ export const IsolationDifference = z
     visible: differing.visible.exactOptional(),
     writable: differing.writable.exactOptional(),
     protected: differing.protected.exactOptional(),
+    user: differing.user,
     limits: differing.limits.exactOptional(),
     policy_sha256: differing.policy_sha256.exactOptional(),
   })

@@ -55,6 +55,9 @@ export const ToolOutcome = z.enum([
   ...(['ok', 'error', 'rejected', 'not_isolated', 'timed_out', 'aborted', 'unknown'] as const),
 ])
 
+/** Of a connection in the whole network. */
+const Protocol = z.enum(['tcp', 'udp', 'icmp'])
+
 /** The idempotency key of a request, and the SHA-256 (hex) of the request in canonical form. */
 export const Idempotency = z
   .strictObject({ key: z.string(), request_sha256: z.string() })
@@ -250,20 +253,25 @@ const payloads = {
     /** Records of earlier versions have only `achieved`. */
     verdict: Verdict.exactOptional(),
   }),
-  /** A connection of a command through the proxy, when it has ended or was refused. */
+  /**
+   * A connection of a command: through the proxy, when it has ended or was refused; if its run has the whole network,
+   * when it began, with an address.
+   */
   network_connection: z.strictObject({
     /** The tool call of the command; null if it belongs to the check of the goal. */
     call_id: z.string().nullable(),
-    /** As the command wrote it; `*` if the record is the sum of more than one. */
+    /** As the command wrote it, or an address; `*` if the record is the sum of more than one. */
     host: z.string(),
     port: count,
     /** Whether the run may reach the host. */
     allowed: z.boolean(),
     /** Why it was refused or failed; null if it ended by itself. */
     reason: z.string().nullable(),
-    /** From the host to the command. */
-    bytes_in: count,
-    bytes_out: count,
+    /** From the host to the command; null if that is known only for all connections of the command together. */
+    bytes_in: count.nullable(),
+    bytes_out: count.nullable(),
+    /** If the run has the whole network. */
+    protocol: Protocol.exactOptional(),
     /** How many connections this record sums up, if more than one. */
     connections: count.exactOptional(),
   }),

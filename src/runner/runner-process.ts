@@ -4,7 +4,9 @@ import type { Notice } from '../domain/records.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { closeInherited } from './close-inherited.ts'
 import { GuardedFiles } from './isolation/guarded-files.ts'
+import { OwnUserProjects } from './isolation/own-user.ts'
 import { notIsolated, SandboxError } from './isolation/sandbox.ts'
+import type { Connection } from './network/connection.ts'
 import { Doors } from './network/doors.ts'
 import { openWholeNetwork } from './network/whole-network.ts'
 import { runProcess } from './process.ts'
@@ -29,6 +31,7 @@ closeInherited()
 const server = new Socket({ fd: 3, readable: true, writable: true })
 const calls = new Map<number, Call>()
 const doors = new Doors()
+const ownUserProjects = new OwnUserProjects()
 
 /** A stream of a command to the server. */
 class Outlet {
@@ -114,7 +117,7 @@ async function start(id: number, request: StartRequest): Promise<void> {
     server.write(frame(FRAME.notice, id, JSON.stringify(notice)))
   }
   const guarded = new GuardedFiles(request.project)
-  const end = await withNetwork(request, note, (prepared) => call.run(prepared)).catch(
+  const end = await withNamespaces(request, note, (prepared) => call.run(prepared)).catch(
     (cause): CallEnd =>
       cause instanceof SandboxError
         ? notIsolated(messageOf(cause))
@@ -125,6 +128,18 @@ async function start(id: number, request: StartRequest): Promise<void> {
   server.write(frame(FRAME.end, id, JSON.stringify(end)))
 }
 
+/** Runs a command in the namespaces that are made for it outside of its container. */
+async function withNamespaces(
+  request: StartRequest,
+  note: (notice: Notice) => void,
+  run: (request: StartRequest) => Promise<CallEnd>,
+): Promise<CallEnd> {
+  if (request.sandbox?.level !== 'namespaces') return withNetwork(request, note, run)
+  return ownUserProjects.with(request.sandbox, (sandbox) =>
+    withNetwork({ ...request, sandbox }, note, run),
+  )
+}
+
 /** Runs a command while it can reach what it may reach. */
 async function withNetwork(
   request: StartRequest,
@@ -133,15 +148,17 @@ async function withNetwork(
 ): Promise<CallEnd> {
   const { sandbox } = request
   if (sandbox === null || sandbox.network === 'none') return run(request)
+  const onConnection = (payload: Connection): void => note({ kind: 'network_connection', payload })
   if (sandbox.network === 'full') {
     if (sandbox.networkTools === null)
       throw new SandboxError('the programs for its network are missing')
-    const { enter, close } = await openWholeNetwork(sandbox.networkTools, sandbox.folder)
-    return run({ ...request, sandbox: { ...sandbox, enter } }).finally(close)
+    const { enter, close } = await openWholeNetwork(
+      ...[sandbox.networkTools, sandbox.folder, onConnection],
+    )
+    const entered = { ...sandbox, enter: [...sandbox.enter, ...enter] }
+    return run({ ...request, sandbox: entered }).finally(close)
   }
-  const door = await doors.open(sandbox.folder, sandbox.network.allow, (payload) =>
-    note({ kind: 'network_connection', payload }),
-  )
+  const door = await doors.open(sandbox.folder, sandbox.network.allow, onConnection)
   try {
     return await run({ ...request, sandbox: { ...sandbox, proxy: door.path } })
   } finally {

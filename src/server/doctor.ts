@@ -154,7 +154,11 @@ async function aboutIsolation(isolation: Isolation, wanted: Level | 'auto'): Pro
   const install = 'Install bubblewrap, for instance with "apt-get install bubblewrap".'
   if (level === null) return [fail(NAME, detail, install)]
   const found = `${level}: ${detail}`
-  if (level === 'namespaces') return [ok(NAME, found)]
+  if (level === 'namespaces') {
+    const { ownUserProblem } = isolation
+    const advice = 'Give projects to another user than root, or use util-linux 2.39 or newer.'
+    return [ownUserProblem === null ? ok(NAME, found) : warn(NAME, found, advice)]
+  }
   const better = await isolation.atLeast('namespaces')
   if (better.isOk()) {
     const advice = `Set RETRAI_ISOLATION=auto instead of ${wanted}: the level namespaces works here.`

@@ -1,34 +1,19 @@
 import { randomUUID } from 'node:crypto'
-import { lstat, mkdir, readdir, realpath, rm, writeFile } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { type IsolationPolicy, isAtLeast, LEVELS, type Level } from '../../domain/isolation.ts'
 import type { Network } from '../../domain/network.ts'
 import { messageOf } from '../../lib/message-of.ts'
-import { sha256 } from '../../lib/sha256.ts'
 import type { Command } from '../command.ts'
-import { DOORS_FOLDER } from '../network/doors.ts'
 import { proxyVariables } from '../network/forwarder.ts'
-import { findNetworkTools } from '../network/network-tools.ts'
-import { RESOLV_CONF } from '../network/whole-network.ts'
-import type { Runner } from '../runner.ts'
 import { factsOfContainer } from './bubblewrap.ts'
 import { EVERYTHING, NOTHING, type PolicyFacts } from './policy.ts'
-import { probe } from './probe.ts'
-import { HOME, isExecutable, type Sandbox, TMP } from './sandbox.ts'
-import { seccompProgram } from './seccomp.ts'
+import { HOME, isRoot, placesIn, type Sandbox, TMP } from './sandbox.ts'
 import { factsOfRestricted } from './setpriv.ts'
-import { isolatedEnvironment, toolChains } from './tool-chains.ts'
+import { isolatedEnvironment } from './tool-chains.ts'
+import { KEPT, type TrialOptions, trySandbox } from './trial.ts'
 
-/** Below the data folder: homes and temporary files of runs. */
-const FOLDER = 'sandboxes'
-/** What no command may see, to try that. */
-const SECRET = 'secret'
-const KEPT: ReadonlySet<string> = new Set([
-  ...[SECRET, 'checks', DOORS_FOLDER, RESOLV_CONF.name],
-  ...LEVELS.map((level) => `filter-${level}`),
-])
-const NOBODY = 65_534
 const INSTALL = 'apt-get install bubblewrap'
 
 /** How a server isolates its commands. */
@@ -39,6 +24,8 @@ export type Isolation = {
   readonly detail: string
   /** Why no command can have the whole network here, as a sentence for people; null if one can. */
   readonly fullNetworkProblem: string | null
+  /** Why commands in a project of root are root too, as a sentence for people; null if they are not. */
+  readonly ownUserProblem: string | null
   /** Where tools and checks keep what they need for a moment, if the data folder is no place for that. */
   readonly scratchDir: string | null
   readonly network: IsolationPolicy['network']
@@ -67,6 +54,7 @@ export const NO_ISOLATION: Isolation = {
   detail:
     'Commands are not isolated: they have all rights of the server and can read its keys and change its log.',
   fullNetworkProblem: null,
+  ownUserProblem: null,
   scratchDir: null,
   network: 'host',
   atLeast: async (level) =>
@@ -77,18 +65,10 @@ export const NO_ISOLATION: Isolation = {
   forgetAllBut: async () => {},
 }
 
-type Options = {
-  readonly runner: Runner
-  readonly dataDir: string
-  readonly env: Readonly<Record<string, string | undefined>>
-  /** More folders that commands may read. */
-  readonly toolPaths: readonly string[]
-}
-
 /** Finds out which level works here. Commands are refused if the wanted one, or with `auto` a good one, does not. */
 export async function chooseIsolation(
   wanted: Level | 'auto',
-  options: Options,
+  options: TrialOptions,
 ): Promise<Isolation> {
   const attempts = new Map<Level, Promise<Result<OneLevel, string>>>()
   const attempt = (level: Level): Promise<Result<OneLevel, string>> => {
@@ -134,65 +114,13 @@ function withStricter(
 }
 
 /** Never rejects. The error is a part of a sentence. */
-async function tryLevel(level: Level, options: Options): Promise<Result<OneLevel, string>> {
+async function tryLevel(level: Level, options: TrialOptions): Promise<Result<OneLevel, string>> {
   if (level === 'none') return ok({ ...NO_ISOLATION, level })
-  return trySandbox(level, options).catch((cause) => err(messageOf(cause)))
-}
-
-async function trySandbox(
-  level: Sandbox['level'],
-  { runner, env, toolPaths, ...options }: Options,
-): Promise<Result<OneLevel, string>> {
-  const launcher = programOn(env.PATH, level === 'namespaces' ? 'bwrap' : 'setpriv')
-  const setpriv = programOn(env.PATH, 'setpriv')
-  if (launcher === null) return err('its program is not installed')
-  if (isRoot() && setpriv === null) return err('setpriv of util-linux is not installed')
-  if (level === 'uid' && !isRoot()) return err('the server does not run as root')
-  const dataDir = await realpath(options.dataDir)
-  const inside = join(dataDir, FOLDER)
-  await mkdir(inside, { recursive: true, mode: 0o700 })
-  const secret = join(inside, SECRET)
-  await writeFile(secret, '')
-  const folder = level !== 'namespaces' && isRoot() ? await folderForUsers(dataDir) : inside
-  const filter = join(folder, `filter-${level}`)
-  await writeFile(filter, seccompProgram({ network: level === 'uid' }) ?? '', { mode: 0o644 })
-  const hidden = [...new Set([dataDir, options.dataDir])]
-  // Where administrators have their programs, which are not on the PATH of every user.
-  const whole = findNetworkTools((name) => programOn(`${env.PATH ?? ''}:/usr/sbin:/sbin`, name))
-  const tools = toolChains(env, toolPaths, hidden)
-  const sandbox: Sandbox = {
-    ...{ level, launcher, setpriv, filter, hidden, folder, tools },
-    ...{ project: '/', own: null, writable: [], readable: [], userHome: env.HOME ?? '' },
-    ...{ network: 'none', proxy: null, socat: programOn(env.PATH, 'socat'), enter: [] },
-    networkTools: 'tools' in whole ? whole.tools : null,
-  }
-  await writeFile(join(folder, RESOLV_CONF.name), RESOLV_CONF.text, { mode: 0o644 })
-  // Of a root server, commands run as the owner of the project.
-  const owners = level === 'uid' ? [NOBODY] : isRoot() ? [null, NOBODY] : [null]
-  for (const owner of owners) {
-    const trial = { ...sandbox, own: placesIn(join(folder, 'probe'), false) }
-    const problem = await probe(runner, trial, { secret, owner })
-    await rm(join(folder, 'probe'), { recursive: true, force: true })
-    if (problem !== null) return err(problem)
-  }
-  return ok(isolated(sandbox, folder, 'problem' in whole ? whole.problem : null))
-}
-
-const isRoot = (): boolean => process.getuid?.() === 0
-
-/**
- * If commands run as the owner of the project and share the file system of a root server, they cannot pass through the
- * data folder to their home. This folder lets them pass, and shows no names.
- */
-async function folderForUsers(dataDir: string): Promise<string> {
-  const folder = join('/var/tmp', `retrai-${sha256(dataDir).slice(0, 16)}`)
-  await mkdir(folder, { mode: 0o711 }).catch(() => {})
-  const { uid, mode } = await lstat(folder)
-  if (uid !== 0 || (mode & 0o170_777) !== 0o040_711) {
-    throw new Error(`${folder} is not what this server has made. Remove it`)
-  }
-  await mkdir(join(folder, 'checks'), { mode: 0o711 }).catch(() => {})
-  return folder
+  const tried = await trySandbox(level, options).catch((cause) => err(messageOf(cause)))
+  return tried.map(({ base, fullNetworkProblem, ownUserProblem }) => {
+    const detail = [DETAILS[base.level], ownUserProblem ?? []].flat().join(' ')
+    return { ...isolated(base), detail, fullNetworkProblem, ownUserProblem }
+  })
 }
 
 const DETAILS = {
@@ -203,21 +131,15 @@ const DETAILS = {
   uid: 'Commands run as the owner of the project, not as root.',
 }
 
-const placesIn = (folder: string, kept: boolean): NonNullable<Sandbox['own']> => ({
-  home: join(folder, 'home'),
-  tmp: join(folder, 'tmp'),
-  kept,
-})
-
-function isolated(base: Sandbox, folder: string, fullNetworkProblem: string | null): OneLevel {
-  const { level } = base
+function isolated(
+  base: Sandbox,
+): Omit<OneLevel, 'detail' | 'fullNetworkProblem' | 'ownUserProblem'> {
+  const { level, folder } = base
   // What cannot be removed is tried again at the next start.
   const remove = (name: string) =>
     rm(join(folder, name), { recursive: true, force: true }).catch(() => {})
   return {
     level,
-    detail: DETAILS[level],
-    fullNetworkProblem,
     scratchDir: level !== 'namespaces' && isRoot() ? join(folder, 'checks') : null,
     network: level === 'uid' ? 'host' : 'none',
     factsFor(project, network) {
@@ -247,9 +169,4 @@ function isolated(base: Sandbox, folder: string, fullNetworkProblem: string | nu
       for (const name of left) await remove(name)
     },
   }
-}
-
-function programOn(path = '/usr/bin:/bin', name: string): string | null {
-  const files = path.split(':').map((folder) => join(folder, name))
-  return files.find(isExecutable) ?? null
 }

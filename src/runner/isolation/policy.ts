@@ -1,11 +1,11 @@
 import type { IsolationPolicy } from '../../domain/isolation.ts'
 import { sha256 } from '../../lib/sha256.ts'
-import { isWithin, type Sandbox } from './sandbox.ts'
+import { isRoot, isWithin, type OpenedProject, type Sandbox } from './sandbox.ts'
 
 /** What a command sees and may change, by roles, and the hash of the arguments that make it so. */
 export type PolicyFacts = Pick<
   IsolationPolicy,
-  'visible' | 'writable' | 'protected' | 'policy_sha256'
+  'visible' | 'writable' | 'protected' | 'user' | 'policy_sha256'
 >
 
 /** The home and the temporary files of a command that keeps nothing. */
@@ -17,6 +17,18 @@ export const unique = (roles: readonly string[]): string[] => [...new Set(roles)
 /** @param roles what is mounted, or what rules allow, with roles in the place of paths */
 export const policyHash = (fixed: readonly string[], roles: readonly string[]): string =>
   sha256(JSON.stringify([fixed, roles]))
+
+/** With whose rights a command of a root server runs, for records and for the hash. Other servers have no choice. */
+export function rightsOf({ user, isRootOwned }: Pick<OpenedProject, 'user' | 'isRootOwned'>): {
+  readonly name: Pick<PolicyFacts, 'user'>
+  readonly fixed: string
+} {
+  if (!isRoot()) return { name: {}, fixed: '' }
+  if (user === null) return { name: { user: 'root' }, fixed: '' }
+  return isRootOwned
+    ? { name: { user: 'own' }, fixed: 'as a user of its own' }
+    : { name: { user: 'owner' }, fixed: 'as the owner of the project' }
+}
 
 /** Shows the home of the server's user as `~`: policies are compared between machines and users. */
 export function toolRole(path: string, { userHome }: Pick<Sandbox, 'userHome'>): string {

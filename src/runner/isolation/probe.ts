@@ -17,8 +17,8 @@ const LIMITS: Limits = {
 
 /** Reports what an isolated command can do, with nothing but a shell; `$1` is a file that it must not be able to read. */
 const SCRIPT = `
-while read -r name value; do
-  case $name in CapEff:|NoNewPrivs:|Seccomp:) echo "$name $value" ;; esac
+while read -r name value _; do
+  case $name in Uid:|CapEff:|NoNewPrivs:|Seccomp:) echo "$name $value" ;; esac
 done </proc/self/status
 (: <"$1") 2>/dev/null && echo 'reads the data folder'
 (: >>/proc/sys/kernel/core_pattern) 2>/dev/null && echo 'writes core_pattern'
@@ -61,7 +61,9 @@ export async function probe(
       return reasonOf(stderr.trim().split('\n')[0] || said || `a trial ended with ${ended.end}`)
     }
     const found = stdout.trim().split('\n')
-    const wanted = sandbox.level === 'namespaces' ? [...EVERYWHERE, ...ALONE] : EVERYWHERE
+    const uid = owner ?? sandbox.ownUser?.id ?? process.getuid?.()
+    const everywhere = [`Uid: ${uid}`, ...EVERYWHERE]
+    const wanted = sandbox.level === 'namespaces' ? [...everywhere, ...ALONE] : everywhere
     const missing = wanted.filter((line) => !found.includes(line))
     const extra = found.filter(
       (line) =>

@@ -28,6 +28,7 @@ export function policyOf(
     visible: facts.visible,
     writable: facts.writable,
     protected: facts.protected,
+    ...(facts.user === undefined ? {} : { user: facts.user }),
     limits: {
       ...(canLimitMemory
         ? { memory_bytes: memoryBytes, memory_by: group === null ? 'watch' : 'cgroup', processes }
@@ -117,7 +118,7 @@ function excessOf(wanted: LowerLimits, limits: CommandLimits): Refusal | null {
 }
 
 const COMPARED = [
-  ...(['level', 'network', 'hosts', 'visible', 'writable', 'protected', 'limits'] as const),
+  ...(['level', 'network', 'hosts', 'visible', 'writable', 'protected', 'user', 'limits'] as const),
   'policy_sha256',
 ] as const
 

@@ -1,7 +1,6 @@
 import {
   accessSync,
   chmodSync,
-  chownSync,
   closeSync,
   constants,
   fstatSync,
@@ -17,6 +16,12 @@ import type { Level } from '../../domain/isolation.ts'
 import type { Network } from '../../domain/network.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import type { NetworkTools } from '../network/network-tools.ts'
+
+/** The user of commands in projects of root, who owns nothing else, and the programs that let it work there. */
+export type OwnUser = {
+  /** Its id and that of its group. */
+  readonly id: number
+} & Readonly<Record<'unshare' | 'mount' | 'nsenter', string>>
 
 /** What an isolated command sees and may do, as the runner needs it. */
 export type Sandbox = {
@@ -45,7 +50,9 @@ export type Sandbox = {
   readonly socat: string | null
   /** The programs for the network `full`; null if one is missing. */
   readonly networkTools: NetworkTools | null
-  /** What comes before the launcher, so that it starts in a network namespace that was made for it. */
+  /** Who works in the projects of root, at the level `namespaces` of a root server; null if nobody else can. */
+  readonly ownUser: OwnUser | null
+  /** What comes before the launcher, so that it starts in namespaces that were made for it. */
   readonly enter: readonly string[]
   /** Where the server makes folders for commands. */
   readonly folder: string
@@ -59,6 +66,15 @@ export type Sandbox = {
 export const HOME = '/home/agent'
 export const TMP = '/tmp'
 
+export const isRoot = (): boolean => process.getuid?.() === 0
+
+/** The home and the temporary files in a folder of the server. */
+export const placesIn = (folder: string, kept: boolean): NonNullable<Sandbox['own']> => ({
+  home: join(folder, 'home'),
+  tmp: join(folder, 'tmp'),
+  kept,
+})
+
 /** Whether a path is in a folder, or is it. */
 export const isWithin = (folder: string, path: string): boolean =>
   path === folder || path.startsWith(folder.endsWith('/') ? folder : `${folder}/`)
@@ -71,8 +87,9 @@ export type OpenedProject = {
   readonly descriptor: number
   /** Where it is, through no link. */
   readonly real: string
-  /** Who runs the command, if this process may choose: the owner of the project, unless that is root. */
+  /** Who runs the command, if this process may choose: the owner of the project, or a user of its own if that is root. */
   readonly user: { readonly uid: number; readonly gid: number } | null
+  readonly isRootOwned: boolean
 }
 
 /** Why a command cannot be isolated, such as that the run has put something else in the place of its project. The text is for people. */
@@ -88,7 +105,7 @@ export function notIsolated(why: string) {
 }
 
 /** Opens the project. Throws a `SandboxError` if it is no folder or leads to one of the server. */
-export function openProject({ project, hidden }: Sandbox): OpenedProject {
+export function openProject({ project, hidden, ownUser }: Sandbox): OpenedProject {
   let descriptor: number
   try {
     descriptor = openSync(project, constants.O_RDONLY | constants.O_DIRECTORY)
@@ -101,9 +118,14 @@ export function openProject({ project, hidden }: Sandbox): OpenedProject {
     throw new SandboxError(`${project} leads to the data folder of the server`)
   }
   const { uid, gid } = fstatSync(descriptor)
-  const user = process.getuid?.() === 0 && uid !== 0 ? { uid, gid } : null
-  return { descriptor, real, user }
+  const isRootOwned = uid === 0
+  const owner = isRootOwned ? idsOf(ownUser) : { uid, gid }
+  const user = isRoot() ? owner : null
+  return { descriptor, real, user, isRootOwned }
 }
+
+const idsOf = (ownUser: OwnUser | null): OpenedProject['user'] =>
+  ownUser === null ? null : { uid: ownUser.id, gid: ownUser.id }
 
 /** Makes the folders that a command may write, and gives them to the user who runs it. */
 export function prepareFolders(
@@ -111,9 +133,10 @@ export function prepareFolders(
   user: OpenedProject['user'],
 ): void {
   for (const path of own === null ? [] : [own.home, own.tmp]) {
-    if (mkdirSync(path, { recursive: true, mode: 0o711 }) === undefined) continue
-    if (user !== null) chownSync(path, user.uid, user.gid)
-    chmodSync(path, 0o700)
+    const isNew = mkdirSync(path, { recursive: true, mode: 0o711 }) !== undefined
+    // An earlier command of the run may have had another user, such as that of an earlier version.
+    if (user !== null && lstatSync(path).uid !== user.uid) give(path, user)
+    if (isNew) chmodSync(path, 0o700)
   }
   if (user === null) return
   // Only what the server has made for this command, in a folder of its own.

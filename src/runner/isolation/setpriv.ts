@@ -6,6 +6,7 @@ import {
   type PolicyFacts,
   policyHash,
   readableRole,
+  rightsOf,
   toolRole,
   unique,
 } from './policy.ts'
@@ -52,14 +53,16 @@ export function restricted(sandbox: Sandbox, command: readonly string[]): Restri
   return { args, facts }
 }
 
-function rulesFor(sandbox: Sandbox, { user, real }: Pick<OpenedProject, 'user' | 'real'>) {
+function rulesFor(sandbox: Sandbox, project: OpenedProject) {
+  const { user, real } = project
   const fixed = [
     ...['--no-new-privs', '--inh-caps=-all'],
     ...(process.getuid?.() === 0 ? ['--bounding-set=-all'] : []),
   ]
   const rules = sandbox.level === 'landlock' ? landlockRules(sandbox, user, real) : []
-  const asUser = user === null ? '' : 'as the owner of the project'
-  return { fixed, rules, facts: factsOf(sandbox, [...fixed, asUser], rules) }
+  const rights = rightsOf(project)
+  const facts = factsOf(sandbox, [...fixed, rights.fixed], rules)
+  return { fixed, rules, facts: { ...facts, ...rights.name } }
 }
 
 function factsOf(

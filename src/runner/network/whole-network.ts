@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
 import { SandboxError } from '../isolation/sandbox.ts'
+import { ANY_HOST, type Connection, ConnectionReport } from './connection.ts'
+import { FlowReader } from './flows.ts'
 import type { NetworkTools } from './network-tools.ts'
 import { ownAddresses } from './public-address.ts'
 
@@ -25,20 +27,24 @@ const POLL_MS = 2
 export type WholeNetwork = {
   /** What comes before a command line, to run it in there. */
   readonly enter: readonly string[]
-  /** Ends the connection. */
-  readonly close: () => void
+  /** Ends it. Resolves when all its connections are reported. */
+  readonly close: () => Promise<void>
 }
 
 /**
  * Makes a namespace that has the network of the machine: pasta passes on what is sent in it. The addresses of the machine
  * itself are out of reach, because the server listens there.
  * @param folder where the server makes folders for commands
+ * @param onConnection called with each connection when it begins, and at the end with the bytes of all together
  * @returns rejects with a `SandboxError`
  */
 export async function openWholeNetwork(
   { pasta, ip, nsenter, unshare }: NetworkTools,
   folder: string,
+  onConnection: (connection: Connection) => void,
 ): Promise<WholeNetwork> {
+  const report = new ConnectionReport(onConnection)
+  const flows = new FlowReader((connection) => report.add(connection))
   const isRoot = process.getuid?.() === 0
   const users = isRoot ? [] : ['--user', '--map-current-user', '--keep-caps']
   const holder = started([unshare, ...users, '--net', '/bin/sh', '-c', HOLD, 'sh', ip])
@@ -48,19 +54,24 @@ export async function openWholeNetwork(
     const place = join(folder, RESOLV_CONF.name)
     const whose = isRoot ? ['--runas', '0', '--netns-only'] : ['--userns', `${ns}/user`]
     const command = [
-      ...[pasta, '--foreground', '--quiet', '--config-net', '--no-map-gw'],
+      ...[pasta, '--foreground', '--debug', '--config-net', '--no-map-gw'],
       ...['--dns-forward', RESOLVER, '-t', 'none', '-u', 'none', '-T', 'none', '-U', 'none'],
       ...[...whose, '--netns', isRoot ? place : `${ns}/net`],
     ]
     const mounted = [unshare, '--mount', '--propagation', 'private', '/bin/sh', '-c', MOUNT, 'sh']
     const passing = started(isRoot ? [...mounted, `${ns}/net`, place, ...command] : command)
-    await untilConnected(passing, holder.pid ?? 0)
+    const logged = logOf(passing, flows)
+    await untilConnected(passing, holder.pid ?? 0, flows)
     const also = isRoot ? [] : ['--user', '--preserve-credentials']
     return {
       enter: [nsenter, `--target=${holder.pid}`, ...also, '--net', '--'],
-      close: () => {
-        passing.kill('SIGKILL')
+      close: async () => {
+        const bytes = bytesOf(holder.pid ?? 0)
+        passing.kill('SIGTERM')
+        await logged
         holder.kill('SIGKILL')
+        report.end()
+        onConnection({ ...ALL, ...bytes })
       },
     }
   } catch (cause) {
@@ -81,6 +92,36 @@ const MOUNT = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
 const started = ([file = '', ...args]: readonly string[]) =>
   spawn(file, args, { cwd: '/', env: {} }).on('error', () => {})
 
+/** The last record of a command, with what its namespace counted. */
+const ALL = {
+  ...{ host: ANY_HOST, port: 0, allowed: true },
+  reason: 'All that the command sent and received, in all its connections together',
+} as const
+
+/** What the interfaces of a namespace have counted. */
+function bytesOf(pid: number): Pick<Connection, 'bytes_in' | 'bytes_out'> {
+  try {
+    const counted = readFileSync(`/proc/${pid}/net/dev`, 'utf8').matchAll(
+      /^ *(?!lo:)\S+: *(\d+)(?: +\d+){7} +(\d+)/gm,
+    )
+    const sum = (index: number, all: readonly RegExpExecArray[]): number =>
+      all.reduce((total, found) => total + Number(found[index]), 0)
+    const all = [...counted]
+    return { bytes_in: sum(1, all), bytes_out: sum(2, all) }
+  } catch {
+    return { bytes_in: null, bytes_out: null }
+  }
+}
+
+/** Reads the log of pasta to its end. */
+async function logOf(passing: ChildProcess, flows: FlowReader): Promise<void> {
+  passing.stdout?.resume()
+  const { promise, resolve } = Promise.withResolvers<void>()
+  passing.stderr?.setEncoding('utf8').on('data', (piece: string) => flows.read(piece))
+  passing.stderr?.once('close', resolve)
+  return promise
+}
+
 const firstLine = (text: string): string => text.trim().split('\n')[0] ?? ''
 
 async function untilHeld(holder: ReturnType<typeof started>): Promise<void> {
@@ -99,12 +140,11 @@ async function untilHeld(holder: ReturnType<typeof started>): Promise<void> {
 }
 
 /** pasta in the foreground does not report when it is ready: the namespace has a default route then. */
-async function untilConnected(passing: ChildProcess, holder: number): Promise<void> {
-  let said = ''
-  passing.stdout?.resume()
-  passing.stderr?.setEncoding('utf8').on('data', (piece: string) => {
-    said = (said + piece).slice(0, 4096)
-  })
+async function untilConnected(
+  passing: ChildProcess,
+  holder: number,
+  flows: FlowReader,
+): Promise<void> {
   const { promise: ended, resolve } = Promise.withResolvers<true>()
   passing.once('exit', () => resolve(true)).once('error', () => resolve(true))
   const late = performance.now() + WITHIN_MS
@@ -112,7 +152,7 @@ async function untilConnected(passing: ChildProcess, holder: number): Promise<vo
     const isOver = await Promise.race([ended, pause(POLL_MS, false)])
     if (!isOver && performance.now() < late) continue
     passing.kill('SIGKILL')
-    const why = firstLine(said) || 'it took too long'
+    const why = flows.lastLine || 'it took too long'
     throw new SandboxError(`pasta does not give it a network: ${why}`)
   }
 }

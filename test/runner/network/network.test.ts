@@ -122,6 +122,14 @@ describe.skipIf(isMissing('bwrap') || isMissing('ip') || isMissing('pasta'))(
       const script = `${directly(HOST, 443)}; ${TO_THE_API}; grep nameserver /etc/resolv.conf`
       const { whole } = await inWorld({ whole: { network: 'full', script } }, users)
       expect(whole?.output).toBe('REACHED HOST hello\nnameserver 169.254.1.1\n')
+      const found = (whole?.notices ?? []).map(({ payload }) => payload)
+      expect(found).toContainEqual({
+        ...{ host: HOST, port: 443, allowed: true, reason: null },
+        ...{ bytes_in: null, bytes_out: null, protocol: 'tcp' },
+      })
+      const { bytes_in, bytes_out } = found.at(-1) ?? {}
+      expect(found.at(-1)).toMatchObject({ host: '*', port: 0 })
+      expect([bytes_in, bytes_out].every((bytes) => Number(bytes) > 100)).toBe(true)
     })
   },
 )

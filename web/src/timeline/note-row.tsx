@@ -174,11 +174,16 @@ function noteOf(record: Note): Shown {
 }
 
 function connection(payload: SeqRecordOf<'network_connection'>['payload']): string {
-  const { host, port, allowed, reason, bytes_in, bytes_out, connections } = payload
-  const to = connections === undefined ? `${host}:${port}` : `${counted(connections, 'host')}`
-  const what = `${allowed ? 'Connection' : 'Refused connection'} to ${to}`
-  const bytes = `${formatCount(bytes_out)} bytes sent, ${formatCount(bytes_in)} received`
-  return [what, ...(allowed ? [bytes] : []), ...(reason === null ? [] : [reason])].join(': ')
+  const { host, port, allowed, reason, bytes_in, bytes_out, connections, protocol } = payload
+  const one = host === '*' ? 'all hosts' : `${host}:${port}`
+  const to = connections === undefined ? one : `${counted(connections, 'host')}`
+  const over = protocol === undefined ? '' : ` (${protocol})`
+  const what = `${allowed ? 'Connection' : 'Refused connection'} to ${to}${over}`
+  const bytes =
+    bytes_in === null || bytes_out === null || !allowed
+      ? []
+      : [`${formatCount(bytes_out)} bytes sent, ${formatCount(bytes_in)} received`]
+  return [what, ...bytes, ...(reason === null ? [] : [reason])].join(': ')
 }
 
 /** What a run asked for, for people. */

@@ -1,0 +1,175 @@
+import { closeSync, fstatSync, openSync, readlinkSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { PROXY_SOCKET } from '../network/forwarder.ts'
+import { RESOLV_CONF } from '../network/whole-network.ts'
+import { GUARDED } from './guarded-files.ts'
+import { hostSockets } from './host-sockets.ts'
+import { ACCOUNTS } from './own-user.ts'
+import { EMPTY_HOME, EMPTY_TMP, readableRole, toolRole } from './policy.ts'
+import { HOME, isWithin, type OpenedProject, type Sandbox, TMP } from './sandbox.ts'
+import { MEMORY_FOLDER_BYTES, SYSTEM } from './system.ts'
+
+/** The first descriptor of a mount, after those that bwrap uses itself. */
+export const FIRST_MOUNT_FD = 6
+
+/** Opens what a path names without rights to its content, and no link. */
+const O_PATH = 0o10000000
+const O_NOFOLLOW = 0o400000
+
+/** Of an empty folder that covers one of the server. */
+const COVER_BYTES = 65_536
+/** Where links lead, also if that does not exist. */
+function realPathOf(path: string): string {
+  try {
+    return resolve(dirname(path), readlinkSync(path))
+  } catch {
+    return path
+  }
+}
+type Kind = '--bind-fd' | '--ro-bind-fd'
+
+/** Mounts from open descriptors, so that nothing can be exchanged before it is mounted. */
+export class Mounts {
+  readonly args: string[] = []
+  readonly descriptors: number[] = []
+  /** The mounts in their order, each a kind and a role. */
+  readonly roles: string[] = []
+  readonly #folders = new Set<string>()
+
+  add(kind: Kind, descriptor: number, target: string, role: string): void {
+    this.makeAbove(target)
+    this.args.push(kind, String(FIRST_MOUNT_FD + this.descriptors.length), target)
+    this.descriptors.push(descriptor)
+    this.roles.push(`${kind} ${role}`)
+  }
+
+  /** An empty folder in memory. */
+  addMemory(
+    target: string,
+    role: string,
+    { perms, bytes }: { perms: string; bytes: number },
+  ): void {
+    this.args.push('--perms', perms, '--size', String(bytes), '--tmpfs', target)
+    this.roles.push(`--tmpfs ${role}`)
+  }
+
+  /** Makes the folders above a mount so that every user may pass: by itself, bwrap makes them for root only. */
+  makeAbove(target: string): void {
+    const above = dirname(target)
+    if (above === '/' || this.#folders.has(above)) return
+    this.makeAbove(above)
+    this.#folders.add(above)
+    this.args.push('--perms', '0755', '--dir', above)
+  }
+
+  /** Nothing if there is no such path. */
+  addPath(kind: Kind, path: string, role: string, target = path): void {
+    const descriptor = opened(path)
+    if (descriptor !== null) this.add(kind, descriptor, target, role)
+  }
+
+  rolesOf(kind: Kind): string[] {
+    const prefix = `${kind} `
+    return this.roles.flatMap((line) =>
+      line.startsWith(prefix) ? [line.slice(prefix.length)] : [],
+    )
+  }
+}
+
+function opened(path: string, flags = 0): number | null {
+  try {
+    return openSync(path, O_PATH | flags)
+  } catch {
+    return null
+  }
+}
+
+/** What a command sees of the host, in the order in which bwrap mounts it: later mounts cover earlier ones. */
+export function addMounts(
+  mounts: Mounts,
+  sandbox: Sandbox,
+  project: OpenedProject,
+  repository: string | null,
+): void {
+  const { own, tools, hidden, writable, readable, proxy, network } = sandbox
+  if (own === null) {
+    const inMemory = { perms: '1777', bytes: MEMORY_FOLDER_BYTES }
+    mounts.makeAbove(HOME)
+    mounts.addMemory(TMP, EMPTY_TMP, inMemory)
+    mounts.addMemory(HOME, EMPTY_HOME, inMemory)
+  } else {
+    mounts.addPath('--bind-fd', own.tmp, 'tmp', TMP)
+    mounts.addPath('--bind-fd', own.home, 'home', HOME)
+  }
+  const shown = tools.filter((path) => !isWithin(sandbox.project, path))
+  for (const path of shown) mounts.addPath('--ro-bind-fd', path, toolRole(path, sandbox))
+  // A repository around the project may have the data folder in it.
+  const around = readable.filter((path) => hidden.some((ours) => isWithin(path, ours)))
+  for (const path of around) mounts.addPath('--ro-bind-fd', path, readableRole(path, sandbox))
+  const above = [...SYSTEM, ...shown, ...around]
+  const covered = hidden.filter((path) => above.some((folder) => isWithin(folder, path)))
+  for (const path of covered)
+    mounts.addMemory(path, 'nothing', { perms: '0755', bytes: COVER_BYTES })
+  if (repository !== null) mounts.addPath('--ro-bind-fd', repository, 'repository')
+  mounts.add('--bind-fd', project.descriptor, sandbox.project, 'project')
+  const sockets = hostSockets([project.real, sandbox.project])
+  guard(mounts, project.descriptor, sandbox.project, sockets)
+  if (project.real !== sandbox.project) {
+    const again = openSync(`/proc/self/fd/${project.descriptor}`, O_PATH)
+    mounts.add('--bind-fd', again, project.real, 'project')
+    guard(mounts, again, project.real, sockets)
+  }
+  for (const path of writable) mounts.addPath('--bind-fd', path, 'report')
+  for (const path of readable.filter((path) => !around.includes(path))) {
+    mounts.addPath('--ro-bind-fd', path, readableRole(path, sandbox))
+  }
+  if (project.isRootOwned && project.user !== null) {
+    for (const { path, name } of ACCOUNTS) {
+      mounts.addPath('--ro-bind-fd', join(sandbox.folder, name), 'accounts', realPathOf(path))
+    }
+  }
+  if (network === 'full') {
+    const path = join(sandbox.folder, RESOLV_CONF.name)
+    mounts.addPath('--ro-bind-fd', path, 'resolver', realPathOf(RESOLV_CONF.path))
+  }
+  mounts.roles.push(network === 'full' ? 'the network of the machine' : '--unshare-net')
+  // Where a run is described, there is no proxy yet.
+  if (typeof network !== 'string') {
+    mounts.addPath('--ro-bind-fd', proxy ?? '/dev/null', 'proxy', PROXY_SOCKET)
+  }
+  for (const path of covered) mounts.args.push('--remount-ro', path)
+}
+
+/**
+ * Makes what is guarded read-only, and puts nothing in the place of sockets. A folder above them becomes a mount of its
+ * own, because a mount cannot be renamed or removed. What does not exist cannot be guarded: bwrap would make it in the project.
+ * @param sockets as paths from the project
+ */
+function guard(mounts: Mounts, project: number, at: string, sockets: readonly string[]): void {
+  const pinned = new Map<string, number>()
+  for (const path of [...GUARDED, ...sockets]) {
+    const names = path.split('/')
+    let folder = project
+    for (const [depth, name] of names.entries()) {
+      const target = join(at, ...names.slice(0, depth + 1))
+      const found = pinned.get(target) ?? openGuarded(`/proc/self/fd/${folder}/${name}`)
+      if (found === null) break
+      const isEnd = depth === names.length - 1 || !fstatSync(found).isDirectory()
+      const role = `project/${names.slice(0, depth + 1).join('/')}`
+      if (!pinned.has(target)) mounts.add(isEnd ? '--ro-bind-fd' : '--bind-fd', found, target, role)
+      pinned.set(target, found)
+      folder = found
+      if (isEnd) break
+    }
+  }
+}
+
+/** A file or a folder, or nothing for a socket. A link is not followed: what it leads to is no part of the repository. */
+function openGuarded(path: string): number | null {
+  const found = opened(path, O_NOFOLLOW)
+  if (found === null) return null
+  const status = fstatSync(found)
+  if (status.isDirectory() || status.isFile()) return found
+  closeSync(found)
+  return status.isSocket() ? opened('/dev/null') : null
+}

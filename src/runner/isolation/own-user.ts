@@ -1,0 +1,154 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+} from 'node:fs'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { isWithin, type OwnUser, type Sandbox } from './sandbox.ts'
+
+/** Above the ids that systems give to users, containers and subordinate users, and below 2^31. */
+export const OWN_ID = 2_000_000_000
+
+/** Files in which programs look for the name of that user: where they are, and their names in the folder of the server. */
+export const ACCOUNTS = [
+  {
+    path: '/etc/passwd',
+    name: 'passwd',
+    line: `agent:x:${OWN_ID}:${OWN_ID}::/home/agent:/bin/bash`,
+  },
+  { path: '/etc/group', name: 'group', line: `agent:x:${OWN_ID}:` },
+] as const
+
+/** A namespace of mounts in which the project belongs to another user is kept for so long after its last command. */
+const IDLE_MS = 60_000
+const READY_WITHIN_MS = 5_000
+
+/** Shows files of root as those of the user, and stores those of the user as those of root. All others stay. */
+const MAP = `X-mount.idmap=b:0:${OWN_ID}:1 b:1:1:${OWN_ID - 1}`
+/** Keeps the namespace until the pipe is closed: the runner's end of it closes with the runner. */
+const HOLD =
+  'mount=$1 map=$2 path=$3; "$mount" --bind -o "$map" "$path" "$path" && echo ready && read -r _'
+
+/** The user, if the programs that it needs are installed. */
+export function ownUserFrom(find: (name: string) => string | null): OwnUser | null {
+  const [unshare, mount, nsenter] = ['unshare', 'mount', 'nsenter'].map(find)
+  return unshare && mount && nsenter ? { id: OWN_ID, unshare, mount, nsenter } : null
+}
+
+/** Writes the accounts of the machine with that of the user. */
+export async function writeAccounts(folder: string): Promise<void> {
+  for (const { path, name, line } of ACCOUNTS) {
+    const accounts = await readFile(path, 'utf8').catch(() => '')
+    await writeFile(join(folder, name), `${accounts.trimEnd()}\n${line}\n`, { mode: 0o644 })
+  }
+}
+
+type Held = {
+  readonly holder: ChildProcess
+  readonly ready: Promise<boolean>
+  users: number
+  idle: NodeJS.Timeout | undefined
+}
+
+/**
+ * Lets a command in a project of root run as another user. An id-mapped mount covers the project in a mount namespace of
+ * its own, so nothing of it is seen elsewhere, and the files of the project keep their owner.
+ */
+export class OwnUserProjects {
+  readonly #held = new Map<string, Held>()
+
+  /**
+   * Calls `run` with the sandbox in which the command has its own user, or without one if the file system of the
+   * project cannot map ids. Nothing changes for projects of other users.
+   */
+  async with<T>(sandbox: Sandbox, run: (sandbox: Sandbox) => Promise<T>): Promise<T> {
+    const { ownUser } = sandbox
+    const place = ownUser === null ? null : placeOf(sandbox.project)
+    if (ownUser === null || place === null) return run(sandbox)
+    if (hasMountsInside(place.real)) return run({ ...sandbox, ownUser: null })
+    const held = this.#hold(place, ownUser)
+    held.users += 1
+    clearTimeout(held.idle)
+    try {
+      if (!(await held.ready)) return await run({ ...sandbox, ownUser: null })
+      const enter = [ownUser.nsenter, `--target=${held.holder.pid}`, '--mount', '--']
+      return await run({ ...sandbox, enter: [...enter, ...sandbox.enter] })
+    } finally {
+      held.users -= 1
+      if (held.users === 0) held.idle = setTimeout(() => this.#release(held), IDLE_MS).unref()
+    }
+  }
+
+  #hold(place: Place, ownUser: OwnUser): Held {
+    const key = JSON.stringify(place)
+    const before = this.#held.get(key)
+    if (before !== undefined && before.holder.exitCode === null) return before
+    const { unshare, mount } = ownUser
+    const args = ['--mount', '--propagation', 'slave', '/bin/sh', '-c', HOLD, 'sh']
+    const holder = spawn(unshare, [...args, mount, MAP, place.real], {
+      ...{ cwd: '/', env: {}, stdio: ['pipe', 'pipe', 'ignore'] },
+    })
+    holder.on('error', () => {})
+    holder.stdin?.on('error', () => {})
+    const held = { holder, ready: isMapped(holder, place), users: 0, idle: undefined }
+    this.#held.set(key, held)
+    return held
+  }
+
+  #release(held: Held): void {
+    held.holder.stdin?.destroy()
+    for (const [key, one] of this.#held) if (one === held) this.#held.delete(key)
+  }
+}
+
+/** A project of root: its path through no link, and which folder that is. */
+type Place = { readonly real: string; readonly dev: number; readonly ino: number }
+
+/** Null if it belongs to another user, or cannot be opened, which is reported later. */
+function placeOf(project: string): Place | null {
+  let descriptor: number
+  try {
+    descriptor = openSync(project, constants.O_RDONLY | constants.O_DIRECTORY)
+  } catch {
+    return null
+  }
+  try {
+    const { uid, dev, ino } = fstatSync(descriptor)
+    return uid === 0 ? { real: readlinkSync(`/proc/self/fd/${descriptor}`), dev, ino } : null
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+/** Whether something is mounted below a folder: the mapped mount would not show it. */
+function hasMountsInside(folder: string): boolean {
+  const escaped = folder.replace(/[ \t\n\\]/g, (c) => `\\0${c.charCodeAt(0).toString(8)}`)
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .some((line) => {
+      const at = line.split(' ')[4]
+      return at !== undefined && at !== escaped && isWithin(escaped, at)
+    })
+}
+
+/** Whether the folder is there and belongs to the user, in the namespace of the holder. */
+async function isMapped(holder: ChildProcess, { real, dev, ino }: Place): Promise<boolean> {
+  const signal = AbortSignal.timeout(READY_WITHIN_MS)
+  const ended = once(holder, 'close', { signal }).then(() => false)
+  const ready =
+    holder.stdout === null ? ended : once(holder.stdout, 'data', { signal }).then(() => true)
+  if (!(await Promise.race([ready, ended]).catch(() => false))) return false
+  try {
+    const seen = statSync(`/proc/${holder.pid}/root${real}`)
+    return seen.dev === dev && seen.ino === ino && seen.uid === OWN_ID
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,120 @@
+import { lstat, mkdir, realpath, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { err, ok, type Result } from 'neverthrow'
+import { LEVELS } from '../../domain/isolation.ts'
+import { sha256 } from '../../lib/sha256.ts'
+import { DOORS_FOLDER } from '../network/doors.ts'
+import { findNetworkTools } from '../network/network-tools.ts'
+import { RESOLV_CONF } from '../network/whole-network.ts'
+import type { Runner } from '../runner.ts'
+import { ACCOUNTS, ownUserFrom, writeAccounts } from './own-user.ts'
+import { probe } from './probe.ts'
+import { isExecutable, isRoot, type OwnUser, placesIn, type Sandbox } from './sandbox.ts'
+import { seccompProgram } from './seccomp.ts'
+import { toolChains } from './tool-chains.ts'
+
+/** Below the data folder: homes and temporary files of runs. */
+const FOLDER = 'sandboxes'
+/** What no command may see, to try that. */
+const SECRET = 'secret'
+/** What is kept in that folder, beside what belongs to a run. */
+export const KEPT: ReadonlySet<string> = new Set([
+  ...[SECRET, 'checks', DOORS_FOLDER, RESOLV_CONF.name, ...ACCOUNTS.map(({ name }) => name)],
+  ...LEVELS.map((level) => `filter-${level}`),
+])
+const NOBODY = 65_534
+export type TrialOptions = {
+  readonly runner: Runner
+  readonly dataDir: string
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** More folders that commands may read. */
+  readonly toolPaths: readonly string[]
+}
+
+/** A level that works here. */
+type Tried = {
+  /** The sandbox of a command, without what belongs to the command. */
+  readonly base: Sandbox
+  readonly fullNetworkProblem: string | null
+  /** Why commands in a project of root are root too, as a sentence for people; null if they are not. */
+  readonly ownUserProblem: string | null
+}
+
+/** Makes what every command at a level has in common, and runs a command as a trial. The error is a part of a sentence. */
+export async function trySandbox(
+  level: Sandbox['level'],
+  { runner, env, toolPaths, ...options }: TrialOptions,
+): Promise<Result<Tried, string>> {
+  const launcher = programOn(env.PATH, level === 'namespaces' ? 'bwrap' : 'setpriv')
+  const setpriv = programOn(env.PATH, 'setpriv')
+  if (launcher === null) return err('its program is not installed')
+  if (isRoot() && setpriv === null) return err('setpriv of util-linux is not installed')
+  if (level === 'uid' && !isRoot()) return err('the server does not run as root')
+  const dataDir = await realpath(options.dataDir)
+  const inside = join(dataDir, FOLDER)
+  await mkdir(inside, { recursive: true, mode: 0o700 })
+  const secret = join(inside, SECRET)
+  await writeFile(secret, '')
+  const folder = level !== 'namespaces' && isRoot() ? await folderForUsers(dataDir) : inside
+  const filter = join(folder, `filter-${level}`)
+  await writeFile(filter, seccompProgram({ network: level === 'uid' }) ?? '', { mode: 0o644 })
+  const hidden = [...new Set([dataDir, options.dataDir])]
+  // Where administrators have their programs, which are not on the PATH of every user.
+  const find = (name: string) => programOn(`${env.PATH ?? ''}:/usr/sbin:/sbin`, name)
+  const whole = findNetworkTools(find)
+  const tools = toolChains(env, toolPaths, hidden)
+  const sandbox: Sandbox = {
+    ...{ level, launcher, setpriv, filter, hidden, folder, tools },
+    ...{ project: '/', own: null, writable: [], readable: [], userHome: env.HOME ?? '' },
+    ...{ network: 'none', proxy: null, socat: programOn(env.PATH, 'socat'), enter: [] },
+    networkTools: 'tools' in whole ? whole.tools : null,
+    ownUser: null,
+  }
+  await writeFile(join(folder, RESOLV_CONF.name), RESOLV_CONF.text, { mode: 0o644 })
+  const attempt = async (ownUser: OwnUser | null, owner: number | null) => {
+    const own = placesIn(join(folder, 'probe'), false)
+    const problem = await probe(runner, { ...sandbox, own, ownUser }, { secret, owner })
+    await rm(join(folder, 'probe'), { recursive: true, force: true })
+    return problem
+  }
+  const ownUser = isRoot() && level === 'namespaces' ? ownUserFrom(find) : null
+  if (ownUser !== null) await writeAccounts(folder)
+  const without = ownUser === null ? NO_OWN_USER : await attempt(ownUser, null)
+  // Of a root server, commands run as the owner of the project.
+  const owners = level === 'uid' ? [NOBODY] : isRoot() ? [null, NOBODY] : [null]
+  for (const owner of owners) {
+    if (owner === null && without === null) continue
+    const problem = await attempt(null, owner)
+    if (problem !== null) return err(problem)
+  }
+  const chosen = without === null ? { ...sandbox, ownUser } : sandbox
+  const fullNetworkProblem = 'problem' in whole ? whole.problem : null
+  const isAsRoot = isRoot() && level === 'namespaces' && without !== null
+  return ok({ base: chosen, fullNetworkProblem, ownUserProblem: isAsRoot ? asRoot(without) : null })
+}
+
+const NO_OWN_USER = 'mount, unshare or nsenter is not installed'
+
+/** @param why as a part of a sentence */
+const asRoot = (why: string): string =>
+  `In a project that belongs to root, commands run as root without capabilities (${why}).`
+
+/**
+ * If commands run as the owner of the project and share the file system of a root server, they cannot pass through the
+ * data folder to their home. This folder lets them pass, and shows no names.
+ */
+async function folderForUsers(dataDir: string): Promise<string> {
+  const folder = join('/var/tmp', `retrai-${sha256(dataDir).slice(0, 16)}`)
+  await mkdir(folder, { mode: 0o711 }).catch(() => {})
+  const { uid, mode } = await lstat(folder)
+  if (uid !== 0 || (mode & 0o170_777) !== 0o040_711) {
+    throw new Error(`${folder} is not what this server has made. Remove it`)
+  }
+  await mkdir(join(folder, 'checks'), { mode: 0o711 }).catch(() => {})
+  return folder
+}
+
+function programOn(path = '/usr/bin:/bin', name: string): string | null {
+  const files = path.split(':').map((folder) => join(folder, name))
+  return files.find(isExecutable) ?? null
+}

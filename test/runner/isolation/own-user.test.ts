@@ -1,0 +1,92 @@
+import { chmod, chown, mkdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import type { Command } from '../../../src/runner/command.ts'
+import { chooseIsolation } from '../../../src/runner/isolation/isolation.ts'
+import { OWN_ID } from '../../../src/runner/isolation/own-user.ts'
+import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
+import { Runner } from '../../../src/runner/runner.ts'
+import { isMissing } from '../../support/missing.ts'
+import { temporaryFolder } from '../support.ts'
+
+/** A root server with a project of root. */
+async function place(mode = 0o755) {
+  const base = await temporaryFolder()
+  const [dataDir, project] = [join(base, 'data'), join(base, 'project')]
+  await mkdir(dataDir)
+  await mkdir(project, { mode })
+  const runner = new Runner({ info: () => {}, error: () => {} })
+  onTestFinished(() => runner.close())
+  const isolation = await chooseIsolation('namespaces', {
+    ...{ runner, dataDir, env: process.env, toolPaths: [] },
+  })
+  const run = commandRunner(DEFAULT_LIMITS, runner, isolation)
+  const bash = (script: string, options: Partial<Command> = {}) => {
+    const { signal } = new AbortController()
+    const args = ['-c', script]
+    return run({ file: 'bash', args, cwd: project, timeoutMs: 60_000, signal, ...options })
+  }
+  return { project, isolation, bash }
+}
+
+describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of root', () => {
+  test('commands are another user, who has a name', async () => {
+    const { bash, isolation, project } = await place()
+    const result = await bash('id -u; id -g; whoami; echo ~agent')
+    expect(result.output).toBe(`${OWN_ID}\n${OWN_ID}\nagent\n/home/agent\n`)
+    expect(result.policy).toMatchObject({ user: 'own' })
+    expect(isolation.factsFor(project, 'none')).toMatchObject({ user: 'own' })
+  })
+
+  test('files stay those of root, and command, next command and root can change them', async () => {
+    const { bash, project } = await place(0o700)
+    await writeFile(join(project, 'private'), 'from root\n', { mode: 0o600 })
+    const first = await bash('cat private; echo more >>private; mkdir made; echo made >made/file')
+    expect(first).toMatchObject({ output: 'from root\n', exitCode: 0 })
+    for (const path of ['private', 'made', 'made/file']) {
+      expect(await stat(join(project, path))).toMatchObject({ uid: 0, gid: 0 })
+    }
+    expect(await readFile(join(project, 'private'), 'utf8')).toBe('from root\nmore\n')
+    expect(await bash('echo again >>made/file; rm -r made')).toMatchObject({ exitCode: 0 })
+  })
+
+  test('files of other users stay theirs', async () => {
+    const { bash, project } = await place()
+    await writeFile(join(project, 'theirs'), '', { mode: 0o600 })
+    await chown(join(project, 'theirs'), 1500, 1500)
+    const result = await bash('stat -c %u theirs; cat theirs')
+    expect(result).toMatchObject({ stdout: '1500\n', exitCode: 1 })
+  })
+
+  test('what root alone may read is not readable, wherever it is', async () => {
+    const { bash } = await place()
+    const result = await bash(
+      'for f in /etc/shadow /etc/gshadow /etc/sudoers; do cat $f; done | wc -c',
+    )
+    expect(result.stdout).toBe('0\n')
+  })
+
+  test('a home that an earlier version left as that of root can be used', async () => {
+    const { bash, isolation } = await place()
+    await bash('echo old >~/old', { run: 'run' })
+    const sandbox = isolation.prepare({ ...COMMAND, run: 'run' }, {})?.sandbox
+    const home = sandbox?.own?.home ?? ''
+    await chown(home, 0, 0)
+    await chown(join(home, 'old'), 0, 0)
+    await chmod(home, 0o700)
+    expect(await bash('cat ~/old; echo new >~/new', { run: 'run' })).toMatchObject({
+      ...{ exitCode: 0, output: 'old\n' },
+    })
+  })
+
+  test('git works, also on what root has committed', async () => {
+    const { bash } = await place()
+    const who = '-c user.name=a -c user.email=a@b'
+    const script = `git init -q && echo 1 >f && git add . && git ${who} commit -qm one && git log --format=%s`
+    expect(await bash(script)).toMatchObject({ exitCode: 0, stdout: 'one\n' })
+  })
+})
+
+const COMMAND: Command = {
+  ...{ file: 'true', args: [], cwd: '/', timeoutMs: 1000, signal: new AbortController().signal },
+}
