@@ -3,6 +3,10 @@ import { leaves } from './ledger.ts'
 import { isAside } from './plans.ts'
 import { Random } from './random.ts'
 
+/** The limit of memory of a command, which some calls exceed. */
+export const MEMORY_MIB = 96
+const READING = { read: 4, search: 2 } as const
+
 /** The client and the model of a chaos run: what each run is asked for, and what the model replies, by the seed alone. */
 export class Actors {
   readonly #seed: number
@@ -38,7 +42,7 @@ export class Actors {
 
   #call(random: Random) {
     switch (
-      random.weighted({ write: 8, long: 2, slow: 3, stubborn: 2, read: 4, search: 2, bad: 1 })
+      random.weighted({ write: 8, long: 2, slow: 3, stubborn: 2, greedy: 1, ...READING, bad: 1 })
     ) {
       case 'write':
         return bash(leaves(this.#entry()))
@@ -51,6 +55,8 @@ export class Actors {
         return bash(leaves(this.#entry(), 'sleep 0.3'))
       case 'stubborn':
         return bash(leaves(this.#entry(), `trap "" TERM; (setsid sleep 1 &); sleep 0.5; wait`))
+      case 'greedy':
+        return bash(leaves(this.#entry(), `head -c ${2 * MEMORY_MIB}M /dev/zero | tail | wc -c`))
       case 'read':
         return { tool: 'file_read', args: { path: '.retrai.yml' } }
       case 'search':

@@ -29,6 +29,9 @@ export function callProblems(records: readonly RunRecord[]): string[] {
   return problems
 }
 
+/** In the result of a call whose command was lost with the process that ran it. */
+const RUNNER_DIED = 'the process that runs commands has died'
+
 function resultProblems(
   records: readonly RunRecord[],
   seq: number,
@@ -40,8 +43,11 @@ function resultProblems(
   const problems: string[] = []
   const afterClaim = records[seq - 1]?.kind === 'run_claimed'
   const afterFailure = records[seq + 1]?.kind === 'error'
+  const afterDeath = payload.output.includes(RUNNER_DIED)
   if (payload.exit_code !== null) problems.push(`${seq} is unknown, with an exit code`)
-  if (!afterClaim && !afterFailure) problems.push(`${seq} is unknown without a claim or an error`)
+  if (!afterClaim && !afterFailure && !afterDeath) {
+    problems.push(`${seq} is unknown without a claim, an error or the death of the runner`)
+  }
   if (open.payload.read_only && !afterFailure) problems.push(`${seq} could have been run again`)
   return problems
 }

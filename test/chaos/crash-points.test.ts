@@ -4,9 +4,20 @@ import { CRASH_POINTS, type CrashPoint } from '../../src/server/crash-points.ts'
 import { isMissing } from '../support/missing.ts'
 import { Client } from './client.ts'
 import type { Evidence } from './evidence.ts'
+import { processesIn } from './inspection.ts'
 import { violations } from './invariants.ts'
 import { PlannedRuns } from './planned-runs.ts'
-import { asked, connecting, type Plan, reader, stuck, talkative, waiting, writer } from './plans.ts'
+import {
+  asked,
+  connecting,
+  fatal,
+  type Plan,
+  reader,
+  stuck,
+  talkative,
+  waiting,
+  writer,
+} from './plans.ts'
 import type { Server } from './server-process.ts'
 
 const never = new AbortController().signal
@@ -184,6 +195,22 @@ const READER_CASES: readonly Case[] = [
   { at: 'before append of error', outcomes: ['ok', 'ok'], asked: [2, 2] },
   { at: 'after append of error', outcomes: ['ok', 'ok'], asked: [2, 1] },
 ]
+
+describe.concurrent('if the process that runs commands dies', AMPLE, () => {
+  test('its command is unknown, is not run again, and leaves nothing', async ({ expect }) => {
+    await using runs = await PlannedRuns.open([fatal])
+    const server = runs.startServer()
+    await runs.play(server)
+    const { body } = (await (await alive(server)).get(`/api/runs/${runs.runId(fatal)}`)) ?? {}
+    expect(await processesIn(runs.projectOf(fatal))).toEqual([])
+    await server.stop()
+    const evidence = await runs.evidence(fatal, body)
+    expect(violations(evidence)).toEqual([])
+    expect(outcomesOf(evidence)).toEqual(['unknown', 'ok'])
+    expect(evidence.ledger).toEqual(['0.0', '1.0'])
+    expect(endOf(evidence)).toMatchObject({ status: 'achieved' })
+  })
+})
 
 describe.concurrent('after a kill', AMPLE, () => {
   test.for(WRITER_CASES)('$at, no call that writes is run twice', async (row, { expect }) => {

@@ -15,6 +15,9 @@ const WEIGHTS = {
   configure: 2,
   visit: 4,
   second_server: 0.3,
+  kill_runner: 3,
+  stall_runner: 2,
+  strand_runner: 1,
 } as const
 /** Over the stand-in there are also faults of the store, and of two servers that share it. */
 const STORE_WEIGHTS = {
@@ -102,6 +105,14 @@ export async function applyFault(
       return slot.terminate()
     case 'stall':
       return keep(slot.stall(lastsMs))
+    case 'kill_runner':
+      return slot.signalRunner('SIGKILL')
+    case 'stall_runner':
+      return keep(slot.stallRunner(lastsMs))
+    case 'strand_runner':
+      // The server dies while its runner cannot notice it.
+      slot.signalRunner('SIGSTOP')
+      return slot.kill(0)
     case 'take_over':
       // It is silent for longer than its lease: the others take all its runs before it can know.
       return keep(slot.stall(LEASE_MS + 2 * lastsMs))

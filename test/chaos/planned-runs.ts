@@ -75,6 +75,10 @@ export class PlannedRuns implements AsyncDisposable {
     return () => rename(`${project}-away`, project)
   }
 
+  projectOf(plan: Plan): string {
+    return this.#run(plan).project
+  }
+
   runId(plan: Plan): string {
     const { runId } = this.#run(plan)
     if (runId === null) throw new Error(`the run of ${plan.name} was never acknowledged`)

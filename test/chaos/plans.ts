@@ -100,6 +100,17 @@ export const connecting: Plan = {
       : { text: 'It is done.' },
 }
 
+/** A command that kills the process that runs it, which is its parent if nothing isolates it. */
+export const fatal: Plan = {
+  name: 'fatal',
+  body: { max_iterations: 5 },
+  answers: true,
+  script: ({ turn }) =>
+    turn === 0
+      ? { calls: [bash(leaves('0.0', '(setsid sleep 100 &); kill -9 $PPID; sleep 100'))] }
+      : finish(turn),
+}
+
 /** The goal of all plans. */
 export const GOAL = 'check_command: test -f done\n'
 

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -14,6 +15,27 @@ const NODE_COMPILE_CACHE = join(tmpdir(), 'node-compile-cache')
 export type Exit = { readonly code: number | null; readonly signal: NodeJS.Signals | null }
 
 const MODELS = fileURLToPath(new URL('./models.yaml', import.meta.url))
+
+/** The children of all threads of a process; none if it is gone. */
+function childrenOf(pid: number): number[] {
+  try {
+    const threads = readdirSync(`/proc/${pid}/task`)
+    const lists = threads.map((thread) =>
+      readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8'),
+    )
+    return lists.flatMap((list) => list.split(' ').filter(Boolean).map(Number))
+  } catch {
+    return []
+  }
+}
+
+function commandLine(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+  } catch {
+    return ''
+  }
+}
 
 /** A real `retrai serve`. */
 export class Server {
@@ -50,6 +72,12 @@ export class Server {
 
   kill(signal: NodeJS.Signals): void {
     this.#process.kill(signal)
+  }
+
+  /** Sends a signal to the process that runs its commands. Only Linux shows which one that is. */
+  signalRunner(signal: NodeJS.Signals): void {
+    const runner = childrenOf(this.pid ?? 0).find((pid) => /runner-process/.test(commandLine(pid)))
+    if (runner !== undefined) process.kill(runner, signal)
   }
 
   /** Asks it to stop, and waits until it has. */

@@ -84,6 +84,19 @@ export class Slot {
     server.kill('SIGCONT')
   }
 
+  /** Sends a signal to the process that runs the commands of the server, if there is one now. */
+  signalRunner(signal: NodeJS.Signals): void {
+    this.#server.signalRunner(signal)
+  }
+
+  /** Stops that process in the middle of its work, and lets it continue later. */
+  async stallRunner(ms: number): Promise<void> {
+    const server = this.#server
+    server.signalRunner('SIGSTOP')
+    await delay(ms)
+    server.signalRunner('SIGCONT')
+  }
+
   /** Ends the last server for good. */
   async close(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
     this.#over.abort()

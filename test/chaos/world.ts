@@ -3,9 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
-import { Actors } from './actors.ts'
+import { isMissing } from '../support/missing.ts'
+import { Actors, MEMORY_MIB } from './actors.ts'
 import { type Environment, openEnvironment, type StoreName } from './environment.ts'
 import type { Cluster } from './eventstoredb-environment.ts'
+import { Random } from './random.ts'
 import type { Findings } from './report.ts'
 import { Scenario } from './scenario.ts'
 import { type Exit, Server } from './server-process.ts'
@@ -30,6 +32,8 @@ export class World {
   readonly #actors: Actors
   readonly #servers: Server[] = []
   readonly #timeUp = new AbortController()
+  /** Every other seed isolates commands, if that is possible here. */
+  readonly #commands: Readonly<Record<string, string>>
 
   private constructor(
     seed: number,
@@ -39,6 +43,11 @@ export class World {
     model: Model,
   ) {
     this.#seed = seed
+    const isolates = new Random(seed, 'isolation').chance(0.5) && !isMissing('bwrap')
+    this.#commands = {
+      RETRAI_ISOLATION: isolates ? 'namespaces' : 'none',
+      RETRAI_COMMAND_MEMORY_MIB: String(MEMORY_MIB),
+    }
     this.folder = folder
     this.environment = environment
     this.#actors = actors
@@ -58,7 +67,7 @@ export class World {
   }
 
   server(dataDir: string, settings: Readonly<Record<string, string>> = {}): Server {
-    const all = { ...this.environment.settings, ...settings }
+    const all = { ...this.environment.settings, ...this.#commands, ...settings }
     const server = new Server({ dataDir, modelUrl: this.model.url }, all)
     this.#servers.push(server)
     return server

@@ -108,7 +108,10 @@ async function perform(call: OpenCall, context: ToolContext): Promise<Outcome> {
   const clash = await dataFolderProblem(context.cwd, context.dataDir)
   if (clash !== null) return { output: clash, outcome: 'error', exit_code: 1 }
   try {
-    const { output, outcome, exitCode } = await prepared.value(context)
+    let result = await prepared.value(context)
+    // If the process that runs commands died, a call that only reads is repeated, as after a crash of the server.
+    if (result.outcome === 'unknown' && tool.readOnly) result = await prepared.value(context)
+    const { output, outcome, exitCode } = result
     return { output, outcome, exit_code: exitCode }
   } catch (cause) {
     const message = messageOf(cause)
