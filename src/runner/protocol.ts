@@ -28,7 +28,9 @@ export type FrameType = (typeof FRAME)[keyof typeof FRAME]
  * Bytes of each stream of a call that may be on their way to the server, so that one slow reader does not stop the
  * others.
  */
-export const WINDOW_BYTES = 256 * 1024
+export const WINDOW_BYTES = 512 * 1024
+/** Bytes that the server has consumed before it returns them to the window. */
+export const RETURNED_BYTES = WINDOW_BYTES / 2
 
 /** A command with everything that the runner needs: the runner has no environment and no settings. */
 export type StartRequest = {
@@ -123,22 +125,41 @@ export type Frame = {
   readonly payload: Buffer
 }
 
-/** Splits the received bytes into frames. */
-export class FrameReader {
-  #rest: Buffer = Buffer.alloc(0)
+const OUTPUT: ReadonlySet<number> = new Set([FRAME.stdout, FRAME.stderr])
 
-  /** The frames that are complete with this chunk. */
+/** Splits the received bytes into frames. Output comes as it is received, perhaps in several frames, so it is not copied. */
+export class FrameReader {
+  /** The beginning of a frame. */
+  #rest: Buffer = Buffer.alloc(0)
+  /** What is still to come of a frame of output. */
+  #output: { readonly type: FrameType; readonly call: number; missing: number } | null = null
+
+  /** The frames that this chunk brings. */
   read(chunk: Buffer): Frame[] {
     const frames: Frame[] = []
     let bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
-    while (bytes.length >= HEADER_BYTES) {
-      const end = HEADER_BYTES + bytes.readUInt32BE(0)
+    while (bytes.length > 0) {
+      if (this.#output !== null) {
+        const { type, call, missing } = this.#output
+        const payload = bytes.subarray(0, missing)
+        frames.push({ type, call, payload })
+        this.#output.missing -= payload.length
+        bytes = bytes.subarray(payload.length)
+        if (this.#output.missing === 0) this.#output = null
+        continue
+      }
+      if (bytes.length < HEADER_BYTES) break
+      const length = bytes.readUInt32BE(0)
+      const type = bytes.readUInt8(4) as FrameType
+      const call = bytes.readUInt32BE(5)
+      if (OUTPUT.has(type)) {
+        this.#output = { type, call, missing: length }
+        bytes = bytes.subarray(HEADER_BYTES)
+        continue
+      }
+      const end = HEADER_BYTES + length
       if (bytes.length < end) break
-      frames.push({
-        type: bytes.readUInt8(4) as FrameType,
-        call: bytes.readUInt32BE(5),
-        payload: bytes.subarray(HEADER_BYTES, end),
-      })
+      frames.push({ type, call, payload: bytes.subarray(HEADER_BYTES, end) })
       bytes = bytes.subarray(end)
     }
     this.#rest = bytes

@@ -13,6 +13,7 @@ import {
   type Frame,
   FrameReader,
   frame,
+  RETURNED_BYTES,
   type StartRequest,
   type StopCause,
   windowFrame,
@@ -207,8 +208,9 @@ class Call {
       new Readable({
         read: () => {
           const bytes = this.#received[stream]
+          if (bytes < RETURNED_BYTES) return
           this.#received[stream] = 0
-          if (bytes > 0) consumed(stream, bytes)
+          consumed(stream, bytes)
         },
       })
     this.stdout = readable('stdout')
