@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import * as commands from './commands.ts'
 import * as eventstoredb from './eventstoredb.ts'
 import * as history from './history.ts'
 import * as live from './live.ts'
@@ -26,6 +27,7 @@ const BENCHES = [
   { name: 'history', run: history.run },
   { name: 'loop', run: loop.run },
   { name: 'long-runs', run: longRuns.run },
+  { name: 'commands', run: commands.run },
   { name: 'live', run: live.run },
   { name: 'rest', run: rest.run },
   { name: 'startup', run: startup.run },

@@ -25,6 +25,16 @@ export function atMostMiB(mib: number, asked: number): Verdict {
   return [`≤ ${asked} MiB`, `${mib.toFixed(0)} MiB`, held(mib <= asked)]
 }
 
+/** Memory of something small. */
+export function atMostKiB(kib: number, asked: number): Verdict {
+  return [`≤ ${asked} KiB`, `${kib.toFixed(0)} KiB`, held(kib <= asked)]
+}
+
+/** A time. */
+export function atMostMs(ms: number, asked: number): Verdict {
+  return [`≤ ${asked} ms`, `${ms.toFixed(1)} ms`, held(ms <= asked)]
+}
+
 /** A delay. */
 export function below(ms: number, asked: number): Verdict {
   return [`< ${asked} ms`, `${ms.toFixed(1)} ms`, held(ms < asked)]

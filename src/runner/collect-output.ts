@@ -50,7 +50,7 @@ export function collectOutput(
     new MaskedSide(adders[0], maxBytes, both),
     new MaskedSide(adders[1], maxBytes, both),
   ] as const
-  const queue = new OutputQueue(maxBytes)
+  const queue = new OutputQueue(Math.ceil(maxBytes / 2))
   let total = 0
   let timer: ReturnType<typeof setTimeout> | undefined
   const take = (one: Waiting): void => sides[one.side].take(one)

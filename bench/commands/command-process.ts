@@ -1,0 +1,82 @@
+/**
+ * Commands as a server runs them, in a process of its own, with the runner as it is built.
+ * Arguments: the folder of its data, the built program of the runner.
+ */
+import { closeSync, readlinkSync } from 'node:fs'
+import { pathToFileURL } from 'node:url'
+import type { Level } from '../../src/domain/isolation.ts'
+import type { Command } from '../../src/runner/command.ts'
+import {
+  container,
+  NOT_FOUND_FD,
+  SECCOMP_FD,
+  STATUS_FD,
+} from '../../src/runner/isolation/bubblewrap.ts'
+import { chooseIsolation, NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
+import { commandRunner, DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
+import { Runner } from '../../src/runner/runner.ts'
+import { answerCalls } from '../support/calls.ts'
+import type { BareCommand, Repeated, Wanted } from './bare.ts'
+
+const [dataDir = '', program = ''] = process.argv.slice(2)
+const AMPLE_MS = 60_000
+const runner = new Runner({ info: () => {}, error: () => {} }, pathToFileURL(program))
+runner.connect()
+const chosen = await chooseIsolation('auto', { runner, dataDir, env: process.env, toolPaths: [] })
+const isolated = commandRunner(DEFAULT_LIMITS, runner, chosen)
+const bare = commandRunner(DEFAULT_LIMITS, runner, NO_ISOLATION)
+
+const commandOf = ({ file, args, cwd }: Wanted): Command => ({
+  ...{ file, args, cwd, project: cwd, run: 'bench', timeoutMs: AMPLE_MS },
+  ...{ maxBytes: 8 * 1024 * 1024, signal: new AbortController().signal },
+})
+
+async function run(wanted: Wanted): Promise<number> {
+  const { end, exitCode, bytes, output } = await (wanted.isolated ? isolated : bare)(
+    commandOf(wanted),
+  )
+  if (end !== 'exited' || exitCode !== 0) throw new Error(`${wanted.file}: ${end} ${output}`)
+  return bytes
+}
+
+/** The same command line of bubblewrap for the bare process. */
+function bareCommand(wanted: Wanted): BareCommand {
+  const { file, args, cwd } = wanted
+  const prepared = chosen.prepare(commandOf(wanted), { PATH: process.env.PATH ?? '' })
+  if (prepared === null) throw new Error('commands are not isolated here')
+  const { sandbox, env } = prepared
+  const how = { env, cwd, processes: DEFAULT_LIMITS.processes, blocks: false }
+  const { args: all, mounts, seccomp } = container(sandbox, [file, ...args], how)
+  const paths = mounts.map((mount) => readlinkSync(`/proc/self/fd/${mount}`))
+  for (const mount of mounts) closeSync(mount)
+  const pipes = [NOT_FOUND_FD, STATUS_FD, SECCOMP_FD].map((descriptor) =>
+    descriptor === SECCOMP_FD ? seccomp.toString('base64') : null,
+  )
+  return { file: sandbox.launcher, args: all, cwd: '/', pipes, paths }
+}
+
+const operations = {
+  level: (): Level | null => chosen.level,
+  run,
+  bareCommand,
+  repeat: async ({ command, count, atOnce }: Repeated<Wanted>) => {
+    const times: number[] = []
+    let left = count
+    const worker = async (): Promise<void> => {
+      while (left > 0) {
+        left -= 1
+        const began = performance.now()
+        await run(command)
+        times.push(performance.now() - began)
+      }
+    }
+    const began = performance.now()
+    await Promise.all(Array.from({ length: atOnce }, worker))
+    return { ms: performance.now() - began, times }
+  },
+  /** RSS in MiB. */
+  memory: () => process.memoryUsage().rss / 2 ** 20,
+}
+export type CommandOperations = typeof operations
+
+answerCalls(operations, async () => runner.close())
