@@ -20,11 +20,11 @@ if (isMainThread) {
   channel.onmessage = () => {
     measures = !measures
     if (measures) {
-    delays.reset()
+      delays.reset()
       delays.enable()
       return
     }
-  delays.disable()
+    delays.disable()
     const loopP99Ms = delays.percentile(99) / 1e6
     collect()
     const rssMiB = process.memoryUsage.rss() / 2 ** 20

@@ -23,7 +23,7 @@ const FIRST_HEAD_BYTES = 4096
  * more memory than its limit, and its end, where most summaries are, is kept.
  */
 export class BoundedText {
-  readonly #headLimit: number
+  #headLimit: number
   readonly #tailLimit: number
   #head = Buffer.alloc(0)
   #headSize = 0
@@ -46,13 +46,9 @@ export class BoundedText {
     if (bytes.length > room) this.#addToRing(bytes.subarray(room))
   }
 
-  /** Whether all that comes from now on is kept only until more comes. */
-  get isHeadFull(): boolean {
-    return this.#headSize === this.#headLimit
-  }
-
-  /** Counts bytes that are dropped, with what is kept after the head. The head must be full. */
+  /** Counts bytes that are dropped, and drops what came after the head. */
   skip(bytes: number): void {
+    this.#headLimit = this.#headSize
     this.#afterHead += bytes
     this.#inTail = 0
   }

@@ -27,6 +27,7 @@ export async function chooseControlGroup(
       project: '/',
       env: { PATH: '/usr/bin:/bin' },
       timeoutMs: WITHIN_MS,
+      keptBytes: 0,
     },
     ...{ limits, group: made.value, sandbox: null },
   })

@@ -1,16 +1,14 @@
 import type { Readable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
-import { setImmediate } from 'node:timers/promises'
 import { processMask } from '../log/masking.ts'
 import { BoundedText } from './bounded-text.ts'
-import { OutputQueue, type Side, type Waiting } from './output-queue.ts'
+import type { OutputPiece } from './protocol.ts'
 
-/** Work on a flood that is done at once, and the pause after it, so that it does not keep this process busy. */
+/** Once a stream is over its limit, it pauses so long after so much work, so that a flood does not keep this process busy. */
+const REST_MS = 2
 const WORK_MS = 4
-const REST_MS = 40
 /** Text that is held back is checked again with each chunk, so chunks smaller than this are collected first. */
 const SMALL_BYTES = 16 * 1024
-const PAUSE_MS = 2
 
 type CollectedOutput = {
   readonly stdout: BoundedText
@@ -24,10 +22,11 @@ type CollectedOutput = {
 
 /**
  * Reads both streams of a child to their end, keeping at most `maxBytes` of each. Secrets are masked before anything is
- * dropped, because a half of one would not be recognized; of a flood, only what may be kept is masked. `onTooMuch` is
- * called once both together have more than `maxTotalBytes`.
+ * dropped, because a half of one would not be recognized. `onTooMuch` is called once both together have more than
+ * `maxTotalBytes`.
  */
 export function collectOutput(
+  /** Of `OutputPiece`s. */
   streams: { readonly stdout: Readable; readonly stderr: Readable },
   maxBytes: number,
   {
@@ -46,67 +45,40 @@ export function collectOutput(
     both.add(text)
     if (text !== '') onOutput(text)
   })
-  const sides = [
-    new MaskedSide(adders[0], maxBytes, both),
-    new MaskedSide(adders[1], maxBytes, both),
-  ] as const
-  const queue = new OutputQueue(Math.ceil(maxBytes / 2))
   let total = 0
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const take = (one: Waiting): void => sides[one.side].take(one)
-  /** Works on what waits for some time; whether more waits. */
-  const work = (): boolean => {
-    const until = performance.now() + WORK_MS
-    while (performance.now() < until) {
-      const one = queue.shift()
-      if (one === undefined) return false
-      take(one)
-    }
-    return !queue.isEmpty
-  }
-  const workLater = (): void => {
-    timer ??= setTimeout(() => {
-      timer = undefined
-      if (work()) workLater()
-    }, REST_MS)
-  }
-  const follow = (side: Side, stream: Readable): Promise<void> => {
+  const follow = (stream: Readable, add: Add): { own: BoundedText; closed: Promise<void> } => {
+    const side = new MaskedSide(add, maxBytes, both)
     let seen = 0
     let workedMs = 0
     stream.on('error', () => {})
-    stream.on('data', (chunk: Buffer) => {
+    stream.on('data', (piece: OutputPiece) => {
       const began = performance.now()
-      seen += chunk.length
-      total += chunk.length
+      const { length } = piece.chunk
+      seen += length
+      total += length + piece.gap
+      side.take(piece)
       if (total > maxTotalBytes) onTooMuch()
-      if (!queue.isEmpty || sides[side].isFull) {
-        for (const one of queue.push(side, chunk)) take(one)
-        return workLater()
-      }
-      take({ side, chunk, gap: 0, isMuted: false })
       workedMs += performance.now() - began
-      const isCrumb = sides[side].holds && chunk.length < SMALL_BYTES
-      // What is full of secrets becomes so short that all of it is kept.
+      const isCrumb = side.holds && length < SMALL_BYTES
       const isMuchWork = seen > maxBytes && workedMs >= WORK_MS
       if (!isCrumb && !isMuchWork) return
       workedMs = 0
       stream.pause()
-      setTimeout(() => stream.resume(), PAUSE_MS)
+      setTimeout(() => stream.resume(), REST_MS)
     })
-    return new Promise((resolve) => {
-      stream.once('close', async () => {
-        while (work()) await setImmediate()
-        sides[side].end()
+    const closed = new Promise<void>((resolve) => {
+      stream.once('close', () => {
+        side.end()
         resolve()
       })
     })
+    return { own: side.own, closed }
   }
-  const closed = Promise.all([follow(0, streams.stdout), follow(1, streams.stderr)])
-  const [{ own: stdout }, { own: stderr }] = sides
+  const [out, err] = [follow(streams.stdout, adders[0]), follow(streams.stderr, adders[1])]
   return {
-    ...{ stdout, stderr, both },
+    ...{ stdout: out.own, stderr: err.own, both },
     bytes: () => total,
-    closed: closed.finally(() => clearTimeout(timer)),
+    closed: Promise.all([out.closed, err.closed]),
   }
 }
 
@@ -128,12 +100,7 @@ class MaskedSide {
     return this.#pieces.holds
   }
 
-  /** Whether what comes from now on may be dropped. */
-  get isFull(): boolean {
-    return this.own.isHeadFull && this.#both.isHeadFull
-  }
-
-  take({ chunk, gap, isMuted }: Waiting): void {
+  take({ chunk, gap, isMuted }: OutputPiece): void {
     if (gap > 0) this.#beginAfter(gap)
     const masked = this.#pieces.write(this.#decoder.write(chunk))
     if (isMuted) this.#skip(chunk.length)

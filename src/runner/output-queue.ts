@@ -1,15 +1,10 @@
+import type { OutputPiece } from './protocol.ts'
+
 /** One of the two streams of a command. */
 export type Side = 0 | 1
 
-/** A piece of output that nobody has looked at yet. */
-export type Waiting = {
-  readonly side: Side
-  readonly chunk: Buffer
-  /** Bytes of its stream that were dropped right before it; it begins a line. */
-  readonly gap: number
-  /** Whether it must not be shown: it may be the rest of a secret that began in the gap. */
-  readonly isMuted: boolean
-}
+/** A piece of output that waits. */
+export type Waiting = OutputPiece & { readonly side: Side }
 
 const NEWLINE = 0x0a
 /** More than the longest secret takes, in UTF-8: see `LONGEST_KEY_CHARS` and the shapes. */
@@ -18,10 +13,10 @@ const REACH_BYTES = 72 * 1024
 const SLACK_BYTES = 512 * 1024
 
 /**
- * The output of a flood, in the order in which it came. To mask all of it would take longer than to print it, and most of
- * it is dropped. So what is sure not to be kept is dropped here, up to the beginning of a line: no secret with a known
- * shape, and none of this server, contains a line break, except private keys. So the first lines after a gap, more than
- * a private key has, are not shown.
+ * The output of a flood, in the order in which it came. To send and mask all of it would take longer than to print it, and
+ * most of it is of no use. So that is dropped here, up to the beginning of a line: no secret with a known shape, and none
+ * of this server, contains a line break, except private keys. So the first lines after a gap, more than a private key
+ * has, are not shown.
  */
 export class OutputQueue {
   readonly #keptBytes: number
@@ -39,7 +34,7 @@ export class OutputQueue {
 
   /**
    * Adds output.
-   * @returns what has to be masked now: it has no lines, so nothing of it can be dropped
+   * @returns what has to be sent now: it has no lines, so nothing of it can be dropped
    */
   push(side: Side, chunk: Buffer): Waiting[] {
     this.#waiting.push({ side, chunk, gap: 0, isMuted: false })

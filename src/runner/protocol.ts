@@ -21,6 +21,11 @@ export const FRAME = {
   notice: 7,
   /** From the proxy to the runner: a door is open. */
   opened: 8,
+  /** To the server: output that must not be shown, only masked: see `OutputQueue`. */
+  mutedStdout: 9,
+  mutedStderr: 10,
+  /** To the server: `[u8 stream][f64 bytes]` that were dropped before what follows. */
+  gap: 11,
 } as const
 export type FrameType = (typeof FRAME)[keyof typeof FRAME]
 
@@ -41,6 +46,8 @@ export type StartRequest = {
   readonly project: string
   readonly env: Readonly<Record<string, string>>
   readonly timeoutMs: number
+  /** Bytes of each stream that are of use: of more, the middle is dropped where it is read. */
+  readonly keptBytes: number
   readonly limits: Limits
   /** Where its control group is made; null if none can be made here. */
   readonly group: ControlGroup | null
@@ -112,6 +119,22 @@ export function frame(type: FrameType, call: number, payload: string | Uint8Arra
   return Buffer.concat([frameHeader(type, call, bytes.length), bytes])
 }
 
+/** A piece of a stream of output. */
+export type OutputPiece = {
+  readonly chunk: Buffer
+  /** Bytes of its stream that were dropped right before it; it begins a line. */
+  readonly gap: number
+  /** Whether it must not be shown: it may be the rest of a secret that began in the gap. */
+  readonly isMuted: boolean
+}
+
+export function gapFrame(call: number, stream: FrameType, bytes: number): Buffer {
+  const payload = Buffer.allocUnsafe(9)
+  payload.writeUInt8(stream, 0)
+  payload.writeDoubleBE(bytes, 1)
+  return frame(FRAME.gap, call, payload)
+}
+
 export function windowFrame(call: number, stream: 'stdout' | 'stderr', bytes: number): Buffer {
   const payload = Buffer.allocUnsafe(5)
   payload.writeUInt8(FRAME[stream], 0)
@@ -125,7 +148,9 @@ export type Frame = {
   readonly payload: Buffer
 }
 
-const OUTPUT: ReadonlySet<number> = new Set([FRAME.stdout, FRAME.stderr])
+const OUTPUT: ReadonlySet<number> = new Set([
+  ...[FRAME.stdout, FRAME.stderr, FRAME.mutedStdout, FRAME.mutedStderr],
+])
 
 /** Splits the received bytes into frames. Output comes as it is received, perhaps in several frames, so it is not copied. */
 export class FrameReader {

@@ -67,13 +67,14 @@ async function run(
   const prepared = isolation.prepare(command, ownEnv)
   const { env, sandbox } = prepared ?? { env: ownEnv, sandbox: null }
   const ownLimits = { ...kept, memoryBytes }
+  const keptBytes = command.maxBytes ?? DEFAULT_MAX_BYTES
   const call = runner.start(
-    { file, args, cwd, project, env, timeoutMs, limits: ownLimits, group, sandbox },
+    { file, args, cwd, project, env, timeoutMs, keptBytes, limits: ownLimits, group, sandbox },
     command.onNotice,
   )
   const onAbort = (): void => call.stop('aborted')
   signal.addEventListener('abort', onAbort)
-  const output = collectOutput(call, command.maxBytes ?? DEFAULT_MAX_BYTES, {
+  const output = collectOutput(call, keptBytes, {
     maxTotalBytes: outputBytes,
     onTooMuch: () => call.stop('too_much_output'),
     ...(command.onOutput === undefined ? {} : { onOutput: command.onOutput }),

@@ -9,15 +9,16 @@ import { notIsolated, SandboxError } from './isolation/sandbox.ts'
 import type { Connection } from './network/connection.ts'
 import { Doors } from './network/doors.ts'
 import { openWholeNetwork } from './network/whole-network.ts'
+import { OutputQueue, type Side, type Waiting } from './output-queue.ts'
 import { runProcess } from './process.ts'
 import {
   type CallEnd,
   FRAME,
   type Frame,
   FrameReader,
-  type FrameType,
   frame,
   frameHeader,
+  gapFrame,
   type StartRequest,
   type StopCause,
   WINDOW_BYTES,
@@ -33,58 +34,42 @@ const calls = new Map<number, Call>()
 const doors = new Doors()
 const ownUserProjects = new OwnUserProjects()
 
-/** A stream of a command to the server. */
-class Outlet {
-  readonly #type: FrameType
-  readonly #call: number
-  #room = WINDOW_BYTES
-  #source: Readable | null = null
-
-  constructor(type: FrameType, call: number) {
-    this.#type = type
-    this.#call = call
-  }
-
-  connect(source: Readable): void {
-    this.#source = source
-    source.on('data', (chunk: Buffer) => {
-      server.cork()
-      server.write(frameHeader(this.#type, this.#call, chunk.length))
-      server.write(chunk)
-      server.uncork()
-      this.#room -= chunk.length
-      if (this.#room <= 0) source.pause()
-    })
-  }
-
-  widen(bytes: number): void {
-    this.#room += bytes
-    if (this.#room > 0) this.#source?.resume()
-  }
-}
+const STREAMS = [FRAME.stdout, FRAME.stderr] as const
+const MUTED = [FRAME.mutedStdout, FRAME.mutedStderr] as const
+/** Of a flood, so much is sent for observers while it lasts. */
+const FLOOD_BYTES = 128 * 1024
+const FLOOD_PAUSE_MS = 40
 
 class Call {
-  readonly #outlets: Readonly<Record<number, Outlet>>
+  readonly #id: number
+  readonly #keptBytes: number
+  readonly #queue: OutputQueue
+  readonly #sides: readonly { room: number; seen: number; source: Readable | null }[]
   readonly #stopped = Promise.withResolvers<StopCause>()
+  #timer: ReturnType<typeof setTimeout> | null = null
 
-  constructor(id: number) {
-    this.#outlets = {
-      [FRAME.stdout]: new Outlet(FRAME.stdout, id),
-      [FRAME.stderr]: new Outlet(FRAME.stderr, id),
-    }
+  constructor(id: number, keptBytes: number) {
+    this.#id = id
+    this.#keptBytes = keptBytes
+    this.#queue = new OutputQueue(Math.ceil(keptBytes / 2))
+    this.#sides = STREAMS.map(() => ({ room: WINDOW_BYTES, seen: 0, source: null }))
   }
 
-  run(request: StartRequest): Promise<CallEnd> {
-    return runProcess(request, {
+  async run(request: StartRequest): Promise<CallEnd> {
+    const end = await runProcess(request, {
       stopped: this.#stopped.promise,
       onStarted: ({ stdout, stderr }) => {
-        this.#outlets[FRAME.stdout]?.connect(stdout)
-        this.#outlets[FRAME.stderr]?.connect(stderr)
+        this.#connect(0, stdout)
+        this.#connect(1, stderr)
       },
       onDead: () => {
-        for (const outlet of Object.values(this.#outlets)) outlet.widen(Number.MAX_SAFE_INTEGER)
+        for (const stream of STREAMS) this.widen(stream, Number.MAX_SAFE_INTEGER)
       },
     })
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    for (let one = this.#queue.shift(); one !== undefined; one = this.#queue.shift())
+      this.#send(one)
+    return end
   }
 
   stop(cause: StopCause): void {
@@ -92,7 +77,49 @@ class Call {
   }
 
   widen(stream: number, bytes: number): void {
-    this.#outlets[stream]?.widen(bytes)
+    const side = this.#sides[stream === FRAME.stdout ? 0 : 1]
+    if (side === undefined) return
+    side.room += bytes
+    if (side.room > 0) side.source?.resume()
+  }
+
+  #connect(side: Side, source: Readable): void {
+    const own = this.#sides[side]
+    if (own === undefined) return
+    own.source = source
+    source.on('data', (chunk: Buffer) => {
+      own.seen += chunk.length
+      if (this.#queue.isEmpty && own.seen <= this.#keptBytes) {
+        this.#send({ side, chunk, gap: 0, isMuted: false })
+      } else {
+        for (const one of this.#queue.push(side, chunk)) this.#send(one)
+        this.#timer ??= setTimeout(() => this.#sendSome(), FLOOD_PAUSE_MS)
+      }
+      if (own.room <= 0) source.pause()
+    })
+  }
+
+  /** Sends a part of what waits, if the server has room for it. */
+  #sendSome(): void {
+    this.#timer = null
+    let left = FLOOD_BYTES
+    while (left > 0 && this.#sides.every(({ room }) => room > 0)) {
+      const one = this.#queue.shift()
+      if (one === undefined) return
+      this.#send(one)
+      left -= one.chunk.length
+    }
+    this.#timer = setTimeout(() => this.#sendSome(), FLOOD_PAUSE_MS)
+  }
+
+  #send({ side, chunk, gap, isMuted }: Waiting): void {
+    const own = this.#sides[side]
+    if (own !== undefined) own.room -= chunk.length
+    server.cork()
+    if (gap > 0) server.write(gapFrame(this.#id, STREAMS[side], gap))
+    server.write(frameHeader((isMuted ? MUTED : STREAMS)[side], this.#id, chunk.length))
+    server.write(chunk)
+    server.uncork()
   }
 }
 
@@ -111,7 +138,7 @@ function take({ type, call: id, payload }: Frame): void {
 }
 
 async function start(id: number, request: StartRequest): Promise<void> {
-  const call = new Call(id)
+  const call = new Call(id, request.keptBytes)
   calls.set(id, call)
   const note = (notice: Notice): void => {
     server.write(frame(FRAME.notice, id, JSON.stringify(notice)))

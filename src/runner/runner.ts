@@ -13,6 +13,7 @@ import {
   type Frame,
   FrameReader,
   frame,
+  type OutputPiece,
   RETURNED_BYTES,
   type StartRequest,
   type StopCause,
@@ -24,6 +25,7 @@ export type Lost = { readonly end: 'lost' }
 
 /** A command that the runner starts. */
 export type RunningCall = {
+  /** Of `OutputPiece`s. */
   readonly stdout: Readable
   readonly stderr: Readable
   /** Resolves when no process of the command is alive. Never rejects. */
@@ -165,7 +167,12 @@ class Connection {
     if (call === undefined) return
     if (type === FRAME.stdout) call.push('stdout', payload)
     else if (type === FRAME.stderr) call.push('stderr', payload)
-    else if (type === FRAME.notice) call.onNotice(JSON.parse(payload.toString()) as Notice)
+    else if (type === FRAME.mutedStdout) call.push('stdout', payload, true)
+    else if (type === FRAME.mutedStderr) call.push('stderr', payload, true)
+    else if (type === FRAME.gap) {
+      const stream = payload.readUInt8(0) === FRAME.stdout ? 'stdout' : 'stderr'
+      call.drop(stream, payload.readDoubleBE(1))
+    } else if (type === FRAME.notice) call.onNotice(JSON.parse(payload.toString()) as Notice)
     else if (type === FRAME.end) {
       this.#calls.delete(id)
       if (this.#calls.size === 0) this.#pipe?.unref()
@@ -195,6 +202,8 @@ class Call {
   readonly #end: (end: CallEnd | Lost) => void
   /** Bytes that were received and not yet returned to the window. */
   readonly #received = { stdout: 0, stderr: 0 }
+  /** Bytes that were dropped before the next piece. */
+  readonly #gaps = { stdout: 0, stderr: 0 }
 
   constructor(
     consumed: (stream: Stream, bytes: number) => void,
@@ -206,6 +215,8 @@ class Call {
     this.#end = resolve
     const readable = (stream: Stream): Readable =>
       new Readable({
+        objectMode: true,
+        highWaterMark: 1,
         read: () => {
           const bytes = this.#received[stream]
           if (bytes < RETURNED_BYTES) return
@@ -217,9 +228,15 @@ class Call {
     this.stderr = readable('stderr')
   }
 
-  push(stream: Stream, payload: Buffer): void {
-    this.#received[stream] += payload.length
-    this[stream].push(payload)
+  push(stream: Stream, chunk: Buffer, isMuted = false): void {
+    this.#received[stream] += chunk.length
+    const piece: OutputPiece = { chunk, gap: this.#gaps[stream], isMuted }
+    this.#gaps[stream] = 0
+    this[stream].push(piece)
+  }
+
+  drop(stream: Stream, bytes: number): void {
+    this.#gaps[stream] += bytes
   }
 
   end(end: CallEnd | Lost): void {

@@ -1,7 +1,7 @@
 import { chown, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
+import { collectOutput } from '../collect-output.ts'
 import type { Limits } from '../protocol.ts'
 import type { Runner } from '../runner.ts'
 import type { Sandbox } from './sandbox.ts'
@@ -9,6 +9,8 @@ import type { Sandbox } from './sandbox.ts'
 const WITHIN_MS = 10_000
 const MIB = 1024 * 1024
 /** Of a trial. */
+/** Of what a trial prints. */
+const MAX_BYTES = 64 * 1024
 const LIMITS: Limits = {
   memoryBytes: 512 * MIB,
   ...{ processes: 64, homeBytes: 512 * MIB, freeDiskBytes: 0 },
@@ -47,14 +49,17 @@ export async function probe(
     if (owner !== null) await chown(project, owner, owner)
     const call = runner.start({
       ...{ file: '/bin/sh', args: ['-c', SCRIPT, 'probe', secret], cwd: project, project },
-      ...{ env: { PATH: '/usr/bin:/bin' }, timeoutMs: WITHIN_MS, group: null, limits: LIMITS },
+      ...{ env: { PATH: '/usr/bin:/bin' }, timeoutMs: WITHIN_MS, keptBytes: MAX_BYTES },
+      ...{ group: null, limits: LIMITS },
       sandbox: { ...sandbox, project },
     })
-    const [ended, stdout, stderr] = await Promise.all([
-      call.ended,
-      text(call.stdout),
-      text(call.stderr),
-    ])
+    const output = collectOutput(call, MAX_BYTES, {
+      maxTotalBytes: Number.POSITIVE_INFINITY,
+      onTooMuch: () => {},
+    })
+    const ended = await call.ended
+    await output.closed
+    const [stdout, stderr] = [output.stdout.text(), output.stderr.text()]
     if (ended.end === 'timed_out') return 'a trial took too long'
     if (ended.end !== 'exited' || stdout === '') {
       const said = 'message' in ended ? ended.message : ''
