@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { IsolationOffer } from '../../api/isolation.ts'
 import { Model } from '../../api/models.ts'
 import type { Problem } from '../../api/problems.ts'
 import { GetRunQuery, ListRunsQuery, RunParams } from '../../api/run-queries.ts'
@@ -161,5 +162,25 @@ export function listModels(app: ZodApp, { models }: AppDeps): void {
       response: { 200: described('The default comes first', z.array(Model)) },
     },
     handler: async () => [...(await models())],
+  })
+}
+
+/** GET /api/isolation */
+export function showIsolation(app: ZodApp, { isolationOffer }: AppDeps): void {
+  if (isolationOffer === undefined) return
+  app.route({
+    method: 'GET',
+    url: '/api/isolation',
+    config: { needs: 'runs:read' },
+    schema: {
+      operationId: 'showIsolation',
+      tags: ['runs'],
+      summary: 'Show how commands are isolated, and what a run may ask for',
+      description:
+        'The level, the network and the limits that a run may choose in POST /api/runs. The first request tries the ' +
+        'levels that are stricter than that of the server.',
+      response: { 200: described('What this server offers', IsolationOffer) },
+    },
+    handler: () => isolationOffer(),
   })
 }
