@@ -29,14 +29,17 @@ export function openEmbeddedStore(options: {
   readonly file: string
 }): ResultAsync<EventStore, StoreFailure> {
   const feed = new CommitFeed()
+  // Both threads start at the same time. The one that reads opens the file after the other has made it.
   const appends = new AppendQueue(options.file, feed)
-  return appends.opened().andThen(() => {
-    const reads = new ReadQueue(options.file)
-    return reads
-      .opened()
-      .map((): EventStore => new EmbeddedStore(options.file, appends, reads, feed))
-      .orElse((failure) => ResultAsync.fromSafePromise(appends.close()).andThen(() => err(failure)))
-  })
+  const reads = new ReadQueue(options.file)
+  return appends
+    .opened()
+    .andThen(() => reads.open())
+    .map((): EventStore => new EmbeddedStore(options.file, appends, reads, feed))
+    .orElse((failure) => {
+      const closed = Promise.all([reads.close(), appends.close()])
+      return ResultAsync.fromSafePromise(closed).andThen(() => err(failure))
+    })
 }
 
 class EmbeddedStore implements EventStore {

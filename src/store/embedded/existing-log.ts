@@ -38,7 +38,7 @@ export function openReadableLog(file: string): ResultAsync<ReadableLog, StoreFai
   if (found.isErr()) return errAsync(found.error)
   found.value.close()
   const reads = new ReadQueue(file)
-  return reads.opened().map(() => ({
+  return reads.open().map(() => ({
     pages: () => pages(reads),
     readStream: (stream, options) => readStream(reads, stream, options),
     close: () => reads.close(),

@@ -89,6 +89,8 @@ export function expectedCell(expected: ExpectedRevision): number {
 }
 
 export type ReadRequest =
+  /** The first one: opens the file, which the writing thread has made by then. */
+  | { readonly op: 'open' }
   | {
       readonly op: 'stream'
       readonly id: number

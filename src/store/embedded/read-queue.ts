@@ -35,7 +35,7 @@ export class ReadQueue {
   #lost: StoreFailure | null = null
   #idle: () => void = () => {}
 
-  /** The file must be there already. */
+  /** Starts the thread. */
   constructor(file: string) {
     this.#thread = new Thread<ReadRequest, Reply>(
       READER,
@@ -45,7 +45,9 @@ export class ReadQueue {
     )
   }
 
-  opened(): ResultAsync<void, StoreFailure> {
+  /** Opens the file, which must be there. No read may come before. */
+  open(): ResultAsync<void, StoreFailure> {
+    this.#thread.send({ op: 'open' })
     return this.#thread.opened()
   }
 

@@ -12,31 +12,35 @@ const port = parentPort
 const file = String(workerData)
 const reply = (message: ReadReply): void => port.postMessage(message)
 
-openForReading(file).match(
-  (db) => {
-    serve(db)
-    reply({ type: 'opened' })
-  },
-  (failure) => {
-    reply({ type: 'refused', failure })
-    port.close()
-  },
-)
+let opened: { readonly db: DatabaseSync; readonly reader: LogReader } | null = null
 
-function serve(db: DatabaseSync): void {
-  const reader = new LogReader(db)
-  port.on('message', (request: ReadRequest) => {
-    if (request.op === 'close') {
-      db.close()
+port.on('message', (request: ReadRequest) => {
+  if (request.op === 'open') open()
+  else if (request.op === 'close') {
+    opened?.db.close()
+    port.close()
+  } else if (opened !== null) answer(request, opened.reader)
+})
+
+function open(): void {
+  openForReading(file).match(
+    (db) => {
+      opened = { db, reader: new LogReader(db) }
+      reply({ type: 'opened' })
+    },
+    (failure) => {
+      reply({ type: 'refused', failure })
       port.close()
-      return
-    }
-    try {
-      if (request.op === 'stream') reader.stream(request, reply)
-      else if (request.op === 'all') reader.all(request, reply)
-      else reader.ping(request.id, reply)
-    } catch (error) {
-      reply({ type: 'failed', id: request.id, failure: storeFailed(file, error) })
-    }
-  })
+    },
+  )
+}
+
+function answer(request: Exclude<ReadRequest, { op: 'open' | 'close' }>, reader: LogReader): void {
+  try {
+    if (request.op === 'stream') reader.stream(request, reply)
+    else if (request.op === 'all') reader.all(request, reply)
+    else reader.ping(request.id, reply)
+  } catch (error) {
+    reply({ type: 'failed', id: request.id, failure: storeFailed(file, error) })
+  }
 }
