@@ -82,7 +82,7 @@ describe('a run on a real project', () => {
   test('reaches its goal, and all observers see the same, also after a restart', async () => {
     const cwd = await project(brokenProject)
     const server = await serve(await model(script))
-    const runId = await start(server.url, { goal, cwd, model_name: 'scripted', ...ONE_TURN })
+    const runId = await start(server.url, { goal, cwd, model_name: 'scripted' })
     let late: Promise<AgentEvent[]> | undefined
     const first = await observe(server.url, runId, ({ kind }) => {
       if (kind === 'goal_check') late ??= observe(server.url, runId)
@@ -92,7 +92,7 @@ describe('a run on a real project', () => {
     const details = await call(`${server.url}/api/runs/${runId}`)
     expect(details).toMatchObject({
       status: 'achieved',
-      final_state: { iteration: 3, goal_achieved: true, goal_reason: 'All 9 tests passed' },
+      final_state: { iteration: 1, goal_achieved: true, goal_reason: 'All 9 tests passed' },
     })
     await server.stop()
     expect(server.process.exitCode).toBe(0)

@@ -48,6 +48,19 @@ describe('the view of a run', () => {
     )
   })
 
+  test('has a row of its own for each request beside the work of the agent', () => {
+    fc.assert(
+      fc.property(someRun, (records) => {
+        const { rows } = extend(EMPTY_VIEW, records)
+        const usages = rows.flatMap((row) => (row.type === 'message' ? [row.usage] : []))
+        expect(usages.filter(({ payload }) => payload.purpose !== undefined)).toEqual([])
+        const beside = records.filter((r) => r.kind === 'llm_usage' && r.payload.purpose)
+        const notes = rows.flatMap((row) => (row.type === 'note' ? [row.record] : []))
+        expect(notes.filter(({ kind }) => kind === 'llm_usage')).toEqual(beside)
+      }),
+    )
+  })
+
   test('has the state that the domain folds, at every record', () => {
     fc.assert(
       fc.property(someRun, fc.nat({ max: 10_000 }), (records, any) => {

@@ -79,7 +79,10 @@ describe('for all valid runs and budgets', () => {
         const { messages, omittedTurns } = toMessages(conversation, budget)
         const kept = turnsOf(conversation) - omittedTurns
         expect(kept).toBeGreaterThanOrEqual(Math.min(1, turnsOf(conversation)))
-        const behindHead = messages.slice(omittedTurns === 0 ? 2 : 3)
+        const { compaction } = conversation
+        const isPruned = omittedTurns > (compaction?.turns ?? 0)
+        const head = 2 + Number(compaction !== null) + Number(isPruned)
+        const behindHead = messages.slice(head)
         expect(behindHead).toEqual(all.slice(all.length - behindHead.length))
         expect(behindHead.filter(({ role }) => role === 'assistant')).toHaveLength(kept)
       }),

@@ -36,6 +36,7 @@ type Move = {
     | 'work'
     | 'message'
     | 'model_failure'
+    | 'compaction'
     | 'exception'
     | 'crash'
     | 'configure'
@@ -74,6 +75,7 @@ const event: fc.Arbitrary<Move['event']> = fc.oneof(
   { weight: 40, arbitrary: fc.constant('work') },
   { weight: 4, arbitrary: fc.constant('crash') },
   { weight: 3, arbitrary: fc.constant('model_failure') },
+  { weight: 2, arbitrary: fc.constant('compaction') },
   { weight: 2, arbitrary: fc.constant('configure') },
   { weight: 2, arbitrary: fc.constant('message') },
   { weight: 2, arbitrary: fc.constant('stray') },
@@ -199,8 +201,10 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
       return byAgent(claimant, { type: 'record_context', context })
     }
     case 'summarize': {
-      const summary = { text: move.result.output, source: 'log' } as const
-      return byAgent(claimant, { type: 'record_summary', usage: null, summary })
+      const source = move.text === null ? 'log' : 'model'
+      const usage = move.text === null ? null : { ...move.usage, purpose: 'summary' as const }
+      const summary = { text: move.result.output, source } as const
+      return byAgent(claimant, { type: 'record_summary', usage, summary })
     }
     case 'await_human':
       return { type: 'respond', ...move.answer, answers: null }
@@ -208,6 +212,20 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
     case 'end':
       return byAgent(claimant, { type: 'proceed' })
   }
+}
+
+/** Leaves the first turn out, if there are more. */
+function compaction(state: RunState, claimant: string, { text, usage }: Move): RunCommand {
+  const turns = state.turns > 1 || state.iteration > 2 ? 1 : 0
+  const { model_name, cost_usd } = usage
+  const sizes = { tokens_before: 900, tokens_after: 90 }
+  const made = { turns, up_to: turns, summary: text, model_name, cost_usd, ...sizes }
+  const purpose = 'compaction' as const
+  return byAgent(claimant, {
+    type: 'record_compaction',
+    usage: { ...usage, purpose },
+    compaction: text === null ? { ...made, failure: 'HTTP 500' } : made,
+  })
 }
 
 function commandFor(state: RunState, move: Move): RunCommand {
@@ -229,6 +247,8 @@ function commandFor(state: RunState, move: Move): RunCommand {
   switch (move.event) {
     case 'model_failure':
       return byAgent(state.claimant, { type: 'record_retry', reason: 'HTTP 529', delayMs: 250 })
+    case 'compaction':
+      return compaction(state, state.claimant, move)
     case 'notice':
       return byAgent(state.claimant, { type: 'record_notices', notices: NOTICES })
     case 'exception':
