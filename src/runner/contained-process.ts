@@ -56,6 +56,8 @@ export async function startContained(
       if (missing.soFar() !== '') {
         return { end: 'not_found', message: `The program ${file} is not found` }
       }
+      // Somebody killed bwrap, such as the kernel for lack of memory, and all that was in the container with it.
+      if (exitCode === null && child.signalCode !== null) return { end: 'lost' }
       // bwrap itself failed. What it printed is the output of the call.
       if (exitCode === null) return { end: 'not_isolated', message: '' }
       return { end: 'exited', exitCode }

@@ -94,6 +94,8 @@ export type CallEnd = Ended & {
 export type Ended =
   | { readonly end: 'exited'; readonly exitCode: number }
   | { readonly end: StopCause; readonly why?: string }
+  /** What it did is not known. */
+  | { readonly end: 'lost' }
   | NotStarted
 
 export type NotStarted = {

@@ -56,6 +56,9 @@ const servers = [
   await listening(at('agent.sock')),
 ]
 
+const shared = `/dev/shm/${abstract}`
+await writeFile(shared, 'CANARY_SHARED', { mode: 0o666 })
+
 const target: Target = {
   SRV: String(process.pid),
   PORT: String((api.address() as AddressInfo).port),
@@ -131,4 +134,5 @@ runner.close()
 // At other levels than `namespaces`, a root server keeps homes outside of the data folder.
 if (isolation.scratchDir !== null) await rm(dirname(isolation.scratchDir), { recursive: true })
 for (const server of servers) server.close()
+await rm(shared)
 await rm(base, { recursive: true, force: true })

@@ -70,6 +70,30 @@ if libc.ptrace(16, {SRV}, 0, 0) == 0:
     libc.ptrace(17, {SRV}, 0, 0)
 `
 
+/** Reads from the first readable part of the server's memory. */
+const READ_MEMORY = `
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+class Part(ctypes.Structure): _fields_ = [('base', ctypes.c_void_p), ('size', ctypes.c_size_t)]
+try:
+    with open('/proc/{SRV}/maps') as maps:
+        start = int(next(line for line in maps if ' r' in line).split('-')[0], 16)
+except OSError: start = 0x400000
+own = ctypes.create_string_buffer(16)
+local, remote = Part(ctypes.addressof(own), 16), Part(start, 16)
+if libc.process_vm_readv({SRV}, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0) > 0: print('WON: process_vm_readv')
+`
+
+/** pidfd_open and pidfd_getfd. Process 1 of a container keeps no descriptor but those of the command: 4 is its stderr. */
+const FOREIGN_DESCRIPTORS = `
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+for pid, kept in [({SRV}, ()), (1, (0, 1, 2, 4))]:
+    process = libc.syscall(434, pid, 0)
+    for n in range(0, 30) if process >= 0 else ():
+        if n not in kept and libc.syscall(438, process, n, 0) >= 0: print('WON: descriptor', n, 'of', pid)
+`
+
 const TERMINAL_INPUT = `
 import fcntl, os
 for path in ['/dev/tty', '/dev/console', '/dev/pts/0', '/dev/ptmx']:
@@ -110,6 +134,32 @@ export const ATTACKS: readonly Attack[] = [
     landlock: true,
     script: opens('<', '/proc/{SRV}/mem'),
     real: 'root',
+  },
+  {
+    name: 'read the memory of the server with a call of the kernel',
+    landlock: true,
+    script: python(READ_MEMORY),
+    python: true,
+    real: 'root',
+  },
+  {
+    name: 'take descriptors of the server, or of process 1',
+    landlock: true,
+    script: python(FOREIGN_DESCRIPTORS),
+    python: true,
+    real: 'root',
+  },
+  {
+    name: 'read memory that processes of the machine share',
+    landlock: true,
+    script: 'cat /dev/shm/{ABSTRACT}',
+    real: 'always',
+  },
+  {
+    name: 'leave through a control group',
+    real: 'root',
+    landlock: true,
+    script: `${each('mkdir /sys/fs/cgroup/{ABSTRACT}', 'mount -t cgroup2 none /mnt')}; find /sys/fs/cgroup -name release_agent -writable 2>/dev/null | sed "s/^/WON: /"; rmdir /sys/fs/cgroup/{ABSTRACT} 2>/dev/null; :`,
   },
   { name: 'trace the server', landlock: true, script: python(FOREIGN_MEMORY), python: true },
   {
@@ -165,6 +215,7 @@ export const ATTACKS: readonly Attack[] = [
       'exec 3<>/dev/tcp/127.0.0.1/{PORT}',
       'exec 3<>/dev/tcp/0.0.0.0/{PORT}',
       'exec 3<>/dev/tcp/localhost/{PORT}',
+      'exec 3<>/dev/tcp/::1/{PORT}',
     ),
     real: 'always',
   },
@@ -235,6 +286,7 @@ export const ATTACKS: readonly Attack[] = [
       'mount -o remount,rw /usr',
       'mount -o remount,bind,rw /',
       'mount --bind . /opt',
+      'pivot_root . .',
     ),
   },
   {

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { chmod, chown, mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -75,6 +76,16 @@ withBwrap('a project that was exchanged for a link to the data folder is not ope
   const result = await bash('ls -la')
   expect(result).toMatchObject({ end: 'not_isolated' })
   expect(result.output).toContain('leads to the data folder of the server')
+})
+
+withBwrap('if bwrap is killed, it is not known what the command did', async () => {
+  const { bash, project, runner } = await place()
+  const running = bash('touch begun; sleep 1000')
+  await expect.poll(() => existsSync(join(project, 'begun')), { timeout: 30_000 }).toBe(true)
+  const args = ['-o', 'pid=,comm=', '--ppid', String(runner.pid)]
+  const { stdout } = await promisify(execFile)('ps', args)
+  for (const [, pid] of stdout.matchAll(/(\d+) bwrap/g)) process.kill(Number(pid), 'SIGKILL')
+  expect(await running).toMatchObject({ end: 'lost', exitCode: null })
 })
 
 withBwrap('a project may be named through a link', async () => {
