@@ -29,7 +29,7 @@ import { proveLedger, proveRun } from './proofs/statements.ts'
 
 export type AuditError = LoadError | KeyringFailure | CheckpointError | ExportError
 
-export type AuditDeps = {
+type AuditDeps = {
   readonly store: StreamReader
   /** The read model; a proof must agree with it. */
   readonly runs: Pick<RunHeads, 'get'>

@@ -10,7 +10,7 @@ const MAX_OF_TOKEN = 100
 /** Unused tickets in all: one token can never reach that. */
 const MAX_WAITING = 10_000
 
-export type Ticket = {
+type Ticket = {
   readonly ticket: string
   /** Seconds since the epoch. */
   readonly expiresAt: number

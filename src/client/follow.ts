@@ -12,7 +12,7 @@ export type WatchState = 'connecting' | 'live' | 'reconnecting' | 'closed'
 export type Next = 'end' | 'at_once' | 'later'
 
 /** What is followed, over one connection after another. */
-export type Followed<T> = {
+type Followed<T> = {
   /** Opens a WebSocket that begins after everything that has been read. */
   readonly open: () => WebSocket
   readonly reader: {

@@ -7,7 +7,7 @@ type CallOutcome = PayloadOf<'tool_result'>['outcome'] | null
 /** A call of a tool that changes the file whose path it names. `seq` is that of its `tool_call`. */
 type FileCall = { readonly seq: number; readonly tool: string; readonly outcome: CallOutcome }
 
-export type ChangedFile = {
+type ChangedFile = {
   /** As the model wrote it: two spellings of one path are two entries. */
   readonly path: string
   /** `unknown`: a call has no result, or its result leaves open whether it took effect. */
@@ -16,7 +16,7 @@ export type ChangedFile = {
 }
 
 /** A call that may have changed any file: the log does not record which. */
-export type OpaqueCall = {
+type OpaqueCall = {
   readonly seq: number
   readonly tool: string
   /** Its command, or its arguments as JSON; the first 500 characters. */

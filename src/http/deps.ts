@@ -45,7 +45,7 @@ export type PlannedRun = {
 }
 
 /** A tool as models get it. `parameters` is a JSON Schema of an object. */
-export type OfferedTool = {
+type OfferedTool = {
   readonly name: string
   readonly description: string
   readonly parameters: Readonly<Record<string, unknown>>

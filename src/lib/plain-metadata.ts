@@ -1,5 +1,5 @@
 /** The metadata of nearly all records, as this server writes it. */
-export type PlainMetadata = {
+type PlainMetadata = {
   readonly schema: 1
   readonly command_id: string
   readonly principal?: string

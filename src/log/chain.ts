@@ -23,9 +23,7 @@ export type SaltedMeta = CommonMeta & {
 export type RecordMeta = SaltedMeta | (CommonMeta & RedactedSalts)
 
 /** Distributes over the union. */
-export type Unhashed<M extends RecordMeta = RecordMeta> = M extends RecordMeta
-  ? Omit<M, 'hash'>
-  : never
+type Unhashed<M extends RecordMeta = RecordMeta> = M extends RecordMeta ? Omit<M, 'hash'> : never
 
 /** `prev_hash` of the first record of a stream. */
 export const GENESIS = '0'.repeat(64)

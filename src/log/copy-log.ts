@@ -34,7 +34,7 @@ export type CopyError =
   /** A stream of the target holds other events; nothing more was copied. */
   | { readonly type: 'other_content'; readonly message: string }
 
-export type CopyOptions = {
+type CopyOptions = {
   readonly onProgress?: (progress: CopyProgress) => void
   /** Waits before the next attempt if the store was away or did not answer; false gives up. */
   readonly retry?: (failures: number) => Promise<boolean>

@@ -22,7 +22,7 @@ export type StreamDefinition<R, S> = {
 export type Folded<S> = { readonly revision: number; readonly head: string; readonly state: S }
 
 /** Records that are chained and encoded, and the stream after them. */
-export type Chained<R, S> = {
+type Chained<R, S> = {
   readonly events: readonly NewEvent[]
   readonly records: readonly Logged<R>[]
   readonly after: Folded<S>
@@ -123,7 +123,7 @@ export function chain<R extends StoredRecord, S>(
 }
 
 /** How `decideAndAppend` gets to the state that is decided on. */
-export type DecideOptions<R, S> = {
+type DecideOptions<R, S> = {
   /** The stream as far as it is known. */
   readonly from?: Folded<S>
   /** Decides on `from` as it is, and reads the stream only after a conflict. */

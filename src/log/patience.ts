@@ -15,7 +15,7 @@ export type Patience = {
   readonly onRecovery?: () => void
 }
 
-export type Trouble = Extract<
+type Trouble = Extract<
   AppendError,
   { type: 'store_unavailable' | 'store_failed' | 'outcome_unknown' }
 >

@@ -2,7 +2,7 @@ import { type RunState, type RunStatus, statusOf } from '../domain/state.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 
 /** A run in a list. */
-export type RunRow = {
+type RunRow = {
   readonly run_id: string
   readonly goal: string
   readonly status: RunStatus

@@ -10,7 +10,7 @@ import type { EventStore } from '../store/event-store.ts'
 import { type QueryError, whyMissing } from './run-history.ts'
 
 /** The part of a run's conversation that one request to the model holds. */
-export type SentConversation = {
+type SentConversation = {
   readonly modelName: string
   /** `under_way`: the reply is not in the log yet. `not_sent`: no request is under way. */
   readonly request: 'answered' | 'under_way' | 'not_sent'

@@ -21,7 +21,7 @@ export type RedactRequest = {
 }
 
 /** Where a text is in a run. `redactable` is false for a text that the log needs. */
-export type PlaceInRun = {
+type PlaceInRun = {
   readonly seq: number
   readonly pointer: string
   readonly redactable: boolean
@@ -47,7 +47,7 @@ export type RedactError =
   /** The message explains why, and what to do. */
   | { readonly type: 'not_redactable' | 'still_needed' | 'reason_tells'; readonly message: string }
 
-export type RedactDeps = {
+type RedactDeps = {
   /** The store without redactions, in which they are recorded. */
   readonly ledger: EventStore
   /** The store with redactions. */

@@ -18,7 +18,7 @@ import type { EventStore } from '../store/event-store.ts'
 import type { ArtifactSettings } from './read-settings.ts'
 import type { Settings } from './settings.ts'
 
-export type ArtifactPlaces = {
+type ArtifactPlaces = {
   readonly artifacts: Artifacts
   /** The data folder of this server. */
   readonly local: ArtifactFolder

@@ -49,7 +49,7 @@ export type Server = {
   close(): Promise<void>
 }
 
-export type StartOptions = {
+type StartOptions = {
   readonly log: Logger
   /** When the stored data is verified, if not by default. */
   readonly verify?: Partial<VerifyPace>

@@ -24,7 +24,7 @@ import {
 import { MerkleTree } from './merkle.ts'
 import { leafOf, type RunHeads } from './run-heads.ts'
 
-export type WriterDeps = {
+type WriterDeps = {
   readonly store: EventStore
   readonly runs: Pick<RunHeads, 'heads' | 'takeChanged'>
   readonly keyring: Keyring

@@ -12,7 +12,7 @@ import { hasSigned, type KnownKeys } from './public-keys.ts'
 
 export type Sealed = RunProof | LedgerProof | Checkpoint | Manifest
 /** A statement before it is signed. */
-export type Unsigned<T extends Sealed> = Omit<T, 'key' | 'signature'>
+type Unsigned<T extends Sealed> = Omit<T, 'key' | 'signature'>
 
 /** Signs with the key that a server uses now. */
 export type Signer = {

@@ -62,7 +62,7 @@ export function timeOf(seconds: number): string {
 
 /** A line for people. Its parts are plain or have a style. */
 export type Line = string | readonly (string | Styled)[]
-export type Styled = { readonly text: string; readonly style: 'bold' | 'cyan' | 'dim' }
+type Styled = { readonly text: string; readonly style: 'bold' | 'cyan' | 'dim' }
 
 /** The text for the terminal. Only the styles of its parts colour it. */
 export function rendered(line: Line): string {

@@ -4,7 +4,7 @@ import { type OwnSecret, ownSecrets, SHORTEST_SECRET } from './own-secrets.ts'
 import { privateKeys } from './private-key.ts'
 
 /** A text that comes in pieces. The result does not depend on where the text is cut. */
-export type MaskedText = {
+type MaskedText = {
   /** Whether text is held back until more of it comes. */
   readonly holds: boolean
   /** Adds a piece; returns what is decided by now. */

@@ -2,7 +2,7 @@
 export const literally = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')
 
 /** All proper beginnings of some texts, and the length of the longest. */
-export type Prefixes = { readonly all: ReadonlySet<string>; readonly longest: number }
+type Prefixes = { readonly all: ReadonlySet<string>; readonly longest: number }
 
 export function properPrefixes(texts: readonly string[]): Prefixes {
   const all = new Set<string>()

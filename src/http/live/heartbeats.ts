@@ -55,7 +55,7 @@ export class Heartbeats {
 }
 
 /** One client. */
-export class Heartbeat {
+class Heartbeat {
   readonly #socket: WebSocket
   readonly #limits: Limits
   readonly #onStall: (socket: WebSocket) => void

@@ -39,7 +39,7 @@ class Admission {
   }
 }
 
-export type ConnectionLimits = {
+type ConnectionLimits = {
   /** Connections that may be open at once, in all and from one address. */
   readonly connections: number
   readonly connectionsPerClient: number

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 
 /** What authenticates a request: a token, or a ticket, which is valid only once. */
-export type Credential =
+type Credential =
   | { readonly type: 'token'; readonly token: string }
   | { readonly type: 'ticket'; readonly ticket: string }
 

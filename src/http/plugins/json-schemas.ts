@@ -1,7 +1,7 @@
 import * as z from 'zod'
 
 /** JSON Schemas by name. */
-export type Schemas = Readonly<Record<string, unknown>>
+type Schemas = Readonly<Record<string, unknown>>
 
 export const schemaRef = (name: string): string => `#/components/schemas/${name}`
 
