@@ -3,6 +3,7 @@
  * body that is sent, and what a scripted model gets from a server in another process.
  */
 import { afterEach, expect, vi } from 'vitest'
+import type { Adapter } from '../../src/agent/model/adapter.ts'
 import type { ModelRequest } from '../../src/agent/model/model.ts'
 import type { Api, Route } from '../../src/agent/model/routing.ts'
 import { apiAt, complaintsAbout } from '../agent/model/schemas/schemas.ts'
@@ -18,29 +19,42 @@ afterEach(() => {
   expect(complaints.splice(0), 'requests that their vendor would refuse').toEqual([])
 })
 
+type Build = (request: ModelRequest, route: Route) => object
+
 const checked =
-  <B extends object>(api: Api, build: (request: ModelRequest, route: Route) => B) =>
-  (request: ModelRequest, route: Route): B => {
+  (api: Api, build: Build): Build =>
+  (request, route) => {
     const body = build(request, route)
     check(api, body)
     return body
   }
 
-vi.mock(import('../../src/agent/model/adapters/chat.ts'), async (original) => ({
-  toChatBody: checked('chat', (await original()).toChatBody),
-}))
-vi.mock(import('../../src/agent/model/adapters/responses.ts'), async (original) => ({
-  toResponsesBody: checked('responses', (await original()).toResponsesBody),
-}))
-vi.mock(import('../../src/agent/model/adapters/messages-request.ts'), async (original) => ({
-  toMessagesBody: checked('messages', (await original()).toMessagesBody),
-}))
-vi.mock(import('../../src/agent/model/adapters/gemini.ts'), async (original) => ({
-  toGeminiBody: checked('gemini', (await original()).toGeminiBody),
-}))
-vi.mock(import('../../src/agent/model/adapters/ollama-request.ts'), async (original) => ({
-  toOllamaBody: checked('ollama', (await original()).toOllamaBody),
-}))
+/** A module of an API, whose function `to…Body` and whose adapter check each body that they build. */
+const withChecks = <M extends object>(api: Api, module: M): M =>
+  Object.fromEntries(
+    Object.entries(module).map(([name, value]) => {
+      if (/^to\w+Body$/.test(name)) return [name, checked(api, value)]
+      if (!name.endsWith('Adapter')) return [name, value]
+      const create = (): Adapter => ({ ...value(), body: checked(api, value().body) })
+      return [name, create]
+    }),
+  ) as M
+
+vi.mock(import('../../src/agent/model/adapters/chat.ts'), async (original) =>
+  withChecks('chat', await original()),
+)
+vi.mock(import('../../src/agent/model/adapters/responses.ts'), async (original) =>
+  withChecks('responses', await original()),
+)
+vi.mock(import('../../src/agent/model/adapters/messages-request.ts'), async (original) =>
+  withChecks('messages', await original()),
+)
+vi.mock(import('../../src/agent/model/adapters/gemini.ts'), async (original) =>
+  withChecks('gemini', await original()),
+)
+vi.mock(import('../../src/agent/model/adapters/ollama-request.ts'), async (original) =>
+  withChecks('ollama', await original()),
+)
 
 vi.mock(import('../../src/agent/model/patient-fetch.ts'), async (original) => {
   const { patientFetch } = await original()
