@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import type { Fault } from './script.ts'
+import type { Fault, Turn } from './script.ts'
 
 export function send(
   response: ServerResponse,
@@ -14,9 +14,16 @@ export function send(
 }
 
 /** Sends events one by one, so that a client sees each as soon as the network brings it. */
-export function stream(response: ServerResponse, events: readonly string[]): void {
+export async function stream(
+  response: ServerResponse,
+  events: readonly string[],
+  { beforePiece }: Pick<Turn, 'beforePiece'>,
+): Promise<void> {
   response.writeHead(200, { 'content-type': 'text/event-stream' })
-  for (const event of events) response.write(event)
+  for (const [piece, event] of events.entries()) {
+    if (beforePiece !== undefined) await beforePiece(piece)
+    response.write(event)
+  }
   response.end()
 }
 

@@ -28,6 +28,8 @@ export type Turn = {
   /** Tokens; by default they follow from the sizes of request and reply. */
   readonly usage?: { readonly input: number; readonly output: number; readonly cached?: number }
   readonly delayMs?: number
+  /** Is called, and awaited, before each piece of a streamed reply. Pieces count from 0. */
+  readonly beforePiece?: (piece: number) => void | Promise<void>
   readonly finishReason?: string
   /** The answers to the first requests for this reply, in each conversation. */
   readonly first?: readonly Fault[]

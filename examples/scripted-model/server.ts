@@ -43,7 +43,7 @@ export async function startScriptedModel(options: {
     if (isFault(answer)) return fail(response, answer, request.stream)
     if (answer.delayMs) await delay(answer.delayMs, undefined, { signal: closing.signal })
     const completion = completionOf(answer, request)
-    if (request.stream) stream(response, eventsOf(completion))
+    if (request.stream) await stream(response, eventsOf(completion), answer)
     else send(response, 200, JSON.stringify(completion))
   }
 

@@ -29,7 +29,7 @@ const GONE = 'Gone: the event store came back with another log'
 
 /** One run: as it happens, or as it was at any moment. */
 export function RunPage({ runId }: { readonly runId: string }) {
-  const { view, connection: watched } = useRun(runId)
+  const { view, parts, connection: watched } = useRun(runId)
   const isGone = watched.type === 'refused' && watched.unknown
   const replaced = useQuery({ ...replacedLogQuery, enabled: isGone, staleTime: 0 }).data ?? null
   const connection = isGone && replaced !== null ? { ...watched, message: GONE } : watched
@@ -128,6 +128,7 @@ export function RunPage({ runId }: { readonly runId: string }) {
                 moment={moment}
                 following={following}
                 growing={growing && server !== null && !longOver}
+                parts={parts}
               />
             </RowToolsContext>
           </Unfolded>

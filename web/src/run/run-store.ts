@@ -1,4 +1,11 @@
-import { HistoryError, WatchError } from '../../../src/client/index.ts'
+import {
+  HistoryError,
+  type Part,
+  type PartsEnd,
+  type PartText,
+  partsAfter,
+  WatchError,
+} from '../../../src/client/index.ts'
 import { client } from '../api/client.ts'
 import { messageOf } from '../api/problem.ts'
 import { EMPTY_VIEW, extend, type RunView } from './run-view.ts'
@@ -17,7 +24,12 @@ export type Connection =
 
 const STATES = { connecting: 'connecting', live: 'open', reconnecting: 'lost' } as const
 
-export type RunSnapshot = { readonly view: RunView; readonly connection: Connection }
+export type RunSnapshot = {
+  readonly view: RunView
+  /** What is being written. Its records replace it in the same moment. */
+  readonly parts: readonly PartText[]
+  readonly connection: Connection
+}
 
 /** Records are collected for this long, so that thousands of them cause few renderings, milliseconds. */
 const BATCH_MS = 40
@@ -28,8 +40,11 @@ const LARGE_BATCH_MS = 120
 export class RunStore {
   readonly #runId: string
   readonly #listeners = new Set<() => void>()
-  #snapshot: RunSnapshot = { view: EMPTY_VIEW, connection: { type: 'connecting' } }
-  #queue: SeqRecord[] = []
+  #snapshot: RunSnapshot = {
+    ...{ view: EMPTY_VIEW, parts: [] },
+    connection: { type: 'connecting' },
+  }
+  #queue: (SeqRecord | Part | PartsEnd)[] = []
   #timer: ReturnType<typeof setTimeout> | undefined
   #pause = BATCH_MS
   #watching: AbortController | null = null
@@ -66,6 +81,7 @@ export class RunStore {
     await this.#catchUp(signal)
     const events = client().watch(this.#runId, {
       ...this.#wanted(signal),
+      live: true,
       onState: (state) => {
         if (state !== 'closed') this.#tell({ type: STATES[state] }, signal)
       },
@@ -92,7 +108,7 @@ export class RunStore {
     return { after, kinds: 'all', meta: true, signal } as const
   }
 
-  #take(event: SeqRecord): void {
+  #take(event: SeqRecord | Part | PartsEnd): void {
     this.#queue.push(event)
     this.#timer ??= setTimeout(() => this.#flush(), this.#pause)
   }
@@ -113,11 +129,17 @@ export class RunStore {
   #flush(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    const records = this.#queue
+    const queue = this.#queue
     this.#queue = []
-    this.#pause = records.length >= LARGE_BATCH ? LARGE_BATCH_MS : BATCH_MS
-    if (records.length === 0) return
-    this.#publish({ ...this.#snapshot, view: extend(this.#snapshot.view, records) })
+    this.#pause = queue.length >= LARGE_BATCH ? LARGE_BATCH_MS : BATCH_MS
+    if (queue.length === 0) return
+    const { view, parts } = this.#snapshot
+    const records = queue.filter((each) => each.kind !== 'part' && each.kind !== 'parts_end')
+    this.#publish({
+      ...this.#snapshot,
+      view: records.length === 0 ? view : extend(view, records),
+      parts: queue.reduce(partsAfter, parts),
+    })
   }
 
   #publish(snapshot: RunSnapshot): void {

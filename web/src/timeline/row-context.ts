@@ -1,4 +1,5 @@
 import { createContext } from 'react'
+import type { PartText } from '../../../src/client/index.ts'
 
 /** What every row can use. */
 export type RowTools = {
@@ -18,3 +19,6 @@ export const RowToolsContext = createContext<RowTools>({
   seek: () => {},
   showRecords: () => {},
 })
+
+/** The output of the calls that run, by the id of the call. */
+export const OutputContext = createContext<ReadonlyMap<string, PartText>>(new Map())

@@ -1,8 +1,11 @@
 import { IconArrowDown } from '@tabler/icons-react'
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { useEffect, useLayoutEffect, useRef } from 'react'
+import { useEffect, useLayoutEffect, useMemo, useRef } from 'react'
+import type { PartText } from '../../../src/client/index.ts'
 import type { Row } from '../run/rows.ts'
 import type { RunView } from '../run/run-view.ts'
+import { LiveRowView, liveRowsOf, outputsOf } from './live-rows.tsx'
+import { OutputContext } from './row-context.ts'
 import { lastSeqOf, RowView } from './row-view.tsx'
 import classes from './timeline.module.css'
 import { useStickiness } from './use-stickiness.ts'
@@ -26,20 +29,31 @@ type Props = {
   readonly following: boolean
   /** Whether the run has not ended. */
   readonly growing: boolean
+  /** What is being written. */
+  readonly parts: readonly PartText[]
 }
+
+/** What a row measures before it has been seen that is being written. */
+const LIVE_HEIGHT = 60
 
 /** A row as it is complete, or dimmed if it has not happened yet at this record. */
 const isSettled = (row: Row, moment: number): boolean =>
   row.seq > moment || lastSeqOf(row) <= moment
 
 /** All that happened, as rows. Only those in sight exist in the page. */
-export function Timeline({ view, moment, following, growing }: Props) {
+export function Timeline({ view, moment, following, growing, parts }: Props) {
   const { rows, rowOfSeq } = view
+  const written = useMemo(() => (following ? liveRowsOf(parts) : []), [following, parts])
+  const outputs = useMemo(() => outputsOf(following ? parts : []), [following, parts])
+  const count = rows.length + written.length
   const scroller = useRef<HTMLDivElement>(null)
   const virtual = useVirtualizer({
-    count: rows.length,
+    count,
     getScrollElement: () => scroller.current,
-    estimateSize: (index) => HEIGHTS[rows[index]?.type ?? 'note'],
+    estimateSize: (index) => {
+      const row = rows[index]
+      return row === undefined ? LIVE_HEIGHT : HEIGHTS[row.type]
+    },
     overscan: 6,
     paddingStart: 8,
     paddingEnd: 32,
@@ -47,52 +61,61 @@ export function Timeline({ view, moment, following, growing }: Props) {
   })
   const { atEnd, stick, listeners } = useStickiness(scroller)
 
-  // The page follows new rows while the end is in sight.
+  const height = virtual.getTotalSize()
+  const writes = parts.length > 0
+  // The page follows new rows while the end is in sight, and the growth of what is being written.
+  const grown = writes ? height : 0
+  // biome-ignore lint/correctness/useExhaustiveDependencies: it is to run again when something has grown
   useLayoutEffect(() => {
-    if (following && growing && stick.current && rows.length > 0) {
-      virtual.scrollToIndex(rows.length - 1, { align: 'end' })
+    if (following && growing && stick.current && count > 0) {
+      virtual.scrollToIndex(count - 1, { align: 'end' })
     }
-  }, [following, growing, rows.length, virtual, stick])
+  }, [following, growing, count, grown, virtual, stick])
 
   const here = rowOfSeq[moment]
   const followed = useRef(following)
   useEffect(() => {
     if (!following && here !== undefined) virtual.scrollToIndex(here, { align: 'center' })
     if (following && !followed.current) {
-      virtual.scrollToIndex(rows.length - 1, { align: 'end' })
+      virtual.scrollToIndex(count - 1, { align: 'end' })
       stick.current = true
     }
     followed.current = following
-  }, [following, here, rows.length, virtual, stick])
+  }, [following, here, count, virtual, stick])
 
   const began = view.records[0]?.ts ?? 0
   return (
     <div className={classes.frame}>
       <div ref={scroller} className={classes.scroller} data-testid="timeline" {...listeners}>
-        <ol className={classes.rows} style={{ height: virtual.getTotalSize() }}>
-          {virtual.getVirtualItems().map(({ index, key, start }) => {
-            const row = rows[index]
-            if (row === undefined) return null
-            return (
-              <li
-                key={key}
-                ref={virtual.measureElement}
-                data-index={index}
-                className={classes.row}
-                data-future={row.seq > moment}
-                data-here={!following && index === here}
-                style={{ transform: `translateY(${start}px)` }}
-              >
-                <RowView
-                  row={row}
-                  moment={isSettled(row, moment) ? Number.POSITIVE_INFINITY : moment}
-                  began={began}
-                  working={growing || moment < view.records.length - 1}
-                />
-              </li>
-            )
-          })}
-        </ol>
+        <OutputContext value={outputs}>
+          <ol className={classes.rows} style={{ height }}>
+            {virtual.getVirtualItems().map(({ index, key, start }) => {
+              const row = rows[index]
+              const live = written[index - rows.length]
+              return (
+                <li
+                  key={key}
+                  ref={virtual.measureElement}
+                  data-index={index}
+                  className={classes.row}
+                  data-future={row !== undefined && row.seq > moment}
+                  data-here={!following && index === here}
+                  style={{ transform: `translateY(${start}px)` }}
+                >
+                  {row !== undefined && (
+                    <RowView
+                      row={row}
+                      moment={isSettled(row, moment) ? Number.POSITIVE_INFINITY : moment}
+                      began={began}
+                      working={growing || moment < view.records.length - 1}
+                    />
+                  )}
+                  {live !== undefined && <LiveRowView row={live} />}
+                </li>
+              )
+            })}
+          </ol>
+        </OutputContext>
       </div>
       {following && growing && !atEnd && (
         <button
@@ -100,7 +123,7 @@ export function Timeline({ view, moment, following, growing }: Props) {
           className={classes.toEnd}
           onClick={() => {
             stick.current = true
-            virtual.scrollToIndex(rows.length - 1, { align: 'end' })
+            virtual.scrollToIndex(count - 1, { align: 'end' })
           }}
         >
           <IconArrowDown size={15} aria-hidden /> To the newest

@@ -1,29 +1,20 @@
+import type { PartText } from '../../../src/client/index.ts'
 import { Code } from '../code/code.tsx'
 import { Folded } from '../code/fold.tsx'
 import { languageOf } from '../code/languages.ts'
 import { Patch } from '../code/patch.tsx'
-import type { RowOf } from '../run/rows.ts'
 import type { SeqRecordOf } from '../run/seq-record.ts'
 import classes from './rows.module.css'
 import { textArg } from './tool-gist.ts'
 import { WholeOutput } from './whole-output.tsx'
 
 type Call = SeqRecordOf<'tool_call'>
-type Props = { readonly call: Call; readonly result: RowOf<'tool'>['result'] }
+export type AskedCall = Pick<Call['payload'], 'tool' | 'args' | 'raw_args'>
 
-export function ToolBody({ call, result }: Props) {
-  return (
-    <div className={classes.toolBody}>
-      <Asked call={call} />
-      {result !== null && <Output call={call} result={result} />}
-    </div>
-  )
-}
-
-/** The arguments of a call, in the form that reads best. */
-function Asked({ call: { seq, payload } }: { readonly call: Call }) {
-  const { tool, args, raw_args } = payload
-  const asked = `asked ${seq}`
+/** The arguments of a call, in the form that reads best. @param name of the call, for what a person unfolds */
+export function Asked({ name, call }: { readonly name: string; readonly call: AskedCall }) {
+  const { tool, args, raw_args } = call
+  const asked = `asked ${name}`
   if (raw_args !== undefined) {
     return (
       <>
@@ -69,7 +60,7 @@ function Asked({ call: { seq, payload } }: { readonly call: Call }) {
 const TOLD = new Set(['file_patch', 'file_write'])
 const IN_TERMINAL = new Set(['bash_exec', 'run_pytest'])
 
-function Output({
+export function Output({
   call,
   result,
 }: {
@@ -95,6 +86,17 @@ function Output({
         <WholeOutput bytes={bytes} sha256={sha256} look={terminal ? 'terminal' : 'code'} />
       )}
     </>
+  )
+}
+
+/** What a command that runs has printed so far. */
+export function WrittenOutput({ part: { key, text, lost } }: { readonly part: PartText }) {
+  return (
+    <div data-partial>
+      <Folded name={key} text={`${lost > 0 ? '…' : ''}${text}`} by="tail">
+        {(shown) => <Code text={shown} look="terminal" />}
+      </Folded>
+    </div>
   )
 }
 

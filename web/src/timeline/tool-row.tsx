@@ -11,14 +11,15 @@ import {
   IconTestPipe,
   IconTool,
 } from '@tabler/icons-react'
-import type { ComponentType } from 'react'
+import { type ComponentType, type ReactNode, use } from 'react'
 import { useFold } from '../code/fold.tsx'
 import type { RowOf } from '../run/rows.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { formatDuration } from '../ui/format.ts'
 import { Frame } from './frame.tsx'
+import { OutputContext } from './row-context.ts'
 import classes from './rows.module.css'
-import { ToolBody } from './tool-body.tsx'
+import { Asked, type AskedCall, Output, WrittenOutput } from './tool-body.tsx'
 import { gistOf } from './tool-gist.ts'
 
 const ICONS: Readonly<Record<string, ComponentType<IconProps>>> = {
@@ -43,33 +44,65 @@ type Props = {
 
 /** A call and its result, which are shown together. */
 export function ToolRow({ row: { call, result: whole }, moment, working }: Props) {
-  const { tool, args, read_only } = call.payload
   const result = whole !== null && whole.seq <= moment ? whole : null
   const outcome = result?.payload.outcome ?? null
-  // Calls that changed something are open at first; calls that only read are folded.
-  const [open, toggle] = useFold(
-    `tool ${call.seq}`,
-    !read_only || (outcome !== null && outcome !== 'ok'),
-  )
-  const Icon = ICONS[tool] ?? IconTool
+  const written = use(OutputContext).get(call.payload.call_id)
   const tone =
     outcome === null ? (working ? 'running' : 'plain') : outcome === 'ok' ? 'plain' : 'failed'
+  // Calls that changed something are open at first; calls that only read are folded.
+  const opened = !call.payload.read_only || (outcome !== null && outcome !== 'ok')
   return (
     <Frame
       records={result === null ? [call] : [call, result]}
-      icon={<Icon size={15} stroke={1.7} />}
+      icon={<ToolIcon tool={call.payload.tool} />}
       tone={tone}
     >
-      <div className={classes.card}>
-        <button type="button" className={classes.call} aria-expanded={open} onClick={toggle}>
-          <IconChevronRight size={15} className={classes.chevron} data-open={open} aria-hidden />
-          <span className={classes.tool}>{visible(tool)}</span>
-          <span className={classes.gist}>{visible(gistOf(args))}</span>
-          <Outcome result={result} working={working} />
-        </button>
-        {open && <ToolBody call={call} result={result} />}
-      </div>
+      <ToolCard
+        name={String(call.seq)}
+        asked={call.payload}
+        opened={opened}
+        outcome={<Outcome result={result} working={working} />}
+      >
+        {result !== null && <Output call={call} result={result} />}
+        {result === null && written !== undefined && <WrittenOutput part={written} />}
+      </ToolCard>
     </Frame>
+  )
+}
+
+export function ToolIcon({ tool }: { readonly tool: string }) {
+  const Icon = ICONS[tool] ?? IconTool
+  return <Icon size={15} stroke={1.7} />
+}
+
+type CardProps = {
+  /** Distinguishes what a person unfolds. */
+  readonly name: string
+  readonly asked: AskedCall
+  readonly opened: boolean
+  readonly outcome: ReactNode
+  /** The output. */
+  readonly children?: ReactNode
+}
+
+/** The card of a call, recorded or being written. */
+export function ToolCard({ name, asked, opened, outcome, children }: CardProps) {
+  const [open, toggle] = useFold(`tool ${name}`, opened)
+  return (
+    <div className={classes.card}>
+      <button type="button" className={classes.call} aria-expanded={open} onClick={toggle}>
+        <IconChevronRight size={15} className={classes.chevron} data-open={open} aria-hidden />
+        <span className={classes.tool}>{visible(asked.tool)}</span>
+        <span className={classes.gist}>{visible(gistOf(asked.args))}</span>
+        {outcome}
+      </button>
+      {open && (
+        <div className={classes.toolBody}>
+          <Asked name={name} call={asked} />
+          {children}
+        </div>
+      )}
+    </div>
   )
 }
 

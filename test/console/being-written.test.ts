@@ -1,0 +1,108 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Page } from 'playwright-core'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Script } from '../../examples/scripted-model/script.ts'
+import { partialObject } from '../../web/src/run/partial-json.ts'
+import { describeInBrowser, useBrowser } from './support/page.ts'
+import { type ConsoleServer, startConsoleServer, startRun } from './support/server.ts'
+
+const TEXT = 'I look at the tests and run them.'
+const COMMAND = 'echo printed while it runs; while ! test -f go; do sleep 0.05; done'
+/** The first piece has no text, and each word is one; then the arguments come in two pieces. */
+const [HALF_TEXT, HALF_ARGUMENTS] = [5, 1 + TEXT.split(' ').length + 1]
+
+/** A model that stops in the middle of its text, and in the middle of its call. */
+function haltingModel() {
+  const gates = [HALF_TEXT, HALF_ARGUMENTS].map((piece) => ({
+    piece,
+    ...Promise.withResolvers<void>(),
+  }))
+  const model: Script = ({ turn }) =>
+    turn > 0
+      ? { text: 'That is all.' }
+      : {
+          text: TEXT,
+          calls: [{ tool: 'bash_exec', args: { command: COMMAND } }],
+          beforePiece: (at) => gates.find(({ piece }) => piece === at)?.promise,
+        }
+  const [text, call] = gates
+  return { model, letSay: () => text?.resolve(), letCall: () => call?.resolve() }
+}
+
+/** Notes, in each frame that the page draws, where the words of the model are; null if they are not there. */
+const NOTE_PLACES = `
+  window.places = []
+  const look = () => {
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
+    let place = null
+    while (place === null && walker.nextNode()) {
+      const { textContent, parentElement } = walker.currentNode
+      if (textContent.includes('I look at the')) place = parentElement.getBoundingClientRect().top
+    }
+    window.places.push(place)
+    requestAnimationFrame(look)
+  }
+  look()`
+
+const placesIn = (page: Page): Promise<(number | null)[]> => page.evaluate('window.places')
+
+describeInBrowser('what is being written', () => {
+  const open = useBrowser()
+  const { model, letSay, letCall } = haltingModel()
+  let server: ConsoleServer
+  beforeAll(async () => {
+    server = await startConsoleServer(model)
+  })
+  afterAll(() => server.stop())
+
+  test('is shown while it comes, and its records take its place without a jump', async () => {
+    const cwd = await server.newProject('written')
+    const runId = await startRun(server.url, { cwd, max_iterations: 1 })
+    const page = await open(`${server.url}/runs/${runId}`)
+    const timeline = page.getByTestId('timeline')
+    const written = timeline.locator('[data-partial]')
+    await written.getByText('I look at the').waitFor()
+    await written.getByText('Being written').waitFor()
+    expect(await timeline.textContent()).not.toContain('run them')
+
+    letSay()
+    await written.getByText(TEXT).waitFor()
+    await written.getByText('$ echo printed').waitFor()
+    expect(await timeline.textContent()).not.toContain('done')
+
+    await page.evaluate(NOTE_PLACES)
+    letCall()
+    await written.getByText('printed while it runs').waitFor()
+    await timeline.getByText(COMMAND).first().waitFor()
+    await expect.poll(() => written.count()).toBe(1)
+    const places = await placesIn(page)
+    expect(places).not.toContain(null)
+    const seen = places.filter((place) => place !== null)
+    expect(Math.max(...seen) - Math.min(...seen)).toBeLessThanOrEqual(4)
+
+    await writeFile(join(cwd, 'go'), '')
+    await page.getByTestId('connection').getByText('All records received').waitFor()
+    expect(await written.count()).toBe(0)
+    expect(await timeline.getByText('printed while it runs').count()).toBeGreaterThan(0)
+  })
+})
+
+test.each([
+  ['', {}],
+  ['{', {}],
+  ['{"comm', {}],
+  ['{"command"', {}],
+  ['{"command":', {}],
+  ['{"command":"npm t', { command: 'npm t' }],
+  ['{"command":"a\\', { command: 'a' }],
+  ['{"command":"a\\u00', { command: 'a' }],
+  ['{"command":"a\\"b', { command: 'a"b' }],
+  ['{"a":[1,{"b":"c', { a: [1, { b: 'c' }] }],
+  ['{"a":"x, y","b', { a: 'x, y' }],
+  ['{"a":tr', {}],
+  ['[1', {}],
+  ['{"a":1}', { a: 1 }],
+])('of the arguments %s, what is known is shown', (text, args) => {
+  expect(partialObject(text)).toEqual(args)
+})
