@@ -8,6 +8,7 @@ import * as live from './live.ts'
 import * as longRuns from './long-runs.ts'
 import * as loop from './loop.ts'
 import { describeMachine } from './machine.ts'
+import * as models from './models.ts'
 import * as packaged from './package.ts'
 import * as rest from './rest.ts'
 import * as startup from './startup.ts'
@@ -29,6 +30,7 @@ const BENCHES = [
   { name: 'long-runs', run: longRuns.run },
   { name: 'commands', run: commands.run },
   { name: 'live', run: live.run },
+  { name: 'models', run: models.run },
   { name: 'rest', run: rest.run },
   { name: 'startup', run: startup.run },
   { name: 'package', run: packaged.run },

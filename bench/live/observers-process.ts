@@ -7,7 +7,10 @@ import { now } from './writer.ts'
 const ABREAST = 50
 /** The close code of a run that has ended. */
 const NORMAL = 1000
+/** What comes right before the time at which a frame was caused: in a record, and in the first piece of a reply. */
 const STAMP = Buffer.from('"changes":{"model_name":"')
+const PART_STAMP = Buffer.from('"offset":0,"text":"')
+const PART = Buffer.from('{"kind":"part')
 
 let observers: Observer[] = []
 /** Nanoseconds from append to receipt, of the frames that hold the time of their append. */
@@ -21,13 +24,17 @@ function count(): void {
   if (received === wanted) complete.resolve(now())
 }
 
+/** Of the parts of a reply, only the first counts: how many others there are depends on the pace. */
 function countAndTime(buffer: Buffer, at: number, length: number): void {
-  const start = buffer.indexOf(STAMP, at)
-  if (start >= 0 && start < at + length) {
-    const from = start + STAMP.length
-    delays.push(now() - Number(buffer.toString('latin1', from, buffer.indexOf('"', from))))
+  const isPart = buffer.compare(PART, 0, PART.length, at, at + PART.length) === 0
+  const stamp = isPart ? PART_STAMP : STAMP
+  const start = buffer.indexOf(stamp, at)
+  const isStamped = start >= 0 && start < at + length
+  if (isStamped) {
+    const from = start + stamp.length
+    delays.push(now() - Number.parseInt(buffer.toString('latin1', from, from + 20), 10))
   }
-  count()
+  if (isStamped || !isPart) count()
 }
 
 /** An observer that loses its server would let the bench wait for ever. */
