@@ -7,7 +7,7 @@ import { partialObject } from '../../web/src/run/partial-json.ts'
 import { describeInBrowser, useBrowser } from './support/page.ts'
 import { type ConsoleServer, startConsoleServer, startRun } from './support/server.ts'
 
-const TEXT = 'I look at the tests and run them.'
+const TEXT = 'I look at it all and run the tests.'
 const COMMAND = 'echo printed while it runs; while ! test -f go; do sleep 0.05; done'
 /** The first piece has no text, and each word is one; then the arguments come in two pieces. */
 const [HALF_TEXT, HALF_ARGUMENTS] = [5, 1 + TEXT.split(' ').length + 1]
@@ -38,7 +38,7 @@ const NOTE_PLACES = `
     let place = null
     while (place === null && walker.nextNode()) {
       const { textContent, parentElement } = walker.currentNode
-      if (textContent.includes('I look at the')) place = parentElement.getBoundingClientRect().top
+      if (textContent.includes('I look at it')) place = parentElement.getBoundingClientRect().top
     }
     window.places.push(place)
     requestAnimationFrame(look)
@@ -59,12 +59,14 @@ describeInBrowser('what is being written', () => {
   test('is shown while it comes, and its records take its place without a jump', async () => {
     const cwd = await server.newProject('written')
     const runId = await startRun(server.url, { cwd, max_iterations: 1 })
-    const page = await open(`${server.url}/runs/${runId}`)
+    // High enough that nothing scrolls.
+    const viewport = { width: 1280, height: 1600 }
+    const page = await open(`${server.url}/runs/${runId}`, { viewport })
     const timeline = page.getByTestId('timeline')
     const written = timeline.locator('[data-partial]')
-    await written.getByText('I look at the').waitFor()
+    await written.getByText('I look at it').waitFor()
     await written.getByText('Being written').waitFor()
-    expect(await timeline.textContent()).not.toContain('run them')
+    expect(await timeline.textContent()).not.toContain('run the tests')
 
     letSay()
     await written.getByText(TEXT).waitFor()
@@ -73,7 +75,7 @@ describeInBrowser('what is being written', () => {
 
     await page.evaluate(NOTE_PLACES)
     letCall()
-    await written.getByText('printed while it runs').waitFor()
+    await written.getByText('printed while it runs', { exact: true }).waitFor()
     await timeline.getByText(COMMAND).first().waitFor()
     await expect.poll(() => written.count()).toBe(1)
     const places = await placesIn(page)
@@ -84,7 +86,9 @@ describeInBrowser('what is being written', () => {
     await writeFile(join(cwd, 'go'), '')
     await page.getByTestId('connection').getByText('All records received').waitFor()
     expect(await written.count()).toBe(0)
-    expect(await timeline.getByText('printed while it runs').count()).toBeGreaterThan(0)
+    expect(
+      await timeline.getByText('printed while it runs', { exact: true }).count(),
+    ).toBeGreaterThan(0)
   })
 })
 
