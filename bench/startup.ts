@@ -25,7 +25,7 @@ export async function run(): Promise<string> {
   return await inTemporaryFolder(async (folder) => {
     const program = await buildProgram()
     const histories: History[] = []
-    for (const runs of SIZES) histories.push(await prepare(join(folder, `${runs}`), runs))
+    for (const runs of SIZES) histories.push(await prepare(folder, runs))
     for (let round = 0; round < ROUNDS; round += 1) {
       for (const { dataDir, starts } of histories) starts.push(await timeStart(program, dataDir))
     }
@@ -33,10 +33,13 @@ export async function run(): Promise<string> {
   })
 }
 
-async function prepare(dataDir: string, runs: number): Promise<History> {
-  await mkdir(dataDir)
+async function prepare(folder: string, runs: number): Promise<History> {
+  const dataDir = join(folder, `${runs}`)
+  // A server refuses runs in a folder that its data folder is in.
+  const project = join(folder, 'project')
+  for (const made of [dataDir, project]) await mkdir(made, { recursive: true })
   const log = new BareLog(join(dataDir, 'log.sqlite'))
-  const records = fill(log, runs, Math.min(runs, UNFINISHED))
+  const records = fill(log, project, runs, Math.min(runs, UNFINISHED))
   log.close()
   return { runs, records, dataDir, rebuild: await timeRebuild(dataDir, records), starts: [] }
 }

@@ -11,13 +11,13 @@ export const RECORDS_EACH = 9
 /** Runs that are stored in one transaction. */
 const AT_ONCE = 500
 
-const create = (runId: string): PersonCommand => ({
+const create = (runId: string, cwd: string): PersonCommand => ({
   type: 'create',
   runId,
   systemPrompt: 'You work on a project until its goal is reached.',
   config: {
     goal: 'shell-goal',
-    cwd: '/',
+    cwd,
     model_name: 'scripted-model',
     max_iterations: 20,
     hitl_enabled: false,
@@ -54,8 +54,8 @@ const CHECK = byAgent({
 })
 
 /** The appends of one run, as the server makes them. An unfinished run waits for its model. */
-function appends(runId: string, finished: boolean): PreparedAppend[] {
-  const commands = [create(runId), CLAIM, ...(finished ? [REPLY, CHECK] : [])]
+function appends(runId: string, cwd: string, finished: boolean): PreparedAppend[] {
+  const commands = [create(runId, cwd), CLAIM, ...(finished ? [REPLY, CHECK] : [])]
   const made: PreparedAppend[] = []
   let run: LoadedRun | null = null
   for (const [second, command] of commands.entries()) {
@@ -71,14 +71,14 @@ function appends(runId: string, finished: boolean): PreparedAppend[] {
   return made
 }
 
-/** Stores `runs` runs; the last `unfinished` of them wait for their model. @returns the number of records */
-export function fill(log: BareLog, runs: number, unfinished: number): number {
+/** Stores `runs` runs in the project `cwd`; the last `unfinished` of them wait for their model. @returns the number of records */
+export function fill(log: BareLog, cwd: string, runs: number, unfinished: number): number {
   let records = 0
   for (let first = 1; first <= runs; first += AT_ONCE) {
     const ids = Array.from({ length: Math.min(AT_ONCE, runs - first + 1) }, (_, n) => first + n)
     log.addNamedStreams(ids.map((id) => ({ id, name: streamOf(uuidOf(id)) })))
     const rows = ids.flatMap((stream) =>
-      appends(uuidOf(stream), stream <= runs - unfinished)
+      appends(uuidOf(stream), cwd, stream <= runs - unfinished)
         .flatMap(({ events }) => events)
         .map((event, revision) => ({ stream, revision, event })),
     )
