@@ -12,7 +12,7 @@ channel.unref()
 if (isMainThread) {
   globalThis.ballast = Buffer.alloc(Number(BENCH_BALLAST_MIB) * 2 ** 20, 1)
   process.on('SIGUSR2', () => channel.postMessage('turn'))
-} else if (workerData?.settings !== undefined) {
+} else if (workerData?.beats !== undefined) {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc')
   const delays = monitorEventLoopDelay({ resolution: 1 })

@@ -51,6 +51,8 @@ export type Server = {
 
 type StartOptions = {
   readonly log: Logger
+  /** The process that runs commands, if it is started already. */
+  readonly runner?: Runner
   /** When the stored data is verified, if not by default. */
   readonly verify?: Partial<VerifyPace>
   /** Called if the store holds another log than before: close this server then, and start it again. */
@@ -69,6 +71,13 @@ const LOG_REPLACED =
 const LOG_REPLACED_CLOSE =
   'the event store came back with another log; the server starts again from it'
 
+/** Starts the process that runs commands before settings and keys are read. If it cannot be started, the server reports that. */
+export function startRunner(log: ConstructorParameters<typeof Runner>[0]): Runner {
+  const runner = new Runner(log)
+  fromThrowable(() => runner.connect())().unwrapOr(undefined)
+  return runner
+}
+
 /**
  * Joins the rooms: store, projections, agent, HTTP. If EventStoreDB is not reachable, the server listens and waits for
  * it. The error is a text for people.
@@ -82,8 +91,7 @@ export function startServer(
 
 async function start(settings: Settings, options: StartOptions): Promise<Result<Server, string>> {
   const { log } = options
-  // First, while this process is small and has read no key.
-  const runner = new Runner(log)
+  const runner = options.runner ?? new Runner(log)
   const connected = fromThrowable(() => runner.connect(), String)()
   if (connected.isErr()) {
     return err(`The process that runs commands cannot be started: ${connected.error}`)

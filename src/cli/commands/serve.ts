@@ -106,21 +106,23 @@ export function serveCommand(): Command {
 }
 
 async function serve(flags: Record<string, string>): Promise<void> {
-  const settings = readSettings(flags, process.env)
-  if (settings.isErr()) return fail(...settings.error.split('\n'))
-  // Loaded here, so --help and wrong settings are answered at once.
+  // Loaded here, so --help is answered at once.
   const [{ ServerThread }, { listenForHealth }, { createLog }] = await Promise.all([
     import('./server-thread.ts'),
     import('../../server/listen.ts'),
     import('../terminal/log.ts'),
   ])
+  const thread = new ServerThread(createLog('info'))
+  await thread.prepared
+  const settings = readSettings(flags, process.env)
+  if (settings.isErr()) return giveUp(thread, settings.error)
   guardSecrets(secretsOf(settings.value))
   const { RETRAI_LOG_LEVEL, RETRAI_HOST: host, RETRAI_HEALTH_PORT: healthPort } = settings.value
   const log = createLog(RETRAI_LOG_LEVEL)
+  thread.serve(settings.value, log)
   const signalled = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve)
   })
-  const thread = new ServerThread(settings.value, log)
   // The time begins with the signal, so it also ends a server that still waits for its store.
   void signalled.then(() => setTimeout(() => thread.endProcess(), STOP_WITHIN_MS).unref())
   if (healthPort !== undefined) {

@@ -8,15 +8,18 @@ import type { Settings } from '../../server/settings.ts'
 import { type Beats, newBeats, STUCK_MS, stackOfThread, Watchdog } from '../../server/watchdog.ts'
 
 export type ThreadData = {
-  readonly settings: Settings
   readonly beats: Beats
   /** Why the thread before it was stopped. */
   readonly restarted: Restart | null
 }
-export type ToThread = { readonly type: 'stop' }
+export type ToThread =
+  | { readonly type: 'serve'; readonly settings: Settings }
+  | { readonly type: 'stop' }
 export type FromThread =
   /** The event loop runs from now on. */
   | { readonly type: 'beating' }
+  /** The process that runs commands is started: from now on, settings and keys may be read. */
+  | { readonly type: 'prepared' }
   | { readonly type: 'listening'; readonly url: string }
   /** The store answers, and the read model is up to date. */
   | { readonly type: 'ready' }
@@ -38,17 +41,26 @@ export class ServerThread {
   readonly started: Promise<Result<string, string>>
   /** Resolves once the server is ready for requests. */
   readonly ready: Promise<void>
-  readonly #log: Logger
-  #settings: Settings
+  /** Resolves when settings and keys may be read. */
+  readonly prepared: Promise<void>
+  #log: Logger
+  #settings: Settings | null = null
   #running: Running
   #isStopping = false
 
-  constructor(settings: Settings, log: Logger) {
-    this.#settings = settings
+  /** @param log until it serves */
+  constructor(log: Logger) {
     this.#log = log
     this.#running = this.#run(null)
     this.started = this.#running.started
     this.ready = this.#running.ready
+    this.prepared = this.#running.prepared
+  }
+
+  serve(settings: Settings, log: Logger): void {
+    this.#settings = settings
+    this.#log = log
+    send(this.#running, { type: 'serve', settings })
   }
 
   /** Why the server does not work; null if it works. */
@@ -86,19 +98,24 @@ export class ServerThread {
 
   #run(restarted: Restart | null): Running {
     const beats = newBeats()
-    const workerData: ThreadData = { settings: this.#settings, beats, restarted }
+    const workerData: ThreadData = { beats, restarted }
     const worker = new Worker(SCRIPT, { workerData })
     const started = Promise.withResolvers<Result<string, string>>()
+    const prepared = Promise.withResolvers<void>()
     const ready = Promise.withResolvers<void>()
     const stopped = Promise.withResolvers<void>()
     const running: Running = {
-      ...{ worker, started: started.promise, ready: ready.promise, stopped: stopped.promise },
+      ...{ worker, prepared: prepared.promise, started: started.promise },
+      ...{ ready: ready.promise, stopped: stopped.promise },
       watchdog: null,
     }
     worker.on('message', (message: FromThread) => {
       switch (message.type) {
         case 'beating':
           running.watchdog = this.#watch(beats)
+          break
+        case 'prepared':
+          prepared.resolve()
           break
         case 'listening':
           started.resolve(ok(message.url))
@@ -134,9 +151,10 @@ export class ServerThread {
     before.watchdog?.stop()
     await before.worker.terminate()
     if (this.#isStopping) return
+    if (this.#settings === null) throw new Error('a server without settings cannot be restarted')
     const port = url.map((text) => Number(new URL(text).port)).unwrapOr(this.#settings.RETRAI_PORT)
-    this.#settings = { ...this.#settings, RETRAI_PORT: port }
     this.#running = this.#run({ at, reason })
+    this.serve({ ...this.#settings, RETRAI_PORT: port }, this.#log)
     const started = await this.#running.started
     if (started.isErr()) {
       this.#log.fatal({ reason: started.error }, 'the server cannot start again')
@@ -165,6 +183,7 @@ export class ServerThread {
 /** One thread, from its start to its end. */
 type Running = {
   readonly worker: Worker
+  readonly prepared: Promise<void>
   readonly started: Promise<Result<string, string>>
   readonly ready: Promise<void>
   readonly stopped: Promise<void>
@@ -172,8 +191,9 @@ type Running = {
   watchdog: Watchdog | null
 }
 
-function stopThread({ worker, stopped }: Running): Promise<void> {
-  const message: ToThread = { type: 'stop' }
-  worker.postMessage(message)
-  return stopped
+const send = ({ worker }: Running, message: ToThread): void => worker.postMessage(message)
+
+function stopThread(running: Running): Promise<void> {
+  send(running, { type: 'stop' })
+  return running.stopped
 }
