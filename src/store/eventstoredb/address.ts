@@ -30,10 +30,13 @@ export function readAddress(connectionString: string): Result<Address, string> {
   const [authority = '', options = ''] = splitOnce(rest, '?')
   const at = authority.lastIndexOf('@')
   const credentials = at === -1 ? null : authority.slice(0, at)
-  if (credentials !== null && !/^[^@:/]+:[^@:/]*$/.test(credentials)) return err(UNENCODED)
+  if (credentials !== null && !isEncoded(credentials)) return err(UNENCODED)
+  // Behind a question mark that is not encoded, the rest of a password looks like options.
+  if (options.replace(FILE_OPTIONS, '').includes('@')) return err(UNENCODED)
   const tls = !/(?:^|&)tls=false(?:&|$)/i.test(options)
   const hosts = hostsOf(authority.slice(at + 1))
   if (hosts.some(({ name }) => name === '')) return err('it names no host')
+  if (hosts.some(({ name }) => /^[^[]*:/.test(name))) return err('a port of it is not a number')
   return readAuthority(options).map((ca) => ({
     connectionString: `esdb${scheme[1] ?? ''}://${rest}`,
     hosts,
@@ -43,7 +46,13 @@ export function readAddress(connectionString: string): Result<Address, string> {
 }
 
 const UNENCODED =
-  'the user name or the password is not encoded. Write %40 for @, %3A for : and %2F for / in them'
+  'the user name or the password is not encoded. Write %40 for @, %3A for :, %2F for /, %3F for ? and %25 for % in them'
+
+const isEncoded = (credentials: string): boolean =>
+  /^[^@:/]+:[^@:/]*$/.test(credentials) && !/%(?![0-9a-f]{2})/i.test(credentials)
+
+/** A path may hold an @. */
+const FILE_OPTIONS = /(?:tls_?-?ca|user_?-?cert|user_?-?key)_?-?file=[^&]*/gi
 
 /** The text before and after the first separator. */
 function splitOnce(text: string, separator: string): readonly [string, string] {

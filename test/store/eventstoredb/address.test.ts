@@ -18,6 +18,7 @@ describe('a connection string', () => {
   test.each([
     ['esdb://host', [{ name: 'host', port: 2113 }], true],
     ['esdb://user:p%40ss@host:2114?tls=false', [{ name: 'host', port: 2114 }], false],
+    ['esdb://host?tls=false&userKeyFile=/home/a@b/key', [{ name: 'host', port: 2113 }], false],
     [
       'esdb+discover://a:1,b,c:3?tls=true',
       [
@@ -36,13 +37,13 @@ describe('a connection string', () => {
     expect(connectionString).toBe('esdb+discover://a,b?tls=false')
   })
 
-  test.each(['p@ss', 'p:ss', 'p/ss', 'a@b:c'])(
+  test.each(['zx@yq', 'zx:yq', 'zx/yq', 'z@x:y', 'zx?yq', '1?zx=yq', 'zx%yq'])(
     'with the password %s, which is not encoded, is refused without a part of it',
     async (password) => {
       const connectionString = `esdb://admin:${password}@127.0.0.1:2113?tls=false`
       const { message } = (await openEventStoreDb({ connectionString }))._unsafeUnwrapErr()
       expect(message).toContain('%40 for @')
-      expect(message).not.toContain(password)
+      expect(message).not.toMatch(/z|x|yq/)
     },
   )
 
