@@ -10,7 +10,7 @@ import type { OpenCall, RunState } from '../domain/state.ts'
 import { type PauseBoundsMs, pauseMs, sleep } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import type { LoggedRecord } from '../log/codec.ts'
-import { decideAndAppend } from '../log/decider.ts'
+import { decideAndAppend, wasOvertaken } from '../log/decider.ts'
 import { patientStore, type StreamStore } from '../log/patience.ts'
 import {
   foldedRun,
@@ -136,7 +136,7 @@ export class RunSession {
   }
 
   async #record(report: Report, since: number | null): Promise<Result<void, SessionError>> {
-    const { claimant, readOnlyTools } = this.#deps
+    const { claimant, readOnlyTools, signal } = this.#deps
     const command = { ...report, claimant, readOnlyTools } as AgentCommand
     for (;;) {
       const fresh = await this.refresh()
@@ -145,8 +145,8 @@ export class RunSession {
       const recorded = await this.#decideAndAppend(command)
       if (recorded.isOk()) return recorded.value < STALL_MS ? ok(undefined) : this.#confirmClaim()
       const { error } = recorded
-      if (error.type === 'forgotten' || error.type === 'wrong_expected_revision') continue
-      return err(sessionError(error))
+      if (error.type === 'forgotten') continue
+      if (!wasOvertaken(error, this.state.seq) || signal.aborted) return err(sessionError(error))
     }
   }
 

@@ -167,12 +167,21 @@ export function decideAndAppend<R extends StoredRecord, S, X = never>(
         if (visit !== undefined) records.forEach(visit)
         return ok(after)
       }
-      const isConflict = failure.type === 'wrong_expected_revision'
-      if (!isConflict || conflicts >= MAX_CONFLICTS) return err(failure)
+      if (!wasOvertaken(failure, known.revision) || conflicts >= MAX_CONFLICTS) return err(failure)
     }
   }
   return new ResultAsync(attempt())
 }
+
+/**
+ * Whether an append failed because another writer was faster. If the stream ends before `revision`, which was read or
+ * appended before, the store has come back without it, and no repetition helps.
+ */
+export const wasOvertaken = (failure: { readonly type: string }, revision: number): boolean =>
+  failure.type === 'wrong_expected_revision' &&
+  'actual' in failure &&
+  typeof failure.actual === 'number' &&
+  failure.actual > revision
 
 /**
  * Appends after `revision` (-1 begins the stream); null if the events are stored. Repeats an append whose outcome is
