@@ -50,6 +50,8 @@ export type Projector = {
    * same tick is as of this position.
    */
   checkpoint(): Position | null
+  /** Whether the store holds the log that was projected: not another one, and not an older backup. */
+  followsSameLog(): Promise<boolean>
   /** Why the log cannot be followed now, for a person; null while no problem is known. */
   problem(): string | null
   /** Resolves once nothing more is written to the read model. */
@@ -68,7 +70,12 @@ export function startProjector(deps: ProjectorDeps): Projector {
   const signal = AbortSignal.any([stop.signal, ...(deps.signal === undefined ? [] : [deps.signal])])
   const caughtUp = Promise.withResolvers<boolean>()
   const outage = new OutageLog(log)
+  let isReplaced = false
   const on = {
+    replaced: (reason: string) => {
+      isReplaced = true
+      deps.onLogReplaced?.(reason)
+    },
     caughtUp: () => {
       const isFirst = !readModel.caughtUp
       readModel.markCaughtUp()
@@ -84,6 +91,10 @@ export function startProjector(deps: ProjectorDeps): Projector {
   return {
     caughtUpOnce: () => caughtUp.promise,
     checkpoint: () => readModel.checkpoint?.position ?? null,
+    followsSameLog: async () => {
+      const missing = await missingRecord(deps.store, readModel.checkpoint)
+      return !isReplaced && missing.isOk() && missing.value === null
+    },
     problem: () => outage.now,
     stop: () => {
       stop.abort()
@@ -94,6 +105,7 @@ export function startProjector(deps: ProjectorDeps): Projector {
 
 /** What the projector reports of its progress. */
 type Progress = {
+  replaced(reason: string): void
   caughtUp(): void
   projected(): void
   failed(cause: unknown): void
@@ -107,7 +119,7 @@ async function project(deps: ProjectorDeps, on: Progress, signal: AbortSignal): 
     try {
       const checked = await checkLog(deps)
       const replaced = checked.unwrapOr(null)
-      if (replaced !== null && followed) deps.onLogReplaced?.(replaced)
+      if (replaced !== null && followed) on.replaced(replaced)
       followed ||= checked.isOk()
       const { generation } = readModel
       const round = AbortSignal.any([signal, generation])

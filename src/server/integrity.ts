@@ -1,6 +1,7 @@
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
+import { okAsync, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
 import { Checkpoint } from '../api/audit.ts'
 import { type CheckpointTimer, startCheckpoints } from '../audit/checkpoints/checkpoint-timer.ts'
@@ -169,14 +170,19 @@ async function writeKept(file: string, checkpoint: Checkpoint): Promise<void> {
 
 /** Writes signed checkpoints over all runs, unless they are switched off. */
 export function startCheckpointing(
-  { settings, log, store, readModel }: Pick<Parts, 'settings' | 'log' | 'store' | 'readModel'>,
+  { settings, log, store, readModel, projector }: Parts,
   keyring: Keyring,
   written: (checkpoint: Checkpoint) => Promise<void>,
 ): Pick<CheckpointTimer, 'stop'> {
   const { RETRAI_CHECKPOINT_SECONDS: seconds } = settings
   if (seconds === 0) return { stop: async () => {} }
   const writer = new CheckpointWriter({ store, runs: readModel, keyring, clock: date })
-  const timer = startCheckpoints(writer, { seconds, log, written })
+  // The heads of a log that the store has lost must not be signed into the one that it holds now.
+  const write: CheckpointWriter['write'] = (options) =>
+    ResultAsync.fromSafePromise<boolean, never>(projector.followsSameLog()).andThen((isSame) =>
+      isSame ? writer.write(options) : okAsync(null),
+    )
+  const timer = startCheckpoints({ write }, { seconds, log, written })
   readModel.whenRunEnds(() => timer.runEnded())
   return timer
 }

@@ -87,6 +87,19 @@ test('an append whose answer is lost is found in the stream', async () => {
   expect(await stateNow()).toEqual(['a'])
 })
 
+test('a writer whose stream was lost or cut off by the store gives up at once', async () => {
+  const known = (await extend(added('one'), added('two')))._unsafeUnwrap()
+  const lost: StreamDefinition<Added, readonly string[]> = { ...names, stream: 'retrai-lost' }
+  const append = vi.spyOn(store, 'append')
+  const options = { from: known, isCurrent: true }
+  const refused = await decideAndAppend(store, lost, () => ok([added('three')]), author, options)
+  expect(refused._unsafeUnwrapErr()).toMatchObject({
+    type: 'wrong_expected_revision',
+    actual: 'no_stream',
+  })
+  expect(append).toHaveBeenCalledOnce()
+})
+
 test('a writer that knows the present state reads the stream only after a conflict', async () => {
   const seen: string[] = []
   const visit = ({ record }: Logged<Added>) => seen.push(record.payload.name)
