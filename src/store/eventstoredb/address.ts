@@ -31,7 +31,7 @@ export function readAddress(connectionString: string): Result<Address, string> {
   const at = authority.lastIndexOf('@')
   const credentials = at === -1 ? null : authority.slice(0, at)
   if (credentials !== null && !isEncoded(credentials)) return err(UNENCODED)
-  // Behind a question mark that is not encoded, the rest of a password looks like options.
+  // After a question mark that is not encoded, the rest of a password looks like options.
   if (options.replace(FILE_OPTIONS, '').includes('@')) return err(UNENCODED)
   const tls = !/(?:^|&)tls=false(?:&|$)/i.test(options)
   const hosts = hostsOf(authority.slice(at + 1))
