@@ -25,7 +25,6 @@ export class Scenario {
   readonly observations: Observation[] = []
   runId: string | null = null
   ended = false
-  readonly #name: string
   readonly #random: Random
   readonly #world: World
   readonly #actions: Promise<void>[] = []
@@ -33,10 +32,9 @@ export class Scenario {
 
   constructor(run: number, world: World) {
     const { seed, folder, anyUrl, signal } = world
-    this.#name = `run-${run}`
     this.#random = new Random(seed, 'scenario', run)
     this.#world = world
-    this.project = join(folder, this.#name)
+    this.project = join(folder, `run-${run}`)
     this.person = new Person(anyUrl, new Random(seed, 'person', run), signal)
   }
 
@@ -45,7 +43,8 @@ export class Scenario {
     await mkdir(this.project)
     await writeFile(join(this.project, '.retrai.yml'), GOAL)
     const request = { goal: 'shell-goal', model_name: 'scripted', cwd: this.project, ...body }
-    this.runId = await this.person.create(this.#name, request)
+    // No earlier chaos on the same store has used this key.
+    this.runId = await this.person.create(this.project, request)
     if (this.runId !== null) await this.#follow(this.runId)
     await Promise.all(this.#actions)
   }
