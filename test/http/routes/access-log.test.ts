@@ -73,7 +73,15 @@ const Operations = z.object({
   ),
 })
 /** Operations that show nothing of the log. */
-const SHOWS_NOTHING = ['listGoals', 'listKeys', 'listModels', 'me', 'live', 'ready']
+const SHOWS_NOTHING = [
+  'listGoals',
+  'listKeys',
+  'listModels',
+  'me',
+  'live',
+  'ready',
+  'showIsolation',
+]
 
 describe('the list of operations that show something of the log', () => {
   test('names every operation that reads', async () => {
