@@ -15,6 +15,7 @@ const TURNS = 10_000
 const STRETCH = 1_000
 const FIRST = 1_000
 const ROUNDS = 5
+const REPETITIONS = 10
 const OUTPUT_CHARACTERS = 1_000
 const BUDGET_TOKENS = 100_000
 const READ_ONLY: ReadonlySet<string> = new Set()
@@ -41,45 +42,61 @@ const NAMES = {
 type Cost = { readonly first: number; readonly last: number }
 
 function oneRun(): Record<keyof typeof NAMES, Cost> {
-  const spent = { fold: [0, 0], converse: [0, 0], request: [0, 0] }
-  const begun = begin()
-  let state = begun.state
-  let conversation = begun.conversation
-  const add = (records: readonly RunRecord[], part: number): void => {
-    timed(spent.fold, part, () => {
-      for (const record of records) state = evolve(state, record)
-    })
-    timed(spent.converse, part, () => {
-      for (const record of records) conversation = converse(conversation, record)
-    })
+  const { state, conversation, turns } = play()
+  const stretches = [turns.slice(0, FIRST), turns.slice(FIRST, FIRST + STRETCH)]
+  const [before = [], first = []] = stretches
+  const [between, last] = [turns.slice(FIRST + STRETCH, -STRETCH), turns.slice(-STRETCH)]
+  /** Folds all turns, and measures two stretches of them. */
+  const measured = <S>(initial: S, add: (state: S, turn: readonly RunRecord[]) => S): Cost => {
+    const early = before.reduce(add, initial)
+    const late = between.reduce(add, first.reduce(add, early))
+    return {
+      first: usEach(() => first.reduce(add, early)),
+      last: usEach(() => last.reduce(add, late)),
+    }
   }
-  for (let turn = 0; turn < TURNS; turn += 1) {
-    const isFirst = turn >= FIRST && turn < FIRST + STRETCH
-    const part = isFirst ? 0 : turn >= TURNS - STRETCH ? 1 : 2
-    timed(spent.request, part, () => {
-      if (dueCompaction(conversation, BUDGET_TOKENS) === null) {
-        toMessages(conversation, BUDGET_TOKENS)
-      }
-    })
-    const due = dueCompaction(conversation, BUDGET_TOKENS)
-    if (due !== null) add(decided(state, compaction(due.turns)), part)
-    add(decided(state, reply(turn)), part)
-    add(decided(state, result(turn)), part)
+  const fold = measured(state, (folded, turn) => turn.reduce<RunState>(evolve, folded))
+  const talk = (folded: Conversation, turn: readonly RunRecord[]) =>
+    turn.reduce<Conversation>(converse, folded)
+  const conversing = measured(conversation, talk)
+  const asking = measured(conversation, (folded, turn) => {
+    dueCompaction(folded, BUDGET_TOKENS)
+    toMessages(folded, BUDGET_TOKENS)
+    return talk(folded, turn)
+  })
+  const request = {
+    first: asking.first - conversing.first,
+    last: asking.last - conversing.last,
   }
-  const cost = ([first = 0, last = 0]: number[]): Cost => {
-    return { first: (first * 1_000) / STRETCH, last: (last * 1_000) / STRETCH }
-  }
-  return {
-    fold: cost(spent.fold),
-    converse: cost(spent.converse),
-    request: cost(spent.request),
-  }
+  return { fold, converse: conversing, request }
 }
 
-function timed(spent: number[], part: number, work: () => void): void {
-  const began = performance.now()
-  work()
-  spent[part] = (spent[part] ?? 0) + performance.now() - began
+/** Microseconds of this thread for one turn of a stretch. The clock is coarse, so the stretch is folded several times. */
+function usEach(foldStretch: () => unknown): number {
+  const begun = process.threadCpuUsage()
+  for (let time = 0; time < REPETITIONS; time += 1) foldStretch()
+  const { user, system } = process.threadCpuUsage(begun)
+  return (user + system) / (STRETCH * REPETITIONS)
+}
+
+/** The records of each turn, with the summary that came before it. */
+function play() {
+  const begun = begin()
+  let { state, conversation } = begun
+  const turns = Array.from({ length: TURNS }, (_, turn) => {
+    const due = dueCompaction(conversation, BUDGET_TOKENS)
+    const commands = [
+      ...(due === null ? [] : [compaction(due.turns)]),
+      ...[reply(turn), result(turn)],
+    ]
+    return commands.flatMap((command) => {
+      const records = must(decide(command, state, 0))
+      state = records.reduce<RunState>(evolve, state)
+      conversation = records.reduce<Conversation>(converse, conversation)
+      return records
+    })
+  })
+  return { ...begun, turns }
 }
 
 type Command = Parameters<typeof decide>[0]
@@ -106,8 +123,6 @@ function begin(): { readonly state: RunState; readonly conversation: Conversatio
   if (state === null || conversation === null) throw new Error('a run begins with a record')
   return { state, conversation }
 }
-
-const decided = (state: RunState, command: Command): RunRecord[] => must(decide(command, state, 0))
 
 function reply(turn: number): Command {
   const call = { call_id: `c${turn}`, tool: 'bash_exec', args: { command: `step ${turn}` } }
@@ -139,7 +154,7 @@ function compaction(turns: number): Command {
   return { ...by, type: 'record_compaction', usage: null, compaction: { ...made, ...sizes } }
 }
 
-const NOTES = `Medians of ${ROUNDS} runs, in one process, without a store. Each turn has one call with an output of ${OUTPUT_CHARACTERS} characters. The
+const NOTES = `Processor time, medians of ${ROUNDS} runs, in one process, without a store. Each turn has one call with an output of ${OUTPUT_CHARACTERS} characters. The
 budget of a request is ${BUDGET_TOKENS} tokens, so a request holds up to about 370 turns, and the conversation is summarized about every 290 turns. A
 request is made of all turns that it holds; the limit is a ratio of 1.`
 
