@@ -25,16 +25,20 @@ export const MAX_FILE_BYTES = 16 * 1024 * 1024 * 1024
 const FILE_BLOCKS = MAX_FILE_BYTES / 512
 
 /**
- * Process 1 of the container: its end is the end of all that the command left. Reports a missing program on a
+ * The first process of a container: its end is the end of all that the command left. Reports a missing program on a
  * descriptor that the command does not get.
+ * @param run how it becomes the command
  */
-const prelude = (forward: string): string => `cd "$1" || exit 126; threads=$2; shift 2
+const prelude = (forward: string, run: string): string => `cd "$1" || exit 126; threads=$2; shift 2
 command -v "$1" >/dev/null 2>&1 || { echo not_found >&${NOT_FOUND_FD}; exit 127; }
 exec ${NOT_FOUND_FD}>&- 4>&2 2>/dev/null
 ${forward}
 echo 1000 >/proc/self/oom_score_adj; ulimit -c 0; ulimit -f ${FILE_BLOCKS}; ulimit -u "$threads" || ulimit -p "$threads"
-(exec "$@") 2>&4 4>&-
-exit $?`
+${run}`
+
+/** Process 1 is the shell itself, which a command cannot signal, or one of bwrap's own. */
+const howToRun = (user: OpenedProject['user']): string =>
+  user === null ? '(exec "$@") 2>&4 4>&-\nexit $?' : 'exec "$@" 2>&4 4>&-'
 
 let system: readonly string[] | null = null
 
@@ -93,7 +97,7 @@ export function container(
       ...[...mounts.args, ...environment],
       ...['--seccomp', String(SECCOMP_FD), '--remount-ro', '/', '--chdir', '/'],
       ...['--', ...becoming(project.user, sandbox.setpriv)],
-      ...['/bin/sh', '-c', prelude(forward), 'sh', cwd],
+      ...['/bin/sh', '-c', prelude(forward, howToRun(project.user)), 'sh', cwd],
       ...[String(processes * THREADS_PER_PROCESS), ...command],
     ]
     return { args, mounts: mounts.descriptors, seccomp, facts, blockFd }
@@ -119,10 +123,11 @@ export function factsOfContainer(sandbox: Sandbox): PolicyFacts {
 /**
  * A command of the server's own user has a user namespace. It cannot be the owner of the project there: bwrap would have
  * to run as that owner, who may not reach what is mounted. So bwrap leaves root the right to become somebody else, once.
+ * Then process 1 is one of bwrap's own: when bwrap is killed, the kernel lets only a process of the same user end with it.
  */
 const userArguments = (user: OpenedProject['user']): string[] =>
   user === null
-    ? ['--unshare-user', '--disable-userns']
+    ? ['--as-pid-1', '--unshare-user', '--disable-userns']
     : ['CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP'].flatMap((name) => ['--cap-add', name])
 
 function becoming(user: OpenedProject['user'], setpriv: string | null): string[] {
@@ -150,7 +155,10 @@ function factsOf(
     ]),
     protected: unique(read.filter(isInProject).map((role) => role.slice('project/'.length))),
     ...name,
-    policy_sha256: policyHash([...system, fixed, prelude('')], mounts.roles),
+    policy_sha256: policyHash(
+      [...system, fixed, prelude('', howToRun(project.user))],
+      mounts.roles,
+    ),
   }
 }
 

@@ -35,7 +35,7 @@ const isFolder = (path: string): boolean => statusOf(path)?.isDirectory() === tr
 /** The part of bwrap's arguments that is the same for every command of this machine: what it sees of the system. */
 export function systemArguments(): string[] {
   return [
-    ...['--as-pid-1', '--unshare-pid', '--unshare-ipc'],
+    ...['--unshare-pid', '--unshare-ipc'],
     ...['--unshare-uts', '--unshare-cgroup-try', '--hostname', 'sandbox'],
     ...['--die-with-parent', '--new-session', '--cap-drop', 'ALL'],
     ...SYSTEM.flatMap((path) => {

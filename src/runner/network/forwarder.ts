@@ -26,7 +26,7 @@ const commandLine = (socat: string | null): readonly string[] =>
 const LOOKS = 100_000
 
 /**
- * For the shell that is process 1 of a container: starts the forwarder and waits until it listens. The shell looks at the
+ * For the shell that starts the command of a container: starts the forwarder and waits until it listens. The shell looks at the
  * list of sockets itself, because that takes less time than to start a program.
  * @param socat null: it is not installed
  */

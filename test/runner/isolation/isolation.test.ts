@@ -1,9 +1,19 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { chmod, chown, mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  chown,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
-import { afterAll, expect, onTestFinished, test } from 'vitest'
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import type { Level } from '../../../src/domain/isolation.ts'
 import { makeControlGroup, removeControlGroup } from '../../../src/runner/cgroup.ts'
@@ -12,7 +22,7 @@ import { chooseIsolation } from '../../../src/runner/isolation/isolation.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
 import { Runner } from '../../../src/runner/runner.ts'
 import { isMissing } from '../../support/missing.ts'
-import { temporaryFolder } from '../support.ts'
+import { expectAllDead, temporaryFolder } from '../support.ts'
 
 const withBwrap = test.skipIf(isMissing('bwrap'))
 
@@ -31,6 +41,12 @@ async function place(level: Level | 'auto' = 'namespaces', env = process.env) {
     return run({ file: 'bash', args, cwd: project, timeoutMs: 60_000, signal, ...options })
   }
   return { base, dataDir, project, isolation, runner, run, bash }
+}
+
+async function descendantsOf(pid: number): Promise<number[]> {
+  const listed = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')
+  const children = listed.split(' ').filter(Boolean).map(Number)
+  return [...children, ...(await Promise.all(children.map(descendantsOf))).flat()]
 }
 
 test('if nothing can isolate commands, they are refused, and the sentence says what to do', async () => {
@@ -78,14 +94,29 @@ withBwrap('a project that was exchanged for a link to the data folder is not ope
   expect(result.output).toContain('leads to the data folder of the server')
 })
 
-withBwrap('if bwrap is killed, it is not known what the command did', async () => {
-  const { bash, project, runner } = await place()
-  const running = bash('touch begun; sleep 1000')
-  await expect.poll(() => existsSync(join(project, 'begun')), { timeout: 30_000 }).toBe(true)
-  const args = ['-o', 'pid=,comm=', '--ppid', String(runner.pid)]
-  const { stdout } = await promisify(execFile)('ps', args)
-  for (const [, pid] of stdout.matchAll(/(\d+) bwrap/g)) process.kill(Number(pid), 'SIGKILL')
-  expect(await running).toMatchObject({ end: 'lost', exitCode: null })
+describe.each([
+  ['the user of the server', 0],
+  ['another user', 1500],
+])('in a project of %s', (_, owner) => {
+  withBwrap(
+    'a command does not survive its bwrap, and what it did is not known',
+    async (context) => {
+      if (owner !== 0 && process.getuid?.() !== 0) return context.skip('only root can start it')
+      const { bash, project, runner } = await place()
+      if (owner !== 0) await chown(project, owner, owner)
+      const running = bash('touch begun; exec sleep 1000.25')
+      await expect.poll(() => existsSync(join(project, 'begun')), { timeout: 30_000 }).toBe(true)
+      const children = ['-o', 'pid=,comm=', '--ppid', String(runner.pid)]
+      const { stdout } = await promisify(execFile)('ps', children)
+      const [bwrap] = [...stdout.matchAll(/(\d+) bwrap/g)].map(([, pid]) => Number(pid))
+      if (bwrap === undefined) throw new Error('there is no bwrap')
+      const inside = await descendantsOf(bwrap)
+      expect(inside.length).toBeGreaterThan(1)
+      process.kill(bwrap, 'SIGKILL')
+      expect(await running).toMatchObject({ end: 'lost', exitCode: null })
+      await expectAllDead(inside)
+    },
+  )
 })
 
 withBwrap('a project may be named through a link', async () => {
