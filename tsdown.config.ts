@@ -35,6 +35,16 @@ const licenses = {
   },
 }
 
+/** A literal as the whole argument of `.describe`. */
+const DESCRIPTION = /\.describe\(\s*(['"`])(?:\\.|(?!\1|\$\{)[^\\])*\1,?\s*\)/g
+
+/** The descriptions of schemas are for the documents about the API. Without them, browsers load a smaller client. */
+const withoutDescriptions = {
+  name: 'without-descriptions',
+  transform: (code: string, id: string) =>
+    /\/src\/(api|domain)\//.test(id) ? code.replaceAll(DESCRIPTION, '') : null,
+}
+
 const common = { outDir: 'dist', format: 'esm', target: 'node24', hash: true } as const
 
 /** What `npm run build` makes: the program, and the client with its types. */
@@ -62,5 +72,6 @@ export default defineConfig([
     platform: 'neutral',
     clean: false,
     dts: true,
+    plugins: [withoutDescriptions],
   },
 ])

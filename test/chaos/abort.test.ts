@@ -56,7 +56,7 @@ test('an abort ends all processes of a command, and run_end names what the run u
     wait; sleep 600; :`
   const usage = { input: 1000, output: 50 }
   const modelUrl = await scripted([
-    { usage },
+    { usage, calls: [{ tool: 'file_list', args: {} }] },
     { usage, calls: [{ tool: 'bash_exec', args: { command } }] },
   ])
   const { project, abort, records } = await runOn(modelUrl)
@@ -75,10 +75,10 @@ test('an abort ends all processes of a command, and run_end names what the run u
   expect(costs).toHaveLength(2)
   expect(all.at(-1)).toMatchObject({
     kind: 'run_end',
-    iteration: 2,
+    iteration: 1,
     payload: {
       status: 'aborted',
-      iterations: 2,
+      iterations: 1,
       total_tokens: 2100,
       estimated_cost_usd: costs.reduce((sum, cost) => sum + cost, 0),
     },

@@ -121,5 +121,5 @@ test('a server with a wrong RETRAI_PRICES does not start, and names the field', 
   )
   expect(code).toBe(1)
   expect(stderr).toContain(`RETRAI_PRICES: the file ${file} is not valid:`)
-  expect(stderr).toContain('models › m: has no field price')
+  expect(stderr).toContain('line 1: models › m › price is not a field. The fields are: ')
 })

@@ -146,6 +146,7 @@ describe('Ollama is asked what it knows of a model', () => {
 
   test('the request asks for that window', async () => {
     const { url } = await ollama({ small })
-    expect(await createModels({ ollamaUrl: url }).contextBudget('ollama/small')).toBe(4_096)
+    const budget = await createModels({ ollamaUrl: url }).contextBudget('ollama/small')
+    expect(budget).toBe(Math.floor(8_192 * 0.85))
   })
 })
