@@ -14,7 +14,7 @@ import { writeReply } from './under-way.ts'
 
 type StepResult = Result<void, SessionError>
 
-/** Asks the model for its next reply, and records it, or why there is none. A conversation that is too long comes first. */
+/** Records the next reply of the model, or why it gave no reply. A conversation that is too long is summarized first. */
 export async function callModel(
   session: RunSession,
   effects: Effects,

@@ -17,7 +17,7 @@ export type Effects = {
   readonly runCommand: RunCommand
   /** Reads what an agent is shown of its project. Never rejects. */
   readonly readProject: (project: Project, signal: AbortSignal) => Promise<ProjectContext>
-  /** The server's data folder, which no project may contain; null if there is none. */
+  /** The server's data folder, which no project may contain; null for a server without one. */
   readonly dataDir: string | null
   /** Why this server should not claim a run; null if it can work on it. */
   readonly obstacle?: (run: RunState) => Promise<Obstacle | null>

@@ -8,7 +8,7 @@ import {
   type ServedModel,
 } from './routing.ts'
 
-/** What an endpoint says about its models is for people who choose one: it must come soon, or not at all. */
+/** A person waits for the list of models: an endpoint that does not answer in this time adds nothing to it. */
 const WITHIN_MS = 1_000
 const FRESH_MS = 30_000
 const MAX_BYTES = 4 * 1024 * 1024
