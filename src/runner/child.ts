@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import { constants } from 'node:os'
-import type { Readable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 import type { CommandGroup } from './cgroup.ts'
 import type { PolicyFacts } from './isolation/policy.ts'
 import type { Ended } from './protocol.ts'
@@ -10,6 +10,8 @@ export const REAP_MS = 5_000
 
 /** A process with all that comes of it. */
 export type Started = {
+  /** Null if it has no input. */
+  readonly stdin: Writable | null
   readonly stdout: Readable
   readonly stderr: Readable
   /** How it ended by itself. */

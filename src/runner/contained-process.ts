@@ -11,7 +11,7 @@ import { sendSignal } from './stragglers.ts'
 
 /** Starts a command in a container, whose end is the end of all that is in it. */
 export async function startContained(
-  { file, args, cwd, env, limits }: StartRequest,
+  { file, args, cwd, env, limits, hasInput = false }: StartRequest,
   sandbox: Sandbox,
   group: CommandGroup | null,
 ): Promise<Started> {
@@ -27,7 +27,8 @@ export async function startContained(
       env: {},
       detached: true,
       stdio: [
-        ...(['ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe'] as const),
+        hasInput ? 'pipe' : 'ignore',
+        ...(['pipe', 'pipe', 'pipe', 'pipe', 'pipe'] as const),
         ...mounts,
         ...(blocks ? (['pipe'] as const) : []),
       ],
@@ -35,7 +36,7 @@ export async function startContained(
   } finally {
     for (const descriptor of mounts) closeSync(descriptor)
   }
-  const { stdout, stderr } = child
+  const { stdin, stdout, stderr } = child
   if (stdout === null || stderr === null) throw await failureOf(child)
   const exit = untilExit(child)
   const pipes: readonly unknown[] = child.stdio
@@ -49,7 +50,7 @@ export async function startContained(
   const lives = (): boolean => child.exitCode === null && child.signalCode === null
   let namespace: string | null = null
   return {
-    ...{ stdout, stderr, pid, facts, group, lives, mark: null },
+    ...{ stdin, stdout, stderr, pid, facts, group, lives, mark: null },
     exited: exit.then(async () => {
       await Promise.all([missing.closed, status.closed])
       const exitCode = numberIn(status.soFar(), 'exit-code')

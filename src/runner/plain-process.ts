@@ -25,19 +25,18 @@ export async function startPlain(
   request: StartRequest,
   group: CommandGroup | null,
 ): Promise<Started | NotStarted> {
-  const { file, args, cwd, sandbox } = request
+  const { file, args, sandbox } = request
   startReaper()
-  if (sandbox === null) return startMarked({ file, args, cwd }, request.env, { group, facts: null })
+  if (sandbox === null) return startMarked(request, { group, facts: null })
   const found = programOf(request)
   if (found === null) return { end: 'not_found', message: `The program ${file} is not found` }
   const all = restricted(sandbox, [found, ...args])
-  const launched = { file: sandbox.launcher, args: all.args, cwd }
-  return startMarked(launched, request.env, { group, facts: all.facts })
+  const launched = { ...request, file: sandbox.launcher, args: all.args }
+  return startMarked(launched, { group, facts: all.facts })
 }
 
 async function startMarked(
-  { file, args, cwd }: Pick<StartRequest, 'file' | 'args' | 'cwd'>,
-  env: StartRequest['env'],
+  { file, args, cwd, env, hasInput = false }: StartRequest,
   { group, facts }: { readonly group: CommandGroup | null; readonly facts: PolicyFacts | null },
 ): Promise<Started> {
   const mark = newMark()
@@ -46,16 +45,17 @@ async function startMarked(
     cwd,
     env: { ...env, ...mark },
     detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [hasInput ? 'pipe' : 'ignore', 'pipe', 'pipe'],
   })
-  const { stdout, stderr } = child
+  const { stdin, stdout, stderr } = child
   const exited = untilExit(child).then((exitCode): Ended => ({ end: 'exited', exitCode }))
   const pid = await spawned(child)
+  if (stdout === null || stderr === null) throw new Error('it has no pipes')
   const origin = originOf(pid, mark, before)
   group?.add(pid)
   preferForKilling(pid)
   return {
-    ...{ stdout, stderr, exited, pid, facts, group },
+    ...{ stdin, stdout, stderr, exited, pid, facts, group },
     ...{ mark: entryOf(mark), namespace: () => null },
     terminate: () => signalCommand(origin, 'SIGTERM'),
     lives: () => sendSignal(-pid, 0),

@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises'
-import type { Readable } from 'node:stream'
+
 import { setTimeout as pause, setImmediate } from 'node:timers/promises'
 import { messageOf } from '../lib/message-of.ts'
 import { CommandGroup } from './cgroup.ts'
@@ -22,8 +22,8 @@ const MAX_TIMER_MS = 2 ** 31 - 1
 
 /** What the caller does with a process. */
 export type ProcessIo = {
-  /** Called once, before any output. `streams` end when nothing writes to them any more. */
-  readonly onStarted: (streams: { readonly stdout: Readable; readonly stderr: Readable }) => void
+  /** Called once, before any output. Its output ends when nothing writes to it any more. */
+  readonly onStarted: (streams: Pick<Started, 'stdin' | 'stdout' | 'stderr'>) => void
   /** Called when no process of the command is alive: little is left in the pipes. */
   readonly onDead: () => void
   /** Resolves when the server stops the command. */
@@ -47,6 +47,7 @@ export async function runProcess(request: StartRequest, io: ProcessIo): Promise<
   const end = await untilEnded(started, Promise.race([io.stopped, ownStop]), request.timeoutMs)
   unwatch()
   unwatchDisk()
+  started.stdin?.destroy()
   io.onDead()
   if (!(await settledWithin(closed, DRAIN_MS))) {
     // A process that was not found may hold a pipe open: what is in it is read before it is closed.
@@ -137,7 +138,7 @@ const AT_ONCE: ReadonlySet<StopCause> = new Set([
 async function untilEnded(
   { exited, terminate, lives, kill }: Started,
   stopped: Promise<StopCause>,
-  timeoutMs: number,
+  timeoutMs: StartRequest['timeoutMs'],
 ): Promise<'exited' | StopCause> {
   const end = await exitOrStop(exited, stopped, timeoutMs)
   // A command that uses too much gets no time to use still more.
@@ -155,10 +156,13 @@ async function untilEnded(
 async function exitOrStop(
   exited: Promise<unknown>,
   stopped: Promise<StopCause>,
-  timeoutMs: number,
+  timeoutMs: StartRequest['timeoutMs'],
 ): Promise<'exited' | StopCause> {
   const { promise: late, resolve } = Promise.withResolvers<StopCause>()
-  const timer = setTimeout(resolve, Math.min(timeoutMs, MAX_TIMER_MS), 'timed_out')
+  const timer =
+    timeoutMs === null
+      ? undefined
+      : setTimeout(resolve, Math.min(timeoutMs, MAX_TIMER_MS), 'timed_out')
   const end = await Promise.race([exited.then(() => 'exited' as const), stopped, late])
   clearTimeout(timer)
   return end

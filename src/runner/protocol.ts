@@ -10,7 +10,7 @@ export const FRAME = {
   start: 1,
   /** To the runner: a `StopCause`. */
   stop: 2,
-  /** To the runner: `[u8 stream][u32 bytes]` that the server has consumed. */
+  /** In both directions: `[u8 stream][u32 bytes]` that the other end may send, because this one has consumed as many. */
   window: 3,
   /** To the server: output. */
   stdout: 4,
@@ -26,15 +26,19 @@ export const FRAME = {
   mutedStderr: 10,
   /** To the server: `[u8 stream][f64 bytes]` that were dropped before what follows. */
   gap: 11,
+  /** To the runner: standard input. */
+  stdin: 12,
+  /** To the runner: that was all of the input. To the server: nothing reads it any more. */
+  inputEnd: 13,
 } as const
 export type FrameType = (typeof FRAME)[keyof typeof FRAME]
 
 /**
- * Bytes of each stream of a call that may be on their way to the server, so that one slow reader does not stop the
+ * Bytes of each stream of a call that may be on their way to the other end, so that one slow reader does not stop the
  * others.
  */
 export const WINDOW_BYTES = 512 * 1024
-/** Bytes that the server has consumed before it returns them to the window. */
+/** Bytes that an end has consumed before it returns them to the window. */
 export const RETURNED_BYTES = WINDOW_BYTES / 2
 
 /** A command with everything that the runner needs: the runner has no environment and no settings. */
@@ -45,7 +49,10 @@ export type StartRequest = {
   /** The folder that it works on; `cwd` is in it. */
   readonly project: string
   readonly env: Readonly<Record<string, string>>
-  readonly timeoutMs: number
+  /** Null: it may run until it is stopped. */
+  readonly timeoutMs: number | null
+  /** Whether it has a standard input; otherwise it reads the end of the file at once. */
+  readonly hasInput?: boolean
   /** Bytes of each stream that are of use: of more, the middle is dropped where it is read. */
   readonly keptBytes: number
   readonly limits: Limits
@@ -137,7 +144,9 @@ export function gapFrame(call: number, stream: FrameType, bytes: number): Buffer
   return frame(FRAME.gap, call, payload)
 }
 
-export function windowFrame(call: number, stream: 'stdout' | 'stderr', bytes: number): Buffer {
+export type Stream = 'stdin' | 'stdout' | 'stderr'
+
+export function windowFrame(call: number, stream: Stream, bytes: number): Buffer {
   const payload = Buffer.allocUnsafe(5)
   payload.writeUInt8(FRAME[stream], 0)
   payload.writeUInt32BE(bytes, 1)
@@ -150,37 +159,37 @@ export type Frame = {
   readonly payload: Buffer
 }
 
-const OUTPUT: ReadonlySet<number> = new Set([
-  ...[FRAME.stdout, FRAME.stderr, FRAME.mutedStdout, FRAME.mutedStderr],
+const STREAMED: ReadonlySet<number> = new Set([
+  ...[FRAME.stdin, FRAME.stdout, FRAME.stderr, FRAME.mutedStdout, FRAME.mutedStderr],
 ])
 
-/** Splits the received bytes into frames. Output comes as it is received, perhaps in several frames, so it is not copied. */
+/** Splits the received bytes into frames. Streams come as they are received, perhaps in several frames, so they are not copied. */
 export class FrameReader {
   /** The beginning of a frame. */
   #rest: Buffer = Buffer.alloc(0)
-  /** What is still to come of a frame of output. */
-  #output: { readonly type: FrameType; readonly call: number; missing: number } | null = null
+  /** What is still to come of a frame of a stream. */
+  #streamed: { readonly type: FrameType; readonly call: number; missing: number } | null = null
 
   /** The frames that this chunk brings. */
   read(chunk: Buffer): Frame[] {
     const frames: Frame[] = []
     let bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
     while (bytes.length > 0) {
-      if (this.#output !== null) {
-        const { type, call, missing } = this.#output
+      if (this.#streamed !== null) {
+        const { type, call, missing } = this.#streamed
         const payload = bytes.subarray(0, missing)
         frames.push({ type, call, payload })
-        this.#output.missing -= payload.length
+        this.#streamed.missing -= payload.length
         bytes = bytes.subarray(payload.length)
-        if (this.#output.missing === 0) this.#output = null
+        if (this.#streamed.missing === 0) this.#streamed = null
         continue
       }
       if (bytes.length < HEADER_BYTES) break
       const length = bytes.readUInt32BE(0)
       const type = bytes.readUInt8(4) as FrameType
       const call = bytes.readUInt32BE(5)
-      if (OUTPUT.has(type)) {
-        this.#output = { type, call, missing: length }
+      if (STREAMED.has(type)) {
+        this.#streamed = { type, call, missing: length }
         bytes = bytes.subarray(HEADER_BYTES)
         continue
       }

@@ -1,19 +1,14 @@
 import { totalmem } from 'node:os'
-import { ok } from 'neverthrow'
 import { collectOutput } from './collect-output.ts'
 import {
   type Command,
   type CommandLimits,
   type CommandResult,
-  commandEnvironment,
   DEFAULT_MAX_BYTES,
   type RunCommand,
 } from './command.ts'
-import { diskShortage } from './disk-watch.ts'
 import { type Isolation, NO_ISOLATION } from './isolation/isolation.ts'
-import { EVERYTHING } from './isolation/policy.ts'
-import { lowerLimits, policyOf } from './isolation/run-policy.ts'
-import { notIsolated } from './isolation/sandbox.ts'
+import { prepareCall, whyNotStarted } from './prepare-call.ts'
 import { Runner } from './runner.ts'
 
 const MIB = 1024 * 1024
@@ -48,30 +43,19 @@ export const runCommand: RunCommand = commandRunner(DEFAULT_LIMITS)
 async function run(
   command: Command,
   most: CommandLimits,
-  { runner, isolation: own }: { readonly runner: Runner; readonly isolation: Isolation },
+  { runner, isolation }: { readonly runner: Runner; readonly isolation: Isolation },
 ): Promise<CommandResult> {
   const begun = performance.now()
   const durationMs = (): number => Math.round(performance.now() - begun)
-  const { file, args, cwd, project = cwd, timeoutMs, signal } = command
+  const { timeoutMs, signal, maxBytes: keptBytes = DEFAULT_MAX_BYTES } = command
   if (signal.aborted) return notRun('aborted', '', durationMs())
-  const enough = command.atLeast === undefined ? ok(own) : await own.atLeast(command.atLeast)
-  if (enough.isErr()) return notRun('not_isolated', enough.error, durationMs())
-  const isolation = enough.value
-  const limits = lowerLimits(most, command.atMost ?? {})
-  const memoryBytes = Math.min(limits.memoryBytes, command.maxMemoryBytes ?? limits.memoryBytes)
-  if (isolation.level === null) return notRun('not_isolated', isolation.detail, durationMs())
-  const { outputBytes, group, ...kept } = limits
-  const short = await diskShortage([command.project ?? cwd], limits.freeDiskBytes)
-  if (short !== null) return notRun('not_started', noDisk(short), durationMs())
-  const ownEnv = commandEnvironment(process.env, command.env)
-  const prepared = isolation.prepare(command, ownEnv)
-  const { env, sandbox } = prepared ?? { env: ownEnv, sandbox: null }
-  const ownLimits = { ...kept, memoryBytes }
-  const keptBytes = command.maxBytes ?? DEFAULT_MAX_BYTES
-  const call = runner.start(
-    { file, args, cwd, project, env, timeoutMs, keptBytes, limits: ownLimits, group, sandbox },
-    command.onNotice,
-  )
+  const prepared = await prepareCall(command, most, isolation)
+  if (prepared.isErr()) {
+    const { end, message } = prepared.error
+    return notRun(end, message, durationMs())
+  }
+  const { request, outputBytes, policyAfter, done } = prepared.value
+  const call = runner.start({ ...request, timeoutMs, keptBytes }, command.onNotice)
   const onAbort = (): void => call.stop('aborted')
   signal.addEventListener('abort', onAbort)
   const output = collectOutput(call, keptBytes, {
@@ -82,15 +66,14 @@ async function run(
   const ended = await call.ended
   await output.closed
   signal.removeEventListener('abort', onAbort)
-  await prepared?.done()
+  await done()
   if ('message' in ended) {
-    const { end, message, facts: _, ...shortage } = ended
-    // Without a message it is bwrap that failed, and that printed why.
-    const why = message || notIsolated(output.stderr.text()).message
-    return { ...notRun(end, why, durationMs()), ...shortage }
+    const { shortage } = ended
+    const why = whyNotStarted(ended, output.stderr.text())
+    return { ...notRun(ended.end, why, durationMs()), ...(shortage && { shortage }) }
   }
-  const facts = ended.end === 'lost' ? undefined : sandbox === null ? EVERYTHING : ended.facts
-  const limitBytes = { out_of_memory: memoryBytes, too_much_output: outputBytes }
+  const limitBytes = { out_of_memory: request.limits.memoryBytes, too_much_output: outputBytes }
+  const policy = policyAfter(ended)
   return {
     end: ended.end,
     ...(ended.end === 'out_of_memory' || ended.end === 'too_much_output'
@@ -103,13 +86,9 @@ async function run(
     output: output.both.text(),
     bytes: output.bytes(),
     durationMs: durationMs(),
-    ...(facts === undefined ? {} : { policy: policyOf(isolation, facts, limits, command.network) }),
+    ...(policy === undefined ? {} : { policy }),
   }
 }
-
-/** Why no command is started, for people. */
-export const noDisk = (short: string): string =>
-  `No command is started: there is less than ${short}. Free some space, or lower RETRAI_MIN_FREE_DISK_MIB.`
 
 function notRun(end: CommandResult['end'], message: string, durationMs: number): CommandResult {
   const bytes = Buffer.byteLength(message)

@@ -1,5 +1,5 @@
 import { Socket } from 'node:net'
-import type { Readable } from 'node:stream'
+import { PassThrough, pipeline, type Readable } from 'node:stream'
 import type { Notice } from '../domain/records.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { closeInherited } from './close-inherited.ts'
@@ -19,9 +19,11 @@ import {
   frame,
   frameHeader,
   gapFrame,
+  RETURNED_BYTES,
   type StartRequest,
   type StopCause,
   WINDOW_BYTES,
+  windowFrame,
 } from './protocol.ts'
 
 /**
@@ -46,19 +48,28 @@ class Call {
   readonly #queue: OutputQueue
   readonly #sides: readonly { room: number; seen: number; source: Readable | null }[]
   readonly #stopped = Promise.withResolvers<StopCause>()
+  /** Keeps what comes before the process is started, and what it has not read. */
+  readonly #input = new PassThrough()
+  #consumed = 0
   #timer: ReturnType<typeof setTimeout> | null = null
 
   constructor(id: number, keptBytes: number) {
     this.#id = id
     this.#keptBytes = keptBytes
     this.#queue = new OutputQueue(Math.ceil(keptBytes / 2))
+    this.#input.on('error', () => {})
     this.#sides = STREAMS.map(() => ({ room: WINDOW_BYTES, seen: 0, source: null }))
   }
 
   async run(request: StartRequest): Promise<CallEnd> {
     const end = await runProcess(request, {
       stopped: this.#stopped.promise,
-      onStarted: ({ stdout, stderr }) => {
+      onStarted: ({ stdin, stdout, stderr }) => {
+        if (stdin !== null) {
+          pipeline(this.#input, stdin, (failed) => {
+            if (failed) server.write(frame(FRAME.inputEnd, this.#id, ''))
+          })
+        }
         this.#connect(0, stdout)
         this.#connect(1, stderr)
       },
@@ -70,6 +81,19 @@ class Call {
     for (let one = this.#queue.shift(); one !== undefined; one = this.#queue.shift())
       this.#send(one)
     return end
+  }
+
+  takeInput(chunk: Buffer): void {
+    this.#input.write(chunk, () => {
+      this.#consumed += chunk.length
+      if (this.#consumed < RETURNED_BYTES) return
+      server.write(windowFrame(this.#id, 'stdin', this.#consumed))
+      this.#consumed = 0
+    })
+  }
+
+  endInput(): void {
+    this.#input.end()
   }
 
   stop(cause: StopCause): void {
@@ -130,6 +154,12 @@ function take({ type, call: id, payload }: Frame): void {
       break
     case FRAME.stop:
       calls.get(id)?.stop(payload.toString() as StopCause)
+      break
+    case FRAME.stdin:
+      calls.get(id)?.takeInput(payload)
+      break
+    case FRAME.inputEnd:
+      calls.get(id)?.endInput()
       break
     case FRAME.window:
       calls.get(id)?.widen(payload.readUInt8(0), payload.readUInt32BE(1))

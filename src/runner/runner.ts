@@ -1,10 +1,11 @@
 import type { ChildProcess } from 'node:child_process'
 import type { Socket } from 'node:net'
-import { Readable } from 'node:stream'
+import { Readable, Writable } from 'node:stream'
 import type { Notice } from '../domain/records.ts'
 import type { Logger } from '../lib/logger.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { siblingModule } from '../lib/package-files.ts'
+import { Call, type Lost } from './call.ts'
 import { shortageOf } from './command.ts'
 import { startHelper } from './helper-process.ts'
 import {
@@ -13,18 +14,14 @@ import {
   type Frame,
   FrameReader,
   frame,
-  type OutputPiece,
-  RETURNED_BYTES,
   type StartRequest,
   type StopCause,
-  windowFrame,
 } from './protocol.ts'
-
-/** The runner died during the command, so it is not known what the command did. */
-export type Lost = { readonly end: 'lost' }
 
 /** A command that the runner starts. */
 export type RunningCall = {
+  /** Its standard input, if it has one. It fails when nothing reads it any more. */
+  readonly stdin: Writable
   /** Of `OutputPiece`s. */
   readonly stdout: Readable
   readonly stderr: Readable
@@ -141,16 +138,19 @@ class Connection {
     if (pipe === undefined || this.pid === null) return notStarted(this.#failed)
     this.#count += 1
     const id = this.#count
-    const call = new Call((stream, bytes) => {
-      if (this.#calls.has(id)) pipe.write(windowFrame(id, stream, bytes))
-    }, onNotice)
+    const call = new Call(
+      id,
+      (bytes) => {
+        if (this.#calls.has(id)) pipe.write(bytes)
+      },
+      onNotice,
+    )
     this.#calls.set(id, call)
     pipe.ref()
     pipe.write(frame(FRAME.start, id, JSON.stringify(request)))
+    const { stdin, stdout, stderr, ended } = call
     return {
-      stdout: call.stdout,
-      stderr: call.stderr,
-      ended: call.ended,
+      ...{ stdin, stdout, stderr, ended },
       stop: (cause) => {
         if (this.#calls.has(id)) pipe.write(frame(FRAME.stop, id, cause))
       },
@@ -172,7 +172,9 @@ class Connection {
     else if (type === FRAME.gap) {
       const stream = payload.readUInt8(0) === FRAME.stdout ? 'stdout' : 'stderr'
       call.drop(stream, payload.readDoubleBE(1))
-    } else if (type === FRAME.notice) call.onNotice(JSON.parse(payload.toString()) as Notice)
+    } else if (type === FRAME.window) call.widen(payload.readUInt32BE(1))
+    else if (type === FRAME.inputEnd) call.refuseInput()
+    else if (type === FRAME.notice) call.onNotice(JSON.parse(payload.toString()) as Notice)
     else if (type === FRAME.end) {
       this.#calls.delete(id)
       if (this.#calls.size === 0) this.#pipe?.unref()
@@ -188,60 +190,12 @@ function notStarted(failed: Promise<unknown>): RunningCall {
     const message = `The process that runs commands cannot be started: ${messageOf(cause)}`
     return { end: 'not_started', message, ...(shortage === null ? {} : { shortage }) }
   })
-  return { stdout: Readable.from([]), stderr: Readable.from([]), ended, stop: () => {} }
+  return callThatEnded(ended)
 }
 
-type Stream = 'stdout' | 'stderr'
-
-/** The server's end of a command. */
-class Call {
-  readonly stdout: Readable
-  readonly stderr: Readable
-  readonly ended: Promise<CallEnd | Lost>
-  readonly onNotice: (notice: Notice) => void
-  readonly #end: (end: CallEnd | Lost) => void
-  /** Bytes that were received and not yet returned to the window. */
-  readonly #received = { stdout: 0, stderr: 0 }
-  /** Bytes that were dropped before the next piece. */
-  readonly #gaps = { stdout: 0, stderr: 0 }
-
-  constructor(
-    consumed: (stream: Stream, bytes: number) => void,
-    onNotice: (notice: Notice) => void,
-  ) {
-    this.onNotice = onNotice
-    const { promise, resolve } = Promise.withResolvers<CallEnd | Lost>()
-    this.ended = promise
-    this.#end = resolve
-    const readable = (stream: Stream): Readable =>
-      new Readable({
-        objectMode: true,
-        highWaterMark: 1,
-        read: () => {
-          const bytes = this.#received[stream]
-          if (bytes < RETURNED_BYTES) return
-          this.#received[stream] = 0
-          consumed(stream, bytes)
-        },
-      })
-    this.stdout = readable('stdout')
-    this.stderr = readable('stderr')
-  }
-
-  push(stream: Stream, chunk: Buffer, isMuted = false): void {
-    this.#received[stream] += chunk.length
-    const piece: OutputPiece = { chunk, gap: this.#gaps[stream], isMuted }
-    this.#gaps[stream] = 0
-    this[stream].push(piece)
-  }
-
-  drop(stream: Stream, bytes: number): void {
-    this.#gaps[stream] += bytes
-  }
-
-  end(end: CallEnd | Lost): void {
-    this.stdout.push(null)
-    this.stderr.push(null)
-    this.#end(end)
-  }
+/** A call without a process. */
+export function callThatEnded<End>(ended: Promise<End>) {
+  const stdin = new Writable().on('error', () => {})
+  stdin.destroy()
+  return { stdin, stdout: Readable.from([]), stderr: Readable.from([]), ended, stop: () => {} }
 }

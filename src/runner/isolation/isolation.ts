@@ -34,7 +34,10 @@ export type Isolation = {
   /** What the commands of a run in this project may see and do. Throws a `SandboxError`. */
   factsFor(project: string, network: Network): PolicyFacts
   /** What the runner needs for a command and the environment of the command; null at the level `none`. */
-  prepare(command: Command, env: Readonly<Record<string, string>>): Prepared | null
+  prepare(
+    command: Omit<Command, 'timeoutMs'>,
+    env: Readonly<Record<string, string>>,
+  ): Prepared | null
   /** Removes the home and the temporary files of a run that has ended. Never rejects. */
   forget(runId: string): Promise<void>
   /** Removes those of all other runs. Never rejects. */

@@ -1,0 +1,62 @@
+import { err, ok, type Result } from 'neverthrow'
+import type { IsolationPolicy } from '../domain/isolation.ts'
+import type { Lost } from './call.ts'
+import { type Command, type CommandLimits, commandEnvironment } from './command.ts'
+import { diskShortage } from './disk-watch.ts'
+import type { Isolation } from './isolation/isolation.ts'
+import { EVERYTHING } from './isolation/policy.ts'
+import { lowerLimits, policyOf } from './isolation/run-policy.ts'
+import { notIsolated } from './isolation/sandbox.ts'
+import type { CallEnd, NotStarted, StartRequest } from './protocol.ts'
+
+/** What runs, where, and what it may see and use. */
+export type Program = Omit<Command, 'timeoutMs' | 'maxBytes' | 'onOutput'>
+
+/** A program that can be started. */
+type PreparedCall = {
+  readonly request: Omit<StartRequest, 'timeoutMs' | 'keptBytes'>
+  /** Of all that it prints. */
+  readonly outputBytes: number
+  /** How it was isolated; undefined if that is not known. */
+  readonly policyAfter: (ended: CallEnd | Lost) => IsolationPolicy | undefined
+  /** Removes what was made for it. Call this when it has ended. */
+  readonly done: () => Promise<void>
+}
+
+/** Isolates a program as its run asks for, within these limits, or refuses it. */
+export async function prepareCall(
+  program: Program,
+  most: CommandLimits,
+  own: Isolation,
+): Promise<Result<PreparedCall, NotStarted>> {
+  const { file, args, cwd, project = cwd, atLeast, atMost = {}, maxMemoryBytes } = program
+  const enough = atLeast === undefined ? ok(own) : await own.atLeast(atLeast)
+  if (enough.isErr()) return err({ end: 'not_isolated', message: enough.error })
+  const isolation = enough.value
+  if (isolation.level === null) return err({ end: 'not_isolated', message: isolation.detail })
+  const limits = lowerLimits(most, atMost)
+  const { outputBytes, group, ...kept } = limits
+  const short = await diskShortage([project], limits.freeDiskBytes)
+  if (short !== null) return err({ end: 'not_started', message: noDisk(short) })
+  const ownEnv = commandEnvironment(process.env, program.env)
+  const prepared = isolation.prepare(program, ownEnv)
+  const { env, sandbox } = prepared ?? { env: ownEnv, sandbox: null }
+  const memoryBytes = Math.min(limits.memoryBytes, maxMemoryBytes ?? limits.memoryBytes)
+  return ok({
+    request: { file, args, cwd, project, env, limits: { ...kept, memoryBytes }, group, sandbox },
+    outputBytes,
+    policyAfter: (ended) => {
+      const facts = ended.end === 'lost' ? undefined : sandbox === null ? EVERYTHING : ended.facts
+      return facts && policyOf(isolation, facts, limits, program.network)
+    },
+    done: async () => prepared?.done(),
+  })
+}
+
+/** Why no command is started, for people. */
+export const noDisk = (short: string): string =>
+  `No command is started: there is less than ${short}. Free some space, or lower RETRAI_MIN_FREE_DISK_MIB.`
+
+/** Why a program did not start. Without a message it is bwrap that failed, and that printed why. */
+export const whyNotStarted = ({ message }: NotStarted, printed: string): string =>
+  message || notIsolated(printed).message
