@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { besideOpencode } from './loop/beside-opencode.ts'
 import { ownShare } from './loop/own-share.ts'
-import { CONTENT, FILE } from './loop/script.ts'
+import { CONTENT, FILES } from './loop/script.ts'
 import { startProcess } from './loop/start-process.ts'
 import { inTemporaryFolder } from './support/temporary-folder.ts'
 
@@ -11,7 +11,7 @@ export function run(): Promise<string> {
   return inTemporaryFolder(async (folder) => {
     const project = join(folder, 'project')
     await mkdir(project)
-    await writeFile(join(project, FILE), CONTENT)
+    for (const file of FILES) await writeFile(join(project, file), CONTENT)
     await using model = await startProcess(new URL('./loop/endpoint-process.ts', import.meta.url))
     return [
       '### The loop: runs of five iterations beside opencode',

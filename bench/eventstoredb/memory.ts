@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import * as z from 'zod'
 import { type ServerProcess, startServerProcess } from '../../examples/demo/server.ts'
-import { CONTENT, FILE, PROMPT } from '../loop/script.ts'
+import { CONTENT, FILES, PROMPT } from '../loop/script.ts'
 import { startProcess } from '../loop/start-process.ts'
 import { median, table } from '../support/figures.ts'
 import { inTemporaryFolder } from '../support/temporary-folder.ts'
@@ -26,7 +26,7 @@ export async function memoryBench(connectionString: string, seconds = SECONDS): 
     await using model = await startProcess(ENDPOINT)
     const project = join(folder, 'project')
     await mkdir(project)
-    await writeFile(join(project, FILE), CONTENT)
+    for (const file of FILES) await writeFile(join(project, file), CONTENT)
     await writeFile(join(project, '.retrai.yml'), 'check_command: "true"\n')
     const serve = (name: string, ...more: string[]) =>
       startServerProcess(['--port', '0', '--data-dir', join(folder, name), ...more], {

@@ -51,7 +51,8 @@ const startServer = (data: string, modelUrl: string): Promise<ServerProcess> =>
 function ours(url: string, project: string): Contender {
   return {
     runOnce: () => runOnRetrai(url, project),
-    steps: ITERATIONS,
+    // After the last iteration it asks the model once more, for a summary.
+    steps: ITERATIONS + 1,
     runsPerRound: (atOnce) => 40 + 10 * atOnce,
   }
 }
@@ -88,8 +89,8 @@ const notMeasured = (reason: string): string =>
 
 const NOTES = `Medians of ${ROUNDS} rounds, in which the two take turns; the given number of runs is always under way. A
 step is one model call with everything that belongs to it. The time of a step is the median time of a run
-divided by its number of steps: ${ITERATIONS} for retrAI, ${ITERATIONS + 1} for opencode, which asks the model once more after the last
-result. Each server is one process, the model is another, and this driver a third: it starts runs over
+divided by its number of steps: ${ITERATIONS + 1}, since both ask the model once more after the last result (retrAI for a
+summary). Each server is one process, the model is another, and this driver a third: it starts runs over
 HTTP and learns of their end over HTTP. The model answers at once, both read the same small file.
 
 - **retrAI**: \`POST /api/runs\`, then a WebSocket that delivers \`run_end\`. In each iteration one model

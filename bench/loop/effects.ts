@@ -9,7 +9,7 @@ import { createToolbox } from '../../src/agent/tools/toolbox.ts'
 import { createArtifacts } from '../../src/artifacts/artifacts.ts'
 import { runCommand } from '../../src/runner/run-command.ts'
 import { idleGoal } from './idle-goal.ts'
-import { CONTENT, FILE } from './script.ts'
+import { CONTENT, FILES } from './script.ts'
 
 const common = {
   findGoal: () => idleGoal,
@@ -59,9 +59,10 @@ function instantModels(): Models {
   return {
     complete: ({ messages }) => {
       const turn = messages.filter(({ role }) => role === 'assistant').length
+      const path = FILES[turn % FILES.length] ?? ''
       return okAsync({
         text: null,
-        toolCalls: [{ call_id: `call_${turn}`, tool: 'file_read', args: { path: FILE } }],
+        toolCalls: [{ call_id: `call_${turn}`, tool: 'file_read', args: { path } }],
         finishReason: 'tool_calls',
         ...UNPRICED,
       })

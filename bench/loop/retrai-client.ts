@@ -12,7 +12,10 @@ export async function runOnRetrai(serverUrl: string, project: string): Promise<v
   const response = await fetch(`${serverUrl}/api/runs`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ goal: 'idle', cwd: project, max_iterations: ITERATIONS }),
+    body: JSON.stringify({
+      ...{ goal: 'idle', cwd: project },
+      ...{ max_iterations: ITERATIONS, max_turns_per_iteration: 1 },
+    }),
   })
   if (!response.ok) throw new Error(await response.text())
   const { run_id } = Created.parse(await response.json())

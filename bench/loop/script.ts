@@ -4,15 +4,17 @@ import type { ScriptedRequest, Turn } from '../../examples/scripted-model/script
 export const ITERATIONS = 5
 
 export const PROMPT = 'Read the notes five times.'
-export const FILE = 'notes.txt'
+/** What each call reads: an agent that repeats a call would be taken for stuck. */
+export const FILES = Array.from({ length: ITERATIONS }, (_, n) => `notes-${n + 1}.txt`)
 export const CONTENT = 'A small file that is read again and again.\n'.repeat(20)
 
-/** Asks for the file with the client's own reading tool, then reports that it is done. */
+/** Asks for each file with the client's own reading tool, then reports that it is done. */
 export function script({ tools, turn }: ScriptedRequest): Turn {
   if (tools.length === 0) return { text: 'Reading notes' }
-  if (turn >= ITERATIONS) return { text: 'Done.' }
+  const file = FILES[turn]
+  if (file === undefined) return { text: 'Done.' }
   const call = tools.includes('file_read')
-    ? { tool: 'file_read', args: { path: FILE } }
-    : { tool: 'read', args: { filePath: FILE } }
+    ? { tool: 'file_read', args: { path: file } }
+    : { tool: 'read', args: { filePath: file } }
   return { calls: [call] }
 }

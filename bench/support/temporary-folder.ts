@@ -8,6 +8,7 @@ export async function inTemporaryFolder<T>(work: (folder: string) => Promise<T>)
   try {
     return await work(folder)
   } finally {
-    await rm(folder, { recursive: true, force: true })
+    // A server that was killed may have a runner that removes folders of its own for a moment more.
+    await rm(folder, { recursive: true, force: true, maxRetries: 20 })
   }
 }
