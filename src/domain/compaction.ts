@@ -7,7 +7,7 @@ import {
   type Turns,
   turnCount,
 } from './conversation.ts'
-import { writtenFile } from './file-changes.ts'
+import { writtenFiles } from './file-changes.ts'
 import type { PayloadOf } from './records.ts'
 import { headOf, tokensOf, tokensOfTurn } from './sent-messages.ts'
 
@@ -93,7 +93,7 @@ function filesOf(turns: readonly Turn[], known: readonly string[]): readonly str
   const written = turns.flatMap(({ reply, results }) => {
     const done = new Set(results.flatMap((r) => (r.outcome === 'ok' ? [r.call_id] : [])))
     const calls = reply.tool_calls.filter(({ call_id }) => done.has(call_id))
-    return calls.flatMap((call) => writtenFile(call) ?? [])
+    return calls.flatMap(writtenFiles)
   })
   return [...new Set([...known, ...written])].slice(-MAX_FILES)
 }

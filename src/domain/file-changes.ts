@@ -25,8 +25,15 @@ type OpaqueCall = {
   readonly exit_code: number | null
 }
 
-/** Tools that change only the file that they name. */
-const FILE_TOOLS: ReadonlySet<string> = new Set(['file_write', 'file_patch'])
+/** Tools that change only the files that they name, and the arguments that name them. */
+const FILE_TOOLS: ReadonlyMap<string, readonly string[]> = new Map([
+  ['file_write', ['path']],
+  ['file_patch', ['path']],
+  ['file_delete', ['path']],
+  ['file_rename', ['path', 'to']],
+])
+/** The lines of a patch that name files. */
+const PATCHED_FILE = /^\*\*\* (?:Add File|Update File|Delete File|Move to): (.+)$/gm
 const COMMAND_CHARS = 500
 
 type Call = {
@@ -60,18 +67,18 @@ export class FileChanges {
   files(): ChangedFile[] {
     const byPath = new Map<string, FileCall[]>()
     for (const { seq, call, result } of this.#calls) {
-      const path = writtenFile(call)
-      if (path === null) continue
-      const calls = byPath.get(path) ?? []
-      byPath.set(path, calls)
-      calls.push({ seq, tool: call.tool, outcome: result?.outcome ?? null })
+      for (const path of writtenFiles(call)) {
+        const calls = byPath.get(path) ?? []
+        byPath.set(path, calls)
+        calls.push({ seq, tool: call.tool, outcome: result?.outcome ?? null })
+      }
     }
     return [...byPath].map(([path, calls]) => ({ path, changed: changedBy(calls), calls }))
   }
 
   commands(): OpaqueCall[] {
     return this.#calls
-      .filter(({ call }) => writtenFile(call) === null)
+      .filter(({ call }) => writtenFiles(call).length === 0)
       .map(({ seq, call, result }) => ({
         seq,
         tool: call.tool,
@@ -86,9 +93,13 @@ export class FileChanges {
   }
 }
 
-/** The file that a call writes, as the model named it; null if the call is not of a tool that names it. */
-export function writtenFile({ tool, args }: RequestedCall): string | null {
-  return FILE_TOOLS.has(tool) && typeof args.path === 'string' ? args.path : null
+/** The files that a call writes, renames or deletes, as the model named them; none if the call does not name them all. */
+export function writtenFiles({ tool, args }: RequestedCall): readonly string[] {
+  if (tool === 'apply_patch' && typeof args.input === 'string') {
+    return [...new Set(args.input.matchAll(PATCHED_FILE).map(([, path = '']) => path.trim()))]
+  }
+  const paths = (FILE_TOOLS.get(tool) ?? []).map((name) => args[name])
+  return paths.every((path) => typeof path === 'string') ? paths : []
 }
 
 function commandOf({ args, raw_args }: OpenCall): string {

@@ -67,6 +67,27 @@ describe('changes of files', () => {
     ])
   })
 
+  test('a call that names several files counts for each of them', () => {
+    const input =
+      '*** Begin Patch\n*** Update File: a.py\n*** Move to: b.py\n@@\n-*** Delete File: x\n+y\n*** End Patch'
+    const changes = changesBy([
+      call('a', 'file_rename', { path: 'x.py', to: 'y.py' }),
+      result('a', 'ok'),
+      call('b', 'apply_patch', { input }),
+      result('b', 'ok'),
+      call('c', 'file_delete', { path: 'z.py' }),
+      result('c', 'error'),
+    ])
+    expect(changes.files().map(({ path, changed }) => [path, changed])).toEqual([
+      ['x.py', 'yes'],
+      ['y.py', 'yes'],
+      ['a.py', 'yes'],
+      ['b.py', 'yes'],
+      ['z.py', 'no'],
+    ])
+    expect(changes.commands()).toEqual([])
+  })
+
   test('calls that may have changed any file are listed, calls that only read are not', () => {
     const changes = changesBy([
       call('a', 'bash_exec', { command: `make ${'x'.repeat(600)}` }),

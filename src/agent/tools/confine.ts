@@ -54,6 +54,41 @@ export async function confine(
   }
 }
 
+/** What this server reads of a project, in lower case: some file systems do not distinguish it. */
+const SETTINGS = '.retrai.yml'
+
+/** Like `confine`, for a file that is to be written: refuses what git or this server obeys. */
+export async function confineForWriting(
+  project: Project,
+  path: string,
+): Promise<Result<ConfinedPath, PathProblem>> {
+  return (await confine(project, path)).andThen(unguarded)
+}
+
+function unguarded(path: ConfinedPath): Result<ConfinedPath, PathProblem> {
+  const parts = path.shown.toLowerCase().split(sep)
+  const isGuarded = parts.includes('.git') || parts[0] === SETTINGS
+  return isGuarded ? err({ type: 'guarded' }) : ok(path)
+}
+
+/** Like `confineForWriting`, for a name in a folder: a link is not followed, because the link itself is meant. */
+export async function confineEntry(
+  { cwd, dataDir }: Project,
+  path: string,
+): Promise<Result<ConfinedPath, PathProblem>> {
+  const wanted = resolve(cwd, path)
+  if (wanted === resolve(cwd)) return err({ type: 'is_folder' })
+  const above = await confine({ cwd, dataDir }, dirname(wanted))
+  if (above.isErr()) return err(above.error)
+  const { root } = above.value
+  const real = join(above.value.real, basename(wanted))
+  if (dataDir !== null) {
+    const data = await realOf(dataDir)
+    if (isInside(data, real) || isInside(real, data)) return err({ type: 'data_folder' })
+  }
+  return unguarded({ root, real, shown: relative(root, real) })
+}
+
 /** Whether a path is this folder or below it. Both must be without symbolic links. */
 export const isInside = (folder: string, path: string): boolean =>
   !`${relative(folder, path)}${sep}`.startsWith(`..${sep}`)

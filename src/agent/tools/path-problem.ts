@@ -11,6 +11,9 @@ export type PathProblem =
   | { readonly type: 'not_a_file' }
   | { readonly type: 'too_large'; readonly maxBytes: number }
   | { readonly type: 'no_access' }
+  /** git or this server obeys it. */
+  | { readonly type: 'guarded' }
+  | { readonly type: 'exists' }
   /** Something else was put at the path while it was used. */
   | { readonly type: 'changed_meanwhile' }
   | { readonly type: 'unusable'; readonly message: string }
@@ -37,6 +40,10 @@ export function describeProblem(path: string, problem: PathProblem): string {
       return `${name} is too large to read: it has more than ${problem.maxBytes} bytes.`
     case 'no_access':
       return `${name}: permission denied.`
+    case 'guarded':
+      return `${name} is not changed by tools: git or this server obeys it. If it must change, a person has to do that.`
+    case 'exists':
+      return `${name} exists already.`
     case 'changed_meanwhile':
       return `${name} was replaced while it was used. Nothing was done.`
     case 'unusable':
@@ -57,6 +64,8 @@ export function problemOf(cause: unknown): PathProblem {
     case 'EACCES':
     case 'EPERM':
       return { type: 'no_access' }
+    case 'EEXIST':
+      return { type: 'exists' }
     case 'ENXIO':
       return { type: 'not_a_file' }
     default:

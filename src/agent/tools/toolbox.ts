@@ -7,10 +7,11 @@ import type { RunCommand } from '../../runner/command.ts'
 import { dataFolderProblem } from '../data-folder.ts'
 import { observe } from '../observed-commands.ts'
 import { bashExec, runPytest } from './commands.ts'
+import { fileDelete, fileRename } from './file-move.ts'
+import { filePatch } from './file-patch.ts'
 import { fileRead } from './file-read.ts'
-import { filePatch, fileWrite } from './file-write.ts'
+import { fileWrite } from './file-write.ts'
 import { fileList, findFiles } from './find-files.ts'
-
 import { gitDiff, gitLog, gitStatus } from './git.ts'
 import { grepSearch } from './grep-search.ts'
 import {
@@ -27,6 +28,8 @@ const TOOLS: readonly DefinedTool[] = [
   fileList,
   fileWrite,
   filePatch,
+  fileRename,
+  fileDelete,
   grepSearch,
   findFiles,
   gitStatus,

@@ -4,11 +4,13 @@ import {
   access,
   constants,
   type FileHandle,
+  link,
   lstat,
   mkdir,
   open,
   rename,
   rm,
+  rmdir,
 } from 'node:fs/promises'
 import { basename, dirname, join, relative, sep } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
@@ -23,92 +25,238 @@ import {
 } from './confine.ts'
 import { codeOf, type PathProblem, problemOf } from './path-problem.ts'
 
+/** What is to be at a path: this content, or nothing. */
+export type FileChange = {
+  readonly path: ConfinedPath
+  readonly content: string | null
+  /** The mode of a new file. A file that exists keeps its mode. */
+  readonly mode?: number
+}
+
+export type Change = 'created' | 'replaced' | 'deleted'
+type ChangeProblem = { readonly path: ConfinedPath; readonly problem: PathProblem }
+
 /**
- * Writes a file so that a reader sees either the old content or the new: it writes a new file beside it and renames
- * that. Makes parent folders; keeps the mode of an existing file.
+ * Writes a file so that a reader sees either the old content or the new. Makes parent folders; keeps the mode of an
+ * existing file.
  */
 export async function writeAtomically(
-  confined: ConfinedPath,
+  path: ConfinedPath,
   content: string,
-): Promise<Result<'created' | 'replaced', PathProblem>> {
-  try {
-    const folder = await makeFolder(confined.root, dirname(confined.real))
-    if (folder.isErr()) return err(folder.error)
-    try {
-      return await writeIn(folder.value, basename(confined.real), content)
-    } finally {
-      await folder.value.file.close()
-    }
-  } catch (cause) {
-    return err(problemOf(cause))
-  }
+): Promise<Result<Change, PathProblem>> {
+  const changed = await changeFiles([{ path, content }])
+  return changed.map(([change = 'replaced']) => change).mapErr(({ problem }) => problem)
 }
 
 /**
- * Opens a folder of the project and makes it if it is missing: each part in the open folder above it, through no link.
+ * Changes all of these files, or none: new content is written beside each file before the first gets its name, and what
+ * was changed is put back if one of them fails. Only a crash in between leaves some changed and others not.
  */
-async function makeFolder(root: string, real: string): Promise<Result<OpenedPath, PathProblem>> {
+export async function changeFiles(
+  changes: readonly FileChange[],
+): Promise<Result<readonly Change[], ChangeProblem>> {
+  const staged: StagedChange[] = []
+  let isDone = false
+  for (const change of changes) {
+    const prepared = await StagedChange.prepare(change, changes.length > 1).catch((cause) =>
+      err(problemOf(cause)),
+    )
+    if (prepared.isOk()) {
+      staged.push(prepared.value)
+      continue
+    }
+    await Promise.all(staged.map((one) => one.close()))
+    for (const one of staged.toReversed()) await one.removeFolders()
+    return err({ path: change.path, problem: prepared.error })
+  }
+  try {
+    for (const one of staged) {
+      const committed = await one.commit().then(() => null, problemOf)
+      if (committed !== null) return err({ path: one.path, problem: committed })
+    }
+    isDone = true
+    return ok(staged.map(({ change }) => change))
+  } finally {
+    for (const one of staged.toReversed()) if (!isDone) await one.undo()
+    await Promise.all(staged.map((one) => one.close()))
+    for (const one of staged.toReversed()) if (!isDone) await one.removeFolders()
+  }
+}
+
+/** A change that is ready to be made: everything is checked, and new content is on the disk. */
+class StagedChange {
+  readonly path: ConfinedPath
+  readonly change: Change
+  readonly #parent: Parent
+  /** The new file; null if the file is deleted. */
+  readonly #fresh: string | null
+  /** Where the old file is kept until all is done; null if there is none, or no need. */
+  readonly #kept: string | null
+  #isCommitted = false
+
+  private constructor(
+    path: ConfinedPath,
+    parent: Parent,
+    to: { readonly change: Change; readonly fresh: string | null; readonly kept: string | null },
+  ) {
+    this.path = path
+    this.#parent = parent
+    this.change = to.change
+    this.#fresh = to.fresh
+    this.#kept = to.kept
+  }
+
+  static async prepare(
+    { path, content, mode }: FileChange,
+    isOneOfMany: boolean,
+  ): Promise<Result<StagedChange, PathProblem>> {
+    const opened = await openParent(path, content !== null)
+    if (opened.isErr()) return err(opened.error)
+    const parent = opened.value
+    const { folder } = parent
+    let staged: StagedChange | null = null
+    try {
+      const target = pathIn(folder, basename(path.real))
+      const present = await statsOf(target)
+      const problem =
+        present === null && content === null
+          ? ({ type: 'not_found' } as const)
+          : await replaceProblem(target, present)
+      if (problem !== null) return err(problem)
+      const fresh = content === null ? null : temporaryIn(folder)
+      if (fresh !== null && content !== null) {
+        const isThere = await write(folder, fresh, content, present?.mode ?? mode)
+        if (!isThere) return err({ type: 'changed_meanwhile' })
+      }
+      const isKept = content === null || (isOneOfMany && present !== null)
+      const change = content === null ? 'deleted' : present === null ? 'created' : 'replaced'
+      const kept = isKept ? temporaryIn(folder) : null
+      staged = new StagedChange(path, parent, { change, fresh, kept })
+      return ok(staged)
+    } finally {
+      if (staged === null) {
+        await folder.file.close()
+        await removeFolders(path.root, parent.made)
+      }
+    }
+  }
+
+  get #target(): string {
+    return pathIn(this.#parent.folder, basename(this.path.real))
+  }
+
+  async commit(): Promise<void> {
+    if (this.#fresh === null) await rename(this.#target, this.#kept ?? '')
+    else {
+      if (this.#kept !== null) await link(this.#target, this.#kept)
+      await rename(this.#fresh, this.#target)
+    }
+    this.#isCommitted = true
+  }
+
+  async undo(): Promise<void> {
+    if (!this.#isCommitted) return
+    if (this.#kept !== null) await rename(this.#kept, this.#target)
+    else await rm(this.#target, { force: true })
+  }
+
+  async close(): Promise<void> {
+    for (const path of [this.#fresh, this.#kept]) {
+      if (path !== null) await rm(path, { force: true })
+    }
+    await this.#parent.folder.file.close()
+  }
+
+  /** Removes the folders that were made for the file. */
+  async removeFolders(): Promise<void> {
+    await removeFolders(this.path.root, this.#parent.made)
+  }
+}
+
+const temporaryIn = (folder: OpenedPath): string => pathIn(folder, `.retrai-${randomUUID()}.tmp`)
+
+/** False if the file would be elsewhere, because its folder was moved away. */
+async function write(
+  folder: OpenedPath,
+  path: string,
+  content: string,
+  mode: number | undefined,
+): Promise<boolean> {
+  const file = await open(path, 'wx')
+  let isWritten = false
+  try {
+    if (!(await isAt(file, join(folder.real, basename(path))))) return false
+    await fill(file, content, mode)
+    isWritten = true
+    return true
+  } finally {
+    await file.close()
+    if (!isWritten) await rm(path, { force: true })
+  }
+}
+
+async function fill(file: FileHandle, content: string, mode: number | undefined): Promise<void> {
+  await file.writeFile(content)
+  if (mode !== undefined) await file.chmod(mode & 0o7777)
+  await file.sync()
+}
+
+type Parent = {
+  readonly folder: OpenedPath
+  /** Folders that were made on the way, the outermost first. */
+  readonly made: readonly string[]
+}
+
+/** Opens the folder of a path: each part in the open folder above it, through no link. */
+export async function openParent(
+  { root, real }: ConfinedPath,
+  make = false,
+): Promise<Result<Parent, PathProblem>> {
+  const wanted = dirname(real)
   // This is the parent of the project: the path was the project itself.
-  if (!isInside(root, real)) return err({ type: 'is_folder' })
+  if (!isInside(root, wanted)) return err({ type: 'is_folder' })
+  const made: string[] = []
   let opened = await openFolder({ root, real: root, shown: '.' })
-  for (const name of relative(root, real).split(sep).filter(Boolean)) {
-    if (opened.isErr()) return opened
+  for (const name of relative(root, wanted).split(sep).filter(Boolean)) {
+    if (opened.isErr()) break
     const above = opened.value
     try {
-      opened = await openOrMake(above, name)
+      opened = await openFolderIn(above, name)
+      if (make && opened.isErr() && opened.error.type === 'not_found') {
+        if (await makeIn(above, name)) made.push(join(above.real, name))
+        opened = await openFolderIn(above, name)
+      }
     } finally {
       await above.file.close()
     }
   }
-  return opened
+  if (opened.isErr()) await removeFolders(root, made)
+  return opened.map((folder) => ({ folder, made }))
 }
 
-async function openOrMake(
-  above: OpenedPath,
-  name: string,
-): Promise<Result<OpenedPath, PathProblem>> {
-  const opened = await openFolderIn(above, name)
-  if (opened.isOk() || opened.error.type !== 'not_found') return opened
-  await mkdir(pathIn(above, name)).catch((cause) => {
-    if (codeOf(cause) !== 'EEXIST') throw cause
-  })
-  return openFolderIn(above, name)
-}
-
-async function writeIn(
-  folder: OpenedPath,
-  name: string,
-  content: string,
-): Promise<Result<'created' | 'replaced', PathProblem>> {
-  const target = pathIn(folder, name)
-  const present = await statsOf(target)
-  const problem = await replaceProblem(target, present)
-  if (problem !== null) return err(problem)
-  const temporary = `.retrai-${randomUUID()}.tmp`
-  const file = await open(pathIn(folder, temporary), 'wx')
+/** False if somebody else has made it. */
+async function makeIn(above: OpenedPath, name: string): Promise<boolean> {
   try {
-    if (!(await isAt(file, join(folder.real, temporary)))) {
-      await rm(pathIn(folder, temporary), { force: true })
-      return err({ type: 'changed_meanwhile' })
-    }
-    await fill(file, content, present)
-    await rename(pathIn(folder, temporary), target)
-    return ok(present === null ? 'created' : 'replaced')
+    await mkdir(pathIn(above, name))
+    return true
   } catch (cause) {
-    await rm(pathIn(folder, temporary), { force: true })
+    if (codeOf(cause) === 'EEXIST') return false
     throw cause
-  } finally {
-    await file.close()
   }
 }
 
-async function fill(file: FileHandle, content: string, present: Stats | null): Promise<void> {
-  await file.writeFile(content)
-  if (present !== null) await file.chmod(present.mode & 0o7777)
-  await file.sync()
+/** Removes folders that were made for nothing, unless something is in them by now. */
+export async function removeFolders(root: string, made: readonly string[]): Promise<void> {
+  for (const real of made.toReversed()) {
+    const parent = await openParent({ root, real, shown: real })
+    if (parent.isErr()) continue
+    const { folder } = parent.value
+    await rmdir(pathIn(folder, basename(real))).catch(() => {})
+    await folder.file.close()
+  }
 }
 
-async function statsOf(path: string): Promise<Stats | null> {
+export async function statsOf(path: string): Promise<Stats | null> {
   try {
     return await lstat(path)
   } catch (cause) {

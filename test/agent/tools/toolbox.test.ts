@@ -24,9 +24,11 @@ describe('the toolbox', () => {
     const { toolbox } = await projectWith()
     expect(toolbox.specs.map(({ name }) => name).sort()).toEqual([
       'bash_exec',
+      'file_delete',
       'file_list',
       'file_patch',
       'file_read',
+      'file_rename',
       'file_write',
       'find_files',
       'git_diff',
@@ -77,9 +79,9 @@ describe('the toolbox', () => {
 
   test('rejects a tool that does not exist, and names the tools that do', async () => {
     const { run, toolbox } = await projectWith()
-    const result = await run('file_delete', { path: 'a' })
+    const result = await run('file_shred', { path: 'a' })
     expect(result).toMatchObject({ outcome: 'rejected', exit_code: null })
-    expect(result.output).toContain('"file_delete"')
+    expect(result.output).toContain('"file_shred"')
     for (const { name } of toolbox.specs) expect(result.output).toContain(name)
   })
 
@@ -102,9 +104,9 @@ describe('the toolbox', () => {
 
   test('names every problem of arguments that are not valid', async () => {
     const { run } = await projectWith()
-    const result = await run('file_patch', { path: 7, old: '', extra: true })
+    const result = await run('file_write', { path: 7, extra: true })
     expect(result).toMatchObject({ outcome: 'rejected' })
-    for (const name of ['path', 'old', 'new', '"extra"']) expect(result.output).toContain(name)
+    for (const name of ['path', 'content', '"extra"']) expect(result.output).toContain(name)
   })
 
   test('turns every exception in a tool into an error', async () => {

@@ -26,10 +26,18 @@ export function Asked({ name, call }: { readonly name: string; readonly call: As
     )
   }
   const path = textArg(args, 'path')
-  const old = textArg(args, 'old')
-  const fresh = textArg(args, 'new')
-  if (tool === 'file_patch' && old !== null && fresh !== null) {
-    return <Patch name={asked} old={old} fresh={fresh} language={languageOf(path ?? '')} />
+  const edits = tool === 'file_patch' ? editsOf(args) : []
+  if (edits.length > 0) {
+    return edits.map(({ old, fresh }, index) => (
+      <Patch
+        // biome-ignore lint/suspicious/noArrayIndexKey: edits have no other name and never move
+        key={index}
+        name={index === 0 ? asked : `${asked} ${index}`}
+        old={old}
+        fresh={fresh}
+        language={languageOf(path ?? '')}
+      />
+    ))
   }
   const content = textArg(args, 'content')
   if (tool === 'file_write' && content !== null) {
@@ -56,8 +64,19 @@ export function Asked({ name, call }: { readonly name: string; readonly call: As
   )
 }
 
-/** Tools that answer in a sentence. */
-const TOLD = new Set(['file_patch', 'file_write'])
+/** The edits of a call, if all of them are as they should be. */
+function editsOf(args: AskedCall['args']): { readonly old: string; readonly fresh: string }[] {
+  const asked = Array.isArray(args.edits) ? args.edits : [args]
+  const edits = asked.flatMap((edit) => {
+    if (typeof edit !== 'object' || edit === null || Array.isArray(edit)) return []
+    const [old, fresh] = [textArg(edit, 'old'), textArg(edit, 'new')]
+    return old === null || fresh === null ? [] : [{ old, fresh }]
+  })
+  return edits.length === asked.length ? edits : []
+}
+
+/** Tools that answer in a sentence. What comes after it repeats what was asked. */
+const TOLD = new Set(['file_delete', 'file_patch', 'file_rename', 'file_write'])
 const IN_TERMINAL = new Set(['bash_exec', 'run_pytest'])
 
 export function Output({
@@ -67,10 +86,12 @@ export function Output({
   readonly call: Call
   readonly result: SeqRecordOf<'tool_result'>
 }) {
-  const { tool, output, truncated, bytes, sha256 } = result.payload
+  const { tool, output, outcome, truncated, bytes, sha256 } = result.payload
   const terminal = IN_TERMINAL.has(tool)
   if (output.trim() === '') return <p className={classes.nothing}>No output</p>
-  if (TOLD.has(tool)) return <p className={classes.nothing}>{output}</p>
+  if (TOLD.has(tool) && (outcome === 'ok' || !output.includes('\n'))) {
+    return <p className={classes.nothing}>{output.split('\n', 1)}</p>
+  }
   return (
     <>
       <Folded name={`output ${result.seq}`} text={output} by={terminal ? 'tail' : 'head'}>

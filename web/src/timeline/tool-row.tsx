@@ -1,6 +1,7 @@
 import {
   IconChevronRight,
   IconFileDiff,
+  IconFileExport,
   IconFilePlus,
   IconFileText,
   IconFolder,
@@ -10,6 +11,7 @@ import {
   IconTerminal2,
   IconTestPipe,
   IconTool,
+  IconTrash,
 } from '@tabler/icons-react'
 import { type ComponentType, type ReactNode, use } from 'react'
 import { useFold } from '../code/fold.tsx'
@@ -25,6 +27,8 @@ import { gistOf } from './tool-gist.ts'
 const ICONS: Readonly<Record<string, ComponentType<IconProps>>> = {
   file_patch: IconFileDiff,
   file_write: IconFilePlus,
+  file_rename: IconFileExport,
+  file_delete: IconTrash,
   file_read: IconFileText,
   file_list: IconFolder,
   bash_exec: IconTerminal2,

@@ -1,0 +1,125 @@
+import { link, rename, rmdir, unlink } from 'node:fs/promises'
+import { basename } from 'node:path'
+import { err, ok, type Result } from 'neverthrow'
+import * as z from 'zod'
+import {
+  type ConfinedPath,
+  confineEntry,
+  isInside,
+  type OpenedPath,
+  pathIn,
+  projectPath,
+} from './confine.ts'
+import { codeOf, describeProblem, type PathProblem, problemOf } from './path-problem.ts'
+import { defineTool, failed, succeeded } from './tool.ts'
+import { openParent, removeFolders, statsOf } from './write-atomically.ts'
+
+type Place = { readonly folder: OpenedPath; readonly at: string }
+
+/** Uses the place of a path in its open folder, which no link can exchange. */
+async function inPlace<T>(
+  path: ConfinedPath,
+  make: boolean,
+  use: (place: Place) => Promise<Result<T, PathProblem>>,
+): Promise<Result<T, PathProblem>> {
+  try {
+    const parent = await openParent(path, make)
+    if (parent.isErr()) return err(parent.error)
+    const { folder, made } = parent.value
+    let isUsed = false
+    try {
+      const used = await use({ folder, at: pathIn(folder, basename(path.real)) })
+      isUsed = used.isOk()
+      return used
+    } finally {
+      await folder.file.close()
+      if (!isUsed) await removeFolders(path.root, made)
+    }
+  } catch (cause) {
+    return err(problemOf(cause))
+  }
+}
+
+export const fileDelete = defineTool({
+  name: 'file_delete',
+  description:
+    'Delete a file, a symbolic link (not what it leads to) or an empty folder of the project.',
+  readOnly: false,
+  args: z.strictObject({ path: projectPath.describe('Relative to the project') }),
+  run: async ({ path }, project) => {
+    const confined = await confineEntry(project, path)
+    if (confined.isErr()) return failed(describeProblem(path, confined.error))
+    const { shown } = confined.value
+    const deleted = await inPlace(confined.value, false, async ({ at }) => {
+      const stats = await statsOf(at)
+      if (stats === null) return err({ type: 'not_found' })
+      await (stats.isDirectory() ? rmdir(at) : unlink(at))
+      return ok(stats.isDirectory() ? 'the empty folder ' : '')
+    })
+    if (deleted.isOk()) return succeeded(`Deleted ${deleted.value}${shown}.`)
+    return failed(describeProblem(path, deleted.error))
+  },
+})
+
+/** Moves a file or folder. A file is never replaced unless that is asked for, also if it appears meanwhile. */
+async function move(from: Place, to: Place, overwrite: boolean): Promise<PathProblem | null> {
+  const [stats, present] = await Promise.all([statsOf(from.at), statsOf(to.at)])
+  if (stats === null) return { type: 'not_found' }
+  if (present?.isDirectory() || (present !== null && !overwrite)) return { type: 'exists' }
+  if (overwrite || !stats.isFile()) {
+    await rename(from.at, to.at)
+    return null
+  }
+  try {
+    await link(from.at, to.at)
+  } catch (cause) {
+    if (codeOf(cause) === 'EEXIST') return { type: 'exists' }
+    // A file system without hard links.
+    await rename(from.at, to.at)
+    return null
+  }
+  await unlink(from.at)
+  return null
+}
+
+export const fileRename = defineTool({
+  name: 'file_rename',
+  description:
+    'Rename or move a file or folder within the project. Folders on the way are made. A file at the new path is replaced ' +
+    'only with "overwrite".',
+  readOnly: false,
+  args: z.strictObject({
+    path: projectPath.describe('The path now, relative to the project'),
+    to: projectPath.describe('The new path, relative to the project, with the name'),
+    overwrite: z.boolean().optional().describe('Replace a file that is there; never a folder'),
+  }),
+  run: async ({ path, to, overwrite = false }, project) => {
+    const [source, target] = await Promise.all([
+      confineEntry(project, path),
+      confineEntry(project, to),
+    ])
+    if (source.isErr()) return failed(describeProblem(path, source.error))
+    if (target.isErr()) return failed(describeProblem(to, target.error))
+    const [{ real, shown }, { real: realTo, shown: shownTo }] = [source.value, target.value]
+    if (real === realTo) return failed('Both paths are the same. Nothing was changed.')
+    if (isInside(real, realTo)) return failed(`${shown} cannot be moved into itself.`)
+    const moved = await inPlace(source.value, false, async (from) => {
+      if ((await statsOf(from.at)) === null) return err({ type: 'not_found' })
+      return ok(
+        await inPlace(target.value, true, async (into) => {
+          const problem = await move(from, into, overwrite)
+          return problem === null ? ok() : err(problem)
+        }),
+      )
+    })
+    if (moved.isErr()) return failed(describeProblem(path, moved.error))
+    if (moved.value.isErr()) return failed(renameProblem(to, moved.value.error))
+    return succeeded(`Renamed ${shown} to ${shownTo}.`)
+  },
+})
+
+function renameProblem(to: string, problem: PathProblem): string {
+  const hint =
+    problem.type === 'exists' ? ' Nothing was changed. A file is replaced with "overwrite".' : ''
+  return describeProblem(to, problem) + hint
+}
