@@ -23,6 +23,7 @@ ${goal.prompt}${check}
 - Your tool calls run in the order you give them, and you get their results for your next reply. Use as many replies as your work needs.
 - When you think that the goal is reached, reply without tool calls: say in a few sentences what you changed and why. Only then is the goal checked. If it is not reached, you get the verdict and continue in the next iteration. ${limits(config)}
 - The check can be slow. Run single tests yourself while you work, and do not end an iteration before you have done what you can.
+- Change files with file_patch or apply_patch, not with commands such as sed: they tell you what was found and what changed. Several edits of one file belong in one call.
 - Put calls that do not depend on each other's results into one reply. If a call needs a result, wait for that result.
 
 # What to follow

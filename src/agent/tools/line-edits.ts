@@ -30,6 +30,9 @@ export function joinLines(lines: readonly Line[]): string {
 const endNear = (lines: readonly Line[], index: number): '\n' | '\r\n' =>
   lines[index]?.end || lines[index - 1]?.end || '\n'
 
+/** The byte order mark of a text, which is no part of its first line. */
+export const bomOf = (text: string): string => (text.startsWith('\ufeff') ? '\ufeff' : '')
+
 export const isBlank = (line: string): boolean => line.trim() === ''
 
 /** How lines are compared, the strictest first. */

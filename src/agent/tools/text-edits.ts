@@ -1,6 +1,7 @@
 import { err, ok, type Result } from 'neverthrow'
 import {
   applyHunk,
+  bomOf,
   findLines,
   type Hunk,
   joinLines,
@@ -98,7 +99,8 @@ function replaceAt(text: string, places: readonly number[], length: number, fres
 function editLines(text: string, edit: Edit): Result<Edited, EditProblem> {
   const hunk = hunkOf(edit)
   const wanted = oldLines(hunk)
-  let lines: readonly Line[] = splitLines(text)
+  const bom = bomOf(text)
+  let lines: readonly Line[] = splitLines(text.slice(bom.length))
   const places = apart(findLines(lines, wanted).places, edit.replaceAll ? wanted.length : 1)
   if (places.length === 0) return err({ type: 'missing' })
   const numbers = places.map((place) => place + 1)
@@ -110,7 +112,7 @@ function editLines(text: string, edit: Edit): Result<Edited, EditProblem> {
     if (applied === null) return err({ type: 'indented_otherwise', line: place + 1 })
     lines = applied
   }
-  return ok({ text: joinLines(lines), lines: numbers, loosely: true })
+  return ok({ text: bom + joinLines(lines), lines: numbers, loosely: true })
 }
 
 /** The places that do not overlap. */

@@ -6,6 +6,7 @@ import { processMask } from '../../log/masking.ts'
 import type { RunCommand } from '../../runner/command.ts'
 import { dataFolderProblem } from '../data-folder.ts'
 import { observe } from '../observed-commands.ts'
+import { applyPatch } from './apply-patch.ts'
 import { bashExec, runPytest } from './commands.ts'
 import { fileDelete, fileRename } from './file-move.ts'
 import { filePatch } from './file-patch.ts'
@@ -28,6 +29,7 @@ const TOOLS: readonly DefinedTool[] = [
   fileList,
   fileWrite,
   filePatch,
+  applyPatch,
   fileRename,
   fileDelete,
   grepSearch,

@@ -49,6 +49,9 @@ const CALLS = {
   file_list: (path: string) => ({ path }),
   file_write: (path: string) => ({ path, content: 'overwritten' }),
   file_patch: (path: string) => ({ path, old: 'secret', new: 'patched' }),
+  apply_patch: (path: string) => ({
+    input: `*** Begin Patch\n*** Add File: ok.txt\n+a\n*** Update File: ${path}\n-secret\n+x\n*** End Patch`,
+  }),
   file_rename: (path: string) => ({ path: 'inside.txt', to: `${path}/x` }),
   grep_search: (path: string) => ({ path, pattern: 'secret' }),
 }
@@ -186,6 +189,14 @@ describe('a folder that another process constantly swaps with a link', () => {
     ['file_write', { path: 'folder/a/b/new', content: 'new' }, 150],
     ['file_patch', { path: 'folder/mine', old: 'e', new: 'e ' }, 150],
     ['file_delete', { path: 'folder/theirs' }, 150],
+    [
+      'apply_patch',
+      {
+        input:
+          '*** Begin Patch\n*** Add File: folder/a/b/new\n+x\n*** Delete File: folder/mine\n*** End Patch',
+      },
+      100,
+    ],
     ['file_delete', { path: 'folder/sub/deep' }, 150],
     ['file_rename', { path: 'folder/theirs', to: 'stolen' }, 150],
     ['file_rename', { path: 'folder/mine', to: 'folder/sub/moved' }, 150],

@@ -23,6 +23,7 @@ describe('the toolbox', () => {
   test('has exactly the documented tools, and knows which of them only read', async () => {
     const { toolbox } = await projectWith()
     expect(toolbox.specs.map(({ name }) => name).sort()).toEqual([
+      'apply_patch',
       'bash_exec',
       'file_delete',
       'file_list',

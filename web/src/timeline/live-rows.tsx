@@ -88,7 +88,15 @@ function ReplyRow({
 
 /** Tools that change something: their calls are open at first. */
 const CHANGING: ReadonlySet<string> = new Set([
-  ...['bash_exec', 'file_delete', 'file_patch', 'file_rename', 'file_write', 'run_pytest'],
+  ...[
+    'apply_patch',
+    'bash_exec',
+    'file_delete',
+    'file_patch',
+    'file_rename',
+    'file_write',
+    'run_pytest',
+  ],
 ])
 
 function CallRow({ part: { key, tool = '', text, lost } }: { readonly part: PartText }) {

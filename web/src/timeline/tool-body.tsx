@@ -39,6 +39,14 @@ export function Asked({ name, call }: { readonly name: string; readonly call: As
       />
     ))
   }
+  const patch = textArg(args, 'input')
+  if (tool === 'apply_patch' && patch !== null) {
+    return (
+      <Folded name={asked} text={patch}>
+        {(shown) => <Code text={shown} language="diff" />}
+      </Folded>
+    )
+  }
   const content = textArg(args, 'content')
   if (tool === 'file_write' && content !== null) {
     return (

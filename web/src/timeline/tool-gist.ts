@@ -16,6 +16,8 @@ function mainArg(args: Readonly<Record<string, unknown>>): string {
     const text = textArg(args, name)
     if (text !== null) return text.split('\n', 1)[0] ?? ''
   }
+  const patched = textArg(args, 'input')?.match(/^\*\*\* \w+ File: .+/gm)
+  if (patched) return patched.map((line) => line.slice(4)).join(', ')
   const [first] = Object.values(args)
   if (first === undefined) return ''
   return typeof first === 'string' ? first : JSON.stringify(first)

@@ -26,6 +26,7 @@ import { gistOf } from './tool-gist.ts'
 
 const ICONS: Readonly<Record<string, ComponentType<IconProps>>> = {
   file_patch: IconFileDiff,
+  apply_patch: IconFileDiff,
   file_write: IconFilePlus,
   file_rename: IconFileExport,
   file_delete: IconTrash,

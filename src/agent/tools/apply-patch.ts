@@ -1,0 +1,150 @@
+import { err, ok, type Result } from 'neverthrow'
+import * as z from 'zod'
+import { type ConfinedPath, confineForWriting, openForReading, type Project } from './confine.ts'
+import { readText, type TextFile } from './file-patch.ts'
+import { describeProblem } from './path-problem.ts'
+import { changedLines } from './show-lines.ts'
+import { defineTool, failed, succeeded } from './tool.ts'
+import { applyParts, type PatchedFile, parsePatch } from './v4a-patch.ts'
+import { changeFiles } from './write-atomically.ts'
+
+/** A file as it will be. */
+type Draft = {
+  readonly path: ConfinedPath
+  /** As it is now, if that was read. */
+  readonly before: TextFile | null
+  /** Null if it is to be deleted. */
+  readonly content: string | null
+  readonly mode?: number
+}
+
+/** The files that a patch changes, as they will be, before any of them is touched. Errors are for the model. */
+class Drafts {
+  readonly #project: Project
+  readonly #drafts = new Map<string, Draft>()
+  readonly said: string[] = []
+
+  constructor(project: Project) {
+    this.#project = project
+  }
+
+  get all(): readonly Draft[] {
+    return [...this.#drafts.values()]
+  }
+
+  async apply(file: PatchedFile): Promise<Result<void, string>> {
+    const confined = await this.#confine(file.path)
+    if (confined.isErr()) return err(confined.error)
+    const path = confined.value
+    switch (file.type) {
+      case 'add': {
+        const created = await this.#create(path, file.content)
+        if (created.isOk()) this.said.push(`A ${path.shown}`)
+        return created
+      }
+      case 'delete': {
+        const read = await this.#read(path)
+        if (read.isErr()) return err(read.error)
+        this.#drafts.set(path.real, { ...read.value, content: null })
+        this.said.push(`D ${path.shown}`)
+        return ok()
+      }
+      case 'update':
+        return this.#update(path, file)
+    }
+  }
+
+  async #update(
+    path: ConfinedPath,
+    { to, parts }: Extract<PatchedFile, { type: 'update' }>,
+  ): Promise<Result<void, string>> {
+    const read = await this.#read(path)
+    if (read.isErr()) return err(read.error)
+    const draft = read.value
+    const before = draft.content ?? ''
+    const patched = applyParts(path.shown, before, parts)
+    if (patched.isErr()) return err(patched.error)
+    const { text, loosely } = patched.value
+    const target = to === null ? ok(path) : await this.#confine(to)
+    if (target.isErr()) return err(target.error)
+    if (target.value.real === path.real) {
+      this.#drafts.set(path.real, { ...draft, content: text })
+      this.said.push(`M ${path.shown}`)
+    } else {
+      const mode = draft.before === null ? {} : { mode: draft.before.mode }
+      const made = await this.#create(target.value, text, mode)
+      if (made.isErr()) return err(made.error)
+      this.#drafts.set(path.real, { ...draft, content: null })
+      this.said.push(`R ${path.shown} → ${target.value.shown}`)
+    }
+    if (loosely.length > 0) {
+      const where = `${loosely.length === 1 ? 'line' : 'lines'} ${loosely.join(', ')}`
+      this.said.push(
+        `  At ${where}, the file differed from the patch in spaces; the new lines were indented like it:`,
+        changedLines(before, text),
+      )
+    }
+    return ok()
+  }
+
+  async #confine(path: string): Promise<Result<ConfinedPath, string>> {
+    if (path.includes('\0')) return err('A path must not contain a NUL character.')
+    const confined = await confineForWriting(this.#project, path)
+    return confined.mapErr((problem) => describeProblem(path, problem))
+  }
+
+  /** A file that is there, or will be. */
+  async #read(path: ConfinedPath): Promise<Result<Draft, string>> {
+    const known = this.#drafts.get(path.real)
+    if (known?.content === null) return err(`${path.shown} is deleted earlier in the patch.`)
+    if (known !== undefined) return ok(known)
+    return (await readText(path)).map((before) => ({ path, before, content: before.text }))
+  }
+
+  async #create(
+    path: ConfinedPath,
+    content: string,
+    mode: Pick<Draft, 'mode'> = {},
+  ): Promise<Result<void, string>> {
+    const known = this.#drafts.get(path.real)
+    const exists = known === undefined ? await isThere(path) : known.content !== null
+    if (exists) return err(`${path.shown} exists already. Use "*** Update File:" to change it.`)
+    this.#drafts.set(path.real, { before: null, ...known, path, content, ...mode })
+    return ok()
+  }
+}
+
+async function isThere(path: ConfinedPath): Promise<boolean> {
+  const opened = await openForReading(path)
+  if (opened.isErr()) return opened.error.type !== 'not_found'
+  await opened.value.file.close()
+  return true
+}
+
+export const applyPatch = defineTool({
+  name: 'apply_patch',
+  description:
+    'Change several files of the project by one patch, all of them or none. The format:\n' +
+    '*** Begin Patch\n*** Update File: path\n*** Move to: new path (optional)\n@@ a line above, such as a class or function\n' +
+    ' three lines of context\n-old line\n+new line\n three lines of context\n*** Add File: path\n+every line\n*** Delete File: path\n*** End Patch\n' +
+    'Lines of context must be as they are in the file, and must identify the place.',
+  readOnly: false,
+  args: z.strictObject({
+    input: z.string().min(1).describe('The patch, from *** Begin Patch to *** End Patch'),
+  }),
+  run: async ({ input }, { cwd, dataDir }) => {
+    const parsed = parsePatch(input)
+    if (parsed.isErr()) return failed(`${parsed.error} Nothing was changed.`)
+    const drafts = new Drafts({ cwd, dataDir })
+    for (const file of parsed.value) {
+      const applied = await drafts.apply(file)
+      if (applied.isErr()) return failed(`${applied.error}\nNo file was changed.`)
+    }
+    const changes = drafts.all.filter(({ before, content }) => content !== (before?.text ?? null))
+    if (changes.length === 0) return failed('The patch changes nothing.')
+    const changed = await changeFiles(changes)
+    if (changed.isOk()) return succeeded(`Done:\n${drafts.said.join('\n')}`)
+    const { path, problem } = changed.error
+    return failed(`${describeProblem(path.shown, problem)}\nNo file was changed.`)
+  },
+})

@@ -1,0 +1,174 @@
+import { chmod, readdir, readFile, stat, symlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { confine } from '../../../src/agent/tools/confine.ts'
+import { applyParts, parsePatch } from '../../../src/agent/tools/v4a-patch.ts'
+import { changeFiles } from '../../../src/agent/tools/write-atomically.ts'
+import { projectWith } from './support.ts'
+
+const patchOf = (...lines: readonly string[]): { readonly input: string } => ({
+  input: ['*** Begin Patch', ...lines, '*** End Patch', ''].join('\n'),
+})
+
+async function allOf(folder: string): Promise<Readonly<Record<string, string>>> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true })
+  const files = entries.filter((entry) => entry.isFile())
+  const texts = files.map(async ({ parentPath, name }) => {
+    const path = join(parentPath, name)
+    return [path.slice(folder.length + 1), await readFile(path, 'utf8')] as const
+  })
+  return Object.fromEntries(await Promise.all(texts))
+}
+
+describe('apply_patch', () => {
+  test('updates, adds, deletes and moves files by one patch', async () => {
+    const { cwd, run } = await projectWith({
+      'a.py':
+        'class A:\n    def f(self):\n        return 1\n\nclass B:\n    def f(self):\n        return 1\n',
+      'b.txt': 'b\n',
+      'run.sh': 'one\r\ntwo\r\n',
+    })
+    await chmod(join(cwd, 'run.sh'), 0o755)
+    const result = await run(
+      'apply_patch',
+      patchOf(
+        ...['*** Update File: a.py', '@@ class B:', '     def f(self):', '-        return 1'],
+        ...['+        return 2', '*** Add File: new/c.txt', '+c', '+', '*** Delete File: b.txt'],
+        ...['*** Update File: run.sh', '*** Move to: bin/run.sh', '@@', ' one', '-two', '+2', '+3'],
+      ),
+    )
+    expect(result.output).toBe('Done:\nM a.py\nA new/c.txt\nD b.txt\nR run.sh → bin/run.sh')
+    expect(await allOf(cwd)).toEqual({
+      'a.py':
+        'class A:\n    def f(self):\n        return 1\n\nclass B:\n    def f(self):\n        return 2\n',
+      'new/c.txt': 'c\n\n',
+      'bin/run.sh': 'one\r\n2\r\n3\r\n',
+    })
+    expect((await stat(join(cwd, 'bin/run.sh'))).mode & 0o777).toBe(0o755)
+  })
+
+  test('takes context that differs in spaces, and says so', async () => {
+    const { cwd, run } = await projectWith({ 'a.py': '\ufeffif x:\n\ta()\n' })
+    const patch = patchOf('*** Update File: a.py', ' if x:', '-    a()', '+    b()', '+    c()')
+    const { output } = await run('apply_patch', patch)
+    expect(output).toContain('At line 1, the file differed from the patch in spaces')
+    expect(await readFile(join(cwd, 'a.py'), 'utf8')).toBe('\ufeffif x:\n\tb()\n\tc()\n')
+  })
+
+  test.each([
+    [['*** Update File: a', '-gone', '+x'], 'A part of the patch occurs 0 times in a'],
+    [['*** Update File: a', '-x', '+y'], 'occur 2 times in a (lines 1, 3)'],
+    [['*** Update File: a', '@@ none', '-x', '+y'], '"@@ none" occurs 0 times in a'],
+    [['*** Update File: none', '-x', '+y'], 'does not exist'],
+    [['*** Delete File: none'], 'does not exist'],
+    [['*** Add File: a', '+x'], 'exists already'],
+    [['*** Update File: a', '*** Move to: b', ' y'], 'b exists already'],
+    [['*** Update File: ../outside/x', '-x', '+y'], 'outside the project'],
+    [['*** Add File: .git/hooks/post-commit', '+x'], 'git or this server obeys it'],
+    [['*** Add File: folder', '+x'], 'exists already'],
+    [['*** Update File: a', 'x'], 'must begin with a space'],
+    [['*** Add File: c', 'x'], 'must begin with "+"'],
+    [['*** Delete File: b', 'nonsense'], 'must be "*** Update File: path"'],
+    [['*** Update File: a'], 'changes nothing in a'],
+    [['*** Update File: a', ' y'], 'The patch changes nothing'],
+  ])('changes no file for %j', async (lines, words) => {
+    const files = { a: 'x\ny\nx\n', b: 'b\n', 'folder/c': 'c\n' }
+    const { cwd, run } = await projectWith(files)
+    const isWhole = !words.includes('changes nothing')
+    const first = isWhole ? ['*** Update File: b', '-b', '+B', '*** Add File: deep/new', '+n'] : []
+    const result = await run('apply_patch', patchOf(...first, ...lines))
+    expect(result).toMatchObject({ outcome: 'error' })
+    expect(result.output).toContain(words)
+    expect(await allOf(cwd)).toEqual(files)
+    expect((await readdir(cwd)).sort()).toEqual(['a', 'b', 'folder'])
+  })
+
+  test('reports a patch that is cut off', async () => {
+    const { run } = await projectWith({ a: 'a' })
+    const cut = await run('apply_patch', { input: '*** Begin Patch\n*** Delete File: a\n' })
+    expect(cut.output).toContain('it may be cut off')
+  })
+
+  test('may change a file twice, and write one that it has deleted', async () => {
+    const { cwd, run } = await projectWith({ a: 'one\ntwo\n', b: 'b\n' })
+    const lines = ['*** Update File: a', '-one', '+1', '*** Update File: a', ' 1', '-two', '+2']
+    const result = await run(
+      'apply_patch',
+      patchOf(...lines, '*** Delete File: b', '*** Add File: b', '+new'),
+    )
+    expect(result).toMatchObject({ outcome: 'ok' })
+    expect(await allOf(cwd)).toEqual({ a: '1\n2\n', b: 'new\n' })
+  })
+
+  test('follows no link out of the project', async () => {
+    const { cwd, outside, run } = await projectWith({ a: 'a\n' })
+    await symlink(outside, join(cwd, 'link'))
+    const patch = patchOf('*** Update File: a', '*** Move to: link/a', '-a', '+b')
+    expect((await run('apply_patch', patch)).output).toContain('outside the project')
+    expect(await readdir(outside)).toEqual([])
+  })
+})
+
+describe('the parts of a patch', () => {
+  const line = fc.constantFrom('a', '  b', 'c ', '', '\td')
+  test('change their own lines and nothing else, with the line ends of the file', () => {
+    const lines = fc.array(line, { maxLength: 6 })
+    fc.assert(
+      fc.property(
+        lines,
+        lines,
+        lines,
+        fc.constantFrom('\n', '\r\n'),
+        (before, after, fresh, end) => {
+          const text = [...before, 'here', ...after, ''].join(end)
+          const input = patchOf(
+            '*** Update File: x',
+            '-here',
+            ...fresh.map((one) => `+${one}`),
+          ).input
+          const [file] = parsePatch(input)._unsafeUnwrap()
+          const parts = file?.type === 'update' ? file.parts : []
+          const { text: result } = applyParts('x', text, parts)._unsafeUnwrap()
+          expect(result).toBe([...before, ...fresh, ...after, ''].join(end))
+        },
+      ),
+    )
+  })
+
+  test.each([
+    ['a\nb', ['+c'], 'a\nb\nc\n'],
+    ['a\nb', [' b', '+c'], 'a\nb\nc'],
+    ['a\nx\na\n', ['-a', '+b', '*** End of File'], 'a\nx\nb\n'],
+    [
+      'def f():\n  a\ndef g(x):\n  a\n',
+      ['@@ def g', '+  b'],
+      'def f():\n  a\ndef g(x):\n  b\n  a\n',
+    ],
+    ['a\nb\n', ['@@ -1,2 +1,2 @@', '-a', '+A'], 'A\nb\n'],
+    ['a\nb\nc\nd\n', ['-a', '+A', '@@', '-c', '+C'], 'A\nb\nC\nd\n'],
+  ])('of %j: %j', (text, lines, result) => {
+    const [file] = parsePatch(patchOf('*** Update File: x', ...lines).input)._unsafeUnwrap()
+    const parts = file?.type === 'update' ? file.parts : []
+    expect(applyParts('x', text, parts)._unsafeUnwrap().text).toBe(result)
+  })
+})
+
+describe('changes of several files', () => {
+  test('are undone if one of them fails in the end', async () => {
+    const files = { a: 'a', b: 'b', 'folder/c': 'c' }
+    const { cwd } = await projectWith(files)
+    const at = async (path: string) => (await confine({ cwd, dataDir: null }, path))._unsafeUnwrap()
+    const changed = await changeFiles([
+      { path: await at('a'), content: 'A' },
+      { path: await at('b'), content: null },
+      { path: await at('new/x'), content: 'x' },
+      // Twice: the second finds that there is nothing left to delete.
+      { path: await at('folder/c'), content: null },
+      { path: await at('folder/c'), content: null },
+    ])
+    expect(changed._unsafeUnwrapErr()).toMatchObject({ problem: { type: 'not_found' } })
+    expect(await allOf(cwd)).toEqual(files)
+    expect((await readdir(cwd)).sort()).toEqual(['a', 'b', 'folder'])
+  })
+})
