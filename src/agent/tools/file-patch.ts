@@ -116,7 +116,7 @@ export const filePatch = defineTool({
     'Replace text in a file of the project: "old" by "new", or several pieces at once by "edits", one after the other and all ' +
     'of them or none. "old" must occur exactly once (or set replace_all), so include lines around the place. Leave out ' +
     'the line numbers that file_read shows. Line ends of the file are kept. If whole lines differ only in the spaces around ' +
-    'them, the place is taken if it is the only one, and the result says so.',
+    'them, the place is taken if it is the only one, and the result reports that.',
   readOnly: false,
   args: z
     .strictObject({

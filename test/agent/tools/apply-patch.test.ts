@@ -48,7 +48,7 @@ describe('apply_patch', () => {
     expect((await stat(join(cwd, 'bin/run.sh'))).mode & 0o777).toBe(0o755)
   })
 
-  test('takes context that differs in spaces, and says so', async () => {
+  test('takes context that differs in spaces, and reports that', async () => {
     const { cwd, run } = await projectWith({ 'a.py': '\ufeffif x:\n\ta()\n' })
     const patch = patchOf('*** Update File: a.py', ' if x:', '-    a()', '+    b()', '+    c()')
     const { output } = await run('apply_patch', patch)

@@ -49,7 +49,7 @@ describe('file_patch', () => {
     )
   })
 
-  test('takes lines that differ in spaces, and says so', async () => {
+  test('takes lines that differ in spaces, and reports that', async () => {
     const { cwd, run } = await projectWith({ 'a.py': 'def f():\n    a = 1\n    return a\n' })
     const args = { path: 'a.py', old: 'a = 1\nreturn a', new: 'a = 2\nreturn a' }
     const result = await run('file_patch', args)
