@@ -2,6 +2,7 @@ import type { IsolationPolicy } from '../domain/isolation.ts'
 import type { PayloadOf } from '../domain/records.ts'
 import { type CommandResult, killedBy, type RunCommand } from '../runner/command.ts'
 import { differenceOf } from '../runner/isolation/run-policy.ts'
+import type { StartProcess } from '../runner/start-process.ts'
 
 type Observed = Pick<PayloadOf<'tool_result'>, 'killed_by' | 'isolation'>
 
@@ -12,8 +13,13 @@ type Observed = Pick<PayloadOf<'tool_result'>, 'killed_by' | 'isolation'>
 export function observe(
   runCommand: RunCommand,
   policy: IsolationPolicy | null,
-): { readonly runCommand: RunCommand; readonly observed: () => Observed } {
-  const results: CommandResult[] = []
+): {
+  readonly runCommand: RunCommand
+  /** The same for processes that work in the background. */
+  readonly starting: (startProcess: StartProcess) => StartProcess
+  readonly observed: () => Observed
+} {
+  const results: Pick<CommandResult, 'end' | 'policy'>[] = []
   const asked = {
     ...(policy?.at_least === undefined ? {} : { atLeast: policy.at_least }),
     ...(policy?.at_most === undefined ? {} : { atMost: policy.at_most }),
@@ -23,6 +29,12 @@ export function observe(
       const result = await runCommand({ ...asked, ...command })
       results.push(result)
       return result
+    },
+    starting: (startProcess) => async (request) => {
+      const started = await startProcess({ ...asked, ...request })
+      const { policy: used } = started
+      results.push({ end: 'exited', ...(used === undefined ? {} : { policy: used }) })
+      return started
     },
     observed: () => {
       const killed = results.map(killedBy).find((cause) => cause !== null)

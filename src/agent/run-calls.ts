@@ -2,6 +2,7 @@ import { err, type Result } from 'neverthrow'
 import type { Notice, PayloadOf } from '../domain/records.ts'
 import type { OpenCall, RunState } from '../domain/state.ts'
 import type { Attempt } from '../live/attempt.ts'
+import type { BackgroundProcesses } from './background-processes.ts'
 import type { Effects } from './effects.ts'
 import { Notices } from './notices.ts'
 import { notRunMasked } from './requested-calls.ts'
@@ -25,15 +26,22 @@ type Started = {
 export class RunCalls implements AsyncDisposable {
   readonly #session: RunSession
   readonly #toolbox: Effects['toolbox']
+  readonly #processes: BackgroundProcesses
   readonly #stop = new AbortController()
   readonly #signal: AbortSignal
   readonly #started = new Map<string, Started>()
   /** Of the open call, where observers see its output. */
   #attempt: Attempt | null = null
 
-  constructor(session: RunSession, { toolbox }: Effects, signal: AbortSignal) {
+  constructor(
+    session: RunSession,
+    { toolbox }: Effects,
+    processes: BackgroundProcesses,
+    signal: AbortSignal,
+  ) {
     this.#session = session
     this.#toolbox = toolbox
+    this.#processes = processes
     this.#signal = AbortSignal.any([signal, this.#stop.signal])
   }
 
@@ -69,6 +77,7 @@ export class RunCalls implements AsyncDisposable {
     }
     const context = {
       ...{ cwd, signal: this.#signal, runId, network, onNotice, onOutput },
+      processes: this.#processes,
       ...(policy === undefined ? {} : { policy }),
     }
     const run = async () =>

@@ -1,6 +1,8 @@
 import { err, ok, type Result } from 'neverthrow'
-import { nextStep } from '../domain/next-step.ts'
+import { type NextStep, nextStep } from '../domain/next-step.ts'
+import type { Notice } from '../domain/records.ts'
 import type { Attempt } from '../live/attempt.ts'
+import { BackgroundProcesses } from './background-processes.ts'
 import { callModel } from './call-model.ts'
 import { dataFolderProblem } from './data-folder.ts'
 import type { Effects } from './effects.ts'
@@ -24,13 +26,18 @@ export async function runLoop(
 ): Promise<Result<'ended' | 'awaiting_human', SessionError>> {
   // Since the run was created, the project may have become a link to the data folder, or that may have moved.
   let isApart = false
-  await using calls = new RunCalls(session, effects, signal)
+  await using processes = new BackgroundProcesses()
+  await using calls = new RunCalls(session, effects, processes, signal)
   for (;;) {
     if (signal.aborted) return err({ type: 'cancelled' })
     const fresh = await session.refresh()
     if (fresh.isErr()) return err(fresh.error)
     const step = nextStep(session.state)
     if (step.type === 'end') return ok('ended')
+    const why = STOPS_PROCESSES[step.type]
+    if (why !== undefined) await processes.stopAll(why)
+    const noted = await recordNotices(session, processes.takeNotices())
+    if (noted.isErr()) return err(noted.error)
     if (step.type === 'await_human') return ok('awaiting_human')
     // During a shortage a step would fail, and its failure would be recorded as its outcome.
     const { untilAvailable } = effects
@@ -65,6 +72,20 @@ export async function runLoop(
     if (done.isErr()) return err(done.error)
   }
 }
+
+/** Before which steps background processes are stopped, and why, as a part of a sentence. */
+const STOPS_PROCESSES: Readonly<Partial<Record<NextStep['type'], string>>> = {
+  check_goal: 'before the goal was checked',
+  summarize: 'before the run ended',
+  await_human: 'because the run waits for a person',
+}
+
+/** Records what background processes did since the last step. */
+const recordNotices = async (
+  session: RunSession,
+  notices: readonly Notice[],
+): Promise<StepResult> =>
+  notices.length === 0 ? ok(undefined) : session.record({ type: 'record_notices', notices })
 
 async function failOnException(
   session: RunSession,

@@ -350,11 +350,11 @@ export type RecordOf<K extends Kind> = {
 }[K]
 export type RunRecord = RecordOf<Kind>
 
-/** What a command did that its run records beside the result. */
+/** What a command did that its run records beside the result. It belongs to the call under way, if it names no other. */
 export type Notice = {
   [K in 'network_connection' | 'guard_changed']: {
     readonly kind: K
-    readonly payload: Omit<PayloadOf<K>, 'call_id'>
+    readonly payload: Omit<PayloadOf<K>, 'call_id'> & { readonly call_id?: string }
   }
 }['network_connection' | 'guard_changed']
 

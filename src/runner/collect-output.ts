@@ -10,11 +10,14 @@ const WORK_MS = 4
 /** Text that is held back is checked again with each chunk, so chunks smaller than this are collected first. */
 const SMALL_BYTES = 16 * 1024
 
+/** What output is added to. */
+type Sink = Pick<BoundedText, 'add' | 'skip' | 'text'>
+
 type CollectedOutput = {
   readonly stdout: BoundedText
   readonly stderr: BoundedText
   /** Both in the order in which they came. A character whose bytes came in two chunks stays whole. */
-  readonly both: BoundedText
+  readonly both: Sink
   readonly bytes: () => number
   /** Resolves when both streams are closed. */
   readonly closed: Promise<unknown>
@@ -33,14 +36,16 @@ export function collectOutput(
     maxTotalBytes,
     onTooMuch,
     onOutput = () => {},
+    both = new BoundedText(maxBytes),
   }: {
     readonly maxTotalBytes: number
     readonly onTooMuch: () => void
     /** Called with each piece of both streams, masked and in order. */
     readonly onOutput?: (text: string) => void
+    /** Gets both streams, instead of a text that keeps `maxBytes`. */
+    readonly both?: Sink
   },
 ): CollectedOutput {
-  const both = new BoundedText(maxBytes)
   const adders = interleave((text) => {
     both.add(text)
     if (text !== '') onOutput(text)
@@ -85,12 +90,12 @@ export function collectOutput(
 /** One stream of a command as masked text. */
 class MaskedSide {
   readonly own: BoundedText
-  readonly #both: BoundedText
+  readonly #both: Sink
   readonly #add: Add
   #decoder = new StringDecoder('utf8')
   #pieces = processMask.pieces()
 
-  constructor(add: Add, maxBytes: number, both: BoundedText) {
+  constructor(add: Add, maxBytes: number, both: Sink) {
     this.own = new BoundedText(maxBytes)
     this.#both = both
     this.#add = add

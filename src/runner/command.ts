@@ -33,6 +33,11 @@ export type Command = {
   readonly project?: string
   /** The run whose home and temporary files it uses; if left out, empty ones, so that nothing written before decides it. */
   readonly run?: string
+  /**
+   * Whether it reaches the ports of the background processes of its run on localhost, or is such a process. Otherwise it
+   * reaches only its own.
+   */
+  readonly localhost?: 'joins' | 'opens'
   /** More folders that an isolated command may write or read. */
   readonly writable?: readonly string[]
   readonly readable?: readonly string[]
@@ -99,12 +104,16 @@ const KILLED_BY: Readonly<Partial<Record<CommandResult['end'], KilledBy>>> = {
 }
 
 /** What ended a command; null if it ended by itself, or if that is not known. */
-export const killedBy = ({ end }: CommandResult): KilledBy | null => KILLED_BY[end] ?? null
+export const killedBy = ({ end }: Pick<CommandResult, 'end'>): KilledBy | null =>
+  KILLED_BY[end] ?? null
 
 const MIB = 1024 * 1024
 
 /** What a command did before it was stopped at a limit, as part of a sentence. */
-export const overLimit = ({ why, limitBytes = 0 }: CommandResult): string =>
+export const overLimit = ({
+  why,
+  limitBytes = 0,
+}: Pick<CommandResult, 'why' | 'limitBytes'>): string =>
   why ?? `printed more than ${Math.round(limitBytes / MIB)} MiB`
 
 /** Errors for lack of descriptors, memory or processes. The shortage may be over in a moment. */

@@ -7,7 +7,7 @@ import type { Isolation } from './isolation/isolation.ts'
 import { EVERYTHING } from './isolation/policy.ts'
 import { lowerLimits, policyOf } from './isolation/run-policy.ts'
 import { notIsolated } from './isolation/sandbox.ts'
-import type { CallEnd, NotStarted, StartRequest } from './protocol.ts'
+import type { CallEnd, Localhost, NotStarted, StartRequest } from './protocol.ts'
 
 /** What runs, where, and what it may see and use. */
 export type Program = Omit<Command, 'timeoutMs' | 'maxBytes' | 'onOutput'>
@@ -17,6 +17,8 @@ type PreparedCall = {
   readonly request: Omit<StartRequest, 'timeoutMs' | 'keptBytes'>
   /** Of all that it prints. */
   readonly outputBytes: number
+  /** How it will be isolated; undefined if it cannot be. */
+  readonly policy: () => IsolationPolicy | undefined
   /** How it was isolated; undefined if that is not known. */
   readonly policyAfter: (ended: CallEnd | Lost) => IsolationPolicy | undefined
   /** Removes what was made for it. Call this when it has ended. */
@@ -42,9 +44,21 @@ export async function prepareCall(
   const prepared = isolation.prepare(program, ownEnv)
   const { env, sandbox } = prepared ?? { env: ownEnv, sandbox: null }
   const memoryBytes = Math.min(limits.memoryBytes, maxMemoryBytes ?? limits.memoryBytes)
+  const localhost = localhostOf(program)
   return ok({
-    request: { file, args, cwd, project, env, limits: { ...kept, memoryBytes }, group, sandbox },
+    request: {
+      ...{ file, args, cwd, project, env, limits: { ...kept, memoryBytes }, group, sandbox },
+      ...(localhost === null ? {} : { localhost }),
+    },
     outputBytes,
+    policy: () => {
+      try {
+        const facts = isolation.factsFor(project, program.network ?? 'none')
+        return policyOf(isolation, facts, limits, program.network)
+      } catch {
+        return undefined // the project is gone: it will not start
+      }
+    },
     policyAfter: (ended) => {
       const facts = ended.end === 'lost' ? undefined : sandbox === null ? EVERYTHING : ended.facts
       return facts && policyOf(isolation, facts, limits, program.network)
@@ -52,6 +66,12 @@ export async function prepareCall(
     done: async () => prepared?.done(),
   })
 }
+
+/** Only commands of the same run that may reach the same hosts share a network. */
+const localhostOf = ({ run, localhost, network = 'none' }: Program): Localhost | null =>
+  run === undefined || localhost === undefined
+    ? null
+    : { key: JSON.stringify([run, network]), opens: localhost === 'opens' }
 
 /** Why no command is started, for people. */
 export const noDisk = (short: string): string =>

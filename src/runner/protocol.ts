@@ -60,6 +60,16 @@ export type StartRequest = {
   readonly group: ControlGroup | null
   /** Null: it has the rights of the server. */
   readonly sandbox: Sandbox | null
+  /** Whose ports on localhost it reaches: its own, if this is left out. */
+  readonly localhost?: Localhost
+}
+
+/** A network that the commands of a run share while a process works in the background. */
+export type Localhost = {
+  /** The same for all that may share it. */
+  readonly key: string
+  /** Whether it is such a process; the others join the network if it is there. */
+  readonly opens: boolean
 }
 
 /** The limits that the runner keeps. */

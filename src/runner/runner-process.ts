@@ -6,9 +6,7 @@ import { closeInherited } from './close-inherited.ts'
 import { GuardedFiles } from './isolation/guarded-files.ts'
 import { OwnUserProjects } from './isolation/own-user.ts'
 import { notIsolated, SandboxError } from './isolation/sandbox.ts'
-import type { Connection } from './network/connection.ts'
-import { Doors } from './network/doors.ts'
-import { openWholeNetwork } from './network/whole-network.ts'
+import { Networks } from './network/networks.ts'
 import { OutputQueue, type Side, type Waiting } from './output-queue.ts'
 import { runProcess } from './process.ts'
 import {
@@ -33,7 +31,7 @@ import {
 closeInherited()
 const server = new Socket({ fd: 3, readable: true, writable: true })
 const calls = new Map<number, Call>()
-const doors = new Doors()
+const networks = new Networks()
 const ownUserProjects = new OwnUserProjects()
 
 const STREAMS = [FRAME.stdout, FRAME.stderr] as const
@@ -191,36 +189,10 @@ async function withNamespaces(
   note: (notice: Notice) => void,
   run: (request: StartRequest) => Promise<CallEnd>,
 ): Promise<CallEnd> {
-  if (request.sandbox?.level !== 'namespaces') return withNetwork(request, note, run)
+  if (request.sandbox?.level !== 'namespaces') return run(request)
   return ownUserProjects.with(request.sandbox, (sandbox) =>
-    withNetwork({ ...request, sandbox }, note, run),
+    networks.with({ ...request, sandbox }, note, run),
   )
-}
-
-/** Runs a command while it can reach what it may reach. */
-async function withNetwork(
-  request: StartRequest,
-  note: (notice: Notice) => void,
-  run: (request: StartRequest) => Promise<CallEnd>,
-): Promise<CallEnd> {
-  const { sandbox } = request
-  if (sandbox === null || sandbox.network === 'none') return run(request)
-  const onConnection = (payload: Connection): void => note({ kind: 'network_connection', payload })
-  if (sandbox.network === 'full') {
-    if (sandbox.networkTools === null)
-      throw new SandboxError('the programs for its network are missing')
-    const { enter, close } = await openWholeNetwork(
-      ...[sandbox.networkTools, sandbox.folder, onConnection],
-    )
-    const entered = { ...sandbox, enter: [...sandbox.enter, ...enter] }
-    return run({ ...request, sandbox: entered }).finally(close)
-  }
-  const door = await doors.open(sandbox.folder, sandbox.network.allow, onConnection)
-  try {
-    return await run({ ...request, sandbox: { ...sandbox, proxy: door.path } })
-  } finally {
-    await door.close()
-  }
 }
 
 /** The reaper ends what is left. */

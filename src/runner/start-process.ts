@@ -1,3 +1,4 @@
+import type { IsolationPolicy } from '../domain/isolation.ts'
 import type { CommandLimits, CommandResult } from './command.ts'
 import type { Isolation } from './isolation/isolation.ts'
 import { type Program, prepareCall, whyNotStarted } from './prepare-call.ts'
@@ -16,7 +17,7 @@ export type ProcessRequest = Program & {
 }
 
 /** How a process ended. */
-export type ProcessEnd = Pick<CommandResult, 'end' | 'exitCode' | 'shortage' | 'policy'> & {
+export type ProcessEnd = Pick<CommandResult, 'end' | 'exitCode' | 'shortage'> & {
   /** For people: why it was not started, or what it did before it was stopped at a limit; '' if it ended in another way. */
   readonly message: string
 }
@@ -34,6 +35,8 @@ export type RunningProcess = Pick<RunningCall, 'stdin' | 'stdout' | 'stderr'> & 
   readonly stopFlood: () => void
   /** What it may print, if its reader limits that. */
   readonly outputBytes: number
+  /** How it is isolated; undefined if it is not started. */
+  readonly policy: IsolationPolicy | undefined
 }
 
 /** Starts a process. Never rejects: if it cannot be started, `ended` says why. */
@@ -47,8 +50,10 @@ export const processStarter =
     if (signal.aborted) return refused({ end: 'aborted', exitCode: null, message: '' })
     const prepared = await prepareCall(request, limits, isolation)
     if (prepared.isErr()) return refused(endOf(prepared.error))
-    const { outputBytes, policyAfter, done } = prepared.value
-    const start = { ...prepared.value.request, timeoutMs, keptBytes, hasInput: true }
+    const { outputBytes, policy, done } = prepared.value
+    const { env, ...prepare } = prepared.value.request
+    // The input is a socket. For that, bash takes it for a login over a network and runs ~/.bashrc, unless a shell started it.
+    const start = { ...prepare, env: { SHLVL: '1', ...env }, timeoutMs, keptBytes, hasInput: true }
     const call = runner.start(start, onNotice)
     const onAbort = (): void => call.stop('aborted')
     signal.addEventListener('abort', onAbort)
@@ -57,17 +62,13 @@ export const processStarter =
       signal.removeEventListener('abort', onAbort)
       await done()
       if ('message' in end) return endOf(end)
-      const policy = policyAfter(end)
-      return {
-        end: end.end,
-        exitCode: end.end === 'exited' ? end.exitCode : null,
-        message: ('why' in end && end.why) || '',
-        ...(policy === undefined ? {} : { policy }),
-      }
+      const exitCode = end.end === 'exited' ? end.exitCode : null
+      return { end: end.end, exitCode, message: ('why' in end && end.why) || '' }
     })
     const { stdin, stdout, stderr } = call
     const stopFlood = (): void => call.stop('too_much_output')
-    return { stdin, stdout, stderr, ended, stop: onAbort, stopFlood, outputBytes }
+    const streams = { stdin, stdout, stderr, ended }
+    return { ...streams, stop: onAbort, stopFlood, outputBytes, policy: policy() }
   }
 
 function endOf(refusal: NotStarted): ProcessEnd {
@@ -78,5 +79,5 @@ function endOf(refusal: NotStarted): ProcessEnd {
 
 const refused = (end: ProcessEnd): RunningProcess => ({
   ...callThatEnded(Promise.resolve(end)),
-  ...{ stopFlood: () => {}, outputBytes: 0 },
+  ...{ stopFlood: () => {}, outputBytes: 0, policy: undefined },
 })

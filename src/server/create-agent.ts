@@ -22,6 +22,7 @@ import type { Isolation } from '../runner/isolation/isolation.ts'
 import { policyOfRun } from '../runner/isolation/run-policy.ts'
 import { commandRunner } from '../runner/run-command.ts'
 import type { Runner } from '../runner/runner.ts'
+import { processStarter } from '../runner/start-process.ts'
 import { withCrashingEffects } from './crash-points.ts'
 import { now, type Parts } from './parts.ts'
 import type { Settings } from './settings.ts'
@@ -61,6 +62,7 @@ export function createEffects(
   const catalogue = createCatalogue(models)
   const toolbox = createToolbox({
     runCommand,
+    startProcess: processStarter(limits, runner, isolation),
     artifacts,
     dataDir: settings.RETRAI_DATA_DIR,
     scratchDir: reportsDir,

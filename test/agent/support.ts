@@ -20,6 +20,7 @@ import { load, streamOf } from '../../src/log/run-log.ts'
 import { runCommand } from '../../src/runner/run-command.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
+import { startProcess } from '../runner/support.ts'
 
 const now = () => Date.now() / 1000
 
@@ -81,7 +82,8 @@ export class Workshop implements AsyncDisposable {
   /** The tools of an agent. */
   get toolbox() {
     const artifacts = createArtifacts(join(this.folder, 'artifacts'))
-    return createToolbox({ runCommand, artifacts, dataDir: null, scratchDir: tmpdir() })
+    const commands = { runCommand, startProcess }
+    return createToolbox({ ...commands, artifacts, dataDir: null, scratchDir: tmpdir() })
   }
 
   /** The models of an agent. */

@@ -7,15 +7,15 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Level } from '../../src/domain/isolation.ts'
 import { sha256 } from '../../src/lib/sha256.ts'
+import type { Command } from '../../src/runner/command.ts'
 import { chooseIsolation } from '../../src/runner/isolation/isolation.ts'
 import { type OutputPiece, WINDOW_BYTES } from '../../src/runner/protocol.ts'
-import { DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
+import { commandRunner, DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
 import { Runner } from '../../src/runner/runner.ts'
 import { type ProcessRequest, processStarter } from '../../src/runner/start-process.ts'
 import { isMissing } from '../support/missing.ts'
 import { expectAllDead, pidsIn, temporaryFolder } from './support.ts'
 
-const onLinux = process.platform === 'linux'
 const LEVELS = isMissing('bwrap') ? (['none'] as const) : (['none', 'namespaces'] as const)
 
 async function place(level: Level) {
@@ -33,8 +33,25 @@ async function place(level: Level) {
     const { signal } = new AbortController()
     return startProcess({ file: 'bash', args: ['-c', script], cwd, signal, ...options })
   }
-  return { cwd, runner, start }
+  const run = commandRunner(DEFAULT_LIMITS, runner, isolation)
+  const bash = (script: string, options: Partial<Command> = {}) => {
+    const { signal } = new AbortController()
+    return run({ file: 'bash', args: ['-c', script], cwd, timeoutMs: 60_000, signal, ...options })
+  }
+  return { cwd, runner, start, bash }
 }
+
+const RUN = '6f9619ff-8b86-4d11-b42d-00cf4fc964ff'
+const OTHER_RUN = '7f9619ff-8b86-4d11-b42d-00cf4fc964ff'
+const SERVER = `python3 -c 'import http.server as h
+class Answer(h.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b"served")
+s = h.HTTPServer(("127.0.0.1", 8765), Answer)
+print("listening", flush=True)
+s.serve_forever()'`
+const CLIENT = `python3 -c 'import urllib.request as r
+print(r.build_opener(r.ProxyHandler({})).open("http://127.0.0.1:8765").read().decode())'`
 
 async function textOf(stream: Readable): Promise<string> {
   const chunks: Buffer[] = []
@@ -62,6 +79,13 @@ describe.each(LEVELS)('at the level %s', (level) => {
     const [errors, end] = await Promise.all([textOf(echo.stderr), echo.ended])
     expect(errors).toBe('over\n')
     expect(end).toMatchObject({ end: 'exited', exitCode: 3 })
+  })
+
+  test('bash runs no ~/.bashrc, as for other commands', async () => {
+    const { cwd, start } = await place(level)
+    await writeFile(join(cwd, '.bashrc'), 'echo sourced')
+    const bash = await start('echo run', { env: { HOME: cwd } })
+    expect(await textOf(bash.stdout)).toBe('run\n')
   })
 
   test('what is written arrives whole, whatever was written before the process could read', async () => {
@@ -130,6 +154,61 @@ describe.each(LEVELS)('at the level %s', (level) => {
   })
 })
 
+test.skipIf(isMissing('bwrap') || isMissing('python3')).each([
+  ['no network', 'none'],
+  ['a list of hosts', { allow: ['example.org'] }],
+] as const)(
+  'commands of its run reach the ports of a process with %s, and no others do',
+  async (_, network) => {
+    const { start, bash } = await place('namespaces')
+    const own = { run: RUN, network, localhost: 'joins' } as const
+    const server = await start(SERVER, { ...own, localhost: 'opens' })
+    expect(await nextOf(server.stdout)).toBe('listening\n')
+    const both = await Promise.all([bash(CLIENT, own), bash(CLIENT, own)])
+    expect(both.map(({ output }) => output)).toEqual(['served\n', 'served\n'])
+    const others = await Promise.all([
+      bash(CLIENT, { ...own, run: OTHER_RUN }),
+      bash(CLIENT, { run: RUN, network }),
+      bash(CLIENT, { network, localhost: 'joins' }),
+      bash(CLIENT, { ...own, network: { allow: ['other.example.org'] } }),
+      bash(CLIENT),
+    ])
+    expect(others.map(({ exitCode }) => exitCode)).toEqual([1, 1, 1, 1, 1])
+    const stranger = await start(SERVER, { ...own, run: OTHER_RUN, localhost: 'opens' })
+    expect(await nextOf(stranger.stdout)).toBe('listening\n')
+    server.stop()
+    await server.ended
+    expect(await bash(CLIENT, own)).toMatchObject({ exitCode: 1 })
+    const interfaces = await bash('cat /proc/net/dev | grep -c :; cat /proc/net/route | wc -l', own)
+    expect(interfaces.output).toBe('1\n1\n')
+  },
+)
+
+test.skipIf(isMissing('bwrap'))(
+  'in a network that is shared, each command has its own way to its hosts',
+  async () => {
+    const { start, bash } = await place('namespaces')
+    const own = { run: RUN, network: { allow: ['allowed.example'] } } as const
+    const seen: string[] = []
+    const first = await start('echo "$https_proxy"; cat', {
+      ...{ ...own, localhost: 'opens' },
+      onNotice: () => seen.push('process'),
+    })
+    const ask = `echo "$https_proxy"; exec 3<>/dev/tcp/127.0.0.1/\${https_proxy##*:}
+      printf 'CONNECT refused.example:443 HTTP/1.1\\r\\n\\r\\n' >&3; head -n 1 <&3`
+    const of = await nextOf(first.stdout)
+    const second = await bash(ask, {
+      ...{ ...own, localhost: 'joins' },
+      onNotice: () => seen.push('command'),
+    })
+    expect(second.output).toMatch(/403/)
+    expect(second.output.split('\n')[0]).not.toBe(of.trim())
+    expect(seen).toEqual(['command'])
+    first.stdin.end()
+    await first.ended
+  },
+)
+
 test('input for a process that has closed it fails', async () => {
   const { start } = await place('none')
   const closed = await start('exec 0<&-; echo closed; sleep 1000')
@@ -141,38 +220,80 @@ test('input for a process that has closed it fails', async () => {
   await closed.ended
 })
 
-test.runIf(onLinux)('when the runner dies, a process is lost, and its input fails', async () => {
-  const { cwd, runner, start } = await place(LEVELS.at(-1) ?? 'none')
-  const cat = await start('echo ready; cat', { cwd })
-  await nextOf(cat.stdout)
-  process.kill(runner.pid ?? 0, 'SIGKILL')
-  expect(await cat.ended).toMatchObject({ end: 'lost', exitCode: null })
-  expect(cat.stdin.destroyed).toBe(true)
-})
+/** Tries to outlive everything: deaf, in sessions of its own, without its environment. */
+const outlive = (seconds: number): string =>
+  `trap '' TERM HUP; (setsid env -i sleep ${seconds} &); setsid sleep ${seconds} & echo $$ >> started; cat; sleep ${seconds}`
 
-test.runIf(onLinux)('a process ends with a server that is killed', async () => {
-  const cwd = await temporaryFolder()
-  const module = (name: string) =>
-    JSON.stringify(fileURLToPath(new URL(`../../src/runner/${name}.ts`, import.meta.url)))
-  const server = join(cwd, 'server.ts')
-  const script = "setsid bash -c 'echo $$ >> pids; sleep 1000; :' & echo $$ >> pids; cat"
-  await writeFile(
-    server,
-    `import { NO_ISOLATION } from ${module('isolation/isolation')}
-     import { DEFAULT_LIMITS } from ${module('run-command')}
-     import { Runner } from ${module('runner')}
-     import { processStarter } from ${module('start-process')}
-     const start = processStarter(DEFAULT_LIMITS, new Runner({ info() {}, error() {} }), NO_ISOLATION)
-     const { signal } = new AbortController()
-     const args = ['-c', ${JSON.stringify(script)}]
-     await (await start({ file: 'bash', args, cwd: ${JSON.stringify(cwd)}, signal })).ended`,
-  )
-  const started = spawn(process.execPath, [server], { cwd, stdio: 'ignore' })
-  const pids = await pidsIn(join(cwd, 'pids'), 2)
-  started.kill('SIGKILL')
-  await once(started, 'exit')
-  await expectAllDead(pids)
-})
+async function expectNoSleep(seconds: number): Promise<void> {
+  await vi.waitFor(async () => expect(await commandLines()).not.toContain(`sleep ${seconds} `), {
+    timeout: 20_000,
+    interval: 50,
+  })
+}
+
+test.skipIf(isMissing('bwrap'))(
+  'when the runner dies, a process is lost with all that it has started, and its input fails',
+  async () => {
+    const { cwd, runner, start } = await place('namespaces')
+    const process_ = await start(`echo ready; ${outlive(98_762)}`, {
+      ...{ cwd, run: RUN, localhost: 'opens' },
+    })
+    await nextOf(process_.stdout)
+    await vi.waitFor(async () => expect(await commandLines()).toContain('sleep 98762 '))
+    process.kill(runner.pid ?? 0, 'SIGKILL')
+    expect(await process_.ended).toMatchObject({ end: 'lost', exitCode: null })
+    expect(process_.stdin.destroyed).toBe(true)
+    await expectNoSleep(98_762)
+  },
+)
+
+test.skipIf(isMissing('bwrap'))(
+  'a process ends with a server that is killed, and so does the network that it shares',
+  async () => {
+    const base = await temporaryFolder()
+    const [cwd, dataDir] = [join(base, 'project'), join(base, 'data')]
+    await mkdir(cwd)
+    await mkdir(dataDir)
+    const module = (name: string) =>
+      JSON.stringify(fileURLToPath(new URL(`../../src/runner/${name}.ts`, import.meta.url)))
+    const request = {
+      ...{ file: 'bash', args: ['-c', outlive(98_763)], cwd },
+      ...{ run: RUN, localhost: 'opens' },
+    }
+    const server = join(base, 'server.ts')
+    await writeFile(
+      server,
+      `import { chooseIsolation } from ${module('isolation/isolation')}
+       import { DEFAULT_LIMITS } from ${module('run-command')}
+       import { Runner } from ${module('runner')}
+       import { processStarter } from ${module('start-process')}
+       const runner = new Runner({ info() {}, error() {} })
+       const places = { dataDir: ${JSON.stringify(dataDir)}, env: process.env, toolPaths: [] }
+       const isolation = await chooseIsolation('namespaces', { runner, ...places })
+       const { signal } = new AbortController()
+       const start = processStarter(DEFAULT_LIMITS, runner, isolation)
+       await (await start({ ...${JSON.stringify(request)}, signal })).ended`,
+    )
+    const started = spawn(process.execPath, [server], { stdio: 'ignore' })
+    await pidsIn(join(cwd, 'started'), 1)
+    await vi.waitFor(async () => expect(await commandLines()).toContain('sleep 98763 '))
+    const holder = await holderBelow(started.pid ?? 0)
+    expect(holder).toHaveLength(1)
+    started.kill('SIGKILL')
+    await once(started, 'exit')
+    await expectNoSleep(98_763)
+    await expectAllDead(holder)
+  },
+)
+
+/** The processes that keep a network for the runner of a server. */
+async function holderBelow(pid: number): Promise<number[]> {
+  const listed = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '')
+  const children = listed.split(' ').filter(Boolean).map(Number)
+  const line = await readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '')
+  const own = line.startsWith('/bin/sh\0-c\0echo $$; read -r _') ? [pid] : []
+  return [...own, ...(await Promise.all(children.map(holderBelow))).flat()]
+}
 
 /** The command lines of all processes, with a blank after each argument. */
 async function commandLines(): Promise<string[]> {

@@ -3,6 +3,17 @@ import { mkdtemp, readFile, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, vi } from 'vitest'
+import { NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
+import { DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
+import { Runner } from '../../src/runner/runner.ts'
+import { processStarter } from '../../src/runner/start-process.ts'
+
+/** Starts processes without isolation. */
+export const startProcess = processStarter(
+  DEFAULT_LIMITS,
+  new Runner({ info: () => {}, error: () => {} }),
+  NO_ISOLATION,
+)
 
 /** A folder for the running test, without symbolic links in its path. */
 export async function temporaryFolder(): Promise<string> {

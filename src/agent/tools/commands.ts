@@ -10,14 +10,14 @@ export const WHOLE_OUTPUT_BYTES = 8 * 1024 * 1024
 const withNote = (output: string, note: string): string =>
   `${output}${output === '' || output.endsWith('\n') ? '' : '\n'}[${note}]`
 
-/** The result of a tool that ran a command. */
-export function commandOutput(result: CommandResult, timeoutMs: number): ToolOutput {
+/** The result of a tool that ran a command. @param advice what to do if it was stopped at its time limit, as a sentence */
+export function commandOutput(result: CommandResult, timeoutMs: number, advice = ''): ToolOutput {
   const { end, exitCode, output } = result
   switch (end) {
     case 'exited':
       return { output, exitCode, outcome: exitCode === 0 ? 'ok' : 'error' }
     case 'timed_out': {
-      const note = `stopped at its time limit of ${timeoutMs / 1000} s, with all its processes`
+      const note = `stopped at its time limit of ${timeoutMs / 1000} s, with all its processes${advice}`
       return { output: withNote(output, note), exitCode, outcome: 'timed_out' }
     }
     case 'out_of_memory':
@@ -44,22 +44,28 @@ export function commandOutput(result: CommandResult, timeoutMs: number): ToolOut
   }
 }
 
+const IF_TIMED_OUT =
+  '. A server or watcher belongs into process_start. If it only needs longer, start it with process_start and read it later, ' +
+  'or give a larger timeout_s. If it waited for input, find a way without'
 const DEFAULT_TIMEOUT_S = 120
 const MAX_TIMEOUT_S = 3600
+
+/** What a model gives to bash. */
+export const commandLine = z
+  .string()
+  .min(1)
+  .refine((text) => !text.includes('\0'), 'must not contain a NUL character')
+  .describe('The command line, as bash takes it')
 
 export const bashExec = defineTool({
   name: 'bash_exec',
   description:
     "Run a command with bash in the project's folder and get its output (stdout and stderr) and exit " +
     'code. Each call is a new shell without a terminal or input. Processes left in the background end ' +
-    'with the call.',
+    'with the call: start servers and watchers with process_start.',
   readOnly: false,
   args: z.strictObject({
-    command: z
-      .string()
-      .min(1)
-      .refine((text) => !text.includes('\0'), 'must not contain a NUL character')
-      .describe('The command line, as bash takes it'),
+    command: commandLine,
     timeout_s: z
       .number()
       .positive()
@@ -77,10 +83,11 @@ export const bashExec = defineTool({
       timeoutMs,
       maxBytes: WHOLE_OUTPUT_BYTES,
       network,
+      localhost: 'joins',
       onOutput,
       signal,
     })
-    return commandOutput(result, timeoutMs)
+    return commandOutput(result, timeoutMs, IF_TIMED_OUT)
   },
 })
 
@@ -121,6 +128,7 @@ export const runPytest = defineTool({
       timeoutMs: TIMEOUT_MS,
       maxBytes: WHOLE_OUTPUT_BYTES,
       network,
+      localhost: 'joins',
       onOutput,
       signal,
     })

@@ -6,6 +6,8 @@ import type { PayloadOf } from '../../domain/records.ts'
 import type { OpenCall } from '../../domain/state.ts'
 import { characterStart, nextCharacterStart } from '../../runner/bounded-text.ts'
 import type { Command, RunCommand } from '../../runner/command.ts'
+import type { StartProcess } from '../../runner/start-process.ts'
+import type { BackgroundProcesses } from '../background-processes.ts'
 import type { ToolSpec } from '../model/model.ts'
 import type { Project } from './confine.ts'
 
@@ -22,6 +24,10 @@ export type ToolContext = Project & {
   readonly onOutput: (text: string) => void
   /** Whether commands see only the project and the system's programs. */
   readonly isolated: boolean
+  readonly callId: string
+  /** What the agent has started in the background; null if it cannot start anything. */
+  readonly processes: BackgroundProcesses | null
+  readonly startProcess: StartProcess | null
 }
 
 export type ToolOutput = {
@@ -48,6 +54,7 @@ export type CallContext = Pick<Command, 'onNotice' | 'onOutput' | 'network'> & {
   readonly runId?: string
   /** How the commands of the run are isolated, by its first record. */
   readonly policy?: IsolationPolicy
+  readonly processes?: BackgroundProcesses
 }
 
 /** The tools of a run loop. */

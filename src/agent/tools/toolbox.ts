@@ -4,6 +4,7 @@ import type { OpenCall } from '../../domain/state.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { processMask } from '../../log/masking.ts'
 import type { RunCommand } from '../../runner/command.ts'
+import type { StartProcess } from '../../runner/start-process.ts'
 import { dataFolderProblem } from '../data-folder.ts'
 import { observe } from '../observed-commands.ts'
 import { applyPatch } from './apply-patch.ts'
@@ -15,6 +16,7 @@ import { fileWrite } from './file-write.ts'
 import { fileList, findFiles } from './find-files.ts'
 import { gitDiff, gitLog, gitStatus } from './git.ts'
 import { grepSearch } from './grep-search.ts'
+import { processInput, processRead, processStart, processStop } from './processes.ts'
 import {
   type DefinedTool,
   headAndTail,
@@ -38,6 +40,10 @@ const TOOLS: readonly DefinedTool[] = [
   gitDiff,
   gitLog,
   runPytest,
+  processStart,
+  processRead,
+  processInput,
+  processStop,
 ]
 
 type ToolResult = PayloadOf<'tool_result'>
@@ -45,6 +51,8 @@ type Outcome = Pick<ToolResult, 'output' | 'outcome' | 'exit_code'>
 
 export type ToolboxOptions = {
   readonly runCommand: RunCommand
+  /** Without it, there are no background processes. */
+  readonly startProcess?: StartProcess
   /** Where output is stored that is too long for the log. */
   readonly artifacts: Pick<Artifacts, 'put'>
   /** The server's data folder, which tools neither read nor change; null if there is none. */
@@ -58,6 +66,7 @@ export type ToolboxOptions = {
 /** The tools of every run. */
 export function createToolbox({
   runCommand,
+  startProcess,
   artifacts,
   isolated = false,
   ...places
@@ -67,17 +76,17 @@ export function createToolbox({
     readOnly: new Set(TOOLS.filter(({ readOnly }) => readOnly).map(({ spec }) => spec.name)),
     async execute(call, given) {
       const { cwd, signal, runId, policy, network = 'none', onNotice, onOutput = () => {} } = given
+      const { processes = null } = given
       const begun = performance.now()
       const commands = observe(runCommand, policy ?? null)
-      const ofRun = {
-        ...(runId === undefined ? {} : { run: runId }),
-        ...(onNotice === undefined ? {} : { onNotice }),
-      }
-      const inProject: RunCommand = (command) =>
-        commands.runCommand({ project: cwd, ...ofRun, ...command })
-      const context = {
-        ...{ cwd, ...places, isolated, signal, network, onOutput },
-        runCommand: inProject,
+      const ofRun = { project: cwd, ...(runId === undefined ? {} : { run: runId }) }
+      const noting = onNotice === undefined ? {} : { onNotice }
+      const starting = startProcess === undefined ? null : commands.starting(startProcess)
+      const context: ToolContext = {
+        ...{ cwd, ...places, isolated, signal, network, onOutput, processes },
+        callId: call.call_id,
+        runCommand: (command) => commands.runCommand({ ...ofRun, ...noting, ...command }),
+        startProcess: starting && ((request) => starting({ ...ofRun, ...request })),
       }
       const outcome = await perform(call, context)
       const duration_ms = Math.round(performance.now() - begun)

@@ -83,7 +83,7 @@ export function container(
     system ??= systemArguments()
     const facts = factsOf(mounts, system, project)
     const blockFd = FIRST_MOUNT_FD + mounts.descriptors.length
-    const forward = sandbox.proxy === null ? '' : startForwarder(sandbox.socat)
+    const forward = sandbox.proxy === null ? '' : startForwarder(sandbox.socat, sandbox.proxy.port)
     const variables = { ...gitVariables(repository, project.user), ...env }
     const environment = Object.entries(variables).flatMap(([name, value]) => [
       '--setenv',
@@ -93,7 +93,7 @@ export function container(
     const args = [
       ...(blocks ? ['--block-fd', String(blockFd)] : []),
       ...['--json-status-fd', String(STATUS_FD), ...system, ...userArguments(project.user)],
-      ...(sandbox.network === 'full' ? [] : ['--unshare-net']),
+      ...(sandbox.hasNetwork ? [] : ['--unshare-net']),
       ...[...mounts.args, ...environment],
       ...['--seccomp', String(SECCOMP_FD), '--remount-ro', '/', '--chdir', '/'],
       ...['--', ...becoming(project.user, sandbox.setpriv)],

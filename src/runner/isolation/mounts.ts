@@ -135,7 +135,7 @@ export function addMounts(
   mounts.roles.push(network === 'full' ? 'the network of the machine' : '--unshare-net')
   // Where a run is described, there is no proxy yet.
   if (typeof network !== 'string') {
-    mounts.addPath('--ro-bind-fd', proxy ?? '/dev/null', 'proxy', PROXY_SOCKET)
+    mounts.addPath('--ro-bind-fd', proxy?.socket ?? '/dev/null', 'proxy', PROXY_SOCKET)
   }
   for (const path of covered) mounts.args.push('--remount-ro', path)
 }

@@ -44,10 +44,14 @@ export type Sandbox = {
   readonly tools: readonly string[]
   /** What it reaches. */
   readonly network: Network
-  /** The socket of the proxy, if it reaches a list of hosts. The runner knows it. */
-  readonly proxy: string | null
+  /** The socket of the proxy, if it reaches a list of hosts, and the port that leads to it. The runner knows them. */
+  readonly proxy: { readonly socket: string; readonly port: number } | null
+  /** Whether `enter` leads into the network that it has. Otherwise it gets one in which there is nothing. */
+  readonly hasNetwork: boolean
   /** The program that passes connections on to that socket; null: the Node of this server does it. */
   readonly socat: string | null
+  /** The program with which a command joins the network of a process of its run; null if it is missing. */
+  readonly nsenter: string | null
   /** The programs for the network `full`; null if one is missing. */
   readonly networkTools: NetworkTools | null
   /** Who works in the projects of root, at the level `namespaces` of a root server; null if nobody else can. */

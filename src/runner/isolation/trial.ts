@@ -67,6 +67,7 @@ export async function trySandbox(
     ...{ level, launcher, setpriv, filter, hidden, folder, tools },
     ...{ project: '/', own: null, writable: [], readable: [], userHome: env.HOME ?? '' },
     ...{ network: 'none', proxy: null, socat: programOn(env.PATH, 'socat'), enter: [] },
+    ...{ hasNetwork: false, nsenter: find('nsenter') },
     networkTools: 'tools' in whole ? whole.tools : null,
     ownUser: null,
   }

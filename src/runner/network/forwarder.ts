@@ -2,23 +2,27 @@ import type { Network } from '../../domain/network.ts'
 
 /** Where the socket of the proxy is in a container. */
 export const PROXY_SOCKET = '/run/proxy.sock'
-/** Where programs in a container find the proxy: they know no proxies on unix sockets. */
-const PORT = 3128
-const PORT_IN_HEX = PORT.toString(16).toUpperCase().padStart(4, '0')
+/**
+ * Where programs in a container find the proxy: they know no proxies on unix sockets. If commands share a network, each
+ * has a port of its own, from this one on, so that each connection is recorded with its command.
+ */
+export const FIRST_PORT = 3128
 
-const NODE_FORWARDER = `const { connect, createServer } = require('node:net')
+const nodeForwarder = (
+  port: number,
+): string => `const { connect, createServer } = require('node:net')
 createServer({ allowHalfOpen: true }, (client) => {
   const proxy = connect({ path: '${PROXY_SOCKET}', allowHalfOpen: true })
   client.on('error', () => proxy.destroy()).pipe(proxy)
   proxy.on('error', () => client.destroy()).pipe(client)
-}).listen(${PORT}, '127.0.0.1')`
+}).listen(${port}, '127.0.0.1')`
 
 /** Passes connections on from the port to the socket: socat, or else Node, which starts more slowly. */
-const commandLine = (socat: string | null): readonly string[] =>
+const commandLine = (socat: string | null, port: number): readonly string[] =>
   socat === null
-    ? [process.execPath, '--max-old-space-size=64', '-e', NODE_FORWARDER]
+    ? [process.execPath, '--max-old-space-size=64', '-e', nodeForwarder(port)]
     : [
-        ...[socat, '-t', '60', `TCP-LISTEN:${PORT},bind=127.0.0.1,fork,reuseaddr,backlog=128`],
+        ...[socat, '-t', '60', `TCP-LISTEN:${port},bind=127.0.0.1,fork,reuseaddr,backlog=128`],
         `UNIX-CONNECT:${PROXY_SOCKET}`,
       ]
 
@@ -30,18 +34,18 @@ const LOOKS = 100_000
  * list of sockets itself, because that takes less time than to start a program.
  * @param socat null: it is not installed
  */
-export const startForwarder = (socat: string | null): string => `
-${commandLine(socat).map(quoted).join(' ')} </dev/null >/dev/null 2>&1 4>&- &
-listens() { while read -r _ at _ state _; do [ "$at $state" = '0100007F:${PORT_IN_HEX} 0A' ] && return; done </proc/net/tcp; return 1; }
+export const startForwarder = (socat: string | null, port: number): string => `
+${commandLine(socat, port).map(quoted).join(' ')} </dev/null >/dev/null 2>&1 4>&- &
+listens() { while read -r _ at _ state _; do [ "$at $state" = '0100007F:${port.toString(16).toUpperCase().padStart(4, '0')} 0A' ] && return; done </proc/net/tcp; return 1; }
 looks=0; until listens || [ $((looks += 1)) -gt ${LOOKS} ]; do :; done
 `
 
 const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
 
 /** The variables that lead programs to the proxy. Both spellings: some programs know only one. */
-export function proxyVariables(network: Network): Record<string, string> {
+export function proxyVariables(network: Network, port = FIRST_PORT): Record<string, string> {
   if (typeof network === 'string') return {}
-  const url = `http://127.0.0.1:${PORT}`
+  const url = `http://127.0.0.1:${port}`
   const own = 'localhost,127.0.0.1,::1'
   return {
     ...{ http_proxy: url, https_proxy: url, HTTP_PROXY: url, HTTPS_PROXY: url },

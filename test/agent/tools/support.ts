@@ -1,16 +1,21 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import type { Toolbox } from '../../../src/agent/tools/tool.ts'
+import type { CallContext, Toolbox } from '../../../src/agent/tools/tool.ts'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import { createArtifacts } from '../../../src/artifacts/artifacts.ts'
 import type { PayloadOf } from '../../../src/domain/records.ts'
 import type { OpenCall } from '../../../src/domain/state.ts'
 import type { RunCommand } from '../../../src/runner/command.ts'
 import { runCommand } from '../../../src/runner/run-command.ts'
-import { temporaryFolder } from '../../runner/support.ts'
+import { startProcess, temporaryFolder } from '../../runner/support.ts'
 
 type Args = OpenCall['args']
-type Run = (tool: string, args?: Args, signal?: AbortSignal) => Promise<PayloadOf<'tool_result'>>
+type Run = (
+  tool: string,
+  args?: Args,
+  signal?: AbortSignal,
+  context?: Partial<CallContext>,
+) => Promise<PayloadOf<'tool_result'>>
 
 export type Project = {
   readonly cwd: string
@@ -39,13 +44,15 @@ export async function projectWith(
   const artifacts = createArtifacts(join(base, 'artifacts'))
   const toolbox = createToolbox({
     runCommand,
+    startProcess,
     artifacts,
     dataDir: join(base, 'data'),
     scratchDir: join(base, 'data/reports'),
     ...options,
   })
-  const run: Run = (tool, args = {}, signal = new AbortController().signal) => {
-    return toolbox.execute({ call_id: 'call-1', tool, args, read_only: false }, { cwd, signal })
+  const run: Run = (tool, args = {}, signal = new AbortController().signal, context = {}) => {
+    const call = { call_id: 'call-1', tool, args, read_only: false }
+    return toolbox.execute(call, { cwd, signal, ...context })
   }
   return { cwd, outside, toolbox, artifacts, run }
 }

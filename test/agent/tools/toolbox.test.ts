@@ -36,6 +36,10 @@ describe('the toolbox', () => {
       'git_log',
       'git_status',
       'grep_search',
+      'process_input',
+      'process_read',
+      'process_start',
+      'process_stop',
       'run_pytest',
     ])
     expect([...toolbox.readOnly].sort()).toEqual([
@@ -46,6 +50,7 @@ describe('the toolbox', () => {
       'git_log',
       'git_status',
       'grep_search',
+      'process_read',
     ])
   })
 

@@ -97,6 +97,7 @@ const CHANGING: ReadonlySet<string> = new Set([
     'file_write',
     'run_pytest',
   ],
+  ...['process_start', 'process_input', 'process_stop'],
 ])
 
 function CallRow({ part: { key, tool = '', text, lost } }: { readonly part: PartText }) {

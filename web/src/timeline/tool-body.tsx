@@ -56,7 +56,7 @@ export function Asked({ name, call }: { readonly name: string; readonly call: As
     )
   }
   const command = textArg(args, 'command')
-  if (tool === 'bash_exec' && command !== null) {
+  if ((tool === 'bash_exec' || tool === 'process_start') && command !== null) {
     return (
       <Folded name={asked} text={`$ ${command}`}>
         {(shown) => <Code text={shown} look="terminal" />}
@@ -85,7 +85,10 @@ function editsOf(args: AskedCall['args']): { readonly old: string; readonly fres
 
 /** Tools that answer in a sentence. What comes after it repeats what was asked. */
 const TOLD = new Set(['file_delete', 'file_patch', 'file_rename', 'file_write'])
-const IN_TERMINAL = new Set(['bash_exec', 'run_pytest'])
+const IN_TERMINAL = new Set([
+  ...['bash_exec', 'run_pytest'],
+  ...['process_start', 'process_read', 'process_input', 'process_stop'],
+])
 
 export function Output({
   call,

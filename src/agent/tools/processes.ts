@@ -1,0 +1,157 @@
+import * as z from 'zod'
+import type { BackgroundProcess, WaitEnd } from '../background-processes.ts'
+import { commandLine } from './commands.ts'
+import { defineTool, failed, succeeded, type ToolContext, type ToolOutput } from './tool.ts'
+
+const MAX_WAIT_S = 600
+/** How long a start waits for a process that fails at once. */
+const START_WAIT_S = 1
+/** How long a read or a start waits for a text if it names no time. */
+const TEXT_WAIT_S = 30
+/** Input that one call writes. */
+const MAX_INPUT_CHARS = 65_536
+
+const waiting = {
+  wait_for: z
+    .string()
+    .min(1)
+    .max(1_000)
+    .optional()
+    .describe('Returns as soon as this exact text is in the new output, such as "listening on"'),
+  wait_s: z
+    .number()
+    .nonnegative()
+    .max(MAX_WAIT_S)
+    .optional()
+    .describe(
+      `Seconds to wait, unless the process ends before; ${TEXT_WAIT_S} with wait_for if left out`,
+    ),
+}
+const id = z.string().describe('The id of the process, from process_start')
+
+type Waiting = { readonly wait_for?: string | undefined; readonly wait_s?: number | undefined }
+
+/** Waits as a call asks for, and returns what is new. */
+async function newOutput(
+  process: BackgroundProcess,
+  { wait_for, wait_s }: Waiting,
+  defaultS: number,
+  signal: AbortSignal,
+): Promise<ToolOutput> {
+  const text = wait_for ?? null
+  const seconds = wait_s ?? (text === null ? defaultS : TEXT_WAIT_S)
+  const found = await process.wait({ text, ms: seconds * 1000 }, signal)
+  const output = process.read()
+  const { end } = process
+  const shown = output === '' ? '(no new output)\n' : output.endsWith('\n') ? output : `${output}\n`
+  const result = `${shown}[process ${process.id} ${process.state}${missed(text, found, seconds)}]`
+  if (end === null || end.end === 'aborted') return succeeded(result)
+  const isFine = end.end === 'exited' && end.exitCode === 0
+  const outcome = isFine ? 'ok' : end.end === 'not_isolated' ? 'not_isolated' : 'error'
+  return { output: result, exitCode: end.exitCode, outcome }
+}
+
+const missed = (text: string | null, end: WaitEnd, seconds: number): string =>
+  text === null || end === 'found'
+    ? ''
+    : end === 'ended'
+      ? `; ${JSON.stringify(text)} did not appear`
+      : `; ${JSON.stringify(text)} did not appear within ${seconds} s`
+
+/** Why there is no process with this id, for the model. */
+const gone = (wanted: string, { processes }: ToolContext): ToolOutput => {
+  const known = processes?.list() ?? []
+  const others = known.length === 0 ? '' : ` These are known:\n${known.map(line).join('\n')}`
+  return failed(
+    `There is no process ${wanted}. If there was one, it has ended: all background processes end when the server stops or ` +
+      `fails, or the run waits for a person. Start it again if you need it.${others}`,
+  )
+}
+
+const line = ({ id, state, command }: BackgroundProcess): string =>
+  `${id} ${state}: ${command.split('\n')[0]}`
+
+export const processStart = defineTool({
+  name: 'process_start',
+  description:
+    'Start a command with bash that works in the background, such as a development server or a watcher, and get its id ' +
+    'and first output. It has no time limit, but ends at the latest before the goal is checked, because a check needs a ' +
+    'project that nothing changes. Your other commands reach its ports on localhost while it works.',
+  readOnly: false,
+  args: z.strictObject({ command: commandLine, ...waiting }),
+  run: async ({ command, ...wait }, context) => {
+    const { processes, startProcess, callId, cwd, network, signal } = context
+    if (processes === null || startProcess === null) {
+      return failed('Background processes are not possible here. Use bash_exec.')
+    }
+    const request = {
+      file: 'bash',
+      args: ['-c', command],
+      cwd,
+      network,
+      localhost: 'opens',
+    } as const
+    const process = await processes.start(startProcess, request, { callId, command })
+    if (process === null) {
+      const alive = processes.alive().map(line).join('\n')
+      return failed(`Too many processes are running. Stop one first:\n${alive}`)
+    }
+    return newOutput(process, wait, START_WAIT_S, signal)
+  },
+})
+
+export const processRead = defineTool({
+  name: 'process_read',
+  description:
+    'Get what a background process has printed since it was last read, and its state. It can wait for a text or some ' +
+    'seconds. Without an id: a list of all background processes.',
+  readOnly: true,
+  args: z.strictObject({ id: id.optional(), ...waiting }),
+  run: async ({ id: wanted, ...wait }, context) => {
+    if (wanted === undefined) {
+      const known = context.processes?.list() ?? []
+      return succeeded(known.map(line).join('\n') || 'There are no background processes.')
+    }
+    const process = context.processes?.find(wanted)
+    return process === undefined
+      ? gone(wanted, context)
+      : newOutput(process, wait, 0, context.signal)
+  },
+})
+
+export const processInput = defineTool({
+  name: 'process_input',
+  description:
+    'Write to the standard input of a background process, and get what it prints then. Nothing is added to the text: end ' +
+    'a line with a line break.',
+  readOnly: false,
+  args: z.strictObject({
+    id,
+    text: z.string().max(MAX_INPUT_CHARS),
+    end: z.boolean().optional().describe('Whether this is all of its input; false if left out'),
+    ...waiting,
+  }),
+  run: async ({ id: wanted, text, end = false, ...wait }, context) => {
+    const process = context.processes?.find(wanted)
+    if (process === undefined) return gone(wanted, context)
+    if (process.end !== null)
+      return failed(`Process ${wanted} ${process.state}: it takes no input.`)
+    const isTaken = await process.write(text, end)
+    if (isTaken) return newOutput(process, wait, START_WAIT_S, context.signal)
+    return failed(`Process ${wanted} does not read its input. It ${process.state}.`)
+  },
+})
+
+export const processStop = defineTool({
+  name: 'process_stop',
+  description:
+    'Stop a background process with everything that it has started, and get its last output.',
+  readOnly: false,
+  args: z.strictObject({ id }),
+  run: async ({ id: wanted }, context) => {
+    const process = context.processes?.find(wanted)
+    if (process === undefined) return gone(wanted, context)
+    await process.stop('by process_stop')
+    return newOutput(process, {}, 0, context.signal)
+  },
+})

@@ -1,0 +1,134 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { BackgroundProcesses } from '../../../src/agent/background-processes.ts'
+import type { OpenCall } from '../../../src/domain/state.ts'
+import { expectAllDead, pidsIn } from '../../runner/support.ts'
+import { projectWith } from './support.ts'
+
+/** The tools of one run, whose processes end with the test. */
+async function runWith(files: Parameters<typeof projectWith>[0] = {}) {
+  const { run, ...project } = await projectWith(files)
+  const processes = new BackgroundProcesses()
+  onTestFinished(() => processes[Symbol.asyncDispose]())
+  const tool = (name: string, args: OpenCall['args'] = {}) =>
+    run(name, args, undefined, { processes })
+  const start = async (command: string, wait: OpenCall['args'] = {}) => {
+    const result = await tool('process_start', { command, ...wait })
+    return { result, id: /process (p-\w+)/.exec(result.output)?.[1] ?? '' }
+  }
+  return { ...project, tool, start, processes }
+}
+
+test('a process answers later calls, and each read has only what is new', async () => {
+  const { tool, start } = await runWith()
+  const { id, result } = await start('echo ready; while read -r line; do echo "got $line"; done', {
+    wait_for: 'ready',
+  })
+  expect(result).toMatchObject({ outcome: 'ok', exit_code: 0 })
+  expect(result.output).toBe(`ready\n[process ${id} is running]`)
+  const answer = await tool('process_input', { id, text: 'one\n', wait_for: 'got one' })
+  expect(answer.output).toBe(`got one\n[process ${id} is running]`)
+  expect((await tool('process_read', { id })).output).toBe(
+    `(no new output)\n[process ${id} is running]`,
+  )
+  const last = await tool('process_input', { id, text: 'two\n', end: true, wait_s: 30 })
+  expect(last).toMatchObject({ exit_code: 0, outcome: 'ok' })
+  expect(last.output).toBe(`got two\n[process ${id} ended with exit code 0]`)
+  expect((await tool('process_input', { id, text: 'more\n' })).output).toBe(
+    `Process ${id} ended with exit code 0: it takes no input.`,
+  )
+})
+
+test('a process that fails at once reports that in the result of its start', async () => {
+  const { start, tool } = await runWith()
+  const { result, id } = await start('echo "port 80 is in use" >&2; exit 7', {
+    wait_for: 'listening',
+  })
+  expect(result).toMatchObject({ exit_code: 7, outcome: 'error' })
+  expect(result.output).toBe(
+    `port 80 is in use\n[process ${id} ended with exit code 7; "listening" did not appear]`,
+  )
+  expect((await tool('process_read')).output).toMatch(`${id} ended with exit code 7: echo`)
+})
+
+test('a text that does not appear in time is named', async () => {
+  const { start } = await runWith()
+  const { result } = await start('sleep 1000', { wait_for: 'yes', wait_s: 0.2 })
+  expect(result.output).toMatch(
+    /^\(no new output\)\n\[process p-\w+ is running; "yes" did not appear within 0.2 s\]$/,
+  )
+})
+
+test('a process that is stopped ends with all that it has started', async () => {
+  const { start, tool, cwd } = await runWith()
+  const script =
+    "echo $$ >> pids; (trap '' TERM; setsid bash -c 'echo $$ >> pids; sleep 1000; :') & wait"
+  const { id } = await start(script)
+  const pids = await pidsIn(join(cwd, 'pids'), 2)
+  const stopped = await tool('process_stop', { id })
+  expect(stopped).toMatchObject({ outcome: 'ok' })
+  expect(stopped.output).toMatch(`[process ${id} was stopped by process_stop]`)
+  await expectAllDead(pids)
+  expect((await tool('process_stop', { id })).output).toMatch('was stopped by process_stop')
+})
+
+test('all processes of a run end with it', async () => {
+  const { start, cwd, processes } = await runWith()
+  await start("trap '' TERM; echo $$ >> pids; sleep 1000; :")
+  await start('echo $$ >> pids; sleep 1000; :')
+  const pids = await pidsIn(join(cwd, 'pids'), 2)
+  await processes[Symbol.asyncDispose]()
+  await expectAllDead(pids)
+  expect(processes.alive()).toEqual([])
+})
+
+test('of a process that is not known, for example after a restart, the model learns why', async () => {
+  const { tool, start } = await runWith()
+  const { id } = await start('sleep 1000')
+  for (const name of ['process_read', 'process_stop']) {
+    const { output, outcome } = await tool(name, { id: 'p-000000' })
+    expect(outcome).toBe('error')
+    expect(output).toMatch(/There is no process p-000000\..*end when the server stops or fails/)
+    expect(output).toMatch(`${id} is running: sleep 1000`)
+  }
+})
+
+test('no more than eight processes of a run live at once', async () => {
+  const { start, tool } = await runWith()
+  const started = await Promise.all(
+    Array.from({ length: 8 }, () => start('sleep 1000', { wait_s: 0 })),
+  )
+  const { result } = await start('sleep 1000')
+  expect(result.outcome).toBe('error')
+  expect(result.output).toMatch(/^Too many processes are running/)
+  await tool('process_stop', { id: started[0]?.id ?? '' })
+  expect((await start('true')).result.outcome).toBe('ok')
+})
+
+test('a flood is read as its end, and says how much is missing', async () => {
+  const { start } = await runWith()
+  const { result } = await start('seq 1 300000; echo done; sleep 1000', {
+    ...{ wait_for: 'done', wait_s: 60 },
+  })
+  expect(result.output).toMatch(/^\n\[\d+ bytes of output are dropped here\]\n/)
+  expect(result.output).toMatch(/300000\ndone\n\[process p-\w+ is running\]$/)
+})
+
+test('secrets in the output of a process are masked', async () => {
+  const { start } = await runWith()
+  const token = `ghp_${'a1B2'.repeat(9)}`
+  const { result } = await start(`echo "token ${token.slice(0, 9)}""${token.slice(9)}"`)
+  expect(result.output).not.toContain(token)
+  expect(result.output).toContain('[masked:github-token]')
+})
+
+test('without background processes, the model is asked to use commands', async () => {
+  const { run, cwd } = await projectWith()
+  const { output, outcome } = await run('process_start', { command: 'touch made' })
+  expect([output, outcome]).toEqual([
+    'Background processes are not possible here. Use bash_exec.',
+    'error',
+  ])
+  await expect(readFile(join(cwd, 'made'))).rejects.toThrow('ENOENT')
+})
