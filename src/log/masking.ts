@@ -19,5 +19,6 @@ export function guardSecrets(added: readonly OwnSecret[]): string[] {
 /** Masks all that this process keeps or logs. Records are masked when they are encoded. */
 export const processMask: Mask = {
   text: (text) => mask.text(text),
+  lines: (text) => mask.lines(text),
   pieces: () => mask.pieces(),
 }

@@ -1,123 +1,214 @@
 import type { FileHandle } from 'node:fs/promises'
-import { StringDecoder } from 'node:string_decoder'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { processMask } from '../../log/masking.ts'
 import { confine, openForReading, projectPath } from './confine.ts'
+import { bomOf } from './line-edits.ts'
 import { describeProblem } from './path-problem.ts'
 import { defineTool, failed, INLINE_BYTES, succeeded } from './tool.ts'
 
-/** Bytes of a file that one call shows. The rest of what fits in a record is for the note below. */
-const SHOWN_BYTES = INLINE_BYTES - 512
+/** What one call shows. The rest of what fits in a record is for the note below, and for masks. */
+const SHOWN_BYTES = INLINE_BYTES - 1024
+const SHOWN_LINES = 2000
+/** Of a line. */
+const SHOWN_CHARS = 2000
+/** The longest secret that is looked for. A secret that begins in what is shown must be seen whole, to be masked. */
+const REACH_BYTES = 24_000
+const KEPT_LINE_BYTES = 4 * SHOWN_CHARS + REACH_BYTES
 /** How far into a file a call searches for a line. */
 const MAX_SCANNED_BYTES = 256 * 1024 * 1024
+/** How far it counts the lines that it does not show. */
+const MAX_COUNTED_BYTES = 64 * 1024 * 1024
 const CHUNK_BYTES = 64 * 1024
 const NEWLINE = 0x0a
 
-type Request = { readonly offset: number; readonly limit: number; readonly signal: AbortSignal }
+export type LineRange = {
+  readonly offset: number
+  readonly limit: number
+  readonly signal: AbortSignal
+}
 
 type ReadProblem =
   | { readonly type: 'binary' }
   | { readonly type: 'after_the_end'; readonly lines: number }
   | { readonly type: 'too_far' }
 
-/** The bytes from a line on: if possible, more than SHOWN_BYTES. Reads in chunks and keeps nothing of what it skips. */
-async function bytesFromLine(
-  file: FileHandle,
-  { offset, signal }: Request,
-): Promise<Result<Buffer, ReadProblem>> {
-  const kept: Buffer[] = []
-  let keptBytes = 0
+/** Collects the lines of a range from chunks of bytes, and counts the others. Keeps nothing of what it skips. */
+class LineCollector {
+  readonly #range: LineRange
+  /** The bytes before the range: a secret may begin there. */
+  before = Buffer.alloc(0)
+  readonly lines: Buffer[] = []
+  /** The number of the line at the end of what was read. */
+  line = 1
+  /** Whether that line has no end yet. */
+  isOpen = false
+  #parts: Buffer[] = []
+  #partBytes = 0
+  #shownBytes = 0
+
+  constructor(range: LineRange) {
+    this.#range = range
+  }
+
+  /** Whether all lines of the range that fit are there. */
+  get isFull(): boolean {
+    const { limit } = this.#range
+    return this.lines.length >= Math.min(limit, SHOWN_LINES) || this.#shownBytes > SHOWN_BYTES
+  }
+
+  add(chunk: Buffer): void {
+    for (let at = 0; at < chunk.length; ) {
+      const newline = chunk.indexOf(NEWLINE, at)
+      const end = newline === -1 ? chunk.length : newline
+      const isWanted = this.line >= this.#range.offset && !this.isFull
+      if (isWanted) this.#keep(chunk.subarray(at, end))
+      this.isOpen = newline === -1
+      at = end + 1
+      if (newline === -1) break
+      if (isWanted) this.#finishLine()
+      this.line += 1
+      if (this.line === this.#range.offset) this.#remember(chunk.subarray(0, at))
+    }
+    if (this.line < this.#range.offset) this.#remember(chunk)
+  }
+
+  /** Ends the last line, if it has no line end. */
+  end(): void {
+    if (this.isOpen && this.line >= this.#range.offset && !this.isFull) this.#finishLine()
+  }
+
+  #remember(bytes: Buffer): void {
+    this.before = Buffer.concat([this.before, bytes].map((part) => part.subarray(-REACH_BYTES)))
+  }
+
+  #keep(bytes: Buffer): void {
+    const kept = bytes.subarray(0, Math.max(0, KEPT_LINE_BYTES - this.#partBytes))
+    this.#parts.push(kept)
+    this.#partBytes += kept.length
+  }
+
+  #finishLine(): void {
+    // The number and the tab, at most.
+    this.#shownBytes += Math.min(this.#partBytes, SHOWN_CHARS) + 12
+    if (this.#shownBytes <= SHOWN_BYTES || this.lines.length === 0) {
+      this.lines.push(Buffer.concat(this.#parts))
+    }
+    this.#parts = []
+    this.#partBytes = 0
+  }
+}
+
+type Read = {
+  readonly collected: LineCollector
+  /** How many lines the file has; null if they were not counted to the end. */
+  readonly total: number | null
+}
+
+async function readRange(file: FileHandle, range: LineRange): Promise<Result<Read, ReadProblem>> {
+  const collected = new LineCollector(range)
   let scanned = 0
-  let line = 1
-  let last: number | undefined
   // The stream does not get the signal: one that starts aborted emits its error where nobody can catch it.
   const stream = file.createReadStream({ highWaterMark: CHUNK_BYTES, autoClose: false })
   for await (const chunk of stream as AsyncIterable<Buffer>) {
-    signal.throwIfAborted()
-    if (chunk.includes(0)) return err({ type: 'binary' })
-    let at = 0
-    while (line < offset) {
-      const newline = chunk.indexOf(NEWLINE, at)
-      at = newline === -1 ? chunk.length : newline + 1
-      if (newline === -1) break
-      line += 1
-    }
+    range.signal.throwIfAborted()
+    const isBinary = chunk.includes(0)
+    if (isBinary && !collected.isFull) return err({ type: 'binary' })
     scanned += chunk.length
-    last = chunk.at(-1)
-    if (line < offset && scanned >= MAX_SCANNED_BYTES) return err({ type: 'too_far' })
-    kept.push(chunk.subarray(at))
-    keptBytes += chunk.length - at
-    if (keptBytes > SHOWN_BYTES) break
+    if (collected.isFull && (isBinary || scanned > MAX_COUNTED_BYTES)) {
+      return ok({ collected, total: null })
+    }
+    collected.add(chunk)
+    if (collected.line < range.offset && scanned >= MAX_SCANNED_BYTES) {
+      return err({ type: 'too_far' })
+    }
   }
-  if (keptBytes > 0 || scanned === 0) return ok(Buffer.concat(kept))
-  return err({ type: 'after_the_end', lines: last === NEWLINE ? line - 1 : line })
+  collected.end()
+  const total = collected.isOpen ? collected.line : collected.line - 1
+  if (range.offset > Math.max(1, total)) return err({ type: 'after_the_end', lines: total })
+  return ok({ collected, total })
 }
 
-/** The whole lines at the beginning of `bytes` that may be shown, at most `limit` of them. */
-function wholeLines(bytes: Buffer, limit: number): { end: number; lines: number } {
-  let end = 0
-  let lines = 0
-  while (lines < limit && end < bytes.length) {
-    const newline = bytes.indexOf(NEWLINE, end)
-    const next = newline === -1 ? bytes.length : newline + 1
-    if (next > SHOWN_BYTES) break
-    end = next
-    lines += 1
-  }
-  return { end, lines }
-}
-
-function present(bytes: Buffer, { offset, limit }: Request, size: number): string {
+/** The lines with their numbers, without secrets and without line ends, and what is to be known of the rest. */
+function present({ collected, total }: Read, { offset }: LineRange, size: number): string {
   if (size === 0) return '[The file is empty.]'
-  const { end, lines } = wholeLines(bytes, limit)
-  if (lines === 0) {
-    // One line alone is too long. The decoder holds back a character that is cut off.
-    const beginning = new StringDecoder('utf8').write(bytes.subarray(0, SHOWN_BYTES))
-    const pieces = processMask.pieces()
-    const shown = pieces.write(beginning) + pieces.cut()
-    const note = `[Line ${offset} is too long: only its beginning is shown.`
-    return `${shown}\n${note} The next line has offset ${offset + 1}.]`
-  }
-  const text = bytes.toString('utf8', 0, end)
-  if (end === bytes.length) return text
-  const shown = `Lines ${offset} to ${offset + lines - 1} of a file of ${size} bytes`
-  return `${text}[${shown}. Continue with offset ${offset + lines}.]`
+  const before = collected.before.toString()
+  const text = collected.lines.map((line) => line.toString()).join('\n')
+  const skipped = before.split('\n').length - 1
+  const lines = processMask
+    .lines(before + text)
+    .split('\n')
+    .slice(skipped)
+  const shown = lines.map((line, index) => `${offset + index}\t${shortened(line)}`)
+  const last = offset + lines.length - 1
+  const notes = [
+    ...(/\r(?:\n|$)/.test(text) ? ['Lines end with \\r\\n.'] : []),
+    ...(bomOf(before + text) === '' ? [] : ['The file begins with a byte order mark.']),
+    ...(last === total
+      ? []
+      : [
+          `Lines ${offset} to ${last} of ${total ?? `a file of ${size} bytes`}. Continue with offset ${last + 1}.`,
+        ]),
+  ]
+  return [...shown, ...(notes.length > 0 ? [`[${notes.join(' ')}]`] : [])].join('\n')
 }
 
-function describeReadProblem(path: string, problem: ReadProblem): string {
+function shortened(line: string): string {
+  const text = line.replace(/\r$/, '').replace(/^\ufeff/, '')
+  if (text.length <= SHOWN_CHARS) return text
+  return `${text.slice(0, SHOWN_CHARS).replace(/[\uD800-\uDBFF]$/, '')} [… this line is longer]`
+}
+
+function describeReadProblem(what: string, problem: ReadProblem): string {
   switch (problem.type) {
     case 'binary':
-      return `${path} is a binary file.`
+      return `${what} is a binary file.`
     case 'after_the_end':
-      return `${path} has only ${problem.lines} line${problem.lines === 1 ? '' : 's'}.`
+      return `${what} has only ${problem.lines} line${problem.lines === 1 ? '' : 's'}.`
     case 'too_far':
-      return `${path} is too large: that line is not within its first ${MAX_SCANNED_BYTES} bytes.`
+      return `${what} is too large: that line is not within its first ${MAX_SCANNED_BYTES} bytes.`
   }
+}
+
+/** Lines of an open file as a model reads them; the error is a sentence. @param what names the file */
+export async function readLines(
+  { file, size }: { readonly file: FileHandle; readonly size: number },
+  range: LineRange,
+  what: string,
+): Promise<Result<string, string>> {
+  const read = await readRange(file, range)
+  return read
+    .map((read) => present(read, range, size))
+    .mapErr((problem) => describeReadProblem(what, problem))
+}
+
+/** The arguments that name a range of lines. */
+export const rangeArgs = {
+  offset: z.int().min(1).optional().describe('The first line to read; 1 if left out'),
+  limit: z.int().min(1).optional().describe('How many lines; as many as fit if left out'),
 }
 
 export const fileRead = defineTool({
   name: 'file_read',
   description:
-    'Read a text file of the project, from line `offset` (the first is 1) on, at most `limit` lines. ' +
-    `One call shows about ${Math.floor(SHOWN_BYTES / 1000)} kB of whole lines and says how to read on.`,
+    'Read a text file of the project, from line `offset` (the first is 1) on, at most `limit` lines. Each line comes with its ' +
+    `number and a tab, which are no part of the file. One call shows up to ${SHOWN_LINES} lines or about ` +
+    `${Math.floor(SHOWN_BYTES / 1000)} kB, and reports how many lines there are and how to read on.`,
   readOnly: true,
   args: z.strictObject({
     path: projectPath.describe('Relative to the project'),
-    offset: z.int().min(1).optional().describe('The first line to read; 1 where left out'),
-    limit: z.int().min(1).optional().describe('How many lines; as many as fit where left out'),
+    ...rangeArgs,
   }),
-  run: async ({ path, offset = 1, limit = Number.MAX_SAFE_INTEGER }, { signal, ...project }) => {
+  run: async ({ path, offset = 1, limit = SHOWN_LINES }, { signal, ...project }) => {
     const confined = await confine(project, path)
     if (confined.isErr()) return failed(describeProblem(path, confined.error))
     const opened = await openForReading(confined.value)
     if (opened.isErr()) return failed(describeProblem(path, opened.error))
     const { file, stats } = opened.value
     try {
-      const request = { offset, limit, signal }
-      const bytes = await bytesFromLine(file, request)
-      if (bytes.isErr()) return failed(describeReadProblem(confined.value.shown, bytes.error))
-      return succeeded(present(bytes.value, request, stats.size))
+      const range = { offset, limit, signal }
+      const read = await readLines({ file, size: stats.size }, range, confined.value.shown)
+      return read.match(succeeded, failed)
     } finally {
       await file.close()
     }

@@ -99,7 +99,7 @@ export const failed = (output: string): ToolOutput => {
 }
 
 /** Bytes of output that a record holds. Longer output becomes an artifact as a whole. */
-export const INLINE_BYTES = 16_384
+export const INLINE_BYTES = 32_768
 
 /** Room for the line between head and tail. */
 const MARKER_BYTES = 256

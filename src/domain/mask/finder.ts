@@ -31,23 +31,30 @@ const CONTEXT_CHARS = 16
 const MAX_HELD_CHARS = 64_000
 
 /** Replaces all that a finder finds by masks. Text without secrets is returned as it is. */
-export function maskAll(finder: Finder, text: string): string {
-  return maskUpTo(finder, text, { from: 0, limit: text.length, edge: 0 }).masked
+export function maskAll(finder: Finder, text: string, keepsLines = false): string {
+  return maskUpTo(finder, text, { from: 0, limit: text.length, edge: 0, keepsLines }).masked
 }
 
-type Range = { readonly from: number; readonly limit: number; readonly edge: number }
+type Range = {
+  readonly from: number
+  readonly limit: number
+  readonly edge: number
+  /** Whether the line ends of a secret stay, after its mask. */
+  readonly keepsLines?: boolean
+}
 
 /** Masks the secrets that begin before `limit`. `end` is where the masked text ends in the original. */
 function maskUpTo(
   finder: Finder,
   text: string,
-  { from, limit, edge }: Range,
+  { from, limit, edge, keepsLines = false }: Range,
 ): { readonly masked: string; readonly end: number; readonly endsInMask: boolean } {
   let masked = ''
   let at = from
   let found = finder.find(text, from, edge)
   while (found !== null && found.start < limit) {
-    masked += text.slice(at, found.start) + maskOf(found.kind)
+    const lineEnds = keepsLines ? text.slice(found.start, found.end).replace(/[^\n]+/g, '') : ''
+    masked += text.slice(at, found.start) + maskOf(found.kind) + lineEnds
     at = found.end
     found = finder.find(text, at, at)
   }

@@ -21,6 +21,8 @@ type MaskedText = {
  */
 export type Mask = {
   text(text: string): string
+  /** Like `text`, but the result has as many lines: empty ones after the mask of a secret of several lines. */
+  lines(text: string): string
   pieces(): MaskedText
 }
 
@@ -32,6 +34,7 @@ export function createMask(secrets: readonly OwnSecret[]): Mask {
   const finders = [own, privateKeys, knownShapes]
   return {
     text: (text) => finders.reduce((masked, finder) => maskAll(finder, masked), text),
+    lines: (text) => finders.reduce((masked, finder) => maskAll(finder, masked, true), text),
     pieces: () => inPieces(finders.map((finder) => new MaskingStream(finder))),
   }
 }

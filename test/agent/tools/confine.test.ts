@@ -80,13 +80,13 @@ describe('a path inside the project', () => {
     await symlink('.', join(project.cwd, 'inner-link'))
     expect(await project.run('file_read', { path: pathIn(project) })).toMatchObject({
       outcome: 'ok',
-      output: 'inside\n',
+      output: '1\tinside',
     })
   })
 
   test('can begin with two dots', async () => {
     const { run } = await projectWith({ '..odd': 'odd\n' })
-    expect(await run('file_read', { path: '..odd' })).toMatchObject({ output: 'odd\n' })
+    expect(await run('file_read', { path: '..odd' })).toMatchObject({ output: '1\todd' })
   })
 
   test('is found if the project itself is reached by a link', async () => {
@@ -97,7 +97,7 @@ describe('a path inside the project', () => {
     for (const path of ['a.txt', join(alias, 'a.txt'), join(cwd, 'a.txt')]) {
       const call = { call_id: 'c', tool: 'file_read', args: { path }, read_only: true }
       const result = await toolbox.execute(call, { cwd: alias, signal })
-      expect(result).toMatchObject({ outcome: 'ok', output: 'a\n' })
+      expect(result).toMatchObject({ outcome: 'ok', output: '1\ta' })
     }
   })
 })

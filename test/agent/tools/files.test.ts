@@ -7,25 +7,31 @@ import { projectWith } from './support.ts'
 const numbered = (from: number, to: number): string =>
   Array.from({ length: to - from + 1 }, (_, index) => `line ${from + index}\n`).join('')
 
+/** What file_read shows of lines. */
+const shown = (from: number, to: number): string =>
+  Array.from({ length: to - from + 1 }, (_, index) => `${from + index}\tline ${from + index}`).join(
+    '\n',
+  )
+
 describe('file_read', () => {
-  test('returns a file unchanged, with its line ends', async () => {
-    const content = '\ufeffone\r\ntwo\n\n  grün 😀\nno end'
-    const { run } = await projectWith({ 'a.txt': content })
-    expect(await run('file_read', { path: 'a.txt' })).toMatchObject({ output: content })
+  test('returns a file with the numbers of its lines, and how its lines end', async () => {
+    const { run } = await projectWith({
+      'a.txt': '\ufeffone\r\ntwo\n\n  grün 😀\nno end',
+      'b.txt': 'one\n\n',
+    })
+    expect((await run('file_read', { path: 'a.txt' })).output).toBe(
+      '1\tone\n2\ttwo\n3\t\n4\t  grün 😀\n5\tno end\n' +
+        '[Lines end with \\r\\n. The file begins with a byte order mark.]',
+    )
+    expect((await run('file_read', { path: 'b.txt' })).output).toBe('1\tone\n2\t')
   })
 
   test.each([
-    [{ offset: 3 }, numbered(3, 5)],
-    [
-      { limit: 2 },
-      `${numbered(1, 2)}[Lines 1 to 2 of a file of 35 bytes. Continue with offset 3.]`,
-    ],
-    [
-      { offset: 2, limit: 3 },
-      `${numbered(2, 4)}[Lines 2 to 4 of a file of 35 bytes. Continue with offset 5.]`,
-    ],
-    [{ offset: 4, limit: 2 }, numbered(4, 5)],
-    [{ offset: 5, limit: 100 }, 'line 5\n'],
+    [{ offset: 3 }, shown(3, 5)],
+    [{ limit: 2 }, `${shown(1, 2)}\n[Lines 1 to 2 of 5. Continue with offset 3.]`],
+    [{ offset: 2, limit: 3 }, `${shown(2, 4)}\n[Lines 2 to 4 of 5. Continue with offset 5.]`],
+    [{ offset: 4, limit: 2 }, shown(4, 5)],
+    [{ offset: 5, limit: 100 }, shown(5, 5)],
   ])('returns the lines that %j names', async (range, output) => {
     const { run } = await projectWith({ 'a.txt': numbered(1, 5) })
     const result = await run('file_read', { path: 'a.txt', ...range })
@@ -46,37 +52,37 @@ describe('file_read', () => {
   test('shows any file completely over calls that continue at the given offset', async () => {
     const content = fc
       .array(fc.string({ unit: fc.constantFrom('a', 'é', '😀', ' '), maxLength: 300 }), {
-        maxLength: 400,
+        maxLength: 600,
       })
       .map((lines) => lines.join('\n'))
       .filter((text) => text !== '')
     await fc.assert(
       fc.asyncProperty(content, async (text) => {
         const { run } = await projectWith({ 'a.txt': text })
-        let read = ''
-        let offset = 1
-        for (;;) {
+        const read: string[] = []
+        let offset: number | null = 1
+        while (offset !== null) {
           const result = await run('file_read', { path: 'a.txt', offset })
           expect(result).toMatchObject({ outcome: 'ok', truncated: false })
-          const [shown = '', next] = result.output.split(
-            /\[Lines \d+ to \d+ of .*offset (\d+)\.\]$/,
-          )
-          read += shown
-          if (next === undefined) break
-          offset = Number(next)
+          const [, body = result.output, next] =
+            /^(.*)\n\[Lines \d+ to \d+ of \d+\. Continue with offset (\d+)\.\]$/s.exec(
+              result.output,
+            ) ?? []
+          for (const line of body.split('\n')) {
+            read.push(line.replace(`${read.length + 1}\t`, ''))
+          }
+          offset = next === undefined ? null : Number(next)
         }
-        expect(read).toBe(text)
+        expect(read.join('\n')).toBe(text.replace(/\n$/, ''))
       }),
       { numRuns: 25 },
     )
   })
 
-  test('shows the beginning of a line that is too long, and where to continue', async () => {
+  test('shows the beginning of a line that is too long', async () => {
     const { run } = await projectWith({ 'a.txt': `first\n${'€'.repeat(50_000)}\nlast\n` })
-    const result = await run('file_read', { path: 'a.txt', offset: 2 })
-    expect(result).toMatchObject({ outcome: 'ok', truncated: false })
-    expect(result.output).toMatch(/^€+\n\[Line 2 is too long.* offset 3\.\]$/)
-    expect((await run('file_read', { path: 'a.txt', offset: 3 })).output).toBe('last\n')
+    const { output } = await run('file_read', { path: 'a.txt' })
+    expect(output).toMatch(/^1\tfirst\n2\t€{2000} \[… this line is longer\]\n3\tlast$/)
   })
 
   test('reads the beginning of a huge file without reading it all', async () => {
@@ -87,7 +93,7 @@ describe('file_read', () => {
     await file.close()
     const result = await run('file_read', { path: 'huge.log' })
     expect(result).toMatchObject({ outcome: 'ok' })
-    expect(result.output.startsWith('line 1\n')).toBe(true)
+    expect(result.output.startsWith('1\tline 1\n')).toBe(true)
     expect(result.output).toContain(`of a file of ${20 * 1024 ** 3} bytes`)
   })
 

@@ -17,9 +17,10 @@ describe('the result of a tool', () => {
   test('holds no secret, although the file does', async () => {
     const { run } = await projectWith({ '.env': `TOKEN=${token}\nKEY=${OWN}\n` })
     const shown = `TOKEN=${MASKED}\nKEY=[masked:OPENAI_API_KEY]\n`
+    const read = `1\tTOKEN=${MASKED}\n2\tKEY=[masked:OPENAI_API_KEY]`
     expect(await run('file_read', { path: '.env' })).toMatchObject({
-      output: shown,
-      bytes: shown.length,
+      output: read,
+      bytes: read.length,
       truncated: false,
     })
     expect((await run('bash_exec', { command: 'cat .env; cat .env >&2' })).output).toBe(
@@ -69,14 +70,13 @@ describe('the result of a tool', () => {
   })
 
   test('has no half of a secret at the end of a cut line', async () => {
-    const short = INLINE_BYTES - 512
     const { run } = await projectWith({
-      'line.txt': 'x'.repeat(short - 20) + token.repeat(3),
+      'line.txt': 'x'.repeat(1980) + token.repeat(3),
       // Masks shorten the line, so that text after them is shown.
       'min.js': `find(${`"${jwt}",`.repeat(30)}`,
     })
     const read = await run('file_read', { path: 'line.txt' })
-    expect(read.output).toContain('is too long')
+    expect(read.output).toContain('this line is longer')
     expect(read.output).not.toContain(token.slice(0, 4))
     const found = await run('grep_search', { pattern: 'find' })
     expect(found.output).not.toContain('eyJ')
@@ -104,10 +104,25 @@ describe('the result of a tool', () => {
   })
 })
 
+describe('a private key', () => {
+  test('is not shown by reading it line by line, and the numbers of other lines stay right', async () => {
+    const key = pem('RSA ', 30)
+    const { run } = await projectWith({ 'key.pem': `before\n${key}\nafter\n` })
+    const lines = key.split('\n').length
+    const { output } = await run('file_read', { path: 'key.pem' })
+    expect(output).toContain('1\tbefore\n2\t[masked:private-key]\n3\t\n')
+    expect(output).toMatch(new RegExp(`\\n${lines + 2}\\tafter$`))
+    for (let offset = 2; offset < lines + 2; offset += 1) {
+      const one = await run('file_read', { path: 'key.pem', offset, limit: 1 })
+      expect(one.output).not.toMatch(/[A-Za-z0-9+/]{40}/)
+    }
+  })
+})
+
 describe('a file that was shown with masks', () => {
   test('is not rewritten with masks in place of its secrets', async () => {
     const { run, cwd } = await projectWith({ 'app.env': `A=1\nTOKEN=${token}\n` })
-    const { output: shown } = await run('file_read', { path: 'app.env' })
+    const { output: shown } = await run('bash_exec', { command: 'cat app.env' })
     const refused = await run('file_write', { path: 'app.env', content: `${shown}B=2\n` })
     expect(refused).toMatchObject({ outcome: 'error' })
     expect(refused.output).toContain(`that you saw as ${MASKED}`)

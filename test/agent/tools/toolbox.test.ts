@@ -8,7 +8,7 @@ import { PAYLOADS } from '../../../src/domain/records.ts'
 import type { RunCommand } from '../../../src/runner/command.ts'
 import { projectWith } from './support.ts'
 
-const INLINE_BYTES = 16_384
+const INLINE_BYTES = 32_768
 
 /** A command that prints this text and succeeds. */
 const printing =
@@ -73,11 +73,11 @@ describe('the toolbox', () => {
     expect(PAYLOADS.tool_result.parse(result)).toEqual({
       call_id: 'call-1',
       tool: 'file_read',
-      output: 'a\n',
+      output: '1\ta',
       exit_code: 0,
       outcome: 'ok',
       duration_ms: expect.any(Number),
-      bytes: 2,
+      bytes: 3,
       truncated: false,
       sha256: null,
     })
@@ -186,7 +186,7 @@ describe('output', () => {
     const full = Object.assign(new Error('no space left on device'), { code: 'ENOSPC' })
     const artifacts = { put: () => Promise.reject(full) }
     const toolbox = createToolbox({
-      runCommand: printing('x'.repeat(20_000)),
+      runCommand: printing('x'.repeat(40_000)),
       artifacts,
       dataDir: null,
       scratchDir: tmpdir(),
@@ -194,7 +194,7 @@ describe('output', () => {
     const { signal } = new AbortController()
     const call = { call_id: 'c', tool: 'bash_exec', args: { command: 'x' }, read_only: false }
     const result = await toolbox.execute(call, { cwd, signal })
-    expect(result).toMatchObject({ outcome: 'ok', bytes: 20_000, truncated: true, sha256: null })
+    expect(result).toMatchObject({ outcome: 'ok', bytes: 40_000, truncated: true, sha256: null })
     expect(result.output).toContain('the whole could not be kept (ENOSPC)')
   })
 })
