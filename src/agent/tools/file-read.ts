@@ -22,7 +22,7 @@ const MAX_COUNTED_BYTES = 64 * 1024 * 1024
 const CHUNK_BYTES = 64 * 1024
 const NEWLINE = 0x0a
 
-export type LineRange = {
+type LineRange = {
   readonly offset: number
   readonly limit: number
   readonly signal: AbortSignal
@@ -171,7 +171,7 @@ function describeReadProblem(what: string, problem: ReadProblem): string {
 }
 
 /** Lines of an open file as a model reads them; the error is a sentence. @param what names the file */
-export async function readLines(
+async function readLines(
   { file, size }: { readonly file: FileHandle; readonly size: number },
   range: LineRange,
   what: string,
@@ -183,7 +183,7 @@ export async function readLines(
 }
 
 /** The arguments that name a range of lines. */
-export const rangeArgs = {
+const rangeArgs = {
   offset: z.int().min(1).optional().describe('The first line to read; 1 if left out'),
   limit: z.int().min(1).optional().describe('How many lines; as many as fit if left out'),
 }
