@@ -1,13 +1,13 @@
 import { err, ok, type Result } from 'neverthrow'
 import { allMessages, turnCount } from '../domain/conversation.ts'
 import { toMessages } from '../domain/sent-messages.ts'
-import { modelInUse, nextFallback } from '../domain/state.ts'
+import { nextFallback } from '../domain/state.ts'
 import { sleep } from '../lib/backoff.ts'
 import type { Attempt } from '../live/attempt.ts'
 import type { Effects } from './effects.ts'
 import type { ModelFailure } from './model/model.ts'
 import { type AfterFailure, afterFailure, replyRecords } from './model-outcome.ts'
-import { requestOf } from './model-request.ts'
+import { budgetOf, requestOf } from './model-request.ts'
 import type { RunSession, SessionError } from './run-session.ts'
 import { compactIfDue } from './summaries.ts'
 import { writeReply } from './under-way.ts'
@@ -21,12 +21,12 @@ export async function callModel(
   attempt: Attempt | null,
   signal: AbortSignal,
 ): Promise<StepResult> {
-  const { models, toolbox, modelRetryMs, modelAttempts } = effects
-  const budget = await models.contextBudget(modelInUse(session.state))
+  const { models, modelRetryMs, modelAttempts } = effects
+  const budget = await budgetOf(session, models)
   const compacted = compactIfDue(session, effects, budget, signal)
   if (compacted !== null) return compacted
   const { messages, omittedTurns, tokens } = toMessages(session.conversation, budget)
-  const request = requestOf(session.state, messages, toolbox.specs)
+  const request = requestOf(session, messages, effects)
   const userMessages = allMessages(session.conversation)
   const keptTurns = turnCount(session.conversation) - omittedTurns
   const began = performance.now()

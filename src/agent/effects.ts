@@ -4,6 +4,7 @@ import type { PauseBoundsMs } from '../lib/backoff.ts'
 import type { LiveParts } from '../live/live-parts.ts'
 import type { RunCommand } from '../runner/command.ts'
 import type { Goal } from './goals/goal.ts'
+import type { McpSession } from './mcp/run-servers.ts'
 import type { Models } from './model/model.ts'
 import type { Obstacle } from './obstacle.ts'
 import type { Project } from './project-context.ts'
@@ -13,6 +14,8 @@ import type { Toolbox } from './tools/tool.ts'
 export type Effects = {
   readonly models: Models
   readonly toolbox: Toolbox
+  /** Without it, runs have no MCP servers. */
+  readonly mcp?: { readonly open: (runId: string) => McpSession }
   readonly findGoal: (name: string) => Goal | undefined
   readonly runCommand: RunCommand
   /** Reads what an agent is shown of its project. Never rejects. */

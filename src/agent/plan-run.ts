@@ -3,17 +3,21 @@ import { resolve } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { IsolationPolicy, Level, LowerLimits } from '../domain/isolation.ts'
 import { maskPayload } from '../domain/mask/mask-payload.ts'
+import type { McpRequest } from '../domain/mcp-servers.ts'
 import { withoutPresets } from '../domain/network.ts'
 import type { RunConfig } from '../domain/run-config.ts'
 import { processMask } from '../log/masking.ts'
 import type { Wanted } from '../runner/isolation/run-policy.ts'
 import { dataFolderProblem } from './data-folder.ts'
 import type { Goal } from './goals/goal.ts'
+import { type McpRules, planServers } from './mcp/rules.ts'
+import { NO_SERVERS } from './mcp/servers-file.ts'
 import { type ModelRules, modelProblems, type Problem } from './model-problems.ts'
 import { type NetworkRules, networkProblem } from './network-rules.ts'
 
 /** What a client chooses of a run. */
-export type RunRequest = Omit<RunConfig, 'shell_goal'> & {
+export type RunRequest = Omit<RunConfig, 'shell_goal' | 'mcp_servers'> & {
+  readonly mcp_servers?: readonly McpRequest[]
   /** The level of isolation that it asks for; null for that of the server. */
   readonly isolation?: Level | null
   /** The limits of its commands that it asks for; null for those of the server. */
@@ -40,6 +44,8 @@ export type PlanDeps = {
   /** How commands in a project are isolated. */
   readonly isolate: (project: string, wanted: Wanted) => Promise<Result<IsolationPolicy, Problem>>
   readonly network: NetworkRules
+  /** Without them, runs have no MCP servers. */
+  readonly mcp?: Omit<McpRules, 'network'>
 }
 
 /**
@@ -47,8 +53,13 @@ export type PlanDeps = {
  * not exist, a model without its key, bad settings of the goal.
  */
 export function planRun(
-  { isolation: atLeast = null, command_limits: atMost = null, ...request }: RunRequest,
-  { goals, models, systemPrompt, ceilings, dataDir, isolate, network: rules }: PlanDeps,
+  {
+    isolation: atLeast = null,
+    command_limits: atMost = null,
+    mcp_servers = [],
+    ...request
+  }: RunRequest,
+  { goals, models, systemPrompt, ceilings, dataDir, isolate, network: rules, mcp }: PlanDeps,
 ): ResultAsync<PlannedRun, readonly Problem[]> {
   const plan = async (): Promise<Result<PlannedRun, Problem[]>> => {
     const cwd = resolve(request.cwd)
@@ -58,6 +69,7 @@ export function planRun(
     const isolation = folder.length > 0 ? null : await isolate(cwd, { atLeast, network, atMost })
     const level = atLeast !== null && isolation?.isOk() ? atLeast : rules.level
     const refused = networkProblem(request.network, goal, { ...rules, level })
+    const servers = planServers(mcp_servers, { ...(mcp ?? NO_MCP), network: rules })
     const problems = [
       ...(goal === undefined ? [unknownGoal(request.goal, goals)] : []),
       ...folder,
@@ -65,14 +77,18 @@ export function planRun(
       ...ceilingProblems(request, ceilings),
       ...(isolation?.isErr() ? [isolation.error] : []),
       ...(refused === null ? [] : [{ field: 'network', message: refused }]),
+      ...(servers.isErr() ? servers.error : []),
     ]
-    if (goal === undefined || problems.length > 0 || !isolation?.isOk()) return err(problems)
+    if (goal === undefined || problems.length > 0 || !isolation?.isOk() || servers.isErr()) {
+      return err(problems)
+    }
     const settings = (await goal.prepare?.(cwd)) ?? ok(null)
     if (settings.isErr()) return err([{ field: 'goal', message: settings.error }])
     const limits = withCeilings(request, ceilings)
     const config: RunConfig = {
       ...{ ...request, ...limits, cwd, shell_goal: settings.value },
       ...(request.network === undefined ? {} : { network }),
+      ...(servers.value.length === 0 ? {} : { mcp_servers: servers.value }),
     }
     const secrets = secretProblems(config)
     if (secrets.length > 0) return err(secrets)
@@ -80,6 +96,8 @@ export function planRun(
   }
   return new ResultAsync(plan())
 }
+
+const NO_MCP = { configuration: NO_SERVERS, own: 'none' } as const
 
 function unknownGoal(name: string, goals: readonly Goal[]): Problem {
   const known = goals.map((goal) => goal.name).join(', ')
@@ -114,6 +132,9 @@ function secretProblems(config: RunConfig): Problem[] {
     ...(['cwd', 'model_name'] as const)
       .filter((field) => masked[field] !== config[field])
       .map((field) => problem(field, field, masked[field])),
+    ...(masked.mcp_servers === config.mcp_servers
+      ? []
+      : [problem('mcp_servers', 'An MCP server', JSON.stringify(masked.mcp_servers))]),
     ...(masked.shell_goal === config.shell_goal
       ? []
       : [problem('goal', 'The check of .retrai.yml', JSON.stringify(masked.shell_goal))]),

@@ -1,4 +1,5 @@
 import { err, type Result } from 'neverthrow'
+import { onlyReads } from '../domain/mcp-tools.ts'
 import type { Notice, PayloadOf } from '../domain/records.ts'
 import type { OpenCall, RunState } from '../domain/state.ts'
 import type { Attempt } from '../live/attempt.ts'
@@ -48,7 +49,10 @@ export class RunCalls implements AsyncDisposable {
   /** Runs the open call of the run. */
   async run(call: OpenCall, attempt: Attempt | null): Promise<Result<void, SessionError>> {
     this.#attempt = attempt
-    for (const next of readsFrom(call, this.#session.state, this.#toolbox.readOnly)) {
+    const { state } = this.#session
+    const onlyReading = (tool: string): boolean =>
+      onlyReads(tool, this.#toolbox.readOnly, state.mcp)
+    for (const next of readsFrom(call, state, onlyReading)) {
       if (!this.#started.has(next.call_id)) this.#started.set(next.call_id, this.#start(next))
     }
     const started = this.#started.get(call.call_id) ?? this.#start(call)
@@ -97,11 +101,11 @@ export class RunCalls implements AsyncDisposable {
 function readsFrom(
   open: OpenCall,
   { phase }: RunState,
-  readOnly: ReadonlySet<string>,
+  onlyReading: (tool: string) => boolean,
 ): readonly OpenCall[] {
   if (!open.read_only || phase.type !== 'acting') return []
   const next = phase.pending.slice(0, READS_AT_ONCE - 1)
-  const end = next.findIndex(({ tool }) => !readOnly.has(tool))
+  const end = next.findIndex(({ tool }) => !onlyReading(tool))
   const reads = end === -1 ? next : next.slice(0, end)
   const calls = [open, ...reads.map((call) => ({ ...call, read_only: true }))]
   return new Set(calls.map(({ call_id }) => call_id)).size === calls.length ? calls : []

@@ -1,4 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
+import { MCP_PREFIX } from '../domain/mcp-tools.ts'
 import { type NextStep, nextStep } from '../domain/next-step.ts'
 import type { Notice } from '../domain/records.ts'
 import type { Attempt } from '../live/attempt.ts'
@@ -6,6 +7,7 @@ import { BackgroundProcesses } from './background-processes.ts'
 import { callModel } from './call-model.ts'
 import { dataFolderProblem } from './data-folder.ts'
 import type { Effects } from './effects.ts'
+import type { McpSession } from './mcp/run-servers.ts'
 import { Notices } from './notices.ts'
 import { observe } from './observed-commands.ts'
 import { RunCalls } from './run-calls.ts'
@@ -27,6 +29,8 @@ export async function runLoop(
   // Since the run was created, the project may have become a link to the data folder, or that may have moved.
   let isApart = false
   await using processes = new BackgroundProcesses()
+  await using servers = effects.mcp?.open(session.state.runId) ?? null
+  // Its calls end before the processes and servers.
   await using calls = new RunCalls(session, effects, processes, signal)
   for (;;) {
     if (signal.aborted) return err({ type: 'cancelled' })
@@ -36,7 +40,9 @@ export async function runLoop(
     if (step.type === 'end') return ok('ended')
     const why = STOPS_PROCESSES[step.type]
     if (why !== undefined) await processes.stopAll(why)
-    const noted = await recordNotices(session, processes.takeNotices())
+    // During a call, connections of servers would be taken for those of the call.
+    const ofServers = step.type === 'run_tool' ? [] : (servers?.takeNotices() ?? [])
+    const noted = await recordNotices(session, [...processes.takeNotices(), ...ofServers])
     if (noted.isErr()) return err(noted.error)
     if (step.type === 'await_human') return ok('awaiting_human')
     // During a shortage a step would fail, and its failure would be recorded as its outcome.
@@ -50,6 +56,9 @@ export async function runLoop(
         if (message !== null) return session.record({ type: 'fail', message, traceback: '' })
         isApart = true
       }
+      const news = await newsOfServers(session, servers, step, signal)
+      if (signal.aborted) return err({ type: 'cancelled' })
+      if (news !== null) return session.record(news)
       switch (step.type) {
         case 'proceed':
           return session.record({ type: 'proceed' })
@@ -106,6 +115,21 @@ async function failOnException(
     const traceback = error.stack ?? ''
     return session.record({ type: 'fail', message: error.message, traceback })
   }
+}
+
+/** What must be recorded of the MCP servers before the step; null if nothing. */
+async function newsOfServers(
+  { state }: RunSession,
+  servers: McpSession | null,
+  step: NextStep,
+  signal: AbortSignal,
+): Promise<Parameters<RunSession['record']>[0] | null> {
+  if (servers === null) return null
+  const isCall = step.type === 'run_tool'
+  const needsServers =
+    step.type === 'call_model' || (isCall && step.call.tool.startsWith(MCP_PREFIX))
+  const listings = needsServers ? await servers.update(state, signal) : []
+  return listings.length > 0 ? { type: 'record_mcp_tools', listings } : null
 }
 
 async function checkGoal(

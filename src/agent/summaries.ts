@@ -19,7 +19,7 @@ import { sleep } from '../lib/backoff.ts'
 import type { Effects } from './effects.ts'
 import type { ModelFailure } from './model/model.ts'
 import { afterFailure, replyRecords, type SentRequest } from './model-outcome.ts'
-import { requestOf } from './model-request.ts'
+import { budgetOf, requestOf } from './model-request.ts'
 import type { RunSession, SessionError } from './run-session.ts'
 
 type StepResult = Result<void, SessionError>
@@ -101,7 +101,7 @@ export async function summarizeRun(
   }
   if (session.exhausted() !== null) return fromLog()
   const reason = state.phase.type === 'ending' ? state.phase.reason : ''
-  const budget = await effects.models.contextBudget(modelInUse(state))
+  const budget = await budgetOf(session, effects.models)
   const source = withoutRedacted(conversation)
   const within = AbortSignal.any([signal, AbortSignal.timeout(SUMMARY_WITHIN_MS)])
   const asked = await ask(
@@ -132,7 +132,7 @@ type Asked = { readonly text: string | null; readonly usage: PayloadOf<'llm_usag
  */
 async function ask(
   session: RunSession,
-  { models, toolbox }: Effects,
+  effects: Effects,
   {
     source,
     budget,
@@ -142,9 +142,9 @@ async function ask(
 ): Promise<Result<Asked, { readonly failure: ModelFailure; readonly sent: SentRequest }>> {
   const { messages, omittedTurns, tokens } = toMessages(source, budget)
   const question = { role: 'user', content: what } as const
-  const request = requestOf(session.state, [...messages, question], toolbox.specs)
+  const request = requestOf(session, [...messages, question], effects)
   const began = performance.now()
-  const reply = await models.complete(request, signal)
+  const reply = await effects.models.complete(request, signal)
   const sent = {
     modelName: request.modelName,
     durationMs: Math.round(performance.now() - began),

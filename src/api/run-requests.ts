@@ -1,10 +1,11 @@
 import * as z from 'zod'
 import { Level, LowerLimits } from '../domain/isolation.ts'
+import { MAX_MCP_SERVERS, McpRequest } from '../domain/mcp-servers.ts'
 import { Decision, Seen as KnownRecord } from '../domain/records.ts'
 import { ConfigChanges, RunConfig } from '../domain/run-config.ts'
 import { MAX_SEQ } from './fields.ts'
 
-const { shell_goal: _, ...config } = RunConfig.unwrap().shape
+const { shell_goal: _, mcp_servers: __, ...config } = RunConfig.unwrap().shape
 
 /** The most that a request may ask for: stored runs may have more. */
 const MAX_ITERATIONS = 1_000_000
@@ -24,6 +25,9 @@ export const REQUESTED_CONFIG = {
   max_cost_usd: config.max_cost_usd.unwrap().max(MAX_COST_USD).nullable(),
   max_seconds: config.max_seconds.unwrap().max(MAX_SECONDS).nullable(),
 } as const
+
+/** Servers that a run names or brings. */
+export const McpServers = z.array(McpRequest).max(MAX_MCP_SERVERS)
 
 /** The most characters that a person may say to an agent at once. */
 const MAX_WORDS = 100_000
@@ -80,6 +84,11 @@ export const CreateRun = z
         '`preset:pypi`, `preset:cargo`, `preset:go`, `preset:maven`, or `preset:goal` for those of the goal. ' +
         '`full`: everything except the machine of the server. Without it: nothing, if commands are isolated. ' +
         'The setting RETRAI_NETWORK says the most that a run may have',
+    ),
+    mcp_servers: McpServers.default([]).describe(
+      'MCP servers whose tools the agent may call: names of GET /api/mcp-servers, or servers of its own with a command or ' +
+        'a URL, if RETRAI_MCP_REQUESTS allows that. A program is isolated like the commands of the run. For a server of the ' +
+        'configuration, `required`, `on_change` and `tools` may be stricter than there',
     ),
     instructions: z
       .string()

@@ -3,6 +3,7 @@ export { ALL_KINDS, DOCUMENTED_KINDS, type Kind } from '../api/records.ts'
 import * as z from 'zod'
 import { Me, NewTokenView, TicketView, TokenView } from '../api/auth.ts'
 import { IsolationOffer } from '../api/isolation.ts'
+import { McpOffer } from '../api/mcp.ts'
 import { Model } from '../api/models.ts'
 import type { Role } from '../api/roles.ts'
 import { Goal } from '../api/runs.ts'
@@ -26,6 +27,7 @@ export type { Me, NewTokenView, TicketView, TokenView } from '../api/auth.ts'
 export type { EventMeta } from '../api/frames.ts'
 export type { RunDiff, SentConversation, SentMessage } from '../api/history.ts'
 export type { IsolationOffer } from '../api/isolation.ts'
+export type { McpOffer } from '../api/mcp.ts'
 export type { Model } from '../api/models.ts'
 export type { Permission, Role } from '../api/roles.ts'
 export type {
@@ -85,6 +87,8 @@ export type Client = {
   models(options?: Signal): Answered<readonly Model[]>
   /** What a run may ask for of the isolation of its commands. */
   isolation(options?: Signal): Answered<IsolationOffer>
+  /** The MCP servers that a run may have. */
+  mcpServers(options?: Signal): Answered<McpOffer>
   /**
    * The events of a run: its history after `after`, then live events, until the run has ended. Each event comes once
    * and in order. If the connection is lost, the client connects again and resumes. With `live: true` it also yields
@@ -137,6 +141,7 @@ export function createClient(options: ClientOptions): Client {
     access: createAccesses(rest),
     goals: (options) => rest.get('/api/goals', z.array(Goal), options),
     isolation: (options) => rest.get('/api/isolation', IsolationOffer, options),
+    mcpServers: (options) => rest.get('/api/mcp-servers', McpOffer, options),
     models: (options) => rest.get('/api/models', z.array(Model), options),
     watch: (runId, options = {}) => watch(runId, options, { connect, runs, limits }),
     watchAll: (options = {}) => watchAll(options, { connect, runs, limits }),

@@ -1,5 +1,6 @@
 import { exhaustedBudget } from './budget.ts'
 import { evolve } from './evolve.ts'
+import { onlyReads } from './mcp-tools.ts'
 import type { EndStatus, Kind, PayloadOf, RecordOf, RunRecord, Seen } from './records.ts'
 import type { RunState } from './state.ts'
 
@@ -111,7 +112,8 @@ function afterIteration(state: RunState, now: number): RunRecord {
   if (state.uncheckable >= MAX_UNCHECKABLE) {
     return endWithSummary(state, now, uncheckable(state))
   }
-  if (state.watch.over !== null) return endWithSummary(state, now, state.watch.over)
+  const over = state.mcp?.stop ?? state.watch.over
+  if (over != null) return endWithSummary(state, now, over)
   const last = state.iteration >= state.config.max_iterations
   const asks = state.config.hitl_enabled && !last && !state.goal?.achieved
   if (asks && exhaustedBudget(state, now) === null) {
@@ -148,6 +150,13 @@ function endOfBudget(state: RunState, now: number, reason: string): RunRecord {
     : endWithSummary(state, now, reason)
 }
 
+/** The run cannot continue with its MCP servers. A run that has done nothing yet has nothing to summarize. */
+function withoutServers(state: RunState, now: number, reason: string): RunRecord {
+  return state.total.tokens === 0
+    ? runEnd(state, now, 'failed', reason)
+    : endOfBudget(state, now, reason)
+}
+
 /** To make the conversation shorter has a price, so it may have used up what the next reply needs. */
 function afterCompaction(state: RunState, now: number): RunRecord | null {
   const exhausted = exhaustedBudget(state, now)
@@ -175,6 +184,7 @@ function askHuman(state: RunState, now: number): RunRecord {
 /** The next record that needs no effect; null while the run waits for an outcome. */
 function bookkeeping(state: RunState, readOnly: ReadOnlyTools, now: number): RunRecord | null {
   const { phase } = state
+  const stop = state.mcp?.stop ?? null
   switch (phase.type) {
     case 'ready':
       return begin(state, now)
@@ -186,9 +196,10 @@ function bookkeeping(state: RunState, readOnly: ReadOnlyTools, now: number): Run
       if (phase.open !== null) return null
       const [call] = phase.pending
       if (call === undefined) return afterTurn(state, now)
-      const exhausted = exhaustedBudget(state, now)
-      if (exhausted !== null) return endOfBudget(state, now, exhausted)
-      return recordOf(state, now, 'tool_call', { ...call, read_only: readOnly.has(call.tool) })
+      const over = stop ?? exhaustedBudget(state, now)
+      if (over !== null) return endOfBudget(state, now, over)
+      const read_only = onlyReads(call.tool, readOnly, state.mcp)
+      return recordOf(state, now, 'tool_call', { ...call, read_only })
     }
     case 'checked':
       return state.iteration === 0 ? afterFirstCheck(state, now) : completeIteration(state, now)
@@ -203,6 +214,7 @@ function bookkeeping(state: RunState, readOnly: ReadOnlyTools, now: number): Run
     case 'ending':
       return phase.isSummarized ? runEnd(state, now, 'failed', phase.reason) : null
     case 'planning':
+      if (stop !== null) return withoutServers(state, now, stop)
       return phase.isCompacted === true ? afterCompaction(state, now) : null
     case 'evaluating':
     case 'awaiting_human':

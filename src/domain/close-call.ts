@@ -13,6 +13,10 @@ const HOW = {
     outcome: 'unknown',
     output: 'The run failed while this call ran. It is not known whether the call took effect.',
   },
+  not_run: {
+    outcome: 'rejected',
+    output: 'This call was not run, because the run ends.',
+  },
   crashed: {
     outcome: 'aborted',
     output: 'The server crashed each time this call ran, so the run has ended.',

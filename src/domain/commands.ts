@@ -1,5 +1,6 @@
 import type { ReadOnlyTools } from './advance.ts'
 import type { IsolationPolicy } from './isolation.ts'
+import type { McpListing } from './mcp-tools.ts'
 import type {
   Decision,
   FailureKind,
@@ -62,6 +63,8 @@ export type AgentCommand = {
     }
   | { readonly type: 'proceed' }
   | { readonly type: 'record_context'; readonly context: PayloadOf<'project_context'> }
+  /** Before a request to the model or a call that needs the servers. */
+  | { readonly type: 'record_mcp_tools'; readonly listings: readonly McpListing[] }
   | {
       readonly type: 'record_reply'
       readonly usage: PayloadOf<'llm_usage'>

@@ -1,4 +1,5 @@
 import { BrokenInvariant } from './errors.ts'
+import type { OfferedTool } from './mcp-tools.ts'
 import type { PayloadOf, ProviderItems } from './records.ts'
 
 /** A message of a conversation. The adapter of a provider converts it. */
@@ -75,6 +76,8 @@ export type Conversation = {
   readonly readMessages: number
   /** Whether the goal was checked after the last reply. */
   readonly checked: boolean
+  /** Of MCP servers, as the next request holds them, beside the tools of every run. */
+  readonly tools: readonly OfferedTool[]
 }
 
 /** Of the whole run. */

@@ -9,6 +9,7 @@ import {
 } from './conversation.ts'
 import { BrokenInvariant } from './errors.ts'
 import { masksIn } from './mask/finder.ts'
+import { offerTools } from './mcp-tools.ts'
 import type { PayloadOf, ProviderItems, RunRecord } from './records.ts'
 
 function open({ config, system_prompt, instructions }: PayloadOf<'run_created'>): Conversation {
@@ -26,6 +27,7 @@ function open({ config, system_prompt, instructions }: PayloadOf<'run_created'>)
     inbox: [],
     readMessages: 0,
     checked: false,
+    tools: [],
   }
 }
 
@@ -66,6 +68,10 @@ function add(conversation: Conversation, record: RunRecord): Conversation {
     }
     case 'user_message':
       return { ...conversation, inbox: [...conversation.inbox, fromPerson(record.payload.text)] }
+    case 'mcp_tools_listed': {
+      const { tools, note } = offerTools(conversation.tools, record.payload)
+      return note === null ? { ...conversation, tools } : say({ ...conversation, tools }, note)
+    }
     case 'llm_usage': {
       const { omitted_turns, input_tokens, output_tokens } = record.payload
       const tokens = input_tokens + output_tokens

@@ -4,6 +4,7 @@ import { closeOpenCall } from './close-call.ts'
 import type { AgentCommand, PersonCommand, QueueCommand, RunCommand } from './commands.ts'
 import type { RunError } from './errors.ts'
 import { evolve, fold } from './evolve.ts'
+import { compareListing } from './mcp-tools.ts'
 import type { Idempotency, RecordOf, RunRecord } from './records.ts'
 import type { RunState } from './state.ts'
 
@@ -206,6 +207,17 @@ function recordOutcome(
     case 'record_context':
       if (!isIntroductionDue(state)) return outOfStep()
       return ok([recordOf(state, now, 'project_context', command.context)])
+    case 'record_mcp_tools': {
+      const open = phase.type === 'acting' && phase.open !== null
+      if (phase.type !== 'planning' && !open) return outOfStep()
+      const { mcp_servers = [] } = state.config
+      const listed = command.listings.map((one) => compareListing(one, state.mcp, mcp_servers))
+      const isOver = listed.some(({ stops }) => stops !== undefined)
+      return ok([
+        ...listed.map((payload) => recordOf(state, now, 'mcp_tools_listed', payload)),
+        ...(isOver ? closeOpenCall(state, now, 'not_run') : []),
+      ])
+    }
     case 'record_compaction':
       if (phase.type !== 'planning') return outOfStep()
       return ok([

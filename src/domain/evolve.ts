@@ -1,5 +1,6 @@
 import { BrokenInvariant } from './errors.ts'
 import { answer, configure, receive, unworked } from './evolve-people.ts'
+import { addListing } from './mcp-tools.ts'
 import type { PayloadOf, RecordOf, RunRecord } from './records.ts'
 import type { Phase, RunState, Usage } from './state.ts'
 import { UNSUSPICIOUS, watchFinding, watchReply, watchResult } from './stuck.ts'
@@ -141,6 +142,9 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
       return unworked(state)
     case 'project_context':
       return { introduced: true }
+    case 'mcp_tools_listed':
+      // The reply or the call that needs the tools is still under way.
+      return { ...unworked(state), mcp: addListing(state.mcp, record.payload) }
     case 'user_message':
       return receive(state, record)
     case 'step_start':

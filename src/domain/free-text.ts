@@ -20,6 +20,7 @@ const FREE_TEXT: { readonly [K in Kind]: readonly string[] } = {
   step_start: [],
   llm_usage: [],
   project_context: ['/documents/*/text', '/files', '/git', '/programs'],
+  mcp_tools_listed: ['/tools/*/description', '/left_out/*/reason', '/problem'],
   user_message: ['/text'],
   llm_retry: ['/reason'],
   assistant_message: [

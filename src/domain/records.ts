@@ -1,12 +1,13 @@
 import * as z from 'zod'
 import { IsolationDifference, IsolationPolicy, KilledBy } from './isolation.ts'
+import { Json } from './json.ts'
+import { McpToolsListed } from './mcp-tools.ts'
 import { ConfigChanges, RunConfig } from './run-config.ts'
 
 const count = z.int().nonnegative()
 /** US dollars; null if the price of the model is not known. */
 const cost = z.number().nonnegative().nullable()
-const json = z.json().register(z.globalRegistry, { id: 'Json' })
-const args = z.record(z.string(), json)
+const args = z.record(z.string(), Json)
 
 /** A tool call as the model requested it. `raw_args` holds the arguments if they are not a JSON object. */
 export const RequestedCall = z
@@ -25,7 +26,7 @@ export const ProviderItems = z
     api: z.string(),
     /** The model's name at that provider. */
     model: z.string(),
-    items: z.array(json),
+    items: z.array(Json),
   })
   .readonly()
 export type ProviderItems = z.infer<typeof ProviderItems>
@@ -190,6 +191,8 @@ const payloads = {
   }),
   /** Read once, between the first check of the goal and the first iteration. */
   project_context: ProjectContext.unwrap(),
+  /** Before the first reply, and whenever a server lists other tools or cannot be used. */
+  mcp_tools_listed: McpToolsListed.unwrap(),
   /** What a person says to the agent while the run works. The next request to the model holds it. */
   user_message: z.strictObject({
     text: z.string(),

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { MAX_MCP_SERVERS, McpServer } from './mcp-servers.ts'
 import { Network } from './network.ts'
 
 /** The conditions of a check. All that are set must hold. */
@@ -65,6 +66,8 @@ export const RunConfig = z
     ...modelSettings,
     /** What its commands reach, if the run asked for it. Left out: nothing, if commands are isolated. */
     network: Network.exactOptional(),
+    /** Servers whose tools the model may call, too. */
+    mcp_servers: z.array(McpServer).max(MAX_MCP_SERVERS).readonly().exactOptional(),
   })
   .readonly()
 export type RunConfig = z.infer<typeof RunConfig>

@@ -1,4 +1,5 @@
 import type { IsolationPolicy } from './isolation.ts'
+import type { McpState } from './mcp-tools.ts'
 import type { EndStatus, Fallback, PayloadOf, RequestedCall, RunRecord } from './records.ts'
 import type { RunConfig } from './run-config.ts'
 import type { Watch } from './stuck.ts'
@@ -92,6 +93,8 @@ export type RunState = {
   readonly watch: Watch
   /** Whether a person wants more than the goal: then a goal that is reached at the beginning does not end the run. */
   readonly instructed: boolean
+  /** Left out if no MCP server has listed its tools. */
+  readonly mcp?: McpState
   /** Whether the agent was shown its project. */
   readonly introduced: boolean
   /** Messages of people, and how many of them the model has been sent. */
@@ -171,6 +174,7 @@ export function statusAfter(record: RunRecord): RunStatus | null {
     case 'user_message':
     case 'network_connection':
     case 'guard_changed':
+    case 'mcp_tools_listed':
       return null
     default:
       return 'running'

@@ -22,7 +22,14 @@ import { createRun } from './routes/create-run.ts'
 import { health } from './routes/health.ts'
 import { conversation, readArtifact, runDiff } from './routes/history.ts'
 import { proofs } from './routes/proofs.ts'
-import { getRun, listGoals, listModels, listRuns, showIsolation } from './routes/read-runs.ts'
+import {
+  getRun,
+  listGoals,
+  listMcpServers,
+  listModels,
+  listRuns,
+  showIsolation,
+} from './routes/read-runs.ts'
 
 import { redactRun } from './routes/redactions.ts'
 import { abortRun, configureRun, resumeRun, sendMessage } from './routes/run-commands.ts'
@@ -46,6 +53,7 @@ const ROUTES = [
   listGoals,
   listModels,
   showIsolation,
+  listMcpServers,
   health,
   runDiff,
   conversation,

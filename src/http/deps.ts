@@ -5,12 +5,14 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { ResultAsync } from 'neverthrow'
 import type { Readiness } from '../api/health.ts'
 import type { IsolationOffer } from '../api/isolation.ts'
+import type { McpOffer } from '../api/mcp.ts'
 import type { Model } from '../api/models.ts'
 import type { FieldProblem } from '../api/problems.ts'
 import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import type { Audit } from '../audit/audit.ts'
 import type { Auth } from '../auth/auth.ts'
 import type { IsolationPolicy, Level, LowerLimits } from '../domain/isolation.ts'
+import type { McpRequest } from '../domain/mcp-servers.ts'
 import type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
 import type { LiveParts } from '../live/live-parts.ts'
 import type { Author } from '../log/run-log.ts'
@@ -31,7 +33,8 @@ export type ZodApp = FastifyInstance<
 >
 
 /** What a client may choose of a run, with the defaults filled in. */
-export type RunRequest = Omit<RunConfig, 'shell_goal'> & {
+export type RunRequest = Omit<RunConfig, 'shell_goal' | 'mcp_servers'> & {
+  readonly mcp_servers?: readonly McpRequest[]
   readonly isolation?: Level | null
   readonly command_limits?: LowerLimits | null
 }
@@ -93,6 +96,8 @@ export type AppDeps = {
   readonly models: () => Promise<readonly Model[]>
   /** What a run may ask for of the isolation of its commands. Without it, there is no route for that. */
   readonly isolationOffer?: () => Promise<IsolationOffer>
+  /** The MCP servers that a run may have. Without it, there is no route for that. */
+  readonly mcpOffer?: McpOffer
   /** Seconds since the epoch. */
   readonly clock: () => number
   readonly defaults: Pick<RunConfig, 'cwd' | 'model_name' | 'max_iterations'>

@@ -1,6 +1,7 @@
 import { err, ok, type Result } from 'neverthrow'
 import type { ChatMessage, Conversation } from '../domain/conversation.ts'
 import { converse } from '../domain/converse.ts'
+import { type OfferedTool, tokensOfTools } from '../domain/mcp-tools.ts'
 import type { PayloadOf } from '../domain/records.ts'
 import { messagesWithout, toMessages } from '../domain/sent-messages.ts'
 import { modelInUse } from '../domain/state.ts'
@@ -20,6 +21,8 @@ type SentConversation = {
   readonly answeredBy: number | null
   readonly messages: readonly ChatMessage[]
   readonly omittedTurns: number
+  /** Of MCP servers. */
+  readonly tools: readonly OfferedTool[]
 }
 
 type Deps = {
@@ -66,7 +69,15 @@ function answered(
 ): SentConversation {
   const messages = messagesWithout(conversation, omittedTurns, userMessages)
   // The usage comes between the request and the reply.
-  return { modelName, request: 'answered', asOf: seq - 2, answeredBy: seq, messages, omittedTurns }
+  return {
+    modelName,
+    request: 'answered',
+    asOf: seq - 2,
+    answeredBy: seq,
+    messages,
+    omittedTurns,
+    tools: conversation.tools,
+  }
 }
 
 async function unanswered(
@@ -75,8 +86,9 @@ async function unanswered(
   { contextBudget }: Deps,
 ): Promise<SentConversation> {
   const modelName = modelInUse(state)
-  const budget = await contextBudget(modelName)
+  const budget = (await contextBudget(modelName)) - tokensOfTools(conversation.tools)
   const { messages, omittedTurns } = toMessages(conversation, budget)
   const request = state.phase.type === 'planning' ? 'under_way' : 'not_sent'
-  return { modelName, request, asOf: state.seq, answeredBy: null, messages, omittedTurns }
+  const { tools } = conversation
+  return { modelName, request, asOf: state.seq, answeredBy: null, messages, omittedTurns, tools }
 }

@@ -3,6 +3,8 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Effects } from '../agent/effects.ts'
 import { findGoal } from '../agent/goals/catalogue.ts'
+import { McpRuns } from '../agent/mcp/run-servers.ts'
+import type { McpConfiguration } from '../agent/mcp/servers-file.ts'
 import { createCatalogue } from '../agent/model/catalogue.ts'
 import { createModels } from '../agent/model/models.ts'
 import type { OwnModels } from '../agent/model/price-file.ts'
@@ -51,27 +53,33 @@ export function createEffects(
     runner,
     isolation,
     limits,
+    mcp: configuration,
   }: {
     readonly runner: Runner
     readonly isolation: Isolation
     readonly limits: CommandLimits
+    readonly mcp: McpConfiguration
   },
 ): { readonly effects: Effects; readonly isolate: PlanDeps['isolate'] } {
   const runCommand = resources.patient(commandRunner(limits, runner, isolation))
   const reportsDir = isolation.scratchDir ?? join(settings.RETRAI_DATA_DIR, REPORTS_FOLDER)
   const catalogue = createCatalogue(models)
+  const startProcess = processStarter(limits, runner, isolation)
+  const mcp = new McpRuns({ configuration, startProcess })
   const toolbox = createToolbox({
     runCommand,
-    startProcess: processStarter(limits, runner, isolation),
+    startProcess,
     artifacts,
     dataDir: settings.RETRAI_DATA_DIR,
     scratchDir: reportsDir,
     isolated: isolation.level !== 'none',
+    findTool: (runId, name) => mcp.tool(runId, name),
   })
   const effects: Effects = {
     models: createModels(models),
     obstacle: (run) => obstacle(run, { models: catalogue, host: hostname() }),
     toolbox,
+    mcp,
     readProject: (project, signal) =>
       projectContext(project, { toolbox, runCommand, dataDir: settings.RETRAI_DATA_DIR, signal }),
     findGoal,

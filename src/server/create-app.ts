@@ -1,6 +1,7 @@
 import type { Effects } from '../agent/effects.ts'
 import { goals } from '../agent/goals/catalogue.ts'
 import { systemPrompt } from '../agent/goals/prompt.ts'
+import type { McpConfiguration } from '../agent/mcp/servers-file.ts'
 import type { ModelCatalogue, ModelInfo } from '../agent/model/catalogue.ts'
 import { changeProblems } from '../agent/model-problems.ts'
 import type { NetworkRules } from '../agent/network-rules.ts'
@@ -37,6 +38,7 @@ export function createApp(
     resources,
     isolation,
     limits,
+    mcp: configuration,
     redactions,
     accessLog,
     integrity,
@@ -52,6 +54,7 @@ export function createApp(
     readonly resources: Resources
     readonly isolation: Isolation
     readonly limits: ChosenLimits
+    readonly mcp: McpConfiguration
     readonly redactions: Redactions
     /** Null if the access log is off. */
     readonly accessLog: AccessRecorder | null
@@ -71,6 +74,7 @@ export function createApp(
     fullProblem: isolation.fullNetworkProblem,
   }
   const dataDir = settings.RETRAI_DATA_DIR
+  const mcp = { configuration, own: settings.RETRAI_MCP_REQUESTS }
   return buildApp({
     ...(accessLog === null ? {} : { accessLog }),
     store,
@@ -83,11 +87,15 @@ export function createApp(
     goals,
     planRun: (request) =>
       planRun(request, {
-        ...{ goals, models: catalogue, systemPrompt, ceilings, dataDir, isolate, network },
+        ...{ goals, models: catalogue, systemPrompt, ceilings, dataDir, isolate, network, mcp },
       }),
     changeProblems: (changes, config) => changeProblems(changes, config, catalogue),
     models: async () => (await catalogue.list()).map(modelOf),
     isolationOffer: () => isolationOffer(isolation, network, limits.limits),
+    mcpOffer: {
+      servers: [...configuration.servers.values()].map(({ recorded }) => recorded),
+      own: settings.RETRAI_MCP_REQUESTS,
+    },
     clock: now,
     pool,
     defaults: { cwd: process.cwd(), model_name: catalogue.default.name, max_iterations: 20 },

@@ -1,6 +1,7 @@
 import { access, constants, mkdir, mkdtemp, realpath, rm, stat, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { readServersFile } from '../agent/mcp/servers-file.ts'
 import { createCatalogue } from '../agent/model/catalogue.ts'
 import { type OwnModels, readPriceFile } from '../agent/model/price-file.ts'
 import type { Level } from '../domain/isolation.ts'
@@ -44,7 +45,13 @@ export async function examine(settings: Settings): Promise<Finding[]> {
     examineCommands(settings),
     examineStorage(settings),
   ])
-  return [...commands, ...(await aboutModels(settings)), ...aboutAccess(settings), ...storage]
+  return [
+    ...commands,
+    ...(await aboutModels(settings)),
+    ...(await aboutMcp(settings)),
+    ...aboutAccess(settings),
+    ...storage,
+  ]
 }
 
 async function aboutModels(settings: Settings): Promise<Finding[]> {
@@ -63,6 +70,20 @@ function aboutModel(settings: Settings, ownModels?: OwnModels): Finding {
   const chosen = `Runs that name no model use ${name}, because ${reason}.`
   if (problem === null) return ok('model', chosen)
   return warn('model', `${chosen} It ${problem}`, 'Set a key of a provider, or RETRAI_MODEL.')
+}
+
+/** Whether the MCP servers can be read. None of them is started or asked. */
+async function aboutMcp(settings: Settings): Promise<Finding[]> {
+  if (settings.RETRAI_MCP_SERVERS === undefined) return []
+  const name = 'mcp servers'
+  const read = await readServersFile(settings.RETRAI_MCP_SERVERS, process.env)
+  if (read.isErr())
+    return [fail(name, read.error, 'Correct the file, or unset RETRAI_MCP_SERVERS.')]
+  const shown = [...read.value.servers.values()].map(({ recorded }) => {
+    const { name, command, url = '', required } = recorded
+    return `${name} (${command ?? url}${required ? '' : ', not required'})`
+  })
+  return [ok(name, shown.length === 0 ? 'The file names none.' : `${shown.join(', ')}.`)]
 }
 
 function aboutAccess({ RETRAI_TOKEN, RETRAI_HOST }: Settings): Finding[] {

@@ -139,6 +139,10 @@ export const Settings = z.strictObject({
     .transform((paths) => paths.split(':').filter(Boolean))
     .pipe(z.array(z.string().startsWith('/', 'must be absolute paths, with colons between them')))
     .optional(),
+  /** A JSON file with the MCP servers that runs may name. */
+  RETRAI_MCP_SERVERS: text.transform((path) => resolve(path)).optional(),
+  /** The MCP servers that a request may bring. */
+  RETRAI_MCP_REQUESTS: oneOf(['none', 'commands', 'all']).default('commands'),
   RETRAI_MAX_COST_USD: positive.optional(),
   RETRAI_MAX_TOKENS: positiveInt.optional(),
   RETRAI_MAX_SECONDS: positive.optional(),

@@ -3,13 +3,14 @@ import type { Logger } from 'pino'
 import type { ModelCatalogue } from '../agent/model/catalogue.ts'
 import { IMPORTS_FOLDER, pendingImports } from '../audit/bundle/import-run.ts'
 import type { Auth } from '../auth/auth.ts'
+import type { OwnSecret } from '../domain/mask/own-secrets.ts'
 import { guardSecrets } from '../log/masking.ts'
 import { formerDataDir, newDataDir } from './data-folder.ts'
-import { type Settings, secretsOf } from './settings.ts'
+import type { Settings } from './settings.ts'
 
-/** Masks the secrets of the settings from now on, and warns of those that are too short for that. */
-export function warnOfShortSecrets(settings: Settings, log: Logger): void {
-  for (const setting of guardSecrets(secretsOf(settings))) {
+/** Masks these secrets from now on, and warns of those that are too short for that. */
+export function warnOfShortSecrets(secrets: readonly OwnSecret[], log: Logger): void {
+  for (const setting of guardSecrets(secrets)) {
     log.warn(
       { setting },
       'this secret is too short to be masked in the records of runs: choose a longer one',

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { err, fromThrowable, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
 import { clearReports } from '../agent/goals/report-folder.ts'
+import { readServersFile, secretsOfServers } from '../agent/mcp/servers-file.ts'
 import { createCatalogue } from '../agent/model/catalogue.ts'
 import { readPriceFile } from '../agent/model/price-file.ts'
 import { Resources } from '../agent/resources.ts'
@@ -30,7 +31,7 @@ import { openArtifacts, shareArtifacts } from './open-artifacts.ts'
 import { openAuth, openLog } from './open-log.ts'
 import { date, now, type Parts } from './parts.ts'
 import { createRedactions } from './redactions.ts'
-import type { Settings } from './settings.ts'
+import { type Settings, secretsOf } from './settings.ts'
 import {
   reportDefaultModel,
   unfinishedImports,
@@ -96,7 +97,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   if (connected.isErr()) {
     return err(`The process that runs commands cannot be started: ${connected.error}`)
   }
-  warnOfShortSecrets(settings, log)
+  warnOfShortSecrets(secretsOf(settings), log)
   warnOfFormerDataDir(settings, log)
   // If a step fails, everything that was opened before is closed, in the opposite order.
   await using opened = new AsyncDisposableStack()
@@ -104,6 +105,9 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   const { RETRAI_DATA_DIR: dataDir, RETRAI_PRICES: priceFile } = settings
   const ownModels = priceFile === undefined ? ok(undefined) : await readPriceFile(priceFile)
   if (ownModels.isErr()) return err(ownModels.error)
+  const mcp = await readServersFile(settings.RETRAI_MCP_SERVERS, process.env)
+  if (mcp.isErr()) return err(mcp.error)
+  warnOfShortSecrets(secretsOfServers(mcp.value), log)
   const models = modelSettings(settings, ownModels.value)
   const made = await makeDataFolder(dataDir)
   if (made.isErr()) return err(made.error)
@@ -163,7 +167,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   const parts: Parts = { settings, log, store, artifacts, readModel: readModel.value, projector }
   const resources = new Resources({ retryMs: [100, 5_000], log })
   const { effects, isolate } = createEffects(settings, models, artifacts, resources, {
-    ...{ runner, isolation, limits: chosen.limits },
+    ...{ runner, isolation, limits: chosen.limits, mcp: mcp.value },
   })
   const redactions = createRedactions({ ...parts, ledger, redactor, now })
   const claimant = `${serverId.value}/${randomUUID()}`
@@ -193,6 +197,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
     resources,
     isolation,
     limits: chosen,
+    mcp: mcp.value,
     redactions,
     accessLog,
     integrity,

@@ -9,6 +9,7 @@ import { violations } from './invariants.ts'
 import { PlannedRuns } from './planned-runs.ts'
 import {
   asked,
+  calling,
   connecting,
   fatal,
   type Plan,
@@ -68,26 +69,26 @@ async function abortTwice(client: Client, runId: string): Promise<void> {
 /** Without isolation, commands use the network of the machine, and nothing sees their connections. */
 const ISOLATED = { RETRAI_ISOLATION: 'namespaces' }
 const isOfTheQueue = (point: CrashPoint): boolean => point.endsWith('run_queued')
+const isOfServers = (point: CrashPoint): boolean => point.endsWith('mcp_tools_listed')
 const isOfTheProxy = (point: CrashPoint): boolean => point.endsWith('network_connection')
 
 describe.concurrent('a server that is killed', AMPLE, () => {
-  test.for(CRASH_POINTS.filter((point) => !isOfTheProxy(point) && !isOfTheQueue(point)))(
-    '%s continues all its runs',
-    async (point, { expect }) => {
-      const plans = [writer, reader, asked, waiting, stuck, talkative]
-      await using runs = await PlannedRuns.open(plans)
-      const evidence = await crashAndContinue(runs, point, plans)
-      expect(evidence.flatMap(violations)).toEqual([])
-      expect(evidence.map(endOf)).toMatchObject([
-        { status: 'achieved' },
-        { status: 'failed', iterations: 1 },
-        { status: 'achieved' },
-        { status: 'aborted', iterations: 1 },
-        { status: 'failed', iterations: 1, reason: expect.stringContaining('no progress') },
-        { status: 'achieved' },
-      ])
-    },
-  )
+  test.for(
+    CRASH_POINTS.filter((one) => !isOfTheProxy(one) && !isOfTheQueue(one) && !isOfServers(one)),
+  )('%s continues all its runs', async (point, { expect }) => {
+    const plans = [writer, reader, asked, waiting, stuck, talkative]
+    await using runs = await PlannedRuns.open(plans)
+    const evidence = await crashAndContinue(runs, point, plans)
+    expect(evidence.flatMap(violations)).toEqual([])
+    expect(evidence.map(endOf)).toMatchObject([
+      { status: 'achieved' },
+      { status: 'failed', iterations: 1 },
+      { status: 'achieved' },
+      { status: 'aborted', iterations: 1 },
+      { status: 'failed', iterations: 1, reason: expect.stringContaining('no progress') },
+      { status: 'achieved' },
+    ])
+  })
 
   test.for(CRASH_POINTS.filter(isOfTheQueue))(
     '%s continues its run once the project is back',
@@ -110,6 +111,23 @@ describe.concurrent('a server that is killed', AMPLE, () => {
         point.startsWith('after'),
       )
       expect(endOf(evidence)).toMatchObject({ status: 'achieved' })
+    },
+  )
+
+  test.for([
+    ...CRASH_POINTS.filter(isOfServers).map((point) => ({ point, outcome: 'ok' })),
+    ...(['before tool', 'after tool'] as const).map((point) => ({ point, outcome: 'unknown' })),
+  ])(
+    '$point continues its run with MCP servers: the call is $outcome',
+    async ({ point, outcome }, { expect }) => {
+      await using runs = await PlannedRuns.open([calling])
+      const [evidence] = await crashAndContinue(runs, point, [calling])
+      if (evidence === undefined) throw new Error('there is one run')
+      expect(violations(evidence)).toEqual([])
+      expect(outcomesOf(evidence)[0]).toBe(outcome)
+      expect(endOf(evidence)).toMatchObject({ status: 'achieved' })
+      const listed = recordsOf(evidence).filter(({ kind }) => kind === 'mcp_tools_listed')
+      expect(listed).toHaveLength(1)
     },
   )
 

@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url'
 import type { Fault, Script, ScriptedRequest, Turn } from '../../examples/scripted-model/script.ts'
 import { leaves } from './ledger.ts'
 
@@ -98,6 +99,20 @@ export const connecting: Plan = {
     turn === 0
       ? { calls: [bash(leaves('0.0', `touch done; exec 3<>/dev/tcp/127.0.0.1/3128; ${CONNECT}`))] }
       : { text: 'It is done.' },
+}
+
+const FIXTURE = fileURLToPath(new URL('../agent/mcp/fixture-process.ts', import.meta.url))
+
+/** A model that calls a tool of an MCP server, which notes the call in a file. */
+export const calling: Plan = {
+  name: 'calling',
+  body: {
+    max_iterations: 5,
+    mcp_servers: [{ name: 'fix', command: process.execPath, args: [FIXTURE, 'good'] }],
+  },
+  answers: true,
+  script: ({ turn }) =>
+    turn === 0 ? { calls: [{ tool: 'mcp__fix__write', args: { word: 'it' } }] } : finish(turn),
 }
 
 /** A command that kills the process that runs it, which is its parent if nothing isolates it. */

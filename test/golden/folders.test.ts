@@ -171,6 +171,7 @@ test('the golden folders hold every kind of record and of access, every end and 
     'network_connection',
     'guard_changed',
     'project_context',
+    'mcp_tools_listed',
     'user_message',
     'agent_stuck',
     'context_compacted',

@@ -69,6 +69,7 @@ const planRun: AppDeps['planRun'] = (request) => {
     isolation: _,
     command_limits: __,
     max_turns_per_iteration: ___,
+    mcp_servers: ____,
     ...rest
   } = request
   const problems = [
@@ -148,6 +149,7 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
       ...{ level: 'none', detail: 'Nothing isolates commands.', levels: [], hosts: null },
       limits: { memory_bytes: 1, processes: 1, output_bytes: 1, home_bytes: 1 },
     }),
+    mcpOffer: { servers: [], own: 'commands' },
     changeProblems: async ({ model_name }) =>
       model_name?.startsWith('gemini')
         ? [{ field: 'model_name', message: 'This model needs GEMINI_API_KEY.' }]

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import type { AgentCommand, RunCommand } from '../../src/domain/commands.ts'
 import { decide } from '../../src/domain/decide.ts'
 import { fold } from '../../src/domain/evolve.ts'
+import type { McpListing } from '../../src/domain/mcp-tools.ts'
 import { nextStep } from '../../src/domain/next-step.ts'
 import type { Notice, PayloadOf, RunRecord, Verdict } from '../../src/domain/records.ts'
 import type { ConfigChanges, RunConfig } from '../../src/domain/run-config.ts'
@@ -37,6 +38,7 @@ type Move = {
     | 'message'
     | 'model_failure'
     | 'compaction'
+    | 'mcp'
     | 'exception'
     | 'crash'
     | 'configure'
@@ -76,6 +78,7 @@ const event: fc.Arbitrary<Move['event']> = fc.oneof(
   { weight: 4, arbitrary: fc.constant('crash') },
   { weight: 3, arbitrary: fc.constant('model_failure') },
   { weight: 2, arbitrary: fc.constant('compaction') },
+  { weight: 2, arbitrary: fc.constant('mcp') },
   { weight: 2, arbitrary: fc.constant('configure') },
   { weight: 2, arbitrary: fc.constant('message') },
   { weight: 2, arbitrary: fc.constant('stray') },
@@ -227,6 +230,15 @@ function compaction(state: RunState, claimant: string, { text, usage }: Move): R
   })
 }
 
+/** A server that sometimes fails, and whose tools sometimes change. */
+function listing({ text: description, result: { duration_ms } }: Move): McpListing {
+  const server = { server: 'docs', transport: 'stdio' } as const
+  if (duration_ms % 9 === 0) return { ...server, tools: [], problem: description ?? 'It ended.' }
+  const sha256 = (duration_ms % 9 === 1 ? 'b' : 'a').repeat(64)
+  const tool = { tool: 'search', description: description ?? '', input_schema: { type: 'object' } }
+  return { ...server, tools: [{ name: 'mcp__docs__search', ...tool, read_only: false, sha256 }] }
+}
+
 function commandFor(state: RunState, move: Move): RunCommand {
   switch (move.event) {
     case 'abort':
@@ -248,6 +260,8 @@ function commandFor(state: RunState, move: Move): RunCommand {
       return byAgent(state.claimant, { type: 'record_retry', reason: 'HTTP 529', delayMs: 250 })
     case 'compaction':
       return compaction(state, state.claimant, move)
+    case 'mcp':
+      return byAgent(state.claimant, { type: 'record_mcp_tools', listings: [listing(move)] })
     case 'notice':
       return byAgent(state.claimant, { type: 'record_notices', notices: NOTICES })
     case 'exception':

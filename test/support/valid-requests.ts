@@ -57,8 +57,10 @@ vi.mock(import('../../src/agent/model/adapters/ollama-request.ts'), async (origi
 )
 
 vi.mock(import('../../src/agent/model/patient-fetch.ts'), async (original) => {
-  const { patientFetch } = await original()
+  const real = await original()
+  const { patientFetch } = real
   return {
+    ...real,
     patientFetch: (input, init) => {
       const api = apiAt(new URL(input instanceof Request ? input.url : input))
       if (api !== null) check(api, JSON.parse(String(init?.body)))

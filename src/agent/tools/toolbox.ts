@@ -49,6 +49,9 @@ const TOOLS: readonly DefinedTool[] = [
 type ToolResult = PayloadOf<'tool_result'>
 type Outcome = Pick<ToolResult, 'output' | 'outcome' | 'exit_code'>
 
+/** Finds a tool that only this run has. */
+type FindTool = (runId: string | undefined, name: string) => DefinedTool | undefined
+
 export type ToolboxOptions = {
   readonly runCommand: RunCommand
   /** Without it, there are no background processes. */
@@ -61,6 +64,8 @@ export type ToolboxOptions = {
   readonly scratchDir: string
   /** Whether commands see only the project and the system's programs; they do not if it is left out. */
   readonly isolated?: boolean
+  /** Without it, all runs have the same tools. */
+  readonly findTool?: FindTool
 }
 
 /** The tools of every run. */
@@ -69,6 +74,7 @@ export function createToolbox({
   startProcess,
   artifacts,
   isolated = false,
+  findTool = () => undefined,
   ...places
 }: ToolboxOptions): Toolbox {
   return {
@@ -88,11 +94,12 @@ export function createToolbox({
         runCommand: (command) => commands.runCommand({ ...ofRun, ...noting, ...command }),
         startProcess: starting && ((request) => starting({ ...ofRun, ...request })),
       }
-      const outcome = await perform(call, context)
+      const { call_id, tool } = call
+      const defined = TOOLS.find(({ spec }) => spec.name === tool) ?? findTool(runId, tool)
+      const outcome = await perform(call, defined, context)
       const duration_ms = Math.round(performance.now() - begun)
       const recorded = await keepWithinRecord(outcome, artifacts)
       const { output, exit_code, outcome: how, bytes, truncated, sha256 } = recorded
-      const { call_id, tool } = call
       // In the order of the schema, so that the record is read fast.
       const result = { call_id, tool, output, exit_code, outcome: how, duration_ms }
       return { ...result, bytes, truncated, sha256, ...commands.observed() }
@@ -102,8 +109,11 @@ export function createToolbox({
 
 const rejected = (output: string): Outcome => ({ output, outcome: 'rejected', exit_code: null })
 
-async function perform(call: OpenCall, context: ToolContext): Promise<Outcome> {
-  const tool = TOOLS.find(({ spec }) => spec.name === call.tool)
+async function perform(
+  call: OpenCall,
+  tool: DefinedTool | undefined,
+  context: ToolContext,
+): Promise<Outcome> {
   if (tool === undefined) {
     const names = TOOLS.map(({ spec }) => spec.name).join(', ')
     return rejected(`There is no tool ${JSON.stringify(call.tool)}. The tools are: ${names}.`)

@@ -6,7 +6,14 @@ import type { RunRequest } from '../../client/index.ts'
 import { LEVELS, type Level } from '../../domain/isolation.ts'
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { EXIT, OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
-import { names, network, number, positiveInt, wordsOf } from '../terminal/option-values.ts'
+import {
+  mcpServers,
+  names,
+  network,
+  number,
+  positiveInt,
+  wordsOf,
+} from '../terminal/option-values.ts'
 import { print, printJson, say } from '../terminal/print.ts'
 import { follow } from './follow.ts'
 
@@ -26,6 +33,8 @@ type Options = ServerOptions & {
   readonly maxOutputTokens?: number
   readonly fallback?: readonly string[]
   readonly network?: RunRequest['network']
+  readonly mcp?: readonly string[]
+  readonly mcpJson?: RunRequest['mcp_servers']
   readonly commandMemory?: number
   readonly commandProcesses?: number
   readonly commandOutput?: number
@@ -68,6 +77,12 @@ export function runCommand(): Command {
       'what its commands reach: none, full, or hosts and presets with commas between them, such as pypi.org,*.example.org,preset:goal',
       network,
     )
+    .option('--mcp <servers>', 'MCP servers of the server, with commas between their names', names)
+    .option(
+      '--mcp-json <servers>',
+      'MCP servers of its own, as JSON: [{"name": …, "command": …, "args": […]}]',
+      mcpServers,
+    )
     .option(
       '--command-memory <MiB>',
       'the most memory of a command, if less than that of the server',
@@ -91,6 +106,7 @@ export function runCommand(): Command {
 function requestOf(goal: string, options: Options): RunRequest {
   const { cwd, model, maxIterations, maxTurns, hitl, maxCostUsd, maxTokens, maxSeconds } = options
   const { effort, maxOutputTokens, fallback, isolation, network, reason } = options
+  const servers = [...(options.mcp ?? []), ...(options.mcpJson ?? [])]
   return {
     goal,
     cwd: resolve(cwd),
@@ -106,6 +122,7 @@ function requestOf(goal: string, options: Options): RunRequest {
     ...(maxSeconds === undefined ? {} : { max_seconds: maxSeconds }),
     ...(isolation === undefined ? {} : { isolation }),
     ...(network === undefined ? {} : { network }),
+    ...(servers.length === 0 ? {} : { mcp_servers: servers }),
     ...(reason === undefined ? {} : { reason }),
     ...commandLimits(options),
   }

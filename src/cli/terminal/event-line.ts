@@ -1,4 +1,5 @@
 import type { AgentEvent } from '../../client/index.ts'
+import { changesOf } from '../../domain/mcp-tools.ts'
 import { type Line, oneLine, shorten } from './plain-text.ts'
 
 function verdictOf({ achieved, verdict }: { achieved: boolean; verdict?: string }): string {
@@ -42,6 +43,13 @@ function gist(event: AgentEvent): string {
       const { turns, tokens_before, tokens_after } = event.payload
       return `${turns} turns left out: ${tokens_before} tokens before, ${tokens_after} after`
     }
+    case 'mcp_tools_listed': {
+      const { server, tools, problem, changes } = event.payload
+      if (problem !== undefined)
+        return `${oneLine(server)} cannot be used: ${shorten(problem, 200)}`
+      const what = `${oneLine(server)}: ${tools.length} tools`
+      return changes === undefined ? what : `${what}; ${shorten(changesOf(changes), 200)}`
+    }
     case 'agent_stuck':
       return `${event.payload.action}: ${shorten(event.payload.message, 200)}`
     case 'user_message':
@@ -58,6 +66,7 @@ const BOLD: ReadonlySet<string> = new Set([
   'human_check_required',
   'run_queued',
   'agent_stuck',
+  'mcp_tools_listed',
   'run_summary',
   'error',
   'run_end',

@@ -2,7 +2,9 @@ import { readFile } from 'node:fs/promises'
 import { text as textOf } from 'node:stream/consumers'
 import { InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
+import * as z from 'zod'
 import type { Seen } from '../../api/records.ts'
+import { McpServers } from '../../api/run-requests.ts'
 import { ALL_KINDS, type Kind, type RunRequest } from '../../client/index.ts'
 import { messageOf } from '../../lib/message-of.ts'
 
@@ -50,6 +52,18 @@ export function network(text: string): NonNullable<RunRequest['network']> {
   const allow = text.split(',').map((entry) => entry.trim())
   if (!allow.includes('')) return { allow }
   throw new InvalidArgumentError('Give none, full, or hosts with commas between them.')
+}
+
+/** MCP servers as JSON. */
+export function mcpServers(text: string): NonNullable<RunRequest['mcp_servers']> {
+  try {
+    const read = McpServers.safeParse(JSON.parse(text))
+    if (read.success) return read.data
+    throw new InvalidArgumentError(`It is not valid:\n${z.prettifyError(read.error)}`)
+  } catch (cause) {
+    if (cause instanceof InvalidArgumentError) throw cause
+    throw new InvalidArgumentError(`It is not JSON: ${messageOf(cause)}`)
+  }
 }
 
 const UNITS = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 } as const

@@ -6,8 +6,8 @@ const OWN_PROPERTIES: ReadonlySet<string> = new Set([
   ...['node', 'outcome', 'verdict', 'decision', 'status', 'role'],
   ...['claimant', 'hash', 'sha256', 'request_sha256'],
 ])
-/** Models and providers write any JSON in these properties, so names in it can be secrets too. */
-const FREE_PROPERTIES: ReadonlySet<string> = new Set(['args', 'items'])
+/** Models, providers and MCP servers write any JSON in these properties, so names in it can be secrets too. */
+const FREE_PROPERTIES: ReadonlySet<string> = new Set(['args', 'items', 'input_schema'])
 
 /**
  * The payload of a record with all its strings masked; the same object if there is nothing to mask. Property names are

@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { err, ok, okAsync, type Result, type ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import type { FieldProblem, Problem } from '../../api/problems.ts'
-import { CreateRun, REQUESTED_CONFIG as FIELDS } from '../../api/run-requests.ts'
+import { CreateRun, REQUESTED_CONFIG as FIELDS, McpServers } from '../../api/run-requests.ts'
 import { RunAndStatus, StartedRun } from '../../api/runs.ts'
 import { existing } from '../../domain/decide.ts'
 import { Level, LowerLimits } from '../../domain/isolation.ts'
@@ -177,6 +177,7 @@ function salvage(body: unknown, defaults: AppDeps['defaults']): RunRequest | nul
     isolation: Level.nullable().catch(null),
     command_limits: LowerLimits.nullable().catch(null),
     network: FIELDS.network.catch('none'),
+    mcp_servers: McpServers.catch([]),
   })
   return lenient.safeParse(body).data ?? null
 }

@@ -112,7 +112,7 @@ export function conversation(app: ZodApp, deps: AppDeps): void {
     handler: async (request, reply) => {
       const { runId } = request
       const sent = (await sentConversation(runId, request.query.at ?? null, deps)).map(
-        ({ modelName, request, asOf, answeredBy, messages, omittedTurns }) => ({
+        ({ modelName, request, asOf, answeredBy, messages, omittedTurns, tools }) => ({
           run_id: runId,
           model_name: modelName,
           request,
@@ -120,7 +120,7 @@ export function conversation(app: ZodApp, deps: AppDeps): void {
           answered_by: answeredBy,
           messages: messages.map(sentMessage),
           omitted_turns: omittedTurns,
-          tools: [...deps.tools],
+          tools: [...deps.tools, ...tools.map(({ server: _, ...tool }) => tool)],
         }),
       )
       return sendResult(request, reply, sent, queryProblem)

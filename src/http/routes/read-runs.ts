@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { IsolationOffer } from '../../api/isolation.ts'
+import { McpOffer } from '../../api/mcp.ts'
 import { Model } from '../../api/models.ts'
 import type { Problem } from '../../api/problems.ts'
 import { GetRunQuery, ListRunsQuery, RunParams } from '../../api/run-queries.ts'
@@ -162,6 +163,26 @@ export function listModels(app: ZodApp, { models }: AppDeps): void {
       response: { 200: described('The default comes first', z.array(Model)) },
     },
     handler: async () => [...(await models())],
+  })
+}
+
+/** GET /api/mcp-servers */
+export function listMcpServers(app: ZodApp, { mcpOffer }: AppDeps): void {
+  if (mcpOffer === undefined) return
+  app.route({
+    method: 'GET',
+    url: '/api/mcp-servers',
+    config: { needs: 'runs:read' },
+    schema: {
+      operationId: 'listMcpServers',
+      tags: ['runs'],
+      summary: 'List the MCP servers that a run can name',
+      description:
+        'The servers of RETRAI_MCP_SERVERS, and whether a run may bring others (RETRAI_MCP_REQUESTS). Nothing is ' +
+        'asked of them: a run lists their tools before its first request to the model.',
+      response: { 200: described('What this server offers', McpOffer) },
+    },
+    handler: async () => mcpOffer,
   })
 }
 

@@ -67,6 +67,7 @@ describe('the description of the API', () => {
       'GET /api/keys',
       'GET /api/ledgers',
       'GET /api/ledgers/{name}',
+      'GET /api/mcp-servers',
       'GET /api/me',
       'GET /api/models',
       'GET /api/runs',

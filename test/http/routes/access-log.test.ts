@@ -81,6 +81,7 @@ const SHOWS_NOTHING = [
   'live',
   'ready',
   'showIsolation',
+  'listMcpServers',
 ]
 
 describe('the list of operations that show something of the log', () => {

@@ -1,0 +1,281 @@
+import {
+  type CallToolResult,
+  Client,
+  type ClientOptions,
+  type JsonSchemaValidator,
+  ProtocolError,
+  SdkError,
+  SdkErrorCode,
+  SdkHttpError,
+  StreamableHTTPClientTransport,
+  type Tool,
+  type Transport,
+} from '@modelcontextprotocol/client'
+import { err, ok, type Result } from 'neverthrow'
+import type { McpServer } from '../../domain/mcp-servers.ts'
+import type { McpListing } from '../../domain/mcp-tools.ts'
+import { stripTerminalCodes } from '../../domain/terminal-codes.ts'
+import { Backoff } from '../../lib/backoff.ts'
+import { messageOf } from '../../lib/message-of.ts'
+import { processMask } from '../../log/masking.ts'
+import type { RunningProcess } from '../../runner/start-process.ts'
+import type { ToolOutput } from '../tools/tool.ts'
+import { Allowance } from './allowance.ts'
+import { guardedFetch } from './guarded-fetch.ts'
+import { StdioTransport } from './stdio-transport.ts'
+import { outputOf } from './tool-output.ts'
+
+/** How a server is reached, with its secrets. */
+export type Endpoint =
+  | { readonly start: () => Promise<RunningProcess> }
+  | { readonly url: URL; readonly headers: Readonly<Record<string, string>> }
+
+/** How often a start is tried. A server that gave no answer in time is not tried again. */
+const ATTEMPTS = 3
+const RETRY_MS = [500, 5_000] as const
+/** How long a program may take for a question that servers of older versions do not know. */
+const PROBE_WITHIN_MS = 5_000
+/** Pages of the list of tools. */
+const MAX_PAGES = 10
+const GOODBYE_WITHIN_MS = 1_000
+/** Words of a server in a sentence of ours. */
+const MAX_WORDS = 600
+
+/** A server lists and calls its tools through this, until it is closed or the server is gone. */
+export class Connection {
+  readonly #client: Client
+  readonly #transport: Transport
+  readonly #allowance: Allowance
+  readonly #server: McpServer
+  #tools: readonly Tool[] = []
+  #isStale = false
+  #failure: string | null = null
+  /** Another attempt would fail like this one. */
+  #isHopeless = false
+
+  private constructor(server: McpServer, endpoint: Endpoint, isOld: boolean) {
+    this.#server = server
+    this.#allowance = new Allowance()
+    this.#transport = transportTo(server, endpoint, this.#allowance)
+    this.#client = new Client(
+      { name: 'retrai', version: '1' },
+      {
+        versionNegotiation: isOld
+          ? { mode: 'legacy' }
+          : { mode: 'auto', probe: 'start' in endpoint ? { timeoutMs: PROBE_WITHIN_MS } : {} },
+        listMaxPages: MAX_PAGES,
+        // The schemas of a server are not trusted enough to compile them; the model reads whatever came.
+        jsonSchemaValidator: UNCHECKED,
+        listChanged: {
+          tools: { autoRefresh: false, debounceMs: 0, onChanged: () => this.#noteChange() },
+        },
+      },
+    )
+    this.#client.onclose = () => {
+      this.#failure ??= 'The connection was closed.'
+    }
+  }
+
+  /** Connects to a server and lists its tools. The error says why that is not possible, for people. */
+  static async open(
+    server: McpServer,
+    endpoint: Endpoint,
+    signal: AbortSignal,
+  ): Promise<Result<Connection, string>> {
+    const backoff = new Backoff(RETRY_MS)
+    for (;;) {
+      // A program of an older version may end at the first question, which it does not know.
+      const connection = new Connection(server, endpoint, backoff.failures > 0)
+      const opened = await connection.#open(signal)
+      if (opened.isOk()) return ok(connection)
+      await connection.close()
+      const isOver = opened.error.isFinal || backoff.failures + 1 >= ATTEMPTS
+      if (isOver || !(await backoff.wait(signal))) return err(opened.error.message)
+    }
+  }
+
+  /** How the server names itself, and the version of the protocol. */
+  get identity(): Pick<McpListing, 'server_name' | 'server_version' | 'protocol_version'> {
+    const { name, version } = this.#client.getServerVersion() ?? {}
+    const protocol = this.#client.getNegotiatedProtocolVersion()
+    return {
+      ...(name === undefined ? {} : { server_name: shown(name) }),
+      ...(version === undefined ? {} : { server_version: shown(version) }),
+      ...(protocol === undefined ? {} : { protocol_version: shown(protocol) }),
+    }
+  }
+
+  /** As it listed them last. */
+  get tools(): readonly Tool[] {
+    return this.#tools
+  }
+
+  /** Whether the server says that its list is another one now. */
+  get isStale(): boolean {
+    return this.#isStale
+  }
+
+  /** Why the server is gone; null if it is there. */
+  get failure(): string | null {
+    return this.#failure === null ? null : this.#why(this.#failure)
+  }
+
+  /** Lists the tools again. A server that cannot do that counts as gone. */
+  async list(signal: AbortSignal): Promise<void> {
+    this.#isStale = false
+    this.#allowance.renew()
+    try {
+      const timeout = this.#server.start_timeout_s * 1000
+      const hasTools = this.#client.getServerCapabilities()?.tools !== undefined
+      const options = { signal, timeout, cacheMode: 'refresh' } as const
+      this.#tools = hasTools ? (await this.#client.listTools(undefined, options)).tools : []
+    } catch (cause) {
+      this.#failure ??= shown(messageOf(cause))
+      this.#isHopeless = isFinal(cause)
+    }
+  }
+
+  /** Calls a tool. Never rejects. */
+  async call(
+    tool: string,
+    args: Readonly<Record<string, unknown>>,
+    signal: AbortSignal,
+  ): Promise<ToolOutput> {
+    if (this.#failure !== null) return notCalled(this.#server, this.#why(this.#failure))
+    this.#allowance.renew()
+    try {
+      const timeout = this.#server.call_timeout_s * 1000
+      const result = await this.#client.callTool(
+        { name: tool, arguments: args },
+        { signal, timeout },
+      )
+      return outputOf(result as CallToolResult)
+    } catch (cause) {
+      return this.#failed(cause, signal)
+    }
+  }
+
+  /** Says goodbye, and ends a program. Never rejects. */
+  async close(): Promise<void> {
+    const transport = this.#transport
+    if (transport instanceof StreamableHTTPClientTransport) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const timer = setTimeout(resolve, GOODBYE_WITHIN_MS)
+      await Promise.race([transport.terminateSession().catch(() => {}), promise])
+      clearTimeout(timer)
+    }
+    await this.#client.close().catch(() => {})
+    // The client closes a transport only if it got as far as that.
+    await transport.close().catch(() => {})
+  }
+
+  async #open(signal: AbortSignal): Promise<Result<void, Refusal>> {
+    const timeout = this.#server.start_timeout_s * 1000
+    try {
+      await this.#client.connect(this.#transport, { signal, timeout })
+    } catch (cause) {
+      const why = explained(cause, timeout)
+      return err({ message: isTimeout(cause) ? why : this.#why(why), isFinal: isFinal(cause) })
+    }
+    await this.list(signal)
+    if (this.#failure === null) return ok()
+    return err({ message: this.#why(this.#failure), isFinal: this.#isHopeless })
+  }
+
+  #noteChange(): void {
+    this.#isStale = true
+  }
+
+  /** What a program has printed says more than that its connection was closed. */
+  #why(otherwise: string): string {
+    const transport = this.#transport
+    const failure = transport instanceof StdioTransport ? transport.failure : null
+    return shown(failure ?? otherwise)
+  }
+
+  #failed(cause: unknown, signal: AbortSignal): ToolOutput {
+    if (signal.aborted) {
+      return { output: 'Cancelled with the run.', exitCode: null, outcome: 'aborted' }
+    }
+    const { name, call_timeout_s } = this.#server
+    if (isTimeout(cause)) {
+      const output = `The MCP server ${name} gave no answer within ${call_timeout_s} s, so the call was cancelled.`
+      return { output, exitCode: null, outcome: 'timed_out' }
+    }
+    if (cause instanceof ProtocolError) {
+      const output = `The MCP server ${name} refused the call: ${shown(cause.message)}`
+      return { output, exitCode: 1, outcome: 'error' }
+    }
+    if (cause instanceof SdkHttpError || isInvalid(cause)) {
+      // A server that does not know the session any more must be connected to again.
+      if (cause instanceof SdkHttpError && cause.status === 404)
+        this.#failure ??= 'It ended the session.'
+      const output = `The MCP server ${name} did not answer the call as it must: ${shown(messageOf(cause))}`
+      return { output, exitCode: 1, outcome: 'error' }
+    }
+    this.#failure ??= shown(messageOf(cause))
+    const output =
+      `The MCP server ${name} was lost during the call: ${this.#why(this.#failure)} Whether the call took effect is ` +
+      'not known. Look before you repeat it.'
+    return { output, exitCode: null, outcome: 'unknown' }
+  }
+}
+
+const UNCHECKED: NonNullable<ClientOptions['jsonSchemaValidator']> = {
+  getValidator<T>(): JsonSchemaValidator<T> {
+    return (value) => ({ valid: true, data: value as T, errorMessage: undefined })
+  },
+}
+
+type Refusal = { readonly message: string; readonly isFinal: boolean }
+
+/** The result of a call to a server that is not there. */
+export function notCalled({ name }: McpServer, why: string): ToolOutput {
+  const output = `The call was not made, because the MCP server ${name} is not there now: ${why}`
+  return { output, exitCode: 1, outcome: 'error' }
+}
+
+function transportTo(server: McpServer, endpoint: Endpoint, allowance: Allowance): Transport {
+  if ('start' in endpoint) return new StdioTransport(endpoint.start, allowance)
+  return new StreamableHTTPClientTransport(endpoint.url, {
+    fetch: guardedFetch(server, allowance),
+    requestInit: { headers: endpoint.headers },
+  })
+}
+
+const isTimeout = (cause: unknown): boolean =>
+  cause instanceof SdkError && cause.code === SdkErrorCode.RequestTimeout
+
+const isInvalid = (cause: unknown): boolean =>
+  cause instanceof SdkError &&
+  [SdkErrorCode.InvalidResult, SdkErrorCode.UnsupportedResultType].includes(cause.code)
+
+/** Whether another attempt would end the same way. */
+const isFinal = (cause: unknown): boolean =>
+  isTimeout(cause) ||
+  (cause instanceof SdkError && cause.code === SdkErrorCode.ListPaginationExceeded) ||
+  (cause instanceof SdkHttpError && cause.status >= 400 && cause.status < 500) ||
+  causes(cause).some((one) => one.name === 'PrivateAddress')
+
+function explained(cause: unknown, timeoutMs: number): string {
+  if (isTimeout(cause)) return `It gave no answer within ${timeoutMs / 1000} s.`
+  if (cause instanceof SdkHttpError && (cause.status === 401 || cause.status === 403)) {
+    return `It answered ${cause.status}: it needs a token, such as "headers": {"Authorization": "Bearer $\{TOKEN}"} in RETRAI_MCP_SERVERS. retrAI does not log in with OAuth.`
+  }
+  const [first, ...rest] = causes(cause)
+  return [first, ...rest].map((one) => one?.message ?? '').join(': ')
+}
+
+/** An error and what caused it. */
+function causes(cause: unknown): readonly Error[] {
+  if (!(cause instanceof Error)) return [new Error(String(cause))]
+  return cause.cause instanceof Error ? [cause, ...causes(cause.cause)] : [cause]
+}
+
+/** Words of a server in one line, masked and without what controls a terminal. */
+function shown(words: string): string {
+  const line = stripTerminalCodes(processMask.text(words.toWellFormed()))
+    .replace(/\s+/g, ' ')
+    .trim()
+  return line.length > MAX_WORDS ? `${line.slice(0, MAX_WORDS).toWellFormed()}…` : line
+}

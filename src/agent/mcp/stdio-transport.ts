@@ -1,0 +1,124 @@
+import {
+  type JSONRPCMessage,
+  ReadBuffer,
+  serializeMessage,
+  type Transport,
+} from '@modelcontextprotocol/client'
+import { stripTerminalCodes } from '../../domain/terminal-codes.ts'
+import { processMask } from '../../log/masking.ts'
+import type { OutputPiece } from '../../runner/protocol.ts'
+import type { ProcessEnd, RunningProcess } from '../../runner/start-process.ts'
+import { type Allowance, MESSAGE_BYTES } from './allowance.ts'
+
+/** Of what a server prints beside its messages, for people. */
+const TAIL_BYTES = 2_000
+/** Messages that are JSON and no messages of the protocol. */
+const MAX_STRAY = 100
+/** How long a server has to end after the end of its input. */
+const END_WITHIN_MS = 1_000
+
+/** The messages of a server whose program the runner has started, one a line. */
+export class StdioTransport implements Transport {
+  onclose?: () => void
+  onerror?: (error: Error) => void
+  onmessage?: NonNullable<Transport['onmessage']>
+  readonly #starting: () => Promise<RunningProcess>
+  readonly #allowance: Allowance
+  readonly #buffer = new ReadBuffer({ maxBufferSize: MESSAGE_BYTES })
+  #process: RunningProcess | null = null
+  #tail: Buffer = Buffer.alloc(0)
+  #stray = 0
+  /** Why this end has stopped the server. */
+  #complaint: string | null = null
+  #end: ProcessEnd | null = null
+
+  constructor(start: () => Promise<RunningProcess>, allowance: Allowance) {
+    this.#starting = start
+    this.#allowance = allowance
+  }
+
+  /** Why the server is gone, as sentences for people; null if it is there. */
+  get failure(): string | null {
+    if (this.#complaint === null && this.#end === null) return null
+    const printed = stripTerminalCodes(
+      processMask.text(this.#tail.toString().toWellFormed()),
+    ).trim()
+    const last = printed === '' ? '' : ` It printed last: ${printed}`
+    return `${this.#complaint ?? endOf(this.#end)}${last}`
+  }
+
+  async start(): Promise<void> {
+    const running = await this.#starting()
+    this.#process = running
+    running.stdout.on('data', ({ chunk }: OutputPiece) => this.#read(chunk))
+    running.stderr.on('data', ({ chunk }: OutputPiece) => this.#keep(chunk))
+    running.stdin.on('error', () => {})
+    void running.ended.then((end) => {
+      this.#end = end
+      this.onclose?.()
+    })
+  }
+
+  send(message: JSONRPCMessage): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const stdin = this.#process?.stdin
+    if (stdin === undefined || !stdin.writable) return Promise.reject(new Error('It has ended'))
+    stdin.write(serializeMessage(message), (cause) => (cause ? reject(cause) : resolve()))
+    return promise
+  }
+
+  /** Ends the input of the server, and stops the server if it does not end then. */
+  async close(): Promise<void> {
+    const running = this.#process
+    if (running === null) return
+    running.stdin.end()
+    const timer = setTimeout(running.stop, END_WITHIN_MS)
+    await running.ended
+    clearTimeout(timer)
+  }
+
+  #read(chunk: Buffer): void {
+    if (this.#complaint !== null) return
+    if (!this.#allowance.take(chunk.length)) {
+      this.#stop('It sent more than anybody had asked for.')
+      return
+    }
+    try {
+      this.#buffer.append(chunk)
+    } catch {
+      this.#stop(`It sent a message of more than ${MESSAGE_BYTES / 1024 / 1024} MiB.`)
+      return
+    }
+    while (this.#complaint === null) {
+      const message = this.#next()
+      if (message === null) return
+      if (message !== 'stray') this.onmessage?.(message)
+    }
+  }
+
+  #next(): JSONRPCMessage | 'stray' | null {
+    try {
+      return this.#buffer.readMessage()
+    } catch (cause) {
+      this.#stray += 1
+      if (this.#stray > MAX_STRAY) this.#stop('What it sends are no messages of MCP.')
+      this.onerror?.(cause instanceof Error ? cause : new Error(String(cause)))
+      return 'stray'
+    }
+  }
+
+  #keep(chunk: Buffer): void {
+    this.#tail = Buffer.concat([this.#tail, chunk]).subarray(-TAIL_BYTES)
+  }
+
+  #stop(complaint: string): void {
+    this.#complaint = complaint
+    this.#process?.stop()
+  }
+}
+
+function endOf(end: ProcessEnd | null): string {
+  if (end === null) return ''
+  if (end.end === 'exited') return `It ended with exit code ${end.exitCode}.`
+  return end.message === '' ? `It has ended (${end.end}).` : end.message
+}

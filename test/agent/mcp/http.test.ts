@@ -1,0 +1,158 @@
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { createMcpHandler, McpServer as SdkServer } from '@modelcontextprotocol/server'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import * as z from 'zod'
+import type { Script } from '../../../examples/scripted-model/script.ts'
+import { readServersFile } from '../../../src/agent/mcp/servers-file.ts'
+import type { McpServer } from '../../../src/domain/mcp-servers.ts'
+import { MCP_DEFAULTS } from '../../../src/domain/mcp-servers.ts'
+import { guardSecrets } from '../../../src/log/masking.ts'
+import { only, reachGoal, Workshop } from '../support.ts'
+import { withServers } from './support.ts'
+
+const TOKEN = 'a-token-of-the-server-7f3e'
+
+async function listen(listener: RequestListener): Promise<string> {
+  const server = createServer(listener).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`
+}
+
+/** A server of the official SDK, and the headers that it got. */
+async function sdkServer() {
+  const headers: IncomingMessage['headers'][] = []
+  const handler = createMcpHandler(() => {
+    const server = new SdkServer({ name: 'docs', version: '9.9.9' })
+    const inputSchema = z.object({ words: z.string() })
+    server.registerTool('search', { description: 'Finds words.', inputSchema }, ({ words }) => ({
+      content: [{ type: 'text', text: `Found ${words}, with ${TOKEN}.` }],
+    }))
+    return server
+  })
+  const url = await listen(async (request, response) => {
+    headers.push(request.headers)
+    const { method = 'GET' } = request
+    const body = method === 'POST' ? await text(request) : null
+    const answer = await handler.fetch(
+      new Request(url, { method, headers: request.headers as Record<string, string>, body }),
+    )
+    response.writeHead(answer.status, Object.fromEntries(answer.headers))
+    response.end(Buffer.from(await answer.arrayBuffer()))
+  })
+  return { url, headers }
+}
+
+const docs = (url: string, changes: Partial<McpServer> = {}): McpServer => ({
+  ...{ ...MCP_DEFAULTS, name: 'docs', source: 'request', url, private_address: true, ...changes },
+})
+
+/** A run with this server, to its end. */
+async function played(server: McpServer, script: Script = [{ calls: [reachGoal] }]) {
+  const shop = await Workshop.open(script)
+  shop.startAgent([], withServers(shop))
+  const runId = await shop.create({ max_turns_per_iteration: 20, mcp_servers: [server] })
+  const records = await shop.until(runId, 'run_end')
+  return { shop, records, end: only(records, 'run_end').payload }
+}
+
+const search: Script = [
+  { calls: [{ tool: 'mcp__docs__search', args: { words: 'append' } }] },
+  { calls: [reachGoal] },
+]
+
+test('a server of the official SDK lists its tools and answers calls; secrets of the file are sent and never recorded', async () => {
+  const { url, headers } = await sdkServer()
+  await using shop = await Workshop.open(search)
+  const definition = {
+    url,
+    headers: { authorization: 'Bearer $' + '{DOCS_TOKEN}' },
+    private_address: true,
+  }
+  await shop.file('../mcp.json', JSON.stringify({ mcpServers: { docs: definition } }))
+  const read = await readServersFile(`${shop.folder}/mcp.json`, { DOCS_TOKEN: TOKEN })
+  const configuration = read._unsafeUnwrap()
+  guardSecrets([{ name: 'DOCS_TOKEN', value: TOKEN }])
+  shop.startAgent([], withServers(shop, configuration))
+  const recorded = configuration.servers.get('docs')?.recorded
+  const runId = await shop.create({
+    max_turns_per_iteration: 20,
+    mcp_servers: recorded ? [recorded] : [],
+  })
+  const records = await shop.until(runId, 'run_end')
+  expect(only(records, 'mcp_tools_listed').payload).toMatchObject({
+    ...{ server: 'docs', transport: 'http', server_name: 'docs', server_version: '9.9.9' },
+    tools: [{ name: 'mcp__docs__search', description: 'Finds words.' }],
+  })
+  const [result] = records.flatMap((record) =>
+    record.kind === 'tool_result' ? [record.payload] : [],
+  )
+  expect(result?.output).toBe('Found append, with [masked:DOCS_TOKEN].')
+  expect(headers.every(({ authorization }) => authorization === `Bearer ${TOKEN}`)).toBe(true)
+  expect(JSON.stringify(records)).not.toContain(TOKEN)
+})
+
+test('an address that is not public is refused, by number and by name', async () => {
+  const { url, headers } = await sdkServer()
+  for (const at of [url, url.replace('127.0.0.1', 'localhost')]) {
+    const { private_address: _, ...server } = docs(at)
+    const { shop, end } = await played(server, [])
+    await using __ = shop
+    expect(end).toMatchObject({ status: 'failed', total_tokens: 0 })
+    expect(end.reason).toMatch(/is no address of the public Internet/)
+  }
+  expect(headers).toEqual([])
+})
+
+describe('a server that', () => {
+  const answering = (status: number, type: string, body: string) =>
+    listen((_, response) => response.writeHead(status, { 'content-type': type }).end(body))
+
+  test('asks for a login: the reason says what to do', async () => {
+    const { shop, end } = await played(docs(await answering(401, 'text/plain', 'who?')), [])
+    await using _ = shop
+    expect(end.reason).toMatch(/answered 401: it needs a token/)
+  })
+
+  test('answers something else fails with the reason', async () => {
+    const { shop, end } = await played(docs(await answering(200, 'text/html', '<p>hi')), [])
+    await using _ = shop
+    expect(end).toMatchObject({ status: 'failed', total_tokens: 0 })
+  })
+
+  test('never answers is given up after its time', async () => {
+    const url = await listen(() => {})
+    const { shop, end } = await played(docs(url, { start_timeout_s: 0.5 }), [])
+    await using _ = shop
+    expect(end.reason).toMatch(/no answer within 0.5 s/)
+  })
+
+  test('answers without end is cut off', async () => {
+    const url = await listen((_, response) => {
+      response.writeHead(200, { 'content-type': 'application/json' })
+      const pour = (): void => {
+        while (response.write('x'.repeat(100_000)));
+        response.once('drain', pour)
+      }
+      pour()
+    })
+    const { shop, end } = await played(docs(url), [])
+    await using _ = shop
+    expect(end).toMatchObject({ status: 'failed', total_tokens: 0 })
+  })
+
+  test('redirects to another host is not followed', async () => {
+    const { url: other, headers } = await sdkServer()
+    const url = await listen((_, response) => response.writeHead(307, { location: other }).end())
+    const { shop, end } = await played(docs(url), [])
+    await using _ = shop
+    expect(end.status).toBe('failed')
+    expect(headers).toEqual([])
+  })
+})

@@ -1,0 +1,39 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { onTestFinished } from 'vitest'
+import { McpRuns } from '../../../src/agent/mcp/run-servers.ts'
+import { type McpConfiguration, NO_SERVERS } from '../../../src/agent/mcp/servers-file.ts'
+import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
+import { createArtifacts } from '../../../src/artifacts/artifacts.ts'
+import { MCP_DEFAULTS, type McpServer } from '../../../src/domain/mcp-servers.ts'
+import { NO_ISOLATION } from '../../../src/runner/isolation/isolation.ts'
+import { DEFAULT_LIMITS, runCommand } from '../../../src/runner/run-command.ts'
+import { Runner } from '../../../src/runner/runner.ts'
+import { processStarter } from '../../../src/runner/start-process.ts'
+import type { Workshop } from '../support.ts'
+
+const FIXTURE = fileURLToPath(new URL('./fixture-process.ts', import.meta.url))
+
+/** The fixture as a server that a request has brought. */
+export const fixture = (how: string, changes: Partial<McpServer> = {}): McpServer => ({
+  ...{ ...MCP_DEFAULTS, name: 'fix', source: 'request' },
+  ...{ command: process.execPath, args: [FIXTURE, how], ...changes },
+})
+
+/** The effects of an agent whose runs have MCP servers. */
+export function withServers(shop: Workshop, configuration: McpConfiguration = NO_SERVERS) {
+  const runner = new Runner({ info: () => {}, error: () => {} })
+  onTestFinished(() => runner.close())
+  const startProcess = processStarter(DEFAULT_LIMITS, runner, NO_ISOLATION)
+  const mcp = new McpRuns({ configuration, startProcess })
+  const toolbox = createToolbox({
+    ...{ runCommand, artifacts: createArtifacts(join(shop.folder, 'artifacts')) },
+    ...{ dataDir: null, scratchDir: shop.folder, findTool: (runId, name) => mcp.tool(runId, name) },
+  })
+  return { mcp, toolbox }
+}
+
+/** What the fixture has noted, one thing a line. */
+export const seenBy = async (shop: Workshop): Promise<string[]> =>
+  (await readFile(join(shop.project, 'seen'), 'utf8')).trim().split('\n')

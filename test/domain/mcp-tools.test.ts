@@ -1,0 +1,87 @@
+import { describe, expect, test } from 'vitest'
+import type { RunCommand } from '../../src/domain/commands.ts'
+import type { Conversation } from '../../src/domain/conversation.ts'
+import { converse } from '../../src/domain/converse.ts'
+import { MCP_DEFAULTS, type McpServer } from '../../src/domain/mcp-servers.ts'
+import type { McpListing } from '../../src/domain/mcp-tools.ts'
+import { by, check, claim, create, given, look, reply, result, type Step } from './support.ts'
+
+const server = (changes: Partial<McpServer> = {}): McpServer => ({
+  ...{ ...MCP_DEFAULTS, name: 'docs', source: 'request', command: 'docs', ...changes },
+})
+
+const working = (changes: Partial<McpServer> = {}): RunCommand[] => [
+  create({ max_turns_per_iteration: 9, mcp_servers: [server(changes)] }),
+  claim(),
+  check(false),
+  look,
+]
+
+const tool = (name: string, hash = 'a') => ({
+  ...{ name: `mcp__docs__${name}`, tool: name, description: `Of ${hash}.`, read_only: false },
+  ...{ input_schema: { type: 'object' }, sha256: hash.repeat(64) },
+})
+
+const lists = (tools: McpListing['tools'], more: Partial<McpListing> = {}): RunCommand =>
+  by('p1', {
+    type: 'record_mcp_tools',
+    listings: [{ server: 'docs', transport: 'stdio', tools, ...more }],
+  })
+
+describe('a listing', () => {
+  test('is recorded before the first reply, and the run continues', () => {
+    given(...working())
+      .when(lists([tool('search')]))
+      .gives('1 mcp_tools_listed')
+  })
+
+  test('with other tools ends a run that has worked, with a summary', () => {
+    given(...working(), lists([tool('search')]), reply(['file_read']), result('c0', 'file_read'))
+      .when(lists([tool('search', 'b'), tool('send')]))
+      .gives('1 mcp_tools_listed', '1 run_ending')
+  })
+
+  test('with other tools closes the call that waits for it, and checks the goal if something has changed', () => {
+    given(...working(), lists([tool('search')]), reply(['mcp__docs__search']))
+      .when(lists([]))
+      .gives(
+        '1 mcp_tools_listed',
+        '1 tool_result c0 rejected',
+        '1 step_start plan',
+        '1 step_start evaluate',
+      )
+  })
+
+  test('of a server that cannot be used ends a run that needs it, and costs nothing', () => {
+    given(...working())
+      .when(lists([], { problem: 'It ended.' }))
+      .gives('1 mcp_tools_listed', '1 run_end failed')
+  })
+
+  test('of a server that the run does not need changes nothing', () => {
+    given(...working({ required: false }))
+      .when(lists([], { problem: 'It ended.' }))
+      .gives('1 mcp_tools_listed')
+  })
+
+  test('comes only where a reply or a call waits for it', () => {
+    given(create({ mcp_servers: [server()] }), claim(), reply())
+      .when(lists([]))
+      .refused({ type: 'out_of_step', command: 'record_mcp_tools', phase: 'evaluating' })
+  })
+})
+
+test('a call is marked as reading if its server is trusted', () => {
+  const reading = { ...tool('search'), read_only: true }
+  const { records } = given(...working(), lists([reading]), reply(['mcp__docs__search']))
+  expect(records.at(-1)).toMatchObject({ kind: 'tool_call', payload: { read_only: true } })
+})
+
+test('the next request holds the tools as they were recorded, and none that ended the run', () => {
+  const conversationOf = (...steps: Step[]) =>
+    given(...working(), ...steps).records.reduce<Conversation | null>(converse, null)
+  const first = lists([tool('search')])
+  expect(conversationOf(first)?.tools).toMatchObject([{ name: 'mcp__docs__search' }])
+  const changed = conversationOf(first, lists([tool('search', 'b')]))
+  expect(changed?.tools).toMatchObject([{ description: 'Of a.' }])
+})
