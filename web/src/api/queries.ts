@@ -52,6 +52,12 @@ export const goalsQuery = queryOptions({
   staleTime: Number.POSITIVE_INFINITY,
 })
 
+/** The MCP servers that a run may have. */
+export const mcpOfferQuery = queryOptions({
+  queryKey: ['mcp-servers'],
+  queryFn: ({ signal }) => answerOf(client().mcpServers({ signal })),
+})
+
 /** What a run may ask for of the isolation of its commands. */
 export const isolationOfferQuery = queryOptions({
   queryKey: ['isolation'],

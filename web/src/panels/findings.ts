@@ -42,6 +42,7 @@ export function examine(evidence: Evidence): readonly Finding[] {
     chain(evidence),
     signed(evidence),
     ...isolation(view),
+    ...mcpServers(view),
     ...redactions(view),
     complete(view, server, connection),
     account(view, server),
@@ -185,6 +186,24 @@ function isolation(view: RunView): Finding[] {
   return [
     { verdict: 'note', what: `Isolation: ${level}`, more: [...facts, ...otherwise].join('; ') },
   ]
+}
+
+/** The tools of its MCP servers, as they were listed. */
+function mcpServers({ records }: RunView): Finding[] {
+  const listed = records.flatMap(({ kind, payload }) =>
+    kind === 'mcp_tools_listed' ? [payload] : [],
+  )
+  if (listed.length === 0) return []
+  const changed = listed.filter(({ changes }) => changes !== undefined)
+  const more = listed.map(({ server, tools, problem }) => {
+    const hashes = tools.map(({ tool, sha256 }) => `${tool} ${sha256.slice(0, 12)}`)
+    return `${server}: ${problem ?? hashes.join(', ')}`
+  })
+  const what =
+    changed.length === 0
+      ? `Tools of MCP servers: ${listed.map(({ server, tools }) => `${server} (${tools.length})`).join(', ')}`
+      : `The tools of an MCP server changed in the run: ${changed.map(({ server }) => server).join(', ')}`
+  return [{ verdict: changed.length === 0 ? 'note' : 'bad', what, more: more.join('; ') }]
 }
 
 function redactions({ records, redactions: redacted }: RunView): Finding[] {

@@ -50,6 +50,7 @@ export function placeRow(draft: Draft, record: SeqRecord): void {
     case 'run_queued':
     case 'run_config_changed':
     case 'project_context':
+    case 'mcp_tools_listed':
     case 'user_message':
     case 'agent_stuck':
     case 'context_compacted':

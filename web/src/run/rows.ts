@@ -56,6 +56,7 @@ export type Note =
   | SeqRecordOf<'run_queued'>
   | SeqRecordOf<'run_config_changed'>
   | SeqRecordOf<'project_context'>
+  | SeqRecordOf<'mcp_tools_listed'>
   | SeqRecordOf<'user_message'>
   | SeqRecordOf<'agent_stuck'>
   | SeqRecordOf<'context_compacted'>

@@ -33,6 +33,7 @@ export type Draft = ModelDraft &
     readonly max_cost_usd: number | string
     readonly max_tokens: number | string
     readonly max_seconds: number | string
+    readonly mcp_servers: readonly string[]
     readonly instructions: string
     readonly reason: string
   }
@@ -56,6 +57,7 @@ export const EMPTY_DRAFT: Draft = {
   processes: '',
   home_mib: '',
   output_mib: '',
+  mcp_servers: [],
   instructions: '',
   reason: '',
 }
@@ -83,6 +85,7 @@ export function requestOf(draft: Draft): RunRequest {
     hitl_enabled: draft.hitl_enabled,
     ...(draft.reasoning_effort === null ? {} : { reasoning_effort: draft.reasoning_effort }),
     ...(draft.fallback_models.length === 0 ? {} : { fallback_models: [...draft.fallback_models] }),
+    ...(draft.mcp_servers.length === 0 ? {} : { mcp_servers: [...draft.mcp_servers] }),
     ...(draft.isolation === null ? {} : { isolation: draft.isolation }),
     ...(network === null ? {} : { network }),
     ...(Object.keys(limits).length === 0 ? {} : { command_limits: limits }),

@@ -19,6 +19,7 @@ import { answerOf, fieldProblem, messageOf } from '../api/problem.ts'
 import { CommandFields } from './command-fields.tsx'
 import { type Draft, EMPTY_DRAFT, requestOf } from './draft.ts'
 import { GoalPicker } from './goal-picker.tsx'
+import { McpField } from './mcp-field.tsx'
 import { ModelFields } from './model-fields.tsx'
 import classes from './start-form.module.css'
 
@@ -132,6 +133,11 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
           />
         </SimpleGrid>
         <CommandFields value={draft} onChange={change} problem={problem} />
+        <McpField
+          value={draft.mcp_servers}
+          onChange={(mcp_servers) => change({ mcp_servers })}
+          problem={problem('mcp_servers')}
+        />
         <TextInput
           label="Reason"
           description="Optional. It is recorded in the log."

@@ -9,6 +9,7 @@ import {
 import type { Note } from '../run/rows.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { formatCost, formatCount } from '../ui/format.ts'
+import { toolsNoteOf } from './mcp-note.tsx'
 import { More, plain, type Shown, SIZE } from './note-parts.tsx'
 import classes from './rows.module.css'
 
@@ -17,6 +18,7 @@ type AgentNote = Extract<
   {
     readonly kind:
       | 'project_context'
+      | 'mcp_tools_listed'
       | 'agent_stuck'
       | 'context_compacted'
       | 'llm_usage'
@@ -52,6 +54,8 @@ export function agentNoteOf(record: AgentNote): Shown {
         ),
       }
     }
+    case 'mcp_tools_listed':
+      return toolsNoteOf(record)
     case 'agent_stuck': {
       const { action, message } = record.payload
       return { ...plain(<IconRotate2 {...SIZE} />, `${STUCK[action]}: ${message}`), tone: 'human' }

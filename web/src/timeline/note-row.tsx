@@ -51,6 +51,11 @@ function noteOf(record: Note): Shown {
                 Network of its commands: {visible(networkOf(config.network))}
               </p>
             )}
+            {config.mcp_servers !== undefined && (
+              <p className={classes.line}>
+                MCP servers: {config.mcp_servers.map(({ name }) => name).join(', ')}
+              </p>
+            )}
             {instructions !== undefined && <q className={classes.said}>{visible(instructions)}</q>}
             {reason !== undefined && <q className={classes.said}>{visible(reason)}</q>}
             <More name={`prompt ${record.seq}`} label="System prompt" text={system_prompt} />
@@ -73,6 +78,7 @@ function noteOf(record: Note): Shown {
         ),
       }
     case 'project_context':
+    case 'mcp_tools_listed':
     case 'agent_stuck':
     case 'context_compacted':
     case 'llm_usage':
