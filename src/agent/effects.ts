@@ -20,6 +20,8 @@ export type Effects = {
   readonly runCommand: RunCommand
   /** Reads what an agent is shown of its project. Never rejects. */
   readonly readProject: (project: Project, signal: AbortSignal) => Promise<ProjectContext>
+  /** Variables that the checks of goals see; the toolbox has them for commands of the model. None if it is left out. */
+  readonly variables?: Readonly<Record<string, string>>
   /** The server's data folder, which no project may contain; null for a server without one. */
   readonly dataDir: string | null
   /** Why this server should not claim a run; null if it can work on it. */

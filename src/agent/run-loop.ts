@@ -134,7 +134,7 @@ async function newsOfServers(
 
 async function checkGoal(
   session: RunSession,
-  { findGoal, runCommand: run, reportsDir }: Effects,
+  { findGoal, runCommand: run, reportsDir, variables = {} }: Effects,
   attempt: Attempt | null,
   signal: AbortSignal,
 ): Promise<StepResult> {
@@ -148,7 +148,10 @@ async function checkGoal(
   const { runCommand, observed } = observe(run, isolation)
   const { verdict, reason, details } = await goal.check({
     ...{ config, signal, reportsDir },
-    runCommand: (command) => runCommand({ network, onNotice: notices.add, onOutput, ...command }),
+    runCommand: (command) => {
+      const env = { ...variables, ...command.env }
+      return runCommand({ network, onNotice: notices.add, onOutput, ...command, env })
+    },
   })
   await notices.settled()
   if (signal.aborted) return err({ type: 'cancelled' })

@@ -64,6 +64,8 @@ export const IsolationPolicy = z
     visible: z.array(z.string()).readonly(),
     writable: z.array(z.string()).readonly(),
     protected: z.array(z.string()).readonly(),
+    /** The names of variables of the server that commands see beside the usual ones; their values are in no record. */
+    variables: z.array(z.string()).readonly().exactOptional(),
     /** Whose rights commands of a root server have: those of the owner of the project, of a user of their own, or of root without capabilities. */
     user: z.enum(['owner', 'own', 'root']).exactOptional(),
     limits: Limits,
@@ -84,6 +86,7 @@ export const IsolationDifference = z
     visible: differing.visible.exactOptional(),
     writable: differing.writable.exactOptional(),
     protected: differing.protected.exactOptional(),
+    variables: differing.variables,
     user: differing.user,
     limits: differing.limits.exactOptional(),
     policy_sha256: differing.policy_sha256.exactOptional(),

@@ -12,6 +12,8 @@ export type CommandLimits = Limits & {
   readonly outputBytes: number
   /** Where control groups of commands are made; null if they cannot be made here. */
   readonly group: ControlGroup | null
+  /** The names of variables of the server that commands of agents and checks see beside the usual ones. */
+  readonly variables: readonly string[]
 }
 
 /** A program to run, in a process group of its own. */

@@ -37,7 +37,7 @@ export async function prepareCall(
   const isolation = enough.value
   if (isolation.level === null) return err({ end: 'not_isolated', message: isolation.detail })
   const limits = lowerLimits(most, atMost)
-  const { outputBytes, group, ...kept } = limits
+  const { outputBytes, group, variables: _, ...kept } = limits
   const short = await diskShortage([project], limits.freeDiskBytes)
   if (short !== null) return err({ end: 'not_started', message: noDisk(short) })
   const ownEnv = commandEnvironment(process.env, program.env)

@@ -25,6 +25,7 @@ export const DEFAULT_LIMITS: CommandLimits = {
   all: { memoryBytes: Math.floor((MEMORY_BYTES * 3) / 4), processes: 4096 },
   outputBytes: 512 * MIB,
   group: null,
+  variables: [],
 }
 
 const silent = { info: () => {}, error: () => {} }

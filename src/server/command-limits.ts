@@ -42,6 +42,7 @@ function limitsOf(settings: Settings): CommandLimits {
     },
     outputBytes: settings.RETRAI_COMMAND_OUTPUT_MIB * MIB,
     group: null,
+    variables: settings.RETRAI_COMMAND_ENV ?? [],
   }
 }
 

@@ -25,6 +25,7 @@ import { policyOfRun } from '../runner/isolation/run-policy.ts'
 import { commandRunner } from '../runner/run-command.ts'
 import type { Runner } from '../runner/runner.ts'
 import { processStarter } from '../runner/start-process.ts'
+import { commandVariables } from './command-env.ts'
 import { withCrashingEffects } from './crash-points.ts'
 import { now, type Parts } from './parts.ts'
 import type { Settings } from './settings.ts'
@@ -64,11 +65,13 @@ export function createEffects(
   const runCommand = resources.patient(commandRunner(limits, runner, isolation))
   const reportsDir = isolation.scratchDir ?? join(settings.RETRAI_DATA_DIR, REPORTS_FOLDER)
   const catalogue = createCatalogue(models)
+  const variables = commandVariables(limits.variables, process.env)
   const startProcess = processStarter(limits, runner, isolation)
   const mcp = new McpRuns({ configuration, startProcess })
   const toolbox = createToolbox({
     runCommand,
     startProcess,
+    variables,
     artifacts,
     dataDir: settings.RETRAI_DATA_DIR,
     scratchDir: reportsDir,
@@ -84,6 +87,7 @@ export function createEffects(
       projectContext(project, { toolbox, runCommand, dataDir: settings.RETRAI_DATA_DIR, signal }),
     findGoal,
     runCommand,
+    variables,
     dataDir: settings.RETRAI_DATA_DIR,
     reportsDir,
     liveParts: new LiveParts(processMask),

@@ -6,6 +6,7 @@ import { LEVELS } from '../domain/isolation.ts'
 import type { OwnSecret } from '../domain/mask/own-secrets.ts'
 import { asksForGoal, Network, withoutPresets } from '../domain/network.ts'
 import { PoolName } from '../domain/records.ts'
+import { CommandEnv, commandVariables, passwordForms, secretVariables } from './command-env.ts'
 import { CrashAt } from './crash-points.ts'
 
 const trimmed = z.string().trim()
@@ -143,6 +144,8 @@ export const Settings = z.strictObject({
   RETRAI_MCP_SERVERS: text.transform((path) => resolve(path)).optional(),
   /** The MCP servers that a request may bring. */
   RETRAI_MCP_REQUESTS: oneOf(['none', 'commands', 'all']).default('commands'),
+  /** Variables of this server that commands of agents and checks see. */
+  RETRAI_COMMAND_ENV: CommandEnv.optional(),
   RETRAI_MAX_COST_USD: positive.optional(),
   RETRAI_MAX_TOKENS: positiveInt.optional(),
   RETRAI_MAX_SECONDS: positive.optional(),
@@ -193,19 +196,18 @@ const SECRETS = [
   ...KEY_VARIABLES,
 ] satisfies (keyof Settings)[]
 
-/** The secrets among the settings, each with the name of its variable. */
-export function secretsOf(settings: Settings): OwnSecret[] {
+/**
+ * The secrets among the settings, each with the name of its variable.
+ * @param env has the variables that commands may see
+ */
+export function secretsOf(
+  settings: Settings,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): OwnSecret[] {
   const password = /:\/\/[^@/]*?:([^@/]*)@/.exec(settings.EVENTSTORE_URL ?? '')?.[1] ?? ''
   return [
     ...SECRETS.map((name) => ({ name, value: settings[name] ?? '' })),
-    ...[password, decoded(password)].map((value) => ({ name: 'EVENTSTORE_URL', value })),
+    ...passwordForms(password).map((value) => ({ name: 'EVENTSTORE_URL', value })),
+    ...secretVariables(commandVariables(settings.RETRAI_COMMAND_ENV ?? [], env)),
   ].filter(({ value }) => value !== '')
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
 }

@@ -18,6 +18,16 @@ export function warnOfShortSecrets(secrets: readonly OwnSecret[], log: Logger): 
   }
 }
 
+/** Warns of variables that commands should see and that are not set. */
+export function warnOfMissingVariables({ RETRAI_COMMAND_ENV: names = [] }: Settings, log: Logger) {
+  const missing = names.filter((name) => process.env[name] === undefined)
+  if (missing.length === 0) return
+  log.warn(
+    { missing },
+    'RETRAI_COMMAND_ENV names variables that are not set: commands do not have them',
+  )
+}
+
 /** Warns about a data folder in the folder of the start: if that is a project, it can have no run. */
 export function warnOfFormerDataDir({ RETRAI_DATA_DIR: dataDir }: Settings, log: Logger): void {
   if (dataDir !== formerDataDir()) return

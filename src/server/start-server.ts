@@ -37,6 +37,7 @@ import {
   unfinishedImports,
   warnOfFormerDataDir,
   warnOfLocalAdmins,
+  warnOfMissingVariables,
   warnOfShortSecrets,
 } from './start-notices.ts'
 import { removeSocket } from './unix-socket.ts'
@@ -98,6 +99,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
     return err(`The process that runs commands cannot be started: ${connected.error}`)
   }
   warnOfShortSecrets(secretsOf(settings), log)
+  warnOfMissingVariables(settings, log)
   warnOfFormerDataDir(settings, log)
   // If a step fails, everything that was opened before is closed, in the opposite order.
   await using opened = new AsyncDisposableStack()

@@ -74,7 +74,7 @@ export const bashExec = defineTool({
       .describe(`Seconds until it is stopped; ${DEFAULT_TIMEOUT_S} where left out`),
   }),
   run: async ({ command, timeout_s = DEFAULT_TIMEOUT_S }, context) => {
-    const { cwd, signal, runCommand, network, onOutput } = context
+    const { cwd, signal, runCommand, network, variables: env, onOutput } = context
     const timeoutMs = timeout_s * 1000
     const result = await runCommand({
       file: 'bash',
@@ -82,6 +82,7 @@ export const bashExec = defineTool({
       cwd,
       timeoutMs,
       maxBytes: WHOLE_OUTPUT_BYTES,
+      env,
       network,
       localhost: 'joins',
       onOutput,
@@ -120,13 +121,14 @@ export const runPytest = defineTool({
       .optional()
       .describe('Arguments of pytest, one an item, such as ["-x", "tests/test_cart.py"]'),
   }),
-  run: async ({ args = [] }, { cwd, signal, runCommand, network, onOutput }) => {
+  run: async ({ args = [] }, { cwd, signal, runCommand, network, variables: env, onOutput }) => {
     const result = await runCommand({
       file: await pythonOf(cwd),
       args: ['-m', 'pytest', '--color=no', ...args],
       cwd,
       timeoutMs: TIMEOUT_MS,
       maxBytes: WHOLE_OUTPUT_BYTES,
+      env,
       network,
       localhost: 'joins',
       onOutput,

@@ -80,13 +80,14 @@ export const processStart = defineTool({
   readOnly: false,
   args: z.strictObject({ command: commandLine, ...waiting }),
   run: async ({ command, ...wait }, context) => {
-    const { processes, startProcess, callId, cwd, network, signal } = context
+    const { processes, startProcess, callId, cwd, network, variables: env, signal } = context
     if (processes === null || startProcess === null) {
       return failed('Background processes are not possible here. Use bash_exec.')
     }
     const request = {
       file: 'bash',
       args: ['-c', command],
+      env,
       cwd,
       network,
       localhost: 'opens',

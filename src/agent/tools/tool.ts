@@ -20,6 +20,8 @@ export type ToolContext = Project & {
   readonly runCommand: RunCommand
   /** What commands of the model reach. Those of the server's own tools reach nothing. */
   readonly network: Network
+  /** Variables of the server that commands of the model see. Those of the server's own tools do not see them. */
+  readonly variables: Readonly<Record<string, string>>
   /** Observers see the output of commands of the model as it comes. */
   readonly onOutput: (text: string) => void
   /** Whether commands see only the project and the system's programs. */

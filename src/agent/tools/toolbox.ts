@@ -54,6 +54,8 @@ type FindTool = (runId: string | undefined, name: string) => DefinedTool | undef
 
 export type ToolboxOptions = {
   readonly runCommand: RunCommand
+  /** Variables that commands of the model see; none if it is left out. */
+  readonly variables?: Readonly<Record<string, string>>
   /** Without it, there are no background processes. */
   readonly startProcess?: StartProcess
   /** Where output is stored that is too long for the log. */
@@ -75,6 +77,7 @@ export function createToolbox({
   artifacts,
   isolated = false,
   findTool = () => undefined,
+  variables = {},
   ...places
 }: ToolboxOptions): Toolbox {
   return {
@@ -89,7 +92,7 @@ export function createToolbox({
       const noting = onNotice === undefined ? {} : { onNotice }
       const starting = startProcess === undefined ? null : commands.starting(startProcess)
       const context: ToolContext = {
-        ...{ cwd, ...places, isolated, signal, network, onOutput, processes },
+        ...{ cwd, ...places, isolated, signal, network, variables, onOutput, processes },
         callId: call.call_id,
         runCommand: (command) => commands.runCommand({ ...ofRun, ...noting, ...command }),
         startProcess: starting && ((request) => starting({ ...ofRun, ...request })),

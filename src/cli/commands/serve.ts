@@ -43,6 +43,8 @@ Environment (flags win; a variable that is empty counts as not set):
                          none. auto takes namespaces, else landlock, else commands are refused
   RETRAI_TOOL_PATHS      folders that isolated commands may read, beside the system's and those of the
                          PATH, with colons between them
+  RETRAI_COMMAND_ENV     names of variables of the server that commands of agents and checks may see, with
+                         commas between them
   RETRAI_POOL            if servers share an EventStoreDB: the pool of this server, which works only on
                          runs that servers of its pool accepted (default: the host name at the first start)
   RETRAI_LEASE_SECONDS   if servers share an EventStoreDB: how long one must be silent before the

@@ -18,7 +18,15 @@ import type { PolicyFacts } from './policy.ts'
 export function policyOf(
   { level, network }: Pick<Isolation, 'level' | 'network'>,
   facts: PolicyFacts,
-  { memoryBytes, processes, outputBytes, homeBytes, freeDiskBytes, group }: CommandLimits,
+  {
+    memoryBytes,
+    processes,
+    outputBytes,
+    homeBytes,
+    freeDiskBytes,
+    group,
+    variables,
+  }: CommandLimits,
   wanted: Network = 'none',
 ): IsolationPolicy {
   return {
@@ -28,6 +36,7 @@ export function policyOf(
     visible: facts.visible,
     writable: facts.writable,
     protected: facts.protected,
+    ...(variables.length === 0 ? {} : { variables }),
     ...(facts.user === undefined ? {} : { user: facts.user }),
     limits: {
       ...(canLimitMemory
@@ -118,7 +127,17 @@ function excessOf(wanted: LowerLimits, limits: CommandLimits): Refusal | null {
 }
 
 const COMPARED = [
-  ...(['level', 'network', 'hosts', 'visible', 'writable', 'protected', 'user', 'limits'] as const),
+  ...([
+    'level',
+    'network',
+    'hosts',
+    'visible',
+    'writable',
+    'protected',
+    'variables',
+    'user',
+    'limits',
+  ] as const),
   'policy_sha256',
 ] as const
 
@@ -130,6 +149,9 @@ export function differenceOf(
   const differing = COMPARED.filter((name) => {
     return used[name] !== undefined && JSON.stringify(used[name]) !== JSON.stringify(run[name])
   })
-  if (differing.length === 0) return null
-  return Object.fromEntries(differing.map((name) => [name, used[name]]))
+  const others = Object.fromEntries(differing.map((name) => [name, used[name]]))
+  // A policy without variables does not name them.
+  const isWithout = run.variables !== undefined && used.variables === undefined
+  if (differing.length === 0 && !isWithout) return null
+  return isWithout ? { ...others, variables: [] } : others
 }

@@ -1,0 +1,100 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { createToolbox } from '../../src/agent/tools/toolbox.ts'
+import { NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
+import { differenceOf, policyOfRun } from '../../src/runner/isolation/run-policy.ts'
+import { DEFAULT_LIMITS, runCommand } from '../../src/runner/run-command.ts'
+import { commandVariables, secretVariables } from '../../src/server/command-env.ts'
+import { readSettings } from '../../src/server/read-settings.ts'
+import { secretsOf } from '../../src/server/settings.ts'
+import { temporaryFolder } from '../runner/support.ts'
+
+const read = (names: string) =>
+  readSettings({ dataDir: '/data' }, { RETRAI_COMMAND_ENV: names, HOME: '/home/me' })
+
+test('names have commas between them, each once', () => {
+  const settings = read('DATABASE_URL, CI,CI')._unsafeUnwrap()
+  expect(settings.RETRAI_COMMAND_ENV).toEqual(['CI', 'DATABASE_URL'])
+})
+
+test.each([
+  ['CI=true', /"CI=true", which is no name of a variable: write names with commas/],
+  ['A B', /"A B", which is no name/],
+  ['CI,', /"", which is no name/],
+  ['CI,OPENAI_API_KEY', /OPENAI_API_KEY, which is a setting of this server/],
+  ['RETRAI_TOKEN', /RETRAI_TOKEN, which is a setting of this server/],
+  ['EVENTSTORE_URL', /EVENTSTORE_URL, which is a setting of this server/],
+  ['LD_PRELOAD', /LD_PRELOAD, which changes how every program is loaded/],
+])('%s is refused, and the error names what is wrong', (names, problem) => {
+  const error = read(names)._unsafeUnwrapErr()
+  expect(error).toMatch(/RETRAI_COMMAND_ENV/)
+  expect(error).toMatch(problem)
+})
+
+test('a variable that is not set is left out', () => {
+  const env = { CI: 'true', EMPTY: '', OTHER: 'x' }
+  expect(commandVariables(['CI', 'EMPTY', 'MISSING'], env)).toEqual({ CI: 'true', EMPTY: '' })
+})
+
+test('values are secrets if their names sound like it, and so are passwords in addresses', () => {
+  const variables = {
+    CI: 'true',
+    NPM_TOKEN: 'npm-token-1234',
+    DB_PASSWORD: 'correct horse',
+    DATABASE_URL: 'postgres://me:p%40ssword1@db/app',
+  }
+  expect(secretVariables(variables)).toEqual([
+    { name: 'NPM_TOKEN', value: 'npm-token-1234' },
+    { name: 'DB_PASSWORD', value: 'correct horse' },
+    { name: 'DATABASE_URL', value: 'p%40ssword1' },
+    { name: 'DATABASE_URL', value: 'p@ssword1' },
+  ])
+  const settings = read('NPM_TOKEN,CI')._unsafeUnwrap()
+  expect(secretsOf(settings, variables)).toEqual([{ name: 'NPM_TOKEN', value: 'npm-token-1234' }])
+})
+
+test('commands of the model see the variables, and the tools of the server do not', async () => {
+  const cwd = await temporaryFolder()
+  await writeFile(join(cwd, 'note'), 'a')
+  const seen: (string | undefined)[] = []
+  const toolbox = createToolbox({
+    runCommand: (command) => {
+      seen.push(command.env?.OF_MINE)
+      return runCommand(command)
+    },
+    artifacts: { put: async () => 'none' },
+    ...{ dataDir: null, scratchDir: cwd, variables: { OF_MINE: 'yes' } },
+  })
+  const { signal } = new AbortController()
+  const call = (tool: string, args: Record<string, string>) =>
+    toolbox.execute({ call_id: '1', tool, args, read_only: false }, { cwd, signal })
+  const { output } = await call('bash_exec', { command: 'echo "$OF_MINE"' })
+  expect(output).toBe('yes\n')
+  await call('git_status', {})
+  await call('grep_search', { pattern: 'a' })
+  expect(seen[0]).toBe('yes')
+  expect(seen.slice(1).filter((value) => value !== undefined)).toEqual([])
+})
+
+test('the first record of a run has the names, and a result says where they were others', async () => {
+  const project = await temporaryFolder()
+  const policyWith = async (variables: readonly string[]) =>
+    (
+      await policyOfRun(NO_ISOLATION, { ...DEFAULT_LIMITS, variables }, project, {
+        ...{ atLeast: null, network: 'none', atMost: null },
+      })
+    )._unsafeUnwrap()
+  const [none, one, other] = await Promise.all([
+    policyWith([]),
+    policyWith(['CI']),
+    policyWith(['DB']),
+  ])
+  expect(one.variables).toEqual(['CI'])
+  expect('variables' in none).toBe(false)
+  expect(differenceOf(none, none)).toBeNull()
+  expect(differenceOf(one, one)).toBeNull()
+  expect(differenceOf(none, one)).toEqual({ variables: ['CI'] })
+  expect(differenceOf(one, other)).toEqual({ variables: ['DB'] })
+  expect(differenceOf(one, none)).toEqual({ variables: [] })
+})
