@@ -1,5 +1,6 @@
 /** The server over an existing log, as a separate process. Argument: its data folder. */
 import { join } from 'node:path'
+import { okAsync } from 'neverthrow'
 import { Auth } from '../../src/auth/auth.ts'
 import { buildApp } from '../../src/http/app.ts'
 import { startProjector } from '../../src/projections/projector.ts'
@@ -23,6 +24,7 @@ const app = await buildApp({
   contextBudget: async () => 0,
   tools: [],
   goals: [],
+  fittingGoals: () => okAsync([]),
   planRun: () => {
     throw new Error('no run is started here')
   },

@@ -2,6 +2,7 @@
  * The store, the projections and the HTTP side in a separate process, without an agent.
  * Arguments: the folder of its data, and the connection string of an EventStoreDB if it uses one.
  */
+import { okAsync } from 'neverthrow'
 import { createModels } from '../../src/agent/model/models.ts'
 import { writeReply } from '../../src/agent/under-way.ts'
 import { Auth } from '../../src/auth/auth.ts'
@@ -27,6 +28,7 @@ const app = await buildApp({
   contextBudget: async () => 0,
   tools: [],
   goals: [],
+  fittingGoals: () => okAsync([]),
   planRun: () => {
     throw new Error('no run is started here')
   },

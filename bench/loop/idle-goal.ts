@@ -5,6 +5,6 @@ export const idleGoal: Goal = {
   name: 'idle',
   description: 'Never reached',
   prompt: 'There is nothing to reach. Read what you like.',
-  detect: async () => false,
+  detect: async () => null,
   check: async () => ({ verdict: 'not_achieved', reason: 'It never is', details: '' }),
 }

@@ -44,7 +44,7 @@ export class InProcess {
       type: 'create',
       runId,
       config: this.#config,
-      systemPrompt: systemPrompt(idleGoal, this.#config),
+      systemPrompt: systemPrompt(this.#config),
     } as const
     const author = { commandId: randomUUID() }
     must(await handleCommand(this.#service.store, runId, command, { author, now }))

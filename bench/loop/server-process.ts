@@ -3,6 +3,7 @@
  * Arguments: the folder of its data, the URL of the model. It ends with the process that started it.
  */
 
+import { okAsync } from 'neverthrow'
 import { systemPrompt } from '../../src/agent/goals/prompt.ts'
 import { createCatalogue } from '../../src/agent/model/catalogue.ts'
 import { planRun } from '../../src/agent/plan-run.ts'
@@ -38,7 +39,8 @@ const app = await buildApp({
   artifacts: { read: async () => null },
   contextBudget: models.contextBudget,
   tools: effects.toolbox.specs,
-  goals,
+  goals: [],
+  fittingGoals: () => okAsync([]),
   planRun: (request) =>
     planRun(request, {
       ...{ goals, models: catalogue, systemPrompt, ceilings, dataDir: null, isolate, network },

@@ -1,5 +1,6 @@
 import { realpath, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import type { Problem } from './model-problems.ts'
 
 /**
  * Why a run may not work in a folder: the server's data folder is inside it or around it, so the run could read the
@@ -33,5 +34,20 @@ async function folderAndParents(path: string): Promise<Identities> {
     all.push(stats === null ? at : `${stats.dev}:${stats.ino}`)
     if (at === dirname(at)) return { own: all[0] ?? at, all }
     at = dirname(at)
+  }
+}
+
+/** Why a folder cannot be the project of a run. */
+export async function folderProblems(cwd: string, dataDir: string | null): Promise<Problem[]> {
+  try {
+    if ((await stat(cwd)).isDirectory()) {
+      const clash = await dataFolderProblem(cwd, dataDir)
+      return clash === null ? [] : [{ field: 'cwd', message: clash }]
+    }
+    return [{ field: 'cwd', message: `${cwd} is not a directory. Name the project's folder.` }]
+  } catch (cause) {
+    const reason =
+      (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'does not exist' : 'cannot be opened'
+    return [{ field: 'cwd', message: `${cwd} ${reason}. Name an existing directory.` }]
   }
 }

@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { IsolationPolicy, Level, LowerLimits } from '../domain/isolation.ts'
@@ -8,21 +7,23 @@ import { withoutPresets } from '../domain/network.ts'
 import type { RunConfig } from '../domain/run-config.ts'
 import { processMask } from '../log/masking.ts'
 import type { Wanted } from '../runner/isolation/run-policy.ts'
-import { dataFolderProblem } from './data-folder.ts'
+import { folderProblems } from './data-folder.ts'
 import type { Goal } from './goals/goal.ts'
 import { type McpRules, planServers } from './mcp/rules.ts'
 import { NO_SERVERS } from './mcp/servers-file.ts'
 import { type ModelRules, modelProblems, type Problem } from './model-problems.ts'
 import { type NetworkRules, networkProblem } from './network-rules.ts'
+import { chooseGoal, type GoalRequest, prepareGoal } from './plan-goal.ts'
 
 /** What a client chooses of a run. */
-export type RunRequest = Omit<RunConfig, 'shell_goal' | 'mcp_servers'> & {
-  readonly mcp_servers?: readonly McpRequest[]
-  /** The level of isolation that it asks for; null for that of the server. */
-  readonly isolation?: Level | null
-  /** The limits of its commands that it asks for; null for those of the server. */
-  readonly command_limits?: LowerLimits | null
-}
+export type RunRequest = Omit<RunConfig, keyof GoalRequest | 'shell_goal' | 'mcp_servers'> &
+  GoalRequest & {
+    readonly mcp_servers?: readonly McpRequest[]
+    /** The level of isolation that it asks for; null for that of the server. */
+    readonly isolation?: Level | null
+    /** The limits of its commands that it asks for; null for those of the server. */
+    readonly command_limits?: LowerLimits | null
+  }
 
 /** What a run is created from. */
 export type PlannedRun = {
@@ -40,7 +41,7 @@ export type PlanDeps = {
   readonly ceilings: Ceilings
   /** The server's data folder, which no project may contain; null if there is none. */
   readonly dataDir: string | null
-  readonly systemPrompt: (goal: Goal, config: RunConfig) => string
+  readonly systemPrompt: (config: RunConfig) => string
   /** How commands in a project are isolated. */
   readonly isolate: (project: string, wanted: Wanted) => Promise<Result<IsolationPolicy, Problem>>
   readonly network: NetworkRules
@@ -57,21 +58,27 @@ export function planRun(
     isolation: atLeast = null,
     command_limits: atMost = null,
     mcp_servers = [],
-    ...request
+    ...requested
   }: RunRequest,
   { goals, models, systemPrompt, ceilings, dataDir, isolate, network: rules, mcp }: PlanDeps,
 ): ResultAsync<PlannedRun, readonly Problem[]> {
   const plan = async (): Promise<Result<PlannedRun, Problem[]>> => {
+    const { goal: _, check: __, goal_options: ___, all_of: ____, ...request } = requested
     const cwd = resolve(request.cwd)
-    const goal = goals.find(({ name }) => name === request.goal)
+    const chosen = chooseGoal(requested, goals)
+    const goal = chosen.map((found) => ({
+      name: found.goal.name,
+      registries: [...new Set(found.parts.flatMap((part) => part.goal.registries ?? []))],
+    }))
     const folder = await folderProblems(cwd, dataDir)
-    const network = withoutPresets(request.network ?? 'none', goal?.registries ?? [])
+    const registries = goal.isOk() ? goal.value.registries : []
+    const network = withoutPresets(request.network ?? 'none', registries)
     const isolation = folder.length > 0 ? null : await isolate(cwd, { atLeast, network, atMost })
     const level = atLeast !== null && isolation?.isOk() ? atLeast : rules.level
-    const refused = networkProblem(request.network, goal, { ...rules, level })
+    const refused = networkProblem(request.network, goal.unwrapOr(undefined), { ...rules, level })
     const servers = planServers(mcp_servers, { ...(mcp ?? NO_MCP), network: rules })
     const problems = [
-      ...(goal === undefined ? [unknownGoal(request.goal, goals)] : []),
+      ...(chosen.isErr() ? chosen.error : []),
       ...folder,
       ...(await modelProblems({ ...request, ...withCeilings(request, ceilings) }, models)),
       ...ceilingProblems(request, ceilings),
@@ -79,44 +86,25 @@ export function planRun(
       ...(refused === null ? [] : [{ field: 'network', message: refused }]),
       ...(servers.isErr() ? servers.error : []),
     ]
-    if (goal === undefined || problems.length > 0 || !isolation?.isOk() || servers.isErr()) {
+    if (chosen.isErr() || problems.length > 0 || !isolation?.isOk() || servers.isErr()) {
       return err(problems)
     }
-    const settings = (await goal.prepare?.(cwd)) ?? ok(null)
-    if (settings.isErr()) return err([{ field: 'goal', message: settings.error }])
+    const settings = await prepareGoal(chosen.value, cwd)
+    if (settings.isErr()) return err([...settings.error])
     const limits = withCeilings(request, ceilings)
     const config: RunConfig = {
-      ...{ ...request, ...limits, cwd, shell_goal: settings.value },
+      ...{ ...request, ...limits, cwd, ...settings.value },
       ...(request.network === undefined ? {} : { network }),
       ...(servers.value.length === 0 ? {} : { mcp_servers: servers.value }),
     }
     const secrets = secretProblems(config)
     if (secrets.length > 0) return err(secrets)
-    return ok({ config, systemPrompt: systemPrompt(goal, config), isolation: isolation.value })
+    return ok({ config, systemPrompt: systemPrompt(config), isolation: isolation.value })
   }
   return new ResultAsync(plan())
 }
 
 const NO_MCP = { configuration: NO_SERVERS, own: 'none' } as const
-
-function unknownGoal(name: string, goals: readonly Goal[]): Problem {
-  const known = goals.map((goal) => goal.name).join(', ')
-  return { field: 'goal', message: `There is no goal "${name}". Choose one of: ${known}.` }
-}
-
-async function folderProblems(cwd: string, dataDir: string | null): Promise<Problem[]> {
-  try {
-    if ((await stat(cwd)).isDirectory()) {
-      const clash = await dataFolderProblem(cwd, dataDir)
-      return clash === null ? [] : [{ field: 'cwd', message: clash }]
-    }
-    return [{ field: 'cwd', message: `${cwd} is not a directory. Name the project's folder.` }]
-  } catch (cause) {
-    const reason =
-      (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'does not exist' : 'cannot be opened'
-    return [{ field: 'cwd', message: `${cwd} ${reason}. Name an existing directory.` }]
-  }
-}
 
 /**
  * A run uses its first record, and that record is masked, so it must not need a secret from it. The messages quote the
@@ -135,11 +123,18 @@ function secretProblems(config: RunConfig): Problem[] {
     ...(masked.mcp_servers === config.mcp_servers
       ? []
       : [problem('mcp_servers', 'An MCP server', JSON.stringify(masked.mcp_servers))]),
-    ...(masked.shell_goal === config.shell_goal
-      ? []
-      : [problem('goal', 'The check of .retrai.yml', JSON.stringify(masked.shell_goal))]),
+    ...(['shell_goal', 'goal_options', 'all_of'] as const)
+      .filter((field) => masked[field] !== config[field])
+      .map((field) => problem(FIELDS[field], WHAT[field], JSON.stringify(masked[field]))),
   ]
 }
+
+const FIELDS = { shell_goal: 'goal', goal_options: 'goal_options', all_of: 'all_of' } as const
+const WHAT = {
+  shell_goal: 'The check of .retrai.yml',
+  goal_options: 'One of goal_options',
+  all_of: 'A goal of all_of',
+} as const
 
 const LIMITS = ['max_cost_usd', 'max_tokens', 'max_seconds'] as const
 

@@ -4,8 +4,16 @@ import { MAX_MCP_SERVERS, McpRequest } from '../domain/mcp-servers.ts'
 import { Decision, Seen as KnownRecord } from '../domain/records.ts'
 import { ConfigChanges, RunConfig } from '../domain/run-config.ts'
 import { MAX_SEQ } from './fields.ts'
+import { allOf, goalFields } from './goal-requests.ts'
 
-const { shell_goal: _, mcp_servers: __, ...config } = RunConfig.unwrap().shape
+const {
+  goal: _,
+  shell_goal: __,
+  goal_options: ___,
+  all_of: ____,
+  mcp_servers: _____,
+  ...config
+} = RunConfig.unwrap().shape
 
 /** The most that a request may ask for: stored runs may have more. */
 const MAX_ITERATIONS = 1_000_000
@@ -37,7 +45,8 @@ const reason = z.string().nullable().default(null).describe('Kept in the log')
 /** The body of POST /api/runs. The server has defaults for `cwd`, `model_name` and `max_iterations`. */
 export const CreateRun = z
   .strictObject({
-    goal: REQUESTED_CONFIG.goal.describe('The name of one of GET /api/goals'),
+    ...goalFields,
+    all_of: allOf,
     cwd: REQUESTED_CONFIG.cwd
       .optional()
       .describe("The project's folder. Without it: the one in which the server was started"),
@@ -114,6 +123,7 @@ export const CreateRun = z
         hitl_enabled: false,
         network: { allow: ['preset:goal'] },
       },
+      { all_of: ['pytest', { check: { command: 'make lint' } }], cwd: '/path/to/project' },
     ],
   })
 export type CreateRun = z.input<typeof CreateRun>

@@ -4,6 +4,7 @@ import { Decision, Stuck } from '../domain/records.ts'
 import { EFFORTS } from '../domain/run-config.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
 import { Timestamp } from './fields.ts'
+import { goalDetails } from './goal-requests.ts'
 
 const RunStatus = z.enum(RUN_STATUSES).meta({
   id: 'RunStatus',
@@ -20,7 +21,24 @@ const QueuedReason = z
 const Cost = z.number().nullable().describe('US dollars; null if a price is not known')
 
 /** A goal that a run can have: an item of GET /api/goals. */
-export const Goal = z.object({ name: z.string(), description: z.string() }).meta({ id: 'Goal' })
+export const Goal = z
+  .object({
+    name: z.string(),
+    description: z.string(),
+    check: z
+      .enum(['none', 'optional', 'required'])
+      .exactOptional()
+      .describe('Whether it takes a command in `check`. Earlier versions do not say'),
+    options: z
+      .array(z.object({ name: z.string(), required: z.boolean() }))
+      .exactOptional()
+      .describe('What it takes in `goal_options`'),
+    because: z
+      .string()
+      .exactOptional()
+      .describe('Why it fits the project, if the request names one'),
+  })
+  .meta({ id: 'Goal' })
 export type Goal = z.infer<typeof Goal>
 
 /** A row of GET /api/runs. */
@@ -58,6 +76,11 @@ export type RecordedMessage = z.infer<typeof RecordedMessage>
 /** GET /api/runs/{run_id}. */
 export const RunDetails = z
   .object({
+    ...goalDetails,
+    all_of: z
+      .array(z.object({ goal: z.string(), ...goalDetails }))
+      .exactOptional()
+      .describe('The goals of a run whose goal is `all-of`'),
     run_id: z.uuid(),
     goal: z.string(),
     status: RunStatus,

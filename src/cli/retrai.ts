@@ -15,7 +15,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   configure: async () => (await import('./commands/steer.ts')).configureCommand(),
   send: async () => (await import('./commands/steer.ts')).sendCommand(),
   redact: async () => (await import('./commands/redact.ts')).redactCommand(),
-  goals: async () => (await import('./commands/runs.ts')).goalsCommand(),
+  goals: async () => (await import('./commands/goals.ts')).goalsCommand(),
   models: async () => (await import('./commands/runs.ts')).modelsCommand(),
   replay: async () => (await import('./commands/replay.ts')).replayCommand(),
   export: async () => (await import('./commands/export.ts')).exportCommand(),

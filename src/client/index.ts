@@ -81,8 +81,8 @@ export type Client = {
   readonly tokens: Tokens
   /** Who read what. */
   readonly access: Accesses
-  /** The goals that a run can have. */
-  goals(options?: Signal): Answered<readonly Goal[]>
+  /** The goals that a run can have. With `cwd`, those that fit the project in that folder of the server, best first. */
+  goals(options?: Signal & { readonly cwd?: string }): Answered<readonly Goal[]>
   /** The models that a run can name, the default first. */
   models(options?: Signal): Answered<readonly Model[]>
   /** What a run may ask for of the isolation of its commands. */
@@ -139,7 +139,8 @@ export function createClient(options: ClientOptions): Client {
     audit: createAudit(rest),
     tokens: createTokens(rest),
     access: createAccesses(rest),
-    goals: (options) => rest.get('/api/goals', z.array(Goal), options),
+    goals: ({ cwd, ...options } = {}) =>
+      rest.get(`/api/goals${queryOf({ cwd })}`, z.array(Goal), options),
     isolation: (options) => rest.get('/api/isolation', IsolationOffer, options),
     mcpServers: (options) => rest.get('/api/mcp-servers', McpOffer, options),
     models: (options) => rest.get('/api/models', z.array(Model), options),

@@ -12,6 +12,11 @@ const FREE_TEXT: { readonly [K in Kind]: readonly string[] } = {
     '/instructions',
     '/config/cwd',
     '/config/shell_goal/**',
+    ...[
+      '/config/goal_options/**',
+      '/config/all_of/*/shell_goal/**',
+      '/config/all_of/*/goal_options/**',
+    ],
     '/isolation/visible/*',
   ],
   run_claimed: ['/host'],

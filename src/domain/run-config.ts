@@ -10,7 +10,7 @@ export const SuccessCondition = z.strictObject({
   max_seconds: z.number().positive().optional(),
 })
 
-/** What a `shell-goal` run checks, from `.retrai.yml`. At least one condition is set. */
+/** A command that checks a goal: from the request of the run, or from `.retrai.yml`. At least one condition is set. */
 export const ShellGoal = z
   .strictObject({
     check_command: z.string().min(1),
@@ -21,6 +21,52 @@ export const ShellGoal = z
   })
   .readonly()
 export type ShellGoal = z.infer<typeof ShellGoal>
+
+/** One HTTP request of an `api-test`, and the answer that is expected. */
+export const ApiRequest = z
+  .strictObject({
+    /** Left out: GET. */
+    method: z.string().exactOptional(),
+    path: z.string(),
+    headers: z.record(z.string(), z.string()).exactOptional(),
+    body: z.string().exactOptional(),
+    /** Left out: 200. */
+    status: z.int().exactOptional(),
+    body_contains: z.string().exactOptional(),
+  })
+  .readonly()
+export type ApiRequest = z.infer<typeof ApiRequest>
+
+/** Settings of goals that need more than a name. Each goal takes some of them. Texts may be redacted, so any is valid. */
+export const GoalOptions = z
+  .strictObject({
+    max_ms: z.number().positive().exactOptional(),
+    runs: z.int().positive().exactOptional(),
+    min_percent: z.number().nonnegative().exactOptional(),
+    report: z.string().exactOptional(),
+    requests: z.array(ApiRequest).readonly().exactOptional(),
+    url: z.string().exactOptional(),
+    start: z.string().exactOptional(),
+    ready_within_seconds: z.number().positive().exactOptional(),
+  })
+  .readonly()
+export type GoalOptions = z.infer<typeof GoalOptions>
+export type GoalOption = keyof GoalOptions
+
+/** A goal with its settings. */
+const goalParts = {
+  goal: z.string().min(1),
+  /** The command of the goal and its conditions; null for those that know their command. */
+  shell_goal: ShellGoal.nullable(),
+  goal_options: GoalOptions.exactOptional(),
+}
+
+/** One of several goals of a run. */
+export const GoalPart = z.strictObject(goalParts).readonly()
+export type GoalPart = z.infer<typeof GoalPart>
+
+/** Several goals, which must hold at the same time. */
+const AllOf = z.array(GoalPart).readonly()
 
 const positiveInt = z.int().positive()
 
@@ -47,7 +93,9 @@ const modelSettings = {
  */
 export const RunConfig = z
   .strictObject({
-    goal: z.string().min(1),
+    ...goalParts,
+    /** The goals of a run whose goal is `all-of`. */
+    all_of: AllOf.exactOptional(),
     /** Absolute path of the project. */
     cwd: z.string().min(1),
     model_name: z.string().min(1),
@@ -62,7 +110,6 @@ export const RunConfig = z
     max_cost_usd: z.number().nonnegative().nullable(),
     max_tokens: positiveInt.nullable(),
     max_seconds: z.number().positive().nullable(),
-    shell_goal: ShellGoal.nullable(),
     ...modelSettings,
     /** What its commands reach, if the run asked for it. Left out: nothing, if commands are isolated. */
     network: Network.exactOptional(),

@@ -3,11 +3,14 @@ import type { Readable } from 'node:stream'
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { ResultAsync } from 'neverthrow'
+import type * as z from 'zod'
 import type { Readiness } from '../api/health.ts'
 import type { IsolationOffer } from '../api/isolation.ts'
 import type { McpOffer } from '../api/mcp.ts'
 import type { Model } from '../api/models.ts'
 import type { FieldProblem } from '../api/problems.ts'
+import type { CreateRun } from '../api/run-requests.ts'
+import type { Goal } from '../api/runs.ts'
 import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import type { Audit } from '../audit/audit.ts'
 import type { Auth } from '../auth/auth.ts'
@@ -32,12 +35,19 @@ export type ZodApp = FastifyInstance<
   ZodTypeProvider
 >
 
+/** What a client chooses of the goal of a run. */
+export type GoalRequest = Pick<
+  z.output<typeof CreateRun>,
+  'goal' | 'check' | 'goal_options' | 'all_of'
+>
+
 /** What a client may choose of a run, with the defaults filled in. */
-export type RunRequest = Omit<RunConfig, 'shell_goal' | 'mcp_servers'> & {
-  readonly mcp_servers?: readonly McpRequest[]
-  readonly isolation?: Level | null
-  readonly command_limits?: LowerLimits | null
-}
+export type RunRequest = Omit<RunConfig, 'shell_goal' | 'mcp_servers' | keyof GoalRequest> &
+  GoalRequest & {
+    readonly mcp_servers?: readonly McpRequest[]
+    readonly isolation?: Level | null
+    readonly command_limits?: LowerLimits | null
+  }
 
 /** What the server creates a run from. */
 export type PlannedRun = {
@@ -84,7 +94,9 @@ export type AppDeps = {
   readonly contextBudget: (modelName: string) => Promise<number>
   /** The tools that models may call. */
   readonly tools: readonly OfferedTool[]
-  readonly goals: readonly { readonly name: string; readonly description: string }[]
+  readonly goals: readonly Goal[]
+  /** The goals that fit the project in a folder, best first; an error if no run may have that folder. */
+  readonly fittingGoals: (cwd: string) => ResultAsync<readonly Goal[], readonly FieldProblem[]>
   /** Checks what only the agent knows, and returns all problems at once. */
   readonly planRun: (request: RunRequest) => ResultAsync<PlannedRun, readonly FieldProblem[]>
   /** Checks what only the agent knows of a change to the configuration of a run. */

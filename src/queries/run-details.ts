@@ -1,4 +1,5 @@
 import type { RunDetails } from '../api/runs.ts'
+import type { GoalPart } from '../domain/run-config.ts'
 import { modelInUse, type RunState } from '../domain/state.ts'
 import { runRow, timestamp } from '../projections/read-model.ts'
 
@@ -7,6 +8,10 @@ export function runDetails(state: RunState): RunDetails {
   const { config } = state
   return {
     ...runRow(state),
+    ...goalDetails(config),
+    ...(config.all_of === undefined
+      ? {}
+      : { all_of: config.all_of.map((part) => ({ goal: part.goal, ...goalDetails(part) })) }),
     model_name: config.model_name,
     max_iterations: config.max_iterations,
     max_turns_per_iteration: config.max_turns_per_iteration ?? 1,
@@ -35,6 +40,15 @@ export function runDetails(state: RunState): RunDetails {
       ...(state.watch.found === null ? {} : { stuck: state.watch.found }),
       waiting_for: waitingFor(state),
     },
+  }
+}
+
+function goalDetails({ shell_goal, goal_options }: Omit<GoalPart, 'goal'>) {
+  return {
+    ...(shell_goal === null
+      ? {}
+      : { check: { command: shell_goal.check_command, conditions: shell_goal.success_condition } }),
+    ...(goal_options === undefined ? {} : { goal_options }),
   }
 }
 

@@ -1,13 +1,16 @@
 import type { Effects } from '../agent/effects.ts'
 import { goals } from '../agent/goals/catalogue.ts'
+import type { Goal } from '../agent/goals/goal.ts'
 import { systemPrompt } from '../agent/goals/prompt.ts'
 import type { McpConfiguration } from '../agent/mcp/servers-file.ts'
 import type { ModelCatalogue, ModelInfo } from '../agent/model/catalogue.ts'
 import { changeProblems } from '../agent/model-problems.ts'
 import type { NetworkRules } from '../agent/network-rules.ts'
+import { fittingGoals } from '../agent/plan-goal.ts'
 import { type PlanDeps, planRun } from '../agent/plan-run.ts'
 import type { Resources } from '../agent/resources.ts'
 import type { Model } from '../api/models.ts'
+import type { Goal as GoalView } from '../api/runs.ts'
 import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import { createAudit } from '../audit/audit.ts'
 import type { Keyring } from '../audit/proofs/keyring.ts'
@@ -84,7 +87,11 @@ export function createApp(
     audit: createAudit({ store, runs: readModel, keyring, artifacts, clock: date }),
     contextBudget: (modelName) => models.contextBudget(modelName),
     tools: toolbox.specs,
-    goals,
+    goals: goals.map(goalOf),
+    fittingGoals: (cwd) =>
+      fittingGoals(cwd, goals, dataDir).map((found) =>
+        found.map((goal) => ({ ...goalOf(goal), because: goal.because })),
+      ),
     planRun: (request) =>
       planRun(request, {
         ...{ goals, models: catalogue, systemPrompt, ceilings, dataDir, isolate, network, mcp },
@@ -118,6 +125,14 @@ export function createApp(
     logger: log,
   })
 }
+
+/** A goal as the API shows it. */
+const goalOf = ({ name, description, takes = {} }: Goal): GoalView => ({
+  ...{ name, description, check: takes.check ?? 'none' },
+  options: Object.entries(takes.options ?? {}).map(([option, need]) => {
+    return { name: option, required: need === 'required' }
+  }),
+})
 
 /** A model as the API shows it. */
 const modelOf = (info: ModelInfo): Model => ({

@@ -58,7 +58,7 @@ const plan = (
       ceilings,
       dataDir: join(data, 'data'),
       network,
-      systemPrompt: (goal) => `Reach ${goal.name}`,
+      systemPrompt: ({ goal }) => `Reach ${goal}`,
       isolate: (project, wanted) => policyOfRun(ISOLATION, DEFAULT_LIMITS, project, wanted),
     },
   )

@@ -50,7 +50,7 @@ test('runs that were interrupted by two crashes are taken up one at a time, to f
     return { verdict: 'achieved' as const, reason: 'done', details: '' }
   }
   shop.startAgent(suspects, {
-    findGoal: (name) => ({ name, description: '', prompt: '', detect: async () => true, check }),
+    findGoal: (name) => ({ name, description: '', prompt: '', detect: async () => null, check }),
   })
   for (const runId of suspects) {
     const end = only(await shop.until(runId, 'run_end'), 'run_end')

@@ -89,7 +89,7 @@ function idleEffects(until: Promise<unknown>, asked: () => void): Effects {
       readOnly: new Set(),
       execute: () => Promise.reject(new Error('there is no call')),
     },
-    findGoal: (name) => ({ name, description: '', prompt: '', detect: async () => true, check }),
+    findGoal: (name) => ({ name, description: '', prompt: '', detect: async () => null, check }),
     runCommand: () => Promise.reject(new Error('there is no command')),
     dataDir: null,
     reportsDir: '/nowhere',

@@ -400,9 +400,64 @@ describe('lists', () => {
   test('of goals', async () => {
     const { code, stdout } = await cli('goals')
     expect(code).toBe(0)
-    expect(stdout).toMatch(/^GOAL +WHAT IT MEANS\npytest +All/)
+    expect(stdout).toMatch(/^GOAL +WHAT IT MEANS +SETTINGS\npytest +All.* \[--check\]/)
     const json = await cli('goals', '--json')
     expect(JSON.parse(json.stdout.split('\n')[0] ?? '')).toMatchObject({ name: 'pytest' })
+  })
+})
+
+describe('the goal of retrai run', () => {
+  const plain = async (): Promise<string> => mkdtemp(join(folder, 'plain-'))
+
+  test('is a command with --check, recorded with its conditions', async () => {
+    const args = ['run', '--check', 'echo fine; test -e done', '--check-output', 'fine']
+    const { code, stdout } = await cli(...args, '--cwd', await plain(), '--json')
+    expect(code).toBe(0)
+    const { run_id } = JSON.parse(stdout.split('\n')[0] ?? '')
+    const { check } = JSON.parse((await cli('show', run_id, '--json')).stdout)
+    expect(check).toEqual({
+      command: 'echo fine; test -e done',
+      conditions: { exit_code: 0, output_contains: 'fine' },
+    })
+    expect((await cli('show', run_id)).stdout).toMatch(/^check +echo fine; test -e done$/m)
+  })
+
+  test('is the first that fits the project, which is named with the reason', async () => {
+    const { code, stderr } = await cli('run', '--cwd', await project())
+    expect(code).toBe(0)
+    expect(stderr).toContain('The goal is shell-goal, because .retrai.yml has a check_command.')
+  })
+
+  test('may be several, and the verdict names each', async () => {
+    const args = ['run', 'shell-goal', '--also', 'test -d .', '--cwd', await project()]
+    const { code, stdout } = await cli(...args)
+    expect(code).toBe(0)
+    expect(stdout).toContain('1 of 2 reached. `test -e done` not reached')
+    expect(stdout).toContain('2 of 2 reached')
+    const [runId = ''] = /[\da-f-]{36}/.exec(stdout) ?? []
+    const shown = await cli('show', runId)
+    expect(shown.stdout).toContain('goals      shell-goal `test -e done`; shell-goal `test -d .`')
+  })
+
+  test.each([
+    ['of a project that none fits', [], /No goal seems to fit .* --check 'make test'/],
+    ['of conditions without a command', ['--check-seconds', '3'], /with --check\./],
+    ['of several with a --check', ['pytest', 'pyright', '--check', 'x'], /with --also/],
+    ['of several with one option', ['pytest', 'lint', '--option', 'runs=3'], /coverage\.runs=/],
+    ['with an option that it has not', ['pytest', '--option', 'runs=3'], /takes no option runs/],
+  ])('%s is an error that says what to do', async (_what, args, message) => {
+    const { code, stderr } = await cli('run', ...args, '--cwd', await plain())
+    expect(code).toBe(3)
+    expect(stderr).toMatch(message)
+  })
+
+  test('of a project is listed with the reason', async () => {
+    const { stdout } = await cli('goals', '--cwd', await project())
+    expect(stdout).toMatch(/WHY IT FITS\nshell-goal .* \.retrai\.yml has a check_command/)
+    const none = await cli('goals', '--cwd', await plain())
+    expect(none.stderr).toContain('No goal seems to fit')
+    const missing = await cli('goals', '--cwd', join(folder, 'nowhere'))
+    expect(missing.stderr).toContain('does not exist')
   })
 })
 

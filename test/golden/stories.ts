@@ -60,7 +60,7 @@ const endlessCheck: Effects['findGoal'] = (name) => ({
   name,
   description: '',
   prompt: '',
-  detect: async () => true,
+  detect: async () => null,
   prepare: () => okAsync({ check_command: 'true', success_condition: { exit_code: 0 } }),
   check: ({ signal }) => aborted(signal),
 })

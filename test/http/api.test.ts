@@ -119,7 +119,7 @@ const cases: Case[] = [
     body: {},
     status: 422,
     answer: 'invalid_request',
-    says: 'goal is required',
+    says: 'Choose one of: pytest, npm-test.',
   },
   { ask: 'GET /api/runs', status: 200, answer: z.array(RunSummary.strict()) },
   { ask: 'GET /api/runs?limit=1', status: 200, answer: z.array(RunSummary).max(1) },

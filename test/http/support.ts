@@ -64,7 +64,10 @@ const silent = { info: () => {}, warn: () => {}, error: () => {} }
  */
 const planRun: AppDeps['planRun'] = (request) => {
   const {
-    goal,
+    goal = '',
+    check: _check,
+    goal_options: _options,
+    all_of: _all,
     cwd,
     isolation: _,
     command_limits: __,
@@ -143,6 +146,10 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
     contextBudget: async () => 96_000,
     tools: [],
     goals: GOALS,
+    fittingGoals: (cwd) =>
+      cwd === '/'
+        ? okAsync(GOALS.slice(1))
+        : errAsync([{ field: 'cwd', message: `${cwd} does not exist.` }]),
     planRun,
     models: async () => [],
     isolationOffer: async () => ({

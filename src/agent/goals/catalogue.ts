@@ -1,22 +1,18 @@
+import { allOf } from './all-of.ts'
 import type { Goal } from './goal.ts'
 import { bunTest, npmTest } from './javascript.ts'
 import { makeTest } from './make-test.ts'
 import { pyright } from './pyright.ts'
 import { pytest } from './pytest.ts'
 import { cargoTest, goTest } from './rust-and-go.ts'
-import { shellGoal } from './shell-goal.ts'
+import { shellGoal, withConditions } from './shell-goal.ts'
+
+/** The goals that judge what their tool prints or reports. */
+const tools = [pytest, pyright, npmTest, bunTest, cargoTest, goTest, makeTest]
+const single: readonly Goal[] = [...tools.map(withConditions), shellGoal]
 
 /** All goals that a run may name. */
-export const goals: readonly Goal[] = [
-  pytest,
-  pyright,
-  npmTest,
-  bunTest,
-  cargoTest,
-  goTest,
-  makeTest,
-  shellGoal,
-]
+export const goals: readonly Goal[] = [...single, allOf(single)]
 
 export function findGoal(name: string): Goal | undefined {
   return goals.find((goal) => goal.name === name)

@@ -1,7 +1,7 @@
 import type { ResultAsync } from 'neverthrow'
 import type { Preset } from '../../domain/network.ts'
 import type { Verdict } from '../../domain/records.ts'
-import type { RunConfig, ShellGoal } from '../../domain/run-config.ts'
+import type { GoalOption, RunConfig, ShellGoal } from '../../domain/run-config.ts'
 import type { RunCommand } from '../../runner/command.ts'
 
 export type GoalVerdict = {
@@ -21,6 +21,27 @@ export type GoalContext = {
   readonly reportsDir: string
 }
 
+/** How well a goal fits a project, and what shows it. The best fit is the highest. */
+export type Fit = { readonly fit: number; readonly because: string }
+
+export const FIT = {
+  /** The project names the check itself. */
+  declared: 4,
+  /** There are tests for it. */
+  tests: 3,
+  /** The project uses the language or tool. */
+  language: 2,
+  /** It says something about the code, not that it works. */
+  quality: 1,
+} as const
+
+/** What a goal takes of a request beside its name. */
+export type Takes = {
+  /** A command in place of its own; `required` if it has none. */
+  readonly check?: 'optional' | 'required'
+  readonly options?: Readonly<Partial<Record<GoalOption, 'optional' | 'required'>>>
+}
+
 /** One row of the table of goals. */
 export type Goal = {
   readonly name: string
@@ -29,8 +50,10 @@ export type Goal = {
   readonly prompt: string
   /** The package registries that its tools use, which a run may allow as `preset:goal`. */
   readonly registries?: readonly Preset[]
-  /** Whether this goal seems to fit the project at `cwd`. */
-  readonly detect: (cwd: string) => Promise<boolean>
+  /** Left out: nothing but its name. */
+  readonly takes?: Takes
+  /** Whether this goal seems to fit the project at `cwd`; null if not. */
+  readonly detect: (cwd: string) => Promise<Fit | null>
   /** Reads the settings of the goal from the project when a run is created; the error is for people. */
   readonly prepare?: (cwd: string) => ResultAsync<ShellGoal, string>
   /** Checks the goal. Never rejects: a missing program is the verdict `cannot_check`. */

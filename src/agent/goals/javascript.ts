@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
+import { FIT, type Fit, type Goal, type GoalContext, type GoalVerdict } from './goal.ts'
 import { summarize } from './junit.ts'
 import { judgePrinted } from './printed-summary.ts'
 import { firstOf, testScript } from './project-files.ts'
@@ -7,7 +7,8 @@ import { judgeJUnit, withReportFolder } from './report-folder.ts'
 import { cannotCheck, runCheck, SHORT_CHECK_MS } from './run-check.ts'
 
 async function check(context: GoalContext): Promise<GoalVerdict> {
-  if ((await testScript(context.config.cwd)) === null) {
+  const { cwd, shell_goal } = context.config
+  if (shell_goal === null && (await testScript(cwd)) === null) {
     const reason = 'There is no test script: package.json needs "scripts": {"test": "…"}'
     return cannotCheck(reason)
   }
@@ -37,14 +38,20 @@ export const npmTest: Goal = {
     'ends with exit code 0 and, if the test runner prints totals, at least one test passed and ' +
     'none failed.',
   registries: ['npm'],
-  detect: async (cwd) => (await testScript(cwd)) !== null,
+  takes: { check: 'optional' },
+  detect: async (cwd) =>
+    (await testScript(cwd)) === null
+      ? null
+      : { fit: FIT.tests, because: 'package.json has a test script' },
   check,
 }
 
-async function detect(cwd: string): Promise<boolean> {
-  if ((await firstOf(cwd, ['package.json'])) === null) return false
-  if ((await firstOf(cwd, ['bun.lock', 'bun.lockb'])) !== null) return true
-  return /\bbun\b/.test((await testScript(cwd)) ?? '')
+async function detect(cwd: string): Promise<Fit | null> {
+  if ((await firstOf(cwd, ['package.json'])) === null) return null
+  const lock = await firstOf(cwd, ['bun.lock', 'bun.lockb'])
+  if (lock !== null) return { fit: FIT.tests, because: `there is a ${lock}` }
+  const usesBun = /\bbun\b/.test((await testScript(cwd)) ?? '')
+  return usesBun ? { fit: FIT.language, because: 'the test script uses bun' } : null
 }
 
 async function checkIn(context: GoalContext, folder: string): Promise<GoalVerdict> {
@@ -58,6 +65,10 @@ async function checkIn(context: GoalContext, folder: string): Promise<GoalVerdic
     timeoutMs: SHORT_CHECK_MS,
   })
   if (ran.isErr()) return ran.error
+  if (context.config.shell_goal !== null) {
+    const noTests = 'bun found none'
+    return judgePrinted({ tool: 'bun test', unit: 'test file', noTests, ended: ran.value })
+  }
   return judgeJUnit(
     report,
     summarize,
@@ -79,6 +90,7 @@ export const bunTest: Goal = {
     'Make all tests of this project pass under bun. The check runs `bun test` in the project ' +
     'folder. It passes when at least one test passed, none failed, and bun itself ends with exit code 0.',
   registries: ['npm'],
+  takes: { check: 'optional' },
   detect,
   check: (context) => withReportFolder(context.reportsDir, (folder) => checkIn(context, folder)),
 }

@@ -1,4 +1,4 @@
-import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
+import { FIT, type Fit, type Goal, type GoalContext, type GoalVerdict } from './goal.ts'
 import { judgePrinted } from './printed-summary.ts'
 import { textOf } from './project-files.ts'
 import { BUILD_CHECK_MS, runCheck } from './run-check.ts'
@@ -18,12 +18,14 @@ const NOTHING_DONE = /^make(?:\[\d+\])?: (?:'test' is up to date|Nothing to be d
 /** The message of make if there is no such rule, or no Makefile. */
 const NO_RULE = /^make: \*\*\* No rule to make target 'test'\./m
 
-async function detect(cwd: string): Promise<boolean> {
+async function detect(cwd: string): Promise<Fit | null> {
   for (const name of ['GNUmakefile', 'makefile', 'Makefile']) {
     const makefile = await textOf(cwd, name)
-    if (makefile !== null) return makefile.split('\n').some(isTestRule)
+    if (makefile === null) continue
+    const hasRule = makefile.split('\n').some(isTestRule)
+    return hasRule ? { fit: FIT.tests, because: `the ${name} has a rule "test"` } : null
   }
-  return false
+  return null
 }
 
 async function check(context: GoalContext): Promise<GoalVerdict> {
@@ -57,6 +59,7 @@ export const makeTest: Goal = {
     'Make `make test` pass in the project folder. It passes when make ends with exit code 0 after ' +
     'running the rule "test" and, if a test runner prints totals, at least one test passed and ' +
     'none failed.',
+  takes: { check: 'optional' },
   detect,
   check,
 }

@@ -1,6 +1,6 @@
 import type { RunConfig } from '../../domain/run-config.ts'
-import type { Goal } from './goal.ts'
-import { describeShellGoal } from './shell-goal.ts'
+import { describeGoals } from './all-of.ts'
+import { goals } from './catalogue.ts'
 
 function limits({ max_iterations, max_turns_per_iteration, hitl_enabled }: RunConfig): string {
   const person = hitl_enabled
@@ -10,13 +10,11 @@ function limits({ max_iterations, max_turns_per_iteration, hitl_enabled }: RunCo
 }
 
 /** The system prompt of a run, recorded when it is created. */
-export function systemPrompt(goal: Goal, config: RunConfig): string {
-  const check =
-    config.shell_goal === null ? '' : `\nThe check: ${describeShellGoal(config.shell_goal)}.`
+export function systemPrompt(config: RunConfig): string {
   return `You are retrAI's coding agent. You work by yourself on a software project until a goal is reached.
 
-# Goal: ${goal.name}
-${goal.prompt}${check}
+# Goal: ${config.goal}
+${describeGoals(goals, config)}
 
 # How you work
 - The project is the folder ${config.cwd}. Commands run there; paths are relative to it.

@@ -1,5 +1,5 @@
 import { join, relative } from 'node:path'
-import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
+import { FIT, type Goal, type GoalContext, type GoalVerdict } from './goal.ts'
 import { parseApart, toResult } from './parse-apart.ts'
 import { firstOf } from './project-files.ts'
 import { type Exited, endedWith, noResult, runCheck, SHORT_CHECK_MS } from './run-check.ts'
@@ -78,6 +78,9 @@ export const pyright: Goal = {
     'project folder with the settings of the project. It passes when there are no errors; warnings ' +
     'are allowed. Fix the types: no `# type: ignore`, no looser settings, no needless `Any`.',
   registries: ['pypi', 'npm'],
-  detect: async (cwd) => (await firstOf(cwd, ['pyrightconfig.json'])) !== null,
+  detect: async (cwd) => {
+    const config = await firstOf(cwd, ['pyrightconfig.json'])
+    return config === null ? null : { fit: FIT.quality, because: `there is a ${config}` }
+  },
   check,
 }

@@ -1,19 +1,22 @@
 import { join } from 'node:path'
-import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
+import { FIT, type Fit, type Goal, type GoalContext, type GoalVerdict } from './goal.ts'
 import { type JUnitCase, summarize } from './junit.ts'
 import { firstOf, namesIn } from './project-files.ts'
 import { judgeJUnit, withReportFolder } from './report-folder.ts'
 import { type Program, runCheck, SHORT_CHECK_MS } from './run-check.ts'
 import type { TestSummary } from './test-summary.ts'
+import { oneLine } from './text.ts'
 
 const CONFIGS = ['pyproject.toml', 'pytest.ini', 'setup.cfg', 'tox.ini']
 const NO_TESTS_COLLECTED = 5
 const isTestFile = (name: string): boolean => /^test_.*\.py$|_test\.py$/.test(name)
 
-async function detect(cwd: string): Promise<boolean> {
-  if ((await firstOf(cwd, CONFIGS)) !== null) return true
+async function detect(cwd: string): Promise<Fit | null> {
   const names = [...(await namesIn(cwd, 'tests')), ...(await namesIn(cwd, '.'))]
-  return names.some(isTestFile)
+  const test = names.find(isTestFile)
+  if (test !== undefined) return { fit: FIT.tests, because: `there is a ${oneLine(test)}` }
+  const config = await firstOf(cwd, CONFIGS)
+  return config === null ? null : { fit: FIT.language, because: `there is a ${config}` }
 }
 
 /** The ways to run pytest, best first: with the project's own environment, then with the system's. */
@@ -23,6 +26,8 @@ async function programs(cwd: string, options: readonly string[]): Promise<[Progr
   const system = [asModule('python3'), { file: 'pytest', args: options }] as const
   return own === null ? [...system] : [asModule(join(cwd, own)), ...system]
 }
+
+const quoted = (option: string): string => `'${option.replaceAll("'", `'"'"'`)}'`
 
 async function runPytest(context: GoalContext, folder: string, report: string) {
   const options = [
@@ -44,6 +49,8 @@ async function runPytest(context: GoalContext, folder: string, report: string) {
     timeoutMs: SHORT_CHECK_MS,
     // After an edit within the same second, Python would still run the old bytecode.
     env: { PYTHONDONTWRITEBYTECODE: '1' },
+    // The command of a run may be anything that starts pytest, such as `uv run pytest tests/unit`.
+    envOfCommand: { PYTEST_ADDOPTS: options.map(quoted).join(' ') },
   })
 }
 
@@ -102,6 +109,7 @@ export const pytest: Goal = {
     'in the project folder (with the interpreter of .venv or venv if there is one). It passes ' +
     'when at least one test passed, none failed or errored, and every test file could be loaded.',
   registries: ['pypi'],
+  takes: { check: 'optional' },
   detect,
   check: (context) => withReportFolder(context.reportsDir, (folder) => checkIn(context, folder)),
 }

@@ -29,11 +29,17 @@ export type Check = {
   readonly missing: string
   readonly timeoutMs: number
   readonly env?: Readonly<Record<string, string>>
+  /** Added if the run has a command in place of the programs, so that its result can be read as theirs. */
+  readonly envOfCommand?: Readonly<Record<string, string>>
   /** Folders outside of the project that it writes its report into. */
   readonly writable?: readonly string[]
 }
 
-function isExited(result: CommandResult): result is Exited {
+export const NO_BASH = 'bash is not installed: install it with the package manager of the system'
+
+export const inBash = (command: string): Program => ({ file: 'bash', args: ['-c', command] })
+
+export function isExited(result: CommandResult): result is Exited {
   return result.end === 'exited' && result.exitCode !== null
 }
 
@@ -76,19 +82,26 @@ function howLong(ms: number): string {
   return Number.isInteger(minutes) ? `${minutes} minutes` : `${Math.round(ms / 1000)} seconds`
 }
 
-/** Runs the command of a check in the project. If it does not end by itself, that is a verdict. */
+/**
+ * Runs the command of a check in the project: that of the run if it has one, or the first of its programs that exists. If
+ * it does not end by itself, that is a verdict.
+ */
 export async function runCheck(
   { config, signal, runCommand }: GoalContext,
   check: Check,
 ): Promise<Result<Exited, GoalVerdict>> {
-  const { programs, isMissing = () => false, missing, timeoutMs, env = {}, writable = [] } = check
+  const { isMissing = () => false, timeoutMs, envOfCommand = {}, writable = [] } = check
+  const own = config.shell_goal
+  const programs = own === null ? check.programs : [inBash(own.check_command)]
+  const missing = own === null ? check.missing : NO_BASH
+  const env = own === null ? check.env : { ...check.env, ...envOfCommand }
   for (const program of programs) {
     const command = {
       ...program,
       cwd: config.cwd,
       timeoutMs,
       maxBytes: MAX_BYTES,
-      env,
+      env: env ?? {},
       writable,
       signal,
     }

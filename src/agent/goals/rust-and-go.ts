@@ -1,4 +1,4 @@
-import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
+import { FIT, type Fit, type Goal, type GoalContext, type GoalVerdict } from './goal.ts'
 import { parseApart } from './parse-apart.ts'
 import { firstOf } from './project-files.ts'
 import { BUILD_CHECK_MS, noResult, runCheck, tooLong, unreadable } from './run-check.ts'
@@ -8,10 +8,17 @@ const NO_CARGO_TOML = /^error: could not find `Cargo\.toml`/m
 const NO_GO_MOD =
   /directory prefix \. does not contain main module|go\.mod file not found in current/
 
+/** Tests are beside the code of both languages, in any folder, so the manifest alone shows that they fit. */
+async function fitOf(cwd: string, manifest: string): Promise<Fit | null> {
+  const found = await firstOf(cwd, [manifest])
+  return found === null ? null : { fit: FIT.tests, because: `there is a ${manifest}` }
+}
+
 async function checkCargo(context: GoalContext): Promise<GoalVerdict> {
   const ran = await runCheck(context, {
     tool: 'cargo test',
     programs: [{ file: 'cargo', args: ['test', '--no-fail-fast', '--color=never'] }],
+    envOfCommand: { CARGO_TERM_COLOR: 'never' },
     missing: 'cargo is not installed: install it from https://rustup.rs',
     timeoutMs: BUILD_CHECK_MS,
   })
@@ -44,7 +51,8 @@ export const cargoTest: Goal = {
     'project folder: unit, integration and documentation tests. It passes when the code compiles, ' +
     'at least one test passed and none failed.',
   registries: ['cargo'],
-  detect: async (cwd) => (await firstOf(cwd, ['Cargo.toml'])) !== null,
+  takes: { check: 'optional' },
+  detect: (cwd) => fitOf(cwd, 'Cargo.toml'),
   check: checkCargo,
 }
 
@@ -52,6 +60,7 @@ async function checkGo(context: GoalContext): Promise<GoalVerdict> {
   const ran = await runCheck(context, {
     tool: 'go test',
     programs: [{ file: 'go', args: ['test', '-json', './...'] }],
+    envOfCommand: { GOFLAGS: '-json' },
     missing: 'go is not installed: install it from https://go.dev/dl',
     timeoutMs: BUILD_CHECK_MS,
   })
@@ -81,6 +90,7 @@ export const goTest: Goal = {
     'Make all tests of this Go project pass. The check runs `go test ./...` in the project folder. ' +
     'It passes when every package builds, at least one test passed and none failed.',
   registries: ['go'],
-  detect: async (cwd) => (await firstOf(cwd, ['go.mod'])) !== null,
+  takes: { check: 'optional' },
+  detect: (cwd) => fitOf(cwd, 'go.mod'),
   check: checkGo,
 }

@@ -1,9 +1,18 @@
 import type { ShellGoal } from '../../domain/run-config.ts'
-import type { CommandResult } from '../../runner/command.ts'
-import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
+import type { CommandResult, RunCommand } from '../../runner/command.ts'
+import { FIT, type Goal, type GoalContext, type GoalVerdict } from './goal.ts'
 import { textOf } from './project-files.ts'
 import { readShellGoal } from './retrai-yml.ts'
-import { cannotCheck, type Exited, endedWith, runCheck, SHORT_CHECK_MS } from './run-check.ts'
+import {
+  cannotCheck,
+  type Exited,
+  endedWith,
+  inBash,
+  isExited,
+  NO_BASH,
+  runCheck,
+  SHORT_CHECK_MS,
+} from './run-check.ts'
 import { lastLine, oneLine, tail } from './text.ts'
 
 type Condition = {
@@ -86,16 +95,22 @@ function lacksProgram({ exitCode, output }: Exited): boolean {
   return program !== null && !program.includes('/')
 }
 
+/** The conditions that do not hold, each as a part of a sentence. */
+function missesOf(goal: ShellGoal, ended: Exited): string[] {
+  return conditionsOf(goal)
+    .filter(({ isMet }) => !isMet(ended))
+    .map(({ wanted, found }) => `${wanted} is required, but ${found(ended)}`)
+}
+
 function judge(goal: ShellGoal, ended: Exited): GoalVerdict {
-  const conditions = conditionsOf(goal)
-  const failed = conditions.filter(({ isMet }) => !isMet(ended))
+  const misses = missesOf(goal, ended)
   const command = `\`${oneLine(goal.check_command, 80)}\``
-  if (failed.length === 0) {
-    const met = conditions.map(({ wanted }) => wanted).join(', ')
-    const reason = `${command} succeeded with ${met} (it took ${seconds(ended)})`
+  if (misses.length === 0) {
+    const met = conditionsOf(goal)
+    const wanted = met.map((condition) => condition.wanted).join(', ')
+    const reason = `${command} succeeded with ${wanted} (it took ${seconds(ended)})`
     return { verdict: 'achieved', reason, details: tail(ended.output, 1024) }
   }
-  const misses = failed.map(({ wanted, found }) => `${wanted} is required, but ${found(ended)}`)
   const reason = `${command} failed: ${[...notFound(ended), ...misses].join('; ')}`
   const verdict = lacksProgram(ended) ? 'cannot_check' : 'not_achieved'
   return { verdict, reason, details: tail(ended.output) }
@@ -110,13 +125,14 @@ function timeLimitMs({ success_condition }: ShellGoal): number {
 async function check(context: GoalContext): Promise<GoalVerdict> {
   const { shell_goal } = context.config
   if (shell_goal === null) {
-    const reason = 'This run has no check_command: write a .retrai.yml and start a new run'
+    const reason =
+      'This run has no check_command: start a new run with a check, or write a .retrai.yml for it'
     return cannotCheck(reason)
   }
   const ran = await runCheck(context, {
     tool: `\`${oneLine(shell_goal.check_command, 80)}\``,
-    programs: [{ file: 'bash', args: ['-c', shell_goal.check_command] }],
-    missing: 'bash is not installed: install it with the package manager of the system',
+    programs: [inBash(shell_goal.check_command)],
+    missing: NO_BASH,
     timeoutMs: timeLimitMs(shell_goal),
   })
   return ran.match(
@@ -127,11 +143,43 @@ async function check(context: GoalContext): Promise<GoalVerdict> {
 
 export const shellGoal: Goal = {
   name: 'shell-goal',
-  description: 'The check_command of .retrai.yml meets its success_condition',
+  description: 'A command succeeds: that of the run, or the check_command of .retrai.yml',
   prompt:
     'Make the check of this project succeed. It runs with bash in the project folder, as it was ' +
     'set when the run began: changing .retrai.yml now has no effect.',
-  detect: async (cwd) => /^check_command\s*:/m.test((await textOf(cwd, '.retrai.yml')) ?? ''),
+  takes: { check: 'optional' },
+  detect: async (cwd) =>
+    /^check_command\s*:/m.test((await textOf(cwd, '.retrai.yml')) ?? '')
+      ? { fit: FIT.declared, because: '.retrai.yml has a check_command' }
+      : null,
   prepare: readShellGoal,
   check,
+}
+
+/** A goal that reads the result of its command itself, with the conditions of the run's own command. */
+export const withConditions = (goal: Goal): Goal => ({
+  ...goal,
+  check: async (context) => {
+    const { shell_goal } = context.config
+    if (shell_goal === null) return goal.check(context)
+    let last: CommandResult | null = null
+    const runCommand: RunCommand = async (command) => {
+      last = await context.runCommand(command)
+      return last
+    }
+    const judged = await goal.check({ ...context, runCommand })
+    return last === null ? judged : judgedWith(shell_goal, judged, last)
+  },
+})
+
+function judgedWith(goal: ShellGoal, judged: GoalVerdict, last: CommandResult): GoalVerdict {
+  if (!isExited(last)) return judged
+  if (lacksProgram(last)) return cannotCheck(notFound(last).join(''), judged.details)
+  const misses = missesOf(goal, last)
+  if (judged.verdict !== 'achieved' || misses.length === 0) return judged
+  return {
+    ...judged,
+    verdict: 'not_achieved',
+    reason: `${judged.reason}, but ${misses.join('; ')}`,
+  }
 }

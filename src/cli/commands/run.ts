@@ -16,39 +16,43 @@ import {
 } from '../terminal/option-values.ts'
 import { print, printJson, say } from '../terminal/print.ts'
 import { follow } from './follow.ts'
+import { chosenGoal, type GoalChoice, goalOptions } from './goals.ts'
 
-type Options = ServerOptions & {
-  readonly message?: string
-  readonly file?: string
-  readonly cwd: string
-  readonly model?: string
-  readonly maxIterations?: number
-  readonly maxTurns?: number
-  readonly hitl?: boolean
-  readonly maxCostUsd?: number
-  readonly maxTokens?: number
-  readonly maxSeconds?: number
-  readonly isolation?: Level
-  readonly effort?: Effort
-  readonly maxOutputTokens?: number
-  readonly fallback?: readonly string[]
-  readonly network?: RunRequest['network']
-  readonly mcp?: readonly string[]
-  readonly mcpJson?: RunRequest['mcp_servers']
-  readonly commandMemory?: number
-  readonly commandProcesses?: number
-  readonly commandOutput?: number
-  readonly runHome?: number
-  readonly reason?: string
-  readonly detach?: boolean
-  readonly json?: boolean
-}
+type Options = ServerOptions &
+  GoalChoice & {
+    readonly message?: string
+    readonly file?: string
+    readonly model?: string
+    readonly maxIterations?: number
+    readonly maxTurns?: number
+    readonly hitl?: boolean
+    readonly maxCostUsd?: number
+    readonly maxTokens?: number
+    readonly maxSeconds?: number
+    readonly isolation?: Level
+    readonly effort?: Effort
+    readonly maxOutputTokens?: number
+    readonly fallback?: readonly string[]
+    readonly network?: RunRequest['network']
+    readonly mcp?: readonly string[]
+    readonly mcpJson?: RunRequest['mcp_servers']
+    readonly commandMemory?: number
+    readonly commandProcesses?: number
+    readonly commandOutput?: number
+    readonly runHome?: number
+    readonly reason?: string
+    readonly detach?: boolean
+    readonly json?: boolean
+  }
 
-/** `retrai run GOAL`: starts a run and watches it to its end. */
+/** `retrai run [GOAL…]`: starts a run and watches it to its end. */
 export function runCommand(): Command {
-  return serverCommand('run', OUTCOME_EXIT_CODES)
+  const command = serverCommand('run', OUTCOME_EXIT_CODES)
     .description('Start a run and watch it until it ends. Ctrl+C stops watching, not the run.')
-    .argument('<goal>', 'the goal; "retrai goals" lists the goals')
+    .argument(
+      '[goals...]',
+      'the goal, or several that must hold together; "retrai goals" lists them (default: the first that fits the project)',
+    )
     .option('-m, --message <text>', 'what the agent shall do, beside reaching the goal')
     .option('-f, --file <path>', 'read that from a file; "-" is the standard input')
     .option('--cwd <folder>', "the project's folder, on the machine of the server", '.')
@@ -94,21 +98,23 @@ export function runCommand(): Command {
     .option('--reason <text>', 'why you start it; kept in the log')
     .option('--detach', 'only start it, and print its id')
     .option('--json', 'print each event as JSON, one a line')
-    .action((goal: string, options: Options) =>
-      whenConnected(options, async (connection) => {
-        const words = await wordsOf({ text: options.message, file: options.file })
-        if (words.isErr()) return err(words.error)
-        return run(connection, { ...requestOf(goal, options), instructions: words.value }, options)
-      }),
-    )
+  return goalOptions(command).action((names: readonly string[], options: Options) =>
+    whenConnected(options, async (connection) => {
+      const words = await wordsOf({ text: options.message, file: options.file })
+      if (words.isErr()) return err(words.error)
+      const goal = await chosenGoal(connection, names, options)
+      if (goal.isErr()) return err(goal.error)
+      const request = { ...goal.value, ...requestOf(options), instructions: words.value }
+      return run(connection, request, options)
+    }),
+  )
 }
 
-function requestOf(goal: string, options: Options): RunRequest {
+function requestOf(options: Options): RunRequest {
   const { cwd, model, maxIterations, maxTurns, hitl, maxCostUsd, maxTokens, maxSeconds } = options
   const { effort, maxOutputTokens, fallback, isolation, network, reason } = options
   const servers = [...(options.mcp ?? []), ...(options.mcpJson ?? [])]
   return {
-    goal,
     cwd: resolve(cwd),
     ...(model === undefined ? {} : { model_name: model }),
     ...(effort === undefined ? {} : { reasoning_effort: effort }),

@@ -102,6 +102,9 @@ function rowsOf(run: RunDetails): Row[] {
     ['status', run.status],
     ['queued', run.queued_reason],
     ['goal', run.goal],
+    ['check', run.check?.command],
+    ['settings', run.goal_options && JSON.stringify(run.goal_options)],
+    ['goals', run.all_of?.map(goalOf).join('; ')],
     ['reason', final_state?.goal_reason],
     ['ended by', run.end_reason === final_state?.goal_reason ? null : run.end_reason],
     ['summary', run.summary?.text],
@@ -126,6 +129,12 @@ function rowsOf(run: RunDetails): Row[] {
   return rows.flatMap(([name, value]) => (value == null ? [] : [[name, value] as const]))
 }
 
+/** One of several goals, in a few words. */
+function goalOf({ goal, check, goal_options }: NonNullable<RunDetails['all_of']>[number]): string {
+  const options = goal_options === undefined ? '' : ` ${JSON.stringify(goal_options)}`
+  return `${goal}${check === undefined ? '' : ` \`${check.command}\``}${options}`
+}
+
 const amount = (used: number | string, limit: number | string | null): string => {
   return limit === null ? `${used}` : `${used} of at most ${limit}`
 }
@@ -138,23 +147,6 @@ function stuckness({ stuck }: RunDetails['progress']): string | null {
 function costOf({ progress: { estimated_cost_usd: cost }, max_cost_usd }: RunDetails): string {
   const limit = max_cost_usd === null ? null : `$${max_cost_usd}`
   return amount(cost === null ? 'unknown' : `$${cost.toFixed(4)}`, limit)
-}
-
-/** `retrai goals`: the goals that a run can have. */
-export function goalsCommand(): Command {
-  return serverCommand('goals')
-    .description('List the goals that a run can have.')
-    .option('--json', 'print each goal as JSON, one a line')
-    .action(({ json = false, ...options }: JsonOption) =>
-      whenConnected(options, async ({ client, explain }) => {
-        const goals = await client.goals()
-        if (goals.isErr()) return err(explain(goals.error))
-        const rows = goals.value.map(({ name, description }) => [name, description])
-        if (json) for (const goal of goals.value) await printJson(goal)
-        else for (const line of table(['GOAL', 'WHAT IT MEANS'], rows)) await print(line)
-        return ok(EXIT.done)
-      }),
-    )
 }
 
 type Options = ServerOptions & { readonly json?: boolean; readonly all?: boolean }

@@ -32,6 +32,8 @@ export const validatorCompiler: FastifySchemaCompiler<z.ZodType> = ({ schema, ht
 /** @param whole the name of the part of the request, for problems of the part as a whole */
 function problemsOf(issues: readonly Issue[], whole: string): FieldProblem[] {
   return issues.flatMap((issue) => {
+    const inner = issue.code === 'invalid_union' ? meantBranch(issue) : null
+    if (inner !== null) return problemsOf(inner, whole)
     const field = issue.path.map(String).join('.') || whole
     if (issue.code !== 'unrecognized_keys') return [{ field, message: `${field} ${why(issue)}.` }]
     return issue.keys.map((key) => {
@@ -41,12 +43,23 @@ function problemsOf(issues: readonly Issue[], whole: string): FieldProblem[] {
   })
 }
 
+/** The problems of the one form of a union that the value has; null if it has none of them, or could have several. */
+function meantBranch({ errors, path }: z.core.$ZodIssueInvalidUnion): readonly Issue[] | null {
+  const [meant, ...others] = errors.filter((issues) => issues.every((issue) => !isOtherForm(issue)))
+  if (meant === undefined || others.length > 0) return null
+  return meant.map((issue) => ({ ...issue, path: [...path, ...issue.path] }))
+}
+
+/** Whether the value as a whole is of another type than the form. */
+const isOtherForm = ({ code, path }: Issue): boolean =>
+  path.length === 0 && (code === 'invalid_type' || code === 'invalid_value')
+
 function why(issue: Issue): string {
   switch (issue.code) {
     case 'invalid_type':
       return issue.input === undefined ? 'is required' : `must be ${named(issue.expected)}`
     case 'too_small':
-      if (issue.origin === 'string') return 'must not be empty'
+      if (issue.origin === 'string' || issue.origin === 'array') return 'must not be empty'
       return `must be ${issue.inclusive === false ? 'more than' : 'at least'} ${issue.minimum}`
     case 'too_big':
       if (issue.origin === 'string') return `must not be longer than ${issue.maximum} characters`

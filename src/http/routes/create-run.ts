@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { err, ok, okAsync, type Result, type ResultAsync } from 'neverthrow'
 import * as z from 'zod'
+import { allOf, goalFields } from '../../api/goal-requests.ts'
 import type { FieldProblem, Problem } from '../../api/problems.ts'
 import { CreateRun, REQUESTED_CONFIG as FIELDS, McpServers } from '../../api/run-requests.ts'
 import { RunAndStatus, StartedRun } from '../../api/runs.ts'
@@ -158,14 +159,19 @@ async function planRequest(
   const request = salvage(body, defaults)
   const planned = request === null ? ok(null) : await planRun(request)
   const known = new Set(problems.map(({ field }) => field))
-  const further = planned.isErr() ? planned.error.filter(({ field }) => !known.has(field)) : []
+  const knowsGoal = problems.some(({ field }) => ofGoal(field))
+  const isNew = ({ field }: FieldProblem) => !known.has(field) && !(knowsGoal && ofGoal(field))
+  const further = planned.isErr() ? planned.error.filter(isNew) : []
   return err([...problems, ...further])
 }
+
+/** If a part of the goal is not valid, the rest of it cannot be judged. */
+const Goals = z.object({ ...goalFields, all_of: allOf })
+const ofGoal = (field: string): boolean => (field.split('.')[0] ?? '') in Goals.shape
 
 /** The valid fields of an invalid request, with defaults for the others; null if it is not an object. */
 function salvage(body: unknown, defaults: AppDeps['defaults']): RunRequest | null {
   const lenient = z.object({
-    goal: FIELDS.goal.catch(''),
     cwd: FIELDS.cwd.catch(defaults.cwd),
     model_name: FIELDS.model_name.catch(defaults.model_name),
     max_iterations: FIELDS.max_iterations.catch(defaults.max_iterations),
@@ -179,5 +185,6 @@ function salvage(body: unknown, defaults: AppDeps['defaults']): RunRequest | nul
     network: FIELDS.network.catch('none'),
     mcp_servers: McpServers.catch([]),
   })
-  return lenient.safeParse(body).data ?? null
+  const request = lenient.safeParse(body).data
+  return request === undefined ? null : { ...request, ...(Goals.safeParse(body).data ?? {}) }
 }

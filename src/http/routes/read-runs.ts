@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { GoalsQuery } from '../../api/goal-requests.ts'
 import { IsolationOffer } from '../../api/isolation.ts'
 import { McpOffer } from '../../api/mcp.ts'
 import { Model } from '../../api/models.ts'
@@ -11,7 +12,13 @@ import type { RunPage } from '../../projections/read-model.ts'
 import { runDetails } from '../../queries/run-details.ts'
 import { RunHistory } from '../../queries/run-history.ts'
 import type { AppDeps, ZodApp } from '../deps.ts'
-import { described, problems, READ_PROBLEMS, sendProblem } from '../problems/problem.ts'
+import {
+  described,
+  problems,
+  READ_PROBLEMS,
+  sendInvalid,
+  sendProblem,
+} from '../problems/problem.ts'
 import { commandProblem, invalidField, queryProblem } from '../problems/problem-of.ts'
 import { entityTag, isKnown, isKnownStill } from '../replies/conditional.ts'
 import { jsonOnce, sendJson } from '../replies/json.ts'
@@ -132,7 +139,7 @@ async function whyMissing(runId: string, { store }: AppDeps): Promise<Problem> {
 }
 
 /** GET /api/goals */
-export function listGoals(app: ZodApp, { goals }: AppDeps): void {
+export function listGoals(app: ZodApp, { goals, fittingGoals }: AppDeps): void {
   app.route({
     method: 'GET',
     url: '/api/goals',
@@ -141,9 +148,22 @@ export function listGoals(app: ZodApp, { goals }: AppDeps): void {
       operationId: 'listGoals',
       tags: ['goals'],
       summary: 'List the goals that a run can have',
-      response: { 200: described('All goals of this server', z.array(Goal)) },
+      description:
+        'With `cwd`, only those that seem to fit the project in that folder of the server, best first. If none fits, the ' +
+        'list is empty: a run can still name a goal, or a command of its own in `check`.',
+      querystring: GoalsQuery,
+      response: {
+        200: described('The goals of this server', z.array(Goal)),
+        ...problems('invalid_request'),
+      },
     },
-    handler: async () => [...goals],
+    handler: async (request, reply) => {
+      const { cwd } = request.query
+      if (cwd === undefined) return [...goals]
+      const found = await fittingGoals(cwd)
+      if (found.isErr()) return sendInvalid(request, reply, found.error)
+      return [...found.value]
+    },
   })
 }
 

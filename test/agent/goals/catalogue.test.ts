@@ -1,9 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { findGoal, goals } from '../../../src/agent/goals/catalogue.ts'
+import { fittingGoals } from '../../../src/agent/plan-goal.ts'
 import type { CommandResult } from '../../../src/runner/command.ts'
 import { check, type Files, project, withPath } from './support.ts'
 
 const names = goals.map(({ name }) => name)
+/** Those that check something themselves. */
+const single = names.filter((name) => name !== 'all-of')
 const shellGoal = { check_command: 'true', success_condition: { exit_code: 0 } }
 const PACKAGE = { 'package.json': '{"scripts":{"test":"node --test"}}' }
 
@@ -18,12 +21,13 @@ describe('the table of goals', () => {
       'go-test',
       'make-test',
       'shell-goal',
+      'all-of',
     ])
     expect(names.map((name) => findGoal(name)?.name)).toEqual(names)
     expect(findGoal('no-such-goal')).toBeUndefined()
   })
 
-  test.each(names)('%s: a missing program is a verdict with advice', async (name) => {
+  test.each(single)('%s: a missing program is a verdict with advice', async (name) => {
     const empty = await project({})
     const verdict = await check(name, await project(PACKAGE), {
       runCommand: withPath(empty),
@@ -40,7 +44,7 @@ describe('the table of goals', () => {
       ...{ bytes: output.length, durationMs: 1 },
     })
 
-  test.each(names)(
+  test.each(single)(
     '%s: a check that takes too long is a verdict that says how long',
     async (name) => {
       const runCommand = ending('timed_out', 'still at it')
@@ -51,13 +55,13 @@ describe('the table of goals', () => {
     },
   )
 
-  test.each(names)('%s: a check that cannot be started is a verdict', async (name) => {
+  test.each(single)('%s: a check that cannot be started is a verdict', async (name) => {
     const runCommand = ending('not_started', 'Permission denied')
     const verdict = await check(name, await project(PACKAGE), { runCommand, shellGoal })
     expect(verdict.reason).toMatch(/could not be started: Permission denied$/)
   })
 
-  test.each(names)('%s: an aborted check is not achieved', async (name) => {
+  test.each(single)('%s: an aborted check is not achieved', async (name) => {
     const abort = new AbortController()
     abort.abort()
     const options = { signal: abort.signal, shellGoal }
@@ -87,7 +91,10 @@ describe('suggested goals', () => {
   ])('%s', async (_what, files, expected) => {
     const cwd = await project(files)
     const found: string[] = []
-    for (const goal of goals) if (await goal.detect(cwd)) found.push(goal.name)
+    for (const goal of (await fittingGoals(cwd, goals, null))._unsafeUnwrap()) {
+      expect(goal.because).not.toBe('')
+      found.push(goal.name)
+    }
     expect(found).toEqual(expected)
   })
 })

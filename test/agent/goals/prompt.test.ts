@@ -5,7 +5,7 @@ import { configOf } from './support.ts'
 
 describe('the system prompt', () => {
   test.each(goals)('$name: has the goal, its check, the folder and the limit', (goal) => {
-    const prompt = systemPrompt(goal, configOf(goal.name, '/home/dev/project'))
+    const prompt = systemPrompt(configOf(goal.name, '/home/dev/project'))
     for (const part of [goal.name, goal.prompt, '/home/dev/project', 'at most 20 iterations']) {
       expect(prompt).toContain(part)
     }
@@ -14,8 +14,8 @@ describe('the system prompt', () => {
 
   test.each(goals)('$name: mentions a person only if one decides', (goal) => {
     const config = configOf(goal.name, '/home/dev/project')
-    expect(systemPrompt(goal, config)).not.toContain('a person decides')
-    expect(systemPrompt(goal, { ...config, hitl_enabled: true })).toContain('a person decides')
+    expect(systemPrompt(config)).not.toContain('a person decides')
+    expect(systemPrompt({ ...config, hitl_enabled: true })).toContain('a person decides')
   })
 
   test('has the command and the conditions of a shell-goal', () => {
@@ -23,9 +23,7 @@ describe('the system prompt', () => {
       check_command: 'make check',
       success_condition: { exit_code: 0, output_contains: 'OK', max_seconds: 10 },
     }
-    const goal = goals.find(({ name }) => name === 'shell-goal')
-    if (goal === undefined) throw new Error('no shell-goal')
-    expect(systemPrompt(goal, configOf('shell-goal', '/home/dev/project', shell_goal))).toContain(
+    expect(systemPrompt(configOf('shell-goal', '/home/dev/project', shell_goal))).toContain(
       '`make check` with exit code 0, "OK" in its standard output, less than 10 s',
     )
   })

@@ -85,6 +85,43 @@ test('reports the problems that only the agent knows of a well-formed request', 
   ])
 })
 
+test.each([
+  ['a check that is no object', { check: 'make' }, 'check', 'check must be a JSON object.'],
+  [
+    'a condition that there is not',
+    { check: { command: 'x', conditions: { exit_code: 0, code: 1 } } },
+    'check.conditions.code',
+    'check.conditions.code is not a field of this request.',
+  ],
+  [
+    'an option in an item of all_of',
+    { all_of: ['pytest', { goal: 'pytest', goal_options: { runs: 0 } }] },
+    'all_of.1.goal_options.runs',
+    'all_of.1.goal_options.runs must be at least 1.',
+  ],
+  ['an empty all_of', { all_of: [] }, 'all_of', 'all_of must not be empty.'],
+  [
+    'an address with a path',
+    { goal: 'api-test', goal_options: { url: 'http://a/b' } },
+    'goal_options.url',
+    'goal_options.url must be http:// or https:// and a host, without a path.',
+  ],
+])('refuses %s, and names the field', async (_what, body, field, message) => {
+  const answer = await post('/api/runs', body)
+  expect(answer.status).toBe(422)
+  expect(ProblemDocument.parse(await answer.json()).errors).toEqual([{ field, message }])
+})
+
+test('lists the goals that fit a folder, and refuses a folder that no run may have', async () => {
+  const fitting = await fetch(`${server.url}/api/goals?cwd=/`)
+  expect(await fitting.json()).toMatchObject([{ name: 'npm-test' }])
+  const refused = await fetch(`${server.url}/api/goals?cwd=/no/folder`)
+  expect(refused.status).toBe(422)
+  expect(ProblemDocument.parse(await refused.json()).errors).toEqual([
+    { field: 'cwd', message: '/no/folder does not exist.' },
+  ])
+})
+
 test('lists runs page by page, newest first, along the Link header', async () => {
   const made: string[] = []
   for (let i = 0; i < 5; i += 1) made.push(await createRun(server, { goal: 'npm-test' }))

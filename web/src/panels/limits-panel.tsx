@@ -15,9 +15,20 @@ function optionalLines(config: RunConfig): (readonly [string, string])[] {
   ]
 }
 
+/** What a goal was given beside its name. */
+function goalLines({ shell_goal, goal_options }: Pick<RunConfig, 'shell_goal' | 'goal_options'>) {
+  return [
+    ...(shell_goal === null ? [] : ([['Check', shell_goal.check_command]] as const)),
+    ...(goal_options === undefined ? [] : ([['Settings', JSON.stringify(goal_options)]] as const)),
+  ]
+}
+
+const inOneLine = (part: NonNullable<RunConfig['all_of']>[number]): string =>
+  [part.goal, ...goalLines(part).map(([, value]) => value)].join(': ')
+
 /** The limits of the run. */
 export function LimitsPanel({ config }: { readonly config: RunConfig }) {
-  const { max_tokens, max_cost_usd, max_seconds, hitl_enabled, shell_goal } = config
+  const { max_tokens, max_cost_usd, max_seconds, hitl_enabled } = config
   const lines: (readonly [string, string])[] = [
     ['Model', config.model_name],
     ...optionalLines(config),
@@ -28,7 +39,8 @@ export function LimitsPanel({ config }: { readonly config: RunConfig }) {
     ['Tokens', max_tokens === null ? 'no limit' : `at most ${formatCount(max_tokens)}`],
     ['Cost', max_cost_usd === null ? 'no limit' : `at most ${formatCost(max_cost_usd)}`],
     ['Working time', max_seconds === null ? 'no limit' : `at most ${formatDuration(max_seconds)}`],
-    ...(shell_goal === null ? [] : ([['Check', shell_goal.check_command]] as const)),
+    ...goalLines(config),
+    ...(config.all_of ?? []).map((part, index) => [`Goal ${index + 1}`, inOneLine(part)] as const),
   ]
   return (
     <Panel title="Limits">

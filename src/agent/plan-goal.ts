@@ -1,0 +1,186 @@
+import { resolve } from 'node:path'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import type {
+  GoalOption,
+  GoalOptions,
+  GoalPart,
+  RunConfig,
+  ShellGoal,
+} from '../domain/run-config.ts'
+import { folderProblems } from './data-folder.ts'
+import { ALL_OF } from './goals/all-of.ts'
+import type { Fit, Goal } from './goals/goal.ts'
+import type { Problem } from './model-problems.ts'
+
+/** One goal as a client asks for it. */
+export type RequestedPart = {
+  readonly goal?: string
+  readonly check?: { readonly command: string; readonly conditions: ShellGoal['success_condition'] }
+  readonly goal_options?: GoalOptions
+}
+
+/** What a client chooses of the goal of a run. */
+export type GoalRequest = RequestedPart & { readonly all_of?: readonly (string | RequestedPart)[] }
+
+/** The goal of a run, before what it reads from the project. */
+export type ChosenGoal = {
+  readonly goal: Goal
+  readonly parts: readonly ChosenPart[]
+}
+
+type ChosenPart = {
+  readonly goal: Goal
+  readonly shellGoal: ShellGoal | null
+  readonly options: GoalOptions | undefined
+  /** The field of the request that names it; '' if it is the request itself. */
+  readonly field: string
+}
+
+/** Finds the goals that a request names, or names everything that is wrong with them. */
+export function chooseGoal(
+  { all_of, ...single }: GoalRequest,
+  goals: readonly Goal[],
+): Result<ChosenGoal, readonly Problem[]> {
+  if (all_of === undefined) {
+    if (single.goal === ALL_OF) {
+      const message = `The goal ${ALL_OF} needs all_of, the list of its goals.`
+      return err([{ field: 'all_of', message }])
+    }
+    return choosePart(single, '', goals).map((part) => ({ goal: part.goal, parts: [part] }))
+  }
+  const problems = besides(single)
+  const parts: ChosenPart[] = []
+  for (const [index, item] of all_of.entries()) {
+    const part = choosePart(
+      typeof item === 'string' ? { goal: item } : item,
+      `all_of.${index}`,
+      goals,
+    )
+    if (part.isErr()) problems.push(...part.error)
+    else parts.push(part.value)
+  }
+  const goal = goals.find(({ name }) => name === ALL_OF)
+  return problems.length > 0 || goal === undefined ? err(problems) : ok({ goal, parts })
+}
+
+/** What a request with all_of says of a goal beside it. */
+function besides({ goal = ALL_OF, check, goal_options }: RequestedPart): Problem[] {
+  const message = 'With all_of, name each goal in it, with its check and goal_options.'
+  const fields = [
+    ...(goal === ALL_OF ? [] : ['goal']),
+    ...(check === undefined ? [] : ['check']),
+    ...(goal_options === undefined ? [] : ['goal_options']),
+  ]
+  return fields.map((field) => ({ field, message }))
+}
+
+function choosePart(
+  { goal: name, check, goal_options: options }: RequestedPart,
+  field: string,
+  goals: readonly Goal[],
+): Result<ChosenPart, readonly Problem[]> {
+  const at = (inner: string): string => (field === '' ? inner : `${field}.${inner}`)
+  if (name === undefined && check === undefined) {
+    const message =
+      'Name a goal, a check with a command, or all_of with several goals. GET /api/goals?cwd=FOLDER lists the goals that fit a project.'
+    return err([{ field: at('goal'), message }])
+  }
+  const goal = goals.find((known) => known.name === (name ?? 'shell-goal'))
+  if (goal === undefined || (field !== '' && goal.name === ALL_OF)) {
+    const known = goals.filter((one) => field === '' || one.name !== ALL_OF)
+    const list = known.map((one) => one.name).join(', ')
+    return err([
+      { field: at('goal'), message: `There is no goal "${name}". Choose one of: ${list}.` },
+    ])
+  }
+  const problems = [...checkProblems(goal, check, at), ...optionProblems(goal, options ?? {}, at)]
+  if (problems.length > 0) return err(problems)
+  const shellGoal =
+    check === undefined
+      ? null
+      : { check_command: check.command, success_condition: check.conditions }
+  return ok({ goal, shellGoal, options, field })
+}
+
+type At = (inner: string) => string
+
+function checkProblems({ name, takes }: Goal, check: RequestedPart['check'], at: At): Problem[] {
+  const field = at('check')
+  if (check === undefined) {
+    if (takes?.check !== 'required') return []
+    return [{ field, message: `The goal ${name} needs a check with the command to run.` }]
+  }
+  if (takes?.check === undefined) {
+    return [{ field, message: `The goal ${name} takes no check: its command cannot be replaced.` }]
+  }
+  const code = check.conditions.exit_code ?? 0
+  if (code === 0 || name === 'shell-goal') return []
+  const message = `The goal ${name} needs exit code 0. Leave the condition out, or use the goal shell-goal.`
+  return [{ field: at('check.conditions.exit_code'), message }]
+}
+
+function optionProblems({ name, takes }: Goal, options: GoalOptions, at: At): Problem[] {
+  const known = takes?.options ?? {}
+  const names = Object.keys(known)
+  const other = Object.keys(options).filter((option) => !names.includes(option))
+  const takesThese = names.length === 0 ? 'It has no options' : `It takes ${names.join(', ')}`
+  const missing = names.filter(
+    (option) => known[option as GoalOption] === 'required' && !(option in options),
+  )
+  return [
+    ...other.map((option) => ({
+      field: at(`goal_options.${option}`),
+      message: `The goal ${name} takes no option ${option}. ${takesThese}.`,
+    })),
+    ...missing.map((option) => ({
+      field: at(`goal_options.${option}`),
+      message: `The goal ${name} needs the option ${option}.`,
+    })),
+  ]
+}
+
+/** The configuration of the chosen goals, with what they read from the project. */
+export async function prepareGoal(
+  { goal, parts }: ChosenGoal,
+  cwd: string,
+): Promise<
+  Result<Pick<RunConfig, 'goal' | 'shell_goal' | 'goal_options' | 'all_of'>, readonly Problem[]>
+> {
+  const prepared: GoalPart[] = []
+  for (const { goal: own, shellGoal, options, field } of parts) {
+    const read = shellGoal === null ? await own.prepare?.(cwd) : undefined
+    const settings = read ?? ok(shellGoal)
+    if (settings.isErr()) {
+      const message = `${settings.error}. Or name the command in the check of the request.`
+      return err([{ field: field === '' ? 'goal' : `${field}.goal`, message }])
+    }
+    prepared.push({
+      ...{ goal: own.name, shell_goal: settings.value },
+      ...(options === undefined ? {} : { goal_options: options }),
+    })
+  }
+  const [only] = prepared
+  if (goal.name !== ALL_OF && only !== undefined) return ok(only)
+  return ok({ goal: goal.name, shell_goal: null, all_of: prepared })
+}
+
+/** The goals that fit the project in a folder, best first; the problems of a folder that no run may have. */
+export function fittingGoals(
+  folder: string,
+  goals: readonly Goal[],
+  dataDir: string | null,
+): ResultAsync<readonly (Goal & Fit)[], readonly Problem[]> {
+  const find = async (): Promise<Result<readonly (Goal & Fit)[], readonly Problem[]>> => {
+    const cwd = resolve(folder)
+    const problems = await folderProblems(cwd, dataDir)
+    if (problems.length > 0) return err(problems)
+    const found = await Promise.all(
+      goals.map(async (goal) => {
+        const fit = await goal.detect(cwd)
+        return fit === null ? [] : [{ ...goal, ...fit }]
+      }),
+    )
+    return ok(found.flat().sort((one, other) => other.fit - one.fit))
+  }
+  return new ResultAsync(find())
+}

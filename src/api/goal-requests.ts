@@ -1,0 +1,148 @@
+import * as z from 'zod'
+import { ApiRequest, GoalOptions, ShellGoal, SuccessCondition } from '../domain/run-config.ts'
+
+/** The most characters of a command, and of each text of a request. */
+const MAX_TEXT = 10_000
+const MAX_RUNS = 100
+const MAX_REQUESTS = 50
+const MAX_READY_SECONDS = 600
+const MAX_MS = 86_400_000
+const MAX_GOALS = 16
+
+const line = z.string().max(MAX_TEXT)
+const command = line.trim().min(1)
+
+const HEADER = /^[\w-]+: [^\r\n]*$/
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
+
+const Request = z.strictObject({
+  ...ApiRequest.unwrap().shape,
+  method: z.enum(METHODS).exactOptional().describe('Without it: GET'),
+  path: line.regex(/^\/[!-~]*$/, 'must begin with / and have no spaces'),
+  headers: z
+    .record(z.string(), line)
+    .refine(
+      (headers) => Object.entries(headers).every(([name, text]) => HEADER.test(`${name}: ${text}`)),
+      'must have names of headers, and texts of one line',
+    )
+    .exactOptional(),
+  body: line.exactOptional(),
+  status: z.int().min(100).max(599).exactOptional().describe('Of the answer. Without it: 200'),
+  body_contains: line.min(1).exactOptional().describe('A text in the body of the answer'),
+})
+
+/** What a client may set of the goals that need more than a name. */
+const RequestedOptions = z
+  .strictObject({
+    ...GoalOptions.unwrap().shape,
+    max_ms: z
+      .number()
+      .positive()
+      .max(MAX_MS)
+      .exactOptional()
+      .describe('perf-check: the most that the median of its runs may take, in milliseconds'),
+    runs: z
+      .int()
+      .min(1)
+      .max(MAX_RUNS)
+      .exactOptional()
+      .describe('perf-check: how often the command runs. Without it: 5'),
+    min_percent: z
+      .number()
+      .min(0)
+      .max(100)
+      .exactOptional()
+      .describe('coverage: how much of the lines (of Go: of the statements) the tests must run'),
+    report: line
+      .min(1)
+      .exactOptional()
+      .describe(
+        'coverage: the report that the command of `check` writes, as a path in the project',
+      ),
+    requests: z
+      .array(Request)
+      .min(1)
+      .max(MAX_REQUESTS)
+      .exactOptional()
+      .describe('api-test: what is requested, in this order, and what the answers must be'),
+    url: line
+      .regex(/^https?:\/\/[^\s/?#@]+$/, 'must be http:// or https:// and a host, without a path')
+      .exactOptional()
+      .describe('api-test: where the requests go, such as http://127.0.0.1:8000'),
+    start: command
+      .exactOptional()
+      .describe('api-test: the command that starts the server. It is stopped after the requests'),
+    ready_within_seconds: z
+      .number()
+      .positive()
+      .max(MAX_READY_SECONDS)
+      .exactOptional()
+      .describe('api-test: how long the server may take to answer. Without it: 60'),
+  })
+  .meta({ id: 'GoalOptions' })
+
+const SomeCondition = ShellGoal.unwrap().shape.success_condition
+
+/** A command that checks a goal. */
+const Check = z
+  .strictObject({
+    command: command.describe('Runs with bash in the project'),
+    conditions: SomeCondition.default({ exit_code: 0 }).describe(
+      `All that are set must hold: ${Object.keys(SuccessCondition.shape).join(', ')}. Without it: exit_code 0`,
+    ),
+  })
+  .meta({ id: 'Check', examples: [{ command: 'make lint' }] })
+
+/** How a request names a goal: alone, or as one of several. */
+export const goalFields = {
+  goal: z
+    .string()
+    .min(1)
+    .exactOptional()
+    .describe(
+      'The name of one of GET /api/goals. Without it: `shell-goal` if there is a `check`, `all-of` if there is `all_of`',
+    ),
+  check: Check.exactOptional().describe(
+    'The command of the goal. For `shell-goal` instead of `.retrai.yml`; for other goals that are a command (GET ' +
+      '/api/goals shows which) instead of their own. It is recorded, so the agent cannot change it',
+  ),
+  goal_options: RequestedOptions.exactOptional().describe(
+    'The settings of the goal. GET /api/goals shows which it takes',
+  ),
+} as const
+
+/** One of several goals: its name, or an object with its settings. */
+const RequestedGoal = z
+  .union(
+    [z.string().min(1), z.strictObject(goalFields)],
+    'must be the name of a goal, or an object with goal, check and goal_options',
+  )
+  .meta({ id: 'RequestedGoal', examples: ['pytest', { check: { command: 'make lint' } }] })
+
+export const allOf = z
+  .array(RequestedGoal)
+  .min(1)
+  .max(MAX_GOALS)
+  .exactOptional()
+  .describe('Several goals, which must hold at the same time. The verdict lists each')
+
+/** The goals of a run as it was created, in the form of the request. */
+export const goalDetails = {
+  check: z
+    .object({ command: z.string(), conditions: SuccessCondition })
+    .exactOptional()
+    .describe('The command of the goal, if it is that of the run or of `.retrai.yml`'),
+  goal_options: GoalOptions.exactOptional(),
+} as const
+
+/** The query of GET /api/goals. */
+export const GoalsQuery = z.strictObject({
+  cwd: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({
+      description: 'The folder of a project: only the goals that fit it, best first',
+      examples: ['/path/to/project'],
+    }),
+})

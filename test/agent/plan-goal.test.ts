@@ -1,0 +1,105 @@
+import { expect, test } from 'vitest'
+import { goals } from '../../src/agent/goals/catalogue.ts'
+import {
+  chooseGoal,
+  fittingGoals,
+  type GoalRequest,
+  prepareGoal,
+} from '../../src/agent/plan-goal.ts'
+import { project } from './goals/support.ts'
+
+const CHECK = { command: 'make lint', conditions: { exit_code: 0 } }
+const LINT = { check_command: 'make lint', success_condition: { exit_code: 0 } }
+
+const settingsOf = async (request: GoalRequest, files = {}) => {
+  const chosen = chooseGoal(request, goals)._unsafeUnwrap()
+  return (await prepareGoal(chosen, await project(files)))._unsafeUnwrap()
+}
+const problemsOf = (request: GoalRequest) => chooseGoal(request, goals)._unsafeUnwrapErr()
+
+test('a check alone is a shell-goal without .retrai.yml', async () => {
+  expect(await settingsOf({ check: CHECK })).toEqual({ goal: 'shell-goal', shell_goal: LINT })
+})
+
+test('a check with a goal replaces its command', async () => {
+  const settings = await settingsOf({ goal: 'npm-test', check: CHECK })
+  expect(settings).toEqual({ goal: 'npm-test', shell_goal: LINT })
+})
+
+test('the check of a request counts more than that of .retrai.yml', async () => {
+  const files = { '.retrai.yml': 'check_command: other\n' }
+  expect((await settingsOf({ goal: 'shell-goal', check: CHECK }, files)).shell_goal).toEqual(LINT)
+  expect((await settingsOf({ goal: 'shell-goal' }, files)).shell_goal?.check_command).toBe('other')
+})
+
+test('several goals are recorded in one form, whether by name or with settings', async () => {
+  expect(await settingsOf({ all_of: ['pytest', { goal: 'pyright' }, { check: CHECK }] })).toEqual({
+    goal: 'all-of',
+    shell_goal: null,
+    all_of: [
+      { goal: 'pytest', shell_goal: null },
+      { goal: 'pyright', shell_goal: null },
+      { goal: 'shell-goal', shell_goal: LINT },
+    ],
+  })
+})
+
+test.each<[string, GoalRequest, string, RegExp]>([
+  ['nothing', {}, 'goal', /GET \/api\/goals\?cwd=FOLDER/],
+  ['an unknown goal', { goal: 'dance' }, 'goal', /no goal "dance"\. Choose one of: pytest, /],
+  ['all-of without goals', { goal: 'all-of' }, 'all_of', /needs all_of/],
+  ['a goal beside all_of', { goal: 'pytest', all_of: ['pyright'] }, 'goal', /name each goal in it/],
+  ['a check beside all_of', { check: CHECK, all_of: ['pyright'] }, 'check', /name each goal in it/],
+  ['all-of in all_of', { all_of: ['pytest', 'all-of'] }, 'all_of.1.goal', /no goal "all-of"/],
+  ['an empty item', { all_of: [{}] }, 'all_of.0.goal', /Name a goal/],
+  [
+    'a check that a goal does not take',
+    { goal: 'pyright', check: CHECK },
+    'check',
+    /takes no check/,
+  ],
+  [
+    'another exit code for tests',
+    { goal: 'pytest', check: { command: 'x', conditions: { exit_code: 3 } } },
+    'check.conditions.exit_code',
+    /needs exit code 0/,
+  ],
+  [
+    'an option that a goal does not take',
+    { all_of: [{ goal: 'pytest', goal_options: { max_ms: 3 } }] },
+    'all_of.0.goal_options.max_ms',
+    /pytest takes no option max_ms\. It has no options\./,
+  ],
+])('%s is refused with the field and what to do', (_what, request, field, message) => {
+  expect(problemsOf(request)).toEqual([{ field, message: expect.stringMatching(message) }])
+})
+
+test('a shell-goal without any check names both ways to give one', async () => {
+  const chosen = chooseGoal({ all_of: ['pytest', 'shell-goal'] }, goals)._unsafeUnwrap()
+  const [problem] = (await prepareGoal(chosen, await project({})))._unsafeUnwrapErr()
+  expect(problem?.field).toBe('all_of.1.goal')
+  expect(problem?.message).toMatch(/\.retrai\.yml: there is no such file.*the check of the request/)
+})
+
+test('goals that fit a project come with the reason, those with tests before others', async () => {
+  const cwd = await project({
+    'pyproject.toml': '',
+    'go.mod': 'module a',
+    '.retrai.yml': 'check_command: x\n',
+  })
+  const found = (await fittingGoals(cwd, goals, null))._unsafeUnwrap()
+  const tests = found.map(({ name, because }) => [name, because])
+  expect(tests.slice(0, 3)).toEqual([
+    ['shell-goal', '.retrai.yml has a check_command'],
+    ['go-test', 'there is a go.mod'],
+    ['pytest', 'there is a pyproject.toml'],
+  ])
+})
+
+test('a folder that no run may have has no goals', async () => {
+  const cwd = await project({})
+  const inside = (await fittingGoals(cwd, goals, cwd))._unsafeUnwrapErr()
+  expect(inside).toEqual([{ field: 'cwd', message: expect.stringContaining('data folder') }])
+  const missing = (await fittingGoals(`${cwd}/none`, goals, null))._unsafeUnwrapErr()
+  expect(missing[0]?.message).toContain('does not exist')
+})
