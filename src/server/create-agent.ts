@@ -16,8 +16,8 @@ import { projectContext } from '../agent/project-context.ts'
 import type { Resources } from '../agent/resources.ts'
 import { Supervisor } from '../agent/supervisor.ts'
 import { createToolbox } from '../agent/tools/toolbox.ts'
-import type { Artifacts } from '../artifacts/artifacts.ts'
 import { LiveParts } from '../live/live-parts.ts'
+import { ArtifactIndex } from '../log/artifact-index.ts'
 import { processMask } from '../log/masking.ts'
 import type { CommandLimits } from '../runner/command.ts'
 import type { Isolation } from '../runner/isolation/isolation.ts'
@@ -48,7 +48,7 @@ export const modelSettings = (settings: Settings, ownModels?: OwnModels): ModelS
 export function createEffects(
   settings: Settings,
   models: ModelSettings,
-  artifacts: Artifacts,
+  { artifacts, store }: Pick<Parts, 'artifacts' | 'store'>,
   resources: Resources,
   {
     runner,
@@ -68,11 +68,17 @@ export function createEffects(
   const variables = commandVariables(limits.variables, process.env)
   const startProcess = processStarter(limits, runner, isolation)
   const mcp = new McpRuns({ configuration, startProcess })
+  const outputs = new ArtifactIndex(store)
   const toolbox = createToolbox({
     runCommand,
     startProcess,
     variables,
     artifacts,
+    openOutput: async (runId, sha256) => {
+      const named = await outputs.names(runId, sha256)
+      if (named.isErr()) throw new Error(`the log cannot be read (${named.error.type})`)
+      return named.value ? artifacts.read(sha256) : null
+    },
     dataDir: settings.RETRAI_DATA_DIR,
     scratchDir: reportsDir,
     isolated: isolation.level !== 'none',

@@ -1,4 +1,3 @@
-import type { FileHandle } from 'node:fs/promises'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { processMask } from '../../log/masking.ts'
@@ -105,12 +104,13 @@ type Read = {
   readonly total: number | null
 }
 
-async function readRange(file: FileHandle, range: LineRange): Promise<Result<Read, ReadProblem>> {
+async function readRange(
+  chunks: AsyncIterable<Buffer>,
+  range: LineRange,
+): Promise<Result<Read, ReadProblem>> {
   const collected = new LineCollector(range)
   let scanned = 0
-  // The stream does not get the signal: one that starts aborted emits its error where nobody can catch it.
-  const stream = file.createReadStream({ highWaterMark: CHUNK_BYTES, autoClose: false })
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
+  for await (const chunk of chunks) {
     range.signal.throwIfAborted()
     const isBinary = chunk.includes(0)
     if (isBinary && !collected.isFull) return err({ type: 'binary' })
@@ -170,20 +170,20 @@ function describeReadProblem(what: string, problem: ReadProblem): string {
   }
 }
 
-/** Lines of an open file as a model reads them; the error is a sentence. @param what names the file */
-async function readLines(
-  { file, size }: { readonly file: FileHandle; readonly size: number },
+/** Lines of a text as a model reads them; the error is a sentence. @param what names the text */
+export async function readLines(
+  { chunks, size }: { readonly chunks: AsyncIterable<Buffer>; readonly size: number },
   range: LineRange,
   what: string,
 ): Promise<Result<string, string>> {
-  const read = await readRange(file, range)
+  const read = await readRange(chunks, range)
   return read
     .map((read) => present(read, range, size))
     .mapErr((problem) => describeReadProblem(what, problem))
 }
 
 /** The arguments that name a range of lines. */
-const rangeArgs = {
+export const rangeArgs = {
   offset: z.int().min(1).optional().describe('The first line to read; 1 if left out'),
   limit: z.int().min(1).optional().describe('How many lines; as many as fit if left out'),
 }
@@ -207,7 +207,9 @@ export const fileRead = defineTool({
     const { file, stats } = opened.value
     try {
       const range = { offset, limit, signal }
-      const read = await readLines({ file, size: stats.size }, range, confined.value.shown)
+      // The stream does not get the signal: one that starts aborted emits its error where nobody can catch it.
+      const chunks = file.createReadStream({ highWaterMark: CHUNK_BYTES, autoClose: false })
+      const read = await readLines({ chunks, size: stats.size }, range, confined.value.shown)
       return read.match(succeeded, failed)
     } finally {
       await file.close()

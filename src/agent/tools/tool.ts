@@ -1,5 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
+import type { Artifacts } from '../../artifacts/artifacts.ts'
 import type { IsolationPolicy } from '../../domain/isolation.ts'
 import type { Network } from '../../domain/network.ts'
 import type { PayloadOf } from '../../domain/records.ts'
@@ -26,6 +27,8 @@ export type ToolContext = Project & {
   readonly onOutput: (text: string) => void
   /** Whether commands see only the project and the system's programs. */
   readonly isolated: boolean
+  /** Opens a whole output that a result of this run names; null if none of them does, or it is gone. */
+  readonly openOutput: Artifacts['read']
   readonly callId: string
   /** What the agent has started in the background; null if it cannot start anything. */
   readonly processes: BackgroundProcesses | null

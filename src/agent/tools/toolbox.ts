@@ -16,6 +16,7 @@ import { fileWrite } from './file-write.ts'
 import { fileList, findFiles } from './find-files.ts'
 import { gitDiff, gitLog, gitStatus } from './git.ts'
 import { grepSearch } from './grep-search.ts'
+import { outputRead } from './output-read.ts'
 import { processInput, processRead, processStart, processStop } from './processes.ts'
 import {
   type DefinedTool,
@@ -39,6 +40,7 @@ const TOOLS: readonly DefinedTool[] = [
   gitStatus,
   gitDiff,
   gitLog,
+  outputRead,
   runPytest,
   processStart,
   processRead,
@@ -60,6 +62,8 @@ export type ToolboxOptions = {
   readonly startProcess?: StartProcess
   /** Where output is stored that is too long for the log. */
   readonly artifacts: Pick<Artifacts, 'put'>
+  /** Opens a whole output, if a result of the run names it. Without it, no output is found. */
+  readonly openOutput?: (runId: string, sha256: string) => ReturnType<Artifacts['read']>
   /** The server's data folder, which tools neither read nor change; null if there is none. */
   readonly dataDir: string | null
   /** For temporary files of tools. Every start may remove what a crash left there. */
@@ -75,6 +79,7 @@ export function createToolbox({
   runCommand,
   startProcess,
   artifacts,
+  openOutput = async () => null,
   isolated = false,
   findTool = () => undefined,
   variables = {},
@@ -94,6 +99,7 @@ export function createToolbox({
       const context: ToolContext = {
         ...{ cwd, ...places, isolated, signal, network, variables, onOutput, processes },
         callId: call.call_id,
+        openOutput: async (sha256) => (runId === undefined ? null : openOutput(runId, sha256)),
         runCommand: (command) => commands.runCommand({ ...ofRun, ...noting, ...command }),
         startProcess: starting && ((request) => starting({ ...ofRun, ...request })),
       }
@@ -171,7 +177,10 @@ async function keepWithinRecord(
   }
   try {
     const sha256 = await artifacts.put(whole)
-    const output = headAndTail(whole, `the whole is kept as artifact ${sha256}`)
+    const output = headAndTail(
+      whole,
+      `the whole is kept as artifact ${sha256}: output_read reads or searches it`,
+    )
     return { ...outcome, output, bytes, truncated: true, sha256 }
   } catch (cause) {
     const why = cause instanceof Error && 'code' in cause ? ` (${cause.code})` : ''

@@ -36,6 +36,7 @@ describe('the toolbox', () => {
       'git_log',
       'git_status',
       'grep_search',
+      'output_read',
       'process_input',
       'process_read',
       'process_start',
@@ -50,6 +51,7 @@ describe('the toolbox', () => {
       'git_log',
       'git_status',
       'grep_search',
+      'output_read',
       'process_read',
     ])
   })
@@ -163,7 +165,8 @@ describe('output', () => {
           expect(result).toMatchObject({ output: whole, sha256: null })
           return
         }
-        const marker = /\n\[… (\d+) of (\d+) bytes are left out here; .* ([0-9a-f]{64}) …\]\n/
+        const marker =
+          /\n\[… (\d+) of (\d+) bytes are left out here; .* ([0-9a-f]{64}): output_read reads or searches it …\]\n/
         const [head = '', leftOut, total, named, tail = ''] = result.output.split(marker)
         expect(whole.startsWith(head)).toBe(true)
         expect(whole.endsWith(tail)).toBe(true)

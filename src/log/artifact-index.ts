@@ -1,10 +1,9 @@
 import { err, ok, type Result } from 'neverthrow'
 import { LruCache } from '../lib/lru-cache.ts'
-import { decode } from '../log/codec.ts'
-import { streamOf } from '../log/run-log.ts'
-import { streamPages } from '../log/stream-pages.ts'
 import type { EventStore } from '../store/event-store.ts'
-import type { QueryError } from './run-history.ts'
+import { decode } from './codec.ts'
+import { type LoadError, streamOf } from './run-log.ts'
+import { streamPages } from './stream-pages.ts'
 
 /** Runs whose artifacts are kept in memory. */
 const RUNS = 16
@@ -25,7 +24,7 @@ export class ArtifactIndex {
   }
 
   /** Whether a tool result of the run names the artifact. */
-  async names(runId: string, sha256: string): Promise<Result<boolean, QueryError>> {
+  async names(runId: string, sha256: string): Promise<Result<boolean, LoadError>> {
     const known = this.#known.get(runId) ?? NOTHING
     if (known.artifacts.has(sha256)) return ok(true)
     const read = await this.#read(runId, known)
@@ -34,7 +33,7 @@ export class ArtifactIndex {
     return ok(read.value.artifacts.has(sha256))
   }
 
-  async #read(runId: string, { artifacts, next }: Known): Promise<Result<Known, QueryError>> {
+  async #read(runId: string, { artifacts, next }: Known): Promise<Result<Known, LoadError>> {
     const found = new Set(artifacts)
     let read = next
     for await (const page of streamPages(this.#store, streamOf(runId), { from: next })) {
