@@ -1,8 +1,11 @@
 import { access, constants } from 'node:fs/promises'
 import { join } from 'node:path'
+import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { type CommandResult, overLimit } from '../../runner/command.ts'
-import { defineTool, type ToolOutput } from './tool.ts'
+import { confine, openFolder, type Project, projectPath } from './confine.ts'
+import { describeProblem } from './path-problem.ts'
+import { defineTool, failed, type ToolOutput } from './tool.ts'
 
 /** Bytes kept of a command's output, for its artifact. */
 export const WHOLE_OUTPUT_BYTES = 8 * 1024 * 1024
@@ -57,15 +60,34 @@ export const commandLine = z
   .refine((text) => !text.includes('\0'), 'must not contain a NUL character')
   .describe('The command line, as bash takes it')
 
+export const folderArgument = projectPath
+  .optional()
+  .describe("The folder where it starts; the project's if left out")
+
+/** The folder in the project where a command starts. The error is for the model. */
+export async function startFolder(
+  project: Project,
+  folder: string | undefined,
+): Promise<Result<string, string>> {
+  if (folder === undefined) return ok(project.cwd)
+  const confined = await confine(project, folder)
+  if (confined.isErr()) return err(describeProblem(folder, confined.error))
+  const opened = await openFolder(confined.value)
+  if (opened.isErr()) return err(describeProblem(folder, opened.error))
+  await opened.value.file.close()
+  return ok(opened.value.real)
+}
+
 export const bashExec = defineTool({
   name: 'bash_exec',
   description:
     "Run a command with bash in the project's folder and get its output (stdout and stderr) and exit " +
-    'code. Each call is a new shell without a terminal or input. Processes left in the background end ' +
+    'code. Each call is a new shell without a terminal or input: it keeps no folder and no variables of the last call. Processes left in the background end ' +
     'with the call: start servers and watchers with process_start.',
   readOnly: false,
   args: z.strictObject({
     command: commandLine,
+    folder: folderArgument,
     timeout_s: z
       .number()
       .positive()
@@ -73,13 +95,15 @@ export const bashExec = defineTool({
       .optional()
       .describe(`Seconds until it is stopped; ${DEFAULT_TIMEOUT_S} where left out`),
   }),
-  run: async ({ command, timeout_s = DEFAULT_TIMEOUT_S }, context) => {
-    const { cwd, signal, runCommand, network, variables: env, onOutput } = context
+  run: async ({ command, folder, timeout_s = DEFAULT_TIMEOUT_S }, context) => {
+    const started = await startFolder(context, folder)
+    if (started.isErr()) return failed(started.error)
+    const { signal, runCommand, network, variables: env, onOutput } = context
     const timeoutMs = timeout_s * 1000
     const result = await runCommand({
       file: 'bash',
       args: ['-c', command],
-      cwd,
+      cwd: started.value,
       timeoutMs,
       maxBytes: WHOLE_OUTPUT_BYTES,
       env,

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import type { BackgroundProcess, WaitEnd } from '../background-processes.ts'
-import { commandLine } from './commands.ts'
+import { commandLine, folderArgument, startFolder } from './commands.ts'
 import { defineTool, failed, succeeded, type ToolContext, type ToolOutput } from './tool.ts'
 
 const MAX_WAIT_S = 600
@@ -78,17 +78,19 @@ export const processStart = defineTool({
     'and first output. It has no time limit, but ends at the latest before the goal is checked, because a check needs a ' +
     'project that nothing changes. Your other commands reach its ports on localhost while it works.',
   readOnly: false,
-  args: z.strictObject({ command: commandLine, ...waiting }),
-  run: async ({ command, ...wait }, context) => {
-    const { processes, startProcess, callId, cwd, network, variables: env, signal } = context
+  args: z.strictObject({ command: commandLine, folder: folderArgument, ...waiting }),
+  run: async ({ command, folder, ...wait }, context) => {
+    const { processes, startProcess, callId, network, variables: env, signal } = context
     if (processes === null || startProcess === null) {
       return failed('Background processes are not possible here. Use bash_exec.')
     }
+    const started = await startFolder(context, folder)
+    if (started.isErr()) return failed(started.error)
     const request = {
       file: 'bash',
       args: ['-c', command],
       env,
-      cwd,
+      cwd: started.value,
       network,
       localhost: 'opens',
     } as const

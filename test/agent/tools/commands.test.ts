@@ -33,6 +33,19 @@ describe('bash_exec', () => {
     expect(bad).toMatchObject({ outcome: 'error', exit_code: 7, output: 'no\n' })
   })
 
+  test('starts in a folder of the project, and in no other', async () => {
+    const { run, outside } = await projectWith({ 'a/b/here': '', file: '' })
+    const inFolder = (folder: string) => run('bash_exec', { command: 'ls', folder })
+    expect(await inFolder('a/b')).toMatchObject({ output: 'here\n', outcome: 'ok' })
+    for (const folder of ['..', outside, 'a/missing', 'file']) {
+      const { outcome, output } = await inFolder(folder)
+      expect(outcome).toBe('error')
+      expect(output).toContain(folder)
+    }
+    const started = await run('process_start', { command: 'ls', folder: 'a/b' })
+    expect(started.output).toMatch(/^Background processes are not possible/)
+  })
+
   test('stops at its time limit, with a note after the output', async () => {
     const { run } = await projectWith()
     const result = await run('bash_exec', { command: 'printf begun; sleep 1000', timeout_s: 0.3 })

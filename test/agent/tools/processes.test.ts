@@ -52,6 +52,12 @@ test('a process that fails at once reports that in the result of its start', asy
   expect((await tool('process_read')).output).toMatch(`${id} ended with exit code 7: echo`)
 })
 
+test('a process starts in the folder that the model names', async () => {
+  const { start } = await runWith({ 'a/b/here': '' })
+  expect((await start('ls', { folder: 'a/b', wait_s: 30 })).result.output).toMatch(/^here\n/)
+  expect((await start('ls', { folder: '..' })).result.outcome).toBe('error')
+})
+
 test('a text that does not appear in time is named', async () => {
   const { start } = await runWith()
   const { result } = await start('sleep 1000', { wait_for: 'yes', wait_s: 0.2 })
