@@ -32,7 +32,15 @@ const MEMORY_MIB = 512
  * what grep reads for `-`.
  */
 const PIPELINE = `ulimit -c 0; ulimit -v ${MEMORY_MIB * 1024} 2>/dev/null; set -o pipefail; input="$1"; shift; grep "$@" <"$input" | LC_ALL=C awk '${CUTTER}'`
-const OPTIONS = ['-HnIE', `--max-count=${MAX_PER_FILE}`, '--color=never']
+const OPTIONS = ['-HIE', '--color=never']
+/** What is printed of the files in which lines match. */
+const PRINTED = {
+  lines: ['-n', `--max-count=${MAX_PER_FILE}`],
+  files: ['-l'],
+  counts: ['-c'],
+} as const
+type Printed = keyof typeof PRINTED
+const MAX_CONTEXT = 20
 const TREE_OPTIONS = ['-r', '--exclude-dir=.git', '--exclude-dir=node_modules']
 /** Exit codes of grep: lines were found, or none were. Any other is a failure. */
 const FOUND = 0
@@ -56,13 +64,19 @@ function withoutHalf(line: string): string {
   return pieces.write(line) + pieces.cut()
 }
 
-function searchOutput(result: CommandResult, { shown, isTree }: Place): ToolOutput {
+function searchOutput(
+  result: CommandResult,
+  { shown, isTree }: Place,
+  printed: Printed,
+): ToolOutput {
   const { end, exitCode, stderr } = result
   const isBelow = isTree && shown !== '.'
-  const stdout = isBelow ? result.stdout.replace(/^\.\//gm, () => `${shown}/`) : result.stdout
+  const paths = isBelow ? result.stdout.replace(/^\.\//gm, () => `${shown}/`) : result.stdout
+  // grep counts in all files that it searches.
+  const stdout = printed === 'counts' ? paths.replace(/^.*:0\n/gm, '') : paths
   const lines = stdout.split('\n').map(shortenLine).join('\n')
   if (end !== 'exited') return commandOutput({ ...result, output: lines || stderr }, TIMEOUT_MS)
-  if (exitCode === FOUND) return succeeded(lines)
+  if (exitCode === FOUND) return succeeded(lines === '' ? 'Nothing matches.' : lines)
   if (exitCode === NOTHING) return succeeded('Nothing matches.')
   // Lines were found, but some files could not be read.
   if (stdout !== '') return succeeded(`${lines}${stderr}`)
@@ -93,7 +107,7 @@ export const grepSearch = defineTool({
   name: 'grep_search',
   description:
     'Search the text files of the project for lines that match an extended regular expression ' +
-    '(grep -E), as path:line:text. Leaves out .git and node_modules.',
+    '(grep -E), as path:line:text, or for the files with such lines, or how many each has. Leaves out .git and node_modules.',
   readOnly: true,
   args: z.strictObject({
     pattern: z
@@ -101,15 +115,37 @@ export const grepSearch = defineTool({
       .min(1)
       .max(10_000)
       .refine((text) => !text.includes('\0'), 'must not contain a NUL character')
-      .describe('Extended regular expression, matched within each line; case matters'),
+      .describe('Extended regular expression, matched within each line'),
     path: projectPath.optional().describe('A folder or file to search; the project if left out'),
+    name: z
+      .string()
+      .min(1)
+      .max(200)
+      .refine((text) => !/[/\0]/.test(text), 'must be the name of a file, without its folder')
+      .optional()
+      .describe('Only files with such a name, as a glob like "*.ts"'),
+    ignore_case: z.boolean().optional().describe('Whether case is ignored; it matters if left out'),
+    context: z
+      .int()
+      .min(0)
+      .max(MAX_CONTEXT)
+      .optional()
+      .describe('Lines to show before and after each match, as path-line-text'),
+    output: z.enum(['lines', 'files', 'counts']).optional().describe('"lines" if left out'),
   }),
-  run: async ({ pattern, path = '.' }, { signal, runCommand, ...project }) => {
+  run: async ({ pattern, path = '.', ...options }, { signal, runCommand, ...project }) => {
     const confined = await confine(project, path)
     if (confined.isErr()) return failed(describeProblem(path, confined.error))
     const found = await openPlace(confined.value, project)
     if (found.isErr()) return failed(describeProblem(path, found.error))
     const place = found.value
+    const { output: printed = 'lines', context = 0 } = options
+    const asked = [
+      ...PRINTED[printed],
+      ...(options.ignore_case === true ? ['-i'] : []),
+      ...(context > 0 && printed === 'lines' ? [`--context=${context}`] : []),
+      ...(options.name !== undefined && place.isTree ? [`--include=${options.name}`] : []),
+    ]
     const at = pathForCommands(place.opened, project.isolated)
     const what = place.isTree
       ? { cwd: at, input: '/dev/null', args: [...TREE_OPTIONS, '-e', pattern, '--', '.'] }
@@ -117,14 +153,14 @@ export const grepSearch = defineTool({
     try {
       const result = await runCommand({
         file: 'bash',
-        args: ['-c', PIPELINE, 'grep', what.input, ...OPTIONS, ...what.args],
+        args: ['-c', PIPELINE, 'grep', what.input, ...OPTIONS, ...asked, ...what.args],
         cwd: what.cwd,
         timeoutMs: TIMEOUT_MS,
         maxBytes: MAX_OUTPUT_BYTES,
         env: { LANGUAGE: 'en' },
         signal,
       })
-      return searchOutput(result, place)
+      return searchOutput(result, place, printed)
     } finally {
       await place.opened.file.close()
     }

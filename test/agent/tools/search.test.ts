@@ -33,6 +33,22 @@ describe('grep_search', () => {
     expect((await run('grep_search', { pattern: 'def', path })).output).toBe(output)
   })
 
+  test.each([
+    [{ pattern: 'TOTAL', ignore_case: true, name: '*.md' }, './readme.md:1:The total of a cart\n'],
+    [
+      { pattern: 'return', context: 1 },
+      './src/cart.py-1-def total():\n./src/cart.py:2:    return 1 + 2\n',
+    ],
+    [{ pattern: 'return', output: 'files' }, './src/cart.py\n'],
+    [{ pattern: 'total', output: 'counts', path: 'src/deep' }, 'src/deep/er/cart_test.py:2\n'],
+    [{ pattern: 'assert', output: 'counts' }, './src/deep/er/cart_test.py:1\n'],
+    [{ pattern: 'none of it', output: 'counts' }, 'Nothing matches.'],
+    [{ pattern: 'TOTAL', name: '*.md' }, 'Nothing matches.'],
+  ])('prints what %j asks for', async (args, output) => {
+    const { run } = await projectWith(FILES)
+    expect(await run('grep_search', args)).toMatchObject({ outcome: 'ok', output })
+  })
+
   test('takes a pattern that looks like an option as a pattern', async () => {
     const { run } = await projectWith({ a: 'x --include=*.py\n' })
     const result = await run('grep_search', { pattern: '--include' })
