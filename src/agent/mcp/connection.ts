@@ -23,7 +23,7 @@ import type { ToolOutput } from '../tools/tool.ts'
 import { Allowance } from './allowance.ts'
 import { guardedFetch } from './guarded-fetch.ts'
 import { StdioTransport } from './stdio-transport.ts'
-import { outputOf } from './tool-output.ts'
+import { notCalled, outputOf } from './tool-output.ts'
 
 /** How a server is reached, with its secrets. */
 export type Endpoint =
@@ -141,7 +141,7 @@ export class Connection {
     args: Readonly<Record<string, unknown>>,
     signal: AbortSignal,
   ): Promise<ToolOutput> {
-    if (this.#failure !== null) return notCalled(this.#server, this.#why(this.#failure))
+    if (this.#failure !== null) return notCalled(this.#server.name, this.#why(this.#failure))
     this.#allowance.renew()
     try {
       const timeout = this.#server.call_timeout_s * 1000
@@ -228,12 +228,6 @@ const UNCHECKED: NonNullable<ClientOptions['jsonSchemaValidator']> = {
 }
 
 type Refusal = { readonly message: string; readonly isFinal: boolean }
-
-/** The result of a call to a server that is not there. */
-export function notCalled({ name }: McpServer, why: string): ToolOutput {
-  const output = `The call was not made, because the MCP server ${name} is not there now: ${why}`
-  return { output, exitCode: 1, outcome: 'error' }
-}
 
 function transportTo(server: McpServer, endpoint: Endpoint, allowance: Allowance): Transport {
   if ('start' in endpoint) return new StdioTransport(endpoint.start, allowance)

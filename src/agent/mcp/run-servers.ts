@@ -5,9 +5,10 @@ import type { Notice } from '../../domain/records.ts'
 import type { RunState } from '../../domain/state.ts'
 import type { StartProcess } from '../../runner/start-process.ts'
 import type { DefinedTool } from '../tools/tool.ts'
-import { Connection, type Endpoint, notCalled } from './connection.ts'
+import type { Connection, Endpoint } from './connection.ts'
 import { listingOf, MAX_TOOLS } from './listing.ts'
 import { filledIn, type McpConfiguration } from './servers-file.ts'
+import { notCalled } from './tool-output.ts'
 
 type Deps = {
   readonly configuration: McpConfiguration
@@ -126,6 +127,8 @@ class RunServers implements AsyncDisposable {
       slot.problem = endpoint
       return
     }
+    // The SDK is loaded when a run needs it: most servers have no run with MCP servers.
+    const { Connection } = await import('./connection.ts')
     const opened = await Connection.open(slot.server, endpoint, signal)
     if (opened.isOk()) slot.connection = opened.value
     else if (!signal.aborted) slot.problem = opened.error
@@ -198,7 +201,7 @@ async function call(
   signal: AbortSignal,
 ): ReturnType<Connection['call']> {
   const { server, connection, problem } = slot
-  if (connection === null) return notCalled(server, problem ?? '')
+  if (connection === null) return notCalled(server.name, problem ?? '')
   const result = await connection.call(tool, args as Readonly<Record<string, unknown>>, signal)
   if (connection.failure === null) slot.isSecondTry = false
   return result

@@ -43,3 +43,7 @@ function isSameJson(text: string, json: string): boolean {
     return false
   }
 }
+
+/** The result of a call to a server that is not there. */
+export const notCalled = (server: string, why: string): ToolOutput =>
+  failed(`The call was not made, because the MCP server ${server} is not there now: ${why}`)

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { createMcpHandler, McpServer as SdkServer } from '@modelcontextprotocol/server'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -44,7 +45,8 @@ async function sdkServer() {
       new Request(url, { method, headers: request.headers as Record<string, string>, body }),
     )
     response.writeHead(answer.status, Object.fromEntries(answer.headers))
-    response.end(Buffer.from(await answer.arrayBuffer()))
+    if (answer.body === null) response.end()
+    else Readable.fromWeb(answer.body as ReadableStream).pipe(response)
   })
   return { url, headers }
 }

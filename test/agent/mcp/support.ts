@@ -7,13 +7,13 @@ import { type McpConfiguration, NO_SERVERS } from '../../../src/agent/mcp/server
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import { createArtifacts } from '../../../src/artifacts/artifacts.ts'
 import { MCP_DEFAULTS, type McpServer } from '../../../src/domain/mcp-servers.ts'
-import { NO_ISOLATION } from '../../../src/runner/isolation/isolation.ts'
+import { type Isolation, NO_ISOLATION } from '../../../src/runner/isolation/isolation.ts'
 import { DEFAULT_LIMITS, runCommand } from '../../../src/runner/run-command.ts'
 import { Runner } from '../../../src/runner/runner.ts'
 import { processStarter } from '../../../src/runner/start-process.ts'
 import type { Workshop } from '../support.ts'
 
-const FIXTURE = fileURLToPath(new URL('./fixture-process.ts', import.meta.url))
+export const FIXTURE = fileURLToPath(new URL('./fixture-process.ts', import.meta.url))
 
 /** The fixture as a server that a request has brought. */
 export const fixture = (how: string, changes: Partial<McpServer> = {}): McpServer => ({
@@ -22,10 +22,14 @@ export const fixture = (how: string, changes: Partial<McpServer> = {}): McpServe
 })
 
 /** The effects of an agent whose runs have MCP servers. */
-export function withServers(shop: Workshop, configuration: McpConfiguration = NO_SERVERS) {
+export function withServers(
+  shop: Workshop,
+  configuration: McpConfiguration = NO_SERVERS,
+  isolation: Isolation = NO_ISOLATION,
+) {
   const runner = new Runner({ info: () => {}, error: () => {} })
   onTestFinished(() => runner.close())
-  const startProcess = processStarter(DEFAULT_LIMITS, runner, NO_ISOLATION)
+  const startProcess = processStarter(DEFAULT_LIMITS, runner, isolation)
   const mcp = new McpRuns({ configuration, startProcess })
   const toolbox = createToolbox({
     ...{ runCommand, artifacts: createArtifacts(join(shop.folder, 'artifacts')) },
