@@ -175,11 +175,19 @@ export class Connection {
       await this.#client.connect(this.#transport, { signal, timeout })
     } catch (cause) {
       const why = explained(cause, timeout)
-      return err({ message: isTimeout(cause) ? why : this.#why(why), isFinal: isFinal(cause) })
+      return err({
+        message: isTimeout(cause) && !this.#isStopped ? why : this.#why(why),
+        isFinal: isFinal(cause),
+      })
     }
     await this.list(signal)
     if (this.#failure === null) return ok()
     return err({ message: this.#why(this.#failure), isFinal: this.#isHopeless })
+  }
+
+  /** Whether this end has stopped the program for what it sent. */
+  get #isStopped(): boolean {
+    return this.#transport instanceof StdioTransport && this.#transport.isStopped
   }
 
   #noteChange(): void {
@@ -252,7 +260,7 @@ const isFinal = (cause: unknown): boolean =>
   causes(cause).some((one) => one.name === 'PrivateAddress')
 
 function explained(cause: unknown, timeoutMs: number): string {
-  if (isTimeout(cause)) return `It gave no answer within ${timeoutMs / 1000} s.`
+  if (isTimeout(cause)) return `It gave no answer in time (start_timeout_s is ${timeoutMs / 1000}).`
   if (cause instanceof SdkHttpError && (cause.status === 401 || cause.status === 403)) {
     return `It answered ${cause.status}: it needs a token, such as "headers": {"Authorization": "Bearer $\{TOKEN}"} in RETRAI_MCP_SERVERS. retrAI does not log in with OAuth.`
   }

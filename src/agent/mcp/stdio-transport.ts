@@ -1,6 +1,6 @@
 import {
+  deserializeMessage,
   type JSONRPCMessage,
-  ReadBuffer,
   serializeMessage,
   type Transport,
 } from '@modelcontextprotocol/client'
@@ -24,7 +24,9 @@ export class StdioTransport implements Transport {
   onmessage?: NonNullable<Transport['onmessage']>
   readonly #starting: () => Promise<RunningProcess>
   readonly #allowance: Allowance
-  readonly #buffer = new ReadBuffer({ maxBufferSize: MESSAGE_BYTES })
+  /** The beginning of a line. */
+  #begun: Buffer[] = []
+  #begunBytes = 0
   #process: RunningProcess | null = null
   #tail: Buffer = Buffer.alloc(0)
   #stray = 0
@@ -45,6 +47,11 @@ export class StdioTransport implements Transport {
     ).trim()
     const last = printed === '' ? '' : ` It printed last: ${printed}`
     return `${this.#complaint ?? endOf(this.#end)}${last}`
+  }
+
+  /** Whether this end has stopped the server for what it sent. */
+  get isStopped(): boolean {
+    return this.#complaint !== null
   }
 
   async start(): Promise<void> {
@@ -78,32 +85,33 @@ export class StdioTransport implements Transport {
   }
 
   #read(chunk: Buffer): void {
+    if (!this.#allowance.take(chunk.length)) this.#stop('It sent more than anybody had asked for.')
     if (this.#complaint !== null) return
-    if (!this.#allowance.take(chunk.length)) {
-      this.#stop('It sent more than anybody had asked for.')
-      return
+    let rest = chunk
+    for (let end = rest.indexOf('\n'); end !== -1; end = rest.indexOf('\n')) {
+      if (this.#complaint !== null) return
+      const line = Buffer.concat([...this.#begun, rest.subarray(0, end)]).toString()
+      this.#begun = []
+      this.#begunBytes = 0
+      rest = rest.subarray(end + 1)
+      this.#take(line)
     }
-    try {
-      this.#buffer.append(chunk)
-    } catch {
+    this.#begun.push(rest)
+    this.#begunBytes += rest.length
+    if (this.#begunBytes > MESSAGE_BYTES) {
+      this.#begun = []
       this.#stop(`It sent a message of more than ${MESSAGE_BYTES / 1024 / 1024} MiB.`)
-      return
-    }
-    while (this.#complaint === null) {
-      const message = this.#next()
-      if (message === null) return
-      if (message !== 'stray') this.onmessage?.(message)
     }
   }
 
-  #next(): JSONRPCMessage | 'stray' | null {
+  #take(line: string): void {
     try {
-      return this.#buffer.readMessage()
+      this.onmessage?.(deserializeMessage(line))
     } catch (cause) {
+      // Some programs print other things, too.
+      if (cause instanceof SyntaxError) return
       this.#stray += 1
       if (this.#stray > MAX_STRAY) this.#stop('What it sends are no messages of MCP.')
-      this.onerror?.(cause instanceof Error ? cause : new Error(String(cause)))
-      return 'stray'
     }
   }
 
@@ -112,7 +120,7 @@ export class StdioTransport implements Transport {
   }
 
   #stop(complaint: string): void {
-    this.#complaint = complaint
+    this.#complaint ??= complaint
     this.#process?.stop()
   }
 }
