@@ -47,18 +47,6 @@ const RequestedOptions = z
       .max(MAX_RUNS)
       .exactOptional()
       .describe('perf-check: how often the command runs. Without it: 5'),
-    min_percent: z
-      .number()
-      .min(0)
-      .max(100)
-      .exactOptional()
-      .describe('coverage: how much of the lines (of Go: of the statements) the tests must run'),
-    report: line
-      .min(1)
-      .exactOptional()
-      .describe(
-        'coverage: the report that the command of `check` writes, as a path in the project',
-      ),
     requests: z
       .array(Request)
       .min(1)

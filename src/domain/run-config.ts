@@ -42,8 +42,6 @@ export const GoalOptions = z
   .strictObject({
     max_ms: z.number().positive().exactOptional(),
     runs: z.int().positive().exactOptional(),
-    min_percent: z.number().nonnegative().exactOptional(),
-    report: z.string().exactOptional(),
     requests: z.array(ApiRequest).readonly().exactOptional(),
     url: z.string().exactOptional(),
     start: z.string().exactOptional(),

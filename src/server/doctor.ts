@@ -124,6 +124,7 @@ const PROGRAMS: readonly (readonly [
     'Install it in the projects, or with "npm install --global pyright".',
   ],
   ['cargo', 'the goal cargo-test', ['cargo', '--version'], 'Install it from https://rustup.rs.'],
+  ['curl', 'the goal api-test', ['curl', '--version'], 'Install curl.'],
   ['go', 'the goal go-test', ['go', 'version'], 'Install it from https://go.dev/dl.'],
   [
     'make',

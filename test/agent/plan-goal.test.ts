@@ -70,6 +70,19 @@ test.each<[string, GoalRequest, string, RegExp]>([
     'all_of.0.goal_options.max_ms',
     /pytest takes no option max_ms\. It has no options\./,
   ],
+  [
+    'no command to measure',
+    { goal: 'perf-check', goal_options: { max_ms: 3 } },
+    'check',
+    /needs a check/,
+  ],
+  [
+    'no limit',
+    { goal: 'perf-check', check: CHECK },
+    'goal_options.max_ms',
+    /needs the option max_ms/,
+  ],
+  ['no requests', { goal: 'api-test' }, 'goal_options.requests', /needs the option requests/],
 ])('%s is refused with the field and what to do', (_what, request, field, message) => {
   expect(problemsOf(request)).toEqual([{ field, message: expect.stringMatching(message) }])
 })

@@ -443,7 +443,7 @@ describe('the goal of retrai run', () => {
     ['of a project that none fits', [], /No goal seems to fit .* --check 'make test'/],
     ['of conditions without a command', ['--check-seconds', '3'], /with --check\./],
     ['of several with a --check', ['pytest', 'pyright', '--check', 'x'], /with --also/],
-    ['of several with one option', ['pytest', 'lint', '--option', 'runs=3'], /coverage\.runs=/],
+    ['of several with one option', ['pytest', 'lint', '--option', 'runs=3'], /perf-check\.runs=/],
     ['with an option that it has not', ['pytest', '--option', 'runs=3'], /takes no option runs/],
   ])('%s is an error that says what to do', async (_what, args, message) => {
     const { code, stderr } = await cli('run', ...args, '--cwd', await plain())

@@ -25,6 +25,7 @@ const TOOLS = {
     ),
     install: 'docker compose --profile cluster build && docker compose --profile cluster pull',
   },
+  curl: { isThere: answers('curl', '--version'), install: 'apt-get install curl' },
   git: { isThere: answers('git', '--version'), install: 'apt-get install git' },
   go: { isThere: answers('go', 'version'), install: 'apt-get install golang-go' },
   ip: { isThere: answers('ip', '-V'), install: 'apt-get install iproute2' },

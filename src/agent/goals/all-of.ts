@@ -30,9 +30,12 @@ const HEADS: Readonly<Record<GoalVerdict['verdict'], string>> = {
  * One verdict for several: achieved if all are. If one cannot be checked, then neither can all. The reason names each,
  * those that fail first; the details are those of the goals that are not reached.
  */
-function mergeVerdicts(judged: readonly Judged[]): GoalVerdict {
+export function mergeVerdicts(judged: readonly Judged[]): GoalVerdict {
   const [only] = judged
-  if (only !== undefined && judged.length === 1) return only
+  if (only !== undefined && judged.length === 1) {
+    const { name: _, ...verdict } = only
+    return verdict
+  }
   const failed = judged.filter(({ verdict }) => verdict !== 'achieved')
   const blocked = failed.some(({ verdict }) => verdict === 'cannot_check')
   const count = `${judged.length - failed.length} of ${judged.length} reached`

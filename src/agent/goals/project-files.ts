@@ -41,15 +41,20 @@ export async function textOf(cwd: string, path: string): Promise<string | null> 
   return content.isOk() ? content.value.toString() : null
 }
 
-const PackageJson = z.object({ scripts: z.object({ test: z.string().optional() }).optional() })
+const PackageJson = z.object({ scripts: z.record(z.string(), z.string()).optional() })
 
 /** `scripts.test` of package.json; null if it is missing or is the default of `npm init`. */
 export async function testScript(cwd: string): Promise<string | null> {
+  const script = await scriptOf(cwd, 'test')
+  return script?.includes('Error: no test specified') ? null : script
+}
+
+/** A script of package.json; null if it is missing or empty. */
+export async function scriptOf(cwd: string, name: string): Promise<string | null> {
   const text = await textOf(cwd, 'package.json')
   if (text === null) return null
   try {
-    const script = PackageJson.parse(JSON.parse(text)).scripts?.test?.trim() ?? ''
-    return script === '' || script.includes('Error: no test specified') ? null : script
+    return PackageJson.parse(JSON.parse(text)).scripts?.[name]?.trim() || null
   } catch {
     return null
   }

@@ -90,13 +90,13 @@ function notFound({ exitCode, output }: Exited): string[] {
 }
 
 /** Whether a program of the system is missing. A script of the project may be what the agent has to write. */
-function lacksProgram({ exitCode, output }: Exited): boolean {
+export function lacksProgram({ exitCode, output }: Exited): boolean {
   const program = exitCode === NOT_FOUND ? missingProgram(output) : null
   return program !== null && !program.includes('/')
 }
 
 /** The conditions that do not hold, each as a part of a sentence. */
-function missesOf(goal: ShellGoal, ended: Exited): string[] {
+export function missesOf(goal: ShellGoal, ended: Exited): string[] {
   return conditionsOf(goal)
     .filter(({ isMet }) => !isMet(ended))
     .map(({ wanted, found }) => `${wanted} is required, but ${found(ended)}`)

@@ -31,7 +31,7 @@ export const goalOptions = (command: Command): Command =>
     .option('--also <command>', 'a command that must succeed too; may be repeated', repeated)
     .option(
       '--option <name=value>',
-      'a setting of the goal, such as min_percent=80; with several goals coverage.min_percent=80; may be repeated',
+      'a setting of the goal, such as max_ms=200; with several goals perf-check.max_ms=200; may be repeated',
       setting,
     )
 
@@ -44,7 +44,7 @@ const repeated = (text: string, before: readonly string[] = []): readonly string
 function setting(text: string, before: readonly GoalSetting[] = []): readonly GoalSetting[] {
   const [, goal = null, name, value] = /^(?:([\w-]+)\.)?(\w+)=(.+)$/s.exec(text) ?? []
   if (name === undefined || value === undefined) {
-    throw new InvalidArgumentError('Give a name and a value, such as min_percent=80.')
+    throw new InvalidArgumentError('Give a name and a value, such as max_ms=200.')
   }
   return [...before, { goal, name, value: parsed(value) }]
 }
@@ -91,7 +91,7 @@ export async function chosenGoal(
 
 const notNamed = ({ goal, name }: GoalSetting): string =>
   goal === null
-    ? `With several goals, say which one takes ${name}, such as --option coverage.${name}=…`
+    ? `With several goals, say which one takes ${name}, such as --option perf-check.${name}=…`
     : `The option ${goal}.${name} is for the goal ${goal}, which the run does not have.`
 
 const succeeds = (command: string) => ({ check: { command } })
