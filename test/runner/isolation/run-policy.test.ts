@@ -1,12 +1,14 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
+import { BackgroundProcesses } from '../../../src/agent/background-processes.ts'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import { IsolationPolicy, type Level, type LowerLimits } from '../../../src/domain/isolation.ts'
 import { chooseIsolation } from '../../../src/runner/isolation/isolation.ts'
 import { policyOfRun } from '../../../src/runner/isolation/run-policy.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
 import { Runner } from '../../../src/runner/runner.ts'
+import { processStarter } from '../../../src/runner/start-process.ts'
 import { isMissing } from '../../support/missing.ts'
 import { temporaryFolder } from '../support.ts'
 
@@ -30,9 +32,17 @@ async function place(level: Level | 'auto') {
   const isolation = await chooseIsolation(level, { runner, dataDir, env, toolPaths: [] })
   const toolbox = createToolbox({
     runCommand: commandRunner(DEFAULT_LIMITS, runner, isolation),
+    startProcess: processStarter(DEFAULT_LIMITS, runner, isolation),
     artifacts: { put: async () => '' },
     ...{ dataDir, scratchDir: join(dataDir, 'checks'), isolated: level !== 'none' },
   })
+  const processes = new BackgroundProcesses()
+  onTestFinished(() => processes[Symbol.asyncDispose]())
+  const background = (command: string, policy: IsolationPolicy) =>
+    toolbox.execute(
+      { call_id: '2', tool: 'process_start', args: { command, wait_for: 'on' }, read_only: false },
+      { cwd: project, signal: new AbortController().signal, runId: 'run', policy, processes },
+    )
   const bash = (command: string, policy: IsolationPolicy, timeout_s = 60) =>
     toolbox.execute(
       { call_id: '1', tool: 'bash_exec', args: { command, timeout_s }, read_only: false },
@@ -44,7 +54,7 @@ async function place(level: Level | 'auto') {
     })
     return IsolationPolicy.parse(made._unsafeUnwrap())
   }
-  return { project, isolation, policy, bash }
+  return { project, isolation, policy, bash, background, processes }
 }
 
 withBwrap('a policy names what commands see by roles, not by paths', async () => {
@@ -67,6 +77,36 @@ withBwrap('a command that was isolated as the run says has no more to record', a
   const result = await bash('true', await policy())
   expect(result).not.toHaveProperty('isolation')
   expect(result).not.toHaveProperty('killed_by')
+})
+
+withBwrap(
+  'a process in the background is isolated as the run says, beside its commands',
+  async () => {
+    const { policy, background, bash, processes } = await place('namespaces')
+    const made = await policy()
+    const started = await background(
+      'sleep 98764 & echo on; grep -c : /proc/net/dev; sleep 98764',
+      made,
+    )
+    expect(started.output).toMatch(/^on\n/)
+    expect(started).not.toHaveProperty('isolation')
+    // Only the network is shared: no process is seen, and there is no interface but loopback.
+    const beside = await bash(
+      'grep -c : /proc/net/dev; cat /proc/[0-9]*/cmdline | tr "\\\\0" " "',
+      made,
+    )
+    expect(beside).not.toHaveProperty('isolation')
+    expect(beside.output).toMatch(/^1\n/)
+    expect(beside.output).not.toContain('98764')
+    await processes.stopAll('by the test')
+    expect(processes.list().map(({ state }) => state)).toEqual(['was stopped by the test'])
+  },
+)
+
+test('a process that is isolated less than its run says is recorded as such', async () => {
+  const [server, other] = [await place('none'), await place('auto')]
+  const { isolation } = await server.background('echo on', await other.policy())
+  expect(isolation).toMatchObject({ level: 'none', visible: ['everything'] })
 })
 
 withBwrap('what a command changes of its isolation is in the results after it', async () => {
