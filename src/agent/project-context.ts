@@ -5,7 +5,7 @@ import type { ProjectContext } from '../domain/records.ts'
 import { sha256 } from '../lib/sha256.ts'
 import { processMask } from '../log/masking.ts'
 import { characterStart } from '../runner/bounded-text.ts'
-import type { RunCommand } from '../runner/command.ts'
+import type { InstalledPrograms } from './installed-programs.ts'
 import { readConfined } from './tools/confine.ts'
 import type { Toolbox } from './tools/tool.ts'
 
@@ -18,7 +18,7 @@ export type Project = {
 
 type Deps = {
   readonly toolbox: Toolbox
-  readonly runCommand: RunCommand
+  readonly programs: InstalledPrograms
   /** The server's data folder, which is not read; null if there is none. */
   readonly dataDir: string | null
   readonly signal: AbortSignal
@@ -38,7 +38,7 @@ export async function projectContext(project: Project, deps: Deps): Promise<Proj
     readDocuments(project.cwd, deps.dataDir),
     outputOf('find_files', { pattern: '**/*' }, project, look).then(outline),
     outputOf('git_status', {}, project, look),
-    installedPrograms(project, look),
+    deps.programs.seenFrom(project, signal),
   ])
   return { documents, files, git: git && shorten(git, TEXT_BYTES), programs }
 }
@@ -156,26 +156,4 @@ function shorten(text: string, maxBytes: number): string {
 function cutTo(text: string, maxBytes: number): string {
   const bytes = Buffer.from(text)
   return bytes.subarray(0, characterStart(bytes, Math.max(0, maxBytes))).toString()
-}
-
-const PROGRAMS = 'node npm bun deno python3 uv go cargo rustc java make gcc git rg'
-/** One line for each program that is installed: its name, and the first line that it prints about its version. */
-const VERSIONS = `for program in ${PROGRAMS}; do
-  command -v "$program" > /dev/null || continue
-  case $program in go) flag=version ;; *) flag=--version ;; esac
-  ("$program" $flag 2>&1 < /dev/null | head -1 | sed "s/^/$program: /") &
-done; wait`
-
-async function installedPrograms(
-  { cwd, runId, policy }: Project,
-  { runCommand, signal }: Deps,
-): Promise<string | null> {
-  const result = await runCommand({
-    file: 'bash',
-    args: ['-c', VERSIONS],
-    ...{ cwd, run: runId, timeoutMs: WITHIN_MS, maxBytes: TEXT_BYTES, signal },
-    ...(policy?.at_least === undefined ? {} : { atLeast: policy.at_least }),
-  })
-  const lines = result.stdout.split('\n').filter(Boolean).sort()
-  return result.end === 'exited' && lines.length > 0 ? lines.join('\n') : null
 }

@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Effects } from '../agent/effects.ts'
 import { findGoal } from '../agent/goals/catalogue.ts'
+import { InstalledPrograms } from '../agent/installed-programs.ts'
 import { McpRuns } from '../agent/mcp/run-servers.ts'
 import type { McpConfiguration } from '../agent/mcp/servers-file.ts'
 import { createCatalogue } from '../agent/model/catalogue.ts'
@@ -69,6 +70,8 @@ export function createEffects(
   const startProcess = processStarter(limits, runner, isolation)
   const mcp = new McpRuns({ configuration, startProcess })
   const outputs = new ArtifactIndex(store)
+  const programs = new InstalledPrograms(runCommand)
+  const dataDir = settings.RETRAI_DATA_DIR
   const toolbox = createToolbox({
     runCommand,
     startProcess,
@@ -90,7 +93,7 @@ export function createEffects(
     toolbox,
     mcp,
     readProject: (project, signal) =>
-      projectContext(project, { toolbox, runCommand, dataDir: settings.RETRAI_DATA_DIR, signal }),
+      projectContext(project, { toolbox, programs, dataDir, signal }),
     findGoal,
     runCommand,
     variables,

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { InstalledPrograms } from '../../src/agent/installed-programs.ts'
 import { projectContext } from '../../src/agent/project-context.ts'
 import { createToolbox } from '../../src/agent/tools/toolbox.ts'
 import { createArtifacts } from '../../src/artifacts/artifacts.ts'
@@ -24,7 +25,12 @@ async function contextOf(cwd: string, dataDir: string | null = null) {
   const toolbox = createToolbox({ runCommand, artifacts, dataDir, scratchDir: tmpdir() })
   const signal = new AbortController().signal
   const project = { cwd, runId: 'a', policy: undefined }
-  return projectContext(project, { toolbox, runCommand, dataDir, signal })
+  return projectContext(project, {
+    toolbox,
+    programs: new InstalledPrograms(runCommand),
+    dataDir,
+    signal,
+  })
 }
 
 test('documents are read from the root of the repository to the project, AGENTS.md before CLAUDE.md', async () => {

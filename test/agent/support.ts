@@ -6,6 +6,7 @@ import type { Script } from '../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import type { Effects } from '../../src/agent/effects.ts'
 import { findGoal } from '../../src/agent/goals/catalogue.ts'
+import { InstalledPrograms } from '../../src/agent/installed-programs.ts'
 import { createModels } from '../../src/agent/model/models.ts'
 import { projectContext } from '../../src/agent/project-context.ts'
 import { Supervisor } from '../../src/agent/supervisor.ts'
@@ -106,6 +107,7 @@ export class Workshop implements AsyncDisposable {
   ): Supervisor {
     const server = randomUUID()
     const { toolbox } = this
+    const programs = new InstalledPrograms(runCommand)
     const supervisor = new Supervisor({
       stopped: new Set(),
       store: this.store,
@@ -113,7 +115,7 @@ export class Workshop implements AsyncDisposable {
         models: this.models,
         toolbox,
         readProject: (project, signal) =>
-          projectContext(project, { toolbox, runCommand, dataDir: null, signal }),
+          projectContext(project, { toolbox, programs, dataDir: null, signal }),
         findGoal,
         runCommand,
         dataDir: null,
