@@ -51,7 +51,7 @@ async function report(name: string, connectionString: string): Promise<string> {
       '',
       readModel,
       '',
-      'A soak of a minute, with three runs a second on each of two servers at the same time:',
+      'A soak of 20 seconds, with three runs a second on each of two servers at the same time:',
       '',
       await memoryBench(connectionString),
       '',

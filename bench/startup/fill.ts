@@ -24,7 +24,8 @@ const create = (runId: string, cwd: string): PersonCommand => ({
     max_cost_usd: null,
     max_tokens: null,
     max_seconds: null,
-    shell_goal: { check_command: 'true', success_condition: { exit_code: 0 } },
+    // A goal that is reached at once would end the run before it asks the model.
+    shell_goal: { check_command: 'false', success_condition: { exit_code: 0 } },
   },
 })
 

@@ -13,6 +13,8 @@ export type Start = {
 }
 
 const POLL_MS = 2
+/** A run that has not asked the model by then has ended without it. */
+const ASKED_WITHIN_MS = 60_000
 
 /** Starts the server on a data folder, as a package starts it, waits until it works on a run, and kills it. */
 export async function timeStart(program: string, dataDir: string): Promise<Start> {
@@ -31,7 +33,10 @@ export async function timeStart(program: string, dataDir: string): Promise<Start
   try {
     while (!(await isReady(server.url))) await delay(POLL_MS)
     const ready = performance.now() - began
-    return { listening, ready, resumed: (await asked.promise) - began }
+    const late = delay(ASKED_WITHIN_MS, null, { ref: false })
+    const askedAt = await Promise.race([asked.promise, late])
+    if (askedAt === null) throw new Error('no run that was continued has asked the model')
+    return { listening, ready, resumed: askedAt - began }
   } finally {
     server.process.kill('SIGKILL')
     await once(server.process, 'exit')

@@ -85,12 +85,33 @@ export function lastEvent(
 /** A whole log in pages, in the order in which it was appended. */
 export type LogPages = AsyncIterable<Result<readonly RecordedEvent[], StoreFailure>>
 
-/** The whole log of a store, up to what is stored when its end is reached. */
-export async function* logPages(store: Pick<EventStore, 'subscribeAll'>): LogPages {
-  const caughtUp = new AbortController()
-  const all = { after: null, prefix: '', signal: caughtUp.signal }
-  for await (const item of store.subscribeAll(all)) {
-    if (item.type === 'events') yield ok(item.events)
-    if (item.type === 'caught_up') caughtUp.abort()
+/** A store that sends nothing for so long is given up, milliseconds. */
+const SILENT_MS = 60_000
+
+/** The whole log of a store, up to what is stored when its end is reached. Ends with an error if the store is lost. */
+export async function* logPages(
+  store: Pick<EventStore, 'subscribeAll'>,
+  { silentMs = SILENT_MS }: { readonly silentMs?: number } = {},
+): LogPages {
+  const done = new AbortController()
+  const lost = new AbortController()
+  const giveUp = (): void => lost.abort()
+  const signal = AbortSignal.any([done.signal, lost.signal])
+  // Only while this waits for the store: what the caller does with a page may take longer.
+  let timer = setTimeout(giveUp, silentMs)
+  try {
+    for await (const item of store.subscribeAll({ after: null, prefix: '', signal })) {
+      // A subscription reports that it is interrupted, and is then silent until the store answers again.
+      if (item.type === 'interrupted') continue
+      clearTimeout(timer)
+      if (item.type === 'events') yield ok(item.events)
+      if (item.type === 'caught_up') done.abort()
+      timer = setTimeout(giveUp, silentMs)
+    }
+  } finally {
+    clearTimeout(timer)
   }
+  if (done.signal.aborted) return
+  const message = `The event store went away while its log was read, and did not answer for ${silentMs / 1_000} s`
+  yield err({ type: 'store_unavailable', message })
 }
