@@ -4,10 +4,10 @@ import type { PauseBoundsMs } from '../lib/backoff.ts'
 import type { LiveParts } from '../live/live-parts.ts'
 import type { RunCommand } from '../runner/command.ts'
 import type { Goal } from './goals/goal.ts'
+import type { Project } from './installed-programs.ts'
 import type { McpSession } from './mcp/run-servers.ts'
 import type { Models } from './model/model.ts'
 import type { Obstacle } from './obstacle.ts'
-import type { Project } from './project-context.ts'
 import type { Toolbox } from './tools/tool.ts'
 
 /** The effects that a run loop may have on the world. */

@@ -1,7 +1,14 @@
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import type { IsolationPolicy } from '../domain/isolation.ts'
 import type { RunCommand } from '../runner/command.ts'
-import type { Project } from './project-context.ts'
+
+/** The project of a run. */
+export type Project = {
+  readonly cwd: string
+  readonly runId: string
+  readonly policy: IsolationPolicy | undefined
+}
 
 const PROGRAMS = 'node npm bun deno python3 uv go cargo rustc java make gcc git rg'
 /** One line for each program that is installed: its name, and the first line that it prints about its version. */

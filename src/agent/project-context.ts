@@ -1,20 +1,12 @@
 import { realpath, stat } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
-import type { IsolationPolicy } from '../domain/isolation.ts'
 import type { ProjectContext } from '../domain/records.ts'
 import { sha256 } from '../lib/sha256.ts'
 import { processMask } from '../log/masking.ts'
 import { characterStart } from '../runner/bounded-text.ts'
-import type { InstalledPrograms } from './installed-programs.ts'
+import type { InstalledPrograms, Project } from './installed-programs.ts'
 import { readConfined } from './tools/confine.ts'
 import type { Toolbox } from './tools/tool.ts'
-
-/** The project of a run. */
-export type Project = {
-  readonly cwd: string
-  readonly runId: string
-  readonly policy: IsolationPolicy | undefined
-}
 
 type Deps = {
   readonly toolbox: Toolbox
