@@ -75,6 +75,7 @@ function instantTool(): Toolbox {
   return {
     specs: [],
     readOnly: new Set(['file_read']),
+    facts: async () => null,
     execute: async ({ call_id, tool }) => ({
       call_id,
       tool,

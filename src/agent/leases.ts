@@ -18,6 +18,7 @@ const BY_OTHERS: ReadonlySet<string> = new Set<Kind>([
   'run_queued',
   'run_config_changed',
   'human_check_response',
+  'approval_response',
 ])
 
 /**
@@ -76,8 +77,10 @@ export class Leases {
   #renew(runId: string, held: Held, type: string, now: number): void {
     const { claimant } = held
     if (claimant === null) return
-    if (type === 'human_check_required') this.#runs.set(runId, { ...held, resting: true })
-    if (type === 'human_check_response') {
+    if (type === 'human_check_required' || type === 'approval_required') {
+      this.#runs.set(runId, { ...held, resting: true })
+    }
+    if (type === 'human_check_response' || type === 'approval_response') {
       this.#runs.set(runId, { ...held, resting: false })
       // The holder may have been silent while it waited. It has a whole lease to continue after the answer.
       this.heard(claimant, now)

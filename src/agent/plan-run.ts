@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import type { ApprovalRules } from '../domain/approvals/rules.ts'
 import type { IsolationPolicy, Level, LowerLimits } from '../domain/isolation.ts'
 import { maskPayload } from '../domain/mask/mask-payload.ts'
 import type { McpRequest } from '../domain/mcp-servers.ts'
@@ -30,6 +31,8 @@ export type PlannedRun = {
   readonly config: RunConfig
   readonly systemPrompt: string
   readonly isolation: IsolationPolicy
+  /** The rules of the server for the calls of every run. */
+  readonly serverApprovals: ApprovalRules
 }
 
 /** The limits of this server for any run; null is no limit. */
@@ -39,6 +42,8 @@ export type PlanDeps = {
   readonly goals: readonly Goal[]
   readonly models: ModelRules
   readonly ceilings: Ceilings
+  /** Rules that hold for every run. */
+  readonly approvals?: ApprovalRules
   /** The server's data folder, which no project may contain; null if there is none. */
   readonly dataDir: string | null
   readonly systemPrompt: (config: RunConfig) => string
@@ -60,7 +65,17 @@ export function planRun(
     mcp_servers = [],
     ...requested
   }: RunRequest,
-  { goals, models, systemPrompt, ceilings, dataDir, isolate, network: rules, mcp }: PlanDeps,
+  {
+    goals,
+    models,
+    systemPrompt,
+    ceilings,
+    approvals = [],
+    dataDir,
+    isolate,
+    network: rules,
+    mcp,
+  }: PlanDeps,
 ): ResultAsync<PlannedRun, readonly Problem[]> {
   const plan = async (): Promise<Result<PlannedRun, Problem[]>> => {
     const { goal: _, check: __, goal_options: ___, all_of: ____, ...request } = requested
@@ -99,7 +114,13 @@ export function planRun(
     }
     const secrets = secretProblems(config)
     if (secrets.length > 0) return err(secrets)
-    return ok({ config, systemPrompt: systemPrompt(config), isolation: isolation.value })
+    const { value: policy } = isolation
+    return ok({
+      config,
+      systemPrompt: systemPrompt(config),
+      isolation: policy,
+      serverApprovals: approvals,
+    })
   }
   return new ResultAsync(plan())
 }
@@ -126,6 +147,9 @@ function secretProblems(config: RunConfig): Problem[] {
     ...(['shell_goal', 'goal_options', 'all_of'] as const)
       .filter((field) => masked[field] !== config[field])
       .map((field) => problem(FIELDS[field], WHAT[field], JSON.stringify(masked[field]))),
+    ...(masked.approvals === config.approvals
+      ? []
+      : [problem('approvals', 'A rule', JSON.stringify(masked.approvals))]),
   ]
 }
 

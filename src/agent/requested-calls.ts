@@ -21,7 +21,7 @@ export class RequestedCalls {
   }
 
   /** A recorded call with the arguments of the model; null if only the masked ones are known. */
-  callToRun(call: OpenCall): OpenCall | null {
+  callToRun<C extends RequestedCall>(call: C): C | null {
     const requested = this.#byId.get(call.call_id)
     if (requested === undefined) return masksIn(JSON.stringify(call)).length > 0 ? null : call
     const { call_id: _, tool: __, ...given } = requested
@@ -33,7 +33,7 @@ const recordedId = ({ call_id }: RequestedCall): string => processMask.text(call
 
 const NOT_RUN =
   'This call was not run: its arguments contained a secret, which the log holds only in masked form, and ' +
-  'the server restarted before the call. Repeat the call if it is still needed.'
+  'the server restarted, or a person was asked, before the call. Repeat the call if it is still needed.'
 
 /** The result of a call whose arguments are known only with masks. */
 export function notRunMasked({ call_id, tool }: OpenCall): PayloadOf<'tool_result'> {

@@ -7,6 +7,7 @@ import type { BackgroundProcesses } from './background-processes.ts'
 import type { Effects } from './effects.ts'
 import { Notices } from './notices.ts'
 import { notRunMasked } from './requested-calls.ts'
+import { reviewCall } from './review-call.ts'
 import type { RunSession, SessionError } from './run-session.ts'
 
 /** How many calls of one reply run side by side. */
@@ -53,6 +54,7 @@ export class RunCalls implements AsyncDisposable {
     const onlyReading = (tool: string): boolean =>
       onlyReads(tool, this.#toolbox.readOnly, state.mcp)
     for (const next of readsFrom(call, state, onlyReading)) {
+      if (next.call_id !== call.call_id && !(await this.#isAllowed(next))) break
       if (!this.#started.has(next.call_id)) this.#started.set(next.call_id, this.#start(next))
     }
     const started = this.#started.get(call.call_id) ?? this.#start(call)
@@ -65,6 +67,13 @@ export class RunCalls implements AsyncDisposable {
     await notices.settled()
     if (this.#signal.aborted) return err({ type: 'cancelled' })
     return session.record({ type: 'record_tool_result', result })
+  }
+
+  /** Whether no rule forbids the call or asks a person first. */
+  async #isAllowed(call: OpenCall): Promise<boolean> {
+    const requested = this.#session.callToRun(call)
+    const { action } = await reviewCall(requested, this.#session.state, this.#toolbox)
+    return action === 'allow'
   }
 
   #start(call: OpenCall): Started {

@@ -10,6 +10,7 @@ import type { Effects } from './effects.ts'
 import type { McpSession } from './mcp/run-servers.ts'
 import { Notices } from './notices.ts'
 import { observe } from './observed-commands.ts'
+import { hashOfCall, reviewCall } from './review-call.ts'
 import { RunCalls } from './run-calls.ts'
 import type { RunSession, SessionError } from './run-session.ts'
 import { summarizeRun } from './summaries.ts'
@@ -68,6 +69,13 @@ export async function runLoop(
           )
         case 'run_tool':
           return underWay(session, effects.liveParts, (attempt) => calls.run(step.call, attempt))
+        case 'review_call': {
+          const { call_id: callId } = step.call
+          const requested = session.callToRun(step.call)
+          const verdict = await reviewCall(requested, session.state, effects.toolbox)
+          const callSha256 = hashOfCall(step.call)
+          return session.record({ type: 'record_review', callId, callSha256, verdict })
+        }
         case 'check_goal':
           return underWay(session, effects.liveParts, (attempt) =>
             checkGoal(session, effects, attempt, signal),
@@ -125,7 +133,7 @@ async function newsOfServers(
   signal: AbortSignal,
 ): Promise<Parameters<RunSession['record']>[0] | null> {
   if (servers === null) return null
-  const isCall = step.type === 'run_tool'
+  const isCall = step.type === 'run_tool' || step.type === 'review_call'
   const needsServers =
     step.type === 'call_model' || (isCall && step.call.tool.startsWith(MCP_PREFIX))
   const listings = needsServers ? await servers.update(state, signal) : []

@@ -5,8 +5,8 @@ import type { Conversation } from '../domain/conversation.ts'
 import { converse } from '../domain/converse.ts'
 import { decide } from '../domain/decide.ts'
 import type { RunError } from '../domain/errors.ts'
-import type { RunRecord } from '../domain/records.ts'
-import type { OpenCall, RunState } from '../domain/state.ts'
+import type { RequestedCall, RunRecord } from '../domain/records.ts'
+import type { RunState } from '../domain/state.ts'
 import { type PauseBoundsMs, pauseMs, sleep } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import type { LoggedRecord } from '../log/codec.ts'
@@ -121,7 +121,7 @@ export class RunSession {
   }
 
   /** A call with the arguments of the model; null if only the masked ones are known. */
-  callToRun(call: OpenCall): OpenCall | null {
+  callToRun<C extends RequestedCall>(call: C): C | null {
     return this.#requested.callToRun(call)
   }
 

@@ -153,6 +153,7 @@ export class Supervisor {
         this.#workers.get(runId)?.noticeChange()
         break
       case 'human_check_response':
+      case 'approval_response':
         this.#workers.get(runId)?.noticeChange()
         this.#takeUp(runId, 'nobody')
         break

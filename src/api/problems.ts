@@ -57,6 +57,11 @@ export const CATALOGUE = {
     'A page of another origin cannot use this server. Open the page from this server itself.',
   ],
   not_found: [404, 'Not found', 'There is nothing at this address. /docs lists all addresses.'],
+  starter_may_not_answer: [
+    403,
+    'Somebody else must decide',
+    'The rule asks for another person than the one who started the run: a token with another name. You may abort the run.',
+  ],
   run_not_found: [404, 'Unknown run', 'There is no such run. GET /api/runs lists all runs.'],
   record_not_found: [404, 'No such record', 'The run has no record with this seq yet.'],
   artifact_not_found: [404, 'Unknown artifact', 'No tool result of this run names this artifact.'],
@@ -110,6 +115,16 @@ export const CATALOGUE = {
     409,
     'Outdated decision',
     'The decision answers a human check that is no longer open.',
+  ],
+  other_call: [
+    409,
+    'Another call',
+    'Another call waits than the one whose hash you sent. Read the run again, then decide.',
+  ],
+  rule_stays: [
+    409,
+    'Rule stays',
+    'Only a rule of the run can be lifted, and only by allowing a call. A rule of the server holds for every run.',
   ],
   seen_otherwise: [
     409,

@@ -2,6 +2,7 @@
 export { AccessEntry, type AccessKind } from '../domain/access.ts'
 export {
   ALL_KINDS,
+  type CallDecision,
   type Decision,
   DOCUMENTED_KINDS,
   type Kind,

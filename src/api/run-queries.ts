@@ -7,6 +7,9 @@ export const RunParams = z.object({
   run_id: z.string().meta({ format: 'uuid', examples: ['550e8400-e29b-41d4-a716-446655440000'] }),
 })
 
+/** `seq` is that of the `approval_required`. */
+export const ApprovalParams = RunParams.extend({ seq: Seq })
+
 export const ArtifactParams = RunParams.extend({
   sha256: z.string().meta({
     description: '`sha256` of a tool_result',

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { Level, LowerLimits } from '../domain/isolation.ts'
 import { MAX_MCP_SERVERS, McpRequest } from '../domain/mcp-servers.ts'
-import { Decision, Seen as KnownRecord } from '../domain/records.ts'
+import { CallDecision, Decision, Seen as KnownRecord } from '../domain/records.ts'
 import { ConfigChanges, RunConfig } from '../domain/run-config.ts'
 import { MAX_SEQ } from './fields.ts'
 import { allOf, goalFields } from './goal-requests.ts'
@@ -99,6 +99,11 @@ export const CreateRun = z
         'a URL, if RETRAI_MCP_REQUESTS allows that. A program is isolated like the commands of the run. For a server of the ' +
         'configuration, `required`, `on_change` and `tools` may be stricter than there',
     ),
+    approvals: REQUESTED_CONFIG.approvals.describe(
+      'Rules for the calls of tools, in order: the first that holds says whether the call is allowed, asks a person, ' +
+        'or is denied. Without one that holds, it is allowed. Rules of the server (RETRAI_APPROVALS) hold too: ' +
+        'the stricter of both decides',
+    ),
     instructions: z
       .string()
       .trim()
@@ -194,6 +199,29 @@ export const ResumeRun = z
     ],
   })
 export type ResumeRun = z.input<typeof ResumeRun>
+
+/** The body of POST /api/runs/{run_id}/approvals/{seq}. */
+export const AnswerApproval = z
+  .strictObject({
+    decision: CallDecision,
+    call_sha256: KnownRecord.unwrap().shape.hash.describe(
+      'Of the call that the person was shown: if another one waits, the answer is refused',
+    ),
+    reason: reason.describe('Kept in the log. If the call is denied, the model reads it'),
+    lifts_rule: z
+      .boolean()
+      .default(false)
+      .describe('With `allow`: the rule asks no more in this run. Only for rules of the run'),
+    seen,
+  })
+  .meta({
+    id: 'AnswerApproval',
+    examples: [
+      { decision: 'allow', call_sha256: SEEN_EXAMPLE.hash },
+      { decision: 'deny', call_sha256: SEEN_EXAMPLE.hash, reason: 'Not on this branch' },
+    ],
+  })
+export type AnswerApproval = z.input<typeof AnswerApproval>
 
 const changes = ConfigChanges.unwrap().shape
 

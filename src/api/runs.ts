@@ -1,6 +1,7 @@
 import * as z from 'zod'
+import { ApprovalRule, ApprovalRules, RuleName } from '../domain/approvals/rules.ts'
 import { IsolationPolicy } from '../domain/isolation.ts'
-import { Decision, Stuck } from '../domain/records.ts'
+import { CallDecision, Decision, RequestedCall, Stuck } from '../domain/records.ts'
 import { EFFORTS } from '../domain/run-config.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
 import { Timestamp } from './fields.ts'
@@ -67,6 +68,11 @@ export const StartedRun = z
 /** The answer to POST /api/runs/{run_id}/resume. */
 export const ResumedRun = RunAndStatus.extend({ resumed_with: Decision }).meta({ id: 'ResumedRun' })
 
+/** The answer to POST /api/runs/{run_id}/approvals/{seq}. */
+export const AnsweredApproval = RunAndStatus.extend({ decision: CallDecision }).meta({
+  id: 'AnsweredApproval',
+})
+
 /** The answer to POST /api/runs/{run_id}/messages. */
 export const RecordedMessage = RunAndStatus.extend({
   seq: z.int().describe('Of the record of the message'),
@@ -121,6 +127,17 @@ export const RunDetails = z
     isolation: IsolationPolicy.optional().describe(
       'What its commands see and may do, by its first record; runs of earlier versions have none',
     ),
+    approvals: z
+      .object({
+        run: ApprovalRules,
+        server: ApprovalRules,
+        lifted: z.array(RuleName).readonly(),
+      })
+      .exactOptional()
+      .describe(
+        'The rules for calls, of the run and of the server that started it, and those that ask no more because a ' +
+          'person decided so. Absent if there are none',
+      ),
     queued_reason: QueuedReason,
     pool: z
       .string()
@@ -145,9 +162,19 @@ export const RunDetails = z
         ),
       waiting_for: z
         .object({
-          kind: z.literal('human_check_required'),
-          seq: z.int().describe('seq of the human check that waits for a decision'),
+          kind: z.enum(['human_check_required', 'approval_required']),
+          seq: z.int().describe('seq of the record that waits for a decision'),
           summary: z.string(),
+          approval: z
+            .object({
+              call: RequestedCall,
+              call_sha256: z.string(),
+              rule: RuleName,
+              content: ApprovalRule,
+              doubt: z.string().nullable(),
+            })
+            .exactOptional()
+            .describe('The call that waits, if the kind is `approval_required`'),
         })
         .nullable(),
     }),

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import type { RunStatus } from '../api/records.ts'
 import type {
   AbortRun,
+  AnswerApproval,
   ConfigureRun,
   CreateRun,
   RedactRun,
@@ -9,6 +10,7 @@ import type {
   SendMessage,
 } from '../api/run-requests.ts'
 import {
+  AnsweredApproval,
   RecordedMessage,
   RedactedRecord,
   RunAndStatus,
@@ -50,6 +52,13 @@ export type Runs = {
   get(runId: string, options?: Signal & { readonly at?: number | undefined }): Answered<RunDetails>
   /** Answers a human check. With the `seq` of the check, the server refuses the answer if another check is open. */
   resume(runId: string, answer: ResumeRun, options?: Signal): Answered<RunAndStatus>
+  /** Answers for the call that waits, by the `seq` of the question and the hash of the call that was shown. */
+  answer(
+    runId: string,
+    seq: number,
+    answer: AnswerApproval,
+    options?: Signal,
+  ): Answered<RunAndStatus>
   abort(runId: string, why?: Why, options?: Signal): Answered<RunAndStatus>
   /**
    * Redacts texts of a record for ever. The pointer (RFC 6901) begins at the payload. Repeating the call is safe.
@@ -94,6 +103,8 @@ export function createRuns({ call, get, send }: Rest): Runs {
       get(runPath(runId, queryOf({ at })), RunDetails, { signal }),
     resume: (runId, body, options) =>
       send('POST', runPath(runId, '/resume'), body, RunAndStatus, options),
+    answer: (runId, seq, body, options) =>
+      send('POST', runPath(runId, `/approvals/${seq}`), body, AnsweredApproval, options),
     abort: (runId, body = {}, options) =>
       send('POST', runPath(runId, '/abort'), body, RunAndStatus, options),
     send: (runId, body, { idempotencyKey, signal } = {}) =>

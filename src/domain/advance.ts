@@ -1,19 +1,9 @@
 import { exhaustedBudget } from './budget.ts'
+import { deniedCall } from './close-call.ts'
 import { evolve } from './evolve.ts'
 import { onlyReads } from './mcp-tools.ts'
-import type { EndStatus, Kind, PayloadOf, RecordOf, RunRecord, Seen } from './records.ts'
-import type { RunState } from './state.ts'
-
-/** Builds a record of the run at its present iteration. `now` is in seconds since the epoch. */
-export function recordOf<K extends Kind>(
-  state: RunState,
-  now: number,
-  kind: K,
-  payload: PayloadOf<K>,
-): RunRecord {
-  const { runId: run_id, iteration } = state
-  return { kind, run_id, iteration, ts: now, payload } as RecordOf<K> as RunRecord
-}
+import type { EndStatus, RunRecord, Seen } from './records.ts'
+import { isReviewDue, type RunState, recordOf } from './state.ts'
 
 /** The last record of a run, with its totals. @param seen what the person who aborted the run had seen */
 export function runEnd(
@@ -193,11 +183,15 @@ function bookkeeping(state: RunState, readOnly: ReadOnlyTools, now: number): Run
         ? recordOf(state, now, 'step_start', { node: 'act' })
         : afterTurn(state, now, !hasUnread(state) && phase.isBroken !== true)
     case 'acting': {
-      if (phase.open !== null) return null
+      if (phase.open !== null) {
+        const { answer } = phase
+        return answer?.decision === 'deny' ? deniedCall(state, now, phase.open, answer) : null
+      }
       const [call] = phase.pending
       if (call === undefined) return afterTurn(state, now)
       const over = stop ?? exhaustedBudget(state, now)
       if (over !== null) return endOfBudget(state, now, over)
+      if (isReviewDue(state)) return null
       const read_only = onlyReads(call.tool, readOnly, state.mcp)
       return recordOf(state, now, 'tool_call', { ...call, read_only })
     }
@@ -218,6 +212,7 @@ function bookkeeping(state: RunState, readOnly: ReadOnlyTools, now: number): Run
       return phase.isCompacted === true ? afterCompaction(state, now) : null
     case 'evaluating':
     case 'awaiting_human':
+    case 'awaiting_approval':
     case 'ended':
       return null
   }

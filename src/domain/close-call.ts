@@ -1,6 +1,5 @@
-import { recordOf } from './advance.ts'
-import type { RunRecord } from './records.ts'
-import type { RunState } from './state.ts'
+import type { PayloadOf, RequestedCall, RunRecord } from './records.ts'
+import { type CallAnswer, type RunState, recordOf } from './state.ts'
 
 /** Why a call has no result of its own. */
 const HOW = {
@@ -33,20 +32,40 @@ const HOW = {
 export function closeOpenCall(state: RunState, now: number, how: keyof typeof HOW): RunRecord[] {
   const open = state.phase.type === 'acting' ? state.phase.open : null
   if (open === null) return []
-  const { call_id, tool } = open
-  const { output, outcome, ...why } = HOW[how]
-  return [
-    recordOf(state, now, 'tool_result', {
-      call_id,
-      tool,
-      output,
-      exit_code: null,
-      outcome,
-      duration_ms: 0,
-      bytes: new TextEncoder().encode(output).length,
-      truncated: false,
-      sha256: null,
-      ...why,
-    }),
-  ]
+  return [resultOf(state, now, open, HOW[how])]
+}
+
+const NOT_RUN = 'This call did not run. Do not try to get the same effect in another way.'
+
+/** The result of a call that a person or a rule denied. The model reads why. */
+export function deniedCall(
+  state: RunState,
+  now: number,
+  call: RequestedCall,
+  { by = 'A person', reason }: Pick<CallAnswer, 'reason'> & { readonly by?: string },
+): RunRecord {
+  const why = reason === null ? '.' : `: ${reason}`
+  const output = `${by} denied this call${why}\n${NOT_RUN}`
+  return resultOf(state, now, call, { output, outcome: 'denied' })
+}
+
+function resultOf(
+  state: RunState,
+  now: number,
+  { call_id, tool }: RequestedCall,
+  how: Pick<PayloadOf<'tool_result'>, 'output' | 'outcome' | 'killed_by'>,
+): RunRecord {
+  const { output, outcome, ...why } = how
+  return recordOf(state, now, 'tool_result', {
+    call_id,
+    tool,
+    output,
+    exit_code: null,
+    outcome,
+    duration_ms: 0,
+    bytes: new TextEncoder().encode(output).length,
+    truncated: false,
+    sha256: null,
+    ...why,
+  })
 }

@@ -1,7 +1,9 @@
 import type { ReadOnlyTools } from './advance.ts'
+import type { ApprovalRules, Verdict } from './approvals/rules.ts'
 import type { IsolationPolicy } from './isolation.ts'
 import type { McpListing } from './mcp-tools.ts'
 import type {
+  CallDecision,
   Decision,
   FailureKind,
   Fallback,
@@ -25,6 +27,8 @@ export type PersonCommand =
       readonly idempotency?: Idempotency
       readonly isolation?: IsolationPolicy
       readonly pool?: string | null
+      /** The rules of the server for calls of every run. */
+      readonly serverApprovals?: ApprovalRules
     }
   | {
       readonly type: 'respond'
@@ -32,6 +36,18 @@ export type PersonCommand =
       readonly reason: string | null
       /** seq of the human check that is answered; null answers the one that is open. */
       readonly answers: number | null
+      readonly seen?: Seen | null
+    }
+  | {
+      readonly type: 'answer_approval'
+      readonly decision: CallDecision
+      readonly reason: string | null
+      /** seq of the question that is answered. */
+      readonly answers: number
+      /** Of the call that the person was shown. */
+      readonly callSha256: string
+      /** Whether the rule asks no more in this run. */
+      readonly liftsRule?: boolean
       readonly seen?: Seen | null
     }
   | { readonly type: 'abort'; readonly reason: string | null; readonly seen?: Seen | null }
@@ -47,6 +63,14 @@ export type PersonCommand =
       readonly reason?: string | null
       readonly seen?: Seen | null
     }
+
+/** What the log says about a command of a person, beside the state of the run. */
+export type FromLog = {
+  /** The hashes of the records that the command names, by seq. */
+  readonly hashes: ReadonlyMap<number, string>
+  /** Whether it comes from the actor who started the run. */
+  readonly isStarter: boolean
+}
 
 /** What the process that works on a run reports. It is refused once another process has claimed the run. */
 export type AgentCommand = {
@@ -90,6 +114,13 @@ export type AgentCommand = {
       readonly type: 'record_summary'
       readonly usage: PayloadOf<'llm_usage'> | null
       readonly summary: PayloadOf<'run_summary'>
+    }
+  | {
+      readonly type: 'record_review'
+      /** Of the next call. */
+      readonly callId: string
+      readonly callSha256: string
+      readonly verdict: Verdict
     }
   | { readonly type: 'record_tool_result'; readonly result: PayloadOf<'tool_result'> }
   /** What the commands of the open call or check have done so far. */

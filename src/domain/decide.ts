@@ -1,19 +1,18 @@
 import { err, ok, type Result } from 'neverthrow'
-import { advance, isIntroductionDue, recordOf, runEnd } from './advance.ts'
+import { advance, isIntroductionDue, runEnd } from './advance.ts'
 import { closeOpenCall } from './close-call.ts'
-import type { AgentCommand, PersonCommand, QueueCommand, RunCommand } from './commands.ts'
+import type { AgentCommand, FromLog, PersonCommand, QueueCommand, RunCommand } from './commands.ts'
 import type { RunError } from './errors.ts'
 import { evolve, fold } from './evolve.ts'
 import { compareListing } from './mcp-tools.ts'
 import type { Idempotency, RecordOf, RunRecord } from './records.ts'
-import type { RunState } from './state.ts'
+import { answerApproval, recordReview } from './review.ts'
+import { isWaiting, type RunState, recordOf } from './state.ts'
 
 type Decided = Result<RunRecord[], RunError>
 type Command<T extends RunCommand['type']> = Extract<RunCommand, { type: T }>
 
-/** The hashes of the records that a command names, by seq. */
-export type KnownHashes = ReadonlyMap<number, string>
-const NO_HASHES: KnownHashes = new Map()
+const NOTHING: FromLog = { hashes: new Map(), isStarter: false }
 
 /**
  * Decides which records a command adds to a run; `null` is the state before it exists. Pure: `now`
@@ -23,7 +22,7 @@ export function decide(
   command: RunCommand,
   state: RunState | null,
   now: number,
-  hashes: KnownHashes = NO_HASHES,
+  fromLog: FromLog = NOTHING,
 ): Decided {
   if (command.type === 'create') return create(command, state, now)
   if (state === null) return err({ type: 'run_not_found' })
@@ -31,12 +30,12 @@ export function decide(
   if (command.type === 'queue') return queue(command, state, now)
   return 'claimant' in command
     ? decideForAgent(command, state, now)
-    : decideForPerson(command, state, now, hashes)
+    : decideForPerson(command, state, now, fromLog)
 }
 
 function create(command: Command<'create'>, state: RunState | null, now: number): Decided {
   const { runId, config, systemPrompt, reason = null, idempotency } = command
-  const { isolation, pool = null, instructions = null } = command
+  const { isolation, pool = null, instructions = null, serverApprovals = [] } = command
   if (state !== null) return err(existing(state, idempotency))
   const record: RecordOf<'run_created'> = {
     kind: 'run_created',
@@ -51,6 +50,7 @@ function create(command: Command<'create'>, state: RunState | null, now: number)
       ...(instructions === null ? {} : { instructions }),
       ...(isolation === undefined ? {} : { isolation }),
       ...(pool === null ? {} : { pool }),
+      ...(serverApprovals.length === 0 ? {} : { server_approvals: serverApprovals }),
     },
   }
   return ok([record])
@@ -68,15 +68,17 @@ function decideForPerson(
   command: Exclude<PersonCommand, { type: 'create' }>,
   state: RunState,
   now: number,
-  hashes: KnownHashes,
+  fromLog: FromLog,
 ): Decided {
   const { seen = null } = command
-  if (seen !== null && hashes.get(seen.seq) !== seen.hash) {
+  if (seen !== null && fromLog.hashes.get(seen.seq) !== seen.hash) {
     return err({ type: 'seen_otherwise', seq: seen.seq })
   }
   switch (command.type) {
     case 'respond':
-      return respond(command, state, now, hashes)
+      return respond(command, state, now, fromLog)
+    case 'answer_approval':
+      return answerApproval(command, state, now, fromLog)
     case 'abort':
       return ok([
         ...closeOpenCall(state, now, 'aborted'),
@@ -114,15 +116,16 @@ function respond(
   command: Command<'respond'>,
   state: RunState,
   now: number,
-  hashes: KnownHashes,
+  fromLog: FromLog,
 ): Decided {
   const { phase } = state
+  if (phase.type === 'awaiting_approval') return respondForCall(command, state, now, fromLog)
   if (phase.type !== 'awaiting_human') return err({ type: 'not_awaiting_human' })
   const { decision, reason, answers, seen = null } = command
   if (answers !== null && answers !== phase.seq) {
     return err({ type: 'stale_decision', open: phase.seq, answered: answers })
   }
-  const shown = hashes.get(phase.seq)
+  const shown = fromLog.hashes.get(phase.seq)
   const response = recordOf(state, now, 'human_check_response', {
     decision,
     reason,
@@ -136,6 +139,26 @@ function respond(
   )
 }
 
+/** Clients that know only human checks answer for a call, too: to approve allows it, and to abort ends the run. */
+function respondForCall(
+  { decision, reason, answers, seen = null }: Command<'respond'>,
+  state: RunState,
+  now: number,
+  fromLog: FromLog,
+): Decided {
+  const { phase } = state
+  if (phase.type !== 'awaiting_approval') return err({ type: 'not_awaiting_human' })
+  const { seq, callSha256 } = phase
+  if (answers !== null && answers !== seq) {
+    return err({ type: 'stale_decision', open: seq, answered: answers })
+  }
+  if (decision === 'abort') {
+    return ok([runEnd(state, now, 'aborted', reason ?? 'Aborted before a call', seen)])
+  }
+  const answer = { type: 'answer_approval', decision: 'allow', reason, seen } as const
+  return answerApproval({ ...answer, answers: seq, callSha256 }, state, now, fromLog)
+}
+
 /** A run that waits for a person needs no server until it has the answer. */
 function queue(
   { reason, expected, overrides }: QueueCommand,
@@ -143,7 +166,7 @@ function queue(
   now: number,
 ): Decided {
   if (state.claimant !== expected) return err({ type: 'claim_lost', claimant: state.claimant })
-  if (state.phase.type === 'awaiting_human' || state.queued === reason) return ok([])
+  if (isWaiting(state) || state.queued === reason) return ok([])
   if (state.queued !== null && !overrides) return ok([])
   return ok([recordOf(state, now, 'run_queued', { reason })])
 }
@@ -241,6 +264,8 @@ function recordOutcome(
       }
       return ok([recordOf(state, now, 'llm_retry', { attempt, reason, delay_ms, ...why })])
     }
+    case 'record_review':
+      return recordReview(command, state, now)
     case 'record_tool_result':
       if (phase.type !== 'acting') return outOfStep()
       if (phase.open?.call_id !== command.result.call_id) return outOfStep()

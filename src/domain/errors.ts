@@ -14,6 +14,12 @@ export type RunError =
   | { readonly type: 'not_awaiting_human' }
   /** The decision answers another human check than the open one. */
   | { readonly type: 'stale_decision'; readonly open: number; readonly answered: number }
+  /** The person was shown another call than the one that waits. */
+  | { readonly type: 'other_call'; readonly callId: string }
+  /** The rule asks for another person than the one who started the run. */
+  | { readonly type: 'starter_may_not_answer' }
+  /** Only an `ask` rule of the run can be lifted, and only by allowing a call. */
+  | { readonly type: 'rule_stays' }
   /** The record at this seq is not the one that the person saw: they were shown another run. */
   | { readonly type: 'seen_otherwise'; readonly seq: number }
   /** Another process has claimed the run since then. */

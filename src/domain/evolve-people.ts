@@ -1,3 +1,4 @@
+import { BrokenInvariant } from './errors.ts'
 import type { RecordOf } from './records.ts'
 import type { ConfigChanges } from './run-config.ts'
 import type { RunState } from './state.ts'
@@ -23,17 +24,70 @@ export function answer(
   record: RecordOf<'human_check_response'>,
 ): Partial<RunState> {
   const { decision, reason } = record.payload
-  const waited = state.waitingSince === null ? 0 : record.ts - state.waitingSince
+  return {
+    ...afterWaiting(state, record.ts),
+    phase:
+      decision === 'approve'
+        ? { type: 'ready' }
+        : { type: 'aborting', reason: reason ?? 'Aborted at a human check' },
+  }
+}
+
+function afterWaiting(state: RunState, ts: number): Partial<RunState> {
+  const waited = state.waitingSince === null ? 0 : ts - state.waitingSince
   return {
     waitingSince: null,
     waitedSeconds: state.waitedSeconds + Math.max(0, waited),
     // A person may have changed the project meanwhile.
     changed: true,
     watch: UNSUSPICIOUS,
-    phase:
-      decision === 'approve'
-        ? { type: 'ready' }
-        : { type: 'aborting', reason: reason ?? 'Aborted at a human check' },
+  }
+}
+
+/** The rules for calls of a new run, if there are any. */
+export function rulesOf({ payload }: RecordOf<'run_created'>): Pick<RunState, 'approvals'> {
+  const { config, server_approvals: server = [] } = payload
+  const { approvals: run = [] } = config
+  if (run.length + server.length === 0) return {}
+  return { approvals: { run, server, lifted: [], approvedCostUsd: 0 } }
+}
+
+/** The run waits until a person has answered for the next call. */
+export function askAboutCall(
+  state: RunState,
+  { ts, payload }: RecordOf<'approval_required'>,
+): Partial<RunState> {
+  const { phase } = state
+  const next = phase.type === 'acting' && phase.open === null ? phase.pending[0] : undefined
+  if (phase.type !== 'acting' || next?.call_id !== payload.call_id) {
+    throw new BrokenInvariant(`approval_required ${payload.call_id} is not about the next call`)
+  }
+  const { call_sha256: callSha256, rule, content, doubt = null } = payload
+  return {
+    waitingSince: ts,
+    phase: {
+      ...{ type: 'awaiting_approval', seq: state.seq + 1, pending: phase.pending },
+      ...{ callSha256, rule, content, doubt },
+    },
+  }
+}
+
+/** After the answer for a call, which begins next or gets a result that says why it does not. */
+export function answerCall(
+  state: RunState,
+  { ts, payload }: RecordOf<'approval_response'>,
+): Partial<RunState> {
+  const { phase, approvals, total } = state
+  if (phase.type !== 'awaiting_approval' || approvals === undefined) {
+    throw new BrokenInvariant(`approval_response ${payload.call_id} answers no open question`)
+  }
+  const { decision, reason, lifts_rule } = payload
+  const lifted = lifts_rule === true ? [...approvals.lifted, phase.rule] : approvals.lifted
+  const approvedCostUsd = decision === 'allow' ? total.costUsd : approvals.approvedCostUsd
+  return {
+    ...afterWaiting(state, ts),
+    approvals: { ...approvals, lifted, approvedCostUsd },
+    phase: { type: 'acting', pending: phase.pending, open: null, answer: { decision, reason } },
   }
 }
 

@@ -1,5 +1,13 @@
 import { BrokenInvariant } from './errors.ts'
-import { answer, configure, receive, unworked } from './evolve-people.ts'
+import {
+  answer,
+  answerCall,
+  askAboutCall,
+  configure,
+  receive,
+  rulesOf,
+  unworked,
+} from './evolve-people.ts'
 import { addListing } from './mcp-tools.ts'
 import type { PayloadOf, RecordOf, RunRecord } from './records.ts'
 import type { Phase, RunState, Usage } from './state.ts'
@@ -44,6 +52,7 @@ function create(record: RecordOf<'run_created'>): RunState {
     pool: record.payload.pool ?? null,
     queued: null,
     crashes: 0,
+    ...rulesOf(record),
     createdAt: record.ts,
     endedAt: null,
     waitingSince: null,
@@ -83,7 +92,9 @@ function openCall(state: RunState, record: RecordOf<'tool_call'>): Phase {
       `tool_call ${record.payload.call_id} is not the next call of its turn`,
     )
   }
-  return { type: 'acting', pending: phase.pending.slice(1), open: record.payload }
+  const { answer } = phase
+  const pending = phase.pending.slice(1)
+  return { type: 'acting', pending, open: record.payload, ...(answer && { answer }) }
 }
 
 function closeCall(state: RunState, { payload }: RecordOf<'tool_result'>): Partial<RunState> {
@@ -93,7 +104,7 @@ function closeCall(state: RunState, { payload }: RecordOf<'tool_result'>): Parti
   }
   const isLast = phase.pending.length === 0
   return {
-    phase: { ...phase, open: null },
+    phase: { type: 'acting', pending: phase.pending, open: null },
     watch: watchResult(state.watch, phase.open, payload, isLast),
   }
 }
@@ -192,6 +203,10 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     }
     case 'human_check_response':
       return answer(state, record)
+    case 'approval_required':
+      return askAboutCall(state, record)
+    case 'approval_response':
+      return answerCall(state, record)
     case 'error': {
       const { message } = record.payload
       return { error: message, phase: { type: 'erred', message } }

@@ -107,7 +107,9 @@ function commandOf({ args, raw_args }: OpenCall): string {
   return text.slice(0, COMMAND_CHARS).toWellFormed()
 }
 
-const UNCHANGED: ReadonlySet<CallOutcome> = new Set(['error', 'rejected', 'not_isolated'])
+const UNCHANGED: ReadonlySet<CallOutcome> = new Set([
+  ...(['error', 'rejected', 'denied', 'not_isolated'] as const),
+])
 
 /** A call that was rejected or reports an error has not changed the file. */
 function changedBy(calls: readonly FileCall[]): ChangedFile['changed'] {

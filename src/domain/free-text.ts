@@ -40,6 +40,8 @@ const FREE_TEXT: { readonly [K in Kind]: readonly string[] } = {
   iteration_complete: [],
   human_check_required: ['/summary'],
   human_check_response: ['/reason'],
+  approval_required: ['/call_sha256', '/content/reason', '/doubt'],
+  approval_response: ['/reason', '/call_sha256'],
   context_compacted: ['/summary', '/failure'],
   agent_stuck: [],
   error: ['/message', '/traceback'],
@@ -84,6 +86,7 @@ function callsOf({ kind, payload }: RunRecord): ReadonlySet<string> {
 
 function stillToDo(phase: RunState['phase']): readonly { readonly call_id: string }[] {
   if (phase.type === 'replied') return phase.calls
+  if (phase.type === 'awaiting_approval') return phase.pending
   if (phase.type !== 'acting') return []
   return phase.open === null ? phase.pending : [phase.open, ...phase.pending]
 }

@@ -1,10 +1,13 @@
 import { isIntroductionDue } from './advance.ts'
-import type { OpenCall, RunState } from './state.ts'
+import type { RequestedCall } from './records.ts'
+import { isReviewDue, type OpenCall, type RunState } from './state.ts'
 
 /** What a run does next. Only its state decides. */
 export type NextStep =
   | { readonly type: 'call_model' }
   | { readonly type: 'run_tool'; readonly call: OpenCall }
+  /** The rules of the run are compared with its next call, before that begins. */
+  | { readonly type: 'review_call'; readonly call: RequestedCall }
   | { readonly type: 'check_goal' }
   | { readonly type: 'read_context' }
   | { readonly type: 'await_human' }
@@ -19,10 +22,16 @@ export function nextStep(state: RunState): NextStep {
     case 'planning':
       return { type: 'call_model' }
     case 'acting':
-      return phase.open === null ? { type: 'proceed' } : { type: 'run_tool', call: phase.open }
+      if (phase.open !== null && phase.answer?.decision !== 'deny') {
+        return { type: 'run_tool', call: phase.open }
+      }
+      return phase.pending[0] !== undefined && isReviewDue(state)
+        ? { type: 'review_call', call: phase.pending[0] }
+        : { type: 'proceed' }
     case 'evaluating':
       return { type: 'check_goal' }
     case 'awaiting_human':
+    case 'awaiting_approval':
       return { type: 'await_human' }
     case 'ended':
       return { type: 'end' }

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { ApprovalRule, ApprovalRules, RuleName } from './approvals/rules.ts'
 import { IsolationDifference, IsolationPolicy, KilledBy } from './isolation.ts'
 import { Json } from './json.ts'
 import { McpToolsListed } from './mcp-tools.ts'
@@ -49,11 +50,12 @@ export type FailureKind = z.infer<typeof FailureKind>
 
 /**
  * How a tool call ended: `ok` and `error` as the tool reports it, `rejected` before it ran (unknown tool, bad
- * arguments), `not_isolated` if its command was refused because it could not be isolated as it must be, `timed_out`,
+ * arguments), `denied` by a rule or a person before it ran, `not_isolated` if its command was refused because it could not be isolated as it must be, `timed_out`,
  * `aborted` with its run, `unknown` if the server stopped during the call.
  */
 export const ToolOutcome = z.enum([
-  ...(['ok', 'error', 'rejected', 'not_isolated', 'timed_out', 'aborted', 'unknown'] as const),
+  ...(['ok', 'error', 'rejected', 'denied'] as const),
+  ...(['not_isolated', 'timed_out', 'aborted', 'unknown'] as const),
 ])
 
 /** Of a connection in the whole network. */
@@ -87,6 +89,10 @@ export type Seen = z.infer<typeof Seen>
 
 export const Decision = z.enum(['approve', 'abort'])
 export type Decision = z.infer<typeof Decision>
+
+/** The answer to the question whether a call may begin. */
+export const CallDecision = z.enum(['allow', 'deny'])
+export type CallDecision = z.infer<typeof CallDecision>
 
 /** What a check of the goal found: `cannot_check` if there is nothing to check with, such as no pytest. */
 export const Verdict = z.enum(['achieved', 'not_achieved', 'cannot_check'])
@@ -150,6 +156,8 @@ const payloads = {
     isolation: IsolationPolicy.exactOptional(),
     /** The servers that may work on the run; without one, every server of the log may. */
     pool: PoolName.exactOptional(),
+    /** Rules of the server for calls of every run. Those of the run are in its configuration. */
+    server_approvals: ApprovalRules.exactOptional(),
   }),
   run_claimed: z.strictObject({
     claimant: z.string(),
@@ -295,6 +303,31 @@ const payloads = {
     /** seq of the human_check_required that this answers. */
     answers: count,
     /** Hash of that record. It commits to everything that led to the question. */
+    shown_sha256: sha256.exactOptional(),
+    seen: Seen.exactOptional(),
+  }),
+  /** The next call of the reply does not begin before a person allows it. */
+  approval_required: z.strictObject({
+    call_id: z.string(),
+    tool: z.string(),
+    /** Of the canonical form (RFC 8785) of the call, as `assistant_message` has it. */
+    call_sha256: z.string(),
+    rule: RuleName,
+    /** The rule as it is written. */
+    content: ApprovalRule,
+    /** Why the rule holds although that is not certain. */
+    doubt: z.string().exactOptional(),
+  }),
+  approval_response: z.strictObject({
+    decision: CallDecision,
+    reason: z.string().nullable(),
+    /** seq of the approval_required that this answers. */
+    answers: count,
+    call_id: z.string(),
+    call_sha256: z.string(),
+    /** The rule asks no more in this run. */
+    lifts_rule: z.literal(true).exactOptional(),
+    /** As in `human_check_response`. */
     shown_sha256: sha256.exactOptional(),
     seen: Seen.exactOptional(),
   }),

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { ApprovalRules } from './approvals/rules.ts'
 import { MAX_MCP_SERVERS, McpServer } from './mcp-servers.ts'
 import { Network } from './network.ts'
 
@@ -113,6 +114,8 @@ export const RunConfig = z
     network: Network.exactOptional(),
     /** Servers whose tools the model may call, too. */
     mcp_servers: z.array(McpServer).max(MAX_MCP_SERVERS).readonly().exactOptional(),
+    /** Which calls begin only when a person allows them, and which never. */
+    approvals: ApprovalRules.exactOptional(),
   })
   .readonly()
 export type RunConfig = z.infer<typeof RunConfig>

@@ -1,6 +1,16 @@
+import type { ApprovalRule, RuleName, RunRules } from './approvals/rules.ts'
 import type { IsolationPolicy } from './isolation.ts'
 import type { McpState } from './mcp-tools.ts'
-import type { EndStatus, Fallback, PayloadOf, RequestedCall, RunRecord } from './records.ts'
+import type {
+  CallDecision,
+  EndStatus,
+  Fallback,
+  Kind,
+  PayloadOf,
+  RecordOf,
+  RequestedCall,
+  RunRecord,
+} from './records.ts'
 import type { RunConfig } from './run-config.ts'
 import type { Watch } from './stuck.ts'
 
@@ -16,6 +26,9 @@ export const RUN_STATUSES = [
 
 /** A call whose `tool_call` is in the log and whose `tool_result` is not. */
 export type OpenCall = RequestedCall & { readonly read_only: boolean }
+
+/** What a person decided of a call. */
+export type CallAnswer = { readonly decision: CallDecision; readonly reason: string | null }
 
 /** Where a run is in its iteration. */
 export type Phase =
@@ -42,6 +55,18 @@ export type Phase =
       readonly type: 'acting'
       readonly pending: readonly RequestedCall[]
       readonly open: OpenCall | null
+      /** What a person decided of the first pending call, or of the open one. A denied call gets a result at once. */
+      readonly answer?: CallAnswer
+    }
+  /** The first of the pending calls begins only when a person allows it. `seq` is that of the question. */
+  | {
+      readonly type: 'awaiting_approval'
+      readonly seq: number
+      readonly pending: readonly RequestedCall[]
+      readonly callSha256: string
+      readonly rule: RuleName
+      readonly content: ApprovalRule
+      readonly doubt: string | null
     }
   | { readonly type: 'evaluating' }
   /** The goal was checked; the iteration is not closed yet. */
@@ -117,6 +142,8 @@ export type RunState = {
   readonly queued: string | null
   /** How many processes have crashed during the check or call that is under way; 0 if nothing is under way. */
   readonly crashes: number
+  /** The rules for calls, and the cost at the last approval by a person; left out if the run has no rules. */
+  readonly approvals?: RunRules & { readonly approvedCostUsd: number | null }
   /** Seconds since the epoch. */
   readonly createdAt: number
   readonly endedAt: number | null
@@ -154,11 +181,35 @@ export function statusOf(state: RunState): RunStatus {
     case 'ended':
       return state.phase.status
     case 'awaiting_human':
+    case 'awaiting_approval':
       return 'awaiting_human'
     default:
       return state.queued === null ? 'running' : 'queued'
   }
 }
+
+/** Builds a record of the run at its present iteration. `now` is in seconds since the epoch. */
+export function recordOf<K extends Kind>(
+  state: RunState,
+  now: number,
+  kind: K,
+  payload: PayloadOf<K>,
+): RunRecord {
+  const { runId: run_id, iteration } = state
+  return { kind, run_id, iteration, ts: now, payload } as RecordOf<K> as RunRecord
+}
+
+/** Whether the rules must be compared with the next call: not after a person has answered for it. */
+export const isReviewDue = ({ phase, approvals }: RunState): boolean =>
+  approvals !== undefined &&
+  phase.type === 'acting' &&
+  phase.open === null &&
+  phase.pending.length > 0 &&
+  phase.answer === undefined
+
+/** Whether a run waits for a person, and not for a server. */
+export const isWaiting = ({ phase }: RunState): boolean =>
+  phase.type === 'awaiting_human' || phase.type === 'awaiting_approval'
 
 /** The status of a run after one of its records, by that record alone; null if the record leaves it as it was. */
 export function statusAfter(record: RunRecord): RunStatus | null {
@@ -166,6 +217,7 @@ export function statusAfter(record: RunRecord): RunStatus | null {
     case 'run_end':
       return record.payload.status
     case 'human_check_required':
+    case 'approval_required':
       return 'awaiting_human'
     case 'run_queued':
       return 'queued'

@@ -32,7 +32,13 @@ import {
 } from './routes/read-runs.ts'
 
 import { redactRun } from './routes/redactions.ts'
-import { abortRun, configureRun, resumeRun, sendMessage } from './routes/run-commands.ts'
+import {
+  abortRun,
+  answerApproval,
+  configureRun,
+  resumeRun,
+  sendMessage,
+} from './routes/run-commands.ts'
 import { runEvents } from './routes/run-events.ts'
 import { watchAll, watchRun } from './routes/sockets.ts'
 import { tokens } from './routes/tokens.ts'
@@ -47,6 +53,7 @@ const ROUTES = [
   getRun,
   resumeRun,
   abortRun,
+  answerApproval,
   sendMessage,
   configureRun,
   redactRun,

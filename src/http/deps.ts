@@ -14,6 +14,7 @@ import type { Goal } from '../api/runs.ts'
 import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import type { Audit } from '../audit/audit.ts'
 import type { Auth } from '../auth/auth.ts'
+import type { ApprovalRules } from '../domain/approvals/rules.ts'
 import type { IsolationPolicy, Level, LowerLimits } from '../domain/isolation.ts'
 import type { McpRequest } from '../domain/mcp-servers.ts'
 import type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
@@ -55,6 +56,8 @@ export type PlannedRun = {
   readonly systemPrompt: string
   /** How its commands are isolated, for the record. */
   readonly isolation?: IsolationPolicy
+  /** The rules of the server for the calls of every run, for the record. */
+  readonly serverApprovals?: ApprovalRules
 }
 
 /** A tool as models get it. `parameters` is a JSON Schema of an object. */

@@ -1,6 +1,6 @@
 import { err, ok, type Result, type ResultAsync } from 'neverthrow'
-import type { RunCommand } from '../domain/commands.ts'
-import { decide, type KnownHashes } from '../domain/decide.ts'
+import type { FromLog, RunCommand } from '../domain/commands.ts'
+import { decide } from '../domain/decide.ts'
 import { BrokenInvariant, type RunError } from '../domain/errors.ts'
 import type { RunRecord } from '../domain/records.ts'
 import type { RunState } from '../domain/state.ts'
@@ -37,9 +37,13 @@ export function handleCommand(
     store,
     runStream(runId),
     async (state, folded) => {
-      const hashes = await referencedHashes(store, command, loadedRun(folded))
+      const run = loadedRun(folded)
+      const hashes = await referencedHashes(store, command, run)
       if (hashes.isErr()) return err(hashes.error)
-      return decide(command, state, now(), hashes.value)
+      const isStarter = await startedBy(store, run, author)
+      if (isStarter.isErr()) return err(isStarter.error)
+      const fromLog = { hashes: hashes.value, isStarter: isStarter.value }
+      return decide(command, state, now(), fromLog)
     },
     author,
     { from: foldedRun(snapshot) },
@@ -50,6 +54,21 @@ export function handleCommand(
   })
 }
 
+/** Whether the author started the run, if that matters: if it waits for an answer of somebody else. */
+async function startedBy(
+  store: EventStore,
+  run: LoadedRun | null,
+  { principal }: Author,
+): Promise<Result<boolean, LoadError>> {
+  const phase = run?.state.phase
+  if (run === null || phase?.type !== 'awaiting_approval' || phase.content.by === undefined) {
+    return ok(false)
+  }
+  const first = await readRecords(store, run.state.runId, 0, 1)
+  // Somebody without a name may be the one who started it.
+  return first.map(([created]) => principal === undefined || created?.meta.principal === principal)
+}
+
 /**
  * The hashes of the records that a command refers to: the human check that it answers, and the record that the
  * person has seen. A record that the run does not have is left out.
@@ -58,7 +77,7 @@ async function referencedHashes(
   store: EventStore,
   command: RunCommand,
   run: LoadedRun | null,
-): Promise<Result<KnownHashes, LoadError>> {
+): Promise<Result<FromLog['hashes'], LoadError>> {
   const hashes = new Map<number, string>()
   if (run === null) return ok(hashes)
   const { seq: last, runId } = run.state
@@ -74,7 +93,8 @@ async function referencedHashes(
 
 function referencedSeqs(command: RunCommand, { state: { phase } }: LoadedRun): ReadonlySet<number> {
   const seqs = new Set<number>()
-  if (command.type === 'respond' && phase.type === 'awaiting_human') seqs.add(phase.seq)
+  const answers = command.type === 'respond' || command.type === 'answer_approval'
+  if (answers && 'seq' in phase) seqs.add(phase.seq)
   if ('seen' in command && command.seen) seqs.add(command.seen.seq)
   return seqs
 }

@@ -1,4 +1,5 @@
 import type { RunDetails } from '../api/runs.ts'
+import type { RunRules } from '../domain/approvals/rules.ts'
 import type { GoalPart } from '../domain/run-config.ts'
 import { modelInUse, type RunState } from '../domain/state.ts'
 import { runRow, timestamp } from '../projections/read-model.ts'
@@ -26,6 +27,7 @@ export function runDetails(state: RunState): RunDetails {
     max_tokens: config.max_tokens,
     max_seconds: config.max_seconds,
     ...(state.isolation === undefined ? {} : { isolation: state.isolation }),
+    ...(state.approvals === undefined ? {} : { approvals: rulesOf(state.approvals) }),
     ...(state.queued === null ? {} : { queued_reason: state.queued }),
     ...(state.pool === null ? {} : { pool: state.pool }),
     reasoning_effort: config.reasoning_effort ?? null,
@@ -52,6 +54,22 @@ function goalDetails({ shell_goal, goal_options }: Omit<GoalPart, 'goal'>) {
   }
 }
 
+const rulesOf = ({ run, server, lifted }: RunRules) => ({ run, server, lifted })
+
+function waitingCall({
+  seq,
+  pending: [call],
+  callSha256: call_sha256,
+  rule,
+  content,
+  doubt,
+}: Extract<RunState['phase'], { type: 'awaiting_approval' }>) {
+  if (call === undefined) return null
+  const summary = `The agent wants to call ${call.tool}, and rule ${rule.index + 1} of the ${rule.of} asks first.`
+  const approval = { call, call_sha256, rule, content, doubt }
+  return { kind: 'approval_required' as const, seq, summary, approval }
+}
+
 function finalState({ phase, iteration, goal, total }: RunState): RunDetails['final_state'] {
   if (phase.type !== 'ended') return null
   return {
@@ -65,6 +83,7 @@ function finalState({ phase, iteration, goal, total }: RunState): RunDetails['fi
 }
 
 function waitingFor({ phase }: RunState): RunDetails['progress']['waiting_for'] {
+  if (phase.type === 'awaiting_approval') return waitingCall(phase)
   if (phase.type !== 'awaiting_human') return null
   return { kind: 'human_check_required', seq: phase.seq, summary: phase.summary }
 }

@@ -95,6 +95,7 @@ export function createApp(
     planRun: (request) =>
       planRun(request, {
         ...{ goals, models: catalogue, systemPrompt, ceilings, dataDir, isolate, network, mcp },
+        approvals: settings.RETRAI_APPROVALS ?? [],
       }),
     changeProblems: (changes, config) => changeProblems(changes, config, catalogue),
     models: async () => (await catalogue.list()).map(modelOf),

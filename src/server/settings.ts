@@ -1,12 +1,15 @@
+import { readFileSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import * as z from 'zod'
 import { KEY_VARIABLES } from '../agent/model/providers.ts'
 import { readBucketPlace } from '../artifacts/bucket-place.ts'
+import { ApprovalRules } from '../domain/approvals/rules.ts'
 import { LEVELS } from '../domain/isolation.ts'
 import type { OwnSecret } from '../domain/mask/own-secrets.ts'
 import { asksForGoal, Network, withoutPresets } from '../domain/network.ts'
 import { PoolName } from '../domain/records.ts'
 import { CommandEnv, commandVariables, passwordForms, secretVariables } from './command-env.ts'
+import { messageOf } from '../lib/message-of.ts'
 import { CrashAt } from './crash-points.ts'
 
 const trimmed = z.string().trim()
@@ -69,6 +72,27 @@ const networkSetting = text.transform((value, context) => {
   )
   return z.NEVER
 })
+
+/** A JSON list of rules, or the path of a file that has one. */
+const approvalsSetting = text.transform((value, context) => {
+  const isInline = value.startsWith('[')
+  const [list, problem] = parsedRules(value, isInline)
+  if (list !== null) return list
+  context.addIssue(
+    isInline ? `is not a list of rules: ${problem}` : `the file ${resolve(value)} ${problem}`,
+  )
+  return z.NEVER
+})
+
+function parsedRules(value: string, isInline: boolean): [ApprovalRules, null] | [null, string] {
+  try {
+    const json = isInline ? value : readFileSync(value, 'utf8')
+    const rules = ApprovalRules.safeParse(JSON.parse(json))
+    return rules.success ? [rules.data, null] : [null, z.prettifyError(rules.error)]
+  } catch (cause) {
+    return [null, messageOf(cause)]
+  }
+}
 
 /** All settings of a server: one row per environment variable. */
 export const Settings = z.strictObject({
@@ -149,6 +173,8 @@ export const Settings = z.strictObject({
   RETRAI_MAX_COST_USD: positive.optional(),
   RETRAI_MAX_TOKENS: positiveInt.optional(),
   RETRAI_MAX_SECONDS: positive.optional(),
+  /** Rules for the calls of every run. */
+  RETRAI_APPROVALS: approvalsSetting.optional(),
   RETRAI_LEASE_SECONDS: positive
     .pipe(z.number().min(1, 'must be at least 1').max(3_600, 'must be at most 3600'))
     .default(15),

@@ -19,6 +19,7 @@ async function stoppedInCall(shop: Workshop): Promise<string> {
     toolbox: {
       specs: [],
       readOnly: new Set(['grep_search', 'file_list']),
+      facts: async () => null,
       execute: () => new Promise(() => {}),
     },
   })

@@ -87,6 +87,7 @@ function idleEffects(until: Promise<unknown>, asked: () => void): Effects {
     toolbox: {
       specs: [],
       readOnly: new Set(),
+      facts: async () => null,
       execute: () => Promise.reject(new Error('there is no call')),
     },
     findGoal: (name) => ({ name, description: '', prompt: '', detect: async () => null, check }),

@@ -10,6 +10,7 @@ import { validRun } from '../support/run-records.ts'
 const EFFECTS = [
   'call_model',
   'run_tool',
+  'review_call',
   'check_goal',
   'read_context',
   'await_human',

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
-import type { AgentCommand, RunCommand } from '../../src/domain/commands.ts'
-import { decide, type KnownHashes } from '../../src/domain/decide.ts'
+import type { AgentCommand, FromLog, RunCommand } from '../../src/domain/commands.ts'
+import { decide } from '../../src/domain/decide.ts'
 import type { RunError } from '../../src/domain/errors.ts'
 import { fold } from '../../src/domain/evolve.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
@@ -125,8 +125,13 @@ export function given(...steps: Step[]) {
   return {
     records,
     state: fold(records),
-    when(command: RunCommand, at = steps.length, hashes?: KnownHashes) {
-      const decided = decide(command, fold(records), at, hashes)
+    when(
+      command: RunCommand,
+      at = steps.length,
+      hashes: FromLog['hashes'] = new Map(),
+      isStarter = false,
+    ) {
+      const decided = decide(command, fold(records), at, { hashes, isStarter })
       return {
         gives: (...expected: string[]) => {
           expect(decided.isOk() ? decided.value.map(brief) : decided.error).toEqual(expected)

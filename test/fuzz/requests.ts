@@ -124,6 +124,7 @@ const RAW_BODIES = [
 /** What is likely to be taken, so that there is something to ask for. */
 const GOOD: Readonly<Record<string, readonly string[]>> = {
   createRun: ['{"goal":"pytest"}', '{"goal":"pytest","hitl_enabled":true,"max_iterations":2}'],
+  answerApproval: [`{"decision":"allow","call_sha256":"${'0'.repeat(64)}"}`],
   abortRun: ['{"reason":"no longer needed"}'],
   sendMessage: ['{"text":"Leave the API as it is."}'],
   configureRun: ['{"max_iterations":30}'],

@@ -54,6 +54,7 @@ const aborted = async (signal: AbortSignal): Promise<never> => {
 const endlessTools: Effects['toolbox'] = {
   specs: [],
   readOnly: new Set(['file_read']),
+  facts: async () => null,
   execute: (_, { signal }) => aborted(signal),
 }
 const endlessCheck: Effects['findGoal'] = (name) => ({
@@ -69,6 +70,7 @@ const endlessCheck: Effects['findGoal'] = (name) => ({
 const noticingTools: Effects['toolbox'] = {
   specs: [],
   readOnly: new Set(),
+  facts: async () => null,
   execute: async ({ call_id, tool }, { onNotice = () => {} }) => {
     const bytes = { bytes_in: 5120, bytes_out: 640 }
     onNotice({
@@ -262,7 +264,12 @@ export const STORIES: Readonly<Record<string, Story>> = {
     config: { ...fails, max_turns_per_iteration: 50, mcp_servers: [docsServer] },
     tell: async (shop, runId) => {
       const { specs } = shop.toolbox
-      const toolbox = { specs, readOnly: new Set<string>(), execute: doneAtOnce }
+      const toolbox = {
+        specs,
+        readOnly: new Set<string>(),
+        facts: async () => null,
+        execute: doneAtOnce,
+      }
       shop.startAgent([], { readProject, mcp: changingServers(), toolbox })
       await shop.until(runId, 'run_end')
     },

@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import type { Verdict as CallVerdict } from '../../src/domain/approvals/rules.ts'
 import type { AgentCommand, RunCommand } from '../../src/domain/commands.ts'
 import { decide } from '../../src/domain/decide.ts'
 import { fold } from '../../src/domain/evolve.ts'
@@ -28,6 +29,12 @@ const NOTICES: readonly Notice[] = [
   },
   { kind: 'guard_changed', payload: { path: '.git/hooks/pre-commit', sha256: null } },
 ]
+
+/** The rules of some runs. */
+const RULES = [
+  { tool: 'file_write', action: 'deny', reason: 'Nothing is written here' },
+  { command: 'git push *', action: 'ask' },
+] as const
 
 type RequestedCall = PayloadOf<'assistant_message'>['tool_calls'][number]
 
@@ -153,12 +160,14 @@ const config: fc.Arbitrary<RunConfig> = fc
     max_cost_usd: rarely(fc.constantFrom(0, 0.02, 0.5)),
     max_tokens: rarely(fc.integer({ min: 1, max: 40_000 })),
     max_seconds: rarely(fc.integer({ min: 1, max: 300 })),
+    approvals: rarely(fc.constant(RULES)),
     shell_goal: fc.constantFrom(null, {
       check_command: 'make check',
       success_condition: { exit_code: 0 },
     }),
   })
-  .map(({ max_turns_per_iteration: turns, ...rest }) => {
+  .map(({ max_turns_per_iteration: turns, approvals, ...given }) => {
+    const rest = { ...given, ...(approvals === null ? {} : { approvals }) }
     if (turns === null) return rest
     const { goal, cwd, model_name, max_iterations, ...others } = rest
     // In the order of the schema.
@@ -209,11 +218,40 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
       const summary = { text: move.result.output, source } as const
       return byAgent(claimant, { type: 'record_summary', usage, summary })
     }
+    case 'review_call': {
+      const { call_id: callId } = step.call
+      return byAgent(claimant, {
+        type: 'record_review',
+        ...{ callId, callSha256: 'ab'.repeat(32), verdict: verdictOn(move) },
+      })
+    }
     case 'await_human':
+      if (state.phase.type === 'awaiting_approval') return answerFor(state.phase, move)
       return { type: 'respond', ...move.answer, answers: null }
     case 'proceed':
     case 'end':
       return byAgent(claimant, { type: 'proceed' })
+  }
+}
+
+/** One call in four is denied or asks, by one of the rules. */
+function verdictOn({ result: { duration_ms } }: Move): CallVerdict {
+  const content = RULES[duration_ms % 8]
+  if (content === undefined) return { action: 'allow', rule: null, doubt: null }
+  const rule = { of: 'run', index: duration_ms % 8, content } as const
+  return { action: content.action, rule, doubt: duration_ms % 3 === 0 ? 'it has "if"' : null }
+}
+
+function answerFor(
+  { seq, callSha256 }: Extract<RunState['phase'], { type: 'awaiting_approval' }>,
+  { answer: { decision, reason }, seconds }: Move,
+): RunCommand {
+  if (seconds < 4) return { type: 'respond', decision, reason, answers: null }
+  const allows = decision === 'approve'
+  return {
+    type: 'answer_approval',
+    ...{ decision: allows ? 'allow' : 'deny', reason, answers: seq, callSha256 },
+    liftsRule: allows && seconds < 8,
   }
 }
 

@@ -94,6 +94,8 @@ class RunServers implements AsyncDisposable {
       return {
         spec: { name, description, parameters },
         readOnly,
+        // What it does with files or commands is not known: rules name the tool or its server.
+        touches: () => ({ mcpServer: slot.server.name }),
         prepare: (args) => ok(({ signal }) => call(slot, tool, args, signal)),
       }
     }

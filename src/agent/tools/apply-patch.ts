@@ -121,6 +121,9 @@ async function isThere(path: ConfinedPath): Promise<boolean> {
   return true
 }
 
+const pathsOf = (file: PatchedFile): string[] =>
+  file.type === 'update' && file.to !== null ? [file.path, file.to] : [file.path]
+
 export const applyPatch = defineTool({
   name: 'apply_patch',
   description:
@@ -132,6 +135,7 @@ export const applyPatch = defineTool({
   args: z.strictObject({
     input: z.string().min(1).describe('The patch, from *** Begin Patch to *** End Patch'),
   }),
+  touches: ({ input }) => ({ paths: parsePatch(input).unwrapOr([]).flatMap(pathsOf) }),
   run: async ({ input }, { cwd, dataDir }) => {
     const parsed = parsePatch(input)
     if (parsed.isErr()) return failed(`${parsed.error} Nothing was changed.`)

@@ -95,6 +95,7 @@ export const bashExec = defineTool({
       .optional()
       .describe(`Seconds until it is stopped; ${DEFAULT_TIMEOUT_S} where left out`),
   }),
+  touches: ({ command }) => ({ commands: [command] }),
   run: async ({ command, folder, timeout_s = DEFAULT_TIMEOUT_S }, context) => {
     const started = await startFolder(context, folder)
     if (started.isErr()) return failed(started.error)
@@ -115,6 +116,9 @@ export const bashExec = defineTool({
     return commandOutput(result, timeoutMs, IF_TIMED_OUT)
   },
 })
+
+/** As a word of bash. */
+const quoted = (word: string): string => `'${word.replaceAll("'", "'\\''")}'`
 
 const TIMEOUT_MS = 600_000
 const VIRTUAL_ENVIRONMENTS = ['.venv', 'venv']
@@ -145,6 +149,7 @@ export const runPytest = defineTool({
       .optional()
       .describe('Arguments of pytest, one an item, such as ["-x", "tests/test_cart.py"]'),
   }),
+  touches: ({ args = [] }) => ({ commands: [['pytest', ...args.map(quoted)].join(' ')] }),
   run: async ({ args = [] }, { cwd, signal, runCommand, network, variables: env, onOutput }) => {
     const result = await runCommand({
       file: await pythonOf(cwd),

@@ -46,6 +46,7 @@ export const fileDelete = defineTool({
     'Delete a file, a symbolic link (not what it leads to) or an empty folder of the project.',
   readOnly: false,
   args: z.strictObject({ path: projectPath.describe('Relative to the project') }),
+  touches: ({ path }) => ({ paths: [path] }),
   run: async ({ path }, project) => {
     const confined = await confineEntry(project, path)
     if (confined.isErr()) return failed(describeProblem(path, confined.error))
@@ -93,6 +94,7 @@ export const fileRename = defineTool({
     to: projectPath.describe('The new path, relative to the project, with the name'),
     overwrite: z.boolean().optional().describe('Replace a file that is there; never a folder'),
   }),
+  touches: ({ path, to }) => ({ paths: [path, to], trees: [path, to] }),
   run: async ({ path, to, overwrite = false }, project) => {
     const [source, target] = await Promise.all([
       confineEntry(project, path),

@@ -138,6 +138,7 @@ export const filePatch = defineTool({
           : one.old === undefined && one.new === undefined,
       'give either "old" and "new", or "edits"',
     ),
+  touches: ({ path }) => ({ paths: [path] }),
   run: async ({ path, edits, ...one }, project) => {
     const confined = await confineForWriting(project, path)
     if (confined.isErr()) return failed(describeProblem(path, confined.error))

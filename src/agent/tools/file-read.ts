@@ -199,6 +199,7 @@ export const fileRead = defineTool({
     path: projectPath.describe('Relative to the project'),
     ...rangeArgs,
   }),
+  touches: ({ path }) => ({ paths: [path] }),
   run: async ({ path, offset = 1, limit = SHOWN_LINES }, { signal, ...project }) => {
     const confined = await confine(project, path)
     if (confined.isErr()) return failed(describeProblem(path, confined.error))

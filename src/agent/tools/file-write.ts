@@ -22,6 +22,7 @@ export const fileWrite = defineTool({
     path: projectPath.describe('Relative to the project'),
     content: z.string().describe('Everything that is to be in the file'),
   }),
+  touches: ({ path }) => ({ paths: [path] }),
   run: async ({ path, content }, project) => {
     const confined = await confineForWriting(project, path)
     if (confined.isErr()) return failed(describeProblem(path, confined.error))

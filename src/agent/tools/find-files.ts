@@ -54,6 +54,7 @@ export const fileList = defineTool({
       .optional()
       .describe('Relative to the project; the project itself if left out'),
   }),
+  touches: ({ path = '.' }) => ({ paths: [path] }),
   run: async ({ path = '.' }, project) => {
     const confined = await confine(project, path)
     if (confined.isErr()) return failed(describeProblem(path, confined.error))
@@ -100,6 +101,7 @@ export const findFiles = defineTool({
   args: z.strictObject({
     pattern: projectPath.max(1000).describe('Glob, relative to the project'),
   }),
+  touches: () => ({}),
   run: async ({ pattern }, { signal, runCommand, ...project }) => {
     const confined = await confine(project, '.')
     const opened = await confined.asyncAndThen((root) => new ResultAsync(openTree(root, project)))

@@ -62,6 +62,7 @@ export const gitStatus = defineTool({
   description: 'The branch, and the changed and untracked files of the project, as git knows them.',
   readOnly: true,
   args: nothing,
+  touches: () => ({}),
   run: async (_, context) =>
     inView(context, (git) => git('status', '--short', '--branch', NO_SUBMODULES, '--', '.')),
 })
@@ -72,6 +73,7 @@ export const gitDiff = defineTool({
     'All changes to tracked files of the project since the last commit, staged or not, as a diff.',
   readOnly: true,
   args: nothing,
+  touches: () => ({ trees: ['.'] }),
   run: async (_, context) =>
     inView(context, async (git) => {
       const head = await git('rev-parse', '--verify', '--quiet', 'HEAD^{commit}')
@@ -91,6 +93,7 @@ export const gitLog = defineTool({
   description: `The last ${COMMITS} commits, newest first: id, date, author, subject and files changed.`,
   readOnly: true,
   args: nothing,
+  touches: () => ({}),
   run: async (_, context) => {
     const format = '--format=%h %ad %an: %s'
     const args = [`--max-count=${COMMITS}`, '--date=iso-strict', format, '--stat']

@@ -133,6 +133,7 @@ export const grepSearch = defineTool({
       .describe('Lines to show before and after each match, as path-line-text'),
     output: z.enum(['lines', 'files', 'counts']).optional().describe('"lines" if left out'),
   }),
+  touches: ({ path = '.' }) => ({ trees: [path] }),
   run: async ({ pattern, path = '.', ...options }, { signal, runCommand, ...project }) => {
     const confined = await confine(project, path)
     if (confined.isErr()) return failed(describeProblem(path, confined.error))

@@ -79,6 +79,7 @@ export const processStart = defineTool({
     'project that nothing changes. Your other commands reach its ports on localhost while it works.',
   readOnly: false,
   args: z.strictObject({ command: commandLine, folder: folderArgument, ...waiting }),
+  touches: ({ command }) => ({ commands: [command] }),
   run: async ({ command, folder, ...wait }, context) => {
     const { processes, startProcess, callId, network, variables: env, signal } = context
     if (processes === null || startProcess === null) {
@@ -110,6 +111,7 @@ export const processRead = defineTool({
     'seconds. Without an id: a list of all background processes.',
   readOnly: true,
   args: z.strictObject({ id: id.optional(), ...waiting }),
+  touches: () => ({}),
   run: async ({ id: wanted, ...wait }, context) => {
     if (wanted === undefined) {
       const known = context.processes?.list() ?? []
@@ -134,6 +136,7 @@ export const processInput = defineTool({
     end: z.boolean().optional().describe('Whether this is all of its input; false if left out'),
     ...waiting,
   }),
+  touches: ({ text }) => ({ commands: [text] }),
   run: async ({ id: wanted, text, end = false, ...wait }, context) => {
     const process = context.processes?.find(wanted)
     if (process === undefined) return gone(wanted, context)
@@ -151,6 +154,7 @@ export const processStop = defineTool({
     'Stop a background process with everything that it has started, and get its last output.',
   readOnly: false,
   args: z.strictObject({ id }),
+  touches: () => ({}),
   run: async ({ id: wanted }, context) => {
     const process = context.processes?.find(wanted)
     if (process === undefined) return gone(wanted, context)

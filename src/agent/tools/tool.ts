@@ -1,9 +1,10 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import type { Artifacts } from '../../artifacts/artifacts.ts'
+import type { CallFacts } from '../../domain/approvals/rules.ts'
 import type { IsolationPolicy } from '../../domain/isolation.ts'
 import type { Network } from '../../domain/network.ts'
-import type { PayloadOf } from '../../domain/records.ts'
+import type { PayloadOf, RequestedCall } from '../../domain/records.ts'
 import type { OpenCall } from '../../domain/state.ts'
 import { characterStart, nextCharacterStart } from '../../runner/bounded-text.ts'
 import type { Command, RunCommand } from '../../runner/command.ts'
@@ -42,6 +43,17 @@ export type ToolOutput = {
   readonly outcome: Exclude<PayloadOf<'tool_result'>['outcome'], 'rejected'>
 }
 
+/** What a call of a tool works with, as its arguments say. Every tool declares it, so that rules can be compared. */
+export type Declared = {
+  /** Files that it reads or changes, as the model wrote them; of a move, both. */
+  readonly paths?: readonly string[]
+  /** Folders of which it may read everything. */
+  readonly trees?: readonly string[]
+  /** Command lines that bash runs. */
+  readonly commands?: readonly string[]
+  readonly mcpServer?: string
+}
+
 /** A tool, defined once: its zod schema describes the arguments to the model and checks them. */
 type Tool<Args extends z.ZodObject = z.ZodObject> = {
   readonly name: string
@@ -49,6 +61,8 @@ type Tool<Args extends z.ZodObject = z.ZodObject> = {
   /** It changes nothing, so it may run again after a crash. */
   readonly readOnly: boolean
   readonly args: Args
+  /** What a call works with. Rules for calls are compared with it, so leave nothing out. */
+  readonly touches: (args: z.infer<Args>) => Declared
   readonly run: (args: z.infer<Args>, context: ToolContext) => Promise<ToolOutput>
 }
 
@@ -66,6 +80,11 @@ export type CallContext = Pick<Command, 'onNotice' | 'onOutput' | 'network'> & {
 export interface Toolbox {
   readonly specs: readonly ToolSpec[]
   readonly readOnly: ReadonlySet<string>
+  /** What rules are compared with; null if the call will be rejected, because its arguments are not valid. */
+  facts(
+    call: RequestedCall,
+    run: { readonly cwd: string; readonly runId: string },
+  ): Promise<Pick<CallFacts, 'tool' | 'touches'> | null>
   /** Runs one recorded call. Never rejects: every failure is a result for the model. */
   execute(call: OpenCall, context: CallContext): Promise<PayloadOf<'tool_result'>>
 }
@@ -74,6 +93,8 @@ export interface Toolbox {
 export type DefinedTool = {
   readonly spec: ToolSpec
   readonly readOnly: boolean
+  /** What a call with these arguments works with; null if they are not valid. */
+  readonly touches: (args: unknown) => Declared | null
   /** Checks arguments; the error names every problem. The returned function runs the tool. */
   readonly prepare: (args: unknown) => Result<(context: ToolContext) => Promise<ToolOutput>, string>
 }
@@ -85,6 +106,10 @@ export function defineTool<Args extends z.ZodObject>(tool: Tool<Args>): DefinedT
   return {
     spec: { name, description, parameters },
     readOnly,
+    touches: (args) => {
+      const parsed = tool.args.safeParse(args)
+      return parsed.success ? tool.touches(parsed.data) : null
+    },
     prepare: (args) => {
       const parsed = tool.args.safeParse(args)
       if (!parsed.success) return err(z.prettifyError(parsed.error))

@@ -25,6 +25,7 @@ import {
   type Toolbox,
   type ToolContext,
 } from './tool.ts'
+import { factsOf } from './touches.ts'
 
 const TOOLS: readonly DefinedTool[] = [
   bashExec,
@@ -88,6 +89,11 @@ export function createToolbox({
   return {
     specs: TOOLS.map(({ spec }) => spec),
     readOnly: new Set(TOOLS.filter(({ readOnly }) => readOnly).map(({ spec }) => spec.name)),
+    facts: (call, { cwd, runId }) =>
+      factsOf(call, toolNamed(call.tool) ?? findTool(runId, call.tool), {
+        cwd,
+        dataDir: places.dataDir,
+      }),
     async execute(call, given) {
       const { cwd, signal, runId, policy, network = 'none', onNotice, onOutput = () => {} } = given
       const { processes = null } = given
@@ -104,7 +110,7 @@ export function createToolbox({
         startProcess: starting && ((request) => starting({ ...ofRun, ...request })),
       }
       const { call_id, tool } = call
-      const defined = TOOLS.find(({ spec }) => spec.name === tool) ?? findTool(runId, tool)
+      const defined = toolNamed(tool) ?? findTool(runId, tool)
       const outcome = await perform(call, defined, context)
       const duration_ms = Math.round(performance.now() - begun)
       const recorded = await keepWithinRecord(outcome, artifacts)
@@ -115,6 +121,9 @@ export function createToolbox({
     },
   }
 }
+
+const toolNamed = (name: string): DefinedTool | undefined =>
+  TOOLS.find(({ spec }) => spec.name === name)
 
 const rejected = (output: string): Outcome => ({ output, outcome: 'rejected', exit_code: null })
 

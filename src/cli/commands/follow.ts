@@ -7,13 +7,14 @@ import {
   type RunDetails,
   WatchError,
 } from '../../client/index.ts'
-import type { Decision } from '../../domain/records.ts'
+import type { CallDecision, Decision } from '../../domain/records.ts'
 import type { Connection } from '../connection.ts'
 import { eventLine } from '../terminal/event-line.ts'
 import { EXIT, exitCodeOf } from '../terminal/exit-codes.ts'
 import { liveBlock } from '../terminal/live-block.ts'
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, reportState, say } from '../terminal/print.ts'
+import { callLines, shownHash } from '../terminal/waiting-call.ts'
 
 export type FollowOptions = {
   /** Prints events as JSON, one a line, instead of lines for people. */
@@ -37,7 +38,9 @@ export async function follow(
   const leave = new AbortController()
   const interrupt = () => leave.abort()
   process.once('SIGINT', interrupt)
-  const checks = new HumanChecks({ client, hint, explain }, found.value, { ask, interrupt })
+  const checks = new HumanChecks({ client, hint, explain }, found.value, {
+    ...{ ask, asksForCalls: !json, interrupt },
+  })
   const wanted = new Set(kinds)
   const block = json ? null : liveBlock()
   const reportLoss = reportState()
@@ -46,7 +49,7 @@ export async function follow(
     // The checks and the exit code need more kinds than are printed.
     kinds: [...new Set([...wanted, ...NEEDED])],
     // A decision names the hash of the record that the person saw.
-    meta: ask,
+    meta: ask || !json,
     live: block !== null,
     signal: leave.signal,
     onState: (state) => {
@@ -91,7 +94,10 @@ export async function follow(
 }
 
 /** What people see beside the kinds that they chose. */
-const ALWAYS_SHOWN = ['run_queued', 'agent_stuck', 'run_summary'] as const
+const ALWAYS_SHOWN = [
+  ...(['run_queued', 'agent_stuck', 'run_summary'] as const),
+  ...(['approval_required', 'approval_response'] as const),
+] as const
 const FOR_PEOPLE: ReadonlySet<Kind> = new Set(ALWAYS_SHOWN)
 const NEEDED = [
   ...ALWAYS_SHOWN,
@@ -113,6 +119,8 @@ const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' :
 type CheckOptions = {
   /** Whether to ask the person at the terminal. Otherwise a message says how to decide. */
   readonly ask: boolean
+  /** The same, for calls that wait. */
+  readonly asksForCalls: boolean
   readonly interrupt: () => void
 }
 
@@ -131,7 +139,9 @@ class HumanChecks {
   }
 
   see(event: AgentEvent): void {
-    if (event.kind === 'human_check_response' || event.kind === 'run_end') this.close()
+    const isAnswer = event.kind === 'human_check_response' || event.kind === 'approval_response'
+    if (isAnswer || event.kind === 'run_end') this.close()
+    if (event.kind === 'approval_required' && this.#isOpen(event.seq)) void this.#askForCall(event)
     if (event.kind !== 'human_check_required' || !this.#isOpen(event.seq)) return
     if (this.#options.ask && atTerminal()) void this.#ask(event)
     else this.#showHints()
@@ -146,6 +156,31 @@ class HumanChecks {
   #isOpen(seq: number): boolean {
     const { progress } = this.#run
     return seq > progress.seq || seq === progress.waiting_for?.seq
+  }
+
+  /** Shows the call that waits, in full, and asks the person about it. */
+  async #askForCall({ seq, meta }: AgentEvent): Promise<void> {
+    const question = new AbortController()
+    this.#question = question
+    const { client, explain, hint } = this.#connection
+    const { run_id } = this.#run
+    const found = await client.runs.get(run_id)
+    const waiting = found.isOk() ? found.value.progress.waiting_for : null
+    if (question.signal.aborted || waiting?.approval === undefined || waiting.seq !== seq) return
+    const { approval } = waiting
+    say(...callLines(approval))
+    const asks = this.#options.asksForCalls && atTerminal()
+    const answer = asks ? await askAboutCall(question.signal, this.#options.interrupt) : null
+    if (question.signal.aborted) return
+    if (answer === null) {
+      say(`To answer: ${hint('approve', run_id, '--call', shownHash(approval))}, or`)
+      say(`           ${hint('deny', run_id, '--call', shownHash(approval))}`)
+      return
+    }
+    const seen = meta === undefined ? null : { seq, hash: meta.hash }
+    const { call_sha256 } = approval
+    const answered = await client.runs.answer(run_id, seq, { ...answer, call_sha256, seen })
+    if (answered.isErr()) say(explain(answered.error))
   }
 
   #showHints(): void {
@@ -168,15 +203,30 @@ class HumanChecks {
   }
 }
 
-type Answer = { readonly decision: Decision; readonly reason: string | null }
+type Answer<D> = { readonly decision: D; readonly reason: string | null }
 
-const DECISIONS: Readonly<Record<string, Decision | 'later'>> = {
+type Decisions<D> = Readonly<Record<string, D | 'later'>>
+
+const CALL_DECISIONS: Decisions<CallDecision> = {
+  a: 'allow',
+  allow: 'allow',
+  d: 'deny',
+  deny: 'deny',
+  '': 'later',
+}
+const DECISIONS: Decisions<Decision> = {
   a: 'approve',
   approve: 'approve',
   x: 'abort',
   abort: 'abort',
   '': 'later',
 }
+
+const askDecision = (signal: AbortSignal, onInterrupt: () => void) =>
+  ask('[a]pprove, [x] abort, Enter to decide later: ', DECISIONS, signal, onInterrupt)
+
+const askAboutCall = (signal: AbortSignal, onInterrupt: () => void) =>
+  ask('[a]llow, [d]eny, Enter to decide later: ', CALL_DECISIONS, signal, onInterrupt)
 
 /** Whether there is a person to ask. */
 const atTerminal = (): boolean => process.stdin.isTTY && process.stderr.isTTY
@@ -186,7 +236,12 @@ const atTerminal = (): boolean => process.stdin.isTTY && process.stderr.isTTY
  * `signal` withdraws the question.
  * @param onInterrupt called for Ctrl+C, which is no signal while the terminal is in this mode
  */
-async function askDecision(signal: AbortSignal, onInterrupt: () => void): Promise<Answer | null> {
+async function ask<D extends string>(
+  question: string,
+  decisions: Decisions<D>,
+  signal: AbortSignal,
+  onInterrupt: () => void,
+): Promise<Answer<D> | null> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
   const closed = new AbortController()
   terminal.once('SIGINT', onInterrupt)
@@ -194,8 +249,8 @@ async function askDecision(signal: AbortSignal, onInterrupt: () => void): Promis
   const options = { signal: AbortSignal.any([signal, closed.signal]) }
   try {
     for (;;) {
-      const text = await terminal.question('[a]pprove, [x] abort, Enter to decide later: ', options)
-      const decision = DECISIONS[text.trim().toLowerCase()]
+      const text = await terminal.question(question, options)
+      const decision = decisions[text.trim().toLowerCase()]
       if (decision === undefined) continue
       if (decision === 'later') return null
       const reason = await terminal.question('Reason (Enter for none): ', options)

@@ -12,6 +12,7 @@ import {
   network,
   number,
   positiveInt,
+  rulesFrom,
   wordsOf,
 } from '../terminal/option-values.ts'
 import { print, printJson, say } from '../terminal/print.ts'
@@ -40,6 +41,7 @@ type Options = ServerOptions &
     readonly commandProcesses?: number
     readonly commandOutput?: number
     readonly runHome?: number
+    readonly approvals?: string
     readonly reason?: string
     readonly detach?: boolean
     readonly json?: boolean
@@ -95,6 +97,10 @@ export function runCommand(): Command {
     .option('--command-processes <n>', 'the most processes of a command', positiveInt)
     .option('--command-output <MiB>', 'the most that a command prints', positiveInt)
     .option('--run-home <MiB>', 'the most that its commands keep in their home', positiveInt)
+    .option(
+      '--approvals <file>',
+      'a JSON file with rules for calls: which are allowed, ask a person, or are denied',
+    )
     .option('--reason <text>', 'why you start it; kept in the log')
     .option('--detach', 'only start it, and print its id')
     .option('--json', 'print each event as JSON, one a line')
@@ -104,7 +110,11 @@ export function runCommand(): Command {
       if (words.isErr()) return err(words.error)
       const goal = await chosenGoal(connection, names, options)
       if (goal.isErr()) return err(goal.error)
-      const request = { ...goal.value, ...requestOf(options), instructions: words.value }
+      const approvals = await rulesFrom(options.approvals)
+      if (approvals.isErr()) return err(approvals.error)
+      const rules = approvals.value === undefined ? {} : { approvals: approvals.value }
+      const asked = { ...goal.value, ...requestOf(options), ...rules }
+      const request = { ...asked, instructions: words.value }
       return run(connection, request, options)
     }),
   )

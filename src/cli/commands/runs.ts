@@ -8,6 +8,7 @@ import { EXIT } from '../terminal/exit-codes.ts'
 import { positiveInt } from '../terminal/option-values.ts'
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, say, table } from '../terminal/print.ts'
+import { callLines, shownHash } from '../terminal/waiting-call.ts'
 
 type JsonOption = ServerOptions & { readonly json?: boolean }
 
@@ -86,7 +87,14 @@ async function show(
     return ok(EXIT.done)
   }
   for (const [name, value] of rowsOf(run)) await print(`${name.padEnd(10)} ${oneLine(value)}`)
-  if (run.progress.waiting_for !== null) {
+  const waiting = run.progress.waiting_for
+  if (waiting?.approval !== undefined) {
+    const { approval } = waiting
+    for (const line of callLines(approval)) await print(line)
+    for (const command of ['approve', 'deny']) {
+      await print(hint(command, run.run_id, '--call', shownHash(approval)))
+    }
+  } else if (waiting !== null) {
     await print(`${' '.repeat(10)} ${hint('approve', run.run_id)}`)
     await print(`${' '.repeat(10)} ${hint('abort', run.run_id)}`)
   }

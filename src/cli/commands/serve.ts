@@ -47,6 +47,7 @@ Environment (flags win; a variable that is empty counts as not set):
                          commas between them
   RETRAI_POOL            if servers share an EventStoreDB: the pool of this server, which works only on
                          runs that servers of its pool accepted (default: the host name at the first start)
+  RETRAI_APPROVALS       rules for the calls of every run: a JSON list, or a file with one
   RETRAI_LEASE_SECONDS   if servers share an EventStoreDB: how long one must be silent before the
                          others take over its runs (default 15)
   RETRAI_MAX_COST_USD, RETRAI_MAX_TOKENS, RETRAI_MAX_SECONDS

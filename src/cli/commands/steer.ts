@@ -4,12 +4,11 @@ import { EFFORTS, type Effort, type Seen } from '../../api/records.ts'
 import type { RunStanding } from '../../client/index.ts'
 import { type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
-import { names, positiveInt, seen, seq, wordsOf } from '../terminal/option-values.ts'
+import { names, positiveInt, seen, wordsOf } from '../terminal/option-values.ts'
 import { print } from '../terminal/print.ts'
 
-type DecideOptions = ServerOptions & {
+type AbortOptions = ServerOptions & {
   readonly reason?: string
-  readonly seq?: number
   readonly seen?: Seen
 }
 
@@ -19,22 +18,6 @@ const SEEN = [
   seen,
 ] as const
 
-/** `retrai approve RUN`: lets a run that waits for a person continue. */
-export function approveCommand(): Command {
-  return serverCommand('approve')
-    .description('Approve another iteration of a run that waits for a person.')
-    .argument('<run>', 'the id of the run')
-    .option('--reason <text>', 'kept in the log, and shown to the model')
-    .option('--seq <seq>', 'the human check that you answer: refused if another one is open', seq)
-    .option(...SEEN)
-    .action((runId: string, { reason, seq, seen, ...options }: DecideOptions) =>
-      whenConnected(options, async ({ client, explain }) => {
-        const answer = { decision: 'approve', reason, seq, seen } as const
-        return printStatus((await client.runs.resume(runId, answer)).mapErr(explain))
-      }),
-    )
-}
-
 /** `retrai abort RUN`: ends a run, whatever it is doing. */
 export function abortCommand(): Command {
   return serverCommand('abort')
@@ -42,7 +25,7 @@ export function abortCommand(): Command {
     .argument('<run>', 'the id of the run')
     .option('--reason <text>', 'kept in the log')
     .option(...SEEN)
-    .action((runId: string, { reason, seen, ...options }: DecideOptions) =>
+    .action((runId: string, { reason, seen, ...options }: AbortOptions) =>
       whenConnected(options, async ({ client, explain }) => {
         return printStatus((await client.runs.abort(runId, { reason, seen })).mapErr(explain))
       }),

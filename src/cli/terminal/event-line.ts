@@ -29,6 +29,16 @@ function gist(event: AgentEvent): string {
       const { decision, reason } = event.payload
       return reason === null ? decision : `${decision}: ${oneLine(reason)}`
     }
+    case 'approval_required': {
+      const { tool, rule, content } = event.payload
+      const why = content.reason === undefined ? '' : `: ${oneLine(content.reason)}`
+      return `${oneLine(tool)} waits, by rule ${rule.index + 1} of the ${rule.of}${why}`
+    }
+    case 'approval_response': {
+      const { decision, reason, lifts_rule } = event.payload
+      const rest = lifts_rule === true ? ', and the rule asks no more' : ''
+      return `${decision}${rest}${reason === null ? '' : `: ${oneLine(reason)}`}`
+    }
     case 'iteration_complete': {
       const { tokens, cost_usd } = event.payload
       return `${tokens} tokens${cost_usd === null ? '' : `, $${cost_usd.toFixed(4)}`}`
@@ -64,6 +74,7 @@ function gist(event: AgentEvent): string {
 const BOLD: ReadonlySet<string> = new Set([
   'goal_check',
   'human_check_required',
+  'approval_required',
   'run_queued',
   'agent_stuck',
   'mcp_tools_listed',

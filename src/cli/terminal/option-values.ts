@@ -33,6 +33,14 @@ export function seen(text: string): Seen {
   return { seq: Number(seq), hash }
 }
 
+/** The hash of a call, or its beginning. */
+export function callHash(text: string): string {
+  if (!/^[0-9a-f]{16,64}$/.test(text)) {
+    throw new InvalidArgumentError('Give the hash of the call, or at least its first 16 digits.')
+  }
+  return text
+}
+
 export function positiveInt(text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text))
     throw new InvalidArgumentError('Give a whole number of at least 1.')
@@ -47,6 +55,18 @@ export function names(text: string): readonly string[] {
 }
 
 /** What commands reach: "none", "full", or hosts and presets separated by commas. The server checks them. */
+/** Rules for calls, from a JSON file. The server checks what they say. */
+export async function rulesFrom(
+  path: string | undefined,
+): Promise<Result<RunRequest['approvals'], string>> {
+  if (path === undefined) return ok(undefined)
+  try {
+    return ok(JSON.parse(await readFile(path, 'utf8')))
+  } catch (cause) {
+    return err(`${path} is no JSON file with rules: ${messageOf(cause)}`)
+  }
+}
+
 export function network(text: string): NonNullable<RunRequest['network']> {
   if (text === 'none' || text === 'full') return text
   const allow = text.split(',').map((entry) => entry.trim())

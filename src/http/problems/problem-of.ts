@@ -15,6 +15,9 @@ export function commandProblem(error: CommandError): Problem {
     case 'run_exists':
     case 'already_created':
     case 'already_sent':
+    case 'starter_may_not_answer':
+    case 'rule_stays':
+    case 'other_call':
     case 'key_reused':
     case 'not_awaiting_human':
     case 'out_of_step':

@@ -68,6 +68,8 @@ export function createRun(app: ZodApp, deps: AppDeps): void {
     attachValidation: true,
     handler: async (request, reply) => {
       const planned = await planRequest(request.body, request.validationError, deps)
+      const needsTokens = planned.isOk() ? nobodyElse(planned.value, deps) : null
+      if (needsTokens !== null) return sendInvalid(request, reply, [needsTokens])
       if (planned.isErr()) return sendInvalid(request, reply, planned.error)
       const twin = named.get(request)
       const runId = twin?.runId ?? randomUUID()
@@ -93,6 +95,18 @@ export function createRun(app: ZodApp, deps: AppDeps): void {
       return { run_id: runId, status: 'running' } as const
     },
   })
+}
+
+/** Why nobody could answer a rule that asks for another person; null if somebody could. */
+function nobodyElse(
+  { config, serverApprovals = [] }: PlannedRun,
+  { auth }: Pick<AppDeps, 'auth'>,
+): FieldProblem | null {
+  const rules = [...serverApprovals, ...(config.approvals ?? [])]
+  if (auth.guarded || !rules.some(({ by }) => by === 'other_than_starter')) return null
+  const message =
+    'A rule has "by": "other_than_starter", but this server has no tokens, so it cannot tell people apart and nobody could answer. Create tokens with "retrai token create", or leave "by" out.'
+  return { field: 'approvals', message }
 }
 
 /** From the log if the read model does not have it: another server may have created it. */
@@ -184,6 +198,7 @@ function salvage(body: unknown, defaults: AppDeps['defaults']): RunRequest | nul
     command_limits: LowerLimits.nullable().catch(null),
     network: FIELDS.network.catch('none'),
     mcp_servers: McpServers.catch([]),
+    approvals: FIELDS.approvals.catch([]),
   })
   const request = lenient.safeParse(body).data
   return request === undefined ? null : { ...request, ...(Goals.safeParse(body).data ?? {}) }

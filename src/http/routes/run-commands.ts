@@ -2,9 +2,21 @@ import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { okAsync, ResultAsync } from 'neverthrow'
 import type { Problem } from '../../api/problems.ts'
-import { RunParams } from '../../api/run-queries.ts'
-import { AbortRun, ConfigureRun, ResumeRun, SendMessage } from '../../api/run-requests.ts'
-import { RecordedMessage, ResumedRun, RunAndStatus, RunDetails } from '../../api/runs.ts'
+import { ApprovalParams, RunParams } from '../../api/run-queries.ts'
+import {
+  AbortRun,
+  AnswerApproval,
+  ConfigureRun,
+  ResumeRun,
+  SendMessage,
+} from '../../api/run-requests.ts'
+import {
+  AnsweredApproval,
+  RecordedMessage,
+  ResumedRun,
+  RunAndStatus,
+  RunDetails,
+} from '../../api/runs.ts'
 import type { PersonCommand } from '../../domain/commands.ts'
 import type { Idempotency } from '../../domain/records.ts'
 import { type RunState, statusOf } from '../../domain/state.ts'
@@ -68,13 +80,16 @@ export function resumeRun(app: ZodApp, deps: AppDeps): void {
       summary: 'Decide for a run that waits for a person',
       description:
         'The log keeps who decided, the reason, the `seq` of the human check, and its hash as ' +
-        '`shown_sha256`. That hash covers the whole history that led to the question.',
+        '`shown_sha256`. That hash covers the whole history that led to the question. If the run waits for the approval ' +
+        'of a call, `approve` allows that call, and `abort` ends the run.',
       params: RunParams,
       body: ResumeRun,
       response: {
         200: described('The decision is in the log', ResumedRun),
         ...problems(
           'invalid_request',
+          'forbidden',
+          'starter_may_not_answer',
           'run_not_found',
           'not_awaiting_human',
           'stale_decision',
@@ -91,6 +106,58 @@ export function resumeRun(app: ZodApp, deps: AppDeps): void {
         return { run_id: state.runId, status: statusOf(state), resumed_with: decision }
       })
       return sendResult(request, reply, resumed)
+    },
+  })
+}
+
+/** POST /api/runs/{run_id}/approvals/{seq} */
+export function answerApproval(app: ZodApp, deps: AppDeps): void {
+  app.route({
+    method: 'POST',
+    url: '/api/runs/:run_id/approvals/:seq',
+    config: { needs: 'runs:decide' },
+    schema: {
+      operationId: 'answerApproval',
+      tags: ['runs'],
+      summary: 'Allow or deny a call that waits for a person',
+      description:
+        'The `seq` is that of the `approval_required`, and `call_sha256` is the hash of the call that the person was ' +
+        'shown: GET /api/runs/{run_id} has both in `progress.waiting_for`. If several people answer, the log has the ' +
+        'first answer, and the others get 409. The call begins after the answer is in the log.',
+      params: ApprovalParams,
+      body: AnswerApproval,
+      response: {
+        200: described('The answer is in the log', AnsweredApproval),
+        ...problems(
+          'invalid_request',
+          'forbidden',
+          'starter_may_not_answer',
+          'run_not_found',
+          'not_awaiting_human',
+          'stale_decision',
+          'other_call',
+          'rule_stays',
+          'seen_otherwise',
+          'run_ended',
+          ...COMMAND_PROBLEMS,
+        ),
+      },
+    },
+    handler: async (request, reply) => {
+      const {
+        decision,
+        reason,
+        call_sha256: callSha256,
+        lifts_rule: liftsRule,
+        seen,
+      } = request.body
+      const answers = request.params.seq
+      const answer = { decision, reason, answers, callSha256, liftsRule, seen } as const
+      const wanted = { type: 'answer_approval', ...answer } as const
+      const answered = command(deps, request, request.runId, wanted).map(({ state }) => {
+        return { run_id: state.runId, status: statusOf(state), decision }
+      })
+      return sendResult(request, reply, answered)
     },
   })
 }

@@ -158,6 +158,7 @@ function doing({ phase, claimant, queued }: RunState): string {
     case 'evaluating':
       return 'Checking the goal'
     case 'awaiting_human':
+    case 'awaiting_approval':
     case 'consulting':
       return 'Waiting for a person'
     case 'checked':

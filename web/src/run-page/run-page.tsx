@@ -4,6 +4,7 @@ import { statusOf } from '../../../src/domain/state.ts'
 import { replacedLogQuery, runQuery } from '../api/queries.ts'
 import { NotFound } from '../app/not-found.tsx'
 import { Unfolded } from '../code/fold.tsx'
+import { ApprovalPanel } from '../decide/approval-panel.tsx'
 import { DecidePanel } from '../decide/decide-panel.tsx'
 import { DecidedNote } from '../decide/decided-note.tsx'
 import { PastNote } from '../replay/past-note.tsx'
@@ -49,6 +50,7 @@ export function RunPage({ runId }: { readonly runId: string }) {
   // While the history comes in, checks that were answered long ago are open for a moment.
   const current = server === null || last >= server.progress.seq
   const open = current && newest?.phase.type === 'awaiting_human' ? newest.phase : null
+  const waiting = current && newest?.phase.type === 'awaiting_approval' ? newest.phase : null
   const began = view.records[0]?.ts ?? 0
   const [openedAt] = useState(Date.now)
   const endedAt = server?.ended_at ?? null
@@ -95,6 +97,9 @@ export function RunPage({ runId }: { readonly runId: string }) {
           summary={open.summary}
           view={view}
         />
+      )}
+      {waiting !== null && (
+        <ApprovalPanel key={waiting.seq} runId={runId} open={waiting} view={view} />
       )}
       <DecidedNote view={view} open={open?.seq ?? null} />
       <div className={classes.tabs} role="tablist" aria-label="Parts of the run">

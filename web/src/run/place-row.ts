@@ -54,6 +54,8 @@ export function placeRow(draft: Draft, record: SeqRecord): void {
     case 'user_message':
     case 'agent_stuck':
     case 'context_compacted':
+    case 'approval_required':
+    case 'approval_response':
     case 'run_ending':
     case 'run_summary':
     case 'llm_retry':

@@ -62,6 +62,8 @@ export type Note =
   | SeqRecordOf<'context_compacted'>
   /** A request beside the replies of the agent. */
   | SeqRecordOf<'llm_usage'>
+  | SeqRecordOf<'approval_required'>
+  | SeqRecordOf<'approval_response'>
   | SeqRecordOf<'run_ending'>
   | SeqRecordOf<'run_summary'>
   | SeqRecordOf<'llm_retry'>

@@ -3,6 +3,7 @@ import {
   IconCpu,
   IconFlag,
   IconFlag3Filled,
+  IconHandStop,
   IconHourglassEmpty,
   IconMessage,
   IconNote,
@@ -106,6 +107,29 @@ function noteOf(record: Note): Shown {
               <By record={record} />: {told.join(', ')}
             </p>
             {reason !== undefined && <q className={classes.said}>{visible(reason)}</q>}
+          </>
+        ),
+      }
+    }
+    case 'approval_required': {
+      const { tool, rule, content } = record.payload
+      const why = content.reason === undefined ? '' : `: ${content.reason}`
+      const what = `${tool} waits for a person, by rule ${rule.index + 1} of the ${rule.of}${why}`
+      return { ...plain(<IconHandStop {...SIZE} />, what), tone: 'human' }
+    }
+    case 'approval_response': {
+      const { decision, reason, lifts_rule } = record.payload
+      return {
+        icon: <IconHandStop {...SIZE} />,
+        tone: decision === 'allow' ? 'plain' : 'failed',
+        content: (
+          <>
+            <p className={classes.line}>
+              {decision === 'allow' ? 'Allowed' : 'Denied'}
+              <By record={record} />
+              {lifts_rule === true && ', and the rule asks no more in this run'}
+            </p>
+            {reason !== null && <q className={classes.said}>{visible(reason)}</q>}
           </>
         ),
       }

@@ -119,6 +119,7 @@ const OUTCOMES: Readonly<Record<Result['payload']['outcome'], string>> = {
   ok: 'ok',
   error: 'failed',
   rejected: 'rejected',
+  denied: 'denied',
   not_isolated: 'refused: not isolated',
   timed_out: 'timed out',
   aborted: 'aborted',

@@ -1,0 +1,45 @@
+import type { RunDetails } from '../../client/index.ts'
+import type { RuleName } from '../../domain/approvals/rules.ts'
+import { oneLine } from './plain-text.ts'
+
+/** A call that waits for a person. */
+export type WaitingCall = NonNullable<
+  NonNullable<RunDetails['progress']['waiting_for']>['approval']
+>
+
+/** As many digits of the hash of a call as a person pastes. */
+const SHOWN_DIGITS = 16
+
+export const shownHash = ({ call_sha256 }: WaitingCall): string =>
+  call_sha256.slice(0, SHOWN_DIGITS)
+
+/** The call as a person decides about it: all its arguments, each line after a bar, so that none looks like ours. */
+export function callLines(waiting: WaitingCall): string[] {
+  const { call, content, rule, doubt } = waiting
+  const { reason, by } = content
+  return [
+    `The agent wants to call ${oneLine(call.tool)} (${shownHash(waiting)}…):`,
+    ...(call.raw_args === undefined
+      ? Object.entries(call.args).flatMap(([name, value]) => argLines(name, value))
+      : barred('  ', call.raw_args)),
+    `${named(rule)} asks first${reason === undefined ? '' : `: ${oneLine(reason)}`}`,
+    ...(doubt === null
+      ? []
+      : [`It holds because the call cannot be judged with certainty: ${oneLine(doubt)}`]),
+    ...(by === 'other_than_starter'
+      ? ['Another person than the one who started the run must answer.']
+      : []),
+  ]
+}
+
+const named = ({ of, index }: RuleName): string => `Rule ${index + 1} of the ${of}`
+
+const SIGNS: Readonly<Record<string, string>> = { old: '-', new: '+' }
+
+function argLines(name: string, value: unknown): string[] {
+  const text = typeof value === 'string' ? value : JSON.stringify(value, null, 2)
+  return [`  ${oneLine(name)}:`, ...barred(`  ${SIGNS[name] ?? ''}`, text)]
+}
+
+const barred = (indent: string, text: string): string[] =>
+  text.split('\n').map((line) => `${indent}| ${line}`)

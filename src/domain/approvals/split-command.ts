@@ -1,0 +1,308 @@
+import { ANY, type Text } from './glob.ts'
+
+/** One of the commands that a command line runs. */
+export type SimpleCommand = {
+  /** Its words with one blank between them, without quotes. */
+  readonly text: Text
+  /** What it may run beside that: the program without its folder, or what a program such as `timeout` runs. */
+  readonly others: readonly Text[]
+  /** Why `text` is not all that it does; null if it is. */
+  readonly doubt: string | null
+}
+
+/** The longest command line that is split. */
+const MAX_CHARS = 4_000
+/** The most words for which a program such as `timeout` may run each of the rest. */
+const MAX_RUN_WORDS = 40
+
+/** Programs that run their arguments. */
+const RUNS_ITS_ARGUMENTS: ReadonlySet<string> = new Set([
+  ...['env', 'sudo', 'doas', 'nohup', 'nice', 'ionice', 'timeout', 'exec', 'command', 'builtin'],
+  ...['stdbuf', 'setsid', 'chroot', 'unshare', 'nsenter', 'strace', 'ltrace', 'watch', 'xargs'],
+  ...['parallel', 'find', 'busybox', 'flock', 'script', 'systemd-run', 'chrt', 'taskset', 'entr'],
+])
+/** Programs that run a text as commands, or change what later commands mean. */
+const RUNS_TEXT: ReadonlySet<string> = new Set([
+  ...['sh', 'bash', 'dash', 'zsh', 'ksh', 'fish', 'rbash', 'eval', 'source', '.', 'su', 'ssh'],
+  ...['alias', 'shopt', 'trap', 'enable', 'hash', 'complete', 'bind', 'mapfile', 'readarray'],
+])
+/** Commands of bash that calculate: `a[$(x)]` runs x, even within quotes. */
+const CALCULATES: ReadonlySet<string> = new Set([
+  ...['let', 'test', '[', 'printf', 'read', 'unset', 'wait'],
+  ...['declare', 'typeset', 'local', 'export', 'readonly'],
+])
+const KEYWORDS: ReadonlySet<string> = new Set([
+  ...['if', 'then', 'else', 'elif', 'fi', 'for', 'while', 'until', 'do', 'done', 'case', 'esac'],
+  ...['select', 'function', 'time', 'coproc', '{', '}', '!', '[[', ']]', 'in'],
+])
+
+const ASSIGNMENT = /^[A-Za-z_]\w*(\[[^\]]*\])?\+?=/
+/** Descriptors, and the file that keeps nothing. */
+const HARMLESS_TARGET = /^(\d+-?|-|\/dev\/null)$/
+
+type Word = { readonly parts: Text; readonly raw: string }
+type Line = { words: Word[]; redirects: boolean }
+
+/**
+ * The commands that bash runs for a command line, or the reason why that is not certain. It knows less than bash: it
+ * gives up at everything that it does not know.
+ */
+export function splitCommand(line: string): readonly SimpleCommand[] | { readonly doubt: string } {
+  if (line.length > MAX_CHARS) return { doubt: `it has more than ${MAX_CHARS} characters` }
+  const split = new Splitter(line).split()
+  if ('doubt' in split) return split
+  const commands: SimpleCommand[] = []
+  for (const { words, redirects } of split) {
+    const [first] = words
+    if (first !== undefined && KEYWORDS.has(first.raw)) return { doubt: `it has "${first.raw}"` }
+    if (words.length > 0 || redirects) commands.push(simpleCommand(words, redirects))
+  }
+  return commands
+}
+
+function simpleCommand(words: readonly Word[], redirects: boolean): SimpleCommand {
+  const start = words.findIndex(({ raw }) => !ASSIGNMENT.test(raw))
+  const run = start === -1 ? [] : words.slice(start)
+  const program = run[0]?.parts ?? []
+  const name = nameOf(program)
+  const text = joined(words)
+  const known = run.slice(1)
+  const others = [
+    // An unknown word may be none, and then there is no blank before it.
+    ...(text.includes(ANY)
+      ? [text.filter((part, at) => part !== ' ' || text[at + 1] !== ANY)]
+      : []),
+    ...(start > 0 ? [joined(run)] : []),
+    ...(name === null ? [] : [joined([{ parts: [name], raw: name }, ...known])]),
+    ...argumentsRun(name, run),
+  ]
+  return { text, others, doubt: doubtOf(name, redirects, run, start > 0) }
+}
+
+/** The name of the program without its folder; null if it is not known. */
+function nameOf(program: Text): string | null {
+  const path = program.length === 1 ? program[0] : null
+  if (typeof path !== 'string' || path === '' || /\s/.test(path)) return null
+  return path.slice(path.lastIndexOf('/') + 1)
+}
+
+function argumentsRun(name: string | null, run: readonly Word[]): Text[] {
+  if (name === null || RUNS_TEXT.has(name)) return run.length === 0 ? [] : [[ANY]]
+  if (CALCULATES.has(name)) return run.some(({ raw }) => /\$\(|`/.test(raw)) ? [[ANY]] : []
+  if (!RUNS_ITS_ARGUMENTS.has(name)) return []
+  if (run.length > MAX_RUN_WORDS) return [[ANY]]
+  const splitsText = run.some(({ raw }) => /^(-\w*S|--split-string)/.test(raw))
+  if (name === 'env' && splitsText) return [[ANY]]
+  return run.slice(1).flatMap((_, index) => {
+    const rest = run.slice(index + 1)
+    const own = nameOf(rest[0]?.parts ?? [])
+    if (own !== null && RUNS_TEXT.has(own)) return [[ANY]]
+    const named = own === null ? rest : [{ parts: [own], raw: own }, ...rest.slice(1)]
+    // xargs and find add words that are not known.
+    return [[...joined(named), ANY]]
+  })
+}
+
+function doubtOf(
+  name: string | null,
+  redirects: boolean,
+  run: readonly Word[],
+  assigns: boolean,
+): string | null {
+  if (redirects) return 'it reads or writes a file by < or >'
+  if (assigns) return 'it sets variables'
+  if (run.length > 0 && name === null) return 'the name of its program is not known'
+  return null
+}
+
+/** An unknown text has the blank after it, for it may be no word at all. */
+function joined(words: readonly Word[]): Text {
+  const text: (string | typeof ANY)[] = []
+  for (const { parts } of words) {
+    if (text.length > 0 && text.at(-1) !== ANY) text.push(' ')
+    text.push(...parts)
+  }
+  return text
+}
+
+/** Reads a command line as bash does, character by character. */
+class Splitter {
+  readonly #line: string
+  #at = 0
+  readonly #lines: Line[] = [{ words: [], redirects: false }]
+  /** The word that is read; null between words. */
+  #parts: (string | typeof ANY)[] | null = null
+  #raw = ''
+  /** The rest of the word is not known. */
+  #isUnknown = false
+  /** The next word is the target of a redirection. */
+  #isTarget = false
+  #doubt: string | null = null
+
+  constructor(line: string) {
+    this.#line = line
+  }
+
+  split(): readonly Line[] | { readonly doubt: string } {
+    while (this.#at < this.#line.length && this.#doubt === null) this.#read(this.#next())
+    this.#endWord()
+    if (this.#isTarget) this.#doubt ??= 'a redirection has no target'
+    return this.#doubt === null ? this.#lines : { doubt: this.#doubt }
+  }
+
+  #next(): string {
+    const char = this.#line.charAt(this.#at)
+    this.#at += 1
+    return char
+  }
+
+  #peek = (): string => this.#line.charAt(this.#at)
+
+  #read(char: string): void {
+    switch (char) {
+      case ' ':
+      case '\t':
+        this.#endWord()
+        break
+      case '\n':
+      case ';':
+      case '|':
+        this.#endCommand()
+        break
+      case '&':
+        if (this.#peek() === '>') this.#endWord()
+        else this.#endCommand()
+        break
+      case '<':
+      case '>':
+        this.#redirect(char)
+        break
+      case '(':
+      case ')':
+        this.#doubt = 'it has a parenthesis outside of quotes'
+        break
+      case "'":
+        this.#singleQuoted()
+        break
+      case '"':
+        this.#doubleQuoted()
+        break
+      case '\\':
+        this.#escaped()
+        break
+      case '#':
+        if (this.#parts === null) this.#comment()
+        else this.#add(char)
+        break
+      case '$':
+      case '`':
+        this.#expansion(char)
+        break
+      case '[':
+        if (this.#parts === null && ' \t'.includes(this.#peek())) this.#add(char)
+        else this.#unknown(char)
+        break
+      case '*':
+      case '?':
+      case '{':
+        this.#unknown(char)
+        break
+      default:
+        this.#add(char)
+        break
+    }
+  }
+
+  #add(char: string): void {
+    this.#parts ??= []
+    this.#raw += char
+    if (this.#isUnknown) return
+    const last = this.#parts.at(-1)
+    if (typeof last === 'string') this.#parts[this.#parts.length - 1] = last + char
+    else this.#parts.push(char)
+  }
+
+  /** From here to the end of the word, only bash knows the text. */
+  #unknown(char: string): void {
+    this.#parts ??= []
+    this.#raw += char
+    if (!this.#isUnknown) this.#parts.push(ANY)
+    this.#isUnknown = true
+  }
+
+  #endWord(): void {
+    if (this.#parts === null) return
+    const word = { parts: this.#parts.length === 0 ? [''] : this.#parts, raw: this.#raw }
+    const line = this.#lines.at(-1)
+    if (!this.#isTarget) line?.words.push(word)
+    else if (line !== undefined && !HARMLESS_TARGET.test(textOf(word))) line.redirects = true
+    this.#isTarget = false
+    this.#parts = null
+    this.#raw = ''
+    this.#isUnknown = false
+  }
+
+  #endCommand(): void {
+    this.#endWord()
+    if (this.#isTarget) this.#doubt = 'a redirection has no target'
+    this.#lines.push({ words: [], redirects: false })
+  }
+
+  #redirect(char: string): void {
+    // A number right before it is a descriptor.
+    if (/^\d+$/.test(this.#raw)) this.#parts = null
+    this.#raw = this.#parts === null ? '' : this.#raw
+    this.#endWord()
+    const [operator = ''] = /^[<>&|]*/.exec(this.#line.slice(this.#at)) ?? []
+    if (char === '<' && operator.startsWith('<')) {
+      this.#doubt = 'it has a here-document'
+      return
+    }
+    this.#at += operator.length
+    this.#isTarget = true
+  }
+
+  #singleQuoted(): void {
+    const end = this.#line.indexOf("'", this.#at)
+    if (end === -1) this.#doubt = 'a quote does not end'
+    this.#parts ??= []
+    this.#raw += "'"
+    for (const char of this.#line.slice(this.#at, Math.max(end, this.#at))) this.#add(char)
+    this.#at = end + 1
+  }
+
+  #doubleQuoted(): void {
+    this.#parts ??= []
+    this.#raw += '"'
+    while (this.#doubt === null) {
+      if (this.#at >= this.#line.length) this.#doubt = 'a quote does not end'
+      const char = this.#next()
+      if (char === '"') return
+      if (char === '$' || char === '`') this.#expansion(char)
+      else if (char === '\\' && '$`"\\\n'.includes(this.#peek())) this.#escaped()
+      else this.#add(char)
+    }
+  }
+
+  #escaped(): void {
+    if (this.#at >= this.#line.length) this.#doubt = 'it ends with a backslash'
+    const char = this.#next()
+    if (char !== '\n') this.#add(char)
+  }
+
+  #comment(): void {
+    const end = this.#line.indexOf('\n', this.#at)
+    this.#at = end === -1 ? this.#line.length : end
+  }
+
+  #expansion(char: string): void {
+    const next = this.#peek()
+    if (char === '`' || next === '(') this.#doubt = 'it has a command substitution'
+    else if (next === '{' || next === '[') this.#doubt = 'it has an expansion in braces or brackets'
+    else if (next === "'" || next === '"') this.#doubt = "it has a quote such as $'…'"
+    else if (/[\w@*#?$!-]/.test(next)) this.#unknown(char)
+    else this.#add(char)
+  }
+}
+
+const textOf = ({ parts }: Word): string => parts.map((part) => part ?? '\0').join('')

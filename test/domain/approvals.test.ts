@@ -1,0 +1,304 @@
+import { describe, expect, test } from 'vitest'
+import { type ApprovalRule, judge, type Touches } from '../../src/domain/approvals/rules.ts'
+import { by, claim, create, given, reply, result } from './support.ts'
+
+type Rules = readonly ApprovalRule[]
+
+const action = (rules: Rules, touches: Touches | null, tool = 'bash_exec', costUsd = 0) =>
+  judge({ tool, touches, costUsd }, { run: rules, server: [], lifted: [] }).action
+
+const command = (line: string, rules: Rules) => action(rules, { commands: [line] })
+
+describe('a denied command', () => {
+  const NO_PUSH = [{ command: 'git push *', action: 'deny' }] as const
+
+  test.for([
+    'git push',
+    'git push origin main',
+    'ls && git push',
+    'ls;git push',
+    'ls\ngit push',
+    'ls|git push',
+    'ls & git push',
+    'git  \t push origin',
+    'git "push"',
+    "g'i't push",
+    '\\git push',
+    'git \\\npush',
+    '/usr/bin/git push',
+    'A=1 git push',
+    'env A=1 git push',
+    'env -S "git push"',
+    'sudo -u root git push',
+    'timeout 5 /usr/bin/git push',
+    'nohup bash -c "git push"',
+    'bash -c "git push"',
+    'sh <<< "git push"',
+    'eval "git" push',
+    'echo push | xargs git',
+    'find . -exec git push ;',
+    '(git push)',
+    '{ git push; }',
+    'echo $(git push)',
+    'echo `git push`',
+    'echo "$(git push)"',
+    `echo \${x:-$(git push)}`,
+    'cat <(git push)',
+    '$X push',
+    'git $X',
+    'git pu?h',
+    'gi{t,} push',
+    "git $'push'",
+    'if true; then git push; fi',
+    'f() { git push; }; f',
+    '! git push',
+    'time git push',
+    'cat <<EOF\nx\nEOF\ngit push',
+    'alias ls="git push"\nls',
+    "trap 'git push' EXIT",
+    "test -v 'a[$(git push)]'",
+    'ls # and so on\ngit push',
+    'git push > /dev/null 2>&1',
+    '2>&1 git push',
+    '>x git push',
+    `ls ${'x'.repeat(5_000)}; git push`,
+    'ls "',
+    'coproc git push',
+  ])('is found in %j', (line) => {
+    expect(command(line, NO_PUSH)).toBe('deny')
+  })
+
+  test.for([
+    'git status',
+    'git pushx',
+    'echo git push',
+    "grep 'git push' README.md",
+    'ls # git push',
+    'ls *.py',
+    'echo $HOME && npm test',
+    'npm test > out.txt 2>&1',
+    'timeout 5 npm test',
+    'A=1 npm test',
+    '[ -f package.json ] && npm test',
+    '',
+  ])('is not seen in %j', (line) => {
+    expect(command(line, NO_PUSH)).toBe('allow')
+  })
+})
+
+describe('an allowed command', () => {
+  const ONLY_TESTS = [{ command: 'npm test *', action: 'allow' }, { action: 'ask' }] as const
+
+  test.for(['npm test', 'npm test -- x', 'npm test && npm test', 'npm  test 2>&1', 'npm test $X'])(
+    'begins at once: %j',
+    (line) => {
+      expect(command(line, ONLY_TESTS)).toBe('allow')
+    },
+  )
+
+  test.for([
+    'npm testing',
+    'npm test; rm -rf /',
+    'npm test\nrm -rf /',
+    'npm test || rm -rf /',
+    'npm test & rm -rf /',
+    'npm test | tee x',
+    'npm test > ~/.bashrc',
+    'npm test $(rm -rf /)',
+    'npm test `rm -rf /`',
+    'PATH=. npm test',
+    './npm test',
+    'env npm test',
+    '$X npm test',
+    '"npm test"',
+    'npm test <<< x',
+  ])('does not bring another one along: %j', (line) => {
+    expect(command(line, ONLY_TESTS)).toBe('ask')
+  })
+})
+
+describe('a rule about paths', () => {
+  const WORKFLOWS = [{ path: '.github/**', action: 'ask' }] as const
+  const paths = (...names: string[]) => action(WORKFLOWS, { paths: [names] }, 'file_write')
+
+  test('holds for a file, a link to it, one of several, and a folder with it', () => {
+    expect(paths('.github/workflows/ci.yml')).toBe('ask')
+    expect(paths('.github')).toBe('ask')
+    expect(paths('ci.yml', '.github/workflows/ci.yml')).toBe('ask')
+    expect(action(WORKFLOWS, { paths: [['a'], ['.github/b']] })).toBe('ask')
+    expect(action(WORKFLOWS, { trees: [['.']] })).toBe('ask')
+    expect(action(WORKFLOWS, { trees: [['src']] })).toBe('allow')
+    expect(paths('src/.github/x')).toBe('allow')
+  })
+
+  test('allows a file only if all its names are allowed', () => {
+    const rules = [{ path: 'src/*', action: 'allow' }, { action: 'deny' }] as const
+    const of = (...names: string[]) => action(rules, { paths: [names] })
+    expect([of('src/a'), of('src/a/b'), of('src/a', 'secret')]).toEqual(['allow', 'deny', 'deny'])
+  })
+})
+
+test('a tool of which nothing is known fits every condition that is not laxer', () => {
+  const rules = [
+    { path: 'src/**', action: 'allow' },
+    { command: 'rm *', action: 'deny' },
+  ] as const
+  expect(action(rules, null, 'new_tool')).toBe('deny')
+  expect(action([{ mcp_server: 'github', action: 'ask' }], null, 'new_tool')).toBe('ask')
+  expect(action([{ mcp_server: 'github', action: 'ask' }], {}, 'git_status')).toBe('allow')
+})
+
+test('a rule about the cost holds above it, and if the cost is not known', () => {
+  const rules = [{ cost_above_usd: 1, action: 'ask' }] as const
+  expect(action(rules, {}, 'x', 1)).toBe('allow')
+  expect(action(rules, {}, 'x', 1.01)).toBe('ask')
+  expect(
+    judge({ tool: 'x', touches: {}, costUsd: null }, { run: rules, server: [], lifted: [] }).action,
+  ).toBe('ask')
+})
+
+test('the stricter of run and server decides, and a lifted rule allows', () => {
+  const ask = [{ tool: 'bash_*', action: 'ask' }] as const
+  const allow = [{ tool: '*', action: 'allow' }] as const
+  const of = (run: Rules, server: Rules, lifted: { of: 'run' | 'server'; index: number }[] = []) =>
+    judge({ tool: 'bash_exec', touches: {}, costUsd: 0 }, { run, server, lifted }).action
+  expect(of(allow, ask)).toBe('ask')
+  expect(of(ask, allow)).toBe('ask')
+  expect(of(ask, [], [{ of: 'run', index: 0 }])).toBe('allow')
+  expect(of(ask, ask, [{ of: 'run', index: 0 }])).toBe('ask')
+})
+
+test('patterns that hang other matchers take no time', () => {
+  const stars = `${'*a'.repeat(90)}*b`
+  expect(command(`x ${'a'.repeat(3_900)}`, [{ command: stars, action: 'deny' }])).toBe('allow')
+})
+
+const ASK = { tool: 'bash_exec', action: 'ask' } as const
+const SHA = 'ab'.repeat(32)
+const review = (callId: string, rule: ApprovalRule | null, act = rule?.action ?? 'allow') =>
+  by('p1', {
+    type: 'record_review',
+    callId,
+    callSha256: SHA,
+    verdict: {
+      action: act,
+      rule: rule === null ? null : { of: 'run', index: 0, content: rule },
+      doubt: null,
+    },
+  })
+const answer = (
+  decision: 'allow' | 'deny',
+  answers: number,
+  { callSha256 = SHA, liftsRule = false } = {},
+) => ({ type: 'answer_approval', decision, reason: null, answers, callSha256, liftsRule }) as const
+
+describe('a run with rules', () => {
+  const replied = [create({ approvals: [ASK] }), claim(), reply(['bash_exec', 'file_read'])]
+  const asked = [...replied, review('c0', ASK)]
+  const seq = given(...asked).state?.seq ?? 0
+
+  test('compares each call with them before it begins', () => {
+    given(create({ approvals: [ASK] }), claim())
+      .when(reply(['bash_exec']))
+      .gives('1 llm_usage', '1 assistant_message', '1 step_start act')
+    given(...replied)
+      .when(review('c0', null))
+      .gives('1 tool_call c0')
+    given(...replied)
+      .when(review('c1', null))
+      .refused({ type: 'out_of_step', command: 'record_review', phase: 'acting' })
+  })
+
+  test('denies a call, and the model reads why', () => {
+    const rule = { ...ASK, action: 'deny', reason: 'Nothing runs here' } as const
+    const [, denied] = given(...replied)
+      .when(review('c0', rule))
+      .gives('1 tool_call c0', '1 tool_result c0 denied')
+    expect(denied?.payload).toMatchObject({
+      output: expect.stringContaining('Rule 1 of the run denied this call: Nothing runs here'),
+    })
+  })
+
+  test('waits for a person, and the seconds do not count', () => {
+    given(...replied)
+      .when(review('c0', ASK))
+      .gives('1 approval_required')
+    const { state } = given(...asked, { command: answer('allow', seq), at: 1000 })
+    expect(state?.waitedSeconds).toBe(1000 - 3)
+  })
+
+  test('begins the call after it was allowed, and reviews the next one', () => {
+    given(...asked)
+      .when(answer('allow', seq))
+      .gives('1 approval_response')
+    const allowed = [...asked, answer('allow', seq)]
+    given(...allowed)
+      .when(by('p1', { type: 'proceed' }))
+      .gives('1 tool_call c0')
+    given(...allowed, by('p1', { type: 'proceed' }))
+      .when(result('c0', 'bash_exec'))
+      .gives('1 tool_result c0 ok')
+  })
+
+  test('gives a denied call its result', () => {
+    given(...asked, answer('deny', seq))
+      .when(by('p1', { type: 'proceed' }))
+      .gives('1 tool_call c0', '1 tool_result c0 denied')
+  })
+
+  test('refuses an answer for another question, for another call, and a second one', () => {
+    given(...asked)
+      .when(answer('allow', 3))
+      .refused({ type: 'stale_decision', open: seq, answered: 3 })
+    given(...asked)
+      .when(answer('allow', seq, { callSha256: 'cd'.repeat(32) }))
+      .refused({ type: 'other_call', callId: 'c0' })
+    given(...asked, answer('allow', seq))
+      .when(answer('deny', seq))
+      .refused({ type: 'not_awaiting_human' })
+  })
+
+  test('stops asking for a rule of the run, but not for one of the server', () => {
+    const { state } = given(...asked, answer('allow', seq, { liftsRule: true }))
+    expect(state?.approvals?.lifted).toEqual([{ of: 'run', index: 0 }])
+    given(...asked)
+      .when(answer('deny', seq, { liftsRule: true }))
+      .refused({ type: 'rule_stays' })
+  })
+
+  test('refuses the answer of who started it, if the rule asks for somebody else', () => {
+    const rule = { ...ASK, by: 'other_than_starter' } as const
+    const waiting = given(...replied, review('c0', rule))
+    waiting
+      .when(answer('allow', seq), 9, new Map(), true)
+      .refused({ type: 'starter_may_not_answer' })
+    waiting.when(answer('allow', seq), 9, new Map(), false).gives('1 approval_response')
+  })
+
+  test('understands clients that know only human checks', () => {
+    const respond = (decision: 'approve' | 'abort') =>
+      ({ type: 'respond', decision, reason: null, answers: null }) as const
+    given(...asked)
+      .when(respond('approve'))
+      .gives('1 approval_response')
+    given(...asked)
+      .when(respond('abort'))
+      .gives('1 run_end aborted')
+  })
+
+  test('keeps waiting through a claim, a message and a change', () => {
+    given(...asked)
+      .when(claim('p2', 'p1'))
+      .gives('1 run_claimed')
+    const later = [
+      ...asked,
+      claim('p2', 'p1'),
+      { type: 'send_message', text: 'Hurry up' } as const,
+      { type: 'configure', changes: { max_iterations: 9 } } as const,
+    ]
+    expect(given(...later).state?.phase).toMatchObject({ type: 'awaiting_approval', seq })
+    given(...later)
+      .when({ type: 'abort', reason: null })
+      .gives('1 run_end aborted')
+  })
+})
