@@ -12,6 +12,7 @@ import {
   calling,
   connecting,
   fatal,
+  guarded,
   type Plan,
   reader,
   stuck,
@@ -76,7 +77,7 @@ describe.concurrent('a server that is killed', AMPLE, () => {
   test.for(
     CRASH_POINTS.filter((one) => !isOfTheProxy(one) && !isOfTheQueue(one) && !isOfServers(one)),
   )('%s continues all its runs', async (point, { expect }) => {
-    const plans = [writer, reader, asked, waiting, stuck, talkative]
+    const plans = [writer, reader, asked, waiting, stuck, talkative, guarded]
     await using runs = await PlannedRuns.open(plans)
     const evidence = await crashAndContinue(runs, point, plans)
     expect(evidence.flatMap(violations)).toEqual([])
@@ -86,6 +87,7 @@ describe.concurrent('a server that is killed', AMPLE, () => {
       { status: 'achieved' },
       { status: 'aborted', iterations: 1 },
       { status: 'failed', iterations: 1, reason: expect.stringContaining('no progress') },
+      { status: 'achieved' },
       { status: 'achieved' },
     ])
   })

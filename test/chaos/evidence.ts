@@ -25,6 +25,7 @@ export type Observation = {
 export type Acknowledged =
   | { readonly type: 'created' }
   | { readonly type: 'resumed'; readonly seq: number; readonly decision: 'approve' | 'abort' }
+  | { readonly type: 'allowed'; readonly seq: number }
   | { readonly type: 'aborted' }
   | { readonly type: 'said'; readonly key: string }
   | { readonly type: 'configured'; readonly changes: Readonly<Record<string, unknown>> }

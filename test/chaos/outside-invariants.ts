@@ -31,7 +31,7 @@ export function acknowledgementProblems(
 ): string[] {
   const answered = new Set<number>()
   return acknowledged.flatMap((promise) => {
-    if (promise.type === 'resumed') {
+    if (promise.type === 'resumed' || promise.type === 'allowed') {
       if (answered.has(promise.seq))
         return [`${promise.seq} was answered twice, with 200 each time`]
       answered.add(promise.seq)
@@ -52,6 +52,8 @@ function keeps({ kind, payload }: RunRecord, promise: Acknowledged): boolean {
       if (kind !== 'human_check_response') return false
       return payload.answers === seq && payload.decision === decision
     }
+    case 'allowed':
+      return kind === 'approval_response' && payload.answers === promise.seq
     case 'said':
       return kind === 'user_message' && payload.idempotency?.key === promise.key
     case 'aborted':

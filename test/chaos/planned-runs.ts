@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, realpath, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import * as z from 'zod'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { Client } from './client.ts'
 import { type Acknowledged, type Evidence, eventsInFile, type Observation } from './evidence.ts'
@@ -133,6 +134,7 @@ async function play(run: PlannedRun, client: Client, gone: AbortSignal): Promise
   const enough = new AbortController()
   const reactions: Promise<void>[] = []
   const onFrame = (frame: Frame): void => {
+    if (frame.kind === 'approval_required') reactions.push(allow(run, runId, frame.seq, client))
     if (frame.kind !== 'human_check_required') return
     if (answers) reactions.push(answer(run, runId, frame.seq, client))
     else enough.abort()
@@ -141,6 +143,23 @@ async function play(run: PlannedRun, client: Client, gone: AbortSignal): Promise
   run.observations.push(await watch(client.url, runId, { signal, onFrame }))
   await Promise.all(reactions)
 }
+
+/** Allows the call that waits since this record, unless it was allowed before. */
+async function allow(run: PlannedRun, runId: string, seq: number, client: Client): Promise<void> {
+  const { body } = (await client.get(`/api/runs/${runId}`)) ?? {}
+  const { data } = Waiting.safeParse(body)
+  if (data?.progress.waiting_for.seq !== seq) return
+  const { call_sha256 } = data.progress.waiting_for.approval
+  const allowing = { decision: 'allow', call_sha256 }
+  const answered = await client.send('POST', `/api/runs/${runId}/approvals/${seq}`, allowing)
+  if (answered?.status === 200) run.acknowledged.push({ type: 'allowed', seq })
+}
+
+const Waiting = z.object({
+  progress: z.object({
+    waiting_for: z.object({ seq: z.int(), approval: z.object({ call_sha256: z.string() }) }),
+  }),
+})
 
 async function answer(run: PlannedRun, runId: string, seq: number, client: Client): Promise<void> {
   const { changes } = run.plan

@@ -71,6 +71,15 @@ export const stuck: Plan = {
   script: () => ({ calls: [read('.retrai.yml')] }),
 }
 
+/** A person who allows each command. */
+export const guarded: Plan = {
+  name: 'guarded',
+  body: { max_iterations: 5, approvals: [{ tool: 'bash_exec', action: 'ask' }] },
+  answers: true,
+  script: ({ turn }) =>
+    turn === 0 ? { calls: [bash(leaves('0.0')), read('.retrai.yml')] } : finish(turn),
+}
+
 /** A model that prints so much that its conversation is summarized, and then reaches the goal. */
 export const talkative: Plan = {
   name: 'talkative',

@@ -300,6 +300,26 @@ export const STORIES: Readonly<Record<string, Story>> = {
       await agent.stop()
     },
   },
+  'denied-allowed-and-waiting': {
+    script: [{ calls: [bash('rm *'), bash('echo once'), bash('echo twice')] }],
+    config: {
+      ...fails,
+      approvals: [
+        { command: 'rm *', action: 'deny', reason: 'Nothing is removed here' },
+        { command: 'echo *', action: 'ask' },
+      ],
+    },
+    tell: async (shop, runId) => {
+      const agent = shop.startAgent()
+      const answers = (await shop.until(runId, 'approval_required')).length - 1
+      const asked = (await shop.records(runId)).at(answers)
+      const callSha256 = asked?.kind === 'approval_required' ? asked.payload.call_sha256 : ''
+      const answer = { decision: 'allow', reason: 'once', answers, callSha256 } as const
+      await shop.command(runId, { type: 'answer_approval', ...answer })
+      await shop.until(runId, 'approval_required', answers)
+      await agent.stop()
+    },
+  },
   'waiting-for-a-person': {
     script: [{}],
     config: { ...fails, hitl_enabled: true, max_iterations: 2 },

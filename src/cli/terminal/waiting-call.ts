@@ -1,6 +1,6 @@
 import type { RunDetails } from '../../client/index.ts'
 import type { RuleName } from '../../domain/approvals/rules.ts'
-import { oneLine } from './plain-text.ts'
+import { oneLine, visibleJson } from './plain-text.ts'
 
 /** A call that waits for a person. */
 export type WaitingCall = NonNullable<
@@ -42,4 +42,4 @@ function argLines(name: string, value: unknown): string[] {
 }
 
 const barred = (indent: string, text: string): string[] =>
-  text.split('\n').map((line) => `${indent}| ${line}`)
+  text.split('\n').map((line) => `${indent}| ${visibleJson(line)}`)

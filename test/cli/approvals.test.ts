@@ -1,0 +1,104 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { ServerProcess } from '../../examples/demo/server.ts'
+import { type ScriptedModel, startScriptedModel } from '../../examples/scripted-model/server.ts'
+import { createClient } from '../../src/client/index.ts'
+import { cleanEnv, retrai, startServer } from './support.ts'
+
+let folder: string
+let model: ScriptedModel
+let server: ServerProcess
+let env: NodeJS.ProcessEnv
+
+const bash = (command: string) => ({ tool: 'bash_exec', args: { command } })
+const SERVER_RULES = [{ command: 'rm *', action: 'deny', reason: 'Nothing is removed here' }]
+const RULES = [{ command: 'touch *', action: 'ask', reason: 'It makes files' }]
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'retrai-approvals-'))
+  model = await startScriptedModel({
+    script: ({ turn }) =>
+      turn === 0
+        ? {
+            calls: [
+              bash('rm -f .retrai.yml'),
+              { tool: 'file_read', args: { path: '.retrai.yml' } },
+              bash('touch \u001b[2Jdone'),
+              bash('true && touch done'),
+            ],
+          }
+        : { text: 'It is done.' },
+  })
+  const rules = join(folder, 'ceiling.json')
+  await writeFile(rules, JSON.stringify(SERVER_RULES))
+  server = await startServer(['--port', '0', '--data-dir', join(folder, 'data')], {
+    ...cleanEnv(),
+    RETRAI_LLM_BASE_URL: model.url,
+    RETRAI_APPROVALS: rules,
+  })
+  env = { ...cleanEnv(), RETRAI_SERVER: server.url }
+})
+afterAll(async () => {
+  await server.stop()
+  await model.close()
+  await rm(folder, { recursive: true, force: true })
+})
+
+const cli = (...args: string[]) => retrai(args, env)
+
+test('a person denies one call and allows another, each by its hash', async () => {
+  const project = await mkdtemp(join(folder, 'project-'))
+  await writeFile(join(project, '.retrai.yml'), 'check_command: test -f done\n')
+  const rules = join(folder, 'rules.json')
+  await writeFile(rules, JSON.stringify(RULES))
+  const options = ['--cwd', project, '--model', 'scripted', '--approvals', rules, '--detach']
+  const started = await cli('run', 'shell-goal', ...options)
+  const runId = started.stdout.trim()
+  const { runs } = createClient({ baseUrl: server.url })
+  const waitingFor = async (before = -1) => {
+    for (;;) {
+      const { progress, status } = (await runs.get(runId))._unsafeUnwrap()
+      const waiting = progress.waiting_for
+      if (waiting?.approval !== undefined && waiting.seq > before) {
+        return { seq: waiting.seq, hash: waiting.approval.call_sha256 }
+      }
+      if (status === 'failed') throw new Error('the run has failed')
+    }
+  }
+
+  const first = await waitingFor()
+  const shown = await cli('show', runId)
+  expect(shown.stdout).toContain('| touch \\u001b[2Jdone')
+  expect(shown.stdout).not.toContain('\u001b[2J')
+  expect(shown.stdout).toContain('Rule 1 of the run asks first: It makes files')
+  expect(shown.stdout).toContain(`retrai deny ${runId} --call ${first.hash.slice(0, 16)}`)
+
+  const unnamed = await cli('approve', runId)
+  expect([unnamed.code, unnamed.stderr]).toEqual([3, expect.stringContaining('Name the call')])
+  const other = await cli('approve', runId, '--call', '0'.repeat(16))
+  expect([other.code, other.stderr]).toEqual([3, expect.stringContaining('Another call waits')])
+  const denied = await cli('deny', runId, '--call', first.hash.slice(0, 16), '--reason', 'odd name')
+  expect(denied.code, denied.stderr).toBe(0)
+
+  const second = await waitingFor(first.seq)
+  const allowed = await cli('approve', runId, '--call', second.hash, '--always')
+  expect(allowed.code, allowed.stderr).toBe(0)
+  const watched = await cli('watch', runId, '--kinds', 'all')
+  expect(watched.code, watched.stdout).toBe(0)
+  expect(await readFile(join(project, 'done'), 'utf8')).toBe('')
+  const asked = model.requests.at(-1)?.messages.map(({ content }) => content) ?? []
+  const said = JSON.stringify(asked)
+  expect(said).toContain('Rule 1 of the server denied this call: Nothing is removed here')
+  expect(said).toContain('A person denied this call: odd name')
+})
+
+test('a setting that is no list of rules is refused, with what is wrong', async () => {
+  const run = await retrai(['serve', '--port', '0', '--data-dir', join(folder, 'other')], {
+    ...cleanEnv(),
+    RETRAI_APPROVALS: '[{"tool":"x","action":"perhaps"}]',
+  })
+  expect(run.code).not.toBe(0)
+  expect(run.stderr).toContain('RETRAI_APPROVALS: is not a list of rules')
+})

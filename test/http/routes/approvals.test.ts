@@ -1,0 +1,127 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type Client, createClient } from '../../../src/client/index.ts'
+import { readRecords } from '../../../src/log/run-log.ts'
+import { agentDoes, CLAIM, iteration, startTestServer, type TestServer } from '../support.ts'
+
+const TOKEN = 'a-token-of-sixteen-characters-or-more'
+const RULE = { tool: 'bash_exec', action: 'ask', reason: 'It writes' } as const
+const BY_OTHERS = { ...RULE, by: 'other_than_starter' } as const
+const CALL_SHA = 'ab'.repeat(32)
+const CALL = { call_id: 'c0', tool: 'bash_exec', args: { command: 'git push' } }
+
+let guarded: TestServer
+let open: TestServer
+beforeAll(async () => {
+  guarded = await startTestServer({ token: TOKEN })
+  open = await startTestServer()
+})
+afterAll(async () => {
+  await guarded.stop()
+  await open.stop()
+})
+
+const admin = () => createClient({ baseUrl: guarded.url, token: TOKEN })
+
+async function operator(name: string): Promise<Client> {
+  const made = (await admin().tokens.create({ name, role: 'operator' }))._unsafeUnwrap()
+  return createClient({ baseUrl: guarded.url, token: made.secret })
+}
+
+/** A run of this client in which a call waits. @returns its id, and the seq of the question */
+async function waitingRun(
+  client: Client,
+  server: TestServer,
+  rule: typeof RULE | typeof BY_OTHERS = RULE,
+) {
+  const created = await client.runs.create({ goal: 'pytest', approvals: [rule] })
+  const { run_id: runId } = created._unsafeUnwrap()
+  const [reply] = iteration(false)
+  if (reply?.type !== 'record_reply') throw new Error('an iteration begins with a reply')
+  const message = { ...reply.message, tool_calls: [CALL] }
+  const verdict = {
+    action: 'ask',
+    rule: { of: 'run', index: 0, content: rule },
+    doubt: null,
+  } as const
+  const review = { type: 'record_review', callId: 'c0', callSha256: CALL_SHA, verdict } as const
+  await agentDoes(server, runId, CLAIM, { ...reply, message }, review)
+  const stored = (await readRecords(server.store, runId, 0, 1000))._unsafeUnwrap()
+  const seq = stored.length - 1
+  await server.readModel.waitFor(runId, seq, 5_000)
+  return { runId, seq }
+}
+
+const problemOf = (answer: Awaited<ReturnType<Client['runs']['answer']>>) =>
+  answer.isErr() && answer.error.type === 'refused' ? answer.error.status : answer
+
+test('a call that waits is shown with its rule, and its answer is recorded with who gave it', async () => {
+  const [ada, bo] = [await operator('ada'), await operator('bo')]
+  const { runId, seq } = await waitingRun(ada, guarded)
+  const shown = (await ada.runs.get(runId))._unsafeUnwrap()
+  expect(shown.status).toBe('awaiting_human')
+  expect(shown.approvals).toEqual({ run: [RULE], server: [], lifted: [] })
+  expect(shown.progress.waiting_for).toMatchObject({
+    ...{ kind: 'approval_required', seq },
+    approval: { call: CALL, call_sha256: CALL_SHA, content: RULE, doubt: null },
+  })
+
+  const answer = { decision: 'allow', call_sha256: CALL_SHA, lifts_rule: true } as const
+  const both = await Promise.all([
+    ada.runs.answer(runId, seq, answer),
+    bo.runs.answer(runId, seq, { ...answer, decision: 'deny', lifts_rule: false }),
+  ])
+  expect(both.filter((one) => one.isOk())).toHaveLength(1)
+  const [, second] = both.toSorted((one) => (one.isOk() ? -1 : 1))
+  expect(second && problemOf(second)).toBe(409)
+  const [recorded] = (await readRecords(guarded.store, runId, seq + 1, 1))._unsafeUnwrap()
+  const [asked] = (await readRecords(guarded.store, runId, seq, 1))._unsafeUnwrap()
+  expect(recorded?.meta.principal).toBe(both[0].isOk() ? 'ada' : 'bo')
+  expect(recorded?.record).toMatchObject({
+    kind: 'approval_response',
+    payload: { answers: seq, call_sha256: CALL_SHA, shown_sha256: asked?.meta.hash },
+  })
+})
+
+test('an answer for another call or another question is refused, and nothing is recorded', async () => {
+  const client = createClient({ baseUrl: open.url })
+  const { runId, seq } = await waitingRun(client, open)
+  const other = { decision: 'allow', call_sha256: 'cd'.repeat(32) } as const
+  expect(problemOf(await client.runs.answer(runId, seq, other))).toBe(409)
+  const stale = { decision: 'allow', call_sha256: CALL_SHA } as const
+  expect(problemOf(await client.runs.answer(runId, seq - 1, stale))).toBe(409)
+  expect((await client.runs.get(runId))._unsafeUnwrap().progress.seq).toBe(seq)
+})
+
+test('only another person answers a rule that asks for one; the starter may abort', async () => {
+  const [cy, di] = [await operator('cy'), await operator('di')]
+  const { runId, seq } = await waitingRun(cy, guarded, BY_OTHERS)
+  const answer = { decision: 'allow', call_sha256: CALL_SHA } as const
+  expect(problemOf(await cy.runs.answer(runId, seq, answer))).toBe(403)
+  expect(problemOf(await cy.runs.resume(runId, { decision: 'approve' }))).toBe(403)
+  expect((await di.runs.answer(runId, seq, answer)).isOk()).toBe(true)
+  const second = await waitingRun(cy, guarded, BY_OTHERS)
+  const aborted = await cy.runs.resume(second.runId, { decision: 'abort', reason: 'no' })
+  expect(aborted._unsafeUnwrap().status).toBe('aborted')
+})
+
+test('a server without tokens refuses a rule that nobody could answer', async () => {
+  const client = createClient({ baseUrl: open.url })
+  const created = await client.runs.create({ goal: 'pytest', approvals: [BY_OTHERS] })
+  const problem = created.isErr() && created.error.type === 'refused' ? created.error : null
+  expect(problem).toMatchObject({
+    status: 422,
+    errors: [{ field: 'approvals', message: expect.stringContaining('retrai token create') }],
+  })
+})
+
+test('a client that knows only human checks allows the call by approving', async () => {
+  const client = createClient({ baseUrl: open.url })
+  const { runId, seq } = await waitingRun(client, open)
+  const resumed = await client.runs.resume(runId, { decision: 'approve', seq })
+  expect(resumed._unsafeUnwrap().status).toBe('running')
+  const [answer] = (await readRecords(open.store, runId, seq + 1, 1))._unsafeUnwrap()
+  expect(answer?.record).toMatchObject({
+    kind: 'approval_response',
+    payload: { decision: 'allow', call_sha256: CALL_SHA },
+  })
+})
