@@ -17,7 +17,10 @@ export const RULES = {
   },
   'runs:verify': { roles: ROLES, what: 'read the proof of a run, and the public keys' },
   'runs:create': { roles: OPERATORS, what: 'start a run' },
-  'runs:decide': { roles: OPERATORS, what: 'answer a human check' },
+  'runs:decide': {
+    roles: OPERATORS,
+    what: 'answer a human check, allow or deny a call that waits',
+  },
   'runs:message': { roles: OPERATORS, what: 'send a message to the agent of a run' },
   'runs:abort': { roles: OPERATORS, what: 'abort a run' },
   'runs:configure': { roles: OPERATORS, what: 'change the configuration of a run' },
