@@ -14,6 +14,7 @@ import { IsolationOffer } from './isolation.ts'
 import { Model } from './models.ts'
 import { ProblemDocument } from './problems.ts'
 import {
+  AnsweredApproval,
   Goal,
   RecordedMessage,
   RedactedRecord,
@@ -147,6 +148,7 @@ function addRunExamples(): void {
   add(RunAndStatus, { run_id: RUN_ID, status: 'aborted' })
   add(StartedRun, { run_id: RUN_ID, status: 'running' })
   add(RecordedMessage, { run_id: RUN_ID, status: 'running', seq: 14 })
+  add(AnsweredApproval, { run_id: RUN_ID, status: 'running', decision: 'allow' })
   add(ResumedRun, { run_id: RUN_ID, status: 'running', resumed_with: 'approve' })
   add(RunDetails, {
     run_id: RUN_ID,

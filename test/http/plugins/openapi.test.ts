@@ -87,6 +87,7 @@ describe('the description of the API', () => {
       'PATCH /api/runs/{run_id}/config',
       'POST /api/runs',
       'POST /api/runs/{run_id}/abort',
+      'POST /api/runs/{run_id}/approvals/{seq}',
       'POST /api/runs/{run_id}/messages',
       'POST /api/runs/{run_id}/redact',
       'POST /api/runs/{run_id}/resume',
