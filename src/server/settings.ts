@@ -8,8 +8,8 @@ import { LEVELS } from '../domain/isolation.ts'
 import type { OwnSecret } from '../domain/mask/own-secrets.ts'
 import { asksForGoal, Network, withoutPresets } from '../domain/network.ts'
 import { PoolName } from '../domain/records.ts'
-import { CommandEnv, commandVariables, passwordForms, secretVariables } from './command-env.ts'
 import { messageOf } from '../lib/message-of.ts'
+import { CommandEnv, commandVariables, passwordForms, secretVariables } from './command-env.ts'
 import { CrashAt } from './crash-points.ts'
 
 const trimmed = z.string().trim()

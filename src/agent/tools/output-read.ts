@@ -49,6 +49,7 @@ export const outputRead = defineTool({
       .optional()
       .describe('Text to search for, in any case; | between alternatives, such as "error|failed"'),
   }),
+  touches: () => ({}),
   run: async ({ artifact, offset, limit, pattern }, { signal, openOutput }) => {
     if (pattern !== undefined && (offset !== undefined || limit !== undefined)) {
       return failed('Give either "pattern", or "offset" and "limit".')
