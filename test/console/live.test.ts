@@ -84,6 +84,23 @@ describeInBrowser('a run that goes on', () => {
     expect(await form.getByLabel('Processes').getAttribute('aria-invalid')).toBe('true')
   })
 
+  test('is offered the goals that fit its folder first, and can have a command as its goal', async () => {
+    const page = await open(server.url)
+    await page.getByRole('button', { name: 'Start a run' }).click()
+    const form = page.getByRole('dialog', { name: 'Start a run' })
+    const first = form.getByRole('radio').first()
+    await expect.poll(() => first.textContent()).toMatch(/^pytest/)
+    await form.getByLabel('Project folder').fill(await server.newProject('by-command'))
+    await form.getByText('It fits: package.json has a test script').waitFor()
+    expect(await first.textContent()).toMatch(/^npm-test/)
+    await form.getByLabel('Check').fill('true')
+    await form.getByRole('button', { name: 'Start the run' }).click()
+    await page.waitForURL(/\/runs\/[0-9a-f-]{36}$/)
+    const run = await fetch(page.url().replace('/runs/', '/api/runs/'))
+    expect(await run.json()).toMatchObject({ goal: 'shell-goal', check: { command: 'true' } })
+    await page.getByText('`true` succeeded with exit code 0').first().waitFor()
+  })
+
   test('is aborted after a confirmation', async () => {
     const runId = await startRun(server.url, { cwd: await server.newProject('to-abort') })
     const page = await open(`${server.url}/runs/${runId}`)

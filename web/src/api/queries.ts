@@ -46,6 +46,15 @@ export const replacedLogQuery = queryOptions({
   select: ({ log }) => log?.detail ?? null,
 })
 
+/** The goals that fit the project in a folder of the server, best first; none while it is being typed. */
+export const fittingGoalsQuery = (cwd: string) =>
+  queryOptions({
+    queryKey: ['goals', cwd],
+    queryFn: ({ signal }) => answerOf(client().goals({ cwd, signal })),
+    enabled: cwd !== '',
+    retry: false,
+  })
+
 export const goalsQuery = queryOptions({
   queryKey: ['goals'],
   queryFn: ({ signal }) => answerOf(client().goals({ signal })),

@@ -26,6 +26,8 @@ export type CommandDraft = {
 export type Draft = ModelDraft &
   CommandDraft & {
     readonly goal: string
+    /** A command in place of that of the goal. Empty: there is no such command. */
+    readonly check: string
     readonly cwd: string
     readonly max_iterations: number | string
     readonly max_turns_per_iteration: number | string
@@ -40,6 +42,7 @@ export type Draft = ModelDraft &
 
 export const EMPTY_DRAFT: Draft = {
   goal: '',
+  check: '',
   cwd: '',
   model_name: '',
   reasoning_effort: null,
@@ -81,7 +84,8 @@ export function requestOf(draft: Draft): RunRequest {
   const network = networkOf(draft.network)
   const limits = limitsOf(draft)
   return {
-    goal: draft.goal,
+    ...(draft.goal === '' ? {} : { goal: draft.goal }),
+    ...(draft.check.trim() === '' ? {} : { check: { command: draft.check.trim() } }),
     hitl_enabled: draft.hitl_enabled,
     ...(draft.reasoning_effort === null ? {} : { reasoning_effort: draft.reasoning_effort }),
     ...(draft.fallback_models.length === 0 ? {} : { fallback_models: [...draft.fallback_models] }),

@@ -1,23 +1,38 @@
 import { Input, Radio, Skeleton } from '@mantine/core'
+import { useDebouncedValue } from '@mantine/hooks'
 import { useQuery } from '@tanstack/react-query'
+import type { Goal } from '../../../src/client/index.ts'
 import { messageOf } from '../api/problem.ts'
-import { goalsQuery } from '../api/queries.ts'
+import { fittingGoalsQuery, goalsQuery } from '../api/queries.ts'
 import classes from './goal-picker.module.css'
 
+/** A folder is looked at when nobody has typed for so long. */
+const TYPING_MS = 300
+
 type Props = {
+  /** The folder of the project, as it is typed. */
+  readonly cwd: string
   readonly value: string
   readonly onChange: (goal: string) => void
   readonly problem: string | undefined
 }
 
-export function GoalPicker({ value, onChange, problem }: Props) {
+/** Those of which the form has all settings. */
+const isForForm = ({ name, check, options = [] }: Goal): boolean =>
+  name !== 'all-of' && check !== 'required' && !options.some(({ required }) => required)
+
+export function GoalPicker({ cwd, value, onChange, problem }: Props) {
   const goals = useQuery(goalsQuery)
+  const [folder] = useDebouncedValue(cwd.trim(), TYPING_MS)
+  const fitting = (useQuery(fittingGoalsQuery(folder)).data ?? []).filter(isForForm)
+  const fits = new Set(fitting.map(({ name }) => name))
+  const others = (goals.data ?? []).filter((goal) => isForForm(goal) && !fits.has(goal.name))
   return (
     <Radio.Group label="Goal" value={value} onChange={onChange} error={problem} withAsterisk>
       {goals.isError && <Input.Error>{messageOf(goals.error)}</Input.Error>}
       {goals.isPending && <Skeleton height={120} mt={6} />}
       <div className={classes.goals}>
-        {(goals.data ?? []).map(({ name, description }, index) => (
+        {[...fitting, ...others].map(({ name, description, because }, index) => (
           <Radio.Card
             key={name}
             value={name}
@@ -27,7 +42,9 @@ export function GoalPicker({ value, onChange, problem }: Props) {
             data-autofocus={index === 0 || undefined}
           >
             <span className={classes.name}>{name}</span>
-            <span className={classes.description}>{description}</span>
+            <span className={classes.description}>
+              {because === undefined ? description : `${description}. It fits: ${because}`}
+            </span>
           </Radio.Card>
         ))}
       </div>

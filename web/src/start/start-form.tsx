@@ -51,6 +51,7 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
     <form onSubmit={submit}>
       <Stack gap="md">
         <GoalPicker
+          cwd={draft.cwd}
           value={draft.goal}
           onChange={(goal) => change({ goal })}
           problem={problem('goal')}
@@ -62,6 +63,15 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
           value={draft.cwd}
           onChange={(event) => change({ cwd: event.currentTarget.value })}
           error={problem('cwd')}
+          spellCheck={false}
+        />
+        <TextInput
+          label="Check"
+          description="Optional. A command that must succeed: it replaces that of the goal, or is the goal if you choose none."
+          placeholder="make lint"
+          value={draft.check}
+          onChange={(event) => change({ check: event.currentTarget.value })}
+          error={problem('check') ?? problem('check.command')}
           spellCheck={false}
         />
         <Textarea
@@ -154,7 +164,11 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
           <Button variant="default" onClick={onDone}>
             Cancel
           </Button>
-          <Button type="submit" loading={start.isPending} disabled={draft.goal === ''}>
+          <Button
+            type="submit"
+            loading={start.isPending}
+            disabled={draft.goal === '' && draft.check.trim() === ''}
+          >
             Start the run
           </Button>
         </Group>
