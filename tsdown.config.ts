@@ -35,6 +35,22 @@ const licenses = {
   },
 }
 
+/** Parts of the SDK of MCP that are not used: the login with OAuth, and the validator, for which there is another one. */
+const UNUSED = new Map([
+  ['jose', 'export {}'],
+  [
+    '@modelcontextprotocol/client/_shims',
+    'export const CORS_IS_POSSIBLE = false; export class DefaultJsonSchemaValidator {}',
+  ],
+])
+
+const withoutUnused = {
+  name: 'without-unused',
+  resolveId: (id: string, importer: string | undefined) =>
+    UNUSED.has(id) && importer?.includes('/@modelcontextprotocol/') ? `\0unused:${id}` : null,
+  load: (id: string) => UNUSED.get(id.replace(/^\0unused:/, '')) ?? null,
+}
+
 /** A literal as the whole argument of `.describe`. */
 const DESCRIPTION = /\.describe\(\s*(['"`])(?:\\.|(?!\1|\$\{)[^\\])*\1,?\s*\)/g
 
@@ -64,7 +80,7 @@ export default defineConfig([
     // The packages of `devDependencies` are in the build. A start takes less time and memory with the parts of them that
     // are used than with all their files, and nobody installs them. The client needs these two as packages, too.
     deps: { onlyBundle: false, alwaysBundle: ['neverthrow', 'zod'] },
-    plugins: [licenses],
+    plugins: [licenses, withoutUnused],
   },
   {
     ...common,
