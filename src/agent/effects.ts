@@ -8,6 +8,7 @@ import type { Project } from './installed-programs.ts'
 import type { McpSession } from './mcp/run-servers.ts'
 import type { Models } from './model/model.ts'
 import type { Obstacle } from './obstacle.ts'
+import type { SubagentRules } from './subagents.ts'
 import type { Toolbox } from './tools/tool.ts'
 
 /** The effects that a run loop may have on the world. */
@@ -22,6 +23,8 @@ export type Effects = {
   readonly readProject: (project: Project, signal: AbortSignal) => Promise<ProjectContext>
   /** Variables that the checks of goals see; the toolbox has them for commands of the model. None if it is left out. */
   readonly variables?: Readonly<Record<string, string>>
+  /** What agents may start; they start no sub-agents if it is left out. */
+  readonly subagents?: SubagentRules
   /** The server's data folder, which no project may contain; null for a server without one. */
   readonly dataDir: string | null
   /** Why this server should not claim a run; null if it can work on it. */

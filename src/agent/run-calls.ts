@@ -2,6 +2,7 @@ import { err, type Result } from 'neverthrow'
 import { onlyReads } from '../domain/mcp-tools.ts'
 import type { Notice, PayloadOf } from '../domain/records.ts'
 import type { OpenCall, RunState } from '../domain/state.ts'
+import { SUBAGENT_TOOL } from '../domain/subagents.ts'
 import type { Attempt } from '../live/attempt.ts'
 import type { BackgroundProcesses } from './background-processes.ts'
 import type { Effects } from './effects.ts'
@@ -9,6 +10,8 @@ import { Notices } from './notices.ts'
 import { notRunMasked } from './requested-calls.ts'
 import { reviewCall } from './review-call.ts'
 import type { RunSession, SessionError } from './run-session.ts'
+import type { Subagents } from './subagents.ts'
+import type { CallContext } from './tools/tool.ts'
 
 /** How many calls of one reply run side by side. */
 const READS_AT_ONCE = 4
@@ -29,6 +32,7 @@ export class RunCalls implements AsyncDisposable {
   readonly #session: RunSession
   readonly #toolbox: Effects['toolbox']
   readonly #processes: BackgroundProcesses
+  readonly #subagents: Subagents
   readonly #stop = new AbortController()
   readonly #signal: AbortSignal
   readonly #started = new Map<string, Started>()
@@ -39,9 +43,11 @@ export class RunCalls implements AsyncDisposable {
     session: RunSession,
     { toolbox }: Effects,
     processes: BackgroundProcesses,
+    subagents: Subagents,
     signal: AbortSignal,
   ) {
     this.#session = session
+    this.#subagents = subagents
     this.#toolbox = toolbox
     this.#processes = processes
     this.#signal = AbortSignal.any([signal, this.#stop.signal])
@@ -77,7 +83,9 @@ export class RunCalls implements AsyncDisposable {
   }
 
   #start(call: OpenCall): Started {
-    const requested = this.#session.callToRun(call)
+    // The instructions of a sub-agent are masked in its log too, so the masked ones are enough.
+    const masked = call.tool === SUBAGENT_TOOL ? call : null
+    const requested = this.#session.callToRun(call) ?? masked
     const { config, runId, isolation: policy } = this.#session.state
     const { cwd, network = 'none' } = config
     const reported: Notice[] = []
@@ -92,7 +100,8 @@ export class RunCalls implements AsyncDisposable {
       ...{ cwd, signal: this.#signal, runId, network, onNotice, onOutput },
       processes: this.#processes,
       ...(policy === undefined ? {} : { policy }),
-    }
+      startSubagent: (wanted, place) => this.#subagents.run(call, wanted, place),
+    } satisfies CallContext
     const run = async () =>
       requested === null ? notRunMasked(call) : this.#toolbox.execute(requested, context)
     const started: Started = { result: run(), reported, onNotice: null }

@@ -1,4 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
+import { lastWords } from '../domain/conversation.ts'
 import { MCP_PREFIX } from '../domain/mcp-tools.ts'
 import { type NextStep, nextStep } from '../domain/next-step.ts'
 import type { Notice } from '../domain/records.ts'
@@ -13,6 +14,7 @@ import { observe } from './observed-commands.ts'
 import { hashOfCall, reviewCall } from './review-call.ts'
 import { RunCalls } from './run-calls.ts'
 import type { RunSession, SessionError } from './run-session.ts'
+import type { Subagents } from './subagents.ts'
 import { summarizeRun } from './summaries.ts'
 import { underWay } from './under-way.ts'
 
@@ -25,6 +27,7 @@ type StepResult = Result<void, SessionError>
 export async function runLoop(
   session: RunSession,
   effects: Effects,
+  subagents: Subagents,
   signal: AbortSignal,
 ): Promise<Result<'ended' | 'awaiting_human', SessionError>> {
   // Since the run was created, the project may have become a link to the data folder, or that may have moved.
@@ -32,7 +35,7 @@ export async function runLoop(
   await using processes = new BackgroundProcesses()
   await using servers = effects.mcp?.open(session.state.runId) ?? null
   // Its calls end before the processes and servers.
-  await using calls = new RunCalls(session, effects, processes, signal)
+  await using calls = new RunCalls(session, effects, processes, subagents, signal)
   for (;;) {
     if (signal.aborted) return err({ type: 'cancelled' })
     const fresh = await session.refresh()
@@ -155,7 +158,7 @@ async function checkGoal(
   const onOutput = (text: string) => attempt?.write({ of: 'output', call_id: null }, text)
   const { runCommand, observed } = observe(run, isolation)
   const { verdict, reason, details } = await goal.check({
-    ...{ config, signal, reportsDir },
+    ...{ config, signal, reportsDir, lastWords: lastWords(session.conversation) },
     runCommand: (command) => {
       const env = { ...variables, ...command.env }
       return runCommand({ network, onNotice: notices.add, onOutput, ...command, env })

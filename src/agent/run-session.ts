@@ -93,6 +93,11 @@ export class RunSession {
     return this.#conversation
   }
 
+  /** It outlasts outages, until the work on the run must stop. */
+  get store(): StreamStore {
+    return this.#store
+  }
+
   /** A part of the run was redacted: see `refresh`. */
   forget(): void {
     this.#forgotten = true

@@ -7,8 +7,10 @@ import { decode } from '../log/codec.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import type { Effects } from './effects.ts'
 import type { Obstacle } from './obstacle.ts'
+import { abortWithParent, hasEnded } from './parents.ts'
 import { runLoop } from './run-loop.ts'
 import { RunSession, type SessionError } from './run-session.ts'
+import { Subagents } from './subagents.ts'
 
 export type WorkerDeps = {
   readonly store: EventStore
@@ -59,6 +61,7 @@ export class RunWorker {
   readonly #runId: string
   readonly #from: From
   readonly #deps: WorkerDeps
+  readonly #turns: Turns
   readonly #stop = new AbortController()
   /** Whether it still waits for its turn. */
   #waiting = true
@@ -74,12 +77,15 @@ export class RunWorker {
   #redacted = false
   /** Gives its turn to the next suspect, if this run is one. */
   #releaseSuspects: (() => void) | null = null
+  /** Gives its turn to another run; null while it has none. */
+  #releaseTurn: (() => void) | null = null
 
   constructor(runId: string, from: From, turns: Turns, deps: WorkerDeps) {
     this.#runId = runId
     this.#from = from
     this.#deps = deps
-    this.done = this.#takeTurns(turns)
+    this.#turns = turns
+    this.done = this.#takeTurns()
   }
 
   /** Whether it exists to take the run over from this claimant. */
@@ -125,19 +131,33 @@ export class RunWorker {
   }
 
   /** While this server cannot work on the run, it leaves its turn to other runs and tries again later. */
-  async #takeTurns({ all, suspects }: Turns): Promise<void> {
+  async #takeTurns(): Promise<void> {
     const { signal } = this.#stop
     const backoff = new Backoff(this.#deps.retryMs)
     do {
-      const release = await all.acquire(signal)
-      if (release === null) return
+      this.#releaseTurn = await this.#turns.all.acquire(signal)
+      if (this.#releaseTurn === null) return
       try {
-        if ((await this.#work(suspects)) !== 'later') return
+        if ((await this.#work()) !== 'later') return
       } finally {
         this.#clear()
-        release()
+        this.#endTurn()
       }
     } while (await backoff.wait(signal))
+  }
+
+  /** While the run waits for a sub-agent, it is neither at work nor the cause of a crash. */
+  async #giveTurn<T>(wait: () => Promise<T>): Promise<T> {
+    this.#clear()
+    this.#endTurn()
+    const result = await wait()
+    this.#releaseTurn = await this.#turns.all.acquire(this.#stop.signal)
+    return result
+  }
+
+  #endTurn(): void {
+    this.#releaseTurn?.()
+    this.#releaseTurn = null
   }
 
   /** The check or call that was interrupted by crashes is over, so it was not their cause. */
@@ -161,20 +181,29 @@ export class RunWorker {
   }
 
   /** Resolves to 'later' if this server may work on the run but cannot now. */
-  async #work(suspects: Semaphore): Promise<'over' | 'later'> {
+  async #work(): Promise<'over' | 'later'> {
     const { signal } = this.#stop
     this.#waiting = false
     const opened = this.#session === null ? await this.#open() : ok(this.#session)
     if (opened.isErr()) return this.#report(opened.error)
     const session = opened.value
     this.#session = session
+    const { parent } = session.state
+    if (parent !== undefined && session.state.phase.type !== 'ended') {
+      const ended = await hasEnded(this.#deps.store, parent.run_id)
+      if (ended.isErr()) return 'later'
+      if (ended.value) {
+        await abortWithParent(this.#runId, parent.run_id, { ...this.#deps, signal })
+        return 'over'
+      }
+    }
     if (!this.#mayTake(session.state)) return 'over'
     const obstacle = await this.#obstacle(session)
     if (obstacle?.type === 'cannot_work') return this.#queue(session, obstacle.reason)
     if (obstacle !== null && !(await this.#leaveToOthers())) return 'over'
     if (session.state.crashes > 0) {
       // Suspects are claimed and worked on one at a time, so a crash counts against only one of them.
-      this.#releaseSuspects = await suspects.acquire(signal)
+      this.#releaseSuspects = await this.#turns.suspects.acquire(signal)
       if (this.#releaseSuspects === null) return 'over'
     }
     if (await this.#claim(session)) await this.#run(session)
@@ -183,7 +212,12 @@ export class RunWorker {
 
   async #run(session: RunSession): Promise<void> {
     const { log, effects } = this.#deps
-    const ended = await runLoop(session, effects, this.#stop.signal)
+    const subagents = new Subagents(session, {
+      ...this.#deps,
+      rules: effects.subagents ?? null,
+      giveTurn: (wait) => this.#giveTurn(wait),
+    })
+    const ended = await runLoop(session, effects, subagents, this.#stop.signal)
     // The end may arrive from the log before the loop has seen that its last append was the end.
     const end = this.#end ?? endOf(session.state)
     if (end !== null) {

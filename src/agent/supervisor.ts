@@ -6,6 +6,7 @@ import { RUN_STREAM_PREFIX, runIdOf } from '../log/run-log.ts'
 import type { Position, RecordedEvent } from '../store/event-store.ts'
 import { ForeignRuns } from './foreign-runs.ts'
 import type { OrphanedRun } from './leases.ts'
+import { abortWithParent, endingWith, hasEnded } from './parents.ts'
 import { Presence } from './presence.ts'
 import { type From, isOpenTo, RunWorker, type Turns, type WorkerDeps } from './run-worker.ts'
 
@@ -28,6 +29,8 @@ type Unfinished = {
   readonly pool: string | null
   /** Whether it waits for a person. */
   readonly resting: boolean
+  /** The run whose agent started it, if there is one. */
+  readonly parent?: string | null
 }
 
 /** See `WorkerDeps.queueAfterMs`, if servers share the store. */
@@ -66,11 +69,24 @@ export class Supervisor {
     for (const run of unfinished) {
       const { runId, claimant } = run
       if (this.#presence === null) this.#takeUp(runId, 'anyone')
-      else if (!this.#mayTake(run)) held.push(run)
-      else this.#takeUp(runId, { claimant })
+      else if (!this.#mayTake(run)) {
+        held.push(run)
+        void this.#endWithParent(run)
+      } else this.#takeUp(runId, { claimant })
     }
     this.#presence?.start(held)
     this.#following = this.#follow(after)
+  }
+
+  /** If its parent ended while no server ran, the run may wait for a person that nobody has need of. */
+  async #endWithParent({ runId, parent = null }: Unfinished): Promise<void> {
+    if (parent === null) return
+    const ended = await hasEnded(this.#deps.store, parent)
+    if (ended.isOk() && ended.value) await this.#abort(runId, parent)
+  }
+
+  #abort(runId: string, parent: string): Promise<void> {
+    return abortWithParent(runId, parent, { ...this.#deps, signal: this.#stop.signal })
   }
 
   #presenceFor(leaseMs: number): Presence {
@@ -162,6 +178,7 @@ export class Supervisor {
         break
       case 'run_end':
         this.#workers.get(runId)?.noticeEnd(event)
+        for (const subagent of endingWith(event)) void this.#abort(subagent, runId)
         break
     }
   }

@@ -23,6 +23,7 @@ export const ListRunsQuery = z.strictObject({
   cursor: z.string().optional().describe('From the Link header of the page before'),
   status: z.enum(RUN_STATUSES).optional(),
   goal: z.string().optional(),
+  parent: z.string().optional().describe('Only runs that the agent of this run has started'),
 })
 export type ListRunsQuery = z.output<typeof ListRunsQuery>
 

@@ -4,6 +4,7 @@ import { IsolationPolicy } from '../domain/isolation.ts'
 import { CallDecision, Decision, RequestedCall, Stuck } from '../domain/records.ts'
 import { EFFORTS } from '../domain/run-config.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
+import { Parent } from '../domain/subagents.ts'
 import { Timestamp } from './fields.ts'
 import { goalDetails } from './goal-requests.ts'
 
@@ -18,6 +19,11 @@ const QueuedReason = z
   .string()
   .exactOptional()
   .describe('Why no server works on the run, with advice; only if the status is `queued`')
+
+const ParentRunId = z
+  .uuid()
+  .exactOptional()
+  .describe('The run whose agent started this one; absent if a person did')
 
 const Cost = z.number().nullable().describe('US dollars; null if a price is not known')
 
@@ -50,6 +56,7 @@ export const RunSummary = z
     status: RunStatus,
     created_at: Timestamp,
     queued_reason: QueuedReason,
+    parent_run_id: ParentRunId,
   })
   .meta({ id: 'RunSummary' })
 export type RunSummary = z.infer<typeof RunSummary>
@@ -78,6 +85,17 @@ export const RecordedMessage = RunAndStatus.extend({
   seq: z.int().describe('Of the record of the message'),
 }).meta({ id: 'RecordedMessage' })
 export type RecordedMessage = z.infer<typeof RecordedMessage>
+
+/** A run that the agent of another one has started. */
+const Subagent = z.object({
+  run_id: z.uuid(),
+  call_id: z.string(),
+  status: z
+    .enum(['running', 'achieved', 'failed', 'aborted'])
+    .describe('As its parent has recorded it; `running` until then'),
+  total_tokens: z.int().nullable().describe('Null until its parent has recorded its end'),
+  estimated_cost_usd: Cost,
+})
 
 /** GET /api/runs/{run_id}. */
 export const RunDetails = z
@@ -139,6 +157,17 @@ export const RunDetails = z
           'person decided so. Absent if there are none',
       ),
     queued_reason: QueuedReason,
+    parent_run_id: ParentRunId,
+    parent: Parent.unwrap()
+      .exactOptional()
+      .describe('The record of the parent that starts this run, and how deep it is below a person'),
+    subagents: z
+      .array(Subagent)
+      .readonly()
+      .exactOptional()
+      .describe(
+        'The runs that its agent has started, oldest first. What they used is in its totals',
+      ),
     pool: z
       .string()
       .exactOptional()
@@ -160,6 +189,19 @@ export const RunDetails = z
           'How the agent made no progress in its last turns, and what was done about it: it got a hint, was asked ' +
             'for another approach, or the run ends. Absent while it makes progress',
         ),
+      subagent: z
+        .object({
+          run_id: z.uuid(),
+          status: RunStatus,
+          total_tokens: z.int(),
+          estimated_cost_usd: Cost,
+          waiting_for: z
+            .object({ run_id: z.uuid(), seq: z.int(), summary: z.string() })
+            .nullable()
+            .describe('The human check that is open in it, or in a sub-agent of it'),
+        })
+        .exactOptional()
+        .describe('The sub-agent that the run waits for, as it is now; not with `at`'),
       waiting_for: z
         .object({
           kind: z.enum(['human_check_required', 'approval_required']),

@@ -33,6 +33,8 @@ export type RunQuery = {
   readonly limit?: number | undefined
   readonly status?: RunStatus | undefined
   readonly goal?: string | undefined
+  /** Only runs that the agent of this run has started. */
+  readonly parent?: string | undefined
   /** `next` of the previous page. */
   readonly cursor?: string | undefined
 }

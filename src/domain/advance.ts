@@ -4,6 +4,8 @@ import { evolve } from './evolve.ts'
 import { onlyReads } from './mcp-tools.ts'
 import type { EndStatus, RunRecord, Seen } from './records.ts'
 import { isReviewDue, type RunState, recordOf } from './state.ts'
+import { openSubagents } from './subagent-state.ts'
+import { INSTRUCTIONS_GOAL } from './subagents.ts'
 
 /** The last record of a run, with its totals. @param seen what the person who aborted the run had seen */
 export function runEnd(
@@ -13,6 +15,7 @@ export function runEnd(
   reason: string,
   seen: Seen | null = null,
 ): RunRecord {
+  const subagents = openSubagents(state)
   return recordOf(state, now, 'run_end', {
     achieved: status === 'achieved',
     iterations: state.iteration,
@@ -21,6 +24,7 @@ export function runEnd(
     status,
     reason,
     ...(seen === null ? {} : { seen }),
+    ...(subagents.length === 0 ? {} : { subagents }),
   })
 }
 
@@ -127,9 +131,13 @@ function nextTurn(state: RunState, now: number): RunRecord {
   return afterWork(state, now)
 }
 
-/** The goal is checked unless only reading calls ran since the last check: then its verdict would be the same. */
+/**
+ * The goal is checked unless only reading calls ran since the last check: then its verdict would be the same, except if
+ * it is the word of the agent.
+ */
 function afterWork(state: RunState, now: number): RunRecord {
-  if (hasTurns(state) && !state.changed) return completeIteration(state, now)
+  const isSame = !state.changed && state.config.goal !== INSTRUCTIONS_GOAL
+  if (hasTurns(state) && isSame) return completeIteration(state, now)
   return recordOf(state, now, 'step_start', { node: 'evaluate' })
 }
 

@@ -1,8 +1,22 @@
+import type { RunConfig } from './run-config.ts'
 import { modelInUse, type RunState } from './state.ts'
 
 /** Seconds the run has worked until `now` (seconds since the epoch), without waiting for people. */
 function workedSeconds(state: RunState, now: number): number {
   return Math.max(0, now - state.createdAt - state.waitedSeconds)
+}
+
+type Limits = Pick<RunConfig, 'max_tokens' | 'max_cost_usd' | 'max_seconds'>
+
+/** What is left of each limit; null if there is no limit. Call it only if no budget is exhausted. */
+export function budgetLeft({ config, total, ...state }: RunState, now: number): Limits {
+  const { max_tokens, max_cost_usd, max_seconds } = config
+  const worked = workedSeconds({ config, total, ...state }, now)
+  return {
+    max_tokens: max_tokens === null ? null : max_tokens - total.tokens,
+    max_cost_usd: max_cost_usd === null ? null : max_cost_usd - (total.costUsd ?? max_cost_usd),
+    max_seconds: max_seconds === null ? null : max_seconds - worked,
+  }
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { PayloadOf, RequestedCall, RunRecord } from './records.ts'
 import { type CallAnswer, type RunState, recordOf } from './state.ts'
+import type { SubagentEnd } from './subagents.ts'
 
 /** Why a call has no result of its own. */
 const HOW = {
@@ -28,11 +29,24 @@ const HOW = {
   },
 } as const
 
-/** Records a result for the open call, so that every call has exactly one. */
-export function closeOpenCall(state: RunState, now: number, how: keyof typeof HOW): RunRecord[] {
+/**
+ * Records a result for the open call, so that every call has exactly one.
+ * @param subagent what the sub-agent has come to that the call waits for, if that is known
+ */
+export function closeOpenCall(
+  state: RunState,
+  now: number,
+  how: keyof typeof HOW,
+  subagent?: SubagentEnd,
+): RunRecord[] {
   const open = state.phase.type === 'acting' ? state.phase.open : null
   if (open === null) return []
-  return [resultOf(state, now, open, HOW[how])]
+  return [
+    resultOf(state, now, open, {
+      ...HOW[how],
+      ...(subagent === undefined ? {} : { subagent }),
+    }),
+  ]
 }
 
 const NOT_RUN = 'This call did not run. Do not try to get the same effect in another way.'
@@ -53,7 +67,7 @@ function resultOf(
   state: RunState,
   now: number,
   { call_id, tool }: RequestedCall,
-  how: Pick<PayloadOf<'tool_result'>, 'output' | 'outcome' | 'killed_by'>,
+  how: Pick<PayloadOf<'tool_result'>, 'output' | 'outcome' | 'killed_by' | 'subagent'>,
 ): RunRecord {
   const { output, outcome, ...why } = how
   return recordOf(state, now, 'tool_result', {

@@ -13,6 +13,7 @@ import type {
   Seen,
 } from './records.ts'
 import type { ConfigChanges, RunConfig } from './run-config.ts'
+import type { Parent, SubagentEnd } from './subagents.ts'
 
 /** A command of a person. It is recorded, and the process that works on the run reads it from the log. */
 export type PersonCommand =
@@ -29,6 +30,8 @@ export type PersonCommand =
       readonly pool?: string | null
       /** The rules of the server for calls of every run. */
       readonly serverApprovals?: ApprovalRules
+      /** The run whose agent starts this one; a person starts it if it is left out. */
+      readonly parent?: Parent
     }
   | {
       readonly type: 'respond'
@@ -50,7 +53,13 @@ export type PersonCommand =
       readonly liftsRule?: boolean
       readonly seen?: Seen | null
     }
-  | { readonly type: 'abort'; readonly reason: string | null; readonly seen?: Seen | null }
+  | {
+      readonly type: 'abort'
+      readonly reason: string | null
+      readonly seen?: Seen | null
+      /** What the sub-agent has come to that the run waits for. */
+      readonly subagent?: SubagentEnd
+    }
   | {
       readonly type: 'send_message'
       readonly text: string
@@ -122,6 +131,8 @@ export type AgentCommand = {
       readonly callSha256: string
       readonly verdict: Verdict
     }
+  /** The open call starts a run, which is created after this. */
+  | { readonly type: 'start_subagent'; readonly start: PayloadOf<'subagent_started'> }
   | { readonly type: 'record_tool_result'; readonly result: PayloadOf<'tool_result'> }
   /** What the commands of the open call or check have done so far. */
   | { readonly type: 'record_notices'; readonly notices: readonly Notice[] }

@@ -80,6 +80,13 @@ export type Conversation = {
   readonly tools: readonly OfferedTool[]
 }
 
+/** What the agent said in its last reply, if that has no calls and is whole; null otherwise. */
+export function lastWords({ turns }: Pick<Conversation, 'turns'>): string | null {
+  if (turns === null) return null
+  const { tool_calls: calls, notice, text } = turns.turn.reply
+  return calls.length === 0 && notice === undefined ? (text ?? '') : null
+}
+
 /** Of the whole run. */
 export const turnCount = ({ turns }: Pick<Conversation, 'turns'>): number => turns?.count ?? 0
 

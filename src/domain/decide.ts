@@ -8,6 +8,8 @@ import { compareListing } from './mcp-tools.ts'
 import type { Idempotency, RecordOf, RunRecord } from './records.ts'
 import { answerApproval, recordReview } from './review.ts'
 import { isWaiting, type RunState, recordOf } from './state.ts'
+import { isRepeatable, subagentOf } from './subagent-state.ts'
+import { SUBAGENT_TOOL } from './subagents.ts'
 
 type Decided = Result<RunRecord[], RunError>
 type Command<T extends RunCommand['type']> = Extract<RunCommand, { type: T }>
@@ -35,7 +37,7 @@ export function decide(
 
 function create(command: Command<'create'>, state: RunState | null, now: number): Decided {
   const { runId, config, systemPrompt, reason = null, idempotency } = command
-  const { isolation, pool = null, instructions = null, serverApprovals = [] } = command
+  const { isolation, pool = null, instructions = null, serverApprovals = [], parent } = command
   if (state !== null) return err(existing(state, idempotency))
   const record: RecordOf<'run_created'> = {
     kind: 'run_created',
@@ -51,6 +53,7 @@ function create(command: Command<'create'>, state: RunState | null, now: number)
       ...(isolation === undefined ? {} : { isolation }),
       ...(pool === null ? {} : { pool }),
       ...(serverApprovals.length === 0 ? {} : { server_approvals: serverApprovals }),
+      ...(parent === undefined ? {} : { parent }),
     },
   }
   return ok([record])
@@ -79,11 +82,12 @@ function decideForPerson(
       return respond(command, state, now, fromLog)
     case 'answer_approval':
       return answerApproval(command, state, now, fromLog)
-    case 'abort':
-      return ok([
-        ...closeOpenCall(state, now, 'aborted'),
-        runEnd(state, now, 'aborted', command.reason ?? 'Aborted on request', seen),
-      ])
+    case 'abort': {
+      const closing = closeOpenCall(state, now, 'aborted', command.subagent)
+      const closed = fold(closing, state) ?? state
+      const reason = command.reason ?? 'Aborted on request'
+      return ok([...closing, runEnd(closed, now, 'aborted', reason, seen)])
+    }
     case 'send_message':
       return sendMessage(command, state, now)
     case 'configure': {
@@ -205,7 +209,7 @@ function claim(command: Command<'claim'>, state: RunState, now: number): Decided
   const records = [
     claimed,
     // Nobody can know whether a call that changes something took effect, so it is never run twice.
-    ...(open !== null && !open.read_only ? closeOpenCall(state, now, 'in_doubt') : []),
+    ...(open !== null && !isRepeatable(open) ? closeOpenCall(state, now, 'in_doubt') : []),
   ]
   return ok(withAdvance(records, command, state, now))
 }
@@ -266,6 +270,12 @@ function recordOutcome(
     }
     case 'record_review':
       return recordReview(command, state, now)
+    case 'start_subagent': {
+      const open = phase.type === 'acting' ? phase.open : null
+      if (open?.call_id !== command.start.call_id || open.tool !== SUBAGENT_TOOL) return outOfStep()
+      if (subagentOf(state) !== null) return outOfStep()
+      return ok([recordOf(state, now, 'subagent_started', command.start)])
+    }
     case 'record_tool_result':
       if (phase.type !== 'acting') return outOfStep()
       if (phase.open?.call_id !== command.result.call_id) return outOfStep()

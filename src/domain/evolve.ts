@@ -12,25 +12,28 @@ import { addListing } from './mcp-tools.ts'
 import type { PayloadOf, RecordOf, RunRecord } from './records.ts'
 import type { Phase, RunState, Usage } from './state.ts'
 import { UNSUSPICIOUS, watchFinding, watchReply, watchResult } from './stuck.ts'
+import { type SubagentEnd, subagentOf } from './subagents.ts'
 
 const NOTHING_USED: Usage = { tokens: 0, costUsd: 0 }
 
 function use(usage: Usage, tokens: number, costUsd: number | null): Usage {
   return {
     tokens: usage.tokens + tokens,
-    costUsd: usage.costUsd === null || costUsd === null ? null : sumUsd(usage.costUsd, costUsd),
+    costUsd: sumUsd(usage.costUsd, costUsd),
   }
 }
 
-/** Rounds a sum for people: binary fractions add up to 0.010409999999999999. */
-const sumUsd = (a: number, b: number): number => Math.round((a + b) * 1e12) / 1e12
+/** A sum of US dollars, null if one is not known. Rounded for people: binary fractions add up to 0.010409999999999999. */
+export const sumUsd = (a: number | null, b: number | null): number | null =>
+  a === null || b === null ? null : Math.round((a + b) * 1e12) / 1e12
 
 function create(record: RecordOf<'run_created'>): RunState {
-  const { isolation } = record.payload
+  const { isolation, parent } = record.payload
   return {
     runId: record.run_id,
     config: record.payload.config,
     ...(isolation === undefined ? {} : { isolation }),
+    ...(parent === undefined ? {} : { parent }),
     requestSha256: record.payload.idempotency?.request_sha256 ?? null,
     seq: 0,
     phase: { type: 'ready' },
@@ -60,9 +63,14 @@ function create(record: RecordOf<'run_created'>): RunState {
   }
 }
 
-/** A crash counts against the check or call that was under way in the process, not against the wait for a model. */
-function crashesAfter({ phase, crashes }: RunState, { payload }: RecordOf<'run_claimed'>): number {
-  const underWay = phase.type === 'evaluating' || (phase.type === 'acting' && phase.open !== null)
+/**
+ * A crash counts against the check or call that was under way in the process, not against the wait for a model or a
+ * sub-agent.
+ */
+function crashesAfter(state: RunState, { payload }: RecordOf<'run_claimed'>): number {
+  const { phase, crashes } = state
+  const isCalling = phase.type === 'acting' && phase.open !== null && subagentOf(state) === null
+  const underWay = phase.type === 'evaluating' || isCalling
   return underWay && payload.after_crash === true ? crashes + 1 : crashes
 }
 
@@ -106,6 +114,21 @@ function closeCall(state: RunState, { payload }: RecordOf<'tool_result'>): Parti
   return {
     phase: { type: 'acting', pending: phase.pending, open: null },
     watch: watchResult(state.watch, phase.open, payload, isLast),
+    ...(payload.subagent === undefined ? {} : withSubagent(state, payload.subagent)),
+  }
+}
+
+/** What a sub-agent used is a part of what its parent used, and its time with people is no work of its parent. */
+function withSubagent(state: RunState, end: SubagentEnd): Partial<RunState> {
+  const { tokens, cost_usd, waited_seconds } = end
+  const subagents = state.subagents?.map((each) =>
+    each.run_id === end.run_id ? { ...each, end } : each,
+  )
+  return {
+    ...(subagents === undefined ? {} : { subagents }),
+    total: use(state.total, tokens, cost_usd),
+    thisIteration: use(state.thisIteration, tokens, cost_usd),
+    waitedSeconds: state.waitedSeconds + waited_seconds,
   }
 }
 
@@ -179,6 +202,11 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
       }
     case 'tool_result':
       return closeCall(state, record)
+    case 'subagent_started': {
+      const { run_id, call_id } = record.payload
+      const started = { run_id, call_id, seq: state.seq + 1, end: null }
+      return { subagents: [...(state.subagents ?? []), started] }
+    }
     case 'context_compacted':
       return compact(state)
     case 'agent_stuck':

@@ -34,6 +34,7 @@ const FREE_TEXT: { readonly [K in Kind]: readonly string[] } = {
   ],
   tool_call: ['/args/**', '/raw_args'],
   tool_result: ['/output', '/isolation/visible/*'],
+  subagent_started: ['/config/cwd', '/config/shell_goal/**'],
   goal_check: ['/reason', '/details', '/isolation/visible/*'],
   network_connection: ['/host', '/reason'],
   guard_changed: ['/path'],
@@ -79,7 +80,7 @@ export function neededFor(record: RunRecord, { phase }: RunState): string | null
 }
 
 function callsOf({ kind, payload }: RunRecord): ReadonlySet<string> {
-  if (kind === 'tool_call') return new Set([payload.call_id])
+  if (kind === 'tool_call' || kind === 'subagent_started') return new Set([payload.call_id])
   if (kind !== 'assistant_message') return new Set()
   return new Set(payload.tool_calls.map(({ call_id }) => call_id))
 }

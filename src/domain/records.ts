@@ -4,6 +4,7 @@ import { IsolationDifference, IsolationPolicy, KilledBy } from './isolation.ts'
 import { Json } from './json.ts'
 import { McpToolsListed } from './mcp-tools.ts'
 import { ConfigChanges, RunConfig } from './run-config.ts'
+import { Parent, SubagentEnd } from './subagents.ts'
 
 const count = z.int().nonnegative()
 /** US dollars; null if the price of the model is not known. */
@@ -158,6 +159,8 @@ const payloads = {
     pool: PoolName.exactOptional(),
     /** Rules of the server for calls of every run. Those of the run are in its configuration. */
     server_approvals: ApprovalRules.exactOptional(),
+    /** Set if the agent of another run started it. */
+    parent: Parent.exactOptional(),
   }),
   run_claimed: z.strictObject({
     claimant: z.string(),
@@ -252,7 +255,11 @@ const payloads = {
     killed_by: KilledBy.exactOptional(),
     /** Where its commands were isolated in another way than `run_created` says. */
     isolation: IsolationDifference.exactOptional(),
+    /** Set if the call was to wait for the run of a sub-agent, and that has ended. */
+    subagent: SubagentEnd.exactOptional(),
   }),
+  /** The agent starts another run. It is recorded before that run exists, so a crash neither loses nor doubles it. */
+  subagent_started: z.strictObject({ call_id: z.string(), run_id: z.string(), config: RunConfig }),
   goal_check: z.strictObject({
     achieved: z.boolean(),
     reason: z.string(),
@@ -365,6 +372,8 @@ const payloads = {
     reason: z.string(),
     /** What the person who aborted the run had seen. */
     seen: Seen.exactOptional(),
+    /** The runs of sub-agents that had not ended: they are aborted after this record. */
+    subagents: z.array(z.string()).readonly().exactOptional(),
   }),
 } as const
 

@@ -13,6 +13,7 @@ import type {
 } from './records.ts'
 import type { RunConfig } from './run-config.ts'
 import type { Watch } from './stuck.ts'
+import type { Parent, Subagent } from './subagents.ts'
 
 export type RunStatus = 'queued' | 'running' | 'awaiting_human' | EndStatus
 export const RUN_STATUSES = [
@@ -102,6 +103,10 @@ export type RunState = {
   readonly config: RunConfig
   /** How its commands are isolated, if its first record has that. */
   readonly isolation?: IsolationPolicy
+  /** The run whose agent started this one. */
+  readonly parent?: Parent
+  /** The runs that its agent has started, oldest first. A server limits how many one run may start. */
+  readonly subagents?: readonly Subagent[]
   /** The fallback model that the run asks; null or left out: the model of its configuration. */
   readonly fallback?: string | null
   /** SHA-256 of the request that created the run, if the client sent an idempotency key. */

@@ -2,15 +2,19 @@ import { err, ok, type Result, type ResultAsync } from 'neverthrow'
 import type { FromLog, RunCommand } from '../domain/commands.ts'
 import { decide } from '../domain/decide.ts'
 import { BrokenInvariant, type RunError } from '../domain/errors.ts'
+import { sumUsd } from '../domain/evolve.ts'
 import type { RunRecord } from '../domain/records.ts'
 import type { RunState } from '../domain/state.ts'
-import type { AppendError, EventStore } from '../store/event-store.ts'
+import { reportOf, type SubagentEnd, subagentOf } from '../domain/subagents.ts'
+import type { AppendError } from '../store/event-store.ts'
 import { decideAndAppend } from './decider.ts'
+import type { StreamStore } from './patience.ts'
 import {
   type Author,
   foldedRun,
   type LoadError,
   type LoadedRun,
+  load,
   loadedRun,
   readRecords,
   runStream,
@@ -23,7 +27,7 @@ export type CommandError = RunError | AppendError | LoadError
  * @param now seconds since the epoch
  */
 export function handleCommand(
-  store: EventStore,
+  store: StreamStore,
   runId: string,
   command: RunCommand,
   options: {
@@ -43,7 +47,10 @@ export function handleCommand(
       const isStarter = await startedBy(store, run, author)
       if (isStarter.isErr()) return err(isStarter.error)
       const fromLog = { hashes: hashes.value, isStarter: isStarter.value }
-      return decide(command, state, now(), fromLog)
+      const subagent = command.type === 'abort' ? await subagentSoFar(store, state) : ok(null)
+      if (subagent.isErr()) return err(subagent.error)
+      const known = subagent.value === null ? {} : { subagent: subagent.value }
+      return decide({ ...command, ...known }, state, now(), fromLog)
     },
     author,
     { from: foldedRun(snapshot) },
@@ -56,7 +63,7 @@ export function handleCommand(
 
 /** Whether the author started the run, if that matters: if it waits for an answer of somebody else. */
 async function startedBy(
-  store: EventStore,
+  store: StreamStore,
   run: LoadedRun | null,
   { principal }: Author,
 ): Promise<Result<boolean, LoadError>> {
@@ -69,12 +76,32 @@ async function startedBy(
   return first.map(([created]) => principal === undefined || created?.meta.principal === principal)
 }
 
+/** What the sub-agent has come to that a run waits for, with its own sub-agents; null if there is none in the log. */
+async function subagentSoFar(
+  store: StreamStore,
+  parent: RunState | null,
+): Promise<Result<SubagentEnd | null, LoadError>> {
+  const waitedFor = parent === null ? null : subagentOf(parent)
+  if (waitedFor === null) return ok(null)
+  const run = await load(store, waitedFor.run_id)
+  if (run.isErr()) return err(run.error)
+  if (run.value === null) return ok(null)
+  const { state, head } = run.value
+  const below = await subagentSoFar(store, state)
+  return below.map((deeper) => {
+    const own = reportOf(state, head)
+    if (deeper === null) return own
+    const cost_usd = sumUsd(own.cost_usd, deeper.cost_usd)
+    return { ...own, tokens: own.tokens + deeper.tokens, cost_usd }
+  })
+}
+
 /**
  * The hashes of the records that a command refers to: the human check that it answers, and the record that the
  * person has seen. A record that the run does not have is left out.
  */
 async function referencedHashes(
-  store: EventStore,
+  store: StreamStore,
   command: RunCommand,
   run: LoadedRun | null,
 ): Promise<Result<FromLog['hashes'], LoadError>> {

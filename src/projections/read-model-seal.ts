@@ -29,6 +29,7 @@ export const SealedRow = z.object({
   created_at: z.string(),
   goal: z.string(),
   status: z.string(),
+  parent_run_id: z.string().nullable(),
   seq: z.int(),
   head: z.string(),
   state: z.string(),
@@ -49,9 +50,9 @@ export class Sealer {
   }
 
   /** @returns 64 hex digits */
-  row({ run_id, created_at, goal, status, seq, head, state }: Row): string {
+  row({ run_id, created_at, goal, status, parent_run_id, seq, head, state }: Row): string {
     return createHmac('sha256', this.#key)
-      .update(JSON.stringify(['run', run_id, created_at, goal, status, seq, head]))
+      .update(JSON.stringify(['run', run_id, created_at, goal, status, parent_run_id, seq, head]))
       .update(state)
       .digest('hex')
   }

@@ -13,6 +13,8 @@ export type UnfinishedRun = {
   readonly claimant: string | null
   readonly pool: string | null
   readonly resting: boolean
+  /** The run whose agent started it; null if a person did. */
+  readonly parent: string | null
 }
 
 const Seal = z.object({ seal: z.string() })
@@ -31,6 +33,7 @@ const UnfinishedRow = z.object({
   status: z.string(),
   claimant: z.string().nullable(),
   pool: z.string().nullable(),
+  parent: z.string().nullable(),
 })
 const HeadRow = z.object({ run_id: z.string(), length: z.int(), head: z.string() })
 const Identity = z.object({ log_id: z.string().nullable() })
@@ -78,8 +81,8 @@ export class ReadModelTables {
         seal FROM progress`)
     this.#putSeal = db.prepare('UPDATE progress SET rows = ?, seal = ?')
     this.#putRun = db.prepare(`
-      INSERT INTO runs (run_id, created_at, goal, status, seq, head, state, seal)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+      INSERT INTO runs (run_id, created_at, goal, status, parent_run_id, seq, head, state, seal)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
       ON CONFLICT (run_id) DO UPDATE SET
         status = excluded.status, seq = excluded.seq, head = excluded.head, state = excluded.state,
         seal = excluded.seal`)
@@ -88,7 +91,8 @@ export class ReadModelTables {
       'UPDATE progress SET position = ?, stream = ?, revision = ?, event_id = ?',
     )
     this.#unfinished = db.prepare(`
-      SELECT run_id, status, state ->> '$.claimant' AS claimant, state ->> '$.pool' AS pool
+      SELECT run_id, status, state ->> '$.claimant' AS claimant, state ->> '$.pool' AS pool,
+        parent_run_id AS parent
       FROM runs WHERE status IN ('queued', 'running', 'awaiting_human')
       ORDER BY created_at, run_id`)
     this.#heads = db.prepare(`
@@ -109,8 +113,8 @@ export class ReadModelTables {
   /** The runs that have not ended, oldest first. */
   unfinished(): UnfinishedRun[] {
     return this.#unfinished.all().map((row) => {
-      const { run_id: runId, status, claimant, pool } = UnfinishedRow.parse(row)
-      return { runId, claimant, pool, resting: status === 'awaiting_human' }
+      const { run_id: runId, status, claimant, pool, parent } = UnfinishedRow.parse(row)
+      return { runId, claimant, pool, parent, resting: status === 'awaiting_human' }
     })
   }
 
@@ -232,14 +236,17 @@ export class ReadModelTables {
   ): { readonly before: string[]; readonly after: string[] } {
     const [before, after]: [string[], string[]] = [[], []]
     for (const { state, head } of runs) {
-      const row = { ...runRow(state), seq: state.seq, head, state: JSON.stringify(state) }
+      const parent_run_id = state.parent?.run_id ?? null
+      const { seq } = state
+      const row = { ...runRow(state), parent_run_id, seq, head, state: JSON.stringify(state) }
       const known = isNew(state.runId) ? undefined : this.#sealOf.get(state.runId)
       if (known !== undefined) before.push(Seal.parse(known).seal)
       const seal = this.#sealer.row(row)
       after.push(seal)
       // By position: SQLite takes names several times slower.
-      const { run_id, created_at, goal, status, seq } = row
-      this.#putRun.run(run_id, created_at, goal, status, seq, head, row.state, seal)
+      const { run_id, created_at, goal, status } = row
+      const listed = [run_id, created_at, goal, status, parent_run_id] as const
+      this.#putRun.run(...listed, seq, head, row.state, seal)
     }
     return { before, after }
   }

@@ -8,6 +8,8 @@ type RunRow = {
   readonly status: RunStatus
   /** ISO 8601 in UTC with milliseconds. */
   readonly created_at: string
+  /** The run whose agent started it, if there is one. */
+  readonly parent_run_id?: string
 }
 
 export const runRow = (state: RunState): RunRow => ({
@@ -15,6 +17,7 @@ export const runRow = (state: RunState): RunRow => ({
   goal: state.config.goal,
   status: statusOf(state),
   created_at: timestamp(state.createdAt),
+  ...(state.parent === undefined ? {} : { parent_run_id: state.parent.run_id }),
 })
 
 /** ISO 8601 in UTC with milliseconds. @param ts seconds since the epoch */
@@ -32,6 +35,8 @@ export type RunQuery = {
   readonly cursor?: string | undefined
   readonly status?: RunStatus | undefined
   readonly goal?: string | undefined
+  /** Only runs that the agent of this one has started. */
+  readonly parent?: string | undefined
 }
 
 /** The runs as projected from the log. Reading a long run costs as much as reading a short one. */

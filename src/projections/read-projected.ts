@@ -113,8 +113,11 @@ function read(file: string): ProjectedRuns | null {
     return {
       runs,
       last,
-      digestOf: ({ state, head }) =>
-        digestOf({ ...runRow(state), seq: state.seq, head }, JSON.parse(JSON.stringify(state))),
+      digestOf: ({ state, head }) => {
+        const parent_run_id = state.parent?.run_id ?? null
+        const columns = { ...runRow(state), parent_run_id, seq: state.seq, head }
+        return digestOf(columns, JSON.parse(JSON.stringify(state)))
+      },
     }
   } finally {
     db.close()

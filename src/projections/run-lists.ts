@@ -10,6 +10,7 @@ export const LIST_INDICES = [
   'runs_by_status ON runs (status, created_at, run_id)',
   'runs_by_goal ON runs (goal, created_at, run_id)',
   'runs_by_goal_and_status ON runs (goal, status, created_at, run_id)',
+  'runs_by_parent ON runs (parent_run_id, created_at, run_id) WHERE parent_run_id IS NOT NULL',
 ] as const
 
 /** Pages that are kept. */
@@ -29,6 +30,7 @@ const ListRow = z.object({
   status: z.enum(RUN_STATUSES),
   created_at: z.string(),
   queued_reason: z.string().nullable(),
+  parent_run_id: z.string().nullable(),
 })
 
 /** The lists of runs in an open read model file. */
@@ -43,8 +45,8 @@ export class RunLists {
 
   /** Newest first; null for a cursor that was not made here. @throws what SQLite throws */
   page(query: RunQuery): RunPage | null {
-    const { limit, cursor, status, goal } = query
-    const key = JSON.stringify([limit, cursor, status, goal])
+    const { limit, cursor, status, goal, parent } = query
+    const key = JSON.stringify([limit, cursor, status, goal, parent])
     const known = this.#pages.get(key)
     if (known !== undefined) return known
     const page = this.#read(query)
@@ -57,21 +59,26 @@ export class RunLists {
     this.#pages.clear()
   }
 
-  #read({ limit, cursor, status, goal }: RunQuery): RunPage | null {
+  #read({ limit, cursor, status, goal, parent }: RunQuery): RunPage | null {
     const after = decodeCursor(cursor)
     if (after === null) return null
-    const sql = listSql({ status, goal })
+    const sql = listSql({ status, goal, parent })
     const statement = this.#statements.get(sql) ?? this.#db.prepare(sql)
     this.#statements.set(sql, statement)
     const filters = {
       ...(status === undefined ? {} : { status }),
       ...(goal === undefined ? {} : { goal }),
+      ...(parent === undefined ? {} : { parent }),
     }
     // One more than asked for: it decides whether there is a next page.
     const rows = statement.all({ ...filters, ...after, limit: limit + 1 })
     const runs = rows.slice(0, limit).map((row) => {
-      const { queued_reason: reason, ...run } = ListRow.parse(row)
-      return reason === null ? run : { ...run, queued_reason: reason }
+      const { queued_reason, parent_run_id, ...run } = ListRow.parse(row)
+      return {
+        ...run,
+        ...(parent_run_id === null ? {} : { parent_run_id }),
+        ...(queued_reason === null ? {} : { queued_reason }),
+      }
     })
     const last = runs.at(-1)
     const more = rows.length > runs.length && last !== undefined
@@ -80,13 +87,18 @@ export class RunLists {
 }
 
 /** The list for the filters that are set; one index serves each variant in order. */
-export function listSql({ status, goal }: Pick<RunQuery, 'status' | 'goal'>): string {
+export function listSql({
+  status,
+  goal,
+  parent,
+}: Pick<RunQuery, 'status' | 'goal' | 'parent'>): string {
   const filters = [
+    ...(parent === undefined ? [] : ['parent_run_id = :parent AND']),
     ...(goal === undefined ? [] : ['goal = :goal AND']),
     ...(status === undefined ? [] : ['status = :status AND']),
   ]
   return [
-    'SELECT run_id, goal, status, created_at,',
+    'SELECT run_id, goal, status, created_at, parent_run_id,',
     "CASE status WHEN 'queued' THEN state ->> '$.queued' END AS queued_reason FROM runs WHERE",
     ...filters,
     '(created_at, run_id) < (:created_at, :run_id)',

@@ -1,11 +1,15 @@
 import type { RunDetails } from '../api/runs.ts'
 import type { RunRules } from '../domain/approvals/rules.ts'
 import type { GoalPart } from '../domain/run-config.ts'
-import { modelInUse, type RunState } from '../domain/state.ts'
+import { modelInUse, type RunState, statusOf } from '../domain/state.ts'
+import type { Subagent } from '../domain/subagents.ts'
 import { runRow, timestamp } from '../projections/read-model.ts'
 
-/** What a client sees of a run, read from its folded state alone. */
-export function runDetails(state: RunState): RunDetails {
+/**
+ * What a client sees of a run, read from its folded state alone.
+ * @param waited the run of the sub-agent that it waits for, the one that this waits for, and so on
+ */
+export function runDetails(state: RunState, waited: readonly RunState[] = []): RunDetails {
   const { config } = state
   return {
     ...runRow(state),
@@ -29,6 +33,8 @@ export function runDetails(state: RunState): RunDetails {
     ...(state.isolation === undefined ? {} : { isolation: state.isolation }),
     ...(state.approvals === undefined ? {} : { approvals: rulesOf(state.approvals) }),
     ...(state.queued === null ? {} : { queued_reason: state.queued }),
+    ...(state.parent === undefined ? {} : { parent: state.parent }),
+    ...(state.subagents === undefined ? {} : { subagents: state.subagents.map(subagentRow) }),
     ...(state.pool === null ? {} : { pool: state.pool }),
     reasoning_effort: config.reasoning_effort ?? null,
     max_output_tokens: config.max_output_tokens ?? null,
@@ -40,6 +46,7 @@ export function runDetails(state: RunState): RunDetails {
       estimated_cost_usd: state.total.costUsd,
       seq: state.seq,
       ...(state.watch.found === null ? {} : { stuck: state.watch.found }),
+      ...subagentNow(waited),
       waiting_for: waitingFor(state),
     },
   }
@@ -68,6 +75,32 @@ function waitingCall({
   const summary = `The agent wants to call ${call.tool}, and rule ${rule.index + 1} of the ${rule.of} asks first.`
   const approval = { call, call_sha256, rule, content, doubt }
   return { kind: 'approval_required' as const, seq, summary, approval }
+}
+
+const subagentRow = ({ run_id, call_id, end }: Subagent) => ({
+  run_id,
+  call_id,
+  status: end?.status ?? 'running',
+  total_tokens: end?.tokens ?? null,
+  estimated_cost_usd: end?.cost_usd ?? null,
+})
+
+function subagentNow(waited: readonly RunState[]): Pick<RunDetails['progress'], 'subagent'> {
+  const [state] = waited
+  if (state === undefined) return {}
+  const asking = waited.at(-1) ?? state
+  const check = waitingFor(asking)
+  const { runId: run_id, total } = state
+  return {
+    subagent: {
+      run_id,
+      status: statusOf(state),
+      total_tokens: total.tokens,
+      estimated_cost_usd: total.costUsd,
+      waiting_for:
+        check === null ? null : { run_id: asking.runId, seq: check.seq, summary: check.summary },
+    },
+  }
 }
 
 function finalState({ phase, iteration, goal, total }: RunState): RunDetails['final_state'] {

@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Effects } from '../agent/effects.ts'
-import { findGoal } from '../agent/goals/catalogue.ts'
+import { findGoal, goals } from '../agent/goals/catalogue.ts'
+import { systemPrompt } from '../agent/goals/prompt.ts'
 import { InstalledPrograms } from '../agent/installed-programs.ts'
 import { McpRuns } from '../agent/mcp/run-servers.ts'
 import type { McpConfiguration } from '../agent/mcp/servers-file.ts'
@@ -11,10 +12,12 @@ import { createModels } from '../agent/model/models.ts'
 import type { OwnModels } from '../agent/model/price-file.ts'
 import { keysFrom } from '../agent/model/providers.ts'
 import type { ModelSettings } from '../agent/model/routing.ts'
+import type { NetworkRules } from '../agent/network-rules.ts'
 import { obstacle } from '../agent/obstacle.ts'
-import type { PlanDeps } from '../agent/plan-run.ts'
+import { planRun } from '../agent/plan-run.ts'
 import { projectContext } from '../agent/project-context.ts'
 import type { Resources } from '../agent/resources.ts'
+import type { SubagentRules } from '../agent/subagents.ts'
 import { Supervisor } from '../agent/supervisor.ts'
 import { createToolbox } from '../agent/tools/toolbox.ts'
 import { LiveParts } from '../live/live-parts.ts'
@@ -45,7 +48,13 @@ export const modelSettings = (settings: Settings, ownModels?: OwnModels): ModelS
   ownModels,
 })
 
-/** All effects of runs on the world. */
+/** What network the runs of this server may have. */
+export const networkRules = (settings: Settings, isolation: Isolation): NetworkRules => ({
+  ...{ most: settings.RETRAI_NETWORK, level: isolation.level },
+  fullProblem: isolation.fullNetworkProblem,
+})
+
+/** All effects of runs on the world, and how a run is planned. */
 export function createEffects(
   settings: Settings,
   models: ModelSettings,
@@ -62,7 +71,7 @@ export function createEffects(
     readonly limits: CommandLimits
     readonly mcp: McpConfiguration
   },
-): { readonly effects: Effects; readonly isolate: PlanDeps['isolate'] } {
+): { readonly effects: Effects; readonly planRun: SubagentRules['planRun'] } {
   const runCommand = resources.patient(commandRunner(limits, runner, isolation))
   const reportsDir = isolation.scratchDir ?? join(settings.RETRAI_DATA_DIR, REPORTS_FOLDER)
   const catalogue = createCatalogue(models)
@@ -72,6 +81,20 @@ export function createEffects(
   const outputs = new ArtifactIndex(store)
   const programs = new InstalledPrograms(runCommand)
   const dataDir = settings.RETRAI_DATA_DIR
+  const ceilings = {
+    max_cost_usd: settings.RETRAI_MAX_COST_USD ?? null,
+    max_tokens: settings.RETRAI_MAX_TOKENS ?? null,
+    max_seconds: settings.RETRAI_MAX_SECONDS ?? null,
+  }
+  const plan: SubagentRules['planRun'] = (request) =>
+    planRun(request, {
+      ...{ goals, models: catalogue, systemPrompt, ceilings, dataDir },
+      isolate: (project, wanted) => policyOfRun(isolation, limits, project, wanted),
+      network: networkRules(settings, isolation),
+      mcp: { configuration, own: settings.RETRAI_MCP_REQUESTS },
+      approvals: settings.RETRAI_APPROVALS ?? [],
+    })
+  const maxDepth = settings.RETRAI_SUBAGENT_DEPTH
   const toolbox = createToolbox({
     runCommand,
     startProcess,
@@ -82,10 +105,11 @@ export function createEffects(
       if (named.isErr()) throw new Error(`the log cannot be read (${named.error.type})`)
       return named.value ? artifacts.read(sha256) : null
     },
-    dataDir: settings.RETRAI_DATA_DIR,
+    dataDir,
     scratchDir: reportsDir,
     isolated: isolation.level !== 'none',
     findTool: (runId, name) => mcp.tool(runId, name),
+    subagents: maxDepth > 0,
   })
   const effects: Effects = {
     models: createModels(models),
@@ -97,7 +121,8 @@ export function createEffects(
     findGoal,
     runCommand,
     variables,
-    dataDir: settings.RETRAI_DATA_DIR,
+    subagents: { maxDepth, maxPerRun: settings.RETRAI_MAX_SUBAGENTS, planRun: plan },
+    dataDir,
     reportsDir,
     liveParts: new LiveParts(processMask),
     forgetRun: (runId) => isolation.forget(runId),
@@ -107,7 +132,7 @@ export function createEffects(
   }
   return {
     effects: withCrashingEffects(effects, settings.RETRAI_CRASH_AT),
-    isolate: (project, wanted) => policyOfRun(isolation, limits, project, wanted),
+    planRun: plan,
   }
 }
 

@@ -1,14 +1,12 @@
 import type { Effects } from '../agent/effects.ts'
 import { goals } from '../agent/goals/catalogue.ts'
 import type { Goal } from '../agent/goals/goal.ts'
-import { systemPrompt } from '../agent/goals/prompt.ts'
 import type { McpConfiguration } from '../agent/mcp/servers-file.ts'
 import type { ModelCatalogue, ModelInfo } from '../agent/model/catalogue.ts'
 import { changeProblems } from '../agent/model-problems.ts'
-import type { NetworkRules } from '../agent/network-rules.ts'
 import { fittingGoals } from '../agent/plan-goal.ts'
-import { type PlanDeps, planRun } from '../agent/plan-run.ts'
 import type { Resources } from '../agent/resources.ts'
+import type { SubagentRules } from '../agent/subagents.ts'
 import type { Model } from '../api/models.ts'
 import type { Goal as GoalView } from '../api/runs.ts'
 import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
@@ -22,6 +20,7 @@ import type { SqliteReadModel } from '../projections/sqlite-read-model.ts'
 import type { Isolation } from '../runner/isolation/isolation.ts'
 import type { EventStore } from '../store/event-store.ts'
 import { type ChosenLimits, diskProblem } from './command-limits.ts'
+import { networkRules } from './create-agent.ts'
 import type { Integrity } from './integrity.ts'
 import { isolationOffer } from './isolation-offer.ts'
 import { date, now, type Parts } from './parts.ts'
@@ -37,7 +36,7 @@ export function createApp(
     auth,
     effects: { models, toolbox, liveParts },
     catalogue,
-    isolate,
+    planRun,
     resources,
     isolation,
     limits,
@@ -53,7 +52,7 @@ export function createApp(
     readonly auth: Auth
     readonly effects: Effects
     readonly catalogue: ModelCatalogue
-    readonly isolate: PlanDeps['isolate']
+    readonly planRun: SubagentRules['planRun']
     readonly resources: Resources
     readonly isolation: Isolation
     readonly limits: ChosenLimits
@@ -67,17 +66,8 @@ export function createApp(
     readonly whyClosing: () => string | null
   },
 ): ReturnType<typeof buildApp> {
-  const ceilings = {
-    max_cost_usd: settings.RETRAI_MAX_COST_USD ?? null,
-    max_tokens: settings.RETRAI_MAX_TOKENS ?? null,
-    max_seconds: settings.RETRAI_MAX_SECONDS ?? null,
-  }
-  const network: NetworkRules = {
-    ...{ most: settings.RETRAI_NETWORK, level: isolation.level },
-    fullProblem: isolation.fullNetworkProblem,
-  }
+  const network = networkRules(settings, isolation)
   const dataDir = settings.RETRAI_DATA_DIR
-  const mcp = { configuration, own: settings.RETRAI_MCP_REQUESTS }
   return buildApp({
     ...(accessLog === null ? {} : { accessLog }),
     store,
@@ -92,11 +82,7 @@ export function createApp(
       fittingGoals(cwd, goals, dataDir).map((found) =>
         found.map((goal) => ({ ...goalOf(goal), because: goal.because })),
       ),
-    planRun: (request) =>
-      planRun(request, {
-        ...{ goals, models: catalogue, systemPrompt, ceilings, dataDir, isolate, network, mcp },
-        approvals: settings.RETRAI_APPROVALS ?? [],
-      }),
+    planRun,
     changeProblems: (changes, config) => changeProblems(changes, config, catalogue),
     models: async () => (await catalogue.list()).map(modelOf),
     isolationOffer: () => isolationOffer(isolation, network, limits.limits),

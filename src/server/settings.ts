@@ -139,6 +139,12 @@ export const Settings = z.strictObject({
   RETRAI_TOKEN: text.min(16, 'must have at least 16 characters').optional(),
   RETRAI_LOG_LEVEL: oneOf(LOG_LEVELS).default('info'),
   RETRAI_MAX_RUNS_AT_WORK: positiveInt.default(16),
+  /** How deep sub-agents may start others; 0: there are no sub-agents. */
+  RETRAI_SUBAGENT_DEPTH: number
+    .pipe(z.int('must be a whole number').max(10, 'must be at most 10'))
+    .default(2),
+  /** How many sub-agents one run may start. */
+  RETRAI_MAX_SUBAGENTS: positiveInt.pipe(z.number().max(1000, 'must be at most 1000')).default(20),
   /** The memory of all processes of one command; half of the memory of the machine if it is not set. */
   RETRAI_COMMAND_MEMORY_MIB: positiveInt.pipe(z.number().min(64, 'must be at least 64')).optional(),
   RETRAI_COMMAND_OUTPUT_MIB: positiveInt.default(512),

@@ -168,7 +168,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   const { artifacts } = places.value
   const parts: Parts = { settings, log, store, artifacts, readModel: readModel.value, projector }
   const resources = new Resources({ retryMs: [100, 5_000], log })
-  const { effects, isolate } = createEffects(settings, models, parts, resources, {
+  const { effects, planRun } = createEffects(settings, models, parts, resources, {
     ...{ runner, isolation, limits: chosen.limits, mcp: mcp.value },
   })
   const redactions = createRedactions({ ...parts, ledger, redactor, now })
@@ -195,7 +195,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
     auth: auth.value,
     effects,
     catalogue,
-    isolate,
+    planRun,
     resources,
     isolation,
     limits: chosen,

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { okAsync } from 'neverthrow'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import type { Effects } from '../../src/agent/effects.ts'
@@ -9,10 +10,12 @@ import { findGoal } from '../../src/agent/goals/catalogue.ts'
 import { InstalledPrograms } from '../../src/agent/installed-programs.ts'
 import { createModels } from '../../src/agent/model/models.ts'
 import { projectContext } from '../../src/agent/project-context.ts'
+import type { SubagentRules } from '../../src/agent/subagents.ts'
 import { Supervisor } from '../../src/agent/supervisor.ts'
 import { createToolbox } from '../../src/agent/tools/toolbox.ts'
 import { createArtifacts } from '../../src/artifacts/artifacts.ts'
 import type { PersonCommand } from '../../src/domain/commands.ts'
+import type { IsolationPolicy } from '../../src/domain/isolation.ts'
 import type { Kind, RunRecord } from '../../src/domain/records.ts'
 import type { RunConfig } from '../../src/domain/run-config.ts'
 import { decode } from '../../src/log/codec.ts'
@@ -31,6 +34,36 @@ const DONE_FILE: RunConfig['shell_goal'] = {
   success_condition: { exit_code: 0 },
 }
 export const reachGoal = { tool: 'bash_exec', args: { command: 'touch done' } }
+
+const ISOLATION: IsolationPolicy = {
+  level: 'none',
+  network: 'host',
+  visible: [],
+  writable: [],
+  protected: [],
+  limits: {},
+  policy_sha256: '0'.repeat(64),
+}
+
+/** Sub-agents of which every request is planned as it is. */
+export const SUBAGENTS: SubagentRules = {
+  maxDepth: 2,
+  maxPerRun: 20,
+  planRun: ({
+    check: _,
+    all_of,
+    goal_options,
+    isolation,
+    command_limits,
+    mcp_servers,
+    ...request
+  }) =>
+    okAsync({
+      config: { ...request, shell_goal: null },
+      systemPrompt: 'You help.',
+      isolation: ISOLATION,
+    }),
+}
 
 /** As a read model lists it. Its claimant does not matter if only one process uses the store. */
 export const unfinishedRun = (runId: string) => ({
@@ -84,7 +117,13 @@ export class Workshop implements AsyncDisposable {
   get toolbox() {
     const artifacts = createArtifacts(join(this.folder, 'artifacts'))
     const commands = { runCommand, startProcess }
-    return createToolbox({ ...commands, artifacts, dataDir: null, scratchDir: tmpdir() })
+    return createToolbox({
+      ...commands,
+      artifacts,
+      dataDir: null,
+      scratchDir: tmpdir(),
+      subagents: true,
+    })
   }
 
   /** The models of an agent. */
@@ -97,13 +136,14 @@ export class Workshop implements AsyncDisposable {
     await writeFile(join(this.project, path), content)
   }
 
-  /** Starts the agent of one process. It takes up `unfinished` and follows the log from its beginning. */
+  /** Starts the agent of one process. It takes up `unfinished` and follows the log, from its beginning or after a position. */
   startAgent(
     unfinished: readonly string[] = [],
     changes: Partial<Effects> = {},
     maxRunsAtWork = 16,
     leaseMs: number | null = null,
     pool: string | null = null,
+    after: string | null = null,
   ): Supervisor {
     const server = randomUUID()
     const { toolbox } = this
@@ -133,7 +173,7 @@ export class Workshop implements AsyncDisposable {
       maxRunsAtWork,
       log: { info: this.#note, warn: this.#note, error: this.#note },
     })
-    supervisor.start(unfinished.map(unfinishedRun), null)
+    supervisor.start(unfinished.map(unfinishedRun), after)
     this.#supervisors.push(supervisor)
     return supervisor
   }

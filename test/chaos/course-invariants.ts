@@ -13,6 +13,11 @@ export function sums(records: readonly RunRecord[]): string[] {
       const { cost_usd } = record.payload
       cost = cost === null || cost_usd === null ? null : cost + cost_usd
     }
+    if (record.kind === 'tool_result' && record.payload.subagent !== undefined) {
+      const { subagent } = record.payload
+      tokens += subagent.tokens
+      cost = cost === null || subagent.cost_usd === null ? null : cost + subagent.cost_usd
+    }
     if (record.kind !== 'run_end') continue
     const { total_tokens, estimated_cost_usd, iterations: counted } = record.payload
     const named = JSON.stringify([total_tokens, rounded(estimated_cost_usd), counted])

@@ -84,11 +84,10 @@ describe('for all valid runs', () => {
       fc.property(validRun(), (records) => {
         const end = records.at(-1)
         if (end?.kind !== 'run_end') return
-        const tokens = records.reduce(
-          (sum, { kind, payload }) =>
-            kind === 'llm_usage' ? sum + payload.input_tokens + payload.output_tokens : sum,
-          0,
-        )
+        const tokens = records.reduce((sum, { kind, payload }) => {
+          if (kind === 'tool_result') return sum + (payload.subagent?.tokens ?? 0)
+          return kind === 'llm_usage' ? sum + payload.input_tokens + payload.output_tokens : sum
+        }, 0)
         expect(end.payload.total_tokens).toBe(tokens)
         const plans = records.filter((r) => r.kind === 'step_start' && r.payload.node === 'plan')
         expect(end.payload.iterations).toBe(new Set(plans.map((r) => r.iteration)).size)

@@ -63,7 +63,8 @@ test('texts of unfinished work are needed; none is needed after the end of the r
       expect(needed[0]?.kind).toBe('run_created')
       const calls = state.phase.type === 'acting' ? state.phase.pending.length : 0
       const open = state.phase.type === 'acting' && state.phase.open !== null ? 1 : 0
-      if (calls + open > 0) expect(needed.at(-1)?.kind).toMatch(/^(tool_call|assistant_message)$/)
+      if (calls + open > 0)
+        expect(needed.at(-1)?.kind).toMatch(/^(tool_call|assistant_message|subagent_started)$/)
       expect(needed.flatMap(({ payload }) => stringsOf(payload)).length).toBeGreaterThan(0)
     }),
   )

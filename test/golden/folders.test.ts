@@ -177,6 +177,7 @@ test('the golden folders hold every kind of record and of access, every end and 
     'context_compacted',
     'run_ending',
     'run_summary',
+    'subagent_started',
   ]
   const wanted = [...ALL_KINDS, ...ACCESS_KINDS].filter((kind) => !others.includes(kind))
   expect(wanted.filter((kind) => !kinds.has(kind))).toEqual([])

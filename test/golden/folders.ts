@@ -30,9 +30,19 @@ export function keptAnswer(address: string, answer: string): string {
   if (address.startsWith('/api/ledgers/')) {
     return answer.replace(/^\{"crc32":"[0-9a-f]{8}",/gm, '{')
   }
-  const text = ABOUT_A_RUN.test(address) ? withoutAdditions(answer) : answer
+  const isConversation = address.includes('/conversation')
+  const comparable = isConversation ? withFormerTools(answer) : answer
+  const text = ABOUT_A_RUN.test(address) ? withoutAdditions(answer) : comparable
   if (text.length <= LONGEST_ANSWER) return text
   return `sha256:${createHash('sha256').update(text).digest('hex')}`
+}
+
+/** Later versions have other tools, and offer them in every conversation. */
+function withFormerTools(answer: string): string {
+  const conversation = JSON.parse(answer)
+  if (!Array.isArray(conversation.tools)) return answer
+  const tools = JSON.parse(readFileSync(new URL('tools.json', GOLDEN), 'utf8'))
+  return JSON.stringify({ ...conversation, tools })
 }
 
 /** The details of a run, now or at a record, and what changed in them. */

@@ -7,7 +7,7 @@ import type { McpServer } from '../../src/domain/mcp-servers.ts'
 import type { McpListing } from '../../src/domain/mcp-tools.ts'
 import type { Kind } from '../../src/domain/records.ts'
 import type { RunConfig } from '../../src/domain/run-config.ts'
-import type { Workshop } from '../agent/support.ts'
+import { SUBAGENTS, type Workshop } from '../agent/support.ts'
 
 /** How a golden log came about: a run as real processes, tools and people have written it. */
 export type Story = {
@@ -271,6 +271,16 @@ export const STORIES: Readonly<Record<string, Story>> = {
         execute: doneAtOnce,
       }
       shop.startAgent([], { readProject, mcp: changingServers(), toolbox })
+      await shop.until(runId, 'run_end')
+    },
+  },
+  'with-a-sub-agent': {
+    script: ({ messages }) =>
+      messages.some(({ content }) => content?.includes('# Instructions'))
+        ? { text: 'The word is elephant.' }
+        : { calls: [{ tool: 'run_subagent', args: { instructions: 'Find the word.' } }] },
+    tell: async (shop, runId) => {
+      shop.startAgent([], { subagents: SUBAGENTS })
       await shop.until(runId, 'run_end')
     },
   },

@@ -58,6 +58,7 @@ function expectFoldOf(readModel: SqliteReadModel, log: readonly RecordedEvent[],
         runId: state.runId,
         claimant: state.claimant,
         pool: state.pool,
+        parent: state.parent?.run_id ?? null,
         resting: statusOf(state) === 'awaiting_human',
       }))
       .toSorted(byId),

@@ -170,10 +170,11 @@ describe('the list', () => {
     [{ status: 'running' as const }, 'runs_by_status'],
     [{ goal: 'pytest' }, 'runs_by_goal'],
     [{ goal: 'pytest', status: 'running' as const }, 'runs_by_goal_and_status'],
+    [{ parent: '550e8400-e29b-41d4-a716-446655440000' }, 'runs_by_parent'],
   ])('filtered by %j reads only one index, in order', (filters, index) => {
     const file = newFile()
     const readModel = open(file)
-    expect([...readModel.settle()]).toHaveLength(4)
+    expect([...readModel.settle()]).toHaveLength(5)
     readModel.close()
     const db = new DatabaseSync(file)
     const plan = db.prepare(`EXPLAIN QUERY PLAN ${listSql(filters)}`)

@@ -184,7 +184,7 @@ describe('a changed read model is rebuilt at the start, and this is reported', (
     ['a run removed', `DELETE FROM runs WHERE run_id = '${RUN}'`],
     [
       'a run added',
-      `INSERT INTO runs SELECT '${randomUUID()}', created_at, goal, status, seq, head, state, seal FROM runs LIMIT 1`,
+      `INSERT INTO runs SELECT '${randomUUID()}', created_at, goal, status, parent_run_id, seq, head, state, seal FROM runs LIMIT 1`,
     ],
     ['all runs removed', 'DELETE FROM runs'],
     ['the position', 'UPDATE progress SET revision = revision + 1'],
@@ -213,6 +213,7 @@ test('verification finds a read model that was changed together with its seals, 
   const sealer = new Sealer(sealKey(join(dir, 'read-model.sqlite.key')))
   const Row = z.object({
     ...{ run_id: z.string(), created_at: z.string(), goal: z.string(), status: z.string() },
+    parent_run_id: z.string().nullable(),
     ...{ seq: z.int(), head: z.string(), state: z.string(), seal: z.string() },
   })
   const row = Row.parse(db.prepare('SELECT * FROM runs WHERE run_id = ?').get(RUN))

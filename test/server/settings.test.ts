@@ -14,6 +14,8 @@ test('defaults', () => {
     RETRAI_DATA_DIR: expect.stringMatching(/\.local\/share\/retrai\/[\w.-]+-[0-9a-f]{8}$/),
     RETRAI_LOG_LEVEL: 'info',
     RETRAI_MAX_RUNS_AT_WORK: 16,
+    RETRAI_SUBAGENT_DEPTH: 2,
+    RETRAI_MAX_SUBAGENTS: 20,
     RETRAI_COMMAND_OUTPUT_MIB: 512,
     RETRAI_COMMAND_PROCESSES: 512,
     RETRAI_COMMANDS_PROCESSES: 4096,

@@ -8,10 +8,11 @@ import { nextStep } from '../../src/domain/next-step.ts'
 import type { Notice, PayloadOf, RunRecord, Verdict } from '../../src/domain/records.ts'
 import type { ConfigChanges, RunConfig } from '../../src/domain/run-config.ts'
 import type { RunState } from '../../src/domain/state.ts'
+import { SUBAGENT_TOOL, type SubagentEnd, subagentOf } from '../../src/domain/subagents.ts'
 
 /** The tools in these runs that only read. */
 const READ_ONLY: ReadonlySet<string> = new Set(['file_read', 'grep_search'])
-const TOOLS = ['bash_exec', 'file_write', ...READ_ONLY]
+const TOOLS = ['bash_exec', 'file_write', 'run_subagent', ...READ_ONLY]
 const START = 1_770_000_000
 
 /** What a command did beside its output. */
@@ -187,6 +188,13 @@ function claim(state: RunState): RunCommand {
   return byAgent(claimant, { type: 'claim', expected: state.claimant, pid: state.seq, host: 'a' })
 }
 
+/** The end of a sub-agent, with the usage of the move. */
+function endOf(run_id: string, { usage, check, seconds }: Move): SubagentEnd {
+  const { input_tokens: tokens, cost_usd } = usage
+  const status = check.achieved ? 'achieved' : 'failed'
+  return { run_id, status, tokens, cost_usd, waited_seconds: seconds, seq: 7, hash: '5'.repeat(64) }
+}
+
 /** The next step of the run, with the outcome that the move says. */
 function work(state: RunState, claimant: string, move: Move): RunCommand {
   const step = nextStep(state)
@@ -201,10 +209,17 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
     }
     case 'run_tool': {
       const { call_id, tool } = step.call
-      return byAgent(claimant, {
-        type: 'record_tool_result',
-        result: { call_id, tool, ...move.result },
-      })
+      const started = subagentOf(state)
+      // Some calls that should start a sub-agent fail before they do.
+      if (tool === SUBAGENT_TOOL && started === null && move.result.outcome !== 'rejected') {
+        const run_id = `00000000-0000-4000-8000-${String(state.seq).padStart(12, '0')}`
+        const start = { call_id, run_id, config: state.config }
+        return byAgent(claimant, { type: 'start_subagent', start })
+      }
+      const result = { call_id, tool, ...move.result }
+      if (started === null) return byAgent(claimant, { type: 'record_tool_result', result })
+      const subagent = endOf(started.run_id, move)
+      return byAgent(claimant, { type: 'record_tool_result', result: { ...result, subagent } })
     }
     case 'check_goal':
       return byAgent(claimant, { type: 'record_goal_check', check: move.check })

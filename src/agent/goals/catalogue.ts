@@ -1,6 +1,7 @@
 import { allOf } from './all-of.ts'
 import { apiTest } from './api-test.ts'
 import type { Goal } from './goal.ts'
+import { instructionsGoal } from './instructions.ts'
 import { bunTest, npmTest } from './javascript.ts'
 import { lint } from './lint.ts'
 import { makeTest } from './make-test.ts'
@@ -26,7 +27,7 @@ const tools = [
 const single: readonly Goal[] = [...tools.map(withConditions), shellGoal]
 
 /** All goals that a run may name. */
-export const goals: readonly Goal[] = [...single, allOf(single)]
+export const goals: readonly Goal[] = [...single, allOf(single), instructionsGoal]
 
 export function findGoal(name: string): Goal | undefined {
   return goals.find((goal) => goal.name === name)

@@ -19,6 +19,8 @@ export type GoalContext = {
   readonly runCommand: RunCommand
   /** Where a tool writes its report during a check: outside of the project, for this user alone. */
   readonly reportsDir: string
+  /** What the agent said in its last reply, if it has ended its work with that; null if it has not. */
+  readonly lastWords?: string | null
 }
 
 /** How well a goal fits a project, and what shows it. The best fit is the highest. */

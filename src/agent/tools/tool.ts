@@ -6,12 +6,14 @@ import type { IsolationPolicy } from '../../domain/isolation.ts'
 import type { Network } from '../../domain/network.ts'
 import type { PayloadOf, RequestedCall } from '../../domain/records.ts'
 import type { OpenCall } from '../../domain/state.ts'
+import type { SubagentEnd } from '../../domain/subagents.ts'
 import { characterStart, nextCharacterStart } from '../../runner/bounded-text.ts'
 import type { Command, RunCommand } from '../../runner/command.ts'
 import type { StartProcess } from '../../runner/start-process.ts'
 import type { BackgroundProcesses } from '../background-processes.ts'
 import type { ToolSpec } from '../model/model.ts'
 import type { Project } from './confine.ts'
+import type { WantedSubagent } from './subagent.ts'
 
 /** The context of a call. Tools stay inside the project, and out of the data folder. */
 export type ToolContext = Project & {
@@ -34,6 +36,8 @@ export type ToolContext = Project & {
   /** What the agent has started in the background; null if it cannot start anything. */
   readonly processes: BackgroundProcesses | null
   readonly startProcess: StartProcess | null
+  /** Starts the run of a sub-agent, or finds it if the call has started it before, and waits for its end. */
+  readonly startSubagent: (wanted: WantedSubagent) => Promise<ToolOutput>
 }
 
 export type ToolOutput = {
@@ -41,6 +45,8 @@ export type ToolOutput = {
   /** The exit code of the command; 0 or 1 for tools without a command. */
   readonly exitCode: number | null
   readonly outcome: Exclude<PayloadOf<'tool_result'>['outcome'], 'rejected'>
+  /** How the run of a sub-agent ended that the call has waited for. */
+  readonly subagent?: SubagentEnd
 }
 
 /** What a call of a tool works with, as its arguments say. Every tool declares it, so that rules can be compared. */
@@ -74,6 +80,11 @@ export type CallContext = Pick<Command, 'onNotice' | 'onOutput' | 'network'> & {
   /** How the commands of the run are isolated, by its first record. */
   readonly policy?: IsolationPolicy
   readonly processes?: BackgroundProcesses
+  /** Left out if the run cannot start sub-agents. */
+  readonly startSubagent?: (
+    wanted: WantedSubagent,
+    place: Pick<ToolContext, 'cwd' | 'dataDir' | 'signal' | 'onOutput'>,
+  ) => Promise<ToolOutput>
 }
 
 /** The tools of a run loop. */

@@ -18,8 +18,10 @@ import { gitDiff, gitLog, gitStatus } from './git.ts'
 import { grepSearch } from './grep-search.ts'
 import { outputRead } from './output-read.ts'
 import { processInput, processRead, processStart, processStop } from './processes.ts'
+import { subagentTool } from './subagent.ts'
 import {
   type DefinedTool,
+  failed,
   headAndTail,
   INLINE_BYTES,
   type Toolbox,
@@ -50,7 +52,7 @@ const TOOLS: readonly DefinedTool[] = [
 ]
 
 type ToolResult = PayloadOf<'tool_result'>
-type Outcome = Pick<ToolResult, 'output' | 'outcome' | 'exit_code'>
+type Outcome = Pick<ToolResult, 'output' | 'outcome' | 'exit_code' | 'subagent'>
 
 /** Finds a tool that only this run has. */
 type FindTool = (runId: string | undefined, name: string) => DefinedTool | undefined
@@ -73,6 +75,8 @@ export type ToolboxOptions = {
   readonly isolated?: boolean
   /** Without it, all runs have the same tools. */
   readonly findTool?: FindTool
+  /** Whether agents may start sub-agents; they may not if it is left out. */
+  readonly subagents?: boolean
 }
 
 /** The tools of every run. */
@@ -84,13 +88,15 @@ export function createToolbox({
   isolated = false,
   findTool = () => undefined,
   variables = {},
+  subagents = false,
   ...places
 }: ToolboxOptions): Toolbox {
+  const tools = subagents ? [...TOOLS, subagentTool] : TOOLS
   return {
-    specs: TOOLS.map(({ spec }) => spec),
-    readOnly: new Set(TOOLS.filter(({ readOnly }) => readOnly).map(({ spec }) => spec.name)),
+    specs: tools.map(({ spec }) => spec),
+    readOnly: new Set(tools.filter(({ readOnly }) => readOnly).map(({ spec }) => spec.name)),
     facts: (call, { cwd, runId }) =>
-      factsOf(call, toolNamed(call.tool) ?? findTool(runId, call.tool), {
+      factsOf(call, toolNamed(call.tool, tools) ?? findTool(runId, call.tool), {
         cwd,
         dataDir: places.dataDir,
       }),
@@ -108,22 +114,25 @@ export function createToolbox({
         openOutput: async (sha256) => (runId === undefined ? null : openOutput(runId, sha256)),
         runCommand: (command) => commands.runCommand({ ...ofRun, ...noting, ...command }),
         startProcess: starting && ((request) => starting({ ...ofRun, ...request })),
+        startSubagent: async (wanted) =>
+          given.startSubagent?.(wanted, context) ?? failed('This run starts no sub-agents.'),
       }
       const { call_id, tool } = call
-      const defined = toolNamed(tool) ?? findTool(runId, tool)
-      const outcome = await perform(call, defined, context)
+      const defined = toolNamed(tool, tools) ?? findTool(runId, tool)
+      const outcome = await perform(call, defined, context, tools)
       const duration_ms = Math.round(performance.now() - begun)
       const recorded = await keepWithinRecord(outcome, artifacts)
-      const { output, exit_code, outcome: how, bytes, truncated, sha256 } = recorded
+      const { output, exit_code, outcome: how, bytes, truncated, sha256, subagent } = recorded
       // In the order of the schema, so that the record is read fast.
       const result = { call_id, tool, output, exit_code, outcome: how, duration_ms }
-      return { ...result, bytes, truncated, sha256, ...commands.observed() }
+      const ofRuns = subagent === undefined ? {} : { subagent }
+      return { ...result, bytes, truncated, sha256, ...commands.observed(), ...ofRuns }
     },
   }
 }
 
-const toolNamed = (name: string): DefinedTool | undefined =>
-  TOOLS.find(({ spec }) => spec.name === name)
+const toolNamed = (name: string, tools: readonly DefinedTool[]): DefinedTool | undefined =>
+  tools.find(({ spec }) => spec.name === name)
 
 const rejected = (output: string): Outcome => ({ output, outcome: 'rejected', exit_code: null })
 
@@ -131,9 +140,10 @@ async function perform(
   call: OpenCall,
   tool: DefinedTool | undefined,
   context: ToolContext,
+  tools: readonly DefinedTool[],
 ): Promise<Outcome> {
   if (tool === undefined) {
-    const names = TOOLS.map(({ spec }) => spec.name).join(', ')
+    const names = tools.map(({ spec }) => spec.name).join(', ')
     return rejected(`There is no tool ${JSON.stringify(call.tool)}. The tools are: ${names}.`)
   }
   if (call.raw_args !== undefined) {
@@ -153,8 +163,8 @@ async function perform(
     let result = await prepared.value(context)
     // If the process that runs commands died, a call that only reads is repeated, as after a crash of the server.
     if (result.outcome === 'unknown' && tool.readOnly) result = await prepared.value(context)
-    const { output, outcome, exitCode } = result
-    return { output, outcome, exit_code: exitCode }
+    const { exitCode: exit_code, ...rest } = result
+    return { ...rest, exit_code }
   } catch (cause) {
     const message = messageOf(cause)
     return { output: `${call.tool} failed: ${message}`, outcome: 'error', exit_code: 1 }

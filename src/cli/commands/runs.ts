@@ -15,6 +15,7 @@ type JsonOption = ServerOptions & { readonly json?: boolean }
 type ListOptions = ServerOptions & {
   readonly status?: RunStatus
   readonly goal?: string
+  readonly parent?: string
   readonly limit: number
   readonly json?: boolean
 }
@@ -28,6 +29,7 @@ export function runsCommand(): Command {
     .description('List the runs, newest first.')
     .addOption(new Option('--status <status>', 'only those with this status').choices(RUN_STATUSES))
     .option('--goal <goal>', 'only those with this goal')
+    .option('--parent <run>', 'only those that the agent of this run has started')
     .option('--limit <n>', 'the most to list', positiveInt, 20)
     .option('--json', 'print each run as JSON, one a line')
     .action((options: ListOptions) =>
@@ -37,7 +39,7 @@ export function runsCommand(): Command {
 
 async function runs(
   { client, explain }: Connection,
-  { status, goal, limit, json = false }: ListOptions,
+  { status, goal, parent, limit, json = false }: ListOptions,
 ): Promise<Result<number, string>> {
   const found: RunSummary[] = []
   let next: string | null | undefined
@@ -45,6 +47,7 @@ async function runs(
     const page = await client.runs.list({
       status,
       goal,
+      parent,
       limit: Math.min(PAGE, limit - found.length),
       cursor: next,
     })
@@ -53,12 +56,17 @@ async function runs(
     next = page.value.next
   }
   if (found.length === 0 && !json) {
-    say(status === undefined && goal === undefined ? 'There are no runs yet.' : 'No run matches.')
+    say((status ?? goal ?? parent) === undefined ? 'There are no runs yet.' : 'No run matches.')
     return ok(EXIT.done)
   }
-  const rows = found.map((run) => [run.run_id, run.goal, run.status, run.created_at])
+  const isFamily = found.some(({ parent_run_id }) => parent_run_id !== undefined)
+  const rows = found.map(({ run_id, goal, status, created_at, parent_run_id }) => [
+    ...[run_id, goal, status, created_at],
+    ...(isFamily ? [parent_run_id ?? ''] : []),
+  ])
+  const head = ['RUN', 'GOAL', 'STATUS', 'CREATED', ...(isFamily ? ['SUB-AGENT OF'] : [])]
   if (json) for (const run of found) await printJson(run)
-  else for (const line of table(['RUN', 'GOAL', 'STATUS', 'CREATED'], rows)) await print(line)
+  else for (const line of table(head, rows)) await print(line)
   if (next !== null && !json) say(`There are more than ${limit}; --limit shows more of them.`)
   return ok(EXIT.done)
 }
@@ -110,6 +118,7 @@ function rowsOf(run: RunDetails): Row[] {
     ['status', run.status],
     ['queued', run.queued_reason],
     ['goal', run.goal],
+    ['parent', run.parent?.run_id],
     ['check', run.check?.command],
     ['settings', run.goal_options && JSON.stringify(run.goal_options)],
     ['goals', run.all_of?.map(goalOf).join('; ')],
@@ -133,6 +142,9 @@ function rowsOf(run: RunDetails): Row[] {
     ['ended', run.ended_at],
     ['seq', String(progress.seq)],
     ['waits for', progress.waiting_for?.summary],
+    ['waits for', progress.subagent && `the sub-agent ${progress.subagent.run_id}`],
+    ['asked by', askedBy(progress)],
+    ...(run.subagents ?? []).map((each) => ['sub-agent', subagentText(each)] as const),
   ]
   return rows.flatMap(([name, value]) => (value == null ? [] : [[name, value] as const]))
 }
@@ -141,6 +153,15 @@ function rowsOf(run: RunDetails): Row[] {
 function goalOf({ goal, check, goal_options }: NonNullable<RunDetails['all_of']>[number]): string {
   const options = goal_options === undefined ? '' : ` ${JSON.stringify(goal_options)}`
   return `${goal}${check === undefined ? '' : ` \`${check.command}\``}${options}`
+}
+
+const askedBy = ({ subagent }: RunDetails['progress']): string | null =>
+  subagent?.waiting_for ? `${subagent.waiting_for.run_id}: ${subagent.waiting_for.summary}` : null
+
+function subagentText(each: NonNullable<RunDetails['subagents']>[number]): string {
+  const { run_id, status, total_tokens, estimated_cost_usd: cost } = each
+  if (total_tokens === null) return `${run_id} ${status}`
+  return `${run_id} ${status}: ${total_tokens} tokens, ${cost === null ? 'unknown cost' : `$${cost.toFixed(4)}`}`
 }
 
 const amount = (used: number | string, limit: number | string | null): string => {

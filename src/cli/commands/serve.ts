@@ -20,6 +20,9 @@ Environment (flags win; a variable that is empty counts as not set):
                          loopback, the server needs a token, and then all clients need one
   RETRAI_MAX_RUNS_AT_WORK
                          the most runs that are worked on at the same time (default 16); others wait
+  RETRAI_SUBAGENT_DEPTH, RETRAI_MAX_SUBAGENTS
+                         how deep sub-agents may start others (default 2; 0: there are none), and how
+                         many one run may start (default 20)
   RETRAI_COMMAND_MEMORY_MIB
                          the most memory of all processes of one command together, on machines with
                          a /proc (default: half of the memory of the machine)

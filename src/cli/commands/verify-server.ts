@@ -82,6 +82,12 @@ const brokenOff = (runId: string, cause: Error): string =>
 
 type CheckOptions = ServerOptions & { readonly pool: ContentsPool }
 
+/** What only the records of the run itself say. */
+function withoutOthers(run: RunDetails): RunDetails {
+  const { subagent: _, ...progress } = run.progress
+  return { ...run, progress }
+}
+
 class ServerCheck {
   readonly #options: CheckOptions
   readonly #anchors: TrustAnchors
@@ -148,7 +154,7 @@ class ServerCheck {
     const got = await downloadJson(this.#options, `/api/runs/${runId}`, RunDetails)
     if (got.isErr() && got.error.code !== 'run_not_found') return err(got.error.message)
     const listed = this.#listed.get(runId)
-    const answered = got.isOk() ? got.value : null
+    const answered = got.isOk() ? withoutOthers(got.value) : null
     this.#compared += 1
     const expected = runDetails(state)
     const problems = [

@@ -62,6 +62,8 @@ function gist(event: AgentEvent): string {
     }
     case 'agent_stuck':
       return `${event.payload.action}: ${shorten(event.payload.message, 200)}`
+    case 'subagent_started':
+      return `${event.payload.run_id} ${oneLine(event.payload.config.goal)}`
     case 'user_message':
       return shorten(event.payload.text, 200)
     case 'error':

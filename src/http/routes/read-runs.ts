@@ -7,6 +7,7 @@ import type { Problem } from '../../api/problems.ts'
 import { GetRunQuery, ListRunsQuery, RunParams } from '../../api/run-queries.ts'
 import { Goal, RunDetails, RunSummary } from '../../api/runs.ts'
 import type { RunState } from '../../domain/state.ts'
+import { subagentOf } from '../../domain/subagents.ts'
 import { streamOf } from '../../log/run-log.ts'
 import type { RunPage } from '../../projections/read-model.ts'
 import { runDetails } from '../../queries/run-details.ts'
@@ -69,21 +70,25 @@ function linkOf(page: RunPage, query: ListRunsQuery): string | null {
   return link
 }
 
-function nextLink({ limit, status, goal }: ListRunsQuery, cursor: string): string {
+function nextLink({ limit, status, goal, parent }: ListRunsQuery, cursor: string): string {
   const next = new URLSearchParams({ limit: String(limit), cursor })
   if (status !== undefined) next.set('status', status)
   if (goal !== undefined) next.set('goal', goal)
+  if (parent !== undefined) next.set('parent', parent)
   return `</api/runs?${next}>; rel="next"`
 }
 
-const detailsOf = jsonOnce(runDetails)
+const detailsOf = jsonOnce((state: RunState) => runDetails(state))
 
 /** GET /api/runs/{run_id} */
 export function getRun(app: ZodApp, deps: AppDeps): void {
   const history = new RunHistory(deps)
   deps.redactions?.onRedacted(() => history.forget())
-  const tagOf = ({ runId, seq }: RunState): string =>
-    entityTag(seq, deps.redactions?.ofRun(runId).length ?? 0)
+  const tagOf = ({ runId, seq }: RunState, waited: readonly RunState[] = []): string =>
+    entityTag(
+      [seq, ...waited.map((each) => each.seq)].join('+'),
+      deps.redactions?.ofRun(runId).length ?? 0,
+    )
   app.route({
     method: 'GET',
     url: '/api/runs/:run_id',
@@ -93,7 +98,8 @@ export function getRun(app: ZodApp, deps: AppDeps): void {
       tags: ['runs'],
       summary: 'Read a run',
       description:
-        'The ETag is the revision of the run, which is the seq of its last record. ' +
+        'The ETag is the revision of the run, which is the seq of its last record, with those of the sub-agents that ' +
+        'it waits for. ' +
         'With it in If-None-Match, the answer is 304 if the run has no newer record. With `at`, ' +
         'the answer is the run after that record. That changes only if a text of the run is redacted; ' +
         'then the ETag changes too.',
@@ -122,10 +128,19 @@ export function getRun(app: ZodApp, deps: AppDeps): void {
       }
       const run = deps.readModel.get(runId)
       if (run === null) return sendProblem(request, reply, await whyMissing(runId, deps))
-      if (isKnown(request, reply, tagOf(run.state))) return reply.code(304).send()
+      const waited = waitedFor(run.state, deps.readModel)
+      if (isKnown(request, reply, tagOf(run.state, waited))) return reply.code(304).send()
+      if (waited.length > 0) return runDetails(run.state, waited)
       return sendJson(reply, detailsOf(run.state))
     },
   })
+}
+
+/** The run of the sub-agent that a run waits for, the one that this waits for, and so on. */
+function waitedFor(state: RunState, readModel: AppDeps['readModel']): RunState[] {
+  const subagent = subagentOf(state)
+  const run = subagent === null ? null : readModel.get(subagent.run_id)
+  return run === null ? [] : [run.state, ...waitedFor(run.state, readModel)]
 }
 
 /** Whether a run that is not in the read model does not exist, or is only not projected yet. */

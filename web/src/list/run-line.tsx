@@ -37,6 +37,7 @@ export function RunLine({ run, now, restless }: Props) {
         <div className={classes.where}>
           {shortId(run.run_id)}
           {details !== null && ` · ${details.model_name}`}
+          {run.parent_run_id !== undefined && ` · sub-agent of ${shortId(run.parent_run_id)}`}
         </div>
       </span>
       <span>

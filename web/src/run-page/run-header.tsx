@@ -1,7 +1,9 @@
 import { CopyButton, Tooltip } from '@mantine/core'
 import type { ReactNode } from 'react'
+import { Link } from 'wouter'
 import type { RunStatus } from '../../../src/api/records.ts'
 import { type RunState, statusOf } from '../../../src/domain/state.ts'
+import { subagentOf } from '../../../src/domain/subagents.ts'
 import { seenIn } from '../run/answers.ts'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
@@ -56,6 +58,12 @@ export function RunHeader(props: Props) {
         <Tooltip label={visible(state?.config.cwd ?? '')}>
           <span className={classes.path}>{visible(state?.config.cwd ?? '')}</span>
         </Tooltip>
+        {state?.parent !== undefined && (
+          <span>
+            sub-agent of{' '}
+            <Link href={`/runs/${state.parent.run_id}`}>{shortId(state.parent.run_id)}</Link>
+          </span>
+        )}
         <CopyButton value={runId}>
           {({ copied, copy }) => (
             <button
@@ -142,7 +150,10 @@ function nameOf({ phase, queued }: RunState): string {
 }
 
 /** What the run does at the moment, in words. */
-function doing({ phase, claimant, queued }: RunState): string {
+function doing(state: RunState): string {
+  const { phase, claimant, queued } = state
+  const subagent = subagentOf(state)
+  if (subagent !== null) return `Waiting for the sub-agent ${shortId(subagent.run_id)}`
   if (queued !== null) return queued
   switch (phase.type) {
     case 'ready':

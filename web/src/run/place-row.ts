@@ -61,6 +61,7 @@ export function placeRow(draft: Draft, record: SeqRecord): void {
     case 'llm_retry':
     case 'network_connection':
     case 'guard_changed':
+    case 'subagent_started':
     case 'error':
       push(draft, note(record))
       break

@@ -69,6 +69,7 @@ export type Note =
   | SeqRecordOf<'llm_retry'>
   | SeqRecordOf<'network_connection'>
   | SeqRecordOf<'guard_changed'>
+  | SeqRecordOf<'subagent_started'>
   | SeqRecordOf<'assistant_message'>
   | SeqRecordOf<'tool_result'>
   | SeqRecordOf<'human_check_response'>

@@ -8,6 +8,7 @@ import {
   IconMessage,
   IconNote,
   IconRefresh,
+  IconRobot,
   IconSettings,
   IconWorld,
 } from '@tabler/icons-react'
@@ -24,6 +25,7 @@ import { By } from './by.tsx'
 import { Frame } from './frame.tsx'
 import { More, plain, type Shown, SIZE } from './note-parts.tsx'
 import classes from './rows.module.css'
+import { SubagentNote } from './subagent-note.tsx'
 
 export function NoteRow({ row: { record } }: { readonly row: RowOf<'note'> }) {
   const { icon, tone, content } = noteOf(record)
@@ -156,6 +158,12 @@ function noteOf(record: Note): Shown {
       const what = `${path} ${how} while a command ran. It decides what git or this server runs later.`
       return { ...plain(<IconAlertTriangle {...SIZE} />, what), tone: 'human' }
     }
+    case 'subagent_started':
+      return {
+        icon: <IconRobot {...SIZE} />,
+        tone: 'plain',
+        content: <SubagentNote record={record} />,
+      }
     case 'error': {
       const { message, traceback } = record.payload
       return {

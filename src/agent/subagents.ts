@@ -1,0 +1,228 @@
+import { err, ok, type Result, type ResultAsync } from 'neverthrow'
+import { budgetLeft } from '../domain/budget.ts'
+import type { RunConfig } from '../domain/run-config.ts'
+import type { OpenCall, RunState } from '../domain/state.ts'
+import { INSTRUCTIONS_GOAL, type Subagent, subagentOf } from '../domain/subagents.ts'
+import { keepRunning, type PauseBoundsMs } from '../lib/backoff.ts'
+import type { Logger } from '../lib/logger.ts'
+import { handleCommand } from '../log/handle-command.ts'
+import { load, readRecords, streamOf } from '../log/run-log.ts'
+import type { EventStore } from '../store/event-store.ts'
+import { FollowedRun } from './followed-run.ts'
+import type { Problem } from './model-problems.ts'
+import type { PlannedRun, RunRequest } from './plan-run.ts'
+import type { RunSession } from './run-session.ts'
+import { confine } from './tools/confine.ts'
+import { describeProblem } from './tools/path-problem.ts'
+import type { WantedSubagent } from './tools/subagent.ts'
+import { failed, type ToolContext, type ToolOutput } from './tools/tool.ts'
+
+/** What a server lets its agents start. */
+export type SubagentRules = {
+  /** How deep runs may be below one that a person started; 0 if there are no sub-agents. */
+  readonly maxDepth: number
+  /** How many runs one run may start. */
+  readonly maxPerRun: number
+  readonly planRun: (request: RunRequest) => ResultAsync<PlannedRun, readonly Problem[]>
+}
+
+export type SubagentDeps = {
+  readonly store: EventStore
+  /** Seconds since the epoch. */
+  readonly now: () => number
+  readonly newId: () => string
+  readonly retryMs: PauseBoundsMs
+  readonly log: Pick<Logger, 'warn'>
+  /** Null if agents of this server start none. */
+  readonly rules: SubagentRules | null
+  /** Lets other runs have the turn of this one while it waits: without a turn, the sub-agent would wait for ever. */
+  readonly giveTurn: <T>(wait: () => Promise<T>) => Promise<T>
+}
+
+type Place = Pick<ToolContext, 'cwd' | 'dataDir' | 'signal' | 'onOutput'>
+type Planned = Pick<PlannedRun, 'systemPrompt' | 'isolation'>
+
+/**
+ * Starts the runs of sub-agents, and waits for them. The run is named in the log of its parent before it is created, and
+ * only there is it looked up: so a process that continues the call after a crash finds the same run.
+ */
+export class Subagents {
+  readonly #session: RunSession
+  readonly #deps: SubagentDeps
+
+  constructor(session: RunSession, deps: SubagentDeps) {
+    this.#session = session
+    this.#deps = deps
+  }
+
+  /** Does the open call. */
+  async run(call: OpenCall, wanted: WantedSubagent, place: Place): Promise<ToolOutput> {
+    const { rules, giveTurn } = this.#deps
+    if (rules === null) return failed('This server runs no sub-agents.')
+    let planned: Planned | null = null
+    if (subagentOf(this.#session.state) === null) {
+      const started = await this.#start(call, wanted, place, rules)
+      if (started.isErr()) return failed(started.error)
+      planned = started.value
+    }
+    const subagent = subagentOf(this.#session.state)
+    if (subagent === null || place.signal.aborted) return ABORTED
+    const created = await this.#create(subagent, wanted, planned, rules)
+    if (created.isErr()) return place.signal.aborted ? ABORTED : failed(created.error)
+    place.onOutput(`The sub-agent works in the run ${subagent.run_id}.\n`)
+    return giveTurn(() => this.#untilEnd(subagent.run_id, place))
+  }
+
+  /** Records which run is created next; the error is for the model. */
+  async #start(
+    { call_id }: OpenCall,
+    wanted: WantedSubagent,
+    place: Place,
+    rules: SubagentRules,
+  ): Promise<Result<Planned, string>> {
+    const { state } = this.#session
+    const refused = refusal(state, rules) ?? this.#session.exhausted()
+    if (refused !== null) return err(refused)
+    const request = await requestOf(state, wanted, place, this.#deps.now())
+    if (request.isErr()) return err(request.error)
+    const planned = await rules.planRun(request.value).mapErr(textOf)
+    if (planned.isErr()) return err(planned.error)
+    const { config } = planned.value
+    const start = { call_id, run_id: this.#deps.newId(), config }
+    const recorded = await this.#session.record({ type: 'start_subagent', start })
+    return recorded.map(() => planned.value).mapErr(({ type }) => `It was not started: ${type}.`)
+  }
+
+  /** Creates the run that the log names, if that has not been done before. */
+  async #create(
+    { run_id: runId, seq }: Subagent,
+    { instructions }: WantedSubagent,
+    before: Planned | null,
+    { planRun }: SubagentRules,
+  ): Promise<Result<void, string>> {
+    const { now, newId } = this.#deps
+    const { store, state } = this.#session
+    const known = before === null ? await load(store, runId).mapErr(ofLog) : ok(null)
+    if (known.isErr()) return err(known.error)
+    if (known.value !== null) return ok()
+    const read = await readRecords(store, state.runId, seq, 1).mapErr(ofLog)
+    if (read.isErr()) return err(read.error)
+    const [started] = read.value
+    if (started?.record.kind !== 'subagent_started') throw new Error('the start is not in the log')
+    const { config, call_id } = started.record.payload
+    const planned =
+      before === null ? await planRun(again(config, state)).mapErr(textOf) : ok(before)
+    if (planned.isErr()) return err(planned.error)
+    const { systemPrompt, isolation } = planned.value
+    const depth = depthOf(state) + 1
+    const parent = { run_id: state.runId, call_id, seq, hash: started.meta.hash, depth }
+    const task = { config, systemPrompt, isolation, instructions, parent, pool: state.pool }
+    const author = { commandId: newId() }
+    const command = { type: 'create', runId, ...task } as const
+    const created = await handleCommand(store, runId, command, { author, now })
+    if (created.isOk() || created.error.type === 'run_exists') return ok()
+    return err(ofLog(created.error))
+  }
+
+  /** Follows the run in the log, whichever server works on it. */
+  async #untilEnd(runId: string, { signal, onOutput }: Place): Promise<ToolOutput> {
+    const { store, retryMs, log } = this.#deps
+    const over = new AbortController()
+    const followed = new FollowedRun(runId)
+    const either = AbortSignal.any([signal, over.signal])
+    const follow = async (): Promise<void> => {
+      const options = { after: followed.seq, signal: either }
+      for await (const item of store.subscribeStream(streamOf(runId), options)) {
+        if (item.type !== 'events') continue
+        for (const event of item.events) {
+          const news = followed.add(event)
+          if (news !== null) onOutput(`${news}\n`)
+          if (followed.output !== null) over.abort()
+        }
+      }
+    }
+    const onFailure = (cause: unknown): void =>
+      log.warn({ run_id: runId, err: cause }, 'the run of a sub-agent cannot be followed: retrying')
+    await keepRunning(follow, { signal: either, retryMs, onFailure })
+    return followed.output ?? ABORTED
+  }
+}
+
+const ABORTED: ToolOutput = {
+  output: 'The run was aborted while its sub-agent worked.',
+  exitCode: null,
+  outcome: 'aborted',
+}
+
+const depthOf = ({ parent }: RunState): number => parent?.depth ?? 0
+
+function refusal(state: RunState, { maxDepth, maxPerRun }: SubagentRules): string | null {
+  const depth = depthOf(state)
+  if (depth >= maxDepth) {
+    const who = depth === 0 ? 'Agents' : `Sub-agents at depth ${depth}`
+    return `${who} start no sub-agents on this server. Do the work yourself.`
+  }
+  const started = state.subagents?.length ?? 0
+  if (started < maxPerRun) return null
+  return `This run has started ${started} sub-agents, the most on this server. Do the rest yourself.`
+}
+
+/** What of the parent holds for its sub-agents too. */
+const inherited = ({ config, isolation }: RunState) => ({
+  hitl_enabled: config.hitl_enabled,
+  ...(config.network === undefined ? {} : { network: config.network }),
+  isolation: isolation?.at_least ?? null,
+  command_limits: isolation?.at_most ?? null,
+})
+
+/** The replies of one iteration in runs of versions that had no such number. */
+const DEFAULT_TURNS = 50
+
+/** The run that an agent asks for, within what is left of the budget of its own. */
+async function requestOf(
+  state: RunState,
+  { folder, goal = INSTRUCTIONS_GOAL, model, ...wanted }: WantedSubagent,
+  place: Place,
+  now: number,
+): Promise<Result<RunRequest, string>> {
+  const { config } = state
+  const confined = await confine(place, folder ?? '.')
+  if (confined.isErr()) return err(describeProblem(folder ?? '.', confined.error))
+  const left = budgetLeft(state, now)
+  const { reasoning_effort, max_output_tokens, fallback_models } = config
+  const isSame = model === undefined || model === config.model_name
+  return ok({
+    goal,
+    cwd: folder === undefined ? config.cwd : confined.value.real,
+    model_name: model ?? config.model_name,
+    max_iterations: wanted.max_iterations ?? config.max_iterations,
+    max_turns_per_iteration: config.max_turns_per_iteration ?? DEFAULT_TURNS,
+    max_cost_usd: least(wanted.max_cost_usd, left.max_cost_usd),
+    max_tokens: least(wanted.max_tokens, left.max_tokens),
+    max_seconds: least(wanted.max_seconds, left.max_seconds),
+    ...(isSame && reasoning_effort !== undefined ? { reasoning_effort } : {}),
+    ...(isSame && max_output_tokens !== undefined ? { max_output_tokens } : {}),
+    ...(isSame && fallback_models !== undefined ? { fallback_models } : {}),
+    ...inherited(state),
+  })
+}
+
+/** The request for a run that was recorded and not created. */
+function again(
+  { shell_goal: _, mcp_servers: __, all_of: ___, goal_options: ____, ...config }: RunConfig,
+  state: RunState,
+): RunRequest {
+  return { ...config, ...inherited(state) }
+}
+}
+
+function least(wanted: number | undefined, left: number | null): number | null {
+  if (wanted === undefined) return left
+  return left === null ? wanted : Math.min(wanted, left)
+}
+
+const textOf = (problems: readonly Problem[]): string =>
+  problems.map(({ field, message }) => `${field}: ${message}`).join('\n')
+
+const ofLog = ({ type }: { readonly type: string }): string =>
+  `The run of the sub-agent could not be created: ${type}.`

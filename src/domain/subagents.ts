@@ -1,0 +1,81 @@
+import * as z from 'zod'
+import type { OpenCall, RunState } from './state.ts'
+
+/** The tool with which an agent starts another run, and waits for its end. */
+export const SUBAGENT_TOOL = 'run_subagent'
+/** The goal of a run that ends when its agent says that it is done. */
+export const INSTRUCTIONS_GOAL = 'instructions'
+
+const count = z.int().nonnegative()
+const hash = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits')
+
+/** The run whose agent started this one, by the record `subagent_started` of that run. */
+export const Parent = z
+  .strictObject({
+    run_id: z.string(),
+    call_id: z.string(),
+    /** Of the record. Its hash commits to all records of the parent up to it. */
+    seq: count,
+    hash,
+    /** 1 if the parent has no parent itself. */
+    depth: z.int().positive(),
+  })
+  .readonly()
+export type Parent = z.infer<typeof Parent>
+
+/** How the run of a sub-agent ended, and what it and its own sub-agents used. */
+export const SubagentEnd = z
+  .strictObject({
+    run_id: z.string(),
+    /** `running`: its parent was aborted first, so the rest is as of then. It is aborted after its parent. */
+    status: z.enum(['achieved', 'failed', 'aborted', 'running']),
+    tokens: count,
+    /** US dollars; null if a price is not known. */
+    cost_usd: z.number().nonnegative().nullable(),
+    /** How long it waited for people. */
+    waited_seconds: z.number().nonnegative(),
+    /** Of its last record. The hash commits to its whole log. */
+    seq: count,
+    hash,
+  })
+  .readonly()
+export type SubagentEnd = z.infer<typeof SubagentEnd>
+
+/** A run that an agent has started. */
+export type Subagent = {
+  readonly run_id: string
+  readonly call_id: string
+  /** Of the record `subagent_started`. */
+  readonly seq: number
+  /** Null until its parent has recorded it. */
+  readonly end: SubagentEnd | null
+}
+
+/** The run that the open call waits for; null if it has started none. */
+export function subagentOf({ phase, subagents = [] }: RunState): Subagent | null {
+  const open = phase.type === 'acting' ? phase.open : null
+  const last = subagents.at(-1)
+  if (open === null || last === undefined || last.end !== null) return null
+  return last.call_id === open.call_id ? last : null
+}
+
+/** The runs of sub-agents that have not ended, as far as their parent has recorded. */
+export const openSubagents = ({ subagents = [] }: RunState): readonly string[] =>
+  subagents
+    .filter(({ end }) => end === null || end.status === 'running')
+    .map(({ run_id }) => run_id)
+
+/** What the run of a sub-agent has come to, with its last record. */
+export function reportOf(state: RunState, hash: string): SubagentEnd {
+  const { runId: run_id, phase, total, waitedSeconds: waited_seconds, seq } = state
+  const status = phase.type === 'ended' ? phase.status : 'running'
+  const { tokens, costUsd: cost_usd } = total
+  return { run_id, status, tokens, cost_usd, waited_seconds, seq, hash }
+}
+
+/**
+ * Whether a call may run again after a crash: it only reads, or it finds in the log how far it came, as a call does that
+ * starts a sub-agent.
+ */
+export const isRepeatable = ({ read_only, tool }: OpenCall): boolean =>
+  read_only || tool === SUBAGENT_TOOL

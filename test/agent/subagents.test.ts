@@ -1,0 +1,213 @@
+import { expect, test } from 'vitest'
+import type { Script } from '../../examples/scripted-model/script.ts'
+import type { RunRecord } from '../../src/domain/records.ts'
+import { only, reachGoal, SUBAGENTS, Workshop } from './support.ts'
+
+const SEARCH = { instructions: 'Find the word.' }
+const search = { tool: 'run_subagent', args: SEARCH }
+
+type Call = { readonly tool: string; readonly args: Record<string, unknown> }
+
+/** The parent starts a sub-agent in its first turn and reaches its goal in its second. The sub-agent has its own script. */
+function family(subagent: Script, first: Call = search): Script {
+  return (request) => {
+    const isSubagent = JSON.stringify(request.messages).includes('# Instructions\\nFind the word.')
+    if (!isSubagent) return { calls: [request.turn === 0 ? first : reachGoal] }
+    if (typeof subagent === 'function') return subagent(request)
+    return subagent[request.turn] ?? { text: 'Done.' }
+  }
+}
+
+function startAgent(shop: Workshop, unfinished: readonly string[] = [], maxRunsAtWork = 16) {
+  return shop.startAgent(unfinished, { subagents: SUBAGENTS, toolbox: shop.toolbox }, maxRunsAtWork)
+}
+
+const startOf = (records: readonly RunRecord[]) => only(records, 'subagent_started').payload
+const resultOf = (records: readonly RunRecord[]) =>
+  records.flatMap((r) => (r.kind === 'tool_result' ? [r.payload] : []))[0]
+
+test('an agent starts a run, waits for it, and has its last words, its files and its usage', async () => {
+  await using shop = await Workshop.open(family([{ text: 'The word is elephant.' }]))
+  startAgent(shop)
+  const runId = await shop.create({ max_turns_per_iteration: 50 })
+  const records = await shop.until(runId, 'run_end')
+  const { run_id: childId, call_id } = startOf(records)
+  const child = await shop.records(childId)
+  expect(only(child, 'run_created').payload).toMatchObject({
+    instructions: 'Find the word.',
+    parent: { run_id: runId, call_id, depth: 1 },
+    config: { goal: 'instructions', cwd: shop.project },
+  })
+  expect(only(child, 'run_end').payload).toMatchObject({ status: 'achieved', iterations: 1 })
+  expect(resultOf(records)).toMatchObject({ outcome: 'ok', subagent: { run_id: childId } })
+  expect(resultOf(records)?.output).toContain('The word is elephant.')
+})
+
+test('what a sub-agent used is a part of what its parent used', async () => {
+  const usage = { input: 1000, output: 100 }
+  await using shop = await Workshop.open(family([{ text: 'It is red.', usage }]))
+  startAgent(shop)
+  const records = await shop.until(await shop.create({ max_turns_per_iteration: 50 }), 'run_end')
+  const own = records.flatMap((r) =>
+    r.kind === 'llm_usage' ? [r.payload.input_tokens + r.payload.output_tokens] : [],
+  )
+  const total = own.reduce((sum, tokens) => sum + tokens, 1100)
+  expect(resultOf(records)?.subagent).toMatchObject({ tokens: 1100, cost_usd: null })
+  expect(only(records, 'run_end').payload).toMatchObject({
+    total_tokens: total,
+    estimated_cost_usd: null,
+  })
+})
+
+test('a sub-agent has at most what is left of the budget, and its parent ends if that is used up', async () => {
+  const usage = { input: 900, output: 100 }
+  const wasteful = { calls: [{ tool: 'file_list', args: {} }], usage }
+  await using shop = await Workshop.open(family(() => wasteful))
+  startAgent(shop)
+  const limits = { max_tokens: 5_000, max_seconds: 600, max_turns_per_iteration: 50 }
+  const records = await shop.until(await shop.create(limits), 'run_end')
+  const { run_id, config } = startOf(records)
+  const before = records.findIndex(({ kind }) => kind === 'subagent_started')
+  const used = records
+    .slice(0, before)
+    .reduce(
+      (sum, r) =>
+        r.kind === 'llm_usage' ? sum + r.payload.input_tokens + r.payload.output_tokens : sum,
+      0,
+    )
+  expect(config.max_tokens).toBe(5_000 - used)
+  expect(config.max_seconds).toBeLessThan(600)
+  const end = only(await shop.records(run_id), 'run_end').payload
+  expect(end).toMatchObject({ status: 'failed', reason: expect.stringContaining('max_tokens') })
+  expect(only(records, 'run_end').payload).toMatchObject({
+    status: 'failed',
+    reason: expect.stringContaining('max_tokens'),
+    total_tokens: used + end.total_tokens,
+  })
+})
+
+test('runs that wait for sub-agents leave their turns to them', async () => {
+  await using shop = await Workshop.open(family([{ text: 'It is red.' }]))
+  startAgent(shop, [], 1)
+  const ids = await Promise.all(
+    [1, 2, 3].map(() => shop.create({ max_turns_per_iteration: 50, max_iterations: 1 })),
+  )
+  const runs = await Promise.all(ids.map((id) => shop.until(id, 'run_end')))
+  expect(runs.map((records) => resultOf(records)?.outcome)).toEqual(['ok', 'ok', 'ok'])
+})
+
+/** A command that runs until its run ends. */
+const endless = { tool: 'bash_exec', args: { command: 'sleep 1000' } }
+
+test('an aborted parent aborts its sub-agent, and counts what that used so far', async () => {
+  const usage = { input: 1000, output: 100 }
+  await using shop = await Workshop.open(family([{ calls: [endless], usage }]))
+  startAgent(shop)
+  const runId = await shop.create({ max_turns_per_iteration: 50 })
+  const { run_id: childId } = startOf(await shop.until(runId, 'subagent_started'))
+  await shop.until(childId, 'tool_call')
+  await shop.command(runId, { type: 'abort', reason: 'Enough' })
+  const child = await shop.until(childId, 'run_end')
+  expect(only(child, 'run_end').payload).toMatchObject({
+    status: 'aborted',
+    reason: expect.stringContaining(runId),
+  })
+  const records = await shop.records(runId)
+  expect(resultOf(records)).toMatchObject({
+    outcome: 'aborted',
+    subagent: { run_id: childId, status: 'running', tokens: 1100 },
+  })
+  const { total_tokens, subagents } = only(records, 'run_end').payload
+  expect(total_tokens).toBeGreaterThan(1100)
+  expect(subagents).toEqual([childId])
+})
+
+test('an aborted sub-agent is a result for its parent, which continues', async () => {
+  await using shop = await Workshop.open(family([{ calls: [endless] }]))
+  startAgent(shop)
+  const runId = await shop.create({ max_turns_per_iteration: 50 })
+  const { run_id: childId } = startOf(await shop.until(runId, 'subagent_started'))
+  await shop.until(childId, 'tool_call')
+  await shop.command(childId, { type: 'abort', reason: 'Too slow' })
+  const records = await shop.until(runId, 'run_end')
+  expect(resultOf(records)).toMatchObject({ outcome: 'error', subagent: { status: 'aborted' } })
+  expect(resultOf(records)?.output).toContain('Too slow')
+  expect(only(records, 'run_end').payload.status).toBe('achieved')
+})
+
+test('an agent that continues after a stop finds its sub-agent', async () => {
+  const slow = {
+    calls: [{ tool: 'bash_exec', args: { command: 'until test -e go; do sleep 0.02; done' } }],
+  }
+  await using shop = await Workshop.open(family([slow]))
+  const first = startAgent(shop)
+  const runId = await shop.create({ max_turns_per_iteration: 50 })
+  const { run_id: childId } = startOf(await shop.until(runId, 'subagent_started'))
+  await shop.until(childId, 'tool_call')
+  await first.stop()
+  await shop.file('go', '')
+  startAgent(shop, [runId, childId])
+  const records = await shop.until(runId, 'run_end')
+  expect(startOf(records).run_id).toBe(childId)
+  expect(resultOf(records)).toMatchObject({ outcome: 'ok', subagent: { run_id: childId } })
+})
+
+test('a sub-agent whose parent was aborted while no server ran is aborted at the start', async () => {
+  await using shop = await Workshop.open(family([{ calls: [endless] }]))
+  const first = startAgent(shop)
+  const runId = await shop.create({ max_turns_per_iteration: 50 })
+  const { run_id: childId } = startOf(await shop.until(runId, 'subagent_started'))
+  await shop.until(childId, 'tool_call')
+  await first.stop()
+  await shop.command(runId, { type: 'abort', reason: null })
+  const [last] = (
+    await shop.store.readStream(`run-${runId}`, { from: 'end', direction: 'backward', limit: 1 })
+  )._unsafeUnwrap()
+  shop.startAgent([childId], { subagents: SUBAGENTS }, 16, null, null, last?.position)
+  const child = await shop.until(childId, 'run_end')
+  expect(only(child, 'run_end').payload.status).toBe('aborted')
+})
+
+test('a sub-agent asks people if its parent does, and its parent waits', async () => {
+  await using shop = await Workshop.open(
+    family(() => ({ calls: [{ tool: 'file_list', args: {} }] }), {
+      tool: 'run_subagent',
+      args: { ...SEARCH, max_iterations: 2 },
+    }),
+  )
+  startAgent(shop, [], 1)
+  const runId = await shop.create({ max_turns_per_iteration: 1, hitl_enabled: true })
+  const { run_id: childId } = startOf(await shop.until(runId, 'subagent_started'))
+  await shop.until(childId, 'human_check_required')
+  const answer = { type: 'respond', decision: 'abort', reason: 'No need', answers: null } as const
+  await shop.command(childId, answer)
+  const records = await shop.until(runId, 'human_check_required')
+  expect(resultOf(records)?.subagent?.status).toBe('aborted')
+  await shop.command(runId, { type: 'abort', reason: null })
+})
+
+test.each([
+  ['a folder outside of the project', { folder: '..' }, 'outside'],
+  ['no instructions', { instructions: '' }, 'not valid'],
+])('a call with %s starts nothing and reports why', async (_, args, why) => {
+  const call = { tool: 'run_subagent', args: { ...SEARCH, ...args } }
+  await using shop = await Workshop.open(family([], call))
+  startAgent(shop)
+  const records = await shop.until(await shop.create({ max_turns_per_iteration: 50 }), 'run_end')
+  expect(records.some(({ kind }) => kind === 'subagent_started')).toBe(false)
+  expect(resultOf(records)?.output).toContain(why)
+})
+
+test('agents start no more and no deeper sub-agents than the server lets them', async () => {
+  const nested: Script = ({ messages }) =>
+    messages.some(({ role }) => role === 'tool')
+      ? { text: messages.at(-1)?.content ?? '' }
+      : { calls: [search] }
+  await using shop = await Workshop.open(family(nested))
+  startAgent(shop)
+  const records = await shop.until(await shop.create({ max_turns_per_iteration: 50 }), 'run_end')
+  const child = await shop.records(startOf(records).run_id)
+  const grandchild = await shop.records(startOf(child).run_id)
+  expect(only(grandchild, 'run_created').payload.parent?.depth).toBe(2)
+  expect(resultOf(grandchild)?.output).toContain('start no sub-agents')
+})
