@@ -214,7 +214,6 @@ function again(
 ): RunRequest {
   return { ...config, ...inherited(state) }
 }
-}
 
 function least(wanted: number | undefined, left: number | null): number | null {
   if (wanted === undefined) return left

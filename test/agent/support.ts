@@ -50,16 +50,17 @@ export const SUBAGENTS: SubagentRules = {
   maxDepth: 2,
   maxPerRun: 20,
   planRun: ({
+    goal = 'instructions',
     check: _,
-    all_of,
-    goal_options,
-    isolation,
-    command_limits,
-    mcp_servers,
+    all_of: __,
+    goal_options: ___,
+    isolation: ____,
+    command_limits: _____,
+    mcp_servers: ______,
     ...request
   }) =>
     okAsync({
-      config: { ...request, shell_goal: null },
+      config: { ...request, goal, shell_goal: null },
       systemPrompt: 'You help.',
       isolation: ISOLATION,
     }),
