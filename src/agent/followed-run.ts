@@ -1,5 +1,5 @@
 import { FileChanges } from '../domain/file-changes.ts'
-import { reportOf } from '../domain/subagents.ts'
+import { reportOf } from '../domain/subagent-state.ts'
 import { decode } from '../log/codec.ts'
 import { foldLogged, type LoadedRun } from '../log/run-log.ts'
 import type { RecordedEvent } from '../store/event-store.ts'

@@ -12,7 +12,8 @@ import { addListing } from './mcp-tools.ts'
 import type { PayloadOf, RecordOf, RunRecord } from './records.ts'
 import type { Phase, RunState, Usage } from './state.ts'
 import { UNSUSPICIOUS, watchFinding, watchReply, watchResult } from './stuck.ts'
-import { type SubagentEnd, subagentOf } from './subagents.ts'
+import { subagentOf } from './subagent-state.ts'
+import type { SubagentEnd } from './subagents.ts'
 
 const NOTHING_USED: Usage = { tokens: 0, costUsd: 0 }
 

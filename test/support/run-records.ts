@@ -8,7 +8,8 @@ import { nextStep } from '../../src/domain/next-step.ts'
 import type { Notice, PayloadOf, RunRecord, Verdict } from '../../src/domain/records.ts'
 import type { ConfigChanges, RunConfig } from '../../src/domain/run-config.ts'
 import type { RunState } from '../../src/domain/state.ts'
-import { SUBAGENT_TOOL, type SubagentEnd, subagentOf } from '../../src/domain/subagents.ts'
+import { subagentOf } from '../../src/domain/subagent-state.ts'
+import { SUBAGENT_TOOL, type SubagentEnd } from '../../src/domain/subagents.ts'
 
 /** The tools in these runs that only read. */
 const READ_ONLY: ReadonlySet<string> = new Set(['file_read', 'grep_search'])

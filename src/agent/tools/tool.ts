@@ -13,7 +13,7 @@ import type { StartProcess } from '../../runner/start-process.ts'
 import type { BackgroundProcesses } from '../background-processes.ts'
 import type { ToolSpec } from '../model/model.ts'
 import type { Project } from './confine.ts'
-import type { WantedSubagent } from './subagent.ts'
+import type { WantedSubagent } from './wanted-subagent.ts'
 
 /** The context of a call. Tools stay inside the project, and out of the data folder. */
 export type ToolContext = Project & {

@@ -3,7 +3,6 @@ import type { ReactNode } from 'react'
 import { Link } from 'wouter'
 import type { RunStatus } from '../../../src/api/records.ts'
 import { type RunState, statusOf } from '../../../src/domain/state.ts'
-import { subagentOf } from '../../../src/domain/subagents.ts'
 import { seenIn } from '../run/answers.ts'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
@@ -152,8 +151,11 @@ function nameOf({ phase, queued }: RunState): string {
 /** What the run does at the moment, in words. */
 function doing(state: RunState): string {
   const { phase, claimant, queued } = state
-  const subagent = subagentOf(state)
-  if (subagent !== null) return `Waiting for the sub-agent ${shortId(subagent.run_id)}`
+  const subagent = state.subagents?.at(-1)
+  const open = phase.type === 'acting' ? phase.open : null
+  if (subagent?.end === null && subagent.call_id === open?.call_id) {
+    return `Waiting for the sub-agent ${shortId(subagent.run_id)}`
+  }
   if (queued !== null) return queued
   switch (phase.type) {
     case 'ready':

@@ -1,0 +1,32 @@
+import * as z from 'zod'
+import { projectPath } from './confine.ts'
+
+const most = z.int().positive()
+
+/** What an agent asks of a sub-agent. */
+export const WantedSubagent = z.strictObject({
+  instructions: z
+    .string()
+    .trim()
+    .min(1)
+    .max(100_000)
+    .describe(
+      'What the sub-agent shall do, and what its last reply shall tell you. It knows nothing of your conversation.',
+    ),
+  goal: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      'The goal that is checked, such as pytest. Without it, the sub-agent ends when it says that it is done.',
+    ),
+  folder: projectPath
+    .optional()
+    .describe('Its project: a folder in your project. Without it: your project.'),
+  model: z.string().min(1).optional().describe('Without it: your model.'),
+  max_iterations: most.optional(),
+  max_tokens: most.optional().describe('At most what is left of yours, like the other limits.'),
+  max_cost_usd: z.number().positive().optional(),
+  max_seconds: z.number().positive().optional(),
+})
+export type WantedSubagent = z.infer<typeof WantedSubagent>
