@@ -4,7 +4,7 @@ import { oneLine } from './text.ts'
 
 const REASON_CHARACTERS = 200
 
-/** Done when the agent says so: for work that no command can check. */
+/** Done when the agent reports that it is done: for work that no command can check. */
 export const instructionsGoal: Goal = {
   name: INSTRUCTIONS_GOAL,
   description: 'The agent has done what its instructions ask for, by its own word',
