@@ -41,7 +41,7 @@ export type SubagentDeps = {
 }
 
 type Place = Pick<ToolContext, 'cwd' | 'dataDir' | 'signal' | 'onOutput'>
-type Planned = Pick<PlannedRun, 'systemPrompt' | 'isolation'>
+type Planned = Pick<PlannedRun, 'systemPrompt' | 'isolation' | 'serverApprovals'>
 
 /**
  * Starts the runs of sub-agents, and waits for them. The run is named in the log of its parent before it is created, and
@@ -114,10 +114,10 @@ export class Subagents {
     const planned =
       before === null ? await planRun(again(config, state)).mapErr(textOf) : ok(before)
     if (planned.isErr()) return err(planned.error)
-    const { systemPrompt, isolation } = planned.value
+    const { systemPrompt, ...rules } = planned.value
     const depth = depthOf(state) + 1
     const parent = { run_id: state.runId, call_id, seq, hash: started.meta.hash, depth }
-    const task = { config, systemPrompt, isolation, instructions, parent, pool: state.pool }
+    const task = { systemPrompt, ...rules, config, instructions, parent, pool: state.pool }
     const author = { commandId: newId() }
     const command = { type: 'create', runId, ...task } as const
     const created = await handleCommand(store, runId, command, { author, now })
@@ -172,6 +172,7 @@ function refusal(state: RunState, { maxDepth, maxPerRun }: SubagentRules): strin
 const inherited = ({ config, isolation }: RunState) => ({
   hitl_enabled: config.hitl_enabled,
   ...(config.network === undefined ? {} : { network: config.network }),
+  ...(config.approvals === undefined ? {} : { approvals: config.approvals }),
   isolation: isolation?.at_least ?? null,
   command_limits: isolation?.at_most ?? null,
 })

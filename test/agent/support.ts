@@ -63,6 +63,7 @@ export const SUBAGENTS: SubagentRules = {
       config: { ...request, goal, shell_goal: null },
       systemPrompt: 'You help.',
       isolation: ISOLATION,
+      serverApprovals: [],
     }),
 }
 

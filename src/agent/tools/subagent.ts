@@ -11,5 +11,7 @@ export const subagentTool = defineTool({
     'same files as you.',
   readOnly: false,
   args: WantedSubagent,
+  // The calls of the sub-agent are reviewed by the same rules.
+  touches: () => ({}),
   run: (wanted, { startSubagent }) => startSubagent(wanted),
 })
