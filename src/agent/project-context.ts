@@ -1,11 +1,12 @@
-import { realpath, stat } from 'node:fs/promises'
-import { dirname, join, relative } from 'node:path'
+import { realpath } from 'node:fs/promises'
+import { join, relative } from 'node:path'
 import type { ProjectContext } from '../domain/records.ts'
 import { sha256 } from '../lib/sha256.ts'
 import { processMask } from '../log/masking.ts'
 import { characterStart } from '../runner/bounded-text.ts'
 import type { InstalledPrograms, Project } from './installed-programs.ts'
 import { readConfined } from './tools/confine.ts'
+import { foldersBetween, repositoryRoot } from './tools/search-files.ts'
 import type { Toolbox } from './tools/tool.ts'
 
 type Deps = {
@@ -80,29 +81,6 @@ async function readDocument(
     return { path, text, sha256: sha256(whole), bytes, truncated: text !== whole }
   }
   return null
-}
-
-/** The nearest folder with a repository, from the project upwards; the project itself if there is none. */
-async function repositoryRoot(project: string): Promise<string> {
-  for (let folder = project; ; folder = dirname(folder)) {
-    if (await exists(join(folder, '.git'))) return folder
-    if (dirname(folder) === folder) return project
-  }
-}
-
-const exists = (path: string): Promise<boolean> =>
-  stat(path).then(
-    () => true,
-    () => false,
-  )
-
-function foldersBetween(root: string, project: string): string[] {
-  const folders = [project]
-  for (let folder = project; folder !== root; ) {
-    folder = dirname(folder)
-    folders.unshift(folder)
-  }
-  return folders
 }
 
 /** The output of a tool that only reads; null if it fails. */

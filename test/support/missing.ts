@@ -41,6 +41,7 @@ const TOOLS = {
     install: 'apt-get install python3-pytest',
   },
   python3: { isThere: answers('python3', '--version'), install: 'apt-get install python3' },
+  rg: { isThere: answers('rg', '--version'), install: 'apt-get install ripgrep' },
 } as const
 export type Tool = keyof typeof TOOLS
 

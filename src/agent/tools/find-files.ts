@@ -1,10 +1,8 @@
 import type { Dirent } from 'node:fs'
 import { lstat, opendir, readlink } from 'node:fs/promises'
-import { dirname, isAbsolute, join, sep } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { isAbsolute, sep } from 'node:path'
 import { ResultAsync } from 'neverthrow'
 import * as z from 'zod'
-import { packageFolder, siblingModule } from '../../lib/package-files.ts'
 import { commandOutput } from './commands.ts'
 import {
   confine,
@@ -12,11 +10,11 @@ import {
   type OpenedPath,
   openFolder,
   openTree,
-  pathForCommands,
   pathIn,
   projectPath,
 } from './confine.ts'
 import { describeProblem, problemOf } from './path-problem.ts'
+import { nothingBut, SCOPE, SEARCH_TIMEOUT_MS, searchFiles, searchScope } from './search-files.ts'
 import { defineTool, failed, succeeded } from './tool.ts'
 
 const MAX_ENTRIES = 1000
@@ -78,31 +76,29 @@ export const fileList = defineTool({
   },
 })
 
-const TIMEOUT_MS = 30_000
-/** More than the heap limit below, because Node also has buffers and code. */
-const MAX_MEMORY_BYTES = 768 * 1024 * 1024
 const MAX_FOUND = 1000
-const PROGRAM = fileURLToPath(siblingModule('glob-child', import.meta.url))
 
 /** The pattern relative to the project; null if it leads out of it. */
 function withinProject(pattern: string, folders: readonly string[]): string | null {
   const folder = folders.find((candidate) => pattern.startsWith(candidate + sep))
   const inside = folder === undefined ? pattern : pattern.slice(folder.length + 1)
   if (isAbsolute(inside) || inside.split(/[/{},]/).includes('..')) return null
-  return inside.includes('/') ? inside : `**/${inside}`
+  const relative = inside.replace(/^(?:\.\/)+/, '')
+  return inside.includes('/') ? relative : `**/${relative}`
 }
 
 export const findFiles = defineTool({
   name: 'find_files',
   description:
     'Find files of the project by a glob such as "src/**/*.ts". A pattern without a slash is looked ' +
-    'for in all folders. Leaves out .git and node_modules.',
+    `for in all folders. ${SCOPE}`,
   readOnly: true,
   args: z.strictObject({
     pattern: projectPath.max(1000).describe('Glob, relative to the project'),
+    ...searchScope,
   }),
   touches: () => ({}),
-  run: async ({ pattern }, { signal, runCommand, ...project }) => {
+  run: async ({ pattern, ...scope }, project) => {
     const confined = await confine(project, '.')
     const opened = await confined.asyncAndThen((root) => new ResultAsync(openTree(root, project)))
     if (opened.isErr()) return failed(describeProblem(project.cwd, opened.error))
@@ -110,18 +106,13 @@ export const findFiles = defineTool({
     try {
       const inside = withinProject(pattern, [project.cwd, root.real])
       if (inside === null) return failed(describeProblem(pattern, { type: 'outside_project' }))
-      const result = await runCommand({
-        file: process.execPath,
-        args: ['--max-old-space-size=512', PROGRAM, inside, String(MAX_FOUND + 1)],
-        cwd: pathForCommands(root, project.isolated),
-        readable: [dirname(PROGRAM), join(packageFolder(), 'package.json')],
-        timeoutMs: TIMEOUT_MS,
-        maxMemoryBytes: MAX_MEMORY_BYTES,
-        signal,
-      })
-      if (result.end !== 'exited' || result.exitCode !== 0) return commandOutput(result, TIMEOUT_MS)
+      const wanted = { glob: inside, limit: MAX_FOUND + 1 }
+      const result = await searchFiles(root, scope, wanted, project)
+      if (result.end !== 'exited' || result.exitCode !== 0) {
+        return commandOutput(result, SEARCH_TIMEOUT_MS)
+      }
       const found = result.stdout.split('\n').filter(Boolean)
-      if (found.length === 0) return succeeded('No file matches.')
+      if (found.length === 0) return succeeded(nothingBut('No file matches.', result.leftOut))
       const more = found.length > MAX_FOUND ? [`[there are more than ${MAX_FOUND} files]`] : []
       return succeeded([...found.slice(0, MAX_FOUND).sort(), ...more].join('\n'))
     } finally {

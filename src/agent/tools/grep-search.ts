@@ -14,10 +14,11 @@ import {
   projectPath,
 } from './confine.ts'
 import { describeProblem, type PathProblem } from './path-problem.ts'
+import { nothingBut, SCOPE, SEARCH_TIMEOUT_MS, searchFiles, searchScope } from './search-files.ts'
 import { defineTool, failed, succeeded, type ToolOutput } from './tool.ts'
 
-const TIMEOUT_MS = 30_000
 const MAX_OUTPUT_BYTES = 1024 * 1024
+const EVERY_FILE = { limit: Number.MAX_SAFE_INTEGER, maxBytes: MAX_OUTPUT_BYTES }
 const MAX_PER_FILE = 500
 /** A line of a minified file can have a megabyte. Its beginning is enough. */
 const LINE_CHARS = 500
@@ -41,7 +42,6 @@ const PRINTED = {
 } as const
 type Printed = keyof typeof PRINTED
 const MAX_CONTEXT = 20
-const TREE_OPTIONS = ['-r', '--exclude-dir=.git', '--exclude-dir=node_modules']
 /** Exit codes of grep: lines were found, or none were. Any other is a failure. */
 const FOUND = 0
 const NOTHING = 1
@@ -68,16 +68,19 @@ function searchOutput(
   result: CommandResult,
   { shown, isTree }: Place,
   printed: Printed,
+  leftOut: string | null,
 ): ToolOutput {
+  const nothing = nothingBut('Nothing matches.', leftOut)
   const { end, exitCode, stderr } = result
   const isBelow = isTree && shown !== '.'
   const paths = isBelow ? result.stdout.replace(/^\.\//gm, () => `${shown}/`) : result.stdout
   // grep counts in all files that it searches.
   const stdout = printed === 'counts' ? paths.replace(/^.*:0\n/gm, '') : paths
   const lines = stdout.split('\n').map(shortenLine).join('\n')
-  if (end !== 'exited') return commandOutput({ ...result, output: lines || stderr }, TIMEOUT_MS)
-  if (exitCode === FOUND) return succeeded(lines === '' ? 'Nothing matches.' : lines)
-  if (exitCode === NOTHING) return succeeded('Nothing matches.')
+  if (end !== 'exited')
+    return commandOutput({ ...result, output: lines || stderr }, SEARCH_TIMEOUT_MS)
+  if (exitCode === FOUND) return succeeded(lines === '' ? nothing : lines)
+  if (exitCode === NOTHING) return succeeded(nothing)
   // Lines were found, but some files could not be read.
   if (stdout !== '') return succeeded(`${lines}${stderr}`)
   if (OUT_OF_MEMORY.test(stderr)) return failed(TOO_MUCH_MEMORY)
@@ -107,7 +110,8 @@ export const grepSearch = defineTool({
   name: 'grep_search',
   description:
     'Search the text files of the project for lines that match an extended regular expression ' +
-    '(grep -E), as path:line:text, or for the files with such lines, or how many each has. Leaves out .git and node_modules.',
+    '(grep -E), as path:line:text, or for the files with such lines, or how many each has. ' +
+    SCOPE,
   readOnly: true,
   args: z.strictObject({
     pattern: z
@@ -132,36 +136,41 @@ export const grepSearch = defineTool({
       .optional()
       .describe('Lines to show before and after each match, as path-line-text'),
     output: z.enum(['lines', 'files', 'counts']).optional().describe('"lines" if left out'),
+    ...searchScope,
   }),
   touches: ({ path = '.' }) => ({ trees: [path] }),
-  run: async ({ pattern, path = '.', ...options }, { signal, runCommand, ...project }) => {
+  run: async ({ pattern, path = '.', ...options }, project) => {
     const confined = await confine(project, path)
     if (confined.isErr()) return failed(describeProblem(path, confined.error))
     const found = await openPlace(confined.value, project)
     if (found.isErr()) return failed(describeProblem(path, found.error))
     const place = found.value
-    const { output: printed = 'lines', context = 0 } = options
+    const { output: printed = 'lines', context = 0, name = '*' } = options
     const asked = [
+      ...OPTIONS,
       ...PRINTED[printed],
       ...(options.ignore_case === true ? ['-i'] : []),
       ...(context > 0 && printed === 'lines' ? [`--context=${context}`] : []),
-      ...(options.name !== undefined && place.isTree ? [`--include=${options.name}`] : []),
     ]
-    const at = pathForCommands(place.opened, project.isolated)
-    const what = place.isTree
-      ? { cwd: at, input: '/dev/null', args: [...TREE_OPTIONS, '-e', pattern, '--', '.'] }
-      : { cwd: '/', input: at, args: [`--label=${place.shown}`, '-e', pattern, '--', '-'] }
     try {
-      const result = await runCommand({
+      if (place.isTree) {
+        const command = ['bash', '-c', PIPELINE, 'grep', '/dev/null', ...asked, '-e', pattern, '--']
+        const wanted = { ...EVERY_FILE, glob: `**/${name}`, command }
+        const result = await searchFiles(place.opened, options, wanted, project)
+        return searchOutput(result, place, printed, result.leftOut)
+      }
+      const input = pathForCommands(place.opened, project.isolated)
+      const args = [...asked, `--label=${place.shown}`, '-e', pattern, '--', '-']
+      const result = await project.runCommand({
         file: 'bash',
-        args: ['-c', PIPELINE, 'grep', what.input, ...OPTIONS, ...asked, ...what.args],
-        cwd: what.cwd,
-        timeoutMs: TIMEOUT_MS,
+        args: ['-c', PIPELINE, 'grep', input, ...args],
+        cwd: '/',
+        timeoutMs: SEARCH_TIMEOUT_MS,
         maxBytes: MAX_OUTPUT_BYTES,
         env: { LANGUAGE: 'en' },
-        signal,
+        signal: project.signal,
       })
-      return searchOutput(result, place, printed)
+      return searchOutput(result, place, printed, null)
     } finally {
       await place.opened.file.close()
     }

@@ -13,6 +13,9 @@ const FILES = {
   'image.bin': Buffer.from('total\0total\n'),
 }
 
+/** node_modules. */
+const ONE_IGNORED = '[Files and folders left out: 1 ignored (`ignored: true` searches them).]'
+
 describe('grep_search', () => {
   test('finds lines by an extended regular expression, with path and line', async () => {
     const { run } = await projectWith(FILES)
@@ -42,8 +45,11 @@ describe('grep_search', () => {
     [{ pattern: 'return', output: 'files' }, './src/cart.py\n'],
     [{ pattern: 'total', output: 'counts', path: 'src/deep' }, 'src/deep/er/cart_test.py:2\n'],
     [{ pattern: 'assert', output: 'counts' }, './src/deep/er/cart_test.py:1\n'],
-    [{ pattern: 'none of it', output: 'counts' }, 'Nothing matches.'],
-    [{ pattern: 'TOTAL', name: '*.md' }, 'Nothing matches.'],
+    [{ pattern: 'none of it', output: 'counts', path: 'src' }, 'Nothing matches.'],
+    [{ pattern: 'TOTAL', name: '*.md', path: 'src' }, 'Nothing matches.'],
+    [{ pattern: 'TOTAL', name: '*.md' }, `Nothing matches. ${ONE_IGNORED}`],
+    [{ pattern: 'total', path: 'node_modules/dep' }, 'node_modules/dep/index.py:1:total\n'],
+    [{ pattern: 'total', name: 'index.*', ignored: true }, './node_modules/dep/index.py:1:total\n'],
   ])('prints what %j asks for', async (args, output) => {
     const { run } = await projectWith(FILES)
     expect(await run('grep_search', args)).toMatchObject({ outcome: 'ok', output })
@@ -111,9 +117,9 @@ describe('find_files', () => {
     ['*cart*', 'src/cart.py\nsrc/deep/er/cart_test.py'],
     ['./*.md', 'readme.md'],
     ['{readme,none}.{md,txt}', 'readme.md'],
-    ['**/total.py', 'No file matches.'],
-    ['**/index.py', 'No file matches.'],
-    ['src', 'No file matches.'],
+    ['**/total.py', `No file matches. ${ONE_IGNORED}`],
+    ['**/index.py', `No file matches. ${ONE_IGNORED}`],
+    ['src', `No file matches. ${ONE_IGNORED}`],
   ])('finds by %s', async (pattern, output) => {
     const { run } = await projectWith(FILES)
     expect(await run('find_files', { pattern })).toMatchObject({ outcome: 'ok', output })

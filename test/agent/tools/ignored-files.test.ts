@@ -1,0 +1,178 @@
+import { spawnSync } from 'node:child_process'
+import { mkdir, mkdtemp, symlink, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { isMissing } from '../../support/missing.ts'
+import { projectWith } from './support.ts'
+
+type Files = Readonly<Record<string, string>>
+type Args = Readonly<Record<string, string | boolean>>
+
+async function put(folder: string, files: Files): Promise<void> {
+  for (const [path, content] of Object.entries(files)) {
+    await mkdir(dirname(join(folder, path)), { recursive: true })
+    await writeFile(join(folder, path), content)
+  }
+}
+
+/** Names that rules and trees are made of, so that rules match often. */
+const NAMES = ['a', 'b', '.c', 'd.log', '[id]', 'e f', 'build', '.ignored']
+const name = fc.constantFrom(...NAMES)
+const path = fc.array(name, { minLength: 1, maxLength: 4 }).map((parts) => parts.join('/'))
+const piece = fc.constantFrom(...NAMES, '*', '**', '*.log', '?', '.*', 'b*', '[ab]', '\\[id\\]')
+const rule = fc
+  .tuple(
+    fc.constantFrom('', '', '!'),
+    fc.constantFrom('', '', '/'),
+    fc.array(piece, { minLength: 1, maxLength: 3 }),
+    fc.constantFrom('', '', '/'),
+  )
+  .map(([negated, start, pieces, end]) => negated + start + pieces.join('/') + end)
+const rules = fc.array(rule, { maxLength: 5 }).map((lines) => `# rules\n${lines.join('\n')}\n`)
+const RULE_FILES = ['.gitignore', '.ignore', 'a/.gitignore', 'a/b/.gitignore', 'a/.ignore']
+const tree = fc.record({
+  paths: fc.uniqueArray(path, { minLength: 5, maxLength: 30 }),
+  rules: fc.dictionary(
+    fc.constantFrom(...RULE_FILES, '.git/info/exclude', '[id]/.gitignore'),
+    rules,
+  ),
+  nested: fc.boolean(),
+  searched: fc.constantFrom('.', '.', 'a', 'a/b', 'build'),
+})
+
+/** A tree in which no path is both a file and a folder. */
+function filesOf({ paths, rules: ruleFiles, nested }: Omit<Tree, 'searched'>): Files {
+  const all = [
+    ...paths,
+    ...Object.keys(ruleFiles),
+    'a/b/z',
+    'build/z',
+    ...(nested ? ['a/.git/HEAD'] : []),
+  ]
+  const isFolder = (one: string) => all.some((other) => other.startsWith(`${one}/`))
+  const files = paths.filter((one) => !isFolder(one)).map((one) => [one, 'needle\n'] as const)
+  return {
+    ...Object.fromEntries(files),
+    'a/b/z': 'needle\n',
+    'build/z': 'needle\n',
+    ...(nested ? { 'a/.git/HEAD': '' } : {}),
+    ...ruleFiles,
+    '.git/HEAD': '',
+  }
+}
+type Tree = typeof tree extends fc.Arbitrary<infer Value> ? Value : never
+
+/** What ripgrep lists. It must not obey rules of the user or of folders above the project. */
+function ripgrep(cwd: string, ...options: readonly string[]): string[] {
+  const args = ['--files', '--no-config', '--no-ignore-global', '--glob=!.git', ...options]
+  const { stdout, status, stderr } = spawnSync('rg', args, { cwd, encoding: 'utf8' })
+  expect([0, 1], stderr).toContain(status)
+  return stdout.split('\n').filter(Boolean).sort()
+}
+
+const SCOPES = [
+  [{}, []],
+  [{ hidden: true }, ['--hidden']],
+  [{ ignored: true }, ['--no-ignore']],
+] as const
+
+describe.skipIf(isMissing('rg'))('in any tree, as with ripgrep', () => {
+  test.each(SCOPES)(
+    'find_files and grep_search see the same files with %j',
+    async (scope, options) => {
+      const project = await projectWith()
+      await fc.assert(
+        fc.asyncProperty(tree, async ({ searched, ...made }) => {
+          const cwd = await mkdtemp(join(project.cwd, 'tree-'))
+          await put(cwd, filesOf(made))
+          const call = async (tool: string, args: Args) => {
+            const call = { call_id: '1', tool, args, read_only: true }
+            const { signal } = new AbortController()
+            const { output, outcome } = await project.toolbox.execute(call, { cwd, signal })
+            expect(outcome).toBe('ok')
+            return /^No\w* /.test(output) ? [] : output.split('\n').filter(Boolean)
+          }
+          expect(await call('find_files', { pattern: '**/*', ...scope })).toEqual(
+            ripgrep(cwd, ...options),
+          )
+          const grep = { pattern: 'needle', output: 'files', path: searched, ...scope }
+          const found = (await call('grep_search', grep)).map((one) => one.replace(/^\.\//, ''))
+          const searchedBy = ripgrep(join(cwd, searched), ...options)
+          const withNeedle = searchedBy.filter((one) => !/(?:^|\/)\.(?:git)?ignore$/.test(one))
+          const expected = withNeedle.map((one) => (searched === '.' ? one : `${searched}/${one}`))
+          expect(found.sort()).toEqual(expected.sort())
+        }),
+        { numRuns: 25, interruptAfterTimeLimit: 30_000 },
+      )
+    },
+    60_000,
+  )
+})
+
+describe('a search', () => {
+  const FILES = {
+    '.git/HEAD': 'total\n',
+    '.git/info/exclude': 'mine.txt\n',
+    '.gitignore': 'out/\n*.log\n!keep.log\n!.github/\n',
+    '.github/ci.yml': 'total\n',
+    '.env': 'total\n',
+    'mine.txt': 'total\n',
+    'out/a.js': 'total\n',
+    'x.log': 'total\n',
+    'keep.log': 'total\n',
+    'src/.gitignore': '/out\n',
+    'src/out': 'total\n',
+    'src/a.ts': 'total\n',
+  }
+  const all = (pattern = '*'): Args => ({ pattern })
+
+  test.each([
+    [{}, '.github/ci.yml\nkeep.log\nsrc/a.ts'],
+    [{ hidden: true }, '.env\n.github/ci.yml\n.gitignore\nkeep.log\nsrc/.gitignore\nsrc/a.ts'],
+    [{ ignored: true }, 'keep.log\nmine.txt\nout/a.js\nsrc/a.ts\nsrc/out\nx.log'],
+  ])('with %j sees these files', async (scope, files) => {
+    const { run } = await projectWith(FILES)
+    expect((await run('find_files', { ...all(), ...scope })).output).toBe(files)
+    const { output } = await run('grep_search', { pattern: 'total', output: 'files', ...scope })
+    const withLines = files.split('\n').filter((file) => !file.endsWith('.gitignore'))
+    expect(output.trim().split('\n').sort()).toEqual(withLines.map((file) => `./${file}`))
+  })
+
+  test('that finds nothing reports what it left out', async () => {
+    const { run } = await projectWith(FILES)
+    const left =
+      '[Files and folders left out: 4 ignored (`ignored: true` searches them), 3 hidden (`hidden: true` searches them).]'
+    expect((await run('find_files', all('*.none'))).output).toBe(`No file matches. ${left}`)
+    expect((await run('grep_search', all('none'))).output).toBe(`Nothing matches. ${left}`)
+  })
+
+  test('of a folder that is ignored sees its files', async () => {
+    const { run } = await projectWith(FILES)
+    const result = await run('grep_search', { pattern: 'total', path: 'out' })
+    expect(result.output).toBe('out/a.js:1:total\n')
+  })
+
+  test('obeys the rules of the repository around the project', async () => {
+    const { cwd, toolbox } = await projectWith(FILES)
+    const { signal } = new AbortController()
+    const call = { call_id: '1', tool: 'find_files', args: all('*.{log,ts}'), read_only: true }
+    await put(cwd, { 'src/b.log': '' })
+    const { output } = await toolbox.execute(call, { cwd: join(cwd, 'src'), signal })
+    expect(output).toBe('a.ts')
+  })
+
+  test('obeys no rules through a link, and none that are too large', async () => {
+    const { cwd, outside, run } = await projectWith({
+      'a.txt': '',
+      'big/.gitignore': '*.txt\n'.repeat(20_000),
+      'big/b.txt': '',
+    })
+    await writeFile(join(outside, 'rules'), '*.txt\n')
+    await symlink(join(outside, 'rules'), join(cwd, '.gitignore'))
+    expect((await run('find_files', all('*.txt'))).output).toBe('a.txt\nbig/b.txt')
+    expect((await run('find_files', all('*.none'))).output).toContain(
+      '1 files of rules are too large and were not obeyed.',
+    )
+  })
+})
