@@ -79,8 +79,8 @@ function searchOutput(
   const lines = stdout.split('\n').map(shortenLine).join('\n')
   if (end !== 'exited')
     return commandOutput({ ...result, output: lines || stderr }, SEARCH_TIMEOUT_MS)
-  if (exitCode === FOUND) return succeeded(lines === '' ? nothing : lines)
-  if (exitCode === NOTHING) return succeeded(nothing)
+  if (exitCode === FOUND) return succeeded(lines === '' ? nothing : `${lines}${stderr}`)
+  if (exitCode === NOTHING && !isTree) return succeeded(nothing)
   // Lines were found, but some files could not be read.
   if (stdout !== '') return succeeded(`${lines}${stderr}`)
   if (OUT_OF_MEMORY.test(stderr)) return failed(TOO_MUCH_MEMORY)

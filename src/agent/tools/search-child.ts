@@ -29,7 +29,7 @@ const BATCH = 128
 
 const root = realpathSync('.')
 const DESCRIPTORS = existsSync('/proc/self/fd') ? '/proc/self/fd' : null
-const left = { ignored: 0, hidden: 0, unread: 0 }
+const left = { ignored: 0, hidden: 0, tooLarge: 0, unopened: 0 }
 
 /**
  * Opens a path below the working directory; null if a link leads there. The open file is asked where it is, because
@@ -65,7 +65,7 @@ function textOf(path: string): string | undefined {
   if (file === null) return undefined
   try {
     if (fstatSync(file).size <= maxRulesBytes) return readFileSync(file, 'utf8')
-    left.unread += 1
+    left.tooLarge += 1
   } catch {
     // Like ripgrep, it obeys what it can read.
   } finally {
@@ -78,7 +78,10 @@ function entriesOf(folder: string): Dirent[] {
   // With a slash at its end, a link would be followed.
   const name = folder.slice(0, -1) || '.'
   const file = openInside(name, constants.O_DIRECTORY)
-  if (file === null) return []
+  if (file === null) {
+    left.unopened += 1
+    return []
+  }
   try {
     const path = DESCRIPTORS === null ? name : `${DESCRIPTORS}/${file}`
     const entries = readdirSync(path, { withFileTypes: true })
@@ -172,20 +175,24 @@ function printPaths(): void {
   }
 }
 
+/** The first descriptor after stdin, stdout and stderr. */
+const FIRST = 3
 type OpenFile = { readonly path: string; readonly file: number }
 
 /** Starts the command with open files, which cannot be exchanged for others. Returns its exit code. */
-async function runOn(files: readonly OpenFile[], [program = '', ...args]: readonly string[]) {
+async function runOn(
+  files: readonly OpenFile[],
+  [program = '', ...args]: readonly string[],
+): Promise<number> {
   const at = `${DESCRIPTORS ?? '/dev/fd'}/`
-  const first = 3
-  const paths = files.map((_, index) => `${at}${first + index}`)
+  const paths = files.map((_, index) => `${at}${FIRST + index}`)
   const stdio = ['ignore', 'pipe', 'inherit', ...files.map(({ file }) => file)] as const
   const child = spawn(program, [...args, ...paths], { stdio: [...stdio] })
   const ended = once(child, 'close')
   for (const { file } of files) closeSync(file)
   const named = (line: string) => {
     const number = line.startsWith(at) ? Number.parseInt(line.slice(at.length), 10) : Number.NaN
-    const path = files[number - first]?.path
+    const path = files[number - FIRST]?.path
     if (path === undefined) return line
     // Bytes that are not UTF-8 pass unchanged.
     const shown = Buffer.from(`./${printable(path)}`).toString('latin1')
@@ -198,19 +205,21 @@ async function runOn(files: readonly OpenFile[], [program = '', ...args]: readon
     process.stdout.write(lines.map((line) => `${named(line)}\n`).join(''), 'latin1')
   }
   const [code] = await ended
-  return Number(code ?? 1)
+  return code ?? KILLED
 }
 
 /** Exit codes up to this one mean that the command has searched, as with grep. */
 const SEARCHED = 1
+/** Instead of an exit code, if a signal ended the command. */
+const KILLED = 128
 
 async function runOnFiles(run: readonly string[]): Promise<number> {
   let batch: OpenFile[] = []
   for (const path of filesBelow()) {
     if (!matches(path)) continue
     const file = openRegular(path)
-    if (file === null) continue
-    batch.push({ path, file })
+    if (file === null) left.unopened += 1
+    else batch.push({ path, file })
     if (batch.length < BATCH) continue
     const code = await runOn(batch, run)
     if (code > SEARCHED) return code

@@ -33,6 +33,10 @@ export const SEARCH_TIMEOUT_MS = 30_000
 /** More than the heap limit below, because Node also has buffers and code. */
 const MAX_MEMORY_BYTES = 768 * 1024 * 1024
 const MAX_RULES_BYTES = 64 * 1024
+/** Of all rules of the folders above, which are an argument of the program. Linux allows 128 KiB. */
+const MAX_ABOVE_BYTES = 32 * 1024
+/** Nobody writes these into rules, and as JSON they would be long. */
+const CONTROL = /[^\P{Cc}\n]/gu
 const PROGRAM = fileURLToPath(siblingModule('search-child', import.meta.url))
 
 /** In a checkout, the program that searches imports this; a built one has it in it. */
@@ -61,7 +65,14 @@ export const SCOPE =
 
 type Scope = { readonly hidden?: boolean | undefined; readonly ignored?: boolean | undefined }
 
-const searchSummary = z.object({ ignored: z.int(), hidden: z.int(), unread: z.int() })
+const searchSummary = z.object({
+  ignored: z.int(),
+  hidden: z.int(),
+  /** Files of rules that were not obeyed. */
+  tooLarge: z.int(),
+  /** Files and folders that could not be opened. */
+  unopened: z.int(),
+})
 export type SearchSummary = z.infer<typeof searchSummary>
 
 type SearchResult = CommandResult & {
@@ -93,19 +104,27 @@ export async function searchFiles(
     signal: context.signal,
     ...(maxBytes === undefined ? {} : { maxBytes }),
   })
-  const [, stderr = '', summary] = /^(.*?)(\{[^\n]*\})\n$/s.exec(result.stderr) ?? []
-  if (summary === undefined) return { ...result, leftOut: null }
-  return { ...result, stderr, leftOut: describeLeftOut(searchSummary.parse(JSON.parse(summary))) }
+  const [, before = '', last] = /^(.*\n)?(\{"ignored":.*\})\n$/s.exec(result.stderr) ?? []
+  if (last === undefined) return { ...result, leftOut: null }
+  const summary = searchSummary.parse(JSON.parse(last))
+  const note =
+    summary.unopened > 0 ? `[${summary.unopened} files or folders could not be opened]\n` : ''
+  return { ...result, stderr: before + note, leftOut: describeLeftOut(summary) }
 }
 
-function describeLeftOut({ ignored, hidden, unread }: SearchSummary): string | null {
+function describeLeftOut({ ignored, hidden, tooLarge, unopened }: SearchSummary): string | null {
   const parts = [
     ...(ignored > 0 ? [`${ignored} ignored (\`ignored: true\` searches them)`] : []),
     ...(hidden > 0 ? [`${hidden} hidden (\`hidden: true\` searches them)`] : []),
+    ...(unopened > 0 ? [`${unopened} that could not be opened`] : []),
   ]
-  const large = unread > 0 ? ` ${unread} files of rules are too large and were not obeyed.` : ''
-  if (parts.length === 0) return large === '' ? null : large.trim()
-  return `Files and folders left out: ${parts.join(', ')}.${large}`
+  const sentences = [
+    ...(parts.length > 0 ? [`Files and folders left out: ${parts.join(', ')}.`] : []),
+    ...(tooLarge > 0
+      ? [`Files of rules that are too large and were not obeyed: ${tooLarge}.`]
+      : []),
+  ]
+  return sentences.length === 0 ? null : sentences.join(' ')
 }
 
 /** What a search answers that has found nothing. */
@@ -117,10 +136,10 @@ async function rulesAbove(folder: string, dataDir: string | null): Promise<Rules
   const folders = foldersBetween(await repositoryRoot(folder), folder).slice(0, -1)
   let bytes = 0
   const read = async (above: string, name: string) => {
-    const content = await readConfined({ cwd: above, dataDir }, name, MAX_RULES_BYTES - bytes)
+    const content = await readConfined({ cwd: above, dataDir }, name, MAX_ABOVE_BYTES - bytes)
     if (content.isErr()) return undefined
     bytes += content.value.length
-    return content.value.toString()
+    return content.value.toString().replace(CONTROL, '')
   }
   const rules: RulesAbove[] = []
   // The innermost first: if not all can be obeyed, these can.

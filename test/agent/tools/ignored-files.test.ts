@@ -172,7 +172,28 @@ describe('a search', () => {
     await symlink(join(outside, 'rules'), join(cwd, '.gitignore'))
     expect((await run('find_files', all('*.txt'))).output).toBe('a.txt\nbig/b.txt')
     expect((await run('find_files', all('*.none'))).output).toContain(
-      '1 files of rules are too large and were not obeyed.',
+      'Files of rules that are too large and were not obeyed: 1.',
     )
+  })
+
+  test('of a tree that is deeper than paths can be long reports what it could not open', async () => {
+    const { run } = await projectWith({ 'a.txt': 'total\n' })
+    const inside = `for level in {1..30}; do mkdir ${'d'.repeat(200)} && cd ${'d'.repeat(200)}; done`
+    await run('bash_exec', { command: inside })
+    const { output } = await run('grep_search', { pattern: 'total' })
+    expect(output).toBe('./a.txt:1:total\n[1 files or folders could not be opened]\n')
+    expect((await run('grep_search', { pattern: 'none' })).output).toBe(
+      'Nothing matches. [Files and folders left out: 1 that could not be opened.]',
+    )
+    expect((await run('find_files', all())).output).toBe('a.txt')
+    await run('bash_exec', { command: 'rm -r d*' })
+  })
+
+  test('of more files than are open at once finds what is in the last', async () => {
+    const files = Array.from({ length: 1000 }, (_, n) => [`f${n}`, `total ${n}\n`] as const)
+    const { run } = await projectWith(Object.fromEntries(files))
+    const { output } = await run('grep_search', { pattern: '99$', output: 'counts' })
+    const found = output.trim().split('\n').sort()
+    expect(found).toEqual(Array.from({ length: 10 }, (_, n) => `./f${n === 0 ? '' : n}99:1`).sort())
   })
 })

@@ -26,7 +26,7 @@ describe('the result of a tool', () => {
     expect((await run('bash_exec', { command: 'cat .env; cat .env >&2' })).output).toBe(
       shown + shown,
     )
-    const found = await run('grep_search', { pattern: 'TOKEN' })
+    const found = await run('grep_search', { pattern: 'TOKEN', hidden: true })
     expect(found.output).toBe(`./.env:1:TOKEN=${MASKED}\n`)
   })
 
