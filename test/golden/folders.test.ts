@@ -172,6 +172,8 @@ test('the golden folders hold every kind of record and of access, every end and 
     'guard_changed',
     'project_context',
     'mcp_tools_listed',
+    'approval_required',
+    'approval_response',
     'user_message',
     'agent_stuck',
     'context_compacted',

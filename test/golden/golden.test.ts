@@ -20,6 +20,8 @@ import { type Golden, type GoldenEvent, goldenLogs } from './golden.ts'
 
 const LOGS = goldenLogs()
 const records = (golden: Golden) => golden.events.map(({ data }) => data as unknown as RunRecord)
+/** A run whose last record is of these kinds waits for a person. */
+const WAITS: ReadonlySet<string> = new Set(['human_check_required', 'approval_required'])
 const hasEnded = (golden: Golden) => golden.events.at(-1)?.type === 'run_end'
 
 const asWritten = ({ id, type, data, metadata }: GoldenEvent): NewEvent => {
@@ -36,7 +38,7 @@ describe('the golden logs', () => {
     expect(new Set(ends)).toEqual(new Set(EndStatus.options))
     const outcomes = all.flatMap((r) => (r.kind === 'tool_result' ? [r.payload.outcome] : []))
     expect(new Set(outcomes)).toEqual(
-      new Set(['ok', 'error', 'rejected', 'timed_out', 'aborted', 'unknown']),
+      new Set(['ok', 'error', 'rejected', 'denied', 'timed_out', 'aborted', 'unknown']),
     )
   })
 
@@ -82,10 +84,9 @@ describe('a server that finds the golden logs', () => {
   })
 
   test('serves the runs that have ended, and continues the others to their end', async () => {
-    const waiting = LOGS.find(({ name }) => name === 'waiting-for-a-person')
-    if (waiting === undefined) throw new Error('one log waits for a person')
-    const seq = waiting.events.length - 1
-    await resume(client, waiting.runId, seq)
+    const waiting = LOGS.filter(({ events }) => WAITS.has(events.at(-1)?.type ?? ''))
+    expect(waiting).toHaveLength(WAITS.size)
+    for (const { runId, events } of waiting) await resume(client, runId, events.length - 1)
     const watched = await Promise.all(LOGS.map(({ runId }) => observe(client, runId)))
     const details = await Promise.all(LOGS.map(({ runId }) => client.get(`/api/runs/${runId}`)))
     await server.stop()
