@@ -86,7 +86,7 @@ export class RunCalls implements AsyncDisposable {
     // The instructions of a sub-agent are masked in its log too, so the masked ones are enough.
     const masked = call.tool === SUBAGENT_TOOL ? call : null
     const requested = this.#session.callToRun(call) ?? masked
-    const { config, runId, isolation: policy } = this.#session.state
+    const { config, runId, isolation: policy, shellFolder } = this.#session.state
     const { cwd, network = 'none' } = config
     const reported: Notice[] = []
     const onNotice = (notice: Notice): void => {
@@ -100,6 +100,7 @@ export class RunCalls implements AsyncDisposable {
       ...{ cwd, signal: this.#signal, runId, network, onNotice, onOutput },
       processes: this.#processes,
       ...(policy === undefined ? {} : { policy }),
+      ...(shellFolder === undefined ? {} : { shellFolder }),
       startSubagent: (wanted, place) => this.#subagents.run(call, wanted, place),
     } satisfies CallContext
     const run = async () =>

@@ -115,6 +115,7 @@ function closeCall(state: RunState, { payload }: RecordOf<'tool_result'>): Parti
   return {
     phase: { type: 'acting', pending: phase.pending, open: null },
     watch: watchResult(state.watch, phase.open, payload, isLast),
+    ...(payload.folder === undefined ? {} : { shellFolder: payload.folder }),
     ...(payload.subagent === undefined ? {} : withSubagent(state, payload.subagent)),
   }
 }

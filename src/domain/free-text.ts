@@ -33,7 +33,7 @@ const FREE_TEXT: { readonly [K in Kind]: readonly string[] } = {
     '/provider_items/items/**',
   ],
   tool_call: ['/args/**', '/raw_args'],
-  tool_result: ['/output', '/isolation/visible/*'],
+  tool_result: ['/output', '/isolation/visible/*', '/folder'],
   subagent_started: ['/config/cwd', '/config/shell_goal/**'],
   goal_check: ['/reason', '/details', '/isolation/visible/*'],
   network_connection: ['/host', '/reason'],

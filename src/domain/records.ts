@@ -257,6 +257,8 @@ const payloads = {
     isolation: IsolationDifference.exactOptional(),
     /** Set if the call was to wait for the run of a sub-agent, and that has ended. */
     subagent: SubagentEnd.exactOptional(),
+    /** Where the next `bash_exec` starts, as a path from the project; left out if that stays as it was: at first, `.`. */
+    folder: z.string().exactOptional(),
   }),
   /** The agent starts another run. It is recorded before that run exists, so a crash neither loses nor doubles it. */
   subagent_started: z.strictObject({ call_id: z.string(), run_id: z.string(), config: RunConfig }),

@@ -125,6 +125,8 @@ export type RunState = {
   readonly instructed: boolean
   /** Left out if no MCP server has listed its tools. */
   readonly mcp?: McpState
+  /** Where the next `bash_exec` starts, as a path from the project; left out: in the project's folder. */
+  readonly shellFolder?: string
   /** Whether the agent was shown its project. */
   readonly introduced: boolean
   /** Messages of people, and how many of them the model has been sent. */

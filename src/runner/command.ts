@@ -40,6 +40,8 @@ export type Command = {
    * reaches only its own.
    */
   readonly localhost?: 'joins' | 'opens'
+  /** A folder that was made for this command alone, which counts as a part of its temporary files. */
+  readonly scratch?: string
   /** More folders that an isolated command may write or read. */
   readonly writable?: readonly string[]
   readonly readable?: readonly string[]

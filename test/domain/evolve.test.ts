@@ -79,6 +79,17 @@ describe('for all valid runs', () => {
     )
   })
 
+  test('the next shell starts where the last result that names a folder says', () => {
+    fc.assert(
+      fc.property(validRun(), (records) => {
+        const named = records.flatMap((record) =>
+          record.kind === 'tool_result' ? (record.payload.folder ?? []) : [],
+        )
+        expect(fold(records)?.shellFolder).toBe(named.at(-1))
+      }),
+    )
+  })
+
   test('run_end holds the sums of the records', () => {
     fc.assert(
       fc.property(validRun(), (records) => {

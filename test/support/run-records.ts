@@ -110,15 +110,24 @@ const move: fc.Arbitrary<Move> = fc.record({
   }),
   text: fc.option(text),
   calls: fc.array(call, { maxLength: 4 }),
-  result: fc.record({
-    output: text,
-    exit_code: fc.option(fc.nat({ max: 2 })),
-    outcome: fc.constantFrom('ok', 'error', 'rejected', 'timed_out'),
-    duration_ms: count,
-    bytes: count,
-    truncated: fc.boolean(),
-    sha256: fc.constant(null),
-  }),
+  result: fc.record(
+    {
+      output: text,
+      exit_code: fc.option(fc.nat({ max: 2 })),
+      outcome: fc.constantFrom('ok', 'error', 'rejected', 'timed_out'),
+      duration_ms: count,
+      bytes: count,
+      truncated: fc.boolean(),
+      sha256: fc.constant(null),
+      folder: fc.constantFrom('.', 'a', 'a/b'),
+    },
+    {
+      requiredKeys: [
+        ...(['output', 'exit_code', 'outcome', 'duration_ms'] as const),
+        ...(['bytes', 'truncated', 'sha256'] as const),
+      ],
+    },
+  ),
   check: fc
     .record({
       achieved: fc.nat({ max: 4 }).map((n) => n === 4),

@@ -17,7 +17,7 @@ export function systemPrompt(config: RunConfig): string {
 ${describeGoals(goals, config)}
 
 # How you work
-- The project is the folder ${config.cwd}. Commands run there; paths are relative to it.
+- The project is the folder ${config.cwd}. Paths are relative to it, and commands run there: only bash_exec starts where its last call ended.
 - Your tool calls run in the order you give them, and you get their results for your next reply. Use as many replies as your work needs.
 - When you think that the goal is reached, reply without tool calls: say in a few sentences what you changed and why. Only then is the goal checked. If it is not reached, you get the verdict and continue in the next iteration. ${limits(config)}
 - The check can be slow. Run single tests yourself while you work, and do not end an iteration before you have done what you can.

@@ -1,10 +1,10 @@
 import { access, constants } from 'node:fs/promises'
 import { join } from 'node:path'
-import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
+import { withTemporaryFolder } from '../../lib/temporary-folder.ts'
 import { type CommandResult, overLimit } from '../../runner/command.ts'
-import { confine, openFolder, type Project, projectPath } from './confine.ts'
-import { describeProblem } from './path-problem.ts'
+import { projectPath } from './confine.ts'
+import { endOfShell, reportingTo, startOfShell } from './shell-folder.ts'
 import { defineTool, failed, type ToolOutput } from './tool.ts'
 
 /** Bytes kept of a command's output, for its artifact. */
@@ -60,34 +60,18 @@ export const commandLine = z
   .refine((text) => !text.includes('\0'), 'must not contain a NUL character')
   .describe('The command line, as bash takes it')
 
-export const folderArgument = projectPath
-  .optional()
-  .describe("The folder where it starts; the project's if left out")
-
-/** The folder in the project where a command starts. The error is for the model. */
-export async function startFolder(
-  project: Project,
-  folder: string | undefined,
-): Promise<Result<string, string>> {
-  if (folder === undefined) return ok(project.cwd)
-  const confined = await confine(project, folder)
-  if (confined.isErr()) return err(describeProblem(folder, confined.error))
-  const opened = await openFolder(confined.value)
-  if (opened.isErr()) return err(describeProblem(folder, opened.error))
-  await opened.value.file.close()
-  return ok(opened.value.real)
-}
-
 export const bashExec = defineTool({
   name: 'bash_exec',
   description:
-    "Run a command with bash in the project's folder and get its output (stdout and stderr) and exit " +
-    'code. Each call is a new shell without a terminal or input: it keeps no folder and no variables of the last call. Processes left in the background end ' +
-    'with the call: start servers and watchers with process_start.',
+    'Run a command with bash and get its output (stdout and stderr) and exit code. It starts in the folder in which the ' +
+    "last call ended, at first in the project's folder. Each call is a new shell without a terminal or input: it keeps no " +
+    'variables of the last call. Processes left in the background end with the call: start servers and watchers with process_start.',
   readOnly: false,
   args: z.strictObject({
     command: commandLine,
-    folder: folderArgument,
+    folder: projectPath
+      .optional()
+      .describe('The folder of the project where it starts; where the last call ended if left out'),
     timeout_s: z
       .number()
       .positive()
@@ -97,23 +81,30 @@ export const bashExec = defineTool({
   }),
   touches: ({ command }) => ({ commands: [command] }),
   run: async ({ command, folder, timeout_s = DEFAULT_TIMEOUT_S }, context) => {
-    const started = await startFolder(context, folder)
+    const started = await startOfShell(context, folder)
     if (started.isErr()) return failed(started.error)
-    const { signal, runCommand, network, variables: env, onOutput } = context
+    const start = started.value
+    const { signal, runCommand, network, variables: env, onOutput, scratchDir } = context
     const timeoutMs = timeout_s * 1000
-    const result = await runCommand({
-      file: 'bash',
-      args: ['-c', command],
-      cwd: started.value,
-      timeoutMs,
-      maxBytes: WHOLE_OUTPUT_BYTES,
-      env,
-      network,
-      localhost: 'joins',
-      onOutput,
-      signal,
+    return withTemporaryFolder(scratchDir, 'shell-', async (scratch) => {
+      const result = await runCommand({
+        file: 'bash',
+        args: reportingTo(scratch, command),
+        cwd: start.cwd,
+        timeoutMs,
+        maxBytes: WHOLE_OUTPUT_BYTES,
+        env,
+        network,
+        localhost: 'joins',
+        scratch,
+        onOutput,
+        signal,
+      })
+      const hasReport = result.end === 'exited'
+      const { notes, ...end } = await endOfShell(context, start, hasReport ? scratch : null)
+      const { output, ...ended } = commandOutput(result, timeoutMs, IF_TIMED_OUT)
+      return { ...ended, ...end, output: notes.reduce(withNote, output) }
     })
-    return commandOutput(result, timeoutMs, IF_TIMED_OUT)
   },
 })
 

@@ -1,7 +1,8 @@
-import { mkdir, mkdtemp, open, realpath, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, open, realpath, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { err, ok, type Result } from 'neverthrow'
+import { withTemporaryFolder } from '../../lib/temporary-folder.ts'
 import { confine, isInside, openForReading, pathForCommands, readConfined } from './confine.ts'
 import {
   entriesOf,
@@ -30,15 +31,11 @@ export async function withGitView<T>(
   if (found.isErr()) return err(found.error)
   const { holder, gitDir } = found.value
   try {
-    await mkdir(context.scratchDir, { recursive: true, mode: 0o700 })
-    const view = await mkdtemp(join(context.scratchDir, 'git-'))
-    try {
+    return await withTemporaryFolder(context.scratchDir, 'git-', async (view) => {
       const made = await fillView(view, found.value, context)
       if (made.isErr()) return err(made.error)
       return ok(await use(environment(view, holder), [view, holder]))
-    } finally {
-      await rm(view, { recursive: true, force: true })
-    }
+    })
   } finally {
     await gitDir.file.close()
   }

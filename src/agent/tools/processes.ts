@@ -1,6 +1,8 @@
 import * as z from 'zod'
 import type { BackgroundProcess, WaitEnd } from '../background-processes.ts'
-import { commandLine, folderArgument, startFolder } from './commands.ts'
+import { commandLine } from './commands.ts'
+import { projectPath } from './confine.ts'
+import { startFolder } from './shell-folder.ts'
 import { defineTool, failed, succeeded, type ToolContext, type ToolOutput } from './tool.ts'
 
 const MAX_WAIT_S = 600
@@ -78,7 +80,13 @@ export const processStart = defineTool({
     'and first output. It has no time limit, but ends at the latest before the goal is checked, because a check needs a ' +
     'project that nothing changes. Your other commands reach its ports on localhost while it works.',
   readOnly: false,
-  args: z.strictObject({ command: commandLine, folder: folderArgument, ...waiting }),
+  args: z.strictObject({
+    command: commandLine,
+    folder: projectPath
+      .optional()
+      .describe("The folder where it starts; the project's if left out"),
+    ...waiting,
+  }),
   touches: ({ command }) => ({ commands: [command] }),
   run: async ({ command, folder, ...wait }, context) => {
     const { processes, startProcess, callId, network, variables: env, signal } = context

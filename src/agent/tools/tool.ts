@@ -33,6 +33,8 @@ export type ToolContext = Project & {
   /** Opens a whole output that a result of this run names; null if none of them does, or it is gone. */
   readonly openOutput: Artifacts['read']
   readonly callId: string
+  /** Where the next shell of the run starts, as a path from the project. */
+  readonly shellFolder: string
   /** What the agent has started in the background; null if it cannot start anything. */
   readonly processes: BackgroundProcesses | null
   readonly startProcess: StartProcess | null
@@ -45,6 +47,8 @@ export type ToolOutput = {
   /** The exit code of the command; 0 or 1 for tools without a command. */
   readonly exitCode: number | null
   readonly outcome: Exclude<PayloadOf<'tool_result'>['outcome'], 'rejected'>
+  /** Where the next shell of the run starts from now on; left out if that stays as it was. */
+  readonly folder?: string
   /** How the run of a sub-agent ended that the call has waited for. */
   readonly subagent?: SubagentEnd
 }
@@ -80,6 +84,8 @@ export type CallContext = Pick<Command, 'onNotice' | 'onOutput' | 'network'> & {
   /** How the commands of the run are isolated, by its first record. */
   readonly policy?: IsolationPolicy
   readonly processes?: BackgroundProcesses
+  /** Where the last shell of the run ended, as a path from the project; left out: in the project's folder. */
+  readonly shellFolder?: string
   /** Left out if the run cannot start sub-agents. */
   readonly startSubagent?: (
     wanted: WantedSubagent,

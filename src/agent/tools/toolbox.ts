@@ -52,7 +52,7 @@ const TOOLS: readonly DefinedTool[] = [
 ]
 
 type ToolResult = PayloadOf<'tool_result'>
-type Outcome = Pick<ToolResult, 'output' | 'outcome' | 'exit_code' | 'subagent'>
+type Outcome = Pick<ToolResult, 'output' | 'outcome' | 'exit_code' | 'subagent' | 'folder'>
 
 /** Finds a tool that only this run has. */
 type FindTool = (runId: string | undefined, name: string) => DefinedTool | undefined
@@ -102,7 +102,7 @@ export function createToolbox({
       }),
     async execute(call, given) {
       const { cwd, signal, runId, policy, network = 'none', onNotice, onOutput = () => {} } = given
-      const { processes = null } = given
+      const { processes = null, shellFolder = '.' } = given
       const begun = performance.now()
       const commands = observe(runCommand, policy ?? null)
       const ofRun = { project: cwd, ...(runId === undefined ? {} : { run: runId }) }
@@ -111,6 +111,7 @@ export function createToolbox({
       const context: ToolContext = {
         ...{ cwd, ...places, isolated, signal, network, variables, onOutput, processes },
         callId: call.call_id,
+        shellFolder,
         openOutput: async (sha256) => (runId === undefined ? null : openOutput(runId, sha256)),
         runCommand: (command) => commands.runCommand({ ...ofRun, ...noting, ...command }),
         startProcess: starting && ((request) => starting({ ...ofRun, ...request })),
@@ -122,11 +123,10 @@ export function createToolbox({
       const outcome = await perform(call, defined, context, tools)
       const duration_ms = Math.round(performance.now() - begun)
       const recorded = await keepWithinRecord(outcome, artifacts)
-      const { output, exit_code, outcome: how, bytes, truncated, sha256, subagent } = recorded
+      const { output, exit_code, outcome: how, bytes, truncated, sha256, ...others } = recorded
       // In the order of the schema, so that the record is read fast.
       const result = { call_id, tool, output, exit_code, outcome: how, duration_ms }
-      const ofRuns = subagent === undefined ? {} : { subagent }
-      return { ...result, bytes, truncated, sha256, ...commands.observed(), ...ofRuns }
+      return { ...result, bytes, truncated, sha256, ...commands.observed(), ...others }
     },
   }
 }

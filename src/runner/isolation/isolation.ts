@@ -152,7 +152,8 @@ function isolated(
       return level === 'namespaces' ? factsOfContainer(sandbox) : factsOfRestricted(sandbox)
     },
     prepare(command, env) {
-      const { cwd, project = cwd, run, writable = [], readable = [], network = 'none' } = command
+      const { cwd, project = cwd, run, scratch = null } = command
+      const { writable = [], readable = [], network = 'none' } = command
       const isContained = level === 'namespaces'
       const fresh = run === undefined && !isContained ? `fresh-${randomUUID()}` : null
       const name = run ?? fresh
@@ -160,7 +161,7 @@ function isolated(
       const seen = isContained || own === null ? { home: HOME, tmp: TMP } : own
       const { tools } = base
       return {
-        sandbox: { ...base, project, own, writable, readable, network },
+        sandbox: { ...base, project, own, scratch, writable, readable, network },
         env: { ...isolatedEnvironment(env, { ...seen, tools }), ...proxyVariables(network) },
         done: async () => (fresh === null ? undefined : remove(fresh)),
       }

@@ -32,15 +32,15 @@ type Kind = '--bind-fd' | '--ro-bind-fd'
 export class Mounts {
   readonly args: string[] = []
   readonly descriptors: number[] = []
-  /** The mounts in their order, each a kind and a role. */
+  /** The mounts in their order, each a kind and a role. A mount that is a part of another one has none. */
   readonly roles: string[] = []
   readonly #folders = new Set<string>()
 
-  add(kind: Kind, descriptor: number, target: string, role: string): void {
+  add(kind: Kind, descriptor: number, target: string, role: string | null): void {
     this.makeAbove(target)
     this.args.push(kind, String(FIRST_MOUNT_FD + this.descriptors.length), target)
     this.descriptors.push(descriptor)
-    this.roles.push(`${kind} ${role}`)
+    if (role !== null) this.roles.push(`${kind} ${role}`)
   }
 
   /** An empty folder in memory. */
@@ -63,7 +63,7 @@ export class Mounts {
   }
 
   /** Nothing if there is no such path. */
-  addPath(kind: Kind, path: string, role: string, target = path): void {
+  addPath(kind: Kind, path: string, role: string | null, target = path): void {
     const descriptor = opened(path)
     if (descriptor !== null) this.add(kind, descriptor, target, role)
   }
@@ -91,7 +91,7 @@ export function addMounts(
   project: OpenedProject,
   repository: string | null,
 ): void {
-  const { own, tools, hidden, writable, readable, proxy, network } = sandbox
+  const { own, scratch, tools, hidden, writable, readable, proxy, network } = sandbox
   if (own === null) {
     const inMemory = { perms: '1777', bytes: MEMORY_FOLDER_BYTES }
     mounts.makeAbove(HOME)
@@ -119,6 +119,7 @@ export function addMounts(
     mounts.add('--bind-fd', again, project.real, 'project')
     guard(mounts, again, project.real, sockets)
   }
+  if (scratch !== null) mounts.addPath('--bind-fd', scratch, null)
   for (const path of writable) mounts.addPath('--bind-fd', path, 'report')
   for (const path of readable.filter((path) => !around.includes(path))) {
     mounts.addPath('--ro-bind-fd', path, readableRole(path, sandbox))

@@ -36,6 +36,8 @@ export type Sandbox = {
   readonly project: string
   /** Folders of the host for its home and its temporary files, made when missing; null: empty ones for this command. `kept`: from one command of the run to the next. */
   readonly own: { readonly home: string; readonly tmp: string; readonly kept: boolean } | null
+  /** A folder of the host for this command alone. It has no role, because it is a part of the temporary files. */
+  readonly scratch: string | null
   /** More folders that it may write, such as the one for the report of a check. */
   readonly writable: readonly string[]
   /** More folders and files that it may read, also if they are above the project or are the project. */
@@ -133,7 +135,7 @@ const idsOf = (ownUser: OwnUser | null): OpenedProject['user'] =>
 
 /** Makes the folders that a command may write, and gives them to the user who runs it. */
 export function prepareFolders(
-  { own, writable, readable, hidden, folder }: Sandbox,
+  { own, scratch, writable, readable, hidden, folder }: Sandbox,
   user: OpenedProject['user'],
 ): void {
   for (const path of own === null ? [] : [own.home, own.tmp]) {
@@ -144,7 +146,7 @@ export function prepareFolders(
   }
   if (user === null) return
   // Only what the server has made for this command, in a folder of its own.
-  const made = [...writable, ...readable].filter((path) => {
+  const made = [...writable, ...readable, ...(scratch === null ? [] : [scratch])].filter((path) => {
     return [...hidden, folder].some((ours) => isWithin(ours, path))
   })
   for (const path of made) give(path, user)

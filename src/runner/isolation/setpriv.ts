@@ -44,10 +44,15 @@ export function restricted(sandbox: Sandbox, command: readonly string[]): Restri
   prepareFolders(sandbox, user)
   const { fixed, rules, facts } = rulesFor(sandbox, project)
   const ids = user === null ? [] : [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups']
+  const scratch = sandbox.scratch === null ? [] : [{ access: WRITE, path: sandbox.scratch }]
+  const landlocked = sandbox.level === 'landlock' ? [...rules, ...scratch] : []
   const args = [
     ...[...fixed, ...ids],
     ...(sandbox.level === 'landlock' ? ['--landlock-access', 'fs'] : []),
-    ...rules.flatMap(({ access, path }) => ['--landlock-rule', `path-beneath:${access}:${path}`]),
+    ...landlocked.flatMap(({ access, path }) => [
+      '--landlock-rule',
+      `path-beneath:${access}:${path}`,
+    ]),
     ...['--seccomp-filter', sandbox.filter, '--', ...command],
   ]
   return { args, facts }

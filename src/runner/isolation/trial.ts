@@ -66,6 +66,7 @@ export async function trySandbox(
   const sandbox: Sandbox = {
     ...{ level, launcher, setpriv, filter, hidden, folder, tools },
     ...{ project: '/', own: null, writable: [], readable: [], userHome: env.HOME ?? '' },
+    scratch: null,
     ...{ network: 'none', proxy: null, socat: programOn(env.PATH, 'socat'), enter: [] },
     ...{ hasNetwork: false, nsenter: find('nsenter') },
     networkTools: 'tools' in whole ? whole.tools : null,

@@ -36,7 +36,9 @@ describe('bash_exec', () => {
   test('starts in a folder of the project, and in no other', async () => {
     const { run, outside } = await projectWith({ 'a/b/here': '', file: '' })
     const inFolder = (folder: string) => run('bash_exec', { command: 'ls', folder })
-    expect(await inFolder('a/b')).toMatchObject({ output: 'here\n', outcome: 'ok' })
+    expect(await inFolder('a/b')).toMatchObject({
+      ...{ output: 'here\n[the next command starts in "a/b"]', outcome: 'ok' },
+    })
     for (const folder of ['..', outside, 'a/missing', 'file']) {
       const { outcome, output } = await inFolder(folder)
       expect(outcome).toBe('error')

@@ -109,6 +109,25 @@ test('a process that is isolated less than its run says is recorded as such', as
   expect(isolation).toMatchObject({ level: 'none', visible: ['everything'] })
 })
 
+test.runIf(!isMissing('bwrap') && !isMissing('landlock')).each(['namespaces', 'landlock'] as const)(
+  'at the level %s a command reports its folder, and no other command can write the report',
+  async (level) => {
+    const { policy, bash, background, processes, project } = await place(level)
+    const made = await policy()
+    await mkdir(join(project, 'a'))
+    const reports = join(project, '../data/checks')
+    await background(
+      `echo on; while :; do for f in ${reports}/*; do echo "$PWD/a" >|"$f/folder"; done 2>/dev/null; sleep 0.02; done`,
+      made,
+    )
+    expect(await bash('trap - EXIT; sleep 0.5', made)).not.toHaveProperty('folder')
+    const result = await bash('cd a', made)
+    expect(result).toMatchObject({ outcome: 'ok', folder: 'a' })
+    expect(result).not.toHaveProperty('isolation')
+    await processes.stopAll('by the test')
+  },
+)
+
 withBwrap('what a command changes of its isolation is in the results after it', async () => {
   const { policy, bash } = await place('namespaces')
   const made = await policy()

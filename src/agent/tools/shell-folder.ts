@@ -1,0 +1,111 @@
+import { isUtf8 } from 'node:buffer'
+import { isAbsolute, join } from 'node:path'
+import { err, ok, type Result } from 'neverthrow'
+import { confine, openFolder, type Project, readConfined } from './confine.ts'
+import { describeProblem } from './path-problem.ts'
+import type { ToolOutput } from './tool.ts'
+
+/** The longest path that Linux takes, in bytes. */
+const MAX_REPORT_BYTES = 4096
+const REPORT = 'folder'
+/** The project's folder, as a path from the project. */
+const PROJECT = '.'
+
+/**
+ * Runs its second argument as `bash -c` does. When this shell ends, it writes its folder to the file of its first argument. It
+ * writes nothing after `exec`, after a kill, or if the command sets a trap on EXIT itself. The exit code stays, and
+ * nothing is printed, also with tracing, noclobber, errexit or a trap on DEBUG. Tracing shows `eval` as one more level.
+ */
+const REPORTING = [
+  'retrai_report=$1 retrai_command=$2',
+  'shift 2',
+  `trap '{ builtin trap - DEBUG; builtin set +x; builtin pwd -P >|"$retrai_report"; } >/dev/null 2>&1 || :' EXIT`,
+  'eval "$retrai_command"',
+].join('; ')
+
+/** The arguments of bash for a command that reports the folder in which it ends. */
+export const reportingTo = (scratch: string, command: string): string[] => [
+  ...['-c', REPORTING, 'bash'],
+  ...[join(scratch, REPORT), command],
+]
+
+/** The folder in the project where a command starts. The error is for the model. */
+export async function startFolder(
+  project: Project,
+  folder: string = PROJECT,
+): Promise<Result<string, string>> {
+  if (folder === PROJECT) return ok(project.cwd)
+  const opened = await openIn(project, folder)
+  return opened.map(({ real }) => real)
+}
+
+/** A folder of the project that can be opened. */
+async function openIn(
+  project: Project,
+  folder: string,
+): Promise<Result<{ readonly real: string; readonly shown: string }, string>> {
+  const confined = await confine(project, folder)
+  if (confined.isErr()) return err(describeProblem(folder, confined.error))
+  const opened = await openFolder(confined.value)
+  if (opened.isErr()) return err(describeProblem(folder, opened.error))
+  await opened.value.file.close()
+  return ok(confined.value)
+}
+
+/** A project, and where the next command of its run starts. */
+type Shell = Project & { readonly shellFolder: string }
+
+type Start = {
+  readonly cwd: string
+  /** Where the next command starts, unless this one reports another folder. */
+  readonly folder: string
+  /** For the model, as a part of the output. */
+  readonly notes: readonly string[]
+}
+
+/**
+ * Where a command starts: in the folder that the model asks for, otherwise where the last command ended. The error is
+ * for the model.
+ */
+export async function startOfShell(
+  shell: Shell,
+  wanted: string | undefined,
+): Promise<Result<Start, string>> {
+  const { cwd, shellFolder: folder } = shell
+  const started = await startFolder(shell, wanted ?? folder)
+  if (started.isOk()) return ok({ cwd: started.value, folder, notes: [] })
+  if (wanted !== undefined) return err(started.error)
+  const note = `${JSON.stringify(folder)}, where the last command ended, cannot be entered any more: this command started in the project's folder`
+  return ok({ cwd, folder: PROJECT, notes: [note] })
+}
+
+/**
+ * What a command adds to its result: where the next one starts, unless that is the project's folder as before.
+ * @param scratch the folder with its report; null if it did not end by itself
+ */
+export async function endOfShell(
+  shell: Shell,
+  start: Start,
+  scratch: string | null,
+): Promise<Pick<ToolOutput, 'folder'> & Pick<Start, 'notes'>> {
+  const reported = scratch === null ? null : await readReport(scratch)
+  const found = reported === null ? null : await openIn(shell, reported)
+  const folder = found === null ? start.folder : found.isOk() ? found.value.shown : PROJECT
+  const notes = [
+    ...start.notes,
+    ...(found?.isErr() ? [ELSEWHERE] : []),
+    ...(folder === PROJECT ? [] : [`the next command starts in ${JSON.stringify(folder)}`]),
+  ]
+  return folder === PROJECT && shell.shellFolder === PROJECT ? { notes } : { folder, notes }
+}
+
+const ELSEWHERE =
+  "this command ended in no folder of the project: the next command starts in the project's folder"
+
+/** The path in a report; null if there is none. The command may have put anything in its place. */
+async function readReport(scratch: string): Promise<string | null> {
+  const report = await readConfined({ cwd: scratch, dataDir: null }, REPORT, MAX_REPORT_BYTES)
+  if (report.isErr() || !isUtf8(report.value)) return null
+  const path = report.value.toString().replace(/\n$/, '')
+  return isAbsolute(path) && !path.includes('\0') ? path : null
+}

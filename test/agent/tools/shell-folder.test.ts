@@ -1,0 +1,162 @@
+import { mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { projectWith } from './support.ts'
+
+/** The shell of one run: each command starts where the last one left it. */
+async function shellIn(...paths: string[]) {
+  const { cwd, outside, run } = await projectWith(
+    Object.fromEntries(paths.map((path) => [path, ''])),
+  )
+  let shellFolder: string | undefined
+  const bash = async (command: string, args: Readonly<Record<string, string | number>> = {}) => {
+    const context = shellFolder === undefined ? {} : { shellFolder }
+    const result = await run('bash_exec', { command, ...args }, undefined, context)
+    shellFolder = result.folder ?? shellFolder
+    return result
+  }
+  /** Where the next command starts, by that command. */
+  const next = async () => (await bash('pwd')).output.split('\n')[0]?.slice(cwd.length)
+  return { cwd, outside, bash, next }
+}
+
+describe('a command', () => {
+  test('starts where the last one ended, and its result says where that is', async () => {
+    const { cwd, bash } = await shellIn('a/b/here')
+    const first = await bash('cd a')
+    expect(first).toMatchObject({ folder: 'a', output: '[the next command starts in "a"]' })
+    const second = await bash('cd b && ls')
+    const where = '[the next command starts in "a/b"]'
+    expect(second).toMatchObject({ folder: 'a/b', output: `here\n${where}`, exit_code: 0 })
+    expect(await bash('pwd')).toMatchObject({ folder: 'a/b', output: `${cwd}/a/b\n${where}` })
+    expect(await bash('cd ../..')).toMatchObject({ folder: '.', output: '' })
+    expect((await bash('pwd')).output).toBe(`${cwd}\n`)
+  })
+
+  test('that stays in the project has nothing to record', async () => {
+    const { bash } = await shellIn('a/here')
+    expect(await bash('(cd a); cd a && cd ..')).not.toHaveProperty('folder')
+  })
+
+  test('starts in the folder that the model asks for, and the next where that one ended', async () => {
+    const { bash, next } = await shellIn('a/x', 'b/c/x')
+    await bash('cd a')
+    expect((await bash('ls', { folder: 'b' })).output).toBe('c\n[the next command starts in "b"]')
+    await bash('cd c')
+    expect(await next()).toBe('/b/c')
+    expect(await bash('true', { folder: 'missing' })).toMatchObject({ outcome: 'error' })
+    expect(await next()).toBe('/b/c')
+  })
+
+  test.each([
+    ['exit 3', { exit_code: 3, output: '' }],
+    ['set -e; false; echo not', { exit_code: 1, output: '' }],
+    [
+      'set -eu; echo "$1"',
+      { exit_code: 1, output: expect.stringMatching(/^bash: line 1: \$?1: unbound/) },
+    ],
+    ['set -o noclobber; set -x; : traced', { exit_code: 0, output: '++ : traced\n' }],
+    ['trap "echo debug" DEBUG; true', { exit_code: 0, output: expect.stringMatching(/^debug\n/) }],
+    ['echo "$# $0"; return 4 2>&-; (exit 5)', { exit_code: 5, output: '0 bash\n' }],
+    ['env | grep -c retrai_', { exit_code: 1, output: '0\n' }],
+    [
+      '\nmissing-program',
+      { exit_code: 127, output: expect.stringContaining('line 2: missing-program') },
+    ],
+    ['echo "', { exit_code: 2, output: expect.stringContaining('unexpected EOF') }],
+    ['kill -9 $$', { exit_code: 137, output: '' }],
+  ])('ends as it would without a report: %s', async (command, wanted) => {
+    const { bash } = await shellIn()
+    expect(await bash(command)).toMatchObject(wanted)
+  })
+
+  test('with errexit reports its folder too', async () => {
+    const { bash, next } = await shellIn('a/x')
+    await bash('set -eux; cd a; false')
+    expect(await next()).toBe('/a')
+  })
+
+  test.each([
+    ['a trap of its own', 'trap "echo bye" EXIT; cd b', 'bye\n'],
+    ['exec', 'cd b; exec echo bye', 'bye\n'],
+    ['a kill', 'cd b; kill -9 $$', ''],
+    ['a time limit', 'cd b; sleep 1000', expect.stringMatching(/^\[stopped/)],
+  ])('that ends with %s leaves the folder as it was', async (_, command, output) => {
+    const { bash } = await shellIn('a/b/x')
+    await bash('cd a')
+    const result = await bash(command, { timeout_s: command.includes('sleep') ? 0.3 : 60 })
+    expect(result.folder).toBe('a')
+    const printed = result.output.replace(/\n?\[the next command starts in "a"\]$/, '')
+    expect(printed === '' ? '' : `${printed}\n`).toEqual(output)
+  })
+
+  test('starts in the project if the folder is gone, and the output reports that', async () => {
+    const { cwd, bash } = await shellIn('a/x')
+    await bash('cd a')
+    await rename(join(cwd, 'a'), join(cwd, 'b'))
+    const result = await bash('pwd')
+    expect(result.output).toMatch(/^\/.*\n\["a", where the last command ended, cannot be entered/)
+    expect(result.output.split('\n')[0]).toBe(cwd)
+    expect(result.folder).toBe('.')
+    expect((await bash('true')).output).toBe('')
+  })
+})
+
+describe('a command that is hostile', () => {
+  test('leads the next one nowhere outside of the project', async () => {
+    const { bash, next, outside } = await shellIn('a/x')
+    await bash('cd a')
+    const result = await bash(`cd '${outside}'`)
+    expect(result).toMatchObject({
+      folder: '.',
+      output: expect.stringMatching(/no folder of the project/),
+    })
+    expect(await next()).toBe('')
+  })
+
+  test('cannot exchange the folder for a link that leads outside', async () => {
+    const { cwd, outside, bash } = await shellIn('a/x')
+    await bash('cd a')
+    await rm(join(cwd, 'a'), { recursive: true })
+    await symlink(outside, join(cwd, 'a'))
+    const result = await bash('pwd')
+    expect(result.output.split('\n')[0]).toBe(cwd)
+    expect(result.folder).toBe('.')
+  })
+
+  test.each([
+    ['huge', 'head -c 100000 /dev/zero | tr "\\0" / >|"$report"'],
+    ['no text', 'printf "/\\377\\n" >|"$report"'],
+    ['not absolute', 'echo b >|"$report"'],
+    ['empty', ': >|"$report"'],
+    ['a link to a secret', 'ln -sf "$PWD/../secret" "$report"'],
+    ['a pipe', 'rm -f "$report"; mkfifo "$report"'],
+    ['a folder', 'rm -f "$report"; mkdir "$report"'],
+  ])('changes nothing with a report that is %s', async (_, odd) => {
+    const { cwd, bash, next } = await shellIn('a/x', 'b/x')
+    await writeFile(join(cwd, 'secret'), `${cwd}/b\n`)
+    await bash('cd a')
+    await bash(`report=$retrai_report; trap - EXIT; ${odd}`)
+    expect(await next()).toBe('/a')
+    expect(await readdir(join(cwd, '../data/reports'))).toEqual([])
+  })
+
+  test('gets no further with a forged report than with cd', async () => {
+    const { bash, next, outside } = await shellIn('a/x', 'file')
+    for (const path of [outside, '/', '$PWD/file', '$PWD/missing', '$PWD/../data']) {
+      const { output } = await bash(`trap - EXIT; echo "${path}" >|"$retrai_report"`)
+      expect(output).toMatch(/no folder of the project/)
+      expect(await next()).toBe('')
+    }
+    await bash('trap - EXIT; echo "$PWD/a" >|"$retrai_report"')
+    expect(await next()).toBe('/a')
+  })
+
+  test('can have a folder with any name', async () => {
+    const { cwd, bash, next } = await shellIn()
+    const name = `..o'd"d $(x) \n[new] é`
+    await mkdir(join(cwd, name))
+    expect((await bash('cd ..*')).folder).toBe(name)
+    expect(await next()).toBe(`/${name.split('\n')[0]}`)
+  })
+})
