@@ -1,5 +1,5 @@
-import type { RecordOf, RunRecord } from '../../src/domain/records.ts'
-import type { Evidence } from './evidence.ts'
+import type { PayloadOf, RecordOf, RunRecord } from '../../src/domain/records.ts'
+import { type Evidence, runIdIn, type StoredEvent } from './evidence.ts'
 import { entryIn } from './ledger.ts'
 
 /** Calls run in the order in which the model requested them, one at a time, and each has one result. */
@@ -79,4 +79,45 @@ function outcomesByEntry(records: readonly RunRecord[]): Map<string, string | nu
     if (record.kind === 'tool_result' && open !== null) outcomes.set(open, record.payload.outcome)
   }
   return outcomes
+}
+
+/** Each sub-agent that a run has started is one run, and each of the two logs names the hash of the other. */
+export function subagentProblems(
+  records: readonly RunRecord[],
+  { runId: run_id, events, subagents }: Evidence,
+): string[] {
+  if (subagents === undefined) return []
+  const parents = subagents.map(([first]) => first && parentOf(first))
+  return records.flatMap((record, seq) => {
+    if (record.kind === 'subagent_started') {
+      const { call_id, run_id: child } = record.payload
+      const wanted = JSON.stringify({ child, run_id, call_id, seq, hash: hashAt(events, seq) })
+      const count = parents.filter((parent) => parent === wanted).length
+      return count === 1 ? [] : [`${seq} started ${count} runs: ${parents}`]
+    }
+    if (record.kind !== 'tool_result' || record.payload.subagent === undefined) return []
+    return endProblems(seq, record.payload.subagent, subagents)
+  })
+}
+
+/** What the first record of a run says of its parent. */
+function parentOf(first: StoredEvent): string {
+  const { run_id, call_id, seq, hash } = JSON.parse(first.data).payload.parent
+  return JSON.stringify({ child: runIdIn(first), run_id, call_id, seq, hash })
+}
+
+const hashAt = (events: readonly StoredEvent[], seq: number): unknown =>
+  JSON.parse(events[seq]?.metadata ?? '{}').hash
+
+/** The result names the last record of the run, unless that was still at work. */
+function endProblems(
+  at: number,
+  { run_id, seq, hash, status }: NonNullable<PayloadOf<'tool_result'>['subagent']>,
+  subagents: NonNullable<Evidence['subagents']>,
+): string[] {
+  const events = subagents.find(([first]) => first !== undefined && runIdIn(first) === run_id) ?? []
+  const isLast = status === 'running' || seq === events.length - 1
+  return isLast && hashAt(events, seq) === hash
+    ? []
+    : [`${at} names ${seq} of ${run_id}, with another hash or not as the last record`]
 }

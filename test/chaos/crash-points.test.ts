@@ -11,6 +11,7 @@ import {
   asked,
   calling,
   connecting,
+  delegating,
   fatal,
   guarded,
   type Plan,
@@ -71,8 +72,6 @@ async function abortTwice(client: Client, runId: string): Promise<void> {
 const ISOLATED = { RETRAI_ISOLATION: 'namespaces' }
 const isOfTheQueue = (point: CrashPoint): boolean => point.endsWith('run_queued')
 const isOfServers = (point: CrashPoint): boolean => point.endsWith('mcp_tools_listed')
-/** None of these plans starts a sub-agent: test/agent/subagents.test.ts stops an agent that waits for one. */
-const isOfSubagents = (point: CrashPoint): boolean => point.endsWith('subagent_started')
 const isOfTheProxy = (point: CrashPoint): boolean => point.endsWith('network_connection')
 
 const ENDS: ReadonlyMap<Plan, object> = new Map([
@@ -83,6 +82,7 @@ const ENDS: ReadonlyMap<Plan, object> = new Map([
   [stuck, { status: 'failed', iterations: 1, reason: expect.stringContaining('no progress') }],
   [talkative, { status: 'achieved' }],
   [guarded, { status: 'achieved' }],
+  [delegating, { status: 'achieved' }],
 ])
 /** What appends the kinds of records that not every run has. */
 const APPENDED_BY: readonly (readonly [Plan, readonly Kind[]])[] = [
@@ -91,6 +91,7 @@ const APPENDED_BY: readonly (readonly [Plan, readonly Kind[]])[] = [
   [stuck, ['agent_stuck', 'run_ending', 'run_summary']],
   [talkative, ['context_compacted']],
   [guarded, ['approval_required', 'approval_response']],
+  [delegating, ['subagent_started']],
 ]
 
 /** All plans at an effect. At an append, the one that makes it, beside one run that works and one that waits. */
@@ -103,9 +104,7 @@ function plansAt(point: CrashPoint): readonly Plan[] {
 
 describe.concurrent('a server that is killed', AMPLE, () => {
   test.for(
-    CRASH_POINTS.filter(
-      (one) => ![isOfTheProxy, isOfTheQueue, isOfServers, isOfSubagents].some((of) => of(one)),
-    ),
+    CRASH_POINTS.filter((one) => !isOfTheProxy(one) && !isOfTheQueue(one) && !isOfServers(one)),
   )('%s continues all its runs', async (point, { expect }) => {
     const plans = plansAt(point)
     await using runs = await PlannedRuns.open(plans)
@@ -254,7 +253,39 @@ describe.concurrent('if the process that runs commands dies', AMPLE, () => {
   })
 })
 
+const both = ['0.0', '0.1']
+
+/** A sub-agent with two calls in its first turn: the outcomes and entries are of these. Its parent waits for it. */
+const SUBAGENT_CASES: readonly Omit<Case, 'asked'>[] = [
+  { at: 'before append of subagent_started', outcomes: ['ok', 'ok'], ledger: both },
+  { at: 'after append of subagent_started', outcomes: ['ok', 'ok'], ledger: both },
+  { at: 'before append of run_created#2', outcomes: ['ok', 'ok'], ledger: both },
+  { at: 'after append of run_created#2', outcomes: ['ok', 'ok'], ledger: both },
+  { at: 'after model#2', outcomes: ['ok', 'ok'], ledger: both },
+  { at: 'before tool#2', outcomes: ['unknown', 'ok'], ledger: ['0.1'] },
+  { at: 'after tool', outcomes: ['unknown', 'ok'], ledger: both },
+  { at: 'before append of run_end', outcomes: ['ok', 'ok'], ledger: both },
+  { at: 'after append of run_end', outcomes: ['ok', 'ok'], ledger: both },
+  { at: 'before append of tool_result#3', outcomes: ['ok', 'ok'], ledger: both },
+  { at: 'after append of tool_result#3', outcomes: ['ok', 'ok'], ledger: both },
+]
+
 describe.concurrent('after a kill', AMPLE, () => {
+  test.for(SUBAGENT_CASES)(
+    '$at, a sub-agent is not started twice, and its parent has its end',
+    async (row, { expect }) => {
+      await using runs = await PlannedRuns.open([delegating])
+      const [parent] = await crashAndContinue(runs, row.at, [delegating])
+      if (parent === undefined) throw new Error('there is one run')
+      const subagents = await runs.evidenceOfSubagents(delegating, parent)
+      expect([parent, ...subagents].flatMap(violations)).toEqual([])
+      expect(subagents.map(outcomesOf)).toEqual([row.outcomes])
+      expect(subagents.map(({ ledger }) => ledger)).toEqual([row.ledger])
+      expect(outcomesOf(parent)).toEqual(['ok', 'ok'])
+      expect(endOf(parent)).toMatchObject({ status: 'achieved' })
+    },
+  )
+
   test.for(WRITER_CASES)('$at, no call that writes is run twice', async (row, { expect }) => {
     await using runs = await PlannedRuns.open([writer])
     const [evidence] = await crashAndContinue(runs, row.at, [writer])

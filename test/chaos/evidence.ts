@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import * as z from 'zod'
+import { RunRecord } from '../../src/domain/records.ts'
 import type { StandIn } from '../support/eventstore-stand-in/index.ts'
 
 /** An event of the stream of a run, read from the store without the server. */
@@ -34,6 +35,8 @@ export type Acknowledged =
 export type Evidence = {
   readonly runId: string
   readonly events: readonly StoredEvent[]
+  /** The streams of all runs that name this one as their parent; left out if nobody looked for them. */
+  readonly subagents?: readonly (readonly StoredEvent[])[]
   readonly observations: readonly Observation[]
   /** What the tool calls that change something wrote to disk: one entry each time that one ran. */
   readonly ledger: readonly string[]
@@ -52,21 +55,31 @@ const Row = z.object({
   metadata: z.string(),
 })
 
-/** The stream of a run in the file of the embedded store. No server may have it open. */
-export function eventsInFile(dataDir: string, runId: string): StoredEvent[] {
+const EVENTS = `SELECT revision, e.id, type, data, metadata FROM events e
+  JOIN streams s ON s.id = e.stream_id`
+
+function rowsInFile(dataDir: string, condition: string, value: string): StoredEvent[] {
   const db = new DatabaseSync(join(dataDir, 'log.sqlite'), { readOnly: true })
   try {
-    return db
-      .prepare(
-        `SELECT revision, e.id, type, data, metadata FROM events e
-         JOIN streams s ON s.id = e.stream_id WHERE s.name = ? ORDER BY position`,
-      )
-      .all(`run-${runId}`)
-      .map((row) => Row.parse(row))
+    const rows = db.prepare(`${EVENTS} WHERE ${condition} = ? ORDER BY position`).all(value)
+    return rows.map((row) => Row.parse(row))
   } finally {
     db.close()
   }
 }
+
+/** The stream of a run in the file of the embedded store. No server may have it open. */
+export const eventsInFile = (dataDir: string, runId: string): StoredEvent[] =>
+  rowsInFile(dataDir, 's.name', `run-${runId}`)
+
+/** The streams of the runs that name this one as their parent, in the same file. */
+export const subagentsInFile = (dataDir: string, runId: string): StoredEvent[][] =>
+  rowsInFile(dataDir, "data ->> '$.payload.parent.run_id'", runId).map((created) =>
+    eventsInFile(dataDir, runIdIn(created)),
+  )
+
+/** The id of the run that a record belongs to. */
+export const runIdIn = ({ data }: StoredEvent): string => RunRecord.parse(JSON.parse(data)).run_id
 
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('utf8')
 

@@ -5,6 +5,7 @@ import type { PayloadOf, RunRecord } from '../../src/domain/records.ts'
 import { runDetails } from '../../src/queries/run-details.ts'
 import { by, check, claim, create, given, reply, result, type Step } from '../domain/support.ts'
 import { prepare } from '../support/append-records.ts'
+import { familyOf } from '../support/family.ts'
 import { validAppends } from '../support/run-records.ts'
 import type { Evidence, Observation, StoredEvent } from './evidence.ts'
 import { INVARIANT_NAMES, violations } from './invariants.ts'
@@ -115,6 +116,22 @@ const MESSAGE: typeof stepStart = {
     kind: 'user_message',
     payload: { text: 'Hurry.', idempotency: { key: 'k', request_sha256: '' } },
   }),
+}
+
+/** A run whose sub-agent was aborted. */
+const { parent, subagent } = familyOf()
+const family: Evidence = {
+  ...good,
+  events: parent.events,
+  subagents: [subagent.events],
+  ...{ observations: [], ledger: [], acknowledged: [], details: [] },
+}
+const FAMILY = 'each sub-agent is started once, and both logs name each other'
+
+/** The history of a run that does not fit that of its sub-agent. */
+function estranged(lies: Parameters<typeof familyOf>[0]): Evidence {
+  const other = familyOf(lies)
+  return { ...family, events: other.parent.events, subagents: [other.subagent.events] }
 }
 
 const BROKEN: readonly (readonly [string, string, Evidence])[] = [
@@ -283,6 +300,30 @@ const BROKEN: readonly (readonly [string, string, Evidence])[] = [
     'a call that changes something runs at most once',
     { ...good, ledger: ['first'] },
   ],
+  ['a sub-agent was never started', FAMILY, { ...family, subagents: [] }],
+  [
+    'a sub-agent was started twice',
+    FAMILY,
+    { ...family, subagents: [subagent.events, subagent.events] },
+  ],
+  [
+    'a sub-agent names another record of its parent',
+    FAMILY,
+    estranged({ ofParent: (named) => ({ ...named, seq: 1 }) }),
+  ],
+  [
+    'the result of a sub-agent names another hash',
+    FAMILY,
+    estranged({ ofEnd: (end) => ({ ...end, hash: 'a'.repeat(64) }) }),
+  ],
+  [
+    'a sub-agent continues after its result',
+    FAMILY,
+    {
+      ...family,
+      subagents: [[...subagent.events, at(subagent.events, 1)]],
+    },
+  ],
   [
     'an observer missed a frame',
     'observers see what is stored',
@@ -336,7 +377,7 @@ const violated = (evidence: Evidence): string[] =>
 
 describe('the checker of invariants', () => {
   test('finds nothing in a whole history', () => {
-    expect(violations(good)).toEqual([])
+    expect([good, family].flatMap(violations)).toEqual([])
   })
 
   test('finds nothing in what the domain writes', () => {

@@ -1,6 +1,6 @@
 import { fold } from '../../src/domain/evolve.ts'
 import { RunRecord } from '../../src/domain/records.ts'
-import { callProblems, effectProblems } from './call-invariants.ts'
+import { callProblems, effectProblems, subagentProblems } from './call-invariants.ts'
 import { chainProblems } from './chain.ts'
 import { claims, humanChecks, iterations, messages, sums } from './course-invariants.ts'
 import type { Evidence } from './evidence.ts'
@@ -51,6 +51,7 @@ const INVARIANTS: Readonly<Record<string, Check>> = {
   'each message of a person is recorded once, and read before an achieved end': messages,
   'each tool call has one result': callProblems,
   'a call that changes something runs at most once': effectProblems,
+  'each sub-agent is started once, and both logs name each other': subagentProblems,
   'observers see what is stored': observationProblems,
   'what was acknowledged is stored': acknowledgementProblems,
   'REST answers what is stored': detailsProblems,

@@ -1,12 +1,18 @@
 import { mkdir, mkdtemp, realpath, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import * as z from 'zod'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { Client } from './client.ts'
-import { type Acknowledged, type Evidence, eventsInFile, type Observation } from './evidence.ts'
+import {
+  type Acknowledged,
+  type Evidence,
+  eventsInFile,
+  type Observation,
+  runIdIn,
+  subagentsInFile,
+} from './evidence.ts'
 import { readLedger } from './ledger.ts'
-import { GOAL, type Plan, scriptOf } from './plans.ts'
+import { GOAL, PART, type Plan, scriptOf } from './plans.ts'
 import { Server } from './server-process.ts'
 import { type Frame, watch } from './watch.ts'
 
@@ -43,7 +49,7 @@ export class PlannedRuns implements AsyncDisposable {
     const folder = await realpath(await mkdtemp(join(tmpdir(), 'retrai-crash-')))
     const runs = plans.map((plan) => new PlannedRun(plan, folder))
     for (const { project } of runs) {
-      await mkdir(project)
+      await mkdir(join(project, PART), { recursive: true })
       await writeFile(join(project, '.retrai.yml'), GOAL)
     }
     return new PlannedRuns(folder, await startScriptedModel({ script: scriptOf(plans) }), runs)
@@ -102,12 +108,24 @@ export class PlannedRuns implements AsyncDisposable {
     return {
       runId,
       events: eventsInFile(this.#dataDir, runId),
+      subagents: subagentsInFile(this.#dataDir, runId),
       observations,
       ledger: await readLedger(project),
       acknowledged,
       settled: true,
       details: [details],
     }
+  }
+
+  /** All that is known of the sub-agents of a run. Nobody watches them. */
+  async evidenceOfSubagents(plan: Plan, { subagents = [] }: Evidence): Promise<Evidence[]> {
+    const ledger = await readLedger(join(this.projectOf(plan), PART))
+    return subagents.flatMap((events) => {
+      const [first] = events
+      if (first === undefined) return []
+      const unseen = { observations: [], acknowledged: [], details: [] }
+      return [{ runId: runIdIn(first), events, ledger, settled: true, ...unseen }]
+    })
   }
 
   #run(plan: Plan): PlannedRun {
@@ -134,7 +152,7 @@ async function play(run: PlannedRun, client: Client, gone: AbortSignal): Promise
   const enough = new AbortController()
   const reactions: Promise<void>[] = []
   const onFrame = (frame: Frame): void => {
-    if (frame.kind === 'approval_required') reactions.push(allow(run, runId, frame.seq, client))
+    if (frame.kind === 'approval_required') reactions.push(allow(run, runId, frame, client))
     if (frame.kind !== 'human_check_required') return
     if (answers) reactions.push(answer(run, runId, frame.seq, client))
     else enough.abort()
@@ -144,22 +162,13 @@ async function play(run: PlannedRun, client: Client, gone: AbortSignal): Promise
   await Promise.all(reactions)
 }
 
-/** Allows the call that waits since this record, unless it was allowed before. */
-async function allow(run: PlannedRun, runId: string, seq: number, client: Client): Promise<void> {
-  const { body } = (await client.get(`/api/runs/${runId}`)) ?? {}
-  const { data } = Waiting.safeParse(body)
-  if (data?.progress.waiting_for.seq !== seq) return
-  const { call_sha256 } = data.progress.waiting_for.approval
-  const allowing = { decision: 'allow', call_sha256 }
+/** Allows the call that waits since this record. If it was allowed before, the server refuses that. */
+async function allow(run: PlannedRun, runId: string, frame: Frame, client: Client): Promise<void> {
+  const { seq, payload } = frame
+  const allowing = { decision: 'allow', call_sha256: payload.call_sha256 }
   const answered = await client.send('POST', `/api/runs/${runId}/approvals/${seq}`, allowing)
   if (answered?.status === 200) run.acknowledged.push({ type: 'allowed', seq })
 }
-
-const Waiting = z.object({
-  progress: z.object({
-    waiting_for: z.object({ seq: z.int(), approval: z.object({ call_sha256: z.string() }) }),
-  }),
-})
 
 async function answer(run: PlannedRun, runId: string, seq: number, client: Client): Promise<void> {
   const { changes } = run.plan

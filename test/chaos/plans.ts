@@ -110,6 +110,23 @@ export const connecting: Plan = {
       : { text: 'It is done.' },
 }
 
+/** A folder in the project of each plan, in which its sub-agents work. */
+export const PART = 'part'
+
+/** A model that lets a sub-agent work in a part of the project, and then reaches the goal. */
+export const delegating: Plan = {
+  name: 'delegating',
+  body: { max_iterations: 5 },
+  answers: true,
+  script: ({ turn, conversation }) => {
+    const isSubagent = conversation.includes(`/${PART}.`)
+    if (isSubagent && turn > 0) return { text: 'The part is done.' }
+    if (isSubagent) return { calls: [bash(leaves('0.0')), bash(leaves('0.1'))] }
+    const args = { instructions: 'Do the part.', folder: PART }
+    return turn === 0 ? { calls: [{ tool: 'run_subagent', args }] } : finish(turn)
+  },
+}
+
 const FIXTURE = fileURLToPath(new URL('../agent/mcp/fixture-process.ts', import.meta.url))
 
 /** A model that calls a tool of an MCP server, which notes the call in a file. */
@@ -135,13 +152,17 @@ export const fatal: Plan = {
       : finish(turn),
 }
 
+/** Whether a conversation is of a plan with this name: of its run, or of a sub-agent of that. */
+const isOf = (name: string, conversation: string): boolean =>
+  [`/${name}.`, `/${name}/${PART}.`].some((folder) => conversation.includes(folder))
+
 /** The goal of all plans. */
 export const GOAL = 'check_command: test -f done\n'
 
-/** One script for all plans: a conversation begins with the folder, which has the name of its plan. */
+/** One script for all plans: a conversation begins with the folder, which has the name of its plan or is in one that has. */
 export function scriptOf(plans: readonly Plan[]): Script {
   return (request) => {
-    const plan = plans.find(({ name }) => request.conversation.includes(`/${name}.`))
+    const plan = plans.find(({ name }) => isOf(name, request.conversation))
     if (plan === undefined) throw new Error(`no plan has the conversation ${request.conversation}`)
     return plan.script(request)
   }
