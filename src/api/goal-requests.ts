@@ -47,6 +47,18 @@ const RequestedOptions = z
       .max(MAX_RUNS)
       .exactOptional()
       .describe('perf-check: how often the command runs. Without it: 5'),
+    min_percent: z
+      .number()
+      .min(0)
+      .max(100)
+      .exactOptional()
+      .describe('coverage: the least that the tests must run of the code, in percent'),
+    report: line
+      .min(1)
+      .exactOptional()
+      .describe(
+        'coverage: the report that the command writes, from the project folder. Without it: the first that the check has written where coverage tools write it',
+      ),
     requests: z
       .array(Request)
       .min(1)

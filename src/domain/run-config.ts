@@ -43,6 +43,8 @@ export const GoalOptions = z
   .strictObject({
     max_ms: z.number().positive().exactOptional(),
     runs: z.int().positive().exactOptional(),
+    min_percent: z.number().nonnegative().exactOptional(),
+    report: z.string().exactOptional(),
     requests: z.array(ApiRequest).readonly().exactOptional(),
     url: z.string().exactOptional(),
     start: z.string().exactOptional(),
@@ -92,9 +94,7 @@ const modelSettings = {
  */
 export const RunConfig = z
   .strictObject({
-    ...goalParts,
-    /** The goals of a run whose goal is `all-of`. */
-    all_of: AllOf.exactOptional(),
+    goal: goalParts.goal,
     /** Absolute path of the project. */
     cwd: z.string().min(1),
     model_name: z.string().min(1),
@@ -109,9 +109,13 @@ export const RunConfig = z
     max_cost_usd: z.number().nonnegative().nullable(),
     max_tokens: positiveInt.nullable(),
     max_seconds: z.number().positive().nullable(),
+    shell_goal: goalParts.shell_goal,
     ...modelSettings,
     /** What its commands reach, if the run asked for it. Left out: nothing, if commands are isolated. */
     network: Network.exactOptional(),
+    goal_options: goalParts.goal_options,
+    /** The goals of a run whose goal is `all-of`. */
+    all_of: AllOf.exactOptional(),
     /** Servers whose tools the model may call, too. */
     mcp_servers: z.array(McpServer).max(MAX_MCP_SERVERS).readonly().exactOptional(),
     /** Which calls begin only when a person allows them, and which never. */

@@ -159,13 +159,18 @@ function refinement(def: (z.core.$ZodChecks | z.core.$ZodCustom)['_zod']['def'])
       return above > 0 || (inclusive && above === 0)
     }
   }
-  if (def.check === 'min_length') return (value) => String(value).length >= def.minimum
+  if (def.check === 'min_length') return (value) => lengthOf(value) >= def.minimum
+  if (def.check === 'max_length') return (value) => lengthOf(value) <= def.maximum
   if (def.check === 'string_format' && def.format === 'regex' && def.pattern !== undefined) {
     const { pattern } = def
     return (value) => pattern.test(String(value))
   }
   return def.check === 'custom' ? (value) => def.fn(value) === true : null
 }
+
+/** Of a text or list; the type is checked before. */
+const lengthOf = (value: unknown): number =>
+  typeof value === 'string' || Array.isArray(value) ? value.length : Number.NaN
 
 type Plain = { readonly [name: string]: unknown }
 

@@ -1,5 +1,6 @@
 import { allOf } from './all-of.ts'
 import { apiTest } from './api-test.ts'
+import { coverage } from './coverage.ts'
 import type { Goal } from './goal.ts'
 import { instructionsGoal } from './instructions.ts'
 import { bunTest, npmTest } from './javascript.ts'
@@ -22,6 +23,7 @@ const tools = [
   makeTest,
   lint,
   perfCheck,
+  coverage,
   apiTest,
 ]
 const single: readonly Goal[] = [...tools.map(withConditions), shellGoal]

@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import type { Result } from 'neverthrow'
 import * as z from 'zod'
+import { parseCoverage } from './coverage-report.ts'
 import { parseGoTest } from './go-test-events.ts'
 import { parseJUnit } from './junit.ts'
 import { parseCargoTest, parsePyright } from './tool-output.ts'
@@ -18,6 +19,7 @@ const parsers = {
   junit: ([xml = '']: Texts) => plain(parseJUnit(xml)),
   pyright: ([stdout = '']: Texts) => plain(parsePyright(stdout)),
   goTest: ([stdout = '']: Texts) => parseGoTest(stdout),
+  coverage: ([text = '']: Texts) => plain(parseCoverage(text)),
   cargoTest: ([stdout = '', stderr = '']: Texts) => parseCargoTest(stdout, stderr),
 }
 type Texts = readonly string[]
@@ -25,7 +27,7 @@ export type ParserName = keyof typeof parsers
 export type Parsed<Name extends ParserName> = ReturnType<(typeof parsers)[Name]>
 
 const Job = z.object({
-  name: z.enum(['junit', 'pyright', 'goTest', 'cargoTest']),
+  name: z.enum(['junit', 'pyright', 'goTest', 'cargoTest', 'coverage']),
   texts: z.array(z.string()),
 })
 

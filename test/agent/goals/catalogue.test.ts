@@ -5,8 +5,9 @@ import type { CommandResult } from '../../../src/runner/command.ts'
 import { check, type Files, project, withPath } from './support.ts'
 
 const names = goals.map(({ name }) => name)
-/** Those with one command of their own; the others have tests of their own. */
-const single = names.filter((name) => !['all-of', 'perf-check', 'api-test', 'lint'].includes(name))
+/** The others have not one command of their own, and tests of their own. */
+const OTHERS = ['lint', 'perf-check', 'coverage', 'api-test', 'all-of', 'instructions']
+const single = names.filter((name) => !OTHERS.includes(name))
 const shellGoal = { check_command: 'true', success_condition: { exit_code: 0 } }
 const PACKAGE = { 'package.json': '{"scripts":{"test":"node --test"}}' }
 
@@ -22,9 +23,11 @@ describe('the table of goals', () => {
       'make-test',
       'lint',
       'perf-check',
+      'coverage',
       'api-test',
       'shell-goal',
       'all-of',
+      'instructions',
     ])
     expect(names.map((name) => findGoal(name)?.name)).toEqual(names)
     expect(findGoal('no-such-goal')).toBeUndefined()

@@ -1,0 +1,140 @@
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { err, type Result } from 'neverthrow'
+import { readConfined } from '../tools/confine.ts'
+import { describeProblem } from '../tools/path-problem.ts'
+import type { Coverage } from './coverage-report.ts'
+import { FIT, type Fit, type Goal, type GoalContext, type GoalVerdict } from './goal.ts'
+import { parseApart, toResult } from './parse-apart.ts'
+import { firstOf, scriptOf } from './project-files.ts'
+import { BUILD_CHECK_MS, cannotCheck, inBash, NO_BASH, runCheck } from './run-check.ts'
+import { lacksProgram, missesOf } from './shell-goal.ts'
+import { oneLine, tail } from './text.ts'
+
+/** Where coverage tools write their reports, if nobody says it. */
+const REPORTS = [
+  'coverage/coverage-summary.json',
+  'coverage/lcov.info',
+  'coverage.json',
+  'coverage.xml',
+  'lcov.info',
+  'coverage.out',
+  'cover.out',
+]
+const MAX_REPORT_BYTES = 16 * 1024 * 1024
+/** How many of the files with the least coverage the model reads. */
+const FILES_SHOWN = 15
+
+/** When the file was last changed, by the clock of the kernel, which no program sets; null if there is no such file. */
+const changeOf = (cwd: string, path: string): Promise<bigint | null> =>
+  stat(join(cwd, path), { bigint: true }).then(
+    ({ ctimeNs }) => ctimeNs,
+    () => null,
+  )
+
+type Changes = ReadonlyMap<string, bigint | null>
+
+async function changesOf(cwd: string, paths: readonly string[]): Promise<Changes> {
+  return new Map(
+    await Promise.all(paths.map(async (path) => [path, await changeOf(cwd, path)] as const)),
+  )
+}
+
+/** The first report that has changed since `before`: an old one says nothing about the code as it is. */
+async function writtenSince(cwd: string, before: Changes): Promise<string | null> {
+  for (const [path, then] of before) {
+    const now = await changeOf(cwd, path)
+    if (now !== null && now !== then) return path
+  }
+  return null
+}
+
+async function readCoverage(
+  { config, signal }: GoalContext,
+  path: string,
+): Promise<Result<Coverage, string>> {
+  const content = await readConfined({ cwd: config.cwd, dataDir: null }, path, MAX_REPORT_BYTES)
+  if (content.isErr()) return err(describeProblem(path, content.error))
+  const parsed = await parseApart('coverage', [content.value.toString()], signal)
+  return parsed.andThen(toResult)
+}
+
+const rounded = (percent: number): string => `${Math.floor(percent * 100) / 100} %`
+
+function judge({ percent, files }: Coverage, wanted: number, report: string): GoalVerdict {
+  const reached = percent >= wanted
+  const reason = `The coverage is ${rounded(percent)}, ${reached ? 'at least' : 'less than'} ${wanted} % (${report})`
+  const least = files
+    .filter((file) => file.percent < 100)
+    .slice(0, FILES_SHOWN)
+    .map((file) => `${rounded(file.percent)} ${oneLine(file.name)}`)
+  const details = least.length === 0 ? '' : `The least covered files:\n${least.join('\n')}`
+  return { verdict: reached ? 'achieved' : 'not_achieved', reason, details }
+}
+
+const noReport = (report: string | undefined): string =>
+  report === undefined
+    ? `wrote no report in any of the usual places (${REPORTS.join(', ')}): name it as the option report`
+    : `did not write ${report}`
+
+async function check(context: GoalContext): Promise<GoalVerdict> {
+  const { cwd, shell_goal: goal, goal_options: options = {} } = context.config
+  const { min_percent, report } = options
+  if (goal === null || min_percent === undefined) {
+    return cannotCheck('This run has no command or no min_percent: start a new run with both')
+  }
+  const before = await changesOf(cwd, report === undefined ? REPORTS : [report])
+  const command = `\`${oneLine(goal.check_command, 80)}\``
+  const ran = await runCheck(context, {
+    tool: command,
+    programs: [inBash(goal.check_command)],
+    missing: NO_BASH,
+    timeoutMs: BUILD_CHECK_MS,
+  })
+  if (ran.isErr()) return ran.error
+  const ended = ran.value
+  const misses = missesOf(goal, ended)
+  if (misses.length > 0) {
+    const reason = `${command} failed: ${misses.join('; ')}`
+    const verdict = lacksProgram(ended) ? 'cannot_check' : 'not_achieved'
+    return { verdict, reason, details: tail(ended.output) }
+  }
+  const written = await writtenSince(cwd, before)
+  if (written === null) {
+    const reason = `${command} succeeded, but ${noReport(report)}`
+    return { verdict: 'not_achieved', reason, details: tail(ended.output) }
+  }
+  const coverage = await readCoverage(context, written)
+  return coverage.match(
+    (read) => judge(read, min_percent, written),
+    (problem) => ({
+      verdict: 'not_achieved',
+      reason: `The report ${written} cannot be read: ${problem}`,
+      details: tail(ended.output),
+    }),
+  )
+}
+
+/** It needs a command and a percentage, so it is shown only where a project has a script for it. */
+async function detect(cwd: string): Promise<Fit | null> {
+  if ((await scriptOf(cwd, 'coverage')) !== null) {
+    return { fit: FIT.quality, because: 'package.json has a coverage script' }
+  }
+  const settings = await firstOf(cwd, ['.coveragerc', '.nycrc', '.nycrc.json', '.c8rc.json'])
+  return settings === null ? null : { fit: FIT.quality, because: `there is a ${settings}` }
+}
+
+export const coverage: Goal = {
+  name: 'coverage',
+  description: 'The tests pass, and run at least min_percent of the code',
+  prompt:
+    'Make the tests pass and cover at least `min_percent` percent of the code, by the report that the command of the check ' +
+    'writes. Write tests that check what the code does: tests without assertions, settings that leave code out of the ' +
+    'report, and reports written by hand do not count.',
+  takes: {
+    check: 'required',
+    options: { min_percent: 'required', report: 'optional' },
+  },
+  detect,
+  check,
+}
