@@ -22,6 +22,9 @@ export class StdioTransport implements Transport {
   onclose?: () => void
   onerror?: (error: Error) => void
   onmessage?: NonNullable<Transport['onmessage']>
+  /** The SDK knows by these two that this is a program: one that leaves its first question open is asked in the old way. */
+  readonly pid = null
+  readonly stderr = null
   readonly #starting: () => Promise<RunningProcess>
   readonly #allowance: Allowance
   /** The beginning of a line. */

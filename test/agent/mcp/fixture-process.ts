@@ -144,6 +144,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   const result = answer(message)
   if (result === null) continue
   if (result !== 'unknown') send({ id: message.id, result })
+  else if (how === 'taciturn') continue
   else if (how === 'old') throw new Error(`unknown ${message.method}`)
   else send({ id: message.id, error: { code: -32601, message: `No ${message.method}` } })
 }

@@ -210,8 +210,11 @@ describe('a server that misbehaves at its start', () => {
     expect(shop.requests[0]?.messages[1]?.content).toContain('no such module')
   })
 
-  test('a server of an old version that ends at the first question is asked in the old way', async () => {
-    const { shop, end } = await played([{ calls: [reachGoal] }], [fixture('old')])
+  test.each([
+    ['ends at the first question', 'old'],
+    ['leaves the first question open', 'taciturn'],
+  ])('a server of an old version that %s is asked in the old way', async (_what, how) => {
+    const { shop, end } = await played([{ calls: [reachGoal] }], [fixture(how)])
     await using _ = shop
     expect(end.achieved).toBe(true)
   })
