@@ -134,7 +134,7 @@ function optionProblems({ name, takes }: Goal, options: GoalOptions, at: At): Pr
     })),
     ...missing.map((option) => ({
       field: at(`goal_options.${option}`),
-      message: `The goal ${name} needs the option ${option}.`,
+      message: `The goal ${name} needs the option ${option}: add it to goal_options (in the CLI --option ${option}=…).`,
     })),
   ]
 }

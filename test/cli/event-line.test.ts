@@ -1,6 +1,6 @@
 import { stripVTControlCharacters } from 'node:util'
 import { expect, test } from 'vitest'
-import { eventLine } from '../../src/cli/terminal/event-line.ts'
+import { eventLine, shownKinds } from '../../src/cli/terminal/event-line.ts'
 import { rendered } from '../../src/cli/terminal/plain-text.ts'
 import type { AgentEvent } from '../../src/client/index.ts'
 import type { PayloadOf } from '../../src/domain/records.ts'
@@ -58,4 +58,25 @@ test('the end of an iteration and of a run is shown in words, not in JSON', () =
     payload: { ...payload, status: 'aborted', reason },
   }
   expect(gist(end)).toBe('aborted: Wrong branch')
+})
+
+test('what the agent says is shown to people who choose no kinds; a reply that only calls tools is seen by its calls', () => {
+  const reply = (text: string | null): AgentEvent => ({
+    ...{ run_id: '550e8400-e29b-41d4-a716-446655440000', iteration: 1, ts: 1, seq: 8 },
+    kind: 'assistant_message',
+    payload: {
+      ...{ text, finish_reason: 'stop' },
+      tool_calls: [{ call_id: 'a', tool: 'bash_exec', args: {} }],
+    },
+  })
+  const gist = (event: AgentEvent) => stripVTControlCharacters(rendered(eventLine(event))).slice(31)
+  expect(gist(reply('The marathon\nis 42.16 km.'))).toBe('The marathon is 42.16 km.')
+  expect(gist(reply(null))).toBe('calls bash_exec')
+  const [said, silent] = [reply('Done.'), reply(' ')]
+  const shown = (...of: Parameters<typeof shownKinds>) =>
+    [said, silent].map(shownKinds(...of).shows)
+  expect(shown(undefined, false)).toEqual([true, false])
+  expect(shown(undefined, true)).toEqual([false, false])
+  expect(shown(['assistant_message'], false)).toEqual([true, true])
+  expect(shown(['goal_check'], false)).toEqual([false, false])
 })

@@ -76,7 +76,7 @@ const planRun: AppDeps['planRun'] = (request) => {
     ...rest
   } = request
   const problems = [
-    ...(GOALS.some(({ name }) => name === goal)
+    ...(goal === 'instructions' || GOALS.some(({ name }) => name === goal)
       ? []
       : [
           {

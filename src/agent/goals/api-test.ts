@@ -3,7 +3,7 @@ import type { ApiRequest, GoalOptions } from '../../domain/run-config.ts'
 import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
 import { cannotCheck, type Exited, NO_BASH, runCheck } from './run-check.ts'
 import { lacksProgram } from './shell-goal.ts'
-import { counted, DETAILS_LIMIT, headAndTail, lastLine, tail } from './text.ts'
+import { counted, DETAILS_LIMIT, errorLine, headAndTail, lastLine, tail } from './text.ts'
 
 const DEFAULT_URL = 'http://127.0.0.1:8000'
 const READY_SECONDS = 60
@@ -148,7 +148,7 @@ async function check(context: GoalContext): Promise<GoalVerdict> {
     )
   if (ended.exitCode === ENDED_EARLY) {
     const code = /ended (\d+)/.exec(ended.stdout)?.[1] ?? 'unknown'
-    const reason = `The server ended with exit code ${code} before it answered: ${lastLine(ended.stderr)}`
+    const reason = `The server ended with exit code ${code} before it answered: ${errorLine(ended.stderr)}`
     return { verdict: 'not_achieved', reason, details: printed }
   }
   if (ended.exitCode === NOT_READY) {

@@ -5,6 +5,7 @@ import { judgePrinted } from './printed-summary.ts'
 import { firstOf, testScript } from './project-files.ts'
 import { judgeJUnit, withReportFolder } from './report-folder.ts'
 import { cannotCheck, runCheck, SHORT_CHECK_MS } from './run-check.ts'
+import { scriptLacksProgram } from './shell-goal.ts'
 
 async function check(context: GoalContext): Promise<GoalVerdict> {
   const { cwd, shell_goal } = context.config
@@ -21,6 +22,8 @@ async function check(context: GoalContext): Promise<GoalVerdict> {
     env: { CI: 'true' },
   })
   if (ran.isErr()) return ran.error
+  const lacking = scriptLacksProgram(context.config, 'npm test', ran.value)
+  if (lacking !== null) return lacking
   return judgePrinted({
     tool: 'npm test',
     unit: 'test file',

@@ -10,6 +10,7 @@ import {
   type Program,
   runCheck,
 } from './run-check.ts'
+import { scriptLacksProgram } from './shell-goal.ts'
 import { DETAILS_LIMIT, headAndTail, lastLine } from './text.ts'
 
 type Linter = {
@@ -163,6 +164,8 @@ async function checkWith(context: GoalContext, linter: Linter): Promise<GoalVerd
     env: { CI: 'true', NO_COLOR: '1' },
   })
   if (ran.isErr()) return ran.error
+  const lacking = scriptLacksProgram(context.config, tool, ran.value)
+  if (lacking !== null) return lacking
   const { exitCode, output } = ran.value
   const details = headAndTail(output, DETAILS_LIMIT)
   if (exitCode === 0) return { verdict: 'achieved', reason: `${tool} found nothing`, details }

@@ -1,4 +1,4 @@
-import type { ShellGoal } from '../../domain/run-config.ts'
+import type { RunConfig, ShellGoal } from '../../domain/run-config.ts'
 import type { CommandResult, RunCommand } from '../../runner/command.ts'
 import { FIT, type Goal, type GoalContext, type GoalVerdict } from './goal.ts'
 import { textOf } from './project-files.ts'
@@ -93,6 +93,20 @@ function notFound({ exitCode, output }: Exited): string[] {
 export function lacksProgram({ exitCode, output }: Exited): boolean {
   const program = exitCode === NOT_FOUND ? missingProgram(output) : null
   return program !== null && !program.includes('/')
+}
+
+/**
+ * The verdict if a script of package.json names a program that is not there, and the agent reaches no registry to install
+ * it from; null otherwise.
+ */
+export function scriptLacksProgram(
+  { network = 'none' }: RunConfig,
+  script: string,
+  ended: Exited,
+): GoalVerdict | null {
+  if (network !== 'none' || !lacksProgram(ended)) return null
+  const reason = `${script} needs ${missingProgram(ended.output)}, which was not found: install the packages of the project with \`npm install\``
+  return cannotCheck(reason, tail(ended.output))
 }
 
 /** The conditions that do not hold, each as a part of a sentence. */

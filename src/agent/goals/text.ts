@@ -46,6 +46,16 @@ export function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`
 }
 
+const ERROR = /^(?:[\w.]*(?:Error|Exception)|error|fatal|panic)\b.*:/i
+
+/** The last line that names an error, which may come before a trace; without one, the last line. */
+export function errorLine(output: string): string {
+  const found = strip(output.slice(-16_384))
+    .split('\n')
+    .findLast((line) => ERROR.test(line))
+  return found === undefined ? lastLine(output) : oneLine(found)
+}
+
 /** The last line with a word in it that `noise` does not match; '' if there is none. */
 export function lastLine(output: string, noise: RegExp = /^$/): string {
   const lines = strip(output.slice(-16_384))

@@ -1,15 +1,9 @@
 import { createInterface } from 'node:readline/promises'
 import { err, ok, type Result } from 'neverthrow'
-import {
-  type AgentEvent,
-  DOCUMENTED_KINDS,
-  type Kind,
-  type RunDetails,
-  WatchError,
-} from '../../client/index.ts'
+import { type AgentEvent, type Kind, type RunDetails, WatchError } from '../../client/index.ts'
 import type { CallDecision, Decision } from '../../domain/records.ts'
 import type { Connection } from '../connection.ts'
-import { eventLine } from '../terminal/event-line.ts'
+import { eventLine, shownKinds } from '../terminal/event-line.ts'
 import { EXIT, exitCodeOf } from '../terminal/exit-codes.ts'
 import { liveBlock } from '../terminal/live-block.ts'
 import { oneLine } from '../terminal/plain-text.ts'
@@ -29,7 +23,7 @@ export type FollowOptions = {
 export async function follow(
   { client, hint, explain }: Connection,
   runId: string,
-  { json, after, kinds = DOCUMENTED_KINDS, ask }: FollowOptions,
+  { json, after, kinds: chosen, ask }: FollowOptions,
 ): Promise<Result<number, string>> {
   const found = await client.runs.get(runId)
   if (found.isErr()) return err(explain(found.error))
@@ -41,13 +35,13 @@ export async function follow(
   const checks = new HumanChecks({ client, hint, explain }, found.value, {
     ...{ ask, asksForCalls: !json, interrupt },
   })
-  const wanted = new Set(kinds)
+  const { kinds, shows } = shownKinds(chosen, json)
   const block = json ? null : liveBlock()
   const reportLoss = reportState()
   const watched = client.watch(runId, {
     after,
     // The checks and the exit code need more kinds than are printed.
-    kinds: [...new Set([...wanted, ...NEEDED])],
+    kinds: [...new Set([...kinds, ...NEEDED])],
     // A decision names the hash of the record that the person saw.
     meta: ask || !json,
     live: block !== null,
@@ -63,7 +57,7 @@ export async function follow(
       block?.see(event)
       if (event.kind === 'part' || event.kind === 'parts_end') continue
       last = event.seq
-      const isShown = wanted.has(event.kind) || (FOR_PEOPLE.has(event.kind) && !json)
+      const isShown = shows(event) || (FOR_PEOPLE.has(event.kind) && !json)
       if (isShown) await (json ? printJson(event) : print(eventLine(event)))
       checks.see(event)
       if (event.kind !== 'run_end') continue

@@ -2,16 +2,10 @@ import { existsSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import { BrokenArchive } from '../../audit/bundle/inflate.ts'
-import {
-  type AgentEvent,
-  type Client,
-  DOCUMENTED_KINDS,
-  type Kind,
-  WatchError,
-} from '../../client/index.ts'
+import { type AgentEvent, type Client, type Kind, WatchError } from '../../client/index.ts'
 import { bundleEvents, bundleFile, readWhole, UnreadableExport } from '../bundle-file.ts'
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
-import { eventLine } from '../terminal/event-line.ts'
+import { eventLine, shownKinds } from '../terminal/event-line.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { kinds, positiveInt, seq } from '../terminal/option-values.ts'
 import { KEYS_HELP, Playback, type Target, takeKeys } from '../terminal/playback.ts'
@@ -46,7 +40,7 @@ export function replayCommand(): Command {
     )
     .option(
       '--kinds <list>',
-      '"all", or kinds separated by commas (default the ten common ones)',
+      '"all", or kinds separated by commas (default the ten common ones; without --json also what is said)',
       kinds,
     )
     .option('--json', 'print each event as JSON, one a line')
@@ -71,15 +65,15 @@ async function replay(
   const leave = new AbortController()
   const source = await sourceOf(run, connection, leave.signal)
   if (source.isErr()) return err(source.error)
-  const wanted: ReadonlySet<string> = new Set(options.kinds ?? DOCUMENTED_KINDS)
   const json = options.json === true
+  const { shows } = shownKinds(options.kinds, json)
   let reached = false
   const playback = new Playback({
     open: source.value,
     show: (event) => (json ? printJson(event) : print(eventLine(event))),
-    wanted: ({ kind }) => {
+    wanted: (event) => {
       reached = true
-      return wanted.has(kind)
+      return shows(event)
     },
     beyond: (target) => say(`${beyond(target)} Paused. ${KEYS_HELP}`),
     speed: options.speed,

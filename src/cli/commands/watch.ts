@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
-import { type AgentEvent, DOCUMENTED_KINDS, FeedError, type Kind } from '../../client/index.ts'
+import { type AgentEvent, FeedError, type Kind } from '../../client/index.ts'
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
-import { eventLine } from '../terminal/event-line.ts'
+import { eventLine, shownKinds } from '../terminal/event-line.ts'
 import { EXIT, OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
 import { liveBlock } from '../terminal/live-block.ts'
 import { isSeq, kinds } from '../terminal/option-values.ts'
@@ -29,7 +29,7 @@ export function watchCommand(): Command {
     )
     .option(
       '--kinds <list>',
-      '"all", or kinds separated by commas (default the ten common ones)',
+      '"all", or kinds separated by commas (default the ten common ones; without --json also what is said)',
       kinds,
     )
     .option('--json', 'print each event as JSON, one a line')
@@ -63,11 +63,12 @@ type Options = {
 /** Prints what happens in all runs, until an interrupt. */
 async function followAll(
   { client, hint, explain }: Connection,
-  { json, after, kinds = DOCUMENTED_KINDS }: Options,
+  { json, after, kinds: chosen }: Options,
 ): Promise<Result<number, string>> {
   const reached = await client.runs.list({ limit: 1 })
   if (reached.isErr()) return err(explain(reached.error))
 
+  const { kinds, shows } = shownKinds(chosen, json)
   const leave = new AbortController()
   const interrupt = () => leave.abort()
   process.once('SIGINT', interrupt)
@@ -93,7 +94,7 @@ async function followAll(
       block?.see(event)
       if (event.kind === 'part' || event.kind === 'parts_end') continue
       last = event.cursor
-      await (json ? printJson(event) : print(lineOf(event)))
+      if (shows(event)) await (json ? printJson(event) : print(lineOf(event)))
     }
     return ok(EXIT.done)
   } catch (thrown) {

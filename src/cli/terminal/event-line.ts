@@ -1,6 +1,26 @@
-import type { AgentEvent } from '../../client/index.ts'
+import { type AgentEvent, DOCUMENTED_KINDS, type Kind } from '../../client/index.ts'
 import { changesOf } from '../../domain/mcp-tools.ts'
 import { type Line, oneLine, shorten } from './plain-text.ts'
+
+/** What people see beside the ten common kinds if they choose none: what is said, and which runs are started. */
+const SAID = ['assistant_message', 'user_message', 'subagent_started'] as const
+
+/** The kinds to ask for, and which of their events are shown. */
+export function shownKinds(chosen: readonly Kind[] | undefined, json: boolean) {
+  const kinds: readonly Kind[] =
+    chosen ?? (json ? DOCUMENTED_KINDS : [...DOCUMENTED_KINDS, ...SAID])
+  const shown: ReadonlySet<string> = new Set(kinds)
+  // A reply that only calls tools is seen by its calls.
+  const isSilent = (event: AgentEvent) =>
+    event.kind === 'assistant_message' && wordsOf(event.payload.text) === ''
+  return {
+    kinds,
+    shows: (event: AgentEvent) =>
+      shown.has(event.kind) && (chosen !== undefined || !isSilent(event)),
+  }
+}
+
+const wordsOf = (text: string | null): string => (text ?? '').trim()
 
 function verdictOf({ achieved, verdict }: { achieved: boolean; verdict?: string }): string {
   if (verdict === 'cannot_check') return 'cannot be checked'
@@ -11,6 +31,11 @@ function gist(event: AgentEvent): string {
   switch (event.kind) {
     case 'step_start':
       return event.payload.node
+    case 'assistant_message': {
+      const { text, tool_calls } = event.payload
+      const calls = tool_calls.map(({ tool }) => oneLine(tool)).join(', ')
+      return wordsOf(text) === '' ? `calls ${calls || 'nothing'}` : shorten(text, 400)
+    }
     case 'tool_call':
       return `${oneLine(event.payload.tool)} ${shorten(event.payload.args, 70)}`
     case 'tool_result': {

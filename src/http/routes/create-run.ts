@@ -10,6 +10,7 @@ import { existing } from '../../domain/decide.ts'
 import { Level, LowerLimits } from '../../domain/isolation.ts'
 import type { Idempotency } from '../../domain/records.ts'
 import { statusOf } from '../../domain/state.ts'
+import { INSTRUCTIONS_GOAL } from '../../domain/subagents.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { uuidOfHash } from '../../log/chain.ts'
 import { type LoadedRun, load } from '../../log/run-log.ts'
@@ -68,8 +69,10 @@ export function createRun(app: ZodApp, deps: AppDeps): void {
     attachValidation: true,
     handler: async (request, reply) => {
       const planned = await planRequest(request.body, request.validationError, deps)
-      const needsTokens = planned.isOk() ? nobodyElse(planned.value, deps) : null
-      if (needsTokens !== null) return sendInvalid(request, reply, [needsTokens])
+      const lacking = planned.isOk()
+        ? (nobodyElse(planned.value, deps) ?? nothingToDo(planned.value, request.body))
+        : null
+      if (lacking !== null) return sendInvalid(request, reply, [lacking])
       if (planned.isErr()) return sendInvalid(request, reply, planned.error)
       const twin = named.get(request)
       const runId = twin?.runId ?? randomUUID()
@@ -107,6 +110,16 @@ function nobodyElse(
   const message =
     'A rule has "by": "other_than_starter", but this server has no tokens, so it cannot tell people apart and nobody could answer. Create tokens with "retrai token create", or leave "by" out.'
   return { field: 'approvals', message }
+}
+
+/** Why an agent would have nothing to do; null if it has. */
+function nothingToDo(
+  { config }: PlannedRun,
+  { instructions }: z.output<typeof CreateRun>,
+): FieldProblem | null {
+  if (config.goal !== INSTRUCTIONS_GOAL || instructions !== null) return null
+  const message = `The goal ${INSTRUCTIONS_GOAL} needs instructions: what the agent shall do (in the CLI -m TEXT or -f FILE).`
+  return { field: 'instructions', message }
 }
 
 /** From the log if the read model does not have it: another server may have created it. */

@@ -1,6 +1,16 @@
 import { expect, test } from 'vitest'
 import { findGoal } from '../../../src/agent/goals/catalogue.ts'
-import { check, type Files, programs, project, withPath, withPrograms } from './support.ts'
+import type { RunConfig } from '../../../src/domain/run-config.ts'
+import { runCommand } from '../../../src/runner/run-command.ts'
+import {
+  check,
+  configOf,
+  type Files,
+  programs,
+  project,
+  withPath,
+  withPrograms,
+} from './support.ts'
 
 const SCRIPT = { 'package.json': '{"scripts":{"lint":"x"}}' }
 
@@ -57,3 +67,23 @@ test('the command of a run is used in place of the linters', async () => {
   const { verdict, reason } = await check('lint', await project({}), { shellGoal })
   expect([verdict, reason]).toEqual(['not_achieved', 'the linter ended with exit code 4: strict'])
 })
+
+test.each(['lint', 'npm-test'])(
+  '%s: a script that needs a missing program cannot be checked, unless the agent could install it',
+  async (goal) => {
+    const cwd = await project({
+      'package.json': '{"scripts":{"lint":"no-such-linter .","test":"no-such-linter ."}}',
+    })
+    const config = configOf(goal, cwd)
+    const judge = (network?: RunConfig['network']) =>
+      findGoal(goal)?.check({
+        config: { ...config, ...(network === undefined ? {} : { network }) },
+        signal: new AbortController().signal,
+        ...{ runCommand, reportsDir: cwd },
+      })
+    const judged = await judge()
+    expect(judged?.verdict).toBe('cannot_check')
+    expect(judged?.reason).toContain('needs no-such-linter, which was not found')
+    expect((await judge({ allow: ['preset:npm'] }))?.verdict).toBe('not_achieved')
+  },
+)

@@ -1,6 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { headAndTail, lastLine, nameList, oneLine, tail } from '../../../src/agent/goals/text.ts'
+import {
+  errorLine,
+  headAndTail,
+  lastLine,
+  nameList,
+  oneLine,
+  tail,
+} from '../../../src/agent/goals/text.ts'
 
 const Text = fc.oneof(
   fc.string(),
@@ -52,4 +59,14 @@ test('a list of names has the number of omitted names', () => {
   expect(nameList(['a', 'b', 'c', 'd', 'e', 'f', 'g'])).toBe('a, b, c, d, e and 2 more')
   expect(nameList(['a'], 3)).toBe('a and 2 more')
   expect(nameList([], 3)).toBe('')
+})
+
+test('the line of an error is found before its trace; without one it is the last line', () => {
+  const node =
+    '\n  throw err\n  ^\n\nError: Cannot find module x\n    at load (node:a:1:2) {\n}\n\nNode.js v24.21.0\n'
+  expect(errorLine(node)).toBe('Error: Cannot find module x')
+  expect(errorLine('panic: no port\n\ngoroutine 1 [running]:\nexit status 2\n')).toBe(
+    'panic: no port',
+  )
+  expect(errorLine('listening\nbye\n')).toBe('bye')
 })

@@ -79,3 +79,11 @@ test('instructions are kept in the first record', async () => {
   expect(created.payload.instructions).toBe('Add a test.')
   expect(created.payload.config).not.toHaveProperty('instructions')
 })
+
+test('a run whose goal is its instructions needs some', async () => {
+  const response = await fetch(`${server.url}/api/runs`, json('POST', { goal: 'instructions' }))
+  expect(response.status).toBe(422)
+  expect(await response.json()).toMatchObject({
+    errors: [{ field: 'instructions', message: expect.stringContaining('-m TEXT') }],
+  })
+})
