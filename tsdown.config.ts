@@ -51,10 +51,14 @@ const withoutUnused = {
   load: (id: string) => UNUSED.get(id.replace(/^\0unused:/, '')) ?? null,
 }
 
-/** A literal as the whole argument of `.describe`. */
-const DESCRIPTION = /\.describe\(\s*(['"`])(?:\\.|(?!\1|\$\{)[^\\])*\1,?\s*\)/g
+const LITERAL = /'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`/.source
+/** Literals as the whole argument of `.describe`, or the name of a schema as that of `.meta`. */
+const DESCRIPTION = new RegExp(
+  String.raw`\.describe\(\s*(?:${LITERAL})(?:\s*\+\s*(?:${LITERAL}))*,?\s*\)|\.meta\(\{ id: '\w+' \}\)`,
+  'g',
+)
 
-/** The descriptions of schemas are for the documents about the API. Without them, browsers load a smaller client. */
+/** The descriptions and names of schemas are for the documents about the API. Without them, browsers load a smaller client. */
 const withoutDescriptions = {
   name: 'without-descriptions',
   transform: (code: string, id: string) =>

@@ -32,6 +32,7 @@ const EXPECTED: Readonly<Record<string, readonly Role[]>> = {
   'GET /api/ws/:run_id': ROLES,
   'POST /api/runs': OPERATORS,
   'POST /api/runs/:run_id/resume': OPERATORS,
+  'POST /api/runs/:run_id/approvals/:seq': OPERATORS,
   'POST /api/runs/:run_id/abort': OPERATORS,
   'POST /api/runs/:run_id/messages': OPERATORS,
   'PATCH /api/runs/:run_id/config': OPERATORS,
