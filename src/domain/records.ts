@@ -255,10 +255,10 @@ const payloads = {
     killed_by: KilledBy.exactOptional(),
     /** Where its commands were isolated in another way than `run_created` says. */
     isolation: IsolationDifference.exactOptional(),
-    /** Set if the call was to wait for the run of a sub-agent, and that has ended. */
-    subagent: SubagentEnd.exactOptional(),
     /** Where the next `bash_exec` starts, as a path from the project; left out if that stays as it was: at first, `.`. */
     folder: z.string().exactOptional(),
+    /** Set if the call was to wait for the run of a sub-agent, and that has ended. */
+    subagent: SubagentEnd.exactOptional(),
   }),
   /** The agent starts another run. It is recorded before that run exists, so a crash neither loses nor doubles it. */
   subagent_started: z.strictObject({ call_id: z.string(), run_id: z.string(), config: RunConfig }),

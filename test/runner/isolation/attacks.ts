@@ -177,12 +177,16 @@ export const ATTACKS: readonly Attack[] = [
   {
     name: 'change the log and the keys',
     landlock: true,
-    script: each('echo EVIL >>{DATA}/log.sqlite', 'rm {DATA}/keys/keyring.json'),
+    // A container may have a folder of that name in its own temporary files: that is not the log.
+    script: each(
+      'test -s {DATA}/log.sqlite && echo EVIL >>{DATA}/log.sqlite',
+      'rm {DATA}/keys/keyring.json',
+    ),
   },
   {
     name: 'move the data folder or the project',
     landlock: true,
-    script: each('mv {DATA} {DATA}.2', 'mv {PROJECT} {PROJECT}.2'),
+    script: each('test -s {DATA}/log.sqlite && mv {DATA} {DATA}.2', 'mv {PROJECT} {PROJECT}.2'),
   },
   {
     name: 'read the data folder through a link in the project',
