@@ -259,12 +259,12 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
   }
 }
 
-/** One call in four is denied or asks, by one of the rules. */
+/** In a run with rules, two calls in three are denied or ask, by one of the rules. */
 function verdictOn({ result: { duration_ms } }: Move): CallVerdict {
-  const content = RULES[duration_ms % 8]
+  const content = RULES[duration_ms % 3]
   if (content === undefined) return { action: 'allow', rule: null, doubt: null }
-  const rule = { of: 'run', index: duration_ms % 8, content } as const
-  return { action: content.action, rule, doubt: duration_ms % 3 === 0 ? 'it has "if"' : null }
+  const rule = { of: 'run', index: duration_ms % 3, content } as const
+  return { action: content.action, rule, doubt: duration_ms % 2 === 0 ? 'it has "if"' : null }
 }
 
 function answerFor(
