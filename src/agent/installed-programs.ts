@@ -39,8 +39,8 @@ const FRESH_MS = 60_000
 type Seen = { readonly programs: Promise<string | null>; readonly until: number }
 
 /**
- * The programs that commands find, with their versions. To ask them all costs a hundred times as much as anything else
- * that a new run does, so runs that begin soon after each other share an answer, if they would get the same one.
+ * The programs that commands find, with their versions. To ask them starts each of them once, so runs that begin soon
+ * after each other share an answer, if they would get the same one.
  */
 export class InstalledPrograms {
   readonly #runCommand: RunCommand

@@ -73,11 +73,11 @@ async function startedBy(
     return ok(false)
   }
   const first = await readRecords(store, run.state.runId, 0, 1)
-  // Somebody without a name may be the one who started it.
+  // A caller without a name may have started the run.
   return first.map(([created]) => principal === undefined || created?.meta.principal === principal)
 }
 
-/** What the sub-agent has come to that a run waits for, with its own sub-agents; null if there is none in the log. */
+/** How far the sub-agent is that a run waits for, with its own sub-agents; null if the log does not hold it. */
 async function subagentSoFar(
   store: StreamStore,
   parent: RunState | null,

@@ -18,7 +18,7 @@ describeInBrowser('a call that waits for a person', () => {
   })
   afterAll(() => server.stop())
 
-  test('is shown in full with its rule, and its answer with who gave it', async () => {
+  test('shows the call in full and its rule, then the answer and who gave it', async () => {
     const rule = { tool: 'bash_exec', action: 'ask', reason: 'Look at it first' }
     const cwd = await server.newProject('asks')
     const runId = await startRun(server.url, { cwd, approvals: [rule] })

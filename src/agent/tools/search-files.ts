@@ -156,7 +156,7 @@ async function rulesAbove(folder: string, dataDir: string | null): Promise<Rules
   return rules
 }
 
-/** The nearest folder with a repository, from the project upwards; the project itself if there is none. */
+/** The nearest folder with a repository, from the project upwards; the project itself if no folder has one. */
 export async function repositoryRoot(project: string): Promise<string> {
   for (let folder = project; ; folder = dirname(folder)) {
     if (await exists(join(folder, '.git'))) return folder

@@ -102,7 +102,7 @@ export async function endOfShell(
 const ELSEWHERE =
   "this command ended in no folder of the project: the next command starts in the project's folder"
 
-/** The path in a report; null if there is none. The command may have put anything in its place. */
+/** The path in a report; null if the report has no valid one. The command may have put anything in its place. */
 async function readReport(scratch: string): Promise<string | null> {
   const report = await readConfined({ cwd: scratch, dataDir: null }, REPORT, MAX_REPORT_BYTES)
   if (report.isErr() || !isUtf8(report.value)) return null

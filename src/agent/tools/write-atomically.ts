@@ -90,7 +90,7 @@ class StagedChange {
   readonly #parent: Parent
   /** The new file; null if the file is deleted. */
   readonly #fresh: string | null
-  /** Where the old file is kept until all is done; null if there is none, or no need. */
+  /** Where the old file is kept until all is done; null if there was no old file, or no need to keep it. */
   readonly #kept: string | null
   #isCommitted = false
 
