@@ -3,6 +3,7 @@ import { reportOf } from '../domain/subagent-state.ts'
 import { decode } from '../log/codec.ts'
 import { foldLogged, type LoadedRun } from '../log/run-log.ts'
 import type { RecordedEvent } from '../store/event-store.ts'
+import { counted } from './goals/text.ts'
 import { failed, type ToolOutput } from './tools/tool.ts'
 
 /** The run of a sub-agent as far as its parent has followed it. */
@@ -55,7 +56,7 @@ export class FollowedRun {
     const files = this.#changes.files().filter(({ changed }) => changed !== 'no')
     const output = [
       `The sub-agent (run ${this.#runId}) has ended: ${status}. ${reason}`,
-      `It used ${tokens} tokens for ${cost} in ${iteration} iterations.`,
+      `It used ${tokens} tokens for ${cost} in ${counted(iteration, 'iteration')}.`,
       files.length === 0
         ? 'It wrote no files by name.'
         : `It wrote these files: ${files.map(({ path }) => path).join(', ')}.`,
