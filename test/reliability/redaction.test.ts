@@ -8,7 +8,7 @@ import type { ServerProcess } from '../../examples/demo/server.ts'
 import { decideAndAppend } from '../../src/log/decider.ts'
 import { redactStrings } from '../../src/log/redacted-record.ts'
 import { streamOf } from '../../src/log/run-log.ts'
-import { REDACTIONS } from '../../src/redaction/redaction-ledger.ts'
+import { REDACTIONS, type Redaction } from '../../src/redaction/redaction-ledger.ts'
 import { retrai } from '../cli/support.ts'
 import { audit, get, post, Site, start, until, untilStatus, watch, withLog } from './support.ts'
 
@@ -251,7 +251,7 @@ describe('a secret in a run', () => {
         const { redacted } = redactStrings(event, new Set([pointer]))
         const artifact = seq === cut?.seq ? { artifact: sha256 } : {}
         const payload = { run_id: runId, seq, redacted, ...artifact, reason: 'a password' }
-        const entry = { kind: 'redacted', ts: 1_770_000_000, payload } as const
+        const entry: Redaction = { kind: 'redacted', ts: 1_770_000_000, payload }
         const author = { commandId: `c${seq}${pointer}`, principal: 'alice' }
         ;(await decideAndAppend(store, REDACTIONS, () => ok([entry]), author))._unsafeUnwrap()
       }

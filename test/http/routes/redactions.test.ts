@@ -7,7 +7,7 @@ import { unpacked } from '../../../src/audit/bundle/tar.ts'
 import { decideAndAppend } from '../../../src/log/decider.ts'
 import { redactStrings } from '../../../src/log/redacted-record.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
-import { REDACTIONS } from '../../../src/redaction/redaction-ledger.ts'
+import { REDACTIONS, type Redaction } from '../../../src/redaction/redaction-ledger.ts'
 import { FeedWatcher } from '../history/feed-watcher.ts'
 import { getPage } from '../history/support.ts'
 import { Watcher } from '../live/watcher.ts'
@@ -161,7 +161,7 @@ describe('a text that was redacted', () => {
     const origin = { hash: 'a'.repeat(64), ts: 1_771_416_193.25, principal: 'alice' }
     const { redacted } = redactStrings(event, new Set(['/output']))
     const payload = { run_id: runId, seq: 7, redacted, reason: 'a password', origin }
-    const entry = { kind: 'redacted', ts: 1_800_000_000, payload } as const
+    const entry: Redaction = { kind: 'redacted', ts: 1_800_000_000, payload }
     const taken = await decideAndAppend(server.store, REDACTIONS, () => ok([entry]), {
       commandId: randomUUID(),
     })
