@@ -4,7 +4,7 @@ import { processMask } from '../log/masking.ts'
 import { BoundedText } from './bounded-text.ts'
 import type { OutputPiece } from './protocol.ts'
 
-/** Once a stream is over its limit, it pauses so long after so much work, so that a flood does not keep this process busy. */
+/** Once a stream is over the half of its limit, it pauses so long after so much work, so that a flood does not keep this process busy. */
 const REST_MS = 2
 const WORK_MS = 4
 /** Text that is held back is checked again with each chunk, so chunks smaller than this are collected first. */
@@ -65,7 +65,7 @@ export function collectOutput(
       if (total > maxTotalBytes) onTooMuch()
       workedMs += performance.now() - began
       const isCrumb = side.holds && length < SMALL_BYTES
-      const isMuchWork = seen > maxBytes && workedMs >= WORK_MS
+      const isMuchWork = seen > maxBytes / 2 && workedMs >= WORK_MS
       if (!isCrumb && !isMuchWork) return
       workedMs = 0
       stream.pause()

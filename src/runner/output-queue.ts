@@ -6,6 +6,11 @@ export type Side = 0 | 1
 /** A piece of output that waits. */
 export type Waiting = OutputPiece & { readonly side: Side }
 
+/** Output right after what came before it. */
+export const piece = (side: Side, chunk: Buffer): Waiting => ({
+  ...{ side, chunk, gap: 0, isMuted: false },
+})
+
 const NEWLINE = 0x0a
 /** More than the longest secret takes, in UTF-8: see `LONGEST_KEY_CHARS` and the shapes. */
 const REACH_BYTES = 72 * 1024
@@ -37,7 +42,7 @@ export class OutputQueue {
    * @returns what has to be sent now: it has no lines, so nothing of it can be dropped
    */
   push(side: Side, chunk: Buffer): Waiting[] {
-    this.#waiting.push({ side, chunk, gap: 0, isMuted: false })
+    this.#waiting.push(piece(side, chunk))
     this.#bytes[side] += chunk.length
     return this.#bytes[side] > this.#keptBytes + SLACK_BYTES ? this.#dropOldest(side) : []
   }
@@ -59,7 +64,10 @@ export class OutputQueue {
     const kept: Waiting[] = []
     let gap = 0
     let at = 0
-    for (const one of this.#waiting) {
+    let next = 0
+    for (; at < shown; next += 1) {
+      const one = this.#waiting[next]
+      if (one === undefined) break
       if (one.side !== side) {
         kept.push(one)
         continue
@@ -73,7 +81,7 @@ export class OutputQueue {
         at += part.chunk.length
       }
     }
-    this.#waiting = kept
+    this.#waiting = [...kept, ...this.#waiting.slice(next)]
     this.#bytes[side] -= cut
     return []
   }

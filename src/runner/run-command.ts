@@ -73,6 +73,7 @@ async function run(
     const why = whyNotStarted(ended, output.stderr.text())
     return { ...notRun(ended.end, why, durationMs()), ...(shortage && { shortage }) }
   }
+  const [stdout, stderr] = [output.stdout.text(), output.stderr.text()]
   const limitBytes = { out_of_memory: request.limits.memoryBytes, too_much_output: outputBytes }
   const policy = policyAfter(ended)
   return {
@@ -82,14 +83,16 @@ async function run(
       : {}),
     ...('why' in ended ? { why: ended.why } : {}),
     exitCode: ended.end === 'exited' ? ended.exitCode : null,
-    stdout: output.stdout.text(),
-    stderr: output.stderr.text(),
-    output: output.both.text(),
+    ...{ stdout, stderr, output: onlyOne(stdout, stderr) ?? output.both.text() },
     bytes: output.bytes(),
     durationMs: durationMs(),
     ...(policy === undefined ? {} : { policy }),
   }
 }
+
+/** The text of the one stream that was used, as most commands use only one: both in order are the same. */
+const onlyOne = (stdout: string, stderr: string): string | null =>
+  stderr === '' ? stdout : stdout === '' ? stderr : null
 
 function notRun(end: CommandResult['end'], message: string, durationMs: number): CommandResult {
   const bytes = Buffer.byteLength(message)

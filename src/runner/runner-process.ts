@@ -7,7 +7,7 @@ import { GuardedFiles } from './isolation/guarded-files.ts'
 import { OwnUserProjects } from './isolation/own-user.ts'
 import { notIsolated, SandboxError } from './isolation/sandbox.ts'
 import { Networks } from './network/networks.ts'
-import { OutputQueue, type Side, type Waiting } from './output-queue.ts'
+import { OutputQueue, piece, type Side, type Waiting } from './output-queue.ts'
 import { runProcess } from './process.ts'
 import {
   type CallEnd,
@@ -42,7 +42,8 @@ const FLOOD_PAUSE_MS = 40
 
 class Call {
   readonly #id: number
-  readonly #keptBytes: number
+  /** Of each stream: sent as it comes. Of what follows, only the end is kept. */
+  readonly #headBytes: number
   readonly #queue: OutputQueue
   readonly #sides: readonly { room: number; seen: number; source: Readable | null }[]
   readonly #stopped = Promise.withResolvers<StopCause>()
@@ -53,8 +54,8 @@ class Call {
 
   constructor(id: number, keptBytes: number) {
     this.#id = id
-    this.#keptBytes = keptBytes
-    this.#queue = new OutputQueue(Math.ceil(keptBytes / 2))
+    this.#headBytes = Math.ceil(keptBytes / 2)
+    this.#queue = new OutputQueue(this.#headBytes)
     this.#input.on('error', () => {})
     this.#sides = STREAMS.map(() => ({ room: WINDOW_BYTES, seen: 0, source: null }))
   }
@@ -111,13 +112,12 @@ class Call {
     own.source = source
     source.on('data', (chunk: Buffer) => {
       own.seen += chunk.length
-      if (this.#queue.isEmpty && own.seen <= this.#keptBytes) {
-        this.#send({ side, chunk, gap: 0, isMuted: false })
-      } else {
-        for (const one of this.#queue.push(side, chunk)) this.#send(one)
-        this.#timer ??= setTimeout(() => this.#sendSome(), FLOOD_PAUSE_MS)
-      }
-      if (own.room <= 0) source.pause()
+      const isFlood = own.seen > this.#headBytes || !this.#queue.isEmpty
+      const sent = isFlood ? this.#queue.push(side, chunk) : [piece(side, chunk)]
+      for (const one of sent) this.#send(one)
+      if (isFlood) this.#timer ??= setTimeout(() => this.#sendSome(), FLOOD_PAUSE_MS)
+      // What is dropped waits for nobody.
+      if (sent.length > 0 && own.room <= 0) source.pause()
     })
   }
 

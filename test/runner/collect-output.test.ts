@@ -81,7 +81,7 @@ test('of a flood, what is kept is the beginning and the end of the whole masked 
       for (let at = 0, n = 0; at < bytes.length; n += 1) {
         const chunk = bytes.subarray(at, at + (sizes[n % sizes.length] ?? 1))
         at += chunk.length
-        if (at <= maxBytes) streams.stdout.push({ chunk, gap: 0, isMuted: false })
+        if (at <= maxBytes / 2) streams.stdout.push({ chunk, gap: 0, isMuted: false })
         else for (const one of queue.push(0, chunk)) streams.stdout.push(one)
         const sent = n % sentEach === 0 ? queue.shift() : undefined
         if (sent !== undefined) streams.stdout.push(sent)

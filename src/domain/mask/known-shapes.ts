@@ -1,5 +1,5 @@
 import type { Finder, Found } from './finder.ts'
-import { literally, properPrefixes, startOfPrefix } from './prefixes.ts'
+import { literalSearch, properPrefixes, startOfPrefix } from './prefixes.ts'
 
 /** A kind of secret that is recognized by its shape. */
 type Rule = {
@@ -114,7 +114,7 @@ export const RULES: readonly Rule[] = [
 export const KINDS: readonly string[] = [...new Set(RULES.map(({ kind }) => kind))].sort()
 
 const STARTS = [...new Set(RULES.flatMap(({ starts }) => starts))]
-const ANY_START = new RegExp(STARTS.map(literally).join('|'), 'g')
+const nextStart = literalSearch(STARTS)
 const PREFIXES = properPrefixes(STARTS)
 
 /** The rules for each start: a secret of any of them may begin there. */
@@ -134,15 +134,11 @@ const ESCAPE_LENGTH = 16
 export const knownShapes: Finder = { find, undecided }
 
 function find(text: string, from: number, edge: number): Found | null {
-  ANY_START.lastIndex = from
-  for (;;) {
-    const hit = ANY_START.exec(text)
-    if (hit === null) return null
-    const [literal] = hit
-    const found = secretAt(text, hit.index, literal, edge)
+  for (let hit = nextStart(text, from); hit !== null; hit = nextStart(text, hit.index + 1)) {
+    const found = secretAt(text, hit.index, hit.literal, edge)
     if (found !== null) return found
-    ANY_START.lastIndex = hit.index + 1
   }
+  return null
 }
 
 function secretAt(text: string, at: number, literal: string, edge: number): Found | null {
@@ -166,6 +162,5 @@ function isPartOf(text: string, at: number, notAfter: RegExp): boolean {
 function undecided(text: string, from: number): number {
   const line = Math.max(from, text.lastIndexOf('\n') + 1)
   if (line === text.length) return line
-  ANY_START.lastIndex = line
-  return ANY_START.exec(text)?.index ?? startOfPrefix(text, line, PREFIXES)
+  return nextStart(text, line)?.index ?? startOfPrefix(text, line, PREFIXES)
 }
