@@ -2,6 +2,7 @@ import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { maskPayload } from '../domain/mask/mask-payload.ts'
 import { RunRecord } from '../domain/records.ts'
+import { isExactJson } from '../lib/exact-json.ts'
 import { LruCache } from '../lib/lru-cache.ts'
 import { plainMetadata } from '../lib/plain-metadata.ts'
 import { quickParse } from '../lib/quick-parse.ts'
@@ -178,6 +179,26 @@ export function decodeAs<R>(
     const plain = event.altered === true ? null : plainMetadata(event.metadata)
     return read(event, shape, data, plain ?? storedJson(event, event.metadata), plain)
   })
+}
+
+/**
+ * Reads a stored event of which nobody knows whether its text was altered: compares the text, which is parsed in any
+ * case.
+ */
+export function decodeCompared<R>(
+  shape: z.ZodType<R>,
+  event: RecordedEvent,
+): Result<Logged<R>, DamagedRecord> {
+  return attempt(event, () => {
+    const plain = plainMetadata(event.metadata)
+    return read(event, shape, exactJson(event.data), plain ?? exactJson(event.metadata), plain)
+  })
+}
+
+/** The value of a text that `JSON.stringify` writes like this; any other text stays text. */
+function exactJson(text: string): unknown {
+  const value = storedJson({}, text)
+  return isExactJson(text, value) ? value : text
 }
 
 /** Reads a record whose data and metadata are parsed JSON already, such as a line of an export. */

@@ -1,6 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { ok, type Result } from 'neverthrow'
-import type { Logger } from '../lib/logger.ts'
 import type { RecordedEvent } from '../store/event-store.ts'
 import { Batch } from './batch.ts'
 import type { ReadModelFailure } from './read-model-file.ts'
@@ -10,16 +9,8 @@ import type { SqliteReadModel } from './sqlite-read-model.ts'
 const SLICE_EVENTS = 100
 const SLICE_MS = 3
 
-/**
- * A commit costs more than the events in it. While the read model catches up, each commit takes this many
- * events or changed runs: the runs are written in about 20 ms, during which no other work gets its turn.
- */
-const COMMIT_EVENTS = 10_000
-const COMMIT_RUNS = 1000
-
 type Deps = {
   readonly readModel: SqliteReadModel
-  readonly log: Logger
   /** An event as it is now: strings may have been redacted since it was delivered. */
   readonly asOfNow?: (event: RecordedEvent) => RecordedEvent
 }
@@ -42,7 +33,7 @@ export class OpenBatch {
     for (let next = 0; next < events.length; ) {
       next += this.#fold(events.slice(next, next + SLICE_EVENTS))
       if (round.aborted) return ok(undefined)
-      if (this.#isFull || (next === events.length && this.#deps.readModel.caughtUp)) {
+      if (this.#batch.isFull || (next === events.length && this.#deps.readModel.caughtUp)) {
         const committed = this.commit()
         if (committed.isErr()) return committed
       }
@@ -53,20 +44,11 @@ export class OpenBatch {
   }
 
   commit(): Result<void, ReadModelFailure> {
-    const { readModel, log } = this.#deps
-    const batch = this.#batch
-    if (batch.size === 0) return ok(undefined)
-    const committed = readModel.commit(batch)
-    if (committed.isErr()) return committed
-    for (const damaged of batch.damaged) {
-      log.error({ ...damaged }, 'a run is damaged: its records from here on are not projected')
-    }
-    this.#batch = new Batch(readModel)
-    return ok(undefined)
-  }
-
-  get #isFull(): boolean {
-    return this.#batch.size >= COMMIT_EVENTS || this.#batch.runs.size >= COMMIT_RUNS
+    const { readModel } = this.#deps
+    if (this.#batch.size === 0) return ok(undefined)
+    const committed = readModel.commit(this.#batch)
+    if (committed.isOk()) this.#batch = new Batch(readModel)
+    return committed
   }
 
   /** Folds events until a slice is over; returns how many. */

@@ -1,16 +1,14 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { err, ok, type Result } from 'neverthrow'
+import { ok, type Result } from 'neverthrow'
 import { sleep } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import { messageOf } from '../lib/message-of.ts'
 import type { LedgerHeads } from '../log/ledger-heads.ts'
-import { ensureLogId, type LogIdError } from '../log/log-id.ts'
 import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
-import { REDACTIONS } from '../redaction/redaction-ledger.ts'
 import type { EventStore, Position, RecordedEvent } from '../store/event-store.ts'
-import type { Checkpoint } from './batch.ts'
+import type { BatchRows } from './batch.ts'
 import { OpenBatch } from './open-batch.ts'
-import type { ReadModelFailure } from './read-model-file.ts'
+import { checkLog, type LogFailure, missingRecord } from './same-log.ts'
 import type { SqliteReadModel } from './sqlite-read-model.ts'
 
 /**
@@ -23,6 +21,16 @@ const LARGE_PAGE = 100
 /** Between attempts to continue after the store or the read model's file has failed. */
 const RETRY_MS = 1000
 
+/**
+ * Folds the log after a position outside of this thread, up to its end or as far as that is worth it.
+ * @param damaged the runs that are known to be damaged
+ */
+export type Rebuild = (
+  after: Position | null,
+  damaged: Iterable<string>,
+  signal: AbortSignal,
+) => AsyncIterable<BatchRows>
+
 type ProjectorDeps = {
   readonly store: EventStore
   readonly readModel: SqliteReadModel
@@ -31,6 +39,8 @@ type ProjectorDeps = {
   readonly ledgers?: LedgerHeads
   /** An event as it is now: strings may have been redacted since it was delivered. */
   readonly asOfNow?: (event: RecordedEvent) => RecordedEvent
+  /** Folds the log faster than a subscription, while there is much of it that is not projected. */
+  readonly rebuild?: Rebuild
   /** Stops the projector, as `stop` does. */
   readonly signal?: AbortSignal
   readonly retryMs?: number
@@ -57,8 +67,6 @@ export type Projector = {
   /** Resolves once nothing more is written to the read model. */
   stop(): Promise<void>
 }
-
-type Failure = LogIdError | ReadModelFailure
 
 /**
  * Follows the log from the read model's checkpoint and folds it into the read model until it is stopped. After a
@@ -133,77 +141,22 @@ async function project(deps: ProjectorDeps, on: Progress, signal: AbortSignal): 
   }
 }
 
-/**
- * Starts over if the log is not the one that was projected: another log, one that was restored from a backup, or
- * one that was moved to a store with other positions. Returns why, for a person; null if it is the same.
- */
-async function checkLog(deps: ProjectorDeps): Promise<Result<string | null, Failure>> {
-  const { store, readModel } = deps
-  const logId = await ensureLogId(store)
-  if (logId.isErr()) return err(logId.error)
-  const before = readModel.generation
-  const last = readModel.checkpoint
-  const adopted = readModel.adopt(logId.value)
-  if (adopted.isErr()) return err(adopted.error)
-  if (readModel.generation !== before) return ok('it is another log')
-  let missing = await missingRecord(store, last)
-  if (missing.isOk() && missing.value === null) missing = await missingEntry(deps)
-  if (missing.isOk() && missing.value !== null) readModel.startOver(missing.value)
-  return missing
-}
-
-/** Why the log is not the one of which `last` was projected last; null if it is. */
-async function missingRecord(
-  store: EventStore,
-  last: Checkpoint | null,
-): Promise<Result<string | null, Failure>> {
-  if (last === null) return ok(null)
-  const read = await eventAt(store, last.stream, last.revision)
-  return read.map((found) => {
-    if (found?.id !== last.eventId)
-      return 'the log does not hold the last record that was projected'
-    if (found.position === last.position) return null
-    return 'the log was moved: its records have other positions now'
-  })
-}
-
-/** Why the ledgers are not those that were seen before: an older backup may lack only entries of ledgers. */
-async function missingEntry({
-  store,
-  readModel,
-  ledgers,
-}: ProjectorDeps): Promise<Result<string | null, Failure>> {
-  const { redaction } = readModel
-  const isLacking = (ledger: string): string =>
-    `the log does not hold the last known entry of its ledger ${ledger}`
-  if (redaction >= 0) {
-    const last = await eventAt(store, REDACTIONS.stream, redaction)
-    if (last.isErr()) return err(last.error)
-    if (last.value === null) return ok(isLacking(REDACTIONS.stream))
-  }
-  if (ledgers === undefined) return ok(null)
-  const lacking = await ledgers.lacking(store)
-  return lacking.map((ledger) => (ledger === null ? null : isLacking(ledger)))
-}
-
-/** Null if there is no such event. */
-async function eventAt(
-  store: EventStore,
-  stream: string,
-  revision: number,
-): Promise<Result<RecordedEvent | null, Failure>> {
-  const read = await store.readStream(stream, { from: revision, direction: 'forward', limit: 1 })
-  if (read.isOk()) return ok(read.value[0] ?? null)
-  return read.error.type === 'stream_not_found' ? ok(null) : err(read.error)
-}
-
 /** Projects the log from the checkpoint on until `round` aborts. */
 async function follow(
   deps: ProjectorDeps,
   on: Progress,
   round: AbortSignal,
-): Promise<Result<void, Failure>> {
-  const { store, readModel } = deps
+): Promise<Result<void, LogFailure>> {
+  const { store, readModel, rebuild } = deps
+  if (rebuild !== undefined) {
+    const { checkpoint, damaged } = readModel
+    for await (const rows of rebuild(checkpoint?.position ?? null, damaged, round)) {
+      const committed = readModel.commitRows(rows)
+      if (committed.isErr()) return committed
+      on.projected()
+    }
+    if (round.aborted) return ok(undefined)
+  }
   const after = readModel.checkpoint?.position ?? null
   const open = new OpenBatch(deps)
   const options = { after, prefix: RUN_STREAM_PREFIX, signal: round }

@@ -35,7 +35,7 @@ export const SealedRow = z.object({
   state: z.string(),
   seal: z.string(),
 })
-type Row = Omit<z.infer<typeof SealedRow>, 'seal'>
+export type RunTableRow = Omit<z.infer<typeof SealedRow>, 'seal'>
 
 /**
  * Makes the seal of each row, and a seal over the sum of all of them, so that a commit costs only the rows in it.
@@ -50,7 +50,7 @@ export class Sealer {
   }
 
   /** @returns 64 hex digits */
-  row({ run_id, created_at, goal, status, parent_run_id, seq, head, state }: Row): string {
+  row({ run_id, created_at, goal, status, parent_run_id, seq, head, state }: RunTableRow): string {
     return createHmac('sha256', this.#key)
       .update(JSON.stringify(['run', run_id, created_at, goal, status, parent_run_id, seq, head]))
       .update(state)

@@ -2,9 +2,16 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import * as z from 'zod'
 import type { RunState } from '../domain/state.ts'
 import type { LoadedRun } from '../log/run-log.ts'
-import type { Batch, Checkpoint } from './batch.ts'
-import { runRow } from './read-model.ts'
-import { Altered, NOTHING_SUMMED, SealedRow, type Sealer, summed } from './read-model-seal.ts'
+import type { BatchRows, Checkpoint } from './batch.ts'
+import { runColumns } from './read-model.ts'
+import {
+  Altered,
+  NOTHING_SUMMED,
+  type RunTableRow,
+  SealedRow,
+  type Sealer,
+  summed,
+} from './read-model-seal.ts'
 import { LIST_INDICES } from './run-lists.ts'
 
 /** A run that has not ended: the process that works on it, its pool, and whether it waits for a person. */
@@ -149,10 +156,9 @@ export class ReadModelTables {
   }
 
   /** Writes the runs and the checkpoint of a batch, or nothing of it. */
-  commit(batch: Batch): void {
-    const { runs, damaged, checkpoint } = batch
+  commit({ rows, newRuns, damaged, checkpoint }: BatchRows): void {
     this.#transact(() => {
-      const sealed = this.#putAll(runs.values(), (runId) => batch.isNew(runId))
+      const sealed = this.#putAll(rows, newRuns)
       for (const { runId, seq, message } of damaged) this.#putDamaged.run(runId, seq, message)
       if (checkpoint !== null) {
         const { position, stream, revision, eventId } = checkpoint
@@ -183,7 +189,8 @@ export class ReadModelTables {
    */
   replace(runs: readonly LoadedRun[], redaction: number): void {
     this.#transact(() => {
-      const { before, after } = this.#putAll(runs)
+      const rows = runs.map((run) => ({ ...runColumns(run), state: JSON.stringify(run.state) }))
+      const { before, after } = this.#putAll(rows)
       this.#seal(before, after)
     })
     if (runs.length > 0) {
@@ -229,24 +236,21 @@ export class ReadModelTables {
     return this.#sealer.of('progress', { ...rest, rows })
   }
 
-  /** @param isNew whether there is no row of the run yet, as far as is known */
+  /** @param newRuns those of which there is no row yet, as far as is known */
   #putAll(
-    runs: Iterable<LoadedRun>,
-    isNew: (runId: string) => boolean = () => false,
+    rows: Iterable<RunTableRow>,
+    newRuns: ReadonlySet<string> = new Set(),
   ): { readonly before: string[]; readonly after: string[] } {
     const [before, after]: [string[], string[]] = [[], []]
-    for (const { state, head } of runs) {
-      const parent_run_id = state.parent?.run_id ?? null
-      const { seq } = state
-      const row = { ...runRow(state), parent_run_id, seq, head, state: JSON.stringify(state) }
-      const known = isNew(state.runId) ? undefined : this.#sealOf.get(state.runId)
+    for (const row of rows) {
+      const { run_id, created_at, goal, status, parent_run_id, seq, head, state } = row
+      const known = newRuns.has(run_id) ? undefined : this.#sealOf.get(run_id)
       if (known !== undefined) before.push(Seal.parse(known).seal)
       const seal = this.#sealer.row(row)
       after.push(seal)
       // By position: SQLite takes names several times slower.
-      const { run_id, created_at, goal, status } = row
       const listed = [run_id, created_at, goal, status, parent_run_id] as const
-      this.#putRun.run(...listed, seq, head, row.state, seal)
+      this.#putRun.run(...listed, seq, head, state, seal)
     }
     return { before, after }
   }

@@ -20,6 +20,14 @@ export const runRow = (state: RunState): RunRow => ({
   ...(state.parent === undefined ? {} : { parent_run_id: state.parent.run_id }),
 })
 
+/** The columns of a run in the table of runs, without its state. */
+export const runColumns = ({ state, head }: LoadedRun) => ({
+  ...runRow(state),
+  parent_run_id: state.parent?.run_id ?? null,
+  seq: state.seq,
+  head,
+})
+
 /** ISO 8601 in UTC with milliseconds. @param ts seconds since the epoch */
 export const timestamp = (ts: number): string => new Date(Math.round(ts * 1000)).toISOString()
 

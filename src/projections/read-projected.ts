@@ -7,7 +7,7 @@ import { sha256 } from '../lib/sha256.ts'
 import { canonicalText } from '../log/commitment.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 import type { RecordedEvent } from '../store/event-store.ts'
-import { runRow } from './read-model.ts'
+import { runColumns } from './read-model.ts'
 import { isCurrent } from './read-model-file.ts'
 import { SealedRow } from './read-model-seal.ts'
 
@@ -113,11 +113,7 @@ function read(file: string): ProjectedRuns | null {
     return {
       runs,
       last,
-      digestOf: ({ state, head }) => {
-        const parent_run_id = state.parent?.run_id ?? null
-        const columns = { ...runRow(state), parent_run_id, seq: state.seq, head }
-        return digestOf(columns, JSON.parse(JSON.stringify(state)))
-      },
+      digestOf: (run) => digestOf(runColumns(run), JSON.parse(JSON.stringify(run.state))),
     }
   } finally {
     db.close()

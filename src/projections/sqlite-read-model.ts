@@ -1,9 +1,12 @@
 import { err, ok, type Result } from 'neverthrow'
+import { EndStatus, RunRecord } from '../domain/records.ts'
 import { statusOf } from '../domain/state.ts'
 import { LruCache } from '../lib/lru-cache.ts'
 import { messageOf } from '../lib/message-of.ts'
+import { type DamagedRecord, decode, decodeAs, type LoggedRecord } from '../log/codec.ts'
 import type { LoadedRun } from '../log/run-log.ts'
-import type { Batch, Checkpoint } from './batch.ts'
+import type { RecordedEvent } from '../store/event-store.ts'
+import type { Batch, BatchRows, Checkpoint } from './batch.ts'
 import { ProjectionWaiters } from './projection-waiters.ts'
 import type { ReadModel, RunPage, RunQuery } from './read-model.ts'
 import {
@@ -141,6 +144,10 @@ export class SqliteReadModel implements ReadModel {
     return this.#contents.damaged.has(runId)
   }
 
+  get damaged(): ReadonlySet<string> {
+    return this.#contents.damaged
+  }
+
   /** The last event that is projected; null before the first. */
   get checkpoint(): Checkpoint | null {
     return this.#contents.checkpoint
@@ -154,25 +161,56 @@ export class SqliteReadModel implements ReadModel {
     return this.#generation.signal
   }
 
+  /** While it catches up, nothing else needs the same records soon, so they are not kept. */
+  decode(event: RecordedEvent): Result<LoggedRecord, DamagedRecord> {
+    return this.#caughtUp ? decode(event) : decodeAs(RunRecord, event)
+  }
+
   /** Commits runs and checkpoint together, then answers the calls that waited for them. */
   commit(batch: Batch): Result<void, ReadModelFailure> {
+    const rows = batch.rows()
+    const written = this.#write(rows)
+    if (written.isErr()) return written
+    for (const [runId, run] of batch.runs) {
+      if (!isListedAs(run, this.#recent.get(runId))) this.#contents.lists.forget()
+      this.#recent.set(runId, run)
+    }
+    this.#announce(rows)
+    return written
+  }
+
+  /** The same for a batch that was folded elsewhere. */
+  commitRows(rows: BatchRows): Result<void, ReadModelFailure> {
+    const written = this.#write(rows)
+    if (written.isErr()) return written
+    this.#contents.lists.forget()
+    this.#recent.clear()
+    this.#announce(rows)
+    return written
+  }
+
+  #write(rows: BatchRows): Result<void, ReadModelFailure> {
     try {
-      this.#contents.tables.commit(batch)
+      this.#contents.tables.commit(rows)
     } catch (cause) {
       if (this.#isBroken(cause)) this.startOver(messageOf(cause))
       return err(failure(this.#options.file, cause))
     }
-    this.#contents.checkpoint = batch.checkpoint
-    for (const { runId } of batch.damaged) this.#contents.damaged.add(runId)
-    for (const [runId, run] of batch.runs) {
-      if (!isListedAs(run, this.#recent.get(runId))) this.#contents.lists.forget()
-      this.#recent.set(runId, run)
-      this.#waiters.reached(runId, run.state.seq)
-      const length = run.state.seq + 1
-      this.#changed?.set(runId, { run_id: runId, length, head: run.head })
-      if (run.state.phase.type === 'ended') this.#onEnd()
+    this.#contents.checkpoint = rows.checkpoint
+    for (const damaged of rows.damaged) {
+      this.#contents.damaged.add(damaged.runId)
+      const message = 'a run is damaged: its records from here on are not projected'
+      this.#options.log.error({ ...damaged }, message)
     }
     return ok(undefined)
+  }
+
+  #announce({ rows }: BatchRows): void {
+    for (const { run_id, seq, head, status } of rows) {
+      this.#waiters.reached(run_id, seq)
+      this.#changed?.set(run_id, { run_id, length: seq + 1, head })
+      if (EndStatus.safeParse(status).success) this.#onEnd()
+    }
   }
 
   /** The last revision of the ledger of redactions that the runs here are rebuilt for; -1 before the first. */

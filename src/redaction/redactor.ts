@@ -56,6 +56,11 @@ export class Redactor {
     return this.#reading
   }
 
+  /** Up to which revision of the ledger `apply` knows the redactions; -1 for none. */
+  get known(): number {
+    return this.#known
+  }
+
   /** The event without its redacted strings. */
   apply(event: RecordedEvent): RecordedEvent {
     return this.#index.apply(event)

@@ -21,6 +21,8 @@ type OpenLog = {
   readonly store: EventStore
   readonly redactor: Redactor
   readonly ledgers: LedgerHeads
+  /** The file of an embedded log, else null. */
+  readonly file: string | null
 }
 
 /** Opens the store that is configured. The error is a text for people. */
@@ -30,14 +32,17 @@ export async function openLog(settings: Settings, log: Logger): Promise<Result<O
     const ledgers = new LedgerHeads()
     const ledger = withCrashingAppends(ledgers.noting(whole), settings.RETRAI_CRASH_AT)
     const redactor = new Redactor({ store: ledger, log })
-    return { ledger, store: withRedactions(ledger, redactor), redactor, ledgers }
+    const file = settings.EVENTSTORE_URL === undefined ? logFileOf(settings) : null
+    return { ledger, store: withRedactions(ledger, redactor), redactor, ledgers, file }
   })
 }
 
+const logFileOf = ({ RETRAI_DATA_DIR: dataDir }: Settings): string => join(dataDir, 'log.sqlite')
+
 async function openStore(settings: Settings, log: Logger): Promise<Result<EventStore, string>> {
-  const { EVENTSTORE_URL: connectionString, RETRAI_DATA_DIR: dataDir } = settings
+  const { EVENTSTORE_URL: connectionString } = settings
   if (connectionString === undefined) {
-    const opened = await openEmbeddedStore({ file: join(dataDir, 'log.sqlite') })
+    const opened = await openEmbeddedStore({ file: logFileOf(settings) })
     return opened.mapErr(({ message }) => message)
   }
   return openWritable({

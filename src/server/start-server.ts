@@ -30,6 +30,7 @@ import { listen } from './listen.ts'
 import { openArtifacts, shareArtifacts } from './open-artifacts.ts'
 import { openAuth, openLog } from './open-log.ts'
 import { date, now, type Parts } from './parts.ts'
+import { rebuildInThread } from './rebuild.ts'
 import { createRedactions } from './redactions.ts'
 import { type Settings, secretsOf } from './settings.ts'
 import {
@@ -127,7 +128,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   const choosingLimits = chooseLimits(settings, runner)
   const stored = await openLog(settings, log)
   if (stored.isErr()) return err(stored.error)
-  const { ledger, store, redactor, ledgers } = stored.value
+  const { ledger, store, redactor, ledgers, file } = stored.value
   opened.defer(() => store.close())
   opened.defer(() => redactor.stop())
   const auth = await openAuth(settings, log, store)
@@ -140,6 +141,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   const asOfNow = redactor.apply.bind(redactor)
   const projector = startProjector({
     ...{ store, readModel: readModel.value, log, ledgers, asOfNow },
+    ...(file === null ? {} : { rebuild: rebuildInThread(file, redactor) }),
     onLogReplaced: (reason) => {
       log.error({ reason }, LOG_REPLACED)
       isReplaced = true

@@ -12,7 +12,8 @@ const SHORT_PAGE = 1000
 /** How many positions of the whole log one page covers at most. */
 const WINDOW = 5000
 
-const COLUMNS = 'e.position, e.revision, e.id, e.type, e.data, e.metadata, e.created'
+/** What is read of each event. */
+export const COLUMNS = 'e.position, e.revision, e.id, e.type, e.data, e.metadata, e.created'
 const OF_STREAM = `SELECT ${COLUMNS} FROM events e WHERE e.stream_id = ?`
 
 /** An answer without rows. */

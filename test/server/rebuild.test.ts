@@ -1,0 +1,173 @@
+import { randomUUID } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import fc from 'fast-check'
+import { ok } from 'neverthrow'
+import { afterEach, expect, test } from 'vitest'
+import type { RunRecord } from '../../src/domain/records.ts'
+import { decideAndAppend } from '../../src/log/decider.ts'
+import { redactStrings } from '../../src/log/redacted-record.ts'
+import { type LoadedRun, streamOf } from '../../src/log/run-log.ts'
+import { type Rebuild, startProjector } from '../../src/projections/projector.ts'
+import { openReadModel } from '../../src/projections/sqlite-read-model.ts'
+import { REDACTIONS, type Redaction } from '../../src/redaction/redaction-ledger.ts'
+import { Redactor } from '../../src/redaction/redactor.ts'
+import { withRedactions } from '../../src/redaction/with-redactions.ts'
+import { rebuildInThread } from '../../src/server/rebuild.ts'
+import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
+import type { EventStore } from '../../src/store/event-store.ts'
+import { append, prepare } from '../support/append-records.ts'
+import { validRun } from '../support/run-records.ts'
+
+const log = { info: () => {}, warn: () => {}, error: () => {} }
+let cleanUps: (() => Promise<unknown>)[] = []
+afterEach(async () => {
+  for (const cleanUp of cleanUps.reverse()) await cleanUp()
+  cleanUps = []
+})
+
+async function folderOfLog(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'retrai-rebuild-'))
+  cleanUps.push(() => rm(folder, { recursive: true, force: true }))
+  return folder
+}
+
+async function openStore(folder: string): Promise<EventStore> {
+  const store = (await openEmbeddedStore({ file: join(folder, 'log.sqlite') }))._unsafeUnwrap()
+  cleanUps.push(() => store.close())
+  return store
+}
+
+async function write(
+  store: EventStore,
+  records: readonly RunRecord[],
+  from: LoadedRun | null = null,
+): Promise<LoadedRun> {
+  const runId = records[0]?.run_id ?? ''
+  return (
+    await append(store, prepare(runId, from, records, { commandId: randomUUID() }))
+  )._unsafeUnwrap()
+}
+
+/** Runs of some length. */
+const sampled = (count: number): RunRecord[][] =>
+  fc.sample(
+    validRun(undefined, { maxMoves: 25 }).filter((records) => records.length > 8),
+    { numRuns: count, seed: 5 },
+  )
+
+/** Projects the log into a file, and returns all that the file then holds, without its seals. */
+async function project(store: EventStore, folder: string, name: string, rebuild?: Rebuild) {
+  const redactor = new Redactor({ store, log })
+  const file = join(folder, `${name}.sqlite`)
+  const readModel = openReadModel({ file, log })._unsafeUnwrap()
+  const projector = startProjector({
+    ...{ store: withRedactions(store, redactor), readModel, log },
+    asOfNow: (event) => redactor.apply(event),
+    ...(rebuild === undefined ? {} : { rebuild }),
+  })
+  expect(await projector.caughtUpOnce()).toBe(true)
+  await projector.stop()
+  readModel.close()
+  const db = new DatabaseSync(file)
+  const contents = {
+    runs: db.prepare('SELECT * FROM runs ORDER BY run_id').all(),
+    damaged: db.prepare('SELECT * FROM damaged ORDER BY run_id').all(),
+    progress: db.prepare('SELECT * FROM progress').all(),
+  }
+  db.close()
+  const unsealed = (rows: readonly object[]) => rows.map((row) => ({ ...row, seal: '', rows: '' }))
+  return { ...contents, runs: unsealed(contents.runs), progress: unsealed(contents.progress) }
+}
+
+/** Records that a string of a record is redacted. The store still has it. */
+async function redact(store: EventStore, runId: string, seq: number, pointer: string) {
+  const options = { from: seq, direction: 'forward', limit: 1 } as const
+  const [event] = (await store.readStream(streamOf(runId), options))._unsafeUnwrap()
+  if (event === undefined) throw new Error('there is no such record')
+  const { redacted } = redactStrings(event, new Set([pointer]))
+  expect(Object.keys(redacted)).toEqual([pointer])
+  const payload = { run_id: runId, seq, redacted, reason: 'a password' }
+  const entry: Redaction = { kind: 'redacted', ts: 1_770_000_000, payload }
+  const author = { commandId: randomUUID() }
+  ;(await decideAndAppend(store, REDACTIONS, () => ok([entry]), author))._unsafeUnwrap()
+}
+
+/** The rebuild in a thread, and how many batches came from it. */
+function counted(store: EventStore, folder: string) {
+  const rebuild = rebuildInThread(join(folder, 'log.sqlite'), new Redactor({ store, log }), 1)
+  const batches: number[] = []
+  const counting: Rebuild = async function* counting(...args) {
+    for await (const batch of rebuild(...args)) {
+      batches.push(batch.rows.length)
+      yield batch
+    }
+  }
+  return { rebuild: counting, batches }
+}
+
+test('a thread makes the same read model as a subscription: of runs that are unfinished, damaged, altered or redacted', async () => {
+  const folder = await folderOfLog()
+  const runs = sampled(40)
+  const ids = runs.map((records) => records[0]?.run_id ?? '')
+  const [brokenId = '', alteredId = '', redactedId = ''] = ids
+  const before = await openStore(folder)
+  const heads: LoadedRun[] = []
+  for (const records of runs) heads.push(await write(before, records.slice(0, 5)))
+  const broken = { id: randomUUID(), type: 'tool_call', data: '{}', metadata: '{}' }
+  ;(await before.append(streamOf(brokenId), [broken], { expectedRevision: 4 }))._unsafeUnwrap()
+  await redact(before, redactedId, 0, '/config/goal')
+  await before.close()
+  // Another spelling of the same JSON.
+  const db = new DatabaseSync(join(folder, 'log.sqlite'))
+  db.prepare(`
+    UPDATE events SET data = replace(data, '{"kind"', '{ "kind"') WHERE revision = 2
+    AND stream_id = (SELECT id FROM streams WHERE name = ?)`).run(streamOf(alteredId))
+  db.close()
+
+  const store = await openStore(folder)
+  const first = counted(store, folder)
+  const rebuilt = await project(store, folder, 'by-thread', first.rebuild)
+  expect(first.batches).not.toEqual([])
+  expect(rebuilt).toEqual(await project(store, folder, 'by-subscription'))
+  expect(rebuilt.damaged).toMatchObject(
+    [
+      { run_id: brokenId, seq: 5 },
+      { run_id: alteredId, seq: 2 },
+    ].sort((one, other) => (one.run_id < other.run_id ? -1 : 1)),
+  )
+  expect(rebuilt.runs.find((row) => 'run_id' in row && row.run_id === redactedId)).toMatchObject({
+    goal: '[redacted]',
+  })
+
+  // The thread continues after a checkpoint, with runs that began before it.
+  for (const [at, records] of runs.entries()) {
+    if (at > 2) await write(store, records.slice(5), heads[at])
+  }
+  const second = counted(store, folder)
+  const continued = await project(store, folder, 'by-thread', second.rebuild)
+  expect(second.batches).not.toEqual([])
+  expect(continued).toEqual(await project(store, folder, 'from-zero'))
+})
+
+test('a thread does not know a redaction that is recorded while it works, so it ends', async () => {
+  const folder = await folderOfLog()
+  const store = await openStore(folder)
+  for (const records of sampled(3)) await write(store, records)
+  let known = -1
+  const redactor = {
+    ready: () => new Redactor({ store, log }).ready(),
+    get known() {
+      // Its first value is taken before the thread starts.
+      known += 1
+      return known
+    },
+  }
+  const rebuild = rebuildInThread(join(folder, 'log.sqlite'), redactor, 1)
+  for await (const batch of rebuild(null, [], new AbortController().signal)) {
+    throw new Error(`a batch of ${batch.rows.length} runs was taken`)
+  }
+  expect(known).toBeGreaterThan(0)
+})
