@@ -30,6 +30,7 @@ export function makeControlGroup(all: Limits['all']): Result<ControlGroup, strin
   try {
     const group = make(readFileSync('/proc/self/cgroup', 'utf8'))
     limit(group, all)
+    weigh(group)
     return ok(group)
   } catch (cause) {
     return err(messageOf(cause))
@@ -60,8 +61,9 @@ function make(own: string): ControlGroup {
     throw new Error('the control group of this server has no memory controller')
   }
   const folder = makeIn(unified)
-  delegate(unified, folder)
-  delegate(folder, null)
+  const wanted = ['memory', 'pids', 'cpu'].filter((name) => controllers.includes(name))
+  delegate(unified, wanted, folder)
+  delegate(folder, wanted, null)
   return { version: 2, folder }
 }
 
@@ -112,10 +114,11 @@ function removeTree(folder: string): void {
  * Gives the groups below a folder their controllers. A group that has some may hold no processes itself, so those of this
  * server move to a group beside. @param own the group for commands; null if the folder is that group
  */
-function delegate(folder: string, own: string | null): void {
+function delegate(folder: string, controllers: readonly string[], own: string | null): void {
   const control = join(folder, 'cgroup.subtree_control')
+  const added = controllers.map((name) => `+${name}`).join(' ')
   try {
-    writeFileSync(control, '+memory +pids')
+    writeFileSync(control, added)
   } catch (cause) {
     if (own === null || (cause as NodeJS.ErrnoException).code !== 'EBUSY') throw cause
     const pids = readFileSync(join(folder, 'cgroup.procs'), 'utf8').trim().split('\n')
@@ -125,7 +128,7 @@ function delegate(folder: string, own: string | null): void {
     const beside = join(folder, `${basename(own)}-server`)
     mkdirSync(beside, { recursive: true })
     for (const pid of pids) writeFileSync(join(beside, 'cgroup.procs'), pid)
-    writeFileSync(control, '+memory +pids')
+    writeFileSync(control, added)
   }
 }
 
@@ -155,6 +158,16 @@ function limit(group: ControlGroup, { memoryBytes, processes }: GroupLimits): vo
   writeFileSync(join(group.folder, 'pids.max'), threads)
   const swap = join(group.folder, 'memory.swap.max')
   if (existsSync(swap)) writeFileSync(swap, '0')
+}
+
+/** The kernel gives every other group 100. */
+const CPU_WEIGHT = '33'
+
+/** Lets the server go first when it and its commands want the processors at the same time. Version 1 leaves that to `nice`. */
+function weigh(group: ControlGroup): void {
+  if (group.version === 1) return
+  const weight = join(group.folder, 'cpu.weight')
+  if (existsSync(weight)) writeFileSync(weight, CPU_WEIGHT)
 }
 
 let count = 0

@@ -2,12 +2,12 @@ import { Socket } from 'node:net'
 import { PassThrough, pipeline, type Readable } from 'node:stream'
 import type { Notice } from '../domain/records.ts'
 import { messageOf } from '../lib/message-of.ts'
-import { closeInherited } from './close-inherited.ts'
 import { GuardedFiles } from './isolation/guarded-files.ts'
 import { OwnUserProjects } from './isolation/own-user.ts'
 import { notIsolated, SandboxError } from './isolation/sandbox.ts'
 import { Networks } from './network/networks.ts'
 import { OutputQueue, piece, type Side, type Waiting } from './output-queue.ts'
+import { closeInherited, giveWay } from './own-process.ts'
 import { runProcess } from './process.ts'
 import {
   type CallEnd,
@@ -29,6 +29,7 @@ import {
  * environment is empty, and it reads no settings. It ends with its pipe, and its commands with it.
  */
 closeInherited()
+giveWay()
 const server = new Socket({ fd: 3, readable: true, writable: true })
 const calls = new Map<number, Call>()
 const networks = new Networks()

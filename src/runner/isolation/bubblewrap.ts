@@ -2,6 +2,7 @@ import { closeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { THREADS_PER_PROCESS } from '../cgroup.ts'
 import { startForwarder } from '../network/forwarder.ts'
+import { hostSockets } from './host-sockets.ts'
 import { addMounts, FIRST_MOUNT_FD, Mounts } from './mounts.ts'
 import { EMPTY_HOME, EMPTY_TMP, type PolicyFacts, policyHash, rightsOf, unique } from './policy.ts'
 import { repositoryAbove } from './repository.ts'
@@ -79,7 +80,8 @@ export function container(
   try {
     prepareFolders(sandbox, project.user)
     const repository = repositoryAbove(project.real, sandbox.userHome)
-    addMounts(mounts, sandbox, project, repository)
+    const sockets = hostSockets([project.real, sandbox.project])
+    addMounts(mounts, sandbox, project, { repository, sockets })
     system ??= systemArguments()
     const facts = factsOf(mounts, system, project)
     const blockFd = FIRST_MOUNT_FD + mounts.descriptors.length
@@ -107,12 +109,17 @@ export function container(
   }
 }
 
+/** Of the list of sockets when a run is only described. A command that starts reads the list again. */
+const SOCKETS_MAX_AGE_MS = 1_000
+
 /** What a command in such a container may see and do. */
 export function factsOfContainer(sandbox: Sandbox): PolicyFacts {
   const project = openProject(sandbox)
   const mounts = new Mounts()
   try {
-    addMounts(mounts, sandbox, project, repositoryAbove(project.real, sandbox.userHome))
+    const repository = repositoryAbove(project.real, sandbox.userHome)
+    const sockets = hostSockets([project.real, sandbox.project], SOCKETS_MAX_AGE_MS)
+    addMounts(mounts, sandbox, project, { repository, sockets })
     system ??= systemArguments()
     return factsOf(mounts, system, project)
   } finally {

@@ -3,6 +3,13 @@ import { isAbsolute, join, relative } from 'node:path'
 import { processNames } from '../process-watch.ts'
 import { isWithin } from './sandbox.ts'
 
+type BoundSocket = readonly [inode: string, name: string]
+
+let lastList: { readonly readAt: number; readonly sockets: readonly BoundSocket[] } = {
+  readAt: Number.NEGATIVE_INFINITY,
+  sockets: [],
+}
+
 /** Where a socket with a relative name was bound, by its inode; null if nobody can say. */
 let folders = new Map<string, string | null>()
 
@@ -10,11 +17,15 @@ let folders = new Map<string, string | null>()
  * The unix sockets of processes of this machine that are in a project, as paths from it. A command could connect to them
  * also through a read-only mount. A list of the kernel has them, so the project, which may be large, is not searched.
  * @param project its paths, with and without links
+ * @param maxAgeMs how old the list may be. On a busy machine it takes milliseconds to read.
  */
-export function hostSockets(project: readonly string[]): string[] {
+export function hostSockets(project: readonly string[], maxAgeMs = 0): string[] {
   const found = new Set<string>()
   const known = new Map<string, string | null>()
-  for (const [inode, name] of boundSockets()) {
+  if (performance.now() >= lastList.readAt + maxAgeMs) {
+    lastList = { readAt: performance.now(), sockets: boundSockets() }
+  }
+  for (const [inode, name] of lastList.sockets) {
     for (const path of pathsOf(inode, name, project, known)) {
       const root = project.find((folder) => isWithin(folder, path) && path !== folder)
       if (root !== undefined && isSocket(path)) found.add(relative(root, path))
@@ -25,7 +36,7 @@ export function hostSockets(project: readonly string[]): string[] {
 }
 
 /** The sockets of this network namespace that have a path, each an inode and a name. */
-function boundSockets(): (readonly [inode: string, name: string])[] {
+function boundSockets(): BoundSocket[] {
   try {
     const list = readFileSync('/proc/net/unix', 'utf8')
     // Num RefCount Protocol Flags Type St Inode Path. Abstract names begin with @.

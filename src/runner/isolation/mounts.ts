@@ -3,7 +3,6 @@ import { dirname, join, resolve } from 'node:path'
 import { PROXY_SOCKET } from '../network/forwarder.ts'
 import { RESOLV_CONF } from '../network/whole-network.ts'
 import { GUARDED } from './guarded-files.ts'
-import { hostSockets } from './host-sockets.ts'
 import { ACCOUNTS } from './own-user.ts'
 import { EMPTY_HOME, EMPTY_TMP, readableRole, toolRole } from './policy.ts'
 import { HOME, isWithin, type OpenedProject, type Sandbox, TMP } from './sandbox.ts'
@@ -84,12 +83,16 @@ function opened(path: string, flags = 0): number | null {
   }
 }
 
-/** What a command sees of the host, in the order in which bwrap mounts it: later mounts cover earlier ones. */
+/**
+ * What a command sees of the host, in the order in which bwrap mounts it: later mounts cover earlier ones.
+ * @param repository the one around the project
+ * @param sockets of the host in the project, as paths from it
+ */
 export function addMounts(
   mounts: Mounts,
   sandbox: Sandbox,
   project: OpenedProject,
-  repository: string | null,
+  { repository, sockets }: { repository: string | null; sockets: readonly string[] },
 ): void {
   const { own, scratch, tools, hidden, writable, readable, proxy, network } = sandbox
   if (own === null) {
@@ -112,7 +115,6 @@ export function addMounts(
     mounts.addMemory(path, 'nothing', { perms: '0755', bytes: COVER_BYTES })
   if (repository !== null) mounts.addPath('--ro-bind-fd', repository, 'repository')
   mounts.add('--bind-fd', project.descriptor, sandbox.project, 'project')
-  const sockets = hostSockets([project.real, sandbox.project])
   guard(mounts, project.descriptor, sandbox.project, sockets)
   if (project.real !== sandbox.project) {
     const again = openSync(`/proc/self/fd/${project.descriptor}`, O_PATH)
