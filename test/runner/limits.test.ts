@@ -101,13 +101,16 @@ const grouped = () => {
   const run = commandRunner({ ...DEFAULT_LIMITS, memoryBytes: 64 * MIB, group: server })
   return { run, folder }
 }
+const TOO_MUCH = 'head -c 400000000 /dev/zero | tail -c 300000000 | wc -c'
+/** A command begins before it is moved into its group. */
+const UNTIL_GROUPED = 'until grep -q /retrai- /proc/self/cgroup; do sleep 0.01; done'
 
 ifGrouped('in a control group, the kernel ends what takes too much memory', async () => {
   const { run } = grouped()
   const cwd = await temporaryFolder()
-  const named = await run(bash(cwd, 'sleep 0.1; cat /proc/self/cgroup'))
+  const named = await run(bash(cwd, `${UNTIL_GROUPED}; cat /proc/self/cgroup`))
   expect(named.stdout).toMatch(new RegExp(`/retrai-${process.pid}/c[\\d-]+$`, 'm'))
-  const result = await run(bash(cwd, 'head -c 400000000 /dev/zero | tail -c 300000000 | wc -c'))
+  const result = await run(bash(cwd, TOO_MUCH))
   expect(result).toMatchObject({ end: 'out_of_memory', limitBytes: 64 * MIB })
 })
 
@@ -118,7 +121,7 @@ ifGrouped('a control group is used by one command after the other, each by itsel
     (await readdir(folder, { withFileTypes: true })).filter((entry) => entry.isDirectory())
   await run(bash(cwd, 'true'))
   const before = await groups()
-  const killed = await run(bash(cwd, 'head -c 400000000 /dev/zero | tail -c 300000000 | wc -c'))
+  const killed = await run(bash(cwd, TOO_MUCH))
   expect(killed.end).toBe('out_of_memory')
   expect(await run(bash(cwd, 'echo fine'))).toMatchObject({ end: 'exited', stdout: 'fine\n' })
   expect(await groups()).toEqual(before)
@@ -128,7 +131,7 @@ ifGrouped('in a control group, even a process without a mark ends with its comma
   const { run } = grouped()
   const cwd = await temporaryFolder()
   const hidden = "env -i setsid bash -c 'echo $$ > pids.new; mv pids.new pids; exec sleep 1000' &"
-  const script = `sleep 0.1; ${hidden} until [ -s pids ]; do sleep 0.01; done; echo done`
+  const script = `${UNTIL_GROUPED}; ${hidden} until [ -s pids ]; do sleep 0.01; done; echo done`
   expect(await run(bash(cwd, script))).toMatchObject({ end: 'exited', stdout: 'done\n' })
   await expectAllDead(await pidsIn(join(cwd, 'pids'), 1))
 })
