@@ -40,9 +40,9 @@ async function run(wanted: Wanted): Promise<number> {
 }
 
 /** The same command line of bubblewrap for the bare process. */
-function bareCommand(wanted: Wanted): BareCommand {
+async function bareCommand(wanted: Wanted): Promise<BareCommand> {
   const { file, args, cwd } = wanted
-  const prepared = chosen.prepare(commandOf(wanted), { PATH: process.env.PATH ?? '' })
+  const prepared = await chosen.prepare(commandOf(wanted), { PATH: process.env.PATH ?? '' })
   if (prepared === null) throw new Error('commands are not isolated here')
   const { sandbox, env } = prepared
   const how = { env, cwd, processes: DEFAULT_LIMITS.processes, blocks: false }

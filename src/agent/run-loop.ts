@@ -4,10 +4,12 @@ import { MCP_PREFIX } from '../domain/mcp-tools.ts'
 import { type NextStep, nextStep } from '../domain/next-step.ts'
 import type { Notice } from '../domain/records.ts'
 import type { Attempt } from '../live/attempt.ts'
+import type { CheckHomeOf } from '../runner/isolation/check-homes.ts'
 import { BackgroundProcesses } from './background-processes.ts'
 import { callModel } from './call-model.ts'
 import { dataFolderProblem } from './data-folder.ts'
 import type { Effects } from './effects.ts'
+import { checkEnvironment } from './goals/run-check.ts'
 import type { McpSession } from './mcp/run-servers.ts'
 import { Notices } from './notices.ts'
 import { observe } from './observed-commands.ts'
@@ -156,12 +158,13 @@ async function checkGoal(
   const { network = 'none' } = config
   const notices = new Notices((notices) => session.record({ type: 'record_notices', notices }))
   const onOutput = (text: string) => attempt?.write({ of: 'output', call_id: null }, text)
+  const checkHome = checkHomeOf(session.state)
   const { runCommand, observed } = observe(run, isolation)
   const { verdict, reason, details } = await goal.check({
     ...{ config, signal, reportsDir, lastWords: lastWords(session.conversation) },
     runCommand: (command) => {
-      const env = { ...variables, ...command.env }
-      return runCommand({ network, onNotice: notices.add, onOutput, ...command, env })
+      const env = checkEnvironment(variables, command.env)
+      return runCommand({ network, onNotice: notices.add, onOutput, checkHome, ...command, env })
     },
   })
   await notices.settled()
@@ -170,6 +173,15 @@ async function checkGoal(
   const achieved = verdict === 'achieved'
   const check = { achieved, reason, details, duration_ms, ...observed(), verdict }
   return session.record({ type: 'record_goal_check', check })
+}
+
+/**
+ * The home with which the checks of a run begin. Only its first check makes it, because nothing has been done by its agent
+ * yet. A sub-agent begins in a project that its parent may have changed, so its checks have the home of the parent.
+ */
+function checkHomeOf({ runId, iteration, parent }: RunSession['state']): CheckHomeOf | null {
+  if (parent === undefined) return { run: runId, makes: iteration === 0 }
+  return parent.depth === 1 ? { run: parent.run_id, makes: false } : null
 }
 
 async function readContext(

@@ -1,6 +1,7 @@
 import type { IsolationPolicy, KilledBy, Level, LowerLimits } from '../domain/isolation.ts'
 import type { Network } from '../domain/network.ts'
 import type { Notice } from '../domain/records.ts'
+import type { CheckHomeOf } from './isolation/check-homes.ts'
 import type { ControlGroup, Limits } from './protocol.ts'
 
 /** Bytes kept of each stream of a command without a limit of its own: 1 MiB. */
@@ -35,6 +36,8 @@ export type Command = {
   readonly project?: string
   /** The run whose home and temporary files it uses; if left out, empty ones, so that nothing written before decides it. */
   readonly run?: string
+  /** In place of an empty home, that of the checks of a run; it counts only if `run` is left out. */
+  readonly checkHome?: CheckHomeOf | null
   /**
    * Whether it reaches the ports of the background processes of its run on localhost, or is such a process. Otherwise it
    * reaches only its own.

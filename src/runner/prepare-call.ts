@@ -22,7 +22,7 @@ type PreparedCall = {
   /** How it was isolated; undefined if that is not known. */
   readonly policyAfter: (ended: CallEnd | Lost) => IsolationPolicy | undefined
   /** Removes what was made for it. Call this when it has ended. */
-  readonly done: () => Promise<void>
+  readonly done: (end: CallEnd['end'] | 'lost') => Promise<void>
 }
 
 /** Isolates a program as its run asks for, within these limits, or refuses it. */
@@ -41,7 +41,7 @@ export async function prepareCall(
   const short = await diskShortage([project], limits.freeDiskBytes)
   if (short !== null) return err({ end: 'not_started', message: noDisk(short) })
   const ownEnv = commandEnvironment(process.env, program.env)
-  const prepared = isolation.prepare(program, ownEnv)
+  const prepared = await isolation.prepare(program, ownEnv)
   const { env, sandbox } = prepared ?? { env: ownEnv, sandbox: null }
   const memoryBytes = Math.min(limits.memoryBytes, maxMemoryBytes ?? limits.memoryBytes)
   const localhost = localhostOf(program)
@@ -63,7 +63,7 @@ export async function prepareCall(
       const facts = ended.end === 'lost' ? undefined : sandbox === null ? EVERYTHING : ended.facts
       return facts && policyOf(isolation, facts, limits, program.network)
     },
-    done: async () => prepared?.done(),
+    done: async (end) => prepared?.done(end),
   })
 }
 

@@ -87,7 +87,9 @@ async function endOf(
 /** The folders that a command writes to. */
 function writtenBy({ sandbox, cwd }: StartRequest) {
   const own = sandbox?.own ?? null
-  const homes = [...(own === null ? [] : [own.home, own.tmp]), sandbox?.scratch ?? []].flat()
+  const { layer, home } = sandbox?.checkHome ?? {}
+  const checkHome = layer?.changes ?? home ?? []
+  const homes = [own === null ? [] : [own.home, own.tmp], checkHome, sandbox?.scratch ?? []].flat()
   return { homes, disks: [sandbox?.project ?? cwd, ...homes.slice(0, 1)] }
 }
 

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
+import type { Command } from '../../src/runner/command.ts'
+import { runCommand } from '../../src/runner/run-command.ts'
 import { only, reachGoal, SUBAGENTS, Workshop } from './support.ts'
 
 const SEARCH = { instructions: 'Find the word.' }
@@ -210,4 +212,27 @@ test('agents start no more and no deeper sub-agents than the server lets them', 
   const grandchild = await shop.records(startOf(child).run_id)
   expect(only(grandchild, 'run_created').payload.parent?.depth).toBe(2)
   expect(resultOf(grandchild)?.output).toContain('start no sub-agents')
+})
+
+test('only the first check of a run makes the home of its checks, and those of a sub-agent begin with the same', async () => {
+  const check = { tool: 'run_subagent', args: { ...SEARCH, goal: 'make-test' } }
+  await using shop = await Workshop.open(family([{ text: 'Done.' }], check))
+  const checks: Pick<Command, 'file' | 'checkHome' | 'run' | 'env'>[] = []
+  shop.startAgent([], {
+    ...{ subagents: SUBAGENTS, toolbox: shop.toolbox, variables: { GOFLAGS: '-mod=mod' } },
+    runCommand: ({ ...command }) => {
+      checks.push(command)
+      return runCommand(command)
+    },
+  })
+  const runId = await shop.create({ max_turns_per_iteration: 50 })
+  await shop.until(runId, 'run_end')
+  expect(checks.map(({ file, checkHome }) => [file, checkHome])).toEqual([
+    ['bash', { run: runId, makes: true }],
+    ['make', { run: runId, makes: false }],
+    ['bash', { run: runId, makes: false }],
+  ])
+  // Results of Go's tests that are stored in the home decide nothing, and flags that the server passes on stay.
+  expect(checks[0]).toMatchObject({ env: { GOFLAGS: '-mod=mod -count=1' } })
+  expect(checks.every(({ run }) => run === undefined)).toBe(true)
 })

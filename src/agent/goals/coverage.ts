@@ -10,6 +10,7 @@ import { firstOf, scriptOf } from './project-files.ts'
 import { BUILD_CHECK_MS, cannotCheck, inBash, NO_BASH, runCheck } from './run-check.ts'
 import { lacksProgram, missesOf } from './shell-goal.ts'
 import { oneLine, tail } from './text.ts'
+import { failureDetails, knownFailures } from './what-failed.ts'
 
 /** Where coverage tools write their reports, if nobody says it. */
 const REPORTS = [
@@ -95,9 +96,11 @@ async function check(context: GoalContext): Promise<GoalVerdict> {
   const ended = ran.value
   const misses = missesOf(goal, ended)
   if (misses.length > 0) {
-    const reason = `${command} failed: ${misses.join('; ')}`
-    const verdict = lacksProgram(ended) ? 'cannot_check' : 'not_achieved'
-    return { verdict, reason, details: tail(ended.output) }
+    const lacking = lacksProgram(ended)
+    const known = lacking ? [] : [knownFailures(ended.output)].filter(Boolean)
+    const reason = `${command} failed: ${[...misses, ...known].join('; ')}`
+    const verdict = lacking ? 'cannot_check' : 'not_achieved'
+    return { verdict, reason, details: failureDetails(ended.output) }
   }
   const written = await writtenSince(cwd, before)
   if (written === null) {

@@ -11,7 +11,8 @@ import {
   runCheck,
 } from './run-check.ts'
 import { scriptLacksProgram } from './shell-goal.ts'
-import { DETAILS_LIMIT, headAndTail, lastLine } from './text.ts'
+import { DETAILS_LIMIT, headAndTail } from './text.ts'
+import { whatFailed } from './what-failed.ts'
 
 type Linter = {
   /** The command as people know it. */
@@ -169,8 +170,8 @@ async function checkWith(context: GoalContext, linter: Linter): Promise<GoalVerd
   const { exitCode, output } = ran.value
   const details = headAndTail(output, DETAILS_LIMIT)
   if (exitCode === 0) return { verdict: 'achieved', reason: `${tool} found nothing`, details }
-  const last = lastLine(output, /^(?:npm (?:error|ERR!|warn|notice)\b|> )/)
-  const reason = `${tool} ${endedWith(exitCode)}${last === '' ? '' : `: ${last}`}`
+  const why = whatFailed(output, /^(?:npm (?:error|ERR!|warn|notice)\b|> )/)
+  const reason = `${tool} ${endedWith(exitCode)}${why === '' ? '' : `: ${why}`}`
   return { verdict: 'not_achieved', reason, details }
 }
 

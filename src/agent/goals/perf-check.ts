@@ -42,6 +42,7 @@ async function measure(context: GoalContext, goal: ShellGoal) {
       programs: [{ file: 'bash', args: ['-c', MEASURE, 'perf-check', goal.check_command, mark] }],
       missing: NO_BASH,
       timeoutMs: SHORT_CHECK_MS,
+      isTimed: true,
     },
   )
   return ran.map((ended) => measured(ended, mark))

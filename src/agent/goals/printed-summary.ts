@@ -3,6 +3,7 @@ import type { GoalVerdict } from './goal.ts'
 import { endedWith } from './run-check.ts'
 import { judgeTests, type TestRun, type TestSummary } from './test-summary.ts'
 import { lastLine, tail } from './text.ts'
+import { failureDetails, whatFailed } from './what-failed.ts'
 
 type Counts = Pick<TestSummary, 'passed' | 'failed' | 'skipped' | 'expectedFailures'>
 
@@ -164,11 +165,11 @@ export function judgePrinted(run: TestRun): GoalVerdict {
   if (summary !== null) return judgeTests(summary, run)
   const achieved = exitCode === 0
   const ending = achieved ? 'passed' : endedWith(exitCode)
-  const lastOutput = lastLine(output, run.noise)
-  const reason = [`${run.tool} ${ending}`, lastOutput].filter(Boolean).join(': ')
+  const why = achieved ? lastLine(output, run.noise) : whatFailed(output, run.noise)
+  const reason = [`${run.tool} ${ending}`, why].filter(Boolean).join(': ')
   return {
     verdict: achieved ? 'achieved' : 'not_achieved',
     reason,
-    details: tail(output, achieved ? 1024 : undefined),
+    details: achieved ? tail(output, 1024) : failureDetails(output),
   }
 }

@@ -3,6 +3,7 @@ import { err, ok, type Result } from 'neverthrow'
 import { type Command, type CommandResult, overLimit } from '../../runner/command.ts'
 import type { GoalContext, GoalVerdict } from './goal.ts'
 import { lastLine, tail } from './text.ts'
+import { failureDetails, whatFailed } from './what-failed.ts'
 
 /** Bytes kept of each of stdout and stderr: enough for the machine output of large test suites. */
 const MAX_BYTES = 32 * 1024 * 1024
@@ -31,6 +32,8 @@ export type Check = {
   readonly env?: Readonly<Record<string, string>>
   /** Added if the run has a command in place of the programs, so that its result can be read as theirs. */
   readonly envOfCommand?: Readonly<Record<string, string>>
+  /** Whether its time counts: then it begins with an empty home, in which nothing was stored to be faster. */
+  readonly isTimed?: boolean
   /** Folders outside of the project that it writes its report into. */
   readonly writable?: readonly string[]
 }
@@ -41,6 +44,17 @@ export const inBash = (command: string): Program => ({ file: 'bash', args: ['-c'
 
 export function isExited(result: CommandResult): result is Exited {
   return result.end === 'exited' && result.exitCode !== null
+}
+
+/**
+ * The environment of a command of a check. Go keeps results of tests beside what it compiles, and looks only at some of what
+ * they depend on; a check runs them.
+ */
+export function checkEnvironment(
+  ...all: readonly (Readonly<Record<string, string>> | undefined)[]
+): Record<string, string> {
+  const flags = all.flatMap((env) => env?.GOFLAGS ?? [])
+  return { ...Object.assign({}, ...all), GOFLAGS: [...flags, '-count=1'].join(' ') }
 }
 
 function verdict(reason: string, details = ''): GoalVerdict {
@@ -61,9 +75,9 @@ export function noResult(
   problem: string,
   noise?: RegExp,
 ): GoalVerdict {
-  const lastOutput = lastLine(ended.output, noise)
+  const why = whatFailed(ended.output, noise)
   const reason = `${tool} ${endedWith(ended.exitCode)} and ${problem}`
-  return verdict(lastOutput === '' ? reason : `${reason}: ${lastOutput}`, tail(ended.output))
+  return verdict(why === '' ? reason : `${reason}: ${why}`, failureDetails(ended.output))
 }
 
 /** A verdict for a check whose output cannot be read within its limits. */
@@ -92,6 +106,7 @@ export async function runCheck(
 ): Promise<Result<Exited, GoalVerdict>> {
   const { isMissing = () => false, timeoutMs, envOfCommand = {}, writable = [] } = check
   const own = config.shell_goal
+  const isTimed = check.isTimed ?? own?.success_condition.max_seconds !== undefined
   const programs = own === null ? check.programs : [inBash(own.check_command)]
   const missing = own === null ? check.missing : NO_BASH
   const env = own === null ? check.env : { ...check.env, ...envOfCommand }
@@ -104,6 +119,7 @@ export async function runCheck(
       env: env ?? {},
       writable,
       signal,
+      ...(isTimed ? { checkHome: null } : {}),
     }
     let result = await runCommand(command)
     // A check changes no record, so it is repeated as after a crash of the server.

@@ -14,6 +14,7 @@ import {
   SHORT_CHECK_MS,
 } from './run-check.ts'
 import { lastLine, oneLine, tail } from './text.ts'
+import { failureDetails, knownFailures } from './what-failed.ts'
 
 type Condition = {
   /** What is required, for the model and for people. */
@@ -125,9 +126,11 @@ function judge(goal: ShellGoal, ended: Exited): GoalVerdict {
     const reason = `${command} succeeded with ${wanted} (it took ${seconds(ended)})`
     return { verdict: 'achieved', reason, details: tail(ended.output, 1024) }
   }
-  const reason = `${command} failed: ${[...notFound(ended), ...misses].join('; ')}`
-  const verdict = lacksProgram(ended) ? 'cannot_check' : 'not_achieved'
-  return { verdict, reason, details: tail(ended.output) }
+  const lacking = lacksProgram(ended)
+  const known = lacking ? [] : [knownFailures(ended.output)].filter(Boolean)
+  const reason = `${command} failed: ${[...notFound(ended), ...misses, ...known].join('; ')}`
+  const verdict = lacking ? 'cannot_check' : 'not_achieved'
+  return { verdict, reason, details: failureDetails(ended.output) }
 }
 
 /** A command with a time limit gets some time beyond it, so that the verdict can report how long it took. */

@@ -153,11 +153,12 @@ function factsOf(
   const { name, fixed } = rightsOf(project)
   const isInProject = (role: string): boolean => role.startsWith('project/')
   const read = mounts.rolesOf('--ro-bind-fd')
-  const memory = mounts.roles.includes(`--tmpfs ${EMPTY_HOME}`) ? [EMPTY_HOME, EMPTY_TMP] : []
+  const memory = [EMPTY_HOME, EMPTY_TMP].filter((role) => mounts.rolesOf('--tmpfs').includes(role))
   return {
     visible: unique(['system', ...read.filter((role) => !isInProject(role))]),
     writable: unique([
       ...mounts.rolesOf('--bind-fd').filter((role) => !isInProject(role)),
+      ...mounts.rolesOf('--overlay'),
       ...memory,
     ]),
     protected: unique(read.filter(isInProject).map((role) => role.slice('project/'.length))),

@@ -7,7 +7,9 @@ import type { Network } from '../../domain/network.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import type { Command } from '../command.ts'
 import { proxyVariables } from '../network/forwarder.ts'
+import type { CallEnd } from '../protocol.ts'
 import { factsOfContainer } from './bubblewrap.ts'
+import { CheckHomes } from './check-homes.ts'
 import { EVERYTHING, NOTHING, type PolicyFacts } from './policy.ts'
 import { HOME, isRoot, placesIn, type Sandbox, TMP } from './sandbox.ts'
 import { factsOfRestricted } from './setpriv.ts'
@@ -37,7 +39,7 @@ export type Isolation = {
   prepare(
     command: Omit<Command, 'timeoutMs'>,
     env: Readonly<Record<string, string>>,
-  ): Prepared | null
+  ): Promise<Prepared | null>
   /** Removes the home and the temporary files of a run that has ended. Never rejects. */
   forget(runId: string): Promise<void>
   /** Removes those of all other runs. Never rejects. */
@@ -48,7 +50,7 @@ type Prepared = {
   readonly sandbox: Sandbox
   readonly env: Readonly<Record<string, string>>
   /** Removes what was made for this command only. */
-  readonly done: () => Promise<void>
+  readonly done: (end: CallEnd['end'] | 'lost') => Promise<void>
 }
 
 /** Without any isolation: for tests, benches and the level `none`. */
@@ -63,7 +65,7 @@ export const NO_ISOLATION: Isolation = {
   atLeast: async (level) =>
     level === 'none' ? ok(NO_ISOLATION) : err('This server does not isolate commands.'),
   factsFor: () => EVERYTHING,
-  prepare: () => null,
+  prepare: async () => null,
   forget: async () => {},
   forgetAllBut: async () => {},
 }
@@ -138,6 +140,7 @@ function isolated(
   base: Sandbox,
 ): Omit<OneLevel, 'detail' | 'fullNetworkProblem' | 'ownUserProblem'> {
   const { level, folder } = base
+  const checkHomes = base.layers ? new CheckHomes(folder) : null
   // What cannot be removed is tried again at the next start.
   const remove = (name: string) =>
     rm(join(folder, name), { recursive: true, force: true }).catch(() => {})
@@ -151,8 +154,8 @@ function isolated(
       const sandbox = { ...base, project, own, network }
       return level === 'namespaces' ? factsOfContainer(sandbox) : factsOfRestricted(sandbox)
     },
-    prepare(command, env) {
-      const { cwd, project = cwd, run, scratch = null } = command
+    async prepare(command, env) {
+      const { cwd, project = cwd, run, scratch = null, checkHome: wanted = null } = command
       const { writable = [], readable = [], network = 'none' } = command
       const isContained = level === 'namespaces'
       const fresh = run === undefined && !isContained ? `fresh-${randomUUID()}` : null
@@ -160,13 +163,21 @@ function isolated(
       const own = name === null ? null : placesIn(join(folder, name), run !== undefined)
       const seen = isContained || own === null ? { home: HOME, tmp: TMP } : own
       const { tools } = base
+      const lent = run === undefined && wanted !== null ? await checkHomes?.lend(wanted) : undefined
+      const { checkHome = null } = lent ?? {}
       return {
-        sandbox: { ...base, project, own, scratch, writable, readable, network },
+        sandbox: { ...base, project, own, checkHome, scratch, writable, readable, network },
         env: { ...isolatedEnvironment(env, { ...seen, tools }), ...proxyVariables(network) },
-        done: async () => (fresh === null ? undefined : remove(fresh)),
+        done: async (end) => {
+          await lent?.done(end)
+          if (fresh !== null) await remove(fresh)
+        },
       }
     },
-    forget: remove,
+    async forget(runId) {
+      checkHomes?.forget(runId)
+      await remove(runId)
+    },
     async forgetAllBut(runIds) {
       const names = await readdir(folder).catch(() => [])
       const left = names.filter((name) => !KEPT.has(name) && !runIds.has(name))

@@ -1,10 +1,11 @@
-import { closeSync, fstatSync, openSync, readlinkSync } from 'node:fs'
+import { closeSync, fstatSync, lstatSync, openSync, readlinkSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { PROXY_SOCKET } from '../network/forwarder.ts'
 import { RESOLV_CONF } from '../network/whole-network.ts'
+import type { CheckHome } from './check-homes.ts'
 import { GUARDED } from './guarded-files.ts'
 import { ACCOUNTS } from './own-user.ts'
-import { EMPTY_HOME, EMPTY_TMP, readableRole, toolRole } from './policy.ts'
+import { CHECK_HOME, COPIED_HOME, EMPTY_HOME, EMPTY_TMP, readableRole, toolRole } from './policy.ts'
 import { HOME, isWithin, type OpenedProject, type Sandbox, TMP } from './sandbox.ts'
 import { MEMORY_FOLDER_BYTES, SYSTEM } from './system.ts'
 
@@ -52,6 +53,17 @@ export class Mounts {
     this.roles.push(`--tmpfs ${role}`)
   }
 
+  /** A folder of the server that no command sees, with a layer above it that takes the changes. */
+  addLayered(
+    folder: string,
+    { changes, work }: { readonly changes: string; readonly work: string },
+    target: string,
+    role: string,
+  ): void {
+    this.args.push('--overlay-src', folder, '--overlay', changes, work, target)
+    this.roles.push(`--overlay ${role}`)
+  }
+
   /** Makes the folders above a mount so that every user may pass: by itself, bwrap makes them for root only. */
   makeAbove(target: string): void {
     const above = dirname(target)
@@ -67,7 +79,7 @@ export class Mounts {
     if (descriptor !== null) this.add(kind, descriptor, target, role)
   }
 
-  rolesOf(kind: Kind): string[] {
+  rolesOf(kind: Kind | '--tmpfs' | '--overlay'): string[] {
     const prefix = `${kind} `
     return this.roles.flatMap((line) =>
       line.startsWith(prefix) ? [line.slice(prefix.length)] : [],
@@ -94,12 +106,16 @@ export function addMounts(
   project: OpenedProject,
   { repository, sockets }: { repository: string | null; sockets: readonly string[] },
 ): void {
-  const { own, scratch, tools, hidden, writable, readable, proxy, network } = sandbox
+  const { own, checkHome, scratch, tools, hidden, writable, readable, proxy, network } = sandbox
   if (own === null) {
     const inMemory = { perms: '1777', bytes: MEMORY_FOLDER_BYTES }
     mounts.makeAbove(HOME)
     mounts.addMemory(TMP, EMPTY_TMP, inMemory)
-    mounts.addMemory(HOME, EMPTY_HOME, inMemory)
+    if (checkHome === null || !isHomeOf(checkHome, project.user)) {
+      mounts.addMemory(HOME, EMPTY_HOME, inMemory)
+    } else if (checkHome.layer === null) {
+      mounts.addPath('--bind-fd', checkHome.home, CHECK_HOME, HOME)
+    } else mounts.addLayered(checkHome.home, checkHome.layer, HOME, COPIED_HOME)
   } else {
     mounts.addPath('--bind-fd', own.tmp, 'tmp', TMP)
     mounts.addPath('--bind-fd', own.home, 'home', HOME)
@@ -142,6 +158,10 @@ export function addMounts(
   }
   for (const path of covered) mounts.args.push('--remount-ro', path)
 }
+
+/** Whether the user can use a home: the owner of the project may have changed since it was made. */
+const isHomeOf = ({ home, layer }: CheckHome, user: OpenedProject['user']): boolean =>
+  layer === null || user === null || lstatSync(home).uid === user.uid
 
 /**
  * Makes what is guarded read-only, and puts nothing in the place of sockets. A folder above them becomes a mount of its

@@ -11,6 +11,9 @@ export type PolicyFacts = Pick<
 /** The home and the temporary files of a command that keeps nothing. */
 export const EMPTY_HOME = 'empty home'
 export const EMPTY_TMP = 'empty tmp'
+/** The home that the first check of a run makes, and that of a later one, which begins with what the first one left. */
+export const CHECK_HOME = 'home of the first check'
+export const COPIED_HOME = 'copy of the home of the first check'
 
 export const unique = (roles: readonly string[]): string[] => [...new Set(roles)]
 

@@ -16,6 +16,7 @@ import type { Level } from '../../domain/isolation.ts'
 import type { Network } from '../../domain/network.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import type { NetworkTools } from '../network/network-tools.ts'
+import type { CheckHome } from './check-homes.ts'
 
 /** The user of commands in projects of root, who owns nothing else, and the programs that let it work there. */
 export type OwnUser = {
@@ -36,6 +37,10 @@ export type Sandbox = {
   readonly project: string
   /** Folders of the host for its home and its temporary files, made when missing; null: empty ones for this command. `kept`: from one command of the run to the next. */
   readonly own: { readonly home: string; readonly tmp: string; readonly kept: boolean } | null
+  /** The home of a command that has none of its own, such as one of a check; null: an empty one. */
+  readonly checkHome: CheckHome | null
+  /** Whether a home can be shown below a layer that takes its changes. */
+  readonly layers: boolean
   /** A folder of the host for this command alone. It has no role, because it is a part of the temporary files. */
   readonly scratch: string | null
   /** More folders that it may write, such as the one for the report of a check. */
@@ -135,10 +140,11 @@ const idsOf = (ownUser: OwnUser | null): OpenedProject['user'] =>
 
 /** Makes the folders that a command may write, and gives them to the user who runs it. */
 export function prepareFolders(
-  { own, scratch, writable, readable, hidden, folder }: Sandbox,
+  { own, checkHome, scratch, writable, readable, hidden, folder }: Sandbox,
   user: OpenedProject['user'],
 ): void {
-  for (const path of own === null ? [] : [own.home, own.tmp]) {
+  const homes = [own?.home, own?.tmp, checkHome?.layer?.changes ?? checkHome?.home]
+  for (const path of homes.filter((path) => path !== undefined)) {
     const isNew = mkdirSync(path, { recursive: true, mode: 0o711 }) !== undefined
     // An earlier command of the run may have had another user, such as that of an earlier version.
     if (user !== null && lstatSync(path).uid !== user.uid) give(path, user)

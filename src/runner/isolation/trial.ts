@@ -1,4 +1,4 @@
-import { lstat, mkdir, realpath, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, lstat, mkdir, realpath, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { LEVELS } from '../../domain/isolation.ts'
@@ -66,7 +66,7 @@ export async function trySandbox(
   const sandbox: Sandbox = {
     ...{ level, launcher, setpriv, filter, hidden, folder, tools },
     ...{ project: '/', own: null, writable: [], readable: [], userHome: env.HOME ?? '' },
-    scratch: null,
+    ...{ checkHome: null, layers: false, scratch: null },
     ...{ network: 'none', proxy: null, socat: programOn(env.PATH, 'socat'), enter: [] },
     ...{ hasNetwork: false, nsenter: find('nsenter') },
     networkTools: 'tools' in whole ? whole.tools : null,
@@ -90,9 +90,25 @@ export async function trySandbox(
     if (problem !== null) return err(problem)
   }
   const chosen = without === null ? { ...sandbox, ownUser } : sandbox
+  const layers = level === 'namespaces' && (await canLayer(runner, chosen, secret))
   const fullNetworkProblem = 'problem' in whole ? whole.problem : null
   const isAsRoot = isRoot() && level === 'namespaces' && without !== null
-  return ok({ base: chosen, fullNetworkProblem, ownUserProblem: isAsRoot ? asRoot(without) : null })
+  const base = { ...chosen, layers }
+  return ok({ base, fullNetworkProblem, ownUserProblem: isAsRoot ? asRoot(without) : null })
+}
+
+/** Whether a home can be shown below a layer: that needs bubblewrap 0.11, and a file system that the kernel can layer. */
+async function canLayer(runner: Runner, sandbox: Sandbox, secret: string): Promise<boolean> {
+  const at = (name: string): string => join(sandbox.folder, 'probe', name)
+  const checkHome = { home: at('home'), layer: { changes: at('changes'), work: at('work') } }
+  for (const name of ['home', 'changes', 'work']) await mkdir(at(name), { recursive: true })
+  const owner = isRoot() && sandbox.ownUser === null ? NOBODY : null
+  const user = owner ?? sandbox.ownUser?.id
+  if (user !== undefined) await chown(checkHome.home, user, user)
+  const problem = await probe(runner, { ...sandbox, checkHome }, { secret, owner })
+  await chmod(at('work/work'), 0o700).catch(() => {})
+  await rm(join(sandbox.folder, 'probe'), { recursive: true, force: true })
+  return problem === null
 }
 
 const NO_OWN_USER = 'mount, unshare or nsenter is not installed'

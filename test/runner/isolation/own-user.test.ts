@@ -69,7 +69,7 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
   test('a home that an earlier version left as that of root can be used', async () => {
     const { bash, isolation } = await place()
     await bash('echo old >~/old', { run: 'run' })
-    const sandbox = isolation.prepare({ ...COMMAND, run: 'run' }, {})?.sandbox
+    const { sandbox } = (await isolation.prepare({ ...COMMAND, run: 'run' }, {})) ?? {}
     const home = sandbox?.own?.home ?? ''
     await chown(home, 0, 0)
     await chown(join(home, 'old'), 0, 0)

@@ -1,0 +1,130 @@
+import { stripTerminalCodes } from '../../domain/terminal-codes.ts'
+import { DETAILS_LIMIT, lastLine, nameList, oneLine, tail } from './text.ts'
+
+/** Of the beginning and of the end of the output: compilers stop early, tests print their failures last. */
+const READ_CHARACTERS = 256 * 1024
+const LINE_CHARACTERS = 1000
+/** Of a message of a compiler with its place and its lines of code. */
+const MESSAGE_LINES = 12
+const MOST_NAMES = 1000
+
+/**
+ * Lines of well-known tools that name a failed test. All patterns here match from the beginning of one short line, and no
+ * two neighbouring parts of a pattern match the same characters, so their time is linear in the line.
+ */
+const FAILED_TESTS: readonly RegExp[] = [
+  // go test
+  /^ *--- FAIL: (\S+)/,
+  // GoogleTest
+  /^\[ {2}FAILED {2}\] ([^\s,]+)(?:, where .*)?(?: \(\d+ ms\))?$/,
+  // ctest
+  /^\t? *\d+ - (\S+) \((?:Failed|Timeout|SEGFAULT|Subprocess aborted|Not Run)\)/,
+  // TAP
+  /^ *not ok \d+ -? ?((?!.*# TODO).+)$/,
+  // unittest, automake, and what people write themselves
+  /^\[?(?:FAIL|FAILED|ERROR)\]?(?:: | +(?=[\w./]+$))(.+)$/,
+  /^ *[✗✘✖×] (?!\d+ problem)(.+)$/,
+]
+
+/** Lines that are errors, with their place. */
+const ERRORS: readonly RegExp[] = [
+  // gcc, clang, tsc, mypy, javac
+  /^(?=[^:(]*[A-Za-z])[^\s:(][^:(]*(?::\d+|\(\d+)(?:[:,]\d+)?\)?(?::| -) *(?:fatal )?error\b/,
+  // go, flake8, ruff: any message that is not less than an error
+  /^(?=[^:]*\.\w)[^\s:][^:\s]*:\d+:\d+: (?!warning|note|info|remark|In )\S/,
+  // the linker
+  /^[^\s:][^:]*:.*\b(?:undefined reference to|multiple definition of)\b/,
+  // assert of C, Unity
+  /^[^\s:][^:]*: ?[^\s:]+:\d+:.*\bAssertion\b.*\bfailed/,
+  /^[^\s:]+:\d+:\w+:FAIL\b/,
+  // biome
+  /^[^\s:]+:\d+:\d+ (?:lint|parse|format|assist)\b/,
+]
+/** An error whose place is on the next line: that of rustc and ruff. */
+const ERROR_BEFORE_PLACE = /^(?:error(?:\[E\d+\])?: |[A-Z]+\d+ )/
+const PLACE_AFTER = /^ *--> +(\S+:\d+:\d+)/
+/** Of eslint, below a line with the name of the file. */
+const ESLINT = /^ +(\d+:\d+) +error +(.+)$/
+
+type Found = {
+  readonly names: readonly string[]
+  /** The errors in one line each. */
+  readonly errors: readonly string[]
+  /** The message of the first error, with what comes after it. */
+  readonly message: string
+}
+
+function linesOf(output: string): readonly string[] {
+  const isLong = output.length > 2 * READ_CHARACTERS
+  const text = isLong
+    ? `${output.slice(0, READ_CHARACTERS)}\n${output.slice(-READ_CHARACTERS)}`
+    : output
+  return stripTerminalCodes(text)
+    .split('\n')
+    .map((line) => line.slice(0, LINE_CHARACTERS).trimEnd())
+}
+
+/** What a line says of an error and its place; null if it is none. */
+function errorIn(lines: readonly string[], index: number): string | null {
+  const line = lines[index] ?? ''
+  if (ERRORS.some((pattern) => pattern.test(line))) return line
+  if (ERROR_BEFORE_PLACE.test(line)) {
+    const place = PLACE_AFTER.exec(lines[index + 1] ?? '')?.[1]
+    return place === undefined ? null : `${place}: ${line}`
+  }
+  const [, at, message] = ESLINT.exec(line) ?? []
+  if (at === undefined) return null
+  let above = index - 1
+  while (above > 0 && !/^\S/.test(lines[above] ?? '')) above -= 1
+  return `${lines[above]}:${at}: ${message}`
+}
+
+function find(output: string): Found {
+  const lines = linesOf(output)
+  const names = lines.flatMap((line) => {
+    const found = FAILED_TESTS.map((pattern) => pattern.exec(line)?.[1])
+    return found.find((name) => name !== undefined)?.trim() ?? []
+  })
+  const errors = lines.flatMap((_, index) => {
+    const error = errorIn(lines, index)
+    return error === null ? [] : [{ error, index }]
+  })
+  const [first] = errors
+  return {
+    names: [...new Set(names)].slice(0, MOST_NAMES),
+    errors: [...new Set(errors.map(({ error }) => error))],
+    message:
+      first === undefined ? '' : lines.slice(first.index, first.index + MESSAGE_LINES).join('\n'),
+  }
+}
+
+/** A parent of tests fails with them, so it says nothing: `TestSum` beside `TestSum/of_none`. */
+const withoutParents = (names: readonly string[]): readonly string[] =>
+  names.filter((name) => !names.some((other) => other.startsWith(`${name}/`)))
+
+/** The failed tests and the first error that a tool of any kind printed, as a part of a sentence; '' if none is known. */
+export function knownFailures(output: string): string {
+  const { names, errors } = find(output)
+  const [error] = errors
+  const more = errors.length > 1 ? ` (and ${errors.length - 1} more)` : ''
+  return [
+    names.length === 0 ? '' : `failing: ${nameList(withoutParents(names))}`,
+    error === undefined ? '' : `${oneLine(error)}${more}`,
+  ]
+    .filter(Boolean)
+    .join('; ')
+}
+
+/** The same, or the last line with a word in it that `noise` does not match. */
+export const whatFailed = (output: string, noise?: RegExp): string =>
+  knownFailures(output) || lastLine(output, noise)
+
+/** The end of the output of a tool that failed, after its first error if that is not in the end. */
+export function failureDetails(output: string): string {
+  const end = tail(output)
+  const { message } = find(output)
+  const [firstLine = ''] = message.split('\n')
+  if (firstLine === '' || end.includes(firstLine)) return end
+  const head = message.slice(0, DETAILS_LIMIT / 2)
+  return `${head}\n[…]\n${tail(output, DETAILS_LIMIT - head.length)}`
+}

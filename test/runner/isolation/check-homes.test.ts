@@ -1,0 +1,143 @@
+import { readdirSync } from 'node:fs'
+import { chown, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import type { Command } from '../../../src/runner/command.ts'
+import { chooseIsolation, type Isolation } from '../../../src/runner/isolation/isolation.ts'
+import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
+import { Runner } from '../../../src/runner/runner.ts'
+import { isMissing } from '../../support/missing.ts'
+import { temporaryFolder } from '../support.ts'
+
+const FIRST = { checkHome: { run: 'run', makes: true } }
+const LATER = { checkHome: { run: 'run', makes: false } }
+const MIB = 1024 * 1024
+
+async function place(owner = 0) {
+  const base = await temporaryFolder()
+  const [dataDir, project] = [join(base, 'data'), join(base, 'project')]
+  await mkdir(dataDir)
+  await mkdir(project)
+  if (owner !== 0) await chown(project, owner, owner)
+  const runner = new Runner({ info: () => {}, error: () => {} })
+  onTestFinished(() => runner.close())
+  const restart = (): Promise<Isolation> =>
+    chooseIsolation('namespaces', { runner, dataDir, env: process.env, toolPaths: [] })
+  let isolation = await restart()
+  const bash = (script: string, options: Partial<Command> = {}) => {
+    const run = commandRunner({ ...DEFAULT_LIMITS, homeBytes: 4 * MIB }, runner, isolation)
+    const { signal } = new AbortController()
+    const args = ['-c', script]
+    return run({ file: 'bash', args, cwd: project, timeoutMs: 60_000, signal, ...options })
+  }
+  return {
+    ...{ project, bash, forget: () => isolation.forget('run') },
+    crash: async () => {
+      isolation = await restart()
+    },
+    /** Every file of the home that the first check has made. */
+    kept: () => readdirSync(join(dataDir, 'sandboxes/run/checks/home'), { recursive: true }).sort(),
+    folder: join(dataDir, 'sandboxes/run/checks'),
+  }
+}
+
+/** What somebody may try to put something into the home of a later check. */
+const ATTACKS = [
+  'echo evil >~/planted; mkdir -p ~/.config/pip ~/.cargo && echo evil >~/.config/pip/pip.conf',
+  'echo evil >>~/.cache/tool/result; echo evil >~/.cache/tool/other',
+  'sed -i s/good/evil/ ~/.cache/tool/result',
+  'rm -rf ~/.cache; mkdir -p ~/.cache/tool; echo evil >~/.cache/tool/result',
+  'mv ~/.cache ~/old; ln -s "$PWD" ~/.cache; mkdir tool; echo evil >tool/result',
+  'ln ~/.cache/tool/result ~/linked; echo evil >~/linked',
+  'chmod -R 777 ~; exec 3<>~/.cache/tool/result; echo evil >&3',
+  'truncate -s 0 ~/.cache/tool/result; touch -d 2001-01-01 ~/.cache/tool/result',
+  `for d in $(sed -n 's/.*lowerdir=\\([^,]*\\).*/\\1/p; s/.*upperdir=\\([^,]*\\).*/\\1/p' /proc/self/mountinfo); do
+     echo evil >$d/planted; rm -rf $d/.cache; echo evil >$d/../made; done`,
+  'mount -t overlay none -o lowerdir=$HOME /mnt; umount ~; umount -l ~; echo evil >~/.cache/tool/result',
+] as const
+const MADE =
+  'mkdir -p ~/.cache/tool && echo good >~/.cache/tool/result && chmod 644 ~/.cache/tool/result'
+const LOOK =
+  'cd ~ && find . ! -name . ! -path ./.cache ! -path ./.cache/tool; stat -c "%a %h %s" .cache/tool/result; cat .cache/tool/result'
+const UNTOUCHED = './.cache/tool/result\n644 1 5\ngood\n'
+
+const OWNERS = process.getuid?.() === 0 ? [0, 1500] : [0]
+describe.skipIf(isMissing('bwrap')).each(OWNERS)('in a project of user %d', (owner) => {
+  test('a check begins with what the first one left, and changes nothing of it', async () => {
+    const { bash, kept, folder } = await place(owner)
+    const made = await bash(MADE, FIRST)
+    expect(made.policy?.writable).toContain('home of the first check')
+    const files = kept()
+    for (const attack of ATTACKS) {
+      await bash(attack, { run: 'run' })
+      await bash(attack, LATER)
+      const result = await bash(LOOK, LATER)
+      expect(result.stdout, attack).toBe(UNTOUCHED)
+      expect(result.policy?.writable).toEqual([
+        ...['project', 'copy of the home of the first check', 'empty tmp'],
+      ])
+      expect(kept()).toEqual(files)
+    }
+    // What a check wrote is removed with it, and what the agent has in its home is somewhere else.
+    expect((await readdir(folder)).sort()).toEqual(['home', 'made'])
+  })
+})
+
+describe.skipIf(isMissing('bwrap'))('the home of the checks of a run', () => {
+  let at: Awaited<ReturnType<typeof place>>
+  const stdout = async (script: string, options: Partial<Command> = LATER): Promise<string> =>
+    (await at.bash(script, options)).stdout
+  const LIST = 'ls -A ~'
+
+  test('is empty for a check that comes before it was made, for another run, and without a run', async () => {
+    at = await place()
+    expect(await stdout(LIST)).toBe('')
+    await at.bash('touch ~/kept', FIRST)
+    expect(await stdout(LIST)).toBe('kept\n')
+    expect(await stdout(LIST, { checkHome: { run: 'other', makes: false } })).toBe('')
+    expect(await stdout(LIST, {})).toBe('')
+    expect(await stdout(LIST, { checkHome: null })).toBe('')
+  })
+
+  test('is made by all commands of the first check together', async () => {
+    at = await place()
+    expect(await stdout(`touch ~/one; ${LIST}`, FIRST)).toBe('one\n')
+    expect(await stdout(`touch ~/two; ${LIST}`, FIRST)).toBe('one\ntwo\n')
+    expect(await stdout(`touch ~/three; ${LIST}`)).toBe('one\nthree\ntwo\n')
+    expect(await stdout(LIST)).toBe('one\ntwo\n')
+  })
+
+  test('is made again after a crash, and kept for later checks', async () => {
+    at = await place()
+    await at.bash('touch ~/before', FIRST)
+    await at.crash()
+    expect(await stdout(LIST)).toBe('before\n')
+    expect(await stdout(`touch ~/after; ${LIST}`, FIRST)).toBe('after\n')
+    expect(await stdout(LIST)).toBe('after\n')
+  })
+
+  test('is empty after a restart of the machine, and after the end of the run', async () => {
+    at = await place()
+    await at.bash('touch ~/kept', FIRST)
+    const made = join(at.folder, 'made')
+    const boot = await readFile(made, 'utf8')
+    await writeFile(made, 'another start')
+    expect(await stdout(LIST)).toBe('')
+    await writeFile(made, boot)
+    expect(await stdout(LIST)).toBe('kept\n')
+    await at.forget()
+    expect(await stdout(LIST)).toBe('')
+  })
+
+  test('is not kept if a command was stopped, such as for its size', async () => {
+    at = await place()
+    const fill = 'head -c 8000000 /dev/zero >~/large; sleep 1000'
+    const why = 'wrote more than 4 MiB into its home and its temporary files'
+    expect(await at.bash(fill, FIRST)).toMatchObject({ end: 'disk_full', why })
+    expect(await stdout(LIST)).toBe('')
+    await at.bash('touch ~/small', FIRST)
+    expect(await at.bash(fill, LATER)).toMatchObject({ end: 'disk_full', why })
+    expect(await stdout(LIST)).toBe('small\n')
+    expect((await readdir(at.folder)).sort()).toEqual(['home', 'made'])
+  })
+})
