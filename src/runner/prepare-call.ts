@@ -21,8 +21,8 @@ type PreparedCall = {
   readonly policy: () => IsolationPolicy | undefined
   /** How it was isolated; undefined if that is not known. */
   readonly policyAfter: (ended: CallEnd | Lost) => IsolationPolicy | undefined
-  /** Removes what was made for it. Call this when it has ended. */
-  readonly done: (end: CallEnd['end'] | 'lost') => Promise<void>
+  /** Removes what was made for it. Call this when it has ended: by itself, or in another way. */
+  readonly done: (exited: boolean) => Promise<void>
 }
 
 /** Isolates a program as its run asks for, within these limits, or refuses it. */
@@ -63,7 +63,7 @@ export async function prepareCall(
       const facts = ended.end === 'lost' ? undefined : sandbox === null ? EVERYTHING : ended.facts
       return facts && policyOf(isolation, facts, limits, program.network)
     },
-    done: async (end) => prepared?.done(end),
+    done: async (exited) => prepared?.done(exited),
   })
 }
 

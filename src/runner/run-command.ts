@@ -67,7 +67,7 @@ async function run(
   const ended = await call.ended
   await output.closed
   signal.removeEventListener('abort', onAbort)
-  await done(ended.end)
+  await done(ended.end === 'exited')
   if ('message' in ended) {
     const { shortage } = ended
     const why = whyNotStarted(ended, output.stderr.text())

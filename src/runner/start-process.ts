@@ -60,7 +60,7 @@ export const processStarter =
     if (signal.aborted) onAbort()
     const ended = call.ended.then(async (end): Promise<ProcessEnd> => {
       signal.removeEventListener('abort', onAbort)
-      await done(end.end)
+      await done(end.end === 'exited')
       if ('message' in end) return endOf(end)
       const exitCode = end.end === 'exited' ? end.exitCode : null
       return { end: end.end, exitCode, message: ('why' in end && end.why) || '' }

@@ -64,7 +64,7 @@ function linesOf(output: string): readonly string[] {
     .map((line) => line.slice(0, LINE_CHARACTERS).trimEnd())
 }
 
-/** What a line says of an error and its place; null if it is none. */
+/** The error in a line, with its place; null if there is no error in it. */
 function errorIn(lines: readonly string[], index: number): string | null {
   const line = lines[index] ?? ''
   if (ERRORS.some((pattern) => pattern.test(line))) return line

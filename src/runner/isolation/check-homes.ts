@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { CallEnd } from '../protocol.ts'
 
 /** For a command of a check: the run whose first check has made the home, and whether this is that check. */
 export type CheckHomeOf = { readonly run: string; readonly makes: boolean }
@@ -14,10 +13,10 @@ export type CheckHome = {
   readonly layer: { readonly changes: string; readonly work: string } | null
 }
 
-/** A home for one command, and what must be done when that has ended. */
+/** A home for one command, and what must be done when that has ended: by itself, or in another way. */
 type Lent = {
   readonly checkHome: CheckHome | null
-  readonly done: (end: CallEnd['end'] | 'lost') => Promise<void>
+  readonly done: (exited: boolean) => Promise<void>
 }
 
 const EMPTY: Lent = { checkHome: null, done: async () => {} }
@@ -37,7 +36,7 @@ const BOOT = (() => {
  */
 export class CheckHomes {
   readonly #folder: string
-  /** The runs whose home is being made by this process. A crash leaves a part of one, which is made again. */
+  /** The runs whose home is being made by this process. What a crash left of a home is removed, and the check repeated. */
   readonly #making = new Set<string>()
 
   /** @param folder of the homes of all runs */
@@ -61,10 +60,9 @@ export class CheckHomes {
     await rm(made, { force: true })
     await mkdir(above, { recursive: true, mode: 0o711 })
     const checkHome = { home, layer: null }
-    const done = async (end: CallEnd['end'] | 'lost'): Promise<void> => {
+    const done = async (exited: boolean): Promise<void> => {
       // What was stopped may have left half of a file, or as much as a home may hold.
-      const isWhole = end === 'exited' && BOOT !== null
-      await (isWhole ? writeFile(made, BOOT) : remove(home)).catch(() => {})
+      await (exited && BOOT !== null ? writeFile(made, BOOT) : remove(home)).catch(() => {})
     }
     return { checkHome, done }
   }

@@ -7,7 +7,6 @@ import type { Network } from '../../domain/network.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import type { Command } from '../command.ts'
 import { proxyVariables } from '../network/forwarder.ts'
-import type { CallEnd } from '../protocol.ts'
 import { factsOfContainer } from './bubblewrap.ts'
 import { CheckHomes } from './check-homes.ts'
 import { EVERYTHING, NOTHING, type PolicyFacts } from './policy.ts'
@@ -49,8 +48,8 @@ export type Isolation = {
 type Prepared = {
   readonly sandbox: Sandbox
   readonly env: Readonly<Record<string, string>>
-  /** Removes what was made for this command only. */
-  readonly done: (end: CallEnd['end'] | 'lost') => Promise<void>
+  /** Removes what was made for this command only. `exited`: it ended by itself. */
+  readonly done: (exited: boolean) => Promise<void>
 }
 
 /** Without any isolation: for tests, benches and the level `none`. */
@@ -168,8 +167,8 @@ function isolated(
       return {
         sandbox: { ...base, project, own, checkHome, scratch, writable, readable, network },
         env: { ...isolatedEnvironment(env, { ...seen, tools }), ...proxyVariables(network) },
-        done: async (end) => {
-          await lent?.done(end)
+        done: async (exited) => {
+          await lent?.done(exited)
           if (fresh !== null) await remove(fresh)
         },
       }

@@ -107,7 +107,7 @@ describe.skipIf(isMissing('bwrap'))('the home of the checks of a run', () => {
     expect(await stdout(LIST)).toBe('one\ntwo\n')
   })
 
-  test('is made again after a crash, and kept for later checks', async () => {
+  test('starts empty if a crash repeats the first check, and is kept for later checks', async () => {
     at = await place()
     await at.bash('touch ~/before', FIRST)
     await at.crash()
