@@ -35,20 +35,39 @@ const licenses = {
   },
 }
 
-/** Parts of the SDK of MCP that are not used: the login with OAuth, and the validator, for which there is another one. */
-const UNUSED = new Map([
-  ['jose', 'export {}'],
-  [
-    '@modelcontextprotocol/client/_shims',
-    'export const CORS_IS_POSSIBLE = false; export class DefaultJsonSchemaValidator {}',
+/** Makes none: all routes have the compilers of zod, and a route of another app that needs one fails at the start. */
+const NO_COMPILER = `module.exports = () => () => { throw new Error('this build has no compiler of JSON schemas') }`
+
+/** Modules that are never used, by the packages that import them. */
+const UNUSED: Readonly<Record<string, readonly (readonly [name: string, code: string])[]>> = {
+  // The login with OAuth, and the validator, for which there is another one.
+  '@modelcontextprotocol': [
+    ['jose', 'export {}'],
+    [
+      '@modelcontextprotocol/client/_shims',
+      'export const CORS_IS_POSSIBLE = false; export class DefaultJsonSchemaValidator {}',
+    ],
   ],
-])
+  fastify: [
+    ['@fastify/ajv-compiler', NO_COMPILER],
+    ['@fastify/fast-json-stringify-compiler', NO_COMPILER],
+  ],
+  // Only for files that are listed at the start.
+  '@fastify/static': [['glob', 'module.exports = {}']],
+}
+const CODE = new Map(Object.values(UNUSED).flat())
 
 const withoutUnused = {
   name: 'without-unused',
-  resolveId: (id: string, importer: string | undefined) =>
-    UNUSED.has(id) && importer?.includes('/@modelcontextprotocol/') ? `\0unused:${id}` : null,
-  load: (id: string) => UNUSED.get(id.replace(/^\0unused:/, '')) ?? null,
+  resolveId: (id: string, importer = '') => {
+    const isUnused = Object.entries(UNUSED).some(([name, modules]) => {
+      return (
+        importer.includes(`/node_modules/${name}/`) && modules.some(([unused]) => unused === id)
+      )
+    })
+    return isUnused ? `\0unused:${id}` : null
+  },
+  load: (id: string) => CODE.get(id.replace(/^\0unused:/, '')) ?? null,
 }
 
 const LITERAL = /'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`/.source
@@ -83,7 +102,7 @@ export default defineConfig([
     },
     // The packages of `devDependencies` are in the build. A start takes less time and memory with the parts of them that
     // are used than with all their files, and nobody installs them. The client needs these two as packages, too.
-    deps: { onlyBundle: false, alwaysBundle: ['neverthrow', 'zod'] },
+    deps: { onlyBundle: false, alwaysBundle: ['neverthrow', /^zod(\/|$)/] },
     plugins: [licenses, withoutUnused],
   },
   {

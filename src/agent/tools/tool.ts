@@ -119,9 +119,17 @@ export type DefinedTool = {
 /** Turns a definition into the description for the model, the check of arguments, and the run. */
 export function defineTool<Args extends z.ZodObject>(tool: Tool<Args>): DefinedTool {
   const { name, description, readOnly } = tool
-  const { $schema: _, ...parameters } = z.toJSONSchema(tool.args, { io: 'input' })
+  let parameters: ToolSpec['parameters'] | null = null
   return {
-    spec: { name, description, parameters },
+    spec: {
+      name,
+      description,
+      // Made when a model is asked for the first time: a start has no need of it.
+      get parameters() {
+        parameters ??= parametersOf(tool.args)
+        return parameters
+      },
+    },
     readOnly,
     touches: (args) => {
       const parsed = tool.args.safeParse(args)
@@ -133,6 +141,11 @@ export function defineTool<Args extends z.ZodObject>(tool: Tool<Args>): DefinedT
       return ok((context) => tool.run(parsed.data, context))
     },
   }
+}
+
+function parametersOf(args: z.ZodObject): ToolSpec['parameters'] {
+  const { $schema: _, ...parameters } = z.toJSONSchema(args, { io: 'input' })
+  return parameters
 }
 
 /** The result of a tool that succeeded. */
