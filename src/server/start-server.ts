@@ -10,6 +10,7 @@ import { readPriceFile } from '../agent/model/price-file.ts'
 import { Resources } from '../agent/resources.ts'
 import { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import { openKeyring } from '../audit/proofs/keyring.ts'
+import type { Level } from '../domain/isolation.ts'
 import { startProjector } from '../projections/projector.ts'
 import { openReadModel } from '../projections/sqlite-read-model.ts'
 import { removeControlGroup } from '../runner/cgroup.ts'
@@ -43,11 +44,21 @@ import {
 } from './start-notices.ts'
 import { removeSocket } from './unix-socket.ts'
 
+/** What a person wants to know of a server at its start. */
+export type About = {
+  /** How it isolates commands; null if it refuses them. */
+  readonly isolation: Level | null
+  /** The model of runs that name none, and why that cannot be called; null if it can. */
+  readonly model: string
+  readonly modelProblem: string | null
+}
+
 export type Server = {
   /** Where it listens, such as `http://127.0.0.1:8000`. */
   readonly url: string
   /** Resolves to true once the server is ready: the store answers and the read model is up to date; to false if it stops before. */
   readonly ready: Promise<boolean>
+  readonly about: About
   /** Ends sockets, requests and the work on runs. The next start continues unfinished runs. */
   close(): Promise<void>
 }
@@ -241,8 +252,10 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
     .caughtUpOnce()
     .then(startWork)
     .catch((error) => log.fatal({ err: error }, 'no run is worked on: restart the server'))
+  const { name: model, problem: modelProblem } = catalogue.default
   return ok({
     url: url.value,
+    about: { isolation: level, model, modelProblem },
     ready: projector.caughtUpOnce(),
     close: () => running.disposeAsync(),
   })

@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { ServerProcess } from '../../examples/demo/server.ts'
 import type { ScriptedRequest, Turn } from '../../examples/scripted-model/script.ts'
 import { type ScriptedModel, startScriptedModel } from '../../examples/scripted-model/server.ts'
+import { FIXTURE } from '../agent/mcp/support.ts'
 import { startCuttingProxy } from '../client/cutting-proxy.ts'
 import { isMissing } from '../support/missing.ts'
 import {
@@ -46,9 +47,13 @@ function play({ turn, messages }: ScriptedRequest): Turn {
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'retrai-client-commands-'))
   model = await startScriptedModel({ script: play })
+  const servers = join(folder, 'servers.json')
+  const docs = { command: process.execPath, args: [FIXTURE, 'good'] }
+  await writeFile(servers, JSON.stringify({ mcpServers: { docs } }))
   server = await startServer(['--port', '0', '--data-dir', join(folder, 'data')], {
     ...cleanEnv(),
     RETRAI_LLM_BASE_URL: model.url,
+    RETRAI_MCP_SERVERS: servers,
   })
   env = { ...cleanEnv(), RETRAI_SERVER: server.url }
 })
@@ -96,7 +101,8 @@ describe('retrai run', () => {
     expect(lines[1]).toBe('   2  it 0  step_start         evaluate')
     expect(stdout).toContain('tool_result        bash_exec exit 0: a red word\n')
     expect(stdout).toMatch(/goal_check {9}not reached: .*\n/)
-    expect(lines.at(-1)).toMatch(/^Run achieved: .* \(2 iterations, \d+ tokens, cost unknown\)$/)
+    expect(lines.at(-2)).toMatch(/run_end {12}achieved: `test -e done` succeeded/)
+    expect(lines.at(-1)).toMatch(/^Run achieved \(2 iterations, \d+ tokens, cost unknown\)$/)
     // No colours reach a pipe, neither of this program nor of the tools.
     expect(stdout).not.toContain('\x1b')
   })
@@ -107,7 +113,9 @@ describe('retrai run', () => {
     const args = ['--cwd', cwd, '--max-cost-usd', '2.5', '--model', 'gpt-5-mini', ...limits]
     const { code, stdout } = await cli('run', 'shell-goal', ...args)
     expect(code).toBe(1)
-    expect(stdout).toMatch(/Run failed: Stopped by max_iterations/)
+    expect(stdout).toMatch(
+      /run_end {12}failed: Stopped by max_iterations.*\nRun failed \(1 iteration, /,
+    )
     const shown = await cli('show', UUID.exec(stdout)?.[0] ?? '', '--json')
     expect(JSON.parse(shown.stdout)).toMatchObject({
       status: 'failed',
@@ -160,7 +168,7 @@ describe('retrai run', () => {
     const aborted = await cli('abort', runId, '--reason', 'too slow')
     expect(aborted).toEqual({ code: 0, stdout: `${runId} aborted\n`, stderr: '' })
     expect(await running.exit).toBe(2)
-    expect(running.stdout).toContain('Run aborted: too slow')
+    expect(running.stdout).toContain('aborted: too slow\nRun aborted (')
     const again = await cli('abort', runId)
     expect([again.code, again.stdout]).toEqual([3, ''])
     expect(again.stderr).toContain('The run has ended')
@@ -185,6 +193,23 @@ describe('retrai run', () => {
         .split('\n')
         .map((line) => JSON.parse(line)),
     ).toEqual(checks)
+  })
+
+  test('--mcp gives the agent the tools of servers, and --mcp-json brings servers', async () => {
+    const mine = [{ name: 'mine', command: process.execPath, args: [FIXTURE, 'good'] }]
+    const mcp = ['--mcp', 'docs', '--mcp-json', JSON.stringify(mine)]
+    const ran = await cli('run', 'shell-goal', '--cwd', await project(), ...mcp)
+    expect([ran.code, ran.stderr]).toEqual([0, ''])
+    const [runId = ''] = UUID.exec(ran.stdout) ?? []
+    const listed = await cli('watch', runId, '--kinds', 'mcp_tools_listed')
+    expect(listed.stdout).toMatch(/mcp_tools_listed +docs: 11 tools\n[\s\S]*mine: 11 tools\n/)
+    const asked = model.requests.findLast(({ tools }) => tools.includes('mcp__mine__look'))
+    expect(asked?.tools).toContain('mcp__docs__look')
+
+    const unknown = await cli('run', 'shell-goal', '--cwd', await project(), '--mcp', 'nothing')
+    expect([unknown.code, unknown.stderr]).toEqual([3, expect.stringContaining('nothing')])
+    const broken = await cli('run', 'shell-goal', '--mcp-json', '[{"name": "Mine"}]')
+    expect([broken.code, broken.stderr]).toEqual([3, expect.stringContaining('lower-case letters')])
   })
 
   test('--detach --json prints the run as JSON', async () => {

@@ -1,9 +1,14 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
 import { expect, test } from 'vitest'
 import { eventLine, shownKinds } from '../../src/cli/terminal/event-line.ts'
 import { rendered } from '../../src/cli/terminal/plain-text.ts'
 import type { AgentEvent } from '../../src/client/index.ts'
-import type { PayloadOf } from '../../src/domain/records.ts'
+import { ALL_KINDS, type PayloadOf, RunRecord } from '../../src/domain/records.ts'
+
+const LOGS = fileURLToPath(new URL('../golden/logs', import.meta.url))
 
 const result = (
   outcome: PayloadOf<'tool_result'>['outcome'],
@@ -79,4 +84,33 @@ test('what the agent says is shown to people who choose no kinds; a reply that o
   expect(shown(undefined, true)).toEqual([false, false])
   expect(shown(['assistant_message'], false)).toEqual([true, true])
   expect(shown(['goal_check'], false)).toEqual([false, false])
+})
+
+/** The records of runs that earlier versions wrote. */
+const golden = readdirSync(LOGS)
+  .filter((name) => name.endsWith('.ndjson'))
+  .flatMap((name) => readFileSync(join(LOGS, name), 'utf8').trimEnd().split('\n'))
+  .map((line) => RunRecord.parse(JSON.parse(line).data))
+
+test.each(ALL_KINDS)('%s has a line of plain words', (kind) => {
+  const record = golden.find((one) => one.kind === kind)
+  if (record === undefined) throw new Error(`there is no example of ${kind}`)
+  const line = stripVTControlCharacters(rendered(eventLine({ ...record, seq: 3 })))
+  // The arguments of a call are JSON, and a model may say anything.
+  if (kind === 'tool_call') return
+  expect(line.slice(12 + kind.length).trim()).toMatch(/^[^{}"]+$/)
+})
+
+test('one of something is not called many', () => {
+  const at = { run_id: '550e8400-e29b-41d4-a716-446655440000', iteration: 0, ts: 1, seq: 8 }
+  const tool = { name: 'mcp__docs__search', tool: 'search', description: '', input_schema: {} }
+  const listed: AgentEvent = {
+    ...{ ...at, kind: 'mcp_tools_listed' },
+    payload: {
+      ...{ server: 'docs', transport: 'http' },
+      tools: [{ ...tool, read_only: true, sha256: 'ab'.repeat(32) }],
+    },
+  }
+  expect(rendered(eventLine(listed))).toContain('docs: 1 tool')
+  expect(rendered(eventLine(listed))).not.toContain('1 tools')
 })

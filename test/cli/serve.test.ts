@@ -10,7 +10,8 @@ import { brokenProject, goal, script } from '../../examples/scripted-model/fix-t
 import type { Script } from '../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import type { AgentEvent } from '../../src/client/index.ts'
-import { CLI, cleanEnv, observe, retrai, startServer } from './support.ts'
+import { isMissing } from '../support/missing.ts'
+import { CLI, cleanEnv, observe, retrai, startAtTerminal, startServer } from './support.ts'
 
 let folder: string
 let cleanups: (() => Promise<unknown>)[]
@@ -259,3 +260,31 @@ test('a run whose model has no key is refused, with the name of the variable', a
   expect(response.status).toBe(422)
   expect(await response.text()).toContain('ANTHROPIC_API_KEY')
 })
+
+/** Python makes the terminal. */
+test.skipIf(isMissing('python3'))(
+  'at a terminal the server prints short lines with its address and what to do next, and Ctrl+C stops it',
+  async () => {
+    const env = { ...cleanEnv(), NO_COLOR: '1', RETRAI_LLM_BASE_URL: 'http://127.0.0.1:9/v1' }
+    const args = ['serve', '--port', '0', '--data-dir', dataDir()]
+    const running = startAtTerminal(args, { ...env, RETRAI_MODEL: 'some-model' })
+    cleanups.push(async () => {
+      running.child.kill('SIGKILL')
+      await running.exit
+    })
+    const [, url = ''] = await running.prints(/^retrAI is ready at (http:\S+)\r?$/m)
+    await running.prints(/Ctrl\+C stops the server\./)
+    expect(running.stdout).toMatch(new RegExp(`^  data {6}${dataDir()}\\r?$`, 'm'))
+    expect(running.stdout).toMatch(/^ {2}isolation none\r?$/m)
+    expect(running.stdout).toMatch(/^ {2}model {5}some-model\r?$/m)
+    expect(running.stdout).toContain(`retrai run --cwd /path/to/your/project --server ${url}`)
+    expect((await fetch(`${url}/health/ready`)).status).toBe(200)
+    // No line of the log, but what is wrong: here, that commands are not isolated.
+    expect(running.stdout).not.toMatch(/"level"|INFO/)
+    expect(running.stdout).toContain('WARN')
+    running.type('\x03')
+    expect(await running.exit).toBe(0)
+    expect(running.stdout).toContain('SIGINT: stopping.')
+    expect(running.stdout).not.toContain('\x1b[')
+  },
+)

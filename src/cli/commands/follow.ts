@@ -6,7 +6,7 @@ import type { Connection } from '../connection.ts'
 import { eventLine, shownKinds } from '../terminal/event-line.ts'
 import { EXIT, exitCodeOf } from '../terminal/exit-codes.ts'
 import { liveBlock } from '../terminal/live-block.ts'
-import { oneLine } from '../terminal/plain-text.ts'
+import { counted, oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, reportState, say } from '../terminal/print.ts'
 import { callLines, shownHash } from '../terminal/waiting-call.ts'
 
@@ -61,7 +61,7 @@ export async function follow(
       if (isShown) await (json ? printJson(event) : print(eventLine(event)))
       checks.see(event)
       if (event.kind !== 'run_end') continue
-      if (!json) await print(closing(event))
+      if (!json) await print(closing(event, isShown))
       return ok(exitCodeOf(event.payload.status))
     }
   } catch (thrown) {
@@ -102,13 +102,13 @@ function heading({ run_id, goal, model_name, cwd }: RunDetails): string {
   return `Run ${run_id}: ${oneLine(goal)} in ${oneLine(cwd)}, by ${oneLine(model_name)}`
 }
 
-function closing({ payload }: AgentEvent<'run_end'>): string {
+/** @param isShown whether the line before has the reason */
+function closing({ payload }: AgentEvent<'run_end'>, isShown: boolean): string {
   const { status, reason, iterations, total_tokens, estimated_cost_usd } = payload
   const cost = estimated_cost_usd === null ? 'cost unknown' : `$${estimated_cost_usd.toFixed(4)}`
-  return `Run ${status}: ${oneLine(reason)} (${count(iterations, 'iteration')}, ${count(total_tokens, 'token')}, ${cost})`
+  const why = isShown ? '' : `: ${oneLine(reason)}`
+  return `Run ${status}${why} (${counted(iterations, 'iteration')}, ${counted(total_tokens, 'token')}, ${cost})`
 }
-
-const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`
 
 type CheckOptions = {
   /** Whether to ask the person at the terminal. Otherwise a message says how to decide. */

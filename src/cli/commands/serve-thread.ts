@@ -46,7 +46,7 @@ else {
     await server.value.close()
     report({ type: 'stopped' })
   })
-  report({ type: 'listening', url: server.value.url })
+  report({ type: 'listening', url: server.value.url, about: server.value.about })
   if (await server.value.ready) {
     report({ type: 'ready' })
     collectAfterStart()

@@ -2,7 +2,7 @@ import { Command } from 'commander'
 import { collectAfterStart } from '../../lib/collect-garbage.ts'
 import { guardSecrets, processMask } from '../../log/masking.ts'
 import { readSettings } from '../../server/read-settings.ts'
-import { secretsOf } from '../../server/settings.ts'
+import { type Settings, secretsOf } from '../../server/settings.ts'
 import { fail } from '../terminal/print.ts'
 import type { ServerThread } from './server-thread.ts'
 
@@ -105,7 +105,7 @@ export function serveCommand(): Command {
     .option('--store <url>', 'esdb://… of an EventStoreDB (default: embedded, in the data folder)')
     .option(
       '--log-level <level>',
-      'fatal, error, warn, info, debug, trace or silent (default info)',
+      'fatal, error, warn, info, debug, trace or silent (default info; at a terminal warn)',
     )
     .addHelpText('after', ENVIRONMENT)
     .action(serve)
@@ -113,19 +113,25 @@ export function serveCommand(): Command {
 
 async function serve(flags: Record<string, string>): Promise<void> {
   // Loaded here, so --help is answered at once.
-  const [{ ServerThread }, { listenForHealth }, { createLog }] = await Promise.all([
+  const [{ ServerThread }, { listenForHealth }, { createLog }, notices] = await Promise.all([
     import('./server-thread.ts'),
     import('../../server/listen.ts'),
     import('../terminal/log.ts'),
+    import('../terminal/serve-notices.ts'),
   ])
   const thread = new ServerThread(createLog('info'))
   await thread.prepared
-  const settings = readSettings(flags, process.env)
-  if (settings.isErr()) return giveUp(thread, settings.error)
-  guardSecrets(secretsOf(settings.value))
-  const { RETRAI_LOG_LEVEL, RETRAI_HOST: host, RETRAI_HEALTH_PORT: healthPort } = settings.value
+  const read = readSettings(flags, process.env)
+  if (read.isErr()) return giveUp(thread, read.error)
+  const atTerminal = notices.isAtTerminal()
+  // A person at a terminal gets the notices, and log lines only of what is wrong, unless they choose a level.
+  const isQuiet = atTerminal && !(flags.logLevel ?? process.env.RETRAI_LOG_LEVEL)?.trim()
+  const settings = isQuiet ? { ...read.value, RETRAI_LOG_LEVEL: 'warn' as const } : read.value
+  guardSecrets(secretsOf(settings))
+  const { RETRAI_LOG_LEVEL, RETRAI_HOST: host, RETRAI_HEALTH_PORT: healthPort } = settings
   const log = createLog(RETRAI_LOG_LEVEL)
-  thread.serve(settings.value, log)
+  const notice = atTerminal ? notices.terminalNotices(factsOf(settings)) : notices.logNotices(log)
+  thread.serve(settings, log)
   const signalled = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve)
   })
@@ -134,24 +140,27 @@ async function serve(flags: Record<string, string>): Promise<void> {
   if (healthPort !== undefined) {
     const health = await listenForHealth({ host, port: healthPort }, () => thread.problem())
     if (health.isErr()) return giveUp(thread, health.error)
-    log.info(`GET ${health.value}/health/live reports whether the server is stuck`)
+    notice.health(health.value)
   }
   const started = await thread.started
   if (started.isErr()) return giveUp(thread, started.error)
-  const late = setTimeout(
-    () => log.info(`retrai listens at ${started.value}, and is not ready yet: see /health/ready`),
-    NOT_READY_MS,
-  )
+  const { url, about } = started.value
+  const late = setTimeout(() => notice.late(url), NOT_READY_MS)
   void thread.ready.then(() => {
     clearTimeout(late)
-    log.info(`retrai is ready at ${started.value}`)
+    notice.ready(url, about)
     collectAfterStart()
   })
-  log.info(`${await signalled} received, stopping`)
+  notice.stopping(await signalled)
   clearTimeout(late)
   await thread.stop()
   process.exit(0)
 }
+
+const factsOf = ({ RETRAI_DATA_DIR: dataDir, EVENTSTORE_URL: store }: Settings) => ({
+  dataDir,
+  store: store === undefined ? null : processMask.text(store),
+})
 
 async function giveUp(thread: ServerThread, why: string): Promise<void> {
   await thread.terminate()

@@ -5,6 +5,7 @@ import type { Problem } from '../../api/problems.ts'
 import { siblingModule } from '../../lib/package-files.ts'
 import type { Restart } from '../../server/create-app.ts'
 import type { Settings } from '../../server/settings.ts'
+import type { About } from '../../server/start-server.ts'
 import { type Beats, newBeats, STUCK_MS, stackOfThread, Watchdog } from '../../server/watchdog.ts'
 
 export type ThreadData = {
@@ -20,7 +21,7 @@ export type FromThread =
   | { readonly type: 'beating' }
   /** The process that runs commands is started: from now on, settings and keys may be read. */
   | { readonly type: 'prepared' }
-  | { readonly type: 'listening'; readonly url: string }
+  | ({ readonly type: 'listening' } & Started)
   /** The store answers, and the read model is up to date. */
   | { readonly type: 'ready' }
   /** The text is for people. */
@@ -28,6 +29,9 @@ export type FromThread =
   /** All that it holds in memory may be wrong: it must be stopped and started again. */
   | { readonly type: 'restart'; readonly reason: string }
   | { readonly type: 'stopped' }
+
+/** A server that listens: its address, and what it reports of itself. */
+export type Started = { readonly url: string; readonly about: About }
 
 const SCRIPT = siblingModule('serve-thread', import.meta.url)
 /** A thread in JavaScript shows its stack within milliseconds, but a busy machine needs longer. */
@@ -37,8 +41,8 @@ const SILENT_MS = 1_000
 
 /** The server in a thread of its own. The calling thread watches it. */
 export class ServerThread {
-  /** The address of the server, or a text for people: why it cannot start. */
-  readonly started: Promise<Result<string, string>>
+  /** The error is a text for people: why the server cannot start. */
+  readonly started: Promise<Result<Started, string>>
   /** Resolves once the server is ready for requests. */
   readonly ready: Promise<void>
   /** Resolves when settings and keys may be read. */
@@ -100,7 +104,7 @@ export class ServerThread {
     const beats = newBeats()
     const workerData: ThreadData = { beats, restarted }
     const worker = new Worker(SCRIPT, { workerData })
-    const started = Promise.withResolvers<Result<string, string>>()
+    const started = Promise.withResolvers<Result<Started, string>>()
     const prepared = Promise.withResolvers<void>()
     const ready = Promise.withResolvers<void>()
     const stopped = Promise.withResolvers<void>()
@@ -118,7 +122,7 @@ export class ServerThread {
           prepared.resolve()
           break
         case 'listening':
-          started.resolve(ok(message.url))
+          started.resolve(ok({ url: message.url, about: message.about }))
           break
         case 'ready':
           ready.resolve()
@@ -146,13 +150,15 @@ export class ServerThread {
     if (this.#isStopping) return
     const at = new Date()
     const before = this.#running
-    const url = await before.started
+    const listened = await before.started
     await stopThread(before)
     before.watchdog?.stop()
     await before.worker.terminate()
     if (this.#isStopping) return
     if (this.#settings === null) throw new Error('a server without settings cannot be restarted')
-    const port = url.map((text) => Number(new URL(text).port)).unwrapOr(this.#settings.RETRAI_PORT)
+    const port = listened
+      .map(({ url }) => Number(new URL(url).port))
+      .unwrapOr(this.#settings.RETRAI_PORT)
     this.#running = this.#run({ at, reason })
     this.serve({ ...this.#settings, RETRAI_PORT: port }, this.#log)
     const started = await this.#running.started
@@ -161,7 +167,7 @@ export class ServerThread {
       process.exit(1)
     }
     await this.#running.ready
-    this.#log.info(`retrai is ready again at ${started.value}`)
+    this.#log.info(`retrai is ready again at ${started.value.url}`)
   }
 
   #watch(beats: Beats): Watchdog {
@@ -184,7 +190,7 @@ export class ServerThread {
 type Running = {
   readonly worker: Worker
   readonly prepared: Promise<void>
-  readonly started: Promise<Result<string, string>>
+  readonly started: Promise<Result<Started, string>>
   readonly ready: Promise<void>
   readonly stopped: Promise<void>
   /** Null until its event loop turns. */

@@ -1,6 +1,6 @@
 import { type AgentEvent, DOCUMENTED_KINDS, type Kind } from '../../client/index.ts'
 import { changesOf } from '../../domain/mcp-tools.ts'
-import { type Line, oneLine, shorten } from './plain-text.ts'
+import { counted, type Line, oneLine, shorten } from './plain-text.ts'
 
 /** What people see beside the ten common kinds if they choose none: what is said, and which runs are started. */
 const SAID = ['assistant_message', 'user_message', 'subagent_started'] as const
@@ -27,8 +27,34 @@ function verdictOf({ achieved, verdict }: { achieved: boolean; verdict?: string 
   return achieved ? 'reached' : 'not reached'
 }
 
+/** A reason after a statement; nothing if there is none. */
+const because = (reason: string | null | undefined): string =>
+  reason == null || reason === '' ? '' : `: ${oneLine(reason)}`
+
+/** What happened, in a line of plain words. */
 function gist(event: AgentEvent): string {
   switch (event.kind) {
+    case 'run_created': {
+      const { config, parent, reason } = event.payload
+      const by = parent === undefined ? '' : `, for the run ${parent.run_id}`
+      return `${oneLine(`${config.goal} in ${config.cwd}, by ${config.model_name}`)}${by}${because(reason)}`
+    }
+    case 'run_claimed': {
+      const { pid, host, after_crash } = event.payload
+      const why = after_crash === true ? ', after a crash of the process before it' : ''
+      return `process ${pid} on ${oneLine(host)} works on the run${why}`
+    }
+    case 'run_config_changed': {
+      const { changes, reason } = event.payload
+      const now = Object.entries(changes).map(([name, value]) => `${name} is now ${wordOf(value)}`)
+      return `${shorten(now.join(', '), 200)}${because(reason)}`
+    }
+    case 'project_context': {
+      const { documents, files, git, programs } = event.payload
+      const known = { files, 'the state of git': git, 'installed programs': programs }
+      const read = Object.entries(known).flatMap(([name, text]) => (text === null ? [] : [name]))
+      return `the agent was shown ${shorten([...documents.map(({ path }) => path), ...read].join(', ') || 'nothing', 200)}`
+    }
     case 'step_start':
       return event.payload.node
     case 'assistant_message': {
@@ -44,31 +70,47 @@ function gist(event: AgentEvent): string {
       const how = killed_by === undefined ? end : `${end}, ended by ${killed_by}`
       return `${oneLine(tool)} ${how}: ${shorten(output, 60)}`
     }
-    case 'llm_usage':
-      return `${event.payload.input_tokens} tokens in, ${event.payload.output_tokens} out`
+    case 'llm_usage': {
+      const { input_tokens, output_tokens, purpose } = event.payload
+      const what = purpose === undefined ? '' : `, for a ${purpose}`
+      return `${counted(input_tokens, 'token')} in, ${output_tokens} out${what}`
+    }
+    case 'llm_retry': {
+      const { attempt, reason, delay_ms, fallback } = event.payload
+      const next =
+        fallback === undefined
+          ? `the next one begins in ${(delay_ms / 1000).toFixed(1)} s`
+          : `the run continues with ${oneLine(fallback.to)}`
+      return `attempt ${attempt} failed, ${next}: ${shorten(reason, 200)}`
+    }
+    case 'network_connection':
+      return connectionText(event.payload)
+    case 'guard_changed': {
+      const { path, sha256 } = event.payload
+      const how = sha256 === null ? 'is gone, or is no file' : 'appeared or changed'
+      return `${oneLine(path)} ${how} while a command ran`
+    }
     case 'goal_check':
       return `${verdictOf(event.payload)}: ${oneLine(event.payload.reason)}`
     case 'human_check_required':
       return oneLine(event.payload.summary)
-    case 'human_check_response': {
-      const { decision, reason } = event.payload
-      return reason === null ? decision : `${decision}: ${oneLine(reason)}`
-    }
+    case 'human_check_response':
+      return `${event.payload.decision}${because(event.payload.reason)}`
     case 'approval_required': {
       const { tool, rule, content } = event.payload
-      const why = content.reason === undefined ? '' : `: ${oneLine(content.reason)}`
-      return `${oneLine(tool)} waits, by rule ${rule.index + 1} of the ${rule.of}${why}`
+      return `${oneLine(tool)} waits, by rule ${rule.index + 1} of the ${rule.of}${because(content.reason)}`
     }
     case 'approval_response': {
       const { decision, reason, lifts_rule } = event.payload
       const rest = lifts_rule === true ? ', and the rule asks no more' : ''
-      return `${decision}${rest}${reason === null ? '' : `: ${oneLine(reason)}`}`
+      return `${decision}${rest}${because(reason)}`
     }
     case 'iteration_complete': {
       const { tokens, cost_usd } = event.payload
-      return `${tokens} tokens${cost_usd === null ? '' : `, $${cost_usd.toFixed(4)}`}`
+      return `${counted(tokens, 'token')}${cost_usd === null ? '' : `, $${cost_usd.toFixed(4)}`}`
     }
     case 'run_queued':
+    case 'run_ending':
       return oneLine(event.payload.reason)
     case 'run_end':
       return `${event.payload.status}: ${oneLine(event.payload.reason)}`
@@ -76,13 +118,13 @@ function gist(event: AgentEvent): string {
       return oneLine(event.payload.text)
     case 'context_compacted': {
       const { turns, tokens_before, tokens_after } = event.payload
-      return `${turns} turns left out: ${tokens_before} tokens before, ${tokens_after} after`
+      return `${counted(turns, 'turn')} summarized: ${tokens_before} tokens before, ${tokens_after} after`
     }
     case 'mcp_tools_listed': {
       const { server, tools, problem, changes } = event.payload
       if (problem !== undefined)
         return `${oneLine(server)} cannot be used: ${shorten(problem, 200)}`
-      const what = `${oneLine(server)}: ${tools.length} tools`
+      const what = `${oneLine(server)}: ${counted(tools.length, 'tool')}`
       return changes === undefined ? what : `${what}; ${shorten(changesOf(changes), 200)}`
     }
     case 'agent_stuck':
@@ -93,9 +135,23 @@ function gist(event: AgentEvent): string {
       return shorten(event.payload.text, 200)
     case 'error':
       return shorten(event.payload.message, 200)
-    default:
-      return shorten(event.payload, 90)
   }
+}
+
+/** A value of a configuration, in words. */
+function wordOf(value: unknown): string {
+  if (value === null) return 'the default'
+  return Array.isArray(value) ? value.join(', ') || 'none' : String(value)
+}
+
+function connectionText(payload: AgentEvent<'network_connection'>['payload']): string {
+  const { host, port, allowed, reason, bytes_in, bytes_out, connections } = payload
+  const to = host === '*' ? 'all hosts' : `${oneLine(host)}:${port}`
+  const times = connections === undefined ? '' : `, ${counted(connections, 'connection')}`
+  if (!allowed) return `${to} refused${times}${because(reason)}`
+  const sum =
+    bytes_in === null || bytes_out === null ? '' : `, ${bytes_out} bytes sent, ${bytes_in} received`
+  return `${to} reached${times}${sum}${because(reason)}`
 }
 
 const BOLD: ReadonlySet<string> = new Set([

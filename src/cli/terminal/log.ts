@@ -12,7 +12,9 @@ export function createLog(level: string): Logger {
   }
   // In a thread, process.stdout is a pipe to the main thread, so this checks the file.
   if (!isatty(1)) return pino(options, cleaned(pino.destination({ sync: true }), visibleJson))
-  const readable = pretty({ ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l', sync: true })
+  const readable = pretty({
+    ...{ ignore: 'pid,hostname', translateTime: 'HH:MM:ss', singleLine: true, sync: true },
+  })
   return pino(options, cleaned(readable, withoutControls))
 }
 

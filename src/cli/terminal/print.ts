@@ -41,19 +41,54 @@ export function endWithReader(): void {
 /** The most characters of a cell. One long text would widen the lines of all others. */
 const MAX_CELL = 300
 
-/** The lines of a table with aligned columns, for people. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): Line[] {
+/** A column that is narrower than this is hard to read. */
+const MIN_WIDTH = 20
+
+/**
+ * The lines of a table with aligned columns, for people. If they are wider than the terminal, the widest column of words
+ * is wrapped; names and ids stay whole.
+ * @param columns of the terminal
+ */
+export function table(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  columns = process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY,
+): Line[] {
   const cells = [head, ...rows].map((row) => row.map((cell) => shorten(cell, MAX_CELL)))
   const widths = head.map((_, column) =>
     cells.reduce((widest, row) => Math.max(widest, row[column]?.length ?? 0), 0),
   )
-  const [first = '', ...others] = cells.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
+  const excess = widths.reduce((sum, width) => sum + width + 2, -2) - columns
+  const ofWords = widths.map((width, column) =>
+    cells.some((row) => row[column]?.includes(' ')) ? width : 0,
   )
-  return [[{ text: first, style: 'bold' }], ...others]
+  const widest = ofWords.indexOf(Math.max(...ofWords))
+  const isWrapped = excess > 0 && (widths[widest] ?? 0) > MIN_WIDTH
+  if (isWrapped) widths[widest] = Math.max(MIN_WIDTH, (widths[widest] ?? 0) - excess)
+  const [first = [], ...others] = cells.map((row) => {
+    const wrapped = isWrapped ? wrap(row[widest] ?? '', widths[widest] ?? 0) : [row[widest] ?? '']
+    return wrapped.map((text, at) =>
+      row
+        .map((cell, column) => (column === widest ? text : at === 0 ? cell : ''))
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+  })
+  return [...first.map((text): Line => [{ text, style: 'bold' }]), ...others.flat()]
+}
+
+/** The lines of a text, broken between words. A word that is longer than a line stays whole. */
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      lines.push(line)
+      line = word
+    } else line = line === '' ? word : `${line} ${word}`
+  }
+  return [...lines, line]
 }
 
 /** Writes to stderr when a connection is lost, and when it is back. */
