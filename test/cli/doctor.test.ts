@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import * as z from 'zod'
+import { goals } from '../../src/agent/goals/catalogue.ts'
 import { temporaryFolder } from '../runner/support.ts'
 import { startStandIn } from '../support/eventstore-stand-in/index.ts'
 import { isMissing } from '../support/missing.ts'
@@ -12,12 +13,15 @@ const Report = z.object({
   findings: z.array(
     z.object({
       name: z.string(),
-      verdict: z.enum(['ok', 'warn', 'fail']),
+      verdict: z.enum(['ok', 'note', 'warn', 'fail']),
       message: z.string(),
       fix: z.string().nullable(),
     }),
   ),
 })
+
+/** Goals that need no program beside the command of the run. */
+const FREE = ['perf-check', 'all-of', 'instructions']
 
 async function doctor(env: Readonly<Record<string, string>>) {
   const { code, stdout } = await retrai(['doctor', '--json'], { ...cleanEnv(), ...env })
@@ -74,14 +78,26 @@ test('what fails is named with its fix, and the exit code is 1', async () => {
   })
   const text = await retrai(['doctor'], { ...cleanEnv(), ...env })
   expect(text.stdout).toMatch(/^fail {2}isolation: /m)
+  expect(text.stdout).not.toContain('\x1b')
   expect(text.stdout).toMatch(/^ {6}Run: chmod 700/m)
 })
 
-test('a level that is weaker than need be is a warning', async () => {
+test('a weak level is a warning, and each program that a goal needs is named with the way to install it', async () => {
   const dataDir = join(await temporaryFolder(), 'data')
-  const { code, about } = await doctor({ RETRAI_DATA_DIR: dataDir, RETRAI_ISOLATION: 'none' })
+  const { code, report, about } = await doctor({
+    ...{ RETRAI_DATA_DIR: dataDir, RETRAI_ISOLATION: 'none', PATH: '/nowhere' },
+  })
   expect(code).toBe(0)
   expect(about('isolation')).toMatchObject({ verdict: 'warn' })
+  expect(about('bash')).toMatchObject({ verdict: 'warn' })
+  const programs = report.findings.filter(({ message }) => message.includes('It is needed for'))
+  const uses = programs.map(({ message }) => message).join(' ')
+  const withProgram = goals.map(({ name }) => name).filter((name) => !FREE.includes(name))
+  for (const name of withProgram) expect(uses, name).toContain(name)
+  for (const linter of ['biome', 'eslint', 'ruff', 'flake8', 'golangci-lint', 'clippy']) {
+    const fix = expect.stringMatching(/^Install it/)
+    expect(about(linter), linter).toMatchObject({ verdict: 'note', fix })
+  }
 })
 
 test('an EventStoreDB is reported with its version, its leader and the rights of the user', async () => {

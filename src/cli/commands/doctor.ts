@@ -1,20 +1,21 @@
 import { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import { guardSecrets } from '../../log/masking.ts'
-import { examine, type Finding } from '../../server/doctor.ts'
+import { examine } from '../../server/doctor/examine.ts'
+import type { Finding } from '../../server/doctor/finding.ts'
 import { readSettings } from '../../server/read-settings.ts'
 import { secretsOf } from '../../server/settings.ts'
 import { endingWith, exitWithOurs } from '../connection.ts'
-import { oneLine } from '../terminal/plain-text.ts'
+import { type Line, oneLine } from '../terminal/plain-text.ts'
 import { print, printJson } from '../terminal/print.ts'
 
 const HELP = `
 Looks at what a server with the same flags and variables would need: how commands are isolated and limited,
-the programs for goals, models and keys, the store, disk space and the data folder. It changes nothing, and
+the programs of goals, models and keys, the store, disk space and the data folder. It changes nothing, and
 needs no server.
 
 Exit codes:
-  0    nothing fails; a line may warn
+  0    nothing fails; a line may warn, or note what only some projects need
   1    something fails: the line below it says how to fix it
   3    the settings are not valid; stderr says which`
 
@@ -47,7 +48,12 @@ async function run({ json = false, ...flags }: Options): Promise<Result<number, 
   return ok(holds ? EXIT_CODE.good : EXIT_CODE.failing)
 }
 
-function linesOf({ name, verdict, message, fix }: Finding): string[] {
-  const line = `${verdict.padEnd(INDENT)}${oneLine(`${name}: ${message}`)}`
+function linesOf({ name, verdict, message, fix }: Finding): Line[] {
+  const head = verdict.padEnd(INDENT)
+  const isBad = verdict === 'warn' || verdict === 'fail'
+  const line: Line = [
+    isBad ? { text: head, style: 'bold' } : { text: head, style: 'dim' },
+    oneLine(`${name}: ${message}`),
+  ]
   return fix === null ? [line] : [line, `${' '.repeat(INDENT)}${oneLine(fix)}`]
 }
