@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import type { GoalRequest, RequestedPart } from '../domain/requested-goal.ts'
 import type {
   GoalOption,
   GoalOptions,
@@ -9,20 +10,12 @@ import type {
 } from '../domain/run-config.ts'
 import { folderProblems } from './data-folder.ts'
 import { ALL_OF } from './goals/all-of.ts'
-import type { Fit, Goal } from './goals/goal.ts'
+import { FIT, type Fit, type Goal } from './goals/goal.ts'
+import { declaredGoal } from './goals/project-settings.ts'
+import { shellGoal } from './goals/shell-goal.ts'
 import type { Problem } from './model-problems.ts'
 
-/** One goal as a client asks for it. */
-export type RequestedPart = {
-  readonly goal?: string
-  readonly check?: { readonly command: string; readonly conditions: ShellGoal['success_condition'] }
-  readonly goal_options?: GoalOptions
-}
-
-/** What a client chooses of the goal of a run. */
-export type GoalRequest = RequestedPart & { readonly all_of?: readonly (string | RequestedPart)[] }
-
-/** The goal of a run, before what it reads from the project. */
+/** The goal of a run, with those of `all_of`. */
 export type ChosenGoal = {
   readonly goal: Goal
   readonly parts: readonly ChosenPart[]
@@ -82,10 +75,10 @@ function choosePart(
   const at = (inner: string): string => (field === '' ? inner : `${field}.${inner}`)
   if (name === undefined && check === undefined) {
     const message =
-      'Name a goal, a check with a command, or all_of with several goals. GET /api/goals?cwd=FOLDER lists the goals that fit a project.'
+      'Name a goal, a check with a command, or all_of with several goals, here or in .retrai.yml of the project. GET /api/goals?cwd=FOLDER lists the goals that fit a project.'
     return err([{ field: at('goal'), message }])
   }
-  const goal = goals.find((known) => known.name === (name ?? 'shell-goal'))
+  const goal = goals.find((known) => known.name === (name ?? shellGoal.name))
   if (goal === undefined || (field !== '' && goal.name === ALL_OF)) {
     const known = goals.filter((one) => field === '' || one.name !== ALL_OF)
     const list = known.map((one) => one.name).join(', ')
@@ -95,11 +88,11 @@ function choosePart(
   }
   const problems = [...checkProblems(goal, check, at), ...optionProblems(goal, options ?? {}, at)]
   if (problems.length > 0) return err(problems)
-  const shellGoal =
-    check === undefined
-      ? null
-      : { check_command: check.command, success_condition: check.conditions }
-  return ok({ goal, shellGoal, options, field })
+  const command = check && {
+    check_command: check.command,
+    success_condition: check.conditions,
+  }
+  return ok({ goal, shellGoal: command ?? null, options, field })
 }
 
 type At = (inner: string) => string
@@ -139,26 +132,19 @@ function optionProblems({ name, takes }: Goal, options: GoalOptions, at: At): Pr
   ]
 }
 
-/** The configuration of the chosen goals, with what they read from the project. */
-export async function prepareGoal(
+/** The configuration of the chosen goals. @param noCommand what is wrong with a shell-goal that has no command */
+export function prepareGoal(
   { goal, parts }: ChosenGoal,
-  cwd: string,
-): Promise<
-  Result<Pick<RunConfig, 'goal' | 'shell_goal' | 'goal_options' | 'all_of'>, readonly Problem[]>
-> {
-  const prepared: GoalPart[] = []
-  for (const { goal: own, shellGoal, options, field } of parts) {
-    const read = shellGoal === null ? await own.prepare?.(cwd) : undefined
-    const settings = read ?? ok(shellGoal)
-    if (settings.isErr()) {
-      const message = `${settings.error}. Or name the command in the check of the request.`
-      return err([{ field: field === '' ? 'goal' : `${field}.goal`, message }])
-    }
-    prepared.push({
-      ...{ goal: own.name, shell_goal: settings.value },
-      ...(options === undefined ? {} : { goal_options: options }),
-    })
+  noCommand: () => string,
+): Result<Pick<RunConfig, 'goal' | 'shell_goal' | 'goal_options' | 'all_of'>, readonly Problem[]> {
+  const without = parts.find((part) => part.goal.name === shellGoal.name && part.shellGoal === null)
+  if (without !== undefined) {
+    const message = `${noCommand()}. Or name the command in the check of the request.`
+    return err([{ field: without.field === '' ? 'goal' : `${without.field}.goal`, message }])
   }
+  const prepared = parts.map(({ goal: own, shellGoal: shell_goal, options }): GoalPart => {
+    return { goal: own.name, shell_goal, ...(options && { goal_options: options }) }
+  })
   const [only] = prepared
   if (goal.name !== ALL_OF && only !== undefined) return ok(only)
   return ok({ goal: goal.name, shell_goal: null, all_of: prepared })
@@ -174,9 +160,11 @@ export function fittingGoals(
     const cwd = resolve(folder)
     const problems = await folderProblems(cwd, dataDir)
     if (problems.length > 0) return err(problems)
+    const named = await declaredGoal(cwd)
     const found = await Promise.all(
       goals.map(async (goal) => {
-        const fit = await goal.detect(cwd)
+        const isNamed = goal.name === named?.name
+        const fit = isNamed ? { fit: FIT.named, because: named.because } : await goal.detect(cwd)
         return fit === null ? [] : [{ ...goal, ...fit }]
       }),
     )

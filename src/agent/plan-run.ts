@@ -5,16 +5,18 @@ import type { IsolationPolicy, Level, LowerLimits } from '../domain/isolation.ts
 import { maskPayload } from '../domain/mask/mask-payload.ts'
 import type { McpRequest } from '../domain/mcp-servers.ts'
 import { withoutPresets } from '../domain/network.ts'
+import type { GoalRequest } from '../domain/requested-goal.ts'
 import type { RunConfig } from '../domain/run-config.ts'
 import { processMask } from '../log/masking.ts'
 import type { Wanted } from '../runner/isolation/run-policy.ts'
 import { folderProblems } from './data-folder.ts'
 import type { Goal } from './goals/goal.ts'
+import { noCheckCommand, settingsFor, withRules, withSettings } from './goals/project-settings.ts'
 import { type McpRules, planServers } from './mcp/rules.ts'
 import { NO_SERVERS } from './mcp/servers-file.ts'
 import { type ModelRules, modelProblems, type Problem } from './model-problems.ts'
 import { type NetworkRules, networkProblem } from './network-rules.ts'
-import { chooseGoal, type GoalRequest, prepareGoal } from './plan-goal.ts'
+import { chooseGoal, prepareGoal } from './plan-goal.ts'
 
 /** What a client chooses of a run. */
 export type RunRequest = Omit<RunConfig, keyof GoalRequest | 'shell_goal' | 'mcp_servers'> &
@@ -73,42 +75,49 @@ export function planRun(
     approvals = [],
     dataDir,
     isolate,
-    network: rules,
+    network: reach,
     mcp,
   }: PlanDeps,
 ): ResultAsync<PlannedRun, readonly Problem[]> {
   const plan = async (): Promise<Result<PlannedRun, Problem[]>> => {
     const { goal: _, check: __, goal_options: ___, all_of: ____, ...request } = requested
     const cwd = resolve(request.cwd)
-    const chosen = chooseGoal(requested, goals)
+    const folder = await folderProblems(cwd, dataDir)
+    const read = folder.length > 0 ? ok(null) : await settingsFor(cwd, requested)
+    const settings = read.unwrapOr(null)
+    const chosen = chooseGoal(withSettings(requested, settings), goals)
+    const rules = withRules(requested, settings)
     const goal = chosen.map((found) => ({
       name: found.goal.name,
       registries: [...new Set(found.parts.flatMap((part) => part.goal.registries ?? []))],
     }))
-    const folder = await folderProblems(cwd, dataDir)
     const registries = goal.isOk() ? goal.value.registries : []
     const network = withoutPresets(request.network ?? 'none', registries)
     const isolation = folder.length > 0 ? null : await isolate(cwd, { atLeast, network, atMost })
-    const level = atLeast !== null && isolation?.isOk() ? atLeast : rules.level
-    const refused = networkProblem(request.network, goal.unwrapOr(undefined), { ...rules, level })
-    const servers = planServers(mcp_servers, { ...(mcp ?? NO_MCP), network: rules })
+    const level = atLeast !== null && isolation?.isOk() ? atLeast : reach.level
+    const refused = networkProblem(request.network, goal.unwrapOr(undefined), { ...reach, level })
+    const servers = planServers(mcp_servers, { ...(mcp ?? NO_MCP), network: reach })
     const problems = [
-      ...(chosen.isErr() ? chosen.error : []),
+      ...(read.isErr() ? [{ field: 'goal', message: read.error }] : []),
+      ...(chosen.isErr() && read.isOk() ? chosen.error : []),
       ...folder,
       ...(await modelProblems({ ...request, ...withCeilings(request, ceilings) }, models)),
       ...ceilingProblems(request, ceilings),
       ...(isolation?.isErr() ? [isolation.error] : []),
       ...(refused === null ? [] : [{ field: 'network', message: refused }]),
       ...(servers.isErr() ? servers.error : []),
+      ...(rules.isErr() ? [{ field: 'approvals', message: rules.error }] : []),
     ]
     if (chosen.isErr() || problems.length > 0 || !isolation?.isOk() || servers.isErr()) {
       return err(problems)
     }
-    const settings = await prepareGoal(chosen.value, cwd)
-    if (settings.isErr()) return err([...settings.error])
+    const prepared = prepareGoal(chosen.value, () => noCheckCommand(cwd, settings))
+    if (prepared.isErr()) return err([...prepared.error])
+    const approved = rules.unwrapOr(undefined)
     const limits = withCeilings(request, ceilings)
     const config: RunConfig = {
-      ...{ ...request, ...limits, cwd, ...settings.value },
+      ...{ ...request, ...limits, cwd, ...prepared.value },
+      ...(approved === undefined ? {} : { approvals: approved }),
       ...(request.network === undefined ? {} : { network }),
       ...(servers.value.length === 0 ? {} : { mcp_servers: servers.value }),
     }

@@ -42,3 +42,15 @@ export const ConversationQuery = z.strictObject({
 
 /** The query of GET /api/runs/{run_id}/diff. */
 export const DiffQuery = z.strictObject({ from: Seq, to: Seq })
+
+/** The query of GET /api/goals. */
+export const GoalsQuery = z.strictObject({
+  cwd: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({
+      description: 'The folder of a project: only the goals that fit it, best first',
+      examples: ['/path/to/project'],
+    }),
+})

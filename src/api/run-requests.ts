@@ -2,9 +2,9 @@ import * as z from 'zod'
 import { Level, LowerLimits } from '../domain/isolation.ts'
 import { MAX_MCP_SERVERS, McpRequest } from '../domain/mcp-servers.ts'
 import { CallDecision, Decision, Seen as KnownRecord } from '../domain/records.ts'
+import { allOf, goalFields } from '../domain/requested-goal.ts'
 import { ConfigChanges, RunConfig } from '../domain/run-config.ts'
 import { MAX_SEQ } from './fields.ts'
-import { allOf, goalFields } from './goal-requests.ts'
 
 const {
   goal: _,

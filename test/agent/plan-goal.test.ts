@@ -1,39 +1,30 @@
 import { expect, test } from 'vitest'
 import { goals } from '../../src/agent/goals/catalogue.ts'
-import {
-  chooseGoal,
-  fittingGoals,
-  type GoalRequest,
-  prepareGoal,
-} from '../../src/agent/plan-goal.ts'
+import { noCheckCommand } from '../../src/agent/goals/project-settings.ts'
+import { chooseGoal, fittingGoals, prepareGoal } from '../../src/agent/plan-goal.ts'
+import type { GoalRequest } from '../../src/domain/requested-goal.ts'
 import { project } from './goals/support.ts'
 
 const CHECK = { command: 'make lint', conditions: { exit_code: 0 } }
 const LINT = { check_command: 'make lint', success_condition: { exit_code: 0 } }
 
-const settingsOf = async (request: GoalRequest, files = {}) => {
+const settingsOf = (request: GoalRequest) => {
   const chosen = chooseGoal(request, goals)._unsafeUnwrap()
-  return (await prepareGoal(chosen, await project(files)))._unsafeUnwrap()
+  return prepareGoal(chosen, () => 'There is no file')._unsafeUnwrap()
 }
 const problemsOf = (request: GoalRequest) => chooseGoal(request, goals)._unsafeUnwrapErr()
 
-test('a check alone is a shell-goal without .retrai.yml', async () => {
-  expect(await settingsOf({ check: CHECK })).toEqual({ goal: 'shell-goal', shell_goal: LINT })
+test('a check alone is a shell-goal without .retrai.yml', () => {
+  expect(settingsOf({ check: CHECK })).toEqual({ goal: 'shell-goal', shell_goal: LINT })
 })
 
-test('a check with a goal replaces its command', async () => {
-  const settings = await settingsOf({ goal: 'npm-test', check: CHECK })
+test('a check with a goal replaces its command', () => {
+  const settings = settingsOf({ goal: 'npm-test', check: CHECK })
   expect(settings).toEqual({ goal: 'npm-test', shell_goal: LINT })
 })
 
-test('the check of a request counts more than that of .retrai.yml', async () => {
-  const files = { '.retrai.yml': 'check_command: other\n' }
-  expect((await settingsOf({ goal: 'shell-goal', check: CHECK }, files)).shell_goal).toEqual(LINT)
-  expect((await settingsOf({ goal: 'shell-goal' }, files)).shell_goal?.check_command).toBe('other')
-})
-
-test('several goals are recorded in one form, whether by name or with settings', async () => {
-  expect(await settingsOf({ all_of: ['pytest', { goal: 'pyright' }, { check: CHECK }] })).toEqual({
+test('several goals are recorded in one form, whether by name or with settings', () => {
+  expect(settingsOf({ all_of: ['pytest', { goal: 'pyright' }, { check: CHECK }] })).toEqual({
     goal: 'all-of',
     shell_goal: null,
     all_of: [
@@ -87,9 +78,10 @@ test.each<[string, GoalRequest, string, RegExp]>([
   expect(problemsOf(request)).toEqual([{ field, message: expect.stringMatching(message) }])
 })
 
-test('a shell-goal without any check names both ways to give one', async () => {
+test('a shell-goal without any check names both ways to give one', () => {
   const chosen = chooseGoal({ all_of: ['pytest', 'shell-goal'] }, goals)._unsafeUnwrap()
-  const [problem] = (await prepareGoal(chosen, await project({})))._unsafeUnwrapErr()
+  const noCommand = () => noCheckCommand('/project', null)
+  const [problem] = prepareGoal(chosen, noCommand)._unsafeUnwrapErr()
   expect(problem?.field).toBe('all_of.1.goal')
   expect(problem?.message).toMatch(/\.retrai\.yml: there is no such file.*the check of the request/)
 })

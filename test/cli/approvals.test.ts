@@ -1,11 +1,12 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import type { ServerProcess } from '../../examples/demo/server.ts'
 import { type ScriptedModel, startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { createClient } from '../../src/client/index.ts'
-import { cleanEnv, retrai, startServer } from './support.ts'
+import { isMissing } from '../support/missing.ts'
+import { cleanEnv, retrai, startAtTerminal, startServer } from './support.ts'
 
 let folder: string
 let model: ScriptedModel
@@ -93,6 +94,42 @@ test('a person denies one call and allows another, each by its hash', async () =
   expect(said).toContain('Rule 1 of the server denied this call: Nothing is removed here')
   expect(said).toContain('A person denied this call: odd name')
 })
+
+/** Python makes the terminal. */
+test.skipIf(isMissing('python3'))(
+  'a person at a terminal is asked about each call, with the call in full and its rule',
+  async () => {
+    const project = await mkdtemp(join(folder, 'terminal-'))
+    // The rules come from the project, so nobody has to name them.
+    await writeFile(
+      join(project, '.retrai.yml'),
+      `check_command: test -f done\napprovals: ${JSON.stringify(RULES)}\n`,
+    )
+    const running = startAtTerminal(['run', '--cwd', project, '--model', 'scripted'], env)
+    onTestFinished(async () => {
+      running.child.kill('SIGKILL')
+      await running.exit
+    })
+    await running.prints(
+      /\| touch \\u001b\[2Jdone[\s\S]*Rule 1 of the run asks first: It makes files/,
+    )
+    await running.prints(/\[a\]llow, \[d\]eny, Enter to decide later: /)
+    running.type('perhaps\n')
+    await running.prints(/perhaps[\s\S]*\[a\]llow/)
+    running.type('d\n')
+    await running.prints(/Reason/)
+    running.type('odd name\n')
+    await running.prints(/deny: odd name[\s\S]*\| true && touch done[\s\S]*\[a\]llow/)
+    running.type('a\n')
+    await running.prints(/\[a\]llow[\s\S]*Reason[\s\S]*Reason/)
+    running.type('\n')
+    expect(await running.exit, running.stdout).toBe(0)
+    expect(running.stdout).toContain('The goal is shell-goal')
+    expect(running.stdout).toMatch(/Run achieved \(1 iteration, /)
+    expect(running.stdout).not.toContain('\x1b[2J')
+    expect(await readFile(join(project, 'done'), 'utf8')).toBe('')
+  },
+)
 
 test('a setting that is no list of rules is refused, with what is wrong', async () => {
   const run = await retrai(['serve', '--port', '0', '--data-dir', join(folder, 'other')], {

@@ -1,5 +1,4 @@
 import { once } from 'node:events'
-import { okAsync } from 'neverthrow'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import type { Effects } from '../../src/agent/effects.ts'
 import type { PersonCommand } from '../../src/domain/commands.ts'
@@ -62,7 +61,6 @@ const endlessCheck: Effects['findGoal'] = (name) => ({
   description: '',
   prompt: '',
   detect: async () => null,
-  prepare: () => okAsync({ check_command: 'true', success_condition: { exit_code: 0 } }),
   check: ({ signal }) => aborted(signal),
 })
 

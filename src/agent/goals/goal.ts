@@ -1,7 +1,6 @@
-import type { ResultAsync } from 'neverthrow'
 import type { Preset } from '../../domain/network.ts'
 import type { Verdict } from '../../domain/records.ts'
-import type { GoalOption, RunConfig, ShellGoal } from '../../domain/run-config.ts'
+import type { GoalOption, RunConfig } from '../../domain/run-config.ts'
 import type { RunCommand } from '../../runner/command.ts'
 
 export type GoalVerdict = {
@@ -27,6 +26,8 @@ export type GoalContext = {
 export type Fit = { readonly fit: number; readonly because: string }
 
 export const FIT = {
+  /** The project names the goal. */
+  named: 5,
   /** The project names the check itself. */
   declared: 4,
   /** There are tests for it. */
@@ -56,8 +57,6 @@ export type Goal = {
   readonly takes?: Takes
   /** Whether this goal seems to fit the project at `cwd`; null if not. */
   readonly detect: (cwd: string) => Promise<Fit | null>
-  /** Reads the settings of the goal from the project when a run is created; the error is for people. */
-  readonly prepare?: (cwd: string) => ResultAsync<ShellGoal, string>
   /** Checks the goal. Never rejects: a missing program is the verdict `cannot_check`. */
   readonly check: (context: GoalContext) => Promise<GoalVerdict>
 }

@@ -4,14 +4,16 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
+import { ApprovalRules } from '../../domain/approvals/rules.ts'
+import { allOf, goalFields } from '../../domain/requested-goal.ts'
 import { ShellGoal, SuccessCondition } from '../../domain/run-config.ts'
 import { siblingModule } from '../../lib/package-files.ts'
 import { Semaphore } from '../../lib/semaphore.ts'
 import { readConfined } from '../tools/confine.ts'
-import { describeProblem, type PathProblem } from '../tools/path-problem.ts'
+import { describeProblem } from '../tools/path-problem.ts'
 import { oneLine } from './text.ts'
 
-const FILE = '.retrai.yml'
+export const SETTINGS_FILE = '.retrai.yml'
 /** Limit of the file, and of its content as JSON. */
 const MAX_BYTES = 64 * 1024
 /** Milliseconds are enough, but on a busy machine a process may need seconds to start. */
@@ -27,14 +29,30 @@ const { check_command, success_condition } = ShellGoal.unwrap().shape
 
 /** Other top-level keys belong to other tools. */
 const Settings = z
-  .object({ check_command, success_condition: success_condition.default({ exit_code: 0 }) })
+  .object({
+    /** As in the request of a run. */
+    goal: goalFields.goal,
+    goal_options: goalFields.goal_options,
+    all_of: allOf,
+    /** The `check` of the goal. */
+    check_command: check_command.exactOptional(),
+    success_condition: success_condition.default({ exit_code: 0 }),
+    /** Rules for calls, which come after those of the request: so they make a run stricter, never laxer. */
+    approvals: ApprovalRules.exactOptional(),
+  })
+  .refine(({ goal, all_of }) => goal === undefined || all_of === undefined, {
+    path: ['goal'],
+    message: 'name one goal, or several in all_of, not both',
+  })
   .readonly()
+export type ProjectSettings = z.output<typeof Settings>
 
 const NAMES: Readonly<Record<string, string>> = {
   object: 'a mapping, such as {exit_code: 0}',
   string: 'a text',
   int: 'a whole number',
   number: 'a number',
+  array: 'a list',
 }
 
 /** Undefined if the message of zod is clear enough. */
@@ -47,6 +65,8 @@ function explain(issue: z.core.$ZodRawIssue): string | undefined {
       return issue.origin === 'string' ? 'must not be empty' : `must be more than ${issue.minimum}`
     case 'unrecognized_keys': {
       const unknown = issue.keys.map((key) => JSON.stringify(key)).join(', ')
+      const isCondition = ['success_condition', 'conditions'].includes(String(issue.path?.at(-1)))
+      if (!isCondition) return `there is no ${unknown}`
       const known = Object.keys(SuccessCondition.shape).join(', ')
       return `there is no condition ${unknown}; there are ${known}`
     }
@@ -87,23 +107,30 @@ async function parseYaml(text: string): Promise<Result<unknown, string>> {
   }
 }
 
-async function parseSettings(content: Buffer): Promise<Result<ShellGoal, string>> {
-  const parsed = await parseYaml(content.toString())
+async function parseSettings(text: string): Promise<Result<ProjectSettings, string>> {
+  const parsed = await parseYaml(text)
   return parsed.andThen((value) => {
     const settings = Settings.safeParse(value, { error: explain })
     return settings.success ? ok(settings.data) : err(problemsOf(settings.error))
   })
 }
 
-function explainRead(problem: PathProblem): string {
-  if (problem.type !== 'not_found') return `it cannot be read: ${describeProblem(FILE, problem)}`
-  return 'there is no such file. Write one with the check of the goal, such as "check_command: make check"'
-}
-
-/** Reads what a shell-goal checks from `.retrai.yml` in the project; the error names every problem. */
-export function readShellGoal(cwd: string): ResultAsync<ShellGoal, string> {
-  return new ResultAsync(readConfined({ cwd, dataDir: null }, FILE, MAX_BYTES))
-    .mapErr(explainRead)
-    .andThen((content) => new ResultAsync(parseSettings(content)))
-    .mapErr((problem) => `${join(cwd, FILE)}: ${problem}`)
+/**
+ * Reads the settings of a project; null if it has no such file. The error is for people, and names every problem.
+ * @param isNeeded whether a file with this text matters. Otherwise it is not parsed, which takes a process
+ */
+export function readProjectSettings(
+  cwd: string,
+  isNeeded: (text: string) => boolean = () => true,
+): ResultAsync<ProjectSettings | null, string> {
+  const read = async (): Promise<Result<ProjectSettings | null, string>> => {
+    const content = await readConfined({ cwd, dataDir: null }, SETTINGS_FILE, MAX_BYTES)
+    if (content.isOk()) {
+      const text = content.value.toString()
+      return isNeeded(text) ? parseSettings(text) : ok(null)
+    }
+    if (content.error.type === 'not_found') return ok(null)
+    return err(`it cannot be read: ${describeProblem(SETTINGS_FILE, content.error)}`)
+  }
+  return new ResultAsync(read()).mapErr((problem) => `${join(cwd, SETTINGS_FILE)}: ${problem}`)
 }

@@ -2,7 +2,7 @@ import type { RunConfig, ShellGoal } from '../../domain/run-config.ts'
 import type { CommandResult, RunCommand } from '../../runner/command.ts'
 import { FIT, type Goal, type GoalContext, type GoalVerdict } from './goal.ts'
 import { textOf } from './project-files.ts'
-import { readShellGoal } from './retrai-yml.ts'
+import { SETTINGS_FILE } from './retrai-yml.ts'
 import {
   cannotCheck,
   type Exited,
@@ -166,10 +166,9 @@ export const shellGoal: Goal = {
     'set when the run began: changing .retrai.yml now has no effect.',
   takes: { check: 'optional' },
   detect: async (cwd) =>
-    /^check_command\s*:/m.test((await textOf(cwd, '.retrai.yml')) ?? '')
+    /^check_command\s*:/m.test((await textOf(cwd, SETTINGS_FILE)) ?? '')
       ? { fit: FIT.declared, because: '.retrai.yml has a check_command' }
       : null,
-  prepare: readShellGoal,
   check,
 }
 

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { goals } from '../../../src/agent/goals/catalogue.ts'
 import { readReport } from '../../../src/agent/goals/report-folder.ts'
-import { readShellGoal } from '../../../src/agent/goals/retrai-yml.ts'
+import { readProjectSettings } from '../../../src/agent/goals/retrai-yml.ts'
 import { runCommand } from '../../../src/runner/run-command.ts'
 import { project } from './support.ts'
 
@@ -52,7 +52,9 @@ describe.each(Object.entries(HOSTILE))('a project with %s', (_, make) => {
   })
 
   test('has no settings, and the error gives the reason', { timeout: 10_000 }, async () => {
-    for (const settings of await Promise.all((await projects()).map(readShellGoal))) {
+    for (const settings of await Promise.all(
+      (await projects()).map((cwd) => readProjectSettings(cwd)),
+    )) {
       expect(settings._unsafeUnwrapErr()).toMatch(
         /\.retrai\.yml: it cannot be read: ".retrai.yml" is (?:not a regular file|a folder|outside the project|too large)/,
       )
@@ -86,7 +88,7 @@ describe('.retrai.yml', () => {
   ])('with %s is refused, and not by this process', { timeout: 60_000 }, async (_, text) => {
     const cwd = await project({ '.retrai.yml': text })
     const before = performance.eventLoopUtilization()
-    const settings = await readShellGoal(cwd)
+    const settings = await readProjectSettings(cwd)
     const { utilization } = performance.eventLoopUtilization(before)
     expect(settings._unsafeUnwrapErr()).toMatch(/\.retrai\.yml: ./)
     expect(utilization).toBeLessThan(0.8)
@@ -94,7 +96,7 @@ describe('.retrai.yml', () => {
 
   test('above its size limit is refused with this reason', async () => {
     const text = `check_command: x\n${filled('# comment\n')}# comment\n`
-    const settings = await readShellGoal(await project({ '.retrai.yml': text }))
+    const settings = await readProjectSettings(await project({ '.retrai.yml': text }))
     expect(settings._unsafeUnwrapErr()).toContain('too large to read: it has more than 65536 bytes')
   })
 })

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { ApiRequest, GoalOptions, ShellGoal, SuccessCondition } from '../domain/run-config.ts'
+import { ApiRequest, GoalOptions, ShellGoal, SuccessCondition } from './run-config.ts'
 
 /** The most characters of a command, and of each text of a request. */
 const MAX_TEXT = 10_000
@@ -32,7 +32,7 @@ const Request = z.strictObject({
 })
 
 /** What a client may set of the goals that need more than a name. */
-const RequestedOptions = z
+export const RequestedOptions = z
   .strictObject({
     ...GoalOptions.unwrap().shape,
     max_ms: z
@@ -100,7 +100,8 @@ export const goalFields = {
     .min(1)
     .exactOptional()
     .describe(
-      'The name of one of GET /api/goals. Without it: `shell-goal` if there is a `check`, `all-of` if there is `all_of`',
+      'The name of one of GET /api/goals. Without it: `shell-goal` if there is a `check`, `all-of` if there is `all_of`, ' +
+        'else the goal of the `.retrai.yml` of the project',
     ),
   check: Check.exactOptional().describe(
     'The command of the goal. For `shell-goal` instead of `.retrai.yml`; for other goals that are a command (GET ' +
@@ -126,23 +127,9 @@ export const allOf = z
   .exactOptional()
   .describe('Several goals, which must hold at the same time. The verdict lists each')
 
-/** The goals of a run as it was created, in the form of the request. */
-export const goalDetails = {
-  check: z
-    .object({ command: z.string(), conditions: SuccessCondition })
-    .exactOptional()
-    .describe('The command of the goal, if it is that of the run or of `.retrai.yml`'),
-  goal_options: GoalOptions.exactOptional(),
-} as const
-
-/** The query of GET /api/goals. */
-export const GoalsQuery = z.strictObject({
-  cwd: z
-    .string()
-    .min(1)
-    .optional()
-    .meta({
-      description: 'The folder of a project: only the goals that fit it, best first',
-      examples: ['/path/to/project'],
-    }),
-})
+/** One goal as a client or a project names it. */
+export type RequestedPart = z.output<z.ZodObject<typeof goalFields>>
+/** What a client or a project chooses of the goal of a run. */
+export type GoalRequest = RequestedPart & {
+  readonly all_of?: readonly (string | RequestedPart)[]
+}

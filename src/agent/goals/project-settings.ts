@@ -1,0 +1,104 @@
+import { join } from 'node:path'
+import { err, ok, type Result } from 'neverthrow'
+import { type ApprovalRule, ApprovalRules } from '../../domain/approvals/rules.ts'
+import type { GoalRequest, RequestedPart } from '../../domain/requested-goal.ts'
+import { ALL_OF } from './all-of.ts'
+import { textOf } from './project-files.ts'
+import { type ProjectSettings, readProjectSettings, SETTINGS_FILE } from './retrai-yml.ts'
+import { shellGoal } from './shell-goal.ts'
+
+type Asked = GoalRequest & { readonly approvals?: ApprovalRules | undefined }
+
+const namesGoal = ({ goal, check, all_of }: GoalRequest): boolean =>
+  all_of !== undefined || check !== undefined || (goal !== undefined && goal !== ALL_OF)
+
+const partsOf = ({ all_of, ...single }: GoalRequest): readonly RequestedPart[] =>
+  all_of?.map((part) => (typeof part === 'string' ? { goal: part } : part)) ?? [single]
+
+/**
+ * Reads `.retrai.yml` of a project if it says something of what is asked for. A file that has rules for calls always
+ * does: if it cannot be read, the run is refused, and not started without them.
+ */
+export const settingsFor = (cwd: string, asked: GoalRequest) =>
+  readProjectSettings(cwd, (text) => {
+    if (!namesGoal(asked) || text.includes('approvals')) return true
+    const parts = partsOf(asked).filter(({ check, goal_options }) => !(check && goal_options))
+    return parts.some(({ goal, check }) => {
+      return goal !== undefined && (text.includes(goal) || (!check && goal === shellGoal.name))
+    })
+  })
+
+/** The goals that the file names, in the form of a request; nothing if it names none. */
+function declared(settings: ProjectSettings): GoalRequest {
+  const { goal, goal_options, all_of } = settings
+  if (all_of !== undefined) return { all_of }
+  const check = checkOf(settings)
+  if (goal === undefined && check === undefined) return {}
+  return {
+    goal: goal ?? shellGoal.name,
+    ...(check === undefined ? {} : { check }),
+    ...(goal_options === undefined ? {} : { goal_options }),
+  }
+}
+
+function checkOf({ check_command: command, success_condition: conditions }: ProjectSettings) {
+  return command === undefined ? undefined : { command, conditions }
+}
+
+/**
+ * What is asked for, with what the file says of it: the goal if none is named, and the check and the options of each
+ * goal that is named without them. A field of the request always replaces that of the file.
+ */
+export function withSettings(asked: GoalRequest, settings: ProjectSettings | null): GoalRequest {
+  if (settings === null) return asked
+  const own = declared(settings)
+  const known = partsOf(own)
+  const check = checkOf(settings)
+  const filled = (part: RequestedPart): RequestedPart => {
+    const same = known.find(({ goal }) => goal !== undefined && goal === part.goal)
+    const isShell = part.goal === shellGoal.name && check !== undefined
+    const { goal: _, ...more } = same ?? (isShell ? { check } : {})
+    return { ...more, ...part }
+  }
+  const { goal, ...rest } = asked
+  const chosen: GoalRequest = namesGoal(asked) ? asked : { ...rest, ...own }
+  const { all_of, ...single } = chosen
+  if (all_of === undefined) return filled(single)
+  return { ...single, all_of: partsOf({ all_of }).map(filled) }
+}
+
+/**
+ * The rules of a run: its own, then those of the file. The first that holds decides, so the file can only make a run
+ * stricter: a call that its own rules say nothing of would be allowed.
+ */
+export function withRules(
+  asked: Asked,
+  settings: ProjectSettings | null,
+): Result<ApprovalRules | undefined, string> {
+  const { approvals: own } = asked
+  const known = new Set(own?.map((rule) => JSON.stringify(rule)))
+  const isNew = (rule: ApprovalRule): boolean => !known.has(JSON.stringify(rule))
+  const added = settings?.approvals?.filter(isNew) ?? []
+  if (added.length === 0) return ok(own)
+  const rules = ApprovalRules.safeParse([...(own ?? []), ...added])
+  if (rules.success) return ok(rules.data)
+  return err(`With the ${added.length} rules of ${SETTINGS_FILE}, the run has too many.`)
+}
+
+/** What is wrong with a shell-goal that has no command. */
+export const noCheckCommand = (cwd: string, settings: ProjectSettings | null): string =>
+  settings === null
+    ? `${join(cwd, SETTINGS_FILE)}: there is no such file. Write one with the check of the goal, such as "check_command: make check"`
+    : `${join(cwd, SETTINGS_FILE)}: check_command: is missing`
+
+const NAMED = /^goal\s*:\s*["']?([\w-]+)/m
+
+/** The goal that `.retrai.yml` names, at a glance: it is read when a run is created. Null if it names none. */
+export async function declaredGoal(
+  cwd: string,
+): Promise<{ readonly name: string; readonly because: string } | null> {
+  const text = (await textOf(cwd, SETTINGS_FILE)) ?? ''
+  if (/^all_of\s*:/m.test(text)) return { name: ALL_OF, because: '.retrai.yml names its goals' }
+  const [, name] = NAMED.exec(text) ?? []
+  return name === undefined ? null : { name, because: '.retrai.yml names it' }
+}
