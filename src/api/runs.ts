@@ -2,11 +2,10 @@ import * as z from 'zod'
 import { ApprovalRule, ApprovalRules, RuleName } from '../domain/approvals/rules.ts'
 import { IsolationPolicy } from '../domain/isolation.ts'
 import { CallDecision, Decision, RequestedCall, Stuck } from '../domain/records.ts'
-import { EFFORTS } from '../domain/run-config.ts'
+import { EFFORTS, GoalOptions, SuccessCondition } from '../domain/run-config.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
 import { Parent } from '../domain/subagents.ts'
 import { Timestamp } from './fields.ts'
-import { goalDetails } from './goal-requests.ts'
 
 const RunStatus = z.enum(RUN_STATUSES).meta({
   id: 'RunStatus',
@@ -37,7 +36,16 @@ export const Goal = z
       .exactOptional()
       .describe('Whether it takes a command in `check`. Earlier versions do not say'),
     options: z
-      .array(z.object({ name: z.string(), required: z.boolean() }))
+      .array(
+        z.object({
+          name: z.string(),
+          required: z.boolean(),
+          schema: z
+            .record(z.string(), z.unknown())
+            .exactOptional()
+            .describe('A JSON Schema of its value, with what it means. Earlier versions have none'),
+        }),
+      )
       .exactOptional()
       .describe('What it takes in `goal_options`'),
     because: z
@@ -47,6 +55,11 @@ export const Goal = z
   })
   .meta({ id: 'Goal' })
 export type Goal = z.infer<typeof Goal>
+
+/** GET /api/approvals. */
+export const ServerApprovals = z
+  .object({ rules: ApprovalRules.describe('In order: the first that holds decides') })
+  .meta({ id: 'ServerApprovals' })
 
 /** A row of GET /api/runs. */
 export const RunSummary = z
@@ -96,6 +109,15 @@ const Subagent = z.object({
   total_tokens: z.int().nullable().describe('Null until its parent has recorded its end'),
   estimated_cost_usd: Cost,
 })
+
+/** The goals of a run as it was created, in the form of the request. */
+const goalDetails = {
+  check: z
+    .object({ command: z.string(), conditions: SuccessCondition })
+    .exactOptional()
+    .describe('The command of the goal, if it is that of the run or of `.retrai.yml`'),
+  goal_options: GoalOptions.exactOptional(),
+} as const
 
 /** GET /api/runs/{run_id}. */
 export const RunDetails = z

@@ -21,16 +21,15 @@ import { checkpoints } from './routes/checkpoints.ts'
 import { createRun } from './routes/create-run.ts'
 import { health } from './routes/health.ts'
 import { conversation, readArtifact, runDiff } from './routes/history.ts'
-import { proofs } from './routes/proofs.ts'
 import {
-  getRun,
   listGoals,
   listMcpServers,
   listModels,
-  listRuns,
+  listServerApprovals,
   showIsolation,
-} from './routes/read-runs.ts'
-
+} from './routes/offers.ts'
+import { proofs } from './routes/proofs.ts'
+import { getRun, listRuns } from './routes/read-runs.ts'
 import { redactRun } from './routes/redactions.ts'
 import {
   abortRun,
@@ -61,6 +60,7 @@ const ROUTES = [
   listModels,
   showIsolation,
   listMcpServers,
+  listServerApprovals,
   health,
   runDiff,
   conversation,

@@ -3,13 +3,11 @@ import type { Readable } from 'node:stream'
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { ResultAsync } from 'neverthrow'
-import type * as z from 'zod'
 import type { Readiness } from '../api/health.ts'
 import type { IsolationOffer } from '../api/isolation.ts'
 import type { McpOffer } from '../api/mcp.ts'
 import type { Model } from '../api/models.ts'
 import type { FieldProblem } from '../api/problems.ts'
-import type { CreateRun } from '../api/run-requests.ts'
 import type { Goal } from '../api/runs.ts'
 import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import type { Audit } from '../audit/audit.ts'
@@ -17,6 +15,7 @@ import type { Auth } from '../auth/auth.ts'
 import type { ApprovalRules } from '../domain/approvals/rules.ts'
 import type { IsolationPolicy, Level, LowerLimits } from '../domain/isolation.ts'
 import type { McpRequest } from '../domain/mcp-servers.ts'
+import type { GoalRequest } from '../domain/requested-goal.ts'
 import type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
 import type { LiveParts } from '../live/live-parts.ts'
 import type { Author } from '../log/run-log.ts'
@@ -34,12 +33,6 @@ export type ZodApp = FastifyInstance<
   ServerResponse,
   FastifyBaseLogger,
   ZodTypeProvider
->
-
-/** What a client chooses of the goal of a run. */
-export type GoalRequest = Pick<
-  z.output<typeof CreateRun>,
-  'goal' | 'check' | 'goal_options' | 'all_of'
 >
 
 /** What a client may choose of a run, with the defaults filled in. */
@@ -113,6 +106,8 @@ export type AppDeps = {
   readonly isolationOffer?: () => Promise<IsolationOffer>
   /** The MCP servers that a run may have. Without it, there is no route for that. */
   readonly mcpOffer?: McpOffer
+  /** The rules of the server for the calls of every run. */
+  readonly serverApprovals?: ApprovalRules
   /** Seconds since the epoch. */
   readonly clock: () => number
   readonly defaults: Pick<RunConfig, 'cwd' | 'model_name' | 'max_iterations'>

@@ -1,3 +1,4 @@
+import * as z from 'zod'
 import type { Effects } from '../agent/effects.ts'
 import { goals } from '../agent/goals/catalogue.ts'
 import type { Goal } from '../agent/goals/goal.ts'
@@ -13,6 +14,7 @@ import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import { createAudit } from '../audit/audit.ts'
 import type { Keyring } from '../audit/proofs/keyring.ts'
 import type { Auth } from '../auth/auth.ts'
+import { RequestedOptions } from '../domain/requested-goal.ts'
 import { buildApp } from '../http/app.ts'
 import type { Redactions } from '../http/deps.ts'
 import type { Projector } from '../projections/projector.ts'
@@ -90,6 +92,7 @@ export function createApp(
       servers: [...configuration.servers.values()].map(({ recorded }) => recorded),
       own: settings.RETRAI_MCP_REQUESTS,
     },
+    serverApprovals: settings.RETRAI_APPROVALS ?? [],
     clock: now,
     pool,
     defaults: { cwd: process.cwd(), model_name: catalogue.default.name, max_iterations: 20 },
@@ -113,13 +116,25 @@ export function createApp(
   })
 }
 
+const { properties: OPTION_SCHEMAS = {} } = z.toJSONSchema(RequestedOptions, { io: 'input' })
+
 /** A goal as the API shows it. */
 const goalOf = ({ name, description, takes = {} }: Goal): GoalView => ({
   ...{ name, description, check: takes.check ?? 'none' },
   options: Object.entries(takes.options ?? {}).map(([option, need]) => {
-    return { name: option, required: need === 'required' }
+    return { name: option, required: need === 'required', ...schemaOf(option, name) }
   }),
 })
+
+/** The JSON Schema of an option. Its description begins with the goal, which is known here. */
+function schemaOf(option: string, goal: string): { readonly schema?: Record<string, unknown> } {
+  const schema = OPTION_SCHEMAS[option]
+  if (typeof schema !== 'object') return {}
+  const { description = '' } = schema
+  const own = description.replace(`${goal}: `, '')
+  const text = `${own.charAt(0).toUpperCase()}${own.slice(1)}`
+  return { schema: { ...schema, description: text } }
+}
 
 /** A model as the API shows it. */
 const modelOf = (info: ModelInfo): Model => ({

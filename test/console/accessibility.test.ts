@@ -29,6 +29,19 @@ async function faults(page: Page): Promise<string[]> {
     )
 }
 
+/** The form with everything that a person can add to it. */
+async function openWholeForm(page: Page): Promise<void> {
+  await page.keyboard.press('n')
+  await page.getByRole('radio', { name: /^api-test/ }).click()
+  await page.getByRole('button', { name: /^Add to requests/ }).click()
+  await page.getByRole('button', { name: 'Add a goal that must hold too' }).click()
+  await page.getByLabel('Check').last().fill('make docs')
+  for (let rule = 0; rule < 2; rule += 1) {
+    await page.getByRole('button', { name: 'Add a rule' }).click()
+  }
+  await page.getByRole('group', { name: 'Rule 2' }).waitFor()
+}
+
 const PAGES: Readonly<Record<string, (page: Page, url: string) => Promise<void>>> = {
   'the list': async (page, url) => {
     await page.goto(url)
@@ -37,8 +50,7 @@ const PAGES: Readonly<Record<string, (page: Page, url: string) => Promise<void>>
   'the form': async (page, url) => {
     await page.goto(url)
     await page.getByText('in ray-tracer').waitFor()
-    await page.keyboard.press('n')
-    await page.getByRole('radio', { name: /^pytest/ }).waitFor()
+    await openWholeForm(page)
   },
   'a run': async (page, url) => {
     await page.goto(`${url}/runs/${achieved}`)
@@ -89,5 +101,11 @@ describeInBrowser('accessibility', () => {
       await page.getByText('billing').first().waitFor()
       expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(360)
     }
+    const page = await open(server.url, { viewport: { width: 360, height: 740 } })
+    await page.getByText('billing').first().waitFor()
+    await openWholeForm(page)
+    const beyond = `[...document.querySelectorAll('[role=dialog] *')]
+      .filter((one) => one.getBoundingClientRect().right > 360).map((one) => one.outerHTML)`
+    expect(await page.evaluate(beyond)).toEqual([])
   })
 })

@@ -2,7 +2,6 @@ import { describe, expect, test } from 'vitest'
 import { languageOf } from '../../web/src/code/languages.ts'
 import { patchLines } from '../../web/src/code/patch-lines.ts'
 import { distanceOf } from '../../web/src/run/verdict.ts'
-import { EMPTY_DRAFT, requestOf } from '../../web/src/start/draft.ts'
 import {
   baseName,
   formatAgo,
@@ -77,21 +76,4 @@ test('a patch is shown line by line', () => {
 test('files are highlighted by their names', () => {
   const names = ['a/b.py', 'Makefile', 'x.TSX', '.gitignore', 'README']
   expect(names.map(languageOf)).toEqual(['python', 'makefile', 'typescript', null, null])
-})
-
-test('a form sends only what is filled in; the server has defaults for the rest', () => {
-  const draft = {
-    ...EMPTY_DRAFT,
-    goal: 'pytest',
-    cwd: ' /srv/x ',
-    max_tokens: 5000,
-    max_cost_usd: '0.5',
-  }
-  expect(requestOf(draft)).toEqual({
-    goal: 'pytest',
-    hitl_enabled: false,
-    cwd: '/srv/x',
-    max_tokens: 5000,
-    max_cost_usd: 0.5,
-  })
 })

@@ -1,11 +1,7 @@
 import * as z from 'zod'
-import { GoalsQuery } from '../../api/goal-requests.ts'
-import { IsolationOffer } from '../../api/isolation.ts'
-import { McpOffer } from '../../api/mcp.ts'
-import { Model } from '../../api/models.ts'
 import type { Problem } from '../../api/problems.ts'
 import { GetRunQuery, ListRunsQuery, RunParams } from '../../api/run-queries.ts'
-import { Goal, RunDetails, RunSummary } from '../../api/runs.ts'
+import { RunDetails, RunSummary } from '../../api/runs.ts'
 import type { RunState } from '../../domain/state.ts'
 import { subagentOf } from '../../domain/subagent-state.ts'
 import { streamOf } from '../../log/run-log.ts'
@@ -13,13 +9,7 @@ import type { RunPage } from '../../projections/read-model.ts'
 import { runDetails } from '../../queries/run-details.ts'
 import { RunHistory } from '../../queries/run-history.ts'
 import type { AppDeps, ZodApp } from '../deps.ts'
-import {
-  described,
-  problems,
-  READ_PROBLEMS,
-  sendInvalid,
-  sendProblem,
-} from '../problems/problem.ts'
+import { described, problems, READ_PROBLEMS, sendProblem } from '../problems/problem.ts'
 import { commandProblem, invalidField, queryProblem } from '../problems/problem-of.ts'
 import { entityTag, isKnown, isKnownStill } from '../replies/conditional.ts'
 import { jsonOnce, sendJson } from '../replies/json.ts'
@@ -151,92 +141,4 @@ async function whyMissing(runId: string, { store }: AppDeps): Promise<Problem> {
     limit: 1,
   })
   return first.isErr() ? commandProblem(first.error) : { code: 'not_projected' }
-}
-
-/** GET /api/goals */
-export function listGoals(app: ZodApp, { goals, fittingGoals }: AppDeps): void {
-  app.route({
-    method: 'GET',
-    url: '/api/goals',
-    config: { needs: 'runs:read' },
-    schema: {
-      operationId: 'listGoals',
-      tags: ['goals'],
-      summary: 'List the goals that a run can have',
-      description:
-        'With `cwd`, only those that seem to fit the project in that folder of the server, best first. If none fits, the ' +
-        'list is empty: a run can still name a goal, or a command of its own in `check`.',
-      querystring: GoalsQuery,
-      response: {
-        200: described('The goals of this server', z.array(Goal)),
-        ...problems('invalid_request'),
-      },
-    },
-    handler: async (request, reply) => {
-      const { cwd } = request.query
-      if (cwd === undefined) return [...goals]
-      const found = await fittingGoals(cwd)
-      if (found.isErr()) return sendInvalid(request, reply, found.error)
-      return [...found.value]
-    },
-  })
-}
-
-/** GET /api/models */
-export function listModels(app: ZodApp, { models }: AppDeps): void {
-  app.route({
-    method: 'GET',
-    url: '/api/models',
-    config: { needs: 'runs:read' },
-    schema: {
-      operationId: 'listModels',
-      tags: ['models'],
-      summary: 'List the models that a run can name',
-      description:
-        'The models that this server knows, with those that an own endpoint and Ollama report. A run may name others ' +
-        'of the same providers too. Those that cannot be called now have a `problem`.',
-      response: { 200: described('The default comes first', z.array(Model)) },
-    },
-    handler: async () => [...(await models())],
-  })
-}
-
-/** GET /api/mcp-servers */
-export function listMcpServers(app: ZodApp, { mcpOffer }: AppDeps): void {
-  if (mcpOffer === undefined) return
-  app.route({
-    method: 'GET',
-    url: '/api/mcp-servers',
-    config: { needs: 'runs:read' },
-    schema: {
-      operationId: 'listMcpServers',
-      tags: ['runs'],
-      summary: 'List the MCP servers that a run can name',
-      description:
-        'The servers of RETRAI_MCP_SERVERS, and whether a run may bring others (RETRAI_MCP_REQUESTS). Nothing is ' +
-        'asked of them: a run lists their tools before its first request to the model.',
-      response: { 200: described('What this server offers', McpOffer) },
-    },
-    handler: async () => mcpOffer,
-  })
-}
-
-/** GET /api/isolation */
-export function showIsolation(app: ZodApp, { isolationOffer }: AppDeps): void {
-  if (isolationOffer === undefined) return
-  app.route({
-    method: 'GET',
-    url: '/api/isolation',
-    config: { needs: 'runs:read' },
-    schema: {
-      operationId: 'showIsolation',
-      tags: ['runs'],
-      summary: 'Show how commands are isolated, and what a run may ask for',
-      description:
-        'The level, the network and the limits that a run may choose in POST /api/runs. The first request tries the ' +
-        'levels that are stricter than that of the server.',
-      response: { 200: described('What this server offers', IsolationOffer) },
-    },
-    handler: () => isolationOffer(),
-  })
 }

@@ -17,6 +17,7 @@ const EXPECTED: Readonly<Record<string, readonly Role[]>> = {
   'GET /api/goals': ROLES,
   'GET /api/models': ROLES,
   'GET /api/isolation': ROLES,
+  'GET /api/approvals': ROLES,
   'GET /api/mcp-servers': ROLES,
   'GET /api/runs': ROLES,
   'GET /api/runs/:run_id': ROLES,

@@ -16,12 +16,16 @@ export async function fetchExport(runId: string): Promise<Blob> {
   return new Response(await answerOf(client().audit.export(runId))).blob()
 }
 
-async function get(path: string, signal: AbortSignal | null = null): Promise<Response> {
+async function get(path: string, signal: AbortSignal): Promise<Response> {
   const response = await fetch(path, { headers: authorization(), signal })
   if (response.ok) return response
   const problem = ProblemDocument.safeParse(await response.json().catch(() => null))
   throw new Error(problem.data?.detail ?? `The server answered ${response.status}.`)
 }
+
+/** A JSON document of the API that the client does not read, as it came. */
+export const fetchJson = async (path: string, signal: AbortSignal): Promise<unknown> =>
+  (await get(path, signal)).json()
 
 /**
  * The server's signed proof of a run, and the keys that it publishes, as they came: the page checks them
@@ -32,10 +36,10 @@ export async function fetchProof(
   signal: AbortSignal,
 ): Promise<{ readonly proof: unknown; readonly keys: unknown }> {
   const [proof, keys] = await Promise.all([
-    get(`/api/runs/${encodeURIComponent(runId)}/proof`, signal),
-    get('/api/keys', signal),
+    fetchJson(`/api/runs/${encodeURIComponent(runId)}/proof`, signal),
+    fetchJson('/api/keys', signal),
   ])
-  return { proof: await proof.json(), keys: await keys.json() }
+  return { proof, keys }
 }
 
 /** Hands a file to the person. */

@@ -19,12 +19,17 @@ export async function answerOf<T>(answer: ResultAsync<T, RequestError>): Promise
   return result.value
 }
 
-/** What is wrong with a field of a request, if anything. */
-export function fieldProblem(cause: unknown, field: string): string | undefined {
-  if (!(cause instanceof ApiProblem) || cause.error.type !== 'refused') return undefined
-  return cause.error.errors.find((one) => one.field === field || one.field.startsWith(`${field}.`))
-    ?.message
-}
+/** What is wrong with a field of a request, if anything. `exact`: not with a field inside it. */
+export type FieldProblemOf = (field: string, exact?: 'exact') => string | undefined
+
+/** What is wrong with the fields of a request, by the server's answer. */
+export const problemsIn =
+  (cause: unknown): FieldProblemOf =>
+  (field, exact) => {
+    if (!(cause instanceof ApiProblem) || cause.error.type !== 'refused') return undefined
+    const isIn = (name: string) => exact === undefined && name.startsWith(`${field}.`)
+    return cause.error.errors.find((one) => one.field === field || isIn(one.field))?.message
+  }
 
 /** A message for a person about anything that was thrown. */
 export const messageOf = (cause: unknown): string =>

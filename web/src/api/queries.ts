@@ -1,9 +1,10 @@
 import { queryOptions } from '@tanstack/react-query'
 import { Readiness } from '../../../src/api/health.ts'
+import { ServerApprovals } from '../../../src/api/runs.ts'
 import { hasEnded } from '../ui/status.ts'
 import { checkProof } from '../verify/verifier.ts'
 import { client } from './client.ts'
-import { fetchProof } from './files.ts'
+import { fetchJson, fetchProof } from './files.ts'
 import { answerOf } from './problem.ts'
 
 /** Requested regularly, so that the page notices when a token is revoked. */
@@ -65,6 +66,14 @@ export const goalsQuery = queryOptions({
 export const mcpOfferQuery = queryOptions({
   queryKey: ['mcp-servers'],
   queryFn: ({ signal }) => answerOf(client().mcpServers({ signal })),
+})
+
+/** The rules of the server for the calls of every run. */
+export const serverRulesQuery = queryOptions({
+  queryKey: ['approvals'],
+  queryFn: async ({ signal }) =>
+    ServerApprovals.parse(await fetchJson('/api/approvals', signal)).rules,
+  staleTime: Number.POSITIVE_INFINITY,
 })
 
 /** What a run may ask for of the isolation of its commands. */

@@ -1,119 +1,58 @@
-import { Button, Checkbox, TextInput } from '@mantine/core'
-import { IconCheck, IconHandStop, IconX } from '@tabler/icons-react'
-import { useMutation } from '@tanstack/react-query'
+import { Checkbox } from '@mantine/core'
+import { IconCheck, IconX } from '@tabler/icons-react'
 import { useState } from 'react'
 import type { CallDecision } from '../../../src/api/records.ts'
 import type { RunState } from '../../../src/domain/state.ts'
 import { client } from '../api/client.ts'
-import { answerOf, messageOf } from '../api/problem.ts'
-import { useMayNot } from '../api/use-may.ts'
+import { answerOf } from '../api/problem.ts'
 import { Code } from '../code/code.tsx'
-import { seenIn } from '../run/answers.ts'
 import type { RunView } from '../run/run-view.ts'
-import { DECISION_ID } from '../run-page/use-run-shortcuts.ts'
 import { Asked } from '../timeline/tool-body.tsx'
 import { textArg } from '../timeline/tool-gist.ts'
 import { visible } from '../ui/foreign-text.ts'
-import { formatClock, formatMoment } from '../ui/format.ts'
-import { useNow } from '../ui/use-now.ts'
 import classes from './decide-panel.module.css'
+import { type Choice, WaitingPanel } from './waiting-panel.tsx'
 
 type Waiting = Extract<RunState['phase'], { type: 'awaiting_approval' }>
 
+type Props = { readonly runId: string; readonly open: Waiting; readonly view: RunView }
+
+const CHOICES: readonly [Choice<CallDecision>, Choice<CallDecision>] = [
+  { decision: 'allow', label: 'Allow', icon: <IconCheck size={17} /> },
+  { decision: 'deny', label: 'Deny', icon: <IconX size={16} /> },
+]
+
 /** A call that begins only when a person allows it. */
-export function ApprovalPanel({
-  runId,
-  open,
-  view,
-}: {
-  readonly runId: string
-  readonly open: Waiting
-  readonly view: RunView
-}) {
+export function ApprovalPanel({ runId, open, view }: Props) {
   const { seq, callSha256: call_sha256, rule } = open
-  const [reason, setReason] = useState('')
   const [liftsRule, setLiftsRule] = useState(false)
-  const since = view.records[seq]?.ts ?? 0
-  const now = useNow(1000) / 1000
-  const answer = useMutation({
-    mutationFn: (decision: CallDecision) => {
-      const lifts_rule = liftsRule && decision === 'allow'
-      const why = { reason: reason.trim() || null, seen: seenIn(view) }
-      return answerOf(
-        client().runs.answer(runId, seq, { decision, call_sha256, lifts_rule, ...why }),
-      )
-    },
-  })
-  const mayNot = useMayNot('runs:decide')
-  const busy = answer.isPending || answer.isSuccess
   return (
-    <section className={classes.panel} aria-label="Your decision" data-testid="approval">
-      <span className={classes.hand} aria-hidden>
-        <IconHandStop size={22} stroke={2} />
-      </span>
-      <div className={classes.text}>
-        <h2 className={classes.title}>
-          {`May the agent call ${visible(open.pending[0]?.tool ?? '')}?`}
-          <span className={classes.since} title={`Asked at ${formatMoment(since)}`}>
-            {formatClock(now - since)}, since record {seq}
-          </span>
-        </h2>
-        <WaitingCall open={open} />
-        {answer.isError && (
-          <p className={classes.problem} role="alert">
-            {messageOf(answer.error)}
-          </p>
-        )}
-      </div>
-      {mayNot === null ? (
-        <form
-          className={classes.form}
-          onSubmit={(event) => {
-            event.preventDefault()
-            answer.mutate('allow')
-          }}
-        >
-          <TextInput
-            id={DECISION_ID}
-            aria-label="Reason: it is recorded, and the model reads it if you deny the call"
-            placeholder="Optional reason"
-            value={reason}
-            onChange={(event) => setReason(event.currentTarget.value)}
-            disabled={busy}
+    <WaitingPanel
+      testId="approval"
+      title={`May the agent call ${visible(open.pending[0]?.tool ?? '')}?`}
+      view={view}
+      seq={seq}
+      choices={CHOICES}
+      reasonLabel="Reason: it is recorded, and the model reads it if you deny the call"
+      placeholder="Optional reason"
+      decide={(decision, grounds) => {
+        const lifts_rule = liftsRule && decision === 'allow'
+        const body = { decision, call_sha256, lifts_rule, ...grounds }
+        return answerOf(client().runs.answer(runId, seq, body))
+      }}
+      more={(isBusy) =>
+        rule.of === 'run' && (
+          <Checkbox
+            label="Stop asking for this rule in this run"
+            checked={liftsRule}
+            onChange={(event) => setLiftsRule(event.currentTarget.checked)}
+            disabled={isBusy}
           />
-          {rule.of === 'run' && (
-            <Checkbox
-              label="Stop asking for this rule in this run"
-              checked={liftsRule}
-              onChange={(event) => setLiftsRule(event.currentTarget.checked)}
-              disabled={busy}
-            />
-          )}
-          <div className={classes.buttons}>
-            <Button
-              type="submit"
-              className={classes.approve}
-              leftSection={<IconCheck size={17} />}
-              loading={answer.isPending && answer.variables === 'allow'}
-              disabled={busy}
-            >
-              Allow
-            </Button>
-            <Button
-              variant="default"
-              leftSection={<IconX size={16} />}
-              loading={answer.isPending && answer.variables === 'deny'}
-              disabled={busy}
-              onClick={() => answer.mutate('deny')}
-            >
-              Deny
-            </Button>
-          </div>
-        </form>
-      ) : (
-        <p className={classes.summary}>{mayNot}</p>
-      )}
-    </section>
+        )
+      }
+    >
+      <WaitingCall open={open} />
+    </WaitingPanel>
   )
 }
 
@@ -126,8 +65,7 @@ function WaitingCall({ open }: { readonly open: Waiting }) {
   const command = textArg(call.args, 'command')
   const isEdit = call.tool === 'file_patch' || call.tool === 'file_write'
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
-    <section className={classes.words} tabIndex={0} aria-label="What is asked">
+    <>
       {path !== null && <p className={classes.summary}>{visible(path)}</p>}
       {command !== null && <Code text={`$ ${command}`} look="terminal" />}
       {isEdit ? (
@@ -143,6 +81,6 @@ function WaitingCall({ open }: { readonly open: Waiting }) {
         {content.by === 'other_than_starter' &&
           ' Somebody else than who started the run must answer.'}
       </p>
-    </section>
+    </>
   )
 }

@@ -1,19 +1,13 @@
-import { Button, TextInput } from '@mantine/core'
-import { IconCheck, IconHandStop, IconPlayerStopFilled } from '@tabler/icons-react'
-import { useMutation } from '@tanstack/react-query'
-import { useState } from 'react'
+import { IconCheck, IconPlayerStopFilled } from '@tabler/icons-react'
 import type { Decision } from '../../../src/api/records.ts'
 import { client } from '../api/client.ts'
-import { answerOf, messageOf } from '../api/problem.ts'
-import { useMayNot } from '../api/use-may.ts'
-import { answerTo, seenIn } from '../run/answers.ts'
+import { answerOf } from '../api/problem.ts'
+import { answerTo } from '../run/answers.ts'
 import type { RunView } from '../run/run-view.ts'
-import { DECISION_ID } from '../run-page/use-run-shortcuts.ts'
 import { visible } from '../ui/foreign-text.ts'
-import { formatClock, formatMoment } from '../ui/format.ts'
-import { useNow } from '../ui/use-now.ts'
 import { AnswerWords } from './answer-words.tsx'
 import classes from './decide-panel.module.css'
+import { type Choice, WaitingPanel } from './waiting-panel.tsx'
 
 type Props = {
   readonly runId: string
@@ -23,88 +17,30 @@ type Props = {
   readonly view: RunView
 }
 
-/** A run that waits for a person, in a prominent place. */
+const CHOICES: readonly [Choice<Decision>, Choice<Decision>] = [
+  { decision: 'approve', label: 'Approve', icon: <IconCheck size={17} /> },
+  { decision: 'abort', label: 'Abort the run', icon: <IconPlayerStopFilled size={14} /> },
+]
+
+/** A run that waits for a person after an iteration. */
 export function DecidePanel({ runId, seq, summary, view }: Props) {
-  const [reason, setReason] = useState('')
-  const since = view.records[seq]?.ts ?? 0
-  const now = useNow(1000) / 1000
-  const decide = useMutation({
-    mutationFn: (decision: Decision) =>
-      answerOf(
-        client().runs.resume(runId, {
-          decision,
-          reason: reason.trim() || null,
-          seq,
-          seen: seenIn(view),
-        }),
-      ),
-  })
-  const mayNot = useMayNot('runs:decide')
-  const busy = decide.isPending || decide.isSuccess
   return (
-    <section className={classes.panel} aria-label="Your decision" data-testid="decide">
-      <span className={classes.hand} aria-hidden>
-        <IconHandStop size={22} stroke={2} />
-      </span>
-      <div className={classes.text}>
-        <h2 className={classes.title}>
-          {mayNot === null ? 'This run waits for you' : 'This run waits for somebody else'}
-          <span className={classes.since} title={`Asked at ${formatMoment(since)}`}>
-            {formatClock(now - since)}, since record {seq}
-          </span>
-        </h2>
-        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
-        <section className={classes.words} tabIndex={0} aria-label="What is asked">
-          <p className={classes.summary}>{visible(summary)}</p>
-          <Before view={view} seq={seq} />
-        </section>
-        {decide.isError && (
-          <p className={classes.problem} role="alert">
-            {messageOf(decide.error)}
-          </p>
-        )}
-      </div>
-      {mayNot === null ? (
-        <form
-          className={classes.form}
-          onSubmit={(event) => {
-            event.preventDefault()
-            decide.mutate('approve')
-          }}
-        >
-          <TextInput
-            id={DECISION_ID}
-            aria-label="Reason: it is recorded, and the model reads it"
-            placeholder="Optional reason or advice"
-            value={reason}
-            onChange={(event) => setReason(event.currentTarget.value)}
-            disabled={busy}
-          />
-          <div className={classes.buttons}>
-            <Button
-              type="submit"
-              className={classes.approve}
-              leftSection={<IconCheck size={17} />}
-              loading={decide.isPending && decide.variables === 'approve'}
-              disabled={busy}
-            >
-              Approve
-            </Button>
-            <Button
-              variant="default"
-              leftSection={<IconPlayerStopFilled size={14} />}
-              loading={decide.isPending && decide.variables === 'abort'}
-              disabled={busy}
-              onClick={() => decide.mutate('abort')}
-            >
-              Abort the run
-            </Button>
-          </div>
-        </form>
-      ) : (
-        <p className={classes.summary}>{mayNot}</p>
-      )}
-    </section>
+    <WaitingPanel
+      testId="decide"
+      title="This run waits for you"
+      titleForOthers="This run waits for somebody else"
+      view={view}
+      seq={seq}
+      choices={CHOICES}
+      reasonLabel="Reason: it is recorded, and the model reads it"
+      placeholder="Optional reason or advice"
+      decide={(decision, grounds) =>
+        answerOf(client().runs.resume(runId, { decision, seq, ...grounds }))
+      }
+    >
+      <p className={classes.summary}>{visible(summary)}</p>
+      <Before view={view} seq={seq} />
+    </WaitingPanel>
   )
 }
 

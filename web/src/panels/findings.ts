@@ -152,7 +152,7 @@ function judged(
       : `The server has signed the first ${counted(length, 'record')} as they are here`,
     more:
       `Its head hash equals the one computed here; the Ed25519 signature of ${momentOf(signedAt)} is valid` +
-      (policy === null ? '' : `. It names the policy ${policy} of isolation`),
+      (policy === null ? '' : '. It names the recorded policy of isolation'),
     ...again,
   }
 }

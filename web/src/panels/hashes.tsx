@@ -14,13 +14,14 @@ type Props = {
 /** What to keep, or to compare with a kept copy: this page cannot check who operates the server. */
 export function Hashes({ view: { records }, verifying: { verified }, proof }: Props) {
   const head = records[verified - 1]?.meta?.hash
-  const key = proof !== null && proof.type === 'good' ? proof.key : null
+  const { key, policy } = proof?.type === 'good' ? proof : { key: null, policy: null }
   if (head === undefined) return null
   return (
     <>
       <dl className={classes.hashes}>
         <Hash name={`Hash of record ${formatCount(verified - 1)}`} value={head} />
         {key !== null && <Hash name="Fingerprint of the key" value={key} />}
+        {policy !== null && <Hash name="Signed policy of isolation" value={policy} />}
       </dl>
       {key !== null && (
         <p className={classes.hint}>
@@ -39,7 +40,9 @@ function Hash({ name, value }: { readonly name: string; readonly value: string }
         <CopyButton value={value}>
           {({ copied, copy }) => (
             <button type="button" className={classes.hex} title="Copy" onClick={copy}>
-              {copied ? 'Copied' : value}
+              {copied
+                ? 'Copied'
+                : partsOf(value).map((part) => <span key={part.at}>{part.text}</span>)}
             </button>
           )}
         </CopyButton>
@@ -47,3 +50,13 @@ function Hash({ name, value }: { readonly name: string; readonly value: string }
     </div>
   )
 }
+
+/** Digits in a row that people can compare without losing their place. */
+const DIGITS = 16
+
+/** A hash in parts, which stay whole where it wraps. Together they are its text. */
+const partsOf = (hash: string) =>
+  Array.from({ length: Math.ceil(hash.length / DIGITS) }, (_, index) => {
+    const at = index * DIGITS
+    return { at, text: hash.slice(at, at + DIGITS) }
+  })

@@ -3,7 +3,7 @@ import { useMutation } from '@tanstack/react-query'
 import { useState } from 'react'
 import type { ConfigChanges, RunConfig, Seen } from '../../../src/api/records.ts'
 import { client } from '../api/client.ts'
-import { answerOf, fieldProblem, messageOf } from '../api/problem.ts'
+import { answerOf, messageOf, problemsIn } from '../api/problem.ts'
 import type { ModelDraft } from '../start/draft.ts'
 import { ModelFields } from '../start/model-fields.tsx'
 
@@ -31,6 +31,7 @@ export function ConfigDialog({ runId, seen, config, onClose }: Props) {
       answerOf(client().runs.configure(runId, { ...changes, reason: reason.trim() || null, seen })),
     onSuccess: onClose,
   })
+  const problem = problemsIn(change.error)
   return (
     <Modal opened onClose={onClose} title="Change the run">
       <form
@@ -46,12 +47,12 @@ export function ConfigDialog({ runId, seen, config, onClose }: Props) {
             allowDecimal={false}
             value={iterations}
             onChange={setIterations}
-            error={fieldProblem(change.error, 'max_iterations')}
+            error={problem('max_iterations')}
           />
           <ModelFields
             value={model}
             onChange={(changed) => setModel({ ...model, ...changed })}
-            problem={(field) => fieldProblem(change.error, field)}
+            problem={problem}
           />
           <Switch
             label="Ask me after every iteration"

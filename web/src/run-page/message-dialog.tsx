@@ -3,7 +3,7 @@ import { useMutation } from '@tanstack/react-query'
 import { useState } from 'react'
 import type { Seen } from '../../../src/api/records.ts'
 import { client } from '../api/client.ts'
-import { answerOf, fieldProblem, messageOf } from '../api/problem.ts'
+import { answerOf, messageOf, problemsIn } from '../api/problem.ts'
 
 type Props = {
   readonly runId: string
@@ -36,7 +36,7 @@ export function MessageDialog({ runId, seen, onClose }: Props) {
             maxRows={12}
             value={text}
             onChange={(event) => setText(event.currentTarget.value)}
-            error={fieldProblem(send.error, 'text')}
+            error={problemsIn(send.error)('text')}
             data-autofocus
           />
           {send.isError && (

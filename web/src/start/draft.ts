@@ -1,6 +1,8 @@
 import type { Level, LowerLimits } from '../../../src/api/isolation.ts'
 import type { Effort } from '../../../src/api/records.ts'
-import type { RunRequest } from '../../../src/client/index.ts'
+import type { Goal, RunRequest } from '../../../src/client/index.ts'
+import { emptyPart, goalsOf, type PartDraft } from './goal-draft.ts'
+import { type RuleDraft, rulesOf } from './rule-draft.ts'
 
 /** The settings of a run that depend on its model, as they are filled in. An empty number field holds ''. */
 export type ModelDraft = {
@@ -25,9 +27,8 @@ export type CommandDraft = {
 /** The form as it is filled in. An empty number field holds ''. */
 export type Draft = ModelDraft &
   CommandDraft & {
-    readonly goal: string
-    /** A command in place of that of the goal. Empty: there is no such command. */
-    readonly check: string
+    /** At least one goal. */
+    readonly parts: readonly PartDraft[]
     readonly cwd: string
     readonly max_iterations: number | string
     readonly max_turns_per_iteration: number | string
@@ -35,14 +36,14 @@ export type Draft = ModelDraft &
     readonly max_cost_usd: number | string
     readonly max_tokens: number | string
     readonly max_seconds: number | string
+    readonly approvals: readonly RuleDraft[]
     readonly mcp_servers: readonly string[]
     readonly instructions: string
     readonly reason: string
   }
 
 export const EMPTY_DRAFT: Draft = {
-  goal: '',
-  check: '',
+  parts: [emptyPart()],
   cwd: '',
   model_name: '',
   reasoning_effort: null,
@@ -60,6 +61,7 @@ export const EMPTY_DRAFT: Draft = {
   processes: '',
   home_mib: '',
   output_mib: '',
+  approvals: [],
   mcp_servers: [],
   instructions: '',
   reason: '',
@@ -71,8 +73,11 @@ const NUMBERS = [
 ] as const
 const TEXTS = ['cwd', 'model_name', 'instructions', 'reason'] as const
 
-/** The request with the fields that are filled in. For the others, the server has defaults. */
-export function requestOf(draft: Draft): RunRequest {
+/**
+ * The request with the fields that are filled in. For the others, the server has defaults.
+ * @param goals those of the server, which say what their options are
+ */
+export function requestOf(draft: Draft, goals: readonly Goal[]): RunRequest {
   const numbers = NUMBERS.flatMap((field) => {
     const value = draft[field]
     return value === '' ? [] : [[field, Number(value)] as const]
@@ -83,9 +88,10 @@ export function requestOf(draft: Draft): RunRequest {
   })
   const network = networkOf(draft.network)
   const limits = limitsOf(draft)
+  const approvals = rulesOf(draft.approvals)
   return {
-    ...(draft.goal === '' ? {} : { goal: draft.goal }),
-    ...(draft.check.trim() === '' ? {} : { check: { command: draft.check.trim() } }),
+    ...goalsOf(draft.parts, goals),
+    ...(approvals === undefined ? {} : { approvals }),
     hitl_enabled: draft.hitl_enabled,
     ...(draft.reasoning_effort === null ? {} : { reasoning_effort: draft.reasoning_effort }),
     ...(draft.fallback_models.length === 0 ? {} : { fallback_models: [...draft.fallback_models] }),

@@ -17,18 +17,23 @@ type Props = {
   readonly problem: string | undefined
 }
 
-/** Those of which the form has all settings. */
-const isForForm = ({ name, check, options = [] }: Goal): boolean =>
-  name !== 'all-of' && check !== 'required' && !options.some(({ required }) => required)
+/** Several goals are added below, unless the project names them. */
+const isAlone = ({ name, because }: Goal): boolean => name !== 'all-of' || because !== undefined
 
 export function GoalPicker({ cwd, value, onChange, problem }: Props) {
   const goals = useQuery(goalsQuery)
   const [folder] = useDebouncedValue(cwd.trim(), TYPING_MS)
-  const fitting = (useQuery(fittingGoalsQuery(folder)).data ?? []).filter(isForForm)
+  const fitting = (useQuery(fittingGoalsQuery(folder)).data ?? []).filter(isAlone)
   const fits = new Set(fitting.map(({ name }) => name))
-  const others = (goals.data ?? []).filter((goal) => isForForm(goal) && !fits.has(goal.name))
+  const others = (goals.data ?? []).filter((goal) => isAlone(goal) && !fits.has(goal.name))
   return (
-    <Radio.Group label="Goal" value={value} onChange={onChange} error={problem} withAsterisk>
+    <Radio.Group
+      label="Goal"
+      description="Without one, it is the command in Check, or the goal that .retrai.yml of the project names."
+      value={value}
+      onChange={onChange}
+      error={problem}
+    >
       {goals.isError && <Input.Error>{messageOf(goals.error)}</Input.Error>}
       {goals.isPending && <Skeleton height={120} mt={6} />}
       <div className={classes.goals}>

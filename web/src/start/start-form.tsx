@@ -10,14 +10,18 @@ import {
   TextInput,
 } from '@mantine/core'
 import { useLocalStorage } from '@mantine/hooks'
-import { useMutation } from '@tanstack/react-query'
+import { useMutation, useQuery } from '@tanstack/react-query'
 import type { FormEvent } from 'react'
 import { useState } from 'react'
 import { useLocation } from 'wouter'
 import { client } from '../api/client.ts'
-import { answerOf, fieldProblem, messageOf } from '../api/problem.ts'
+import { answerOf, messageOf, problemsIn } from '../api/problem.ts'
+import { goalsQuery } from '../api/queries.ts'
+import { ApprovalsField } from './approvals-field.tsx'
 import { CommandFields } from './command-fields.tsx'
 import { type Draft, EMPTY_DRAFT, requestOf } from './draft.ts'
+import { fieldOf } from './goal-draft.ts'
+import { GoalFields } from './goal-fields.tsx'
 import { GoalPicker } from './goal-picker.tsx'
 import { McpField } from './mcp-field.tsx'
 import { ModelFields } from './model-fields.tsx'
@@ -33,15 +37,17 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
   })
   const [draft, setDraft] = useState<Draft>({ ...EMPTY_DRAFT, ...last })
   const change = (changes: Partial<Draft>): void => setDraft({ ...draft, ...changes })
+  const goals = useQuery(goalsQuery).data ?? []
+  const [first] = draft.parts
   const start = useMutation({
-    mutationFn: () => answerOf(client().runs.create(requestOf(draft))),
+    mutationFn: () => answerOf(client().runs.create(requestOf(draft, goals))),
     onSuccess: ({ run_id }) => {
       setLast({ cwd: draft.cwd, model_name: draft.model_name })
       onDone()
       navigate(`/runs/${run_id}`)
     },
   })
-  const problem = (field: string): string | undefined => fieldProblem(start.error, field)
+  const problem = problemsIn(start.error)
   const submit = (event: FormEvent): void => {
     event.preventDefault()
     start.mutate()
@@ -52,9 +58,16 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
       <Stack gap="md">
         <GoalPicker
           cwd={draft.cwd}
-          value={draft.goal}
-          onChange={(goal) => change({ goal })}
-          problem={problem('goal')}
+          value={first?.goal ?? ''}
+          onChange={(goal) => {
+            // Options of another goal would be refused.
+            change({
+              parts: draft.parts.map((part, index) =>
+                index === 0 ? { ...part, goal, options: {} } : part,
+              ),
+            })
+          }}
+          problem={problem(fieldOf(draft.parts, 0, 'goal'))}
         />
         <TextInput
           label="Project folder"
@@ -65,15 +78,7 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
           error={problem('cwd')}
           spellCheck={false}
         />
-        <TextInput
-          label="Check"
-          description="Optional. A command that must succeed: it replaces that of the goal, or is the goal if you choose none."
-          placeholder="make lint"
-          value={draft.check}
-          onChange={(event) => change({ check: event.currentTarget.value })}
-          error={problem('check') ?? problem('check.command')}
-          spellCheck={false}
-        />
+        <GoalFields parts={draft.parts} onChange={(parts) => change({ parts })} problem={problem} />
         <Textarea
           label="Instructions"
           description="Optional. What the agent shall do, beside reaching the goal."
@@ -142,6 +147,11 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
             error={problem('max_seconds')}
           />
         </SimpleGrid>
+        <ApprovalsField
+          value={draft.approvals}
+          onChange={(approvals) => change({ approvals })}
+          problem={problem}
+        />
         <CommandFields value={draft} onChange={change} problem={problem} />
         <McpField
           value={draft.mcp_servers}
@@ -164,11 +174,7 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
           <Button variant="default" onClick={onDone}>
             Cancel
           </Button>
-          <Button
-            type="submit"
-            loading={start.isPending}
-            disabled={draft.goal === '' && draft.check.trim() === ''}
-          >
+          <Button type="submit" loading={start.isPending}>
             Start the run
           </Button>
         </Group>

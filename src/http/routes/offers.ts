@@ -1,0 +1,114 @@
+import * as z from 'zod'
+import { IsolationOffer } from '../../api/isolation.ts'
+import { McpOffer } from '../../api/mcp.ts'
+import { Model } from '../../api/models.ts'
+import { GoalsQuery } from '../../api/run-queries.ts'
+import { Goal, ServerApprovals } from '../../api/runs.ts'
+import type { AppDeps, ZodApp } from '../deps.ts'
+import { described, problems, sendInvalid } from '../problems/problem.ts'
+
+/** GET /api/goals */
+export function listGoals(app: ZodApp, { goals, fittingGoals }: AppDeps): void {
+  app.route({
+    method: 'GET',
+    url: '/api/goals',
+    config: { needs: 'runs:read' },
+    schema: {
+      operationId: 'listGoals',
+      tags: ['goals'],
+      summary: 'List the goals that a run can have',
+      description:
+        'With `cwd`, only those that seem to fit the project in that folder of the server, best first. If none fits, the ' +
+        'list is empty: a run can still name a goal, or a command of its own in `check`.',
+      querystring: GoalsQuery,
+      response: {
+        200: described('The goals of this server', z.array(Goal)),
+        ...problems('invalid_request'),
+      },
+    },
+    handler: async (request, reply) => {
+      const { cwd } = request.query
+      if (cwd === undefined) return [...goals]
+      const found = await fittingGoals(cwd)
+      if (found.isErr()) return sendInvalid(request, reply, found.error)
+      return [...found.value]
+    },
+  })
+}
+
+/** GET /api/models */
+export function listModels(app: ZodApp, { models }: AppDeps): void {
+  app.route({
+    method: 'GET',
+    url: '/api/models',
+    config: { needs: 'runs:read' },
+    schema: {
+      operationId: 'listModels',
+      tags: ['models'],
+      summary: 'List the models that a run can name',
+      description:
+        'The models that this server knows, with those that an own endpoint and Ollama report. A run may name others ' +
+        'of the same providers too. Those that cannot be called now have a `problem`.',
+      response: { 200: described('The default comes first', z.array(Model)) },
+    },
+    handler: async () => [...(await models())],
+  })
+}
+
+/** GET /api/mcp-servers */
+export function listMcpServers(app: ZodApp, { mcpOffer }: AppDeps): void {
+  if (mcpOffer === undefined) return
+  app.route({
+    method: 'GET',
+    url: '/api/mcp-servers',
+    config: { needs: 'runs:read' },
+    schema: {
+      operationId: 'listMcpServers',
+      tags: ['runs'],
+      summary: 'List the MCP servers that a run can name',
+      description:
+        'The servers of RETRAI_MCP_SERVERS, and whether a run may bring others (RETRAI_MCP_REQUESTS). Nothing is ' +
+        'asked of them: a run lists their tools before its first request to the model.',
+      response: { 200: described('What this server offers', McpOffer) },
+    },
+    handler: async () => mcpOffer,
+  })
+}
+
+/** GET /api/approvals */
+export function listServerApprovals(app: ZodApp, { serverApprovals = [] }: AppDeps): void {
+  app.route({
+    method: 'GET',
+    url: '/api/approvals',
+    config: { needs: 'runs:read' },
+    schema: {
+      operationId: 'listServerApprovals',
+      tags: ['runs'],
+      summary: 'List the rules of the server for the calls of every run',
+      description:
+        'The rules of RETRAI_APPROVALS. A run may have rules of its own: of both lists, the stricter decision counts.',
+      response: { 200: described('The rules; none if the server has none', ServerApprovals) },
+    },
+    handler: async () => ({ rules: serverApprovals }),
+  })
+}
+
+/** GET /api/isolation */
+export function showIsolation(app: ZodApp, { isolationOffer }: AppDeps): void {
+  if (isolationOffer === undefined) return
+  app.route({
+    method: 'GET',
+    url: '/api/isolation',
+    config: { needs: 'runs:read' },
+    schema: {
+      operationId: 'showIsolation',
+      tags: ['runs'],
+      summary: 'Show how commands are isolated, and what a run may ask for',
+      description:
+        'The level, the network and the limits that a run may choose in POST /api/runs. The first request tries the ' +
+        'levels that are stricter than that of the server.',
+      response: { 200: described('What this server offers', IsolationOffer) },
+    },
+    handler: () => isolationOffer(),
+  })
+}

@@ -1,0 +1,118 @@
+import { Button, TextInput } from '@mantine/core'
+import { IconHandStop } from '@tabler/icons-react'
+import { useMutation } from '@tanstack/react-query'
+import { type ReactNode, useState } from 'react'
+import type { Seen } from '../../../src/api/records.ts'
+import { messageOf } from '../api/problem.ts'
+import { useMayNot } from '../api/use-may.ts'
+import { seenIn } from '../run/answers.ts'
+import type { RunView } from '../run/run-view.ts'
+import { DECISION_ID } from '../run-page/use-run-shortcuts.ts'
+import { formatClock, formatMoment } from '../ui/format.ts'
+import { useNow } from '../ui/use-now.ts'
+import classes from './decide-panel.module.css'
+
+/** What a person may decide. Enter in the field of the reason chooses the first. */
+export type Choice<D extends string> = {
+  readonly decision: D
+  readonly label: string
+  readonly icon: ReactNode
+}
+
+/** Why a person decides so, and what they had seen. */
+export type Grounds = { readonly reason: string | null; readonly seen: Seen | null }
+
+type Props<D extends string> = {
+  readonly testId: string
+  readonly title: string
+  /** For people who may not decide, if it is another one. */
+  readonly titleForOthers?: string
+  readonly view: RunView
+  /** The record that asks. */
+  readonly seq: number
+  readonly choices: readonly [Choice<D>, ...Choice<D>[]]
+  /** What the reason is for. */
+  readonly reasonLabel: string
+  readonly placeholder: string
+  /** Sends the decision. Rejects with the reason why it was refused. */
+  readonly decide: (decision: D, grounds: Grounds) => Promise<unknown>
+  /** What is asked. */
+  readonly children: ReactNode
+  /** More to choose, below the reason. */
+  readonly more?: (isBusy: boolean) => ReactNode
+}
+
+/** A run that waits for a person, in a prominent place: what is asked, and the form to answer it. */
+export function WaitingPanel<D extends string>(props: Props<D>) {
+  const { testId, title, view, seq, choices, children, more } = props
+  const [reason, setReason] = useState('')
+  const since = view.records[seq]?.ts ?? 0
+  const now = useNow(1000) / 1000
+  const answer = useMutation({
+    mutationFn: (decision: D) =>
+      props.decide(decision, { reason: reason.trim() || null, seen: seenIn(view) }),
+  })
+  const mayNot = useMayNot('runs:decide')
+  const isBusy = answer.isPending || answer.isSuccess
+  const [main] = choices
+  return (
+    <section className={classes.panel} aria-label="Your decision" data-testid={testId}>
+      <span className={classes.hand} aria-hidden>
+        <IconHandStop size={22} stroke={2} />
+      </span>
+      <div className={classes.text}>
+        <h2 className={classes.title}>
+          {mayNot === null ? title : (props.titleForOthers ?? title)}
+          <span className={classes.since} title={`Asked at ${formatMoment(since)}`}>
+            {formatClock(now - since)}, since record {seq}
+          </span>
+        </h2>
+        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
+        <section className={classes.words} tabIndex={0} aria-label="What is asked">
+          {children}
+        </section>
+        {answer.isError && (
+          <p className={classes.problem} role="alert">
+            {messageOf(answer.error)}
+          </p>
+        )}
+      </div>
+      {mayNot === null ? (
+        <form
+          className={classes.form}
+          onSubmit={(event) => {
+            event.preventDefault()
+            answer.mutate(main.decision)
+          }}
+        >
+          <TextInput
+            id={DECISION_ID}
+            aria-label={props.reasonLabel}
+            placeholder={props.placeholder}
+            value={reason}
+            onChange={(event) => setReason(event.currentTarget.value)}
+            disabled={isBusy}
+          />
+          {more?.(isBusy)}
+          <div className={classes.buttons}>
+            {choices.map(({ decision, label, icon }) => (
+              <Button
+                key={decision}
+                leftSection={icon}
+                loading={answer.isPending && answer.variables === decision}
+                disabled={isBusy}
+                {...(decision === main.decision
+                  ? { type: 'submit', className: classes.approve }
+                  : { variant: 'default', onClick: () => answer.mutate(decision) })}
+              >
+                {label}
+              </Button>
+            ))}
+          </div>
+        </form>
+      ) : (
+        <p className={classes.summary}>{mayNot}</p>
+      )}
+    </section>
+  )
+}

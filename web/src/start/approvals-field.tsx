@@ -1,0 +1,132 @@
+import { Checkbox, NumberInput, Select, SimpleGrid, Text, TextInput } from '@mantine/core'
+import { useQuery } from '@tanstack/react-query'
+import type { FieldProblemOf } from '../api/problem.ts'
+import { serverRulesQuery } from '../api/queries.ts'
+import { visible } from '../ui/foreign-text.ts'
+import classes from './approvals-field.module.css'
+import { RowsField } from './rows-field.tsx'
+import { ACTIONS, emptyRule, type RuleDraft, ruleText } from './rule-draft.ts'
+
+type Props = {
+  readonly value: readonly RuleDraft[]
+  readonly onChange: (rules: readonly RuleDraft[]) => void
+  readonly problem: FieldProblemOf
+}
+
+/** Rules for the calls of the run, in order, and the rules of the server, which hold too. */
+export function ApprovalsField({ value, onChange, problem }: Props) {
+  return (
+    <section className={classes.approvals} aria-label="Approvals">
+      <h3 className={classes.title}>Approvals</h3>
+      <ServerRules />
+      <RowsField
+        items={value}
+        onChange={onChange}
+        make={emptyRule}
+        nameOf={(index) => `Rule ${index + 1}`}
+        addLabel="Add a rule"
+        description="The first rule that holds for a call decides. A call for which none holds is allowed. * is any text."
+        ordered
+        problem={problem('approvals', 'exact')}
+      >
+        {(rule, change, index) => (
+          <Rule
+            rule={rule}
+            onChange={change}
+            problem={(inner) => problem(`approvals.${index}.${inner}`)}
+          />
+        )}
+      </RowsField>
+    </section>
+  )
+}
+
+function ServerRules() {
+  const rules = useQuery(serverRulesQuery).data ?? []
+  if (rules.length === 0) return null
+  return (
+    <div data-testid="server-rules">
+      <Text size="sm" c="dimmed">
+        The server has rules for every run. The stricter of both decides:
+      </Text>
+      <ol className={classes.rules}>
+        {rules.map((rule, index) => (
+          // biome-ignore lint/suspicious/noArrayIndexKey: the place of a rule is its name
+          <li key={index}>{visible(ruleText(rule))}</li>
+        ))}
+      </ol>
+    </div>
+  )
+}
+
+const CONDITIONS = [
+  ['tool', 'Tool', 'bash_exec or file_*'],
+  ['command', 'Command', 'git push *'],
+  ['path', 'Path', 'src/**'],
+  ['mcp_server', 'MCP server', 'github'],
+] as const
+
+type RuleProps = {
+  readonly rule: RuleDraft
+  readonly onChange: (changes: Partial<RuleDraft>) => void
+  readonly problem: (field: string) => string | undefined
+}
+
+function Rule({ rule, onChange, problem }: RuleProps) {
+  return (
+    <>
+      <SimpleGrid cols={{ base: 1, xs: 2 }}>
+        <Select
+          label="A call that fits"
+          data={ACTIONS.map(({ value, label }) => ({ value, label }))}
+          value={rule.action}
+          onChange={(chosen) => {
+            const action = ACTIONS.find(({ value }) => value === chosen)?.value ?? 'ask'
+            onChange({ action })
+          }}
+          error={problem('action')}
+          allowDeselect={false}
+        />
+        {rule.action === 'ask' && (
+          <Checkbox
+            className={classes.by}
+            label="Not by who starts the run"
+            checked={rule.isByOther}
+            onChange={(event) => onChange({ isByOther: event.currentTarget.checked })}
+            error={problem('by')}
+          />
+        )}
+      </SimpleGrid>
+      <SimpleGrid cols={{ base: 1, xs: 2, sm: 3 }}>
+        {CONDITIONS.map(([name, label, placeholder]) => (
+          <TextInput
+            key={name}
+            label={label}
+            placeholder={placeholder}
+            value={rule[name]}
+            onChange={(event) => onChange({ [name]: event.currentTarget.value })}
+            error={problem(name)}
+            spellCheck={false}
+          />
+        ))}
+        <NumberInput
+          label="Cost above"
+          placeholder="5"
+          prefix="$"
+          min={0}
+          decimalScale={4}
+          value={rule.cost_above_usd}
+          onChange={(cost_above_usd) => onChange({ cost_above_usd })}
+          error={problem('cost_above_usd')}
+        />
+      </SimpleGrid>
+      <TextInput
+        label="Why"
+        description="Optional. The person who answers and the model read it."
+        value={rule.reason}
+        onChange={(event) => onChange({ reason: event.currentTarget.value })}
+        error={problem('reason')}
+      />
+    </>
+  )
+}
