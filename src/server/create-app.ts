@@ -116,7 +116,9 @@ export function createApp(
   })
 }
 
-const { properties: OPTION_SCHEMAS = {} } = z.toJSONSchema(RequestedOptions, { io: 'input' })
+// A schema with a name would be a reference to itself.
+const UNNAMED = z.strictObject(RequestedOptions.shape)
+const { properties: OPTION_SCHEMAS = {} } = z.toJSONSchema(UNNAMED, { io: 'input' })
 
 /** A goal as the API shows it. */
 const goalOf = ({ name, description, takes = {} }: Goal): GoalView => ({

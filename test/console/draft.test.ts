@@ -11,7 +11,8 @@ import {
 } from '../../web/src/start/goal-draft.ts'
 import { emptyRule, rulesOf, ruleText } from '../../web/src/start/rule-draft.ts'
 
-const { properties: schemas = {} } = z.toJSONSchema(RequestedOptions, { io: 'input' })
+const unnamed = z.strictObject(RequestedOptions.shape)
+const { properties: schemas = {} } = z.toJSONSchema(unnamed, { io: 'input' })
 const option = (name: string, required: boolean) => {
   return { name, required, schema: schemas[name] as Record<string, unknown> }
 }

@@ -45,8 +45,8 @@ const MAX_CELL = 300
 const MIN_WIDTH = 20
 
 /**
- * The lines of a table with aligned columns, for people. If they are wider than the terminal, the widest column of words
- * is wrapped; names and ids stay whole.
+ * The lines of a table with aligned columns, for people. If they are wider than the terminal, columns of words are
+ * wrapped, the widest first; names and ids stay whole.
  * @param columns of the terminal
  */
 export function table(
@@ -58,25 +58,33 @@ export function table(
   const widths = head.map((_, column) =>
     cells.reduce((widest, row) => Math.max(widest, row[column]?.length ?? 0), 0),
   )
-  const excess = widths.reduce((sum, width) => sum + width + 2, -2) - columns
-  const ofWords = widths.map((width, column) =>
-    cells.some((row) => row[column]?.includes(' ')) ? width : 0,
-  )
-  const widest = ofWords.indexOf(Math.max(...ofWords))
-  const isWrapped = excess > 0 && (widths[widest] ?? 0) > MIN_WIDTH
-  if (isWrapped) widths[widest] = Math.max(MIN_WIDTH, (widths[widest] ?? 0) - excess)
+  const isOfWords = widths.map((_, column) => cells.some((row) => row[column]?.includes(' ')))
+  let excess = widths.reduce((sum, width) => sum + width + GAP.length, -GAP.length) - columns
+  for (; excess > 0; excess -= 1) {
+    const widest = widths.reduce(
+      (best, width, column) =>
+        isOfWords[column] && width > Math.max(MIN_WIDTH, widths[best] ?? 0) ? column : best,
+      -1,
+    )
+    if (widest === -1) break
+    widths[widest] = (widths[widest] ?? 0) - 1
+  }
   const [first = [], ...others] = cells.map((row) => {
-    const wrapped = isWrapped ? wrap(row[widest] ?? '', widths[widest] ?? 0) : [row[widest] ?? '']
-    return wrapped.map((text, at) =>
-      row
-        .map((cell, column) => (column === widest ? text : at === 0 ? cell : ''))
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
+    const wrapped = row.map((cell, column) =>
+      isOfWords[column] ? wrap(cell, widths[column] ?? 0) : [cell],
+    )
+    const height = Math.max(...wrapped.map(({ length }) => length))
+    return Array.from({ length: height }, (_, at) =>
+      wrapped
+        .map((lines, column) => (lines[at] ?? '').padEnd(widths[column] ?? 0))
+        .join(GAP)
         .trimEnd(),
     )
   })
   return [...first.map((text): Line => [{ text, style: 'bold' }]), ...others.flat()]
 }
+
+const GAP = '  '
 
 /** The lines of a text, broken between words. A word that is longer than a line stays whole. */
 function wrap(text: string, width: number): string[] {

@@ -44,11 +44,14 @@ export function terminalNotices({ dataDir, store }: Facts): ServeNotices {
   }
 }
 
-/** The address that commands use without being told. */
+/** The address that commands use by default. */
 const DEFAULT_URL = 'http://127.0.0.1:8000'
 
+/** The log has the others, which say what to do. */
+const firstSentence = (text: string): string => text.split('. ', 1)[0] ?? ''
+
 /** The lines of a server that is ready. */
-export function readyLines(url: string, about: About, { dataDir, store }: Facts): readonly Line[] {
+function readyLines(url: string, about: About, { dataDir, store }: Facts): readonly Line[] {
   const { isolation, model, modelProblem } = about
   const isSocket = url.startsWith('unix:')
   const server = url === DEFAULT_URL ? '' : ` --server ${url}`
@@ -56,7 +59,7 @@ export function readyLines(url: string, about: About, { dataDir, store }: Facts)
     ['data', dataDir],
     ...(store === null ? [] : [['log', store]]),
     ['isolation', isolation ?? 'none is possible: commands of agents are refused'],
-    ['model', modelProblem === null ? model : `${model}, which ${modelProblem}`],
+    ['model', modelProblem === null ? model : `${model}: it ${firstSentence(modelProblem)}`],
   ]
   return [
     '',

@@ -67,7 +67,7 @@ test.each([
   ['with one goal and several', 'goal: pytest\nall_of: [lint]\n', ['not both']],
   ['with goals that are no list', 'all_of: pytest\n', ['all_of: must be a list']],
   [
-    'with a rule that is none',
+    'with a rule of an unknown action',
     'approvals: [{tool: bash_exec, action: perhaps}]\n',
     ['approvals.0.action'],
   ],

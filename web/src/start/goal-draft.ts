@@ -3,7 +3,7 @@ import type { Goal, RunRequest } from '../../../src/client/index.ts'
 
 let made = 0
 
-/** A name for an item of a list, as long as the page is open. */
+/** A name for an item of a list. Each is used once while the page is open. */
 export const newId = (): string => {
   made += 1
   return String(made)
@@ -119,7 +119,7 @@ function objectOf(schemas: Readonly<Record<string, unknown>>, draft: ObjectDraft
 export const schemaOf = (schema: unknown): ValueSchema => ValueSchema.safeParse(schema).data ?? {}
 
 /** The value that was entered; undefined if nothing was. */
-export function enteredValue(schema: ValueSchema, draft: ValueDraft): unknown {
+function enteredValue(schema: ValueSchema, draft: ValueDraft): unknown {
   if (draft === '') return undefined
   if (typeof draft === 'object') {
     const rows = draft.map(({ values }) => objectOf(schema.items?.properties ?? {}, values) ?? {})
