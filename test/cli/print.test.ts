@@ -15,10 +15,10 @@ const ROWS = [
 
 test('a table that is wider than the terminal has its longest words wrapped, and the columns stay aligned', () => {
   expect(linesOf(ROWS, 60)).toEqual([
-    'GOAL      WHAT IT MEANS              SETTINGS',
-    'pytest    All tests pass under       [--check]',
+    'GOAL      WHAT IT MEANS               SETTINGS',
+    'pytest    All tests pass under        [--check]',
     '          pytest',
-    'api-test  HTTP requests get the      requests [start] [url]',
+    'api-test  HTTP requests get the       requests [start] [url]',
     '          expected answers from a',
     '          server',
   ])

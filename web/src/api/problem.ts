@@ -28,8 +28,15 @@ export const problemsIn =
   (field, exact) => {
     if (!(cause instanceof ApiProblem) || cause.error.type !== 'refused') return undefined
     const isIn = (name: string) => exact === undefined && name.startsWith(`${field}.`)
-    return cause.error.errors.find((one) => one.field === field || isIn(one.field))?.message
+    const found = cause.error.errors.find((one) => one.field === field || isIn(one.field))
+    return found === undefined ? undefined : besideField(found.field, found.message)
   }
+
+/** A message that begins with the name of its field, without it: the field is in sight. */
+function besideField(field: string, message: string): string {
+  const rest = message.startsWith(`${field} `) ? message.slice(field.length + 1) : message
+  return `${rest.charAt(0).toUpperCase()}${rest.slice(1)}`
+}
 
 /** A message for a person about anything that was thrown. */
 export const messageOf = (cause: unknown): string =>

@@ -15,7 +15,7 @@ type Props = {
 }
 
 const CHECK_HINTS = {
-  none: 'The goal that you have chosen takes none.',
+  none: 'The goal that you have chosen takes none: remove it.',
   optional: 'Optional. A command that must succeed, in place of that of the goal.',
   required: 'The command of the goal.',
 } as const
@@ -29,16 +29,18 @@ export function GoalSettings({ part, goal, onChange, fieldOf, problem }: Props) 
   const check = fieldOf('check')
   return (
     <>
-      <TextInput
-        label="Check"
-        description={hint}
-        placeholder="make lint"
-        withAsterisk={goal?.check === 'required'}
-        value={part.check}
-        onChange={(event) => onChange({ check: event.currentTarget.value })}
-        error={problem(check, 'exact') ?? problem(`${check}.command`)}
-        spellCheck={false}
-      />
+      {(goal?.check !== 'none' || part.check !== '') && (
+        <TextInput
+          label="Check"
+          description={hint}
+          placeholder="make lint"
+          withAsterisk={goal?.check === 'required'}
+          value={part.check}
+          onChange={(event) => onChange({ check: event.currentTarget.value })}
+          error={problem(check, 'exact') ?? problem(`${check}.command`)}
+          spellCheck={false}
+        />
+      )}
       {part.check.trim() !== '' && (
         <SimpleGrid cols={{ base: 1, xs: 3 }}>
           <NumberInput
