@@ -23,6 +23,7 @@ import {
   RunAndStatus,
   RunDetails,
   RunSummary,
+  ServerApprovals,
   StartedRun,
 } from './runs.ts'
 
@@ -138,7 +139,13 @@ function addRunExamples(): void {
       home_bytes: 4_294_967_296,
     },
   })
-  add(Goal, { name: 'pytest', description: 'All tests pass under pytest' })
+  add(Goal, {
+    ...{ name: 'perf-check', description: 'A command is fast enough', check: 'required' },
+    options: [{ name: 'max_ms', required: true, schema: { type: 'number', maximum: 86_400_000 } }],
+  })
+  add(ServerApprovals, {
+    rules: [{ command: 'git push *', action: 'deny', reason: 'People push' }],
+  })
   add(RunSummary, {
     run_id: RUN_ID,
     goal: 'pytest',

@@ -57,6 +57,7 @@ describe('the description of the API', () => {
       'DELETE /api/tokens/{id}',
       'GET /api/access',
       'GET /api/access/proof',
+      'GET /api/approvals',
       'GET /api/checkpoints',
       'GET /api/checkpoints/{number}',
       'GET /api/checkpoints/{number}/runs',

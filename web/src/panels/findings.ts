@@ -182,7 +182,9 @@ function isolation(view: RunView): Finding[] {
       (kind === 'tool_result' || kind === 'goal_check') && payload.isolation !== undefined,
   )
   const otherwise =
-    differing.length === 0 ? [] : [`${counted(differing.length, 'result')} differ, as recorded`]
+    differing.length === 0
+      ? []
+      : [`${counted(differing.length, 'result')} with another isolation, as recorded`]
   return [
     { verdict: 'note', what: `Isolation: ${level}`, more: [...facts, ...otherwise].join('; ') },
   ]

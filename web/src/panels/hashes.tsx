@@ -20,12 +20,12 @@ export function Hashes({ view: { records }, verifying: { verified }, proof }: Pr
     <>
       <dl className={classes.hashes}>
         <Hash name={`Hash of record ${formatCount(verified - 1)}`} value={head} />
-        {key !== null && <Hash name="Fingerprint of the key" value={key} />}
         {policy !== null && <Hash name="Signed policy of isolation" value={policy} />}
+        {key !== null && <Hash name="Fingerprint of the key" value={key} />}
       </dl>
       {key !== null && (
         <p className={classes.hint}>
-          Compare it with the fingerprint that you have from the operator of the server.
+          Compare the fingerprint with the one that you have from the operator of the server.
         </p>
       )}
     </>

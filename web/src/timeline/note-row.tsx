@@ -17,6 +17,7 @@ import { Code } from '../code/code.tsx'
 import { principalOf } from '../run/attribution.ts'
 import type { Note, RowOf } from '../run/rows.ts'
 import type { SeqRecordOf } from '../run/seq-record.ts'
+import { ruleText } from '../start/rule-draft.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { counted, formatCost, formatCount, formatDuration } from '../ui/format.ts'
 import { STATUS_NAMES } from '../ui/status.ts'
@@ -39,7 +40,8 @@ export function NoteRow({ row: { record } }: { readonly row: RowOf<'note'> }) {
 function noteOf(record: Note): Shown {
   switch (record.kind) {
     case 'run_created': {
-      const { config, system_prompt, instructions, reason } = record.payload
+      const { config, system_prompt, instructions, reason, server_approvals } = record.payload
+      const rules = [...(server_approvals ?? []), ...(config.approvals ?? [])]
       return {
         icon: <IconFlag {...SIZE} />,
         tone: 'plain',
@@ -49,6 +51,16 @@ function noteOf(record: Note): Shown {
               <Asked record={record} /> to reach <b>{config.goal}</b> in{' '}
               <code>{visible(config.cwd)}</code>
             </p>
+            {config.all_of !== undefined && (
+              <p className={classes.line}>
+                Goals: {visible(config.all_of.map(({ goal }) => goal).join(', '))}
+              </p>
+            )}
+            {rules.length > 0 && (
+              <p className={classes.line}>
+                Rules for its calls: {visible(rules.map(ruleText).join('. '))}.
+              </p>
+            )}
             {config.network !== undefined && (
               <p className={classes.line}>
                 Network of its commands: {visible(networkOf(config.network))}
