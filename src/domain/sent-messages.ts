@@ -12,7 +12,9 @@ import type { PayloadOf } from './records.ts'
 
 function resultText({ output, outcome, exit_code }: PayloadOf<'tool_result'>): string {
   const code = exit_code === null ? '' : `, exit code ${exit_code}`
-  return outcome === 'ok' ? output : `[${outcome}${code}]\n${output}`
+  if (outcome !== 'ok') return `[${outcome}${code}]\n${output}`
+  // The answer of a command such as grep that has found nothing.
+  return (exit_code ?? 0) === 0 ? output : `[exit code ${exit_code}]\n${output}`
 }
 
 /** What a model wrote before it refused is not sent back: providers advise it, for it invites the next refusal. */

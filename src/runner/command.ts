@@ -146,12 +146,18 @@ const ALLOWED: ReadonlySet<string> = new Set([
 ])
 const ALLOWED_PREFIX = 'LC_'
 
-/** No command waits for a person or a terminal, and looking at a project leaves no files in it. */
+/**
+ * No command waits for a person or a terminal, looking at a project leaves no files in it, and no output is full of
+ * progress bars.
+ */
 const FIXED: Readonly<Record<string, string>> = {
   GIT_TERMINAL_PROMPT: '0',
   GIT_EDITOR: 'true',
   GIT_PAGER: 'cat',
   PAGER: 'cat',
+  MANPAGER: 'cat',
+  PIP_PROGRESS_BAR: 'off',
+  TQDM_DISABLE: '1',
   PYTHONDONTWRITEBYTECODE: '1',
 }
 

@@ -1,8 +1,12 @@
+import { existsSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { dirname } from 'node:path'
 import { ok } from 'neverthrow'
 import type { McpServer } from '../../domain/mcp-servers.ts'
 import { compareListing, type McpListing } from '../../domain/mcp-tools.ts'
 import type { Notice } from '../../domain/records.ts'
 import type { RunState } from '../../domain/state.ts'
+import { isWithin } from '../../runner/isolation/sandbox.ts'
 import type { StartProcess } from '../../runner/start-process.ts'
 import type { DefinedTool } from '../tools/tool.ts'
 import type { Connection, Endpoint } from './connection.ts'
@@ -133,7 +137,9 @@ class RunServers implements AsyncDisposable {
     const { Connection } = await import('./connection.ts')
     const opened = await Connection.open(slot.server, endpoint, signal)
     if (opened.isOk()) slot.connection = opened.value
-    else if (!signal.aborted) slot.problem = opened.error
+    else if (!signal.aborted) {
+      slot.problem = `${opened.error}${hiddenFrom(slot.server, opened.error, run)}`
+    }
   }
 
   /** What the run does not know yet of a server. */
@@ -194,6 +200,38 @@ class RunServers implements AsyncDisposable {
         }),
     }
   }
+}
+
+/** The levels at which a program sees only the project and what the server shows it. */
+const HIDES: ReadonlySet<string> = new Set(['namespaces', 'landlock'])
+/** A path that a program names in an error, in quotes or not. */
+const PATH = /(?<![\w.~-])\/[^\s'"`:;,()[\]]+/g
+
+/** Which files of a program that did not start are there and hidden from it, as a sentence; empty if none is known. */
+export function hiddenFrom(
+  { command = '', args = [] }: Pick<McpServer, 'command' | 'args'>,
+  problem: string,
+  { config, isolation }: Pick<RunState, 'config' | 'isolation'>,
+): string {
+  if (command === '' || isolation === undefined || !HIDES.has(isolation.level)) return ''
+  const shown = [config.cwd, ...isolation.visible.flatMap(pathOfRole)]
+  const named = [command, ...args, problem].flatMap((text) => text.match(PATH) ?? [])
+  const hidden = [...new Set(named)].filter(
+    (path) => !shown.some((folder) => isWithin(folder, path)) && existsSync(path),
+  )
+  if (hidden.length === 0) return ''
+  const [first = ''] = hidden
+  const are = hidden.length === 1 ? 'is' : 'are'
+  return (
+    ` ${hidden.join(', ')} ${are} there, but the isolation of commands (${isolation.level}) hides all that is outside of ` +
+    `the project and of the tools. Add ${dirname(first)} to RETRAI_TOOL_PATHS and restart the server, or move the program into the project.`
+  )
+}
+
+/** The path that a program sees by a role such as `tools:~/.nvm`. */
+function pathOfRole(role: string): string[] {
+  const [, path] = /^(?:system|tools):(.+)$/.exec(role) ?? []
+  return path === undefined ? [] : [path.replace(/^~(?=\/|$)/, homedir())]
 }
 
 async function call(

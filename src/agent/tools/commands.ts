@@ -1,6 +1,7 @@
 import { access, constants } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as z from 'zod'
+import { splitCommand } from '../../domain/approvals/split-command.ts'
 import { withTemporaryFolder } from '../../lib/temporary-folder.ts'
 import { type CommandResult, overLimit } from '../../runner/command.ts'
 import { projectPath } from './confine.ts'
@@ -45,6 +46,21 @@ export function commandOutput(result: CommandResult, timeoutMs: number, advice =
     case 'not_started':
       return { output, exitCode, outcome: 'error' }
   }
+}
+
+/** Programs whose exit code 1 is an answer: nothing was found, or two files differ. */
+const ANSWERS_WITH_1: ReadonlySet<string> = new Set([
+  ...['grep', 'egrep', 'fgrep', 'rg', 'find', 'diff', 'cmp', 'test', '['],
+])
+
+/** Whether exit code 1 of a command line is no failure. A line that cannot be split with certainty may have failed. */
+export function answersWith1(line: string): boolean {
+  const commands = splitCommand(line)
+  if ('doubt' in commands) return false
+  const names = commands.map(({ text: [first] }) => (first ?? '').split(' ', 1).join())
+  const last = names.pop() ?? ''
+  const others = /&&|\|\|/.test(line) ? names : []
+  return ANSWERS_WITH_1.has(last) && others.every((one) => one === 'cd' || ANSWERS_WITH_1.has(one))
 }
 
 const IF_TIMED_OUT =
@@ -103,7 +119,9 @@ export const bashExec = defineTool({
       const hasReport = result.end === 'exited'
       const { notes, ...end } = await endOfShell(context, start, hasReport ? scratch : null)
       const { output, ...ended } = commandOutput(result, timeoutMs, IF_TIMED_OUT)
-      return { ...ended, ...end, output: notes.reduce(withNote, output) }
+      const isAnswer = result.end === 'exited' && result.exitCode === 1 && answersWith1(command)
+      const outcome = isAnswer ? 'ok' : ended.outcome
+      return { ...ended, ...end, outcome, output: notes.reduce(withNote, output) }
     })
   },
 })

@@ -4,16 +4,15 @@ import { processMask } from '../../log/masking.ts'
 import { confine, openForReading, projectPath } from './confine.ts'
 import { bomOf } from './line-edits.ts'
 import { describeProblem } from './path-problem.ts'
-import { defineTool, failed, INLINE_BYTES, succeeded } from './tool.ts'
+import { cutLine, INLINE_BYTES, LINE_CHARS } from './recorded-output.ts'
+import { defineTool, failed, succeeded } from './tool.ts'
 
 /** What one call shows. The rest of what fits in a record is for the note below, and for masks. */
 const SHOWN_BYTES = INLINE_BYTES - 1024
 const SHOWN_LINES = 2000
-/** Of a line. */
-const SHOWN_CHARS = 2000
 /** The longest secret that is looked for. A secret that begins in what is shown must be seen whole, to be masked. */
 const REACH_BYTES = 24_000
-const KEPT_LINE_BYTES = 4 * SHOWN_CHARS + REACH_BYTES
+const KEPT_LINE_BYTES = 4 * LINE_CHARS + REACH_BYTES
 /** How far into a file a call searches for a line. */
 const MAX_SCANNED_BYTES = 256 * 1024 * 1024
 /** How far it counts the lines that it does not show. */
@@ -24,8 +23,13 @@ const NEWLINE = 0x0a
 type LineRange = {
   readonly offset: number
   readonly limit: number
+  /** The character (code point) of each line to begin with; 1 if left out. What is before it is not masked. */
+  readonly column?: number
   readonly signal: AbortSignal
 }
+
+/** The kept beginning of a line, and how many characters come after it. */
+type KeptLine = { readonly bytes: Buffer; readonly missing: number }
 
 type ReadProblem =
   | { readonly type: 'binary' }
@@ -37,17 +41,21 @@ class LineCollector {
   readonly #range: LineRange
   /** The bytes before the range: a secret may begin there. */
   before = Buffer.alloc(0)
-  readonly lines: Buffer[] = []
+  readonly lines: KeptLine[] = []
   /** The number of the line at the end of what was read. */
   line = 1
   /** Whether that line has no end yet. */
   isOpen = false
   #parts: Buffer[] = []
   #partBytes = 0
+  /** Characters of the line before the column that are still to come, and those after what is kept. */
+  #toSkip: number
+  #missing = 0
   #shownBytes = 0
 
   constructor(range: LineRange) {
     this.#range = range
+    this.#toSkip = skippedBy(range)
   }
 
   /** Whether all lines of the range that fit are there. */
@@ -82,20 +90,46 @@ class LineCollector {
   }
 
   #keep(bytes: Buffer): void {
-    const kept = bytes.subarray(0, Math.max(0, KEPT_LINE_BYTES - this.#partBytes))
+    const rest = this.#toSkip > 0 ? this.#withoutSkipped(bytes) : bytes
+    const room = Math.max(0, KEPT_LINE_BYTES - this.#partBytes)
+    const kept = rest.subarray(0, room)
     this.#parts.push(kept)
     this.#partBytes += kept.length
+    if (rest.length > room) this.#missing += beginningIn(rest.subarray(room))
+  }
+
+  #withoutSkipped(bytes: Buffer): Buffer {
+    for (const [at, byte] of bytes.entries()) {
+      if (!isBeginning(byte)) continue
+      if (this.#toSkip === 0) return bytes.subarray(at)
+      this.#toSkip -= 1
+    }
+    return bytes.subarray(bytes.length)
   }
 
   #finishLine(): void {
     // The number and the tab, at most.
-    this.#shownBytes += Math.min(this.#partBytes, SHOWN_CHARS) + 12
+    this.#shownBytes += Math.min(this.#partBytes, LINE_CHARS) + 12
     if (this.#shownBytes <= SHOWN_BYTES || this.lines.length === 0) {
-      this.lines.push(Buffer.concat(this.#parts))
+      this.lines.push({ bytes: Buffer.concat(this.#parts), missing: this.#missing })
     }
     this.#parts = []
     this.#partBytes = 0
+    this.#toSkip = skippedBy(this.#range)
+    this.#missing = 0
   }
+}
+
+const skippedBy = ({ column = 1 }: LineRange): number => column - 1
+
+/** Whether a byte of UTF-8 begins a character. */
+const isBeginning = (byte: number): boolean => (byte & 0xc0) !== 0x80
+
+/** The characters that begin in these bytes. */
+function beginningIn(bytes: Buffer): number {
+  let count = 0
+  for (const byte of bytes) if (isBeginning(byte)) count += 1
+  return count
 }
 
 type Read = {
@@ -133,13 +167,14 @@ async function readRange(
 function present({ collected, total }: Read, { offset }: LineRange, size: number): string {
   if (size === 0) return '[The file is empty.]'
   const before = collected.before.toString()
-  const text = collected.lines.map((line) => line.toString()).join('\n')
+  const text = collected.lines.map(({ bytes }) => bytes.toString()).join('\n')
   const skipped = before.split('\n').length - 1
   const lines = processMask
     .lines(before + text)
     .split('\n')
     .slice(skipped)
-  const shown = lines.map((line, index) => `${offset + index}\t${shortened(line)}`)
+  const missing = collected.lines.map((line) => line.missing)
+  const shown = lines.map((line, at) => `${offset + at}\t${shortened(line, missing[at] ?? 0)}`)
   const last = offset + lines.length - 1
   const notes = [
     ...(/\r(?:\n|$)/.test(text) ? ['Lines end with \\r\\n.'] : []),
@@ -153,11 +188,8 @@ function present({ collected, total }: Read, { offset }: LineRange, size: number
   return [...shown, ...(notes.length > 0 ? [`[${notes.join(' ')}]`] : [])].join('\n')
 }
 
-function shortened(line: string): string {
-  const text = line.replace(/\r$/, '').replace(/^\ufeff/, '')
-  if (text.length <= SHOWN_CHARS) return text
-  return `${text.slice(0, SHOWN_CHARS).replace(/[\uD800-\uDBFF]$/, '')} [… this line is longer]`
-}
+const shortened = (line: string, missing: number): string =>
+  cutLine(line.replace(/\r$/, '').replace(/^\ufeff/, ''), LINE_CHARS, missing)
 
 function describeReadProblem(what: string, problem: ReadProblem): string {
   switch (problem.type) {

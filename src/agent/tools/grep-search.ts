@@ -1,7 +1,10 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
+import { withTemporaryFolder } from '../../lib/temporary-folder.ts'
 import { processMask } from '../../log/masking.ts'
-import type { CommandResult } from '../../runner/command.ts'
+import type { Command, CommandResult } from '../../runner/command.ts'
 import { commandOutput } from './commands.ts'
 import {
   type ConfinedPath,
@@ -14,18 +17,21 @@ import {
   projectPath,
 } from './confine.ts'
 import { describeProblem, type PathProblem } from './path-problem.ts'
+import { cutLine, FOUND_LINE_CHARS } from './recorded-output.ts'
 import { nothingBut, SCOPE, SEARCH_TIMEOUT_MS, searchFiles, searchScope } from './search-files.ts'
-import { defineTool, failed, succeeded, type ToolOutput } from './tool.ts'
+import { defineTool, failed, succeeded, type ToolContext, type ToolOutput } from './tool.ts'
 
 const MAX_OUTPUT_BYTES = 1024 * 1024
 const EVERY_FILE = { limit: Number.MAX_SAFE_INTEGER, maxBytes: MAX_OUTPUT_BYTES }
 const MAX_PER_FILE = 500
-/** A line of a minified file can have a megabyte. Its beginning is enough. */
-const LINE_CHARS = 500
-/** Marks the end of a line that awk has cut. */
+/** Marks the end of a line that awk has cut. After it comes how many characters are left out. */
 const CUT = '\x1f'
-/** awk cuts long lines by bytes, so that they neither flood this process nor hide other lines. */
-const CUTTER = `length > ${4 * LINE_CHARS} { $0 = substr($0, 1, ${4 * LINE_CHARS}) "\\037" } { print }`
+const KEPT_BYTES = 4 * FOUND_LINE_CHARS
+/**
+ * awk cuts long lines by bytes, so that they neither flood this process nor hide other lines. It counts what it leaves
+ * out without the bytes that continue a character.
+ */
+const CUTTER = `length > ${KEPT_BYTES} { rest = substr($0, ${KEPT_BYTES + 1}); gsub(/[\\200-\\277]/, "", rest); $0 = substr($0, 1, ${KEPT_BYTES}) "\\037" length(rest) } { print }`
 /** Memory of each of the two programs: an expression such as a{1,30000} needs gigabytes. */
 const MEMORY_MIB = 512
 /**
@@ -53,15 +59,52 @@ const TOO_MUCH_MEMORY =
   'small numbers in braces, or search a smaller part of the project.'
 
 function shortenLine(line: string): string {
-  const whole = line.endsWith(CUT) ? withoutHalf(line.slice(0, -CUT.length)) : line
-  if (whole === line && line.length <= LINE_CHARS) return line
-  return `${whole.slice(0, LINE_CHARS).replace(/[\uD800-\uDBFF]$/, '')} […]`
+  const [, kept, missing] = CUT_LINE.exec(line) ?? []
+  if (kept === undefined) return cutLine(line, FOUND_LINE_CHARS)
+  return cutLine(withoutHalf(kept), FOUND_LINE_CHARS, Number(missing))
 }
+
+const CUT_LINE = new RegExp(`^(.*)${CUT}(\\d+)$`, 's')
 
 /** A line may be cut within a secret, and half a secret is not recognized as one. */
 function withoutHalf(line: string): string {
   const pieces = processMask.pieces()
   return pieces.write(line) + pieces.cut()
+}
+
+/** The command that searches one file, with what awk cuts marked. @param args of grep, which reads the file as `-` */
+const grepOf = (input: string, args: readonly string[], signal: AbortSignal): Command => ({
+  file: 'bash',
+  args: ['-c', PIPELINE, 'grep', input, ...args],
+  cwd: '/',
+  timeoutMs: SEARCH_TIMEOUT_MS,
+  maxBytes: MAX_OUTPUT_BYTES,
+  env: { LANGUAGE: 'en' },
+  signal,
+})
+
+/**
+ * Lines of a text that match an extended regular expression or hold a text, in any case, as `number:line`. A pattern may
+ * take any time and memory to match, so this is a command, with limits.
+ */
+export async function grepText(
+  text: AsyncIterable<Uint8Array>,
+  { regex, literal }: { readonly regex: boolean; readonly literal: string },
+  { runCommand, scratchDir, signal }: Pick<ToolContext, 'runCommand' | 'scratchDir' | 'signal'>,
+): Promise<Result<readonly string[], ToolOutput>> {
+  return withTemporaryFolder(scratchDir, 'search-', async (scratch) => {
+    const file = join(scratch, 'text')
+    await writeFile(file, text, { mode: 0o644 })
+    const args = ['-a', '-n', '-i', regex ? '-E' : '-F', '--color=never', '-e', literal, '--', '-']
+    const result = await runCommand({ ...grepOf(file, args, signal), cwd: scratch, scratch })
+    const { end, exitCode, stdout, stderr } = result
+    if (end !== 'exited') return err(commandOutput(result, SEARCH_TIMEOUT_MS))
+    if (exitCode === NOTHING) return ok([])
+    if (exitCode === FOUND) return ok(stdout.replace(/\n$/, '').split('\n').map(shortenLine))
+    if (OUT_OF_MEMORY.test(stderr)) return err(failed(TOO_MUCH_MEMORY))
+    const hint = regex ? 'To search for exactly this text, give it as "text".' : ''
+    return err({ output: `${stderr}${hint}`, exitCode, outcome: 'error' })
+  })
 }
 
 function searchOutput(
@@ -161,15 +204,7 @@ export const grepSearch = defineTool({
       }
       const input = pathForCommands(place.opened, project.isolated)
       const args = [...asked, `--label=${place.shown}`, '-e', pattern, '--', '-']
-      const result = await project.runCommand({
-        file: 'bash',
-        args: ['-c', PIPELINE, 'grep', input, ...args],
-        cwd: '/',
-        timeoutMs: SEARCH_TIMEOUT_MS,
-        maxBytes: MAX_OUTPUT_BYTES,
-        env: { LANGUAGE: 'en' },
-        signal: project.signal,
-      })
+      const result = await project.runCommand(grepOf(input, args, project.signal))
       return searchOutput(result, place, printed, null)
     } finally {
       await place.opened.file.close()

@@ -1,39 +1,50 @@
-import { buffer } from 'node:stream/consumers'
+import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { rangeArgs, readLines } from './file-read.ts'
-import { defineTool, failed, INLINE_BYTES, succeeded, type ToolOutput } from './tool.ts'
+import { grepText } from './grep-search.ts'
+import { INLINE_BYTES } from './recorded-output.ts'
+import { defineTool, failed, succeeded, type ToolOutput } from './tool.ts'
 
 const MAX_SEARCHED_BYTES = 64 * 1024 * 1024
 const FOUND_LINES = 500
 const FOUND_BYTES = INLINE_BYTES - 512
-const LINE_CHARS = 500
 
-/** The lines that hold one of these texts, with their numbers. A text has no slow patterns, so this may run in the server. */
-function search(output: string, pattern: string): ToolOutput {
-  const texts = pattern.toLowerCase().split('|').filter(Boolean)
+/** As many of the lines as fit, as reads show them. */
+function present(found: readonly string[]): ToolOutput {
+  if (found.length === 0) return succeeded('No line matches.')
   const shown: string[] = []
-  let [count, bytes] = [0, 0]
-  for (const [index, line] of output.split('\n').entries()) {
-    const lower = line.toLowerCase()
-    if (!texts.some((text) => lower.includes(text))) continue
-    count += 1
-    const isLong = line.length > LINE_CHARS
-    const cut = isLong ? `${line.slice(0, LINE_CHARS).toWellFormed()} […]` : line
-    bytes += Buffer.byteLength(cut) + 12
-    if (shown.length < FOUND_LINES && bytes <= FOUND_BYTES) shown.push(`${index + 1}\t${cut}`)
+  let bytes = 0
+  for (const line of found) {
+    bytes += Buffer.byteLength(line) + 1
+    if (shown.length === FOUND_LINES || bytes > FOUND_BYTES) break
+    shown.push(line.replace(':', '\t'))
   }
-  if (count === 0) return succeeded('No line holds that text.')
-  const left = count - shown.length
+  const left = found.length - shown.length
   if (left > 0)
-    shown.push(`[${left} of ${count} lines with it are left out. Search for a rarer text.]`)
+    shown.push(`[${left} of ${found.length} matching lines are left out. Search for less.]`)
   return succeeded(shown.join('\n'))
 }
+
+type Search = { readonly pattern?: string | undefined; readonly text?: string | undefined }
+
+/** What is searched for, if anything; the error is for the model. */
+function wantedOf({ pattern, text }: Search, ranged: boolean): Result<Search | null, string> {
+  const given = [pattern, text].filter((one) => one !== undefined)
+  if (given.length === 0) return ok(null)
+  if (given.length > 1 || ranged) {
+    return err('Give "pattern", or "text", or a range with "offset", "limit" and "column".')
+  }
+  return ok({ pattern, text })
+}
+
+const hasNoNul = (text: string): boolean => !text.includes('\0')
+const NO_NUL = 'must not contain a NUL character'
 
 export const outputRead = defineTool({
   name: 'output_read',
   description:
     'Read or search the whole output of an earlier call of this run whose result was shortened: its lines from `offset` on, ' +
-    'or with `pattern` the lines that hold a text, with their numbers.',
+    'or the lines that match `pattern` or hold `text`, with their numbers.',
   readOnly: true,
   args: z.strictObject({
     artifact: z
@@ -41,28 +52,51 @@ export const outputRead = defineTool({
       .regex(/^[0-9a-f]{64}$/, 'must be the 64 hex digits that the shortened result names')
       .describe('The name of the artifact, as in the shortened result'),
     ...rangeArgs,
+    column: z
+      .int()
+      .min(1)
+      .optional()
+      .describe('The character of each line to begin with, to read a long line on; 1 if left out'),
     pattern: z
       .string()
       .min(1)
       .max(1000)
-      .refine((text) => /[^|]/.test(text), 'must hold a text')
+      .refine(hasNoNul, NO_NUL)
       .optional()
-      .describe('Text to search for, in any case; | between alternatives, such as "error|failed"'),
+      .describe(
+        'Extended regular expression (grep -E), in any case, such as "error|failed [0-9]+"',
+      ),
+    text: z
+      .string()
+      .min(1)
+      .max(1000)
+      .refine(hasNoNul, NO_NUL)
+      .refine((text) => !text.includes('\n'), 'must be a part of one line')
+      .optional()
+      .describe('Exactly this text, in any case, instead of a pattern'),
   }),
   touches: () => ({}),
-  run: async ({ artifact, offset, limit, pattern }, { signal, openOutput }) => {
-    if (pattern !== undefined && (offset !== undefined || limit !== undefined)) {
-      return failed('Give either "pattern", or "offset" and "limit".')
-    }
-    const found = await openOutput(artifact)
+  run: async ({ artifact, offset, limit, column, ...search }, context) => {
+    const ranged = offset !== undefined || limit !== undefined || column !== undefined
+    const wanted = wantedOf(search, ranged)
+    if (wanted.isErr()) return failed(wanted.error)
+    const found = await context.openOutput(artifact)
     if (found === null) return failed(`No result of this run has kept its output as ${artifact}.`)
     const { bytes, stream } = found
     try {
-      if (pattern !== undefined) {
+      if (wanted.value !== null) {
         if (bytes > MAX_SEARCHED_BYTES) return failed('This output is too large to be searched.')
-        return search((await buffer(stream)).toString(), pattern)
+        const { pattern, text = '' } = wanted.value
+        const lines = await grepText(
+          stream,
+          { regex: pattern !== undefined, literal: pattern ?? text },
+          context,
+        )
+        return lines.match(present, (problem) => problem)
       }
-      const range = { offset: offset ?? 1, limit: limit ?? Number.MAX_SAFE_INTEGER, signal }
+      const { signal } = context
+      const most = Number.MAX_SAFE_INTEGER
+      const range = { offset: offset ?? 1, limit: limit ?? most, column: column ?? 1, signal }
       const read = await readLines({ chunks: stream, size: bytes }, range, 'The output')
       return read.match(succeeded, failed)
     } finally {

@@ -108,9 +108,15 @@ export const processStart = defineTool({
       const alive = processes.alive().map(line).join('\n')
       return failed(`Too many processes are running. Stop one first:\n${alive}`)
     }
-    return newOutput(process, wait, START_WAIT_S, signal)
+    const result = await newOutput(process, wait, START_WAIT_S, signal)
+    return context.hasSockets ? result : { ...result, output: `${result.output}\n${NO_SOCKETS}` }
   },
 })
+
+const NO_SOCKETS =
+  '[Commands of this run are isolated at the level landlock, where no process has sockets of its own: it can neither listen ' +
+  'on a port nor connect to one, also not on localhost. A server cannot work here. Test it without a network, such as by ' +
+  'calling its functions.]'
 
 export const processRead = defineTool({
   name: 'process_read',

@@ -1,11 +1,11 @@
 import { diffArrays, structuredPatch } from 'diff'
 import { isBlank, type Line, splitLines } from './line-edits.ts'
+import { cutLine, FOUND_LINE_CHARS } from './recorded-output.ts'
 
 /** Lines of a miss that are compared. */
 const COMPARED_LINES = 60
 /** Lines in which a similar one is searched, if none is equal. */
 const SEARCHED_LINES = 50_000
-const LINE_CHARS = 500
 /** Below this, two lines have nothing in common. */
 const LEAST_SIMILARITY = 0.4
 
@@ -28,8 +28,7 @@ export function nearestPlace(lines: readonly Line[], wanted: readonly string[]):
   return diff.join('\n')
 }
 
-const cut = (line: string): string =>
-  line.length > LINE_CHARS ? `${line.slice(0, LINE_CHARS).toWellFormed()} […]` : line
+const cut = (line: string): string => cutLine(line, FOUND_LINE_CHARS)
 
 /** Where most of the wanted lines are; long lines count more, and lines that are common count less. */
 function sharedPlace(lines: readonly Line[], wanted: readonly string[]): number | null {
@@ -73,7 +72,7 @@ function similarPlace(lines: readonly Line[], wanted: readonly string[]): number
 
 /** The pairs of characters that follow each other. */
 function pairsOf(line: string): Set<string> {
-  const text = line.trim().slice(0, LINE_CHARS)
+  const text = line.trim().slice(0, FOUND_LINE_CHARS)
   return new Set(
     Array.from({ length: Math.max(0, text.length - 1) }, (_, at) => text.slice(at, at + 2)),
   )

@@ -7,7 +7,6 @@ import type { Network } from '../../domain/network.ts'
 import type { PayloadOf, RequestedCall } from '../../domain/records.ts'
 import type { OpenCall } from '../../domain/state.ts'
 import type { SubagentEnd } from '../../domain/subagents.ts'
-import { characterStart, nextCharacterStart } from '../../runner/bounded-text.ts'
 import type { Command, RunCommand } from '../../runner/command.ts'
 import type { StartProcess } from '../../runner/start-process.ts'
 import type { BackgroundProcesses } from '../background-processes.ts'
@@ -30,6 +29,8 @@ export type ToolContext = Project & {
   readonly onOutput: (text: string) => void
   /** Whether commands see only the project and the system's programs. */
   readonly isolated: boolean
+  /** Whether commands of the run can make sockets. At the level `landlock` they cannot. */
+  readonly hasSockets: boolean
   /** Opens a whole output that a result of this run names; null if none of them does, or it is gone. */
   readonly openOutput: Artifacts['read']
   readonly callId: string
@@ -156,24 +157,4 @@ export const succeeded = (output: string): ToolOutput => {
 /** The result of a tool that failed; `output` gives the model the reason. */
 export const failed = (output: string): ToolOutput => {
   return { output, exitCode: 1, outcome: 'error' }
-}
-
-/** Bytes of output that a record holds. Longer output becomes an artifact as a whole. */
-export const INLINE_BYTES = 32_768
-
-/** Room for the line between head and tail. */
-const MARKER_BYTES = 256
-
-/**
- * The head and the tail of a text, with a line between them: how many bytes are left out, and where the whole is. Never
- * more than INLINE_BYTES, never a part of a character.
- * @param whole the whole text as UTF-8, longer than INLINE_BYTES
- * @param kept where the whole is, as a part of a sentence
- */
-export function headAndTail(whole: Buffer, kept: string): string {
-  const half = (INLINE_BYTES - MARKER_BYTES) / 2
-  const headEnd = characterStart(whole, half)
-  const tailStart = nextCharacterStart(whole, whole.length - half)
-  const marker = `[… ${tailStart - headEnd} of ${whole.length} bytes are left out here; ${kept} …]`
-  return `${whole.subarray(0, headEnd)}\n${marker}\n${whole.subarray(tailStart)}`
 }

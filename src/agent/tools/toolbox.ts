@@ -18,15 +18,9 @@ import { gitDiff, gitLog, gitStatus } from './git.ts'
 import { grepSearch } from './grep-search.ts'
 import { outputRead } from './output-read.ts'
 import { processInput, processRead, processStart, processStop } from './processes.ts'
+import { recordedOutput } from './recorded-output.ts'
 import { subagentTool } from './subagent.ts'
-import {
-  type DefinedTool,
-  failed,
-  headAndTail,
-  INLINE_BYTES,
-  type Toolbox,
-  type ToolContext,
-} from './tool.ts'
+import { type DefinedTool, failed, type Toolbox, type ToolContext } from './tool.ts'
 import { factsOf } from './touches.ts'
 
 const TOOLS: readonly DefinedTool[] = [
@@ -112,6 +106,7 @@ export function createToolbox({
         ...{ cwd, ...places, isolated, signal, network, variables, onOutput, processes },
         callId: call.call_id,
         shellFolder,
+        hasSockets: policy?.level !== 'landlock',
         openOutput: async (sha256) => (runId === undefined ? null : openOutput(runId, sha256)),
         runCommand: (command) => commands.runCommand({ ...ofRun, ...noting, ...command }),
         startProcess: starting && ((request) => starting({ ...ofRun, ...request })),
@@ -122,7 +117,11 @@ export function createToolbox({
       const defined = toolNamed(tool, tools) ?? findTool(runId, tool)
       const outcome = await perform(call, defined, context, tools)
       const duration_ms = Math.round(performance.now() - begun)
-      const recorded = await keepWithinRecord(outcome, artifacts)
+      const recorded = await recordedOutput(
+        outcome,
+        artifacts,
+        TOOLS.includes(defined as DefinedTool),
+      )
       const { output, exit_code, outcome: how, bytes, truncated, sha256, ...others } = recorded
       // In the order of the schema, so that the record is read fast.
       const result = { call_id, tool, output, exit_code, outcome: how, duration_ms }
@@ -178,32 +177,5 @@ function jsonProblem(text: string): string {
     return 'JSON, but not an object'
   } catch (cause) {
     return `not valid JSON: ${messageOf(cause)}`
-  }
-}
-
-/**
- * Shortens output that is too long for a record, after storing the whole as an artifact. Secrets are masked first:
- * before the output is stored, hashed, counted or cut.
- */
-async function keepWithinRecord(
-  outcome: Outcome,
-  artifacts: Pick<Artifacts, 'put'>,
-): Promise<Omit<ToolResult, 'call_id' | 'tool' | 'duration_ms'>> {
-  const whole = Buffer.from(processMask.text(outcome.output.toWellFormed()))
-  const bytes = whole.length
-  if (bytes <= INLINE_BYTES) {
-    return { ...outcome, output: whole.toString(), bytes, truncated: false, sha256: null }
-  }
-  try {
-    const sha256 = await artifacts.put(whole)
-    const output = headAndTail(
-      whole,
-      `the whole is kept as artifact ${sha256}: output_read reads or searches it`,
-    )
-    return { ...outcome, output, bytes, truncated: true, sha256 }
-  } catch (cause) {
-    const why = cause instanceof Error && 'code' in cause ? ` (${cause.code})` : ''
-    const output = headAndTail(whole, `the whole could not be kept${why}`)
-    return { ...outcome, output, bytes, truncated: true, sha256: null }
   }
 }

@@ -33,6 +33,31 @@ describe('bash_exec', () => {
     expect(bad).toMatchObject({ outcome: 'error', exit_code: 7, output: 'no\n' })
   })
 
+  test('takes exit code 1 of a search or a comparison for an answer, and of nothing else', async () => {
+    const { run } = await projectWith({ a: 'a\n', b: 'b\n' })
+    for (const command of ['grep x a', 'cd . && diff a b', 'cat a | grep -c x', 'test -f x']) {
+      expect(await run('bash_exec', { command }), command).toMatchObject({
+        ...{ outcome: 'ok', exit_code: 1 },
+      })
+    }
+    for (const command of ['false && grep a a', 'grep x a; false', 'echo $(grep x a); exit 1']) {
+      expect(await run('bash_exec', { command }), command).toMatchObject({
+        ...{ outcome: 'error', exit_code: 1 },
+      })
+    }
+    expect(await run('bash_exec', { command: 'grep x none' })).toMatchObject({ outcome: 'error' })
+  })
+
+  test('keeps less of the output of a command that failed, from its beginning and its end', async () => {
+    const { run } = await projectWith()
+    const failed = await run('bash_exec', { command: 'seq 1 4000; exit 3' })
+    expect(failed).toMatchObject({ outcome: 'error', truncated: true })
+    expect(Buffer.byteLength(failed.output)).toBeLessThanOrEqual(10_240)
+    expect(failed.output).toMatch(/^1\n2\n.*\n3999\n4000\n$/s)
+    const done = await run('bash_exec', { command: 'seq 1 4000' })
+    expect(done).toMatchObject({ outcome: 'ok', truncated: false })
+  })
+
   test('starts in a folder of the project, and in no other', async () => {
     const { run, outside } = await projectWith({ 'a/b/here': '', file: '' })
     const inFolder = (folder: string) => run('bash_exec', { command: 'ls', folder })

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { INLINE_BYTES } from '../../../src/agent/tools/tool.ts'
+import { INLINE_BYTES } from '../../../src/agent/tools/recorded-output.ts'
 import { guardSecrets } from '../../../src/log/masking.ts'
 import { FAKES, pem } from '../../domain/mask/fakes.ts'
 import { projectWith } from './support.ts'
@@ -39,9 +39,9 @@ describe('the result of a tool', () => {
   })
 
   test('is masked before it is stored, hashed and shortened', async () => {
-    const filler = 'x'.repeat(INLINE_BYTES / 2 - 150)
+    const filler = 'x\n'.repeat(INLINE_BYTES / 4 - 75)
     const { run, artifacts, cwd } = await projectWith({
-      'long.txt': `${filler}\n${token}${token.slice(0, 1)}\n${filler}\n${token}\n${filler}`,
+      'long.txt': `${filler}${token}${token.slice(0, 1)}\n${filler}${token}\n${filler}`,
     })
     const result = await run('bash_exec', { command: 'cat long.txt' })
     const { sha256 } = result
@@ -71,16 +71,18 @@ describe('the result of a tool', () => {
 
   test('has no half of a secret at the end of a cut line', async () => {
     const { run } = await projectWith({
-      'line.txt': 'x'.repeat(1980) + token.repeat(3),
+      'line.txt': 'x'.repeat(1980) + token.repeat(20),
       // Masks shorten the line, so that text after them is shown.
       'min.js': `find(${`"${jwt}",`.repeat(30)}`,
     })
     const read = await run('file_read', { path: 'line.txt' })
-    expect(read.output).toContain('this line is longer')
+    expect(read.output).toContain('more characters of this line are left out')
     expect(read.output).not.toContain(token.slice(0, 4))
     const found = await run('grep_search', { pattern: 'find' })
     expect(found.output).not.toContain('eyJ')
-    expect(found.output).toMatch(/^\.\/min\.js:1:find\(("\[masked:jwt\]",)+" \[…\]\n$/)
+    expect(found.output).toMatch(
+      /^\.\/min\.js:1:find\(("\[masked:jwt\]",)+" \[… \d+ more characters of this line are left out\]\n$/,
+    )
   })
 
   test('names the problem of arguments without a piece of a secret', async () => {

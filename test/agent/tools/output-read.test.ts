@@ -19,9 +19,12 @@ async function longOutput() {
     )
   const command = 'seq 1 5000; echo "Error: grün"; seq 5001 10000'
   const { output, sha256 } = await run('mine', 'bash_exec', { command })
-  const artifact = sha256 ?? ''
-  owners.set(artifact, 'mine')
-  return { run, artifact, output }
+  /** Makes the run the owner of an artifact. */
+  const keep = (name: string | null): string => {
+    owners.set(name ?? '', 'mine')
+    return name ?? ''
+  }
+  return { run, artifact: keep(sha256), keep, output }
 }
 
 test('a shortened result names the tool, which reads the whole output by lines', async () => {
@@ -35,13 +38,46 @@ test('a shortened result names the tool, which reads the whole output by lines',
   })
 })
 
-test('a search finds lines by a text, in any case, and counts those that it leaves out', async () => {
+test('a search finds lines by a pattern or a text, in any case, and counts those that it leaves out', async () => {
   const { run, artifact } = await longOutput()
-  const search = async (pattern: string) =>
-    (await run('mine', 'output_read', { artifact, pattern })).output
-  expect(await search('error:|9999')).toBe('5001\tError: grün\n10000\t9999')
-  expect(await search('nothing|of this')).toBe('No line holds that text.')
-  expect(await search('1')).toMatch(/\n\[\d+ of 3440 lines with it are left out\. .*\]$/)
+  const search = async (wanted: Readonly<Record<string, string>>) =>
+    (await run('mine', 'output_read', { artifact, ...wanted })).output
+  expect(await search({ pattern: 'error:|^9{4}$' })).toBe('5001\tError: grün\n10000\t9999')
+  expect(await search({ text: 'error: GR' })).toBe('5001\tError: grün')
+  expect(await search({ text: '^9' })).toBe('No line matches.')
+  expect(await search({ pattern: '1' })).toMatch(/\n\[\d+ of 3440 matching lines .*\]$/)
+  expect(await search({ pattern: 'a(' })).toMatch(/^grep: .*give it as "text"\.$/s)
+})
+
+test('a pattern that matches slowly or needs much memory ends, and the server goes on meanwhile', async () => {
+  const { run, artifact } = await longOutput()
+  const pattern = '(.{1,30000}){1,30000}'
+  const result = await run('mine', 'output_read', { artifact, pattern })
+  expect(result).toMatchObject({ outcome: 'error' })
+})
+
+test('a long line is cut with the number of characters left out, and read on by column', async () => {
+  const { run, keep } = await longOutput()
+  const word = 'grün'
+  const command = `printf '${word}%.0s' {1..10000}; echo; echo short`
+  const cut = await run('mine', 'bash_exec', { command })
+  const line = word.repeat(10_000)
+  const note = '[… 38000 more characters of this line are left out]'
+  expect(cut).toMatchObject({ outcome: 'ok', truncated: true, bytes: 50_007 })
+  expect(cut.output).toBe(
+    `${line.slice(0, 2000)} ${note}\nshort\n[The whole is kept as artifact ${cut.sha256}: output_read reads or searches it.]`,
+  )
+  const artifact = keep(cut.sha256)
+  const read = async (args: Readonly<Record<string, string | number>>) =>
+    (await run('mine', 'output_read', { artifact, ...args })).output
+  expect(await read({})).toBe(`1\t${line.slice(0, 2000)} ${note}\n2\tshort`)
+  expect(await read({ column: 38_002, limit: 1 })).toContain(`1\t${line.slice(38_001)}`)
+  expect(await read({ pattern: 'SHORT' })).toBe('2\tshort')
+  const [found = ''] = (await read({ pattern: 'rüng' })).split('\n')
+  expect(found).toMatch(/^1\tgrün/)
+  const [, left] = /\[… (\d+) more characters of this line are left out\]$/.exec(found) ?? []
+  const shown = found.replace(/ \[….*/, '').replace('1\t', '1:').length
+  expect(Number(left)).toBe(40_000 + 2 - shown)
 })
 
 test('only the outputs of its own run are read', async () => {
@@ -56,10 +92,11 @@ test('only the outputs of its own run are read', async () => {
   }
 })
 
-test.each([{ artifact: 'x' }, { artifact: 'a'.repeat(64), pattern: '|' }])(
-  'arguments are checked: %j',
-  async (args) => {
-    const { run } = await longOutput()
-    expect(await run('mine', 'output_read', args)).toMatchObject({ outcome: 'rejected' })
-  },
-)
+test.each([
+  { artifact: 'x' },
+  { artifact: 'a'.repeat(64), pattern: '' },
+  { artifact: 'a'.repeat(64), text: 'two\nlines' },
+])('arguments are checked: %j', async (args) => {
+  const { run } = await longOutput()
+  expect(await run('mine', 'output_read', args)).toMatchObject({ outcome: 'rejected' })
+})

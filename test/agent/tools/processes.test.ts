@@ -2,17 +2,21 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { BackgroundProcesses } from '../../../src/agent/background-processes.ts'
+import type { CallContext } from '../../../src/agent/tools/tool.ts'
 import type { OpenCall } from '../../../src/domain/state.ts'
 import { expectAllDead, pidsIn } from '../../runner/support.ts'
 import { projectWith } from './support.ts'
 
 /** The tools of one run, whose processes end with the test. */
-async function runWith(files: Parameters<typeof projectWith>[0] = {}) {
+async function runWith(
+  files: Parameters<typeof projectWith>[0] = {},
+  context: Partial<CallContext> = {},
+) {
   const { run, ...project } = await projectWith(files)
   const processes = new BackgroundProcesses()
   onTestFinished(() => processes[Symbol.asyncDispose]())
   const tool = (name: string, args: OpenCall['args'] = {}) =>
-    run(name, args, undefined, { processes })
+    run(name, args, undefined, { processes, ...context })
   const start = async (command: string, wait: OpenCall['args'] = {}) => {
     const result = await tool('process_start', { command, ...wait })
     return { result, id: /process (p-\w+)/.exec(result.output)?.[1] ?? '' }
@@ -98,6 +102,18 @@ test('of a process that is not known, for example after a restart, the model lea
     expect(output).toMatch(/There is no process p-000000\..*end when the server stops or fails/)
     expect(output).toMatch(`${id} is running: sleep 1000`)
   }
+})
+
+test('where processes have no sockets, the start says so', async () => {
+  const none = { visible: [], writable: [], protected: [], limits: {}, policy_sha256: '' } as const
+  const policy = { level: 'landlock', network: 'none', ...none } as const
+  const { start } = await runWith({}, { policy })
+  const { result } = await start('echo up', { wait_s: 1 })
+  expect(result.output).toMatch(
+    /^up\n\[process .*\]\n\[.* level landlock, where no process has sockets/,
+  )
+  const { start: other } = await runWith()
+  expect((await other('echo up')).result.output).not.toContain('landlock')
 })
 
 test('no more than eight processes of a run live at once', async () => {

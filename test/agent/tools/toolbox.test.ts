@@ -189,7 +189,7 @@ describe('output', () => {
     const full = Object.assign(new Error('no space left on device'), { code: 'ENOSPC' })
     const artifacts = { put: () => Promise.reject(full) }
     const toolbox = createToolbox({
-      runCommand: printing('x'.repeat(40_000)),
+      runCommand: printing('x\n'.repeat(20_000)),
       artifacts,
       dataDir: null,
       scratchDir: tmpdir(),

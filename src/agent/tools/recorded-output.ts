@@ -1,0 +1,108 @@
+import type { Artifacts } from '../../artifacts/artifacts.ts'
+import type { PayloadOf } from '../../domain/records.ts'
+import { processMask } from '../../log/masking.ts'
+import { characterStart, nextCharacterStart } from '../../runner/bounded-text.ts'
+import type { ToolOutput } from './tool.ts'
+
+/** Bytes of output that a record holds. Longer output becomes an artifact as a whole. */
+export const INLINE_BYTES = 32_768
+/** The same of a command that failed: what matters is at its beginning and its end. */
+export const FAILED_BYTES = 10_240
+/** Room for the line between head and tail. */
+const MARKER_BYTES = 256
+
+/** Characters of a line that are shown, where a call reads a text. */
+export const LINE_CHARS = 2_000
+/** The same where it searches: a found line of a minified file can have a megabyte. */
+export const FOUND_LINE_CHARS = 500
+/** A line that is longer by less than this is not cut: the note would take as much. */
+const NOTE_CHARS = 100
+/** What a tool may put before a line that it has cut: the number of the line. */
+const PREFIX_CHARS = 20
+
+/** The characters (code points) of a text. */
+const charactersIn = (text: string): number =>
+  text.length - (text.match(/[\uD800-\uDBFF][\uDC00-\uDFFF]/g)?.length ?? 0)
+
+/**
+ * A line of at most `limit` characters, with a note of how many are left out. A line that was cut is not cut again.
+ * @param missing characters of the line after those of `line`
+ */
+export function cutLine(line: string, limit: number = LINE_CHARS, missing = 0): string {
+  if (missing === 0 && line.length <= limit + NOTE_CHARS) return line
+  const shown = line.slice(0, limit).replace(/[\uD800-\uDBFF]$/, '')
+  const left = charactersIn(line.slice(shown.length)) + missing
+  return `${shown} [… ${left} more character${left === 1 ? '' : 's'} of this line are left out]`
+}
+
+/** The same for each line of a text. */
+function cutLines(text: string): string {
+  // Most texts have no long line, and a search for one costs less than to take a text apart.
+  if (!LONG_LINE.test(text)) return text
+  return text
+    .split('\n')
+    .map((line) => (LONG_LINE.test(line) ? cutLine(line) : line))
+    .join('\n')
+}
+
+const LONG_LINE = new RegExp(`[^\\n]{${LINE_CHARS + NOTE_CHARS + PREFIX_CHARS + 1}}`)
+
+type Outcome = Omit<ToolOutput, 'exitCode' | 'outcome'> &
+  Pick<PayloadOf<'tool_result'>, 'outcome' | 'exit_code'>
+type Recorded = Omit<PayloadOf<'tool_result'>, 'call_id' | 'tool' | 'duration_ms'>
+
+/**
+ * Shortens output that is too long for a record, after storing the whole as an artifact. Secrets are masked first:
+ * before the output is stored, hashed, counted or cut.
+ * @param cuts whether long lines are cut, too
+ */
+export async function recordedOutput(
+  outcome: Outcome,
+  artifacts: Pick<Artifacts, 'put'>,
+  cuts: boolean,
+): Promise<Recorded> {
+  const masked = processMask.text(outcome.output.toWellFormed())
+  const bytes = Buffer.byteLength(masked)
+  const lines = cuts ? cutLines(masked) : masked
+  const limit = cuts && FAILED.has(outcome.outcome) ? FAILED_BYTES : INLINE_BYTES
+  const isCut = lines !== masked
+  const isLong = Buffer.byteLength(lines) > limit - (isCut ? MARKER_BYTES : 0)
+  if (!isLong && !isCut) {
+    return { ...outcome, output: masked, bytes, truncated: false, sha256: null }
+  }
+  const shorten = (kept: string): string =>
+    isLong
+      ? headAndTail(Buffer.from(lines), bytes, kept, limit)
+      : `${lines}${lines.endsWith('\n') ? '' : '\n'}[${sentence(kept)}]`
+  try {
+    const sha256 = await artifacts.put(Buffer.from(masked))
+    const output = shorten(
+      `the whole is kept as artifact ${sha256}: output_read reads or searches it`,
+    )
+    return { ...outcome, output, bytes, truncated: true, sha256 }
+  } catch (cause) {
+    const why = cause instanceof Error && 'code' in cause ? ` (${cause.code})` : ''
+    const output = shorten(`the whole could not be kept${why}`)
+    return { ...outcome, output, bytes, truncated: true, sha256: null }
+  }
+}
+
+const FAILED: ReadonlySet<string> = new Set(['error', 'timed_out'])
+
+const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
+
+/**
+ * The head and the tail of a text, with a line between them: how many bytes are left out, and where the whole is. Never
+ * more than the limit, never a part of a character.
+ * @param text as UTF-8, longer than the limit
+ * @param bytes of the whole, before its lines were cut
+ * @param kept where the whole is, as a part of a sentence
+ */
+function headAndTail(text: Buffer, bytes: number, kept: string, limit: number): string {
+  const half = (limit - MARKER_BYTES) / 2
+  const headEnd = characterStart(text, half)
+  const tailStart = nextCharacterStart(text, text.length - half)
+  const left = tailStart - headEnd + bytes - text.length
+  const marker = `[… ${left} of ${bytes} bytes are left out here; ${kept} …]`
+  return `${text.subarray(0, headEnd)}\n${marker}\n${text.subarray(tailStart)}`
+}
