@@ -54,7 +54,7 @@ const ANSWERS_WITH_1: ReadonlySet<string> = new Set([
 ])
 
 /** Whether exit code 1 of a command line is no failure. A line that cannot be split with certainty may have failed. */
-export function answersWith1(line: string): boolean {
+function answersWith1(line: string): boolean {
   const commands = splitCommand(line)
   if ('doubt' in commands) return false
   const names = commands.map(({ text: [first] }) => (first ?? '').split(' ', 1).join())

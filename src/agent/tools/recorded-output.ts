@@ -7,7 +7,7 @@ import type { ToolOutput } from './tool.ts'
 /** Bytes of output that a record holds. Longer output becomes an artifact as a whole. */
 export const INLINE_BYTES = 32_768
 /** The same of a command that failed: what matters is at its beginning and its end. */
-export const FAILED_BYTES = 10_240
+const FAILED_BYTES = 10_240
 /** Room for the line between head and tail. */
 const MARKER_BYTES = 256
 
