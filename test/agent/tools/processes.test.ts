@@ -104,7 +104,7 @@ test('of a process that is not known, for example after a restart, the model lea
   }
 })
 
-test('where processes have no sockets, the start says so', async () => {
+test('where processes have no sockets, the start reports that', async () => {
   const none = { visible: [], writable: [], protected: [], limits: {}, policy_sha256: '' } as const
   const policy = { level: 'landlock', network: 'none', ...none } as const
   const { start } = await runWith({}, { policy })
