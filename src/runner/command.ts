@@ -167,9 +167,10 @@ export function commandEnvironment(
   added: Readonly<Record<string, string>> = {},
 ): Record<string, string> {
   const environment: Record<string, string> = {}
-  for (const [name, value] of Object.entries(own)) {
-    const allowed = ALLOWED.has(name) || name.startsWith(ALLOWED_PREFIX)
-    if (allowed && value !== undefined) environment[name] = value
+  for (const name of Object.keys(own)) {
+    if (!ALLOWED.has(name) && !name.startsWith(ALLOWED_PREFIX)) continue
+    const value = own[name]
+    if (value !== undefined) environment[name] = value
   }
   return { ...environment, ...FIXED, ...added }
 }

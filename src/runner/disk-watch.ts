@@ -1,3 +1,4 @@
+import { type StatsFs, statfsSync } from 'node:fs'
 import { lstat, opendir, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Limits, Stop } from './protocol.ts'
@@ -53,12 +54,29 @@ export async function diskShortage(
 ): Promise<string | null> {
   for (const folder of folders) {
     const disk = await statfs(folder).catch(() => null)
-    if (disk !== null && disk.bavail * disk.bsize < freeBytes) {
-      return `${Math.round(freeBytes / MIB)} MiB free on the disk of ${folder}`
-    }
+    const short = disk === null ? null : shortOf(disk, folder, freeBytes)
+    if (short !== null) return short
   }
   return null
 }
+
+/** The same for one folder, at once: to ask in another thread takes longer than to ask. For processes that may wait for a disk. */
+export function diskShortageNow(folder: string, freeBytes: number): string | null {
+  try {
+    return shortOf(statfsSync(folder), folder, freeBytes)
+  } catch {
+    return null
+  }
+}
+
+const shortOf = ({ bavail, bsize }: StatsFs, folder: string, freeBytes: number): string | null =>
+  bavail * bsize < freeBytes
+    ? `${Math.round(freeBytes / MIB)} MiB free on the disk of ${folder}`
+    : null
+
+/** Why no command is started, for people. */
+export const noDisk = (short: string): string =>
+  `No command is started: there is less than ${short}. Free some space, or lower RETRAI_MIN_FREE_DISK_MIB.`
 
 /** What a folder takes of its disk, in bytes. What cannot be read counts nothing. */
 async function sizeOf(folder: string, isOver: () => boolean): Promise<number> {

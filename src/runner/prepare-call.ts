@@ -2,7 +2,6 @@ import { err, ok, type Result } from 'neverthrow'
 import type { IsolationPolicy } from '../domain/isolation.ts'
 import type { Lost } from './call.ts'
 import { type Command, type CommandLimits, commandEnvironment } from './command.ts'
-import { diskShortage } from './disk-watch.ts'
 import type { Isolation } from './isolation/isolation.ts'
 import { EVERYTHING } from './isolation/policy.ts'
 import { lowerLimits, policyOf } from './isolation/run-policy.ts'
@@ -38,8 +37,6 @@ export async function prepareCall(
   if (isolation.level === null) return err({ end: 'not_isolated', message: isolation.detail })
   const limits = lowerLimits(most, atMost)
   const { outputBytes, group, variables: _, ...kept } = limits
-  const short = await diskShortage([project], limits.freeDiskBytes)
-  if (short !== null) return err({ end: 'not_started', message: noDisk(short) })
   const ownEnv = commandEnvironment(process.env, program.env)
   const prepared = await isolation.prepare(program, ownEnv)
   const { env, sandbox } = prepared ?? { env: ownEnv, sandbox: null }
@@ -72,10 +69,6 @@ const localhostOf = ({ run, localhost, network = 'none' }: Program): Localhost |
   run === undefined || localhost === undefined
     ? null
     : { key: JSON.stringify([run, network]), opens: localhost === 'opens' }
-
-/** Why no command is started, for people. */
-export const noDisk = (short: string): string =>
-  `No command is started: there is less than ${short}. Free some space, or lower RETRAI_MIN_FREE_DISK_MIB.`
 
 /** Why a program did not start. Without a message it is bwrap that failed, and that printed why. */
 export const whyNotStarted = ({ message }: NotStarted, printed: string): string =>

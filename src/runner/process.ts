@@ -6,7 +6,7 @@ import { CommandGroup } from './cgroup.ts'
 import { REAP_MS, type Started, settledWithin, untilClosed } from './child.ts'
 import { shortageOf } from './command.ts'
 import { startContained } from './contained-process.ts'
-import { watchDisk } from './disk-watch.ts'
+import { diskShortageNow, noDisk, watchDisk } from './disk-watch.ts'
 import { notIsolated, SandboxError } from './isolation/sandbox.ts'
 import { startPlain } from './plain-process.ts'
 import { tooMuchMemory, watchProcesses } from './process-watch.ts'
@@ -94,7 +94,9 @@ function writtenBy({ sandbox, cwd }: StartRequest) {
 }
 
 async function start(request: StartRequest): Promise<Started | NotStarted> {
-  const { file, cwd, sandbox, limits } = request
+  const { file, cwd, project, sandbox, limits } = request
+  const short = diskShortageNow(project, limits.freeDiskBytes)
+  if (short !== null) return { end: 'not_started', message: noDisk(short) }
   let group: CommandGroup | null = null
   try {
     group = request.group === null ? null : CommandGroup.take(request.group, limits)

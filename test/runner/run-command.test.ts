@@ -244,6 +244,15 @@ describe('output', () => {
     expect(head.length + tail.length).toBeLessThanOrEqual(maxBytes)
   })
 
+  test('that is not too long is kept whole, also of both streams at once', async () => {
+    const lines = Array.from({ length: 20_000 }, (_, index) => `${index}\n`).join('')
+    const maxBytes = 2 * lines.length
+    const script = 'seq 0 19999 & seq 0 19999 >&2; wait'
+    const { stdout, stderr, output } = await bash(await temporaryFolder(), script, { maxBytes })
+    expect([stdout, stderr]).toEqual([lines, lines])
+    expect(output).toHaveLength(maxBytes)
+  })
+
   test('that never ends is kept within its limit', async () => {
     const cwd = await temporaryFolder()
     const maxBytes = 64 * 1024
