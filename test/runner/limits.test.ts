@@ -101,9 +101,9 @@ const grouped = () => {
   const run = commandRunner({ ...DEFAULT_LIMITS, memoryBytes: 64 * MIB, group: server })
   return { run, folder }
 }
-const TOO_MUCH = 'head -c 400000000 /dev/zero | tail -c 300000000 | wc -c'
 /** A command begins before it is moved into its group. */
 const UNTIL_GROUPED = 'until grep -q /retrai- /proc/self/cgroup; do sleep 0.01; done'
+const TOO_MUCH = `${UNTIL_GROUPED}; head -c 400000000 /dev/zero | tail -c 300000000 | wc -c`
 
 ifGrouped('in a control group, the kernel ends what takes too much memory', async () => {
   const { run } = grouped()
