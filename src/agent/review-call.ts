@@ -1,8 +1,6 @@
 import { type CallFacts, judge, type Verdict } from '../domain/approvals/rules.ts'
 import type { RequestedCall } from '../domain/records.ts'
 import type { RunState } from '../domain/state.ts'
-import { sha256 } from '../lib/sha256.ts'
-import { canonicalText } from '../log/commitment.ts'
 import type { Toolbox } from './tools/tool.ts'
 
 const ALLOWED: Verdict = { action: 'allow', rule: null, doubt: null }
@@ -23,9 +21,4 @@ export async function reviewCall(
   const known = total.costUsd !== null && approvedCostUsd !== null
   const costUsd: CallFacts['costUsd'] = known ? total.costUsd - approvedCostUsd : null
   return judge({ ...facts, costUsd }, approvals)
-}
-
-/** SHA-256 (hex) of a call in its canonical form, as the log holds it. */
-export function hashOfCall({ call_id, tool, args, raw_args }: RequestedCall): string {
-  return sha256(canonicalText({ call_id, tool, args, raw_args }))
 }

@@ -1,7 +1,8 @@
 import { BrokenInvariant } from './errors.ts'
-import type { RecordOf } from './records.ts'
+import { mayBeSame } from './free-text.ts'
+import type { Kind, RecordOf, RunRecord } from './records.ts'
 import type { ConfigChanges } from './run-config.ts'
-import type { RunState } from './state.ts'
+import { isReviewDue, type RunState } from './state.ts'
 import { UNSUSPICIOUS } from './stuck.ts'
 
 /** What a record keeps that is not of a process at work on the run. */
@@ -18,12 +19,35 @@ export function configure(state: RunState, changes: ConfigChanges): Partial<RunS
   }
 }
 
+/** While a run waits for a person, only they, claims, and late reports of commands add to it, or it ends. */
+const WHILE_WAITING: ReadonlySet<Kind> = new Set([
+  ...(['human_check_response', 'approval_response', 'run_claimed', 'run_config_changed'] as const),
+  ...(['user_message', 'network_connection', 'guard_changed', 'run_queued'] as const),
+  ...(['error', 'run_end'] as const),
+])
+
+export const mayComeWhileWaiting = ({ kind }: RunRecord): boolean => WHILE_WAITING.has(kind)
+
+/** The run waits until a person has approved another iteration. */
+export function askHuman(
+  state: RunState,
+  { ts, payload: { summary } }: RecordOf<'human_check_required'>,
+): Partial<RunState> {
+  return { waitingSince: ts, phase: { type: 'awaiting_human', seq: state.seq + 1, summary } }
+}
+
 /** After the answer to a human check. */
 export function answer(
   state: RunState,
   record: RecordOf<'human_check_response'>,
 ): Partial<RunState> {
-  const { decision, reason } = record.payload
+  const { decision, reason, answers } = record.payload
+  const open = state.phase.type === 'awaiting_human' ? state.phase.seq : null
+  if (open !== answers) {
+    throw new BrokenInvariant(
+      `human_check_response answers record ${answers}, and the open question is ${open ?? 'none'}`,
+    )
+  }
   return {
     ...afterWaiting(state, record.ts),
     phase:
@@ -63,6 +87,18 @@ export function askAboutCall(
     throw new BrokenInvariant(`approval_required ${payload.call_id} is not about the next call`)
   }
   const { call_sha256: callSha256, rule, content, doubt = null } = payload
+  if (!isReviewDue(state) || payload.tool !== next.tool) {
+    throw new BrokenInvariant(
+      `approval_required ${payload.call_id} is about no call to be reviewed`,
+    )
+  }
+  const wanted = state.approvals?.[rule.of][rule.index]
+  const isLifted = state.approvals?.lifted.some((each) => mayBeSame(each, rule)) === true
+  if (isLifted || content.action !== 'ask' || !mayBeSame(content, wanted)) {
+    throw new BrokenInvariant(
+      `approval_required ${payload.call_id} names a rule ${rule.index} of the ${rule.of} that does not ask so`,
+    )
+  }
   return {
     waitingSince: ts,
     phase: {
@@ -81,7 +117,20 @@ export function answerCall(
   if (phase.type !== 'awaiting_approval' || approvals === undefined) {
     throw new BrokenInvariant(`approval_response ${payload.call_id} answers no open question`)
   }
-  const { decision, reason, lifts_rule } = payload
+  const { decision, reason, lifts_rule, answers, call_id, call_sha256 } = payload
+  if (answers !== phase.seq || call_id !== phase.pending[0]?.call_id) {
+    throw new BrokenInvariant(
+      `approval_response ${call_id} answers record ${answers}, and the open question is ${phase.seq}`,
+    )
+  }
+  if (!mayBeSame(call_sha256, phase.callSha256)) {
+    throw new BrokenInvariant(
+      `approval_response ${call_id} is about another call than the question`,
+    )
+  }
+  if (lifts_rule === true && (decision !== 'allow' || phase.rule.of !== 'run')) {
+    throw new BrokenInvariant(`approval_response ${call_id} lifts a rule that stays`)
+  }
   const lifted = lifts_rule === true ? [...approvals.lifted, phase.rule] : approvals.lifted
   const approvedCostUsd = decision === 'allow' ? total.costUsd : approvals.approvedCostUsd
   return {

@@ -1,32 +1,23 @@
 import { BrokenInvariant } from './errors.ts'
+import { closeCall, openCall, startSubagent, use } from './evolve-calls.ts'
 import {
   answer,
   answerCall,
   askAboutCall,
+  askHuman,
   configure,
+  mayComeWhileWaiting,
   receive,
   rulesOf,
   unworked,
 } from './evolve-people.ts'
 import { addListing } from './mcp-tools.ts'
 import type { PayloadOf, RecordOf, RunRecord } from './records.ts'
-import type { Phase, RunState, Usage } from './state.ts'
-import { UNSUSPICIOUS, watchFinding, watchReply, watchResult } from './stuck.ts'
-import { subagentOf } from './subagent-state.ts'
-import type { SubagentEnd } from './subagents.ts'
+import { isWaiting, type RunState, type Usage } from './state.ts'
+import { UNSUSPICIOUS, watchFinding, watchReply } from './stuck.ts'
+import { openSubagents, subagentOf } from './subagent-state.ts'
 
 const NOTHING_USED: Usage = { tokens: 0, costUsd: 0 }
-
-function use(usage: Usage, tokens: number, costUsd: number | null): Usage {
-  return {
-    tokens: usage.tokens + tokens,
-    costUsd: sumUsd(usage.costUsd, costUsd),
-  }
-}
-
-/** A sum of US dollars, null if one is not known. Rounded for people: binary fractions add up to 0.010409999999999999. */
-export const sumUsd = (a: number | null, b: number | null): number | null =>
-  a === null || b === null ? null : Math.round((a + b) * 1e12) / 1e12
 
 function create(record: RecordOf<'run_created'>): RunState {
   const { isolation, parent } = record.payload
@@ -90,47 +81,6 @@ function beginStep(state: RunState, record: RecordOf<'step_start'>): Partial<Run
       return { phase: { type: 'evaluating' } }
     case 'human_check':
       return { phase: { type: 'consulting' } }
-  }
-}
-
-function openCall(state: RunState, record: RecordOf<'tool_call'>): Phase {
-  const { phase } = state
-  const next = phase.type === 'acting' ? phase.pending[0] : undefined
-  if (phase.type !== 'acting' || phase.open !== null || next?.call_id !== record.payload.call_id) {
-    throw new BrokenInvariant(
-      `tool_call ${record.payload.call_id} is not the next call of its turn`,
-    )
-  }
-  const { answer } = phase
-  const pending = phase.pending.slice(1)
-  return { type: 'acting', pending, open: record.payload, ...(answer && { answer }) }
-}
-
-function closeCall(state: RunState, { payload }: RecordOf<'tool_result'>): Partial<RunState> {
-  const { phase } = state
-  if (phase.type !== 'acting' || phase.open?.call_id !== payload.call_id) {
-    throw new BrokenInvariant(`tool_result ${payload.call_id} belongs to no open call`)
-  }
-  const isLast = phase.pending.length === 0
-  return {
-    phase: { type: 'acting', pending: phase.pending, open: null },
-    watch: watchResult(state.watch, phase.open, payload, isLast),
-    ...(payload.folder === undefined ? {} : { shellFolder: payload.folder }),
-    ...(payload.subagent === undefined ? {} : withSubagent(state, payload.subagent)),
-  }
-}
-
-/** What a sub-agent used is a part of what its parent used, and its time with people is no work of its parent. */
-function withSubagent(state: RunState, end: SubagentEnd): Partial<RunState> {
-  const { tokens, cost_usd, waited_seconds } = end
-  const subagents = state.subagents?.map((each) =>
-    each.run_id === end.run_id ? { ...each, end } : each,
-  )
-  return {
-    ...(subagents === undefined ? {} : { subagents }),
-    total: use(state.total, tokens, cost_usd),
-    thisIteration: use(state.thisIteration, tokens, cost_usd),
-    waitedSeconds: state.waitedSeconds + waited_seconds,
   }
 }
 
@@ -198,17 +148,11 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'assistant_message':
       return reply(state, record)
     case 'tool_call':
-      return {
-        changed: state.changed || !record.payload.read_only,
-        phase: openCall(state, record),
-      }
+      return openCall(state, record)
     case 'tool_result':
       return closeCall(state, record)
-    case 'subagent_started': {
-      const { run_id, call_id } = record.payload
-      const started = { run_id, call_id, seq: state.seq + 1, end: null }
-      return { subagents: [...(state.subagents ?? []), started] }
-    }
+    case 'subagent_started':
+      return startSubagent(state, record)
     case 'context_compacted':
       return compact(state)
     case 'agent_stuck':
@@ -224,13 +168,8 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     }
     case 'iteration_complete':
       return { phase: { type: 'iterated' } }
-    case 'human_check_required': {
-      const { summary } = record.payload
-      return {
-        waitingSince: record.ts,
-        phase: { type: 'awaiting_human', seq: state.seq + 1, summary },
-      }
-    }
+    case 'human_check_required':
+      return askHuman(state, record)
     case 'human_check_response':
       return answer(state, record)
     case 'approval_required':
@@ -248,11 +187,22 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
       const reason = state.phase.type === 'ending' ? state.phase.reason : ''
       return { summary: { text, source }, phase: { type: 'ending', reason, isSummarized: true } }
     }
-    case 'run_end': {
-      const { status, reason } = record.payload
-      return { endedAt: record.ts, waitingSince: null, phase: { type: 'ended', status, reason } }
-    }
+    case 'run_end':
+      return end(state, record)
   }
+}
+
+/** A run that ends names the sub-agents that must end with it. */
+function end(state: RunState, { ts, payload }: RecordOf<'run_end'>): Partial<RunState> {
+  const { status, reason, subagents = [] } = payload
+  const open = openSubagents(state)
+  if (open.length !== subagents.length || open.some((id, at) => id !== subagents[at])) {
+    const named = subagents.join(', ') || 'none'
+    throw new BrokenInvariant(
+      `run_end names other sub-agents (${named}) than have not ended (${open.join(', ') || 'none'})`,
+    )
+  }
+  return { endedAt: ts, waitingSince: null, phase: { type: 'ended', status, reason } }
 }
 
 /**
@@ -267,6 +217,9 @@ export function evolve(state: RunState | null, record: RunRecord): RunState {
     return create(record)
   }
   if (state.phase.type === 'ended') throw new BrokenInvariant(`${record.kind} comes after run_end`)
+  if (isWaiting(state) && !mayComeWhileWaiting(record)) {
+    throw new BrokenInvariant(`${record.kind} comes before the answer to the open question`)
+  }
   return { ...state, crashes: 0, queued: null, ...change(state, record), seq: state.seq + 1 }
 }
 

@@ -91,3 +91,26 @@ function stillToDo(phase: RunState['phase']): readonly { readonly call_id: strin
   if (phase.type !== 'acting') return []
   return phase.open === null ? phase.pending : [phase.open, ...phase.pending]
 }
+
+/** What is left of a string that was redacted, and what replaces a secret. */
+const MARK = /\[redacted\]|\[masked:[\w-]+\]/
+
+/** Whether two JSON values can be the same text: they differ only in strings of which a part is redacted or masked. */
+export function mayBeSame(a: unknown, b: unknown): boolean {
+  if (a === b) return true
+  if (typeof a === 'string' && typeof b === 'string') return MARK.test(a) || MARK.test(b)
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
+  if (Array.isArray(a) !== Array.isArray(b)) return false
+  const [mine, theirs] = [namesOf(a), namesOf(b)]
+  // It is not known which name was masked.
+  if (mine.some((name) => MARK.test(name)) || theirs.some((name) => MARK.test(name))) return true
+  if (mine.length !== theirs.length) return false
+  return mine.every(
+    (name) => Object.hasOwn(b, name) && mayBeSame(valueAt(a, name), valueAt(b, name)),
+  )
+}
+
+const namesOf = (value: object): readonly string[] =>
+  Object.keys(value).filter((name) => valueAt(value, name) !== undefined)
+
+const valueAt = (value: object, name: string): unknown => Reflect.get(value, name)

@@ -1,3 +1,4 @@
+import type { RequestedCall } from '../domain/records.ts'
 import { sha256 } from '../lib/sha256.ts'
 
 type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
@@ -87,6 +88,11 @@ function isSame(one: readonly string[], other: readonly string[]): boolean {
   if (one.length !== other.length) return false
   for (let at = 0; at < one.length; at += 1) if (one[at] !== other[at]) return false
   return true
+}
+
+/** SHA-256 (hex) of a tool call in its canonical form, as the log holds it. */
+export function hashOfCall({ call_id, tool, args, raw_args }: RequestedCall): string {
+  return sha256(canonicalText({ call_id, tool, args, raw_args }))
 }
 
 /** A string as JSON text. @throws TypeError for lone surrogates */

@@ -118,7 +118,7 @@ export const isolated = (records: readonly RunRecord[]): RunRecord[] =>
   })
 
 /** Reads from memory what a store would hold. */
-function readerOf(events: readonly RecordedEvent[]): StreamReader {
+export function readerOf(events: readonly RecordedEvent[]): StreamReader {
   return {
     readStream: (stream, { from, direction, limit }) => {
       const found = events.filter((event) => event.stream === stream)

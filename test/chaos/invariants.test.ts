@@ -250,7 +250,7 @@ const BROKEN: readonly (readonly [string, string, Evidence])[] = [
   [
     'a message is recorded twice',
     'each message of a person is recorded once, and read before an achieved end',
-    { ...good, events: events.toSpliced(place('step_start'), 0, MESSAGE, MESSAGE) },
+    { ...good, events: events.toSpliced(place('step_start', true), 0, MESSAGE, MESSAGE) },
   ],
   [
     'a call has no result',

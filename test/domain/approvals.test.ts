@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { type ApprovalRule, judge, type Touches } from '../../src/domain/approvals/rules.ts'
-import { by, claim, create, given, reply, result } from './support.ts'
+import { BrokenInvariant } from '../../src/domain/errors.ts'
+import { fold } from '../../src/domain/evolve.ts'
+import type { RunRecord } from '../../src/domain/records.ts'
+import { altered, by, check as checkOf, claim, create, given, reply, result } from './support.ts'
 
 type Rules = readonly ApprovalRule[]
 
@@ -268,7 +271,8 @@ describe('a run with rules', () => {
 
   test('refuses the answer of who started it, if the rule asks for somebody else', () => {
     const rule = { ...ASK, by: 'other_than_starter' } as const
-    const waiting = given(...replied, review('c0', rule))
+    const asking = [create({ approvals: [rule] }), claim(), reply(['bash_exec'])]
+    const waiting = given(...asking, review('c0', rule))
     waiting
       .when(answer('allow', seq), 9, new Map(), true)
       .refused({ type: 'starter_may_not_answer' })
@@ -300,5 +304,86 @@ describe('a run with rules', () => {
     given(...later)
       .when({ type: 'abort', reason: null })
       .gives('1 run_end aborted')
+  })
+})
+
+describe('a history that no commands can have produced is refused', () => {
+  const replied = [create({ approvals: [ASK] }), claim(), reply(['bash_exec', 'file_read'])]
+  const asked = [...replied, review('c0', ASK)]
+  const seq = given(...asked).state?.seq ?? 0
+  const proceed = by('p1', { type: 'proceed' })
+  const allowed = given(...asked, answer('allow', seq), proceed, result('c0', 'bash_exec')).records
+  const denied = given(...asked, answer('deny', seq), proceed).records
+  const byRule = given(...replied, review('c0', { ...ASK, action: 'deny' })).records
+
+  test.each<[string, readonly RunRecord[], object, string]>([
+    ['a question about another tool', allowed, { tool: 'file_read' }, 'approval_required'],
+    ['a question about a later call', allowed, { call_id: 'c1' }, 'approval_required'],
+    [
+      'a rule that is not in the list',
+      allowed,
+      { rule: { of: 'run', index: 1 } },
+      'approval_required',
+    ],
+    ['a rule of nobody', allowed, { rule: { of: 'server', index: 0 } }, 'approval_required'],
+    [
+      'another rule than the one in the list',
+      allowed,
+      { content: { action: 'ask' } },
+      'approval_required',
+    ],
+    ['an answer to another question', allowed, { answers: 2 }, 'approval_response'],
+    ['an answer for another call', allowed, { call_id: 'c1' }, 'approval_response'],
+    [
+      'an answer for a call with another hash',
+      allowed,
+      { call_sha256: 'cd'.repeat(32) },
+      'approval_response',
+    ],
+    ['a denial that lifts the rule', denied, { lifts_rule: true }, 'approval_response'],
+    [
+      'another call than the model requested',
+      allowed,
+      { args: { command: 'rm -rf /' } },
+      'tool_call',
+    ],
+    ['another tool than the model requested', allowed, { tool: 'file_read' }, 'tool_call'],
+    ['a call that a person denied and that succeeded', denied, { outcome: 'ok' }, 'tool_result'],
+    ['a call that a person denied, with an exit code', denied, { exit_code: 0 }, 'tool_result'],
+    ['a call that a rule denied, and that took time', byRule, { duration_ms: 3 }, 'tool_result'],
+    [
+      'a result that is denied, and a person allowed the call',
+      allowed,
+      { outcome: 'denied', exit_code: null, duration_ms: 0 },
+      'tool_result',
+    ],
+    ['a result of another tool', allowed, { tool: 'file_read' }, 'tool_result'],
+  ])('%s', (_, records, changes, kind) => {
+    expect(() => altered(records, kind, changes)).toThrow(`${kind} `)
+  })
+
+  test.each(['approval_response', 'approval_required'])('a missing %s', (kind) => {
+    expect(() => fold(allowed.filter((record) => record.kind !== kind))).toThrow(BrokenInvariant)
+  })
+
+  test('a result in a run without rules that says it was denied', () => {
+    const { records } = given(create(), claim(), reply(['bash_exec']), result('c0', 'bash_exec'))
+    const changes = { outcome: 'denied', exit_code: null, duration_ms: 0 }
+    expect(() => altered(records, 'tool_result', changes)).toThrow('no rule or person denied')
+  })
+
+  test('a next step before the answer, at a human check too', () => {
+    const [step] = allowed.filter(({ kind }) => kind === 'step_start')
+    const open = allowed.findIndex(({ kind }) => kind === 'approval_required') + 1
+    expect(() => fold(step === undefined ? [] : [...allowed.slice(0, open), step])).toThrow(
+      'before the answer',
+    )
+    const check = given(create({ hitl_enabled: true }), claim(), reply(), checkOf(false)).records
+    expect(() => fold(step === undefined ? [] : [...check, step])).toThrow('before the answer')
+  })
+
+  test('but not one from which texts were redacted', () => {
+    altered(allowed, 'approval_required', { call_sha256: '[redacted]' })
+    altered(allowed, 'approval_response', { call_sha256: '[redacted]' })
   })
 })

@@ -103,6 +103,15 @@ function apply(steps: readonly Step[]): RunRecord[] {
   return records
 }
 
+/** Folds records of which the first of this kind has other values. */
+export function altered(records: readonly RunRecord[], kind: string, changes: object) {
+  const at = records.findIndex((record) => record.kind === kind)
+  const record = records[at]
+  if (record === undefined) throw new Error(`there is no ${kind}`)
+  const payload = { ...record.payload, ...changes }
+  return fold(records.with(at, { ...record, payload } as RunRecord))
+}
+
 /** The essence of a record, short enough to read in a list. */
 export function brief(record: RunRecord): string {
   switch (record.kind) {

@@ -1,16 +1,19 @@
 import type { RunRecord } from '../../src/domain/records.ts'
 import type { Parent, SubagentEnd } from '../../src/domain/subagents.ts'
-import { type LoadedRun, streamOf } from '../../src/log/run-log.ts'
+import { GENESIS } from '../../src/log/chain.ts'
+import { encode } from '../../src/log/codec.ts'
+import { streamOf } from '../../src/log/run-log.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
 import { by, check, claim, create, given, reply, result, type Step } from '../domain/support.ts'
-import { prepare } from './append-records.ts'
 
-const SUBAGENT_ID = '6ba7b810-9dad-41d1-80b4-00c04fd430c8'
+export const SUBAGENT_ID = '6ba7b810-9dad-41d1-80b4-00c04fd430c8'
 
 /** What a run and its sub-agent say of each other. */
 type Lies = {
   readonly ofParent?: (parent: Parent) => Parent
   readonly ofEnd?: (end: SubagentEnd) => SubagentEnd
+  /** Any record of both, before it is hashed: so all that comes after it fits. */
+  readonly ofRecord?: (record: RunRecord) => RunRecord
 }
 
 /** Chained events of a run, in appends. */
@@ -18,34 +21,59 @@ class Stream {
   readonly runId: string
   readonly records: RunRecord[] = []
   readonly events: RecordedEvent[] = []
-  #after: LoadedRun | null = null
+  readonly #lie: NonNullable<Lies['ofRecord']>
+  #head = GENESIS
 
-  constructor(runId: string) {
+  constructor(runId: string, lie: NonNullable<Lies['ofRecord']>) {
     this.runId = runId
+    this.#lie = lie
   }
 
   /** Appends what follows from these steps, which begin with those of the call before. */
   continue(steps: readonly Step[]): void {
     const records = given(...steps).records.slice(this.records.length)
-    const commandId = String(this.events.length)
-    const { events, after } = prepare(this.runId, this.#after, records, { commandId })
-    this.#after = after
+    const events = chained(this.runId, records.map(this.#lie), this.events.length, this.#head)
     this.records.push(...records)
-    for (const event of events) {
-      const revision = this.events.length
-      const place = { stream: streamOf(this.runId), revision, position: String(revision) }
-      this.events.push({ ...event, ...place, created: 1_770_000_000_000 + revision })
-    }
+    this.events.push(...events.map(({ event }) => event))
+    this.#head = events.at(-1)?.hash ?? this.#head
   }
 
   /** The last record, as the other run names it. */
   get last(): { readonly seq: number; readonly hash: string } {
-    return { seq: this.events.length - 1, hash: this.#after?.head ?? '' }
+    return { seq: this.events.length - 1, hash: this.#head }
   }
 }
 
+/**
+ * The events of records as if they were one append, chained and stored in time, but not folded: so they may be records
+ * that no run can have.
+ */
+export function chained(
+  runId: string,
+  records: readonly RunRecord[],
+  from = 0,
+  before = GENESIS,
+  principalOf: (record: RunRecord) => string | undefined = () => undefined,
+) {
+  let prev_hash = before
+  return records.map((record, index) => {
+    const revision = from + index
+    const principal = principalOf(record)
+    const who = principal === undefined ? {} : { principal }
+    const meta = { command_id: String(from), ...who, salt: '5a'.repeat(16), prev_hash }
+    const { event, logged } = encode(revision, record, meta)
+    prev_hash = logged.meta.hash
+    const place = { stream: streamOf(runId), revision, position: String(revision) }
+    return { event: { ...event, ...place, created: record.ts * 1000 }, hash: prev_hash }
+  })
+}
+
 /** A run that starts a sub-agent, and the run of that, which a person aborts. The first reaches its goal. */
-export function familyOf({ ofParent = (it) => it, ofEnd = (it) => it }: Lies = {}) {
+export function familyOf({
+  ofParent = (it) => it,
+  ofEnd = (it) => it,
+  ofRecord = (it) => it,
+}: Lies = {}) {
   const created = create()
   if (created.type !== 'create') throw new Error('a run is created')
   const { runId, config } = created
@@ -56,19 +84,20 @@ export function familyOf({ ofParent = (it) => it, ofEnd = (it) => it }: Lies = {
     reply(['run_subagent']),
     by('p1', { type: 'start_subagent', start }),
   ]
-  const parent = new Stream(runId)
+  const parent = new Stream(runId, ofRecord)
   parent.continue(steps)
   const named = ofParent({ run_id: runId, call_id: 'c0', depth: 1, ...parent.last })
-  const subagent = new Stream(SUBAGENT_ID)
+  const subagent = new Stream(SUBAGENT_ID, ofRecord)
   const abort = { type: 'abort', reason: null } as const
-  subagent.continue([{ ...created, runId: SUBAGENT_ID, parent: named }, claim(), abort])
-  const used = { tokens: 0, cost_usd: 0, waited_seconds: 0 }
+  const born = { ...created, runId: SUBAGENT_ID, parent: named }
+  subagent.continue([born, claim(), reply(['bash_exec']), abort])
+  const used = { tokens: 100, cost_usd: 0.01, waited_seconds: 0 }
   const end: SubagentEnd = { run_id: SUBAGENT_ID, status: 'aborted', ...used, ...subagent.last }
   const done = result('c0', 'run_subagent')
   if (done.type !== 'record_tool_result') throw new Error('a result is recorded')
   parent.continue([
     ...steps,
-    { ...done, result: { ...done.result, subagent: ofEnd(end) } },
+    { ...done, result: { ...done.result, outcome: 'error', exit_code: 1, subagent: ofEnd(end) } },
     check(true),
   ])
   return { parent, subagent }

@@ -10,6 +10,7 @@ import type { ConfigChanges, RunConfig } from '../../src/domain/run-config.ts'
 import type { RunState } from '../../src/domain/state.ts'
 import { subagentOf } from '../../src/domain/subagent-state.ts'
 import { SUBAGENT_TOOL, type SubagentEnd } from '../../src/domain/subagents.ts'
+import { hashOfCall } from '../../src/log/commitment.ts'
 
 /** The tools in these runs that only read. */
 const READ_ONLY: ReadonlySet<string> = new Set(['file_read', 'grep_search'])
@@ -229,7 +230,9 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
       const result = { call_id, tool, ...move.result }
       if (started === null) return byAgent(claimant, { type: 'record_tool_result', result })
       const subagent = endOf(started.run_id, move)
-      return byAgent(claimant, { type: 'record_tool_result', result: { ...result, subagent } })
+      const outcome = subagent.status === 'achieved' ? 'ok' : 'error'
+      const ended = { ...result, outcome, subagent } as const
+      return byAgent(claimant, { type: 'record_tool_result', result: ended })
     }
     case 'check_goal':
       return byAgent(claimant, { type: 'record_goal_check', check: move.check })
@@ -247,7 +250,7 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
       const { call_id: callId } = step.call
       return byAgent(claimant, {
         type: 'record_review',
-        ...{ callId, callSha256: 'ab'.repeat(32), verdict: verdictOn(move) },
+        ...{ callId, callSha256: hashOfCall(step.call), verdict: verdictOn(move, state) },
       })
     }
     case 'await_human':
@@ -260,9 +263,10 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
 }
 
 /** In a run with rules, two calls in three are denied or ask, by one of the rules. */
-function verdictOn({ result: { duration_ms } }: Move): CallVerdict {
+function verdictOn({ result: { duration_ms } }: Move, { approvals }: RunState): CallVerdict {
   const content = RULES[duration_ms % 3]
-  if (content === undefined) return { action: 'allow', rule: null, doubt: null }
+  const isLifted = approvals?.lifted.some(({ index }) => index === duration_ms % 3) === true
+  if (content === undefined || isLifted) return { action: 'allow', rule: null, doubt: null }
   const rule = { of: 'run', index: duration_ms % 3, content } as const
   return { action: content.action, rule, doubt: duration_ms % 2 === 0 ? 'it has "if"' : null }
 }

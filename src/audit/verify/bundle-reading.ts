@@ -150,9 +150,9 @@ export class BundleReading {
     const runId = this.#proof?.run_id ?? this.#manifest?.run_id
     if (runId === undefined) return
     const { onRecord } = this.#observers
-    this.#records ??= new RecordsCheck(runId, this.#pool, (line, logged) => {
+    this.#records ??= new RecordsCheck(runId, this.#pool, (line, logged, run) => {
       this.#redactions.see(logged)
-      return onRecord?.(line, logged)
+      return onRecord?.(line, logged, run)
     })
     const { bad, next } = this.#records
     if (bad === null && firstSeqOf(path) !== next) {

@@ -5,7 +5,8 @@ import type { BadRecord } from './verify-run.ts'
 export type Finding = {
   /**
    * As of `BadRecord`, and: `incomplete`, the archive ends early; `unexpected`, a part does not belong there;
-   * `signature`, a statement is not signed by the key that it names; `redaction`, a text was redacted and that is
+   * `signature`, a statement is not signed by the key that it names; `family`, a run and the run of its sub-agent say
+   * different things of each other; `redaction`, a text was redacted and that is
    * not recorded, or a recorded redaction was not carried out; `unreachable`: an artifact that cannot be read now, so
    * it is not known whether it holds.
    */
@@ -14,6 +15,7 @@ export type Finding = {
     | 'incomplete'
     | 'unexpected'
     | 'signature'
+    | 'family'
     | 'redaction'
     | 'unreachable'
   /** The part of an export, or the run or ledger of a store. */
@@ -60,6 +62,20 @@ export type RedactionReport = {
   readonly redactions: readonly ReportedRedaction[]
 }
 
+/** A record that names a record of another run, with which it was not compared. */
+export type NotCompared = {
+  readonly run_id: string
+  readonly seq: number
+  readonly why: string
+}
+
+/** The comparison of runs with the runs of their sub-agents. */
+export type FamilyReport = {
+  /** Sub-agents about which their log and that of their parent say the same. */
+  readonly compared: number
+  readonly not_compared: readonly NotCompared[]
+}
+
 /** The result of a verification. */
 export type BundleReport = {
   /** Everything was read, and nothing is wrong. `trust` reports separately whether to trust the key. */
@@ -84,6 +100,8 @@ export type BundleReport = {
   readonly isolated_otherwise: number
   /** The redactions of the run that hold. */
   readonly redacted: RedactionReport
+  /** Empty if the run has no sub-agents and is no sub-agent. */
+  readonly family: FamilyReport
   /** The first record that differs from what was signed. */
   readonly first_bad_seq: number | null
   readonly findings: readonly Finding[]

@@ -20,10 +20,13 @@ import {
 import { checkSeal, type Sealed } from '../proofs/statements.ts'
 import { type BundleContents, BundleReading, namedBy, type Observers } from './bundle-reading.ts'
 import { ContentsPool } from './contents-pool.ts'
+import { FamilyCheck } from './family-check.ts'
 import type { BundleReport, Finding, Trust } from './report.ts'
 import type { VerifiedRecords } from './verify-records.ts'
 
 export type VerifyOptions = Observers & {
+  /** Compares the run with others. Without it, the report says with which runs it was not compared. */
+  readonly family?: FamilyCheck
   /** What the reader trusts; without any, the keys of the archive itself are used. */
   readonly anchors?: TrustAnchors
   /** For a caller that verifies many exports. */
@@ -33,20 +36,36 @@ export type VerifyOptions = Observers & {
 /** Verifies an export, part by part, at constant memory. */
 export async function verifyBundle(
   parts: AsyncIterable<BundlePart>,
-  { anchors = NO_ANCHORS, pool: given, ...observers }: VerifyOptions = {},
+  { anchors = NO_ANCHORS, pool: given, family: families, ...others }: VerifyOptions = {},
 ): Promise<BundleReport> {
   using own = new ContentsPool()
-  const reading = new BundleReading(anchors.keys, given ?? own, observers)
+  const family = families ?? new FamilyCheck(false)
+  const onRecord: Observers['onRecord'] = (line, logged, run) => {
+    family.see(logged, run, line.created)
+    return others.onRecord?.(line, logged, run)
+  }
+  const reading = new BundleReading(anchors.keys, given ?? own, { ...others, onRecord })
   try {
     for await (const part of parts) await reading.take(part)
   } catch (cause) {
     reading.breakOff(cause)
   }
-  return judge(reading.contents, anchors)
+  const { contents } = reading
+  const { bad = null, run = null } = contents.records ?? {}
+  const runId = run?.state.runId ?? contents.proof?.run_id
+  if (bad !== null && runId !== undefined) family.seeBad(runId, bad.seq)
+  const placeOf = ({ seq }: { readonly seq: number }) => fileOf(seq, contents)
+  return judge(contents, anchors, families === undefined ? family.judge(placeOf) : NO_FAMILY)
 }
 
+const NO_FAMILY = { findings: [], report: { compared: 0, not_compared: [] } }
+
 /** Reports whether the parts of an export belong together and are what was signed. */
-function judge(contents: BundleContents, anchors: TrustAnchors): BundleReport {
+function judge(
+  contents: BundleContents,
+  anchors: TrustAnchors,
+  family: ReturnType<FamilyCheck['judge']>,
+): BundleReport {
   const { proof, manifest, records, redactions, artifacts } = contents
   const findings = [
     ...contents.findings,
@@ -60,6 +79,7 @@ function judge(contents: BundleContents, anchors: TrustAnchors): BundleReport {
     ...policyNotSigned(contents),
     ...artifactsMissing(contents),
     ...redactionsAmiss(contents),
+    ...family.findings,
   ]
   const bad = findings.flatMap(({ seq }) => (seq === null ? [] : [seq]))
   return {
@@ -77,6 +97,7 @@ function judge(contents: BundleContents, anchors: TrustAnchors): BundleReport {
     signed_policy: proof?.policy_sha256 ?? null,
     isolated_otherwise: records?.isolatedOtherwise ?? 0,
     redacted: redactions.report(),
+    family: family.report,
     first_bad_seq: bad.length === 0 ? null : Math.min(...bad),
     findings,
   }

@@ -3,17 +3,18 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { LedgerName } from '../../api/audit.ts'
 import type { ArtifactSource } from '../../artifacts/artifacts.ts'
 import { messageOf } from '../../lib/message-of.ts'
-import { type LoadedRun, RUN_STREAM_PREFIX, runIdOf } from '../../log/run-log.ts'
-import type { LogPages } from '../../log/stream-pages.ts'
+import { type LoadedRun, load, RUN_STREAM_PREFIX, runIdOf } from '../../log/run-log.ts'
+import type { LogPages, StreamReader } from '../../log/stream-pages.ts'
 import type { RecordedEvent, StoreFailure } from '../../store/event-store.ts'
 import type { KeptHeads } from '../checkpoints/run-heads.ts'
 import { LEDGER_START, type LedgerEnd, ledgerOf } from '../ledgers.ts'
 import { ContentsPool } from './contents-pool.ts'
+import { FamilyCheck } from './family-check.ts'
 import { type Projected, ProjectedCheck } from './projected-runs.ts'
 import { RedactionCheck } from './redaction-check.ts'
-import type { Finding, RedactionReport } from './report.ts'
+import type { FamilyReport, Finding, RedactionReport } from './report.ts'
 import { readRedaction, verifyEntry } from './verify-ledger.ts'
-import { artifactOf, storedRecord, verifyRecord } from './verify-run.ts'
+import { artifactOf, storedRecord, type VerifiedRun, verifyRecord } from './verify-run.ts'
 
 export type LogReport = {
   readonly runs: number
@@ -24,10 +25,13 @@ export type LogReport = {
   readonly artifacts: number
   /** The redactions of runs that hold. */
   readonly redacted: RedactionReport
+  readonly family: FamilyReport
   readonly findings: readonly Finding[]
 }
 
 type VerifyLogOptions = {
+  /** Reads runs of the same log once more. Without it, a few ends of sub-agents are not compared. */
+  readonly reader?: StreamReader
   readonly projected?: Projected | null
   /** Without it, one thread does everything. */
   readonly pool?: ContentsPool
@@ -38,7 +42,7 @@ export function verifyLog(
   pages: LogPages,
   artifacts: ArtifactSource,
   kept: readonly KeptHeads[],
-  { projected = null, pool = new ContentsPool(0) }: VerifyLogOptions = {},
+  { projected = null, pool = new ContentsPool(0), reader }: VerifyLogOptions = {},
 ): ResultAsync<LogReport, StoreFailure> {
   const check = new LogCheck(artifacts, kept, projected && new ProjectedCheck(projected))
   const verify = async (): Promise<Result<LogReport, StoreFailure>> => {
@@ -47,15 +51,25 @@ export function verifyLog(
       if (page.isErr()) return err(page.error)
       for (const [index, event] of page.value.entries()) check.take(event, sound?.[index] === 1)
     }
+    if (reader !== undefined) await readWanted(check.family, reader)
     return ok(await check.finish())
   }
   return new ResultAsync(verify())
 }
 
-type RunCheck = { run: LoadedRun | null; bad: boolean }
+/** Folds runs once more up to the records that other runs name. A run that cannot be read is not compared. */
+async function readWanted(family: FamilyCheck, reader: StreamReader): Promise<void> {
+  for (const { runId, seq } of family.wanted()) {
+    const run = await load(reader, runId, { to: seq })
+    if (run.isOk() && run.value !== null) family.note(run.value)
+  }
+}
+
+type RunCheck = { run: VerifiedRun | null; bad: boolean }
 type LedgerCheck = { end: LedgerEnd; bad: boolean }
 
 class LogCheck {
+  readonly family = new FamilyCheck(true)
   readonly #artifacts: ArtifactSource
   readonly #kept: readonly KeptHeads[]
   readonly #projected: ProjectedCheck | null
@@ -123,11 +137,13 @@ class LogCheck {
     if (verified.isErr()) {
       check.bad = true
       this.#findings.push({ ...verified.error, where })
+      this.family.seeBad(runId, verified.error.seq)
       return
     }
     const { run, logged } = verified.value
     check.run = run
     this.#records += 1
+    this.family.see(logged, run, event.created)
     this.#redactions.see(logged)
     this.#projected?.see(run)
     for (const heads of this.#kept) heads.see(runId, logged.seq, logged.meta.hash)
@@ -162,7 +178,9 @@ class LogCheck {
       return { ...finding, where: `run ${runId}` }
     })
     const projected = this.#projected?.findings((id) => this.#runs.get(id)?.bad === true) ?? []
-    const findings = [...this.#findings, ...missing, ...redactions, ...projected]
+    const family = this.family.judge()
+    const others = [...missing, ...redactions, ...projected, ...family.findings]
+    const findings = [...this.#findings, ...others]
     const ledgers = Object.fromEntries(
       [...this.#ledgers].map(([name, { end }]) => [name, end.length]),
     )
@@ -172,6 +190,7 @@ class LogCheck {
       ledgers,
       artifacts,
       redacted: this.#redactions.report(),
+      family: family.report,
       findings,
     }
   }

@@ -1,5 +1,4 @@
 import type { LoggedRecord } from '../../log/codec.ts'
-import type { LoadedRun } from '../../log/run-log.ts'
 import {
   type LineFormat,
   lineBatches,
@@ -8,11 +7,11 @@ import {
   type TextLine,
 } from '../bundle/record-lines.ts'
 import type { ContentsPool } from './contents-pool.ts'
-import { artifactOf, type BadRecord, verifyRecord } from './verify-run.ts'
+import { artifactOf, type BadRecord, type VerifiedRun, verifyRecord } from './verify-run.ts'
 
 /** The records of an export up to the first bad one. */
 export type VerifiedRecords = {
-  readonly run: LoadedRun | null
+  readonly run: VerifiedRun | null
   readonly bad: BadRecord | null
   /** The artifacts that records name, each with the first record that does. */
   readonly artifacts: ReadonlyMap<string, number>
@@ -20,7 +19,12 @@ export type VerifiedRecords = {
   readonly isolatedOtherwise: number
 }
 
-export type SeeRecord = (line: RecordLine, logged: LoggedRecord) => void | Promise<void>
+/** @param run the run up to this record */
+export type SeeRecord = (
+  line: RecordLine,
+  logged: LoggedRecord,
+  run: VerifiedRun,
+) => void | Promise<void>
 
 const isIsolatedOtherwise = ({ record: { kind, payload } }: LoggedRecord): boolean =>
   (kind === 'tool_result' || kind === 'goal_check') && payload.isolation !== undefined
@@ -30,7 +34,7 @@ export class RecordsCheck implements VerifiedRecords {
   readonly #runId: string
   readonly #see: SeeRecord
   readonly #pool: ContentsPool
-  run: LoadedRun | null = null
+  run: VerifiedRun | null = null
   bad: BadRecord | null = null
   readonly artifacts = new Map<string, number>()
   isolatedOtherwise = 0
@@ -78,7 +82,7 @@ export class RecordsCheck implements VerifiedRecords {
     const artifact = artifactOf(logged)
     if (artifact !== null && !this.artifacts.has(artifact)) this.artifacts.set(artifact, seq)
     if (isIsolatedOtherwise(logged)) this.isolatedOtherwise += 1
-    return this.#see(line, logged)
+    return this.#see(line, logged, run)
   }
 }
 

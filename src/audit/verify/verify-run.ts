@@ -4,8 +4,9 @@ import { plainMetadata } from '../../lib/plain-metadata.ts'
 import { type RecordMeta, recordHash, uuidOfHash } from '../../log/chain.ts'
 import { decodeParsed, type Logged, type LoggedRecord, storedJson } from '../../log/codec.ts'
 import { NotAsRedacted } from '../../log/redacted-record.ts'
-import { foldLogged, type LoadedRun, streamOf } from '../../log/run-log.ts'
+import { foldLogged, streamOf } from '../../log/run-log.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
+import { answersProblem, type VerifiedRun, verifiedRun } from './verify-answers.ts'
 
 /** A record as a store or an export holds it; data and metadata are parsed JSON. */
 export type StoredRecord = {
@@ -30,7 +31,8 @@ export type BadRecord = {
   readonly message: string
 }
 
-export type VerifiedRecord = { readonly run: LoadedRun; readonly logged: LoggedRecord }
+export type { VerifiedRun } from './verify-answers.ts'
+export type VerifiedRecord = { readonly run: VerifiedRun; readonly logged: LoggedRecord }
 
 /**
  * Verifies the next record of a run. Pure: begin with `null`, and continue with the `run` of each result, which is the
@@ -39,7 +41,7 @@ export type VerifiedRecord = { readonly run: LoadedRun; readonly logged: LoggedR
  */
 export function verifyRecord(
   runId: string,
-  run: LoadedRun | null,
+  run: VerifiedRun | null,
   record: StoredRecord,
   isSound = false,
 ): Result<VerifiedRecord, BadRecord> {
@@ -57,7 +59,9 @@ export function verifyRecord(
     const linked = logged.meta.prev_hash === run?.head || run === null
     return bad(linked ? 'impossible' : 'unlinked', folded.error.message)
   }
-  return ok({ run: folded.value, logged })
+  const impossible = run === null ? null : answersProblem(run, logged)
+  if (impossible !== null) return bad('impossible', impossible)
+  return ok({ run: verifiedRun(run, folded.value, logged), logged })
 }
 
 /** Whether everything holds that needs no other record, and the record is read as it is stored. */

@@ -51,7 +51,7 @@ export async function verifyStore(
     ...(wanted === null ? [] : [{ ...wanted, name: 'the checkpoint that you kept' }]),
   ]
   const heads = sources.map((source) => new KeptHeads(source.heads, source.name))
-  const verified = await verifyLog(pages(), artifacts, heads, options)
+  const verified = await verifyLog(pages(), artifacts, heads, { ...options, reader })
   if (verified.isErr()) return err(verified.error.message)
   const findings = [
     ...verified.value.findings,

@@ -7,6 +7,7 @@ import type { KeptHeads } from '../../audit/checkpoints/run-heads.ts'
 import { ledgerOf } from '../../audit/ledgers.ts'
 import { type KnownKeys, knownKeys, type TrustAnchors } from '../../audit/proofs/public-keys.ts'
 import { ContentsPool } from '../../audit/verify/contents-pool.ts'
+import { FamilyCheck } from '../../audit/verify/family-check.ts'
 import { READ_MODEL } from '../../audit/verify/projected-runs.ts'
 import { combined, ofRun } from '../../audit/verify/redaction-check.ts'
 import type { BundleReport, Finding, RedactionReport } from '../../audit/verify/report.ts'
@@ -14,7 +15,7 @@ import { verifyBundle } from '../../audit/verify/verify-bundle.ts'
 import { signersOf } from '../../audit/verify/verify-checkpoints.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { canonicalText } from '../../log/commitment.ts'
-import { foldLogged, type LoadedRun } from '../../log/run-log.ts'
+import type { LoadedRun } from '../../log/run-log.ts'
 import { runDetails } from '../../queries/run-details.ts'
 import { connect, download, downloadJson, type ServerOptions } from '../connection.ts'
 import type { LiveReport } from '../terminal/report-lines.ts'
@@ -53,6 +54,8 @@ export async function verifyServer(
     const done = ledgerOf(id) === null ? await check.run(id) : ok()
     if (done.isErr()) return err(done.error)
   }
+  const families = await check.families()
+  if (families.isErr()) return err(families.error)
   const ledgers = await verifyLedgers(options, keys, checkpoints.value.heads)
   return ledgers.map((verified) => check.report(checkpoints.value, verified, own))
 }
@@ -97,6 +100,7 @@ class ServerCheck {
   readonly #findings: Finding[] = []
   readonly #redacted: RedactionReport[] = []
   readonly #listed: ReadonlyMap<string, RunSummary>
+  readonly #family = new FamilyCheck(true)
   #artifacts = 0
   #compared = 0
 
@@ -116,7 +120,7 @@ class ServerCheck {
     const got = await download(this.#options, `/api/runs/${runId}/export`)
     if (got.isOk()) {
       const archive = got.value
-      const { report, folded } = await this.#verify(runId, archive)
+      const { report, folded } = await this.#verify(archive)
       if (archive.errored !== null) return err(brokenOff(runId, archive.errored))
       this.#take(runId, report)
       return folded === null ? ok() : this.#compare(folded)
@@ -130,19 +134,41 @@ class ServerCheck {
     return code === 'run_not_found' ? ok() : err(message)
   }
 
+  /**
+   * Reads runs that other runs name and that were not listed or not read so far: they may have begun or continued since.
+   */
+  async families(): Promise<Result<void, string>> {
+    for (const runId of this.#family.unseen()) {
+      const done = await this.run(runId)
+      if (done.isErr()) return done
+    }
+    for (const { runId, seq } of this.#family.wanted()) {
+      const got = await download(this.#options, `/api/runs/${runId}/export`)
+      if (got.isErr()) return err(got.error.message)
+      await verifyBundle(unpacked(got.value), {
+        anchors: this.#anchors,
+        pool: this.#options.pool,
+        family: new FamilyCheck(true),
+        onRecord: (_line, logged, run) => {
+          if (logged.seq === seq) this.#family.note(run)
+        },
+      })
+    }
+    return ok()
+  }
+
   /** `folded` is the state that the records give; null if they do not hold. */
   async #verify(
-    runId: string,
     archive: Readable,
   ): Promise<{ readonly report: BundleReport; readonly folded: LoadedRun | null }> {
     let folded: LoadedRun | null = null
     const report = await verifyBundle(unpacked(archive), {
       anchors: this.#anchors,
       pool: this.#options.pool,
-      onRecord: (_line, logged) => {
-        const { seq, record, meta } = logged
+      family: this.#family,
+      onRecord: (_line, { seq, record, meta }, run) => {
         for (const heads of this.#heads) heads.see(record.run_id, seq, meta.hash)
-        folded = foldLogged(runId, folded, logged).unwrapOr(folded)
+        folded = run
       },
     })
     return { report, folded: report.holds ? folded : null }
@@ -207,7 +233,14 @@ class ServerCheck {
       return (ledger === null ? this.#lengths.get(id) : ledgers.lengths[ledger]) ?? 0
     }
     const kept = this.#heads.flatMap((heads) => heads.findings(lengthOf))
-    const findings = [...this.#findings, ...ledgers.findings, ...others, ...kept]
+    const family = this.#family.judge()
+    const findings = [
+      ...this.#findings,
+      ...ledgers.findings,
+      ...others,
+      ...kept,
+      ...family.findings,
+    ]
     return {
       holds: findings.length === 0,
       trust: trustOf(this.#anchors, [...this.#signers, ...compared.map(({ key }) => key)]),
@@ -216,6 +249,7 @@ class ServerCheck {
       ledgers: ledgers.lengths,
       artifacts: this.#artifacts,
       redacted: combined(this.#redacted),
+      family: family.report,
       read_model: this.#compared,
       checkpoints: compared.map(({ number }) => number),
       signers: signersOf(signed, own),

@@ -1,12 +1,13 @@
 import { join } from 'node:path'
 import { Command } from 'commander'
-import { err, ok, type Result } from 'neverthrow'
+import { err, ok, Result } from 'neverthrow'
 import type { Checkpoint } from '../../api/audit.ts'
 import { keysInLog } from '../../audit/checkpoints/checkpoint-stream.ts'
 import { knownKeys, type TrustAnchors } from '../../audit/proofs/public-keys.ts'
 import { ContentsPool } from '../../audit/verify/contents-pool.ts'
-import { isBroken } from '../../audit/verify/report.ts'
-import { verifyBundle } from '../../audit/verify/verify-bundle.ts'
+import { FamilyCheck } from '../../audit/verify/family-check.ts'
+import { type BundleReport, isBroken } from '../../audit/verify/report.ts'
+import { type VerifyOptions, verifyBundle } from '../../audit/verify/verify-bundle.ts'
 import { type VerifiableStore, verifyStore } from '../../audit/verify/verify-store.ts'
 import { logPages } from '../../log/stream-pages.ts'
 import { readProjected } from '../../projections/read-projected.ts'
@@ -21,13 +22,14 @@ import {
   openEventStoreDb,
 } from '../data-folder.ts'
 import { print, printJson } from '../terminal/print.ts'
-import { bundleLines, type LiveReport, liveLines } from '../terminal/report-lines.ts'
+import { bundleLines, filesLines, type LiveReport, liveLines } from '../terminal/report-lines.ts'
 import { type AnchorOptions, readAnchors, readKept, trustOf, withAnchors } from './anchors.ts'
 import { verifyServer } from './verify-server.ts'
 
 const HELP = `
 A FILE is verified without a server or a network: whether it is complete and unaltered. Only --fingerprint
-or --keys, from a source that you trust, can show that the server that you mean signed it.
+or --keys, from a source that you trust, can show that the server that you mean signed it. If the exports of a
+run and of its sub-agents are named together, what they say of each other is compared, too.
 
 A store is verified run by run, and compared with its own last checkpoint. --checkpoint also compares it
 with a checkpoint that you have kept (an answer to GET /api/checkpoints/latest). This finds runs that were
@@ -56,8 +58,8 @@ const VERDICT = { holds: 0, broken: 1, otherKey: 2, incomplete: 3 } as const
 /** `retrai verify`: whether an export, or all runs of a store, are complete and unaltered. */
 export function verifyCommand(): Command {
   return withAnchors(new Command('verify'))
-    .description('Verify an export, or all runs of a server, data folder or EventStoreDB.')
-    .argument('[file]', 'an export')
+    .description('Verify exports, or all runs of a server, data folder or EventStoreDB.')
+    .argument('[files...]', 'exports')
     .option('--server <url>', 'verify all runs of this server')
     .option(
       '--data-dir <folder>',
@@ -68,21 +70,18 @@ export function verifyCommand(): Command {
     .option('--json', 'print the findings as JSON')
     .addHelpText('after', HELP)
     .exitOverride(exitWithOurs)
-    .action((file: string | undefined, options: Options) => endingWith(() => run(file, options)))
+    .action((files: readonly string[], options: Options) => endingWith(() => run(files, options)))
 }
 
-async function run(file: string | undefined, options: Options): Promise<Result<number, string>> {
+async function run(files: readonly string[], options: Options): Promise<Result<number, string>> {
   const { server, dataDir, store } = options
-  const given = [file, server, dataDir, store].filter((each) => each !== undefined)
-  if (given.length !== 1) return err('Name exactly one of: a file, --server, --data-dir, --store.')
+  const given = [files[0], server, dataDir, store].filter((each) => each !== undefined)
+  if (given.length !== 1) return err('Name exactly one of: files, --server, --data-dir, --store.')
   const anchors = await readAnchors(options)
   if (anchors.isErr()) return err(anchors.error)
-  if (file !== undefined) {
+  if (files.length > 0) {
     if (options.checkpoint !== undefined) return err('--checkpoint verifies no file.')
-    const bundle = await bundleFile(file)
-    if (bundle.isErr()) return err(bundle.error)
-    const report = await verifyBundle(bundle.value(), { anchors: anchors.value })
-    return printReport(report, bundleLines(report), options)
+    return verifyFiles(files, anchors.value, options)
   }
   const kept = await readKept(options.checkpoint)
   if (kept.isErr()) return err(kept.error)
@@ -90,6 +89,46 @@ async function run(file: string | undefined, options: Options): Promise<Result<n
   if (report.isErr()) return err(report.error)
   return printReport(report.value, liveLines(report.value), options)
 }
+
+/** Verifies exports one by one, and compares runs with the runs of their sub-agents if both are among them. */
+async function verifyFiles(
+  paths: readonly string[],
+  anchors: TrustAnchors,
+  options: Options,
+): Promise<Result<number, string>> {
+  const files = Result.combine(await Promise.all(paths.map(bundleFile)))
+  if (files.isErr()) return err(files.error)
+  const [only] = files.value
+  if (files.value.length === 1 && only !== undefined) {
+    const report = await verifyBundle(only(), { anchors })
+    return printReport(report, bundleLines(report), options)
+  }
+  const family = new FamilyCheck(false)
+  const reports: BundleReport[] = []
+  for (const open of files.value) reports.push(await verifyBundle(open(), { anchors, family }))
+  for (const { runId, seq } of family.wanted()) {
+    const open = files.value[reports.findIndex(({ run_id }) => run_id === runId)]
+    const onRecord: VerifyOptions['onRecord'] = (_line, logged, run) => {
+      if (logged.seq === seq) family.note(run)
+    }
+    if (open !== undefined) await verifyBundle(open(), { anchors, onRecord })
+  }
+  const report = filesReport(reports, family)
+  const lines = [...reports.flatMap((each) => [...bundleLines(each), '']), ...filesLines(report)]
+  return printReport(report, lines, options)
+}
+
+/** Of several exports together. Findings name the file of the export that they are about, if it is one. */
+function filesReport(exports: readonly BundleReport[], family: FamilyCheck) {
+  const judged = family.judge()
+  const findings = [...exports.flatMap((each) => each.findings), ...judged.findings]
+  const trusts = exports.map(({ trust }) => trust)
+  const trust = TRUSTS.find((each) => trusts.includes(each)) ?? 'trusted'
+  return { holds: findings.length === 0, trust, exports, family: judged.report, findings }
+}
+
+/** The worst first. */
+const TRUSTS = ['not_trusted', 'not_compared', 'trusted'] as const
 
 function verifyLive(
   { server, dataDir, store }: Options,

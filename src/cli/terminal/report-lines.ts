@@ -2,6 +2,7 @@ import { isolationFacts } from '../../api/isolation.ts'
 import {
   type BundleReport,
   type CheckpointSigner,
+  type FamilyReport,
   type Finding,
   isBroken,
   type RedactionReport,
@@ -21,6 +22,8 @@ export type LiveReport = {
   readonly artifacts: number
   /** The redactions that are recorded and carried out. */
   readonly redacted: RedactionReport
+  /** How runs and the runs of their sub-agents fit together. */
+  readonly family: FamilyReport
   /** The numbers of the checkpoints that runs were compared with. */
   readonly checkpoints: readonly number[]
   /** The keys that signed the checkpoints of the log. */
@@ -56,6 +59,7 @@ export function bundleLines(report: BundleReport): string[] {
     `${run} holds: ${verified} records, ${artifacts} artifacts; ${end}.`,
     ...redactionLines(report.redacted),
     ...isolationLines(report),
+    ...familyLines(report.family),
     `Hash of the last record: ${report.head}`,
     `Signed ${report.signed_at} by the key ${report.key}`,
     ...(report.signed_policy === null
@@ -89,6 +93,45 @@ function redactionLines({ strings, records, artifacts, redactions }: RedactionRe
       const what = `run ${run_id}, record ${seq}: ${pointers.join(', ')}`
       return `  ${oneLine(`${what}, ${when} by ${principal ?? 'unknown'}: ${reason}`)}`
     }),
+  ]
+}
+
+/** The report on what several exports say of each other, for people. */
+export function filesLines({
+  exports,
+  family,
+  findings,
+  holds,
+}: {
+  readonly exports: readonly BundleReport[]
+  readonly family: FamilyReport
+  readonly findings: readonly Finding[]
+  readonly holds: boolean
+}): string[] {
+  const between = findings.filter(({ problem }) => problem === 'family')
+  return [
+    ...(between.length === 0
+      ? []
+      : ['These exports DO NOT FIT TOGETHER.', ...findingLines(between)]),
+    ...familyLines(family),
+    holds ? `All ${exports.length} exports hold.` : 'Not all exports hold.',
+  ]
+}
+
+/** How many records that were not compared are listed. */
+const MAX_LISTED = 10
+
+/** What was compared of sub-agents, for people; empty if there are none. */
+function familyLines({ compared, not_compared: left }: FamilyReport): string[] {
+  const more = left.length - MAX_LISTED
+  return [
+    ...(compared === 0 ? [] : [`Compared ${compared} sub-agents with the runs that started them.`]),
+    ...left
+      .slice(0, MAX_LISTED)
+      .map(
+        ({ run_id, seq, why }) => `NOT COMPARED: run ${run_id}, record ${seq}: ${oneLine(why)}.`,
+      ),
+    ...(more > 0 ? [`NOT COMPARED: ${more} more records that name other runs.`] : []),
   ]
 }
 
@@ -128,6 +171,7 @@ export function liveLines(report: LiveReport): string[] {
     ...(read_model === null
       ? []
       : [`Compared ${read_model} runs of the read model with their records.`]),
+    ...familyLines(report.family),
     ...signers
       .filter(({ own }) => !own)
       .map(

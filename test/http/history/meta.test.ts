@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
-import { verifyRecord } from '../../../src/audit/verify/verify-run.ts'
-import { type LoadedRun, streamOf } from '../../../src/log/run-log.ts'
+import { type VerifiedRun, verifyRecord } from '../../../src/audit/verify/verify-run.ts'
+import { streamOf } from '../../../src/log/run-log.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { append, prepare } from '../../support/append-records.ts'
 import { createdRecord } from '../../support/run-records.ts'
@@ -104,7 +104,7 @@ describe('the frames of a run with meta=true', () => {
   test('are enough to verify the run', async () => {
     const runId = await achieved()
     const frames = await getLines(server, `/api/runs/${runId}/events?kinds=all&meta=true`)
-    let run: LoadedRun | null = null
+    let run: VerifiedRun | null = null
     for (const { seq, id, meta: metadata, ...data } of frames) {
       const stored = { seq: Number(seq), id: String(id), type: String(data.kind), data, metadata }
       run = verifyRecord(runId, run, stored)._unsafeUnwrap().run

@@ -1,14 +1,14 @@
 import {
   type BadRecord,
   type StoredRecord,
+  type VerifiedRun,
   verifyRecord,
 } from '../../../src/audit/verify/verify-run.ts'
-import type { LoadedRun } from '../../../src/log/run-log.ts'
 import { checkProof } from './check-proof.ts'
 import type { Answer, Question } from './protocol.ts'
 
 /** Verifies one run in a worker, so that the page is not blocked. */
-let run: LoadedRun | null = null
+let run: VerifiedRun | null = null
 let bad: BadRecord | null = null
 
 function take(runId: string, records: readonly StoredRecord[]): void {

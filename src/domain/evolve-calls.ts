@@ -1,0 +1,138 @@
+import { BrokenInvariant } from './errors.ts'
+import { mayBeSame } from './free-text.ts'
+import type { PayloadOf, RecordOf } from './records.ts'
+import type { RunState, Usage } from './state.ts'
+import { watchResult } from './stuck.ts'
+import { subagentOf } from './subagent-state.ts'
+import { SUBAGENT_TOOL, type SubagentEnd } from './subagents.ts'
+
+/** Adds to what a run has used. */
+export function use(usage: Usage, tokens: number, costUsd: number | null): Usage {
+  return {
+    tokens: usage.tokens + tokens,
+    costUsd: sumUsd(usage.costUsd, costUsd),
+  }
+}
+
+/** A sum of US dollars, null if one is not known. Rounded for people: binary fractions add up to 0.010409999999999999. */
+export const sumUsd = (a: number | null, b: number | null): number | null =>
+  a === null || b === null ? null : Math.round((a + b) * 1e12) / 1e12
+
+/** The next call of the reply begins, as the model requested it. */
+export function openCall(
+  state: RunState,
+  { payload }: RecordOf<'tool_call'>,
+): Pick<RunState, 'changed' | 'phase'> {
+  const { phase } = state
+  const next = phase.type === 'acting' ? phase.pending[0] : undefined
+  if (phase.type !== 'acting' || phase.open !== null || next?.call_id !== payload.call_id) {
+    throw new BrokenInvariant(`tool_call ${payload.call_id} is not the next call of its turn`)
+  }
+  const { read_only, ...call } = payload
+  if (!mayBeSame(call, next)) {
+    throw new BrokenInvariant(
+      `tool_call ${payload.call_id} is not the call that the model requested`,
+    )
+  }
+  const { answer } = phase
+  const pending = phase.pending.slice(1)
+  return {
+    changed: state.changed || !read_only,
+    phase: { type: 'acting', pending, open: payload, ...(answer && { answer }) },
+  }
+}
+
+/** The open call has its result. */
+export function closeCall(
+  state: RunState,
+  { payload }: RecordOf<'tool_result'>,
+): Partial<RunState> {
+  const { phase } = state
+  if (phase.type !== 'acting' || phase.open?.call_id !== payload.call_id) {
+    throw new BrokenInvariant(`tool_result ${payload.call_id} belongs to no open call`)
+  }
+  const { open, pending, answer } = phase
+  if (payload.tool !== open.tool) {
+    throw new BrokenInvariant(
+      `tool_result ${payload.call_id} is of ${payload.tool}, not ${open.tool}`,
+    )
+  }
+  const isDenied = answer?.decision === 'deny'
+  if (isDenied || payload.outcome === 'denied') checkDenied(state, isDenied, payload)
+  if (payload.subagent !== undefined) checkSubagent(state, payload.subagent, payload)
+  const isLast = pending.length === 0
+  return {
+    phase: { type: 'acting', pending, open: null },
+    watch: watchResult(state.watch, open, payload, isLast),
+    ...(payload.folder === undefined ? {} : { shellFolder: payload.folder }),
+    ...(payload.subagent === undefined ? {} : withSubagent(state, payload.subagent)),
+  }
+}
+
+/** A call that a person or a rule denied has a result, and did nothing. */
+function checkDenied(state: RunState, isDenied: boolean, result: PayloadOf<'tool_result'>): void {
+  const { call_id, outcome, exit_code, duration_ms, folder, subagent } = result
+  if (outcome !== 'denied') {
+    throw new BrokenInvariant(`tool_result ${call_id} is ${outcome}, and a person denied the call`)
+  }
+  if (!isDenied && (state.approvals === undefined || isAllowed(state))) {
+    throw new BrokenInvariant(
+      `tool_result ${call_id} is denied, and no rule or person denied the call`,
+    )
+  }
+  const ran = exit_code !== null || duration_ms !== 0
+  if (ran || folder !== undefined || subagent !== undefined) {
+    throw new BrokenInvariant(`tool_result ${call_id} is denied, and says that the call ran`)
+  }
+}
+
+const isAllowed = ({ phase }: RunState): boolean =>
+  phase.type === 'acting' && phase.answer?.decision === 'allow'
+
+/** A result holds the end of the sub-agent that its call has started, and its outcome follows from that. */
+function checkSubagent(
+  state: RunState,
+  { run_id, status }: SubagentEnd,
+  { call_id, outcome }: PayloadOf<'tool_result'>,
+): void {
+  if (subagentOf(state)?.run_id !== run_id) {
+    throw new BrokenInvariant(`tool_result ${call_id} is about a run that the call has not started`)
+  }
+  const outcomes: readonly string[] = ['aborted', status === 'achieved' ? 'ok' : 'error']
+  if (!outcomes.includes(outcome) || (status === 'running' && outcome !== 'aborted')) {
+    throw new BrokenInvariant(
+      `tool_result ${call_id} is ${outcome}, and its sub-agent is ${status}`,
+    )
+  }
+}
+
+/** What a sub-agent used is a part of what its parent used, and its time with people is no work of its parent. */
+function withSubagent(state: RunState, end: SubagentEnd): Partial<RunState> {
+  const { tokens, cost_usd, waited_seconds } = end
+  const subagents = state.subagents?.map((each) =>
+    each.run_id === end.run_id ? { ...each, end } : each,
+  )
+  return {
+    ...(subagents === undefined ? {} : { subagents }),
+    total: use(state.total, tokens, cost_usd),
+    thisIteration: use(state.thisIteration, tokens, cost_usd),
+    waitedSeconds: state.waitedSeconds + waited_seconds,
+  }
+}
+
+/** The open call starts one run, which is no run that this one knows. */
+export function startSubagent(
+  state: RunState,
+  { payload: { run_id, call_id } }: RecordOf<'subagent_started'>,
+): Pick<RunState, 'subagents'> {
+  const { phase, runId, parent, subagents = [] } = state
+  const open = phase.type === 'acting' ? phase.open : null
+  if (open?.call_id !== call_id || open.tool !== SUBAGENT_TOOL || subagentOf(state) !== null) {
+    throw new BrokenInvariant(`subagent_started ${run_id} belongs to no call that may start a run`)
+  }
+  const known = [runId, parent?.run_id, ...subagents.map((each) => each.run_id)]
+  if (known.includes(run_id)) {
+    throw new BrokenInvariant(`subagent_started ${run_id} names a run that exists already`)
+  }
+  return { subagents: [...subagents, { run_id, call_id, seq: state.seq + 1, end: null }] }
+}

@@ -1,0 +1,351 @@
+import fc from 'fast-check'
+import { ok } from 'neverthrow'
+import { describe, expect, test } from 'vitest'
+import { FamilyCheck } from '../../../src/audit/verify/family-check.ts'
+import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
+import { verifyLog } from '../../../src/audit/verify/verify-log.ts'
+import type { Kind, PayloadOf, RunRecord } from '../../../src/domain/records.ts'
+import { hashOfCall } from '../../../src/log/commitment.ts'
+import type { RecordedEvent } from '../../../src/store/event-store.ts'
+import { by, claim, create, given, reply, result } from '../../domain/support.ts'
+import { chained, familyOf, SUBAGENT_ID } from '../../support/family.ts'
+import { exported, newKeys, partsOf, readerOf } from '../support.ts'
+
+const NO_ARTIFACTS = { read: async () => null }
+
+async function* pagesOf(events: readonly RecordedEvent[]) {
+  yield ok(events)
+}
+
+/** The verification of a whole log. */
+async function verify(events: readonly RecordedEvent[]) {
+  const options = { reader: readerOf(events) }
+  return (await verifyLog(pagesOf(events), NO_ARTIFACTS, [], options))._unsafeUnwrap()
+}
+
+const { parent, subagent } = familyOf()
+const PARENT_ID = parent.runId
+const HASH = 'f'.repeat(64)
+
+const eventsOf = ({ parent, subagent }: ReturnType<typeof familyOf>) => [
+  ...parent.events,
+  ...subagent.events,
+]
+
+describe('a run and the run of its sub-agent', () => {
+  test('hold if they say the same, in any order', async () => {
+    for (const events of [
+      [...parent.events, ...subagent.events],
+      [...subagent.events, ...parent.events],
+    ]) {
+      const { findings, family } = await verify(events)
+      expect(findings).toEqual([])
+      expect(family).toEqual({ compared: 1, not_compared: [] })
+    }
+  })
+
+  test.each<[string, Parameters<typeof familyOf>[0], string, string]>([
+    [
+      'another record',
+      { ofParent: (it) => ({ ...it, seq: 3 }) },
+      SUBAGENT_ID,
+      'which starts no run',
+    ],
+    ['another hash', { ofParent: (it) => ({ ...it, hash: HASH }) }, SUBAGENT_ID, 'names the hash'],
+    [
+      'another call',
+      { ofParent: (it) => ({ ...it, call_id: 'c7' }) },
+      SUBAGENT_ID,
+      'names the call c7',
+    ],
+    ['another depth', { ofParent: (it) => ({ ...it, depth: 2 }) }, SUBAGENT_ID, 'at depth 2'],
+    ['a later end', { ofEnd: (it) => ({ ...it, seq: 99 }) }, PARENT_ID, 'whose last record is'],
+    ['an earlier end', { ofEnd: (it) => ({ ...it, seq: 2 }) }, PARENT_ID, 'of record 2'],
+    [
+      'another last record',
+      { ofEnd: (it) => ({ ...it, hash: HASH }) },
+      PARENT_ID,
+      'names the hash',
+    ],
+    [
+      'another end',
+      { ofEnd: (it) => ({ ...it, status: 'failed' }) },
+      PARENT_ID,
+      'the status failed',
+    ],
+    ['fewer tokens', { ofEnd: (it) => ({ ...it, tokens: 99 }) }, PARENT_ID, 'the tokens 99'],
+    ['another price', { ofEnd: (it) => ({ ...it, cost_usd: 1 }) }, PARENT_ID, 'the price 1'],
+    [
+      'a price that is not known',
+      { ofEnd: (it) => ({ ...it, cost_usd: null }) },
+      PARENT_ID,
+      'the price null',
+    ],
+    [
+      'other pauses',
+      { ofEnd: (it) => ({ ...it, waited_seconds: 1 }) },
+      PARENT_ID,
+      'seconds with people 1',
+    ],
+  ])('do not hold if one names %s', async (_, lies, runId, message) => {
+    const family = familyOf(lies)
+    const { findings } = await verify(eventsOf(family))
+    const seq = runId === PARENT_ID ? family.parent.events.findLastIndex(isResult) : 0
+    expect(findings).toContainEqual({
+      ...{ problem: 'family', where: `run ${runId}`, seq },
+      message: expect.stringContaining(message),
+    })
+  })
+
+  test.each<[string, (record: RunRecord) => RunRecord, string]>([
+    [
+      'the configuration',
+      of('subagent_started', (it) => ({ config: { ...it.config, model_name: 'x' } })),
+      'configuration',
+    ],
+    [
+      'the configuration',
+      of('run_created', (it) => (it.parent ? { config: { ...it.config, max_tokens: 1 } } : {})),
+      'configuration',
+    ],
+    [
+      'the instructions',
+      of('run_created', (it) => (it.parent ? { instructions: 'Steal.' } : {})),
+      'instructions',
+    ],
+    [
+      'which run is started',
+      of('subagent_started', () => ({ run_id: OTHER_ID })),
+      'has not started',
+    ],
+  ])(
+    'do not hold if %s is rewritten with all that comes after it',
+    async (_, ofRecord, message) => {
+      const { findings } = await verify(eventsOf(familyOf({ ofRecord })))
+      expect(findings.map(({ problem, message: text }) => `${problem} ${text}`).join()).toMatch(
+        message,
+      )
+    },
+  )
+
+  test('do not hold if one of them was dropped', async () => {
+    const orphan = await verify(subagent.events)
+    expect(orphan.findings).toMatchObject([
+      { problem: 'missing', where: `run ${SUBAGENT_ID}`, seq: 0 },
+    ])
+    expect(orphan.findings[0]?.message).toContain(`run ${PARENT_ID}`)
+    const alone = await verify(parent.events)
+    expect(alone.findings).toMatchObject([{ problem: 'missing', where: `run ${PARENT_ID}` }])
+  })
+
+  test('are not compared if the other run was imported without this one', async () => {
+    const imported = parent.events.map((event) => ({ ...event, created: 9e12 }))
+    const { findings, family } = await verify(imported)
+    expect(findings).toEqual([])
+    expect(family.compared).toBe(0)
+    expect(family.not_compared).toMatchObject([
+      { run_id: PARENT_ID, why: expect.stringContaining('imported') },
+    ])
+  })
+
+  test('are not compared if the sub-agent may never have been created', async () => {
+    const started = parent.events.findIndex(({ type }) => type === 'subagent_started')
+    const { findings, family } = await verify(parent.events.slice(0, started + 1))
+    expect(findings).toEqual([])
+    expect(family.not_compared).toMatchObject([
+      { seq: started, why: expect.stringContaining('never created') },
+    ])
+  })
+
+  test('do not hold if a run names a start that starts another', async () => {
+    const twin = chained(
+      OTHER_ID,
+      subagent.records.map((record) => ({ ...record, run_id: OTHER_ID })),
+    )
+    const events = [...parent.events, ...subagent.events, ...twin.map(({ event }) => event)]
+    const { findings } = await verify(events)
+    expect(findings).toMatchObject([
+      {
+        where: `run ${OTHER_ID}`,
+        seq: 0,
+        message: expect.stringContaining(`starts run ${SUBAGENT_ID}`),
+      },
+    ])
+  })
+
+  test('do not hold if the run that is named was started by a person', async () => {
+    const born = subagent.records.map((record) => {
+      if (record.kind !== 'run_created') return record
+      const { parent: _, ...payload } = record.payload
+      return { ...record, payload }
+    })
+    const events = chained(SUBAGENT_ID, born).map(({ event }) => event)
+    const { findings } = await verify([...parent.events, ...events])
+    expect(findings).toMatchObject([
+      {
+        where: `run ${PARENT_ID}`,
+        message: expect.stringContaining('does not name it as its start'),
+      },
+    ])
+  })
+
+  test('do not recurse for ever if forged runs name each other in a circle', async () => {
+    const circle = (record: RunRecord) =>
+      of('run_created', (it) =>
+        it.parent ? { parent: { ...it.parent, run_id: SUBAGENT_ID } } : {},
+      )(record)
+    expect((await verify(eventsOf(familyOf({ ofRecord: circle })))).findings).not.toEqual([])
+  })
+})
+
+const OTHER_ID = '6ba7b811-9dad-41d1-80b4-00c04fd430c8'
+const isResult = ({ type }: RecordedEvent): boolean => type === 'tool_result'
+
+/** Changes the payload of records of one kind. */
+function of<K extends Kind>(kind: K, change: (payload: PayloadOf<K>) => object) {
+  return (record: RunRecord): RunRecord => {
+    if (record.kind !== kind) return record
+    const payload = record.payload as PayloadOf<K>
+    return { ...record, payload: { ...payload, ...change(payload) } } as RunRecord
+  }
+}
+
+test('any one value that both logs hold is found if it is altered in one, with a fitting chain', async () => {
+  const values = [
+    ...(['run_id', 'call_id', 'seq', 'hash', 'depth'] as const).map(
+      (name) => ['parent', name] as const,
+    ),
+    ...(['status', 'tokens', 'cost_usd', 'waited_seconds', 'seq', 'hash', 'run_id'] as const).map(
+      (name) => ['end', name] as const,
+    ),
+  ]
+  const words = {
+    run_id: fc.uuid(),
+    call_id: fc.string(),
+    hash: fc.stringMatching(/^[0-9a-f]{64}$/),
+  }
+  const altered = fc.constantFrom(...values).chain(([holder, name]) => {
+    const status = fc.constantFrom('achieved', 'failed', 'running')
+    const value: fc.Arbitrary<unknown> =
+      name in words ? words[name as keyof typeof words] : name === 'status' ? status : fc.nat()
+    return fc.tuple(fc.constant(holder), fc.constant(name), value)
+  })
+  await fc.assert(
+    fc.asyncProperty(altered, async ([holder, name, value]) => {
+      let isAltered = false
+      const lie = (it: Record<string, unknown>) => {
+        isAltered = it[name] !== value
+        return { ...it, [name]: value }
+      }
+      const ofRecord =
+        holder === 'parent'
+          ? of('run_created', (it) => (it.parent ? { parent: lie(it.parent) } : {}))
+          : of('tool_result', (it) => (it.subagent ? { subagent: lie(it.subagent) } : {}))
+      const events = eventsOf(familyOf({ ofRecord }))
+      fc.pre(isAltered)
+      expect((await verify(events)).findings).not.toEqual([])
+    }),
+    { numRuns: 60 },
+  )
+})
+
+test('exports are compared if they are verified together, and the report says if not', async () => {
+  const keys = await newKeys()
+  const exportOf = (events: readonly RecordedEvent[]) => exported(events, keys)
+  const [ours, theirs] = await Promise.all([exportOf(parent.events), exportOf(subagent.events)])
+  const alone = await verifyBundle(partsOf(ours))
+  expect(alone).toMatchObject({ holds: true, family: { compared: 0 } })
+  expect(alone.family.not_compared).toHaveLength(1)
+  const family = new FamilyCheck(false)
+  for (const parts of [ours, theirs]) {
+    expect(await verifyBundle(partsOf(parts), { family })).toMatchObject({ holds: true })
+  }
+  expect(family.judge()).toEqual({ findings: [], report: { compared: 1, not_compared: [] } })
+  const lying = familyOf({ ofEnd: (it) => ({ ...it, tokens: 1 }) })
+  const both = new FamilyCheck(false)
+  for (const { events } of [lying.parent, subagent]) {
+    await verifyBundle(partsOf(await exportOf(events)), { family: both })
+  }
+  expect(both.judge().findings).toMatchObject([{ problem: 'family' }])
+})
+
+describe('the answer of a person', () => {
+  const RULE = { tool: 'bash_exec', action: 'ask', by: 'other_than_starter' } as const
+  const callSha256 = hashOfCall({ call_id: 'c0', tool: 'bash_exec', args: {} })
+  const verdict = {
+    action: 'ask',
+    rule: { of: 'run', index: 0, content: RULE },
+    doubt: null,
+  } as const
+  const review = by('p1', { type: 'record_review', callId: 'c0', callSha256, verdict })
+  const asked = [create({ approvals: [RULE] }), claim(), reply(['bash_exec']), review]
+  const answers = given(...asked).state?.seq ?? 0
+  const rest = { reason: null, answers, callSha256 }
+  const answer = { type: 'answer_approval', decision: 'allow', ...rest } as const
+  const { records } = given(
+    ...asked,
+    answer,
+    by('p1', { type: 'proceed' }),
+    result('c0', 'bash_exec'),
+  )
+
+  /** @param shown the hash of the question that the answer names; left out: the one that it has */
+  function history({
+    shown,
+    who = 'bob',
+    change = (it: RunRecord) => it,
+  }: {
+    readonly shown?: string
+    readonly who?: string | null
+    readonly change?: (record: RunRecord) => RunRecord
+  }) {
+    const principalOf = ({ kind }: RunRecord) =>
+      kind === 'run_created'
+        ? 'alice'
+        : kind === 'approval_response'
+          ? (who ?? undefined)
+          : undefined
+    const altered = records.map(change)
+    const events = chained(PARENT_ID, altered, 0, undefined, principalOf)
+    const named = of('approval_response', () => ({ shown_sha256: shown ?? events[answers]?.hash }))
+    return chained(PARENT_ID, altered.map(named), 0, undefined, principalOf).map(
+      ({ event }) => event,
+    )
+  }
+
+  test('holds if it names the question, the call, and comes from who may answer', async () => {
+    expect((await verify(history({}))).findings).toEqual([])
+  })
+
+  test.each<[string, Parameters<typeof history>[0], number, string]>([
+    ['names another question', { shown: HASH }, answers + 1, 'names the hash'],
+    ['comes from who started the run', { who: 'alice' }, answers + 1, 'somebody else'],
+    ['comes from nobody', { who: null }, answers + 1, 'somebody else'],
+    [
+      'is about another call than the one that waits',
+      {
+        change: (it) =>
+          of('approval_required', () => ({ call_sha256: HASH }))(
+            of('approval_response', () => ({ call_sha256: HASH }))(it),
+          ),
+      },
+      answers,
+      'of the call',
+    ],
+    [
+      'answers another record',
+      { change: of('approval_response', () => ({ answers: 1 })) },
+      answers + 1,
+      'answers record 1',
+    ],
+  ])('does not hold if it %s', async (_, lie, seq, message) => {
+    expect((await verify(history(lie))).findings).toMatchObject([
+      {
+        problem: 'impossible',
+        where: `run ${PARENT_ID}`,
+        seq,
+        message: expect.stringContaining(message),
+      },
+    ])
+  })
+})

@@ -1,0 +1,163 @@
+import { describe, expect, test } from 'vitest'
+import type { RunRecord } from '../../src/domain/records.ts'
+import type { SubagentEnd } from '../../src/domain/subagents.ts'
+import {
+  altered,
+  by,
+  check,
+  claim,
+  claimAfterCrash,
+  create,
+  given,
+  reply,
+  result,
+  type Step,
+} from './support.ts'
+
+const CHILD = '6ba7b810-9dad-41d1-80b4-00c04fd430c8'
+const OTHER = '6ba7b811-9dad-41d1-80b4-00c04fd430c8'
+const created = create()
+if (created.type !== 'create') throw new Error('a run is created')
+const { config, runId } = created
+
+const start = (run_id = CHILD, call_id = 'c0') =>
+  by('p1', { type: 'start_subagent', start: { call_id, run_id, config } })
+
+const end = (changes: Partial<SubagentEnd> = {}): SubagentEnd => ({
+  ...{ run_id: CHILD, status: 'achieved', tokens: 700, cost_usd: 0.07, waited_seconds: 5 },
+  ...{ seq: 9, hash: 'ab'.repeat(32), ...changes },
+})
+
+function resultWith(subagent: SubagentEnd, outcome: 'ok' | 'error' = 'ok', callId = 'c0') {
+  const done = result(callId, 'run_subagent')
+  if (done.type !== 'record_tool_result') throw new Error('a result is recorded')
+  return { ...done, result: { ...done.result, outcome, subagent } }
+}
+
+const calling: readonly Step[] = [create(), claim(), reply(['run_subagent', 'run_subagent'])]
+const started = [...calling, start()]
+const done = [...started, resultWith(end())]
+
+describe('a run with a sub-agent', () => {
+  test('names it before it exists, once', () => {
+    given(...calling)
+      .when(start())
+      .gives('1 subagent_started')
+    given(...started)
+      .when(start(OTHER))
+      .refused({ type: 'out_of_step', command: 'start_subagent', phase: 'acting' })
+  })
+
+  test('starts none by another tool, by a call that is not open, or without a call', () => {
+    const refused = (phase: string) =>
+      ({ type: 'out_of_step', command: 'start_subagent', phase }) as const
+    given(create(), claim(), reply(['bash_exec']))
+      .when(start())
+      .refused(refused('acting'))
+    given(...calling)
+      .when(start(CHILD, 'c1'))
+      .refused(refused('acting'))
+    given(create(), claim()).when(start()).refused(refused('planning'))
+  })
+
+  test('starts none for a process that has lost the run', () => {
+    given(...calling, claim('p2', 'p1'))
+      .when(start())
+      .refused({ type: 'claim_lost', claimant: 'p2' })
+  })
+
+  test('counts what it used, and begins the next call', () => {
+    const { state } = given(...started, resultWith(end()))
+    expect(state?.total).toEqual({ tokens: 800, costUsd: 0.08 })
+    expect(state?.waitedSeconds).toBe(5)
+    given(...started)
+      .when(resultWith(end()))
+      .gives('1 tool_result c0 ok', '1 tool_call c1')
+    given(...done)
+      .when(start(OTHER, 'c1'))
+      .gives('1 subagent_started')
+  })
+
+  test('does not know its price any more if that of the sub-agent is not known', () => {
+    const { state } = given(...started, resultWith(end({ cost_usd: null })))
+    expect(state?.total.costUsd).toBe(null)
+  })
+
+  test('ends with the budget that the sub-agent has used up', () => {
+    const limited = [create({ max_tokens: 500 }), ...started.slice(1)]
+    given(...limited)
+      .when(resultWith(end({ status: 'failed' }), 'error'))
+      .gives('1 tool_result c0 error', '1 run_end failed')
+  })
+
+  test('keeps the open call through a crash, however often', () => {
+    const crashed = ['p2', 'p3', 'p4'].map((process, n) => claimAfterCrash(process, `p${n + 1}`))
+    given(...started, ...crashed)
+      .when(claimAfterCrash('p5', 'p4'))
+      .gives('1 run_claimed')
+    const before = [...calling, claim('p2', 'p1')]
+    expect(given(...before).state?.phase).toMatchObject({ type: 'acting', open: { call_id: 'c0' } })
+  })
+
+  test('names it in its end if it is aborted first, and counts what it used by then', () => {
+    const abort = { type: 'abort', reason: null, subagent: end({ status: 'running' }) } as const
+    const [, ended] = given(...started)
+      .when(abort)
+      .gives('1 tool_result c0 aborted', '1 run_end aborted')
+    expect(ended?.payload).toMatchObject({ subagents: [CHILD], total_tokens: 800 })
+    const unread = given(...started).when({ type: 'abort', reason: null })
+    const [, blind] = unread.gives('1 tool_result c0 aborted', '1 run_end aborted')
+    expect(blind?.payload).toMatchObject({ subagents: [CHILD], total_tokens: 100 })
+  })
+
+  test('does not name one that has ended', () => {
+    const [, ended] = given(...done)
+      .when({ type: 'abort', reason: null })
+      .gives('1 tool_result c1 aborted', '1 run_end aborted')
+    expect(ended?.payload).not.toHaveProperty('subagents')
+  })
+
+  test('names it if the process fails', () => {
+    const fail = by('p1', { type: 'fail', message: 'disk full', traceback: '' })
+    const records = given(...started)
+      .when(fail)
+      .gives('1 tool_result c0 unknown', '1 error', '1 run_end failed')
+    expect(records.at(-1)?.payload).toMatchObject({ subagents: [CHILD] })
+  })
+})
+
+describe('a history that no commands can have produced is refused', () => {
+  const whole = given(...done, result('c1', 'run_subagent'), check(true)).records
+  const aborted = given(...started, {
+    ...{ type: 'abort', reason: null, subagent: end({ status: 'running' }) },
+  } as const).records
+
+  test.each<[string, readonly RunRecord[], object, string]>([
+    ['a start by a call that is not open', whole, { call_id: 'c1' }, 'subagent_started'],
+    ['a start of the run itself', whole, { run_id: runId }, 'subagent_started'],
+    ['the end of another run', whole, { subagent: end({ run_id: OTHER }) }, 'tool_result'],
+    [
+      'a success whose sub-agent failed',
+      whole,
+      { subagent: end({ status: 'failed' }) },
+      'tool_result',
+    ],
+    ['an error whose sub-agent succeeded', whole, { outcome: 'error' }, 'tool_result'],
+    [
+      'a success whose sub-agent still runs',
+      whole,
+      { subagent: end({ status: 'running' }) },
+      'tool_result',
+    ],
+    ['an end that leaves out a sub-agent', aborted, { subagents: [] }, 'run_end'],
+    ['an end that names another run', aborted, { subagents: [OTHER] }, 'run_end'],
+    ['an end that names one that has ended', whole, { subagents: [CHILD] }, 'run_end'],
+  ])('%s', (_, records, changes, kind) => {
+    expect(() => altered(records, kind, changes)).toThrow(`${kind} `)
+  })
+
+  test('the end of a run that was never started', () => {
+    const unstarted = whole.filter(({ kind }) => kind !== 'subagent_started')
+    expect(() => altered(unstarted, 'tool_result', {})).toThrow('has not started')
+  })
+})
