@@ -15,14 +15,16 @@ export type ServerProcess = {
  * Starts `retrai serve` as a process of its own and waits until it logs where it listens.
  * @param program the file that Node runs; by default the sources
  * @param launcher a command that runs the command after it, such as nsenter
+ * @param options what Node is given before the program
  */
 export async function startServerProcess(
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
   program: string = CLI,
   launcher: readonly string[] = [],
+  options: readonly string[] = [],
 ): Promise<ServerProcess> {
-  const command = [...launcher, process.execPath, program, 'serve', ...args]
+  const command = [...launcher, process.execPath, ...options, program, 'serve', ...args]
   const [file = process.execPath, ...rest] = command
   const child = spawn(file, rest, {
     env,

@@ -105,9 +105,9 @@ function plansAt(point: CrashPoint): readonly Plan[] {
 describe.concurrent('a server that is killed', AMPLE, () => {
   test.for(
     CRASH_POINTS.filter((one) => !isOfTheProxy(one) && !isOfTheQueue(one) && !isOfServers(one)),
-  )('%s continues all its runs', async (point, { expect }) => {
+  )('%s continues all its runs', async (point, { expect, signal }) => {
     const plans = plansAt(point)
-    await using runs = await PlannedRuns.open(plans)
+    await using runs = await PlannedRuns.open(plans, signal)
     const evidence = await crashAndContinue(runs, point, plans)
     expect(evidence.flatMap(violations)).toEqual([])
     expect(evidence.map(endOf)).toMatchObject(plans.map((plan) => ENDS.get(plan)))
@@ -115,8 +115,8 @@ describe.concurrent('a server that is killed', AMPLE, () => {
 
   test.for(CRASH_POINTS.filter(isOfTheQueue))(
     '%s continues its run once the project is back',
-    async (point, { expect }) => {
-      await using runs = await PlannedRuns.open([writer])
+    async (point, { expect, signal }) => {
+      await using runs = await PlannedRuns.open([writer], signal)
       const creating = runs.startServer({ RETRAI_CRASH_AT: 'after append of run_created' })
       await runs.play(creating)
       await creating.exit
@@ -142,8 +142,8 @@ describe.concurrent('a server that is killed', AMPLE, () => {
     ...(['before tool', 'after tool'] as const).map((point) => ({ point, outcome: 'unknown' })),
   ])(
     '$point continues its run with MCP servers: the call is $outcome',
-    async ({ point, outcome }, { expect }) => {
-      await using runs = await PlannedRuns.open([calling])
+    async ({ point, outcome }, { expect, signal }) => {
+      await using runs = await PlannedRuns.open([calling], signal)
       const [evidence] = await crashAndContinue(runs, point, [calling])
       if (evidence === undefined) throw new Error('there is one run')
       expect(violations(evidence)).toEqual([])
@@ -156,8 +156,8 @@ describe.concurrent('a server that is killed', AMPLE, () => {
 
   test.skipIf(isMissing('bwrap')).for(CRASH_POINTS.filter(isOfTheProxy))(
     '%s continues its run, and does not repeat the call',
-    async (point, { expect }) => {
-      await using runs = await PlannedRuns.open([connecting])
+    async (point, { expect, signal }) => {
+      await using runs = await PlannedRuns.open([connecting], signal)
       const [evidence] = await crashAndContinue(runs, point, [connecting], ISOLATED)
       if (evidence === undefined) throw new Error('there is one run')
       expect(violations(evidence)).toEqual([])
@@ -238,8 +238,11 @@ const READER_CASES: readonly Case[] = [
 ]
 
 describe.concurrent('if the process that runs commands dies', AMPLE, () => {
-  test('its command is unknown, is not run again, and leaves nothing', async ({ expect }) => {
-    await using runs = await PlannedRuns.open([fatal])
+  test('its command is unknown, is not run again, and leaves nothing', async ({
+    expect,
+    signal,
+  }) => {
+    await using runs = await PlannedRuns.open([fatal], signal)
     const server = runs.startServer()
     await runs.play(server)
     const { body } = (await (await alive(server)).get(`/api/runs/${runs.runId(fatal)}`)) ?? {}
@@ -273,8 +276,8 @@ const SUBAGENT_CASES: readonly Omit<Case, 'asked'>[] = [
 describe.concurrent('after a kill', AMPLE, () => {
   test.for(SUBAGENT_CASES)(
     '$at, a sub-agent is not started twice, and its parent has its end',
-    async (row, { expect }) => {
-      await using runs = await PlannedRuns.open([delegating])
+    async (row, { expect, signal }) => {
+      await using runs = await PlannedRuns.open([delegating], signal)
       const [parent] = await crashAndContinue(runs, row.at, [delegating])
       if (parent === undefined) throw new Error('there is one run')
       const subagents = await runs.evidenceOfSubagents(delegating, parent)
@@ -286,22 +289,28 @@ describe.concurrent('after a kill', AMPLE, () => {
     },
   )
 
-  test.for(WRITER_CASES)('$at, no call that writes is run twice', async (row, { expect }) => {
-    await using runs = await PlannedRuns.open([writer])
-    const [evidence] = await crashAndContinue(runs, row.at, [writer])
-    if (evidence === undefined) throw new Error('there is one run')
-    expect(violations(evidence)).toEqual([])
-    expect(outcomesOf(evidence)).toEqual(row.outcomes)
-    expect(evidence.ledger).toEqual(row.ledger)
-    expect(runs.asked(writer)).toEqual(row.asked)
-  })
+  test.for(WRITER_CASES)(
+    '$at, no call that writes is run twice',
+    async (row, { expect, signal }) => {
+      await using runs = await PlannedRuns.open([writer], signal)
+      const [evidence] = await crashAndContinue(runs, row.at, [writer])
+      if (evidence === undefined) throw new Error('there is one run')
+      expect(violations(evidence)).toEqual([])
+      expect(outcomesOf(evidence)).toEqual(row.outcomes)
+      expect(evidence.ledger).toEqual(row.ledger)
+      expect(runs.asked(writer)).toEqual(row.asked)
+    },
+  )
 
-  test.for(READER_CASES)('$at, calls that only read are run again', async (row, { expect }) => {
-    await using runs = await PlannedRuns.open([reader])
-    const [evidence] = await crashAndContinue(runs, row.at, [reader])
-    if (evidence === undefined) throw new Error('there is one run')
-    expect(violations(evidence)).toEqual([])
-    expect(outcomesOf(evidence)).toEqual(row.outcomes)
-    expect(runs.asked(reader)).toEqual(row.asked)
-  })
+  test.for(READER_CASES)(
+    '$at, calls that only read are run again',
+    async (row, { expect, signal }) => {
+      await using runs = await PlannedRuns.open([reader], signal)
+      const [evidence] = await crashAndContinue(runs, row.at, [reader])
+      if (evidence === undefined) throw new Error('there is one run')
+      expect(violations(evidence)).toEqual([])
+      expect(outcomesOf(evidence)).toEqual(row.outcomes)
+      expect(runs.asked(reader)).toEqual(row.asked)
+    },
+  )
 })

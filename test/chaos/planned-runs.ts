@@ -38,21 +38,31 @@ export class PlannedRuns implements AsyncDisposable {
   readonly #model: Model
   readonly #runs: readonly PlannedRun[]
   readonly #servers: Server[] = []
+  readonly #over: AbortSignal
 
-  private constructor(folder: string, model: Model, runs: readonly PlannedRun[]) {
+  private constructor(
+    folder: string,
+    model: Model,
+    runs: readonly PlannedRun[],
+    over: AbortSignal,
+  ) {
     this.#folder = folder
     this.#model = model
     this.#runs = runs
+    this.#over = over
+    over.addEventListener('abort', () => this.#kill())
   }
 
-  static async open(plans: readonly Plan[]): Promise<PlannedRuns> {
+  /** @param over aborts when the test has timed out: then its servers end, and with them all that it waits for */
+  static async open(plans: readonly Plan[], over: AbortSignal): Promise<PlannedRuns> {
     const folder = await realpath(await mkdtemp(join(tmpdir(), 'retrai-crash-')))
     const runs = plans.map((plan) => new PlannedRun(plan, folder))
     for (const { project } of runs) {
       await mkdir(join(project, PART), { recursive: true })
       await writeFile(join(project, '.retrai.yml'), GOAL)
     }
-    return new PlannedRuns(folder, await startScriptedModel({ script: scriptOf(plans) }), runs)
+    const model = await startScriptedModel({ script: scriptOf(plans) })
+    return new PlannedRuns(folder, model, runs, over)
   }
 
   get #dataDir(): string {
@@ -62,6 +72,7 @@ export class PlannedRuns implements AsyncDisposable {
   startServer(settings: Readonly<Record<string, string>> = {}): Server {
     const server = new Server({ dataDir: this.#dataDir, modelUrl: this.#model.url }, settings)
     this.#servers.push(server)
+    if (this.#over.aborted) server.kill('SIGKILL')
     return server
   }
 
@@ -134,8 +145,12 @@ export class PlannedRuns implements AsyncDisposable {
     return run
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  #kill(): void {
     for (const server of this.#servers) server.kill('SIGKILL')
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#kill()
     await Promise.all(this.#servers.map(({ exit }) => exit))
     await this.#model.close()
     await rm(this.#folder, { recursive: true, force: true, maxRetries: 5 })

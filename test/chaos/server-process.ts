@@ -1,15 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { CLI, cleanEnv } from '../cli/support.ts'
+import { CLI, cleanEnv, WITH_PARENT } from '../cli/support.ts'
 
 const KEPT_LINES = 200
-/** Many servers start, so Node keeps what it has compiled. */
-const NODE_COMPILE_CACHE = join(tmpdir(), 'node-compile-cache')
 
 /** How a process ended. */
 export type Exit = { readonly code: number | null; readonly signal: NodeJS.Signals | null }
@@ -50,11 +46,10 @@ export class Server {
     options: { readonly dataDir: string; readonly modelUrl: string },
     settings: Readonly<Record<string, string>> = {},
   ) {
-    const args = ['--disable-warning=ExperimentalWarning', CLI, 'serve', '--port', '0']
+    const args = [...WITH_PARENT, CLI, 'serve', '--port', '0']
     const model = { RETRAI_LLM_BASE_URL: options.modelUrl, RETRAI_PRICES: MODELS }
-    const ours = { NODE_COMPILE_CACHE, ...model, ...settings }
     this.#process = spawn(process.execPath, [...args, '--data-dir', options.dataDir], {
-      env: { ...cleanEnv(), ...ours },
+      env: { ...cleanEnv(), ...model, ...settings },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.exit = once(this.#process, 'exit').then(([code, signal]) => ({ code, signal }))

@@ -11,7 +11,7 @@ import type { Script } from '../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import type { AgentEvent } from '../../src/client/index.ts'
 import { isMissing } from '../support/missing.ts'
-import { CLI, cleanEnv, observe, retrai, startAtTerminal, startServer } from './support.ts'
+import { CLI, cleanEnv, observe, Running, retrai, startAtTerminal, startServer } from './support.ts'
 
 let folder: string
 let cleanups: (() => Promise<unknown>)[]
@@ -25,6 +25,14 @@ afterEach(async () => {
 })
 
 const dataDir = () => join(folder, 'data')
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
 
 async function serve(llmUrl = 'http://127.0.0.1:9/v1'): Promise<ServerProcess> {
   const env = { ...cleanEnv(), RETRAI_LLM_BASE_URL: llmUrl }
@@ -173,6 +181,18 @@ describe('stopping', () => {
     starting.kill('SIGTERM')
     expect(await once(starting, 'exit')).toEqual([1, null])
   })
+})
+
+test('a server that a test started ends with the test run, also if that is killed', async () => {
+  const support = JSON.stringify(new URL('./support.ts', import.meta.url).href)
+  const args = JSON.stringify(['--port', '0', '--data-dir', dataDir()])
+  const starting = `import { cleanEnv, startServer } from ${support}
+    const server = await startServer(${args}, cleanEnv())
+    console.log('pid ' + server.process.pid)`
+  const run = new Running([process.execPath, '--input-type=module', '-e', starting], cleanEnv())
+  const [, pid = ''] = await run.prints(/pid (\d+)/)
+  run.child.kill('SIGKILL')
+  await expect.poll(() => isRunning(Number(pid))).toBe(false)
 })
 
 describe('the start fails with a message', () => {

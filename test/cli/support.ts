@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { type ServerProcess, startServerProcess } from '../../examples/demo/server.ts'
 import { type AgentEvent, createClient } from '../../src/client/index.ts'
+import { COMPILE_CACHE } from '../support/build.ts'
 
 /** `retrai`: what the global setup built for this test run; the sources if a script imports this. */
 export const CLI =
@@ -24,7 +25,15 @@ export const cleanEnv = (): NodeJS.ProcessEnv => ({
   ),
   // What does not test isolation needs none, and is faster without it.
   RETRAI_ISOLATION: 'none',
+  NODE_COMPILE_CACHE: COMPILE_CACHE,
 })
+
+/** A server must not outlive a test run that is killed. With these options of Node, it ends when its parent has ended. */
+const WATCH_PARENT = `import { isMainThread } from 'node:worker_threads'
+const parent = process.ppid
+const look = () => process.ppid === parent || process.kill(process.pid, 'SIGKILL')
+if (isMainThread) setInterval(look, 500).unref()`
+export const WITH_PARENT = ['--import', `data:text/javascript,${encodeURIComponent(WATCH_PARENT)}`]
 
 export type Finished = { readonly code: number; readonly stdout: string; readonly stderr: string }
 
@@ -45,7 +54,7 @@ export const startServer = (
   args: readonly string[],
   env: NodeJS.ProcessEnv,
   launcher: readonly string[] = [],
-): Promise<ServerProcess> => startServerProcess(args, env, CLI, launcher)
+): Promise<ServerProcess> => startServerProcess(args, env, CLI, launcher, WITH_PARENT)
 
 /** `retrai …` while it runs. */
 export class Running {
@@ -93,7 +102,7 @@ export class Running {
 }
 
 export function start(args: readonly string[], env: NodeJS.ProcessEnv): Running {
-  return new Running([process.execPath, CLI, ...args], env)
+  return new Running([process.execPath, ...WITH_PARENT, CLI, ...args], env)
 }
 
 const PTY = `

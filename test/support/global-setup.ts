@@ -1,12 +1,13 @@
 import { execFileSync } from 'node:child_process'
 import { delimiter, dirname } from 'node:path'
 import type { TestProject } from 'vitest/node'
-import { buildConsole, buildProgram } from './build.ts'
+import { buildConsole, buildProgram, COMPILE_CACHE } from './build.ts'
 import { findMissing } from './missing.ts'
 
 /** Before all tests: finds out which tools are missing, and builds the program and the console that the tests start. */
 export default async function setup({ provide }: TestProject): Promise<void> {
   process.env.PATH = pathWithoutShims(process.env.PATH ?? '')
+  process.env.NODE_COMPILE_CACHE = COMPILE_CACHE
   const missing = findMissing()
   provide('missing', missing)
   // Not `provide`: code that starts the program also runs without Vitest.
