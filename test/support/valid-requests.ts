@@ -6,17 +6,11 @@ import { afterEach, expect, vi } from 'vitest'
 import type { Adapter } from '../../src/agent/model/adapter.ts'
 import type { ModelRequest } from '../../src/agent/model/model.ts'
 import type { Api, Route } from '../../src/agent/model/routing.ts'
-import { apiAt, complaintsAbout } from '../agent/model/schemas/schemas.ts'
+import { apiAt, check, refused } from '../agent/model/schemas/schemas.ts'
 
-const complaints: string[] = []
-
-function check(api: Api, body: object): void {
-  const found = complaintsAbout(api, body)
-  if (found.length > 0) complaints.push(`${api}: ${found.join('\n')}\n${JSON.stringify(body)}`)
-}
-
+// This module is evaluated for each file of tests. Modules that an earlier file loaded keep the mocks of that time.
 afterEach(() => {
-  expect(complaints.splice(0), 'requests that their vendor would refuse').toEqual([])
+  expect(refused.splice(0), 'requests that their vendor would refuse').toEqual([])
 })
 
 type Build = (request: ModelRequest, route: Route) => object

@@ -53,6 +53,15 @@ export function complaintsAbout(api: Api, body: object): string[] {
   )
 }
 
+/** The bodies that a vendor would refuse, with the reasons: those that were checked since somebody emptied this. */
+export const refused: string[] = []
+
+export function check(api: Api, body: object): void {
+  const complaints = complaintsAbout(api, body)
+  if (complaints.length > 0)
+    refused.push(`${api}: ${complaints.join('\n')}\n${JSON.stringify(body)}`)
+}
+
 const API_OF: readonly (readonly [path: RegExp, api: Api])[] = [
   [/\/chat\/completions$/, 'chat'],
   [/\/responses$/, 'responses'],
