@@ -6,7 +6,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
     setupFiles: ['test/support/valid-requests.ts'],
-    // The files of one worker share its modules, which most of them would load again for a second. None may change a module.
+    // Most files of tests load the same modules, which takes a second, so those of one worker share them.
     isolate: false,
     // Vitest leaves one core free, which is half of a machine with two. Many tests wait for a process or a timer.
     maxWorkers: availableParallelism() + 1,

@@ -1,5 +1,5 @@
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
-import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
+import { afterEach, beforeAll, describe, expect } from 'vitest'
 import { isMissing } from '../../support/missing.ts'
 import { launchBrowser } from './browser.ts'
 
@@ -9,17 +9,18 @@ export const describeInBrowser = describe.skipIf(isMissing('chromium'))
 /** Network trouble is what some tests are about; every other complaint of the browser is a fault. */
 const NETWORK = /net::ERR_|WebSocket connection to|status of (404|409|422)/
 
+/** All files of a worker use one browser, because its start takes seconds. It ends with the worker. */
+let browser: Browser | undefined
+
 /**
  * Opens pages, closes them after each test, and fails it for anything that the page complained of.
  * @param expected what the browser may complain of besides
  */
 export function useBrowser(expected = NETWORK) {
-  let browser: Browser | undefined
   const complaints: string[] = []
   beforeAll(async () => {
-    browser = await launchBrowser()
+    if (browser?.isConnected() !== true) browser = await launchBrowser()
   })
-  afterAll(() => browser?.close())
   afterEach(async () => {
     for (const context of browser?.contexts() ?? []) await context.close()
     expect(complaints.splice(0)).toEqual([])
