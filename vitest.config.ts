@@ -1,5 +1,20 @@
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
+
+/** Small files with tests that take long. */
+const LONG = /\/(chaos\/chaos|fuzz\/fuzz|audit\/constant-memory|cli\/demo)\.test\.ts$/
+
+/** A first run starts with the largest files. The long tests would be the last, when the other workers have nothing left. */
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const isLong = ({ moduleId }: TestSpecification): boolean => LONG.test(moduleId)
+    const { long = [], other = [] } = Object.groupBy(await super.sort(files), (file) =>
+      isLong(file) ? 'long' : 'other',
+    )
+    return [...long, ...other]
+  }
+}
 
 export default defineConfig({
   test: {
@@ -8,6 +23,7 @@ export default defineConfig({
     setupFiles: ['test/support/valid-requests.ts'],
     // Most files of tests load the same modules, which takes a second, so those of one worker share them.
     isolate: false,
+    sequence: { sequencer: LongFirst },
     // Vitest leaves one core free, which is half of a machine with two. Many tests wait for a process or a timer.
     maxWorkers: availableParallelism() + 1,
     maxConcurrency: availableParallelism() + 1,
