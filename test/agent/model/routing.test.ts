@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { defaultModel } from '../../../src/agent/model/default-model.ts'
+import { defaultModel } from '../../../src/agent/model/catalogue.ts'
 import { PROVIDER_NAMES, PROVIDERS } from '../../../src/agent/model/providers.ts'
 import { type ModelSettings, route } from '../../../src/agent/model/routing.ts'
 
