@@ -1,12 +1,12 @@
 import type { Artifacts } from '../artifacts/artifacts.ts'
 import type { ArtifactSource, Redactions } from '../http/deps.ts'
 import type { Logger } from '../lib/logger.ts'
-import { forgetRedacted } from '../projections/forget-redacted.ts'
+import { type LoadError, type LoadedRun, load } from '../log/run-log.ts'
 import type { SqliteReadModel } from '../projections/sqlite-read-model.ts'
 import { holdsAny } from '../redaction/places.ts'
 import { redactRun } from '../redaction/redact-run.ts'
 import type { Forget, Redactor } from '../redaction/redactor.ts'
-import type { EventStore } from '../store/event-store.ts'
+import type { EventStore, StoreFailure } from '../store/event-store.ts'
 
 type Deps = {
   /** The log as it is stored, where redactions are recorded. */
@@ -20,6 +20,8 @@ type Deps = {
   readonly now: () => number
   readonly log: Logger
 }
+
+type Rebuilding = Pick<Deps, 'store' | 'readModel' | 'log'>
 
 /** Redactions for HTTP. Call `start` after every part that keeps texts has called `onRedacted`. */
 export function createRedactions(deps: Deps): Redactions & { start(): void } {
@@ -77,3 +79,60 @@ async function searchArtifact(
   }
   return false
 }
+
+/**
+ * Folds the redacted runs again, each up to its last projected record, and replaces them in the read model. The read
+ * model remembers the last redaction that it was rebuilt for, so a start without a new one has nothing to do.
+ */
+function forgetRedacted(deps: Rebuilding): Forget {
+  return async (redactions) => {
+    const { readModel } = deps
+    const missing = redactions.filter(({ seq }) => seq > readModel.redaction)
+    const last = missing.at(-1)
+    if (last === undefined) return
+    const runIds = new Set(missing.map(({ record }) => record.payload.run_id))
+    let runs = await refolded(deps, runIds, [])
+    while (!runs.every((run) => isAsProjected(readModel, run))) {
+      runs = await refolded(deps, runIds, runs)
+    }
+    readModel.replace(runs, last.seq)
+  }
+}
+
+const isAsProjected = (readModel: SqliteReadModel, { state }: LoadedRun): boolean =>
+  readModel.get(state.runId)?.state.seq === state.seq
+
+/** The runs as of their last projected records, without those that are not projected. */
+async function refolded(
+  deps: Rebuilding,
+  runIds: ReadonlySet<string>,
+  before: readonly LoadedRun[],
+): Promise<LoadedRun[]> {
+  const runs: LoadedRun[] = []
+  for (const runId of runIds) {
+    const last = deps.readModel.get(runId)?.state.seq
+    if (last === undefined) continue
+    const known = before.find(({ state }) => state.runId === runId && state.seq <= last)
+    const run = await foldUpTo(deps, runId, last, known ?? null)
+    if (run !== null) runs.push(run)
+  }
+  return runs
+}
+
+/** Null if the run can no longer be read up to `last`: then it stays as it is. */
+async function foldUpTo(
+  { store, log }: Rebuilding,
+  runId: string,
+  last: number,
+  from: LoadedRun | null,
+): Promise<LoadedRun | null> {
+  const run = await load(store, runId, { from, to: last })
+  if (run.isErr() && isOfStore(run.error)) throw new Error(run.error.message)
+  if (run.isOk() && run.value?.state.seq === last) return run.value
+  const problem = run.isErr() ? { error: run.error } : {}
+  log.error({ run_id: runId, ...problem }, 'a run cannot be rebuilt after a redaction')
+  return null
+}
+
+const isOfStore = (error: LoadError): error is StoreFailure =>
+  error.type === 'store_unavailable' || error.type === 'store_failed'
