@@ -46,7 +46,9 @@ async function check(context: GoalContext): Promise<GoalVerdict> {
     tool: 'make test',
     unit: 'test file',
     noTests: 'the rule "test" of the Makefile found none',
-    noise: /^make(?:\[\d+\])?: (?!.*No rule)/,
+    // Only make says that a program crashed.
+    noise:
+      /^make(?:\[\d+\])?: (?!.*(?:No rule|Segmentation fault|Bus error|Illegal inst|Floating))/,
     ended: ran.value,
   })
   return NO_RULE.test(output) ? { ...judged, verdict: 'cannot_check' } : judged

@@ -1,8 +1,17 @@
 import { FIT, type Fit, type Goal, type GoalContext, type GoalVerdict } from './goal.ts'
 import { parseApart } from './parse-apart.ts'
 import { firstOf } from './project-files.ts'
-import { BUILD_CHECK_MS, noResult, runCheck, tooLong, unreadable } from './run-check.ts'
+import {
+  BUILD_CHECK_MS,
+  cannotCheck,
+  type Exited,
+  noResult,
+  runCheck,
+  tooLong,
+  unreadable,
+} from './run-check.ts'
 import { judgeTests } from './test-summary.ts'
+import { failureDetails } from './what-failed.ts'
 
 const NO_CARGO_TOML = /^error: could not find `Cargo\.toml`/m
 const NO_GO_MOD =
@@ -12,6 +21,26 @@ const NO_GO_MOD =
 async function fitOf(cwd: string, manifest: string): Promise<Fit | null> {
   const found = await firstOf(cwd, [manifest])
   return found === null ? null : { fit: FIT.tests, because: `there is a ${manifest}` }
+}
+
+/** What both tools print if they cannot find the host of a registry. */
+const NO_HOST = /Could not resolve host|dial tcp: lookup /
+
+/**
+ * The verdict if packages cannot be downloaded because the commands of the run have no network; null if there is another
+ * cause. Only for a check that ran no test: a test may look for a host itself.
+ */
+function lacksPackages(
+  { config: { network = 'none' } }: GoalContext,
+  tool: 'cargo' | 'go',
+  { output }: Exited,
+): GoalVerdict | null {
+  if (network !== 'none' || !NO_HOST.test(output)) return null
+  const vendor = tool === 'go' ? 'go mod vendor' : 'cargo vendor'
+  const reason =
+    `${tool} test needs packages that are not here, and the commands of this run have no network: start a run with the ` +
+    `network preset:${tool}, or put them into the project with \`${vendor}\``
+  return cannotCheck(reason, failureDetails(output))
 }
 
 async function checkCargo(context: GoalContext): Promise<GoalVerdict> {
@@ -33,6 +62,8 @@ async function checkCargo(context: GoalContext): Promise<GoalVerdict> {
   if (parsed.isErr()) return unreadable('cargo test', ran.value, parsed.error)
   const { summary, binaries } = parsed.value
   if (exitCode !== 0 && binaries === 0 && summary.broken.length === 0) {
+    const lacking = lacksPackages(context, 'cargo', ran.value)
+    if (lacking !== null) return lacking
     return noResult('cargo test', ran.value, 'ran no test')
   }
   return judgeTests(summary, {
@@ -74,6 +105,9 @@ async function checkGo(context: GoalContext): Promise<GoalVerdict> {
   if (parsed.isErr()) return unreadable('go test', ran.value, parsed.error)
   const { summary, printed, events } = parsed.value
   const readable = { ...ran.value, output: [ran.value.stderr, printed].filter(Boolean).join('\n') }
+  const lacking =
+    summary.passed + summary.failed === 0 ? lacksPackages(context, 'go', readable) : null
+  if (lacking !== null) return lacking
   if (events === 0) return noResult('go test', readable, 'reported nothing')
   return judgeTests(summary, {
     tool: 'go test',

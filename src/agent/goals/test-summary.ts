@@ -1,6 +1,7 @@
 import type { GoalVerdict } from './goal.ts'
 import { type Exited, endedWith } from './run-check.ts'
 import { counted, DETAILS_LIMIT, headAndTail, lastLine, nameList, oneLine, tail } from './text.ts'
+import { knownFailures } from './what-failed.ts'
 
 /** A test, or a file or package of tests, with its failure. */
 export type Failure = {
@@ -82,7 +83,8 @@ function badReason(summary: TestSummary, { tool, unit, ended }: TestRun): string
   const [first] = broken
   if (first !== undefined) {
     const names = nameList(distinctNames(broken))
-    const why = first.message === '' ? '' : ` (${headline(first.message)})`
+    const why =
+      first.message === '' ? '' : ` (${knownFailures(first.message) || headline(first.message)})`
     parts.push(`${counted(broken.length, unit)} could not be run: ${names}${why}`)
     if (failed === 0 && passed > 0) parts.push(`${counted(passed, 'other test')} passed`)
   }

@@ -79,6 +79,13 @@ describe.skipIf(isMissing('make'))('make-test on real projects', () => {
     })
   })
 
+  test('that crashes names the signal, and one with an error of a compiler its first one', async () => {
+    const crashed = await make('test:\n\t@echo begun; kill -SEGV $$$$\n')
+    expect(crashed.reason).toMatch(/exit code 2: make: .*Segmentation fault/)
+    const broken = await make('test:\n\t@echo "a.c:3:1: error: no"; echo more; echo; exit 1\n')
+    expect(broken.reason).toBe('make test ended with exit code 2: a.c:3:1: error: no')
+  })
+
   test('uses the totals of a runner that it calls', async () => {
     const verdict = await make(
       "test:\n\t-@echo 'FAILED t.py::test_a'; echo '1 failed, 2 passed in 0.1s'\n",

@@ -211,3 +211,25 @@ describe.skipIf(isMissing('cargo'))('cargo-test on real projects', () => {
     expect(verdict.reason).toMatch(/^cargo test ended with exit code 101 .*Cargo\.toml/)
   })
 })
+
+test.each([
+  [
+    'cargo',
+    `echo 'error: failed to get \`serde\`'; echo 'Could not resolve host: index.crates.io' >&2; exit 101`,
+    /^cargo test needs packages .* no network: .*preset:cargo, .*`cargo vendor`$/,
+  ],
+  [
+    'go',
+    `echo 'a_test.go:3:8: dial tcp: lookup proxy.golang.org: no such host' >&2; exit 1`,
+    /^go test needs packages .* no network: .*preset:go, .*`go mod vendor`$/,
+  ],
+])(
+  'without a network, %s that cannot download packages cannot be checked',
+  async (tool, script, reason) => {
+    const verdict = await checkWith(`${tool}-test`, tool, script)
+    expect(verdict).toMatchObject({
+      verdict: 'cannot_check',
+      reason: expect.stringMatching(reason),
+    })
+  },
+)
