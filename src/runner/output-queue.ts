@@ -4,12 +4,11 @@ import type { OutputPiece } from './protocol.ts'
 export type Side = 0 | 1
 
 /** A piece of output that waits. */
-export type Waiting = OutputPiece & { readonly side: Side }
-
-/** Output right after what came before it. */
-export const piece = (side: Side, chunk: Buffer): Waiting => ({
-  ...{ side, chunk, gap: 0, isMuted: false },
-})
+export type Waiting = OutputPiece & {
+  readonly side: Side
+  /** Whether it is of the beginning of its stream, of which nothing is dropped. */
+  readonly isHead: boolean
+}
 
 const NEWLINE = 0x0a
 /** More than the longest secret takes, in UTF-8: see `LONGEST_KEY_CHARS` and the shapes. */
@@ -27,8 +26,9 @@ export class OutputQueue {
   readonly #keptBytes: number
   #waiting: Waiting[] = []
   readonly #bytes: [number, number] = [0, 0]
+  readonly #seen: [number, number] = [0, 0]
 
-  /** @param keptBytes of each stream, at its end */
+  /** @param keptBytes of each stream, at its beginning and at its end */
   constructor(keptBytes: number) {
     this.#keptBytes = keptBytes
   }
@@ -39,10 +39,14 @@ export class OutputQueue {
 
   /**
    * Adds output.
-   * @returns what has to be sent now: it has no lines, so nothing of it can be dropped
+   * @returns what has to be sent now: the beginning of a stream, or what has no lines, so that nothing of it can be dropped
    */
   push(side: Side, chunk: Buffer): Waiting[] {
-    this.#waiting.push(piece(side, chunk))
+    const isHead = this.#seen[side] < this.#keptBytes
+    this.#seen[side] += chunk.length
+    const one: Waiting = { side, chunk, gap: 0, isMuted: false, isHead }
+    if (isHead && this.isEmpty) return [one]
+    this.#waiting.push(one)
     this.#bytes[side] += chunk.length
     return this.#bytes[side] > this.#keptBytes + SLACK_BYTES ? this.#dropOldest(side) : []
   }
@@ -57,6 +61,8 @@ export class OutputQueue {
   /** Drops about the half of what waits beyond what is kept. */
   #dropOldest(side: Side): Waiting[] {
     const own = this.#waiting.filter((one) => one.side === side)
+    // It had to wait for the other stream.
+    if (own[0]?.isHead === true) return this.#takeFirst(side, SLACK_BYTES / 2)
     const cut = lineBefore(own, SLACK_BYTES / 2)
     const shown = cut === null ? null : lineAfter(own, cut + REACH_BYTES)
     if (cut === null || shown === null || shown > SLACK_BYTES)

@@ -6,7 +6,7 @@ import { GuardedFiles } from './isolation/guarded-files.ts'
 import { OwnUserProjects } from './isolation/own-user.ts'
 import { notIsolated, SandboxError } from './isolation/sandbox.ts'
 import { Networks } from './network/networks.ts'
-import { OutputQueue, piece, type Side, type Waiting } from './output-queue.ts'
+import { OutputQueue, type Side, type Waiting } from './output-queue.ts'
 import { closeInherited, giveWay } from './own-process.ts'
 import { runProcess } from './process.ts'
 import {
@@ -43,10 +43,8 @@ const FLOOD_PAUSE_MS = 40
 
 class Call {
   readonly #id: number
-  /** Of each stream: sent as it comes. Of what follows, only the end is kept. */
-  readonly #headBytes: number
   readonly #queue: OutputQueue
-  readonly #sides: readonly { room: number; seen: number; source: Readable | null }[]
+  readonly #sides: readonly { room: number; source: Readable | null }[]
   readonly #stopped = Promise.withResolvers<StopCause>()
   /** Keeps what comes before the process is started, and what it has not read. */
   readonly #input = new PassThrough()
@@ -55,10 +53,9 @@ class Call {
 
   constructor(id: number, keptBytes: number) {
     this.#id = id
-    this.#headBytes = Math.ceil(keptBytes / 2)
-    this.#queue = new OutputQueue(this.#headBytes)
+    this.#queue = new OutputQueue(Math.ceil(keptBytes / 2))
     this.#input.on('error', () => {})
-    this.#sides = STREAMS.map(() => ({ room: WINDOW_BYTES, seen: 0, source: null }))
+    this.#sides = STREAMS.map(() => ({ room: WINDOW_BYTES, source: null }))
   }
 
   async run(request: StartRequest): Promise<CallEnd> {
@@ -112,11 +109,9 @@ class Call {
     if (own === undefined) return
     own.source = source
     source.on('data', (chunk: Buffer) => {
-      own.seen += chunk.length
-      const isFlood = own.seen > this.#headBytes || !this.#queue.isEmpty
-      const sent = isFlood ? this.#queue.push(side, chunk) : [piece(side, chunk)]
+      const sent = this.#queue.push(side, chunk)
       for (const one of sent) this.#send(one)
-      if (isFlood) this.#timer ??= setTimeout(() => this.#sendSome(), FLOOD_PAUSE_MS)
+      if (!this.#queue.isEmpty) this.#timer ??= setTimeout(() => this.#sendSome(), FLOOD_PAUSE_MS)
       // What is dropped waits for nobody.
       if (sent.length > 0 && own.room <= 0) source.pause()
     })

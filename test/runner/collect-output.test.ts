@@ -81,8 +81,7 @@ test('of a flood, what is kept is the beginning and the end of the whole masked 
       for (let at = 0, n = 0; at < bytes.length; n += 1) {
         const chunk = bytes.subarray(at, at + (sizes[n % sizes.length] ?? 1))
         at += chunk.length
-        if (at <= maxBytes / 2) streams.stdout.push({ chunk, gap: 0, isMuted: false })
-        else for (const one of queue.push(0, chunk)) streams.stdout.push(one)
+        for (const one of queue.push(0, chunk)) streams.stdout.push(one)
         const sent = n % sentEach === 0 ? queue.shift() : undefined
         if (sent !== undefined) streams.stdout.push(sent)
       }
@@ -120,4 +119,18 @@ test('dropped output is counted, and what must not be shown is not', async () =>
   )
   expect(output.stderr.text()).toBe('last\n')
   expect(output.bytes()).toBe(142)
+})
+
+test('of two streams, neither loses its beginning, whichever is read first', () => {
+  const lines = (name: string) => Buffer.from(`${name} of a stream\n`.repeat(4000))
+  const queue = new OutputQueue(100_000)
+  const sent = [lines('out'), lines('out')].flatMap((chunk) => queue.push(0, chunk))
+  for (let n = 0; n < 40; n += 1) {
+    sent.push(...queue.push(0, lines('out')), ...queue.push(1, lines(n === 0 ? 'first' : 'later')))
+  }
+  for (let one = queue.shift(); one !== undefined; one = queue.shift()) sent.push(one)
+  const [first] = sent.filter(({ side }) => side === 1)
+  expect(first).toMatchObject({ gap: 0, isMuted: false })
+  expect(first?.chunk.toString()).toMatch(/^first of a stream\n/)
+  expect(sent.some(({ side, gap }) => side === 1 && gap > 0)).toBe(true)
 })
