@@ -110,7 +110,7 @@ function counted(store: EventStore, folder: string) {
 
 test('a thread makes the same read model as a subscription: of runs that are unfinished, damaged, altered or redacted', async () => {
   const folder = await folderOfLog()
-  const runs = sampled(40)
+  const runs = sampled(12)
   const ids = runs.map((records) => records[0]?.run_id ?? '')
   const [brokenId = '', alteredId = '', redactedId = ''] = ids
   const before = await openStore(folder)
