@@ -6,12 +6,7 @@ import { closeSync, readlinkSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 import type { Level } from '../../src/domain/isolation.ts'
 import type { Command } from '../../src/runner/command.ts'
-import {
-  container,
-  NOT_FOUND_FD,
-  SECCOMP_FD,
-  STATUS_FD,
-} from '../../src/runner/isolation/bubblewrap.ts'
+import { container, GATE_FD, SECCOMP_FD, STATUS_FD } from '../../src/runner/isolation/bubblewrap.ts'
 import { chooseIsolation, NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
 import { Runner } from '../../src/runner/runner.ts'
@@ -45,12 +40,17 @@ async function bareCommand(wanted: Wanted): Promise<BareCommand> {
   const prepared = await chosen.prepare(commandOf(wanted), { PATH: process.env.PATH ?? '' })
   if (prepared === null) throw new Error('commands are not isolated here')
   const { sandbox, env } = prepared
-  const how = { env, cwd, processes: DEFAULT_LIMITS.processes, blocks: false }
+  const how = { env, cwd, processes: DEFAULT_LIMITS.processes, mark: 'bench' }
   const { args: all, mounts, seccomp } = container(sandbox, [file, ...args], how)
   const paths = mounts.map((mount) => readlinkSync(`/proc/self/fd/${mount}`))
   for (const mount of mounts) closeSync(mount)
-  const pipes = [NOT_FOUND_FD, STATUS_FD, SECCOMP_FD].map((descriptor) =>
-    descriptor === SECCOMP_FD ? seccomp.toString('base64') : null,
+  const begin = Buffer.from('begin\n')
+  const written = new Map<number, Buffer>([
+    [GATE_FD, begin],
+    [SECCOMP_FD, seccomp],
+  ])
+  const pipes = [GATE_FD, STATUS_FD, SECCOMP_FD].map(
+    (descriptor) => written.get(descriptor)?.toString('base64') ?? null,
   )
   return { file: sandbox.launcher, args: all, cwd: '/', pipes, paths }
 }

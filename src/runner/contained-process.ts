@@ -1,13 +1,19 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync } from 'node:fs'
-import type { Readable, Writable } from 'node:stream'
+import type { Duplex, Readable, Writable } from 'node:stream'
+import { messageOf } from '../lib/message-of.ts'
 import type { CommandGroup } from './cgroup.ts'
 import { REAP_MS, type Started, settledWithin, spawned, untilClosed, untilExit } from './child.ts'
-import { container, NOT_FOUND_FD, SECCOMP_FD, STATUS_FD } from './isolation/bubblewrap.ts'
+import { container, GATE, GATE_FD, SECCOMP_FD, STATUS_FD } from './isolation/bubblewrap.ts'
 import type { Sandbox } from './isolation/sandbox.ts'
+import { killContainer, newContainerMark } from './left-containers.ts'
 import { namespaceOf } from './process-watch.ts'
 import type { StartRequest } from './protocol.ts'
 import { sendSignal } from './stragglers.ts'
+
+/** Time for the pipes of a container to close after its bwrap has ended by itself. */
+const CLOSED_MS = 1_000
+const KILLED_EARLY = 'The command was not started: the process that makes its container was killed'
 
 /** Starts a command in a container, whose end is the end of all that is in it. */
 export async function startContained(
@@ -15,10 +21,10 @@ export async function startContained(
   sandbox: Sandbox,
   group: CommandGroup | null,
 ): Promise<Started> {
-  const blocks = group !== null
   const { processes } = limits
-  const contained = container(sandbox, [file, ...args], { env, cwd, processes, blocks })
-  const { args: all, mounts, seccomp, facts, blockFd } = contained
+  const mark = newContainerMark()
+  const contained = container(sandbox, [file, ...args], { env, cwd, processes, mark })
+  const { args: all, mounts, seccomp, facts } = contained
   let child: ChildProcess
   try {
     const [launcher = '', ...before] = [...sandbox.enter, sandbox.launcher]
@@ -30,7 +36,6 @@ export async function startContained(
         hasInput ? 'pipe' : 'ignore',
         ...(['pipe', 'pipe', 'pipe', 'pipe', 'pipe'] as const),
         ...mounts,
-        ...(blocks ? (['pipe'] as const) : []),
       ],
     })
   } finally {
@@ -42,23 +47,48 @@ export async function startContained(
   const pipes: readonly unknown[] = child.stdio
   const filter = pipes[SECCOMP_FD] as Writable
   filter.on('error', () => {}).end(seccomp)
-  const missing = textOf(pipes[NOT_FOUND_FD] as Readable)
+  const gate = pipes[GATE_FD] as Duplex
+  const reported = textOf(gate)
   const status = textOf(pipes[STATUS_FD] as Readable)
   const pid = await spawned(child)
   const init = (): number | null => numberIn(status.soFar(), 'child-pid')
-  if (group !== null) enterGroup(group, pid, status, pipes[blockFd] as Writable)
   const lives = (): boolean => child.exitCode === null && child.signalCode === null
+  let hasBegun = false
+  let refused: string | null = null
+  const begin = (): void => {
+    const first = init()
+    const isReady = reported.soFar().includes(GATE.ready) && first !== null
+    if (!isReady || hasBegun || refused !== null || !lives()) return
+    try {
+      for (const process of [pid, first]) group?.add(process)
+      hasBegun = true
+      gate.write('begin\n')
+    } catch (cause) {
+      refused = `The command was not started, because it has no control group: ${messageOf(cause)}`
+      gate.destroy()
+    }
+  }
+  gate.on('error', () => {})
+  for (const pipe of [reported, status]) pipe.onText(begin)
   let namespace: string | null = null
   return {
     ...{ stdin, stdout, stderr, pid, facts, group, lives, mark: null },
     exited: exit.then(async () => {
-      await Promise.all([missing.closed, status.closed])
+      const closed = Promise.all([reported.closed, status.closed])
+      // Without its bwrap, a container may wait for ever, with all pipes open.
+      const isLeft = child.signalCode !== null || !(await settledWithin(closed, CLOSED_MS))
+      if (isLeft) await killContainer(mark)
+      await settledWithin(closed, REAP_MS)
       const exitCode = numberIn(status.soFar(), 'exit-code')
-      if (missing.soFar() !== '') {
+      if (refused !== null) return { end: 'not_started', message: refused }
+      if (reported.soFar().includes(GATE.notFound)) {
         return { end: 'not_found', message: `The program ${file} is not found` }
       }
       // Somebody killed bwrap, such as the kernel for lack of memory, and all that was in the container with it.
-      if (exitCode === null && child.signalCode !== null) return { end: 'lost' }
+      if (exitCode === null && hasBegun) return { end: 'lost' }
+      if (exitCode === null && child.signalCode !== null) {
+        return { end: 'not_started', message: KILLED_EARLY }
+      }
       // bwrap itself failed. What it printed is the output of the call.
       if (exitCode === null) return { end: 'not_isolated', message: '' }
       return { end: 'exited', exitCode }
@@ -80,20 +110,6 @@ export async function startContained(
       if (!(await settledWithin(exit, REAP_MS))) sendSignal(pid, 'SIGKILL')
     },
   }
-}
-
-/** Moves a container into its control group. Its command begins when the pipe `gate` is closed. */
-function enterGroup(group: CommandGroup, pid: number, status: PipeText, gate: Writable): void {
-  gate.on('error', () => {})
-  const enter = (): void => {
-    const init = numberIn(status.soFar(), 'child-pid')
-    if (init === null || gate.writableEnded) return
-    for (const process of [pid, init]) group.add(process)
-    gate.end('.')
-  }
-  status.onText(enter)
-  enter()
-  void status.closed.then(() => gate.destroy())
 }
 
 /** What a pipe has brought; it is small. */

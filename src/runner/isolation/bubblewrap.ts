@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import { THREADS_PER_PROCESS } from '../cgroup.ts'
 import { startForwarder } from '../network/forwarder.ts'
 import { hostSockets } from './host-sockets.ts'
-import { addMounts, FIRST_MOUNT_FD, Mounts } from './mounts.ts'
+import { addMounts, Mounts } from './mounts.ts'
 import { EMPTY_HOME, EMPTY_TMP, type PolicyFacts, policyHash, rightsOf, unique } from './policy.ts'
 import { repositoryAbove } from './repository.ts'
 import {
@@ -17,7 +17,7 @@ import { seccompProgram } from './seccomp.ts'
 import { systemArguments } from './system.ts'
 
 /** The descriptors of a container that are no mounts. */
-export const NOT_FOUND_FD = 3
+export const GATE_FD = 3
 export const STATUS_FD = 4
 export const SECCOMP_FD = 5
 
@@ -25,14 +25,18 @@ export const SECCOMP_FD = 5
 export const MAX_FILE_BYTES = 16 * 1024 * 1024 * 1024
 const FILE_BLOCKS = MAX_FILE_BYTES / 512
 
+/** What a container reports at its gate, which the command does not get. */
+export const GATE = { notFound: 'not_found', ready: 'ready' } as const
+
 /**
- * The first process of a container: its end is the end of all that the command left. Reports a missing program on a
- * descriptor that the command does not get.
+ * The first process of a container: its end is the end of all that the command left. The command begins only after the
+ * runner has answered: then the container is in its control group, and the kernel knows with what it ends.
  * @param run how it becomes the command
  */
-const prelude = (forward: string, run: string): string => `cd "$1" || exit 126; threads=$2; shift 2
-command -v "$1" >/dev/null 2>&1 || { echo not_found >&${NOT_FOUND_FD}; exit 127; }
-exec ${NOT_FOUND_FD}>&- 4>&2 2>/dev/null
+const prelude = (forward: string, run: string): string => `cd "$2" || exit 126; threads=$3; shift 3
+command -v "$1" >/dev/null 2>&1 || { echo ${GATE.notFound} >&${GATE_FD}; exit 127; }
+echo ${GATE.ready} >&${GATE_FD}; read -r _ <&${GATE_FD} || exit 125
+exec ${GATE_FD}>&- 4>&2 2>/dev/null
 ${forward}
 echo 1000 >/proc/self/oom_score_adj; ulimit -c 0; ulimit -f ${FILE_BLOCKS}; ulimit -u "$threads" || ulimit -p "$threads"
 ${run}`
@@ -51,16 +55,14 @@ export type Container = {
   readonly seccomp: Buffer
   /** What the command may see and do. */
   readonly facts: PolicyFacts
-  /** The descriptor that it waits for, after those of the mounts. */
-  readonly blockFd: number
 }
 
 type HowToRun = {
   readonly env: Readonly<Record<string, string>>
   readonly cwd: string
   readonly processes: number
-  /** Whether the command waits until something is written to `blockFd`. */
-  readonly blocks: boolean
+  /** An argument by which the container is found. */
+  readonly mark: string
 }
 
 /**
@@ -71,7 +73,7 @@ type HowToRun = {
 export function container(
   sandbox: Sandbox,
   command: readonly string[],
-  { env, cwd, processes, blocks }: HowToRun,
+  { env, cwd, processes, mark }: HowToRun,
 ): Container {
   const seccomp = seccompProgram({ network: true })
   if (seccomp === null) throw new SandboxError(`there is no filter for ${process.arch} processors`)
@@ -84,7 +86,6 @@ export function container(
     addMounts(mounts, sandbox, project, { repository, sockets })
     system ??= systemArguments()
     const facts = factsOf(mounts, system, project)
-    const blockFd = FIRST_MOUNT_FD + mounts.descriptors.length
     const forward = sandbox.proxy === null ? '' : startForwarder(sandbox.socat, sandbox.proxy.port)
     const variables = { ...gitVariables(repository, project.user), ...env }
     const environment = Object.entries(variables).flatMap(([name, value]) => [
@@ -93,16 +94,15 @@ export function container(
       value,
     ])
     const args = [
-      ...(blocks ? ['--block-fd', String(blockFd)] : []),
       ...['--json-status-fd', String(STATUS_FD), ...system, ...userArguments(project.user)],
       ...(sandbox.hasNetwork ? [] : ['--unshare-net']),
       ...[...mounts.args, ...environment],
       ...['--seccomp', String(SECCOMP_FD), '--remount-ro', '/', '--chdir', '/'],
       ...['--', ...becoming(project.user, sandbox.setpriv)],
-      ...['/bin/sh', '-c', prelude(forward, howToRun(project.user)), 'sh', cwd],
+      ...['/bin/sh', '-c', prelude(forward, howToRun(project.user)), 'sh', mark, cwd],
       ...[String(processes * THREADS_PER_PROCESS), ...command],
     ]
-    return { args, mounts: mounts.descriptors, seccomp, facts, blockFd }
+    return { args, mounts: mounts.descriptors, seccomp, facts }
   } catch (cause) {
     for (const descriptor of mounts.descriptors) closeSync(descriptor)
     throw cause

@@ -1,0 +1,97 @@
+import { readFileSync, readlinkSync } from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
+import { REAP_MS } from './child.ts'
+import { processNames } from './process-watch.ts'
+import { sendSignal } from './stragglers.ts'
+
+/**
+ * A container ends with its bwrap, because the kernel sends it a signal then. But the kernel knows of that only after some
+ * milliseconds: if bwrap is killed before, its child waits for it for ever. So each container carries a mark in its
+ * arguments that names its runner, and what a runner left is found by it.
+ */
+const MARK = 'retrai-container'
+const POLL_MS = 5
+/** A process that was forked when its runner died shows its own arguments only a moment later. */
+const AGAIN_MS = 1_000
+
+/** A process of this machine for its whole life: namespace of process ids, id, and when it began. */
+const nameOf = (pid: number | 'self'): string | null => {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    const began = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
+    const [id] = stat.split(' ')
+    return `${id}:${began}`
+  } catch {
+    return null
+  }
+}
+
+let own: string | null = null
+let count = 0
+
+/** What the arguments of every container of this process begin with. */
+function ownMark(): string {
+  own ??= `${MARK}:${ownNamespace()}:${nameOf('self')}:`
+  return own
+}
+
+function ownNamespace(): string {
+  try {
+    return readlinkSync('/proc/self/ns/pid')
+  } catch {
+    return 'unknown'
+  }
+}
+
+/** An argument that no other container has. */
+export function newContainerMark(): string {
+  count += 1
+  return `${ownMark()}${count}`
+}
+
+/** The arguments of a process; none if it is gone, or dead and not yet reaped. */
+function argumentsOf(pid: string): readonly string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0')
+  } catch {
+    return []
+  }
+}
+
+/** The mark of a process that is a bwrap of ours, or process 1 of its container; undefined for all others. */
+function markOf(pid: string): string | undefined {
+  const all = argumentsOf(pid)
+  const at = all.findIndex((argument) => argument.startsWith(`${MARK}:`))
+  return all[at - 4] === '/bin/sh' && all[at - 3] === '-c' ? all[at] : undefined
+}
+
+/** Kills all processes with such a mark, until there are none. What else is in their containers ends with them. */
+async function killMarked(isLeft: (mark: string) => boolean): Promise<void> {
+  for (const late = performance.now() + REAP_MS; performance.now() < late; await pause(POLL_MS)) {
+    const found = processNames().filter((name) => {
+      const mark = /^\d/.test(name) ? markOf(name) : undefined
+      return mark !== undefined && isLeft(mark)
+    })
+    if (found.length === 0) return
+    for (const pid of found) sendSignal(Number(pid), 'SIGKILL')
+  }
+}
+
+/** Kills what is left of a container whose bwrap is dead. Resolves when nothing of it lives. */
+export const killContainer = (mark: string): Promise<void> => killMarked((one) => one === mark)
+
+/**
+ * Kills the containers of runners that do not live any more, in the namespace of this process: those of other namespaces
+ * cannot be told from the dead here. Never rejects.
+ */
+export async function killLeftContainers(): Promise<void> {
+  const ours = `${MARK}:${ownNamespace()}:`
+  const isLeft = (mark: string): boolean => {
+    if (!mark.startsWith(ours)) return false
+    const [pid = '', began] = mark.slice(ours.length).split(':')
+    return /^\d+$/.test(pid) && nameOf(Number(pid)) !== `${pid}:${began}`
+  }
+  await killMarked(isLeft)
+  await pause(AGAIN_MS, undefined, { ref: false })
+  await killMarked(isLeft)
+}
