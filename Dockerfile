@@ -22,7 +22,7 @@ COPY --from=build /app/dist ./dist
 COPY --from=build /app/web/dist ./web/dist
 
 # The server keeps its data in /data; runs work in projects under /workspace.
-RUN mkdir /data /workspace && chown node:node /data /workspace
+RUN mkdir --mode 0700 /data && mkdir /workspace && chown node:node /data /workspace
 USER node
 WORKDIR /workspace
 ENV NODE_ENV=production RETRAI_DATA_DIR=/data RETRAI_HEALTH_PORT=8008

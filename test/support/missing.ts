@@ -18,6 +18,10 @@ const TOOLS = {
     isThere: answers('docker', 'compose', 'version'),
     install: 'apt-get install docker.io docker-compose',
   },
+  'the image of the Dockerfile': {
+    isThere: answers('docker', 'image', 'inspect', 'retrai'),
+    install: 'docker build --tag retrai .',
+  },
   'the images of docker-compose.yml': {
     isThere: answers(
       ...(['docker', 'image', 'inspect', 'retrai', 'eventstore/eventstore:24.10'] as const),

@@ -15,7 +15,11 @@ import { factsOfRestricted } from './setpriv.ts'
 import { isolatedEnvironment } from './tool-chains.ts'
 import { KEPT, type TrialOptions, trySandbox } from './trial.ts'
 
-const INSTALL = 'apt-get install bubblewrap'
+/** What lets this machine isolate commands, by the reason why it cannot, without a point. */
+export const adviceFor = (why: string): string =>
+  /refuses (user )?namespaces|hides parts of/.test(why)
+    ? 'Allow it namespaces (docs/operations.md, "Isolation of commands")'
+    : 'Install bubblewrap (apt-get install bubblewrap)'
 
 /** How a server isolates its commands. */
 export type Isolation = {
@@ -87,7 +91,7 @@ export async function chooseIsolation(
     why.push(`${level}: ${tried.error}`)
   }
   const detail =
-    `Commands are refused, because they cannot be isolated here (${why.join('; ')}). Install bubblewrap (${INSTALL}) ` +
+    `Commands are refused, because they cannot be isolated here (${why.join('; ')}). ${adviceFor(why.join())} ` +
     'and start the server again, or set RETRAI_ISOLATION=none to run commands with all rights of the server.'
   const atLeast = async (): Promise<Result<Isolation, string>> => err(detail)
   return { ...NO_ISOLATION, level: null, detail, atLeast, network: 'none', factsFor: () => NOTHING }

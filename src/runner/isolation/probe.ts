@@ -8,9 +8,9 @@ import type { Sandbox } from './sandbox.ts'
 
 const WITHIN_MS = 10_000
 const MIB = 1024 * 1024
-/** Of a trial. */
 /** Of what a trial prints. */
 const MAX_BYTES = 64 * 1024
+/** Of a trial. */
 const LIMITS: Limits = {
   memoryBytes: 512 * MIB,
   ...{ processes: 64, homeBytes: 512 * MIB, freeDiskBytes: 0 },
@@ -70,10 +70,10 @@ export async function probe(
     const everywhere = [`Uid: ${uid}`, ...EVERYWHERE]
     const wanted = sandbox.level === 'namespaces' ? [...everywhere, ...ALONE] : everywhere
     const missing = wanted.filter((line) => !found.includes(line))
-    const extra = found.filter(
-      (line) =>
-        !wanted.includes(line) && (sandbox.level === 'namespaces' || !/^network /.test(line)),
-    )
+    // Where a command shares the namespaces of the server, their networks and processes say nothing.
+    const isShared = (line: string): boolean =>
+      sandbox.level !== 'namespaces' && (line.startsWith('network ') || ALONE.includes(line))
+    const extra = found.filter((line) => !wanted.includes(line) && !isShared(line))
     if (missing.length + extra.length === 0) return null
     return `a trial found ${[...missing.map((line) => `no "${line}"`), ...extra.map((line) => `"${line}"`)].join(', ')}`
   } finally {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Level } from '../../domain/isolation.ts'
 import { removeControlGroup } from '../../runner/cgroup.ts'
-import { chooseIsolation, type Isolation } from '../../runner/isolation/isolation.ts'
+import { adviceFor, chooseIsolation, type Isolation } from '../../runner/isolation/isolation.ts'
 import { commandRunner } from '../../runner/run-command.ts'
 import { Runner } from '../../runner/runner.ts'
 import { chooseLimits } from '../command-limits.ts'
@@ -49,8 +49,7 @@ const NAME = 'isolation'
 
 async function aboutIsolation(isolation: Isolation, wanted: Level | 'auto'): Promise<Finding[]> {
   const { level, detail } = isolation
-  const install = 'Install bubblewrap, for instance with "apt-get install bubblewrap".'
-  if (level === null) return [fail(NAME, detail, install)]
+  if (level === null) return [fail(NAME, detail, `${adviceFor(detail)}.`)]
   const found = `${level}: ${detail}`
   if (level === 'namespaces') {
     const { ownUserProblem } = isolation
@@ -62,5 +61,5 @@ async function aboutIsolation(isolation: Isolation, wanted: Level | 'auto'): Pro
     const advice = `Set RETRAI_ISOLATION=auto instead of ${wanted}: the level namespaces works here.`
     return [warn(NAME, found, advice)]
   }
-  return [warn(NAME, `${found} ${better.error}`, install)]
+  return [warn(NAME, `${found} ${better.error}`, `${adviceFor(better.error)}.`)]
 }
