@@ -45,6 +45,23 @@ const REFUSED: Readonly<Record<string, Numbers>> = {
   vhangup: [153, 58],
 }
 
+/** Refused with EPERM to a command that shares the machine's shared memory and queues (System V, POSIX): they know no folders. */
+const SHARED: Readonly<Record<string, Numbers>> = {
+  shmget: [29, 194],
+  shmat: [30, 196],
+  shmctl: [31, 195],
+  semget: [64, 190],
+  semop: [65, 193],
+  semtimedop: [220, 192],
+  semctl: [66, 191],
+  msgget: [68, 186],
+  msgsnd: [69, 189],
+  msgrcv: [70, 188],
+  msgctl: [71, 187],
+  mq_open: [240, 180],
+  mq_unlink: [241, 181],
+}
+
 /** Refused with ENOSYS, as by an older kernel, so that callers fall back to what can be filtered. */
 const ABSENT: Readonly<Record<string, Numbers>> = {
   clone3: [435, 435],
@@ -170,7 +187,7 @@ const judges = (network: boolean): Record<keyof typeof JUDGED, Instruction[]> =>
 
 /**
  * The program, as `struct sock_filter[]`; null on a processor that it is not known for.
- * @param network whether sockets may be made, for a command that has a network namespace of its own
+ * @param network whether sockets, shared memory and queues may be made: those of a command with namespaces are its own
  */
 export function seccompProgram(
   { network }: { readonly network: boolean },
@@ -195,7 +212,9 @@ export function seccompProgram(
           [RETURN, ENOSYS],
         ] as const)
       : []),
-    ...Object.entries(REFUSED).flatMap(([name, n]) => only(name, n, [[RETURN, EPERM]])),
+    ...Object.entries(network ? REFUSED : { ...REFUSED, ...SHARED }).flatMap(([name, n]) =>
+      only(name, n, [[RETURN, EPERM]]),
+    ),
     ...Object.entries(ABSENT).flatMap(([name, n]) => only(name, n, [[RETURN, ENOSYS]])),
     ...Object.entries(JUDGED).flatMap(([name, n]) =>
       only(name, n, judged[name as keyof typeof JUDGED]),

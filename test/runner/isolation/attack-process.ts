@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
@@ -59,7 +60,26 @@ const servers = [
 const shared = `/dev/shm/${abstract}`
 await writeFile(shared, 'CANARY_SHARED', { mode: 0o666 })
 
+/** In a namespace of its own, if the tests run as root. */
+const KEY = 0x7e7a_0000 + (process.pid & 0xffff)
+const SHARE = `
+import ctypes, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.shmat.restype = ctypes.c_void_p
+key, name = int(sys.argv[1]), sys.argv[2].encode()
+shared = libc.shmget(key, 4096, 0o1666)
+ctypes.memmove(libc.shmat(shared, None, 0), b'CANARY_SYSV', 11)
+queue, semaphores = libc.msgget(key, 0o1666), libc.semget(key, 1, 0o1666)
+libc.mq_open(name, 0o102, 0o666, None)
+sys.stdin.read()
+libc.shmctl(shared, 0, None); libc.msgctl(queue, 0, None); libc.semctl(semaphores, 0, 0); libc.mq_unlink(name)
+`
+const sharing = spawn('python3', ['-c', `${SHARE}`, String(KEY), `/${abstract}`], {
+  stdio: ['pipe', 'ignore', 'inherit'],
+}).on('error', () => {}) // without python3, the attacks that need it are left out
+
 const target: Target = {
+  KEY: String(KEY),
   SRV: String(process.pid),
   PORT: String((api.address() as AddressInfo).port),
   DATA: at('data'),
@@ -131,6 +151,7 @@ for (const { name, script, calls = [] } of ATTACKS.filter(
   console.log(JSON.stringify({ name, left, changed, ...result }))
 }
 runner.close()
+sharing.stdin.end()
 // At other levels than `namespaces`, a root server keeps homes outside of the data folder.
 if (isolation.scratchDir !== null) await rm(dirname(isolation.scratchDir), { recursive: true })
 for (const server of servers) server.close()

@@ -7,6 +7,8 @@ export type Target = {
   readonly BASE: string
   readonly PROJECT: string
   readonly ABSTRACT: string
+  /** Of shared memory, semaphores and a queue of System V. */
+  readonly KEY: string
 }
 
 export type Attack = {
@@ -94,6 +96,22 @@ for pid, kept in [({SRV}, ()), (1, (0, 1, 2, 4))]:
         if n not in kept and libc.syscall(438, process, n, 0) >= 0: print('WON: descriptor', n, 'of', pid)
 `
 
+/** What a process of the machine left in System V shared memory, a message queue of System V, and one of POSIX. */
+const SHARED_BY_KEY = `
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+libc.shmat.restype = ctypes.c_void_p
+shared = libc.shmget({KEY}, 0, 0)
+at = libc.shmat(shared, None, 0o10000) if shared >= 0 else None
+if at not in (None, ctypes.c_void_p(-1).value): print(ctypes.string_at(at))
+for n in range(64):
+    at = libc.shmat(n, None, 0o10000)
+    if at not in (None, ctypes.c_void_p(-1).value): print('WON: shared memory', n, ctypes.string_at(at, 16))
+if libc.msgget({KEY}, 0) >= 0: print('WON: msgget')
+if libc.semget({KEY}, 0, 0) >= 0: print('WON: semget')
+if libc.mq_open(b'/{ABSTRACT}', 0) >= 0: print('WON: mq_open')
+`
+
 const TERMINAL_INPUT = `
 import fcntl, os
 for path in ['/dev/tty', '/dev/console', '/dev/pts/0', '/dev/ptmx']:
@@ -153,6 +171,13 @@ export const ATTACKS: readonly Attack[] = [
     name: 'read memory that processes of the machine share',
     landlock: true,
     script: 'cat /dev/shm/{ABSTRACT}',
+    real: 'always',
+  },
+  {
+    name: 'reach shared memory, semaphores and queues of the machine',
+    landlock: true,
+    script: python(SHARED_BY_KEY),
+    python: true,
     real: 'always',
   },
   {

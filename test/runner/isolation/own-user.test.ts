@@ -9,16 +9,24 @@ import { Runner } from '../../../src/runner/runner.ts'
 import { isMissing } from '../../support/missing.ts'
 import { temporaryFolder } from '../support.ts'
 
-/** A root server with a project of root. */
-async function place(mode = 0o755) {
+/**
+ * A root server with a project of root.
+ * @param unmappable a part of the paths that `mount` cannot map ids for, as on NFS
+ */
+async function place(mode = 0o755, unmappable: string | null = null) {
   const base = await temporaryFolder()
+  const bin = join(base, 'programs')
+  await mkdir(bin)
+  const fails = `#!/bin/sh\ncase "$*" in *"${unmappable}"*) exit 32;; esac; exec /usr/bin/mount "$@"\n`
+  if (unmappable !== null) await writeFile(join(bin, 'mount'), fails, { mode: 0o755 })
+  const env = { ...process.env, PATH: `${bin}:${process.env.PATH}` }
   const [dataDir, project] = [join(base, 'data'), join(base, 'project')]
   await mkdir(dataDir)
   await mkdir(project, { mode })
   const runner = new Runner({ info: () => {}, error: () => {} })
   onTestFinished(() => runner.close())
   const isolation = await chooseIsolation('namespaces', {
-    ...{ runner, dataDir, env: process.env, toolPaths: [] },
+    ...{ runner, dataDir, env, toolPaths: [] },
   })
   const run = commandRunner(DEFAULT_LIMITS, runner, isolation)
   const bash = (script: string, options: Partial<Command> = {}) => {
@@ -36,6 +44,27 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
     expect(result.output).toBe(`${OWN_ID}\n${OWN_ID}\nagent\n/home/agent\n`)
     expect(result.policy).toMatchObject({ user: 'own' })
     expect(isolation.factsFor(project, 'none')).toMatchObject({ user: 'own' })
+  })
+
+  test('if no file system can map ids, commands are root without capabilities, and the server and the record say so', async () => {
+    const { bash, isolation, project } = await place(0o755, '')
+    expect(isolation.ownUserProblem).toMatch(/belongs to root, commands run as root without/)
+    expect(isolation.detail).toContain(isolation.ownUserProblem)
+    expect(isolation.factsFor(project, 'none')).toMatchObject({ user: 'root' })
+    const result = await bash('id -u; grep CapEff /proc/self/status')
+    expect(result.output).toMatch(/^0\nCapEff:\s+0{16}\n$/)
+    expect(result.policy).toMatchObject({ level: 'namespaces', user: 'root' })
+  })
+
+  test('if that of one project cannot, the result says so, and its hash is another one', async () => {
+    const { bash, isolation, project } = await place(0o755, '/project ')
+    expect(isolation.ownUserProblem).toBeNull()
+    const promised = isolation.factsFor(project, 'none')
+    expect(promised).toMatchObject({ user: 'own' })
+    const { output, policy } = await bash('id -u', { run: 'run' })
+    expect(output).toBe('0\n')
+    expect(policy).toMatchObject({ level: 'namespaces', user: 'root' })
+    expect(policy?.policy_sha256).not.toBe(promised.policy_sha256)
   })
 
   test('files stay those of root, and command, next command and root can change them', async () => {

@@ -78,6 +78,13 @@ test('without a network of its own, a command makes no socket', () => {
   expect(families).toEqual([EAFNOSUPPORT, EAFNOSUPPORT, EAFNOSUPPORT])
 })
 
+test('without namespaces of its own, a command has no shared memory and no queues', () => {
+  const program = (network: boolean) => seccompProgram({ network }, 'x64') ?? Buffer.alloc(0)
+  const calls = [29, 30, 64, 65, 68, 69, 70, 240].map((number) => ({ number }))
+  expect(new Set(calls.map((call) => decide(program(false), call)))).toEqual(new Set([EPERM]))
+  expect(new Set(calls.map((call) => decide(program(true), call)))).toEqual(new Set([ALLOW]))
+})
+
 test('another processor has no program', () => {
   expect(seccompProgram({ network: true }, 'riscv64')).toBeNull()
 })
